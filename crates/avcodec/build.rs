@@ -1,18 +1,20 @@
-//! Compiles the C that calls libavcodec; where its headers are missing, one that has no codecs.
+//! Compiles the C that calls libavcodec. Where its headers are missing, the crate has no codecs.
 
 /// Debian 12's.
 const OLDEST: &str = "59";
 
 fn main() {
     println!("cargo::rerun-if-changed=shim");
-    let mut shim = cc::Build::new();
-    shim.flag("-std=c11").flag("-Wall").flag("-Wextra");
+    println!("cargo::rustc-check-cfg=cfg(libavcodec)");
     let found = pkg_config::Config::new()
         .atleast_version(OLDEST)
         .cargo_metadata(false)
         .probe("libavcodec");
     match found {
         Ok(library) => {
+            println!("cargo::rustc-cfg=libavcodec");
+            let mut shim = cc::Build::new();
+            shim.flag("-std=c11").flag("-Wall").flag("-Wextra");
             shim.includes(&library.include_paths);
             shim.files(["shim/avcodec.c", "shim/encoder.c"]);
             shim.compile("vb3_avcodec");
@@ -27,10 +29,10 @@ fn main() {
             // A file that is never there: looked for again each time, since it may be installed.
             println!("cargo::rerun-if-changed=libavcodec-is-missing");
             println!(
-                "cargo::warning=libavcodec {OLDEST} or later is not installed, so that vb3-codec \
-                 decodes nothing; on Debian: apt-get install libavcodec-dev pkg-config"
+                "cargo::warning=vb3-codec has no codecs: libavcodec {OLDEST} or later was not found. For \
+                 codecs other than JPEG, on Debian: apt-get install libavcodec-dev pkg-config, then build \
+                 again"
             );
-            shim.file("shim/none.c").compile("vb3_avcodec");
         }
     }
 }

@@ -15,7 +15,7 @@ struct Input {
 
 vb3_fuzz::target!(|input: Input| {
     let program = std::env::var_os("VB3_CODEC");
-    let program = program.expect("VB3_CODEC names the program codec-worker");
-    let launch = Launch::program(program, [""; 0]);
+    let program = program.expect("VB3_CODEC names the program vb3-codec");
+    let launch = Launch::other_program(program);
     drive(Kind::H264Decoder, &launch, input.plan, &input.data.0);
 });

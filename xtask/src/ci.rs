@@ -20,8 +20,6 @@ pub(crate) struct TestArgs {
 /// Installs what the tests need and runs them.
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
     setup::install(setup::ALL)?;
-    // Programs of other packages are not built for a package's tests.
-    sh::run(sh::cargo().args(["build", "--quiet", "--package", "vb3-avcodec"]))?;
     let one = |word: &String| word.starts_with("-p") || word.starts_with("--package");
     let some = args.rest.iter().any(one);
     let cargo_test = || {

@@ -37,8 +37,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     setup::install(setup::ALL)?;
     setup::install(setup::VM)?;
-    // Programs of other packages are not built for a package's tests.
-    sh::run(sh::cargo().args(["build", "--quiet", "--package", "vb3-avcodec"]))?;
     let mut done = Vec::new();
     for suite in &args.suites {
         let programs = unpacked(suite)?;

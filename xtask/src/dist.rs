@@ -1,7 +1,8 @@
-//! What users install: a static binary in a tarball and in a Debian package.
+//! What users install: a static binary in a tarball and in a Debian package, and the codecs in another.
 
 mod codec;
 mod licences;
+mod root;
 mod stage;
 mod trial;
 
@@ -70,8 +71,8 @@ impl Arch {
 
     /// What is missing to build for it.
     fn missing(self) -> Option<String> {
-        let tools = ["gcc", "g++"].map(|name| self.tool(name));
-        if let Some(tool) = tools.iter().find(|tool| !sh::has(tool)) {
+        let tool = self.tool("gcc");
+        if !sh::has(&tool) {
             return Some(format!("{tool} is not installed"));
         }
         let mut rustc = Command::new("rustc");
@@ -139,16 +140,19 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     } else if try_it && arch == Arch::Arm64 {
         trial::arm64(release, &stage.join("vb3"))?;
     }
-    if arch == Arch::X86_64 && arch.is_here() {
-        match codec::missing() {
-            Some(why) => println!("vb3-codec: not made, {why}"),
-            None => {
-                let codec = codec::make(release)?;
-                println!("{}", codec.display());
-                if try_it {
-                    trial::codec(release, &package, &codec, &codec::version()?)?;
-                }
-            }
+    for (number, suite) in root::SUITES {
+        if let Some(why) = codec::missing() {
+            println!(
+                "vb3-codec for Debian {number}, {}: not made, {why}",
+                arch.debian()
+            );
+            continue;
+        }
+        let codec = codec::make(release, arch, number, suite)
+            .with_context(|| format!("vb3-codec cannot be made for Debian {number}"))?;
+        println!("{}", codec.display());
+        if try_it && arch.is_here() {
+            trial::codec(release, &package, &codec, suite)?;
         }
     }
     Ok(())
@@ -159,9 +163,10 @@ fn build(arch: Arch) -> Result<PathBuf> {
     let mut cargo = sh::cargo();
     cargo.args([
         "build",
-        "--profile",
-        "dist",
+        "--release",
         "--package",
+        "vb3",
+        "--bin",
         "vb3",
         "--target",
         arch.target(),
@@ -171,7 +176,7 @@ fn build(arch: Arch) -> Result<PathBuf> {
         cross(&mut cargo, arch.target(), &arch.tool(""));
     }
     sh::run(&mut cargo)?;
-    Ok(sh::target().join(arch.target()).join("dist/vb3"))
+    Ok(sh::target().join(arch.target()).join("release/vb3"))
 }
 
 /// Lets cargo build for another processor by the tools whose names begin with `prefix`.
@@ -180,7 +185,6 @@ pub(crate) fn cross(cargo: &mut Command, target: &str, prefix: &str) {
     let linker = format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase());
     cargo.env(linker, format!("{prefix}gcc"));
     cargo.env(format!("CC_{lower}"), format!("{prefix}gcc"));
-    cargo.env(format!("CXX_{lower}"), format!("{prefix}g++"));
 }
 
 /// What the binary needs of a system.

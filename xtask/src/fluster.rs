@@ -114,14 +114,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         wanted.len(),
         suite.name
     );
-    sh::run(sh::cargo().args([
-        "build",
-        "--quiet",
-        "--package",
-        "vb3",
-        "--package",
-        "vb3-avcodec",
-    ]))?;
+    sh::run(sh::cargo().args(["build", "--quiet", "--package", "vb3"]))?;
     let decoders = [
         format!("GStreamer-{}-V4L2-Gst1.0", suite.codec),
         format!("FFmpeg-{}-v4l2m2m", suite.codec),

@@ -48,8 +48,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // The codec's own process is the program as it is, whatever the target is built like.
     if targets.contains(&"decoder") {
         let mut cargo = sh::cargo();
-        cargo.args(["build", "--quiet", "--release", "--package", "vb3-codec"]);
-        sh::run(cargo.args(["--bin", "codec-worker"]))?;
+        cargo.args(["build", "--quiet", "--release", "--package", "vb3"]);
+        sh::run(cargo.args(["--bin", "vb3-codec"]))?;
     }
     if args.replay || obstacle.is_some() {
         return targets.iter().try_for_each(|target| replay(&dir, target));
@@ -122,7 +122,7 @@ fn longest(target: &str) -> u32 {
 
 /// The program that decodes for the target `decoder`.
 fn codec() -> std::path::PathBuf {
-    sh::target().join("release/codec-worker")
+    sh::target().join("release/vb3-codec")
 }
 
 fn fuzz(dir: &Path, target: &str, seconds: u32) -> Result<()> {

@@ -29,13 +29,10 @@ pub(crate) const DEMO: &[Package] = &[
         "v4l2src, v4l2h264dec, v4l2convert, v4l2sink",
     ),
     package("gstreamer1.0-plugins-bad", "h264parse"),
-    package("g++", "compiles the H.264 codec library"),
-    package("nasm", "assembles its fast parts"),
-    package(
-        "libavcodec-dev",
-        "decodes for h264dec and others, by vb3-codec",
-    ),
+    package("libavcodec-dev", "the codecs of vb3-codec"),
     package("pkg-config", "finds it"),
+    package("gcc", "compiles the C that calls it, and links"),
+    package("libc6-dev", "what programs are linked with"),
     package("python3-pip", "downloads the clip"),
 ];
 
@@ -56,12 +53,7 @@ pub(crate) const ALL: &[Package] = &[
     ),
     package("gstreamer1.0-plugins-bad", "h264parse"),
     package("gstreamer1.0-libav", "decoders that the tests compare with"),
-    package("g++", "compiles the H.264 codec library"),
-    package("nasm", "assembles its fast parts"),
-    package(
-        "libavcodec-dev",
-        "decodes for h264dec and others, by vb3-codec",
-    ),
+    package("libavcodec-dev", "the codecs of vb3-codec"),
     package("pkg-config", "finds it"),
     package("python3-pip", "downloads the demo's clip"),
     package(
@@ -104,7 +96,7 @@ pub(crate) const VM: &[Package] = &[
 /// What arm64's virtual machines need, and building for them.
 pub(crate) const ARM64: &[Package] = &[
     package("qemu-system-arm", "runs stock kernels of arm64"),
-    package("g++-aarch64-linux-gnu", "compiles and links for arm64"),
+    package("gcc-aarch64-linux-gnu", "compiles and links for arm64"),
     package("mmdebstrap", "makes the root of the guests"),
     package("debian-archive-keyring", "checks what mmdebstrap loads"),
     package("cpio", "packs the initial RAM disk"),

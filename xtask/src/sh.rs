@@ -96,31 +96,16 @@ pub(crate) fn has(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-/// Builds vb3 with optimisation; gives its path.
+/// Builds vb3 and vb3-codec with optimisation; gives its path.
 ///
 /// # Errors
 /// The build fails.
 pub(crate) fn release_vb3() -> Result<PathBuf> {
     let built = target().join("release").join("vb3");
     if built.exists() {
-        quietly(cargo().args([
-            "build",
-            "--release",
-            "--quiet",
-            "--package",
-            "vb3",
-            "--package",
-            "vb3-avcodec",
-        ]))?;
+        quietly(cargo().args(["build", "--release", "--quiet", "--package", "vb3"]))?;
     } else {
-        run(cargo().args([
-            "build",
-            "--release",
-            "--package",
-            "vb3",
-            "--package",
-            "vb3-avcodec",
-        ]))?;
+        run(cargo().args(["build", "--release", "--package", "vb3"]))?;
     }
     Ok(built)
 }

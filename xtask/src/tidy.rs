@@ -36,14 +36,13 @@ const ROOMS: &[Room] = &[
     room("vb3-v4l2", &["vb3-dma", "vb3-plane", "vb3-queue"], false),
     // Knows elementary streams and pictures in plain memory; depends on nothing of ours.
     room("vb3-codec", &[], true),
+    // libavcodec as such a codec. Only the program vb3-codec refers to it.
+    room("vb3-avcodec", &["vb3-codec"], true),
     room(
         "vb3-devices",
         &["vb3-codec", "vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
         false,
     ),
-    // A program of its own: libavcodec's decoders as such a codec. Its example shows pictures as
-    // devices do.
-    room("vb3-avcodec", &["vb3-codec"], true),
     // What a host of devices and a front end say to each other; depends on nothing of ours.
     room("vb3-host", &[], false),
     room("vb3-intercept", &["vb3-host"], true),
@@ -52,6 +51,7 @@ const ROOMS: &[Room] = &[
     room(
         "vb3",
         &[
+            "vb3-avcodec",
             "vb3-board",
             "vb3-codec",
             "vb3-devices",

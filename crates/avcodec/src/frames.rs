@@ -22,7 +22,6 @@ impl<K: Key> Cut for Frames<K> {
                 bytes: data.to_vec(),
                 tag,
                 key: K::is_key(data),
-                slice: Vec::new(),
             });
         }
     }

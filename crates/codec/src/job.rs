@@ -87,8 +87,8 @@ impl Kind {
         row.map_or("", |(.., name)| name)
     }
 
-    /// Whether a library beside this crate may do it.
-    pub(crate) const fn has_library(self) -> bool {
+    /// Whether it needs another library than this crate's own.
+    pub(crate) const fn needs_library(self) -> bool {
         let is_own = matches!(
             self,
             Self::JpegDecoder | Self::JpegEncoder | Self::Harm | Self::HarmInThread
@@ -265,7 +265,7 @@ pub enum H264Profile {
     ConstrainedBaseline,
     /// CABAC.
     Main,
-    /// CABAC; 8x8 transforms are allowed but the library makes none.
+    /// CABAC and 8x8 transforms.
     High,
 }
 

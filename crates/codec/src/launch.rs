@@ -2,6 +2,7 @@
 
 use crate::job::Kind;
 use crate::process::Running;
+use crate::serve::{self, MakeCodec};
 use crate::socket::Socket;
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -13,19 +14,11 @@ use std::process::{Command, Stdio};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// This build has no such codec.
-    #[error("this build has no {codec}: it lacks the feature `{feature}` of vb3-codec")]
-    NotBuilt {
-        /// In words.
-        codec: &'static str,
-        /// Of this crate.
-        feature: &'static str,
-    },
     /// No library at hand has the codec.
     #[error(
-        "{codec} needs libavcodec, by the program vb3-codec, which is not at hand; build it (`cargo \
-         build --release -p vb3-avcodec`, with libavcodec-dev installed) and put it beside vb3, or \
-         name it in VB3_CODEC"
+        "{codec} needs libavcodec, through the program vb3-codec: install the package vb3-codec, or \
+         install libavcodec-dev and pkg-config and then vb3 again by cargo, which puts vb3-codec beside \
+         it"
     )]
     NoLibrary {
         /// In words.
@@ -53,7 +46,7 @@ impl Failure {
     #[must_use]
     pub const fn errno(&self) -> i32 {
         match self {
-            Self::NotBuilt { .. } | Self::NoLibrary { .. } => Errno::NODEV.raw_os_error(),
+            Self::NoLibrary { .. } => Errno::NODEV.raw_os_error(),
             Self::System { errno, .. } => *errno,
         }
     }
@@ -70,7 +63,7 @@ pub struct Launch {
 #[derive(Clone, Debug)]
 enum How {
     Program(PathBuf, Vec<OsString>),
-    Thread,
+    Thread(MakeCodec),
     Handed(fn(OwnedFd)),
 }
 
@@ -101,14 +94,23 @@ impl Launch {
 
     /// Whether this crate has the codec, where it is this crate that is started.
     pub(crate) fn check(&self, kind: Kind) -> Result<(), Failure> {
-        if self.other { Ok(()) } else { built(kind) }
+        let codec = kind.name();
+        let is_there = self.other || !kind.needs_library();
+        is_there.then_some(()).ok_or(Failure::NoLibrary { codec })
     }
 
     /// In a thread of this process, over the same messages: for tests and debuggers. A codec that
     /// crashes takes the process with it, and nothing is limited.
     #[must_use]
     pub const fn in_thread() -> Self {
-        Self::by(How::Thread)
+        Self::by(How::Thread(serve::built_in))
+    }
+
+    /// The same with codecs of another library.
+    #[must_use]
+    pub const fn in_thread_with(make: MakeCodec) -> Self {
+        let how = How::Thread(make);
+        Self { how, other: true }
     }
 
     /// By handing the worker's end of the socket to `take`, which sees to it that somebody serves
@@ -126,7 +128,7 @@ impl Launch {
     pub(crate) fn name(&self) -> String {
         match &self.how {
             How::Program(program, _) => program.display().to_string(),
-            How::Thread | How::Handed(_) => "the codec".to_owned(),
+            How::Thread(_) | How::Handed(_) => "the codec".to_owned(),
         }
     }
 
@@ -135,10 +137,11 @@ impl Launch {
         let (ours, theirs) = Socket::pair().map_err(|e| Failure::system("socketpair", e))?;
         let running = match &self.how {
             How::Program(program, args) => run(program, args, theirs)?,
-            How::Thread => {
+            How::Thread(make) => {
+                let make = *make;
                 std::thread::Builder::new()
                     .name("codec".to_owned())
-                    .spawn(|| crate::serve::serve_here(theirs))
+                    .spawn(move || serve::serve_here(theirs, make))
                     .map_err(|e| io_failure("thread", &e))?;
                 Running::elsewhere()
             }
@@ -149,23 +152,6 @@ impl Launch {
         };
         Ok((Socket::new(ours), running))
     }
-}
-
-fn built(kind: Kind) -> Result<(), Failure> {
-    let (codec, feature, there) = match kind {
-        Kind::H264Decoder => ("H.264 decoder", "h264", cfg!(feature = "h264")),
-        Kind::H264Encoder => ("H.264 encoder", "h264", cfg!(feature = "h264")),
-        Kind::JpegDecoder => ("JPEG decoder", "jpeg", cfg!(feature = "jpeg")),
-        Kind::JpegEncoder => ("JPEG encoder", "jpeg", cfg!(feature = "jpeg")),
-        Kind::Harm | Kind::HarmInThread => return Ok(()),
-        _ => {
-            let codec = kind.name();
-            return Err(Failure::NoLibrary { codec });
-        }
-    };
-    there
-        .then_some(())
-        .ok_or(Failure::NotBuilt { codec, feature })
 }
 
 fn io_failure(what: &'static str, error: &std::io::Error) -> Failure {

@@ -8,7 +8,7 @@
 //! ```no_run
 //! use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Worker};
 //!
-//! let launch = Launch::program("/proc/self/exe", ["codec"]); // its main calls `serve_stdin`
+//! let launch = Launch::other_program("/usr/bin/vb3-codec"); // its main calls `serve_stdin_with`
 //! let mut worker = Worker::spawn(Kind::H264Decoder, &launch)?;
 //! worker.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)))?;
 //! worker.submit(Job::Decode { tag: 1, data: &[0, 0, 0, 1, 0x67] })?;
@@ -40,16 +40,13 @@
 //! Events come in an order that depends on the jobs alone. Pictures come in display order, packets
 //! in the order of their pictures.
 //!
-//! # Features
-//! `h264` (openh264, built from source) and `jpeg`; both on by default. Without one, spawning such
-//! a worker fails and says so.
+//! # Codecs
+//! This crate codes JPEG itself. All else needs a program with another library: `vb3-codec`, which has
+//! libavcodec.
 #![deny(unsafe_code)]
-#![cfg_attr(
-    not(any(feature = "h264", feature = "jpeg")),
-    expect(dead_code, reason = "without a codec nothing is given")
-)]
 
 mod job;
+mod jpeg;
 mod launch;
 mod library;
 mod limits;
@@ -60,17 +57,11 @@ mod serve;
 mod shm;
 mod slots;
 mod socket;
-#[cfg(feature = "h264")]
 pub mod units;
 mod window;
 mod wire;
 mod words;
 mod worker;
-
-#[cfg(feature = "h264")]
-mod h264;
-#[cfg(feature = "jpeg")]
-mod jpeg;
 
 pub use job::{
     Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job,

@@ -33,22 +33,8 @@ pub struct Library {
     pub kinds: Vec<(Kind, String)>,
 }
 
-/// Why there is no other program's library.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Without {
-    /// There is none, by this sentence: this crate's own codecs do what they can.
-    None(String),
-    /// There may be one, which did not answer. Nobody is to get less than it has in its place.
-    Silent(String),
-}
-
-impl Without {
-    fn sentence(&self) -> &str {
-        match self {
-            Self::None(sentence) | Self::Silent(sentence) => sentence,
-        }
-    }
-}
+/// What a program prints as its library where it was built without one.
+const NO_LIBRARY: &str = "none";
 
 impl Library {
     /// Asks a program what it has, for at most a minute.
@@ -56,31 +42,32 @@ impl Library {
     /// # Errors
     /// A sentence: the program cannot be run, says nothing in time, or has no codec.
     pub fn ask(program: &Path) -> Result<Self, String> {
-        Self::ask_for(program, PATIENCE).map_err(|without| without.sentence().to_owned())
+        let found = Self::ask_for(program, PATIENCE)?;
+        found.ok_or_else(|| stub(program))
     }
 
-    fn ask_for(program: &Path, patience: Duration) -> Result<Self, Without> {
+    /// `None` where the program was built without a library.
+    fn ask_for(program: &Path, patience: Duration) -> Result<Option<Self>, String> {
         let named = |what: String| format!("{}: {what}", program.display());
-        let none = |what: String| Without::None(named(what));
         let mut child = Command::new(program)
             .arg("--list")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|e| none(e.to_string()))?;
+            .map_err(|e| named(e.to_string()))?;
         let text = read(&mut child, patience);
         // It is not waited for before it is gone: it may hang.
         let _ = child.kill();
         let _ = child.wait();
-        let Some(text) = text.map_err(none)? else {
-            let what = format!("it says nothing for {} s", patience.as_secs());
-            return Err(Without::Silent(named(what)));
-        };
-        Self::parse(program, &text).map_err(none)
+        let silent = || format!("it says nothing for {} s; try again", patience.as_secs());
+        let text = text.and_then(|text| text.ok_or_else(silent));
+        let library = text.and_then(|text| Self::parse(program, &text));
+        library.map_err(named)
     }
 
-    fn parse(program: &Path, text: &str) -> Result<Self, String> {
+    /// Reads what [`list`](Self::list) or a program without a library prints.
+    fn parse(program: &Path, text: &str) -> Result<Option<Self>, String> {
         let mut library = Self {
             program: program.to_owned(),
             name: String::new(),
@@ -89,13 +76,7 @@ impl Library {
         };
         for line in text.lines() {
             match line.split_once(' ') {
-                Some(("library", "none")) => {
-                    return Err(
-                        "it was built without libavcodec; install libavcodec-dev and pkg-config, \
-                         then build vb3-avcodec again"
-                            .to_owned(),
-                    );
-                }
+                Some(("library", NO_LIBRARY)) => return Ok(None),
                 Some(("library", name)) => library.name = name.to_owned(),
                 Some(("license", license)) => library.license = license.to_owned(),
                 Some(("has", rest)) => {
@@ -110,7 +91,7 @@ impl Library {
         if library.kinds.is_empty() {
             return Err("it lists no codec".to_owned());
         }
-        Ok(library)
+        Ok(Some(library))
     }
 
     /// What `--list` prints of a library, as [`ask`](Self::ask) reads it.
@@ -122,6 +103,11 @@ impl Library {
         }
         text
     }
+}
+
+/// Says that a program was built without a library.
+fn stub(program: &Path) -> String {
+    format!("{}: it was built without libavcodec", program.display())
 }
 
 /// What a program says until it ends; `None` if that takes too long.
@@ -151,17 +137,17 @@ fn read(child: &mut Child, patience: Duration) -> Result<Option<String>, String>
     Ok(Some(text))
 }
 
-/// All codecs at hand. A decoder of the other program is preferred to one of this crate.
+/// All codecs at hand: those of this crate, and those of a program with another library.
 #[derive(Clone, Debug)]
 pub struct Codecs {
     built_in: Launch,
-    other: Arc<OnceLock<Result<Library, Without>>>,
+    other: Arc<OnceLock<Result<Library, String>>>,
 }
 
 impl From<Launch> for Codecs {
-    /// Those of this crate alone.
+    /// Those that are started so, and no others.
     fn from(built_in: Launch) -> Self {
-        let none = Err(Without::None("no other program is wanted".to_owned()));
+        let none = Err("no other program is wanted".to_owned());
         Self {
             built_in,
             other: Arc::new(OnceLock::from(none)),
@@ -171,8 +157,9 @@ impl From<Launch> for Codecs {
 
 impl Codecs {
     /// Those of this crate, started as said, and those of the program that the variable
-    /// `VB3_CODEC` names; or else of `vb3-codec`, found beside this program or in the search path.
-    /// It is looked for when it is first needed, which takes as long as a program takes to start.
+    /// `VB3_CODEC` names; or else of the first `vb3-codec` with a library, beside this program or in
+    /// the search path. It is looked for when it is first needed, which takes as long as a program
+    /// takes to start.
     #[must_use]
     pub fn with_program(built_in: Launch) -> Self {
         Self {
@@ -186,87 +173,77 @@ impl Codecs {
     /// # Errors
     /// That sentence.
     pub fn other(&self) -> Result<&Library, &str> {
-        self.ask_other().map_err(Without::sentence)
-    }
-
-    fn ask_other(&self) -> Result<&Library, &Without> {
-        let found = self.other.get_or_init(|| {
-            let program = find(std::env::var_os(VARIABLE)).map_err(Without::None)?;
-            Library::ask_for(&program, PATIENCE)
-        });
-        found.as_ref()
+        let found = self.other.get_or_init(|| find(std::env::var_os(VARIABLE)));
+        found.as_ref().map_err(String::as_str)
     }
 
     /// How a worker of a kind is started.
     #[must_use]
     pub fn launch(&self, kind: Kind) -> Launch {
-        if kind.has_library()
-            && let Ok(library) = self.other()
-            && library.kinds.iter().any(|(known, _)| *known == kind)
-        {
-            return Launch::other_program(&library.program);
+        match self.built_in.check(kind).is_err().then(|| self.other()) {
+            Some(Ok(library)) => Launch::other_program(&library.program),
+            _ => self.built_in.clone(),
         }
-        self.built_in.clone()
     }
 
     /// By which library a kind is done, and under which licence, as a person is told.
     ///
     /// # Errors
-    /// A sentence: no library at hand does it, or the other program did not answer, and what to do.
+    /// A sentence: no library at hand does it, and what to do.
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
-        if kind.has_library()
-            && let Err(Without::Silent(why)) = self.ask_other()
-        {
-            return Err(format!(
-                "{why}; try again, or set {VARIABLE}=none to do without it"
-            ));
-        }
-        if kind.has_library()
-            && let Ok(library) = self.other()
-            && let Some((_, name)) = library.kinds.iter().find(|(known, _)| *known == kind)
-        {
-            let Library {
-                name: of, license, ..
-            } = library;
-            return Ok(format!("{of} ({name}), {license}"));
-        }
-        match self.built_in.check(kind) {
-            Ok(()) => Ok(match kind {
-                Kind::H264Decoder => "openh264, BSD-2-Clause: no B-frames, progressive",
-                Kind::H264Encoder => "openh264, BSD-2-Clause",
+        let Err(missing) = self.built_in.check(kind) else {
+            return Ok(match kind {
                 Kind::JpegDecoder => "zune-jpeg, MIT or Apache-2.0 or Zlib",
                 Kind::JpegEncoder => "jpeg-encoder, MIT or Apache-2.0, and IJG",
                 _ => "built in",
             }
-            .to_owned()),
-            Err(e) => Err(match self.other() {
-                Ok(library) => format!(
-                    "{} is not done by {}, which was built without it ({})",
-                    kind.name(),
-                    library.name,
-                    library.program.display()
-                ),
-                Err(why) if std::env::var_os(VARIABLE).is_some() => format!("{e} ({why})"),
-                _ => e.to_string(),
-            }),
+            .to_owned());
+        };
+        let Library {
+            program,
+            name: of,
+            license,
+            kinds,
+        } = self.other().map_err(|why| format!("{missing} ({why})"))?;
+        match kinds.iter().find(|(known, _)| *known == kind) {
+            Some((_, name)) => Ok(format!("{of} ({name}), {license}")),
+            None => Err(format!(
+                "{} is not done by {of}, which was built without it ({})",
+                kind.name(),
+                program.display()
+            )),
         }
     }
 }
 
-/// The program to ask.
-fn find(named: Option<OsString>) -> Result<PathBuf, String> {
+/// The library of the program that is named, or of the first one that has one.
+fn find(named: Option<OsString>) -> Result<Library, String> {
     match named {
         Some(name) if name == "none" => return Err(format!("{VARIABLE} is none")),
-        Some(name) if !name.is_empty() => return Ok(name.into()),
+        Some(name) if !name.is_empty() => return Library::ask(Path::new(&name)),
         _ => {}
     }
     let own = std::env::current_exe().ok();
     let beside = own.and_then(|own| Some(own.parent()?.join(PROGRAM)));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|dir| dir.join(PROGRAM));
-    let mut places = beside.into_iter().chain(in_path);
-    let found = places.find(|place| place.is_absolute() && place.is_file());
-    found.ok_or_else(|| format!("there is no {PROGRAM} beside vb3 or in PATH"))
+    first_library(beside.into_iter().chain(in_path), PATIENCE)
+}
+
+/// The first library of these programs. One without a library counts as missing; one that does not
+/// answer ends the search, which takes no longer than that.
+fn first_library(
+    places: impl Iterator<Item = PathBuf>,
+    patience: Duration,
+) -> Result<Library, String> {
+    let mut missing = format!("there is no {PROGRAM} beside vb3 or in PATH");
+    for place in places.filter(|place| place.is_absolute() && place.is_file()) {
+        match Library::ask_for(&place, patience)? {
+            Some(library) => return Ok(library),
+            None => missing = stub(&place),
+        }
+    }
+    Err(missing)
 }
 
 #[cfg(test)]
@@ -285,10 +262,10 @@ mod tests {
             ],
         };
         let read = Library::parse(&library.program, &library.list());
-        assert_eq!(read.as_ref(), Ok(&library));
-        let none = Library::parse(&library.program, "library none\n").unwrap_err();
-        assert!(none.contains("libavcodec-dev"), "{none}");
-        assert!(Library::parse(&library.program, "has nonsense x\n").is_err());
+        assert_eq!(read.as_ref(), Ok(&Some(library)));
+        let none = Library::parse(Path::new("/x"), "library none\n");
+        assert_eq!(none, Ok(None));
+        assert!(Library::parse(Path::new("/x"), "has nonsense x\n").is_err());
     }
 
     #[test]
@@ -300,37 +277,54 @@ mod tests {
         assert!(silent.contains("no codec"), "{silent}");
     }
 
-    /// A machine may be so busy that it does not answer: pictures of another library, which decodes
-    /// less, are not what was asked for.
-    #[test]
-    fn a_program_that_does_not_answer_is_not_done_without() {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("vb3-codec");
-        // By another process: this one may be forking, and what is open for writing is not started.
-        let script = "printf '#!/bin/sh\\nexec sleep 1000\\n' > \"$0\" && chmod 700 \"$0\"";
+    /// Writes a shell script, by another process: this one may be forking, and what is open for
+    /// writing is not started.
+    fn script(program: &Path, body: &str) {
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 700 \"$0\"";
         let mut sh = Command::new("sh");
-        let made = sh.args(["-c", script]).arg(&program).status().unwrap();
-        assert!(made.success());
-        let silent = Library::ask_for(&program, Duration::from_millis(1)).unwrap_err();
-        assert!(matches!(&silent, Without::Silent(why) if why.contains("says nothing")));
-        let codecs = |without| Codecs {
-            other: Arc::new(OnceLock::from(Err(without))),
-            ..Codecs::from(Launch::in_thread())
-        };
-        let said = codecs(silent).describe(Kind::H264Decoder).unwrap_err();
-        assert!(said.contains("says nothing") && said.contains("VB3_CODEC=none"));
-        let none = codecs(Without::None("there is none".to_owned()));
-        let found = none.describe(Kind::H264Decoder).unwrap();
-        assert!(found.contains("openh264"), "{found}");
+        let made = sh.args(["-c", write]).arg(program).arg(body).status();
+        assert!(made.unwrap().success());
     }
 
     #[test]
-    fn what_no_library_does_is_said() {
+    fn a_silent_program_ends_the_search() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("vb3-codec");
+        script(&program, "exec sleep 1000");
+        let places = [program.clone(), program].into_iter();
+        let silent = first_library(places, Duration::from_millis(1)).unwrap_err();
+        assert!(silent.contains("says nothing"), "{silent}");
+    }
+
+    #[test]
+    fn a_program_without_library_counts_as_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let [stub, real] = ["stub", "real"].map(|name| dir.path().join(name));
+        script(&stub, "echo library none; exit 1");
+        script(&real, "echo library x; echo has h264dec y");
+        let first = |places: &[&PathBuf]| {
+            first_library(places.iter().copied().cloned(), PATIENCE).map(|found| found.program)
+        };
+        assert_eq!(first(&[&stub, &real]), Ok(real));
+        let missing = first(&[&stub]).unwrap_err();
+        assert!(missing.contains("without libavcodec"), "{missing}");
+        let missing = first(&[&dir.path().join("nothing")]).unwrap_err();
+        assert!(missing.contains("there is no vb3-codec"), "{missing}");
+    }
+
+    #[test]
+    fn a_codec_without_library_says_what_to_install() {
         let codecs = Codecs::from(Launch::in_thread());
-        let said = codecs.describe(Kind::HevcDecoder).unwrap_err();
-        assert!(
-            said.contains("HEVC") && said.contains("vb3-avcodec"),
-            "{said}"
-        );
+        for (kind, name) in [
+            (Kind::H264Decoder, "decoding H.264"),
+            (Kind::H264Encoder, "encoding H.264"),
+            (Kind::HevcDecoder, "decoding HEVC"),
+        ] {
+            let said = codecs.describe(kind).unwrap_err();
+            for word in [name, "the package vb3-codec", "libavcodec-dev"] {
+                assert!(said.contains(word), "{said}");
+            }
+        }
+        assert!(codecs.describe(Kind::JpegDecoder).is_ok());
     }
 }

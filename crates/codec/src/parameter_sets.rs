@@ -422,5 +422,5 @@ pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
     Ok(())
 }
 
-#[cfg(all(test, feature = "h264"))]
+#[cfg(test)]
 mod tests;

@@ -107,8 +107,8 @@ fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
 }
 
 /// As `serve`, in a process that is also for others.
-pub(crate) fn serve_here(socket: OwnedFd) {
-    run(Socket::new(socket), false, built_in);
+pub(crate) fn serve_here(socket: OwnedFd, make: MakeCodec) {
+    run(Socket::new(socket), false, make);
 }
 
 fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
@@ -175,15 +175,9 @@ fn agree(socket: &Socket, hello: &Message) -> bool {
     socket.send(&answer, None, true).is_ok() && found == VERSION
 }
 
-fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
+pub(crate) fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
     match kind {
-        #[cfg(feature = "h264")]
-        Kind::H264Decoder => Some(Box::new(crate::h264::Decoder::default())),
-        #[cfg(feature = "h264")]
-        Kind::H264Encoder => Some(Box::new(crate::h264::Encoder::new())),
-        #[cfg(feature = "jpeg")]
         Kind::JpegDecoder => Some(Box::new(crate::jpeg::Decoder::new())),
-        #[cfg(feature = "jpeg")]
         Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::new())),
         Kind::Harm => Some(Box::new(harm::Harm)),
         Kind::HarmInThread => Some(Box::new(harm::InThread::default())),

@@ -2,11 +2,12 @@
 //! whose streams have start codes.
 
 mod frames;
+mod h264;
 mod syntax;
 
-pub use crate::h264::Params as H264;
 use crate::job::Framing;
 pub use frames::{Av1, Key, Vp8, Vp9};
+pub use h264::H264;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -51,8 +52,7 @@ pub trait Syntax: Default {
 /// Cuts pieces of a stream into access units, as [`Framing`] says.
 #[derive(Debug)]
 pub struct Cutter<S: Syntax> {
-    /// What it knows of the stream.
-    pub syntax: S,
+    syntax: S,
     units: Units<S>,
     framing: Framing,
     /// With [`Framing::Auto`]: whether pieces were found to be access units, for now and for ever.
@@ -92,14 +92,6 @@ impl<S: Syntax> Cutter<S> {
     /// What was found wrong so far: the piece's tag and a sentence.
     pub fn fault(&mut self) -> Option<(u64, String)> {
         self.units.fault()
-    }
-
-    /// The beginning of the first slice of the unit that is being collected, and whether its picture
-    /// needs no other.
-    #[must_use]
-    pub fn pending(&self) -> Option<(&[u8], bool)> {
-        let first = self.units.first.as_ref()?;
-        Some((&first.slice, first.key))
     }
 
     /// What is here of the unit that is being collected, once its first slice began.
@@ -165,8 +157,6 @@ pub struct Unit {
     pub tag: u64,
     /// Whether the picture needs no other.
     pub key: bool,
-    /// The beginning of its first slice.
-    pub slice: Vec<u8>,
 }
 
 /// The first slice of the access unit that is being collected.
@@ -175,7 +165,6 @@ struct First<I> {
     tag: u64,
     key: bool,
     id: Option<I>,
-    slice: Vec<u8>,
 }
 
 /// Collects pieces of a stream.
@@ -335,7 +324,6 @@ impl<S: Syntax> Units<S> {
                 tag: self.tag_at(nal),
                 key: syntax.is_key(head),
                 id: syntax.slice_id(head),
-                slice: head.to_vec(),
             });
         }
     }
@@ -379,7 +367,6 @@ impl<S: Syntax> Units<S> {
             bytes,
             tag: first.tag,
             key: first.key,
-            slice: first.slice,
         })
     }
 
@@ -452,5 +439,5 @@ impl<S: Syntax> Units<S> {
     }
 }
 
-#[cfg(all(test, feature = "h264"))]
+#[cfg(test)]
 mod tests;

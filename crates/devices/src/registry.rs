@@ -141,7 +141,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     codec(
         "h264dec",
-        "a stateful H.264 decoder, memory to memory",
+        "a stateful H.264 decoder; needs libavcodec",
         |value| bare(value, DeviceKind::Decoder(Kind::H264Decoder)),
     ),
     codec(
@@ -187,7 +187,7 @@ pub(crate) const ROWS: &[Row] = &[
     }),
     codec(
         "h264enc",
-        "a stateful H.264 encoder, memory to memory",
+        "a stateful H.264 encoder; needs libavcodec with x264",
         |value| bare(value, DeviceKind::Encoder(Kind::H264Encoder)),
     ),
     codec(

@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn build() -> Result<PathBuf> {
     let mut cargo = sh::cargo();
     cargo.args(["build", "--release", "--quiet", "-p", "vb3", "-p"]);
-    cargo.args(["vb3-avcodec", "--bins", "--example", "pipeline"]);
+    cargo.args(["vb3-devices", "--bins", "--example", "pipeline"]);
     sh::quietly(&mut cargo)?;
     Ok(sh::target().join("release"))
 }

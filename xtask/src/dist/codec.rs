@@ -1,92 +1,155 @@
-//! `vb3-codec` as a package of its own: it is linked with the libavcodec of the Debian it is built
-//! on, and fits no other.
+//! `vb3-codec` as a package of its own, for each Debian: it is linked with that release's libavcodec and
+//! fits no other. It is built in a root of that release, by this system's Rust.
 
-use super::{Arch, Release, licences, stage};
+use super::{Arch, Release, licences, root, stage};
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Why it cannot be made here.
+/// Where the build lies in the root.
+const BUILD: &str = "build";
+/// The program of vb3-avcodec, which the package calls vb3-codec.
+const PROGRAM: &str = "avcodec-worker";
+
+/// Why no package can be made here.
 pub(super) fn missing() -> Option<String> {
-    if version().is_err() {
-        return Some("this system is not Debian".to_owned());
-    }
-    for (program, package) in [("dpkg-shlibdeps", "dpkg-dev"), ("pkg-config", "pkg-config")] {
-        if !sh::has(program) {
-            return Some(format!("{package} is not installed"));
-        }
-    }
-    let mut there = Command::new("pkg-config");
-    let there = there.args(["--exists", "libavcodec"]).status();
-    (!there.is_ok_and(|status| status.success()))
-        .then(|| "libavcodec-dev is not installed".to_owned())
+    let programs = ["mmdebstrap", "unshare"];
+    let lacking = programs.into_iter().find(|program| !sh::has(program))?;
+    Some(format!("{lacking} is not installed"))
 }
 
-/// The number of the Debian that this is.
-pub(super) fn version() -> Result<String> {
-    let text = fs::read_to_string("/etc/os-release").context("no /etc/os-release")?;
-    number(&text).context("/etc/os-release names no Debian with a number")
+/// What the root has: what builds run by, and for another processor its compiler and libraries.
+fn packages(arch: Arch) -> String {
+    let mut packages = "gcc,libc6-dev,pkg-config,dpkg-dev".to_owned();
+    if arch.is_here() {
+        packages.push_str(",libavcodec-dev");
+    } else {
+        let (name, machine) = (arch.debian(), arch.machine().replace('_', "-"));
+        packages.push_str(&format!(
+            ",gcc-{machine}-linux-gnu,libc6-dev:{name},libavcodec-dev:{name}"
+        ));
+    }
+    packages
 }
 
-fn number(os_release: &str) -> Option<String> {
-    let field = |name: &str| {
-        let mut lines = os_release.lines();
-        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
-        Some(value.trim_matches('"'))
+/// A root to build in for a processor.
+fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
+    let mut options = vec![
+        "--variant=apt".to_owned(),
+        format!("--include={}", packages(arch)),
+    ];
+    if !arch.is_here() {
+        let own = sh::quietly(Command::new("dpkg").arg("--print-architecture"))?;
+        let own = String::from_utf8(own).context("dpkg says no text")?;
+        options.push(format!("--architectures={},{}", own.trim(), arch.debian()));
+    }
+    root::fresh(
+        release,
+        suite,
+        &format!("codec-{}", arch.debian()),
+        &options,
+    )
+}
+
+/// Builds the program in a root of Debian; gives the program and its dependencies.
+fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
+    let target = arch.target();
+    sh::run(sh::cargo().args(["fetch", "--locked", "--target", target]))?;
+    let sysroot = sh::quietly(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = PathBuf::from(
+        String::from_utf8(sysroot)
+            .context("rustc says no text")?
+            .trim(),
+    );
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let home = home.context("there is no home directory for cargo")?;
+    let tree = sh::root();
+    let shared = [tree.as_path(), sysroot.as_path(), home.as_path()];
+    let lower = target.replace('-', "_");
+    let mut env = vec![
+        format!("CARGO_HOME={}", home.display()),
+        format!("CARGO_TARGET_DIR=/{BUILD}"),
+        format!("RUSTC={}", sysroot.join("bin/rustc").display()),
+        format!("DEB_HOST_ARCH={}", arch.debian()),
+    ];
+    if !arch.is_here() {
+        let compiler = arch.tool("gcc");
+        env.extend([
+            format!("CARGO_TARGET_{}_LINKER={compiler}", lower.to_uppercase()),
+            format!("CC_{lower}={compiler}"),
+            "PKG_CONFIG_ALLOW_CROSS=1".to_owned(),
+            format!(
+                "PKG_CONFIG_LIBDIR=/usr/lib/{}-linux-gnu/pkgconfig",
+                arch.machine()
+            ),
+        ]);
+    }
+    let run = |script: &str, words: &[&str]| {
+        let mut command = vec!["env"];
+        command.extend(env.iter().map(String::as_str));
+        command.extend(["sh", "-ec", script]);
+        command.extend(words);
+        root::inside(root, &shared, &command)
     };
-    let whole = |number: &&str| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    let number = field("VERSION_ID").filter(whole)?;
-    (field("ID") == Some("debian")).then(|| number.to_owned())
+    let cargo = sysroot.join("bin/cargo").display().to_string();
+    let tree = tree.display().to_string();
+    run(
+        "cd \"$0\"; shift; exec \"$@\"",
+        &[
+            &tree,
+            "-",
+            &cargo,
+            "build",
+            "--release",
+            "--locked",
+            "--offline",
+            "--package",
+            "vb3-avcodec",
+            "--bin",
+            PROGRAM,
+            "--target",
+            target,
+        ],
+    )?;
+    let program = format!("{BUILD}/{target}/release/{PROGRAM}");
+    // dpkg-shlibdeps wants a source package around it.
+    let text = run(
+        "mkdir -p /tmp/shlibdeps/debian; cd /tmp/shlibdeps\n\
+         printf 'Source: vb3\\n\\nPackage: vb3-codec\\nArchitecture: any\\n' > debian/control\n\
+         exec dpkg-shlibdeps -O -e \"$0\"",
+        &[&format!("/{program}")],
+    )?;
+    let text = String::from_utf8(text).context("dpkg-shlibdeps says no text")?;
+    let depends = text.trim().strip_prefix("shlibs:Depends=");
+    match depends.filter(|list| list.contains("libavcodec")) {
+        Some(list) => Ok((root.join(program), list.to_owned())),
+        None => bail!("{program} is not linked with libavcodec: {text}"),
+    }
 }
 
-/// Builds the program and packs it.
-pub(super) fn make(release: &Release) -> Result<PathBuf> {
-    let arch = Arch::X86_64;
-    sh::run(sh::cargo().args(["build", "--release", "--package", "vb3-avcodec"]))?;
-    let built = release.dir.join("vb3-codec");
-    let mut strip = Command::new("strip");
-    let strip = strip.arg("-o").arg(&built);
-    sh::quietly(strip.arg(sh::target().join("release/vb3-codec")))?;
-    let root = release.dir.join("deb-codec");
-    stage::fresh(&root)?;
-    stage::copy(&built, &root.join("usr/bin/vb3-codec"), 0o755)?;
-    let doc = root.join("usr/share/doc/vb3-codec");
+/// Builds the program for a Debian and packs it.
+pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
+    let root = build_root(release, arch, suite)?;
+    let (program, depends) = build(&root, arch)?;
+    let stage = release.dir.join(format!("deb-codec-{}", arch.debian()));
+    stage::fresh(&stage)?;
+    stage::copy(&program, &stage.join("usr/bin/vb3-codec"), 0o755)?;
+    let doc = stage.join("usr/share/doc/vb3-codec");
     fs::create_dir_all(&doc)?;
     fs::write(doc.join("copyright"), stage::copyright()?)?;
     let licences = licences::text("vb3-avcodec", arch.target())?;
     fs::write(doc.join(stage::THIRD_PARTY), licences)?;
-    let name = format!("{}+deb{}", release.version, version()?);
-    fs::create_dir_all(root.join("DEBIAN"))?;
-    fs::write(
-        root.join("DEBIAN/control"),
-        control(&name, arch, &depends(release, &built)?, &stage::kib(&root)?),
-    )?;
+    let name = format!("{}+deb{number}", release.version);
+    fs::create_dir_all(stage.join("DEBIAN"))?;
+    let control = control(&name, arch, &depends, &stage::kib(&stage)?);
+    fs::write(stage.join("DEBIAN/control"), control)?;
     let package = format!("vb3-codec_{name}_{}.deb", arch.debian());
-    stage::pack(&root, &release.dir.join(package))
-}
-
-/// The packages whose libraries a program is linked with, as dpkg finds them.
-fn depends(release: &Release, program: &Path) -> Result<String> {
-    let dir = release.dir.join("shlibdeps");
-    stage::fresh(&dir.join("debian"))?;
-    fs::write(
-        dir.join("debian/control"),
-        "Source: vb3\n\nPackage: vb3-codec\nArchitecture: any\n",
-    )?;
-    let mut find = Command::new("dpkg-shlibdeps");
-    let text = sh::quietly(find.args(["-O", "-e"]).arg(program).current_dir(&dir))?;
-    fs::remove_dir_all(&dir)?;
-    let text = String::from_utf8(text).context("dpkg-shlibdeps says no text")?;
-    let depends = text.trim().strip_prefix("shlibs:Depends=");
-    match depends.filter(|list| list.contains("libavcodec")) {
-        Some(list) => Ok(list.to_owned()),
-        None => bail!(
-            "{} is not linked with libavcodec: {text}",
-            program.display()
-        ),
-    }
+    let package = stage::pack(&stage, &release.dir.join(package))?;
+    fs::remove_dir_all(&root)?;
+    Ok(package)
 }
 
 fn control(version: &str, arch: Arch, depends: &str, kib: &str) -> String {
@@ -98,9 +161,9 @@ fn control(version: &str, arch: Arch, depends: &str, kib: &str) -> String {
          Installed-Size: {kib}\n\
          Depends: {depends}\n\
          Enhances: vb3\n\
-         Description: libavcodec's decoders for vb3\n \
-         Decoders of vb3 for H.264 with B-frames, HEVC, VP8, VP9, MPEG-2, MPEG-4 and AV1, by the\n \
-         libavcodec of this system. vb3 run finds the program and starts it for each stream.\n",
+         Description: libavcodec's codecs for vb3\n \
+         Codecs of vb3 for H.264, HEVC, VP8, VP9, MPEG-2, MPEG-4 and AV1, by the libavcodec of this\n \
+         system. vb3 run finds the program and starts it for each stream.\n",
         arch.debian(),
         stage::FIELDS,
     )
@@ -111,11 +174,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_debian_with_a_number_has_one() {
-        let debian = "PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\n";
-        assert_eq!(number(debian).as_deref(), Some("12"));
-        assert_eq!(number("ID=ubuntu\nVERSION_ID=\"24.04\"\n"), None);
-        assert_eq!(number("ID=debian\n"), None);
+    fn another_processor_needs_its_own_libraries() {
+        let (here, other) = match Arch::X86_64.is_here() {
+            true => (Arch::X86_64, Arch::Arm64),
+            false => (Arch::Arm64, Arch::X86_64),
+        };
+        assert!(packages(here).ends_with(",libavcodec-dev"));
+        let wanted = format!("libavcodec-dev:{}", other.debian());
+        let found = packages(other);
+        assert!(
+            found.contains("linux-gnu") && found.ends_with(&wanted),
+            "{found}"
+        );
     }
 
     #[test]

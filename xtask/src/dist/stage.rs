@@ -165,7 +165,7 @@ fn control(release: &Release, arch: Arch, kib: &str) -> String {
          vb3 run puts cameras, codecs, converters and displays under a program that uses\n \
          V4L2, on a machine of your choice, without a kernel module and without root.\n \
          .\n \
-         With ffmpeg installed, cameras play clips; with vb3-codec, libavcodec decodes.\n",
+         With ffmpeg installed, cameras play clips; vb3-codec has the codecs but JPEG.\n",
         release.version,
         arch.debian()
     )

@@ -1,16 +1,11 @@
 //! Trying what was made where nothing is installed that it could lean on.
 
-use super::Release;
+use super::{Release, root};
 use crate::guest::{self, Guest};
-use crate::sh;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
-
-/// Debian's releases that the package is tried on.
-const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie")];
 
 /// The page whose lines are run.
 const PAGE: &str = include_str!("../../../docs/ci.md");
@@ -29,7 +24,7 @@ test ! -e /usr/bin/vb3
 ";
 
 /// What is asked of a root of Debian into which apt installs both packages: the decoder is
-/// libavcodec's, and none of ours once it is removed.
+/// libavcodec's, and there is none once it is removed.
 const CODEC_CHECKS: &str = "
 apt-get update --quiet
 apt-get install --quiet --yes --no-install-recommends ./vb3_*.deb ./vb3-codec_*.deb
@@ -37,6 +32,7 @@ vb3 devices | grep --quiet 'libavcodec.*hevc'
 vb3 doctor | grep --quiet 'ok  vb3-codec .*libavcodec'
 apt-get remove --quiet --yes vb3-codec
 vb3 doctor | grep --quiet -e '--  vb3-codec'
+vb3 doctor | grep --quiet 'install the package vb3-codec'
 ";
 
 /// What is asked of the binary in a guest.
@@ -60,11 +56,11 @@ fn recipe(page: &str) -> Option<&str> {
 pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Result<()> {
     alone(release, binary)?;
     println!("tried alone in an empty directory: it runs itself, and needs nothing else");
-    for (version, suite) in SUITES {
+    for (version, suite) in root::SUITES {
         let root = debian(release, suite, "essential", &[package])?;
         let lines = recipe(PAGE).context("docs/ci.md has no lines to run")?;
         let script = format!("cd /work; export HOME=/work; {lines}{CHECKS}");
-        inside(&root, &["sh", "-exc", &script])
+        root::inside(&root, &[], &["sh", "-exc", &script])
             .with_context(|| format!("the package does not work on Debian {version}"))?;
         println!("tried on Debian {version}: installed, a camera's frame read by dd, removed");
         fs::remove_dir_all(&root)?;
@@ -72,12 +68,8 @@ pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Re
     Ok(())
 }
 
-/// Tries `vb3-codec` on the Debian that it was built on.
-pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, version: &str) -> Result<()> {
-    let Some((_, suite)) = SUITES.iter().find(|(number, _)| *number == version) else {
-        println!("vb3-codec is not tried: there is no root of Debian {version}");
-        return Ok(());
-    };
+/// Tries `vb3-codec` on the Debian that it was built for.
+pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, suite: &str) -> Result<()> {
     let root = debian(release, suite, "apt", &[vb3, codec])?;
     // apt in the root reaches its mirror as this system does.
     for file in ["resolv.conf", "hosts"] {
@@ -87,9 +79,9 @@ pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, version: &str) 
         }
     }
     let script = format!("cd /work; export HOME=/work; {CODEC_CHECKS}");
-    inside(&root, &["sh", "-exc", &script])
-        .with_context(|| format!("vb3-codec does not work on Debian {version}"))?;
-    println!("tried vb3-codec on Debian {version}: installed by apt, found by vb3, removed");
+    root::inside(&root, &[], &["sh", "-exc", &script])
+        .with_context(|| format!("vb3-codec does not work on Debian {suite}"))?;
+    println!("tried vb3-codec on Debian {suite}: installed by apt, found by vb3, removed");
     fs::remove_dir_all(&root)?;
     Ok(())
 }
@@ -117,26 +109,6 @@ pub(super) fn arm64(release: &Release, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command with a directory as its root, /proc and /dev in it, in namespaces of its own.
-fn inside(root: &Path, command: &[&str]) -> Result<Vec<u8>> {
-    for dir in ["proc", "dev", "sys", "tmp"] {
-        fs::create_dir_all(root.join(dir))?;
-    }
-    let script = "mount --rbind /dev \"$0/dev\" && mount --bind /sys \"$0/sys\" \
-                  && mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
-    let mut unshare = Command::new("unshare");
-    // Without root, as root of a user namespace of its own.
-    if !rustix::process::geteuid().is_root() {
-        unshare.args(["--map-root-user", "--map-auto"]);
-    }
-    unshare.args(["--mount", "--pid", "--fork", "--kill-child"]);
-    unshare.env(
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    );
-    sh::quietly(unshare.args(["sh", "-ec", script]).arg(root).args(command))
-}
-
 fn alone(release: &Release, binary: &Path) -> Result<()> {
     let root = release.dir.join("empty");
     if root.exists() {
@@ -144,7 +116,7 @@ fn alone(release: &Release, binary: &Path) -> Result<()> {
     }
     fs::create_dir_all(&root)?;
     fs::copy(binary, root.join("vb3"))?;
-    let said = inside(&root, &["/vb3", "run", "--", "/vb3", "--version"])
+    let said = root::inside(&root, &[], &["/vb3", "run", "--", "/vb3", "--version"])
         .context("the binary does not work alone")?;
     let said = String::from_utf8_lossy(&said);
     if said.trim() != format!("vb3 {}", release.version) {
@@ -156,25 +128,7 @@ fn alone(release: &Release, binary: &Path) -> Result<()> {
 
 /// A fresh root of Debian, of one of mmdebstrap's variants, with the packages in it.
 fn debian(release: &Release, suite: &str, variant: &str, packages: &[&Path]) -> Result<PathBuf> {
-    let cache = sh::cache()?.join("roots");
-    fs::create_dir_all(&cache)?;
-    let archive = cache.join(format!("{suite}-{variant}.tar"));
-    if !archive.exists() {
-        let half = archive.with_extension("half.tar");
-        let mut make = Command::new("mmdebstrap");
-        let variant = format!("--variant={variant}");
-        sh::run(make.args([&variant, suite]).arg(&half))?;
-        fs::rename(&half, &archive)?;
-    }
-    let root = release.dir.join(format!("root-{suite}"));
-    if root.exists() {
-        fs::remove_dir_all(&root)?;
-    }
-    fs::create_dir_all(&root)?;
-    let mut tar = Command::new("tar");
-    tar.args(["--extract", "--exclude=./dev/*", "--file"])
-        .arg(&archive);
-    sh::quietly(tar.arg("--directory").arg(&root))?;
+    let root = root::fresh(release, suite, variant, &[format!("--variant={variant}")])?;
     fs::create_dir_all(root.join("work"))?;
     for package in packages {
         let name = package.file_name().context("the package has a name")?;

@@ -100,10 +100,6 @@ pub(super) fn programs(kind: Kind, tests: bool) -> Result<(PathBuf, Option<PathB
         })
     };
     let vb3 = built("vb3").context("cargo built no vb3")?;
-    if !kind.arm64 {
-        // Beside it, for the decoders that libavcodec has.
-        sh::quietly(sh::cargo().args(["build", "--release", "--package", "vb3-avcodec"]))?;
-    }
     if !tests {
         return Ok((vb3, None));
     }

@@ -7,7 +7,7 @@ use vb3_codec::{Config, Framing, Job, Kind};
 
 const KIND: Kind = Kind::H264Decoder;
 
-/// What encoders make by default, and what openh264 does not decode exactly.
+/// What encoders make by default, and rarer tools.
 const OPTIONS: [&str; 10] = [
     "bframes=3:direct=spatial",
     "bframes=3:direct=temporal:b-pyramid=strict",

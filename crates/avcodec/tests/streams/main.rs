@@ -1,7 +1,8 @@
-//! Streams through `vb3-codec`, compared with what ffmpeg decodes.
+//! Streams through libavcodec's worker, compared with what ffmpeg decodes.
 
 mod h264;
 mod h264_encoder;
+mod h264_host;
 mod hevc;
 mod lent;
 mod others;
@@ -16,7 +17,7 @@ use vb3_codec::{Config, Framing, Job, Kind, Launch, Library};
 /// The program's library, or `None` where neither it nor ffmpeg is at hand, which is said. With
 /// `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test` sets it, that is a failure.
 fn library() -> Option<Library> {
-    let program = Path::new(env!("CARGO_BIN_EXE_vb3-codec"));
+    let program = Path::new(env!("CARGO_BIN_EXE_avcodec-worker"));
     match Library::ask(program) {
         Ok(library) if ffmpeg_is_here() => Some(library),
         Ok(_) => None,
@@ -47,7 +48,7 @@ fn has_encoder(kind: Kind) -> bool {
 
 /// How the program is started.
 fn launch() -> Launch {
-    Launch::other_program(env!("CARGO_BIN_EXE_vb3-codec"))
+    Launch::other_program(env!("CARGO_BIN_EXE_avcodec-worker"))
 }
 
 /// Decodes pieces of a stream.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::h264::Params;
 
 /// Parameter sets of 64x64 pictures.
 const SPS: &[u8] = &[0, 0, 1, 0x67, 0x42, 0xc0, 0x0a, 0xda, 0x10, 0x99];
@@ -13,7 +12,7 @@ fn slice(kind: u8, first: bool) -> Vec<u8> {
 }
 
 fn units(pieces: &[&[u8]], all: bool) -> Vec<Unit> {
-    let (mut units, mut params) = (Units::<Params>::default(), Params::default());
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     let mut found = Vec::new();
     for (tag, piece) in (1..).zip(pieces) {
         units.push(tag, piece);
@@ -65,9 +64,8 @@ fn slices_about_as_long_as_what_is_looked_at_are_cut_alike() {
         assert_eq!(whole.len(), 3, "{len} bytes");
         for cut in 1..stream.len() {
             let (a, b) = stream.split_at(cut);
-            let same = |(one, other): (&Unit, &Unit)| {
-                one.bytes == other.bytes && one.slice == other.slice && one.key == other.key
-            };
+            let same =
+                |(one, other): (&Unit, &Unit)| one.bytes == other.bytes && one.key == other.key;
             let found = units(&[a, b], false);
             assert_eq!(found.len(), whole.len(), "{len} bytes, cut at {cut}");
             assert!(
@@ -81,7 +79,7 @@ fn slices_about_as_long_as_what_is_looked_at_are_cut_alike() {
 #[test]
 fn whole_pieces_are_given_at_once_and_sets_wait_for_a_slice() {
     let (key, next) = (slice(0x65, true), slice(0x41, true));
-    let (mut units, mut params) = (Units::<Params>::default(), Params::default());
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     let sets = [SPS, PPS].concat();
     units.push(1, &sets);
     assert_eq!(units.next(&mut params, true), None);
@@ -96,7 +94,7 @@ fn whole_pieces_are_given_at_once_and_sets_wait_for_a_slice() {
 
 #[test]
 fn noise_is_told_and_not_kept() {
-    let (mut units, mut params) = (Units::<Params>::default(), Params::default());
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     for tag in 0..1000 {
         units.push(tag, &[0x77; 1000]);
         assert_eq!(units.next(&mut params, false), None);
@@ -113,7 +111,7 @@ fn noise_is_told_and_not_kept() {
 
 #[test]
 fn one_fault_of_a_piece_is_told() {
-    let (mut units, mut params) = (Units::<Params>::default(), Params::default());
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     for tag in 1..4 {
         units.push(tag, &[0, 0, 1, 0x67].repeat(1000));
         assert_eq!(units.next(&mut params, true), None);
@@ -125,7 +123,7 @@ fn one_fault_of_a_piece_is_told() {
 #[test]
 fn a_piece_may_have_very_many_units() {
     const UNITS: usize = 100_000;
-    let (mut units, mut params) = (Units::<Params>::default(), Params::default());
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     let one = [0, 0, 1, 0x65, 0x88, 0x80];
     units.push(1, &one.repeat(UNITS));
     let cut = std::iter::from_fn(|| units.next(&mut params, true));
@@ -135,7 +133,7 @@ fn a_piece_may_have_very_many_units() {
 
 #[test]
 fn a_unit_without_end_is_dropped() {
-    let (mut units, mut params) = (Units::<Params>::default(), Params::default());
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     units.push(1, &slice(0x65, true));
     for tag in 2..40 {
         units.push(tag, &[0x77; 1 << 20]);
@@ -156,7 +154,7 @@ fn noise_in_front_goes_with_no_unit_however_it_is_cut() {
         let bare = &found[0].bytes[first.unwrap()..];
         assert_eq!(bare, &[&SPS[2..], PPS, &key].concat(), "cut at {cut}");
     }
-    let (mut units, mut params) = (Units::<Params>::default(), Params::default());
+    let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     units.push(7, &stream);
     assert!(units.next(&mut params, false).is_some());
     let (tag, sentence) = units.fault().unwrap();

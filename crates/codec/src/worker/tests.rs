@@ -235,7 +235,7 @@ fn a_worker_tells_owners_of_another_version_and_ends() {
         let ours = Socket::new(ours);
         let hello = Message::new(Op::Hello, &[kind_to_word(Kind::JpegDecoder), told]);
         ours.send(&hello, Some(memory.fd()), false).unwrap();
-        crate::serve::serve_here(theirs);
+        crate::serve::serve_here(theirs, crate::serve::built_in);
         let Received::Message(answer, None) = ours.receive(true) else {
             panic!("no answer")
         };

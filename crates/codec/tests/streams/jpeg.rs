@@ -1,5 +1,4 @@
 //! JPEG files, both ways.
-#![cfg(feature = "jpeg")]
 
 use crate::process;
 use crate::tools::*;
@@ -27,7 +26,7 @@ fn source(size: &str, frames: u32) -> Vec<u8> {
     )
 }
 
-fn file(size: &str, format: &str, quality: &str) -> Vec<u8> {
+pub(crate) fn file(size: &str, format: &str, quality: &str) -> Vec<u8> {
     let source = format!("testsrc2=size={size}:rate=25");
     ffmpeg(
         &[

@@ -1,6 +1,5 @@
 //! Streams through workers, compared with what ffmpeg makes of them.
 
-mod decoder;
 mod harm;
 mod jpeg;
 mod tools;

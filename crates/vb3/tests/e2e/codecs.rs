@@ -1,4 +1,4 @@
-//! Decoders of other codecs than H.264: compliant, and as exact by GStreamer's and ffmpeg's own
+//! Decoders of other codecs than H.264, and codecs in general: compliant, and as exact by GStreamer's and ffmpeg's own
 //! wrappers as ffmpeg's decoders.
 
 use crate::common::{Run, compiled, ffmpeg, lacks, lacks_libavcodec};
@@ -231,6 +231,8 @@ fn ten_bits_come_as_p010() {
 #[test]
 fn without_the_library_it_is_refused_with_the_reason() {
     let devices = [
+        ("h264dec", "decoding H.264"),
+        ("h264enc", "encoding H.264"),
         ("hevcdec", "HEVC"),
         ("hevcenc", "encoding HEVC"),
         ("vp8enc", "encoding VP8"),
@@ -271,7 +273,7 @@ wait
 
 /// Whether the codec process of a SPEC's device maps the program's buffers.
 fn has_buffers(machine: &str, spec: &str, stream: &[u8]) -> bool {
-    let run = Run::on(machine).device(spec).built_in_codecs();
+    let run = Run::on(machine).device(spec);
     std::fs::write(run.file("stream.h264"), stream).unwrap();
     let outcome = run.patience(240).program(["sh", "-c", LOOK]).run();
     outcome.expect_success();

@@ -43,15 +43,14 @@ pub(crate) fn lacks(program: &str) -> bool {
     true
 }
 
-/// Whether `vb3-codec` with libavcodec is beside `vb3`; says so if not, as [`lacks`].
+/// Whether `vb3-codec` was built without libavcodec; says so if it was, as [`lacks`].
 pub(crate) fn lacks_libavcodec() -> bool {
-    let program = Path::new(env!("CARGO_BIN_EXE_vb3")).with_file_name("vb3-codec");
-    let Err(why) = vb3_codec::Library::ask(&program) else {
+    let Err(why) = vb3_codec::Library::ask(Path::new(env!("CARGO_BIN_EXE_vb3-codec"))) else {
         return false;
     };
     let need = std::env::var_os("VB3_TESTS_NEED_ALL").is_some();
     assert!(!need, "{why}");
-    eprintln!("skipped: {why}; `cargo build -p vb3-avcodec` makes it");
+    eprintln!("skipped: {why}; `cargo xtask setup` installs libavcodec");
     true
 }
 
@@ -81,7 +80,6 @@ pub(crate) struct Run {
     options: Vec<OsString>,
     program: Vec<OsString>,
     patience: Duration,
-    env: Vec<(&'static str, &'static str)>,
     pub(crate) dir: TempDir,
 }
 
@@ -105,7 +103,6 @@ impl Run {
             options: Vec::new(),
             program: Vec::new(),
             patience: Duration::from_secs(60),
-            env: Vec::new(),
             dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -120,12 +117,6 @@ impl Run {
     pub(crate) fn options<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
         self.options.extend(words);
-        self
-    }
-
-    /// Decodes by the library that `vb3` has itself.
-    pub(crate) fn built_in_codecs(mut self) -> Self {
-        self.env.push(("VB3_CODEC", "none"));
         self
     }
 
@@ -170,7 +161,6 @@ impl Run {
             command.args(["--device", device]);
         }
         command.args(&self.options).arg("--").args(&self.program);
-        command.envs(self.env.iter().copied());
         let start = Instant::now();
         let (status, stdout, stderr) = finish(&mut command, self.dir.path(), self.patience);
         let took = start.elapsed();

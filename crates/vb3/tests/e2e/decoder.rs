@@ -1,11 +1,9 @@
 //! The H.264 decoder, spoken to as the kernel's interface for stateful decoders wants: its
-//! pictures are those of the library alone, in order, with the timestamps of their pieces.
+//! pictures are those of ffmpeg, in order, with the timestamps of their pieces.
 
 use crate::common::{MACHINES, Outcome, Run, compiled, ffmpeg, lacks, lacks_libavcodec};
 use crate::compliance::expect_compliant;
-use crate::streams::{
-    I420, Told, by_ffmpeg, display_order, encoded, is_key, library, units, worker,
-};
+use crate::streams::{I420, Told, by_ffmpeg, display_order, encoded, is_key, units, worker};
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -13,8 +11,6 @@ use std::ops::Range;
 pub(crate) struct Session {
     stream: Vec<u8>,
     commands: String,
-    /// By the library that `vb3` has itself.
-    built_in: bool,
     /// What happens meanwhile, and on which clock.
     script: Option<(String, &'static str)>,
 }
@@ -24,7 +20,6 @@ impl Session {
         Self {
             stream,
             commands: String::new(),
-            built_in: false,
             script: None,
         }
     }
@@ -32,12 +27,6 @@ impl Session {
     /// Plays a script on a clock.
     pub(crate) fn with_script(mut self, script: String, clock: &'static str) -> Self {
         self.script = Some((script, clock));
-        self
-    }
-
-    /// Decodes by the library that `vb3` has itself.
-    fn built_in(mut self) -> Self {
-        self.built_in = true;
         self
     }
 
@@ -74,11 +63,6 @@ impl Session {
         let run = Run::on(machine)
             .device(format!("h264dec{options}"))
             .patience(240);
-        let run = if self.built_in {
-            run.built_in_codecs()
-        } else {
-            run
-        };
         std::fs::write(run.file("stream.h264"), &self.stream).unwrap();
         std::fs::write(run.file("commands"), &self.commands).unwrap();
         let run = match &self.script {
@@ -158,7 +142,7 @@ impl Played {
         self
     }
 
-    /// Asserts that pictures are those of the codec crate alone, with the same damage.
+    /// Asserts that pictures are those of the codec process alone, with the same damage.
     fn expect_told(&self, told: &[Told]) -> &Self {
         let pictures: Vec<I420> = told.iter().map(|t| t.picture.clone()).collect();
         self.expect(&pictures);
@@ -178,11 +162,11 @@ const KEYS: &str = "bframes=0:keyint=10:scenecut=0";
 const SMALL: &str = "176x144";
 
 #[test]
-fn pictures_are_the_librarys_on_every_machine() {
+fn pictures_are_ffmpegs_on_every_machine() {
     let Some(stream) = encoded(SMALL, 30, KEYS) else {
         return;
     };
-    let pictures = library(&stream);
+    let pictures = by_ffmpeg(&stream, SMALL);
     assert_eq!(pictures.len(), 30);
     let pieces = units(&stream);
     for machine in MACHINES {
@@ -202,7 +186,7 @@ fn every_format_and_lines_with_padding() {
     let Some(stream) = encoded(SMALL, 12, KEYS) else {
         return;
     };
-    let pictures = library(&stream);
+    let pictures = by_ffmpeg(&stream, SMALL);
     let pieces = units(&stream);
     for options in ["", ",stride=64"] {
         for fourcc in ["NV12", "NM12", "YU12"] {
@@ -225,7 +209,7 @@ fn from_one_macroblock_to_1080_lines() {
         let Some(stream) = encoded(size, count, KEYS) else {
             return;
         };
-        let pictures = library(&stream);
+        let pictures = by_ffmpeg(&stream, size);
         assert_eq!(pictures.len(), count as usize);
         let pieces = units(&stream);
         let session = Session::of(stream).feed(&pieces).say("drain");
@@ -239,76 +223,32 @@ fn from_one_macroblock_to_1080_lines() {
     }
 }
 
-/// What the codec's process copies is in the report: all by openh264, which has memory of its own;
-/// by libavcodec, which decodes luma into the buffers, chroma at least.
+/// What the codec's process copies is in the report: chroma at least, since libavcodec decodes luma into
+/// the buffers.
 #[test]
 fn separate_planes_of_1080_lines_and_what_is_copied_to_them() {
     const COUNT: u32 = 8;
     let Some(stream) = encoded("1920x1080", COUNT, KEYS) else {
         return;
     };
-    let pictures = library(&stream);
+    let pictures = by_ffmpeg(&stream, "1920x1080");
     let pieces = units(&stream);
     let whole = u64::from(COUNT) * 1920 * 1080 * 3 / 2;
     for fourcc in ["NM12", "NV12"] {
-        for built_in in [true, false] {
-            if !built_in && lacks_libavcodec() {
-                continue;
-            }
-            let session = Session::of(stream.clone()).feed(&pieces).say("drain");
-            let session = if built_in {
-                session.built_in()
-            } else {
-                session
-            };
-            let Some((played, outcome)) = session.run_to_report("soc-cma", "", fourcc) else {
-                return;
-            };
-            played.expect(&pictures).expect_stamps(1..=COUNT.into());
-            assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
-            let copied = outcome.report.total(|q| q.bytes_copied_by_codec);
-            let least = if built_in { whole } else { whole / 3 };
-            assert!((least..=whole).contains(&copied), "{fourcc}: {copied}");
-        }
+        let session = Session::of(stream.clone()).feed(&pieces).say("drain");
+        let Some((played, outcome)) = session.run_to_report("soc-cma", "", fourcc) else {
+            return;
+        };
+        played.expect(&pictures).expect_stamps(1..=COUNT.into());
+        assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
+        let copied = outcome.report.total(|q| q.bytes_copied_by_codec);
+        assert!((whole / 3..=whole).contains(&copied), "{fourcc}: {copied}");
     }
-}
-
-/// openh264 does not decode them exactly: from the first one on, pictures come back as errors, and
-/// the report says why.
-#[test]
-fn b_frames_are_refused_with_the_reason() {
-    let x264 = "bframes=2:b-adapt=0:keyint=12:scenecut=0";
-    let Some(stream) = encoded(SMALL, 10, x264) else {
-        return;
-    };
-    let pieces = units(&stream);
-    let session = Session::of(stream).feed(&pieces).say("drain").built_in();
-    let Some((played, outcome)) = session.run_to_report("pc", "", "NV12") else {
-        return;
-    };
-    // Coded: I0 P3 b1 b2 P6 ...
-    played.expect_stamps(1..=2);
-    assert!(played.said.iter().all(|(_, damaged, _)| !damaged));
-    let refused = (3..=10).map(|stamp| format!("refused {stamp}"));
-    let last = ["last", "end"].map(str::to_owned);
-    let wanted: Vec<String> = std::iter::once("change 176x144".to_owned())
-        .chain(refused)
-        .chain(last)
-        .collect();
-    assert_eq!(played.other, wanted);
-    let [failure] = &outcome.report.failures[..] else {
-        panic!("{:?}", outcome.report.failures)
-    };
-    assert!(failure.sentence.contains("B pictures"), "{failure:?}");
-    assert!(outcome.stderr.contains("B pictures"), "{}", outcome.stderr);
 }
 
 /// What encoders make by default.
 #[test]
 fn b_frames_come_in_the_order_they_are_shown() {
-    if lacks_libavcodec() {
-        return;
-    }
     let x264 = "bframes=3:b-adapt=0:keyint=12:scenecut=0:open-gop=1:b-pyramid=normal";
     let Some(stream) = encoded(SMALL, 30, x264) else {
         return;
@@ -363,9 +303,6 @@ fn interlaced_pictures_say_which_field_came_first() {
 /// Cut and damaged streams give ffmpeg's pictures, parts made up and all; damaged ones are marked.
 #[test]
 fn damaged_streams_give_the_pictures_of_ffmpeg() {
-    if lacks_libavcodec() {
-        return;
-    }
     let x264 = "bframes=2:keyint=10:scenecut=0";
     let Some(mut stream) = encoded(SMALL, 30, x264) else {
         return;
@@ -390,7 +327,7 @@ fn a_seek_forgets_what_was_before() {
     let Some(stream) = encoded(SMALL, 40, KEYS) else {
         return;
     };
-    let pictures = library(&stream);
+    let pictures = by_ffmpeg(&stream, SMALL);
     let pieces = units(&stream);
     let at = 30;
     assert!(is_key(&stream[pieces[at].clone()]));
@@ -418,7 +355,7 @@ fn a_seek_to_between_two_keys_begins_at_the_next() {
     let Some(stream) = encoded(SMALL, 40, KEYS) else {
         return;
     };
-    let pictures = library(&stream);
+    let pictures = by_ffmpeg(&stream, SMALL);
     let pieces = units(&stream);
     let session = Session::of(stream.clone())
         .feed(&pieces[..10])
@@ -441,7 +378,7 @@ fn it_goes_on_after_a_drain() {
     let Some(stream) = encoded(SMALL, 30, KEYS) else {
         return;
     };
-    let pictures = library(&stream);
+    let pictures = by_ffmpeg(&stream, SMALL);
     let pieces = units(&stream);
     for again in ["start", "restart"] {
         let session = Session::of(stream.clone())
@@ -462,14 +399,18 @@ fn it_goes_on_after_a_drain() {
 
 #[test]
 fn the_size_changes_in_mid_stream() {
-    let parts: Option<Vec<Vec<u8>>> = [(SMALL, 11), ("320x240", 13), ("64x48", 7), (SMALL, 5)]
+    const SIZES: [(&str, u32); 4] = [(SMALL, 11), ("320x240", 13), ("64x48", 7), (SMALL, 5)];
+    let parts: Option<Vec<Vec<u8>>> = SIZES
         .iter()
         .map(|(size, count)| encoded(size, *count, KEYS))
         .collect();
     let Some(parts) = parts else {
         return;
     };
-    let pictures: Vec<I420> = parts.iter().flat_map(|part| library(part)).collect();
+    let pictures = parts.iter().zip(SIZES);
+    let pictures: Vec<I420> = pictures
+        .flat_map(|(part, (size, _))| by_ffmpeg(part, size))
+        .collect();
     assert_eq!(pictures.len(), 36);
     let stream = parts.concat();
     let pieces = units(&stream);
@@ -497,7 +438,7 @@ fn a_truncated_file_loses_its_last_picture_only() {
     let Some(stream) = encoded(SMALL, 20, KEYS) else {
         return;
     };
-    let whole = library(&stream);
+    let whole = by_ffmpeg(&stream, SMALL);
     let pieces = units(&stream);
     let end = pieces[15].start + pieces[15].len() / 2;
     let cut = stream[..end].to_vec();
@@ -505,15 +446,12 @@ fn a_truncated_file_loses_its_last_picture_only() {
     pieces[15].end = end;
     let parts: Vec<&[u8]> = pieces.iter().map(|piece| &cut[piece.clone()]).collect();
     let told = worker(&parts);
-    let session = Session::of(cut.clone())
-        .feed(&pieces)
-        .say("drain")
-        .built_in();
+    let session = Session::of(cut.clone()).feed(&pieces).say("drain");
     let Some(played) = session.run("pc", "", "NV12") else {
         return;
     };
     played.expect_told(&told);
-    let alone = library(&cut);
+    let alone = by_ffmpeg(&cut, SMALL);
     assert_eq!(
         told.iter().map(|t| &t.picture).collect::<Vec<_>>(),
         alone.iter().collect::<Vec<_>>()
@@ -528,7 +466,7 @@ fn a_corrupt_slice_spoils_pictures_until_the_next_key() {
     let Some(mut stream) = encoded(SMALL, 30, KEYS) else {
         return;
     };
-    let whole = library(&stream);
+    let whole = by_ffmpeg(&stream, SMALL);
     let pieces = units(&stream);
     let slice = pieces[13].clone();
     assert!(slice.len() > 60, "{}", slice.len());
@@ -541,10 +479,7 @@ fn a_corrupt_slice_spoils_pictures_until_the_next_key() {
         told.iter()
             .any(|t| t.damaged || t.picture != whole[t.piece as usize - 1])
     );
-    let session = Session::of(stream.clone())
-        .feed(&pieces)
-        .say("drain")
-        .built_in();
+    let session = Session::of(stream.clone()).feed(&pieces).say("drain");
     let Some(played) = session.run("pc", "", "NV12") else {
         return;
     };
@@ -588,7 +523,7 @@ fn pieces_may_be_cut_anywhere() {
     let Some(stream) = encoded(SMALL, 20, KEYS) else {
         return;
     };
-    let pictures = library(&stream);
+    let pictures = by_ffmpeg(&stream, SMALL);
     let pieces: Vec<Range<usize>> = (0..stream.len())
         .step_by(1000)
         .map(|at| at..stream.len().min(at + 1000))

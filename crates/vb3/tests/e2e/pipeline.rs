@@ -1,7 +1,7 @@
 //! Decoder, converter and display in one pipeline: every hop a dma-buf, no copy on the way; and
 //! what is said where the devices cannot share.
 
-use crate::common::{MACHINES, Outcome, Run, compiled, finish, lacks};
+use crate::common::{MACHINES, Outcome, Run, compiled, finish, lacks, lacks_libavcodec};
 use crate::streams::{decoded, encode_to, encoded, units};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ pub(crate) const DISPLAY: &str = "display=shown.raw,mplane=on,pace=free,format=N
 
 /// Encodes moving pictures of 320x240 to an MP4 file.
 pub(crate) fn encode(file: &Path) -> bool {
-    if lacks("ffmpeg") || lacks("gst-launch-1.0") {
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks_libavcodec() {
         return false;
     }
     encode_to(file, "320x240", COUNT, "bframes=0:keyint=10");
@@ -597,7 +597,7 @@ impl Inspect {
 
 #[test]
 fn elements_are_those_of_the_devices_there_are() {
-    if lacks("gst-inspect-1.0") {
+    if lacks("gst-inspect-1.0") || lacks_libavcodec() {
         return;
     }
     let inspect = Inspect {

@@ -1,7 +1,7 @@
 //! The decoder as GStreamer and ffmpeg use it, compared with ffmpeg's own decoder.
 
 use crate::common::{Outcome, Run, lacks, lacks_libavcodec};
-use crate::streams::{decoded, encode_to, encoded, library};
+use crate::streams::{by_ffmpeg as pictures, decoded, encode_to, encoded};
 use std::path::Path;
 use std::process::Command;
 
@@ -77,7 +77,7 @@ fn gstreamer_follows_changes_of_size() {
         let Some(part) = encoded(size, count, KEYS) else {
             return;
         };
-        wanted.extend(library(&part).iter().flat_map(|picture| picture.nv12()));
+        wanted.extend(pictures(&part, size).iter().flat_map(|p| p.nv12()));
         stream.extend(part);
     }
     let Some(outcome) = gstreamer("soc-cma", &stream) else {

@@ -1,6 +1,6 @@
 //! Media devices and media requests, by real clients.
 
-use crate::common::{MACHINES, Outcome, Run, compiled, lacks};
+use crate::common::{MACHINES, Outcome, Run, compiled, lacks, lacks_libavcodec};
 use crate::rows::table;
 
 const CONVERTER: &str = "convert,size=64x32";
@@ -61,6 +61,9 @@ fn rows_and_pictures() {
 
 #[test]
 fn a_device_without_requests_says_so() {
+    if lacks_libavcodec() {
+        return;
+    }
     let Some(outcome) = client("pc", "h264dec", &["none"]) else {
         return;
     };
@@ -83,7 +86,7 @@ fn a_program_killed_with_requests_holds_nothing() {
 /// Requests, too, are among the tests of the media device's interfaces.
 #[test]
 fn media_devices_are_compliant() {
-    if lacks("v4l2-compliance") {
+    if lacks("v4l2-compliance") || lacks_libavcodec() {
         return;
     }
     for (device, requests) in [(CONVERTER, true), ("h264dec", false)] {

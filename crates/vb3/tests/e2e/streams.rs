@@ -1,7 +1,7 @@
-//! H.264 streams to decode, and what other decoders make of them: openh264 called directly, the
-//! codec crate without devices, and ffmpeg.
+//! H.264 streams to decode, and what others make of them: ffmpeg, and the codec process without
+//! devices.
 
-use crate::common::{ffmpeg, lacks};
+use crate::common::{ffmpeg, lacks, lacks_libavcodec};
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
@@ -26,9 +26,10 @@ impl I420 {
     }
 }
 
-/// Encodes moving pictures: `WIDTHxHEIGHT`, how many, and what x264 is told besides.
+/// Encodes moving pictures: `WIDTHxHEIGHT`, how many, and what x264 is told besides. `None` where
+/// there is nothing to encode or decode with.
 pub(crate) fn encoded(size: &str, count: u32, x264: &str) -> Option<Vec<u8>> {
-    if lacks("ffmpeg") {
+    if lacks("ffmpeg") || lacks_libavcodec() {
         return None;
     }
     let stream = encode(size, count, x264, &["-f", "h264", "-"]);
@@ -79,44 +80,6 @@ pub(crate) fn is_key(unit: &[u8]) -> bool {
         .any(|window| matches!(window, [0, 0, 1, kind] if kind & 0x1f == 7))
 }
 
-/// What openh264 makes of a stream of one size.
-pub(crate) fn library(stream: &[u8]) -> Vec<I420> {
-    use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, Flush};
-    use openh264::formats::YUVSource as _;
-    let take = |picture: &DecodedYUV<'_>| {
-        let (width, height) = picture.dimensions();
-        let (luma, chroma, _) = picture.strides();
-        let planes = [
-            (picture.y(), luma, width, height),
-            (picture.u(), chroma, width / 2, height / 2),
-            (picture.v(), chroma, width / 2, height / 2),
-        ];
-        let lines = planes
-            .into_iter()
-            .flat_map(|(data, stride, width, height)| {
-                data.chunks(stride)
-                    .take(height)
-                    .map(move |line| &line[..width])
-            });
-        I420 {
-            width,
-            height,
-            bytes: lines.flatten().copied().collect(),
-        }
-    };
-    let mut decoder = Decoder::new().unwrap();
-    let mut pictures = Vec::new();
-    for nal in openh264::nal_units(stream) {
-        let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
-        // A damaged unit is an error, and the next may be good.
-        if let Ok(Some(picture)) = decoder.decode_with_options(nal, options) {
-            pictures.push(take(&picture));
-        }
-    }
-    pictures.extend(decoder.flush_remaining().unwrap().iter().map(take));
-    pictures
-}
-
 /// A picture of [`worker`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -126,9 +89,10 @@ pub(crate) struct Told {
     pub(crate) picture: I420,
 }
 
-/// What the codec crate makes of pieces of a stream, also of a damaged one.
+/// What the codec process makes of pieces of a stream, also of a damaged one.
 pub(crate) fn worker(pieces: &[&[u8]]) -> Vec<Told> {
-    let mut worker = Worker::spawn(Kind::H264Decoder, &Launch::in_thread()).unwrap();
+    let launch = Launch::other_program(env!("CARGO_BIN_EXE_vb3-codec"));
+    let mut worker = Worker::spawn(Kind::H264Decoder, &launch).unwrap();
     let config = Config::Decoder(Framing::Auto);
     worker.submit(Job::Configure(config)).unwrap();
     let mut told = Vec::new();

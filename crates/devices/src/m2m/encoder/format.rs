@@ -9,7 +9,7 @@ use vb3_v4l2::{
     Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Rect, SelectionFlags, pixfmt,
 };
 
-/// Most pictures a second: of those that the H.264 library's rate control knows.
+/// Most pictures a second.
 const MAX_FPS: u32 = 60;
 /// Least width and height that x265 encodes at every level.
 const HEVC_LEAST: u32 = 32;

@@ -1,11 +1,10 @@
 //! The H.264 decoder before CAPTURE streams.
 
 use super::bench::{Bench, device};
-use super::encoder;
+use super::{encoder, library};
 use crate::Decoder;
 use crate::bench::FILLER;
 use std::os::unix::fs::FileExt as _;
-use vb3_codec::Launch;
 use vb3_queue::Error;
 use vb3_v4l2::{DriverEvent, Flow, Format, FourCc, VideoDriver};
 
@@ -15,7 +14,7 @@ const CHANGED: DriverEvent = DriverEvent::SourceChange {
 };
 
 fn decoder() -> Bench<Decoder<u32>> {
-    Bench::new(device("h264dec", Launch::in_thread(), Decoder::new))
+    Bench::new(device("h264dec", library(), Decoder::new))
 }
 
 #[test]
@@ -79,7 +78,7 @@ fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
     });
     let pictures: Vec<Vec<Vec<u8>>> = pictures.collect();
     assert_eq!(bench.memory.files.is_empty(), !maps, "who wrote them");
-    // openh264 has memory of its own: all is copied from there.
+    // libavcodec has memory of its own for such small pictures: all is copied from there.
     let bytes: usize = pictures.iter().flatten().map(Vec::len).sum();
     let copied = bench.device.statistics().codec_bytes_copied;
     assert_eq!(copied, bytes as u64, "by the codec");

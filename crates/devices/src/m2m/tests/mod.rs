@@ -132,9 +132,24 @@ impl Scene {
     }
 }
 
+/// libavcodec in a thread. Tests that use it fail without.
+fn library() -> Launch {
+    let kinds = vb3_avcodec::library().map(|library| library.kinds);
+    let mut kinds = kinds.unwrap_or_default().into_iter();
+    assert!(
+        kinds.any(|(kind, _)| kind == Kind::H264Encoder),
+        "libavcodec with x264 is missing; `cargo xtask setup` installs it"
+    );
+    Launch::in_thread_with(vb3_avcodec::make)
+}
+
 /// What the codec library itself makes of pieces of a stream, one after the other.
 fn decoded(kind: Kind, pieces: &[Vec<u8>]) -> Vec<Scene> {
-    let mut worker = Worker::spawn(kind, &Launch::in_thread()).unwrap();
+    let launch = match kind {
+        Kind::JpegDecoder => Launch::in_thread(),
+        _ => library(),
+    };
+    let mut worker = Worker::spawn(kind, &launch).unwrap();
     let mut scenes = Vec::new();
     for (tag, data) in pieces.iter().enumerate() {
         let tag = tag as u64;

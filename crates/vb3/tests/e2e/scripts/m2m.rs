@@ -5,7 +5,7 @@ use super::{rows, step};
 use crate::common::{Outcome, Run, ffmpeg_in, lacks};
 use crate::convert::{self, COUNT};
 use crate::decoder::Session;
-use crate::streams::{encoded, library, units};
+use crate::streams::{by_ffmpeg, encoded, units};
 
 /// The second half of a picture is another's.
 fn torn(picture: &[u8], before: &[u8]) -> Vec<u8> {
@@ -18,7 +18,8 @@ fn a_decoders_pictures_come_with_their_own_timestamps() {
     let Some(stream) = encoded("176x144", 16, "bframes=0:keyint=10:scenecut=0") else {
         return;
     };
-    let pictures: Vec<Vec<u8>> = library(&stream).iter().map(|p| p.nv12()).collect();
+    let pictures = by_ffmpeg(&stream, "176x144");
+    let pictures: Vec<Vec<u8>> = pictures.iter().map(|p| p.nv12()).collect();
     let script = [
         step("frame = 1\nlate = \"60ms\""),
         step("frame = 2\ntwice = true"),

@@ -7,8 +7,11 @@
 //! writes the display's.
 
 #[expect(dead_code, reason = "a part of what the program uses")]
-#[path = "../src/library.rs"]
+#[path = "../../avcodec/src/library.rs"]
 mod library;
+
+// Linked for the C that `library` calls.
+use vb3_avcodec as _;
 
 use library::{Codec, Library};
 use std::error::Error;

@@ -1,0 +1,44 @@
+//! Which codec does what.
+
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::frames::Frames;
+use crate::library::{self, Codec};
+use crate::stateless::Stateless;
+use crate::{encoders, hevc};
+use std::path::PathBuf;
+use vb3_codec::units::{Av1, Cutter, H264, Hevc, Mpeg2, Mpeg4, Vp8, Vp9};
+use vb3_codec::{H264Settings, Kind, Library, Vp8Settings};
+
+pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
+    Some(match kind {
+        Kind::H264Decoder => Box::new(Decoder::<Cutter<H264>>::new(Codec::H264)?),
+        Kind::H264StatelessDecoder => Box::new(Stateless::new(Codec::H264)?),
+        Kind::HevcDecoder => Box::new(Decoder::<Cutter<Hevc>>::new(Codec::Hevc)?),
+        Kind::Mpeg2Decoder => Box::new(Decoder::<Cutter<Mpeg2>>::new(Codec::Mpeg2)?),
+        Kind::Mpeg4Decoder => Box::new(Decoder::<Cutter<Mpeg4>>::new(Codec::Mpeg4)?),
+        Kind::Vp8Decoder => Box::new(Decoder::<Frames<Vp8>>::new(Codec::Vp8)?),
+        Kind::Vp9Decoder => Box::new(Decoder::<Frames<Vp9>>::new(Codec::Vp9)?),
+        Kind::Av1Decoder => Box::new(Decoder::<Frames<Av1>>::new(Codec::Av1)?),
+        Kind::H264Encoder => Box::new(Encoder::<H264Settings>::new()?),
+        Kind::HevcEncoder => Box::new(hevc::Encoder::new()?),
+        Kind::Vp8Encoder => Box::new(Encoder::<Vp8Settings>::new()?),
+        _ => return None,
+    })
+}
+
+pub(crate) fn library() -> Option<Library> {
+    let version = library::version()?;
+    let decoders = Codec::ALL.into_iter().flat_map(|codec| {
+        let kinds = codec.kinds().iter();
+        kinds.filter_map(move |kind| Some((*kind, library::decoder_name(codec)?)))
+    });
+    let encoders = encoders::Codec::ALL.into_iter();
+    let encoders = encoders.filter_map(|codec| Some((codec.kind(), codec.name()?)));
+    Some(Library {
+        program: PathBuf::new(),
+        name: format!("libavcodec {version}"),
+        license: library::license(),
+        kinds: decoders.chain(encoders).collect(),
+    })
+}

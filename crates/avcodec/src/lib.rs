@@ -1,0 +1,72 @@
+//! libavcodec as the library of codec processes.
+//!
+//! The program `vb3-codec` is [`main`] alone: a program of its own, so that `vb3` is linked with nothing.
+//! `vb3` starts it with a socket as its standard input; `vb3-codec --list` prints its codecs. Where
+//! libavcodec's headers are missing, this crate builds all the same, and has no codec.
+#![deny(unsafe_code)]
+
+#[cfg(libavcodec)]
+mod codecs;
+#[cfg(not(libavcodec))]
+#[path = "missing.rs"]
+mod codecs;
+#[cfg(libavcodec)]
+mod decoder;
+#[cfg(libavcodec)]
+mod encoder;
+#[cfg(libavcodec)]
+mod encoders;
+#[cfg(libavcodec)]
+mod frames;
+#[cfg(libavcodec)]
+mod h264;
+#[cfg(libavcodec)]
+mod hevc;
+#[cfg(libavcodec)]
+mod library;
+#[cfg(libavcodec)]
+mod stateless;
+#[cfg(libavcodec)]
+mod vp8;
+
+use std::process::ExitCode;
+use vb3_codec::{Codec, Kind, Library};
+
+/// What a person who has no codec is told.
+const MISSING: &str = "vb3-codec was built without libavcodec and has no codec. On Debian: apt-get \
+                       install libavcodec-dev pkg-config, then install vb3 again by cargo; or install \
+                       the package vb3-codec.";
+
+/// Runs the program `vb3-codec`: serves one parent on standard input, or prints the codecs.
+#[must_use]
+pub fn main() -> ExitCode {
+    let word = std::env::args_os().nth(1);
+    match (library(), word) {
+        (None, _) => {
+            println!("library none");
+            eprintln!("{MISSING}");
+            ExitCode::FAILURE
+        }
+        (Some(_), None) => vb3_codec::serve_stdin_with(make),
+        (Some(library), Some(word)) if word == "--list" => {
+            print!("{}", library.list());
+            ExitCode::SUCCESS
+        }
+        (Some(_), Some(_)) => {
+            eprintln!("vb3-codec is started by vb3; `vb3-codec --list` lists its codecs");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Makes the codec for a kind of worker; `None` where the library has none.
+#[must_use]
+pub fn make(kind: Kind) -> Option<Box<dyn Codec>> {
+    codecs::make(kind)
+}
+
+/// The library with its version, licence and codecs; `None` where this crate was built without it.
+#[must_use]
+pub fn library() -> Option<Library> {
+    codecs::library()
+}

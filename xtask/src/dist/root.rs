@@ -1,0 +1,66 @@
+//! Roots of Debian, made by mmdebstrap once and kept, and commands in them.
+
+use super::Release;
+use crate::sh;
+use anyhow::Result;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Debian's releases that packages are made for and tried on.
+pub(super) const SUITES: [(&str, &str); 2] = [("12", "bookworm"), ("13", "trixie")];
+
+/// A fresh root of a Debian by mmdebstrap's options; `kind` names what it is for.
+pub(super) fn fresh(
+    release: &Release,
+    suite: &str,
+    kind: &str,
+    options: &[String],
+) -> Result<PathBuf> {
+    let cache = sh::cache()?.join("roots");
+    fs::create_dir_all(&cache)?;
+    let archive = cache.join(format!("{suite}-{kind}.tar"));
+    if !archive.exists() {
+        let half = archive.with_extension("half.tar");
+        let mut make = Command::new("mmdebstrap");
+        sh::run(make.args(options).arg(suite).arg(&half))?;
+        fs::rename(&half, &archive)?;
+    }
+    let root = release.dir.join(format!("root-{suite}-{kind}"));
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    fs::create_dir_all(&root)?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--exclude=./dev/*", "--file"])
+        .arg(&archive);
+    sh::quietly(tar.arg("--directory").arg(&root))?;
+    Ok(root)
+}
+
+/// Runs a command with a directory as its root, in namespaces of its own. /proc, /dev, /sys and the
+/// directories `shared` are this system's.
+pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<Vec<u8>> {
+    for dir in ["proc", "dev", "sys", "tmp"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    let mut script = "mount --rbind /dev \"$0/dev\"; mount --bind /sys \"$0/sys\"; \
+                      mount -t proc proc \"$0/proc\"; "
+        .to_owned();
+    for _ in shared {
+        script.push_str("mkdir -p \"$0$1\"; mount --rbind \"$1\" \"$0$1\"; shift; ");
+    }
+    script.push_str("exec chroot \"$0\" \"$@\"");
+    let mut unshare = Command::new("unshare");
+    // Without root, as root of a user namespace of its own.
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--map-root-user", "--map-auto"]);
+    }
+    unshare.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    unshare.env(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
+    unshare.args(["sh", "-ec", &script]).arg(root);
+    sh::quietly(unshare.args(shared).args(command))
+}
