@@ -65,7 +65,8 @@ pub enum Command {
     /// Say what this machine or container allows, and what works here
     ///
     /// Exit status: 0 where everything works for programs, 1 where they run and something does
-    /// not, 2 where no program can be run.
+    /// not, 2 where no program can be run. Missing codecs do not change it; the last line says what
+    /// to install for them.
     Doctor(DoctorArgs),
     /// Plug and unplug devices of a run that is under way
     ///

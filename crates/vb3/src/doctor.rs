@@ -125,14 +125,23 @@ struct Report {
 
 const PTRACE: &str = "in a container, --cap-add SYS_PTRACE";
 
-/// A codec device that has no library is no fault of the machine.
-fn codec_row((name, found): &(&'static str, Result<String, String>)) -> Row {
+/// The row of the program with codecs.
+const CODEC_PROGRAM: &str = "vb3-codec";
+
+/// What to install where `vb3-codec` is missing.
+const INSTALL_CODEC: &str = "install the package vb3-codec; or libavcodec-dev and pkg-config, then vb3 \
+                             again by cargo";
+
+/// A codec device. One that has no library is no fault of the machine.
+fn codec_row(facts: &Facts, name: &'static str, found: &Result<String, String>) -> Row {
     Row {
         name,
         works: found.is_ok(),
         found: match found {
             Ok(library) => library.clone(),
-            Err(why) => format!("none: {why}"),
+            // Its row says why there is none.
+            Err(_) if facts.codec.is_err() => "needs vb3-codec".to_owned(),
+            Err(why) => why.clone(),
         },
         change: "",
     }
@@ -140,10 +149,13 @@ fn codec_row((name, found): &(&'static str, Result<String, String>)) -> Row {
 
 impl Report {
     fn of(facts: &Facts) -> Self {
-        let powers = &facts.powers;
+        let Facts { powers, codecs, .. } = facts;
         Self {
             parts: parts(facts),
-            codecs: facts.codecs.iter().map(codec_row).collect(),
+            codecs: codecs
+                .iter()
+                .map(|&(name, ref found)| codec_row(facts, name, found))
+                .collect(),
             uses: uses(facts),
             refused: powers.suffice().err().map(|e| e.to_string()),
         }
@@ -241,12 +253,12 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "apt install ffmpeg: clips as cameras",
         ),
         plain(
-            "vb3-codec",
+            CODEC_PROGRAM,
             facts.codec.is_ok(),
             match &facts.codec {
                 Ok(found) | Err(found) => found.clone(),
             },
-            "install the package vb3-codec: decoders other than H.264 without B-frames",
+            INSTALL_CODEC,
         ),
         plain(
             "/dev/udmabuf",
@@ -347,14 +359,37 @@ fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             writeln!(out, "{}", line.trim_end())?;
         }
     }
-    match &report.refused {
-        Some(why) => writeln!(out, "\nNo program can be run here: {why}"),
-        None if report.status() == 0 => writeln!(out, "\nEverything works here."),
-        None => writeln!(
-            out,
-            "\nPrograms can be run; what is marked -- does not work."
-        ),
+    writeln!(out, "\n{}", ending(report))
+}
+
+/// What works, and what to install for the rest.
+fn ending(report: &Report) -> String {
+    if let Some(why) = &report.refused {
+        return format!("No program can be run here: {why}");
     }
+    let missing: Vec<&str> = report
+        .codecs
+        .iter()
+        .filter(|row| !row.works)
+        .map(|row| row.name)
+        .collect();
+    let mut ending = match report.status() {
+        0 if missing.is_empty() => "Everything works here.".to_owned(),
+        0 => format!(
+            "Everything works here but these codecs: {}.",
+            missing.join(", ")
+        ),
+        _ => "Programs can be run; what is marked -- does not work.".to_owned(),
+    };
+    let has_program = |row: &&Row| row.name == CODEC_PROGRAM && row.works;
+    if report.parts.iter().any(|row| has_program(&row)) {
+        if !missing.is_empty() {
+            ending.push_str(" They need a libavcodec that was built with them.");
+        }
+    } else if !missing.is_empty() {
+        ending.push_str(&format!(" For codecs, {INSTALL_CODEC}."));
+    }
+    ending
 }
 
 #[cfg(test)]
@@ -375,8 +410,8 @@ mod tests {
             ffmpeg: None,
             codec: Err("there is no vb3-codec beside vb3 or in PATH".into()),
             codecs: vec![
-                ("h264dec", Ok("openh264, BSD-2-Clause: no B-frames".into())),
-                ("hevcdec", Err("there is no vb3-codec beside vb3".into())),
+                ("jpegdec", Ok("zune-jpeg, MIT".into())),
+                ("h264dec", Err("decoding H.264 needs libavcodec".into())),
             ],
             udmabuf: false,
             temp: ("/tmp".into(), None),
@@ -397,16 +432,46 @@ mod tests {
         assert_eq!(status, 0, "{text}");
         assert!(text.contains("--  ffmpeg") && text.contains("apt install ffmpeg"));
         assert!(text.contains("--  vb3-codec") && text.contains("the package vb3-codec"));
-        assert!(text.contains("\nCodecs:\n  ok  h264dec "), "{text}");
-        assert!(text.contains("  openh264, BSD-2-Clause: no B-frames\n"));
-        assert!(text.contains("  --  hevcdec ") && text.contains("none: there is no vb3-codec"));
-        let found = Ok("libavcodec 61, LGPL-2.1-or-later".to_owned());
-        let (_, text) = printed(&Facts {
-            codec: found,
+        assert!(text.contains("\nCodecs:\n  ok  jpegdec "), "{text}");
+        assert!(text.contains("  --  h264dec ") && text.contains("needs vb3-codec"));
+    }
+
+    /// The last line, and the status.
+    fn ending(facts: &Facts) -> (u8, String) {
+        let (status, text) = printed(facts);
+        (
+            status,
+            text.lines().next_back().unwrap_or_default().to_owned(),
+        )
+    }
+
+    #[test]
+    fn the_last_line_says_what_to_install() {
+        let (status, last) = ending(&facts(|_| {}));
+        let wanted = "Everything works here but these codecs: h264dec. For codecs, install the \
+                      package vb3-codec; or libavcodec-dev and pkg-config, then vb3 again by cargo.";
+        assert_eq!((status, last.as_str()), (0, wanted));
+        let (status, last) = ending(&facts(|p| p.ptrace = REFUSED));
+        assert_eq!(status, SOME);
+        assert!(
+            last.starts_with("Programs can be run; what is marked"),
+            "{last}"
+        );
+        assert!(last.contains("install the package vb3-codec"), "{last}");
+        let with = |codecs| Facts {
+            codec: Ok("libavcodec 61, LGPL-2.1-or-later".to_owned()),
+            codecs,
             ..facts(|_| {})
-        });
+        };
+        let missing = Err("encoding H.264 is not done by libavcodec 61".to_owned());
+        let (status, last) = ending(&with(vec![("h264enc", missing)]));
+        let wanted = "Everything works here but these codecs: h264enc. They need a libavcodec that \
+                      was built with them.";
+        assert_eq!((status, last.as_str()), (0, wanted));
+        let (status, text) = printed(&with(vec![("h264enc", Ok("libx264".to_owned()))]));
         assert!(text.contains("ok  vb3-codec") && text.contains("libavcodec 61"));
-        assert!(text.ends_with("Everything works here.\n"));
+        assert!(text.ends_with("\nEverything works here.\n"), "{text}");
+        assert_eq!(status, 0);
     }
 
     #[test]
@@ -464,7 +529,7 @@ mod tests {
         let codecs: Vec<_> = json["codecs"].as_array().unwrap().iter().collect();
         assert_eq!(
             (&codecs[0]["name"], &codecs[0]["works"]),
-            (&"h264dec".into(), &true.into())
+            (&"jpegdec".into(), &true.into())
         );
         assert_eq!(codecs[1]["works"], false);
     }
