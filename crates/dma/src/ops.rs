@@ -72,6 +72,19 @@ pub trait DmaOps {
     /// `NoMemory` (ENOMEM).
     fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Self::Alloc, Error>;
 
+    /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches: those below
+    /// its mask, if no IOMMU gives them other addresses. It is mapped for no device.
+    ///
+    /// Drivers of devices with short masks ask for such pages (`__GFP_DMA32`). A host that leaves this
+    /// out allocates any pages.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM).
+    fn alloc_scattered(&mut self, dev: Self::Device, len_bytes: u64) -> Result<Self::Alloc, Error> {
+        let _ = dev;
+        self.alloc_virtual(len_bytes)
+    }
+
     /// Gives memory back, with its device mapping.
     fn free(&mut self, alloc: Self::Alloc);
 

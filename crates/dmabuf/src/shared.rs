@@ -25,6 +25,8 @@ pub enum Backing<D> {
     /// Cached memory for the CPU alone; contiguous for no device (`vmalloc_user`). The device
     /// only names the owner.
     Virtual(D),
+    /// Cached pages that the device reaches, contiguous for the CPU alone (videobuf2-dma-sg).
+    Scattered(D),
     /// Memory that is placed when it is first mapped, for all devices attached then, and moved
     /// where another one needs it ([`Placer`](crate::Placer)). The device only names the owner,
     /// which is attached like the others.
@@ -46,6 +48,7 @@ impl<D: Copy> Backing<D> {
             Self::Coherent(device)
             | Self::NonCoherent(device)
             | Self::Virtual(device)
+            | Self::Scattered(device)
             | Self::Lazy { device, .. } => Some(device),
             Self::Foreign => None,
         }
@@ -165,6 +168,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 ops.alloc_noncontiguous(dev, len_bytes, spec.direction, spec.attrs)?
             }
             Backing::Virtual(_) => ops.alloc_virtual(len_bytes)?,
+            Backing::Scattered(dev) => ops.alloc_scattered(dev, len_bytes)?,
             Backing::Lazy { .. } | Backing::Foreign => return Err(Error::Invalid),
         };
         if let Some(dev) = spec.backing.device() {

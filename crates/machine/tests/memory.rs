@@ -373,3 +373,33 @@ fn single_pages_lie_side_by_side_only_if_the_profile_says_so() {
     mapper.free(all);
     assert_eq!(mapper.platform().held(), Default::default());
 }
+
+#[test]
+fn scattered_memory_lies_within_the_mask() {
+    // 16 of 64 MiB are in reach.
+    let limits = DeviceLimits {
+        mask: Some(0xff_ffff),
+        ..DeviceLimits::default()
+    };
+    let highest = |alloc: &vb3_dma::Alloc<Machine>| {
+        let runs = alloc.segments().iter();
+        runs.map(|run| run.addr.get() + run.len - 1).max()
+    };
+    let mut direct = mapper(COHERENT);
+    let dev = direct.platform_mut().add_device("dev", limits);
+    let dev = dev.unwrap();
+    let alloc = direct.alloc_scattered(dev, 4 * M).unwrap();
+    assert!(highest(&alloc) <= Some(0xff_ffff));
+    let free = direct.alloc_virtual(4 * M).unwrap();
+    assert!(highest(&free) > Some(0xff_ffff), "the mask is the device's");
+    direct.free(alloc);
+    direct.free(free);
+    // More than lies in reach.
+    assert_eq!(refused(direct.alloc_scattered(dev, 32 * M)).0, 12);
+    // An IOMMU shows any page.
+    let mut behind = mapper(&with_iommu(COHERENT));
+    let dev = behind.platform_mut().add_device("dev", limits).unwrap();
+    let alloc = behind.alloc_scattered(dev, 32 * M).unwrap();
+    assert!(highest(&alloc) > Some(0xff_ffff));
+    behind.free(alloc);
+}

@@ -7,15 +7,16 @@ use crate::{AllocArgs, PlaneError, contig};
 use vb3_dma::{Attrs, Direction};
 use vb3_dmabuf::{Backing, Importer, Spec};
 
-/// What to allocate for a plane: cached pages. Its device is then attached to them, as any other
+/// What to allocate for a plane: cached pages within the device's reach, as drivers with short masks
+/// ask for them. Its device is then attached to them, as any other
 /// that shares them. Coherency means nothing here: caches are always synced, unless a hint says
 /// not to.
 ///
-/// Source: Linux 7.2 `vb2_dma_sg_alloc`.
+/// Source: Linux 7.2 `vb2_dma_sg_alloc`, differs: `gfp_flags` follow from the mask.
 #[must_use]
 pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
     Spec {
-        backing: Backing::Virtual(dev),
+        backing: Backing::Scattered(dev),
         len_bytes: args.len_bytes,
         direction: args.direction,
         attrs: Attrs::empty(),

@@ -178,8 +178,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Memory for the CPU alone.
-    pub(super) fn alloc_unmapped(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
+    /// Memory for the CPU alone, up to an address.
+    pub(super) fn alloc_unmapped(
+        &self,
+        len_bytes: u64,
+        max_addr: PhysAddr,
+    ) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len_bytes)?;
         let granule = self.platform.unmapped_granule();
         if !granule.is_power_of_two() || granule < self.platform.page_size() {
@@ -189,7 +193,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             len: whole_pieces(len, granule)?,
             granule,
             layout: Layout::Scattered,
-            max_addr: PhysAddr::new(u64::MAX),
+            max_addr,
             caching: Caching::Cached,
             device: None,
         };

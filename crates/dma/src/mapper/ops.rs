@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
-    Error, Lock, Locks, Platform, Reason, Segment, SegmentMode, SyncFor,
+    Error, Lock, Locks, PhysAddr, Platform, Reason, Segment, SegmentMode, SyncFor,
 };
 use ::alloc::vec::Vec;
 
@@ -294,7 +294,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// # Errors
     /// As [`DmaOps::alloc_virtual`].
     pub fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
-        self.alloc_unmapped(len_bytes)
+        self.alloc_unmapped(len_bytes, PhysAddr::new(u64::MAX))
+    }
+
+    /// As [`DmaOps::alloc_scattered`].
+    ///
+    /// # Errors
+    /// As [`DmaOps::alloc_scattered`].
+    pub fn alloc_scattered(&self, dev: P::Device, len_bytes: u64) -> Result<Alloc<P>, Error> {
+        let info = self.device_info(dev)?;
+        let last = match info.iommu {
+            Some(_) => u64::MAX,
+            None => info.limits.mask,
+        };
+        self.alloc_unmapped(len_bytes, PhysAddr::new(last))
     }
 
     /// As [`DmaOps::free`].
@@ -570,6 +583,13 @@ macro_rules! dma_ops {
             }
             fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Alloc<P>, Error> {
                 Mapper::alloc_virtual(self, len_bytes)
+            }
+            fn alloc_scattered(
+                &mut self,
+                dev: P::Device,
+                len_bytes: u64,
+            ) -> Result<Alloc<P>, Error> {
+                Mapper::alloc_scattered(self, dev, len_bytes)
             }
             fn free(&mut self, alloc: Alloc<P>) {
                 Mapper::free(self, alloc)
