@@ -194,7 +194,7 @@ fn told(before: &Report, after: &Report) -> Vec<String> {
 fn sentences(report: &Report) -> BTreeSet<String> {
     let refused = report.refusals.iter().cloned().map(|mut refusal| {
         refusal.times = 1;
-        sentence::refusal(&refusal).what
+        sentence::refusal(&refusal, &[]).what
     });
     let missing = report.missing_syncs.iter().cloned().map(|mut missing| {
         missing.times = 1;

@@ -93,7 +93,11 @@ fn seconds(time: Duration) -> String {
 
 /// What was refused and missed, and what to do; or that nothing was.
 fn told(report: &Report) -> Markup {
-    let refused = report.refusals.iter().map(sentence::refusal);
+    let programs = sentence::known(&report.program);
+    let refused = report
+        .refusals
+        .iter()
+        .map(|refusal| sentence::refusal(refusal, &programs));
     let missing = report.missing_syncs.iter().map(sentence::missing_sync);
     let early = report.early_accesses.iter().map(sentence::early_access);
     let said: Vec<_> = refused.chain(missing).chain(early).collect();

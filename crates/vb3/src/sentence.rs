@@ -1,6 +1,10 @@
 //! Turns what a report says into sentences: what failed, on which device, which constraint was
 //! not met, by how much, and what to do about it.
 
+mod programs;
+
+pub use programs::{Program, known};
+
 use crate::report::{
     Demand, DeviceFailure, EarlyAccess, Held, MissingSync, Refusal, Remedy, Room, ScriptEvent,
 };
@@ -174,9 +178,9 @@ fn times(n: u64) -> String {
     }
 }
 
-/// Says why a call was refused.
+/// Says why a call was refused, and what to do about it in these programs.
 #[must_use]
-pub fn refusal(refusal: &Refusal) -> Sentence {
+pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     let (name, meaning) = errno(refusal.errno);
     let (why, hint) = reason(&refusal.constraint, refusal.wanted, refusal.found)
         .unwrap_or_else(|| (no_constraint(refusal, meaning), NO_HINT.to_owned()));
@@ -194,12 +198,16 @@ pub fn refusal(refusal: &Refusal) -> Sentence {
     let hint = match &refusal.room {
         Some(Room { fits: 0, .. }) | None => hint,
         Some(Room { fits, .. }) => {
-            format!("ask for no more than {fits}, or leave out admission=on; or {hint}")
+            let options = programs::counting(programs, *fits);
+            format!(
+                "ask for no more than {fits}{options}; or, only in vb3, leave out admission=on; or \
+                 {hint}"
+            )
         }
     };
     let hint = match &refusal.remedy {
-        Some(found) if !found.pinned_by.is_empty() => pinned(found),
-        Some(found) if found.is_found() => remedy(found),
+        Some(found) if !found.pinned_by.is_empty() => pinned(found, refusal, programs),
+        Some(found) if found.is_found() => remedy(found, refusal, programs),
         Some(none) => format!("{}; {hint}", exclusion(none)),
         None => hint,
     };
@@ -234,9 +242,9 @@ fn room(room: &Room, why: &str) -> String {
 }
 
 /// Says who keeps the buffer where it is.
-fn pinned(found: &Remedy) -> String {
+fn pinned(found: &Remedy, refused: &Refusal, programs: &[&Program]) -> String {
     let or = match found.is_found() {
-        true => format!("; or {}", remedy(found)),
+        true => format!("; or {}", remedy(found, refused, programs)),
         false => String::new(),
     };
     format!(
@@ -248,23 +256,25 @@ fn pinned(found: &Remedy) -> String {
 }
 
 /// Says where the buffer could have been.
-fn remedy(remedy: &Remedy) -> String {
-    let lazy = format!(
-        "give {} place=lazy, which places its buffers where {} reach them",
-        remedy.lazy,
-        all_of(&remedy.devices)
-    );
+fn remedy(remedy: &Remedy, refused: &Refusal, programs: &[&Program]) -> String {
+    let devices = all_of(&remedy.devices);
     if remedy.heap.is_empty() && remedy.exporter.is_empty() {
-        return lazy;
+        let copying = programs::copying(programs, remedy, &refused.device);
+        return format!(
+            "only in vb3: give {} place=lazy, which places its buffers where {devices} reach them; \
+             on the board: let {} allocate (MMAP), and copy each picture{copying}",
+            remedy.lazy, refused.device
+        );
     }
     let heap = format!("allocate from heap {} (/dev/dma_heap/{0})", remedy.heap);
     let own = format!(
-        "let {} allocate (MMAP) and share its buffers as dma-bufs",
-        remedy.exporter
+        "let {} allocate (MMAP) and share its buffers as dma-bufs{}",
+        remedy.exporter,
+        programs::sharing(programs, remedy)
     );
     let from = match (remedy.heap.is_empty(), remedy.exporter.is_empty()) {
         (false, false) => format!("{heap} or {own}"),
-        (false, true) => heap,
+        (false, true) => format!("{heap}{}", programs::heaps(programs)),
         (true, _) => own,
     };
     let stride = match remedy.stride_bytes {
@@ -277,12 +287,11 @@ fn remedy(remedy: &Remedy) -> String {
     };
     let or_lazy = match remedy.lazy.is_empty() {
         true => String::new(),
-        false => format!("; or give {} place=lazy", remedy.lazy),
+        false => format!("; or, only in vb3, give {} place=lazy", remedy.lazy),
     };
     format!(
-        "{from}, {buffers}{} bytes{stride}: that suits {}{or_lazy}",
-        remedy.size_bytes,
-        all_of(&remedy.devices)
+        "{from}, {buffers}{} bytes{stride}: that suits {devices}{or_lazy}",
+        remedy.size_bytes
     )
 }
 

@@ -92,7 +92,9 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         quiet = false;
     }
     left_out(report.script_left_out, "events of the script", out)?;
-    for said in report.refusals.iter().map(sentence::refusal) {
+    let programs = sentence::known(program);
+    let refusals = report.refusals.iter();
+    for said in refusals.map(|refusal| sentence::refusal(refusal, &programs)) {
         tell(&said, out)?;
         quiet = false;
     }

@@ -57,7 +57,7 @@ fn each_difference_is_a_sentence() {
         times: 1,
         ..refusal.clone()
     };
-    let refused = sentence::refusal(&once).what;
+    let refused = sentence::refusal(&once, &[]).what;
     after.refuse(refusal);
     assert_eq!(
         differences(&report(), &after),

@@ -61,7 +61,7 @@ fn every_constraint_of_dma_has_a_sentence_of_its_own() {
 
 #[test]
 fn refusal_names_call_device_errno_and_values() {
-    let said = refusal(&refused("contiguous", 614_400, 4096));
+    let said = refusal(&refused("contiguous", 614_400, 4096), &[]);
     assert_eq!(
         said.what,
         "QBUF on /dev/video0 failed with EFAULT: the device needs 600 KiB in one run of addresses \
@@ -83,16 +83,16 @@ fn refusal_names_what_would_have_worked() {
         ..Remedy::default()
     });
     assert_eq!(
-        refusal(&one).hint,
+        refusal(&one, &[]).hint,
         "allocate from heap default_cma_region (/dev/dma_heap/default_cma_region), 3110400 bytes, \
          stride 1920: that suits camera, convert and display"
     );
     if let Some(found) = &mut one.remedy {
         found.lazy = "/dev/video0".to_owned();
     }
-    let hint = refusal(&one).hint;
+    let hint = refusal(&one, &[]).hint;
     assert!(
-        hint.ends_with("and display; or give /dev/video0 place=lazy"),
+        hint.ends_with("and display; or, only in vb3, give /dev/video0 place=lazy"),
         "{hint}"
     );
     one.remedy = Some(Remedy {
@@ -101,9 +101,9 @@ fn refusal_names_what_would_have_worked() {
         ..Remedy::default()
     });
     assert_eq!(
-        refusal(&one).hint,
-        "give /dev/video0 place=lazy, which places its buffers where camera, convert and display \
-         reach them"
+        refusal(&one, &[]).hint,
+        "only in vb3: give /dev/video0 place=lazy, which places its buffers where camera, convert \
+         and display reach them; on the board: let /dev/video0 allocate (MMAP), and copy each picture"
     );
     one.remedy = Some(Remedy {
         devices,
@@ -115,7 +115,7 @@ fn refusal_names_what_would_have_worked() {
         }],
         ..Remedy::default()
     });
-    let hint = refusal(&one).hint;
+    let hint = refusal(&one, &[]).hint;
     assert!(
         hint.starts_with(
             "no memory of this machine suits camera, convert and display: convert reaches \
@@ -160,7 +160,7 @@ fn every_demand_has_words_of_its_own() {
 
 #[test]
 fn refusal_with_an_unknown_constraint_still_gives_the_values() {
-    let said = refusal(&refused("later-invention", 8, 3)).what;
+    let said = refusal(&refused("later-invention", 8, 3), &[]).what;
     assert!(
         said.contains("later-invention") && said.contains('8') && said.contains('3'),
         "{said}"
@@ -170,9 +170,9 @@ fn refusal_with_an_unknown_constraint_still_gives_the_values() {
 #[test]
 fn refusal_counts_repeats() {
     let mut one = refused("ram", 1, 0);
-    assert!(!refusal(&one).what.contains("times"));
+    assert!(!refusal(&one, &[]).what.contains("times"));
     one.times = 3;
-    assert!(refusal(&one).what.contains("(3 times)"));
+    assert!(refusal(&one, &[]).what.contains("(3 times)"));
 }
 
 #[test]
@@ -286,14 +286,14 @@ fn a_refusal_of_all_buffers_says_how_many_fit_and_what_is_left() {
         room: Some(room),
         ..refused("contiguous", 6 << 20, 5 << 20)
     };
-    let said = refusal(&refused);
+    let said = refusal(&refused, &[]);
     assert_eq!(
         said.what,
         "REQBUFS on /dev/video0 failed with ENOMEM: there is room for 3 of 18 buffers, and admission=on \
          takes all or none; for one more, the device needs 6 MiB in one run of addresses and the memory \
          gives 5 MiB; nothing is held, 12 MiB are free, in 4 runs of at most 5 MiB"
     );
-    let start = "ask for no more than 3, or leave out admission=on; or let the device allocate";
+    let start = "ask for no more than 3; or, only in vb3, leave out admission=on; or let the device allocate";
     assert!(said.hint.starts_with(start), "{}", said.hint);
     // Where there is none, fewer are no way out, and what is free is not what was short.
     refused.room = Some(Room {
@@ -301,7 +301,7 @@ fn a_refusal_of_all_buffers_says_how_many_fit_and_what_is_left() {
         runs: 0,
         ..room
     });
-    let said = refusal(&refused);
+    let said = refusal(&refused, &[]);
     assert!(
         said.what.ends_with("the memory gives 5 MiB"),
         "{}",

@@ -102,8 +102,8 @@ impl World {
             Some(format!(
                 "{path} was asked for lines of {asked} bytes, as {exporter} has them, takes lines of \
                  {taken} (stride={align}), and got no picture: buffers of the one do not suit the \
-                 other; give {exporter} place=lazy, whose lines suit all devices of the run from \
-                 S_FMT on"
+                 other; choose a width whose lines are multiples of {align} bytes; or, only in vb3, \
+                 give {exporter} place=lazy, whose lines suit all devices of the run from S_FMT on"
             ))
         };
         self.lines.0.iter().filter_map(say).collect()

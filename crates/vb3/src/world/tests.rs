@@ -693,7 +693,7 @@ fn fewer_buffers_than_asked_for_are_told_with_the_reason() {
         ("cma-size", frame)
     );
     assert!(refusal.found < frame, "{refusal:?}");
-    let sentence = crate::sentence::refusal(refusal);
+    let sentence = crate::sentence::refusal(refusal, &[]);
     assert!(
         sentence.what.contains("made fewer buffers"),
         "{}",

@@ -77,7 +77,7 @@ fn soc_64k_refuses_user_memory_that_shares_pages_of_the_iommu_and_says_why() {
     );
     assert!(refusal.found > 0 && refusal.found < 64 << 10, "{refusal:?}");
     assert!(outcome.stderr.contains("vb3 why"), "{}", outcome.stderr);
-    let said = vb3::sentence::refusal(refusal);
+    let said = vb3::sentence::refusal(refusal, &[]);
     for (part, text) in [
         ("QBUF on /dev/video0 failed with EFAULT", &said.what),
         ("the IOMMU shows 64 KiB at a time", &said.what),

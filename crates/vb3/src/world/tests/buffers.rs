@@ -137,7 +137,7 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
     let remedy = refusal.remedy.as_ref().expect("a remedy");
     assert_eq!(remedy.pinned_by, ["display (/dev/video1)"]);
     assert_eq!(remedy.lazy, "", "it is so already");
-    let hint = sentence::refusal(refusal).hint;
+    let hint = sentence::refusal(refusal, &[]).hint;
     assert!(
         hint.contains("display (/dev/video1) keeps it where it is"),
         "{hint}"
