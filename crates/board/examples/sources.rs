@@ -1,6 +1,6 @@
-//! Compares the table of drivers with kernels' sources: each string stands in the file that its
-//! row names, and so does the expression that sets the mask. A row that names a kernel is compared
-//! with the first of the directories whose Makefile has its version.
+//! Compares the table of drivers with kernels' sources. Each string must stand in the file that its
+//! row names, and so must the words on mask, allocator and codecs. A row that names a kernel is
+//! compared with the first of the directories whose Makefile has its version.
 //!
 //! `cargo run -p vb3-board --example sources -- linux-source-6.12 linux-source-7.2`
 
@@ -39,11 +39,14 @@ fn differences(linux: &Path, row: &Driver) -> Vec<String> {
         .filter(|string| !source.contains(&format!("\"{string}\"")))
         .map(|string| format!("{}: has no \"{string}\"", row.source))
         .collect();
-    if let Some(mask) = &row.mask {
-        let file = row.mask_source.as_ref().unwrap_or(&row.source);
+    let mask_file = row.mask_source.as_ref().unwrap_or(&row.source);
+    let mask = row.mask.as_ref().map(|mask| (mask_file, mask));
+    let codec = row.codec.as_ref().map(|said| (&said.file, &said.says));
+    let alloc = (&row.alloc.file, &row.alloc.says);
+    for (file, words) in [Some(alloc), codec, mask].into_iter().flatten() {
         match read(file) {
-            Ok(source) if source.contains(mask.as_str()) => {}
-            Ok(_) => out.push(format!("{file}: has no {mask}")),
+            Ok(source) if source.contains(words.as_str()) => {}
+            Ok(_) => out.push(format!("{file}: has no {words}")),
             Err(sentence) => out.push(sentence),
         }
     }

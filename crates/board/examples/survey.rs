@@ -40,10 +40,11 @@ fn judge(path: &Path) -> Option<String> {
             return Some(format!("SPEC {spec} is refused: {e}"));
         }
     }
-    board
-        .devices
-        .is_empty()
-        .then(|| "no enabled video device with a known driver".to_owned())
+    if board.devices.is_empty() {
+        return Some("no enabled video device with a known driver".to_owned());
+    }
+    let none = board.specs().is_empty();
+    none.then(|| "video devices, none of which is simulated".to_owned())
 }
 
 fn main() {

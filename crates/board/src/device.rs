@@ -1,7 +1,7 @@
 //! The video devices of a tree.
 
 use crate::bus::{self, Window};
-use crate::drivers::{self, Kind};
+use crate::drivers::{self, Allocator, Codec, Kind, Said};
 use crate::tree::{Id, Tree};
 
 /// Most devices taken.
@@ -27,6 +27,10 @@ pub struct Device {
     pub compatible: String,
     /// What its driver makes of it.
     pub kinds: Vec<Kind>,
+    /// The allocator of its picture buffers.
+    pub alloc: Said<Allocator>,
+    /// How its codecs work; `None` for a device without streams.
+    pub codec: Option<Said<Codec>>,
     /// Highest address that it can drive.
     pub last_address: u64,
     /// Where that is said.
@@ -126,17 +130,50 @@ fn one(
         .filter_map(|phandle| tree.by_phandle(phandle))
         .map(|id| tree.path(id).to_owned())
         .collect();
-    Some(Device {
+    let device = Device {
         path,
         compatible: compatible.to_owned(),
         kinds: driver.kinds.clone(),
+        alloc: driver.alloc.clone(),
+        codec: driver.codec.clone(),
         last_address: driver.last_address,
         source: driver.says(),
         windows,
         iommu,
         coherent: is_coherent(tree, id),
         memory_regions,
-    })
+    };
+    if not_taken.len() < MAX_REMARKS {
+        not_taken.extend(device.not_simulated());
+    }
+    Some(device)
+}
+
+impl Device {
+    /// Lists the kinds of it that are simulated, by their names in SPECs.
+    pub(crate) fn simulated(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let codec = self.codec.as_ref().map(|codec| codec.is);
+        self.kinds.iter().filter_map(move |kind| kind.spec(codec))
+    }
+
+    /// Says which kinds of it are not simulated.
+    fn not_simulated(&self) -> Option<String> {
+        let codec = self.codec.as_ref()?.is;
+        let kinds = self.kinds.iter();
+        let left_out = kinds.filter(|kind| kind.spec(Some(codec)).is_none());
+        let streams: Vec<&str> = left_out.filter_map(|kind| kind.stream()).collect();
+        let (last, others) = streams.split_last()?;
+        let streams = match others {
+            [] => (*last).to_owned(),
+            others => format!("{} and {last}", others.join(", ")),
+        };
+        Some(format!(
+            "{} has a {} {streams} decoder, which is not simulated; of stateless codecs, H.264 \
+             decoders alone are",
+            self.path,
+            codec.name()
+        ))
+    }
 }
 
 /// Source: Linux 6.12 `drivers/of/address.c` `of_dma_is_coherent`, on architectures that are not

@@ -36,25 +36,101 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What a SPEC of `vb3 run --device` calls it.
+    /// Returns its name in a SPEC of `vb3 run --device`, given how its driver's codecs work. `None`: it
+    /// is not simulated, as stateless codecs other than H.264 decoders.
     #[must_use]
-    pub const fn spec(self) -> &'static str {
-        match self {
+    pub const fn spec(self, codec: Option<Codec>) -> Option<&'static str> {
+        let stateless = matches!(codec, Some(Codec::Stateless));
+        Some(match self {
             Self::Camera => "camera",
             Self::CaptureConverter => "capture-convert",
+            Self::Decoder if stateless => "h264dec-stateless",
             Self::Decoder => "h264dec",
+            Self::JpegDecoder => "jpegdec",
+            Self::JpegEncoder => "jpegenc",
+            Self::Converter => "convert",
+            Self::Display => "display",
+            _ if stateless => return None,
             Self::HevcDecoder => "hevcdec",
             Self::Vp8Decoder => "vp8dec",
             Self::Vp9Decoder => "vp9dec",
             Self::Av1Decoder => "av1dec",
             Self::Mpeg2Decoder => "mpeg2dec",
             Self::Encoder => "h264enc",
-            Self::JpegDecoder => "jpegdec",
-            Self::JpegEncoder => "jpegenc",
-            Self::Converter => "convert",
-            Self::Display => "display",
+        })
+    }
+
+    /// Returns the name of its stream's format; `None` for a kind without streams, JPEG codecs among
+    /// them.
+    #[must_use]
+    pub const fn stream(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Decoder | Self::Encoder => "H.264",
+            Self::HevcDecoder => "HEVC",
+            Self::Vp8Decoder => "VP8",
+            Self::Vp9Decoder => "VP9",
+            Self::Av1Decoder => "AV1",
+            Self::Mpeg2Decoder => "MPEG-2",
+            _ => return None,
+        })
+    }
+}
+
+/// The allocator of a driver's picture buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allocator {
+    /// videobuf2-dma-contig: one run of DMA addresses.
+    Contig,
+    /// videobuf2-dma-sg: pages anywhere.
+    Sg,
+    /// videobuf2-vmalloc: the CPU copies, and the device does no DMA.
+    Vmalloc,
+}
+
+impl Allocator {
+    /// Returns its name in a SPEC.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contig => "contig",
+            Self::Sg => "sg",
+            Self::Vmalloc => "vmalloc",
         }
     }
+}
+
+/// How a driver's codecs work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Codec {
+    /// The device parses the stream.
+    Stateful,
+    /// The program parses the stream and queues each picture in a media request.
+    Stateless,
+}
+
+impl Codec {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stateful => "stateful",
+            Self::Stateless => "stateless",
+        }
+    }
+}
+
+/// A property of a driver, with its source.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said<T> {
+    /// The property.
+    pub is: T,
+    /// A file below the kernel's source.
+    pub file: String,
+    /// The words in that file.
+    pub says: String,
 }
 
 /// A row of the table: one driver, and the devices of which it makes the same.
@@ -76,6 +152,10 @@ pub struct Driver {
     pub mask: Option<String>,
     /// The file that sets the mask, where it is another.
     pub mask_source: Option<String>,
+    /// The allocator of its picture buffers.
+    pub alloc: Said<Allocator>,
+    /// How its codecs work; `None` for a driver without streams.
+    pub codec: Option<Said<Codec>>,
 }
 
 impl Driver {

@@ -30,7 +30,7 @@ mod tree;
 pub use boards::{BOARDS, Shipped};
 pub use bus::Window;
 pub use device::{Device, Iommu};
-pub use drivers::{Driver, KERNEL, Kind, drivers};
+pub use drivers::{Allocator, Codec, Driver, KERNEL, Kind, Said, drivers};
 pub use error::Error;
 pub use memory::{Range, Reserved, ReservedKind, Sram};
 

@@ -1,6 +1,6 @@
 //! From a board to the profile of a machine and the SPECs of its devices.
 
-use crate::{Board, Device, Iommu, Range, ReservedKind, Window, iommu};
+use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Window, iommu};
 use std::fmt::Write as _;
 
 /// What a kernel sets aside where the tree does not say.
@@ -246,45 +246,49 @@ impl Device {
     }
 
     fn specs(&self, ram_start: u64) -> Vec<String> {
-        let last = self.reaches(ram_start);
-        let window = self.window(ram_start);
         let name = self.path.rsplit('/').next().unwrap_or_default();
-        self.kinds
-            .iter()
-            .map(|kind| {
-                let mut spec = kind.spec().to_owned();
-                if !name.is_empty() {
-                    let _ = write!(spec, ",name={}", card(name));
-                }
-                let last = match window {
-                    // On its bus, where the mask counts.
-                    Some(_) => self.last_address,
-                    None => last,
-                };
-                match last.checked_add(1) {
-                    Some(0x1_0000_0000) => {}
-                    Some(end) if !end.is_power_of_two() => {
-                        let _ = write!(spec, ",mask={last:#x}");
-                    }
-                    end => {
-                        let _ = write!(spec, ",mask={}", end.map_or(64, u64::ilog2));
-                    }
-                }
-                if let Some(window) = window {
-                    let (bus, memory) = (window.bus, window.memory);
-                    let _ = write!(
-                        spec,
-                        ",window={:#x}-{:#x}@{bus:#x}",
-                        memory.start,
-                        memory.last()
-                    );
-                }
-                if let Some(iommu) = &self.iommu {
-                    let _ = write!(spec, ",iommu={}", iommu.name());
-                }
-                spec
-            })
+        let name = match name {
+            "" => String::new(),
+            name => format!(",name={}", card(name)),
+        };
+        let memory = self.memory_options(ram_start);
+        self.simulated()
+            .map(|kind| format!("{kind}{name}{memory}"))
             .collect()
+    }
+
+    /// Its allocator and the addresses that it reaches, as options of a SPEC.
+    fn memory_options(&self, ram_start: u64) -> String {
+        let mut spec = String::new();
+        if self.alloc.is != Allocator::Contig {
+            let _ = write!(spec, ",alloc={}", self.alloc.is.name());
+        }
+        if self.alloc.is == Allocator::Vmalloc {
+            return spec;
+        }
+        let window = self.window(ram_start);
+        let last = match window {
+            // On its bus, where the mask counts.
+            Some(_) => self.last_address,
+            None => self.reaches(ram_start),
+        };
+        match last.checked_add(1) {
+            Some(0x1_0000_0000) => {}
+            Some(end) if !end.is_power_of_two() => {
+                let _ = write!(spec, ",mask={last:#x}");
+            }
+            end => {
+                let _ = write!(spec, ",mask={}", end.map_or(64, u64::ilog2));
+            }
+        }
+        if let Some(Window { bus, memory }) = window {
+            let (first, last) = (memory.start, memory.last());
+            let _ = write!(spec, ",window={first:#x}-{last:#x}@{bus:#x}");
+        }
+        if let Some(iommu) = &self.iommu {
+            let _ = write!(spec, ",iommu={}", iommu.name());
+        }
+        spec
     }
 
     fn describe(&self, ram_start: u64, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
@@ -298,6 +302,13 @@ impl Device {
             self.last_address,
             plain(&self.source)
         ));
+        let alloc = &self.alloc;
+        let (is, file, says) = (alloc.is.name(), &alloc.file, &alloc.says);
+        line(format_args!("#   {is} buffers: {file}: {says}"));
+        if let Some(codec) = &self.codec {
+            let (is, file, says) = (codec.is.name(), &codec.file, &codec.says);
+            line(format_args!("#   {is} codecs: {file}: {says}"));
+        }
         for window in &self.windows {
             line(format_args!(
                 "#   dma-ranges: {:#x} on its bus is memory {:#x} to {:#x}",

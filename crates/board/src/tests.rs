@@ -85,6 +85,104 @@ fn every_row_of_the_table_is_read_and_no_string_stands_twice() {
             row.source.starts_with("drivers/") && !row.kinds.is_empty(),
             "{row:?}"
         );
+        // Each names its allocator and the kind of its codecs, with the source.
+        let has_streams = row.kinds.iter().any(|kind| kind.stream().is_some());
+        assert_eq!(has_streams, row.codec.is_some(), "{row:?}");
+        let codec = row.codec.iter().map(|said| (&said.file, &said.says));
+        for (file, says) in codec.chain([(&row.alloc.file, &row.alloc.says)]) {
+            assert!(file.starts_with("drivers/") && !says.is_empty(), "{row:?}");
+        }
+    }
+}
+
+fn device(name: &str, compatible: &str, properties: Properties<'_>) -> DeviceTreeNode {
+    let mut all = vec![("compatible", text(compatible))];
+    all.extend(properties.iter().cloned());
+    node(name, &all, vec![])
+}
+
+#[test]
+fn allocators_are_the_drivers() {
+    let ranges = [("dma-ranges", cells(&[0xc000_0000, 0, 0, 0x4000_0000]))];
+    let devices = vec![
+        device("rga@1", "rockchip,rk3288-rga", &[]),
+        device("mailbox@2", "brcm,bcm2835-vchiq", &[]),
+        device("isp@3", "raspberrypi,pispbe", &[]),
+    ];
+    let board = board(vec![bus(&ranges, devices)]);
+    assert_eq!(
+        board.specs(),
+        [
+            "convert,name=rga@1,alloc=sg,window=0x0-0x3fffffff@0xc0000000",
+            // The CPU copies, so that its bus and mask do not count.
+            "camera,name=mailbox@2,alloc=vmalloc",
+            "convert,name=isp@3,mask=36,window=0x0-0x3fffffff@0xc0000000",
+        ]
+    );
+    is_taken(&board);
+    let said = "#   sg buffers: drivers/media/platform/rockchip/rga/rga.c: vb2_dma_sg_memops";
+    assert!(board.profile(None).contains(said));
+}
+
+#[test]
+fn stateless_codecs_are_played_as_such_or_left_out() {
+    let codecs = vec![
+        device("video-codec@1", "nxp,imx8mm-vpu-g1", &[]),
+        device("video-codec@2", "nxp,imx8mq-vpu-g2", &[]),
+        device("video-codec@3", "rockchip,rk3399-vpu", &[]),
+        device("video-codec@4", "fsl,imx6q-vpu", &[]),
+    ];
+    let board = board(vec![bus(&[], codecs)]);
+    assert_eq!(
+        board.specs(),
+        [
+            "h264dec-stateless,name=video-codec@1",
+            "jpegenc,name=video-codec@3",
+            "h264dec,name=video-codec@4",
+            "h264enc,name=video-codec@4",
+        ]
+    );
+    assert_eq!(board.devices.len(), 4);
+    let left_out = |at: u32, streams: &str| {
+        format!(
+            "/soc/video-codec@{at} has a stateless {streams} decoder, which is not simulated; of \
+             stateless codecs, H.264 decoders alone are"
+        )
+    };
+    let wanted = [
+        left_out(1, "VP8 and MPEG-2"),
+        left_out(2, "HEVC and VP9"),
+        left_out(3, "VP8 and MPEG-2"),
+    ];
+    assert_eq!(board.not_taken, wanted);
+    is_taken(&board);
+}
+
+/// No shipped board plays a stateless codec as a stateful one, or a device on another allocator than
+/// its driver's.
+#[test]
+fn boards_that_ship_have_allocators_and_codecs() {
+    let devices = |name: &str| {
+        let board = BOARDS.iter().find(|board| board.name == name);
+        let profile = Profile::parse(board.expect(name).profile).expect(name);
+        profile.devices.join(" ")
+    };
+    for (name, has, has_not) in [
+        ("rock-5b", "convert,name=rga@fdb80000,alloc=sg", "vp8dec"),
+        ("rock-5b", "h264dec-stateless,", "h264dec,"),
+        ("rock-5b", "jpegenc,", "av1dec"),
+        ("imx8mp-evk", "h264dec-stateless,", "hevcdec"),
+        ("cubieboard2", "h264dec-stateless,", "mpeg2dec"),
+        ("db410c", "camera,name=camss@1b0ac00,alloc=sg", "stateless"),
+        ("db410c", "h264enc,", "mask=0xddbfffff,alloc"),
+        ("rpi-4", "camera,name=mailbox@7e00b840,alloc=vmalloc", "sg"),
+        ("odroid-u3", "h264dec,", "stateless"),
+    ] {
+        let devices = devices(name);
+        assert!(
+            devices.contains(has) && !devices.contains(has_not),
+            "{name}: {devices}"
+        );
     }
 }
 
@@ -418,7 +516,7 @@ fn devices_behind_an_iommu_and_beside_it_are_told_apart() {
         on.specs(),
         [
             "camera,name=csi@1000,iommu=/soc/iommu@2000",
-            "convert,name=rga@3000"
+            "convert,name=rga@3000,alloc=sg"
         ]
     );
     let profile = is_taken(&on);

@@ -562,7 +562,7 @@ fn complies_on_every_machine() {
     }
 }
 
-/// With the limits of the board's own decoder.
+/// With the limits of the board's own decoder, where that is stateful.
 #[test]
 fn complies_on_boards_that_ship() {
     let mut count = 0;
@@ -575,7 +575,7 @@ fn complies_on_boards_that_ship() {
             count += 1;
         }
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 2);
 }
 
 #[test]
