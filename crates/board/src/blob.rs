@@ -3,7 +3,7 @@
 //! Source: Devicetree Specification 0.4, chapter 5; differs: names may have any length and any
 //! characters but control characters. Linux's own trees have names of more than 31 characters.
 
-use crate::Error;
+use crate::{Damage, Error};
 
 const MAGIC: u32 = 0xd00d_feed;
 const BEGIN_NODE: u32 = 1;
@@ -12,6 +12,8 @@ const PROP: u32 = 3;
 const NOP: u32 = 4;
 const END: u32 = 9;
 
+/// Bytes of the header.
+const HEADER_BYTES: usize = 40;
 /// Longest name. Names are copied for every node below, and shared by properties.
 const MAX_NAME: usize = 255;
 
@@ -33,87 +35,107 @@ pub(crate) enum Token<'a> {
 pub(crate) struct Reader<'a> {
     dtb: &'a [u8],
     strings: &'a [u8],
-    /// The next token, in bytes from the start.
+    /// Where the token that was read last begins, in bytes from the start.
+    start: usize,
+    /// The next token.
     at: usize,
     /// Where the structure block ends.
     end: usize,
 }
 
 impl<'a> Reader<'a> {
+    /// Checks the header of a tree, and finds its blocks.
     pub(crate) fn new(dtb: &'a [u8]) -> Result<Self, Error> {
-        let field = |index: usize| {
-            let value = word(dtb, index * 4).ok_or(Error::Damaged { offset: index * 4 })?;
-            usize::try_from(value).map_err(|_| Error::Damaged { offset: index * 4 })
+        let cut_off = |wanted| Error::CutOff {
+            bytes: dtb.len(),
+            wanted,
         };
-        if word(dtb, 0) != Some(MAGIC) {
-            return Err(Error::Damaged { offset: 0 });
+        let field = |index: usize| {
+            let value = word(dtb, index * 4).ok_or(cut_off(HEADER_BYTES))?;
+            usize::try_from(value).map_err(|_| cut_off(usize::MAX))
+        };
+        match word(dtb, 0) {
+            Some(MAGIC) | None => {}
+            Some(found) => return Err(Error::NoTree { found }),
         }
-        let (at, strings) = (field(2)?, field(3)?);
+        let (wanted, at, strings) = (field(1)?, field(2)?, field(3)?);
         let (strings_len, len) = (field(8)?, field(9)?);
+        if wanted > dtb.len() {
+            return Err(cut_off(wanted));
+        }
+        let outside = |index: usize, damage| Error::Damaged {
+            offset: index * 4,
+            damage,
+        };
         let strings_end = strings.checked_add(strings_len);
         let strings = strings_end
             .and_then(|end| dtb.get(strings..end))
-            .ok_or(Error::Damaged { offset: 12 })?;
+            .ok_or(outside(3, Damage::StringsBlock))?;
         let end = at.checked_add(len).filter(|&end| end <= dtb.len());
-        let end = end.ok_or(Error::Damaged { offset: 8 })?;
+        let end = end.ok_or(outside(2, Damage::StructureBlock))?;
         Ok(Self {
             dtb,
             strings,
             at,
+            start: at,
             end,
         })
     }
 
-    /// An error at the next token.
-    pub(crate) const fn damaged(&self) -> Error {
-        Error::Damaged { offset: self.at }
+    /// An error at the token that was read last.
+    pub(crate) const fn damaged(&self, damage: Damage) -> Error {
+        Error::Damaged {
+            offset: self.start,
+            damage,
+        }
     }
 
     /// The next token.
     pub(crate) fn token(&mut self) -> Result<Token<'a>, Error> {
         loop {
+            self.start = self.at;
             match self.word()? {
                 NOP => {}
                 BEGIN_NODE => {
+                    self.start = self.at;
                     let name = name(self.dtb.get(self.at..self.end).unwrap_or_default());
-                    let name = name.ok_or_else(|| self.damaged())?;
-                    self.skip(name.len().saturating_add(1))?;
+                    let name = name.ok_or_else(|| self.damaged(Damage::NodeName))?;
+                    self.skip(name.len().saturating_add(1))
+                        .ok_or_else(|| self.damaged(Damage::NodeName))?;
                     return Ok(Token::Begin(name));
                 }
                 PROP => return self.property(),
                 END_NODE => return Ok(Token::End),
                 END => return Ok(Token::Done),
-                _ => return Err(self.damaged()),
+                other => return Err(self.damaged(Damage::Token(other))),
             }
         }
     }
 
     fn property(&mut self) -> Result<Token<'a>, Error> {
-        let (len, name_at) = (self.word()?, self.word()?);
+        let (bytes, name_at) = (self.word()?, self.word()?);
         let place = |value: u32| usize::try_from(value).ok();
         let name = place(name_at).and_then(|at| name(self.strings.get(at..)?));
-        let value = place(len).and_then(|len| self.dtb.get(self.at..self.at.checked_add(len)?));
-        let (Some(name), Some(value)) = (name, value) else {
-            return Err(self.damaged());
-        };
-        self.skip(value.len())?;
+        let name = name.ok_or_else(|| self.damaged(Damage::PropertyName))?;
+        let at = self.at;
+        let end = place(bytes).and_then(|len| at.checked_add(len));
+        let value = end.and_then(|end| self.dtb.get(at..end));
+        let value = value.and_then(|value| self.skip(value.len()).map(|()| value));
+        let value = value.ok_or_else(|| self.damaged(Damage::Value { bytes }))?;
         Ok(Token::Property(name, value))
     }
 
     fn word(&mut self) -> Result<u32, Error> {
-        let value = word(self.dtb, self.at).ok_or_else(|| self.damaged())?;
-        self.skip(4)?;
-        Ok(value)
+        let value = word(self.dtb, self.at);
+        let value = value.and_then(|value| self.skip(4).map(|()| value));
+        value.ok_or_else(|| self.damaged(Damage::NoEnd))
     }
 
-    /// Goes on behind so many bytes, at the next multiple of four.
-    fn skip(&mut self, bytes: usize) -> Result<(), Error> {
-        let next = self.at.checked_add(bytes);
-        let next = next.and_then(|next| next.checked_next_multiple_of(4));
-        self.at = next
-            .filter(|&next| next <= self.end)
-            .ok_or_else(|| self.damaged())?;
-        Ok(())
+    /// Goes on behind so many bytes, at the next multiple of four; `None` behind the block's end.
+    fn skip(&mut self, bytes: usize) -> Option<()> {
+        let next = self.at.checked_add(bytes)?.checked_next_multiple_of(4)?;
+        self.at = Some(next).filter(|&next| next <= self.end)?;
+        Some(())
     }
 }
 

@@ -11,10 +11,24 @@ pub enum Error {
         /// Bytes given.
         bytes: usize,
     },
-    /// No flattened device tree, or a damaged one.
+    /// The file does not begin as a flattened device tree does.
+    NoTree {
+        /// Its first four bytes, as a big-endian number.
+        found: u32,
+    },
+    /// The file ends before its header or its tree does.
+    CutOff {
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes that the tree needs.
+        wanted: usize,
+    },
+    /// A part of the tree is damaged.
     Damaged {
         /// Where, in bytes from the start.
         offset: usize,
+        /// The part.
+        damage: Damage,
     },
     /// Nodes lie deeper than any real tree's.
     TooDeep {
@@ -28,6 +42,76 @@ pub enum Error {
     },
 }
 
+/// A damaged part of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A field of the header places the block of nodes outside the tree.
+    StructureBlock,
+    /// A field of the header places the block of property names outside the tree.
+    StringsBlock,
+    /// A word that is no token.
+    Token(u32),
+    /// The block of nodes ends before its end token.
+    NoEnd,
+    /// A node's name is no text of at most 255 bytes.
+    NodeName,
+    /// A property's name is no text of at most 255 bytes in the block of names.
+    PropertyName,
+    /// A property's value ends outside the block of nodes.
+    Value {
+        /// The length that the property gives.
+        bytes: u32,
+    },
+    /// A property stands outside any node.
+    NoNode,
+    /// The root ends, and another node begins.
+    SecondRoot,
+    /// A node ends that did not begin, or the tree ends within one.
+    Nesting,
+}
+
+/// What to do about a damaged file.
+const ADVICE: &str =
+    "copy the file again, or compile its source: `dtc -O dtb -o board.dtb board.dts`";
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::StructureBlock => {
+                f.write_str("the header places the nodes outside the file; expected offset and length \
+                             within it")
+            }
+            Self::StringsBlock => f.write_str(
+                "the header places the names of properties outside the file; expected offset and \
+                 length within it",
+            ),
+            Self::Token(found) => write!(
+                f,
+                "the nodes have the word {found:#x}; expected the begin (1) or end (2) of a node, a \
+                 property (3), a gap (4) or the end (9)"
+            ),
+            Self::NoEnd => f.write_str("the nodes stop; expected their end token (9)"),
+            Self::NodeName => {
+                f.write_str("the name of a node; expected text of at most 255 bytes and a zero byte")
+            }
+            Self::PropertyName => f.write_str(
+                "the name of a property; expected the offset of text of at most 255 bytes and a zero \
+                 byte",
+            ),
+            Self::Value { bytes } => write!(
+                f,
+                "a property has {bytes} bytes by its length; expected an end before that of the nodes"
+            ),
+            Self::NoNode => f.write_str("a property; expected a node around it"),
+            Self::SecondRoot => f.write_str("a second root node; expected the end (9)"),
+            Self::Nesting => f.write_str(
+                "the end of a node or of the tree; expected one end for each node that begins",
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -36,10 +120,19 @@ impl fmt::Display for Error {
                 "{bytes} bytes are more than a device tree has ({} at most)",
                 crate::MAX_BYTES
             ),
-            Self::Damaged { offset } => {
+            Self::NoTree { found } => write!(
+                f,
+                "no flattened device tree: it begins with {found:#010x} at byte 0; expected \
+                 0xd00dfeed; give a .dtb file, such as /sys/firmware/fdt of a board"
+            ),
+            Self::CutOff { bytes, wanted } => write!(
+                f,
+                "the device tree is cut off at byte {bytes}; expected {wanted} bytes; {ADVICE}"
+            ),
+            Self::Damaged { offset, damage } => {
                 write!(
                     f,
-                    "no flattened device tree, or a damaged one (at byte {offset})"
+                    "the device tree is damaged at byte {offset}: {damage}; {ADVICE}"
                 )
             }
             Self::TooDeep { limit } => write!(f, "its nodes lie more than {limit} levels deep"),

@@ -23,6 +23,7 @@ mod error;
 mod iommu;
 mod memory;
 mod profile;
+mod source;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -31,8 +32,9 @@ pub use boards::{BOARDS, Shipped};
 pub use bus::Window;
 pub use device::{Device, Iommu};
 pub use drivers::{Allocator, Codec, Driver, KERNEL, Kind, Said, drivers};
-pub use error::Error;
+pub use error::{Damage, Error};
 pub use memory::{Range, Reserved, ReservedKind, Sram};
+pub use source::{compile, is_source};
 
 use tree::Tree;
 
@@ -62,7 +64,8 @@ impl Board {
     /// Reads a flattened device tree.
     ///
     /// # Errors
-    /// [`Error`]: no tree, a damaged one, or one beyond the bounds.
+    /// [`Error`]: no tree, a damaged one, or one beyond the bounds. Its sentence says what is damaged,
+    /// at which byte, what was expected, and what to do.
     pub fn read(dtb: &[u8]) -> Result<Self, Error> {
         let tree = Tree::read(dtb)?;
         let mut not_taken = Vec::new();

@@ -1,3 +1,5 @@
+mod damage;
+
 use super::*;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use proptest::prelude::*;
@@ -619,8 +621,7 @@ fn circles_of_references_end() {
 }
 
 #[test]
-fn no_tree_too_large_and_too_deep_are_said() {
-    assert_eq!(Board::read(b"no tree"), Err(Error::Damaged { offset: 0 }));
+fn trees_too_large_and_too_deep_are_refused() {
     assert_eq!(
         Board::read(&vec![0; MAX_BYTES + 1]),
         Err(Error::TooLarge {
@@ -656,7 +657,13 @@ fn names_that_would_fill_memory_are_refused() {
         let old = u32::from_be_bytes(dtb[field..field + 4].try_into().expect("four"));
         dtb[field..field + 4].copy_from_slice(&(old + 300).to_be_bytes());
     }
-    assert_eq!(Board::read(&dtb), Err(Error::Damaged { offset: at }));
+    assert_eq!(
+        Board::read(&dtb),
+        Err(Error::Damaged {
+            offset: at,
+            damage: Damage::NodeName
+        })
+    );
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! The tree in memory: nodes with their parents, found by phandle.
 
-use crate::Error;
 use crate::blob::{Reader, Token};
+use crate::{Damage, Error};
 use std::collections::BTreeMap;
 
 /// Deepest level of a node. The deepest in Linux has 9.
@@ -62,7 +62,7 @@ impl Tree {
                     let parent = open.last().copied();
                     // One root.
                     if parent.is_none() && !self.nodes.is_empty() {
-                        return Err(reader.damaged());
+                        return Err(reader.damaged(Damage::SecondRoot));
                     }
                     let path = match parent {
                         None => String::new(),
@@ -77,12 +77,12 @@ impl Tree {
                 }
                 Token::Property(name, value) => {
                     let node = open.last().and_then(|&id| self.nodes.get_mut(id));
-                    let node = node.ok_or_else(|| reader.damaged())?;
+                    let node = node.ok_or_else(|| reader.damaged(Damage::NoNode))?;
                     node.properties.insert(name.to_owned(), value.to_owned());
                 }
                 Token::End if open.pop().is_some() => {}
                 Token::Done if open.is_empty() && !self.nodes.is_empty() => return Ok(()),
-                Token::End | Token::Done => return Err(reader.damaged()),
+                Token::End | Token::Done => return Err(reader.damaged(Damage::Nesting)),
             }
         }
     }

@@ -1,0 +1,213 @@
+//! Compiles a device tree's source by `dtc`.
+
+use crate::MAX_BYTES;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How far into a file the tag of a source is looked for.
+const TAG_WITHIN: usize = 4096;
+/// Longest time that the compiler takes.
+const DTC_TIMEOUT: Duration = Duration::from_secs(20);
+/// Most bytes of the compiler's messages that are read, and most letters that are shown.
+const MAX_MESSAGES: u64 = 16 << 10;
+const MAX_SHOWN: usize = 200;
+
+/// Whether a file holds the source of a device tree (`.dts`).
+#[must_use]
+pub fn is_source(bytes: &[u8]) -> bool {
+    let mut windows = bytes.windows(8).take(TAG_WITHIN);
+    windows.any(|window| window == b"/dts-v1/")
+}
+
+/// Compiles a source by `dtc`, for [`Board::read`](crate::Board::read). `dtc` looks for included files
+/// in the directory of the source. May take seconds.
+///
+/// # Errors
+/// A sentence: `dtc` is not installed, the source needs the C preprocessor first, or what `dtc` says.
+pub fn compile(source: &Path) -> Result<Vec<u8>, String> {
+    compile_by(Command::new("dtc"), source, DTC_TIMEOUT)
+}
+
+fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<u8>, String> {
+    let name = source.display();
+    // An option begins with a dash, and a path with a dot does not.
+    let path = Path::new(".").join(source);
+    let child = dtc
+        .args(["-q", "-I", "dts", "-O", "dtb"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|e| match e.kind() {
+        ErrorKind::NotFound => format!(
+            "{name} is a device tree's source, and dtc, which compiles it, is not installed: `apt \
+             install device-tree-compiler`, or elsewhere `dtc -O dtb -o board.dtb {name}`"
+        ),
+        _ => format!("{name}: dtc did not start: {e}"),
+    })?;
+    let ended = ended(&mut child, timeout);
+    // A compiler that has ended is not killed; the output of a running one is no longer needed.
+    let _ = child.kill();
+    let status = child.wait().map_err(|e| format!("{name}: dtc: {e}"))?;
+    let (dtb, messages) = ended.ok_or_else(|| {
+        format!(
+            "{name}: dtc took longer than {} s; compile it by hand: `dtc -O dtb -o board.dtb {name}`",
+            timeout.as_secs()
+        )
+    })?;
+    if dtb.len() > MAX_BYTES {
+        return Err(format!(
+            "{name}: dtc makes more than {MAX_BYTES} bytes of it, and no device tree has so many"
+        ));
+    }
+    match status.success() {
+        true => Ok(dtb),
+        false => Err(refusal(source, &messages)),
+    }
+}
+
+/// Returns the output and the messages of a process, up to their bounds; `None` after the timeout.
+fn ended(child: &mut Child, timeout: Duration) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (dtb, messages) = (child.stdout.take()?, child.stderr.take()?);
+    let dtb = read(dtb, u64::try_from(MAX_BYTES).ok()?.saturating_add(1));
+    let messages = read(messages, MAX_MESSAGES);
+    let dtb = dtb.recv_timeout(timeout).ok()?;
+    // More than is taken: the process waits for a reader, who is gone.
+    if dtb.len() > MAX_BYTES {
+        return Some((dtb, Vec::new()));
+    }
+    Some((dtb, messages.recv_timeout(timeout).ok()?))
+}
+
+/// Reads at most so many bytes on another thread.
+fn read(from: impl Read + Send + 'static, most: u64) -> mpsc::Receiver<Vec<u8>> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // An error ends the output.
+        let _ = from.take(most).read_to_end(&mut bytes);
+        let _ = send.send(bytes);
+    });
+    receive
+}
+
+/// Says in the compiler's words why it refused a source.
+fn refusal(source: &Path, messages: &[u8]) -> String {
+    let name = source.display();
+    let text = std::fs::File::open(source).map(|file| {
+        let mut text = Vec::new();
+        let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+        let _ = file.take(most).read_to_end(&mut text);
+        text
+    });
+    let text = text.unwrap_or_default();
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let is_c = |line: &[u8]| line.starts_with(b"#include") || line.starts_with(b"#define");
+    if lines.any(|line| is_c(line.trim_ascii_start())) {
+        return format!(
+            "{name} needs the C preprocessor before dtc: `make dtbs` in the kernel that it is from \
+             makes a .dtb, and so does `cpp -nostdinc -undef -x assembler-with-cpp -I include {name} \
+             | dtc -O dtb -o board.dtb -`"
+        );
+    }
+    let messages = String::from_utf8_lossy(messages);
+    let first = messages.lines().find(|line| !line.trim().is_empty());
+    let first = first.unwrap_or("it gives no reason");
+    let shown = first.chars().filter(|c| !c.is_control()).take(MAX_SHOWN);
+    format!(
+        "dtc refuses {name}: {}; correct the source, or give a .dtb",
+        shown.collect::<String>()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Board;
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+
+    const SOURCE: &str = "/dts-v1/;\n/ { model = \"A Board\"; compatible = \"maker,a-board\"; };\n";
+
+    /// A directory with a source.
+    fn source(text: &str) -> (TempDir, PathBuf) {
+        let dir = TempDir::new().expect("a directory");
+        let dts = dir.path().join("board.dts");
+        std::fs::write(&dts, text).expect("a source");
+        (dir, dts)
+    }
+
+    /// Compiles by a shell's script in the place of dtc.
+    fn by(script: &str, text: &str, timeout: Duration) -> Result<Vec<u8>, String> {
+        let (_dir, dts) = source(text);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "dtc"]);
+        compile_by(shell, &dts, timeout)
+    }
+
+    #[test]
+    fn sources_are_told_from_trees() {
+        assert!(is_source(SOURCE.as_bytes()) && is_source(b"// x\n/dts-v1/;"));
+        assert!(!is_source(b"\xd0\x0d\xfe\xed") && !is_source(b""));
+    }
+
+    #[test]
+    fn without_dtc_the_sentence_says_how() {
+        let (_dir, dts) = source(SOURCE);
+        let none = compile_by(Command::new("/nowhere/dtc"), &dts, DTC_TIMEOUT);
+        let said = none.expect_err("no compiler");
+        for part in [
+            "apt install device-tree-compiler",
+            "dtc -O dtb -o board.dtb",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_output_of_dtc_is_the_tree() {
+        let out = by("printf tree; echo noise >&2", SOURCE, DTC_TIMEOUT);
+        assert_eq!(out.as_deref(), Ok(b"tree".as_slice()));
+    }
+
+    #[test]
+    fn what_dtc_refuses_is_said_in_its_words() {
+        let script = "echo 'Error: board.dts:3.1-4 syntax error' >&2; exit 1";
+        let said = by(script, SOURCE, DTC_TIMEOUT).expect_err("refused");
+        assert!(
+            said.contains("board.dts:3.1-4 syntax error; correct"),
+            "{said}"
+        );
+        let c = format!("{SOURCE}  #include <dt-bindings/x.h>\n");
+        let said = by(script, &c, DTC_TIMEOUT).expect_err("refused");
+        assert!(
+            said.contains("C preprocessor") && said.contains("make dtbs"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_compiler_without_end_is_stopped() {
+        // It writes nothing, and holds its output.
+        let said = by("exec sleep 1000", SOURCE, Duration::ZERO).expect_err("stopped");
+        assert!(said.contains("dtc took longer than 0 s"), "{said}");
+        let said = by("exec cat /dev/zero", SOURCE, DTC_TIMEOUT).expect_err("stopped");
+        assert!(said.contains("more than 4194304 bytes"), "{said}");
+    }
+
+    #[test]
+    fn sources_are_compiled_where_dtc_is() {
+        let (_dir, dts) = source(SOURCE);
+        match compile(&dts) {
+            Ok(dtb) => assert_eq!(
+                Board::read(&dtb).map(|board| board.model),
+                Ok("A Board".into())
+            ),
+            Err(said) => assert!(said.contains("is not installed"), "{said}"),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Damaged trees: the sentence says what, at which byte, what was expected, and what to do.
+
+use super::*;
+
+/// A tree of one node with one property, and where its parts lie: the block of nodes, that of names,
+/// and the first token of the node, of the property and of the node's end.
+struct Parts {
+    dtb: Vec<u8>,
+    node: usize,
+    property: usize,
+    end: usize,
+}
+
+fn field(dtb: &[u8], index: usize) -> usize {
+    let bytes = dtb[index * 4..index * 4 + 4].try_into().expect("four");
+    usize::try_from(u32::from_be_bytes(bytes)).expect("an offset")
+}
+
+fn parts() -> Parts {
+    let dtb = tree(&[], vec![node("soc", &[("reg", cells(&[7]))], vec![])]);
+    // The root has an empty name: a token and a word.
+    let node = field(&dtb, 2) + 8;
+    Parts {
+        node,
+        property: node + 8,
+        end: node + 8 + 16,
+        dtb,
+    }
+}
+
+fn damaged(at: usize, word: u32) -> String {
+    let mut dtb = parts().dtb;
+    dtb[at..at + 4].copy_from_slice(&word.to_be_bytes());
+    Board::read(&dtb).expect_err("a damaged tree").to_string()
+}
+
+#[test]
+fn damage_is_told_with_its_byte() {
+    let Parts {
+        dtb,
+        node,
+        property,
+        end,
+    } = parts();
+    assert!(Board::read(&dtb).is_ok());
+    let advice =
+        "; copy the file again, or compile its source: `dtc -O dtb -o board.dtb board.dts`";
+    let value = u32::try_from(dtb.len()).expect("a length");
+    for (at, word, wrong, expected) in [
+        (8, value, "header places the nodes", "offset and length"),
+        (12, value + 1, "names of properties outside", "offset"),
+        (32, value, "names of properties outside", "offset"),
+        (node, 0xbad, "the word 0xbad", "a property (3)"),
+        (node + 4, 0xff00_0000, "the name of a node", "255 bytes"),
+        (property + 4, value, "a property has", "an end before"),
+        (property + 8, value, "the name of a property", "the offset"),
+        (property, 2, "word 0x0", "the end (9)"),
+        (end, 9, "the end of a node or of the tree", "one end"),
+        (end, 4, "the end of a node or of the tree", "one end"),
+    ] {
+        let said = damaged(at, word);
+        let (place, rest) = said.split_once(": ").expect("a place");
+        assert!(rest.contains(wrong), "{at}: {said}");
+        assert!(rest.contains(&format!("expected {expected}")) || rest.contains(expected));
+        assert!(
+            rest.contains("; expected ") && said.ends_with(advice),
+            "{said}"
+        );
+        let byte = place.strip_prefix("the device tree is damaged at byte ");
+        let byte: usize = byte.and_then(|byte| byte.parse().ok()).expect("a byte");
+        // Where the damage shows: at the damaged word, in its token, or behind it.
+        let shown = match at {
+            at if at == property + 4 || at == property + 8 => property,
+            32 => 12,
+            at => at,
+        };
+        assert!(byte == shown || byte > at, "{at}: {said}");
+    }
+}
+
+#[test]
+fn files_that_are_cut_off_are_told_so() {
+    let Parts { dtb, .. } = parts();
+    let whole = dtb.len();
+    for len in [0, 3, 39] {
+        let said = Board::read(&dtb[..len]).expect_err("cut off").to_string();
+        let wanted = format!("cut off at byte {len}; expected 40 bytes; copy the file again");
+        assert!(said.contains(&wanted), "{said}");
+    }
+    for len in 40..whole {
+        let said = Board::read(&dtb[..len]).expect_err("cut off").to_string();
+        let wanted = format!("cut off at byte {len}; expected {whole} bytes");
+        assert!(said.contains(&wanted), "{said}");
+    }
+}
+
+#[test]
+fn what_is_no_tree_is_told_by_its_first_bytes() {
+    let said = Board::read(b"root:x:0:0").expect_err("no tree").to_string();
+    assert_eq!(
+        said,
+        "no flattened device tree: it begins with 0x726f6f74 at byte 0; expected 0xd00dfeed; give a \
+         .dtb file, such as /sys/firmware/fdt of a board"
+    );
+}
