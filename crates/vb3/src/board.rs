@@ -2,9 +2,8 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use vb3_board::{Board, MAX_BYTES};
 use vb3_machine::Profile;
 
@@ -41,31 +40,10 @@ pub fn read(path: &Path) -> Result<Board> {
     file.take(u64::try_from(MAX_BYTES)?.saturating_add(1))
         .read_to_end(&mut dtb)
         .with_context(|| format!("cannot read {name}"))?;
-    if dtb.windows(8).take(4096).any(|bytes| bytes == b"/dts-v1/") {
-        dtb = compile(path)?;
+    if vb3_board::is_source(&dtb) {
+        dtb = vb3_board::compile(path).map_err(anyhow::Error::msg)?;
     }
     Board::read(&dtb).map_err(|e| anyhow!("{name}: {e}"))
-}
-
-/// Compiles a device tree's source.
-fn compile(path: &Path) -> Result<Vec<u8>> {
-    let name = path.display();
-    let mut command = Command::new("dtc");
-    command.args(["-q", "-I", "dts", "-O", "dtb", "-o", "-", "--"]);
-    let done = command.arg(path).stdin(Stdio::null()).output();
-    let done = match done {
-        Err(e) if e.kind() == ErrorKind::NotFound => bail!(
-            "{name} is a device tree's source, and dtc, which compiles it, is not installed; run \
-             \"apt install device-tree-compiler\""
-        ),
-        done => done.context("cannot run dtc")?,
-    };
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        let line = said.lines().next().unwrap_or("it says nothing");
-        bail!("dtc cannot compile {name}: {line}; a source with #include needs cpp first");
-    }
-    Ok(done.stdout)
 }
 
 /// The profile of a board's machine.
