@@ -310,7 +310,8 @@ impl World {
                 self.report.fail(failure);
             }
         }
-        let remarks: Vec<String> = self.nodes.iter_mut().flat_map(Node::remarks).collect();
+        let mut remarks: Vec<String> = self.nodes.iter_mut().filter_map(Node::remark).collect();
+        remarks.extend(node::listed(&self.nodes));
         self.shares.get_mut().look(&mut self.memory);
         // What only waits for its flush is not held.
         for node in &self.nodes {

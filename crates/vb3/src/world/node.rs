@@ -15,8 +15,7 @@ use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
 use vb3_v4l2::{
-    Error, FileHandle, MediaDevice, MediaFunction, Opener, PixelFormat, Role, VideoDevice,
-    VideoDriver,
+    Error, FileHandle, MediaDevice, MediaFunction, Opener, Role, VideoDevice, VideoDriver,
 };
 
 const EIO: i32 = 5;
@@ -135,8 +134,6 @@ pub(super) struct Node {
     pub(super) video: summary::Video,
     /// What a memory-to-memory device does.
     function: Option<MediaFunction>,
-    /// Pixel formats of all its queues.
-    formats: Vec<&'static PixelFormat>,
     /// When frames were completed, and which memory was used last.
     pub(super) watch: summary::Watch,
     /// When it comes and goes by itself.
@@ -211,10 +208,6 @@ impl Node {
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
         let is_m2m = device.role() == Role::MemToMem;
         let function = is_m2m.then(|| MediaFunction::of(&device));
-        let flows = device.role().flows().iter();
-        let formats = flows
-            .flat_map(|flow| device.formats(*flow).to_vec())
-            .collect();
         let video = match device.role() {
             Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
             Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),
@@ -233,7 +226,6 @@ impl Node {
             demands: limits.demands,
             video,
             function,
-            formats,
             watch: summary::Watch::default(),
             presence: spec.presence,
             faults: None,
@@ -374,32 +366,10 @@ impl Node {
         contexts.find_map(|context| question(context.driver_mut()))
     }
 
-    /// What a person should know though nothing failed: of the device itself, and of programs that
-    /// looked at it and left.
-    pub(super) fn remarks(&mut self) -> Vec<String> {
-        let path = self.path.display().to_string();
-        let own = self.ask(|device| device.remark());
-        let mut remarks: Vec<String> = own
-            .map(|said| format!("{path}: {said}"))
-            .into_iter()
-            .collect();
-        let interest = self.video.interest();
-        if interest.format_calls > 0 && interest.buffer_calls == 0 {
-            let formats: Vec<&str> = (self.formats.iter()).map(|format| format.name).collect();
-            remarks.push(format!(
-                "{path} was asked for its formats, and nobody asked for a buffer: if a program \
-                 should have used it, none of {}{} may suit it; `vb3 run -- v4l2-ctl \
-                 --list-formats-ext` lists all, and formats=, sizes=, rates= and profile= of \
-                 --device change what a camera offers",
-                formats.join(", "),
-                if self.kind.starts_with("camera") {
-                    " in the sizes and rates on offer"
-                } else {
-                    ""
-                },
-            ));
-        }
-        remarks
+    /// What a person should know of the device though nothing failed.
+    pub(super) fn remark(&mut self) -> Option<String> {
+        let own = self.ask(|device| device.remark())?;
+        Some(format!("{}: {own}", self.path.display()))
     }
 
     fn tell(&self, failure: &Failure) -> DeviceFailure {
@@ -415,4 +385,18 @@ impl Node {
     pub(super) fn summary(&self, memory: &Memory) -> DeviceReport {
         summary::device(self, memory)
     }
+}
+
+/// Names the devices whose formats programs asked for, where no program used any device.
+pub(super) fn listed(nodes: &[Node]) -> Option<String> {
+    let interests = || nodes.iter().map(|node| (node, node.video.interest()));
+    if interests().any(|(_, interest)| interest.buffer_calls > 0) {
+        return None;
+    }
+    let listed = interests().filter(|(_, interest)| interest.format_calls > 0);
+    let listed: Vec<String> = listed
+        .map(|(node, _)| node.path.display().to_string())
+        .collect();
+    let was = if listed.len() == 1 { "was" } else { "were" };
+    (!listed.is_empty()).then(|| format!("{} {was} listed but not used", listed.join(", ")))
 }

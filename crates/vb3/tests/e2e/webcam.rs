@@ -122,10 +122,8 @@ fn sizes_and_rates_are_listed_one_by_one() {
         assert_eq!(count(wanted), times, "{wanted}: {}", outcome.stdout);
     }
     assert!(!outcome.stdout.contains("[2]"), "{}", outcome.stdout);
-    // Who looks at the formats and leaves is told of.
-    let looked = |note: &&String| note.starts_with("/dev/video0 was asked for its formats");
     let notes = &outcome.report.notes;
-    assert!(notes.iter().any(|note| looked(&note)), "{notes:?}");
+    assert_eq!(notes[..], ["/dev/video0 was listed but not used"]);
 
     let outcome = Run::on("pc")
         .device("camera=pattern,sizes=640x480:320x240,formats=YUYV:MJPG")
@@ -143,6 +141,31 @@ fn sizes_and_rates_are_listed_one_by_one() {
         let line = outcome.stderr.lines().find(|line| line.contains(format));
         let line = line.unwrap_or_else(|| panic!("no {format}: {}", outcome.stderr));
         assert!(line.ends_with(": 640x480 320x240"), "{line}");
+    }
+}
+
+#[test]
+fn listing_is_no_news_beside_a_device_in_use() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let list = |n: u32| format!("v4l2-ctl -d {n} --list-formats-ext >listed");
+    let both = format!("{}; {}", list(0), list(1));
+    let used = format!("{both}; v4l2-ctl -d 2 --stream-out-mmap --stream-count=2");
+    for (script, notes) in [
+        (
+            both,
+            &["/dev/video0, /dev/video1 were listed but not used"][..],
+        ),
+        (used, &[]),
+    ] {
+        let mut run = Run::on("pc");
+        for device in ["camera=pattern", "convert", "display=null,pace=free"] {
+            run = run.device(device);
+        }
+        let outcome = run.program(["sh", "-c", &script]).run();
+        outcome.expect_success();
+        assert_eq!(outcome.report.notes, notes);
     }
 }
 
