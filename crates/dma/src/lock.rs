@@ -4,9 +4,12 @@ use core::cell::RefCell;
 
 /// Keeps a value for one context at a time.
 ///
-/// The layer calls nothing of the host's while it holds one: a few hundred instructions at most, no
-/// sleep, and never two at a time. A host whose interrupt handlers call the layer implements it
-/// with a lock that keeps interrupts off; one with threads alone with a mutex.
+/// While the layer holds one, it calls neither the host nor the heap, and takes no second one: it
+/// neither allocates nor frees. Long work is split, so that each hold takes a few hundred
+/// instructions. Two searches take longer: one for addresses in a space without an aligned free
+/// block visits the nodes that changed since the last one, and a list of memory that could not be
+/// unmapped is moved when it grows. A host whose interrupt handlers call the layer implements it with a lock
+/// that keeps interrupts off; one with threads alone with a mutex.
 ///
 /// # What the implementer owes
 /// `with` runs `act` exactly once, and no two at the same time for one value.

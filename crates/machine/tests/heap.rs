@@ -4,8 +4,12 @@ mod common;
 
 use common::{COHERENT, PAGE, mapper, with_iommu};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use vb3_dma::{Caching, PageSource as _, PhysAddr};
+use std::cell::{Cell, RefCell};
+use vb3_dma::fake::{Fake, Setup, ram, sram};
+use vb3_dma::{
+    Attrs, BounceMode, Caching, Direction, DmaAddr, Error, FlushPolicy, Lock, Locks, Mapper,
+    PageSource as _, PhysAddr, Segment,
+};
 use vb3_machine::Spot;
 
 /// The heap of this test: it can be out of memory for a thread.
@@ -16,11 +20,48 @@ static HEAP: Heap = Heap;
 
 thread_local! {
     static IS_EMPTY: Cell<bool> = const { Cell::new(false) };
+    /// Locks of [`Watched`] that the thread holds, how often it took one, and how often the heap was
+    /// asked meanwhile.
+    static HELD: Cell<u32> = const { Cell::new(0) };
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn ask() {
+    if HELD.get() > 0 {
+        ASKED.set(ASKED.get() + 1);
+    }
+}
+
+/// Locks of a host whose heap must not be asked while interrupts are off.
+struct Watched;
+
+struct Guarded<T>(RefCell<T>);
+
+impl Locks for Watched {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(RefCell::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.0.borrow_mut();
+        HELD.set(HELD.get() + 1);
+        TAKEN.set(TAKEN.get() + 1);
+        let answer = act(&mut value);
+        HELD.set(HELD.get() - 1);
+        assert_eq!(ASKED.get(), 0, "the heap was asked under a lock");
+        answer
+    }
 }
 
 // SAFETY: all calls go to the system's allocator, or fail.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ask();
         if IS_EMPTY.get() {
             return std::ptr::null_mut();
         }
@@ -29,6 +70,7 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        ask();
         // SAFETY: the caller's promise; it came from there.
         unsafe { System.dealloc(at, layout) }
     }
@@ -57,4 +99,141 @@ fn pages_move_without_heap_once_they_have_moved() {
     }
     mapper.free(alloc);
     assert!(mapper.live().is_empty());
+}
+
+type Test = Mapper<Fake, Watched>;
+
+const BOTH: Direction = Direction::Bidirectional;
+
+/// Devices of one group and one alone, with and without an IOMMU, bouncing or not.
+fn tests() -> Vec<Test> {
+    let setups = [
+        Setup::direct(),
+        Setup {
+            bounce: BounceMode::Always,
+            pool_bytes: 4096 * PAGE,
+            ..Setup::direct()
+        },
+        Setup::iommu(40),
+        Setup {
+            pool_bytes: 4096 * PAGE,
+            ..Setup::untrusted()
+        },
+    ];
+    let setup = |setup| Setup {
+        devices: 3,
+        grouped: vec![1],
+        ..setup
+    };
+    setups
+        .map(|one| Mapper::with_locks(Fake::new(setup(one)), 3).unwrap())
+        .into()
+}
+
+/// Many pieces of memory, mapped at one time: their bookkeeping grows.
+fn map_many(m: &Test, dev: u32) {
+    let list: Vec<Segment> = (0..3).map(|n| ram(n * 3 * PAGE + 8, 700)).collect();
+    let tables = [1, 3, 8].map(|pages| m.table_of_segments(&[ram(0, pages * PAGE)]));
+    let mut tables: Vec<_> = tables.into_iter().map(Result::unwrap).collect();
+    tables.push(m.table_of_segments(&list).unwrap());
+    let all = (0..60).filter_map(|n| m.map(dev, &tables[n % 4], BOTH, Attrs::empty()).ok());
+    let mut held: Vec<_> = all.collect();
+    assert!(held.len() > 50, "{}", held.len());
+    while let Some(mapping) = (held.len() % 3 != 1).then(|| held.pop()).flatten() {
+        m.unmap(mapping, Attrs::empty());
+        if held.len() > 2 {
+            let next = held.swap_remove(held.len() / 2);
+            m.unmap(next, Attrs::empty());
+        }
+    }
+    held.into_iter()
+        .for_each(|mapping| m.unmap(mapping, Attrs::empty()));
+    tables.into_iter().for_each(|t| m.free_table(t, true));
+    // Addresses alone, which take many nodes of their bookkeeping.
+    let ranges = (0..60).map(|_| m.reserve_links(dev, PhysAddr::new(0), 4097 * PAGE));
+    let ranges: Vec<_> = ranges.map_while(Result::ok).collect();
+    ranges.into_iter().for_each(|links| m.free_links(links));
+}
+
+fn allocate_many(m: &Test, dev: u32) -> Result<(), Error> {
+    let all: Vec<_> = (1..12)
+        .map_while(|n| m.alloc_coherent(dev, n * PAGE, Attrs::empty()).ok())
+        .collect();
+    all.into_iter().for_each(|alloc| m.free(alloc));
+    for _ in 0..2 {
+        (0..3).try_for_each(|_| m.fill_atomic_pool(dev, 20 * PAGE))?;
+        let parts: Vec<_> = (0..150)
+            .map_while(|n| m.alloc_coherent_atomic(dev, (1 + n % 2) * PAGE).ok())
+            .collect();
+        assert!(parts.len() > 30);
+        parts.into_iter().for_each(|part| m.free(part));
+        m.drain_atomic_pool(dev)?;
+    }
+    m.declare_coherent(dev, sram(0, 60 * PAGE), DmaAddr::new(0x2000_0000))?;
+    let own: Vec<_> = (0..60)
+        .map_while(|_| m.alloc_coherent(dev, PAGE, Attrs::empty()).ok())
+        .collect();
+    assert_eq!(own.len(), 60);
+    own.into_iter().for_each(|alloc| m.free(alloc));
+    m.release_coherent(dev)
+}
+
+#[test]
+fn no_lock_is_held_while_the_heap_is_asked() {
+    for m in tests() {
+        for dev in [2, 1] {
+            m.set_flush_policy(dev, FlushPolicy::Lazy).unwrap();
+            map_many(&m, dev);
+            allocate_many(&m, dev).unwrap();
+            m.tick(1 << 40);
+        }
+        for dev in [1, 0, 2] {
+            m.flush_lazy(dev);
+            m.remove_device(dev).unwrap();
+        }
+        assert!(m.live().is_empty());
+    }
+}
+
+#[test]
+fn what_stays_in_reach_is_remembered_outside_the_lock() {
+    for m in tests() {
+        m.platform().fail_unmaps(true);
+        let pieces: Vec<_> = (0..40)
+            .map(|_| m.alloc_virtual(2 * PAGE).unwrap())
+            .collect();
+        for piece in pieces {
+            let table = m.table_of(&piece).unwrap();
+            // The first that the bounce pool has no room for is not stuck.
+            if let Ok(mapping) = m.map(0, &table, BOTH, Attrs::empty()) {
+                m.unmap(mapping, Attrs::empty());
+            }
+            m.free_table(table, false);
+            m.free(piece);
+        }
+        for n in 0..40 {
+            let pin = m.pin_user(&(), n * 9 * PAGE + 5, 20, BOTH).unwrap();
+            let mapping = m.map(0, &pin, BOTH, Attrs::empty()).unwrap();
+            m.unmap(mapping, Attrs::empty());
+            m.free_table(pin, true);
+        }
+        assert!(m.platform().freed_in_reach().is_empty());
+    }
+}
+
+/// Interrupts wait for a few ranges at most.
+#[test]
+fn a_flush_gives_ranges_back_in_batches() {
+    let m = tests().remove(2);
+    m.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let table = m.table_of_segments(&[ram(0, PAGE)]).unwrap();
+    for _ in 0..255 {
+        let mapping = m.map(0, &table, BOTH, Attrs::empty()).unwrap();
+        m.unmap(mapping, Attrs::empty());
+    }
+    let before = TAKEN.get();
+    m.flush_lazy(0);
+    assert!(TAKEN.get() - before >= 255 / 16);
+    assert_eq!((m.iova_bytes(0), m.platform().flushes()), (0, 1));
+    m.free_table(table, false);
 }

@@ -3,7 +3,7 @@
 //! Source: Linux 7.2 drivers/iommu/iova.c, differs: no tree to walk, so no cached node and no
 //! remembered failed size; what comes back is checked against what went out.
 
-use crate::ranges::{RangeAllocator, RangeError};
+use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{Constraint, Error, IommuInfo, Iova, Reason};
 
 /// The highest address below 4 GiB.
@@ -130,17 +130,35 @@ impl IovaAllocator {
     ///   power of two.
     /// * `NoMemory` (ENOMEM) with `IovaSpace`: the bytes wanted and the longest free run.
     pub fn alloc(&mut self, len: u64, limit: u64, align: IovaAlign) -> Result<Iova, Error> {
+        let mut room = RangeRoom::new();
+        loop {
+            match self.alloc_with(&mut room, len, limit, align) {
+                Err(_) if room.fill() => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// As [`alloc`](Self::alloc), without the heap: where the bookkeeping lacks room, it fails and
+    /// `room` knows.
+    pub(crate) fn alloc_with(
+        &mut self,
+        room: &mut RangeRoom,
+        len: u64,
+        limit: u64,
+        align: IovaAlign,
+    ) -> Result<Iova, Error> {
         let units = self.units(len)?;
         let found = if self.low_first && limit > LOW {
-            match self.take_below(units, align, LOW) {
+            match self.take_below(room, units, align, LOW) {
                 Err(RangeError::Exhausted(_)) => {
                     self.low_first = false;
-                    self.take_below(units, align, limit)
+                    self.take_below(room, units, align, limit)
                 }
                 other => other,
             }
         } else {
-            self.take_below(units, align, limit)
+            self.take_below(room, units, align, limit)
         };
         match found {
             // No overflow: the unit lies within the aperture.
@@ -153,14 +171,26 @@ impl IovaAllocator {
         }
     }
 
-    fn take_below(&mut self, units: u64, align: IovaAlign, limit: u64) -> Result<u64, RangeError> {
+    fn take_below(
+        &mut self,
+        room: &mut RangeRoom,
+        units: u64,
+        align: IovaAlign,
+        limit: u64,
+    ) -> Result<u64, RangeError> {
         match last_unit(limit, self.shift) {
-            Some(last) => self.take(units, align, last),
+            Some(last) => self.take(room, units, align, last),
             None => Err(RangeError::Exhausted(0)),
         }
     }
 
-    fn take(&mut self, units: u64, align: IovaAlign, last: u64) -> Result<u64, RangeError> {
+    fn take(
+        &mut self,
+        room: &mut RangeRoom,
+        units: u64,
+        align: IovaAlign,
+        last: u64,
+    ) -> Result<u64, RangeError> {
         let align = match align {
             IovaAlign::Preferred => 1,
             IovaAlign::Natural => match units.checked_next_power_of_two() {
@@ -169,7 +199,7 @@ impl IovaAllocator {
             },
             IovaAlign::To(bytes) => units_up(bytes, self.shift).max(1),
         };
-        self.space.take(units, align, last)
+        self.space.take_with(room, units, align, last)
     }
 
     /// Takes back a range of `len` bytes, exactly as it was given.

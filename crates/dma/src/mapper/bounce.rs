@@ -13,7 +13,7 @@
 
 use super::list::List;
 use super::{Mapper, granule_reason, join_segment, round_up, total_len};
-use crate::ranges::{RangeAllocator, RangeError};
+use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
     Attrs, BounceMode, Constraint, DeviceInfo, Error, Lock, Locks, PhysAddr, Platform, Reason,
     Segment, SegmentKind,
@@ -476,7 +476,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Some(pool) = &self.bounce else {
             return Err(no_slots(len, 0));
         };
-        let taken = pool.with(|pool| pool.space.take(count, align, u64::MAX));
+        let mut room = RangeRoom::new();
+        let taken = loop {
+            match pool.with(|pool| pool.space.take_with(&mut room, count, align, u64::MAX)) {
+                Err(RangeError::Heap) if room.fill() => {}
+                taken => break taken,
+            }
+        };
         let first = match taken {
             Ok(slot) => slot,
             Err(RangeError::Exhausted(found)) => {

@@ -9,8 +9,8 @@
 //! pages; sharing works.
 
 use super::alloc::as_shortage;
-use super::{Alloc, At, Mapper, OwnMapping, copy_segments, push, push_segment};
-use crate::ranges::{RangeAllocator, RangeError};
+use super::{Alloc, At, Mapper, OwnMapping, Slot, push};
+use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
     Attrs, Caching, Constraint, Direction, DmaAddr, Error, Lock, Locks, PhysAddr, Platform, Reason,
     Segment, SegmentKind,
@@ -57,6 +57,55 @@ pub(super) struct Chunk<P: Platform> {
     space: RangeAllocator,
     /// Parts that could not be zeroed and stay out of use.
     aside: u64,
+}
+
+/// The chunks of all pools, by number. Each lies on the heap by itself (a list of one, because making
+/// a box cannot fail), so that nothing is moved, allocated or freed while they are locked.
+pub(super) struct Pools<P: Platform> {
+    chunks: Vec<Vec<Chunk<P>>>,
+}
+
+impl<P: Platform> Pools<P> {
+    pub(super) fn new() -> Result<Self, Error> {
+        let mut chunks = Vec::new();
+        let bytes = MAX_CHUNKS.saturating_mul(size_of::<Vec<Chunk<P>>>());
+        chunks
+            .try_reserve_exact(MAX_CHUNKS)
+            .map_err(|_| super::heap_exhausted(bytes))?;
+        Ok(Self { chunks })
+    }
+
+    fn get(&self, index: usize) -> Option<&Chunk<P>> {
+        self.chunks.get(index)?.first()
+    }
+
+    fn get_mut(&mut self, index: usize) -> Option<&mut Chunk<P>> {
+        self.chunks.get_mut(index)?.first_mut()
+    }
+
+    fn of(&self, dev: P::Device) -> impl Iterator<Item = &Chunk<P>> {
+        self.chunks.iter().flatten().filter(move |c| c.dev == dev)
+    }
+
+    fn of_mut(&mut self, dev: P::Device) -> impl Iterator<Item = &mut Chunk<P>> {
+        let all = self.chunks.iter_mut().flatten();
+        all.filter(move |c| c.dev == dev)
+    }
+
+    /// Adds a chunk in the place of a drained one, which is left in `chunk`, or at the end; returns
+    /// whether there is a place.
+    fn add(&mut self, chunk: &mut Vec<Chunk<P>>) -> bool {
+        let is_empty = |chunk: &&mut Vec<Chunk<P>>| chunk.iter().all(|c| c.alloc.is_none());
+        if let Some(empty) = self.chunks.iter_mut().find(is_empty) {
+            core::mem::swap(empty, chunk);
+        } else if self.chunks.len() < MAX_CHUNKS {
+            // There is room: it was reserved when the mapper was made.
+            self.chunks.push(core::mem::take(chunk));
+        } else {
+            return false;
+        }
+        true
+    }
 }
 
 impl<P: Platform> fmt::Debug for Chunk<P> {
@@ -131,12 +180,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let released = self.with_slot(slot, |state| match &state.region {
             None => Err(Error::Invalid),
             Some(region) if region.is_used() => Err(Error::Busy),
-            Some(_) => {
-                state.region = None;
-                Ok(())
-            }
+            Some(_) => Ok(state.region.take()),
         });
-        released.unwrap_or(Err(Error::Invalid))
+        // Freed here, where nothing is locked.
+        released.unwrap_or(Err(Error::Invalid)).map(drop)
     }
 
     /// Whether a device has memory of its own.
@@ -149,10 +196,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let page = self.platform.page_size();
         let info = self.device_info(at.dev)?;
         let align = self.placing(at.dev, &info, len).div_ceil(page);
-        let taken = self.with_device(at, |state| {
+        let mut room = RangeRoom::new();
+        let take = |state: &mut Slot<P::Device>, room: &mut RangeRoom| {
             let region = state.region.as_mut().ok_or(Error::Invalid)?;
-            let what = Constraint::CoherentRegion;
-            let unit = take_pages(&mut region.space, len, (page, align), what)?;
+            let taken = region.space.take_with(room, len / page, align, u64::MAX);
+            let unit = taken.map_err(|err| no_pages_because(err, len, page))?;
             // No overflow: the unit lies in the region.
             let offset = unit.saturating_mul(page);
             let memory = Segment {
@@ -162,8 +210,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             };
             let addr = DmaAddr::new(region.addr.get().saturating_add(offset));
             Ok((unit, memory, addr))
-        });
-        let (unit, memory, addr) = taken??;
+        };
+        let (unit, memory, addr) = loop {
+            match self.with_device(at, |state| take(state, &mut room))? {
+                Err(_) if room.fill() => {}
+                taken => break taken?,
+            }
+        };
         let mut segments = Vec::new();
         let ready = self
             .check_one_address(at.dev, &info, addr, len)
@@ -219,30 +272,26 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let space = pages_of_len(len, unit_bytes)?;
         let direction = Direction::Bidirectional;
         let alloc = self.alloc_for(dev, len, Attrs::empty(), None, direction)?;
-        let mut chunk = Some(Chunk {
+        let mut chunk = Vec::new();
+        let mut added = chunk
+            .try_reserve_exact(1)
+            .map_err(|_| super::heap_exhausted(size_of::<Chunk<P>>()));
+        if added.is_err() {
+            self.free_alloc(alloc);
+            return added;
+        }
+        chunk.push(Chunk {
             dev,
             alloc: Some(alloc),
             unit_bytes,
             space,
             aside: 0,
         });
-        let added = self.pools.with(|pools| {
-            if let Some(empty) = pools.iter_mut().find(|chunk| chunk.alloc.is_none()) {
-                if let Some(chunk) = chunk.take() {
-                    *empty = chunk;
-                }
-                return Ok(());
-            }
-            if pools.len() >= MAX_CHUNKS {
-                return Err(Error::Busy);
-            }
-            pools
-                .try_reserve(1)
-                .map_err(|_| super::heap_exhausted(size_of::<Chunk<P>>()))?;
-            pools.extend(chunk.take());
-            Ok(())
-        });
-        if let Some(alloc) = chunk.and_then(|chunk| chunk.alloc) {
+        if !self.pools.with(|pools| pools.add(&mut chunk)) {
+            added = Err(Error::Busy);
+        }
+        // What was not added, or what was drained before.
+        for alloc in chunk.into_iter().filter_map(|chunk| chunk.alloc) {
             self.free_alloc(alloc);
         }
         added
@@ -259,12 +308,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// `NoMemory` (ENOMEM) with `AtomicPool`; `Invalid` (EINVAL) for length zero.
     pub fn alloc_coherent_atomic(&self, dev: P::Device, len: u64) -> Result<Alloc<P>, Error> {
         let len = self.checked_len(len)?;
-        let part = self.pools.with(|pools| take_part(pools, dev, len))?;
+        let page = self.platform.page_size();
+        let mut segments = room_for_parts(len, page)?;
+        let mut room = RangeRoom::new();
+        let part = loop {
+            let take = |pools: &mut _| take_part::<P>(pools, dev, len, (&mut segments, &mut room));
+            match self.pools.with(take) {
+                Err(_) if room.fill() => {}
+                part => break part?,
+            }
+        };
         let Part {
             chunk,
             unit,
             unit_bytes,
-            segments,
             caching,
             at,
             addr,
@@ -293,14 +350,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// what a device may still reach.
     pub(super) fn give_to_pool(&self, index: usize, unit: u64, len: u64, is_gone: bool) {
         // All the device saw, which may be more than was asked for.
-        let memory = self.pools.with(|pools| {
-            let chunk = pools.get(index)?;
-            let whole = chunk.alloc.as_ref()?;
-            let offset = unit.saturating_mul(chunk.unit_bytes);
-            let parts = part_of(&whole.segments, offset, len).ok()?;
-            Some((parts, whole.caching))
+        let parts = room_for_parts(len, self.platform.page_size()).ok();
+        let memory = parts.filter(|_| is_gone).and_then(|mut parts| {
+            let caching = self.pools.with(|pools| {
+                let chunk = pools.get(index)?;
+                let whole = chunk.alloc.as_ref()?;
+                let offset = unit.saturating_mul(chunk.unit_bytes);
+                part_of(&whole.segments, (offset, len), &mut parts)?;
+                Some(whole.caching)
+            });
+            Some((parts, caching?))
         });
-        let memory = memory.filter(|_| is_gone);
         let is_clean = memory.is_some_and(|(parts, caching)| {
             let mut parts = parts.into_iter();
             parts.all(|part| self.platform.zero(part, caching).is_ok())
@@ -322,7 +382,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// `Busy` (EBUSY) while part of it is allocated. Nothing has changed.
     pub fn drain_atomic_pool(&self, dev: P::Device) -> Result<(), Error> {
         let is_busy = self.pools.with(|pools| {
-            let mut chunks = pools.iter().filter(|chunk| chunk.dev == dev);
+            let mut chunks = pools.of(dev);
             chunks.any(|chunk| chunk.alloc.is_some() && chunk.space.live() > chunk.aside)
         });
         if is_busy {
@@ -330,7 +390,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         loop {
             let taken = self.pools.with(|pools| {
-                let mut chunks = pools.iter_mut().filter(|chunk| chunk.dev == dev);
+                let mut chunks = pools.of_mut(dev);
                 chunks.find_map(|chunk| {
                     // Another context may have taken a part of it meanwhile.
                     if chunk.space.live() > chunk.aside {
@@ -390,36 +450,44 @@ struct Part<D> {
     chunk: usize,
     unit: u64,
     unit_bytes: u64,
-    segments: Vec<Segment>,
     caching: Caching,
     at: At<D>,
     addr: DmaAddr,
 }
 
-/// Takes `len` bytes of whole units of the pools of `dev`.
+/// Takes `len` bytes of whole units of the pools of `dev`, and lists where they lie. Where that
+/// lacks room, it fails and `room` knows.
 fn take_part<P: Platform>(
-    pools: &mut [Chunk<P>],
+    pools: &mut Pools<P>,
     dev: P::Device,
     len: u64,
+    (segments, room): (&mut Vec<Segment>, &mut RangeRoom),
 ) -> Result<Part<P::Device>, Error> {
     let mut longest = 0u64;
-    for (index, chunk) in pools.iter_mut().enumerate() {
-        let (true, Some(whole)) = (chunk.dev == dev, &chunk.alloc) else {
+    for index in 0..pools.chunks.len() {
+        let Some(chunk) = pools.get_mut(index).filter(|chunk| chunk.dev == dev) else {
+            continue;
+        };
+        let Some(whole) = &chunk.alloc else {
             continue;
         };
         let (unit_bytes, units) = (chunk.unit_bytes, len.div_ceil(chunk.unit_bytes));
-        let unit = match chunk.space.take(units, 1, u64::MAX) {
+        let unit = match chunk.space.take_with(room, units, 1, u64::MAX) {
             Ok(unit) => unit,
             Err(RangeError::Exhausted(found)) => {
                 longest = longest.max(found.saturating_mul(unit_bytes));
                 continue;
             }
-            Err(_) => continue,
+            Err(RangeError::Heap) => {
+                return Err(super::heap_exhausted(size_of::<RangeAllocator>()));
+            }
+            Err(RangeError::Invalid) => continue,
         };
         let offset = unit.saturating_mul(unit_bytes);
         let own = whole.own.as_ref();
         let own = own.and_then(|own| Some((own.at, own.addr.checked_add(offset)?)));
-        let (Ok(segments), Some((at, addr))) = (part_of(&whole.segments, offset, len), own) else {
+        let listed = part_of(&whole.segments, (offset, len), segments);
+        let (Some(()), Some((at, addr))) = (listed, own) else {
             let _ = chunk.space.give_back(unit, units);
             return Err(super::heap_exhausted(size_of::<Segment>()));
         };
@@ -427,7 +495,6 @@ fn take_part<P: Platform>(
             chunk: index,
             unit,
             unit_bytes,
-            segments,
             caching: whole.caching,
             at,
             addr,
@@ -446,19 +513,15 @@ fn pages_of_len(len: u64, page: u64) -> Result<RangeAllocator, Error> {
     })
 }
 
-fn take_pages(
-    space: &mut RangeAllocator,
-    len: u64,
-    (page, align): (u64, u64),
-    constraint: Constraint,
-) -> Result<u64, Error> {
-    space
-        .take(len / page, align, u64::MAX)
-        .map_err(|err| match err {
-            RangeError::Exhausted(found) => no_pages(constraint, len, found.saturating_mul(page)),
-            RangeError::Invalid => Error::Invalid,
-            RangeError::Heap => super::heap_exhausted(size_of::<RangeAllocator>()),
-        })
+/// Why a device's own memory has no `len` bytes left.
+fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
+    match err {
+        RangeError::Exhausted(found) => {
+            no_pages(Constraint::CoherentRegion, len, found.saturating_mul(page))
+        }
+        RangeError::Invalid => Error::Invalid,
+        RangeError::Heap => super::heap_exhausted(size_of::<RangeAllocator>()),
+    }
 }
 
 fn no_pages(constraint: Constraint, wanted: u64, found: u64) -> Error {
@@ -469,14 +532,30 @@ fn no_pages(constraint: Constraint, wanted: u64, found: u64) -> Error {
     })
 }
 
-/// The physical runs of `len` bytes from `offset`.
-fn part_of(segments: &[Segment], offset: u64, len: u64) -> Result<Vec<Segment>, Error> {
-    let end = offset.checked_add(len).ok_or(Error::Invalid)?;
-    let mut list = copy_segments(&[])?;
-    for part in parts_of(segments, offset, end) {
-        push_segment(&mut list, part)?;
-    }
+/// An empty list with room for the physical runs of `len` bytes of a pool.
+fn room_for_parts(len: u64, page: u64) -> Result<Vec<Segment>, Error> {
+    let mut list = Vec::new();
+    usize::try_from(len.div_ceil(page))
+        .ok()
+        .filter(|&runs| list.try_reserve_exact(runs).is_ok())
+        .ok_or(super::heap_exhausted(size_of::<Segment>()))?;
     Ok(list)
+}
+
+/// Lists the physical runs of `len` bytes from `offset`; `None` if there is no room for them.
+fn part_of(segments: &[Segment], (offset, len): (u64, u64), list: &mut Vec<Segment>) -> Option<()> {
+    list.clear();
+    let end = offset.checked_add(len)?;
+    for part in parts_of(segments, offset, end) {
+        if super::join_segment(list.last_mut(), part).ok()? {
+            continue;
+        }
+        if list.len() == list.capacity() {
+            return None;
+        }
+        list.push(part);
+    }
+    Some(())
 }
 
 /// The parts of physical runs from byte `start` to byte `end` of them.

@@ -9,11 +9,13 @@
 
 use super::{At, IovaRange, Mapper, Slot};
 use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 use core::sync::atomic::Ordering;
 
 /// Ranges that wait at most; one more flushes.
 const QUEUE: usize = 256;
+/// Ranges that go back in one hold of the lock.
+const BATCH: usize = 16;
 /// How long they wait at most, once the host says what time it is.
 const WAIT_NS: u64 = 10_000_000;
 
@@ -21,7 +23,7 @@ const WAIT_NS: u64 = 10_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     policy: FlushPolicy,
-    ranges: Vec<IovaRange>,
+    ranges: VecDeque<IovaRange>,
     /// Ranges that have left the queue since it was made.
     flushed: u64,
     /// When the first of them was queued.
@@ -67,21 +69,24 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
         self.flush_slot(at.space);
-        let set = self.with_space(at, |state| {
-            let may_be_lazy = state.may_be_lazy();
-            let queue = &mut state.queue;
-            queue.policy = FlushPolicy::Strict;
-            if policy == FlushPolicy::Lazy && may_be_lazy {
-                let room = QUEUE.saturating_sub(queue.ranges.len());
-                queue
-                    .ranges
-                    .try_reserve_exact(room)
-                    .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
-                queue.policy = FlushPolicy::Lazy;
+        self.with_space(at, |state| state.queue.set_strict())?;
+        if policy == FlushPolicy::Strict {
+            return Ok(());
+        }
+        // A queue that has no such room is empty.
+        let mut room = VecDeque::new();
+        room.try_reserve_exact(QUEUE)
+            .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
+        self.with_space(at, |state| {
+            if !state.may_be_lazy() {
+                return;
             }
-            Ok(())
-        });
-        set?
+            let queue = &mut state.queue;
+            if queue.ranges.capacity() < QUEUE {
+                core::mem::swap(&mut queue.ranges, &mut room);
+            }
+            queue.policy = FlushPolicy::Lazy;
+        })
     }
 
     /// Tells the time. Flushes what has waited for 10 ms.
@@ -125,20 +130,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return;
         };
         self.platform.iommu_flush(dev);
-        self.with_slot(slot, |state| {
-            // Another context may have flushed some of them meanwhile.
-            let count = until.saturating_sub(state.queue.flushed);
-            // CAST: no more than the queue holds.
-            let count = (count as usize).min(state.queue.ranges.len());
-            for index in 0..count {
-                if let Some(&range) = state.queue.ranges.get(index) {
-                    give_back(state, range);
-                }
-            }
-            // Keeps its room, so that queueing never fails.
-            state.queue.ranges.drain(..count);
-            state.queue.flushed = state.queue.flushed.max(until);
-        });
+        while self.with_slot(slot, |state| give_batch(state, until)) == Some(true) {}
     }
 
     /// Flushes what waits for any device: memory is about to go back to its owner.
@@ -172,7 +164,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 queue.since_ns = now;
             }
             // There is room: it was reserved with the policy.
-            queue.ranges.push(range);
+            queue.ranges.push_back(range);
             if queue.ranges.len() >= QUEUE {
                 Removed::Fills
             } else {
@@ -217,6 +209,24 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn give_iova(&self, at: At<P::Device>, range: IovaRange) {
         self.with_slot(at.space, |state| give_back(state, range));
     }
+}
+
+/// Gives back some of the ranges that were queued before number `until`; returns whether others are
+/// left. The lock is held for a few of them at a time, since interrupts may wait for it.
+fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
+    for _ in 0..BATCH {
+        // Another context may have flushed some of them meanwhile.
+        if state.queue.flushed >= until {
+            return false;
+        }
+        // The queue keeps its room, so that queueing never fails.
+        let Some(range) = state.queue.ranges.pop_front() else {
+            return false;
+        };
+        state.queue.flushed = state.queue.flushed.saturating_add(1);
+        give_back(state, range);
+    }
+    state.queue.flushed < until
 }
 
 fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {

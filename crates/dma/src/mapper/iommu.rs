@@ -13,6 +13,7 @@ use super::layout::{Layouter, Report, check_one_run, with_whole_length};
 use super::list::List;
 use super::{At, IovaRange, Mapper};
 use crate::iova::{IovaAlign, IovaAllocator};
+use crate::ranges::RangeRoom;
 use crate::{
     Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova, Locks,
     Platform, Prot, Segment, SegmentKind, SegmentMode,
@@ -187,27 +188,26 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         limit: u64,
         align: IovaAlign,
     ) -> Result<Result<IovaRange, Error>, Error> {
-        let take = |space: &mut IovaAllocator| {
+        let mut room = RangeRoom::new();
+        let take = |space: &mut IovaAllocator, room: &mut RangeRoom| {
             let granule = space.granule();
-            space.alloc(len, limit, align).map(|base| IovaRange {
-                base: base.get(),
-                len,
-                granule,
-            })
+            let base = space.alloc_with(room, len, limit, align)?.get();
+            Ok(IovaRange { base, len, granule })
         };
         let mut new = None;
         loop {
             let found = self.with_space(at, |state| {
-                if let (None, Some(space)) = (&state.iova, new.take()) {
-                    state.iova = Some(space);
+                if state.iova.is_none() {
+                    state.iova = new.take();
                 }
-                let found = take(state.iova.as_mut()?);
+                let found = take(state.iova.as_mut()?, &mut room);
                 if found.is_ok() {
                     state.live.iova_bytes = state.live.iova_bytes.saturating_add(len);
                 }
                 Some(found)
             });
             match found? {
+                Some(Err(_)) if room.fill() => {}
                 Some(found) => return Ok(found),
                 None if new.is_none() => new = Some(self.new_space(at.group)?),
                 None => return Err(Error::Invalid),

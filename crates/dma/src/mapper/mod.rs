@@ -56,7 +56,7 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
     /// No place from this one on has been used.
     used: AtomicUsize,
-    pools: L::Lock<Vec<coherent::Chunk<P>>>,
+    pools: L::Lock<coherent::Pools<P>>,
     bounce: Option<L::Lock<bounce::Pool>>,
     live: L::Lock<Live>,
     /// What devices may still reach, although it is mapped no more.
@@ -339,12 +339,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         known
             .try_reserve_exact(devices)
             .map_err(|_| heap_exhausted(devices.saturating_mul(size_of::<P::Device>())))?;
+        let pools = coherent::Pools::new()?;
         Ok(Self {
             platform,
             known: L::Lock::new(known),
             slots,
             used: AtomicUsize::new(0),
-            pools: L::Lock::new(Vec::new()),
+            pools: L::Lock::new(pools),
             bounce: bounce.map(L::Lock::new),
             live: L::Lock::new(Live::default()),
             stuck: L::Lock::new(stuck::Stuck::new()),

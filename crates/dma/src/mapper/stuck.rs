@@ -1,22 +1,25 @@
 //! Memory that devices may still reach although it is mapped no more: the page table did not let go
 //! of it. It goes back to nobody: it is not freed, unpinned, or lent for bouncing again.
 
-use super::{Mapper, push, round_up};
+use super::{Mapper, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment, SegmentKind};
 use ::alloc::vec::Vec;
+
+/// Most times that room is made for one item.
+const MAX_ROUNDS: usize = 16;
 
 /// Such memory, as long as the mapper lives: nothing says when a page table lets go after all.
 #[derive(Debug)]
 pub(super) struct Stuck<P: Platform> {
     /// In whole pages of the IOMMU.
-    runs: Vec<Segment>,
+    runs: Runs,
     /// There was no room to remember one: any memory may be meant.
     is_all: bool,
     /// Pages that would have been freed.
     pages: Vec<P::Pages>,
     /// Memory of programs that would have been unpinned, and where it lies.
     pins: Vec<P::Pinned>,
-    pinned: Vec<Segment>,
+    pinned: Runs,
 }
 
 /// First byte, and the one behind the last.
@@ -25,55 +28,124 @@ const fn ends(segment: &Segment) -> (u64, u64) {
     (first, first.saturating_add(segment.len))
 }
 
-fn covers(known: &Segment, segment: &Segment) -> bool {
-    let ((first, stop), (start, end)) = (ends(known), ends(segment));
-    first <= start && end <= stop
+/// A list of runs that do not overlap, by address.
+#[derive(Debug)]
+struct Runs(Vec<Segment>);
+
+impl Runs {
+    /// The first run that ends behind an address.
+    fn first_behind(&self, start: u64) -> usize {
+        self.0.partition_point(|run| ends(run).1 <= start)
+    }
+
+    /// Whether part of a segment lies in a run.
+    fn has(&self, segment: &Segment) -> bool {
+        let (start, end) = ends(segment);
+        let run = self.0.get(self.first_behind(start));
+        start < end && run.is_some_and(|run| ends(run).0 < end)
+    }
+
+    /// Whether all of a segment lies in one run.
+    fn covers(&self, segment: &Segment) -> bool {
+        let (start, end) = ends(segment);
+        let run = self.0.get(self.first_behind(start)).map(ends);
+        run.is_some_and(|(first, stop)| first <= start && end <= stop)
+    }
+
+    /// Adds a run, for which there is room, joined with those that it touches.
+    fn add(&mut self, run: Segment) {
+        let (mut start, mut end) = ends(&run);
+        let first = self.0.partition_point(|run| ends(run).1 < start);
+        let past = self.0.partition_point(|run| ends(run).0 <= end);
+        for known in self.0.drain(first..past.max(first)) {
+            let (known_start, known_end) = ends(&known);
+            (start, end) = (start.min(known_start), end.max(known_end));
+        }
+        let joined = Segment {
+            addr: PhysAddr::new(start),
+            len: end.saturating_sub(start),
+            kind: SegmentKind::Pages,
+        };
+        self.0.insert(first, joined);
+    }
 }
 
 impl<P: Platform> Stuck<P> {
     pub(super) const fn new() -> Self {
         Self {
-            runs: Vec::new(),
+            runs: Runs(Vec::new()),
             is_all: false,
             pages: Vec::new(),
             pins: Vec::new(),
-            pinned: Vec::new(),
+            pinned: Runs(Vec::new()),
         }
     }
 
     fn has(&self, segment: &Segment) -> bool {
-        let (start, end) = ends(segment);
-        let overlaps = |run: &Segment| {
-            let (first, stop) = ends(run);
-            start < stop && first < end
-        };
-        self.is_all || self.runs.iter().any(overlaps)
+        self.is_all || self.runs.has(segment)
     }
+}
 
-    fn add(&mut self, segment: Segment, granule: u64) {
-        let first = segment.addr.get() & !(granule - 1);
-        let end = segment.addr.get().saturating_add(segment.len);
-        let end = round_up(end, granule).unwrap_or(u64::MAX);
-        let run = Segment {
-            addr: PhysAddr::new(first),
-            len: end.saturating_sub(first),
-            kind: SegmentKind::Pages,
-        };
-        // Mapped again and again, it is remembered once.
-        if !self.runs.iter().any(|known| covers(known, &run)) {
-            self.is_all |= push(&mut self.runs, run).is_err();
-        }
+/// The whole granules that a segment lies in.
+fn in_granules(segment: &Segment, granule: u64) -> Segment {
+    let first = segment.addr.get() & !(granule - 1);
+    let end = round_up(ends(segment).1, granule).unwrap_or(u64::MAX);
+    Segment {
+        addr: PhysAddr::new(first),
+        len: end.saturating_sub(first),
+        kind: SegmentKind::Pages,
     }
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Remembers memory that a device may reach from now on, whatever becomes of it.
     pub(super) fn set_stuck(&self, segments: &[Segment], granule: u64) {
-        self.stuck.with(|stuck| {
-            for &segment in segments {
-                stuck.add(segment, granule);
+        for segment in segments {
+            let run = in_granules(segment, granule);
+            // Mapped again and again, it is remembered once.
+            if self.stuck.with(|stuck| stuck.runs.covers(&run)) {
+                continue;
             }
-        });
+            let added = self.insert_stuck(|stuck| &mut stuck.runs.0, |stuck| stuck.runs.add(run));
+            if !added {
+                self.stuck.with(|stuck| stuck.is_all = true);
+            }
+        }
+    }
+
+    /// Lets `insert` add an item to a list, for which there is room; returns whether there was. The
+    /// heap is asked while the lock is not held.
+    fn insert_stuck<T>(
+        &self,
+        list: fn(&mut Stuck<P>) -> &mut Vec<T>,
+        insert: impl FnOnce(&mut Stuck<P>),
+    ) -> bool {
+        let (mut insert, mut longer) = (Some(insert), Vec::new());
+        // Others may take the room that was made, but not for ever.
+        for _ in 0..MAX_ROUNDS {
+            let lacks = self.stuck.with(|stuck| {
+                let items = list(stuck);
+                if longer.capacity() > items.capacity() {
+                    longer.append(items);
+                    core::mem::swap(items, &mut longer);
+                }
+                if items.len() == items.capacity() {
+                    return items.len().saturating_mul(2).max(4);
+                }
+                if let Some(insert) = insert.take() {
+                    insert(stuck);
+                }
+                0
+            });
+            if lacks == 0 {
+                return true;
+            }
+            longer = Vec::new();
+            if longer.try_reserve_exact(lacks).is_err() {
+                return false;
+            }
+        }
+        false
     }
 
     /// Whether a device may reach part of some memory that is mapped no more.
@@ -88,7 +160,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
         self.count_quarantined(len);
         // Without room for them, the pages are dropped, which leaves them allocated as well.
-        let _ = self.stuck.with(|stuck| push(&mut stuck.pages, pages));
+        self.insert_stuck(|stuck| &mut stuck.pages, |stuck| stuck.pages.push(pages));
     }
 
     /// Counts memory that is never handed out again.
@@ -102,7 +174,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// kept for that.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
         self.stuck.with(|stuck| {
-            let is_kept = |run: &Segment| stuck.pinned.iter().any(|kept| covers(kept, run));
+            let is_kept = |run: &Segment| stuck.pinned.covers(run);
             segments.iter().all(|run| !stuck.has(run) || is_kept(run))
         })
     }
@@ -110,13 +182,51 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Keeps a program's memory pinned.
     pub(super) fn keep_pin(&self, pinned: P::Pinned, segments: &[Segment], len: u64) {
         self.count_quarantined(len);
-        self.stuck.with(|stuck| {
-            for &run in segments {
-                // Without room for it, it is kept once more another time.
-                let _ = push(&mut stuck.pinned, run);
+        for &run in segments {
+            // Without room for it, it is kept once more another time.
+            self.insert_stuck(|stuck| &mut stuck.pinned.0, |stuck| stuck.pinned.add(run));
+        }
+        // Without room for it, it is dropped, and not unpinned, either.
+        self.insert_stuck(|stuck| &mut stuck.pins, |stuck| stuck.pins.push(pinned));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PhysAddr, Runs, Segment, SegmentKind, Vec};
+
+    fn run(start: u64, end: u64) -> Segment {
+        Segment {
+            addr: PhysAddr::new(start),
+            len: end - start,
+            kind: SegmentKind::Pages,
+        }
+    }
+
+    #[test]
+    fn runs_agree_with_a_list_of_bytes() {
+        let mut state = 1u64;
+        let mut next = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        for _ in 0..200 {
+            let (mut runs, mut bytes) = (Runs(Vec::new()), [false; 64]);
+            for _ in 0..12 {
+                let start = next(60);
+                let end = start + 1 + next(63 - start).min(9);
+                runs.add(run(start, end));
+                bytes[start as usize..end as usize].fill(true);
+                assert!(runs.0.is_sorted_by_key(|run| run.addr), "{runs:?}");
+                for (from, to) in (0..63).flat_map(|a| (a + 1..64).map(move |b| (a, b))) {
+                    let known = &bytes[from as usize..to as usize];
+                    let probe = run(from, to);
+                    assert_eq!(runs.has(&probe), known.contains(&true), "{from}..{to}");
+                    assert_eq!(runs.covers(&probe), !known.contains(&false), "{from}..{to}");
+                }
             }
-            // Without room for it, it is dropped, and not unpinned, either.
-            let _ = push(&mut stuck.pins, pinned);
-        });
+        }
     }
 }

@@ -9,6 +9,7 @@
 mod bits;
 mod inner;
 mod leaf;
+mod nodes;
 mod path;
 mod scan;
 mod tree;
@@ -16,6 +17,8 @@ mod tree;
 use alloc::vec::Vec;
 use inner::{Inner, MAX_HEIGHT, NONE};
 use leaf::{LEAF_BITS, Leaf};
+pub(crate) use nodes::RangeRoom;
+use nodes::{Inners, Leaves};
 use path::Recent;
 
 /// Why no range was handed out.
@@ -60,8 +63,8 @@ pub struct RangeAllocator {
     first: u64,
     last: u64,
     height: u32,
-    inners: Vec<Inner>,
-    leaves: Vec<Leaf>,
+    inners: Inners,
+    leaves: Leaves,
     /// The first node of each level that is not in use. Such a node is wholly free.
     spare: [u32; MAX_HEIGHT as usize + 1],
     recent: Recent,
@@ -96,22 +99,22 @@ impl RangeAllocator {
             first,
             last,
             height,
-            inners: Vec::new(),
-            leaves: Vec::new(),
+            inners: Inners::new()?,
+            leaves: Leaves::new()?,
             spare: [NONE; MAX_HEIGHT as usize + 1],
             recent: Recent::NONE,
             reserved: Vec::new(),
             live: 0,
             used: 0,
         };
-        space.room_for_path()?;
+        space.make_room(1)?;
         space.inners.push(Inner::new(inner::child_bits(height)));
         if let Some(below) = first.checked_sub(1) {
             space.occupy_units(0, below, true);
         }
         let end = Self::end(height);
         if last < end {
-            space.room_for_path()?;
+            space.make_room(1)?;
             space.occupy_units(last + 1, end, true);
         }
         Ok(space)
@@ -173,6 +176,24 @@ impl RangeAllocator {
     /// # Errors
     /// [`RangeError`]; nothing has changed.
     pub fn take(&mut self, units: u64, align: u64, limit: u64) -> Result<u64, RangeError> {
+        let mut room = RangeRoom::new();
+        loop {
+            match self.take_with(&mut room, units, align, limit) {
+                Err(RangeError::Heap) if room.fill() => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// As [`take`](Self::take), without the heap: its bookkeeping takes `room`, which it fails
+    /// without.
+    pub(crate) fn take_with(
+        &mut self,
+        room: &mut RangeRoom,
+        units: u64,
+        align: u64,
+        limit: u64,
+    ) -> Result<u64, RangeError> {
         if units == 0 || !align.is_power_of_two() {
             return Err(RangeError::Invalid);
         }
@@ -185,7 +206,7 @@ impl RangeAllocator {
             // Nothing above the last unit is free, so no limit is as good as that one.
             let short = order < LEAF_BITS && limit == self.last;
             if let Some(found) = short.then(|| self.highest_in_leaf(order)).flatten() {
-                self.take_in_leaf(found, units)?;
+                self.take_in_leaf(found, units, room)?;
                 self.count_taken(units);
                 return Ok(found.at);
             }
@@ -202,7 +223,7 @@ impl RangeAllocator {
                 }
             }
         };
-        self.room_for_path()?;
+        self.add_room(room, 1)?;
         self.occupy_units(at, at.saturating_add(units - 1), true);
         self.count_taken(units);
         Ok(at)
@@ -296,7 +317,7 @@ impl RangeAllocator {
         self.reserved
             .try_reserve(pieces.len())
             .map_err(|_| RangeError::Heap)?;
-        self.room_for_paths(pieces.len())?;
+        self.make_room(pieces.len())?;
         for piece in pieces {
             self.occupy_units(piece.first, piece.last, true);
             let place = self.reserved.partition_point(|r| r.first < piece.first);

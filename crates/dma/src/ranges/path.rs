@@ -4,6 +4,7 @@
 use super::bits::highest;
 use super::inner::{MAX_HEIGHT, NONE, child_bits};
 use super::leaf::LEAF_BITS;
+use super::nodes::RangeRoom;
 use super::{RangeAllocator, RangeError};
 
 /// The nodes from the root down to a leaf, by level.
@@ -172,14 +173,19 @@ impl RangeAllocator {
     }
 
     /// Takes `units` units from the start of a block that was found.
-    pub(super) fn take_in_leaf(&mut self, found: Found, units: u64) -> Result<(), RangeError> {
+    pub(super) fn take_in_leaf(
+        &mut self,
+        found: Found,
+        units: u64,
+        room: &mut RangeRoom,
+    ) -> Result<(), RangeError> {
         let Found {
             at,
             mut path,
             level,
         } = found;
         if level > 0 {
-            self.room_for_path()?;
+            self.add_room(room, 1)?;
         }
         for level in (1..=level).rev() {
             let child = self.new_node(level - 1);

@@ -1,10 +1,10 @@
 //! Walking the tree: taking and freeing units, finding the highest block.
 
+use super::RangeAllocator;
 use super::bits::{FAN_BITS, highest, span};
 use super::inner::{Inner, NONE, child_bits};
 use super::leaf::Leaf;
 use super::path::Recent;
-use super::{RangeAllocator, RangeError};
 
 /// How units `low` to `high` of a node fall to its children.
 #[derive(Clone, Copy, Debug)]
@@ -54,23 +54,6 @@ pub(super) const fn cut(low: u64, high: u64, bits: u32) -> Cut {
 }
 
 impl RangeAllocator {
-    /// Makes room for the nodes that one more range can need.
-    pub(super) fn room_for_path(&mut self) -> Result<(), RangeError> {
-        self.room_for_paths(1)
-    }
-
-    pub(super) fn room_for_paths(&mut self, ranges: usize) -> Result<(), RangeError> {
-        // Each border of a range needs a leaf, and an inner node a level; the root besides.
-        let borders = ranges.saturating_mul(2);
-        let inners = borders
-            .saturating_mul(self.height as usize)
-            .saturating_add(1);
-        self.leaves
-            .try_reserve(borders)
-            .and_then(|()| self.inners.try_reserve(inners))
-            .map_err(|_| RangeError::Heap)
-    }
-
     pub(super) fn inner(&self, node: u32) -> Option<&Inner> {
         self.inners.get(node as usize)
     }
@@ -92,11 +75,9 @@ impl RangeAllocator {
         // CAST: a node takes more than 500 bytes, so there are fewer than 2^32 of them unless
         // the bookkeeping takes terabytes.
         if level == 0 {
-            self.leaves.push(Leaf::new());
-            (self.leaves.len() - 1) as u32
+            self.leaves.push(Leaf::new()) as u32
         } else {
-            self.inners.push(Inner::new(child_bits(level)));
-            (self.inners.len() - 1) as u32
+            self.inners.push(Inner::new(child_bits(level))) as u32
         }
     }
 
