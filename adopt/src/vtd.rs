@@ -159,10 +159,10 @@ impl Vtd {
 
     /// Makes the hardware forget what it knows of a device's page table.
     pub(crate) fn flush(&mut self, frames: &mut Frames, device: Bdf) -> Result<(), Error> {
-        let (domain, _) = self.domain(device)?;
+        let (domain, table) = self.domain(device)?;
+        let retired = table.take_retired();
         self.flush_domain(domain)?;
-        let (_, table) = self.domain(device)?;
-        table.reclaim(frames);
+        retired.free(frames);
         Ok(())
     }
 

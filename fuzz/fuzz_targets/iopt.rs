@@ -215,7 +215,7 @@ vb3_fuzz::target!(|input: Input| {
             )
             .is_err(),
             Step::Reclaim => {
-                table.reclaim(&mut mem);
+                table.take_retired().free(&mut mem);
                 false
             }
         };
@@ -252,7 +252,7 @@ vb3_fuzz::target!(|input: Input| {
         );
     }
     if input.vandal.is_empty() {
-        table.reclaim(&mut mem);
+        table.take_retired().free(&mut mem);
         table.free(&mut mem);
         assert_eq!(mem.live(), 0);
         return;

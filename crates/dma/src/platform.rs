@@ -64,8 +64,8 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// Whether its limits can be met at all: masks are `2^n - 1`, segments hold a byte, an IOMMU
-    /// has a page size.
+    /// Returns whether memory can meet the limits at all: [`Limits::is_valid`], and an IOMMU has a
+    /// page size.
     #[must_use]
     pub const fn is_valid(&self) -> bool {
         self.limits.is_valid()

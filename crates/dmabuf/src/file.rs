@@ -7,10 +7,8 @@ use vb3_dma::Direction;
 
 /// `DMA_BUF_IOCTL_SYNC`. Its argument is one `u64` of [`SyncFlags`].
 ///
-/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` and `_IMPORT_SYNC_FILE` are not known (ENOTTY, as before
-/// Linux 6.0): without fences behind it, the only file that could be given is one that is
-/// signalled already, and that would tell a program that devices have finished when they have
-/// not.
+/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` and `_IMPORT_SYNC_FILE` need fences:
+/// [`Fences::sync_file_at`](crate::fence::Fences::sync_file_at).
 pub const IOCTL_SYNC: u32 = 0x4008_6200;
 
 bitflags! {

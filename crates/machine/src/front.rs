@@ -52,8 +52,8 @@ impl Machine {
     /// Adds a device.
     ///
     /// # Errors
-    /// `Invalid` for a mask or boundary that is not `2^n - 1`, an alignment that is not `2^n`, or after 1024 devices; `NoMemory`
-    /// for the root of its page table.
+    /// `Invalid` (EINVAL) for [limits](vb3_dma::Limits::is_valid) that no memory meets, an alignment
+    /// that is not `2^n`, or after 1024 devices; `NoMemory` for the root of its page table.
     pub fn add_device(&mut self, name: &str, limits: DeviceLimits) -> Result<Device, Error> {
         self.state.get_mut().add_device(name, limits)
     }

@@ -93,8 +93,9 @@ impl Iommu {
 
     /// Makes removals take effect, and frees the tables that are empty.
     pub(crate) fn flush(&mut self, mem: &mut Tables<'_>) {
+        let retired = self.table.take_retired();
         self.tlb.flush();
-        self.table.reclaim(mem);
+        retired.free(mem);
     }
 
     /// Where an address leads, as the device sees it now.

@@ -86,7 +86,7 @@ impl Table {
     }
 
     pub(crate) fn flush(&mut self) {
-        self.table.reclaim(&mut self.memory);
+        self.table.take_retired().free(&mut self.memory);
     }
 }
 

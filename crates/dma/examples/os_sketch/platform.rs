@@ -108,8 +108,9 @@ impl Iommu for Os {
         table.unmap(&mut *ram, iova, len).map(|_removed| ())
     }
     fn iommu_flush(&self, _dev: u8) {
-        // After writing the IOMMU's invalidation register.
-        self.table.borrow_mut().reclaim(&mut *self.ram.borrow_mut());
+        let retired = self.table.borrow_mut().take_retired();
+        // Here the IOMMU's invalidation register is written, and its completion awaited.
+        retired.free(&mut *self.ram.borrow_mut());
     }
 }
 

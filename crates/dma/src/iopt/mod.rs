@@ -10,8 +10,9 @@
 //!
 //! # Flushing
 //! A walker may go on using what was removed until its translation buffers are flushed, tables
-//! included. So [`PageTable::unmap`] only takes empty tables out; the host flushes, and then calls
-//! [`PageTable::reclaim`].
+//! included. So [`PageTable::unmap`] only takes empty tables out. The host obtains them with
+//! [`PageTable::take_retired`], then flushes, then frees them with [`Retired::free`]: tables that are
+//! taken out while the flush is under way wait for the next one.
 //!
 //! # Examples
 //! ```
@@ -118,6 +119,25 @@ pub struct PageTable {
     retired: Chain,
     tables: u64,
     leaves: u64,
+}
+
+/// Tables that a [`PageTable`] uses no more and a walker may still use, until a flush.
+///
+/// Dropped, their memory stays taken.
+#[derive(Debug)]
+#[must_use = "goes back through Retired::free, after a flush"]
+pub struct Retired {
+    tables: Chain,
+    /// Bytes of each.
+    bytes: u64,
+}
+
+impl Retired {
+    /// Frees the tables. The translation buffers were flushed since
+    /// [`take_retired`](PageTable::take_retired).
+    pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
+        self.tables.free(mem, self.bytes);
+    }
 }
 
 /// Tables that are linked nowhere, chained by their first word.
@@ -233,7 +253,7 @@ impl PageTable {
         self.tables
     }
 
-    /// Bytes of the tables in use, and of those that wait for a flush.
+    /// Bytes of the tables in use, and of those that wait for a flush that has not begun.
     #[must_use]
     pub fn table_bytes(&self) -> u64 {
         let below = (self.tables - 1).saturating_add(self.retired.len);
@@ -248,21 +268,23 @@ impl PageTable {
         self.leaves
     }
 
-    /// Tables that wait for a flush.
+    /// Tables that wait for a flush that has not begun.
     #[must_use]
     pub fn retired_tables(&self) -> u64 {
         self.retired.len
     }
 
-    /// Frees the tables taken out by earlier calls. The translation buffers were flushed since.
-    pub fn reclaim<M: TableMemory + ?Sized>(&mut self, mem: &mut M) {
-        let bytes = self.geometry.granule();
-        self.retired.free(mem, bytes);
+    /// Returns the tables that earlier calls took out, to be freed after a flush that begins now.
+    pub fn take_retired(&mut self) -> Retired {
+        Retired {
+            tables: core::mem::take(&mut self.retired),
+            bytes: self.geometry.granule(),
+        }
     }
 
     /// Frees all tables. No walker uses them any more.
     pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
-        self.reclaim(mem);
+        self.take_retired().free(mem);
         let geo = self.geometry;
         // From the bottom up, each height as a whole.
         for height in 1..geo.levels {

@@ -241,14 +241,16 @@ impl<T: Copy + PartialEq> Fences<T> {
         pending.filter_map(|e| Some(self.table_get(e.fence)?.owner))
     }
 
-    /// Somebody accesses the memory. Notes each device that has it at this time.
+    /// Records an access to the memory for each device that has it at this time.
     pub fn note_access(&mut self, memory: MemoryId, by: EarlyAccess<T>, usage: Usage) {
-        let entries = self.reservations.entries(memory).iter();
-        let conflicts =
-            entries.filter(|e| e.of_device && usage.waits_for(e.usage) && self.is_pending(e.fence));
-        let early: Vec<(FenceId, Usage)> = conflicts.map(|e| (e.fence, e.usage)).collect();
-        for (fence, owner_usage) in early {
-            let Some(owner) = self.table_get(fence).map(|f| f.owner) else {
+        for index in 0..self.reservations.entries(memory).len() {
+            let Some(entry) = self.reservations.entries(memory).get(index) else {
+                return;
+            };
+            let (fence, owner_usage) = (entry.fence, entry.usage);
+            let conflicts = entry.of_device && usage.waits_for(owner_usage);
+            let owner = self.table_get(fence).map(|f| f.owner);
+            let Some(owner) = owner.filter(|_| conflicts && self.is_pending(fence)) else {
                 continue;
             };
             let new = Early {

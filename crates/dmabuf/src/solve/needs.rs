@@ -127,7 +127,6 @@ impl Needs {
             && self.picture.stride_align.is_power_of_two()
             && self.picture.len_align.is_power_of_two()
             && keeps(self.align)
-            && (block != 0 || self.limits.boundary == u64::MAX)
             && (self.limits.boundary == u64::MAX || keeps(block))
     }
 }
