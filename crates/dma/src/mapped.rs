@@ -65,7 +65,7 @@
 use crate::mapper::At;
 use crate::{
     Attrs, Caching, Direction, DmaAddr, DmaSegment, Error, Locks, Mapper, Mapping, NoLocks,
-    Platform, Segment, SegmentKind, SyncFor, Table,
+    Platform, Segment, SegmentKind, SyncFor, Table, Vmap,
 };
 use core::fmt;
 use core::marker::PhantomData;
@@ -398,7 +398,7 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
 /// The CPU's view of mapped memory that it has. Goes when it is dropped.
 pub struct CpuView<'a, P: Platform, L: Locks, D: MapDirection> {
     mapper: &'a Mapper<P, L>,
-    vmap: Option<P::Vmap>,
+    vmap: Option<Vmap<P>>,
     kind: PhantomData<fn() -> D>,
 }
 
@@ -421,7 +421,9 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
     /// that have the memory mapped may write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
-        self.mapper.platform().vmap_bytes(self.vmap.as_ref()?)
+        self.mapper
+            .platform()
+            .vmap_bytes(self.vmap.as_ref()?.host())
     }
 
     /// Copies what the device wrote, from byte `offset` on.

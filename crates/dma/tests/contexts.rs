@@ -55,6 +55,10 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<vb3_dma::Table<Fake>>();
     is_send::<vb3_dma::Alloc<Fake>>();
     is_sync::<vb3_dma::Alloc<Fake>>();
+    is_send::<vb3_dma::Vmap<Fake>>();
+    is_sync::<vb3_dma::Vmap<Fake>>();
+    is_send::<vb3_dma::iopt::Retired>();
+    is_sync::<vb3_dma::iopt::Retired>();
     is_send::<vb3_dma::Links<Fake>>();
     is_sync::<vb3_dma::Links<Fake>>();
     is_send::<vb3_dma::mapped::DmaDevice<'_, Fake, Mutexes>>();

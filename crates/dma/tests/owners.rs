@@ -38,12 +38,25 @@ fn what_another_mapper_made_is_left_alone() {
     assert_eq!(linked, Err(Error::Invalid));
     mine.free_links(links);
     assert_eq!(mine.refused(), 8);
+    let (own, theirs) = (mine.vmap_table(&table), other.alloc_virtual(PAGE));
+    let theirs = other.vmap_alloc(&theirs.unwrap()).unwrap();
+    let read = mine.vmap_read(&theirs, 0, &mut [0; 4]);
+    assert_eq!(read, Err(Error::Invalid));
+    assert_eq!(mine.vmap_write(&theirs, 0, &[0; 4]), Err(Error::Invalid));
+    mine.vunmap(theirs);
+    assert_eq!(
+        (mine.live().vmaps, mine.platform().vmaps_and_pins().0),
+        (1, 1)
+    );
+    mine.vunmap(own.unwrap());
+    assert_eq!(mine.refused(), 11);
     mine.unmap(mapping, Attrs::empty());
     mine.free_table(table, false);
     assert!(mine.live().is_empty() && mine.platform().is_clean());
     // They stay with the mapper that made them.
     let live = other.live();
-    assert_eq!((live.mappings, live.tables, live.allocs), (1, 1, 1));
+    assert_eq!((live.mappings, live.tables, live.allocs), (1, 1, 2));
+    assert_eq!(live.vmaps, 1);
 }
 
 /// No segment can keep to a boundary of nothing, or to a length of nothing.

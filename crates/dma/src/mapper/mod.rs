@@ -309,6 +309,24 @@ impl<P: Platform> Mapping<P> {
     }
 }
 
+/// A mapping of memory for the CPU, made by a [`Mapper`].
+///
+/// Goes back through [`DmaOps::vunmap`](crate::DmaOps::vunmap); dropped, the memory stays mapped.
+#[derive(Debug)]
+#[must_use = "goes back through DmaOps::vunmap"]
+pub struct Vmap<P: Platform> {
+    owner: usize,
+    host: P::Vmap,
+}
+
+impl<P: Platform> Vmap<P> {
+    /// The platform's own mapping.
+    #[must_use]
+    pub fn host(&self) -> &P::Vmap {
+        &self.host
+    }
+}
+
 impl<P: Platform> Mapper<P> {
     /// A layer over `platform` for one context alone, with up to 64 devices.
     ///

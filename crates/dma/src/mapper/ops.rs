@@ -4,7 +4,8 @@ use super::bounce::Plan;
 use super::iommu::Shape;
 use super::list::List;
 use super::{
-    Alloc, At, Mapper, Mapping, Memory, Table, collect, copy_segments, push_segment, total_len,
+    Alloc, At, Mapper, Mapping, Memory, Table, Vmap, collect, copy_segments, push_segment,
+    total_len,
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
@@ -201,11 +202,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self,
         segments: &[Segment],
         caching: Caching,
-    ) -> Result<P::Vmap, Error> {
-        let vmap = self.platform.vmap(segments, caching)?;
+    ) -> Result<Vmap<P>, Error> {
+        let host = self.platform.vmap(segments, caching)?;
         self.live
             .with(|live| live.vmaps = live.vmaps.saturating_add(1));
-        Ok(vmap)
+        let owner = self.id;
+        Ok(Vmap { owner, host })
     }
 
     /// Unmaps, and says whether the device's view is gone.
@@ -480,7 +482,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// As [`DmaOps::vmap_alloc`].
-    pub fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<P::Vmap, Error> {
+    pub fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
         if !self.is_own(alloc.owner) {
             return Err(Error::Invalid);
         }
@@ -491,7 +493,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// As [`DmaOps::vmap_table`].
-    pub fn vmap_table(&self, table: &Table<P>) -> Result<P::Vmap, Error> {
+    pub fn vmap_table(&self, table: &Table<P>) -> Result<Vmap<P>, Error> {
         if !self.is_own(table.owner) {
             return Err(Error::Invalid);
         }
@@ -499,8 +501,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// As [`DmaOps::vunmap`].
-    pub fn vunmap(&self, vmap: P::Vmap) {
-        self.platform.vunmap(vmap);
+    pub fn vunmap(&self, vmap: Vmap<P>) {
+        if !self.is_own(vmap.owner) {
+            return;
+        }
+        self.platform.vunmap(vmap.host);
         self.live
             .with(|live| live.vmaps = live.vmaps.saturating_sub(1));
     }
@@ -509,16 +514,22 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///
     /// # Errors
     /// As [`DmaOps::vmap_read`].
-    pub fn vmap_read(&self, vmap: &P::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        self.platform.vmap_read(vmap, offset, out)
+    pub fn vmap_read(&self, vmap: &Vmap<P>, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        if !self.is_own(vmap.owner) {
+            return Err(Error::Invalid);
+        }
+        self.platform.vmap_read(&vmap.host, offset, out)
     }
 
     /// As [`DmaOps::vmap_write`].
     ///
     /// # Errors
     /// As [`DmaOps::vmap_write`].
-    pub fn vmap_write(&self, vmap: &P::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
-        self.platform.vmap_write(vmap, offset, data)
+    pub fn vmap_write(&self, vmap: &Vmap<P>, offset: u64, data: &[u8]) -> Result<(), Error> {
+        if !self.is_own(vmap.owner) {
+            return Err(Error::Invalid);
+        }
+        self.platform.vmap_write(&vmap.host, offset, data)
     }
 
     /// As [`DmaOps::mmap`].
@@ -552,7 +563,7 @@ macro_rules! dma_ops {
             type Alloc = Alloc<P>;
             type Table = Table<P>;
             type Mapping = Mapping<P>;
-            type Vmap = P::Vmap;
+            type Vmap = Vmap<P>;
             type Mmap = P::Mmap;
 
             fn page_size(&self) -> u64 {
@@ -653,18 +664,18 @@ macro_rules! dma_ops {
             fn bounces(&self, mapping: &Mapping<P>) -> bool {
                 Mapper::bounces(self, mapping)
             }
-            fn vmap_alloc(&mut self, alloc: &Alloc<P>) -> Result<P::Vmap, Error> {
+            fn vmap_alloc(&mut self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
                 Mapper::vmap_alloc(self, alloc)
             }
-            fn vmap_table(&mut self, table: &Table<P>) -> Result<P::Vmap, Error> {
+            fn vmap_table(&mut self, table: &Table<P>) -> Result<Vmap<P>, Error> {
                 Mapper::vmap_table(self, table)
             }
-            fn vunmap(&mut self, vmap: P::Vmap) {
+            fn vunmap(&mut self, vmap: Vmap<P>) {
                 Mapper::vunmap(self, vmap)
             }
             fn vmap_read(
                 &mut self,
-                vmap: &P::Vmap,
+                vmap: &Vmap<P>,
                 offset: u64,
                 out: &mut [u8],
             ) -> Result<(), Error> {
@@ -672,7 +683,7 @@ macro_rules! dma_ops {
             }
             fn vmap_write(
                 &mut self,
-                vmap: &P::Vmap,
+                vmap: &Vmap<P>,
                 offset: u64,
                 data: &[u8],
             ) -> Result<(), Error> {
