@@ -85,8 +85,8 @@ fn types_say_which_threads_they_may_visit() {
     use vb3_dma::iopt::{Config, EmptyTables, Fault, FaultCause, Format, Leaf, Leaves};
     use vb3_dma::mapped::{Bidirectional, CpuView, FromDevice, NotHandedOver};
     use vb3_dma::wrap::{
-        Call, CallKind, Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Fail, Faults,
-        Hooked, Kind, Ledger, Report, Site, Tell, Violation,
+        Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Kind, Ledger, Report, Site,
+        Violation,
     };
     use vb3_dma::{
         BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, IovaAlign, Layout,
@@ -112,15 +112,8 @@ fn types_say_which_threads_they_may_visit() {
         CheckedMapping<u8, u8>,
         CheckedTable<u8>,
     )>();
-    any_thread::<(
-        Call<u8>,
-        CallKind,
-        Claim<u8>,
-        Hooked<u8, u8>,
-        Ledger<u8>,
-        Report<u8>,
-    )>();
-    any_thread::<(Fail, Faults, Kind, Site, Tell<u8>, Violation)>();
+    any_thread::<(Claim<u8>, Ledger<u8>, Report<u8>)>();
+    any_thread::<(Kind, Site, Violation)>();
     any_thread::<(
         BounceMode,
         BouncePool,

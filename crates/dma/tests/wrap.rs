@@ -3,12 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use vb3_dma::fake::{PAGE, Setup};
-use vb3_dma::wrap::{
-    Call, CallKind, Checked, Claim, Faults, Faulty, Kind, Ledger, Report, Site, Traced, Violation,
-};
+use vb3_dma::wrap::{Checked, Claim, Kind, Ledger, Report, Site, Violation};
 use vb3_dma::{
-    Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits,
-    SyncFor,
+    Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, SyncFor,
 };
 
 type Dev = u8;
@@ -497,92 +494,22 @@ fn a_ledger_of_addresses_tells_devices_and_kinds_apart() {
     );
 }
 
+/// An unmap that fails is passed on.
 #[test]
-fn a_trace_tells_calls_and_results_in_order() {
-    let told: Rc<RefCell<Vec<Call<Dev>>>> = Rc::default();
-    let sink = {
-        let told = Rc::clone(&told);
-        move |call: Call<Dev>| told.borrow_mut().push(call)
-    };
-    let mut ops = Traced::new(Faulty::new(Toy::default()), sink);
-    let alloc = ops.alloc_coherent(4, 4096, Attrs::NO_WARN).unwrap();
-    let table = ops.table_of(&alloc).unwrap();
-    ops.inner_mut().set_faults(Faults::Nth(0));
-    let failed = ops.map(4, &table, TO, NONE).unwrap_err();
-    let mapping = ops.map(4, &table, TO, NONE).unwrap();
-    ops.sync(&mapping, TO, SyncFor::Device);
-    ops.unmap(mapping, Attrs::SKIP_CPU_SYNC);
-    let mut out = [0; 3];
-    let unsupported = ops.vmap_read(&(), 0, &mut out).unwrap_err();
-    let told = told.borrow();
-    let kinds: Vec<_> = told.iter().map(|call| call.kind).collect();
-    use CallKind::{AllocCoherent, Map, Sync, TableOf, Unmap, VmapRead};
-    assert_eq!(
-        kinds,
-        [AllocCoherent, TableOf, Map, Map, Sync, Unmap, VmapRead]
-    );
-    let addr = ops.alloc_dma_addr(&alloc);
-    assert_eq!(
-        (told[0].dev, told[0].addr, told[0].len),
-        (Some(4), addr, 4096)
-    );
-    assert_eq!(told[0].attrs, Attrs::NO_WARN);
-    assert_eq!((told[1].result, told[1].addr), (Ok(()), addr));
-    assert_eq!((told[2].result, told[2].addr), (Err(failed), None));
-    assert_eq!((told[3].result, told[3].addr), (Ok(()), addr));
-    assert_eq!(told[4].sync, Some(SyncFor::Device));
-    assert_eq!((told[5].addr, told[5].attrs), (addr, Attrs::SKIP_CPU_SYNC));
-    assert_eq!((told[6].result, told[6].len), (Err(unsupported), 3));
-}
-
-#[test]
-fn faults_come_where_they_were_asked_for_and_never_reach_the_layer() {
-    let mut ops = Faulty::new(Toy::default());
-    ops.set_faults(Faults::Nth(2));
-    let results: Vec<bool> = (0..5).map(|_| ops.alloc_virtual(1).is_ok()).collect();
-    assert_eq!(results, [true, true, false, true, true]);
-    assert_eq!((ops.calls(), ops.hits(), ops.inner().calls), (5, 1, 4));
-    ops.set_faults(Faults::Nth(0));
-    let err = ops.alloc_virtual(1).unwrap_err();
-    assert_eq!(err.reason().unwrap().constraint, Constraint::InjectedFault);
-    let mut draw = |seed| {
-        let per_million = 250_000;
-        ops.set_faults(Faults::Random { per_million, seed });
-        let drawn: Vec<bool> = (0..400).map(|_| ops.alloc_virtual(1).is_ok()).collect();
-        (drawn, ops.hits())
-    };
-    let (first, hits) = draw(7);
-    assert!((60..140).contains(&hits), "{hits} of 400");
-    assert_eq!(draw(7).0, first);
-    assert_ne!(draw(8).0, first);
-}
-
-/// An unmap that fails is told through every wrapper, and none makes one fail.
-#[test]
-fn what_still_is_in_reach_is_told_through_wrappers() {
+fn a_failed_unmap_is_passed_on_by_the_checker() {
     let mapper = Setup::iommu(32).mapper();
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let sink = |call: Call<u32>| {
-        if call.kind == CallKind::Unmap {
-            told.borrow_mut().push(call.result);
-        }
-    };
     let reports = |report: Report<u32>| panic!("{report}");
-    let mut ops = Checked::new(Traced::new(Faulty::new(&mapper), sink), reports, 8);
+    let mut ops = Checked::new(&mapper, reports, 8);
     for fails in [false, true] {
         let pinned = ops.pin_user(&(), 0, PAGE, Direction::ToDevice).unwrap();
         let mapping = ops.map(0, &pinned, Direction::ToDevice, Attrs::empty());
         mapper.platform().fail_unmaps(fails);
-        let faulty = ops.inner_mut().inner_mut();
-        faulty.set_faults(Faults::Nth(0));
         let expected = if fails {
             Err(Error::Unsupported)
         } else {
             Ok(())
         };
         assert_eq!(ops.try_unmap(mapping.unwrap(), Attrs::empty()), expected);
-        assert_eq!(told.borrow_mut().pop(), Some(expected));
-        ops.inner_mut().inner_mut().set_faults(Faults::Off);
         ops.free_table(pinned, false);
     }
     assert_eq!(mapper.platform().vmaps_and_pins(), (0, 1));

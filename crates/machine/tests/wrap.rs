@@ -5,9 +5,9 @@ mod common;
 use common::*;
 use std::cell::RefCell;
 use std::rc::Rc;
-use vb3_dma::wrap::{Call, Checked, Faults, Faulty, Report, Traced};
+use vb3_dma::wrap::{Checked, Report};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
-use vb3_machine::{Device, DeviceLimits, Machine, Profile, User, profile};
+use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, profile};
 
 /// Everything the seam offers, once; gives everything back whether it works or not.
 fn scenario<O>(ops: &mut O, dev: Device, (user, shown): (&User, bool)) -> Result<(), Error>
@@ -75,34 +75,21 @@ where
     Ok(())
 }
 
-type Wrapped<S, T> = Checked<Traced<Faulty<Mapper<Machine>>, T>, S>;
-
-/// How a run of the scenario went.
-struct Outcome {
-    result: Result<(), Error>,
-    hits: u64,
-    reports: Vec<Report<Device>>,
-    calls: Vec<Call<Device>>,
-}
+/// How a run of the scenario went: its result, the faults that were hit, and the reports.
+type Outcome = (Result<(), Error>, u64, Vec<Report<Device>>);
 
 fn run(profile: &Profile, faults: Faults) -> Outcome {
     let reports: Rc<RefCell<Vec<Report<Device>>>> = Rc::default();
-    let calls: Rc<RefCell<Vec<Call<Device>>>> = Rc::default();
     let mut mapper = Mapper::new(Machine::new(profile, 3).unwrap()).unwrap();
     let dev = mapper
         .platform_mut()
         .add_device("dev", DeviceLimits::default())
         .unwrap();
     let info = mapper.platform().device_info(dev).unwrap();
-    let (to_reports, to_calls) = (Rc::clone(&reports), Rc::clone(&calls));
-    let mut faulty = Faulty::new(mapper);
-    faulty.set_faults(faults);
-    let traced = Traced::new(faulty, move |call| to_calls.borrow_mut().push(call));
-    let mut ops: Wrapped<_, _> = Checked::new(
-        traced,
-        move |report| to_reports.borrow_mut().push(report),
-        4096,
-    );
+    mapper.platform_mut().set_faults(faults);
+    let to_reports = Rc::clone(&reports);
+    let sink = move |report| to_reports.borrow_mut().push(report);
+    let mut ops = Checked::new(mapper, sink, 4096);
     ops.set_limits(dev, info.limits);
     let user: User = Program::new(0x10_0000, pattern(64 << 10));
     // Scattered pages cannot be shown by an IOMMU that has larger ones.
@@ -113,42 +100,27 @@ fn run(profile: &Profile, faults: Faults) -> Outcome {
     let result = scenario(&mut ops, dev, (&user, shown));
     ops.remove_device(dev);
     assert!(ops.ledger().is_empty());
-    let hits = ops.inner().inner().hits();
-    let mapper = ops.into_inner().into_inner().into_inner();
+    let mapper = ops.into_inner();
+    let hits = mapper.platform().injected_faults();
     assert!(mapper.live().is_empty(), "{:?}", mapper.live());
-    Outcome {
-        result,
-        hits,
-        reports: reports.take(),
-        calls: calls.take(),
-    }
+    (result, hits, reports.take())
 }
 
 #[test]
 fn right_use_is_silent_on_every_machine_whatever_fails() {
     for (name, _) in profile::BUILTINS {
         let profile = Profile::builtin(name).unwrap();
-        let Outcome {
-            result,
-            reports,
-            calls,
-            ..
-        } = run(&profile, Faults::Off);
+        let (result, _, reports) = run(&profile, Faults::Off);
         assert_eq!(result, Ok(()), "{name}");
         assert_eq!(reports, [], "{name}");
-        assert!(calls.len() > 35 && calls.iter().all(|call| call.result.is_ok()));
-        // Each call that may fail, once.
+        // Each call of the machine that may fail, once.
         for n in 0.. {
-            let Outcome {
-                result,
-                hits,
-                reports,
-                ..
-            } = run(&profile, Faults::Nth(n));
+            let (result, hits, reports) = run(&profile, Faults::Nth(n));
             assert_eq!(reports, [], "{name}, call {n}");
-            assert_eq!(result.is_err(), hits > 0, "{name}, call {n}");
+            // A copy that a sync makes may fail without a word.
+            assert!(result.is_ok() || hits > 0, "{name}, call {n}");
             if hits == 0 {
-                assert!(n > 20, "{name}: only {n} calls could fail");
+                assert!(n > 10, "{name}: only {n} calls could fail");
                 break;
             }
         }
