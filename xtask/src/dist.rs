@@ -89,15 +89,21 @@ struct Release {
     dir: PathBuf,
 }
 
+impl Release {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            version: version()?,
+            dir: sh::target().join("dist"),
+        })
+    }
+}
+
 /// Makes the packages, and tries them where asked to.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.crates {
         return pack_crates();
     }
-    let release = Release {
-        version: version()?,
-        dir: sh::target().join("dist"),
-    };
+    let release = Release::new()?;
     let all = [Arch::X86_64, Arch::Arm64];
     let wanted = if args.arch.is_empty() {
         &all[..]
@@ -177,6 +183,15 @@ fn build(arch: Arch) -> Result<PathBuf> {
     }
     sh::run(&mut cargo)?;
     Ok(sh::target().join(arch.target()).join("release/vb3"))
+}
+
+/// Puts `vb3-codec` of arm64's Debian 13 at a path, where its root can be made.
+pub(crate) fn arm64_codec(to: &Path) -> Result<()> {
+    if let Some(why) = codec::missing() {
+        println!("vb3-codec for arm64: not made, {why}");
+        return Ok(());
+    }
+    codec::put(&Release::new()?, Arch::Arm64, "trixie", to)
 }
 
 /// Lets cargo build for another processor by the tools whose names begin with `prefix`.

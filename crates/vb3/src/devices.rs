@@ -1,5 +1,6 @@
 //! `vb3 devices`: the kinds of device there are, and the options of one.
 
+use crate::doctor::INSTALL_CODEC;
 use anyhow::{Result, bail};
 use std::io::Write;
 use vb3_devices::spec::{DeviceKind, DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
@@ -37,9 +38,16 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {:<18} {}{value}", known.name, known.meaning)?;
         match vb3_codec::Kind::from_word(known.name).map(|kind| codecs.describe(kind)) {
             Some(Ok(library)) => writeln!(out, "  {:<18} by {library}", "")?,
+            // What to install is said once.
+            Some(Err(_)) if codecs.other().is_err() => {
+                writeln!(out, "  {:<18} not here: needs vb3-codec", "")?;
+            }
             Some(Err(why)) => writeln!(out, "  {:<18} not here: {why}", "")?,
             None => {}
         }
+    }
+    if let Err(why) = codecs.other() {
+        writeln!(out, "\nFor codecs, {INSTALL_CODEC} ({why}).")?;
     }
     Ok(())
 }

@@ -129,7 +129,7 @@ const PTRACE: &str = "in a container, --cap-add SYS_PTRACE";
 const CODEC_PROGRAM: &str = "vb3-codec";
 
 /// What to install where `vb3-codec` is missing.
-const INSTALL_CODEC: &str = "install the package vb3-codec; or libavcodec-dev and pkg-config, then vb3 \
+pub(crate) const INSTALL_CODEC: &str = "install the package vb3-codec; or libavcodec-dev and pkg-config, then vb3 \
                              again by cargo";
 
 /// A codec device. One that has no library is no fault of the machine.

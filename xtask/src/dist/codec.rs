@@ -130,6 +130,19 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     }
 }
 
+/// Builds the program for a Debian and puts it at a path.
+pub(super) fn put(release: &Release, arch: Arch, suite: &str, to: &Path) -> Result<()> {
+    let root = build_root(release, arch, suite)?;
+    let (program, _) = build(&root, arch)?;
+    // Another name of the file may be in use.
+    if to.exists() {
+        fs::remove_file(to)?;
+    }
+    stage::copy(&program, to, 0o755)?;
+    fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
 /// Builds the program for a Debian and packs it.
 pub(super) fn make(release: &Release, arch: Arch, number: &str, suite: &str) -> Result<PathBuf> {
     let root = build_root(release, arch, suite)?;

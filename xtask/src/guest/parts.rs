@@ -100,6 +100,10 @@ pub(super) fn programs(kind: Kind, tests: bool) -> Result<(PathBuf, Option<PathB
         })
     };
     let vb3 = built("vb3").context("cargo built no vb3")?;
+    if kind.arm64 {
+        // What cargo made without libavcodec has no codecs.
+        crate::dist::arm64_codec(&vb3.with_file_name("vb3-codec"))?;
+    }
     if !tests {
         return Ok((vb3, None));
     }
