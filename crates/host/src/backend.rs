@@ -118,12 +118,16 @@ pub trait Backend: Send {
     /// EINVAL and what the device says.
     fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno>;
 
-    /// poll: which of POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP hold now, for a caller
+    /// poll by a program: which of POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP hold now, for a caller
     /// interested in `events`. POLLERR and POLLHUP are reported unasked.
     fn poll(&mut self, file: FileId, events: i16) -> i16;
 
-    /// A caller that [`poll`](Self::poll) has just told nothing of `events` waits for them, and did not
-    /// only look.
+    /// Returns what [`poll`](Self::poll) would. The front end looks by itself: nothing starts that a
+    /// program's own poll would start, such as read() on a file without buffers.
+    fn peek(&mut self, file: FileId, events: i16) -> i16;
+
+    /// A caller that [`poll`](Self::poll) or [`peek`](Self::peek) has just told nothing of `events` waits
+    /// for them, and did not only look.
     fn poll_waits(&mut self, file: FileId, events: i16) {
         let _ = (file, events);
     }

@@ -54,6 +54,10 @@ impl Backend for Null {
     fn mmap(&mut self, _: FileId, _: &Mmap, _: &dyn Caller) -> Result<Map, Errno> {
         Err(Errno(libc::EINVAL))
     }
+    fn peek(&mut self, file: FileId, events: i16) -> i16 {
+        self.poll(file, events)
+    }
+
     fn poll(&mut self, _: FileId, events: i16) -> i16 {
         events & libc::POLLIN
     }

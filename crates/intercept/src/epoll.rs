@@ -29,7 +29,7 @@ use vb3_host::{Backend, Caller, Errno, FdIdentity, FileId};
 use crate::files::Target;
 use crate::host::Call;
 use crate::listener::Notif;
-use crate::poll::{buffer_poll, device_poll};
+use crate::poll::{Asker, buffer_poll, device_poll};
 use crate::raw;
 use crate::serve::{Server, Verdict};
 pub(crate) use sweep::Sweep;
@@ -338,9 +338,9 @@ impl Watched {
 }
 
 /// What holds on a file, of what an entry asks for.
-fn holds(backend: &mut dyn Backend, file: Watched, asked: i16) -> i16 {
+fn holds(backend: &mut dyn Backend, file: Watched, asked: i16, by: Asker) -> i16 {
     let now = match file {
-        Watched::Device(file) => device_poll(backend, file, asked),
+        Watched::Device(file) => device_poll(backend, file, asked, by),
         Watched::Buffer(id) => buffer_poll(backend, id, asked),
     };
     // What has hung up shows as an error, too.
@@ -396,7 +396,7 @@ impl Epolls {
                 let Some(set) = self.sets.get(set) else {
                     continue;
                 };
-                let now = holds(backend, *file, entry.asked());
+                let now = holds(backend, *file, entry.asked(), Asker::Supervisor);
                 entry.follow(set.fd.as_fd(), objects, now, Cause::Call);
             }
         }
@@ -416,7 +416,7 @@ impl Epolls {
             let asked = entry.asked();
             let now = match known {
                 Some((of, now)) if of == asked => now,
-                _ => holds(backend, file, asked),
+                _ => holds(backend, file, asked, Asker::Supervisor),
             };
             known = Some((asked, now));
             entry.follow(set.fd.as_fd(), objects, now, cause);
@@ -477,7 +477,7 @@ impl Epolls {
         };
         for ((set, _), entry) in &mut entries {
             if let Some(set) = self.sets.get(set) {
-                let now = holds(backend, file, entry.asked());
+                let now = holds(backend, file, entry.asked(), Asker::Supervisor);
                 entry.add(set.fd.as_fd(), objects, now).ok();
             }
         }
@@ -629,7 +629,7 @@ impl Epolls {
                     shown: 0,
                     armed: true,
                 };
-                let now = holds(backend, file, entry.asked());
+                let now = holds(backend, file, entry.asked(), Asker::Program);
                 entry.add(fd, objects, now)?;
                 set.entries += 1;
                 let entries = self.by_file.entry(file).or_default();
@@ -640,7 +640,7 @@ impl Epolls {
                     return Err(Errno(libc::EINVAL));
                 }
                 (entry.events, entry.data, entry.armed) = (events, data, true);
-                let now = holds(backend, file, entry.asked());
+                let now = holds(backend, file, entry.asked(), Asker::Program);
                 entry.set(fd, objects, now)?;
             }
             (Op::Delete, Some(entry)) => {

@@ -10,7 +10,7 @@ use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
 use crate::select::Sets;
 use crate::serve::{Server, Verdict};
-use vb3_host::{Caller, Errno, FdIdentity, FileId};
+use vb3_host::{Backend, Caller, Errno, FdIdentity, FileId};
 
 /// Descriptors in one poll, at most; a longer list is refused as for want of memory.
 const MOST: usize = 1 << 16;
@@ -276,7 +276,7 @@ impl Server<'_> {
             remaining: wait.remaining,
             needs_look: false,
         };
-        let ready = self.look_once(&mut polling.entries);
+        let ready = self.look_once(&mut polling.entries, Asker::Program);
         // A timeout beyond what a clock can hold is for ever.
         let deadline = wait.time.and_then(|time| Instant::now().checked_add(time));
         if ready > 0 || wait.time == Some(Duration::ZERO) {
@@ -300,7 +300,7 @@ impl Server<'_> {
     }
 
     /// Fills in what is ready now; the number of ready entries.
-    fn look_once(&mut self, entries: &mut [Entry]) -> usize {
+    fn look_once(&mut self, entries: &mut [Entry], by: Asker) -> usize {
         let mut others: Vec<libc::pollfd> = Vec::new();
         for entry in entries.iter() {
             if let Source::Other(fd) = &entry.source {
@@ -323,7 +323,7 @@ impl Server<'_> {
             entry.revents = match &entry.source {
                 Source::Device(file, _) => {
                     let backend = &mut *self.backend;
-                    ready_bits(entry.events, |events| backend.poll(*file, events))
+                    ready_bits(entry.events, |events| by.ask(backend, *file, events))
                 }
                 Source::Buffer(id, _) => buffer_poll(self.backend, *id, entry.events),
                 Source::Ready => {
@@ -357,7 +357,7 @@ impl Server<'_> {
         polling: &mut Polling,
         deadline: Option<Instant>,
     ) -> Option<Reply> {
-        let ready = self.look_once(&mut polling.entries);
+        let ready = self.look_once(&mut polling.entries, Asker::Supervisor);
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         (ready > 0 || late).then(|| self.poll_result(n, polling, deadline))
     }
@@ -381,10 +381,28 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     missing
 }
 
-/// What holds on a device file, with the normal-data bits beside theirs; somebody waits until anything
-/// does.
-pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, events: i16) -> i16 {
-    let found = ready_bits(events, |events| backend.poll(file, events));
+/// Who asks what holds on a device file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asker {
+    /// A program by a call, which may start something.
+    Program,
+    /// The supervisor by itself.
+    Supervisor,
+}
+
+impl Asker {
+    fn ask(self, backend: &mut dyn Backend, file: FileId, events: i16) -> i16 {
+        match self {
+            Self::Program => backend.poll(file, events),
+            Self::Supervisor => backend.peek(file, events),
+        }
+    }
+}
+
+/// What holds on a device file, with the normal-data bits beside theirs; a program waits until
+/// anything does.
+pub(crate) fn device_poll(backend: &mut dyn Backend, file: FileId, events: i16, by: Asker) -> i16 {
+    let found = ready_bits(events, |events| by.ask(backend, file, events));
     if found == 0 {
         backend.poll_waits(file, events);
     }
@@ -392,7 +410,7 @@ pub(crate) fn device_poll(backend: &mut dyn vb3_host::Backend, file: FileId, eve
 }
 
 /// What holds on a buffer, with the normal-data bits beside theirs.
-pub(crate) fn buffer_poll(backend: &mut dyn vb3_host::Backend, id: FdIdentity, events: i16) -> i16 {
+pub(crate) fn buffer_poll(backend: &mut dyn Backend, id: FdIdentity, events: i16) -> i16 {
     ready_bits(events, |events| backend.buffer_poll(id, events))
 }
 

@@ -24,12 +24,21 @@ pub enum Readiness {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Whether a caller would have to wait. Allowed to everyone. Without buffers it starts
+    /// Returns whether a caller would have to wait. Allowed to everyone. Without buffers it starts
     /// read() or write() emulation where that is offered (see
     /// [`Queue::fileio_active`] for who then owns the queue).
     ///
     /// Source: Linux 7.2 `vb2_core_poll`.
     pub fn poll(&mut self, interest: Interest) -> Readiness {
+        if self.would_start_fileio(interest) && self.start_fileio().is_err() {
+            return Readiness::Error;
+        }
+        self.peek(interest)
+    }
+
+    /// Returns what [`poll`](Self::poll) would, and starts nothing: for a host that looks by itself,
+    /// without a program's call.
+    pub fn peek(&mut self, interest: Interest) -> Readiness {
         self.reap();
         let is_output = self.queue.config.is_output();
         let interested = if is_output {
@@ -43,20 +52,12 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.fileio_ended() {
             return Readiness::Ready;
         }
-        if !self.queue.has_buffers() && self.queue.fileio.is_none() {
-            let mode = if is_output {
-                IoModes::WRITE
+        if self.would_start_fileio(interest) {
+            return if is_output {
+                Readiness::Ready
             } else {
-                IoModes::READ
+                Readiness::Nothing
             };
-            if self.queue.config.io_modes.contains(mode) {
-                if self.start_fileio().is_err() {
-                    return Readiness::Error;
-                }
-                if is_output {
-                    return Readiness::Ready;
-                }
-            }
         }
         if !self.queue.streaming || self.queue.error {
             return Readiness::Error;
@@ -75,6 +76,20 @@ impl<M: MemOps> Session<'_, M> {
         } else {
             Readiness::Nothing
         }
+    }
+
+    /// Whether a poll for `interest` starts read() or write() emulation.
+    fn would_start_fileio(&self, interest: Interest) -> bool {
+        let queue = &self.queue;
+        let (interested, mode) = if queue.config.is_output() {
+            (interest.writable, IoModes::WRITE)
+        } else {
+            (interest.readable, IoModes::READ)
+        };
+        interested
+            && !queue.has_buffers()
+            && queue.fileio.is_none()
+            && queue.config.io_modes.contains(mode)
     }
 }
 

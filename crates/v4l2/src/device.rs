@@ -1,5 +1,6 @@
 //! A video device: its files, and what they share.
 
+use crate::calls::io::PollLook;
 use crate::context::Context;
 use crate::contexts::{Contexts, FlowProgress, place};
 use crate::driver::{Identity, Role};
@@ -368,13 +369,23 @@ where
     /// Where there are no buffers, asking for data starts read() or write(), and the file then
     /// owns the queue.
     pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
+        self.poll_by(mem, file, events, PollLook::Program)
+    }
+
+    /// Returns what [`poll`](Self::poll) would, and starts neither read() nor write(): for a host that
+    /// looks by itself.
+    pub fn peek(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
+        self.poll_by(mem, file, events, PollLook::Host)
+    }
+
+    fn poll_by(&mut self, mem: &mut M, file: FileHandle, events: i16, look: PollLook) -> i16 {
         match self.context_mut(file) {
-            Some(context) => context.poll(mem, file, events),
+            Some(context) => context.poll(mem, file, events, look),
             None => crate::POLL_ERR,
         }
     }
 
-    /// Somebody waits for `events` of a file, of which [`poll`](Self::poll) has found none.
+    /// A program waits for `events` of a file, of which [`poll`](Self::poll) has found none.
     pub fn poll_waits(&mut self, file: FileHandle, events: i16) {
         if let Some(context) = self.context_mut(file) {
             context.poll_waits(events);

@@ -372,6 +372,10 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.poll(file, events)
     }
 
+    fn peek(&mut self, file: FileId, events: i16) -> i16 {
+        self.devices.peek(file, events)
+    }
+
     fn poll_waits(&mut self, file: FileId, events: i16) {
         self.devices.poll_waits(file, events);
     }

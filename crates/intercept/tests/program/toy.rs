@@ -340,6 +340,10 @@ impl Backend for Toy {
         state & (events | libc::POLLERR | libc::POLLHUP)
     }
 
+    fn peek(&mut self, file: FileId, events: i16) -> i16 {
+        self.poll(file, events)
+    }
+
     fn read(
         &mut self,
         file: FileId,

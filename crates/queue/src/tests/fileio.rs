@@ -107,6 +107,22 @@ fn frames_are_read_in_pieces() {
 }
 
 #[test]
+fn peek_starts_no_fileio() {
+    for (queue_type, found) in [
+        (QueueType::Capture, Readiness::Nothing),
+        (QueueType::Output, Readiness::Ready),
+    ] {
+        let mut b = bench(queue_type);
+        assert_eq!(b.session().peek(BOTH), found);
+        assert!(!b.queue.fileio_active(), "peek starts nothing");
+        assert_eq!(b.session().poll(BOTH), found);
+        assert!(b.queue.fileio_active(), "poll does");
+        assert_eq!(b.session().peek(BOTH), found);
+        b.finish();
+    }
+}
+
+#[test]
 fn poll_tells_of_the_rest_of_a_frame() {
     let mut b = bench(QueueType::Capture);
     let mut user = User::new(SIZE);

@@ -12,6 +12,15 @@ use crate::{Bus, Error, Program, VideoDriver, Waiter};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
 
+/// What asks for a file's readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PollLook {
+    /// A program's poll, which may start read() or write().
+    Program,
+    /// The host by itself, which starts nothing.
+    Host,
+}
+
 /// A program's memory as bytes go to and come from it.
 struct Window<'a, M: MemOps> {
     program: &'a dyn Program<M>,
@@ -67,7 +76,14 @@ where
         })
     }
 
-    pub(crate) fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
+    /// `look` is what asks: a program's poll, or a host that looks by itself.
+    pub(crate) fn poll(
+        &mut self,
+        mem: &mut M,
+        file: FileHandle,
+        events: i16,
+        look: PollLook,
+    ) -> i16 {
         let Ok(handle) = self.file_mut(file) else {
             return POLL_ERR;
         };
@@ -77,14 +93,20 @@ where
             0
         };
         found |= match self.driver.role() {
-            Role::Capture => self.poll_one(mem, file, events, Flow::Capture),
-            Role::Output => self.poll_one(mem, file, events, Flow::Output),
+            Role::Capture => self.poll_one(mem, file, events, (Flow::Capture, look)),
+            Role::Output => self.poll_one(mem, file, events, (Flow::Output, look)),
             Role::MemToMem => self.poll_both(mem, events),
         };
         found & (events | POLL_ERR)
     }
 
-    fn poll_one(&mut self, mem: &mut M, file: FileHandle, events: i16, flow: Flow) -> i16 {
+    fn poll_one(
+        &mut self,
+        mem: &mut M,
+        file: FileHandle,
+        events: i16,
+        (flow, look): (Flow, PollLook),
+    ) -> i16 {
         let interest = Interest {
             readable: events & POLL_IN != 0,
             writable: events & POLL_OUT != 0,
@@ -92,7 +114,11 @@ where
         let Ok((stream, mut driver)) = self.parts(flow) else {
             return POLL_ERR;
         };
-        let found = stream.session(mem, &mut *driver).poll(interest);
+        let mut session = stream.session(mem, &mut *driver);
+        let found = match look {
+            PollLook::Program => session.poll(interest),
+            PollLook::Host => session.peek(interest),
+        };
         stream.settle_owner(file);
         drop(driver);
         match found {

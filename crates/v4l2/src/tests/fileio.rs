@@ -236,6 +236,9 @@ fn polling() {
     b.close();
 
     let mut b = Bench::capture();
+    assert_eq!(b.device.peek(&mut b.mem, b.file, POLL_IN), 0);
+    assert_eq!(b.reqbufs(2, MMAP), 2, "a look of the host's starts nothing");
+    assert_eq!(b.reqbufs(0, MMAP), 0);
     assert_eq!(poll(&mut b, POLL_IN), 0, "L5: this starts reading");
     assert_eq!(b.reqbufs(2, MMAP), -EBUSY, "L6");
     let two = b.open();

@@ -1,5 +1,6 @@
 //! The world as the front end sees it.
 
+use super::memory::Memory;
 use super::program::Call;
 use super::sw_sync::Timelines;
 use super::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
@@ -91,6 +92,41 @@ impl World {
     /// Whether a file is of a kind that has no poll, and no read and write either.
     fn knows_no_poll(&self, file: FileId) -> bool {
         self.heaps.has(file) || self.udmabufs.has(file) || self.timelines.has(file)
+    }
+
+    /// What holds on a file; `ask` is how a video device is asked.
+    fn poll_by(
+        &mut self,
+        file: FileId,
+        events: i16,
+        ask: impl FnOnce(&mut summary::Video, &mut Memory, FileHandle, i16) -> i16,
+    ) -> i16 {
+        if self.media.has(file) {
+            return self.media_poll(file, events);
+        }
+        if self.sync_files.has(file) {
+            let found = self.sync_file_poll(file, events);
+            self.note_wait(file, found == 0);
+            if found == 0 {
+                self.want_buffers_back();
+            }
+            return found;
+        }
+        if self.knows_no_poll(file) {
+            // As files that know no poll.
+            return (POLL_IN | POLL_OUT) & events;
+        }
+        let Ok((at, handle)) = self.file(file) else {
+            return POLL_GONE;
+        };
+        self.set_now();
+        let Some(node) = self.nodes.get_mut(at) else {
+            return POLLERR;
+        };
+        let found = ask(&mut node.video, &mut self.memory, handle, events);
+        self.look_around();
+        self.note_wait(file, found == 0);
+        found
     }
 
     fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
@@ -343,32 +379,11 @@ impl Backend for World {
     }
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
-        if self.media.has(file) {
-            return self.media_poll(file, events);
-        }
-        if self.sync_files.has(file) {
-            let found = self.sync_file_poll(file, events);
-            self.note_wait(file, found == 0);
-            if found == 0 {
-                self.want_buffers_back();
-            }
-            return found;
-        }
-        if self.knows_no_poll(file) {
-            // As files that know no poll.
-            return (POLL_IN | POLL_OUT) & events;
-        }
-        let Ok((at, handle)) = self.file(file) else {
-            return POLL_GONE;
-        };
-        self.set_now();
-        let Some(node) = self.nodes.get_mut(at) else {
-            return POLLERR;
-        };
-        let found = node.video.poll(&mut self.memory, handle, events);
-        self.look_around();
-        self.note_wait(file, found == 0);
-        found
+        self.poll_by(file, events, summary::Video::poll)
+    }
+
+    fn peek(&mut self, file: FileId, events: i16) -> i16 {
+        self.poll_by(file, events, summary::Video::peek)
     }
 
     fn poll_waits(&mut self, file: FileId, events: i16) {

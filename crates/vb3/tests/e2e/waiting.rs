@@ -15,6 +15,12 @@ fn a_call_that_wakes_nobody_is_no_edge() {
     runs_files("epoll-edges");
 }
 
+/// A look of the supervisor's own starts neither read() nor write(): formats stay free to change.
+#[test]
+fn epoll_entry_leaves_formats_free() {
+    runs_files("epoll-resize");
+}
+
 /// The number of sets is bounded by memory alone, and those of ended processes are gone.
 #[test]
 fn a_file_stands_in_hundreds_of_sets() {

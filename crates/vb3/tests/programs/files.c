@@ -231,6 +231,32 @@ static void epoll_one(void)
 	CHECK(wait_for(set, &events) == 1 && events == (EPOLLIN | EPOLLPRI));
 }
 
+/*
+ * A program that changes the picture's size between two waits: only its own poll starts read().
+ * The entry asks for IN while buffers are there, and stays in the set.
+ */
+static void epoll_resize(void)
+{
+	struct v4l2_format format = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE };
+	int fd = device(), set = epoll_create1(0), type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
+	struct epoll_event event = { .events = EPOLLIN };
+
+	CHECK(ioctl(fd, VIDIOC_G_FMT, &format) == 0);
+	for (int round = 0; round < 3; round++) {
+		stream(fd, 2);
+		if (round == 0)
+			CHECK(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+		CHECK(epoll_wait(set, &event, 1, 10000) == 1 && event.events == EPOLLIN);
+		CHECK(ioctl(fd, VIDIOC_STREAMOFF, &type) == 0);
+		request(fd, 0);
+		CHECK(ioctl(fd, VIDIOC_S_FMT, &format) == 0);
+		CHECK(epoll_wait(set, &event, 1, 0) == 0);
+	}
+	/* The program's own poll does start it. */
+	CHECK(epoll_ctl(set, EPOLL_CTL_MOD, fd, &event) == 0);
+	FAILS(ioctl(fd, VIDIOC_S_FMT, &format), EBUSY);
+}
+
 /* An edge is a wake-up: a call that wakes nobody makes none. */
 static void epoll_edges(void)
 {
@@ -481,7 +507,7 @@ int main(int argc, char **argv)
 	} all[] = {
 		{ "close-epoll", close_epoll }, { "close-copies", close_copies },
 		{ "close-killed", close_killed }, { "epoll-one", epoll_one },
-		{ "epoll-edges", epoll_edges }, { "epoll-sets", epoll_sets },
+		{ "epoll-edges", epoll_edges }, { "epoll-resize", epoll_resize }, { "epoll-sets", epoll_sets },
 		{ "poll-stopped", poll_stopped }, { "poll-many", poll_many },
 		{ "refused", refused }, { "locks", locks }, { "churn", churn },
 		{ "exports", exports },
