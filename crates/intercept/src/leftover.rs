@@ -3,23 +3,32 @@
 use std::time::{Duration, Instant};
 
 use crate::note::Note;
-use crate::reap;
+use crate::reap::{self, Left};
 use crate::serve::Server;
+use crate::supervisor::Supervisor;
 
-/// How long children may take to end by themselves before they are named.
+/// How long processes may take to end by themselves before they are named.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long they may take to end by SIGTERM.
+/// How long daemons outlive the session, and how long SIGTERM is given to work.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the end of processes is looked for, at most.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A look takes at most one part in so many of the time.
+const SHARE: u32 = 20;
 /// Most that are named.
 const NAMED: usize = 8;
 
 /// What becomes of processes that outlive the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leftover {
-    /// The run goes on until they end.
+    /// The run goes on until those of the program's own session end. Daemons, which have detached
+    /// into sessions of their own, are then given two seconds, sent SIGTERM, and after two more
+    /// seconds SIGKILL.
     #[default]
+    Session,
+    /// The run goes on until all of them end.
     Wait,
-    /// They are sent SIGTERM, and after two seconds SIGKILL.
+    /// All of them are sent SIGTERM at once, and after two seconds SIGKILL.
     Kill,
 }
 
@@ -29,11 +38,22 @@ pub(crate) struct Ending {
     wish: Leftover,
     /// When the program was seen to have ended.
     since: Option<Instant>,
-    named: bool,
+    /// When none of its session was left.
+    detached_since: Option<Instant>,
+    /// What the processes named last were told to expect.
+    named: Option<Fate>,
     /// The last signal sent to what is left.
     sent: Option<(i32, Instant)>,
     /// A signal to end was passed on to all programs.
     asked: bool,
+    next_look: Option<Instant>,
+}
+
+/// What is done about a process that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Awaited,
+    Ended,
 }
 
 impl Ending {
@@ -44,64 +64,95 @@ impl Ending {
         }
     }
 
-    /// What is due for those that are left.
-    fn due(&mut self, now: Instant) -> Due {
-        let since = *self.since.get_or_insert(now);
-        match self.sent {
-            Some((libc::SIGKILL, _)) => Due::Nothing,
-            Some((_, at)) if now.saturating_duration_since(at) >= PATIENCE => {
-                Due::Send(libc::SIGKILL)
-            }
-            Some(_) => Due::Nothing,
-            None if self.wish == Leftover::Kill => Due::Send(libc::SIGTERM),
-            None if !self.named && now.saturating_duration_since(since) >= GRACE => Due::Name,
-            None => Due::Nothing,
+    /// What is done about those that are left; `in_session`: some are of the program's session.
+    fn fate(&self, in_session: bool) -> Fate {
+        match self.wish {
+            Leftover::Kill => Fate::Ended,
+            Leftover::Session if !in_session => Fate::Ended,
+            Leftover::Session | Leftover::Wait => Fate::Awaited,
         }
+    }
+
+    /// Returns what is due for those that are left, and notes that it is done.
+    fn take_due(&mut self, now: Instant, in_session: bool) -> Due {
+        let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        let since = *self.since.get_or_insert(now);
+        let fate = self.fate(in_session);
+        let since = match fate {
+            Fate::Ended => *self.detached_since.get_or_insert(now),
+            Fate::Awaited => since,
+        };
+        let signal = match self.sent {
+            // A process that was forked meanwhile has not had the last one.
+            Some((_, at)) if is_over(at, PATIENCE) => libc::SIGKILL,
+            Some(_) => return Due::Nothing,
+            None if self.wish == Leftover::Kill => libc::SIGTERM,
+            None if fate == Fate::Ended && is_over(since, PATIENCE) => libc::SIGTERM,
+            None if self.named != Some(fate) && is_over(since, GRACE) => {
+                self.named = Some(fate);
+                return Due::Name(fate);
+            }
+            None => return Due::Nothing,
+        };
+        let is_named = self.named.replace(fate) == Some(fate);
+        self.sent = Some((signal, now));
+        Due::Send(signal, (!is_named).then_some(fate))
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Nothing,
-    Name,
-    Send(i32),
+    Name(Fate),
+    /// A signal, and before it their names, unless they were named.
+    Send(i32, Option<Fate>),
 }
 
-impl Server<'_> {
-    /// Processes of programs that have not ended.
-    fn programs(&self) -> Vec<u32> {
-        reap::programs(|pid| self.backend.is_own_child(pid))
-    }
-
+impl Supervisor<'_> {
     /// Once the program has ended: names what it has left, or ends it.
-    pub(crate) fn look_after_leftovers(&mut self) {
+    pub(crate) fn look_after_leftovers(&self) {
+        let start = Instant::now();
+        let is_due = |server: &Server<'_>| {
+            let next = server.ending.next_look;
+            server.ended.is_some() && next.is_none_or(|next| next <= start)
+        };
+        if !is_due(&self.server()) {
+            return;
+        }
+        let left = reap::programs(|pid| self.server().backend.is_own_child(pid));
+        let session = reap::session("self");
+        let in_session = |left: &Left| Some(left.session) == session || left.session == self.main;
         let now = Instant::now();
-        match self.ending.due(now) {
-            Due::Nothing => {}
-            Due::Name => {
-                self.ending.named = true;
-                self.name(&self.programs());
+        let due = {
+            let ending = &mut self.server().ending;
+            ending.next_look = Some(now + PAUSE.max((now - start) * SHARE));
+            match left.is_empty() {
+                true => Due::Nothing,
+                false => ending.take_due(now, left.iter().any(in_session)),
             }
-            Due::Send(signal) => {
-                let left = self.programs();
-                if signal == libc::SIGTERM {
-                    self.name(&left);
-                }
-                self.ending.sent = Some((signal, now));
+        };
+        match due {
+            Due::Nothing => {}
+            Due::Name(fate) => self.name(&left, fate),
+            Due::Send(signal, unnamed) => {
+                unnamed.into_iter().for_each(|fate| self.name(&left, fate));
                 send(&left, signal);
             }
         }
     }
 
-    fn name(&self, left: &[u32]) {
-        for &pid in left.iter().take(NAMED) {
+    fn name(&self, left: &[Left], fate: Fate) {
+        for left in left.iter().take(NAMED) {
             self.host.note(Note::LeftOver {
-                pid,
-                name: reap::name_of(pid),
+                pid: left.pid,
+                name: reap::name_of(left.pid),
+                is_ended: fate == Fate::Ended,
             });
         }
     }
+}
 
+impl Server<'_> {
     /// Passes a signal that was sent to the supervisor on to every program. One that asks to end
     /// and comes a second time kills them.
     pub(crate) fn pass_on(&mut self, signal: i32) {
@@ -112,14 +163,15 @@ impl Server<'_> {
             // What outlives the program now is not waited for.
             self.ending.wish = Leftover::Kill;
         }
-        send(&self.programs(), if again { libc::SIGKILL } else { signal });
+        let programs = reap::programs(|pid| self.backend.is_own_child(pid));
+        send(&programs, if again { libc::SIGKILL } else { signal });
     }
 }
 
-fn send(pids: &[u32], signal: i32) {
-    for &pid in pids {
+fn send(left: &[Left], signal: i32) {
+    for left in left {
         // SAFETY: takes two integers; our own descendants.
-        unsafe { libc::kill(pid.cast_signed(), signal) };
+        unsafe { libc::kill(left.pid.cast_signed(), signal) };
     }
 }
 
@@ -128,21 +180,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_named_or_ended_each_once() {
+    fn leftovers_are_named_or_ended_each_once() {
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
-        let mut waits = Ending::new(Leftover::Wait);
-        assert_eq!(waits.due(after(0)), Due::Nothing);
-        assert_eq!(waits.due(after(499)), Due::Nothing);
-        assert_eq!(waits.due(after(500)), Due::Name);
-        waits.named = true;
-        assert_eq!(waits.due(after(60_000)), Due::Nothing);
-        let mut kills = Ending::new(Leftover::Kill);
-        assert_eq!(kills.due(after(0)), Due::Send(libc::SIGTERM));
-        kills.sent = Some((libc::SIGTERM, after(0)));
-        assert_eq!(kills.due(after(1999)), Due::Nothing);
-        assert_eq!(kills.due(after(2000)), Due::Send(libc::SIGKILL));
-        kills.sent = Some((libc::SIGKILL, after(2000)));
-        assert_eq!(kills.due(after(60_000)), Due::Nothing);
+        for in_session in [true, false] {
+            let mut waits = Ending::new(Leftover::Wait);
+            let mut due = |ms| waits.take_due(after(ms), in_session);
+            assert_eq!((due(0), due(499)), (Due::Nothing, Due::Nothing));
+            assert_eq!(due(500), Due::Name(Fate::Awaited));
+            assert_eq!(due(60_000), Due::Nothing);
+            let mut kills = Ending::new(Leftover::Kill);
+            let mut due = |ms| kills.take_due(after(ms), in_session);
+            assert_eq!(due(0), Due::Send(libc::SIGTERM, Some(Fate::Ended)));
+            assert_eq!(due(1999), Due::Nothing);
+            assert_eq!(due(2000), Due::Send(libc::SIGKILL, None));
+            assert_eq!(due(3999), Due::Nothing);
+            assert_eq!(due(4000), Due::Send(libc::SIGKILL, None));
+        }
+    }
+
+    #[test]
+    fn daemons_outlive_the_session_by_two_seconds() {
+        let start = Instant::now();
+        let mut ending = Ending::new(Leftover::Session);
+        let mut due =
+            |ms, in_session| ending.take_due(start + Duration::from_millis(ms), in_session);
+        assert_eq!(due(0, true), Due::Nothing);
+        assert_eq!(due(9000, true), Due::Name(Fate::Awaited));
+        assert_eq!(due(9100, true), Due::Nothing);
+        assert_eq!(due(9200, false), Due::Nothing);
+        assert_eq!(due(9700, false), Due::Name(Fate::Ended));
+        assert_eq!(due(11_199, false), Due::Nothing);
+        assert_eq!(due(11_200, false), Due::Send(libc::SIGTERM, None));
+        assert_eq!(due(13_200, false), Due::Send(libc::SIGKILL, None));
     }
 }

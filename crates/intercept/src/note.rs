@@ -105,6 +105,8 @@ pub enum Note {
         pid: u32,
         /// Its name, cut by the kernel and ended with zeros.
         name: [u8; 16],
+        /// It will be ended; the run waits for it otherwise.
+        is_ended: bool,
     },
     /// Close events are lost; closes are looked for by the clock.
     NoInotify {
@@ -233,12 +235,17 @@ impl fmt::Display for Note {
                  or is ended, such as process {pid}, which has waited longest (in {})",
                 name_of(nr)
             ),
-            Self::LeftOver { pid, name } => {
+            Self::LeftOver {
+                pid,
+                name,
+                is_ended,
+            } => {
                 let name: Vec<u8> = name.into_iter().take_while(|&byte| byte != 0).collect();
                 let name = String::from_utf8_lossy(&name);
+                let done = if is_ended { "ends it" } else { "waits for it" };
                 write!(
                     f,
-                    "the program has ended; {name} ({pid}), which it started, still runs"
+                    "the program has ended; {name} ({pid}), which it started, still runs; vb3 {done}"
                 )
             }
             Self::NoInotify { errno } => {

@@ -64,24 +64,30 @@ pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
 /// Most processes that are looked for.
 const MOST: usize = 1 << 16;
 
+/// A process of a program that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) pid: u32,
+    /// Its session; 0 for one that began outside this pid namespace.
+    pub(crate) session: u32,
+}
+
 /// Processes of programs that have not ended: descendants of this one that are under a filter
 /// more than it is. Children that `spares` names are left out, with what they have started.
-pub(crate) fn programs(spares: impl Fn(u32) -> bool) -> Vec<u32> {
+pub(crate) fn programs(spares: impl Fn(u32) -> bool) -> Vec<Left> {
     let own = filters("self").unwrap_or(0);
     let mut found = Vec::new();
     let mut todo = vec!["self".to_owned()];
     while let Some(parent) = todo.pop() {
         let children = children(&parent);
-        for pid in children {
-            let ours = filters(&pid).is_some_and(|filters| filters > own);
-            let Some(number) = pid.parse().ok().filter(|&pid| ours && !spares(pid)) else {
+        for child in children {
+            let ours = filters(&child).is_some_and(|filters| filters > own);
+            let Some(pid) = child.parse().ok().filter(|&pid| ours && !spares(pid)) else {
                 continue;
             };
             if found.len() < MOST {
-                if !has_ended(&pid) {
-                    found.push(number);
-                }
-                todo.push(pid);
+                found.extend(session(&child).map(|session| Left { pid, session }));
+                todo.push(child);
             }
         }
     }
@@ -102,12 +108,14 @@ fn children(pid: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a process has ended and was not reaped, or is no more.
-fn has_ended(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+/// The session of a process that has not ended.
+pub(crate) fn session(pid: &str) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before may hold anything, also a parenthesis.
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
-    state.is_none_or(|state| state.starts_with(['Z', 'X']))
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let has_ended = fields.next()?.starts_with(['Z', 'X']);
+    let (_parent, _group) = (fields.next(), fields.next());
+    fields.next()?.parse().ok().filter(|_| !has_ended)
 }
 
 /// The name of a process, ended with zeros.
@@ -121,7 +129,6 @@ pub(crate) fn name_of(pid: u32) -> [u8; 16] {
     name
 }
 
-/// How many seccomp filters a process has.
 /// Whether a thread is under a filter that is neither ours nor one that we are under: it may not
 /// expect calls that we would have it make.
 pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
@@ -129,6 +136,7 @@ pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
     filters(&tid.to_string()).is_none_or(|filters| filters > own + 1)
 }
 
+/// How many seccomp filters a process has.
 fn filters(pid: &str) -> Option<u64> {
     let file = raw::open(
         &raw::c_path(&format!("/proc/{pid}/status")).ok()?,

@@ -144,6 +144,7 @@ pub fn run(
         pool: Pool::new(),
         showing: Showing::new(shown),
         nodes,
+        main,
         started: started.cast_signed(),
         received: AtomicU64::new(0),
         lent: Lending::default(),

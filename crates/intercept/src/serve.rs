@@ -184,7 +184,6 @@ impl Server<'_> {
         if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
             self.swept = Instant::now();
             self.sweep();
-            self.look_after_leftovers();
         }
         if self.hung_up && self.ended.is_none() {
             // The program is between its end and our notice of it.

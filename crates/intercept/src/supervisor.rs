@@ -41,6 +41,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) next: Mutex<()>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
+    /// The program's process.
+    pub(crate) main: u32,
     pub(crate) showing: Showing,
     /// Seconds since the epoch: the age of the nodes.
     pub(crate) started: i64,
@@ -165,6 +167,7 @@ impl<'a> Supervisor<'a> {
                 // This thread starts what is missing.
                 let _ = self.pool.hand_over(pid, Job::Answer(answer));
             }
+            self.look_after_leftovers();
             self.show_hotplug();
             self.show_revoked(scope);
             if over || self.pool.is_closing() {

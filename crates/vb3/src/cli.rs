@@ -32,7 +32,9 @@ pub enum Command {
     /// Without --device there is a camera with a test pattern at /dev/video0 and a display at
     /// /dev/video1. Several programs share the devices within one run: `vb3 run -- sh -c 'a | b'`.
     /// The exit status is the program's; 125 when vb3 itself fails or a recording is not whole,
-    /// 126 or 127 when the program cannot be executed or found. SIGTERM and SIGINT go to every
+    /// 126 or 127 when the program cannot be executed or found. The run lasts until the program and
+    /// its background jobs end; daemons that it leaves behind (in sessions of their own, such as a
+    /// D-Bus daemon) are named, and ended after two seconds. SIGTERM and SIGINT go to every
     /// process of the run; a second one kills them.
     Run(RunArgs),
     /// List the machines, or print one as a TOML file to copy and change
@@ -160,7 +162,8 @@ pub struct RunOptions {
     /// Exit with 123 when the program succeeds although calls were refused for memory or mapping
     #[arg(long)]
     pub fail_on_refusal: bool,
-    /// End what the program leaves running, by SIGTERM and after two seconds by SIGKILL
+    /// When the program ends, end everything that it leaves running at once: by SIGTERM, and after
+    /// two seconds by SIGKILL
     #[arg(long)]
     pub kill: bool,
     /// What programs find in buffers that are taken back (`vb3 ctl revoke`, `vb3 ctl unplug --revoke`):
@@ -173,7 +176,7 @@ pub struct RunOptions {
         hide_possible_values = true
     )]
     pub mappings: crate::world::Mappings,
-    /// Wait for what the program leaves running, and name it; this is what happens without --kill
+    /// When the program ends, wait for everything that it leaves running, daemons included
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,
 }

@@ -259,7 +259,10 @@ fn supervise(
         let new = is_kept && remarks.insert(text.clone());
         if new && note.is_warning() && !how.quiet {
             let more = match note {
-                Note::LeftOver { .. } if !how.kill => "; vb3 waits for it (--kill ends it)",
+                Note::LeftOver {
+                    is_ended: false, ..
+                } => " (--kill ends it)",
+                Note::LeftOver { .. } if !how.kill => " (--wait keeps it)",
                 _ => "",
             };
             eprintln!("vb3: {text}{more}");
@@ -275,10 +278,10 @@ fn supervise(
     let options = Options {
         notes: Some(&mut remark),
         keep_signals: false,
-        leftover: if how.kill {
-            Leftover::Kill
-        } else {
-            Leftover::Wait
+        leftover: match (how.kill, how.wait) {
+            (true, _) => Leftover::Kill,
+            (false, true) => Leftover::Wait,
+            (false, false) => Leftover::Session,
         },
     };
     let status = match vb3_intercept::run(&program, world, options) {

@@ -119,23 +119,56 @@ fn a_second_signal_kills_those_that_do_not_listen() {
     assert!(!pids.iter().any(|&pid| lives(pid)));
 }
 
+/// Longer than a daemon may outlive the session.
 #[test]
-fn what_the_program_leaves_running_is_named_and_waited_for() {
+fn background_jobs_are_named_and_awaited() {
     for options in [&[][..], &["--wait"]] {
         let outcome = Run::on("pc")
             .device("camera=pattern")
             .options(options)
-            .program(["sh", "-c", "sh -c 'sleep 1.5; touch late' & exit 3"])
+            .program(["sh", "-c", "sh -c 'sleep 5; touch late' & exit 3"])
             .run();
         assert_eq!(outcome.status, 3);
         outcome.read("late");
         let said = &outcome.stderr;
         assert!(said.contains("the program has ended; sh ("), "{said}");
         assert!(
-            said.contains("sleep (") && said.contains("--kill"),
+            said.contains("sleep (") && said.contains("waits for it (--kill ends it)"),
             "{said}"
         );
     }
+}
+
+#[test]
+fn daemons_are_named_and_ended() {
+    let deaf = "setsid -f sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'; exit 4";
+    for (script, status, name) in [
+        ("setsid -f sleep 300; exit 3", 3, "sleep ("),
+        (deaf, 4, "sh ("),
+    ] {
+        let outcome = Run::on("pc")
+            .device("camera=pattern")
+            .program(["sh", "-c", script])
+            .run();
+        let said = &outcome.stderr;
+        assert_eq!(outcome.status, status, "{said}");
+        let named = format!("the program has ended; {name}");
+        assert!(
+            said.contains(&named) && said.contains("vb3 ends it (--wait keeps it)"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn wait_keeps_daemons() {
+    let outcome = Run::on("pc")
+        .device("camera=pattern")
+        .options(["--wait"])
+        .program(["sh", "-c", "setsid -f sh -c 'sleep 5; touch late'; exit 3"])
+        .run();
+    assert_eq!(outcome.status, 3, "{}", outcome.stderr);
+    outcome.read("late");
 }
 
 #[test]
