@@ -12,7 +12,7 @@ use crate::raw;
 use vb3_host::Errno;
 
 /// How the names of such directories begin.
-const PREFIX: &str = "vb3-sys-";
+pub(crate) const PREFIX: &str = "vb3-sys-";
 /// Tries against another run that takes a new directory for one left behind.
 const TRIES: u32 = 8;
 

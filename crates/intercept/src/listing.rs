@@ -1,6 +1,7 @@
 //! Names of ours in the listings of directories that are not ours: `/dev`, `/sys/class`.
 //!
-//! They come before the directory's own, in the answer to the first getdents64.
+//! They come before the directory's own, in the answer to the first getdents64. The directory that
+//! holds the generated tree does not list it: a walk of /dev finds no second copy there.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -9,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::files;
+use crate::folder;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::raw;
@@ -20,10 +22,15 @@ use vb3_host::{Access, Caller, Errno, FdIdentity, Node, NodeKind};
 /// What one getdents64 is answered with, at most.
 const MOST: u64 = 64 << 10;
 
+/// What the longest entry of a directory takes.
+const ROOM: usize = 280;
+
 /// Entries that directories lack.
 #[derive(Debug, Default)]
 pub(crate) struct Listings {
     by_dir: HashMap<FdIdentity, Vec<u8>>,
+    /// The directory that generated trees lie in.
+    hides_trees: Option<FdIdentity>,
 }
 
 impl Listings {
@@ -38,6 +45,7 @@ impl Listings {
             this.add(dir, &node.path, kind, files::inode(node));
         }
         if let Some(tree) = tree {
+            this.hides_trees = tree.lies_in();
             for (ino, (top, kind)) in (0x7662_1000..).zip(tree.tops()) {
                 this.add(None, top, kind, ino);
             }
@@ -83,16 +91,19 @@ fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
 impl Supervisor<'_> {
     pub(crate) fn getdents(&self, n: &Notif) -> Result<Verdict, Errno> {
         let shown = self.shown();
-        if shown.listings.by_dir.is_empty() {
+        let listings = &shown.listings;
+        if listings.by_dir.is_empty() && listings.hides_trees.is_none() {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
         let Ok(look) = call.look(n.int(0)) else {
             return Ok(Verdict::native());
         };
-        let Some(ours) = shown.listings.by_dir.get(&look.id) else {
+        let ours = listings.by_dir.get(&look.id);
+        let hides_trees = listings.hides_trees == Some(look.id);
+        if ours.is_none() && !hides_trees {
             return Ok(Verdict::native());
-        };
+        }
         let Ok(fd) = look.fd.map_or_else(|| call.lent(n.int(0)), Ok) else {
             return Ok(if self.lend(n) {
                 Verdict::Answered
@@ -109,18 +120,42 @@ impl Supervisor<'_> {
         if !n.gathered.may_access(n.tid, buffer, Access::Write) {
             return Ok(Verdict::Answered);
         }
-        let Some(native) = room
-            .checked_sub(ours.len())
-            .filter(|&left| left >= 280 && at == 0)
-        else {
+        let fits = |ours: &&Vec<u8>| at == 0 && room >= ours.len() + ROOM;
+        let mut out = ours.filter(fits).cloned().unwrap_or_default();
+        if out.is_empty() && !hides_trees {
             return Ok(Verdict::native());
-        };
-        let mut out = ours.clone();
-        let theirs = native_entries(&fd, native)?;
-        out.extend(theirs);
+        }
+        let begin = out.len();
+        // Of a directory of which all that was read is hidden, more is read: nothing is its end.
+        while out.len() == begin {
+            let theirs = native_entries(&fd, room - begin)?;
+            if theirs.is_empty() {
+                break;
+            }
+            match hides_trees {
+                true => out.extend(entries(&theirs).filter(|entry| !is_tree(entry)).flatten()),
+                false => out.extend(theirs),
+            }
+        }
         call.write(n.arg(1), &out)?;
         Ok(Verdict::value(out.len() as i64))
     }
+}
+
+/// The entries in what getdents64 has written.
+fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let len = bytes.get(16..18)?.try_into().map_or(0, u16::from_ne_bytes);
+        let (entry, rest) = bytes.split_at_checked(len.into()).filter(|_| len > 18)?;
+        bytes = rest;
+        Some(entry)
+    })
+}
+
+/// Whether an entry is a generated tree: of this run or another.
+fn is_tree(entry: &[u8]) -> bool {
+    let name = entry.get(19..).unwrap_or_default();
+    name.starts_with(folder::PREFIX.as_bytes())
 }
 
 /// The directory's own entries; the position moves on for the program, too.
@@ -137,4 +172,24 @@ fn native_entries(fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
     };
     out.truncate(usize::try_from(raw::check_long(n)?).unwrap_or(0));
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_are_hidden_among_entries() {
+        let names: [&[u8]; 4] = [b"vb3-sys-a1B2", b"x", b"vb3-sys", b"sem.vb3-sys-1"];
+        let mut bytes: Vec<u8> = names
+            .iter()
+            .flat_map(|name| entry(name, libc::DT_DIR, 1))
+            .collect();
+        let hidden: Vec<bool> = entries(&bytes).map(is_tree).collect();
+        assert_eq!(hidden, [true, false, false, false]);
+        // What a kernel would never write ends the list.
+        bytes.truncate(30);
+        assert_eq!(entries(&bytes).count(), 0);
+        assert_eq!(entries(&[0; 40]).count(), 0);
+    }
 }

@@ -359,6 +359,14 @@ impl Tree {
         }
     }
 
+    /// The directory of the system that the tree lies in.
+    pub(crate) fn lies_in(&self) -> Option<FdIdentity> {
+        let above = self.folder.as_ref()?.path().parent()?;
+        let above = CString::new(above.as_os_str().as_bytes()).ok()?;
+        let stat = raw::fstatat(libc::AT_FDCWD, &above, 0).ok()?;
+        Some(raw::identity(&stat))
+    }
+
     /// The path by which programs know a real path in the tree.
     pub(crate) fn known_as<'a>(&self, real: &'a [u8]) -> Option<&'a [u8]> {
         let rest = real.strip_prefix(self.folder.as_ref()?.path().as_os_str().as_bytes())?;

@@ -120,6 +120,12 @@ impl Run {
         self
     }
 
+    /// Puts what is generated for the run here.
+    pub(crate) fn scratch(mut self, place: &'static str) -> Self {
+        self.env.push(("TMPDIR", place));
+        self
+    }
+
     /// Lets the run take longer.
     pub(crate) fn patience(mut self, seconds: u64) -> Self {
         self.patience = Duration::from_secs(seconds);

@@ -28,6 +28,29 @@ fn by_libudev() -> Option<(Outcome, Vec<Value>)> {
     Some((outcome, devices))
 }
 
+/// The generated tree has nodes, links and directories of the same names.
+#[test]
+fn a_walk_of_dev_finds_each_node_once() {
+    let outcome = devices()
+        .scratch("/dev/shm")
+        .program([
+            "sh",
+            "-c",
+            "find /dev -name 'video*' | sort; ls -A /dev/shm",
+        ])
+        .run();
+    outcome.expect_success();
+    let (nodes, others): (Vec<&str>, Vec<&str>) = outcome
+        .stdout
+        .lines()
+        .partition(|line| line.starts_with("/dev/"));
+    assert_eq!(nodes, ["/dev/video0", "/dev/video1", "/dev/video2"]);
+    assert!(
+        !others.iter().any(|name| name.contains("vb3-sys")),
+        "{others:?}"
+    );
+}
+
 #[test]
 fn libudev_lists_initialized_devices_with_their_properties() {
     let Some((outcome, devices)) = by_libudev() else {
