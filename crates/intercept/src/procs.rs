@@ -272,6 +272,17 @@ pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, E
     field(&text, key, radix).ok_or(Errno(libc::EBADF))
 }
 
+/// A number from a thread's status file.
+///
+/// # Errors
+/// ENOENT, ESRCH: the thread has ended.
+pub(crate) fn status(tid: u32, key: &str) -> Result<u64, Errno> {
+    let path = raw::c_path(&format!("/proc/{tid}/status"))?;
+    let file = raw::open(&path, libc::O_RDONLY)?;
+    let text = raw::read_small(file.as_fd(), 4096)?;
+    field(&text, key, 10).ok_or(Errno(libc::ESRCH))
+}
+
 /// The number after `key` at the start of a line.
 pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
     let line = text
@@ -296,11 +307,7 @@ impl Thread {
                 installing: Arc::default(),
             });
         }
-        let path = raw::c_path(&format!("/proc/{tid}/status"))?;
-        let file = raw::open(&path, libc::O_RDONLY)?;
-        let text = raw::read_small(file.as_fd(), 4096)?;
-        let tgid = field(&text, "Tgid:", 10).and_then(|n| u32::try_from(n).ok());
-        let tgid = tgid.ok_or(Errno(libc::ESRCH))?;
+        let tgid = u32::try_from(status(tid, "Tgid:")?).map_err(|_| Errno(libc::ESRCH))?;
         let own = raw::pidfd_open_thread(tid);
         let has_own_pidfd = own.is_ok();
         let pidfd = own.or_else(|_| raw::pidfd_open(tgid))?;

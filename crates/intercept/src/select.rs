@@ -6,11 +6,14 @@ use crate::arch::nr;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::poll::{self, Entry, Form, Source, Wait, concerns_us};
+use crate::procs;
 use crate::serve::{Server, Verdict};
 use vb3_host::{Caller, Errno};
 
-/// Descriptors looked at, at most.
-const MOST: usize = 1 << 16;
+/// Descriptors looked at, at most: NR_OPEN.
+const MOST: usize = 1 << 20;
+/// Bits in a program's `fd_set`, mostly.
+const FD_SETSIZE: usize = 1024;
 
 const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR;
 const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR;
@@ -31,12 +34,15 @@ impl Server<'_> {
         let Ok(count) = usize::try_from(n.int(0)) else {
             return Err(Errno(libc::EINVAL));
         };
-        // The kernel, too, looks at no more than there can be.
-        let count = count.min(MOST);
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
+        // What is beyond the table is neither read nor written.
+        let mut count = match count {
+            0..=FD_SETSIZE => count,
+            _ => count.min(table_size(n.tid)?),
+        };
         let bytes = count.div_ceil(64) * 8;
         let addrs = [n.arg(1), n.arg(2), n.arg(3)];
         let mut sets = [const { Vec::new() }; 3];
@@ -47,7 +53,10 @@ impl Server<'_> {
             }
         }
         let (mut entries, mut fds, mut asked) = (Vec::new(), Vec::new(), Vec::new());
-        for fd in 0..count {
+        for fd in 0.. {
+            if fd >= count {
+                break;
+            }
             let has = |set: &Vec<u8>| set.get(fd / 8).is_some_and(|b| b & (1 << (fd % 8)) != 0);
             let [read, write, except] = [has(&sets[0]), has(&sets[1]), has(&sets[2])];
             if !(read || write || except) {
@@ -55,7 +64,11 @@ impl Server<'_> {
             }
             let source = self.source(&call, i32::try_from(fd).unwrap_or(-1));
             if matches!(source, Source::Bad) {
-                return Err(Errno(libc::EBADF));
+                count = count.min(table_size(n.tid)?);
+                if fd < count {
+                    return Err(Errno(libc::EBADF));
+                }
+                break;
             }
             let events = if read {
                 libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND
@@ -80,12 +93,20 @@ impl Server<'_> {
         let wait = select_wait(&call)?;
         let sets = Sets {
             addrs,
-            bytes,
+            bytes: count.div_ceil(64) * 8,
             fds,
             asked,
         };
         self.poll_entries(n, entries, Form::Select(sets), wait)
     }
+}
+
+/// The size of a thread's descriptor table.
+///
+/// Source: Linux 7.2 fs/select.c `core_sys_select`, fs/proc/array.c `task_state`.
+fn table_size(tid: u32) -> Result<usize, Errno> {
+    let size = procs::status(tid, "FDSize:")?;
+    Ok(usize::try_from(size).unwrap_or(MOST).min(MOST))
 }
 
 fn select_wait(call: &Call<'_>) -> Result<Wait, Errno> {

@@ -39,3 +39,9 @@ fn a_stopped_poll_ends_in_time() {
 fn a_poll_of_five_thousand_waits() {
     runs_files("poll-many");
 }
+
+/// Bits beyond the descriptor table are neither read nor written.
+#[test]
+fn select_stays_within_the_table() {
+    runs_files("select-large");
+}
