@@ -44,11 +44,16 @@ impl Transfer {
         self.progress.is_some()
     }
 
-    /// Has all of a vector gathered before any of it is used: a call that came upon something
-    /// missing in a later segment would write the first ones twice.
+    /// Has the next short segments of a vector gathered together, as much as one step moves: else
+    /// each would be gathered by itself.
     fn prepare(&self, call: &Call<'_>) -> Result<(), Errno> {
-        let mut missing = Ok(());
-        for &(addr, len) in &self.segments {
+        let next = self.progress.unwrap_or_default().segment;
+        let (mut missing, mut left) = (Ok(()), PIECE_BYTES);
+        for &(addr, len) in self.segments.iter().skip(next) {
+            let Some(rest) = left.checked_sub(len) else {
+                break;
+            };
+            left = rest;
             missing = missing.and(call.prepare_read(addr, len));
         }
         missing
@@ -113,18 +118,18 @@ impl Server<'_> {
     /// much as may be moved in one step; of what is left, `t` keeps where it is.
     fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> Outcome {
         let call = Call::new(&self.host, n);
-        if t.write
-            && t.segments.len() > 1
-            && !t.is_under_way()
-            && let Err(missing) = t.prepare(&call)
-        {
-            return Outcome::Fail(missing);
-        }
         let Progress {
             segment,
             mut done,
             mut moved,
         } = t.progress.unwrap_or_default();
+        if t.write
+            && t.segments.len() > 1
+            && moved == 0
+            && let Err(missing) = t.prepare(&call)
+        {
+            return Outcome::Fail(missing);
+        }
         let mut step = 0u64;
         for (i, &(addr, len)) in t.segments.iter().enumerate().skip(segment) {
             let outcome = match (moved, t.write) {
@@ -165,6 +170,14 @@ impl Server<'_> {
                     t.progress = Some(at(i, done, moved));
                     return outcome;
                 }
+                // Made anew, the call would write the segments before this one twice: it goes on
+                // from here.
+                Outcome::Fail(_) if done > 0 && n.gathered.lacks() => {
+                    n.gathered.begin();
+                    t.progress = Some(at(i, done, 0));
+                    self.refresh(t.file);
+                    return Outcome::Part(done);
+                }
                 Outcome::Fail(_) | Outcome::Wait if i > 0 && done > 0 => break,
                 refused => {
                     t.progress = None;
@@ -194,7 +207,7 @@ impl Server<'_> {
         }) else {
             return false;
         };
-        let (is_vector, done) = (t.segments.len() > 1, t.progress.unwrap_or_default().done);
+        let done = t.progress.unwrap_or_default().done;
         let tried = match copied {
             Ok(()) => self.try_once(slot),
             Err(e) => {
@@ -208,8 +221,7 @@ impl Server<'_> {
                 Tried::Over
             }
         };
-        // Of a vector all was gathered at first.
-        if tried == Tried::Part && !is_vector {
+        if tried == Tried::Part {
             n.gathered.forget_parts();
         }
         self.retry_changed();
