@@ -8,11 +8,32 @@ use crate::listener::{Notif, Reply};
 use crate::lock::lock;
 use crate::pending::{Kind, Waiting};
 use crate::serve::{Server, Verdict};
-use vb3_host::{Caller, Errno, FileId, Outcome};
+use crate::vma;
+use vb3_host::{Access, Caller, Errno, FileId, Outcome};
 
 /// ioctls that any descriptor has, and that change whether an exec closes it.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
+
+/// Looks whether an ioctl of a dma-buf or a sync file could write its result, before the lock is
+/// taken: one that gives out a descriptor and cannot tell its number leaves none behind.
+///
+/// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_export_sync_file`, sync_file.c
+/// `sync_file_ioctl_merge`.
+pub(crate) fn look_ahead(n: &Notif) {
+    const READS_AND_WRITES: u32 = 3;
+    // CAST: a C unsigned int in the kernel.
+    let request = n.arg(1) as u32;
+    let (direction, len) = (request >> 30, u64::from(request >> 16 & 0x3fff));
+    let of_buffers = matches!((request >> 8) as u8, b'b' | b'>');
+    if n.nr == libc::SYS_ioctl
+        && of_buffers
+        && direction == READS_AND_WRITES
+        && vma::accessible(n.tid, n.arg(2), len, Access::Write).is_ok_and(|there| there < len)
+    {
+        n.gathered.install_none();
+    }
+}
 
 impl Server<'_> {
     /// A call on a descriptor; those that concern paths are the supervisor's.

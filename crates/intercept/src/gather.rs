@@ -102,6 +102,8 @@ struct Inner {
     sends_none: bool,
     /// It is to make a userfaultfd and to send that, too.
     wants_watch: bool,
+    /// The number of a new descriptor could not be written back: none is installed.
+    installs_none: bool,
 }
 
 /// See the module.
@@ -129,6 +131,16 @@ impl Gathered {
     /// What was kept of a descriptor, once.
     pub(crate) fn take_look(&self, fd: i32) -> Option<Result<Look, Errno>> {
         lock(&self.found).remove(&fd)
+    }
+
+    /// Notes that the number of a new descriptor could not be written back.
+    pub(crate) fn install_none(&self) {
+        lock(&self.inner).installs_none = true;
+    }
+
+    /// Whether no descriptor may be installed.
+    pub(crate) fn installs_none(&self) -> bool {
+        lock(&self.inner).installs_none
     }
 
     /// From now on the program's memory is not touched.

@@ -244,13 +244,17 @@ impl Host {
     /// far from what is taken, the kernel chooses for us.
     ///
     /// # Errors
-    /// EMFILE; ENOENT where the thread no longer waits.
+    /// EMFILE; EFAULT where its number could not be written back; ENOENT where the thread no longer
+    /// waits.
     pub(crate) fn install(
         &self,
         call: &Call<'_>,
         fd: BorrowedFd<'_>,
         cloexec: bool,
     ) -> Result<i32, Errno> {
+        if call.notif.gathered.installs_none() {
+            return Err(Errno(libc::EFAULT));
+        }
         let id = call.notif.id;
         let thread = call.thread()?;
         let _one = lock(&thread.installing);

@@ -12,6 +12,7 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crate::arch::{AUDIT_ARCH, nr};
+use crate::dispatch;
 use crate::epoll::Sweep;
 use crate::error::Error;
 use crate::host::{Call, Host};
@@ -427,6 +428,7 @@ impl<'a> Supervisor<'a> {
             }
             if !core::mem::replace(&mut has_looked, true) {
                 poll::look_ahead(&self.host, n);
+                dispatch::look_ahead(n);
             }
             let (verdict, mut answers, tick_is_due) = self.apply_call(n);
             let again = n.gathered.lacks();

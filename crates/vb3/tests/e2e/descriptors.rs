@@ -26,3 +26,15 @@ fn what_devices_and_buffers_refuse() {
 fn three_thousand_exported_buffers() {
     runs_files("exports");
 }
+
+/// `SYNC_IOC_MERGE` and `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` to a page that is read-only.
+#[test]
+fn untold_sync_files_are_not_made() {
+    runs_files("untold");
+}
+
+/// Large gathered writes that the device refuses cost the supervisor no memory.
+#[test]
+fn refused_vectors_are_not_copied() {
+    runs_files("vectors");
+}

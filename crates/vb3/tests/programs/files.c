@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
+#include <linux/sync_file.h>
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <pthread.h>
@@ -25,6 +26,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -398,6 +400,107 @@ static void refused(void)
 	FAILS(syscall(SYS_io_uring_setup, 8, page), ENOSYS);
 }
 
+/* The kernel looks at no more bits than the descriptor table has, whatever number it is given. */
+static void select_large(void)
+{
+	unsigned char sets[8192];
+	struct timespec time = { .tv_sec = 10 };
+	int fd = device();
+
+	CHECK(fd < FD_SETSIZE);
+	stream(fd, 2);
+	memset(sets, 0xff, sizeof(sets));
+	memset(sets, 0, sizeof(fd_set));
+	FD_SET(fd, (fd_set *)sets);
+	CHECK(syscall(SYS_pselect6, 65536, sets, NULL, NULL,
+		      &time, NULL) == 1);
+	CHECK(FD_ISSET(fd, (fd_set *)sets));
+	for (unsigned i = sizeof(fd_set); i < sizeof(sets); i++)
+		CHECK(sets[i] == 0xff);
+}
+
+static unsigned descriptors(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 4096; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* A descriptor whose number cannot be told is not made. */
+static void untold(void)
+{
+	struct dma_buf_export_sync_file e = { .flags = DMA_BUF_SYNC_READ, .fd = -1 };
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sync_merge_data *merge = page;
+	int fd = device(), buffer;
+	unsigned before;
+
+	request(fd, 1);
+	buffer = export(fd, 0);
+	CHECK(ioctl(buffer, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &e) == 0 && e.fd >= 0);
+	memcpy(page, &e, sizeof(e));
+	CHECK(mprotect(page, 4096, PROT_READ) == 0);
+	before = descriptors();
+	FAILS(ioctl(buffer, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, page), EFAULT);
+	CHECK(descriptors() == before);
+	CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0);
+	memset(page, 0, 4096);
+	merge->fd2 = e.fd;
+	CHECK(mprotect(page, 4096, PROT_READ) == 0);
+	FAILS(ioctl(e.fd, SYNC_IOC_MERGE, page), EFAULT);
+	CHECK(descriptors() == before);
+	CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0);
+	CHECK(ioctl(e.fd, SYNC_IOC_MERGE, page) == 0 && descriptors() == before + 1);
+}
+
+/* The highest memory use of the process that serves this one, in KiB. */
+static unsigned long supervisors_peak(void)
+{
+	char path[64], line[256];
+	unsigned long peak = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", getppid());
+	CHECK((status = fopen(path, "r")) != NULL);
+	while (fgets(line, sizeof(line), status))
+		sscanf(line, "VmHWM: %lu", &peak);
+	fclose(status);
+	CHECK(peak > 0);
+	return peak;
+}
+
+static void *write_vectors(void *memory)
+{
+	struct iovec vector[128];
+	int fd = device();
+
+	for (unsigned i = 0; i < 128; i++)
+		vector[i] = (struct iovec){ .iov_base = memory, .iov_len = 2 << 20 };
+	for (unsigned i = 0; i < 4; i++)
+		FAILS(writev(fd, vector, 128), EINVAL);
+	close(fd);
+	return NULL;
+}
+
+/* A camera refuses write() before it looks at the memory: 20 vectors of 256 MiB. */
+static void vectors(void)
+{
+	void *memory = calloc(1, 2 << 20);
+	unsigned long before;
+	pthread_t threads[20];
+
+	close(device());
+	before = supervisors_peak();
+	for (unsigned i = 0; i < 20; i++)
+		CHECK(pthread_create(&threads[i], NULL, write_vectors, memory) == 0);
+	for (unsigned i = 0; i < 20; i++)
+		pthread_join(threads[i], NULL);
+	CHECK(supervisors_peak() < before + (100 << 10));
+}
+
 /* POSIX locks on a node are the program's: none of somebody else's is in the way. */
 static void locks(void)
 {
@@ -509,7 +612,8 @@ int main(int argc, char **argv)
 		{ "close-killed", close_killed }, { "epoll-one", epoll_one },
 		{ "epoll-edges", epoll_edges }, { "epoll-resize", epoll_resize }, { "epoll-sets", epoll_sets },
 		{ "poll-stopped", poll_stopped }, { "poll-many", poll_many },
-		{ "refused", refused }, { "locks", locks }, { "churn", churn },
+		{ "select-large", select_large }, { "untold", untold },
+		{ "vectors", vectors }, { "refused", refused }, { "locks", locks }, { "churn", churn },
 		{ "exports", exports },
 	};
 
