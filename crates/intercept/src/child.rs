@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::fd::RawFd;
 
 use crate::filter::PASS;
+use crate::inherited::ForChild;
 
 const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
@@ -17,6 +18,7 @@ pub(crate) struct Prepared {
     pub(crate) stdio: [RawFd; 3],
     pub(crate) filter: Vec<libc::sock_filter>,
     pub(crate) limit: Option<libc::rlimit>,
+    pub(crate) inherited: ForChild,
     pub(crate) parent: libc::pid_t,
     /// What the pointers point to.
     pub(crate) _strings: Vec<CString>,
@@ -132,14 +134,7 @@ unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
                 Ok(())
             }
         };
-        let mut none: libc::sigset_t = core::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        fail(libc::sigprocmask(
-            libc::SIG_SETMASK,
-            &raw const none,
-            core::ptr::null_mut(),
-        ))?;
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        p.inherited.set();
         for (i, &fd) in p.stdio.iter().enumerate() {
             if fd >= 0 {
                 fail(libc::dup2(fd, i as libc::c_int))?;

@@ -121,6 +121,15 @@ impl fmt::Display for Error {
                 "{call}: {} (raise the limit of descriptors: ulimit -n 1024)",
                 text(errno)
             ),
+            Self::System {
+                call: call @ ("fork" | "start of a thread" | "start of the child"),
+                errno: errno @ (libc::EAGAIN | libc::EPERM | libc::ECHILD),
+            } => write!(
+                f,
+                "{call}: {} (raise the limit of processes: ulimit -u, the container's pids limit; or \
+                 let the container's profile allow clone3)",
+                text(errno)
+            ),
             Self::System { call, errno } => write!(f, "{call}: {}", text(errno)),
         }
     }

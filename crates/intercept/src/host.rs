@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::care;
 use crate::files;
 use crate::filter::FdRange;
+use crate::guard::Guard;
 use crate::held::{Given, Held, LockTable};
 use crate::listener::{Listener, Notif};
 use crate::lock::lock;
@@ -176,6 +177,8 @@ pub(crate) struct Host {
     pub(crate) powers: Powers,
     pub(crate) events: Events,
     pub(crate) procs: Procs,
+    /// Ends the programs where the supervisor is killed; none where there was no process for it.
+    pub(crate) guard: Option<Guard>,
     pub(crate) held: Mutex<Held>,
     /// Files that the backend has made in the call that is being answered.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
 use crate::error::{Error, Feature};
 use crate::filter::{self, FdRange};
+use crate::inherited::Inherited;
 use crate::program::Program;
 use crate::raw;
 use vb3_host::Errno;
@@ -63,6 +64,7 @@ fn prepare(
     program: &Program,
     range: FdRange,
     limit: Option<libc::rlimit>,
+    inherited: &Inherited,
 ) -> Result<Prepared, Error> {
     let mut args = vec![c_string(&program.name)?];
     for arg in &program.args {
@@ -96,6 +98,7 @@ fn prepare(
         stdio: [fd(0), fd(1), fd(2)],
         filter: filter::program(range),
         limit,
+        inherited: inherited.for_child(),
         // SAFETY: takes nothing.
         parent: unsafe { libc::getpid() },
         _strings: args,
@@ -120,8 +123,9 @@ pub(crate) fn spawn(
     program: &Program,
     range: FdRange,
     limit: Option<libc::rlimit>,
+    inherited: &Inherited,
 ) -> Result<Child, Error> {
-    let prepared = prepare(program, range, limit)?;
+    let prepared = prepare(program, range, limit, inherited)?;
     let (ours, theirs) = socket_pair()?;
     // SAFETY: the child only makes async-signal-safe calls on memory made before, and ends by
     // execve or _exit.

@@ -41,8 +41,8 @@
 //!   their place gets the bytes, and a note says so. A display cannot read what was unmapped after
 //!   QBUF: a bus fault.
 //! * Under strace or a debugger a mapping of a device fails with EPERM, and a note says why.
-//! * If the supervisor is killed, the program is; what the program has left behind is not, and
-//!   its calls fail with ENOSYS.
+//! * If the supervisor is killed, every process of the run that has called it is, too. One that it
+//!   never heard of goes on, and its calls fail with ENOSYS.
 //! * No security boundary: arguments are copied once and then judged, but a program that means
 //!   ill can reach the kernel by other ways.
 //!
@@ -65,9 +65,11 @@ mod files;
 mod filter;
 mod folder;
 mod gather;
+mod guard;
 mod held;
 mod holders;
 mod host;
+mod inherited;
 mod kept;
 mod launch;
 mod leftover;

@@ -439,9 +439,11 @@ impl Pool {
         wanted
     }
 
-    /// A thread could not be started after all.
-    pub(crate) fn unstarted(&self) {
-        lock(&self.inner).threads -= 1;
+    /// So many threads could not be started after all; how many there are.
+    pub(crate) fn unstarted(&self, count: usize) -> usize {
+        let mut inner = lock(&self.inner);
+        inner.threads -= count;
+        inner.threads
     }
 
     /// Whether a thread is wanted and none is free to take the part.

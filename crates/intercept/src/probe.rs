@@ -21,8 +21,7 @@ const PATIENCE: i32 = 2000;
 /// Whether something was granted, and what was said where it was not.
 pub type Power = Result<(), Errno>;
 
-/// What was not tried, because something before it is missing.
-const UNTRIED: Power = Err(Errno(libc::ENODATA));
+const UNTRIED: Power = Err(Powers::NOT_TRIED);
 
 /// What a supervisor may do here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +70,9 @@ pub fn probe() -> Powers {
 }
 
 impl Powers {
+    /// Of a power that was not tried, because something before it is missing.
+    pub const NOT_TRIED: Errno = Errno(libc::ENODATA);
+
     /// Of a machine that allows everything.
     #[must_use]
     pub fn all() -> Self {

@@ -96,9 +96,9 @@ impl Program {
 pub struct Options<'a> {
     /// Gets what a person may want to know while the program runs.
     pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
-    /// Leaves SIGINT, SIGTERM, SIGHUP and SIGQUIT alone. Otherwise they are caught while the
-    /// program runs and passed on to all processes of the run, unless the terminal has sent them
-    /// to both. A second SIGINT or SIGTERM kills them.
+    /// Catches no signals. Otherwise SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to all
+    /// processes of the run, unless the terminal has sent them to both; a second SIGINT or SIGTERM
+    /// kills them. SIGUSR1, SIGUSR2 and SIGALRM are passed on to the program.
     pub keep_signals: bool,
     /// What becomes of processes that outlive the program.
     pub leftover: Leftover,

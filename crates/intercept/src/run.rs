@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::closing::Closings;
 use crate::epoll::Epolls;
 use crate::error::{Error, Feature};
 use crate::files::Files;
+use crate::guard::Guard;
 use crate::held::Held;
 use crate::host::{Events, Host};
+use crate::inherited::Inherited;
 use crate::kept::Kept;
 use crate::launch;
 use crate::leftover::Ending;
@@ -30,7 +33,7 @@ use crate::raw;
 use crate::revoke::Revoking;
 use crate::serve::Server;
 use crate::shown::{Showing, Shown};
-use crate::signal::Forward;
+use crate::signal::{self, Forward};
 use crate::sleep::Sleep;
 use crate::supervisor::Supervisor;
 use crate::under_way::UnderWay;
@@ -55,6 +58,7 @@ pub fn run(
     options: Options<'_>,
 ) -> Result<ExitReport, Error> {
     let system = |call: &'static str| move |Errno(errno)| Error::System { call, errno };
+    let inherited = Inherited::take(&signal::CAUGHT);
     let powers = probe();
     powers.suffice()?;
     if !listener::sizes_fit() {
@@ -76,7 +80,8 @@ pub fn run(
     } else {
         Forward::begin().ok()
     };
-    let child = launch::spawn(program, range, Some(limit))?;
+    let guard = Guard::start().ok();
+    let child = launch::spawn(program, range, Some(limit), &inherited)?;
     let (listener, _) = Listener::new(child.listener);
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
     let host = Arc::new(Host {
@@ -86,6 +91,7 @@ pub fn run(
             powers.getfd.err(),
             usize::try_from(limit.rlim_max).unwrap_or(usize::MAX),
         ),
+        guard,
         powers,
         held: Held::new().into(),
         made: Vec::new().into(),
@@ -155,12 +161,20 @@ pub fn run(
         host,
     };
     std::thread::scope(|scope| {
-        // What is said may wait for whoever reads it: on a thread of its own.
-        scope.spawn(|| say(remarks, options.notes));
+        // What is said may wait for whoever reads it: on a thread of its own. Without one the run
+        // goes on in silence.
+        let says = Builder::new().name("vb3-notes".into());
+        says.spawn_scoped(scope, || say(remarks, options.notes))
+            .ok();
         let served = supervisor.run();
         let ended = supervisor.server().ended;
-        if served.is_err() && ended.is_none() {
-            launch::reap(main);
+        if served.is_err() {
+            if let Some(guard) = &supervisor.host.guard {
+                guard.end_programs();
+            }
+            if ended.is_none() {
+                launch::reap(main);
+            }
         }
         let report = ExitReport {
             notifications: supervisor.received.load(Ordering::Relaxed),

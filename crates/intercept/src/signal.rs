@@ -161,12 +161,16 @@ impl Look {
 /// The end of the pipe that the handler writes to; -1 when nobody listens.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// Signals passed on to the program; and the one that tells of children, which are reaped.
-const CAUGHT: [libc::c_int; 5] = [
+/// Signals passed on to all programs; those passed on to the program alone, also where a timer of its
+/// own sent them; and the one that tells of children, which are reaped.
+pub(crate) const CAUGHT: [libc::c_int; 8] = [
     libc::SIGINT,
     libc::SIGTERM,
     libc::SIGHUP,
     libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
     libc::SIGCHLD,
 ];
 
@@ -272,6 +276,14 @@ impl Drop for Forward {
 }
 
 impl crate::serve::Server<'_> {
+    /// Passes a signal on to the program, as long as it runs.
+    fn pass_to_main(&self, signal: i32) {
+        if self.ended.is_none() {
+            // SAFETY: takes two integers; our own child, not yet reaped.
+            unsafe { libc::kill(self.main.0.cast_signed(), signal) };
+        }
+    }
+
     /// Passes on what was sent to the supervisor, and reaps the children that it was told of.
     pub(crate) fn forward_signals(&mut self) {
         let Some(forward) = &self.forward else { return };
@@ -283,6 +295,10 @@ impl crate::serve::Server<'_> {
             self.sweep();
         }
         for (signal, from_process) in signals {
+            if matches!(signal, libc::SIGUSR1 | libc::SIGUSR2 | libc::SIGALRM) {
+                self.pass_to_main(signal);
+                continue;
+            }
             // The terminal's signal has reached the programs, too; but not their daemons, which
             // are left when the program is gone.
             if from_process || self.ended.is_some() {

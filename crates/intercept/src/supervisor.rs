@@ -31,7 +31,8 @@ use vb3_host::{Errno, Node};
 
 /// Bytes of stack of a thread that serves calls.
 const STACK: usize = 512 << 10;
-/// How often a thread is looked at that did not stop in time to be let go.
+/// How often a thread is looked at that did not stop in time to be let go, and a thread asked for that
+/// the system refused.
 const STRAY: Duration = Duration::from_millis(10);
 
 /// See the module.
@@ -131,12 +132,7 @@ impl<'a> Supervisor<'a> {
         self.show_hotplug();
         self.show_revoked(scope);
         loop {
-            for _ in 0..self.pool.wanted() {
-                let name = Builder::new().name("vb3-call".into()).stack_size(STACK);
-                if name.spawn_scoped(scope, || self.work()).is_err() {
-                    self.pool.unstarted();
-                }
-            }
+            let is_refused = self.start_workers(scope)?;
             self.forget_ended();
             let look = || self.pool.look(|tid| self.pid_of(tid));
             let (look_again, remarks) = look();
@@ -145,7 +141,7 @@ impl<'a> Supervisor<'a> {
                     self.pool.unsaid(&remark);
                 }
             }
-            if self.pool.is_short() {
+            if self.pool.is_short() && !is_refused {
                 continue;
             }
             let (until, sweep) = {
@@ -155,7 +151,10 @@ impl<'a> Supervisor<'a> {
             if let Some(sweep) = sweep {
                 self.sweep_beside(sweep, scope);
             }
-            let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if is_refused {
+                timeout = Some(timeout.map_or(STRAY, |timeout| timeout.min(STRAY)));
+            }
             let waited = self.host.events.wait(timeout, self.alarm.as_fd());
             waited.map_err(|Errno(errno)| Error::System {
                 call: "ppoll",
@@ -175,6 +174,31 @@ impl<'a> Supervisor<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Starts the threads that the pool wants; whether the system refuses some.
+    ///
+    /// # Errors
+    /// It refuses all: nobody would serve.
+    fn start_workers<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<bool, Error> {
+        let wanted = self.pool.wanted();
+        for started in 0..wanted {
+            let name = Builder::new().name("vb3-call".into()).stack_size(STACK);
+            let Err(e) = name.spawn_scoped(scope, || self.work()) else {
+                continue;
+            };
+            if self.pool.unstarted(wanted - started) == 0 {
+                return Err(Error::System {
+                    call: "start of a thread",
+                    errno: e.raw_os_error().unwrap_or(libc::EAGAIN),
+                });
+            }
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Has the list of locks read where a look waits for it. Ticks do not wait for that.
@@ -265,6 +289,9 @@ impl<'a> Supervisor<'a> {
                 Err(_) => continue,
             };
             self.received.fetch_add(1, Ordering::Relaxed);
+            if let Some(guard) = &self.host.guard {
+                guard.add(n.tid);
+            }
             if self.pool.step_in(&n) {
                 self.wake_clock();
             }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use vb3_intercept::{Power, Powers};
+use vb3_intercept::{Error, Feature, Power, Powers};
 
 /// Programs run, and something does not work for them.
 pub const SOME: u8 = 1;
@@ -193,11 +193,16 @@ fn parts(facts: &Facts) -> Vec<Row> {
     let power = |name, power: Power, change| Row {
         name,
         works: power.is_ok(),
-        found: power.map_or_else(
-            |e| std::io::Error::from_raw_os_error(e.0).to_string(),
-            |()| "yes".to_owned(),
-        ),
-        change: if power.is_ok() { "" } else { change },
+        found: match power {
+            Ok(()) => "yes".to_owned(),
+            Err(Powers::NOT_TRIED) => "not tried".to_owned(),
+            Err(e) => std::io::Error::from_raw_os_error(e.0).to_string(),
+        },
+        change: match power {
+            Ok(()) => "",
+            Err(Powers::NOT_TRIED) => "see seccomp notification",
+            Err(_) => change,
+        },
     };
     let plain = |name, works, found: String, change| Row {
         name,
@@ -205,6 +210,13 @@ fn parts(facts: &Facts) -> Vec<Row> {
         found,
         change: if works { "" } else { change },
     };
+    let is_nested = matches!(
+        powers.suffice(),
+        Err(Error::Kernel {
+            feature: Feature::Nested,
+            ..
+        })
+    );
     let yama = facts.yama.unwrap_or(0);
     let filters = facts.filters.unwrap_or(0);
     let (dir, refused) = &facts.temp;
@@ -219,7 +231,11 @@ fn parts(facts: &Facts) -> Vec<Row> {
         power(
             "seccomp notification",
             powers.listener,
-            "Linux 5.19, or a profile that allows it",
+            if is_nested {
+                "leave this run: a run cannot be started inside another"
+            } else {
+                "Linux 5.19, or a profile that allows it"
+            },
         ),
         plain("filters around this process", true, filters.to_string(), ""),
         power("WAIT_KILLABLE", powers.wait_killable, "Linux 5.19 or newer"),
@@ -315,7 +331,11 @@ fn uses(facts: &Facts) -> Vec<Row> {
         row(
             "signals that come during calls",
             run && powers.wait_killable.is_ok(),
-            "Linux 5.19 or newer",
+            if run {
+                "Linux 5.19 or newer"
+            } else {
+                "see above"
+            },
         ),
         row("many buffers and files at once", enough, "ulimit -n 1024"),
     ]

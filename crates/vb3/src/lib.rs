@@ -4,6 +4,15 @@
 //! mapping works is the business of the crates below; the world module puts them together.
 #![forbid(unsafe_code)]
 
+/// Writes a line to standard error, if it can be written: std's panics where that is a closed pipe or
+/// a full device.
+macro_rules! eprintln {
+    ($($word:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stderr(), $($word)*));
+    }};
+}
+
 pub mod board;
 pub mod cli;
 pub mod control;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Looks again until something is there.
-fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -21,15 +21,15 @@ fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
 }
 
 /// A run that lasts, as a process of its own.
-struct Lasting {
+pub(crate) struct Lasting {
     child: Child,
-    dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 impl Lasting {
     /// Starts `vb3 run -- sh -c SCRIPT`, which hears signals that whoever runs the tests ignores, as
     /// a shell does with SIGINT for what it starts in the background.
-    fn start(script: &str, env: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(script: &str, env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new("env")
             .arg("--default-signal=INT,TERM")
@@ -47,12 +47,12 @@ impl Lasting {
     }
 
     /// The process whose number a program writes to this file.
-    fn pid_in(&self, name: &str) -> u32 {
+    pub(crate) fn pid_in(&self, name: &str) -> u32 {
         let file = self.dir.path().join(name);
         wait_for(name, || fs::read_to_string(&file).ok()?.trim().parse().ok())
     }
 
-    fn send(&self, signal: Signal) {
+    pub(crate) fn send(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -77,7 +77,7 @@ impl Drop for Lasting {
 }
 
 /// Whether a process lives.
-fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat
         .rsplit_once(") ")

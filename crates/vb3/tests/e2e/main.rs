@@ -19,6 +19,7 @@ mod fences;
 mod gstreamer;
 mod handles;
 mod hotplug;
+mod launching;
 mod lazy;
 mod library_encoders;
 mod lifecycle;

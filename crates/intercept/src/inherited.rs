@@ -1,0 +1,106 @@
+//! What a program inherits of the process that starts it: ignored signals and the signal mask.
+//!
+//! The supervisor needs others for itself. A program gets those that the supervisor was started with.
+
+use core::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether these were ignored when the process began: before Rust's runtime ignored SIGPIPE, and a
+/// run the last.
+static WAS_IGNORED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+
+/// Signals that the supervisor does not treat as it was told to.
+const OWN: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGCHLD, libc::SIGXFSZ];
+
+/// Looks at them before main.
+#[used]
+// SAFETY: the C runtime calls what stands in this section, once, before main.
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
+
+extern "C" fn look() {
+    for (was_ignored, signal) in WAS_IGNORED.iter().zip(OWN) {
+        was_ignored.store(is_ignored(signal), Ordering::Relaxed);
+    }
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: room for one structure, which is read only where the kernel has filled it.
+    unsafe {
+        libc::sigaction(signal, core::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+fn set(signal: libc::c_int, ignored: bool) {
+    let action = if ignored {
+        libc::SIG_IGN
+    } else {
+        libc::SIG_DFL
+    };
+    // SAFETY: neither action is a function.
+    unsafe { libc::signal(signal, action) };
+}
+
+/// See the module. Dropped, it restores the mask. SIGXFSZ stays ignored, so that what is written after
+/// a run fails rather than ends the process.
+pub(crate) struct Inherited {
+    mask: libc::sigset_t,
+}
+
+impl Inherited {
+    /// Takes note of what is there, and sets what the supervisor needs: the ends of its children,
+    /// an error instead of SIGXFSZ, and that `caught` signals arrive.
+    pub(crate) fn take(caught: &[libc::c_int]) -> Self {
+        set(libc::SIGXFSZ, true);
+        if is_ignored(libc::SIGCHLD) {
+            set(libc::SIGCHLD, false);
+        }
+        // SAFETY: live sets of this thread's.
+        let mask = unsafe {
+            let (mut wanted, mut mask) = (core::mem::zeroed(), core::mem::zeroed());
+            libc::sigemptyset(&raw mut wanted);
+            for &signal in caught {
+                libc::sigaddset(&raw mut wanted, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const wanted, &raw mut mask);
+            mask
+        };
+        Self { mask }
+    }
+
+    /// What a child sets before it becomes the program.
+    pub(crate) fn for_child(&self) -> ForChild {
+        ForChild(self.mask)
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        // SAFETY: a live set.
+        unsafe {
+            libc::pthread_sigmask(
+                libc::SIG_SETMASK,
+                &raw const self.mask,
+                core::ptr::null_mut(),
+            );
+        }
+    }
+}
+
+/// See [`Inherited::for_child`].
+pub(crate) struct ForChild(libc::sigset_t);
+
+impl ForChild {
+    /// Sets it. Async-signal-safe.
+    pub(crate) fn set(&self) {
+        for (was_ignored, signal) in WAS_IGNORED.iter().zip(OWN) {
+            set(signal, was_ignored.load(Ordering::Relaxed));
+        }
+        // SAFETY: a live set.
+        unsafe {
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const self.0, core::ptr::null_mut());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a program inherits, and what becomes of a run whose surroundings fail.
+
+use crate::common::{PATIENCE, compiled, finish, vb3};
+use crate::lifecycle::{Lasting, lives, wait_for};
+use rustix::process::Signal;
+use std::fs;
+use std::process::{Command, Stdio};
+
+/// The signals that a program ignores and blocks are those of whoever started the run.
+#[test]
+fn inherited_signals_reach_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let signals = |words: &[&str]| {
+        let mut command = Command::new("env");
+        command
+            .args(["--ignore-signal=PIPE,CHLD", "--block-signal=USR2,TERM"])
+            .args(words)
+            .args(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"])
+            .env("XDG_STATE_HOME", dir.path());
+        let (status, stdout, stderr) = finish(&mut command, dir.path(), PATIENCE);
+        assert_eq!(status, 0, "{stderr}");
+        stdout
+    };
+    let vb3 = env!("CARGO_BIN_EXE_vb3");
+    assert_eq!(signals(&[vb3, "run", "--"]), signals(&[]));
+}
+
+#[test]
+fn user_signals_reach_the_program() {
+    let script = "trap 'touch one' USR1; trap 'touch two' USR2; trap 'touch alarm' ALRM
+        echo $$ > ready; while :; do sleep 0.05; done";
+    let run = Lasting::start(script, &[]);
+    run.pid_in("ready");
+    for (signal, file) in [
+        (Signal::USR1, "one"),
+        (Signal::USR2, "two"),
+        (Signal::ALARM, "alarm"),
+    ] {
+        run.send(signal);
+        let file = run.dir.path().join(file);
+        wait_for("the trap's file", || file.exists().then_some(()));
+    }
+}
+
+/// Nobody answers calls any more: a shell that tries again and again would spin.
+#[test]
+fn programs_of_a_killed_run_end() {
+    let script = "sh -c 'echo $$ > inner; while :; do sleep 0.05; done' &
+        setsid -f sh -c 'echo $$ > daemon; while :; do sleep 0.05; done'
+        echo $$ > shell; while :; do sleep 0.05; done";
+    let run = Lasting::start(script, &[]);
+    let pids = ["inner", "daemon", "shell"].map(|name| run.pid_in(name));
+    run.send(Signal::KILL);
+    wait_for("their end", || {
+        (!pids.iter().any(|&pid| lives(pid))).then_some(())
+    });
+    let said = fs::read_to_string(run.dir.path().join("stderr")).unwrap();
+    assert!(said.contains("the programs of its run are ended"), "{said}");
+}
+
+/// A file size limit ends the supervisor no more than the program.
+#[test]
+fn a_file_size_limit_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    let script = format!(
+        "ulimit -f 1; exec {} run -v -- sh -c 'ls /dev/video0; exit 7'",
+        env!("CARGO_BIN_EXE_vb3")
+    );
+    command
+        .args(["-c", &script])
+        .current_dir(dir.path())
+        .env("XDG_STATE_HOME", dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let status = command.status().unwrap();
+    assert_eq!(status.code(), Some(7), "{status}");
+}
+
+#[test]
+fn a_closed_or_full_stderr_changes_no_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    for stderr in [Stdio::from(closed), Stdio::from(full)] {
+        let mut command = vb3(dir.path());
+        command.args(["run", "-v", "--", "sh", "-c"]);
+        command.arg("for n in 1 2 3; do exec 9</dev/video0; done; setsid -f sleep 60; exit 6");
+        let status = command.stderr(stderr).status().unwrap();
+        assert_eq!(status.code(), Some(6), "{status}");
+    }
+}
+
+#[test]
+fn without_threads_vb3_says_why() {
+    let Some(nothreads) = compiled("nothreads.c") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(nothreads);
+    command
+        .arg(env!("CARGO_BIN_EXE_vb3"))
+        .args(["run", "--", "true"])
+        .env("XDG_STATE_HOME", dir.path());
+    let (status, _, said) = finish(&mut command, dir.path(), PATIENCE);
+    assert_eq!(status, 125, "{said}");
+    assert!(
+        said.contains("start of a thread") && said.contains("clone3"),
+        "{said}"
+    );
+    assert!(!said.contains("defect"), "{said}");
+}
+
+#[test]
+fn doctor_knows_that_it_is_inside_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = vb3(dir.path());
+    command.args(["run", "--", env!("CARGO_BIN_EXE_vb3"), "doctor"]);
+    let (_, said, _) = finish(&mut command, dir.path(), PATIENCE);
+    assert!(said.contains("inside another"), "{said}");
+    assert!(!said.contains("Linux 5.19"), "{said}");
+}
