@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use vb3_host::{Caller, Errno, FdIdentity};
 
+use crate::arch::nr;
 use crate::epoll::Watched;
 use crate::files::Target;
 use crate::filter::{FdRange, STANDARD};
@@ -19,12 +20,16 @@ use crate::listener::Notif;
 use crate::lock::lock;
 use crate::note::Note;
 use crate::serve::{Server, Verdict};
+use crate::supervisor::Supervisor;
 
 /// How long after a close of which nothing else is heard its numbers are looked at.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How often a close that has not been made yet is looked at: a thread may wait for a processor.
 const LOOKS: u32 = 100;
+
+/// CLOSE_RANGE_CLOEXEC.
+const CLOSES_NOTHING: i32 = 1 << 2;
 
 /// A call that closes descriptors, let through and not known to be over.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ impl UnderWay {
 
 /// A file, by the descriptor that is being closed.
 #[derive(Debug)]
-struct Closed {
+pub(crate) struct Closed {
     file: Watched,
     number: i32,
     id: FdIdentity,
@@ -86,13 +91,55 @@ impl Closings {
         files
     }
 
-    fn closes(&self, process: u32, number: i32) -> bool {
-        u32::try_from(number).is_ok_and(|number| {
-            self.0.iter().any(|close| {
-                let (first, last) = close.numbers;
-                close.process == process && (first..=last).contains(&number)
+    /// The processes and the numbers that they close.
+    fn numbers(&self) -> Vec<(u32, (u32, u32))> {
+        let all = self.0.iter();
+        all.map(|close| (close.process, close.numbers)).collect()
+    }
+}
+
+/// The numbers that a call closes, the last one included.
+fn numbers_of(n: &Notif) -> Option<(u32, u32)> {
+    // CAST: C unsigned ints in the kernel.
+    let (first, second) = (n.arg(0) as u32, n.arg(1) as u32);
+    match n.nr {
+        libc::SYS_close => Some((first, first)),
+        libc::SYS_close_range => (n.int(2) & CLOSES_NOTHING == 0).then_some((first, second)),
+        nr::DUP2 | libc::SYS_dup3 => Some((second, second)),
+        _ => None,
+    }
+}
+
+impl Supervisor<'_> {
+    /// Looks which files in epoll sets end with a call, beside the lock: all descriptors of all
+    /// programs are looked at. As long as one is left, the kernel leaves a file in its sets.
+    pub(crate) fn look_for_holders(&self, n: &Notif) {
+        let Some((first, last)) = numbers_of(n) else {
+            return;
+        };
+        if self.server().epolls.is_empty() {
+            return;
+        }
+        let FdRange { start, end } = self.host.range;
+        let call = Call::new(&self.host, n);
+        let kept = first.max(start)..=last.min(end.saturating_sub(1));
+        let named = kept.filter_map(|number| {
+            let number = number.cast_signed();
+            Some((number, call.look(number).ok()?.id))
+        });
+        let named: Vec<(i32, FdIdentity)> = named.collect();
+        let caller = (n.tid, call.pid());
+        let (mut ends, closing) = self.server().begin_close(caller, (first, last), &named);
+        if ends.is_empty() {
+            return;
+        }
+        let is_closing = |pid, number: i32| {
+            closing.iter().any(|&(process, (first, last))| {
+                process == pid && (first..=last).contains(&number.cast_unsigned())
             })
-        })
+        };
+        ends.retain(|closed| !holders::has_another(closed.id, is_closing));
+        n.gathered.keep_ends(ends);
     }
 }
 
@@ -105,7 +152,6 @@ impl Server<'_> {
     }
 
     pub(crate) fn close_range(&mut self, n: &Notif) -> Verdict {
-        const CLOSES_NOTHING: i32 = 1 << 2; // CLOSE_RANGE_CLOEXEC
         // CAST: C unsigned ints in the kernel.
         let (first, last) = (n.arg(0) as u32, n.arg(1) as u32);
         self.kept.closing(n.tid, (first, last));
@@ -222,53 +268,52 @@ impl Server<'_> {
         Ok(Verdict::Answered)
     }
 
+    /// Notes that a call is about to close these descriptors; gives those whose file stands in an
+    /// epoll set, and all numbers that are being closed.
+    fn begin_close(
+        &mut self,
+        (tid, process): (u32, u32),
+        numbers: (u32, u32),
+        named: &[(i32, FdIdentity)],
+    ) -> (Vec<Closed>, Vec<(u32, (u32, u32))>) {
+        let watched = |&(number, id): &(i32, FdIdentity)| {
+            let file = Watched::of(self.target(id))?;
+            let closed = Closed { file, number, id };
+            self.epolls.has(file).then_some(closed)
+        };
+        let ends: Vec<Closed> = named.iter().filter_map(watched).collect();
+        if !ends.is_empty() {
+            self.closings.0.push(UnderWay {
+                tid,
+                process,
+                numbers,
+                files: Vec::new(),
+                since: Instant::now(),
+                looks: 0,
+            });
+        }
+        (ends, self.closings.numbers())
+    }
+
     /// Takes entries out of epoll sets whose file may end with a close of these numbers.
     fn before_close(&mut self, n: &Notif, (first, last): (u32, u32)) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
         self.kept.closing(n.tid, (first, last));
-        if self.epolls.is_empty() {
+        let Some(ends) = n.gathered.take_ends() else {
             return;
-        }
-        let FdRange { start, end } = self.host.range;
-        let call = Call::new(&self.host, n);
-        let process = call.pid();
-        let mut ends = Vec::new();
-        for number in first.max(start)..=last.min(end.saturating_sub(1)) {
-            let Ok(look) = call.look(number.cast_signed()) else {
-                continue;
-            };
-            let Some(file) = Watched::of(self.target(look.id)) else {
-                continue;
-            };
-            if self.epolls.has(file) {
-                ends.push(Closed {
-                    file,
-                    number: number.cast_signed(),
-                    id: look.id,
-                });
-            }
-        }
-        if ends.is_empty() {
-            return;
+        };
+        let process = Call::new(&self.host, n).pid();
+        for closed in &ends {
+            self.epolls.park(closed.file);
         }
         self.closings.0.push(UnderWay {
             tid: n.tid,
             process,
             numbers: (first, last),
-            files: Vec::new(),
+            files: ends,
             since: Instant::now(),
             looks: 0,
         });
-        for closed in ends {
-            // As long as one descriptor is left, the kernel leaves a file in its sets.
-            if holders::has_another(closed.id, |pid, number| self.closings.closes(pid, number)) {
-                continue;
-            }
-            self.epolls.park(closed.file);
-            if let Some(close) = self.closings.0.last_mut() {
-                close.files.push(closed);
-            }
-        }
     }
 
     /// Puts back what was taken out for closes that are over and have not ended its file: a

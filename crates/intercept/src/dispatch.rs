@@ -3,10 +3,12 @@
 
 use crate::arch::nr;
 use crate::files::Target;
-use crate::host::Call;
+use crate::host::{Call, Host};
 use crate::listener::{Notif, Reply};
 use crate::lock::lock;
 use crate::pending::{Kind, Waiting};
+use crate::procs;
+use crate::reaper::Borrowed;
 use crate::serve::{Server, Verdict};
 use crate::vma;
 use vb3_host::{Access, Caller, Errno, FileId, Outcome};
@@ -14,6 +16,33 @@ use vb3_host::{Access, Caller, Errno, FileId, Outcome};
 /// ioctls that any descriptor has, and that change whether an exec closes it.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
+
+/// Whether a call is the kernel's, by its descriptor: a look at that borrows no file, whose close could
+/// take long.
+pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
+    let by_descriptor = matches!(
+        n.nr,
+        libc::SYS_ioctl
+            | libc::SYS_read
+            | libc::SYS_readv
+            | libc::SYS_pread64
+            | libc::SYS_preadv
+            | libc::SYS_preadv2
+            | libc::SYS_write
+            | libc::SYS_writev
+            | libc::SYS_pwrite64
+            | libc::SYS_pwritev
+            | libc::SYS_pwritev2
+            | libc::SYS_lseek
+            | libc::SYS_flock
+            | libc::SYS_fsync
+            | libc::SYS_fdatasync
+            | libc::SYS_fallocate
+            | libc::SYS_ftruncate
+    );
+    let fd = n.int(0);
+    by_descriptor && !host.range.has(fd) && procs::is_of_another(n.tid, fd)
+}
 
 /// Looks whether an ioctl of a dma-buf or a sync file could write its result, before the lock is
 /// taken: one that gives out a descriptor and cannot tell its number leaves none behind.
@@ -121,7 +150,7 @@ impl Server<'_> {
                     if look.flags()? & libc::O_NONBLOCK != 0 {
                         done = backend.ioctl(file, request, arg, true, &call);
                     }
-                    hold = look.fd;
+                    hold = look.fd.and_then(Borrowed::into_owned);
                 }
                 self.adopt();
                 self.refresh(file);
@@ -133,7 +162,7 @@ impl Server<'_> {
             Target::Buffer(id) if kind == b'b' => {
                 let done = self.backend.buffer_ioctl(id, request, arg, &call);
                 let hold = match done {
-                    Outcome::Wait => call.look(fd)?.fd,
+                    Outcome::Wait => call.look(fd)?.fd.and_then(Borrowed::into_owned),
                     _ => None,
                 };
                 self.adopt();

@@ -12,6 +12,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::care::{self, Care};
+use crate::closing::Closed;
 use crate::lock::lock;
 use crate::memory::Way;
 use crate::procs::Look;
@@ -113,6 +114,8 @@ pub(crate) struct Gathered {
     came: OnceLock<Instant>,
     /// What descriptors name that the call gives, as far as that was asked beside the lock.
     found: Mutex<HashMap<i32, Result<Look, Errno>>>,
+    /// Files in epoll sets that end with the call, where that was looked for.
+    ends: Mutex<Option<Vec<Closed>>>,
     /// What may be done for the call.
     pub(crate) care: Care,
 }
@@ -126,6 +129,16 @@ impl Gathered {
     /// Keeps what a descriptor names for the step under the lock.
     pub(crate) fn keep_look(&self, fd: i32, look: Result<Look, Errno>) {
         lock(&self.found).insert(fd, look);
+    }
+
+    /// Keeps which files in epoll sets end with the call.
+    pub(crate) fn keep_ends(&self, ends: Vec<Closed>) {
+        *lock(&self.ends) = Some(ends);
+    }
+
+    /// What was kept of them, once.
+    pub(crate) fn take_ends(&self) -> Option<Vec<Closed>> {
+        lock(&self.ends).take()
     }
 
     /// What was kept of a descriptor, once.

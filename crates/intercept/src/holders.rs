@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use vb3_host::FdIdentity;
 
+use crate::procs;
 use crate::raw;
 
 /// Processes looked at, at most.
@@ -42,14 +43,18 @@ fn numbers(pid: u32) -> Vec<i32> {
         .collect()
 }
 
-/// Whether a program has a descriptor of a file, other than those that `spares` names by process
+/// Whether a program has a descriptor of a device file or a buffer, other than those that `spares` names by process
 /// and number.
 pub(crate) fn has_another(id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> bool {
     descendants().into_iter().any(|pid| {
         numbers(pid).into_iter().any(|number| {
-            let path = raw::c_path(&format!("/proc/{pid}/fd/{number}"));
-            let stat = path.and_then(|path| raw::fstatat(libc::AT_FDCWD, &path, 0));
-            stat.is_ok_and(|stat| raw::identity(&stat) == id) && !spares(pid, number)
+            let Ok(path) = raw::c_path(&format!("/proc/{pid}/fd/{number}")) else {
+                return false;
+            };
+            // No file system is asked of anything that the link tells.
+            raw::readlink(&path).is_ok_and(|target| procs::may_be_ours(&target))
+                && raw::known_at(&path).is_ok_and(|(known, _)| known == id)
+                && !spares(pid, number)
         })
     })
 }
@@ -100,15 +105,17 @@ mod tests {
 
     #[test]
     fn a_childs_descriptor_is_found() {
-        let (reader, writer) = std::io::pipe().expect("pipe");
-        let id = raw::identity(&raw::fstat(reader.as_fd()).expect("stat"));
+        let memory = raw::memfd(c"held").expect("a memfd");
+        let id = raw::identity(&raw::fstat(memory.as_fd()).expect("stat"));
         assert!(!has_another(id, |_, _| false));
+        let (reader, writer) = std::io::pipe().expect("pipe");
         let mut child = std::process::Command::new("cat")
             .stdin(reader)
+            .stdout(memory)
             .spawn()
             .expect("cat");
         assert!(has_another(id, |_, _| false));
-        assert!(!has_another(id, |pid, fd| (pid, fd) == (child.id(), 0)));
+        assert!(!has_another(id, |pid, fd| (pid, fd) == (child.id(), 1)));
         drop(writer);
         child.wait().expect("ends");
         assert!(!has_another(id, |_, _| false));

@@ -21,6 +21,7 @@ use crate::note::Note;
 use crate::pins::{Known, Pinnable, Pins, Space};
 use crate::probe::Powers;
 use crate::procs::{self, Look, Procs, Thread};
+use crate::reaper::Borrowed;
 use crate::under_way::UnderWay;
 use crate::{raw, reap};
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
@@ -475,7 +476,8 @@ impl Caller for Call<'_> {
     }
 
     fn borrow_fd(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        self.look(fd)?.fd.map_or_else(|| self.lent(fd), Ok)
+        let fd_of_ours = self.look(fd)?.fd.and_then(Borrowed::into_owned);
+        fd_of_ours.map_or_else(|| self.lent(fd), Ok)
     }
 
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {

@@ -94,6 +94,7 @@ mod program;
 mod put_off;
 mod raw;
 mod reap;
+mod reaper;
 mod revoke;
 mod rewrite;
 mod run;

@@ -14,6 +14,7 @@ use crate::folder;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::raw;
+use crate::reaper::Borrowed;
 use crate::serve::Verdict;
 use crate::supervisor::Supervisor;
 use crate::tree::Tree;
@@ -104,7 +105,8 @@ impl Supervisor<'_> {
         if ours.is_none() && !hides_trees {
             return Ok(Verdict::native());
         }
-        let Ok(fd) = look.fd.map_or_else(|| call.lent(n.int(0)), Ok) else {
+        let fd = look.fd.and_then(Borrowed::into_owned);
+        let Ok(fd) = fd.map_or_else(|| call.lent(n.int(0)), Ok) else {
             return Ok(if self.lend(n) {
                 Verdict::Answered
             } else {

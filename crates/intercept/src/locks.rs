@@ -14,6 +14,7 @@ use crate::host::Call;
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
 use crate::raw;
+use crate::reaper::Borrowed;
 use crate::serve::{Server, Verdict};
 
 /// What stands for files that have locked.
@@ -40,6 +41,7 @@ impl Server<'_> {
             }
             Err(Errno(libc::EWOULDBLOCK)) if op & libc::LOCK_NB == 0 => {
                 let hold = Call::new(&self.host, n).look(n.int(0))?.fd;
+                let hold = hold.and_then(Borrowed::into_owned);
                 let kind = Kind::Lock { file, op };
                 Ok(Verdict::Wait(Box::new(Waiting::new(n, kind, hold))))
             }

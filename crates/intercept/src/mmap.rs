@@ -14,7 +14,9 @@ use crate::host::Call;
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
 use crate::note::Note;
+use crate::procs;
 use crate::reap::Ended;
+use crate::reaper::Borrowed;
 use crate::rewrite::{self, Stopped};
 use crate::serve::{Server, Verdict};
 use crate::supervisor::Supervisor;
@@ -92,6 +94,10 @@ impl Supervisor<'_> {
         if self.holds_nothing() {
             return Ok(Verdict::native());
         }
+        let fd = n.int(4);
+        if !self.host.range.has(fd) && procs::is_of_another(n.tid, fd) {
+            return Ok(Verdict::native());
+        }
         let call = Call::new(&self.host, n);
         // Until all that is held here is dropped.
         let thread = call.thread().ok();
@@ -116,7 +122,12 @@ impl Supervisor<'_> {
         if !n.gathered.care.may_stop() {
             return Ok(Verdict::Answered);
         }
-        self.map_device(n, (file, look.fd), &args, flags & libc::O_ACCMODE)
+        self.map_device(
+            n,
+            (file, look.fd.and_then(Borrowed::into_owned)),
+            &args,
+            flags & libc::O_ACCMODE,
+        )
     }
 
     fn map_device(

@@ -8,6 +8,7 @@ use crate::files::Target;
 use crate::host::{Call, Event, Host};
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
+use crate::reaper::Borrowed;
 use crate::select::Sets;
 use crate::serve::{Server, Verdict};
 use vb3_host::{Backend, Caller, Errno, FdIdentity, FileId};
@@ -41,7 +42,7 @@ pub(crate) enum Source {
     /// A file that is always ready.
     Ready,
     /// Another file, borrowed.
-    Other(OwnedFd),
+    Other(Borrowed),
     /// Another file, by its number, that is to be lent, or else is never ready.
     Unknown(i32),
     /// No file.
@@ -235,7 +236,7 @@ impl Server<'_> {
             return self.source(call, fd);
         }
         match call.borrow_fd(fd) {
-            Ok(file) => Source::Other(file),
+            Ok(file) => Source::Other(file.into()),
             Err(Errno(libc::EBADF)) => Source::Bad,
             Err(_) => Source::Unknown(fd),
         }
@@ -249,14 +250,17 @@ impl Server<'_> {
             Err(Errno(libc::EBADF)) => return Source::Bad,
             Err(_) => return Source::Unknown(fd),
         };
+        let hold = |fd: Option<Borrowed>| Hold {
+            _fd: fd.and_then(Borrowed::into_owned),
+        };
         match (self.target(look.id), &look.fd) {
-            (Target::Device(file), _) => Source::Device(file, Hold { _fd: look.fd }),
-            (Target::Buffer(id), _) => Source::Buffer(id, Hold { _fd: look.fd }),
+            (Target::Device(file), _) => Source::Device(file, hold(look.fd)),
+            (Target::Buffer(id), _) => Source::Buffer(id, hold(look.fd)),
             (Target::Node(_), _) => Source::Bad,
             (Target::Other, None) if look.is_always_ready() => Source::Ready,
             (Target::Other, None) => look
                 .reopened_pipe()
-                .map_or(Source::Unknown(fd), Source::Other),
+                .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
             (Target::Other, Some(_)) => look.fd.map_or(Source::Unknown(fd), Source::Other),
         }
     }
@@ -372,7 +376,7 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     for entry in entries {
         if let Source::Unknown(fd) = entry.source {
             match call.lent(fd) {
-                Ok(file) => entry.source = Source::Other(file),
+                Ok(file) => entry.source = Source::Other(file.into()),
                 Err(Errno(libc::EPERM)) => {}
                 Err(e) => missing = Err(e),
             }

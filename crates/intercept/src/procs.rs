@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::lock::lock;
 use crate::raw;
+use crate::reaper::Borrowed;
 use vb3_host::{Errno, FdIdentity};
 
 /// Threads remembered at most; others are looked up anew for every call.
@@ -43,7 +44,7 @@ pub(crate) struct Look {
     /// Its type and permissions.
     pub(crate) mode: libc::mode_t,
     /// A duplicate; absent where borrowing is refused.
-    pub(crate) fd: Option<OwnedFd>,
+    pub(crate) fd: Option<Borrowed>,
     /// Whose descriptor it is, where there is no duplicate to ask.
     place: (u32, i32),
 }
@@ -219,7 +220,7 @@ impl Procs {
                     return Ok(Look {
                         id,
                         mode,
-                        fd: Some(copy),
+                        fd: Some(copy.into()),
                         place: (thread.tid, fd),
                     });
                 }
@@ -230,10 +231,10 @@ impl Procs {
             }
         }
         let path = raw::c_path(&format!("/proc/{}/fd/{fd}", thread.tid))?;
-        let stat = raw::fstatat(libc::AT_FDCWD, &path, 0).map_err(|_| Errno(libc::EBADF))?;
+        let (id, mode) = raw::known_at(&path).map_err(|_| Errno(libc::EBADF))?;
         Ok(Look {
-            id: raw::identity(&stat),
-            mode: stat.st_mode,
+            id,
+            mode,
             fd: None,
             place: (thread.tid, fd),
         })
@@ -251,6 +252,19 @@ impl Procs {
             .and_then(|path| raw::fstatat(libc::AT_FDCWD, &path, libc::AT_SYMLINK_NOFOLLOW));
         matches!(by_path, Err(Errno(libc::ENOENT)))
     }
+}
+
+/// Whether a descriptor certainly names neither a device nor a buffer, which are memory or dma-bufs: by
+/// its link, for which no file system is asked.
+pub(crate) fn is_of_another(tid: u32, fd: i32) -> bool {
+    let link = raw::c_path(&format!("/proc/{tid}/fd/{fd}"));
+    link.and_then(|link| raw::readlink(&link))
+        .is_ok_and(|target| !may_be_ours(&target))
+}
+
+/// Whether a descriptor's link may lead to a device or a buffer.
+pub(crate) fn may_be_ours(target: &[u8]) -> bool {
+    target.starts_with(b"/memfd:") || target.starts_with(b"/dmabuf:")
 }
 
 /// How many descriptors a thread has open.

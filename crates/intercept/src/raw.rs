@@ -104,18 +104,36 @@ pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
 /// Device and inode of an open file, and its mode bits, as the kernel knows them: a file system that
 /// somebody serves is not asked.
 pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
-    let mask = StatxFlags::TYPE | StatxFlags::MODE | StatxFlags::INO;
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let Ok(stat) = rustix::fs::statx(fd, "", flags, mask) else {
+    match rustix::fs::statx(fd, "", flags, KNOWN) {
+        Ok(stat) => Ok(of_statx(&stat)),
         // Old containers refuse it.
-        let stat = fstat(fd)?;
-        return Ok((identity(&stat), stat.st_mode));
-    };
+        Err(_) => fstat(fd).map(|stat| (identity(&stat), stat.st_mode)),
+    }
+}
+
+/// Like [`known`], by path.
+pub(crate) fn known_at(path: &CStr) -> Result<(FdIdentity, u32), Errno> {
+    match rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN) {
+        Ok(stat) => Ok(of_statx(&stat)),
+        Err(rustix::io::Errno::NOENT) => Err(Errno(libc::ENOENT)),
+        Err(_) => {
+            let stat = fstatat(libc::AT_FDCWD, path, 0)?;
+            Ok((identity(&stat), stat.st_mode))
+        }
+    }
+}
+
+const KNOWN: StatxFlags = StatxFlags::TYPE
+    .union(StatxFlags::MODE)
+    .union(StatxFlags::INO);
+
+fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
     let id = FdIdentity {
         dev: libc::makedev(stat.stx_dev_major, stat.stx_dev_minor),
         ino: stat.stx_ino,
     };
-    Ok((id, stat.stx_mode.into()))
+    (id, stat.stx_mode.into())
 }
 
 /// Like [`fstat`], by path.

@@ -30,6 +30,7 @@ use crate::probe::probe;
 use crate::procs::Procs;
 use crate::program::{ExitReport, Options, Program};
 use crate::raw;
+use crate::reaper::Reaper;
 use crate::revoke::Revoking;
 use crate::serve::Server;
 use crate::shown::{Showing, Shown};
@@ -155,6 +156,7 @@ pub fn run(
         received: AtomicU64::new(0),
         lent: Lending::default(),
         revoking: Revoking::default(),
+        reaper: Reaper::start(),
         alarm: alarm.map_err(system("eventfd"))?,
         reads_locks: AtomicBool::new(false),
         receive_ends: receive_ends(),

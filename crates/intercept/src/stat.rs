@@ -280,6 +280,6 @@ fn to_statx(stat: &libc::stat) -> libc::statx {
 }
 
 /// The real path of a borrowed descriptor.
-pub(crate) fn path_of(fd: &std::os::fd::OwnedFd) -> Option<Vec<u8>> {
+pub(crate) fn path_of(fd: &impl AsRawFd) -> Option<Vec<u8>> {
     raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?).ok()
 }

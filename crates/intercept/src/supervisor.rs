@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use crate::monitor;
 use crate::note::Note;
 use crate::poll;
 use crate::pool::{Admission, Job, May, Part, Pool, Term, Work};
+use crate::reaper::{Locked, Reaper};
 use crate::revoke::Revoking;
 use crate::rewrite::{self, Arg, Left};
 use crate::serve::{Answer, How, Server, Verdict};
@@ -54,6 +55,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) lent: Lending,
     /// Memory that is being taken from programs.
     pub(crate) revoking: Revoking,
+    pub(crate) reaper: Reaper,
     /// Wakes the clock.
     pub(crate) alarm: OwnedFd,
     /// A thread reads the list of locks.
@@ -64,9 +66,9 @@ pub(crate) struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     /// Takes the lock, each in turn: a clock that always has something to do leaves room for calls.
-    pub(crate) fn server(&self) -> MutexGuard<'_, Server<'a>> {
+    pub(crate) fn server(&self) -> Locked<'_, Server<'a>> {
         let _next = lock(&self.next);
-        lock(&self.server)
+        Locked::new(lock(&self.server), &self.reaper)
     }
 
     /// One step in the world of devices. What it finds done of other calls is given back: to be
@@ -441,7 +443,7 @@ impl<'a> Supervisor<'a> {
     fn call(&self, n: &Notif) -> Verdict {
         // The one is refused whatever is open, the others are on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
-        if !always && self.holds_nothing() {
+        if !always && (self.holds_nothing() || dispatch::is_of_another(&self.host, n)) {
             return Verdict::native();
         }
         let mut expected = expected(n);
@@ -456,6 +458,7 @@ impl<'a> Supervisor<'a> {
             if !core::mem::replace(&mut has_looked, true) {
                 poll::look_ahead(&self.host, n);
                 dispatch::look_ahead(n);
+                self.look_for_holders(n);
             }
             let (verdict, mut answers, tick_is_due) = self.apply_call(n);
             let again = n.gathered.lacks();

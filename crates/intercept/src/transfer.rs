@@ -9,6 +9,7 @@ use crate::files::Target;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Tried, Waiting};
+use crate::reaper::Borrowed;
 use crate::serve::{How, Server, Verdict};
 use vb3_host::{Caller as _, Errno, FileId, Outcome, PIECE_BYTES};
 
@@ -110,7 +111,8 @@ impl Server<'_> {
         };
         let done = self.move_some(n, &mut transfer);
         Ok(verdict(done, || {
-            Waiting::new(n, Kind::Transfer(transfer), look.fd)
+            let hold = look.fd.and_then(Borrowed::into_owned);
+            Waiting::new(n, Kind::Transfer(transfer), hold)
         }))
     }
 

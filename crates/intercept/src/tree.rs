@@ -17,6 +17,7 @@ use crate::folder::Folder;
 use crate::lock::lock;
 use crate::path::{Links, normalise};
 use crate::raw;
+use crate::reaper::Borrowed;
 use crate::stat::path_of;
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
@@ -408,7 +409,7 @@ impl Tree {
     }
 
     /// The path by which programs know an open file, if it lies in the tree.
-    pub(crate) fn place_of(&self, id: FdIdentity, fd: Option<&OwnedFd>) -> Option<Vec<u8>> {
+    pub(crate) fn place_of(&self, id: FdIdentity, fd: Option<&Borrowed>) -> Option<Vec<u8>> {
         if id.dev != self.dev {
             return None;
         }

@@ -91,6 +91,17 @@ fn a_file_system_that_the_program_serves_itself() {
     assert!(outcome.stdout.contains("stalled "), "{}", outcome.stdout);
 }
 
+/// A program holds a file of such a file system: what asks it, and what lets go of it, takes two
+/// seconds, also where the supervisor does.
+#[test]
+fn a_held_file_that_answers_late() {
+    beside_a_capture(|run| {
+        let dir = run.file("mounted");
+        std::fs::create_dir(&dir).unwrap();
+        format!("held {}", dir.display())
+    });
+}
+
 /// A program that opens, streams and maps is stopped in whatever it does, and goes on.
 #[test]
 fn a_program_that_is_stopped() {

@@ -4,6 +4,7 @@
 //   stalls page                 an argument's page is filled late, by a thread that calls devices
 //   stalls userptr              so are the pages that a device is to fill
 //   stalls fuse DIR             a path leads through a file system that this program serves
+//   stalls held DIR             a file of such a file system is held, and takes long to be asked
 //   stalls stopped NODE         a process that makes calls all the time is stopped, at moments of all kinds
 //   stalls traced               a mapping is refused, of which the supervisor has something to say
 //   stalls crowd FILE NODE      more programs stall than can be waited for; once FILE tells of that,
@@ -22,6 +23,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -195,7 +199,10 @@ static void reply(int fuse, uint64_t unique, int error, const void *data, size_t
 		exit(3);
 }
 
-// One directory in which every name is a link to a device, told of late.
+enum { LINK = 2, LATE_FILE = 3 };
+
+// One directory in which every name is a link to a device, told of late; but "file" is a file that is
+// told of, and let go of, late.
 static void serve(int fuse)
 {
 	static char in[1 << 17] __attribute__((aligned(8)));
@@ -207,10 +214,20 @@ static void serve(int fuse)
 			exit(0);
 		struct fuse_in_header *head = (void *)in;
 		struct fuse_attr dir = { .ino = 1, .mode = S_IFDIR | 0755, .nlink = 2 };
-		struct fuse_attr link = { .ino = 2, .mode = S_IFLNK | 0777, .nlink = 1, .size = 11 };
+		struct fuse_attr link = { .ino = LINK, .mode = S_IFLNK | 0777, .nlink = 1, .size = 11 };
+		struct fuse_attr file = { .ino = LATE_FILE, .mode = S_IFREG | 0666, .nlink = 1 };
 		if (head->opcode == FUSE_INIT) {
 			struct fuse_init_out init = { .major = 7, .minor = 31, .max_write = PAGE };
 			reply(fuse, head->unique, 0, &init, sizeof init);
+		} else if (head->opcode == FUSE_LOOKUP && !strcmp((char *)(head + 1), "file")) {
+			struct fuse_entry_out entry = { .nodeid = LATE_FILE, .attr = file };
+			reply(fuse, head->unique, 0, &entry, sizeof entry);
+		} else if (head->opcode == FUSE_OPEN) {
+			struct fuse_open_out opened = { .fh = 1 };
+			reply(fuse, head->unique, 0, &opened, sizeof opened);
+		} else if (head->opcode == FUSE_FLUSH || head->opcode == FUSE_RELEASE) {
+			sleep(LATE);
+			reply(fuse, head->unique, 0, NULL, 0);
 		} else if (head->opcode == FUSE_LOOKUP) {
 			// A server makes calls of its own.
 			struct stat st;
@@ -218,6 +235,10 @@ static void serve(int fuse)
 			sleep(LATE);
 			struct fuse_entry_out entry = { .nodeid = 2, .attr = link };
 			reply(fuse, head->unique, 0, &entry, sizeof entry);
+		} else if (head->opcode == FUSE_GETATTR && head->nodeid == LATE_FILE) {
+			struct fuse_attr_out attr = { .attr = file };
+			sleep(LATE);
+			reply(fuse, head->unique, 0, &attr, sizeof attr);
 		} else if (head->opcode == FUSE_GETATTR) {
 			struct fuse_attr_out attr = { .attr = head->nodeid == 1 ? dir : link };
 			reply(fuse, head->unique, 0, &attr, sizeof attr);
@@ -231,7 +252,8 @@ static void serve(int fuse)
 	}
 }
 
-static int own_files(const char *dir)
+// Serves such a file system at DIR while `use` does something with it.
+static int with_own_files(const char *dir, int (*use)(const char *dir))
 {
 	int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	char options[100];
@@ -244,6 +266,15 @@ static int own_files(const char *dir)
 	if (!server)
 		serve(fuse);
 	close(fuse);
+	int status = use(dir);
+	umount2(dir, MNT_DETACH);
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	return status;
+}
+
+static int open_link(const char *dir)
+{
 	char path[PAGE];
 	snprintf(path, sizeof path, "%s/camera", dir);
 	double start = now();
@@ -252,10 +283,32 @@ static int own_files(const char *dir)
 	int ok = fd >= 0 && !ioctl(fd, VIDIOC_QUERYCAP, &cap);
 	printf("stalled %.1f\n", now() - start);
 	close(fd);
-	umount2(dir, MNT_DETACH);
-	kill(server, SIGKILL);
-	waitpid(server, NULL, 0);
 	return !ok;
+}
+
+// Calls that are none of a device's, on a file that is let go of late; the end of a device in an epoll
+// set, for which all descriptors are looked at; a poll of both.
+static int hold_file(const char *dir)
+{
+	char path[PAGE];
+	snprintf(path, sizeof path, "%s/file", dir);
+	int file = must(open(path, O_RDWR), path);
+	int camera = must(open("/dev/video1", O_RDWR), "/dev/video1");
+	must(flock(file, LOCK_SH), "flock");
+	struct v4l2_capability cap;
+	if (ioctl(file, VIDIOC_QUERYCAP, &cap) == 0)
+		return 1;
+	int set = must(epoll_create1(0), "epoll_create1");
+	struct epoll_event event = { .events = EPOLLPRI };
+	must(epoll_ctl(set, EPOLL_CTL_ADD, camera, &event), "epoll_ctl");
+	struct pollfd both[] = { { .fd = camera, .events = POLLPRI }, { .fd = file, .events = POLLIN } };
+	must(poll(both, 2, 100), "poll");
+	close(camera);
+	// Its own close takes long, whoever waits for it.
+	double start = now();
+	close(file);
+	printf("stalled %.1f\n", now() - start);
+	return 0;
 }
 
 static int traced(void)
@@ -398,7 +451,9 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "userptr"))
 		return late_buffer();
 	if (argc == 3 && !strcmp(argv[1], "fuse"))
-		return own_files(argv[2]);
+		return with_own_files(argv[2], open_link);
+	if (argc == 3 && !strcmp(argv[1], "held"))
+		return with_own_files(argv[2], hold_file);
 	if (argc == 2 && !strcmp(argv[1], "traced"))
 		return traced();
 	return 2;
