@@ -17,6 +17,7 @@
 //! A buffer that was exported several times is one file here and several to a program. Where it
 //! closes one of them while it has another, the entry stays until that is closed, too.
 
+mod info;
 mod sweep;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use crate::listener::Notif;
 use crate::poll::{Asker, buffer_poll, device_poll};
 use crate::raw;
 use crate::serve::{Server, Verdict};
+use info::ObjectsInSets;
 pub(crate) use sweep::Sweep;
 
 const ERR: u32 = libc::EPOLLERR.cast_unsigned();
@@ -143,6 +145,11 @@ impl Objects {
             error,
             hung_up: reset_socket()?,
         })
+    }
+
+    fn inodes(&self) -> [u64; 3] {
+        let all = [&self.ready, &self.error, &self.hung_up];
+        all.map(|object| raw::known(object.as_fd()).map_or(0, |(id, _)| id.ino))
     }
 
     /// A descriptor of its own for one entry.
@@ -517,25 +524,21 @@ impl Epolls {
         };
         match raw::compare_files(fd, set.fd.as_fd()) {
             Ok(order) => order.is_eq(),
-            Err(_) => self.is_in(id, fd),
+            Err(_) => {
+                self.objects_in_sets()
+                    .set_of(std::process::id(), fd.as_raw_fd())
+                    == Some(id)
+            }
         }
     }
 
-    /// Whether an entry of a set is in the set behind `fd`: for kernels that compare no files.
-    fn is_in(&self, id: SetId, fd: BorrowedFd<'_>) -> bool {
-        let mut all = self.by_file.values().chain(self.parked.values());
-        let object = all.find_map(|entries| {
-            let mut of_set = entries.iter().filter(|((set, _), _)| *set == id);
-            of_set.next().map(|(_, entry)| entry.object.as_fd())
-        });
-        let Some(object) = object else { return false };
-        match control(fd, Op::Add, object, 0, 0) {
-            Err(Errno(libc::EEXIST)) => true,
-            Err(_) => false,
-            Ok(()) => {
-                control(fd, Op::Delete, object, 0, 0).ok();
-                false
-            }
+    /// The objects that stand in sets: for kernels that compare no files.
+    fn objects_in_sets(&self) -> ObjectsInSets {
+        let all = self.by_file.values().flatten();
+        let numbers = all.map(|((set, _), entry)| (entry.object.as_raw_fd(), *set));
+        ObjectsInSets {
+            numbers: numbers.collect(),
+            inodes: self.objects.as_ref().map_or([0; 3], Objects::inodes),
         }
     }
 
@@ -556,8 +559,9 @@ impl Epolls {
                 Ok(core::cmp::Ordering::Less) => low = middle + 1,
                 Ok(core::cmp::Ordering::Greater) => high = middle,
                 Err(_) => {
-                    let mut all = self.order.iter().copied();
-                    return all.find(|&id| self.is_in(id, fd)).ok_or(self.order.len());
+                    let known = self.objects_in_sets();
+                    let set = known.set_of(std::process::id(), fd.as_raw_fd());
+                    return set.ok_or(self.order.len());
                 }
             }
         }

@@ -59,38 +59,39 @@ pub(crate) fn has_another(id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> 
     })
 }
 
-/// Which of these epoll sets some program holds.
+/// Which of these epoll sets some program holds. Where the kernel compares no files, `known_as` tells
+/// which one a descriptor names, if any.
 pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
     sets: impl Iterator<Item = (&'a K, BorrowedFd<'a>)>,
+    known_as: impl Fn(u32, i32) -> Option<K>,
 ) -> HashSet<K> {
     let mut left: Vec<(K, BorrowedFd<'_>)> = sets.map(|(id, fd)| (*id, fd)).collect();
     // In the kernel's order of files, if it tells: then one is found in a few steps.
-    let mut refused = false;
+    let mut compares = true;
     left.sort_by(|(_, a), (_, b)| {
         raw::compare_files(*a, *b).unwrap_or_else(|_| {
-            refused = true;
+            compares = false;
             core::cmp::Ordering::Equal
         })
     });
-    if refused {
-        // Nothing is known: all are taken for held.
-        return left.into_iter().map(|(id, _)| id).collect();
-    }
+    let find = |pid, number| {
+        if !compares {
+            return known_as(pid, number);
+        }
+        let found = left.binary_search_by(|(_, fd)| {
+            let order = raw::compare_with(*fd, pid, number);
+            order.unwrap_or(core::cmp::Ordering::Less)
+        });
+        left.get(found.ok()?).map(|(id, _)| *id)
+    };
     let mut held = HashSet::new();
     for pid in descendants() {
         for number in numbers(pid) {
             let path = format!("/proc/{pid}/fd/{number}");
             let is_set = std::fs::read_link(path)
                 .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
-            if !is_set {
-                continue;
-            }
-            let found = left.binary_search_by(|(_, fd)| {
-                let order = raw::compare_with(*fd, pid, number);
-                order.unwrap_or(core::cmp::Ordering::Less)
-            });
-            if let Some((id, _)) = found.ok().and_then(|at| left.get(at)) {
-                held.insert(*id);
+            if is_set {
+                held.extend(find(pid, number));
             }
         }
     }
@@ -131,7 +132,7 @@ mod tests {
             return;
         }
         // A child that another test is starting has all that is open here until its exec.
-        let nobody = || epoll_sets([(&1u32, set.as_fd())].into_iter()).is_empty();
+        let nobody = || epoll_sets([(&1u32, set.as_fd())].into_iter(), |_, _| None).is_empty();
         assert!((0..1000).any(|_| {
             std::thread::yield_now();
             nobody()

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::{Epolls, SetId};
+use super::{Epolls, ObjectsInSets, SetId};
 use crate::holders;
 
 /// Sets known before those are looked for that no program holds any more.
@@ -18,6 +18,8 @@ const MOST: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Sweep {
     sets: Vec<(SetId, Arc<OwnedFd>)>,
+    /// What stands in them.
+    objects: ObjectsInSets,
     /// How many changes there had been.
     changes: u64,
 }
@@ -32,7 +34,8 @@ pub(crate) struct Swept {
 impl Sweep {
     /// Looks which of them nobody holds.
     pub(crate) fn look(self) -> Swept {
-        let held = holders::epoll_sets(self.sets.iter().map(|(id, fd)| (id, fd.as_fd())));
+        let sets = self.sets.iter().map(|(id, fd)| (id, fd.as_fd()));
+        let held = holders::epoll_sets(sets, |pid, fd| self.objects.set_of(pid, fd));
         let all = self.sets.iter().map(|(id, _)| *id);
         Swept {
             gone: all.filter(|id| !held.contains(id)).collect(),
@@ -71,6 +74,7 @@ impl Epolls {
         let sets = self.sets.iter();
         Sweep {
             sets: sets.map(|(id, set)| (*id, Arc::clone(&set.fd))).collect(),
+            objects: self.objects_in_sets(),
             changes: self.changes,
         }
     }
