@@ -31,6 +31,9 @@ const LOOKS: u32 = 100;
 /// CLOSE_RANGE_CLOEXEC.
 const CLOSES_NOTHING: i32 = 1 << 2;
 
+/// A process, and the numbers that it closes, the last one included.
+type Closes = (u32, (u32, u32));
+
 /// A call that closes descriptors, let through and not known to be over.
 #[derive(Debug)]
 struct UnderWay {
@@ -92,7 +95,7 @@ impl Closings {
     }
 
     /// The processes and the numbers that they close.
-    fn numbers(&self) -> Vec<(u32, (u32, u32))> {
+    fn numbers(&self) -> Vec<Closes> {
         let all = self.0.iter();
         all.map(|close| (close.process, close.numbers)).collect()
     }
@@ -241,6 +244,16 @@ impl Server<'_> {
             {
                 return Err(Errno(libc::EINVAL));
             }
+            libc::F_GETLK
+            | libc::F_SETLK
+            | libc::F_SETLKW
+            | libc::F_OFD_GETLK
+            | libc::F_OFD_SETLK
+            | libc::F_OFD_SETLKW
+                if matches!(self.named(n, 0), Some(Target::Buffer(_))) =>
+            {
+                return self.lock_buffer(n);
+            }
             _ => return Ok(Verdict::native()),
         }
         // CAST: a C unsigned int in the kernel.
@@ -268,6 +281,22 @@ impl Server<'_> {
         Ok(Verdict::Answered)
     }
 
+    /// A lock on an exported buffer, which nobody else ever has. The buffer's own memfd is not locked:
+    /// a lock there says that the buffer is held.
+    fn lock_buffer(&self, n: &Notif) -> Result<Verdict, Errno> {
+        let call = Call::new(&self.host, n);
+        let kind = i16::from_ne_bytes(call.read_bytes(n.arg(2))?);
+        let all = [libc::F_RDLCK, libc::F_WRLCK, libc::F_UNLCK];
+        if !all.contains(&i32::from(kind)) {
+            return Err(Errno(libc::EINVAL));
+        }
+        if matches!(n.int(1), libc::F_GETLK | libc::F_OFD_GETLK) {
+            // CAST: one of three small numbers.
+            call.write(n.arg(2), &(libc::F_UNLCK as i16).to_ne_bytes())?;
+        }
+        Ok(Verdict::value(0))
+    }
+
     /// Notes that a call is about to close these descriptors; gives those whose file stands in an
     /// epoll set, and all numbers that are being closed.
     fn begin_close(
@@ -275,7 +304,7 @@ impl Server<'_> {
         (tid, process): (u32, u32),
         numbers: (u32, u32),
         named: &[(i32, FdIdentity)],
-    ) -> (Vec<Closed>, Vec<(u32, (u32, u32))>) {
+    ) -> (Vec<Closed>, Vec<Closes>) {
         let watched = |&(number, id): &(i32, FdIdentity)| {
             let file = Watched::of(self.target(id))?;
             let closed = Closed { file, number, id };

@@ -72,6 +72,7 @@ impl Supervisor<'_> {
             }
             Place::Node(node) => self.open_node(n, node, flags),
             Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
         }
     }
 
@@ -79,10 +80,10 @@ impl Supervisor<'_> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
             let fd = self.server().files.reopen_reference(node)?;
-            self.host
-                .listener
-                .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
-            return Ok(Verdict::Answered);
+            // At a kept number, so that fstat is seen.
+            let call = Call::new(&self.host, n);
+            let number = self.host.install(&call, fd.as_fd(), cloexec)?;
+            return Ok(Verdict::value(number.into()));
         }
         if flags & libc::O_DIRECTORY != 0 {
             return Err(Errno(libc::ENOTDIR));
@@ -125,6 +126,7 @@ impl Supervisor<'_> {
             },
             Place::Node(_) => return Err(Errno(libc::EINVAL)),
             Place::Absent => return Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => return Err(Errno(libc::ENOTDIR)),
             Place::Sys(path) => raw::readlink(&path)?,
             Place::DescriptorLink(node) => {
                 use std::os::unix::ffi::OsStrExt;

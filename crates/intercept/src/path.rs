@@ -27,6 +27,8 @@ pub(crate) enum Place {
     Node(usize),
     /// Where a node is that has gone.
     Absent,
+    /// A node as if it were a directory: `/dev/video0/`.
+    NoDirectory,
     /// A file of the generated tree: its real path.
     Sys(CString),
     /// The link that /proc shows for a descriptor on a node, by index.
@@ -97,7 +99,11 @@ impl Supervisor<'_> {
             care.put_off();
             return Err(Errno::NOT_GATHERED);
         }
-        Ok(self.place_of(call, dir, &path, links))
+        let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.");
+        Ok(match self.place_of(call, dir, &path, links) {
+            Place::Node(_) if wants_directory => Place::NoDirectory,
+            place => place,
+        })
     }
 
     /// By text, as long as the program sees what we see: that is looked at where a path might be

@@ -8,6 +8,7 @@ use crate::files::Target;
 use crate::host::{Call, Event, Host};
 use crate::listener::{Notif, Reply};
 use crate::pending::{Kind, Waiting};
+use crate::raw;
 use crate::reaper::Borrowed;
 use crate::select::Sets;
 use crate::serve::{Server, Verdict};
@@ -172,7 +173,9 @@ impl Server<'_> {
     ) -> Result<Verdict, Errno> {
         // CAST: a C unsigned int in the kernel.
         let count = n.arg(1) as u32 as usize;
-        if self.holds_nothing() {
+        // The kernel refuses a list that is longer than the process may have descriptors.
+        let is_refused = || raw::descriptor_limit(n.tid).is_ok_and(|limit| count as u64 > limit);
+        if self.holds_nothing() || count > SHORT && is_refused() {
             return Ok(Verdict::native());
         }
         if count > MOST {

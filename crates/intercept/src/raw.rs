@@ -178,6 +178,18 @@ pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     Err(errno())
 }
 
+/// How many descriptors a thread's process may have now.
+pub(crate) fn descriptor_limit(tid: u32) -> Result<u64, Errno> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let kind = libc::RLIMIT_NOFILE;
+    // SAFETY: no limit is set; the structure is live.
+    check(unsafe { libc::prlimit64(tid.cast_signed(), kind, core::ptr::null(), &raw mut limit) })?;
+    Ok(limit.rlim_cur)
+}
+
 /// A path as the kernel wants it.
 pub(crate) fn c_path(path: &str) -> Result<std::ffi::CString, Errno> {
     std::ffi::CString::new(path).map_err(|_| Errno(libc::EINVAL))

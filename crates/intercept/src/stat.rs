@@ -74,6 +74,7 @@ impl Supervisor<'_> {
         match self.stat_place(&call, &mut asked) {
             Place::Native => Ok(Verdict::native()),
             Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
             Place::Node(node) => {
                 let stat = self.node_stat(node);
                 if n.nr == libc::SYS_statx {
@@ -173,6 +174,7 @@ impl Supervisor<'_> {
         match self.place(&call, dir, path, links).unwrap_or(Place::Native) {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
             Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
             Place::Node(_) => match mode {
                 mode if mode & !7 != 0 => Err(Errno(libc::EINVAL)),
                 mode if mode & libc::X_OK != 0 => Err(Errno(libc::EACCES)),
@@ -200,6 +202,7 @@ impl Supervisor<'_> {
         {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
             Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
             _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
                 Ok(Verdict::value(0))
             }

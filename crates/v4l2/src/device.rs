@@ -1,11 +1,11 @@
 //! A video device: its files, and what they share.
 
-use crate::calls::io::PollLook;
 use crate::context::Context;
 use crate::contexts::{Contexts, FlowProgress, place};
 use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::flow::Flow;
+use crate::poll::PollLook;
 use crate::program::{CallContext, Outcome};
 use crate::refusal::Refusal;
 use crate::request::{self, Call};

@@ -8,3 +8,12 @@ pub const POLL_OUT: i16 = 0x104;
 pub const POLL_PRI: i16 = 0x002;
 /// POLLERR.
 pub const POLL_ERR: i16 = 0x008;
+
+/// What asks for a file's readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PollLook {
+    /// A program's poll, which may start read() or write().
+    Program,
+    /// The host by itself, which starts nothing.
+    Host,
+}

@@ -5,21 +5,12 @@ use crate::context::Context;
 use crate::driver::Role;
 use crate::file::FileHandle;
 use crate::flow::Flow;
-use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
+use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI, PollLook};
 use crate::program::{CallContext, Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Program, VideoDriver, Waiter};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
-
-/// What asks for a file's readiness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PollLook {
-    /// A program's poll, which may start read() or write().
-    Program,
-    /// The host by itself, which starts nothing.
-    Host,
-}
 
 /// A program's memory as bytes go to and come from it.
 struct Window<'a, M: MemOps> {

@@ -28,3 +28,9 @@ fn a_killed_owner_that_was_waited_for_owns_nothing() {
 fn locks_are_the_programs() {
     runs_files("locks");
 }
+
+/// Locks of an exported buffer are granted, and the buffer stays what it is.
+#[test]
+fn locks_of_buffers_lose_none() {
+    runs_files("locks-buffers");
+}

@@ -38,3 +38,9 @@ fn untold_sync_files_are_not_made() {
 fn refused_vectors_are_not_copied() {
     runs_files("vectors");
 }
+
+/// A path behind a node, a reference to one, and a poll of more than there may be.
+#[test]
+fn nodes_are_no_directories() {
+    runs_files("nodes");
+}

@@ -1,6 +1,7 @@
 //! poll and epoll as a kernel does them.
 
-use crate::common::runs_files;
+use crate::common::{PATIENCE, compiled, finish, runs_files};
+use std::process::Command;
 
 /// All conditions of an entry are one event, and EPOLLONESHOT disarms with it. Measured with
 /// sockets on the same kernel.
@@ -44,4 +45,34 @@ fn a_poll_of_five_thousand_waits() {
 #[test]
 fn select_stays_within_the_table() {
     runs_files("select-large");
+}
+
+/// Where files cannot be compared (kcmp, in containers), no set sees events of another's, and sets
+/// that were closed take no descriptors.
+#[test]
+fn epoll_sets_are_told_apart_without_kcmp() {
+    let (Some(refuse), Some(files)) = (compiled("refuse.c"), compiled("files.c")) else {
+        return;
+    };
+    for word in ["epoll-apart", "epoll-closed"] {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "ulimit -n 1500; exec \"$@\"";
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", script, "sh"])
+            .arg(&refuse)
+            .args([
+                "kcmp",
+                env!("CARGO_BIN_EXE_vb3"),
+                "run",
+                "--device",
+                "camera=pattern",
+                "--",
+            ])
+            .arg(&files)
+            .args([word, "/dev/video0"])
+            .env("XDG_STATE_HOME", dir.path());
+        let (status, stdout, stderr) = finish(&mut command, dir.path(), PATIENCE);
+        assert_eq!(status, 0, "{word}: {stdout}{stderr}");
+    }
 }

@@ -345,6 +345,50 @@ static int by_ppoll(struct pollfd *p)
 	return ppoll(p, 1, &time, NULL);
 }
 
+static void *wait_beside(void *set)
+{
+	struct epoll_event e;
+	long strange = 0;
+	double until = now() + 1;
+
+	while (now() < until)
+		if (epoll_wait(*(int *)set, &e, 1, 10) == 1)
+			strange += e.data.u64 != 7;
+	return (void *)strange;
+}
+
+/* Of two sets with one device, which is in error, each sees its own entries alone. */
+static void epoll_apart(void)
+{
+	int fd = device(), sets[2] = { epoll_create1(0), epoll_create1(0) };
+	double until = now() + 1;
+	pthread_t thread;
+	void *strange;
+
+	request(fd, 1);
+	control(sets[0], EPOLL_CTL_ADD, fd, EPOLLIN, 1);
+	CHECK(pthread_create(&thread, NULL, wait_beside, &sets[1]) == 0);
+	while (now() < until) {
+		control(sets[1], EPOLL_CTL_ADD, fd, EPOLLIN, 7);
+		control(sets[1], EPOLL_CTL_DEL, fd, 0, 0);
+	}
+	CHECK(pthread_join(thread, &strange) == 0 && strange == NULL);
+}
+
+/* Sets that are closed with an entry are gone. */
+static void epoll_closed(void)
+{
+	int fd = device();
+
+	for (int i = 0; i < 3000; i++) {
+		int set = epoll_create1(0);
+
+		CHECK(set >= 0);
+		control(set, EPOLL_CTL_ADD, fd, EPOLLPRI, i);
+		close(set);
+	}
+}
+
 /* Far enough from each other for a busy machine. arm64 has no poll but ppoll. */
 static void poll_stopped(void)
 {
@@ -530,6 +574,59 @@ static void locks(void)
 	CHECK(wait(NULL) > 0);
 }
 
+/* Locks of an exported buffer are no business of those who track it. */
+static void locks_of_buffers(void)
+{
+	struct flock whole = { .l_type = F_WRLCK };
+	int fd = device(), buffer;
+	void *at;
+
+	request(fd, 1);
+	buffer = export(fd, 0);
+	CHECK(fcntl(buffer, F_SETLK, &whole) == 0);
+	CHECK(fcntl(buffer, F_OFD_SETLK, &whole) == 0);
+	whole.l_type = F_UNLCK;
+	CHECK(fcntl(buffer, F_SETLK, &whole) == 0);
+	CHECK(fcntl(buffer, F_OFD_SETLK, &whole) == 0);
+	whole.l_type = F_WRLCK;
+	CHECK(fcntl(buffer, F_GETLK, &whole) == 0 && whole.l_type == F_UNLCK);
+	whole.l_type = 7;
+	FAILS(fcntl(buffer, F_SETLK, &whole), EINVAL);
+	/* It is a dma-buf still. */
+	CHECK(lseek(buffer, 0, SEEK_END) > 0);
+	at = mmap(NULL, 4096, PROT_READ, MAP_SHARED, buffer, 0);
+	CHECK(at != MAP_FAILED);
+	CHECK(ioctl(buffer, DMA_BUF_IOCTL_SYNC,
+		    &(struct dma_buf_sync){ .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ }) == 0);
+}
+
+/* A node is no directory; a reference to one (O_PATH) is of the node; poll's list is bounded. */
+static void nodes(void)
+{
+	struct rlimit limit;
+	struct pollfd *list;
+	struct stat st;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/", node);
+	FAILS(open(path, O_RDWR), ENOTDIR);
+	FAILS(stat(path, &st), ENOTDIR);
+	FAILS(access(path, R_OK), ENOTDIR);
+	CHECK((fd = open(node, O_PATH)) >= 0);
+	CHECK(fstat(fd, &st) == 0 && S_ISCHR(st.st_mode));
+	close(fd);
+	fd = device();
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	limit.rlim_cur = 1024;
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	CHECK((list = calloc(limit.rlim_cur + 1, sizeof(*list))) != NULL);
+	for (unsigned i = 0; i <= limit.rlim_cur; i++)
+		list[i] = (struct pollfd){ .fd = i ? -1 : fd, .events = POLLPRI };
+	FAILS(poll(list, limit.rlim_cur + 1, 0), EINVAL);
+	CHECK(poll(list, limit.rlim_cur, 0) == 0);
+}
+
 static unsigned long opens;
 static volatile int over;
 
@@ -610,10 +707,12 @@ int main(int argc, char **argv)
 	} all[] = {
 		{ "close-epoll", close_epoll }, { "close-copies", close_copies },
 		{ "close-killed", close_killed }, { "epoll-one", epoll_one },
-		{ "epoll-edges", epoll_edges }, { "epoll-resize", epoll_resize }, { "epoll-sets", epoll_sets },
+		{ "epoll-edges", epoll_edges }, { "epoll-resize", epoll_resize },
+		{ "epoll-apart", epoll_apart }, { "epoll-closed", epoll_closed }, { "epoll-sets", epoll_sets },
 		{ "poll-stopped", poll_stopped }, { "poll-many", poll_many },
 		{ "select-large", select_large }, { "untold", untold },
-		{ "vectors", vectors }, { "refused", refused }, { "locks", locks }, { "churn", churn },
+		{ "vectors", vectors }, { "refused", refused }, { "locks", locks },
+		{ "locks-buffers", locks_of_buffers }, { "nodes", nodes }, { "churn", churn },
 		{ "exports", exports },
 	};
 

@@ -1,0 +1,47 @@
+/*
+ * Runs a program to which something is refused, as by a container's profile.
+ *
+ *   refuse threads|kcmp PROGRAM ARGUMENT...
+ */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <linux/sched.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define REFUSE (SECCOMP_RET_ERRNO | EPERM)
+
+static struct sock_filter threads[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, REFUSE),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+	BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, REFUSE),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+static struct sock_filter kcmp[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_kcmp, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, REFUSE),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+#define FILTER(array) { .len = sizeof(array) / sizeof(*array), .filter = array }
+
+int main(int argc, char **argv)
+{
+	struct sock_fprog all[] = { FILTER(threads), FILTER(kcmp) };
+
+	if (argc < 3 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all[!strcmp(argv[1], "kcmp")]))
+		return 2;
+	execv(argv[2], argv + 2);
+	return 3;
+}
