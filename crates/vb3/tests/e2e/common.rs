@@ -80,6 +80,7 @@ pub(crate) struct Run {
     options: Vec<OsString>,
     program: Vec<OsString>,
     patience: Duration,
+    scratch: Option<&'static str>,
     pub(crate) dir: TempDir,
 }
 
@@ -103,6 +104,7 @@ impl Run {
             options: Vec::new(),
             program: Vec::new(),
             patience: Duration::from_secs(60),
+            scratch: None,
             dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -122,7 +124,7 @@ impl Run {
 
     /// Puts what is generated for the run here.
     pub(crate) fn scratch(mut self, place: &'static str) -> Self {
-        self.env.push(("TMPDIR", place));
+        self.scratch = Some(place);
         self
     }
 
@@ -159,7 +161,8 @@ impl Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
         command
             .current_dir(self.dir.path())
-            .env("XDG_STATE_HOME", self.dir.path());
+            .env("XDG_STATE_HOME", self.dir.path())
+            .envs(self.scratch.map(|place| ("TMPDIR", place)));
         command
             .args(["run", "--machine", &self.machine, "--report"])
             .arg(&report);
