@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
 pub const FAILED: u8 = 125;
-/// Exit status when calls were refused and `--fail-on-refusal` was given.
-pub const REFUSED: u8 = 123;
+/// Exit status when the program succeeds, `--strict` was given and something went wrong.
+pub const STRICT: u8 = 123;
 /// Exit status when the program cannot be executed.
 pub const CANNOT_EXECUTE: u8 = 126;
 /// Exit status when the program is not found.
@@ -31,8 +31,9 @@ pub enum Command {
     ///
     /// Without --device there is a camera with a test pattern at /dev/video0 and a display at
     /// /dev/video1. Several programs share the devices within one run: `vb3 run -- sh -c 'a | b'`.
-    /// The exit status is the program's; 125 when vb3 itself fails or a recording is not whole,
-    /// 126 or 127 when the program cannot be executed or found. The run lasts until the program and
+    /// The exit status is the program's; 123 when the program succeeds and --strict finds a problem,
+    /// 125 when vb3 itself fails or a recording is not whole, 126 or 127 when the program cannot be
+    /// executed or found. The run lasts until the program and
     /// its background jobs end; daemons that it leaves behind (in sessions of their own, such as a
     /// D-Bus daemon) are named, and ended after two seconds. SIGTERM and SIGINT go to every
     /// process of the run; a second one kills them.
@@ -49,7 +50,7 @@ pub enum Command {
         /// Print this script
         name: Option<String>,
     },
-    /// Say why calls of the last run were refused
+    /// Explain what went wrong in the last run
     Why(WhyArgs),
     /// Run again what a report tells of: its program, machine, seed and devices
     ///
@@ -159,9 +160,12 @@ pub struct RunOptions {
     /// Say nothing on standard error but why vb3 itself failed
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Exit with 123 when the program succeeds although calls were refused for memory or mapping
+    /// Exit with 123 when the program succeeds but a call was refused, a step of the script never
+    /// happened, a frame was lost that no script took, a cache sync was missing, a buffer was used
+    /// while a device had it or held at the end, or a source or codec broke down. Questions are no
+    /// refusals: ENUM_*, QUERY*, G_*, TRY_*, and calls that end with EAGAIN, ENOTTY or ENODEV
     #[arg(long)]
-    pub fail_on_refusal: bool,
+    pub strict: bool,
     /// When the program ends, end everything that it leaves running at once: by SIGTERM, and after
     /// two seconds by SIGKILL
     #[arg(long)]

@@ -22,6 +22,7 @@ fn plain(count: u64) -> String {
 const QUEUE: &[Counter<QueueReport>] = &[
     ("frames", |q| q.frames, plain),
     ("frames without a buffer", |q| q.dropped, plain),
+    ("frames lost", |q| q.lost, plain),
     ("copied", |q| q.bytes_copied, bytes),
     ("copied by the codec", |q| q.bytes_copied_by_codec, bytes),
     ("bounced", |q| q.bytes_bounced, bytes),
@@ -36,6 +37,11 @@ const QUEUE: &[Counter<QueueReport>] = &[
 /// Of a run.
 const RUN: &[Counter<Report>] = &[
     ("things that the script did", Report::scripted, plain),
+    (
+        "steps that never happened",
+        |r| r.script_missed.len() as u64,
+        plain,
+    ),
     ("calls refused", Report::refused, plain),
     ("cache syncs missing", Report::unsynced, plain),
     ("most memory", |r| r.memory.peak_bytes, bytes),

@@ -38,7 +38,7 @@ mod tests {
             let mut text = Vec::new();
             completions(shell, &mut text).unwrap();
             let text = String::from_utf8(text).unwrap();
-            for word in ["machines", "--fail-on-refusal", "completions"] {
+            for word in ["machines", "--strict", "completions"] {
                 // fish writes long options without their dashes.
                 assert!(
                     text.contains(word.trim_start_matches('-')),

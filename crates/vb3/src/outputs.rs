@@ -1,6 +1,7 @@
 //! What a run writes, and that none of it is what the run reads or writes elsewhere.
 
 use crate::cli::RunOptions;
+use crate::page;
 use anyhow::{Result, bail};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -44,6 +45,28 @@ struct Use<'a> {
     path: &'a Path,
     what: String,
     writes: bool,
+}
+
+/// Refuses a report whose name does not say whether it is data or a page. Devices and pipes get data.
+///
+/// # Errors
+/// A sentence that names what is allowed, and the nearest such name.
+fn check_report(path: &Path) -> Result<()> {
+    let is_special = path
+        .metadata()
+        .is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    let is_json = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    if is_special || is_json || page::is_page(path) {
+        return Ok(());
+    }
+    bail!(
+        "--report {}: a report is FILE.json (data) or FILE.html (a page to look at); did you mean \
+         {}?",
+        path.display(),
+        path.with_extension("json").display()
+    )
 }
 
 /// Refuses a run that would write onto what it plays, or two recordings into one file.
@@ -108,7 +131,10 @@ pub(crate) fn check(specs: &[DeviceSpec], options: &RunOptions) -> Result<()> {
         }
         known.push((id, file));
     }
-    Ok(())
+    options
+        .report
+        .iter()
+        .try_for_each(|path| check_report(path))
 }
 
 #[cfg(test)]
@@ -171,5 +197,22 @@ mod tests {
             checked(dir.path(), devices, options).expect(devices[0]);
         }
         assert_eq!(fs::read(at("clip.mp4")).unwrap(), b"clip");
+    }
+
+    #[test]
+    fn a_report_is_data_or_a_page_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = |name: &str| {
+            let report = format!("DIR/{name}");
+            checked(dir.path(), &[], &["--report", &report])
+        };
+        for (name, guess) in [("r.txt", "r.json?"), ("r", "r.json?"), ("r.jsn", "r.json?")] {
+            let said = options(name).expect_err(name).to_string();
+            assert!(said.contains("FILE.json (data) or FILE.html"), "{said}");
+            assert!(said.ends_with(guess), "{said}");
+        }
+        for name in ["r.json", "R.JSON", "r.html", "r.htm"] {
+            options(name).expect(name);
+        }
     }
 }

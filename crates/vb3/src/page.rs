@@ -136,7 +136,7 @@ fn script(report: &Report) -> Markup {
                 p { "Nothing of it happened." }
             }
             ul {
-                @for said in sentence::script(&report.script) {
+                @for said in sentence::script(&report.setup.script_file, &report.script) {
                     li { (said) "." }
                 }
             }

@@ -44,7 +44,11 @@ pub fn replay(args: &ReplayArgs) -> Result<u8> {
         plan = plan.with_pace(pace.map_err(|e| anyhow!("the report's clock: {e}"))?);
     }
     if !setup.script.is_empty() {
-        plan = plan.with_script("the report's script", setup.script.clone())?;
+        let file = match &*setup.script_file {
+            "" => "script.toml",
+            file => file,
+        };
+        plan = plan.with_script(file, setup.script.clone())?;
     }
     run::execute(plan, &options)
 }

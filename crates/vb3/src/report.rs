@@ -4,8 +4,10 @@
 //! Field names are part of the interface: they are only ever added to.
 
 mod buffers;
+mod verdict;
 
 pub use buffers::{BufferReport, HolderReport, MAX_BUFFERS};
+pub use verdict::Row;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -62,8 +64,8 @@ pub struct Report {
     pub buffers: Vec<BufferReport>,
     /// Buffers beyond [`MAX_BUFFERS`], or beyond those that are followed at one time.
     pub buffers_left_out: u64,
-    /// Calls that were refused for a reason that lies in memory or mapping, oldest first. Equal
-    /// ones are one entry with a count.
+    /// Calls that were refused, oldest first. Equal ones are one entry with a count. Questions
+    /// (`ENUM_*`, `G_*`, `TRY_*`, …) and calls that a script lets fail are not among them.
     pub refusals: Vec<Refusal>,
     /// Refusals beyond [`MAX_REFUSALS`].
     pub refusals_left_out: u64,
@@ -86,9 +88,12 @@ pub struct Report {
     pub script: Vec<ScriptEvent>,
     /// Events beyond [`MAX_SCRIPT_EVENTS`].
     pub script_left_out: u64,
+    /// Steps of the script that never happened.
+    pub script_missed: Vec<MissedStep>,
     /// What was still held when the last program had gone; all zero unless something leaked.
     pub held: Held,
-    /// Remarks on the run itself: a missing kernel feature, a fallback taken.
+    /// Remarks on the run itself: a missing kernel feature, a fallback taken. A remark on a device
+    /// begins with its node and a colon.
     pub notes: Vec<String>,
 }
 
@@ -104,6 +109,8 @@ pub struct Setup {
     pub directory: String,
     /// The script, TOML; empty for none.
     pub script: String,
+    /// The script's file, as the user named it.
+    pub script_file: String,
     /// How the devices' time passed: `fast=N` or `virtual`; empty for as the system's.
     pub clock: String,
 }
@@ -128,6 +135,20 @@ pub struct ScriptEvent {
     /// The call that it happened to, counted from 1 from when the step began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<u64>,
+}
+
+/// A step of a script that never happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MissedStep {
+    /// Its number in the script, from 1.
+    pub step: u64,
+    /// Its line in the script.
+    pub line: u64,
+    /// The step's action, by its key: `fail`, `late`, ….
+    pub action: String,
+    /// What did not come: a call, a frame, a time.
+    pub why: String,
 }
 
 /// One device node.
@@ -156,6 +177,10 @@ pub struct QueueReport {
     pub frames: u64,
     /// Frames it had no buffer for.
     pub dropped: u64,
+    /// Frames that a program missed without a script's doing: dropped between two that came, or back
+    /// with an error. Those dropped after the last one that came are not counted. Of a
+    /// memory-to-memory device they stand with its CAPTURE queue.
+    pub lost: u64,
     /// Bytes the CPU moved into or out of a buffer: for read() and write(), in shadow buffers, and
     /// for devices on vmalloc memory. What a device writes or reads by DMA is no copy.
     pub bytes_copied: u64,

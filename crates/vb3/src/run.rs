@@ -1,6 +1,6 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
-use crate::cli::{FAILED, REFUSED, RunArgs, RunOptions};
+use crate::cli::{FAILED, RunArgs, RunOptions, STRICT};
 use crate::control::{self, Control};
 use crate::report::{self, Report, Setup};
 use crate::script::{self, Script};
@@ -9,7 +9,7 @@ use crate::timeline::Timeline;
 use crate::trace::{self, Sink, Traced};
 use crate::world::{Pace, World};
 use crate::{elements, outputs, page, sentence, why};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
@@ -52,6 +52,7 @@ impl Plan {
             devices: words,
             directory: directory.to_string_lossy().into_owned(),
             script: String::new(),
+            script_file: String::new(),
             clock: String::new(),
         };
         Self {
@@ -79,7 +80,8 @@ impl Plan {
     /// # Errors
     /// A sentence with the line: the script is wrong.
     pub(crate) fn with_script(mut self, name: &str, text: String) -> Result<Self> {
-        self.script = Some(script::parse_named(name, &text)?);
+        self.setup.script_file = script::file_name(name);
+        self.script = Some(script::parse_named(&self.setup.script_file, &text)?);
         self.setup.script = text;
         Ok(self)
     }
@@ -129,7 +131,9 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     world.set_pace(pace);
     world.set_mappings(options.mappings);
     if let Some(script) = &script {
-        world.play(script).context("the script")?;
+        world
+            .play(script)
+            .map_err(|e| anyhow!("{}:{e}", setup.script_file))?;
     }
     let orders = match Control::open() {
         Ok(control) => {
@@ -232,8 +236,8 @@ fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     if program == 0 && unrecorded {
         return FAILED;
     }
-    if program == 0 && options.fail_on_refusal && report.refused() > 0 {
-        return REFUSED;
+    if program == 0 && options.strict && !report.is_well() {
+        return STRICT;
     }
     program
 }
@@ -298,35 +302,16 @@ fn supervise(
     ))
 }
 
-/// One or two lines on stderr where something is worth a look; nothing otherwise.
+/// Shows what broke down and which clips ended, a line each, and one closing line on what else
+/// went wrong; nothing when all is well.
 fn summarise(report: &Report) {
-    let (refusals, missing) = (report.refused(), report.unsynced());
-    if refusals > 0 {
-        let calls = if refusals == 1 {
-            "call was"
-        } else {
-            "calls were"
-        };
-        eprintln!("vb3: {refusals} {calls} refused; `vb3 why` says why");
-    }
-    if missing > 0 {
-        let syncs = if missing == 1 {
-            "cache sync was"
-        } else {
-            "cache syncs were"
-        };
-        eprintln!("vb3: {missing} {syncs} missing; `vb3 why` says which");
-    }
-    let early = report.accessed_early();
-    if early > 0 {
-        eprintln!(
-            "vb3: buffers that a device had were accessed {early} times; `vb3 why` says which"
-        );
-    }
     for failure in &report.failures {
         eprintln!("vb3: {}", sentence::failure(failure));
     }
-    if let Some(held) = sentence::held(&report.held) {
-        eprintln!("vb3: {held}");
+    for note in report.device_notes() {
+        eprintln!("vb3: {note}");
+    }
+    if let Some(problems) = sentence::problems(report) {
+        eprintln!("vb3: {problems}. `vb3 why` explains.");
     }
 }

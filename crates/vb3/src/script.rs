@@ -7,7 +7,7 @@ mod shipped;
 mod tests;
 
 pub(crate) use shipped::parse as parse_named;
-pub use shipped::{SHIPPED, print, text};
+pub use shipped::{SHIPPED, file_name, print, text};
 
 use std::fmt;
 use vb3_devices::FrameFault;
@@ -47,6 +47,14 @@ pub struct Step {
     pub every: u64,
     /// What happens.
     pub action: Action,
+}
+
+impl Step {
+    /// What is wrong with this step.
+    pub(crate) fn error(&self, message: String) -> ScriptError {
+        let line = self.line;
+        ScriptError { line, message }
+    }
 }
 
 /// When a step begins.
@@ -140,9 +148,10 @@ pub struct ScriptError {
     pub message: String,
 }
 
+/// `LINE: MESSAGE`, to stand behind the name of a file and a colon.
 impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
+        write!(f, "{}: {}", self.line, self.message)
     }
 }
 

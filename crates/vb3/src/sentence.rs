@@ -2,12 +2,14 @@
 //! not met, by how much, and what to do about it.
 
 mod programs;
+mod run;
+mod script;
 
 pub use programs::{Program, known};
+pub use run::{Table, Verdict, problems, table, verdict};
+pub use script::{missed_step, script};
 
-use crate::report::{
-    Demand, DeviceFailure, EarlyAccess, Held, MissingSync, Refusal, Remedy, Room, ScriptEvent,
-};
+use crate::report::{Demand, DeviceFailure, EarlyAccess, Held, MissingSync, Refusal, Remedy, Room};
 use std::fmt::Write as _;
 
 /// One thing to tell: what happened, and what can be done.
@@ -76,67 +78,6 @@ pub fn time(ns: u64) -> String {
             let thousandths = format!("{:03}", ns % unit / (unit / 1000));
             format!("{}.{} {name}", ns / unit, thousandths.trim_end_matches('0'))
         }
-    }
-}
-
-/// Says what a script did: a sentence for each step and what it did.
-#[must_use]
-pub fn script(events: &[ScriptEvent]) -> Vec<String> {
-    /// Most frames or calls that are named.
-    const NAMED: usize = 6;
-    let same = |a: &ScriptEvent, b: &ScriptEvent| a.line == b.line && a.value == b.value;
-    let mut kinds: Vec<&ScriptEvent> = Vec::new();
-    for event in events {
-        if !kinds.iter().any(|known| same(known, event)) {
-            kinds.push(event);
-        }
-    }
-    let say = |first: &&ScriptEvent| {
-        let all: Vec<&ScriptEvent> = events.iter().filter(|event| same(first, event)).collect();
-        let numbers = all.iter().filter_map(|event| event.frame.or(event.call));
-        let mut named: Vec<String> = numbers.map(|n| n.to_string()).collect();
-        let more = named.len().saturating_sub(NAMED);
-        named.truncate(NAMED);
-        if more > 0 {
-            named.push(format!("{more} more"));
-        }
-        let which = all_of(&named);
-        let what = what_happened(first, named.len() > 1, &which);
-        let at = first.at_ns as f64 / 1e9;
-        format!("script, line {}, at {at:.3} s: {what}", first.line)
-    };
-    kinds.iter().map(say).collect()
-}
-
-/// What one event, or several alike, were.
-fn what_happened(event: &ScriptEvent, several: bool, which: &str) -> String {
-    let ScriptEvent { device, value, .. } = event;
-    let frames = if several { "frames" } else { "frame" };
-    let frame = |what: &str| format!("{frames} {which} of {device} {what}");
-    match &*event.action {
-        "fail" => {
-            let calls = if several { "calls" } else { "call" };
-            format!("{calls} {which} on {device} failed: {value}")
-        }
-        "late" => frame(&format!("came {value} late")),
-        "twice" => frame("came a second time, in place of the next"),
-        "torn" => frame("came torn: the second half is of the frame before"),
-        "error" => frame("came with V4L2_BUF_FLAG_ERROR"),
-        "short" => frame(&format!(
-            "came short: at most {value} are used of each plane"
-        )),
-        "lose" => frame("did not come"),
-        "corrupt" => frame(&format!("came corrupt: {value} of it are inverted")),
-        "source" => format!("the source of {device} has changed to {value}"),
-        "signal" => format!("the signal of {device} was {value}"),
-        "unplug" | "plug" if !value.is_empty() => format!("{} of {device}: {value}", event.action),
-        "unplug" => format!("{device} was unplugged"),
-        "plug" => format!("{device} was plugged in"),
-        "occupy_cma" => format!("contiguous memory: {value}"),
-        "free_cma" => format!("{value} of contiguous memory were given back"),
-        "iommu_fault" => format!("the next access of {device} to memory faults in its IOMMU"),
-        "stop_clock" => format!("the clock of the devices stood still for {value}"),
-        other => format!("{other} {value}"),
     }
 }
 
@@ -352,14 +293,12 @@ fn all_of(names: &[String]) -> String {
     }
 }
 
-const NO_HINT: &str = "the call's page in the V4L2 documentation lists what this error means there";
+const NO_HINT: &str = "`vb3 run --trace FILE` shows each call with its arguments, and the call's page \
+                       in the V4L2 documentation lists what this error means there";
 
 fn no_constraint(refusal: &Refusal, meaning: &str) -> String {
     if refusal.constraint.is_empty() {
-        return format!(
-            "{meaning} ({}), with no constraint of the machine behind it",
-            refusal.errno
-        );
+        return meaning.to_owned();
     }
     format!(
         "the constraint \"{}\" was not met: it wanted {} and found {}",
@@ -625,6 +564,11 @@ pub fn held(held: &Held) -> Option<String> {
         .map(|(n, what)| format!("{n} {what}"))
         .collect();
     (!words.is_empty()).then(|| format!("still held at the end: {}", words.join(", ")))
+}
+
+/// A number and what it counts.
+fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 #[cfg(test)]

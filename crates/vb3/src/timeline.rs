@@ -8,6 +8,8 @@ use vb3_v4l2::decode::{Fields, Value};
 /// Most stays of buffers that are kept, and most frames by read() and write(); later ones are
 /// counted.
 const MOST: usize = 200_000;
+/// Most comings and goings of devices.
+const MOST_PLUGS: usize = 1000;
 /// Most queues.
 const MOST_STREAMS: usize = 64;
 
@@ -77,11 +79,24 @@ impl Stream {
     }
 }
 
+/// A device that came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plug {
+    /// `/dev/videoN`.
+    pub device: String,
+    /// When programs could see it, since the run began.
+    pub at: Duration,
+    /// It came.
+    pub comes: bool,
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     /// In the order of their first use.
     pub streams: Vec<Stream>,
+    /// Devices that came or went, in order.
+    pub plugs: Vec<Plug>,
     /// Calls that found no room.
     pub left_out: u64,
     kept: usize,
@@ -129,6 +144,13 @@ impl Timeline {
             }
             "close" => self.end_where(answered, |s| is_of(s, event)),
             _ => {}
+        }
+    }
+
+    /// A device came or went.
+    pub fn plug(&mut self, plug: Plug) {
+        if self.plugs.len() < MOST_PLUGS {
+            self.plugs.push(plug);
         }
     }
 

@@ -12,7 +12,7 @@ mod watch;
 pub use event::{Event, Format, Outcome as Answer};
 pub use sink::{Left, Sink, sinks};
 
-use crate::timeline::Timeline;
+use crate::timeline::{Plug, Timeline};
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -486,7 +486,19 @@ impl<B: Backend> Backend for Traced<'_, B> {
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {
-        self.devices.take_hotplug()
+        let told = self.devices.take_hotplug();
+        let at = self.now();
+        for plug in &told {
+            if let (Some(timeline), Some(device)) = (&mut self.timeline, self.nodes.get(&plug.node))
+            {
+                timeline.plug(Plug {
+                    device: device.clone(),
+                    at,
+                    comes: plug.present,
+                });
+            }
+        }
+        told
     }
 
     fn hotplug_shown(&mut self) {

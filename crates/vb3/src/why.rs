@@ -1,8 +1,8 @@
-//! `vb3 why`: the last run's refusals as sentences.
+//! `vb3 why`: what went wrong in the last run, as a table and sentences.
 
-use crate::report::Report;
+use crate::report::{FORMAT, Report};
 use crate::sentence::{self, Sentence};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -40,19 +40,68 @@ pub fn keep(report: &Report, path: &Path) -> Result<()> {
 /// Reads a report.
 ///
 /// # Errors
-/// The file is missing, or no report; the text says which file and what to do.
+/// The file is missing, damaged, or no report; the text says which and what to do.
 pub fn load(path: &Path) -> Result<Report> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            anyhow::bail!(
-                "there is no report at {}; `vb3 run -- PROGRAM` makes one",
-                path.display()
-            )
-        }
-        Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
+    let shown = path.display();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
+            "there is no report {shown}{}; `vb3 run -- PROGRAM` keeps one for `vb3 why`, and \
+             --report FILE.json writes one",
+            guess(path)
+        ),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {shown}")),
     };
-    serde_json::from_str(&text).with_context(|| format!("{} is no vb3 report", path.display()))
+    if bytes.trim_ascii_start().starts_with(b"<") {
+        bail!(
+            "{shown} is a page for people, not a report for programs{}; --report FILE.json writes \
+             one",
+            guess(path)
+        );
+    }
+    parse(&bytes).with_context(|| format!("{shown} is no report{}", guess(path)))
+}
+
+/// A report from JSON.
+///
+/// # Errors
+/// What is wrong, and what is allowed.
+fn parse(bytes: &[u8]) -> Result<Report> {
+    const WRITES: &str = "`vb3 run --report FILE.json -- PROGRAM` writes a report";
+    if bytes.trim_ascii().is_empty() {
+        bail!("it is empty: the run has not ended or was killed; {WRITES}");
+    }
+    let value: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|e| match e.classify() {
+            serde_json::error::Category::Eof => anyhow!(
+                "it is cut off at line {}, after {} bytes; {WRITES}",
+                e.line(),
+                bytes.len()
+            ),
+            _ => anyhow!(
+                "it is not JSON at line {}, column {}; {WRITES}",
+                e.line(),
+                e.column()
+            ),
+        })?;
+    match value.get("format").and_then(serde_json::Value::as_u64) {
+        Some(format) if format == u64::from(FORMAT) => {}
+        Some(format) => bail!(
+            "it has format {format}, and this vb3 ({}) reads format {FORMAT}",
+            env!("CARGO_PKG_VERSION")
+        ),
+        None => bail!("it is JSON without the field \"format\" that reports have; {WRITES}"),
+    }
+    serde_json::from_value(value).map_err(|e| anyhow!("a field is wrong: {e}; {WRITES}"))
+}
+
+/// A file of that name that ends as reports do, where there is one.
+fn guess(path: &Path) -> String {
+    let other = path.with_extension("json");
+    match other != path && other.is_file() {
+        true => format!(" (did you mean {}?)", other.display()),
+        false => String::new(),
+    }
 }
 
 /// Reads the report of that name, or the last run's.
@@ -69,7 +118,7 @@ pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
     }
 }
 
-/// Prints what was refused, missed and kept, and what to do.
+/// Prints the table of devices, the verdict, and what went wrong and what to do.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -79,53 +128,63 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         seed,
         exit_status,
         program,
+        setup,
         ..
     } = report;
-    writeln!(out, "{}", program.join(" "))?;
+    table(report, out)?;
+    writeln!(out, "\n{}", sentence::verdict(report).text)?;
+    writeln!(out, "\n{}", program.join(" "))?;
     writeln!(
         out,
         "  on machine {machine}, seed {seed}: exit status {exit_status}"
     )?;
-    let mut quiet = true;
-    for said in sentence::script(&report.script) {
+    let file = &setup.script_file;
+    for said in sentence::script(file, &report.script) {
         writeln!(out, "\n{said}.")?;
-        quiet = false;
     }
     left_out(report.script_left_out, "events of the script", out)?;
+    for missed in &report.script_missed {
+        writeln!(out, "\n{}.", sentence::missed_step(file, missed))?;
+    }
     let programs = sentence::known(program);
     let refusals = report.refusals.iter();
     for said in refusals.map(|refusal| sentence::refusal(refusal, &programs)) {
         tell(&said, out)?;
-        quiet = false;
     }
     left_out(report.refusals_left_out, "refusals", out)?;
     for said in report.missing_syncs.iter().map(sentence::missing_sync) {
         tell(&said, out)?;
-        quiet = false;
     }
     left_out(report.missing_syncs_left_out, "missing syncs", out)?;
     for said in report.early_accesses.iter().map(sentence::early_access) {
         tell(&said, out)?;
-        quiet = false;
     }
     left_out(report.early_accesses_left_out, "early accesses", out)?;
     for failure in &report.failures {
         writeln!(out, "\n{}", sentence::failure(failure))?;
-        quiet = false;
     }
     left_out(report.failures_left_out, "failures", out)?;
-    if let Some(held) = sentence::held(&report.held) {
-        writeln!(out, "\n{held}.")?;
-        quiet = false;
-    }
     for note in &report.notes {
         writeln!(out, "\nnote: {note}")?;
     }
-    if quiet {
-        writeln!(
-            out,
-            "\nNothing was refused, no cache sync was missing, nothing is held."
-        )?;
+    Ok(())
+}
+
+/// The devices in columns: text to the left, numbers to the right.
+fn table(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    let table = sentence::table(report);
+    let width = |column: usize| table.lines.iter().map(|line| line[column].len()).max();
+    let widths: [usize; 6] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    for line in &table.lines {
+        let cells = line.iter().zip(widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column {
+            0 | 1 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  "))?;
+    }
+    if !table.unused.is_empty() {
+        writeln!(out, "not used: {}", table.unused.join(", "))?;
     }
     Ok(())
 }

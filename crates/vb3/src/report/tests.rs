@@ -115,3 +115,102 @@ fn held_names_every_counter_in_json() {
         .is_empty()
     );
 }
+
+#[test]
+fn rows_count_what_went_wrong_by_device() {
+    let queue = |frames, lost| QueueReport {
+        frames,
+        lost,
+        bytes_copied: 1,
+        bytes_bounced: 2,
+        bytes_moved: 4,
+        bytes_copied_by_codec: 8,
+        ..QueueReport::default()
+    };
+    let mut report = Report {
+        devices: vec![DeviceReport {
+            node: "/dev/video0".into(),
+            queues: vec![queue(5, 1), queue(7, 2)],
+            ..DeviceReport::default()
+        }],
+        ..Report::default()
+    };
+    report.refuse(refusal("QBUF"));
+    report.refuse(refusal("QBUF"));
+    report.refuse(Refusal {
+        device: "/dev/dma_heap/system".into(),
+        ..refusal("DMA_HEAP_IOCTL_ALLOC")
+    });
+    report.miss_sync(MissingSync {
+        device: "/dev/video0".into(),
+        times: 3,
+        ..MissingSync::default()
+    });
+    let [camera, heap] = report.rows().try_into().unwrap();
+    let wanted = Row {
+        node: "/dev/video0".into(),
+        frames: 7,
+        lost: 3,
+        refused: 2,
+        unsynced: 3,
+        copied_bytes: 14,
+        ..Row::default()
+    };
+    assert_eq!(camera, wanted);
+    assert_eq!((heap.name(), heap.refused), ("dma_heap/system", 1));
+}
+
+#[test]
+fn each_kind_of_problem_spoils_a_run() {
+    assert!(Report::default().is_well());
+    let spoil: [fn(&mut Report); 9] = [
+        |r| r.refuse(refusal("QBUF")),
+        |r| r.miss_sync(MissingSync::default()),
+        |r| r.access_early(EarlyAccess::default()),
+        |r| r.fail(DeviceFailure::default()),
+        |r| r.script_missed.push(MissedStep::default()),
+        |r| r.held.buffers = 1,
+        |r| r.refusals_left_out = 1,
+        |r| r.failures_left_out = 1,
+        |r| {
+            let lost = QueueReport {
+                lost: 1,
+                ..QueueReport::default()
+            };
+            r.devices.push(DeviceReport {
+                queues: vec![lost],
+                ..DeviceReport::default()
+            });
+        },
+    ];
+    for spoil in spoil {
+        let mut report = Report::default();
+        spoil(&mut report);
+        assert!(!report.is_well(), "{report:?}");
+        assert!(crate::sentence::problems(&report).is_some(), "{report:?}");
+    }
+    // What a script did is no problem.
+    let mut scripted = Report::default();
+    scripted.play(ScriptEvent::default());
+    assert!(scripted.is_well());
+}
+
+#[test]
+fn notes_on_devices_begin_with_their_node() {
+    let report = Report {
+        devices: vec![DeviceReport {
+            node: "/dev/video0".into(),
+            ..DeviceReport::default()
+        }],
+        notes: [
+            "/dev/video0: its clip ended",
+            "/dev/video0 was unplugged",
+            "x: y",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        ..Report::default()
+    };
+    let notes: Vec<&str> = report.device_notes().collect();
+    assert_eq!(notes, ["/dev/video0: its clip ended"]);
+}

@@ -42,14 +42,23 @@ pub fn text(script: &str) -> Result<String> {
     machines::read_at_most(path, MAX_FILE).with_context(|| format!("cannot read {script}"))
 }
 
-/// Parses a script.
+/// The file of a script: `NAME.toml` for one that ships.
+#[must_use]
+pub fn file_name(script: &str) -> String {
+    match SHIPPED.iter().any(|(name, _)| *name == script) {
+        true => format!("{script}.toml"),
+        false => script.to_owned(),
+    }
+}
+
+/// Parses a script, which the user calls `name`.
 ///
 /// # Errors
 /// The text is wrong; the sentence names the line.
 pub(crate) fn parse(name: &str, text: &str) -> Result<Script> {
     Script::parse(text).map_err(|e| {
         let said = machines::cut(&e.to_string());
-        anyhow!("{name}, {said}")
+        anyhow!("{name}:{said}")
     })
 }
 
@@ -62,7 +71,7 @@ pub fn print(name: Option<&str>, out: &mut dyn Write) -> Result<()> {
         return Ok(out.write_all(text(name)?.as_bytes())?);
     }
     for (name, text) in SHIPPED {
-        let script = parse(name, text)?;
+        let script = parse(&file_name(name), text)?;
         writeln!(out, "{name:<18} {}", script.description)?;
     }
     writeln!(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::report::{DeviceReport, MissedStep, QueueReport, Report, ScriptEvent};
 use vb3_dma::Constraint;
 
 const ALL: [Constraint; 26] = [
@@ -312,4 +313,65 @@ fn a_refusal_of_all_buffers_says_how_many_fit_and_what_is_left() {
         "{}",
         said.hint
     );
+}
+
+#[test]
+fn problems_are_one_line_for_all_devices() {
+    let device = |n: u32, frames| DeviceReport {
+        node: format!("/dev/video{n}"),
+        queues: vec![QueueReport {
+            frames,
+            ..QueueReport::default()
+        }],
+        ..DeviceReport::default()
+    };
+    let mut report = Report {
+        devices: vec![device(0, 100), device(1, 100), device(2, 1)],
+        ..Report::default()
+    };
+    assert_eq!(problems(&report), None);
+    assert_eq!(
+        verdict(&report),
+        Verdict {
+            is_good: true,
+            text: "No problems; everything was released.".into()
+        }
+    );
+    for times in [97, 0] {
+        report.refuse(Refusal {
+            device: format!("/dev/video{}", u32::from(times == 0) * 2),
+            times,
+            ..Refusal::default()
+        });
+    }
+    report.script_missed.push(MissedStep {
+        step: 3,
+        ..MissedStep::default()
+    });
+    assert_eq!(
+        problems(&report).as_deref(),
+        Some("video0: 100 frames, 97 refused; video2: 1 frame, 1 refused; step 3 never happened")
+    );
+    report.play(ScriptEvent::default());
+    report.exit_status = 1;
+    let verdict = verdict(&report);
+    assert!(!verdict.is_good);
+    let start = "The program ended with status 1. The script injected 1 fault. video0: ";
+    assert!(verdict.text.starts_with(start), "{}", verdict.text);
+}
+
+#[test]
+fn script_sentences_name_file_and_line() {
+    let event = |frame| ScriptEvent {
+        line: 8,
+        device: "/dev/video0".into(),
+        action: "lose".into(),
+        at_ns: 1_500_000_000,
+        frame: Some(frame),
+        ..ScriptEvent::default()
+    };
+    let said = script("/tmp/flaky-usb-camera.toml", &[event(3), event(5)]);
+    let wanted = "flaky-usb-camera.toml:8, at 1.500 s: frames 3 and 5 of /dev/video0 did not come";
+    assert_eq!(said, [wanted]);
+    assert!(script("", &[event(3)])[0].starts_with("script:8, "));
 }

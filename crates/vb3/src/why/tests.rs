@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::{DeviceFailure, Held, Refusal};
+use crate::report::{DeviceFailure, DeviceReport, Held, MissedStep, QueueReport, Refusal};
 
 fn printed(report: &Report) -> String {
     let mut out = Vec::new();
@@ -33,6 +33,7 @@ fn keep_and_load_give_the_same_report() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/er/last.json");
     let mut report = Report {
+        format: FORMAT,
         machine: "pc".into(),
         seed: 3,
         ..Report::default()
@@ -51,9 +52,47 @@ fn keep_and_load_give_the_same_report() {
 fn load_says_which_file_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.json");
-    assert!(load(&path).unwrap_err().to_string().contains("no report"));
-    std::fs::write(&path, "[1").unwrap();
-    assert!(load(&path).unwrap_err().to_string().contains("x.json"));
+    let said = |path: &Path| format!("{:#}", load(path).unwrap_err());
+    assert!(
+        said(&path).contains("there is no report"),
+        "{}",
+        said(&path)
+    );
+    for (bytes, wrong) in [
+        (&b"[1"[..], "it is cut off at line 1, after 2 bytes"),
+        (b" \n", "it is empty: the run has not ended"),
+        (b"\xff\xfe", "it is not JSON at line 1, column 1"),
+        (b"VIDIOC_QBUF", "it is not JSON at line 1, column 1"),
+        (
+            b"{\"machine\": \"pc\"}",
+            "JSON without the field \"format\"",
+        ),
+        (b"[1]", "JSON without the field \"format\""),
+        (b"{\"format\": 2}", "it has format 2, and this vb3"),
+        (
+            b"{\"format\": 1, \"seed\": \"x\"}",
+            "a field is wrong: invalid type",
+        ),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let said = said(&path);
+        assert!(
+            said.contains("x.json is no report: ") && said.contains(wrong),
+            "{said}"
+        );
+    }
+    // The nearest file that may be meant.
+    for (name, text) in [("x.html", "<!DOCTYPE html>"), ("x.txt", "{")] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let said = said(&path);
+        assert!(
+            said.contains("(did you mean ") && said.contains("x.json?)"),
+            "{said}"
+        );
+    }
+    assert!(said(&dir.path().join("x")).contains("x.json?)"));
+    assert!(said(dir.path()).contains("cannot read"));
 }
 
 #[test]
@@ -72,7 +111,7 @@ fn print_tells_what_broke_down() {
         text.contains("/dev/video3: the codec process ended (2 times)"),
         "{text}"
     );
-    assert!(!text.contains("Nothing was refused"), "{text}");
+    assert!(!text.contains("No problems"), "{text}");
 }
 
 #[test]
@@ -81,7 +120,7 @@ fn print_tells_refusals_with_hints_and_what_is_held() {
         machine: "soc-cma".into(),
         ..Report::default()
     };
-    assert!(printed(&report).contains("Nothing was refused"));
+    assert!(printed(&report).contains("No problems"));
     report.refuse(Refusal {
         device: "/dev/video0".into(),
         call: "REQBUFS".into(),
@@ -108,7 +147,7 @@ fn print_tells_refusals_with_hints_and_what_is_held() {
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
-    assert!(!text.contains("Nothing was refused"));
+    assert!(!text.contains("No problems"));
 }
 
 #[test]
@@ -131,4 +170,57 @@ fn print_counts_what_found_no_room() {
     ] {
         assert!(said.lines().any(|found| found == line), "{line}: {said}");
     }
+}
+
+#[test]
+fn print_starts_with_a_table_and_a_verdict() {
+    let queue = |frames, lost| QueueReport {
+        frames,
+        lost,
+        bytes_bounced: 2048,
+        ..QueueReport::default()
+    };
+    let device = |node: &str, kind: &str, queues| DeviceReport {
+        node: node.into(),
+        kind: kind.into(),
+        queues,
+        ..DeviceReport::default()
+    };
+    let mut report = Report {
+        devices: vec![
+            device("/dev/video0", "camera", vec![queue(100, 3)]),
+            device("/dev/video1", "display", Vec::new()),
+            device("/dev/video2", "scaler", vec![queue(7, 0), queue(9, 0)]),
+        ],
+        ..Report::default()
+    };
+    for _ in 0..97 {
+        report.refuse(Refusal {
+            device: "/dev/video0".into(),
+            call: "QBUF".into(),
+            errno: 22,
+            ..Refusal::default()
+        });
+    }
+    report.script_missed.push(MissedStep {
+        step: 3,
+        line: 39,
+        action: "fail".into(),
+        why: "QBUF was called only 2 times".into(),
+    });
+    report.setup.script_file = "tests/flaky.toml".into();
+    let text = printed(&report);
+    let start = "\
+device  kind    frames  lost  refused  copies
+video0  camera     100     3       97   2 KiB
+video2  scaler       9     0        0   4 KiB
+not used: video1
+
+video0: 100 frames, 97 refused, 3 lost; step 3 never happened.
+";
+    assert!(text.starts_with(start), "{text}");
+    let missed = "flaky.toml:39: step 3 (fail) never happened: QBUF was called only 2 times.\n";
+    assert!(text.contains(missed), "{text}");
+    let refused = "QBUF on /dev/video0 failed with EINVAL (97 times): invalid argument.\n";
+    assert!(text.contains(refused), "{text}");
 }

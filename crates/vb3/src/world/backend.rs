@@ -4,7 +4,7 @@ use super::memory::Memory;
 use super::program::Call;
 use super::sw_sync::Timelines;
 use super::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
-use super::{World, lines, summary, udev};
+use super::{World, lines, refusals, summary, udev};
 use crate::control::Control;
 use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,9 @@ use vb3_host::{
 };
 use vb3_queue::{MapAccess, Queue};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
-use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
+use vb3_v4l2::{
+    CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _, decode,
+};
 
 const POLLERR: i16 = 8;
 /// What holds on a file whose device has gone.
@@ -160,18 +162,18 @@ impl World {
                 false => PIECE_BYTES,
             },
         };
-        let program = Call {
-            caller,
-            shares: &self.shares,
-            requests: self.media.names(at),
-        };
+        let program = Call::new(caller, &self.shares, self.media.names(at));
         let mut target = Target {
             video: &mut node.video,
             memory: &mut self.memory,
         };
         let result = make(&mut target, context, &program);
+        let lacks = program.lacks.get();
         node.watch.look(&mut node.video, now_ns);
-        for reason in self.shares.get_mut().imports.take_refused() {
+        let imports = &mut self.shares.get_mut().imports;
+        self.is_accounted = lacks || std::mem::take(&mut imports.lacks);
+        for reason in imports.take_refused() {
+            self.is_accounted = true;
             self.report.refuse(Refusal {
                 device: node.path.display().to_string(),
                 call: "QBUF".to_owned(),
@@ -189,6 +191,43 @@ impl World {
         let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(Errno::EAGAIN));
         self.note_wait(file, found_nothing);
         result
+    }
+
+    /// Counts a call on a device that failed, where that is a refusal that the report does not have
+    /// yet.
+    fn note_refusal(&mut self, file: FileId, call: &str, errno: Errno) {
+        let is_new = !self.is_accounted && refusals::is_refusal(call, errno);
+        let node = self
+            .files
+            .get(&file)
+            .and_then(|(at, _)| self.nodes.get(*at));
+        if let Some(node) = node.filter(|_| is_new) {
+            self.report.refuse(Refusal {
+                device: node.path.display().to_string(),
+                call: call.to_owned(),
+                errno: errno.0,
+                times: 1,
+                ..Refusal::default()
+            });
+        }
+    }
+
+    /// The same of an ioctl, unless it only asked what the device supports.
+    fn note_refused_ioctl(
+        &mut self,
+        file: FileId,
+        (request, arg): (u32, u64),
+        errno: Errno,
+        caller: &dyn Caller,
+    ) {
+        let asks = refusals::probe(request).is_some_and(|(at, value)| {
+            let mut number = [0; 4];
+            let read = arg.checked_add(at).map(|at| caller.read(at, &mut number));
+            matches!(read, Some(Ok(()))) && u32::from_ne_bytes(number) == value
+        });
+        if let Some(name) = decode::name(request).filter(|_| !asks) {
+            self.note_refusal(file, name.trim_start_matches("VIDIOC_"), errno);
+        }
     }
 }
 
@@ -324,6 +363,9 @@ impl Backend for World {
         if let (Some(asked), Outcome::Done(_), Ok((at, _))) = (asked, &outcome, self.file(file)) {
             self.note_line(at, asked);
         }
+        if let Outcome::Fail(errno) = outcome {
+            self.note_refused_ioctl(file, (request, arg), errno, caller);
+        }
         outcome
     }
 
@@ -352,6 +394,7 @@ impl Backend for World {
         // A media device has no memory to map: ENODEV, as its file is none of these.
         let (at, handle) = self.file(file)?;
         self.set_now();
+        self.is_accounted = false;
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let access = MapAccess {
             // MAP_SHARED_VALIDATE is shared too.
@@ -375,6 +418,9 @@ impl Backend for World {
             Err(error) => Err(Errno(error.errno())),
         };
         self.look_around();
+        if let Err(errno) = result {
+            self.note_refusal(file, "mmap", errno);
+        }
         result
     }
 
@@ -406,11 +452,15 @@ impl Backend for World {
         if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
             return Outcome::Fail(Errno::EINVAL);
         }
-        self.call(file, nonblocking, caller, |target, context, program| {
+        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
             target
                 .video
                 .read(target.memory, context, addr, len, program)
-        })
+        });
+        if let Outcome::Fail(errno) = outcome {
+            self.note_refusal(file, "read", errno);
+        }
+        outcome
     }
 
     fn write(
@@ -424,17 +474,25 @@ impl Backend for World {
         if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
             return Outcome::Fail(Errno::EINVAL);
         }
-        self.call(file, nonblocking, caller, |target, context, program| {
+        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
             target
                 .video
                 .write(target.memory, context, addr, len, program)
-        })
+        });
+        if let Outcome::Fail(errno) = outcome {
+            self.note_refusal(file, "write", errno);
+        }
+        outcome
     }
 
     fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
-        self.call(file, false, caller, |target, context, program| {
+        let outcome = self.call(file, false, caller, |target, context, program| {
             target.video.go_on(target.memory, context, addr, program)
-        })
+        });
+        if let Outcome::Fail(errno) = outcome {
+            self.note_refusal(file, "read or write", errno);
+        }
+        outcome
     }
 
     fn is_buffer(&self, id: FdIdentity) -> bool {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::fence::{Outcome, Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Store as _, Vma};
-use vb3_host::{Caller, FdIdentity};
+use vb3_host::{Caller, Errno, FdIdentity};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
 use vb3_v4l2::{POLL_IN, POLL_OUT};
@@ -62,6 +62,8 @@ pub(super) struct Imports {
     poll: fn(BorrowedFd<'_>) -> i16,
     all: HashMap<FdIdentity, Import>,
     refused: Vec<Reason>,
+    /// The front end has not gathered a descriptor and makes the call under way anew.
+    pub(super) lacks: bool,
 }
 
 impl Imports {
@@ -72,6 +74,7 @@ impl Imports {
             poll,
             all: HashMap::new(),
             refused: Vec::new(),
+            lacks: false,
         }
     }
 
@@ -138,7 +141,9 @@ impl Imports {
             self.ask(memory, file);
             return Some(known);
         }
-        let fd = caller.borrow_fd(number).ok()?;
+        let fd = caller.borrow_fd(number);
+        self.lacks |= matches!(fd, Err(Errno::NOT_GATHERED));
+        let fd = fd.ok()?;
         let is_same = rustix::fs::fstat(&fd)
             .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (file.dev, file.ino));
         if !is_same || !(self.recognise)(fd.as_fd()) {

@@ -205,11 +205,8 @@ impl World {
                 let Some(entry) = self.media.devices.get(number) else {
                     return Outcome::Fail(Errno::ENODEV);
                 };
-                let program = Call {
-                    caller,
-                    shares: &self.shares,
-                    requests: self.media.names(entry.at),
-                };
+                let requests = self.media.names(entry.at);
+                let program = Call::new(caller, &self.shares, requests);
                 backend::outcome(entry.device.ioctl(request, arg, &program))
             }
             Some(Opened::Request { at, id, .. }) => {

@@ -20,6 +20,7 @@ mod needs;
 mod node;
 mod placer;
 mod program;
+mod refusals;
 mod remedy;
 mod revoke;
 mod room;
@@ -99,6 +100,9 @@ pub struct World {
     /// Files on which a program has found nothing since time went on.
     waiting: BTreeSet<FileId>,
     report: Report,
+    /// The call under way is not to be counted as refused: the report has it, with its reason, or it
+    /// will be made anew.
+    is_accounted: bool,
     play: Play,
     /// Most bytes of plane memory allocated at one time.
     peak_bytes: u64,
@@ -210,6 +214,7 @@ impl World {
             changed: BTreeSet::new(),
             waiting: BTreeSet::new(),
             report: Report::default(),
+            is_accounted: false,
             play: Play::default(),
             peak_bytes: 0,
             last_look_ns: 0,
@@ -327,9 +332,10 @@ impl World {
             .iter()
             .map(|node| node.summary(&self.memory))
             .collect();
+        self.forgive_scripted(&mut report.devices);
+        report.script_missed = self.missed_steps();
         report.notes.extend(remarks);
         report.notes.extend(self.line_remarks());
-        report.notes.extend(self.play.left());
         report.notes.extend(self.plugs.remarks(&self.nodes));
         report.notes.extend(self.revoked.remarks());
         report.memory = summary::memory(&self.memory, self.peak_bytes);
@@ -397,6 +403,7 @@ impl World {
         }
         // A call imports for one device, and fails with the first that is refused.
         let import = self.memory.take_refused_import();
+        self.is_accounted |= !refusals.is_empty();
         for mut refusal in refusals {
             let import = import.filter(|import| remedy::is_of(&self.nodes, import, &refusal));
             if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {

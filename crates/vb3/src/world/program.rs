@@ -3,7 +3,7 @@
 use super::media::Names;
 use super::memory::{Memory, ProgramMemory};
 use super::shares::Shares;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use vb3_dmabuf::BufRef;
 use vb3_host::Caller;
 use vb3_machine::User;
@@ -17,34 +17,57 @@ pub(super) struct Call<'a> {
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the device that is called.
     pub(super) requests: Names<'a>,
+    /// The front end has not gathered what the call needs and makes it anew, whatever it answers.
+    pub(super) lacks: Cell<bool>,
 }
 
-fn errno(e: vb3_host::Errno) -> Errno {
-    Errno(e.0)
+impl<'a> Call<'a> {
+    pub(super) const fn new(
+        caller: &'a dyn Caller,
+        shares: &'a RefCell<Shares>,
+        requests: Names<'a>,
+    ) -> Self {
+        Self {
+            caller,
+            shares,
+            requests,
+            lacks: Cell::new(false),
+        }
+    }
+
+    /// The errno for the V4L2 layer.
+    fn errno(&self, e: vb3_host::Errno) -> Errno {
+        if e == vb3_host::Errno::NOT_GATHERED {
+            self.lacks.set(true);
+        }
+        Errno(e.0)
+    }
 }
 
 impl Program<Memory> for Call<'_> {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.caller.read(addr, out).map_err(errno)
+        self.caller.read(addr, out).map_err(|e| self.errno(e))
     }
 
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
-        self.caller.prepare_read(addr, len_bytes).map_err(errno)
+        self.caller
+            .prepare_read(addr, len_bytes)
+            .map_err(|e| self.errno(e))
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        self.caller.write(addr, data).map_err(errno)
+        self.caller.write(addr, data).map_err(|e| self.errno(e))
     }
 
     fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
         match self.caller.memory_to_pin(addr, len_bytes) {
-            Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(errno(e)),
+            Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(self.errno(e)),
             memory => Ok(ProgramMemory::user(memory.ok())),
         }
     }
 
     fn resolve_dmabuf(&self, mem: &mut Memory, fd: i32) -> Result<BufRef, Errno> {
-        let file = self.caller.identify(fd).map_err(errno)?;
+        let file = self.caller.identify(fd).map_err(|e| self.errno(e))?;
         let mut shares = self.shares.borrow_mut();
         let buf = match shares.buf(file) {
             Some(own) => Some(own),
@@ -55,7 +78,8 @@ impl Program<Memory> for Call<'_> {
     }
 
     fn resolve_request(&self, fd: i32) -> Option<RequestId> {
-        self.requests.find(self.caller.identify(fd).ok()?)
+        let file = self.caller.identify(fd).map_err(|e| self.errno(e));
+        self.requests.find(file.ok()?)
     }
 
     fn install_dmabuf(
@@ -68,6 +92,6 @@ impl Program<Memory> for Call<'_> {
         self.shares
             .borrow_mut()
             .install(mem, buf, self.caller, cloexec, access)
-            .map_err(|(e, buf)| (errno(e), buf))
+            .map_err(|(e, buf)| (self.errno(e), buf))
     }
 }

@@ -53,15 +53,15 @@ impl Revoked {
     pub(super) fn remarks(&self) -> impl Iterator<Item = String> {
         let found = [
             (self.zeroed, "programs found zeroes there"),
-            (self.faulting, "programs that touched them got SIGBUS"),
+            (self.faulting, "programs that touched it got SIGBUS"),
         ];
         let found = found.into_iter().filter(|(count, _)| *count > 0);
         found.map(|(count, what)| {
-            let buffers = match count {
-                1 => "one buffer was".to_owned(),
-                count => format!("{count} buffers were"),
+            let (buffers, memory) = match count {
+                1 => ("one buffer was".to_owned(), "the revoked buffer"),
+                count => (format!("{count} buffers were"), "their memory"),
             };
-            format!("{buffers} revoked: devices reached them no more, and {what}")
+            format!("{buffers} revoked: devices could no longer reach {memory}, and {what}")
         })
     }
 }

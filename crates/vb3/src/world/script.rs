@@ -2,8 +2,8 @@
 
 use super::World;
 use super::node::Node;
-use crate::report::ScriptEvent;
-use crate::script::{Action, Script, Step, When};
+use crate::report::{DeviceReport, MissedStep, ScriptEvent};
+use crate::script::{Action, Script, ScriptError, Step, When};
 use crate::sentence;
 use anyhow::{Result, bail};
 use std::collections::VecDeque;
@@ -45,26 +45,6 @@ impl Play {
             _ => None,
         });
         due.min()
-    }
-
-    /// Steps that did not happen, by their lines.
-    pub(super) fn left(&self) -> Vec<String> {
-        let left = self.steps.iter().filter(|playing| playing.times == 0);
-        let say = |playing: &Playing| {
-            format!(
-                "script, line {}: {} did not happen: {}",
-                playing.step.line,
-                playing.step.action.name(),
-                match (&playing.step.action, &playing.step.when) {
-                    (Action::Frame(_), _) if playing.begun => "no such frame came",
-                    (Action::Fail { .. }, _) if playing.begun => "no such call came",
-                    (_, When::Frame(_)) => "the device did not come to that frame",
-                    (_, When::Call { .. }) => "there were not as many calls",
-                    (_, When::Start | When::Time(_)) => "the run ended before",
-                }
-            )
-        };
-        left.map(say).collect()
     }
 
     /// Whether a call is new, and not one that waited or is made anew.
@@ -139,22 +119,58 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     Ok(())
 }
 
+/// What did not come, so that a step never happened. `frames` are those that its device finished.
+fn missed(playing: &Playing, frames: u64) -> String {
+    let called = |what: &str| match playing.calls {
+        0 => format!("{what} was never called"),
+        1 => format!("{what} was called only once"),
+        n => format!("{what} was called only {n} times"),
+    };
+    let ioctl = |request: u32| {
+        let name = decode::name(request).unwrap_or_default();
+        called(name.trim_start_matches("VIDIOC_"))
+    };
+    let Step { when, action, .. } = &playing.step;
+    match (action, when) {
+        (Action::Fail { request, .. }, _) if playing.begun => {
+            format!("{} after it began", ioctl(*request))
+        }
+        (Action::Fail { request, .. }, When::Call { .. }) => ioctl(*request),
+        (
+            _,
+            When::Call {
+                request: Some(request),
+                ..
+            },
+        ) => ioctl(*request),
+        (_, When::Call { .. }) => called("the device"),
+        (Action::Frame(_), _) | (_, When::Frame(_)) => match frames {
+            0 => "the device finished no frame".to_owned(),
+            1 => "the device finished only one frame".to_owned(),
+            n => format!("the device finished only {n} frames"),
+        },
+        (_, When::Start | When::Time(_)) => "the run ended before".to_owned(),
+    }
+}
+
 impl World {
     /// Plays a script from now on.
     ///
     /// # Errors
-    /// A sentence with the line: a device is missing, or has not what the step is about.
-    pub fn play(&mut self, script: &Script) -> Result<()> {
+    /// A device is missing, or does not have what the step is about.
+    pub fn play(&mut self, script: &Script) -> Result<(), ScriptError> {
         let mut steps = Vec::new();
         for step in &script.steps {
             let node = match step.device {
                 None => None,
                 Some(number) => match self.nodes.iter().position(|n| n.number() == number) {
-                    None => bail!("line {}: there is no /dev/video{number}", step.line),
+                    None => {
+                        return Err(step.error(format!("there is no /dev/video{number}")));
+                    }
                     found => found,
                 },
             };
-            check(self, step, node).map_err(|e| e.context(format!("line {}", step.line)))?;
+            check(self, step, node).map_err(|e| step.error(e.to_string()))?;
             steps.push(Playing {
                 step: step.clone(),
                 node,
@@ -317,6 +333,38 @@ impl World {
             }
         };
         self.happened_at(now, at, value, None, None);
+    }
+
+    /// Steps that never happened.
+    pub(super) fn missed_steps(&self) -> Vec<MissedStep> {
+        let all = (1..).zip(&self.play.steps);
+        let missed = all.filter(|(_, playing)| playing.times == 0);
+        let say = |(step, playing): (u64, &Playing)| MissedStep {
+            step,
+            line: playing.step.line as u64,
+            action: playing.step.action.name().to_owned(),
+            why: self::missed(playing, playing.node.map_or(0, |node| self.frames_of(node))),
+        };
+        missed.map(say).collect()
+    }
+
+    /// Takes frames that the script cost off those that were lost: marked as bad, written where a
+    /// fault was, or without a buffer because late ones kept theirs.
+    pub(super) fn forgive_scripted(&self, devices: &mut [DeviceReport]) {
+        for playing in &self.play.steps {
+            let device = playing.node.and_then(|node| devices.get_mut(node));
+            for queue in device.into_iter().flat_map(|device| &mut device.queues) {
+                let each = match playing.step.action {
+                    Action::Frame(FrameFault::Flagged) | Action::IommuFault => 1,
+                    Action::Frame(FrameFault::Late { by_ns }) => {
+                        let interval_ns = queue.span_ns / queue.frames.max(1);
+                        1 + by_ns / interval_ns.max(1_000_000)
+                    }
+                    _ => 0,
+                };
+                queue.lost = (queue.lost).saturating_sub(playing.times.saturating_mul(each));
+            }
+        }
     }
 
     /// Before an ioctl: what it does to the script, and the errno that it is to fail with.

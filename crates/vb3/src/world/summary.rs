@@ -8,7 +8,7 @@ use vb3_devices::spec::Allocator;
 use vb3_dmabuf::{MemoryId, SyncKind};
 use vb3_plane::{Cookie, UserId};
 use vb3_queue::{Memory as MemoryModel, Queue};
-use vb3_v4l2::{Flow, FlowProgress, Planarity, VideoDevice};
+use vb3_v4l2::{Flow, FlowProgress, Planarity, Role, VideoDevice};
 
 /// A device of a run.
 pub(super) type Video = VideoDevice<Memory, Device<Cookie>>;
@@ -46,6 +46,10 @@ struct StreamWatch {
     done: u64,
     first_ns: Option<u64>,
     longest_ns: u64,
+    /// Frames that the device had dropped when the last one came, or its stream ended.
+    dropped: u64,
+    /// Frames dropped between two that came.
+    lost: u64,
 }
 
 impl StreamWatch {
@@ -57,11 +61,14 @@ impl StreamWatch {
             memory,
         } = video.progress(flow);
         self.memory = memory;
-        if streaming == 0 {
-            self.first_ns = None;
+        let dropped = |video: &Video| video.statistics(flow).driver.dropped;
+        if streaming == 0 && self.first_ns.take().is_some() {
+            self.dropped = dropped(video);
         }
         if done != self.done {
             self.done = done;
+            let before = std::mem::replace(&mut self.dropped, dropped(video));
+            self.lost = (self.lost).saturating_add(self.dropped.saturating_sub(before));
             let first = *self.first_ns.get_or_insert(now_ns);
             self.longest_ns = self.longest_ns.max(now_ns.saturating_sub(first));
         }
@@ -99,6 +106,14 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
             memory: model_name(watch.memory).to_owned(),
             frames: statistics.queue.done,
             dropped: statistics.driver.dropped,
+            lost: match (node.video.role(), flow) {
+                (Role::Capture, _) => watch.lost.saturating_add(statistics.queue.errors),
+                (Role::Output, _) => statistics.queue.errors,
+                (Role::MemToMem, Flow::Capture) => {
+                    statistics.driver.dropped.max(statistics.queue.errors)
+                }
+                (Role::MemToMem, Flow::Output) => 0,
+            },
             span_ns: watch.longest_ns,
             ..QueueReport::default()
         }

@@ -8,6 +8,7 @@ mod imports;
 mod ledger;
 mod pieces;
 mod placing;
+mod refusals;
 mod revoke;
 mod ticks;
 
@@ -45,6 +46,8 @@ struct Local {
     made: RefCell<Vec<(FileId, i32)>>,
     /// Its memory is read-only.
     unwritable: Cell<bool>,
+    /// Its memory is not gathered yet.
+    ungathered: Cell<bool>,
 }
 
 impl Local {
@@ -61,6 +64,7 @@ impl Local {
             others: RefCell::default(),
             made: RefCell::default(),
             unwritable: Cell::new(false),
+            ungathered: Cell::new(false),
         }
     }
 }
@@ -75,6 +79,9 @@ impl Caller for Local {
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        if self.ungathered.get() {
+            return Err(Errno::NOT_GATHERED);
+        }
         self.mem.read_exact_at(out, addr).map_err(|_| Errno(14))
     }
 

@@ -267,7 +267,7 @@ fn what_is_no_clock_is_refused() {
     let (status, _, said) = finish(vb3(dir.path()).args(run), dir.path(), PATIENCE);
     assert_eq!(status, 125);
     assert!(
-        said.contains("line 1: a virtual clock cannot be stopped"),
+        said.contains(":1: a virtual clock cannot be stopped"),
         "{said}"
     );
 }

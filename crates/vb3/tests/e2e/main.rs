@@ -44,6 +44,7 @@ mod stalls;
 mod stateless;
 mod storms;
 mod streams;
+mod strict;
 mod trace;
 mod udev;
 mod userptr;

@@ -101,11 +101,11 @@ fn what_is_no_report_of_ours_is_one_sentence() {
     fs::write(dir.path().join("not.json"), "no JSON").unwrap();
     for (words, wanted) in [
         (&["replay", "old.json"][..], "older vb3"),
-        (&["replay", "not.json"], "not.json is no vb3 report"),
-        (&["replay", "none.json"], "there is no report at none.json"),
+        (&["replay", "not.json"], "not.json is no report: it is"),
+        (&["replay", "none.json"], "there is no report none.json"),
         (
             &["diff", "old.json", "none.json"],
-            "there is no report at none.json",
+            "there is no report none.json",
         ),
     ] {
         let (status, out, said) = run(dir.path(), words);

@@ -100,9 +100,11 @@ fn frames_come_late_twice_torn_bad_short_corrupt_or_not() {
         for action in ["late", "twice", "torn", "error", "short", "corrupt"] {
             assert_eq!(rows(&outcome, action).len(), 1, "{machine}: {action}");
         }
-        let left = "did not happen: no such frame came";
-        let notes = &outcome.report.notes;
-        assert!(notes.iter().any(|note| note.contains(left)), "{notes:?}");
+        let missed = &outcome.report.script_missed;
+        let [(8, why)] = missed.iter().map(|m| (m.step, &m.why)).collect::<Vec<_>>()[..] else {
+            panic!("{missed:?}")
+        };
+        assert!(why.starts_with("the device finished only "), "{why}");
     }
 }
 
@@ -331,7 +333,7 @@ fn the_scripts_that_ship_are_played_and_told_by_why_and_by_the_page() {
     let dir = outcome.dir.path();
     let (status, why, _) = finish(vb3(dir).arg("why"), dir, PATIENCE);
     assert_eq!(status, 0);
-    assert!(why.contains("script, line 7, at 0."), "{why}");
+    assert!(why.contains("fragmented-cma.toml:7, at 0."), "{why}");
     assert!(why.contains(said), "{why}");
     let flaky = Run::on("pc")
         .device(camera(""))
@@ -374,31 +376,31 @@ fn a_bad_script_is_one_sentence_with_its_line() {
     fs::write(dir.join("huge.toml"), vec![b'#'; 1 << 20]).unwrap();
     let long = format!("[[step]]\n{} = 1\n", "k".repeat(100_000));
     for (script, options, wanted) in [
-        ("[[step]\n", &[][..], "script.toml, line 1: "),
+        ("[[step]\n", &[][..], "script.toml:1: "),
         (
             "\n[[step]]\ndevice = \"/dev/video0\"\nlose = 1\n",
             &[],
-            "line 4: ",
+            "script.toml:4: ",
         ),
         (
             "[[step]]\ndevice = \"/dev/video7\"\nlose = true\n",
             &[],
-            "line 1: there is no /dev/video7",
+            "script.toml:1: there is no /dev/video7",
         ),
         (
             "[[step]]\ndevice = \"/dev/video1\"\nlose = true\n",
             &[],
-            "line 1: lose is for devices",
+            "script.toml:1: lose is for devices",
         ),
         (
             "[[step]]\ndevice = \"/dev/video0\"\nsignal = \"lost\"\n",
             &["-d", "convert"],
-            "line 1: signal is for devices with a source",
+            "script.toml:1: signal is for devices with a source",
         ),
         (
             "[[step]]\noccupy_cma = 0\n",
             &[],
-            "line 1: machine pc has no contiguous memory",
+            "script.toml:1: machine pc has no contiguous memory",
         ),
         (
             "[[step]]\ndevice = \"/dev/video0\"\niommu_fault = true\n",
@@ -410,7 +412,7 @@ fn a_bad_script_is_one_sentence_with_its_line() {
             &[],
             "does not have pictures of 60000x2",
         ),
-        (&long, &[], "line 2: "),
+        (&long, &[], "script.toml:2: "),
     ] {
         fs::write(dir.join("script.toml"), script).unwrap();
         let mut command = vb3(dir);

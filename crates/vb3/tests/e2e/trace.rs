@@ -121,7 +121,7 @@ fn verbose_shows_the_calls_and_quiet_nothing() {
     let outcome = refused(&["--quiet"]);
     assert!(!outcome.stderr.contains("vb3:"), "{}", outcome.stderr);
     assert_eq!(outcome.status, status);
-    let outcome = refused(&["--fail-on-refusal"]);
+    let outcome = refused(&["--strict"]);
     assert_eq!(outcome.status, if status == 0 { 123 } else { status });
 }
 
@@ -139,7 +139,7 @@ fn a_program_that_succeeds_in_spite_of_a_refusal_can_be_made_to_fail() {
             .run()
     };
     assert_eq!(run(&[]).status, 0);
-    assert_eq!(run(&["--fail-on-refusal"]).status, 123);
+    assert_eq!(run(&["--strict"]).status, 123);
 }
 
 #[test]

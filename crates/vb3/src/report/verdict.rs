@@ -1,0 +1,116 @@
+//! What went wrong in a run, counted by device.
+
+use super::{Report, sum};
+
+/// One device of a run in five numbers, and what else went wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// `/dev/videoN`, or another node that refused a call.
+    pub node: String,
+    /// Its kind; empty for other nodes.
+    pub kind: String,
+    /// Frames that the device completed; of a memory-to-memory device, on its busier queue.
+    pub frames: u64,
+    /// Frames that were lost without a script's doing.
+    pub lost: u64,
+    /// Calls that were refused without a script's doing.
+    pub refused: u64,
+    /// Bytes copied, bounced and moved.
+    pub copied_bytes: u64,
+    /// Cache syncs that were missing.
+    pub unsynced: u64,
+    /// Accesses that did not wait for the device.
+    pub early: u64,
+}
+
+impl Row {
+    /// Its name without `/dev/`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.node.strip_prefix("/dev/").unwrap_or(&self.node)
+    }
+
+    /// Whether nothing went wrong with the device.
+    #[must_use]
+    pub const fn is_well(&self) -> bool {
+        self.lost == 0 && self.refused == 0 && self.unsynced == 0 && self.early == 0
+    }
+}
+
+impl Report {
+    /// A row for each device, and for each other node that refused a call.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
+        for device in &self.devices {
+            let of =
+                |counter: fn(&super::QueueReport) -> u64| sum(0, device.queues.iter().map(counter));
+            rows.push(Row {
+                node: device.node.clone(),
+                kind: device.kind.clone(),
+                frames: device.queues.iter().map(|q| q.frames).max().unwrap_or(0),
+                lost: of(|q| q.lost),
+                copied_bytes: of(|q| q.bytes_copied)
+                    .saturating_add(of(|q| q.bytes_bounced))
+                    .saturating_add(of(|q| q.bytes_moved)),
+                ..Row::default()
+            });
+        }
+        for refusal in &self.refusals {
+            let row = row(&mut rows, &refusal.device);
+            row.refused = row.refused.saturating_add(refusal.times);
+        }
+        for missing in &self.missing_syncs {
+            let row = row(&mut rows, &missing.device);
+            row.unsynced = row.unsynced.saturating_add(missing.times);
+        }
+        for early in &self.early_accesses {
+            let row = row(&mut rows, &early.owner);
+            row.early = row.early.saturating_add(early.times);
+        }
+        rows
+    }
+
+    /// Whether nothing went wrong that no script did: no call was refused, no frame lost, no cache
+    /// sync missing, no buffer accessed early, nothing broke down, nothing is held, and every step
+    /// of the script happened.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.rows().iter().all(Row::is_well)
+            && self.script_missed.is_empty()
+            && self.failures.is_empty()
+            && self.held.is_empty()
+            && self.not_listed() == 0
+    }
+
+    /// Problems that found no room in the lists.
+    #[must_use]
+    pub const fn not_listed(&self) -> u64 {
+        self.refusals_left_out
+            .saturating_add(self.missing_syncs_left_out)
+            .saturating_add(self.early_accesses_left_out)
+            .saturating_add(self.failures_left_out)
+    }
+
+    /// Notes on devices, such as that a clip has ended: `run` shows them.
+    pub fn device_notes(&self) -> impl Iterator<Item = &str> {
+        let is_of_device = |note: &&str| {
+            let node = note.split_once(": ").map(|(node, _)| node);
+            node.is_some_and(|node| self.devices.iter().any(|device| device.node == node))
+        };
+        self.notes.iter().map(String::as_str).filter(is_of_device)
+    }
+}
+
+/// The row of a node, made if there is none.
+fn row<'a>(rows: &'a mut Vec<Row>, node: &str) -> &'a mut Row {
+    let at = rows.iter().position(|row| row.node == node);
+    let at = at.unwrap_or_else(|| {
+        rows.push(Row {
+            node: node.to_owned(),
+            ..Row::default()
+        });
+        rows.len() - 1
+    });
+    &mut rows[at]
+}

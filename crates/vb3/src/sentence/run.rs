@@ -1,0 +1,121 @@
+//! A whole run in a line, a sentence and a table.
+
+use super::{all_of, bytes, count, held};
+use crate::report::{Report, Row};
+
+/// How a run went, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Nothing went wrong, no script injected a fault, and the program succeeded.
+    pub is_good: bool,
+    /// One or two sentences.
+    pub text: String,
+}
+
+/// Says what went wrong that no script did: one clause for each device, and what never happened and
+/// what is still held. `None` where nothing did.
+///
+/// What broke down outside the devices is said by [`failure`](super::failure), but counts here.
+#[must_use]
+pub fn problems(report: &Report) -> Option<String> {
+    let rows = report.rows();
+    let bad = rows.iter().filter(|row| !row.is_well());
+    let mut clauses: Vec<String> = bad.map(of_device).collect();
+    let steps: Vec<String> = report
+        .script_missed
+        .iter()
+        .map(|m| m.step.to_string())
+        .collect();
+    clauses.extend(match steps.as_slice() {
+        [] => None,
+        [one] => Some(format!("step {one} never happened")),
+        all => Some(format!("steps {} never happened", all_of(all))),
+    });
+    clauses.extend(held(&report.held));
+    let failed: Vec<String> = report.failures.iter().map(|f| f.device.clone()).collect();
+    if !failed.is_empty() {
+        clauses.push(format!("something broke down at {}", all_of(&failed)));
+    }
+    let more = report.not_listed();
+    if more > 0 {
+        clauses.push(count(more, "more problem", "more problems"));
+    }
+    (!clauses.is_empty()).then(|| clauses.join("; "))
+}
+
+/// What went wrong with one device.
+fn of_device(row: &Row) -> String {
+    let numbers = [
+        (row.refused, "refused", "refused"),
+        (row.lost, "lost", "lost"),
+        (row.unsynced, "cache sync missing", "cache syncs missing"),
+        (row.early, "early access", "early accesses"),
+    ];
+    let words = numbers.iter().filter(|(n, ..)| *n > 0);
+    let words: Vec<String> = words.map(|(n, one, many)| count(*n, one, many)).collect();
+    let frames = count(row.frames, "frame", "frames");
+    format!("{}: {frames}, {}", row.name(), words.join(", "))
+}
+
+/// Judges a run.
+#[must_use]
+pub fn verdict(report: &Report) -> Verdict {
+    let problems = problems(report);
+    let faults = report.scripted();
+    let mut said = Vec::new();
+    if report.exit_status != 0 {
+        said.push(format!(
+            "The program ended with status {}",
+            report.exit_status
+        ));
+    }
+    if faults > 0 {
+        let faults = count(faults, "fault", "faults");
+        said.push(format!("The script injected {faults}"));
+    }
+    let is_good = said.is_empty() && problems.is_none();
+    said.push(match problems {
+        // A device's name stays as it is at the start of a sentence.
+        Some(problems) => match problems.strip_prefix('s') {
+            Some(rest) => format!("S{rest}"),
+            None => problems,
+        },
+        None if faults > 0 => "No other problems; everything was released".to_owned(),
+        None => "No problems; everything was released".to_owned(),
+    });
+    Verdict {
+        is_good,
+        text: said.join(". ") + ".",
+    }
+}
+
+/// The devices of a run in columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The titles, and a line for each device that was used.
+    pub lines: Vec<[String; 6]>,
+    /// The names of those that were not.
+    pub unused: Vec<String>,
+}
+
+/// Puts the devices of a run into columns.
+#[must_use]
+pub fn table(report: &Report) -> Table {
+    let is_used = |row: &Row| row.frames > 0 || !row.is_well();
+    let (used, unused): (Vec<Row>, Vec<Row>) = report.rows().into_iter().partition(is_used);
+    let head = ["device", "kind", "frames", "lost", "refused", "copies"].map(str::to_owned);
+    let line = |row: &Row| {
+        [
+            row.name().to_owned(),
+            row.kind.clone(),
+            row.frames.to_string(),
+            row.lost.to_string(),
+            row.refused.to_string(),
+            bytes(row.copied_bytes),
+        ]
+    };
+    Table {
+        lines: std::iter::once(head).chain(used.iter().map(line)).collect(),
+        unused: unused.iter().map(|row| row.name().to_owned()).collect(),
+    }
+}

@@ -1,0 +1,160 @@
+//! `--strict`, the closing line, and the words of `vb3 why` about a whole run.
+
+use crate::common::{Outcome, PATIENCE, Run, finish, lacks, vb3};
+use std::fs;
+
+/// Without a pace, so that a busy machine costs no frame.
+const CAMERA: &str = "camera=pattern,format=YUYV,sizes=320x240,fps=30,pace=free";
+
+/// The lines that `vb3` itself wrote.
+fn own_lines(outcome: &Outcome) -> Vec<&str> {
+    let lines = outcome.stderr.lines();
+    lines.filter(|line| line.starts_with("vb3: ")).collect()
+}
+
+/// A run on a camera by a shell, with options.
+fn run(options: &[&str], script: &str, shell: &str) -> Outcome {
+    let run = Run::on("pc").device(CAMERA).options(options);
+    fs::write(run.file("steps.toml"), script).unwrap();
+    run.program(["sh", "-c", shell]).run()
+}
+
+#[test]
+fn clean_runs_of_real_programs_are_strictly_well() {
+    for (tool, shell) in [
+        (
+            "v4l2-ctl",
+            "v4l2-ctl --all --list-formats-ext --stream-mmap=4 --stream-count=20 >&2",
+        ),
+        (
+            "ffmpeg",
+            "ffmpeg -nostdin -v error -f v4l2 -i /dev/video0 -frames:v 20 -f null -",
+        ),
+        (
+            "gst-launch-1.0",
+            "gst-launch-1.0 -q v4l2src num-buffers=20 ! fakesink",
+        ),
+    ] {
+        if lacks(tool) {
+            continue;
+        }
+        let run = Run::on("pc").device(CAMERA).options(["--strict"]);
+        let outcome = run.program(["sh", "-c", shell]).run();
+        assert_eq!(outcome.report.refusals, [], "{tool}");
+        assert_eq!(own_lines(&outcome), Vec::<&str>::new(), "{tool}");
+        outcome.expect_success();
+        let why = outcome.why();
+        let start = "device  kind    frames  lost  refused   copies\nvideo0  camera  ";
+        assert!(why.starts_with(start), "{why}");
+        let good = "\n\nNo problems; everything was released.\n";
+        assert!(why.contains(good), "{why}");
+    }
+}
+
+#[test]
+fn refused_calls_fail_a_strict_run() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    // There is one input.
+    let refused = "for n in 1 2 3; do v4l2-ctl -d /dev/video0 -i 7; done; true";
+    let line = "vb3: video0: 0 frames, 3 refused. `vb3 why` explains.";
+    for (options, status, said) in [
+        (&[][..], 0, vec![line]),
+        (&["--strict"], 123, vec![line]),
+        (&["--strict", "--quiet"], 123, vec![]),
+    ] {
+        let outcome = run(options, "", refused);
+        assert_eq!(outcome.status, status, "{}", outcome.stderr);
+        assert_eq!(own_lines(&outcome), said);
+        let why = outcome.why();
+        let told = "S_INPUT on /dev/video0 failed with EINVAL (3 times): invalid argument.";
+        assert!(why.contains(told), "{why}");
+    }
+    let failed = run(&["--strict"], "", "v4l2-ctl -d /dev/video0 -i 7; exit 4");
+    assert_eq!(failed.status, 4, "the program's own status comes first");
+}
+
+#[test]
+fn steps_that_never_happen_fail_a_strict_run() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let script = "[[step]]\ndevice = \"/dev/video0\"\nframe = 1\nlose = true\n\n\
+                  [[step]]\ndevice = \"/dev/video0\"\ncall = 500\nfail = \"QBUF\"\nerrno = \"EIO\"\n\n\
+                  [[step]]\ndevice = \"/dev/video0\"\ntime = \"10min\"\nunplug = true\n";
+    let client = "v4l2-ctl --stream-mmap=3 --stream-count=5 >&2";
+    let with = ["--script", "steps.toml", "--strict"];
+    let line = "vb3: steps 2 and 3 never happened. `vb3 why` explains.";
+    for (options, status) in [(&with[..2], 0), (&with, 123)] {
+        let outcome = run(options, script, client);
+        assert_eq!(outcome.status, status, "{}", outcome.stderr);
+        assert_eq!(own_lines(&outcome), [line]);
+        let why = outcome.why();
+        let called = "steps.toml:6: step 2 (fail) never happened: QBUF was called only ";
+        let late = "steps.toml:12: step 3 (unplug) never happened: the run ended before.";
+        assert!(why.contains(called) && why.contains(late), "{why}");
+        assert!(why.contains("steps.toml:1, at 0."), "{why}");
+    }
+    // What a script does is no problem: a frame lost, a call that fails.
+    let script = "[[step]]\ndevice = \"/dev/video0\"\nframe = 1\nlose = true\n\
+                  [[step]]\ndevice = \"/dev/video0\"\nframe = 2\nerror = true\n\
+                  [[step]]\ndevice = \"/dev/video0\"\nfail = \"G_INPUT\"\nerrno = \"EIO\"\n";
+    let client = "v4l2-ctl --stream-mmap=3 --stream-count=5 >&2; v4l2-ctl --get-input; true";
+    let outcome = run(&with, script, client);
+    assert_eq!((outcome.status, own_lines(&outcome)), (0, vec![]));
+    let why = outcome.why();
+    let good = "The script injected 3 faults. No other problems; everything was released.";
+    assert!(why.contains(good), "{why}");
+}
+
+#[test]
+fn frames_that_a_slow_program_misses_fail_a_strict_run() {
+    if lacks("gst-launch-1.0") {
+        return;
+    }
+    let slow = "gst-launch-1.0 -q v4l2src num-buffers=20 ! identity sleep-time=150000 ! fakesink";
+    let run = Run::on("pc").device("camera=pattern,format=YUYV,sizes=320x240,fps=30");
+    let outcome = run.options(["--strict"]).program(slow.split(' ')).run();
+    let lost = outcome.queue("/dev/video0").lost;
+    assert!(lost > 0, "{:?}", outcome.report);
+    assert_eq!(outcome.status, 123, "{}", outcome.stderr);
+    let said = format!("{lost} lost. `vb3 why` explains.");
+    let lines = own_lines(&outcome);
+    assert!(lines.len() == 1 && lines[0].ends_with(&said), "{lines:?}");
+}
+
+#[test]
+fn wrong_names_and_damaged_reports_are_told_with_a_guess() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("r.json"), "{\"format\": 1").unwrap();
+    fs::write(dir.join("r.html"), "<!DOCTYPE html>").unwrap();
+    let run = ["run", "--report", "r.txt", "--", "true"];
+    for (words, wanted) in [
+        (
+            &run[..],
+            "vb3: --report r.txt: a report is FILE.json (data) or FILE.html (a page to look at); \
+             did you mean r.json?",
+        ),
+        (
+            &["why", "r.html"],
+            "vb3: r.html is a page for people, not a report for programs (did you mean r.json?); \
+             --report FILE.json writes one",
+        ),
+        (
+            &["why", "r.json"],
+            "vb3: r.json is no report: it is cut off at line 1, after 12 bytes; `vb3 run --report \
+             FILE.json -- PROGRAM` writes a report",
+        ),
+        (
+            &["diff", "r", "r.json"],
+            "vb3: there is no report r (did you mean r.json?); `vb3 run -- PROGRAM` keeps one for \
+             `vb3 why`, and --report FILE.json writes one",
+        ),
+    ] {
+        let (status, out, said) = finish(vb3(dir).args(words), dir, PATIENCE);
+        assert_eq!((status, &*out, said.trim_end()), (125, "", wanted));
+    }
+    assert!(!dir.join("r.txt").exists(), "nothing was run");
+}
