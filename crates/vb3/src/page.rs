@@ -1,19 +1,22 @@
-//! The report as a page: one file that needs no network and no script, with what was refused as
-//! sentences, what went through each queue, and when.
+//! The report as a page: one file that needs no network and no script. The verdict comes first, then
+//! the devices, what went wrong and what to do, the path of the frames, and when each went.
 
 mod buffers;
+mod flow;
+mod marks;
 mod plots;
+mod queues;
 mod sheet;
 #[cfg(test)]
 mod tests;
 
-use crate::report::{DeviceReport, Held, QueueReport, Report};
+use crate::report::{Held, Report};
 use crate::sentence::{self, bytes};
 use crate::timeline::{Stream, Timeline};
 use anyhow::{Context as _, Result};
 use maud::{DOCTYPE, Markup, html};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vb3_devices::sink::Thumbnail;
 
 /// Small pictures of devices, by their nodes.
@@ -22,20 +25,7 @@ pub type Shots = [(String, Vec<Thumbnail>)];
 /// How many pictures of each device are shown.
 pub const SHOTS: usize = 6;
 
-const STYLE: &str = "\
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#1a1a1a;\
-background:#fff}\
-h1{font-size:1.4rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ccc}\
-code{background:#f0f0f0;padding:.1em .3em;overflow-wrap:anywhere}\
-.scroll{overflow-x:auto}table{border-collapse:collapse}\
-th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}\
-th:first-child,td:first-child{text-align:left}\
-figure{margin:1rem 0;overflow-x:auto}\
-svg{width:100%;min-width:36rem;height:auto;display:block}\
-.sheet{display:flex;flex-wrap:wrap;gap:.5rem}.sheet figure{margin:0}\
-.sheet img{display:block;max-width:100%}\
-.bad{border-left:.4rem solid #b00020;padding-left:.8rem}\
-.good{border-left:.4rem solid #1b7a3d;padding-left:.8rem}";
+const STYLE: &str = include_str!("page/page.css");
 
 /// Whether a report of this name is a page.
 #[must_use]
@@ -44,16 +34,47 @@ pub fn is_page(path: &Path) -> bool {
         .is_some_and(|ext| ext.eq_ignore_ascii_case("html") || ext.eq_ignore_ascii_case("htm"))
 }
 
-/// Writes the page.
+/// Writes the page, dated now.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn write(report: &Report, timeline: &Timeline, shots: &Shots, path: &Path) -> Result<()> {
-    let page = page(report, timeline, shots).into_string();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let made = utc(now.unwrap_or_default().as_secs());
+    let page = page(report, timeline, shots, &made).into_string();
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn page(report: &Report, timeline: &Timeline, shots: &Shots) -> Markup {
+/// Seconds since 1970 as a date and time, by the Gregorian calendar.
+fn utc(seconds: u64) -> String {
+    let (mut days, time) = (seconds / 86_400, seconds % 86_400);
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let mut year = 1970;
+    // Every 400 years have as many days.
+    year += days / 146_097 * 400;
+    days %= 146_097;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute) = (time / 3600, time / 60 % 60);
+    format!(
+        "{year}-{month:02}-{:02} {hour:02}:{minute:02} UTC",
+        days + 1
+    )
+}
+
+fn page(report: &Report, timeline: &Timeline, shots: &Shots, made: &str) -> Markup {
     let program = report.program.join(" ");
     html! {
         (DOCTYPE)
@@ -65,24 +86,63 @@ fn page(report: &Report, timeline: &Timeline, shots: &Shots) -> Markup {
                 style { (maud::PreEscaped(STYLE)) }
             }
             body {
-                h1 { code { (program) } }
-                p {
-                    "On machine " b { (report.machine) } ", seed " (report.seed) ": exit status "
-                    b { (report.exit_status) } " after "
-                    (seconds(Duration::from_millis(report.duration_ms))) "."
+                main {
+                    (verdict(report))
+                    p {
+                        code { (program) } " on machine " b { (report.machine) } ", seed " (report.seed)
+                        ": exit status " b { (report.exit_status) } " after "
+                        (seconds(Duration::from_millis(report.duration_ms))) "."
+                    }
+                    (devices(report))
+                    (told(report))
+                    h2 { "Path of the frames" }
+                    (flow::flow(report))
+                    (script(report))
+                    h2 { "Queues" }
+                    (queues::queues(&report.devices))
+                    (sheet::sheet(shots))
+                    (streams(report, timeline))
+                    (buffers::buffers(report))
+                    h2 { "Machine" }
+                    (machine(report))
                 }
-                (told(report))
-                (script(report))
-                h2 { "The way of the frames" }
-                (plots::way(report))
-                h2 { "Queues" }
-                (queues(&report.devices))
-                (sheet::sheet(shots))
-                (streams(timeline))
-                (buffers::buffers(report))
-                h2 { "Machine" }
-                (machine(report))
+                footer { p { "vb3 " (env!("CARGO_PKG_VERSION")) ", " (made) } }
             }
+        }
+    }
+}
+
+/// How the run went, before all else.
+fn verdict(report: &Report) -> Markup {
+    let verdict = sentence::verdict(report);
+    let (class, word) = match (verdict.is_good, report.is_well() && report.exit_status == 0) {
+        (true, _) => ("verdict good", "✓ All well"),
+        (false, true) => ("verdict bad", "⚡ Faults injected"),
+        (false, false) => ("verdict bad", "✗ Problems"),
+    };
+    html! {
+        div class=(class) { h1 { (word) } p { (verdict.text) } }
+    }
+}
+
+/// Each device that was used, in a row.
+fn devices(report: &Report) -> Markup {
+    let table = sentence::table(report);
+    html! {
+        @if let [head, lines @ ..] = table.lines.as_slice() && !lines.is_empty() {
+            table {
+                tr.head { @for (column, title) in head.iter().enumerate() { th.text[column < 2] { (title) } } }
+                @for line in lines {
+                    tr {
+                        @for (column, cell) in line.iter().enumerate() {
+                            td.text[column < 2].wrong[(column == 3 || column == 4) && cell != "0"] { (cell) }
+                        }
+                    }
+                }
+            }
+        }
+        @if !table.unused.is_empty() {
+            p { "Not used: " (table.unused.join(", ")) "." }
         }
     }
 }
@@ -91,38 +151,49 @@ fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
 }
 
-/// What was refused and missed, and what to do; or that nothing was.
+/// What was refused and missed, and what to do; and what is to note.
 fn told(report: &Report) -> Markup {
     let programs = sentence::known(&report.program);
     let refused = report
         .refusals
         .iter()
-        .map(|refusal| sentence::refusal(refusal, &programs));
-    let missing = report.missing_syncs.iter().map(sentence::missing_sync);
-    let early = report.early_accesses.iter().map(sentence::early_access);
-    let said: Vec<_> = refused.chain(missing).chain(early).collect();
-    let held = sentence::held(&report.held);
-    let left_out =
-        report.refusals_left_out + report.missing_syncs_left_out + report.early_accesses_left_out;
-    let quiet = said.is_empty() && report.failures.is_empty() && held.is_none();
+        .map(|r| ("Refused", sentence::refusal(r, &programs)));
+    let missing = report
+        .missing_syncs
+        .iter()
+        .map(|m| ("No sync", sentence::missing_sync(m)));
+    let early = report
+        .early_accesses
+        .iter()
+        .map(|e| ("Too early", sentence::early_access(e)));
+    let file = &report.setup.script_file;
     html! {
-        @if quiet {
-            p.good { "Nothing was refused, no cache sync was missing, and everything was given back." }
+        @for missed in &report.script_missed {
+            (wrong("Not played", &sentence::missed_step(file, missed), ""))
         }
-        @for said in &said {
-            div.bad { p { "✗ " (said.what) } @if !said.hint.is_empty() { p { "→ " (said.hint) } } }
-        }
-        @if left_out > 0 {
-            p.bad { "… and " (left_out) " more." }
+        @for (label, said) in refused.chain(missing).chain(early) {
+            (wrong(label, &said.what, &said.hint))
         }
         @for failure in &report.failures {
-            p.bad { "✗ " (sentence::failure(failure)) }
+            (wrong("Broken", &sentence::failure(failure), ""))
         }
-        @if let Some(held) = held {
-            p.bad { "✗ " (held) }
+        @if let Some(held) = sentence::held(&report.held) {
+            (wrong("Held", &held, ""))
+        }
+        @if report.not_listed() > 0 {
+            p { "… and " (report.not_listed()) " more." }
         }
         @for note in &report.notes {
-            p { (note) }
+            p.note { span.label { "Note" } (note) }
+        }
+    }
+}
+
+fn wrong(label: &str, what: &str, hint: &str) -> Markup {
+    html! {
+        div.bad-item {
+            p { span.label { "✗ " (label) } (what) }
+            @if !hint.is_empty() { p { span.label { "→ Try" } (hint) } }
         }
     }
 }
@@ -133,7 +204,7 @@ fn script(report: &Report) -> Markup {
         @if !report.setup.script.is_empty() {
             h2 { "Script" }
             @if report.script.is_empty() {
-                p { "Nothing of it happened." }
+                p { "No step of it happened." }
             }
             ul {
                 @for said in sentence::script(&report.setup.script_file, &report.script) {
@@ -151,61 +222,14 @@ fn script(report: &Report) -> Markup {
     }
 }
 
-fn queues(devices: &[DeviceReport]) -> Markup {
-    let rows = || {
-        let all = devices.iter();
-        all.flat_map(|device| device.queues.iter().map(move |queue| (device, queue)))
-    };
-    html! {
-        div.scroll {
-            table {
-                tr {
-                    th { "device" } th { "queue" } th { "memory" } th { "frames" } th { "per second" }
-                    th { "dropped" } th { "copied" } th { "copied by the codec" } th { "bounced" } th { "moved" } th { "syncs (device, CPU)" }
-                    th { "mapped, unmapped" } th { "most memory" }
-                }
-                @for (device, queue) in rows() {
-                    tr {
-                        td { (device.node) " " (device.kind) }
-                        td { (queue.queue) }
-                        td { (queue.memory) }
-                        td { (queue.frames) }
-                        td { (rate(queue)) }
-                        td { (queue.dropped) }
-                        td { (bytes(queue.bytes_copied)) }
-                        td { (bytes(queue.bytes_copied_by_codec)) }
-                        td { (bytes(queue.bytes_bounced)) }
-                        td { (bytes(queue.bytes_moved)) }
-                        td { (queue.syncs_for_device) ", " (queue.syncs_for_cpu) }
-                        td { (queue.maps) ", " (queue.unmaps) }
-                        td { (bytes(queue.peak_bytes)) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Frames a second of the longest stream.
-fn rate(queue: &QueueReport) -> String {
-    if queue.frames < 2 || queue.span_ns == 0 {
-        return String::new();
-    }
-    // CAST: shown with two digits.
-    let rate = (queue.frames - 1) as f64 / Duration::from_nanos(queue.span_ns).as_secs_f64();
-    format!("{rate:.2}")
-}
-
-fn streams(timeline: &Timeline) -> Markup {
+fn streams(report: &Report, timeline: &Timeline) -> Markup {
     html! {
         @for stream in &timeline.streams {
+            @let marks = marks::marks(report, timeline, &stream.device);
             h2 { (stream.device) " " (stream.queue) }
             p { (summary(stream)) }
-            (plots::intervals(stream))
-            @if !stream.stays.is_empty() {
-                (plots::depth(stream))
-                (plots::stays(stream))
-            }
+            (marks::legend(&marks))
+            (plots::plots(stream, &marks))
         }
         @if timeline.left_out > 0 {
             p { (timeline.left_out) " calls found no room in these plots." }

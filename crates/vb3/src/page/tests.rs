@@ -1,6 +1,14 @@
 use super::*;
-use crate::report::{BufferReport, HolderReport, Refusal};
-use crate::timeline::Stay;
+use crate::report::{
+    BufferReport, DeviceReport, HolderReport, MissedStep, QueueReport, Refusal, ScriptEvent,
+};
+use crate::timeline::{Plug, Stay, Stream};
+
+const MADE: &str = "2026-01-02 03:04 UTC";
+
+fn shown(report: &Report, timeline: &Timeline) -> String {
+    page(report, timeline, &[], MADE).into_string()
+}
 
 fn queue(queue: &str) -> QueueReport {
     QueueReport {
@@ -31,21 +39,19 @@ fn report() -> Report {
 
 #[test]
 fn what_comes_from_outside_is_text() {
-    let page = page(&report(), &Timeline::default(), &[]).into_string();
+    let page = shown(&report(), &Timeline::default());
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
     assert!(page.contains("3 frames by mmap, 0 bytes copied, 1 KiB by the codec, 2 KiB bounced"));
-    assert!(page.contains("<td>25.00</td>"), "frames a second");
+    let rate = "<td data-label=\"per second\">25.00</td>";
+    assert!(page.contains(rate), "{page}");
+    assert!(page.contains(&format!("vb3 {}, {MADE}", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
 fn refusals_stand_in_sentences_and_nothing_is_said_well_then() {
-    let well = "Nothing was refused";
-    assert!(
-        page(&report(), &Timeline::default(), &[])
-            .into_string()
-            .contains(well)
-    );
+    let well = "No problems; everything was released.";
+    assert!(shown(&report(), &Timeline::default()).contains(well));
     let mut refused = report();
     refused.refuse(Refusal {
         device: "/dev/video0".into(),
@@ -53,14 +59,14 @@ fn refusals_stand_in_sentences_and_nothing_is_said_well_then() {
         errno: 12,
         ..Refusal::default()
     });
-    let page = page(&refused, &Timeline::default(), &[]).into_string();
+    let page = shown(&refused, &Timeline::default());
     assert!(page.contains("REQBUFS on /dev/video0 failed with ENOMEM") && !page.contains(well));
 }
 
 #[test]
 fn each_buffer_is_listed_with_who_held_it() {
     let mut held = report();
-    let page_of = |report: &Report| page(report, &Timeline::default(), &[]).into_string();
+    let page_of = |report: &Report| shown(report, &Timeline::default());
     assert!(!page_of(&held).contains("<h2>Buffers</h2>"));
     let holder = HolderReport {
         kind: "descriptor".into(),
@@ -104,7 +110,7 @@ fn long_runs_stay_small_and_keep_their_peaks() {
     }
     let mut timeline = Timeline::default();
     timeline.streams.push(stream);
-    let page = page(&report(), &timeline, &[]).into_string();
+    let page = shown(&report(), &timeline);
     assert!(page.len() < 1 << 20, "{} bytes", page.len());
     assert!(page.contains("the slowest after 978.00 ms"));
     // The axis reaches to the late one; the other axes end at 4 and 181.
@@ -113,10 +119,149 @@ fn long_runs_stay_small_and_keep_their_peaks() {
         .filter_map(|line| line.trim().parse::<f64>().ok());
     let highest = numbers.fold(0.0, f64::max);
     assert!((600.0..1100.0).contains(&highest), "{highest}");
-    assert_eq!(page.matches("<svg").count(), 4);
+    assert_eq!(page.matches("<svg").count(), 3);
     let name_space = "http://www.w3.org/2000/svg";
     assert_eq!(
         page.matches("http").count(),
         page.matches(name_space).count()
     );
+}
+
+/// The class and words of the banner.
+fn banner(page: &str) -> (&str, &str) {
+    let (_, rest) = page.split_once("<div class=\"verdict ").unwrap();
+    let (class, rest) = rest.split_once("\"><h1>").unwrap();
+    (class, rest.split_once("</h1>").unwrap().0)
+}
+
+#[test]
+fn verdict_is_red_for_refusals_and_for_faults() {
+    let of = |report: &Report| {
+        let page = shown(report, &Timeline::default());
+        let (class, words) = banner(&page);
+        (class.to_owned(), words.to_owned())
+    };
+    let is = |class: &str, words: &str| (class.to_owned(), words.to_owned());
+    assert_eq!(of(&report()), is("good", "✓ All well"));
+    let mut faulted = report();
+    faulted.play(ScriptEvent::default());
+    assert_eq!(of(&faulted), is("bad", "⚡ Faults injected"));
+    faulted.script_missed.push(MissedStep::default());
+    assert_eq!(of(&faulted), is("bad", "✗ Problems"));
+    let mut refused = report();
+    refused.refuse(Refusal::default());
+    assert_eq!(of(&refused), is("bad", "✗ Problems"));
+    let failed = Report {
+        exit_status: 1,
+        ..report()
+    };
+    assert_eq!(of(&failed), is("bad", "✗ Problems"));
+}
+
+#[test]
+fn refused_hop_is_drawn_without_a_frame() {
+    let mut refused = report();
+    refused.devices[0].queues = vec![QueueReport {
+        queue: "video-capture".into(),
+        ..QueueReport::default()
+    }];
+    let flow_of = |report: &Report| flow::flow(report).into_string();
+    assert!(flow_of(&refused).contains("No frame went through"));
+    for device in ["/dev/video0", "/dev/dma_heap/system"] {
+        refused.refuse(Refusal {
+            device: device.into(),
+            call: "REQBUFS".into(),
+            errno: 12,
+            times: 2,
+            ..Refusal::default()
+        });
+    }
+    let flow = flow_of(&refused);
+    assert_eq!(flow.matches("wire in refused").count(), 1, "{flow}");
+    assert_eq!(flow.matches("wire out refused").count(), 1, "{flow}");
+    assert_eq!(flow.matches("REQBUFS refused 2 times: ENOMEM").count(), 2);
+    assert!(flow.contains("<b>/dev/dma_heap/system</b>"), "{flow}");
+}
+
+#[test]
+fn idle_queues_and_empty_columns_are_folded() {
+    let mut many = report();
+    for n in 1..15 {
+        many.devices.push(DeviceReport {
+            node: format!("/dev/video{n}"),
+            queues: vec![QueueReport {
+                queue: "video-output".into(),
+                ..QueueReport::default()
+            }],
+            ..DeviceReport::default()
+        });
+    }
+    let page = shown(&many, &Timeline::default());
+    assert!(
+        page.contains("<summary>14 queues were not used</summary>"),
+        "{page}"
+    );
+    assert!(page.contains("<p>Not used: video1, video2"), "{page}");
+    assert!(page.contains("<th>bounced</th>") && !page.contains("<th>moved</th>"));
+}
+
+#[test]
+fn faults_and_unplugs_are_marked_on_each_plot() {
+    let ms = Duration::from_millis;
+    let stays = (0..9).map(|n| Stay {
+        index: n % 2,
+        from: ms(n * 100),
+        to: ms(n * 100 + 90),
+        is_done: true,
+    });
+    let mut stream = Stream::default();
+    stream.device = "/dev/video0".into();
+    stream.stays = stays.collect();
+    stream.frames = (0..9).map(|n| ms(n * 100)).collect();
+    let mut timeline = Timeline::default();
+    timeline.streams.push(stream);
+    let mut faulted = report();
+    for (device, action) in [
+        ("/dev/video0", "late"),
+        ("/dev/video1", "torn"),
+        ("", "free_cma"),
+    ] {
+        faulted.play(ScriptEvent {
+            device: device.into(),
+            action: action.into(),
+            at_ns: if action == "late" {
+                300_000_000
+            } else {
+                700_000_000
+            },
+            ..ScriptEvent::default()
+        });
+    }
+    timeline.plug(Plug {
+        device: "/dev/video0".into(),
+        at: ms(1500),
+        comes: false,
+    });
+    let page = shown(&faulted, &timeline);
+    for label in [">late</text>", ">free cma</text>", ">unplugged</text>"] {
+        assert_eq!(page.matches(label).count(), 3, "{label}: {page}");
+    }
+    assert!(!page.contains(">torn</text>"), "of another device");
+    assert!(
+        page.contains("Red lines</span>late, free cma, unplugged."),
+        "{page}"
+    );
+}
+
+#[test]
+fn dates_are_of_the_gregorian_calendar() {
+    for (seconds, said) in [
+        (0, "1970-01-01 00:00 UTC"),
+        (951_782_400, "2000-02-29 00:00 UTC"),
+        (4_107_542_399, "2100-02-28 23:59 UTC"),
+        (4_107_542_400, "2100-03-01 00:00 UTC"),
+        (1_798_761_599, "2026-12-31 23:59 UTC"),
+    ] {
+        assert_eq!(utc(seconds), said);
+    }
 }

@@ -7,6 +7,8 @@ use vb3_v4l2::pixfmt;
 
 /// Colour of the plots and of stays that ended by DQBUF.
 const BLUE: [u8; 3] = [20, 80, 160];
+/// Colour of what went wrong.
+const RED: [u8; 3] = [176, 0, 32];
 
 /// A run, and where its page is; the outcome holds the directory.
 fn reported(machine: &str, size: &str, client: &[&str]) -> (Outcome, PathBuf) {
@@ -19,15 +21,23 @@ fn reported(machine: &str, size: &str, client: &[&str]) -> (Outcome, PathBuf) {
     (run.program(client.iter().copied()).run(), page)
 }
 
+/// A browser without a window, whose files lie beside the page.
+fn chromium(page: &Path) -> Command {
+    let mut chromium = Command::new("chromium");
+    chromium
+        .args(["--headless", "--no-sandbox", "--disable-gpu"])
+        .arg("--disable-background-networking")
+        .env("HOME", page.parent().unwrap());
+    chromium
+}
+
 /// Opens the page in headless Chromium; what its console says, and a picture.
 fn shown(page: &Path) -> (String, PathBuf) {
     let picture = page.with_extension("png");
-    let out = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu"])
-        .args(["--enable-logging=stderr", "--window-size=1000,1600"])
+    let out = chromium(page)
+        .args(["--enable-logging=stderr", "--window-size=1000,2400"])
         .arg(format!("--screenshot={}", picture.display()))
         .arg(format!("file://{}", page.display()))
-        .env("HOME", page.parent().unwrap())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
@@ -44,7 +54,7 @@ fn a_browser_shows_the_plots_and_complains_of_nothing() {
     let (outcome, page) = reported("pc", "320x240", &client);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     let text = std::fs::read_to_string(&page).unwrap();
-    assert!(text.contains("Nothing was refused"), "{text}");
+    assert!(text.contains("✓ All well"), "{text}");
     assert!(text.contains("40 frames reached or left the program"));
     expect_plots(&page);
 }
@@ -73,15 +83,23 @@ fn the_page_of_a_minute_is_small_and_a_browser_shows_it() {
 fn expect_plots(page: &Path) {
     let (console, picture) = shown(page);
     assert_eq!(console, "");
-    let raw = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
-        .arg(&picture)
-        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
-        .output()
-        .unwrap();
-    let blue = raw.stdout.chunks(3).filter(|pixel| **pixel == BLUE).count();
+    let blue = pixels(&picture, BLUE);
     // Four buffers' bars of 10 lines over most of the width, and two plots.
     assert!(blue > 10_000, "{blue} pixels of the plots in {picture:?}");
+}
+
+/// How many pixels of a picture have a colour.
+fn pixels(picture: &Path, colour: [u8; 3]) -> usize {
+    let rgb = ffmpeg([
+        "-i",
+        picture.to_str().unwrap(),
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    ]);
+    rgb.chunks(3).filter(|pixel| **pixel == colour).count()
 }
 
 /// The pictures of a page as R, G, B bytes of `width` x `height` pixels.
@@ -163,7 +181,7 @@ fn what_was_refused_stands_in_the_page() {
     // 32 buffers of 18 MiB, and 64 MiB of contiguous memory.
     let client = ["v4l2-ctl", "--stream-mmap=32", "--stream-count=2"];
     let (outcome, page) = reported("soc-cma", "4096x2304", &client);
-    let text = std::fs::read_to_string(page).unwrap();
+    let text = std::fs::read_to_string(&page).unwrap();
     let [refusal] = outcome.report.refusals.as_slice() else {
         panic!("{:?}", outcome.report.refusals)
     };
@@ -175,5 +193,91 @@ fn what_was_refused_stands_in_the_page() {
             "{part}: {text}"
         );
     }
-    assert!(!text.contains("Nothing was refused"), "{text}");
+    assert!(text.contains("✗ Problems"), "{text}");
+    assert!(text.contains("REQBUFS refused"), "{text}");
+    if lacks("chromium") || lacks("ffmpeg") {
+        return;
+    }
+    expect_fit(&page);
+    let (_, picture) = shown(&page);
+    // The banner, over the whole width.
+    let red = pixels(&picture, RED);
+    assert!(red > 40_000, "{red} red pixels in {picture:?}");
+}
+
+/// Eleven devices of which one is used, and faults of every kind on its way.
+#[test]
+fn faults_and_unplugs_stand_on_the_plots() {
+    if ["v4l2-ctl", "chromium", "ffmpeg"].into_iter().any(lacks) {
+        return;
+    }
+    let step = |lines: &str| format!("[[step]]\ndevice = \"/dev/video0\"\n{lines}\n");
+    let script: String = [
+        "frame = 20\nevery = 30\ncount = 4\nshort = 1000",
+        "frame = 60\nlate = \"120ms\"",
+        "time = \"5s\"\nunplug = true",
+    ]
+    .map(step)
+    .concat();
+    let mut run = Run::on("pc").device("camera=pattern,fps=30,sizes=320x240,formats=YUYV");
+    for _ in 0..10 {
+        run = run.device("display=null");
+    }
+    std::fs::write(run.file("steps.toml"), script).unwrap();
+    let run = run.options(["--clock", "virtual", "--script", "steps.toml"]);
+    let run = run.options(["--report", "run.html"]);
+    let page = run.file("run.html");
+    let client = ["v4l2-ctl", "--stream-mmap=8", "--stream-count=300"];
+    let outcome = run.program(client).run();
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.contains("The script injected 6 faults"), "{text}");
+    assert!(
+        text.contains("Red lines</span>short ×4, late, unplugged."),
+        "{text}"
+    );
+    assert_eq!(text.matches(">unplugged</text>").count(), 3);
+    assert!(
+        text.contains("<summary>10 queues were not used</summary>"),
+        "{text}"
+    );
+    let footer = format!("<footer><p>vb3 {}, 2", env!("CARGO_PKG_VERSION"));
+    assert!(
+        text.contains(&footer) && text.contains(" UTC</p></footer>"),
+        "{text}"
+    );
+    // The date is on the page alone: the report of this run is the same tomorrow.
+    let report = String::from_utf8(outcome.read("report.json")).unwrap();
+    assert!(!report.contains(" UTC"), "{report}");
+    expect_plots(&page);
+    expect_fit(&page);
+    let (_, picture) = shown(&page);
+    let red = pixels(&picture, RED);
+    assert!(red > 40_000, "{red} red pixels in {picture:?}");
+}
+
+/// Asserts that nothing of a page is cut off on a screen and on a phone: no part but what scrolls by
+/// itself is wider than the window. The page says so itself, to the page that shows it in a frame.
+fn expect_fit(page: &Path) {
+    let says = "<script>parent.postMessage(document.documentElement.scrollWidth,'*')</script>";
+    let text = std::fs::read_to_string(page).unwrap();
+    let copy = page.with_file_name("inner.html");
+    std::fs::write(&copy, text.replace("</body>", &format!("{says}</body>"))).unwrap();
+    let outer = page.with_file_name("outer.html");
+    for width in [1280, 400] {
+        let frame = format!(
+            "<script>onmessage=e=>document.body.dataset.wide=e.data</script>\
+             <iframe width={width} height=900 src=inner.html></iframe>"
+        );
+        std::fs::write(&outer, frame).unwrap();
+        let out = chromium(&outer)
+            .args(["--window-size=1400,1000", "--virtual-time-budget=5000"])
+            .arg("--dump-dom")
+            .arg(format!("file://{}", outer.display()))
+            .output()
+            .unwrap();
+        let dom = String::from_utf8_lossy(&out.stdout);
+        let (_, rest) = dom.split_once("data-wide=\"").expect("the page says");
+        let wide: u32 = rest.split_once('"').unwrap().0.parse().unwrap();
+        assert!(wide <= width, "{wide} of {width}");
+    }
 }
