@@ -16,6 +16,11 @@ pub(crate) trait Coding: Copy + PartialEq {
     /// The same for the library.
     fn settings(&self) -> Settings;
 
+    /// The parts of a stream's first packet that belong to the stream.
+    fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
+        vec![packet]
+    }
+
     /// The bitrate, where nothing else differs and the library changes it within a stream.
     fn new_bitrate(&self, before: &Self) -> Option<u32> {
         let _ = before;
@@ -85,8 +90,12 @@ impl<S: Coding> vb3_codec::Codec for Encoder<S> {
         };
         let sentence = match library.encode(picture, self.count, force_key) {
             Ok(Some((data, key))) => {
+                let parts = match self.count {
+                    0 => S::first_parts(data),
+                    _ => vec![data],
+                };
                 self.count += 1;
-                return out.packet(tag, key, &[data]);
+                return out.packet(tag, key, &parts);
             }
             Ok(None) => format!("{} made nothing of the picture", S::LIBRARY),
             Err(error) => error.sentence,

@@ -4,6 +4,37 @@ use crate::encoder::Coding;
 use crate::encoders::{Codec, Settings, most_pictures};
 use vb3_codec::{Config, H264Profile, H264Settings};
 
+/// Types of NAL units (ITU-T H.264, table 7-1): slices, and supplemental enhancement information.
+const SLICES: [u8; 2] = [1, 5];
+const SEI: u8 = 6;
+
+/// The type of a NAL unit with its start code; 0 of anything else.
+fn kind(unit: &[u8]) -> u8 {
+    let after = unit.iter().position(|byte| *byte != 0).map(|at| at + 1);
+    let header = after.and_then(|at| unit.get(at));
+    header.map_or(0, |header| header & 0x1f)
+}
+
+/// The NAL units of a packet with their start codes; the last part begins with the first slice.
+fn units(packet: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let mut rest = packet;
+    while !SLICES.contains(&kind(rest)) {
+        let codes = rest.windows(3).enumerate().skip(3);
+        let mut codes = codes.filter(|(_, window)| *window == [0, 0, 1]);
+        let Some((code, _)) = codes.next() else {
+            break;
+        };
+        // A long start code begins with one zero more.
+        let zero = code.checked_sub(1).and_then(|before| rest.get(before));
+        let (unit, after) = rest.split_at(code - usize::from(zero == Some(&0)));
+        parts.push(unit);
+        rest = after;
+    }
+    parts.push(rest);
+    parts
+}
+
 impl Coding for H264Settings {
     const CODEC: Codec = Codec::H264;
     const LIBRARY: &str = "x264";
@@ -37,8 +68,32 @@ impl Coding for H264Settings {
         }
     }
 
+    /// Without the unit in which x264 describes itself, which no device's stream has.
+    fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
+        let mut parts = units(packet);
+        parts.retain(|unit| kind(unit) != SEI);
+        parts
+    }
+
     fn new_bitrate(&self, before: &Self) -> Option<u32> {
         let bitrate = self.bitrate;
         (*self == Self { bitrate, ..*before }).then_some(bitrate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_packet_has_no_description() {
+        let (set, sei): (&[u8], &[u8]) = (&[0, 0, 0, 1, 0x67, 9], &[0, 0, 1, 6, 5, 0x80]);
+        // Emulated start codes lie behind the slice's beginning, and are not looked at.
+        let slice: &[u8] = &[0, 0, 0, 1, 0x65, 0, 0, 1, 6];
+        let whole = [set, sei, slice].concat();
+        assert_eq!(units(&whole), [set, sei, slice]);
+        assert_eq!(H264Settings::first_parts(&whole), [set, slice]);
+        assert_eq!(H264Settings::first_parts(slice), [slice]);
+        assert_eq!(H264Settings::first_parts(&[]), [&[0u8; 0]]);
     }
 }

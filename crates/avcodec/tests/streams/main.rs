@@ -6,7 +6,6 @@ mod h264_host;
 mod hevc;
 mod lent;
 mod others;
-#[path = "../../../codec/tests/streams/tools.rs"]
 mod tools;
 mod vp8;
 
