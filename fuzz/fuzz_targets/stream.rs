@@ -34,7 +34,10 @@ fn cut<S: Syntax>(pieces: &[&[u8]], mut drains: Option<Random>, whole: bool) -> 
         // What there is to say of a piece is said in few words.
         assert!(faults <= 2 * tag, "{faults} faults in {tag} pieces");
     }
-    assert!(units.pending_bytes().is_none(), "something is left after the end");
+    assert!(
+        units.pending_bytes().is_none(),
+        "something is left after the end"
+    );
     found
 }
 
