@@ -133,7 +133,7 @@ pub enum Job<'a> {
     Encode {
         /// Given back with both answers.
         tag: u64,
-        /// I420 of the configured size.
+        /// I420 of the configured size; chroma as configured.
         picture: Planes<'a>,
         /// Makes this picture one that needs no other: in H.264 an IDR picture.
         force_key: bool,
@@ -173,7 +173,19 @@ pub enum Config {
         height: u32,
         /// 1 to 100.
         quality: u8,
+        /// Of the pictures and of the files made of them.
+        sampling: Subsampling,
     },
+}
+
+/// How many chroma samples a picture to encode has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subsampling {
+    /// Half the columns and half the lines (4:2:0).
+    #[default]
+    Yuv420,
+    /// Half the columns and all lines (4:2:2).
+    Yuv422,
 }
 
 /// How input is cut into pieces.

@@ -65,7 +65,7 @@ mod worker;
 
 pub use job::{
     Chroma, Colour, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job,
-    Kind, Planes, PlanesMut, Rect, Refused, StreamFormat, Vp8Settings,
+    Kind, Planes, PlanesMut, Rect, Refused, StreamFormat, Subsampling, Vp8Settings,
 };
 pub use launch::{Failure, Launch};
 pub use library::{Codecs, Library};
@@ -83,7 +83,7 @@ pub const MAX_WIDTH: u32 = 4096;
 /// Highest picture that is coded or decoded, in pixels.
 pub const MAX_HEIGHT: u32 = 2304;
 /// Longest piece of input, in bytes.
-pub const MAX_INPUT: usize = 16 << 20;
+pub const MAX_INPUT: usize = 20 << 20;
 /// Jobs that carry data and may be under way at once.
 pub const MAX_IN_FLIGHT: usize = 8;
 /// Pictures or packets that may be held at once; a worker waits for one to be dropped.

@@ -220,7 +220,12 @@ impl Server {
                     Config::H264Encoder(s) => Layout::new(s.width, s.height),
                     Config::HevcEncoder(s) => Layout::new(s.width, s.height),
                     Config::Vp8Encoder(s) => Layout::new(s.width, s.height),
-                    Config::JpegEncoder { width, height, .. } => Layout::new(width, height),
+                    Config::JpegEncoder {
+                        width,
+                        height,
+                        sampling,
+                        ..
+                    } => Layout::sampled(width, height, sampling),
                 };
                 self.codec.configure(config);
                 self.shut()?;

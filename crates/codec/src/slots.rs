@@ -1,6 +1,6 @@
 //! Slots of shared memory that pictures and packets come in.
 
-use crate::job::{Chroma, Field, Planes};
+use crate::job::{Chroma, Field, Planes, Subsampling};
 use crate::shm::Shared;
 use crate::socket::Socket;
 use crate::wire::{Message, Op};
@@ -183,11 +183,13 @@ impl Picture {
     }
 }
 
-/// Where the planes of an I420 picture without gaps lie.
+/// Where the planes of an I420 picture, or one with more chroma, lie without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) width: u32,
     pub(crate) height: u32,
+    /// Lines of U, and of V.
+    lines: u32,
     /// Bytes of a sample.
     pub(crate) sample: usize,
     /// Bytes of Y.
@@ -210,12 +212,27 @@ impl Layout {
             10 => 2,
             _ => return None,
         };
+        let lines = height.div_ceil(2);
         fits.then_some(Self {
             width,
             height,
+            lines,
             sample,
             luma: sample * width as usize * height as usize,
-            chroma: sample * width.div_ceil(2) as usize * height.div_ceil(2) as usize,
+            chroma: sample * width.div_ceil(2) as usize * lines as usize,
+        })
+    }
+
+    /// Of samples of 8 bits, with so much chroma; the same for all others.
+    pub(crate) fn sampled(width: u32, height: u32, sampling: Subsampling) -> Option<Self> {
+        let half = Self::new(width, height)?;
+        Some(match sampling {
+            Subsampling::Yuv420 => half,
+            Subsampling::Yuv422 => Self {
+                lines: height,
+                chroma: width.div_ceil(2) as usize * height as usize,
+                ..half
+            },
         })
     }
 
@@ -233,7 +250,7 @@ impl Layout {
     pub(crate) const fn plane(&self, plane: usize) -> (usize, usize) {
         let (width, height) = match plane {
             0 => (self.width, self.height),
-            _ => (self.width.div_ceil(2), self.height.div_ceil(2)),
+            _ => (self.width.div_ceil(2), self.lines),
         };
         (self.sample * width as usize, height as usize)
     }

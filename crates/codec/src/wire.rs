@@ -2,7 +2,7 @@
 
 /// Which messages these are: one more with every change of what they mean. Programs from before
 /// versions were told say 0, or nothing.
-pub(crate) const VERSION: u64 = 5;
+pub(crate) const VERSION: u64 = 6;
 /// Numbers in a message.
 pub(crate) const WORDS: usize = 16;
 /// Longest sentence, in bytes.

@@ -2,7 +2,7 @@
 
 use crate::job::{
     Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, HevcSettings, Kind, Rect,
-    StreamFormat, Vp8Settings,
+    StreamFormat, Subsampling, Vp8Settings,
 };
 use crate::slots::Layout;
 
@@ -164,13 +164,21 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
                 width,
                 height,
                 quality,
+                sampling,
             },
         ) => {
             if !(1..=100).contains(&quality) {
                 return Err("JPEG quality is 1 to 100");
             }
-            set(&[2, width.into(), height.into(), quality.into()]);
-            Layout::new(width, height)
+            let is_422 = sampling == Subsampling::Yuv422;
+            set(&[
+                2,
+                width.into(),
+                height.into(),
+                quality.into(),
+                is_422.into(),
+            ]);
+            Layout::sampled(width, height, sampling)
         }
         _ => return Err("the configuration is for another kind of codec"),
     };
@@ -231,6 +239,10 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
             width: small(1)?,
             height: small(2)?,
             quality: u8::try_from(small(3)?).ok()?,
+            sampling: match small(4)? {
+                0 => Subsampling::Yuv420,
+                _ => Subsampling::Yuv422,
+            },
         }),
     }
 }

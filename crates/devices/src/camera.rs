@@ -244,7 +244,7 @@ impl<C> Engine<C> for Player<C> {
         let mode = &stream.formats;
         let format = match mode.pixel() {
             // What a JPEG encoder takes.
-            pixel if pixel.is_compressed() => &pixfmt::YUV420,
+            pixel if pixel.is_compressed() => &pixfmt::YUYV,
             pixel => pixel,
         };
         let size = match &self.scaler {

@@ -4,7 +4,9 @@ use crate::tools::*;
 use crate::vp8::{FRAMES, HEIGHT, WIDTH, packets, planes, source};
 use crate::{decode, has_encoder, launch};
 use std::process::Command;
-use vb3_codec::{Colour, Config, Framing, H264Profile, H264Settings, Job, Kind, Refused};
+use vb3_codec::{
+    Colour, Config, Framing, H264Profile, H264Settings, Job, Kind, Refused, Subsampling,
+};
 
 const KIND: Kind = Kind::H264Encoder;
 
@@ -255,6 +257,7 @@ fn settings_that_cannot_be_are_refused_at_once() {
         width: 64,
         height: 64,
         quality: 50,
+        sampling: Subsampling::Yuv420,
     };
     assert!(driven.worker.submit(Job::Configure(jpeg)).is_err());
     driven.submit(Job::Configure(Config::H264Encoder(good)));

@@ -1,6 +1,6 @@
-//! The encoder: baseline, 4:2:0.
+//! The encoder: baseline, 4:2:0 or 4:2:2.
 
-use crate::job::{Config, Planes};
+use crate::job::{Config, Planes, Subsampling};
 use crate::serve::{Codec, Out, Stop};
 use jpeg_encoder::{
     ChromaSubsamplingMethod, Encoder as Library, ImageBuffer, JpegColorType, SamplingFactor,
@@ -9,7 +9,7 @@ use jpeg_encoder::{
 /// Pictures to files.
 #[derive(Default)]
 pub(crate) struct Encoder {
-    quality: Option<u8>,
+    settings: Option<(u8, Subsampling)>,
     file: Vec<u8>,
 }
 
@@ -19,10 +19,11 @@ impl Encoder {
     }
 }
 
-/// A picture as the library reads it: row by row, with as much chroma as luma. Of each 2x2 block
-/// it takes one pixel's chroma, which is the picture's own.
+/// A picture as the library reads it: row by row, with as much chroma as luma. Of each block it
+/// takes one pixel's chroma, which is the picture's own.
 struct Rows<'a> {
     planes: &'a Planes<'a>,
+    sampling: Subsampling,
     width: u16,
     height: u16,
 }
@@ -44,8 +45,12 @@ impl ImageBuffer for Rows<'_> {
         let width = usize::from(self.width);
         let [luma, cb, cr, _] = buffers;
         luma.extend_from_slice(self.row(0, usize::from(y), width));
+        let line = match self.sampling {
+            Subsampling::Yuv420 => y / 2,
+            Subsampling::Yuv422 => y,
+        };
         for (plane, buffer) in [(1, cb), (2, cr)] {
-            let row = self.row(plane, usize::from(y / 2), width.div_ceil(2));
+            let row = self.row(plane, usize::from(line), width.div_ceil(2));
             let twice = row.iter().flat_map(|value| [*value, *value]);
             buffer.extend(twice.take(width));
         }
@@ -63,8 +68,11 @@ impl Rows<'_> {
 
 impl Codec for Encoder {
     fn configure(&mut self, config: Config) {
-        if let Config::JpegEncoder { quality, .. } = config {
-            self.quality = Some(quality);
+        if let Config::JpegEncoder {
+            quality, sampling, ..
+        } = config
+        {
+            self.settings = Some((quality, sampling));
         }
     }
 
@@ -75,8 +83,8 @@ impl Codec for Encoder {
         _force_key: bool,
         out: &mut Out,
     ) -> Result<(), Stop> {
-        let (Some(quality), Ok(width), Ok(height)) = (
-            self.quality,
+        let (Some((quality, sampling)), Ok(width), Ok(height)) = (
+            self.settings,
             u16::try_from(picture.width),
             u16::try_from(picture.height),
         ) else {
@@ -84,10 +92,14 @@ impl Codec for Encoder {
         };
         self.file.clear();
         let mut library = Library::new(&mut self.file, quality);
-        library.set_sampling_factor(SamplingFactor::F_2_2);
+        library.set_sampling_factor(match sampling {
+            Subsampling::Yuv420 => SamplingFactor::F_2_2,
+            Subsampling::Yuv422 => SamplingFactor::F_2_1,
+        });
         library.set_chroma_subsampling_method(ChromaSubsamplingMethod::Nearest);
         let rows = Rows {
             planes: picture,
+            sampling,
             width,
             height,
         };

@@ -38,6 +38,10 @@ fn odd_sizes_round_chroma_up() {
     assert_eq!((layout.luma, layout.chroma, layout.len()), (15, 6, 27));
     assert_eq!(Layout::new(MAX_WIDTH + 1, 16), None);
     assert_eq!(Layout::new(0, 16), None);
+    let full = Layout::sampled(5, 3, crate::Subsampling::Yuv422).unwrap();
+    assert_eq!((full.plane(1), full.len()), ((3, 3), 15 + 2 * 9));
+    let largest = Layout::sampled(MAX_WIDTH, crate::MAX_HEIGHT, crate::Subsampling::Yuv422);
+    assert!(largest.unwrap().len() <= crate::MAX_INPUT);
 }
 
 #[test]

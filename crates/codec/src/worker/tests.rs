@@ -172,6 +172,7 @@ fn what_another_kind_of_codec_sends_is_its_death() {
         width,
         height,
         quality,
+        sampling: crate::Subsampling::Yuv420,
     };
     encoder.submit(Job::Configure(config)).unwrap();
     say(&end, Op::Picture, &[1, 1, 0]);

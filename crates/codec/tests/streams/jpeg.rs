@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::tools::*;
-use vb3_codec::{Config, Job, Kind, Launch, Planes};
+use vb3_codec::{Config, Job, Kind, Launch, Planes, Subsampling};
 
 /// Raw I420 of ffmpeg's test pictures.
 fn source(size: &str, frames: u32) -> Vec<u8> {
@@ -143,6 +143,7 @@ fn encoded_files_decode_by_ffmpeg() {
             width,
             height,
             quality: 90,
+            sampling: Subsampling::Yuv420,
         }));
         for (tag, picture) in (1..).zip(pictures.chunks(one)) {
             driven.submit(Job::Encode {

@@ -7,7 +7,7 @@ use crate::streaming::Stamp;
 use crate::surface::Trouble;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Worker};
+use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Subsampling, Worker};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress};
 
@@ -15,7 +15,7 @@ use vb3_v4l2::{Bus, Flow, Progress};
 const MAX_AHEAD: usize = 3;
 /// Most events that are heard in one turn; the rest makes the descriptor readable again.
 const MAX_EVENTS: usize = 64;
-/// As webcams have it: some 200 kB for 1920x1080.
+/// As webcams have it.
 const QUALITY: u8 = 85;
 
 /// A picture under way, with the buffer that its file is for.
@@ -59,7 +59,7 @@ impl<C> JpegEncoder<C> {
         self.worker = None;
     }
 
-    /// Takes a place for a YUV420 picture, of which a file is to be made.
+    /// Takes a place for a YUYV picture, of which a file is to be made.
     pub(super) fn begin(&mut self, frame: &Frame) -> Result<(), Failure> {
         let worker = match self.worker.take() {
             Some(worker) => worker,
@@ -100,6 +100,8 @@ impl<C> JpegEncoder<C> {
             width: frame.size().width(),
             height: frame.size().height(),
             quality: QUALITY,
+            // As UVC webcams have it, which programs take for granted.
+            sampling: Subsampling::Yuv422,
         };
         worker
             .submit(Job::Configure(config))
@@ -162,6 +164,8 @@ fn refusal(refused: Refused) -> Failure {
 /// Goes on to take a picture's samples over, from limited range to the full range of JPEG files:
 /// `left` of them at most, those from `filled` on. Whether all are taken.
 fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usize) -> bool {
+    // Where Y, U and V begin in Y0 U Y1 V, and how far apart they are.
+    const PLACES: [(usize, usize); 3] = [(0, 2), (1, 4), (3, 4)];
     let stretch = |index: usize, range: i32, offset: i32| -> [u8; 256] {
         let mut table = [0; 256];
         for (to, from) in table.iter_mut().zip(0..) {
@@ -172,16 +176,18 @@ fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usiz
         table
     };
     let mut before = 0;
-    for (index, plane) in to.data.into_iter().enumerate() {
+    for (index, (plane, (first, step))) in to.data.into_iter().zip(PLACES).enumerate() {
         let table = match index {
             0 => stretch(0, 219, 16),
             _ => stretch(index, 224, 128),
         };
         let start = filled.saturating_sub(before).min(plane.len());
-        let pairs = plane.iter_mut().zip(frame.component(index)).skip(start);
-        let count = pairs.len().min(*left);
-        for (to, from) in pairs.take(count) {
+        let rest = frame.bytes().get(first + start * step..);
+        let samples = rest.unwrap_or_default().iter().step_by(step);
+        let mut count = 0;
+        for (to, from) in plane.iter_mut().skip(start).zip(samples).take(*left) {
             *to = table.get(usize::from(*from)).copied().unwrap_or_default();
+            count += 1;
         }
         (*filled, *left) = (*filled + count, *left - count);
         if start + count < plane.len() {

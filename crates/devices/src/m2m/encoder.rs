@@ -24,7 +24,7 @@ use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::{EBUSY, EINVAL, Way};
 use controls::Controls;
 use std::collections::VecDeque;
-use vb3_codec::{Config, H264Settings, HevcSettings, Kind, Packet, Vp8Settings};
+use vb3_codec::{Config, H264Settings, HevcSettings, Kind, Packet, Subsampling, Vp8Settings};
 use vb3_queue::{Active, Driver, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction,
@@ -155,6 +155,7 @@ impl<C> Encoder<C> {
                 width,
                 height,
                 quality: self.own.controls.quality,
+                sampling: Subsampling::Yuv420,
             },
             Kind::HevcEncoder => {
                 let (level, most_kilobits) = self.own.controls.hevc_level(&stream);

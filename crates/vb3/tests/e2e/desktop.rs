@@ -81,7 +81,7 @@ fn guvcview_takes_photographs_in_a_window() {
     if lacks("guvcview") || lacks("xvfb-run") || lacks("ffmpeg") {
         return;
     }
-    let script = "HOME=$PWD exec xvfb-run -a guvcview -d /dev/video0 -x 320x240 -f YUYV -a none \
+    let script = "HOME=$PWD exec xvfb-run -a guvcview -d /dev/video0 -x 320x240 -a none \
                   -r sdl --image=photo.png --photo_timer=0.3 --photo_total=2 --exit_on_term";
     let outcome = camera().program(["sh", "-c", script]).run();
     outcome.expect_success();

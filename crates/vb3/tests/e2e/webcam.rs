@@ -202,3 +202,45 @@ fn the_end_of_a_clip_is_said_in_words() {
         assert_eq!(frames, if said { 5 } else { 20 });
     }
 }
+
+/// The first SOF segment of a file: sampling factors of its components.
+fn sampling(file: &[u8]) -> Vec<u8> {
+    let mut at = 2;
+    loop {
+        let (marker, len) = (
+            file[at + 1],
+            usize::from(file[at + 2]) << 8 | usize::from(file[at + 3]),
+        );
+        if marker == 0xc0 {
+            let count = usize::from(file[at + 9]);
+            return (0..count).map(|n| file[at + 11 + 3 * n]).collect();
+        }
+        at += 2 + len;
+    }
+}
+
+/// As UVC webcams have it, which guvcview takes for granted.
+#[test]
+fn motion_jpeg_has_chroma_in_every_line() {
+    if lacks("v4l2-ctl") || lacks("ffprobe") {
+        return;
+    }
+    let outcome = Run::on("pc")
+        .device("camera=pattern,format=MJPG,size=320x240")
+        .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-mmap=4"])
+        .and(["--stream-count=1", "--stream-to=frame.jpg"])
+        .run();
+    outcome.expect_success();
+    assert_eq!(sampling(&outcome.read("frame.jpg")), [0x21, 0x11, 0x11]);
+    let mut ffprobe = std::process::Command::new("ffprobe");
+    ffprobe.args([
+        "-v",
+        "error",
+        "-show_entries",
+        "stream=pix_fmt",
+        "frame.jpg",
+    ]);
+    let said = ffprobe.current_dir(outcome.dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("pix_fmt=yuvj422p"), "{said}");
+}

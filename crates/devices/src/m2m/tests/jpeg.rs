@@ -241,13 +241,14 @@ fn pictures_of_odd_sizes_have_one_more_line() {
 /// A file of an odd size, by the codec library alone.
 fn odd(width: u32, height: u32) -> Vec<u8> {
     use rustix::event::{PollFd, PollFlags, poll};
-    use vb3_codec::{Config, Event, Job, Planes, Worker};
+    use vb3_codec::{Config, Event, Job, Planes, Subsampling, Worker};
     let scene = Scene::moving(width, height, 4);
     let mut worker = Worker::spawn(Kind::JpegEncoder, &Launch::in_thread()).unwrap();
     let config = Config::JpegEncoder {
         width,
         height,
         quality: 90,
+        sampling: Subsampling::Yuv420,
     };
     worker.submit(Job::Configure(config)).unwrap();
     let half = width.div_ceil(2) as usize;
