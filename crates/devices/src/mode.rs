@@ -184,7 +184,7 @@ impl Mode {
         } else {
             Planarity::Single
         };
-        let formats = spec.pixel_formats();
+        let formats = spec.offered_formats();
         let (native_size, native_interval) = native.unzip();
         let size = spec
             .size

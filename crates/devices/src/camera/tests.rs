@@ -374,15 +374,23 @@ fn formats_depend_on_the_planes_a_device_speaks() {
             .map(|pixel| pixel.fourcc)
             .collect()
     };
+    // As webcams have them, and what is asked for.
+    let usual = vec![FourCc::YUYV, FourCc::MJPEG];
+    assert_eq!(codes("camera"), usual);
+    assert_eq!(codes("camera,mplane=on"), usual);
+    assert_eq!(codes("camera,format=NV12"), [FourCc::NV12]);
+    assert_eq!(codes("camera,mplane=on,format=NV12M"), [FourCc::NV12M]);
+    let asked = [FourCc::GREY, FourCc::NV12];
+    assert_eq!(codes("camera,formats=GREY:NV12,format=NV12"), asked);
     let raw = |format: &&&PixelFormat| !format.is_compressed() || **format == &pixfmt::MJPEG;
     let raw: Vec<_> = pixfmt::TABLE.iter().filter(raw).collect();
     let single = raw.iter().filter(|format| format.memory_planes == 1);
     assert_eq!(
-        codes("camera"),
+        codes("camera,profile=sensor"),
         single.map(|format| format.fourcc).collect::<Vec<_>>()
     );
     assert_eq!(
-        codes("camera,mplane=on"),
+        codes("camera,profile=sensor,mplane=on"),
         raw.iter().map(|format| format.fourcc).collect::<Vec<_>>()
     );
     // A scaler has those that it can scale.

@@ -1,6 +1,6 @@
 //! Which pixel formats the device of a SPEC offers.
 
-use super::{DeviceKind, DeviceSpec, SinkSpec, SpecError};
+use super::{DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
 use crate::Failure;
 use crate::sink::y4m_holds;
 use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
@@ -17,6 +17,21 @@ impl DeviceSpec {
             )),
             None => Failure::new(format!("no pixel format fits its pictures: {offered}")),
         }
+    }
+
+    /// The formats that the device offers to programs. A webcam has two; others, such as GREY, would
+    /// be chosen by programs that take the first format they like.
+    pub(crate) fn offered_formats(&self) -> Vec<&'static PixelFormat> {
+        const USUAL: [FourCc; 2] = [FourCc::YUYV, FourCc::MJPEG];
+        let mut formats = self.pixel_formats();
+        let is_camera = matches!(self.kind, DeviceKind::Camera { scaler: false, .. });
+        if is_camera && self.profile() == Profile::Webcam && self.formats.is_empty() {
+            formats.retain(|pixel| match self.format {
+                Some(only) => pixel.fourcc == only,
+                None => USUAL.contains(&pixel.fourcc),
+            });
+        }
+        formats
     }
 
     pub(super) fn offered(&self) -> String {

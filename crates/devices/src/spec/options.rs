@@ -144,7 +144,7 @@ pub const OPTIONS: &[DeviceOption] = &[
         Kinds::All,
         "format",
         FORMATS,
-        "first pixel format (default: YUYV; NV12 for codecs and converters)",
+        "a webcam's only pixel format; the first format of other devices (default: YUYV; NV12 for codecs and converters)",
     ),
     option(
         Group::Picture,
@@ -172,7 +172,7 @@ pub const OPTIONS: &[DeviceOption] = &[
         Kinds::Cameras,
         "formats",
         FORMAT_LIST,
-        "list of pixel formats, in this order",
+        "list of pixel formats, in this order (default: format= alone, else YUYV and MJPEG; all with profile=sensor)",
     ),
     option(
         Group::Node,

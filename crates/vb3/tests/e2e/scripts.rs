@@ -289,7 +289,7 @@ fn ffmpeg_leaves_out_short_and_bad_frames() {
     let ffmpeg = "ffmpeg -nostdin -y -f v4l2 -i /dev/video0 -frames:v 10 -f null -";
     let outcome = run.program(ffmpeg.split(' ')).run();
     outcome.expect_success();
-    for said in ["corrupted data", "1024 bytes, but 115200 were expected"] {
+    for said in ["corrupted data", "1024 bytes, but 153600 were expected"] {
         let said = format!("Dequeued v4l2 buffer contains {said}");
         assert_eq!(
             outcome.stderr.matches(&said).count(),

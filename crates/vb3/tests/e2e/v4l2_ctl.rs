@@ -17,7 +17,8 @@ fn capture(machine: &str, spec: &str, fourcc: &str, stream: &str) -> Option<Outc
     if lacks("v4l2-ctl") {
         return None;
     }
-    let run = Run::on(machine).device(format!("{spec},pace=free,{}", size_option()));
+    let size = size_option();
+    let run = Run::on(machine).device(format!("{spec},pace=free,formats={fourcc},{size}"));
     let outcome = run
         .program([
             "v4l2-ctl",

@@ -244,3 +244,27 @@ fn motion_jpeg_has_chroma_in_every_line() {
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("pix_fmt=yuvj422p"), "{said}");
 }
+
+/// A grey format in the list would be chosen by programs that take the first one that they know.
+#[test]
+fn a_webcam_offers_yuyv_and_mjpg() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    for (options, wanted) in [
+        ("", vec!["'YUYV'", "'MJPG'"]),
+        (",format=NV12", vec!["'NV12'"]),
+        (",formats=GREY:YUYV", vec!["'GREY'", "'YUYV'"]),
+    ] {
+        let outcome = Run::on("pc")
+            .device(format!("camera=pattern{options}"))
+            .program(["v4l2-ctl", "-d", "/dev/video0", "--list-formats"])
+            .run();
+        outcome.expect_success();
+        let words = outcome.stdout.split_whitespace();
+        let found: Vec<&str> = words.filter(|word| word.starts_with('\'')).collect();
+        assert_eq!(found[found.len() - wanted.len()..], wanted, "{options}");
+        let lines = outcome.stdout.lines().filter(|line| line.contains("]: '"));
+        assert_eq!(lines.count(), wanted.len(), "{options}: {}", outcome.stdout);
+    }
+}
