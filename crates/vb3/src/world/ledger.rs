@@ -47,6 +47,8 @@ enum Named {
 /// A buffer that is there.
 #[derive(Debug)]
 struct Row {
+    /// How many rows were made before.
+    number: u64,
     told: BufferReport,
     /// For each of its holders, since when it holds the buffer.
     since: Vec<Option<u64>>,
@@ -107,7 +109,10 @@ pub(super) struct Ledger {
     /// Handles and attachments that had come and gone at the last look.
     changes: u64,
     live: BTreeMap<Named, Row>,
-    gone: Vec<BufferReport>,
+    /// Rows of buffers that are gone, with their numbers.
+    gone: Vec<(u64, BufferReport)>,
+    /// Rows made so far.
+    made: u64,
     left_out: u64,
     /// Most that were there at one time and not followed.
     most_unfollowed: u64,
@@ -121,13 +126,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// The buffers of the run, and how many are left out.
+    /// The buffers of the run in the order in which they were first seen, and how many are left
+    /// out. In which order the buffers of a process go that ends is the kernel's to choose.
     pub(super) fn tell(&self, now_ns: u64) -> (Vec<BufferReport>, u64) {
-        let live = self.live.values().map(|row| row.tell(now_ns));
-        (
-            self.gone.iter().cloned().chain(live).collect(),
-            self.left_out + self.most_unfollowed,
-        )
+        let live = self.live.values();
+        let live = live.map(|row| (row.number, row.tell(now_ns)));
+        let mut rows: Vec<_> = self.gone.iter().cloned().chain(live).collect();
+        rows.sort_by_key(|(number, _)| *number);
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        (rows, self.left_out + self.most_unfollowed)
     }
 
     /// How often holders of a buffer were looked for.
@@ -150,8 +157,13 @@ impl Ledger {
             if self.live.len() >= MAX_FOLLOWED {
                 return None;
             }
-            let (told, since) = (told(), Vec::new());
-            self.live.insert(id, Row { told, since });
+            let row = Row {
+                number: self.made,
+                told: told(),
+                since: Vec::new(),
+            };
+            self.made += 1;
+            self.live.insert(id, row);
         }
         self.live.get_mut(&id)
     }
@@ -160,7 +172,7 @@ impl Ledger {
         let mut row = row;
         row.look(&[], now_ns);
         if self.gone.len() < MAX_BUFFERS - MAX_FOLLOWED {
-            self.gone.push(row.told);
+            self.gone.push((row.number, row.told));
         } else {
             self.left_out += 1;
         }
