@@ -10,20 +10,20 @@ use crate::picture::Size;
 use crate::place::Place;
 use crate::scaler::Scaler;
 use crate::source::{Ready, Source};
-use crate::spec::{DeviceKind, DeviceSpec, Pace, SourceSpec};
+use crate::spec::{ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
 use crate::surface::EIO;
 use controls::Controls;
 use jpeg::JpegEncoder;
 use moving::Moving;
 use std::os::fd::BorrowedFd;
-use vb3_queue::{DoneState, DriverError};
+use vb3_queue::DriverError;
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, pixfmt,
+    Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, pixfmt,
 };
 
 /// Most pictures of a clip that a late tick leaves out, and most events that it raises for frames
-/// left out; pictures beyond come later.
+/// left out; pictures beyond come later. Where time stands still meanwhile, all are left out.
 const SKIP_MAX: u64 = 64;
 
 /// What the sensor of a camera with a scaler sees of the test pattern.
@@ -42,10 +42,14 @@ const PATTERN: (u32, u32) = (1280, 720);
 /// JPEG files are made by a codec process, while the camera goes on; their buffers come back when
 /// they are ready.
 ///
-/// After the last frame of a clip, which comes with `V4L2_BUF_FLAG_LAST`, there is none (EPIPE)
-/// until streaming starts again, which starts the clip again. There is no EOS event, as no kernel
-/// driver of a camera has one: programs take it for the end before they took the frames that are
-/// done, or wait for another event after it.
+/// At the end of a clip it does what [`ClipEnd`] says. A stream that ends does so once the program
+/// has taken the last frame and waits for another: nothing of the clip is lost, however slow the
+/// program is. Then the queue is in error (EIO, POLLERR) until STREAMOFF, and STREAMON starts the clip
+/// again.
+///
+/// Source: Linux 7.2 drivers/staging/media/imx/imx-media-capture.c `imx_media_capture_device_error`,
+/// which calls `vb2_queue_error` when no frame comes from the sensor any more; buffers come back with
+/// the error flag at STREAMOFF.
 pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 
 /// What plays a source into buffers.
@@ -59,8 +63,16 @@ pub(crate) struct Player<C> {
     jpeg: JpegEncoder<C>,
     controls: Controls,
     state: State,
-    /// Streams that saw the clip's end.
-    ends: u64,
+    /// Pictures to leave out before the next one is shown.
+    owed: u64,
+    /// Whether late ticks leave out any number of pictures.
+    at_once: bool,
+    /// What it does at the end of the clip, and what the clip is called.
+    end: (ClipEnd, String),
+    /// A program has taken all frames and waits for another.
+    is_awaited: bool,
+    /// The clip has ended and unplugs the device.
+    wants_unplug: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,8 +81,8 @@ enum State {
     Running,
     /// The source has no picture yet.
     AwaitsSource,
-    /// The end of the source awaits a buffer that says so.
-    AwaitsBuffer,
+    /// The clip has ended; the program may not have taken all of it.
+    AtEnd,
     /// Nothing follows.
     Ended,
 }
@@ -83,7 +95,7 @@ impl<C> Camera<C> {
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let DeviceKind::Camera {
             source,
-            looping,
+            end,
             scaler,
         } = &spec.kind
         else {
@@ -94,7 +106,11 @@ impl<C> Camera<C> {
             SourceSpec::Pattern => "Test Pattern Camera",
             SourceSpec::Clip(_) => "Clip Camera",
         };
-        let source = Source::open(source, *looping)?;
+        let name = match source {
+            SourceSpec::Pattern => String::new(),
+            SourceSpec::Clip(path) => path.display().to_string(),
+        };
+        let source = Source::open(source, *end)?;
         let native = source.native();
         let mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
             .ok_or_else(|| spec.no_such_format())?;
@@ -106,7 +122,11 @@ impl<C> Camera<C> {
             jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
             controls: Controls::new(native.is_some()),
             state: State::default(),
-            ends: 0,
+            owed: 0,
+            at_once: false,
+            end: (*end, name),
+            is_awaited: false,
+            wants_unplug: false,
         };
         Ok(Self::with_engine(spec, place, card, mode, player))
     }
@@ -123,28 +143,22 @@ impl<C> Player<C> {
         self.moving.is_some() || self.jpeg.wake_fd().is_some()
     }
 
-    /// Leaves out the frames whose time is over, and answers the time of the newest and whether it
-    /// is the source's last. `None` where the source has no picture for it yet. `before` is the
+    /// Leaves out the frames whose time is over, and answers the time of the newest. `before` is the
     /// state that this tick found.
     fn catch_up(
         &mut self,
         stream: &mut Stream<Mode, C>,
         before: State,
         (now_ns, due_ns): (u64, u64),
-        mut last: bool,
         progress: &mut Progress<C>,
-    ) -> Option<(u64, bool)> {
+    ) -> u64 {
         if stream.pace == Pace::Free {
-            return Some((now_ns, last));
+            return now_ns;
         }
         let was_waiting = before == State::AwaitsSource;
         if was_waiting && stream.sequence == 0 {
             // The clock begins with the first picture.
-            return Some((now_ns, last));
-        }
-        if before == State::AwaitsBuffer {
-            // The last picture is kept.
-            return Some((due_ns, last));
+            return now_ns;
         }
         let (missed, time_ns) = stream.newest_due(now_ns, due_ns);
         // The numbers of an absurd time wrap, as those of a counter do.
@@ -156,22 +170,25 @@ impl<C> Player<C> {
         for sequence in (first..).take(missed.min(SKIP_MAX) as usize) {
             progress.events.push(DriverEvent::FrameSync { sequence });
         }
-        // A decoder that is late would never catch up if its pictures were left out, too.
-        let skip = if was_waiting { 0 } else { missed.min(SKIP_MAX) };
-        for _ in 0..skip {
-            if last {
-                break;
+        self.owed += match (was_waiting, self.at_once) {
+            // A decoder that is late would never catch up if its pictures were left out, too.
+            (true, false) => 0,
+            (_, true) => missed,
+            (false, false) => missed.min(SKIP_MAX),
+        };
+        time_ns
+    }
+
+    /// What the source has, after the pictures that are owed.
+    fn next_picture(&mut self) -> Ready {
+        loop {
+            let ready = self.source.ready();
+            if ready != Ready::Frame || self.owed == 0 {
+                return ready;
             }
             self.source.advance();
-            match self.source.ready() {
-                Ready::Frame { last: is_last } => last = is_last,
-                _ => {
-                    self.state = State::AwaitsSource;
-                    return None;
-                }
-            }
+            self.owed -= 1;
         }
-        Some((time_ns, last))
     }
 
     /// Begins to write the source's picture to the oldest buffer that still is the camera's.
@@ -208,25 +225,20 @@ impl<C> Player<C> {
         self.controls.count_frames(1);
     }
 
-    /// The source ended without a last picture: an empty buffer says so.
-    fn end_empty(
-        &mut self,
-        stream: &mut Stream<Mode, C>,
-        time_ns: u64,
-        progress: &mut Progress<C>,
-    ) {
-        let Some(token) = stream.tokens.pop_front() else {
-            self.state = State::AwaitsBuffer;
-            return;
-        };
+    /// Ends the stream after the clip, in the way that the user chose.
+    fn end_stream(&mut self, stream: &mut Stream<Mode, C>, progress: &mut Progress<C>) {
         self.state = State::Ended;
-        self.ends = self.ends.saturating_add(1);
-        let stamp = Stamp {
-            sequence: stream.sequence,
-            time_ns,
-            last: true,
-        };
-        stamp.finish(Flow::Capture, token, DoneState::Done, None, progress);
+        let (end, name) = &self.end;
+        if *end == ClipEnd::Unplug {
+            self.wants_unplug = true;
+            return;
+        }
+        let frames = stream.sequence;
+        let sentence = format!(
+            "{name} ended after {frames} frames, and the stream with it (end=stop): calls fail with \
+             EIO until the program streams anew; end=loop plays on"
+        );
+        stream.fail(Failure::new(sentence), progress);
     }
 }
 
@@ -252,6 +264,7 @@ impl<C> Engine<C> for Player<C> {
             Some(scaler) => scaler.sensor(),
         };
         self.state = State::Running;
+        (self.owed, self.is_awaited) = (0, false);
         let started = self.source.start(format, size, mode.interval);
         started.map_err(|failure| {
             stream.failure = Some(failure);
@@ -281,6 +294,8 @@ impl<C> Engine<C> for Player<C> {
                 stream.fail(failure, progress);
             }
         }
+        // Whoever waited has a frame to take first.
+        self.is_awaited &= progress.finished.is_empty();
     }
 
     /// Takes the next frame.
@@ -291,9 +306,12 @@ impl<C> Engine<C> for Player<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
+        if self.state == State::AtEnd && self.is_awaited && !self.has_under_way() {
+            self.end_stream(stream, progress);
+        }
         let has_buffer = self.has_buffer(stream);
         let needs_buffer = stream.pace == Pace::Free || stream.due_ns.is_none();
-        let is_over = self.state == State::Ended || self.needs_picture();
+        let is_over = matches!(self.state, State::AtEnd | State::Ended) || self.needs_picture();
         if is_over || !has_buffer && needs_buffer {
             return false;
         }
@@ -302,11 +320,9 @@ impl<C> Engine<C> for Player<C> {
             return false;
         }
         let before = self.state;
-        let last = match self.source.ready() {
-            Ready::Frame { last } => {
-                self.state = State::Running;
-                last
-            }
+        let time_ns = self.catch_up(stream, before, (now_ns, due_ns), progress);
+        match self.next_picture() {
+            Ready::Frame => self.state = State::Running,
             Ready::Later => {
                 self.state = State::AwaitsSource;
                 return false;
@@ -316,36 +332,23 @@ impl<C> Engine<C> for Player<C> {
                 stream.fail(failure, progress);
                 return false;
             }
-            // Those come before the end.
-            Ready::End if self.has_under_way() => {
-                self.state = State::AwaitsSource;
-                return false;
-            }
             Ready::End => {
-                self.end_empty(stream, due_ns, progress);
+                self.state = State::AtEnd;
                 return false;
             }
-        };
-        let times = (now_ns, due_ns);
-        let Some((time_ns, last)) = self.catch_up(stream, before, times, last, progress) else {
-            return false;
-        };
+        }
         if !has_buffer {
             // The newest frame waits for a buffer.
-            if last {
-                self.state = State::AwaitsBuffer;
-            }
             return false;
         }
-        self.state = if last { State::Ended } else { State::Running };
         let sequence = stream.next_sequence();
         stream.due_ns = Some(time_ns.saturating_add(stream.interval_ns()));
         progress.events.push(DriverEvent::FrameSync { sequence });
-        self.ends = self.ends.saturating_add(u64::from(last));
+        self.is_awaited = false;
         let stamp = Stamp {
             sequence,
             time_ns,
-            last,
+            last: false,
         };
         if !self.give(stream, stamp, bus, progress) {
             stream.count_dropped(1);
@@ -361,7 +364,8 @@ impl<C> Engine<C> for Player<C> {
         let at_once = self.has_buffer(stream).then_some(0);
         match (self.state, stream.pace, stream.due_ns) {
             (State::Ended | State::AwaitsSource, ..) => None,
-            (State::AwaitsBuffer, ..) | (_, Pace::Free, _) | (_, _, None) => at_once,
+            (State::AtEnd, ..) => (self.is_awaited && !self.has_under_way()).then_some(0),
+            (_, Pace::Free, _) | (_, _, None) => at_once,
             (State::Running, Pace::Real, Some(due_ns)) => at_once
                 .map(|_| due_ns)
                 .or(Some(due_ns.saturating_add(stream.interval_ns()))),
@@ -380,7 +384,20 @@ impl<C> Engine<C> for Player<C> {
         self.jpeg.wake_fd().or_else(scaled).or_else(source)
     }
 
+    fn note_waiter(&mut self, _: Waiter) {
+        self.is_awaited = true;
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.state == State::AwaitsSource || self.has_under_way()
+    }
+
+    fn take_unplug(&mut self) -> bool {
+        std::mem::take(&mut self.wants_unplug)
+    }
+
     fn work_at_once(&mut self) {
+        self.at_once = true;
         if let Some(scaler) = &mut self.scaler {
             scaler.work_at_once();
         }
@@ -404,20 +421,6 @@ impl<C> Engine<C> for Player<C> {
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         self.controls.volatile(id)
-    }
-
-    fn remark(&self) -> Option<String> {
-        (self.ends > 0).then(|| {
-            format!(
-                "its clip ended {} without loop=on: a program that goes on reading gets EPIPE \
-                 (\"Broken pipe\") until it streams anew; loop=on plays the clip again and again",
-                if self.ends == 1 {
-                    "once".to_owned()
-                } else {
-                    format!("{} times", self.ends)
-                }
-            )
-        })
     }
 }
 

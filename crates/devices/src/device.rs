@@ -32,9 +32,16 @@ pub(crate) trait Outside: VideoDriver {
     /// What failed outside.
     fn failure(&self) -> Option<&Failure>;
 
-    /// What a person should know of the run, though nothing failed.
-    fn remark(&self) -> Option<String> {
-        None
+    /// Whether it waits for a process or thread of its own that prepares its data: ffmpeg, a codec,
+    /// a conversion, a recording. [`wake_fd`](VideoDriver::wake_fd) tells when that has something. A
+    /// device that waits for the program does not prepare.
+    fn is_preparing(&self) -> bool {
+        false
+    }
+
+    /// Whether the device unplugs itself now. Said once.
+    fn take_unplug(&mut self) -> bool {
+        false
     }
 }
 
@@ -88,10 +95,16 @@ impl<C: Send + 'static> Device<C> {
         self.inner.finish()
     }
 
-    /// What a person should know of the run, though nothing failed: that a clip ended.
+    /// Whether it waits for a process or thread of its own that prepares its data. A clock that
+    /// does not pass by itself stands still meanwhile.
     #[must_use]
-    pub fn remark(&self) -> Option<String> {
-        self.inner.remark()
+    pub fn is_preparing(&self) -> bool {
+        self.inner.is_preparing()
+    }
+
+    /// Whether the device unplugs itself now, at the end of a clip. Said once.
+    pub fn take_unplug(&mut self) -> bool {
+        self.inner.take_unplug()
     }
 
     /// What failed outside since this was asked last: why streaming did not start, or broke down.
@@ -349,7 +362,10 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
-        self.inner.note_waiter(flow, waiter);
+        // A frame that a fault made late is still to come.
+        if self.next_late_frame().is_none() {
+            self.inner.note_waiter(flow, waiter);
+        }
     }
 
     fn next_tick(&self) -> Option<u64> {

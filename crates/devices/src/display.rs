@@ -249,6 +249,11 @@ impl<C> Engine<C> for Screen<C> {
         self.held.then(|| self.sink.wake_fd()).flatten()
     }
 
+    /// A recording is written while time stands still.
+    fn is_preparing(&self) -> bool {
+        self.held
+    }
+
     fn controls(&self) -> Vec<ControlSpec> {
         let count = |id, name| {
             ControlSpec::integer(id, name, (0, i32::MAX, 1), 0)

@@ -6,7 +6,7 @@ use crate::device::Outside;
 use crate::display::Display;
 use crate::loopback::{Link, LoopbackCapture, LoopbackOutput};
 use crate::spec::parse::{parse_sink, parse_source};
-use crate::spec::{DeviceSpec, SinkSpec, SourceSpec};
+use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
 use crate::{
     Decoder, Encoder, Failure, FrameConverter, Place, StatelessDecoder, convert, loopback, m2m,
     mode,
@@ -21,8 +21,8 @@ pub enum DeviceKind {
     Camera {
         /// What it sees.
         source: SourceSpec,
-        /// Whether a clip starts again at its end.
-        looping: bool,
+        /// What it does at the end of its clip.
+        end: ClipEnd,
         /// Whether a scaler stands between sensor and buffer.
         scaler: bool,
     },
@@ -246,7 +246,7 @@ pub const KINDS: &[KindHelp] = &{
 fn camera(value: &str, scaler: bool) -> Result<DeviceKind, Option<&'static str>> {
     Ok(DeviceKind::Camera {
         source: parse_source(value),
-        looping: false,
+        end: ClipEnd::Loop,
         scaler,
     })
 }

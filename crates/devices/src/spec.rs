@@ -55,7 +55,7 @@ pub struct DeviceSpec {
     pub sizes: Vec<Size>,
     /// Frames per second that a camera offers; empty for the usual ones.
     pub rates: Vec<Fraction>,
-    /// Pixel formats that a camera offers; empty for all it has.
+    /// Pixel formats that a camera offers; empty for those of its profile.
     pub formats: Vec<FourCc>,
     /// What paces its frames.
     pub pace: Pace,
@@ -114,6 +114,20 @@ pub enum SourceSpec {
     Pattern,
     /// A file that ffmpeg decodes.
     Clip(PathBuf),
+}
+
+/// What a camera does at the end of its clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClipEnd {
+    /// Plays it again: frame n is picture n modulo the clip's length.
+    #[default]
+    Loop,
+    /// Repeats the last picture.
+    Hold,
+    /// Ends the stream with an error, as a driver whose source failed.
+    Stop,
+    /// Unplugs itself.
+    Unplug,
 }
 
 /// Where a display records what it was shown.
@@ -312,9 +326,16 @@ impl DeviceSpec {
                     *exclusive = parse_switch(value).ok_or(None)?;
                 }
             }
-            "loop" => {
-                if let DeviceKind::Camera { looping, .. } = &mut self.kind {
-                    *looping = parse_switch(value).ok_or(None)?;
+            "end" => {
+                let chosen = match value {
+                    "loop" => ClipEnd::Loop,
+                    "hold" => ClipEnd::Hold,
+                    "stop" => ClipEnd::Stop,
+                    "unplug" => ClipEnd::Unplug,
+                    _ => return Err(None),
+                };
+                if let DeviceKind::Camera { end, .. } = &mut self.kind {
+                    *end = chosen;
                 }
             }
             "pace" => {

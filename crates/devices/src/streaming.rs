@@ -156,9 +156,14 @@ pub(crate) trait Engine<C> {
         Vec::new()
     }
 
-    /// As [`Outside::remark`].
-    fn remark(&self) -> Option<String> {
-        None
+    /// As [`Outside::is_preparing`].
+    fn is_preparing(&self) -> bool {
+        false
+    }
+
+    /// As [`Outside::take_unplug`].
+    fn take_unplug(&mut self) -> bool {
+        false
     }
 }
 
@@ -516,7 +521,11 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
         self.stream.failure.as_ref()
     }
 
-    fn remark(&self) -> Option<String> {
-        self.engine.remark()
+    fn is_preparing(&self) -> bool {
+        self.stream.is_on && self.engine.is_preparing()
+    }
+
+    fn take_unplug(&mut self) -> bool {
+        self.engine.take_unplug()
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn stream(
     let (width, height) = (clip.width, clip.height);
     let devices = [
         format!(
-            "camera={},format=NV12,size={width}x{height},fps={n}/{d},loop=on",
+            "camera={},format=NV12,size={width}x{height},fps={n}/{d}",
             in_spec(&clip.path)
         ),
         format!("display={},format=NV12,fps={n}/{d}", in_spec(&run.recorded)),

@@ -1,12 +1,13 @@
 use super::*;
 use crate::bench::{Bench, FILLER};
+use crate::device::Outside as _;
 use crate::picture::{Frame, Size};
 use crate::source::{Background, Picture, read_number, render};
 use crate::surface::FIELD_NONE;
-use vb3_queue::{Driver as _, Error, Invalid, PlaneSizes, Prepare};
+use vb3_queue::{Driver as _, Error, PlaneSizes, Prepare};
 use vb3_v4l2::{
     Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Statistics,
-    VideoDriver as _, pixfmt,
+    VideoDriver as _, Waiter, pixfmt,
 };
 
 const MS: u64 = 1_000_000;
@@ -598,13 +599,13 @@ fn controls_reach_the_picture() {
 }
 
 #[test]
-fn a_clip_ends_with_a_last_buffer_and_starts_again() {
+fn a_stopped_clip_is_an_error_after_all_frames() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let Some(path) = make_clip(&directory) else {
         return;
     };
-    let spec = format!("camera={},pace=free", path.display());
-    let mut bench = Bench::new(camera(&spec), 2);
+    let spec = format!("camera={},pace=free,end=stop", path.display());
+    let mut bench = Bench::new(camera(&spec), 4);
     let format = bench.device.format(Flow::Capture);
     assert_eq!((format.width, format.height), (16, 8));
     assert_eq!(
@@ -612,35 +613,92 @@ fn a_clip_ends_with_a_last_buffer_and_starts_again() {
         Fraction::new(1, 100)
     );
     for _ in 0..2 {
-        bench.events.clear();
         bench.start();
-        let mut numbers = Vec::new();
-        loop {
-            match bench.take() {
-                Ok(info) => {
-                    assert_eq!(info.last, info.sequence == 2);
-                    numbers.push(info.sequence);
-                    continue;
-                }
-                Err(Error::LastBuffer) => break,
-                Err(Error::WouldBlock) => {}
-                Err(e) => panic!("{e}"),
-            }
-            for index in 0..2 {
-                match bench.try_queue(index, &[0]) {
-                    Ok(()) | Err(Error::Invalid(Invalid::State { .. })) => {}
-                    Err(e) => panic!("{e}"),
-                }
-            }
-            if bench.tick(START) == 0 {
+        (0..4).for_each(|index| bench.queue(index));
+        while bench.device.engine.state != State::AtEnd {
+            if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
                 wait(&bench.device);
             }
         }
-        assert_eq!(numbers, [0, 1, 2]);
+        assert_eq!(bench.device.next_tick(), None, "frames are to be taken");
+        for sequence in 0..3 {
+            let info = bench.take().expect("a frame");
+            assert_eq!(
+                (info.sequence, info.last, info.error),
+                (sequence, false, false)
+            );
+        }
+        assert_eq!(bench.take().map(drop), Err(Error::WouldBlock));
+        bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+        assert_eq!(bench.device.next_tick(), Some(0));
+        bench.tick(START);
+        let end = bench.take().map(drop).expect_err("no frame");
+        assert_eq!(end.errno(), 5, "EIO");
+        let failure = bench.device.failure().expect("a reason").sentence();
+        assert!(
+            failure.contains("clip.nut ended after 3 frames"),
+            "{failure}"
+        );
         assert_eq!(bench.device.next_tick(), None);
+        assert!(!bench.device.take_unplug());
         assert_eq!(bench.device.statistics().dropped, 0);
         bench.stop();
     }
+}
+
+#[test]
+fn an_unplugging_clip_asks_once() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let spec = format!("camera={},pace=free,end=unplug", path.display());
+    let mut bench = Bench::new(camera(&spec), 4);
+    bench.start();
+    (0..4).for_each(|index| bench.queue(index));
+    bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+    while bench.device.engine.state != State::AtEnd {
+        if bench.tick(START) == 0 && bench.device.wake_fd().is_some() {
+            wait(&bench.device);
+        }
+    }
+    bench.tick(START);
+    assert!(!bench.device.take_unplug(), "three frames are to be taken");
+    bench.device.note_waiter(Flow::Capture, Waiter::Waits);
+    bench.tick(START);
+    assert!(bench.device.take_unplug());
+    assert!(!bench.device.take_unplug());
+}
+
+/// However late the ticks: frame n is picture n modulo the clip's length.
+#[test]
+fn a_looping_clip_is_exact_where_time_stands_still() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let mut camera = camera(&format!("camera={}", path.display()));
+    camera.work_at_once();
+    let mut bench = Bench::new(camera, 2);
+    bench.start();
+    let mut now = START;
+    let mut pictures = std::collections::BTreeMap::new();
+    for late in [0, 1, 2, 0, 7, 1, 500, 3, 0, 0, 1] {
+        now += (1 + late) * 10 * MS;
+        bench.queue(0);
+        while bench.tick(now) == 0 {
+            assert!(bench.device.is_preparing(), "it waits for ffmpeg alone");
+            wait(&bench.device);
+        }
+        let info = bench.take().expect("a frame");
+        let picture = bench.plane(0, 0).clone();
+        let same = pictures.entry(info.sequence % 3).or_insert(picture.clone());
+        assert!(*same == picture, "frame {}", info.sequence);
+    }
+    assert_eq!(pictures.len(), 3);
+    let different: std::collections::BTreeSet<_> = pictures.values().collect();
+    assert_eq!(different.len(), 3);
+    assert!(bench.device.statistics().dropped > 500);
 }
 
 /// Waits on the camera's descriptor, as a host does.
@@ -703,51 +761,6 @@ fn make_clip(directory: &tempfile::TempDir) -> Option<std::path::PathBuf> {
     };
     assert!(status.success());
     Some(path)
-}
-
-#[test]
-fn the_last_picture_of_a_clip_awaits_a_buffer() {
-    let directory = tempfile::TempDir::new().expect("a directory");
-    let Some(path) = make_clip(&directory) else {
-        return;
-    };
-    let mut bench = Bench::new(camera(&format!("camera={}", path.display())), 2);
-    bench.queue(0);
-    bench.start();
-    let mut now = START;
-    // The first is taken, the second dropped after its wait, the third kept.
-    while bench.device.statistics().dropped < 1 {
-        // A decoder that is late would cost frames, too.
-        if bench.device.wake_fd().is_some() {
-            wait(&bench.device);
-        } else {
-            now += 10 * MS;
-        }
-        bench.tick(now);
-    }
-    while bench.device.next_tick().is_some() || bench.device.wake_fd().is_some() {
-        // A decoder that is late would cost frames, too.
-        if bench.device.wake_fd().is_some() {
-            wait(&bench.device);
-        } else {
-            now += 10 * MS;
-        }
-        bench.tick(now);
-        assert!(now < START + 1000 * MS, "the clip has no end");
-    }
-    assert_eq!(bench.device.statistics().dropped, 1);
-    bench.queue(1);
-    assert_eq!(bench.device.next_tick(), Some(0));
-    assert_eq!(bench.tick(now), 1);
-    assert_eq!(
-        bench.take().map(|info| (info.sequence, info.last)),
-        Ok((0, false))
-    );
-    assert_eq!(
-        bench.take().map(|info| (info.sequence, info.last)),
-        Ok((2, true))
-    );
-    assert_eq!(bench.take().map(drop), Err(Error::LastBuffer));
 }
 
 mod pieces;

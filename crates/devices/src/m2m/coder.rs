@@ -111,6 +111,9 @@ pub(super) trait Coding<C> {
     fn has_begun(&self) -> bool {
         false
     }
+
+    /// As [`Outside::is_preparing`].
+    fn is_preparing(&self) -> bool;
 }
 
 /// What one open file has of a codec; `own` is what only its kind has.
@@ -246,6 +249,10 @@ where
 {
     fn work_at_once(&mut self) {
         self.piece = usize::MAX;
+    }
+
+    fn is_preparing(&self) -> bool {
+        Coding::is_preparing(self)
     }
 
     fn failure(&self) -> Option<&Failure> {

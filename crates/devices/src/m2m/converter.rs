@@ -190,6 +190,12 @@ impl<C> Outside for FrameConverter<C> {
         self.at_once = true;
     }
 
+    fn is_preparing(&self) -> bool {
+        self.under_way
+            .as_ref()
+            .is_some_and(UnderWay::is_with_thread)
+    }
+
     fn failure(&self) -> Option<&Failure> {
         None
     }

@@ -295,6 +295,17 @@ impl<C> Coding<C> for Decoder<C> {
         self.capture.streaming && first.is_some_and(Decoded::has_begun)
     }
 
+    /// The process of a stream may wait for buffers that the program has: it is known to work only
+    /// before it has announced the first format.
+    fn is_preparing(&self) -> bool {
+        let is_known = self.own.visible.width != 0;
+        let has_place = match self.own.row.input {
+            Input::File => !is_known || self.has_buffer(),
+            _ => !is_known,
+        };
+        matches!(self.own.pending, Pending::None) && has_place && self.codec.is_busy()
+    }
+
     fn has_work(&self) -> bool {
         let room = self.codec.has_room();
         let feeds = match self.drain {

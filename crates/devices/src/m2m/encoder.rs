@@ -337,6 +337,11 @@ impl<C> Coding<C> for Encoder<C> {
         self.own.reading.is_some()
     }
 
+    /// It has room for the packet of each picture that it takes, and waits for nothing.
+    fn is_preparing(&self) -> bool {
+        self.codec.is_busy()
+    }
+
     fn has_work(&self) -> bool {
         let gives = !self.own.packets.is_empty() || self.is_drained();
         self.output_has_changed()

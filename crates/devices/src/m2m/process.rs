@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use std::os::fd::BorrowedFd;
-use vb3_codec::{Event, Kind, Launch, Refused, Worker};
+use vb3_codec::{Event, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 
 /// Most events of a worker that are taken in one turn: one that sends without end holds up
 /// nobody, since the rest makes [`CodecProcess::wake_fd`] readable.
@@ -86,6 +86,12 @@ impl CodecProcess {
     pub(crate) fn has_room(&self) -> bool {
         let room = self.worker.as_ref().is_none_or(|worker| worker.room() > 0);
         room && !self.is_down
+    }
+
+    /// Whether it works on something that it was given.
+    pub(crate) fn is_busy(&self) -> bool {
+        let worker = self.worker.as_ref();
+        worker.is_some_and(|worker| worker.room() < MAX_IN_FLIGHT)
     }
 
     /// Whether it died or could not be started.

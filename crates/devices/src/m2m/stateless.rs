@@ -150,6 +150,11 @@ impl<C> Outside for StatelessDecoder<C> {
         self.piece = usize::MAX;
     }
 
+    /// The buffer of the request's picture is lent with it.
+    fn is_preparing(&self) -> bool {
+        self.codec.is_busy()
+    }
+
     fn failure(&self) -> Option<&Failure> {
         self.codec.failure()
     }

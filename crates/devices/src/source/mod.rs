@@ -4,15 +4,16 @@ mod clip;
 mod controls;
 mod pattern;
 mod probe;
+mod tool;
 
-pub use clip::{Clip, ClipFrame, Next};
+pub use clip::{Clip, Next};
 pub use controls::{Adjust, Picture};
 pub use pattern::{Background, NUMBER_BITS, Pattern, read_number, render};
 pub use probe::ClipInfo;
 
 use crate::Failure;
 use crate::picture::{Frame, Size};
-use crate::spec::SourceSpec;
+use crate::spec::{ClipEnd, SourceSpec};
 use std::os::fd::BorrowedFd;
 use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 
@@ -29,9 +30,7 @@ pub struct Source {
 #[derive(Debug)]
 struct Playing {
     clip: Clip,
-    current: Option<ClipFrame>,
-    /// The last picture was seen.
-    ended: bool,
+    current: Option<Frame>,
     /// The controls were applied to `current`.
     adjusted: bool,
 }
@@ -40,15 +39,12 @@ struct Playing {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ready {
     /// Yes.
-    Frame {
-        /// Whether none follows.
-        last: bool,
-    },
+    Frame,
     /// Not yet; the source's descriptor tells when.
     Later,
     /// There is none any more.
     End,
-    /// Nor will there be, for this reason. Said once, then `End`.
+    /// There will be none, for this reason. Said once, then `End`.
     Failed(Failure),
 }
 
@@ -57,15 +53,14 @@ impl Source {
     ///
     /// # Errors
     /// A sentence, for a file that cannot be played.
-    pub fn open(spec: &SourceSpec, looping: bool) -> Result<Self, Failure> {
+    pub fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
         let clip = match spec {
             SourceSpec::Pattern => None,
             SourceSpec::Clip(path) => {
-                let clip = Clip::open(path, looping)?;
+                let clip = Clip::open(path, end)?;
                 Some(Playing {
                     clip,
                     current: None,
-                    ended: false,
                     adjusted: false,
                 })
             }
@@ -99,7 +94,7 @@ impl Source {
         let Some(playing) = &mut self.clip else {
             return Ok(());
         };
-        (playing.current, playing.ended) = (None, false);
+        playing.current = None;
         playing.clip.start(format, size, interval)
     }
 
@@ -114,26 +109,19 @@ impl Source {
     /// Whether there is a picture now. Answers at once.
     pub fn ready(&mut self) -> Ready {
         let Some(playing) = &mut self.clip else {
-            return Ready::Frame { last: false };
+            return Ready::Frame;
         };
-        if let Some(current) = &playing.current {
-            return Ready::Frame { last: current.last };
-        }
-        if playing.ended {
-            return Ready::End;
+        if playing.current.is_some() {
+            return Ready::Frame;
         }
         match playing.clip.take() {
             Next::Frame(frame) => {
-                let last = frame.last;
-                (playing.current, playing.ended, playing.adjusted) = (Some(frame), last, false);
-                Ready::Frame { last }
+                (playing.current, playing.adjusted) = (Some(frame), false);
+                Ready::Frame
             }
             Next::Later => Ready::Later,
             Next::End => Ready::End,
-            Next::Failed(failure) => {
-                playing.ended = true;
-                Ready::Failed(failure)
-            }
+            Next::Failed(failure) => Ready::Failed(failure),
         }
     }
 
@@ -150,7 +138,7 @@ impl Source {
         self.shows_pattern = self.clip.is_none() || pattern.is_some();
         match (&mut self.clip, pattern) {
             (Some(playing), None) => {
-                let frame = &mut playing.current.as_mut()?.frame;
+                let frame = playing.current.as_mut()?;
                 if !core::mem::replace(&mut playing.adjusted, true) {
                     picture.apply(frame);
                 }
@@ -166,9 +154,7 @@ impl Source {
     /// The picture that [`picture`](Self::picture) gave last, as it was; `None` once it was left.
     pub fn picture_again(&self) -> Option<&Frame> {
         match &self.clip {
-            Some(playing) if !self.shows_pattern => {
-                playing.current.as_ref().map(|current| &current.frame)
-            }
+            Some(playing) if !self.shows_pattern => playing.current.as_ref(),
             _ => Some(self.pattern.last()),
         }
     }

@@ -1,13 +1,15 @@
 //! What a clip is before it plays: ffprobe's answer.
 
+use super::tool::{PATIENCE, Stop, Tool, reason};
 use crate::Failure;
 use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
 use crate::spec::MAX_FPS;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 use vb3_v4l2::Fraction;
 
 /// Size and rate of a clip, as a camera would offer them.
@@ -15,26 +17,80 @@ use vb3_v4l2::Fraction;
 pub struct ClipInfo {
     /// Size as shown (after rotation), made even, halved until it is small enough.
     pub size: Size,
-    /// Seconds per frame, from 1/120 to 1.
+    /// Seconds per frame, from 1/120 to 1; of a still picture 1/30.
     pub interval: Fraction,
+    /// Whether the file is one picture (PNG, JPEG) and has no rate of its own.
+    pub still: bool,
 }
+
+/// Most bytes of ffprobe's answer.
+const ANSWER_MAX: usize = 1 << 20;
+/// What a camera plays, for a person who gave it something else.
+const PLAYS: &str = "camera= plays a local video or picture file";
+
+/// Keeps ffmpeg from following a playlist to the network.
+pub(super) const LOCAL: [&str; 2] = ["-protocol_whitelist", "file"];
 
 /// Asks ffprobe about the first video stream of a file.
 pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
+    check_file(path)?;
     let name = path.display();
+    let mut command = Command::new("ffprobe");
+    command
+        .args(["-v", "error", "-select_streams", "v:0"])
+        .args(["-show_streams", "-show_format", "-of", "json"])
+        .args(LOCAL)
+        .arg(input(path));
+    let mut tool = Tool::start("ffprobe", &mut command, PATIENCE)?;
+    let mut answer = vec![0; ANSWER_MAX];
+    let len = match tool.fill(&mut answer, None) {
+        Ok(len) => len,
+        Err(Stop::Failed(failure)) => {
+            return Err(Failure::new(format!(
+                "cannot play {name}: {failure}; {PLAYS}"
+            )));
+        }
+        Err(Stop::Quit) => 0,
+    };
+    answer.truncate(len);
+    let (status, said) = tool.end()?;
+    if !status.success() {
+        let reason = reason(&said, &status).replace(&format!("file:{name}: "), "");
+        return Err(Failure::new(format!(
+            "ffmpeg finds no video in {name} ({reason}): it is cut off or no video; {PLAYS}"
+        )));
+    }
+    parse(&answer).ok_or_else(|| {
+        Failure::new(format!(
+            "ffmpeg finds no video in {name}: it holds other things; {PLAYS}"
+        ))
+    })
+}
+
+/// ffmpeg's name of a local file, whatever characters it has.
+pub(super) fn input(path: &Path) -> OsString {
+    let mut input = OsString::from("file:");
+    input.push(path);
+    input
+}
+
+/// Refuses what is no readable file with something in it, before a tool sees it.
+fn check_file(path: &Path) -> Result<(), Failure> {
+    let name = path.display();
+    let refuse = |what: &str| Err(Failure::new(format!("{name} {what}; {PLAYS}")));
     // Looked at before it is opened: opening a named pipe would wait for its writer.
     let readable = std::fs::metadata(path).and_then(|metadata| {
-        let is_file = metadata.is_file();
-        if is_file {
+        if metadata.is_file() {
             File::open(path)?;
         }
-        Ok(is_file)
+        Ok(metadata)
     });
-    match readable {
-        Ok(true) => {}
-        Ok(false) => {
+    let metadata = match readable {
+        Ok(metadata) => metadata,
+        Err(_) if is_address(path) => {
             return Err(Failure::new(format!(
-                "{name} is no file; a camera plays a video file"
+                "{name} is an address, and {PLAYS} only; download it first, with \"curl -LO \
+                 ADDRESS\" or \"ffmpeg -i ADDRESS -t 60 -c copy clip.mkv\", and give that file"
             )));
         }
         Err(e) => {
@@ -42,58 +98,45 @@ pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
                 "cannot read {name}: {e}; check the path, or use camera=pattern"
             )));
         }
+    };
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        return match metadata.len() {
+            0 => refuse("is empty"),
+            _ => Ok(()),
+        };
     }
-    let mut input = OsString::from("file:");
-    input.push(path);
-    let output = Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-select_streams",
-            "v:0",
-            "-show_streams",
-            "-of",
-            "json",
-        ])
-        .arg(input)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| not_started("ffprobe", &e))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(format!(
-            "ffmpeg cannot play {name}: {}; choose a video file",
-            last_line(&said, &output.status)
-        )));
-    }
-    parse(&output.stdout).ok_or_else(|| {
-        Failure::new(format!(
-            "{name} holds no video that ffmpeg finds; choose a video file"
-        ))
+    refuse(if kind.is_dir() {
+        "is a directory"
+    } else if kind.is_fifo() {
+        "is a named pipe"
+    } else if kind.is_socket() {
+        "is a socket"
+    } else {
+        "is a device"
     })
 }
 
-/// A sentence for a program that did not start.
-pub(super) fn not_started(program: &str, error: &std::io::Error) -> Failure {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        Failure::new(format!(
-            "{program} is not installed, and clips are decoded by it; run \"apt install ffmpeg\", \
-             or use camera=pattern"
-        ))
-    } else {
-        Failure::new(format!("cannot start {program}: {error}"))
-    }
-}
-
-/// The last thing a program said before it failed.
-pub(super) fn last_line(said: &str, status: &ExitStatus) -> String {
-    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    line.map_or_else(|| status.to_string(), str::to_owned)
+/// Whether a name begins with a scheme, as in `https://host/clip.mp4`.
+fn is_address(path: &Path) -> bool {
+    let name = path.as_os_str().to_string_lossy();
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        !scheme.is_empty() && scheme.chars().all(is_word)
+    })
 }
 
 fn parse(json: &[u8]) -> Option<ClipInfo> {
     let value: Value = serde_json::from_slice(json).ok()?;
     let stream = value.get("streams")?.get(0)?;
+    let format = value.pointer("/format/format_name").and_then(Value::as_str);
+    if format == Some("tty") {
+        // Text, which ffmpeg shows as a terminal would.
+        return None;
+    }
+    // One demuxer for each kind of picture: "png_pipe", "jpeg_pipe".
+    let still = format.is_some_and(|name| name == "image2" || name.ends_with("_pipe"));
     let measure = |key: &str| {
         stream
             .get(key)?
@@ -116,12 +159,14 @@ fn parse(json: &[u8]) -> Option<ClipInfo> {
         (width, height) = (width / 2, height / 2);
     }
     let rate = |key: &str| parse_rate(stream.get(key)?.as_str()?);
-    let interval = rate("avg_frame_rate")
-        .or_else(|| rate("r_frame_rate"))
-        .unwrap_or(Fraction::new(1, 30));
+    let interval = match still {
+        true => None,
+        false => rate("avg_frame_rate").or_else(|| rate("r_frame_rate")),
+    };
     Some(ClipInfo {
         size: Size::nearest(width, height),
-        interval,
+        interval: interval.unwrap_or(Fraction::new(1, 30)),
+        still,
     })
 }
 
@@ -174,7 +219,43 @@ mod tests {
             Some(((1080, 1920), (1, 24)))
         );
         assert_eq!(clip(0, 480, "24/1", ""), None);
+        assert_eq!(clip(1, 1, "24/1", ""), Some(((2, 2), (1, 24))));
         assert_eq!(parse(b"{}"), None);
         assert_eq!(parse(b"not json"), None);
+    }
+
+    #[test]
+    fn a_still_picture_has_30_frames_a_second() {
+        for (format, still) in [
+            ("png_pipe", true),
+            ("jpeg_pipe", true),
+            ("image2", true),
+            ("gif", false),
+            ("mjpeg", false),
+        ] {
+            let json = format!(
+                r#"{{"streams":[{{"width":64,"height":48,"avg_frame_rate":"25/1"}}],
+                "format":{{"format_name":"{format}"}}}}"#
+            );
+            let info = parse(json.as_bytes()).expect("a clip");
+            let rate = if still { 30 } else { 25 };
+            let found = (info.still, info.interval);
+            assert_eq!(found, (still, Fraction::new(1, rate)), "{format}");
+        }
+        let text = r#"{"streams":[{"width":640,"height":400}],"format":{"format_name":"tty"}}"#;
+        assert_eq!(parse(text.as_bytes()), None);
+    }
+
+    #[test]
+    fn addresses_have_a_scheme() {
+        for (name, is) in [
+            ("https://host/clip.mp4", true),
+            ("rtsp://10.0.0.1:554/cam", true),
+            ("clip.mp4", false),
+            ("a b://x", false),
+            ("://x", false),
+        ] {
+            assert_eq!(is_address(Path::new(name)), is, "{name}");
+        }
     }
 }

@@ -191,9 +191,9 @@ pub const OPTIONS: &[DeviceOption] = &[
     option(
         Group::Picture,
         Kinds::Cameras,
-        "loop",
-        SWITCH,
-        "whether a clip starts again at its end (cameras; default off)",
+        "end",
+        "loop, hold, stop or unplug",
+        "after a clip's last picture. loop: play it again (default); hold: repeat the last picture; stop: end the stream with EIO; unplug: unplug the camera",
     ),
     option(
         Group::Timing,

@@ -26,13 +26,13 @@ fn refusal(text: &str) -> String {
 fn kinds_and_their_targets() {
     let clip = |file: &str| DeviceKind::Camera {
         source: SourceSpec::Clip(file.into()),
-        looping: false,
+        end: ClipEnd::Loop,
         scaler: false,
     };
     let display = |sink| DeviceKind::Display { sink };
     let pattern = || DeviceKind::Camera {
         source: SourceSpec::Pattern,
-        looping: false,
+        end: ClipEnd::Loop,
         scaler: false,
     };
     let table = [
@@ -84,7 +84,7 @@ fn kinds_and_their_targets() {
 #[test]
 fn options_land_where_they_belong() {
     let spec = parse(
-        "camera=clip.mp4,mplane=on,size=1280x720,fps=30000/1001,format=nv12m,loop=on,pace=free,\
+        "camera=clip.mp4,mplane=on,size=1280x720,fps=30000/1001,format=nv12m,end=hold,pace=free,\
          alloc=vmalloc,userptr=off,hints=off,inject=on,admission=on,min-queued=3,max-buffers=128,name=My Camera,stride=64,node=video7",
     );
     assert_eq!(
@@ -92,7 +92,7 @@ fn options_land_where_they_belong() {
         DeviceSpec {
             kind: DeviceKind::Camera {
                 source: SourceSpec::Clip("clip.mp4".into()),
-                looping: true,
+                end: ClipEnd::Hold,
                 scaler: false,
             },
             mplane: true,
@@ -363,10 +363,10 @@ fn refusals_name_option_value_and_what_is_allowed() {
              y4m holds no RGB",
         ),
         (
-            "camera,loop=yes",
-            "loop=yes is not understood: use on or off",
+            "camera,end=off",
+            "end=off is not understood: use loop, hold, stop or unplug",
         ),
-        ("display,loop=on", "only a camera has loop="),
+        ("display,end=loop", "only a camera has end="),
         ("camera,pace=fast", "use real or free"),
         ("camera,alloc=cma", "use contig, sg or vmalloc"),
         (
@@ -469,7 +469,7 @@ fn every_listed_option_is_understood() {
         ("formats", "GREY:MJPG"),
         ("readers", "3"),
         ("exclusive-caps", "on"),
-        ("loop", "off"),
+        ("end", "unplug"),
         ("pace", "real"),
         ("mplane", "on"),
         ("alloc", "contig"),

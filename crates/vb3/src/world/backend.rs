@@ -626,11 +626,14 @@ impl Backend for World {
             Duration::from_nanos(left)
         });
         let due = if self.clock.is_virtual() {
+            let now = self.clock.now_ns();
+            let standstill = self.standstill();
             let waits = self.somebody_waits();
-            let due = self
-                .next_event()
-                .filter(|due| waits || *due <= self.clock.now_ns());
-            due.map(|_| Duration::ZERO)
+            let due = self.next_event();
+            match due.filter(|due| waits && standstill.is_none() || *due <= now) {
+                Some(_) => Some(Duration::ZERO),
+                None => standstill.filter(|_| waits),
+            }
         } else {
             let ticks = self.nodes.iter().filter_map(|node| node.video.next_tick());
             let due = ticks
@@ -662,7 +665,9 @@ impl Backend for World {
 
     fn tick(&mut self) {
         if self.clock.is_virtual() && self.somebody_waits() {
-            if let Some(due) = self.next_event() {
+            if self.may_pass()
+                && let Some(due) = self.next_event()
+            {
                 self.clock.jump(due);
             }
             // Who still waits says so again, and time goes on.

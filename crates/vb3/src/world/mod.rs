@@ -26,6 +26,7 @@ mod revoke;
 mod room;
 mod script;
 mod shares;
+mod standstill;
 mod summary;
 mod sw_sync;
 mod sync_file;
@@ -57,6 +58,7 @@ pub use revoke::Mappings;
 use revoke::Revoked;
 use script::Play;
 use shares::Shares;
+use standstill::Standstill;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use sw_sync::Timelines;
@@ -99,6 +101,8 @@ pub struct World {
     changed: BTreeSet<FileId>,
     /// Files on which a program has found nothing since time went on.
     waiting: BTreeSet<FileId>,
+    /// How long a virtual clock has waited for devices that prepare data.
+    standstill: Standstill,
     report: Report,
     /// The call under way is not to be counted as refused: the report has it, with its reason, or it
     /// will be made anew.
@@ -213,6 +217,7 @@ impl World {
             shares: RefCell::new(Shares::new()),
             changed: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            standstill: Standstill::default(),
             report: Report::default(),
             is_accounted: false,
             play: Play::default(),
@@ -315,8 +320,7 @@ impl World {
                 self.report.fail(failure);
             }
         }
-        let mut remarks: Vec<String> = self.nodes.iter_mut().filter_map(Node::remark).collect();
-        remarks.extend(node::listed(&self.nodes));
+        let remarks = node::listed(&self.nodes);
         self.shares.get_mut().look(&mut self.memory);
         // What only waits for its flush is not held.
         for node in &self.nodes {
@@ -371,7 +375,7 @@ impl World {
         let ops = self.memory.ops();
         let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
         self.peak_bytes = self.peak_bytes.max(bytes);
-        let mut refusals = Vec::new();
+        let (mut refusals, mut unplugging) = (Vec::new(), Vec::new());
         for (at, node) in self.nodes.iter_mut().enumerate() {
             let woken = node.video.take_woken();
             let files = woken.files.into_iter();
@@ -380,9 +384,11 @@ impl World {
             if woken.requests {
                 self.changed.extend(self.media.requests_of(at));
             }
-            for failure in node.take_failures() {
+            let (failures, unplugs) = node.take_news();
+            for failure in failures {
                 self.report.fail(failure);
             }
+            unplugging.extend(unplugs.then_some(at));
             for refusal in node.video.take_refusals() {
                 let mut told = Refusal {
                     device: node.path.display().to_string(),
@@ -423,6 +429,9 @@ impl World {
             let place = place.or_else(|| self.places.get(&missed.memory).cloned());
             self.report
                 .miss_sync(summary::missing(place.unwrap_or_default(), missed));
+        }
+        for at in unplugging {
+            self.plug(at, false);
         }
     }
 }

@@ -266,22 +266,26 @@ impl Node {
     }
 
     /// When the device has something to do on a clock that does not pass by itself: at once, or
-    /// when it fills or shows a buffer that it has. Frames without a buffer do not move time, and
-    /// neither does what another process is still at.
+    /// when it fills or shows a buffer that it has. Frames without a buffer do not move time.
     pub(super) fn next_event(&self, now_ns: u64) -> Option<u64> {
         let flows = self.video.role().flows();
         let due = self.video.contexts_at_work().filter_map(|context| {
             let due = context.driver().next_tick()?;
             let queues = flows.iter().filter_map(|flow| context.queue(*flow));
             let has_buffer = queues.map(Queue::active_count).any(|count| count > 0);
-            let waits = !has_buffer || context.driver().wake_fd().is_some();
             let late = context.driver().next_late_frame();
-            match due <= now_ns || !waits {
+            match due <= now_ns || has_buffer {
                 true => Some(due),
                 false => late,
             }
         });
         due.min()
+    }
+
+    /// Whether a process or thread of the device's own prepares its data.
+    pub(super) fn is_preparing(&self) -> bool {
+        let mut contexts = self.video.contexts_at_work();
+        contexts.any(|context| context.driver().is_preparing())
     }
 
     /// Lets a script disturb the device from now on: all that is open, and what will be.
@@ -352,24 +356,21 @@ impl Node {
         })
     }
 
-    /// What failed outside since this was asked last.
-    pub(super) fn take_failures(&mut self) -> Vec<DeviceFailure> {
-        let mut failures = Vec::new();
-        self.video
-            .ask_drivers(|device| failures.extend(device.take_failure()));
-        failures.iter().map(|failure| self.tell(failure)).collect()
+    /// Takes what failed outside since the last call, and whether the device unplugs itself now.
+    pub(super) fn take_news(&mut self) -> (Vec<DeviceFailure>, bool) {
+        let (mut failures, mut unplugs) = (Vec::new(), false);
+        self.video.ask_drivers(|device| {
+            failures.extend(device.take_failure());
+            unplugs |= device.take_unplug();
+        });
+        let failures = failures.iter().map(|failure| self.tell(failure));
+        (failures.collect(), unplugs)
     }
 
     /// The first answer of the drivers of open files.
     fn ask<T>(&mut self, question: impl Fn(&mut Device<Cookie>) -> Option<T>) -> Option<T> {
         let mut contexts = self.video.contexts_mut();
         contexts.find_map(|context| question(context.driver_mut()))
-    }
-
-    /// What a person should know of the device though nothing failed.
-    pub(super) fn remark(&mut self) -> Option<String> {
-        let own = self.ask(|device| device.remark())?;
-        Some(format!("{}: {own}", self.path.display()))
     }
 
     fn tell(&self, failure: &Failure) -> DeviceFailure {

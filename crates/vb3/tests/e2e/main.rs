@@ -3,6 +3,7 @@
 
 mod board;
 mod boards;
+mod clips;
 mod clock;
 mod closing;
 mod codecs;

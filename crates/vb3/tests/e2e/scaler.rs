@@ -18,12 +18,14 @@ fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -
          clip.mkv"
     );
     ffmpeg_in(run.dir.path(), words.split(' '));
+    let count = pictures.len() / (width * height * 3 / 2);
     let (width, height) = size;
     let format = format!("width={width},height={height},pixelformat=NV12");
     let outcome = run
         .program(["v4l2-ctl", "-d", "/dev/video0", "--set-fmt-video", &format])
         .and(set)
         .and(["--stream-mmap", "--stream-to", "out.raw"])
+        .and([format!("--stream-count={count}")])
         .run();
     outcome.expect_success();
     expect_no_copy(&outcome);

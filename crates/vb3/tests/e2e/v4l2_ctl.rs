@@ -79,14 +79,19 @@ fn a_clip_ends() {
         return;
     }
     for wait in ["--verbose", "--stream-poll"] {
-        let run = Run::on("pc").device("camera=clip.mkv,pace=free,format=YUYV");
+        let run = Run::on("pc").device("camera=clip.mkv,pace=free,format=YUYV,end=stop");
         let words = format!("-f lavfi -i testsrc2=size=64x48 -frames:v {COUNT} -c:v ffv1 clip.mkv");
         ffmpeg_in(run.dir.path(), words.split(' '));
         let outcome = run
             .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-mmap", wait])
             .and(["--stream-to=frames.raw"])
             .run();
-        outcome.expect_success();
+        outcome.expect_nothing_held();
+        assert!(
+            outcome.stderr.contains("ended after 12 frames"),
+            "{}",
+            outcome.stderr
+        );
         let pictures = outcome.read("frames.raw").len() / (64 * 48 * 2);
         assert_eq!(pictures, COUNT as usize, "{wait}");
     }

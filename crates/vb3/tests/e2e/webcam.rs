@@ -169,40 +169,6 @@ fn listing_is_no_news_beside_a_device_in_use() {
     }
 }
 
-#[test]
-fn the_end_of_a_clip_is_said_in_words() {
-    if lacks("ffmpeg") || lacks("v4l2-ctl") {
-        return;
-    }
-    for (looping, said) in [("off", true), ("on", false)] {
-        let run = Run::on("pc").device(format!("camera=clip.mkv,pace=free,loop={looping}"));
-        let path = run.file("clip.mkv");
-        let made = std::process::Command::new("ffmpeg")
-            .args([
-                "-v",
-                "error",
-                "-f",
-                "lavfi",
-                "-i",
-                "testsrc=size=64x48:rate=25",
-            ])
-            .args(["-frames:v", "5", "-c:v", "ffv1"])
-            .arg(path)
-            .status();
-        assert!(made.unwrap().success());
-        let outcome = run
-            .program(["v4l2-ctl", "-d", "/dev/video0", "--stream-mmap=4"])
-            .and(["--stream-count=20", "--stream-to=frames.raw"])
-            .run();
-        outcome.expect_nothing_held();
-        let notes = &outcome.report.notes;
-        let ended = |note: &String| note.contains("its clip ended once without loop=on");
-        assert_eq!(notes.iter().any(ended), said, "{notes:?}");
-        let frames = outcome.read("frames.raw").len() / (64 * 48 * 2);
-        assert_eq!(frames, if said { 5 } else { 20 });
-    }
-}
-
 /// The first SOF segment of a file: sampling factors of its components.
 fn sampling(file: &[u8]) -> Vec<u8> {
     let mut at = 2;

@@ -1,8 +1,10 @@
-use super::super::{Background, Picture, read_number, render};
 use super::*;
+use crate::source::{Background, Picture, read_number, render};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::Write;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use vb3_v4l2::pixfmt;
 
 /// Makes a lossless clip of test pictures; `None`, with the reason printed, without ffmpeg.
 fn make_clip(directory: &TempDir, size: Size, frames: u32, rate: &str) -> Option<PathBuf> {
@@ -74,12 +76,12 @@ fn small() -> Size {
 }
 
 #[test]
-fn every_picture_arrives_once_and_the_last_says_so() {
+fn every_picture_arrives_once() {
     let directory = TempDir::new().expect("a directory");
     let Some(path) = make_clip(&directory, small(), 10, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, false).expect("a clip");
+    let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
     assert_eq!(clip.info().size, small());
     assert_eq!(clip.info().interval, Fraction::new(1, 25));
     // Twice: a clip starts again at its beginning.
@@ -90,14 +92,22 @@ fn every_picture_arrives_once_and_the_last_says_so() {
             let Next::Frame(picture) = take(&mut clip) else {
                 panic!("picture {number} is missing")
             };
-            assert!(
-                picture.frame == wanted(small(), number),
-                "picture {number} differs"
-            );
-            assert_eq!(picture.last, number == 9, "picture {number}");
+            let wanted = wanted(small(), number);
+            assert!(picture == wanted, "picture {number} differs");
         }
         assert!(matches!(take(&mut clip), Next::End));
     }
+}
+
+/// Plays a clip and reads the numbers of `count` pictures.
+fn numbers(clip: &mut Clip, size: Size, count: u32) -> Vec<u32> {
+    clip.start(&pixfmt::NV12, size, Fraction::new(1, 25))
+        .expect("it plays");
+    let mut number = |place| match take(clip) {
+        Next::Frame(picture) => read_number(&picture).0,
+        other => panic!("picture {place}: {other:?}"),
+    };
+    (0..count).map(&mut number).collect()
 }
 
 #[test]
@@ -106,16 +116,152 @@ fn a_looping_clip_goes_on_without_a_gap() {
     let Some(path) = make_clip(&directory, small(), 3, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, true).expect("a clip");
-    clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
-        .expect("it plays");
-    for number in 0..10 {
+    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    let wanted: Vec<u32> = (0..10).map(|number| number % 3).collect();
+    assert_eq!(numbers(&mut clip, small(), 10), wanted);
+    // Shorter than what is kept of it: the file is needed no more.
+    std::fs::remove_file(&path).expect("the clip");
+    for number in 10..40 {
         let Next::Frame(picture) = take(&mut clip) else {
             panic!("picture {number} is missing")
         };
-        assert_eq!(read_number(&picture.frame).0, number % 3);
-        assert!(!picture.last);
+        assert_eq!(read_number(&picture).0, number % 3);
     }
+}
+
+#[test]
+fn a_clip_longer_than_its_head_loops_exactly() {
+    let directory = TempDir::new().expect("a directory");
+    // 4 MiB each: ffmpeg starts again for those beyond 64 MiB.
+    let (large, count) = (Size::nearest(2048, 1364), 20);
+    let Some(path) = make_clip(&directory, large, count, "25") else {
+        return;
+    };
+    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    let wanted: Vec<u32> = (0..50).map(|number| number % count).collect();
+    assert_eq!(numbers(&mut clip, large, 50), wanted);
+}
+
+#[test]
+fn the_last_picture_is_held() {
+    let directory = TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory, small(), 3, "25") else {
+        return;
+    };
+    let mut clip = Clip::open(&path, ClipEnd::Hold).expect("a clip");
+    assert_eq!(numbers(&mut clip, small(), 8), [0, 1, 2, 2, 2, 2, 2, 2]);
+}
+
+#[test]
+fn a_slow_camera_sees_the_first_picture_of_a_short_clip() {
+    let directory = TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory, small(), 3, "25") else {
+        return;
+    };
+    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    clip.start(&pixfmt::NV12, small(), Fraction::new(1, 1))
+        .expect("it plays");
+    for _ in 0..5 {
+        let next = take(&mut clip);
+        assert!(matches!(&next, Next::Frame(picture) if read_number(picture).0 == 0));
+    }
+}
+
+/// Runs ffmpeg; false, with the reason printed, without ffmpeg.
+fn ffmpeg(directory: &TempDir, words: &str) -> bool {
+    let mut command = Command::new("ffmpeg");
+    let command = command.current_dir(directory.path());
+    match command
+        .args(["-nostdin", "-v", "error"])
+        .args(words.split(' '))
+        .status()
+    {
+        Ok(status) => status.success(),
+        Err(e) => {
+            println!("not tested: ffmpeg does not start ({e}); run \"apt install ffmpeg\"");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_still_picture_never_ends() {
+    let directory = TempDir::new().expect("a directory");
+    for name in ["still.png", "still.jpg"] {
+        let words = format!("-f lavfi -i testsrc2=size=96x64 -frames:v 1 {name}");
+        if !ffmpeg(&directory, &words) {
+            return;
+        }
+        let path = directory.path().join(name);
+        let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a picture");
+        assert_eq!(clip.info().interval, Fraction::new(1, 30), "{name}");
+        // A rate at which ffmpeg would round its duration to nothing.
+        clip.start(&pixfmt::NV12, small(), Fraction::new(1, 5))
+            .expect("it plays");
+        let Next::Frame(first) = take(&mut clip) else {
+            panic!("{name} shows nothing")
+        };
+        std::fs::remove_file(&path).expect("the picture");
+        for _ in 0..100 {
+            assert!(matches!(take(&mut clip), Next::Frame(picture) if picture == first));
+        }
+    }
+}
+
+#[test]
+fn pictures_of_varying_size_all_come_in_each_lap() {
+    let directory = TempDir::new().expect("a directory");
+    // 9 MiB each, so that the second lap begins behind the head.
+    let (wanted, count) = (Size::nearest(4096, 1536), 12);
+    let mut stream = Vec::new();
+    for number in 0..count {
+        let (width, height) = (64 + 16 * (number % 5), 48 + 8 * (number % 3));
+        let luma = 20 * number;
+        let words = format!(
+            "-y -f lavfi -i color=size={width}x{height},geq=lum={luma}:cb=128:cr=128 -frames:v 1 \
+             -f mjpeg one.jpg"
+        );
+        if !ffmpeg(&directory, &words) {
+            return;
+        }
+        stream.extend(std::fs::read(directory.path().join("one.jpg")).expect("a picture"));
+    }
+    let path = directory.path().join("varying.mjpeg");
+    std::fs::write(&path, stream).expect("a file");
+    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    clip.start(&pixfmt::NV12, wanted, Fraction::new(1, 25))
+        .expect("it plays");
+    let mut lumas = Vec::new();
+    for number in 0..3 * count {
+        let Next::Frame(picture) = take(&mut clip) else {
+            panic!("picture {number} is missing")
+        };
+        lumas.push(picture.bytes()[0]);
+    }
+    let (first, rest) = lumas.split_at(count as usize);
+    assert!(first.is_sorted_by(|a, b| a < b), "{first:?}");
+    assert_eq!(rest, [first, first].concat());
+}
+
+#[test]
+fn an_ffmpeg_that_stalls_is_ended_with_a_sentence() {
+    let directory = TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory, small(), 3, "25") else {
+        return;
+    };
+    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    clip.patience = Duration::from_millis(200);
+    // ffmpeg waits for a writer of the pipe.
+    std::fs::remove_file(&path).expect("the clip");
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo").success());
+    clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
+        .expect("a thread");
+    let Next::Failed(failure) = take(&mut clip) else {
+        panic!("it cannot play")
+    };
+    assert!(failure.sentence().contains("gave nothing"), "{failure}");
+    assert!(matches!(take(&mut clip), Next::End));
 }
 
 #[test]
@@ -124,7 +270,7 @@ fn size_format_and_rate_are_made_to_order() {
     let Some(path) = make_clip(&directory, small(), 10, "20") else {
         return;
     };
-    let mut clip = Clip::open(&path, false).expect("a clip");
+    let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
     let size = Size::nearest(48, 32);
     let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;
     for layout in pixfmt::TABLE.iter().copied().filter(single) {
@@ -132,12 +278,9 @@ fn size_format_and_rate_are_made_to_order() {
             .expect("it plays");
         let mut count = 0;
         while let Next::Frame(picture) = take(&mut clip) {
-            assert_eq!(
-                (picture.frame.format(), picture.frame.size()),
-                (layout, size)
-            );
+            assert_eq!((picture.format(), picture.size()), (layout, size));
             // Below the strip and beside the box: the yellow bar.
-            let seen = picture.frame.rgb_at(9, 28);
+            let seen = picture.rgb_at(9, 28);
             let yellow = if layout.has(pixfmt::Sample::R) || layout.has(pixfmt::Sample::U) {
                 [191, 191, 0]
             } else {
@@ -158,14 +301,12 @@ fn stopping_ends_the_decoder_though_nobody_takes() {
     let Some(path) = make_clip(&directory, small(), 60, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, true).expect("a clip");
+    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("it plays");
     assert!(matches!(take(&mut clip), Next::Frame(_)));
-    let running = Arc::clone(&clip.player.as_ref().expect("it plays").running);
+    // Waits for the thread, which has waited for ffmpeg.
     clip.stop();
-    assert!(lock(&running).child.is_none(), "its child was waited for");
-    assert_eq!(Arc::strong_count(&running), 1, "its thread is gone");
     assert!(matches!(clip.take(), Next::End));
 }
 
@@ -173,7 +314,7 @@ fn stopping_ends_the_decoder_though_nobody_takes() {
 fn what_cannot_be_played_is_one_sentence() {
     let directory = TempDir::new().expect("a directory");
     let sentence = |path: &Path| {
-        let failure = Clip::open(path, false).expect_err("no clip");
+        let failure = Clip::open(path, ClipEnd::Stop).expect_err("no clip");
         assert!(!failure.sentence().contains('\n'), "{failure}");
         failure.sentence().to_owned()
     };
@@ -183,15 +324,15 @@ fn what_cannot_be_played_is_one_sentence() {
         "{missing}"
     );
     let no_file = sentence(directory.path());
-    assert!(no_file.contains("is no file"), "{no_file}");
+    assert!(no_file.contains("is a directory"), "{no_file}");
     let text = directory.path().join("text.mp4");
     std::fs::write(&text, "not a clip").expect("a file");
     let text = sentence(&text);
     assert!(
-        text.contains("choose a video file") || text.contains("apt install ffmpeg"),
+        text.contains("finds no video in") || text.contains("apt install ffmpeg"),
         "{text}"
     );
-    let absent = probe::not_started("ffmpeg", &std::io::ErrorKind::NotFound.into());
+    let absent = crate::source::tool::not_started("ffmpeg", &std::io::ErrorKind::NotFound.into());
     assert!(absent.sentence().contains("apt install ffmpeg"), "{absent}");
 }
 
@@ -201,7 +342,7 @@ fn a_broken_clip_fails_with_what_ffmpeg_said() {
     let Some(path) = make_clip(&directory, small(), 5, "25") else {
         return;
     };
-    let mut clip = Clip::open(&path, false).expect("a clip");
+    let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
     // The file vanishes between the look at it and playing.
     std::fs::remove_file(&path).expect("the clip");
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))

@@ -1,0 +1,304 @@
+//! The thread that plays a clip.
+
+use super::Next;
+use crate::Failure;
+use crate::picture::{self, Frame, Size};
+use crate::ring::Ring;
+use crate::source::probe::{LOCAL, input};
+use crate::source::tool::{Stop, Tool, reason};
+use crate::spec::ClipEnd;
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use vb3_v4l2::pixfmt::{self, ColorModel};
+use vb3_v4l2::{Fraction, PixelFormat};
+
+/// Pictures kept ready.
+const READY: usize = 4;
+/// Bytes kept of the first pictures of a clip that loops, which play while ffmpeg starts again.
+const HEAD_BYTES: usize = 64 << 20;
+/// Pictures kept of them at least, however large they are.
+const HEAD_MIN: usize = 4;
+
+/// A file to play, and how.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) path: PathBuf,
+    pub(super) format: &'static PixelFormat,
+    pub(super) size: Size,
+    pub(super) interval: Fraction,
+    pub(super) end: ClipEnd,
+    /// It is one picture.
+    pub(super) still: bool,
+    /// Longest wait for one picture.
+    pub(super) patience: Duration,
+}
+
+impl Job {
+    /// The format that ffmpeg writes, and ffmpeg's name of it: the wanted one, or where ffmpeg
+    /// cannot write that, one with its samples.
+    fn decoded(&self) -> (&'static PixelFormat, &'static str) {
+        let format = self.format.in_one_plane();
+        match (format.ffmpeg, format.model()) {
+            (Some(name), _) => (format, name),
+            (None, ColorModel::Rgb) => (&pixfmt::RGB24, "rgb24"),
+            (None, ColorModel::Yuv) => (&pixfmt::YUYV, "yuyv422"),
+        }
+    }
+
+    /// The picture that ffmpeg wrote, in the wanted format.
+    fn picture(&self, data: Vec<u8>) -> Option<Frame> {
+        let (decoded, _) = self.decoded();
+        let frame = Frame::from_bytes(decoded, self.size, data)?;
+        if self.format.in_one_plane() == decoded {
+            return Some(frame);
+        }
+        let mut wanted = Frame::new(self.format, self.size);
+        wanted.take_samples(&frame);
+        Some(wanted)
+    }
+
+    /// The ffmpeg that writes the clip's pictures to its standard output, without the first
+    /// `skipped` of them.
+    fn command(&self, skipped: usize, still: bool) -> Command {
+        // An interval turned upside down is a rate.
+        let rate = format!("{}/{}", self.interval.denominator, self.interval.numerator);
+        let mut filters = match still {
+            true => String::new(),
+            false => format!("fps={rate},"),
+        };
+        if skipped > 0 {
+            filters += &format!("trim=start_frame={skipped},");
+        }
+        let (width, height) = (self.size.width(), self.size.height());
+        let (decoded, name) = self.decoded();
+        let colors = match decoded.model() {
+            ColorModel::Rgb => "",
+            ColorModel::Yuv => ":out_color_matrix=bt601:out_range=tv",
+        };
+        filters += &format!("scale={width}:{height}{colors}");
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-nostdin", "-v", "error"])
+            .args(LOCAL)
+            // Filters count pictures on where a stream changes its size.
+            .args(["-reinit_filter", "0", "-i"])
+            .arg(input(&self.path))
+            .args(["-map", "0:v:0", "-vf", &filters]);
+        if still {
+            command.args(["-frames:v", "1"]);
+        }
+        command.args(["-f", "rawvideo", "-pix_fmt", name, "-"]);
+        command
+    }
+}
+
+/// A clip that plays. Dropping it ends ffmpeg and waits for the thread.
+#[derive(Debug)]
+pub(super) struct Player {
+    ring: Arc<Ring<Next>>,
+    /// Closed to end the thread.
+    quit: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Player {
+    pub(super) fn start(job: Job) -> Result<Self, Failure> {
+        let ring = Ring::new(READY)?;
+        let lacks = |e| Failure::new(format!("cannot start a thread for a clip: {e}"));
+        let (closed, quit) = std::io::pipe().map_err(lacks)?;
+        let of = Arc::clone(&ring);
+        let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
+        let thread = thread.spawn(move || {
+            let mut play = Play {
+                job: &job,
+                ring: &of,
+                quit: closed,
+            };
+            if let Err(Stop::Failed(failure)) = play.run() {
+                let _ = of.push_wait(Next::Failed(failure));
+            }
+            of.close();
+        });
+        Ok(Self {
+            ring,
+            quit: Some(quit),
+            thread: Some(thread.map_err(lacks)?),
+        })
+    }
+
+    /// The pictures that are ready.
+    pub(super) fn ring(&self) -> &Ring<Next> {
+        &self.ring
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.ring.close();
+        self.quit = None;
+        if let Some(thread) = self.thread.take() {
+            // It waits for nothing but these two.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's work.
+struct Play<'a> {
+    job: &'a Job,
+    ring: &'a Ring<Next>,
+    quit: PipeReader,
+}
+
+impl Play<'_> {
+    /// Plays until the clip's end, or until the owner wants no more.
+    fn run(&mut self) -> Result<(), Stop> {
+        let (mut head, mut head_bytes) = (Vec::new(), 0);
+        let mut last = None;
+        let ends = self.job.end;
+        let mut count = self.lap(0, self.job.still, |number, frame| {
+            let bytes = frame.bytes().len();
+            let fits = number < HEAD_MIN || head_bytes + bytes <= HEAD_BYTES;
+            if ends == ClipEnd::Loop && head.len() == number && fits {
+                head_bytes += bytes;
+                head.push(frame.clone());
+            }
+            keep(&mut last, frame, ends == ClipEnd::Hold);
+        })?;
+        if count == 0 && !self.job.still {
+            // Shorter than half an interval of a slow camera.
+            count = self.lap(0, true, |_, frame| {
+                keep(&mut last, frame, ends == ClipEnd::Hold);
+                if ends == ClipEnd::Loop {
+                    head.push(frame.clone());
+                }
+            })?;
+        }
+        if count == 0 {
+            let name = self.job.path.display();
+            return Err(Failure::new(format!(
+                "{name} holds no picture that ffmpeg can decode; try it with \"ffplay\", or \
+                 choose another file"
+            ))
+            .into());
+        }
+        match (ends, last) {
+            (ClipEnd::Loop, _) => loop {
+                self.lap_again(&head, count)?;
+            },
+            (ClipEnd::Hold, Some(frame)) => loop {
+                self.push(frame.clone())?;
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Plays a clip of `count` pictures once more: its head from memory, while ffmpeg decodes as
+    /// far as the rest.
+    fn lap_again(&self, head: &[Frame], count: usize) -> Result<(), Stop> {
+        let rest = match head.len() < count {
+            true => Some(Decoder::start(self.job, head.len(), false)?),
+            false => None,
+        };
+        for frame in head {
+            self.push(frame.clone())?;
+        }
+        if let Some(mut decoder) = rest {
+            while let Some(frame) = decoder.next(&self.quit)? {
+                self.push(frame)?;
+            }
+            decoder.end()?;
+        }
+        Ok(())
+    }
+
+    /// Decodes the clip once and shows `look` each picture with its number. Gives their count.
+    fn lap(
+        &self,
+        skipped: usize,
+        still: bool,
+        mut look: impl FnMut(usize, &Frame),
+    ) -> Result<usize, Stop> {
+        let mut decoder = Decoder::start(self.job, skipped, still)?;
+        let mut count = 0;
+        while let Some(frame) = decoder.next(&self.quit)? {
+            look(count, &frame);
+            count += 1;
+            self.push(frame)?;
+        }
+        decoder.end()?;
+        Ok(count)
+    }
+
+    fn push(&self, frame: Frame) -> Result<(), Stop> {
+        let pushed = self.ring.push_wait(Next::Frame(frame));
+        pushed.map_err(|_| Stop::Quit)
+    }
+}
+
+/// Keeps a copy of a picture, where one is wanted.
+fn keep(last: &mut Option<Frame>, frame: &Frame, wanted: bool) {
+    match last {
+        _ if !wanted => {}
+        Some(last) => last.copy_from(frame),
+        None => *last = Some(frame.clone()),
+    }
+}
+
+/// An ffmpeg that decodes the clip once.
+struct Decoder<'a> {
+    job: &'a Job,
+    tool: Tool,
+    len: usize,
+}
+
+impl<'a> Decoder<'a> {
+    fn start(job: &'a Job, skipped: usize, still: bool) -> Result<Self, Failure> {
+        let tool = Tool::start("ffmpeg", &mut job.command(skipped, still), job.patience)?;
+        Ok(Self {
+            job,
+            tool,
+            len: picture::bytes(job.decoded().0, job.size),
+        })
+    }
+
+    /// The next picture; `None` at the end.
+    fn next(&mut self, quit: &PipeReader) -> Result<Option<Frame>, Stop> {
+        let mut data = vec![0; self.len];
+        let filled = self.tool.fill(&mut data, Some(quit.as_fd()));
+        let filled = filled.map_err(|stop| self.explain(stop))?;
+        Ok(match filled == self.len {
+            true => self.job.picture(data),
+            false => None,
+        })
+    }
+
+    /// # Errors
+    /// A sentence, where ffmpeg failed before the clip's end.
+    fn end(self) -> Result<(), Failure> {
+        let name = self.job.path.display();
+        let (status, said) = self.tool.end()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Failure::new(format!(
+                "ffmpeg could not decode {name} to the end: {}",
+                reason(&said, &status)
+            ))),
+        }
+    }
+
+    fn explain(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Failed(failure) => Stop::Failed(Failure::new(format!(
+                "cannot play {}: {failure}; try it with \"ffplay\", or choose another file",
+                self.job.path.display()
+            ))),
+            Stop::Quit => Stop::Quit,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! ffmpeg and ffprobe: children of this process that are waited for a bounded time and ended by a
+//! signal.
+
+use crate::Failure;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longest wait for one picture, or for the answer of ffprobe. It passes by the system's clock: a
+/// clock of devices may stand still meanwhile.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes kept of a tool's messages.
+const MESSAGES_MAX: u64 = 4096;
+
+/// Why reading from a tool stopped.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The owner wants no more.
+    Quit,
+    /// The tool failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// A running ffmpeg or ffprobe. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Tool {
+    name: &'static str,
+    child: Child,
+    stdout: ChildStdout,
+    messages: Option<JoinHandle<String>>,
+    patience: Duration,
+}
+
+impl Tool {
+    /// Starts a tool in a process group of its own: a ^C at the terminal is for the program.
+    ///
+    /// # Errors
+    /// A sentence, where the tool is not installed or the system lacks a process or thread.
+    pub(super) fn start(
+        name: &'static str,
+        command: &mut Command,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
+        let lacks = |e| Failure::new(format!("cannot start {name}: {e}"));
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|e| not_started(name, &e))?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| lacks(ErrorKind::Other.into()))?;
+        let stderr = child.stderr.take();
+        // Made first, so that the child is killed where there is no thread.
+        let mut tool = Self {
+            name,
+            child,
+            stdout,
+            messages: None,
+            patience,
+        };
+        let thread = std::thread::Builder::new().name("vb3-clip-log".to_owned());
+        let reader = thread.spawn(move || stderr.map_or_else(String::new, messages));
+        tool.messages = Some(reader.map_err(lacks)?);
+        Ok(tool)
+    }
+
+    /// Reads bytes until `data` is full or the output ends; gives how many it read. Stops early
+    /// when `quit` becomes readable or closes.
+    pub(super) fn fill(
+        &mut self,
+        data: &mut [u8],
+        quit: Option<BorrowedFd<'_>>,
+    ) -> Result<usize, Stop> {
+        let deadline = Instant::now() + self.patience;
+        let mut filled = 0;
+        while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let stdout = self.stdout.as_fd();
+            let mut fds = vec![PollFd::new(&stdout, PollFlags::IN)];
+            fds.extend(quit.as_ref().map(|quit| PollFd::new(quit, PollFlags::IN)));
+            match poll(&mut fds, Some(&left(deadline))) {
+                Ok(0) => return Err(self.stalled().into()),
+                Err(Errno::INTR) => continue,
+                Err(e) => {
+                    return Err(Failure::new(format!("cannot poll {}: {e}", self.name)).into());
+                }
+                Ok(_) => {}
+            }
+            if fds.get(1).is_some_and(|quit| !quit.revents().is_empty()) {
+                return Err(Stop::Quit);
+            }
+            drop(fds);
+            match self.stdout.read(rest) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        Ok(filled)
+    }
+
+    fn stalled(&self) -> Failure {
+        Failure::new(format!(
+            "{} gave nothing for {} seconds and was ended",
+            self.name,
+            self.patience.as_secs()
+        ))
+    }
+
+    /// Waits for the tool's end after the end of its output; gives its status and its messages.
+    ///
+    /// # Errors
+    /// A sentence, for a tool that does not end in time.
+    pub(super) fn end(mut self) -> Result<(ExitStatus, String), Failure> {
+        let pid = Pid::from_child(&self.child);
+        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
+            let deadline = Instant::now() + self.patience;
+            let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+            while poll(&mut fds, Some(&left(deadline))) == Err(Errno::INTR) {}
+        }
+        let status = match self.child.try_wait() {
+            Ok(Some(status)) => status,
+            Ok(None) => return Err(self.stalled()),
+            Err(e) => return Err(Failure::new(format!("cannot wait for {}: {e}", self.name))),
+        };
+        Ok((status, self.join()))
+    }
+
+    fn join(&mut self) -> String {
+        let thread = self.messages.take();
+        let text = thread.and_then(|thread| thread.join().ok());
+        text.unwrap_or_default()
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        if let Ok(None) = self.child.try_wait() {
+            // Not waited for yet, so that the number is still the child's; with what it started.
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = self.child.wait();
+        }
+        self.join();
+    }
+}
+
+/// The time left until a deadline.
+fn left(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Timespec::try_from(left).unwrap_or(Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    })
+}
+
+/// Reads a tool's messages to their end: it must never block on a full pipe.
+fn messages(mut stderr: ChildStderr) -> String {
+    let mut kept = Vec::new();
+    let _ = (&mut stderr).take(MESSAGES_MAX).read_to_end(&mut kept);
+    let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// A sentence for a tool that did not start.
+pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
+    if error.kind() == ErrorKind::NotFound {
+        Failure::new(format!(
+            "{name} is not installed, and it decodes the clips of cameras; run \"apt install \
+             ffmpeg\", or use camera=pattern"
+        ))
+    } else {
+        Failure::new(format!("cannot start {name}: {error}"))
+    }
+}
+
+/// What a tool said before it failed: its last two messages, without addresses; its status where it
+/// said nothing.
+pub(super) fn reason(said: &str, status: &ExitStatus) -> String {
+    let lines: Vec<&str> = said
+        .lines()
+        .map(|line| {
+            let line = line.trim();
+            // "[mov,mp4 @ 0x55d0c0ffee00] moov atom not found"
+            let inner = line
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once("] "));
+            inner.map_or(line, |(_, message)| message)
+        })
+        .filter(|line| !line.is_empty())
+        .collect();
+    let last = lines.len().saturating_sub(2);
+    match lines.get(last..) {
+        None | Some([]) => status.to_string(),
+        Some(lines) => lines.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(300);
+
+    fn sh(script: &str, patience: Duration) -> Tool {
+        let mut command = Command::new("sh");
+        Tool::start("sh", command.args(["-c", script]), patience).expect("a shell")
+    }
+
+    #[test]
+    fn a_silent_tool_is_ended_with_its_children() {
+        let mut tool = sh("sleep 1000 & sleep 1000", SOON);
+        let Err(Stop::Failed(failure)) = tool.fill(&mut [0; 4], None) else {
+            panic!("it said nothing");
+        };
+        assert!(failure.sentence().contains("gave nothing"), "{failure}");
+        // Joins the reader of its messages, whose pipe the children hold.
+        drop(tool);
+    }
+
+    #[test]
+    fn a_tool_that_does_not_end_is_an_error() {
+        let mut tool = sh("echo hi; exec >&-; exec sleep 1000", Duration::from_secs(2));
+        let mut data = [0; 8];
+        assert!(matches!(tool.fill(&mut data, None), Ok(3)));
+        let failure = tool.end().expect_err("it sleeps");
+        assert!(failure.sentence().contains("gave nothing"), "{failure}");
+    }
+
+    #[test]
+    fn a_closed_quit_pipe_ends_a_read() {
+        let (quit, closed) = std::io::pipe().expect("a pipe");
+        let mut tool = sh("exec sleep 1000", PATIENCE);
+        drop(closed);
+        let stopped = tool.fill(&mut [0; 4], Some(quit.as_fd()));
+        assert!(matches!(stopped, Err(Stop::Quit)));
+    }
+
+    #[test]
+    fn reasons_are_the_last_messages() {
+        let status = ExitStatus::default();
+        let said = "[mov,mp4 @ 0x5600] moov atom not found\nfile:x: Invalid data found\n";
+        let found = reason(said, &status);
+        assert_eq!(found, "moov atom not found; file:x: Invalid data found");
+        assert_eq!(reason(" \n", &status), status.to_string());
+    }
+}
