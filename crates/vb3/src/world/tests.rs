@@ -10,6 +10,7 @@ mod pieces;
 mod placing;
 mod refusals;
 mod revoke;
+mod standstill;
 mod ticks;
 
 use super::World;

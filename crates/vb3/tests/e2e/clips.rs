@@ -200,7 +200,7 @@ fn an_unreadable_clip_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret.mp4");
     std::fs::write(&path, "x").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::File::open(&path).is_ok() {
         // Root reads it all the same.
         return;
