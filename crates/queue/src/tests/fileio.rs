@@ -108,16 +108,20 @@ fn frames_are_read_in_pieces() {
 
 #[test]
 fn peek_starts_no_fileio() {
+    let both = Interest {
+        readable: true,
+        writable: true,
+    };
     for (queue_type, found) in [
         (QueueType::Capture, Readiness::Nothing),
         (QueueType::Output, Readiness::Ready),
     ] {
         let mut b = bench(queue_type);
-        assert_eq!(b.session().peek(BOTH), found);
+        assert_eq!(b.session().peek(both), found);
         assert!(!b.queue.fileio_active(), "peek starts nothing");
-        assert_eq!(b.session().poll(BOTH), found);
+        assert_eq!(b.session().poll(both), found);
         assert!(b.queue.fileio_active(), "poll does");
-        assert_eq!(b.session().peek(BOTH), found);
+        assert_eq!(b.session().peek(both), found);
         b.finish();
     }
 }
