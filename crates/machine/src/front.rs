@@ -1,7 +1,7 @@
 //! The machine, as others see it.
 
 use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, HostSpan};
-use crate::faults::Faults;
+use crate::faults::{Faults, Injector};
 use crate::foreign::Foreign;
 use crate::iommu::Staleness;
 use crate::machine::{BusWindow, DeviceLimits, Held, Mmap, Pages, Pinned, State};
@@ -85,12 +85,12 @@ impl Machine {
     /// The clock, nanoseconds.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
-        self.state.borrow().now_ns()
+        self.state.borrow().now_ns
     }
 
     /// Sets the plan of faults and starts counting anew.
     pub fn set_faults(&mut self, plan: Faults) {
-        self.state.get_mut().set_faults(plan)
+        self.state.get_mut().faults = Injector::new(plan);
     }
 
     /// Lets the next access of `dev` to memory fault, as behind an IOMMU that has nothing mapped
@@ -113,13 +113,13 @@ impl Machine {
     /// Calls that could have failed since the plan of faults was set.
     #[must_use]
     pub fn fallible_calls(&self) -> u64 {
-        self.state.borrow().fallible_calls()
+        self.state.borrow().faults.calls()
     }
 
     /// Calls that were made to fail since then.
     #[must_use]
     pub fn injected_faults(&self) -> u64 {
-        self.state.borrow().injected_faults()
+        self.state.borrow().faults.hits()
     }
 
     /// The record of events.
@@ -130,7 +130,7 @@ impl Machine {
 
     /// The record of events, to start or end it.
     pub fn trace_mut(&mut self) -> &mut Trace {
-        self.state.get_mut().trace_mut()
+        &mut self.state.get_mut().trace
     }
 
     /// What is given out now.
@@ -148,19 +148,27 @@ impl Machine {
     /// Bytes of RAM that hold page tables.
     #[must_use]
     pub fn iommu_table_bytes(&self) -> u64 {
-        self.state.borrow().iommu_table_bytes()
+        self.state.borrow().tables.bytes()
     }
 
     /// Where the page table of `dev` starts; `None` without an IOMMU.
     #[must_use]
     pub fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
-        self.state.borrow().iommu_root(dev)
+        Some(
+            self.state
+                .borrow()
+                .device(dev)?
+                .iommu
+                .as_ref()?
+                .table()
+                .root(),
+        )
     }
 
     /// The aligned 64-bit word of a page table at a physical address; `None` outside the tables.
     #[must_use]
     pub fn iommu_word(&self, addr: PhysAddr) -> Option<u64> {
-        self.state.borrow().iommu_word(addr)
+        self.state.borrow().tables.word(addr.get())
     }
 
     /// Overwrites such a word, as a bug or an attacker would; `false` outside the tables.
@@ -188,7 +196,7 @@ impl Machine {
     /// The memory that is free.
     #[must_use]
     pub fn free_memory(&self) -> FreeMemory {
-        self.state.borrow().free_memory()
+        self.state.borrow().ram.free()
     }
 
     /// Whether the CPU is kept from the memory at an address.
@@ -200,13 +208,13 @@ impl Machine {
     /// Most bytes of the contiguous area that were in use at one time.
     #[must_use]
     pub fn cma_peak(&self) -> u64 {
-        self.state.borrow().cma_peak()
+        self.state.borrow().ram.cma_peak()
     }
 
     /// Hand-overs that did not reach a program's memory because it was gone.
     #[must_use]
     pub fn lost_syncs(&self) -> u64 {
-        self.state.borrow().lost_syncs()
+        self.state.borrow().lost
     }
 
     /// Device and inode number of that memfd.
@@ -218,7 +226,7 @@ impl Machine {
     /// Bytes of a physical range in which the CPU and devices see different things.
     #[must_use]
     pub fn stale_bytes(&self, addr: PhysAddr, len: u64) -> u64 {
-        self.state.borrow().stale_bytes(addr, len)
+        self.state.borrow().memory.stale(addr, len)
     }
 
     /// The same over several ranges.
@@ -407,7 +415,7 @@ impl PageSource for Machine {
     }
 
     fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
-        self.state.borrow().device_info(dev)
+        self.state.borrow().device(dev).map(|device| device.info)
     }
 
     fn alloc_pages(&self, request: PageRequest<Device>) -> Result<Pages, Error> {
@@ -419,15 +427,21 @@ impl PageSource for Machine {
     }
 
     fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
-        self.state.borrow().pages_segment(pages, index)
+        self.state
+            .borrow()
+            .memory
+            .get(pages.id)?
+            .segments
+            .get(index)
+            .copied()
     }
 
     fn ram_bytes(&self) -> u64 {
-        self.state.borrow().ram_bytes()
+        self.state.borrow().ram.bytes()
     }
 
     fn unmapped_granule(&self) -> u64 {
-        self.state.borrow().unmapped_granule()
+        self.profile.granule()
     }
 
     fn bus_addr(&self, dev: Device, addr: PhysAddr) -> Option<DmaAddr> {
@@ -435,7 +449,10 @@ impl PageSource for Machine {
     }
 
     fn min_address_align(&self, dev: Device) -> u64 {
-        self.state.borrow().min_address_align(dev)
+        self.state
+            .borrow()
+            .device(dev)
+            .map_or(1, |device| device.align)
     }
 
     fn check_use(&self, dev: Device, memory: Segment) -> Result<(), Reason> {
@@ -527,7 +544,13 @@ impl UserPages for Machine {
     }
 
     fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
-        self.state.borrow().pinned_segment(pinned, index)
+        self.state
+            .borrow()
+            .memory
+            .get(pinned.id)?
+            .segments
+            .get(index)
+            .copied()
     }
 
     fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {

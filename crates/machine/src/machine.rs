@@ -6,7 +6,7 @@ use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
 use crate::memory::{Backing, Memory, Object};
 use crate::profile::Profile;
 use crate::proven::Proven;
-use crate::ram::{FRAME, FreeMemory, Ram};
+use crate::ram::{FRAME, Ram};
 use crate::store::{Private, Shared};
 use crate::trace::{Event, Trace};
 use crate::waste::Disposal;
@@ -179,8 +179,8 @@ pub(crate) struct State {
     pub(crate) vmaps: u64,
     /// Cache maintenance or copies that did not reach a program's memory.
     pub(crate) lost: u64,
-    trace: Trace,
-    now_ns: u64,
+    pub(crate) trace: Trace,
+    pub(crate) now_ns: u64,
     boot_free: u64,
     pub(crate) waste: Disposal,
 }
@@ -307,34 +307,9 @@ impl State {
         self.now_ns = self.now_ns.max(now_ns);
     }
 
-    /// The clock, nanoseconds.
-    pub(crate) fn now_ns(&self) -> u64 {
-        self.now_ns
-    }
-
-    /// Sets the plan of faults and starts counting anew.
-    pub(crate) fn set_faults(&mut self, plan: Faults) {
-        self.faults = Injector::new(plan);
-    }
-
-    /// Calls that could have failed since the plan of faults was set.
-    pub(crate) fn fallible_calls(&self) -> u64 {
-        self.faults.calls()
-    }
-
-    /// Calls that were made to fail since then.
-    pub(crate) fn injected_faults(&self) -> u64 {
-        self.faults.hits()
-    }
-
     /// The record of events.
     pub(crate) fn trace(&self) -> &Trace {
         &self.trace
-    }
-
-    /// The record of events, to start or end it.
-    pub(crate) fn trace_mut(&mut self) -> &mut Trace {
-        &mut self.trace
     }
 
     /// What is given out now.
@@ -355,21 +330,6 @@ impl State {
             vmaps: self.vmaps,
             iommu_pages: pages.sum(),
         }
-    }
-
-    /// Bytes of RAM that hold page tables.
-    pub(crate) fn iommu_table_bytes(&self) -> u64 {
-        self.tables.bytes()
-    }
-
-    /// Where the page table of `dev` starts; `None` without an IOMMU.
-    pub(crate) fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
-        Some(self.device(dev)?.iommu.as_ref()?.table().root())
-    }
-
-    /// The aligned 64-bit word of a page table at a physical address; `None` outside the tables.
-    pub(crate) fn iommu_word(&self, addr: PhysAddr) -> Option<u64> {
-        self.tables.word(addr.get())
     }
 
     /// Overwrites such a word, as a bug or an attacker would; `false` outside the tables.
@@ -418,21 +378,6 @@ impl State {
         self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
     }
 
-    /// What is free.
-    pub(crate) fn free_memory(&self) -> FreeMemory {
-        self.ram.free()
-    }
-
-    /// Most bytes of the contiguous area that were in use at one time.
-    pub(crate) fn cma_peak(&self) -> u64 {
-        self.ram.cma_peak()
-    }
-
-    /// Hand-overs that did not reach a program's memory because it was gone.
-    pub(crate) fn lost_syncs(&self) -> u64 {
-        self.lost
-    }
-
     /// The memfd behind pages: the CPU's view of them, in the order of their runs. `None` for
     pub(crate) fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
         match &self.memory.get(pages.id)?.backing {
@@ -447,11 +392,6 @@ impl State {
             Backing::Shared(store) => Some(store.identity()),
             Backing::User { .. } | Backing::Foreign(_) => None,
         }
-    }
-
-    /// Bytes of a physical range in which the CPU and devices see different things.
-    pub(crate) fn stale_bytes(&self, addr: PhysAddr, len: u64) -> u64 {
-        self.memory.stale(addr, len)
     }
 
     /// The same over several ranges.

@@ -9,8 +9,8 @@ use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
 use vb3_dma::{
-    Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, Iova, Layout, PageRequest,
-    PhysAddr, Prot, Protected, Reason, Segment, SegmentKind,
+    Caching, Coherency, Constraint, DmaAddr, Error, Iova, Layout, PageRequest, PhysAddr, Prot,
+    Protected, Reason, Segment, SegmentKind,
 };
 
 /// A CPU mapping: pieces of memory, one behind the other.
@@ -138,18 +138,6 @@ impl State {
 }
 
 impl State {
-    pub(crate) fn ram_bytes(&self) -> u64 {
-        self.ram.bytes()
-    }
-
-    pub(crate) fn unmapped_granule(&self) -> u64 {
-        self.profile.granule()
-    }
-
-    pub(crate) fn device_info(&self, dev: Device) -> Option<DeviceInfo> {
-        self.device(dev).map(|device| device.info)
-    }
-
     pub(crate) fn alloc_pages(&mut self, request: PageRequest<Device>) -> Result<Pages, Error> {
         self.may_fail()?;
         let granule = request.granule;
@@ -185,10 +173,6 @@ impl State {
             len: object.len,
         });
         self.waste.take(object);
-    }
-
-    pub(crate) fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
-        self.memory.get(pages.id)?.segments.get(index).copied()
     }
 
     /// Whether the memory is new, and so is zero.
@@ -267,10 +251,6 @@ impl State {
         object.is_some_and(|object| object.is_split(View::Dram))
     }
 
-    pub(crate) fn min_address_align(&self, dev: Device) -> u64 {
-        self.device(dev).map_or(1, |device| device.align)
-    }
-
     pub(crate) fn pin_user(
         &mut self,
         user: &User,
@@ -340,10 +320,6 @@ impl State {
             });
         }
         self.waste.take(object);
-    }
-
-    pub(crate) fn pinned_segment(&self, pinned: &Pinned, index: usize) -> Option<Segment> {
-        self.memory.get(pinned.id)?.segments.get(index).copied()
     }
 
     /// Whether a pin reaches what the program has at `addr` now. What it has taken away since, or

@@ -19,7 +19,7 @@ fn scattered(state: &mut State) -> Vec<Segment> {
         device: None,
     };
     let pages = state.alloc_pages(request).unwrap();
-    let count = (0..).map_while(|index| state.pages_segment(&pages, index));
+    let count = (0..).map_while(|index| state.memory.get(pages.id)?.segments.get(index).copied());
     let segments: Vec<Segment> = count.collect();
     let whole = state.vmap(&segments, Caching::Cached).unwrap();
     for page in 0..PAGES {
