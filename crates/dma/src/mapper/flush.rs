@@ -68,8 +68,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// device; `Busy` (EBUSY) for one too many; `Removed` (ENODEV).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
-        self.flush_slot(at.space);
+        // First, so that nothing comes to wait behind the flush.
         self.with_space(at, |state| state.queue.set_strict())?;
+        self.flush_slot(at.space);
         if policy == FlushPolicy::Strict {
             return Ok(());
         }
