@@ -91,7 +91,7 @@ impl Format {
 /// What becomes of a table when its last entry is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EmptyTables {
-    /// It is taken out, and freed by the next [`reclaim`](super::PageTable::reclaim).
+    /// It is taken out, and goes with the next [batch](super::PageTable::take_retired).
     #[default]
     Free,
     /// It stays and is filled again. Where it stands, no larger block is made any more.
