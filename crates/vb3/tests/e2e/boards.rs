@@ -1,5 +1,5 @@
 //! The boards that ship: a decoder, a converter and a display in one line on each, and a problem
-//! that people have with it, reproduced and explained. `docs/boards.md` has the same table.
+//! that people have with it, reproduced and explained. `docs/machines.md` has the same table.
 
 use crate::common::{Run, compiled, lacks};
 use crate::pipeline::{encode, expect_pictures, failing, line, reference};
