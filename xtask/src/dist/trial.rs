@@ -48,7 +48,7 @@ test \"$(/out/vb3 run -- /out/vb3 --version)\" = \"$(/out/vb3 --version)\"
 
 /// The lines of the page that are run.
 fn recipe(page: &str) -> Option<&str> {
-    let (_, after) = page.split_once("<!-- run in Debian -->\n```sh\n")?;
+    let (_, after) = page.split_once("```sh skip=run-by-dist\n")?;
     after.split_once("```").map(|(lines, _)| lines)
 }
 

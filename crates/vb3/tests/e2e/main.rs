@@ -14,6 +14,7 @@ mod convert;
 mod decoder;
 mod descriptors;
 mod desktop;
+mod docs;
 mod encoders;
 mod exact;
 mod fences;
