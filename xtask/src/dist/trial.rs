@@ -5,10 +5,20 @@ use crate::guest::{self, Guest};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The page whose lines are run.
 const PAGE: &str = include_str!("../../../docs/ci.md");
+
+/// The page that a newcomer follows.
+const README: &str = include_str!("../../../README.md");
+
+/// What README's examples use besides `vb3`, and the clip that they play.
+const NEWCOMER: &str = "
+apt-get install --quiet --yes --no-install-recommends ffmpeg v4l-utils gstreamer1.0-tools \\
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25:duration=3 -c:v libx264 clip.mp4
+";
 
 /// What is asked of a root of Debian after the page's lines.
 const CHECKS: &str = "
@@ -23,11 +33,14 @@ dpkg --remove vb3
 test ! -e /usr/bin/vb3
 ";
 
-/// What is asked of a root of Debian into which apt installs both packages: the decoder is
-/// libavcodec's, and there is none once it is removed.
-const CODEC_CHECKS: &str = "
+/// Installs both packages in a root of Debian.
+const CODEC_INSTALL: &str = "
 apt-get update --quiet
 apt-get install --quiet --yes --no-install-recommends ./vb3_*.deb ./vb3-codec_*.deb
+";
+
+/// What is asked of that root: the decoder is libavcodec's, and there is none once it is removed.
+const CODEC_CHECKS: &str = "
 vb3 devices | grep --quiet 'libavcodec.*hevc'
 vb3 doctor | grep --quiet 'ok  vb3-codec .*libavcodec'
 apt-get remove --quiet --yes vb3-codec
@@ -45,6 +58,25 @@ cd /tmp
 test \"$(tr --delete '\\000' < frame.yuv | wc --bytes)\" -gt 100000
 test \"$(/out/vb3 run -- /out/vb3 --version)\" = \"$(/out/vb3 --version)\"
 ";
+
+/// The commands of a page's blocks that are marked `console run`, each whole.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```console run\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
+    let mut commands: Vec<String> = Vec::new();
+    for line in lines {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(first), _) => commands.push(first.to_owned()),
+            (None, Some(command)) if command.ends_with('\\') => {
+                command.push('\n');
+                command.push_str(line);
+            }
+            // What a command prints.
+            _ => {}
+        }
+    }
+    commands
+}
 
 /// The lines of the page that are run.
 fn recipe(page: &str) -> Option<&str> {
@@ -78,6 +110,20 @@ pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, suite: &str) ->
             fs::copy(from, root.join("etc").join(file))?;
         }
     }
+    let install = format!("cd /work; export HOME=/work; {CODEC_INSTALL}{NEWCOMER}");
+    let began = Instant::now();
+    let examples = commands(README).join("\n");
+    root::inside(
+        &root,
+        &[],
+        &["bash", "-exc", &format!("{install}{examples}")],
+    )
+    .with_context(|| format!("README's commands do not work on Debian {suite}"))?;
+    println!(
+        "tried README on Debian {suite}: {} commands, {} s with the installation of all packages",
+        commands(README).len(),
+        began.elapsed().as_secs()
+    );
     let script = format!("cd /work; export HOME=/work; {CODEC_CHECKS}");
     root::inside(&root, &[], &["sh", "-exc", &script])
         .with_context(|| format!("vb3-codec does not work on Debian {suite}"))?;
@@ -140,6 +186,14 @@ fn debian(release: &Release, suite: &str, variant: &str, packages: &[&Path]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readme_has_commands_to_run() {
+        let commands = commands(README);
+        assert!(commands.len() > 3, "{commands:?}");
+        let whole = |line: &String| line.starts_with("vb3 ") && !line.ends_with('\\');
+        assert!(commands.iter().all(whole), "{commands:?}");
+    }
 
     #[test]
     fn the_page_has_lines_to_run() {
