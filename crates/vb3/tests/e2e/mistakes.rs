@@ -77,11 +77,33 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
         &["there is no device \"camra\"; did you mean camera?"],
     ),
     (&["run"], &["<PROGRAM>", "Usage: vb3 run"]),
+    (
+        &["run", "-d", "camera,loop", "--", "true"],
+        &["camera has no option \"loop\"; did you mean end=loop?"],
+    ),
+    (
+        &["run", "-d", "camera=http://host/clip.mp4", "--", "true"],
+        &["http://host/clip.mp4", "download it first"],
+    ),
+    (
+        &["run", "--report", "r.txt", "--", "true"],
+        &["--report r.txt", "FILE.json (data) or FILE.html"],
+    ),
+    (
+        &["why", "damaged.json"],
+        &["damaged.json is no report", "cut off", "vb3 run"],
+    ),
+    (
+        &["run", "-m", "damaged.dtb", "--", "true"],
+        &["damaged.dtb", "expected"],
+    ),
 ];
 
-/// The answer of `vb3` in an empty directory, in one line.
+/// The answer of `vb3` in one line, in a directory with damaged files alone.
 fn answer(words: &[&str]) -> (Option<i32>, String) {
     let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("damaged.json"), "{\"format\": 1, \"mach").unwrap();
+    std::fs::write(dir.path().join("damaged.dtb"), b"\xd0\x0d\xfe\xed\0\0").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
     let done = command.args(words).current_dir(&dir).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
