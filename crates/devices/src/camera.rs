@@ -238,7 +238,7 @@ impl<C> Player<C> {
             "{name} ended after {frames} frames, and the stream with it (end=stop): calls fail with \
              EIO until the program streams anew; end=loop plays on"
         );
-        stream.fail(Failure::new(sentence), progress);
+        stream.fail(Failure::asked_for(sentence), progress);
     }
 }
 

@@ -75,6 +75,8 @@ use vb3_v4l2::{FileHandle, Role};
 
 /// Most names of memories kept.
 const MAX_PLACES: usize = 4096;
+/// Most notes on streams that ended as the user asked.
+const MAX_ENDS: usize = 64;
 
 /// Nanoseconds after which a tick begins no other device's work: programs' calls come first.
 const TURN_NS: u64 = 300_000;
@@ -384,11 +386,17 @@ impl World {
             if woken.requests {
                 self.changed.extend(self.media.requests_of(at));
             }
-            let (failures, unplugs) = node.take_news();
-            for failure in failures {
+            let news = node.take_news();
+            for failure in news.failures {
                 self.report.fail(failure);
             }
-            unplugging.extend(unplugs.then_some(at));
+            for end in news.ends {
+                // A program may stream to the end many times, and see another number of frames.
+                if self.report.notes.len() < MAX_ENDS && !self.report.notes.contains(&end) {
+                    self.report.notes.push(end);
+                }
+            }
+            unplugging.extend(news.unplugs.then_some(at));
             for refusal in node.video.take_refusals() {
                 let mut told = Refusal {
                     device: node.path.display().to_string(),

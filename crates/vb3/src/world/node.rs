@@ -114,6 +114,15 @@ const fn plane_device(
     }
 }
 
+/// What happened to a device's source since it was asked last.
+pub(super) struct News {
+    pub(super) failures: Vec<DeviceFailure>,
+    /// Ends that the user asked for, as notes.
+    pub(super) ends: Vec<String>,
+    /// Whether the device unplugs itself.
+    pub(super) unplugs: bool,
+}
+
 /// A device node.
 pub(super) struct Node {
     number: u32,
@@ -356,15 +365,21 @@ impl Node {
         })
     }
 
-    /// Takes what failed outside since the last call, and whether the device unplugs itself now.
-    pub(super) fn take_news(&mut self) -> (Vec<DeviceFailure>, bool) {
+    /// Takes what failed or ended since the last call, and whether the device unplugs itself now.
+    pub(super) fn take_news(&mut self) -> News {
         let (mut failures, mut unplugs) = (Vec::new(), false);
         self.video.ask_drivers(|device| {
             failures.extend(device.take_failure());
             unplugs |= device.take_unplug();
         });
-        let failures = failures.iter().map(|failure| self.tell(failure));
-        (failures.collect(), unplugs)
+        let (ends, failures): (Vec<_>, Vec<_>) =
+            failures.into_iter().partition(Failure::is_asked_for);
+        let told = |end: &Failure| format!("{}: {}", self.path.display(), end.sentence());
+        News {
+            failures: failures.iter().map(|failure| self.tell(failure)).collect(),
+            ends: ends.iter().map(told).collect(),
+            unplugs,
+        }
     }
 
     /// The first answer of the drivers of open files.

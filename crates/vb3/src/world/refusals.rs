@@ -4,6 +4,7 @@ use vb3_host::Errno;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_EXPBUF, VIDIOC_REQBUFS};
 
 const EINTR: i32 = 4;
+const EIO: i32 = 5;
 const EPIPE: i32 = 32;
 
 /// Calls that ask and change nothing, by the begin of their names: their errors are answers, such
@@ -22,11 +23,12 @@ const QUESTIONS: [&str; 8] = [
 /// Whether a call that failed was refused. `call` is its name without `VIDIOC_`.
 ///
 /// These are not: questions; calls that a device does not have (ENOTTY), that find nothing yet
-/// (EAGAIN), or that come after the device has gone (ENODEV); DQBUF at the end of a stream (EPIPE).
+/// (EAGAIN), or that come after the device has gone (ENODEV); DQBUF at the end of a stream (EPIPE) or
+/// after it broke (EIO), of which the report has the cause.
 pub(super) fn is_refusal(call: &str, errno: Errno) -> bool {
     match errno {
         Errno::EAGAIN | Errno::ENOTTY | Errno::ENODEV | Errno::NOT_GATHERED | Errno(EINTR) => false,
-        Errno(EPIPE) if call == "DQBUF" => false,
+        Errno(EPIPE | EIO) if call == "DQBUF" => false,
         _ => !QUESTIONS.iter().any(|begin| call.starts_with(begin)),
     }
 }
@@ -59,6 +61,7 @@ mod tests {
             ("DQEVENT", 2),
             ("DQBUF", 11),
             ("DQBUF", 32),
+            ("DQBUF", 5),
             ("S_CROP", 25),
             ("QBUF", 19),
             ("QBUF", 4095),
