@@ -7,14 +7,16 @@ const EINTR: i32 = 4;
 const EIO: i32 = 5;
 const EPIPE: i32 = 32;
 
-/// Calls that ask and change nothing, by the begin of their names: their errors are answers, such
-/// as where a list ends or that a control does not exist.
-const QUESTIONS: [&str; 8] = [
+/// Calls whose errors are answers, by the begin of their names: questions, such as where a list ends
+/// or whether a control exists, and crops, which programs try and do without.
+const QUESTIONS: [&str; 10] = [
     "ENUM",
     "QUERY",
     "G_",
     "TRY_",
     "CROPCAP",
+    "S_CROP",
+    "S_SELECTION",
     "DQEVENT",
     "SUBSCRIBE_EVENT",
     "UNSUBSCRIBE_EVENT",
@@ -62,7 +64,7 @@ mod tests {
             ("DQBUF", 11),
             ("DQBUF", 32),
             ("DQBUF", 5),
-            ("S_CROP", 25),
+            ("S_SELECTION", 22),
             ("QBUF", 19),
             ("QBUF", 4095),
         ] {

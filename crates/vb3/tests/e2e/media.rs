@@ -31,7 +31,10 @@ fn ffmpeg_captures() {
     }
     for (name, layout) in [("nv12", &pixfmt::NV12), ("yuyv422", &pixfmt::YUYV)] {
         let outcome = Run::on("soc-noncoherent")
-            .device(format!("camera=pattern,{}", size_option()))
+            .device(format!(
+                "camera=pattern,formats=YUYV:NV12,{}",
+                size_option()
+            ))
             .program([
                 "ffmpeg",
                 "-nostdin",

@@ -455,8 +455,9 @@ fn eight_pipelines_at_once() {
 const ALONE: &str = "
 left() {
     for child in $(cat /proc/$PPID/task/*/children); do
+        # vb3-guard waits for the run itself.
         [ $child = $$ ] || cat /proc/$child/comm 2> /dev/null
-    done
+    done | grep -v vb3-guard
 }
 i=0
 while [ -n \"$(left)\" ]; do

@@ -52,7 +52,8 @@ fn expect_rows(
     let vmalloc = options.contains("vmalloc");
     let mplane = client.contains("mplane");
     let kind = ["camera", "display"][direction];
-    let other = ["display", "camera"][direction];
+    // The other device exports buffers of several sizes.
+    let other = ["display", "camera,profile=sensor"][direction];
     let planes = if mplane { ",mplane=on" } else { "" };
     let format = if mplane { "NV12M" } else { "YUYV" };
     let outcome = Run::on(machine)
