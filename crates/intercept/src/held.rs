@@ -573,6 +573,7 @@ mod tests {
 
     #[test]
     fn many_are_looked_at_once_the_list_of_locks_has_been_read_elsewhere() {
+        let _alone = crate::guard::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let mut made = Vec::new();
@@ -600,6 +601,7 @@ mod tests {
 
     #[test]
     fn finds_those_that_are_locked_no_more_among_those_that_are() {
+        let _alone = crate::guard::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let mut made = Vec::new();
@@ -634,6 +636,7 @@ mod tests {
 
     #[test]
     fn reports_each_description_once_and_only_when_its_last_holder_is_gone() {
+        let _alone = crate::guard::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let (a, id, _) = held
@@ -671,6 +674,7 @@ mod tests {
 
     #[test]
     fn a_device_file_ends_with_its_last_descriptor_and_at_once() {
+        let _alone = crate::guard::alone();
         let mut held = Held::new();
         for n in 0..100 {
             let memfd = raw::memfd(c"held").expect("memfd");
@@ -707,6 +711,7 @@ mod tests {
 
     #[test]
     fn lost_events_are_made_good() {
+        let _alone = crate::guard::alone();
         let mut held = Held::new();
         let made: Vec<_> = (0..3)
             .map(|n| {
@@ -728,6 +733,7 @@ mod tests {
 
     #[test]
     fn of_thousands_of_descriptions_each_end_is_found() {
+        let _alone = crate::guard::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let mut all: Vec<_> = (0..400)
@@ -764,6 +770,7 @@ mod tests {
 
     #[test]
     fn without_inotify_a_look_finds_it() {
+        let _alone = crate::guard::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         held.inotify = None;
@@ -779,6 +786,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_description_is_not_reported() {
+        let _alone = crate::guard::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let (a, id, byte) = held

@@ -90,7 +90,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             kind: Kind::Imported {
                 import: ImportKey(key),
                 mapped: None,
-                handed: false,
+                handed: 0,
             },
         })
     }

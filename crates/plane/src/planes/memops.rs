@@ -88,13 +88,16 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         match (&mut plane.kind, step) {
             (Kind::Imported { mapped: None, .. }, _) => Err(PlaneError::Invalid(None)),
             (Kind::Imported { import, handed, .. }, _) => {
-                // The import counts the planes that its device has: each of them once.
-                match (sync_for, *handed) {
-                    (SyncFor::Device, false) => self.hand_import(*import)?,
-                    (SyncFor::Cpu, true) => self.take_back(*import),
-                    (SyncFor::Device, true) | (SyncFor::Cpu, false) => {}
+                // The import counts the uses of its planes; memory that was revoked is refused.
+                match sync_for {
+                    SyncFor::Device => {
+                        self.hand_import(*import)?;
+                        *handed = handed.saturating_add(1);
+                    }
+                    SyncFor::Cpu => {
+                        (0..core::mem::take(handed)).for_each(|_| self.take_back(*import));
+                    }
                 }
-                *handed = sync_for == SyncFor::Device;
                 Ok(())
             }
             (_, Due::CpuAccess) => self
@@ -304,9 +307,7 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
                 mapped,
                 handed,
             } => {
-                if core::mem::take(handed) {
-                    self.take_back(*import);
-                }
+                (0..core::mem::take(handed)).for_each(|_| self.take_back(*import));
                 if mapped.take().is_some() {
                     self.unmap_import(*import);
                 }

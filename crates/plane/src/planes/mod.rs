@@ -149,8 +149,8 @@ enum Kind {
         import: ImportKey,
         /// Where it begins, once it is mapped.
         mapped: Option<DmaAddr>,
-        /// The device has it.
-        handed: bool,
+        /// Uses that the device was handed and did not end.
+        handed: u32,
     },
     ImportedVirtual {
         memory: MemoryId,
