@@ -5,8 +5,8 @@
 use arbitrary::Arbitrary;
 use vb3_codec::{
     Chroma, Colour, Config, Event, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
-    MAX_HEIGHT, MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, Vp8Settings,
-    Worker,
+    MAX_HEIGHT, MAX_IN_FLIGHT, MAX_WIDTH, Packet, Picture, Refused, StreamFormat, Subsampling,
+    Vp8Settings, Worker,
 };
 use vb3_fuzz::random::Steps;
 use vb3_fuzz::wire::{CONFIG_WORDS, End, Op, WORDS, played, taken};
@@ -294,6 +294,7 @@ impl Owner {
                 width,
                 height,
                 quality: 50,
+                sampling: Subsampling::default(),
             },
             _ => Config::Decoder(Framing::Auto),
         };
