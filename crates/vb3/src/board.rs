@@ -28,13 +28,12 @@ pub(crate) fn is_tree(path: &Path) -> bool {
 /// A sentence: the file cannot be read, or is no device tree.
 pub fn read(path: &Path) -> Result<Board> {
     let name = path.display();
-    let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-    let meta = file
-        .metadata()
-        .with_context(|| format!("cannot read {name}"))?;
+    // Looked at before it is opened: opening a FIFO waits for a writer.
+    let meta = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
     if !meta.is_file() {
         bail!("{name} is not a regular file; a board is a device tree, a .dtb or .dts file");
     }
+    let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
     let mut dtb = Vec::new();
     // One byte more than is taken tells that there are too many.
     file.take(u64::try_from(MAX_BYTES)?.saturating_add(1))

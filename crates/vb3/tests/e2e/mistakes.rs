@@ -1,7 +1,12 @@
 //! What `vb3` answers to the mistakes that people make on its command line.
 
+use crate::common::{finish, vb3};
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is typed, and what the answer must say: what is wrong, what is allowed, the nearest guess.
 const MISTAKES: &[(&[&str], &[&str])] = &[
@@ -100,22 +105,20 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
 ];
 
 /// The answer of `vb3` in one line, in a directory with damaged files alone.
-fn answer(words: &[&str]) -> (Option<i32>, String) {
+fn answer(words: &[&str]) -> (i32, String) {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("damaged.json"), "{\"format\": 1, \"mach").unwrap();
     std::fs::write(dir.path().join("damaged.dtb"), b"\xd0\x0d\xfe\xed\0\0").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
-    let done = command.args(words).current_dir(&dir).output().unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
+    let (status, _, said) = finish(vb3(dir.path()).args(words), dir.path(), PATIENCE);
     let words: Vec<&str> = said.split_whitespace().collect();
-    (done.status.code(), words.join(" "))
+    (status, words.join(" "))
 }
 
 #[test]
 fn each_mistake_is_explained() {
     for (words, parts) in MISTAKES {
         let (status, said) = answer(words);
-        assert_eq!(status, Some(125), "{words:?}: {said}");
+        assert_eq!(status, 125, "{words:?}: {said}");
         for part in *parts {
             assert!(said.contains(part), "{words:?}: {said}");
         }
@@ -130,10 +133,21 @@ fn a_device_tree_source_is_compiled_or_explained() {
     let path = dir.path().join("board.dts");
     std::fs::write(&path, "/dts-v1/;\n/ { model = \"x\" };\n").unwrap();
     let (status, said) = answer(&["machines", path.to_str().unwrap()]);
-    assert_eq!(status, Some(125), "{said}");
+    assert_eq!(status, 125, "{said}");
     let wanted = match Command::new("dtc").arg("--version").output() {
         Ok(_) => "board.dts:2",
         Err(_) => "apt install device-tree-compiler",
     };
     assert!(said.contains(wanted), "{said}");
+}
+
+#[test]
+fn a_device_tree_that_is_a_fifo_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("board.dtb");
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let (status, said) = answer(&["machines", path.to_str().unwrap()]);
+    assert_eq!(status, 125, "{said}");
+    assert!(said.contains("not a regular file"), "{said}");
 }
