@@ -17,13 +17,11 @@ use vb3_host::{Access, Caller, Errno, FileId, Outcome};
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
 
-/// Whether a call is the kernel's, by its descriptor: a look at that borrows no file, whose close could
-/// take long.
-pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
-    let by_descriptor = matches!(
-        n.nr,
-        libc::SYS_ioctl
-            | libc::SYS_read
+/// Whether a call reads or writes a file.
+const fn moves_bytes(number: i64) -> bool {
+    matches!(
+        number,
+        libc::SYS_read
             | libc::SYS_readv
             | libc::SYS_pread64
             | libc::SYS_preadv
@@ -33,6 +31,15 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
             | libc::SYS_pwrite64
             | libc::SYS_pwritev
             | libc::SYS_pwritev2
+    )
+}
+
+/// Whether a call is the kernel's, by its descriptor: a look at that borrows no file, whose close could
+/// take long.
+pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
+    let by_descriptor = matches!(
+        n.nr,
+        libc::SYS_ioctl
             | libc::SYS_lseek
             | libc::SYS_flock
             | libc::SYS_fsync
@@ -41,7 +48,7 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
             | libc::SYS_ftruncate
     );
     let fd = n.int(0);
-    by_descriptor && !host.range.has(fd) && procs::is_of_another(n.tid, fd)
+    (by_descriptor || moves_bytes(n.nr)) && !host.range.has(fd) && procs::is_of_another(n.tid, fd)
 }
 
 /// Looks whether an ioctl of a dma-buf or a sync file could write its result, before the lock is
@@ -69,16 +76,7 @@ impl Server<'_> {
     pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
-            libc::SYS_read
-            | libc::SYS_readv
-            | libc::SYS_pread64
-            | libc::SYS_preadv
-            | libc::SYS_preadv2
-            | libc::SYS_write
-            | libc::SYS_writev
-            | libc::SYS_pwrite64
-            | libc::SYS_pwritev
-            | libc::SYS_pwritev2 => self.transfer(n),
+            number if moves_bytes(number) => self.transfer(n),
             nr::POLL | libc::SYS_ppoll => self.poll(n),
             nr::SELECT | libc::SYS_pselect6 => self.select(n),
             libc::SYS_epoll_ctl => self.epoll_ctl(n),
