@@ -17,7 +17,7 @@ use crate::registry::ROWS;
 pub use crate::registry::{DeviceKind, KINDS};
 pub use demands::Demands;
 pub use edit::with_option;
-pub use guess::{did_you_mean, nearest};
+pub use guess::did_you_mean;
 pub(crate) use offer::same;
 pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{

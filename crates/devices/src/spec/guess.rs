@@ -9,8 +9,7 @@ use std::fmt::Write as _;
 const ALIKE: f64 = 0.75;
 
 /// Returns the name that is most like a word, if one is like it at all.
-#[must_use]
-pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
     names
         .into_iter()
@@ -25,7 +24,7 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, name)| name)
 }
 
-/// Returns `; did you mean "NAME"?` for the nearest name, or the end of a sentence.
+/// Returns `; did you mean NAME?` for the nearest name, or the full stop that ends the sentence.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, names).map_or_else(|| ".".to_owned(), |name| format!("; did you mean {name}?"))
