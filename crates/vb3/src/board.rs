@@ -56,19 +56,21 @@ pub fn profile(board: &Board, ram: Option<u64>) -> Result<(String, Profile)> {
     Ok((text, profile))
 }
 
-/// Whether a board's profile names devices of its own.
+/// Whether a board's device tree names devices. `name` is what the user called the board.
 ///
 /// # Errors
 /// A sentence: it names none, and what its device tree has instead.
-pub fn has_devices(board: &Board) -> Result<()> {
+pub fn has_devices(board: &Board, name: &str) -> Result<()> {
     if board.specs().is_empty() {
-        let told: Vec<&str> = board.not_taken.iter().map(String::as_str).collect();
-        bail!(
-            "{}: its device tree has no enabled video device with a known driver; name devices by \
-             --device. {}",
-            board.name(),
-            told.join("; ")
+        let mut told = format!(
+            "{name}: its device tree has no enabled video device with a known driver; name devices \
+             by --device"
         );
+        for device in &board.not_taken {
+            told.push_str("; ");
+            told.push_str(device);
+        }
+        bail!(told);
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ impl Target {
     pub(crate) fn find(args: &TargetArgs, devices: &[String]) -> Result<Self> {
         let found = machines::find(&args.machine, args.ram)?;
         if let (Some(board), []) = (&found.board, devices) {
-            board::has_devices(board)?;
+            board::has_devices(board, &args.machine)?;
         }
         let mut target = Self::new(&found.name, found.text, devices)?;
         for change in &args.set {

@@ -77,7 +77,7 @@ mod tests {
         for (call, errno) in [
             ("QBUF", 22),
             ("QBUF", 5),
-            ("DQBUF", 5),
+            ("DQBUF", 22),
             ("S_FMT", 16),
             ("S_CTRL", 34),
             ("STREAMON", 32),
