@@ -387,6 +387,16 @@ pub fn main() -> u8 {
 /// Prints help, or what is wrong with the command line; gives the exit status.
 fn explain(error: &clap::Error) -> u8 {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        let mut arguments = std::env::args_os();
+        let wrong = arguments.find(|word| word.to_str().is_none());
+        eprintln!(
+            "vb3: {:?} is not UTF-8, and vb3's own arguments are; if it is a file, give it another \
+             name, or a link with one: ln -s FILE clip.mkv",
+            wrong.unwrap_or_default()
+        );
+        return FAILED;
+    }
     let word = match error.get(ContextKind::InvalidSubcommand) {
         // Other subcommands, such as those of `ctl`, are explained by clap.
         Some(ContextValue::String(word))
