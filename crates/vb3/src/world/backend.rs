@@ -425,7 +425,14 @@ impl Backend for World {
     }
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
-        self.poll_by(file, events, summary::Video::poll)
+        let waits = self.waiting.contains(&file);
+        let found = self.poll_by(file, events, summary::Video::poll);
+        // A program that looks for events while a buffer is done does not wait. It may dequeue next,
+        // and time must not pass before.
+        if found == 0 && !waits && self.clock.is_virtual() {
+            self.peek(file, POLL_IN | POLL_OUT | POLL_PRI);
+        }
+        found
     }
 
     fn peek(&mut self, file: FileId, events: i16) -> i16 {
@@ -433,6 +440,7 @@ impl Backend for World {
     }
 
     fn poll_waits(&mut self, file: FileId, events: i16) {
+        self.note_wait(file, true);
         let Ok((at, handle)) = self.file(file) else {
             return;
         };

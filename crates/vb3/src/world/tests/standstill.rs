@@ -74,3 +74,33 @@ fn virtual_time_stands_still_while_ffmpeg_decodes() {
     assert!(failure.sentence.starts_with(wanted), "{failure:?}");
     bench.close_all(&[camera]);
 }
+
+/// v4l2-ctl looks for events before each DQBUF.
+#[test]
+fn a_look_for_events_beside_a_done_buffer_is_no_wait() {
+    const POLL_PRI: i16 = 2;
+    let now = Arc::new(AtomicU64::new(1));
+    let clock = move || now.load(Ordering::Relaxed);
+    let outside = Outside::new(clock, vb3_codec::Launch::in_thread());
+    let profile = Profile::builtin("pc").unwrap();
+    let mut world = World::with(profile, &["camera".parse().unwrap()], 1, outside).unwrap();
+    world.set_pace(Pace::Virtual);
+    let program = Local::new();
+    let mut bench = Bench { world, program };
+    let camera = bench.open(0);
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    for index in 0..2 {
+        bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
+    }
+    bench.stream(camera, CAPTURE, true);
+    assert_eq!(bench.world.poll(camera, POLL_PRI), 0);
+    assert_eq!(bench.world.next_tick(), Some(Duration::ZERO), "nothing yet");
+    while bench.world.peek(camera, POLL_IN) == 0 {
+        bench.world.tick();
+    }
+    assert_eq!(bench.world.poll(camera, POLL_PRI), 0);
+    assert_eq!(bench.world.next_tick(), None, "the buffer comes first");
+    bench.world.poll_waits(camera, POLL_PRI);
+    assert_eq!(bench.world.next_tick(), Some(Duration::ZERO), "only events");
+    bench.close_all(&[camera]);
+}
