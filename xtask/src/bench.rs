@@ -40,6 +40,9 @@ enum What {
         /// Parts to measure; all if none is named
         #[arg(value_name = "PART", value_parser = clap::builder::PossibleValuesParser::new(DMA_PARTS.iter().copied()))]
         parts: Vec<String>,
+        /// Count the instructions of a map and unmap instead, with valgrind
+        #[arg(long, conflicts_with = "parts")]
+        count: bool,
     },
     /// Decoder, converter and display by dma-buf, beside their libraries called directly
     Pipeline(pipeline::Args),
@@ -76,7 +79,8 @@ impl Run {
 /// A part cannot be built or run.
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
-        Some(What::Dma { parts }) => return dma(parts),
+        Some(What::Dma { count: true, .. }) => return count_dma(),
+        Some(What::Dma { parts, .. }) => return dma(parts),
         Some(What::Pipeline(args)) => return pipeline::run(args),
         Some(What::Scale(args)) => return scale::run(args),
         Some(What::Beside { machine }) => return beside::run(machine),
@@ -174,6 +178,35 @@ fn dma(parts: &[String]) -> Result<()> {
         return example(None);
     }
     parts.iter().try_for_each(|part| example(Some(part)))
+}
+
+/// Counts the instructions of map and unmap of one segment: those of more rounds, less those of few.
+fn count_dma() -> Result<()> {
+    const ROUNDS: u64 = 1000;
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--quiet", "--release", "-p", "vb3-dma"]);
+    sh::run(cargo.args(["--example", "bench_dma"]))?;
+    let program = sh::target().join("release/examples/bench_dma");
+    let file = sh::target().join("callgrind.out");
+    let count = |host: &str, rounds: u64| {
+        let mut tool = Command::new("valgrind");
+        tool.args(["--quiet", "--tool=callgrind"]);
+        tool.arg(format!("--callgrind-out-file={}", file.display()));
+        tool.arg(&program).args(["rounds", host]);
+        sh::quietly(tool.arg(rounds.to_string()))?;
+        let found = std::fs::read_to_string(&file)?;
+        let total = found.lines().find_map(|line| line.strip_prefix("totals: "));
+        let total = total.and_then(|total| total.trim().parse::<u64>().ok());
+        total.context("callgrind counted nothing")
+    };
+    for (host, what) in [("direct", "without an IOMMU"), ("iommu", "with an IOMMU")] {
+        let spent = count(host, 2 * ROUNDS)?.saturating_sub(count(host, ROUNDS)?);
+        println!(
+            "map and unmap one segment {what}: {} instructions",
+            spent / ROUNDS
+        );
+    }
+    Ok(())
 }
 
 /// Compiles a client, statically.

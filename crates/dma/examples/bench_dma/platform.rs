@@ -14,6 +14,8 @@ pub(crate) const PAGE: u64 = 4096;
 /// The device behind the IOMMU, and the one that bounces everything.
 pub(crate) const TRANSLATED: u32 = 0;
 pub(crate) const BOUNCED: u32 = 1;
+/// A device that sees memory as it is.
+const DIRECT: u32 = 2;
 const POOL: u64 = 0x1000_0000;
 const POOL_BYTES: u64 = 32 << 20;
 /// Memory behind the pool, as far as it can be copied.
@@ -260,7 +262,7 @@ impl<T> Lock<T> for Guarded<T> {
 #[repr(align(128))]
 pub(crate) struct Apart(Guarded<Table>);
 
-/// Devices with a page table each, behind a lock each.
+/// Devices with a page table each, behind a lock each. None at all: devices without an IOMMU.
 pub(crate) struct Devices(Vec<Apart>);
 
 impl Devices {
@@ -283,7 +285,8 @@ impl PageSource for Devices {
     }
 
     fn device_info(&self, _: u32) -> Option<DeviceInfo> {
-        Some(info(PAGE, TRANSLATED))
+        let has_iommu = !self.0.is_empty();
+        Some(info(PAGE, if has_iommu { TRANSLATED } else { DIRECT }))
     }
 
     fn device_number(&self, dev: u32) -> Option<usize> {

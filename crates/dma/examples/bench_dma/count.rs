@@ -1,0 +1,30 @@
+//! Map and unmap of one segment, again and again, for a tool that counts instructions.
+
+use crate::platform::{Devices, Mutexes, PAGE};
+use std::hint::black_box;
+use vb3_dma::mapped::{FromDevice, ToDevice};
+use vb3_dma::{Mapper, PhysAddr, Segment, SegmentKind};
+
+const DEVICE: u32 = 0;
+
+const fn page(n: u64) -> Segment {
+    Segment {
+        addr: PhysAddr::new((1 << 40) + n * PAGE),
+        len: PAGE,
+        kind: SegmentKind::Pages,
+    }
+}
+
+/// Maps and unmaps `rounds` times, with an IOMMU or without.
+pub(crate) fn rounds(has_iommu: bool, rounds: u64) {
+    let hosts = Devices::new(usize::from(has_iommu));
+    let dma = Mapper::<_, Mutexes>::with_locks(hosts, 1).expect("a mapper");
+    let device = dma.device(DEVICE).expect("a device");
+    // As a queue is: without it, each mapping would be the device's first and its last.
+    let queue = device.map(page(0), ToDevice).expect("mapped");
+    for _ in 0..rounds {
+        let mapped = device.map(black_box(page(2)), FromDevice);
+        black_box(mapped.expect("mapped").addr());
+    }
+    drop(queue);
+}
