@@ -62,7 +62,7 @@
     reason = "a mapping that is not handed over comes back in the error, and a box for it could fail"
 )]
 
-use crate::mapper::At;
+use crate::mapper::{At, Facts};
 use crate::{
     Attrs, Caching, Direction, DmaAddr, DmaSegment, Error, Locks, Mapper, Mapping, NoLocks,
     Platform, Segment, SegmentKind, SyncFor, Table, Vmap,
@@ -146,6 +146,7 @@ impl Owner for Device {
 pub struct DmaDevice<'m, P: Platform, L: Locks = NoLocks> {
     mapper: &'m Mapper<P, L>,
     at: At<P::Device>,
+    facts: Facts,
 }
 
 impl<P: Platform, L: Locks> Clone for DmaDevice<'_, P, L> {
@@ -163,13 +164,17 @@ impl<P: Platform, L: Locks> fmt::Debug for DmaDevice<'_, P, L> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// A handle of `dev`, which finds its state without looking for it.
+    /// Returns a handle of `dev`. It keeps what the host says of the device now, so that mapping need
+    /// not ask. A driver that changes the device's limits asks for a new one.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one more than the mapper was made for.
     pub fn device(&self, dev: P::Device) -> Result<DmaDevice<'_, P, L>, Error> {
-        let at = self.at(dev)?;
-        Ok(DmaDevice { mapper: self, at })
+        Ok(DmaDevice {
+            mapper: self,
+            at: self.at(dev)?,
+            facts: self.facts(dev)?,
+        })
     }
 }
 
@@ -211,13 +216,13 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         memory.addr.checked_add(last).ok_or(Error::Invalid)?;
         let runs = (&[memory][..], 1);
         let mapping = self.mapper.map_segments(
-            self.at,
+            (self.at, &self.facts),
             runs,
             Caching::Cached,
             D::DIRECTION,
             Attrs::empty(),
         )?;
-        Ok(Mapped::new(*self, Some(memory), mapping))
+        Ok(Mapped::new(self.mapper, Some(memory), mapping))
     }
 
     /// Maps a table, which outlives the mapping, and hands it to the device.
@@ -234,8 +239,10 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         'm: 't,
     {
         let _ = direction;
-        let mapping = self.mapper.map_for(self.at, table, D::DIRECTION, attrs)?;
-        Ok(Mapped::new(*self, None, mapping))
+        let mapping = self
+            .mapper
+            .map_for((self.at, &self.facts), table, D::DIRECTION, attrs)?;
+        Ok(Mapped::new(self.mapper, None, mapping))
     }
 }
 
@@ -244,7 +251,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
 /// It is `Send` and `Sync` if the mapper is `Sync` and the platform's devices are.
 #[must_use = "unmaps when it is dropped"]
 pub struct Mapped<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> {
-    device: DmaDevice<'m, P, L>,
+    mapper: &'m Mapper<P, L>,
     /// What is mapped, if it is one run.
     memory: Option<Segment>,
     /// There until it is dropped or changes its owner.
@@ -264,7 +271,7 @@ pub struct NotHandedOver<M> {
 impl<P: Platform, L: Locks, D: MapDirection, O: Owner> fmt::Debug for Mapped<'_, P, L, D, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapped")
-            .field("device", &self.device)
+            .field("device", &self.mapping.as_ref().map(Mapping::device))
             .field("direction", &D::DIRECTION)
             .field("segments", &self.runs())
             .finish_non_exhaustive()
@@ -279,9 +286,9 @@ impl<P: Platform, L: Locks, D: MapDirection, O: Owner> Drop for Mapped<'_, P, L,
 }
 
 impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O> {
-    fn new(device: DmaDevice<'m, P, L>, memory: Option<Segment>, mapping: Mapping<P>) -> Self {
+    fn new(mapper: &'m Mapper<P, L>, memory: Option<Segment>, mapping: Mapping<P>) -> Self {
         Self {
-            device,
+            mapper,
             memory,
             mapping: Some(mapping),
             kind: PhantomData,
@@ -296,12 +303,9 @@ impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O
         let Some(mapping) = self.mapping.take() else {
             return Ok(());
         };
-        let ended = self.device.mapper.try_unmap(mapping, O::UNMAP);
-        if self.memory.is_some() {
-            // The caller's, who may use it for something else at once.
-            self.device.mapper.flush_slot(self.device.at.space);
-        }
-        ended
+        // The memory of one run is the caller's, who may use it for something else at once.
+        let now = self.memory.is_some();
+        self.mapper.end_mapping(&mapping, O::UNMAP, now)
     }
 
     /// Unmaps, and says whether the device's view is gone.
@@ -318,11 +322,11 @@ impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O
         sync: SyncFor,
     ) -> Result<Mapped<'m, P, L, D, T>, NotHandedOver<Self>> {
         let done = match &self.mapping {
-            Some(mapping) => self.device.mapper.try_sync(mapping, D::DIRECTION, sync),
+            Some(mapping) => self.mapper.try_sync(mapping, D::DIRECTION, sync),
             None => Err(Error::Invalid),
         };
         match (done, self.mapping.take()) {
-            (Ok(_), Some(mapping)) => Ok(Mapped::new(self.device, self.memory, mapping)),
+            (Ok(_), Some(mapping)) => Ok(Mapped::new(self.mapper, self.memory, mapping)),
             (done, mapping) => {
                 self.mapping = mapping;
                 let error = done.err().unwrap_or(Error::Invalid);
@@ -385,7 +389,7 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
             .memory
             .filter(|memory| memory.kind == SegmentKind::Pages);
         let memory = memory.ok_or(Error::Unsupported)?;
-        let mapper = self.device.mapper;
+        let mapper = self.mapper;
         let vmap = mapper.vmap_segments(&[memory], Caching::Cached)?;
         Ok(CpuView {
             mapper,

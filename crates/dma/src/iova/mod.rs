@@ -81,6 +81,15 @@ impl IovaAllocator {
         self.low_first
     }
 
+    /// The highest address that is tried first.
+    pub(crate) fn preferred_limit(&self, limit: u64) -> u64 {
+        if self.low_first {
+            limit.min(LOW)
+        } else {
+            limit
+        }
+    }
+
     /// Keeps addresses from ever being given: firmware's regions, bridge windows, interrupts.
     ///
     /// Granules that are touched in part are kept whole. Regions may overlap.

@@ -18,6 +18,7 @@ use crate::{
     Attrs, BounceMode, Constraint, DeviceInfo, Error, Lock, Locks, PhysAddr, Platform, Reason,
     Segment, SegmentKind,
 };
+use alloc::vec::Vec;
 
 /// Bytes of a slot.
 const SLOT: u64 = 2048;
@@ -51,14 +52,14 @@ pub(super) struct Plan<'a> {
     /// The parts that do not bounce.
     direct: &'a mut List<Segment>,
     /// The parts that do.
-    bounced: &'a mut List<Bounced>,
+    bounced: &'a mut Vec<Bounced>,
     /// Address bits of the memory that its copy must have, too.
     keep_mask: u64,
 }
 
 impl<'a> Plan<'a> {
     /// A plan whose parts go into two empty lists.
-    pub(super) const fn new(direct: &'a mut List<Segment>, bounced: &'a mut List<Bounced>) -> Self {
+    pub(super) const fn new(direct: &'a mut List<Segment>, bounced: &'a mut Vec<Bounced>) -> Self {
         Self {
             targets: List::new(),
             direct,
@@ -432,7 +433,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let keep = group.first().map_or(0, |first| first.addr.get() & mask);
         // Room first, so that slots need not go back for want of it.
         plan.targets.reserve(1)?;
-        plan.bounced.reserve(1)?;
+        let bytes = size_of::<Bounced>();
+        let room = plan.bounced.try_reserve(1);
+        room.map_err(|_| super::heap_exhausted(bytes))?;
         let (at, slots) = self.take_slots(device, (keep, mask), len)?;
         // Not joined to a run before it: another device's slots must never be part of a segment.
         plan.targets.push(Segment {
@@ -446,7 +449,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             len,
             sources,
             slots,
-        })
+        });
+        Ok(())
     }
 
     /// Takes slots for `len` bytes that start `keep` bytes into the first, and says where.

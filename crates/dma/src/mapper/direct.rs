@@ -80,7 +80,7 @@ impl Output {
 }
 
 /// Bytes from `at` to the end of its block of `boundary + 1` bytes.
-const fn to_boundary(at: DmaAddr, boundary: u64) -> u64 {
+pub(super) const fn to_boundary(at: DmaAddr, boundary: u64) -> u64 {
     ((at.get() | boundary) - at.get()).saturating_add(1)
 }
 

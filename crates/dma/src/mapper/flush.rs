@@ -107,6 +107,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
+    /// Whether what is unmapped is flushed for at once.
+    #[inline]
+    pub(super) fn is_strict(&self, at: At<P::Device>) -> bool {
+        let policy = self.with_slot(at.space, |state| state.queue.policy);
+        policy == Some(FlushPolicy::Strict)
+    }
+
     fn used_slots(&self) -> usize {
         self.used.load(Ordering::Relaxed).min(self.slots.len())
     }
@@ -230,9 +237,12 @@ fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
     state.queue.flushed < until
 }
 
-fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
+#[inline]
+pub(super) fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
     let Some(space) = &mut state.iova else { return };
-    if space.free(Iova::new(range.base), range.len).is_ok() {
-        state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
+    state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
+    if let Some(range) = state.spares.keep(range) {
+        // Refuses what is not taken; then nothing has changed.
+        let _ = space.free(Iova::new(range.base), range.len);
     }
 }

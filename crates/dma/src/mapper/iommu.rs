@@ -11,7 +11,7 @@
 
 use super::layout::{Layouter, Report, check_one_run, with_whole_length};
 use super::list::List;
-use super::{At, IovaRange, Mapper};
+use super::{At, IovaRange, Mapper, Slot};
 use crate::iova::{IovaAlign, IovaAllocator};
 use crate::ranges::RangeRoom;
 use crate::{
@@ -98,7 +98,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Removes `len` bytes from `first` on, which a call that failed had mapped, and gives the whole
     /// range back; quarantines it, and what is behind it, if they cannot be removed.
-    fn undo_map(
+    pub(super) fn undo_map(
         &self,
         at: At<P::Device>,
         range: IovaRange,
@@ -189,30 +189,33 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         align: IovaAlign,
     ) -> Result<Result<IovaRange, Error>, Error> {
         let mut room = RangeRoom::new();
-        let take = |space: &mut IovaAllocator, room: &mut RangeRoom| {
-            let granule = space.granule();
-            let base = space.alloc_with(room, len, limit, align)?.get();
-            Ok(IovaRange { base, len, granule })
-        };
         let mut new = None;
         loop {
             let found = self.with_space(at, |state| {
                 if state.iova.is_none() {
                     state.iova = new.take();
                 }
-                let found = take(state.iova.as_mut()?, &mut room);
-                if found.is_ok() {
-                    state.live.iova_bytes = state.live.iova_bytes.saturating_add(len);
-                }
-                Some(found)
+                let granule = state.iova.as_ref()?.granule();
+                let base = take_range(state, &mut room, len, limit, align)?;
+                Some(base.map(|base| IovaRange { base, len, granule }))
             });
             match found? {
                 Some(Err(_)) if room.fill() => {}
+                Some(Err(_)) if self.free_spare(at) => {}
                 Some(found) => return Ok(found),
                 None if new.is_none() => new = Some(self.new_space(at.group)?),
                 None => return Err(Error::Invalid),
             }
         }
+    }
+
+    /// Gives a range that is kept at hand back to the allocator; returns whether there was one.
+    fn free_spare(&self, at: At<P::Device>) -> bool {
+        let freed = self.with_slot(at.space, |state| {
+            let (base, len) = state.spares.pop()?;
+            state.iova.as_mut()?.free(Iova::new(base), len).ok()
+        });
+        freed.flatten().is_some()
     }
 
     /// Whether ranges wait for a flush.
@@ -234,4 +237,31 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         Ok(space)
     }
+}
+
+/// Takes a range of addresses: one that is at hand, or the allocator's. `None` if there is no
+/// address space.
+#[inline]
+pub(super) fn take_range<D>(
+    state: &mut Slot<D>,
+    room: &mut RangeRoom,
+    len: u64,
+    limit: u64,
+    align: IovaAlign,
+) -> Option<Result<u64, Error>> {
+    let space = state.iova.as_mut()?;
+    let at_hand = match align {
+        IovaAlign::Preferred | IovaAlign::Natural => {
+            state.spares.take(len, space.preferred_limit(limit))
+        }
+        IovaAlign::To(_) => None,
+    };
+    let taken = match at_hand {
+        Some(base) => Ok(base),
+        None => space.alloc_with(room, len, limit, align).map(Iova::get),
+    };
+    if taken.is_ok() {
+        state.live.iova_bytes = state.live.iova_bytes.saturating_add(len);
+    }
+    Some(taken)
 }

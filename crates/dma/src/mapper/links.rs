@@ -48,7 +48,7 @@ struct Piece {
     direction: Direction,
     attrs: Attrs,
     /// The parts of it that are shown through the bounce pool.
-    bounced: List<Bounced>,
+    bounced: Vec<Bounced>,
     direct: Option<Segment>,
 }
 
@@ -169,7 +169,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             memory,
             direction,
             attrs,
-            bounced: List::new(),
+            bounced: Vec::new(),
             direct: None,
         };
         self.map_piece(links, &info, &mut piece)?;
@@ -186,7 +186,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         piece: &mut Piece,
     ) -> Result<(), Error> {
         let at = links.at;
-        let (mut direct, mut bounced) = (List::new(), List::new());
+        let (mut direct, mut bounced) = (List::new(), Vec::new());
         let granule = links.range.granule;
         let mut plan = Plan::new(&mut direct, &mut bounced).keeping_offsets(granule);
         match self.plan(at.dev, info, (&[piece.memory], 1), piece.attrs, &mut plan) {

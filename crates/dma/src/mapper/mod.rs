@@ -15,11 +15,14 @@ mod links;
 mod list;
 mod ops;
 mod placed;
+mod single;
+mod spares;
 mod stuck;
 mod sync;
 
 pub use links::Links;
 use list::List;
+pub(crate) use single::{Facts, Wanted};
 
 use crate::iova::IovaAllocator;
 use crate::{
@@ -90,6 +93,7 @@ struct Slot<D> {
     untrusted: bool,
     untrusted_members: u32,
     iova: Option<IovaAllocator>,
+    spares: spares::Spares,
     queue: flush::Queue,
     live: SlotLive,
 }
@@ -116,6 +120,7 @@ impl<D> Slot<D> {
             untrusted: false,
             untrusted_members: 0,
             iova: None,
+            spares: spares::Spares::default(),
             queue: flush::Queue::default(),
             live: SlotLive::default(),
         }
@@ -276,7 +281,7 @@ pub struct Mapping<P: Platform> {
     output: List<DmaSegment>,
     /// What cache maintenance works on: the parts that do not bounce.
     direct: List<Segment>,
-    bounced: List<bounce::Bounced>,
+    bounced: Vec<bounce::Bounced>,
     iova: Option<IovaRange>,
     needs_sync: bool,
 }

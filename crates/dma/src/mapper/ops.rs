@@ -4,8 +4,8 @@ use super::bounce::Plan;
 use super::iommu::Shape;
 use super::list::List;
 use super::{
-    Alloc, At, Mapper, Mapping, Memory, Table, Vmap, collect, copy_segments, push_segment,
-    total_len,
+    Alloc, At, Facts, Mapper, Mapping, Memory, Table, Vmap, Wanted, collect, copy_segments,
+    push_segment, total_len,
 };
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment,
@@ -48,13 +48,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self,
         (info, mode): (&DeviceInfo, SegmentMode),
         (segments, owned): (&[Segment], u64),
-        caching: Caching,
-        attrs: Attrs,
+        wanted: Wanted,
         mapping: &mut Mapping<P>,
     ) -> Result<(), Error> {
-        let (at, direction) = (mapping.at, mapping.direction);
-        let cached = caching == Caching::Cached && !attrs.contains(Attrs::MMIO);
-        mapping.needs_sync = cached && info.coherency == Coherency::NonCoherent;
+        let at = mapping.at;
+        let Wanted {
+            caching,
+            direction,
+            attrs,
+        } = wanted;
+        mapping.needs_sync = wanted.needs_sync(info);
         if mapping.needs_sync && attrs.contains(Attrs::REQUIRE_COHERENT) {
             return Err(Error::Unsupported);
         }
@@ -141,15 +144,40 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Maps runs of memory. `owned` is the alignment to which their owner has what lies around
     /// them.
+    #[inline]
     pub(crate) fn map_segments(
         &self,
-        at: At<P::Device>,
+        (at, facts): (At<P::Device>, &Facts),
         memory: (&[Segment], u64),
         caching: Caching,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        let info = self.device_info(at.dev)?;
+        let wanted = Wanted {
+            caching,
+            direction,
+            attrs,
+        };
+        if let &[segment] = memory.0 {
+            if let Some(mapping) = self.map_one(at, facts, (segment, memory.1), wanted)? {
+                return Ok(mapping);
+            }
+        }
+        self.map_list(at, &facts.info, memory, wanted)
+    }
+
+    /// As [`map_segments`](Self::map_segments), for what the short path does not take.
+    #[inline(never)]
+    fn map_list(
+        &self,
+        at: At<P::Device>,
+        info: &DeviceInfo,
+        memory: (&[Segment], u64),
+        wanted: Wanted,
+    ) -> Result<Mapping<P>, Error> {
+        let Wanted {
+            direction, attrs, ..
+        } = wanted;
         // Counted first, so that the device stays while this goes on.
         let mode = self.with_device(at, |state| {
             state.live.mappings = state.live.mappings.saturating_add(1);
@@ -161,11 +189,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             direction,
             output: List::new(),
             direct: List::new(),
-            bounced: List::new(),
+            bounced: Vec::new(),
             iova: None,
             needs_sync: false,
         };
-        let mut mapped = self.map_memory((&info, mode), memory, caching, attrs, &mut mapping);
+        let mut mapped = self.map_memory((info, mode), memory, wanted, &mut mapping);
         if mapped.is_ok() {
             mapped = self.fill(&mapping, attrs);
             if mapped.is_err() {
@@ -185,7 +213,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Maps a table for a device whose state is known.
     pub(crate) fn map_for(
         &self,
-        at: At<P::Device>,
+        device: (At<P::Device>, &Facts),
         table: &Table<P>,
         direction: Direction,
         attrs: Attrs,
@@ -194,7 +222,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let memory = (&table.segments[..], table.granule);
-        self.map_segments(at, memory, table.caching, direction, attrs)
+        self.map_segments(device, memory, table.caching, direction, attrs)
     }
 
     /// Maps physical runs for the CPU.
@@ -226,16 +254,33 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !self.is_own(mapping.owner) {
             return Err(Error::Invalid);
         }
+        self.end_mapping(&mapping, attrs, false)
+    }
+
+    /// As [`end_mapping`](Self::end_mapping), for what the short path does not take.
+    #[inline(never)]
+    pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         // The device's view goes first: what is copied out is what it left.
-        let ended = self.end_view(&mapping);
+        let ended = self.end_view(mapping);
+        self.end_view_of(mapping, attrs, ended)
+    }
+
+    /// What follows the end of a mapping's view: hand-over, counts, slots.
+    #[inline(never)]
+    pub(super) fn end_view_of(
+        &self,
+        mapping: &Mapping<P>,
+        attrs: Attrs,
+        ended: Result<(), Error>,
+    ) -> Result<(), Error> {
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
-            self.sync_mapping(&mapping, mapping.direction, SyncFor::Cpu);
+            self.sync_mapping(mapping, mapping.direction, SyncFor::Cpu);
         }
         self.with_slot(mapping.at.slot, |state| {
             state.counters.unmaps = state.counters.unmaps.saturating_add(1);
             state.live.mappings = state.live.mappings.saturating_sub(1);
         });
-        self.settle(&mapping, ended.is_ok());
+        self.settle(mapping, ended.is_ok());
         ended
     }
 }
@@ -449,7 +494,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping<P>, Error> {
-        self.map_for(self.at(dev)?, table, direction, attrs)
+        let at = self.at(dev)?;
+        self.map_for((at, &self.facts(dev)?), table, direction, attrs)
     }
 
     /// As [`DmaOps::unmap`]; [`try_unmap`](Self::try_unmap) says how it went.

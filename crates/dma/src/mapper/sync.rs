@@ -202,7 +202,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 ///
 /// Lines are cleaned for every direction: a dirty line written back later would overwrite what
 /// the device wrote.
-fn maintain<P: Platform>(
+pub(super) fn maintain<P: Platform>(
     platform: &P,
     segments: &[Segment],
     direction: Direction,

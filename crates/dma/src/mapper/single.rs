@@ -1,0 +1,285 @@
+//! The short path: one run of memory that the device takes as it lies, which is what drivers map
+//! most. Nothing is planned, nothing bounces, and the device's state is locked once each way.
+
+use super::direct::to_boundary;
+use super::flush::give_back;
+use super::iommu::{prot, take_range};
+use super::list::List;
+use super::sync::maintain;
+use super::{At, IovaRange, Mapper, Mapping, Slot, round_up};
+use crate::iova::IovaAlign;
+use crate::ranges::RangeRoom;
+use crate::{
+    Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova,
+    Locks, PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
+};
+use ::alloc::vec::Vec;
+
+/// What the host said of a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(super) info: DeviceInfo,
+    /// Bytes that an address must be a multiple of.
+    align: u64,
+    /// Whether the device must not see what shares a page with its memory.
+    untrusted: bool,
+}
+
+/// What is mapped, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) caching: Caching,
+    pub(crate) direction: Direction,
+    pub(crate) attrs: Attrs,
+}
+
+impl Wanted {
+    /// Whether cache maintenance is due at hand-overs.
+    pub(super) fn needs_sync(&self, info: &DeviceInfo) -> bool {
+        let cached = self.caching == Caching::Cached && !self.attrs.contains(Attrs::MMIO);
+        cached && info.coherency == Coherency::NonCoherent
+    }
+
+    /// Whether cache maintenance is due now.
+    fn cleans(&self, info: &DeviceInfo, segment: &Segment) -> bool {
+        let skips = self.attrs.contains(Attrs::SKIP_CPU_SYNC);
+        !skips && segment.kind == SegmentKind::Pages && self.needs_sync(info)
+    }
+}
+
+impl<P: Platform, L: Locks> Mapper<P, L> {
+    /// Asks the host for what mapping must know.
+    ///
+    /// # Errors
+    /// `Invalid` for no device, or one whose limits or page sizes nothing could meet.
+    #[inline]
+    pub(crate) fn facts(&self, dev: P::Device) -> Result<Facts, Error> {
+        let info = self.device_info(dev)?;
+        Ok(Facts {
+            align: self.platform.min_address_align(dev),
+            untrusted: info.iommu.is_some() && self.platform.is_untrusted(dev),
+            info,
+        })
+    }
+
+    /// Maps one run that the device takes as it lies. `None` for any other, which
+    /// [`map_segments`](Self::map_segments) maps, or refuses with the reason. `owned` as there.
+    ///
+    /// # Errors
+    /// `Removed`; what the platform says.
+    #[inline]
+    pub(super) fn map_one(
+        &self,
+        at: At<P::Device>,
+        facts: &Facts,
+        (segment, owned): (Segment, u64),
+        wanted: Wanted,
+    ) -> Result<Option<Mapping<P>>, Error> {
+        let (dev, info) = (at.dev, &facts.info);
+        let is_plain = !wanted
+            .attrs
+            .intersects(Attrs::MMIO | Attrs::REQUIRE_COHERENT)
+            && segment.len <= info.limits.max_segment
+            && (segment.kind == SegmentKind::Physical
+                || (info.bounce != BounceMode::Always && !self.platform.is_private(dev, segment)))
+            && self.platform.check_use(dev, segment).is_ok();
+        if !is_plain {
+            return Ok(None);
+        }
+        let found = if info.iommu.is_some() {
+            self.translate_one(at, facts, (segment, owned), wanted)?
+        } else {
+            self.reach_one(at, facts, segment, wanted)?
+                .map(|addr| (addr, None))
+        };
+        let Some((addr, iova)) = found else {
+            return Ok(None);
+        };
+        if wanted.cleans(info, &segment) {
+            self.platform.cache_clean(segment.addr, segment.len);
+        }
+        let len = segment.len;
+        Ok(Some(Mapping {
+            owner: self.id,
+            at,
+            direction: wanted.direction,
+            output: List::One(DmaSegment { addr, len }),
+            direct: List::One(segment),
+            bounced: Vec::new(),
+            iova,
+            needs_sync: wanted.needs_sync(info),
+        }))
+    }
+
+    /// The address of a run for a device without an IOMMU, which counts as mapped then.
+    #[inline]
+    fn reach_one(
+        &self,
+        at: At<P::Device>,
+        facts: &Facts,
+        segment: Segment,
+        wanted: Wanted,
+    ) -> Result<Option<DmaAddr>, Error> {
+        let limits = &facts.info.limits;
+        let behind = segment.len.wrapping_sub(1);
+        let reached = || {
+            let addr = self.platform.bus_addr(at.dev, segment.addr)?;
+            let end = segment.addr.checked_add(behind)?;
+            let last = addr.checked_add(behind)?;
+            let whole = self.platform.bus_addr(at.dev, end) == Some(last);
+            let fits = last.get() <= limits.mask
+                && segment.len <= to_boundary(addr, limits.boundary)
+                && addr.is_aligned(facts.align);
+            (whole && fits).then_some(addr)
+        };
+        let Some(addr) = reached() else {
+            return Ok(None);
+        };
+        let synced = wanted.cleans(&facts.info, &segment);
+        self.with_device(at, |state| count_mapped(state, synced))?;
+        Ok(Some(addr))
+    }
+
+    /// Takes an address of the device's own space for a run, which counts as mapped then.
+    #[inline]
+    fn translate_one(
+        &self,
+        at: At<P::Device>,
+        facts: &Facts,
+        (segment, owned): (Segment, u64),
+        wanted: Wanted,
+    ) -> Result<Option<(DmaAddr, Option<IovaRange>)>, Error> {
+        let (info, limits) = (&facts.info, &facts.info.limits);
+        let Some(granule) = info.iommu.and_then(|iommu| iommu.granule()) else {
+            return Ok(None);
+        };
+        let inside = granule - 1;
+        // What shares a granule with the memory, and must not be shown.
+        let unit = if facts.untrusted {
+            owned
+        } else {
+            owned.max(self.platform.page_size())
+        };
+        let alone = unit >= granule || (segment.addr.get() | segment.len) & inside == 0;
+        let offset = segment.addr.get() & inside;
+        let len = offset
+            .checked_add(segment.len)
+            .and_then(|len| round_up(len, granule));
+        let (Some(len), true) = (len, alone && limits.max_segments > 1) else {
+            return Ok(None);
+        };
+        // A group shares the space of another device, where it is locked by itself.
+        if at.space != at.slot || facts.align > granule || offset & facts.align.wrapping_sub(1) != 0
+        {
+            return Ok(None);
+        }
+        let synced = wanted.cleans(info, &segment);
+        let base = self.with_device(at, |state| {
+            if state.mode != SegmentMode::Contiguous {
+                return None;
+            }
+            let align = IovaAlign::Preferred;
+            let base = take_range(state, &mut RangeRoom::new(), len, limits.mask, align)?.ok()?;
+            // Where it would be cut in two, a list is made.
+            if segment.len > to_boundary(DmaAddr::new(base.saturating_add(offset)), limits.boundary)
+            {
+                give_back(state, IovaRange { base, len, granule });
+                return None;
+            }
+            count_mapped(state, synced);
+            Some(base)
+        })?;
+        let Some(base) = base else {
+            return Ok(None);
+        };
+        let range = IovaRange { base, len, granule };
+        let coherency = match wanted.caching {
+            Caching::Cached => info.coherency,
+            Caching::Uncached => Coherency::NonCoherent,
+        };
+        let prot = prot(wanted.direction, coherency, segment.kind);
+        let (iova, phys) = (Iova::new(base), PhysAddr::new(segment.addr.get() - offset));
+        let mapped = self.platform.iommu_map(at.group, iova, phys, len, prot);
+        let done = if mapped.is_ok() { len } else { 0 };
+        let mapped = mapped.and_then(|()| self.platform.iommu_map_done(at.group, iova, len));
+        if let Err(err) = mapped {
+            self.undo_map(at, range, (base, done), &[segment]);
+            self.with_slot(at.slot, |state| uncount_mapped(state, synced));
+            return Err(err);
+        }
+        Ok(Some((
+            DmaAddr::new(base.saturating_add(offset)),
+            Some(range),
+        )))
+    }
+
+    /// Ends a mapping. With `now`, or where nothing waits, it is flushed for at once.
+    ///
+    /// # Errors
+    /// As [`try_unmap`](Self::try_unmap).
+    #[inline]
+    pub(crate) fn end_mapping(
+        &self,
+        mapping: &Mapping<P>,
+        attrs: Attrs,
+        now: bool,
+    ) -> Result<(), Error> {
+        let at = mapping.at;
+        let is_short = mapping.bounced.is_empty()
+            && match mapping.iova {
+                Some(_) => now || self.is_strict(at),
+                None => true,
+            };
+        if !is_short {
+            return self.end_any(mapping, attrs);
+        }
+        // The device's view goes first: what the CPU then sees is what it left.
+        if let Some(range) = mapping.iova {
+            let iova = Iova::new(range.base);
+            if let Err(err) = self.platform.iommu_unmap(at.group, iova, range.len) {
+                self.quarantine(at, range);
+                return self.end_view_of(mapping, attrs, Err(err));
+            }
+            self.platform.iommu_flush(at.group);
+        }
+        let syncs = mapping.needs_sync && !attrs.contains(Attrs::SKIP_CPU_SYNC);
+        let synced = syncs
+            && maintain(
+                &self.platform,
+                &mapping.direct,
+                mapping.direction,
+                SyncFor::Cpu,
+            );
+        let own = mapping.iova.filter(|_| at.space == at.slot);
+        self.with_slot(at.slot, |state| {
+            let c = &mut state.counters;
+            c.unmaps = c.unmaps.saturating_add(1);
+            c.syncs_for_cpu = c.syncs_for_cpu.saturating_add(synced.into());
+            state.live.mappings = state.live.mappings.saturating_sub(1);
+            if let Some(range) = own {
+                give_back(state, range);
+            }
+        });
+        if let (Some(range), None) = (mapping.iova, own) {
+            self.give_iova(at, range);
+        }
+        Ok(())
+    }
+}
+
+/// Counts a mapping.
+#[inline]
+fn count_mapped<D>(state: &mut Slot<D>, synced: bool) {
+    state.live.mappings = state.live.mappings.saturating_add(1);
+    let c = &mut state.counters;
+    c.maps = c.maps.saturating_add(1);
+    c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
+}
+
+/// Takes back what [`count_mapped`] did.
+fn uncount_mapped<D>(state: &mut Slot<D>, synced: bool) {
+    state.live.mappings = state.live.mappings.saturating_sub(1);
+    let c = &mut state.counters;
+    c.maps = c.maps.saturating_sub(1);
+    c.syncs_for_device = c.syncs_for_device.saturating_sub(synced.into());
+}

@@ -1,0 +1,118 @@
+//! Ranges of addresses that were given back last. A driver maps the same few lengths again and
+//! again, so most are taken from here, without a search.
+//!
+//! Source: Linux 7.2 drivers/iommu/iova.c, the magazines of `iova_rcache`; differs: one for each
+//! address space, since its lock is the device's own.
+
+use super::IovaRange;
+
+/// Most ranges that are kept.
+const MAX_SPARES: usize = 16;
+/// Granules of the longest range that is kept.
+const MAX_GRANULES: u64 = 32;
+
+/// A range that is free, and that the allocator counts as taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spare {
+    base: u64,
+    len: u64,
+}
+
+/// Some free ranges, each at a multiple of the power of two above its length.
+#[derive(Debug, Default)]
+pub(super) struct Spares {
+    ranges: [Spare; MAX_SPARES],
+    count: usize,
+    /// The place that the next range takes where none is left.
+    next: usize,
+}
+
+impl Spares {
+    /// Takes a range of `len` bytes that ends at or below `limit`.
+    #[inline]
+    pub(super) fn take(&mut self, len: u64, limit: u64) -> Option<u64> {
+        let kept = self.ranges.get_mut(..self.count)?;
+        // No overflow: the range lies inside the space.
+        let suits = |spare: &Spare| spare.len == len && spare.base + (len - 1) <= limit;
+        let place = kept.iter().rposition(suits)?;
+        let base = kept.get(place)?.base;
+        kept.swap(place, self.count - 1);
+        self.count -= 1;
+        Some(base)
+    }
+
+    /// Keeps a range. Returns one that is to be freed instead, if there is no place for both.
+    #[inline]
+    pub(super) fn keep(&mut self, range: IovaRange) -> Option<IovaRange> {
+        let IovaRange { base, len, granule } = range;
+        let is_aligned = len
+            .checked_next_power_of_two()
+            .is_some_and(|size| base & (size - 1) == 0);
+        if !is_aligned || len / granule > MAX_GRANULES {
+            return Some(range);
+        }
+        if let Some(free) = self.ranges.get_mut(self.count) {
+            *free = Spare { base, len };
+            self.count += 1;
+            return None;
+        }
+        let old = self.ranges.get_mut(self.next)?;
+        let Spare { base, len } = core::mem::replace(old, Spare { base, len });
+        self.next = (self.next + 1) % MAX_SPARES;
+        Some(IovaRange { base, len, granule })
+    }
+
+    /// Takes any range: its base and length.
+    pub(super) fn pop(&mut self) -> Option<(u64, u64)> {
+        let last = self.count.checked_sub(1)?;
+        let Spare { base, len } = *self.ranges.get(last)?;
+        self.count = last;
+        Some((base, len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IovaRange, MAX_SPARES, Spares};
+
+    fn range(base: u64, granules: u64) -> IovaRange {
+        let (len, granule) = (granules << 12, 1 << 12);
+        IovaRange { base, len, granule }
+    }
+
+    #[test]
+    fn a_spare_is_taken_by_length_and_limit() {
+        let mut spares = Spares::default();
+        assert_eq!(spares.keep(range(0x10_0000, 1)), None);
+        assert_eq!(spares.keep(range(0x8000, 3)), None);
+        assert_eq!(spares.take(2 << 12, u64::MAX), None, "no such length");
+        assert_eq!(spares.take(1 << 12, 0x10_0ffe), None, "ends above");
+        assert_eq!(spares.take(1 << 12, 0x10_0fff), Some(0x10_0000));
+        assert_eq!(spares.take(1 << 12, u64::MAX), None, "taken");
+        assert_eq!(spares.pop(), Some((0x8000, 3 << 12)));
+        assert_eq!(spares.pop(), None);
+    }
+
+    #[test]
+    fn long_and_misplaced_ranges_are_not_kept() {
+        let mut spares = Spares::default();
+        for range in [range(0x5000, 2), range(0x4000, 3), range(0x40_0000, 33)] {
+            let kept = range.base == 0x4000;
+            assert_eq!(spares.keep(range).is_none(), kept, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn full_spares_return_the_oldest_range() {
+        let mut spares = Spares::default();
+        for n in 0..MAX_SPARES as u64 {
+            assert_eq!(spares.keep(range(n << 12, 1)), None);
+        }
+        for n in 0..3 {
+            assert_eq!(
+                spares.keep(range((100 + n) << 12, 1)),
+                Some(range(n << 12, 1))
+            );
+        }
+    }
+}
