@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
-use vb3_dma::{Alloc, Attrs};
+use vb3_dma::{Alloc, Attrs, DmaOps as _};
 use vb3_plane::{Device, ExportAccess, Planes};
 use vb3_queue::{
     BufferInfo, Coherency, Completions, Config, Error, MAX_PLANES, MemOps, Memory, PlaneRequest,

@@ -7,7 +7,7 @@ use crate::vtd::Bdf;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use vb3_dma::mapped::{Bidirectional, Device, DmaDevice, FromDevice, Mapped, ToDevice};
-use vb3_dma::{Alloc, Attrs, Direction, Error, Iova, Lock as _};
+use vb3_dma::{Alloc, Attrs, Direction, DmaOps as _, Error, Iova, Lock as _};
 
 type Mapping<D> = Mapped<'static, Machine, SpinLocks, D, Device>;
 

@@ -316,7 +316,7 @@ impl DmaOps for Linux {
         Coherency::NonCoherent
     }
 
-    fn alloc_coherent(&mut self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Alloc, Error> {
+    fn alloc_coherent(&self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Alloc, Error> {
         let len = size(dev, len_bytes)?;
         // Memory without a kernel mapping would not be cleared.
         let attrs = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING)) | dev.attrs;
@@ -336,7 +336,7 @@ impl DmaOps for Linux {
     }
 
     fn alloc_noncontiguous(
-        &mut self,
+        &self,
         dev: Dev,
         len_bytes: u64,
         direction: Direction,
@@ -358,7 +358,7 @@ impl DmaOps for Linux {
         }))
     }
 
-    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Alloc, Error> {
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc, Error> {
         // SAFETY: nothing is allocated for a device.
         let len = size(unsafe { Dev::of_cpu(ptr::null_mut()) }, len_bytes)?;
         // SAFETY: the length is not zero.
@@ -367,7 +367,7 @@ impl DmaOps for Linux {
         Ok(Alloc::Virtual(Virtual { at, len }))
     }
 
-    fn free(&mut self, alloc: Alloc) {
+    fn free(&self, alloc: Alloc) {
         match alloc {
             // SAFETY: the values are those of the allocation, which ends here.
             Alloc::Coherent(c) => unsafe {
@@ -398,7 +398,7 @@ impl DmaOps for Linux {
         }
     }
 
-    fn sync_alloc(&mut self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
+    fn sync_alloc(&self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
         match alloc {
             Alloc::Coherent(_) | Alloc::Virtual(_) => false,
             Alloc::NonCoherent(n) => {
@@ -415,7 +415,7 @@ impl DmaOps for Linux {
         }
     }
 
-    fn table_of(&mut self, alloc: &Alloc) -> Result<Table, Error> {
+    fn table_of(&self, alloc: &Alloc) -> Result<Table, Error> {
         match alloc {
             Alloc::Coherent(c) => {
                 let len = u64::try_from(c.len).unwrap_or(u64::MAX);
@@ -464,7 +464,7 @@ impl DmaOps for Linux {
     }
 
     fn pin_user(
-        &mut self,
+        &self,
         _user: &(),
         addr: u64,
         len_bytes: u64,
@@ -496,7 +496,7 @@ impl DmaOps for Linux {
         true
     }
 
-    fn free_table(&mut self, table: Table, device_wrote: bool) {
+    fn free_table(&self, table: Table, device_wrote: bool) {
         match table.kind {
             // SAFETY: the table was made by `table_of`, and ends here.
             TableKind::Owned | TableKind::PageLess(_) => unsafe {
@@ -515,7 +515,7 @@ impl DmaOps for Linux {
     }
 
     fn map(
-        &mut self,
+        &self,
         dev: Dev,
         table: &Table,
         direction: Direction,
@@ -574,7 +574,7 @@ impl DmaOps for Linux {
         })
     }
 
-    fn unmap(&mut self, mapping: Mapping, attrs: Attrs) {
+    fn unmap(&self, mapping: Mapping, attrs: Attrs) {
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let direction = direction_to_c(mapping.direction);
         drop(mapping.laid);
@@ -591,7 +591,7 @@ impl DmaOps for Linux {
         }
     }
 
-    fn sync(&mut self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
+    fn sync(&self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
         // No cache lies before memory without pages.
         if mapping.kind == MappingKind::PageLess {
             return false;
@@ -618,7 +618,7 @@ impl DmaOps for Linux {
         unsafe { mapping.cursor.segment(mapping.sgt, index) }
     }
 
-    fn vmap_alloc(&mut self, alloc: &Alloc) -> Result<Vmap, Error> {
+    fn vmap_alloc(&self, alloc: &Alloc) -> Result<Vmap, Error> {
         match alloc {
             Alloc::Coherent(c) => Ok(Vmap {
                 at: c.cookie,
@@ -640,7 +640,7 @@ impl DmaOps for Linux {
         }
     }
 
-    fn vmap_table(&mut self, table: &Table) -> Result<Vmap, Error> {
+    fn vmap_table(&self, table: &Table) -> Result<Vmap, Error> {
         let TableKind::Pinned(pinned, _) = table.kind else {
             return Err(Error::Unsupported);
         };
@@ -652,7 +652,7 @@ impl DmaOps for Linux {
         })
     }
 
-    fn vunmap(&mut self, vmap: Vmap) {
+    fn vunmap(&self, vmap: Vmap) {
         let at = vmap.at.as_ptr();
         match vmap.unmap {
             Unmap::Never => {}
@@ -663,7 +663,7 @@ impl DmaOps for Linux {
         }
     }
 
-    fn mmap(&mut self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Mmap, Error> {
+    fn mmap(&self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Mmap, Error> {
         Ok(match alloc {
             Alloc::Coherent(c) => Mmap::Coherent(*c),
             Alloc::NonCoherent(n) => Mmap::NonCoherent(*n),

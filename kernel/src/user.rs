@@ -111,7 +111,7 @@ impl User {
             Ok(_) => at,
             Err(first) => {
                 // Somebody else asked at the same time.
-                DmaOps::vunmap(&mut Linux, made);
+                DmaOps::vunmap(&Linux, made);
                 first
             }
         }
@@ -125,7 +125,7 @@ impl User {
     /// Unmaps and unpins.
     pub fn put(self) {
         if let Some(at) = NonNull::new(self.view.load(Ordering::Acquire)) {
-            DmaOps::vunmap(&mut Linux, self.memory.table().vmapped(at));
+            DmaOps::vunmap(&Linux, self.memory.table().vmapped(at));
         }
         with_cx(0, |cx| self.memory.put(cx));
         ledger::OBJECTS.add(-1);

@@ -22,7 +22,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use platform::Os;
-use vb3_dma::{Attrs, Direction, Error, Mapper};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper};
 
 const HEAP: usize = 8 << 20;
 

@@ -64,7 +64,7 @@
 
 use crate::mapper::{At, Facts};
 use crate::{
-    Attrs, Caching, Direction, DmaAddr, DmaSegment, Error, Locks, Mapper, Mapping, NoLocks,
+    Attrs, Caching, Direction, DmaAddr, DmaOps, DmaSegment, Error, Locks, Mapper, Mapping, NoLocks,
     Platform, Segment, SegmentKind, SyncFor, Table, Vmap,
 };
 use core::fmt;

@@ -9,6 +9,9 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 /// that the code above owns no heap. Values of `Alloc`, `Table` and `Mapping` own what they name:
 /// each goes back through the method that takes it by value, exactly once.
 ///
+/// All methods take `&self`: several queues may call one layer at the same time. The layer keeps
+/// its own locks, and holds none of them while it waits for memory.
+///
 /// # Context
 /// All methods may sleep unless they say otherwise.
 pub trait DmaOps {
@@ -45,7 +48,7 @@ pub trait DmaOps {
     /// # Errors
     /// `NoMemory` (ENOMEM) with the pool that ran out; `Invalid` for size zero or overflow.
     fn alloc_coherent(
-        &mut self,
+        &self,
         dev: Self::Device,
         len_bytes: u64,
         attrs: Attrs,
@@ -58,7 +61,7 @@ pub trait DmaOps {
     /// # Errors
     /// As [`alloc_coherent`](Self::alloc_coherent).
     fn alloc_noncontiguous(
-        &mut self,
+        &self,
         dev: Self::Device,
         len_bytes: u64,
         direction: Direction,
@@ -70,7 +73,7 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
-    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Self::Alloc, Error>;
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Alloc, Error>;
 
     /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches: those below
     /// its mask, if no IOMMU gives them other addresses. It is mapped for no device.
@@ -80,13 +83,13 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
-    fn alloc_scattered(&mut self, dev: Self::Device, len_bytes: u64) -> Result<Self::Alloc, Error> {
+    fn alloc_scattered(&self, dev: Self::Device, len_bytes: u64) -> Result<Self::Alloc, Error> {
         let _ = dev;
         self.alloc_virtual(len_bytes)
     }
 
     /// Gives memory back, with its device mapping.
-    fn free(&mut self, alloc: Self::Alloc);
+    fn free(&self, alloc: Self::Alloc);
 
     /// The address of the allocation for the device it was made for; `None` for virtual memory.
     fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
@@ -97,7 +100,7 @@ pub trait DmaOps {
     ///
     /// # Context
     /// Does not sleep.
-    fn sync_alloc(&mut self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool;
+    fn sync_alloc(&self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool;
 
     /// How the CPU maps the allocation.
     fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
@@ -109,7 +112,7 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// `NoMemory`; `NoSuchMemory` (ENXIO) where the memory cannot be described.
-    fn table_of(&mut self, alloc: &Self::Alloc) -> Result<Self::Table, Error>;
+    fn table_of(&self, alloc: &Self::Alloc) -> Result<Self::Table, Error>;
 
     /// Pins `len_bytes` of a program's memory at `addr`.
     ///
@@ -118,7 +121,7 @@ pub trait DmaOps {
     /// device write, or not ordinary memory; `NoMemory`; `Pin` with the host's errno for any
     /// other failure; `Invalid` for length zero or overflow.
     fn pin_user(
-        &mut self,
+        &self,
         user: &Self::User,
         addr: u64,
         len_bytes: u64,
@@ -132,7 +135,7 @@ pub trait DmaOps {
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
 
     /// Drops a table: unpins user memory (marked dirty if `device_wrote`), forgets a view.
-    fn free_table(&mut self, table: Self::Table, device_wrote: bool);
+    fn free_table(&self, table: Self::Table, device_wrote: bool);
 
     /// Bytes the table covers.
     fn table_len(&self, table: &Self::Table) -> u64;
@@ -142,7 +145,7 @@ pub trait DmaOps {
     /// # Errors
     /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. Nothing is held afterwards.
     fn map(
-        &mut self,
+        &self,
         dev: Self::Device,
         table: &Self::Table,
         direction: Direction,
@@ -153,7 +156,7 @@ pub trait DmaOps {
     ///
     /// A layer whose page tables may not let go keeps what the device still reaches from being
     /// used for anything else; [`try_unmap`](Self::try_unmap) tells.
-    fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs);
+    fn unmap(&self, mapping: Self::Mapping, attrs: Attrs);
 
     /// Unmaps, and says whether the device's view is gone. A layer that always lets go need not
     /// implement it.
@@ -161,7 +164,7 @@ pub trait DmaOps {
     /// # Errors
     /// What the hardware says. The device may still reach the memory. Whoever owns it must not use it
     /// for anything else; the layer's own, and what it pinned, it keeps itself.
-    fn try_unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
+    fn try_unmap(&self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
         self.unmap(mapping, attrs);
         Ok(())
     }
@@ -170,7 +173,7 @@ pub trait DmaOps {
     ///
     /// # Context
     /// Does not sleep.
-    fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool;
+    fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool;
 
     /// Segment `index` of the mapping as the device sees it; `None` past the last.
     fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
@@ -186,23 +189,23 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
-    fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error>;
+    fn vmap_alloc(&self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error>;
 
     /// Maps a table for the CPU (the kernel's view).
     ///
     /// # Errors
     /// `NoMemory`; `NoSuchMemory` (ENXIO) for ranges without pages that have no CPU address.
-    fn vmap_table(&mut self, table: &Self::Table) -> Result<Self::Vmap, Error>;
+    fn vmap_table(&self, table: &Self::Table) -> Result<Self::Vmap, Error>;
 
     /// Drops a CPU mapping.
-    fn vunmap(&mut self, vmap: Self::Vmap);
+    fn vunmap(&self, vmap: Self::Vmap);
 
     /// Copies bytes from `offset` on out of a CPU mapping, as the CPU sees the memory.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` where mappings cannot be read
     /// through this seam.
-    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }
@@ -211,7 +214,7 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
-    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+    fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         let _ = (vmap, offset, data);
         Err(Error::Unsupported)
     }
@@ -220,12 +223,63 @@ pub trait DmaOps {
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the page-aligned length.
-    fn mmap(
-        &mut self,
-        alloc: &Self::Alloc,
-        offset: u64,
-        len_bytes: u64,
-    ) -> Result<Self::Mmap, Error>;
+    fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error>;
+}
+
+/// Passes calls on to the layer behind a reference, with the caller's place in the source.
+macro_rules! forward {
+    ($(fn $name:ident(&self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
+        $(
+            #[track_caller]
+            fn $name(&self $(, $arg: $ty)*) $(-> $ret)? {
+                (**self).$name($($arg),*)
+            }
+        )*
+    };
+}
+
+impl<O: DmaOps + ?Sized> DmaOps for &O {
+    type Device = O::Device;
+    type User = O::User;
+    type Alloc = O::Alloc;
+    type Table = O::Table;
+    type Mapping = O::Mapping;
+    type Vmap = O::Vmap;
+    type Mmap = O::Mmap;
+
+    forward! {
+        fn page_size(&self) -> u64;
+        fn cache_alignment(&self, dev: O::Device) -> u64;
+        fn coherency(&self, dev: O::Device) -> Coherency;
+        fn alloc_coherent(&self, dev: O::Device, len: u64, attrs: Attrs) -> Result<O::Alloc, Error>;
+        fn alloc_noncontiguous(&self, dev: O::Device, len: u64, direction: Direction, attrs: Attrs)
+            -> Result<O::Alloc, Error>;
+        fn alloc_virtual(&self, len: u64) -> Result<O::Alloc, Error>;
+        fn alloc_scattered(&self, dev: O::Device, len: u64) -> Result<O::Alloc, Error>;
+        fn free(&self, alloc: O::Alloc);
+        fn alloc_dma_addr(&self, alloc: &O::Alloc) -> Option<DmaAddr>;
+        fn sync_alloc(&self, alloc: &O::Alloc, direction: Direction, sync: SyncFor) -> bool;
+        fn alloc_caching(&self, alloc: &O::Alloc) -> Caching;
+        fn table_of(&self, alloc: &O::Alloc) -> Result<O::Table, Error>;
+        fn pin_user(&self, user: &O::User, addr: u64, len: u64, direction: Direction)
+            -> Result<O::Table, Error>;
+        fn is_current(&self, table: &O::Table, user: &O::User, addr: u64) -> bool;
+        fn free_table(&self, table: O::Table, device_wrote: bool);
+        fn table_len(&self, table: &O::Table) -> u64;
+        fn map(&self, dev: O::Device, table: &O::Table, direction: Direction, attrs: Attrs)
+            -> Result<O::Mapping, Error>;
+        fn unmap(&self, mapping: O::Mapping, attrs: Attrs);
+        fn try_unmap(&self, mapping: O::Mapping, attrs: Attrs) -> Result<(), Error>;
+        fn sync(&self, mapping: &O::Mapping, direction: Direction, sync: SyncFor) -> bool;
+        fn segment(&self, mapping: &O::Mapping, index: usize) -> Option<DmaSegment>;
+        fn bounces(&self, mapping: &O::Mapping) -> bool;
+        fn vmap_alloc(&self, alloc: &O::Alloc) -> Result<O::Vmap, Error>;
+        fn vmap_table(&self, table: &O::Table) -> Result<O::Vmap, Error>;
+        fn vunmap(&self, vmap: O::Vmap);
+        fn vmap_read(&self, vmap: &O::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error>;
+        fn vmap_write(&self, vmap: &O::Vmap, offset: u64, data: &[u8]) -> Result<(), Error>;
+        fn mmap(&self, alloc: &O::Alloc, offset: u64, len: u64) -> Result<O::Mmap, Error>;
+    }
 }
 
 /// Bytes of `mapping` that form one run from its first segment on, as far as `enough`.

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use vb3_dma::fake::{DIRT, PAGE, Setup, ram};
-use vb3_dma::{Attrs, Caching, Direction, Segment, SyncFor};
+use vb3_dma::{Attrs, Caching, Direction, DmaOps as _, Segment, SyncFor};
 
 const BOTH: Direction = Direction::Bidirectional;
 const WAYS: [Direction; 3] = [Direction::ToDevice, Direction::FromDevice, BOTH];

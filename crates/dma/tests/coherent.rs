@@ -2,8 +2,8 @@
 
 use vb3_dma::fake::{PAGE, SRAM, Setup, ram, sram};
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, Error, Limits, Prot, Segment, SegmentKind,
-    contiguous_len,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Limits, Prot, Segment,
+    SegmentKind, contiguous_len,
 };
 
 const BOTH: Direction = Direction::Bidirectional;

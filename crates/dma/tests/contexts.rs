@@ -106,7 +106,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
     any_thread::<vb3_dma::mapped::Device>();
     any_thread::<CpuView<'_, Fake, Mutexes, ToDevice>>();
-    any_thread::<Checked<&Mapper<Fake, Mutexes>, u8>>();
+    any_thread::<Checked<&Mapper<Fake, Mutexes>, u8, Mutexes>>();
     any_thread::<(
         CheckedAlloc<u8, u8>,
         CheckedMapping<u8, u8>,
@@ -311,7 +311,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
 /// `DmaOps` for a reference: each context has one of its own, without asking for exclusive access.
 #[test]
 fn each_context_has_ops_of_its_own() {
-    fn stream<D: DmaOps<Device = u32>>(mut ops: D) {
+    fn stream<D: DmaOps<Device = u32>>(ops: D) {
         let alloc = ops.alloc_coherent(0, PAGE, Attrs::empty()).unwrap();
         let table = ops.table_of(&alloc).unwrap();
         let mapping = ops.map(0, &table, BOTH, Attrs::empty()).unwrap();

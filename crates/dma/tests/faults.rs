@@ -3,8 +3,8 @@
 
 use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, Error, FlushPolicy, Layout, Live, Mapper,
-    PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Layout, Live,
+    Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
 };
 
 const BOTH: Direction = Direction::Bidirectional;

@@ -6,9 +6,9 @@
 use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use vb3_dma::{
-    Attrs, Bounce, BounceMode, BouncePool, Caches, Coherency, DeviceInfo, Direction, Error,
-    FlushPolicy, Iommu, IommuInfo, Iova, KernelViews, Limits, Lock, Locks, Mapper, PageRequest,
-    PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
+    Attrs, Bounce, BounceMode, BouncePool, Caches, Coherency, DeviceInfo, Direction, DmaOps as _,
+    Error, FlushPolicy, Iommu, IommuInfo, Iova, KernelViews, Limits, Lock, Locks, Mapper,
+    PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
 };
 
 const PAGE: u64 = 4096;

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use vb3_dma::fake::{PAGE, Setup, ram, sram};
 use vb3_dma::mapped::{Bidirectional, FromDevice, ToDevice};
 use vb3_dma::{
-    Attrs, Bounce, BounceMode, Caches, Caching, Coherency, DeviceInfo, Error, FlushPolicy, Iommu,
-    KernelViews, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
-    UserPages,
+    Attrs, Bounce, BounceMode, Caches, Caching, Coherency, DeviceInfo, DmaOps as _, Error,
+    FlushPolicy, Iommu, KernelViews, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
+    SegmentKind, UserPages,
 };
 
 /// Whatever the policy: the memory is the caller's again.

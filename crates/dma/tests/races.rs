@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
 use vb3_dma::{
-    Attrs, Direction, DmaAddr, Error, FlushPolicy, Lock, Locks, Mapper, PhysAddr, SegmentMode,
+    Attrs, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks, Mapper, PhysAddr,
+    SegmentMode,
 };
 
 const BOTH: Direction = Direction::Bidirectional;

@@ -1,6 +1,6 @@
 //! Each misuse is reported once, by name and place; right use is met with silence.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use vb3_dma::fake::{PAGE, Setup};
 use vb3_dma::wrap::{Checked, Claim, Kind, Ledger, Report, Site, Violation};
@@ -15,8 +15,7 @@ type Log = Rc<RefCell<Vec<Report<Dev>>>>;
 /// be made. Tables name the addresses they will be mapped at.
 #[derive(Debug, Default)]
 struct Toy {
-    next: u64,
-    calls: u64,
+    next: Cell<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,11 +47,11 @@ impl DmaOps for Toy {
     fn coherency(&self, _dev: Dev) -> Coherency {
         Coherency::NonCoherent
     }
-    fn alloc_coherent(&mut self, _: Dev, len: u64, _: Attrs) -> Result<(u64, u64), Error> {
+    fn alloc_coherent(&self, _: Dev, len: u64, _: Attrs) -> Result<(u64, u64), Error> {
         self.alloc_virtual(len)
     }
     fn alloc_noncontiguous(
-        &mut self,
+        &self,
         _: Dev,
         len: u64,
         _: Direction,
@@ -60,52 +59,51 @@ impl DmaOps for Toy {
     ) -> Result<(u64, u64), Error> {
         self.alloc_virtual(len)
     }
-    fn alloc_virtual(&mut self, len: u64) -> Result<(u64, u64), Error> {
-        self.calls += 1;
-        self.next += 0x10_0000;
-        Ok((self.next, len))
+    fn alloc_virtual(&self, len: u64) -> Result<(u64, u64), Error> {
+        self.next.set(self.next.get() + 0x10_0000);
+        Ok((self.next.get(), len))
     }
-    fn free(&mut self, _: (u64, u64)) {}
+    fn free(&self, _: (u64, u64)) {}
     fn alloc_dma_addr(&self, alloc: &(u64, u64)) -> Option<DmaAddr> {
         Some(DmaAddr::new(alloc.0))
     }
-    fn sync_alloc(&mut self, _: &(u64, u64), _: Direction, _: SyncFor) -> bool {
+    fn sync_alloc(&self, _: &(u64, u64), _: Direction, _: SyncFor) -> bool {
         true
     }
     fn alloc_caching(&self, _: &(u64, u64)) -> Caching {
         Caching::Cached
     }
-    fn table_of(&mut self, alloc: &(u64, u64)) -> Result<Shown, Error> {
+    fn table_of(&self, alloc: &(u64, u64)) -> Result<Shown, Error> {
         Ok(shown(&[*alloc]))
     }
-    fn pin_user(&mut self, user: &Shown, _: u64, _: u64, _: Direction) -> Result<Shown, Error> {
+    fn pin_user(&self, user: &Shown, _: u64, _: u64, _: Direction) -> Result<Shown, Error> {
         Ok(user.clone())
     }
     fn is_current(&self, _: &Shown, _: &Shown, _: u64) -> bool {
         true
     }
-    fn free_table(&mut self, _: Shown, _: bool) {}
+    fn free_table(&self, _: Shown, _: bool) {}
     fn table_len(&self, table: &Shown) -> u64 {
         table.0.borrow().iter().map(|segment| segment.len).sum()
     }
-    fn map(&mut self, _: Dev, table: &Shown, _: Direction, _: Attrs) -> Result<Shown, Error> {
+    fn map(&self, _: Dev, table: &Shown, _: Direction, _: Attrs) -> Result<Shown, Error> {
         Ok(Shown(Rc::new(RefCell::new(table.0.borrow().clone()))))
     }
-    fn unmap(&mut self, _: Shown, _: Attrs) {}
-    fn sync(&mut self, _: &Shown, _: Direction, _: SyncFor) -> bool {
+    fn unmap(&self, _: Shown, _: Attrs) {}
+    fn sync(&self, _: &Shown, _: Direction, _: SyncFor) -> bool {
         true
     }
     fn segment(&self, mapping: &Shown, index: usize) -> Option<DmaSegment> {
         mapping.0.borrow().get(index).copied()
     }
-    fn vmap_alloc(&mut self, _: &(u64, u64)) -> Result<(), Error> {
+    fn vmap_alloc(&self, _: &(u64, u64)) -> Result<(), Error> {
         Ok(())
     }
-    fn vmap_table(&mut self, _: &Shown) -> Result<(), Error> {
+    fn vmap_table(&self, _: &Shown) -> Result<(), Error> {
         Ok(())
     }
-    fn vunmap(&mut self, (): ()) {}
-    fn mmap(&mut self, _: &(u64, u64), _: u64, _: u64) -> Result<(), Error> {
+    fn vunmap(&self, (): ()) {}
+    fn mmap(&self, _: &(u64, u64), _: u64, _: u64) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -116,7 +114,7 @@ fn checked(capacity: usize) -> (impl DmaOpsChecked, Log) {
         let log = Rc::clone(&log);
         move |report: Report<Dev>| log.borrow_mut().push(report)
     };
-    let mut ops = Checked::new(Toy::default(), sink, capacity);
+    let ops = Checked::new(Toy::default(), sink, capacity);
     ops.set_tag("test");
     (ops, log)
 }
@@ -131,20 +129,20 @@ trait DmaOpsChecked:
         Mapping = vb3_dma::wrap::CheckedMapping<Shown, Dev>,
     >
 {
-    fn limits(&mut self, dev: Dev, limits: Limits);
-    fn gone(&mut self, dev: Dev);
+    fn limits(&self, dev: Dev, limits: Limits);
+    fn gone(&self, dev: Dev);
     fn live(&self) -> usize;
 }
 
 impl<S: vb3_dma::wrap::Sink<Report<Dev>>> DmaOpsChecked for Checked<Toy, S> {
-    fn limits(&mut self, dev: Dev, limits: Limits) {
+    fn limits(&self, dev: Dev, limits: Limits) {
         self.set_limits(dev, limits);
     }
-    fn gone(&mut self, dev: Dev) {
+    fn gone(&self, dev: Dev) {
         self.remove_device(dev);
     }
     fn live(&self) -> usize {
-        self.ledger().len()
+        self.live_segments()
     }
 }
 
@@ -166,13 +164,13 @@ const FROM: Direction = Direction::FromDevice;
 const BOTH: Direction = Direction::Bidirectional;
 const NONE: Attrs = Attrs::empty();
 
-fn pin<O: DmaOpsChecked>(ops: &mut O, pieces: &[(u64, u64)]) -> O::Table {
+fn pin<O: DmaOpsChecked>(ops: &O, pieces: &[(u64, u64)]) -> O::Table {
     ops.pin_user(&shown(pieces), 0, 1, BOTH).unwrap()
 }
 
 #[test]
 fn right_use_is_met_with_silence() {
-    let (mut ops, log) = checked(64);
+    let (ops, log) = checked(64);
     ops.limits(1, Limits::default());
     // Longer than a segment of the device: allocations are one run all the same.
     let long = ops.alloc_coherent(1, 1 << 19, NONE).unwrap();
@@ -181,7 +179,7 @@ fn right_use_is_met_with_silence() {
     let virt = ops.alloc_virtual(4096).unwrap();
     ops.sync_alloc(&cached, FROM, SyncFor::Cpu);
     let table = ops.table_of(&alloc).unwrap();
-    let other = pin(&mut ops, &[(0x1000, 4096), (0x8000, 65536)]);
+    let other = pin(&ops, &[(0x1000, 4096), (0x8000, 65536)]);
     let first = ops.map(1, &table, BOTH, NONE).unwrap();
     // Two readers of the same memory, and the same memory for another device.
     let second = ops.map(2, &other, TO, Attrs::MMIO).unwrap();
@@ -209,8 +207,8 @@ fn right_use_is_met_with_silence() {
 
 #[test]
 fn unmapped_twice_and_used_after() {
-    let (mut ops, log) = checked(64);
-    let table = pin(&mut ops, &[(0x1000, 4096)]);
+    let (ops, log) = checked(64);
+    let table = pin(&ops, &[(0x1000, 4096)]);
     let mapping = ops.map(1, &table, TO, NONE).unwrap();
     let again = mapping.clone();
     ops.unmap(mapping, NONE);
@@ -229,8 +227,8 @@ fn unmapped_twice_and_used_after() {
 
 #[test]
 fn what_differs_at_the_unmap() {
-    let (mut ops, log) = checked(64);
-    let table = pin(&mut ops, &[(0x1000, 4096), (0x9000, 4096)]);
+    let (ops, log) = checked(64);
+    let table = pin(&ops, &[(0x1000, 4096), (0x9000, 4096)]);
     let mapping = ops.map(1, &table, TO, NONE).unwrap();
     mapping.inner().0.borrow_mut()[0].len = 100;
     ops.unmap(mapping, NONE);
@@ -273,8 +271,8 @@ fn what_differs_at_the_unmap() {
 
 #[test]
 fn syncs_that_miss() {
-    let (mut ops, log) = checked(64);
-    let table = pin(&mut ops, &[(0x1000, 4096)]);
+    let (ops, log) = checked(64);
+    let table = pin(&ops, &[(0x1000, 4096)]);
     let mapping = ops.map(1, &table, FROM, NONE).unwrap();
     ops.sync(&mapping, TO, SyncFor::Device);
     let direction = Violation::SyncDirection {
@@ -303,16 +301,16 @@ fn syncs_that_miss() {
 
 #[test]
 fn overlaps_are_reported_where_a_device_writes() {
-    let (mut ops, log) = checked(64);
-    let long = pin(&mut ops, &[(0x1000, 0x10000)]);
-    let inside = pin(&mut ops, &[(0x40, 16), (0x8000, 16)]);
-    let beside = pin(&mut ops, &[(0xfff, 1), (0x11000, 16)]);
+    let (ops, log) = checked(64);
+    let long = pin(&ops, &[(0x1000, 0x10000)]);
+    let inside = pin(&ops, &[(0x40, 16), (0x8000, 16)]);
+    let beside = pin(&ops, &[(0xfff, 1), (0x11000, 16)]);
     let first = ops.map(1, &long, TO, NONE).unwrap();
     let _quiet = ops.map(1, &inside, TO, NONE).unwrap();
     let _also = ops.map(1, &beside, FROM, NONE).unwrap();
     let _elsewhere = ops.map(2, &inside, FROM, NONE).unwrap();
     assert_eq!(log.borrow().len(), 0);
-    let written = pin(&mut ops, &[(0x10fff, 1)]);
+    let written = pin(&ops, &[(0x10fff, 1)]);
     let _bad = ops.map(1, &written, BOTH, NONE).unwrap();
     let report = only(&log);
     assert!(matches!(report.violation, Violation::Overlap { .. }));
@@ -323,7 +321,7 @@ fn overlaps_are_reported_where_a_device_writes() {
 
 #[test]
 fn segments_the_device_does_not_take() {
-    let (mut ops, log) = checked(64);
+    let (ops, log) = checked(64);
     ops.limits(
         1,
         Limits {
@@ -362,7 +360,7 @@ fn segments_the_device_does_not_take() {
         ),
     ];
     for (pieces, violation) in cases {
-        let table = pin(&mut ops, &pieces);
+        let table = pin(&ops, &pieces);
         let mapping = ops.map(1, &table, TO, NONE).unwrap();
         assert_eq!(only(&log).violation, violation);
         ops.unmap(mapping, NONE);
@@ -370,15 +368,15 @@ fn segments_the_device_does_not_take() {
         ops.unmap(elsewhere, NONE);
         ops.free_table(table, false);
     }
-    let table = pin(&mut ops, &[(0xe000, 8192), (0xff_f000, 4096)]);
+    let table = pin(&ops, &[(0xe000, 8192), (0xff_f000, 4096)]);
     let _good = ops.map(1, &table, TO, NONE).unwrap();
     assert_eq!(log.borrow().len(), 0);
 }
 
 #[test]
 fn leaks_name_who_mapped() {
-    let (mut ops, log) = checked(64);
-    let table = pin(&mut ops, &[(0x1000, 4096), (0x3000, 4096)]);
+    let (ops, log) = checked(64);
+    let table = pin(&ops, &[(0x1000, 4096), (0x3000, 4096)]);
     let mapping = ops.map(1, &table, FROM, NONE).unwrap();
     let line = line!() - 1;
     let _other = ops.map(2, &table, TO, NONE).unwrap();
@@ -399,7 +397,7 @@ fn leaks_name_who_mapped() {
 
 #[test]
 fn memory_given_back_too_early_or_twice() {
-    let (mut ops, log) = checked(64);
+    let (ops, log) = checked(64);
     let alloc = ops.alloc_virtual(4096).unwrap();
     let table = ops.table_of(&alloc).unwrap();
     let mapping = ops.map(1, &table, TO, NONE).unwrap();
@@ -422,8 +420,8 @@ fn memory_given_back_too_early_or_twice() {
 
 #[test]
 fn without_room_it_says_so_once_and_then_nothing() {
-    let (mut ops, log) = checked(3);
-    let table = pin(&mut ops, &[(0x1000, 1), (0x2000, 1)]);
+    let (ops, log) = checked(3);
+    let table = pin(&ops, &[(0x1000, 1), (0x2000, 1)]);
     let first = ops.map(1, &table, FROM, NONE).unwrap();
     let second = ops.map(2, &table, FROM, NONE).unwrap();
     assert_eq!(only(&log).violation, Violation::TrackingEnded);
@@ -499,7 +497,7 @@ fn a_ledger_of_addresses_tells_devices_and_kinds_apart() {
 fn a_failed_unmap_is_passed_on_by_the_checker() {
     let mapper = Setup::iommu(32).mapper();
     let reports = |report: Report<u32>| panic!("{report}");
-    let mut ops = Checked::new(&mapper, reports, 8);
+    let ops = Checked::new(&mapper, reports, 8);
     for fails in [false, true] {
         let pinned = ops.pin_user(&(), 0, PAGE, Direction::ToDevice).unwrap();
         let mapping = ops.map(0, &pinned, Direction::ToDevice, Attrs::empty());

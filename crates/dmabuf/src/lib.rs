@@ -66,6 +66,8 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(any(test, feature = "test-utils"))]
+extern crate std;
 
 #[cfg(feature = "alloc")]
 mod buffers;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Direction, DmaAddr};
+use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _};
 use vb3_machine::{BusSpan, Device, DeviceLimits, Machine};
 
 type Mapper = vb3_dma::Mapper<Machine>;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Constraint};
+use vb3_dma::{Attrs, Constraint, DmaOps as _};
 use vb3_machine::{BusSpan, DeviceLimits, FaultKind, Held};
 
 #[test]

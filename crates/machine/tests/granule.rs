@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use vb3_dma::{
-    Attrs, Constraint, Direction, DmaAddr, Error, Layout, Mapper, PageRequest, PageSource,
-    PhysAddr, contiguous_len,
+    Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, Layout, Mapper, PageRequest,
+    PageSource, PhysAddr, contiguous_len,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Profile, User};
 

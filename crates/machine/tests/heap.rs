@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use vb3_dma::fake::{Fake, Setup, ram, sram};
 use vb3_dma::{
-    Attrs, BounceMode, Caching, Direction, DmaAddr, Error, FlushPolicy, Lock, Locks, Mapper,
-    PageSource as _, PhysAddr, Segment,
+    Attrs, BounceMode, Caching, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks,
+    Mapper, PageSource as _, PhysAddr, Segment,
 };
 use vb3_machine::Spot;
 

@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use vb3_dma::{Attrs, Direction, DmaAddr};
+use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _};
 use vb3_machine::{BusSpan, Device, DeviceLimits, Event, FaultKind, Machine};
 
 type Mapper = vb3_dma::Mapper<Machine>;

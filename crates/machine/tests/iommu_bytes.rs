@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Direction, DmaAddr, PhysAddr};
+use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _, PhysAddr};
 use vb3_machine::{DeviceLimits, FaultKind};
 
 /// Format, bits of a page, the name of the last level, and the levels below the root: VT-d has

@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, Error, Layout, Mapper, PageRequest, PageSource,
-    PhysAddr, Reason, Segment, SegmentKind, contiguous_len,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Layout, Mapper,
+    PageRequest, PageSource, PhysAddr, Reason, Segment, SegmentKind, contiguous_len,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Pages};
 

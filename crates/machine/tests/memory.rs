@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Caching, Constraint, Direction, Error, Reason, SyncFor};
+use vb3_dma::{Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Machine};
 
 const M: u64 = 1 << 20;

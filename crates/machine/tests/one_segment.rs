@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use vb3_dma::{
-    Attrs, Constraint, Direction, DmaAddr, Error, Mapper, Reason, Segment, SegmentKind, SegmentMode,
+    Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, Mapper, Reason, Segment,
+    SegmentKind, SegmentMode,
 };
 use vb3_machine::{Device, DeviceLimits, Machine};
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Constraint, DmaAddr};
+use vb3_dma::{Attrs, Constraint, DmaAddr, DmaOps as _};
 use vb3_machine::{DeviceLimits, Faults, Held};
 
 #[test]

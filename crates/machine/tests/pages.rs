@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use vb3_dma::{
-    Alloc, Attrs, Caching, Constraint, Direction, Error, Layout, Mapper, PageRequest,
+    Alloc, Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Layout, Mapper, PageRequest,
     PageSource as _, PhysAddr,
 };
 use vb3_machine::{Device, DeviceLimits, Foreign, Machine, Profile, Spot, User};

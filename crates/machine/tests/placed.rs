@@ -4,8 +4,8 @@ mod common;
 
 use common::{COHERENT, PAGE, machine, mapper, pattern, with_iommu};
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, Error, KernelViews as _, Mapper, PageSource,
-    PhysAddr,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, KernelViews as _, Mapper,
+    PageSource, PhysAddr,
 };
 use vb3_machine::{Device, DeviceLimits, Event, Machine, Spot};
 

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use std::sync::Arc;
-use vb3_dma::{Attrs, Constraint, Direction, Error, Reason, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor, contiguous_len};
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, User};
 
 const PRIVATE: &str = "coherent = true\ncma = \"8MiB\"\nprivate_memory = true\n\

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, Error, PhysAddr};
+use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, PhysAddr};
 use vb3_machine::{BusWindow, Device, DeviceLimits, FaultKind, Machine};
 
 type Mapper = vb3_dma::Mapper<Machine>;

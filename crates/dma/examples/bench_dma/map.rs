@@ -5,7 +5,7 @@ use crate::platform::{BOUNCED, Bench, Devices, Mutexes, PAGE, RAM, TRANSLATED, T
 use crate::stats::{Summary, time};
 use std::hint::black_box;
 use std::time::Duration;
-use vb3_dma::{Attrs, Direction, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
+use vb3_dma::{Attrs, Direction, DmaOps as _, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
 
 const LIMIT: Duration = Duration::from_millis(1500);
 const K: u64 = 1 << 10;

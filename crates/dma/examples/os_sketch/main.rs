@@ -9,7 +9,7 @@ mod platform;
 mod ram;
 
 use platform::Os;
-use vb3_dma::{Attrs, Direction, Error, Mapper, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Direction, DmaOps as _, Error, Mapper, SyncFor, contiguous_len};
 
 fn main() -> Result<(), Error> {
     let camera = 0;

@@ -9,7 +9,7 @@ mod vfio;
 use platform::{Driver, PAGE};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
-use vb3_dma::{Attrs, Direction, Error, Mapper, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Direction, DmaOps as _, Error, Mapper, SyncFor, contiguous_len};
 use vfio::Vfio;
 
 /// Its identification, in BAR 0 at 0: the last two digits are a constant.

@@ -13,7 +13,7 @@
 //! A driver that forgets to hand memory over, found without hardware:
 //! ```
 //! use vb3_dma::fake::{Setup, ram};
-//! use vb3_dma::{Attrs, Direction, SyncFor};
+//! use vb3_dma::{Attrs, Direction, DmaOps, SyncFor};
 //!
 //! let dma = Setup::direct().non_coherent().mapper();
 //! let range = ram(0, 4096);

@@ -237,26 +237,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let owner = self.id;
         Ok(Vmap { owner, host })
     }
-
-    /// Unmaps, and says whether the device's view is gone.
-    ///
-    /// # Errors
-    /// What the platform's `iommu_unmap` says. The device may go on reaching the memory, so it is
-    /// quarantined, with its addresses and bounce slots: never given out again, never freed or
-    /// unpinned, whoever asks. Memory of the caller's own ([`table_of_segments`]) is the caller's
-    /// to keep.
-    ///
-    /// [`table_of_segments`]: Self::table_of_segments
-    ///
-    /// # Context
-    /// As the platform's `iommu_unmap` and `iommu_flush`.
-    pub fn try_unmap(&self, mapping: Mapping<P>, attrs: Attrs) -> Result<(), Error> {
-        if !self.is_own(mapping.owner) {
-            return Err(Error::Invalid);
-        }
-        self.end_mapping(&mapping, attrs, false)
-    }
-
     /// As [`end_mapping`](Self::end_mapping), for what the short path does not take.
     #[inline(never)]
     pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
@@ -285,35 +265,32 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// The calls of [`DmaOps`], which need no exclusive access here.
-impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Bytes of a CPU page.
-    #[must_use]
-    pub fn page_size(&self) -> u64 {
+impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
+    type Device = P::Device;
+    type User = P::User;
+    type Alloc = Alloc<P>;
+    type Table = Table<P>;
+    type Mapping = Mapping<P>;
+    type Vmap = Vmap<P>;
+    type Mmap = P::Mmap;
+
+    fn page_size(&self) -> u64 {
         self.platform.page_size()
     }
 
-    /// As [`DmaOps::cache_alignment`].
-    #[must_use]
-    pub fn cache_alignment(&self, dev: P::Device) -> u64 {
+    fn cache_alignment(&self, dev: P::Device) -> u64 {
         self.platform
             .device_info(dev)
             .map_or(1, |info| info.cache_alignment.max(1))
     }
 
-    /// As [`DmaOps::coherency`].
-    #[must_use]
-    pub fn coherency(&self, dev: P::Device) -> Coherency {
+    fn coherency(&self, dev: P::Device) -> Coherency {
         self.platform
             .device_info(dev)
             .map_or(Coherency::NonCoherent, |info| info.coherency)
     }
 
-    /// As [`DmaOps::alloc_coherent`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::alloc_coherent`].
-    pub fn alloc_coherent(
+    fn alloc_coherent(
         &self,
         dev: P::Device,
         len_bytes: u64,
@@ -322,11 +299,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.alloc_for(dev, len_bytes, attrs, None, Direction::Bidirectional)
     }
 
-    /// As [`DmaOps::alloc_noncontiguous`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::alloc_noncontiguous`].
-    pub fn alloc_noncontiguous(
+    fn alloc_noncontiguous(
         &self,
         dev: P::Device,
         len_bytes: u64,
@@ -336,19 +309,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.alloc_for(dev, len_bytes, attrs, Some(Caching::Cached), direction)
     }
 
-    /// As [`DmaOps::alloc_virtual`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::alloc_virtual`].
-    pub fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc<P>, Error> {
         self.alloc_unmapped(len_bytes, PhysAddr::new(u64::MAX))
     }
 
-    /// As [`DmaOps::alloc_scattered`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::alloc_scattered`].
-    pub fn alloc_scattered(&self, dev: P::Device, len_bytes: u64) -> Result<Alloc<P>, Error> {
+    fn alloc_scattered(&self, dev: P::Device, len_bytes: u64) -> Result<Alloc<P>, Error> {
         let info = self.device_info(dev)?;
         let last = match info.iommu {
             Some(_) => u64::MAX,
@@ -357,38 +322,25 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.alloc_unmapped(len_bytes, PhysAddr::new(last))
     }
 
-    /// As [`DmaOps::free`].
-    pub fn free(&self, alloc: Alloc<P>) {
+    fn free(&self, alloc: Alloc<P>) {
         if self.is_own(alloc.owner) {
             self.free_alloc(alloc);
         }
     }
 
-    /// As [`DmaOps::alloc_dma_addr`].
-    #[must_use]
-    pub fn alloc_dma_addr(&self, alloc: &Alloc<P>) -> Option<DmaAddr> {
+    fn alloc_dma_addr(&self, alloc: &Alloc<P>) -> Option<DmaAddr> {
         alloc.own.as_ref().map(|own| own.addr)
     }
 
-    /// As [`DmaOps::sync_alloc`].
-    ///
-    /// # Context
-    /// Does not sleep.
-    pub fn sync_alloc(&self, alloc: &Alloc<P>, direction: Direction, sync: SyncFor) -> bool {
+    fn sync_alloc(&self, alloc: &Alloc<P>, direction: Direction, sync: SyncFor) -> bool {
         self.is_own(alloc.owner) && self.sync_allocation(alloc, direction, sync)
     }
 
-    /// As [`DmaOps::alloc_caching`].
-    #[must_use]
-    pub fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
+    fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
         alloc.caching
     }
 
-    /// As [`DmaOps::table_of`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::table_of`].
-    pub fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
+    fn table_of(&self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
         if !self.is_own(alloc.owner) {
             return Err(Error::Invalid);
         }
@@ -405,11 +357,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// As [`DmaOps::pin_user`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::pin_user`].
-    pub fn pin_user(
+    fn pin_user(
         &self,
         user: &P::User,
         addr: u64,
@@ -445,17 +393,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// As [`DmaOps::is_current`].
-    #[must_use]
-    pub fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
+    fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
         match &table.memory {
             Memory::Pinned(pinned) => self.platform.pin_is_current(pinned, user, addr),
             Memory::Allocated | Memory::Callers => false,
         }
     }
 
-    /// As [`DmaOps::free_table`].
-    pub fn free_table(&self, table: Table<P>, device_wrote: bool) {
+    fn free_table(&self, table: Table<P>, device_wrote: bool) {
         if !self.is_own(table.owner) {
             return;
         }
@@ -477,17 +422,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.tables = live.tables.saturating_sub(1));
     }
 
-    /// As [`DmaOps::table_len`].
-    #[must_use]
-    pub fn table_len(&self, table: &Table<P>) -> u64 {
+    fn table_len(&self, table: &Table<P>) -> u64 {
         table.len
     }
 
-    /// As [`DmaOps::map`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::map`].
-    pub fn map(
+    fn map(
         &self,
         dev: P::Device,
         table: &Table<P>,
@@ -498,56 +437,45 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.map_for((at, &self.facts(dev)?), table, direction, attrs)
     }
 
-    /// As [`DmaOps::unmap`]; [`try_unmap`](Self::try_unmap) says how it went.
-    pub fn unmap(&self, mapping: Mapping<P>, attrs: Attrs) {
+    fn unmap(&self, mapping: Mapping<P>, attrs: Attrs) {
         // What could not be unmapped is quarantined, and counted.
         let _ = self.try_unmap(mapping, attrs);
     }
 
-    /// As [`DmaOps::sync`].
-    ///
-    /// # Context
-    /// Does not sleep.
-    pub fn sync(&self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
+    fn try_unmap(&self, mapping: Mapping<P>, attrs: Attrs) -> Result<(), Error> {
+        if !self.is_own(mapping.owner) {
+            return Err(Error::Invalid);
+        }
+        self.end_mapping(&mapping, attrs, false)
+    }
+
+    fn sync(&self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
         self.is_own(mapping.owner) && self.sync_mapping(mapping, direction, sync)
     }
 
-    /// As [`DmaOps::segment`].
-    #[must_use]
-    pub fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
+    fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
         mapping.output.get(index).copied()
     }
 
-    /// As [`DmaOps::bounces`].
-    #[must_use]
-    pub fn bounces(&self, mapping: &Mapping<P>) -> bool {
+    fn bounces(&self, mapping: &Mapping<P>) -> bool {
         !mapping.bounced.is_empty()
     }
 
-    /// As [`DmaOps::vmap_alloc`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::vmap_alloc`].
-    pub fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
+    fn vmap_alloc(&self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
         if !self.is_own(alloc.owner) {
             return Err(Error::Invalid);
         }
         self.vmap_segments(&alloc.segments, alloc.caching)
     }
 
-    /// As [`DmaOps::vmap_table`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::vmap_table`].
-    pub fn vmap_table(&self, table: &Table<P>) -> Result<Vmap<P>, Error> {
+    fn vmap_table(&self, table: &Table<P>) -> Result<Vmap<P>, Error> {
         if !self.is_own(table.owner) {
             return Err(Error::Invalid);
         }
         self.vmap_segments(&table.segments, table.caching)
     }
 
-    /// As [`DmaOps::vunmap`].
-    pub fn vunmap(&self, vmap: Vmap<P>) {
+    fn vunmap(&self, vmap: Vmap<P>) {
         if !self.is_own(vmap.owner) {
             return;
         }
@@ -556,33 +484,21 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.vmaps = live.vmaps.saturating_sub(1));
     }
 
-    /// As [`DmaOps::vmap_read`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::vmap_read`].
-    pub fn vmap_read(&self, vmap: &Vmap<P>, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn vmap_read(&self, vmap: &Vmap<P>, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         if !self.is_own(vmap.owner) {
             return Err(Error::Invalid);
         }
         self.platform.vmap_read(&vmap.host, offset, out)
     }
 
-    /// As [`DmaOps::vmap_write`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::vmap_write`].
-    pub fn vmap_write(&self, vmap: &Vmap<P>, offset: u64, data: &[u8]) -> Result<(), Error> {
+    fn vmap_write(&self, vmap: &Vmap<P>, offset: u64, data: &[u8]) -> Result<(), Error> {
         if !self.is_own(vmap.owner) {
             return Err(Error::Invalid);
         }
         self.platform.vmap_write(&vmap.host, offset, data)
     }
 
-    /// As [`DmaOps::mmap`].
-    ///
-    /// # Errors
-    /// As [`DmaOps::mmap`].
-    pub fn mmap(&self, alloc: &Alloc<P>, offset: u64, len_bytes: u64) -> Result<P::Mmap, Error> {
+    fn mmap(&self, alloc: &Alloc<P>, offset: u64, len_bytes: u64) -> Result<P::Mmap, Error> {
         if !self.is_own(alloc.owner)
             || len_bytes == 0
             || offset & (self.platform.page_size() - 1) != 0
@@ -600,152 +516,3 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 }
-
-macro_rules! dma_ops {
-    ($mapper:ty) => {
-        impl<P: Platform, L: Locks> DmaOps for $mapper {
-            type Device = P::Device;
-            type User = P::User;
-            type Alloc = Alloc<P>;
-            type Table = Table<P>;
-            type Mapping = Mapping<P>;
-            type Vmap = Vmap<P>;
-            type Mmap = P::Mmap;
-
-            fn page_size(&self) -> u64 {
-                Mapper::page_size(self)
-            }
-            fn cache_alignment(&self, dev: P::Device) -> u64 {
-                Mapper::cache_alignment(self, dev)
-            }
-            fn coherency(&self, dev: P::Device) -> Coherency {
-                Mapper::coherency(self, dev)
-            }
-            fn alloc_coherent(
-                &mut self,
-                dev: P::Device,
-                len_bytes: u64,
-                attrs: Attrs,
-            ) -> Result<Alloc<P>, Error> {
-                Mapper::alloc_coherent(self, dev, len_bytes, attrs)
-            }
-            fn alloc_noncontiguous(
-                &mut self,
-                dev: P::Device,
-                len_bytes: u64,
-                direction: Direction,
-                attrs: Attrs,
-            ) -> Result<Alloc<P>, Error> {
-                Mapper::alloc_noncontiguous(self, dev, len_bytes, direction, attrs)
-            }
-            fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Alloc<P>, Error> {
-                Mapper::alloc_virtual(self, len_bytes)
-            }
-            fn alloc_scattered(
-                &mut self,
-                dev: P::Device,
-                len_bytes: u64,
-            ) -> Result<Alloc<P>, Error> {
-                Mapper::alloc_scattered(self, dev, len_bytes)
-            }
-            fn free(&mut self, alloc: Alloc<P>) {
-                Mapper::free(self, alloc)
-            }
-            fn alloc_dma_addr(&self, alloc: &Alloc<P>) -> Option<DmaAddr> {
-                Mapper::alloc_dma_addr(self, alloc)
-            }
-            fn sync_alloc(
-                &mut self,
-                alloc: &Alloc<P>,
-                direction: Direction,
-                sync: SyncFor,
-            ) -> bool {
-                Mapper::sync_alloc(self, alloc, direction, sync)
-            }
-            fn alloc_caching(&self, alloc: &Alloc<P>) -> Caching {
-                Mapper::alloc_caching(self, alloc)
-            }
-            fn table_of(&mut self, alloc: &Alloc<P>) -> Result<Table<P>, Error> {
-                Mapper::table_of(self, alloc)
-            }
-            fn pin_user(
-                &mut self,
-                user: &P::User,
-                addr: u64,
-                len_bytes: u64,
-                direction: Direction,
-            ) -> Result<Table<P>, Error> {
-                Mapper::pin_user(self, user, addr, len_bytes, direction)
-            }
-            fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
-                Mapper::is_current(self, table, user, addr)
-            }
-            fn free_table(&mut self, table: Table<P>, device_wrote: bool) {
-                Mapper::free_table(self, table, device_wrote)
-            }
-            fn table_len(&self, table: &Table<P>) -> u64 {
-                Mapper::table_len(self, table)
-            }
-            fn map(
-                &mut self,
-                dev: P::Device,
-                table: &Table<P>,
-                direction: Direction,
-                attrs: Attrs,
-            ) -> Result<Mapping<P>, Error> {
-                Mapper::map(self, dev, table, direction, attrs)
-            }
-            fn unmap(&mut self, mapping: Mapping<P>, attrs: Attrs) {
-                Mapper::unmap(self, mapping, attrs)
-            }
-            fn try_unmap(&mut self, mapping: Mapping<P>, attrs: Attrs) -> Result<(), Error> {
-                Mapper::try_unmap(self, mapping, attrs)
-            }
-            fn sync(&mut self, mapping: &Mapping<P>, direction: Direction, sync: SyncFor) -> bool {
-                Mapper::sync(self, mapping, direction, sync)
-            }
-            fn segment(&self, mapping: &Mapping<P>, index: usize) -> Option<DmaSegment> {
-                Mapper::segment(self, mapping, index)
-            }
-            fn bounces(&self, mapping: &Mapping<P>) -> bool {
-                Mapper::bounces(self, mapping)
-            }
-            fn vmap_alloc(&mut self, alloc: &Alloc<P>) -> Result<Vmap<P>, Error> {
-                Mapper::vmap_alloc(self, alloc)
-            }
-            fn vmap_table(&mut self, table: &Table<P>) -> Result<Vmap<P>, Error> {
-                Mapper::vmap_table(self, table)
-            }
-            fn vunmap(&mut self, vmap: Vmap<P>) {
-                Mapper::vunmap(self, vmap)
-            }
-            fn vmap_read(
-                &mut self,
-                vmap: &Vmap<P>,
-                offset: u64,
-                out: &mut [u8],
-            ) -> Result<(), Error> {
-                Mapper::vmap_read(self, vmap, offset, out)
-            }
-            fn vmap_write(
-                &mut self,
-                vmap: &Vmap<P>,
-                offset: u64,
-                data: &[u8],
-            ) -> Result<(), Error> {
-                Mapper::vmap_write(self, vmap, offset, data)
-            }
-            fn mmap(
-                &mut self,
-                alloc: &Alloc<P>,
-                offset: u64,
-                len_bytes: u64,
-            ) -> Result<P::Mmap, Error> {
-                Mapper::mmap(self, alloc, offset, len_bytes)
-            }
-        }
-    };
-}
-
-dma_ops!(Mapper<P, L>);
-dma_ops!(&Mapper<P, L>);

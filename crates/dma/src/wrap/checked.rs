@@ -3,13 +3,19 @@
 use super::objects::{Ended, Id, Objects};
 use super::{Claim, Kind, Ledger, Report, Sink, Site, Violation};
 use crate::{
-    Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, SyncFor,
+    Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, Lock, Locks,
+    NoLocks, SyncFor,
 };
+use core::fmt;
+use core::panic::Location;
 
-/// Checks how a [`DmaOps`] is used, and reports what is done wrong. It changes nothing: every call
-/// goes through.
+/// Checks how a driver uses a [`DmaOps`], and reports each misuse. It passes every call on
+/// unchanged.
 ///
 /// Bounded, like Linux's: with more than `capacity` live segments it ends, and says so.
+///
+/// `L` makes the lock around its ledger. Unlike the mapper's own locks, this one is held while the
+/// ledger allocates and while the sink takes a report. The sink must not call the wrapper.
 ///
 /// # Examples
 /// ```
@@ -17,7 +23,7 @@ use crate::{
 /// # fn with<O: vb3_dma::DmaOps>(ops: O, dev: O::Device) {
 /// let sink = |report: Report<O::Device>| eprintln!("{report}");
 /// # extern crate std; use std::eprintln;
-/// let mut ops = Checked::new(ops, sink, 65536);
+/// let ops = Checked::new(ops, sink, 65536);
 /// ops.set_tag("camera0");
 /// // ... use it as any other DmaOps ...
 /// ops.remove_device(dev); // reports what was leaked
@@ -25,13 +31,23 @@ use crate::{
 /// ```
 ///
 /// Source: Linux 7.2 kernel/dma/debug.c.
-#[derive(Debug)]
-pub struct Checked<O: DmaOps, S> {
+pub struct Checked<O: DmaOps, S, L: Locks = NoLocks> {
     ops: O,
-    sink: S,
-    ledger: Ledger<O::Device>,
+    book: L::Lock<Book<O::Device, S>>,
+}
+
+/// The lists of live objects, and the receiver of reports.
+struct Book<D, S> {
+    ledger: Ledger<D>,
     objects: Objects,
     tag: &'static str,
+    sink: S,
+}
+
+impl<O: DmaOps, S, L: Locks> fmt::Debug for Checked<O, S, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checked").finish_non_exhaustive()
+    }
 }
 
 /// An allocation, with what was said when it was made.
@@ -49,6 +65,18 @@ struct Home<D> {
     segment: DmaSegment,
     direction: Direction,
     attrs: Attrs,
+}
+
+impl<D> Home<D> {
+    fn claim(self, by: Site) -> Claim<D> {
+        Claim {
+            dev: self.dev,
+            kind: Kind::Allocation,
+            direction: self.direction,
+            attrs: self.attrs,
+            by,
+        }
+    }
 }
 
 impl<A, D> CheckedAlloc<A, D> {
@@ -90,53 +118,12 @@ impl<M, D> CheckedMapping<M, D> {
     }
 }
 
-impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
-    /// Checks `ops`, keeping track of up to `capacity` segments (Linux: 65536).
-    pub fn new(ops: O, sink: S, capacity: usize) -> Self {
-        Self {
-            ops,
-            sink,
-            ledger: Ledger::new(capacity),
-            objects: Objects::new(capacity),
-            tag: "",
+impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
+    fn here(&self, location: &'static Location<'static>) -> Site {
+        Site {
+            location,
+            tag: self.tag,
         }
-    }
-
-    /// The layer below.
-    pub fn inner(&self) -> &O {
-        &self.ops
-    }
-
-    /// The layer below, to be changed.
-    pub fn inner_mut(&mut self) -> &mut O {
-        &mut self.ops
-    }
-
-    /// Gives the layer below back.
-    pub fn into_inner(self) -> O {
-        self.ops
-    }
-
-    /// What is kept track of.
-    pub fn ledger(&self) -> &Ledger<O::Device> {
-        &self.ledger
-    }
-
-    /// Names who calls from now on, for reports.
-    pub fn set_tag(&mut self, tag: &'static str) {
-        self.tag = tag;
-    }
-
-    /// Says what `dev` can address, for the rules about segments.
-    pub fn set_limits(&mut self, dev: O::Device, limits: Limits) {
-        self.ledger.set_limits(dev, limits);
-    }
-
-    /// The device goes: what is still mapped or allocated for it is reported.
-    #[track_caller]
-    pub fn remove_device(&mut self, dev: O::Device) {
-        let by = Site::here(self.tag);
-        self.ledger.remove_device(dev, by, &mut self.sink);
     }
 
     fn complain(&mut self, violation: Violation, by: Site, mapped_by: Option<Site>) {
@@ -165,58 +152,127 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
             self.complain(Violation::UsedAfterFree, by, None);
         }
     }
+}
+
+impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
+    /// Checks `ops` for one thread, keeping track of up to `capacity` segments (Linux: 65536).
+    pub fn new(ops: O, sink: S, capacity: usize) -> Self {
+        Self::with_locks(ops, sink, capacity)
+    }
+}
+
+impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
+    /// Checks as [`new`](Checked::new) does, for callers that `L` keeps apart.
+    pub fn with_locks(ops: O, sink: S, capacity: usize) -> Self {
+        let book = L::Lock::new(Book {
+            ledger: Ledger::new(capacity),
+            objects: Objects::new(capacity),
+            tag: "",
+            sink,
+        });
+        Self { ops, book }
+    }
+
+    /// The layer below.
+    pub fn inner(&self) -> &O {
+        &self.ops
+    }
+
+    /// The layer below, to be changed.
+    pub fn inner_mut(&mut self) -> &mut O {
+        &mut self.ops
+    }
+
+    /// Gives the layer below back.
+    pub fn into_inner(self) -> O {
+        self.ops
+    }
+
+    /// How many segments are mapped or allocated now.
+    pub fn live_segments(&self) -> usize {
+        self.book.with(|book| book.ledger.len())
+    }
+
+    /// Sets the caller's name in reports of later calls.
+    pub fn set_tag(&self, tag: &'static str) {
+        self.book.with(|book| book.tag = tag);
+    }
+
+    /// Sets the limits of `dev`, for the rules about segments.
+    pub fn set_limits(&self, dev: O::Device, limits: Limits) {
+        self.book.with(|book| book.ledger.set_limits(dev, limits));
+    }
+
+    /// Removes a device: reports each mapping and allocation that it still has.
+    #[track_caller]
+    pub fn remove_device(&self, dev: O::Device) {
+        let at = Location::caller();
+        self.book.with(|book| {
+            let by = book.here(at);
+            book.ledger.remove_device(dev, by, &mut book.sink);
+        });
+    }
+
+    #[track_caller]
+    fn check_alive(&self, object: Option<Id>) {
+        let at = Location::caller();
+        self.book.with(|book| {
+            let by = book.here(at);
+            book.check_alive(object, by);
+        });
+    }
 
     /// Checks an unmap that is about to be made.
     #[track_caller]
-    fn note_unmap(&mut self, mapping: &CheckedMapping<O::Mapping, O::Device>, attrs: Attrs) {
-        let by = Site::here(self.tag);
-        let claim = Claim {
-            dev: mapping.dev,
-            kind: Kind::Streaming,
-            direction: mapping.direction,
-            attrs,
-            by,
-        };
+    fn note_unmap(&self, mapping: &CheckedMapping<O::Mapping, O::Device>, attrs: Attrs) {
+        let at = Location::caller();
         let (mut count, mut len) = (0u64, 0u64);
         for segment in segments(&self.ops, &mapping.inner) {
             count = count.saturating_add(1);
             len = len.saturating_add(segment.len);
         }
-        if let Some(first) = self.ops.segment(&mapping.inner, 0) {
-            self.ledger.unmap(claim, first, count, len, &mut self.sink);
-        }
-        if let Some(id) = mapping.table {
-            self.objects.release(id);
-        }
+        let first = self.ops.segment(&mapping.inner, 0);
+        self.book.with(|book| {
+            let claim = Claim {
+                dev: mapping.dev,
+                kind: Kind::Streaming,
+                direction: mapping.direction,
+                attrs,
+                by: book.here(at),
+            };
+            if let Some(first) = first {
+                book.ledger.unmap(claim, first, count, len, &mut book.sink);
+            }
+            if let Some(id) = mapping.table {
+                book.objects.release(id);
+            }
+        });
     }
 
+    #[track_caller]
     fn adopt(
-        &mut self,
+        &self,
         inner: O::Alloc,
         dev: Option<O::Device>,
         len: u64,
         (direction, attrs): (Direction, Attrs),
-        by: Site,
     ) -> CheckedAlloc<O::Alloc, O::Device> {
-        let object = self.objects.add(None, by);
-        let addr = self.ops.alloc_dma_addr(&inner);
-        let home = dev.zip(addr).map(|(dev, addr)| {
-            let segment = DmaSegment { addr, len };
-            let claim = Claim {
+        let at = Location::caller();
+        let home = dev
+            .zip(self.ops.alloc_dma_addr(&inner))
+            .map(|(dev, addr)| Home {
                 dev,
-                kind: Kind::Allocation,
+                segment: DmaSegment { addr, len },
                 direction,
                 attrs,
-                by,
-            };
-            self.ledger
-                .map(claim, core::iter::once(segment), &mut self.sink);
-            Home {
-                dev,
-                segment,
-                direction,
-                attrs,
+            });
+        let object = self.book.with(|book| {
+            let by = book.here(at);
+            if let Some(home) = home {
+                let part = core::iter::once(home.segment);
+                book.ledger.map(home.claim(by), part, &mut book.sink);
             }
+            book.objects.add(None, by)
         });
         CheckedAlloc {
             inner,
@@ -224,13 +280,23 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
             object,
         }
     }
+
+    #[track_caller]
+    fn table(&self, inner: O::Table, shows: Option<Id>) -> CheckedTable<O::Table> {
+        let at = Location::caller();
+        let object = self.book.with(|book| {
+            let by = book.here(at);
+            book.objects.add(shows, by)
+        });
+        CheckedTable { inner, object }
+    }
 }
 
 fn segments<O: DmaOps>(ops: &O, mapping: &O::Mapping) -> impl Iterator<Item = DmaSegment> {
     (0..usize::MAX).map_while(|index| ops.segment(mapping, index))
 }
 
-impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
+impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L> {
     type Device = O::Device;
     type User = O::User;
     type Alloc = CheckedAlloc<O::Alloc, O::Device>;
@@ -253,55 +319,50 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
 
     #[track_caller]
     fn alloc_coherent(
-        &mut self,
+        &self,
         dev: Self::Device,
         len_bytes: u64,
         attrs: Attrs,
     ) -> Result<Self::Alloc, Error> {
-        let by = Site::here(self.tag);
         let inner = self.ops.alloc_coherent(dev, len_bytes, attrs)?;
         let said = (Direction::Bidirectional, attrs);
-        Ok(self.adopt(inner, Some(dev), len_bytes, said, by))
+        Ok(self.adopt(inner, Some(dev), len_bytes, said))
     }
 
     #[track_caller]
     fn alloc_noncontiguous(
-        &mut self,
+        &self,
         dev: Self::Device,
         len_bytes: u64,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Self::Alloc, Error> {
-        let by = Site::here(self.tag);
         let inner = self
             .ops
             .alloc_noncontiguous(dev, len_bytes, direction, attrs)?;
-        Ok(self.adopt(inner, Some(dev), len_bytes, (direction, attrs), by))
+        Ok(self.adopt(inner, Some(dev), len_bytes, (direction, attrs)))
     }
 
     #[track_caller]
-    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<Self::Alloc, Error> {
-        let by = Site::here(self.tag);
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<Self::Alloc, Error> {
         let inner = self.ops.alloc_virtual(len_bytes)?;
         let said = (Direction::Bidirectional, Attrs::empty());
-        Ok(self.adopt(inner, None, len_bytes, said, by))
+        Ok(self.adopt(inner, None, len_bytes, said))
     }
 
     #[track_caller]
-    fn free(&mut self, alloc: Self::Alloc) {
-        let by = Site::here(self.tag);
-        if let Some(home) = alloc.home {
-            let claim = Claim {
-                dev: home.dev,
-                kind: Kind::Allocation,
-                direction: home.direction,
-                attrs: home.attrs,
-                by,
-            };
-            self.ledger
-                .unmap(claim, home.segment, 1, home.segment.len, &mut self.sink);
-        }
-        self.end_object(alloc.object, by);
+    fn free(&self, alloc: Self::Alloc) {
+        let at = Location::caller();
+        self.book.with(|book| {
+            let by = book.here(at);
+            if let Some(home) = alloc.home {
+                let len = home.segment.len;
+                let claim = home.claim(by);
+                book.ledger
+                    .unmap(claim, home.segment, 1, len, &mut book.sink);
+            }
+            book.end_object(alloc.object, by);
+        });
         self.ops.free(alloc.inner);
     }
 
@@ -310,19 +371,19 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
     }
 
     #[track_caller]
-    fn sync_alloc(&mut self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
-        let by = Site::here(self.tag);
-        self.check_alive(alloc.object, by);
-        if let Some(home) = alloc.home {
-            let claim = Claim {
-                dev: home.dev,
-                kind: Kind::Allocation,
-                direction,
-                attrs: home.attrs,
-                by,
-            };
-            self.ledger.sync(claim, home.segment, &mut self.sink);
-        }
+    fn sync_alloc(&self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool {
+        let at = Location::caller();
+        self.book.with(|book| {
+            let by = book.here(at);
+            book.check_alive(alloc.object, by);
+            if let Some(home) = alloc.home {
+                let claim = Claim {
+                    direction,
+                    ..home.claim(by)
+                };
+                book.ledger.sync(claim, home.segment, &mut book.sink);
+            }
+        });
         self.ops.sync_alloc(&alloc.inner, direction, sync)
     }
 
@@ -331,26 +392,22 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
     }
 
     #[track_caller]
-    fn table_of(&mut self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
-        let by = Site::here(self.tag);
-        self.check_alive(alloc.object, by);
+    fn table_of(&self, alloc: &Self::Alloc) -> Result<Self::Table, Error> {
+        self.check_alive(alloc.object);
         let inner = self.ops.table_of(&alloc.inner)?;
-        let object = self.objects.add(alloc.object, by);
-        Ok(CheckedTable { inner, object })
+        Ok(self.table(inner, alloc.object))
     }
 
     #[track_caller]
     fn pin_user(
-        &mut self,
+        &self,
         user: &Self::User,
         addr: u64,
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self::Table, Error> {
-        let by = Site::here(self.tag);
         let inner = self.ops.pin_user(user, addr, len_bytes, direction)?;
-        let object = self.objects.add(None, by);
-        Ok(CheckedTable { inner, object })
+        Ok(self.table(inner, None))
     }
 
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool {
@@ -358,9 +415,12 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
     }
 
     #[track_caller]
-    fn free_table(&mut self, table: Self::Table, device_wrote: bool) {
-        let by = Site::here(self.tag);
-        self.end_object(table.object, by);
+    fn free_table(&self, table: Self::Table, device_wrote: bool) {
+        let at = Location::caller();
+        self.book.with(|book| {
+            let by = book.here(at);
+            book.end_object(table.object, by);
+        });
         self.ops.free_table(table.inner, device_wrote);
     }
 
@@ -370,27 +430,29 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
 
     #[track_caller]
     fn map(
-        &mut self,
+        &self,
         dev: Self::Device,
         table: &Self::Table,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Self::Mapping, Error> {
-        let by = Site::here(self.tag);
-        self.check_alive(table.object, by);
+        let at = Location::caller();
+        self.check_alive(table.object);
         let inner = self.ops.map(dev, &table.inner, direction, attrs)?;
-        let claim = Claim {
-            dev,
-            kind: Kind::Streaming,
-            direction,
-            attrs,
-            by,
-        };
-        self.ledger
-            .map(claim, segments(&self.ops, &inner), &mut self.sink);
-        if let Some(id) = table.object {
-            self.objects.acquire(id);
-        }
+        self.book.with(|book| {
+            let claim = Claim {
+                dev,
+                kind: Kind::Streaming,
+                direction,
+                attrs,
+                by: book.here(at),
+            };
+            let parts = segments(&self.ops, &inner);
+            book.ledger.map(claim, parts, &mut book.sink);
+            if let Some(id) = table.object {
+                book.objects.acquire(id);
+            }
+        });
         Ok(CheckedMapping {
             inner,
             dev,
@@ -400,32 +462,35 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
     }
 
     #[track_caller]
-    fn unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) {
+    fn unmap(&self, mapping: Self::Mapping, attrs: Attrs) {
         self.note_unmap(&mapping, attrs);
         self.ops.unmap(mapping.inner, attrs);
     }
 
     #[track_caller]
-    fn try_unmap(&mut self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
+    fn try_unmap(&self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
         self.note_unmap(&mapping, attrs);
         self.ops.try_unmap(mapping.inner, attrs)
     }
 
     #[track_caller]
-    fn sync(&mut self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
-        let claim = Claim {
-            dev: mapping.dev,
-            kind: Kind::Streaming,
-            direction,
-            attrs: Attrs::empty(),
-            by: Site::here(self.tag),
-        };
-        for part in segments(&self.ops, &mapping.inner) {
-            // One report for one call.
-            if !self.ledger.sync(claim, part, &mut self.sink) {
-                break;
+    fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool {
+        let at = Location::caller();
+        self.book.with(|book| {
+            let claim = Claim {
+                dev: mapping.dev,
+                kind: Kind::Streaming,
+                direction,
+                attrs: Attrs::empty(),
+                by: book.here(at),
+            };
+            for part in segments(&self.ops, &mapping.inner) {
+                // One report for one call.
+                if !book.ledger.sync(claim, part, &mut book.sink) {
+                    break;
+                }
             }
-        }
+        });
         self.ops.sync(&mapping.inner, direction, sync)
     }
 
@@ -438,37 +503,32 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> DmaOps for Checked<O, S> {
     }
 
     #[track_caller]
-    fn vmap_alloc(&mut self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
-        self.check_alive(alloc.object, Site::here(self.tag));
+    fn vmap_alloc(&self, alloc: &Self::Alloc) -> Result<Self::Vmap, Error> {
+        self.check_alive(alloc.object);
         self.ops.vmap_alloc(&alloc.inner)
     }
 
     #[track_caller]
-    fn vmap_table(&mut self, table: &Self::Table) -> Result<Self::Vmap, Error> {
-        self.check_alive(table.object, Site::here(self.tag));
+    fn vmap_table(&self, table: &Self::Table) -> Result<Self::Vmap, Error> {
+        self.check_alive(table.object);
         self.ops.vmap_table(&table.inner)
     }
 
-    fn vunmap(&mut self, vmap: Self::Vmap) {
+    fn vunmap(&self, vmap: Self::Vmap) {
         self.ops.vunmap(vmap);
     }
 
-    fn vmap_read(&mut self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         self.ops.vmap_read(vmap, offset, out)
     }
 
-    fn vmap_write(&mut self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+    fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.ops.vmap_write(vmap, offset, data)
     }
 
     #[track_caller]
-    fn mmap(
-        &mut self,
-        alloc: &Self::Alloc,
-        offset: u64,
-        len_bytes: u64,
-    ) -> Result<Self::Mmap, Error> {
-        self.check_alive(alloc.object, Site::here(self.tag));
+    fn mmap(&self, alloc: &Self::Alloc, offset: u64, len_bytes: u64) -> Result<Self::Mmap, Error> {
+        self.check_alive(alloc.object);
         self.ops.mmap(&alloc.inner, offset, len_bytes)
     }
 }

@@ -8,6 +8,7 @@ pub use placer::FakePlacer;
 
 use alloc::vec;
 use alloc::vec::Vec;
+use std::sync::{Mutex, MutexGuard};
 use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason, SyncFor};
 
 /// Bytes of a page.
@@ -138,7 +139,43 @@ pub struct FakeLive {
 
 /// The DMA layer.
 #[derive(Debug, Default)]
-pub struct Fake {
+pub struct Fake(Mutex<State>);
+
+impl Fake {
+    /// Its memory, its faults and its records.
+    ///
+    /// # Panics
+    /// While another call or caller has them.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.try_lock().expect("one user at a time")
+    }
+
+    /// Reads `len` bytes as the CPU does.
+    #[must_use]
+    pub fn cpu_read(&self, block: usize, offset: u64, len: u64) -> Vec<u8> {
+        self.state().cpu_read(block, offset, len)
+    }
+
+    /// Writes bytes as the CPU does.
+    pub fn cpu_write(&self, block: usize, offset: u64, data: &[u8]) {
+        self.state().cpu_write(block, offset, data);
+    }
+
+    /// Reads `len` bytes as a device does; `None` if it faults.
+    #[must_use]
+    pub fn dev_read(&self, dev: FakeDevice, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
+        self.state().dev_read(dev, addr, len)
+    }
+
+    /// Writes as a device does; false if it faults.
+    pub fn dev_write(&self, dev: FakeDevice, addr: DmaAddr, data: &[u8]) -> bool {
+        self.state().dev_write(dev, addr, data)
+    }
+}
+
+/// What the DMA layer has.
+#[derive(Debug, Default)]
+pub struct State {
     blocks: Vec<Block>,
     mapped: Vec<Mapped>,
     next_id: u64,
@@ -184,7 +221,7 @@ impl Block {
     }
 }
 
-impl Fake {
+impl State {
     fn fault(&mut self) -> bool {
         match self.fail_after {
             Some(0) => {
@@ -253,14 +290,11 @@ impl Fake {
         self.blocks[block].live
     }
 
-    /// Reads `len` bytes as the CPU does.
-    #[must_use]
-    pub fn cpu_read(&self, block: usize, offset: u64, len: u64) -> Vec<u8> {
+    fn cpu_read(&self, block: usize, offset: u64, len: u64) -> Vec<u8> {
         self.blocks[block].cpu[at(offset)..at(offset + len)].to_vec()
     }
 
-    /// Writes bytes as the CPU does.
-    pub fn cpu_write(&mut self, block: usize, offset: u64, data: &[u8]) {
+    fn cpu_write(&mut self, block: usize, offset: u64, data: &[u8]) {
         let block = &mut self.blocks[block];
         let range = at(offset)..at(offset) + data.len();
         block.cpu[range.clone()].copy_from_slice(data);
@@ -294,9 +328,7 @@ impl Fake {
         None
     }
 
-    /// Reads `len` bytes as a device does; `None` if it faults.
-    #[must_use]
-    pub fn dev_read(&self, dev: FakeDevice, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
+    fn dev_read(&self, dev: FakeDevice, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         let (mapping, block, offset) = self.translate(dev, addr).or_else(|| self.own(addr))?;
         if let Some(slot) = mapping.and_then(|m| self.mapped[m].slot.as_ref()) {
             let start = at(offset - self.mapped[mapping?].offset);
@@ -311,8 +343,7 @@ impl Fake {
         store.get(at(offset)..at(offset + len)).map(<[u8]>::to_vec)
     }
 
-    /// Writes as a device does; false if it faults.
-    pub fn dev_write(&mut self, dev: FakeDevice, addr: DmaAddr, data: &[u8]) -> bool {
+    fn dev_write(&mut self, dev: FakeDevice, addr: DmaAddr, data: &[u8]) -> bool {
         let Some((mapping, block, offset)) = self.translate(dev, addr).or_else(|| self.own(addr))
         else {
             return false;

@@ -2,7 +2,7 @@
 
 use super::{
     FAULT, Fake, FakeAlloc, FakeDevice, FakeMapping, FakeMmap, FakeTable, FakeUser, FakeVmap,
-    Mapped, PAGE, at,
+    Mapped, PAGE, State, at,
 };
 use vb3_dma::{
     Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason,
@@ -35,40 +35,43 @@ impl DmaOps for Fake {
     }
 
     fn alloc_coherent(
-        &mut self,
+        &self,
         dev: FakeDevice,
         len_bytes: u64,
         _: Attrs,
     ) -> Result<FakeAlloc, Error> {
-        let block = self.block(len_bytes, dev.coherent, false)?;
-        self.live.allocs += 1;
+        let state = &mut *self.state();
+        let block = state.block(len_bytes, dev.coherent, false)?;
+        state.live.allocs += 1;
         Ok(FakeAlloc {
             block,
             dev: Some(dev),
-            addr: DmaAddr::new(Self::phys(block)),
+            addr: DmaAddr::new(State::phys(block)),
         })
     }
 
     fn alloc_noncontiguous(
-        &mut self,
+        &self,
         dev: FakeDevice,
         len_bytes: u64,
         _: Direction,
         attrs: Attrs,
     ) -> Result<FakeAlloc, Error> {
-        self.attrs.push(attrs);
-        let block = self.block(len_bytes, true, false)?;
-        self.live.allocs += 1;
+        let state = &mut *self.state();
+        state.attrs.push(attrs);
+        let block = state.block(len_bytes, true, false)?;
+        state.live.allocs += 1;
         Ok(FakeAlloc {
             block,
             dev: Some(dev),
-            addr: DmaAddr::new(Self::phys(block)),
+            addr: DmaAddr::new(State::phys(block)),
         })
     }
 
-    fn alloc_virtual(&mut self, len_bytes: u64) -> Result<FakeAlloc, Error> {
-        let block = self.block(len_bytes, true, true)?;
-        self.live.allocs += 1;
+    fn alloc_virtual(&self, len_bytes: u64) -> Result<FakeAlloc, Error> {
+        let state = &mut *self.state();
+        let block = state.block(len_bytes, true, true)?;
+        state.live.allocs += 1;
         Ok(FakeAlloc {
             block,
             dev: None,
@@ -76,73 +79,79 @@ impl DmaOps for Fake {
         })
     }
 
-    fn free(&mut self, alloc: FakeAlloc) {
-        self.live.allocs -= 1;
-        assert!(self.blocks[alloc.block].live, "freed twice");
+    fn free(&self, alloc: FakeAlloc) {
+        let state = &mut *self.state();
+        state.live.allocs -= 1;
+        assert!(state.blocks[alloc.block].live, "freed twice");
         assert!(
-            self.mapped
+            state
+                .mapped
                 .iter()
                 .all(|m| m.block != alloc.block || m.stuck),
             "freed while mapped"
         );
         // What a device may still reach is kept.
-        self.blocks[alloc.block].live = self.mapped.iter().any(|m| m.block == alloc.block);
+        state.blocks[alloc.block].live = state.mapped.iter().any(|m| m.block == alloc.block);
     }
 
     fn alloc_dma_addr(&self, alloc: &FakeAlloc) -> Option<DmaAddr> {
         alloc.dev.map(|_| alloc.addr)
     }
 
-    fn sync_alloc(&mut self, alloc: &FakeAlloc, direction: Direction, sync: SyncFor) -> bool {
+    fn sync_alloc(&self, alloc: &FakeAlloc, direction: Direction, sync: SyncFor) -> bool {
+        let state = &mut *self.state();
         let Some(dev) = alloc.dev.filter(|dev| !dev.coherent) else {
             return false;
         };
-        let done = self.maintain(alloc.block, direction, sync);
+        let done = state.maintain(alloc.block, direction, sync);
         if done {
-            self.syncs.push((dev.id, direction, sync));
+            state.syncs.push((dev.id, direction, sync));
         }
         done
     }
 
     fn alloc_caching(&self, alloc: &FakeAlloc) -> Caching {
-        if self.blocks[alloc.block].cached {
+        let state = &mut *self.state();
+        if state.blocks[alloc.block].cached {
             Caching::Cached
         } else {
             Caching::Uncached
         }
     }
 
-    fn table_of(&mut self, alloc: &FakeAlloc) -> Result<FakeTable, Error> {
-        if self.fault() {
+    fn table_of(&self, alloc: &FakeAlloc) -> Result<FakeTable, Error> {
+        let state = &mut *self.state();
+        if state.fault() {
             return Err(Error::NoMemory(FAULT));
         }
-        self.live.tables += 1;
+        state.live.tables += 1;
         Ok(FakeTable {
             block: alloc.block,
             offset: 0,
-            len: self.blocks[alloc.block].cpu.len() as u64,
+            len: state.blocks[alloc.block].cpu.len() as u64,
             version: 0,
         })
     }
 
     fn pin_user(
-        &mut self,
+        &self,
         user: &FakeUser,
         addr: u64,
         len_bytes: u64,
         direction: Direction,
     ) -> Result<FakeTable, Error> {
+        let state = &mut *self.state();
         assert!(
             addr.checked_add(len_bytes).is_some(),
             "checked by the caller"
         );
-        if self.fault() {
+        if state.fault() {
             return Err(Error::NoMemory(FAULT));
         }
-        if let Some(errno) = self.pin_errno {
+        if let Some(errno) = state.pin_errno {
             return Err(Error::Pin { errno });
         }
-        let block = &self.blocks[user.block];
+        let block = &state.blocks[user.block];
         let len = block.cpu.len() as u64;
         let offset = addr.wrapping_sub(FakeUser::BASE);
         let there = offset <= len && len_bytes <= len - offset;
@@ -153,7 +162,7 @@ impl DmaOps for Fake {
                 found: len.saturating_sub(offset),
             }));
         }
-        self.live.tables += 1;
+        state.live.tables += 1;
         Ok(FakeTable {
             block: user.block,
             offset,
@@ -163,13 +172,15 @@ impl DmaOps for Fake {
     }
 
     fn is_current(&self, table: &FakeTable, user: &FakeUser, addr: u64) -> bool {
+        let state = &mut *self.state();
         table.block == user.block
-            && table.version == self.blocks[user.block].version
+            && table.version == state.blocks[user.block].version
             && addr.wrapping_sub(FakeUser::BASE) == table.offset
     }
 
-    fn free_table(&mut self, _: FakeTable, _: bool) {
-        self.live.tables -= 1;
+    fn free_table(&self, _: FakeTable, _: bool) {
+        let state = &mut *self.state();
+        state.live.tables -= 1;
     }
 
     fn table_len(&self, table: &FakeTable) -> u64 {
@@ -177,21 +188,22 @@ impl DmaOps for Fake {
     }
 
     fn map(
-        &mut self,
+        &self,
         dev: FakeDevice,
         table: &FakeTable,
         direction: Direction,
         attrs: Attrs,
     ) -> Result<FakeMapping, Error> {
-        if self.fault() {
+        let state = &mut *self.state();
+        if state.fault() {
             return Err(Error::Unmappable(FAULT));
         }
-        self.next_id += 1;
-        let id = self.next_id;
-        let segments = self.segments(dev, table, dev.bounces);
+        state.next_id += 1;
+        let id = state.next_id;
+        let segments = state.segments(dev, table, dev.bounces);
         let start = at(table.offset);
-        let copy = || self.blocks[table.block].cpu[start..start + at(table.len)].to_vec();
-        self.mapped.push(Mapped {
+        let copy = || state.blocks[table.block].cpu[start..start + at(table.len)].to_vec();
+        state.mapped.push(Mapped {
             id,
             dev,
             block: table.block,
@@ -202,74 +214,80 @@ impl DmaOps for Fake {
             stuck: false,
         });
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
-            self.sync_mapped(id, direction, SyncFor::Device);
+            state.sync_mapped(id, direction, SyncFor::Device);
         }
-        self.live.mappings += 1;
+        state.live.mappings += 1;
         Ok(FakeMapping { id })
     }
 
-    fn unmap(&mut self, mapping: FakeMapping, attrs: Attrs) {
+    fn unmap(&self, mapping: FakeMapping, attrs: Attrs) {
         let _ = self.try_unmap(mapping, attrs);
     }
 
-    fn try_unmap(&mut self, mapping: FakeMapping, attrs: Attrs) -> Result<(), Error> {
-        self.live.mappings -= 1;
-        let index = self.mapped.iter().position(|m| m.id == mapping.id);
+    fn try_unmap(&self, mapping: FakeMapping, attrs: Attrs) -> Result<(), Error> {
+        let state = &mut *self.state();
+        state.live.mappings -= 1;
+        let index = state.mapped.iter().position(|m| m.id == mapping.id);
         let index = index.expect("unmapped twice");
         if !attrs.contains(Attrs::SKIP_CPU_SYNC) {
-            let direction = self.mapped[index].direction;
-            self.sync_mapped(mapping.id, direction, SyncFor::Cpu);
+            let direction = state.mapped[index].direction;
+            state.sync_mapped(mapping.id, direction, SyncFor::Cpu);
         }
-        if self.unmap_fails {
-            self.mapped[index].stuck = true;
+        if state.unmap_fails {
+            state.mapped[index].stuck = true;
             return Err(Error::Unsupported);
         }
-        self.mapped.remove(index);
+        state.mapped.remove(index);
         Ok(())
     }
 
-    fn sync(&mut self, mapping: &FakeMapping, direction: Direction, sync: SyncFor) -> bool {
-        let found = self.mapped.iter().find(|m| m.id == mapping.id);
+    fn sync(&self, mapping: &FakeMapping, direction: Direction, sync: SyncFor) -> bool {
+        let state = &mut *self.state();
+        let found = state.mapped.iter().find(|m| m.id == mapping.id);
         let mapped = found.expect("synced after unmap");
         assert!(
             mapped.direction == direction || mapped.direction == Direction::Bidirectional,
             "synced in a direction it is not mapped for"
         );
         let dev = mapped.dev.id;
-        let done = self.sync_mapped(mapping.id, direction, sync);
+        let done = state.sync_mapped(mapping.id, direction, sync);
         if done {
-            self.syncs.push((dev, direction, sync));
+            state.syncs.push((dev, direction, sync));
         }
         done
     }
 
     fn segment(&self, mapping: &FakeMapping, index: usize) -> Option<DmaSegment> {
-        let found = self.mapped.iter().find(|m| m.id == mapping.id);
+        let state = &mut *self.state();
+        let found = state.mapped.iter().find(|m| m.id == mapping.id);
         found?.segments.get(index).copied()
     }
 
     fn bounces(&self, mapping: &FakeMapping) -> bool {
-        let found = self.mapped.iter().find(|m| m.id == mapping.id);
+        let state = &mut *self.state();
+        let found = state.mapped.iter().find(|m| m.id == mapping.id);
         found.is_some_and(|m| m.slot.is_some())
     }
 
-    fn vmap_alloc(&mut self, alloc: &FakeAlloc) -> Result<FakeVmap, Error> {
-        if self.fault() {
+    fn vmap_alloc(&self, alloc: &FakeAlloc) -> Result<FakeVmap, Error> {
+        let state = &mut *self.state();
+        if state.fault() {
             return Err(Error::NoMemory(FAULT));
         }
-        self.live.vmaps += 1;
+        state.live.vmaps += 1;
         Ok(FakeVmap {
             block: alloc.block,
             offset: 0,
-            len: self.blocks[alloc.block].cpu.len() as u64,
+            len: state.blocks[alloc.block].cpu.len() as u64,
         })
     }
 
-    fn vmap_table(&mut self, table: &FakeTable) -> Result<FakeVmap, Error> {
-        if self.fault() {
+    fn vmap_table(&self, table: &FakeTable) -> Result<FakeVmap, Error> {
+        let state = &mut *self.state();
+        if state.fault() {
             return Err(Error::NoMemory(FAULT));
         }
-        self.live.vmaps += 1;
+        state.live.vmaps += 1;
         Ok(FakeVmap {
             block: table.block,
             offset: table.offset,
@@ -277,29 +295,33 @@ impl DmaOps for Fake {
         })
     }
 
-    fn vunmap(&mut self, _: FakeVmap) {
-        self.live.vmaps -= 1;
+    fn vunmap(&self, _: FakeVmap) {
+        let state = &mut *self.state();
+        state.live.vmaps -= 1;
     }
 
-    fn vmap_read(&mut self, vmap: &FakeVmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn vmap_read(&self, vmap: &FakeVmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let state = &mut *self.state();
         let len = out.len() as u64;
         if offset > vmap.len || len > vmap.len - offset {
             return Err(Error::NoSuchMemory(FAULT));
         }
-        out.copy_from_slice(&self.cpu_read(vmap.block, vmap.offset + offset, len));
+        out.copy_from_slice(&state.cpu_read(vmap.block, vmap.offset + offset, len));
         Ok(())
     }
 
-    fn vmap_write(&mut self, vmap: &FakeVmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+    fn vmap_write(&self, vmap: &FakeVmap, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let state = &mut *self.state();
         if offset > vmap.len || data.len() as u64 > vmap.len - offset {
             return Err(Error::NoSuchMemory(FAULT));
         }
-        self.cpu_write(vmap.block, vmap.offset + offset, data);
+        state.cpu_write(vmap.block, vmap.offset + offset, data);
         Ok(())
     }
 
-    fn mmap(&mut self, alloc: &FakeAlloc, offset: u64, len_bytes: u64) -> Result<FakeMmap, Error> {
-        if self.fault() {
+    fn mmap(&self, alloc: &FakeAlloc, offset: u64, len_bytes: u64) -> Result<FakeMmap, Error> {
+        let state = &mut *self.state();
+        if state.fault() {
             return Err(Error::NoSuchMemory(FAULT));
         }
         Ok(FakeMmap {

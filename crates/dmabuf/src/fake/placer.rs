@@ -57,15 +57,16 @@ impl Placer<Fake> for FakePlacer {
         alloc: &mut FakeAlloc,
         placement: &Placement,
     ) -> Result<u64, Error> {
-        if ops.fault() {
+        let state = &mut *ops.state();
+        if state.fault() {
             return Err(Error::NoMemory(FAULT));
         }
         let block = alloc.block;
         assert!(
-            ops.mapped.iter().all(|mapped| mapped.block != block),
+            state.mapped.iter().all(|mapped| mapped.block != block),
             "moved while mapped"
         );
-        ops.blocks[block].scattered = placement.heap == 0;
+        state.blocks[block].scattered = placement.heap == 0;
         if self.placed.contains(&block) {
             return Ok(placement.len_bytes);
         }

@@ -19,7 +19,7 @@ fn set(backing: Backing<FakeDevice>, own: Direction, dev: FakeDevice, dir: Direc
     let buf = export(&mut b, id);
     let mut a = b.attach(&buf, dev).unwrap();
     b.map(&mut a, dir).unwrap();
-    b.ops_mut().syncs.clear();
+    b.ops().state().syncs.clear();
     Set { b, id, buf, a }
 }
 
@@ -49,7 +49,7 @@ impl Set {
     fn capture(&mut self, byte: u8, sync: bool) {
         self.owner(true, true);
         let addr = own_addr(&self.b, self.id);
-        assert!(self.b.ops_mut().dev_write(CAMERA, addr, &[byte; 8]));
+        assert!(self.b.ops().dev_write(CAMERA, addr, &[byte; 8]));
         self.owner(false, sync);
     }
 
@@ -94,7 +94,7 @@ fn defect_05_mapping_an_exported_cached_buffer_hands_it_over() {
         let mut a = b.attach(&buf, dev).unwrap();
         let at = block(&b, id);
         for byte in [22, 33] {
-            b.ops_mut().cpu_write(at, 0, &[byte; 8]);
+            b.ops().cpu_write(at, 0, &[byte; 8]);
             b.map(&mut a, ToDevice).unwrap();
             let addr = b.segment(&a, 0).unwrap().addr;
             assert_eq!(b.ops().dev_read(dev, addr, 8).unwrap(), [byte; 8]);
@@ -113,7 +113,7 @@ fn defect_05_begin_and_end_do_the_work_while_it_stays_mapped() {
         let (at, buf) = (s.block(), s.buf.id());
         for byte in [22, 33] {
             s.b.sync(buf, 2).unwrap();
-            s.b.ops_mut().cpu_write(at, 0, &[byte; 8]);
+            s.b.ops().cpu_write(at, 0, &[byte; 8]);
             s.b.sync(buf, 6).unwrap();
             s.b.hand_to_device(&s.a).unwrap();
             assert_eq!(s.seen_by(dev), [byte; 8], "{dev:?}");
@@ -136,9 +136,9 @@ fn defect_06_all_attachments_are_synced_in_the_requested_direction() {
     s.b.map(&mut second, Bidirectional).unwrap();
     let third = s.b.attach(&s.buf, BOUNCER).unwrap();
     let syncs = |s: &mut Set, flags| {
-        s.b.ops_mut().syncs.clear();
+        s.b.ops().state().syncs.clear();
         s.b.sync(s.buf.id(), flags).unwrap();
-        s.b.ops().syncs.clone()
+        s.b.ops().state().syncs.clone()
     };
     // The display's mapping takes no part in a read by the CPU: it cannot have written.
     assert_eq!(
@@ -172,11 +172,11 @@ fn device_to_device_takes_no_cache_maintenance_and_the_bytes_are_right() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
     for byte in 1..20 {
         s.capture(byte, false);
-        s.b.ops_mut().syncs.clear();
+        s.b.ops().state().syncs.clear();
         s.b.hand_to_device(&s.a).unwrap();
         assert_eq!(s.seen_by(DISPLAY), [byte; 8]);
         s.b.take_from_device(&s.a);
-        assert_eq!(s.b.ops().syncs, []);
+        assert_eq!(s.b.ops().state().syncs, []);
     }
     assert_eq!(s.cpu(), [0; 8], "the CPU asked for nothing");
     assert_eq!(s.b.observer().missing, [], "and wrote nothing");
@@ -218,7 +218,7 @@ fn a_bounced_writer_reaches_the_cpu_and_other_devices() {
         for byte in 1..5 {
             s.b.hand_to_device(&s.a).unwrap();
             let addr = s.addr();
-            assert!(s.b.ops_mut().dev_write(BOUNCER, addr, &[byte; 8]));
+            assert!(s.b.ops().dev_write(BOUNCER, addr, &[byte; 8]));
             s.b.take_from_device(&s.a);
             s.owner(true, true);
             assert_eq!(s.b.ops().dev_read(DISPLAY, own, 8).unwrap(), [byte; 8]);
@@ -241,7 +241,7 @@ fn a_bounced_writer_reaches_other_mapped_devices() {
         s.b.map(&mut reader, ToDevice).unwrap();
         let (from, to) = (s.addr(), s.b.segment(&reader, 0).unwrap().addr);
         s.b.hand_to_device(&s.a).unwrap();
-        assert!(s.b.ops_mut().dev_write(BOUNCER, from, &[6; 8]));
+        assert!(s.b.ops().dev_write(BOUNCER, from, &[6; 8]));
         if unmap {
             s.b.unmap(&mut s.a);
         } else {
@@ -278,7 +278,7 @@ fn reading_without_begin_is_stale_and_told() {
     let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
     s.b.hand_to_device(&s.a).unwrap();
     let addr = s.addr();
-    assert!(s.b.ops_mut().dev_write(CAMERA, addr, &[3; 8]));
+    assert!(s.b.ops().dev_write(CAMERA, addr, &[3; 8]));
     s.b.take_from_device(&s.a);
     assert_eq!(s.cpu(), [0; 8], "stale");
     let fact = s.b.memory(s.id).unwrap().missing_sync().unwrap();
@@ -304,7 +304,7 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
     for byte in 1..4 {
         s.b.hand_to_device(&s.a).unwrap();
         let addr = s.addr();
-        assert!(s.b.ops_mut().dev_write(CAMERA, addr, &[byte; 8]));
+        assert!(s.b.ops().dev_write(CAMERA, addr, &[byte; 8]));
         s.b.take_from_device(&s.a);
         s.b.sync(s.buf.id(), 1).unwrap();
         assert_eq!(s.cpu(), [byte; 8]);
@@ -319,7 +319,7 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
 fn writing_without_end_is_stale_at_the_device_and_told() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
     let at = s.block();
-    s.b.ops_mut().cpu_write(at, 0, &[4; 5]);
+    s.b.ops().cpu_write(at, 0, &[4; 5]);
     s.b.hand_to_device(&s.a).unwrap();
     assert_eq!(s.seen_by(DISPLAY), [0; 8], "stale");
     let fact = s.b.observer().missing[0];
@@ -345,11 +345,11 @@ fn coherent_memory_and_coherent_devices_miss_nothing() {
         let mut s = set(backing, Bidirectional, dev, Bidirectional);
         let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
         let at = s.block();
-        s.b.ops_mut().cpu_write(at, 0, &[4; 8]);
+        s.b.ops().cpu_write(at, 0, &[4; 8]);
         s.b.hand_to_device(&s.a).unwrap();
         assert_eq!(s.seen_by(dev), [4; 8]);
         let addr = s.addr();
-        assert!(s.b.ops_mut().dev_write(dev, addr, &[6; 8]));
+        assert!(s.b.ops().dev_write(dev, addr, &[6; 8]));
         s.b.take_from_device(&s.a);
         assert_eq!(s.cpu(), [6; 8]);
         s.b.vma_close(vma);

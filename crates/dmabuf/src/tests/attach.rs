@@ -50,7 +50,7 @@ fn defect_20_address_zero_is_an_address() {
     b.map(&mut a, Direction::ToDevice).unwrap();
     assert_eq!(addr(&b, &a), DmaAddr::new(0));
     b.detach(a);
-    assert_eq!(b.ops().live.mappings, 0, "detach unmapped it");
+    assert_eq!(b.ops().state().live.mappings, 0, "detach unmapped it");
     b.put_buf(buf);
     end(b, id);
 }
@@ -72,7 +72,7 @@ fn revoked_memory_is_reached_by_no_device_and_mapped_no_more() {
     let (at_one, at_two) = (addr(&b, &one), addr(&b, &two));
     b.revoke(id).unwrap();
     assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
-    assert!(!b.ops_mut().dev_write(BOUNCER, at_two, &[1]));
+    assert!(!b.ops().dev_write(BOUNCER, at_two, &[1]));
     assert_eq!(b.segment(&one, 0), None);
     assert_eq!(b.map(&mut one, Direction::ToDevice), Err(Error::Revoked));
     assert_eq!(b.hand_to_device(&two), Err(Error::Revoked));
@@ -118,9 +118,9 @@ fn memory_whose_unmap_failed_is_quarantined() {
     let mut two = b.attach(&buf, BOUNCER).unwrap();
     b.map(&mut one, Direction::ToDevice).unwrap();
     let at = addr(&b, &one);
-    b.ops_mut().unmap_fails = true;
+    b.ops().state().unmap_fails = true;
     b.unmap(&mut one);
-    b.ops_mut().unmap_fails = false;
+    b.ops().state().unmap_fails = false;
     assert!(b.ops().dev_read(DISPLAY, at, 1).is_some(), "in reach");
     assert!(b.memory(id).unwrap().is_quarantined());
     assert_eq!(b.observer().quarantined, [(DISPLAY.id, PAGE)]);
@@ -137,13 +137,13 @@ fn memory_whose_unmap_failed_is_quarantined() {
     b.put_buf(buf);
     b.drop_user(id, UserKind::Plane);
     assert_nothing(&b);
-    assert!(b.ops().is_kept(block));
+    assert!(b.ops().state().is_kept(block));
 }
 
 /// Runs the life of a shared buffer with the fault at call `n`; false once `n` is past the end.
 fn life(n: u32) -> bool {
     let mut b = buffers();
-    b.ops_mut().fail_after = Some(n);
+    b.ops().state().fail_after = Some(n);
     let spec = Spec {
         backing: Backing::NonCoherent(CAMERA),
         len_bytes: 3 * PAGE,
@@ -169,7 +169,7 @@ fn life(n: u32) -> bool {
         b.drop_user(id, UserKind::Plane);
     }
     assert_nothing(&b);
-    b.ops().fail_after.is_none()
+    b.ops().state().fail_after.is_none()
 }
 
 #[test]

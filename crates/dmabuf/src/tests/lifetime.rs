@@ -27,7 +27,7 @@ fn memory_lives_as_long_as_its_last_handle() {
 #[test]
 fn memory_of_another_driver_lives_as_long_as_its_dma_buf() {
     let mut b = buffers();
-    let alloc = b.ops_mut().alloc_virtual(2 * PAGE).unwrap();
+    let alloc = b.ops().alloc_virtual(2 * PAGE).unwrap();
     let buf = b.adopt(alloc, 2 * PAGE, Name::default()).unwrap();
     let id = buf.memory();
     let memory = b.memory(id).unwrap();
@@ -42,8 +42,8 @@ fn memory_of_another_driver_lives_as_long_as_its_dma_buf() {
     assert!(b.put_buf(buf), "the only handle, with the device's mapping");
     assert_nothing(&b);
     // Where it cannot be shown to devices, nothing stays either.
-    let alloc = b.ops_mut().alloc_virtual(PAGE).unwrap();
-    b.ops_mut().fail_after = Some(0);
+    let alloc = b.ops().alloc_virtual(PAGE).unwrap();
+    b.ops().state().fail_after = Some(0);
     assert!(b.adopt(alloc, PAGE, Name::default()).is_err());
     assert_nothing(&b);
 }
@@ -214,16 +214,20 @@ fn defect_19_a_cpu_mapping_is_made_once_and_counted() {
     let buf = export(&mut b, id);
     b.vmap(&buf).unwrap();
     b.vmap(&buf).unwrap();
-    assert_eq!(b.ops().live.vmaps, 1);
+    assert_eq!(b.ops().state().live.vmaps, 1);
     b.vunmap(&buf);
-    assert_eq!(b.ops().live.vmaps, 1);
+    assert_eq!(b.ops().state().live.vmaps, 1);
     b.vunmap(&buf);
     b.vunmap(&buf);
-    assert_eq!(b.ops().live.vmaps, 0);
-    b.ops_mut().fail_after = Some(0);
+    assert_eq!(b.ops().state().live.vmaps, 0);
+    b.ops().state().fail_after = Some(0);
     assert_eq!(b.vmap(&buf).unwrap_err().errno(), 12);
     b.vmap(&buf).unwrap();
-    assert_eq!(b.ops().live.vmaps, 1, "a failed call counts nothing");
+    assert_eq!(
+        b.ops().state().live.vmaps,
+        1,
+        "a failed call counts nothing"
+    );
     b.put_buf(buf);
     end(b, id);
 }
@@ -265,7 +269,7 @@ fn a_program_that_lets_go_unread_is_told_of() {
         Ok(())
     })
     .unwrap();
-    assert!(b.ops_mut().dev_write(CAMERA, addr, &[7; 9]));
+    assert!(b.ops().dev_write(CAMERA, addr, &[7; 9]));
     b.with_memory(id, |m, cx| {
         m.owner_from_device(cx, false);
         Ok(())

@@ -49,7 +49,7 @@ impl Observer<Fake> for Log {
     }
 
     fn stale_bytes(&mut self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
-        Some(ops.stale(alloc.block))
+        Some(ops.state().stale(alloc.block))
     }
 
     fn missing_sync(&mut self, fact: MissingSync<FakeDevice>) {
@@ -107,6 +107,6 @@ pub(super) fn end(mut b: Bufs, id: MemoryId) {
 
 pub(super) fn assert_nothing(b: &Bufs) {
     assert_eq!(b.live(), Live::default());
-    assert_eq!(b.ops().live, FakeLive::default());
+    assert_eq!(b.ops().state().live, FakeLive::default());
     assert_eq!((b.observer().maps, b.observer().bytes), (0, 0));
 }

@@ -67,7 +67,7 @@ fn it_moves_once_for_whom_it_does_not_suit() {
     b.place(id).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();
     let number = block(&b, id);
-    b.ops_mut().cpu_write(number, 0, b"kept");
+    b.ops().cpu_write(number, 0, b"kept");
     let mut direct = b.attach(&buf, DIRECT).unwrap();
     b.map(&mut direct, Direction::ToDevice).unwrap();
     assert!(b.segment(&direct, 1).is_some(), "in pages");
@@ -178,7 +178,7 @@ fn where_there_is_no_better_place_it_stays() {
     b.detach(direct);
     // A placer that fails half-way leaves it where it is, to be mapped again.
     let other = b.attach(&buf, DISPLAY).unwrap();
-    b.ops_mut().fail_after = Some(0);
+    b.ops().state().fail_after = Some(0);
     assert!(matches!(b.place(id), Err(Error::Dma(_))));
     assert_eq!(b.observer().moved, 0);
     b.detach(other);
@@ -200,9 +200,9 @@ fn a_move_succeeds_without_room_for_a_table() {
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
     let mut direct = b.attach(&buf, DIRECT).unwrap();
-    b.ops_mut().fail_after = Some(1);
+    b.ops().state().fail_after = Some(1);
     assert_eq!(b.place(id), Ok(2 * PAGE));
-    b.ops_mut().fail_after = Some(0);
+    b.ops().state().fail_after = Some(0);
     assert!(b.map(&mut direct, Direction::ToDevice).is_err(), "no room");
     for attachment in [&mut display, &mut direct] {
         b.map(attachment, Direction::ToDevice).unwrap();
@@ -223,9 +223,9 @@ fn what_a_device_may_still_reach_is_not_moved() {
     b.place(id).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();
     let other = b.attach(&buf, DIRECT).unwrap();
-    b.ops_mut().unmap_fails = true;
+    b.ops().state().unmap_fails = true;
     assert_eq!(b.place(id), Err(Error::Quarantined));
-    b.ops_mut().unmap_fails = false;
+    b.ops().state().unmap_fails = false;
     assert_eq!(b.observer().moved, 0);
     assert_eq!(b.place(id), Err(Error::Quarantined), "for ever");
     b.detach(display);

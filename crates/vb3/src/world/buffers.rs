@@ -7,7 +7,7 @@ use super::summary;
 use super::users::UserPages;
 use crate::sentence::bytes;
 use std::fmt::Write as _;
-use vb3_dma::Direction;
+use vb3_dma::{Direction, DmaOps as _};
 use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{Attachment, HolderKind, MemoryId, Store as _, UserKind};
 use vb3_machine::Device;

@@ -1,7 +1,7 @@
 //! What devices need of memory that they share, as the solver is told it.
 
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Mapper, PageSource as _, Protected};
+use vb3_dma::{DmaOps as _, Mapper, PageSource as _, Protected};
 use vb3_dmabuf::solve::{Needs, PictureNeeds, Protection, Translation};
 use vb3_machine::{Demands, Device, Machine};
 

@@ -4,7 +4,8 @@ use super::needs::{Wants, of_programs};
 use super::node::Node;
 use super::remedy::runs;
 use vb3_dma::{
-    Alloc, Caching, Coherency, Constraint, Error, Mapper, PageSource as _, PhysAddr, Reason,
+    Alloc, Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, PageSource as _, PhysAddr,
+    Reason,
 };
 use vb3_dmabuf::solve::{Heap, HeapKind, Needs, Placement, Request, Rule, Run, conflict, solve};
 use vb3_dmabuf::{Backing, Spec};

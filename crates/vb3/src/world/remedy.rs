@@ -8,7 +8,7 @@ use super::node::Node;
 use super::placer;
 use crate::report::{Demand, Refusal, Remedy};
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Coherency, Constraint, Limits, Mapper, PageSource as _, Segment};
+use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, Mapper, PageSource as _, Segment};
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
 use vb3_dmabuf::{Attachment, Store as _};
 use vb3_machine::{Device, Machine};

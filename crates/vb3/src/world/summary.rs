@@ -5,6 +5,7 @@ use super::node::Node;
 use crate::report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
 use vb3_devices::Device;
 use vb3_devices::spec::Allocator;
+use vb3_dma::DmaOps as _;
 use vb3_dmabuf::{MemoryId, SyncKind};
 use vb3_plane::{Cookie, UserId};
 use vb3_queue::{Memory as MemoryModel, Queue};

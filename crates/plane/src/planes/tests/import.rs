@@ -44,10 +44,10 @@ fn defect_02_each_plane_is_measured_against_the_shared_buffer() {
 fn size_is_tested_before_all_else() {
     let mut t = planes();
     let (owner, buf) = owned(&mut t);
-    t.ops_mut().fail_after = Some(0);
+    t.ops().state().fail_after = Some(0);
     let e = t.attach_dmabuf(HERE, &buf, u64::MAX, ToDevice).unwrap_err();
     assert_eq!((e.errno(), reason(e).0), (14, Constraint::BufferSize));
-    t.ops_mut().fail_after = None;
+    t.ops().state().fail_after = None;
     assert_eq!(
         t.attach_dmabuf(HERE, &buf, 0, ToDevice).unwrap_err(),
         PlaneError::Invalid(None)
@@ -66,11 +66,11 @@ fn a_mapping_that_fails_is_einval_and_can_be_tried_again() {
         t.prepare(&mut plane, HintSkip::empty()),
         Err(PlaneError::Invalid(None))
     );
-    t.ops_mut().fail_after = Some(0);
+    t.ops().state().fail_after = Some(0);
     let e = t.map_dmabuf(&mut plane).unwrap_err();
     assert_eq!((e.errno(), reason(e).0), (22, Constraint::InjectedFault));
     assert_eq!(t.cookie(&plane), None);
-    assert_eq!(t.ops().live.mappings, 0);
+    assert_eq!(t.ops().state().live.mappings, 0);
     t.map_dmabuf(&mut plane).unwrap();
     assert!(t.cookie(&plane).is_some());
     t.put(plane);
@@ -89,12 +89,12 @@ fn scattered_memory_is_efault_and_unmapped_again() {
     let e = t.map_dmabuf(&mut plane).unwrap_err();
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::Contiguous, 2 * PAGE, PAGE));
-    assert_eq!(t.ops().live.mappings, 0);
+    assert_eq!(t.ops().state().live.mappings, 0);
     // As much of it as is one run will do, and does not lose it to a plane that wants more.
     let mut small = t.attach_dmabuf(direct, &buf, PAGE, ToDevice).unwrap();
     t.map_dmabuf(&mut small).unwrap();
     assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 14);
-    assert_eq!(t.ops().live.mappings, 1);
+    assert_eq!(t.ops().state().live.mappings, 1);
     assert!(t.cookie(&small).is_some());
     t.put(small);
     t.put(plane);
@@ -192,13 +192,13 @@ fn camera_to_display_without_a_sync_or_a_copy() {
         let (from, to) = (dma(&mut t, &owner), dma(&mut t, &plane));
         for byte in 1..10 {
             t.prepare(&mut owner, HintSkip::empty()).unwrap();
-            assert!(t.ops_mut().dev_write(CAMERA, from, &[byte]));
+            assert!(t.ops().dev_write(CAMERA, from, &[byte]));
             t.finish(&mut owner, HintSkip::FINISH);
-            t.ops_mut().syncs.clear();
+            t.ops().state().syncs.clear();
             t.prepare(&mut plane, HintSkip::empty()).unwrap();
             assert_eq!(t.ops().dev_read(DISPLAY, to, 1).unwrap(), [byte]);
             t.finish(&mut plane, HintSkip::empty());
-            assert_eq!(t.ops().syncs, []);
+            assert_eq!(t.ops().state().syncs, []);
         }
         assert_eq!(t.counters(DISPLAY).maps, 1);
         assert_eq!(t.counters(DISPLAY).copied_bytes, 0);
@@ -222,7 +222,7 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
         t.map_dmabuf(&mut plane).unwrap();
         let (addr, at) = (dma(&mut t, &plane), block(&t, &owner));
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
-        assert!(t.ops_mut().dev_write(CAMERA, addr, &[3; 16]));
+        assert!(t.ops().dev_write(CAMERA, addr, &[3; 16]));
         t.finish(&mut plane, HintSkip::empty());
         if sync {
             t.sync_buf(buf.id(), 1).unwrap();
@@ -262,16 +262,16 @@ fn defect_18_a_failed_acquire_leaves_the_former_planes_as_they_were() {
         let buf = export(&mut t, &one);
         (one, buf)
     };
-    let (live, layer) = (t.live(), t.ops().live);
+    let (live, layer) = (t.live(), t.ops().state().live);
     for _ in 0..10 {
         let e = t
             .attach_dmabuf(HERE, &tiny, PAGE + 1, ToDevice)
             .unwrap_err();
         assert_eq!(e.errno(), 14);
-        let user = t.ops_mut().user(PAGE, false);
+        let user = t.ops().state().user(PAGE, false);
         assert!(t.get_userptr(HERE, &user, 64, PAGE, ToDevice).is_err());
     }
-    assert_eq!((t.live(), t.ops().live), (live, layer));
+    assert_eq!((t.live(), t.ops().state().live), (live, layer));
     assert!(t.cookie(&plane).is_some());
     t.put(plane);
     for (plane, buf) in [(owner, buf), (small, tiny)] {

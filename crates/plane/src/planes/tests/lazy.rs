@@ -27,7 +27,7 @@ fn cycle(t: &mut Test, plane: &mut TestPlane, dev: FakeDevice, write: Option<&[u
     let at = dma(t, plane);
     t.prepare(plane, HintSkip::empty()).expect("handed over");
     if let Some(bytes) = write {
-        assert!(t.ops_mut().dev_write(dev, at, bytes));
+        assert!(t.ops().dev_write(dev, at, bytes));
     }
     let seen = t.ops().dev_read(dev, at, 2).expect("mapped");
     t.finish(plane, HintSkip::empty());

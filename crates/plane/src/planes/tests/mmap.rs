@@ -51,7 +51,7 @@ fn memory_that_is_not_to_be_had_is_enomem() {
 #[test]
 fn a_vmalloc_plane_without_its_cpu_mapping_is_none() {
     let mut t = planes();
-    t.ops_mut().fail_after = Some(1);
+    t.ops().state().fail_after = Some(1);
     let dev = Device::vmalloc(CAMERA);
     let e = t.alloc(dev, args(PAGE, FromDevice, Coherent)).unwrap_err();
     assert_eq!(e.errno(), 12);
@@ -66,7 +66,7 @@ fn defect_15_attributes_that_mean_nothing_to_cached_memory_are_left_out() {
         ..Device::contig(CAMERA)
     };
     let plane = alloc(&mut t, dev, FromDevice, NonCoherent);
-    assert_eq!(t.ops().attrs, [Attrs::ALLOC_SINGLE_PAGES]);
+    assert_eq!(t.ops().state().attrs, [Attrs::ALLOC_SINGLE_PAGES]);
     t.put(plane);
     assert_nothing(&t);
 }

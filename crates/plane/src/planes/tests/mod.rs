@@ -25,7 +25,7 @@ pub(super) struct Log {
 
 impl Observer<Fake> for Log {
     fn stale_bytes(&mut self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
-        Some(ops.stale(alloc.block))
+        Some(ops.state().stale(alloc.block))
     }
 
     fn missing_sync(&mut self, fact: MissingSync<FakeDevice>) {
@@ -89,7 +89,7 @@ pub(super) fn block(t: &Test, plane: &TestPlane) -> usize {
 
 pub(super) fn assert_nothing(t: &Test) {
     assert_eq!(t.live(), Live::default());
-    assert_eq!(t.ops().live, FakeLive::default());
+    assert_eq!(t.ops().state().live, FakeLive::default());
     for dev in [CAMERA, DISPLAY, DIRECT, BOUNCER] {
         let c = t.counters(dev);
         assert_eq!((c.maps, c.bytes), (c.unmaps, 0), "{dev:?}");

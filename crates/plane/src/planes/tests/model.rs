@@ -147,8 +147,8 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let mut t = planes();
-        let user = t.ops_mut().user(4 * PAGE, false);
+        let t = planes();
+        let user = t.ops().state().user(4 * PAGE, false);
         Self {
             t,
             m: Model::default(),
@@ -158,12 +158,12 @@ impl Run {
 
     /// Whether a fault was to come when `to_come` was looked at, and has come since.
     fn fault_since(&self, to_come: Option<u32>) -> bool {
-        to_come.is_some() && self.t.ops().fail_after.is_none()
+        to_come.is_some() && self.t.ops().state().fail_after.is_none()
     }
 
     fn acquire(&mut self, op: &Op) {
-        let before = (self.t.live(), self.t.ops().live);
-        let to_come = self.t.ops().fail_after;
+        let before = (self.t.live(), self.t.ops().state().live);
+        let to_come = self.t.ops().state().fail_after;
         let made = match *op {
             Op::Alloc { dev, len, cached } => {
                 let d = DEVICES[usize::from(dev % 6)];
@@ -210,7 +210,7 @@ impl Run {
                 let Ok(own) = self.t.clone_dmabuf(buf) else {
                     panic!("a reference is always to be had");
                 };
-                let before = (self.t.live(), self.t.ops().live);
+                let before = (self.t.live(), self.t.ops().state().live);
                 let attached = self.t.attach_dmabuf(d, &own, len, direction(dev));
                 let fault = self.fault_since(to_come);
                 let made = &self.m.memories[memory];
@@ -227,7 +227,7 @@ impl Run {
                     Ok(plane) => Ok((plane, d, Some(memory), Some(own))),
                     Err(_) => {
                         // A table made on the way may stay with the memory.
-                        let mut after = (self.t.live(), self.t.ops().live);
+                        let mut after = (self.t.live(), self.t.ops().state().live);
                         after.1.tables = before.1.tables;
                         assert_eq!(after, before);
                         self.t.put_dmabuf(own);
@@ -247,13 +247,13 @@ impl Run {
                 buf,
             }),
             Err(_) => {
-                assert_eq!((self.t.live(), self.t.ops().live), before);
+                assert_eq!((self.t.live(), self.t.ops().state().live), before);
             }
         }
     }
 
     fn plane_op(&mut self, op: &Op) {
-        let to_come = self.t.ops().fail_after;
+        let to_come = self.t.ops().state().fail_after;
         let t = &mut self.t;
         let (Op::Map(n) | Op::Unmap(n) | Op::Prepare(n, _) | Op::Finish(n, _) | Op::Copy(n)) = *op
         else {
@@ -266,7 +266,7 @@ impl Run {
         let made = known.memory.map(|m| &self.m.memories[m]);
         let revoked = made.is_some_and(|m| m.revoked);
         let has_device = known.dev.allocator != Allocator::Vmalloc;
-        let fault = |t: &Test| to_come.is_some() && t.ops().fail_after.is_none();
+        let fault = |t: &Test| to_come.is_some() && t.ops().state().fail_after.is_none();
         match *op {
             Op::Map(_) => {
                 let scattered = made.is_some_and(|m| m.scattered);
@@ -324,7 +324,7 @@ impl Run {
     }
 
     fn handle_op(&mut self, op: &Op) {
-        let to_come = self.t.ops().fail_after;
+        let to_come = self.t.ops().state().fail_after;
         let t = &mut self.t;
         match *op {
             Op::Export(n) => {
@@ -338,7 +338,7 @@ impl Run {
                     None => Err(22),
                 };
                 let made = t.export(&known.plane, ExportAccess::ReadWrite);
-                let fault = to_come.is_some() && t.ops().fail_after.is_none();
+                let fault = to_come.is_some() && t.ops().state().fail_after.is_none();
                 assert_foretold(op, &made, foretold, fault);
                 if let (Ok(buf), Some(memory)) = (made, own) {
                     self.m.bufs.push((buf, memory));
@@ -363,7 +363,7 @@ impl Run {
                 };
                 let own = known.memory.filter(|_| !known.imported);
                 let made = t.mmap(&known.plane, 1);
-                let fault = to_come.is_some() && t.ops().fail_after.is_none();
+                let fault = to_come.is_some() && t.ops().state().fail_after.is_none();
                 let foretold = match own {
                     Some(m) if self.m.memories[m].revoked => Err(19),
                     Some(_) => Ok(()),
@@ -393,7 +393,7 @@ impl Run {
                     self.m.memories[*memory].revoked = true;
                 }
             }
-            Op::Fault(n) => t.ops_mut().fail_after = Some(u32::from(n)),
+            Op::Fault(n) => t.ops().state().fail_after = Some(u32::from(n)),
             _ => {}
         }
     }

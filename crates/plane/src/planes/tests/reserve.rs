@@ -12,7 +12,7 @@ fn all_planes_are_given_or_none() {
         let mut failing = 0;
         let given = loop {
             let mut t = planes();
-            t.ops_mut().fail_after = Some(failing);
+            t.ops().state().fail_after = Some(failing);
             match reserve(&mut t, Device::contig(dev), 3, wanted) {
                 Ok(given) => break (t, given),
                 Err(Short { fits, why }) => {

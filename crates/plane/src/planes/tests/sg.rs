@@ -23,7 +23,7 @@ fn device_fills(t: &mut Test, dev: FakeDevice, plane: &TestPlane, byte: u8) {
         let (addr, len) = t.sg_find(view, at).expect("a segment");
         let len = len.min(plane.len_bytes() - at);
         assert!(
-            t.ops_mut()
+            t.ops()
                 .dev_write(dev, addr, &vec![byte; usize::try_from(len).unwrap()])
         );
         at += len;
@@ -59,15 +59,15 @@ fn syncs_are_done_each_time_and_left_out_by_hints() {
     let mut t = planes();
     let mut plane = alloc(&mut t, HERE, FromDevice, Coherent);
     let at = block(&t, &plane);
-    t.ops_mut().syncs.clear();
+    t.ops().state().syncs.clear();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.finish(&mut plane, HintSkip::empty());
     let done = [SyncFor::Device, SyncFor::Cpu].map(|sync| (3, FromDevice, sync));
-    assert_eq!(t.ops().syncs, done);
+    assert_eq!(t.ops().state().syncs, done);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
     device_fills(&mut t, DIRECT, &plane, 7);
     t.finish(&mut plane, HintSkip::all());
-    assert_eq!(t.ops().syncs.len(), 2, "left out");
+    assert_eq!(t.ops().state().syncs.len(), 2, "left out");
     assert_eq!(
         t.ops().cpu_read(at, 0, 1),
         [0],
@@ -97,7 +97,7 @@ fn a_bounced_plane_is_copied_whatever_a_hint_says() {
 #[test]
 fn user_memory_needs_no_run_and_no_alignment() {
     let mut t = planes();
-    let user = t.ops_mut().user(4 * PAGE, false);
+    let user = t.ops().state().user(4 * PAGE, false);
     let base = FakeUser::BASE + 1;
     let mut plane = t
         .get_userptr(HERE, &user, base, 2 * PAGE, FromDevice)
@@ -105,7 +105,7 @@ fn user_memory_needs_no_run_and_no_alignment() {
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     device_fills(&mut t, DIRECT, &plane, 5);
     t.finish(&mut plane, HintSkip::empty());
-    let at = t.ops().user_block(user);
+    let at = t.ops().state().user_block(user);
     assert_eq!(t.ops().cpu_read(at, 0, 2), [0, 5]);
     assert_eq!(t.ops().cpu_read(at, 2 * PAGE, 2), [5, 0]);
     t.put(plane);

@@ -40,7 +40,7 @@ fn make(t: &mut Test, dev: FakeDevice, kind: Kind, dir: Direction) -> (TestPlane
     match kind {
         Kind::Mmap(coherency) => (alloc(t, dev, dir, coherency), None),
         Kind::UserPtr => {
-            let user = t.ops_mut().user(2 * PAGE, false);
+            let user = t.ops().state().user(2 * PAGE, false);
             let plane = t.get_userptr(dev, &user, FakeUser::BASE, 2 * PAGE, dir);
             (plane.expect("user memory"), None)
         }
@@ -126,10 +126,10 @@ fn defect_20_a_hint_lasts_for_one_hand_over() {
     let mut plane = alloc(&mut t, Device::contig(CAMERA), Bidirectional, NonCoherent);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
     t.finish(&mut plane, HintSkip::all());
-    assert_eq!(t.ops().syncs.len(), 0);
+    assert_eq!(t.ops().state().syncs.len(), 0);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.finish(&mut plane, HintSkip::empty());
-    assert_eq!(t.ops().syncs.len(), 2);
+    assert_eq!(t.ops().state().syncs.len(), 2);
     t.put(plane);
     assert_nothing(&t);
 }
@@ -140,11 +140,11 @@ fn bytes_are_right_with_the_syncs_and_stale_without() {
         let mut t = planes();
         let mut plane = alloc(&mut t, Device::contig(CAMERA), Bidirectional, NonCoherent);
         let (at, addr) = (block(&t, &plane), dma(&mut t, &plane));
-        t.ops_mut().cpu_write(at, 0, &[5]);
+        t.ops().cpu_write(at, 0, &[5]);
         t.prepare(&mut plane, skip).unwrap();
         assert_eq!(t.ops().dev_read(CAMERA, addr, 1).unwrap(), [seen]);
         assert!(
-            t.ops_mut()
+            t.ops()
                 .dev_write(CAMERA, addr.checked_add(1).unwrap(), &[5])
         );
         t.finish(&mut plane, skip);
@@ -158,7 +158,7 @@ fn a_missing_clean_is_told() {
     let mut t = planes();
     let mut plane = alloc(&mut t, Device::contig(CAMERA), ToDevice, NonCoherent);
     let at = block(&t, &plane);
-    t.ops_mut().cpu_write(at, 0, &[5; 3]);
+    t.ops().cpu_write(at, 0, &[5; 3]);
     t.prepare(&mut plane, HintSkip::PREPARE).unwrap();
     let fact = t.host().missing[0];
     assert_eq!((fact.sync, fact.stale_bytes), (SyncKind::EndWrite, Some(3)));

@@ -21,7 +21,7 @@ fn a_soft_driver_sees_what_a_device_wrote_and_the_other_way_round() {
         let addr = dma(&mut t, &owner);
         for byte in 1..4 {
             t.prepare(&mut owner, HintSkip::empty()).unwrap();
-            assert!(t.ops_mut().dev_write(dev, addr, &[byte]));
+            assert!(t.ops().dev_write(dev, addr, &[byte]));
             t.finish(&mut owner, HintSkip::FINISH);
             t.prepare(&mut plane, HintSkip::empty()).unwrap();
             let mut out = [0];
@@ -89,8 +89,8 @@ fn an_access_that_was_cancelled_is_ended() {
 #[test]
 fn user_memory_of_a_soft_driver() {
     let mut t = planes();
-    let user = t.ops_mut().user(3 * PAGE, false);
-    let at = t.ops().user_block(user);
+    let user = t.ops().state().user(3 * PAGE, false);
+    let at = t.ops().state().user_block(user);
     let base = FakeUser::BASE + 5;
     let mut plane = t.get_userptr(SOFT, &user, base, PAGE, FromDevice).unwrap();
     let cookie = t.cookie(&plane).unwrap();
@@ -102,7 +102,7 @@ fn user_memory_of_a_soft_driver() {
     assert_eq!(past.errno(), 16);
     t.put(plane);
     assert!(t.cpu_write(DISPLAY, cookie, 0, &[1]).is_err(), "gone");
-    t.ops_mut().fail_after = Some(1);
+    t.ops().state().fail_after = Some(1);
     let e = t.get_userptr(SOFT, &user, base, PAGE, FromDevice);
     assert_eq!(e.unwrap_err().errno(), 12);
     assert_nothing(&t);
@@ -114,7 +114,7 @@ fn a_cpu_mapping_that_fails_is_efault_at_map() {
     let owner = alloc(&mut t, Device::contig(CAMERA), FromDevice, NonCoherent);
     let buf = export(&mut t, &owner);
     let mut plane = t.attach_dmabuf(SOFT, &buf, PAGE, FromDevice).unwrap();
-    t.ops_mut().fail_after = Some(0);
+    t.ops().state().fail_after = Some(0);
     assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 14);
     t.put(plane);
     let e = t

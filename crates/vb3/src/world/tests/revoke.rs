@@ -2,7 +2,7 @@
 
 use super::fences::Random;
 use super::*;
-use vb3_dma::DmaAddr;
+use vb3_dma::{DmaAddr, DmaOps as _};
 use vb3_dmabuf::{MemoryId, Store as _};
 
 const ENODEV: i32 = 19;
