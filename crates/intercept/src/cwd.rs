@@ -25,7 +25,6 @@ impl Supervisor<'_> {
             Place::Node(_) => Err(Errno(libc::ENOTDIR)),
             Place::Absent => Err(Errno(libc::ENOENT)),
             Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
-            Place::Sys(_) if !n.gathered.care.may_stop() => Ok(Verdict::Answered),
             Place::Sys(path) => match rewrite::seize(n.tid) {
                 Ok(stopped) => Ok(self.enter(n, &path, stopped)),
                 Err(_) if self.stops_first(n) => Ok(Verdict::Answered),

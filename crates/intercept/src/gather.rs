@@ -4,19 +4,18 @@
 //! on a file system that has stopped), so none is made while the world is locked. A call reads
 //! from what was gathered for it; what is missing is noted, the call fails without having changed
 //! anything, and is made anew once that is gathered, too. What it writes is kept until it is
-//! answered. Where a call may not wait at all, it is put off before a copy that might ([`crate::care`]).
+//! answered.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
-use crate::care::{self, Care};
 use crate::closing::Closed;
 use crate::lock::lock;
 use crate::memory::Way;
 use crate::procs::Look;
-use vb3_host::{Access, Errno};
+use vb3_host::Errno;
 
 /// Bytes gathered for one call, at most.
 const MOST: usize = 256 << 20;
@@ -116,8 +115,6 @@ pub(crate) struct Gathered {
     found: Mutex<HashMap<i32, Result<Look, Errno>>>,
     /// Files in epoll sets that end with the call, where that was looked for.
     ends: Mutex<Option<Vec<Closed>>>,
-    /// What may be done for the call.
-    pub(crate) care: Care,
 }
 
 impl Gathered {
@@ -236,9 +233,6 @@ impl Gathered {
         let mut inner = lock(&self.inner);
         if !inner.applied {
             drop(inner);
-            if !self.may_access(tid, [(addr, out.len())], Access::Read) {
-                return Err(MISSING);
-            }
             return way.copy_in(tid, addr, out);
         }
         if let Some(done) = inner.parts.iter().find_map(|part| part.copy(addr, out)) {
@@ -291,48 +285,13 @@ impl Gathered {
         let mut inner = lock(&self.inner);
         if !inner.applied {
             drop(inner);
-            if !self.may_access(tid, [(addr, data.len())], Access::Write) {
-                return Err(MISSING);
-            }
             return way.copy_out(tid, addr, data);
         }
         inner.writes.push((addr, data.to_vec()));
         Ok(())
     }
 
-    /// Whether parts of the program's memory may be accessed now; puts the call off if not.
-    pub(crate) fn may_access(
-        &self,
-        tid: u32,
-        parts: impl IntoIterator<Item = (u64, usize)>,
-        access: Access,
-    ) -> bool {
-        if self.care.may_wait() {
-            return true;
-        }
-        let mut parts = parts.into_iter();
-        let may = parts.all(|(addr, len)| care::is_there(tid, addr, len as u64, access));
-        if !may {
-            self.care.put_off();
-        }
-        may
-    }
-
-    /// Whether all that is to be gathered may be now; puts the call off if not.
-    fn may_gather(&self, tid: u32, expected: Option<(u64, usize)>) -> bool {
-        if self.care.may_wait() {
-            return true;
-        }
-        let inner = lock(&self.inner);
-        let absent = inner.absent.iter();
-        // Nobody copies so much of these that their size matters.
-        let absent = absent.map(|&(addr, len)| (addr, usize::try_from(len).unwrap_or(MOST)));
-        let wanted: Vec<_> = inner.missing.iter().copied().chain(absent).collect();
-        drop(inner);
-        self.may_access(tid, wanted.into_iter().chain(expected), Access::Read)
-    }
-
-    /// Copies in what a call will read, or has missed. May wait for the program, where that is allowed.
+    /// Copies in what a call will read, or has missed. May wait for the program.
     ///
     /// # Errors
     /// EPERM for a program that may not be read at all: to the call, nothing is there.
@@ -342,9 +301,6 @@ impl Gathered {
         tid: u32,
         expected: Option<(u64, usize)>,
     ) -> Result<(), Errno> {
-        if !self.may_gather(tid, expected) {
-            return Ok(());
-        }
         let wanted = {
             let mut inner = lock(&self.inner);
             inner.rounds += 1;
@@ -369,16 +325,6 @@ impl Gathered {
             inner.parts.push(part);
         }
         refused
-    }
-
-    /// Whether what the call has written may be copied out now.
-    pub(crate) fn may_copy_out(&self, tid: u32) -> bool {
-        if self.care.may_wait() {
-            return true;
-        }
-        let inner = lock(&self.inner);
-        let mut writes = inner.writes.iter();
-        writes.all(|(addr, data)| care::is_there(tid, *addr, data.len() as u64, Access::Write))
     }
 
     /// Copies out what the call has written. May wait for the program.

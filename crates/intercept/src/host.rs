@@ -9,7 +9,6 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::care;
 use crate::files;
 use crate::filter::FdRange;
 use crate::guard::Guard;
@@ -359,11 +358,6 @@ impl<'a> Call<'a> {
     /// EFAULT, ENAMETOOLONG.
     pub(crate) fn read_str(&self, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
         let (way, tid) = (self.host.powers.memory(), self.notif.tid);
-        let care = &self.notif.gathered.care;
-        if !care.may_wait() && !care::string_is_there(way, tid, addr, max) {
-            care.put_off();
-            return Err(Errno::NOT_GATHERED);
-        }
         let done = way.copy_in_str(tid, addr, max);
         done.map_err(|e| self.unreadable(e))
     }

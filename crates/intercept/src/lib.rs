@@ -54,7 +54,6 @@
 //! (`arch`). [`probe`] finds out what is missing.
 
 mod arch;
-mod care;
 mod child;
 mod closing;
 mod cwd;
@@ -91,7 +90,6 @@ mod pool;
 mod probe;
 mod procs;
 mod program;
-mod put_off;
 mod raw;
 mod reap;
 mod reaper;
@@ -112,7 +110,6 @@ mod uevent;
 mod under_way;
 mod view;
 mod vma;
-mod walk;
 mod watch;
 
 pub use error::{Error, Feature};

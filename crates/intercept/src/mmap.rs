@@ -119,9 +119,6 @@ impl Supervisor<'_> {
         };
         let flags = look.flags()?;
         check(&args, flags)?;
-        if !n.gathered.care.may_stop() {
-            return Ok(Verdict::Answered);
-        }
         self.map_device(
             n,
             (file, look.fd.and_then(Borrowed::into_owned)),

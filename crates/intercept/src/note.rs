@@ -81,15 +81,6 @@ pub enum Note {
         /// How many of its calls stand so.
         calls: usize,
     },
-    /// As many calls stall as may: those of others go on, except for what may wait for a program, too.
-    ReserveServes {
-        /// How many.
-        calls: usize,
-        /// The process of the one that has stalled longest.
-        pid: u32,
-        /// The number of its system call.
-        nr: i64,
-    },
     /// As many calls stall as there may be threads: all others wait until one of them goes on.
     NobodyServes {
         /// How many.
@@ -119,7 +110,7 @@ impl Note {
     /// Whether it tells of all programs, so that it is worth hearing after any number about single ones.
     #[must_use]
     pub const fn is_of_all_programs(self) -> bool {
-        matches!(self, Self::ReserveServes { .. } | Self::NobodyServes { .. })
+        matches!(self, Self::NobodyServes { .. })
     }
 
     /// Whether it matters to someone who only wants the program to run.
@@ -130,7 +121,6 @@ impl Note {
             Self::LeftOver { .. }
                 | Self::OtherCalls { .. }
                 | Self::Stalled { .. }
-                | Self::ReserveServes { .. }
                 | Self::NobodyServes { .. }
                 | Self::MapRefused { .. }
                 | Self::MapLost { .. }
@@ -219,13 +209,6 @@ impl fmt::Display for Note {
                 f,
                 "process {pid} waits for itself: {calls} of its calls ({} first) wait for its own \
                  memory or a file system that does not answer; others go on",
-                name_of(nr)
-            ),
-            Self::ReserveServes { calls, pid, nr } => write!(
-                f,
-                "{calls} calls wait for their programs' own memory or file systems, as many as may: \
-                 others go on, except for those that may have to wait, too, until one of those programs \
-                 goes on or is ended, such as process {pid}, which has waited longest (in {})",
                 name_of(nr)
             ),
             Self::NobodyServes { calls, pid, nr } => write!(

@@ -10,7 +10,6 @@ use crate::raw;
 use crate::supervisor::Supervisor;
 use crate::tree::Found;
 use crate::view::View;
-use crate::walk;
 use vb3_host::Errno;
 
 /// Symbolic links followed at most.
@@ -94,11 +93,6 @@ impl Supervisor<'_> {
         links: Links,
     ) -> Result<Place, Errno> {
         let path = call.read_str(addr, MAX)?;
-        let care = &call.notif.gathered.care;
-        if !care.may_wait() && walk::may_wait(call.notif.tid, dir, &path) {
-            care.put_off();
-            return Err(Errno::NOT_GATHERED);
-        }
         let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.");
         Ok(match self.place_of(call, dir, &path, links) {
             Place::Node(_) if wants_directory => Place::NoDirectory,

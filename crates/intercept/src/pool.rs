@@ -4,12 +4,9 @@
 //! thread. The clock looks whether it gets on; where it does not, it is left alone with its call
 //! and another thread receives. What the clock itself finds done is answered by the other threads.
 //!
-//! At most [`MOST`] threads exist. A process whose calls stall gets no more than a quarter of those
-//! that are left, so that the calls of others go on; its further calls are held back until one of
-//! those that stalled is over.
-//!
-//! The last [`RESERVE`] threads never wait for a program. A call that may do so is put off by them,
-//! until one of the others is free.
+//! At most [`MAX_THREADS`] threads exist. A process whose calls stall gets a quarter of the free ones at
+//! most, so that other processes' calls go on. Its further calls are held back until a stalled call
+//! ends. When every thread stalls, all further calls wait until one of them is free.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::PoisonError;
@@ -18,16 +15,12 @@ use std::time::Duration;
 use crate::listener::Notif;
 use crate::lock::lock;
 use crate::note::Note;
-use crate::put_off::PutOff;
 use crate::serve::Answer;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering};
 use crate::watch::Watch;
 
-/// Threads at one time, at most; those that only wait for work go after a while. So many processes
-/// may have a call each that stalls.
-const MOST: usize = 1024;
-/// Of those, threads that serve while all others stall.
-const RESERVE: usize = 16;
+/// Most threads at one time. Idle threads end after [`PATIENCE`].
+const MAX_THREADS: usize = 1024;
 /// How often the receiver is looked at while calls come.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
 /// How often stalled threads are looked at.
@@ -68,17 +61,6 @@ pub(crate) enum Part {
     End,
 }
 
-/// What a thread may do for a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum May {
-    /// Wait for its program: for a page, a file system, a thread.
-    Wait,
-    /// Stop its thread for a moment, at most.
-    Stop,
-    /// Neither of the two.
-    Neither,
-}
-
 /// The time for which a thread is the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Term(u64);
@@ -99,18 +81,14 @@ impl Term {
 
 /// Something a thread is at that is not the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Work {
-    id: u64,
-    /// What it may do for it.
-    pub(crate) may: May,
-}
+pub(crate) struct Work(u64);
 
 /// Whether a call may be served now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    Serve(May),
+    Serve,
     /// It may be served, and the clock is to start a thread that receives.
-    ServeShort(May),
+    ServeShort,
     /// Its process has too many that stall.
     HeldBack,
 }
@@ -131,9 +109,8 @@ impl At {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Threads, at most, and those of them that never wait for a program.
+    /// Most threads.
     most: usize,
-    reserve: usize,
     threads: usize,
     idle: usize,
     receiver_wanted: bool,
@@ -144,10 +121,8 @@ struct Inner {
     /// What a receiver is at that has lost its part.
     left: HashMap<u64, Work>,
     held_back: HashMap<u32, VecDeque<Job>>,
-    put_off: PutOff,
     named: HashSet<u32>,
-    /// It was said that the reserve serves, and that nobody is left to receive.
-    said_reserve: bool,
+    /// The remark that all threads stall was made.
     said_full: bool,
     /// The receiver's state at the last look that found another one than before, and when.
     seen: u64,
@@ -163,49 +138,25 @@ impl Inner {
     }
 
     fn may_begin(&self, pid: u32) -> bool {
-        let left = self.may_wait().saturating_sub(self.at.len());
+        let left = self.most.saturating_sub(self.at.len());
         self.busy(pid) < (left / 4).max(1)
     }
 
-    /// How many threads may wait for programs.
-    fn may_wait(&self) -> usize {
-        self.most.saturating_sub(self.reserve)
-    }
-
-    /// What the next thread may do for a call.
-    fn may(&self) -> May {
-        let taken = self.at.len();
-        if taken < self.may_wait() {
-            May::Wait
-        } else if taken < self.may_wait() + self.reserve / 2 {
-            May::Stop
-        } else {
-            May::Neither
-        }
-    }
-
     fn begin(&mut self, pid: u32, nr: i64) -> Work {
-        let may = self.may();
         self.next += 1;
         let since = Instant::now();
         self.at.insert(self.next, At { pid, nr, since });
-        Work { id: self.next, may }
+        Work(self.next)
     }
 
-    /// What was held back of a process, one of whose calls is over, or was put off by then.
+    /// Takes the oldest call that was held back of a process, one of whose calls has ended.
     fn next_after(&mut self, pid: u32) -> Option<(u32, Job)> {
         let held = self.held_back.get_mut(&pid);
         let own = held.and_then(VecDeque::pop_front);
         if self.held_back.get(&pid).is_some_and(VecDeque::is_empty) {
             self.held_back.remove(&pid);
         }
-        if self.put_off.is_empty() || self.may() != May::Wait {
-            // It may not need to wait at all.
-            return own.map(|job| (pid, job));
-        }
-        // All in turn, whoever had the thread before.
-        self.jobs.extend(own.map(|job| (pid, job)));
-        self.put_off.pop()
+        own.map(|job| (pid, job))
     }
 }
 
@@ -225,14 +176,14 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new() -> Self {
-        Self::of_at_most(MOST, RESERVE)
+        Self::of_at_most(MAX_THREADS)
     }
 
-    /// One with so many threads at most, and so many of them in reserve.
-    pub(crate) fn of_at_most(most: usize, reserve: usize) -> Self {
+    /// Returns a pool of at most `most` threads.
+    pub(crate) fn of_at_most(most: usize) -> Self {
         let pool = Self::default();
         let mut inner = lock(&pool.inner);
-        (inner.most, inner.reserve) = (most, reserve);
+        inner.most = most;
         inner.receiver_wanted = true;
         drop(inner);
         pool
@@ -272,7 +223,7 @@ impl Pool {
     /// What a thread has been at is over. Gives what has waited for that.
     pub(crate) fn done(&self, work: Work) -> Option<(Work, Job)> {
         let mut inner = lock(&self.inner);
-        let at = inner.at.remove(&work.id);
+        let at = inner.at.remove(&work.0);
         let next = at.and_then(|at| {
             let (pid, job) = inner.next_after(at.pid)?;
             Some((inner.begin(pid, job.notif().nr), job))
@@ -317,7 +268,7 @@ impl Pool {
     pub(crate) fn admit(&self, pid: u32, n: &Notif) -> Admission {
         let mut inner = lock(&self.inner);
         if inner.busy(pid) == 0 {
-            return Admission::Serve(inner.may());
+            return Admission::Serve;
         }
         if !inner.may_begin(pid) {
             let held = inner.held_back.entry(pid).or_default();
@@ -325,34 +276,12 @@ impl Pool {
             return Admission::HeldBack;
         }
         let state = self.watch.state.load(Ordering::Acquire);
-        let may = inner.may();
         self.pass_on(&mut inner, state, pid, n.nr);
         if inner.idle == 0 {
-            Admission::ServeShort(may)
+            Admission::ServeShort
         } else {
-            Admission::Serve(may)
+            Admission::Serve
         }
-    }
-
-    /// Keeps a call that may wait for its program until a thread may do so. Given back where one may by
-    /// now.
-    pub(crate) fn put_off(&self, pid: u32, job: Job) -> Option<Job> {
-        let mut inner = lock(&self.inner);
-        if inner.may() == May::Wait {
-            return Some(job);
-        }
-        inner.put_off.push(pid, job);
-        None
-    }
-
-    /// The listener's names of some calls that are put off, in turn.
-    pub(crate) fn some_put_off(&self) -> Vec<u64> {
-        lock(&self.inner).put_off.some()
-    }
-
-    /// Drops those whose threads have ended.
-    pub(crate) fn forget(&self, gone: &[u64]) {
-        lock(&self.inner).put_off.forget(gone);
     }
 
     /// Someone else becomes the receiver, if the one that is has not moved on from `state`.
@@ -421,11 +350,8 @@ impl Pool {
 
     /// A remark of the last look could not be said: the next one makes it anew.
     pub(crate) fn unsaid(&self, remark: &Note) {
-        let mut inner = lock(&self.inner);
-        match remark {
-            Note::ReserveServes { .. } => inner.said_reserve = false,
-            Note::NobodyServes { .. } => inner.said_full = false,
-            _ => {}
+        if matches!(remark, Note::NobodyServes { .. }) {
+            lock(&self.inner).said_full = false;
         }
     }
 
@@ -481,16 +407,13 @@ impl Inner {
         let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls()).collect();
         late.sort_by_key(|at| at.since);
         let mut remarks = Vec::new();
-        let calls = late.len();
-        if let Some(&&At { pid, nr, .. }) = late.first() {
-            if !self.said_reserve && calls >= self.may_wait() {
-                self.said_reserve = true;
-                remarks.push(Note::ReserveServes { calls, pid, nr });
-            }
-            if !self.said_full && self.is_full() {
-                self.said_full = true;
-                remarks.push(Note::NobodyServes { calls, pid, nr });
-            }
+        if let Some(&&At { pid, nr, .. }) = late.first()
+            && !self.said_full
+            && self.is_full()
+        {
+            self.said_full = true;
+            let calls = self.at.len();
+            remarks.push(Note::NobodyServes { calls, pid, nr });
         }
         for &&At { pid, nr, .. } in &late {
             if self.named.len() < 4096 && self.named.insert(pid) {

@@ -22,7 +22,7 @@ use crate::lock::lock;
 use crate::monitor;
 use crate::note::Note;
 use crate::poll;
-use crate::pool::{Admission, Job, May, Part, Pool, Term, Work};
+use crate::pool::{Admission, Job, Part, Pool, Term, Work};
 use crate::reaper::{Locked, Reaper};
 use crate::revoke::Revoking;
 use crate::rewrite::{self, Arg, Left};
@@ -135,7 +135,6 @@ impl<'a> Supervisor<'a> {
         self.show_revoked(scope);
         loop {
             let is_refused = self.start_workers(scope)?;
-            self.forget_ended();
             let look = || self.pool.look(|tid| self.pid_of(tid));
             let (look_again, remarks) = look();
             for remark in remarks {
@@ -234,15 +233,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Lets go of calls that were put off and whose threads have ended.
-    fn forget_ended(&self) {
-        let mut gone = self.pool.some_put_off();
-        gone.retain(|&call| !self.host.listener.is_valid(call));
-        if !gone.is_empty() {
-            self.pool.forget(&gone);
-        }
-    }
-
     fn pid_of(&self, tid: u32) -> u32 {
         self.host.thread(tid).map_or(tid, |thread| thread.tgid)
     }
@@ -300,14 +290,13 @@ impl<'a> Supervisor<'a> {
             let admitted = if self.pool.is_busy() {
                 self.pool.admit(self.pid_of(n.tid), &n)
             } else {
-                Admission::Serve(May::Wait)
+                Admission::Serve
             };
-            if matches!(admitted, Admission::ServeShort(_)) {
+            if admitted == Admission::ServeShort {
                 self.wake_clock();
             }
-            match admitted {
-                Admission::Serve(may) | Admission::ServeShort(may) => self.serve(&n, may),
-                Admission::HeldBack => {}
+            if admitted != Admission::HeldBack {
+                self.serve(&n);
             }
             if let Some(work) = self.pool.step_out(term) {
                 if let Some((work, job)) = self.pool.done(work) {
@@ -325,10 +314,6 @@ impl<'a> Supervisor<'a> {
                 notif: n,
                 how: How::Reply(reply),
             }) => {
-                n.gathered.care.allow(work.may);
-                if !self.may_copy_out(&n, reply) {
-                    return self.pool.done(work);
-                }
                 let reply = self.copied_out(&n, reply);
                 // What may stall is over. A program that has its answer calls again at once, and
                 // while this thread counts as one at work, another one would have to receive that.
@@ -336,17 +321,14 @@ impl<'a> Supervisor<'a> {
                 self.host.listener.answer(n.id, reply);
                 return next;
             }
-            Job::Call(n) => self.serve(&n, work.may),
-            Job::Answer(answer) => self.answer(answer, work.may),
+            Job::Call(n) => self.serve(&n),
+            Job::Answer(answer) => self.answer(answer),
         }
         self.pool.done(work)
     }
 
     /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
     pub(crate) fn lend(&self, n: &Notif) -> bool {
-        if !n.gathered.care.may_stop() {
-            return true;
-        }
         let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
         if wanted.len() > lend::MOST {
             n.gathered.lend(Vec::new());
@@ -391,20 +373,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// One call from its receipt to its answer, or until it waits or is put off.
-    fn serve(&self, n: &Notif, may: May) {
-        n.gathered.care.allow(may);
-        self.serve_once(n);
-        if n.gathered.care.is_put_off() {
-            let call = Job::Call(n.clone());
-            if self.pool.put_off(self.pid_of(n.tid), call).is_some() {
-                n.gathered.care.allow(May::Wait);
-                self.serve_once(n);
-            }
-        }
-    }
-
-    fn serve_once(&self, n: &Notif) {
+    /// Serves one call from its receipt to its answer, or until it waits.
+    fn serve(&self, n: &Notif) {
         if n.arch != AUDIT_ARCH {
             self.host.note(Note::OtherCalls {
                 pid: self.pid_of(n.tid),
@@ -432,9 +402,7 @@ impl<'a> Supervisor<'a> {
             _ => Ok(self.call(n)),
         };
         let verdict = served.unwrap_or_else(|e| Verdict::Reply(e.into()));
-        if let Verdict::Reply(reply) = verdict
-            && !n.gathered.care.is_put_off()
-        {
+        if let Verdict::Reply(reply) = verdict {
             self.reply(n, reply);
         }
     }
@@ -451,9 +419,6 @@ impl<'a> Supervisor<'a> {
         loop {
             if expected.is_some() || n.gathered.lacks() {
                 Call::new(&self.host, n).gather(expected.take());
-            }
-            if n.gathered.care.is_put_off() {
-                return Verdict::Answered;
             }
             if !core::mem::replace(&mut has_looked, true) {
                 poll::look_ahead(&self.host, n);
@@ -490,19 +455,8 @@ impl<'a> Supervisor<'a> {
 
     /// Copies out what a call has written, and answers it.
     fn reply(&self, n: &Notif, reply: Reply) {
-        if self.may_copy_out(n, reply) {
-            let reply = self.copied_out(n, reply);
-            self.host.listener.answer(n.id, reply);
-        }
-    }
-
-    /// Whether what a call has written may be copied out now; its answer is put off if not.
-    fn may_copy_out(&self, n: &Notif, reply: Reply) -> bool {
-        n.gathered.may_copy_out(n.tid) || {
-            let (notif, how) = (n.clone(), How::Reply(reply));
-            let answer = Job::Answer(Answer { notif, how });
-            self.pool.put_off(self.pid_of(n.tid), answer).is_some()
-        }
+        let reply = self.copied_out(n, reply);
+        self.host.listener.answer(n.id, reply);
     }
 
     /// Copies out what a call has written; gives the answer that it has by then.
@@ -523,33 +477,19 @@ impl<'a> Supervisor<'a> {
                     self.wake_clock();
                 }
             } else {
-                self.answer(answer, May::Wait);
+                self.answer(answer);
             }
         }
     }
 
-    /// Answers a call that waited, or puts that off.
-    fn answer(&self, answer: Answer, may: May) {
+    /// Answers a call that waited.
+    fn answer(&self, answer: Answer) {
         let Answer { notif: n, how } = answer;
-        let care = &n.gathered.care;
-        care.allow(may);
         match how {
-            How::Reply(reply) => return self.reply(&n, reply),
-            How::Part(slot) => return self.move_on(&n, slot, may),
-            How::Again(_) => Call::new(&self.host, &n).gather(None),
-            How::Interrupt(..) => drop(care.may_stop()),
-        }
-        if care.is_put_off() {
-            let (notif, pid) = (n.clone(), self.pid_of(n.tid));
-            let later = Job::Answer(Answer { notif, how });
-            let Some(Job::Answer(now)) = self.pool.put_off(pid, later) else {
-                return;
-            };
-            return self.answer(now, May::Wait);
-        }
-        match how {
-            How::Reply(_) | How::Part(_) => {}
+            How::Reply(reply) => self.reply(&n, reply),
+            How::Part(slot) => self.move_on(&n, slot),
             How::Again(slot) => {
+                Call::new(&self.host, &n).gather(None);
                 let ((), answers) = self.apply(|server| server.retry(slot));
                 self.answer_all(answers);
             }
@@ -558,32 +498,18 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Copies a piece of a read() out, or one of a write() in, and has it moved under the lock, one after
-    /// the other until the call is over or put off.
-    fn move_on(&self, n: &Notif, slot: u32, mut may: May) {
+    /// the other until the call is over.
+    fn move_on(&self, n: &Notif, slot: u32) {
         loop {
-            let copied = if n.gathered.may_copy_out(n.tid) {
-                n.gathered.copy_out(self.host.powers.memory(), n.tid)
-            } else {
-                Ok(())
-            };
-            if n.gathered.lacks() && !n.gathered.care.is_put_off() {
+            let copied = n.gathered.copy_out(self.host.powers.memory(), n.tid);
+            if n.gathered.lacks() {
                 Call::new(&self.host, n).gather(None);
-            }
-            if n.gathered.care.is_put_off() {
-                let (notif, how) = (n.clone(), How::Part(slot));
-                let later = Job::Answer(Answer { notif, how });
-                if self.pool.put_off(self.pid_of(n.tid), later).is_none() {
-                    return;
-                }
-                may = May::Wait;
-                n.gathered.care.allow(may);
-                continue;
             }
             let (goes_on, answers) = self.apply(|server| server.next_piece(slot, copied));
             let is_own = |answer: &Answer| answer.notif.id == n.id;
             let (own, others) = answers.into_iter().partition(is_own);
             let own: Vec<Answer> = own;
-            own.into_iter().for_each(|own| self.answer(own, may));
+            own.into_iter().for_each(|own| self.answer(own));
             self.answer_all(others);
             if !goes_on {
                 return;

@@ -4,8 +4,6 @@
 #[path = "../src/pool.rs"]
 #[expect(dead_code, reason = "what the supervisor alone calls")]
 mod pool;
-#[path = "../src/put_off.rs"]
-mod put_off;
 #[path = "../src/watch.rs"]
 mod watch;
 
@@ -58,7 +56,6 @@ mod lock {
 mod listener {
     #[derive(Clone, Debug)]
     pub(crate) struct Notif {
-        pub(crate) id: u64,
         pub(crate) tid: u32,
         pub(crate) nr: i64,
     }
@@ -76,7 +73,6 @@ mod note {
     #[expect(dead_code, reason = "read by people")]
     pub(crate) enum Note {
         Stalled { pid: u32, nr: i64, calls: usize },
-        ReserveServes { calls: usize, pid: u32, nr: i64 },
         NobodyServes { calls: usize, pid: u32, nr: i64 },
     }
 }
@@ -85,15 +81,11 @@ use listener::Notif;
 use loom::sync::{Arc, Condvar, Mutex, Notify};
 use loom::thread;
 use note::Note;
-use pool::{Admission, Job, May, Part, Pool};
+use pool::{Admission, Job, Part, Pool};
 use sync::{AtomicUsize, Ordering};
 use watch::Watch;
 
-const CALL: Notif = Notif {
-    id: 1,
-    tid: 7,
-    nr: 16,
-};
+const CALL: Notif = Notif { tid: 7, nr: 16 };
 
 /// Up to so many preemptions: all orders of three threads are too many.
 fn model(preemptions: usize, of: impl Fn() + Send + Sync + 'static) {
@@ -201,7 +193,7 @@ impl Run {
 fn a_receiver_that_stalls_is_left_alone_and_another_one_receives() {
     model(2, || {
         let run = Arc::new(Run {
-            pool: Pool::of_at_most(2, 0),
+            pool: Pool::of_at_most(2),
             alarm: Notify::new(),
             gate: Gate::new(),
             receivers: AtomicUsize::new(0),
@@ -225,7 +217,7 @@ fn a_receiver_that_stalls_is_left_alone_and_another_one_receives() {
 fn a_call_that_is_held_back_is_served_when_the_one_before_is_over() {
     model(3, || {
         // A process has one at a time.
-        let pool = Arc::new(Pool::of_at_most(2, 0));
+        let pool = Arc::new(Pool::of_at_most(2));
         let served = Arc::new(AtomicUsize::new(0));
         assert!(matches!(pool.next(), Part::Receive(_)));
         pool.hand_over(7, Job::Call(CALL));
@@ -257,7 +249,7 @@ fn a_call_that_is_held_back_is_served_when_the_one_before_is_over() {
 #[test]
 fn a_call_is_admitted_or_held_back_and_served_once() {
     model(3, || {
-        let pool = Arc::new(Pool::of_at_most(2, 0));
+        let pool = Arc::new(Pool::of_at_most(2));
         let served = Arc::new(AtomicUsize::new(0));
         let Part::Receive(term) = pool.next() else {
             panic!("a receiver is wanted first");
@@ -290,7 +282,7 @@ fn a_call_is_admitted_or_held_back_and_served_once() {
 #[test]
 fn threads_are_started_for_all_there_is_to_do_and_end_with_the_pool() {
     model(2, || {
-        let pool = Arc::new(Pool::of_at_most(3, 0));
+        let pool = Arc::new(Pool::of_at_most(3));
         let done = Arc::new(Gate::new());
         pool.hand_over(7, Job::Call(CALL));
         let threads: Vec<_> = (0..pool.wanted())
@@ -324,7 +316,7 @@ fn threads_are_started_for_all_there_is_to_do_and_end_with_the_pool() {
 #[test]
 fn where_nobody_is_left_to_receive_one_is_named_and_once() {
     loom::model(|| {
-        let pool = Pool::of_at_most(3, 0);
+        let pool = Pool::of_at_most(3);
         let Part::Receive(term) = pool.next() else {
             panic!("a receiver is wanted first");
         };
@@ -344,136 +336,14 @@ fn where_nobody_is_left_to_receive_one_is_named_and_once() {
         pool.step_in(&CALL);
         assert!(is_said());
         assert!(!is_said());
+        pool.unsaid(&Note::NobodyServes {
+            calls: 3,
+            pid: 8,
+            nr: 16,
+        });
+        assert!(is_said(), "the remark was lost");
         let work = pool.step_out(term).expect("its part is another's");
         assert!(pool.done(work).is_none());
         assert!(matches!(pool.next(), Part::Receive(_)));
-    });
-}
-
-#[test]
-fn a_call_that_is_put_off_is_served_once_by_a_thread_that_may_wait() {
-    model(3, || {
-        // One thread may wait for programs; of the reserve, one may stop threads.
-        let pool = Arc::new(Pool::of_at_most(3, 2));
-        let served = Arc::new(AtomicUsize::new(0));
-        let Part::Receive(term) = pool.next() else {
-            panic!("a receiver is wanted first");
-        };
-        pool.hand_over(8, Job::Call(CALL));
-        let Part::Work(work, _) = pool.next() else {
-            panic!("a call was handed over");
-        };
-        assert_eq!(work.may, May::Wait);
-        let worker = thread::spawn({
-            let (pool, served) = (Arc::clone(&pool), Arc::clone(&served));
-            move || {
-                let mut next = Some(work);
-                while let Some(work) = next {
-                    assert_eq!(work.may, May::Wait);
-                    served.fetch_add(1, Ordering::AcqRel);
-                    next = pool.done(work).map(|(work, _)| work);
-                }
-            }
-        });
-        // Before the worker is done, or after.
-        pool.step_in(&CALL);
-        let admitted = pool.admit(7, &CALL);
-        assert!(matches!(admitted, Admission::Serve(May::Wait | May::Stop)));
-        let is_served =
-            admitted == Admission::Serve(May::Wait) || pool.put_off(7, Job::Call(CALL)).is_some();
-        served.fetch_add(usize::from(is_served), Ordering::AcqRel);
-        assert!(pool.step_out(term).is_none(), "it is receiver still");
-        worker.join().unwrap();
-        assert_eq!(served.load(Ordering::Acquire), 2);
-        assert!(!pool.is_busy() && pool.some_put_off().is_empty());
-    });
-}
-
-#[test]
-fn the_reserve_never_waits_and_all_that_waits_is_served_in_turn() {
-    loom::model(|| {
-        let pool = Pool::of_at_most(3, 2);
-        assert!(matches!(pool.next(), Part::Receive(_)));
-        let begin = |pid| {
-            pool.hand_over(pid, Job::Call(CALL));
-            match pool.next() {
-                Part::Work(work, _) => work,
-                other => panic!("{other:?}"),
-            }
-        };
-        let [first, second, third] = [7, 8, 9].map(begin);
-        let may = [first, second, third].map(|work| work.may);
-        assert_eq!(may, [May::Wait, May::Stop, May::Neither]);
-        // The second program has one that stalls: its next call is not even looked at.
-        assert_eq!(pool.admit(8, &CALL), Admission::HeldBack);
-        let named = |id| Notif { id, ..CALL };
-        for id in [11, 12] {
-            assert!(pool.put_off(9, Job::Call(named(id))).is_none());
-        }
-        assert!(pool.done(first).is_none(), "two stall still, and one may");
-        assert!(pool.done(third).is_none(), "one stalls still");
-        let (work, job) = pool.done(second).expect("none stalls");
-        assert_eq!((work.may, job.notif().id), (May::Wait, 11));
-        assert_eq!(pool.some_put_off(), [12]);
-        // What was held back needs no more than a look, maybe.
-        let Part::Work(next, job) = pool.next() else {
-            panic!("a call was held back");
-        };
-        assert_eq!((next.may, job.notif().id), (May::Stop, 1));
-        // The thread that gets free has room for one that waits.
-        assert!(pool.done(next).is_none());
-        let (_, job) = pool.done(work).expect("one is put off");
-        assert_eq!(job.notif().id, 12);
-    });
-}
-
-#[test]
-fn calls_that_were_put_off_are_let_go_with_their_threads() {
-    loom::model(|| {
-        let pool = Pool::of_at_most(3, 3);
-        for id in 0..100 {
-            let call = Notif { id, ..CALL };
-            assert!(pool.put_off(7, Job::Call(call)).is_none());
-        }
-        let mut seen = Vec::new();
-        while seen.len() < 100 {
-            let some = pool.some_put_off();
-            assert!(!some.is_empty(), "{seen:?}");
-            let (gone, lives): (Vec<_>, Vec<_>) = some.iter().partition(|id| **id < 90);
-            pool.forget(&gone);
-            seen.extend(gone.into_iter().chain(lives));
-        }
-        seen.sort_unstable();
-        assert!(
-            seen.iter().copied().eq(0..100),
-            "each is looked at once: {seen:?}"
-        );
-        assert_eq!(pool.some_put_off().len(), 10);
-    });
-}
-
-#[test]
-fn it_is_said_once_that_the_reserve_serves() {
-    loom::model(|| {
-        let pool = Pool::of_at_most(4, 2);
-        assert!(matches!(pool.next(), Part::Receive(_)));
-        let is_said = || {
-            let (_, remarks) = pool.look(|tid| tid);
-            let said = |note: &Note| matches!(note, Note::ReserveServes { calls: 2, .. });
-            remarks.iter().any(said)
-        };
-        pool.hand_over(7, Job::Call(CALL));
-        assert!(matches!(pool.next(), Part::Work(..)));
-        assert!(!is_said(), "one more may wait");
-        pool.hand_over(8, Job::Call(CALL));
-        assert!(matches!(pool.next(), Part::Work(..)));
-        assert!(is_said());
-        assert!(!is_said());
-        pool.unsaid(&Note::ReserveServes {
-            calls: 2,
-            pid: 7,
-            nr: 16,
-        });
-        assert!(is_said(), "nobody has heard it");
     });
 }

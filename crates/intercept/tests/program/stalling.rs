@@ -1,11 +1,12 @@
 //! A program whose calls stall in its own memory: others go on, and it is named.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, Mode};
 
 use crate::toy::COUNT;
 use crate::{call, device, errno, is_inside, itself, one_run, run_noting};
@@ -15,9 +16,9 @@ use vb3_intercept::Note;
 const CALLS: usize = 300;
 /// Programs with one such call each.
 const PROGRAMS: usize = 300;
-/// Programs, and the calls of each: more than threads may wait, of which none gets more than a quarter
-/// of those that are left. Then those with one call each that take the rest.
-const CROWD: [(usize, usize); 2] = [(64, 24), (80, 1)];
+/// Threads of the pool, and programs with a call each that stalls: more than that.
+const THREADS: usize = 1024;
+const CROWD: usize = 1040;
 /// Calls of the program beside it.
 const OWN: usize = 200;
 /// Statuses of the one whose calls stall: it failed; it has no userfaultfd.
@@ -130,7 +131,7 @@ fn stall(file: &File, end: i32, calls: usize) -> i32 {
     0
 }
 
-/// Runs a program that hears by a file of a remark of this kind; `None` where it could make no calls
+/// Runs a program that hears by a FIFO of a remark of this kind; `None` where it could make no calls
 /// that stall. Gives the calls that were counted, and the remarks.
 fn run_beside(name: &str, hears_of: fn(&Note) -> bool) -> Option<(usize, Vec<Note>)> {
     let said = format!(
@@ -138,15 +139,16 @@ fn run_beside(name: &str, hears_of: fn(&Note) -> bool) -> Option<(usize, Vec<Not
         env!("CARGO_TARGET_TMPDIR"),
         std::process::id()
     );
+    rustix::fs::mknodat(CWD, &said, FileType::Fifo, Mode::RWXU, 0).expect("a name");
+    let mut fifo = open_fifo(said.as_ref());
     let mut notes = Vec::new();
     let (report, toy) = run_noting(&itself(name).env("VB3_SAID", &said), &mut |note| {
         if hears_of(&note) {
-            File::create(&said).expect("a file");
+            fifo.write_all(b"x").expect("room");
         }
         notes.push(note);
     });
-    // Not there where nothing was said.
-    std::fs::remove_file(&said).ok();
+    std::fs::remove_file(&said).expect("ours");
     assert_eq!(report.status, 0, "{name} failed inside");
     toy.assert_nothing_held();
     if toy.count == 0 {
@@ -154,6 +156,17 @@ fn run_beside(name: &str, hears_of: fn(&Note) -> bool) -> Option<(usize, Vec<Not
         return None;
     }
     Some((toy.count as usize, notes))
+}
+
+/// Opens a FIFO without waiting for its other end.
+fn open_fifo(path: &Path) -> File {
+    let opened = File::options().read(true).write(true).open(path);
+    opened.expect("a FIFO")
+}
+
+/// The FIFO by which a program hears of a remark.
+fn said() -> File {
+    open_fifo(std::env::var_os("VB3_SAID").expect("set").as_ref())
 }
 
 const fn is_of_one(note: &Note) -> bool {
@@ -198,86 +211,73 @@ fn calls_of_others_go_on_while_many_programs_stall() {
     assert!(stalled.iter().all(alike), "{stalled:?}");
 }
 
-/// As many calls stall as threads may wait: those of others go on, new programs start, and only what
-/// would have to wait itself is put off until there is room.
+/// Each thread serves a call that stalls. All others wait, and each is served once when threads are free.
 #[test]
-fn calls_of_others_go_on_while_all_threads_that_may_wait_do() {
+fn calls_wait_while_every_thread_stalls() {
     let _one = one_run();
-    let is_of_all = |note: &Note| matches!(note, Note::ReserveServes { .. });
-    let Some((count, notes)) = run_beside("stalling::goes_on_by_the_reserve", is_of_all) else {
+    let is_of_all = |note: &Note| matches!(note, Note::NobodyServes { .. });
+    let Some((count, notes)) = run_beside("stalling::waits_for_a_free_thread", is_of_all) else {
         return;
     };
-    let crowd: usize = CROWD.iter().map(|(programs, calls)| programs * calls).sum();
-    assert_eq!(count, crowd + OWN + 1, "each is served once");
+    assert_eq!(count, CROWD, "each is served once");
     let said: Vec<_> = notes.iter().filter(|note| is_of_all(note)).collect();
-    let [Note::ReserveServes { calls, nr, .. }] = said[..] else {
+    let [Note::NobodyServes { calls, nr, .. }] = said[..] else {
         panic!("{notes:?}");
     };
-    assert!(
-        (1008..=1024).contains(calls) && *nr == libc::SYS_ioctl,
-        "{said:?}"
-    );
-    let nobody = |note: &Note| matches!(note, Note::NobodyServes { .. });
-    assert!(!notes.iter().any(nobody), "{notes:?}");
+    assert_eq!((*calls, *nr), (THREADS, libc::SYS_ioctl));
 }
 
 #[test]
 #[ignore = "a program for a test above"]
 fn goes_on_beside_a_full_pool() {
     if is_inside() {
-        go_on_beside(&[(1, CALLS)], |_| {});
+        beside(1, CALLS, make_own_calls);
     }
 }
 
 #[test]
 #[ignore = "a program for a test above"]
-fn goes_on_by_the_reserve() {
-    if is_inside() {
-        let mut put_off = None;
-        go_on_beside(&CROWD, |file| put_off = Some(go_on_by_the_reserve(file)));
-        if let Some((put_off, faults)) = put_off {
-            drop(faults);
-            put_off.join().expect("counted once there was room");
-        }
+fn waits_for_a_free_thread() {
+    if !is_inside() {
+        return;
     }
-}
-
-/// What goes on; and a call that stalls, which does when its page is filled.
-fn go_on_by_the_reserve(file: &File) -> (JoinHandle<()>, OwnedFd) {
-    let file = file.try_clone().expect("a descriptor");
-    let Unfilled { at, faults } = Unfilled::new().expect("as the others have");
-    let put_off = std::thread::spawn(move || {
-        // SAFETY: the toy's request takes a pointer to one u32.
-        let done = unsafe { libc::ioctl(file.as_raw_fd(), COUNT, at) };
-        assert_eq!(done, 0, "{}", errno());
-    });
-    let own = std::process::id() as libc::pid_t;
-    assert!(becomes(|| in_ioctl(own) == 1), "the call is made");
-    // Opened, looked up and loaded by a new program, as files that nobody has asked for before are.
-    let told = std::process::Command::new("ls").arg("/dev").output();
-    let told = String::from_utf8(told.expect("ls starts").stdout).expect("names");
-    assert!(told.lines().any(|name| name == "video90"), "{told}");
-    let fresh = std::env::temp_dir().join(format!("vb3-fresh-{own}"));
-    std::fs::write(&fresh, "new").expect("a new file");
-    assert_eq!(std::fs::read(&fresh).expect("its bytes"), b"new");
-    std::fs::remove_file(&fresh).expect("ours");
-    assert_eq!(in_ioctl(own), 1, "it waits for its page");
-    (put_off, faults)
+    if Unfilled::new().is_err() {
+        return;
+    }
+    let (end, mut ends) = std::io::pipe().expect("pipe");
+    let (file, mut said) = (device(), said());
+    let others = (0..CROWD).map(|_| begin_stalling(&file, &end, 1));
+    let others: Vec<_> = others.collect();
+    // No call that vb3 is notified of: it would wait with the others.
+    // SAFETY: a number. Should no remark come, this ends the program.
+    unsafe { libc::alarm(PATIENCE.as_secs() as u32) };
+    said.read_exact(&mut [0]).expect("the remark");
+    ends.write_all(&vec![b'x'; CROWD]).expect("room");
+    await_end(others);
 }
 
 #[test]
 #[ignore = "a program for a test above"]
 fn goes_on_beside_stalled_programs() {
     if is_inside() {
-        go_on_beside(&[(PROGRAMS, 1)], |_| {});
+        beside(PROGRAMS, 1, make_own_calls);
     }
 }
 
-/// Makes calls, and then more, beside so many programs of which each has so many that stall.
-fn go_on_beside(crowd: &[(usize, usize)], more: impl FnOnce(&File)) {
+fn make_own_calls(_: &File) {
+    let file = device();
+    for _ in 0..OWN {
+        call(&file, COUNT, 0).expect("counted");
+    }
+}
+
+/// Does something beside so many programs of which each has so many calls that stall.
+fn beside(programs: usize, calls: usize, act: impl FnOnce(&File)) {
     let (end, mut ends) = std::io::pipe().expect("pipe");
     let file = device();
-    let mut others = Vec::new();
+    let others: Vec<_> = (0..programs)
+        .map(|_| begin_stalling(&file, &end, calls))
+        .collect();
     let has_ended = |program| {
         // SAFETY: a zeroed siginfo_t is one; our own child, which stays to be waited for.
         unsafe {
@@ -287,29 +287,25 @@ fn go_on_beside(crowd: &[(usize, usize)], more: impl FnOnce(&File)) {
                 && info.si_pid() == program
         }
     };
-    let stall = |others: &[(libc::pid_t, usize)]| {
-        let mut others = others.iter();
-        others.all(|(other, calls)| in_ioctl(*other) == *calls)
-    };
-    for &(programs, calls) in crowd {
-        others.extend((0..programs).map(|_| (begin_stalling(&file, &end, calls), calls)));
-        let ended = || others.iter().any(|(other, _)| has_ended(*other));
-        let settled = becomes(|| stall(&others) || ended());
-        assert!(settled, "they do not stall");
-    }
-    if stall(&others) {
-        let said = std::env::var_os("VB3_SAID").expect("set by the test");
-        let is_said = becomes(|| Path::new(&said).exists());
-        assert!(is_said, "the stall is not named");
-        let file = device();
-        for _ in 0..OWN {
-            call(&file, COUNT, 0).expect("counted");
-        }
-        more(&file);
-        assert!(stall(&others), "all stall still");
+    let stall = || others.iter().all(|other| in_ioctl(*other) == calls);
+    let ended = || others.iter().any(|other| has_ended(*other));
+    assert!(becomes(|| stall() || ended()), "they do not stall");
+    if stall() {
+        // SAFETY: a number. Should no remark come, this ends the program.
+        unsafe { libc::alarm(PATIENCE.as_secs() as u32) };
+        said().read_exact(&mut [0]).expect("the remark");
+        // SAFETY: a number.
+        unsafe { libc::alarm(0) };
+        act(&file);
+        assert!(stall(), "all stall still");
     }
     ends.write_all(&vec![b'x'; others.len()]).expect("room");
-    for (other, _) in others {
+    await_end(others);
+}
+
+/// Waits for programs whose calls have stalled.
+fn await_end(others: Vec<libc::pid_t>) {
+    for other in others {
         let mut status = 0;
         // SAFETY: our own child.
         let ended = unsafe { libc::waitpid(other, &raw mut status, 0) };

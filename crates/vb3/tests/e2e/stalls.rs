@@ -230,38 +230,6 @@ fn a_full_pipe_on_stderr() {
     assert!(longest_ms < LONGEST_MS, "{stdout}");
 }
 
-/// More programs stall than can be waited for: one beside them opens a camera, maps a buffer and
-/// captures as if there were none. A kernel's calls wait each for themselves.
-#[test]
-fn more_stalls_than_there_are_threads() {
-    let Some(stalls) = compiled("stalls.c") else {
-        return;
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let said = dir.path().join("said");
-    let stderr = std::fs::File::create(&said).unwrap();
-    let vb3 = Command::new(env!("CARGO_BIN_EXE_vb3"))
-        .env("XDG_STATE_HOME", dir.path())
-        .args(["run", "--machine", "pc"])
-        .args(["--device", "camera=pattern,fps=60"])
-        .args(["--device", "camera=pattern", "--"])
-        .args([stalls.as_os_str(), "crowd".as_ref()])
-        .args([said.as_os_str(), "/dev/video0".as_ref()])
-        .stdin(Stdio::null())
-        .stderr(stderr)
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&vb3.stdout).into_owned();
-    let said = std::fs::read_to_string(&said).unwrap();
-    assert!(vb3.status.success(), "{stdout}{said}");
-    if stdout.starts_with("skipped") {
-        return eprintln!("{}", stdout.trim());
-    }
-    let (frames, longest_ms) = watched(&stdout);
-    eprintln!("{}", stdout.trim());
-    assert!(frames > 20 && longest_ms < LONGEST_MS, "{stdout}{said}");
-}
-
 /// Fills a pipe; how many bytes it holds.
 fn fill(mut writer: &std::io::PipeWriter) -> usize {
     use rustix::fs::{OFlags, fcntl_setfl};

@@ -7,8 +7,6 @@
 //   stalls held DIR             a file of such a file system is held, and takes long to be asked
 //   stalls stopped NODE         a process that makes calls all the time is stopped, at moments of all kinds
 //   stalls traced               a mapping is refused, of which the supervisor has something to say
-//   stalls crowd FILE NODE      more programs stall than can be waited for; once FILE tells of that,
-//                               this one captures
 //
 // Each ends with 0 once its call came back as the kernel would have it.
 #define _GNU_SOURCE
@@ -325,73 +323,6 @@ static int traced(void)
 	return !WIFEXITED(status) || WEXITSTATUS(status);
 }
 
-// Programs with a call each on a page that nobody fills.
-enum { CROWD = 1040 };
-
-static void *never(void *unused)
-{
-	(void)unused;
-	for (;;)
-		pause();
-	return NULL;
-}
-
-static int stall_for_ever(int fd)
-{
-	alarm(120);
-	pthread_t handler;
-	void *page = memory_filled_by(never, PAGE, &handler);
-	return page ? ioctl(fd, VIDIOC_G_FMT, page) : 77;
-}
-
-// Whether a file holds these words within a minute; 77 where a child has ended.
-static int tells(const char *file, const char *words)
-{
-	static char text[1 << 20];
-	for (double start = now(); now() - start < 60; usleep(20000)) {
-		if (waitpid(-1, NULL, WNOHANG) > 0)
-			return 77;
-		int fd = must(open(file, O_RDONLY), file);
-		ssize_t n = must(read(fd, text, sizeof text - 1), "read");
-		close(fd);
-		text[n] = 0;
-		if (strstr(text, words))
-			return 1;
-	}
-	return 0;
-}
-
-static int crowd(const char *file, const char *node)
-{
-	static pid_t all[CROWD];
-	int fd = must(open("/dev/video1", O_RDWR), "/dev/video1");
-	for (int i = 0; i < CROWD; i++) {
-		all[i] = must(fork(), "fork");
-		if (!all[i])
-			_exit(stall_for_ever(fd));
-	}
-	// Should nobody be served, this ends with all that it started.
-	alarm(120);
-	int told = tells(file, "others go on, except");
-	if (told == 1) {
-		int camera = must(open(node, O_RDWR), node);
-		unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
-		struct v4l2_requestbuffers request = { .count = 1, .type = type, .memory = V4L2_MEMORY_MMAP };
-		must(ioctl(camera, VIDIOC_REQBUFS, &request), "REQBUFS");
-		void *at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, camera, 0);
-		must(at == MAP_FAILED ? -1 : munmap(at, PAGE), "mmap");
-		close(camera);
-		told = 1 + watch(2, node);
-	}
-	for (int i = 0; i < CROWD; i++)
-		kill(all[i], SIGKILL);
-	while (waitpid(-1, NULL, 0) > 0)
-		;
-	if (told == 77)
-		printf("skipped: userfaultfd\n");
-	return told == 77 ? 0 : told - 1;
-}
-
 // Opens, streams, maps and closes until it is told to end; once round is told by a byte each.
 static void busy(const char *node, int rounds, int end)
 {
@@ -442,8 +373,6 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "stopped"))
 		return stopped(argv[2]);
-	if (argc == 4 && !strcmp(argv[1], "crowd"))
-		return crowd(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "watch"))
 		return watch(atof(argv[2]), argv[3]);
 	if (argc == 2 && !strcmp(argv[1], "page"))
