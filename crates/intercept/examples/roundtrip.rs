@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p vb3-intercept --example roundtrip [COUNT]`
 
+#![allow(clippy::disallowed_methods, reason = "it waits as it likes")]
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;

@@ -18,6 +18,7 @@ use crate::holders;
 use crate::host::Call;
 use crate::listener::Notif;
 use crate::lock::lock;
+use crate::may_block::MayBlock;
 use crate::note::Note;
 use crate::serve::{Server, Verdict};
 use crate::supervisor::Supervisor;
@@ -116,11 +117,11 @@ fn numbers_of(n: &Notif) -> Option<(u32, u32)> {
 impl Supervisor<'_> {
     /// Looks which files in epoll sets end with a call, beside the lock: all descriptors of all
     /// programs are looked at. As long as one is left, the kernel leaves a file in its sets.
-    pub(crate) fn look_for_holders(&self, n: &Notif) {
+    pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
         let Some((first, last)) = numbers_of(n) else {
             return;
         };
-        if self.server().epolls.is_empty() {
+        if self.server(may).epolls.is_empty() {
             return;
         }
         let FdRange { start, end } = self.host.range;
@@ -132,7 +133,7 @@ impl Supervisor<'_> {
         });
         let named: Vec<(i32, FdIdentity)> = named.collect();
         let caller = (n.tid, call.pid());
-        let (mut ends, closing) = self.server().begin_close(caller, (first, last), &named);
+        let (mut ends, closing) = self.server(may).begin_close(caller, (first, last), &named);
         if ends.is_empty() {
             return;
         }
@@ -141,7 +142,7 @@ impl Supervisor<'_> {
                 process == pid && (first..=last).contains(&number.cast_unsigned())
             })
         };
-        ends.retain(|closed| !holders::has_another(closed.id, is_closing));
+        ends.retain(|closed| !holders::has_another(may, closed.id, is_closing));
         n.gathered.keep_ends(ends);
     }
 }

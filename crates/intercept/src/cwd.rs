@@ -5,19 +5,20 @@ use std::os::fd::AsFd;
 
 use crate::host::Call;
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
+use crate::may_block::{self, MayBlock};
 use crate::path::{Links, Place};
 use crate::raw;
 use crate::rewrite::{self, Stopped};
 use crate::serve::Verdict;
 use crate::supervisor::Supervisor;
-use vb3_host::{Caller, Errno};
+use vb3_host::Errno;
 
 impl Supervisor<'_> {
     /// chdir: the kernel cannot walk to what is not there, but to an open directory.
-    pub(crate) fn chdir(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let place = {
             let call = Call::new(&self.host, n);
-            self.place(&call, libc::AT_FDCWD, n.arg(0), Links::Follow)
+            self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow)
                 .unwrap_or(Place::Native)
         };
         match place {
@@ -26,38 +27,38 @@ impl Supervisor<'_> {
             Place::Absent => Err(Errno(libc::ENOENT)),
             Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
             Place::Sys(path) => match rewrite::seize(n.tid) {
-                Ok(stopped) => Ok(self.enter(n, &path, stopped)),
+                Ok(stopped) => Ok(self.enter(may, n, &path, stopped)),
                 Err(_) if self.stops_first(n) => Ok(Verdict::Answered),
                 Err(_) => Err(Errno(libc::EPERM)),
             },
         }
     }
 
-    fn enter(&self, n: &Notif, path: &CStr, stopped: Stopped) -> Verdict {
+    fn enter(&self, may: &mut MayBlock, n: &Notif, path: &CStr, stopped: Stopped) -> Verdict {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        let remote = raw::open(path, flags).and_then(|fd| {
+        let remote = may_block::open(may, path, flags).and_then(|fd| {
             let listener = &self.host.listener;
             listener.add_fd(n.id, fd.as_fd(), None, true, false)
         });
         let left = match remote {
             Err(e) => {
                 self.host.listener.answer(n.id, Reply::from(e));
-                stopped.let_go()
+                stopped.let_go(may)
             }
             Ok(remote) => {
                 let restart = Reply::Fail(ERESTARTNOINTR);
                 match self.host.listener.send(n.id, restart) {
-                    Ok(_) => stopped.enter(remote),
-                    Err(_) => stopped.let_go(),
+                    Ok(_) => stopped.enter(may, remote),
+                    Err(_) => stopped.let_go(may),
                 }
             }
         };
-        self.left(n.tid, left);
+        self.left(may, n.tid, left);
         Verdict::Answered
     }
 
     /// getcwd: a directory of the tree by the path that programs know it by.
-    pub(crate) fn getcwd(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let real =
             raw::c_path(&format!("/proc/{}/cwd", n.tid)).and_then(|link| raw::readlink(&link));
         let known = real.ok().and_then(|real| {
@@ -72,7 +73,7 @@ impl Supervisor<'_> {
         if n.arg(1) < known.len() as u64 {
             return Err(Errno(libc::ERANGE));
         }
-        Call::new(&self.host, n).write(n.arg(0), &known)?;
+        Call::new(&self.host, n).copy_out(may, n.arg(0), &known)?;
         Ok(Verdict::value(known.len() as i64))
     }
 }

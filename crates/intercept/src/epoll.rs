@@ -278,8 +278,8 @@ fn is_used_up(set: BorrowedFd<'_>, object: BorrowedFd<'_>) -> bool {
     let Ok(stat) = raw::fstat(object) else {
         return false;
     };
-    let path = format!("/proc/self/fdinfo/{}", set.as_raw_fd());
-    let Ok(text) = std::fs::read_to_string(path) else {
+    let text = raw::proc_text(&format!("/proc/self/fdinfo/{}", set.as_raw_fd()));
+    let Some(text) = text.ok().and_then(|text| String::from_utf8(text).ok()) else {
         return false;
     };
     let wanted = object.as_raw_fd().to_string();
@@ -580,7 +580,6 @@ impl Epolls {
         if op != Op::Delete && events & EXCLUSIVE != 0 && wrong {
             return Err(Errno(libc::EINVAL));
         }
-        self.sweep_if_late();
         self.changes += 1;
         let id = self.identify(set, name);
         if let Some(set) = self.sets.get_mut(&id) {

@@ -1,6 +1,8 @@
 //! A directory of the run's own for generated files. None outlives the run: one whose owner was
 //! killed is removed when the next run starts.
 
+#![expect(clippy::disallowed_methods, reason = "it has the token")]
+
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -8,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::may_block::{self, MayBlock};
 use crate::raw;
 use vb3_host::Errno;
 
@@ -39,18 +42,22 @@ impl Folder {
     ///
     /// # Errors
     /// What the first place said, if none takes it.
-    pub(crate) fn make(fill: impl FnMut(&Self) -> Result<(), Errno>) -> Result<Self, Errno> {
-        Self::make_in(&places(|name| std::env::var_os(name)), fill)
+    pub(crate) fn make(
+        may: &MayBlock,
+        fill: impl FnMut(&Self) -> Result<(), Errno>,
+    ) -> Result<Self, Errno> {
+        Self::make_in(may, &places(|name| std::env::var_os(name)), fill)
     }
 
     fn make_in(
+        may: &MayBlock,
         places: &[PathBuf],
         mut fill: impl FnMut(&Self) -> Result<(), Errno>,
     ) -> Result<Self, Errno> {
         let mut first = Errno(libc::ENOENT);
         for (i, place) in places.iter().enumerate() {
-            remove_stale(place);
-            let made = Self::at(place);
+            remove_stale(may, place);
+            let made = Self::at(may, place);
             match made.and_then(|folder| fill(&folder).map(|()| folder)) {
                 Ok(folder) => return Ok(folder),
                 Err(e) if i == 0 => first = e,
@@ -60,7 +67,7 @@ impl Folder {
         Err(first)
     }
 
-    fn at(place: &Path) -> Result<Self, Errno> {
+    fn at(may: &MayBlock, place: &Path) -> Result<Self, Errno> {
         let template = place.join(format!("{PREFIX}XXXXXX"));
         for _ in 0..TRIES {
             let template = CString::new(template.as_os_str().as_bytes());
@@ -73,7 +80,7 @@ impl Folder {
             }
             template.pop();
             let path = PathBuf::from(OsStr::from_bytes(&template));
-            if let Some(lock) = lock(&path) {
+            if let Some(lock) = lock(may, &path) {
                 // The program may run as someone else.
                 let mode = fs::Permissions::from_mode(0o755);
                 let folder = Self { path, _lock: lock };
@@ -98,10 +105,10 @@ impl Drop for Folder {
 }
 
 /// The lock of a directory that nobody holds and that still stands at its path.
-fn lock(path: &Path) -> Option<OwnedFd> {
+fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
     let c_path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    let fd = raw::open(&c_path, flags).ok()?;
+    let fd = may_block::open(may, &c_path, flags).ok()?;
     // SAFETY: takes integers only.
     let taken = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     let there = fs::symlink_metadata(path).ok()?;
@@ -110,7 +117,7 @@ fn lock(path: &Path) -> Option<OwnedFd> {
 }
 
 /// Removes what runs of this user that were killed have left.
-fn remove_stale(place: &Path) {
+fn remove_stale(may: &MayBlock, place: &Path) {
     // SAFETY: takes nothing.
     let user = unsafe { libc::geteuid() };
     let Ok(entries) = fs::read_dir(place) else {
@@ -121,7 +128,7 @@ fn remove_stale(place: &Path) {
             && entry
                 .metadata()
                 .is_ok_and(|meta| meta.is_dir() && meta.uid() == user);
-        if stale && let Some(_lock) = lock(&entry.path()) {
+        if stale && let Some(_lock) = lock(may, &entry.path()) {
             drop(fs::remove_dir_all(entry.path()));
         }
     }
@@ -137,14 +144,15 @@ mod tests {
 
     #[test]
     fn what_a_killed_run_left_goes_and_what_lives_stays() {
-        let outer = Folder::make(empty).expect("a folder");
+        let may = MayBlock::of_this_thread();
+        let outer = Folder::make(&may, empty).expect("a folder");
         let place = [outer.path().to_owned()];
-        let living = Folder::make_in(&place, empty).expect("a folder");
+        let living = Folder::make_in(&may, &place, empty).expect("a folder");
         let left = outer.path().join(format!("{PREFIX}killed"));
         fs::create_dir_all(left.join("class")).expect("made");
         let other = outer.path().join("someone-elses");
         fs::create_dir(&other).expect("made");
-        let next = Folder::make_in(&place, empty).expect("a folder");
+        let next = Folder::make_in(&may, &place, empty).expect("a folder");
         assert!(!left.exists());
         assert!(living.path().is_dir() && next.path().is_dir() && other.is_dir());
         let path = living.path().to_owned();
@@ -171,19 +179,21 @@ mod tests {
 
     #[test]
     fn an_unusable_place_is_passed_over() {
-        let outer = Folder::make(empty).expect("a folder");
+        let may = MayBlock::of_this_thread();
+        let outer = Folder::make(&may, empty).expect("a folder");
         let places = [outer.path().join("missing"), outer.path().to_owned()];
-        let folder = Folder::make_in(&places, empty).expect("the second place");
+        let folder = Folder::make_in(&may, &places, empty).expect("the second place");
         assert!(folder.path().starts_with(outer.path()));
         assert_eq!(
-            Folder::make_in(&places[..1], empty).expect_err("no place"),
+            Folder::make_in(&may, &places[..1], empty).expect_err("no place"),
             Errno(libc::ENOENT)
         );
     }
 
     #[test]
     fn a_full_place_is_passed_over_and_left_clean() {
-        let outer = Folder::make(empty).expect("a folder");
+        let may = MayBlock::of_this_thread();
+        let outer = Folder::make(&may, empty).expect("a folder");
         let places = ["full", "free"].map(|name| outer.path().join(name));
         for place in &places {
             fs::create_dir(place).expect("made");
@@ -195,11 +205,11 @@ mod tests {
                 false => Ok(()),
             }
         };
-        let folder = Folder::make_in(&places, fill).expect("the second place");
+        let folder = Folder::make_in(&may, &places, fill).expect("the second place");
         assert!(folder.path().join("file").is_file());
         assert!(folder.path().starts_with(&places[1]));
         assert_eq!(fs::read_dir(&places[0]).expect("readable").count(), 0);
-        let none = Folder::make_in(&places[..1], fill).expect_err("no place");
+        let none = Folder::make_in(&may, &places[..1], fill).expect_err("no place");
         assert_eq!(none, Errno(libc::ENOSPC));
     }
 }

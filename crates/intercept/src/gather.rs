@@ -7,14 +7,16 @@
 //! answered.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
-use std::sync::{Mutex, OnceLock};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::closing::Closed;
 use crate::lock::lock;
+use crate::may_block::{self, MayBlock};
 use crate::memory::Way;
 use crate::procs::Look;
+use crate::reaper::Borrowed;
 use vb3_host::Errno;
 
 /// Bytes gathered for one call, at most.
@@ -41,13 +43,19 @@ struct Part {
 
 impl Part {
     /// Copies what is needed and what lies around it; EPERM for a program that may not be read.
-    fn copied(way: Way, tid: u32, addr: u64, len: usize) -> (Self, Result<(), Errno>) {
+    fn copied(
+        may: &MayBlock,
+        way: Way,
+        tid: u32,
+        addr: u64,
+        len: usize,
+    ) -> (Self, Result<(), Errno>) {
         let in_page = addr % PAGE;
         let (before, after) = (AROUND.min(in_page), AROUND.min(PAGE - in_page));
         let small = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
         let wanted = small(before).saturating_add(len.max(small(after)));
         let mut bytes = vec![0; wanted];
-        let got = way.copy_in_some(tid, addr - before, &mut bytes);
+        let got = way.copy_in_some(may, tid, addr - before, &mut bytes);
         bytes.truncate(got.unwrap_or(0));
         let fault = bytes.len() < wanted;
         // Of a page that is not there the fault is what is told, where it was asked for.
@@ -82,10 +90,11 @@ impl Part {
     }
 }
 
+/// A descriptor's number, and the events asked for.
+type Polled = (i32, i16);
+
 #[derive(Debug, Default)]
 struct Inner {
-    /// The world is locked: nothing is copied now.
-    applied: bool,
     parts: Vec<Part>,
     bytes: usize,
     missing: Vec<(u64, usize)>,
@@ -104,6 +113,9 @@ struct Inner {
     wants_watch: bool,
     /// The number of a new descriptor could not be written back: none is installed.
     installs_none: bool,
+    /// Files to poll, and what poll said of those that were, by number and events.
+    to_poll: Vec<(Polled, Arc<Borrowed>)>,
+    polled: HashMap<Polled, i16>,
 }
 
 /// See the module.
@@ -156,12 +168,12 @@ impl Gathered {
     /// From now on the program's memory is not touched.
     pub(crate) fn begin(&self) {
         let mut inner = lock(&self.inner);
-        inner.applied = true;
         inner.writes.clear();
         inner.missing.clear();
         inner.wanted.clear();
         inner.wants_watch = false;
         inner.absent.clear();
+        inner.to_poll.clear();
     }
 
     /// Lets go of what was gathered for a piece that has been moved.
@@ -174,8 +186,37 @@ impl Gathered {
     /// Whether the call has come upon something that was not gathered, and is to be made anew.
     pub(crate) fn lacks(&self) -> bool {
         let inner = lock(&self.inner);
-        let asks = !inner.wanted.is_empty() || inner.wants_watch;
+        let asks = !inner.wanted.is_empty() || inner.wants_watch || !inner.to_poll.is_empty();
         asks || !inner.missing.is_empty() || !inner.absent.is_empty()
+    }
+
+    /// What poll said of files, once. None where that is not known of each: then all are noted to be
+    /// polled.
+    pub(crate) fn take_polled<'a>(
+        &self,
+        files: impl Iterator<Item = (Polled, &'a Arc<Borrowed>)> + Clone,
+    ) -> Option<HashMap<Polled, i16>> {
+        let mut inner = lock(&self.inner);
+        if files.clone().all(|(at, _)| inner.polled.contains_key(&at)) {
+            return Some(core::mem::take(&mut inner.polled));
+        }
+        let files = files.map(|(at, file)| (at, Arc::clone(file)));
+        inner.to_poll.extend(files);
+        None
+    }
+
+    /// Polls the files noted. May wait for whoever serves them.
+    fn poll(&self, may: &MayBlock) {
+        let asked = core::mem::take(&mut lock(&self.inner).to_poll);
+        if asked.is_empty() {
+            return;
+        }
+        let files = asked
+            .iter()
+            .map(|((_, events), file)| (file.as_fd(), *events));
+        let found = may_block::poll(may, &files.collect::<Vec<_>>());
+        let found = asked.iter().map(|(at, _)| *at).zip(found);
+        lock(&self.inner).polled.extend(found);
     }
 
     /// Notes that the thread is to make a userfaultfd; the error with which the call ends until then.
@@ -225,16 +266,12 @@ impl Gathered {
         lent.chain(inner.wanted.iter().copied()).collect()
     }
 
-    /// Copies from the memory of thread `tid`, or from what was gathered of it.
-    pub(crate) fn read(&self, way: Way, tid: u32, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+    /// Copies from what was gathered; notes what is missing.
+    pub(crate) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         if out.is_empty() {
             return Ok(());
         }
         let mut inner = lock(&self.inner);
-        if !inner.applied {
-            drop(inner);
-            return way.copy_in(tid, addr, out);
-        }
         if let Some(done) = inner.parts.iter().find_map(|part| part.copy(addr, out)) {
             return done;
         }
@@ -258,7 +295,7 @@ impl Gathered {
         let noted = inner.missing.iter().map(|&(_, len)| len);
         let bytes = noted.fold(inner.bytes.saturating_add(len), usize::saturating_add);
         let fits = bytes <= MOST && inner.rounds < ROUNDS;
-        if !inner.applied || len == 0 || !fits || inner.parts.iter().any(|p| p.answers(addr, len)) {
+        if len == 0 || !fits || inner.parts.iter().any(|p| p.answers(addr, len)) {
             return Ok(());
         }
         inner.missing.push((addr, len));
@@ -273,22 +310,16 @@ impl Gathered {
     pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<(), Errno> {
         let mut inner = lock(&self.inner);
         let range = (addr, len);
-        if !inner.applied || len > MOST as u64 || inner.touched.contains(&range) {
+        if len > MOST as u64 || inner.touched.contains(&range) {
             return Ok(());
         }
         inner.absent.push(range);
         Err(MISSING)
     }
 
-    /// Copies to the memory of thread `tid`, or keeps what is to be copied.
-    pub(crate) fn write(&self, way: Way, tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let mut inner = lock(&self.inner);
-        if !inner.applied {
-            drop(inner);
-            return way.copy_out(tid, addr, data);
-        }
-        inner.writes.push((addr, data.to_vec()));
-        Ok(())
+    /// Keeps what is to be copied to the program's memory.
+    pub(crate) fn write(&self, addr: u64, data: &[u8]) {
+        lock(&self.inner).writes.push((addr, data.to_vec()));
     }
 
     /// Copies in what a call will read, or has missed. May wait for the program.
@@ -297,13 +328,16 @@ impl Gathered {
     /// EPERM for a program that may not be read at all: to the call, nothing is there.
     pub(crate) fn gather(
         &self,
+        may: &MayBlock,
         way: Way,
         tid: u32,
         expected: Option<(u64, usize)>,
     ) -> Result<(), Errno> {
         let wanted = {
+            self.poll(may);
             let mut inner = lock(&self.inner);
-            inner.rounds += 1;
+            let copies = !inner.missing.is_empty() || !inner.absent.is_empty();
+            inner.rounds += u32::from(copies || expected.is_some());
             // Where it could have been asked, it has been.
             inner.sends_none |= !inner.wanted.is_empty();
             inner.wanted.clear();
@@ -313,12 +347,12 @@ impl Gathered {
         };
         let absent = core::mem::take(&mut lock(&self.inner).absent);
         for &(addr, len) in &absent {
-            way.touch(tid, addr, len);
+            way.touch(may, tid, addr, len);
         }
         lock(&self.inner).touched.extend(absent);
         let mut refused = Ok(());
         for (addr, len) in wanted {
-            let (part, got) = Part::copied(way, tid, addr, len);
+            let (part, got) = Part::copied(may, way, tid, addr, len);
             refused = refused.and(got);
             let mut inner = lock(&self.inner);
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
@@ -331,15 +365,15 @@ impl Gathered {
     ///
     /// # Errors
     /// EFAULT.
-    pub(crate) fn copy_out(&self, way: Way, tid: u32) -> Result<(), Errno> {
+    pub(crate) fn copy_out(&self, may: &MayBlock, way: Way, tid: u32) -> Result<(), Errno> {
         let writes = core::mem::take(&mut lock(&self.inner).writes);
-        if writes.is_empty() || way.copy_all_out(tid, &writes) {
+        if writes.is_empty() || way.copy_all_out(may, tid, &writes) {
             return Ok(());
         }
         let mut done = Ok(());
         // All that can be written is, as the kernel does.
         for (addr, data) in writes {
-            done = done.and(way.copy_out(tid, addr, &data));
+            done = done.and(way.copy_out(may, tid, addr, &data));
         }
         done
     }
@@ -356,46 +390,47 @@ mod tests {
     #[test]
     fn what_is_missing_is_gathered_and_then_there() {
         let (tid, data) = (std::process::id(), *b"0123456789");
+        let may = MayBlock::of_this_thread();
         let gathered = Gathered::default();
         gathered.begin();
         let mut out = [0; 4];
-        assert_eq!(
-            gathered.read(Way::Calls, tid, addr(&data) + 2, &mut out),
-            Err(MISSING)
-        );
+        assert_eq!(gathered.read(addr(&data) + 2, &mut out), Err(MISSING));
         assert!(gathered.lacks());
-        gathered.gather(Way::Calls, tid, None).expect("readable");
+        gathered
+            .gather(&may, Way::Calls, tid, None)
+            .expect("readable");
         gathered.begin();
-        assert_eq!(
-            gathered.read(Way::Calls, tid, addr(&data) + 2, &mut out),
-            Ok(())
-        );
+        assert_eq!(gathered.read(addr(&data) + 2, &mut out), Ok(()));
         assert_eq!((out, gathered.lacks()), (*b"2345", false));
-        assert_eq!(gathered.read(Way::Calls, tid, 8, &mut out), Err(MISSING));
-        gathered.gather(Way::Calls, tid, None).expect("readable");
+        assert_eq!(gathered.read(8, &mut out), Err(MISSING));
+        gathered
+            .gather(&may, Way::Calls, tid, None)
+            .expect("readable");
         gathered.begin();
         let fault = Err(Errno(libc::EFAULT));
-        assert_eq!(gathered.read(Way::Calls, tid, 8, &mut out), fault);
+        assert_eq!(gathered.read(8, &mut out), fault);
         assert!(!gathered.lacks());
     }
 
     #[test]
     fn writes_come_at_the_end_and_only_those_of_the_last_round() {
+        let may = MayBlock::of_this_thread();
         let tid = std::process::id();
         let mut data = [0u8; 4];
         let at = data.as_mut_ptr().expose_provenance() as u64;
         let gathered = Gathered::default();
         gathered.begin();
-        gathered.write(Way::Calls, tid, at, &[1]).expect("kept");
+        gathered.write(at, &[1]);
         gathered.begin();
-        gathered
-            .write(Way::Calls, tid, at + 1, &[2, 3])
-            .expect("kept");
+        gathered.write(at + 1, &[2, 3]);
         assert_eq!(std::hint::black_box(data), [0; 4]);
-        assert_eq!(gathered.copy_out(Way::Calls, tid), Ok(()));
+        assert_eq!(gathered.copy_out(&may, Way::Calls, tid), Ok(()));
         assert_eq!(std::hint::black_box(&data), &[0, 2, 3, 0]);
-        gathered.write(Way::Calls, tid, 8, &[1]).expect("kept");
-        assert_eq!(gathered.copy_out(Way::Calls, tid), Err(Errno(libc::EFAULT)));
+        gathered.write(8, &[1]);
+        assert_eq!(
+            gathered.copy_out(&may, Way::Calls, tid),
+            Err(Errno(libc::EFAULT))
+        );
     }
 
     #[test]
@@ -412,13 +447,16 @@ mod tests {
         let tid = std::process::id();
         let read = |gathered: &Gathered, addr| {
             let mut out = [9; 2];
-            gathered.read(Way::Calls, tid, addr, &mut out).map(|()| out)
+            gathered.read(addr, &mut out).map(|()| out)
         };
+        let may = MayBlock::of_this_thread();
         let gathered = Gathered::default();
         gathered.begin();
         let middle = pages + 1000;
         assert_eq!(read(&gathered, middle), Err(MISSING));
-        gathered.gather(Way::Calls, tid, None).expect("readable");
+        gathered
+            .gather(&may, Way::Calls, tid, None)
+            .expect("readable");
         gathered.begin();
         for near in [middle - AROUND, middle, middle + AROUND - 2] {
             assert_eq!(read(&gathered, near), Ok([0; 2]));
@@ -428,7 +466,9 @@ mod tests {
         let fault = Err(Errno(libc::EFAULT));
         for beyond in [pages + PAGE, pages + PAGE + 100, pages + PAGE - 1] {
             assert_eq!(read(&gathered, beyond), Err(MISSING));
-            gathered.gather(Way::Calls, tid, None).expect("readable");
+            gathered
+                .gather(&may, Way::Calls, tid, None)
+                .expect("readable");
             gathered.begin();
             assert_eq!(read(&gathered, beyond), fault);
             assert!(!gathered.lacks());
@@ -438,20 +478,21 @@ mod tests {
 
     #[test]
     fn of_several_writes_all_are_made_that_can_be() {
+        let may = MayBlock::of_this_thread();
         let tid = std::process::id();
         let mut data = [0u8; 4];
         let at = data.as_mut_ptr().expose_provenance() as u64;
         for (bad, wanted) in [(None, Ok(())), (Some(8), Err(Errno(libc::EFAULT)))] {
             let gathered = Gathered::default();
             gathered.begin();
-            let write = |addr, bytes: &[u8]| gathered.write(Way::Calls, tid, addr, bytes);
-            write(at, &[1, 2]).expect("kept");
+            let write = |addr, bytes: &[u8]| gathered.write(addr, bytes);
+            write(at, &[1, 2]);
             if let Some(bad) = bad {
-                write(bad, &[7]).expect("kept");
+                write(bad, &[7]);
             }
             // Of two in one place the later counts.
-            write(at + 1, &[3, 4]).expect("kept");
-            assert_eq!(gathered.copy_out(Way::Calls, tid), wanted);
+            write(at + 1, &[3, 4]);
+            assert_eq!(gathered.copy_out(&may, Way::Calls, tid), wanted);
             assert_eq!(std::hint::black_box(&data), &[1, 3, 4, 0]);
             data = [0; 4];
         }

@@ -5,6 +5,8 @@
 //! process that the supervisor knew, and says so. It is forked before there are programs, allocates
 //! nothing, and has two descriptors: a pipe that ends with the supervisor, and standard error.
 
+#![expect(clippy::disallowed_methods, reason = "a process of our own")]
+
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

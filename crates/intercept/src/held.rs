@@ -395,7 +395,8 @@ impl Held {
     fn find_ended(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         let path = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = raw::proc_text(&path).unwrap_or_default();
+        let text = String::from_utf8(text).unwrap_or_default();
         let left: HashSet<i32> = text
             .lines()
             .filter_map(|line| line.strip_prefix("inotify wd:")?.split(' ').next())
@@ -456,7 +457,8 @@ impl LockTable {
     /// ours.
     fn read() -> Self {
         let begun = Instant::now();
-        let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        let text = raw::proc_text("/proc/locks").unwrap_or_default();
+        let text = String::from_utf8(text).unwrap_or_default();
         let mut of: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
         for (id, byte) in text.lines().filter_map(listed_lock) {
             of.entry(id).or_default().insert(byte);

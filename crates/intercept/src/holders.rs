@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use vb3_host::FdIdentity;
 
+use crate::may_block::MayBlock;
 use crate::procs;
 use crate::raw;
 
@@ -13,17 +14,14 @@ use crate::raw;
 const MOST: usize = 1 << 16;
 
 /// All processes that descend from this one.
-pub(crate) fn descendants() -> Vec<u32> {
+pub(crate) fn descendants(_: &MayBlock) -> Vec<u32> {
     let mut all = vec![std::process::id()];
     let mut at = 0;
     while let Some(&pid) = all.get(at) {
         at += 1;
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-            continue;
-        };
-        for thread in threads.flatten() {
-            let children = std::fs::read_to_string(thread.path().join("children"));
-            let children = children.unwrap_or_default();
+        for tid in raw::proc_numbers(&format!("/proc/{pid}/task")) {
+            let children = raw::proc_text(&format!("/proc/{pid}/task/{tid}/children"));
+            let children = String::from_utf8(children.unwrap_or_default()).unwrap_or_default();
             let room = MOST.saturating_sub(all.len());
             let pids = children.split_ascii_whitespace();
             all.extend(pids.filter_map(|pid| pid.parse::<u32>().ok()).take(room));
@@ -34,19 +32,18 @@ pub(crate) fn descendants() -> Vec<u32> {
 
 /// The descriptor numbers of a process.
 fn numbers(pid: u32) -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    let numbers = raw::proc_numbers(&format!("/proc/{pid}/fd"));
+    numbers.into_iter().map(u32::cast_signed).collect()
 }
 
 /// Whether a program has a descriptor of a device file or a buffer, other than those that `spares` names by process
 /// and number.
-pub(crate) fn has_another(id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> bool {
-    descendants().into_iter().any(|pid| {
+pub(crate) fn has_another(
+    may: &MayBlock,
+    id: FdIdentity,
+    spares: impl Fn(u32, i32) -> bool,
+) -> bool {
+    descendants(may).into_iter().any(|pid| {
         numbers(pid).into_iter().any(|number| {
             let Ok(path) = raw::c_path(&format!("/proc/{pid}/fd/{number}")) else {
                 return false;
@@ -62,6 +59,7 @@ pub(crate) fn has_another(id: FdIdentity, spares: impl Fn(u32, i32) -> bool) -> 
 /// Which of these epoll sets some program holds. Where the kernel compares no files, `known_as` tells
 /// which one a descriptor names, if any.
 pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
+    may: &MayBlock,
     sets: impl Iterator<Item = (&'a K, BorrowedFd<'a>)>,
     known_as: impl Fn(u32, i32) -> Option<K>,
 ) -> HashSet<K> {
@@ -85,11 +83,11 @@ pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
         left.get(found.ok()?).map(|(id, _)| *id)
     };
     let mut held = HashSet::new();
-    for pid in descendants() {
+    for pid in descendants(may) {
         for number in numbers(pid) {
             let path = format!("/proc/{pid}/fd/{number}");
-            let is_set = std::fs::read_link(path)
-                .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
+            let link = raw::c_path(&path).and_then(|path| raw::readlink(&path));
+            let is_set = link.is_ok_and(|link| link == b"anon_inode:[eventpoll]");
             if is_set {
                 held.extend(find(pid, number));
             }
@@ -106,24 +104,26 @@ mod tests {
 
     #[test]
     fn a_childs_descriptor_is_found() {
+        let may = MayBlock::of_this_thread();
         let memory = raw::memfd(c"held").expect("a memfd");
         let id = raw::identity(&raw::fstat(memory.as_fd()).expect("stat"));
-        assert!(!has_another(id, |_, _| false));
+        assert!(!has_another(&may, id, |_, _| false));
         let (reader, writer) = std::io::pipe().expect("pipe");
         let mut child = std::process::Command::new("cat")
             .stdin(reader)
             .stdout(memory)
             .spawn()
             .expect("cat");
-        assert!(has_another(id, |_, _| false));
-        assert!(!has_another(id, |pid, fd| (pid, fd) == (child.id(), 1)));
+        assert!(has_another(&may, id, |_, _| false));
+        assert!(!has_another(&may, id, |pid, fd| (pid, fd) == (child.id(), 1)));
         drop(writer);
         child.wait().expect("ends");
-        assert!(!has_another(id, |_, _| false));
+        assert!(!has_another(&may, id, |_, _| false));
     }
 
     #[test]
     fn sets_that_nobody_below_holds_are_not_found() {
+        let may = MayBlock::of_this_thread();
         // SAFETY: takes flags; a new descriptor is ours.
         let set = raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).expect("set");
         let own = raw::compare_with(set.as_fd(), std::process::id(), set.as_raw_fd());
@@ -132,7 +132,8 @@ mod tests {
             return;
         }
         // A child that another test is starting has all that is open here until its exec.
-        let nobody = || epoll_sets([(&1u32, set.as_fd())].into_iter(), |_, _| None).is_empty();
+        let nobody =
+            || epoll_sets(&may, [(&1u32, set.as_fd())].into_iter(), |_, _| None).is_empty();
         assert!((0..1000).any(|_| {
             std::thread::yield_now();
             nobody()

@@ -15,6 +15,7 @@ use crate::guard::Guard;
 use crate::held::{Given, Held, LockTable};
 use crate::listener::{Listener, Notif};
 use crate::lock::lock;
+use crate::may_block::MayBlock;
 use crate::memory::{DeviceMemory, ProcFiles};
 use crate::note::Note;
 use crate::pins::{Known, Pinnable, Pins, Space};
@@ -121,6 +122,7 @@ impl Events {
     ///
     /// # Errors
     /// What ppoll says, EINTR aside.
+    #[expect(clippy::disallowed_methods, reason = "descriptors of our own")]
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
@@ -203,9 +205,9 @@ impl Host {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
     }
 
-    /// Reads the list of all locks where a look at what programs hold waits for it. Not to be called
-    /// under a lock: it takes milliseconds where there are thousands.
-    pub(crate) fn read_locks(&self) {
+    /// Reads the list of all locks where a look at what programs hold waits for it. It takes
+    /// milliseconds where there are thousands.
+    pub(crate) fn read_locks(&self, _: &MayBlock) {
         if lock(&self.held).wants_locks() {
             let locks = LockTable::timed();
             lock(&self.held).take_locks(locks);
@@ -351,14 +353,13 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A NUL-terminated string of at most `max` bytes, without the NUL. Only while the call is
-    /// not applied.
+    /// A NUL-terminated string of at most `max` bytes, without the NUL.
     ///
     /// # Errors
     /// EFAULT, ENAMETOOLONG.
-    pub(crate) fn read_str(&self, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn read_str(&self, may: &MayBlock, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
         let (way, tid) = (self.host.powers.memory(), self.notif.tid);
-        let done = way.copy_in_str(tid, addr, max);
+        let done = way.copy_in_str(may, tid, addr, max);
         done.map_err(|e| self.unreadable(e))
     }
 
@@ -372,9 +373,9 @@ impl<'a> Call<'a> {
     }
 
     /// Copies in what the call will read or has missed. May wait for the program.
-    pub(crate) fn gather(&self, expected: Option<(u64, usize)>) {
+    pub(crate) fn gather(&self, may: &MayBlock, expected: Option<(u64, usize)>) {
         let (way, tid) = (self.host.powers.memory(), self.notif.tid);
-        if let Err(e) = self.notif.gathered.gather(way, tid, expected) {
+        if let Err(e) = self.notif.gathered.gather(may, way, tid, expected) {
             self.unreadable(e);
         }
     }
@@ -428,7 +429,41 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Reads a value of plain integers.
+    /// Copies from the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn copy_in(&self, may: &MayBlock, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let way = self.host.powers.memory();
+        let done = way.copy_in(may, self.notif.tid, addr, out);
+        done.map_err(|e| self.unreadable(e))
+    }
+
+    /// Copies a value of plain integers from the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn copy_in_bytes<const N: usize>(
+        &self,
+        may: &MayBlock,
+        addr: u64,
+    ) -> Result<[u8; N], Errno> {
+        let mut out = [0; N];
+        self.copy_in(may, addr, &mut out)?;
+        Ok(out)
+    }
+
+    /// Copies to the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn copy_out(&self, may: &MayBlock, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        let way = self.host.powers.memory();
+        let done = way.copy_out(may, self.notif.tid, addr, data);
+        done.map_err(|e| self.unreadable(e))
+    }
+
+    /// Reads a value of plain integers from what was gathered.
     pub(crate) fn read_bytes<const N: usize>(&self, addr: u64) -> Result<[u8; N], Errno> {
         let mut out = [0; N];
         self.read(addr, &mut out)?;
@@ -454,15 +489,12 @@ impl Caller for Call<'_> {
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let way = self.host.powers.memory();
-        let done = self.notif.gathered.read(way, self.notif.tid, addr, out);
-        done.map_err(|e| self.unreadable(e))
+        self.notif.gathered.read(addr, out)
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let way = self.host.powers.memory();
-        let done = self.notif.gathered.write(way, self.notif.tid, addr, data);
-        done.map_err(|e| self.unreadable(e))
+        self.notif.gathered.write(addr, data);
+        Ok(())
     }
 
     fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {

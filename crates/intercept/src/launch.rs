@@ -155,6 +155,7 @@ pub(crate) fn spawn(
 }
 
 /// Ends and reaps a child that cannot be served.
+#[expect(clippy::disallowed_methods, reason = "our own child, which is killed")]
 pub(crate) fn reap(pid: u32) {
     let pid = pid.cast_signed();
     // SAFETY: our own child, not yet reaped.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::may_block::MayBlock;
 use crate::note::Note;
 use crate::reap::{self, Left};
 use crate::serve::Server;
@@ -46,6 +47,8 @@ pub(crate) struct Ending {
     sent: Option<(i32, Instant)>,
     /// A signal to end was passed on to all programs.
     asked: bool,
+    /// Signals to pass on to all programs.
+    pub(crate) to_pass: Vec<i32>,
     next_look: Option<Instant>,
 }
 
@@ -110,21 +113,21 @@ enum Due {
 
 impl Supervisor<'_> {
     /// Once the program has ended: names what it has left, or ends it.
-    pub(crate) fn look_after_leftovers(&self) {
+    pub(crate) fn look_after_leftovers(&self, may: &mut MayBlock) {
         let start = Instant::now();
         let is_due = |server: &Server<'_>| {
             let next = server.ending.next_look;
             server.ended.is_some() && next.is_none_or(|next| next <= start)
         };
-        if !is_due(&self.server()) {
+        if !is_due(&self.server(may)) {
             return;
         }
-        let left = reap::programs(|pid| self.server().backend.is_own_child(pid));
+        let left = self.programs(may);
         let session = reap::session("self");
         let in_session = |left: &Left| Some(left.session) == session || left.session == self.main;
         let now = Instant::now();
         let due = {
-            let ending = &mut self.server().ending;
+            let ending = &mut self.server(may).ending;
             ending.next_look = Some(now + PAUSE.max((now - start) * SHARE));
             match left.is_empty() {
                 true => Due::Nothing,
@@ -141,6 +144,20 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Passes signals that were sent to the supervisor on to every program. One that asks to end and
+    /// comes a second time kills them.
+    pub(crate) fn pass_signals_on(&self, may: &mut MayBlock) {
+        let signals = core::mem::take(&mut self.server(may).ending.to_pass);
+        for signal in signals {
+            send(&self.programs(may), signal);
+        }
+    }
+
+    /// The processes of programs, those of the backend aside.
+    fn programs(&self, may: &mut MayBlock) -> Vec<Left> {
+        reap::programs(may, |may, pid| self.server(may).backend.is_own_child(pid))
+    }
+
     fn name(&self, left: &[Left], fate: Fate) {
         for left in left.iter().take(NAMED) {
             self.host.note(Note::LeftOver {
@@ -153,8 +170,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Passes a signal that was sent to the supervisor on to every program. One that asks to end
-    /// and comes a second time kills them.
+    /// Notes a signal for [`pass_signals_on`](Supervisor::pass_signals_on).
     pub(crate) fn pass_on(&mut self, signal: i32) {
         let ends = matches!(signal, libc::SIGTERM | libc::SIGINT);
         let again = ends && self.ending.asked;
@@ -163,8 +179,8 @@ impl Server<'_> {
             // What outlives the program now is not waited for.
             self.ending.wish = Leftover::Kill;
         }
-        let programs = reap::programs(|pid| self.backend.is_own_child(pid));
-        send(&programs, if again { libc::SIGKILL } else { signal });
+        let signal = if again { libc::SIGKILL } else { signal };
+        self.ending.to_pass.push(signal);
     }
 }
 

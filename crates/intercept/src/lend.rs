@@ -15,6 +15,7 @@ use crate::arch;
 use crate::filter::PASS;
 use crate::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
 use crate::lock::lock;
+use crate::may_block::MayBlock;
 use crate::pins::CREATE_FLAGS;
 use crate::raw;
 use crate::rewrite::{self, InStead, Left};
@@ -81,6 +82,7 @@ impl Lending {
 /// # Errors
 /// EPERM where it cannot be stopped, and what the system lacks: the call waits as before.
 pub(crate) fn ask(
+    may: &MayBlock,
     listener: &Listener,
     n: &Notif,
     asked: Asked<'_>,
@@ -99,14 +101,14 @@ pub(crate) fn ask(
         Err(e) => {
             // The program's table is full.
             listener.answer(n.id, Reply::Fail(e.0));
-            return Ok(stopped.let_go());
+            return Ok(stopped.let_go(may));
         }
     };
     drop(theirs);
     if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
-        return Ok(stopped.let_go());
+        return Ok(stopped.let_go(may));
     }
-    let (_, left) = stopped.in_its_stead(|thread| {
+    let (_, left) = stopped.in_its_stead(may, |thread| {
         let made = if asked.watch {
             Some(made(thread.call(
                 libc::SYS_userfaultfd,

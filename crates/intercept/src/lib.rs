@@ -53,6 +53,11 @@
 //! Linux 6.1 or newer; before 6.6 calls are slow, before 5.19 no program is started. x86-64 and arm64
 //! (`arch`). [`probe`] finds out what is missing.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests wait as they like")
+)]
+
 mod arch;
 mod child;
 mod closing;
@@ -77,6 +82,8 @@ mod listener;
 mod listing;
 mod lock;
 mod locks;
+#[doc(hidden)]
+pub mod may_block;
 mod memory;
 mod mmap;
 mod monitor;

@@ -13,12 +13,13 @@ use crate::files;
 use crate::folder;
 use crate::host::Call;
 use crate::listener::Notif;
+use crate::may_block::{self, MayBlock};
 use crate::raw;
 use crate::reaper::Borrowed;
 use crate::serve::Verdict;
 use crate::supervisor::Supervisor;
 use crate::tree::Tree;
-use vb3_host::{Caller, Errno, FdIdentity, Node, NodeKind};
+use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
 /// What one getdents64 is answered with, at most.
 const MOST: u64 = 64 << 10;
@@ -35,7 +36,7 @@ pub(crate) struct Listings {
 }
 
 impl Listings {
-    pub(crate) fn new(nodes: &[Node], tree: Option<&Tree>) -> Self {
+    pub(crate) fn new(may: &MayBlock, nodes: &[Node], tree: Option<&Tree>) -> Self {
         let mut this = Self::default();
         for node in nodes {
             let dir = tree.and_then(|tree| tree.directory_of(&node.path));
@@ -43,19 +44,19 @@ impl Listings {
                 NodeKind::File => libc::DT_REG,
                 _ => libc::DT_CHR,
             };
-            this.add(dir, &node.path, kind, files::inode(node));
+            this.add(may, dir, &node.path, kind, files::inode(node));
         }
         if let Some(tree) = tree {
-            this.hides_trees = tree.lies_in();
+            this.hides_trees = tree.lies_in(may);
             for (ino, (top, kind)) in (0x7662_1000..).zip(tree.tops()) {
-                this.add(None, top, kind, ino);
+                this.add(may, None, top, kind, ino);
             }
         }
         this
     }
 
     /// Adds a name to a directory of the system, or to one that was generated, by its real path.
-    fn add(&mut self, generated: Option<CString>, path: &Path, kind: u8, ino: u64) {
+    fn add(&mut self, may: &MayBlock, generated: Option<CString>, path: &Path, kind: u8, ino: u64) {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return;
         };
@@ -64,11 +65,11 @@ impl Listings {
             return;
         };
         let c_dir = generated.unwrap_or(c_dir);
-        let Ok(stat) = raw::fstatat(libc::AT_FDCWD, &c_dir, 0) else {
+        let Ok(stat) = may_block::stat(may, &c_dir, 0) else {
             return;
         };
         // What is there already is listed already.
-        if raw::fstatat(libc::AT_FDCWD, &c_path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
+        if may_block::stat(may, &c_path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
             return;
         }
         let entries = self.by_dir.entry(raw::identity(&stat)).or_default();
@@ -90,7 +91,7 @@ fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
 }
 
 impl Supervisor<'_> {
-    pub(crate) fn getdents(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let shown = self.shown();
         let listings = &shown.listings;
         if listings.by_dir.is_empty() && listings.hides_trees.is_none() {
@@ -107,7 +108,7 @@ impl Supervisor<'_> {
         }
         let fd = look.fd.and_then(Borrowed::into_owned);
         let Ok(fd) = fd.map_or_else(|| call.lent(n.int(0)), Ok) else {
-            return Ok(if self.lend(n) {
+            return Ok(if self.lend(may, n) {
                 Verdict::Answered
             } else {
                 Verdict::native()
@@ -125,7 +126,7 @@ impl Supervisor<'_> {
         let begin = out.len();
         // Of a directory of which all that was read is hidden, more is read: nothing is its end.
         while out.len() == begin {
-            let theirs = native_entries(&fd, room - begin)?;
+            let theirs = native_entries(may, &fd, room - begin)?;
             if theirs.is_empty() {
                 break;
             }
@@ -134,7 +135,7 @@ impl Supervisor<'_> {
                 false => out.extend(theirs),
             }
         }
-        call.write(n.arg(1), &out)?;
+        call.copy_out(may, n.arg(1), &out)?;
         Ok(Verdict::value(out.len() as i64))
     }
 }
@@ -156,7 +157,7 @@ fn is_tree(entry: &[u8]) -> bool {
 }
 
 /// The directory's own entries; the position moves on for the program, too.
-fn native_entries(fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
+fn native_entries(_: &MayBlock, fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
     let mut out = vec![0u8; room];
     // SAFETY: the length is the buffer's.
     let n = unsafe {

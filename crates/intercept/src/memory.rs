@@ -1,5 +1,10 @@
 //! A program's memory.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "copies have the token, and a device's pages were touched before"
+)]
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
@@ -8,6 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use crate::lock::lock;
+use crate::may_block::MayBlock;
 use crate::raw;
 use crate::vma::{self, Mapping};
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
@@ -27,23 +33,35 @@ impl Way {
     ///
     /// # Errors
     /// What the kernel says; EIO where it gives another word.
-    pub(crate) fn try_on(self, pid: u32, addr: u64, word: u64) -> Result<(), Errno> {
+    pub(crate) fn try_on(
+        self,
+        may: &MayBlock,
+        pid: u32,
+        addr: u64,
+        word: u64,
+    ) -> Result<(), Errno> {
         let mut bytes = [0; 8];
         if self == Self::Files {
             // For what the kernel says to an open.
             raw::open(&raw::c_path(&format!("/proc/{pid}/mem"))?, libc::O_RDWR)?;
         }
-        self.copy_in(pid, addr, &mut bytes)?;
+        self.copy_in(may, pid, addr, &mut bytes)?;
         if u64::from_ne_bytes(bytes) != word {
             return Err(Errno(libc::EIO));
         }
-        self.copy_out(pid, addr, &bytes)
+        self.copy_out(may, pid, addr, &bytes)
     }
 
     /// Copies from the memory of thread `tid`; EFAULT unless all of it is readable, EPERM for a
     /// program that may not be read at all.
-    pub(crate) fn copy_in(self, tid: u32, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        if self.copy_in_some(tid, addr, out)? == out.len() {
+    pub(crate) fn copy_in(
+        self,
+        may: &MayBlock,
+        tid: u32,
+        addr: u64,
+        out: &mut [u8],
+    ) -> Result<(), Errno> {
+        if self.copy_in_some(may, tid, addr, out)? == out.len() {
             Ok(())
         } else {
             Err(Errno(libc::EFAULT))
@@ -51,7 +69,13 @@ impl Way {
     }
 
     /// Copies what can be read, from the front.
-    pub(crate) fn copy_in_some(self, tid: u32, addr: u64, out: &mut [u8]) -> Result<usize, Errno> {
+    pub(crate) fn copy_in_some(
+        self,
+        _: &MayBlock,
+        tid: u32,
+        addr: u64,
+        out: &mut [u8],
+    ) -> Result<usize, Errno> {
         if out.is_empty() {
             return Ok(0);
         }
@@ -85,19 +109,25 @@ impl Way {
     }
 
     /// Reads a byte of every page of a range, up to the first that is not there.
-    pub(crate) fn touch(self, tid: u32, addr: u64, len: u64) {
+    pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) {
         let page = crate::arch::page_size();
         let end = addr.saturating_add(len);
         let mut at = addr;
         let mut byte = [0];
-        while at < end && self.copy_in(tid, at, &mut byte).is_ok() {
+        while at < end && self.copy_in(may, tid, at, &mut byte).is_ok() {
             at = (at & !(page - 1)).saturating_add(page);
         }
     }
 
     /// Copies to the memory of thread `tid`; EFAULT unless all of it is writable, EPERM for a
     /// program that may not be written to at all.
-    pub(crate) fn copy_out(self, tid: u32, addr: u64, data: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn copy_out(
+        self,
+        _: &MayBlock,
+        tid: u32,
+        addr: u64,
+        data: &[u8],
+    ) -> Result<(), Errno> {
         if data.is_empty() {
             return Ok(());
         }
@@ -133,7 +163,7 @@ impl Way {
 
     /// Copies several pieces to the memory of thread `tid` by one call, in their order. False where
     /// not all of it was copied, and where that takes several calls: nothing may have been.
-    pub(crate) fn copy_all_out(self, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
+    pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
         let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
             return false;
         };
@@ -160,7 +190,13 @@ impl Way {
     ///
     /// # Errors
     /// EFAULT, ENAMETOOLONG.
-    pub(crate) fn copy_in_str(self, tid: u32, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn copy_in_str(
+        self,
+        may: &MayBlock,
+        tid: u32,
+        addr: u64,
+        max: usize,
+    ) -> Result<Vec<u8>, Errno> {
         let mut out = Vec::new();
         let mut at = addr;
         let mut chunk = [0u8; 256];
@@ -169,7 +205,7 @@ impl Way {
             let to_page_end = 4096 - (at & 4095);
             let want = chunk.len().min(usize::try_from(to_page_end).unwrap_or(1));
             let part = chunk.get_mut(..want).ok_or(Errno(libc::EFAULT))?;
-            self.copy_in(tid, at, part)?;
+            self.copy_in(may, tid, at, part)?;
             if let Some(end) = part.iter().position(|&b| b == 0) {
                 out.extend_from_slice(part.get(..end).unwrap_or_default());
                 return Ok(out);

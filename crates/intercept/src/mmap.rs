@@ -13,6 +13,7 @@ use crate::held::Given;
 use crate::host::Call;
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
+use crate::may_block::MayBlock;
 use crate::note::Note;
 use crate::procs;
 use crate::reap::Ended;
@@ -90,8 +91,8 @@ impl Server<'_> {
 }
 
 impl Supervisor<'_> {
-    pub(crate) fn mmap(&self, n: &Notif) -> Result<Verdict, Errno> {
-        if self.holds_nothing() {
+    pub(crate) fn mmap(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        if self.holds_nothing(may) {
             return Ok(Verdict::native());
         }
         let fd = n.int(4);
@@ -112,14 +113,15 @@ impl Supervisor<'_> {
             offset: n.arg(5),
         };
         let pid = call.pid();
-        let (file, answers) = self.apply(|server| server.mapped_file(look.id, &args, pid));
-        self.answer_all(answers);
+        let (file, answers) = self.apply(may, |server| server.mapped_file(look.id, &args, pid));
+        self.answer_all(may, answers);
         let Some(file) = file? else {
             return Ok(Verdict::native());
         };
         let flags = look.flags()?;
         check(&args, flags)?;
         self.map_device(
+            may,
             n,
             (file, look.fd.and_then(Borrowed::into_owned)),
             &args,
@@ -129,6 +131,7 @@ impl Supervisor<'_> {
 
     fn map_device(
         &self,
+        may: &mut MayBlock,
         n: &Notif,
         (file, hold): (FileId, Option<OwnedFd>),
         args: &Mmap,
@@ -145,13 +148,13 @@ impl Supervisor<'_> {
                 return Err(Errno(libc::EPERM));
             }
         };
-        let (asked, answers) = self.apply(|server| server.map(n, file, args, mode));
-        self.answer_all(answers);
+        let (asked, answers) = self.apply(may, |server| server.map(n, file, args, mode));
+        self.answer_all(may, answers);
         // The mapping stands for the file now, which the program may close as soon as it is back.
         drop(hold);
         let (fd, offset) = match asked {
             Ok(map) => map,
-            Err(e) => return Ok(self.refuse(n, stopped, e)),
+            Err(e) => return Ok(self.refuse(may, n, stopped, e)),
         };
         // From here on a failure ends the description, and its end is reported.
         let listener = &self.host.listener;
@@ -159,28 +162,28 @@ impl Supervisor<'_> {
         drop(fd);
         let remote = match installed {
             Ok(remote) => remote,
-            Err(e) => return Ok(self.refuse(n, stopped, e)),
+            Err(e) => return Ok(self.refuse(may, n, stopped, e)),
         };
         if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
-            self.left(n.tid, stopped.let_go());
+            self.left(may, n.tid, stopped.let_go(may));
             return Ok(Verdict::Answered);
         }
-        let (result, left) = stopped.map(remote, offset);
+        let (result, left) = stopped.map(may, remote, offset);
         match result {
             Some(value) if !(-4095..0).contains(&value.cast_signed()) => {
-                self.server().report.maps += 1;
+                self.server(may).report.maps += 1;
             }
             Some(_) => {}
             None => self.host.note(Note::MapLost { tid: n.tid }),
         }
-        self.left(n.tid, left);
+        self.left(may, n.tid, left);
         Ok(Verdict::Answered)
     }
 
     /// Refuses a mapping; the thread stops once it has its answer, and is let go.
-    fn refuse(&self, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
+    fn refuse(&self, may: &mut MayBlock, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
         self.host.listener.answer(n.id, Reply::from(e));
-        self.left(n.tid, stopped.let_go());
+        self.left(may, n.tid, stopped.let_go(may));
         Verdict::Answered
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::host::{Call, Event};
 use crate::listener::{Notif, Reply};
+use crate::may_block::MayBlock;
 use crate::pending::{Kind, Waiting};
 use crate::raw;
 use crate::serve::{Server, Verdict};
@@ -154,7 +155,7 @@ fn address(port: u32, groups: u32) -> [u8; ADDRESS] {
 
 impl Supervisor<'_> {
     /// socket: the filter notifies only those for events of devices.
-    pub(crate) fn socket(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let kind = n.int(1);
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
             return Ok(Verdict::native());
@@ -172,8 +173,8 @@ impl Supervisor<'_> {
         }
         let id = raw::identity(&raw::fstat(theirs.as_fd())?);
         let port = Call::new(&self.host, n).pid();
-        let (added, answers) = self.apply(|server| server.monitors.add(id, ours, port));
-        self.answer_all(answers);
+        let (added, answers) = self.apply(may, |server| server.monitors.add(id, ours, port));
+        self.answer_all(may, answers);
         if !added {
             return Ok(Verdict::native());
         }

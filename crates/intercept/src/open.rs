@@ -9,17 +9,17 @@ use crate::held::Given;
 use crate::host::Call;
 use crate::listener::{Notif, Reply};
 use crate::lock::lock;
+use crate::may_block::{self, MayBlock};
 use crate::path::{Links, Place};
-use crate::raw;
 use crate::serve::{Server, Verdict};
 use crate::supervisor::Supervisor;
-use vb3_host::{Caller, Errno};
+use vb3_host::Errno;
 
 /// Flags of open that the description keeps.
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
 
 impl Supervisor<'_> {
-    pub(crate) fn open(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn open(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, addr, flags) = match n.nr {
             nr::OPEN => (libc::AT_FDCWD, n.arg(0), n.int(1)),
             nr::CREAT => (
@@ -29,7 +29,7 @@ impl Supervisor<'_> {
             ),
             libc::SYS_openat => (n.int(0), n.arg(1), n.int(2)),
             _ => {
-                let how: [u8; 8] = Call::new(&self.host, n).read_bytes(n.arg(2))?;
+                let how: [u8; 8] = Call::new(&self.host, n).copy_in_bytes(may, n.arg(2))?;
                 // CAST: open's flags are the low half; others are refused by the kernel.
                 (n.int(0), n.arg(1), u64::from_ne_bytes(how) as i32)
             }
@@ -42,7 +42,8 @@ impl Supervisor<'_> {
         let place = {
             let call = Call::new(&self.host, n);
             // A path that cannot be read is the kernel's to refuse.
-            self.place(&call, dir, addr, links).unwrap_or(Place::Native)
+            self.place(may, &call, dir, addr, links)
+                .unwrap_or(Place::Native)
         };
         match place {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
@@ -63,23 +64,29 @@ impl Supervisor<'_> {
                 if writes && flags & libc::O_PATH == 0 {
                     return Err(Errno(libc::EACCES));
                 }
-                let fd = open_plain(path, flags)?;
+                let fd = open_plain(may, path, flags)?;
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 self.host
                     .listener
                     .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
                 Ok(Verdict::Answered)
             }
-            Place::Node(node) => self.open_node(n, node, flags),
+            Place::Node(node) => self.open_node(may, n, node, flags),
             Place::Absent => Err(Errno(libc::ENOENT)),
             Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
         }
     }
 
-    fn open_node(&self, n: &Notif, node: usize, flags: i32) -> Result<Verdict, Errno> {
+    fn open_node(
+        &self,
+        may: &mut MayBlock,
+        n: &Notif,
+        node: usize,
+        flags: i32,
+    ) -> Result<Verdict, Errno> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
-            let fd = self.server().files.reopen_reference(node)?;
+            let fd = self.server(may).files.reopen_reference(node)?;
             // At a kept number, so that fstat is seen.
             let call = Call::new(&self.host, n);
             let number = self.host.install(&call, fd.as_fd(), cloexec)?;
@@ -93,9 +100,14 @@ impl Supervisor<'_> {
         }
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
-        self.host.under_way.await_ended();
-        let (opened, answers) = self.apply(|server| server.open(n, node, memfd.as_fd(), flags));
-        self.answer_all(answers);
+        self.host.under_way.await_ended(may);
+        // A file closed a moment ago, or held by a process that has just ended, is free now.
+        let ((), answers) = self.apply(may, Server::settle_ends);
+        self.answer_all(may, answers);
+        self.host.read_locks(may);
+        let (opened, answers) =
+            self.apply(may, |server| server.open(n, node, memfd.as_fd(), flags));
+        self.answer_all(may, answers);
         // If this fails, the description ends here, and the file with it.
         self.publish(n, opened?, cloexec)
     }
@@ -109,7 +121,7 @@ impl Supervisor<'_> {
     }
 
     /// readlink, readlinkat.
-    pub(crate) fn readlink(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, args) = match n.nr {
             nr::READLINK => (libc::AT_FDCWD, [n.arg(0), n.arg(1), n.arg(2)]),
             _ => (n.int(0), [n.arg(1), n.arg(2), n.arg(3)]),
@@ -117,17 +129,17 @@ impl Supervisor<'_> {
         let [path, out, len] = args;
         let call = Call::new(&self.host, n);
         let place = self
-            .place(&call, dir, path, Links::Keep)
+            .place(may, &call, dir, path, Links::Keep)
             .unwrap_or(Place::Native);
         let target = match place {
-            Place::Native => match self.link_named(&call, dir, path) {
-                Some(link) => raw::readlink(&link)?,
+            Place::Native => match self.link_named(may, &call, dir, path) {
+                Some(link) => may_block::readlink(may, &link)?,
                 None => return Ok(Verdict::native()),
             },
             Place::Node(_) => return Err(Errno(libc::EINVAL)),
             Place::Absent => return Err(Errno(libc::ENOENT)),
             Place::NoDirectory => return Err(Errno(libc::ENOTDIR)),
-            Place::Sys(path) => raw::readlink(&path)?,
+            Place::Sys(path) => may_block::readlink(may, &path)?,
             Place::DescriptorLink(node) => {
                 use std::os::unix::ffi::OsStrExt;
                 let node = self.nodes.get(node).ok_or(Errno(libc::ENOENT))?;
@@ -137,13 +149,13 @@ impl Supervisor<'_> {
         // CAST: a C int in the kernel, which refuses what is not positive.
         let len = usize::try_from(len as i32).ok().filter(|&len| len > 0);
         let cut = target.len().min(len.ok_or(Errno(libc::EINVAL))?);
-        call.write(out, target.get(..cut).unwrap_or_default())?;
+        call.copy_out(may, out, target.get(..cut).unwrap_or_default())?;
         Ok(Verdict::Reply(Reply::Value(cut as i64)))
     }
 
     /// The generated link that a descriptor stands for, where the path at `addr` is empty.
-    fn link_named(&self, call: &Call<'_>, fd: i32, addr: u64) -> Option<CString> {
-        let [first] = call.read_bytes(addr).ok()?;
+    fn link_named(&self, may: &MayBlock, call: &Call<'_>, fd: i32, addr: u64) -> Option<CString> {
+        let [first] = call.copy_in_bytes(may, addr).ok()?;
         let id = (first == 0u8 && fd >= 0).then(|| call.look(fd).ok())??.id;
         self.link_of(id)
     }
@@ -158,8 +170,7 @@ impl Server<'_> {
         memfd: BorrowedFd<'_>,
         flags: i32,
     ) -> Result<OwnedFd, Errno> {
-        // A file closed a moment ago, or held by a process that has just ended, is free now.
-        self.settle_ends();
+        self.settle_locks();
         let id = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?.id;
         let file = self.backend.open(id, flags, &Call::new(&self.host, n))?;
         let mut kept = flags & KEPT;
@@ -178,11 +189,11 @@ impl Server<'_> {
 
 /// Opens a generated file. A mere reference (O_PATH) cannot be installed in a program: it gets a
 /// descriptor for reading, of what a link leads to.
-fn open_plain(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+fn open_plain(may: &MayBlock, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
     if flags & libc::O_PATH != 0 {
         let kept = flags & !(libc::O_PATH | libc::O_NOFOLLOW | libc::O_ACCMODE);
-        return raw::open(path, kept | libc::O_RDONLY | libc::O_NONBLOCK);
+        return may_block::open(may, path, kept | libc::O_RDONLY | libc::O_NONBLOCK);
     }
-    raw::open(path, flags)
+    may_block::open(may, path, flags)
 }

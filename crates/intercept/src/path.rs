@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::host::Call;
+use crate::may_block::{self, MayBlock};
 use crate::raw;
 use crate::supervisor::Supervisor;
 use crate::tree::Found;
@@ -87,14 +88,15 @@ impl Supervisor<'_> {
     /// EFAULT and ENAMETOOLONG for the path itself.
     pub(crate) fn place(
         &self,
+        may: &mut MayBlock,
         call: &Call<'_>,
         dir: i32,
         addr: u64,
         links: Links,
     ) -> Result<Place, Errno> {
-        let path = call.read_str(addr, MAX)?;
+        let path = call.read_str(may, addr, MAX)?;
         let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.");
-        Ok(match self.place_of(call, dir, &path, links) {
+        Ok(match self.place_of(may, call, dir, &path, links) {
             Place::Node(_) if wants_directory => Place::NoDirectory,
             place => place,
         })
@@ -102,21 +104,35 @@ impl Supervisor<'_> {
 
     /// By text, as long as the program sees what we see: that is looked at where a path might be
     /// ours, or is a link.
-    fn place_of(&self, call: &Call<'_>, dir: i32, path: &[u8], links: Links) -> Place {
-        let place = self.place_here(call, dir, path, links);
+    fn place_of(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        dir: i32,
+        path: &[u8],
+        links: Links,
+    ) -> Place {
+        let place = self.place_here(may, call, dir, path, links);
         if place == Some(Place::Native) {
             return Place::Native;
         }
-        match View::of(call.notif.tid) {
-            Some(view) => self.place_in(&view, call, dir, path, links),
+        match View::of(may, call.notif.tid) {
+            Some(view) => self.place_in(may, &view, call, dir, path, links),
             None if links == Links::Keep => place.unwrap_or(Place::Native),
-            None => place.unwrap_or_else(|| self.place_behind(call, dir, path)),
+            None => place.unwrap_or_else(|| self.place_behind(may, call, dir, path)),
         }
     }
 
     /// What a path names here; none for a link that is to be followed, and for a name like one of
     /// ours somewhere else.
-    fn place_here(&self, call: &Call<'_>, dir: i32, path: &[u8], links: Links) -> Option<Place> {
+    fn place_here(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        dir: i32,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
         if path.is_empty() {
             return Some(Place::Native);
         }
@@ -134,7 +150,7 @@ impl Supervisor<'_> {
         } else {
             Vec::new()
         };
-        if let Some(place) = self.generated(call, &seen, links) {
+        if let Some(place) = self.generated(may, call, &seen, links) {
             return Some(place);
         }
         let whole = if seen.is_empty() {
@@ -143,7 +159,7 @@ impl Supervisor<'_> {
             normalise(b"", &seen)
         };
         if !whole.is_empty()
-            && let Some(place) = self.known(call, &whole, links)
+            && let Some(place) = self.known(may, call, &whole, links)
         {
             return Some(place);
         }
@@ -156,33 +172,33 @@ impl Supervisor<'_> {
             return Some(Place::Native);
         }
         let link = c_bytes(&through(call.notif.tid, dir, path))?;
-        match raw::readlink(&link) {
+        match may_block::readlink(may, &link) {
             Ok(_) => None,
             Err(_) => Some(Place::Native),
         }
     }
 
     /// What the program's own link leads to.
-    fn place_behind(&self, call: &Call<'_>, dir: i32, path: &[u8]) -> Place {
+    fn place_behind(&self, may: &mut MayBlock, call: &Call<'_>, dir: i32, path: &[u8]) -> Place {
         // Seen from here, through its directory.
         let seen = if path.first() == Some(&b'/') {
             normalise(b"", path)
         } else {
             through(call.notif.tid, dir, path)
         };
-        self.follow(call, seen).unwrap_or(Place::Native)
+        self.follow(may, call, seen).unwrap_or(Place::Native)
     }
 
     /// Follows links that lead nowhere natively but may lead to one of our places.
-    fn follow(&self, call: &Call<'_>, mut path: Vec<u8>) -> Option<Place> {
+    fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<Place> {
         for _ in 0..HOPS {
-            let target = raw::readlink(&c_bytes(&path)?).ok()?;
+            let target = may_block::readlink(may, &c_bytes(&path)?).ok()?;
             let next = if target.first() == Some(&b'/') {
                 normalise(b"", &target)
             } else {
-                normalise(&real_dir(split_last(&path).0)?, &target)
+                normalise(&real_dir(may, split_last(&path).0)?, &target)
             };
-            if let Some(place) = self.known(call, &next, Links::Follow) {
+            if let Some(place) = self.known(may, call, &next, Links::Follow) {
                 return Some(place);
             }
             path = next;
@@ -209,7 +225,13 @@ impl Supervisor<'_> {
     }
 
     /// What an absolute path names that enters the generated tree, if it does.
-    pub(crate) fn generated(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
+    pub(crate) fn generated(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
         let shown = self.shown();
         let tree = shown.tree.as_ref()?;
         match tree.find(path, links)? {
@@ -223,13 +245,19 @@ impl Supervisor<'_> {
             }
             // The kernel cannot walk through what is not there; from here it can be named.
             Found::Outside(path) => self
-                .known(call, &path, links)
+                .known(may, call, &path, links)
                 .or_else(|| c_bytes(&path).map(Place::Sys)),
         }
     }
 
     /// Our place at a tidy absolute path, if it is one.
-    fn known(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
+    fn known(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
         let nodes = &self.nodes;
         if let Some(i) = nodes
             .iter()
@@ -242,21 +270,27 @@ impl Supervisor<'_> {
         {
             return Some(Place::Sys(real));
         }
-        if let Some(place) = self.descriptor(call, path, links) {
+        if let Some(place) = self.descriptor(may, call, path, links) {
             return Some(place);
         }
         let (parent, name) = split_last(path);
         let i = nodes
             .iter()
             .position(|node| file_name(&node.path) == name)?;
-        let parent = real_dir(parent)?;
+        let parent = real_dir(may, parent)?;
         let wanted = nodes.get(i)?.path.parent()?;
         (wanted.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
     }
 
     /// A descriptor of ours by its path under /proc or /dev/fd.
-    pub(crate) fn descriptor(&self, call: &Call<'_>, path: &[u8], links: Links) -> Option<Place> {
-        if self.holds_nothing() && !path.starts_with(b"/proc/") {
+    pub(crate) fn descriptor(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
+        if self.holds_nothing(may) && !path.starts_with(b"/proc/") {
             return None;
         }
         let tgid = || {
@@ -287,8 +321,8 @@ impl Supervisor<'_> {
         };
         let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
         let path = raw::c_path(&format!("/proc/{pid}/fd/{fd}")).ok()?;
-        let stat = raw::fstatat(libc::AT_FDCWD, &path, 0).ok()?;
-        let node = self.node_behind(raw::identity(&stat))?;
+        let stat = may_block::stat(may, &path, 0).ok()?;
+        let node = self.node_behind(may, raw::identity(&stat))?;
         Some(match links {
             Links::Follow => Place::Node(node),
             Links::Keep => Place::DescriptorLink(node),
@@ -325,7 +359,7 @@ fn base_of(call: &Call<'_>, dir: i32) -> Option<Vec<u8>> {
 }
 
 /// The path of a directory with all links resolved.
-fn real_dir(path: &[u8]) -> Option<Vec<u8>> {
+fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
     if path == b"/dev" || path.is_empty() {
         return Some(if path.is_empty() {
             b"/".to_vec()
@@ -333,7 +367,7 @@ fn real_dir(path: &[u8]) -> Option<Vec<u8>> {
             path.to_vec()
         });
     }
-    let fd = raw::open(&c_bytes(path)?, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+    let fd = may_block::open(may, &c_bytes(path)?, libc::O_PATH | libc::O_DIRECTORY).ok()?;
     raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).ok()?).ok()
 }
 

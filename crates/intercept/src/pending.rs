@@ -315,8 +315,9 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        // Who copies its last piece goes on with it.
-        if waiting.is_under_way() {
+        // Who copies its last piece goes on with it, and so does who polls its files.
+        let is_asked = matches!(&waiting.kind, Kind::Poll(polling) if polling.is_asked);
+        if is_asked || waiting.is_under_way() {
             return;
         }
         let n = waiting.notif.clone();
@@ -325,6 +326,15 @@ impl Server<'_> {
             Tried::Lacks => self.answer(&n, How::Again(slot)),
             Tried::Part => self.answer(&n, How::Part(slot)),
         }
+    }
+
+    /// The same after what it lacked was gathered.
+    pub(crate) fn retry_gathered(&mut self, slot: u32) {
+        let waiting = self.pending.slots.get_mut(&slot);
+        if let Some(Kind::Poll(polling)) = waiting.map(|waiting| &mut waiting.kind) {
+            polling.is_asked = false;
+        }
+        self.retry(slot);
     }
 
     /// Makes a call once more; answers it if it is done, and gives what is left to do.

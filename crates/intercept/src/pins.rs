@@ -320,6 +320,7 @@ impl Reader {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the end of the run")]
 impl Drop for Reader {
     fn drop(&mut self) {
         let one = 1u64.to_ne_bytes();

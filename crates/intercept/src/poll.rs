@@ -1,12 +1,14 @@
 //! poll, ppoll, select, pselect6, with device files and others mixed.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::arch::nr;
 use crate::files::Target;
 use crate::host::{Call, Event, Host};
 use crate::listener::{Notif, Reply};
+use crate::may_block::MayBlock;
 use crate::pending::{Kind, Waiting};
 use crate::raw;
 use crate::reaper::Borrowed;
@@ -42,8 +44,10 @@ pub(crate) enum Source {
     ),
     /// A file that is always ready.
     Ready,
-    /// Another file, borrowed.
+    /// Another file, borrowed, which the kernel itself answers for.
     Other(Borrowed),
+    /// A file of a file system, by its number: a program may serve that. It is polled without the lock.
+    Slow(i32, Arc<Borrowed>),
     /// Another file, by its number, that is to be lent, or else is never ready.
     Unknown(i32),
     /// No file.
@@ -76,8 +80,10 @@ pub(crate) struct Polling {
     form: Form,
     /// Where the remaining time is written, and whether in microseconds.
     remaining: Option<(u64, bool)>,
-    /// Some descriptors could not be put into the epoll set.
+    /// Some descriptors are not in the supervisor's epoll set.
     needs_look: bool,
+    /// A thread polls the slow files: it tries the call again.
+    pub(crate) is_asked: bool,
 }
 
 impl Polling {
@@ -104,6 +110,26 @@ impl Polling {
             Source::Other(fd) => Some(fd.as_fd()),
             _ => None,
         })
+    }
+
+    /// Takes what poll said of the slow files; false, and has them polled without the lock, where
+    /// that is to be asked first. The call gets that far again when it is known.
+    fn take_slow(&mut self, n: &Notif) -> bool {
+        let slow = self.entries.iter().filter_map(|entry| match &entry.source {
+            Source::Slow(number, file) => Some(((*number, entry.events), file)),
+            _ => None,
+        });
+        let Some(found) = n.gathered.take_polled(slow) else {
+            self.is_asked = true;
+            return false;
+        };
+        for entry in &mut self.entries {
+            if let Source::Slow(number, _) = &entry.source {
+                let known = found.get(&(*number, entry.events));
+                entry.revents = known.copied().unwrap_or(0);
+            }
+        }
+        true
     }
 
     pub(crate) fn needs_look(&self) -> bool {
@@ -137,9 +163,9 @@ pub(crate) struct Wait {
     pub(crate) mask: Option<u64>,
 }
 
-/// Asks what those descriptors of a long poll name that may be devices, before the lock is taken: each
-/// costs two system calls.
-pub(crate) fn look_ahead(host: &Host, n: &Notif) {
+/// Asks what the descriptors of a long poll name, before the lock is taken: each costs two system
+/// calls.
+pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
     // CAST: a C unsigned int in the kernel.
     let count = n.arg(1) as u32 as usize;
     let is_poll = matches!(n.nr, nr::POLL | libc::SYS_ppoll);
@@ -148,12 +174,15 @@ pub(crate) fn look_ahead(host: &Host, n: &Notif) {
     }
     let call = Call::new(host, n);
     let mut bytes = vec![0u8; count * 8];
-    if call.read(n.arg(0), &mut bytes).is_err() {
+    if call.copy_in(may, n.arg(0), &mut bytes).is_err() {
         return;
     }
-    for entry in bytes.chunks_exact(8) {
-        let fd = i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
-        if fd >= 0 && host.may_be_device(fd) {
+    let numbers = || {
+        let numbers = bytes.as_chunks::<8>().0.iter();
+        numbers.map(|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+    };
+    if numbers().any(|fd| host.may_be_device(fd)) {
+        for fd in numbers().filter(|&fd| fd >= 0) {
             n.gathered.keep_look(fd, call.look(fd));
         }
     }
@@ -200,8 +229,6 @@ impl Server<'_> {
         for (fd, events) in asked {
             let source = if fd < 0 {
                 Source::Skip
-            } else if count > SHORT && !self.host.may_be_device(fd) {
-                self.other(&call, fd)
             } else {
                 self.source(&call, fd)
             };
@@ -233,18 +260,6 @@ impl Server<'_> {
         self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
     }
 
-    /// A descriptor that is known not to be ours.
-    fn other(&self, call: &Call<'_>, fd: i32) -> Source {
-        if self.host.powers.getfd.is_err() {
-            return self.source(call, fd);
-        }
-        match call.borrow_fd(fd) {
-            Ok(file) => Source::Other(file.into()),
-            Err(Errno(libc::EBADF)) => Source::Bad,
-            Err(_) => Source::Unknown(fd),
-        }
-    }
-
     /// What stands behind a descriptor in a poll.
     pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
         let kept = call.notif.gathered.take_look(fd);
@@ -264,7 +279,13 @@ impl Server<'_> {
             (Target::Other, None) => look
                 .reopened_pipe()
                 .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
-            (Target::Other, Some(_)) => look.fd.map_or(Source::Unknown(fd), Source::Other),
+            (Target::Other, Some(_)) => {
+                let waits = look.may_wait_in_poll();
+                look.fd.map_or(Source::Unknown(fd), |file| match waits {
+                    true => Source::Slow(fd, Arc::new(file)),
+                    false => Source::Other(file),
+                })
+            }
         }
     }
 
@@ -282,7 +303,11 @@ impl Server<'_> {
             form,
             remaining: wait.remaining,
             needs_look: false,
+            is_asked: false,
         };
+        if !polling.take_slow(n) {
+            return Err(Errno::NOT_GATHERED);
+        }
         let ready = self.look_once(&mut polling.entries, Asker::Program);
         // A timeout beyond what a clock can hold is for ever.
         let deadline = wait.time.and_then(|time| Instant::now().checked_add(time));
@@ -299,6 +324,8 @@ impl Server<'_> {
                 let slot = Event::Poll(slot);
                 polling.needs_look |= self.host.events.add(fd.as_fd(), events, slot).is_err();
             }
+            // The kernel polls such a file with our epoll set locked.
+            polling.needs_look |= matches!(entry.source, Source::Slow(..));
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
         waiting.deadline = deadline;
@@ -307,6 +334,10 @@ impl Server<'_> {
     }
 
     /// Fills in what is ready now; the number of ready entries.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kernel itself answers for these files"
+    )]
     fn look_once(&mut self, entries: &mut [Entry], by: Asker) -> usize {
         let mut others: Vec<libc::pollfd> = Vec::new();
         for entry in entries.iter() {
@@ -338,6 +369,7 @@ impl Server<'_> {
                     entry.events & both
                 }
                 Source::Other(_) => others.next().map_or(0, |fd| fd.revents),
+                Source::Slow(..) => entry.revents,
                 Source::Bad => libc::POLLNVAL,
                 Source::Unknown(_) | Source::Skip => 0,
             };
@@ -364,6 +396,9 @@ impl Server<'_> {
         polling: &mut Polling,
         deadline: Option<Instant>,
     ) -> Option<Reply> {
+        if !polling.take_slow(n) {
+            return None;
+        }
         let ready = self.look_once(&mut polling.entries, Asker::Supervisor);
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         (ready > 0 || late).then(|| self.poll_result(n, polling, deadline))

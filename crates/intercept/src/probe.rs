@@ -10,6 +10,7 @@ use crate::child;
 use crate::error::{Error, Feature};
 use crate::launch;
 use crate::listener::{Listener, Notif};
+use crate::may_block::MayBlock;
 use crate::memory::Way;
 use crate::note::Note;
 use crate::raw;
@@ -58,13 +59,18 @@ static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 /// Tries everything.
 #[must_use]
 pub fn probe() -> Powers {
+    probe_with(&MayBlock::of_this_thread())
+}
+
+/// The same in a thread that has its token.
+pub(crate) fn probe_with(may: &MayBlock) -> Powers {
     let proc = raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop);
     let mut powers = Powers {
         proc,
         ..Powers::untried()
     };
     match Subject::start() {
-        Ok(Ok(subject)) => powers.try_on(&subject),
+        Ok(Ok(subject)) => powers.try_on(may, &subject),
         Ok(Err(e)) | Err(e) => powers.listener = Err(e),
     }
     powers
@@ -108,7 +114,7 @@ impl Powers {
         }
     }
 
-    fn try_on(&mut self, subject: &Subject) {
+    fn try_on(&mut self, may: &MayBlock, subject: &Subject) {
         let lacks = |has: bool| {
             if has {
                 Ok(())
@@ -127,8 +133,8 @@ impl Powers {
         };
         self.listener = Ok(());
         let addr = (&raw const MARK).expose_provenance() as u64;
-        self.process_vm = Way::Calls.try_on(subject.pid, addr, MARK.load(Ordering::Relaxed));
-        self.proc_mem = Way::Files.try_on(subject.pid, addr, MARK.load(Ordering::Relaxed));
+        self.process_vm = Way::Calls.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
+        self.proc_mem = Way::Files.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
         let listener = &subject.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
         self.add_fd = installed.map(drop);
@@ -251,6 +257,7 @@ impl Subject {
     }
 
     /// The call it makes.
+    #[expect(clippy::disallowed_methods, reason = "a child of our own")]
     fn call(&self) -> Result<Notif, Errno> {
         let mut fd = libc::pollfd {
             fd: self.listener.as_fd().as_raw_fd(),

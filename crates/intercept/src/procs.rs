@@ -1,7 +1,7 @@
 //! The threads that call, and what their descriptors name.
 
 use std::collections::{BTreeSet, HashMap};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -74,7 +74,13 @@ impl Look {
         raw::open(&path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
     }
 
-    /// Whether it polls as ready always.
+    /// Whether a poll asks a file system, which a program may serve. Devices, sockets, pipes and
+    /// anonymous files answer at once.
+    pub(crate) fn may_wait_in_poll(&self) -> bool {
+        self.is_always_ready()
+    }
+
+    /// Whether it polls as ready always, unless its file system has a poll of its own.
     pub(crate) fn is_always_ready(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }
@@ -249,7 +255,7 @@ impl Procs {
             return true;
         }
         let by_path = raw::c_path(&format!("/proc/{}/fd/{fd}", thread.tid))
-            .and_then(|path| raw::fstatat(libc::AT_FDCWD, &path, libc::AT_SYMLINK_NOFOLLOW));
+            .and_then(|path| raw::stat(&path, libc::AT_SYMLINK_NOFOLLOW));
         matches!(by_path, Err(Errno(libc::ENOENT)))
     }
 }
@@ -270,12 +276,12 @@ pub(crate) fn may_be_ours(target: &[u8]) -> bool {
 /// How many descriptors a thread has open.
 pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     let path = format!("/proc/{tid}/fd");
-    let stat = raw::fstatat(libc::AT_FDCWD, &raw::c_path(&path).ok()?, 0).ok()?;
+    let stat = raw::stat(&raw::c_path(&path).ok()?, 0).ok()?;
     if stat.st_size > 0 {
         return u32::try_from(stat.st_size).ok();
     }
     // Before Linux 6.2 the directory has no size.
-    u32::try_from(std::fs::read_dir(path).ok()?.count()).ok()
+    u32::try_from(raw::proc_numbers(&path).len()).ok()
 }
 
 /// A number from a descriptor's fdinfo file.
@@ -348,12 +354,6 @@ impl Thread {
 
     /// Whether the pidfd's thread or process has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        let mut fd = libc::pollfd {
-            fd: self.pidfd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one live pollfd.
-        unsafe { libc::poll(&raw mut fd, 1, 0) > 0 }
+        raw::poll_now(self.pidfd.as_fd(), libc::POLLIN) != 0
     }
 }

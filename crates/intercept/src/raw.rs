@@ -1,8 +1,10 @@
 //! System calls that the standard library lacks, with owned descriptors and errno values.
 
+#![expect(clippy::disallowed_methods, reason = "may_block and /proc use these")]
+
 use std::cmp::Ordering;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{AtFlags, StatxFlags};
 use vb3_host::{Errno, FdIdentity};
@@ -58,7 +60,7 @@ pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Err
     owned_long(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
 }
 
-/// What poll says of a descriptor at once.
+/// What poll says of a descriptor for which the kernel itself answers.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
     let mut fd = libc::pollfd {
         fd: fd.as_raw_fd(),
@@ -118,7 +120,7 @@ pub(crate) fn known_at(path: &CStr) -> Result<(FdIdentity, u32), Errno> {
         Ok(stat) => Ok(of_statx(&stat)),
         Err(rustix::io::Errno::NOENT) => Err(Errno(libc::ENOENT)),
         Err(_) => {
-            let stat = fstatat(libc::AT_FDCWD, path, 0)?;
+            let stat = stat_any(path, 0)?;
             Ok((identity(&stat), stat.st_mode))
         }
     }
@@ -136,11 +138,17 @@ fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
     (id, stat.stx_mode.into())
 }
 
-/// Like [`fstat`], by path.
-pub(crate) fn fstatat(dir: RawFd, path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
+/// Like [`fstat`], by the path of a file that the kernel itself answers for.
+pub(crate) fn stat(path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
+    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+    stat_any(path, flags)
+}
+
+/// Like [`fstat`], by path. For `may_block` alone.
+pub(crate) fn stat_any(path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
     let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the path is NUL-terminated and the buffer large enough.
-    check(unsafe { libc::fstatat(dir, path.as_ptr(), stat.as_mut_ptr(), flags) })?;
+    check(unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), flags) })?;
     // SAFETY: the kernel has filled it.
     Ok(unsafe { stat.assume_init() })
 }
@@ -153,8 +161,41 @@ pub(crate) fn identity(stat: &libc::stat) -> FdIdentity {
     }
 }
 
-/// Opens a path.
+/// Whether a path is of a file that the kernel itself answers for.
+fn is_the_kernels(path: &CStr) -> bool {
+    let path = path.to_bytes();
+    path.starts_with(b"/proc/") || path.starts_with(b"/sys/")
+}
+
+/// Opens a file that the kernel itself answers for.
 pub(crate) fn open(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+    open_any(path, flags)
+}
+
+/// The text of a file in /proc.
+pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
+    let file = open(&c_path(path)?, libc::O_RDONLY)?;
+    let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        match read(file.as_fd(), &mut chunk)? {
+            0 => return Ok(text),
+            n => text.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+        }
+    }
+}
+
+/// The names in a directory in /proc that are numbers.
+pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
+    debug_assert!(path.starts_with("/proc/"), "{path}");
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Opens a path. For `may_block` alone.
+pub(crate) fn open_any(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: the path is NUL-terminated.
     owned(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })
 }
@@ -207,17 +248,13 @@ pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     owned(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) })
 }
 
-/// Where a symbolic link points.
+/// Where a link points that the kernel itself answers for.
 pub(crate) fn readlink(path: &CStr) -> Result<Vec<u8>, Errno> {
-    let mut buffer = vec![0u8; 4096];
-    // SAFETY: the path is NUL-terminated and the length is the buffer's.
-    let n = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    let n = usize::try_from(n).map_err(|_| errno())?;
-    buffer.truncate(n);
-    Ok(buffer)
+    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+    readlinkat(libc::AT_FDCWD, path)
 }
 
-/// Where a symbolic link in a directory points.
+/// Where a symbolic link points. For `may_block` alone.
 pub(crate) fn readlinkat(dir: RawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0u8; 4096];
     let (at, len) = (buffer.as_mut_ptr().cast(), buffer.len());

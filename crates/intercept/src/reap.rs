@@ -1,7 +1,10 @@
 //! Ends of processes: the program's own, and orphans that have become our children.
 
+#![expect(clippy::disallowed_methods, reason = "looks that return at once")]
+
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use crate::may_block::MayBlock;
 use crate::procs::field;
 use crate::raw;
 
@@ -74,7 +77,10 @@ pub(crate) struct Left {
 
 /// Processes of programs that have not ended: descendants of this one that are under a filter
 /// more than it is. Children that `spares` names are left out, with what they have started.
-pub(crate) fn programs(spares: impl Fn(u32) -> bool) -> Vec<Left> {
+pub(crate) fn programs(
+    may: &mut MayBlock,
+    mut spares: impl FnMut(&mut MayBlock, u32) -> bool,
+) -> Vec<Left> {
     let own = filters("self").unwrap_or(0);
     let mut found = Vec::new();
     let mut todo = vec!["self".to_owned()];
@@ -82,7 +88,7 @@ pub(crate) fn programs(spares: impl Fn(u32) -> bool) -> Vec<Left> {
         let children = children(&parent);
         for child in children {
             let ours = filters(&child).is_some_and(|filters| filters > own);
-            let Some(pid) = child.parse().ok().filter(|&pid| ours && !spares(pid)) else {
+            let Some(pid) = child.parse().ok().filter(|&pid| ours && !spares(may, pid)) else {
                 continue;
             };
             if found.len() < MOST {
@@ -96,12 +102,13 @@ pub(crate) fn programs(spares: impl Fn(u32) -> bool) -> Vec<Left> {
 
 /// The children of all threads of a process.
 fn children(pid: &str) -> Vec<String> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
-    let threads = threads.into_iter().flatten().flatten();
-    let lists = threads.map(|thread| std::fs::read_to_string(thread.path().join("children")));
+    let threads = raw::proc_numbers(&format!("/proc/{pid}/task"));
+    let lists = threads
+        .into_iter()
+        .map(|tid| raw::proc_text(&format!("/proc/{pid}/task/{tid}/children")));
     lists
         .flat_map(|list| {
-            let list = list.unwrap_or_default();
+            let list = String::from_utf8(list.unwrap_or_default()).unwrap_or_default();
             let pids = list.split_ascii_whitespace().map(str::to_owned);
             pids.collect::<Vec<_>>()
         })
@@ -110,7 +117,8 @@ fn children(pid: &str) -> Vec<String> {
 
 /// The session of a process that has not ended.
 pub(crate) fn session(pid: &str) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat =
+        String::from_utf8_lossy(&raw::proc_text(&format!("/proc/{pid}/stat")).ok()?).into_owned();
     // The name before may hold anything, also a parenthesis.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let has_ended = fields.next()?.starts_with(['Z', 'X']);
@@ -121,7 +129,7 @@ pub(crate) fn session(pid: &str) -> Option<u32> {
 /// The name of a process, ended with zeros.
 pub(crate) fn name_of(pid: u32) -> [u8; 16] {
     let mut name = [0; 16];
-    let text = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let text = raw::proc_text(&format!("/proc/{pid}/comm")).unwrap_or_default();
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
     for (to, from) in name.iter_mut().zip(text) {
         *to = *from;

@@ -13,7 +13,6 @@
 //! mm/shmem.c: a fault past the end of a file is VM_FAULT_SIGBUS.
 
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread::{Builder, Scope};
@@ -24,7 +23,10 @@ use crate::filter::PASS;
 use crate::holders;
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
+use crate::may_block::{self, MayBlock};
+use crate::memory::Way;
 use crate::note::Note;
+use crate::raw;
 use crate::reap;
 use crate::rewrite::{self, Found, InStead, Left, Stopped};
 use crate::supervisor::Supervisor;
@@ -90,25 +92,30 @@ struct Threads {
 
 impl<'a> Supervisor<'a> {
     /// Takes away, beside the clock, what the backend has revoked for programs to fault on.
-    pub(crate) fn show_revoked<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        let files = core::mem::take(&mut self.server().revoked);
+    pub(crate) fn show_revoked<'scope>(
+        &'scope self,
+        may: &mut MayBlock,
+        scope: &'scope Scope<'scope, '_>,
+    ) {
+        let files = core::mem::take(&mut self.server(may).revoked);
         if files.is_empty() {
             return;
         }
         let name = Builder::new().name("vb3-revoke".into()).stack_size(STACK);
         let started = name.spawn_scoped(scope, move || {
-            self.take_mappings(scope, &files);
-            self.tell_revoked();
+            let mut may = MayBlock::of_this_thread();
+            self.take_mappings(&mut may, scope, &files);
+            self.tell_revoked(&mut may);
         });
         if started.is_err() {
             self.say_refused(std::process::id(), Errno(libc::EAGAIN));
-            self.tell_revoked();
+            self.tell_revoked(may);
         }
     }
 
-    fn tell_revoked(&self) {
-        let ((), answers) = self.apply(|server| server.backend.revoked_shown());
-        self.answer_all(answers);
+    fn tell_revoked(&self, may: &mut MayBlock) {
+        let ((), answers) = self.apply(may, |server| server.backend.revoked_shown());
+        self.answer_all(may, answers);
     }
 
     /// Answers a call whose thread cannot be seized because it is to stop for a revocation: it does so,
@@ -123,12 +130,17 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Takes files from all programs that map them; those that wait get them taken as they go on.
-    fn take_mappings<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, files: &[FdIdentity]) {
+    fn take_mappings<'scope>(
+        &'scope self,
+        may: &mut MayBlock,
+        scope: &'scope Scope<'scope, '_>,
+        files: &[FdIdentity],
+    ) {
         let mut left: HashSet<u32> = HashSet::new();
         for _ in 0..ROUNDS {
-            let mut pids = holders::descendants();
+            let mut pids = holders::descendants(may);
             pids.retain(|pid| !left.contains(pid) && maps_any(*pid, files));
-            pids.retain(|pid| !self.server().backend.is_own_child(*pid));
+            pids.retain(|pid| !self.server(may).backend.is_own_child(*pid));
             if pids.is_empty() {
                 return;
             }
@@ -147,7 +159,7 @@ impl<'a> Supervisor<'a> {
                 let tell = tell.clone();
                 let name = Builder::new().name("vb3-revoke".into()).stack_size(STACK);
                 let take = move || {
-                    self.take_from(pid, |what| {
+                    self.take_from(&mut MayBlock::of_this_thread(), pid, |what| {
                         let _ = tell.send((pid, what));
                     });
                 };
@@ -184,19 +196,20 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Takes from one process what it owes.
-    fn take_from(&self, pid: u32, tell: impl Fn(Told) + Sync) {
+    fn take_from(&self, may: &mut MayBlock, pid: u32, tell: impl Fn(Told) + Sync) {
         let mut threads = Threads::default();
         let taken = std::thread::scope(|scope| {
             let name = Builder::new().name("vb3-revoke".into()).stack_size(STACK);
             // What it has asked to stop and has not stopped is let go by the kernel when it ends.
-            let stops = || self.stop_and_take(pid, &mut threads, &tell);
+            let stops =
+                || self.stop_and_take(&MayBlock::of_this_thread(), pid, &mut threads, &tell);
             let stops = name.spawn_scoped(scope, stops);
             let stops = stops.map_err(|_| Errno(libc::EAGAIN))?;
-            stops.join().unwrap_or(Err(Errno(libc::EIO)))
+            may_block::join(may, stops).unwrap_or(Err(Errno(libc::EIO)))
         });
         lock(&self.revoking.held).retain(|tid| !threads.asked.contains(tid));
         for (tid, left) in threads.gone {
-            self.left(tid, left);
+            self.left(may, tid, left);
         }
         tell(match taken {
             Ok(()) => Told::Done,
@@ -210,6 +223,7 @@ impl<'a> Supervisor<'a> {
     /// Stops a process, takes from it what it owes, and lets it go.
     fn stop_and_take(
         &self,
+        may: &MayBlock,
         pid: u32,
         threads: &mut Threads,
         tell: &impl Fn(Told),
@@ -219,11 +233,13 @@ impl<'a> Supervisor<'a> {
             // It may be ended for a call that it does not expect.
             return Err(Errno(libc::EPERM));
         }
-        let taken = self.stop(pid, threads, tell).and_then(|()| {
+        let taken = self.stop(may, pid, threads, tell).and_then(|()| {
             // What comes to be owed later takes another stop.
             let files = lock(&self.revoking.owed).remove(&pid);
             let thread = threads.stopped.first_mut();
-            thread.map_or(Ok(()), |thread| take(thread, &files.unwrap_or_default()))
+            thread.map_or(Ok(()), |thread| {
+                take(may, thread, &files.unwrap_or_default())
+            })
         });
         for thread in core::mem::take(&mut threads.stopped) {
             threads.gone.push((thread.tid(), thread.free()));
@@ -232,7 +248,13 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Asks all threads of a process to stop until one has, and the others had time to.
-    fn stop(&self, pid: u32, threads: &mut Threads, tell: &impl Fn(Told)) -> Result<(), Errno> {
+    fn stop(
+        &self,
+        may: &MayBlock,
+        pid: u32,
+        threads: &mut Threads,
+        tell: &impl Fn(Told),
+    ) -> Result<(), Errno> {
         let began = Instant::now();
         let mut first = None;
         let mut waits = false;
@@ -265,7 +287,7 @@ impl<'a> Supervisor<'a> {
                 }
                 looked = Instant::now();
             }
-            std::thread::sleep(if waits { PAUSE } else { PAUSE / 10 });
+            may_block::sleep(may, if waits { PAUSE } else { PAUSE / 10 });
         }
     }
 
@@ -313,8 +335,8 @@ impl Threads {
 }
 
 /// Has a stopped thread map nothing in the place of all mappings of some files.
-fn take(thread: &mut Stopped, files: &[FdIdentity]) -> Result<(), Errno> {
-    let maps = std::fs::read(format!("/proc/{}/maps", thread.tid()));
+fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<(), Errno> {
+    let maps = raw::proc_text(&format!("/proc/{}/maps", thread.tid()));
     let maps = maps.map_err(|_| Errno(libc::ESRCH))?;
     let all = || maps.split(|&b| b == b'\n').filter_map(Mapping::parse);
     let lost: Vec<Mapping<'_>> = all().filter(|map| is_of(map, files)).collect();
@@ -323,20 +345,19 @@ fn take(thread: &mut Stopped, files: &[FdIdentity]) -> Result<(), Errno> {
     }
     let code = all().find(|map| map.name == b"[vdso]");
     let (call, empty) = code
-        .and_then(|code| tools(thread.tid(), &code))
+        .and_then(|code| tools(may, thread.tid(), &code))
         .ok_or(Errno(libc::ENOSYS))?;
-    let taken = thread.aside(call, |thread| map_nothing(thread, &lost, empty));
+    let taken = thread.aside(may, call, |thread| map_nothing(thread, &lost, empty));
     // A thread that has ended takes no more part; others of the process are found in the next round.
     taken.unwrap_or(Ok(()))
 }
 
 /// In the code that the kernel gives every program: an instruction that makes a call, and a zero byte,
 /// which is a string without a letter.
-fn tools(tid: u32, code: &Mapping<'_>) -> Option<(u64, u64)> {
-    let memory = std::fs::File::open(format!("/proc/{tid}/mem")).ok()?;
+fn tools(may: &MayBlock, tid: u32, code: &Mapping<'_>) -> Option<(u64, u64)> {
     let len = usize::try_from(code.end.checked_sub(code.start)?).ok()?;
     let mut bytes = vec![0; len.min(64 << 10)];
-    memory.read_exact_at(&mut bytes, code.start).ok()?;
+    Way::Files.copy_in(may, tid, code.start, &mut bytes).ok()?;
     let call = arch::find_call(&bytes)?;
     let zero = bytes.iter().position(|&byte| byte == 0)?;
     Some((code.start + call as u64, code.start + zero as u64))
@@ -385,18 +406,14 @@ fn is_of(map: &Mapping<'_>, files: &[FdIdentity]) -> bool {
 }
 
 fn threads_of(pid: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
-    let tasks = tasks.into_iter().flatten().flatten();
-    tasks
-        .filter_map(|task| task.file_name().to_str()?.parse().ok())
-        .collect()
+    raw::proc_numbers(&format!("/proc/{pid}/task"))
 }
 
 /// Whether a process has a mapping of one of these files.
 fn maps_any(pid: u32, files: &[FdIdentity]) -> bool {
     // A leader that has ended has none, and others of its threads have.
     let maps = threads_of(pid).into_iter().find_map(|tid| {
-        let maps = std::fs::read(format!("/proc/{tid}/maps")).ok()?;
+        let maps = raw::proc_text(&format!("/proc/{tid}/maps")).ok()?;
         (!maps.is_empty()).then_some(maps)
     });
     let maps = maps.unwrap_or_default();

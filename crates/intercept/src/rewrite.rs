@@ -4,6 +4,8 @@
 //! The thread is seized while it waits for the answer to its call. The answer makes the kernel
 //! restart the call; on its way it stops for us.
 
+#![expect(clippy::disallowed_methods, reason = "a look that returns at once")]
+
 mod aside;
 
 use core::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Instant;
 
 use crate::arch::Regs;
 use crate::filter::PASS;
+use crate::may_block::{self, MayBlock};
 use crate::raw;
 use crate::reap::Ended;
 pub(crate) use aside::Found;
@@ -138,6 +141,7 @@ pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
 /// A thread that makes other calls before its own.
 pub(crate) struct InStead<'a> {
     thread: &'a mut Stopped,
+    may: &'a MayBlock,
     /// Its registers before its own.
     again: Regs,
 }
@@ -146,19 +150,19 @@ impl InStead<'_> {
     /// Has it make a call; what that returned.
     pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<u64> {
         self.thread.set_regs(&self.again.make_call(nr, args))?;
-        self.thread.run_to_call()?;
-        self.thread.run_to_call()?;
+        self.thread.run_to_call(self.may)?;
+        self.thread.run_to_call(self.may)?;
         Some(self.thread.regs()?.result())
     }
 }
 
 impl Stopped {
     /// Waits for the next stop.
-    fn next_stop(&mut self) -> Option<Stop> {
-        self.next_stop_within(PATIENCE)
+    fn next_stop(&mut self, may: &MayBlock) -> Option<Stop> {
+        self.next_stop_within(may, PATIENCE)
     }
 
-    fn next_stop_within(&mut self, patience: Duration) -> Option<Stop> {
+    fn next_stop_within(&mut self, may: &MayBlock, patience: Duration) -> Option<Stop> {
         let mut waited = Duration::ZERO;
         let mut last = Instant::now();
         let mut pause = Duration::from_micros(20);
@@ -175,7 +179,7 @@ impl Stopped {
             if tries < 200 {
                 std::thread::yield_now();
             } else {
-                std::thread::sleep(pause);
+                may_block::sleep(may, pause);
                 pause = (pause * 2).min(Duration::from_millis(2));
             }
             let now = Instant::now();
@@ -226,11 +230,11 @@ impl Stopped {
     }
 
     /// Runs to the next entry or exit of a call.
-    fn run_to_call(&mut self) -> Option<()> {
+    fn run_to_call(&mut self, may: &MayBlock) -> Option<()> {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         // Group stops come in between; signals are held back, but for SIGSTOP.
         for _ in 0..STOPS {
-            match self.next_stop()? {
+            match self.next_stop(may)? {
                 Stop::Call => return Some(()),
                 Stop::Event => self.resume(libc::PTRACE_SYSCALL, 0)?,
                 Stop::Signal(signal) => self.resume(libc::PTRACE_SYSCALL, signal)?,
@@ -299,8 +303,8 @@ impl Stopped {
     }
 
     /// Waits for the first stop and lets the thread go on as it is.
-    pub(crate) fn let_go(mut self) -> Left {
-        let signal = match self.next_stop() {
+    pub(crate) fn let_go(mut self, may: &MayBlock) -> Left {
+        let signal = match self.next_stop(may) {
             Some(Stop::Signal(signal)) => signal,
             _ => 0,
         };
@@ -309,13 +313,13 @@ impl Stopped {
 
     /// Runs the mmap with another descriptor and offset, and closes that descriptor. Gives what
     /// the call returned, if it came to that.
-    pub(crate) fn map(mut self, fd: i32, offset: u64) -> (Option<u64>, Left) {
-        let result = self.map_at_stop(fd, offset);
+    pub(crate) fn map(mut self, may: &MayBlock, fd: i32, offset: u64) -> (Option<u64>, Left) {
+        let result = self.map_at_stop(may, fd, offset);
         (result, self.leave(0))
     }
 
-    fn map_at_stop(&mut self, fd: i32, offset: u64) -> Option<u64> {
-        if let Stop::Signal(signal) = self.next_stop()? {
+    fn map_at_stop(&mut self, may: &MayBlock, fd: i32, offset: u64) -> Option<u64> {
+        if let Stop::Signal(signal) = self.next_stop(may)? {
             self.detach(signal);
             return None;
         }
@@ -326,21 +330,21 @@ impl Stopped {
         regs.set_arg(5, offset);
         let mapped = self
             .set_regs(&regs)
-            .and_then(|()| self.run_and_close(fd, &before));
+            .and_then(|()| self.run_and_close(may, fd, &before));
         self.free_signals();
         mapped
     }
 
     /// From the first stop over the restarted call to its exit; then a close by the same
     /// instruction; then the registers as they were, but for the result.
-    fn run_and_close(&mut self, fd: i32, before: &Regs) -> Option<u64> {
-        self.run_to_call()?; // entry
-        self.run_to_call()?; // exit
+    fn run_and_close(&mut self, may: &MayBlock, fd: i32, before: &Regs) -> Option<u64> {
+        self.run_to_call(may)?; // entry
+        self.run_to_call(may)?; // exit
         let after = self.regs()?;
         let number = u64::from(fd.cast_unsigned());
         self.set_regs(&after.one_more(libc::SYS_close, [number, 0, 0, 0, 0, 0]))?;
-        self.run_to_call()?;
-        self.run_to_call()?;
+        self.run_to_call(may)?;
+        self.run_to_call(may)?;
         let mut restored = after;
         for i in 0..6 {
             restored.put_back(before, i);
@@ -353,20 +357,20 @@ impl Stopped {
     /// Makes the thread change to the directory that a descriptor of it names, and close that
     /// descriptor, in place of the call, which returns what the change said. A signal that is due
     /// comes first, and the call is made again.
-    pub(crate) fn enter(mut self, fd: i32) -> Left {
-        let signal = self.enter_at_stop(fd).unwrap_or(0);
+    pub(crate) fn enter(mut self, may: &MayBlock, fd: i32) -> Left {
+        let signal = self.enter_at_stop(may, fd).unwrap_or(0);
         self.leave(signal)
     }
 
-    fn enter_at_stop(&mut self, fd: i32) -> Option<i32> {
-        if let Stop::Signal(signal) = self.next_stop()? {
+    fn enter_at_stop(&mut self, may: &MayBlock, fd: i32) -> Option<i32> {
+        if let Stop::Signal(signal) = self.next_stop(may)? {
             return Some(signal);
         }
         self.hold_signals()?;
         let done = self.regs().and_then(|before| {
             let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
             self.set_regs(&before.again().make_call(libc::SYS_fchdir, args))?;
-            self.run_and_close(fd, &before)
+            self.run_and_close(may, fd, &before)
         });
         self.free_signals();
         done.map(|_| 0)
@@ -376,9 +380,10 @@ impl Stopped {
     /// held back.
     pub(crate) fn in_its_stead<T>(
         mut self,
+        may: &MayBlock,
         calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
     ) -> (Option<T>, Left) {
-        match self.next_stop() {
+        match self.next_stop(may) {
             None => return (None, self.leave(0)),
             Some(Stop::Signal(signal)) => return (None, self.leave(signal)),
             Some(Stop::Call | Stop::Event) => {}
@@ -389,6 +394,7 @@ impl Stopped {
         let again = before.again();
         let done = self.hold_signals().and_then(|()| {
             calls(&mut InStead {
+                may,
                 thread: &mut self,
                 again,
             })
@@ -400,13 +406,13 @@ impl Stopped {
 
     /// Runs the restarted call with one argument changed, and puts it back at its exit, before
     /// the kernel delivers a signal.
-    pub(crate) fn run_with(mut self, arg: Arg, value: u64) -> Left {
-        let signal = self.run_with_at_stop(arg, value).unwrap_or(0);
+    pub(crate) fn run_with(mut self, may: &MayBlock, arg: Arg, value: u64) -> Left {
+        let signal = self.run_with_at_stop(may, arg, value).unwrap_or(0);
         self.leave(signal)
     }
 
-    fn run_with_at_stop(&mut self, arg: Arg, value: u64) -> Option<i32> {
-        if let Stop::Signal(signal) = self.next_stop()? {
+    fn run_with_at_stop(&mut self, may: &MayBlock, arg: Arg, value: u64) -> Option<i32> {
+        if let Stop::Signal(signal) = self.next_stop(may)? {
             return Some(signal);
         }
         let i = match arg {
@@ -414,7 +420,7 @@ impl Stopped {
             Arg::Second => 1,
         };
         self.resume(libc::PTRACE_SYSCALL, 0)?;
-        match self.next_stop()? {
+        match self.next_stop(may)? {
             Stop::Call => {}
             // Something else is due first: the call restarts as it was.
             Stop::Signal(signal) => return Some(signal),
@@ -426,11 +432,11 @@ impl Stopped {
         regs.set_arg(i, value);
         self.set_regs(&regs)?;
         self.resume(libc::PTRACE_SYSCALL, 0)?;
-        let mut stop = self.next_stop_within(FINDS_SIGNAL);
+        let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
         if stop.is_none() && !self.done {
             // Nobody is left to wake it: it is made again as it was.
             ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
-            stop = self.next_stop();
+            stop = self.next_stop(may);
         }
         let stop = stop?;
         let mut now = self.regs()?;

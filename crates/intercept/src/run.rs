@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,17 +20,17 @@ use crate::leftover::Ending;
 use crate::lend::Lending;
 use crate::listener::{self, Listener};
 use crate::locks::Locks;
+use crate::may_block::{MayBlock, World};
 use crate::memory::DeviceMemory;
 use crate::monitor::Monitors;
 use crate::note::Note;
 use crate::pending::Pending;
 use crate::pins::Pins;
 use crate::pool::Pool;
-use crate::probe::probe;
+use crate::probe::probe_with;
 use crate::procs::Procs;
 use crate::program::{ExitReport, Options, Program};
 use crate::raw;
-use crate::reaper::Reaper;
 use crate::revoke::Revoking;
 use crate::serve::Server;
 use crate::shown::{Showing, Shown};
@@ -59,8 +59,9 @@ pub fn run(
     options: Options<'_>,
 ) -> Result<ExitReport, Error> {
     let system = |call: &'static str| move |Errno(errno)| Error::System { call, errno };
+    let mut may = MayBlock::of_this_thread();
     let inherited = Inherited::take(&signal::CAUGHT);
-    let powers = probe();
+    let powers = probe_with(&may);
     powers.suffice()?;
     if !listener::sizes_fit() {
         return Err(Error::Kernel {
@@ -72,7 +73,7 @@ pub fn run(
     let events = Events::new().map_err(system("epoll_create"))?;
     let wakes = Events::new().map_err(system("epoll_create"))?;
     let files = Files::new(nodes).map_err(system("memfd_create"))?;
-    let (shown, no_tree) = Shown::all(&files.nodes, backend);
+    let (shown, no_tree) = Shown::all(&may, &files.nodes, backend);
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
     let _limit = RaisedLimit::begin(limit);
@@ -146,8 +147,7 @@ pub fn run(
         revoked: Vec::new(),
     };
     let supervisor = Supervisor {
-        server: server.into(),
-        next: Mutex::default(),
+        world: World::new(server),
         pool: Pool::new(),
         showing: Showing::new(shown),
         nodes,
@@ -156,7 +156,6 @@ pub fn run(
         received: AtomicU64::new(0),
         lent: Lending::default(),
         revoking: Revoking::default(),
-        reaper: Reaper::start(),
         alarm: alarm.map_err(system("eventfd"))?,
         reads_locks: AtomicBool::new(false),
         receive_ends: receive_ends(),
@@ -168,8 +167,8 @@ pub fn run(
         let says = Builder::new().name("vb3-notes".into());
         says.spawn_scoped(scope, || say(remarks, options.notes))
             .ok();
-        let served = supervisor.run();
-        let ended = supervisor.server().ended;
+        let served = supervisor.run(&mut may);
+        let ended = supervisor.server(&mut may).ended;
         if served.is_err() {
             if let Some(guard) = &supervisor.host.guard {
                 guard.end_programs();
@@ -180,7 +179,7 @@ pub fn run(
         }
         let report = ExitReport {
             notifications: supervisor.received.load(Ordering::Relaxed),
-            ..supervisor.server().report
+            ..supervisor.server(&mut may).report
         };
         // The remarks end with who makes them.
         drop(supervisor);
@@ -198,6 +197,7 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
 }
 
 /// Whether a receive ends when all programs are gone (Linux 6.11). Before, it would wait for ever.
+#[expect(clippy::disallowed_methods, reason = "once, at the start")]
 fn receive_ends() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);

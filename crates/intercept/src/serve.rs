@@ -164,7 +164,8 @@ impl Server<'_> {
 
     /// Whether something is due before the clock wakes by itself. Told once.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
-        if !self.hotplug.is_empty() || !self.revoked.is_empty() {
+        let has_work = !self.hotplug.is_empty() || !self.revoked.is_empty();
+        if has_work || !self.ending.to_pass.is_empty() {
             return true;
         }
         self.due()
@@ -331,11 +332,12 @@ impl Server<'_> {
             }
         }
         self.give_up_unfollowed();
+        self.settle_locks();
+    }
+
+    /// Sees what has ended by the list of locks, as far as that was read.
+    pub(crate) fn settle_locks(&mut self) {
         self.collect_at_most(usize::MAX, Look::Due);
-        if lock(&self.host.held).wants_locks() {
-            self.host.read_locks();
-            self.collect_at_most(usize::MAX, Look::Due);
-        }
     }
 
     fn thread_ended(&mut self, tid: u32) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::listing::Listings;
+use crate::may_block::MayBlock;
 use crate::note::Note;
 use crate::path::Place;
 use crate::serve::Server;
@@ -49,14 +50,18 @@ pub(crate) struct Shown {
 
 impl Shown {
     /// All nodes. The error is why there is no generated tree.
-    pub(crate) fn all(nodes: &[Node], backend: &dyn Backend) -> (Self, Option<Errno>) {
+    pub(crate) fn all(
+        may: &MayBlock,
+        nodes: &[Node],
+        backend: &dyn Backend,
+    ) -> (Self, Option<Errno>) {
         let told = nodes.iter().map(|node| Told::by(backend, node.id));
         let told: Vec<Option<Told>> = told.map(Some).collect();
         let joined = Told::joined(&told);
-        let tree = Tree::make(nodes, &joined.files, &joined.links);
+        let tree = Tree::make(may, nodes, &joined.files, &joined.links);
         let failed = tree.as_ref().err().copied();
         let tree = tree.ok();
-        let listings = Listings::new(nodes, tree.as_ref());
+        let listings = Listings::new(may, nodes, tree.as_ref());
         let this = Self {
             told,
             tree,
@@ -71,7 +76,13 @@ impl Shown {
     }
 
     /// The same with one node come or gone.
-    fn with(&self, nodes: &[Node], at: usize, told: Option<Told>) -> Result<Self, Errno> {
+    fn with(
+        &self,
+        may: &MayBlock,
+        nodes: &[Node],
+        at: usize,
+        told: Option<Told>,
+    ) -> Result<Self, Errno> {
         let mut all = self.told.clone();
         if let Some(of) = all.get_mut(at) {
             *of = told;
@@ -82,7 +93,7 @@ impl Shown {
         let tree = self.tree.as_ref();
         let tree = tree.map(|tree| tree.change(&there, &joined.files, &joined.links));
         let tree = tree.transpose()?;
-        let listings = Listings::new(&there, tree.as_ref());
+        let listings = Listings::new(may, &there, tree.as_ref());
         Ok(Self {
             told: all,
             tree,
@@ -125,22 +136,22 @@ impl Supervisor<'_> {
     }
 
     /// Shows programs which nodes have come and gone. Beside the lock: it writes files.
-    pub(crate) fn show_hotplug(&self) {
-        let changes = core::mem::take(&mut self.server().hotplug);
+    pub(crate) fn show_hotplug(&self, may: &mut MayBlock) {
+        let changes = core::mem::take(&mut self.server(may).hotplug);
         if changes.is_empty() {
             return;
         }
         for change in changes {
-            self.show(change);
+            self.show(may, change);
         }
-        let ((), answers) = self.apply(|server| {
+        let ((), answers) = self.apply(may, |server| {
             server.backend.hotplug_shown();
             server.sync_wake_fds();
         });
-        self.answer_all(answers);
+        self.answer_all(may, answers);
     }
 
-    fn show(&self, change: Hotplug) {
+    fn show(&self, may: &mut MayBlock, change: Hotplug) {
         let Some(at) = self.nodes.iter().position(|node| node.id == change.node) else {
             return;
         };
@@ -150,20 +161,20 @@ impl Supervisor<'_> {
         }
         let told = change
             .present
-            .then(|| Told::by(self.server().backend, change.node));
-        match before.with(&self.nodes, at, told) {
+            .then(|| Told::by(self.server(may).backend, change.node));
+        match before.with(may, &self.nodes, at, told) {
             Ok(shown) => self.showing.set(shown),
             Err(Errno(errno)) => return self.host.note(Note::NoSysfs { errno }),
         }
         let node = self.nodes.get(at);
         if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &self.shown().tree) {
-            self.tell(node, before, now);
+            self.tell(may, node, before, now);
         }
     }
 
     /// Tells those who listen what has come to the one tree, or gone from the other: the node, and
     /// the device that it belongs to.
-    fn tell(&self, node: &Node, before: &Tree, now: &Tree) {
+    fn tell(&self, may: &mut MayBlock, node: &Node, before: &Tree, now: &Tree) {
         let of = |tree: &Tree| tree.device_of(node.major(), node.minor).map(str::to_owned);
         let parent = node.device.as_ref();
         let parent = parent.map(|device| format!("/sys/devices/platform/{device}"));
@@ -187,7 +198,7 @@ impl Supervisor<'_> {
             let (kernel, udev): (Vec<Uevent>, Vec<Uevent>) = events.unzip();
             server.monitors.send(&[kernel, udev].concat());
         };
-        let ((), answers) = self.apply(send);
-        self.answer_all(answers);
+        let ((), answers) = self.apply(may, send);
+        self.answer_all(may, answers);
     }
 }

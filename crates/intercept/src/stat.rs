@@ -1,5 +1,7 @@
 //! The stat family, access and statfs.
 
+#![expect(clippy::disallowed_methods, reason = "it has the token")]
+
 use std::ffi::{CStr, CString};
 use std::os::fd::AsRawFd;
 
@@ -7,11 +9,12 @@ use crate::arch::nr;
 use crate::files;
 use crate::host::Call;
 use crate::listener::Notif;
+use crate::may_block::{self, MayBlock};
 use crate::path::{Links, Place};
 use crate::raw;
 use crate::serve::Verdict;
 use crate::supervisor::Supervisor;
-use vb3_host::{Caller, Errno, FdIdentity, NodeKind};
+use vb3_host::{Errno, FdIdentity, NodeKind};
 
 /// The bytes of a plain structure that the kernel has filled.
 fn bytes_of<T>(value: &T) -> &[u8] {
@@ -68,31 +71,31 @@ impl Asked {
 
 impl Supervisor<'_> {
     /// stat, lstat, fstat, newfstatat, statx.
-    pub(crate) fn stat(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn stat(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let mut asked = Asked::of(n);
         let call = Call::new(&self.host, n);
-        match self.stat_place(&call, &mut asked) {
+        match self.stat_place(may, &call, &mut asked) {
             Place::Native => Ok(Verdict::native()),
             Place::Absent => Err(Errno(libc::ENOENT)),
             Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
             Place::Node(node) => {
-                let stat = self.node_stat(node);
+                let stat = self.node_stat(may, node);
                 if n.nr == libc::SYS_statx {
-                    call.write(asked.out, bytes_of(&to_statx(&stat)))?;
+                    call.copy_out(may, asked.out, bytes_of(&to_statx(&stat)))?;
                 } else {
-                    call.write(asked.out, bytes_of(&stat))?;
+                    call.copy_out(may, asked.out, bytes_of(&stat))?;
                 }
                 Ok(Verdict::value(0))
             }
             Place::Sys(path) if n.nr == libc::SYS_statx => {
-                let statx = statx(&path, asked.flags, n.int(3))?;
-                call.write(asked.out, bytes_of(&statx))?;
+                let statx = statx(may, &path, asked.flags, n.int(3))?;
+                call.copy_out(may, asked.out, bytes_of(&statx))?;
                 Ok(Verdict::value(0))
             }
             Place::Sys(path) => {
                 let flags = asked.flags & libc::AT_SYMLINK_NOFOLLOW;
-                let stat = raw::fstatat(libc::AT_FDCWD, &path, flags)?;
-                call.write(asked.out, bytes_of(&stat))?;
+                let stat = may_block::stat(may, &path, flags)?;
+                call.copy_out(may, asked.out, bytes_of(&stat))?;
                 Ok(Verdict::value(0))
             }
             // The link itself is the kernel's, only where it points is ours.
@@ -100,7 +103,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn stat_place(&self, call: &Call<'_>, asked: &mut Asked) -> Place {
+    fn stat_place(&self, may: &mut MayBlock, call: &Call<'_>, asked: &mut Asked) -> Place {
         let keep = asked.flags & libc::AT_SYMLINK_NOFOLLOW != 0;
         let links = if keep { Links::Keep } else { Links::Follow };
         let by_fd = match asked.path {
@@ -108,29 +111,31 @@ impl Supervisor<'_> {
             Some(0) => asked.flags & libc::AT_EMPTY_PATH != 0,
             Some(path) => {
                 asked.flags & libc::AT_EMPTY_PATH != 0
-                    && call.read_bytes::<1>(path).is_ok_and(|[first]| first == 0)
+                    && call
+                        .copy_in_bytes::<1>(may, path)
+                        .is_ok_and(|[first]| first == 0)
             }
         };
         if by_fd {
             // A descriptor of a link is of the link itself.
             asked.flags |= libc::AT_SYMLINK_NOFOLLOW;
-            return self.place_of_fd(call, asked.dir);
+            return self.place_of_fd(may, call, asked.dir);
         }
         let Some(path) = asked.path else {
             return Place::Native;
         };
-        self.place(call, asked.dir, path, links)
+        self.place(may, call, asked.dir, path, links)
             .unwrap_or(Place::Native)
     }
 
-    fn place_of_fd(&self, call: &Call<'_>, fd: i32) -> Place {
+    fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> Place {
         if fd < 0 {
             return Place::Native;
         }
         let Ok(look) = call.look(fd) else {
             return Place::Native;
         };
-        match self.node_behind(look.id) {
+        match self.node_behind(may, look.id) {
             Some(node) => Place::Node(node),
             None => self.link_of(look.id).map_or(Place::Native, Place::Sys),
         }
@@ -141,13 +146,13 @@ impl Supervisor<'_> {
         self.shown().tree.as_ref()?.link_of(id)
     }
 
-    fn node_stat(&self, node: usize) -> libc::stat {
+    fn node_stat(&self, may: &MayBlock, node: usize) -> libc::stat {
         // SAFETY: a structure of plain integers.
         let mut stat: libc::stat = unsafe { core::mem::zeroed() };
         let Some(node) = self.nodes.get(node) else {
             return stat;
         };
-        let dev = raw::fstatat(libc::AT_FDCWD, c"/dev", 0).map_or(6, |dev| dev.st_dev);
+        let dev = may_block::stat(may, c"/dev", 0).map_or(6, |dev| dev.st_dev);
         stat.st_dev = dev;
         stat.st_ino = files::inode(node);
         stat.st_mode = match node.kind {
@@ -162,7 +167,7 @@ impl Supervisor<'_> {
     }
 
     /// access, faccessat, faccessat2.
-    pub(crate) fn access(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let (dir, path, mode, flags) = match n.nr {
             nr::ACCESS => (libc::AT_FDCWD, n.arg(0), n.int(1), 0),
             libc::SYS_faccessat => (n.int(0), n.arg(1), n.int(2), 0),
@@ -171,7 +176,10 @@ impl Supervisor<'_> {
         let keep = flags & libc::AT_SYMLINK_NOFOLLOW != 0;
         let links = if keep { Links::Keep } else { Links::Follow };
         let call = Call::new(&self.host, n);
-        match self.place(&call, dir, path, links).unwrap_or(Place::Native) {
+        match self
+            .place(may, &call, dir, path, links)
+            .unwrap_or(Place::Native)
+        {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
             Place::Absent => Err(Errno(libc::ENOENT)),
             Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
@@ -192,12 +200,12 @@ impl Supervisor<'_> {
     }
 
     /// getxattr, lgetxattr, listxattr, llistxattr: there are none.
-    pub(crate) fn xattr(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
         let call = Call::new(&self.host, n);
         match self
-            .place(&call, libc::AT_FDCWD, n.arg(0), links)
+            .place(may, &call, libc::AT_FDCWD, n.arg(0), links)
             .unwrap_or(Place::Native)
         {
             Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
@@ -212,14 +220,14 @@ impl Supervisor<'_> {
 
     /// statfs, fstatfs: a file generated under /sys claims to lie in sysfs, which device libraries
     /// check; others to lie where /run does.
-    pub(crate) fn statfs(&self, n: &Notif) -> Result<Verdict, Errno> {
+    pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let shown = self.shown();
         let Some(tree) = &shown.tree else {
             return Ok(Verdict::native());
         };
         let call = Call::new(&self.host, n);
         let known = if n.nr == libc::SYS_statfs {
-            match self.place(&call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
+            match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
                 Ok(Place::Sys(real)) => tree.known_as(real.as_bytes()).map(<[u8]>::to_vec),
                 _ => None,
             }
@@ -242,12 +250,12 @@ impl Supervisor<'_> {
         if unsafe { libc::statfs(system.as_ptr(), &raw mut statfs) } != 0 {
             return Ok(Verdict::native());
         }
-        call.write(n.arg(1), bytes_of(&statfs))?;
+        call.copy_out(may, n.arg(1), bytes_of(&statfs))?;
         Ok(Verdict::value(0))
     }
 }
 
-fn statx(path: &CStr, flags: i32, mask: i32) -> Result<libc::statx, Errno> {
+fn statx(_: &MayBlock, path: &CStr, flags: i32, mask: i32) -> Result<libc::statx, Errno> {
     // SAFETY: a structure of plain integers.
     let mut out: libc::statx = unsafe { core::mem::zeroed() };
     let flags = flags & libc::AT_SYMLINK_NOFOLLOW;

@@ -6,8 +6,8 @@
 //! own pages and file systems do.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,12 @@ use crate::host::{Call, Host};
 use crate::lend::{self, Asked, Lending, Lent};
 use crate::listener::{ERESTARTNOINTR, Notif, Reply};
 use crate::lock::lock;
+use crate::may_block::{self, MayBlock, World};
 use crate::monitor;
 use crate::note::Note;
 use crate::poll;
 use crate::pool::{Admission, Job, Part, Pool, Term, Work};
-use crate::reaper::{Locked, Reaper};
+use crate::reaper::Locked;
 use crate::revoke::Revoking;
 use crate::rewrite::{self, Arg, Left};
 use crate::serve::{Answer, How, Server, Verdict};
@@ -39,9 +40,7 @@ const STRAY: Duration = Duration::from_millis(10);
 /// See the module.
 pub(crate) struct Supervisor<'a> {
     pub(crate) host: Arc<Host>,
-    pub(crate) server: Mutex<Server<'a>>,
-    /// Held by who is next to get it.
-    pub(crate) next: Mutex<()>,
+    pub(crate) world: World<Server<'a>>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
     /// The program's process.
@@ -55,7 +54,6 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) lent: Lending,
     /// Memory that is being taken from programs.
     pub(crate) revoking: Revoking,
-    pub(crate) reaper: Reaper,
     /// Wakes the clock.
     pub(crate) alarm: OwnedFd,
     /// A thread reads the list of locks.
@@ -65,16 +63,19 @@ pub(crate) struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Takes the lock, each in turn: a clock that always has something to do leaves room for calls.
-    pub(crate) fn server(&self) -> Locked<'_, Server<'a>> {
-        let _next = lock(&self.next);
-        Locked::new(lock(&self.server), &self.reaper)
+    /// Takes the lock.
+    pub(crate) fn server<'m>(&'m self, may: &'m mut MayBlock) -> Locked<'m, Server<'a>> {
+        self.world.lock(may)
     }
 
     /// One step in the world of devices. What it finds done of other calls is given back: to be
     /// answered once the lock is free.
-    pub(crate) fn apply<T>(&self, step: impl FnOnce(&mut Server<'a>) -> T) -> (T, Vec<Answer>) {
-        let mut server = self.server();
+    pub(crate) fn apply<T>(
+        &self,
+        may: &mut MayBlock,
+        step: impl FnOnce(&mut Server<'a>) -> T,
+    ) -> (T, Vec<Answer>) {
+        let mut server = self.server(may);
         let done = step(&mut server);
         let answers = core::mem::take(&mut server.answers);
         let wake = server.is_due_sooner();
@@ -87,8 +88,8 @@ impl<'a> Supervisor<'a> {
 
     /// [`apply`](Self::apply) of a call, and whether a tick is due after it, which the caller is
     /// to make: the clock is not woken for that.
-    fn apply_call(&self, n: &Notif) -> (Verdict, Vec<Answer>, bool) {
-        let mut server = self.server();
+    fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Vec<Answer>, bool) {
+        let mut server = self.server(may);
         let verdict = server.call(n);
         let answers = core::mem::take(&mut server.answers);
         let tick_is_due = server.is_tick_due();
@@ -101,8 +102,8 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Whether no program holds anything of ours.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.server().holds_nothing()
+    pub(crate) fn holds_nothing(&self, may: &mut MayBlock) -> bool {
+        self.server(may).holds_nothing()
     }
 
     fn wake_clock(&self) {
@@ -112,27 +113,31 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Serves until nothing of the program is left.
-    pub(crate) fn run(&self) -> Result<(), Error> {
+    pub(crate) fn run(&self, may: &mut MayBlock) -> Result<(), Error> {
         std::thread::scope(|scope| {
-            let served = self.clock(scope);
+            let served = self.clock(may, scope);
             self.pool.close();
             served
         })?;
         // Nobody is left to be answered.
-        self.apply(Server::finish);
+        self.apply(may, Server::finish);
         Ok(())
     }
 
     /// Keeps the time, and looks after what happens by itself. Never touches a program.
-    fn clock<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Result<(), Error> {
-        self.server().watch_all()?;
+    fn clock<'scope>(
+        &'scope self,
+        may: &mut MayBlock,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<(), Error> {
+        self.server(may).watch_all()?;
         // What is not there at the start goes before the first call.
-        self.apply(|server| {
+        self.apply(may, |server| {
             server.sync_wake_fds();
             server.backend_changed();
         });
-        self.show_hotplug();
-        self.show_revoked(scope);
+        self.show_hotplug(may);
+        self.show_revoked(may, scope);
         loop {
             let is_refused = self.start_workers(scope)?;
             let look = || self.pool.look(|tid| self.pid_of(tid));
@@ -146,11 +151,11 @@ impl<'a> Supervisor<'a> {
                 continue;
             }
             let (until, sweep) = {
-                let mut server = self.server();
+                let mut server = self.server(may);
                 (server.plan(look_again), server.epolls.begin_sweep())
             };
             if let Some(sweep) = sweep {
-                self.sweep_beside(sweep, scope);
+                self.sweep_beside(may, sweep, scope);
             }
             let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             if is_refused {
@@ -161,16 +166,17 @@ impl<'a> Supervisor<'a> {
                 call: "ppoll",
                 errno,
             })?;
-            self.read_locks_beside(scope);
-            let (over, answers) = self.apply(Server::pass);
+            self.read_locks_beside(may, scope);
+            let (over, answers) = self.apply(may, Server::pass);
             for answer in answers {
                 let pid = self.pid_of(answer.notif.tid);
                 // This thread starts what is missing.
                 let _ = self.pool.hand_over(pid, Job::Answer(answer));
             }
-            self.look_after_leftovers();
-            self.show_hotplug();
-            self.show_revoked(scope);
+            self.pass_signals_on(may);
+            self.look_after_leftovers(may);
+            self.show_hotplug(may);
+            self.show_revoked(may, scope);
             if over || self.pool.is_closing() {
                 return Ok(());
             }
@@ -203,33 +209,47 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Has the list of locks read where a look waits for it. Ticks do not wait for that.
-    fn read_locks_beside<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+    fn read_locks_beside<'scope>(&'scope self, may: &MayBlock, scope: &'scope Scope<'scope, '_>) {
         let is_wanted = lock(&self.host.held).wants_locks();
         if !is_wanted || self.reads_locks.swap(true, Ordering::AcqRel) {
             return;
         }
         let read = || {
-            self.host.read_locks();
+            self.host.read_locks(&MayBlock::of_this_thread());
             self.reads_locks.store(false, Ordering::Release);
             self.wake_clock();
         };
         let thread = Builder::new().name("vb3-locks".into()).stack_size(STACK);
         if thread.spawn_scoped(scope, read).is_err() {
-            self.host.read_locks();
+            self.host.read_locks(may);
             self.reads_locks.store(false, Ordering::Release);
         }
     }
 
+    /// Looks for sets that no program holds any more, where they come faster than the thread looks.
+    fn sweep_if_late(&self, may: &mut MayBlock) {
+        let sweep = self.server(may).epolls.begin_late_sweep();
+        if let Some(sweep) = sweep {
+            let swept = sweep.look(may);
+            self.server(may).epolls.end_sweep(swept);
+        }
+    }
+
     /// Has sets looked for that no program holds any more, where it is time.
-    fn sweep_beside<'scope>(&'scope self, sweep: Sweep, scope: &'scope Scope<'scope, '_>) {
+    fn sweep_beside<'scope>(
+        &'scope self,
+        may: &mut MayBlock,
+        sweep: Sweep,
+        scope: &'scope Scope<'scope, '_>,
+    ) {
         let look = || {
-            let swept = sweep.look();
-            let ((), answers) = self.apply(|server| server.epolls.end_sweep(swept));
-            self.answer_all(answers);
+            let mut may = MayBlock::of_this_thread();
+            let swept = sweep.look(&may);
+            self.server(&mut may).epolls.end_sweep(swept);
         };
         let thread = Builder::new().name("vb3-sweep".into()).stack_size(STACK);
         if thread.spawn_scoped(scope, look).is_err() {
-            self.server().epolls.give_up_sweep();
+            self.server(may).epolls.give_up_sweep();
         }
     }
 
@@ -240,32 +260,34 @@ impl<'a> Supervisor<'a> {
     /// A thread's life.
     fn work(&self) {
         let _guard = EndOnPanic(self);
+        let mut may = MayBlock::of_this_thread();
+        let may = &mut may;
         loop {
             match self.pool.next() {
-                Part::Receive(term) => self.receive(term),
-                Part::Work(work, job) => self.work_on(work, job),
+                Part::Receive(term) => self.receive(may, term),
+                Part::Work(work, job) => self.work_on(may, work, job),
                 Part::End => return,
             }
         }
     }
 
     /// Does one thing after the other, as long as something has waited for the last.
-    fn work_on(&self, work: Work, job: Job) {
+    fn work_on(&self, may: &mut MayBlock, work: Work, job: Job) {
         let mut next = Some((work, job));
         while let Some((work, job)) = next {
-            next = self.do_job(work, job);
+            next = self.do_job(may, work, job);
         }
     }
 
     /// Receives calls and serves them, as long as none of them stalls.
-    fn receive(&self, term: Term) {
+    fn receive(&self, may: &mut MayBlock, term: Term) {
         while self.pool.receives(term) {
             // A receive after the last caller's end would never return.
             if !self.receive_ends && !self.host.listener.wait() {
                 if self.pool.is_closing() {
                     return;
                 }
-                std::thread::sleep(Duration::from_millis(1));
+                may_block::sleep(may, Duration::from_millis(1));
                 continue;
             }
             let n = match self.host.listener.recv() {
@@ -275,7 +297,7 @@ impl<'a> Supervisor<'a> {
                         return;
                     }
                     // The clock has not seen the end yet.
-                    std::thread::sleep(Duration::from_millis(1));
+                    may_block::sleep(may, Duration::from_millis(1));
                     continue;
                 }
                 Err(_) => continue,
@@ -296,11 +318,11 @@ impl<'a> Supervisor<'a> {
                 self.wake_clock();
             }
             if admitted != Admission::HeldBack {
-                self.serve(&n);
+                self.serve(may, &n);
             }
             if let Some(work) = self.pool.step_out(term) {
                 if let Some((work, job)) = self.pool.done(work) {
-                    self.work_on(work, job);
+                    self.work_on(may, work, job);
                 }
                 return;
             }
@@ -308,27 +330,27 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Does what a thread was given; gives what has waited for that.
-    fn do_job(&self, work: Work, job: Job) -> Option<(Work, Job)> {
+    fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) -> Option<(Work, Job)> {
         match job {
             Job::Answer(Answer {
                 notif: n,
                 how: How::Reply(reply),
             }) => {
-                let reply = self.copied_out(&n, reply);
+                let reply = self.copied_out(may, &n, reply);
                 // What may stall is over. A program that has its answer calls again at once, and
                 // while this thread counts as one at work, another one would have to receive that.
                 let next = self.pool.done(work);
                 self.host.listener.answer(n.id, reply);
                 return next;
             }
-            Job::Call(n) => self.serve(&n),
-            Job::Answer(answer) => self.answer(answer),
+            Job::Call(n) => self.serve(may, &n),
+            Job::Answer(answer) => self.answer(may, answer),
         }
         self.pool.done(work)
     }
 
     /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
-    pub(crate) fn lend(&self, n: &Notif) -> bool {
+    pub(crate) fn lend(&self, may: &mut MayBlock, n: &Notif) -> bool {
         let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
         if wanted.len() > lend::MOST {
             n.gathered.lend(Vec::new());
@@ -342,9 +364,9 @@ impl<'a> Supervisor<'a> {
             watch,
         };
         let keep = |lent: Lent| self.lent.keep(n.tid, lent);
-        match lend::ask(&self.host.listener, n, asked, keep) {
+        match lend::ask(may, &self.host.listener, n, asked, keep) {
             Ok(left) => {
-                self.left(n.tid, left);
+                self.left(may, n.tid, left);
                 true
             }
             Err(_) if self.stops_first(n) => true,
@@ -374,7 +396,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Serves one call from its receipt to its answer, or until it waits.
-    fn serve(&self, n: &Notif) {
+    fn serve(&self, may: &mut MayBlock, n: &Notif) {
         if n.arch != AUDIT_ARCH {
             self.host.note(Note::OtherCalls {
                 pid: self.pid_of(n.tid),
@@ -383,70 +405,73 @@ impl<'a> Supervisor<'a> {
         }
         self.take_lent(n);
         let served = match n.nr {
-            libc::SYS_mmap => self.mmap(n),
-            nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(n),
+            libc::SYS_mmap => self.mmap(may, n),
+            nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(may, n),
             nr::STAT | nr::LSTAT | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_fstat => {
-                self.stat(n)
+                self.stat(may, n)
             }
-            nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(n),
-            nr::READLINK | libc::SYS_readlinkat => self.readlink(n),
-            libc::SYS_socket => self.socket(n),
-            libc::SYS_chdir => self.chdir(n),
-            libc::SYS_getcwd => self.getcwd(n),
-            libc::SYS_getdents64 => self.getdents(n),
-            libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(n),
+            nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(may, n),
+            nr::READLINK | libc::SYS_readlinkat => self.readlink(may, n),
+            libc::SYS_socket => self.socket(may, n),
+            libc::SYS_chdir => self.chdir(may, n),
+            libc::SYS_getcwd => self.getcwd(may, n),
+            libc::SYS_getdents64 => self.getdents(may, n),
+            libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(may, n),
             libc::SYS_getxattr
             | libc::SYS_lgetxattr
             | libc::SYS_listxattr
-            | libc::SYS_llistxattr => self.xattr(n),
-            _ => Ok(self.call(n)),
+            | libc::SYS_llistxattr => self.xattr(may, n),
+            _ => Ok(self.call(may, n)),
         };
         let verdict = served.unwrap_or_else(|e| Verdict::Reply(e.into()));
         if let Verdict::Reply(reply) = verdict {
-            self.reply(n, reply);
+            self.reply(may, n, reply);
         }
     }
 
     /// A call on a descriptor.
-    fn call(&self, n: &Notif) -> Verdict {
+    fn call(&self, may: &mut MayBlock, n: &Notif) -> Verdict {
         // The one is refused whatever is open, the others are on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
-        if !always && (self.holds_nothing() || dispatch::is_of_another(&self.host, n)) {
+        if !always && (self.holds_nothing(may) || dispatch::is_of_another(&self.host, n)) {
             return Verdict::native();
+        }
+        if n.nr == libc::SYS_epoll_ctl {
+            self.sweep_if_late(may);
         }
         let mut expected = expected(n);
         let mut has_looked = false;
         loop {
             if expected.is_some() || n.gathered.lacks() {
-                Call::new(&self.host, n).gather(expected.take());
+                Call::new(&self.host, n).gather(may, expected.take());
             }
             if !core::mem::replace(&mut has_looked, true) {
-                poll::look_ahead(&self.host, n);
+                poll::look_ahead(may, &self.host, n);
                 dispatch::look_ahead(n);
-                self.look_for_holders(n);
+                self.look_for_holders(may, n);
             }
-            let (verdict, mut answers, tick_is_due) = self.apply_call(n);
+            let (verdict, mut answers, tick_is_due) = self.apply_call(may, n);
             let again = n.gathered.lacks();
             // Its own answer first.
             let verdict = match verdict {
-                _ if again && self.lend(n) => Some(Verdict::Answered),
+                _ if again && self.lend(may, n) => Some(Verdict::Answered),
                 _ if again => None,
                 Verdict::Behind => {
-                    self.host.read_locks();
+                    self.host.read_locks(may);
                     None
                 }
                 Verdict::Reply(reply) => {
-                    self.reply(n, reply);
+                    self.reply(may, n, reply);
                     Some(Verdict::Answered)
                 }
                 other => Some(other),
             };
             // What is due by now needs no other thread, and the program need not wait for it.
             if tick_is_due {
-                let ((), more) = self.apply(Server::tick_if_due);
+                let ((), more) = self.apply(may, Server::tick_if_due);
                 answers.extend(more);
             }
-            self.answer_all(answers);
+            self.answer_all(may, answers);
             if let Some(verdict) = verdict {
                 return verdict;
             }
@@ -454,21 +479,21 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Copies out what a call has written, and answers it.
-    fn reply(&self, n: &Notif, reply: Reply) {
-        let reply = self.copied_out(n, reply);
+    fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
+        let reply = self.copied_out(may, n, reply);
         self.host.listener.answer(n.id, reply);
     }
 
     /// Copies out what a call has written; gives the answer that it has by then.
-    fn copied_out(&self, n: &Notif, reply: Reply) -> Reply {
-        match n.gathered.copy_out(self.host.powers.memory(), n.tid) {
+    fn copied_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
+        match n.gathered.copy_out(may, self.host.powers.memory(), n.tid) {
             Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
             _ => reply,
         }
     }
 
     /// Answers calls that another one has brought to an end.
-    pub(crate) fn answer_all(&self, answers: Vec<Answer>) {
+    pub(crate) fn answer_all(&self, may: &mut MayBlock, answers: Vec<Answer>) {
         for answer in answers {
             // Where its process stalls already, this may, too. What takes long keeps no receiver.
             if self.pool.is_busy() || matches!(answer.how, How::Part(_)) {
@@ -477,40 +502,40 @@ impl<'a> Supervisor<'a> {
                     self.wake_clock();
                 }
             } else {
-                self.answer(answer);
+                self.answer(may, answer);
             }
         }
     }
 
     /// Answers a call that waited.
-    fn answer(&self, answer: Answer) {
+    fn answer(&self, may: &mut MayBlock, answer: Answer) {
         let Answer { notif: n, how } = answer;
         match how {
-            How::Reply(reply) => self.reply(&n, reply),
-            How::Part(slot) => self.move_on(&n, slot),
+            How::Reply(reply) => self.reply(may, &n, reply),
+            How::Part(slot) => self.move_on(may, &n, slot),
             How::Again(slot) => {
-                Call::new(&self.host, &n).gather(None);
-                let ((), answers) = self.apply(|server| server.retry(slot));
-                self.answer_all(answers);
+                Call::new(&self.host, &n).gather(may, None);
+                let ((), answers) = self.apply(may, |server| server.retry_gathered(slot));
+                self.answer_all(may, answers);
             }
-            How::Interrupt(slot, arg) => self.interrupt(&n, slot, arg),
+            How::Interrupt(slot, arg) => self.interrupt(may, &n, slot, arg),
         }
     }
 
     /// Copies a piece of a read() out, or one of a write() in, and has it moved under the lock, one after
     /// the other until the call is over.
-    fn move_on(&self, n: &Notif, slot: u32) {
+    fn move_on(&self, may: &mut MayBlock, n: &Notif, slot: u32) {
         loop {
-            let copied = n.gathered.copy_out(self.host.powers.memory(), n.tid);
+            let copied = n.gathered.copy_out(may, self.host.powers.memory(), n.tid);
             if n.gathered.lacks() {
-                Call::new(&self.host, n).gather(None);
+                Call::new(&self.host, n).gather(may, None);
             }
-            let (goes_on, answers) = self.apply(|server| server.next_piece(slot, copied));
+            let (goes_on, answers) = self.apply(may, |server| server.next_piece(slot, copied));
             let is_own = |answer: &Answer| answer.notif.id == n.id;
             let (own, others) = answers.into_iter().partition(is_own);
             let own: Vec<Answer> = own;
-            own.into_iter().for_each(|own| self.answer(own));
-            self.answer_all(others);
+            own.into_iter().for_each(|own| self.answer(may, own));
+            self.answer_all(may, others);
             if !goes_on {
                 return;
             }
@@ -519,12 +544,12 @@ impl<'a> Supervisor<'a> {
 
     /// Ends a ppoll or pselect6 for a signal that only its own mask lets in: the kernel runs the
     /// call itself, without descriptors, finds the signal, and runs the handler as it should.
-    fn interrupt(&self, n: &Notif, slot: u32, count: Arg) {
+    fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: Arg) {
         let restart = Reply::Fail(ERESTARTNOINTR);
         if self.revoking.holds(n.tid) {
             // It stops for that, and finds the signal when it makes its call anew.
-            let (given_up, answers) = self.apply(|server| server.give_up(slot));
-            self.answer_all(answers);
+            let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
+            self.answer_all(may, answers);
             if given_up {
                 self.host.listener.answer(n.id, restart);
             }
@@ -533,20 +558,20 @@ impl<'a> Supervisor<'a> {
         let Ok(stopped) = rewrite::seize(n.tid) else {
             return;
         };
-        let (given_up, answers) = self.apply(|server| server.give_up(slot));
-        self.answer_all(answers);
+        let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
+        self.answer_all(may, answers);
         let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
         // What fails here is a thread that has ended or a debugger's affair.
         let left = if restarted {
-            stopped.run_with(count, 0)
+            stopped.run_with(may, count, 0)
         } else {
-            stopped.let_go()
+            stopped.let_go(may)
         };
-        self.left(n.tid, left);
+        self.left(may, n.tid, left);
     }
 
     /// Takes note of how a thread was let go; waits for one that has not stopped yet.
-    pub(crate) fn left(&self, tid: u32, left: Left) {
+    pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, left: Left) {
         let ended = match left {
             Left::Free(ended) => ended,
             Left::Stray(mut stray) => loop {
@@ -554,18 +579,22 @@ impl<'a> Supervisor<'a> {
                     Ok(ended) => break ended,
                     Err(still) => stray = still,
                 }
-                std::thread::sleep(STRAY);
+                may_block::sleep(may, STRAY);
             },
         };
         if ended.is_some() {
-            let ((), answers) = self.apply(|server| server.note_ended(tid, ended));
-            self.answer_all(answers);
+            let ((), answers) = self.apply(may, |server| server.note_ended(tid, ended));
+            self.answer_all(may, answers);
         }
     }
 
     /// The node that an open file is, if it is one.
-    pub(crate) fn node_behind(&self, id: vb3_host::FdIdentity) -> Option<usize> {
-        self.server().node_behind(id)
+    pub(crate) fn node_behind(
+        &self,
+        may: &mut MayBlock,
+        id: vb3_host::FdIdentity,
+    ) -> Option<usize> {
+        self.server(may).node_behind(id)
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use crate::files;
 use crate::folder::Folder;
 use crate::lock::lock;
+use crate::may_block::{self, MayBlock};
 use crate::path::{Links, normalise};
 use crate::raw;
 use crate::reaper::Borrowed;
@@ -102,13 +103,15 @@ fn errno(e: std::io::Error) -> Errno {
 impl Tree {
     /// Makes the tree for these nodes with these files and these links to nodes, by absolute
     /// paths. What is not below /sys, /run/udev and /dev is left out.
+    #[expect(clippy::disallowed_methods, reason = "it has the token")]
     pub(crate) fn make(
+        may: &MayBlock,
         nodes: &[Node],
         files: &[(PathBuf, String)],
         links: &[(PathBuf, PathBuf)],
     ) -> Result<Self, Errno> {
         let mut this = Self::plan(nodes, files, links);
-        let folder = Folder::make(|folder| this.write(folder).map_err(errno))?;
+        let folder = Folder::make(may, |folder| this.write(folder).map_err(errno))?;
         this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
         this.folder = Some(Arc::new(folder));
         this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
@@ -361,10 +364,10 @@ impl Tree {
     }
 
     /// The directory of the system that the tree lies in.
-    pub(crate) fn lies_in(&self) -> Option<FdIdentity> {
+    pub(crate) fn lies_in(&self, may: &MayBlock) -> Option<FdIdentity> {
         let above = self.folder.as_ref()?.path().parent()?;
         let above = CString::new(above.as_os_str().as_bytes()).ok()?;
-        let stat = raw::fstatat(libc::AT_FDCWD, &above, 0).ok()?;
+        let stat = may_block::stat(may, &above, 0).ok()?;
         Some(raw::identity(&stat))
     }
 

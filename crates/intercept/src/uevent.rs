@@ -122,6 +122,7 @@ fn murmur(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::may_block::MayBlock;
     use std::path::PathBuf;
     use vb3_host::{Node, NodeId};
 
@@ -135,13 +136,14 @@ mod tests {
 
     #[test]
     fn a_message_tells_what_sysfs_and_the_database_tell() {
+        let may = MayBlock::of_this_thread();
         let node = Node {
             device: Some("vb3-007".to_owned()),
             ..Node::video(NodeId(0), "/dev/video7", 7)
         };
         let record = "S:v4l/by-path/x\nI:12\nE:ID_V4L_CAPABILITIES=:capture:\nV:1\n";
         let record = (PathBuf::from("/run/udev/data/c81:7"), record.to_owned());
-        let tree = Tree::make(&[node], &[record], &[]).expect("a tree");
+        let tree = Tree::make(&may, &[node], &[record], &[]).expect("a tree");
         let device = tree.device_of(81, 7).expect("a device").to_owned();
         let path = "/devices/platform/vb3-007/video4linux/video7";
         assert_eq!(device, format!("/sys{path}"));

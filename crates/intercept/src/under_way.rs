@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::lock::lock;
+use crate::may_block::MayBlock;
 use crate::procs::Thread;
 
 /// How long is waited at most: what is done for a thread that has ended waits for nothing.
@@ -41,7 +42,7 @@ impl UnderWay {
     }
 
     /// Waits until no call of a thread that has ended holds a file; whether none does.
-    pub(crate) fn await_ended(&self) -> bool {
+    pub(crate) fn await_ended(&self, _: &MayBlock) -> bool {
         let mut calls = lock(&self.calls);
         let until = Instant::now() + PATIENCE;
         while calls.values().any(|thread| thread.has_ended()) {
@@ -76,13 +77,13 @@ mod tests {
         child.wait().expect("ends");
         let ended = calls.begin(2, gone);
         assert!(
-            !calls.await_ended(),
+            !calls.await_ended(&MayBlock::of_this_thread()),
             "it holds its file, and nobody drops it"
         );
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {
-                assert!(calls.await_ended());
+                assert!(calls.await_ended(&MayBlock::of_this_thread()));
                 assert!(is_over.load(Ordering::SeqCst), "the call is under way");
             });
             is_over.store(true, Ordering::SeqCst);

@@ -1,6 +1,8 @@
 //! Every order in which the receiver, the threads beside it and the clock can meet, up to two
 //! preemptions where there are three of them.
 
+#![allow(clippy::disallowed_methods, reason = "it waits as it likes")]
+
 #[path = "../src/pool.rs"]
 #[expect(dead_code, reason = "what the supervisor alone calls")]
 mod pool;

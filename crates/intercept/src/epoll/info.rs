@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::SetId;
+use crate::raw;
 
 /// The objects that stand in programs' sets.
 #[derive(Debug)]
@@ -20,7 +21,8 @@ pub(super) struct ObjectsInSets {
 impl ObjectsInSets {
     /// The set that a descriptor of a process names, if it is known.
     pub(super) fn set_of(&self, pid: u32, fd: i32) -> Option<SetId> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+        let text = raw::proc_text(&format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+        let text = String::from_utf8(text).ok()?;
         self.set_in(&text)
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Epolls, ObjectsInSets, SetId};
 use crate::holders;
+use crate::may_block::MayBlock;
 
 /// Sets known before those are looked for that no program holds any more.
 const FROM: usize = 64;
@@ -33,9 +34,9 @@ pub(crate) struct Swept {
 
 impl Sweep {
     /// Looks which of them nobody holds.
-    pub(crate) fn look(self) -> Swept {
+    pub(crate) fn look(self, may: &MayBlock) -> Swept {
         let sets = self.sets.iter().map(|(id, fd)| (id, fd.as_fd()));
-        let held = holders::epoll_sets(sets, |pid, fd| self.objects.set_of(pid, fd));
+        let held = holders::epoll_sets(may, sets, |pid, fd| self.objects.set_of(pid, fd));
         let all = self.sets.iter().map(|(id, _)| *id);
         Swept {
             gone: all.filter(|id| !held.contains(id)).collect(),
@@ -95,12 +96,9 @@ impl Epolls {
         self.is_swept = false;
     }
 
-    /// Where sets come faster than the thread looks, who makes them waits.
-    pub(super) fn sweep_if_late(&mut self) {
-        if self.is_sweep_due(MOST) {
-            let swept = self.sweep().look();
-            self.end_sweep(swept);
-        }
+    /// The sets to look for where they come faster than the thread looks: the caller looks.
+    pub(crate) fn begin_late_sweep(&self) -> Option<Sweep> {
+        self.is_sweep_due(MOST).then(|| self.sweep())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls by a thread that was stopped wherever it was: in a call of its own, or in none.
 
 use super::{InStead, Left, Look, PTRACE_INTERRUPT, STOPS, Stop, Stopped, ptrace};
+use crate::may_block::MayBlock;
 use crate::reap::Ended;
 
 /// How a thread is found that was asked to stop.
@@ -36,6 +37,7 @@ impl Stopped {
     /// judged before: there a call with a timeout begins anew.
     pub(crate) fn aside<T>(
         &mut self,
+        may: &MayBlock,
         instruction: u64,
         calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
     ) -> Option<T> {
@@ -43,13 +45,14 @@ impl Stopped {
         self.hold_signals()?;
         let again = before.at(instruction);
         let done = calls(&mut InStead {
+            may,
             thread: self,
             again,
         });
         // From the exit of the last call to a stop of the kind at which it was found.
         self.go_on_to_a_stop(0);
         for _ in 0..STOPS {
-            match self.next_stop()? {
+            match self.next_stop(may)? {
                 Stop::Event => break,
                 Stop::Signal(signal) => self.go_on_to_a_stop(signal),
                 Stop::Call => self.go_on_to_a_stop(0),

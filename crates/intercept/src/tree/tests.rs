@@ -28,8 +28,9 @@ fn outside(tree: &Tree, path: &str) -> String {
 
 #[test]
 fn the_tree_is_like_sysfs_and_goes_away() {
+    let may = MayBlock::of_this_thread();
     let name = PathBuf::from("/sys/class/video4linux/video7/name");
-    let tree = Tree::make(&[video(None)], &[(name, "cam\n".into())], &[]).expect("a tree");
+    let tree = Tree::make(&may, &[video(None)], &[(name, "cam\n".into())], &[]).expect("a tree");
     assert_eq!(read(&tree, "/sys/class/video4linux/video7/name"), "cam\n");
     let uevent = "MAJOR=81\nMINOR=7\nDEVNAME=video7\n";
     assert_eq!(read(&tree, "/sys/dev/char/81:7/uevent"), uevent);
@@ -47,12 +48,13 @@ fn the_tree_is_like_sysfs_and_goes_away() {
 
 #[test]
 fn a_video_node_leads_to_its_device_and_the_media_node_of_it() {
+    let may = MayBlock::of_this_thread();
     let media = Node {
         kind: NodeKind::Media { major: 384 },
         device: Some("vb3-007".to_owned()),
         ..Node::video(NodeId(1), "/dev/media1", 1)
     };
-    let tree = Tree::make(&[video(Some("vb3-007")), media], &[], &[]).expect("a tree");
+    let tree = Tree::make(&may, &[video(Some("vb3-007")), media], &[], &[]).expect("a tree");
     let uevent = "MAJOR=384\nMINOR=1\nDEVNAME=media1\n";
     for path in [
         "/sys/dev/char/81:7/device/media1/uevent",
@@ -77,10 +79,11 @@ fn a_video_node_leads_to_its_device_and_the_media_node_of_it() {
 
 #[test]
 fn links_are_written_as_the_kernel_writes_them() {
-    let tree = Tree::make(&[video(Some("vb3-007"))], &[], &[]).expect("a tree");
+    let may = MayBlock::of_this_thread();
+    let tree = Tree::make(&may, &[video(Some("vb3-007"))], &[], &[]).expect("a tree");
     let link = |path: &str| match tree.find(path.as_bytes(), Links::Keep) {
         Some(Found::Inside(real)) => {
-            String::from_utf8(raw::readlink(&real).expect(path)).expect("utf-8")
+            String::from_utf8(may_block::readlink(&may, &real).expect(path)).expect("utf-8")
         }
         other => panic!("{path}: {other:?}"),
     };
@@ -96,6 +99,7 @@ fn links_are_written_as_the_kernel_writes_them() {
 
 #[test]
 fn a_node_of_a_class_has_its_directory_below_dev() {
+    let may = MayBlock::of_this_thread();
     let heap = Node {
         kind: NodeKind::Class {
             name: "dma_heap",
@@ -103,7 +107,7 @@ fn a_node_of_a_class_has_its_directory_below_dev() {
         },
         ..Node::video(NodeId(2), "/dev/dma_heap/system", 0)
     };
-    let mut tree = Tree::make(&[heap], &[], &[]).expect("a tree");
+    let mut tree = Tree::make(&may, &[heap], &[], &[]).expect("a tree");
     tree.begin_at(|path| matches!(path, "/dev" | "/sys"));
     let uevent = "MAJOR=511\nMINOR=0\nDEVNAME=dma_heap/system\n";
     assert_eq!(read(&tree, "/sys/class/dma_heap/system/uevent"), uevent);
@@ -120,12 +124,13 @@ fn a_node_of_a_class_has_its_directory_below_dev() {
 
 #[test]
 fn a_way_out_of_the_tree_is_found() {
+    let may = MayBlock::of_this_thread();
     let link = (
         PathBuf::from("/dev/v4l/by-path/platform-vb3-007-video-index0"),
         PathBuf::from("/dev/video7"),
     );
     let record = (PathBuf::from("/run/udev/data/c81:7"), "I:1\n".to_owned());
-    let tree = Tree::make(&[video(Some("vb3-007"))], &[record], &[link]).expect("a tree");
+    let tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[link]).expect("a tree");
     let by_path = "/dev/v4l/by-path/platform-vb3-007-video-index0";
     assert_eq!(outside(&tree, by_path), "/dev/video7");
     assert!(tree.has_name(b"platform-vb3-007-video-index0") && !tree.has_name(b"name"));
@@ -145,8 +150,9 @@ fn a_way_out_of_the_tree_is_found() {
 
 #[test]
 fn the_generated_part_begins_below_what_the_system_has() {
+    let may = MayBlock::of_this_thread();
     let record = (PathBuf::from("/run/udev/data/c81:7"), String::new());
-    let mut tree = Tree::make(&[video(Some("vb3-007"))], &[record], &[]).expect("a tree");
+    let mut tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[]).expect("a tree");
     let system = [
         "/dev",
         "/run",
@@ -185,12 +191,14 @@ fn the_generated_part_begins_below_what_the_system_has() {
 
 #[test]
 fn what_goes_is_hidden_and_what_comes_back_is_where_it_was() {
+    let may = MayBlock::of_this_thread();
     let link = (
         PathBuf::from("/dev/v4l/by-path/platform-vb3-007-video-index0"),
         PathBuf::from("/dev/video7"),
     );
     let node = video(Some("vb3-007"));
     let all = Tree::make(
+        &may,
         std::slice::from_ref(&node),
         &[],
         std::slice::from_ref(&link),

@@ -3,6 +3,8 @@
 //! Each test runs this very file as a program, as one of the functions in `inside` modules, which
 //! do nothing unless they are run so. What a program checks fails its exit status.
 
+#![allow(clippy::disallowed_methods, reason = "it waits as it likes")]
+
 mod epoll;
 mod lifetime;
 mod made;

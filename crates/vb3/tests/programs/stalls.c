@@ -200,7 +200,7 @@ static void reply(int fuse, uint64_t unique, int error, const void *data, size_t
 enum { LINK = 2, LATE_FILE = 3 };
 
 // One directory in which every name is a link to a device, told of late; but "file" is a file that is
-// told of, and let go of, late.
+// told of, polled, and let go of, late.
 static void serve(int fuse)
 {
 	static char in[1 << 17] __attribute__((aligned(8)));
@@ -223,6 +223,10 @@ static void serve(int fuse)
 		} else if (head->opcode == FUSE_OPEN) {
 			struct fuse_open_out opened = { .fh = 1 };
 			reply(fuse, head->unique, 0, &opened, sizeof opened);
+		} else if (head->opcode == FUSE_POLL) {
+			struct fuse_poll_out polled = { .revents = 0 };
+			sleep(LATE);
+			reply(fuse, head->unique, 0, &polled, sizeof polled);
 		} else if (head->opcode == FUSE_FLUSH || head->opcode == FUSE_RELEASE) {
 			sleep(LATE);
 			reply(fuse, head->unique, 0, NULL, 0);
@@ -300,7 +304,9 @@ static int hold_file(const char *dir)
 	struct epoll_event event = { .events = EPOLLPRI };
 	must(epoll_ctl(set, EPOLL_CTL_ADD, camera, &event), "epoll_ctl");
 	struct pollfd both[] = { { .fd = camera, .events = POLLPRI }, { .fd = file, .events = POLLIN } };
-	must(poll(both, 2, 100), "poll");
+	// The file is never ready: it is asked, late, and asked again when the time is over.
+	if (must(poll(both, 2, 100), "poll") != 0)
+		return 1;
 	close(camera);
 	// Its own close takes long, whoever waits for it.
 	double start = now();
