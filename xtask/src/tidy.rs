@@ -45,6 +45,8 @@ const ROOMS: &[Room] = &[
     ),
     // What a host of devices and a front end say to each other; depends on nothing of ours.
     room("vb3-host", &[], false),
+    // Reports and traces of a run; knows no devices.
+    room("vb3-report", &["vb3-host", "vb3-v4l2"], false),
     room("vb3-intercept", &["vb3-host"], true),
     // Knows device trees; depends on nothing of ours.
     room("vb3-board", &[], false),
@@ -62,6 +64,7 @@ const ROOMS: &[Room] = &[
             "vb3-machine",
             "vb3-plane",
             "vb3-queue",
+            "vb3-report",
             "vb3-v4l2",
         ],
         false,
@@ -81,6 +84,7 @@ const LIBRARIES: &[(&str, bool)] = &[
     ("vb3-machine", false),
     ("vb3-host", false),
     ("vb3-board", false),
+    ("vb3-report", false),
 ];
 
 /// The packages of [`LIBRARIES`].

@@ -1,8 +1,12 @@
 //! The command line.
 
+use crate::say::say;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
+use vb3_report::trace::Format;
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
 pub const FAILED: u8 = 125;
@@ -152,8 +156,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// How the trace is written; by the file's name without (*.json, *.perfetto.json, any other)
-    #[arg(long, value_name = "FORMAT", requires = "trace")]
-    pub trace_format: Option<crate::trace::Format>,
+    #[arg(long, value_name = "FORMAT", requires = "trace", value_parser = trace_format())]
+    pub trace_format: Option<Format>,
     /// Show every call on a device on standard error
     #[arg(long, short)]
     pub verbose: bool,
@@ -240,6 +244,24 @@ pub struct MachinesArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Takes one of these words, for a type that is parsed from text.
+fn one_of<T>(
+    words: impl IntoIterator<Item = impl Into<PossibleValue>>,
+) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| word.parse())
+}
+
+fn trace_format() -> impl TypedValueParser<Value = Format> {
+    one_of([
+        PossibleValue::new("text").help("A line of text for each call"),
+        PossibleValue::new("json").help("A JSON object on a line for each call"),
+        PossibleValue::new("perfetto").help("Chrome's trace events, which ui.perfetto.dev opens"),
+    ])
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -329,7 +351,9 @@ pub fn main() -> u8 {
         let place = info
             .location()
             .map_or_else(String::new, |at| format!(" at {at}"));
-        eprintln!("vb3: internal error{place}; this is a defect in vb3, not in your program");
+        say(format_args!(
+            "internal error{place}; this is a defect in vb3, not in your program"
+        ));
     }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -345,7 +369,7 @@ pub fn main() -> u8 {
         Command::Diff(args) => {
             let mut status = 0;
             to_stdout(|out| {
-                status = crate::diff::print(args, out)?;
+                status = vb3_report::diff::print(&args.before, &args.after, out)?;
                 Ok(())
             })
             .map(|_| status)
@@ -378,7 +402,7 @@ pub fn main() -> u8 {
     match result {
         Ok(status) => status,
         Err(e) => {
-            eprintln!("vb3: {e:#}");
+            say(format_args!("{e:#}"));
             FAILED
         }
     }
@@ -419,10 +443,10 @@ fn explain(error: &clap::Error) -> u8 {
         .filter(|known| !known.is_hide_set());
     let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
     let guess = vb3_devices::spec::did_you_mean(word, names);
-    eprintln!(
-        "vb3: there is no command \"{word}\"{guess} To run a program on the devices: vb3 run -- \
+    say(format_args!(
+        "there is no command \"{word}\"{guess} To run a program on the devices: vb3 run -- \
          {word} …; `vb3 --help` lists the commands"
-    );
+    ));
     FAILED
 }
 
@@ -447,12 +471,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn why(args: &WhyArgs, out: &mut dyn std::io::Write) -> anyhow::Result<()> {
-    let report = crate::why::load_or_last(args.report.as_deref())?;
+    let report = vb3_report::why::load_or_last(args.report.as_deref())?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
-        crate::why::print(&report, out)?;
+        vb3_report::why::print(&report, out)?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! `vb3 fits`: whether buffers fit a machine, before anything is allocated by a program.
 
 use crate::cli::FitsArgs;
-use crate::sentence;
 use crate::target::Target;
 use crate::world::{Fit, World};
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write;
 use vb3_devices::spec::{DeviceKind, SinkSpec};
+use vb3_report::sentence;
 
 /// What is printed as JSON.
 #[derive(Debug, Serialize)]

@@ -2,7 +2,6 @@
 
 use crate::board;
 use crate::cli::MachinesArgs;
-use crate::sentence::bytes;
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
@@ -13,6 +12,7 @@ use vb3_devices::spec::did_you_mean;
 use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 use vb3_machine::Profile;
 use vb3_machine::profile::{Allocator, BUILTINS, IommuProfile, PAGE_SIZE, fields};
+use vb3_report::sentence::bytes;
 
 /// Longest sentence of a parser shown, in characters.
 const MAX_SAID: usize = 300;

@@ -1,12 +1,12 @@
 //! What a run writes, and that none of it is what the run reads or writes elsewhere.
 
 use crate::cli::RunOptions;
-use crate::page;
 use anyhow::{Result, bail};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use vb3_devices::spec::{DeviceKind, DeviceSpec, SinkSpec, SourceSpec};
+use vb3_report::page;
 
 /// A file, whatever its name: where it exists by its inode, else by its directory's and its name.
 #[derive(Debug, PartialEq, Eq)]

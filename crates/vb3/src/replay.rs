@@ -3,10 +3,10 @@
 use crate::cli::{ReplayArgs, RunOptions};
 use crate::run::{self, Plan};
 use crate::target::Target;
-use crate::why;
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use vb3_report::why;
 
 /// Runs what a report tells of; gives the program's exit status.
 ///

@@ -2,13 +2,11 @@
 
 use crate::cli::{FAILED, RunArgs, RunOptions, STRICT};
 use crate::control::{self, Control};
-use crate::report::{self, Report, Setup};
+use crate::say::say;
 use crate::script::{self, Script};
 use crate::target::Target;
-use crate::timeline::Timeline;
-use crate::trace::{self, Sink, Traced};
 use crate::world::{Pace, World};
-use crate::{elements, outputs, page, sentence, why};
+use crate::{elements, outputs};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,6 +16,9 @@ use vb3_devices::spec::DeviceSpec;
 use vb3_host::Backend;
 use vb3_intercept::{Error, Leftover, Note, Options, Program};
 use vb3_machine::Profile;
+use vb3_report::timeline::Timeline;
+use vb3_report::trace::{self, Sink, Traced};
+use vb3_report::{Picture, Report, Setup, page, sentence, why};
 
 /// Open files that a run needs at least, without its devices.
 const FEWEST_DESCRIPTORS: u64 = 64;
@@ -161,10 +162,13 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     };
     let own = world.own_time().map(|own| own.elapsed());
     let took = own.unwrap_or_else(|| start.elapsed());
-    let shots = world.thumbnails(page::SHOTS);
+    let pictures = match timeline {
+        Some(_) => world.pictures(Picture::PER_DEVICE),
+        None => Vec::new(),
+    };
     let words = program.iter().map(|word| word.to_string_lossy());
     let mut report = Report {
-        format: report::FORMAT,
+        format: vb3_report::FORMAT,
         machine,
         seed,
         setup,
@@ -187,14 +191,16 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     }
     for path in &options.report {
         match &timeline {
-            Some(timeline) if page::is_page(path) => page::write(&report, timeline, &shots, path)?,
+            Some(timeline) if page::is_page(path) => {
+                page::write(&report, timeline, &pictures, path)?
+            }
             _ => report.write(path)?,
         }
     }
     if let Some(path) = why::last_report_path()
         && let Err(e) = why::keep(&report, &path)
     {
-        eprintln!("vb3: the report is not kept for `vb3 why`: {e:#}");
+        say(format_args!("the report is not kept for `vb3 why`: {e:#}"));
     }
     Ok(exit_status(status, options, &report))
 }
@@ -209,7 +215,7 @@ fn end_of_trace(sink: Sink) -> Vec<String> {
     });
     let lacks: Vec<String> = left.error.into_iter().chain(dropped).collect();
     for lack in &lacks {
-        eprintln!("vb3: {lack}");
+        say(lack);
     }
     lacks
 }
@@ -269,7 +275,7 @@ fn supervise(
                 Note::LeftOver { .. } if !how.kill => " (--wait keeps it)",
                 _ => "",
             };
-            eprintln!("vb3: {text}{more}");
+            say(format_args!("{text}{more}"));
         }
     };
     let mut program = Program::new(name).args(rest);
@@ -291,7 +297,7 @@ fn supervise(
     let status = match vb3_intercept::run(&program, world, options) {
         Ok(ended) => ended.status,
         Err(e @ (Error::NotFound | Error::Exec { .. })) => {
-            eprintln!("vb3: {}: {e}", name.to_string_lossy());
+            say(format_args!("{}: {e}", name.to_string_lossy()));
             e.exit_status()
         }
         Err(e) => return Err(e).with_context(|| name.to_string_lossy().into_owned()),
@@ -306,12 +312,12 @@ fn supervise(
 /// went wrong; nothing when all is well.
 fn summarise(report: &Report) {
     for failure in &report.failures {
-        eprintln!("vb3: {}", sentence::failure(failure));
+        say(sentence::failure(failure));
     }
     for note in report.device_notes() {
-        eprintln!("vb3: {note}");
+        say(note);
     }
     if let Some(problems) = sentence::problems(report) {
-        eprintln!("vb3: {problems}. `vb3 why` explains.");
+        say(format_args!("{problems}. `vb3 why` explains."));
     }
 }

@@ -1,12 +1,12 @@
 //! From TOML to a checked script, keeping track of lines.
 
 use super::{Action, MAX_COUNT, MAX_STEPS, MAX_TIME_NS, Script, ScriptError, Step, When};
-use crate::sentence;
 use serde::Deserialize;
 use std::ops::Range;
 use toml::Spanned;
 use vb3_devices::{FrameFault, MAX_CORRUPT};
 use vb3_machine::profile::{Size, line_of};
+use vb3_report::sentence;
 use vb3_v4l2::decode;
 
 /// Largest errno of Linux.

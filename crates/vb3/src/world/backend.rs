@@ -6,7 +6,6 @@ use super::sw_sync::Timelines;
 use super::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
 use super::{World, lines, refusals, summary, udev};
 use crate::control::Control;
-use crate::report::Refusal;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use vb3_host::{
     PIECE_BYTES, Tag,
 };
 use vb3_queue::{MapAccess, Queue};
+use vb3_report::Refusal;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
 use vb3_v4l2::{
     CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _, decode,

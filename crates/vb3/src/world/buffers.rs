@@ -5,12 +5,12 @@ use super::memory::Memory;
 use super::shares::HeldBy;
 use super::summary;
 use super::users::UserPages;
-use crate::sentence::bytes;
 use std::fmt::Write as _;
 use vb3_dma::{Direction, DmaOps as _};
 use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{Attachment, HolderKind, MemoryId, Store as _, UserKind};
 use vb3_machine::Device;
+use vb3_report::sentence::bytes;
 
 /// Most bytes of a list: what a socket takes at once. Buffers beyond are counted.
 const MAX_LIST: usize = 64 << 10;

@@ -1,8 +1,8 @@
 //! The clock of a run.
 
-use crate::trace::OwnTime;
 use std::fmt;
 use std::str::FromStr;
+use vb3_report::trace::OwnTime;
 
 /// Where the world has its time from.
 #[derive(Default)]

@@ -6,9 +6,9 @@
 //! on. That cannot be known beforehand: it is said when it has lasted.
 
 use super::{World, summary};
-use crate::report::DeviceFailure;
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dmabuf::fence::{FenceId, Owner, Usage};
+use vb3_report::DeviceFailure;
 use vb3_v4l2::Flow;
 
 /// How long devices wait for each other before that is said, host's clock.

@@ -1,9 +1,9 @@
 //! Fences of a run: who waits for them, and who should have.
 
 use super::{World, summary};
-use crate::report::EarlyAccess;
 use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
 use vb3_machine::Device;
+use vb3_report::EarlyAccess;
 use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
 
 const fn verb(usage: Usage) -> &'static str {

@@ -6,7 +6,6 @@
 use super::World;
 use super::node::Node;
 use super::remedy::{CMA_HEAP, SYSTEM_HEAP};
-use crate::report::Refusal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use vb3_dma::{
@@ -16,6 +15,7 @@ use vb3_dmabuf::BufRef;
 use vb3_host::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
+use vb3_report::Refusal;
 
 /// The ids of heaps begin here, above those of media nodes.
 const FIRST_ID: u32 = 1 << 17;

@@ -6,11 +6,11 @@
 use super::shares::HeldBy;
 use super::users::UserPages;
 use super::{World, summary};
-use crate::report::{BufferReport, HolderReport, MAX_BUFFERS};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dmabuf::fence::Owner;
 use vb3_dmabuf::{HolderKind, MemoryId, Store as _, UserKind};
 use vb3_plane::UserId;
+use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
 
 /// Most buffers followed at one time.
 const MAX_FOLLOWED: usize = 256;

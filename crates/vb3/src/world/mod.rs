@@ -39,8 +39,6 @@ mod unseen;
 mod users;
 
 use crate::control::Control;
-use crate::report::{Refusal, Report};
-use crate::trace::OwnTime;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clock::Clock;
 pub use clock::Pace;
@@ -65,12 +63,13 @@ use sw_sync::Timelines;
 use sync_file::SyncFiles;
 use udmabuf::Udmabufs;
 use vb3_codec::{Codecs, Launch};
-use vb3_devices::sink::Thumbnail;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_dma::Mapper;
 use vb3_host::{FdIdentity, FileId};
 use vb3_machine::{Machine, Profile};
 use vb3_plane::{Planes, UserId};
+use vb3_report::trace::OwnTime;
+use vb3_report::{Picture, Refusal, Report};
 use vb3_v4l2::{FileHandle, Role};
 
 /// Most names of memories kept.
@@ -300,13 +299,17 @@ impl World {
             .for_each(|context| context.driver_mut().keep_thumbnails());
     }
 
-    /// Small versions of at most `count` frames of each device: what displays were shown, and what
-    /// cameras have delivered.
+    /// Small pictures of at most `count` frames of each device, by its node: frames that displays
+    /// were shown, and frames that cameras delivered.
     #[must_use]
-    pub fn thumbnails(&self, count: usize) -> Vec<(String, Vec<Thumbnail>)> {
+    pub fn pictures(&self, count: usize) -> Vec<(String, Vec<Picture>)> {
         let of = |node: &Node| {
             let contexts = node.video.contexts();
             let all = contexts.flat_map(|context| context.driver().thumbnails(count));
+            let all = all.map(|frame| Picture {
+                number: frame.number,
+                png: frame.within(Picture::MAX_EDGE).png(),
+            });
             (node.path.display().to_string(), all.collect())
         };
         let found = self.nodes.iter().map(of);

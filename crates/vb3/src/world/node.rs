@@ -3,7 +3,6 @@
 use super::memory::{DeviceBus, Memory};
 use super::needs::Wants;
 use super::summary;
-use crate::report::{DeviceFailure, DeviceReport};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
@@ -14,6 +13,7 @@ use vb3_machine::profile::IommuProfile;
 use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
+use vb3_report::{DeviceFailure, DeviceReport};
 use vb3_v4l2::{
     Error, FileHandle, MediaDevice, MediaFunction, Opener, Role, VideoDevice, VideoDriver,
 };

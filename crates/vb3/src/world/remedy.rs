@@ -6,13 +6,13 @@
 use super::memory::Memory;
 use super::node::Node;
 use super::placer;
-use crate::report::{Demand, Refusal, Remedy};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, Mapper, PageSource as _, Segment};
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
 use vb3_dmabuf::{Attachment, Store as _};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
+use vb3_report::{Demand, Refusal, Remedy};
 use vb3_v4l2::VideoDriver as _;
 
 /// The heap of pages, as Linux calls it.

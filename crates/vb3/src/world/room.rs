@@ -3,9 +3,9 @@
 use super::memory::Memory;
 use super::node::Node;
 use super::remedy::runs;
-use crate::report::{Refusal, Room};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Constraint, PageSource as _, Segment};
+use vb3_report::{Refusal, Room};
 use vb3_v4l2::Shortage;
 
 /// Constraints that free memory says nothing of: a device's own memory, I/O addresses.

@@ -2,14 +2,14 @@
 
 use super::World;
 use super::node::Node;
-use crate::report::{DeviceReport, MissedStep, ScriptEvent};
 use crate::script::{Action, Script, ScriptError, Step, When};
-use crate::sentence;
 use anyhow::{Result, bail};
 use std::collections::VecDeque;
 use vb3_devices::{Device, FaultSchedule, FrameFault, FrameFaults};
 use vb3_host::{CallId, Errno};
 use vb3_plane::Cookie;
+use vb3_report::sentence;
+use vb3_report::{DeviceReport, MissedStep, ScriptEvent};
 use vb3_v4l2::{Flow, Role, decode};
 
 /// Calls that are remembered, so that one that is made anew is not counted again.

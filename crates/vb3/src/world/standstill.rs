@@ -4,8 +4,8 @@
 use super::World;
 use super::node::Node;
 use super::summary;
-use crate::report::DeviceFailure;
 use std::time::Duration;
+use vb3_report::DeviceFailure;
 
 /// Longest wait without a frame from any device, by the system's clock. A device that is still
 /// preparing by then has stopped working.

@@ -2,13 +2,13 @@
 
 use super::memory::{Memory, Missed};
 use super::node::Node;
-use crate::report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
 use vb3_devices::Device;
 use vb3_devices::spec::Allocator;
 use vb3_dma::DmaOps as _;
 use vb3_dmabuf::{MemoryId, SyncKind};
 use vb3_plane::{Cookie, UserId};
 use vb3_queue::{Memory as MemoryModel, Queue};
+use vb3_report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
 use vb3_v4l2::{Flow, FlowProgress, Planarity, Role, VideoDevice};
 
 /// A device of a run.

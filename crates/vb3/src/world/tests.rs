@@ -293,12 +293,12 @@ impl Bench {
 }
 
 /// Frames from a camera to a display, each exported once and queued at both in turn.
-fn camera_to_display(machine: &str, frames: u32) -> (Bench, crate::report::Report) {
+fn camera_to_display(machine: &str, frames: u32) -> (Bench, vb3_report::Report) {
     let specs = ["camera=pattern,pace=free", "display,pace=free"];
     pass_frames(Bench::new(machine, &specs), frames)
 }
 
-fn pass_frames(mut bench: Bench, frames: u32) -> (Bench, crate::report::Report) {
+fn pass_frames(mut bench: Bench, frames: u32) -> (Bench, vb3_report::Report) {
     let (camera, display) = (bench.open(0), bench.open(1));
     bench
         .world
@@ -353,7 +353,7 @@ fn frames_go_from_camera_to_display_without_a_copy_on_every_machine() {
             display.queues[0].maps, 4,
             "{machine}: each buffer is mapped once"
         );
-        let held = crate::report::Held {
+        let held = vb3_report::Held {
             fds: 0,
             ..bench.world.report().held
         };
@@ -528,7 +528,7 @@ fn what_the_camera_writes_is_where_the_display_reads() {
 }
 
 /// The events of camera to display on a clock that can be repeated, and the report.
-fn story(machine: &str, pace: &str, seed: u64) -> (String, crate::report::Report) {
+fn story(machine: &str, pace: &str, seed: u64) -> (String, vb3_report::Report) {
     let specs = [
         format!("camera=pattern,pace={pace}"),
         format!("display,pace={pace}"),
@@ -588,7 +588,7 @@ fn an_export_whose_number_cannot_be_told_gives_nothing_away() {
 /// The refusals of a run by device, call and constraint, with what was wanted and found.
 fn refusals(bench: &mut Bench) -> Vec<(String, String, String, u64, u64)> {
     let report = bench.world.report();
-    let told = |r: crate::report::Refusal| (r.device, r.call, r.constraint, r.wanted, r.found);
+    let told = |r: vb3_report::Refusal| (r.device, r.call, r.constraint, r.wanted, r.found);
     report.refusals.into_iter().map(told).collect()
 }
 
@@ -701,7 +701,7 @@ fn fewer_buffers_than_asked_for_are_told_with_the_reason() {
         ("cma-size", frame)
     );
     assert!(refusal.found < frame, "{refusal:?}");
-    let sentence = crate::sentence::refusal(refusal, &[]);
+    let sentence = vb3_report::sentence::refusal(refusal, &[]);
     assert!(
         sentence.what.contains("made fewer buffers"),
         "{}",

@@ -8,7 +8,6 @@
 
 use super::World;
 use super::shares::{Shown, ShownKind};
-use crate::report::DeviceFailure;
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -18,6 +17,7 @@ use vb3_host::{Caller, Errno, FdIdentity, FileId, Node, NodeId, NodeKind, Outcom
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
+use vb3_report::DeviceFailure;
 
 /// Above the ids of heaps.
 const ID: NodeId = NodeId(1 << 18);

@@ -84,7 +84,7 @@ fn gstreamer_gets_every_frame_of_a_minute() {
         println!("a minute in {took:?}");
     }
     let report = std::fs::read(dir.join("one.json")).unwrap();
-    let report: vb3::report::Report = serde_json::from_slice(&report).unwrap();
+    let report: vb3_report::Report = serde_json::from_slice(&report).unwrap();
     let queue = &report.devices[0].queues[0];
     assert_eq!((queue.frames, queue.dropped), (1800, 0));
     assert_eq!(queue.span_ns, 1799 * FRAME_NS);
@@ -169,7 +169,7 @@ fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_ti
     let wanted = pixels();
     let first = recorded(dir, &["-d", camera], &stream);
     assert!(pixels() == wanted, "the pixels differ");
-    let report: vb3::report::Report = serde_json::from_slice(&first.0).unwrap();
+    let report: vb3_report::Report = serde_json::from_slice(&first.0).unwrap();
     // 30 frames of 1/60 s, in whole nanoseconds.
     assert_eq!(report.duration_ms, 499);
     let calls = first.1.split(|byte| *byte == b'\n');
@@ -227,7 +227,7 @@ fn twenty_runs_with_a_script_are_the_same_byte_for_byte() {
     let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
     let again = (read("run.json"), read("run.jsonl"));
     expect_same(&first, &again, "the replayed run");
-    let report: vb3::report::Report = serde_json::from_slice(&first.0).unwrap();
+    let report: vb3_report::Report = serde_json::from_slice(&first.0).unwrap();
     assert_eq!(report.script.len(), 6);
 }
 

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vb3::report::{DeviceReport, QueueReport, Report};
 use vb3_devices::picture::{self, Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_report::{DeviceReport, QueueReport, Report};
 use vb3_v4l2::PixelFormat;
 
 /// The built-in machines that every device must work on.

@@ -121,7 +121,7 @@ fn pipewire_hands_the_camera_on_without_being_told_how() {
     outcome.expect_end();
     let early = &outcome.report.early_accesses;
     let is_that =
-        |row: &vb3::report::EarlyAccess| row.call == "DMA_BUF_IOCTL_SYNC" && row.times == 1;
+        |row: &vb3_report::EarlyAccess| row.call == "DMA_BUF_IOCTL_SYNC" && row.times == 1;
     assert!(early.iter().all(is_that), "{early:?}");
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("frames.raw"));
     assert_eq!(numbers.len(), 5);

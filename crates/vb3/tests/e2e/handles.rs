@@ -2,7 +2,7 @@
 
 use crate::common::{Outcome, Run, compiled, size_option};
 use std::path::Path;
-use vb3::report::BufferReport;
+use vb3_report::BufferReport;
 
 /// A program with a buffer of a kind.
 fn runs(kind: &str) -> Option<Outcome> {

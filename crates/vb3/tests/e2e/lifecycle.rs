@@ -363,7 +363,7 @@ fn a_supervisor_that_was_stopped_goes_on_as_if_it_had_not_been() {
     }
     fs::write(run.dir.path().join("enough"), "").unwrap();
     assert_eq!(run.status(), Some(0));
-    let report = vb3::why::load(&run.dir.path().join("vb3/last.json")).unwrap();
+    let report = vb3_report::why::load(&run.dir.path().join("vb3/last.json")).unwrap();
     assert!(report.held.is_empty(), "{:?}", report.held);
     assert_eq!(report.notes, Vec::<String>::new());
     assert!(report.refusals.is_empty(), "{:?}", report.refusals);

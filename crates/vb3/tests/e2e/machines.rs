@@ -3,7 +3,7 @@
 use crate::common::{Outcome, Run, compiled, expect_pattern, finish, size_option};
 use std::process::Command;
 use std::time::Duration;
-use vb3::report::Room;
+use vb3_report::Room;
 use vb3_v4l2::pixfmt;
 
 fn calls(machine: &str, options: &str, words: &[&str]) -> Option<Outcome> {
@@ -77,7 +77,7 @@ fn soc_64k_refuses_user_memory_that_shares_pages_of_the_iommu_and_says_why() {
     );
     assert!(refusal.found > 0 && refusal.found < 64 << 10, "{refusal:?}");
     assert!(outcome.stderr.contains("vb3 why"), "{}", outcome.stderr);
-    let said = vb3::sentence::refusal(refusal, &[]);
+    let said = vb3_report::sentence::refusal(refusal, &[]);
     for (part, text) in [
         ("QBUF on /dev/video0 failed with EFAULT", &said.what),
         ("the IOMMU shows 64 KiB at a time", &said.what),
@@ -402,6 +402,6 @@ fn why_tells_the_last_runs_refusals() {
         assert!(stdout.contains(part), "{part} is missing in:\n{stdout}");
     }
     let (_, json, _) = vb3(&dir, &["why", "--json"]);
-    let report: vb3::report::Report = serde_json::from_str(&json).unwrap();
+    let report: vb3_report::Report = serde_json::from_str(&json).unwrap();
     assert_eq!(report.machine, "soc-cma");
 }

@@ -185,7 +185,7 @@ fn what_was_refused_stands_in_the_page() {
     let [refusal] = outcome.report.refusals.as_slice() else {
         panic!("{:?}", outcome.report.refusals)
     };
-    let said = vb3::sentence::refusal(refusal, &[]);
+    let said = vb3_report::sentence::refusal(refusal, &[]);
     for part in [&said.what, &said.hint] {
         let escaped = part.replace('&', "&amp;").replace('"', "&quot;");
         assert!(

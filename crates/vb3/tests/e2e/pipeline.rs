@@ -6,7 +6,7 @@ use crate::streams::{decoded, encode_to, encoded, units};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use vb3::report::Refusal;
+use vb3_report::Refusal;
 
 pub(crate) const COUNT: u32 = 30;
 const SIZE: (usize, usize) = (160, 120);

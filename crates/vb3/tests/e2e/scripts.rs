@@ -360,8 +360,8 @@ fn a_replayed_run_has_its_script() {
     let replay = ["replay", "report.json", "--report", "again.json"];
     let (status, _, said) = finish(vb3(dir).args(replay), dir, PATIENCE);
     assert_eq!(status, 0, "{said}");
-    let again: vb3::report::Report = serde_json::from_slice(&first.read("again.json")).unwrap();
-    let told = |report: &vb3::report::Report| {
+    let again: vb3_report::Report = serde_json::from_slice(&first.read("again.json")).unwrap();
+    let told = |report: &vb3_report::Report| {
         let events = report.script.iter();
         events.map(|e| (e.line, e.frame)).collect::<Vec<_>>()
     };

@@ -1,9 +1,9 @@
 //! Who holds which buffer.
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
-use crate::sentence;
 use vb3_host::Backend as _;
 use vb3_machine::profile::PAGE_SIZE;
+use vb3_report::sentence;
 use vb3_v4l2::sys::*;
 
 const PROT_READ: i32 = 1;

@@ -90,7 +90,7 @@ fn expect_nothing_held(bench: &mut Bench, of: &str) {
     bench.program.others.borrow_mut().clear();
     let report = bench.world.report();
     // Descriptors are those of all tests.
-    let held = crate::report::Held {
+    let held = vb3_report::Held {
         fds: 0,
         ..report.held
     };

@@ -1,9 +1,9 @@
 //! Who held each buffer, in the report.
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
-use crate::report::BufferReport;
 use std::mem::offset_of;
 use vb3_host::{Backend as _, Caller as _};
+use vb3_report::BufferReport;
 use vb3_v4l2::sys::*;
 
 /// The kinds of a buffer's holders, with the device of each that has one.

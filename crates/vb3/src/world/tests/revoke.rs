@@ -72,7 +72,7 @@ fn memories(bench: &Bench) -> Vec<MemoryId> {
 fn expect_nothing_held(bench: &mut Bench, of: &str) {
     let report = bench.world.report();
     // Descriptors are those of all tests.
-    let held = crate::report::Held {
+    let held = vb3_report::Held {
         fds: 0,
         ..report.held
     };

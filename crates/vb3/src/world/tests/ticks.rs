@@ -1,10 +1,10 @@
 //! What a tick does at a time, and what a call comes after.
 
 use super::*;
-use crate::trace::Traced;
 use crate::world::Outside;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use vb3_report::trace::Traced;
 
 const LARGE: &str = "display,size=1920x1080,format=NV12,pace=free";
 const CAPTURE_MPLANE: u32 = 9;

@@ -3,23 +3,37 @@
 use crate::sentence::errno_name;
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::time::Duration;
 use vb3_v4l2::decode::{Fields, Value};
 
 /// How a trace is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A line of text for each call.
+    /// A line of text for each call: `text`.
     Text,
-    /// A JSON object on a line for each call.
+    /// A JSON object on a line for each call: `json`.
     Json,
-    /// Chrome's trace events, which ui.perfetto.dev opens.
+    /// Chrome's trace events, which ui.perfetto.dev opens: `perfetto`.
     Perfetto,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            "perfetto" => Ok(Self::Perfetto),
+            _ => Err("text, json or perfetto".to_owned()),
+        }
+    }
 }
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Answer {
     /// With this value.
     Value(i64),
     /// With this errno.
@@ -30,31 +44,31 @@ pub enum Outcome {
 
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// When it came, since the run began.
-    pub at: Duration,
+    pub(crate) at: Duration,
     /// From its coming to its answer.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// Process and thread; none where the kernel does not say (the last close of a file).
-    pub thread: Option<(u32, u32)>,
+    pub(crate) thread: Option<(u32, u32)>,
     /// Path of the node; empty for a dma-buf or a media request.
-    pub device: String,
+    pub(crate) device: String,
     /// Which open file, numbered from 1.
-    pub file: Option<u64>,
+    pub(crate) file: Option<u64>,
     /// Its name.
-    pub call: String,
+    pub(crate) call: String,
     /// What the program asked.
-    pub arguments: Fields,
+    pub(crate) arguments: Fields,
     /// How it ended.
-    pub outcome: Outcome,
+    pub(crate) outcome: Answer,
     /// What the device said.
-    pub results: Fields,
+    pub(crate) results: Fields,
 }
 
 impl Event {
     /// As a line in this format, without its end.
     #[must_use]
-    pub fn line(&self, format: Format) -> String {
+    pub(crate) fn line(&self, format: Format) -> String {
         match format {
             Format::Text => self.text(),
             Format::Json => self.json().to_string(),
@@ -100,9 +114,9 @@ impl Event {
         );
         words(&mut line, &self.arguments);
         let _ = match self.outcome {
-            Outcome::Value(value) => write!(line, " -> {value}"),
-            Outcome::Errno(errno) => write!(line, " -> {}", errno_name(errno)),
-            Outcome::GivenUp => write!(line, " -> given up"),
+            Answer::Value(value) => write!(line, " -> {value}"),
+            Answer::Errno(errno) => write!(line, " -> {}", errno_name(errno)),
+            Answer::GivenUp => write!(line, " -> given up"),
         };
         words(&mut line, &self.results);
         let _ = write!(line, " ({} us)", self.took.as_micros());
@@ -122,9 +136,9 @@ impl Event {
             "results": object(&self.results),
         });
         let (name, value) = match self.outcome {
-            Outcome::Value(value) => ("result", json!(value)),
-            Outcome::Errno(errno) => ("errno", json!(errno_name(errno))),
-            Outcome::GivenUp => ("given_up", json!(true)),
+            Answer::Value(value) => ("result", json!(value)),
+            Answer::Errno(errno) => ("errno", json!(errno_name(errno))),
+            Answer::GivenUp => ("given_up", json!(true)),
         };
         if let Some(line) = line.as_object_mut() {
             line.insert(name.to_owned(), value);
@@ -166,7 +180,7 @@ fn json(value: &Value) -> Json {
 const O_ACCMODE: i32 = 3;
 
 /// The flags of open that matter to a device.
-pub(super) fn open_flags(flags: i32) -> String {
+pub(crate) fn open_flags(flags: i32) -> String {
     let mut words = match flags & O_ACCMODE {
         0 => "O_RDONLY",
         1 => "O_WRONLY",
@@ -187,7 +201,7 @@ pub(super) fn open_flags(flags: i32) -> String {
 }
 
 /// What a mapping may be used for.
-pub(super) fn protection(prot: i32) -> String {
+pub(crate) fn protection(prot: i32) -> String {
     let names = [(1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")];
     let set = names.iter().filter(|(bit, _)| prot & bit != 0);
     let words: Vec<&str> = set.map(|(_, name)| *name).collect();

@@ -1,12 +1,12 @@
 //! `vb3 diff`: in what two runs differ, in sentences.
 
-use crate::cli::DiffArgs;
 use crate::report::{DeviceReport, Held, QueueReport, Report};
 use crate::sentence::{self, bytes};
 use crate::why;
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 
 /// How a number is shown.
 type Show = fn(u64) -> String;
@@ -56,8 +56,8 @@ const RUN: &[Counter<Report>] = &[
 ///
 /// # Errors
 /// A report cannot be read, or `out` not be written.
-pub fn print(args: &DiffArgs, out: &mut dyn Write) -> Result<u8> {
-    let (before, after) = (why::load(&args.before)?, why::load(&args.after)?);
+pub fn print(before: &Path, after: &Path, out: &mut dyn Write) -> Result<u8> {
+    let (before, after) = (why::load(before)?, why::load(after)?);
     let said = differences(&before, &after);
     if said.is_empty() {
         writeln!(out, "The runs do not differ, times aside.")?;

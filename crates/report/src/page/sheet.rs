@@ -1,36 +1,35 @@
 //! The contact sheet: a few small pictures of what each device showed or was shown.
 
-use super::Shots;
+use super::Pictures;
+use crate::report::Picture;
 use maud::{Markup, html};
 
-/// Longest side of a picture, in pixels.
-const EDGE: u32 = 160;
 /// Most bytes of all pictures together, as they stand in the page.
 const MAX_BYTES: usize = 1 << 20;
 
-pub(super) fn sheet(shots: &Shots) -> Markup {
+pub(super) fn sheet(pictures: &Pictures) -> Markup {
     let mut bytes = 0;
     let mut left_out = 0;
-    let mut source = |shot: &vb3_devices::sink::Thumbnail| {
-        let data = base64(&shot.within(EDGE).png());
+    let mut source = |picture: &Picture| {
+        let data = base64(&picture.png);
         if data.is_empty() || bytes + data.len() > MAX_BYTES {
             left_out += 1;
             return None;
         }
         bytes += data.len();
-        Some((shot.number, format!("data:image/png;base64,{data}")))
+        Some((picture.number, format!("data:image/png;base64,{data}")))
     };
-    let devices: Vec<_> = shots
+    let devices: Vec<_> = pictures
         .iter()
-        .map(|(device, shots)| {
+        .map(|(device, pictures)| {
             (
                 device,
-                shots.iter().filter_map(&mut source).collect::<Vec<_>>(),
+                pictures.iter().filter_map(&mut source).collect::<Vec<_>>(),
             )
         })
         .collect();
     html! {
-        @if !shots.is_empty() {
+        @if !pictures.is_empty() {
             h2 { "Pictures" }
         }
         @for (device, pictures) in devices {
@@ -72,7 +71,6 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vb3_devices::sink::Thumbnail;
 
     #[test]
     fn bytes_become_the_text_of_the_standard() {
@@ -92,28 +90,14 @@ mod tests {
 
     #[test]
     fn pictures_beyond_the_bound_are_counted_and_left_out() {
-        // Noise, which no PNG makes smaller.
-        let mut seed = 1_u32;
-        let noise = std::iter::repeat_with(|| {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (seed >> 24) as u8
-        });
-        let rgb: Vec<u8> = noise.take(320 * 320 * 3).collect();
-        let shot = |number| Thumbnail {
+        let png = vec![7; 75_000];
+        let picture = |number| Picture {
             number,
-            width: 320,
-            height: 320,
-            rgb: rgb.clone(),
+            png: png.clone(),
         };
-        let shots: Vec<_> = (0..4)
-            .map(|n| {
-                (
-                    format!("/dev/video{n}"),
-                    (0..6).map(shot).collect::<Vec<_>>(),
-                )
-            })
-            .collect();
-        let page = sheet(&shots).into_string();
+        let of = |n| (format!("/dev/video{n}"), (0..6).map(picture).collect());
+        let pictures: Vec<(String, Vec<Picture>)> = (0..4).map(of).collect();
+        let page = sheet(&pictures).into_string();
         assert!(page.len() < MAX_BYTES + 10_000, "{}", page.len());
         let shown = page.matches("<img").count();
         assert!(shown > 6 && shown < 24, "{shown}");

@@ -4,9 +4,11 @@
 //! Field names are part of the interface: they are only ever added to.
 
 mod buffers;
+mod picture;
 mod verdict;
 
 pub use buffers::{BufferReport, HolderReport, MAX_BUFFERS};
+pub use picture::Picture;
 pub use verdict::Row;
 
 use anyhow::{Context as _, Result};
@@ -228,7 +230,7 @@ pub struct Refusal {
     /// The errno the program got, positive; zero where the call succeeded with fewer buffers than
     /// were asked for.
     pub errno: i32,
-    /// [`vb3_dma::Constraint::name`]; empty where there was no constraint to name.
+    /// `vb3_dma::Constraint::name`; empty where there was no constraint to name.
     pub constraint: String,
     /// The value the call needed, in the constraint's unit.
     pub wanted: u64,
@@ -302,7 +304,7 @@ impl Remedy {
 pub struct Demand {
     /// What it is, and its node.
     pub device: String,
-    /// [`vb3_dmabuf::solve::Rule::name`].
+    /// `vb3_dmabuf::solve::Rule::name`.
     pub constraint: String,
     /// The value, in the constraint's unit.
     pub value: u64,
@@ -513,7 +515,7 @@ impl Report {
 
     /// Names processes by numbers from 1, in the order in which they stand here, so that the report
     /// does not differ from run to run.
-    pub(crate) fn number_processes(&mut self) {
+    pub fn number_processes(&mut self) {
         let mut numbers = HashMap::new();
         self.buffers
             .iter_mut()

@@ -3,15 +3,15 @@
 //! [`Traced`] stands between a front end and its devices, and hands each call on as it came. Who
 //! writes is another thread: devices never wait for a disk or a pipe.
 
-mod event;
 mod sink;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-pub use event::{Event, Format, Outcome as Answer};
+pub use crate::event::Format;
 pub use sink::{Left, Sink, sinks};
 
+use crate::event::{self, Answer, Event};
 use crate::timeline::{Plug, Timeline};
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;

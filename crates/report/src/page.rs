@@ -10,20 +10,16 @@ mod sheet;
 #[cfg(test)]
 mod tests;
 
-use crate::report::{Held, Report};
+use crate::report::{Held, Picture, Report};
 use crate::sentence::{self, bytes};
 use crate::timeline::{Stream, Timeline};
 use anyhow::{Context as _, Result};
 use maud::{DOCTYPE, Markup, html};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use vb3_devices::sink::Thumbnail;
 
 /// Small pictures of devices, by their nodes.
-pub type Shots = [(String, Vec<Thumbnail>)];
-
-/// How many pictures of each device are shown.
-pub const SHOTS: usize = 6;
+pub type Pictures = [(String, Vec<Picture>)];
 
 const STYLE: &str = include_str!("page/page.css");
 
@@ -38,10 +34,10 @@ pub fn is_page(path: &Path) -> bool {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(report: &Report, timeline: &Timeline, shots: &Shots, path: &Path) -> Result<()> {
+pub fn write(report: &Report, timeline: &Timeline, pictures: &Pictures, path: &Path) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let made = utc(now.unwrap_or_default().as_secs());
-    let page = page(report, timeline, shots, &made).into_string();
+    let page = page(report, timeline, pictures, &made).into_string();
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -74,7 +70,7 @@ fn utc(seconds: u64) -> String {
     )
 }
 
-fn page(report: &Report, timeline: &Timeline, shots: &Shots, made: &str) -> Markup {
+fn page(report: &Report, timeline: &Timeline, pictures: &Pictures, made: &str) -> Markup {
     let program = report.program.join(" ");
     html! {
         (DOCTYPE)
@@ -100,7 +96,7 @@ fn page(report: &Report, timeline: &Timeline, shots: &Shots, made: &str) -> Mark
                     (script(report))
                     h2 { "Queues" }
                     (queues::queues(&report.devices))
-                    (sheet::sheet(shots))
+                    (sheet::sheet(pictures))
                     (streams(report, timeline))
                     (buffers::buffers(report))
                     h2 { "Machine" }

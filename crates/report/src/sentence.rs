@@ -307,7 +307,7 @@ fn no_constraint(refusal: &Refusal, meaning: &str) -> String {
 }
 
 /// The constraint that was not met, and what to do; `None` for a name not known here.
-pub(crate) fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)> {
+pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)> {
     let (w, f) = (bytes(wanted), bytes(found));
     let (why, hint) = match constraint {
         "contiguous" => (

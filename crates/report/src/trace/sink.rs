@@ -1,7 +1,7 @@
 //! Where a trace goes. A bounded queue leads to a thread that writes; what finds it full is
 //! counted, and said in the trace and at the end.
 
-use super::{Event, Format};
+use crate::event::{Event, Format};
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::io::{self, Write};
@@ -41,7 +41,7 @@ impl Sink {
     ///
     /// # Errors
     /// The file cannot be written, or no thread is to be had.
-    pub fn file(path: &Path, format: Format) -> Result<Self> {
+    pub(super) fn file(path: &Path, format: Format) -> Result<Self> {
         let name = path.display().to_string();
         let waits = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
         if waits {
@@ -58,7 +58,7 @@ impl Sink {
     ///
     /// # Errors
     /// No descriptor or thread is to be had.
-    pub fn stderr() -> Result<Self> {
+    fn stderr() -> Result<Self> {
         // Of its own, so that nobody else's messages wait for this thread.
         let fd = io::stderr().as_fd().try_clone_to_owned();
         let file = File::from(fd.context("cannot write to the terminal")?);
@@ -223,7 +223,7 @@ pub(super) fn format_of(path: &Path) -> Format {
 /// The traces that a command line asks for.
 ///
 /// # Errors
-/// As [`Sink::file`].
+/// The file cannot be written, or the system has no descriptor or thread left.
 pub fn sinks(file: Option<&PathBuf>, format: Option<Format>, verbose: bool) -> Result<Vec<Sink>> {
     let mut sinks = Vec::new();
     if let Some(path) = file {

@@ -1,6 +1,6 @@
 //! What became of each buffer, and when: taken from the calls on the devices.
 
-use crate::trace::{Answer, Event};
+use crate::event::{Answer, Event};
 use std::collections::HashMap;
 use std::time::Duration;
 use vb3_v4l2::decode::{Fields, Value};
@@ -104,7 +104,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// Takes a call in.
-    pub fn take(&mut self, event: &Event) {
+    pub(crate) fn take(&mut self, event: &Event) {
         let Answer::Value(value) = event.outcome else {
             return;
         };
@@ -148,7 +148,7 @@ impl Timeline {
     }
 
     /// A device came or went.
-    pub fn plug(&mut self, plug: Plug) {
+    pub(crate) fn plug(&mut self, plug: Plug) {
         if self.plugs.len() < MOST_PLUGS {
             self.plugs.push(plug);
         }
