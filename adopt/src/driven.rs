@@ -100,9 +100,9 @@ impl Driven {
     pub(crate) fn share(&self, buffer: NonNull<[u8]>, direction: Direction) -> Result<u64, Error> {
         let (device, run) = (&self.device, run_of(buffer));
         let shared = match direction {
-            Direction::ToDevice => Shared::Read(device.map(run, ToDevice)?),
-            Direction::FromDevice => Shared::Written(device.map(run, FromDevice)?),
-            Direction::Bidirectional => Shared::Both(device.map(run, Bidirectional)?),
+            Direction::ToDevice => Shared::Read(device.map_raw(run, ToDevice)?),
+            Direction::FromDevice => Shared::Written(device.map_raw(run, FromDevice)?),
+            Direction::Bidirectional => Shared::Both(device.map_raw(run, Bidirectional)?),
         };
         let addr = shared.addr();
         self.shared.with(|list| list.push((addr, shared)));

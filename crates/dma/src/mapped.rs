@@ -11,13 +11,15 @@
 //!
 //! let dma = Setup::direct().non_coherent().mapper();
 //! let camera = dma.device(0)?;
-//! let frame = camera.map(ram(0, 4096), FromDevice)?;
+//! let memory = dma.alloc_virtual(4096)?;
+//! let frame = camera.map(&memory, FromDevice)?;
 //! dma.platform().dev_write(frame.addr(), b"a frame");
 //! let frame = frame.into_cpu().map_err(|refused| refused.error)?;
 //! let mut seen = [0; 7];
 //! frame.view()?.read(0, &mut seen)?;
 //! assert_eq!(&seen, b"a frame");
 //! drop(frame);
+//! dma.free(memory);
 //! assert!(dma.live().is_empty());
 //! # Ok::<(), vb3_dma::Error>(())
 //! ```
@@ -26,7 +28,7 @@
 //! # use vb3_dma::fake::{Setup, ram};
 //! # use vb3_dma::mapped::FromDevice;
 //! # let dma = Setup::direct().mapper();
-//! let frame = dma.device(0).unwrap().map(ram(0, 4096), FromDevice).unwrap();
+//! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), FromDevice).unwrap();
 //! let frame = frame.into_cpu().ok().unwrap();
 //! frame.addr();
 //! ```
@@ -35,7 +37,7 @@
 //! # use vb3_dma::fake::{Setup, ram};
 //! # use vb3_dma::mapped::FromDevice;
 //! # let dma = Setup::direct().mapper();
-//! let frame = dma.device(0).unwrap().map(ram(0, 4096), FromDevice).unwrap();
+//! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), FromDevice).unwrap();
 //! frame.view();
 //! ```
 //! What a device only reads is not read by the CPU to see what it wrote:
@@ -43,16 +45,26 @@
 //! # use vb3_dma::fake::{Setup, ram};
 //! # use vb3_dma::mapped::ToDevice;
 //! # let dma = Setup::direct().mapper();
-//! let frame = dma.device(0).unwrap().map(ram(0, 4096), ToDevice).unwrap();
+//! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), ToDevice).unwrap();
 //! let frame = frame.into_cpu().ok().unwrap();
 //! frame.view().unwrap().read(0, &mut [0; 4]);
+//! ```
+//! Memory is not freed while it is mapped:
+//! ```compile_fail,E0505
+//! # use vb3_dma::fake::Setup;
+//! # use vb3_dma::mapped::ToDevice;
+//! # let dma = Setup::direct().mapper();
+//! let memory = dma.alloc_virtual(4096).unwrap();
+//! let frame = dma.device(0).unwrap().map(&memory, ToDevice).unwrap();
+//! dma.free(memory);
+//! drop(frame);
 //! ```
 //! A mapping does not outlive its mapper:
 //! ```compile_fail,E0505
 //! # use vb3_dma::fake::{Setup, ram};
 //! # use vb3_dma::mapped::ToDevice;
 //! let dma = Setup::direct().mapper();
-//! let frame = dma.device(0).unwrap().map(ram(0, 4096), ToDevice).unwrap();
+//! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), ToDevice).unwrap();
 //! drop(dma);
 //! drop(frame);
 //! ```
@@ -62,10 +74,14 @@
     reason = "a mapping that is not handed over comes back in the error, and a box for it could fail"
 )]
 
+mod coherent;
+
+pub use coherent::{Coherent, CoherentBlock, CoherentPool};
+
 use crate::mapper::{At, Facts};
 use crate::{
-    Attrs, Caching, Direction, DmaAddr, DmaOps, DmaSegment, Error, Locks, Mapper, Mapping, NoLocks,
-    Platform, Segment, SegmentKind, SyncFor, Table, Vmap,
+    Alloc, Attrs, Caching, Direction, DmaAddr, DmaOps, DmaSegment, Error, Locks, Mapper, Mapping,
+    NoLocks, Platform, Segment, SegmentKind, SyncFor, Table, Vmap,
 };
 use core::fmt;
 use core::marker::PhantomData;
@@ -191,12 +207,36 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         self.mapper
     }
 
-    /// Maps one run of physically contiguous, cached memory, which the caller vouches for, and
-    /// hands it to the device. Takes no heap for one run of pages that the device takes as it is;
-    /// the address space may, to keep book of what is live.
+    /// Maps an allocation, which lives longer than the mapping, and hands it to the device.
     ///
-    /// The memory must stay what it is until the mapping is gone. It is flushed for then, whatever
-    /// the policy.
+    /// # Errors
+    /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV).
+    ///
+    /// # Context
+    /// As the platform's `iommu_map`.
+    pub fn map<'a, D: MapDirection>(
+        &self,
+        memory: &'a Alloc<P>,
+        direction: D,
+    ) -> Result<Mapped<'a, P, L, D, Device>, Error>
+    where
+        'm: 'a,
+    {
+        let _ = direction;
+        let mapping =
+            self.mapper
+                .map_alloc((self.at, &self.facts), memory, D::DIRECTION, Attrs::empty())?;
+        Ok(Mapped::new(self.mapper, Memory::Alloc(memory), mapping))
+    }
+
+    /// Maps one run of physically contiguous, cached memory and hands it to the device. Takes no heap
+    /// for one run of pages that the device takes as it is; the address space may, to record what is
+    /// live.
+    ///
+    /// **Dangerous**: nothing keeps the memory. The device reaches whatever lies at these physical
+    /// addresses, and the caller vouches that this stays the same memory until the mapping is gone.
+    /// [`map`](Self::map) and [`map_table`](Self::map_table) borrow what they map. It is flushed for
+    /// when the mapping goes, whatever the policy.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
@@ -206,7 +246,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// As the platform's `iommu_map`.
     ///
     /// Source: Linux `dma_map_single`.
-    pub fn map<D: MapDirection>(
+    pub fn map_raw<D: MapDirection>(
         &self,
         memory: Segment,
         direction: D,
@@ -222,7 +262,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
             D::DIRECTION,
             Attrs::empty(),
         )?;
-        Ok(Mapped::new(self.mapper, Some(memory), mapping))
+        Ok(Mapped::new(self.mapper, Memory::Raw(memory), mapping))
     }
 
     /// Maps a table, which outlives the mapping, and hands it to the device.
@@ -242,9 +282,25 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         let mapping = self
             .mapper
             .map_for((self.at, &self.facts), table, D::DIRECTION, attrs)?;
-        Ok(Mapped::new(self.mapper, None, mapping))
+        Ok(Mapped::new(self.mapper, Memory::Table(table), mapping))
     }
 }
+
+/// What is mapped.
+enum Memory<'m, P: Platform> {
+    /// Memory that only the caller knows.
+    Raw(Segment),
+    Alloc(&'m Alloc<P>),
+    Table(&'m Table<P>),
+}
+
+impl<P: Platform> Clone for Memory<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform> Copy for Memory<'_, P> {}
 
 /// Mapped memory: `D` says which way bytes go, `O` who has it. Unmaps when it is dropped.
 ///
@@ -252,8 +308,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
 #[must_use = "unmaps when it is dropped"]
 pub struct Mapped<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> {
     mapper: &'m Mapper<P, L>,
-    /// What is mapped, if it is one run.
-    memory: Option<Segment>,
+    memory: Memory<'m, P>,
     /// There until it is dropped or changes its owner.
     mapping: Option<Mapping<P>>,
     kind: PhantomData<fn() -> (D, O)>,
@@ -286,7 +341,7 @@ impl<P: Platform, L: Locks, D: MapDirection, O: Owner> Drop for Mapped<'_, P, L,
 }
 
 impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O> {
-    fn new(mapper: &'m Mapper<P, L>, memory: Option<Segment>, mapping: Mapping<P>) -> Self {
+    fn new(mapper: &'m Mapper<P, L>, memory: Memory<'m, P>, mapping: Mapping<P>) -> Self {
         Self {
             mapper,
             memory,
@@ -303,8 +358,8 @@ impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O
         let Some(mapping) = self.mapping.take() else {
             return Ok(());
         };
-        // The memory of one run is the caller's, who may use it for something else at once.
-        let now = self.memory.is_some();
+        // The caller may use it for something else at once; other memory is flushed for when it is freed.
+        let now = matches!(self.memory, Memory::Raw(_));
         self.mapper.end_mapping(&mapping, O::UNMAP, now)
     }
 
@@ -379,18 +434,20 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
     /// The CPU's view of the memory, as long as the CPU has it.
     ///
     /// # Errors
-    /// As the platform's `vmap`; `Unsupported` (EOPNOTSUPP) for memory without pages, and for a
-    /// mapping of a table, whose view is that of [`vmap_table`](crate::DmaOps::vmap_table).
+    /// As the platform's `vmap`; `Unsupported` (EOPNOTSUPP) for a raw run without pages.
     ///
     /// # Context
     /// May sleep.
     pub fn view(&self) -> Result<CpuView<'_, P, L, D>, Error> {
-        let memory = self
-            .memory
-            .filter(|memory| memory.kind == SegmentKind::Pages);
-        let memory = memory.ok_or(Error::Unsupported)?;
         let mapper = self.mapper;
-        let vmap = mapper.vmap_segments(&[memory], Caching::Cached)?;
+        let vmap = match self.memory {
+            Memory::Raw(memory) if memory.kind == SegmentKind::Pages => {
+                mapper.vmap_segments(&[memory], Caching::Cached)?
+            }
+            Memory::Raw(_) => return Err(Error::Unsupported),
+            Memory::Alloc(alloc) => mapper.vmap_alloc(alloc)?,
+            Memory::Table(table) => mapper.vmap_table(table)?,
+        };
         Ok(CpuView {
             mapper,
             vmap: Some(vmap),

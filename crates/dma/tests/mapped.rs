@@ -16,12 +16,12 @@ fn dropping_a_mapping_ends_the_devices_view() {
         let dma = Setup::iommu(32).mapper();
         dma.set_flush_policy(0, policy).unwrap();
         let device = dma.device(0).unwrap();
-        let mapped = device.map(ram(0x80, 2 * PAGE), Bidirectional).unwrap();
+        let mapped = device.map_raw(ram(0x80, 2 * PAGE), Bidirectional).unwrap();
         let at = mapped.addr();
         assert!(dma.platform().reach(at).is_some());
         drop(mapped);
         assert_eq!(dma.platform().reach(at), None, "{policy:?}");
-        let mapped = device.map(ram(0, PAGE), ToDevice).unwrap();
+        let mapped = device.map_raw(ram(0, PAGE), ToDevice).unwrap();
         assert_eq!(mapped.unmap(), Ok(()));
         assert!(dma.live().is_empty() && dma.platform().is_clean());
     }
@@ -31,7 +31,7 @@ fn dropping_a_mapping_ends_the_devices_view() {
 fn a_hand_over_that_fails_gives_the_mapping_back() {
     let dma = Setup::narrow(16 * PAGE).mapper();
     let memory = ram(0, PAGE);
-    let mapped = dma.device(0).unwrap().map(memory, FromDevice).unwrap();
+    let mapped = dma.device(0).unwrap().map_raw(memory, FromDevice).unwrap();
     let at = mapped.addr();
     dma.platform().dev_write(at, b"a frame").unwrap();
     dma.platform().fail(Some(0));
@@ -58,7 +58,11 @@ fn what_the_cpu_wrote_last_stays() {
     ] {
         let dma = setup.mapper();
         let memory = ram(64, 2 * 64);
-        let mapped = dma.device(0).unwrap().map(memory, Bidirectional).unwrap();
+        let mapped = dma
+            .device(0)
+            .unwrap()
+            .map_raw(memory, Bidirectional)
+            .unwrap();
         dma.platform().dev_write(mapped.addr(), &[1; 128]).unwrap();
         let mapped = mapped.into_cpu().unwrap();
         mapped.view().unwrap().write(0, &[2; 64]).unwrap();
@@ -78,14 +82,14 @@ fn what_the_cpu_wrote_last_stays() {
 fn a_handle_of_a_device_that_was_removed_maps_nothing() {
     let dma = Setup::iommu(32).mapper();
     let device = dma.device(0).unwrap();
-    let mapped = device.map(ram(0, PAGE), ToDevice).unwrap();
+    let mapped = device.map_raw(ram(0, PAGE), ToDevice).unwrap();
     assert_eq!(dma.remove_device(0), Err(Error::Busy), "it is mapped");
     drop(mapped);
     dma.remove_device(0).unwrap();
-    let refused = device.map(ram(0, PAGE), ToDevice).unwrap_err();
+    let refused = device.map_raw(ram(0, PAGE), ToDevice).unwrap_err();
     assert_eq!((refused, refused.errno()), (Error::Removed, 19));
     let again = dma.device(0).unwrap();
-    drop(again.map(ram(0, PAGE), ToDevice).unwrap());
+    drop(again.map_raw(ram(0, PAGE), ToDevice).unwrap());
     assert!(dma.live().is_empty() && dma.platform().is_clean());
 }
 
@@ -98,10 +102,13 @@ fn what_cannot_be_one_run_is_refused() {
         ..ram(0, 100)
     };
     for memory in [ram(0, 0), wraps] {
-        assert_eq!(device.map(memory, ToDevice).unwrap_err(), Error::Invalid);
+        assert_eq!(
+            device.map_raw(memory, ToDevice).unwrap_err(),
+            Error::Invalid
+        );
     }
     // Without pages there is nothing for the CPU to see.
-    let mapped = device.map(sram(0, PAGE), Bidirectional).unwrap();
+    let mapped = device.map_raw(sram(0, PAGE), Bidirectional).unwrap();
     let mapped = mapped.into_cpu().unwrap();
     assert_eq!(mapped.view().unwrap_err(), Error::Unsupported);
     drop(mapped);
@@ -175,7 +182,11 @@ fn a_host_that_can_shows_the_bytes_where_they_are() {
         len: 100,
         kind: SegmentKind::Pages,
     };
-    let mapped = dma.device(()).unwrap().map(memory, Bidirectional).unwrap();
+    let mapped = dma
+        .device(())
+        .unwrap()
+        .map_raw(memory, Bidirectional)
+        .unwrap();
     let mapped = mapped.into_cpu().unwrap();
     let view = mapped.view().unwrap();
     let bytes = view.bytes().unwrap();
@@ -190,6 +201,90 @@ fn a_host_that_can_shows_the_bytes_where_they_are() {
     assert!(dma.live().is_empty());
     // One that cannot says so, and copies.
     let dma = Setup::direct().mapper();
-    let mapped = dma.device(0).unwrap().map(ram(0, 8), FromDevice).unwrap();
+    let mapped = dma
+        .device(0)
+        .unwrap()
+        .map_raw(ram(0, 8), FromDevice)
+        .unwrap();
     assert!(mapped.into_cpu().unwrap().view().unwrap().bytes().is_none());
+}
+
+/// What is mapped by reference is seen through the mapping, scattered as it may be.
+#[test]
+fn an_allocation_and_a_table_have_views_by_their_mapping() {
+    for setup in [Setup::direct(), Setup::iommu(32).non_coherent()] {
+        let dma = setup.mapper();
+        let device = dma.device(0).unwrap();
+        let memory = dma.alloc_virtual(PAGE).unwrap();
+        let table = dma.table_of(&memory).unwrap();
+        let mapped = device.map(&memory, Bidirectional).unwrap();
+        dma.platform().dev_write(mapped.addr(), b"first").unwrap();
+        let (seen, mapped) = (&mut [0; 5], mapped.into_cpu().unwrap());
+        mapped.view().unwrap().read(0, seen).unwrap();
+        assert_eq!(seen, b"first");
+        drop(mapped);
+        let mapped = device
+            .map_table(&table, FromDevice, Attrs::empty())
+            .unwrap();
+        dma.platform().dev_write(mapped.addr(), b"other").unwrap();
+        let mapped = mapped.into_cpu().unwrap();
+        mapped.view().unwrap().read(0, seen).unwrap();
+        assert_eq!(seen, b"other");
+        drop(mapped);
+        dma.free_table(table, true);
+        dma.free(memory);
+        assert!(dma.live().is_empty() && dma.platform().is_clean());
+    }
+}
+
+#[test]
+fn coherent_memory_is_seen_alike_and_freed_on_drop() {
+    for setup in [Setup::direct(), Setup::iommu(32).non_coherent()] {
+        let dma = setup.mapper();
+        let ring = dma.device(0).unwrap().alloc_coherent(100).unwrap();
+        assert_eq!(ring.len_bytes(), PAGE);
+        ring.write(8, b"request").unwrap();
+        let mut seen = [0; 7];
+        let at = ring.addr().checked_add(8).unwrap();
+        assert_eq!(dma.platform().dev_read(at, 7).unwrap(), b"request");
+        dma.platform().dev_write(at, b"answers").unwrap();
+        ring.read(8, &mut seen).unwrap();
+        assert_eq!(&seen, b"answers");
+        assert_eq!(ring.read(PAGE - 6, &mut seen).unwrap_err().errno(), 6);
+        drop(ring);
+        assert!(dma.live().is_empty() && dma.platform().is_clean());
+    }
+}
+
+#[test]
+fn pool_blocks_are_apart_zeroed_and_given_back() {
+    let dma = Setup::direct().mapper();
+    let pool = dma.device(0).unwrap().coherent_pool(PAGE, 64).unwrap();
+    let blocks: Vec<_> = (0..PAGE / 64).map(|_| pool.take(33).unwrap()).collect();
+    let mut at: Vec<_> = blocks.iter().map(|block| block.addr()).collect();
+    at.sort();
+    assert!(
+        at.windows(2)
+            .all(|pair| pair[1].checked_sub(pair[0]) == Some(64))
+    );
+    let full = pool.take(1).unwrap_err().reason().unwrap();
+    assert_eq!((full.wanted, full.found), (1, 0));
+    for block in &blocks {
+        block.write(0, &[7; 64]).unwrap();
+        assert_eq!(
+            block.write(1, &[7; 64]).unwrap_err().errno(),
+            6,
+            "its neighbour's"
+        );
+    }
+    drop(blocks);
+    let (block, mut seen) = (pool.take(PAGE).unwrap(), [1; 64]);
+    block.read(PAGE - 64, &mut seen).unwrap();
+    assert_eq!(seen, [0; 64], "zeroed");
+    drop(block);
+    assert_eq!(pool.take(0).unwrap_err(), Error::Invalid);
+    let refused = dma.device(0).unwrap().coherent_pool(PAGE, 48);
+    assert_eq!(refused.unwrap_err(), Error::Invalid);
+    drop(pool);
+    assert!(dma.live().is_empty() && dma.platform().is_clean());
 }

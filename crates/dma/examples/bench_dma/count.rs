@@ -21,9 +21,9 @@ pub(crate) fn rounds(has_iommu: bool, rounds: u64) {
     let dma = Mapper::<_, Mutexes>::with_locks(hosts, 1).expect("a mapper");
     let device = dma.device(DEVICE).expect("a device");
     // As a queue is: without it, each mapping would be the device's first and its last.
-    let queue = device.map(page(0), ToDevice).expect("mapped");
+    let queue = device.map_raw(page(0), ToDevice).expect("mapped");
     for _ in 0..rounds {
-        let mapped = device.map(black_box(page(2)), FromDevice);
+        let mapped = device.map_raw(black_box(page(2)), FromDevice);
         black_box(mapped.expect("mapped").addr());
     }
     drop(queue);

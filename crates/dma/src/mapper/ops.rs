@@ -225,6 +225,21 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.map_segments(device, memory, table.caching, direction, attrs)
     }
 
+    /// Maps an allocation for a device whose state is known.
+    pub(crate) fn map_alloc(
+        &self,
+        device: (At<P::Device>, &Facts),
+        alloc: &Alloc<P>,
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Mapping<P>, Error> {
+        if !self.is_own(alloc.owner) || alloc.segments.is_empty() {
+            return Err(Error::Invalid);
+        }
+        let memory = (&alloc.segments[..], alloc.granule);
+        self.map_segments(device, memory, alloc.caching, direction, attrs)
+    }
+
     /// Maps physical runs for the CPU.
     pub(crate) fn vmap_segments(
         &self,

@@ -1,0 +1,354 @@
+//! Memory that a device and the CPU see alike: for descriptor rings, whole or in small blocks.
+
+use super::DmaDevice;
+use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
+use crate::{
+    Alloc, Attrs, Constraint, DmaAddr, Error, Lock, Locks, Mapper, NoLocks, Platform, Reason, Vmap,
+};
+use core::fmt;
+use core::sync::atomic::AtomicU8;
+
+/// Zeroed memory that a device and the CPU see alike, without syncs. Freed when it is dropped.
+///
+/// It is `Send` and `Sync` if the mapper is `Sync` and the platform's memory is.
+///
+/// # Examples
+/// ```
+/// use vb3_dma::fake::Setup;
+///
+/// let dma = Setup::iommu(32).mapper();
+/// let ring = dma.device(0)?.alloc_coherent(4096)?;
+/// ring.write(16, b"descriptor")?;
+/// let at = ring.addr().checked_add(16).ok_or(vb3_dma::Error::Invalid)?;
+/// assert_eq!(dma.platform().dev_read(at, 10).unwrap(), b"descriptor");
+/// drop(ring);
+/// assert!(dma.live().is_empty());
+/// # Ok::<(), vb3_dma::Error>(())
+/// ```
+/// It does not outlive its mapper:
+/// ```compile_fail,E0505
+/// # use vb3_dma::fake::Setup;
+/// let dma = Setup::direct().mapper();
+/// let ring = dma.device(0).unwrap().alloc_coherent(4096).unwrap();
+/// drop(dma);
+/// drop(ring);
+/// ```
+#[must_use = "is freed when it is dropped"]
+pub struct Coherent<'m, P: Platform, L: Locks = NoLocks> {
+    mapper: &'m Mapper<P, L>,
+    /// Both are there until it is dropped; no view where the host has none.
+    alloc: Option<Alloc<P>>,
+    view: Option<Vmap<P>>,
+    addr: DmaAddr,
+}
+
+impl<P: Platform, L: Locks> fmt::Debug for Coherent<'_, P, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coherent")
+            .field("addr", &self.addr)
+            .field("len", &self.len_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform, L: Locks> Drop for Coherent<'_, P, L> {
+    fn drop(&mut self) {
+        if let Some(view) = self.view.take() {
+            self.mapper.vunmap(view);
+        }
+        if let Some(alloc) = self.alloc.take() {
+            self.mapper.free(alloc);
+        }
+    }
+}
+
+impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
+    /// Allocates `len_bytes` of coherent memory, rounded up to pages.
+    ///
+    /// # Errors
+    /// As [`DmaOps::alloc_coherent`](crate::DmaOps::alloc_coherent), and as the platform's `vmap`. A
+    /// host without views of memory allocates, and [`read`](Coherent::read) and
+    /// [`write`](Coherent::write) fail.
+    ///
+    /// # Context
+    /// May sleep.
+    pub fn alloc_coherent(&self, len_bytes: u64) -> Result<Coherent<'m, P, L>, Error> {
+        self.alloc_coherent_with(len_bytes, Attrs::empty())
+    }
+
+    /// As [`alloc_coherent`](Self::alloc_coherent), with attributes such as
+    /// [`Attrs::FORCE_CONTIGUOUS`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn alloc_coherent_with(
+        &self,
+        len_bytes: u64,
+        attrs: Attrs,
+    ) -> Result<Coherent<'m, P, L>, Error> {
+        let mapper = self.mapper;
+        let alloc = mapper.alloc_coherent(self.at.dev, len_bytes, attrs)?;
+        // From here on, dropping it frees the memory.
+        let mut memory = Coherent {
+            mapper,
+            addr: mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0)),
+            alloc: Some(alloc),
+            view: None,
+        };
+        match memory.alloc().and_then(|alloc| mapper.vmap_alloc(alloc)) {
+            Ok(view) => memory.view = Some(view),
+            Err(Error::Unsupported) => {}
+            Err(err) => return Err(err),
+        }
+        Ok(memory)
+    }
+
+    /// Allocates coherent memory of `len_bytes`, to be handed out in blocks of at least `unit` bytes, a
+    /// power of two.
+    ///
+    /// # Errors
+    /// As [`alloc_coherent`](Self::alloc_coherent); `Invalid` for a unit that is no power of two or
+    /// longer than a page.
+    pub fn coherent_pool(
+        &self,
+        len_bytes: u64,
+        unit: u64,
+    ) -> Result<CoherentPool<'m, P, L>, Error> {
+        if !unit.is_power_of_two() || unit > self.mapper.page_size() {
+            return Err(Error::Invalid);
+        }
+        let memory = self.alloc_coherent(len_bytes)?;
+        let last = (memory.len_bytes() / unit).saturating_sub(1);
+        let space = RangeAllocator::new(0, last).map_err(|err| no_room(err, unit, unit))?;
+        Ok(CoherentPool {
+            memory,
+            unit,
+            space: L::Lock::new(space),
+        })
+    }
+}
+
+impl<P: Platform, L: Locks> Coherent<'_, P, L> {
+    /// The address of the first byte for the device.
+    #[must_use]
+    pub fn addr(&self) -> DmaAddr {
+        self.addr
+    }
+
+    /// Bytes, whole pages.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.alloc.as_ref().map_or(0, Alloc::len_bytes)
+    }
+
+    /// The allocation, for calls that take one.
+    ///
+    /// # Errors
+    /// None while it lives.
+    pub fn alloc(&self) -> Result<&Alloc<P>, Error> {
+        self.alloc.as_ref().ok_or(Error::Invalid)
+    }
+
+    fn view(&self) -> Result<&Vmap<P>, Error> {
+        self.view.as_ref().ok_or(Error::Unsupported)
+    }
+
+    /// The bytes where they are, if the host can show them so. They are atomic because the device
+    /// may write them at any time.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[AtomicU8]> {
+        self.mapper
+            .platform()
+            .vmap_bytes(self.view.as_ref()?.host())
+    }
+
+    /// Copies bytes from `offset` on.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported` where the host has no views.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        end_within(self.len_bytes(), offset, out.len())?;
+        self.mapper.vmap_read(self.view()?, offset, out)
+    }
+
+    /// Copies bytes to `offset` on.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        end_within(self.len_bytes(), offset, data.len())?;
+        self.mapper.vmap_write(self.view()?, offset, data)
+    }
+}
+
+/// Coherent memory that is handed out in blocks below a page.
+///
+/// # Examples
+/// ```
+/// use vb3_dma::fake::Setup;
+///
+/// let dma = Setup::direct().mapper();
+/// let pool = dma.device(0)?.coherent_pool(4096, 64)?;
+/// let (command, answer) = (pool.take(40)?, pool.take(64)?);
+/// assert_ne!(command.addr(), answer.addr());
+/// command.write(0, b"go")?;
+/// # Ok::<(), vb3_dma::Error>(())
+/// ```
+pub struct CoherentPool<'m, P: Platform, L: Locks = NoLocks> {
+    memory: Coherent<'m, P, L>,
+    unit: u64,
+    space: L::Lock<RangeAllocator>,
+}
+
+impl<P: Platform, L: Locks> fmt::Debug for CoherentPool<'_, P, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoherentPool")
+            .field("memory", &self.memory)
+            .field("unit", &self.unit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
+    /// Takes a zeroed block of at least `len` bytes, at a multiple of the next power of two where
+    /// there is such a place.
+    ///
+    /// # Errors
+    /// `Invalid` for length zero; `NoMemory` (ENOMEM) with `CoherentRegion`, the bytes wanted and the
+    /// longest free block; as [`Coherent::write`].
+    ///
+    /// # Context
+    /// Does not sleep, if the layer's heap and the host's `vmap_write` do not.
+    pub fn take(&self, len: u64) -> Result<CoherentBlock<'_, 'm, P, L>, Error> {
+        let units = len.div_ceil(self.unit);
+        let mut room = RangeRoom::new();
+        let first = loop {
+            let taken = |space: &mut RangeAllocator| space.take_with(&mut room, units, 1, u64::MAX);
+            match self.space.with(taken) {
+                Err(RangeError::Heap) if room.fill() => {}
+                taken => break taken.map_err(|err| no_room(err, len, self.unit))?,
+            }
+        };
+        let block = CoherentBlock {
+            pool: self,
+            first,
+            len: units.saturating_mul(self.unit),
+        };
+        // What the block held before is not for who takes it now.
+        match self.memory.view {
+            Some(_) => block.zero()?,
+            None => return Err(Error::Unsupported),
+        }
+        Ok(block)
+    }
+}
+
+/// A block of a [`CoherentPool`]. Goes back when it is dropped.
+#[must_use = "goes back when it is dropped"]
+pub struct CoherentBlock<'a, 'm, P: Platform, L: Locks = NoLocks> {
+    pool: &'a CoherentPool<'m, P, L>,
+    first: u64,
+    len: u64,
+}
+
+impl<P: Platform, L: Locks> fmt::Debug for CoherentBlock<'_, '_, P, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoherentBlock")
+            .field("addr", &self.addr())
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform, L: Locks> Drop for CoherentBlock<'_, '_, P, L> {
+    fn drop(&mut self) {
+        let units = self.len / self.pool.unit;
+        // Refuses what is not taken; then nothing has changed.
+        let _ = self
+            .pool
+            .space
+            .with(|space| space.give_back(self.first, units));
+    }
+}
+
+impl<P: Platform, L: Locks> CoherentBlock<'_, '_, P, L> {
+    fn offset(&self) -> u64 {
+        // No overflow: the block lies in the memory.
+        self.first.saturating_mul(self.pool.unit)
+    }
+
+    /// The offset in the pool of `len` bytes at `offset` of the block.
+    fn place(&self, offset: u64, len: usize) -> Result<u64, Error> {
+        end_within(self.len, offset, len)?;
+        Ok(self.offset().saturating_add(offset))
+    }
+
+    fn zero(&self) -> Result<(), Error> {
+        const ZEROES: [u8; 64] = [0; 64];
+        let mut done = 0;
+        while done < self.len {
+            // CAST: at most 64.
+            let part = (self.len - done).min(ZEROES.len() as u64) as usize;
+            self.write(done, ZEROES.get(..part).unwrap_or(&[]))?;
+            done = done.saturating_add(part as u64);
+        }
+        Ok(())
+    }
+
+    /// The address of the first byte for the device.
+    #[must_use]
+    pub fn addr(&self) -> DmaAddr {
+        let first = self.pool.memory.addr.get();
+        DmaAddr::new(first.saturating_add(self.offset()))
+    }
+
+    /// Bytes, a multiple of the pool's unit.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Copies bytes from `offset` of the block on.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` (ENXIO) outside the block.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let place = self.place(offset, out.len())?;
+        self.pool.memory.read(place, out)
+    }
+
+    /// Copies bytes to `offset` of the block on.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` (ENXIO) outside the block.
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let place = self.place(offset, data.len())?;
+        self.pool.memory.write(place, data)
+    }
+}
+
+/// Refuses `len` bytes at `offset` that do not lie within `found` bytes.
+fn end_within(found: u64, offset: u64, len: usize) -> Result<(), Error> {
+    // CAST: a slice's length fits 64 bits.
+    match offset.checked_add(len as u64) {
+        Some(end) if end <= found => Ok(()),
+        end => Err(Error::NoSuchMemory(Reason {
+            constraint: Constraint::BufferSize,
+            wanted: end.unwrap_or(u64::MAX),
+            found,
+        })),
+    }
+}
+
+fn no_room(err: RangeError, len: u64, unit: u64) -> Error {
+    let found = match err {
+        RangeError::Invalid => return Error::Invalid,
+        RangeError::Exhausted(units) => units.saturating_mul(unit),
+        RangeError::Heap => 0,
+    };
+    Error::NoMemory(Reason {
+        constraint: Constraint::CoherentRegion,
+        wanted: len,
+        found,
+    })
+}
