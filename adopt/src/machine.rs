@@ -8,9 +8,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 use vb3_dma::{
-    Bounce, BounceMode, Caches, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews,
-    Layout, Limits, Lock as _, Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment,
-    SegmentKind, UserPages,
+    BounceMode, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, Layout, Limits, Lock as _,
+    Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 
 /// The mapping layer on this machine.
@@ -201,16 +200,6 @@ impl Iommu for Machine {
     }
 }
 
-// What it does not have: caches that devices do not see, a bounce pool, programs.
-impl Caches for Machine {}
-impl Bounce for Machine {}
-
-impl UserPages for Machine {
-    type User = ();
-    type Pinned = ();
-}
-
-impl KernelViews for Machine {
-    type Vmap = ();
-    type Mmap = ();
-}
+// What it does not have: caches that devices do not see, a bounce pool, programs, views of memory
+// other than where it lies.
+vb3_dma::without!(Machine: Caches, Bounce, UserPages, KernelViews);

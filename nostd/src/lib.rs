@@ -78,7 +78,7 @@ fn map() -> Result<(), Error> {
     let table = dma.table_of(&memory)?;
     let mapping = dma.map(0, &table, Direction::FromDevice, Attrs::empty())?;
     let first = dma.segment(&mapping, 0).ok_or(Error::Invalid)?;
-    let written = dma.platform().device_write(first.addr, b"a frame");
+    let written = dma.platform().device_write(0, first.addr, b"a frame");
     dma.unmap(mapping, Attrs::empty());
     dma.free_table(table, true);
     dma.free(memory);

@@ -48,7 +48,7 @@ pub use mapper::{Alloc, Links, Mapper, Mapping, Table, Vmap};
 pub use ops::{DmaOps, contiguous_len};
 pub use platform::{
     Bounce, BounceMode, BouncePool, Caches, DeviceInfo, Iommu, IommuInfo, KernelViews, Layout,
-    PageRequest, PageSource, PagesOnly, Platform, Prot, UserPages,
+    PageRequest, PageSource, Platform, Prot, UserPages,
 };
 #[cfg(feature = "alloc")]
 pub use ranges::{RangeAllocator, RangeError};

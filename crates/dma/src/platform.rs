@@ -2,7 +2,8 @@
 //!
 //! [`PageSource`] is all that every host has: five methods. [`Caches`], [`Iommu`], [`Bounce`],
 //! [`UserPages`] and [`KernelViews`] are for hosts that have such things; their methods do nothing
-//! or refuse unless a host says otherwise. [`PagesOnly`] makes a whole host of a page source.
+//! or refuse unless a host says otherwise. [`without!`](crate::without) implements those that a host
+//! lacks, one by one.
 //!
 //! Every method takes `&self`: a host that is called from several contexts brings its own locks,
 //! as it does for its page allocator anyway. The layer holds none of its own locks while it calls
@@ -534,78 +535,63 @@ pub trait KernelViews: PageSource + Caches {
 
 /// A host, as the mapping layer sees it: all the traits of this module.
 ///
-/// Nobody implements it by hand. A host with pages alone is [`PagesOnly`].
+/// It is implemented for every type that has them; [`without!`](crate::without) implements those that
+/// a host lacks.
 pub trait Platform: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews {}
 
 impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform for T {}
 
-/// A host that has pages alone: devices see the CPU's caches, reach memory at physical addresses,
-/// and what they do not reach is refused.
+/// Says which of [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`] a host lacks.
+///
+/// A host begins with [`PageSource`] and lacks all five. To give it one more, take the name out of the
+/// list and implement the trait: nothing else changes. What a host lacks is refused, or needs nothing
+/// to be done.
 ///
 /// # Examples
-/// The crate's README has one in full.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PagesOnly<H>(pub H);
-
-impl<H: PageSource> PageSource for PagesOnly<H> {
-    type Device = H::Device;
-    type Pages = H::Pages;
-
-    fn page_size(&self) -> u64 {
-        self.0.page_size()
-    }
-
-    fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo> {
-        self.0.device_info(dev)
-    }
-
-    fn device_number(&self, dev: Self::Device) -> Option<usize> {
-        self.0.device_number(dev)
-    }
-
-    fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error> {
-        self.0.alloc_pages(request)
-    }
-
-    fn free_pages(&self, pages: Self::Pages) {
-        self.0.free_pages(pages);
-    }
-
-    fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment> {
-        self.0.pages_segment(pages, index)
-    }
-
-    fn ram_bytes(&self) -> u64 {
-        self.0.ram_bytes()
-    }
-
-    fn unmapped_granule(&self) -> u64 {
-        self.0.unmapped_granule()
-    }
-
-    fn bus_addr(&self, dev: Self::Device, addr: PhysAddr) -> Option<DmaAddr> {
-        self.0.bus_addr(dev, addr)
-    }
-
-    fn min_address_align(&self, dev: Self::Device) -> u64 {
-        self.0.min_address_align(dev)
-    }
-
-    fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
-        self.0.check_use(dev, memory)
-    }
-}
-
-impl<H> Caches for PagesOnly<H> {}
-impl<H: PageSource> Iommu for PagesOnly<H> {}
-impl<H: PageSource> Bounce for PagesOnly<H> {}
-
-impl<H> UserPages for PagesOnly<H> {
-    type User = ();
-    type Pinned = ();
-}
-
-impl<H: PageSource> KernelViews for PagesOnly<H> {
-    type Vmap = ();
-    type Mmap = ();
+/// A host with pages and views of them. The crate's README has one in full.
+/// ```
+/// # use vb3_dma::{DeviceInfo, Error, KernelViews, Mapper, PageRequest, PageSource, Segment};
+/// struct Host;
+///
+/// impl PageSource for Host {
+///     // ...
+/// #   type Device = u8;
+/// #   type Pages = Segment;
+/// #   fn page_size(&self) -> u64 { 4096 }
+/// #   fn device_info(&self, _: u8) -> Option<DeviceInfo> { None }
+/// #   fn alloc_pages(&self, _: PageRequest<u8>) -> Result<Segment, Error> { Err(Error::Unsupported) }
+/// #   fn free_pages(&self, _: Segment) {}
+/// #   fn pages_segment(&self, pages: &Segment, _: usize) -> Option<Segment> { Some(*pages) }
+/// }
+///
+/// impl KernelViews for Host {
+///     type Vmap = Segment;
+///     type Mmap = ();
+///     // vmap, vmap_read, vmap_write
+/// }
+///
+/// vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages);
+/// # Mapper::new(Host)?;
+/// # Ok::<(), Error>(())
+/// ```
+#[macro_export]
+macro_rules! without {
+    ($host:ty: $($lacks:ident),+ $(,)?) => {
+        $($crate::without!(@$lacks $host);)+
+    };
+    (@UserPages $host:ty) => {
+        impl $crate::UserPages for $host {
+            type User = ();
+            type Pinned = ();
+        }
+    };
+    (@KernelViews $host:ty) => {
+        impl $crate::KernelViews for $host {
+            type Vmap = ();
+            type Mmap = ();
+        }
+    };
+    (@$lacks:ident $host:ty) => {
+        impl $crate::$lacks for $host {}
+    };
 }

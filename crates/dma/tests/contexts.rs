@@ -90,17 +90,10 @@ fn types_say_which_threads_they_may_visit() {
     };
     use vb3_dma::{
         BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, IovaAlign, Layout,
-        Limits, Live, PagesOnly, Protected, RangeError, Reason, SegmentKind, SegmentMode,
+        Limits, Live, Protected, RangeError, Reason, SegmentKind, SegmentMode,
     };
     fn any_thread<T: Send + Sync>() {}
-    any_thread::<(
-        Setup,
-        Entry,
-        FakePages,
-        FakeVmap,
-        PagesOnly<u8>,
-        PageRequest<u8>,
-    )>();
+    any_thread::<(Setup, Entry, FakePages, FakeVmap, PageRequest<u8>)>();
     any_thread::<(Config, EmptyTables, Fault, FaultCause, Format, Leaf)>();
     any_thread::<Leaves<'_, u8>>();
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{
-    Bounce, BounceMode, BouncePool, Caches, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova,
-    KernelViews, Limits, Lock, Locks, PageRequest, PageSource, PhysAddr, Prot, Segment, UserPages,
+    Bounce, BounceMode, BouncePool, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, Limits,
+    Lock, Locks, PageRequest, PageSource, PhysAddr, Prot, Segment,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -227,17 +227,7 @@ impl Bounce for Bench {
     }
 }
 
-impl Caches for Bench {}
-
-impl UserPages for Bench {
-    type User = ();
-    type Pinned = ();
-}
-
-impl KernelViews for Bench {
-    type Vmap = ();
-    type Mmap = ();
-}
+vb3_dma::without!(Bench: Caches, UserPages, KernelViews);
 
 /// What a host with threads brings.
 pub(crate) struct Mutexes;
@@ -326,15 +316,4 @@ impl Iommu for Devices {
     }
 }
 
-impl Bounce for Devices {}
-impl Caches for Devices {}
-
-impl UserPages for Devices {
-    type User = ();
-    type Pinned = ();
-}
-
-impl KernelViews for Devices {
-    type Vmap = ();
-    type Mmap = ();
-}
+vb3_dma::without!(Devices: Caches, Bounce, UserPages, KernelViews);

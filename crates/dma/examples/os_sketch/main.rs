@@ -12,7 +12,7 @@ use platform::Os;
 use vb3_dma::{Attrs, Direction, DmaOps as _, Error, Mapper, SyncFor, contiguous_len};
 
 fn main() -> Result<(), Error> {
-    let camera = 0;
+    let (camera, display) = (0, 1);
     let os = Os::new()?;
     let frames_at_first = os.ram.borrow().in_use();
     let dma = Mapper::new(os)?;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Error> {
     // The device fills the frame; the CPU reads it.
     let picture: Vec<u8> = (0..run).map(|i| (i % 251) as u8).collect();
     dma.sync(&mapping, Direction::FromDevice, SyncFor::Device);
-    let written = dma.platform().device_write(first.addr, &picture);
+    let written = dma.platform().device_write(camera, first.addr, &picture);
     assert_eq!(written, Some(()));
     dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu);
     let view = dma.vmap_table(&table)?;
@@ -42,9 +42,16 @@ fn main() -> Result<(), Error> {
     assert_eq!(seen, picture);
     dma.vunmap(view);
 
+    // A second device gets the same memory at an address of its own, and may only read it.
+    let shown = dma.map(display, &table, Direction::ToDevice, Attrs::empty())?;
+    let at = dma.segment(&shown, 0).ok_or(Error::Invalid)?.addr;
+    assert_eq!(dma.platform().device_write(display, at, &picture), None);
+    dma.unmap(shown, Attrs::empty());
+
     // Afterwards it can reach nothing any more, and nothing is held.
     dma.unmap(mapping, Attrs::empty());
-    assert_eq!(dma.platform().device_write(first.addr, &picture), None);
+    let written = dma.platform().device_write(camera, first.addr, &picture);
+    assert_eq!(written, None);
     dma.free_table(table, true);
     dma.free(frame);
     assert!(dma.live().is_empty());

@@ -5,15 +5,14 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{
-    Bounce, BounceMode, Caches, Caching, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova,
-    KernelViews, Layout, Limits, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
-    UserPages,
+    BounceMode, Caching, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Layout,
+    Limits, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 
-/// The system: one kind of device, all behind one page table. `RefCell` stands for its locks.
+/// The system: two devices, each behind a page table of its own. `RefCell` stands for its locks.
 pub(crate) struct Os {
     pub(crate) ram: RefCell<Ram>,
-    pub(crate) table: RefCell<PageTable>,
+    pub(crate) tables: [RefCell<PageTable>; 2],
 }
 
 impl Os {
@@ -26,9 +25,14 @@ impl Os {
             output_bits: 39,
             empty_tables: EmptyTables::Free,
         };
-        let table = RefCell::new(PageTable::new(&mut ram, &config)?);
+        let mut table = || PageTable::new(&mut ram, &config).map(RefCell::new);
+        let tables = [table()?, table()?];
         let ram = RefCell::new(ram);
-        Ok(Self { ram, table })
+        Ok(Self { ram, tables })
+    }
+
+    pub(crate) fn table(&self, dev: u8) -> Result<&RefCell<PageTable>, Error> {
+        self.tables.get(usize::from(dev)).ok_or(Error::Invalid)
     }
 }
 
@@ -42,7 +46,8 @@ impl PageSource for Os {
     fn ram_bytes(&self) -> u64 {
         PAGES as u64 * PAGE
     }
-    fn device_info(&self, _dev: u8) -> Option<DeviceInfo> {
+    fn device_info(&self, dev: u8) -> Option<DeviceInfo> {
+        self.table(dev).ok()?;
         let (first, last) = (Iova::new(PAGE), Iova::new(u64::from(u32::MAX)));
         Some(DeviceInfo {
             limits: Limits {
@@ -94,21 +99,22 @@ impl PageSource for Os {
 impl Iommu for Os {
     fn iommu_map(
         &self,
-        _dev: u8,
+        dev: u8,
         iova: Iova,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
     ) -> Result<(), Error> {
-        let (mut table, mut ram) = (self.table.borrow_mut(), self.ram.borrow_mut());
+        let (mut table, mut ram) = (self.table(dev)?.borrow_mut(), self.ram.borrow_mut());
         table.map(&mut *ram, iova, phys, len, prot)
     }
-    fn iommu_unmap(&self, _dev: u8, iova: Iova, len: u64) -> Result<(), Error> {
-        let (mut table, mut ram) = (self.table.borrow_mut(), self.ram.borrow_mut());
+    fn iommu_unmap(&self, dev: u8, iova: Iova, len: u64) -> Result<(), Error> {
+        let (mut table, mut ram) = (self.table(dev)?.borrow_mut(), self.ram.borrow_mut());
         table.unmap(&mut *ram, iova, len).map(|_removed| ())
     }
-    fn iommu_flush(&self, _dev: u8) {
-        let retired = self.table.borrow_mut().take_retired();
+    fn iommu_flush(&self, dev: u8) {
+        let Ok(table) = self.table(dev) else { return };
+        let retired = table.borrow_mut().take_retired();
         // Here the IOMMU's invalidation register is written, and its completion awaited.
         retired.free(&mut *self.ram.borrow_mut());
     }
@@ -138,9 +144,4 @@ impl KernelViews for Os {
 }
 
 // What it does not have: caches that devices do not see, a bounce pool, programs.
-impl Caches for Os {}
-impl Bounce for Os {}
-impl UserPages for Os {
-    type User = ();
-    type Pinned = ();
-}
+vb3_dma::without!(Os: Caches, Bounce, UserPages);

@@ -63,11 +63,11 @@ impl TableMemory for Ram {
 
 impl Os {
     /// What the device does: an access through the page table. `None` is a fault.
-    pub(crate) fn device_write(&self, addr: DmaAddr, data: &[u8]) -> Option<()> {
+    pub(crate) fn device_write(&self, dev: u8, addr: DmaAddr, data: &[u8]) -> Option<()> {
         for (offset, byte) in (0u64..).zip(data) {
             let iova = Iova::new(addr.checked_add(offset)?.get());
             let mut ram = self.ram.borrow_mut();
-            let leaf = self.table.borrow().translate(&*ram, iova).ok()?;
+            let leaf = self.table(dev).ok()?.borrow().translate(&*ram, iova).ok()?;
             let (phys, _) = leaf.at(iova).filter(|_| leaf.prot.contains(Prot::WRITE))?;
             ram.at(phys.get(), 1)[0] = *byte;
         }
