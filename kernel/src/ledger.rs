@@ -1,6 +1,7 @@
 //! What the module holds and did, for all devices together.
 
 use crate::linux::{Dev, Linux};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use vb3_dma::SyncFor;
 use vb3_dmabuf::Observer;
@@ -45,28 +46,28 @@ pub static REFUSALS: Count = Count::new();
 #[derive(Default)]
 pub struct Ledger {
     /// Syncs done through this one.
-    pub syncs: u32,
+    pub syncs: Cell<u32>,
 }
 
 impl Observer<Linux> for Ledger {
-    fn synced(&mut self, _dev: Dev, _sync: SyncFor) {
+    fn synced(&self, _dev: Dev, _sync: SyncFor) {
         SYNCS.add(1);
-        self.syncs = self.syncs.saturating_add(1);
+        self.syncs.set(self.syncs.get().saturating_add(1));
     }
 
-    fn allocated(&mut self, _dev: Dev, len_bytes: u64) {
+    fn allocated(&self, _dev: Dev, len_bytes: u64) {
         BYTES.add(i64::try_from(len_bytes).unwrap_or(i64::MAX));
     }
 
-    fn freed(&mut self, _dev: Dev, len_bytes: u64) {
+    fn freed(&self, _dev: Dev, len_bytes: u64) {
         BYTES.add(i64::try_from(len_bytes).unwrap_or(i64::MAX).wrapping_neg());
     }
 
-    fn mapped(&mut self, _dev: Dev) {
+    fn mapped(&self, _dev: Dev) {
         MAPPINGS.add(1);
     }
 
-    fn unmapped(&mut self, _dev: Dev) {
+    fn unmapped(&self, _dev: Dev) {
         MAPPINGS.add(-1);
     }
 }

@@ -18,11 +18,10 @@ use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, contig, due, vmall
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
 
 /// Runs `f` with what a call of our crates needs.
-pub(crate) fn with_cx<R>(now_ns: u64, f: impl FnOnce(&mut Cx<'_, Linux, Ledger>) -> R) -> R {
-    let (mut ops, mut observer) = (Linux, Ledger::default());
-    f(&mut Cx {
-        ops: &mut ops,
-        observer: &mut observer,
+pub(crate) fn with_cx<R>(now_ns: u64, f: impl FnOnce(&Cx<'_, Linux, Ledger>) -> R) -> R {
+    f(&Cx {
+        ops: &Linux,
+        observer: &Ledger::default(),
         now_ns,
     })
 }
@@ -192,7 +191,7 @@ impl Allocated {
         let (is_mapped, shared) = (is_mapped && !made.no_vaddr, made.shared.get_mut());
         if is_mapped {
             // It is mapped already: this cannot fail.
-            if let Ok(vmap) = shared.vmap(&mut Linux, now) {
+            if let Ok(vmap) = shared.vmap(&Linux, now) {
                 *made.vaddr.get_mut() = vmap.get().as_ptr();
             }
         }
@@ -215,7 +214,7 @@ impl Allocated {
             if !known.is_null() {
                 return known;
             }
-            let made = shared.vmap(&mut Linux, now_ns());
+            let made = shared.vmap(&Linux, now_ns());
             let at = made.map_or(ptr::null_mut(), |vmap| vmap.get().as_ptr());
             self.vaddr.store(at, Ordering::Release);
             at
@@ -254,7 +253,7 @@ impl Allocated {
     /// ENXIO out of range.
     pub fn mmap(&self, offset: u64, len_bytes: u64) -> Result<Mmap, Errno> {
         self.shared
-            .with(|shared| shared.mmap(&mut Linux, offset, len_bytes))
+            .with(|shared| shared.mmap(&Linux, offset, len_bytes))
             .map_err(|_| Errno::NO_SUCH)
     }
 
@@ -313,7 +312,7 @@ impl Allocated {
                 } else {
                     shared.end_cpu_access(cx, direction);
                 }
-                cx.observer.syncs
+                cx.observer.syncs.get()
             })
         })
     }

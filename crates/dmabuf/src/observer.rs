@@ -32,66 +32,69 @@ pub struct MissingSync<D> {
 
 /// What a host observes of sharing. Every method has a default; `()` observes nothing.
 ///
+/// Queues share one observer, so its methods take `&self`. An observer that counts brings its own
+/// atomics or lock.
+///
 /// # Context
 /// Called from whatever calls this crate; must not call back.
 pub trait Observer<O: DmaOps> {
     /// Cache maintenance or a bounce copy was done for `dev`.
-    fn synced(&mut self, dev: O::Device, sync: SyncFor) {
+    fn synced(&self, dev: O::Device, sync: SyncFor) {
         let _ = (dev, sync);
     }
 
     /// Memory was allocated for `dev`.
-    fn allocated(&mut self, dev: O::Device, len_bytes: u64) {
+    fn allocated(&self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);
     }
 
     /// Memory that was allocated for `dev` was given back.
-    fn freed(&mut self, dev: O::Device, len_bytes: u64) {
+    fn freed(&self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);
     }
 
     /// Memory was mapped for `dev`.
-    fn mapped(&mut self, dev: O::Device) {
+    fn mapped(&self, dev: O::Device) {
         let _ = dev;
     }
 
     /// Memory was unmapped from `dev`.
-    fn unmapped(&mut self, dev: O::Device) {
+    fn unmapped(&self, dev: O::Device) {
         let _ = dev;
     }
 
     /// An unmap failed: `dev` may still reach as many bytes, which are kept from every other use.
-    fn quarantined(&mut self, dev: O::Device, len_bytes: u64) {
+    fn quarantined(&self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);
     }
 
     /// Memory of `dev` was moved, which took a copy of as many bytes.
-    fn moved(&mut self, dev: O::Device, len_bytes: u64) {
+    fn moved(&self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);
     }
 
     /// How many bytes of `alloc` differ between the CPU's view and the devices'; `None` where
     /// nobody can know, as on real hardware.
-    fn stale_bytes(&mut self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
+    fn stale_bytes(&self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
         let _ = (ops, alloc);
         None
     }
 
     /// A CPU access without its bracket was found.
-    fn missing_sync(&mut self, fact: MissingSync<O::Device>) {
+    fn missing_sync(&self, fact: MissingSync<O::Device>) {
         let _ = fact;
     }
 }
 
 impl<O: DmaOps> Observer<O> for () {}
 
-/// What a call needs besides its object: the DMA layer, the host's observer and the time.
+/// Context of a call: the DMA layer, the host's observer and the time.
 #[derive(Debug)]
 pub struct Cx<'a, O, W> {
     /// The DMA layer.
-    pub ops: &'a mut O,
+    pub ops: &'a O,
     /// The host's observer.
-    pub observer: &'a mut W,
+    pub observer: &'a W,
     /// The host's clock in nanoseconds.
     pub now_ns: u64,
 }

@@ -155,11 +155,11 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     // Into its caller, who knows where it is to lie: it is large, and would be copied there.
     #[inline(always)]
     pub fn allocate<W: Observer<O>>(
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         spec: Spec<O::Device>,
         list: L,
     ) -> Result<Self, Error> {
-        let ops = &mut *cx.ops;
+        let ops = cx.ops;
         let spec = spec.in_pages(ops.page_size())?;
         let len_bytes = spec.len_bytes;
         let alloc = match spec.backing {
@@ -211,7 +211,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Takes the memory away from all devices and gives it back. Handles that are still out
     /// are the host's to forget.
-    pub fn release<W: Observer<O>>(mut self, cx: &mut Cx<'_, O, W>) {
+    pub fn release<W: Observer<O>>(mut self, cx: &Cx<'_, O, W>) {
         let closed = self.close(cx);
         self.free(cx, closed);
     }
@@ -222,7 +222,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// ```compile_fail,E0061
     /// use vb3_dmabuf::{Attachment, Cx, Shared, Store, Observer};
-    /// fn unclosed<O, L, W>(shared: Shared<O, L>, cx: &mut Cx<'_, O, W>)
+    /// fn unclosed<O, L, W>(shared: Shared<O, L>, cx: &Cx<'_, O, W>)
     /// where
     ///     O: vb3_dma::DmaOps,
     ///     L: Store<Attachment<O>>,
@@ -231,7 +231,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///     shared.free(cx);
     /// }
     /// ```
-    pub fn close<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Closed {
+    pub fn close<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Closed {
         self.report_unread(cx);
         while let Some(key) = self.list.next(None) {
             if !self.detach(cx, key) {
@@ -251,7 +251,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// attaches or maps in between loses what it made. [Quarantined](Self::is_quarantined) memory
     /// goes back, too; the DMA layer, whose it is, keeps it from being used again.
     #[inline]
-    pub fn free<W: Observer<O>>(self, cx: &mut Cx<'_, O, W>, _: Closed) {
+    pub fn free<W: Observer<O>>(self, cx: &Cx<'_, O, W>, _: Closed) {
         cx.ops.free(self.alloc);
         if let Some(dev) = self.spec.backing.device() {
             cx.observer.freed(dev, self.spec.len_bytes);
@@ -350,7 +350,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Counts one handle less; true when that was the last of all kinds and the memory is to be
     /// [released](Self::release). A handle that was not counted changes nothing.
-    pub fn drop_user<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, kind: UserKind) -> bool {
+    pub fn drop_user<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, kind: UserKind) -> bool {
         if kind == UserKind::Mapping && self.mappings.count == 1 {
             self.report_unread(cx);
         }
@@ -368,7 +368,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Invalid` (EINVAL) for an offset that is no page, a length of zero, or a range outside
     /// the memory; `Revoked` (ENODEV).
-    pub fn mmap(&self, ops: &mut O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
+    pub fn mmap(&self, ops: &O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
         if self.revoked {
             return Err(Error::Revoked);
         }
@@ -386,7 +386,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Revoked` (ENODEV); `Unplaced` (EINVAL); what the DMA layer says.
-    pub fn vmap(&mut self, ops: &mut O, now_ns: u64) -> Result<&O::Vmap, Error> {
+    pub fn vmap(&mut self, ops: &O, now_ns: u64) -> Result<&O::Vmap, Error> {
         if self.revoked {
             return Err(Error::Revoked);
         }
@@ -411,7 +411,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Undoes one [`vmap`](Self::vmap); the last one unmaps.
-    pub fn vunmap(&mut self, ops: &mut O) {
+    pub fn vunmap(&mut self, ops: &O) {
         self.vmaps.count = self.vmaps.count.saturating_sub(1);
         if self.vmaps.count == 0 {
             if let Some(vmap) = self.vmap.take() {

@@ -44,7 +44,7 @@ impl<O: DmaOps> UserMemory<O> {
     ///
     /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: such an IOMMU works.
     pub fn contig<W: Observer<O>>(
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         dev: O::Device,
         user: &O::User,
         addr: u64,
@@ -72,7 +72,7 @@ impl<O: DmaOps> UserMemory<O> {
                 });
             }
         };
-        let ops = &*cx.ops;
+        let ops = cx.ops;
         match contig::one_run(|index| ops.segment(&mapping, index), len_bytes) {
             Ok(at) => {
                 cx.observer.mapped(dev);
@@ -99,7 +99,7 @@ impl<O: DmaOps> UserMemory<O> {
     ///
     /// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
     pub fn sg<W: Observer<O>>(
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         dev: O::Device,
         user: &O::User,
         addr: u64,
@@ -131,7 +131,7 @@ impl<O: DmaOps> UserMemory<O> {
     ///
     /// Source: Linux 7.2 `vb2_vmalloc_get_userptr`.
     pub fn vmalloc<W: Observer<O>>(
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         dev: O::Device,
         user: &O::User,
         addr: u64,
@@ -156,7 +156,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// Unmaps and unpins; pages are marked dirty if the device could write. If the unmap fails, the
     /// observer is told, and the DMA layer keeps the pages pinned: the program's memory is never
     /// handed out to anybody else.
-    pub fn put<W: Observer<O>>(self, cx: &mut Cx<'_, O, W>) {
+    pub fn put<W: Observer<O>>(self, cx: &Cx<'_, O, W>) {
         match self.reached {
             Reached::Mapped(mapping, _) => {
                 end_mapping(cx, self.dev, mapping, &self.table);
@@ -217,7 +217,7 @@ impl<O: DmaOps> UserMemory<O> {
     /// Does not sleep.
     pub fn sync<W: Observer<O>>(
         &self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         sync: SyncFor,
     ) -> Result<bool, PlaneError> {
         let Reached::Mapped(mapping, _) = &self.reached else {
@@ -239,7 +239,7 @@ impl<O: DmaOps> UserMemory<O> {
 
 /// Unmaps, and says what the device may still reach.
 fn end_mapping<O: DmaOps, W: Observer<O>>(
-    cx: &mut Cx<'_, O, W>,
+    cx: &Cx<'_, O, W>,
     dev: O::Device,
     mapping: O::Mapping,
     table: &O::Table,
@@ -250,7 +250,7 @@ fn end_mapping<O: DmaOps, W: Observer<O>>(
 }
 
 fn pin<O: DmaOps>(
-    ops: &mut O,
+    ops: &O,
     user: &O::User,
     addr: u64,
     len_bytes: u64,

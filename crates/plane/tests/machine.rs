@@ -1,5 +1,6 @@
 //! Planes over the mapping layer and a simulated machine: every built-in one.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{DmaAddr, Mapper};
@@ -20,16 +21,16 @@ type Layer = Mapper<Machine>;
 
 #[derive(Debug, Default)]
 struct Log {
-    missing: Vec<MissingSync<Dev>>,
+    missing: RefCell<Vec<MissingSync<Dev>>>,
 }
 
 impl Observer<Layer> for Log {
-    fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
 
-    fn missing_sync(&mut self, fact: MissingSync<Dev>) {
-        self.missing.push(fact);
+    fn missing_sync(&self, fact: MissingSync<Dev>) {
+        self.missing.borrow_mut().push(fact);
     }
 }
 
@@ -218,7 +219,14 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
             let noncoherent = Profile::builtin(name).is_some_and(|p| !p.coherent);
             assert_eq!(stale > 0, noncoherent && !sync, "{name}");
             lab.p.vma_close(vma);
-            let told: Vec<_> = lab.p.host().missing.iter().map(|m| m.sync).collect();
+            let told: Vec<_> = lab
+                .p
+                .host()
+                .missing
+                .borrow()
+                .iter()
+                .map(|m| m.sync)
+                .collect();
             let expected: &[SyncKind] = if noncoherent && !sync {
                 &[SyncKind::BeginRead]
             } else {

@@ -214,16 +214,11 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         &self.observer
     }
 
-    /// The host's observer.
-    pub const fn observer_mut(&mut self) -> &mut W {
-        &mut self.observer
-    }
-
     /// What calls on objects of the host's own need.
-    pub const fn cx(&mut self) -> Cx<'_, O, W> {
+    pub const fn cx(&self) -> Cx<'_, O, W> {
         Cx {
-            ops: &mut self.ops,
-            observer: &mut self.observer,
+            ops: &self.ops,
+            observer: &self.observer,
             now_ns: self.now_ns,
         }
     }
@@ -251,15 +246,15 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     pub fn with_memory<R>(
         &mut self,
         id: MemoryId,
-        with: impl FnOnce(&mut Memory<O>, &mut Cx<'_, O, W>) -> Result<R, Error>,
+        with: impl FnOnce(&mut Memory<O>, &Cx<'_, O, W>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let memory = self.memories.get_mut(id.0).ok_or(Error::Invalid)?;
-        let mut cx = Cx {
-            ops: &mut self.ops,
-            observer: &mut self.observer,
+        let cx = Cx {
+            ops: &self.ops,
+            observer: &self.observer,
             now_ns: self.now_ns,
         };
-        with(memory, &mut cx)
+        with(memory, &cx)
     }
 
     /// A memory.
@@ -298,16 +293,16 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// As [`Shared::allocate`]; `TableFull` (ENOMEM).
     pub fn allocate(&mut self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
         let list = Slab::new(self.attachment_limit);
-        let mut cx = Cx {
-            ops: &mut self.ops,
-            observer: &mut self.observer,
+        let cx = Cx {
+            ops: &self.ops,
+            observer: &self.observer,
             now_ns: self.now_ns,
         };
         let mut memory = match (spec.backing, &mut self.placer) {
             (Backing::Lazy { .. }, Some(placer)) => {
-                Shared::allocate_lazy(&mut cx, spec, list, placer.as_mut())?
+                Shared::allocate_lazy(&cx, spec, list, placer.as_mut())?
             }
-            _ => Shared::allocate(&mut cx, spec, list)?,
+            _ => Shared::allocate(&cx, spec, list)?,
         };
         let counted = memory.add_user(UserKind::Plane, self.now_ns);
         let key = match counted {
@@ -338,12 +333,12 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     pub fn place(&mut self, id: MemoryId) -> Result<u64, Error> {
         let placer = self.placer.as_mut().ok_or(Error::Invalid)?;
         let memory = self.memories.get_mut(id.0).ok_or(Error::Invalid)?;
-        let mut cx = Cx {
-            ops: &mut self.ops,
-            observer: &mut self.observer,
+        let cx = Cx {
+            ops: &self.ops,
+            observer: &self.observer,
             now_ns: self.now_ns,
         };
-        memory.place(&mut cx, placer.as_mut())
+        memory.place(&cx, placer.as_mut())
     }
 
     /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made,
@@ -379,7 +374,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     fn release(&mut self, memory: Memory<O>) {
         self.fences
             .forget_memory(MemoryId(SlabKey::from_raw(memory.tag)));
-        memory.release(&mut self.cx());
+        memory.release(&self.cx());
     }
 
     /// Drops one user of a memory; the last frees it.

@@ -27,7 +27,7 @@ impl FakePlacer {
 }
 
 impl Placer<Fake> for FakePlacer {
-    fn allocate(&mut self, ops: &mut Fake, spec: &Spec<FakeDevice>) -> Result<FakeAlloc, Error> {
+    fn allocate(&mut self, ops: &Fake, spec: &Spec<FakeDevice>) -> Result<FakeAlloc, Error> {
         ops.alloc_virtual(spec.len_bytes)
     }
 
@@ -53,7 +53,7 @@ impl Placer<Fake> for FakePlacer {
 
     fn place(
         &mut self,
-        ops: &mut Fake,
+        ops: &Fake,
         alloc: &mut FakeAlloc,
         placement: &Placement,
     ) -> Result<u64, Error> {

@@ -67,11 +67,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
     /// mapping is synced in the part of the direction that it allows, and a bounced copy that
     /// its device did not write to is left alone.
-    pub fn begin_cpu_access<W: Observer<O>>(
-        &mut self,
-        cx: &mut Cx<'_, O, W>,
-        direction: Direction,
-    ) {
+    pub fn begin_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_add(1);
         }
@@ -81,7 +77,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Ends an access by the CPU: makes what it wrote visible to all mapped devices.
     ///
     /// Without a begin before it, it still syncs.
-    pub fn end_cpu_access<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, direction: Direction) {
+    pub fn end_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_sub(1);
         }
@@ -93,7 +89,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn owner_to_device<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
+    pub fn owner_to_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, sync: bool) -> bool {
         let Backing::NonCoherent(dev) = self.spec.backing else {
             self.report_unread(cx);
             return false;
@@ -111,7 +107,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Context
     /// Does not sleep.
-    pub fn owner_from_device<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, sync: bool) -> bool {
+    pub fn owner_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, sync: bool) -> bool {
         let Backing::NonCoherent(dev) = self.spec.backing else {
             return false;
         };
@@ -133,7 +129,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Does not sleep.
     pub fn attached_owner_to_device<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         key: L::Key,
         sync: bool,
     ) -> Result<bool, Error> {
@@ -161,7 +157,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Does not sleep.
     pub fn attached_owner_from_device<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         key: L::Key,
         sync: bool,
     ) -> bool {
@@ -195,7 +191,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// uses; `Dma` (ENXIO) when the copy could not be made.
     pub fn hand_to_device<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         key: L::Key,
     ) -> Result<(), Error> {
         if self.revoked {
@@ -239,7 +235,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// What it wrote to a bounced copy is copied to the memory, and on to the other devices. The
     /// CPU's view of what it wrote to the memory itself stays as it is until
     /// [`begin_cpu_access`](Self::begin_cpu_access).
-    pub fn take_from_device<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+    pub fn take_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
@@ -279,7 +275,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Syncs between the CPU and the device the memory was made for.
     fn sync_own<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         direction: Direction,
         sync: SyncFor,
     ) -> bool {
@@ -302,7 +298,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Syncs one kind of mapping (bounced or not) of all attachments but `except`.
     fn sync_attached<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         direction: Direction,
         sync: SyncFor,
         except: Option<L::Key>,
@@ -339,7 +335,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// for the CPU. Bounced bytes are copied last: invalidating after it would undo the copy.
     pub(crate) fn sync_all<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         direction: Direction,
         sync: SyncFor,
         except: Option<L::Key>,
@@ -367,7 +363,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Reports a missing sync for the CPU, once for each write of a device.
-    pub(crate) fn report_unread<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) {
+    pub(crate) fn report_unread<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) {
         let Some(fact) = self.missing_sync() else {
             return;
         };
@@ -386,7 +382,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Reports a missing sync for the device that is about to read.
     fn report_unwritten<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         device: O::Device,
         direction: Direction,
     ) {

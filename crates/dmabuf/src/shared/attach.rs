@@ -55,7 +55,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Revoked` (ENODEV); `Quarantined` (EIO); `NoMemory` (ENOMEM) or `NoSuchMemory` (ENXIO) from
     /// the DMA layer.
-    pub fn prepare_export<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
+    pub fn prepare_export<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Result<(), Error> {
         self.check_usable()?;
         if self.table.is_none() && self.place != Place::Nowhere {
             self.table = Some(cx.ops.table_of(&self.alloc)?);
@@ -71,7 +71,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// layer says when the memory cannot be described.
     pub fn attach<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
         self.attach_as(cx, dev, false)
@@ -88,7 +88,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// is found gone.
     pub fn attach_dynamic<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
         self.attach_as(cx, dev, true)
@@ -96,7 +96,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     fn attach_as<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         dev: O::Device,
         follows: bool,
     ) -> Result<L::Key, Error> {
@@ -128,7 +128,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// that is not attached; `Unplaced` for memory that lies nowhere yet; what the DMA layer says.
     pub fn map<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         key: L::Key,
         direction: Direction,
     ) -> Result<(), Error> {
@@ -181,7 +181,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Undoes one [`map`](Self::map); the last one unmaps. Without a mapping nothing happens. If
     /// the unmap fails, the memory [is quarantined](Self::is_quarantined).
-    pub fn unmap<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+    pub fn unmap<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
@@ -195,7 +195,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Takes the mapping of an attachment away, handing the memory back to the CPU.
-    pub(crate) fn drop_mapping<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) {
+    pub(crate) fn drop_mapping<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {
             return;
         };
@@ -225,7 +225,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Ends a mapping; quarantines the memory if the device may still reach it.
     fn end_mapping<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         dev: O::Device,
         mapping: O::Mapping,
         attrs: Attrs,
@@ -256,7 +256,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Detaches a device, unmapping what is still mapped; false if there is no such attachment.
-    pub fn detach<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>, key: L::Key) -> bool {
+    pub fn detach<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) -> bool {
         self.drop_mapping(cx, key);
         self.list.discard(key)
     }
@@ -272,7 +272,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c `vfio_pci_dma_buf_move`, where attach
     /// and map fail with ENODEV afterwards. Differs: importers need not follow moves.
-    pub fn revoke<W: Observer<O>>(&mut self, cx: &mut Cx<'_, O, W>) -> Result<(), Error> {
+    pub fn revoke<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Result<(), Error> {
         self.revoked = true;
         let mut at = self.list.next(None);
         while let Some(key) = at {

@@ -13,8 +13,7 @@ pub trait Placer<O: DmaOps> {
     /// # Errors
     /// `NoMemory` (ENOMEM) where the owner's device alone could not be given as much now, with what
     /// is short.
-    fn allocate(&mut self, ops: &mut O, spec: &Spec<O::Device>)
-    -> Result<O::Alloc, vb3_dma::Error>;
+    fn allocate(&mut self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
 
     /// A place that suits all of some devices, for `len_bytes`; and programs, if they have the
     /// memory mapped. Changes nothing.
@@ -36,7 +35,7 @@ pub trait Placer<O: DmaOps> {
     /// What the DMA layer says. The memory then lies where it lay.
     fn place(
         &mut self,
-        ops: &mut O,
+        ops: &O,
         alloc: &mut O::Alloc,
         placement: &Placement,
     ) -> Result<u64, vb3_dma::Error>;
@@ -68,7 +67,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// # Errors
     /// `Invalid` (EINVAL) for another backing or length zero; what the placer says.
     pub fn allocate_lazy<W: Observer<O>>(
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         spec: Spec<O::Device>,
         list: L,
         placer: &mut (impl Placer<O> + ?Sized),
@@ -113,7 +112,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// then lies where it lay.
     pub fn place<W: Observer<O>>(
         &mut self,
-        cx: &mut Cx<'_, O, W>,
+        cx: &Cx<'_, O, W>,
         placer: &mut (impl Placer<O> + ?Sized),
     ) -> Result<u64, Error> {
         let Backing::Lazy { device, .. } = self.spec.backing else {

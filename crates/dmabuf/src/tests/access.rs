@@ -118,7 +118,7 @@ fn defect_05_begin_and_end_do_the_work_while_it_stays_mapped() {
             s.b.hand_to_device(&s.a).unwrap();
             assert_eq!(s.seen_by(dev), [byte; 8], "{dev:?}");
         }
-        assert_eq!(s.b.observer().missing, []);
+        assert_eq!(s.b.observer().get().missing, []);
         s.end();
     }
 }
@@ -179,7 +179,7 @@ fn device_to_device_takes_no_cache_maintenance_and_the_bytes_are_right() {
         assert_eq!(s.b.ops().state().syncs, []);
     }
     assert_eq!(s.cpu(), [0; 8], "the CPU asked for nothing");
-    assert_eq!(s.b.observer().missing, [], "and wrote nothing");
+    assert_eq!(s.b.observer().get().missing, [], "and wrote nothing");
     s.b.sync(s.buf.id(), 1).unwrap();
     assert_eq!(s.cpu(), [19; 8]);
     s.end();
@@ -283,16 +283,20 @@ fn reading_without_begin_is_stale_and_told() {
     assert_eq!(s.cpu(), [0; 8], "stale");
     let fact = s.b.memory(s.id).unwrap().missing_sync().unwrap();
     assert_eq!((fact.sync, fact.device.id), (SyncKind::BeginRead, 1));
-    assert_eq!(s.b.observer().missing, [], "not yet: it may still come");
+    assert_eq!(
+        s.b.observer().get().missing,
+        [],
+        "not yet: it may still come"
+    );
     s.b.hand_to_device(&s.a).unwrap();
     let told = MissingSync {
         stale_bytes: Some(8),
         at_ns: 77,
         ..fact
     };
-    assert_eq!(s.b.observer().missing, [told]);
+    assert_eq!(s.b.observer().get().missing, [told]);
     s.b.hand_to_device(&s.a).unwrap();
-    assert_eq!(s.b.observer().missing.len(), 1, "told once");
+    assert_eq!(s.b.observer().get().missing.len(), 1, "told once");
     s.b.vma_close(vma);
     s.end();
 }
@@ -311,7 +315,7 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
         s.b.sync(s.buf.id(), 5).unwrap();
     }
     s.b.vma_close(vma);
-    assert_eq!(s.b.observer().missing, []);
+    assert_eq!(s.b.observer().get().missing, []);
     s.end();
 }
 
@@ -322,13 +326,13 @@ fn writing_without_end_is_stale_at_the_device_and_told() {
     s.b.ops().cpu_write(at, 0, &[4; 5]);
     s.b.hand_to_device(&s.a).unwrap();
     assert_eq!(s.seen_by(DISPLAY), [0; 8], "stale");
-    let fact = s.b.observer().missing[0];
+    let fact = s.b.observer().get().missing[0];
     assert_eq!((fact.sync, fact.device.id), (SyncKind::EndWrite, 2));
     assert_eq!(fact.stale_bytes, Some(5));
     s.b.sync(s.buf.id(), 6).unwrap();
     s.b.hand_to_device(&s.a).unwrap();
     assert_eq!(s.seen_by(DISPLAY), [4, 4, 4, 4, 4, 0, 0, 0]);
-    assert_eq!(s.b.observer().missing.len(), 1);
+    assert_eq!(s.b.observer().get().missing.len(), 1);
     s.end();
 }
 
@@ -353,7 +357,7 @@ fn coherent_memory_and_coherent_devices_miss_nothing() {
         s.b.take_from_device(&s.a);
         assert_eq!(s.cpu(), [6; 8]);
         s.b.vma_close(vma);
-        assert_eq!(s.b.observer().missing, [], "{backing:?}");
+        assert_eq!(s.b.observer().get().missing, [], "{backing:?}");
         s.end();
     }
 }

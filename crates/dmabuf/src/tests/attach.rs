@@ -123,7 +123,7 @@ fn memory_whose_unmap_failed_is_quarantined() {
     b.ops().state().unmap_fails = false;
     assert!(b.ops().dev_read(DISPLAY, at, 1).is_some(), "in reach");
     assert!(b.memory(id).unwrap().is_quarantined());
-    assert_eq!(b.observer().quarantined, [(DISPLAY.id, PAGE)]);
+    assert_eq!(b.observer().get().quarantined, [(DISPLAY.id, PAGE)]);
     let refused = Err(Error::Quarantined);
     assert_eq!(b.map(&mut one, Direction::ToDevice), refused);
     assert_eq!(b.map(&mut two, Direction::ToDevice), refused);

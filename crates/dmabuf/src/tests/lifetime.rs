@@ -276,7 +276,7 @@ fn a_program_that_lets_go_unread_is_told_of() {
     })
     .unwrap();
     b.vma_close(vma);
-    let fact = b.observer().missing[0];
+    let fact = b.observer().get().missing[0];
     assert_eq!((fact.sync, fact.tag), (SyncKind::BeginRead, id.get()));
     assert_eq!(fact.stale_bytes, Some(9));
     end(b, id);

@@ -11,11 +11,21 @@ use crate::{
     Access, Backing, BufRef, Buffers, Live, MemoryId, MissingSync, Name, Observer, Spec, UserKind,
 };
 use alloc::vec::Vec;
+use std::sync::{Mutex, MutexGuard};
 use vb3_dma::{Attrs, Direction, DmaOps};
 
 /// Hears everything, and knows how many bytes are stale.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(super) struct Log(Mutex<Heard>);
+
+impl Log {
+    pub(super) fn get(&self) -> MutexGuard<'_, Heard> {
+        self.0.try_lock().expect("one user at a time")
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Heard {
     pub(super) missing: Vec<MissingSync<FakeDevice>>,
     pub(super) maps: i64,
     pub(super) bytes: i64,
@@ -24,36 +34,36 @@ pub(super) struct Log {
 }
 
 impl Observer<Fake> for Log {
-    fn mapped(&mut self, _: FakeDevice) {
-        self.maps += 1;
+    fn mapped(&self, _: FakeDevice) {
+        self.get().maps += 1;
     }
 
-    fn unmapped(&mut self, _: FakeDevice) {
-        self.maps -= 1;
+    fn unmapped(&self, _: FakeDevice) {
+        self.get().maps -= 1;
     }
 
-    fn quarantined(&mut self, dev: FakeDevice, len_bytes: u64) {
-        self.quarantined.push((dev.id, len_bytes));
+    fn quarantined(&self, dev: FakeDevice, len_bytes: u64) {
+        self.get().quarantined.push((dev.id, len_bytes));
     }
 
-    fn moved(&mut self, _: FakeDevice, len_bytes: u64) {
-        self.moved += len_bytes;
+    fn moved(&self, _: FakeDevice, len_bytes: u64) {
+        self.get().moved += len_bytes;
     }
 
-    fn allocated(&mut self, _: FakeDevice, len_bytes: u64) {
-        self.bytes += i64::try_from(len_bytes).unwrap();
+    fn allocated(&self, _: FakeDevice, len_bytes: u64) {
+        self.get().bytes += i64::try_from(len_bytes).unwrap();
     }
 
-    fn freed(&mut self, _: FakeDevice, len_bytes: u64) {
-        self.bytes -= i64::try_from(len_bytes).unwrap();
+    fn freed(&self, _: FakeDevice, len_bytes: u64) {
+        self.get().bytes -= i64::try_from(len_bytes).unwrap();
     }
 
-    fn stale_bytes(&mut self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
         Some(ops.state().stale(alloc.block))
     }
 
-    fn missing_sync(&mut self, fact: MissingSync<FakeDevice>) {
-        self.missing.push(fact);
+    fn missing_sync(&self, fact: MissingSync<FakeDevice>) {
+        self.get().missing.push(fact);
     }
 }
 
@@ -108,5 +118,6 @@ pub(super) fn end(mut b: Bufs, id: MemoryId) {
 pub(super) fn assert_nothing(b: &Bufs) {
     assert_eq!(b.live(), Live::default());
     assert_eq!(b.ops().state().live, FakeLive::default());
-    assert_eq!((b.observer().maps, b.observer().bytes), (0, 0));
+    let heard = b.observer().get();
+    assert_eq!((heard.maps, heard.bytes), (0, 0));
 }

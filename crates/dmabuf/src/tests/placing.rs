@@ -73,7 +73,7 @@ fn it_moves_once_for_whom_it_does_not_suit() {
     assert!(b.segment(&direct, 1).is_some(), "in pages");
     b.unmap(&mut direct);
     assert_eq!(b.place(id), Ok(2 * PAGE));
-    assert_eq!(b.observer().moved, 2 * PAGE);
+    assert_eq!(b.observer().get().moved, 2 * PAGE);
     assert_eq!(b.segment(&display, 0), None, "the mapping went");
     for attachment in [&mut display, &mut direct] {
         b.map(attachment, Direction::ToDevice).unwrap();
@@ -180,7 +180,7 @@ fn where_there_is_no_better_place_it_stays() {
     let other = b.attach(&buf, DISPLAY).unwrap();
     b.ops().state().fail_after = Some(0);
     assert!(matches!(b.place(id), Err(Error::Dma(_))));
-    assert_eq!(b.observer().moved, 0);
+    assert_eq!(b.observer().get().moved, 0);
     b.detach(other);
     b.unmap(&mut display);
     b.map(&mut display, Direction::ToDevice).unwrap();
@@ -226,7 +226,7 @@ fn what_a_device_may_still_reach_is_not_moved() {
     b.ops().state().unmap_fails = true;
     assert_eq!(b.place(id), Err(Error::Quarantined));
     b.ops().state().unmap_fails = false;
-    assert_eq!(b.observer().moved, 0);
+    assert_eq!(b.observer().get().moved, 0);
     assert_eq!(b.place(id), Err(Error::Quarantined), "for ever");
     b.detach(display);
     b.detach(other);

@@ -2,7 +2,7 @@
 
 use super::{Cookie, CpuView, Kind, Plane, Planes, View};
 use crate::{PlaneError, UserMemory};
-use vb3_dma::{Direction, DmaOps};
+use vb3_dma::{Direction, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey, Store};
 
 /// Bytes on their way.
@@ -29,7 +29,7 @@ impl Bytes<'_> {
 
     fn transfer<O: DmaOps>(
         self,
-        ops: &mut O,
+        ops: &O,
         vmap: &O::Vmap,
         offset: u64,
     ) -> Result<(), vb3_dma::Error> {
@@ -51,7 +51,7 @@ fn view_error(e: Error) -> PlaneError {
     }
 }
 
-impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Copies to or from a plane, counted.
     pub(super) fn copy(
         &mut self,
@@ -76,7 +76,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             }
             Kind::User(key) => self.copy_user(key, offset, bytes)?,
         }
-        self.buffers.observer_mut().copied(plane.dev.dma, len);
+        self.buffers.observer().copied(plane.dev.dma, len);
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     fn copy_user(&mut self, key: SlabKey, offset: u64, bytes: Bytes<'_>) -> Result<(), PlaneError> {
         let user = self.users.get(key).ok_or(PlaneError::Invalid(None))?;
         let user = &user.memory;
-        let ops = self.buffers.ops_mut();
+        let ops = self.buffers.ops();
         copy_pinned(ops, user, offset, bytes).map_err(|e| view_error(Error::Dma(e)))
     }
 
@@ -159,13 +159,13 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
             Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, false)?,
             Cookie::Cpu(CpuView(View::User(key))) => self.copy_user(key, offset, bytes)?,
         }
-        self.buffers.observer_mut().copied(dev, len);
+        self.buffers.observer().copied(dev, len);
         Ok(())
     }
 }
 
 fn copy_pinned<O: DmaOps>(
-    ops: &mut O,
+    ops: &O,
     user: &UserMemory<O>,
     offset: u64,
     bytes: Bytes<'_>,

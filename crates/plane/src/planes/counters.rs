@@ -2,7 +2,7 @@
 
 use crate::HintSkip;
 use alloc::vec::Vec;
-use vb3_dma::{DmaOps, SyncFor};
+use vb3_dma::{DmaOps, Lock, Locks, SyncFor};
 use vb3_dmabuf::{MissingSync, Observer};
 
 /// What was done for one device.
@@ -33,49 +33,67 @@ pub struct Counters {
 }
 
 /// Counters of all devices; every event also goes to the host's observer.
-#[derive(Debug)]
-pub(super) struct CounterTable<D, H> {
+pub(super) struct CounterTable<D, H, L: Locks> {
     pub(super) host: H,
-    counters: Vec<(D, Counters)>,
+    counters: L::Lock<Vec<(D, Counters)>>,
 }
 
 /// Devices that are counted.
 const LIMIT: usize = 4096;
 
-impl<D: Copy + Eq, H> CounterTable<D, H> {
-    pub(super) const fn new(host: H) -> Self {
+impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
+    pub(super) fn new(host: H) -> Self {
         Self {
             host,
-            counters: Vec::new(),
+            counters: L::Lock::new(Vec::new()),
         }
     }
 
     pub(super) fn get(&self, dev: D) -> Counters {
-        self.counters
-            .iter()
-            .find(|(d, _)| *d == dev)
-            .map_or_else(Counters::default, |(_, c)| *c)
+        self.counters.with(|list| {
+            let found = list.iter().find(|(d, _)| *d == dev);
+            found.map_or_else(Counters::default, |(_, counters)| *counters)
+        })
     }
 
     /// Counts, as long as there is memory to count in.
-    fn count(&mut self, dev: D, what: impl FnOnce(&mut Counters)) {
-        if let Some((_, counters)) = self.counters.iter_mut().find(|(d, _)| *d == dev) {
-            what(counters);
+    fn count(&self, dev: D, what: impl Fn(&mut Counters)) {
+        let counted = |list: &mut Vec<(D, Counters)>| {
+            let found = list.iter_mut().find(|(d, _)| *d == dev);
+            found.map(|(_, counters)| what(counters)).is_some()
+        };
+        let (is_done, len) = self.counters.with(|list| (counted(list), list.len()));
+        if is_done || len >= LIMIT {
             return;
         }
-        if self.counters.len() >= LIMIT || self.counters.try_reserve(1).is_err() {
+        // The lock is not held while the heap is asked for room.
+        let mut room = Vec::new();
+        if room.try_reserve_exact(len.saturating_add(8)).is_err() {
             return;
         }
-        let mut counters = Counters::default();
-        what(&mut counters);
-        self.counters.push((dev, counters));
+        let _former = self.counters.with(|list| {
+            // Another thread may have entered the device, or others.
+            if counted(list) {
+                return room;
+            }
+            if list.len() == list.capacity() && room.capacity() > list.len() {
+                room.append(list);
+                core::mem::swap(list, &mut room);
+            }
+            if list.len() < list.capacity() {
+                let mut counters = Counters::default();
+                what(&mut counters);
+                list.push((dev, counters));
+            }
+            room
+        });
     }
 
-    pub(super) fn copied(&mut self, dev: D, len: u64) {
+    pub(super) fn copied(&self, dev: D, len: u64) {
         self.count(dev, |c| c.copied_bytes = c.copied_bytes.saturating_add(len));
     }
 
-    pub(super) fn skipped(&mut self, dev: D, skip: HintSkip) {
+    pub(super) fn skipped(&self, dev: D, skip: HintSkip) {
         self.count(dev, |c| {
             if skip.contains(HintSkip::PREPARE) {
                 c.skipped_for_device = c.skipped_for_device.saturating_add(1);
@@ -87,8 +105,8 @@ impl<D: Copy + Eq, H> CounterTable<D, H> {
     }
 }
 
-impl<O: DmaOps, H: Observer<O>> Observer<O> for CounterTable<O::Device, H> {
-    fn synced(&mut self, dev: O::Device, sync: SyncFor) {
+impl<O: DmaOps, H: Observer<O>, L: Locks> Observer<O> for CounterTable<O::Device, H, L> {
+    fn synced(&self, dev: O::Device, sync: SyncFor) {
         self.count(dev, |c| match sync {
             SyncFor::Device => c.syncs_for_device = c.syncs_for_device.saturating_add(1),
             SyncFor::Cpu => c.syncs_for_cpu = c.syncs_for_cpu.saturating_add(1),
@@ -96,7 +114,7 @@ impl<O: DmaOps, H: Observer<O>> Observer<O> for CounterTable<O::Device, H> {
         self.host.synced(dev, sync);
     }
 
-    fn allocated(&mut self, dev: O::Device, len_bytes: u64) {
+    fn allocated(&self, dev: O::Device, len_bytes: u64) {
         self.count(dev, |c| {
             c.bytes = c.bytes.saturating_add(len_bytes);
             c.peak_bytes = c.peak_bytes.max(c.bytes);
@@ -104,40 +122,40 @@ impl<O: DmaOps, H: Observer<O>> Observer<O> for CounterTable<O::Device, H> {
         self.host.allocated(dev, len_bytes);
     }
 
-    fn freed(&mut self, dev: O::Device, len_bytes: u64) {
+    fn freed(&self, dev: O::Device, len_bytes: u64) {
         self.count(dev, |c| c.bytes = c.bytes.saturating_sub(len_bytes));
         self.host.freed(dev, len_bytes);
     }
 
-    fn mapped(&mut self, dev: O::Device) {
+    fn mapped(&self, dev: O::Device) {
         self.count(dev, |c| c.maps = c.maps.saturating_add(1));
         self.host.mapped(dev);
     }
 
-    fn unmapped(&mut self, dev: O::Device) {
+    fn unmapped(&self, dev: O::Device) {
         self.count(dev, |c| c.unmaps = c.unmaps.saturating_add(1));
         self.host.unmapped(dev);
     }
 
-    fn quarantined(&mut self, dev: O::Device, len_bytes: u64) {
+    fn quarantined(&self, dev: O::Device, len_bytes: u64) {
         self.count(dev, |c| {
             c.quarantined_bytes = c.quarantined_bytes.saturating_add(len_bytes);
         });
         self.host.quarantined(dev, len_bytes);
     }
 
-    fn moved(&mut self, dev: O::Device, len_bytes: u64) {
+    fn moved(&self, dev: O::Device, len_bytes: u64) {
         self.count(dev, |c| {
             c.moved_bytes = c.moved_bytes.saturating_add(len_bytes);
         });
         self.host.moved(dev, len_bytes);
     }
 
-    fn stale_bytes(&mut self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
+    fn stale_bytes(&self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
         self.host.stale_bytes(ops, alloc)
     }
 
-    fn missing_sync(&mut self, fact: MissingSync<O::Device>) {
+    fn missing_sync(&self, fact: MissingSync<O::Device>) {
         self.host.missing_sync(fact);
     }
 }

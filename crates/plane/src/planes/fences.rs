@@ -4,14 +4,14 @@
 //! share a timeline: on one of a single plane, fences end in order whatever a driver does.
 
 use super::{Kind, Plane, Planes};
-use vb3_dma::DmaOps;
+use vb3_dma::{DmaOps, Locks};
 use vb3_dmabuf::fence::{Fences, Outcome, Owner, Usage};
 use vb3_dmabuf::{MemoryId, Observer};
 
 /// `ECANCELED`: the plane goes while its device has it.
 const CANCELED: i32 = 125;
 
-impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// The fences of all memories.
     pub const fn fences(&self) -> &Fences<Owner<O::Device>> {
         self.buffers.fences()

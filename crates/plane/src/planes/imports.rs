@@ -7,7 +7,7 @@
 
 use super::{Allocator, Device, Kind, Plane, Planes, RefusedImport};
 use crate::{PlaneError, contig, sg};
-use vb3_dma::{Direction, DmaAddr, DmaOps};
+use vb3_dma::{Direction, DmaAddr, DmaOps, Locks};
 use vb3_dmabuf::{AttachRef, BufId, BufRef, Importer, MemoryId, Observer, SlabKey, Store};
 
 /// Most imports that stay mapped without a plane.
@@ -33,7 +33,7 @@ pub(super) struct Import<D> {
     last_use: u64,
 }
 
-impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     fn find_import(&self, dev: O::Device, buf: BufId, direction: Direction) -> Option<SlabKey> {
         self.imports
             .iter()

@@ -3,10 +3,10 @@
 use super::imports::ImportKey;
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, contig};
-use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps};
+use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey, UserKind};
 
-impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for. After a failure the memory has been given
     /// back.
     pub(super) fn attach_own(

@@ -9,11 +9,11 @@ use crate::{
     AllocArgs, Due, ExportAccess, HintSkip, MemOps, Memory, PlaneError, UserMemory, contig, due,
     sg, vmalloc,
 };
-use vb3_dma::{Direction, DmaOps, SyncFor};
+use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::Outcome;
 use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, SlabKey, Store, UserKind};
 
-impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
         let memory = match (&plane.kind, plane.dev.allocator) {
             (Kind::Allocated { coherency, .. }, Allocator::Contig) => Memory::Allocated(*coherency),
@@ -53,7 +53,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     fn sync_user(&mut self, key: SlabKey, sync: SyncFor) -> Result<(), PlaneError> {
         let user = self.users.get(key).map(|pinned| &pinned.memory);
         match user {
-            Some(user) => user.sync(&mut self.buffers.cx(), sync).map(|_due| ()),
+            Some(user) => user.sync(&self.buffers.cx(), sync).map(|_due| ()),
             None => Ok(()),
         }
     }
@@ -159,7 +159,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     }
 }
 
-impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     type Device = Device<O::Device>;
     type User = O::User;
     type Plane = Plane<O::Device>;
@@ -217,14 +217,14 @@ impl<O: DmaOps, H: Observer<O>> MemOps for Planes<O, H> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError> {
-        let mut cx = self.cx();
+        let cx = self.cx();
         let memory = match dev.allocator {
             Allocator::Contig => {
-                UserMemory::contig(&mut cx, dev.dma, user, addr, len_bytes, direction)?
+                UserMemory::contig(&cx, dev.dma, user, addr, len_bytes, direction)?
             }
-            Allocator::Sg => UserMemory::sg(&mut cx, dev.dma, user, addr, len_bytes, direction)?,
+            Allocator::Sg => UserMemory::sg(&cx, dev.dma, user, addr, len_bytes, direction)?,
             Allocator::Vmalloc => {
-                UserMemory::vmalloc(&mut cx, dev.dma, user, addr, len_bytes, direction)?
+                UserMemory::vmalloc(&cx, dev.dma, user, addr, len_bytes, direction)?
             }
         };
         let key = self.keep_user(memory, user, (addr, len_bytes))?;

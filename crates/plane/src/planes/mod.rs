@@ -19,7 +19,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
 use imports::{Import, ImportKey};
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Locks, NoLocks};
 use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Store, Vma};
@@ -219,9 +219,10 @@ impl Live {
 
 /// All plane memory of a process, over a DMA layer.
 ///
-/// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` observes missing syncs.
-pub struct Planes<O: DmaOps, H> {
-    buffers: Buffers<O, CounterTable<O::Device, H>>,
+/// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` observes missing syncs; `L`
+/// makes the lock of the counters.
+pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
+    buffers: Buffers<O, CounterTable<O::Device, H, L>>,
     users: Slab<users::Pinned<O>>,
     /// How often one of them has come or gone.
     user_changes: u64,
@@ -233,7 +234,7 @@ pub struct Planes<O: DmaOps, H> {
     refused: Option<RefusedImport<O::Device>>,
 }
 
-impl<O: DmaOps, H> fmt::Debug for Planes<O, H> {
+impl<O: DmaOps, H, L: Locks> fmt::Debug for Planes<O, H, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Planes")
             .field("users", &self.users.len())
@@ -243,14 +244,21 @@ impl<O: DmaOps, H> fmt::Debug for Planes<O, H> {
 }
 
 impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+    /// No planes yet, for one thread.
+    pub fn new(ops: O, host: H) -> Self {
+        Self::with_locks(ops, host)
+    }
+}
+
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// No planes yet.
-    pub const fn new(ops: O, host: H) -> Self {
+    pub fn with_locks(ops: O, host: H) -> Self {
         Self {
             buffers: Buffers::new(ops, CounterTable::new(host)),
-            users: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
+            users: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>>::LIMIT),
             user_changes: 0,
             user_changes_seen: 0,
-            imports: Slab::new(Buffers::<O, CounterTable<O::Device, H>>::LIMIT),
+            imports: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>>::LIMIT),
             clock: 0,
             refused: None,
         }
@@ -274,11 +282,6 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     /// The host's observer.
     pub fn host(&self) -> &H {
         &self.buffers.observer().host
-    }
-
-    /// The host's observer.
-    pub fn host_mut(&mut self) -> &mut H {
-        &mut self.buffers.observer_mut().host
     }
 
     /// Sets the clock for what is recorded from now on, in nanoseconds.
@@ -310,7 +313,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
         &self.buffers
     }
 
-    fn cx(&mut self) -> Cx<'_, O, CounterTable<O::Device, H>> {
+    fn cx(&self) -> Cx<'_, O, CounterTable<O::Device, H, L>> {
         self.buffers.cx()
     }
 
@@ -396,9 +399,9 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     }
 
     /// Whether cache maintenance would have been due for a hint to leave out.
-    fn count_skip(&mut self, dev: O::Device, skip: HintSkip) {
+    fn count_skip(&self, dev: O::Device, skip: HintSkip) {
         if self.ops().coherency(dev) == Coherency::NonCoherent {
-            self.buffers.observer_mut().skipped(dev, skip);
+            self.buffers.observer().skipped(dev, skip);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Kind, Plane, Planes};
 use crate::{PlaneError, UserMemory};
 use alloc::vec::Vec;
 use core::fmt;
-use vb3_dma::DmaOps;
+use vb3_dma::{DmaOps, Locks};
 use vb3_dmabuf::{MemoryId, Observer, SlabKey, Store as _};
 
 /// Names a pinned range of a program.
@@ -59,7 +59,7 @@ impl<D> Plane<D> {
     }
 }
 
-impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Keeps a pinned range.
     pub(super) fn keep_user(
         &mut self,
@@ -79,7 +79,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
                 Ok(key)
             }
             Err(refused) => {
-                refused.memory.put(&mut self.cx());
+                refused.memory.put(&self.cx());
                 Err(PlaneError::NoMemory(None))
             }
         }
@@ -88,7 +88,7 @@ impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
     pub(super) fn put_user(&mut self, key: SlabKey) {
         if let Some(pinned) = self.users.remove(key) {
             self.user_changes = self.user_changes.wrapping_add(1);
-            pinned.memory.put(&mut self.cx());
+            pinned.memory.put(&self.cx());
         }
     }
 

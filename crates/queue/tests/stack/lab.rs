@@ -1,5 +1,6 @@
 //! One machine, a CAPTURE and an OUTPUT queue on it, their devices, and a program.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -49,16 +50,16 @@ pub(crate) fn bytes_of(stamp: u32) -> Vec<u8> {
 /// Hears of missing syncs, as a host does.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    pub(crate) missing: u64,
+    pub(crate) missing: Cell<u64>,
 }
 
 impl Observer<Layer> for Log {
-    fn stale_bytes(&mut self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Layer, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
 
-    fn missing_sync(&mut self, _: MissingSync<Dev>) {
-        self.missing += 1;
+    fn missing_sync(&self, _: MissingSync<Dev>) {
+        self.missing.set(self.missing.get() + 1);
     }
 }
 

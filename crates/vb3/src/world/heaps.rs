@@ -220,10 +220,10 @@ impl World {
         if len > self.memory.ops().platform().ram_bytes() {
             return Err(Errno::ENOMEM);
         }
-        let mut alloc = allocate(self.memory.ops_mut(), heap.of, len);
+        let mut alloc = allocate(self.memory.ops(), heap.of, len);
         if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
             // What was closed a moment ago has given its memory back only now.
-            alloc = allocate(self.memory.ops_mut(), heap.of, len);
+            alloc = allocate(self.memory.ops(), heap.of, len);
         }
         let alloc = alloc.map_err(|e| {
             if let Some(reason) = e.reason() {
@@ -246,7 +246,7 @@ impl World {
 }
 
 /// Takes `len` bytes, whole pages.
-fn allocate(ops: &mut Mapper<Machine>, of: Memory, len: u64) -> Result<Alloc, vb3_dma::Error> {
+fn allocate(ops: &Mapper<Machine>, of: Memory, len: u64) -> Result<Alloc, vb3_dma::Error> {
     let machine = ops.platform();
     let pages = match of {
         Memory::Own(dev) => return ops.alloc_coherent(dev, len, Attrs::empty()),

@@ -1,5 +1,6 @@
 //! The memory of the run: one machine, its mapping layer and the planes on it.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 use vb3_dma::{DmaAddr, Mapper};
@@ -32,32 +33,29 @@ const MAX_MISSED: usize = 4096;
 /// Hears of missing syncs, and tells how stale memory is.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
-    missed: Vec<Missed>,
+    missed: RefCell<Vec<Missed>>,
 }
 
 impl Ear {
     /// The missing syncs since the last call.
-    pub(super) fn take(&mut self) -> Vec<Missed> {
-        std::mem::take(&mut self.missed)
+    pub(super) fn take(&self) -> Vec<Missed> {
+        self.missed.take()
     }
 }
 
 impl Observer<Mapper<Machine>> for Ear {
-    fn stale_bytes(
-        &mut self,
-        ops: &Mapper<Machine>,
-        alloc: &vb3_dma::Alloc<Machine>,
-    ) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Mapper<Machine>, alloc: &vb3_dma::Alloc<Machine>) -> Option<u64> {
         let pages = alloc.pages()?;
         Some(ops.platform().stale_bytes_of(pages))
     }
 
-    fn missing_sync(&mut self, fact: MissingSync<vb3_machine::Device>) {
+    fn missing_sync(&self, fact: MissingSync<vb3_machine::Device>) {
+        let missed = &mut *self.missed.borrow_mut();
         let is_same = |m: &&mut Missed| m.memory == fact.tag && m.sync == fact.sync;
-        if let Some(same) = self.missed.iter_mut().find(is_same) {
+        if let Some(same) = missed.iter_mut().find(is_same) {
             same.times = same.times.saturating_add(1);
-        } else if self.missed.len() < MAX_MISSED {
-            self.missed.push(Missed {
+        } else if missed.len() < MAX_MISSED {
+            missed.push(Missed {
                 memory: fact.tag,
                 sync: fact.sync,
                 times: 1,

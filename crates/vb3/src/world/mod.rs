@@ -428,7 +428,7 @@ impl World {
             }
             self.report.refuse(refusal);
         }
-        for missed in self.memory.host_mut().take() {
+        for missed in self.memory.host().take() {
             let place = summary::place(&self.nodes, missed.memory);
             if let Some(place) = &place {
                 if self.places.len() >= MAX_PLACES {

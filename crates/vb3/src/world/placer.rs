@@ -198,7 +198,7 @@ fn longest(machine: &Machine) -> u64 {
 impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
     fn allocate(
         &mut self,
-        ops: &mut Mapper<Machine>,
+        ops: &Mapper<Machine>,
         spec: &Spec<Device>,
     ) -> Result<Alloc<Machine>, Error> {
         let Backing::Lazy { device, coherency } = spec.backing else {
@@ -245,7 +245,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
 
     fn place(
         &mut self,
-        ops: &mut Mapper<Machine>,
+        ops: &Mapper<Machine>,
         alloc: &mut Alloc<Machine>,
         placement: &Placement,
     ) -> Result<u64, Error> {

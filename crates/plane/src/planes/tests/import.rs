@@ -233,6 +233,7 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
         let told: Vec<_> = t
             .host()
             .missing
+            .borrow()
             .iter()
             .map(|m| (m.sync, m.device.id, m.stale_bytes))
             .collect();

@@ -14,22 +14,23 @@ mod vmalloc;
 use super::{Cookie, Device, Live, Plane, Planes};
 use crate::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Reason};
 use vb3_dmabuf::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, FakeUser, PAGE};
 use vb3_dmabuf::{BufRef, MissingSync, Observer, SyncKind};
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pub(super) missing: Vec<MissingSync<FakeDevice>>,
+    pub(super) missing: RefCell<Vec<MissingSync<FakeDevice>>>,
 }
 
 impl Observer<Fake> for Log {
-    fn stale_bytes(&mut self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
+    fn stale_bytes(&self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
         Some(ops.state().stale(alloc.block))
     }
 
-    fn missing_sync(&mut self, fact: MissingSync<FakeDevice>) {
-        self.missing.push(fact);
+    fn missing_sync(&self, fact: MissingSync<FakeDevice>) {
+        self.missing.borrow_mut().push(fact);
     }
 }
 

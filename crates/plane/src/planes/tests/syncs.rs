@@ -160,11 +160,11 @@ fn a_missing_clean_is_told() {
     let at = block(&t, &plane);
     t.ops().cpu_write(at, 0, &[5; 3]);
     t.prepare(&mut plane, HintSkip::PREPARE).unwrap();
-    let fact = t.host().missing[0];
+    let fact = t.host().missing.borrow()[0];
     assert_eq!((fact.sync, fact.stale_bytes), (SyncKind::EndWrite, Some(3)));
     assert_eq!(fact.tag, plane.memory().unwrap().get());
     t.finish(&mut plane, HintSkip::PREPARE);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
-    assert_eq!(t.host().missing.len(), 1);
+    assert_eq!(t.host().missing.borrow().len(), 1);
     t.put(plane);
 }

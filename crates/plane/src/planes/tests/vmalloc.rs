@@ -56,7 +56,7 @@ fn a_soft_camera_fills_a_buffer_that_a_display_has_mapped() {
             assert_eq!(t.ops().dev_read(dev, addr, 1).unwrap(), [byte]);
             t.finish(&mut plane, HintSkip::empty());
         }
-        assert_eq!(t.host().missing, []);
+        assert_eq!(*t.host().missing.borrow(), []);
         t.put(plane);
         t.put_dmabuf(buf);
         t.put(soft);
