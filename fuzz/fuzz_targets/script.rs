@@ -2,8 +2,8 @@
 //! or a sentence with its line.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
-use vb3::script::{MAX_STEPS, Script};
 use vb3_fuzz::random::Rest;
+use vb3_world::script::{MAX_STEPS, Script};
 
 /// A script that was understood, without its lines.
 fn read(text: &str) -> Option<Script> {

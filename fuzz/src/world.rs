@@ -16,10 +16,10 @@ use arbitrary::Arbitrary;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vb3::world::{Outside, World};
 use vb3_devices::spec::DeviceSpec;
 use vb3_host::{Backend as _, FileId, Mmap, NodeId, Outcome, Tag};
 use vb3_machine::Profile;
+use vb3_world::{Outside, World};
 
 /// Ticks at one time until a world must be at rest.
 const MAX_TICKS: usize = 256;

@@ -48,6 +48,23 @@ const ROOMS: &[Room] = &[
     // Reports and traces of a run; knows no devices.
     room("vb3-report", &["vb3-host", "vb3-v4l2"], false),
     room("vb3-intercept", &["vb3-host"], true),
+    // Assembles a run; knows no seccomp and no command line.
+    room(
+        "vb3-world",
+        &[
+            "vb3-codec",
+            "vb3-devices",
+            "vb3-dma",
+            "vb3-dmabuf",
+            "vb3-host",
+            "vb3-machine",
+            "vb3-plane",
+            "vb3-queue",
+            "vb3-report",
+            "vb3-v4l2",
+        ],
+        false,
+    ),
     // Knows device trees; depends on nothing of ours.
     room("vb3-board", &[], false),
     room(
@@ -58,14 +75,11 @@ const ROOMS: &[Room] = &[
             "vb3-codec",
             "vb3-devices",
             "vb3-dma",
-            "vb3-dmabuf",
             "vb3-host",
             "vb3-intercept",
             "vb3-machine",
-            "vb3-plane",
-            "vb3-queue",
             "vb3-report",
-            "vb3-v4l2",
+            "vb3-world",
         ],
         false,
     ),

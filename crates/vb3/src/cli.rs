@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use vb3_report::trace::Format;
+use vb3_world::{Mappings, Pace};
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
 pub const FAILED: u8 = 125;
@@ -132,7 +133,7 @@ pub struct RunArgs {
     /// whenever a program waits for a device, and not at all while none does. Programs see their own
     /// clocks unchanged, and the devices' in timestamps
     #[arg(long, value_name = "real|fast=N|virtual", default_value_t)]
-    pub clock: crate::world::Pace,
+    pub clock: Pace,
     /// What happens to devices and machine, and when: a name from `vb3 scripts`, or a TOML file
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub script: Option<String>,
@@ -181,9 +182,10 @@ pub struct RunOptions {
         value_name = "zero|fault",
         default_value = "zero",
         hide_default_value = true,
-        hide_possible_values = true
+        hide_possible_values = true,
+        value_parser = one_of::<Mappings>(["zero", "fault"])
     )]
-    pub mappings: crate::world::Mappings,
+    pub mappings: Mappings,
     /// When the program ends, wait for everything that it leaves running, daemons included
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,
@@ -305,9 +307,10 @@ pub enum CtlOrder {
             long,
             value_name = "zero|fault",
             requires = "revoke",
-            hide_possible_values = true
+            hide_possible_values = true,
+            value_parser = one_of::<Mappings>(["zero", "fault"])
         )]
-        mappings: Option<crate::world::Mappings>,
+        mappings: Option<Mappings>,
     },
     /// Plug a device in again
     Plug {
@@ -331,8 +334,9 @@ pub enum CtlOrder {
         /// With `fault`, the threads of each process that has it mapped are stopped for a moment
         /// (ptrace), and this returns when they go on. A process that cannot be stopped (strace, a
         /// debugger, a seccomp filter of its own) goes on reading zeroes, and a remark says so.
-        #[arg(long, value_name = "zero|fault", hide_possible_values = true)]
-        mappings: Option<crate::world::Mappings>,
+        #[arg(long, value_name = "zero|fault", hide_possible_values = true,
+              value_parser = one_of::<Mappings>(["zero", "fault"]))]
+        mappings: Option<Mappings>,
     },
 }
 
@@ -363,7 +367,7 @@ pub fn main() -> u8 {
         Command::Run(args) => crate::run::run(args),
         Command::Machines(args) => to_stdout(|out| crate::machines::print(args, out)),
         Command::Devices { kind } => to_stdout(|out| crate::devices::print(kind.as_deref(), out)),
-        Command::Scripts { name } => to_stdout(|out| crate::script::print(name.as_deref(), out)),
+        Command::Scripts { name } => to_stdout(|out| crate::scripts::print(name.as_deref(), out)),
         Command::Why(args) => to_stdout(|out| why(args, out)),
         Command::Replay(args) => crate::replay::replay(args),
         Command::Diff(args) => {
@@ -390,7 +394,7 @@ pub fn main() -> u8 {
             })
             .map(|_| status)
         }
-        Command::Ctl(args) => to_stdout(|out| crate::control::send(args, out)),
+        Command::Ctl(args) => to_stdout(|out| crate::ctl::send(args, out)),
         Command::Completions { shell } => to_stdout(|out| crate::manual::completions(*shell, out)),
         Command::Manual { dir } => crate::manual::pages(dir).map(|()| 0),
         Command::Codec => {

@@ -78,14 +78,14 @@ fn ffmpeg() -> Option<String> {
 
 /// The library that decodes, and its licence.
 fn codec() -> Result<String, String> {
-    let codecs = crate::world::codecs();
+    let codecs = vb3_world::codecs();
     let library = codecs.other().map_err(str::to_owned)?;
     Ok(format!("{}, {}", library.name, library.license))
 }
 
 /// What each codec device works by, with the licence.
 fn codecs() -> Vec<(&'static str, Result<String, String>)> {
-    let codecs = crate::world::codecs();
+    let codecs = vb3_world::codecs();
     let kinds = vb3_codec::Kind::all();
     kinds
         .map(|kind| (kind.word(), codecs.describe(kind)))

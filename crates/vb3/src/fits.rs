@@ -2,12 +2,12 @@
 
 use crate::cli::FitsArgs;
 use crate::target::Target;
-use crate::world::{Fit, World};
 use anyhow::Result;
 use serde::Serialize;
 use std::io::Write;
 use vb3_devices::spec::{DeviceKind, SinkSpec};
 use vb3_report::sentence;
+use vb3_world::{Fit, World};
 
 /// What is printed as JSON.
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@
 
 pub mod board;
 pub mod cli;
-pub mod control;
+pub mod ctl;
 pub mod devices;
 pub mod doctor;
 pub mod elements;
@@ -18,6 +18,5 @@ mod outputs;
 pub mod replay;
 pub mod run;
 mod say;
-pub mod script;
+pub mod scripts;
 mod target;
-pub mod world;

@@ -1,12 +1,9 @@
 //! `vb3 run`: a machine, its devices, a program on them, and a report.
 
 use crate::cli::{FAILED, RunArgs, RunOptions, STRICT};
-use crate::control::{self, Control};
 use crate::say::say;
-use crate::script::{self, Script};
 use crate::target::Target;
-use crate::world::{Pace, World};
-use crate::{elements, outputs};
+use crate::{ctl, elements, outputs, scripts};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -19,6 +16,9 @@ use vb3_machine::Profile;
 use vb3_report::timeline::Timeline;
 use vb3_report::trace::{self, Sink, Traced};
 use vb3_report::{Picture, Report, Setup, page, sentence, why};
+use vb3_world::control::Control;
+use vb3_world::script::Script;
+use vb3_world::{Pace, World};
 
 /// Open files that a run needs at least, without its devices.
 const FEWEST_DESCRIPTORS: u64 = 64;
@@ -81,8 +81,8 @@ impl Plan {
     /// # Errors
     /// A sentence with the line: the script is wrong.
     pub(crate) fn with_script(mut self, name: &str, text: String) -> Result<Self> {
-        self.setup.script_file = script::file_name(name);
-        self.script = Some(script::parse_named(&self.setup.script_file, &text)?);
+        self.setup.script_file = scripts::file_name(name);
+        self.script = Some(scripts::parse(&self.setup.script_file, &text)?);
         self.setup.script = text;
         Ok(self)
     }
@@ -97,7 +97,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let plan = Plan::new(target, args.seed, args.program.clone());
     let mut plan = plan.with_pace(args.clock);
     if let Some(name) = &args.script {
-        plan = plan.with_script(name, script::text(name)?)?;
+        plan = plan.with_script(name, scripts::text(name)?)?;
     }
     execute(plan, &args.options)
 }
@@ -283,7 +283,7 @@ fn supervise(
         program = program.env(name, file);
     }
     if let Some(path) = orders {
-        program = program.env(control::VARIABLE, path);
+        program = program.env(ctl::VARIABLE, path);
     }
     let options = Options {
         notes: Some(&mut remark),

@@ -1,7 +1,7 @@
 //! What a run runs on: the machine and devices that the command line names.
 
 use crate::cli::TargetArgs;
-use crate::{board, machines, world};
+use crate::{board, machines};
 use anyhow::{Context as _, Result, anyhow, bail};
 use vb3_devices::spec::{DEFAULTS, DeviceSpec, MAX_DEVICES, with_option};
 use vb3_machine::Profile;
@@ -78,7 +78,7 @@ impl Target {
             owners.extend(nodes.iter().map(|_| at));
             expanded.extend(nodes);
         }
-        let nodes = world::numbers(&expanded)?;
+        let nodes = vb3_world::numbers(&expanded)?;
         let nodes = nodes.iter().map(|number| format!("video{number}"));
         let plain = name.strip_prefix("/dev/").unwrap_or(name);
         if let Some((at, _)) = owners.iter().zip(nodes).find(|(_, node)| node == plain) {

@@ -440,7 +440,7 @@ fn scripts_are_listed_and_printed() {
     let dir = tempfile::tempdir().unwrap();
     let (status, list, _) = finish(vb3(dir.path()).arg("scripts"), dir.path(), PATIENCE);
     assert_eq!(status, 0);
-    for (name, text) in vb3::script::SHIPPED {
+    for (name, text) in vb3_world::script::SHIPPED {
         assert!(list.contains(name), "{list}");
         let mut command = vb3(dir.path());
         let (_, printed, _) = finish(command.args(["scripts", name]), dir.path(), PATIENCE);

@@ -1,0 +1,175 @@
+//! Who holds which buffer: `vb3 ctl buffers`.
+
+use crate::World;
+use crate::memory::Memory;
+use crate::shares::HeldBy;
+use crate::summary;
+use crate::users::UserPages;
+use std::fmt::Write as _;
+use vb3_dma::{Direction, DmaOps as _};
+use vb3_dmabuf::fence::Owner;
+use vb3_dmabuf::{Attachment, HolderKind, MemoryId, Store as _, UserKind};
+use vb3_machine::Device;
+use vb3_report::sentence::bytes;
+
+/// Most bytes of a list: what a socket takes at once. Buffers beyond are counted.
+const MAX_LIST: usize = 64 << 10;
+
+impl World {
+    /// All buffers with their holders, one line each: a buffer's begins at the margin.
+    pub(super) fn buffer_list(&self) -> String {
+        let mut list = String::new();
+        let mut left_out = 0u64;
+        let users = self.user_pages();
+        let given = self.all_holders(&users);
+        let shared = self.memory.buffers().memories().map(|(id, _)| {
+            let given = given.get(&id).map_or(&[][..], Vec::as_slice);
+            self.buffer_entry(id, given).unwrap_or_default()
+        });
+        let own = users.iter().filter(|user| user.memory.is_none());
+        for entry in shared.chain(own.map(|user| self.user_entry(user))) {
+            if list.len() + entry.len() > MAX_LIST {
+                left_out += 1;
+            } else {
+                list += &entry;
+            }
+        }
+        if left_out > 0 {
+            let _ = writeln!(list, "{left_out} more");
+        }
+        list
+    }
+
+    fn user_entry(&self, user: &UserPages) -> String {
+        let place = self.user_place(user.id);
+        let end = user.addr.saturating_add(user.len_bytes);
+        format!(
+            "{} {}: {} of process {}{} at {:#x} to {:#x}\n  its queue\n",
+            user.id,
+            place_name(&place),
+            bytes(user.len_bytes),
+            user.pid,
+            comm(user.pid),
+            user.addr,
+            end.saturating_sub(1)
+        )
+    }
+
+    fn buffer_entry(&self, id: MemoryId, given: &[HeldBy]) -> Option<String> {
+        let memory = self.memory.buffers().memory(id)?;
+        let name = self.buffer_name(id);
+        let place = match memory.is_revoked() {
+            true => "revoked".to_owned(),
+            false => where_it_lies(&self.memory, id),
+        };
+        let mut entry = format!("{id} {name}: {} {place}\n", bytes(memory.len_bytes()));
+        for holder in memory.holders() {
+            // Processes and devices are named one by one.
+            let what = match holder.kind {
+                HolderKind::User(UserKind::Plane) => "its queue",
+                HolderKind::Vmap => "a driver, by the CPU",
+                HolderKind::User(UserKind::Mapping | UserKind::Export)
+                | HolderKind::Attached
+                | HolderKind::Mapped(_) => continue,
+            };
+            let _ = writeln!(entry, "  {what}");
+        }
+        for held in given {
+            let (what, pid, user) = match *held {
+                HeldBy::Mapping(pid) => ("a mapping in", pid, None),
+                HeldBy::Descriptor(pid) => ("a descriptor given to", pid, None),
+                HeldBy::Pages(pid, dev) => ("pages of", pid, Some(dev)),
+            };
+            let _ = write!(entry, "  {what} process {pid}{}", comm(pid));
+            let user = user.map(|dev| format!(", pinned by {}", self.name_of(dev)));
+            let _ = writeln!(entry, "{}", user.unwrap_or_default());
+        }
+        let list = memory.attachments();
+        let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
+        for attachment in keys.filter_map(|key| list.get(key)) {
+            let name = self.name_of(attachment.device());
+            let _ = writeln!(entry, "  {name}, {}", state(attachment));
+        }
+        for owner in self.memory.fences().owners(id) {
+            if let Owner::Device(dev) = owner {
+                let _ = writeln!(entry, "  a fence of {}", self.name_of(dev));
+            }
+        }
+        Some(entry)
+    }
+
+    /// Which buffer memory is.
+    pub(super) fn buffer_name(&self, id: MemoryId) -> String {
+        if let Some(place) = summary::place(&self.nodes, id.get()) {
+            return place_name(&place);
+        }
+        let memory = self.memory.buffers().memory(id);
+        match memory.and_then(|memory| memory.device()) {
+            Some(dev) => format!("left by {}", self.name_of(dev)),
+            None => "of a heap or another driver".to_owned(),
+        }
+    }
+
+    pub(super) fn name_of(&self, dev: Device) -> String {
+        let node = self.nodes.iter().find(|node| node.dma == dev);
+        node.map_or_else(
+            || "a device".to_owned(),
+            |node| node.path.display().to_string(),
+        )
+    }
+}
+
+fn place_name(place: &summary::Place) -> String {
+    format!(
+        "{} {} buffer {} plane {}",
+        place.device, place.queue, place.buffer, place.plane
+    )
+}
+
+/// What a device has of a buffer.
+fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'static str {
+    match (attachment.direction(), attachment.is_pinned()) {
+        (None, _) => "attached",
+        (Some(_), true) => "in use",
+        (Some(Direction::ToDevice), false) => "mapped for reading",
+        (Some(Direction::FromDevice), false) => "mapped for writing",
+        (Some(Direction::Bidirectional), false) => "mapped for reading and writing",
+    }
+}
+
+/// Where memory lies.
+fn where_it_lies(memory: &Memory, id: MemoryId) -> String {
+    let Some(shared) = memory.buffers().memory(id) else {
+        return String::new();
+    };
+    let page = memory.ops().page_size();
+    match shared.alloc().segments() {
+        [] => "not placed yet".to_owned(),
+        [run] => format!("at {:#x}", run.addr.get()),
+        runs => format!(
+            "in {} runs of {} pages",
+            runs.len(),
+            shared.len_bytes().div_ceil(page)
+        ),
+    }
+}
+
+/// What a process is called, in brackets; nothing for one that is gone.
+fn comm(pid: u32) -> String {
+    match process_name(pid) {
+        name if name.is_empty() => name,
+        name => format!(" ({name})"),
+    }
+}
+
+/// What a process is called; nothing for one that is gone, or for none.
+pub(super) fn process_name(pid: u32) -> String {
+    if pid == 0 {
+        return String::new();
+    }
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let shown = name.trim_end().chars();
+    shown
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}

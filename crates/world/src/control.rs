@@ -1,0 +1,299 @@
+//! A run's socket for orders from outside.
+//!
+//! An order is one line. The answer is a line that begins with `ok`, lines of a list after it, or
+//! one that begins with `no` and says why; it comes when programs see what was ordered.
+
+use anyhow::{Context as _, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::geteuid;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Most bytes of an order.
+const MAX_ORDER: usize = 256;
+/// Most clients at one time; the oldest gives way.
+const MAX_CLIENTS: usize = 16;
+/// Tries to make the socket, of which another run's end may spoil one.
+const TRIES: u32 = 4;
+
+/// Names a client of the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClientId(u64);
+
+#[derive(Debug)]
+struct Client {
+    id: ClientId,
+    stream: UnixStream,
+    asked: Vec<u8>,
+    /// What it is answered once programs see it.
+    answer: Option<String>,
+    ordered: bool,
+}
+
+/// The socket of a run. It waits for nobody.
+#[derive(Debug)]
+pub struct Control {
+    listener: Option<UnixListener>,
+    path: PathBuf,
+    clients: Vec<Client>,
+    next: u64,
+}
+
+impl Control {
+    /// Makes the socket of this process, in a directory that no other user can enter.
+    ///
+    /// # Errors
+    /// A sentence: the directory cannot be made or is another user's.
+    pub fn open() -> Result<Self> {
+        let dir = directory();
+        let pid = std::process::id();
+        // A run that ends removes the directory if it is the last one.
+        (1..TRIES)
+            .find_map(|_| Self::open_in(&dir, pid).ok())
+            .map_or_else(|| Self::open_in(&dir, pid), Ok)
+    }
+
+    fn open_in(dir: &Path, pid: u32) -> Result<Self> {
+        let mut made = std::fs::DirBuilder::new();
+        match made.mode(0o700).create(dir) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                return Err(e).with_context(|| format!("cannot make {}", dir.display()));
+            }
+            _ => {}
+        }
+        let found = std::fs::symlink_metadata(dir)?;
+        if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+            bail!(
+                "{} is not a directory for this user alone (mode 700)",
+                dir.display()
+            );
+        }
+        living(dir);
+        let path = dir.join(pid.to_string());
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
+        Ok(Self {
+            listener: Some(listener),
+            path,
+            clients: Vec::new(),
+            next: 0,
+        })
+    }
+
+    /// Where the socket is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes no more orders.
+    pub(crate) fn close(&mut self) {
+        self.clients.clear();
+        if self.listener.take().is_some() {
+            let _ = std::fs::remove_file(&self.path);
+            // The last one out; with other runs in it, it stays.
+            let _ = self.path.parent().map(std::fs::remove_dir);
+        }
+    }
+
+    /// Descriptors whose readability calls for [`orders`](Self::orders).
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let asking = self.clients.iter().filter(|client| !client.ordered);
+        let asking = asking.map(|client| client.stream.as_fd());
+        self.listener.iter().map(|l| l.as_fd()).chain(asking)
+    }
+
+    /// The listener, if somebody calls: accept makes a socket before it finds that nobody does.
+    fn caller(&self) -> Option<&UnixListener> {
+        let listener = self.listener.as_ref()?;
+        let mut looked = [PollFd::new(listener, PollFlags::IN)];
+        // Where it cannot be asked, accept finds out.
+        let called = poll(&mut looked, Some(&Timespec::default()));
+        (called != Ok(0)).then_some(listener)
+    }
+
+    /// The orders that have come.
+    pub(crate) fn orders(&mut self) -> Vec<(ClientId, String)> {
+        while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            if self.clients.len() >= MAX_CLIENTS {
+                self.clients.remove(0);
+            }
+            self.next = self.next.wrapping_add(1);
+            self.clients.push(Client {
+                id: ClientId(self.next),
+                stream,
+                asked: Vec::new(),
+                answer: None,
+                ordered: false,
+            });
+        }
+        let mut orders = Vec::new();
+        self.clients.retain_mut(|client| match client.read() {
+            Ok(Some(line)) => {
+                orders.push((client.id, line));
+                true
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        });
+        orders
+    }
+
+    /// Prepares what a client is answered.
+    pub(crate) fn prepare(&mut self, id: ClientId, answer: String) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
+            client.answer = Some(answer);
+        }
+    }
+
+    /// Answers all for whom an answer is prepared.
+    pub(crate) fn answer(&mut self) {
+        self.clients
+            .retain_mut(|client| match client.answer.take() {
+                Some(answer) => {
+                    // An answer fits the socket's buffer; who does not take it has gone.
+                    let _ = client.stream.write_all(answer.as_bytes());
+                    false
+                }
+                None => true,
+            });
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Client {
+    /// Its order, once it has come whole; an error for one that has gone or says too much.
+    fn read(&mut self) -> io::Result<Option<String>> {
+        if self.ordered {
+            return Ok(None);
+        }
+        let mut bytes = [0; MAX_ORDER];
+        let len = match self.stream.read(&mut bytes) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(len) => len,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+            Err(e) => return Err(e),
+        };
+        self.asked.extend(bytes.iter().take(len));
+        let end = self.asked.iter().position(|&byte| byte == b'\n');
+        if end.is_none() && self.asked.len() >= MAX_ORDER {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let line = end.and_then(|end| self.asked.get(..end));
+        self.ordered = line.is_some();
+        Ok(line.map(|line| String::from_utf8_lossy(line).into_owned()))
+    }
+}
+
+/// Returns the directory with the sockets of this user's runs, each named by the run's process id.
+#[must_use]
+pub fn directory() -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match runtime.filter(|dir| dir.is_absolute() && dir.is_dir()) {
+        Some(dir) => dir.join("vb3"),
+        None => std::env::temp_dir().join(format!("vb3-{}", geteuid().as_raw())),
+    }
+}
+
+/// Lists the sockets in a directory that a run listens at. Removes those whose run has ended.
+pub fn living(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.path()) {
+        match UnixStream::connect(&path) {
+            Ok(_) => found.push(path),
+            Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
+                let _ = std::fs::remove_file(&path);
+            }
+            Err(_) => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control() -> (tempfile::TempDir, Control) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let control = Control::open_in(&dir.path().join("runs"), 7).expect("a socket");
+        (dir, control)
+    }
+
+    fn ask(control: &Control, text: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(control.path()).expect("connected");
+        stream.write_all(text.as_bytes()).expect("written");
+        stream
+    }
+
+    #[test]
+    fn an_order_is_answered_when_it_is_shown() {
+        let (_dir, mut control) = control();
+        let mut client = ask(&control, "unplug video0\n");
+        let orders = control.orders();
+        let [(id, order)] = &orders[..] else {
+            panic!("{orders:?}")
+        };
+        assert_eq!(order, "unplug video0");
+        control.prepare(*id, "ok\n".to_owned());
+        assert!(control.orders().is_empty());
+        control.answer();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("answered");
+        assert_eq!(answer, "ok\n");
+    }
+
+    #[test]
+    fn who_says_too_much_or_nothing_holds_nothing() {
+        let (_dir, mut control) = control();
+        let _long = ask(&control, &"x".repeat(MAX_ORDER));
+        assert!(control.orders().is_empty());
+        assert_eq!(control.clients.len(), 0);
+        let silent: Vec<UnixStream> = (0..MAX_CLIENTS + 3).map(|_| ask(&control, "")).collect();
+        assert!(control.orders().is_empty());
+        assert_eq!(control.clients.len(), MAX_CLIENTS);
+        drop(silent);
+        assert!(control.orders().is_empty());
+        assert_eq!(control.clients.len(), 0);
+    }
+
+    #[test]
+    fn sockets_of_runs_that_are_gone_are_removed() {
+        let (dir, control) = control();
+        let runs = dir.path().join("runs");
+        drop(UnixListener::bind(runs.join("6")).expect("bound"));
+        assert_eq!(living(&runs), [control.path().to_owned()]);
+        assert!(!runs.join("6").exists());
+        drop(control);
+        assert!(!runs.exists(), "the last one removes the directory");
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = dir.path().join("open");
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&open)
+            .expect("made");
+        let e = Control::open_in(&open, 7).expect_err("refused");
+        assert!(format!("{e:#}").contains("mode 700"), "{e:#}");
+    }
+}

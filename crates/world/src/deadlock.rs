@@ -1,0 +1,180 @@
+//! Devices that wait for each other's fences.
+//!
+//! A device's fence begins when the device gets a buffer, so that a buffer that is held back has
+//! none, and no two buffers wait for each other. But a device may need the next buffer to be done
+//! with the one it has; if that next one is held back for the fence of the one before, neither goes
+//! on. That cannot be known beforehand: it is said when it has lasted.
+
+use crate::{World, summary};
+use std::collections::{BTreeMap, BTreeSet};
+use vb3_dmabuf::fence::{FenceId, Owner, Usage};
+use vb3_report::DeviceFailure;
+use vb3_v4l2::Flow;
+
+/// How long devices wait for each other before that is said, host's clock.
+const PATIENCE_NS: u64 = 2_000_000_000;
+
+/// A buffer that is held back, and for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wait {
+    /// The device's place among the nodes.
+    at: usize,
+    buffer: u32,
+    fence: FenceId,
+    /// The place of the device that ends the fence.
+    to: usize,
+}
+
+/// Who waits for whom, as far as it was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Deadlocks {
+    watching: bool,
+    /// Since when, host's clock.
+    waits: BTreeMap<Wait, u64>,
+    /// Those that have been said.
+    named: BTreeSet<Wait>,
+}
+
+impl Deadlocks {
+    /// Fences were imported: looks at who waits for them, until none is left.
+    pub(super) const fn watch(&mut self) {
+        self.watching = true;
+    }
+
+    /// Whether there is something to look at.
+    pub(super) const fn is_watching(&self) -> bool {
+        self.watching
+    }
+
+    /// Takes in who waits now; gives those that have waited in a circle for long, each once.
+    fn take_new(&mut self, waits: Vec<Wait>, now_ns: u64) -> Vec<Wait> {
+        let since = |wait: &Wait| self.waits.get(wait).copied().unwrap_or(now_ns);
+        self.waits = waits.iter().map(|wait| (*wait, since(wait))).collect();
+        self.named.retain(|wait| self.waits.contains_key(wait));
+        let is_old = |since: u64| now_ns.saturating_sub(since) >= PATIENCE_NS;
+        let old = self.waits.iter().filter(|(_, since)| is_old(**since));
+        let old: Vec<Wait> = old.map(|(wait, _)| *wait).collect();
+        let circular = old.iter().filter(|wait| leads_to(&old, wait.to, wait.at));
+        let new: Vec<Wait> = circular
+            .filter(|wait| !self.named.contains(wait))
+            .copied()
+            .collect();
+        self.named.extend(&new);
+        new
+    }
+}
+
+/// Whether the device at `from` waits for the one at `to`, by way of others or as the same one.
+fn leads_to(waits: &[Wait], from: usize, to: usize) -> bool {
+    let mut seen = BTreeSet::from([from]);
+    let mut todo = vec![from];
+    while let Some(at) = todo.pop() {
+        if at == to {
+            return true;
+        }
+        let next = waits.iter().filter(|wait| wait.at == at);
+        todo.extend(next.map(|wait| wait.to).filter(|to| seen.insert(*to)));
+    }
+    false
+}
+
+impl World {
+    /// Says which devices have been waiting for each other's fences.
+    pub(super) fn name_deadlocks(&mut self, now_ns: u64) {
+        if !self.deadlocks.watching {
+            return;
+        }
+        self.deadlocks.watching = self.memory.fences().has_imports();
+        let waits = self.fence_waits();
+        for wait in self.deadlocks.take_new(waits, now_ns) {
+            let node = |at: usize| {
+                let node = self.nodes.get(at);
+                node.map_or_else(String::new, |node| node.path.display().to_string())
+            };
+            let (device, other) = (node(wait.at), node(wait.to));
+            let circle = match wait.at == wait.to {
+                true => format!("a fence that {device} itself is to end"),
+                false => format!("a fence of {other}, which waits for one of {device}"),
+            };
+            let sentence = format!(
+                "buffer {} has been held back for {} s by {circle}: neither goes on if a device \
+                 needs its next buffer to be done with the one it has; end a stream (STREAMOFF), \
+                 or import fences of other devices only",
+                wait.buffer,
+                PATIENCE_NS / 1_000_000_000,
+            );
+            self.report.fail(DeviceFailure {
+                device,
+                sentence,
+                recording: false,
+                times: 1,
+            });
+        }
+    }
+
+    /// The first buffer that each queue holds back, and the devices that it waits for.
+    fn fence_waits(&self) -> Vec<Wait> {
+        let memory = &self.memory;
+        let mut waits = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            for (flow, queue) in summary::queues(node) {
+                let usage = match flow {
+                    Flow::Capture => Usage::Write,
+                    Flow::Output => Usage::Read,
+                };
+                let held = queue.first_held_back(memory);
+                let Some((buffer, id)) =
+                    held.and_then(|(buffer, plane)| Some((buffer, memory.memory_of(plane)?)))
+                else {
+                    continue;
+                };
+                for (fence, owner) in memory.fences().held_back_by(id, usage) {
+                    let Owner::Device(dma) = owner else { continue };
+                    let to = self.nodes.iter().position(|node| node.dma == dma);
+                    waits.extend(to.map(|to| Wait {
+                        at,
+                        buffer,
+                        fence,
+                        to,
+                    }));
+                }
+            }
+        }
+        waits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vb3_dmabuf::fence::Fences;
+
+    fn waits(edges: &[(usize, usize)]) -> Vec<Wait> {
+        let mut fences = Fences::new();
+        let mut timeline = fences.timeline(());
+        let wait = |&(at, to)| Wait {
+            at,
+            buffer: 0,
+            fence: fences.begin(&mut timeline).unwrap(),
+            to,
+        };
+        edges.iter().map(wait).collect()
+    }
+
+    #[test]
+    fn only_circles_that_have_lasted_are_told_and_each_once() {
+        let mut deadlocks = Deadlocks::default();
+        // 4 waits for the circle and is in none.
+        let all = waits(&[(0, 1), (1, 2), (2, 0), (3, 3), (4, 0), (5, 6)]);
+        assert_eq!(deadlocks.take_new(all.clone(), 5), []);
+        assert_eq!(deadlocks.take_new(all.clone(), PATIENCE_NS), []);
+        let told = deadlocks.take_new(all.clone(), PATIENCE_NS + 5);
+        assert_eq!(told, all[..4]);
+        assert_eq!(deadlocks.take_new(all.clone(), PATIENCE_NS + 6), []);
+        // One that was over in between begins anew.
+        assert_eq!(deadlocks.take_new(Vec::new(), PATIENCE_NS + 7), []);
+        assert_eq!(deadlocks.take_new(all.clone(), PATIENCE_NS + 8), []);
+        let again = deadlocks.take_new(all.clone(), 2 * PATIENCE_NS + 8);
+        assert_eq!(again, all[..4]);
+    }
+}

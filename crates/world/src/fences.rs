@@ -1,0 +1,85 @@
+//! Fences of a run: who waits for them, and who should have.
+
+use crate::{World, summary};
+use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
+use vb3_machine::Device;
+use vb3_report::EarlyAccess;
+use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
+
+const fn verb(usage: Usage) -> &'static str {
+    match usage {
+        Usage::Read => "read",
+        Usage::Write => "write",
+    }
+}
+
+impl World {
+    /// Gives devices the buffers whose fences have ended, and has those who poll look again.
+    pub(super) fn settle_fences(&mut self) {
+        // A device that gets a buffer may drop it, and end its fence with that: not more often
+        // than there are devices in a row.
+        for _ in 0..=self.nodes.len() {
+            let FenceCounts { begun, ended } = self.memory.fences().counts();
+            self.buffers_changed |= core::mem::replace(&mut self.fences_begun, begun) != begun;
+            if core::mem::replace(&mut self.fences_ended, ended) == ended {
+                return;
+            }
+            self.changed
+                .extend(self.sync_files.take_ended(&self.memory));
+            self.buffers_changed = true;
+            for node in &mut self.nodes {
+                node.video.settle_queues(&mut self.memory);
+            }
+        }
+    }
+
+    /// Somebody waits until devices let go of memory: those that keep a buffer longer than they must
+    /// are to give it back.
+    ///
+    /// Source: Linux 7.2 `dma_fence_ops::enable_signaling`, differs: all are told, of no fence.
+    pub(super) fn want_buffers_back(&mut self) {
+        let outputs = self.nodes.iter_mut();
+        outputs
+            .filter(|node| node.video.role() == Role::Output)
+            .flat_map(|node| node.video.contexts_mut())
+            .for_each(|context| {
+                context
+                    .driver_mut()
+                    .note_waiter(Flow::Output, Waiter::Waits)
+            });
+    }
+
+    /// Takes down who accessed a buffer that a device had.
+    pub(super) fn note_early_accesses(&mut self) {
+        let (fences, _) = self.memory.fences_mut();
+        for early in fences.take_early() {
+            let row = self.early_access(early);
+            self.report.access_early(row);
+        }
+    }
+
+    fn early_access(&self, early: Early<Owner<Device>>) -> EarlyAccess {
+        let node = |dma| format!("/dev/{}", self.device_name(dma));
+        let (mut place, mut owner) = (summary::place(&self.nodes, early.memory.get()), None);
+        if let Owner::Device(dma) = early.owner {
+            owner = Some(node(dma));
+            place = place
+                .or_else(|| summary::import_place(&self.nodes, &self.memory, early.memory, dma));
+        }
+        let (by, process, call) = match early.by {
+            By::Device(Owner::Device(dma)) => (node(dma), 0, "QBUF"),
+            By::Device(Owner::Program(_) | Owner::Driver) => (String::new(), 0, "QBUF"),
+            By::Program(process) => (String::new(), process, "DMA_BUF_IOCTL_SYNC"),
+        };
+        EarlyAccess {
+            owner: owner.unwrap_or_default(),
+            owner_access: verb(early.owner_usage).to_owned(),
+            by,
+            process,
+            access: verb(early.usage).to_owned(),
+            call: call.to_owned(),
+            times: early.times,
+            ..place.unwrap_or_default().early()
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Whether buffers fit, before a program asks for any.
+
+use crate::World;
+use crate::memory::Memory;
+use crate::node::Node;
+use crate::summary::queue_name;
+use vb3_dma::{Direction, Reason};
+use vb3_plane::{AllocArgs, Coherency, MemOps as _};
+use vb3_v4l2::{Flow, VideoDriver as _};
+
+/// How many buffers of a queue fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// The device node.
+    pub device: String,
+    /// What it is.
+    pub kind: String,
+    /// The queue, as reports call it.
+    pub queue: &'static str,
+    /// Buffers that fit, no more than were asked for.
+    pub buffers: u32,
+    /// Bytes of one, all planes together.
+    pub size_bytes: u64,
+    /// Why there are no more.
+    pub reason: Option<Reason>,
+}
+
+impl World {
+    /// Allocates `buffers` buffers for every queue in turn, as REQBUFS does, each in the format that
+    /// its device has at first; then uses all in turn, as QBUF does, where their place is found then;
+    /// and gives all back at the end. Of a device that takes all or none, those that there is room
+    /// for are told, and are held for the queues after it if they are all.
+    pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
+        let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        for node in &mut self.nodes {
+            // A memory-to-memory device has its queues once it is open.
+            let file = node.video.open(&self.memory).ok();
+            let flows = node.video.role().flows();
+            for &flow in flows {
+                let Some((sizes, bounds)) = setup(node, flow, buffers) else {
+                    continue;
+                };
+                let mut fit = Fit {
+                    device: node.path.display().to_string(),
+                    kind: node.kind.clone(),
+                    queue: queue_name(flow, node.video.planarity()),
+                    buffers: 0,
+                    size_bytes: sizes.iter().sum(),
+                    reason: None,
+                };
+                let mut made = Vec::new();
+                while fit.buffers < bounds.wanted {
+                    match allocate(&mut self.memory, node, flow, &sizes) {
+                        Ok(buffer) => made.push(buffer),
+                        Err(reason) => {
+                            fit.reason = reason;
+                            break;
+                        }
+                    }
+                    fit.buffers += 1;
+                }
+                if bounds.all {
+                    // All are placed by the call that makes them, and with too few it has none.
+                    place(&mut self.memory, &mut made, &mut fit);
+                    if fit.buffers < bounds.wanted {
+                        give_back(&mut self.memory, made.drain(..));
+                    }
+                }
+                if fit.buffers < bounds.least {
+                    // A queue with too few has none.
+                    give_back(&mut self.memory, made.drain(..));
+                    fit.buffers = 0;
+                }
+                queues.push(made);
+                fits.push(fit);
+            }
+            files.push(file);
+        }
+        for (fit, made) in fits.iter_mut().zip(&mut queues) {
+            place(&mut self.memory, made, fit);
+        }
+        for made in queues {
+            give_back(&mut self.memory, made);
+        }
+        for (node, file) in self.nodes.iter_mut().zip(files) {
+            if let Some(file) = file {
+                node.video.release(&mut self.memory, file);
+            }
+        }
+        fits
+    }
+}
+
+/// How many buffers a queue makes when it is asked for some: as many as wanted, no fewer than least.
+struct Bounds {
+    wanted: u32,
+    least: u32,
+    /// Whether fewer than wanted are none.
+    all: bool,
+}
+
+/// What a device makes of REQBUFS: bytes of each plane, and how many buffers.
+fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)> {
+    let context = node.video.contexts_mut().next()?;
+    let config = context.queue(flow)?.config();
+    let (least, max) = (config.min_reqbufs_allocation, config.max_num_buffers);
+    let all = config.admission;
+    let mut driver = context.driver_mut().queue_driver(flow);
+    let sizes = driver.queue_setup(None).ok()?.as_slice().to_vec();
+    let wanted = driver.buffer_count(buffers.max(least).min(max)).ok()?;
+    let wanted = wanted.min(max);
+    Some((sizes, Bounds { wanted, least, all }))
+}
+
+type Plane = vb3_plane::Plane<vb3_machine::Device>;
+
+/// Uses a queue's buffers in turn, until there is no place for one.
+fn place(memory: &mut Memory, made: &mut [Vec<Plane>], fit: &mut Fit) {
+    for (placed, buffer) in (0..).zip(made) {
+        let refused = buffer
+            .iter_mut()
+            .find_map(|plane| memory.place(plane).err());
+        if let Some(refused) = refused {
+            fit.reason = refused.reason();
+            fit.buffers = placed;
+            return;
+        }
+    }
+}
+
+fn give_back(memory: &mut Memory, buffers: impl IntoIterator<Item = Vec<Plane>>) {
+    for plane in buffers.into_iter().flatten() {
+        memory.put(plane);
+    }
+}
+
+/// The planes of one buffer: all, or the reason why not.
+fn allocate(
+    memory: &mut Memory,
+    node: &Node,
+    flow: Flow,
+    sizes: &[u64],
+) -> Result<Vec<Plane>, Option<Reason>> {
+    let mut planes = Vec::new();
+    for &len_bytes in sizes {
+        let args = AllocArgs {
+            len_bytes,
+            direction: match flow {
+                Flow::Capture => Direction::FromDevice,
+                Flow::Output => Direction::ToDevice,
+            },
+            coherency: Coherency::Coherent,
+        };
+        match memory.alloc(node.planes, args) {
+            Ok(plane) => planes.push(plane),
+            Err(e) => {
+                planes.into_iter().for_each(|plane| memory.put(plane));
+                return Err(e.reason());
+            }
+        }
+    }
+    Ok(planes)
+}

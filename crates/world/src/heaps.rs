@@ -1,0 +1,310 @@
+//! dma-heaps: `/dev/dma_heap/NAME`, by which programs allocate dma-bufs of the machine's memory.
+//!
+//! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
+//! no descriptor is left behind where its number cannot be told.
+
+use crate::World;
+use crate::node::Node;
+use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use vb3_dma::{
+    Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
+};
+use vb3_dmabuf::BufRef;
+use vb3_host::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
+use vb3_machine::{Device, Machine, Profile};
+use vb3_plane::{ExportAccess, MemOps as _};
+use vb3_report::Refusal;
+
+/// The ids of heaps begin here, above those of media nodes.
+const FIRST_ID: u32 = 1 << 17;
+/// The major number of heaps. Linux hands one out as it starts.
+const MAJOR: u32 = 511;
+
+const O_ACCMODE: u32 = 3;
+const O_CLOEXEC: u32 = 0o2_000_000;
+
+/// Bytes of `struct dma_heap_allocation_data`: len, fd, fd_flags, heap_flags.
+const DATA: usize = 24;
+const FD_AT: u64 = 8;
+
+type Alloc = vb3_dma::Alloc<Machine>;
+
+/// A heap of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heap {
+    name: String,
+    of: Memory,
+}
+
+/// What memory a heap gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// That which is laid out so.
+    Any(Layout),
+    /// That of a reserved area, by its number.
+    Area(usize),
+    /// That which a device has for itself.
+    Own(Device),
+}
+
+/// The heaps of a run, and the files open on them.
+#[derive(Debug)]
+pub(super) struct Heaps {
+    all: Vec<Heap>,
+    files: BTreeMap<FileId, usize>,
+}
+
+/// What a program asks of a heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    len: u64,
+    access: ExportAccess,
+    cloexec: bool,
+}
+
+impl Wanted {
+    /// Reads `struct dma_heap_allocation_data`. EINVAL for what Linux refuses.
+    fn parse(data: [u8; DATA], page: u64) -> Result<Self, Errno> {
+        let (len, rest) = data.split_at(8);
+        let (fd, rest) = rest.split_at(4);
+        let (fd_flags, heap_flags) = rest.split_at(4);
+        let fd_flags = u32::from_ne_bytes(fd_flags.try_into().map_err(|_| Errno::EINVAL)?);
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+        if !is_zero(fd) || fd_flags & !(O_CLOEXEC | O_ACCMODE) != 0 || !is_zero(heap_flags) {
+            return Err(Errno::EINVAL);
+        }
+        let len = u64::from_ne_bytes(len.try_into().map_err(|_| Errno::EINVAL)?);
+        // Linux rounds what overflows down to nothing, and refuses that.
+        let len = len.checked_next_multiple_of(page).unwrap_or(0);
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self {
+            len,
+            access: match fd_flags & O_ACCMODE {
+                0 => ExportAccess::ReadOnly,
+                1 => ExportAccess::WriteOnly,
+                _ => ExportAccess::ReadWrite,
+            },
+            cloexec: fd_flags & O_CLOEXEC != 0,
+        })
+    }
+}
+
+impl Heaps {
+    /// Those that a machine has: pages, its contiguous memory area, each reserved area, and what its
+    /// devices have for themselves.
+    pub(super) fn new(profile: &Profile, nodes: &[Node]) -> Self {
+        let mut all = vec![Heap {
+            name: SYSTEM_HEAP.to_owned(),
+            of: Memory::Any(Layout::Scattered),
+        }];
+        if profile.cma > 0 {
+            all.push(Heap {
+                name: CMA_HEAP.to_owned(),
+                of: Memory::Any(Layout::Contiguous),
+            });
+        }
+        all.extend(profile.areas.iter().enumerate().map(|(number, area)| Heap {
+            name: area.name.clone(),
+            of: Memory::Area(number),
+        }));
+        let with_own = nodes.iter().filter(|node| node.sram > 0);
+        all.extend(with_own.map(|node| Heap {
+            name: node.sram_heap(),
+            of: Memory::Own(node.dma),
+        }));
+        Self {
+            all,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The nodes.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
+        (0..).zip(&self.all).map(|(minor, heap)| vb3_host::Node {
+            kind: NodeKind::Class {
+                name: "dma_heap",
+                major: MAJOR,
+            },
+            ..vb3_host::Node::video(NodeId(FIRST_ID + minor), path(heap), minor)
+        })
+    }
+
+    /// Opens a heap, if a node is one.
+    pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
+        let number = node.0.checked_sub(FIRST_ID).map(|n| n as usize);
+        let Some(number) = number.filter(|&n| n < self.all.len()) else {
+            return false;
+        };
+        self.files.insert(file, number);
+        true
+    }
+
+    /// Forgets a file; whether it was open on a heap.
+    pub(super) fn release(&mut self, file: FileId) -> bool {
+        self.files.remove(&file).is_some()
+    }
+
+    /// Whether a file is open on a heap.
+    pub(super) fn has(&self, file: FileId) -> bool {
+        self.files.contains_key(&file)
+    }
+
+    /// Open files.
+    pub(super) fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    fn of(&self, file: FileId) -> Option<Heap> {
+        self.all.get(*self.files.get(&file)?).cloned()
+    }
+}
+
+fn path(heap: &Heap) -> PathBuf {
+    PathBuf::from(format!("/dev/dma_heap/{}", heap.name))
+}
+
+impl World {
+    /// A call on a file of a heap. Linux looks at the call's number alone, not at its letter.
+    pub(super) fn heap_ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let Some(heap) = self.heaps.of(file).filter(|_| request & 0xff == 0) else {
+            return Outcome::Fail(Errno::EINVAL);
+        };
+        self.set_now();
+        let done = self.allocate_dmabuf(heap, request, arg, caller);
+        self.look_around();
+        done.into()
+    }
+
+    /// `DMA_HEAP_IOCTL_ALLOC`.
+    fn allocate_dmabuf(
+        &mut self,
+        heap: Heap,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let mut data = [0; DATA];
+        // As many bytes as the call's number says: what is left out is zero.
+        let size = (request >> 16 & 0x3fff) as usize;
+        let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
+        caller.read(arg, given)?;
+        let page = self.memory.ops().page_size();
+        let wanted = Wanted::parse(data, page)?;
+        let number_at = arg.checked_add(FD_AT).ok_or(Errno::EFAULT)?;
+        caller.write(number_at, &0u32.to_ne_bytes())?;
+        let buf = self.heap_buffer(heap, wanted.len)?;
+        let shares = self.shares.get_mut();
+        let installed =
+            shares.install(&mut self.memory, buf, caller, wanted.cloexec, wanted.access);
+        match installed {
+            Ok(number) => caller.write(number_at, &number.to_ne_bytes()),
+            Err((e, buf)) => {
+                self.memory.put_dmabuf(buf);
+                Err(e)
+            }
+        }
+    }
+
+    /// Memory of a heap as a dma-buf.
+    fn heap_buffer(&mut self, heap: Heap, len: u64) -> Result<BufRef, Errno> {
+        if len > self.memory.ops().platform().ram_bytes() {
+            return Err(Errno::ENOMEM);
+        }
+        let mut alloc = allocate(self.memory.ops(), heap.of, len);
+        if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
+            // What was closed a moment ago has given its memory back only now.
+            alloc = allocate(self.memory.ops(), heap.of, len);
+        }
+        let alloc = alloc.map_err(|e| {
+            if let Some(reason) = e.reason() {
+                self.report.refuse(Refusal {
+                    device: path(&heap).display().to_string(),
+                    call: "DMA_HEAP_IOCTL_ALLOC".to_owned(),
+                    errno: Errno::ENOMEM.0,
+                    constraint: reason.constraint.name().to_owned(),
+                    wanted: reason.wanted,
+                    found: reason.found,
+                    times: 1,
+                    remedy: None,
+                    room: None,
+                });
+            }
+            Errno::ENOMEM
+        })?;
+        self.memory.adopt(alloc, len).map_err(|_| Errno::ENOMEM)
+    }
+}
+
+/// Takes `len` bytes, whole pages.
+fn allocate(ops: &Mapper<Machine>, of: Memory, len: u64) -> Result<Alloc, vb3_dma::Error> {
+    let machine = ops.platform();
+    let pages = match of {
+        Memory::Own(dev) => return ops.alloc_coherent(dev, len, Attrs::empty()),
+        Memory::Area(area) => machine.alloc_in_area(area, len)?,
+        Memory::Any(layout) => {
+            let granule = match layout {
+                Layout::Scattered => machine.unmapped_granule(),
+                Layout::Contiguous => machine.page_size(),
+            };
+            machine.alloc_pages(PageRequest {
+                len: len
+                    .checked_next_multiple_of(granule)
+                    .ok_or(vb3_dma::Error::Invalid)?,
+                granule,
+                layout,
+                max_addr: PhysAddr::new(u64::MAX),
+                caching: Caching::Cached,
+                device: None,
+            })?
+        }
+    };
+    ops.adopt(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(len: u64, fd: u32, fd_flags: u32, heap_flags: u64) -> [u8; DATA] {
+        let mut data = [0; DATA];
+        data[..8].copy_from_slice(&len.to_ne_bytes());
+        data[8..12].copy_from_slice(&fd.to_ne_bytes());
+        data[12..16].copy_from_slice(&fd_flags.to_ne_bytes());
+        data[16..].copy_from_slice(&heap_flags.to_ne_bytes());
+        data
+    }
+
+    #[test]
+    fn what_linux_refuses_is_invalid() {
+        for bad in [
+            data(0, 0, 0, 0),
+            data(u64::MAX, 0, 0, 0),
+            data(4096, 1, 0, 0),
+            data(4096, 0, 0o4000, 0),
+            data(4096, 0, 0, 1),
+        ] {
+            assert_eq!(Wanted::parse(bad, 4096), Err(Errno::EINVAL), "{bad:?}");
+        }
+        let large = Wanted::parse(data(4097, 0, 2, 0), 16 << 10).unwrap();
+        assert_eq!(large.len, 16 << 10);
+        let good = Wanted::parse(data(1, 0, O_CLOEXEC | 2, 0), 4096);
+        assert_eq!(
+            good,
+            Ok(Wanted {
+                len: 4096,
+                access: ExportAccess::ReadWrite,
+                cloexec: true,
+            })
+        );
+    }
+}

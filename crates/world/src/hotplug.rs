@@ -1,0 +1,239 @@
+//! Devices that come and go while programs run.
+//!
+//! A device that goes closes all its files on its own side, as a driver does that disconnects:
+//! streams stop, buffers are freed. What programs keep of it stays until they close it: descriptors
+//! on which every call fails with ENODEV, mappings, dma-bufs and what others have imported of them.
+//!
+//! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `video_unregister_device`,
+//! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`. Differs: a call
+//! that waits ends with ENODEV, where a vb2 driver lets DQBUF end with EINVAL or EIO; the device gets
+//! its number again while files of its former life are open; controls and formats stay as they were
+//! set.
+
+use crate::World;
+use crate::control::Control;
+use crate::node::Node;
+use crate::unseen::Unseen;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use vb3_host::{Backend as _, FileId, Hotplug, NodeId};
+
+/// Most comings and goings that programs are yet to see.
+const MAX_UNSEEN: usize = 1024;
+
+/// Which devices are there.
+#[derive(Debug)]
+pub(super) struct Plugs {
+    /// By place among the nodes.
+    present: Vec<bool>,
+    /// How often each has gone.
+    unplugged: Vec<u32>,
+    /// When which device comes (or goes), the next one last.
+    due: Vec<(u64, usize, bool)>,
+    /// Files of devices that have gone, still open in programs.
+    gone: BTreeSet<FileId>,
+    /// What programs are yet to see of it.
+    pub(super) unseen: Unseen<Hotplug>,
+}
+
+impl Plugs {
+    /// Those of nodes in a run that starts now.
+    pub(super) fn new(nodes: &[Node], now_ns: u64) -> Self {
+        let mut due = Vec::new();
+        for (at, node) in nodes.iter().enumerate() {
+            let presence = node.presence;
+            if !presence.at_start() {
+                due.push((now_ns, at, false));
+            }
+            for (after, comes) in [(presence.plug_ns, true), (presence.unplug_ns, false)] {
+                due.extend(after.map(|ns| (now_ns.saturating_add(ns), at, comes)));
+            }
+        }
+        due.sort_by(|a, b| b.cmp(a));
+        Self {
+            present: vec![true; nodes.len()],
+            unplugged: vec![0; nodes.len()],
+            due,
+            gone: BTreeSet::new(),
+            unseen: Unseen::default(),
+        }
+    }
+
+    /// When a device comes or goes next.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.due.last().map(|(due, ..)| *due)
+    }
+
+    /// A file is closed that was of a device that has gone.
+    pub(super) fn forget(&mut self, file: FileId) {
+        self.gone.remove(&file);
+    }
+
+    /// Open files of devices that have gone.
+    pub(super) fn gone_files(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// What a person should know of it.
+    pub(super) fn remarks(&self, nodes: &[Node]) -> Vec<String> {
+        let gone = nodes.iter().zip(&self.unplugged);
+        gone.filter(|(_, times)| **times > 0)
+            .map(|(node, times)| {
+                let path = node.path.display();
+                let often = match times {
+                    1 => "once".to_owned(),
+                    times => format!("{times} times"),
+                };
+                format!("{path} was unplugged {often}; calls on files of it failed with ENODEV")
+            })
+            .collect()
+    }
+}
+
+impl World {
+    /// Whether the device of a node is there.
+    pub(super) fn is_plugged(&self, node: NodeId) -> bool {
+        let at = self.media.device_at(node).or_else(|| {
+            let mut nodes = self.nodes.iter();
+            nodes.position(|n| n.number() == node.0)
+        });
+        at.is_none_or(|at| self.plugs.present.get(at).copied().unwrap_or(false))
+    }
+
+    /// Plugs or unplugs what is due.
+    pub(super) fn plug_on_time(&mut self, now_ns: u64) {
+        while let Some(&(due, at, comes)) = self.plugs.due.last()
+            && due <= now_ns
+        {
+            self.plugs.due.pop();
+            self.plug(at, comes);
+        }
+    }
+
+    /// Plugs or unplugs a device; whether that changes anything.
+    pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
+        let Some(present) = self.plugs.present.get_mut(at) else {
+            return false;
+        };
+        if *present == comes || self.plugs.unseen.len() >= MAX_UNSEEN {
+            return false;
+        }
+        *present = comes;
+        if !comes {
+            if let Some(times) = self.plugs.unplugged.get_mut(at) {
+                *times = times.saturating_add(1);
+            }
+            self.disconnect(at);
+        }
+        let video = self.nodes.get(at).map(|node| NodeId(node.number()));
+        // A media device is registered last and goes first.
+        let mut nodes = [video, self.media.node_of(at)];
+        if !comes {
+            nodes.reverse();
+        }
+        let told = nodes.into_iter().flatten().map(|node| Hotplug {
+            node,
+            present: comes,
+        });
+        self.plugs.unseen.extend(told);
+        true
+    }
+
+    /// Closes every file of a device on its own side.
+    fn disconnect(&mut self, at: usize) {
+        let own = self.files.iter().filter(|(_, (of, _))| *of == at);
+        let mut files: Vec<FileId> = own.map(|(id, _)| *id).collect();
+        files.extend(self.media.files_of(at));
+        for &file in &files {
+            self.release(file);
+        }
+        self.changed.extend(&files);
+        self.plugs.gone.extend(files);
+    }
+}
+
+/// Orders from outside.
+impl World {
+    /// Carries out the orders that have come. They are answered when programs see what was ordered.
+    pub(super) fn serve_control(&mut self) {
+        let orders = self.control.as_mut().map(Control::orders);
+        let orders = orders.unwrap_or_default();
+        if orders.is_empty() {
+            return;
+        }
+        for (client, order) in orders {
+            let answer = match self.obey(&order) {
+                Ok(list) => format!("ok\n{list}"),
+                Err(why) => format!("no {why}\n"),
+            };
+            if let Some(control) = &mut self.control {
+                control.prepare(client, answer);
+            }
+        }
+        self.answer_control();
+    }
+
+    /// Answers what was ordered, once programs see all of it.
+    pub(super) fn answer_control(&mut self) {
+        if self.plugs.unseen.is_any() || self.revoked.unseen.is_any() {
+            return;
+        }
+        if let Some(control) = &mut self.control {
+            control.answer();
+        }
+    }
+
+    /// Carries out one order; gives the list it asks for.
+    fn obey(&mut self, order: &str) -> Result<String, String> {
+        let (word, device) = order.split_once(' ').unwrap_or((order, ""));
+        let comes = match word {
+            "list" => return Ok(self.device_list()),
+            "buffers" => return Ok(self.buffer_list()),
+            "revoke" => return self.revoke_by_name(device),
+            "unplug-and-revoke" => return self.unplug_and_revoke(device),
+            "plug" => true,
+            "unplug" => false,
+            _ => return Err(format!("\"{word}\" is not understood by this run")),
+        };
+        self.plug_by_name(device, comes).map(|_| String::new())
+    }
+
+    /// Plugs or unplugs a device; gives its place among the nodes.
+    pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
+        let at = self.named(device)?;
+        if self.plug(at, comes) {
+            return Ok(at);
+        }
+        let path = self.nodes.get(at).map(|node| node.path.display());
+        let path = path.map_or_else(String::new, |path| path.to_string());
+        Err(match comes {
+            true => format!("{path} is plugged in already"),
+            false => format!("{path} is unplugged already"),
+        })
+    }
+
+    /// The place among the nodes of a device.
+    fn named(&self, device: &str) -> Result<usize, String> {
+        let name = device.strip_prefix("/dev/").unwrap_or(device);
+        let number = name.strip_prefix("video").unwrap_or(name);
+        let number = number.parse::<u32>().ok();
+        let at = self.nodes.iter().position(|n| Some(n.number()) == number);
+        at.ok_or_else(|| {
+            let paths = self.nodes.iter().map(|node| node.path.display());
+            let paths: Vec<String> = paths.map(|path| path.to_string()).collect();
+            format!(
+                "\"{device}\" is no video device of this run; there is {}",
+                paths.join(", ")
+            )
+        })
+    }
+
+    fn device_list(&self) -> String {
+        let mut list = String::new();
+        for (node, present) in self.nodes.iter().zip(&self.plugs.present) {
+            let state = if *present { "plugged" } else { "unplugged" };
+            let _ = writeln!(list, "{} {state} {}", node.path.display(), node.kind);
+        }
+        list
+    }
+}

@@ -1,0 +1,320 @@
+//! Buffers of other drivers: real dma-bufs of the kernel that programs hand to our devices.
+//!
+//! Each becomes memory of the machine when it is first queued, and is known by its file from then
+//! on, so that mappings are kept while it goes round. It is let go as soon as no queue names it and
+//! no device has it attached, or once nobody else holds it.
+//!
+//! Fences of its own driver are known by poll alone. It is asked when the buffer is queued, and, while
+//! something is pending, again and again; until then queues wait as for fences that programs import.
+
+use crate::memory::Memory;
+use crate::shares::{HeldBy, MAX_MAPPERS, mapped_by};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use vb3_dma::{Constraint, Reason};
+use vb3_dmabuf::fence::{Outcome, Owner, Timeline, Usage};
+use vb3_dmabuf::{BufId, BufRef, MemoryId, Store as _, Vma};
+use vb3_host::{Caller, Errno, FdIdentity};
+use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
+use vb3_plane::MemOps as _;
+use vb3_v4l2::{POLL_IN, POLL_OUT};
+
+/// Most buffers of other drivers at one time. Each takes a descriptor of this process.
+const MAX_IMPORTS: usize = 512;
+
+/// `ECANCELED`: nobody waits any more.
+const CANCELED: i32 = 125;
+
+/// Most refusals kept until they are taken.
+const MAX_REFUSED: usize = 64;
+
+/// Our own part in [`dmabuf_holders`]: a descriptor and a mapping.
+const OWN_HOLDS: u64 = 2;
+
+/// Work of a buffer's own driver that has not ended.
+#[derive(Debug)]
+struct Pending {
+    timeline: Timeline<Owner<Device>>,
+    usage: Usage,
+}
+
+/// A buffer of another driver.
+#[derive(Debug)]
+struct Import {
+    fd: Arc<OwnedFd>,
+    /// The reference that keeps it between two calls.
+    buf: BufRef,
+    /// A program has it mapped, as far as is known.
+    mapped: Option<Vma>,
+    /// The processes that do.
+    mapped_by: BTreeSet<u32>,
+    pending: Option<Pending>,
+}
+
+/// The buffers of other drivers that are memory of the machine now.
+#[derive(Debug)]
+pub(super) struct Imports {
+    /// What counts as a dma-buf.
+    recognise: fn(BorrowedFd<'_>) -> bool,
+    /// Which of POLLIN (nobody writes it) and POLLOUT (nobody uses it) hold on one.
+    poll: fn(BorrowedFd<'_>) -> i16,
+    all: HashMap<FdIdentity, Import>,
+    refused: Vec<Reason>,
+    /// The front end has not gathered a descriptor and makes the call under way anew.
+    pub(super) lacks: bool,
+}
+
+impl Imports {
+    /// None yet. `recognise` says which descriptors name a dma-buf.
+    pub(super) fn new(recognise: fn(BorrowedFd<'_>) -> bool) -> Self {
+        Self {
+            recognise,
+            poll,
+            all: HashMap::new(),
+            refused: Vec::new(),
+            lacks: false,
+        }
+    }
+
+    /// The same, asked in another way than by poll.
+    #[cfg(test)]
+    pub(super) fn polled_by(self, poll: fn(BorrowedFd<'_>) -> i16) -> Self {
+        Self { poll, ..self }
+    }
+
+    /// Whether some driver's work is waited for.
+    pub(super) fn has_pending(&self) -> bool {
+        self.all.values().any(|import| import.pending.is_some())
+    }
+
+    /// Asks a buffer's own driver for work that has not ended.
+    fn ask(&mut self, memory: &mut Memory, file: FdIdentity) {
+        if let Some(import) = self.all.get_mut(&file) {
+            import.ask(memory, self.poll);
+        }
+    }
+
+    /// Ends the fences of work that has ended.
+    pub(super) fn ask_again(&mut self, memory: &mut Memory) {
+        for import in self.all.values_mut() {
+            let ready = |usage| (self.poll)(import.fd.as_fd()) & awaited(usage) != 0;
+            if import.pending.as_ref().is_some_and(|p| ready(p.usage)) {
+                import.end(memory, Outcome::Done);
+                // Who writes has to wait for readers that came behind a writer.
+                import.ask(memory, self.poll);
+            }
+        }
+    }
+
+    /// None yet, of the kernel's.
+    pub(super) fn of_kernel() -> Self {
+        Self::new(is_dmabuf)
+    }
+
+    /// The dma-buf of the machine that a file is known as.
+    pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
+        self.all.get(&file).map(|import| import.buf.id())
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Why buffers were not taken in, since the last call.
+    pub(super) fn take_refused(&mut self) -> Vec<Reason> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// The dma-buf behind a descriptor of a program; made memory of the machine if it is new.
+    /// `None` for a descriptor that names no dma-buf, or one that cannot be taken in: that has a
+    /// reason.
+    pub(super) fn resolve(
+        &mut self,
+        memory: &mut Memory,
+        caller: &dyn Caller,
+        (number, file): (i32, FdIdentity),
+    ) -> Option<BufId> {
+        if let Some(known) = self.buf(file) {
+            self.ask(memory, file);
+            return Some(known);
+        }
+        let fd = caller.borrow_fd(number);
+        self.lacks |= matches!(fd, Err(Errno::NOT_GATHERED));
+        let fd = fd.ok()?;
+        let is_same = rustix::fs::fstat(&fd)
+            .is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (file.dev, file.ino));
+        if !is_same || !(self.recognise)(fd.as_fd()) {
+            return None;
+        }
+        match self.take_in(memory, Arc::new(fd)) {
+            Ok(import) => {
+                let id = import.buf.id();
+                self.all.insert(file, import);
+                self.ask(memory, file);
+                if caller.memory().is_ok_and(|program| program.maps_file(file)) {
+                    self.mapped(memory, file, caller.pid());
+                }
+                Some(id)
+            }
+            Err(reason) => {
+                if self.refused.len() < MAX_REFUSED {
+                    self.refused.extend(reason);
+                }
+                None
+            }
+        }
+    }
+
+    fn take_in(&self, memory: &mut Memory, fd: Arc<OwnedFd>) -> Result<Import, Option<Reason>> {
+        if self.all.len() >= MAX_IMPORTS {
+            return Err(Some(Reason {
+                constraint: Constraint::Imports,
+                wanted: self.all.len() as u64 + 1,
+                found: MAX_IMPORTS as u64,
+            }));
+        }
+        let foreign = Foreign::map(Arc::clone(&fd)).map_err(|_| unmappable(&fd))?;
+        let len = foreign.len_bytes();
+        let ops = memory.ops_mut();
+        let pages = ops.platform_mut().import(foreign).map_err(|e| e.reason())?;
+        let alloc = ops.adopt(pages).map_err(|e| e.reason())?;
+        let buf = memory.adopt(alloc, len).map_err(|e| e.reason())?;
+        Ok(Import {
+            fd,
+            buf,
+            mapped: None,
+            mapped_by: BTreeSet::new(),
+            pending: None,
+        })
+    }
+
+    /// Process `pid` maps such a buffer. It may look at the memory from now on.
+    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity, pid: u32) {
+        let Some(import) = self.all.get_mut(&file) else {
+            return;
+        };
+        if import.mapped.is_none() {
+            import.mapped = memory.vma_open_buf(import.buf.id()).ok();
+        }
+        if import.mapped_by.len() < MAX_MAPPERS {
+            import.mapped_by.insert(pid);
+        }
+    }
+
+    /// The processes that have mapped which of them.
+    pub(super) fn mapped_by(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+        let all = self.all.values();
+        let mapped = all.filter_map(|import| Some((import.mapped.as_ref()?, import)));
+        mapped.flat_map(|(vma, import)| mapped_by(vma, &import.mapped_by))
+    }
+
+    /// Lets go of what no queue uses any more.
+    pub(super) fn sweep(&mut self, memory: &mut Memory) {
+        self.drop_where(memory, |_, is_attached| !is_attached);
+    }
+
+    /// Lets go of what nobody else holds any more, though a device may still have it mapped in
+    /// case that it comes back.
+    pub(super) fn look(&mut self, memory: &mut Memory) {
+        self.drop_where(memory, |import, _| {
+            dmabuf_holders(import.fd.as_fd()).is_some_and(|n| n <= OWN_HOLDS)
+        });
+    }
+
+    /// Drops those that no queue names and `which` picks, by the import and whether a device is
+    /// attached to it.
+    fn drop_where(&mut self, memory: &mut Memory, which: impl Fn(&Import, bool) -> bool) {
+        if self.all.is_empty() {
+            return;
+        }
+        let is_due = |import: &Import| {
+            let own = 1 + u32::from(import.mapped.is_some());
+            let is_named = memory.buf(import.buf.id()).is_some_and(|b| b.refs > own);
+            let is_attached = memory
+                .buffers()
+                .memory(import.buf.memory())
+                .is_some_and(|m| !m.attachments().is_empty());
+            !is_named && which(import, is_attached)
+        };
+        let (due, kept): (HashMap<_, _>, HashMap<_, _>) = std::mem::take(&mut self.all)
+            .into_iter()
+            .partition(|(_, import)| is_due(import));
+        self.all = kept;
+        let mut due: Vec<Import> = due.into_values().collect();
+        // The order of a run does not hang on the order of a table.
+        due.sort_by_key(|import| import.buf.id());
+        for mut import in due {
+            import.end(memory, Outcome::Failed(CANCELED));
+            if let Some(vma) = import.mapped {
+                memory.vma_close(vma);
+            }
+            memory.put_dmabuf(import.buf);
+        }
+    }
+}
+
+impl Import {
+    fn ask(&mut self, memory: &mut Memory, poll: fn(BorrowedFd<'_>) -> i16) {
+        if self.pending.is_some() {
+            return;
+        }
+        let ready = poll(self.fd.as_fd());
+        let usage = match (ready & POLL_IN != 0, ready & POLL_OUT != 0) {
+            (_, true) => return,
+            (true, false) => Usage::Read,
+            (false, false) => Usage::Write,
+        };
+        let (fences, now_ns) = memory.fences_mut();
+        let mut timeline = fences.timeline(Owner::Driver);
+        let fence = fences.begin(&mut timeline);
+        let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
+        match imported {
+            Ok(()) => self.pending = Some(Pending { timeline, usage }),
+            // Without room for a fence nobody can wait for it.
+            Err(_) => fences.close(timeline, Outcome::Done, now_ns),
+        }
+    }
+
+    fn end(&mut self, memory: &mut Memory, outcome: Outcome) {
+        if let Some(Pending { timeline, .. }) = self.pending.take() {
+            let (fences, now_ns) = memory.fences_mut();
+            fences.close(timeline, outcome, now_ns);
+        }
+    }
+}
+
+/// What poll says once work of this kind has ended.
+const fn awaited(usage: Usage) -> i16 {
+    match usage {
+        Usage::Write => POLL_IN,
+        Usage::Read => POLL_OUT,
+    }
+}
+
+/// What holds on a dma-buf now; all of it where that cannot be asked.
+fn poll(fd: BorrowedFd<'_>) -> i16 {
+    let both = PollFlags::IN | PollFlags::OUT;
+    let mut fds = [PollFd::from_borrowed_fd(fd, both)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let asked = rustix::event::poll(&mut fds, Some(&now));
+    let [found] = fds;
+    let found = asked.map_or(both, |_| found.revents() & both);
+    // CAST: two low bits.
+    found.bits() as i16
+}
+
+/// Why a dma-buf that cannot be mapped is refused.
+fn unmappable(fd: &OwnedFd) -> Option<Reason> {
+    let size = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0));
+    Some(Reason {
+        constraint: Constraint::CpuMapping,
+        wanted: size.unwrap_or(0),
+        found: 0,
+    })
+}

@@ -1,0 +1,346 @@
+//! Who has held each buffer over the run, for the report.
+//!
+//! The holders of a buffer are looked at when a handle or an attachment has come or gone. Fences come
+//! with every frame: they are taken down only as they stand at such a moment.
+
+use crate::shares::HeldBy;
+use crate::users::UserPages;
+use crate::{World, summary};
+use std::collections::{BTreeMap, BTreeSet};
+use vb3_dmabuf::fence::Owner;
+use vb3_dmabuf::{HolderKind, MemoryId, Store as _, UserKind};
+use vb3_plane::UserId;
+use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
+
+/// Most buffers followed at one time.
+const MAX_FOLLOWED: usize = 256;
+/// Most holders kept of one buffer.
+const MAX_HOLDERS: usize = 64;
+
+/// One holder, as it is told apart from others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Holder {
+    kind: &'static str,
+    device: String,
+    process: u32,
+}
+
+impl Holder {
+    fn of(kind: &'static str, device: String) -> Self {
+        Self {
+            kind,
+            device,
+            process: 0,
+        }
+    }
+}
+
+/// What a row is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Named {
+    /// Memory that can be shared.
+    Shared(MemoryId),
+    /// A program's own.
+    User(UserId),
+}
+
+/// A buffer that is there.
+#[derive(Debug)]
+struct Row {
+    /// How many rows were made before.
+    number: u64,
+    told: BufferReport,
+    /// For each of its holders, since when it holds the buffer.
+    since: Vec<Option<u64>>,
+}
+
+impl Row {
+    /// Takes in who holds the buffer now.
+    fn look(&mut self, now: &[Holder], now_ns: u64) {
+        let is = |told: &HolderReport, holder: &Holder| {
+            (&*told.kind, &*told.device, told.process)
+                == (holder.kind, &*holder.device, holder.process)
+        };
+        for (told, since) in self.told.holders.iter_mut().zip(&mut self.since) {
+            told.at_end = now.iter().any(|holder| is(told, holder));
+            match (told.at_end, *since) {
+                (true, None) => *since = Some(now_ns),
+                (false, Some(from)) => {
+                    told.longest_ns = told.longest_ns.max(now_ns.saturating_sub(from));
+                    *since = None;
+                }
+                _ => {}
+            }
+        }
+        for holder in now {
+            if self.told.holders.iter().any(|told| is(told, holder)) {
+                continue;
+            }
+            if self.since.len() >= MAX_HOLDERS {
+                self.told.holders_left_out += 1;
+                continue;
+            }
+            self.since.push(Some(now_ns));
+            self.told.holders.push(HolderReport {
+                kind: holder.kind.to_owned(),
+                device: holder.device.clone(),
+                process: holder.process,
+                name: crate::buffers::process_name(holder.process),
+                longest_ns: 0,
+                at_end: true,
+            });
+        }
+    }
+
+    /// What there is to tell now.
+    fn tell(&self, now_ns: u64) -> BufferReport {
+        let mut told = self.told.clone();
+        for (holder, since) in told.holders.iter_mut().zip(&self.since) {
+            let held = since.map_or(0, |from| now_ns.saturating_sub(from));
+            holder.longest_ns = holder.longest_ns.max(held);
+        }
+        told
+    }
+}
+
+/// All buffers of a run and who held them.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Handles and attachments that had come and gone at the last look.
+    changes: u64,
+    live: BTreeMap<Named, Row>,
+    /// Rows of buffers that are gone, with their numbers.
+    gone: Vec<(u64, BufferReport)>,
+    /// Rows made so far.
+    made: u64,
+    left_out: u64,
+    /// Most that were there at one time and not followed.
+    most_unfollowed: u64,
+    /// Programs' own memory: how many rows there are of it, and how many buffers without one.
+    users: usize,
+    unfollowed_users: usize,
+    /// Buffers that devices had at the last look at them.
+    fenced: BTreeSet<MemoryId>,
+    #[cfg(test)]
+    looks: u64,
+}
+
+impl Ledger {
+    /// The buffers of the run in the order in which they were first seen, and how many are left
+    /// out. In which order the buffers of a process go that ends is the kernel's to choose.
+    pub(super) fn tell(&self, now_ns: u64) -> (Vec<BufferReport>, u64) {
+        let live = self.live.values();
+        let live = live.map(|row| (row.number, row.tell(now_ns)));
+        let mut rows: Vec<_> = self.gone.iter().cloned().chain(live).collect();
+        rows.sort_by_key(|(number, _)| *number);
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        (rows, self.left_out + self.most_unfollowed)
+    }
+
+    /// How often holders of a buffer were looked for.
+    #[cfg(test)]
+    pub(super) const fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// The rows of memory that can be shared.
+    fn shared(&self) -> impl Iterator<Item = MemoryId> {
+        self.live.keys().filter_map(|row| match row {
+            Named::Shared(id) => Some(*id),
+            Named::User(_) => None,
+        })
+    }
+
+    /// The row of a buffer, which `told` begins; `None` where there are too many.
+    fn follow(&mut self, id: Named, told: impl FnOnce() -> BufferReport) -> Option<&mut Row> {
+        if !self.live.contains_key(&id) {
+            if self.live.len() >= MAX_FOLLOWED {
+                return None;
+            }
+            let row = Row {
+                number: self.made,
+                told: told(),
+                since: Vec::new(),
+            };
+            self.made += 1;
+            self.live.insert(id, row);
+        }
+        self.live.get_mut(&id)
+    }
+
+    fn end(&mut self, row: Row, now_ns: u64) {
+        let mut row = row;
+        row.look(&[], now_ns);
+        if self.gone.len() < MAX_BUFFERS - MAX_FOLLOWED {
+            self.gone.push((row.number, row.told));
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
+impl World {
+    /// Takes down who holds which buffer, where that has changed. What it costs does not grow with
+    /// the buffers that have not.
+    pub(super) fn follow_holders(&mut self) {
+        let touched = self.shares.get_mut().take_touched();
+        let changes = self.memory.changes();
+        let unchanged = core::mem::replace(&mut self.ledger.changes, changes) == changes;
+        if unchanged && touched.is_empty() {
+            return;
+        }
+        let now_ns = self.clock.now_ns();
+        let changed = self.memory.take_changed();
+        let mut ledger = core::mem::take(&mut self.ledger);
+        // What is a program's own memory now may become a buffer's.
+        if changed.is_none() || ledger.users > 0 {
+            self.follow_users(&mut ledger, now_ns);
+        }
+        let looked_at: BTreeSet<MemoryId> = match changed {
+            Some(changed) => changed.into_iter().chain(touched).collect(),
+            None => {
+                let all = self.memory.buffers().memories().map(|(id, _)| id);
+                all.chain(ledger.shared()).collect()
+            }
+        };
+        let users = self.user_pages();
+        // A fence ends without a word.
+        let fenced = core::mem::take(&mut ledger.fenced);
+        for id in looked_at.union(&fenced).copied() {
+            self.follow(&mut ledger, id, &users, now_ns);
+        }
+        let there = self.memory.buffers().memory_count();
+        let followed = ledger.live.len() - ledger.users;
+        let unfollowed = there.saturating_sub(followed) + ledger.unfollowed_users;
+        ledger.most_unfollowed = ledger.most_unfollowed.max(unfollowed as u64);
+        self.ledger = ledger;
+    }
+
+    /// Takes down who holds a buffer that can be shared.
+    fn follow(&self, ledger: &mut Ledger, id: MemoryId, users: &[UserPages], now_ns: u64) {
+        let Some(memory) = self.memory.buffers().memory(id) else {
+            if let Some(row) = ledger.live.remove(&Named::Shared(id)) {
+                ledger.end(row, now_ns);
+            }
+            return;
+        };
+        let Some(row) = ledger.follow(Named::Shared(id), || self.new_row(id)) else {
+            return;
+        };
+        let of = users.iter().filter(|user| user.memory == Some(id));
+        let mut given = self.shares.borrow().holders(id);
+        given.extend(of.map(|user| HeldBy::Pages(user.pid, user.device)));
+        let holders = self.holders_of(id, &given);
+        row.look(&holders, now_ns);
+        let is = |kind| holders.iter().any(|holder| holder.kind == kind);
+        row.told.orphaned |= memory.device().is_some() && !is("queue");
+        row.told.revoked |= memory.is_revoked();
+        if is("fence") {
+            ledger.fenced.insert(id);
+        }
+        #[cfg(test)]
+        {
+            ledger.looks += 1;
+        }
+    }
+
+    /// Takes down who holds programs' own memory.
+    fn follow_users(&mut self, ledger: &mut Ledger, now_ns: u64) {
+        self.find_user_files();
+        let users = self.user_pages();
+        let own = users.iter().filter(|user| user.memory.is_none());
+        let own: BTreeMap<UserId, &UserPages> = own.map(|user| (user.id, user)).collect();
+        let is_gone = |row: &Named| matches!(row, Named::User(id) if !own.contains_key(id));
+        let gone: Vec<Named> = ledger.live.keys().copied().filter(is_gone).collect();
+        for id in gone {
+            if let Some(row) = ledger.live.remove(&id) {
+                ledger.end(row, now_ns);
+            }
+        }
+        (ledger.users, ledger.unfollowed_users) = (0, 0);
+        for (id, user) in own {
+            match ledger.follow(Named::User(id), || self.new_user_row(user)) {
+                Some(row) => {
+                    row.look(&user_holders(user), now_ns);
+                    ledger.users += 1;
+                }
+                None => ledger.unfollowed_users += 1,
+            }
+        }
+    }
+
+    fn new_row(&self, id: MemoryId) -> BufferReport {
+        let place = summary::place(&self.nodes, id.get()).unwrap_or_default();
+        let memory = self.memory.buffers().memory(id);
+        BufferReport {
+            number: id.to_string(),
+            device: place.device,
+            queue: place.queue.to_owned(),
+            buffer: place.buffer,
+            plane: place.plane,
+            bytes: memory.map_or(0, |memory| memory.len_bytes()),
+            ..BufferReport::default()
+        }
+    }
+
+    fn new_user_row(&self, user: &UserPages) -> BufferReport {
+        let place = self.user_place(user.id);
+        BufferReport {
+            number: user.id.to_string(),
+            device: place.device,
+            queue: place.queue.to_owned(),
+            buffer: place.buffer,
+            plane: place.plane,
+            bytes: user.len_bytes,
+            address: user.addr,
+            ..BufferReport::default()
+        }
+    }
+
+    /// Who holds a buffer, each once. `given` is what programs have of it.
+    fn holders_of(&self, id: MemoryId, given: &BTreeSet<HeldBy>) -> Vec<Holder> {
+        let Some(memory) = self.memory.buffers().memory(id) else {
+            return Vec::new();
+        };
+        let own = memory.holders().filter_map(|holder| match holder.kind {
+            HolderKind::User(UserKind::Plane) => Some(Holder::of("queue", String::new())),
+            HolderKind::Vmap => Some(Holder::of("cpu-mapping", String::new())),
+            _ => None,
+        });
+        let given = given.iter().map(|held| {
+            let (kind, process, device) = match *held {
+                HeldBy::Mapping(pid) => ("mapping", pid, String::new()),
+                HeldBy::Descriptor(pid) => ("descriptor", pid, String::new()),
+                HeldBy::Pages(pid, dev) => ("user-pages", pid, self.name_of(dev)),
+            };
+            Holder {
+                kind,
+                device,
+                process,
+            }
+        });
+        let list = memory.attachments();
+        let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
+        let attached = keys.filter_map(|key| Some(list.get(key)?.device()));
+        let attached = attached.map(|dev| Holder::of("attachment", self.name_of(dev)));
+        let fences = self.memory.fences().owners(id);
+        let fences = fences.filter_map(|owner| match owner {
+            Owner::Device(dev) => Some(Holder::of("fence", self.name_of(dev))),
+            Owner::Program(_) | Owner::Driver => None,
+        });
+        let mut all: Vec<Holder> = own.chain(given).chain(attached).chain(fences).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+/// Who holds memory of a program's own.
+fn user_holders(user: &UserPages) -> [Holder; 2] {
+    let queue = Holder::of("queue", String::new());
+    let pages = Holder {
+        process: user.pid,
+        ..Holder::of("user-pages", String::new())
+    };
+    [queue, pages]
+}

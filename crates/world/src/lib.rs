@@ -1,0 +1,473 @@
+//! The world of a run: a machine, the devices on it, and what programs hold of them.
+//!
+//! A front end passes each call of a program to the [`World`], which implements
+//! [`vb3_host::Backend`]. The world calls the device and lends it the run's memory. Time passes by
+//! ticks of the front end.
+//!
+//! ```
+//! use vb3_host::Backend as _;
+//! use vb3_world::World;
+//!
+//! let profile = vb3_machine::Profile::builtin("pc").expect("a machine that ships");
+//! let devices = ["camera=pattern".parse()?, "display=null".parse()?];
+//! let mut world = World::new(profile, &devices, 0)?;
+//! let paths: Vec<_> = world.nodes().into_iter().map(|node| node.path).collect();
+//! assert!(paths.contains(&"/dev/video1".into()));
+//! assert!(world.report().is_well());
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod backend;
+mod buffers;
+mod clock;
+pub mod control;
+mod deadlock;
+mod fences;
+mod fits;
+mod heaps;
+mod hotplug;
+mod imports;
+mod ledger;
+mod lines;
+mod media;
+mod memory;
+mod needs;
+mod node;
+mod numbers;
+mod outside;
+mod placer;
+mod play;
+mod program;
+mod refusals;
+mod remedy;
+mod revoke;
+mod room;
+pub mod script;
+mod shares;
+mod standstill;
+mod summary;
+mod sw_sync;
+mod sync_file;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod udev;
+mod udmabuf;
+mod unseen;
+mod users;
+
+use anyhow::{Context as _, Result, anyhow};
+use clock::Clock;
+pub use clock::Pace;
+use control::Control;
+use deadlock::Deadlocks;
+pub use fits::Fit;
+use heaps::Heaps;
+use hotplug::Plugs;
+use ledger::Ledger;
+use lines::Lines;
+use media::Media;
+use memory::{Ear, Memory};
+use node::Node;
+pub use numbers::numbers;
+pub use outside::{Outside, codecs};
+use placer::Placer;
+use play::Play;
+pub use revoke::Mappings;
+use revoke::Revoked;
+use shares::Shares;
+use standstill::Standstill;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use sw_sync::Timelines;
+use sync_file::SyncFiles;
+use udmabuf::Udmabufs;
+use vb3_devices::spec::DeviceSpec;
+use vb3_dma::Mapper;
+use vb3_host::{FdIdentity, FileId};
+use vb3_machine::{Machine, Profile};
+use vb3_plane::{Planes, UserId};
+use vb3_report::trace::OwnTime;
+use vb3_report::{Picture, Refusal, Report};
+use vb3_v4l2::{FileHandle, Role};
+
+/// Most names of memories kept.
+const MAX_PLACES: usize = 4096;
+/// Most notes on streams that ended as the user asked.
+const MAX_ENDS: usize = 64;
+
+/// Nanoseconds after which a tick begins no other device's work: programs' calls come first.
+const TURN_NS: u64 = 300_000;
+
+/// A machine with devices, ready for programs.
+pub struct World {
+    clock: Clock,
+    memory: Memory,
+    nodes: Vec<Node>,
+    /// The node that the next tick begins with.
+    next_turn: usize,
+    files: BTreeMap<FileId, (usize, FileHandle)>,
+    /// The number of each open file of a device.
+    numbers: BTreeMap<(usize, FileHandle), FileId>,
+    media: Media,
+    heaps: Heaps,
+    /// Lines that a device takes longer than it was asked to.
+    lines: Lines,
+    udmabufs: Udmabufs,
+    sync_files: SyncFiles,
+    timelines: Timelines,
+    next_file: u64,
+    shares: RefCell<Shares>,
+    changed: BTreeSet<FileId>,
+    /// Files on which a program has found nothing since time went on.
+    waiting: BTreeSet<FileId>,
+    /// How long a virtual clock has waited for devices that prepare data.
+    standstill: Standstill,
+    report: Report,
+    /// The call under way is not to be counted as refused: the report has it, with its reason, or it
+    /// will be made anew.
+    is_accounted: bool,
+    play: Play,
+    /// Most bytes of plane memory allocated at one time.
+    peak_bytes: u64,
+    last_look_ns: u64,
+    /// Fences that had ended when who waits for them was looked at last.
+    fences_ended: u64,
+    /// Fences that had begun then.
+    fences_begun: u64,
+    deadlocks: Deadlocks,
+    /// poll on a dma-buf may answer otherwise than before.
+    buffers_changed: bool,
+    /// A program found a dma-buf busy, and waits.
+    waits_for_buffers: bool,
+    /// Where memory that missed a sync was, by its number.
+    places: BTreeMap<u64, summary::Place>,
+    /// Which devices come and go.
+    plugs: Plugs,
+    /// Who has held which buffer.
+    ledger: Ledger,
+    /// Of which files the programs' own memory is that devices have pinned.
+    user_files: BTreeMap<UserId, Option<FdIdentity>>,
+    /// Buffers that were taken back.
+    revoked: Revoked,
+    /// Where orders from outside come in.
+    control: Option<Control>,
+    /// Descriptors this process had open once the devices stood.
+    own_fds: usize,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World")
+            .field("nodes", &self.nodes.len())
+            .field("files", &self.files.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where buffers are placed for all that share them, gives all devices lines that suit all: in V4L2 the
+/// driver chooses `bytesperline`, at `VIDIOC_S_FMT`, before it knows who will share. A program that does
+/// not look at what it was given has the same lines at the next device.
+fn align_strides(specs: &mut [DeviceSpec]) {
+    let widest = specs.iter().filter_map(|spec| spec.stride).max();
+    if specs.iter().any(|spec| spec.lazy) {
+        specs.iter_mut().for_each(|spec| spec.stride = widest);
+    }
+}
+
+impl World {
+    /// Builds the machine of a profile and puts the devices on it.
+    ///
+    /// # Errors
+    /// A sentence: the machine's memory is not to be had, two devices want one node, a clip
+    /// cannot be played, a recording cannot be written.
+    pub fn new(profile: Profile, specs: &[DeviceSpec], seed: u64) -> Result<Self> {
+        Self::with(profile, specs, seed, Outside::default())
+    }
+
+    /// As [`new`](Self::new), with a clock and codecs of the caller's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(
+        profile: Profile,
+        specs: &[DeviceSpec],
+        seed: u64,
+        outside: Outside,
+    ) -> Result<Self> {
+        let machine = Machine::new(&profile, seed)
+            .with_context(|| format!("machine {} cannot be set up", profile.name))?;
+        let mapper = Mapper::new(machine)
+            .with_context(|| format!("machine {} cannot map memory", profile.name))?;
+        let mut memory = Planes::new(mapper, Ear::default());
+        let mut expanded = Vec::new();
+        for spec in specs {
+            let nodes = spec.nodes();
+            expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
+        }
+        align_strides(&mut expanded);
+        let specs = &expanded;
+        let mut nodes = Vec::new();
+        for (spec, number) in specs.iter().zip(numbers(specs)?) {
+            let codecs = outside.codecs.clone();
+            nodes.push(Node::new(&mut memory, &profile, (spec, number), codecs)?);
+        }
+        nodes.sort_by_key(Node::number);
+        let plugs = Plugs::new(&nodes, outside.clock.now_ns());
+        memory.set_placer(Box::new(Placer::new(&nodes)));
+        Ok(Self {
+            plugs,
+            ledger: Ledger::default(),
+            user_files: BTreeMap::new(),
+            revoked: Revoked::default(),
+            control: None,
+            clock: outside.clock,
+            memory,
+            media: Media::new(&nodes),
+            heaps: Heaps::new(&profile, &nodes),
+            lines: Lines::default(),
+            udmabufs: Udmabufs::new(),
+            sync_files: SyncFiles::default(),
+            timelines: Timelines::default(),
+            nodes,
+            next_turn: 0,
+            files: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next_file: 0,
+            shares: RefCell::new(Shares::new()),
+            changed: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            standstill: Standstill::default(),
+            report: Report::default(),
+            is_accounted: false,
+            play: Play::default(),
+            peak_bytes: 0,
+            last_look_ns: 0,
+            fences_ended: 0,
+            fences_begun: 0,
+            deadlocks: Deadlocks::default(),
+            buffers_changed: false,
+            waits_for_buffers: false,
+            places: BTreeMap::new(),
+            own_fds: open_fds(),
+        })
+    }
+
+    /// Takes orders from outside from now on.
+    pub fn set_control(&mut self, control: Control) {
+        self.control = Some(control);
+        self.own_fds = open_fds();
+    }
+
+    /// Lets the devices' time pass in another way than the system's, from now on.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.clock.set_pace(pace);
+        if self.clock.is_virtual() {
+            self.nodes.iter_mut().for_each(Node::work_at_once);
+        }
+        self.last_look_ns = self.clock.real_ns();
+    }
+
+    /// A stream ends: a display has shown what it has begun to read.
+    fn show_begun(&mut self, file: FileId) {
+        let Some(&(at, _)) = self.files.get(&file) else {
+            return;
+        };
+        let now = self.set_now();
+        if let Some(node) = self.nodes.get_mut(at)
+            && node.video.role() == Role::Output
+        {
+            node.finish_begun(&mut self.memory, now);
+        }
+    }
+
+    /// Lets the devices work, one after the other; those for which this tick has no time come first
+    /// in the next, which is due at once.
+    fn tick_nodes(&mut self, now_ns: u64) {
+        let (clock, began) = (&self.clock, self.clock.real_ns());
+        // Time that stands still goes on in the same steps in every run.
+        let is_virtual = clock.is_virtual();
+        let has_time = || is_virtual || clock.real_ns().saturating_sub(began) < TURN_NS;
+        let (first, count) = (self.next_turn, self.nodes.len());
+        for at in (first..count).chain(0..first) {
+            let Some(node) = self.nodes.get_mut(at) else {
+                continue;
+            };
+            if !node.tick(&mut self.memory, now_ns, &has_time) {
+                self.next_turn = at;
+                return;
+            }
+            if !has_time() {
+                self.next_turn = (at + 1) % count;
+                return;
+            }
+        }
+    }
+
+    /// The devices' time, where it is not the system's.
+    #[must_use]
+    pub fn own_time(&self) -> Option<OwnTime> {
+        self.clock.own()
+    }
+
+    /// Keeps small versions of what cameras deliver from now on.
+    pub fn keep_thumbnails(&mut self) {
+        let contexts = self.nodes.iter_mut();
+        contexts
+            .flat_map(|node| node.video.contexts_mut())
+            .for_each(|context| context.driver_mut().keep_thumbnails());
+    }
+
+    /// Small pictures of at most `count` frames of each device, by its node: frames that displays
+    /// were shown, and frames that cameras delivered.
+    #[must_use]
+    pub fn pictures(&self, count: usize) -> Vec<(String, Vec<Picture>)> {
+        let of = |node: &Node| {
+            let contexts = node.video.contexts();
+            let all = contexts.flat_map(|context| context.driver().thumbnails(count));
+            let all = all.map(|frame| Picture {
+                number: frame.number,
+                png: frame.within(Picture::MAX_EDGE).png(),
+            });
+            (node.path.display().to_string(), all.collect())
+        };
+        let found = self.nodes.iter().map(of);
+        found
+            .filter(|(_, all): &(_, Vec<_>)| !all.is_empty())
+            .collect()
+    }
+
+    /// What the run did, once the last program is gone. Recordings are finished first.
+    pub fn report(&mut self) -> Report {
+        for node in &mut self.nodes {
+            if let Some(failure) = node.finish() {
+                self.report.fail(failure);
+            }
+        }
+        let remarks = node::listed(&self.nodes);
+        self.shares.get_mut().look(&mut self.memory);
+        // What only waits for its flush is not held.
+        for node in &self.nodes {
+            self.memory.ops_mut().flush_lazy(node.dma);
+        }
+        self.look_around();
+        if let Some(control) = &mut self.control {
+            control.close();
+        }
+        let mut report = self.report.clone();
+        report.devices = self
+            .nodes
+            .iter()
+            .map(|node| node.summary(&self.memory))
+            .collect();
+        self.forgive_scripted(&mut report.devices);
+        report.script_missed = self.missed_steps();
+        report.notes.extend(remarks);
+        report.notes.extend(self.line_remarks());
+        report.notes.extend(self.plugs.remarks(&self.nodes));
+        report.notes.extend(self.revoked.remarks());
+        report.memory = summary::memory(&self.memory, self.peak_bytes);
+        let files = self.files.len() + self.plugs.gone_files();
+        (report.buffers, report.buffers_left_out) = self.ledger.tell(self.clock.now_ns());
+        report.held = summary::held(&self.memory, &self.nodes, files);
+        let others = [
+            self.media.open_files(),
+            self.heaps.open_files(),
+            self.udmabufs.open_files(),
+            self.sync_files.open_files(),
+            self.timelines.open_files(),
+        ];
+        report.held.files += others.iter().sum::<usize>() as u64;
+        report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
+        self.memory.ops().platform().settle_freed();
+        report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
+        if self.clock.is_virtual() {
+            report.number_processes();
+        }
+        report
+    }
+
+    /// After every call and tick: who is to look again, and what is there to remember.
+    fn look_around(&mut self) {
+        self.advance();
+        self.memory.ops().platform().end_foreign_accesses();
+        self.shares.get_mut().imports.ask_again(&mut self.memory);
+        self.shares.get_mut().imports.sweep(&mut self.memory);
+        self.settle_fences();
+        self.note_early_accesses();
+        self.follow_holders();
+        let ops = self.memory.ops();
+        let bytes = ops.live().page_bytes + ops.platform().claimed_bytes();
+        self.peak_bytes = self.peak_bytes.max(bytes);
+        let (mut refusals, mut unplugging) = (Vec::new(), Vec::new());
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let woken = node.video.take_woken();
+            let files = woken.files.into_iter();
+            let files = files.filter_map(|handle| self.numbers.get(&(at, handle)));
+            self.changed.extend(files);
+            if woken.requests {
+                self.changed.extend(self.media.requests_of(at));
+            }
+            let news = node.take_news();
+            for failure in news.failures {
+                self.report.fail(failure);
+            }
+            for end in news.ends {
+                // A program may stream to the end many times, and see another number of frames.
+                if self.report.notes.len() < MAX_ENDS && !self.report.notes.contains(&end) {
+                    self.report.notes.push(end);
+                }
+            }
+            unplugging.extend(news.unplugs.then_some(at));
+            for refusal in node.video.take_refusals() {
+                let mut told = Refusal {
+                    device: node.path.display().to_string(),
+                    call: refusal.call.trim_start_matches("VIDIOC_").to_owned(),
+                    errno: refusal.errno,
+                    constraint: refusal.constraint().to_owned(),
+                    wanted: refusal.reason.wanted,
+                    found: refusal.reason.found,
+                    times: 1,
+                    remedy: None,
+                    room: None,
+                };
+                if let Some(short) = refusal.shortage.filter(|_| node.admission) {
+                    told.room = Some(room::find(node, &self.memory, &told, short));
+                }
+                refusals.push(told);
+            }
+        }
+        // A call imports for one device, and fails with the first that is refused.
+        let import = self.memory.take_refused_import();
+        self.is_accounted |= !refusals.is_empty();
+        for mut refusal in refusals {
+            let import = import.filter(|import| remedy::is_of(&self.nodes, import, &refusal));
+            if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {
+                refusal.remedy = remedy::find(&self.nodes, &self.memory, import, &refusal);
+            }
+            self.report.refuse(refusal);
+        }
+        for missed in self.memory.host().take() {
+            let place = summary::place(&self.nodes, missed.memory);
+            if let Some(place) = &place {
+                if self.places.len() >= MAX_PLACES {
+                    self.places.clear();
+                }
+                self.places.insert(missed.memory, place.clone());
+            }
+            // Orphaned memory is told of under the name it had.
+            let place = place.or_else(|| self.places.get(&missed.memory).cloned());
+            self.report
+                .miss_sync(summary::missing(place.unwrap_or_default(), missed));
+        }
+        for at in unplugging {
+            self.plug(at, false);
+        }
+    }
+}
+
+/// Descriptors of this process.
+fn open_fds() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}

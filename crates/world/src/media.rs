@@ -1,0 +1,251 @@
+//! Media devices: one beside each memory-to-memory device; and the media requests that programs
+//! have of them, each a file of its own.
+
+use crate::node::Node;
+use crate::program::Call;
+use crate::{World, backend, udev};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
+use vb3_queue::RequestId;
+use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
+
+/// The ids of media nodes begin here, above those of video nodes.
+const FIRST_ID: u32 = 1 << 16;
+
+/// A media device, and the place of its video device among the nodes.
+#[derive(Debug)]
+struct Entry {
+    at: usize,
+    device: MediaDevice,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug)]
+enum Opened {
+    /// A media device, by number.
+    Device(usize),
+    /// A request of the video device at a place among the nodes.
+    Request {
+        at: usize,
+        id: RequestId,
+        identity: FdIdentity,
+    },
+}
+
+/// The media devices of a run, and the files open on them.
+#[derive(Debug, Default)]
+pub(super) struct Media {
+    /// By number: the N of `/dev/mediaN`.
+    devices: Vec<Entry>,
+    files: BTreeMap<FileId, Opened>,
+    /// Requests by what descriptors name: the device's place among the nodes, and the request.
+    requests: HashMap<FdIdentity, (usize, RequestId)>,
+}
+
+/// The requests of one device, by what programs' descriptors name.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    media: &'a Media,
+    at: usize,
+}
+
+impl Names<'_> {
+    /// The request behind a file of a program.
+    pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
+        let &(at, id) = self.media.requests.get(&file)?;
+        (at == self.at).then_some(id)
+    }
+}
+
+impl Media {
+    /// One for each of the nodes that has one.
+    pub(super) fn new(nodes: &[Node]) -> Self {
+        let devices = nodes.iter().enumerate().filter_map(|(at, node)| {
+            let device = node.media()?;
+            Some(Entry { at, device })
+        });
+        Self {
+            devices: devices.collect(),
+            files: BTreeMap::new(),
+            requests: HashMap::new(),
+        }
+    }
+
+    /// Open files.
+    pub(super) fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The nodes.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
+        let all = (0..).zip(&self.devices);
+        all.map(|(minor, entry)| vb3_host::Node {
+            id: NodeId(FIRST_ID + minor),
+            kind: NodeKind::Media { major: MEDIA_MAJOR },
+            path: PathBuf::from(format!("/dev/media{minor}")),
+            minor,
+            device: Some(entry.device.place().to_owned()),
+        })
+    }
+
+    /// The number of a node that is one of these.
+    fn number(&self, node: NodeId) -> Option<usize> {
+        let number = node.0.checked_sub(FIRST_ID)? as usize;
+        (number < self.devices.len()).then_some(number)
+    }
+
+    /// The node beside the video device at a place among the nodes.
+    pub(super) fn node_of(&self, device: usize) -> Option<NodeId> {
+        let mut all = (FIRST_ID..).zip(&self.devices);
+        all.find(|(_, entry)| entry.at == device)
+            .map(|(id, _)| NodeId(id))
+    }
+
+    /// Files of a node under /sys and in udev's database; none of another's.
+    pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
+        let number = self.number(node);
+        let Some((number, entry)) = number.and_then(|n| Some((n, self.devices.get(n)?))) else {
+            return Vec::new();
+        };
+        let (place, model) = (entry.device.place(), entry.device.model());
+        let path = format!("/sys/devices/platform/{place}/media{number}/model");
+        vec![
+            (PathBuf::from(path), format!("{model}\n")),
+            udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), place),
+        ]
+    }
+
+    /// The files of the media device beside the video device at a place among the nodes, and of
+    /// its requests.
+    pub(super) fn files_of(&self, device: usize) -> Vec<FileId> {
+        let at = |opened: &Opened| match opened {
+            Opened::Device(number) => self.devices.get(*number).map(|entry| entry.at),
+            Opened::Request { at, .. } => Some(*at),
+        };
+        let of = |(_, opened): &(&FileId, &Opened)| at(opened) == Some(device);
+        self.files.iter().filter(of).map(|(id, _)| *id).collect()
+    }
+
+    /// The place among the nodes of the video device that a media node stands beside.
+    pub(super) fn device_at(&self, node: NodeId) -> Option<usize> {
+        self.devices.get(self.number(node)?).map(|entry| entry.at)
+    }
+
+    /// Opens a node, if it is one of these.
+    pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
+        let Some(number) = self.number(node) else {
+            return false;
+        };
+        self.files.insert(file, Opened::Device(number));
+        true
+    }
+
+    /// Whether a file is one of these.
+    pub(super) fn has(&self, file: FileId) -> bool {
+        self.files.contains_key(&file)
+    }
+
+    /// The requests of the device at a place among the nodes, as descriptors name them.
+    pub(super) const fn names(&self, at: usize) -> Names<'_> {
+        Names { media: self, at }
+    }
+
+    /// The files of requests of the device at a place among the nodes.
+    pub(super) fn requests_of(&self, device: usize) -> impl Iterator<Item = FileId> {
+        let all = self.files.iter();
+        all.filter(move |(_, opened)| matches!(opened, Opened::Request { at, .. } if *at == device))
+            .map(|(file, _)| *file)
+    }
+}
+
+impl World {
+    /// The last descriptor of a file is gone; whether it was one of a media device.
+    pub(super) fn release_media(&mut self, file: FileId) -> bool {
+        let Some(opened) = self.media.files.remove(&file) else {
+            return false;
+        };
+        self.changed.remove(&file);
+        if let Opened::Request { at, id, identity } = opened
+            && let Some(node) = self.nodes.get_mut(at)
+        {
+            self.media.requests.remove(&identity);
+            node.video.close_request(&mut self.memory, id);
+            self.look_around();
+        }
+        true
+    }
+
+    /// poll on a file of a media device. The device itself is always ready, as files are that
+    /// know no poll.
+    pub(super) fn media_poll(&self, file: FileId, events: i16) -> i16 {
+        match self.media.files.get(&file) {
+            Some(Opened::Device(_)) => (POLL_IN | POLL_OUT) & events,
+            Some(&Opened::Request { at, id, .. }) => self
+                .nodes
+                .get(at)
+                .map_or(POLL_ERR, |node| node.video.request_poll(id, events)),
+            None => POLL_ERR,
+        }
+    }
+
+    /// A call on a file of a media device.
+    pub(super) fn media_ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        match self.media.files.get(&file).copied() {
+            Some(Opened::Device(number)) if request == sys::MEDIA_IOC_REQUEST_ALLOC => {
+                self.alloc_request(number, arg, caller).into()
+            }
+            Some(Opened::Device(number)) => {
+                let Some(entry) = self.media.devices.get(number) else {
+                    return Outcome::Fail(Errno::ENODEV);
+                };
+                let requests = self.media.names(entry.at);
+                let program = Call::new(caller, &self.shares, requests);
+                backend::outcome(entry.device.ioctl(request, arg, &program))
+            }
+            Some(Opened::Request { at, id, .. }) => {
+                let now_ns = self.set_now();
+                let Some(node) = self.nodes.get_mut(at) else {
+                    return Outcome::Fail(Errno::ENODEV);
+                };
+                let memory = &mut self.memory;
+                let done = node.video.request_ioctl(memory, id, request, now_ns);
+                self.look_around();
+                backend::outcome(done)
+            }
+            None => Outcome::Fail(Errno::ENODEV),
+        }
+    }
+
+    /// Makes a request, and a descriptor of it in the program.
+    fn alloc_request(&mut self, number: usize, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
+        let at = entry.at;
+        let video = &mut self.nodes.get_mut(at).ok_or(Errno::ENODEV)?.video;
+        if !video.offers_requests() {
+            return Err(Errno::ENOTTY);
+        }
+        // A descriptor whose number cannot be told must not be made.
+        caller.write(arg, &0i32.to_ne_bytes())?;
+        let id = video.alloc_request().map_err(|e| Errno(e.errno()))?;
+        let file = self.new_file();
+        let (fd, identity) = match caller.install_file(file, c"request", true) {
+            Ok(made) => made,
+            Err(e) => {
+                let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
+                node.video.close_request(&mut self.memory, id);
+                return Err(e);
+            }
+        };
+        let opened = Opened::Request { at, id, identity };
+        self.media.files.insert(file, opened);
+        self.media.requests.insert(identity, (at, id));
+        caller.write(arg, &fd.to_ne_bytes())
+    }
+}

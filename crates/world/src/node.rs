@@ -1,0 +1,418 @@
+//! One device node: a video device and where it stands.
+
+use crate::memory::{DeviceBus, Memory};
+use crate::needs::Wants;
+use crate::summary;
+use anyhow::{Context as _, Result, anyhow, bail};
+use std::path::PathBuf;
+use vb3_codec::Codecs;
+use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
+use vb3_devices::{Device, Failure, FaultSchedule, Place};
+use vb3_dma::{Coherency, DmaAddr, PhysAddr};
+use vb3_machine::profile::IommuProfile;
+use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
+use vb3_plane::Cookie;
+use vb3_queue::{DriverError, Queue};
+use vb3_report::{DeviceFailure, DeviceReport};
+use vb3_v4l2::{
+    Error, FileHandle, MediaDevice, MediaFunction, Opener, Role, VideoDevice, VideoDriver,
+};
+
+const EIO: i32 = 5;
+/// Most pieces of pictures that are moved before a stream ends.
+const MOST_PIECES: usize = 4096;
+
+/// The place of the IOMMU that a device is behind, where that is not the one for all.
+fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> {
+    let Some(name) = &spec.iommu else {
+        return Ok(None);
+    };
+    if spec.contiguous {
+        bail!("iommu={name} and contiguous=on exclude each other; leave one of them out");
+    }
+    if let found @ Some(_) = profile.iommu_named(name) {
+        return Ok(found);
+    }
+    let names: Vec<&str> = profile.iommus.iter().map(|(name, _)| &**name).collect();
+    match names.as_slice() {
+        [] => bail!(
+            "there is no IOMMU \"{name}\": machine {} has none by a name ([iommus.NAME] in its \
+             profile)",
+            profile.name
+        ),
+        _ => bail!(
+            "there is no IOMMU \"{name}\"; machine {} has {}",
+            profile.name,
+            names.join(", ")
+        ),
+    }
+}
+
+/// What a device sees of memory. `elsewhere`: it is behind an IOMMU, or has memory of its own.
+fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
+    let Some((first, last, bus)) = spec.window else {
+        return Ok(None);
+    };
+    if elsewhere {
+        bail!(
+            "window= is for devices that are not behind an IOMMU and have no memory of their own"
+        );
+    }
+    Ok(Some(BusWindow {
+        memory: PhysAddr::new(first),
+        bus: DmaAddr::new(bus),
+        len: last.saturating_sub(first).saturating_add(1),
+    }))
+}
+
+/// What a device demands of memory, for the machine.
+fn demands(spec: &DeviceSpec) -> Demands {
+    Demands {
+        pages: spec.demands.pages,
+        coherent: spec.demands.unsynced,
+        protected: spec.demands.protected,
+    }
+}
+
+/// Gives a device what the profile says of its memory and its mappings.
+fn own_ways(
+    memory: &mut Memory,
+    iommu: Option<&IommuProfile>,
+    sram: u64,
+    dev: vb3_machine::Device,
+) -> std::result::Result<(), vb3_dma::Error> {
+    let ops = memory.ops_mut();
+    if let Some(iommu) = iommu {
+        ops.set_segment_mode(dev, iommu.segments)?;
+        ops.set_flush_policy(dev, iommu.flush)?;
+    }
+    if sram > 0 {
+        let own = ops.platform_mut().reserve_physical(sram)?;
+        ops.declare_coherent(dev, own, DmaAddr::new(own.addr.get()))?;
+    }
+    Ok(())
+}
+
+/// Makes the driver of each open file of a memory-to-memory device.
+fn opener(spec: &DeviceSpec, place: Place) -> Opener<Device<Cookie>> {
+    let spec = spec.clone();
+    Box::new(move || Device::new(&spec, &place).map_err(|_| Error::Driver(DriverError(EIO))))
+}
+
+/// How planes of a device are made.
+const fn plane_device(
+    spec: &DeviceSpec,
+    dma: vb3_machine::Device,
+) -> vb3_plane::Device<vb3_machine::Device> {
+    match spec.allocator {
+        Allocator::Contig => vb3_plane::Device {
+            lazy: spec.lazy,
+            ..vb3_plane::Device::contig(dma)
+        },
+        Allocator::Sg => vb3_plane::Device::sg(dma),
+        Allocator::Vmalloc => vb3_plane::Device::vmalloc(dma),
+    }
+}
+
+/// What happened to a device's source since it was asked last.
+pub(super) struct News {
+    pub(super) failures: Vec<DeviceFailure>,
+    /// Ends that the user asked for, as notes.
+    pub(super) ends: Vec<String>,
+    /// Whether the device unplugs itself.
+    pub(super) unplugs: bool,
+}
+
+/// A device node.
+pub(super) struct Node {
+    number: u32,
+    pub(super) path: PathBuf,
+    /// `camera`, `display`, ….
+    pub(super) kind: String,
+    pub(super) allocator: Allocator,
+    pub(super) dma: vb3_machine::Device,
+    /// How its planes are made.
+    pub(super) planes: vb3_plane::Device<vb3_machine::Device>,
+    /// Whether a call makes all buffers that it is asked for, or none.
+    pub(super) admission: bool,
+    /// Bytes that lines of pictures are multiples of.
+    pub(super) stride_align: u32,
+    /// Bytes of memory that it has for itself.
+    pub(super) sram: u64,
+    demands: Demands,
+    pub(super) video: summary::Video,
+    /// What a memory-to-memory device does.
+    function: Option<MediaFunction>,
+    /// When frames were completed, and which memory was used last.
+    pub(super) watch: summary::Watch,
+    /// When it comes and goes by itself.
+    pub(super) presence: Presence,
+    /// What a script does to its frames; `None` where it does nothing to the device.
+    pub(super) faults: Option<FaultSchedule>,
+    /// It does all its work within a tick.
+    at_once: bool,
+}
+
+impl Node {
+    /// Puts a device on the machine.
+    pub(super) fn new(
+        memory: &mut Memory,
+        profile: &Profile,
+        (spec, number): (&DeviceSpec, u32),
+        codecs: Codecs,
+    ) -> Result<Self> {
+        let path = PathBuf::from(format!("/dev/video{number}"));
+        let further = further_iommu(spec, profile).with_context(|| path.display().to_string())?;
+        let iommu = match further {
+            Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
+            None => profile.iommu.as_ref().filter(|_| !spec.contiguous),
+        };
+        // The machine's is for devices that no IOMMU stands before.
+        let sram = spec.sram.unwrap_or(match iommu {
+            None => profile.sram,
+            Some(_) => 0,
+        });
+        if iommu.is_some() && sram > 0 {
+            bail!(
+                "{}: sram= is for devices that are not behind an IOMMU; contiguous=on takes it \
+                 out of the machine's",
+                path.display()
+            );
+        }
+        let limits = DeviceLimits {
+            mask: spec.mask,
+            iommu: spec.contiguous.then_some(false),
+            further_iommu: further,
+            window: window(spec, iommu.is_some() || sram > 0)
+                .with_context(|| path.display().to_string())?,
+            align: spec.align,
+            max_segment: spec.max_segment,
+            boundary: spec.boundary.map(|bytes| bytes - 1),
+            coherency: spec.demands.coherent.map(|snoops| match snoops {
+                true => Coherency::Coherent,
+                false => Coherency::NonCoherent,
+            }),
+            demands: demands(spec),
+            // A contiguous plane is one address, so that a limit of segments is one of planes.
+            max_segments: (spec.allocator == Allocator::Contig
+                && (spec.max_segment.is_some() || spec.boundary.is_some()))
+            .then_some(1),
+        };
+        let dma = memory
+            .ops_mut()
+            .platform_mut()
+            .add_device(&format!("video{number}"), limits)
+            .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
+        own_ways(memory, iommu, sram, dma)
+            .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
+        let plane_device = plane_device(spec, dma);
+        let place = Place {
+            bus_info: format!("platform:vb3-{number:03}"),
+            userptr: profile
+                .userptr
+                .unwrap_or(spec.allocator != Allocator::Contig),
+            codecs,
+        };
+        let device = Device::new(spec, &place)
+            .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
+        let is_m2m = device.role() == Role::MemToMem;
+        let function = is_m2m.then(|| MediaFunction::of(&device));
+        let video = match device.role() {
+            Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
+            Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),
+        };
+        let video = video.with_context(|| format!("{}: no queue can be made", path.display()))?;
+        Ok(Self {
+            number,
+            path,
+            kind: spec.kind.name().to_owned(),
+            allocator: spec.allocator,
+            dma,
+            planes: plane_device,
+            admission: spec.admission,
+            stride_align: spec.stride.unwrap_or(1),
+            sram,
+            demands: limits.demands,
+            video,
+            function,
+            watch: summary::Watch::default(),
+            presence: spec.presence,
+            faults: None,
+            at_once: false,
+        })
+    }
+
+    /// What its device needs of memory.
+    pub(super) const fn wants(&self) -> Wants {
+        Wants {
+            dma: self.dma,
+            allocator: self.allocator,
+            stride_align: self.stride_align,
+            demands: self.demands,
+        }
+    }
+
+    /// What the heap of its own memory is called.
+    pub(super) fn sram_heap(&self) -> String {
+        format!("video{}-sram", self.number)
+    }
+
+    /// The N of `/dev/videoN`, and the minor.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether it is behind an IOMMU.
+    pub(super) fn has_iommu(&self, machine: &Machine) -> bool {
+        machine.iommu_root(self.dma).is_some()
+    }
+
+    /// The media device beside it, if it has one.
+    pub(super) fn media(&self) -> Option<MediaDevice> {
+        let function = self.function?;
+        let identity = self.video.identity();
+        Some(MediaDevice::new(identity, function, self.number))
+    }
+
+    /// When the device has something to do on a clock that does not pass by itself: at once, or
+    /// when it fills or shows a buffer that it has. Frames without a buffer do not move time.
+    pub(super) fn next_event(&self, now_ns: u64) -> Option<u64> {
+        let flows = self.video.role().flows();
+        let due = self.video.contexts_at_work().filter_map(|context| {
+            let due = context.driver().next_tick()?;
+            let queues = flows.iter().filter_map(|flow| context.queue(*flow));
+            let has_buffer = queues.map(Queue::active_count).any(|count| count > 0);
+            let late = context.driver().next_late_frame();
+            match due <= now_ns || has_buffer {
+                true => Some(due),
+                false => late,
+            }
+        });
+        due.min()
+    }
+
+    /// Whether a process or thread of the device's own prepares its data.
+    pub(super) fn is_preparing(&self) -> bool {
+        let mut contexts = self.video.contexts_at_work();
+        contexts.any(|context| context.driver().is_preparing())
+    }
+
+    /// Lets a script disturb the device from now on: all that is open, and what will be.
+    pub(super) fn disturb(&mut self) -> &FaultSchedule {
+        let schedule = &*self.faults.get_or_insert_with(FaultSchedule::default);
+        for context in self.video.contexts_mut() {
+            context.driver_mut().disturb(schedule);
+        }
+        schedule
+    }
+
+    /// Has the device do all its work within a tick, where it can: time that stands still meanwhile
+    /// goes on in the same steps in every run.
+    pub(super) fn work_at_once(&mut self) {
+        self.at_once = true;
+        for context in self.video.contexts_mut() {
+            context.driver_mut().work_at_once();
+        }
+    }
+
+    /// Opens the device once more.
+    ///
+    /// # Errors
+    /// As [`VideoDevice::open`].
+    pub(super) fn open(&mut self, memory: &Memory) -> std::result::Result<FileHandle, Error> {
+        let handle = self.video.open(memory)?;
+        if self.faults.is_some() {
+            self.disturb();
+        }
+        if self.at_once {
+            self.work_at_once();
+        }
+        Ok(handle)
+    }
+
+    /// Lets the device work; some files' parts of it where it `has_time` for no more. Whether it
+    /// had time for all.
+    pub(super) fn tick(
+        &mut self,
+        memory: &mut Memory,
+        now_ns: u64,
+        has_time: &dyn Fn() -> bool,
+    ) -> bool {
+        let (dev, video) = (self.dma, &mut self.video);
+        let all = video.tick_through(memory, now_ns, has_time, |memory, work| {
+            work(&mut DeviceBus { memory, dev })
+        });
+        self.watch.look(&mut self.video, now_ns);
+        all
+    }
+
+    /// Lets the device move what is left of a picture that it has begun to move.
+    pub(super) fn finish_begun(&mut self, memory: &mut Memory, now_ns: u64) {
+        for _ in 0..MOST_PIECES {
+            if !self.video.has_begun() {
+                return;
+            }
+            self.tick(memory, now_ns, &|| true);
+        }
+    }
+
+    /// Finishes what the device records; what went wrong with it.
+    pub(super) fn finish(&mut self) -> Option<DeviceFailure> {
+        let failure = self.ask(Device::finish)?;
+        Some(DeviceFailure {
+            recording: true,
+            ..self.tell(&failure)
+        })
+    }
+
+    /// Takes what failed or ended since the last call, and whether the device unplugs itself now.
+    pub(super) fn take_news(&mut self) -> News {
+        let (mut failures, mut unplugs) = (Vec::new(), false);
+        self.video.ask_drivers(|device| {
+            failures.extend(device.take_failure());
+            unplugs |= device.take_unplug();
+        });
+        let (ends, failures): (Vec<_>, Vec<_>) =
+            failures.into_iter().partition(Failure::is_asked_for);
+        let told = |end: &Failure| format!("{}: {}", self.path.display(), end.sentence());
+        News {
+            failures: failures.iter().map(|failure| self.tell(failure)).collect(),
+            ends: ends.iter().map(told).collect(),
+            unplugs,
+        }
+    }
+
+    /// The first answer of the drivers of open files.
+    fn ask<T>(&mut self, question: impl Fn(&mut Device<Cookie>) -> Option<T>) -> Option<T> {
+        let mut contexts = self.video.contexts_mut();
+        contexts.find_map(|context| question(context.driver_mut()))
+    }
+
+    fn tell(&self, failure: &Failure) -> DeviceFailure {
+        DeviceFailure {
+            device: self.path.display().to_string(),
+            sentence: failure.sentence().to_owned(),
+            recording: false,
+            times: 1,
+        }
+    }
+
+    /// What the device did.
+    pub(super) fn summary(&self, memory: &Memory) -> DeviceReport {
+        summary::device(self, memory)
+    }
+}
+
+/// Names the devices whose formats programs asked for, where no program used any device.
+pub(super) fn listed(nodes: &[Node]) -> Option<String> {
+    let interests = || nodes.iter().map(|node| (node, node.video.interest()));
+    if interests().any(|(_, interest)| interest.buffer_calls > 0) {
+        return None;
+    }
+    let listed = interests().filter(|(_, interest)| interest.format_calls > 0);
+    let listed: Vec<String> = listed
+        .map(|(node, _)| node.path.display().to_string())
+        .collect();
+    let was = if listed.len() == 1 { "was" } else { "were" };
+    (!listed.is_empty()).then(|| format!("{} {was} listed but not used", listed.join(", ")))
+}

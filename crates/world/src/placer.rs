@@ -1,0 +1,270 @@
+//! Where buffers of devices with `place=lazy` lie.
+
+use crate::needs::{Wants, of_programs};
+use crate::node::Node;
+use crate::remedy::runs;
+use vb3_dma::{
+    Alloc, Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, PageSource as _, PhysAddr,
+    Reason,
+};
+use vb3_dmabuf::solve::{Heap, HeapKind, Needs, Placement, Request, Rule, Run, conflict, solve};
+use vb3_dmabuf::{Backing, Spec};
+use vb3_machine::{Device, Machine, Spot};
+
+/// Places buffers by what all devices need that share them.
+#[derive(Debug)]
+pub(super) struct Placer {
+    devices: Vec<Wants>,
+}
+
+impl Placer {
+    pub(super) fn new(nodes: &[Node]) -> Self {
+        Self {
+            devices: nodes.iter().map(Node::wants).collect(),
+        }
+    }
+
+    fn needs(
+        &self,
+        ops: &Mapper<Machine>,
+        devices: &mut dyn Iterator<Item = Device>,
+    ) -> Vec<Needs> {
+        let wants = |dev| self.devices.iter().find(|wants| wants.dma == dev);
+        devices.filter_map(|dev| wants(dev)?.needs(ops)).collect()
+    }
+}
+
+/// Bytes of the whole pieces that `len_bytes` take.
+fn whole(machine: &Machine, len_bytes: u64) -> Result<u64, Error> {
+    let piece = machine.unmapped_granule();
+    len_bytes
+        .checked_next_multiple_of(piece)
+        .ok_or(Error::Invalid)
+}
+
+fn request(machine: &Machine, len_bytes: u64, count: u32) -> Request {
+    Request {
+        len_bytes,
+        line_bytes: 0,
+        lines: 0,
+        count,
+        page_bytes: machine.unmapped_granule(),
+    }
+}
+
+/// A part of the machine's memory that buffers are placed in.
+#[derive(Clone)]
+struct Area {
+    kind: HeapKind,
+    free: Vec<Run>,
+    pages: bool,
+    align: u64,
+    cached: bool,
+    protected: bool,
+}
+
+impl Area {
+    fn heap(&self) -> Heap<'_> {
+        Heap {
+            kind: self.kind,
+            free: &self.free,
+            directed: true,
+            align: self.align,
+            cached: self.cached,
+            pages: self.pages,
+            protected: self.protected,
+        }
+    }
+}
+
+/// Where a machine has memory, the least precious first: ordinary pages, what ordinary memory has
+/// in one run, the contiguous area, what is reserved by name in RAM, on the chip, and what is
+/// protected; then all of it again, uncached.
+fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
+    let free = machine.free_memory();
+    let area = |kind, free: &[_]| Area {
+        kind,
+        free: runs(free, u64::MAX, 0),
+        pages: true,
+        align: machine.page_size(),
+        cached: true,
+        protected: false,
+    };
+    let pieces = HeapKind::Pieces(machine.unmapped_granule());
+    let mut areas = vec![area(pieces, &free.ordinary)];
+    if len_bytes <= machine.profile().max_ordinary_run() {
+        areas.push(area(HeapKind::Contiguous, &free.ordinary));
+    }
+    areas.push(area(HeapKind::Contiguous, &free.contiguous));
+    let named = machine.profile().areas.iter().zip(&free.areas);
+    let mut reserved: Vec<Area> = named
+        .map(|(known, free)| Area {
+            pages: known.pages,
+            cached: known.pages,
+            protected: known.protected,
+            ..area(HeapKind::Contiguous, free)
+        })
+        .collect();
+    reserved.sort_by_key(|area| (area.protected, !area.pages));
+    areas.append(&mut reserved);
+    let cached = areas.iter().filter(|area| area.cached);
+    let uncached = cached.map(|area| Area {
+        cached: false,
+        ..area.clone()
+    });
+    let mut uncached: Vec<Area> = uncached.collect();
+    areas.append(&mut uncached);
+    areas
+}
+
+/// Places as many buffers for some devices; the error says what is short.
+fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placement, Error> {
+    let areas = areas(machine, request.len_bytes);
+    let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
+    let Some(mut placement) = solve(request, needs, &heaps) else {
+        return Err(Error::NoMemory(shortage(machine, request, needs, &heaps)));
+    };
+    if let Some(HeapKind::Pieces(_)) = areas.get(placement.heap).map(|area| area.kind) {
+        // Not the lowest pages: those are the ones that devices with short masks need.
+        let reach = needs.iter().map(Needs::reach);
+        (placement.first, placement.last) = reach.fold((0, u64::MAX), |(first, last), reach| {
+            (reach.0.max(first), reach.1.min(last))
+        });
+    }
+    Ok(placement)
+}
+
+/// Whether the machine has a place for as many buffers that suits all devices.
+pub(super) fn suits(machine: &Machine, request: &Request, needs: &[Needs]) -> bool {
+    let areas = areas(machine, request.len_bytes);
+    let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
+    solve(request, needs, &heaps).is_some()
+}
+
+/// What devices ask for and the machine has not.
+fn shortage(machine: &Machine, request: &Request, needs: &[Needs], heaps: &[Heap<'_>]) -> Reason {
+    let free = machine.free_memory();
+    let all = free.ordinary.iter().chain(&free.contiguous);
+    let free_bytes = all.map(|run| run.len).sum();
+    let wanted = request.len_bytes.saturating_mul(u64::from(request.count));
+    let ram = Reason {
+        constraint: Constraint::Ram,
+        wanted,
+        found: free_bytes,
+    };
+    let conflict = conflict(request, needs, heaps);
+    let blamed = conflict
+        .as_ref()
+        .and_then(|refused| refused.demands().next());
+    let Some(blamed) = blamed else {
+        return ram;
+    };
+    let enough = blamed
+        .relief
+        .map_or(request.len_bytes, |relief| relief.enough);
+    let (value, longest) = (blamed.demand.value, longest(machine));
+    let (constraint, wanted, found) = match blamed.demand.rule {
+        Rule::Last => (Constraint::Mask, enough, value),
+        Rule::Contiguous if machine.profile().cma > 0 => {
+            (Constraint::ContiguousPool, wanted, longest)
+        }
+        Rule::Contiguous => (Constraint::Contiguous, request.len_bytes, longest),
+        Rule::MaxSegment | Rule::SegmentCount => (Constraint::MaxSegment, request.len_bytes, value),
+        Rule::Boundary | Rule::IoBoundary => (Constraint::Boundary, enough, value),
+        Rule::Alignment => (Constraint::Alignment, value, enough),
+        Rule::IovaSpace => (Constraint::IovaSpace, enough, value),
+        Rule::First => (Constraint::BusWindow, enough, value),
+        Rule::Pages => (Constraint::PagesBehind, 1, 0),
+        Rule::Coherent => (Constraint::Coherent, 1, 0),
+        Rule::Protected => (Constraint::Protected, 1, 0),
+        Rule::Unprotected => (Constraint::Unprotected, 1, 0),
+        _ => return ram,
+    };
+    Reason {
+        constraint,
+        wanted,
+        found,
+    }
+}
+
+/// Bytes of the longest run that buffers which must be contiguous are given.
+fn longest(machine: &Machine) -> u64 {
+    let free = machine.free_memory();
+    let longest = |runs: &[vb3_dma::Segment]| runs.iter().map(|run| run.len).max().unwrap_or(0);
+    let ordinary = longest(&free.ordinary).min(machine.profile().max_ordinary_run());
+    longest(&free.contiguous).max(ordinary)
+}
+
+impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
+    fn allocate(
+        &mut self,
+        ops: &Mapper<Machine>,
+        spec: &Spec<Device>,
+    ) -> Result<Alloc<Machine>, Error> {
+        let Backing::Lazy { device, coherency } = spec.backing else {
+            return Err(Error::Invalid);
+        };
+        let machine = ops.platform();
+        if spec.len_bytes > machine.ram_bytes() {
+            return Err(Error::NoMemory(Reason {
+                constraint: Constraint::SizeLimit,
+                wanted: spec.len_bytes,
+                found: machine.ram_bytes(),
+            }));
+        }
+        let len = whole(machine, spec.len_bytes)?;
+        // With all that was promised and is not placed yet, as if it were for this device, too.
+        let before = machine.promised_bytes().div_ceil(len);
+        let count = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
+        let needs = self.needs(ops, &mut std::iter::once(device));
+        place(machine, &request(machine, len, count), &needs)?;
+        let is_uncached =
+            coherency == Coherency::Coherent && ops.coherency(device) == Coherency::NonCoherent;
+        let caching = if is_uncached {
+            Caching::Uncached
+        } else {
+            Caching::Cached
+        };
+        let pages = machine.promise_pages(len, caching)?;
+        ops.adopt_unplaced(pages, spec.len_bytes, caching)
+    }
+
+    fn find(
+        &mut self,
+        ops: &Mapper<Machine>,
+        len_bytes: u64,
+        devices: &mut dyn Iterator<Item = Device>,
+        is_mapped: bool,
+    ) -> Result<Placement, Error> {
+        let machine = ops.platform();
+        let mut needs = self.needs(ops, devices);
+        needs.extend(is_mapped.then(of_programs));
+        let len = whole(machine, len_bytes)?;
+        place(machine, &request(machine, len, 1), &needs)
+    }
+
+    fn place(
+        &mut self,
+        ops: &Mapper<Machine>,
+        alloc: &mut Alloc<Machine>,
+        placement: &Placement,
+    ) -> Result<u64, Error> {
+        let areas = areas(ops.platform(), placement.len_bytes);
+        let area = areas.get(placement.heap).ok_or(Error::Invalid)?;
+        let spot = match area.kind {
+            HeapKind::Pieces(granule) => Spot::Pieces {
+                granule,
+                first: PhysAddr::new(placement.first),
+                last: PhysAddr::new(placement.last),
+            },
+            HeapKind::Contiguous => Spot::Run(PhysAddr::new(placement.first)),
+        };
+        let caching = match area.cached {
+            true => ops.alloc_caching(alloc),
+            false => Caching::Uncached,
+        };
+        ops.place_pages(alloc, caching, |machine, pages| {
+            machine.place_pages(pages, spot, caching)
+        })
+    }
+}

@@ -1,0 +1,450 @@
+//! A script at work: what is due, and what has happened.
+
+use crate::World;
+use crate::node::Node;
+use crate::script::{Action, Script, ScriptError, Step, When};
+use anyhow::{Result, bail};
+use std::collections::VecDeque;
+use vb3_devices::{Device, FaultSchedule, FrameFault, FrameFaults};
+use vb3_host::{CallId, Errno};
+use vb3_plane::Cookie;
+use vb3_report::sentence;
+use vb3_report::{DeviceReport, MissedStep, ScriptEvent};
+use vb3_v4l2::{Flow, Role, decode};
+
+/// Calls that are remembered, so that one that is made anew is not counted again.
+const MAX_CALLS: usize = 1024;
+
+/// A step, and how far it is.
+struct Playing {
+    step: Step,
+    /// The device, by its place in the table.
+    node: Option<usize>,
+    /// Whether it was due.
+    begun: bool,
+    /// Calls that it has counted.
+    calls: u64,
+    /// How often it happened.
+    times: u64,
+}
+
+/// The script of a run; empty for most.
+#[derive(Default)]
+pub(super) struct Play {
+    steps: Vec<Playing>,
+    started_ns: u64,
+    recent: VecDeque<CallId>,
+}
+
+impl Play {
+    /// When the next step is due by time.
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        let waiting = self.steps.iter().filter(|playing| !playing.begun);
+        let due = waiting.filter_map(|playing| match playing.step.when {
+            When::Time(at) => Some(self.started_ns.saturating_add(at)),
+            _ => None,
+        });
+        due.min()
+    }
+
+    /// Whether a call is new, and not one that waited or is made anew.
+    fn is_new(&mut self, call: CallId) -> bool {
+        if self.recent.contains(&call) {
+            return false;
+        }
+        if self.recent.len() >= MAX_CALLS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(call);
+        true
+    }
+}
+
+/// What is to say of a fault besides its name.
+fn say_fault(fault: FrameFault) -> String {
+    match fault {
+        FrameFault::Late { by_ns } => sentence::time(by_ns),
+        FrameFault::Short { len } | FrameFault::Corrupt { len } => sentence::bytes(len),
+        FrameFault::Twice | FrameFault::Torn | FrameFault::Flagged | FrameFault::Lost => {
+            String::new()
+        }
+    }
+}
+
+/// What a step needs of its device.
+fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
+    let machine = world.memory.ops().platform();
+    let Some(node) = node.and_then(|at| world.nodes.get(at)) else {
+        if matches!(step.action, Action::OccupyCma { .. }) && machine.profile().cma == 0 {
+            bail!(
+                "machine {} has no contiguous memory area to take; choose one that has, such as \
+                 --machine soc-cma",
+                machine.profile().name
+            );
+        }
+        if matches!(step.action, Action::StopClock { .. }) && world.clock.is_virtual() {
+            bail!("a virtual clock cannot be stopped: it passes only while a program waits");
+        }
+        return Ok(());
+    };
+    let path = node.path.display();
+    let is_capture = node.video.role() == Role::Capture;
+    match &step.action {
+        Action::Frame(_) if node.video.role() == Role::Output => bail!(
+            "{} is for devices that deliver frames (cameras, loopbacks, codecs, converters), and \
+             {path} is a {}",
+            step.action.name(),
+            node.kind
+        ),
+        Action::Source { .. } | Action::Signal(_) if !is_capture => bail!(
+            "{} is for devices with a source of their own (cameras, loopbacks), and {path} is a {}",
+            step.action.name(),
+            node.kind
+        ),
+        Action::Source { width, height } => {
+            let mut contexts = node.video.contexts();
+            if !contexts.all(|context| context.driver().takes_size(*width, *height)) {
+                bail!(
+                    "{path} does not have pictures of {width}x{height}; `sizes=` of --device lists more"
+                );
+            }
+        }
+        Action::IommuFault if !node.has_iommu(machine) => bail!(
+            "{path} is behind no IOMMU on machine {}; choose one that has, such as --machine \
+             soc-iommu",
+            machine.profile().name
+        ),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What did not come, so that a step never happened. `frames` are those that its device finished.
+fn missed(playing: &Playing, frames: u64) -> String {
+    let called = |what: &str| match playing.calls {
+        0 => format!("{what} was never called"),
+        1 => format!("{what} was called only once"),
+        n => format!("{what} was called only {n} times"),
+    };
+    let ioctl = |request: u32| {
+        let name = decode::name(request).unwrap_or_default();
+        called(name.trim_start_matches("VIDIOC_"))
+    };
+    let Step { when, action, .. } = &playing.step;
+    match (action, when) {
+        (Action::Fail { request, .. }, _) if playing.begun => {
+            format!("{} after it began", ioctl(*request))
+        }
+        (Action::Fail { request, .. }, When::Call { .. }) => ioctl(*request),
+        (
+            _,
+            When::Call {
+                request: Some(request),
+                ..
+            },
+        ) => ioctl(*request),
+        (_, When::Call { .. }) => called("the device"),
+        (Action::Frame(_), _) | (_, When::Frame(_)) => match frames {
+            0 => "the device finished no frame".to_owned(),
+            1 => "the device finished only one frame".to_owned(),
+            n => format!("the device finished only {n} frames"),
+        },
+        (_, When::Start | When::Time(_)) => "the run ended before".to_owned(),
+    }
+}
+
+impl World {
+    /// Plays a script from now on.
+    ///
+    /// # Errors
+    /// A device is missing, or does not have what the step is about.
+    pub fn play(&mut self, script: &Script) -> Result<(), ScriptError> {
+        let mut steps = Vec::new();
+        for step in &script.steps {
+            let node = match step.device {
+                None => None,
+                Some(number) => match self.nodes.iter().position(|n| n.number() == number) {
+                    None => {
+                        return Err(step.error(format!("there is no /dev/video{number}")));
+                    }
+                    found => found,
+                },
+            };
+            check(self, step, node).map_err(|e| step.error(e.to_string()))?;
+            steps.push(Playing {
+                step: step.clone(),
+                node,
+                begun: false,
+                calls: 0,
+                times: 0,
+            });
+        }
+        for at in steps.iter().filter_map(|playing| playing.node) {
+            self.nodes.get_mut(at).map(Node::disturb);
+        }
+        self.play = Play {
+            steps,
+            started_ns: self.clock.now_ns(),
+            recent: VecDeque::new(),
+        };
+        // Frames are counted by the devices themselves.
+        for at in 0..self.play.steps.len() {
+            let playing = &self.play.steps[at];
+            let first = match (&playing.step.action, &playing.step.when) {
+                (Action::Frame(_), When::Frame(first)) => *first,
+                (Action::Frame(_), When::Start) => 0,
+                _ => continue,
+            };
+            self.plan_frames(at, first);
+        }
+        self.advance();
+        Ok(())
+    }
+
+    fn each_device(&mut self, at: usize, act: impl Fn(&mut Device<Cookie>)) {
+        let node = self.nodes.get_mut(at);
+        for context in node.into_iter().flat_map(|node| node.video.contexts_mut()) {
+            act(context.driver_mut());
+        }
+    }
+
+    /// Lets the device of a step do to its frames what the step says.
+    fn plan_frames(&mut self, at: usize, first: u64) {
+        let Some(playing) = self.play.steps.get_mut(at) else {
+            return;
+        };
+        let (Action::Frame(fault), Some(node)) = (&playing.step.action, playing.node) else {
+            return;
+        };
+        playing.begun = true;
+        let faults = FrameFaults {
+            // CAST: scripts have few steps.
+            step: at as u32,
+            fault: *fault,
+            first,
+            every: playing.step.every,
+            count: playing.step.count,
+        };
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.disturb().add(faults);
+        }
+    }
+
+    /// Frames that a device has finished.
+    fn frames_of(&self, at: usize) -> u64 {
+        let Some(node) = self.nodes.get(at) else {
+            return 0;
+        };
+        match (node.video.role(), &node.faults) {
+            (Role::Capture | Role::MemToMem, Some(faults)) => faults.frames(),
+            _ => node.video.statistics(Flow::Output).queue.done,
+        }
+    }
+
+    /// After every call and tick: what is due by time or by frames, and what happened to frames.
+    pub(super) fn advance(&mut self) {
+        if self.play.steps.is_empty() {
+            return;
+        }
+        self.note_frames();
+        let now = self.clock.now_ns();
+        for at in 0..self.play.steps.len() {
+            let playing = &self.play.steps[at];
+            let is_due = !playing.begun
+                && match playing.step.when {
+                    When::Start => true,
+                    When::Time(time) => now >= self.play.started_ns.saturating_add(time),
+                    When::Frame(frame) => playing.node.is_some_and(|n| self.frames_of(n) >= frame),
+                    When::Call { .. } => false,
+                };
+            if is_due {
+                self.begin(at);
+            }
+        }
+    }
+
+    /// What happened to frames, by what their devices say.
+    fn note_frames(&mut self) {
+        for at in 0..self.nodes.len() {
+            let faults = self.nodes[at].faults.as_ref();
+            for hit in faults.map_or_else(Vec::new, FaultSchedule::take_hits) {
+                let value = match self
+                    .play
+                    .steps
+                    .get(hit.step as usize)
+                    .map(|p| &p.step.action)
+                {
+                    Some(Action::Frame(fault)) => say_fault(*fault),
+                    _ => String::new(),
+                };
+                self.happened(hit.step as usize, value, Some(hit.frame), None);
+            }
+        }
+    }
+
+    /// Begins a step that is due.
+    fn begin(&mut self, at: usize) {
+        let Some(playing) = self.play.steps.get_mut(at) else {
+            return;
+        };
+        playing.begun = true;
+        let (action, node) = (playing.step.action.clone(), playing.node);
+        let dma = node.and_then(|n| self.nodes.get(n)).map(|node| node.dma);
+        let now = self.clock.now_ns();
+        let machine = self.memory.ops_mut().platform_mut();
+        let value = match action {
+            // Calls are met as they come.
+            Action::Fail { .. } => return,
+            Action::Frame(fault) => {
+                let frames = node.map_or(0, |node| self.frames_of(node));
+                // The frame before a torn one must have been seen.
+                let first = frames + u64::from(fault == FrameFault::Torn);
+                return self.plan_frames(at, first);
+            }
+            Action::Source { width, height } => {
+                let device = node.unwrap_or_default();
+                self.each_device(device, |device| device.resize_source(width, height));
+                format!("{width}x{height}")
+            }
+            Action::Signal(has_signal) => {
+                let device = node.unwrap_or_default();
+                self.each_device(device, |device| device.set_signal(has_signal));
+                if has_signal { "found" } else { "lost" }.to_owned()
+            }
+            Action::Plug(comes) => match node.is_some_and(|node| self.plug(node, comes)) {
+                true => String::new(),
+                false => "it was so already".to_owned(),
+            },
+            Action::OccupyCma { longest } => {
+                let taken = machine.occupy_cma(longest);
+                let (taken, longest) = (sentence::bytes(taken), sentence::bytes(longest));
+                format!("{taken} were taken, and no free run is longer than {longest}")
+            }
+            Action::FreeCma => sentence::bytes(machine.vacate_cma()),
+            Action::IommuFault => {
+                if let Some(dma) = dma {
+                    machine.fault_next_access(dma);
+                }
+                String::new()
+            }
+            Action::StopClock { for_ns } => {
+                self.clock.stop(for_ns);
+                sentence::time(for_ns)
+            }
+        };
+        self.happened_at(now, at, value, None, None);
+    }
+
+    /// Steps that never happened.
+    pub(super) fn missed_steps(&self) -> Vec<MissedStep> {
+        let all = (1..).zip(&self.play.steps);
+        let missed = all.filter(|(_, playing)| playing.times == 0);
+        let say = |(step, playing): (u64, &Playing)| MissedStep {
+            step,
+            line: playing.step.line as u64,
+            action: playing.step.action.name().to_owned(),
+            why: self::missed(playing, playing.node.map_or(0, |node| self.frames_of(node))),
+        };
+        missed.map(say).collect()
+    }
+
+    /// Takes frames that the script cost off those that were lost: marked as bad, written where a
+    /// fault was, or without a buffer because late ones kept theirs.
+    pub(super) fn forgive_scripted(&self, devices: &mut [DeviceReport]) {
+        for playing in &self.play.steps {
+            let device = playing.node.and_then(|node| devices.get_mut(node));
+            for queue in device.into_iter().flat_map(|device| &mut device.queues) {
+                let each = match playing.step.action {
+                    Action::Frame(FrameFault::Flagged) | Action::IommuFault => 1,
+                    Action::Frame(FrameFault::Late { by_ns }) => {
+                        let interval_ns = queue.span_ns / queue.frames.max(1);
+                        1 + by_ns / interval_ns.max(1_000_000)
+                    }
+                    _ => 0,
+                };
+                queue.lost = (queue.lost).saturating_sub(playing.times.saturating_mul(each));
+            }
+        }
+    }
+
+    /// Before an ioctl: what it does to the script, and the errno that it is to fail with.
+    pub(super) fn meet_call(&mut self, node: usize, request: u32, call: CallId) -> Option<Errno> {
+        if self.play.steps.is_empty() || !self.play.is_new(call) {
+            return None;
+        }
+        let mut answer = None;
+        for at in 0..self.play.steps.len() {
+            let playing = &mut self.play.steps[at];
+            if playing.node != Some(node) {
+                continue;
+            }
+            let failing = match playing.step.action {
+                Action::Fail { request, errno } => Some((request, errno)),
+                _ => None,
+            };
+            let counted = match (&playing.step.when, failing) {
+                (_, Some((failing, _))) => Some(failing),
+                (When::Call { request, .. }, None) => *request,
+                _ => continue,
+            };
+            if counted.is_some_and(|counted| counted != request) {
+                continue;
+            }
+            let first = match playing.step.when {
+                When::Call { number, .. } => number,
+                _ if !playing.begun => continue,
+                _ => 1,
+            };
+            playing.calls = playing.calls.saturating_add(1);
+            let Some(since) = playing.calls.checked_sub(first) else {
+                continue;
+            };
+            let Some((_, errno)) = failing else {
+                if !playing.begun {
+                    self.begin(at);
+                }
+                continue;
+            };
+            playing.begun = true;
+            let (every, count) = (playing.step.every, playing.step.count);
+            if answer.is_none() && since.is_multiple_of(every) && since / every < count {
+                answer = Some(Errno(errno));
+                let calls = playing.calls;
+                let name = decode::name(request).unwrap_or_default();
+                let value = format!("{name} with {}", sentence::errno_name(errno));
+                self.happened(at, value, None, Some(calls));
+            }
+        }
+        answer
+    }
+
+    /// Writes down what happens now.
+    fn happened(&mut self, at: usize, value: String, frame: Option<u64>, call: Option<u64>) {
+        self.happened_at(self.clock.now_ns(), at, value, frame, call);
+    }
+
+    fn happened_at(
+        &mut self,
+        now_ns: u64,
+        at: usize,
+        value: String,
+        frame: Option<u64>,
+        call: Option<u64>,
+    ) {
+        let at_ns = now_ns.saturating_sub(self.play.started_ns);
+        let Some(playing) = self.play.steps.get_mut(at) else {
+            return;
+        };
+        playing.times = playing.times.saturating_add(1);
+        let device = playing.node.and_then(|node| self.nodes.get(node));
+        self.report.play(ScriptEvent {
+            line: playing.step.line as u64,
+            device: device.map_or_else(String::new, |node| node.path.display().to_string()),
+            action: playing.step.action.name().to_owned(),
+            value,
+            at_ns,
+            frame,
+            call,
+        });
+    }
+}

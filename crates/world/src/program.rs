@@ -1,0 +1,97 @@
+//! The calling program, as the V4L2 layer needs it.
+
+use crate::media::Names;
+use crate::memory::{Memory, ProgramMemory};
+use crate::shares::Shares;
+use std::cell::{Cell, RefCell};
+use vb3_dmabuf::BufRef;
+use vb3_host::Caller;
+use vb3_machine::User;
+use vb3_plane::ExportAccess;
+use vb3_queue::RequestId;
+use vb3_v4l2::{Errno, Program};
+
+/// One call of a program.
+pub(super) struct Call<'a> {
+    pub(super) caller: &'a dyn Caller,
+    pub(super) shares: &'a RefCell<Shares>,
+    /// The requests of the device that is called.
+    pub(super) requests: Names<'a>,
+    /// The front end has not gathered what the call needs and makes it anew, whatever it answers.
+    pub(super) lacks: Cell<bool>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) const fn new(
+        caller: &'a dyn Caller,
+        shares: &'a RefCell<Shares>,
+        requests: Names<'a>,
+    ) -> Self {
+        Self {
+            caller,
+            shares,
+            requests,
+            lacks: Cell::new(false),
+        }
+    }
+
+    /// The errno for the V4L2 layer.
+    fn errno(&self, e: vb3_host::Errno) -> Errno {
+        if e == vb3_host::Errno::NOT_GATHERED {
+            self.lacks.set(true);
+        }
+        Errno(e.0)
+    }
+}
+
+impl Program<Memory> for Call<'_> {
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.caller.read(addr, out).map_err(|e| self.errno(e))
+    }
+
+    fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
+        self.caller
+            .prepare_read(addr, len_bytes)
+            .map_err(|e| self.errno(e))
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.caller.write(addr, data).map_err(|e| self.errno(e))
+    }
+
+    fn user(&self, addr: u64, len_bytes: u64) -> Result<User, Errno> {
+        match self.caller.memory_to_pin(addr, len_bytes) {
+            Err(e) if e == vb3_host::Errno::NOT_GATHERED => Err(self.errno(e)),
+            memory => Ok(ProgramMemory::user(memory.ok())),
+        }
+    }
+
+    fn resolve_dmabuf(&self, mem: &mut Memory, fd: i32) -> Result<BufRef, Errno> {
+        let file = self.caller.identify(fd).map_err(|e| self.errno(e))?;
+        let mut shares = self.shares.borrow_mut();
+        let buf = match shares.buf(file) {
+            Some(own) => Some(own),
+            None => shares.imports.resolve(mem, self.caller, (fd, file)),
+        };
+        mem.get_buf(buf.ok_or(Errno::EINVAL)?)
+            .map_err(|e| Errno(e.errno()))
+    }
+
+    fn resolve_request(&self, fd: i32) -> Option<RequestId> {
+        let file = self.caller.identify(fd).map_err(|e| self.errno(e));
+        self.requests.find(file.ok()?)
+    }
+
+    fn install_dmabuf(
+        &self,
+        mem: &mut Memory,
+        buf: BufRef,
+        cloexec: bool,
+        access: ExportAccess,
+    ) -> Result<i32, (Errno, BufRef)> {
+        self.shares
+            .borrow_mut()
+            .install(mem, buf, self.caller, cloexec, access)
+            .map_err(|(e, buf)| (self.errno(e), buf))
+    }
+}

@@ -1,0 +1,297 @@
+//! What would have let all devices use a buffer that one of them was refused.
+//!
+//! The solver knows neither machines nor nodes; here the machine's limits become demands, and its
+//! memory heaps.
+
+use crate::memory::Memory;
+use crate::node::Node;
+use crate::placer;
+use vb3_devices::spec::Allocator;
+use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, Mapper, PageSource as _, Segment};
+use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
+use vb3_dmabuf::{Attachment, Store as _};
+use vb3_machine::{Device, Machine};
+use vb3_plane::RefusedImport;
+use vb3_report::{Demand, Refusal, Remedy};
+use vb3_v4l2::VideoDriver as _;
+
+/// The heap of pages, as Linux calls it.
+pub(super) const SYSTEM_HEAP: &str = "system";
+/// The heap of the contiguous memory area, as Linux calls it where it was set up by the command
+/// line or a device tree.
+pub(super) const CMA_HEAP: &str = "default_cma_region";
+
+/// Constraints that other memory could have met.
+const MET_ELSEWHERE: [Constraint; 15] = [
+    Constraint::Alignment,
+    Constraint::Boundary,
+    Constraint::BufferSize,
+    Constraint::BusWindow,
+    Constraint::Coherent,
+    Constraint::Contiguous,
+    Constraint::IommuGranule,
+    Constraint::IovaSpace,
+    Constraint::Mask,
+    Constraint::MaxSegment,
+    Constraint::NoBounce,
+    Constraint::PagesBehind,
+    Constraint::Protected,
+    Constraint::SegmentCount,
+    Constraint::Unprotected,
+];
+
+/// Whether an import is what a call was refused for, and other memory could have been used.
+pub(super) fn is_of(nodes: &[Node], import: &RefusedImport<Device>, refusal: &Refusal) -> bool {
+    let node = nodes.iter().find(|node| node.dma == import.device);
+    let mut met = MET_ELSEWHERE.iter().map(|constraint| constraint.name());
+    refusal.errno != 0
+        && met.any(|name| name == refusal.constraint)
+        && node.is_some_and(|node| node.path.as_os_str() == &*refusal.device)
+}
+
+/// What a device and its node are called.
+fn name(node: &Node) -> String {
+    format!("{} ({})", node.kind, node.path.display())
+}
+
+/// Where the buffer could have been, for the device that was refused and all others that use it.
+pub(super) fn find(
+    nodes: &[Node],
+    memory: &Memory,
+    import: RefusedImport<Device>,
+    refusal: &Refusal,
+) -> Option<Remedy> {
+    let shared = memory.buffers().memory(import.memory)?;
+    let attachments = shared.attachments();
+    let keys = std::iter::successors(attachments.next(None), |key| attachments.next(Some(*key)));
+    let users: Vec<Device> = keys
+        .filter_map(|key| Some(attachments.get(key)?.device()))
+        .chain(shared.device())
+        .chain([import.device])
+        .collect();
+    let users: Vec<&Node> = (nodes.iter())
+        .filter(|node| users.contains(&node.dma))
+        .collect();
+    let importer = nodes.iter().find(|node| node.dma == import.device)?;
+    let request = request(importer, import.len_bytes, memory.ops().page_size());
+    let mut needs: Vec<Needs> = (users.iter())
+        .filter_map(|node| node.wants().needs(memory.ops()))
+        .collect();
+    if refusal.constraint == Constraint::IovaSpace.name() {
+        // What is free may be free in pieces: the refusal knows the longest.
+        let refused = users.iter().zip(&mut needs);
+        let refused = refused.filter(|(node, _)| node.dma == import.device);
+        for iommu in refused.filter_map(|(_, needs)| needs.iommu.as_mut()) {
+            iommu.free_bytes = iommu.free_bytes.min(refusal.found);
+        }
+    }
+    // The memory that was refused is the exporter's own.
+    let others: Vec<&Node> = (users.iter().copied())
+        .filter(|node| Some(node.dma) != shared.device())
+        .collect();
+    let machine = memory.ops().platform();
+    let (heaps, own) = (heaps(machine), own_memory_of(&others, machine, &request));
+    let (heap_views, own_views) = (views(&heaps), views(&own));
+    let mut remedy = Remedy {
+        devices: users.iter().map(|node| name(node)).collect(),
+        ..Remedy::default()
+    };
+    let from_heap = solve(&request, &needs, &heap_views);
+    let from_device = solve(&request, &needs, &own_views);
+    if let Some(place) = from_heap.and_then(|placed| heaps.get(placed.heap)) {
+        remedy.heap.clone_from(&place.name);
+    }
+    if let Some(place) = from_device.and_then(|placed| own.get(placed.heap)) {
+        remedy.exporter.clone_from(&place.name);
+    }
+    let owner = nodes
+        .iter()
+        .find(|node| Some(node.dma) == shared.device() && node.allocator == Allocator::Contig);
+    let is_of_place = refusal.constraint != Constraint::IovaSpace.name();
+    if let Some(owner) = owner
+        && is_of_place
+        && placer::suits(machine, &request, &needs)
+    {
+        if owner.planes.lazy {
+            remedy.pinned_by = pins(shared, &users);
+        } else {
+            remedy.lazy = owner.path.display().to_string();
+        }
+    }
+    if let Some(placement) = from_heap.or(from_device) {
+        remedy.buffers = request.count;
+        remedy.size_bytes = placement.len_bytes;
+        remedy.stride_bytes = placement.stride;
+    } else if remedy.lazy.is_empty() {
+        let all: Vec<Heap<'_>> = heap_views.into_iter().chain(own_views).collect();
+        let refused = conflict(&request, &needs, &all)?;
+        let demand = |blamed: &Blamed| Demand {
+            device: (users.get(blamed.demand.device)).map_or_else(String::new, |node| name(node)),
+            constraint: blamed.demand.rule.name().to_owned(),
+            value: blamed.demand.value,
+            enough: blamed.relief.map(|relief| relief.enough),
+        };
+        remedy.conflict = refused.demands().map(demand).collect();
+    }
+    Some(remedy)
+}
+
+/// The devices that keep memory from being moved.
+fn pins(shared: &vb3_dmabuf::Memory<Mapper<Machine>>, users: &[&Node]) -> Vec<String> {
+    let list = shared.attachments();
+    let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
+    let pinned = keys.filter_map(|key| list.get(key).filter(|a| a.is_pinned()));
+    let pinned: Vec<Device> = pinned.map(Attachment::device).collect();
+    let mut users = users.to_vec();
+    users.retain(|node| pinned.contains(&node.dma));
+    users.into_iter().map(name).collect()
+}
+
+/// As many buffers like the refused one as its queue has planes, with the lines of its present
+/// picture.
+fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
+    let mut request = Request {
+        len_bytes,
+        line_bytes: 0,
+        lines: 0,
+        count: 1,
+        page_bytes,
+    };
+    for context in importer.video.contexts() {
+        for &flow in importer.video.role().flows() {
+            let format = context.driver().format(flow);
+            // Where a program names no length, the plane is as long as the buffer it offers.
+            let planes = format.planes.iter().take(format.num_planes);
+            let planes = planes.filter(|plane| u64::from(plane.sizeimage) <= len_bytes);
+            let plane = planes.max_by_key(|plane| plane.sizeimage);
+            let (Some(plane), Some(queue)) = (plane, context.queue(flow)) else {
+                continue;
+            };
+            let num_planes = u32::try_from(format.num_planes).unwrap_or(1);
+            let count = queue.num_buffers().saturating_mul(num_planes).max(1);
+            if let Some(lines) = plane.sizeimage.checked_div(plane.bytesperline) {
+                request.line_bytes = u64::from(plane.bytesperline);
+                request.lines = u64::from(lines);
+            }
+            request.count = request.count.max(count);
+        }
+    }
+    request
+}
+
+/// A place where buffers can be allocated, and what that is called.
+struct Place {
+    name: String,
+    kind: HeapKind,
+    free: Vec<Run>,
+    align: u64,
+    pages: bool,
+    cached: bool,
+    protected: bool,
+}
+
+impl Place {
+    fn view(&self) -> Heap<'_> {
+        Heap {
+            kind: self.kind,
+            free: &self.free,
+            directed: false,
+            align: self.align,
+            cached: self.cached,
+            pages: self.pages,
+            protected: self.protected,
+        }
+    }
+}
+
+fn views(places: &[Place]) -> Vec<Heap<'_>> {
+    places.iter().map(Place::view).collect()
+}
+
+/// The heaps of the machine. What a device has for itself is left out.
+fn heaps(machine: &Machine) -> Vec<Place> {
+    let free = machine.free_memory();
+    let profile = machine.profile();
+    let heap = |name: &str, kind, free: &[Segment]| Place {
+        name: name.to_owned(),
+        kind,
+        free: runs(free, u64::MAX, 0),
+        align: machine.page_size(),
+        pages: true,
+        cached: true,
+        // Memory that is for no device is not shared with any.
+        protected: profile.private_memory,
+    };
+    let pieces = HeapKind::Pieces(machine.unmapped_granule());
+    let mut heaps = vec![heap(SYSTEM_HEAP, pieces, &free.ordinary)];
+    if profile.cma > 0 {
+        heaps.push(heap(CMA_HEAP, HeapKind::Contiguous, &free.contiguous));
+    }
+    for (area, free) in profile.areas.iter().zip(&free.areas) {
+        heaps.push(Place {
+            pages: area.pages,
+            cached: area.pages,
+            protected: profile.private_memory || area.protected,
+            ..heap(&area.name, HeapKind::Contiguous, free)
+        });
+    }
+    heaps
+}
+
+/// What each of some devices allocates itself. Memory that a device has for itself is left out.
+fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &Request) -> Vec<Place> {
+    let nodes = nodes.iter().filter(|_| machine.profile().sram == 0);
+    nodes
+        .filter_map(|node| own_memory(node, machine, request))
+        .collect()
+}
+
+/// The memory that a device's own buffers come from.
+fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place> {
+    let info = machine.device_info(node.dma)?;
+    let free = machine.free_memory();
+    let Limits { mask, .. } = info.limits;
+    let whole = info.limits.block_align(request.len_bytes);
+    let align = machine
+        .min_address_align(node.dma)
+        .max(whole)
+        .max(machine.page_size());
+    let (kind, free) = match (node.allocator, &info.iommu) {
+        (Allocator::Contig, None) if machine.profile().cma > 0 => {
+            (HeapKind::Contiguous, runs(&free.contiguous, mask, 0))
+        }
+        (Allocator::Contig, None) if request.len_bytes <= machine.profile().max_ordinary_run() => (
+            HeapKind::Contiguous,
+            runs(&free.ordinary, mask, request.len_bytes),
+        ),
+        (Allocator::Contig, Some(iommu)) => (
+            HeapKind::Pieces(iommu.granule()?.max(machine.page_size())),
+            runs(&free.ordinary, u64::MAX, 0),
+        ),
+        _ => return None,
+    };
+    Some(Place {
+        name: node.path.display().to_string(),
+        kind,
+        free,
+        align,
+        pages: true,
+        cached: info.coherency == Coherency::Coherent,
+        protected: false,
+    })
+}
+
+/// Free memory up to an address; runs shorter than a buffer are none for it.
+pub(super) fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
+    let runs = free.iter().filter_map(|segment| {
+        let first = segment.addr.get();
+        let end = first
+            .saturating_add(segment.len)
+            .min(last.saturating_add(1));
+        (first < end && segment.len >= least).then(|| Run {
+            first,
+            len: end - first,
+        })
+    });
+    runs.collect()
+}

@@ -1,0 +1,17 @@
+//! The scripts that ship.
+
+/// The scripts that ship: name and text.
+pub const SHIPPED: &[(&str, &str)] = &[
+    (
+        "flaky-usb-camera",
+        include_str!("../../scripts/flaky-usb-camera.toml"),
+    ),
+    (
+        "fragmented-cma",
+        include_str!("../../scripts/fragmented-cma.toml"),
+    ),
+    (
+        "throttled-sensor",
+        include_str!("../../scripts/throttled-sensor.toml"),
+    ),
+];

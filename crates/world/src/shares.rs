@@ -1,0 +1,493 @@
+//! What programs hold of the run's memory: mappings and exported buffers.
+
+use crate::imports::Imports;
+use crate::memory::Memory;
+use crate::turns::Turns;
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
+use vb3_host::{Caller, Errno, FdIdentity, Tag};
+use vb3_machine::profile::PAGE_SIZE;
+use vb3_machine::{Device, Udmabuf, dmabuf_holders};
+use vb3_plane::{ExportAccess, MemOps};
+
+/// Most things held by programs at one time.
+const MAX_GIVEN: usize = 1 << 20;
+
+/// How many real dma-bufs are looked at in one look at some: each is a read of a file in /proc.
+const LOOKED_AT: usize = 64;
+
+/// Most processes named that have mapped one file.
+pub(super) const MAX_MAPPERS: usize = 64;
+
+/// One thing a program was given.
+#[derive(Debug)]
+enum Given {
+    /// A mapping of a queue's buffer, in a process.
+    Mapping(Vma, u32),
+    /// A descriptor of an exported buffer, given to a process.
+    Export {
+        file: FdIdentity,
+        buf: BufRef,
+        pid: u32,
+    },
+}
+
+/// A file that shows exported memory, and the dma-bufs it stands for.
+#[derive(Debug)]
+struct Export {
+    len_bytes: u64,
+    bufs: BTreeSet<BufId>,
+    /// The mapping that counts, once a program has mapped the file.
+    mapped: Option<Vma>,
+    /// The processes that have mapped it.
+    mapped_by: BTreeSet<u32>,
+}
+
+/// A file that shows a dma-buf.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) fd: OwnedFd,
+    pub(super) file: FdIdentity,
+    pub(super) kind: ShownKind,
+}
+
+/// What kind of file shows a dma-buf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShownKind {
+    /// A dma-buf of the kernel's.
+    Real,
+    /// A memfd.
+    Memfd,
+}
+
+/// A real dma-buf that programs were given. Its end is looked for by its count of holders.
+#[derive(Debug)]
+struct Real {
+    fd: OwnedFd,
+    file: FdIdentity,
+    buf: BufRef,
+    pid: u32,
+}
+
+/// In what way a process holds memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum HeldBy {
+    /// It has mapped it.
+    Mapping(u32),
+    /// It was given a descriptor.
+    Descriptor(u32),
+    /// A device has pinned its pages.
+    Pages(u32, Device),
+}
+
+/// What makes real dma-bufs of the machine's memory, and tells how many hold one.
+pub(super) trait Exporter: Debug {
+    /// A dma-buf of the first `len` bytes of a memfd; `None` where none can be made.
+    fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<OwnedFd>;
+
+    /// How many descriptors and mappings of it there are, ours included; `None` for what is none.
+    fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64>;
+}
+
+impl Exporter for Udmabuf {
+    fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<OwnedFd> {
+        Self::export(self, memfd, len).ok()
+    }
+
+    fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64> {
+        dmabuf_holders(buf)
+    }
+}
+
+/// The tables of what was given out.
+#[derive(Debug)]
+pub(super) struct Shares {
+    next_tag: u64,
+    /// `None` where the kernel makes no dma-bufs of memfds for us.
+    exporter: Option<Box<dyn Exporter + Send>>,
+    real: Turns<Real>,
+    given: BTreeMap<Tag, Given>,
+    exports: HashMap<FdIdentity, Export>,
+    /// Which processes hold which memory by what was given, and how often.
+    holders: BTreeMap<MemoryId, BTreeMap<HeldBy, usize>>,
+    /// Memory that has got another holder since the last look.
+    touched: BTreeSet<MemoryId>,
+    /// The other way round: buffers of other drivers.
+    pub(super) imports: Imports,
+}
+
+impl Shares {
+    /// Nothing given out yet. Exports are real dma-bufs where the kernel makes them.
+    pub(super) fn new() -> Self {
+        Self {
+            next_tag: 0,
+            exporter: Udmabuf::open().map(|opened| Box::new(opened) as _),
+            real: Turns::new(),
+            given: BTreeMap::new(),
+            exports: HashMap::new(),
+            holders: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            imports: Imports::of_kernel(),
+        }
+    }
+
+    /// Has exports made by something else than the kernel.
+    #[cfg(test)]
+    pub(super) fn set_exporter(&mut self, exporter: Box<dyn Exporter + Send>) {
+        self.exporter = Some(exporter);
+    }
+
+    /// Whether something is held whose end has to be looked for.
+    pub(super) fn wants_looks(&self) -> bool {
+        self.real.len() > 0 || self.imports.len() > 0
+    }
+
+    /// Looks for real dma-bufs that nobody holds any more. Whether there was one.
+    pub(super) fn look(&mut self, memory: &mut Memory) -> bool {
+        self.look_at(memory, usize::MAX)
+    }
+
+    /// The same, at some of many: the others have their turn at the next look.
+    pub(super) fn look_at_some(&mut self, memory: &mut Memory) {
+        self.look_at(memory, LOOKED_AT);
+    }
+
+    fn look_at(&mut self, memory: &mut Memory, most: usize) -> bool {
+        self.imports.look(memory);
+        let exporter = self.exporter.as_deref();
+        let holders = |real: &Real| exporter?.holders(real.fd.as_fd());
+        let is_gone = |real: &Real| holders(real).is_none_or(|n| n <= 1);
+        let gone = self.real.take_gone(most, is_gone);
+        let any = !gone.is_empty();
+        for real in gone {
+            self.let_go(real.buf.memory(), HeldBy::Descriptor(real.pid));
+            self.forget(memory, real.file, real.buf.id());
+            memory.put_dmabuf(real.buf);
+        }
+        any
+    }
+
+    /// Makes a real dma-buf of exported memory, where that can be done.
+    fn make_real(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<(OwnedFd, FdIdentity)> {
+        let len = len.checked_next_multiple_of(PAGE_SIZE)?;
+        let exporter = self.exporter.as_ref()?;
+        let fd = exporter.export(memfd, len)?;
+        exporter.holders(fd.as_fd())?;
+        let stat = rustix::fs::fstat(&fd).ok()?;
+        let file = FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        };
+        Some((fd, file))
+    }
+
+    fn tag(&mut self) -> Result<Tag, Errno> {
+        if self.given.len() + self.real.len() >= MAX_GIVEN {
+            return Err(Errno::ENFILE);
+        }
+        self.next_tag = self.next_tag.wrapping_add(1);
+        Ok(Tag(self.next_tag))
+    }
+
+    /// Counts a mapping of a queue's buffer; gives the tag under which its end is reported.
+    pub(super) fn map(
+        &mut self,
+        memory: &mut Memory,
+        id: MemoryId,
+        pid: u32,
+    ) -> Result<Tag, Errno> {
+        let tag = self.tag()?;
+        let vma = memory.vma_open(id).map_err(|e| Errno(e.errno()))?;
+        self.hold(id, HeldBy::Mapping(pid));
+        self.given.insert(tag, Given::Mapping(vma, pid));
+        Ok(tag)
+    }
+
+    /// Installs a descriptor for a dma-buf in a program. `buf` comes back if that fails.
+    pub(super) fn install(
+        &mut self,
+        memory: &mut Memory,
+        buf: BufRef,
+        caller: &dyn Caller,
+        cloexec: bool,
+        access: ExportAccess,
+    ) -> Result<i32, (Errno, BufRef)> {
+        let (memfd, file, len_bytes) = match file_of(memory, &buf, access) {
+            Ok(made) => made,
+            Err(e) => return Err((e, buf)),
+        };
+        let real = match access {
+            // The kernel would let the program map it.
+            _ if is_protected(memory, buf.id()) => None,
+            ExportAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
+            ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
+        };
+        let (fd, file, kind) = match real {
+            Some((fd, file)) => (fd, file, ShownKind::Real),
+            None => (memfd, file, ShownKind::Memfd),
+        };
+        let shown = Shown { fd, file, kind };
+        self.install_as(memory, (buf, len_bytes), shown, caller, cloexec)
+    }
+
+    /// Installs a descriptor of a file that shows a dma-buf.
+    pub(super) fn install_as(
+        &mut self,
+        memory: &mut Memory,
+        (buf, len_bytes): (BufRef, u64),
+        Shown { fd, file, kind }: Shown,
+        caller: &dyn Caller,
+        cloexec: bool,
+    ) -> Result<i32, (Errno, BufRef)> {
+        let tag = match self.tag() {
+            Ok(tag) => tag,
+            Err(e) => return Err((e, buf)),
+        };
+        // Known before it can be used: another thread may guess the number.
+        self.exports
+            .entry(file)
+            .or_insert_with(|| Export {
+                len_bytes,
+                bufs: BTreeSet::new(),
+                mapped: None,
+                mapped_by: BTreeSet::new(),
+            })
+            .bufs
+            .insert(buf.id());
+        match caller.install(fd.as_fd(), cloexec, tag) {
+            Ok(number) => {
+                let pid = caller.pid();
+                self.hold(buf.memory(), HeldBy::Descriptor(pid));
+                if kind == ShownKind::Real {
+                    self.real.push(Real { fd, file, buf, pid });
+                } else {
+                    self.given.insert(tag, Given::Export { file, buf, pid });
+                }
+                Ok(number)
+            }
+            Err(e) => {
+                self.forget(memory, file, buf.id());
+                Err((e, buf))
+            }
+        }
+    }
+
+    /// Process `pid` maps an exported file, or a buffer of another driver, itself. It may look at the
+    /// memory from now on, and is listed as long as the file is: what it unmaps nobody tells of.
+    ///
+    /// # Errors
+    /// EINVAL for memory that is protected now.
+    ///
+    /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal`, of an exporter without
+    /// `mmap`, differs: asked where the memory lies at this moment.
+    pub(super) fn mapped(
+        &mut self,
+        memory: &mut Memory,
+        file: FdIdentity,
+        pid: u32,
+    ) -> Result<(), Errno> {
+        let Some(export) = self.exports.get_mut(&file) else {
+            self.imports.mapped(memory, file, pid);
+            return Ok(());
+        };
+        let Some(&buf) = export.bufs.first() else {
+            return Ok(());
+        };
+        if is_protected(memory, buf) {
+            return Err(Errno::EINVAL);
+        }
+        if export.mapped.is_none() {
+            export.mapped = memory.vma_open_buf(buf).ok();
+        }
+        let memory = export.mapped.as_ref().map(Vma::memory);
+        if export.mapped_by.len() < MAX_MAPPERS
+            && export.mapped_by.insert(pid)
+            && let Some(memory) = memory
+        {
+            self.hold(memory, HeldBy::Mapping(pid));
+            self.touched.insert(memory);
+        }
+        Ok(())
+    }
+
+    /// An exported descriptor is gone; the last one takes the program's mappings with it.
+    fn forget(&mut self, memory: &mut Memory, file: FdIdentity, id: BufId) {
+        let Some(export) = self.exports.get_mut(&file) else {
+            return;
+        };
+        export.bufs.remove(&id);
+        if export.bufs.is_empty() {
+            let gone = self.exports.remove(&file);
+            let Some(Export {
+                mapped: Some(vma),
+                mapped_by,
+                ..
+            }) = gone
+            else {
+                return;
+            };
+            for pid in mapped_by {
+                self.let_go(vma.memory(), HeldBy::Mapping(pid));
+            }
+            memory.vma_close(vma);
+        }
+    }
+
+    /// What was given under `tag` is gone.
+    pub(super) fn gone(&mut self, memory: &mut Memory, tag: Tag) {
+        match self.given.remove(&tag) {
+            Some(Given::Mapping(vma, pid)) => {
+                self.let_go(vma.memory(), HeldBy::Mapping(pid));
+                memory.vma_close(vma);
+            }
+            Some(Given::Export { file, buf, pid }) => {
+                self.let_go(buf.memory(), HeldBy::Descriptor(pid));
+                self.forget(memory, file, buf.id());
+                memory.put_dmabuf(buf);
+            }
+            None => {}
+        }
+    }
+
+    fn hold(&mut self, memory: MemoryId, by: HeldBy) {
+        let of = self.holders.entry(memory).or_default();
+        *of.entry(by).or_default() += 1;
+    }
+
+    fn let_go(&mut self, memory: MemoryId, by: HeldBy) {
+        let Some(of) = self.holders.get_mut(&memory) else {
+            return;
+        };
+        if let Some(count) = of.get_mut(&by) {
+            *count -= 1;
+            if *count == 0 {
+                of.remove(&by);
+            }
+        }
+        if of.is_empty() {
+            self.holders.remove(&memory);
+        }
+    }
+
+    /// Which processes hold a memory, each once for each way.
+    pub(super) fn holders(&self, memory: MemoryId) -> BTreeSet<HeldBy> {
+        let counted = self.holders.get(&memory).into_iter().flatten();
+        let others = self.imports.mapped_by().filter(|(of, _)| *of == memory);
+        let counted = counted.map(|(by, _)| *by);
+        counted.chain(others.map(|(_, by)| by)).collect()
+    }
+
+    /// Memory that has got another holder since the last call.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<MemoryId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Which processes hold which memory, as they were given it.
+    pub(super) fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+        let given = self.given.values().map(|given| match given {
+            Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
+            Given::Export { buf, pid, .. } => (buf.memory(), HeldBy::Descriptor(*pid)),
+        });
+        let real = self.real.iter();
+        let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.pid)));
+        let exports = self.exports.values();
+        let mapped = exports.filter_map(|export| Some((export.mapped.as_ref()?, export)));
+        let mapped = mapped.flat_map(|(vma, export)| mapped_by(vma, &export.mapped_by));
+        given
+            .chain(real)
+            .chain(mapped)
+            .chain(self.imports.mapped_by())
+    }
+
+    /// The files that show memory to programs, as far as they have descriptors of it.
+    pub(super) fn files_of(&self, memory: &Memory, id: MemoryId) -> Vec<FdIdentity> {
+        let is_of = |buf: &BufId| memory.buf(*buf).is_some_and(|info| info.memory == id);
+        let exports = self.exports.iter();
+        let of = exports.filter(|(_, export)| export.bufs.iter().any(is_of));
+        of.map(|(file, _)| *file).collect()
+    }
+
+    /// The dma-buf behind a file.
+    pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
+        self.exports.get(&file)?.bufs.first().copied()
+    }
+
+    /// Bytes of the dma-buf behind a file.
+    pub(super) fn len_bytes(&self, file: FdIdentity) -> u64 {
+        self.exports.get(&file).map_or(0, |export| export.len_bytes)
+    }
+
+    /// Exported descriptors that programs hold.
+    pub(super) fn exported(&self) -> u64 {
+        self.given
+            .values()
+            .filter(|g| matches!(g, Given::Export { .. }))
+            .count() as u64
+    }
+}
+
+/// The processes that have mapped a file, each as a holder of its memory.
+pub(super) fn mapped_by(
+    vma: &Vma,
+    pids: &BTreeSet<u32>,
+) -> impl Iterator<Item = (MemoryId, HeldBy)> {
+    let memory = vma.memory();
+    pids.iter().map(move |pid| (memory, HeldBy::Mapping(*pid)))
+}
+
+/// Whether the memory of a dma-buf lies where the CPU is kept from it.
+fn is_protected(memory: &Memory, buf: BufId) -> bool {
+    let info = memory.buf(buf);
+    let shared = info.and_then(|info| memory.buffers().memory(info.memory));
+    let first = shared.and_then(|shared| shared.alloc().segments().first());
+    first.is_some_and(|first| memory.ops().platform().is_protected(first.addr))
+}
+
+/// A descriptor of the memory of a dma-buf with the access mode wanted, and who it is.
+fn file_of(
+    memory: &mut Memory,
+    buf: &BufRef,
+    access: ExportAccess,
+) -> Result<(OwnedFd, FdIdentity, u64), Errno> {
+    let len = memory.dmabuf_len(buf);
+    let shown = match memory.mmap_buf(buf.id(), 0, len) {
+        Ok(map) => map.fd,
+        Err(_) if is_protected(memory, buf.id()) => sealed_zeroes(len)?,
+        Err(e) => return Err(Errno(e.errno())),
+    };
+    let flags = match access {
+        ExportAccess::ReadOnly => OFlags::RDONLY,
+        ExportAccess::WriteOnly => OFlags::WRONLY,
+        ExportAccess::ReadWrite => OFlags::RDWR,
+    };
+    let path = format!("/proc/self/fd/{}", shown.as_raw_fd());
+    let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Errno(e.raw_os_error()))?;
+    let stat = rustix::fs::fstat(&file).map_err(|_| Errno::EIO)?;
+    Ok((
+        file,
+        FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        },
+        len,
+    ))
+}
+
+/// The file of a dma-buf that the CPU is kept from: as long as the buffer, with no byte of it, and
+/// nobody can write to it.
+fn sealed_zeroes(len: u64) -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = memfd_create("vb3", flags).and_then(|file| {
+        ftruncate(&file, len)?;
+        fcntl_add_seals(
+            &file,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL,
+        )?;
+        Ok(file)
+    });
+    file.map_err(|e| Errno(e.raw_os_error()))
+}

@@ -1,0 +1,281 @@
+//! What there is to report of devices and memory.
+
+use crate::memory::{Memory, Missed};
+use crate::node::Node;
+use vb3_devices::Device;
+use vb3_devices::spec::Allocator;
+use vb3_dma::DmaOps as _;
+use vb3_dmabuf::{MemoryId, SyncKind};
+use vb3_plane::{Cookie, UserId};
+use vb3_queue::{Memory as MemoryModel, Queue};
+use vb3_report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
+use vb3_v4l2::{Flow, FlowProgress, Planarity, Role, VideoDevice};
+
+/// A device of a run.
+pub(super) type Video = VideoDevice<Memory, Device<Cookie>>;
+
+/// Sees the frames of a device come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    capture: StreamWatch,
+    output: StreamWatch,
+}
+
+impl Watch {
+    /// Looks at the queues after a tick or call.
+    pub(super) fn look(&mut self, video: &mut Video, now_ns: u64) {
+        for &flow in video.role().flows() {
+            match flow {
+                Flow::Capture => self.capture.look(video, flow, now_ns),
+                Flow::Output => self.output.look(video, flow, now_ns),
+            }
+        }
+    }
+
+    const fn of(&self, flow: Flow) -> &StreamWatch {
+        match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        }
+    }
+}
+
+/// Sees frames come, and which memory they came in.
+#[derive(Clone, Copy, Debug, Default)]
+struct StreamWatch {
+    memory: Option<MemoryModel>,
+    done: u64,
+    first_ns: Option<u64>,
+    longest_ns: u64,
+    /// Frames that the device had dropped when the last one came, or its stream ended.
+    dropped: u64,
+    /// Frames dropped between two that came.
+    lost: u64,
+}
+
+impl StreamWatch {
+    /// Looks at the queues that go one way, after a tick or call.
+    fn look(&mut self, video: &mut Video, flow: Flow, now_ns: u64) {
+        let FlowProgress {
+            done,
+            streaming,
+            memory,
+        } = video.progress(flow);
+        self.memory = memory;
+        let dropped = |video: &Video| video.statistics(flow).driver.dropped;
+        if streaming == 0 && self.first_ns.take().is_some() {
+            self.dropped = dropped(video);
+        }
+        if done != self.done {
+            self.done = done;
+            let before = std::mem::replace(&mut self.dropped, dropped(video));
+            self.lost = (self.lost).saturating_add(self.dropped.saturating_sub(before));
+            let first = *self.first_ns.get_or_insert(now_ns);
+            self.longest_ns = self.longest_ns.max(now_ns.saturating_sub(first));
+        }
+    }
+}
+
+const fn model_name(memory: Option<MemoryModel>) -> &'static str {
+    match memory {
+        Some(MemoryModel::Mmap) => "mmap",
+        Some(MemoryModel::UserPtr) => "userptr",
+        Some(MemoryModel::DmaBuf) => "dmabuf",
+        None => "",
+    }
+}
+
+pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str {
+    match (flow, planarity) {
+        (Flow::Capture, Planarity::Single) => "video-capture",
+        (Flow::Capture, Planarity::Multi) => "video-capture-mplane",
+        (Flow::Output, Planarity::Single) => "video-output",
+        (Flow::Output, Planarity::Multi) => "video-output-mplane",
+    }
+}
+
+/// What a device did. What it did to memory is counted by device; where it has two queues, that
+/// stands with the first.
+pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
+    let planes = memory.counters(node.dma);
+    let mapper = memory.ops().counters(node.dma);
+    let queue = |flow| {
+        let statistics = node.video.statistics(flow);
+        let watch = node.watch.of(flow);
+        QueueReport {
+            queue: queue_name(flow, node.video.planarity()).to_owned(),
+            memory: model_name(watch.memory).to_owned(),
+            frames: statistics.queue.done,
+            dropped: statistics.driver.dropped,
+            lost: match (node.video.role(), flow) {
+                (Role::Capture, _) => watch.lost.saturating_add(statistics.queue.errors),
+                (Role::Output, _) => statistics.queue.errors,
+                (Role::MemToMem, Flow::Capture) => {
+                    statistics.driver.dropped.max(statistics.queue.errors)
+                }
+                (Role::MemToMem, Flow::Output) => 0,
+            },
+            span_ns: watch.longest_ns,
+            ..QueueReport::default()
+        }
+    };
+    let mut queues: Vec<_> = node
+        .video
+        .role()
+        .flows()
+        .iter()
+        .copied()
+        .map(queue)
+        .collect();
+    if let Some(first) = queues.first_mut() {
+        let flow = node.video.role().flows().first();
+        let own = flow.map(|flow| node.video.statistics(*flow).driver);
+        let own = own.unwrap_or_default();
+        first.bytes_copied = planes.copied_bytes.saturating_add(own.bytes_copied);
+        first.bytes_copied_by_codec = own.codec_bytes_copied;
+        first.bytes_bounced = mapper.bytes_bounced;
+        first.bytes_moved = planes.moved_bytes;
+        first.syncs_for_device = planes.syncs_for_device;
+        first.syncs_for_cpu = planes.syncs_for_cpu;
+        first.maps = planes.maps;
+        first.unmaps = planes.unmaps;
+        first.peak_bytes = planes.peak_bytes;
+    }
+    DeviceReport {
+        node: node.path.display().to_string(),
+        kind: node.kind.clone(),
+        allocator: match node.allocator {
+            Allocator::Contig => "contig",
+            Allocator::Sg => "sg",
+            Allocator::Vmalloc => "vmalloc",
+        }
+        .to_owned(),
+        queues,
+    }
+}
+
+/// What the machine's memory went through.
+pub(super) fn memory(memory: &Memory, peak_bytes: u64) -> MemoryReport {
+    let machine = memory.ops().platform();
+    MemoryReport {
+        peak_bytes,
+        peak_contiguous_bytes: machine.cma_peak(),
+    }
+}
+
+/// All queues of a node, of all its files.
+pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)> {
+    let flows = node.video.role().flows();
+    node.video.contexts().flat_map(move |context| {
+        let queue = |&flow| Some((flow, context.queue(flow)?));
+        flows.iter().filter_map(queue)
+    })
+}
+
+/// What is held now.
+pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
+    let page = memory.ops().page_size();
+    let machine = memory.ops().platform().held();
+    let mapper = memory.ops().live();
+    let planes = memory.live();
+    Held {
+        pages: machine.ram_bytes.div_ceil(page),
+        iova_bytes: mapper.iova_bytes,
+        mappings: mapper.mappings,
+        bounce_slots: mapper.bounce_bytes,
+        buffers: nodes
+            .iter()
+            .flat_map(queues)
+            .map(|(_, queue)| u64::from(queue.num_buffers()))
+            .sum(),
+        dmabufs: planes.buffers.bufs,
+        attachments: planes.buffers.attachments,
+        files: files as u64,
+        fds: 0,
+    }
+}
+
+/// Which plane a memory is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    pub(super) device: String,
+    pub(super) queue: &'static str,
+    pub(super) buffer: u32,
+    pub(super) plane: u32,
+}
+
+impl Place {
+    /// An access to its memory that came too early, without who made it.
+    pub(super) fn early(self) -> EarlyAccess {
+        EarlyAccess {
+            device: self.device,
+            queue: self.queue.to_owned(),
+            buffer: self.buffer,
+            plane: self.plane,
+            ..EarlyAccess::default()
+        }
+    }
+}
+
+/// Finds a plane of a device that is imported from a memory.
+pub(super) fn import_place(
+    nodes: &[Node],
+    memory: &Memory,
+    id: MemoryId,
+    dma: vb3_machine::Device,
+) -> Option<Place> {
+    let node = nodes.iter().find(|node| node.dma == dma)?;
+    let is_it = |plane: &vb3_plane::Plane<_>| memory.memory_of(plane) == Some(id);
+    let (flow, (buffer, plane)) =
+        queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(is_it)?)))?;
+    Some(Place {
+        device: node.path.display().to_string(),
+        queue: queue_name(flow, node.video.planarity()),
+        buffer,
+        plane,
+    })
+}
+
+/// Finds the plane whose memory has this number.
+pub(super) fn place(nodes: &[Node], memory: u64) -> Option<Place> {
+    place_of(nodes, |plane| {
+        plane.memory().is_some_and(|id| id.get() == memory)
+    })
+}
+
+/// Finds the plane that a pinned range of a program is.
+pub(super) fn user_place(nodes: &[Node], id: UserId) -> Option<Place> {
+    place_of(nodes, |plane| plane.user() == Some(id))
+}
+
+fn place_of(
+    nodes: &[Node],
+    is_it: impl Fn(&vb3_plane::Plane<vb3_machine::Device>) -> bool,
+) -> Option<Place> {
+    nodes.iter().find_map(|node| {
+        let (flow, (buffer, plane)) =
+            queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(&is_it)?)))?;
+        Some(Place {
+            device: node.path.display().to_string(),
+            queue: queue_name(flow, node.video.planarity()),
+            buffer,
+            plane,
+        })
+    })
+}
+
+/// Whose buffer missed which sync.
+pub(super) fn missing(place: Place, missed: Missed) -> MissingSync {
+    MissingSync {
+        device: place.device,
+        queue: place.queue.to_owned(),
+        buffer: place.buffer,
+        plane: place.plane,
+        sync: match missed.sync {
+            SyncKind::BeginRead => "for-cpu",
+            SyncKind::EndWrite => "for-device",
+        }
+        .to_owned(),
+        times: missed.times,
+    }
+}

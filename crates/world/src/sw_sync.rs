@@ -1,0 +1,143 @@
+//! `/sys/kernel/debug/sync/sw_sync`: timelines of programs, for tests of what waits for fences.
+//!
+//! Source: Linux 6.12 drivers/dma-buf/sw_sync.c; differs: a timeline is called
+//! after the number of its program's process, not its name; `SW_SYNC_GET_DEADLINE` knows of no
+//! deadline.
+
+use crate::World;
+use crate::memory::Memory;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use vb3_dmabuf::fence::{Outcome as Ending, Owner, Timeline};
+use vb3_host::{Caller, Errno, FileId, Node, NodeId, NodeKind, Outcome};
+
+/// Above the id of `/dev/udmabuf`.
+const ID: NodeId = NodeId((1 << 18) + 1);
+const PATH: &str = "/sys/kernel/debug/sync/sw_sync";
+
+const CREATE_FENCE: u32 = 0xc028_5700;
+const INC: u32 = 0x4004_5701;
+const GET_DEADLINE: u32 = 0xc010_5702;
+/// Bytes of `struct sw_sync_create_fence_data`, and where the descriptor is.
+const CREATE_BYTES: usize = 40;
+const FENCE_AT: u64 = 36;
+
+/// A timeline, and the program that made it.
+#[derive(Debug)]
+struct Open {
+    timeline: Timeline<Owner<vb3_machine::Device>>,
+    name: String,
+}
+
+/// The timelines of programs.
+#[derive(Debug, Default)]
+pub(super) struct Timelines {
+    open: BTreeMap<FileId, Open>,
+}
+
+impl Timelines {
+    /// The node.
+    pub(super) fn node() -> Node {
+        Node {
+            kind: NodeKind::File,
+            ..Node::video(ID, PathBuf::from(PATH), 0)
+        }
+    }
+
+    /// Opens a timeline, if a node is this one.
+    pub(super) fn open(
+        &mut self,
+        node: NodeId,
+        file: FileId,
+        memory: &mut Memory,
+        caller: &dyn Caller,
+    ) -> bool {
+        if node != ID {
+            return false;
+        }
+        let (fences, _) = memory.fences_mut();
+        let timeline = fences.timeline(Owner::Program(file.0));
+        let name = format!("process {}", caller.pid());
+        self.open.insert(file, Open { timeline, name });
+        true
+    }
+
+    /// Closes a timeline: fences that are pending fail. Whether a file was one.
+    pub(super) fn release(&mut self, file: FileId, memory: &mut Memory) -> bool {
+        let Some(open) = self.open.remove(&file) else {
+            return false;
+        };
+        let (fences, now_ns) = memory.fences_mut();
+        fences.close(open.timeline, Ending::Failed(Errno::ENOENT.0), now_ns);
+        true
+    }
+
+    /// Whether a file is a timeline.
+    pub(super) fn has(&self, file: FileId) -> bool {
+        self.open.contains_key(&file)
+    }
+
+    /// Open files.
+    pub(super) fn open_files(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The name of a timeline; one that is closed has none.
+    pub(super) fn name(&self, number: u64) -> String {
+        let open = self.open.get(&FileId(number));
+        open.map_or_else(String::new, |open| open.name.clone())
+    }
+}
+
+impl World {
+    /// A call on a timeline.
+    pub(super) fn timeline_ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        self.set_now();
+        let done = match request {
+            CREATE_FENCE => self.create_fence(file, arg, caller),
+            INC => self.increment(file, arg, caller),
+            GET_DEADLINE => Err(Errno::ENOENT),
+            _ => Err(Errno::ENOTTY),
+        };
+        self.look_around();
+        done.into()
+    }
+
+    /// `SW_SYNC_IOC_CREATE_FENCE`.
+    fn create_fence(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        let mut data = [0; CREATE_BYTES];
+        caller.read(arg, &mut data)?;
+        let value = data.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b));
+        let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
+        let (fences, now_ns) = self.memory.fences_mut();
+        let made = fences.sync_file_at(&mut open.timeline, value.into(), now_ns);
+        let made = made.map_err(|e| Errno(e.errno()))?;
+        let number_at = arg.checked_add(FENCE_AT).ok_or(Errno::EFAULT);
+        self.install_sync_file(made, [0; 32], number_at, caller)
+    }
+
+    /// `SW_SYNC_IOC_INC`.
+    fn increment(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        let mut value = [0; 4];
+        caller.read(arg, &mut value)?;
+        let mut left = u32::from_ne_bytes(value);
+        let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
+        let timeline = &mut open.timeline;
+        let (fences, now_ns) = self.memory.fences_mut();
+        // What lies further ahead than half of all numbers would count as past.
+        while left > 0 {
+            let step = left.min(i32::MAX.unsigned_abs());
+            left -= step;
+            // CAST: values are 32 bits wide, and begin anew after the last.
+            let to = (timeline.value() as u32).wrapping_add(step);
+            fences.advance(timeline, to.into(), Ending::Done, now_ns);
+        }
+        Ok(())
+    }
+}

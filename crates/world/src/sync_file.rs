@@ -1,0 +1,430 @@
+//! Sync files: fences that programs hold as descriptors; and what programs say of fences of
+//! dma-bufs.
+//!
+//! Source: Linux 6.12 drivers/dma-buf/sync_file.c and dma-buf.c `dma_buf_export_sync_file`,
+//! `dma_buf_import_sync_file`, `dma_buf_poll`; differs: `DMA_BUF_IOCTL_SYNC` waits for imported
+//! fences alone, as those of V4L2 devices do not exist there; a deadline is taken and has no effect.
+
+use crate::World;
+use crate::memory::Memory;
+use std::collections::{BTreeMap, HashMap};
+use vb3_dmabuf::BufId;
+use vb3_dmabuf::fence::{
+    EarlyAccess, FenceInfo, Outcome as Ending, Owner, Status, SyncFile, Usage,
+};
+use vb3_host::{Caller, Errno, FdIdentity, FileId, Outcome};
+use vb3_v4l2::{POLL_IN, POLL_OUT};
+
+pub(super) const EXPORT_SYNC_FILE: u32 = 0xc008_6202;
+pub(super) const IMPORT_SYNC_FILE: u32 = 0x4008_6203;
+const SYNC_IOC_MERGE: u32 = 0xc030_3e03;
+const SYNC_IOC_FILE_INFO: u32 = 0xc038_3e04;
+const SYNC_IOC_SET_DEADLINE: u32 = 0x4010_3e05;
+
+/// `DMA_BUF_SYNC_READ`, `_WRITE` and `_END`.
+const SYNC_READ: u32 = 1;
+const SYNC_WRITE: u32 = 2;
+const SYNC_END: u64 = 4;
+
+/// Bytes of `struct sync_merge_data`, `sync_file_info` and `sync_fence_info`.
+const MERGE_BYTES: usize = 48;
+const INFO_BYTES: usize = 56;
+const FENCE_BYTES: usize = 80;
+/// Bytes of a name, its NUL included.
+const NAME: usize = 32;
+
+type Info = FenceInfo<Owner<vb3_machine::Device>>;
+
+/// A sync file, as it is open in programs.
+#[derive(Debug)]
+struct Open {
+    file: SyncFile,
+    /// Given by a merge.
+    name: [u8; NAME],
+    identity: FdIdentity,
+    /// Who polls it has not been told of its end.
+    pending: bool,
+}
+
+/// The sync files of a run.
+#[derive(Debug, Default)]
+pub(super) struct SyncFiles {
+    open: BTreeMap<FileId, Open>,
+    by_identity: HashMap<FdIdentity, FileId>,
+}
+
+impl SyncFiles {
+    /// Whether a file is one of these.
+    pub(super) fn has(&self, file: FileId) -> bool {
+        self.open.contains_key(&file)
+    }
+
+    /// Open files.
+    pub(super) fn open_files(&self) -> usize {
+        self.open.len()
+    }
+
+    fn named(&self, identity: FdIdentity) -> Option<&SyncFile> {
+        let file = self.by_identity.get(&identity)?;
+        Some(&self.open.get(file)?.file)
+    }
+
+    /// The files that have ended since the last call.
+    pub(super) fn take_ended(&mut self, memory: &Memory) -> Vec<FileId> {
+        let mut ended = Vec::new();
+        for (id, open) in &mut self.open {
+            if open.pending && memory.fences().sync_file_status(&open.file) != Status::Pending {
+                open.pending = false;
+                ended.push(*id);
+            }
+        }
+        ended
+    }
+}
+
+impl World {
+    /// Installs a descriptor of a sync file, and writes its number to `number_at`.
+    pub(super) fn install_sync_file(
+        &mut self,
+        file: SyncFile,
+        name: [u8; NAME],
+        number_at: Result<u64, Errno>,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let id = self.new_file();
+        // A descriptor whose number cannot be written must not be made.
+        let installed = number_at
+            .and_then(|at| caller.write(at, &0i32.to_ne_bytes()).map(|()| at))
+            .and_then(|at| Ok((at, caller.install_file(id, c"sync_file", true)?)));
+        match installed {
+            Ok((at, (number, identity))) => {
+                let pending = self.memory.fences().sync_file_status(&file) == Status::Pending;
+                let open = Open {
+                    file,
+                    name,
+                    identity,
+                    pending,
+                };
+                self.sync_files.open.insert(id, open);
+                self.sync_files.by_identity.insert(identity, id);
+                caller.write(at, &number.to_ne_bytes())
+            }
+            Err(e) => {
+                self.memory.fences_mut().0.put_sync_file(file);
+                Err(e)
+            }
+        }
+    }
+
+    /// The last descriptor of a file is gone; whether it was a sync file.
+    pub(super) fn release_sync_file(&mut self, file: FileId) -> bool {
+        let Some(open) = self.sync_files.open.remove(&file) else {
+            return false;
+        };
+        self.sync_files.by_identity.remove(&open.identity);
+        self.changed.remove(&file);
+        self.waiting.remove(&file);
+        self.memory.fences_mut().0.put_sync_file(open.file);
+        true
+    }
+
+    /// poll on a sync file.
+    pub(super) fn sync_file_poll(&self, file: FileId, events: i16) -> i16 {
+        let open = self.sync_files.open.get(&file);
+        let ended = open.is_none_or(|open| {
+            self.memory.fences().sync_file_status(&open.file) != Status::Pending
+        });
+        if ended { POLL_IN & events } else { 0 }
+    }
+
+    /// How far a sync file is.
+    #[cfg(test)]
+    pub(super) fn sync_file_status(&self, file: FileId) -> Option<Status> {
+        let open = self.sync_files.open.get(&file)?;
+        Some(self.memory.fences().sync_file_status(&open.file))
+    }
+
+    /// A call on a sync file.
+    pub(super) fn sync_file_ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        self.set_now();
+        let done = match request {
+            SYNC_IOC_MERGE => self.merge_sync_files(file, arg, caller),
+            SYNC_IOC_FILE_INFO => self.sync_file_info(file, arg, caller),
+            SYNC_IOC_SET_DEADLINE => set_deadline(arg, caller),
+            _ => Err(Errno::ENOTTY),
+        };
+        done.into()
+    }
+
+    /// `SYNC_IOC_MERGE`.
+    fn merge_sync_files(
+        &mut self,
+        file: FileId,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let mut data = [0; MERGE_BYTES];
+        caller.read(arg, &mut data)?;
+        let [fd2, _, flags, pad] = [32, 36, 40, 44].map(|at| word(&data, at));
+        if flags != 0 || pad != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let other = identify(caller, fd2, Errno::ENOENT)?;
+        let own = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
+        let other = self.sync_files.named(other).ok_or(Errno::ENOENT)?;
+        let (fences, now_ns) = self.memory.fences_mut();
+        let merged = fences.merge(&own.file, other, now_ns);
+        let merged = merged.map_err(|e| Errno(e.errno()))?;
+        let mut name = [0; NAME];
+        name[..NAME - 1].copy_from_slice(&data[..NAME - 1]);
+        let number_at = arg.checked_add(36).ok_or(Errno::EFAULT);
+        self.install_sync_file(merged, name, number_at, caller)
+    }
+
+    /// `SYNC_IOC_FILE_INFO`.
+    fn sync_file_info(&self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        let mut data = [0; INFO_BYTES];
+        caller.read(arg, &mut data)?;
+        let [flags, room, pad] = [36, 40, 44].map(|at| word(&data, at));
+        if flags != 0 || pad != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let open = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
+        let facts = self.facts(&open.file);
+        let mut status = status_of(self.memory.fences().sync_file_status(&open.file));
+        if room != 0 {
+            if (room as usize) < facts.len() {
+                return Err(Errno::EINVAL);
+            }
+            let statuses = facts.iter().map(|fact| status_of(fact.status));
+            // As Linux adds them up: the last one counts, unless one is pending or has failed.
+            status = statuses.fold(1, |all, one| if all <= 0 { all } else { one });
+            let bytes: Vec<u8> = facts.iter().flat_map(Fact::to_bytes).collect();
+            let at = data
+                .last_chunk()
+                .map_or(0, |last| u64::from_ne_bytes(*last));
+            caller.write(at, &bytes)?;
+        }
+        let name = match open.name {
+            [0, ..] => default_name(&facts),
+            given => given,
+        };
+        data[..NAME].copy_from_slice(&name);
+        data[32..36].copy_from_slice(&status.to_ne_bytes());
+        // CAST: at most as many as a sync file has.
+        data[40..44].copy_from_slice(&(facts.len() as u32).to_ne_bytes());
+        caller.write(arg, &data)
+    }
+
+    /// The fences of a sync file: one that had nothing to wait for has a fence that has ended.
+    fn facts(&self, file: &SyncFile) -> Vec<Fact> {
+        if file.is_empty() {
+            return vec![Fact {
+                driver: "stub",
+                timeline: "stub".to_owned(),
+                context: 1,
+                seqno: 0,
+                status: self.memory.fences().sync_file_status(file),
+            }];
+        }
+        let fences = self.memory.fences().sync_file_info(file);
+        fences.map(|info| self.fact(&info)).collect()
+    }
+
+    fn fact(&self, info: &Info) -> Fact {
+        let (driver, timeline) = match info.owner {
+            Owner::Device(dma) => ("vb3", self.device_name(dma)),
+            Owner::Program(number) => ("sw_sync", self.timelines.name(number)),
+            Owner::Driver => ("other", String::new()),
+        };
+        Fact {
+            driver,
+            timeline,
+            context: info.context,
+            seqno: info.seqno,
+            status: info.status,
+        }
+    }
+
+    /// The node of a device, as `video0`.
+    pub(super) fn device_name(&self, dma: vb3_machine::Device) -> String {
+        let node = self.nodes.iter().find(|node| node.dma == dma);
+        node.map_or_else(String::new, |node| format!("video{}", node.number()))
+    }
+
+    /// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`.
+    pub(super) fn export_sync_file(
+        &mut self,
+        buf: BufId,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let mut data = [0; 8];
+        caller.read(arg, &mut data)?;
+        // A reader waits for writers, a writer for all.
+        let usage = usage_of(word(&data, 0))?;
+        let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
+        let (fences, now_ns) = self.memory.fences_mut();
+        let file = fences.export(memory, usage, now_ns);
+        let file = file.map_err(|e| Errno(e.errno()))?;
+        let number_at = arg.checked_add(4).ok_or(Errno::EFAULT);
+        self.install_sync_file(file, [0; NAME], number_at, caller)
+    }
+
+    /// `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`.
+    pub(super) fn import_sync_file(
+        &mut self,
+        buf: BufId,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let mut data = [0; 8];
+        caller.read(arg, &mut data)?;
+        let usage = usage_of(word(&data, 0))?;
+        let identity = identify(caller, word(&data, 4), Errno::EINVAL)?;
+        let file = self.sync_files.named(identity).ok_or(Errno::EINVAL)?;
+        let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
+        self.deadlocks.watch();
+        let (fences, _) = self.memory.fences_mut();
+        fences
+            .import(memory, file, usage)
+            .map_err(|e| Errno(e.errno()))
+    }
+
+    /// Whether `DMA_BUF_IOCTL_SYNC` with these flags has to wait for imported fences. If not, an
+    /// access that begins is noted where a device has the memory.
+    pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &dyn Caller) -> bool {
+        // CAST: what is above the low half is refused later.
+        let Ok(usage) = usage_of(flags as u32 & (SYNC_READ | SYNC_WRITE)) else {
+            return false;
+        };
+        let Some(memory) = self.memory.buf(buf).map(|buf| buf.memory) else {
+            return false;
+        };
+        if flags & SYNC_END != 0 {
+            return false;
+        }
+        let (fences, _) = self.memory.fences_mut();
+        if fences.is_held_back(memory, usage) {
+            return true;
+        }
+        fences.note_access(memory, EarlyAccess::Program(caller.pid()), usage);
+        false
+    }
+
+    /// poll on a dma-buf: readers may go on when writers are done, writers when all are.
+    pub(super) fn dmabuf_poll(&self, buf: BufId, events: i16) -> i16 {
+        let Some(memory) = self.memory.buf(buf).map(|buf| buf.memory) else {
+            return (POLL_IN | POLL_OUT) & events;
+        };
+        let is_busy = |usage| self.memory.fences().is_busy(memory, usage);
+        let mut ready = 0;
+        if events & POLL_IN != 0 && !is_busy(Usage::Read) {
+            ready |= POLL_IN;
+        }
+        if events & POLL_OUT != 0 && !is_busy(Usage::Write) {
+            ready |= POLL_OUT;
+        }
+        ready
+    }
+}
+
+/// What a program learns of a fence.
+struct Fact {
+    driver: &'static str,
+    timeline: String,
+    context: u64,
+    seqno: u64,
+    status: Status,
+}
+
+impl Fact {
+    /// `struct sync_fence_info`.
+    fn to_bytes(&self) -> [u8; FENCE_BYTES] {
+        let mut bytes = [0; FENCE_BYTES];
+        bytes[..NAME].copy_from_slice(&name_of(&self.timeline));
+        bytes[NAME..2 * NAME].copy_from_slice(&name_of(self.driver));
+        bytes[64..68].copy_from_slice(&status_of(self.status).to_ne_bytes());
+        let ended_ns = match self.status {
+            Status::Pending => 0,
+            Status::Ended { at_ns, .. } => at_ns,
+        };
+        bytes[72..].copy_from_slice(&ended_ns.to_ne_bytes());
+        bytes
+    }
+}
+
+/// A name as the kernel's structures have it, cut to what they can hold.
+pub(super) fn name_of(text: &str) -> [u8; NAME] {
+    let mut name = [0; NAME];
+    for (to, from) in name.iter_mut().take(NAME - 1).zip(text.bytes()) {
+        *to = from;
+    }
+    name
+}
+
+/// The name of a sync file that no merge has named.
+fn default_name(facts: &[Fact]) -> [u8; NAME] {
+    match facts {
+        [fact] => name_of(&format!(
+            "{}-{}{}-{}",
+            fact.driver, fact.timeline, fact.context, fact.seqno
+        )),
+        _ => name_of("dma_fence_array-unbound"),
+    }
+}
+
+/// 0 while it is pending, 1 when it has ended, a negative errno when it has failed.
+const fn status_of(status: Status) -> i32 {
+    match status {
+        Status::Pending => 0,
+        Status::Ended {
+            outcome: Ending::Done,
+            ..
+        } => 1,
+        Status::Ended {
+            outcome: Ending::Failed(errno),
+            ..
+        } => -errno,
+    }
+}
+
+/// `DMA_BUF_SYNC_READ` and `_WRITE`, one or both.
+fn usage_of(flags: u32) -> Result<Usage, Errno> {
+    match flags {
+        SYNC_READ => Ok(Usage::Read),
+        flags if flags != 0 && flags & !(SYNC_READ | SYNC_WRITE) == 0 => Ok(Usage::Write),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `SYNC_IOC_SET_DEADLINE`: a hint for who ends the fences, which nobody here needs.
+fn set_deadline(arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
+    let mut data = [0; 16];
+    caller.read(arg, &mut data)?;
+    match data {
+        [.., 0, 0, 0, 0, 0, 0, 0, 0] => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The file behind a descriptor's number; `none` where there is none.
+fn identify(caller: &dyn Caller, number: u32, none: Errno) -> Result<FdIdentity, Errno> {
+    // CAST: a descriptor, as the kernel takes it.
+    caller.identify(number as i32).map_err(|e| match e {
+        Errno::NOT_GATHERED => e,
+        _ => none,
+    })
+}
+
+/// The number at a place in a structure.
+fn word<const N: usize>(data: &[u8; N], at: usize) -> u32 {
+    let bytes = data.get(at..at + 4).and_then(|b| b.try_into().ok());
+    bytes.map_or(0, u32::from_ne_bytes)
+}

@@ -1,0 +1,245 @@
+//! Fences of a run under random calls: each that begins ends, whatever programs do.
+
+use super::*;
+use crate::summary;
+use vb3_dmabuf::fence::{Outcome as Ending, Status};
+use vb3_v4l2::{POLL_IN, POLL_OUT};
+
+const BUFFERS: u32 = 3;
+const EXPORT_SYNC_FILE: u32 = 0xc008_6202;
+const IMPORT_SYNC_FILE: u32 = 0x4008_6203;
+const SYNC_IOC_MERGE: u32 = 0xc030_3e03;
+
+/// Numbers that depend on the seed alone (splitmix64).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, end: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed >> 33) % u64::from(end)) as u32
+    }
+}
+
+/// A camera whose buffers are a display's, too, and what a program does with both.
+struct Lab {
+    bench: Bench,
+    camera: FileId,
+    display: FileId,
+    /// Exported buffers.
+    bufs: Vec<i32>,
+    /// Sync files: what they are open as, and their descriptors' numbers.
+    files: Vec<(FileId, i32)>,
+}
+
+impl Lab {
+    fn new(machine: &str) -> Self {
+        let shape = "size=64x48,pace=free";
+        let specs = [
+            format!("camera=pattern,{shape}"),
+            format!("display=null,{shape}"),
+        ];
+        let mut bench = Bench::new(machine, &[&specs[0], &specs[1]]);
+        let (camera, display) = (bench.open(0), bench.open(1));
+        let mut lab = Self {
+            bench,
+            camera,
+            display,
+            bufs: Vec::new(),
+            files: Vec::new(),
+        };
+        lab.make_buffers();
+        lab
+    }
+
+    fn make_buffers(&mut self) {
+        let (camera, display) = (self.camera, self.display);
+        self.bench.reqbufs(camera, CAPTURE, MMAP, BUFFERS);
+        self.bench.reqbufs(display, OUTPUT, DMABUF, BUFFERS);
+        let export = |i| self.bench.export(camera, CAPTURE, i);
+        self.bufs = (0..BUFFERS).map(export).collect();
+    }
+
+    fn queue(&mut self, file: FileId, index: u32) {
+        let mut arg = match file == self.camera {
+            true => Bench::buffer(CAPTURE, MMAP, index),
+            false => Bench::buffer(OUTPUT, DMABUF, index),
+        };
+        if file == self.display {
+            let fd = self.bufs[index as usize];
+            let at = offset_of!(v4l2_buffer, m);
+            arg.0[at..at + 4].copy_from_slice(&fd.to_ne_bytes());
+        }
+        // It may be queued already, or the stream in error.
+        let _refused = self.bench.try_ioctl(file, VIDIOC_QBUF, &mut arg);
+    }
+
+    fn dequeue(&mut self, file: FileId) {
+        let mut arg = match file == self.camera {
+            true => Bench::buffer(CAPTURE, MMAP, 0),
+            false => Bench::buffer(OUTPUT, DMABUF, 0),
+        };
+        let _nothing = self.bench.try_ioctl(file, VIDIOC_DQBUF, &mut arg);
+    }
+
+    fn stream(&mut self, file: FileId, on: bool) {
+        let kind = if file == self.camera { CAPTURE } else { OUTPUT };
+        self.bench.stream(file, kind, on);
+    }
+
+    /// A call on a dma-buf.
+    fn call_buf(&mut self, buf: usize, request: u32, arg: &mut [i32; 2]) {
+        let id = self.bench.program.identify(self.bufs[buf]).unwrap();
+        let addr = arg.as_mut_ptr() as u64;
+        let world = &mut self.bench.world;
+        match world.buffer_ioctl(id, request, addr, &self.bench.program) {
+            Outcome::Done(_) => {}
+            other => panic!("{request:#x}: {other:?}"),
+        }
+    }
+
+    /// The sync file that was made last.
+    fn take_made(&mut self) {
+        let made = self.bench.program.made.take();
+        assert_eq!(made.len(), 1);
+        self.files.extend(made);
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        let index = random.below(BUFFERS);
+        let file = [self.camera, self.display][random.below(2) as usize];
+        let count = self.files.len() as u32;
+        match random.below(24) {
+            0..6 => self.queue(file, index),
+            6..10 => self.dequeue(file),
+            10..14 => self.bench.world.tick(),
+            14 => self.stream(file, true),
+            15 if random.below(2) == 0 => self.stream(file, false),
+            16..19 if count < 12 => {
+                let flags = 1 + random.below(3) as i32;
+                self.call_buf(index as usize, EXPORT_SYNC_FILE, &mut [flags, -1]);
+                self.take_made();
+            }
+            19..22 if count > 0 => {
+                let (_, fd) = self.files[random.below(count) as usize];
+                let flags = 1 + random.below(3) as i32;
+                self.call_buf(index as usize, IMPORT_SYNC_FILE, &mut [flags, fd]);
+            }
+            22 if count > 1 => {
+                let [(of, _), (_, other)] =
+                    [0, 1].map(|_| self.files[random.below(count) as usize]);
+                let mut arg = Arg::new(48, &[(32, other as u32)]);
+                self.bench.try_ioctl(of, SYNC_IOC_MERGE, &mut arg).unwrap();
+                self.take_made();
+            }
+            23 if count > 0 && random.below(3) > 0 => {
+                let (file, _) = self.files.swap_remove(random.below(count) as usize);
+                self.bench.world.release(file);
+            }
+            23 => self.kill(),
+            _ => {}
+        }
+    }
+
+    /// The program ends, and begins anew; another one keeps its sync files.
+    fn kill(&mut self) {
+        self.bench.close_all(&[self.camera, self.display]);
+        self.camera = self.bench.open(0);
+        self.display = self.bench.open(1);
+        self.make_buffers();
+    }
+
+    /// A device's fence is pending exactly while the device has the buffer.
+    fn check(&self) {
+        let counts = self.bench.world.memory.fences().counts();
+        let all = self.bench.world.nodes.iter().flat_map(summary::queues);
+        let active: u32 = all.map(|(_, queue)| queue.active_count()).sum();
+        assert_eq!(counts.begun - counts.ended, u64::from(active), "{counts:?}");
+    }
+
+    fn finish(mut self) -> u64 {
+        self.bench.close_all(&[self.camera, self.display]);
+        let fences = self.bench.world.memory.fences();
+        let counts = fences.counts();
+        assert_eq!(counts.begun, counts.ended);
+        for (file, _) in core::mem::take(&mut self.files) {
+            let ended = self.bench.world.sync_file_poll(file, 1);
+            assert_eq!(ended, 1, "nobody is left who could end it");
+            self.bench.world.release(file);
+        }
+        let fences = self.bench.world.memory.fences();
+        assert_eq!((fences.len(), fences.reservations()), (0, 0));
+        counts.begun
+    }
+}
+
+#[test]
+fn every_fence_ends_whatever_a_program_does() {
+    let (mut begun, mut most) = (0, 0);
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let mut lab = Lab::new(["pc", "soc-iommu"][seed as usize % 2]);
+        for _ in 0..400 {
+            lab.step(&mut random);
+            lab.check();
+        }
+        most = most.max(lab.bench.world.memory.fences().len());
+        begun += lab.finish();
+    }
+    assert!(begun > 1000, "{begun} fences are no test");
+    // What is pending, and what sync files of programs still show.
+    assert!(most < 100, "{most} at one time");
+}
+
+#[test]
+fn a_program_that_dies_ends_its_fences_with_the_reason() {
+    let mut lab = Lab::new("pc");
+    let (camera, display) = (lab.camera, lab.display);
+    lab.queue(camera, 0);
+    lab.stream(camera, true);
+    lab.call_buf(0, EXPORT_SYNC_FILE, &mut [1, -1]);
+    lab.take_made();
+    let (file, fd) = lab.files[0];
+    assert_eq!(lab.bench.world.sync_file_poll(file, 1), 0);
+    // The display waits for it in its queue, and goes with the program, too.
+    lab.call_buf(0, IMPORT_SYNC_FILE, &mut [2, fd]);
+    lab.stream(display, true);
+    lab.queue(display, 0);
+    assert_eq!(lab.bench.world.memory.fences().counts().begun, 1);
+    lab.kill();
+    let canceled = Ending::Failed(125);
+    assert!(matches!(
+        lab.bench.world.sync_file_status(file),
+        Some(Status::Ended { outcome, .. }) if outcome == canceled
+    ));
+    lab.finish();
+}
+
+/// A loopback keeps the buffer with the newest frame. Who polls its dma-buf to write to it again, and
+/// does not look for it at the queue, gets it all the same.
+#[test]
+fn a_loopback_gives_a_buffer_back_that_somebody_polls_for() {
+    let mut bench = Bench::new("pc", &["loopback,size=64x48"]);
+    let writer = bench.open(0);
+    bench.reqbufs(writer, OUTPUT, MMAP, 2);
+    let number = bench.export(writer, OUTPUT, 0);
+    let buf = bench.program.identify(number).unwrap();
+    bench.stream(writer, OUTPUT, true);
+    let mut arg = Bench::buffer(OUTPUT, MMAP, 0);
+    let used = offset_of!(v4l2_buffer, bytesused);
+    arg.0[used..used + 4].copy_from_slice(&(64u32 * 48 * 2).to_ne_bytes());
+    bench.ioctl(writer, VIDIOC_QBUF, arg);
+    (0..4).for_each(|_| bench.world.tick());
+    // The device reads, and others may.
+    assert_eq!(bench.world.buffer_poll(buf, POLL_IN), POLL_IN);
+    let copied = bench.world.report().total(|queue| queue.bytes_copied);
+    assert_eq!(copied, 0, "nobody wants it back");
+    assert_eq!(bench.world.buffer_poll(buf, POLL_OUT), 0);
+    assert!(bench.world.next_tick().is_some_and(|due| due.is_zero()));
+    (0..2).for_each(|_| bench.world.tick());
+    assert_eq!(bench.world.buffer_poll(buf, POLL_OUT), POLL_OUT);
+    let copied = bench.world.report().total(|queue| queue.bytes_copied);
+    assert_eq!(copied, 64 * 48 * 2);
+    bench.close_all(&[writer]);
+}

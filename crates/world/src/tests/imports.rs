@@ -1,0 +1,436 @@
+//! Buffers of other drivers. A memfd stands for a dma-buf of the kernel: it is mapped, read and
+//! written the same way, and only what it is recognised by differs.
+
+use super::*;
+use crate::imports::Imports;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicI16, Ordering};
+use vb3_devices::picture::{Frame, Size};
+use vb3_devices::source::{Background, Picture, read_number, render};
+use vb3_v4l2::pixfmt;
+
+const WIDTH: u32 = 64;
+const HEIGHT: u32 = 48;
+/// Bytes of a YUYV picture: one and a half pages.
+const LEN: u32 = WIDTH * HEIGHT * 2;
+const SHAPE: &str = "format=YUYV,size=64x48,pace=free";
+
+fn bench(machine: &str, specs: &[String]) -> Bench {
+    let specs: Vec<&str> = specs.iter().map(String::as_str).collect();
+    let mut bench = Bench::new(machine, &specs);
+    bench.world.shares.get_mut().imports = Imports::new(|_| true);
+    bench
+}
+
+fn camera_and_display(machine: &str, options: &str) -> Bench {
+    let spec = |kind| format!("{kind},{SHAPE}{options}");
+    bench(machine, &[spec("camera=pattern"), spec("display=null")])
+}
+
+/// A buffer of another driver, of whole pages for `bytes`; its number.
+fn other_buffer(bench: &Bench, bytes: u32) -> i32 {
+    let fd = memfd_create("other", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&fd, u64::from(bytes).next_multiple_of(PAGE_SIZE)).unwrap();
+    let number = fd.as_raw_fd();
+    bench.program.others.borrow_mut().push(fd);
+    number
+}
+
+fn with_fd<T>(bench: &Bench, number: i32, with: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+    let others = bench.program.others.borrow();
+    let fd = others.iter().find(|fd| fd.as_raw_fd() == number).unwrap();
+    with(fd.as_fd())
+}
+
+fn bytes_of(bench: &Bench, number: i32) -> Vec<u8> {
+    let mut bytes = vec![0; LEN as usize];
+    with_fd(bench, number, |fd| rustix::io::pread(fd, &mut bytes, 0)).unwrap();
+    bytes
+}
+
+/// Queues a dma-buf with an explicit length, or zero for its own.
+fn queue(
+    bench: &mut Bench,
+    file: FileId,
+    place: (u32, u32),
+    fd: i32,
+    len: u32,
+) -> Result<i64, i32> {
+    let (kind, index) = place;
+    let mut arg = Bench::buffer(kind, DMABUF, index);
+    let used = if kind == OUTPUT { LEN } else { 0 };
+    for (at, value) in [
+        (offset_of!(v4l2_buffer, bytesused), used),
+        (offset_of!(v4l2_buffer, length), len),
+        (offset_of!(v4l2_buffer, m), fd as u32),
+    ] {
+        arg.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    bench.try_ioctl(file, VIDIOC_QBUF, &mut arg)
+}
+
+/// The number of the pattern's picture in `bytes`, which must be that picture bit by bit.
+fn picture_number(bytes: &[u8]) -> u32 {
+    let size = Size::new(WIDTH, HEIGHT).unwrap();
+    let frame = Frame::from_bytes(&pixfmt::YUYV, size, bytes.to_vec()).unwrap();
+    let (number, _) = read_number(&frame);
+    let sent = render(
+        &pixfmt::YUYV,
+        size,
+        number,
+        Background::Bars,
+        &Picture::default(),
+    );
+    assert!(sent.bytes() == bytes, "not picture {number}");
+    number
+}
+
+fn expect_nothing_held(bench: &mut Bench, of: &str) {
+    bench.program.others.borrow_mut().clear();
+    let report = bench.world.report();
+    // Descriptors are those of all tests.
+    let held = vb3_report::Held {
+        fds: 0,
+        ..report.held
+    };
+    assert!(held.is_empty(), "{of}: {held:?}");
+    assert_eq!(
+        report.total(|q| q.maps),
+        report.total(|q| q.unmaps),
+        "{of}: mappings"
+    );
+    let held = bench.world.memory.ops().platform().held();
+    assert_eq!((held.objects, held.ram_bytes), (0, 0), "{of}");
+    assert_eq!(bench.world.shares.borrow().imports.len(), 0, "{of}");
+}
+
+/// Four buffers go from camera to display and round, each time at another index.
+fn go_round(machine: &str, options: &str) -> Bench {
+    let mut bench = camera_and_display(machine, options);
+    let (camera, display) = (bench.open(0), bench.open(1));
+    bench.reqbufs(camera, CAPTURE, DMABUF, 5);
+    bench.reqbufs(display, OUTPUT, DMABUF, 5);
+    let buffers: Vec<i32> = (0..4).map(|_| other_buffer(&bench, LEN)).collect();
+    bench.stream(camera, CAPTURE, true);
+    bench.stream(display, OUTPUT, true);
+    let mut last = None;
+    for turn in 0..20u32 {
+        let fd = buffers[turn as usize % 4];
+        queue(&mut bench, camera, (CAPTURE, turn % 5), fd, 0).unwrap();
+        let (index, used) = bench.dequeue(camera, CAPTURE, DMABUF);
+        assert_eq!((index, used), (turn % 5, LEN), "{machine}");
+        queue(&mut bench, display, (OUTPUT, turn % 5), fd, 0).unwrap();
+        bench.dequeue(display, OUTPUT, DMABUF);
+        if bench.world.memory.ops().platform().profile().coherent {
+            let number = picture_number(&bytes_of(&bench, fd));
+            assert!(last < Some(number), "{machine}: {last:?}, then {number}");
+            last = Some(number);
+        }
+    }
+    bench.stream(camera, CAPTURE, false);
+    bench.stream(display, OUTPUT, false);
+    bench.close_all(&[camera, display]);
+    bench
+}
+
+#[test]
+fn memory_of_other_drivers_is_one_run_behind_an_iommu_and_stays_mapped() {
+    for machine in ["pc", "soc-iommu", "soc-noncoherent"] {
+        let mut bench = go_round(machine, "");
+        let report = bench.world.report();
+        for device in &report.devices {
+            let queue = &device.queues[0];
+            assert_eq!((queue.frames, queue.maps), (20, 4), "{machine} {device:?}");
+            assert_eq!(queue.bytes_copied + queue.bytes_bounced, 0, "{machine}");
+        }
+        assert!(
+            report.refusals.is_empty(),
+            "{machine}: {:?}",
+            report.refusals
+        );
+        expect_nothing_held(&mut bench, machine);
+    }
+}
+
+#[test]
+fn vmalloc_and_dma_sg_take_scattered_memory_anywhere() {
+    for machine in ["pc", "soc-cma", "soc-noncoherent", "vm-bounce"] {
+        for alloc in [",alloc=vmalloc", ",alloc=sg"] {
+            let mut bench = go_round(machine, alloc);
+            expect_nothing_held(&mut bench, machine);
+        }
+    }
+}
+
+#[test]
+fn scattered_memory_without_an_iommu_is_refused_with_the_reason() {
+    let mut bench = camera_and_display("soc-cma", "");
+    for (node, kind) in [(0, CAPTURE), (1, OUTPUT)] {
+        let file = bench.open(node);
+        bench.reqbufs(file, kind, DMABUF, 2);
+        let fd = other_buffer(&bench, LEN);
+        for _ in 0..10 {
+            assert_eq!(queue(&mut bench, file, (kind, 0), fd, 0), Err(14));
+        }
+        let report = bench.world.report();
+        let refusal = report.refusals.last().unwrap();
+        assert_eq!(
+            (
+                refusal.device.as_str(),
+                refusal.call.as_str(),
+                refusal.errno
+            ),
+            (format!("/dev/video{node}").as_str(), "QBUF", 14)
+        );
+        assert_eq!(
+            (refusal.constraint.as_str(), refusal.wanted, refusal.found),
+            ("contiguous", 2 * PAGE_SIZE, PAGE_SIZE)
+        );
+        assert_eq!(
+            bench.world.shares.borrow().imports.len(),
+            0,
+            "let go at once"
+        );
+        bench.close_all(&[file]);
+        expect_nothing_held(&mut bench, "soc-cma");
+    }
+}
+
+#[test]
+fn what_is_too_small_or_no_dmabuf_is_refused_as_ever() {
+    let mut bench = camera_and_display("soc-iommu", "");
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, DMABUF, 2);
+    let small = other_buffer(&bench, 4096);
+    assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), small, 0), Err(22));
+    assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), small, LEN), Err(14));
+    let good = other_buffer(&bench, LEN);
+    assert_eq!(
+        queue(&mut bench, camera, (CAPTURE, 0), good, LEN - 1),
+        Err(22)
+    );
+    assert_eq!(
+        queue(&mut bench, camera, (CAPTURE, 0), good, LEN * 16),
+        Err(14)
+    );
+    assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), -1, 0), Err(22));
+    assert_eq!(bench.world.shares.borrow().imports.len(), 0);
+    // The kernel says what a dma-buf is: no memfd.
+    bench.world.shares.get_mut().imports = Imports::of_kernel();
+    assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), good, 0), Err(22));
+    bench.close_all(&[camera]);
+    expect_nothing_held(&mut bench, "soc-iommu");
+}
+
+#[test]
+fn a_dmabuf_that_cannot_be_mapped_is_refused_with_the_reason() {
+    let mut bench = camera_and_display("soc-iommu", "");
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, DMABUF, 2);
+    let directory = OwnedFd::from(File::open("/proc/self/fd").unwrap());
+    let number = directory.as_raw_fd();
+    bench.program.others.borrow_mut().push(directory);
+    assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), number, 0), Err(22));
+    let report = bench.world.report();
+    let [refusal] = &report.refusals[..] else {
+        panic!("{:?}", report.refusals)
+    };
+    assert_eq!(
+        (
+            refusal.device.as_str(),
+            refusal.errno,
+            refusal.constraint.as_str()
+        ),
+        ("/dev/video0", 22, "cpu-mapping")
+    );
+    bench.close_all(&[camera]);
+    expect_nothing_held(&mut bench, "soc-iommu");
+}
+
+#[test]
+fn more_than_the_machine_holds_is_refused_with_the_reason() {
+    let mut bench = camera_and_display("soc-iommu", "");
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, DMABUF, 2);
+    let huge = other_buffer(&bench, LEN);
+    let ram = Profile::builtin("soc-iommu").unwrap().ram;
+    with_fd(&bench, huge, |fd| ftruncate(fd, ram)).unwrap();
+    assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), huge, 0), Err(22));
+    let (_, _, constraint, wanted, found) = refusals(&mut bench).remove(0);
+    assert_eq!((constraint.as_str(), wanted), ("ram", ram));
+    assert!(found < ram);
+    bench.close_all(&[camera]);
+    expect_nothing_held(&mut bench, "soc-iommu");
+}
+
+#[test]
+fn only_so_many_are_held_at_one_time() {
+    let bench = camera_and_display("soc-iommu", "");
+    let (mut world, program) = (bench.world, bench.program);
+    let imports = &mut world.shares.get_mut().imports;
+    let mut known = Vec::new();
+    loop {
+        let fd = memfd_create("other", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, PAGE_SIZE).unwrap();
+        let number = fd.as_raw_fd();
+        program.others.borrow_mut().push(fd);
+        let file = program.identify(number).unwrap();
+        match imports.resolve(&mut world.memory, &program, (number, file)) {
+            Some(buf) => known.push((file, buf)),
+            None => break,
+        }
+    }
+    let [reason] = imports.take_refused()[..] else {
+        panic!("one refusal")
+    };
+    assert_eq!(
+        (reason.constraint.name(), reason.wanted, reason.found),
+        ("imports", 513, known.len() as u64)
+    );
+    assert!(
+        known
+            .iter()
+            .all(|&(file, buf)| imports.buf(file) == Some(buf))
+    );
+    imports.sweep(&mut world.memory);
+    assert_eq!(imports.len(), 0);
+    assert!(world.memory.live().is_empty());
+}
+
+#[test]
+fn memory_that_its_driver_takes_away_is_an_error_of_the_frame() {
+    let mut bench = camera_and_display("soc-iommu", "");
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, DMABUF, 2);
+    let fd = other_buffer(&bench, LEN);
+    queue(&mut bench, camera, (CAPTURE, 0), fd, 0).unwrap();
+    with_fd(&bench, fd, |fd| ftruncate(fd, 0)).unwrap();
+    bench.stream(camera, CAPTURE, true);
+    let mut arg = Bench::buffer(CAPTURE, DMABUF, 0);
+    for _ in 0..1000 {
+        bench.world.tick();
+        if bench.try_ioctl(camera, VIDIOC_DQBUF, &mut arg).is_ok() {
+            break;
+        }
+    }
+    let flags = arg.u32(offset_of!(v4l2_buffer, flags));
+    assert_ne!(flags & V4L2_BUF_FLAG_ERROR, 0, "{flags:#x}");
+    bench.close_all(&[camera]);
+    expect_nothing_held(&mut bench, "soc-iommu");
+}
+
+#[test]
+fn caches_go_stale_over_memory_of_other_drivers_until_a_sync() {
+    let mut bench = camera_and_display("soc-noncoherent", "");
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, DMABUF, 1);
+    let fd = other_buffer(&bench, LEN);
+    let file = bench.program.identify(fd).unwrap();
+    bench.stream(camera, CAPTURE, true);
+    for turn in 0..3u64 {
+        queue(&mut bench, camera, (CAPTURE, 0), fd, 0).unwrap();
+        if turn == 0 {
+            assert!(bench.world.is_foreign(file));
+            bench.world.buffer_mapped(file, 1).unwrap();
+        }
+        bench.dequeue(camera, CAPTURE, DMABUF);
+        let stale = bytes_of(&bench, fd);
+        if turn == 0 {
+            assert!(stale.iter().all(|&byte| byte == 0), "nothing has arrived");
+            let flags = 1u64; // DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ
+            let at = (&raw const flags) as u64;
+            bench
+                .world
+                .foreign_ioctl(file, 0x4008_6200, at, &bench.program);
+            picture_number(&bytes_of(&bench, fd));
+        }
+    }
+    bench.stream(camera, CAPTURE, false);
+    bench.close_all(&[camera]);
+    let missed = bench.world.report().missing_syncs;
+    let times: u64 = missed.iter().map(|missed| missed.times).sum();
+    assert!(
+        times >= 1,
+        "two frames were taken without a sync: {missed:?}"
+    );
+    assert!(missed.iter().all(|missed| missed.sync == "for-cpu"));
+    expect_nothing_held(&mut bench, "soc-noncoherent");
+}
+
+#[test]
+fn a_new_buffer_each_time_leaves_few_behind() {
+    for machine in ["soc-iommu", "soc-noncoherent"] {
+        let mut bench = camera_and_display(machine, "");
+        let display = bench.open(1);
+        bench.reqbufs(display, OUTPUT, DMABUF, 4);
+        bench.stream(display, OUTPUT, true);
+        for _ in 0..20 {
+            let fd = other_buffer(&bench, LEN);
+            queue(&mut bench, display, (OUTPUT, 0), fd, 0).unwrap();
+            let file = bench.program.identify(fd).unwrap();
+            bench.world.buffer_mapped(file, 1).unwrap();
+            bench.dequeue(display, OUTPUT, DMABUF);
+            bench.program.others.borrow_mut().clear();
+            assert_eq!(bench.world.shares.borrow().imports.len(), 1, "{machine}");
+        }
+        bench.stream(display, OUTPUT, false);
+        bench.close_all(&[display]);
+        expect_nothing_held(&mut bench, machine);
+    }
+}
+
+#[test]
+fn bounced_memory_of_other_drivers_is_right_and_its_copies_are_counted() {
+    let mut bench = go_round("vm-bounce", "");
+    let report = bench.world.report();
+    assert!(report.total(|q| q.bytes_bounced) >= 2 * 20 * u64::from(LEN));
+    expect_nothing_held(&mut bench, "vm-bounce");
+}
+
+/// What poll says of buffers of the drivers below.
+static READY: AtomicI16 = AtomicI16::new(0);
+
+#[test]
+fn work_of_a_buffers_own_driver_is_waited_for_and_blocks_nobody_else() {
+    const IN: i16 = 1;
+    const OUT: i16 = 4;
+    let mut bench = camera_and_display("soc-iommu", "");
+    let imports = Imports::new(|_| true).polled_by(|_| READY.load(Ordering::Relaxed));
+    bench.world.shares.get_mut().imports = imports;
+    let (camera, display) = (bench.open(0), bench.open(1));
+    bench.reqbufs(camera, CAPTURE, DMABUF, 2);
+    bench.reqbufs(display, OUTPUT, DMABUF, 2);
+    bench.stream(camera, CAPTURE, true);
+    bench.stream(display, OUTPUT, true);
+    let comes = |bench: &mut Bench, file, kind| {
+        (0..50).any(|_| {
+            bench.world.tick();
+            let mut arg = Bench::buffer(kind, DMABUF, 0);
+            bench.try_ioctl(file, VIDIOC_DQBUF, &mut arg).is_ok()
+        })
+    };
+    // Its driver writes it: nobody gets it, and whoever asks is answered.
+    let buffer = other_buffer(&bench, LEN);
+    READY.store(0, Ordering::Relaxed);
+    queue(&mut bench, display, (OUTPUT, 0), buffer, 0).unwrap();
+    assert!(!comes(&mut bench, display, OUTPUT));
+    let due = bench.world.next_tick().unwrap();
+    assert!(due <= std::time::Duration::from_millis(1), "{due:?}");
+    // It has written it, and others read it: a display reads it, too.
+    READY.store(IN, Ordering::Relaxed);
+    assert!(comes(&mut bench, display, OUTPUT));
+    // A camera waits for them.
+    queue(&mut bench, camera, (CAPTURE, 0), buffer, 0).unwrap();
+    assert!(!comes(&mut bench, camera, CAPTURE));
+    READY.store(IN | OUT, Ordering::Relaxed);
+    assert!(comes(&mut bench, camera, CAPTURE));
+    // A program that goes waits for nobody.
+    READY.store(0, Ordering::Relaxed);
+    queue(&mut bench, display, (OUTPUT, 1), buffer, 0).unwrap();
+    bench.close_all(&[camera, display]);
+    expect_nothing_held(&mut bench, "soc-iommu");
+    let counts = bench.world.memory.fences().counts();
+    assert_eq!(counts.begun, counts.ended);
+    assert!(counts.begun > 4, "{counts:?}");
+}

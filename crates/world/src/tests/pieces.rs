@@ -1,0 +1,39 @@
+//! read() and write() in pieces.
+
+use super::*;
+use crate::Pace;
+use vb3_host::PIECE_BYTES;
+
+/// Bytes of a frame in NV12.
+const FRAME: u64 = 1920 * 1080 * 3 / 2;
+
+/// Writes a frame; what each call of the devices moved.
+fn written(pace: Pace) -> Vec<u64> {
+    let mut bench = Bench::new("pc", &["display,format=NV12,size=1920x1080"]);
+    bench.world.set_pace(pace);
+    let display = bench.open(0);
+    let frame = vec![7; FRAME as usize];
+    let (addr, program) = (frame.as_ptr() as u64, &bench.program);
+    let (mut moved, mut done) = (Vec::new(), 0);
+    let mut outcome = bench.world.write(display, addr, FRAME, false, program);
+    loop {
+        let (Outcome::Part(bytes) | Outcome::Done(bytes)) = outcome else {
+            panic!("{outcome:?} after {moved:?}");
+        };
+        moved.push(bytes as u64);
+        done += bytes as u64;
+        if matches!(outcome, Outcome::Done(_)) {
+            assert_eq!(done, FRAME);
+            return moved;
+        }
+        outcome = bench.world.go_on(display, addr + done, program);
+    }
+}
+
+#[test]
+fn no_call_moves_more_than_a_piece_but_where_time_passes_between_calls() {
+    let moved = written(Pace::Real);
+    assert_eq!(moved.len() as u64, FRAME.div_ceil(PIECE_BYTES), "{moved:?}");
+    assert!(moved.iter().all(|bytes| *bytes <= PIECE_BYTES), "{moved:?}");
+    assert_eq!(written(Pace::Virtual), [FRAME]);
+}

@@ -1,0 +1,196 @@
+//! Which failed calls the report counts as refused, and which frames as lost.
+
+use super::{Arg, Bench, CAPTURE, Local, MMAP};
+use crate::script::Script;
+use crate::{Outside, World};
+use std::mem::{offset_of, size_of};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vb3_host::{Backend as _, FileId, Outcome};
+use vb3_machine::Profile;
+use vb3_v4l2::sys::*;
+
+const USERPTR: u32 = 2;
+const FRAME_NS: u64 = 40_000_000;
+
+fn reqbufs(memory: u32, count: u32) -> Arg {
+    Arg::new(
+        size_of::<v4l2_requestbuffers>(),
+        &[
+            (offset_of!(v4l2_requestbuffers, count), count),
+            (offset_of!(v4l2_requestbuffers, type_), CAPTURE),
+            (offset_of!(v4l2_requestbuffers, memory), memory),
+        ],
+    )
+}
+
+/// What the report has of refusals: call, errno, constraint, times.
+fn refused(bench: &mut Bench) -> Vec<(String, i32, String, u64)> {
+    let all = bench.world.report().refusals.into_iter();
+    all.map(|r| (r.call, r.errno, r.constraint, r.times))
+        .collect()
+}
+
+#[test]
+fn calls_that_fail_are_refusals_and_questions_are_not() {
+    let mut bench = Bench::new("soc-cma", &["camera,sizes=64x48"]);
+    let camera = bench.open(0);
+    // Whether there is USERPTR, behind the last format, an unknown control, nothing done yet.
+    let mut format = Arg::new(size_of::<v4l2_fmtdesc>(), &[(0, 99), (4, CAPTURE)]);
+    let mut control = Arg::new(size_of::<v4l2_control>(), &[(0, 0xdead)]);
+    let mut export = Bench::exported(CAPTURE, u32::MAX);
+    for (request, arg) in [
+        (VIDIOC_REQBUFS, &mut reqbufs(USERPTR, 0)),
+        (VIDIOC_EXPBUF, &mut export),
+        (VIDIOC_ENUM_FMT, &mut format),
+        (VIDIOC_G_CTRL, &mut control),
+    ] {
+        assert_eq!(bench.try_ioctl(camera, request, arg), Err(22));
+    }
+    assert_eq!(refused(&mut bench), []);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    for _ in 0..97 {
+        let mut beyond = Bench::buffer(CAPTURE, MMAP, 7);
+        assert_eq!(bench.try_ioctl(camera, VIDIOC_QBUF, &mut beyond), Err(22));
+    }
+    let mut other = reqbufs(USERPTR, 2);
+    assert_eq!(bench.try_ioctl(camera, VIDIOC_REQBUFS, &mut other), Err(22));
+    let row = |call: &str, times| (call.to_owned(), 22, String::new(), times);
+    assert_eq!(refused(&mut bench), [row("QBUF", 97), row("REQBUFS", 1)]);
+    bench.close_all(&[camera]);
+}
+
+#[test]
+fn refusal_with_a_reason_is_counted_once() {
+    let mut bench = Bench::new("soc-cma", &["camera,sizes=4096x2304,formats=YUYV"]);
+    let camera = bench.open(0);
+    let mut create = Arg::new(
+        size_of::<v4l2_create_buffers>(),
+        &[
+            (offset_of!(v4l2_create_buffers, count), 1),
+            (offset_of!(v4l2_create_buffers, memory), MMAP),
+            (offset_of!(v4l2_create_buffers, format), CAPTURE),
+        ],
+    );
+    let at = offset_of!(v4l2_create_buffers, format) + 8 + offset_of!(v4l2_pix_format, sizeimage);
+    create.0[at..at + 4].copy_from_slice(&(1_u32 << 30).to_ne_bytes());
+    assert_eq!(
+        bench.try_ioctl(camera, VIDIOC_CREATE_BUFS, &mut create),
+        Err(12)
+    );
+    let [(call, errno, constraint, times)] = refused(&mut bench).try_into().unwrap();
+    assert_eq!((&*call, errno, times), ("CREATE_BUFS", 12, 1));
+    assert_ne!(constraint, "");
+    bench.close_all(&[camera]);
+}
+
+#[test]
+fn calls_that_are_made_anew_are_not_refusals() {
+    let mut bench = Bench::new("pc", &["display,size=64x48,format=YUYV"]);
+    let display = bench.open(0);
+    let frame = vec![0_u8; 64 * 48 * 2];
+    let write = |bench: &mut Bench, addr: u64| {
+        let len = frame.len() as u64;
+        bench.world.write(display, addr, len, true, &bench.program)
+    };
+    let addr = frame.as_ptr() as u64;
+    bench.program.ungathered.set(true);
+    assert!(matches!(write(&mut bench, addr), Outcome::Fail(_)));
+    assert_eq!(refused(&mut bench), []);
+    bench.program.ungathered.set(false);
+    assert!(matches!(write(&mut bench, addr), Outcome::Done(_)));
+    // No memory is there.
+    assert!(matches!(write(&mut bench, 8), Outcome::Fail(_)));
+    let row = ("write".to_owned(), 14, String::new(), 1);
+    assert_eq!(refused(&mut bench), [row]);
+    bench.close_all(&[display]);
+}
+
+/// A camera whose time is the test's.
+fn timed() -> (Bench, Arc<AtomicU64>) {
+    let now = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&now);
+    let outside = Outside::new(
+        move || clock.load(Ordering::Relaxed),
+        vb3_codec::Launch::in_thread(),
+    );
+    let specs = ["camera,sizes=64x48,formats=YUYV,fps=25".parse().unwrap()];
+    let profile = Profile::builtin("pc").unwrap();
+    let bench = Bench {
+        world: World::with(profile, &specs, 1, outside).unwrap(),
+        program: Local::new(),
+    };
+    (bench, now)
+}
+
+fn queue(bench: &mut Bench, camera: FileId, index: u32) {
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
+}
+
+/// Lets frames go by; takes the one that came and queues its buffer.
+fn take(bench: &mut Bench, camera: FileId, now: &AtomicU64, frames: u64) {
+    for _ in 0..frames {
+        now.fetch_add(FRAME_NS, Ordering::Relaxed);
+        bench.world.tick();
+    }
+    bench.ioctl(camera, VIDIOC_DQBUF, Bench::buffer(CAPTURE, MMAP, 0));
+}
+
+fn lost(bench: &mut Bench) -> (u64, u64) {
+    let report = bench.world.report();
+    let queue = &report.devices[0].queues[0];
+    (queue.dropped, queue.lost)
+}
+
+#[test]
+fn frames_missed_between_two_are_lost_and_at_the_end_not() {
+    let (mut bench, now) = timed();
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 1);
+    queue(&mut bench, camera, 0);
+    bench.stream(camera, CAPTURE, true);
+    take(&mut bench, camera, &now, 1);
+    assert_eq!(lost(&mut bench), (0, 0));
+    // The program keeps its only buffer for some frames, of which the newest waits for it.
+    now.fetch_add(4 * FRAME_NS, Ordering::Relaxed);
+    bench.world.tick();
+    queue(&mut bench, camera, 0);
+    take(&mut bench, camera, &now, 1);
+    let (dropped, missed) = lost(&mut bench);
+    assert!(missed > 0 && missed == dropped, "{missed} of {dropped}");
+    now.fetch_add(9 * FRAME_NS, Ordering::Relaxed);
+    bench.world.tick();
+    bench.stream(camera, CAPTURE, false);
+    let (more, still) = lost(&mut bench);
+    assert!(more > dropped, "{more}");
+    assert_eq!(still, missed, "nobody waited for those");
+    bench.close_all(&[camera]);
+}
+
+#[test]
+fn frames_that_a_script_takes_are_not_lost() {
+    let (mut bench, now) = timed();
+    let script = "[[step]]\ndevice = \"/dev/video0\"\nframe = 0\nerror = true\n\
+                  [[step]]\ndevice = \"/dev/video0\"\ncall = 5\nfail = \"QBUF\"\nerrno = \"EIO\"\n\
+                  [[step]]\ndevice = \"/dev/video0\"\nframe = 7\nlose = true\n";
+    bench.world.play(&Script::parse(script).unwrap()).unwrap();
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    (0..2).for_each(|index| queue(&mut bench, camera, index));
+    bench.stream(camera, CAPTURE, true);
+    take(&mut bench, camera, &now, 1);
+    let report = bench.world.report();
+    assert_eq!(report.devices[0].queues[0].lost, 0, "{report:?}");
+    let missed: Vec<_> = report
+        .script_missed
+        .iter()
+        .map(|m| (m.step, m.line, &*m.why))
+        .collect();
+    let wanted = [
+        (2, 5, "QBUF was called only 2 times"),
+        (3, 10, "the device finished only one frame"),
+    ];
+    assert_eq!(missed, wanted);
+    assert_eq!(report.refusals, []);
+    bench.close_all(&[camera]);
+}

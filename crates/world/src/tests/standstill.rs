@@ -1,0 +1,106 @@
+//! Virtual time while a device prepares data.
+
+use super::*;
+use crate::{Outside, Pace};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const POLL_IN: i16 = 1;
+const MINUTE: u64 = 60_000_000_000;
+
+/// A camera whose ffmpeg never gives a picture and that is unplugged after a second of virtual time;
+/// with the system's clock. `None`, with the reason printed, without ffmpeg.
+fn stuck(dir: &std::path::Path) -> Option<(Bench, Arc<AtomicU64>)> {
+    let clip = dir.join("clip.nut");
+    let words = "-nostdin -v error -f lavfi -i testsrc2=size=64x48 -frames:v 3 -c:v ffv1";
+    let made = Command::new("ffmpeg")
+        .args(words.split(' '))
+        .arg(&clip)
+        .status();
+    let Ok(status) = made else {
+        println!("not tested: ffmpeg does not start; run \"apt install ffmpeg\"");
+        return None;
+    };
+    assert!(status.success());
+    let now = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&now);
+    let clock = move || clock.load(Ordering::Relaxed);
+    let outside = Outside::new(clock, vb3_codec::Launch::in_thread());
+    let spec = format!("camera={},unplug=1s", clip.display());
+    let profile = Profile::builtin("pc").unwrap();
+    let mut world = World::with(profile, &[spec.parse().unwrap()], 1, outside).unwrap();
+    world.set_pace(Pace::Virtual);
+    // ffmpeg waits for a writer of the pipe.
+    std::fs::remove_file(&clip).unwrap();
+    let made = Command::new("mkfifo").arg(&clip).status();
+    assert!(made.unwrap().success());
+    let program = Local::new();
+    Some((Bench { world, program }, now))
+}
+
+#[test]
+fn virtual_time_stands_still_while_ffmpeg_decodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((mut bench, now)) = stuck(dir.path()) else {
+        return;
+    };
+    let camera = bench.open(0);
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    let is_there = |bench: &Bench| bench.world.is_plugged(NodeId(0));
+    // The camera asks its source, and the program waits.
+    for _ in 0..4 {
+        assert_eq!(bench.world.poll(camera, POLL_IN), 0);
+        bench.world.tick();
+        assert!(is_there(&bench), "a second has passed");
+    }
+    assert_eq!(bench.world.poll(camera, POLL_IN), 0);
+    assert_eq!(bench.world.next_tick(), Some(Duration::from_secs(60)));
+    now.fetch_add(MINUTE - 1, Ordering::Relaxed);
+    bench.world.tick();
+    assert!(is_there(&bench), "it may still come");
+    assert_eq!(bench.world.poll(camera, POLL_IN), 0);
+    now.fetch_add(1, Ordering::Relaxed);
+    assert_eq!(bench.world.next_tick(), Some(Duration::ZERO));
+    bench.world.tick();
+    assert!(!is_there(&bench), "time goes on without the device");
+    let failures = bench.world.report().failures;
+    let [failure] = &failures[..] else {
+        panic!("{failures:?}")
+    };
+    let wanted = "it has prepared data for 60 seconds and has none";
+    assert!(failure.sentence.starts_with(wanted), "{failure:?}");
+    bench.close_all(&[camera]);
+}
+
+/// v4l2-ctl looks for events before each DQBUF.
+#[test]
+fn a_look_for_events_beside_a_done_buffer_is_no_wait() {
+    const POLL_PRI: i16 = 2;
+    let now = Arc::new(AtomicU64::new(1));
+    let clock = move || now.load(Ordering::Relaxed);
+    let outside = Outside::new(clock, vb3_codec::Launch::in_thread());
+    let profile = Profile::builtin("pc").unwrap();
+    let mut world = World::with(profile, &["camera".parse().unwrap()], 1, outside).unwrap();
+    world.set_pace(Pace::Virtual);
+    let program = Local::new();
+    let mut bench = Bench { world, program };
+    let camera = bench.open(0);
+    assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
+    for index in 0..2 {
+        bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
+    }
+    bench.stream(camera, CAPTURE, true);
+    assert_eq!(bench.world.poll(camera, POLL_PRI), 0);
+    assert_eq!(bench.world.next_tick(), Some(Duration::ZERO), "nothing yet");
+    while bench.world.peek(camera, POLL_IN) == 0 {
+        bench.world.tick();
+    }
+    assert_eq!(bench.world.poll(camera, POLL_PRI), 0);
+    assert_eq!(bench.world.next_tick(), None, "the buffer comes first");
+    bench.world.poll_waits(camera, POLL_PRI);
+    assert_eq!(bench.world.next_tick(), Some(Duration::ZERO), "only events");
+    bench.close_all(&[camera]);
+}

@@ -1,0 +1,288 @@
+//! `/dev/udmabuf`, where the host has none: dma-bufs of memfds that programs made.
+//!
+//! Memory cannot be shown under a second file without the kernel's help, so the dma-buf's file is the
+//! memfd itself, opened anew: what begins at the memfd's start can be had, and nothing else. That is
+//! what libraries ask for.
+//!
+//! Source: Linux 6.12 drivers/dma-buf/udmabuf.c.
+
+use crate::World;
+use crate::shares::{Shown, ShownKind};
+use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
+use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use vb3_host::{Caller, Errno, FdIdentity, FileId, Node, NodeId, NodeKind, Outcome};
+use vb3_machine::profile::PAGE_SIZE;
+use vb3_machine::{Foreign, Udmabuf};
+use vb3_plane::MemOps as _;
+use vb3_report::DeviceFailure;
+
+/// Above the ids of heaps.
+const ID: NodeId = NodeId(1 << 18);
+const PATH: &str = "/dev/udmabuf";
+/// Of miscellaneous devices.
+const MAJOR: u32 = 10;
+/// One of those that Linux hands out as it starts.
+const MINOR: u32 = 125;
+
+const UDMABUF_CREATE: u32 = 0x4018_7542;
+const UDMABUF_CREATE_LIST: u32 = 0x4008_7543;
+const FLAGS_CLOEXEC: u32 = 1;
+/// The module's `list_limit`.
+const MAX_ITEMS: u32 = 1024;
+/// The module's `size_limit_mb`.
+const MAX_BYTES: u64 = 64 << 20;
+/// Bytes of `struct udmabuf_create` and of `struct udmabuf_create_item`, which are alike but for
+/// the flags.
+const ITEM: usize = 24;
+
+/// Part of a memfd of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Item {
+    memfd: i32,
+    offset: u64,
+    size: u64,
+}
+
+impl Item {
+    fn parse(bytes: &[u8; ITEM]) -> (Self, u32) {
+        let word = |at: usize| {
+            let bytes = bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
+            u32::from_ne_bytes(bytes.unwrap_or_default())
+        };
+        let long = |at: usize| {
+            let bytes = bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
+            u64::from_ne_bytes(bytes.unwrap_or_default())
+        };
+        let item = Self {
+            // CAST: a descriptor, as the kernel takes it.
+            memfd: word(0) as i32,
+            offset: long(8),
+            size: long(16),
+        };
+        (item, word(4))
+    }
+}
+
+/// The node, where it is offered, and the files open on it.
+#[derive(Debug)]
+pub(super) struct Udmabufs {
+    is_offered: bool,
+    files: BTreeSet<FileId>,
+}
+
+impl Udmabufs {
+    /// Offered where the host's own cannot be opened.
+    pub(super) fn new() -> Self {
+        Self {
+            is_offered: Udmabuf::open().is_none(),
+            files: BTreeSet::new(),
+        }
+    }
+
+    /// The node, if it is offered.
+    pub(super) fn node(&self) -> Option<Node> {
+        self.is_offered.then(|| Node {
+            kind: NodeKind::Class {
+                name: "misc",
+                major: MAJOR,
+            },
+            ..Node::video(ID, PathBuf::from(PATH), MINOR)
+        })
+    }
+
+    /// Opens it, if a node is it.
+    pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
+        self.is_offered && node == ID && self.files.insert(file)
+    }
+
+    /// Forgets a file; whether it was open on it.
+    pub(super) fn release(&mut self, file: FileId) -> bool {
+        self.files.remove(&file)
+    }
+
+    /// Whether a file is open on it.
+    pub(super) fn has(&self, file: FileId) -> bool {
+        self.files.contains(&file)
+    }
+
+    /// Open files.
+    pub(super) fn open_files(&self) -> usize {
+        self.files.len()
+    }
+}
+
+/// The sum of all sizes; EINVAL for what is no page, nothing, or more than the module makes.
+fn checked_len(items: &[Item]) -> Result<u64, Errno> {
+    let mut len = 0u64;
+    for item in items {
+        if item.offset % PAGE_SIZE != 0 || item.size % PAGE_SIZE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        len = len.checked_add(item.size).ok_or(Errno::EINVAL)?;
+        if len > MAX_BYTES {
+            return Err(Errno::EINVAL);
+        }
+    }
+    if len == 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(len)
+    }
+}
+
+/// A description of our own of a memfd, which must not shrink and must be writable; and its bytes.
+fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
+    caller.identify(number).map_err(|e| match e {
+        Errno::NOT_GATHERED => e,
+        _ => Errno::EBADFD,
+    })?;
+    let fd = caller.borrow_fd(number)?;
+    let seals = fcntl_get_seals(&fd).map_err(|_| Errno::EBADFD)?;
+    if !seals.contains(SealFlags::SHRINK) || seals.contains(SealFlags::WRITE) {
+        return Err(Errno::EINVAL);
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let own = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Errno(e.raw_os_error()))?;
+    let stat = fstat(&own).map_err(|e| Errno(e.raw_os_error()))?;
+    Ok((own, u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+impl World {
+    /// A call on a file of `/dev/udmabuf`.
+    pub(super) fn udmabuf_ioctl(&mut self, request: u32, arg: u64, caller: &dyn Caller) -> Outcome {
+        self.set_now();
+        let done = match request {
+            UDMABUF_CREATE => self.create_udmabuf(arg, caller),
+            UDMABUF_CREATE_LIST => self.create_udmabuf_of_list(arg, caller),
+            _ => Err(Errno::ENOTTY),
+        };
+        self.look_around();
+        match done {
+            Ok(number) => Outcome::Done(number.into()),
+            Err(e) => Outcome::Fail(e),
+        }
+    }
+
+    fn create_udmabuf(&mut self, arg: u64, caller: &dyn Caller) -> Result<i32, Errno> {
+        let mut bytes = [0; ITEM];
+        caller.read(arg, &mut bytes)?;
+        let (item, flags) = Item::parse(&bytes);
+        self.make_udmabuf(&[item], flags, caller)
+    }
+
+    fn create_udmabuf_of_list(&mut self, arg: u64, caller: &dyn Caller) -> Result<i32, Errno> {
+        let mut head = [0; 8];
+        caller.read(arg, &mut head)?;
+        let (flags, count) = head.split_at(4);
+        let word = |bytes: &[u8]| u32::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        let (flags, count) = (word(flags), word(count));
+        if count > MAX_ITEMS {
+            return Err(Errno::EINVAL);
+        }
+        let mut bytes = vec![0; ITEM * count as usize];
+        caller.read(arg.checked_add(8).ok_or(Errno::EINVAL)?, &mut bytes)?;
+        let (items, _) = bytes.as_chunks::<ITEM>();
+        let items: Vec<Item> = items.iter().map(|bytes| Item::parse(bytes).0).collect();
+        self.make_udmabuf(&items, flags, caller)
+    }
+
+    fn make_udmabuf(
+        &mut self,
+        items: &[Item],
+        flags: u32,
+        caller: &dyn Caller,
+    ) -> Result<i32, Errno> {
+        let len = checked_len(items)?;
+        let mut memfds = Vec::new();
+        for item in items {
+            let (fd, bytes) = memfd_of(caller, item.memfd)?;
+            if item
+                .offset
+                .checked_add(item.size)
+                .is_none_or(|end| end > bytes)
+            {
+                return Err(Errno::EINVAL);
+            }
+            memfds.push(fd);
+        }
+        let (&[Item { offset: 0, .. }], Some(fd)) = (items, memfds.pop()) else {
+            self.report.fail(DeviceFailure {
+                device: PATH.to_owned(),
+                sentence: "a dma-buf of several parts, or of one that does not begin at its \
+                           memfd's start, takes a kernel with /dev/udmabuf; load the module \
+                           udmabuf, or give each buffer a memfd of its own"
+                    .to_owned(),
+                recording: false,
+                times: 1,
+            });
+            return Err(Errno::ENOMEM);
+        };
+        let stat = fstat(&fd).map_err(|e| Errno(e.raw_os_error()))?;
+        let file = FdIdentity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+        };
+        let shown = fd.try_clone().map_err(|_| Errno::ENOMEM)?;
+        let foreign = Foreign::map_first(Arc::new(fd), len).map_err(|_| Errno::ENOMEM)?;
+        let ops = self.memory.ops_mut();
+        let pages = ops
+            .platform_mut()
+            .import(foreign)
+            .map_err(|_| Errno::ENOMEM)?;
+        let alloc = ops.adopt(pages).map_err(|_| Errno::ENOMEM)?;
+        let buf = self.memory.adopt(alloc, len).map_err(|_| Errno::ENOMEM)?;
+        let cloexec = flags & FLAGS_CLOEXEC != 0;
+        let shares = self.shares.get_mut();
+        let installed = shares.install_as(
+            &mut self.memory,
+            (buf, len),
+            Shown {
+                fd: shown,
+                file,
+                kind: ShownKind::Memfd,
+            },
+            caller,
+            cloexec,
+        );
+        installed.map_err(|(e, buf)| {
+            self.memory.put_dmabuf(buf);
+            e
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_whole_pages_within_the_limit() {
+        let len = |parts: &[(u64, u64)]| {
+            let items: Vec<Item> = parts
+                .iter()
+                .map(|&(offset, size)| Item {
+                    memfd: 3,
+                    offset,
+                    size,
+                })
+                .collect();
+            checked_len(&items)
+        };
+        assert_eq!(len(&[(0, 4096), (8192, 4096)]), Ok(8192));
+        assert_eq!(len(&[(0, MAX_BYTES)]), Ok(MAX_BYTES));
+        for bad in [
+            &[][..],
+            &[(0, 0)],
+            &[(1, 4096)],
+            &[(0, 4097)],
+            &[(0, MAX_BYTES + 4096)],
+            &[(0, u64::MAX - 4095), (0, 8192)],
+        ] {
+            assert_eq!(len(bad), Err(Errno::EINVAL), "{bad:?}");
+        }
+    }
+}
