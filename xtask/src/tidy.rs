@@ -1,9 +1,10 @@
-//! House rules that a machine can check: layers, circles of imports, file lengths, where unsafe
+//! House rules that a machine can check: layers, rooms, circles of imports, file lengths, where unsafe
 //! stands, documentation, leftovers.
 
 mod circles;
 mod docs;
 mod places;
+mod rooms;
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -150,6 +151,9 @@ pub(crate) fn run() -> Result<()> {
             .iter()
             .any(|r| r.name == text(package, "name") && r.may_unsafe);
         faults.extend(crate_faults(dir, may_unsafe));
+        if text(package, "name") == rooms::PACKAGE {
+            faults.extend(room_faults(dir));
+        }
         let library = LIBRARIES
             .iter()
             .find(|(name, _)| *name == text(package, "name"));
@@ -165,7 +169,7 @@ pub(crate) fn run() -> Result<()> {
         bail!("{} faults", faults.len());
     }
     println!(
-        "tidy: layers, circles, file lengths, unsafe, documentation and leftovers are in order"
+        "tidy: layers, rooms, circles, file lengths, unsafe, documentation and leftovers are in order"
     );
     Ok(())
 }
@@ -253,6 +257,19 @@ fn has_unsafe(file: &Path) -> bool {
             .iter()
             .any(|w| line.contains(w))
     })
+}
+
+/// Imports between the rooms of a crate that has some.
+fn room_faults(dir: &Path) -> Vec<String> {
+    let src = dir.join("src");
+    let read = |file: PathBuf| Some((std::fs::read_to_string(&file).ok()?, file));
+    let files: Vec<(String, PathBuf)> = rust_files(&src).into_iter().filter_map(read).collect();
+    let files: Vec<(&Path, &str)> = files
+        .iter()
+        .filter(|(_, file)| file.file_name().is_none_or(|name| name != "tests.rs"))
+        .filter_map(|(text, file)| Some((file.strip_prefix(&src).ok()?, text.as_str())))
+        .collect();
+    rooms::faults(&files)
 }
 
 /// Circles between the modules of a library, and what it lacks to be learnt.

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::kernel::nr;
+
 /// A remark on a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -256,11 +258,11 @@ fn name_of(nr: i64) -> std::borrow::Cow<'static, str> {
         (libc::SYS_epoll_ctl, "epoll_ctl"),
         (libc::SYS_read, "read"),
         (libc::SYS_write, "write"),
-        (crate::arch::nr::OPEN, "open"),
-        (crate::arch::nr::STAT, "stat"),
-        (crate::arch::nr::POLL, "poll"),
-        (crate::arch::nr::SELECT, "select"),
-        (crate::arch::nr::ACCESS, "access"),
+        (nr::OPEN, "open"),
+        (nr::STAT, "stat"),
+        (nr::POLL, "poll"),
+        (nr::SELECT, "select"),
+        (nr::ACCESS, "access"),
     ];
     names
         .into_iter()

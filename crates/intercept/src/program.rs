@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use crate::leftover::Leftover;
 use crate::note::Note;
 
 /// A program to run.
@@ -127,4 +126,18 @@ pub struct ExitReport {
     pub opens: u64,
     /// Mappings of device files made.
     pub maps: u64,
+}
+
+/// What becomes of processes that outlive the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leftover {
+    /// The run goes on until those of the program's own session end. Daemons, which have detached
+    /// into sessions of their own, are then given two seconds, sent SIGTERM, and after two more
+    /// seconds SIGKILL.
+    #[default]
+    Session,
+    /// The run goes on until all of them end.
+    Wait,
+    /// All of them are sent SIGTERM at once, and after two seconds SIGKILL.
+    Kill,
 }

@@ -3,59 +3,67 @@
 
 #![allow(clippy::disallowed_methods, reason = "it waits as it likes")]
 
-#[path = "../src/pool.rs"]
+#[path = "../src/service/pool.rs"]
 #[expect(dead_code, reason = "what the supervisor alone calls")]
 mod pool;
-#[path = "../src/watch.rs"]
+#[path = "../src/service/watch.rs"]
 mod watch;
 
-/// loom's, in the place of `src/sync.rs`; and a clock by which all has taken a minute.
-mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-    pub(crate) use loom::sync::{Condvar, Mutex};
-    use std::ops::{Add, Sub};
-    use std::time::Duration;
+/// What the kernel's room exports.
+mod kernel {
+    /// loom's, in the place of `src/kernel/sync.rs`; and a clock by which all has taken a minute.
+    mod sync {
+        pub(crate) use loom::sync::atomic::{
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        };
+        pub(crate) use loom::sync::{Condvar, Mutex};
+        use std::ops::{Add, Sub};
+        use std::time::Duration;
 
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub(crate) struct Instant;
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct Instant;
 
-    impl Instant {
-        pub(crate) fn now() -> Self {
-            Self
+        impl Instant {
+            pub(crate) fn now() -> Self {
+                Self
+            }
+
+            pub(crate) fn elapsed(self) -> Duration {
+                Duration::from_secs(60)
+            }
         }
 
-        pub(crate) fn elapsed(self) -> Duration {
-            Duration::from_secs(60)
+        impl Add<Duration> for Instant {
+            type Output = Self;
+
+            fn add(self, _: Duration) -> Self {
+                self
+            }
+        }
+
+        impl Sub for Instant {
+            type Output = Duration;
+
+            fn sub(self, _: Self) -> Duration {
+                Duration::ZERO
+            }
         }
     }
 
-    impl Add<Duration> for Instant {
-        type Output = Self;
+    mod lock {
+        use loom::sync::{Mutex, MutexGuard};
 
-        fn add(self, _: Duration) -> Self {
-            self
+        pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+            mutex.lock().expect("no thread panics with it")
         }
     }
 
-    impl Sub for Instant {
-        type Output = Duration;
-
-        fn sub(self, _: Self) -> Duration {
-            Duration::ZERO
-        }
-    }
-}
-
-mod lock {
-    use loom::sync::{Mutex, MutexGuard};
-
-    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().expect("no thread panics with it")
-    }
+    pub(crate) use lock::lock;
+    pub(crate) use sync::*;
 }
 
 /// What the pool knows of calls.
-mod listener {
+mod process {
     #[derive(Clone, Debug)]
     pub(crate) struct Notif {
         pub(crate) tid: u32,
@@ -66,7 +74,7 @@ mod listener {
 mod serve {
     #[derive(Debug)]
     pub(crate) struct Answer {
-        pub(crate) notif: crate::listener::Notif,
+        pub(crate) notif: crate::process::Notif,
     }
 }
 
@@ -79,12 +87,12 @@ mod note {
     }
 }
 
-use listener::Notif;
+use kernel::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex, Notify};
 use loom::thread;
 use note::Note;
 use pool::{Admission, Job, Part, Pool};
-use sync::{AtomicUsize, Ordering};
+use process::Notif;
 use watch::Watch;
 
 const CALL: Notif = Notif { tid: 7, nr: 16 };
@@ -122,14 +130,14 @@ impl Gate {
     }
 
     fn wait(&self) {
-        let mut open = lock::lock(&self.0);
+        let mut open = kernel::lock(&self.0);
         while !*open {
             open = self.1.wait(open).unwrap();
         }
     }
 
     fn open(&self) {
-        *lock::lock(&self.0) = true;
+        *kernel::lock(&self.0) = true;
         self.1.notify_all();
     }
 }

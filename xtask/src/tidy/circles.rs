@@ -63,6 +63,25 @@ pub(super) fn add(
     }
 }
 
+/// The modules of folders that one file names through the folder: `crate::folder::module::Name`.
+pub(super) fn behind_doors(text: &str) -> Vec<(String, String)> {
+    let mut behind = Vec::new();
+    for rest in code_of(text).split("crate::").skip(1) {
+        let tree = rest.split(';').next().unwrap_or_default();
+        for path in paths(tree) {
+            let mut words = path.split("::").map(|word| first_word(word.trim()));
+            let (folder, module) = (words.next(), words.next());
+            let is_module = |word: &&str| word.starts_with(char::is_lowercase);
+            if let (Some(folder), Some(module), Some(_)) =
+                (folder, module.filter(is_module), words.next())
+            {
+                behind.push((folder.to_owned(), module.to_owned()));
+            }
+        }
+    }
+    behind
+}
+
 /// A file without comments and without the tests at its end.
 fn code_of(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests {").next();

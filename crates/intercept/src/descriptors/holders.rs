@@ -1,0 +1,141 @@
+//! Which programs hold a file, where only looking at all of them can tell.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::os::fd::BorrowedFd;
+
+use vb3_host::FdIdentity;
+
+use crate::kernel::MayBlock;
+use crate::kernel::procs;
+use crate::kernel::raw;
+
+/// Processes looked at, at most.
+const MOST: usize = 1 << 16;
+
+/// All processes that descend from this one.
+pub(crate) fn descendants(_: &MayBlock) -> Vec<u32> {
+    let mut all = vec![std::process::id()];
+    let mut at = 0;
+    while let Some(&pid) = all.get(at) {
+        at += 1;
+        for tid in raw::proc_numbers(&format!("/proc/{pid}/task")) {
+            let children = raw::proc_string(&format!("/proc/{pid}/task/{tid}/children"));
+            let room = MOST.saturating_sub(all.len());
+            let pids = children.split_ascii_whitespace();
+            all.extend(pids.filter_map(|pid| pid.parse::<u32>().ok()).take(room));
+        }
+    }
+    all.split_off(1)
+}
+
+/// The descriptor numbers of a process.
+fn numbers(pid: u32) -> Vec<i32> {
+    let numbers = raw::proc_numbers(&format!("/proc/{pid}/fd"));
+    numbers.into_iter().map(u32::cast_signed).collect()
+}
+
+/// Whether a program has a descriptor of a device file or a buffer, other than those that `spares` names by process
+/// and number.
+pub(crate) fn has_another(
+    may: &MayBlock,
+    id: FdIdentity,
+    spares: impl Fn(u32, i32) -> bool,
+) -> bool {
+    descendants(may).into_iter().any(|pid| {
+        numbers(pid).into_iter().any(|number| {
+            let Ok(path) = raw::c_path(&format!("/proc/{pid}/fd/{number}")) else {
+                return false;
+            };
+            // No file system is asked of anything that the link tells.
+            raw::readlink(&path).is_ok_and(|target| procs::may_be_ours(&target))
+                && raw::known_at(&path).is_ok_and(|(known, _)| known == id)
+                && !spares(pid, number)
+        })
+    })
+}
+
+/// Which of these epoll sets some program holds. Where the kernel compares no files, `known_as` tells
+/// which one a descriptor names, if any.
+pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
+    may: &MayBlock,
+    sets: impl Iterator<Item = (&'a K, BorrowedFd<'a>)>,
+    known_as: impl Fn(u32, i32) -> Option<K>,
+) -> HashSet<K> {
+    let mut left: Vec<(K, BorrowedFd<'_>)> = sets.map(|(id, fd)| (*id, fd)).collect();
+    // In the kernel's order of files, if it tells: then one is found in a few steps.
+    let mut compares = true;
+    left.sort_by(|(_, a), (_, b)| {
+        raw::compare_files(*a, *b).unwrap_or_else(|_| {
+            compares = false;
+            core::cmp::Ordering::Equal
+        })
+    });
+    let find = |pid, number| {
+        if !compares {
+            return known_as(pid, number);
+        }
+        let found = left.binary_search_by(|(_, fd)| {
+            let order = raw::compare_with(*fd, pid, number);
+            order.unwrap_or(core::cmp::Ordering::Less)
+        });
+        left.get(found.ok()?).map(|(id, _)| *id)
+    };
+    let mut held = HashSet::new();
+    for pid in descendants(may) {
+        for number in numbers(pid) {
+            let path = format!("/proc/{pid}/fd/{number}");
+            let link = raw::c_path(&path).and_then(|path| raw::readlink(&path));
+            let is_set = link.is_ok_and(|link| link == b"anon_inode:[eventpoll]");
+            if is_set {
+                held.extend(find(pid, number));
+            }
+        }
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, AsRawFd};
+
+    use super::*;
+
+    #[test]
+    fn a_childs_descriptor_is_found() {
+        let may = MayBlock::of_this_thread();
+        let memory = raw::memfd(c"held").expect("a memfd");
+        let id = raw::identity(&raw::fstat(memory.as_fd()).expect("stat"));
+        assert!(!has_another(&may, id, |_, _| false));
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        let mut child = std::process::Command::new("cat")
+            .stdin(reader)
+            .stdout(memory)
+            .spawn()
+            .expect("cat");
+        assert!(has_another(&may, id, |_, _| false));
+        assert!(!has_another(&may, id, |pid, fd| (pid, fd) == (child.id(), 1)));
+        drop(writer);
+        child.wait().expect("ends");
+        assert!(!has_another(&may, id, |_, _| false));
+    }
+
+    #[test]
+    fn sets_that_nobody_below_holds_are_not_found() {
+        let may = MayBlock::of_this_thread();
+        // SAFETY: takes flags; a new descriptor is ours.
+        let set = raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).expect("set");
+        let own = raw::compare_with(set.as_fd(), std::process::id(), set.as_raw_fd());
+        if own.is_err() {
+            eprintln!("skipped: this kernel compares no files");
+            return;
+        }
+        // A child that another test is starting has all that is open here until its exec.
+        let nobody =
+            || epoll_sets(&may, [(&1u32, set.as_fd())].into_iter(), |_, _| None).is_empty();
+        assert!((0..1000).any(|_| {
+            std::thread::yield_now();
+            nobody()
+        }));
+    }
+}

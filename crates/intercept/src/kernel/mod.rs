@@ -1,0 +1,22 @@
+//! What the kernel offers: system calls, /proc, architectures, locks; and which calls may wait.
+//!
+//! Other rooms import what this file exports, and nothing behind it.
+
+pub(crate) mod arch;
+mod lock;
+pub mod may_block;
+pub(crate) mod procs;
+pub(crate) mod raw;
+mod reaper;
+mod sync;
+pub(crate) mod vma;
+
+pub(crate) use arch::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
+pub(crate) use lock::lock;
+pub(crate) use may_block::{MayBlock, World};
+pub(crate) use procs::{Look, Procs, Thread, field};
+pub(crate) use reaper::{Borrowed, Locked};
+pub(crate) use sync::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering,
+};
+pub(crate) use vma::Mapping;

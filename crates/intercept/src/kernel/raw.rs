@@ -1,0 +1,291 @@
+//! System calls that the standard library lacks, with owned descriptors and errno values.
+
+#![expect(clippy::disallowed_methods, reason = "may_block and /proc use these")]
+
+use std::cmp::Ordering;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::fs::{AtFlags, StatxFlags};
+use vb3_host::{Errno, FdIdentity};
+
+/// Flag of `pidfd_open` for a single thread (Linux 6.9).
+const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();
+
+/// The calling thread's errno.
+pub(crate) fn errno() -> Errno {
+    Errno(
+        std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO),
+    )
+}
+
+/// Turns −1 into the errno.
+pub(crate) fn check(ret: libc::c_int) -> Result<libc::c_int, Errno> {
+    if ret < 0 { Err(errno()) } else { Ok(ret) }
+}
+
+/// Turns −1 into the errno.
+pub(crate) fn check_long(ret: libc::c_long) -> Result<libc::c_long, Errno> {
+    if ret < 0 { Err(errno()) } else { Ok(ret) }
+}
+
+/// Takes over a descriptor that a system call has just made.
+pub(crate) fn owned(ret: libc::c_int) -> Result<OwnedFd, Errno> {
+    let fd = check(ret)?;
+    // SAFETY: the kernel has just returned this descriptor to us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn owned_long(ret: libc::c_long) -> Result<OwnedFd, Errno> {
+    owned(libc::c_int::try_from(ret).unwrap_or(-1))
+}
+
+/// A pidfd of a process; ESRCH, or EINVAL/ENOENT when `pid` is a thread that leads no group.
+pub(crate) fn pidfd_open(pid: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two integers.
+    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// A pidfd of a single thread; EINVAL before Linux 6.9.
+pub(crate) fn pidfd_open_thread(tid: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two integers.
+    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, PIDFD_THREAD) })
+}
+
+/// A duplicate of another process's descriptor.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes three integers.
+    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
+}
+
+/// What poll says of a descriptor for which the kernel itself answers.
+pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
+    let mut fd = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&raw mut fd, 1, 0) };
+    fd.revents
+}
+
+/// How two descriptors of ours stand in the kernel's order of open files; equal ones are the same
+/// file. EPERM or ENOSYS where the kernel does not tell.
+pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Ordering, Errno> {
+    compare_with(a, std::process::id(), b.as_raw_fd())
+}
+
+/// The same with a descriptor of another process.
+pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Ordering, Errno> {
+    const KCMP_FILE: libc::c_int = 0;
+    let own = std::process::id();
+    // SAFETY: takes integers.
+    let order = check_long(unsafe {
+        libc::syscall(libc::SYS_kcmp, own, pid, KCMP_FILE, a.as_raw_fd(), fd)
+    })?;
+    match order {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(Errno(libc::EINVAL)),
+    }
+}
+
+/// Device and inode of an open file, and its mode bits.
+pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the buffer is large enough for one stat structure.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: the kernel has filled it.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Device and inode of an open file, and its mode bits, as the kernel knows them: a file system that
+/// somebody serves is not asked.
+pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    match rustix::fs::statx(fd, "", flags, KNOWN) {
+        Ok(stat) => Ok(of_statx(&stat)),
+        // Old containers refuse it.
+        Err(_) => fstat(fd).map(|stat| (identity(&stat), stat.st_mode)),
+    }
+}
+
+/// Like [`known`], by path.
+pub(crate) fn known_at(path: &CStr) -> Result<(FdIdentity, u32), Errno> {
+    match rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN) {
+        Ok(stat) => Ok(of_statx(&stat)),
+        Err(rustix::io::Errno::NOENT) => Err(Errno(libc::ENOENT)),
+        Err(_) => {
+            let stat = stat_any(path, 0)?;
+            Ok((identity(&stat), stat.st_mode))
+        }
+    }
+}
+
+const KNOWN: StatxFlags = StatxFlags::TYPE
+    .union(StatxFlags::MODE)
+    .union(StatxFlags::INO);
+
+fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
+    let id = FdIdentity {
+        dev: libc::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        ino: stat.stx_ino,
+    };
+    (id, stat.stx_mode.into())
+}
+
+/// Like [`fstat`], by the path of a file that the kernel itself answers for.
+pub(crate) fn stat(path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
+    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+    stat_any(path, flags)
+}
+
+/// Like [`fstat`], by path. For `may_block` alone.
+pub(crate) fn stat_any(path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is NUL-terminated and the buffer large enough.
+    check(unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), flags) })?;
+    // SAFETY: the kernel has filled it.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// The identity in a stat structure.
+pub(crate) fn identity(stat: &libc::stat) -> FdIdentity {
+    FdIdentity {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+    }
+}
+
+/// Whether a path is of a file that the kernel itself answers for.
+fn is_the_kernels(path: &CStr) -> bool {
+    let path = path.to_bytes();
+    path.starts_with(b"/proc/") || path.starts_with(b"/sys/")
+}
+
+/// Opens a file that the kernel itself answers for.
+pub(crate) fn open(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+    open_any(path, flags)
+}
+
+/// The text of a file in /proc.
+pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
+    let file = open(&c_path(path)?, libc::O_RDONLY)?;
+    let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        match read(file.as_fd(), &mut chunk)? {
+            0 => return Ok(text),
+            n => text.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+        }
+    }
+}
+
+/// The same as a string; empty where there is none.
+pub(crate) fn proc_string(path: &str) -> String {
+    String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
+}
+
+/// The names in a directory in /proc that are numbers.
+pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
+    debug_assert!(path.starts_with("/proc/"), "{path}");
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Opens a path. For `may_block` alone.
+pub(crate) fn open_any(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the path is NUL-terminated.
+    owned(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })
+}
+
+/// A fresh open file description of the file behind `fd`.
+pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
+    let path = c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    open(&path, flags | libc::O_NOCTTY)
+}
+
+/// Sets the position of a description to the last one there is. Whoever reads or writes there gets
+/// EINVAL from the kernel, as of a device that can do neither, instead of the end of an empty file.
+///
+/// Source: Linux 6.12 fs/read_write.c `rw_verify_area`.
+pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes integers only.
+    let at = unsafe { libc::lseek(fd.as_raw_fd(), i64::MAX, libc::SEEK_SET) };
+    if at == i64::MAX {
+        return Ok(());
+    }
+    Err(errno())
+}
+
+/// How many descriptors a thread's process may have now.
+pub(crate) fn descriptor_limit(tid: u32) -> Result<u64, Errno> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let kind = libc::RLIMIT_NOFILE;
+    // SAFETY: no limit is set; the structure is live.
+    check(unsafe { libc::prlimit64(tid.cast_signed(), kind, core::ptr::null(), &raw mut limit) })?;
+    Ok(limit.rlim_cur)
+}
+
+/// A path as the kernel wants it.
+pub(crate) fn c_path(path: &str) -> Result<std::ffi::CString, Errno> {
+    std::ffi::CString::new(path).map_err(|_| Errno(libc::EINVAL))
+}
+
+/// The O_* flags of an open file description.
+pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// A new empty memfd that may be sealed.
+pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
+    // SAFETY: the name is NUL-terminated.
+    owned(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) })
+}
+
+/// Where a link points that the kernel itself answers for.
+pub(crate) fn readlink(path: &CStr) -> Result<Vec<u8>, Errno> {
+    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+    readlinkat(libc::AT_FDCWD, path)
+}
+
+/// Where a symbolic link points. For `may_block` alone.
+pub(crate) fn readlinkat(dir: RawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0u8; 4096];
+    let (at, len) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the name is NUL-terminated and the length is the buffer's.
+    let n = unsafe { libc::readlinkat(dir, name.as_ptr(), at, len) };
+    buffer.truncate(usize::try_from(n).map_err(|_| errno())?);
+    Ok(buffer)
+}
+
+/// Reads from a descriptor; 0 at the end, EAGAIN when there is nothing.
+pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the length is the buffer's.
+    let n = unsafe { libc::read(fd.as_raw_fd(), out.as_mut_ptr().cast(), out.len()) };
+    usize::try_from(n).map_err(|_| errno())
+}
+
+/// Reads a small file whole (at most `max` bytes).
+pub(crate) fn read_small(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>, Errno> {
+    let mut out = vec![0u8; max];
+    let mut len = 0;
+    while let Some(rest) = out.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match read(fd, rest)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    out.truncate(len);
+    Ok(out)
+}

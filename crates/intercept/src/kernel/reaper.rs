@@ -1,0 +1,173 @@
+//! Closes files that were borrowed of programs, beside the lock.
+//!
+//! Each close of a file may ask its file system (FLUSH), which may take long or never answer. A thread
+//! that has the lock keeps what it lets go of until the lock is free. What can close at once is closed
+//! then; the rest goes to a thread of its own.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::MutexGuard;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::Builder;
+
+use crate::kernel::raw;
+
+/// Files that may wait to be closed; those beyond are closed by who has them.
+const MAX_WAITING: usize = 1024;
+
+thread_local! {
+    /// What this thread has let go of while it has the lock.
+    static LET_GO: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+}
+
+/// A duplicate of a program's descriptor.
+#[derive(Debug)]
+pub(crate) struct Borrowed(Option<OwnedFd>);
+
+impl Borrowed {
+    /// The descriptor, of a file that closes at once, or that others take over.
+    pub(crate) fn into_owned(mut self) -> Option<OwnedFd> {
+        self.0.take()
+    }
+}
+
+impl From<OwnedFd> for Borrowed {
+    fn from(fd: OwnedFd) -> Self {
+        Self(Some(fd))
+    }
+}
+
+impl AsFd for Borrowed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_ref().expect("taken by value alone").as_fd()
+    }
+}
+
+impl AsRawFd for Borrowed {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let Some(fd) = self.0.take() else { return };
+        // Without the lock, and at a thread's end, it is closed here.
+        let keep = |let_go: &RefCell<Option<Vec<OwnedFd>>>| match &mut *let_go.borrow_mut() {
+            Some(let_go) => let_go.push(fd),
+            None => drop(fd),
+        };
+        LET_GO.try_with(keep).ok();
+    }
+}
+
+/// The thread that closes what may wait.
+#[derive(Debug)]
+pub(crate) struct Reaper(SyncSender<OwnedFd>);
+
+impl Reaper {
+    /// Starts it. It ends with this; where it hangs in a close, with the process.
+    pub(crate) fn start() -> Self {
+        let (queue, files) = mpsc::sync_channel(MAX_WAITING);
+        let thread = Builder::new().name("vb3-reaper".into());
+        // Without it, who has a file closes it.
+        let work = move || files.into_iter().for_each(drop::<OwnedFd>);
+        drop(thread.spawn(work));
+        Self(queue)
+    }
+
+    fn close(&self, fd: OwnedFd) {
+        if !closes_at_once(fd.as_fd()) {
+            // Where too many wait, it is dropped here.
+            drop(self.0.try_send(fd));
+        }
+    }
+}
+
+/// Whether a close asks nobody: sockets, pipes and the kernel's anonymous files; memory.
+fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: takes integers only.
+    let is_memory = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) } >= 0;
+    is_memory
+        || raw::known(fd).is_ok_and(|(_, mode)| {
+            let kind = mode & libc::S_IFMT;
+            !matches!(
+                kind,
+                libc::S_IFREG | libc::S_IFDIR | libc::S_IFCHR | libc::S_IFBLK
+            )
+        })
+}
+
+/// A lock that is held. What is let go of meanwhile is closed once it is free.
+#[derive(Debug)]
+pub(crate) struct Locked<'s, T> {
+    guard: Option<MutexGuard<'s, T>>,
+    reaper: &'s Reaper,
+}
+
+impl<'s, T> Locked<'s, T> {
+    pub(crate) fn new(guard: MutexGuard<'s, T>, reaper: &'s Reaper) -> Self {
+        LET_GO.set(Some(Vec::new()));
+        Self {
+            guard: Some(guard),
+            reaper,
+        }
+    }
+}
+
+impl<T> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.guard.as_ref().expect("held until it is dropped")
+    }
+}
+
+impl<T> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.guard.as_mut().expect("held until it is dropped")
+    }
+}
+
+impl<T> Drop for Locked<'_, T> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        let let_go = LET_GO.take().unwrap_or_default();
+        let_go.into_iter().for_each(|fd| self.reaper.close(fd));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Whether the writing end of a pipe has no reader any more.
+    fn is_closed(writer: &impl AsFd) -> bool {
+        raw::poll_now(writer.as_fd(), libc::POLLOUT) & libc::POLLERR != 0
+    }
+
+    #[test]
+    fn files_are_closed_once_the_lock_is_free() {
+        let (mutex, reaper) = (Mutex::new(7), Reaper::start());
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let locked = Locked::new(mutex.lock().expect("free"), &reaper);
+        drop(Borrowed::from(OwnedFd::from(reader)));
+        assert!(!is_closed(&writer) && *locked == 7);
+        drop(locked);
+        assert!(is_closed(&writer));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(Borrowed::from(OwnedFd::from(reader)));
+        assert!(is_closed(&writer), "nobody has the lock");
+    }
+
+    #[test]
+    fn files_of_file_systems_go_to_the_reaper() {
+        let memory = raw::memfd(c"memory").expect("a memfd");
+        let exe = std::fs::File::open("/proc/self/exe").expect("it runs");
+        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        assert!(closes_at_once(memory.as_fd()) && closes_at_once(reader.as_fd()));
+        assert!(!closes_at_once(exe.as_fd()));
+    }
+}

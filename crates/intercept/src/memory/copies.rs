@@ -1,0 +1,510 @@
+//! A program's memory.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "copies have the token, and a device's pages were touched before"
+)]
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use crate::kernel::MayBlock;
+use crate::kernel::lock;
+use crate::kernel::raw;
+use crate::kernel::{Mapping, vma};
+use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
+
+/// How the supervisor reaches the memory of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// process_vm_readv and process_vm_writev.
+    Calls,
+    /// `/proc/TID/mem`, where a container's profile refuses those calls. The file ignores page
+    /// protections, so they are asked for first.
+    Files,
+}
+
+impl Way {
+    /// Tries it on a word of a process, which is written as it is.
+    ///
+    /// # Errors
+    /// What the kernel says; EIO where it gives another word.
+    pub(crate) fn try_on(
+        self,
+        may: &MayBlock,
+        pid: u32,
+        addr: u64,
+        word: u64,
+    ) -> Result<(), Errno> {
+        let mut bytes = [0; 8];
+        if self == Self::Files {
+            // For what the kernel says to an open.
+            raw::open(&raw::c_path(&format!("/proc/{pid}/mem"))?, libc::O_RDWR)?;
+        }
+        self.copy_in(may, pid, addr, &mut bytes)?;
+        if u64::from_ne_bytes(bytes) != word {
+            return Err(Errno(libc::EIO));
+        }
+        self.copy_out(may, pid, addr, &bytes)
+    }
+
+    /// Copies from the memory of thread `tid`; EFAULT unless all of it is readable, EPERM for a
+    /// program that may not be read at all.
+    pub(crate) fn copy_in(
+        self,
+        may: &MayBlock,
+        tid: u32,
+        addr: u64,
+        out: &mut [u8],
+    ) -> Result<(), Errno> {
+        if self.copy_in_some(may, tid, addr, out)? == out.len() {
+            Ok(())
+        } else {
+            Err(Errno(libc::EFAULT))
+        }
+    }
+
+    /// Copies what can be read, from the front.
+    pub(crate) fn copy_in_some(
+        self,
+        _: &MayBlock,
+        tid: u32,
+        addr: u64,
+        out: &mut [u8],
+    ) -> Result<usize, Errno> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        let remote = remote(addr, out.len())?;
+        let pid = pid(tid)?;
+        if self == Self::Files {
+            let file = Opened::new(tid, addr, out.len(), Access::Read)?;
+            let part = out.get_mut(..file.len).unwrap_or_default();
+            return all(part.len(), |done| {
+                let rest = part.get_mut(done..).unwrap_or_default();
+                let at = offset(addr, done)?;
+                // SAFETY: the length is the buffer's.
+                Ok(unsafe {
+                    libc::pread(
+                        file.mem.as_raw_fd(),
+                        rest.as_mut_ptr().cast(),
+                        rest.len(),
+                        at,
+                    )
+                })
+            });
+        }
+        let local = libc::iovec {
+            iov_base: out.as_mut_ptr().cast(),
+            iov_len: out.len(),
+        };
+        // SAFETY: `local` names `out`; the remote range is checked by the kernel.
+        let n =
+            unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+        usize::try_from(n).map_err(|_| refusal())
+    }
+
+    /// Reads a byte of every page of a range, up to the first that is not there.
+    pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) {
+        let page = crate::kernel::page_size();
+        let end = addr.saturating_add(len);
+        let mut at = addr;
+        let mut byte = [0];
+        while at < end && self.copy_in(may, tid, at, &mut byte).is_ok() {
+            at = (at & !(page - 1)).saturating_add(page);
+        }
+    }
+
+    /// Copies to the memory of thread `tid`; EFAULT unless all of it is writable, EPERM for a
+    /// program that may not be written to at all.
+    pub(crate) fn copy_out(
+        self,
+        _: &MayBlock,
+        tid: u32,
+        addr: u64,
+        data: &[u8],
+    ) -> Result<(), Errno> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let remote = remote(addr, data.len())?;
+        let pid = pid(tid)?;
+        let n = if self == Self::Files {
+            let file = Opened::new(tid, addr, data.len(), Access::Write)?;
+            all(file.len, |done| {
+                let rest = data.get(done..file.len).unwrap_or_default();
+                let at = offset(addr, done)?;
+                // SAFETY: the length is the buffer's.
+                Ok(unsafe {
+                    libc::pwrite(file.mem.as_raw_fd(), rest.as_ptr().cast(), rest.len(), at)
+                })
+            })?
+        } else {
+            let local = libc::iovec {
+                iov_base: data.as_ptr().cast_mut().cast(),
+                iov_len: data.len(),
+            };
+            // SAFETY: `local` names `data`, which is only read; the kernel checks the remote range.
+            let n = unsafe {
+                libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0)
+            };
+            usize::try_from(n).map_err(|_| refusal())?
+        };
+        if n == data.len() {
+            Ok(())
+        } else {
+            Err(Errno(libc::EFAULT))
+        }
+    }
+
+    /// Copies several pieces to the memory of thread `tid` by one call, in their order. False where
+    /// not all of it was copied, and where that takes several calls: nothing may have been.
+    pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
+        let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
+            return false;
+        };
+        let whole = |(addr, data): &(u64, Vec<u8>)| remote(*addr, data.len()).ok();
+        let Some(remote) = pieces.iter().map(whole).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let local = pieces.iter().map(|(_, data)| libc::iovec {
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: data.len(),
+        });
+        let local: Vec<_> = local.collect();
+        let count = local.len() as libc::c_ulong;
+        // SAFETY: each of `local` names a piece, which is only read, and there are `count` of both;
+        // the kernel checks the remote ranges, and refuses more pieces than it takes at once.
+        let n = unsafe {
+            libc::process_vm_writev(pid, local.as_ptr(), count, remote.as_ptr(), count, 0)
+        };
+        let bytes: usize = pieces.iter().map(|(_, data)| data.len()).sum();
+        usize::try_from(n) == Ok(bytes)
+    }
+
+    /// Reads a NUL-terminated string of at most `max` bytes, without the NUL.
+    ///
+    /// # Errors
+    /// EFAULT, ENAMETOOLONG.
+    pub(crate) fn copy_in_str(
+        self,
+        may: &MayBlock,
+        tid: u32,
+        addr: u64,
+        max: usize,
+    ) -> Result<Vec<u8>, Errno> {
+        let mut out = Vec::new();
+        let mut at = addr;
+        let mut chunk = [0u8; 256];
+        while out.len() < max {
+            // Never past a page's end, whatever the size of pages: the next may not be there.
+            let to_page_end = 4096 - (at & 4095);
+            let want = chunk.len().min(usize::try_from(to_page_end).unwrap_or(1));
+            let part = chunk.get_mut(..want).ok_or(Errno(libc::EFAULT))?;
+            self.copy_in(may, tid, at, part)?;
+            if let Some(end) = part.iter().position(|&b| b == 0) {
+                out.extend_from_slice(part.get(..end).unwrap_or_default());
+                return Ok(out);
+            }
+            out.extend_from_slice(part);
+            at = at.checked_add(want as u64).ok_or(Errno(libc::EFAULT))?;
+        }
+        Err(Errno(libc::ENAMETOOLONG))
+    }
+}
+
+/// What a failed call of the kernel means: EPERM, or whatever else as EFAULT.
+fn refusal() -> Errno {
+    match raw::errno() {
+        Errno(libc::EPERM | libc::ENOSYS) => Errno(libc::EPERM),
+        _ => Errno(libc::EFAULT),
+    }
+}
+
+/// A `mem` file for one access. Never kept: after an exec it would still be the old memory, which
+/// a parent that waits in vfork goes on using.
+struct Opened {
+    mem: OwnedFd,
+    /// Bytes from the address on that the program itself may access so.
+    len: usize,
+}
+
+impl Opened {
+    fn new(tid: u32, addr: u64, len: usize, access: Access) -> Result<Self, Errno> {
+        let fault = |e| match e {
+            Errno(libc::EACCES | libc::EPERM) => Errno(libc::EPERM),
+            _ => Errno(libc::EFAULT),
+        };
+        let allowed = vma::accessible(tid, addr, len as u64, access).map_err(fault)?;
+        let flags = match access {
+            Access::Read => libc::O_RDONLY,
+            Access::Write => libc::O_WRONLY,
+        };
+        let mem = raw::open(&raw::c_path(&format!("/proc/{tid}/mem"))?, flags);
+        Ok(Self {
+            mem: mem.map_err(fault)?,
+            len: usize::try_from(allowed).unwrap_or(len).min(len),
+        })
+    }
+}
+
+/// Repeats a transfer until `len` bytes are done or no more can be; gives how many were.
+fn all(len: usize, mut some: impl FnMut(usize) -> Result<isize, Errno>) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < len {
+        match step(some(done)?) {
+            Ok(n) => done += n,
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+fn pid(tid: u32) -> Result<libc::pid_t, Errno> {
+    libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))
+}
+
+fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
+    let end = addr.checked_add(len as u64).ok_or(Errno(libc::EFAULT))?;
+    if end > 1 << 56 {
+        return Err(Errno(libc::EFAULT));
+    }
+    let base =
+        core::ptr::without_provenance_mut(usize::try_from(addr).map_err(|_| Errno(libc::EFAULT))?);
+    Ok(libc::iovec {
+        iov_base: base,
+        iov_len: len,
+    })
+}
+
+/// Files that are device memory when mapped: buffers given to programs.
+pub(crate) type DeviceMemory = Arc<Mutex<HashSet<FdIdentity>>>;
+
+/// The memory of a process by its files in /proc, which are bound to the address space.
+pub(crate) struct ProcFiles {
+    pid: u32,
+    mem: File,
+    maps: File,
+    device: DeviceMemory,
+}
+
+impl fmt::Debug for ProcFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcFiles")
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProcFiles {
+    pub(crate) fn open(pid: u32, device: DeviceMemory) -> Result<Self, Errno> {
+        let open = |name: &str, write: bool| {
+            File::options()
+                .read(true)
+                .write(write)
+                .open(format!("/proc/{pid}/{name}"))
+                .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EFAULT)))
+        };
+        Ok(Self {
+            pid,
+            mem: open("mem", true)?,
+            maps: open("maps", false)?,
+            device,
+        })
+    }
+
+    fn maps(&self) -> Result<Vec<u8>, Errno> {
+        use std::io::Seek;
+        let mut file = &self.maps;
+        let fault = |_| Errno(libc::EFAULT);
+        file.rewind().map_err(fault)?;
+        let mut out = Vec::new();
+        // 65,530 mappings are the kernel's own limit by default; a line is 100 to 200 bytes.
+        file.take(32 << 20).read_to_end(&mut out).map_err(fault)?;
+        Ok(out)
+    }
+
+    fn is_device(&self, map: &Mapping<'_>) -> bool {
+        let id = FdIdentity {
+            dev: map.dev,
+            ino: map.ino,
+        };
+        let special = map.name.starts_with(b"/dev/")
+            && !map.name.starts_with(b"/dev/zero")
+            && !map.name.starts_with(b"/dev/shm/");
+        special
+            || map.name.starts_with(b"[v")
+            || map.name.starts_with(b"/dmabuf:")
+            || map.name.starts_with(b"anon_inode:")
+            || (map.ino != 0 && lock(&self.device).contains(&id))
+    }
+}
+
+impl ProcessMemory for ProcFiles {
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset(addr, done)?;
+            // SAFETY: the length is the buffer's.
+            let n = unsafe {
+                libc::pread(
+                    self.mem.as_raw_fd(),
+                    rest.as_mut_ptr().cast(),
+                    rest.len(),
+                    at,
+                )
+            };
+            done += step(n)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset(addr, done)?;
+            // SAFETY: the length is the buffer's.
+            let n =
+                unsafe { libc::pwrite(self.mem.as_raw_fd(), rest.as_ptr().cast(), rest.len(), at) };
+            done += step(n)?;
+        }
+        Ok(())
+    }
+
+    fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
+        let Some(end) = addr.checked_add(len) else {
+            return Ok(0);
+        };
+        let maps = self.maps()?;
+        let mut at = addr;
+        for line in maps.split(|&b| b == b'\n') {
+            let Some(map) = Mapping::parse(line) else {
+                continue;
+            };
+            if map.end <= at {
+                continue;
+            }
+            if map.start > at || at >= end || !map.allows(access) || self.is_device(&map) {
+                break;
+            }
+            at = map.end;
+        }
+        Ok(at.min(end).saturating_sub(addr))
+    }
+
+    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
+        let end = addr.checked_add(len)?;
+        let maps = self.maps().ok()?;
+        let (mut at, mut file) = (addr, None);
+        for map in maps.split(|&b| b == b'\n').filter_map(Mapping::parse) {
+            if map.end <= at {
+                continue;
+            }
+            let (dev, ino) = (map.dev, map.ino);
+            let id = (ino != 0).then_some(FdIdentity { dev, ino })?;
+            if map.start > at || *file.get_or_insert(id) != id {
+                return None;
+            }
+            at = map.end;
+            if at >= end {
+                return file;
+            }
+        }
+        None
+    }
+
+    fn maps_file(&self, id: FdIdentity) -> bool {
+        let Ok(maps) = self.maps() else { return false };
+        maps.split(|&b| b == b'\n')
+            .filter_map(Mapping::parse)
+            .any(|map| map.ino == id.ino && map.dev == id.dev)
+    }
+}
+
+fn offset(addr: u64, done: usize) -> Result<i64, Errno> {
+    let at = addr.checked_add(done as u64).ok_or(Errno(libc::EFAULT))?;
+    i64::try_from(at).map_err(|_| Errno(libc::EFAULT))
+}
+
+fn step(n: isize) -> Result<usize, Errno> {
+    match usize::try_from(n) {
+        Ok(0) => Err(Errno(libc::EFAULT)),
+        Ok(n) => Ok(n),
+        Err(_) if raw::errno() == Errno(libc::EINTR) => Ok(0),
+        Err(_) => Err(Errno(libc::EFAULT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> ProcFiles {
+        ProcFiles::open(std::process::id(), DeviceMemory::default()).expect("own memory")
+    }
+
+    #[test]
+    fn reads_and_writes_at_addresses() {
+        let mut data = vec![1u8, 2, 3, 4];
+        let addr = data.as_mut_ptr().expose_provenance() as u64;
+        let mut out = [0u8; 2];
+        own().read(addr + 1, &mut out).expect("mapped");
+        assert_eq!(out, [2, 3]);
+        own().write(addr + 3, &[9]).expect("mapped");
+        assert_eq!(std::hint::black_box(&data)[3], 9);
+        assert_eq!(own().read(8, &mut out), Err(Errno(libc::EFAULT)));
+        assert_eq!(own().read(u64::MAX, &mut out), Err(Errno(libc::EFAULT)));
+    }
+
+    #[test]
+    fn a_mapped_file_is_found_by_its_identity() {
+        let fd = raw::memfd(c"mapped").expect("memfd");
+        let id = raw::identity(&raw::fstat(std::os::fd::AsFd::as_fd(&fd)).expect("stat"));
+        assert!(!own().maps_file(id));
+        // SAFETY: a new mapping at an address of the kernel's choice; nobody touches it.
+        let at = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                libc::PROT_NONE,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        assert_ne!(at, libc::MAP_FAILED);
+        assert!(own().maps_file(id));
+        // SAFETY: the mapping made above.
+        unsafe { libc::munmap(at, 4096) };
+        assert!(!own().maps_file(id));
+    }
+
+    #[test]
+    fn probe_stops_at_the_first_gap_or_missing_permission() {
+        let text = b"00001000-00003000 rw-p 00000000 00:00 0 \n\
+                     00003000-00004000 r--s 00000000 00:01 77 /memfd:x (deleted)\n";
+        let maps: Vec<_> = text
+            .split(|&b| b == b'\n')
+            .filter_map(Mapping::parse)
+            .collect();
+        assert_eq!(maps.len(), 2);
+        assert!(maps[0].allows(Access::Write) && !maps[1].allows(Access::Write));
+        assert_eq!((maps[1].ino, maps[1].name), (77, &b"/memfd:x"[..]));
+        let stack = 0u64;
+        let addr = (&raw const stack).expose_provenance() as u64;
+        assert_eq!(own().probe(addr, 8, Access::Write), Ok(8));
+        assert_eq!(own().probe(16, 8, Access::Read), Ok(0));
+        assert_eq!(own().probe(addr, u64::MAX, Access::Read), Ok(0));
+        let code = (probe_stops_at_the_first_gap_or_missing_permission as fn()) as usize as u64;
+        assert_eq!(own().probe(code, 1, Access::Read), Ok(1));
+        assert_eq!(own().probe(code, 1, Access::Write), Ok(0));
+    }
+}

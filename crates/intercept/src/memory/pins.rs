@@ -1,0 +1,383 @@
+//! User memory that devices use, followed until they are done with it.
+//!
+//! A kernel pins pages at QBUF: what the program unmaps, moves or replaces afterwards does not
+//! change where the device writes. No process can pin the pages of another. What it can have is
+//! the other's word: a userfaultfd, made by a thread of the program on its way from its call, says
+//! what is unmapped, moved and dropped of the ranges that it is to watch, and holds the program's
+//! call until that is read. From then on devices reach what has been moved where it is now, and
+//! what is gone not at all.
+//!
+//! No page is ever protected by it, so the program takes no fault that it would not take otherwise.
+//! Left over is the time between the kernel's unmapping and our reading of it: another thread of
+//! the program that maps the very same addresses in these microseconds may be written to.
+//!
+//! Source: Linux 6.12 mm/userfaultfd.c, mm/mremap.c, Documentation/admin-guide/mm/userfaultfd.rst.
+
+mod fault;
+mod ranges;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+
+use crate::kernel::lock;
+use crate::kernel::raw;
+use crate::memory::copies::ProcFiles;
+pub(crate) use fault::{CREATE_FLAGS, Fault};
+use ranges::Ranges;
+use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
+
+/// Processes that are followed, at most; those beyond are reached by address.
+const MOST: usize = 1024;
+/// Bytes moved while the ranges are locked, at most: a program that unmaps waits as long.
+const CHUNK: u64 = 256 << 10;
+
+/// What is known of a process.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// Nothing: a thread of it is to make a userfaultfd.
+    Nothing,
+    /// It is followed.
+    Followed(Arc<Space>),
+    /// It cannot be: devices reach its memory by address.
+    Refused,
+}
+
+/// The processes whose memory devices use.
+#[derive(Debug, Default)]
+pub(crate) struct Pins {
+    spaces: Mutex<HashMap<u32, Option<Arc<Space>>>>,
+    reader: Mutex<Option<Reader>>,
+}
+
+impl Pins {
+    /// What is known of a process; an address space that an exec has ended is forgotten.
+    pub(crate) fn of(&self, pid: u32) -> Known {
+        let mut spaces = lock(&self.spaces);
+        match spaces.get(&pid) {
+            None if spaces.len() >= MOST => Known::Refused,
+            None => Known::Nothing,
+            Some(None) => Known::Refused,
+            Some(Some(space)) if space.fault.is_alive() => Known::Followed(Arc::clone(space)),
+            Some(Some(_)) => {
+                spaces.remove(&pid);
+                Known::Nothing
+            }
+        }
+    }
+
+    /// Takes the userfaultfd that a thread of the process has made, or that it could make none.
+    ///
+    /// # Errors
+    /// It is not followed, and why, said once for each process.
+    pub(crate) fn add(&self, pid: u32, made: Result<OwnedFd, Errno>) -> Result<(), Errno> {
+        let space = made
+            .and_then(Fault::new)
+            .and_then(|fault| self.follow(fault));
+        let mut spaces = lock(&self.spaces);
+        spaces.retain(|_, space| space.as_ref().is_none_or(|space| space.fault.is_alive()));
+        // Another thread of it may have been first.
+        let followed = matches!(spaces.get(&pid), Some(Some(_)));
+        let failed = space.as_ref().err().copied();
+        if !followed && (spaces.len() < MOST || spaces.contains_key(&pid)) {
+            spaces.insert(pid, space.ok());
+        }
+        failed.filter(|_| !followed).map_or(Ok(()), Err)
+    }
+
+    fn follow(&self, fault: Fault) -> Result<Arc<Space>, Errno> {
+        let space = Arc::new(Space {
+            fault,
+            ranges: Mutex::default(),
+        });
+        let mut reader = lock(&self.reader);
+        if reader.is_none() {
+            *reader = Some(Reader::start()?);
+        }
+        let reader = reader.as_ref().ok_or(Errno(libc::ENOMEM))?;
+        reader.follows.add(&space)?;
+        Ok(space)
+    }
+}
+
+/// An address space that is followed.
+pub(crate) struct Space {
+    fault: Fault,
+    ranges: Mutex<Ranges>,
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Space").finish_non_exhaustive()
+    }
+}
+
+impl Space {
+    /// Takes in what the program has done by now.
+    fn look(&self, ranges: &mut Ranges) {
+        while let Some(event) = self.fault.next() {
+            ranges.apply(event);
+        }
+    }
+
+    /// Watches a range. `None` where the kernel does not: memory of a file, memory that a
+    /// userfaultfd of the program's own watches.
+    fn watch(self: &Arc<Self>, addr: u64, len: u64) -> Option<Watched> {
+        let mut ranges = lock(&self.ranges);
+        self.look(&mut ranges);
+        let (start, end) = ranges::pages(addr, len)?;
+        self.fault.register(start, end).ok()?;
+        Some(Watched {
+            space: Arc::clone(self),
+            id: ranges.insert(addr, len),
+        })
+    }
+
+    /// Whether a device has all of a range already, where it is now.
+    pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
+        let mut ranges = lock(&self.ranges);
+        self.look(&mut ranges);
+        ranges.has(addr, len)
+    }
+
+    fn release(&self, id: u64) {
+        let mut ranges = lock(&self.ranges);
+        self.look(&mut ranges);
+        for (start, end) in ranges.remove(id) {
+            self.fault.unregister(start, end);
+        }
+    }
+}
+
+/// A range of a program's memory that is followed as long as this lives.
+#[derive(Debug)]
+struct Watched {
+    space: Arc<Space>,
+    id: u64,
+}
+
+impl Watched {
+    /// Goes through `len` bytes that lay at `addr` at first, by the piece: where it is now, if it
+    /// is anywhere, and which bytes of all these are.
+    fn each(
+        &self,
+        addr: u64,
+        len: usize,
+        mut act: impl FnMut(Option<u64>, std::ops::Range<usize>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut done = 0usize;
+        while done < len {
+            let at = addr.checked_add(done as u64).ok_or(Errno(libc::EFAULT))?;
+            let most = CHUNK.min((len - done) as u64);
+            let mut ranges = lock(&self.space.ranges);
+            self.space.look(&mut ranges);
+            let (now, bytes) = ranges.find(self.id, at, most);
+            let end = done + usize::try_from(bytes.max(1)).map_err(|_| Errno(libc::EFAULT))?;
+            act(now, done..end.min(len))?;
+            done = end;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.space.release(self.id);
+    }
+}
+
+/// A program's memory of which devices may use parts.
+#[derive(Debug)]
+pub(crate) struct Pinnable {
+    files: Arc<ProcFiles>,
+    space: Arc<Space>,
+}
+
+impl Pinnable {
+    pub(crate) fn new(files: ProcFiles, space: Arc<Space>) -> Self {
+        let files = Arc::new(files);
+        Self { files, space }
+    }
+}
+
+impl ProcessMemory for Pinnable {
+    fn pid(&self) -> u32 {
+        self.files.pid()
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.files.read(addr, out)
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.files.write(addr, data)
+    }
+
+    fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
+        self.files.probe(addr, len, access)
+    }
+
+    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
+        self.files.file_at(addr, len)
+    }
+
+    fn maps_file(&self, id: FdIdentity) -> bool {
+        self.files.maps_file(id)
+    }
+
+    fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
+        let watched = self.space.watch(addr, len)?;
+        let files = Arc::clone(&self.files);
+        Some(Arc::new(Pinned { files, watched }))
+    }
+}
+
+/// A part of a program's memory that a device uses.
+#[derive(Debug)]
+struct Pinned {
+    files: Arc<ProcFiles>,
+    watched: Watched,
+}
+
+impl ProcessMemory for Pinned {
+    fn pid(&self) -> u32 {
+        self.files.pid()
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.watched.each(addr, out.len(), |now, part| {
+            let now = now.ok_or(Errno(libc::EFAULT))?;
+            self.files.read(now, out.get_mut(part).unwrap_or_default())
+        })
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.watched.each(addr, data.len(), |now, part| match now {
+            Some(now) => self.files.write(now, data.get(part).unwrap_or_default()),
+            // A kernel's page is still there and nobody sees it.
+            None => Ok(()),
+        })
+    }
+
+    fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
+        self.files.probe(addr, len, access)
+    }
+
+    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
+        self.files.file_at(addr, len)
+    }
+
+    fn maps_file(&self, id: FdIdentity) -> bool {
+        self.files.maps_file(id)
+    }
+
+    fn is_where_it_was(&self) -> bool {
+        let mut ranges = lock(&self.watched.space.ranges);
+        self.watched.space.look(&mut ranges);
+        ranges.is_whole(self.watched.id)
+    }
+}
+
+/// The thread that reads what programs have done, so that none waits for it.
+#[derive(Debug)]
+struct Reader {
+    follows: Arc<Follows>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread follows.
+#[derive(Debug)]
+struct Follows {
+    epoll: OwnedFd,
+    end: OwnedFd,
+    spaces: Mutex<(u64, HashMap<u64, Weak<Space>>)>,
+}
+
+/// The event of [`Follows::end`].
+const END: u64 = 0;
+
+impl Reader {
+    fn start() -> Result<Self, Errno> {
+        // SAFETY: takes flags only.
+        let epoll = raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: takes integers.
+        let end = raw::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) })?;
+        let follows = Arc::new(Follows {
+            epoll,
+            end,
+            spaces: Mutex::default(),
+        });
+        follows.listen(&follows.end, END)?;
+        let reads = Arc::clone(&follows);
+        let thread = std::thread::Builder::new().name("vb3-pins".into());
+        let thread = thread
+            .spawn(move || reads.read())
+            .map_err(|_| Errno(libc::EAGAIN))?;
+        let thread = Some(thread);
+        Ok(Self { follows, thread })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the end of the run")]
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight bytes, as an eventfd takes.
+        unsafe { libc::write(self.follows.end.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Follows {
+    fn listen(&self, fd: &OwnedFd, event: u64) -> Result<(), Errno> {
+        let mut data = libc::epoll_event {
+            events: libc::EPOLLIN.cast_unsigned(),
+            u64: event,
+        };
+        let (epoll, fd) = (self.epoll.as_raw_fd(), fd.as_raw_fd());
+        // SAFETY: `data` is live.
+        raw::check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut data) })?;
+        Ok(())
+    }
+
+    fn add(&self, space: &Arc<Space>) -> Result<(), Errno> {
+        let mut spaces = lock(&self.spaces);
+        spaces.1.retain(|_, space| space.strong_count() > 0);
+        spaces.0 += 1;
+        let event = spaces.0;
+        spaces.1.insert(event, Arc::downgrade(space));
+        self.listen(space.fault.fd(), event)
+    }
+
+    /// Until the end. A userfaultfd leaves the set when its space is dropped.
+    fn read(&self) {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 16];
+        loop {
+            let room = 16;
+            // SAFETY: room for sixteen events.
+            let n =
+                unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), room, -1) };
+            let Ok(n) = usize::try_from(n) else {
+                if raw::errno() == Errno(libc::EINTR) {
+                    continue;
+                }
+                return;
+            };
+            for event in events.iter().take(n) {
+                let event = event.u64;
+                if event == END {
+                    return;
+                }
+                let space = lock(&self.spaces).1.get(&event).and_then(Weak::upgrade);
+                if let Some(space) = space {
+                    let mut ranges = lock(&space.ranges);
+                    space.look(&mut ranges);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Where ranges of a program's memory are by now.
+
+use std::collections::HashMap;
+
+use super::fault::Event;
+
+/// A part of a range that was at `was` when the device got it, and is at `now`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    was: u64,
+    now: u64,
+    len: u64,
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.now.saturating_add(self.len)
+    }
+
+    /// What of it lies from `start` to `end` now.
+    fn part(&self, start: u64, end: u64) -> Option<Self> {
+        let from = self.now.max(start);
+        let to = self.end().min(end);
+        (from < to).then(|| Self {
+            was: self.was + (from - self.now),
+            now: from,
+            len: to - from,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Range {
+    len: u64,
+    pieces: Vec<Piece>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Ranges {
+    last: u64,
+    by_id: HashMap<u64, Range>,
+}
+
+/// The pages that `len` bytes from `addr` lie in: the first, and the end.
+pub(crate) fn pages(addr: u64, len: u64) -> Option<(u64, u64)> {
+    let page = crate::kernel::page_size();
+    let end = addr
+        .checked_add(len.max(1))?
+        .checked_next_multiple_of(page)?;
+    Some((addr & !(page - 1), end))
+}
+
+impl Ranges {
+    pub(crate) fn insert(&mut self, addr: u64, len: u64) -> u64 {
+        self.last += 1;
+        let pieces = vec![Piece {
+            was: addr,
+            now: addr,
+            len,
+        }];
+        self.by_id.insert(self.last, Range { len, pieces });
+        self.last
+    }
+
+    /// Forgets a range; the pages that no other has parts of, as starts and ends.
+    pub(crate) fn remove(&mut self, id: u64) -> Vec<(u64, u64)> {
+        let Some(range) = self.by_id.remove(&id) else {
+            return Vec::new();
+        };
+        let span = |piece: &Piece| pages(piece.now, piece.len);
+        let mut free: Vec<(u64, u64)> = range.pieces.iter().filter_map(span).collect();
+        for other in self.by_id.values().flat_map(|range| &range.pieces) {
+            let Some((start, end)) = span(other) else {
+                continue;
+            };
+            let around =
+                |&(first, last): &(u64, u64)| [(first, start.min(last)), (end.max(first), last)];
+            free = free.iter().flat_map(around).collect();
+            free.retain(|(first, last)| first < last);
+        }
+        free
+    }
+
+    pub(crate) fn apply(&mut self, event: Event) {
+        for range in self.by_id.values_mut() {
+            let pieces = core::mem::take(&mut range.pieces);
+            for piece in pieces {
+                let (start, end) = match event {
+                    Event::Moved { from, len, .. } => (from, from.saturating_add(len)),
+                    Event::Gone { start, end } => (start, end),
+                };
+                let before = piece.part(0, start);
+                let after = piece.part(end, u64::MAX);
+                let moved = match event {
+                    Event::Moved { to, .. } => piece.part(start, end).map(|part| Piece {
+                        now: to.saturating_add(part.now - start),
+                        ..part
+                    }),
+                    Event::Gone { .. } => None,
+                };
+                range
+                    .pieces
+                    .extend([before, moved, after].into_iter().flatten());
+            }
+        }
+    }
+
+    /// Where the byte is that was at `was`, and for how many from it on, `most` at most, that
+    /// answer holds.
+    pub(crate) fn find(&self, id: u64, was: u64, most: u64) -> (Option<u64>, u64) {
+        let pieces = self.by_id.get(&id).map_or(&[][..], |range| &range.pieces);
+        let mut until = most;
+        for piece in pieces {
+            if let Some(into) = was.checked_sub(piece.was).filter(|into| *into < piece.len) {
+                return (Some(piece.now + into), most.min(piece.len - into));
+            }
+            if piece.was > was {
+                until = until.min(piece.was - was);
+            }
+        }
+        (None, until)
+    }
+
+    /// Whether some range has all of these bytes, which have not moved.
+    pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
+        let has = |piece: &Piece| {
+            piece.now == piece.was
+                && piece
+                    .part(addr, addr.saturating_add(len))
+                    .is_some_and(|part| part.len == len)
+        };
+        self.by_id.values().flat_map(|range| &range.pieces).any(has)
+    }
+
+    /// Whether all of the range is where it was at first.
+    pub(crate) fn is_whole(&self, id: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|range| {
+            let stayed = range.pieces.iter().filter(|piece| piece.was == piece.now);
+            stayed.map(|piece| piece.len).sum::<u64>() == range.len
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 65536;
+
+    fn gone(start: u64, end: u64) -> Event {
+        Event::Gone {
+            start: start * PAGE,
+            end: end * PAGE,
+        }
+    }
+
+    fn moved(from: u64, to: u64, len: u64) -> Event {
+        Event::Moved {
+            from: from * PAGE,
+            to: to * PAGE,
+            len: len * PAGE,
+        }
+    }
+
+    #[test]
+    fn bytes_are_found_where_they_were_moved_and_nowhere_when_gone() {
+        let mut ranges = Ranges::default();
+        // From the middle of page 10 to the middle of page 14.
+        let (half, len) = (PAGE / 2, 4 * PAGE);
+        let addr = 10 * PAGE + half;
+        let id = ranges.insert(addr, len);
+        assert!(ranges.is_whole(id));
+        assert!(ranges.has(addr + 1, len - 1) && !ranges.has(addr, len + 1));
+        assert_eq!(ranges.find(id, addr, u64::MAX), (Some(addr), len));
+        ranges.apply(moved(12, 100, 1));
+        ranges.apply(gone(11, 12));
+        ranges.apply(gone(12, 13)); // What was there has left.
+        let at = |page: u64| ranges.find(id, page * PAGE, u64::MAX);
+        assert_eq!(ranges.find(id, addr, u64::MAX), (Some(addr), half));
+        assert_eq!(at(11), (None, PAGE));
+        assert_eq!(at(12), (Some(100 * PAGE), PAGE));
+        assert_eq!(at(13), (Some(13 * PAGE), PAGE + half));
+        assert_eq!(ranges.find(id, 13 * PAGE, 16), (Some(13 * PAGE), 16));
+        assert!(!ranges.is_whole(id) && !ranges.has(addr, len) && ranges.has(13 * PAGE, PAGE));
+        assert!(!ranges.has(12 * PAGE, 1) && !ranges.has(100 * PAGE, 1));
+        assert_eq!(ranges.find(id + 1, addr, 8), (None, 8));
+    }
+
+    #[test]
+    fn what_comes_back_is_whole_again_and_what_goes_is_gone_for_good() {
+        let mut ranges = Ranges::default();
+        let id = ranges.insert(10 * PAGE, 2 * PAGE);
+        ranges.apply(moved(10, 50, 2));
+        assert!(!ranges.is_whole(id));
+        ranges.apply(moved(50, 10, 2));
+        assert!(ranges.is_whole(id));
+        ranges.apply(gone(0, 1000));
+        assert_eq!(ranges.find(id, 10 * PAGE, PAGE), (None, PAGE));
+    }
+
+    #[test]
+    fn pages_are_let_go_of_when_no_range_has_a_part_of_them() {
+        let mut ranges = Ranges::default();
+        let first = ranges.insert(10 * PAGE, 3 * PAGE);
+        let second = ranges.insert(11 * PAGE + 5, 10);
+        let page = crate::kernel::page_size();
+        let (start, end) = (11 * PAGE, 11 * PAGE + page);
+        assert_eq!(ranges.remove(first), [(10 * PAGE, start), (end, 13 * PAGE)]);
+        assert_eq!(ranges.remove(second), [(start, end)]);
+        assert_eq!(ranges.remove(second), []);
+    }
+}

@@ -1,0 +1,195 @@
+//! The way of the child process from fork to the program: no allocation, no locks.
+
+use std::ffi::CString;
+use std::os::fd::RawFd;
+
+use crate::process::filter::PASS;
+use crate::process::inherited::ForChild;
+
+const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
+const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
+
+/// What the child process needs, made before the fork.
+pub(crate) struct Prepared {
+    pub(crate) paths: Vec<CString>,
+    pub(crate) argv: Vec<*const libc::c_char>,
+    pub(crate) envp: Vec<*const libc::c_char>,
+    pub(crate) dir: Option<CString>,
+    pub(crate) stdio: [RawFd; 3],
+    pub(crate) filter: Vec<libc::sock_filter>,
+    pub(crate) limit: Option<libc::rlimit>,
+    pub(crate) inherited: ForChild,
+    pub(crate) parent: libc::pid_t,
+    /// What the pointers point to.
+    pub(crate) _strings: Vec<CString>,
+}
+
+/// What the child says on its way to the program. The listener travels with the first kind.
+pub(crate) const SAYS_READY: u8 = 1;
+pub(crate) const SAYS_NO_FILTER: u8 = 2;
+pub(crate) const SAYS_NO_EXEC: u8 = 3;
+const SAYS_NO_SETUP: u8 = 4;
+
+/// Sends a message from the child; nothing can be done if it fails.
+///
+/// # Safety
+/// Only between fork and execve.
+unsafe fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
+    let [a, b, c, d] = number.to_ne_bytes();
+    let mut text = [kind, a, b, c, d];
+    let mut iov = libc::iovec {
+        iov_base: text.as_mut_ptr().cast(),
+        iov_len: text.len(),
+    };
+    let mut control = [0u64; 8];
+    // SAFETY: zero is a value of msghdr; the message names live buffers; the control buffer has
+    // room for one descriptor.
+    unsafe {
+        let mut msg: libc::msghdr = core::mem::zeroed();
+        msg.msg_iov = &raw mut iov;
+        msg.msg_iovlen = 1;
+        if let Some(fd) = fd {
+            msg.msg_control = control.as_mut_ptr().cast();
+            msg.msg_controllen = libc::CMSG_SPACE(4) as usize;
+            let head = libc::CMSG_FIRSTHDR(&raw const msg);
+            (*head).cmsg_level = libc::SOL_SOCKET;
+            (*head).cmsg_type = libc::SCM_RIGHTS;
+            (*head).cmsg_len = libc::CMSG_LEN(4) as usize;
+            core::ptr::write_unaligned(libc::CMSG_DATA(head).cast(), fd);
+        }
+        libc::sendmsg(socket, &raw const msg, libc::MSG_NOSIGNAL);
+    }
+}
+
+/// The child's way from fork to execve.
+///
+/// # Safety
+/// Only in the child of a fork.
+pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
+    // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
+    unsafe {
+        if let Err(e) = set_up(p) {
+            say(socket, SAYS_NO_SETUP, e, None);
+            libc::_exit(125);
+        }
+        let (listener, killable) = match install(&p.filter) {
+            Ok(installed) => installed,
+            Err(e) => {
+                say(socket, SAYS_NO_FILTER, e, None);
+                libc::_exit(125);
+            }
+        };
+        say(socket, SAYS_READY, killable.into(), Some(listener));
+        libc::close(listener);
+        let mut error = libc::ENOENT;
+        for path in &p.paths {
+            // Not notified: nobody answers before the program runs.
+            let pass = u64::from(PASS) << 32;
+            let (argv, envp) = (p.argv.as_ptr(), p.envp.as_ptr());
+            libc::syscall(libc::SYS_execve, path.as_ptr(), argv, envp, 0, 0, pass);
+            let e = *libc::__errno_location();
+            // As the shell: a file that is there but cannot be executed is the better reason.
+            if e != libc::ENOENT && e != libc::ENOTDIR {
+                error = e;
+            }
+        }
+        say(socket, SAYS_NO_EXEC, error, None);
+        libc::_exit(127);
+    }
+}
+
+/// The way of a child that powers are tried on: one call that is notified, and no more.
+///
+/// # Safety
+/// Only in the child of a fork.
+pub(crate) unsafe fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
+    // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        match install(filter) {
+            Ok((listener, killable)) => {
+                say(socket, SAYS_READY, killable.into(), Some(listener));
+                libc::close(listener);
+                libc::syscall(libc::SYS_getppid);
+                libc::pause();
+            }
+            Err(e) => say(socket, SAYS_NO_FILTER, e, None),
+        }
+        libc::_exit(0)
+    }
+}
+
+/// Directory, descriptors, limits and signals of the program.
+///
+/// # Safety
+/// Only in the child of a fork.
+unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
+    // SAFETY: async-signal-safe calls with valid arguments.
+    unsafe {
+        let fail = |ret: libc::c_int| {
+            if ret < 0 {
+                Err(*libc::__errno_location())
+            } else {
+                Ok(())
+            }
+        };
+        p.inherited.set();
+        for (i, &fd) in p.stdio.iter().enumerate() {
+            if fd >= 0 {
+                fail(libc::dup2(fd, i as libc::c_int))?;
+            }
+        }
+        if let Some(dir) = &p.dir {
+            fail(libc::chdir(dir.as_ptr()))?;
+        }
+        if let Some(limit) = &p.limit {
+            fail(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
+        }
+        // Without the supervisor every open fails: better that the program ends with it.
+        fail(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+        if libc::getppid() != p.parent {
+            libc::_exit(125);
+        }
+        fail(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    }
+}
+
+/// Installs the filter; gives the listener and whether waiting calls ignore signals.
+///
+/// # Safety
+/// Only in the child of a fork.
+unsafe fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
+    let Ok(len) = libc::c_ushort::try_from(filter.len()) else {
+        return Err(libc::EINVAL);
+    };
+    let prog = libc::sock_fprog {
+        len,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    for flags in [
+        FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV,
+        FLAG_NEW_LISTENER,
+    ] {
+        // SAFETY: `prog` names a live program; the kernel copies it.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                core::ptr::from_ref(&prog),
+            )
+        };
+        if let Ok(fd) = RawFd::try_from(fd)
+            && fd >= 0
+        {
+            return Ok((fd, flags & FLAG_WAIT_KILLABLE_RECV != 0));
+        }
+        // SAFETY: reads this thread's errno.
+        let e = unsafe { *libc::__errno_location() };
+        if e != libc::EINVAL {
+            return Err(e);
+        }
+    }
+    Err(libc::EINVAL)
+}

@@ -1,0 +1,427 @@
+//! Which system calls are notified: the filter's program.
+//!
+//! Calls that never concern a device pass without running the program at all (the kernel keeps a
+//! table of calls that are always allowed). A call that could concern one is narrowed down by its
+//! number arguments: device descriptors get numbers from a reserved [`FdRange`].
+
+use crate::kernel::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
+
+/// Descriptor numbers kept for devices and buffers: `start..end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FdRange {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl FdRange {
+    /// Whether a descriptor's number is one of them.
+    pub(crate) fn has(self, fd: i32) -> bool {
+        u32::try_from(fd).is_ok_and(|fd| (self.start..self.end).contains(&fd))
+    }
+
+    /// The range below the descriptor limit that select can still name.
+    pub(crate) fn below(limit: u64) -> Self {
+        let end = u32::try_from(limit.min(1024)).unwrap_or(1024).max(8);
+        Self {
+            start: end.saturating_sub(256).max(end / 2).max(4),
+            end,
+        }
+    }
+}
+
+/// In the upper half of an argument of which the kernel ignores it (mmap's descriptor, a sixth of
+/// execve): this call is our own and passes.
+pub(crate) const PASS: u32 = 0x7662_3364;
+
+/// Bytes from which on a write to standard output may be a frame for a device it was redirected
+/// to. Smaller ones stay the kernel's: a signal that comes before the supervisor has received a
+/// notified call ends it with EINTR, which writers of text do not expect of a file or pipe with
+/// room, and lose what they wrote. A small write to a redirected device is EPERM.
+const LARGE_WRITE: u32 = 32 << 10;
+
+/// Standard input, output and error: numbers below this.
+pub(crate) const STANDARD: u32 = 3;
+
+/// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
+const AT_EMPTY_PATH: u32 = 0x1000;
+
+const SOL_NETLINK: u32 = 270;
+const F_DUPFD: u32 = libc::F_DUPFD.cast_unsigned();
+const F_DUPFD_CLOEXEC: u32 = libc::F_DUPFD_CLOEXEC.cast_unsigned();
+const F_SETLEASE: u32 = libc::F_SETLEASE.cast_unsigned();
+const F_ADD_SEALS: u32 = libc::F_ADD_SEALS.cast_unsigned();
+const F_GET_SEALS: u32 = libc::F_GET_SEALS.cast_unsigned();
+
+const LD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const RSH: u16 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
+const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const JEQ: u16 = 0x15;
+const JGE: u16 = 0x35;
+const JSET: u16 = 0x45;
+const RET: u16 = 0x06;
+
+const ALLOW: u32 = 0x7fff_0000;
+const NOTIFY: u32 = 0x7fc0_0000;
+
+/// Offsets in `struct seccomp_data`, little endian.
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+const fn low(arg: u32) -> u32 {
+    16 + arg * 8
+}
+const fn high(arg: u32) -> u32 {
+    low(arg) + 4
+}
+
+/// What to look at once the number matches. Every list of tests ends with a verdict.
+enum Test {
+    /// Loads a word of the call's data.
+    Load(u32),
+    /// Verdict if equal.
+    Equal(u32, u32),
+    /// Verdict unless equal.
+    Unless(u32, u32),
+    /// Verdict unless equal to one of two.
+    NoneOf(u32, u32, u32),
+    /// Verdict if not less.
+    AtLeast(u32, u32),
+    /// Verdict if less.
+    Below(u32, u32),
+    /// Verdict if below the device descriptors.
+    BelowRange(u32),
+    /// Verdict if above the device descriptors.
+    AboveRange(u32),
+    /// Verdict if any bit is set.
+    AnyBit(u32, u32),
+    /// Verdict if in the range of device descriptors.
+    InRange(u32),
+    /// The accumulator becomes the request's type byte.
+    TypeByte,
+    /// Verdict.
+    End(u32),
+}
+
+fn op(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code, jt, jf, k }
+}
+
+fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
+    match *test {
+        Test::Load(at) => out.push(op(LD, at, 0, 0)),
+        Test::Equal(k, verdict) => {
+            out.extend([op(JEQ, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::Unless(k, verdict) => {
+            out.extend([op(JEQ, k, 1, 0), op(RET, verdict, 0, 0)]);
+        }
+        Test::NoneOf(a, b, verdict) => {
+            out.extend([op(JEQ, a, 2, 0), op(JEQ, b, 1, 0), op(RET, verdict, 0, 0)]);
+        }
+        Test::AtLeast(k, verdict) => {
+            out.extend([op(JGE, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::Below(k, verdict) => {
+            out.extend([op(JGE, k, 1, 0), op(RET, verdict, 0, 0)]);
+        }
+        Test::BelowRange(verdict) => {
+            out.extend([op(JGE, range.start, 1, 0), op(RET, verdict, 0, 0)]);
+        }
+        Test::AboveRange(verdict) => {
+            out.extend([op(JGE, range.end, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::AnyBit(k, verdict) => {
+            out.extend([op(JSET, k, 0, 1), op(RET, verdict, 0, 0)]);
+        }
+        Test::InRange(verdict) => out.extend([
+            op(JGE, range.start, 0, 2),
+            op(JGE, range.end, 1, 0),
+            op(RET, verdict, 0, 0),
+        ]),
+        Test::TypeByte => out.extend([op(RSH, 8, 0, 0), op(AND, 0xff, 0, 0)]),
+        Test::End(verdict) => out.push(op(RET, verdict, 0, 0)),
+    }
+}
+
+/// `nr` as the filter sees it.
+fn word(nr: libc::c_long) -> u32 {
+    u32::try_from(nr).unwrap_or(u32::MAX)
+}
+
+/// A program that notifies one call.
+pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
+    vec![
+        op(LD, NR, 0, 0),
+        op(JEQ, word(nr), 0, 1),
+        op(RET, NOTIFY, 0, 0),
+        op(RET, ALLOW, 0, 0),
+    ]
+}
+
+/// The filter's program.
+pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
+    use Test::{
+        AboveRange, AnyBit, AtLeast, Below, BelowRange, End, Equal, InRange, Load, NoneOf,
+        TypeByte, Unless,
+    };
+    let mut out = vec![op(LD, ARCH, 0, 0)];
+    if let Some((other, [open, openat])) = OTHER_OPENS {
+        out.extend([
+            op(JEQ, other, 0, 4),
+            op(LD, NR, 0, 0),
+            op(JEQ, open, 1, 0),
+            op(JEQ, openat, 0, 2),
+            op(RET, NOTIFY, 0, 0),
+        ]);
+    }
+    out.extend([
+        op(JEQ, AUDIT_ARCH, 1, 0),
+        op(RET, ALLOW, 0, 0),
+        op(LD, NR, 0, 0),
+    ]);
+    if let Some(first) = FOREIGN_CALLS {
+        out.extend([op(JGE, first, 0, 1), op(RET, ALLOW, 0, 0)]);
+    }
+    let mut block = |nrs: &[libc::c_long], tests: &[Test]| {
+        let mut body = Vec::new();
+        for test in tests {
+            emit(&mut body, test, range);
+        }
+        let skip = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        // Numbers below 0 are calls that this architecture does not have.
+        let nrs: Vec<libc::c_long> = nrs.iter().copied().filter(|&nr| nr >= 0).collect();
+        for (i, &nr) in nrs.iter().enumerate() {
+            // A match jumps over the remaining numbers of the group into the body.
+            let left = u8::try_from(nrs.len() - 1 - i).unwrap_or(u8::MAX);
+            out.push(op(JEQ, word(nr), left, if left == 0 { skip } else { 0 }));
+        }
+        if !nrs.is_empty() {
+            out.extend(body);
+        }
+    };
+    block(
+        &[libc::SYS_ioctl],
+        &[
+            Load(low(1)),
+            Equal(0x5421, ALLOW), // FIONBIO
+            Equal(0x5452, ALLOW), // FIOASYNC
+            TypeByte,
+            Equal(b'V'.into(), NOTIFY),
+            Equal(b'b'.into(), NOTIFY),
+            Equal(b'|'.into(), NOTIFY),
+            Equal(b'>'.into(), NOTIFY),
+            Load(low(0)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_read, libc::SYS_readv],
+        &[
+            Load(low(0)),
+            Below(STANDARD, NOTIFY),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_write],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Unless(1, ALLOW),
+            Load(low(2)),
+            AtLeast(LARGE_WRITE, NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_writev],
+        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
+    );
+    block(
+        &[
+            libc::SYS_pread64,
+            libc::SYS_pwrite64,
+            libc::SYS_preadv,
+            libc::SYS_preadv2,
+            libc::SYS_pwritev,
+            libc::SYS_pwritev2,
+            libc::SYS_lseek,
+            libc::SYS_fstat,
+            libc::SYS_fsync,
+            libc::SYS_fdatasync,
+        ],
+        &[
+            Load(low(0)),
+            Below(STANDARD, NOTIFY),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    // Rare enough to be looked at whatever the number.
+    block(
+        &[libc::SYS_flock, libc::SYS_fallocate, libc::SYS_ftruncate],
+        &[End(NOTIFY)],
+    );
+    // What ends or copies a descriptor.
+    block(
+        &[libc::SYS_close, libc::SYS_dup],
+        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
+    );
+    block(
+        &[libc::SYS_fcntl],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Load(low(1)),
+            // What a memfd has, and no device.
+            Equal(F_SETLEASE, NOTIFY),
+            Equal(F_ADD_SEALS, NOTIFY),
+            Equal(F_GET_SEALS, NOTIFY),
+            // A copy that may get a kept number.
+            NoneOf(F_DUPFD, F_DUPFD_CLOEXEC, ALLOW),
+            Load(low(2)),
+            BelowRange(ALLOW),
+            AboveRange(ALLOW),
+            End(NOTIFY),
+        ],
+    );
+    block(
+        &[nr::DUP2, libc::SYS_dup3, libc::SYS_sendfile],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Load(low(1)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_splice, libc::SYS_copy_file_range],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Load(low(2)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[libc::SYS_close_range],
+        &[
+            Load(low(0)),
+            AboveRange(ALLOW),
+            Load(low(1)),
+            BelowRange(ALLOW),
+            End(NOTIFY),
+        ],
+    );
+    block(
+        &[libc::SYS_mmap],
+        &[
+            Load(high(4)),
+            Equal(PASS, ALLOW),
+            Load(low(3)),
+            AnyBit(0x20, ALLOW),  // MAP_ANONYMOUS
+            AnyBit(0x01, NOTIFY), // MAP_SHARED, MAP_SHARED_VALIDATE
+            Load(low(4)),
+            Below(STANDARD, NOTIFY),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    // It closes descriptors.
+    block(
+        &[libc::SYS_execve, libc::SYS_execveat],
+        &[Load(high(5)), Equal(PASS, ALLOW), End(NOTIFY)],
+    );
+    block(
+        &[nr::POLL, libc::SYS_ppoll],
+        &[Load(low(1)), Equal(0, ALLOW), End(NOTIFY)],
+    );
+    block(
+        &[nr::SELECT, libc::SYS_pselect6],
+        &[Load(low(0)), Equal(0, ALLOW), End(NOTIFY)],
+    );
+    block(
+        &[libc::SYS_newfstatat],
+        &[
+            Load(low(3)),
+            // Other flags, or a path to look at.
+            Equal(AT_EMPTY_PATH | 0x100, NOTIFY),
+            Load(low(0)),
+            Below(STANDARD, NOTIFY),
+            InRange(NOTIFY),
+            Equal((-100i32).cast_unsigned(), NOTIFY),
+            Load(low(3)),
+            Equal(AT_EMPTY_PATH, ALLOW),
+            End(NOTIFY),
+        ],
+    );
+    block(
+        &[
+            libc::SYS_openat,
+            nr::OPEN,
+            libc::SYS_openat2,
+            nr::CREAT,
+            nr::STAT,
+            nr::LSTAT,
+            libc::SYS_statx,
+            nr::ACCESS,
+            libc::SYS_faccessat,
+            libc::SYS_faccessat2,
+            nr::READLINK,
+            libc::SYS_readlinkat,
+            libc::SYS_getdents64,
+            libc::SYS_epoll_ctl,
+            libc::SYS_statfs,
+            libc::SYS_fstatfs,
+            libc::SYS_getxattr,
+            libc::SYS_lgetxattr,
+            libc::SYS_listxattr,
+            libc::SYS_llistxattr,
+            libc::SYS_chdir,
+            libc::SYS_getcwd,
+            libc::SYS_restart_syscall,
+            libc::SYS_io_uring_setup,
+        ],
+        &[End(NOTIFY)],
+    );
+    // Sockets that tell of devices, and what shows that ours are none of the kernel's.
+    block(
+        &[libc::SYS_socket],
+        &[
+            Load(low(0)),
+            Unless(libc::AF_NETLINK.cast_unsigned(), ALLOW),
+            Load(low(2)),
+            Unless(libc::NETLINK_KOBJECT_UEVENT.cast_unsigned(), ALLOW),
+            End(NOTIFY),
+        ],
+    );
+    block(
+        &[libc::SYS_setsockopt],
+        &[
+            Load(low(1)),
+            Unless(SOL_NETLINK, ALLOW),
+            Load(low(0)),
+            InRange(NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    block(
+        &[
+            libc::SYS_recvmsg,
+            libc::SYS_recvfrom,
+            libc::SYS_sendmsg,
+            libc::SYS_sendto,
+            libc::SYS_bind,
+            libc::SYS_getsockname,
+        ],
+        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
+    );
+    out.push(op(RET, ALLOW, 0, 0));
+    out
+}
+
+#[cfg(test)]
+mod tests;

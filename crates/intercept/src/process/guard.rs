@@ -1,0 +1,287 @@
+//! What ends a run whose supervisor was killed.
+//!
+//! Nobody answers the calls of its programs any more: each would fail with ENOSYS, and a shell that
+//! loops would try for ever. A process of its own waits for the supervisor's end. It kills every
+//! process that the supervisor knew, and says so. It is forked before there are programs, allocates
+//! nothing, and has two descriptors: a pipe that ends with the supervisor, and standard error.
+
+#![expect(clippy::disallowed_methods, reason = "a process of our own")]
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::kernel::lock;
+use crate::kernel::raw;
+use vb3_host::Errno;
+
+/// Threads known at a time, at most. Of two whose numbers leave the same remainder the later is known.
+const PLACES: u32 = 1 << 16;
+
+const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";
+
+/// A thread that has called: its number, and when it began, in ticks since the machine did. A number
+/// that was taken anew is another thread's.
+#[derive(Debug, Default)]
+struct Place {
+    tid: AtomicU64,
+    start: AtomicU64,
+}
+
+/// The threads of a run, in memory that the guard shares.
+#[derive(Debug)]
+struct Table(&'static [Place]);
+
+impl Table {
+    fn new() -> Result<Self, Errno> {
+        let bytes = PLACES as usize * size_of::<Place>();
+        let (prot, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+        );
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
+        if at == libc::MAP_FAILED {
+            return Err(raw::errno());
+        }
+        // SAFETY: zeroed memory of this size, aligned to a page, that is unmapped with the table.
+        Ok(Self(unsafe {
+            core::slice::from_raw_parts(at.cast(), PLACES as usize)
+        }))
+    }
+
+    fn add(&self, tid: u32) {
+        let Some(place) = self.0.get((tid % PLACES) as usize) else {
+            return;
+        };
+        if place.tid.load(Ordering::Relaxed) != u64::from(tid) {
+            place.tid.store(0, Ordering::Release);
+            if let Some(start) = start_of(tid) {
+                place.start.store(start, Ordering::Release);
+                place.tid.store(tid.into(), Ordering::Release);
+            }
+        }
+    }
+
+    /// Kills the processes of all threads that still run; whether there were any. Async-signal-safe.
+    fn kill_all(&self) -> bool {
+        let mut found = false;
+        for place in self.0 {
+            let tid = u32::try_from(place.tid.load(Ordering::Acquire)).unwrap_or(0);
+            let start = place.start.load(Ordering::Acquire);
+            if tid > 1 && start_of(tid) == Some(start) {
+                found = true;
+                // SAFETY: takes two integers.
+                unsafe { libc::kill(tid.cast_signed(), libc::SIGKILL) };
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let at: *const Place = self.0.as_ptr();
+        // SAFETY: the mapping that the table was made of; nobody else has a reference to it.
+        unsafe { libc::munmap(at.cast_mut().cast(), size_of_val(self.0)) };
+    }
+}
+
+/// When a thread began, if it has not ended. Async-signal-safe: it allocates nothing.
+fn start_of(tid: u32) -> Option<u64> {
+    let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
+    let (mut digits, mut left) = ([b'0'; 10], tid);
+    for digit in digits.iter_mut().rev() {
+        *digit += (left % 10) as u8;
+        left /= 10;
+    }
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    let rest = digits.iter().skip(zeros).chain(b"/stat\0");
+    for (to, from) in path.iter_mut().skip(6).zip(rest) {
+        *to = *from;
+    }
+    let mut text = [0u8; 1024];
+    // SAFETY: a NUL-terminated path; the length is the buffer's; the descriptor is closed once.
+    let len = unsafe {
+        let fd = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return None;
+        }
+        let len = libc::read(fd, text.as_mut_ptr().cast(), text.len());
+        libc::close(fd);
+        len
+    };
+    parse_start(text.get(..usize::try_from(len).ok()?)?)
+}
+
+/// The start time in a stat file, of a thread that has not ended.
+fn parse_start(text: &[u8]) -> Option<u64> {
+    // The name before may hold anything, also a parenthesis.
+    let end = text.iter().rposition(|&byte| byte == b')')?;
+    let mut fields = text.get(end + 2..)?.split(|&byte| byte == b' ');
+    if matches!(fields.next()?, b"Z" | b"X") {
+        return None;
+    }
+    let digits = fields.nth(18)?;
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        value.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// See the module. Dropped, it ends the guard and leaves the programs alone.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    table: Table,
+    /// The guard's process, and the pipe whose end it waits for.
+    process: Mutex<Option<(libc::pid_t, OwnedFd)>>,
+}
+
+impl Guard {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// No memory or no process is to be had.
+    pub(crate) fn start() -> Result<Self, Errno> {
+        let table = Table::new()?;
+        let mut fds = [-1; 2];
+        // SAFETY: room for two descriptors.
+        raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
+        let (reader, writer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+        // SAFETY: the child makes async-signal-safe calls alone, and ends by _exit.
+        let pid = raw::check(unsafe { libc::fork() })?;
+        if pid == 0 {
+            // SAFETY: in the child of a fork.
+            unsafe { wait_for_end(&table, reader.as_raw_fd()) }
+        }
+        Ok(Self {
+            table,
+            process: Mutex::new(Some((pid, writer))),
+        })
+    }
+
+    /// A thread of the run has called.
+    pub(crate) fn add(&self, tid: u32) {
+        self.table.add(tid);
+    }
+
+    /// Kills the processes of all threads that are known, and ends the guard.
+    pub(crate) fn end_programs(&self) {
+        self.table.kill_all();
+        self.end();
+    }
+
+    fn end(&self) {
+        let Some((pid, writer)) = lock(&self.process).take() else {
+            return;
+        };
+        // SAFETY: a live byte, which tells the guard that all is well; our own child, which ends then.
+        unsafe {
+            libc::write(writer.as_raw_fd(), c"!".as_ptr().cast(), 1);
+            while libc::waitpid(pid, core::ptr::null_mut(), 0) < 0 && raw::errno().0 == libc::EINTR
+            {
+            }
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The guard's life.
+///
+/// # Safety
+/// Only in the child of a fork.
+unsafe fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
+    // SAFETY: async-signal-safe calls with live arguments.
+    unsafe {
+        let mut all: libc::sigset_t = core::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, core::ptr::null_mut());
+        libc::prctl(libc::PR_SET_NAME, c"vb3-guard".as_ptr());
+        // The last copy of the pipe's other end must be the supervisor's.
+        let (first, last) = (pipe.cast_unsigned(), libc::c_uint::MAX);
+        libc::syscall(libc::SYS_close_range, 0, 1, 0);
+        libc::syscall(libc::SYS_close_range, 3, first - 1, 0);
+        libc::syscall(libc::SYS_close_range, first + 1, last, 0);
+        let mut byte = 0u8;
+        let read = loop {
+            let read = libc::read(pipe, (&raw mut byte).cast(), 1);
+            if read >= 0 || *libc::__errno_location() != libc::EINTR {
+                break read;
+            }
+        };
+        if read == 0 && table.kill_all() {
+            libc::write(2, FAREWELL.as_ptr().cast(), FAREWELL.len());
+        }
+        libc::_exit(0)
+    }
+}
+
+/// Keeps tests that fork apart from those that wait for the last copy of a descriptor: a fork has a
+/// copy of each for a moment.
+#[cfg(test)]
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    fn sleeper() -> std::process::Child {
+        Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep starts")
+    }
+
+    #[test]
+    fn programs_end_with_the_pipe_and_not_with_the_guard() {
+        let _alone = alone();
+        let (mut known, mut other) = (sleeper(), sleeper());
+        let guard = Guard::start().expect("a guard");
+        guard.add(known.id());
+        guard.add(other.id());
+        // As if its number had been another's.
+        let place = &guard.table.0[(other.id() % PLACES) as usize];
+        place.start.fetch_add(1, Ordering::Relaxed);
+        // As the supervisor's end closes it.
+        let (pid, writer) = lock(&guard.process).take().expect("it runs");
+        drop(writer);
+        let status = known.wait().expect("it has ended");
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(pid, core::ptr::null_mut(), 0) };
+        assert!(other.try_wait().expect("a child").is_none());
+        let guard = Guard::start().expect("a guard");
+        guard.add(other.id());
+        drop(guard);
+        assert!(other.try_wait().expect("a child").is_none());
+        other.kill().expect("it runs");
+        other.wait().expect("it has ended");
+    }
+
+    #[test]
+    fn start_times_are_found_after_any_name() {
+        let text = b"7 (a) Z 1) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20\n";
+        assert_eq!(parse_start(text), Some(4711));
+        assert_eq!(
+            parse_start(b"7 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20"),
+            None
+        );
+        for text in [&b""[..], b"7", b"7 (a)", b"7 (a) S 1 2"] {
+            assert_eq!(parse_start(text), None);
+        }
+        let own = start_of(std::process::id());
+        assert!(own.is_some_and(|ticks| ticks > 0), "{own:?}");
+    }
+}

@@ -1,0 +1,266 @@
+//! Starting the program under the filter.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::{Error, Feature};
+use crate::kernel::raw;
+use crate::process::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
+use crate::process::filter::{self, FdRange};
+use crate::process::inherited::Inherited;
+use crate::program::Program;
+use vb3_host::Errno;
+
+/// A program under the filter, its execve under way or done.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) listener: OwnedFd,
+    pub(crate) wait_killable: bool,
+    pub(crate) range: FdRange,
+}
+
+fn system(call: &'static str) -> impl Fn(Errno) -> Error {
+    move |Errno(errno)| Error::System { call, errno }
+}
+
+fn c_string(s: &OsStr) -> Result<CString, Error> {
+    CString::new(s.as_bytes()).map_err(|_| Error::Nul)
+}
+
+/// The files that may be meant by the program's name, in the order they are tried.
+fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
+    if program.name.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(&program.name)?]);
+    }
+    if program.name.is_empty() {
+        return Err(Error::NotFound);
+    }
+    let path = program
+        .env
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.clone());
+    let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    // A directory that may not be searched hides nothing: the shell looks the same way.
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(&program.name))
+        .filter(|file| file.is_relative() || file.exists())
+        .map(|file| c_string(file.as_os_str()))
+        .collect()
+}
+
+fn terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain([core::ptr::null()])
+        .collect()
+}
+
+fn prepare(
+    program: &Program,
+    range: FdRange,
+    limit: Option<libc::rlimit>,
+    inherited: &Inherited,
+) -> Result<Prepared, Error> {
+    let mut args = vec![c_string(&program.name)?];
+    for arg in &program.args {
+        args.push(c_string(arg)?);
+    }
+    let mut env = Vec::new();
+    for (name, value) in &program.env {
+        let mut entry = name.clone();
+        entry.push("=");
+        entry.push(value);
+        env.push(c_string(&entry)?);
+    }
+    let (argv, envp) = (terminated(&args), terminated(&env));
+    args.append(&mut env);
+    let fd = |i: usize| {
+        program
+            .stdio
+            .get(i)
+            .and_then(Option::as_ref)
+            .map_or(-1, AsRawFd::as_raw_fd)
+    };
+    Ok(Prepared {
+        paths: candidates(program)?,
+        argv,
+        envp,
+        dir: program
+            .dir
+            .as_ref()
+            .map(|dir| c_string(dir.as_os_str()))
+            .transpose()?,
+        stdio: [fd(0), fd(1), fd(2)],
+        filter: filter::program(range),
+        limit,
+        inherited: inherited.for_child(),
+        // SAFETY: takes nothing.
+        parent: unsafe { libc::getpid() },
+        _strings: args,
+    })
+}
+
+/// The descriptor limit that programs get, and the range below it that devices use.
+pub(crate) fn limits() -> (libc::rlimit, FdRange) {
+    let mut limit = libc::rlimit {
+        rlim_cur: 1024,
+        rlim_max: 1024,
+    };
+    // SAFETY: the kernel fills the structure.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (limit, FdRange::below(limit.rlim_cur))
+}
+
+/// Starts the program.
+///
+/// `limit` is the descriptor limit it shall have, if this process has changed its own.
+pub(crate) fn spawn(
+    program: &Program,
+    range: FdRange,
+    limit: Option<libc::rlimit>,
+    inherited: &Inherited,
+) -> Result<Child, Error> {
+    let prepared = prepare(program, range, limit, inherited)?;
+    let (ours, theirs) = socket_pair()?;
+    // SAFETY: the child only makes async-signal-safe calls on memory made before, and ends by
+    // execve or _exit.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: in the child of a fork; `prepared` lives in its copy of our memory.
+        unsafe { child(&prepared, theirs.as_raw_fd()) }
+    }
+    let pid = raw::check(pid).map_err(system("fork"))?.cast_unsigned();
+    drop(theirs);
+    let started = raw::pidfd_open(pid)
+        .map_err(system("pidfd_open"))
+        .and_then(|pidfd| {
+            let (listener, wait_killable) = handshake(&ours)?;
+            Ok(Child {
+                pid,
+                pidfd,
+                listener,
+                wait_killable,
+                range,
+            })
+        });
+    if started.is_err() {
+        reap(pid);
+    }
+    started
+}
+
+/// Ends and reaps a child that cannot be served.
+#[expect(clippy::disallowed_methods, reason = "our own child, which is killed")]
+pub(crate) fn reap(pid: u32) {
+    let pid = pid.cast_signed();
+    // SAFETY: our own child, not yet reaped.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        while libc::waitpid(pid, core::ptr::null_mut(), 0) < 0 && raw::errno().0 == libc::EINTR {}
+    }
+}
+
+pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
+    let mut fds = [-1; 2];
+    // SAFETY: room for two descriptors.
+    raw::check(unsafe {
+        libc::socketpair(
+            libc::AF_UNIX,
+            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
+            0,
+            fds.as_mut_ptr(),
+        )
+    })
+    .map_err(system("socketpair"))?;
+    let own = |fd| raw::owned(fd).map_err(system("socketpair"));
+    Ok((own(fds[0])?, own(fds[1])?))
+}
+
+/// One message of the child: its kind, a number, and a descriptor if one came along.
+fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error> {
+    let mut text = [0u8; 5];
+    let mut iov = libc::iovec {
+        iov_base: text.as_mut_ptr().cast(),
+        iov_len: text.len(),
+    };
+    let mut control = [0u64; 8];
+    // SAFETY: a structure of integers and pointers, for which zero is a value.
+    let mut msg: libc::msghdr = unsafe { core::mem::zeroed() };
+    msg.msg_iov = &raw mut iov;
+    msg.msg_iovlen = 1;
+    msg.msg_control = control.as_mut_ptr().cast();
+    msg.msg_controllen = size_of_val(&control);
+    let n = loop {
+        // SAFETY: the message names live buffers with their sizes.
+        let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut msg, libc::MSG_CMSG_CLOEXEC) };
+        if n >= 0 {
+            break n;
+        }
+        let e = raw::errno();
+        if e.0 != libc::EINTR {
+            return Err(system("recvmsg")(e));
+        }
+    };
+    if n < 5 {
+        return Ok(None);
+    }
+    // SAFETY: the kernel has filled `msg` and the control buffer it names.
+    let fd = unsafe {
+        let head = libc::CMSG_FIRSTHDR(&raw const msg);
+        if !head.is_null() && (*head).cmsg_type == libc::SCM_RIGHTS {
+            let fd: i32 = core::ptr::read_unaligned(libc::CMSG_DATA(head).cast());
+            raw::owned(fd).ok()
+        } else {
+            None
+        }
+    };
+    let [kind, number @ ..] = text;
+    Ok(Some((kind, i32::from_ne_bytes(number), fd)))
+}
+
+/// What a child says first: its listener and whether its waits ignore signals, or why it has no
+/// filter. For a child that is no program.
+pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Errno> {
+    let first = receive(socket).map_err(|e| Errno(e.errno()))?;
+    match first.ok_or(Errno(libc::ECHILD))? {
+        (SAYS_READY, killable, Some(listener)) => Ok(Ok((listener, killable != 0))),
+        (SAYS_NO_FILTER, errno, _) => Ok(Err(Errno(errno))),
+        (_, errno, _) => Err(Errno(errno)),
+    }
+}
+
+/// Follows the child to its execve.
+fn handshake(socket: &OwnedFd) -> Result<(OwnedFd, bool), Error> {
+    let gone = Error::System {
+        call: "start of the child",
+        errno: libc::ECHILD,
+    };
+    let (listener, killable) = match receive(socket)?.ok_or(gone)? {
+        (SAYS_READY, killable, Some(listener)) => (listener, killable != 0),
+        (SAYS_NO_FILTER, errno, _) => {
+            let feature = if errno == libc::EBUSY {
+                Feature::Nested
+            } else {
+                Feature::Listener
+            };
+            return Err(Error::Kernel { feature, errno });
+        }
+        (_, errno, _) => {
+            return Err(Error::System {
+                call: "start of the child",
+                errno,
+            });
+        }
+    };
+    // The socket closes by itself when execve succeeds.
+    match receive(socket)? {
+        None => Ok((listener, killable)),
+        Some((SAYS_NO_EXEC, libc::ENOENT, _)) => Err(Error::NotFound),
+        Some((_, errno, _)) => Err(Error::Exec { errno }),
+    }
+}

@@ -1,0 +1,293 @@
+//! Borrowing descriptors of a program where pidfd_getfd is refused, as by default in containers:
+//! the calling thread sends them itself.
+//!
+//! It is stopped on its way from its call, which the kernel is about to make again, and made to
+//! map a page of ours, to send the descriptors over a socket of ours by the message that the page
+//! holds, and to close both. Then it makes its call again, and meets us with what it has sent.
+//! Nothing of its own memory is touched.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::kernel::MayBlock;
+use crate::kernel::arch;
+use crate::kernel::lock;
+use crate::kernel::raw;
+use crate::memory::CREATE_FLAGS;
+use crate::process::filter::PASS;
+use crate::process::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
+use crate::process::rewrite::{self, InStead, Left};
+use vb3_host::Errno;
+
+/// Descriptors that one message carries, at most (the kernel's own limit).
+const MESSAGE: usize = 253;
+
+/// Descriptors that a thread is asked for, at most: there is room for a userfaultfd beside them.
+pub(crate) const MOST: usize = MESSAGE - 1;
+
+/// Where the page is mapped for the moment, if nothing is there: far from the program's own mappings.
+/// In a gap between these another thread may be about to map something at the very same address.
+const PLACE: u64 = 0x2b00_0000_0000;
+
+/// How long a thread may take to make its call anew, before what it has sent is dropped.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Descriptors that a thread has sent for one call; none where it could not.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    nr: i64,
+    args: [u64; 6],
+    /// Those that it was asked for, if it was.
+    pub(crate) fds: Option<Vec<(i32, OwnedFd)>>,
+    /// The userfaultfd that it was to make, if it was.
+    pub(crate) watch: Option<Result<OwnedFd, Errno>>,
+    at: Instant,
+}
+
+/// What a thread is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// Descriptors that it has, fewer than [`MOST`].
+    pub(crate) fds: &'a [i32],
+    /// A userfaultfd.
+    pub(crate) watch: bool,
+}
+
+/// What threads have sent that have not made their calls anew yet.
+#[derive(Debug, Default)]
+pub(crate) struct Lending(Mutex<HashMap<u32, Lent>>);
+
+impl Lending {
+    /// Keeps what a thread has sent, and drops what others never asked for again.
+    pub(crate) fn keep(&self, tid: u32, lent: Lent) {
+        let mut all = lock(&self.0);
+        all.retain(|_, lent| lent.at.elapsed() < PATIENCE);
+        all.insert(tid, lent);
+    }
+
+    /// What the thread has sent for this call. What it sent for another is dropped: a handler of
+    /// a signal came first, or the thread is a new one with an old number.
+    pub(crate) fn take(&self, n: &Notif) -> Option<Lent> {
+        let lent = lock(&self.0).remove(&n.tid)?;
+        (lent.nr == n.nr && lent.args == n.args).then_some(lent)
+    }
+}
+
+/// Asks the calling thread for descriptors. Its call is answered by this: it is made
+/// anew, or fails. What is sent is kept before the thread goes on; nothing is where the thread
+/// ends or a signal comes first.
+///
+/// # Errors
+/// EPERM where it cannot be stopped, and what the system lacks: the call waits as before.
+pub(crate) fn ask(
+    may: &MayBlock,
+    listener: &Listener,
+    n: &Notif,
+    asked: Asked<'_>,
+    keep: impl FnOnce(Lent),
+) -> Result<Left, Errno> {
+    let (ours, theirs) = pair()?;
+    let page = raw::memfd(c"vb3-lend")?;
+    let len = arch::page_size();
+    // SAFETY: takes integers.
+    raw::check(unsafe { libc::ftruncate(page.as_raw_fd(), len.cast_signed()) })?;
+    let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
+    let install = |fd: &OwnedFd| listener.add_fd(n.id, fd.as_fd(), None, true, false);
+    let installed = install(&page).and_then(|page| Ok((page, install(&theirs)?)));
+    let (remote_page, remote_socket) = match installed {
+        Ok(both) => both,
+        Err(e) => {
+            // The program's table is full.
+            listener.answer(n.id, Reply::Fail(e.0));
+            return Ok(stopped.let_go(may));
+        }
+    };
+    drop(theirs);
+    if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
+        return Ok(stopped.let_go(may));
+    }
+    let (_, left) = stopped.in_its_stead(may, |thread| {
+        let made = if asked.watch {
+            Some(made(thread.call(
+                libc::SYS_userfaultfd,
+                [CREATE_FLAGS, 0, 0, 0, 0, 0],
+            )?))
+        } else {
+            None
+        };
+        let fault = made.and_then(Result::ok);
+        let fds: Vec<i32> = asked.fds.iter().copied().chain(fault).collect();
+        let sent = send(thread, (remote_page, remote_socket), &page, &fds)?;
+        if let Some(fault) = fault {
+            thread.call(libc::SYS_close, [number(fault), 0, 0, 0, 0, 0])?;
+        }
+        let files = sent.then(|| receive(&ours, fds.len())).flatten();
+        let mut files = files.unwrap_or_default();
+        let watch = made.map(|made| made.and_then(|_| files.pop().ok_or(Errno(libc::EPERM))));
+        let files = asked.fds.iter().copied().zip(files).collect();
+        keep(Lent {
+            nr: n.nr,
+            args: n.args,
+            fds: (!asked.fds.is_empty()).then_some(files),
+            watch,
+            at: Instant::now(),
+        });
+        Some(())
+    });
+    Ok(left)
+}
+
+fn number(fd: i32) -> u64 {
+    u64::from(fd.cast_unsigned())
+}
+
+/// A descriptor that a call has returned.
+fn made(value: u64) -> Result<i32, Errno> {
+    let value = i32::try_from(value.cast_signed()).map_err(|_| Errno(libc::EBADF))?;
+    if value < 0 {
+        Err(Errno(-value))
+    } else {
+        Ok(value)
+    }
+}
+
+/// Has the thread map the page, send the message in it, and close what it was given. Whether it
+/// has sent it; none where it has ended.
+fn send(
+    thread: &mut InStead<'_>,
+    (remote_page, remote_socket): (i32, i32),
+    page: &OwnedFd,
+    fds: &[i32],
+) -> Option<bool> {
+    let rw = u64::from((libc::PROT_READ | libc::PROT_WRITE).cast_unsigned());
+    let shared = u64::from(libc::MAP_SHARED.cast_unsigned());
+    let (file, len) = (
+        number(remote_page) | u64::from(PASS) << 32,
+        arch::page_size(),
+    );
+    let at = thread.call(libc::SYS_mmap, [PLACE, len, rw, shared, file, 0])?;
+    let mut sent = false;
+    if !is_error(at) {
+        if write(page, &message(at, fds)).is_some() {
+            let flags = u64::from(libc::MSG_NOSIGNAL.cast_unsigned());
+            let args = [number(remote_socket), at, flags, 0, 0, 0];
+            sent = !is_error(thread.call(libc::SYS_sendmsg, args)?);
+        }
+        thread.call(libc::SYS_munmap, [at, len, 0, 0, 0, 0])?;
+    }
+    for fd in [remote_page, remote_socket] {
+        thread.call(libc::SYS_close, [number(fd), 0, 0, 0, 0, 0])?;
+    }
+    Some(sent)
+}
+
+fn is_error(value: u64) -> bool {
+    (-4095..0).contains(&value.cast_signed())
+}
+
+/// Both ends of a socket: one to receive from, one to send to it.
+fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: room for two descriptors.
+    raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
+    Ok((raw::owned(fds[0])?, raw::owned(fds[1])?))
+}
+
+fn write(page: &OwnedFd, bytes: &[u8]) -> Option<()> {
+    // SAFETY: the length is the buffer's.
+    let n = unsafe { libc::pwrite(page.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
+    (usize::try_from(n) == Ok(bytes.len())).then_some(())
+}
+
+/// Where the parts of the message lie in the page.
+const VECTOR: usize = 64;
+const BYTE: usize = 96;
+const CONTROL: usize = 128;
+
+/// A `struct msghdr` at `at` and all that it names: one byte, and the descriptors.
+fn message(at: u64, fds: &[i32]) -> Vec<u8> {
+    let word = |value: u64| value.to_ne_bytes();
+    let place = |offset: usize| word(at + offset as u64);
+    let len = (size_of::<libc::cmsghdr>() + size_of_val(fds)) as u64;
+    let mut out = Vec::new();
+    // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags.
+    for part in [word(0), word(0), place(VECTOR), word(1), place(CONTROL)] {
+        out.extend(part);
+    }
+    out.extend(word(len.next_multiple_of(8)));
+    out.resize(VECTOR, 0);
+    out.extend(place(BYTE));
+    out.extend(word(1));
+    out.resize(CONTROL, 0);
+    out.extend(word(len));
+    out.extend(libc::SOL_SOCKET.to_ne_bytes());
+    out.extend(libc::SCM_RIGHTS.to_ne_bytes());
+    fds.iter().for_each(|fd| out.extend(fd.to_ne_bytes()));
+    out.resize(out.len().next_multiple_of(8), 0);
+    out
+}
+
+/// The descriptors of one message; none unless there are as many as wanted.
+fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
+    let mut byte = 0u8;
+    let mut iov = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    let mut control = [0u64; 2 + MESSAGE.div_ceil(2)];
+    // SAFETY: a structure of integers and pointers, for which zero is a value.
+    let mut msg: libc::msghdr = unsafe { core::mem::zeroed() };
+    (msg.msg_iov, msg.msg_iovlen) = (&raw mut iov, 1);
+    msg.msg_control = control.as_mut_ptr().cast();
+    msg.msg_controllen = size_of_val(&control) as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: the message names live buffers with their sizes.
+    let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut msg, flags) };
+    if n < 0 {
+        return None;
+    }
+    let mut out = Vec::new();
+    // SAFETY: the kernel has filled `msg` and the control buffer it names; the descriptors in it
+    // are ours from now on.
+    unsafe {
+        let head = libc::CMSG_FIRSTHDR(&raw const msg);
+        if head.is_null() || (*head).cmsg_type != libc::SCM_RIGHTS {
+            return None;
+        }
+        let bytes = ((*head).cmsg_len as usize).saturating_sub(size_of::<libc::cmsghdr>());
+        for i in 0..bytes / size_of::<i32>() {
+            let fd = core::ptr::read_unaligned(libc::CMSG_DATA(head).cast::<i32>().add(i));
+            out.extend(raw::owned(fd));
+        }
+    }
+    (out.len() == wanted).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_is_one_that_the_kernel_takes() {
+        let (ours, theirs) = pair().expect("sockets");
+        let files = [raw::memfd(c"a").expect("a"), raw::memfd(c"b").expect("b")];
+        let fds: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut page = vec![0u64; 512];
+        let at = page.as_mut_ptr().expose_provenance() as u64;
+        for (word, bytes) in page.iter_mut().zip(message(at, &fds).chunks(8)) {
+            *word = u64::from_ne_bytes(bytes.try_into().expect("whole words"));
+        }
+        // SAFETY: the page holds a message that names parts of the page.
+        let n = unsafe { libc::sendmsg(theirs.as_raw_fd(), page.as_ptr().cast(), 0) };
+        assert_eq!(n, 1);
+        let got = receive(&ours, 2).expect("two descriptors");
+        for (got, sent) in got.iter().zip(&files) {
+            let id = |fd: &OwnedFd| raw::identity(&raw::fstat(fd.as_fd()).expect("stat"));
+            assert_eq!(id(got), id(sent));
+        }
+        assert!(receive(&ours, 0).is_none());
+    }
+}

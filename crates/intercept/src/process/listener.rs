@@ -1,0 +1,238 @@
+//! The seccomp listener: receiving calls, answering them, installing descriptors.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::kernel::raw;
+use crate::memory::Gathered;
+use vb3_host::Errno;
+
+const IOC_WRITE: u64 = 1;
+const IOC_READ: u64 = 2;
+const fn ioc(dir: u64, nr: u64, size: usize) -> u64 {
+    dir << 30 | (size as u64) << 16 | (b'!' as u64) << 8 | nr
+}
+
+const RECV: u64 = ioc(IOC_READ | IOC_WRITE, 0, size_of::<libc::seccomp_notif>());
+const SEND: u64 = ioc(
+    IOC_READ | IOC_WRITE,
+    1,
+    size_of::<libc::seccomp_notif_resp>(),
+);
+const ID_VALID: u64 = ioc(IOC_WRITE, 2, size_of::<u64>());
+const ADDFD: u64 = ioc(IOC_WRITE, 3, size_of::<libc::seccomp_notif_addfd>());
+const SET_FLAGS: u64 = ioc(IOC_WRITE, 4, size_of::<u64>());
+
+const FLAG_SYNC_WAKE_UP: u64 = 1;
+const FLAG_CONTINUE: u32 = 1;
+const ADDFD_FLAG_SETFD: u32 = 1;
+const ADDFD_FLAG_SEND: u32 = 2;
+
+/// Makes the kernel run the interrupted call again, whether or not a handler ran.
+pub(crate) const ERESTARTNOINTR: i32 = 513;
+/// Makes the kernel run the call again unless a handler without SA_RESTART ran.
+pub(crate) const ERESTARTSYS: i32 = 512;
+/// Makes the kernel make `restart_syscall` instead, only if no handler ran.
+pub(crate) const ERESTART_RESTARTBLOCK: i32 = 516;
+/// Makes the kernel run the call again only if no handler ran.
+pub(crate) const ERESTARTNOHAND: i32 = 514;
+
+/// One notified call.
+#[derive(Clone, Debug)]
+pub(crate) struct Notif {
+    /// The listener's name for it.
+    pub(crate) id: u64,
+    /// The calling thread.
+    pub(crate) tid: u32,
+    /// The architecture whose call it is, as in `AUDIT_ARCH_*`.
+    pub(crate) arch: u32,
+    /// The call's number.
+    pub(crate) nr: i64,
+    /// Its arguments.
+    pub(crate) args: [u64; 6],
+    /// What it has of the program's memory.
+    pub(crate) gathered: Arc<Gathered>,
+}
+
+impl Notif {
+    /// An argument that is a C int.
+    pub(crate) fn int(&self, i: usize) -> i32 {
+        // CAST: the kernel, too, takes the low half.
+        self.arg(i) as u32 as i32
+    }
+
+    /// An argument.
+    pub(crate) fn arg(&self, i: usize) -> u64 {
+        self.args.get(i).copied().unwrap_or(0)
+    }
+}
+
+/// How a call is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// With this value.
+    Value(i64),
+    /// With this errno, or one of the kernel's restart codes.
+    Fail(i32),
+    /// The call is made as it stands.
+    Native,
+}
+
+impl From<Errno> for Reply {
+    fn from(e: Errno) -> Self {
+        Self::Fail(e.0)
+    }
+}
+
+/// A listener.
+#[derive(Debug)]
+pub(crate) struct Listener(OwnedFd);
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Listener {
+    /// Takes a listener into use; tells whether the wake-up on the same CPU is there.
+    pub(crate) fn new(fd: OwnedFd) -> (Self, bool) {
+        let this = Self(fd);
+        // SAFETY: this request takes its flags by value.
+        let sync = unsafe { libc::ioctl(this.0.as_raw_fd(), SET_FLAGS, FLAG_SYNC_WAKE_UP) } == 0;
+        (this, sync)
+    }
+
+    fn ioctl<T>(&self, request: u64, arg: &mut T) -> Result<i32, Errno> {
+        // SAFETY: every request here carries the size of the structure that its callers pass.
+        raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, core::ptr::from_mut(arg)) })
+    }
+
+    /// Waits for a call, or the end of all who could make one; whether there is a call.
+    pub(crate) fn wait(&self) -> bool {
+        self.look(-1) & libc::POLLIN != 0
+    }
+
+    /// Whether no thread is left that could call.
+    pub(crate) fn is_over(&self) -> bool {
+        self.look(0) & (libc::POLLHUP | libc::POLLERR) != 0
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a descriptor of our own")]
+    fn look(&self, timeout_ms: i32) -> i16 {
+        let mut fd = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one live pollfd.
+        unsafe { libc::poll(&raw mut fd, 1, timeout_ms) };
+        fd.revents
+    }
+
+    /// The oldest call not yet received; waits for one.
+    ///
+    /// # Errors
+    /// ENOENT when it has just been given up (a killed thread), EINTR.
+    pub(crate) fn recv(&self) -> Result<Notif, Errno> {
+        // SAFETY: a structure of plain integers; the kernel demands that it be zero.
+        let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
+        self.ioctl(RECV, &mut n)?;
+        Ok(Notif {
+            id: n.id,
+            tid: n.pid,
+            arch: n.data.arch,
+            nr: n.data.nr.into(),
+            args: n.data.args,
+            gathered: Arc::default(),
+        })
+    }
+
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// ENOENT when the thread no longer waits for it.
+    pub(crate) fn send(&self, id: u64, reply: Reply) -> Result<(), Errno> {
+        let mut resp = match reply {
+            Reply::Value(val) => libc::seccomp_notif_resp {
+                id,
+                val,
+                error: 0,
+                flags: 0,
+            },
+            Reply::Fail(e) => libc::seccomp_notif_resp {
+                id,
+                val: 0,
+                error: -e,
+                flags: 0,
+            },
+            Reply::Native => libc::seccomp_notif_resp {
+                id,
+                val: 0,
+                error: 0,
+                flags: FLAG_CONTINUE,
+            },
+        };
+        self.ioctl(SEND, &mut resp).map(drop)
+    }
+
+    /// Whether the thread still waits for the answer.
+    pub(crate) fn is_valid(&self, id: u64) -> bool {
+        let mut id = id;
+        self.ioctl(ID_VALID, &mut id).is_ok()
+    }
+
+    /// Answers a call; that the thread was killed meanwhile is nothing to us.
+    pub(crate) fn answer(&self, id: u64, reply: Reply) {
+        self.send(id, reply).ok();
+    }
+
+    /// Installs a descriptor in the calling process: at number `at`, replacing what is there, or
+    /// at the lowest free one. With `send`, the number is also the call's answer.
+    ///
+    /// # Errors
+    /// EMFILE, EBADF (`at` beyond the limit), ENOENT (no longer waiting).
+    pub(crate) fn add_fd(
+        &self,
+        id: u64,
+        fd: BorrowedFd<'_>,
+        at: Option<u32>,
+        cloexec: bool,
+        send: bool,
+    ) -> Result<i32, Errno> {
+        let mut add = libc::seccomp_notif_addfd {
+            id,
+            flags: if at.is_some() { ADDFD_FLAG_SETFD } else { 0 }
+                | if send { ADDFD_FLAG_SEND } else { 0 },
+            srcfd: fd.as_raw_fd().cast_unsigned(),
+            newfd: at.unwrap_or(0),
+            newfd_flags: if cloexec {
+                libc::O_CLOEXEC.cast_unsigned()
+            } else {
+                0
+            },
+        };
+        self.ioctl(ADDFD, &mut add)
+    }
+}
+
+/// Whether this kernel's notification structures are those we were built for.
+pub(crate) fn sizes_fit() -> bool {
+    let mut sizes = libc::seccomp_notif_sizes {
+        seccomp_notif: 0,
+        seccomp_notif_resp: 0,
+        seccomp_data: 0,
+    };
+    // SAFETY: the kernel fills three 16-bit words.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_GET_NOTIF_SIZES,
+            0,
+            core::ptr::from_mut(&mut sizes),
+        )
+    };
+    ret == 0
+        && usize::from(sizes.seccomp_notif) == size_of::<libc::seccomp_notif>()
+        && usize::from(sizes.seccomp_notif_resp) == size_of::<libc::seccomp_notif_resp>()
+}

@@ -1,0 +1,30 @@
+//! Programs' processes: their start under the filter, the listener, ptrace, signals and ends.
+//!
+//! Other rooms import what this file exports, and nothing behind it.
+
+mod child;
+mod filter;
+mod guard;
+mod inherited;
+pub(crate) mod launch;
+pub(crate) mod lend;
+pub(crate) mod listener;
+mod probe;
+pub(crate) mod reap;
+pub(crate) mod rewrite;
+pub(crate) mod signal;
+
+pub(crate) use filter::{FdRange, PASS, STANDARD};
+pub(crate) use guard::Guard;
+#[cfg(test)]
+pub(crate) use guard::alone;
+pub(crate) use inherited::Inherited;
+pub(crate) use lend::{Asked, Lending, Lent};
+pub(crate) use listener::{
+    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, Listener, Notif, Reply,
+};
+pub(crate) use probe::probe_with;
+pub use probe::{Power, Powers, probe};
+pub(crate) use reap::{Ended, Left as LeftProcess};
+pub(crate) use rewrite::{Arg, Found, InStead, Left, Stopped};
+pub(crate) use signal::{Forward, Pace, Signals, Verdict};

@@ -1,0 +1,436 @@
+//! What this machine lets a supervisor do, found by trying it on a child.
+//!
+//! Versions of kernels and names of containers say little: profiles of system calls, Yama and
+//! capabilities each take something away. So each power is tried, once, at the start.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Feature};
+use crate::kernel::MayBlock;
+use crate::kernel::raw;
+use crate::memory::Way;
+use crate::note::Note;
+use crate::process::child;
+use crate::process::launch;
+use crate::process::listener::{Listener, Notif};
+use vb3_host::Errno;
+
+/// How long the child may take to its call, in milliseconds.
+const PATIENCE: i32 = 2000;
+
+/// Whether something was granted, and what was said where it was not.
+pub type Power = Result<(), Errno>;
+
+const UNTRIED: Power = Err(Powers::NOT_TRIED);
+
+/// What a supervisor may do here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Powers {
+    /// Reads files of `/proc`.
+    pub proc: Power,
+    /// Is notified of a child's calls (Linux 5.0); EBUSY inside another supervisor.
+    pub listener: Power,
+    /// No signal takes a call out of its hands (Linux 5.19).
+    pub wait_killable: Power,
+    /// Wakes a caller on its own CPU (Linux 6.6).
+    pub sync_wake_up: Power,
+    /// Installs descriptors in the caller (Linux 5.9).
+    pub add_fd: Power,
+    /// Installs a descriptor and answers with it, in one step (Linux 5.14).
+    pub add_fd_send: Power,
+    /// Reads and writes memory by process_vm_readv and process_vm_writev.
+    pub process_vm: Power,
+    /// Reads and writes memory by `/proc/PID/mem`, and knows its protection.
+    pub proc_mem: Power,
+    /// Duplicates the child's descriptors by pidfd_getfd (Linux 5.6).
+    pub getfd: Power,
+    /// Stops the child by ptrace.
+    pub ptrace: Power,
+    /// Compares descriptors by kcmp. Without it, epoll sets are told apart by what the kernel lists of
+    /// their entries, which takes longer.
+    pub kcmp: Power,
+}
+
+/// What the child has at the same address.
+static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
+
+/// Tries everything.
+#[must_use]
+pub fn probe() -> Powers {
+    probe_with(&MayBlock::of_this_thread())
+}
+
+/// The same in a thread that has its token.
+pub(crate) fn probe_with(may: &MayBlock) -> Powers {
+    let proc = raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop);
+    let mut powers = Powers {
+        proc,
+        ..Powers::untried()
+    };
+    match Subject::start() {
+        Ok(Ok(subject)) => powers.try_on(may, &subject),
+        Ok(Err(e)) | Err(e) => powers.listener = Err(e),
+    }
+    powers
+}
+
+impl Powers {
+    /// Of a power that was not tried, because something before it is missing.
+    pub const NOT_TRIED: Errno = Errno(libc::ENODATA);
+
+    /// Of a machine that allows everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            proc: Ok(()),
+            listener: Ok(()),
+            wait_killable: Ok(()),
+            sync_wake_up: Ok(()),
+            add_fd: Ok(()),
+            add_fd_send: Ok(()),
+            process_vm: Ok(()),
+            proc_mem: Ok(()),
+            getfd: Ok(()),
+            ptrace: Ok(()),
+            kcmp: Ok(()),
+        }
+    }
+
+    fn untried() -> Self {
+        Self {
+            proc: UNTRIED,
+            listener: UNTRIED,
+            wait_killable: UNTRIED,
+            sync_wake_up: UNTRIED,
+            add_fd: UNTRIED,
+            add_fd_send: UNTRIED,
+            process_vm: UNTRIED,
+            proc_mem: UNTRIED,
+            getfd: UNTRIED,
+            ptrace: UNTRIED,
+            kcmp: UNTRIED,
+        }
+    }
+
+    fn try_on(&mut self, may: &MayBlock, subject: &Subject) {
+        let lacks = |has: bool| {
+            if has {
+                Ok(())
+            } else {
+                Err(Errno(libc::EINVAL))
+            }
+        };
+        self.wait_killable = lacks(subject.wait_killable);
+        self.sync_wake_up = lacks(subject.sync);
+        let call = match subject.call() {
+            Ok(call) => call,
+            Err(e) => {
+                self.listener = Err(e);
+                return;
+            }
+        };
+        self.listener = Ok(());
+        let addr = (&raw const MARK).expose_provenance() as u64;
+        self.process_vm = Way::Calls.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
+        self.proc_mem = Way::Files.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
+        let listener = &subject.listener;
+        let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
+        self.add_fd = installed.map(drop);
+        // The child's own end of its socket is a descriptor that it certainly has.
+        let theirs = installed.unwrap_or(subject.socket);
+        self.getfd = raw::pidfd_getfd(subject.pidfd.as_fd(), theirs).map(drop);
+        self.kcmp = compare(subject.pid, theirs, listener.as_fd().as_raw_fd());
+        let sent = listener.add_fd(call.id, listener.as_fd(), None, true, true);
+        self.add_fd_send = sent.map(drop);
+        // Last: it is killed while it is traced.
+        self.ptrace = seize(subject.pid);
+    }
+
+    /// By which way memory is reached.
+    pub(crate) fn memory(&self) -> Way {
+        match self.process_vm {
+            Err(_) if self.proc_mem.is_ok() => Way::Files,
+            _ => Way::Calls,
+        }
+    }
+
+    /// Whether a program can run here at all.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`], with what is missing.
+    pub fn suffice(&self) -> Result<(), Error> {
+        let without = |feature| {
+            move |e: Errno| Error::Kernel {
+                feature,
+                errno: e.0,
+            }
+        };
+        self.proc.map_err(without(Feature::Proc))?;
+        self.listener.map_err(|e| {
+            let nested = e == Errno(libc::EBUSY);
+            without(if nested {
+                Feature::Nested
+            } else {
+                Feature::Listener
+            })(e)
+        })?;
+        self.add_fd.map_err(without(Feature::AddFd))?;
+        self.add_fd_send.map_err(without(Feature::AddFd))?;
+        self.wait_killable.map_err(without(Feature::Waits))?;
+        if let (Err(e), Err(_)) = (self.process_vm, self.proc_mem) {
+            return Err(without(Feature::Memory)(e));
+        }
+        Ok(())
+    }
+
+    /// What a person should know of this machine before a program runs.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let mut add = |power: Power, note: fn(i32) -> Note| {
+            if let Err(e) = power {
+                notes.push(note(e.0));
+            }
+        };
+        add(self.sync_wake_up, |_| Note::NoSyncWakeUp);
+        add(self.ptrace, |errno| Note::NoStop { errno });
+        if self.ptrace.is_err() {
+            add(self.getfd, |errno| Note::NoBorrow { errno });
+        }
+        notes
+    }
+}
+
+/// A child that makes one call and waits for its answer; killed when dropped.
+struct Subject {
+    pid: u32,
+    pidfd: OwnedFd,
+    listener: Listener,
+    wait_killable: bool,
+    sync: bool,
+    /// A descriptor that it has.
+    socket: i32,
+}
+
+impl Subject {
+    /// Starts it. The inner error is what the kernel says to the filter.
+    fn start() -> Result<Result<Self, Errno>, Errno> {
+        let filter = crate::process::filter::only(libc::SYS_getppid);
+        let (ours, theirs) = launch::socket_pair().map_err(|e| Errno(e.errno()))?;
+        // SAFETY: the child only makes async-signal-safe calls on memory made before, and ends
+        // by _exit or a signal.
+        let pid = raw::check(unsafe { libc::fork() })?;
+        if pid == 0 {
+            // SAFETY: in the child of a fork; `filter` lives in its copy of our memory.
+            unsafe { child::subject(&filter, theirs.as_raw_fd()) }
+        }
+        let pid = pid.cast_unsigned();
+        let socket = theirs.as_raw_fd();
+        drop(theirs);
+        let found = raw::pidfd_open(pid).and_then(|pidfd| Ok((pidfd, launch::first_word(&ours)?)));
+        let (pidfd, first) = match found {
+            Ok(found) => found,
+            Err(e) => {
+                launch::reap(pid);
+                return Err(e);
+            }
+        };
+        Ok(match first {
+            Ok((listener, wait_killable)) => {
+                let (listener, sync) = Listener::new(listener);
+                Ok(Self {
+                    pid,
+                    pidfd,
+                    listener,
+                    wait_killable,
+                    sync,
+                    socket,
+                })
+            }
+            Err(e) => {
+                launch::reap(pid);
+                Err(e)
+            }
+        })
+    }
+
+    /// The call it makes.
+    #[expect(clippy::disallowed_methods, reason = "a child of our own")]
+    fn call(&self) -> Result<Notif, Errno> {
+        let mut fd = libc::pollfd {
+            fd: self.listener.as_fd().as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one live pollfd.
+        if raw::check(unsafe { libc::poll(&raw mut fd, 1, PATIENCE) })? == 0 {
+            return Err(Errno(libc::ETIMEDOUT));
+        }
+        self.listener.recv()
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        launch::reap(self.pid);
+    }
+}
+
+fn seize(pid: u32) -> Power {
+    let options: libc::c_long = 0;
+    // SAFETY: takes numbers.
+    raw::check_long(unsafe {
+        libc::ptrace(
+            libc::PTRACE_SEIZE,
+            pid.cast_signed(),
+            0 as libc::c_long,
+            options,
+        )
+    })
+    .map(drop)
+}
+
+fn compare(pid: u32, theirs: i32, ours: i32) -> Power {
+    const KCMP_FILE: libc::c_long = 0;
+    // SAFETY: takes integers.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: takes integers.
+    raw::check_long(unsafe {
+        libc::syscall(
+            libc::SYS_kcmp,
+            own,
+            pid,
+            KCMP_FILE,
+            libc::c_long::from(ours),
+            libc::c_long::from(theirs),
+        )
+    })
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Powers {
+        Powers::all()
+    }
+
+    const REFUSED: Power = Err(Errno(libc::EPERM));
+
+    /// What is said where these powers are, as one text.
+    fn said(powers: &Powers) -> String {
+        let notes: Vec<_> = powers.notes().iter().map(ToString::to_string).collect();
+        match powers.suffice() {
+            Err(e) => e.to_string(),
+            Ok(()) => notes.join("; "),
+        }
+    }
+
+    #[test]
+    fn what_is_tried_here_works_or_says_why() {
+        let powers = probe();
+        for power in [powers.proc, powers.listener, powers.add_fd] {
+            assert_eq!(power, Ok(()), "{powers:?}");
+        }
+        // No untried power is left where the listener works.
+        let text = format!("{powers:?}");
+        let untried = format!("{:?}", UNTRIED);
+        assert!(!text.contains(&untried), "{text}");
+    }
+
+    #[test]
+    fn each_missing_power_is_said_in_one_line_with_what_to_change() {
+        assert_eq!(said(&all()), "");
+        let rows: &[(&str, Powers, &[&str])] = &[
+            (
+                "no /proc",
+                Powers {
+                    proc: Err(Errno(libc::ENOENT)),
+                    ..all()
+                },
+                &["/proc", "mount"],
+            ),
+            (
+                "Linux 4.19",
+                Powers {
+                    listener: Err(Errno(libc::EINVAL)),
+                    ..all()
+                },
+                &["user notification", "Linux 5.19"],
+            ),
+            (
+                "in a run",
+                Powers {
+                    listener: Err(Errno(libc::EBUSY)),
+                    ..all()
+                },
+                &["inside another"],
+            ),
+            (
+                "Linux 5.10",
+                Powers {
+                    add_fd_send: Err(Errno(libc::EINVAL)),
+                    ..all()
+                },
+                &["5.19"],
+            ),
+            (
+                "Linux 5.15",
+                Powers {
+                    wait_killable: Err(Errno(libc::EINVAL)),
+                    ..all()
+                },
+                &["5.19"],
+            ),
+            (
+                "no memory",
+                Powers {
+                    process_vm: REFUSED,
+                    proc_mem: REFUSED,
+                    ..all()
+                },
+                &["--cap-add SYS_PTRACE", "ptrace_scope"],
+            ),
+            (
+                "no ptrace",
+                Powers {
+                    ptrace: REFUSED,
+                    ..all()
+                },
+                &["read()", "user pointers"],
+            ),
+            (
+                "no ptrace, no getfd",
+                Powers {
+                    ptrace: REFUSED,
+                    getfd: REFUSED,
+                    ..all()
+                },
+                &["epoll", "--cap-add SYS_PTRACE"],
+            ),
+        ];
+        for (name, powers, wanted) in rows {
+            let text = said(powers);
+            assert!(!text.contains('\n'), "{name}: {text}");
+            for word in *wanted {
+                assert!(text.contains(word), "{name}: no {word} in: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_default_container_profile_loses_nothing() {
+        let docker = Powers {
+            process_vm: REFUSED,
+            getfd: REFUSED,
+            kcmp: REFUSED,
+            ..all()
+        };
+        assert_eq!(docker.suffice(), Ok(()));
+        assert_eq!(docker.memory(), Way::Files);
+        assert_eq!(docker.notes(), []);
+    }
+}

@@ -1,0 +1,451 @@
+//! Changing a call in flight with ptrace: only for the thread concerned, only for the time of the
+//! call, with its signals held back so that no handler comes between.
+//!
+//! The thread is seized while it waits for the answer to its call. The answer makes the kernel
+//! restart the call; on its way it stops for us.
+
+#![expect(clippy::disallowed_methods, reason = "a look that returns at once")]
+
+mod aside;
+
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::kernel::Regs;
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use crate::process::filter::PASS;
+use crate::process::reap::Ended;
+pub(crate) use aside::Found;
+use vb3_host::Errno;
+
+/// How long a thread may take from one stop to the next. Time for which this process is stopped
+/// itself does not count.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What counts of the time between two looks, at most.
+const STEP: Duration = Duration::from_millis(5);
+/// How long a call that is to find a signal may take to do so: another thread may have taken it.
+const FINDS_SIGNAL: Duration = Duration::from_millis(20);
+
+/// Stops between two of a call, at most: SIGSTOP and SIGCONT come in between as often as somebody
+/// sends them, and slow machines see many. Giving up half-way would leave the program in the
+/// middle of a call that it did not make.
+const STOPS: u32 = 10_000;
+
+const PTRACE_SEIZE: libc::c_uint = 0x4206;
+const PTRACE_INTERRUPT: libc::c_uint = 0x4207;
+const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
+const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
+const EVENT_STOP: i32 = 128;
+
+/// Which argument of a call is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arg {
+    First,
+    Second,
+}
+
+/// How a thread was let go.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// It goes on, or has ended.
+    Free(Option<Ended>),
+    /// It has not stopped yet, and cannot be let go before it does.
+    Stray(Stray),
+}
+
+/// A thread that did not stop in time.
+#[derive(Debug)]
+pub(crate) struct Stray {
+    tid: libc::pid_t,
+    /// The signals it had blocked before they were held back.
+    mask: Option<u64>,
+}
+
+impl Stray {
+    /// Lets it go if it has stopped by now, or has ended.
+    pub(crate) fn free(self) -> Result<Option<Ended>, Self> {
+        let mut stopped = Stopped {
+            tid: self.tid,
+            done: false,
+            ended: None,
+            mask: self.mask,
+        };
+        match stopped.look() {
+            Look::Nothing => Err(self),
+            Look::Stop(Stop::Signal(signal)) => {
+                stopped.detach(signal);
+                Ok(None)
+            }
+            Look::Stop(_) => {
+                stopped.detach(0);
+                Ok(None)
+            }
+            Look::Gone => Ok(stopped.ended),
+        }
+    }
+}
+
+/// A thread that stops for us on its way from its call.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    tid: libc::pid_t,
+    done: bool,
+    ended: Option<Ended>,
+    /// The signals it had blocked before they were held back.
+    mask: Option<u64>,
+}
+
+/// What there is to see of a thread at one moment.
+enum Look {
+    Nothing,
+    Stop(Stop),
+    Gone,
+}
+
+/// Where a thread has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// At the entry or exit of a call.
+    Call,
+    /// As asked, or in a group stop.
+    Event,
+    /// Before a signal is delivered.
+    Signal(i32),
+}
+
+fn ptrace(request: libc::c_uint, tid: libc::pid_t, addr: usize, data: usize) -> Result<i64, Errno> {
+    // SAFETY: every caller passes addresses of live structures of the size the request needs, or
+    // plain numbers.
+    raw::check_long(unsafe { libc::ptrace(request, tid, addr, data) })
+}
+
+/// Takes hold of a thread that waits for an answer.
+///
+/// # Errors
+/// EPERM when it is traced already or may not be; ESRCH when it is gone.
+pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
+    let tid = libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))?;
+    let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).unwrap_or(1);
+    ptrace(PTRACE_SEIZE, tid, 0, options)?;
+    let stopped = Stopped {
+        tid,
+        done: false,
+        ended: None,
+        mask: None,
+    };
+    ptrace(PTRACE_INTERRUPT, tid, 0, 0)?;
+    Ok(stopped)
+}
+
+/// A thread that makes other calls before its own.
+pub(crate) struct InStead<'a> {
+    thread: &'a mut Stopped,
+    may: &'a MayBlock,
+    /// Its registers before its own.
+    again: Regs,
+}
+
+impl InStead<'_> {
+    /// Has it make a call; what that returned.
+    pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<u64> {
+        self.thread.set_regs(&self.again.make_call(nr, args))?;
+        self.thread.run_to_call(self.may)?;
+        self.thread.run_to_call(self.may)?;
+        Some(self.thread.regs()?.result())
+    }
+}
+
+impl Stopped {
+    /// Waits for the next stop.
+    fn next_stop(&mut self, may: &MayBlock) -> Option<Stop> {
+        self.next_stop_within(may, PATIENCE)
+    }
+
+    fn next_stop_within(&mut self, may: &MayBlock, patience: Duration) -> Option<Stop> {
+        let mut waited = Duration::ZERO;
+        let mut last = Instant::now();
+        let mut pause = Duration::from_micros(20);
+        let mut tries = 0u32;
+        loop {
+            match self.look() {
+                Look::Stop(stop) => return Some(stop),
+                Look::Gone => return None,
+                Look::Nothing if waited >= patience => return None,
+                Look::Nothing => {}
+            }
+            // A stop is a matter of microseconds: stand by first, then sleep.
+            tries += 1;
+            if tries < 200 {
+                std::thread::yield_now();
+            } else {
+                may_block::sleep(may, pause);
+                pause = (pause * 2).min(Duration::from_millis(2));
+            }
+            let now = Instant::now();
+            waited += (now - last).min(STEP);
+            last = now;
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        let mut status = 0;
+        // SAFETY: `status` is live.
+        let got = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
+        if got == self.tid {
+            return self.understand(status);
+        }
+        if got < 0 && raw::errno().0 != libc::EINTR {
+            self.done = true;
+            return Look::Gone;
+        }
+        Look::Nothing
+    }
+
+    fn understand(&mut self, status: i32) -> Look {
+        if libc::WIFEXITED(status) {
+            return self.end(Ended::Status(libc::WEXITSTATUS(status)));
+        }
+        if libc::WIFSIGNALED(status) {
+            return self.end(Ended::Signal(libc::WTERMSIG(status)));
+        }
+        if status >> 16 == EVENT_STOP {
+            return Look::Stop(Stop::Event);
+        }
+        Look::Stop(match libc::WSTOPSIG(status) {
+            signal if signal == libc::SIGTRAP | 0x80 => Stop::Call,
+            signal => Stop::Signal(signal),
+        })
+    }
+
+    fn end(&mut self, ended: Ended) -> Look {
+        self.ended = Some(ended);
+        self.done = true;
+        Look::Gone
+    }
+
+    fn resume(&mut self, request: libc::c_uint, signal: i32) -> Option<()> {
+        let signal = usize::try_from(signal).unwrap_or(0);
+        ptrace(request, self.tid, 0, signal).ok().map(drop)
+    }
+
+    /// Runs to the next entry or exit of a call.
+    fn run_to_call(&mut self, may: &MayBlock) -> Option<()> {
+        self.resume(libc::PTRACE_SYSCALL, 0)?;
+        // Group stops come in between; signals are held back, but for SIGSTOP.
+        for _ in 0..STOPS {
+            match self.next_stop(may)? {
+                Stop::Call => return Some(()),
+                Stop::Event => self.resume(libc::PTRACE_SYSCALL, 0)?,
+                Stop::Signal(signal) => self.resume(libc::PTRACE_SYSCALL, signal)?,
+            }
+        }
+        None
+    }
+
+    fn regs(&self) -> Option<Regs> {
+        Regs::of(self.tid).ok()
+    }
+
+    fn set_regs(&self, regs: &Regs) -> Option<()> {
+        regs.give(self.tid).ok()
+    }
+
+    fn mask(&self) -> Option<u64> {
+        let mut mask = 0u64;
+        let at = (&raw mut mask).expose_provenance();
+        ptrace(PTRACE_GETSIGMASK, self.tid, 8, at).ok()?;
+        Some(mask)
+    }
+
+    fn set_mask(&self, mask: u64) -> Option<()> {
+        let at = (&raw const mask).expose_provenance();
+        ptrace(PTRACE_SETSIGMASK, self.tid, 8, at).ok().map(drop)
+    }
+
+    /// Holds all signals back.
+    fn hold_signals(&mut self) -> Option<()> {
+        let mask = self.mask()?;
+        self.set_mask(u64::MAX)?;
+        self.mask = Some(mask);
+        Some(())
+    }
+
+    /// Lets them come again; where the thread runs, when it is let go.
+    fn free_signals(&mut self) {
+        if let Some(mask) = self.mask
+            && self.ended.is_none()
+            && self.set_mask(mask).is_some()
+        {
+            self.mask = None;
+        }
+    }
+
+    fn detach(&mut self, signal: i32) {
+        self.free_signals();
+        if !self.done {
+            let signal = usize::try_from(signal).unwrap_or(0);
+            // A thread that runs cannot be let go.
+            self.done = ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).is_ok();
+        }
+    }
+
+    fn leave(mut self, signal: i32) -> Left {
+        self.detach(signal);
+        if self.done {
+            Left::Free(self.ended)
+        } else {
+            Left::Stray(Stray {
+                tid: self.tid,
+                mask: self.mask,
+            })
+        }
+    }
+
+    /// Waits for the first stop and lets the thread go on as it is.
+    pub(crate) fn let_go(mut self, may: &MayBlock) -> Left {
+        let signal = match self.next_stop(may) {
+            Some(Stop::Signal(signal)) => signal,
+            _ => 0,
+        };
+        self.leave(signal)
+    }
+
+    /// Runs the mmap with another descriptor and offset, and closes that descriptor. Gives what
+    /// the call returned, if it came to that.
+    pub(crate) fn map(mut self, may: &MayBlock, fd: i32, offset: u64) -> (Option<u64>, Left) {
+        let result = self.map_at_stop(may, fd, offset);
+        (result, self.leave(0))
+    }
+
+    fn map_at_stop(&mut self, may: &MayBlock, fd: i32, offset: u64) -> Option<u64> {
+        if let Stop::Signal(signal) = self.next_stop(may)? {
+            self.detach(signal);
+            return None;
+        }
+        self.hold_signals()?;
+        let before = self.regs()?;
+        let mut regs = before;
+        regs.set_arg(4, u64::from(fd.cast_unsigned()) | u64::from(PASS) << 32);
+        regs.set_arg(5, offset);
+        let mapped = self
+            .set_regs(&regs)
+            .and_then(|()| self.run_and_close(may, fd, &before));
+        self.free_signals();
+        mapped
+    }
+
+    /// From the first stop over the restarted call to its exit; then a close by the same
+    /// instruction; then the registers as they were, but for the result.
+    fn run_and_close(&mut self, may: &MayBlock, fd: i32, before: &Regs) -> Option<u64> {
+        self.run_to_call(may)?; // entry
+        self.run_to_call(may)?; // exit
+        let after = self.regs()?;
+        let number = u64::from(fd.cast_unsigned());
+        self.set_regs(&after.one_more(libc::SYS_close, [number, 0, 0, 0, 0, 0]))?;
+        self.run_to_call(may)?;
+        self.run_to_call(may)?;
+        let mut restored = after;
+        for i in 0..6 {
+            restored.put_back(before, i);
+        }
+        restored.forget_call();
+        self.set_regs(&restored)?;
+        Some(after.result())
+    }
+
+    /// Makes the thread change to the directory that a descriptor of it names, and close that
+    /// descriptor, in place of the call, which returns what the change said. A signal that is due
+    /// comes first, and the call is made again.
+    pub(crate) fn enter(mut self, may: &MayBlock, fd: i32) -> Left {
+        let signal = self.enter_at_stop(may, fd).unwrap_or(0);
+        self.leave(signal)
+    }
+
+    fn enter_at_stop(&mut self, may: &MayBlock, fd: i32) -> Option<i32> {
+        if let Stop::Signal(signal) = self.next_stop(may)? {
+            return Some(signal);
+        }
+        self.hold_signals()?;
+        let done = self.regs().and_then(|before| {
+            let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
+            self.set_regs(&before.again().make_call(libc::SYS_fchdir, args))?;
+            self.run_and_close(may, fd, &before)
+        });
+        self.free_signals();
+        done.map(|_| 0)
+    }
+
+    /// Has the thread make other calls on its way to the one that is made again, with all signals
+    /// held back.
+    pub(crate) fn in_its_stead<T>(
+        mut self,
+        may: &MayBlock,
+        calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
+    ) -> (Option<T>, Left) {
+        match self.next_stop(may) {
+            None => return (None, self.leave(0)),
+            Some(Stop::Signal(signal)) => return (None, self.leave(signal)),
+            Some(Stop::Call | Stop::Event) => {}
+        }
+        let Some(before) = self.regs() else {
+            return (None, self.leave(0));
+        };
+        let again = before.again();
+        let done = self.hold_signals().and_then(|()| {
+            calls(&mut InStead {
+                may,
+                thread: &mut self,
+                again,
+            })
+        });
+        // Whatever became of them, the thread goes on as it was.
+        let _ended = self.set_regs(&again);
+        (done, self.leave(0))
+    }
+
+    /// Runs the restarted call with one argument changed, and puts it back at its exit, before
+    /// the kernel delivers a signal.
+    pub(crate) fn run_with(mut self, may: &MayBlock, arg: Arg, value: u64) -> Left {
+        let signal = self.run_with_at_stop(may, arg, value).unwrap_or(0);
+        self.leave(signal)
+    }
+
+    fn run_with_at_stop(&mut self, may: &MayBlock, arg: Arg, value: u64) -> Option<i32> {
+        if let Stop::Signal(signal) = self.next_stop(may)? {
+            return Some(signal);
+        }
+        let i = match arg {
+            Arg::First => 0,
+            Arg::Second => 1,
+        };
+        self.resume(libc::PTRACE_SYSCALL, 0)?;
+        match self.next_stop(may)? {
+            Stop::Call => {}
+            // Something else is due first: the call restarts as it was.
+            Stop::Signal(signal) => return Some(signal),
+            Stop::Event => return Some(0),
+        }
+        // At the entry: the kernel has kept the first argument for a restart by now.
+        let before = self.regs()?;
+        let mut regs = before;
+        regs.set_arg(i, value);
+        self.set_regs(&regs)?;
+        self.resume(libc::PTRACE_SYSCALL, 0)?;
+        let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
+        if stop.is_none() && !self.done {
+            // Nobody is left to wake it: it is made again as it was.
+            ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
+            stop = self.next_stop(may);
+        }
+        let stop = stop?;
+        let mut now = self.regs()?;
+        now.put_back(&before, i);
+        self.set_regs(&now)?;
+        Some(if let Stop::Signal(signal) = stop {
+            signal
+        } else {
+            0
+        })
+    }
+}

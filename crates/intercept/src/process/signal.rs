@@ -1,0 +1,343 @@
+//! Signals: those a waiting thread ought to handle, and those sent to the supervisor.
+//!
+//! While a call waits for our answer the kernel keeps all but fatal signals from the thread, so
+//! that no call runs twice. The wait must therefore look itself whether the thread has a signal
+//! to handle, and end as the kernel's own waits do.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::kernel::field;
+use crate::kernel::raw;
+use vb3_host::Errno;
+
+/// Looks that a process-wide signal must survive before it is taken for this thread's, if another
+/// thread might take it. A thread that can take it does so in microseconds.
+const PATIENCE: u8 = 3;
+
+/// Whether a waiting thread has a signal to handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    None,
+    /// The kernel has marked this thread: restart codes are safe.
+    Certain,
+    /// A process-wide signal that no other thread takes.
+    Ambiguous,
+    /// A signal that only the mask of this very call lets in.
+    Masked,
+}
+
+/// How soon a thread is worth another look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// A signal is pending that another thread may take.
+    Soon,
+    /// It handles signals.
+    Often,
+    /// It handles none: it can be stopped, or end with a core dump.
+    Seldom,
+}
+
+/// The signals of one waiting thread.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    tid: u32,
+    status: Option<OwnedFd>,
+    /// Blocked signals during this call, where it brings its own (ppoll, pselect6).
+    pub(crate) mask: Option<u64>,
+    seen: u8,
+    handles: bool,
+}
+
+impl Signals {
+    pub(crate) fn new(tid: u32) -> Self {
+        Self {
+            tid,
+            status: None,
+            mask: None,
+            seen: 0,
+            handles: true,
+        }
+    }
+
+    /// How soon the thread is to be looked at again.
+    pub(crate) fn pace(&self) -> Pace {
+        match (self.seen, self.handles) {
+            (0, true) => Pace::Often,
+            (0, false) => Pace::Seldom,
+            _ => Pace::Soon,
+        }
+    }
+
+    pub(crate) fn look(&mut self) -> Verdict {
+        let Some(text) = self.read() else {
+            return Verdict::None;
+        };
+        let mut look = Look::parse(&text);
+        look.leader = field(&text, "Tgid:", 10) == Some(self.tid.into());
+        self.handles = look.handled & !self.mask.unwrap_or(look.blocked) != 0;
+        if let Some(mask) = self.mask {
+            if (look.own | look.shared) & look.blocked & !mask & !look.ignored != 0 {
+                return Verdict::Masked;
+            }
+            look.blocked |= mask;
+        }
+        look.verdict(&mut self.seen)
+    }
+
+    fn read(&mut self) -> Option<Vec<u8>> {
+        if self.status.is_none() {
+            let path = raw::c_path(&format!("/proc/{}/status", self.tid)).ok()?;
+            self.status = raw::open(&path, libc::O_RDONLY).ok();
+        }
+        let fd = self.status.as_ref()?;
+        let mut text = vec![0u8; 4096];
+        // SAFETY: the length is the buffer's.
+        let n = unsafe { libc::pread(fd.as_raw_fd(), text.as_mut_ptr().cast(), text.len(), 0) };
+        text.truncate(usize::try_from(n).ok()?);
+        Some(text)
+    }
+}
+
+/// Signals that do nothing to a thread without a handler. One of them may be pending for a moment
+/// because another thread blocks it, or is traced.
+///
+/// Source: Linux 6.12 kernel/signal.c `sig_ignored`, include/linux/signal.h `SIG_KERNEL_IGNORE_MASK`,
+/// differs: a call that SIGCONT finds goes on anew.
+const UNHEEDED: [libc::c_int; 3] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH];
+
+/// The signal lines of a thread's status file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Look {
+    own: u64,
+    shared: u64,
+    blocked: u64,
+    ignored: u64,
+    handled: u64,
+    threads: u64,
+    leader: bool,
+}
+
+impl Look {
+    fn parse(text: &[u8]) -> Self {
+        let hex = |key| field(text, key, 16).unwrap_or(0);
+        let handled = hex("SigCgt:");
+        let unheeded = UNHEEDED
+            .iter()
+            .fold(0, |all, signal| all | 1u64 << (signal - 1));
+        Self {
+            own: hex("SigPnd:"),
+            shared: hex("ShdPnd:"),
+            blocked: hex("SigBlk:"),
+            ignored: hex("SigIgn:") | unheeded & !handled,
+            handled,
+            threads: field(text, "Threads:", 10).unwrap_or(1),
+            leader: false,
+        }
+    }
+
+    fn verdict(self, seen: &mut u8) -> Verdict {
+        let wanted = !self.blocked & !self.ignored;
+        if self.own & wanted != 0 {
+            return Verdict::Certain;
+        }
+        if self.shared & wanted == 0 {
+            *seen = 0;
+            return Verdict::None;
+        }
+        // The kernel asks the first thread first; it takes what it does not block.
+        if self.threads <= 1 || self.leader {
+            return Verdict::Certain;
+        }
+        *seen = seen.saturating_add(1);
+        if *seen >= PATIENCE {
+            Verdict::Ambiguous
+        } else {
+            Verdict::None
+        }
+    }
+}
+
+/// The end of the pipe that the handler writes to; -1 when nobody listens.
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// Signals passed on to all programs; those passed on to the program alone, also where a timer of its
+/// own sent them; and the one that tells of children, which are reaped.
+pub(crate) const CAUGHT: [libc::c_int; 8] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGCHLD,
+];
+
+/// Catches signals sent to the supervisor while it exists.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    reader: OwnedFd,
+    _writer: OwnedFd,
+    before: Vec<(libc::c_int, SavedAction)>,
+}
+
+struct SavedAction(libc::sigaction);
+
+impl core::fmt::Debug for SavedAction {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SavedAction")
+    }
+}
+
+extern "C" fn on_signal(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    _context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel passes a valid siginfo to a handler with SA_SIGINFO; write and the errno
+    // location are async-signal-safe.
+    unsafe {
+        let saved = *libc::__errno_location();
+        // The terminal sends to the whole foreground group: the program has had it already.
+        let from_process = !info.is_null() && (*info).si_code <= 0;
+        let text = [u8::try_from(signal).unwrap_or(0), from_process.into()];
+        libc::write(
+            PIPE.load(Ordering::Relaxed),
+            text.as_ptr().cast(),
+            text.len(),
+        );
+        *libc::__errno_location() = saved;
+    }
+}
+
+impl Forward {
+    /// Begins to catch. One at a time in a process; a second one catches nothing.
+    pub(crate) fn begin() -> Result<Self, Errno> {
+        let mut fds = [-1; 2];
+        // SAFETY: room for two descriptors.
+        raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+        let (reader, writer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+        let mut this = Self {
+            reader,
+            _writer: writer,
+            before: Vec::new(),
+        };
+        let free = PIPE
+            .compare_exchange(-1, fds[1], Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+        if !free {
+            return Ok(this);
+        }
+        for signal in CAUGHT {
+            // SAFETY: zero is a value of sigaction; both structures are live; the handler is
+            // async-signal-safe.
+            unsafe {
+                let mut action: libc::sigaction = core::mem::zeroed();
+                action.sa_sigaction = on_signal as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_NOCLDSTOP;
+                let mut before: libc::sigaction = core::mem::zeroed();
+                if libc::sigaction(signal, core::ptr::null(), &raw mut before) == 0
+                    && before.sa_sigaction != libc::SIG_IGN
+                    && libc::sigaction(signal, &raw const action, core::ptr::null_mut()) == 0
+                {
+                    this.before.push((signal, SavedAction(before)));
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    pub(crate) fn event_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// Signals that came since, and whether another process sent them.
+    pub(crate) fn take(&self) -> Vec<(i32, bool)> {
+        let mut text = [0u8; 128];
+        let n = raw::read(self.reader.as_fd(), &mut text).unwrap_or(0);
+        let pairs = text.get(..n).unwrap_or_default().chunks_exact(2);
+        pairs
+            .filter_map(|p| Some((i32::from(*p.first()?), *p.get(1)? != 0)))
+            .collect()
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        for (signal, before) in &self.before {
+            // SAFETY: restores what the kernel has told us before.
+            unsafe { libc::sigaction(*signal, &raw const before.0, core::ptr::null_mut()) };
+        }
+        if !self.before.is_empty() {
+            PIPE.store(-1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(own: u64, shared: u64, blocked: u64, threads: u64) -> Look {
+        Look {
+            own,
+            shared,
+            blocked,
+            ignored: 8,
+            handled: 0,
+            threads,
+            leader: false,
+        }
+    }
+
+    #[test]
+    fn only_signals_that_this_thread_will_handle_end_a_wait() {
+        let once = |look: Look| look.verdict(&mut 0);
+        assert_eq!(once(look(0, 0, 0, 1)), Verdict::None);
+        assert_eq!(once(look(1, 0, 0, 9)), Verdict::Certain);
+        assert_eq!(once(look(1, 0, 1, 9)), Verdict::None);
+        assert_eq!(once(look(8, 8, 0, 1)), Verdict::None);
+        assert_eq!(once(look(0, 2, 0, 1)), Verdict::Certain);
+        assert_eq!(
+            once(Look {
+                leader: true,
+                ..look(0, 2, 0, 9)
+            }),
+            Verdict::Certain
+        );
+        let mut seen = 0;
+        let shared = look(0, 2, 0, 9);
+        assert_eq!(shared.verdict(&mut seen), Verdict::None);
+        assert_eq!(shared.verdict(&mut seen), Verdict::None);
+        assert_eq!(shared.verdict(&mut seen), Verdict::Ambiguous);
+    }
+
+    #[test]
+    fn a_childs_end_ends_a_wait_only_where_it_is_handled() {
+        let pending = 1u64 << (libc::SIGCHLD - 1);
+        for (handled, verdict) in [(0, Verdict::None), (pending, Verdict::Certain)] {
+            let text = format!("Threads:\t1\nShdPnd:\t{pending:016x}\nSigCgt:\t{handled:016x}\n");
+            assert_eq!(Look::parse(text.as_bytes()).verdict(&mut 0), verdict);
+        }
+    }
+
+    #[test]
+    fn a_status_file_is_understood() {
+        let text = b"Threads:\t3\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
+                     SigBlk:\t0000000000000004\nSigIgn:\t0000000000000008\n\
+                     SigCgt:\t0000000008410010\n";
+        assert_eq!(
+            Look::parse(text),
+            Look {
+                own: 1,
+                shared: 2,
+                blocked: 4,
+                ignored: 8,
+                handled: 0x0841_0010,
+                threads: 3,
+                leader: false
+            }
+        );
+    }
+}

@@ -1,0 +1,318 @@
+//! Calls that end or copy descriptors of devices.
+
+use crate::descriptors::Target;
+use crate::descriptors::Watched;
+use crate::descriptors::holders;
+use crate::descriptors::{CLOSES_NOTHING, Closed, Closes, Closing};
+use crate::kernel::MayBlock;
+use crate::kernel::lock;
+use crate::kernel::nr;
+use crate::note::Note;
+use crate::process::Notif;
+use crate::process::{FdRange, STANDARD};
+use crate::service::host::Call;
+use crate::service::serve::{Server, Verdict};
+use crate::service::supervisor::Supervisor;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use vb3_host::{Caller, Errno, FdIdentity};
+
+/// The numbers that a call closes, the last one included.
+fn numbers_of(n: &Notif) -> Option<(u32, u32)> {
+    // CAST: C unsigned ints in the kernel.
+    let (first, second) = (n.arg(0) as u32, n.arg(1) as u32);
+    match n.nr {
+        libc::SYS_close => Some((first, first)),
+        libc::SYS_close_range => (n.int(2) & CLOSES_NOTHING == 0).then_some((first, second)),
+        nr::DUP2 | libc::SYS_dup3 => Some((second, second)),
+        _ => None,
+    }
+}
+
+impl Supervisor<'_> {
+    /// Looks which files in epoll sets end with a call, beside the lock: all descriptors of all
+    /// programs are looked at. As long as one is left, the kernel leaves a file in its sets.
+    pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
+        let Some((first, last)) = numbers_of(n) else {
+            return;
+        };
+        if self.server(may).epolls.is_empty() {
+            return;
+        }
+        let FdRange { start, end } = self.host.range;
+        let call = Call::new(&self.host, n);
+        let kept = first.max(start)..=last.min(end.saturating_sub(1));
+        let named = kept.filter_map(|number| {
+            let number = number.cast_signed();
+            Some((number, call.look(number).ok()?.id))
+        });
+        let named: Vec<(i32, FdIdentity)> = named.collect();
+        let caller = (n.tid, call.pid());
+        let (mut ends, closing) = self.server(may).begin_close(caller, (first, last), &named);
+        if ends.is_empty() {
+            return;
+        }
+        let is_closing = |pid, number: i32| {
+            closing.iter().any(|&(process, (first, last))| {
+                process == pid && (first..=last).contains(&number.cast_unsigned())
+            })
+        };
+        ends.retain(|closed| !holders::has_another(may, closed.id, is_closing));
+        n.gathered.keep_ends(ends);
+    }
+}
+
+impl Server<'_> {
+    pub(crate) fn close(&mut self, n: &Notif) -> Verdict {
+        // CAST: a C unsigned int in the kernel.
+        let number = n.arg(0) as u32;
+        self.before_close(n, (number, number));
+        Verdict::native()
+    }
+
+    pub(crate) fn close_range(&mut self, n: &Notif) -> Verdict {
+        // CAST: C unsigned ints in the kernel.
+        let (first, last) = (n.arg(0) as u32, n.arg(1) as u32);
+        self.kept.closing(n.tid, (first, last));
+        if n.int(2) & CLOSES_NOTHING == 0 {
+            self.before_close(n, (first, last));
+        }
+        Verdict::native()
+    }
+
+    /// dup2, dup3.
+    pub(crate) fn dup_onto(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let (old, new) = (n.int(0), n.arg(1) as u32);
+        let flags = if n.nr == libc::SYS_dup3 { n.int(2) } else { 0 };
+        let FdRange { start, end } = self.host.range;
+        if self.note_copy(n, new) && new >= STANDARD && !self.host.range.has(n.int(1)) {
+            let said = core::mem::replace(&mut self.said_ordinary_number, true);
+            if !said {
+                let pid = Call::new(&self.host, n).pid();
+                self.host.note(Note::OrdinaryNumber { pid, number: new });
+            }
+        }
+        // The kernel has its own answer to these.
+        if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
+            return Ok(Verdict::native());
+        }
+        let call = Call::new(&self.host, n);
+        let copy = call
+            .thread()
+            .and_then(|thread| Ok((call.borrow_fd(old)?, thread)));
+        self.before_close(n, (new, new));
+        match copy {
+            Ok((copy, thread)) => {
+                let _one = lock(&thread.installing);
+                let cloexec = flags & libc::O_CLOEXEC != 0;
+                let listener = &self.host.listener;
+                listener.add_fd(n.id, copy.as_fd(), Some(new), cloexec, true)?;
+                Ok(Verdict::Answered)
+            }
+            Err(_) => Ok(Verdict::native()),
+        }
+    }
+
+    /// dup of a kept number.
+    pub(crate) fn dup(&mut self, n: &Notif) -> Verdict {
+        self.copy_to_kept(n, 0, false).unwrap_or_else(|| {
+            self.note_copy(n, 0);
+            Verdict::native()
+        })
+    }
+
+    /// Gives a copy of a kept number the next kept one, although lower ones from `from` on are
+    /// free, so that all calls on it are seen. `None` where there is none to be had, and where a
+    /// standard descriptor is closed: the copy is meant to take its place.
+    fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
+        let call = Call::new(&self.host, n);
+        let thread = call.thread().ok()?;
+        if (from..3).any(|fd| self.host.procs.is_free(&thread, fd)) {
+            return None;
+        }
+        let copy = call.borrow_fd(n.int(0)).ok()?;
+        let _one = lock(&thread.installing);
+        let at = self.host.free_number(&call)?;
+        let listener = &self.host.listener;
+        let made = listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true);
+        made.ok().map(|_| Verdict::Answered)
+    }
+
+    /// Notes that a copy gets a number that is not kept; true if it is one of a device.
+    fn note_copy(&mut self, n: &Notif, number: u32) -> bool {
+        let is_device = matches!(self.named(n, 0), Some(Target::Device(_)));
+        if is_device {
+            self.host.note_number(number.cast_signed());
+        }
+        is_device
+    }
+
+    /// fcntl of a kept number, or one that may give out a kept number.
+    pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        match n.int(1) {
+            libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
+            // Regular files and memfds have these, devices and dma-bufs do not.
+            libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS
+                if matches!(
+                    self.named(n, 0),
+                    Some(Target::Device(_) | Target::Buffer(_))
+                ) =>
+            {
+                return Err(Errno(libc::EINVAL));
+            }
+            libc::F_GETLK
+            | libc::F_SETLK
+            | libc::F_SETLKW
+            | libc::F_OFD_GETLK
+            | libc::F_OFD_SETLK
+            | libc::F_OFD_SETLKW
+                if matches!(self.named(n, 0), Some(Target::Buffer(_))) =>
+            {
+                return self.lock_buffer(n);
+            }
+            _ => return Ok(Verdict::native()),
+        }
+        // CAST: a C unsigned int in the kernel.
+        let from = n.arg(2) as u32;
+        let cloexec = n.int(1) == libc::F_DUPFD_CLOEXEC;
+        let FdRange { start, end } = self.host.range;
+        if self.host.range.has(n.int(0))
+            && from < start
+            && let Some(done) = self.copy_to_kept(n, from, cloexec)
+        {
+            return Ok(done);
+        }
+        self.note_copy(n, from);
+        let call = Call::new(&self.host, n);
+        let (Ok(copy), Ok(thread)) = (call.borrow_fd(n.int(0)), call.thread()) else {
+            return Ok(Verdict::native());
+        };
+        let _one = lock(&thread.installing);
+        let free = (from.max(start)..end).find(|&fd| self.host.procs.is_free(&thread, fd));
+        let Some(at) = free.filter(|_| from >= start) else {
+            return Ok(Verdict::native());
+        };
+        let listener = &self.host.listener;
+        listener.add_fd(n.id, copy.as_fd(), Some(at), cloexec, true)?;
+        Ok(Verdict::Answered)
+    }
+
+    /// A lock on an exported buffer, which nobody else ever has. The buffer's own memfd is not locked:
+    /// a lock there says that the buffer is held.
+    fn lock_buffer(&self, n: &Notif) -> Result<Verdict, Errno> {
+        let call = Call::new(&self.host, n);
+        let kind = i16::from_ne_bytes(call.read_bytes(n.arg(2))?);
+        let all = [libc::F_RDLCK, libc::F_WRLCK, libc::F_UNLCK];
+        if !all.contains(&i32::from(kind)) {
+            return Err(Errno(libc::EINVAL));
+        }
+        if matches!(n.int(1), libc::F_GETLK | libc::F_OFD_GETLK) {
+            // CAST: one of three small numbers.
+            call.write(n.arg(2), &(libc::F_UNLCK as i16).to_ne_bytes())?;
+        }
+        Ok(Verdict::value(0))
+    }
+
+    /// Notes that a call is about to close these descriptors; gives those whose file stands in an
+    /// epoll set, and all numbers that are being closed.
+    fn begin_close(
+        &mut self,
+        (tid, process): (u32, u32),
+        numbers: (u32, u32),
+        named: &[(i32, FdIdentity)],
+    ) -> (Vec<Closed>, Vec<Closes>) {
+        let watched = |&(number, id): &(i32, FdIdentity)| {
+            let file = Watched::of(self.target(id))?;
+            let closed = Closed { file, number, id };
+            self.epolls.has(file).then_some(closed)
+        };
+        let ends: Vec<Closed> = named.iter().filter_map(watched).collect();
+        if !ends.is_empty() {
+            self.closings.0.push(Closing {
+                tid,
+                process,
+                numbers,
+                files: Vec::new(),
+                since: Instant::now(),
+                looks: 0,
+            });
+        }
+        (ends, self.closings.numbers())
+    }
+
+    /// Takes entries out of epoll sets whose file may end with a close of these numbers.
+    fn before_close(&mut self, n: &Notif, (first, last): (u32, u32)) {
+        self.host.closes.fetch_add(1, Ordering::Relaxed);
+        self.kept.closing(n.tid, (first, last));
+        let Some(ends) = n.gathered.take_ends() else {
+            return;
+        };
+        let process = Call::new(&self.host, n).pid();
+        for closed in &ends {
+            self.epolls.park(closed.file);
+        }
+        self.closings.0.push(Closing {
+            tid: n.tid,
+            process,
+            numbers: (first, last),
+            files: ends,
+            since: Instant::now(),
+            looks: 0,
+        });
+    }
+
+    /// Puts back what was taken out for closes that are over and have not ended its file: a
+    /// descriptor of it was under way between processes.
+    pub(crate) fn after_close(&mut self, tid: Option<u32>) {
+        if self.closings.0.is_empty() {
+            return;
+        }
+        let host = &self.host;
+        let files = self.closings.take(tid, |tid, closed| {
+            let look = host
+                .thread(tid)
+                .and_then(|thread| host.procs.look(&thread, closed.number));
+            look.is_ok_and(|look| look.id == closed.id)
+        });
+        if !files.is_empty() {
+            self.collect();
+            for file in files {
+                self.epolls.unpark(file, self.backend);
+            }
+        }
+    }
+
+    /// fsync, fdatasync, fallocate, sendfile, splice, copy_file_range: a device and a dma-buf have
+    /// none of these.
+    ///
+    /// Source: Linux 7.2 fs/sync.c `vfs_fsync_range`, fs/open.c `vfs_fallocate`, fs/splice.c
+    /// `do_splice_read`, `do_splice_from`, fs/read_write.c `generic_file_rw_checks`.
+    pub(crate) fn not_for_devices(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let args: &[usize] = match n.nr {
+            libc::SYS_sendfile => &[0, 1],
+            libc::SYS_splice | libc::SYS_copy_file_range => &[0, 2],
+            _ => &[0],
+        };
+        let ours = args.iter().any(|&arg| {
+            let named = self.named(n, arg);
+            matches!(named, Some(Target::Device(_) | Target::Buffer(_)))
+        });
+        if !ours {
+            return Ok(Verdict::native());
+        }
+        if n.nr == libc::SYS_fallocate {
+            let valid = n.arg(2).cast_signed() >= 0 && n.arg(3).cast_signed() > 0;
+            return Err(Errno(if valid { libc::ENODEV } else { libc::EINVAL }));
+        }
+        Err(Errno(libc::EINVAL))
+    }
+
+    /// A program that uses io_uring falls back on system calls that can be answered here.
+    pub(crate) fn io_uring_setup(&mut self) -> Errno {
+        if !core::mem::replace(&mut self.said_no_io_uring, true) {
+            self.host.note(Note::NoIoUring);
+        }
+        Errno::ENOSYS
+    }
+}

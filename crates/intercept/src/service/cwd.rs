@@ -1,0 +1,79 @@
+//! chdir and getcwd, for directories of the generated tree.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use crate::process::{ERESTARTNOINTR, Notif, Reply};
+use crate::process::{Stopped, rewrite};
+use crate::service::host::Call;
+use crate::service::serve::Verdict;
+use crate::service::supervisor::Supervisor;
+use crate::tree::{Links, Place};
+use vb3_host::Errno;
+
+impl Supervisor<'_> {
+    /// chdir: the kernel cannot walk to what is not there, but to an open directory.
+    pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let place = {
+            let call = Call::new(&self.host, n);
+            self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow)
+                .unwrap_or(Place::Native)
+        };
+        match place {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Node(_) => Err(Errno(libc::ENOTDIR)),
+            Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            Place::Sys(path) => match rewrite::seize(n.tid) {
+                Ok(stopped) => Ok(self.enter(may, n, &path, stopped)),
+                Err(_) if self.stops_first(n) => Ok(Verdict::Answered),
+                Err(_) => Err(Errno(libc::EPERM)),
+            },
+        }
+    }
+
+    fn enter(&self, may: &mut MayBlock, n: &Notif, path: &CStr, stopped: Stopped) -> Verdict {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let remote = may_block::open(may, path, flags).and_then(|fd| {
+            let listener = &self.host.listener;
+            listener.add_fd(n.id, fd.as_fd(), None, true, false)
+        });
+        let left = match remote {
+            Err(e) => {
+                self.host.listener.answer(n.id, Reply::from(e));
+                stopped.let_go(may)
+            }
+            Ok(remote) => {
+                let restart = Reply::Fail(ERESTARTNOINTR);
+                match self.host.listener.send(n.id, restart) {
+                    Ok(_) => stopped.enter(may, remote),
+                    Err(_) => stopped.let_go(may),
+                }
+            }
+        };
+        self.left(may, n.tid, left);
+        Verdict::Answered
+    }
+
+    /// getcwd: a directory of the tree by the path that programs know it by.
+    pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let real =
+            raw::c_path(&format!("/proc/{}/cwd", n.tid)).and_then(|link| raw::readlink(&link));
+        let known = real.ok().and_then(|real| {
+            let shown = self.shown();
+            let known = shown.tree.as_ref()?.known_as(&real)?;
+            Some(known.to_vec())
+        });
+        let Some(mut known) = known else {
+            return Ok(Verdict::native());
+        };
+        known.push(0);
+        if n.arg(1) < known.len() as u64 {
+            return Err(Errno(libc::ERANGE));
+        }
+        Call::new(&self.host, n).copy_out(may, n.arg(0), &known)?;
+        Ok(Verdict::value(known.len() as i64))
+    }
+}

@@ -1,0 +1,258 @@
+//! Which handler answers which call, and the calls on descriptors that need no file of their own:
+//! ioctl, lseek, ftruncate.
+
+use crate::descriptors::Target;
+use crate::kernel::Borrowed;
+use crate::kernel::lock;
+use crate::kernel::nr;
+use crate::kernel::procs;
+use crate::kernel::vma;
+use crate::process::{Notif, Reply};
+use crate::service::host::{Call, Host};
+use crate::service::serve::{Server, Verdict};
+use crate::waiting::{Kind, Waiting};
+use vb3_host::{Access, Caller, Errno, FileId, Outcome};
+
+/// ioctls that any descriptor has, and that change whether an exec closes it.
+const FIONCLEX: u32 = 0x5450;
+const FIOCLEX: u32 = 0x5451;
+
+/// Whether a call reads or writes a file.
+const fn moves_bytes(number: i64) -> bool {
+    matches!(
+        number,
+        libc::SYS_read
+            | libc::SYS_readv
+            | libc::SYS_pread64
+            | libc::SYS_preadv
+            | libc::SYS_preadv2
+            | libc::SYS_write
+            | libc::SYS_writev
+            | libc::SYS_pwrite64
+            | libc::SYS_pwritev
+            | libc::SYS_pwritev2
+    )
+}
+
+/// Whether a call is the kernel's, by its descriptor: a look at that borrows no file, whose close could
+/// take long.
+pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
+    let by_descriptor = matches!(
+        n.nr,
+        libc::SYS_ioctl
+            | libc::SYS_lseek
+            | libc::SYS_flock
+            | libc::SYS_fsync
+            | libc::SYS_fdatasync
+            | libc::SYS_fallocate
+            | libc::SYS_ftruncate
+    );
+    let fd = n.int(0);
+    (by_descriptor || moves_bytes(n.nr)) && !host.range.has(fd) && procs::is_of_another(n.tid, fd)
+}
+
+/// Looks whether an ioctl of a dma-buf or a sync file could write its result, before the lock is
+/// taken: one that gives out a descriptor and cannot tell its number leaves none behind.
+///
+/// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_export_sync_file`, sync_file.c
+/// `sync_file_ioctl_merge`.
+pub(crate) fn look_ahead(n: &Notif) {
+    const READS_AND_WRITES: u32 = 3;
+    // CAST: a C unsigned int in the kernel.
+    let request = n.arg(1) as u32;
+    let (direction, len) = (request >> 30, u64::from(request >> 16 & 0x3fff));
+    let of_buffers = matches!((request >> 8) as u8, b'b' | b'>');
+    if n.nr == libc::SYS_ioctl
+        && of_buffers
+        && direction == READS_AND_WRITES
+        && vma::accessible(n.tid, n.arg(2), len, Access::Write).is_ok_and(|there| there < len)
+    {
+        n.gathered.install_none();
+    }
+}
+
+impl Server<'_> {
+    /// A call on a descriptor; those that concern paths are the supervisor's.
+    pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        match n.nr {
+            libc::SYS_ioctl => self.ioctl(n),
+            number if moves_bytes(number) => self.transfer(n),
+            nr::POLL | libc::SYS_ppoll => self.poll(n),
+            nr::SELECT | libc::SYS_pselect6 => self.select(n),
+            libc::SYS_epoll_ctl => self.epoll_ctl(n),
+            libc::SYS_close => Ok(self.close(n)),
+            libc::SYS_close_range => Ok(self.close_range(n)),
+            nr::DUP2 | libc::SYS_dup3 => self.dup_onto(n),
+            libc::SYS_dup => Ok(self.dup(n)),
+            libc::SYS_flock => self.flock(n),
+            libc::SYS_fcntl => self.fcntl(n),
+            libc::SYS_fsync
+            | libc::SYS_fdatasync
+            | libc::SYS_fallocate
+            | libc::SYS_sendfile
+            | libc::SYS_splice
+            | libc::SYS_copy_file_range => self.not_for_devices(n),
+            libc::SYS_restart_syscall => self.restart(n),
+            libc::SYS_io_uring_setup => Err(self.io_uring_setup()),
+            libc::SYS_execve | libc::SYS_execveat => Ok(self.exec(n)),
+            libc::SYS_bind
+            | libc::SYS_getsockname
+            | libc::SYS_setsockopt
+            | libc::SYS_recvfrom
+            | libc::SYS_recvmsg
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg => self.monitor_call(n),
+            libc::SYS_lseek => self.lseek(n),
+            libc::SYS_ftruncate => self.ftruncate(n),
+            _ => Ok(Verdict::native()),
+        }
+    }
+
+    fn ioctl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        if self.holds_nothing() {
+            return Ok(Verdict::native());
+        }
+        let (call, fd) = (Call::new(&self.host, n), n.int(0));
+        // CAST: a C unsigned int in the kernel.
+        let (request, arg) = (n.arg(1) as u32, n.arg(2));
+        if matches!(request, FIOCLEX | FIONCLEX) {
+            return Ok(Verdict::native());
+        }
+        // A descriptor that is not there is the kernel's to refuse.
+        let may_be_kept = || self.host.range.has(fd) && self.host.procs.remembers(n.tid);
+        let look = || call.look(fd).map(|look| look.id);
+        let by = (n.tid, || call.pid());
+        let Ok(id) = self.kept.identify(by, fd, may_be_kept, look) else {
+            return Ok(Verdict::native());
+        };
+        let kind = (request >> 8) as u8;
+        let target = self.target(id);
+        if matches!(target, Target::Device(_)) {
+            self.host.note_number(fd);
+        }
+        match target {
+            Target::Other => {
+                if kind == b'b' && self.backend.is_foreign(id) {
+                    self.backend.foreign_ioctl(id, request, arg, &call);
+                }
+                Ok(Verdict::native())
+            }
+            Target::Node(_) => Err(Errno(libc::EBADF)),
+            Target::Device(file) if matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W') => {
+                let backend = &mut self.backend;
+                let mut done = backend.ioctl(file, request, arg, false, &call);
+                // Most calls never wait: whether this one may, and what keeps the file open
+                // meanwhile, is asked only when it would.
+                let mut hold = None;
+                if matches!(done, Outcome::Wait) {
+                    let look = call
+                        .look(fd)
+                        .inspect_err(|_| backend.abandon(file, call.call()))?;
+                    if look.flags()? & libc::O_NONBLOCK != 0 {
+                        done = backend.ioctl(file, request, arg, true, &call);
+                    }
+                    hold = look.fd.and_then(Borrowed::into_owned);
+                }
+                self.adopt();
+                self.refresh(file);
+                Ok(verdict(done, || {
+                    let kind = Kind::Ioctl { file, request, arg };
+                    Waiting::new(n, kind, hold)
+                }))
+            }
+            Target::Buffer(id) if kind == b'b' => {
+                let done = self.backend.buffer_ioctl(id, request, arg, &call);
+                let hold = match done {
+                    Outcome::Wait => call.look(fd)?.fd.and_then(Borrowed::into_owned),
+                    _ => None,
+                };
+                self.adopt();
+                self.backend_changed();
+                Ok(verdict(done, || {
+                    Waiting::new(n, Kind::BufferIoctl { id, request, arg }, hold)
+                }))
+            }
+            Target::Device(_) | Target::Buffer(_) => Err(Errno(libc::ENOTTY)),
+        }
+    }
+
+    /// An exec: the kernel closes what is marked for it.
+    fn exec(&mut self, n: &Notif) -> Verdict {
+        let process = Call::new(&self.host, n).pid();
+        let threads = self.host.procs.threads_of(process);
+        self.kept.exec(n.tid, process, &threads);
+        Verdict::native()
+    }
+
+    /// Takes in files that the backend has made in the call just now.
+    fn adopt(&mut self) {
+        let made = core::mem::take(&mut *lock(&self.host.made));
+        for (file, inode) in made {
+            self.files.insert(file, inode, None);
+        }
+    }
+
+    /// A device has no position. A buffer tells its size, as dma-bufs do.
+    ///
+    /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_llseek`.
+    fn lseek(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let Some(target) = self.named(n, 0) else {
+            return Ok(Verdict::native());
+        };
+        match (target, n.int(2), n.arg(1)) {
+            (Target::Device(_), ..) => Err(Errno(libc::ESPIPE)),
+            (Target::Buffer(_), libc::SEEK_SET, 0) => Ok(Verdict::value(0)),
+            (Target::Buffer(id), libc::SEEK_END, 0) => {
+                let len = i64::try_from(self.backend.buffer_len(id));
+                Ok(Verdict::value(len.map_err(|_| Errno(libc::EOVERFLOW))?))
+            }
+            (Target::Buffer(_), ..) => Err(Errno(libc::EINVAL)),
+            (Target::Node(_) | Target::Other, ..) => Ok(Verdict::native()),
+        }
+    }
+
+    fn ftruncate(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        match self.named(n, 0) {
+            Some(Target::Device(_) | Target::Buffer(_)) => Err(Errno(libc::EINVAL)),
+            _ => Ok(Verdict::native()),
+        }
+    }
+
+    /// What the descriptor in an argument names, if it is there.
+    pub(crate) fn named(&self, n: &Notif, arg: usize) -> Option<Target> {
+        if self.holds_nothing() {
+            return None;
+        }
+        let look = Call::new(&self.host, n).look(n.int(arg)).ok()?;
+        Some(self.target(look.id))
+    }
+
+    /// Tries a waiting ioctl once more.
+    pub(crate) fn ioctl_again(
+        &mut self,
+        n: &Notif,
+        (file, request, arg): (FileId, u32, u64),
+    ) -> Option<Reply> {
+        let call = Call::new(&self.host, n);
+        let done = self.backend.ioctl(file, request, arg, false, &call);
+        self.refresh(file);
+        reply(done)
+    }
+}
+
+/// The answer in an outcome; none when it waits or is under way.
+pub(crate) fn reply(outcome: Outcome) -> Option<Reply> {
+    match outcome {
+        Outcome::Done(value) => Some(Reply::Value(value)),
+        Outcome::Fail(e) => Some(e.into()),
+        Outcome::Wait | Outcome::Part(_) => None,
+    }
+}
+
+/// The verdict in an outcome.
+pub(crate) fn verdict(outcome: Outcome, wait: impl FnOnce() -> Waiting) -> Verdict {
+    match reply(outcome) {
+        Some(reply) => Verdict::Reply(reply),
+        None => Verdict::Wait(Box::new(wait())),
+    }
+}

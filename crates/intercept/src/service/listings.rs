@@ -1,0 +1,61 @@
+//! getdents64 of directories in which names of ours are listed.
+
+use crate::kernel::Borrowed;
+use crate::kernel::MayBlock;
+use crate::process::Notif;
+use crate::service::host::Call;
+use crate::service::serve::Verdict;
+use crate::service::supervisor::Supervisor;
+use crate::tree::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
+use std::os::fd::AsRawFd;
+use vb3_host::Errno;
+
+impl Supervisor<'_> {
+    pub(crate) fn getdents(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let shown = self.shown();
+        let listings = &shown.listings;
+        if listings.by_dir.is_empty() && listings.hides_trees.is_none() {
+            return Ok(Verdict::native());
+        }
+        let call = Call::new(&self.host, n);
+        let Ok(look) = call.look(n.int(0)) else {
+            return Ok(Verdict::native());
+        };
+        let ours = listings.by_dir.get(&look.id);
+        let hides_trees = listings.hides_trees == Some(look.id);
+        if ours.is_none() && !hides_trees {
+            return Ok(Verdict::native());
+        }
+        let fd = look.fd.and_then(Borrowed::into_owned);
+        let Ok(fd) = fd.map_or_else(|| call.lent(n.int(0)), Ok) else {
+            return Ok(if self.lend(may, n) {
+                Verdict::Answered
+            } else {
+                Verdict::native()
+            });
+        };
+        // SAFETY: takes integers only.
+        let at = unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) };
+        // CAST: a C unsigned int in the kernel.
+        let room = u64::from(n.arg(2) as u32).min(MAX_LISTED) as usize;
+        let fits = |ours: &&Vec<u8>| at == 0 && room >= ours.len() + ROOM;
+        let mut out = ours.filter(fits).cloned().unwrap_or_default();
+        if out.is_empty() && !hides_trees {
+            return Ok(Verdict::native());
+        }
+        let begin = out.len();
+        // Of a directory of which all that was read is hidden, more is read: nothing is its end.
+        while out.len() == begin {
+            let theirs = native_entries(may, &fd, room - begin)?;
+            if theirs.is_empty() {
+                break;
+            }
+            match hides_trees {
+                true => out.extend(entries(&theirs).filter(|entry| !is_tree(entry)).flatten()),
+                false => out.extend(theirs),
+            }
+        }
+        call.copy_out(may, n.arg(1), &out)?;
+        Ok(Verdict::value(out.len() as i64))
+    }
+}

@@ -1,0 +1,37 @@
+//! The threads that serve calls, and each call's way: gather, apply, answer.
+//!
+//! Other rooms import what this file exports, and nothing behind it.
+
+mod closes;
+mod cwd;
+mod dispatch;
+mod epolls;
+mod host;
+mod leftover;
+mod listings;
+mod locks;
+mod mmap;
+mod monitors;
+mod open;
+mod places;
+mod polls;
+mod pool;
+mod retry;
+mod revoke;
+mod selects;
+mod serve;
+mod shows;
+mod signals;
+mod stat;
+mod supervisor;
+mod transfers;
+mod views;
+mod watch;
+
+pub(crate) use host::{Events, Host};
+pub(crate) use leftover::Ending;
+pub(crate) use locks::Locks;
+pub(crate) use pool::Pool;
+pub(crate) use revoke::Revoking;
+pub(crate) use serve::Server;
+pub(crate) use supervisor::Supervisor;

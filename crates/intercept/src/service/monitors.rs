@@ -1,0 +1,254 @@
+//! Calls on sockets for events of devices.
+
+use crate::kernel::MayBlock;
+use crate::kernel::raw;
+use crate::process::{Notif, Reply};
+use crate::service::host::{Call, Event};
+use crate::service::serve::{Server, Verdict};
+use crate::service::supervisor::Supervisor;
+use crate::tree::uevent;
+use crate::tree::{
+    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, MAX_VECTORS, MESSAGE,
+    Receive, SOL_NETLINK, address, field, word,
+};
+use crate::waiting::{Kind, Waiting};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use vb3_host::{Caller as _, Errno};
+
+impl Supervisor<'_> {
+    /// socket: the filter notifies only those for events of devices.
+    pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let kind = n.int(1);
+        if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
+            return Ok(Verdict::native());
+        }
+        let mut fds = [-1; 2];
+        let made = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+        // SAFETY: room for two descriptors.
+        raw::check(unsafe { libc::socketpair(libc::AF_UNIX, made, 0, fds.as_mut_ptr()) })?;
+        let (theirs, ours) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+        if kind & libc::SOCK_NONBLOCK != 0 {
+            // SAFETY: takes integers only.
+            raw::check(unsafe {
+                libc::fcntl(theirs.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK)
+            })?;
+        }
+        let id = raw::identity(&raw::fstat(theirs.as_fd())?);
+        let port = Call::new(&self.host, n).pid();
+        let (added, answers) = self.apply(may, |server| server.monitors.add(id, ours, port));
+        self.answer_all(may, answers);
+        if !added {
+            return Ok(Verdict::native());
+        }
+        self.publish(n, theirs, kind & libc::SOCK_CLOEXEC != 0)
+    }
+}
+
+impl Server<'_> {
+    /// A call on a socket that may be one of ours.
+    pub(crate) fn monitor_call(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let call = Call::new(&self.host, n);
+        let Ok(id) = call.identify(n.int(0)) else {
+            return Ok(Verdict::native());
+        };
+        let Some(monitor) = self.monitors.all.get_mut(&id) else {
+            return Ok(Verdict::native());
+        };
+        match n.nr {
+            libc::SYS_bind => {
+                let bytes: [u8; ADDRESS] = call.read_bytes(n.arg(1))?;
+                let family = u16::from_ne_bytes(field(&bytes, 0));
+                if i32::from(family) != libc::AF_NETLINK || n.int(2) < ADDRESS as i32 {
+                    return Err(Errno(libc::EINVAL));
+                }
+                let port = u32::from_ne_bytes(field(&bytes, 4));
+                monitor.port = if port == 0 { monitor.port } else { port };
+                monitor.groups = u32::from_ne_bytes(field(&bytes, 8));
+                Ok(Verdict::value(0))
+            }
+            libc::SYS_getsockname => {
+                let name = address(monitor.port, monitor.groups);
+                write_name(&call, n.arg(1), n.arg(2), &name)?;
+                Ok(Verdict::value(0))
+            }
+            libc::SYS_setsockopt if n.int(1) == SOL_NETLINK => {
+                let group = u32::from_ne_bytes(call.read_bytes(n.arg(3))?);
+                let bit = group.checked_sub(1).and_then(|at| 1u32.checked_shl(at));
+                let bit = bit.ok_or(Errno(libc::EINVAL))?;
+                match n.int(2) {
+                    ADD_MEMBERSHIP => monitor.groups |= bit,
+                    DROP_MEMBERSHIP => monitor.groups &= !bit,
+                    _ => {}
+                }
+                Ok(Verdict::value(0))
+            }
+            // Programs without CAP_NET_ADMIN may not send.
+            libc::SYS_sendto | libc::SYS_sendmsg => Err(Errno(libc::EPERM)),
+            // Nobody asks who sent it: the bytes are the kernel's to give.
+            libc::SYS_recvfrom if n.arg(4) == 0 => Ok(Verdict::native()),
+            libc::SYS_recvfrom | libc::SYS_recvmsg => self.receive_event(n),
+            _ => Ok(Verdict::native()),
+        }
+    }
+
+    fn receive_event(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let call = Call::new(&self.host, n);
+        let receive = asked(&call, n)?;
+        let status = raw::status_flags(receive.socket.as_fd())?;
+        let waits = (status & libc::O_NONBLOCK) | (receive.flags & libc::MSG_DONTWAIT) == 0;
+        match received(&call, &receive)? {
+            Some(reply) => Ok(Verdict::Reply(reply)),
+            None if !waits => Err(Errno(libc::EAGAIN)),
+            None => {
+                let slot = Event::Poll(self.pending.next_slot());
+                let events = libc::EPOLLIN.cast_unsigned();
+                self.host.events.add(receive.socket.as_fd(), events, slot)?;
+                let waiting = Waiting::new(n, Kind::Receive(receive), None);
+                Ok(Verdict::Wait(Box::new(waiting)))
+            }
+        }
+    }
+
+    /// Tries once more to receive.
+    pub(crate) fn receive_again(&self, n: &Notif, receive: &Receive) -> Option<Reply> {
+        let call = Call::new(&self.host, n);
+        received(&call, receive).unwrap_or_else(|e| Some(e.into()))
+    }
+}
+
+/// Writes an address as the kernel does: as much as there is room for, and how long it is.
+fn write_name(call: &Call<'_>, at: u64, len_at: u64, name: &[u8]) -> Result<(), Errno> {
+    let room = u32::from_ne_bytes(call.read_bytes(len_at)?) as usize;
+    call.write(at, name.get(..room.min(name.len())).unwrap_or_default())?;
+    call.write(len_at, &(name.len() as u32).to_ne_bytes())
+}
+
+/// What a call wants to receive.
+fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
+    let (segments, flags, form) = if n.nr == libc::SYS_recvfrom {
+        let form = Form::From {
+            name: n.arg(4),
+            len: n.arg(5),
+        };
+        (vec![(n.arg(1), n.arg(2))], n.int(3), form)
+    } else {
+        let header: [u8; HEADER] = call.read_bytes(n.arg(1))?;
+        let (at, count) = (word(&header, 16), word(&header, 24));
+        if count > MAX_VECTORS {
+            return Err(Errno(libc::EMSGSIZE));
+        }
+        let mut vector = vec![0; count as usize * 16];
+        call.read(at, &mut vector)?;
+        let segments = vector.chunks_exact(16).map(|v| (word(v, 0), word(v, 8)));
+        let form = Form::Message {
+            at: n.arg(1),
+            name: word(&header, 0),
+            name_len: u32::from_ne_bytes(field(&header, 8)),
+            control: word(&header, 32),
+            control_len: word(&header, 40),
+        };
+        (segments.collect(), n.int(2), form)
+    };
+    Ok(Receive {
+        socket: call.borrow_fd(n.int(0))?.into(),
+        flags,
+        segments,
+        form,
+    })
+}
+
+/// Receives a message, if there is one, as from the kernel or udev.
+fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> {
+    let mut bytes = vec![0; MESSAGE];
+    let flags = receive.flags & (libc::MSG_PEEK) | libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    let (fd, room) = (receive.socket.as_raw_fd(), bytes.len());
+    if let Form::From { len, .. } = receive.form {
+        // Read before the message is taken.
+        call.read_bytes::<4>(len)?;
+    }
+    // SAFETY: the buffer and its length are live.
+    let len = unsafe { libc::recv(fd, bytes.as_mut_ptr().cast(), room, flags) };
+    let len = match usize::try_from(len) {
+        Ok(len) => len.min(room),
+        Err(_) if raw::errno() == Errno(libc::EAGAIN) => return Ok(None),
+        Err(_) => return Err(raw::errno()),
+    };
+    bytes.truncate(len);
+    let mut rest = bytes.as_slice();
+    for &(at, room) in &receive.segments {
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let (now, later) = rest.split_at(rest.len().min(room));
+        call.write(at, now)?;
+        rest = later;
+    }
+    let truncated = if rest.is_empty() { 0 } else { libc::MSG_TRUNC };
+    let from = address(0, uevent::group_of(&bytes));
+    match receive.form {
+        Form::From { name, len } => write_name(call, name, len, &from)?,
+        Form::Message { .. } => write_header(call, receive, &from, truncated)?,
+    }
+    let told = if receive.flags & libc::MSG_TRUNC != 0 {
+        len
+    } else {
+        len - rest.len()
+    };
+    Ok(Some(Reply::Value(told as i64)))
+}
+
+/// Fills in a message's header: who sent it, by which user, and flags.
+fn write_header(
+    call: &Call<'_>,
+    receive: &Receive,
+    from: &[u8],
+    truncated: i32,
+) -> Result<(), Errno> {
+    let Form::Message {
+        at,
+        name,
+        name_len,
+        control,
+        control_len,
+    } = receive.form
+    else {
+        return Ok(());
+    };
+    let mut flags = truncated | receive.flags & libc::MSG_CMSG_CLOEXEC;
+    if name != 0 {
+        let room = from.len().min(name_len as usize);
+        call.write(name, from.get(..room).unwrap_or_default())?;
+        call.write(at.wrapping_add(8), &(from.len() as u32).to_ne_bytes())?;
+    }
+    let mut filled = 0;
+    if passes_credentials(receive.socket()) {
+        let (len, space) = CREDENTIALS;
+        if control_len < len as u64 {
+            flags |= libc::MSG_CTRUNC;
+        } else {
+            let mut message = (len as u64).to_ne_bytes().to_vec();
+            message.extend(libc::SOL_SOCKET.to_ne_bytes());
+            message.extend(libc::SCM_CREDENTIALS.to_ne_bytes());
+            // Process 0 of root: the kernel, and udev as one sees it.
+            message.resize(len, 0);
+            call.write(control, &message)?;
+            filled = control_len.min(space as u64);
+        }
+    }
+    call.write(at.wrapping_add(40), &filled.to_ne_bytes())?;
+    call.write(at.wrapping_add(48), &flags.to_ne_bytes())
+}
+
+/// SO_PASSCRED.
+fn passes_credentials(socket: &OwnedFd) -> bool {
+    let (mut on, mut len) = (0i32, 4 as libc::socklen_t);
+    // SAFETY: room for one int, and its length.
+    let got = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PASSCRED,
+            (&raw mut on).cast(),
+            &raw mut len,
+        )
+    };
+    got == 0 && on != 0
+}

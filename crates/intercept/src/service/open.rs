@@ -1,0 +1,199 @@
+//! open, openat, openat2, creat.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::descriptors::Given;
+use crate::descriptors::files;
+use crate::kernel::lock;
+use crate::kernel::nr;
+use crate::kernel::{MayBlock, may_block};
+use crate::process::{Notif, Reply};
+use crate::service::host::Call;
+use crate::service::serve::{Server, Verdict};
+use crate::service::supervisor::Supervisor;
+use crate::tree::{Links, Place};
+use vb3_host::Errno;
+
+/// Flags of open that the description keeps.
+const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
+
+impl Supervisor<'_> {
+    pub(crate) fn open(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let (dir, addr, flags) = match n.nr {
+            nr::OPEN => (libc::AT_FDCWD, n.arg(0), n.int(1)),
+            nr::CREAT => (
+                libc::AT_FDCWD,
+                n.arg(0),
+                libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
+            ),
+            libc::SYS_openat => (n.int(0), n.arg(1), n.int(2)),
+            _ => {
+                let how: [u8; 8] = Call::new(&self.host, n).copy_in_bytes(may, n.arg(2))?;
+                // CAST: open's flags are the low half; others are refused by the kernel.
+                (n.int(0), n.arg(1), u64::from_ne_bytes(how) as i32)
+            }
+        };
+        let links = if flags & libc::O_NOFOLLOW != 0 {
+            Links::Keep
+        } else {
+            Links::Follow
+        };
+        let place = {
+            let call = Call::new(&self.host, n);
+            // A path that cannot be read is the kernel's to refuse.
+            self.place(may, &call, dir, addr, links)
+                .unwrap_or(Place::Native)
+        };
+        match place {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Sys(path) => {
+                let link = libc::O_PATH | libc::O_NOFOLLOW;
+                if flags & link == link
+                    && let Some(fd) = self
+                        .shown()
+                        .tree
+                        .as_ref()
+                        .and_then(|tree| tree.link_file(&path))
+                {
+                    let cloexec = flags & libc::O_CLOEXEC != 0;
+                    return self.publish(n, fd?, cloexec);
+                }
+                let path = crate::tree::as_c(&path);
+                let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+                if writes && flags & libc::O_PATH == 0 {
+                    return Err(Errno(libc::EACCES));
+                }
+                let fd = open_plain(may, path, flags)?;
+                let cloexec = flags & libc::O_CLOEXEC != 0;
+                self.host
+                    .listener
+                    .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
+                Ok(Verdict::Answered)
+            }
+            Place::Node(node) => self.open_node(may, n, node, flags),
+            Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
+        }
+    }
+
+    fn open_node(
+        &self,
+        may: &mut MayBlock,
+        n: &Notif,
+        node: usize,
+        flags: i32,
+    ) -> Result<Verdict, Errno> {
+        let cloexec = flags & libc::O_CLOEXEC != 0;
+        if flags & libc::O_PATH != 0 {
+            let fd = self.server(may).files.reopen_reference(node)?;
+            // At a kept number, so that fstat is seen.
+            let call = Call::new(&self.host, n);
+            let number = self.host.install(&call, fd.as_fd(), cloexec)?;
+            return Ok(Verdict::value(number.into()));
+        }
+        if flags & libc::O_DIRECTORY != 0 {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
+            return Err(Errno(libc::EEXIST));
+        }
+        let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
+        let memfd = files::empty_node(spec)?;
+        self.host.under_way.await_ended(may);
+        // A file closed a moment ago, or held by a process that has just ended, is free now.
+        let ((), answers) = self.apply(may, Server::settle_ends);
+        self.answer_all(may, answers);
+        self.host.read_locks(may);
+        let (opened, answers) =
+            self.apply(may, |server| server.open(n, node, memfd.as_fd(), flags));
+        self.answer_all(may, answers);
+        // If this fails, the description ends here, and the file with it.
+        self.publish(n, opened?, cloexec)
+    }
+
+    /// Hands a descriptor over, in the range kept for devices: the last step of an open.
+    /// Nothing of ours holds the file when the program has it: it may close it at once.
+    pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
+        let call = Call::new(&self.host, n);
+        let number = self.host.install(&call, fd.as_fd(), cloexec)?;
+        Ok(Verdict::value(number.into()))
+    }
+
+    /// readlink, readlinkat.
+    pub(crate) fn readlink(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let (dir, args) = match n.nr {
+            nr::READLINK => (libc::AT_FDCWD, [n.arg(0), n.arg(1), n.arg(2)]),
+            _ => (n.int(0), [n.arg(1), n.arg(2), n.arg(3)]),
+        };
+        let [path, out, len] = args;
+        let call = Call::new(&self.host, n);
+        let place = self
+            .place(may, &call, dir, path, Links::Keep)
+            .unwrap_or(Place::Native);
+        let target = match place {
+            Place::Native => match self.link_named(may, &call, dir, path) {
+                Some(link) => may_block::readlink(may, &link)?,
+                None => return Ok(Verdict::native()),
+            },
+            Place::Node(_) => return Err(Errno(libc::EINVAL)),
+            Place::Absent => return Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => return Err(Errno(libc::ENOTDIR)),
+            Place::Sys(path) => may_block::readlink(may, &path)?,
+            Place::DescriptorLink(node) => {
+                use std::os::unix::ffi::OsStrExt;
+                let node = self.nodes.get(node).ok_or(Errno(libc::ENOENT))?;
+                node.path.as_os_str().as_bytes().to_vec()
+            }
+        };
+        // CAST: a C int in the kernel, which refuses what is not positive.
+        let len = usize::try_from(len as i32).ok().filter(|&len| len > 0);
+        let cut = target.len().min(len.ok_or(Errno(libc::EINVAL))?);
+        call.copy_out(may, out, target.get(..cut).unwrap_or_default())?;
+        Ok(Verdict::Reply(Reply::Value(cut as i64)))
+    }
+
+    /// The generated link that a descriptor stands for, where the path at `addr` is empty.
+    fn link_named(&self, may: &MayBlock, call: &Call<'_>, fd: i32, addr: u64) -> Option<CString> {
+        let [first] = call.copy_in_bytes(may, addr).ok()?;
+        let id = (first == 0u8 && fd >= 0).then(|| call.look(fd).ok())??.id;
+        self.link_of(id)
+    }
+}
+
+impl Server<'_> {
+    /// Opens a node; gives a description of `memfd` that stands for the file.
+    fn open(
+        &mut self,
+        n: &Notif,
+        node: usize,
+        memfd: BorrowedFd<'_>,
+        flags: i32,
+    ) -> Result<OwnedFd, Errno> {
+        self.settle_locks();
+        let id = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?.id;
+        let file = self.backend.open(id, flags, &Call::new(&self.host, n))?;
+        let mut kept = flags & KEPT;
+        if flags & libc::O_ACCMODE == libc::O_ACCMODE {
+            kept = kept & !libc::O_ACCMODE | libc::O_RDWR;
+        }
+        let made = lock(&self.host.held).make(memfd, kept, Given::File(file));
+        let (fd, inode, _) = made.inspect_err(|_| self.backend.release(file))?;
+        self.files.insert(file, inode, Some(node));
+        self.report.opens += 1;
+        self.sync_wake_fds();
+        self.refresh(file);
+        Ok(fd)
+    }
+}
+
+/// Opens a generated file. A mere reference (O_PATH) cannot be installed in a program: it gets a
+/// descriptor for reading, of what a link leads to.
+fn open_plain(may: &MayBlock, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
+    if flags & libc::O_PATH != 0 {
+        let kept = flags & !(libc::O_PATH | libc::O_NOFOLLOW | libc::O_ACCMODE);
+        return may_block::open(may, path, kept | libc::O_RDONLY | libc::O_NONBLOCK);
+    }
+    may_block::open(may, path, flags)
+}

@@ -1,0 +1,263 @@
+//! Which of our places a path of the program names.
+
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use crate::service::host::Call;
+use crate::service::supervisor::Supervisor;
+use crate::tree::Found;
+use crate::tree::View;
+use crate::tree::{
+    HOPS, Links, MAX, PLAIN, Place, base_of, c_bytes, file_name, normalise, real_dir, split_last,
+    through,
+};
+use std::os::unix::ffi::OsStrExt;
+use vb3_host::Errno;
+
+impl Supervisor<'_> {
+    /// What the path at `addr` names, relative to `dir`.
+    ///
+    /// # Errors
+    /// EFAULT and ENAMETOOLONG for the path itself.
+    pub(crate) fn place(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        dir: i32,
+        addr: u64,
+        links: Links,
+    ) -> Result<Place, Errno> {
+        let path = call.read_str(may, addr, MAX)?;
+        let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.");
+        Ok(match self.place_of(may, call, dir, &path, links) {
+            Place::Node(_) if wants_directory => Place::NoDirectory,
+            place => place,
+        })
+    }
+
+    /// By text, as long as the program sees what we see: that is looked at where a path might be
+    /// ours, or is a link.
+    fn place_of(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        dir: i32,
+        path: &[u8],
+        links: Links,
+    ) -> Place {
+        let place = self.place_here(may, call, dir, path, links);
+        if place == Some(Place::Native) {
+            return Place::Native;
+        }
+        match View::of(may, call.notif.tid) {
+            Some(view) => self.place_in(may, &view, call, dir, path, links),
+            None if links == Links::Keep => place.unwrap_or(Place::Native),
+            None => place.unwrap_or_else(|| self.place_behind(may, call, dir, path)),
+        }
+    }
+
+    /// What a path names here; none for a link that is to be followed, and for a name like one of
+    /// ours somewhere else.
+    fn place_here(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        dir: i32,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
+        if path.is_empty() {
+            return Some(Place::Native);
+        }
+        let absolute = path.first() == Some(&b'/');
+        let seen = if absolute {
+            path.to_vec()
+        } else if self.may_be_ours(path) {
+            let Some(base) = base_of(call.notif.tid, dir) else {
+                return Some(Place::Native);
+            };
+            let mut seen = self.as_programs_know(base);
+            seen.push(b'/');
+            seen.extend_from_slice(path);
+            seen
+        } else {
+            Vec::new()
+        };
+        if let Some(place) = self.generated(may, call, &seen, links) {
+            return Some(place);
+        }
+        let whole = if seen.is_empty() {
+            seen
+        } else {
+            normalise(b"", &seen)
+        };
+        if !whole.is_empty()
+            && let Some(place) = self.known(may, call, &whole, links)
+        {
+            return Some(place);
+        }
+        let name = split_last(path).1;
+        if self.nodes.iter().any(|node| file_name(&node.path) == name) {
+            // In another view its directory may be the one that ours lies in.
+            return None;
+        }
+        if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
+            return Some(Place::Native);
+        }
+        let link = c_bytes(&through(call.notif.tid, dir, path))?;
+        match may_block::readlink(may, &link) {
+            Ok(_) => None,
+            Err(_) => Some(Place::Native),
+        }
+    }
+
+    /// What the program's own link leads to.
+    fn place_behind(&self, may: &mut MayBlock, call: &Call<'_>, dir: i32, path: &[u8]) -> Place {
+        // Seen from here, through its directory.
+        let seen = if path.first() == Some(&b'/') {
+            normalise(b"", path)
+        } else {
+            through(call.notif.tid, dir, path)
+        };
+        self.follow(may, call, seen).unwrap_or(Place::Native)
+    }
+
+    /// Follows links that lead nowhere natively but may lead to one of our places.
+    fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<Place> {
+        for _ in 0..HOPS {
+            let target = may_block::readlink(may, &c_bytes(&path)?).ok()?;
+            let next = if target.first() == Some(&b'/') {
+                normalise(b"", &target)
+            } else {
+                normalise(&real_dir(may, split_last(&path).0)?, &target)
+            };
+            if let Some(place) = self.known(may, call, &next, Links::Follow) {
+                return Some(place);
+            }
+            path = next;
+        }
+        None
+    }
+
+    /// Whether a relative path has a name in it that occurs in our places.
+    fn may_be_ours(&self, path: &[u8]) -> bool {
+        let shown = self.shown();
+        let tree = shown.tree.as_ref();
+        path.split(|&b| b == b'/').any(|part| {
+            tree.is_some_and(|tree| tree.has_name(part))
+                || self.nodes.iter().any(|node| file_name(&node.path) == part)
+        })
+    }
+
+    /// The path of a directory, as programs know it: one of the generated tree by where it stands
+    /// for them.
+    fn as_programs_know(&self, real: Vec<u8>) -> Vec<u8> {
+        let shown = self.shown();
+        let known = shown.tree.as_ref().and_then(|tree| tree.known_as(&real));
+        known.map(<[u8]>::to_vec).unwrap_or(real)
+    }
+
+    /// What an absolute path names that enters the generated tree, if it does.
+    pub(crate) fn generated(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
+        let shown = self.shown();
+        let tree = shown.tree.as_ref()?;
+        match tree.find(path, links)? {
+            Found::Inside(real) => {
+                // Nodes in generated directories are no files there.
+                let node = tree.known_as(real.as_bytes()).and_then(|known| {
+                    let mut nodes = self.nodes.iter();
+                    nodes.position(|node| node.path.as_os_str().as_bytes() == known)
+                });
+                Some(node.map_or(Place::Sys(real), |node| self.node_place(node)))
+            }
+            // The kernel cannot walk through what is not there; from here it can be named.
+            Found::Outside(path) => self
+                .known(may, call, &path, links)
+                .or_else(|| c_bytes(&path).map(Place::Sys)),
+        }
+    }
+
+    /// Our place at a tidy absolute path, if it is one.
+    fn known(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
+        let nodes = &self.nodes;
+        if let Some(i) = nodes
+            .iter()
+            .position(|node| node.path.as_os_str().as_bytes() == path)
+        {
+            return Some(self.node_place(i));
+        }
+        if let Some(tree) = &self.shown().tree
+            && let Some(Found::Inside(real)) = tree.find(path, links)
+        {
+            return Some(Place::Sys(real));
+        }
+        if let Some(place) = self.descriptor(may, call, path, links) {
+            return Some(place);
+        }
+        let (parent, name) = split_last(path);
+        let i = nodes
+            .iter()
+            .position(|node| file_name(&node.path) == name)?;
+        let parent = real_dir(may, parent)?;
+        let wanted = nodes.get(i)?.path.parent()?;
+        (wanted.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
+    }
+
+    /// A descriptor of ours by its path under /proc or /dev/fd.
+    pub(crate) fn descriptor(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        path: &[u8],
+        links: Links,
+    ) -> Option<Place> {
+        if self.holds_nothing(may) && !path.starts_with(b"/proc/") {
+            return None;
+        }
+        let tgid = || {
+            call.thread()
+                .map_or(call.notif.tid, |thread| thread.tgid)
+                .to_string()
+        };
+        let (pid, fd) = match path {
+            b"/dev/stdin" => (tgid(), &b"0"[..]),
+            b"/dev/stdout" => (tgid(), &b"1"[..]),
+            b"/dev/stderr" => (tgid(), &b"2"[..]),
+            _ => {
+                let (parent, fd) = split_last(path);
+                let pid = match parent {
+                    b"/dev/fd" | b"/proc/self/fd" => tgid(),
+                    b"/proc/thread-self/fd" => call.notif.tid.to_string(),
+                    _ => {
+                        let pid = parent.strip_prefix(b"/proc/")?.strip_suffix(b"/fd")?;
+                        std::str::from_utf8(split_last(pid).1)
+                            .ok()?
+                            .parse::<u32>()
+                            .ok()?
+                            .to_string()
+                    }
+                };
+                (pid, fd)
+            }
+        };
+        let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
+        let path = raw::c_path(&format!("/proc/{pid}/fd/{fd}")).ok()?;
+        let stat = may_block::stat(may, &path, 0).ok()?;
+        let node = self.node_behind(may, raw::identity(&stat))?;
+        Some(match links {
+            Links::Follow => Place::Node(node),
+            Links::Keep => Place::DescriptorLink(node),
+        })
+    }
+}

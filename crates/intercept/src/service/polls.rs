@@ -1,0 +1,330 @@
+//! poll and ppoll, with device files and others mixed.
+
+use crate::descriptors::Target;
+use crate::kernel::Borrowed;
+use crate::kernel::MayBlock;
+use crate::kernel::nr;
+use crate::kernel::raw;
+use crate::process::{Notif, Reply};
+use crate::service::host::{Call, Event, Host};
+use crate::service::serve::{Server, Verdict};
+use crate::waiting::{
+    Asker, Entry, Form, Hold, MAX_POLLED, Polling, SHORT, Source, Wait, buffer_poll, concerns_us,
+    ready_bits,
+};
+use crate::waiting::{Kind, Waiting};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vb3_host::{Caller, Errno};
+
+/// Asks what the descriptors of a long poll name, before the lock is taken: each costs two system
+/// calls.
+pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
+    // CAST: a C unsigned int in the kernel.
+    let count = n.arg(1) as u32 as usize;
+    let is_poll = matches!(n.nr, nr::POLL | libc::SYS_ppoll);
+    if !is_poll || count <= SHORT || count > MAX_POLLED {
+        return;
+    }
+    let call = Call::new(host, n);
+    let mut bytes = vec![0u8; count * 8];
+    if call.copy_in(may, n.arg(0), &mut bytes).is_err() {
+        return;
+    }
+    let numbers = || {
+        let numbers = bytes.as_chunks::<8>().0.iter();
+        numbers.map(|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+    };
+    if numbers().any(|fd| host.may_be_device(fd)) {
+        for fd in numbers().filter(|&fd| fd >= 0) {
+            n.gathered.keep_look(fd, call.look(fd));
+        }
+    }
+}
+
+impl Server<'_> {
+    /// poll, ppoll.
+    pub(crate) fn poll(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        self.poll_for(n, None)
+    }
+
+    /// The same for another time than the call's own; `Some(None)` is for ever.
+    pub(crate) fn poll_for(
+        &mut self,
+        n: &Notif,
+        left: Option<Option<Duration>>,
+    ) -> Result<Verdict, Errno> {
+        // CAST: a C unsigned int in the kernel.
+        let count = n.arg(1) as u32 as usize;
+        // The kernel refuses a list that is longer than the process may have descriptors.
+        let is_refused = || raw::descriptor_limit(n.tid).is_ok_and(|limit| count as u64 > limit);
+        if self.holds_nothing() || count > SHORT && is_refused() {
+            return Ok(Verdict::native());
+        }
+        if count > MAX_POLLED {
+            return Err(Errno(libc::ENOMEM));
+        }
+        let call = Call::new(&self.host, n);
+        let mut bytes = vec![0u8; count * 8];
+        if call.read(n.arg(0), &mut bytes).is_err() {
+            return Ok(Verdict::native());
+        }
+        let asked: Vec<(i32, i16)> = bytes
+            .chunks_exact(8)
+            .map(|b| {
+                let fd = i32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
+                (fd, i16::from_ne_bytes([b[4], b[5]]))
+            })
+            .collect();
+        if count > SHORT && !asked.iter().any(|&(fd, _)| self.host.may_be_device(fd)) {
+            return Ok(Verdict::native());
+        }
+        let mut entries = Vec::with_capacity(count);
+        for (fd, events) in asked {
+            let source = if fd < 0 {
+                Source::Skip
+            } else {
+                self.source(&call, fd)
+            };
+            entries.push(Entry {
+                events,
+                source,
+                revents: 0,
+            });
+        }
+        if !concerns_us(&entries) {
+            return Ok(Verdict::native());
+        }
+        let wait = if n.nr == libc::SYS_ppoll {
+            Wait {
+                time: timespec(&call, n.arg(2))?,
+                remaining: (n.arg(2) != 0).then_some((n.arg(2), false)),
+                mask: mask(&call, n.arg(3), n.arg(4))?,
+            }
+        } else {
+            let time = u64::try_from(n.int(2)).ok().map(Duration::from_millis);
+            Wait {
+                time,
+                remaining: None,
+                mask: None,
+            }
+        };
+        let time = left.unwrap_or(wait.time);
+        let wait = Wait { time, ..wait };
+        self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
+    }
+
+    /// What stands behind a descriptor in a poll.
+    pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
+        let kept = call.notif.gathered.take_look(fd);
+        let look = match kept.unwrap_or_else(|| call.look(fd)) {
+            Ok(look) => look,
+            Err(Errno(libc::EBADF)) => return Source::Bad,
+            Err(_) => return Source::Unknown(fd),
+        };
+        let hold = |fd: Option<Borrowed>| Hold {
+            _fd: fd.and_then(Borrowed::into_owned),
+        };
+        match (self.target(look.id), &look.fd) {
+            (Target::Device(file), _) => Source::Device(file, hold(look.fd)),
+            (Target::Buffer(id), _) => Source::Buffer(id, hold(look.fd)),
+            (Target::Node(_), _) => Source::Bad,
+            (Target::Other, None) if look.is_always_ready() => Source::Ready,
+            (Target::Other, None) => look
+                .reopened_pipe()
+                .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
+            (Target::Other, Some(_)) => {
+                let waits = look.may_wait_in_poll();
+                look.fd.map_or(Source::Unknown(fd), |file| match waits {
+                    true => Source::Slow(fd, Arc::new(file)),
+                    false => Source::Other(file),
+                })
+            }
+        }
+    }
+
+    /// Polls once, and waits if nothing is ready.
+    pub(crate) fn poll_entries(
+        &mut self,
+        n: &Notif,
+        mut entries: Vec<Entry>,
+        form: Form,
+        wait: Wait,
+    ) -> Result<Verdict, Errno> {
+        borrow(&Call::new(&self.host, n), &mut entries)?;
+        let mut polling = Polling {
+            entries,
+            form,
+            remaining: wait.remaining,
+            needs_look: false,
+            is_asked: false,
+        };
+        if !polling.take_slow(n) {
+            return Err(Errno::NOT_GATHERED);
+        }
+        let ready = self.look_once(&mut polling.entries, Asker::Program);
+        // A timeout beyond what a clock can hold is for ever.
+        let deadline = wait.time.and_then(|time| Instant::now().checked_add(time));
+        if ready > 0 || wait.time == Some(Duration::ZERO) {
+            return Ok(Verdict::Reply(self.poll_result(n, &polling, deadline)));
+        }
+        let slot = self.pending.next_slot();
+        for entry in &polling.entries {
+            if let Source::Device(file, _) = entry.source {
+                self.backend.poll_waits(file, entry.events);
+            }
+            if let Source::Other(fd) = &entry.source {
+                let events = u32::from(entry.events.cast_unsigned());
+                let slot = Event::Poll(slot);
+                polling.needs_look |= self.host.events.add(fd.as_fd(), events, slot).is_err();
+            }
+            // The kernel polls such a file with our epoll set locked.
+            polling.needs_look |= matches!(entry.source, Source::Slow(..));
+        }
+        let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
+        waiting.deadline = deadline;
+        waiting.signals.mask = wait.mask;
+        Ok(Verdict::Wait(Box::new(waiting)))
+    }
+
+    /// Fills in what is ready now; the number of ready entries.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kernel itself answers for these files"
+    )]
+    fn look_once(&mut self, entries: &mut [Entry], by: Asker) -> usize {
+        let mut others: Vec<libc::pollfd> = Vec::new();
+        for entry in entries.iter() {
+            if let Source::Other(fd) = &entry.source {
+                let (fd, events) = (fd.as_raw_fd(), entry.events);
+                others.push(libc::pollfd {
+                    fd,
+                    events,
+                    revents: 0,
+                });
+            }
+        }
+        if !others.is_empty() {
+            let count = others.len() as libc::nfds_t;
+            // SAFETY: the array and its length are live; no time is waited.
+            unsafe { libc::poll(others.as_mut_ptr(), count, 0) };
+        }
+        let mut others = others.into_iter();
+        let mut ready = 0;
+        for entry in entries {
+            entry.revents = match &entry.source {
+                Source::Device(file, _) => {
+                    let backend = &mut *self.backend;
+                    ready_bits(entry.events, |events| by.ask(backend, *file, events))
+                }
+                Source::Buffer(id, _) => buffer_poll(self.backend, *id, entry.events),
+                Source::Ready => {
+                    let both = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
+                    entry.events & both
+                }
+                Source::Other(_) => others.next().map_or(0, |fd| fd.revents),
+                Source::Slow(..) => entry.revents,
+                Source::Bad => libc::POLLNVAL,
+                Source::Unknown(_) | Source::Skip => 0,
+            };
+            ready += usize::from(entry.revents != 0);
+        }
+        ready
+    }
+
+    /// Writes the results of a poll to the program.
+    fn poll_result(&self, n: &Notif, polling: &Polling, deadline: Option<Instant>) -> Reply {
+        let call = Call::new(&self.host, n);
+        let written = match &polling.form {
+            Form::Poll(addr) => write_pollfds(&call, *addr, &polling.entries),
+            Form::Select(sets) => sets.write(&call, &polling.entries),
+        };
+        polling.write_remaining(&call, deadline);
+        written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
+    }
+
+    /// Looks once more at a poll that waits.
+    pub(crate) fn poll_again(
+        &mut self,
+        n: &Notif,
+        polling: &mut Polling,
+        deadline: Option<Instant>,
+    ) -> Option<Reply> {
+        if !polling.take_slow(n) {
+            return None;
+        }
+        let ready = self.look_once(&mut polling.entries, Asker::Supervisor);
+        let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        (ready > 0 || late).then(|| self.poll_result(n, polling, deadline))
+    }
+}
+
+/// Has the files lent that a poll cannot watch without.
+///
+/// # Errors
+/// They are not all there yet: the call is made anew.
+fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
+    let mut missing = Ok(());
+    for entry in entries {
+        if let Source::Unknown(fd) = entry.source {
+            match call.lent(fd) {
+                Ok(file) => entry.source = Source::Other(file.into()),
+                Err(Errno(libc::EPERM)) => {}
+                Err(e) => missing = Err(e),
+            }
+        }
+    }
+    missing
+}
+
+/// Writes back the results only, entry by entry where they lie apart.
+fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize, Errno> {
+    let mut ready = 0;
+    for (i, entry) in entries.iter().enumerate() {
+        ready += usize::from(entry.revents != 0);
+        let at = addr
+            .checked_add(i as u64 * 8 + 6)
+            .ok_or(Errno(libc::EFAULT))?;
+        call.write(at, &entry.revents.to_ne_bytes())?;
+    }
+    Ok(ready)
+}
+
+/// A timespec's time; none where there is no timespec.
+///
+/// # Errors
+/// EFAULT, EINVAL.
+pub(crate) fn timespec(call: &Call<'_>, addr: u64) -> Result<Option<Duration>, Errno> {
+    time(call, addr, 1_000_000_000).map(|t| t.map(|(secs, part)| Duration::new(secs, part)))
+}
+
+/// Two 64-bit numbers at `addr`: seconds, and parts of which `parts` make one.
+pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64, u32)>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    let bytes: [u8; 16] = call.read_bytes(addr)?;
+    let (secs, part) = bytes.split_at(8);
+    let number = |b: &[u8]| b.try_into().map_or(-1, i64::from_ne_bytes);
+    let (secs, part) = (number(secs), number(part));
+    if secs < 0 || part < 0 || part >= parts {
+        return Err(Errno(libc::EINVAL));
+    }
+    let part = u32::try_from(part).map_err(|_| Errno(libc::EINVAL))?;
+    Ok(Some((secs.unsigned_abs(), part)))
+}
+
+/// A signal mask; none where there is none.
+///
+/// # Errors
+/// EFAULT, EINVAL for another size than the kernel's.
+pub(crate) fn mask(call: &Call<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    if size != 8 {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(Some(u64::from_ne_bytes(call.read_bytes(addr)?)))
+}

@@ -1,0 +1,337 @@
+//! Trying waiting calls again, and ending them.
+
+use crate::kernel::nr;
+use crate::process::Arg;
+use crate::process::{ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply};
+use crate::process::{Pace, Verdict as Interrupt};
+use crate::service::host::{Call, Host};
+use crate::service::serve::{How, Server, Verdict};
+use crate::waiting::{Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting};
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+use vb3_host::{CallId, Errno, FileId};
+
+impl Server<'_> {
+    /// Tries calls once more that wait for files or buffers that have changed.
+    pub(crate) fn retry_changed(&mut self) {
+        if core::mem::take(&mut self.pending.buffers_changed) {
+            self.retry_buffers();
+        }
+        // Each round answers a call or ends: as many rounds as calls.
+        for _ in 0..=MAX_WAITING {
+            if self.pending.changed.is_empty() {
+                return;
+            }
+            let changed = core::mem::take(&mut self.pending.changed);
+            let slots = self.pending.slots_on(&changed);
+            let before = self.pending.slots.len();
+            slots.into_iter().for_each(|slot| self.retry(slot));
+            if self.pending.slots.len() == before {
+                self.pending.changed.clear();
+                return;
+            }
+        }
+    }
+
+    /// Tries waiting calls on buffers once more.
+    pub(crate) fn retry_buffers(&mut self) {
+        let slots: Vec<u32> = self.pending.on_buffers.iter().copied().collect();
+        slots.into_iter().for_each(|slot| self.retry(slot));
+    }
+
+    /// Tries waiting locks once more, in the order they came.
+    pub(crate) fn retry_locks(&mut self) {
+        let slots: Vec<u32> = self.pending.on_locks.iter().copied().collect();
+        slots.into_iter().for_each(|slot| self.retry(slot));
+    }
+
+    /// Tries one waiting call once more, and answers it if it is done.
+    pub(crate) fn retry(&mut self, slot: u32) {
+        let Some(waiting) = self.pending.slots.get(&slot) else {
+            return;
+        };
+        // Who copies its last piece goes on with it, and so does who polls its files.
+        let is_asked = matches!(&waiting.kind, Kind::Poll(polling) if polling.is_asked);
+        if is_asked || waiting.is_under_way() {
+            return;
+        }
+        let n = waiting.notif.clone();
+        match self.try_once(slot) {
+            Tried::Over => {}
+            Tried::Lacks => self.answer(&n, How::Again(slot)),
+            Tried::Part => self.answer(&n, How::Part(slot)),
+        }
+    }
+
+    /// The same after what it lacked was gathered.
+    pub(crate) fn retry_gathered(&mut self, slot: u32) {
+        let waiting = self.pending.slots.get_mut(&slot);
+        if let Some(Kind::Poll(polling)) = waiting.map(|waiting| &mut waiting.kind) {
+            polling.is_asked = false;
+        }
+        self.retry(slot);
+    }
+
+    /// Makes a call once more; answers it if it is done, and gives what is left to do.
+    pub(crate) fn try_once(&mut self, slot: u32) -> Tried {
+        let Some(mut waiting) = self.pending.slots.remove(&slot) else {
+            return Tried::Over;
+        };
+        // A poll takes nothing from a thread that is still there: the answer finds out itself.
+        let takes = !matches!(waiting.kind, Kind::Poll(_));
+        if takes && !self.host.listener.is_valid(waiting.notif.id) {
+            self.pending.slots.insert(slot, waiting);
+            self.give_up(slot);
+            return Tried::Over;
+        }
+        let n = waiting.notif.clone();
+        n.gathered.begin();
+        let done = match &mut waiting.kind {
+            Kind::Ioctl { file, request, arg } => self.ioctl_again(&n, (*file, *request, *arg)),
+            Kind::BufferIoctl { id, request, arg } => {
+                let call = Call::new(&self.host, &n);
+                crate::service::dispatch::reply(
+                    self.backend.buffer_ioctl(*id, *request, *arg, &call),
+                )
+            }
+            Kind::Transfer(transfer) => self.transfer_again(&n, transfer),
+            Kind::Poll(polling) => self.poll_again(&n, polling, waiting.deadline),
+            Kind::Receive(receive) => self.receive_again(&n, receive),
+            Kind::Lock { file, op } => self.lock_again(*file, *op),
+        };
+        let is_under_way = waiting.is_under_way();
+        self.pending.slots.insert(slot, waiting);
+        if n.gathered.lacks() {
+            if !takes && !self.host.listener.is_valid(n.id) {
+                self.give_up(slot);
+                return Tried::Over;
+            }
+            return Tried::Lacks;
+        }
+        if is_under_way {
+            return Tried::Part;
+        }
+        if let Some(reply) = done {
+            // Out of the epoll set and the table before the thread can call again.
+            if let Some(waiting) = self.pending.remove(slot) {
+                unregister(&self.host, &waiting);
+            }
+            self.answer(&n, How::Reply(reply));
+        }
+        Tried::Over
+    }
+
+    /// Ends waits whose time has come or whose thread has a signal to handle.
+    pub(crate) fn pending_due(&mut self) {
+        if self.pending.slots.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for slot in Pending::due(&self.pending.deadlines, now) {
+            self.retry(slot);
+        }
+        for slot in Pending::due(&self.pending.looks, now) {
+            self.look_for_signals(slot);
+        }
+    }
+
+    fn look_for_signals(&mut self, slot: u32) {
+        let Some(waiting) = self.pending.slots.get(&slot) else {
+            return;
+        };
+        let tid = waiting.notif.tid;
+        // Where only a thread's end takes its call away, and that will be told, nothing is asked: the
+        // kernel looks for a call among all that wait.
+        let told = self.wait_killable && !self.pending.unfollowed.contains(&slot);
+        if !told && !self.host.listener.is_valid(waiting.notif.id) {
+            self.give_up(slot);
+            return;
+        }
+        if waiting.is_under_way() {
+            // It is over soon, whatever signals come, as a kernel's copy is.
+            return self.pending.plan_look(slot, tid, LOOK);
+        }
+        if let Kind::Poll(polling) = &waiting.kind
+            && polling.needs_look()
+        {
+            self.retry(slot);
+        }
+        let Some(waiting) = self.pending.slots.get_mut(&slot) else {
+            return;
+        };
+        let found = if self.wait_killable {
+            waiting.signals.look()
+        } else {
+            Interrupt::None
+        };
+        let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look());
+        let polls = matches!(waiting.kind, Kind::Poll(_));
+        let pause = match waiting.signals.pace() {
+            Pace::Soon => LOOK_OFTEN,
+            Pace::Seldom if !needs_look => LOOK_SELDOM,
+            Pace::Seldom | Pace::Often => LOOK,
+        };
+        self.pending.plan_look(slot, tid, pause);
+        let code = match found {
+            Interrupt::None => return,
+            Interrupt::Certain if polls => self.restart_of_poll(slot),
+            Interrupt::Certain => ERESTARTSYS,
+            Interrupt::Ambiguous => libc::EINTR,
+            Interrupt::Masked => return self.interrupt_masked(slot),
+        };
+        self.pending.note_interrupted(tid);
+        let Some(waiting) = self.pending.slots.get(&slot) else {
+            return;
+        };
+        let n = waiting.notif.clone();
+        n.gathered.begin();
+        if let Kind::Poll(polling) = &waiting.kind {
+            // A restarted call goes on with the time that is left.
+            polling.write_remaining(&Call::new(&self.host, &n), waiting.deadline);
+        }
+        self.give_up(slot);
+        self.answer(&n, How::Reply(Reply::Fail(code)));
+    }
+
+    /// How the kernel is to go on with a poll if no handler runs. Its time is in a register for
+    /// poll alone, and cannot be written back: the kernel makes another call then, of which we
+    /// are notified.
+    ///
+    /// Source: Linux 7.2 fs/select.c `do_restart_poll`.
+    fn restart_of_poll(&mut self, slot: u32) -> i32 {
+        let Some(waiting) = self.pending.slots.get(&slot) else {
+            return ERESTARTNOHAND;
+        };
+        let n = &waiting.notif;
+        if n.nr != nr::POLL {
+            return ERESTARTNOHAND;
+        }
+        self.pending
+            .suspended
+            .insert(n.tid, (n.nr, waiting.deadline));
+        ERESTART_RESTARTBLOCK
+    }
+
+    /// restart_syscall: a poll that was stopped goes on, until the time it had.
+    pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let Some(&(nr, deadline)) = self.pending.suspended.get(&n.tid) else {
+            return Ok(Verdict::native());
+        };
+        let mut again = n.clone();
+        again.nr = nr;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let done = self.poll_for(&again, Some(left));
+        // Where something is to be gathered first, it is asked for once more.
+        if !n.gathered.lacks() {
+            self.pending.suspended.remove(&n.tid);
+        }
+        done
+    }
+
+    /// Has a ppoll or pselect6 ended for a signal that only its own mask lets in.
+    fn interrupt_masked(&mut self, slot: u32) {
+        let Some(waiting) = self.pending.slots.get(&slot) else {
+            return;
+        };
+        let n = waiting.notif.clone();
+        let count = if n.nr == libc::SYS_pselect6 {
+            Arg::First
+        } else {
+            Arg::Second
+        };
+        self.answer(&n, How::Interrupt(slot, count));
+    }
+
+    /// Drops a waiting call without an answer; whether it was there.
+    pub(crate) fn give_up(&mut self, slot: u32) -> bool {
+        let Some(waiting) = self.pending.remove(slot) else {
+            return false;
+        };
+        unregister(&self.host, &waiting);
+        self.abandon(&waiting);
+        true
+    }
+
+    /// Tells the backend that a call no longer waits, or is no longer under way.
+    pub(crate) fn abandon(&mut self, waiting: &Waiting) {
+        if let Some(file) = waiting.file() {
+            self.backend.abandon(file, CallId(waiting.notif.id));
+            if waiting.is_under_way() {
+                self.pending.mark(file);
+            }
+        }
+    }
+
+    /// A thread that calls anew has given up the call it waited in.
+    pub(crate) fn give_up_thread(&mut self, tid: u32) {
+        if let Some(slot) = self.pending.by_tid.get(&tid).copied() {
+            self.give_up(slot);
+        }
+    }
+
+    /// The same with all that is kept of a thread: it has ended.
+    pub(crate) fn give_up_ended_thread(&mut self, tid: u32) {
+        self.kept.ended(tid);
+        self.give_up_thread(tid);
+        self.pending.interrupted.remove(&tid);
+        self.pending.suspended.remove(&tid);
+    }
+
+    /// Gives up calls whose threads no longer wait.
+    pub(crate) fn give_up_ended(&mut self) {
+        let listener = &self.host.listener;
+        let mut slots = self.pending.all();
+        slots.retain(|slot| {
+            let waiting = self.pending.slots.get(slot);
+            waiting.is_some_and(|w| !listener.is_valid(w.notif.id))
+        });
+        for slot in slots {
+            self.give_up(slot);
+        }
+    }
+
+    /// Gives up calls of threads that have ended without a word: they keep files open. Only these
+    /// are asked for: the kernel looks for a call among all that wait.
+    pub(crate) fn give_up_unfollowed(&mut self) {
+        let slots: Vec<u32> = self.pending.unfollowed.iter().copied().collect();
+        for slot in slots {
+            let waiting = self.pending.slots.get(&slot);
+            if waiting.is_some_and(|w| !self.host.listener.is_valid(w.notif.id)) {
+                self.give_up(slot);
+            }
+        }
+    }
+
+    /// Gives up calls on a file that is no more.
+    pub(crate) fn give_up_file(&mut self, file: FileId) {
+        for slot in self.pending.slots_on(&[file]) {
+            let waiting = self.pending.slots.get(&slot);
+            let Some(waiting) = waiting.filter(|w| w.file() == Some(file)) else {
+                continue;
+            };
+            let notif = Some(waiting.notif.clone());
+            self.give_up(slot);
+            if let Some(n) = notif {
+                self.answer(&n, How::Reply(Reply::Fail(libc::EBADF)));
+            }
+        }
+    }
+
+    /// Gives up everything.
+    pub(crate) fn give_up_all(&mut self) {
+        for slot in self.pending.all() {
+            self.give_up(slot);
+        }
+    }
+}
+
+/// Takes a poll's borrowed descriptors out of the supervisor's epoll set.
+fn unregister(host: &Host, waiting: &Waiting) {
+    match &waiting.kind {
+        Kind::Poll(polling) => polling
+            .borrowed()
+            .for_each(|fd| host.events.remove(fd.as_raw_fd())),
+        Kind::Receive(receive) => host.events.remove(receive.socket().as_raw_fd()),
+        _ => {}
+    }
+}

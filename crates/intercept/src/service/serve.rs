@@ -1,0 +1,555 @@
+//! What is under the lock: the devices, and what programs have of them.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::descriptors::Closings;
+use crate::descriptors::Watched;
+use crate::descriptors::{Files, Target};
+use crate::descriptors::{Given, Look};
+use crate::descriptors::{Kept, Known};
+use crate::error::Error;
+use crate::kernel::lock;
+use crate::note::Note;
+use crate::process::Arg;
+use crate::process::Forward;
+use crate::process::{Ended, reap};
+use crate::process::{Notif, Reply};
+use crate::program::ExitReport;
+use crate::service::host::{Event, Events, Host};
+use crate::service::leftover::Ending;
+use crate::service::locks::Locks;
+use crate::tree::Monitors;
+use crate::waiting::Sleep;
+use crate::waiting::{Cause, Epolls};
+use crate::waiting::{Pending, Waiting};
+use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
+
+/// How often ends of processes are looked for once the program itself is gone.
+const AFTERWARDS: Duration = Duration::from_millis(100);
+/// How many ends of what programs had are seen to in one step.
+const ENDS_AT_ONCE: usize = 128;
+
+/// What becomes of a notified call.
+pub(crate) enum Verdict {
+    /// It is answered so.
+    Reply(Reply),
+    /// It has been answered.
+    Answered,
+    /// It waits.
+    Wait(Box<Waiting>),
+    /// More has ended than one step may see to: the call is to be made anew.
+    Behind,
+}
+
+/// What is left to do for a call that waited.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) notif: Notif,
+    pub(crate) how: How,
+}
+
+/// How it is answered.
+#[derive(Debug)]
+pub(crate) enum How {
+    /// With what it has written, and this.
+    Reply(Reply),
+    /// Not yet: something of the program's memory is to be gathered first.
+    Again(u32),
+    /// By the kernel, which is to find a signal.
+    Interrupt(u32, Arg),
+    /// Not yet: a piece of a read() or write() was moved, and the rest is to be.
+    Part(u32),
+}
+
+impl Verdict {
+    pub(crate) const fn native() -> Self {
+        Self::Reply(Reply::Native)
+    }
+
+    pub(crate) const fn value(value: i64) -> Self {
+        Self::Reply(Reply::Value(value))
+    }
+}
+
+/// The supervisor of one program.
+pub(crate) struct Server<'a> {
+    pub(crate) host: Arc<Host>,
+    pub(crate) backend: &'a mut dyn Backend,
+    pub(crate) files: Files,
+    pub(crate) pending: Pending,
+    pub(crate) epolls: Epolls,
+    pub(crate) closings: Closings,
+    pub(crate) kept: Kept,
+    pub(crate) locks: Locks,
+    pub(crate) said_no_io_uring: bool,
+    pub(crate) said_ordinary_number: bool,
+    /// The backend's wake descriptors.
+    pub(crate) wakes: Events,
+    pub(crate) report: ExitReport,
+    pub(crate) main: (u32, OwnedFd),
+    pub(crate) ended: Option<Ended>,
+    pub(crate) forward: Option<Forward>,
+    pub(crate) wait_killable: bool,
+    pub(crate) wake_fds: Vec<i32>,
+    pub(crate) swept: Instant,
+    /// Calls that are done and wait for the lock to be free.
+    pub(crate) answers: Vec<Answer>,
+    /// Of the clock.
+    pub(crate) sleep: Sleep,
+    /// No thread is left that could call.
+    pub(crate) hung_up: bool,
+    pub(crate) ending: Ending,
+    /// What programs have let go of, and the backend has not been told yet.
+    pub(crate) gone: VecDeque<Given>,
+    /// Sockets on which programs hear of nodes that come and go.
+    pub(crate) monitors: Monitors,
+    /// Nodes that have come and gone, which programs are yet to see.
+    pub(crate) hotplug: Vec<Hotplug>,
+    /// Files that were revoked, on whose mappings programs are yet to fault.
+    pub(crate) revoked: Vec<FdIdentity>,
+}
+
+impl Server<'_> {
+    /// Has the supervisor's own epoll set watch what is there from the start.
+    pub(crate) fn watch_all(&self) -> Result<(), Error> {
+        let add = |fd, events: i32, event| {
+            let added = self.host.events.add(fd, events.cast_unsigned(), event);
+            added.map_err(|Errno(errno)| Error::System {
+                call: "epoll_ctl",
+                errno,
+            })
+        };
+        add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
+        add(self.wakes.as_fd(), libc::EPOLLIN, Event::Wake)?;
+        // Calls wake the thread that receives them, and not this one.
+        add(self.host.listener.as_fd(), 0, Event::Hangup)?;
+        let held = lock(&self.host.held);
+        if let Some(fd) = held.event_fd() {
+            add(fd, libc::EPOLLIN, Event::Held)?;
+        }
+        if let Some(forward) = &self.forward {
+            add(forward.event_fd(), libc::EPOLLIN, Event::Signal)?;
+        }
+        if let Some(e) = held.refused {
+            self.host.note(Note::NoInotify { errno: e.0 });
+        }
+        Ok(())
+    }
+
+    /// When something is due without an event.
+    fn due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let soonest = [
+            self.backend.next_tick(),
+            self.pending.next_look(now),
+            self.closings.next_due(),
+            lock(&self.host.held).look_again(),
+            self.ended.map(|_| AFTERWARDS),
+            (!self.gone.is_empty() || self.epolls.wants_sweep()).then_some(Duration::ZERO),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        soonest.and_then(|soonest| now.checked_add(soonest))
+    }
+
+    /// Until when the clock may sleep, which wakes after `look_again` whatever is due: nobody need
+    /// wake it for what is due after that.
+    pub(crate) fn plan(&mut self, look_again: Option<Duration>) -> Option<Instant> {
+        let look_again = look_again.and_then(|pause| Instant::now().checked_add(pause));
+        self.sleep.plan(self.due(), look_again)
+    }
+
+    /// Whether something is due before the clock wakes by itself. Told once.
+    pub(crate) fn is_due_sooner(&mut self) -> bool {
+        let has_work = !self.hotplug.is_empty() || !self.revoked.is_empty();
+        if has_work || !self.ending.to_pass.is_empty() {
+            return true;
+        }
+        self.due()
+            .is_some_and(|due| self.sleep.is_cut_short_by(due))
+    }
+
+    /// What happens by itself: ends of things, time. True when nothing of the program is left.
+    pub(crate) fn pass(&mut self) -> bool {
+        self.take_events();
+        self.collect();
+        self.after_close(None);
+        if self.backend.next_tick().is_some_and(|due| due.is_zero()) {
+            self.tick();
+        }
+        self.pending_due();
+        self.retry_changed();
+        if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
+            self.swept = Instant::now();
+            self.sweep();
+        }
+        if self.hung_up && self.ended.is_none() {
+            // The program is between its end and our notice of it.
+            self.await_main();
+        }
+        self.hung_up && self.ended.is_some()
+    }
+
+    /// One call on a descriptor.
+    pub(crate) fn call(&mut self, n: &Notif) -> Verdict {
+        n.gathered.begin();
+        // What ended before the call has ended when it is made. Closes are looked for themselves:
+        // epoll_wait may see nothing while the clock looks at the same set.
+        // Ends of threads matter where their calls keep files open.
+        if !self.pending.is_empty() {
+            self.take_events();
+        }
+        let minds_ends = self.minds_ends(n);
+        if minds_ends {
+            self.collect_at_most(ENDS_AT_ONCE, self.look_of(n));
+            if self.is_behind() {
+                return Verdict::Behind;
+            }
+        }
+        // A thread that calls anew no longer waits for its last call.
+        self.give_up_thread(n.tid);
+        self.kept.over(n.tid);
+        self.after_close(Some(n.tid));
+        // What was due before the call comes before it: a display without a clock has shown what
+        // was queued when the program stops it.
+        self.tick_if_due();
+        let mut verdict = self.dispatched(n);
+        let succeeds = matches!(verdict, Verdict::Reply(Reply::Value(_)));
+        if !minds_ends && !succeeds && !n.gathered.lacks() && self.collect() {
+            // It may be for what has ended that it fails or waits.
+            if self.is_behind() {
+                return Verdict::Behind;
+            }
+            verdict = self.dispatched(n);
+        }
+        if n.gathered.lacks() {
+            return Verdict::Answered;
+        }
+        let verdict = match verdict {
+            Verdict::Wait(waiting) => {
+                let is_under_way = waiting.is_under_way();
+                match self.pending.insert(*waiting, self.is_followed(n.tid)) {
+                    Ok(slot) => {
+                        if is_under_way {
+                            self.answer(n, How::Part(slot));
+                        }
+                        Verdict::Answered
+                    }
+                    Err(waiting) => {
+                        self.abandon(&waiting);
+                        Verdict::Reply(Reply::Fail(libc::ENOMEM))
+                    }
+                }
+            }
+            verdict => verdict,
+        };
+        self.retry_changed();
+        verdict
+    }
+
+    /// How a call looks at what has ended before it.
+    fn look_of(&self, n: &Notif) -> Look {
+        // CAST: a C unsigned int in the kernel.
+        match n.nr == libc::SYS_ioctl && self.backend.takes_memory(n.arg(1) as u32) {
+            true => Look::Since(n.gathered.came()),
+            false => Look::Due,
+        }
+    }
+
+    fn dispatched(&mut self, n: &Notif) -> Verdict {
+        let verdict = self.dispatch(n);
+        verdict.unwrap_or_else(|e| Verdict::Reply(e.into()))
+    }
+
+    /// Whether ends that no call has told of may matter to this one. The look costs a system call,
+    /// and buffers come and go by thousands a second.
+    fn minds_ends(&self, n: &Notif) -> bool {
+        let known = match n.nr {
+            libc::SYS_ioctl if !self.kept.is_changing() => self.kept.get(n.tid, n.int(0)),
+            _ => return true,
+        };
+        let Known::Names(id) = known else {
+            return true;
+        };
+        match self.files.find(id) {
+            // CAST: a C unsigned int in the kernel.
+            Some(Target::Device(file)) => self.backend.minds_ends(file, n.arg(1) as u32),
+            _ => true,
+        }
+    }
+
+    /// Whether the end of a thread alone will be told.
+    fn is_followed(&self, tid: u32) -> bool {
+        self.host.procs.tells_end_of(tid)
+    }
+
+    /// Whether time is to be passed on to the devices before a call.
+    pub(crate) fn is_tick_due(&self) -> bool {
+        self.backend.is_due()
+    }
+
+    /// Answers a call that waited, once the lock is free.
+    pub(crate) fn answer(&mut self, n: &Notif, how: How) {
+        let notif = n.clone();
+        self.answers.push(Answer { notif, how });
+    }
+
+    /// Handles what the supervisor's own epoll set reports; how much that was.
+    pub(crate) fn take_events(&mut self) -> usize {
+        let mut events = Vec::new();
+        self.host.events.take(&mut events);
+        let count = events.len();
+        let mut tick = false;
+        self.hung_up = false;
+        for event in events {
+            match event {
+                Event::Thread(tid) => self.thread_ended(tid),
+                Event::Main => self.await_main(),
+                Event::Signal => self.forward_signals(),
+                Event::Wake => tick = true,
+                Event::Poll(slot) => self.retry(slot),
+                Event::Held => {}
+                Event::Hangup => self.hung_up = true,
+            }
+        }
+        if tick {
+            self.tick();
+        }
+        count
+    }
+
+    /// Sees whatever has ended by now that may hold a file. A process that was waited for has ended
+    /// for its pidfd, too.
+    pub(crate) fn settle_ends(&mut self) {
+        // Some of what is taken may stay there to be taken again: no more rounds than it fills.
+        let most = self.pending.len() + self.host.procs.count();
+        for _ in 0..=most / Events::AT_ONCE {
+            if self.take_events() < Events::AT_ONCE {
+                break;
+            }
+        }
+        self.give_up_unfollowed();
+        self.settle_locks();
+    }
+
+    /// Sees what has ended by the list of locks, as far as that was read.
+    pub(crate) fn settle_locks(&mut self) {
+        self.collect_at_most(usize::MAX, Look::Due);
+    }
+
+    fn thread_ended(&mut self, tid: u32) {
+        let threads = self.host.procs.threads_of(tid);
+        let Some(thread) = self.host.procs.forget(tid) else {
+            return;
+        };
+        threads
+            .into_iter()
+            .for_each(|tid| self.give_up_ended_thread(tid));
+        // A process that was orphaned is ours to reap; another's is not, and the kernel knows.
+        if thread.tid == thread.tgid && tid != self.main.0 {
+            reap::try_reap(&thread.pidfd);
+        }
+        // Its children are ours now. Where no signal tells of those, this is when to look.
+        if thread.tid == thread.tgid && self.forward.is_none() {
+            self.sweep();
+        }
+    }
+
+    /// Reaps orphans of programs.
+    pub(crate) fn sweep(&self) {
+        let main = self.ended.is_none().then_some(self.main.0);
+        reap::sweep(|pid| Some(pid) == main || self.backend.is_own_child(pid));
+    }
+
+    fn await_main(&mut self) {
+        if self.ended.is_none()
+            && let Some(ended) = reap::try_reap(&self.main.1)
+        {
+            self.main_ended(ended);
+        }
+    }
+
+    pub(crate) fn main_ended(&mut self, ended: Ended) {
+        if self.ended.is_none() {
+            self.ended = Some(ended);
+            self.host.events.remove(self.main.1.as_raw_fd());
+            self.give_up_ended();
+        }
+    }
+
+    /// Sees some of what programs have let go of, and tells the backend; whether there was anything.
+    pub(crate) fn collect(&mut self) -> bool {
+        self.collect_at_most(ENDS_AT_ONCE, Look::Due)
+    }
+
+    fn collect_at_most(&mut self, most: usize, look: Look) -> bool {
+        let mut gone = Vec::new();
+        let mut held = lock(&self.host.held);
+        held.collect(look, &mut gone);
+        let found = !gone.is_empty() || !self.gone.is_empty() || held.wants_locks();
+        drop(held);
+        self.gone.extend(gone);
+        let now = most.min(self.gone.len());
+        let now = self.gone.drain(..now).collect();
+        self.let_go(now);
+        found
+    }
+
+    /// Whether [`collect`](Self::collect) has left something for the next time.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.gone.is_empty() || lock(&self.host.held).wants_locks()
+    }
+
+    fn let_go(&mut self, gone: Vec<Given>) {
+        if gone.is_empty() {
+            return;
+        }
+        for given in gone {
+            match given {
+                Given::Buffer(tag) => self.backend.gone(tag),
+                Given::Mapping(file, tag) => {
+                    self.backend.gone(tag);
+                    if let Some(file) = self.files.get_mut(file) {
+                        file.maps = file.maps.saturating_sub(1);
+                    }
+                    self.release_if_gone(file);
+                }
+                Given::File(file) => {
+                    self.files.close(file);
+                    self.epolls.forget(Watched::Device(file));
+                    if self.locks.forget(file) {
+                        self.retry_locks();
+                    }
+                    self.release_if_gone(file);
+                }
+            }
+        }
+        for id in self.epolls.buffers() {
+            if !self.backend.is_buffer(id) {
+                self.epolls.forget(Watched::Buffer(id));
+            }
+        }
+        let held = lock(&self.host.held);
+        lock(&self.host.device_memory).retain(|&id| held.knows(id));
+        drop(held);
+        self.backend_changed();
+        self.retry_changed();
+    }
+
+    fn release_if_gone(&mut self, file: FileId) {
+        if self.files.remove_if_gone(file) {
+            self.give_up_file(file);
+            self.epolls.forget(Watched::Device(file));
+            self.backend.release(file);
+            self.sync_wake_fds();
+        }
+    }
+
+    pub(crate) fn tick_if_due(&mut self) {
+        if self.is_tick_due() {
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.backend.tick();
+        self.sync_wake_fds();
+        self.backend_changed();
+        self.retry_changed();
+        self.retry_buffers();
+    }
+
+    /// Keeps the backend's wake descriptors in an epoll set of their own: one that was closed has
+    /// left it, and its number may be another file's by now.
+    pub(crate) fn sync_wake_fds(&mut self) {
+        let fds = self.backend.wake_fds();
+        if fds.is_empty() && self.wake_fds.is_empty() {
+            return;
+        }
+        for &old in &self.wake_fds {
+            if !fds.iter().any(|fd| fd.as_raw_fd() == old) {
+                self.wakes.remove(old);
+            }
+        }
+        for fd in &fds {
+            // Already there: EEXIST.
+            self.wakes
+                .add(*fd, libc::EPOLLIN.cast_unsigned(), Event::Wake)
+                .ok();
+        }
+        self.wake_fds = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    }
+
+    /// Brings the epoll sets of programs up to date before a call on `file` is answered.
+    pub(crate) fn refresh(&mut self, file: FileId) {
+        self.backend_changed();
+        self.epolls
+            .update(Watched::Device(file), Cause::Call, self.backend);
+    }
+
+    pub(crate) fn backend_changed(&mut self) {
+        self.hotplug.extend(self.backend.take_hotplug());
+        self.revoked.extend(self.backend.take_revoked());
+        if self.backend.take_buffers_changed() {
+            self.pending.mark_buffers();
+            self.epolls.update_buffers(self.backend);
+        }
+        for file in self.backend.take_changed() {
+            self.pending.mark(file);
+            self.epolls
+                .update(Watched::Device(file), Cause::Wake, self.backend);
+        }
+    }
+
+    /// What a file's identity means here.
+    pub(crate) fn target(&self, id: FdIdentity) -> Target {
+        self.files.find(id).unwrap_or_else(|| {
+            if self.backend.is_buffer(id) {
+                Target::Buffer(id)
+            } else {
+                Target::Other
+            }
+        })
+    }
+
+    /// The node that an open file is, if it is one.
+    pub(crate) fn node_behind(&self, id: FdIdentity) -> Option<usize> {
+        match self.files.find(id)? {
+            Target::Device(file) => self.files.node_of(file),
+            Target::Node(node) => Some(node),
+            Target::Buffer(_) | Target::Other => None,
+        }
+    }
+
+    /// Whether no program holds anything of ours.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.files.is_empty() && lock(&self.host.held).is_empty()
+    }
+
+    /// Nothing of the program is left: what is still held was passed to strangers, or its end
+    /// has not been seen yet.
+    pub(crate) fn finish(&mut self) {
+        self.give_up_all();
+        let mut gone: Vec<Given> = self.gone.drain(..).collect();
+        lock(&self.host.held).collect(Look::All, &mut gone);
+        self.let_go(gone);
+        let rest = lock(&self.host.held).take_all();
+        self.let_go(rest);
+        for file in self.files.all() {
+            self.files.close(file);
+            self.release_if_gone(file);
+        }
+        match self.ended {
+            Some(Ended::Status(status)) => self.report.status = status,
+            Some(Ended::Signal(signal)) => {
+                self.report.signal = Some(signal);
+                self.report.status = 128 + signal;
+            }
+            None => {}
+        }
+    }
+}

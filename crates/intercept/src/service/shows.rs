@@ -1,0 +1,95 @@
+//! Showing programs which nodes come and go.
+
+use crate::kernel::MayBlock;
+use crate::note::Note;
+use crate::service::serve::Server;
+use crate::service::supervisor::Supervisor;
+use crate::tree::Place;
+use crate::tree::Tree;
+use crate::tree::{Shown, Told};
+use crate::tree::{Uevent, uevent};
+use std::sync::Arc;
+use vb3_host::{Errno, Hotplug, Node};
+
+impl Supervisor<'_> {
+    /// What programs see at present.
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        self.showing.now()
+    }
+
+    /// A node by its path: it may have gone.
+    pub(crate) fn node_place(&self, node: usize) -> Place {
+        if self.shown().has(node) {
+            Place::Node(node)
+        } else {
+            Place::Absent
+        }
+    }
+
+    /// Shows programs which nodes have come and gone. Beside the lock: it writes files.
+    pub(crate) fn show_hotplug(&self, may: &mut MayBlock) {
+        let changes = core::mem::take(&mut self.server(may).hotplug);
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            self.show(may, change);
+        }
+        let ((), answers) = self.apply(may, |server| {
+            server.backend.hotplug_shown();
+            server.sync_wake_fds();
+        });
+        self.answer_all(may, answers);
+    }
+
+    fn show(&self, may: &mut MayBlock, change: Hotplug) {
+        let Some(at) = self.nodes.iter().position(|node| node.id == change.node) else {
+            return;
+        };
+        let before = self.shown();
+        if before.has(at) == change.present {
+            return;
+        }
+        let told = change
+            .present
+            .then(|| Told::by(self.server(may).backend, change.node));
+        match before.with(may, &self.nodes, at, told) {
+            Ok(shown) => self.showing.set(shown),
+            Err(Errno(errno)) => return self.host.note(Note::NoSysfs { errno }),
+        }
+        let node = self.nodes.get(at);
+        if let (Some(node), Some(before), Some(now)) = (node, &before.tree, &self.shown().tree) {
+            self.tell(may, node, before, now);
+        }
+    }
+
+    /// Tells those who listen what has come to the one tree, or gone from the other: the node, and
+    /// the device that it belongs to.
+    fn tell(&self, may: &mut MayBlock, node: &Node, before: &Tree, now: &Tree) {
+        let of = |tree: &Tree| tree.device_of(node.major(), node.minor).map(str::to_owned);
+        let parent = node.device.as_ref();
+        let parent = parent.map(|device| format!("/sys/devices/platform/{device}"));
+        let is_in = |tree: &Tree, path: &str| tree.text_at(&format!("{path}/uevent")).is_some();
+        let changed = |path: &Option<String>| {
+            let path = path.as_deref();
+            path.is_some_and(|path| is_in(before, path) != is_in(now, path))
+        };
+        let (gone, come) = (of(before), of(now));
+        let parent = Some(parent).filter(changed).flatten();
+        // A device comes before what belongs to it, and goes after.
+        let (tree, action, mut devices) = match (gone, come) {
+            (Some(gone), None) => (before, "remove", [Some(gone), parent]),
+            (_, come) => (now, "add", [parent, come]),
+        };
+        let send = |server: &mut Server<'_>| {
+            let events = devices.iter_mut().flatten().filter_map(|device| {
+                let number = server.monitors.next_number();
+                uevent::of(tree, device, action, number)
+            });
+            let (kernel, udev): (Vec<Uevent>, Vec<Uevent>) = events.unzip();
+            server.monitors.send(&[kernel, udev].concat());
+        };
+        let ((), answers) = self.apply(may, send);
+        self.answer_all(may, answers);
+    }
+}

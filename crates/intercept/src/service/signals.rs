@@ -1,0 +1,34 @@
+//! Signals that are sent to the supervisor.
+
+impl crate::service::serve::Server<'_> {
+    /// Passes a signal on to the program, as long as it runs.
+    fn pass_to_main(&self, signal: i32) {
+        if self.ended.is_none() {
+            // SAFETY: takes two integers; our own child, not yet reaped.
+            unsafe { libc::kill(self.main.0.cast_signed(), signal) };
+        }
+    }
+
+    /// Passes on what was sent to the supervisor, and reaps the children that it was told of.
+    pub(crate) fn forward_signals(&mut self) {
+        let Some(forward) = &self.forward else { return };
+        let (children, signals): (Vec<_>, Vec<_>) = forward
+            .take()
+            .into_iter()
+            .partition(|(signal, _)| *signal == libc::SIGCHLD);
+        if !children.is_empty() {
+            self.sweep();
+        }
+        for (signal, from_process) in signals {
+            if matches!(signal, libc::SIGUSR1 | libc::SIGUSR2 | libc::SIGALRM) {
+                self.pass_to_main(signal);
+                continue;
+            }
+            // The terminal's signal has reached the programs, too; but not their daemons, which
+            // are left when the program is gone.
+            if from_process || self.ended.is_some() {
+                self.pass_on(signal);
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The stat family, access and statfs.
+
+#![expect(clippy::disallowed_methods, reason = "it has the token")]
+
+use std::ffi::{CStr, CString};
+
+use crate::descriptors::files;
+use crate::kernel::nr;
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use crate::process::Notif;
+use crate::service::host::Call;
+use crate::service::serve::Verdict;
+use crate::service::supervisor::Supervisor;
+use crate::tree::{Links, Place};
+use vb3_host::{Errno, FdIdentity, NodeKind};
+
+/// The bytes of a plain structure that the kernel has filled.
+fn bytes_of<T>(value: &T) -> &[u8] {
+    // SAFETY: only used with structures of the kernel's interface, which the kernel or
+    // `zeroed` has filled whole, padding included.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// What a stat call asks about.
+struct Asked {
+    dir: i32,
+    path: Option<u64>,
+    out: u64,
+    flags: i32,
+}
+
+impl Asked {
+    fn of(n: &Notif) -> Self {
+        let none = libc::AT_FDCWD;
+        match n.nr {
+            nr::STAT => Self {
+                dir: none,
+                path: Some(n.arg(0)),
+                out: n.arg(1),
+                flags: 0,
+            },
+            nr::LSTAT => Self {
+                dir: none,
+                path: Some(n.arg(0)),
+                out: n.arg(1),
+                flags: libc::AT_SYMLINK_NOFOLLOW,
+            },
+            libc::SYS_fstat => Self {
+                dir: n.int(0),
+                path: None,
+                out: n.arg(1),
+                flags: 0,
+            },
+            libc::SYS_newfstatat => Self {
+                dir: n.int(0),
+                path: Some(n.arg(1)),
+                out: n.arg(2),
+                flags: n.int(3),
+            },
+            _ => Self {
+                dir: n.int(0),
+                path: Some(n.arg(1)),
+                out: n.arg(4),
+                flags: n.int(2),
+            },
+        }
+    }
+}
+
+impl Supervisor<'_> {
+    /// stat, lstat, fstat, newfstatat, statx.
+    pub(crate) fn stat(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let mut asked = Asked::of(n);
+        let call = Call::new(&self.host, n);
+        match self.stat_place(may, &call, &mut asked) {
+            Place::Native => Ok(Verdict::native()),
+            Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            Place::Node(node) => {
+                let stat = self.node_stat(may, node);
+                if n.nr == libc::SYS_statx {
+                    call.copy_out(may, asked.out, bytes_of(&to_statx(&stat)))?;
+                } else {
+                    call.copy_out(may, asked.out, bytes_of(&stat))?;
+                }
+                Ok(Verdict::value(0))
+            }
+            Place::Sys(path) if n.nr == libc::SYS_statx => {
+                let statx = statx(may, &path, asked.flags, n.int(3))?;
+                call.copy_out(may, asked.out, bytes_of(&statx))?;
+                Ok(Verdict::value(0))
+            }
+            Place::Sys(path) => {
+                let flags = asked.flags & libc::AT_SYMLINK_NOFOLLOW;
+                let stat = may_block::stat(may, &path, flags)?;
+                call.copy_out(may, asked.out, bytes_of(&stat))?;
+                Ok(Verdict::value(0))
+            }
+            // The link itself is the kernel's, only where it points is ours.
+            Place::DescriptorLink(_) => Ok(Verdict::native()),
+        }
+    }
+
+    fn stat_place(&self, may: &mut MayBlock, call: &Call<'_>, asked: &mut Asked) -> Place {
+        let keep = asked.flags & libc::AT_SYMLINK_NOFOLLOW != 0;
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let by_fd = match asked.path {
+            None => true,
+            Some(0) => asked.flags & libc::AT_EMPTY_PATH != 0,
+            Some(path) => {
+                asked.flags & libc::AT_EMPTY_PATH != 0
+                    && call
+                        .copy_in_bytes::<1>(may, path)
+                        .is_ok_and(|[first]| first == 0)
+            }
+        };
+        if by_fd {
+            // A descriptor of a link is of the link itself.
+            asked.flags |= libc::AT_SYMLINK_NOFOLLOW;
+            return self.place_of_fd(may, call, asked.dir);
+        }
+        let Some(path) = asked.path else {
+            return Place::Native;
+        };
+        self.place(may, call, asked.dir, path, links)
+            .unwrap_or(Place::Native)
+    }
+
+    fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> Place {
+        if fd < 0 {
+            return Place::Native;
+        }
+        let Ok(look) = call.look(fd) else {
+            return Place::Native;
+        };
+        match self.node_behind(may, look.id) {
+            Some(node) => Place::Node(node),
+            None => self.link_of(look.id).map_or(Place::Native, Place::Sys),
+        }
+    }
+
+    /// The link of the generated tree that a descriptor stands for.
+    pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
+        self.shown().tree.as_ref()?.link_of(id)
+    }
+
+    fn node_stat(&self, may: &MayBlock, node: usize) -> libc::stat {
+        // SAFETY: a structure of plain integers.
+        let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+        let Some(node) = self.nodes.get(node) else {
+            return stat;
+        };
+        let dev = may_block::stat(may, c"/dev", 0).map_or(6, |dev| dev.st_dev);
+        stat.st_dev = dev;
+        stat.st_ino = files::inode(node);
+        stat.st_mode = match node.kind {
+            NodeKind::File => libc::S_IFREG | 0o666,
+            _ => libc::S_IFCHR | 0o666,
+        };
+        stat.st_nlink = 1;
+        stat.st_rdev = libc::makedev(node.major(), node.minor);
+        stat.st_blksize = 4096;
+        (stat.st_atime, stat.st_mtime, stat.st_ctime) = (self.started, self.started, self.started);
+        stat
+    }
+
+    /// access, faccessat, faccessat2.
+    pub(crate) fn access(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let (dir, path, mode, flags) = match n.nr {
+            nr::ACCESS => (libc::AT_FDCWD, n.arg(0), n.int(1), 0),
+            libc::SYS_faccessat => (n.int(0), n.arg(1), n.int(2), 0),
+            _ => (n.int(0), n.arg(1), n.int(2), n.int(3)),
+        };
+        let keep = flags & libc::AT_SYMLINK_NOFOLLOW != 0;
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let call = Call::new(&self.host, n);
+        match self
+            .place(may, &call, dir, path, links)
+            .unwrap_or(Place::Native)
+        {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            Place::Node(_) => match mode {
+                mode if mode & !7 != 0 => Err(Errno(libc::EINVAL)),
+                mode if mode & libc::X_OK != 0 => Err(Errno(libc::EACCES)),
+                _ => Ok(Verdict::value(0)),
+            },
+            Place::Sys(path) => {
+                if mode & libc::W_OK != 0 {
+                    return Err(Errno(libc::EACCES));
+                }
+                // SAFETY: the path is NUL-terminated.
+                raw::check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), mode, 0) })?;
+                Ok(Verdict::value(0))
+            }
+        }
+    }
+
+    /// getxattr, lgetxattr, listxattr, llistxattr: there are none.
+    pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
+        let links = if keep { Links::Keep } else { Links::Follow };
+        let call = Call::new(&self.host, n);
+        match self
+            .place(may, &call, libc::AT_FDCWD, n.arg(0), links)
+            .unwrap_or(Place::Native)
+        {
+            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
+            Place::Absent => Err(Errno(libc::ENOENT)),
+            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
+                Ok(Verdict::value(0))
+            }
+            _ => Err(Errno(libc::ENODATA)),
+        }
+    }
+
+    /// statfs, fstatfs: a file generated under /sys claims to lie in sysfs, which device libraries
+    /// check; others to lie where /run does.
+    pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
+        let shown = self.shown();
+        let Some(tree) = &shown.tree else {
+            return Ok(Verdict::native());
+        };
+        let call = Call::new(&self.host, n);
+        let known = if n.nr == libc::SYS_statfs {
+            match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
+                Ok(Place::Sys(real)) => tree.known_as(real.as_bytes()).map(<[u8]>::to_vec),
+                _ => None,
+            }
+        } else {
+            let look = call.look(n.int(0));
+            look.ok()
+                .and_then(|look| tree.place_of(look.id, look.fd.as_ref()))
+        };
+        let Some(known) = known else {
+            return Ok(Verdict::native());
+        };
+        let system = if known.starts_with(b"/sys/") {
+            c"/sys"
+        } else {
+            c"/run"
+        };
+        // SAFETY: a structure of plain integers.
+        let mut statfs: libc::statfs = unsafe { core::mem::zeroed() };
+        // SAFETY: the path is NUL-terminated and the structure live.
+        if unsafe { libc::statfs(system.as_ptr(), &raw mut statfs) } != 0 {
+            return Ok(Verdict::native());
+        }
+        call.copy_out(may, n.arg(1), bytes_of(&statfs))?;
+        Ok(Verdict::value(0))
+    }
+}
+
+fn statx(_: &MayBlock, path: &CStr, flags: i32, mask: i32) -> Result<libc::statx, Errno> {
+    // SAFETY: a structure of plain integers.
+    let mut out: libc::statx = unsafe { core::mem::zeroed() };
+    let flags = flags & libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the path is NUL-terminated and the structure live.
+    raw::check(unsafe {
+        libc::statx(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            mask.cast_unsigned(),
+            &raw mut out,
+        )
+    })?;
+    Ok(out)
+}
+
+fn to_statx(stat: &libc::stat) -> libc::statx {
+    // SAFETY: a structure of plain integers.
+    let mut out: libc::statx = unsafe { core::mem::zeroed() };
+    out.stx_mask = libc::STATX_BASIC_STATS;
+    out.stx_blksize = 4096;
+    out.stx_nlink = 1;
+    // CAST: file type and permission bits fit 16.
+    out.stx_mode = stat.st_mode as u16;
+    out.stx_ino = stat.st_ino;
+    out.stx_atime.tv_sec = stat.st_atime;
+    out.stx_mtime.tv_sec = stat.st_mtime;
+    out.stx_ctime.tv_sec = stat.st_ctime;
+    (out.stx_rdev_major, out.stx_rdev_minor) =
+        (libc::major(stat.st_rdev), libc::minor(stat.st_rdev));
+    (out.stx_dev_major, out.stx_dev_minor) = (libc::major(stat.st_dev), libc::minor(stat.st_dev));
+    out
+}

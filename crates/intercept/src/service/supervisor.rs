@@ -1,0 +1,630 @@
+//! What all threads of the supervisor share, and the way of a call: gather, apply, answer.
+//!
+//! *Gather*: whose call it is, which file, its path, its arguments copied in. *Apply*: one step in
+//! the world of devices, under the one lock there is. *Answer*: results copied out, descriptors
+//! installed. Only the second is under the lock; the others may wait for as long as the program's
+//! own pages and file systems do.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{Builder, Scope};
+use std::time::{Duration, Instant};
+
+use super::polls;
+use crate::error::Error;
+use crate::kernel::Locked;
+use crate::kernel::lock;
+use crate::kernel::{AUDIT_ARCH, nr};
+use crate::kernel::{MayBlock, World, may_block};
+use crate::note::Note;
+use crate::process::{Arg, Left, rewrite};
+use crate::process::{Asked, Lending, Lent, lend};
+use crate::process::{ERESTARTNOINTR, Notif, Reply};
+use crate::service::dispatch;
+use crate::service::host::{Call, Host};
+use crate::service::pool::{Admission, Job, Part, Pool, Term, Work};
+use crate::service::revoke::Revoking;
+use crate::service::serve::{Answer, How, Server, Verdict};
+use crate::tree::Showing;
+use crate::tree::monitor;
+use crate::waiting::Sweep;
+use vb3_host::{Errno, Node};
+
+/// Bytes of stack of a thread that serves calls.
+const STACK: usize = 512 << 10;
+/// How often a thread is looked at that did not stop in time to be let go, and a thread asked for that
+/// the system refused.
+const STRAY: Duration = Duration::from_millis(10);
+
+/// See the module.
+pub(crate) struct Supervisor<'a> {
+    pub(crate) host: Arc<Host>,
+    pub(crate) world: World<Server<'a>>,
+    pub(crate) pool: Pool,
+    pub(crate) nodes: Vec<Node>,
+    /// The program's process.
+    pub(crate) main: u32,
+    pub(crate) showing: Showing,
+    /// Seconds since the epoch: the age of the nodes.
+    pub(crate) started: i64,
+    /// Calls received.
+    pub(crate) received: AtomicU64,
+    /// Descriptors sent by threads that have not made their calls anew yet.
+    pub(crate) lent: Lending,
+    /// Memory that is being taken from programs.
+    pub(crate) revoking: Revoking,
+    /// Wakes the clock.
+    pub(crate) alarm: OwnedFd,
+    /// A thread reads the list of locks.
+    pub(crate) reads_locks: AtomicBool,
+    /// A receive ends when nobody is left who could call (Linux 6.11).
+    pub(crate) receive_ends: bool,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Takes the lock.
+    pub(crate) fn server<'m>(&'m self, may: &'m mut MayBlock) -> Locked<'m, Server<'a>> {
+        self.world.lock(may)
+    }
+
+    /// One step in the world of devices. What it finds done of other calls is given back: to be
+    /// answered once the lock is free.
+    pub(crate) fn apply<T>(
+        &self,
+        may: &mut MayBlock,
+        step: impl FnOnce(&mut Server<'a>) -> T,
+    ) -> (T, Vec<Answer>) {
+        let mut server = self.server(may);
+        let done = step(&mut server);
+        let answers = core::mem::take(&mut server.answers);
+        let wake = server.is_due_sooner();
+        drop(server);
+        if wake {
+            self.wake_clock();
+        }
+        (done, answers)
+    }
+
+    /// [`apply`](Self::apply) of a call, and whether a tick is due after it, which the caller is
+    /// to make: the clock is not woken for that.
+    fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Vec<Answer>, bool) {
+        let mut server = self.server(may);
+        let verdict = server.call(n);
+        let answers = core::mem::take(&mut server.answers);
+        let tick_is_due = server.is_tick_due();
+        let wake = !tick_is_due && server.is_due_sooner();
+        drop(server);
+        if wake {
+            self.wake_clock();
+        }
+        (verdict, answers, tick_is_due)
+    }
+
+    /// Whether no program holds anything of ours.
+    pub(crate) fn holds_nothing(&self, may: &mut MayBlock) -> bool {
+        self.server(may).holds_nothing()
+    }
+
+    fn wake_clock(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight live bytes; the descriptor does not block.
+        unsafe { libc::write(self.alarm.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Serves until nothing of the program is left.
+    pub(crate) fn run(&self, may: &mut MayBlock) -> Result<(), Error> {
+        std::thread::scope(|scope| {
+            let served = self.clock(may, scope);
+            self.pool.close();
+            served
+        })?;
+        // Nobody is left to be answered.
+        self.apply(may, Server::finish);
+        Ok(())
+    }
+
+    /// Keeps the time, and looks after what happens by itself. Never touches a program.
+    fn clock<'scope>(
+        &'scope self,
+        may: &mut MayBlock,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<(), Error> {
+        self.server(may).watch_all()?;
+        // What is not there at the start goes before the first call.
+        self.apply(may, |server| {
+            server.sync_wake_fds();
+            server.backend_changed();
+        });
+        self.show_hotplug(may);
+        self.show_revoked(may, scope);
+        loop {
+            let is_refused = self.start_workers(scope)?;
+            let look = || self.pool.look(|tid| self.pid_of(tid));
+            let (look_again, remarks) = look();
+            for remark in remarks {
+                if !self.host.try_note(remark) {
+                    self.pool.unsaid(&remark);
+                }
+            }
+            if self.pool.is_short() && !is_refused {
+                continue;
+            }
+            let (until, sweep) = {
+                let mut server = self.server(may);
+                (server.plan(look_again), server.epolls.begin_sweep())
+            };
+            if let Some(sweep) = sweep {
+                self.sweep_beside(may, sweep, scope);
+            }
+            let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if is_refused {
+                timeout = Some(timeout.map_or(STRAY, |timeout| timeout.min(STRAY)));
+            }
+            let waited = self.host.events.wait(timeout, self.alarm.as_fd());
+            waited.map_err(|Errno(errno)| Error::System {
+                call: "ppoll",
+                errno,
+            })?;
+            self.read_locks_beside(may, scope);
+            let (over, answers) = self.apply(may, Server::pass);
+            for answer in answers {
+                let pid = self.pid_of(answer.notif.tid);
+                // This thread starts what is missing.
+                let _ = self.pool.hand_over(pid, Job::Answer(answer));
+            }
+            self.pass_signals_on(may);
+            self.look_after_leftovers(may);
+            self.show_hotplug(may);
+            self.show_revoked(may, scope);
+            if over || self.pool.is_closing() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts the threads that the pool wants; whether the system refuses some.
+    ///
+    /// # Errors
+    /// It refuses all: nobody would serve.
+    fn start_workers<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<bool, Error> {
+        let wanted = self.pool.wanted();
+        for started in 0..wanted {
+            let name = Builder::new().name("vb3-call".into()).stack_size(STACK);
+            let Err(e) = name.spawn_scoped(scope, || self.work()) else {
+                continue;
+            };
+            if self.pool.unstarted(wanted - started) == 0 {
+                return Err(Error::System {
+                    call: "start of a thread",
+                    errno: e.raw_os_error().unwrap_or(libc::EAGAIN),
+                });
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Has the list of locks read where a look waits for it. Ticks do not wait for that.
+    fn read_locks_beside<'scope>(&'scope self, may: &MayBlock, scope: &'scope Scope<'scope, '_>) {
+        let is_wanted = lock(&self.host.held).wants_locks();
+        if !is_wanted || self.reads_locks.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let read = || {
+            self.host.read_locks(&MayBlock::of_this_thread());
+            self.reads_locks.store(false, Ordering::Release);
+            self.wake_clock();
+        };
+        let thread = Builder::new().name("vb3-locks".into()).stack_size(STACK);
+        if thread.spawn_scoped(scope, read).is_err() {
+            self.host.read_locks(may);
+            self.reads_locks.store(false, Ordering::Release);
+        }
+    }
+
+    /// Looks for sets that no program holds any more, where they come faster than the thread looks.
+    fn sweep_if_late(&self, may: &mut MayBlock) {
+        let sweep = self.server(may).epolls.begin_late_sweep();
+        if let Some(sweep) = sweep {
+            let swept = sweep.look(may);
+            self.server(may).epolls.end_sweep(swept);
+        }
+    }
+
+    /// Has sets looked for that no program holds any more, where it is time.
+    fn sweep_beside<'scope>(
+        &'scope self,
+        may: &mut MayBlock,
+        sweep: Sweep,
+        scope: &'scope Scope<'scope, '_>,
+    ) {
+        let look = || {
+            let mut may = MayBlock::of_this_thread();
+            let swept = sweep.look(&may);
+            self.server(&mut may).epolls.end_sweep(swept);
+        };
+        let thread = Builder::new().name("vb3-sweep".into()).stack_size(STACK);
+        if thread.spawn_scoped(scope, look).is_err() {
+            self.server(may).epolls.give_up_sweep();
+        }
+    }
+
+    fn pid_of(&self, tid: u32) -> u32 {
+        self.host.thread(tid).map_or(tid, |thread| thread.tgid)
+    }
+
+    /// A thread's life.
+    fn work(&self) {
+        let _guard = EndOnPanic(self);
+        let mut may = MayBlock::of_this_thread();
+        let may = &mut may;
+        loop {
+            match self.pool.next() {
+                Part::Receive(term) => self.receive(may, term),
+                Part::Work(work, job) => self.work_on(may, work, job),
+                Part::End => return,
+            }
+        }
+    }
+
+    /// Does one thing after the other, as long as something has waited for the last.
+    fn work_on(&self, may: &mut MayBlock, work: Work, job: Job) {
+        let mut next = Some((work, job));
+        while let Some((work, job)) = next {
+            next = self.do_job(may, work, job);
+        }
+    }
+
+    /// Receives calls and serves them, as long as none of them stalls.
+    fn receive(&self, may: &mut MayBlock, term: Term) {
+        while self.pool.receives(term) {
+            // A receive after the last caller's end would never return.
+            if !self.receive_ends && !self.host.listener.wait() {
+                if self.pool.is_closing() {
+                    return;
+                }
+                may_block::sleep(may, Duration::from_millis(1));
+                continue;
+            }
+            let n = match self.host.listener.recv() {
+                Ok(n) => n,
+                Err(Errno(libc::ENOENT)) if self.host.listener.is_over() => {
+                    if self.pool.is_closing() {
+                        return;
+                    }
+                    // The clock has not seen the end yet.
+                    may_block::sleep(may, Duration::from_millis(1));
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            self.received.fetch_add(1, Ordering::Relaxed);
+            if let Some(guard) = &self.host.guard {
+                guard.add(n.tid);
+            }
+            if self.pool.step_in(&n) {
+                self.wake_clock();
+            }
+            let admitted = if self.pool.is_busy() {
+                self.pool.admit(self.pid_of(n.tid), &n)
+            } else {
+                Admission::Serve
+            };
+            if admitted == Admission::ServeShort {
+                self.wake_clock();
+            }
+            if admitted != Admission::HeldBack {
+                self.serve(may, &n);
+            }
+            if let Some(work) = self.pool.step_out(term) {
+                if let Some((work, job)) = self.pool.done(work) {
+                    self.work_on(may, work, job);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Does what a thread was given; gives what has waited for that.
+    fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) -> Option<(Work, Job)> {
+        match job {
+            Job::Answer(Answer {
+                notif: n,
+                how: How::Reply(reply),
+            }) => {
+                let reply = self.copied_out(may, &n, reply);
+                // What may stall is over. A program that has its answer calls again at once, and
+                // while this thread counts as one at work, another one would have to receive that.
+                let next = self.pool.done(work);
+                self.host.listener.answer(n.id, reply);
+                return next;
+            }
+            Job::Call(n) => self.serve(may, &n),
+            Job::Answer(answer) => self.answer(may, answer),
+        }
+        self.pool.done(work)
+    }
+
+    /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
+    pub(crate) fn lend(&self, may: &mut MayBlock, n: &Notif) -> bool {
+        let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
+        if wanted.len() > lend::MOST {
+            n.gathered.lend(Vec::new());
+            wanted.clear();
+        }
+        if wanted.is_empty() && !watch {
+            return false;
+        }
+        let asked = Asked {
+            fds: &wanted,
+            watch,
+        };
+        let keep = |lent: Lent| self.lent.keep(n.tid, lent);
+        match lend::ask(may, &self.host.listener, n, asked, keep) {
+            Ok(left) => {
+                self.left(may, n.tid, left);
+                true
+            }
+            Err(_) if self.stops_first(n) => true,
+            Err(e) => {
+                if !wanted.is_empty() {
+                    n.gathered.lend(Vec::new());
+                }
+                if watch {
+                    self.host.follow(self.pid_of(n.tid), Err(e));
+                }
+                false
+            }
+        }
+    }
+
+    /// What the thread has sent for this call.
+    fn take_lent(&self, n: &Notif) {
+        let Some(lent) = self.lent.take(n) else {
+            return;
+        };
+        if let Some(fds) = lent.fds {
+            n.gathered.lend(fds);
+        }
+        if let Some(watch) = lent.watch {
+            self.host.follow(self.pid_of(n.tid), watch);
+        }
+    }
+
+    /// Serves one call from its receipt to its answer, or until it waits.
+    fn serve(&self, may: &mut MayBlock, n: &Notif) {
+        if n.arch != AUDIT_ARCH {
+            self.host.note(Note::OtherCalls {
+                pid: self.pid_of(n.tid),
+            });
+            return self.host.listener.answer(n.id, Reply::Native);
+        }
+        self.take_lent(n);
+        let served = match n.nr {
+            libc::SYS_mmap => self.mmap(may, n),
+            nr::OPEN | libc::SYS_openat | libc::SYS_openat2 | nr::CREAT => self.open(may, n),
+            nr::STAT | nr::LSTAT | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_fstat => {
+                self.stat(may, n)
+            }
+            nr::ACCESS | libc::SYS_faccessat | libc::SYS_faccessat2 => self.access(may, n),
+            nr::READLINK | libc::SYS_readlinkat => self.readlink(may, n),
+            libc::SYS_socket => self.socket(may, n),
+            libc::SYS_chdir => self.chdir(may, n),
+            libc::SYS_getcwd => self.getcwd(may, n),
+            libc::SYS_getdents64 => self.getdents(may, n),
+            libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(may, n),
+            libc::SYS_getxattr
+            | libc::SYS_lgetxattr
+            | libc::SYS_listxattr
+            | libc::SYS_llistxattr => self.xattr(may, n),
+            _ => Ok(self.call(may, n)),
+        };
+        let verdict = served.unwrap_or_else(|e| Verdict::Reply(e.into()));
+        if let Verdict::Reply(reply) = verdict {
+            self.reply(may, n, reply);
+        }
+    }
+
+    /// A call on a descriptor.
+    fn call(&self, may: &mut MayBlock, n: &Notif) -> Verdict {
+        // The one is refused whatever is open, the others are on sockets.
+        let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
+        if !always && (self.holds_nothing(may) || dispatch::is_of_another(&self.host, n)) {
+            return Verdict::native();
+        }
+        if n.nr == libc::SYS_epoll_ctl {
+            self.sweep_if_late(may);
+        }
+        let mut expected = expected(n);
+        let mut has_looked = false;
+        loop {
+            if expected.is_some() || n.gathered.lacks() {
+                Call::new(&self.host, n).gather(may, expected.take());
+            }
+            if !core::mem::replace(&mut has_looked, true) {
+                polls::look_ahead(may, &self.host, n);
+                dispatch::look_ahead(n);
+                self.look_for_holders(may, n);
+            }
+            let (verdict, mut answers, tick_is_due) = self.apply_call(may, n);
+            let again = n.gathered.lacks();
+            // Its own answer first.
+            let verdict = match verdict {
+                _ if again && self.lend(may, n) => Some(Verdict::Answered),
+                _ if again => None,
+                Verdict::Behind => {
+                    self.host.read_locks(may);
+                    None
+                }
+                Verdict::Reply(reply) => {
+                    self.reply(may, n, reply);
+                    Some(Verdict::Answered)
+                }
+                other => Some(other),
+            };
+            // What is due by now needs no other thread, and the program need not wait for it.
+            if tick_is_due {
+                let ((), more) = self.apply(may, Server::tick_if_due);
+                answers.extend(more);
+            }
+            self.answer_all(may, answers);
+            if let Some(verdict) = verdict {
+                return verdict;
+            }
+        }
+    }
+
+    /// Copies out what a call has written, and answers it.
+    fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
+        let reply = self.copied_out(may, n, reply);
+        self.host.listener.answer(n.id, reply);
+    }
+
+    /// Copies out what a call has written; gives the answer that it has by then.
+    fn copied_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
+        match n.gathered.copy_out(may, self.host.powers.memory(), n.tid) {
+            Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
+            _ => reply,
+        }
+    }
+
+    /// Answers calls that another one has brought to an end.
+    pub(crate) fn answer_all(&self, may: &mut MayBlock, answers: Vec<Answer>) {
+        for answer in answers {
+            // Where its process stalls already, this may, too. What takes long keeps no receiver.
+            if self.pool.is_busy() || matches!(answer.how, How::Part(_)) {
+                let pid = self.pid_of(answer.notif.tid);
+                if self.pool.hand_over(pid, Job::Answer(answer)) {
+                    self.wake_clock();
+                }
+            } else {
+                self.answer(may, answer);
+            }
+        }
+    }
+
+    /// Answers a call that waited.
+    fn answer(&self, may: &mut MayBlock, answer: Answer) {
+        let Answer { notif: n, how } = answer;
+        match how {
+            How::Reply(reply) => self.reply(may, &n, reply),
+            How::Part(slot) => self.move_on(may, &n, slot),
+            How::Again(slot) => {
+                Call::new(&self.host, &n).gather(may, None);
+                let ((), answers) = self.apply(may, |server| server.retry_gathered(slot));
+                self.answer_all(may, answers);
+            }
+            How::Interrupt(slot, arg) => self.interrupt(may, &n, slot, arg),
+        }
+    }
+
+    /// Copies a piece of a read() out, or one of a write() in, and has it moved under the lock, one after
+    /// the other until the call is over.
+    fn move_on(&self, may: &mut MayBlock, n: &Notif, slot: u32) {
+        loop {
+            let copied = n.gathered.copy_out(may, self.host.powers.memory(), n.tid);
+            if n.gathered.lacks() {
+                Call::new(&self.host, n).gather(may, None);
+            }
+            let (goes_on, answers) = self.apply(may, |server| server.next_piece(slot, copied));
+            let is_own = |answer: &Answer| answer.notif.id == n.id;
+            let (own, others) = answers.into_iter().partition(is_own);
+            let own: Vec<Answer> = own;
+            own.into_iter().for_each(|own| self.answer(may, own));
+            self.answer_all(may, others);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Ends a ppoll or pselect6 for a signal that only its own mask lets in: the kernel runs the
+    /// call itself, without descriptors, finds the signal, and runs the handler as it should.
+    fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: Arg) {
+        let restart = Reply::Fail(ERESTARTNOINTR);
+        if self.revoking.holds(n.tid) {
+            // It stops for that, and finds the signal when it makes its call anew.
+            let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
+            self.answer_all(may, answers);
+            if given_up {
+                self.host.listener.answer(n.id, restart);
+            }
+            return;
+        }
+        let Ok(stopped) = rewrite::seize(n.tid) else {
+            return;
+        };
+        let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
+        self.answer_all(may, answers);
+        let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
+        // What fails here is a thread that has ended or a debugger's affair.
+        let left = if restarted {
+            stopped.run_with(may, count, 0)
+        } else {
+            stopped.let_go(may)
+        };
+        self.left(may, n.tid, left);
+    }
+
+    /// Takes note of how a thread was let go; waits for one that has not stopped yet.
+    pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, left: Left) {
+        let ended = match left {
+            Left::Free(ended) => ended,
+            Left::Stray(mut stray) => loop {
+                match stray.free() {
+                    Ok(ended) => break ended,
+                    Err(still) => stray = still,
+                }
+                may_block::sleep(may, STRAY);
+            },
+        };
+        if ended.is_some() {
+            let ((), answers) = self.apply(may, |server| server.note_ended(tid, ended));
+            self.answer_all(may, answers);
+        }
+    }
+
+    /// The node that an open file is, if it is one.
+    pub(crate) fn node_behind(
+        &self,
+        may: &mut MayBlock,
+        id: vb3_host::FdIdentity,
+    ) -> Option<usize> {
+        self.server(may).node_behind(id)
+    }
+}
+
+/// Ends the run where a thread panics: its part would be taken by nobody.
+struct EndOnPanic<'a, 'b>(&'a Supervisor<'b>);
+
+impl Drop for EndOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.pool.close();
+            self.0.wake_clock();
+        }
+    }
+}
+
+/// What a call will read of the program's memory, as far as its arguments tell.
+fn expected(n: &Notif) -> Option<(u64, usize)> {
+    match n.nr {
+        libc::SYS_ioctl => {
+            // CAST: a C unsigned int in the kernel.
+            let request = n.arg(1) as u32;
+            let (writes, size) = (request >> 30 & 1 != 0, request >> 16 & 0x3fff);
+            writes.then_some((n.arg(2), size as usize))
+        }
+        nr::POLL | libc::SYS_ppoll => {
+            let count = usize::try_from(n.arg(1)).ok()?;
+            (count <= 4096).then(|| (n.arg(0), count * 8))
+        }
+        libc::SYS_epoll_ctl => Some((n.arg(3), 12)),
+        libc::SYS_recvmsg => Some((n.arg(1), 56)),
+        _ => None,
+    }
+}

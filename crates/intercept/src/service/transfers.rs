@@ -1,0 +1,213 @@
+//! read and write of device files.
+
+use crate::descriptors::Target;
+use crate::kernel::Borrowed;
+use crate::process::{Notif, Reply};
+use crate::service::dispatch::verdict;
+use crate::service::host::Call;
+use crate::service::serve::{How, Server, Verdict};
+use crate::waiting::{Kind, Tried, Waiting};
+use crate::waiting::{MAX_BYTES, MAX_SEGMENTS, Progress, Transfer};
+use vb3_host::{Errno, Outcome, PIECE_BYTES};
+
+impl Server<'_> {
+    pub(crate) fn transfer(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        if self.holds_nothing() {
+            return Ok(Verdict::native());
+        }
+        let write = matches!(
+            n.nr,
+            libc::SYS_write
+                | libc::SYS_writev
+                | libc::SYS_pwrite64
+                | libc::SYS_pwritev
+                | libc::SYS_pwritev2
+        );
+        let call = Call::new(&self.host, n);
+        let Ok(look) = call.look(n.int(0)) else {
+            return Ok(Verdict::native());
+        };
+        let file = match self.target(look.id) {
+            Target::Other => return Ok(Verdict::native()),
+            Target::Node(_) => return Err(Errno(libc::EBADF)),
+            Target::Device(file) => file,
+            Target::Buffer(_) => return Err(Errno(libc::EINVAL)),
+        };
+        let unwanted = if write {
+            libc::O_RDONLY
+        } else {
+            libc::O_WRONLY
+        };
+        let flags = look.flags()?;
+        if flags & libc::O_ACCMODE == unwanted {
+            return Err(Errno(libc::EBADF));
+        }
+        let positioned = matches!(
+            n.nr,
+            libc::SYS_pread64 | libc::SYS_pwrite64 | libc::SYS_preadv | libc::SYS_pwritev
+        );
+        if positioned && n.arg(3).cast_signed() < 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let segments = segments(&call)?;
+        let nonblocking = flags & libc::O_NONBLOCK != 0;
+        let mut transfer = Transfer {
+            file,
+            write,
+            segments,
+            nonblocking,
+            progress: None,
+        };
+        let done = self.move_some(n, &mut transfer);
+        Ok(verdict(done, || {
+            let hold = look.fd.and_then(Borrowed::into_owned);
+            Waiting::new(n, Kind::Transfer(transfer), hold)
+        }))
+    }
+
+    /// Segment by segment, as the kernel does for files that know no vectors: a short one ends it. As
+    /// much as may be moved in one step; of what is left, `t` keeps where it is.
+    fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> Outcome {
+        let call = Call::new(&self.host, n);
+        let Progress {
+            segment,
+            mut done,
+            mut moved,
+        } = t.progress.unwrap_or_default();
+        if t.write
+            && t.segments.len() > 1
+            && moved == 0
+            && let Err(missing) = t.prepare(&call)
+        {
+            return Outcome::Fail(missing);
+        }
+        let mut step = 0u64;
+        for (i, &(addr, len)) in t.segments.iter().enumerate().skip(segment) {
+            let outcome = match (moved, t.write) {
+                (1.., _) => {
+                    let addr = addr.saturating_add(moved);
+                    self.backend.go_on(t.file, addr, &call)
+                }
+                (0, true) => self.backend.write(t.file, addr, len, t.nonblocking, &call),
+                (0, false) => self.backend.read(t.file, addr, len, t.nonblocking, &call),
+            };
+            let at = |segment, done, moved| Progress {
+                segment,
+                done,
+                moved,
+            };
+            match outcome {
+                Outcome::Part(bytes) => {
+                    moved = moved.saturating_add(bytes.unsigned_abs());
+                    t.progress = Some(at(i, done, moved));
+                    self.refresh(t.file);
+                    return outcome;
+                }
+                Outcome::Done(part) => {
+                    let part = part.saturating_add(moved.cast_signed());
+                    moved = 0;
+                    done = done.saturating_add(part);
+                    step = step.saturating_add(part.unsigned_abs());
+                    if u64::try_from(part) != Ok(len) {
+                        break;
+                    }
+                    if step >= PIECE_BYTES && i + 1 < t.segments.len() {
+                        t.progress = Some(at(i + 1, done, 0));
+                        self.refresh(t.file);
+                        return Outcome::Part(part);
+                    }
+                }
+                Outcome::Fail(_) if t.is_under_way() && n.gathered.lacks() => {
+                    t.progress = Some(at(i, done, moved));
+                    return outcome;
+                }
+                // Made anew, the call would write the segments before this one twice: it goes on
+                // from here.
+                Outcome::Fail(_) if done > 0 && n.gathered.lacks() => {
+                    n.gathered.begin();
+                    t.progress = Some(at(i, done, 0));
+                    self.refresh(t.file);
+                    return Outcome::Part(done);
+                }
+                Outcome::Fail(_) | Outcome::Wait if i > 0 && done > 0 => break,
+                refused => {
+                    t.progress = None;
+                    self.refresh(t.file);
+                    return refused;
+                }
+            }
+        }
+        t.progress = None;
+        self.refresh(t.file);
+        Outcome::Done(done)
+    }
+
+    /// Tries a waiting read or write once more, or goes on with it.
+    pub(crate) fn transfer_again(&mut self, n: &Notif, t: &mut Transfer) -> Option<Reply> {
+        crate::service::dispatch::reply(self.move_some(n, t))
+    }
+
+    /// Goes on with a call whose last piece was `copied`, or what it lacked for the next; whether there is
+    /// more to copy.
+    pub(crate) fn next_piece(&mut self, slot: u32, copied: Result<(), Errno>) -> bool {
+        // Its thread may have ended meanwhile.
+        let waiting = self.pending.get(slot);
+        let Some((n, t)) = waiting.and_then(|waiting| match &waiting.kind {
+            Kind::Transfer(t) if t.is_under_way() => Some((waiting.notif.clone(), t)),
+            _ => None,
+        }) else {
+            return false;
+        };
+        let done = t.progress.unwrap_or_default().done;
+        let tried = match copied {
+            Ok(()) => self.try_once(slot),
+            Err(e) => {
+                self.give_up(slot);
+                let reply = if done > 0 {
+                    Reply::Value(done)
+                } else {
+                    e.into()
+                };
+                self.answer(&n, How::Reply(reply));
+                Tried::Over
+            }
+        };
+        if tried == Tried::Part {
+            n.gathered.forget_parts();
+        }
+        self.retry_changed();
+        tried != Tried::Over
+    }
+}
+
+/// The memory that a call names.
+fn segments(call: &Call<'_>) -> Result<Vec<(u64, u64)>, Errno> {
+    let n = call.notif;
+    if matches!(
+        n.nr,
+        libc::SYS_read | libc::SYS_write | libc::SYS_pread64 | libc::SYS_pwrite64
+    ) {
+        if n.arg(2).cast_signed() < 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        return Ok(vec![(n.arg(1), n.arg(2).min(MAX_BYTES))]);
+    }
+    let count = n.arg(2);
+    if count > MAX_SEGMENTS {
+        return Err(Errno(libc::EINVAL));
+    }
+    let mut out = Vec::new();
+    let mut left = MAX_BYTES;
+    for i in 0..count {
+        let at = n.arg(1).checked_add(i * 16).ok_or(Errno(libc::EFAULT))?;
+        let [a, b]: [[u8; 8]; 2] = [call.read_bytes(at)?, call.read_bytes(at + 8)?];
+        let (addr, len) = (u64::from_ne_bytes(a), u64::from_ne_bytes(b));
+        if len.cast_signed() < 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let len = len.min(left);
+        left -= len;
+        out.push((addr, len));
+    }
+    Ok(out)
+}

@@ -1,0 +1,86 @@
+//! Paths in another view of the file system than the supervisor's.
+
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use crate::service::host::Call;
+use crate::service::supervisor::Supervisor;
+use crate::tree::{HOPS, Links, Place, base_link, normalise, split_last};
+use crate::tree::{View, of_dir, of_path};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use vb3_host::FdIdentity;
+
+impl Supervisor<'_> {
+    /// What a path names in another view than ours.
+    pub(crate) fn place_in(
+        &self,
+        may: &mut MayBlock,
+        view: &View,
+        call: &Call<'_>,
+        dir: i32,
+        path: &[u8],
+        links: Links,
+    ) -> Place {
+        if path.first() == Some(&b'/') {
+            let whole = normalise(b"", path);
+            if let Some(place) = self.generated(may, call, &whole, links) {
+                return if view.shows(may, &whole) {
+                    place
+                } else {
+                    Place::Native
+                };
+            }
+            if let Some(place) = self.descriptor(may, call, &whole, links) {
+                return place;
+            }
+        }
+        self.node_in(may, view, call, dir, path, links)
+            .map_or(Place::Native, |node| self.node_place(node))
+    }
+
+    /// The node that a path leads to, link by link.
+    fn node_in(
+        &self,
+        may: &MayBlock,
+        view: &View,
+        call: &Call<'_>,
+        dir: i32,
+        path: &[u8],
+        links: Links,
+    ) -> Option<usize> {
+        let base = raw::c_path(&base_link(call.notif.tid, dir)).ok()?;
+        let mut from = match path.first() {
+            Some(b'/') => view.root.try_clone().ok()?,
+            _ => may_block::open(may, &base, libc::O_PATH | libc::O_DIRECTORY).ok()?,
+        };
+        let mut path = path.to_vec();
+        for _ in 0..HOPS {
+            let (parent, name) = match split_last(&path) {
+                (b"", name) if path.first() == Some(&b'/') => (&b"/"[..], name),
+                parts => parts,
+            };
+            let parent = view.dir(may, from.as_fd(), parent)?;
+            let id = of_dir(may, parent.as_fd())?;
+            if let Some(node) = self.node_at(may, id, name) {
+                return Some(node);
+            }
+            if links == Links::Keep {
+                return None;
+            }
+            path =
+                may_block::readlinkat(may, parent.as_raw_fd(), &CString::new(name).ok()?).ok()?;
+            from = parent;
+        }
+        None
+    }
+
+    /// The node of this name in this directory.
+    fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {
+        self.nodes.iter().position(|node| {
+            let named = node.path.file_name().is_some_and(|n| n.as_bytes() == name);
+            let parent = || of_path(may, node.path.parent()?.to_str()?);
+            named && parent() == Some(dir)
+        })
+    }
+}

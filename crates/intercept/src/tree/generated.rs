@@ -1,0 +1,528 @@
+//! Generated files: what /sys, /dev and udev's database say of the nodes.
+//!
+//! They lie in a directory of their own, laid out as seen from `/`. Where a path enters the
+//! generated part is known from the start; the system's own entries there are hidden.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::descriptors::files;
+use crate::kernel::Borrowed;
+use crate::kernel::lock;
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use crate::tree::folder::Folder;
+use crate::tree::path::{Links, normalise};
+use vb3_host::{Errno, FdIdentity, Node, NodeKind};
+
+/// Symbolic links followed at most.
+const HOPS: u32 = 16;
+
+/// By this clients of libudev see that udev runs.
+const UDEV_SOCKET: &str = "/run/udev/control";
+
+/// Directories of the system with entries of ours among its own.
+const SHARED: [&str; 14] = [
+    "/dev",
+    "/dev/dma_heap",
+    "/run/udev/data",
+    "/sys/bus",
+    "/sys/bus/platform/devices",
+    "/sys/bus/platform/drivers",
+    "/sys/class",
+    "/sys/class/misc",
+    "/sys/dev/char",
+    "/sys/devices/platform",
+    "/sys/devices/virtual",
+    "/sys/devices/virtual/misc",
+    "/sys/devices",
+    "/sys/kernel/debug",
+];
+
+/// What a generated path is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    Dir,
+    File(String),
+    /// A link to this absolute path.
+    Link(String),
+}
+
+/// Where a path leads that enters the generated part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// To this real path, which may not be there.
+    Inside(CString),
+    /// Out of it again, to this path.
+    Outside(Vec<u8>),
+}
+
+/// A descriptor of a link (O_PATH, O_NOFOLLOW) cannot be given to a program: an empty memfd stands
+/// for it.
+#[derive(Debug)]
+struct LinkFile {
+    path: String,
+    fd: OwnedFd,
+    id: FdIdentity,
+}
+
+impl LinkFile {
+    fn new(path: &str) -> Result<Self, Errno> {
+        let fd = files::empty_file(c"link")?;
+        let id = raw::identity(&raw::fstat(fd.as_fd())?);
+        let path = path.to_owned();
+        Ok(Self { path, fd, id })
+    }
+}
+
+/// A generated tree; removed when it and those made of it are dropped.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Where it is written; none before.
+    folder: Option<Arc<Folder>>,
+    /// The file system that is on.
+    dev: u64,
+    entries: BTreeMap<String, Entry>,
+    /// Where the generated part begins, whether something is there at present or not.
+    tops: Vec<String>,
+    /// Those asked for so far, no more than there are links.
+    link_files: Arc<Mutex<Vec<LinkFile>>>,
+}
+
+fn errno(e: std::io::Error) -> Errno {
+    Errno(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+impl Tree {
+    /// Makes the tree for these nodes with these files and these links to nodes, by absolute
+    /// paths. What is not below /sys, /run/udev and /dev is left out.
+    #[expect(clippy::disallowed_methods, reason = "it has the token")]
+    pub(crate) fn make(
+        may: &MayBlock,
+        nodes: &[Node],
+        files: &[(PathBuf, String)],
+        links: &[(PathBuf, PathBuf)],
+    ) -> Result<Self, Errno> {
+        let mut this = Self::plan(nodes, files, links);
+        let folder = Folder::make(may, |folder| this.write(folder).map_err(errno))?;
+        this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
+        this.folder = Some(Arc::new(folder));
+        this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
+        Ok(this)
+    }
+
+    /// The same tree with these nodes, files and links in place of those it has. What was generated
+    /// at first stays hidden by it. Directories that are in both stay the same for those who have
+    /// them open.
+    pub(crate) fn change(
+        &self,
+        nodes: &[Node],
+        files: &[(PathBuf, String)],
+        links: &[(PathBuf, PathBuf)],
+    ) -> Result<Self, Errno> {
+        let mut next = Self::plan(nodes, files, links);
+        for (path, entry) in &self.entries {
+            if *entry == Entry::Dir && outlives_devices(path) {
+                next.add(path.clone(), Entry::Dir);
+            }
+        }
+        next.folder.clone_from(&self.folder);
+        next.dev = self.dev;
+        next.tops.clone_from(&self.tops);
+        next.link_files = Arc::clone(&self.link_files);
+        if let Some(folder) = &self.folder {
+            self.rewrite(folder, &next).map_err(errno)?;
+        }
+        Ok(next)
+    }
+
+    /// A tree that is not written yet.
+    fn plan(nodes: &[Node], files: &[(PathBuf, String)], links: &[(PathBuf, PathBuf)]) -> Self {
+        let mut this = Self {
+            folder: None,
+            dev: 0,
+            entries: BTreeMap::new(),
+            tops: Vec::new(),
+            link_files: Arc::default(),
+        };
+        for node in nodes {
+            this.add_node(node);
+        }
+        for (path, text) in files {
+            if let Some(path) = allowed(path) {
+                let path = this.through_links(path);
+                this.add(path, Entry::File(text.clone()));
+            }
+        }
+        // Clients of libudev listen only where udev runs.
+        let is_udev = |path: &String| path.starts_with("/run/udev/data/");
+        if this.entries.keys().any(is_udev) && !Path::new(UDEV_SOCKET).exists() {
+            this.add(UDEV_SOCKET.to_owned(), Entry::File(String::new()));
+        }
+        for (path, target) in links {
+            if let (Some(path), Some(target)) = (allowed(path), target.to_str()) {
+                this.add(path, Entry::Link(target.to_owned()));
+            }
+        }
+        this
+    }
+
+    /// Adds an entry and the directories above it.
+    fn add(&mut self, path: String, entry: Entry) {
+        let mut above = path.as_str();
+        while let Some((parent, _)) = above.rsplit_once('/') {
+            if parent.is_empty() {
+                break;
+            }
+            self.entries.entry(parent.to_owned()).or_insert(Entry::Dir);
+            above = parent;
+        }
+        self.entries.insert(path, entry);
+    }
+
+    fn file(&mut self, dir: &str, name: &str, text: impl Into<String>) {
+        self.add(format!("{dir}/{name}"), Entry::File(text.into()));
+    }
+
+    fn link(&mut self, path: impl Into<String>, target: impl Into<String>) {
+        self.add(path.into(), Entry::Link(target.into()));
+    }
+
+    /// Adds the directory of a node, its device, and the links that lead to it.
+    fn add_node(&mut self, node: &Node) {
+        let dir = node.path.parent().and_then(allowed);
+        if let Some(dir) = dir.filter(|dir| dir != "/dev") {
+            self.add(dir, Entry::Dir);
+        }
+        let name = node.path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let device = node.device.as_deref();
+        let parent = device.map(|device| format!("/sys/devices/platform/{device}"));
+        let class = |class: &str| {
+            let all = format!("/sys/class/{class}");
+            (all.clone(), all)
+        };
+        let (here, (subsystem, all)) = match (node.kind, &parent) {
+            (NodeKind::Class { name: of, .. }, _) => {
+                (format!("/sys/devices/virtual/{of}/{name}"), class(of))
+            }
+            (NodeKind::Video, None) => (
+                format!("/sys/devices/virtual/video4linux/{name}"),
+                class("video4linux"),
+            ),
+            (NodeKind::Video, Some(parent)) => {
+                (format!("{parent}/video4linux/{name}"), class("video4linux"))
+            }
+            (NodeKind::Media { .. }, None) | (NodeKind::File, _) => return,
+            (NodeKind::Media { .. }, Some(parent)) => (
+                format!("{parent}/{name}"),
+                (
+                    "/sys/bus/media".to_owned(),
+                    "/sys/bus/media/devices".to_owned(),
+                ),
+            ),
+        };
+        let (major, minor) = (node.major(), node.minor);
+        self.file(&here, "dev", format!("{major}:{minor}\n"));
+        let below = node.path.strip_prefix("/dev").unwrap_or(&node.path);
+        let below = below.display();
+        let uevent = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={below}\n");
+        self.file(&here, "uevent", uevent);
+        self.link(format!("{here}/subsystem"), subsystem);
+        self.link(format!("{all}/{name}"), here.clone());
+        self.link(format!("/sys/dev/char/{major}:{minor}"), here.clone());
+        if let (Some(device), Some(parent)) = (device, parent) {
+            self.link(format!("{here}/device"), parent.clone());
+            self.add_device(device, &parent);
+        }
+    }
+
+    /// Adds a device of the platform bus.
+    fn add_device(&mut self, device: &str, here: &str) {
+        self.file(here, "uevent", "");
+        self.link(format!("{here}/subsystem"), "/sys/bus/platform");
+        self.link(format!("/sys/bus/platform/devices/{device}"), here);
+    }
+
+    /// A path with the links of the tree on its way followed, so that a file can be put at it.
+    fn through_links(&self, path: String) -> String {
+        match self.walk(path.as_bytes(), Links::Follow, |_| true) {
+            Some(at) => String::from_utf8(at).unwrap_or(path),
+            None => path,
+        }
+    }
+
+    /// Writes the tree to a directory.
+    fn write(&self, folder: &Folder) -> std::io::Result<()> {
+        self.entries
+            .iter()
+            .try_for_each(|(path, entry)| write_entry(folder, path, entry))
+    }
+
+    /// Writes what differs in `next`: first what goes, from the leaves on, then what comes.
+    fn rewrite(&self, folder: &Folder, next: &Self) -> std::io::Result<()> {
+        let differs = |a: &Self, b: &Self| {
+            let entries = a.entries.iter();
+            let new = entries.filter(|(path, entry)| b.entries.get(*path) != Some(entry));
+            new.map(|(path, entry)| (path.clone(), entry.clone()))
+                .collect::<Vec<_>>()
+        };
+        for (path, entry) in differs(self, next).iter().rev() {
+            let real = place(folder, path);
+            match entry {
+                Entry::Dir => fs::remove_dir(real)?,
+                Entry::File(_) | Entry::Link(_) => fs::remove_file(real)?,
+            }
+        }
+        differs(next, self)
+            .iter()
+            .try_for_each(|(path, entry)| write_entry(folder, path, entry))
+    }
+
+    /// Finds where the generated part begins: below directories that the system has.
+    fn begin_at(&mut self, exists: impl Fn(&str) -> bool) {
+        let mut tops: Vec<String> = Vec::new();
+        for path in self.entries.keys() {
+            let inside = tops.iter().any(|top| is_below(path.as_bytes(), top));
+            let the_systems = is_shared(path) && exists(path);
+            if !inside && !the_systems {
+                tops.push(path.clone());
+            }
+        }
+        self.tops = tops;
+    }
+
+    fn covers(&self, path: &[u8]) -> bool {
+        self.tops.iter().any(|top| is_below(path, top))
+    }
+
+    /// Walks a path by what the tree has, and by text where it has nothing. Gives the end, if
+    /// what `counts` was met on the way.
+    fn walk(&self, path: &[u8], links: Links, counts: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let links = if path.ends_with(b"/") {
+            Links::Follow
+        } else {
+            links
+        };
+        let mut todo: Vec<&[u8]> = path.split(|&b| b == b'/').rev().collect();
+        let mut at: Vec<u8> = Vec::new();
+        let (mut met, mut hops) = (false, 0);
+        while let Some(part) = todo.pop() {
+            match part {
+                b"" | b"." => continue,
+                b".." => at.truncate(at.iter().rposition(|&b| b == b'/').unwrap_or(0)),
+                part => {
+                    at.push(b'/');
+                    at.extend_from_slice(part);
+                }
+            }
+            if !counts(&at) {
+                continue;
+            }
+            met = true;
+            let last = todo.iter().all(|&part| matches!(part, b"" | b"."));
+            if (!last || links == Links::Follow)
+                && hops < HOPS
+                && let Some(Entry::Link(target)) = std::str::from_utf8(&at)
+                    .ok()
+                    .and_then(|at| self.entries.get(at))
+            {
+                hops += 1;
+                todo.extend(target.as_bytes().split(|&b| b == b'/').rev());
+                at.clear();
+            }
+        }
+        met.then_some(at)
+    }
+
+    /// Where an absolute path leads, if it enters the generated part.
+    pub(crate) fn find(&self, path: &[u8], links: Links) -> Option<Found> {
+        let end = self.walk(path, links, |at| self.covers(at))?;
+        if !self.covers(&end) {
+            return Some(Found::Outside(normalise(b"", &end)));
+        }
+        let inside = end.strip_prefix(b"/").unwrap_or(&end);
+        let real = self.folder.as_ref()?.path().join(OsStr::from_bytes(inside));
+        CString::new(real.into_os_string().into_encoded_bytes())
+            .ok()
+            .map(Found::Inside)
+    }
+
+    /// The real path of the directory that a path lies in, if that is generated.
+    pub(crate) fn directory_of(&self, path: &Path) -> Option<CString> {
+        match self.find(path.parent()?.as_os_str().as_bytes(), Links::Follow)? {
+            Found::Inside(real) => Some(real),
+            Found::Outside(_) => None,
+        }
+    }
+
+    /// The directory of the system that the tree lies in.
+    pub(crate) fn lies_in(&self, may: &MayBlock) -> Option<FdIdentity> {
+        let above = self.folder.as_ref()?.path().parent()?;
+        let above = CString::new(above.as_os_str().as_bytes()).ok()?;
+        let stat = may_block::stat(may, &above, 0).ok()?;
+        Some(raw::identity(&stat))
+    }
+
+    /// The path by which programs know a real path in the tree.
+    pub(crate) fn known_as<'a>(&self, real: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = real.strip_prefix(self.folder.as_ref()?.path().as_os_str().as_bytes())?;
+        rest.starts_with(b"/").then_some(rest)
+    }
+
+    /// The text of a generated file.
+    pub(crate) fn text_at(&self, path: &str) -> Option<&str> {
+        match self.entries.get(path)? {
+            Entry::File(text) => Some(text),
+            Entry::Dir | Entry::Link(_) => None,
+        }
+    }
+
+    /// Where a generated link leads.
+    pub(crate) fn link_at(&self, path: &str) -> Option<&str> {
+        match self.entries.get(path)? {
+            Entry::Link(target) => Some(target),
+            Entry::Dir | Entry::File(_) => None,
+        }
+    }
+
+    /// The directory in sysfs of the device with this number.
+    pub(crate) fn device_of(&self, major: u32, minor: u32) -> Option<&str> {
+        self.link_at(&format!("/sys/dev/char/{major}:{minor}"))
+    }
+
+    /// Whether the name may lead into the tree, or from it to a node, when it is looked up in an
+    /// open directory.
+    pub(crate) fn has_name(&self, name: &[u8]) -> bool {
+        let last = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned());
+        self.tops
+            .iter()
+            .any(|top| last(top).is_some_and(|top| top.as_bytes() == name))
+            || self.entries.iter().any(|(path, entry)| {
+                matches!(entry, Entry::Link(target) if !self.covers(target.as_bytes()))
+                    && last(path).is_some_and(|link| link.as_bytes() == name)
+            })
+    }
+
+    /// The path by which programs know an open file, if it lies in the tree.
+    pub(crate) fn place_of(&self, id: FdIdentity, fd: Option<&Borrowed>) -> Option<Vec<u8>> {
+        if id.dev != self.dev {
+            return None;
+        }
+        let real = path_of(fd?)?;
+        self.known_as(&real).map(<[u8]>::to_vec)
+    }
+
+    /// A descriptor that stands for the link at this real path; none if there is no link.
+    pub(crate) fn link_file(&self, real: &CStr) -> Option<Result<OwnedFd, Errno>> {
+        let path = std::str::from_utf8(self.known_as(real.to_bytes())?).ok()?;
+        matches!(self.entries.get(path)?, Entry::Link(_)).then(|| {
+            let mut files = lock(&self.link_files);
+            let at = match files.iter().position(|file| file.path == path) {
+                Some(at) => at,
+                None => {
+                    files.push(LinkFile::new(path)?);
+                    files.len() - 1
+                }
+            };
+            let file = files.get(at).ok_or(Errno(libc::ENOENT))?;
+            raw::reopen(file.fd.as_fd(), libc::O_RDONLY)
+        })
+    }
+
+    /// The real path of the link that a descriptor stands for.
+    pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
+        let files = lock(&self.link_files);
+        let file = files.iter().find(|file| file.id == id)?;
+        match self.find(file.path.as_bytes(), Links::Keep)? {
+            Found::Inside(real) => Some(real),
+            Found::Outside(_) => None,
+        }
+    }
+
+    /// What is there where the generated part begins, each with the type a listing shows.
+    pub(crate) fn tops(&self) -> impl Iterator<Item = (&Path, u8)> {
+        self.tops.iter().filter_map(|top| {
+            let kind = match self.entries.get(top)? {
+                Entry::Link(_) => libc::DT_LNK,
+                Entry::File(_) => libc::DT_REG,
+                Entry::Dir => libc::DT_DIR,
+            };
+            Some((Path::new(top.as_str()), kind))
+        })
+    }
+}
+
+/// The real path of a borrowed descriptor.
+fn path_of(fd: &impl AsRawFd) -> Option<Vec<u8>> {
+    raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?).ok()
+}
+
+/// Where an entry is written.
+fn place(folder: &Folder, path: &str) -> PathBuf {
+    folder.path().join(path.trim_start_matches('/'))
+}
+
+/// Writes one entry; links are relative, as the kernel makes them.
+fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()> {
+    let real = place(folder, path);
+    match entry {
+        Entry::Dir => fs::create_dir_all(real),
+        Entry::File(text) => fs::write(real, text),
+        Entry::Link(target) => symlink(relative(path, target), real),
+    }
+}
+
+/// Whether a directory of sysfs is there without a device: of a class, a bus or a driver.
+fn outlives_devices(path: &str) -> bool {
+    ["/sys/class", "/sys/bus", "/sys/dev"]
+        .iter()
+        .any(|dir| is_below(path.as_bytes(), dir))
+}
+
+/// A path that files may be generated at, tidied.
+fn allowed(path: &Path) -> Option<String> {
+    let path = normalise(b"", path.as_os_str().as_bytes());
+    let path = String::from_utf8(path).ok()?;
+    let inside = ["/sys/", "/run/udev/", "/dev/"];
+    inside
+        .iter()
+        .any(|dir| path.starts_with(dir))
+        .then_some(path)
+}
+
+/// Whether a directory holds entries of the system besides ours.
+fn is_shared(path: &str) -> bool {
+    let leads_to = |shared: &str| {
+        let rest = shared.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    SHARED.iter().any(|shared| leads_to(shared))
+}
+
+/// Whether `path` is `top` or lies below it.
+fn is_below(path: &[u8], top: &str) -> bool {
+    path.strip_prefix(top.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
+}
+
+/// How a link at `from` names `to`, both absolute and tidy.
+fn relative(from: &str, to: &str) -> String {
+    let from: Vec<&str> = from.split('/').collect();
+    let to: Vec<&str> = to.split('/').collect();
+    let dirs = from.len().saturating_sub(1);
+    let same = from.iter().take(dirs).zip(&to).take_while(|(a, b)| a == b);
+    let same = same.count().min(to.len().saturating_sub(1));
+    let up = std::iter::repeat_n("..", dirs.saturating_sub(same));
+    let parts: Vec<&str> = up.chain(to.iter().skip(same).copied()).collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Names of ours in the listings of directories that are not ours: `/dev`, `/sys/class`.
+//!
+//! They come before the directory's own, in the answer to the first getdents64. The directory that
+//! holds the generated tree does not list it: a walk of /dev finds no second copy there.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::descriptors::files;
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use crate::tree::folder;
+use crate::tree::generated::Tree;
+use vb3_host::{Errno, FdIdentity, Node, NodeKind};
+
+/// What one getdents64 is answered with, at most.
+pub(crate) const MAX_LISTED: u64 = 64 << 10;
+
+/// What the longest entry of a directory takes.
+pub(crate) const ROOM: usize = 280;
+
+/// Entries that directories lack.
+#[derive(Debug, Default)]
+pub(crate) struct Listings {
+    pub(crate) by_dir: HashMap<FdIdentity, Vec<u8>>,
+    /// The directory that generated trees lie in.
+    pub(crate) hides_trees: Option<FdIdentity>,
+}
+
+impl Listings {
+    pub(crate) fn new(may: &MayBlock, nodes: &[Node], tree: Option<&Tree>) -> Self {
+        let mut this = Self::default();
+        for node in nodes {
+            let dir = tree.and_then(|tree| tree.directory_of(&node.path));
+            let kind = match node.kind {
+                NodeKind::File => libc::DT_REG,
+                _ => libc::DT_CHR,
+            };
+            this.add(may, dir, &node.path, kind, files::inode(node));
+        }
+        if let Some(tree) = tree {
+            this.hides_trees = tree.lies_in(may);
+            for (ino, (top, kind)) in (0x7662_1000..).zip(tree.tops()) {
+                this.add(may, None, top, kind, ino);
+            }
+        }
+        this
+    }
+
+    /// Adds a name to a directory of the system, or to one that was generated, by its real path.
+    pub(crate) fn add(
+        &mut self,
+        may: &MayBlock,
+        generated: Option<CString>,
+        path: &Path,
+        kind: u8,
+        ino: u64,
+    ) {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return;
+        };
+        let c = |path: &Path| CString::new(path.as_os_str().as_bytes()).ok();
+        let (Some(c_dir), Some(c_path)) = (c(dir), c(path)) else {
+            return;
+        };
+        let c_dir = generated.unwrap_or(c_dir);
+        let Ok(stat) = may_block::stat(may, &c_dir, 0) else {
+            return;
+        };
+        // What is there already is listed already.
+        if may_block::stat(may, &c_path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
+            return;
+        }
+        let entries = self.by_dir.entry(raw::identity(&stat)).or_default();
+        entries.extend(entry(name.as_bytes(), kind, ino));
+    }
+}
+
+/// One `struct linux_dirent64`.
+pub(crate) fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
+    let len = (19 + name.len() + 1).next_multiple_of(8);
+    let mut out = Vec::with_capacity(len);
+    out.extend(ino.to_ne_bytes());
+    out.extend(0u64.to_ne_bytes());
+    out.extend(u16::try_from(len).unwrap_or(u16::MAX).to_ne_bytes());
+    out.push(kind);
+    out.extend(name);
+    out.resize(len, 0);
+    out
+}
+
+/// The entries in what getdents64 has written.
+pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let len = bytes.get(16..18)?.try_into().map_or(0, u16::from_ne_bytes);
+        let (entry, rest) = bytes.split_at_checked(len.into()).filter(|_| len > 18)?;
+        bytes = rest;
+        Some(entry)
+    })
+}
+
+/// Whether an entry is a generated tree: of this run or another.
+pub(crate) fn is_tree(entry: &[u8]) -> bool {
+    let name = entry.get(19..).unwrap_or_default();
+    name.starts_with(folder::PREFIX.as_bytes())
+}
+
+/// The directory's own entries; the position moves on for the program, too.
+pub(crate) fn native_entries(_: &MayBlock, fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
+    let mut out = vec![0u8; room];
+    // SAFETY: the length is the buffer's.
+    let n = unsafe {
+        libc::syscall(
+            libc::SYS_getdents64,
+            fd.as_raw_fd(),
+            out.as_mut_ptr(),
+            out.len(),
+        )
+    };
+    out.truncate(usize::try_from(raw::check_long(n)?).unwrap_or(0));
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_are_hidden_among_entries() {
+        let names: [&[u8]; 4] = [b"vb3-sys-a1B2", b"x", b"vb3-sys", b"sem.vb3-sys-1"];
+        let mut bytes: Vec<u8> = names
+            .iter()
+            .flat_map(|name| entry(name, libc::DT_DIR, 1))
+            .collect();
+        let hidden: Vec<bool> = entries(&bytes).map(is_tree).collect();
+        assert_eq!(hidden, [true, false, false, false]);
+        // What a kernel would never write ends the list.
+        bytes.truncate(30);
+        assert_eq!(entries(&bytes).count(), 0);
+        assert_eq!(entries(&[0; 40]).count(), 0);
+    }
+}

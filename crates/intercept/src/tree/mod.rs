@@ -1,0 +1,26 @@
+//! Names: paths, the generated tree, listings of directories, events of udev.
+//!
+//! Other rooms import what this file exports, and nothing behind it.
+
+pub(crate) mod folder;
+mod generated;
+mod listing;
+pub(crate) mod monitor;
+mod path;
+mod shown;
+pub(crate) mod uevent;
+mod view;
+
+pub(crate) use generated::{Found, Tree};
+pub(crate) use listing::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
+pub(crate) use monitor::{
+    ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, MAX_VECTORS, MESSAGE,
+    Monitors, Receive, SOL_NETLINK, address, field, word,
+};
+pub(crate) use path::{
+    HOPS, Links, MAX, PLAIN, Place, as_c, base_link, base_of, c_bytes, file_name, normalise,
+    real_dir, split_last, through,
+};
+pub(crate) use shown::{Showing, Shown, Told};
+pub(crate) use uevent::Uevent;
+pub(crate) use view::{View, of_dir, of_path};

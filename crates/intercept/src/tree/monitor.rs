@@ -1,0 +1,148 @@
+//! Sockets on which programs hear of devices that come and go (`NETLINK_KOBJECT_UEVENT`).
+//!
+//! Only the kernel and udev may send on a real one, to all programs of the machine. A program gets
+//! an end of a pair of sockets of ours instead, on which poll, epoll, read() and socket filters are
+//! the kernel's; what shows that it is no netlink socket is answered here: bind, getsockname, and
+//! who sent a message. It tells of our devices alone.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::kernel::raw;
+use crate::tree::uevent::Uevent;
+use vb3_host::FdIdentity;
+
+/// Most sockets of all programs at one time; a further one is the kernel's.
+pub(crate) const MAX_MONITORS: usize = 1024;
+/// Most bytes of a message that is received; ours are smaller.
+pub(crate) const MESSAGE: usize = 16 << 10;
+/// UIO_MAXIOV.
+pub(crate) const MAX_VECTORS: u64 = 1024;
+/// `struct sockaddr_nl`.
+pub(crate) const ADDRESS: usize = 12;
+/// `struct msghdr`.
+pub(crate) const HEADER: usize = 56;
+/// A control message with `struct ucred`, and the room it takes.
+pub(crate) const CREDENTIALS: (usize, usize) = (28, 32);
+pub(crate) const SOL_NETLINK: i32 = 270;
+pub(crate) const ADD_MEMBERSHIP: i32 = 1;
+pub(crate) const DROP_MEMBERSHIP: i32 = 2;
+
+/// Calls on descriptors that may be such sockets.
+pub(crate) const CALLS: [i64; 7] = [
+    libc::SYS_bind,
+    libc::SYS_getsockname,
+    libc::SYS_setsockopt,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+];
+
+/// One socket.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    /// Our end.
+    pub(crate) ours: OwnedFd,
+    pub(crate) groups: u32,
+    pub(crate) port: u32,
+}
+
+impl Monitor {
+    /// Whether the program has closed its end.
+    fn is_closed(&self) -> bool {
+        raw::poll_now(self.ours.as_fd(), 0) & libc::POLLHUP != 0
+    }
+
+    pub(crate) fn send(&self, event: &Uevent) {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let (at, len) = (event.bytes.as_ptr(), event.bytes.len());
+        // A program that does not read misses events, as it does of a kernel's.
+        // SAFETY: the bytes are live.
+        unsafe { libc::send(self.ours.as_raw_fd(), at.cast(), len, flags) };
+    }
+}
+
+/// All of them, by the program's end.
+#[derive(Debug, Default)]
+pub(crate) struct Monitors {
+    pub(crate) all: HashMap<FdIdentity, Monitor>,
+    /// The number of the last event.
+    pub(crate) number: u64,
+}
+
+impl Monitors {
+    pub(crate) fn add(&mut self, id: FdIdentity, ours: OwnedFd, port: u32) -> bool {
+        self.all.retain(|_, monitor| !monitor.is_closed());
+        let monitor = Monitor {
+            ours,
+            groups: 0,
+            port,
+        };
+        self.all.len() < MAX_MONITORS && self.all.insert(id, monitor).is_none()
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.number = self.number.wrapping_add(1);
+        self.number
+    }
+
+    /// Sends events, in this order, to those who listen.
+    pub(crate) fn send(&mut self, events: &[Uevent]) {
+        self.all.retain(|_, monitor| !monitor.is_closed());
+        for monitor in self.all.values() {
+            let wanted = events.iter().filter(|e| e.group & monitor.groups != 0);
+            wanted.for_each(|event| monitor.send(event));
+        }
+    }
+}
+
+/// Where what is received goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Receive {
+    pub(crate) socket: Arc<OwnedFd>,
+    pub(crate) flags: i32,
+    pub(crate) segments: Vec<(u64, u64)>,
+    pub(crate) form: Form,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    /// recvfrom: where the address and its length go.
+    From { name: u64, len: u64 },
+    /// recvmsg: where the header is, and what it had.
+    Message {
+        at: u64,
+        name: u64,
+        name_len: u32,
+        control: u64,
+        control_len: u64,
+    },
+}
+
+impl Receive {
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+}
+
+/// A field of a structure.
+pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let part = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    part.copied().unwrap_or([0; N])
+}
+
+pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(field(bytes, at))
+}
+
+/// `struct sockaddr_nl`.
+pub(crate) fn address(port: u32, groups: u32) -> [u8; ADDRESS] {
+    let mut out = [0; ADDRESS];
+    let family = u32::from(libc::AF_NETLINK.unsigned_abs() as u16);
+    for (place, value) in out.chunks_exact_mut(4).zip([family, port, groups]) {
+        place.copy_from_slice(&value.to_ne_bytes());
+    }
+    out
+}

@@ -1,0 +1,147 @@
+//! Which of our places a path of the program names.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+
+/// Symbolic links followed at most.
+pub(crate) const HOPS: u32 = 16;
+/// PATH_MAX.
+pub(crate) const MAX: usize = 4096;
+/// Directories without links to devices, not worth a look.
+pub(crate) const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"];
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A node, by index.
+    Node(usize),
+    /// Where a node is that has gone.
+    Absent,
+    /// A node as if it were a directory: `/dev/video0/`.
+    NoDirectory,
+    /// A file of the generated tree: its real path.
+    Sys(CString),
+    /// The link that /proc shows for a descriptor on a node, by index.
+    DescriptorLink(usize),
+    /// Nothing of ours.
+    Native,
+}
+
+/// Whether a final symbolic link is meant itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    Follow,
+    Keep,
+}
+
+/// Joins and tidies by text alone: no `.`, no `..`, no double slashes, no slash at the end.
+pub(crate) fn normalise(base: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let base = if path.first() == Some(&b'/') {
+        &b""[..]
+    } else {
+        base
+    };
+    for part in base.split(|&b| b == b'/').chain(path.split(|&b| b == b'/')) {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut out = Vec::new();
+    for part in parts {
+        out.push(b'/');
+        out.extend_from_slice(part);
+    }
+    if out.is_empty() { b"/".to_vec() } else { out }
+}
+
+pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => (
+            path.get(..at).unwrap_or_default(),
+            path.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (b"", path),
+    }
+}
+
+pub(crate) fn c_bytes(path: &[u8]) -> Option<CString> {
+    CString::new(path).ok()
+}
+
+pub(crate) fn file_name(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}
+
+/// A path of the program, from its own root or directory.
+pub(crate) fn through(tid: u32, dir: i32, path: &[u8]) -> Vec<u8> {
+    let mut seen = match path.first() {
+        Some(b'/') => format!("/proc/{tid}/root"),
+        _ => base_link(tid, dir) + "/",
+    }
+    .into_bytes();
+    seen.extend_from_slice(path);
+    seen
+}
+
+/// The magic link to the directory that a relative path starts from.
+pub(crate) fn base_link(tid: u32, dir: i32) -> String {
+    if dir == libc::AT_FDCWD {
+        format!("/proc/{tid}/cwd")
+    } else {
+        format!("/proc/{tid}/fd/{dir}")
+    }
+}
+
+pub(crate) fn base_of(tid: u32, dir: i32) -> Option<Vec<u8>> {
+    raw::readlink(&raw::c_path(&base_link(tid, dir)).ok()?).ok()
+}
+
+/// The path of a directory with all links resolved.
+pub(crate) fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
+    if path == b"/dev" || path.is_empty() {
+        return Some(if path.is_empty() {
+            b"/".to_vec()
+        } else {
+            path.to_vec()
+        });
+    }
+    let fd = may_block::open(may, &c_bytes(path)?, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+    raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).ok()?).ok()
+}
+
+/// Like `fstatat` etc. want it.
+pub(crate) fn as_c(path: &CString) -> &CStr {
+    path.as_c_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_tidied_by_text() {
+        let rows: &[(&str, &str, &str)] = &[
+            ("/", "/dev/video0", "/dev/video0"),
+            ("/x", "/dev//./video0", "/dev/video0"),
+            ("/dev", "video0", "/dev/video0"),
+            ("/dev/v4l/by-path", "../../video0", "/dev/video0"),
+            ("/", "..", "/"),
+            ("/a/b", "../../../c/", "/c"),
+        ];
+        for &(base, path, want) in rows {
+            assert_eq!(
+                normalise(base.as_bytes(), path.as_bytes()),
+                want.as_bytes(),
+                "{path}"
+            );
+        }
+    }
+}

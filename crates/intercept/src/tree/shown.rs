@@ -1,0 +1,116 @@
+//! What programs see of the nodes by paths, and how it changes when a node comes or goes.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::kernel::MayBlock;
+use crate::tree::generated::Tree;
+use crate::tree::listing::Listings;
+use vb3_host::{Backend, Errno, Node, NodeId};
+
+/// Generated files and links of one node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) files: Vec<(PathBuf, String)>,
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Told {
+    pub(crate) fn by(backend: &dyn Backend, node: NodeId) -> Self {
+        Self {
+            files: backend.files(node),
+            links: backend.links(node),
+        }
+    }
+
+    /// That of all nodes that are there.
+    fn joined(told: &[Option<Self>]) -> Self {
+        let mut all = Self::default();
+        for of in told.iter().flatten() {
+            all.files.extend_from_slice(&of.files);
+            all.links.extend_from_slice(&of.links);
+        }
+        all
+    }
+}
+
+/// What programs see at one time.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// Of each node by index: what is told of it while it is there.
+    pub(crate) told: Vec<Option<Told>>,
+    pub(crate) tree: Option<Tree>,
+    pub(crate) listings: Listings,
+}
+
+impl Shown {
+    /// All nodes. The error is why there is no generated tree.
+    pub(crate) fn all(
+        may: &MayBlock,
+        nodes: &[Node],
+        backend: &dyn Backend,
+    ) -> (Self, Option<Errno>) {
+        let told = nodes.iter().map(|node| Told::by(backend, node.id));
+        let told: Vec<Option<Told>> = told.map(Some).collect();
+        let joined = Told::joined(&told);
+        let tree = Tree::make(may, nodes, &joined.files, &joined.links);
+        let failed = tree.as_ref().err().copied();
+        let tree = tree.ok();
+        let listings = Listings::new(may, nodes, tree.as_ref());
+        let this = Self {
+            told,
+            tree,
+            listings,
+        };
+        (this, failed)
+    }
+
+    /// Whether a node is there, by index.
+    pub(crate) fn has(&self, node: usize) -> bool {
+        matches!(self.told.get(node), Some(Some(_)))
+    }
+
+    /// The same with one node come or gone.
+    pub(crate) fn with(
+        &self,
+        may: &MayBlock,
+        nodes: &[Node],
+        at: usize,
+        told: Option<Told>,
+    ) -> Result<Self, Errno> {
+        let mut all = self.told.clone();
+        if let Some(of) = all.get_mut(at) {
+            *of = told;
+        }
+        let joined = Told::joined(&all);
+        let there = nodes.iter().zip(&all).filter(|(_, told)| told.is_some());
+        let there: Vec<Node> = there.map(|(node, _)| node.clone()).collect();
+        let tree = self.tree.as_ref();
+        let tree = tree.map(|tree| tree.change(&there, &joined.files, &joined.links));
+        let tree = tree.transpose()?;
+        let listings = Listings::new(may, &there, tree.as_ref());
+        Ok(Self {
+            told: all,
+            tree,
+            listings,
+        })
+    }
+}
+
+/// What is shown at present.
+#[derive(Debug)]
+pub(crate) struct Showing(pub(crate) RwLock<Arc<Shown>>);
+
+impl Showing {
+    pub(crate) fn new(shown: Shown) -> Self {
+        Self(RwLock::new(Arc::new(shown)))
+    }
+
+    pub(crate) fn now(&self) -> Arc<Shown> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set(&self, shown: Shown) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shown);
+    }
+}

@@ -1,0 +1,169 @@
+//! The two messages that tell of a device that comes or goes: the kernel's own, and udev's of it.
+
+use crate::tree::generated::Tree;
+
+/// Who hears the kernel's messages.
+pub(crate) const KERNEL: u32 = 1;
+/// Who hears udev's.
+pub(crate) const UDEV: u32 = 2;
+
+/// How udev's messages begin. A kernel's never does: it has an `@`.
+const PREFIX: &[u8; 8] = b"libudev\0";
+const MAGIC: u32 = 0xfeed_cafe;
+/// Bytes before the properties.
+const HEADER: u32 = 40;
+
+/// A message about one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Uevent {
+    pub(crate) group: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The group that a message was sent to.
+pub(crate) fn group_of(bytes: &[u8]) -> u32 {
+    if bytes.starts_with(PREFIX) {
+        UDEV
+    } else {
+        KERNEL
+    }
+}
+
+/// What the kernel and udev say of a device of the tree, by its path from `/sys` on.
+pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option<(Uevent, Uevent)> {
+    let path = device.strip_prefix("/sys")?;
+    let subsystem = tree.link_at(&format!("{device}/subsystem"))?;
+    let subsystem = subsystem.rsplit('/').next()?;
+    let mut lines = vec![
+        format!("ACTION={action}"),
+        format!("DEVPATH={path}"),
+        format!("SUBSYSTEM={subsystem}"),
+    ];
+    let own = tree.text_at(&format!("{device}/uevent")).unwrap_or("");
+    let known = tree.text_at(&format!("{device}/dev")).map(str::trim_end);
+    lines.extend(own.lines().map(str::to_owned));
+    lines.push(format!("SEQNUM={number}"));
+    let kernel = format!("{action}@{path}\0{}\0", lines.join("\0"));
+    for line in &mut lines {
+        if let Some(name) = line.strip_prefix("DEVNAME=") {
+            *line = format!("DEVNAME=/dev/{name}");
+        }
+    }
+    let record = known.and_then(|known| tree.text_at(&format!("/run/udev/data/c{known}")));
+    lines.extend(by_record(record.unwrap_or("")));
+    let properties = format!("{}\0", lines.join("\0"));
+    Some((
+        Uevent {
+            group: KERNEL,
+            bytes: kernel.into_bytes(),
+        },
+        Uevent {
+            group: UDEV,
+            bytes: with_header(subsystem, properties.as_bytes()),
+        },
+    ))
+}
+
+/// The properties that a record of udev's database gives a device.
+fn by_record(record: &str) -> Vec<String> {
+    let entries = |kind: &'static str| {
+        record
+            .lines()
+            .filter_map(move |line| line.strip_prefix(kind))
+    };
+    let links: Vec<String> = entries("S:").map(|link| format!("/dev/{link}")).collect();
+    let links = (!links.is_empty()).then(|| format!("DEVLINKS={}", links.join(" ")));
+    let since = entries("I:").map(|since| format!("USEC_INITIALIZED={since}"));
+    let properties = entries("E:").map(str::to_owned);
+    properties.chain(since).chain(links).collect()
+}
+
+/// udev's message with these properties.
+///
+/// Source: systemd src/libsystemd/sd-device/device-monitor.c `monitor_netlink_header`.
+fn with_header(subsystem: &str, properties: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(properties.len()).unwrap_or(u32::MAX);
+    let mut out = PREFIX.to_vec();
+    out.extend(MAGIC.to_be_bytes());
+    for word in [HEADER, HEADER, len] {
+        out.extend(word.to_ne_bytes());
+    }
+    out.extend(murmur(subsystem.as_bytes()).to_be_bytes());
+    // No device type and no tags.
+    out.extend([0; 12]);
+    out.extend(properties);
+    out
+}
+
+/// MurmurHash2 with the seed 0, by which clients filter subsystems.
+fn murmur(bytes: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    // CAST: the hash takes the length as 32 bits.
+    let mut hash = bytes.len() as u32;
+    let mut words = bytes.chunks_exact(4);
+    for word in &mut words {
+        let word = word
+            .try_into()
+            .map_or(0, u32::from_le_bytes)
+            .wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ (word ^ word >> 24).wrapping_mul(M);
+    }
+    let rest = words.remainder();
+    for (at, &byte) in rest.iter().enumerate() {
+        hash ^= u32::from(byte) << (8 * at);
+    }
+    if !rest.is_empty() {
+        hash = hash.wrapping_mul(M);
+    }
+    hash = (hash ^ hash >> 13).wrapping_mul(M);
+    hash ^ hash >> 15
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::MayBlock;
+    use std::path::PathBuf;
+    use vb3_host::{Node, NodeId};
+
+    #[test]
+    fn hashes_are_those_that_udev_filters_by() {
+        // By libudev's own filters, as its clients install them.
+        for (text, hash) in [("", 0), ("a", 0x9268_5f5e), ("video4linux", 0xe9cf_3931)] {
+            assert_eq!(murmur(text.as_bytes()), hash, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_tells_what_sysfs_and_the_database_tell() {
+        let may = MayBlock::of_this_thread();
+        let node = Node {
+            device: Some("vb3-007".to_owned()),
+            ..Node::video(NodeId(0), "/dev/video7", 7)
+        };
+        let record = "S:v4l/by-path/x\nI:12\nE:ID_V4L_CAPABILITIES=:capture:\nV:1\n";
+        let record = (PathBuf::from("/run/udev/data/c81:7"), record.to_owned());
+        let tree = Tree::make(&may, &[node], &[record], &[]).expect("a tree");
+        let device = tree.device_of(81, 7).expect("a device").to_owned();
+        let path = "/devices/platform/vb3-007/video4linux/video7";
+        assert_eq!(device, format!("/sys{path}"));
+        let (kernel, udev) = of(&tree, &device, "remove", 9).expect("messages");
+        let want = format!(
+            "remove@{path}\0ACTION=remove\0DEVPATH={path}\0SUBSYSTEM=video4linux\0MAJOR=81\0\
+             MINOR=7\0DEVNAME=video7\0SEQNUM=9\0"
+        );
+        assert_eq!(String::from_utf8_lossy(&kernel.bytes), want);
+        assert_eq!((kernel.group, group_of(&kernel.bytes)), (KERNEL, KERNEL));
+        assert_eq!((udev.group, group_of(&udev.bytes)), (UDEV, UDEV));
+        let (header, properties) = udev.bytes.split_at(40);
+        assert_eq!(header.get(8..12), Some(&[0xfe, 0xed, 0xca, 0xfe][..]));
+        let want = format!(
+            "ACTION=remove\0DEVPATH={path}\0SUBSYSTEM=video4linux\0MAJOR=81\0MINOR=7\0\
+             DEVNAME=/dev/video7\0SEQNUM=9\0ID_V4L_CAPABILITIES=:capture:\0\
+             USEC_INITIALIZED=12\0DEVLINKS=/dev/v4l/by-path/x\0"
+        );
+        assert_eq!(String::from_utf8_lossy(properties), want);
+        let (kernel, _) = of(&tree, "/sys/devices/platform/vb3-007", "add", 1).expect("messages");
+        assert!(kernel.bytes.starts_with(b"add@/devices/platform/vb3-007\0"));
+    }
+}

@@ -1,0 +1,77 @@
+//! What a program sees of the file system where that is not what the supervisor sees: after a
+//! chroot, or in a mount name space of its own. A place of ours is there if the directory that it
+//! lies in is there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{OFlags, ResolveFlags};
+
+use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+use vb3_host::FdIdentity;
+
+/// SYSFS_MAGIC: each network name space has a sysfs of its own, with the same devices.
+const SYSFS: u64 = 0x6265_6572;
+
+/// Another view than the supervisor's.
+pub(crate) struct View {
+    pub(crate) root: OwnedFd,
+}
+
+pub(crate) fn of_path(may: &MayBlock, path: &str) -> Option<FdIdentity> {
+    let stat = may_block::stat(may, &raw::c_path(path).ok()?, 0).ok()?;
+    Some(raw::identity(&stat))
+}
+
+pub(crate) fn of_dir(may: &MayBlock, dir: BorrowedFd<'_>) -> Option<FdIdentity> {
+    may_block::fstat(may, dir)
+        .ok()
+        .map(|stat| raw::identity(&stat))
+}
+
+impl View {
+    /// What thread `tid` sees; none where that is what we see, or where we may not know.
+    pub(crate) fn of(may: &MayBlock, tid: u32) -> Option<Self> {
+        let differs = |theirs: &str, ours: &str| {
+            let theirs = of_path(may, &format!("/proc/{tid}/{theirs}"));
+            theirs.is_some() && theirs != of_path(may, ours)
+        };
+        if !differs("root", "/") && !differs("ns/mnt", "/proc/self/ns/mnt") {
+            return None;
+        }
+        let root = raw::c_path(&format!("/proc/{tid}/root")).ok()?;
+        let root = may_block::open(may, &root, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+        Some(Self { root })
+    }
+
+    /// A directory: by a path from the root, or from another directory where it is relative.
+    pub(crate) fn dir(&self, may: &MayBlock, from: BorrowedFd<'_>, path: &[u8]) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let absolute = path.first() == Some(&b'/');
+        let (from, how) = if absolute {
+            (self.root.as_fd(), ResolveFlags::IN_ROOT)
+        } else {
+            (from, ResolveFlags::empty())
+        };
+        let path = if path.is_empty() { b"." } else { path };
+        may_block::openat2(may, from, path, flags, how)
+    }
+
+    /// Whether the part of the system that a generated path lies in is there.
+    pub(crate) fn shows(&self, may: &MayBlock, path: &[u8]) -> bool {
+        let Some(first) = path.split(|&b| b == b'/').nth(1) else {
+            return false;
+        };
+        let top = [b"/", first].concat();
+        let Some(dir) = self.dir(may, self.root.as_fd(), &top) else {
+            return false;
+        };
+        if first == b"sys" {
+            return may_block::kind_of_system(may, &dir) == Some(SYSFS);
+        }
+        let ours = std::str::from_utf8(&top)
+            .ok()
+            .and_then(|top| of_path(may, top));
+        of_dir(may, dir.as_fd()) == ours
+    }
+}

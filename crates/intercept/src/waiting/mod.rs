@@ -1,0 +1,22 @@
+//! Calls that wait: poll, select, epoll, reads and writes, and what is kept of each.
+//!
+//! Other rooms import what this file exports, and nothing behind it.
+
+mod epoll;
+mod pending;
+mod poll;
+mod select;
+mod sleep;
+mod transfer;
+
+pub(crate) use epoll::{Cause, Epolls, Op, Sweep};
+pub(crate) use pending::{
+    Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
+};
+pub(crate) use poll::{
+    Asker, Entry, Form, Hold, MAX_POLLED, Polling, SHORT, Source, Wait, buffer_poll, concerns_us,
+    ready_bits,
+};
+pub(crate) use select::{FD_SETSIZE, MAX_SELECTED, Sets};
+pub(crate) use sleep::Sleep;
+pub(crate) use transfer::{MAX_BYTES, MAX_SEGMENTS, Progress, Transfer};

@@ -1,0 +1,273 @@
+//! Calls that wait.
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use crate::process::Notif;
+use crate::process::Signals;
+use crate::tree::Receive;
+use crate::waiting::poll::Polling;
+use crate::waiting::transfer::Transfer;
+use vb3_host::{FdIdentity, FileId};
+
+/// How often a waiting thread is looked at for signals.
+pub(crate) const LOOK: Duration = Duration::from_millis(4);
+/// How often where signals come.
+pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
+/// For how long after one.
+const RECENTLY: Duration = Duration::from_millis(200);
+/// How often a thread that handles none, and can only be stopped or end with a core dump.
+pub(crate) const LOOK_SELDOM: Duration = Duration::from_millis(50);
+/// What one look may take of the time: about twenty times what it costs.
+const A_LOOK: Duration = Duration::from_micros(100);
+/// Calls that wait at one time, at most; there is at most one for each thread.
+pub(crate) const MAX_WAITING: usize = 1 << 16;
+
+/// What waits.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Ioctl {
+        file: FileId,
+        request: u32,
+        arg: u64,
+    },
+    BufferIoctl {
+        id: FdIdentity,
+        request: u32,
+        arg: u64,
+    },
+    Transfer(Transfer),
+    Poll(Polling),
+    /// recvmsg, recvfrom on a monitor's socket.
+    Receive(Receive),
+    /// flock.
+    Lock {
+        file: FileId,
+        op: i32,
+    },
+}
+
+/// A call that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) notif: Notif,
+    pub(crate) kind: Kind,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) signals: Signals,
+    /// When it is looked at for signals next.
+    pub(crate) look: Option<Instant>,
+    /// The file stays open while the call runs, whoever closes the descriptor.
+    _hold: Option<OwnedFd>,
+}
+
+impl Waiting {
+    pub(crate) fn new(n: &Notif, kind: Kind, hold: Option<OwnedFd>) -> Self {
+        Self {
+            notif: n.clone(),
+            kind,
+            deadline: None,
+            signals: Signals::new(n.tid),
+            look: None,
+            _hold: hold,
+        }
+    }
+
+    /// The files that it waits for.
+    pub(crate) fn files(&self) -> Vec<FileId> {
+        match &self.kind {
+            Kind::Poll(polling) => polling.files(),
+            _ => self.file().into_iter().collect(),
+        }
+    }
+
+    /// Whether a piece of it was moved: it is the supervisor's then to go on with, and waits for nothing.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
+    }
+
+    /// The file whose backend knows of this call.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        match &self.kind {
+            Kind::Ioctl { file, .. } => Some(*file),
+            Kind::Transfer(transfer) => Some(transfer.file),
+            Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock { .. } => None,
+        }
+    }
+}
+
+/// What has become of a call that was made once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// It is answered, has gone, or still waits.
+    Over,
+    /// Something is to be gathered first.
+    Lacks,
+    /// A piece of it was moved.
+    Part,
+}
+
+/// All calls that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) slots: HashMap<u32, Waiting>,
+    pub(crate) by_tid: HashMap<u32, u32>,
+    pub(crate) by_file: HashMap<FileId, BTreeSet<u32>>,
+    /// Calls on buffers, and polls of them.
+    pub(crate) on_buffers: BTreeSet<u32>,
+    pub(crate) on_locks: BTreeSet<u32>,
+    /// Calls of threads of whose end nothing tells.
+    pub(crate) unfollowed: BTreeSet<u32>,
+    pub(crate) deadlines: BTreeSet<(Instant, u32)>,
+    /// When each is looked at for signals next.
+    pub(crate) looks: BTreeSet<(Instant, u32)>,
+    pub(crate) next: u32,
+    /// Files that may have changed since the waiting calls were tried.
+    pub(crate) changed: Vec<FileId>,
+    /// Buffers may have.
+    pub(crate) buffers_changed: bool,
+    /// Threads that a signal has interrupted, and when.
+    pub(crate) interrupted: HashMap<u32, Instant>,
+    /// Polls that a stop has interrupted, which go on until the same time.
+    pub(crate) suspended: HashMap<u32, (i64, Option<Instant>)>,
+}
+
+impl Pending {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds a call; gives it back when there are too many. `followed`: the end of its thread will be
+    /// told.
+    pub(crate) fn insert(&mut self, waiting: Waiting, followed: bool) -> Result<u32, Box<Waiting>> {
+        if self.slots.len() >= MAX_WAITING {
+            return Err(Box::new(waiting));
+        }
+        self.next = self.next.wrapping_add(1);
+        let slot = self.next;
+        self.by_tid.insert(waiting.notif.tid, slot);
+        if !followed {
+            self.unfollowed.insert(slot);
+        }
+        for file in waiting.files() {
+            self.by_file.entry(file).or_default().insert(slot);
+        }
+        match waiting.kind {
+            Kind::BufferIoctl { .. } => drop(self.on_buffers.insert(slot)),
+            Kind::Poll(ref polling) if polling.has_buffers() => {
+                self.on_buffers.insert(slot);
+            }
+            Kind::Lock { .. } => drop(self.on_locks.insert(slot)),
+            _ => {}
+        }
+        self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
+        let tid = waiting.notif.tid;
+        self.slots.insert(slot, waiting);
+        self.plan_look(slot, tid, LOOK);
+        Ok(slot)
+    }
+
+    /// A call that waits, or is under way.
+    pub(crate) fn get(&self, slot: u32) -> Option<&Waiting> {
+        self.slots.get(&slot)
+    }
+
+    /// The number that the next call added will have.
+    pub(crate) fn next_slot(&self) -> u32 {
+        self.next.wrapping_add(1)
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Waiting> {
+        let waiting = self.slots.remove(&slot)?;
+        if self.by_tid.get(&waiting.notif.tid) == Some(&slot) {
+            self.by_tid.remove(&waiting.notif.tid);
+        }
+        for file in waiting.files() {
+            if let Some(slots) = self.by_file.get_mut(&file) {
+                slots.remove(&slot);
+                if slots.is_empty() {
+                    self.by_file.remove(&file);
+                }
+            }
+        }
+        self.on_buffers.remove(&slot);
+        self.on_locks.remove(&slot);
+        self.unfollowed.remove(&slot);
+        if let Some(at) = waiting.deadline {
+            self.deadlines.remove(&(at, slot));
+        }
+        if let Some(at) = waiting.look {
+            self.looks.remove(&(at, slot));
+        }
+        Some(waiting)
+    }
+
+    /// Plans the next look at a call: after `pause`, sooner where signals come, later where so
+    /// many wait that looking at all of them would take more than a small part of the time.
+    pub(crate) fn plan_look(&mut self, slot: u32, tid: u32, pause: Duration) {
+        let now = Instant::now();
+        let recent = self
+            .interrupted
+            .get(&tid)
+            .is_some_and(|at| now - *at < RECENTLY);
+        let pause = if recent { LOOK_OFTEN } else { pause };
+        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let at = now + pause.max(A_LOOK.saturating_mul(count));
+        if let Some(waiting) = self.slots.get_mut(&slot)
+            && let Some(before) = waiting.look.replace(at)
+        {
+            self.looks.remove(&(before, slot));
+        }
+        self.looks.insert((at, slot));
+    }
+
+    pub(crate) fn note_interrupted(&mut self, tid: u32) {
+        let now = Instant::now();
+        if self.interrupted.len() >= MAX_WAITING {
+            self.interrupted.retain(|_, at| now - *at < RECENTLY);
+        }
+        self.interrupted.insert(tid, now);
+    }
+
+    /// Notes that a file may have changed.
+    pub(crate) fn mark(&mut self, file: FileId) {
+        if self.by_file.contains_key(&file) && !self.changed.contains(&file) {
+            self.changed.push(file);
+        }
+    }
+
+    /// Notes that buffers may have changed.
+    pub(crate) fn mark_buffers(&mut self) {
+        self.buffers_changed = !self.on_buffers.is_empty();
+    }
+
+    /// The time until a deadline passes or signals are to be looked for.
+    pub(crate) fn next_look(&self, now: Instant) -> Option<Duration> {
+        let first = [self.deadlines.first(), self.looks.first()];
+        let next = first.into_iter().flatten().map(|(at, _)| *at).min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    /// The calls on these files, oldest first, so that they are served in the order they came.
+    pub(crate) fn slots_on(&self, files: &[FileId]) -> Vec<u32> {
+        let on = files.iter().filter_map(|file| self.by_file.get(file));
+        let slots: BTreeSet<u32> = on.flatten().copied().collect();
+        slots.into_iter().collect()
+    }
+
+    /// Those in a list of times that have come.
+    pub(crate) fn due(list: &BTreeSet<(Instant, u32)>, now: Instant) -> Vec<u32> {
+        let due = list.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, slot)| *slot).collect()
+    }
+
+    pub(crate) fn all(&self) -> Vec<u32> {
+        self.slots.keys().copied().collect()
+    }
+}
