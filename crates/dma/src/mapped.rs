@@ -6,7 +6,8 @@
 //!
 //! # Examples
 //! ```
-//! use vb3_dma::fake::{Setup, ram};
+//! use vb3_dma::DmaOps;
+//! use vb3_dma::fake::Setup;
 //! use vb3_dma::mapped::FromDevice;
 //!
 //! let dma = Setup::direct().non_coherent().mapper();
@@ -51,7 +52,7 @@
 //! ```
 //! Memory is not freed while it is mapped:
 //! ```compile_fail,E0505
-//! # use vb3_dma::fake::Setup;
+//! # use vb3_dma::{DmaOps, fake::Setup};
 //! # use vb3_dma::mapped::ToDevice;
 //! # let dma = Setup::direct().mapper();
 //! let memory = dma.alloc_virtual(4096).unwrap();

@@ -3,7 +3,8 @@
 use super::DmaDevice;
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
-    Alloc, Attrs, Constraint, DmaAddr, Error, Lock, Locks, Mapper, NoLocks, Platform, Reason, Vmap,
+    Alloc, Attrs, Constraint, DmaAddr, DmaOps, Error, Lock, Locks, Mapper, NoLocks, Platform,
+    Reason, Vmap,
 };
 use core::fmt;
 use core::sync::atomic::AtomicU8;

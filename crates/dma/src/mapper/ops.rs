@@ -252,6 +252,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let owner = self.id;
         Ok(Vmap { owner, host })
     }
+
     /// As [`end_mapping`](Self::end_mapping), for what the short path does not take.
     #[inline(never)]
     pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {

@@ -216,7 +216,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Ends a mapping. With `now`, or where nothing waits, it is flushed for at once.
     ///
     /// # Errors
-    /// As [`try_unmap`](Self::try_unmap).
+    /// As [`DmaOps::try_unmap`](crate::DmaOps::try_unmap).
     #[inline]
     pub(crate) fn end_mapping(
         &self,
