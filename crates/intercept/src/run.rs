@@ -38,6 +38,8 @@ use crate::tree::{Showing, Shown};
 use crate::waiting::Epolls;
 use crate::waiting::Pending;
 use crate::waiting::Sleep;
+use rustix::event::EventfdFlags;
+use rustix::process::{Pid, child_subreaper, set_child_subreaper};
 use vb3_host::{Backend, Errno};
 
 /// Remarks that wait to be said, at most.
@@ -114,8 +116,8 @@ pub fn run(
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |t| t.as_secs());
-    // SAFETY: takes flags only.
-    let alarm = raw::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) });
+    let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let alarm = alarm.map_err(raw::err);
     let main = child.pid;
     let nodes = files.nodes.clone();
     let server = Server {
@@ -206,26 +208,20 @@ fn receive_ends() -> bool {
 }
 
 /// Orphans of the program come to us while this exists.
-struct Subreaper(bool);
+struct Subreaper(Option<Pid>);
 
 impl Subreaper {
     fn begin() -> Self {
-        let mut before: libc::c_int = 0;
-        // SAFETY: the kernel writes one int; the second call takes numbers.
-        unsafe {
-            libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut before, 0, 0, 0);
-            libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-        }
-        Self(before != 0)
+        let before = child_subreaper().ok().flatten();
+        // Where it is refused, orphans are not reaped.
+        set_child_subreaper(Some(rustix::process::getpid())).ok();
+        Self(before)
     }
 }
 
 impl Drop for Subreaper {
     fn drop(&mut self) {
-        if !self.0 {
-            // SAFETY: takes numbers.
-            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) };
-        }
+        set_child_subreaper(self.0).ok();
     }
 }
 

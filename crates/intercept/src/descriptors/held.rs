@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::fs::inotify;
 use vb3_host::{Errno, FdIdentity, FileId, Tag};
 
 use crate::kernel::raw;
@@ -109,8 +110,8 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new() -> Self {
-        // SAFETY: takes flags only.
-        let made = raw::owned(unsafe { libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC) });
+        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+        let made = inotify::init(flags).map_err(raw::err);
         let refused = made.as_ref().err().copied();
         Self {
             inotify: made.ok(),
@@ -245,11 +246,9 @@ impl Held {
         } else {
             libc::IN_CLOSE
         };
-        // SAFETY: the path is NUL-terminated.
-        let watch = raw::check(unsafe {
-            libc::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), events)
-        });
-        watch.map_err(|e| self.refused = Some(e)).ok()
+        let events = inotify::WatchFlags::from_bits_retain(events);
+        let watch = inotify::add_watch(inotify, path.as_c_str(), events);
+        watch.map_err(|e| self.refused = Some(raw::err(e))).ok()
     }
 
     /// Takes back a description that was never given: its end is not reported.
@@ -275,8 +274,8 @@ impl Held {
         match (inode.watch, &self.inotify) {
             (Some(watch), Some(inotify)) => {
                 // The kernel may have taken it away itself, and its number is not used again.
-                // SAFETY: takes two integers.
-                unsafe { libc::inotify_rm_watch(inotify.as_raw_fd(), watch) };
+                // It is gone where the file is.
+                inotify::remove_watch(inotify, watch).ok();
                 self.watches.remove(&watch);
             }
             _ => self.unwatched -= 1,

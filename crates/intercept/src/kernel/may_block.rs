@@ -34,7 +34,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
@@ -139,12 +139,12 @@ pub(crate) fn openat2(
 }
 
 /// What a path names; `flags` of `fstatat`.
-pub(crate) fn stat(_: &MayBlock, path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
+pub(crate) fn stat(_: &MayBlock, path: &CStr, flags: i32) -> Result<rustix::fs::Stat, Errno> {
     raw::stat_any(path, flags)
 }
 
 /// What a program's descriptor names.
-pub(crate) fn fstat(_: &MayBlock, fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
+pub(crate) fn fstat(_: &MayBlock, fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
     raw::fstat(fd)
 }
 
@@ -156,25 +156,15 @@ pub(crate) fn kind_of_system(_: &MayBlock, fd: &OwnedFd) -> Option<u64> {
 
 /// Where a symbolic link points.
 pub(crate) fn readlink(_: &MayBlock, path: &CStr) -> Result<Vec<u8>, Errno> {
-    raw::readlinkat(libc::AT_FDCWD, path)
+    raw::readlinkat(rustix::fs::CWD, path)
 }
 
 /// Where a symbolic link in a directory points.
-pub(crate) fn readlinkat(_: &MayBlock, dir: RawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
+pub(crate) fn readlinkat(_: &MayBlock, dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
     raw::readlinkat(dir, name)
 }
 
 /// What poll says now of programs' files, each with the events asked for.
-#[expect(clippy::disallowed_methods, reason = "it has the token")]
 pub(crate) fn poll(_: &MayBlock, files: &[(impl AsFd, i16)]) -> Vec<i16> {
-    let polled = files.iter().map(|(file, events)| libc::pollfd {
-        fd: file.as_fd().as_raw_fd(),
-        events: *events,
-        revents: 0,
-    });
-    let mut polled: Vec<libc::pollfd> = polled.collect();
-    let count = polled.len() as libc::nfds_t;
-    // SAFETY: the array and its length are live; no time is waited.
-    unsafe { libc::poll(polled.as_mut_ptr(), count, 0) };
-    polled.into_iter().map(|fd| fd.revents).collect()
+    raw::poll_all_now(files.iter().map(|(file, events)| (file.as_fd(), *events)))
 }

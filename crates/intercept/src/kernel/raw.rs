@@ -3,14 +3,16 @@
 #![expect(clippy::disallowed_methods, reason = "may_block and /proc use these")]
 
 use std::cmp::Ordering;
-use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process};
 use vb3_host::{Errno, FdIdentity};
 
 /// Flag of `pidfd_open` for a single thread (Linux 6.9).
-const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();
+const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
 
 /// The calling thread's errno.
 pub(crate) fn errno() -> Errno {
@@ -19,6 +21,24 @@ pub(crate) fn errno() -> Errno {
             .raw_os_error()
             .unwrap_or(libc::EIO),
     )
+}
+
+/// The errno of a call by rustix.
+pub(crate) fn err(e: rustix::io::Errno) -> Errno {
+    Errno(e.raw_os_error())
+}
+
+/// A process or thread, by its number.
+pub(crate) fn pid_of(pid: u32) -> Result<Pid, Errno> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.ok_or(Errno(libc::ESRCH))
+}
+
+/// Sends a signal to a descendant of ours. One that has ended needs none.
+pub(crate) fn kill(pid: u32, signal: i32) {
+    if let (Ok(pid), Some(signal)) = (pid_of(pid), Signal::from_named_raw(signal)) {
+        kill_process(pid, signal).ok();
+    }
 }
 
 /// Turns −1 into the errno.
@@ -38,38 +58,39 @@ pub(crate) fn owned(ret: libc::c_int) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn owned_long(ret: libc::c_long) -> Result<OwnedFd, Errno> {
-    owned(libc::c_int::try_from(ret).unwrap_or(-1))
-}
-
 /// A pidfd of a process; ESRCH, or EINVAL/ENOENT when `pid` is a thread that leads no group.
 pub(crate) fn pidfd_open(pid: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: takes two integers.
-    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+    rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty()).map_err(err)
 }
 
 /// A pidfd of a single thread; EINVAL before Linux 6.9.
 pub(crate) fn pidfd_open_thread(tid: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: takes two integers.
-    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, PIDFD_THREAD) })
+    let flags = PidfdFlags::from_bits_retain(PIDFD_THREAD);
+    rustix::process::pidfd_open(pid_of(tid)?, flags).map_err(err)
 }
 
 /// A duplicate of another process's descriptor.
 pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: takes three integers.
-    owned_long(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
+    rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()).map_err(err)
 }
 
 /// What poll says of a descriptor for which the kernel itself answers.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
-    let mut fd = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events,
-        revents: 0,
-    };
-    // SAFETY: one live pollfd.
-    unsafe { libc::poll(&raw mut fd, 1, 0) };
-    fd.revents
+    poll_all_now([(fd, events)].into_iter())
+        .first()
+        .copied()
+        .unwrap_or(0)
+}
+
+/// The same of several.
+pub(crate) fn poll_all_now<'a>(fds: impl Iterator<Item = (BorrowedFd<'a>, i16)>) -> Vec<i16> {
+    let asked = |events: i16| PollFlags::from_bits_retain(events.cast_unsigned());
+    let polled = fds.map(|(fd, events)| PollFd::from_borrowed_fd(fd, asked(events)));
+    let mut polled: Vec<PollFd<'_>> = polled.collect();
+    // Without a result, none is ready.
+    rustix::event::poll(&mut polled, Some(&Timespec::default())).ok();
+    let found = polled.iter().map(|fd| fd.revents().bits().cast_signed());
+    found.collect()
 }
 
 /// How two descriptors of ours stand in the kernel's order of open files; equal ones are the same
@@ -95,12 +116,8 @@ pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Order
 }
 
 /// Device and inode of an open file, and its mode bits.
-pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
-    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the buffer is large enough for one stat structure.
-    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-    // SAFETY: the kernel has filled it.
-    Ok(unsafe { stat.assume_init() })
+pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
+    rustix::fs::fstat(fd).map_err(err)
 }
 
 /// Device and inode of an open file, and its mode bits, as the kernel knows them: a file system that
@@ -139,22 +156,19 @@ fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
 }
 
 /// Like [`fstat`], by the path of a file that the kernel itself answers for.
-pub(crate) fn stat(path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
+pub(crate) fn stat(path: &CStr, flags: i32) -> Result<Stat, Errno> {
     debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
     stat_any(path, flags)
 }
 
 /// Like [`fstat`], by path. For `may_block` alone.
-pub(crate) fn stat_any(path: &CStr, flags: i32) -> Result<libc::stat, Errno> {
-    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the path is NUL-terminated and the buffer large enough.
-    check(unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), flags) })?;
-    // SAFETY: the kernel has filled it.
-    Ok(unsafe { stat.assume_init() })
+pub(crate) fn stat_any(path: &CStr, flags: i32) -> Result<Stat, Errno> {
+    let flags = AtFlags::from_bits_retain(flags.cast_unsigned());
+    rustix::fs::statat(rustix::fs::CWD, path, flags).map_err(err)
 }
 
 /// The identity in a stat structure.
-pub(crate) fn identity(stat: &libc::stat) -> FdIdentity {
+pub(crate) fn identity(stat: &Stat) -> FdIdentity {
     FdIdentity {
         dev: stat.st_dev,
         ino: stat.st_ino,
@@ -201,8 +215,8 @@ pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
 
 /// Opens a path. For `may_block` alone.
 pub(crate) fn open_any(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: the path is NUL-terminated.
-    owned(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })
+    let flags = OFlags::from_bits_retain(flags.cast_unsigned()) | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(err)
 }
 
 /// A fresh open file description of the file behind `fd`.
@@ -216,12 +230,8 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
 ///
 /// Source: Linux 6.12 fs/read_write.c `rw_verify_area`.
 pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: takes integers only.
-    let at = unsafe { libc::lseek(fd.as_raw_fd(), i64::MAX, libc::SEEK_SET) };
-    if at == i64::MAX {
-        return Ok(());
-    }
-    Err(errno())
+    let last = SeekFrom::Start(i64::MAX.unsigned_abs());
+    rustix::fs::seek(fd, last).map(drop).map_err(err)
 }
 
 /// How many descriptors a thread's process may have now.
@@ -243,37 +253,31 @@ pub(crate) fn c_path(path: &str) -> Result<std::ffi::CString, Errno> {
 
 /// The O_* flags of an open file description.
 pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
-    // SAFETY: takes integers only.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(err)?;
+    Ok(flags.bits().cast_signed())
 }
 
 /// A new empty memfd that may be sealed.
 pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
-    // SAFETY: the name is NUL-terminated.
-    owned(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) })
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    rustix::fs::memfd_create(name, flags).map_err(err)
 }
 
 /// Where a link points that the kernel itself answers for.
 pub(crate) fn readlink(path: &CStr) -> Result<Vec<u8>, Errno> {
     debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
-    readlinkat(libc::AT_FDCWD, path)
+    readlinkat(rustix::fs::CWD, path)
 }
 
 /// Where a symbolic link points. For `may_block` alone.
-pub(crate) fn readlinkat(dir: RawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
-    let mut buffer = vec![0u8; 4096];
-    let (at, len) = (buffer.as_mut_ptr().cast(), buffer.len());
-    // SAFETY: the name is NUL-terminated and the length is the buffer's.
-    let n = unsafe { libc::readlinkat(dir, name.as_ptr(), at, len) };
-    buffer.truncate(usize::try_from(n).map_err(|_| errno())?);
-    Ok(buffer)
+pub(crate) fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
+    let target = rustix::fs::readlinkat(dir, name, Vec::new());
+    target.map(CString::into_bytes).map_err(err)
 }
 
 /// Reads from a descriptor; 0 at the end, EAGAIN when there is nothing.
 pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: the length is the buffer's.
-    let n = unsafe { libc::read(fd.as_raw_fd(), out.as_mut_ptr().cast(), out.len()) };
-    usize::try_from(n).map_err(|_| errno())
+    rustix::io::read(fd, out).map_err(err)
 }
 
 /// Reads a small file whole (at most `max` bytes).

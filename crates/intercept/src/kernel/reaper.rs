@@ -87,8 +87,7 @@ impl Reaper {
 
 /// Whether a close asks nobody: sockets, pipes and the kernel's anonymous files; memory.
 fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
-    // SAFETY: takes integers only.
-    let is_memory = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) } >= 0;
+    let is_memory = rustix::fs::fcntl_get_seals(fd).is_ok();
     is_memory
         || raw::known(fd).is_ok_and(|(_, mode)| {
             let kind = mode & libc::S_IFMT;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use crate::kernel::MayBlock;
@@ -87,15 +87,7 @@ impl Way {
             return all(part.len(), |done| {
                 let rest = part.get_mut(done..).unwrap_or_default();
                 let at = offset(addr, done)?;
-                // SAFETY: the length is the buffer's.
-                Ok(unsafe {
-                    libc::pread(
-                        file.mem.as_raw_fd(),
-                        rest.as_mut_ptr().cast(),
-                        rest.len(),
-                        at,
-                    )
-                })
+                step(rustix::io::pread(&file.mem, rest, at))
             });
         }
         let local = libc::iovec {
@@ -138,10 +130,7 @@ impl Way {
             all(file.len, |done| {
                 let rest = data.get(done..file.len).unwrap_or_default();
                 let at = offset(addr, done)?;
-                // SAFETY: the length is the buffer's.
-                Ok(unsafe {
-                    libc::pwrite(file.mem.as_raw_fd(), rest.as_ptr().cast(), rest.len(), at)
-                })
+                step(rustix::io::pwrite(&file.mem, rest, at))
             })?
         } else {
             let local = libc::iovec {
@@ -253,10 +242,10 @@ impl Opened {
 }
 
 /// Repeats a transfer until `len` bytes are done or no more can be; gives how many were.
-fn all(len: usize, mut some: impl FnMut(usize) -> Result<isize, Errno>) -> Result<usize, Errno> {
+fn all(len: usize, mut some: impl FnMut(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
     let mut done = 0;
     while done < len {
-        match step(some(done)?) {
+        match some(done) {
             Ok(n) => done += n,
             Err(_) => break,
         }
@@ -353,16 +342,7 @@ impl ProcessMemory for ProcFiles {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let at = offset(addr, done)?;
-            // SAFETY: the length is the buffer's.
-            let n = unsafe {
-                libc::pread(
-                    self.mem.as_raw_fd(),
-                    rest.as_mut_ptr().cast(),
-                    rest.len(),
-                    at,
-                )
-            };
-            done += step(n)?;
+            done += step(rustix::io::pread(&self.mem, rest, at))?;
         }
         Ok(())
     }
@@ -371,10 +351,7 @@ impl ProcessMemory for ProcFiles {
         let mut done = 0;
         while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
             let at = offset(addr, done)?;
-            // SAFETY: the length is the buffer's.
-            let n =
-                unsafe { libc::pwrite(self.mem.as_raw_fd(), rest.as_ptr().cast(), rest.len(), at) };
-            done += step(n)?;
+            done += step(rustix::io::pwrite(&self.mem, rest, at))?;
         }
         Ok(())
     }
@@ -429,23 +406,24 @@ impl ProcessMemory for ProcFiles {
     }
 }
 
-fn offset(addr: u64, done: usize) -> Result<i64, Errno> {
+fn offset(addr: u64, done: usize) -> Result<u64, Errno> {
     let at = addr.checked_add(done as u64).ok_or(Errno(libc::EFAULT))?;
-    i64::try_from(at).map_err(|_| Errno(libc::EFAULT))
+    let is_valid = i64::try_from(at).is_ok();
+    is_valid.then_some(at).ok_or(Errno(libc::EFAULT))
 }
 
-fn step(n: isize) -> Result<usize, Errno> {
-    match usize::try_from(n) {
-        Ok(0) => Err(Errno(libc::EFAULT)),
-        Ok(n) => Ok(n),
-        Err(_) if raw::errno() == Errno(libc::EINTR) => Ok(0),
-        Err(_) => Err(Errno(libc::EFAULT)),
+fn step(moved: Result<usize, rustix::io::Errno>) -> Result<usize, Errno> {
+    match moved {
+        Ok(1..) => moved.map_err(raw::err),
+        Err(rustix::io::Errno::INTR) => Ok(0),
+        Ok(0) | Err(_) => Err(Errno(libc::EFAULT)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn own() -> ProcFiles {
         ProcFiles::open(std::process::id(), DeviceMemory::default()).expect("own memory")

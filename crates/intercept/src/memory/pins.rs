@@ -18,9 +18,12 @@ mod ranges;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
+
+use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use crate::kernel::lock;
 use crate::kernel::raw;
@@ -300,10 +303,8 @@ const END: u64 = 0;
 
 impl Reader {
     fn start() -> Result<Self, Errno> {
-        // SAFETY: takes flags only.
-        let epoll = raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: takes integers.
-        let end = raw::owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) })?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(raw::err)?;
+        let end = eventfd(0, EventfdFlags::CLOEXEC).map_err(raw::err)?;
         let follows = Arc::new(Follows {
             epoll,
             end,
@@ -323,9 +324,8 @@ impl Reader {
 #[expect(clippy::disallowed_methods, reason = "the end of the run")]
 impl Drop for Reader {
     fn drop(&mut self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: eight bytes, as an eventfd takes.
-        unsafe { libc::write(self.follows.end.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        // The counter was never set: there is room.
+        rustix::io::write(&self.follows.end, &1u64.to_ne_bytes()).ok();
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
@@ -334,14 +334,8 @@ impl Drop for Reader {
 
 impl Follows {
     fn listen(&self, fd: &OwnedFd, event: u64) -> Result<(), Errno> {
-        let mut data = libc::epoll_event {
-            events: libc::EPOLLIN.cast_unsigned(),
-            u64: event,
-        };
-        let (epoll, fd) = (self.epoll.as_raw_fd(), fd.as_raw_fd());
-        // SAFETY: `data` is live.
-        raw::check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut data) })?;
-        Ok(())
+        let data = epoll::EventData::new_u64(event);
+        epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN).map_err(raw::err)
     }
 
     fn add(&self, space: &Arc<Space>) -> Result<(), Errno> {
@@ -355,20 +349,15 @@ impl Follows {
 
     /// Until the end. A userfaultfd leaves the set when its space is dropped.
     fn read(&self) {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 16];
         loop {
-            let room = 16;
-            // SAFETY: room for sixteen events.
-            let n =
-                unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), room, -1) };
-            let Ok(n) = usize::try_from(n) else {
-                if raw::errno() == Errno(libc::EINTR) {
-                    continue;
-                }
-                return;
+            let mut events = [const { MaybeUninit::uninit() }; 16];
+            let events = match epoll::wait(&self.epoll, &mut events, None) {
+                Ok((events, _)) => events,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return,
             };
-            for event in events.iter().take(n) {
-                let event = event.u64;
+            for event in events {
+                let event = event.data.u64();
                 if event == END {
                     return;
                 }

@@ -91,8 +91,7 @@ pub(crate) fn ask(
     let (ours, theirs) = pair()?;
     let page = raw::memfd(c"vb3-lend")?;
     let len = arch::page_size();
-    // SAFETY: takes integers.
-    raw::check(unsafe { libc::ftruncate(page.as_raw_fd(), len.cast_signed()) })?;
+    rustix::fs::ftruncate(&page, len).map_err(raw::err)?;
     let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
     let install = |fd: &OwnedFd| listener.add_fd(n.id, fd.as_fd(), None, true, false);
     let installed = install(&page).and_then(|page| Ok((page, install(&theirs)?)));
@@ -197,9 +196,7 @@ fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 fn write(page: &OwnedFd, bytes: &[u8]) -> Option<()> {
-    // SAFETY: the length is the buffer's.
-    let n = unsafe { libc::pwrite(page.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
-    (usize::try_from(n) == Ok(bytes.len())).then_some(())
+    (rustix::io::pwrite(page, bytes, 0) == Ok(bytes.len())).then_some(())
 }
 
 /// Where the parts of the message lie in the page.

@@ -294,8 +294,7 @@ fn seize(pid: u32) -> Power {
 
 fn compare(pid: u32, theirs: i32, ours: i32) -> Power {
     const KCMP_FILE: libc::c_long = 0;
-    // SAFETY: takes integers.
-    let own = unsafe { libc::getpid() };
+    let own = std::process::id();
     // SAFETY: takes integers.
     raw::check_long(unsafe {
         libc::syscall(

@@ -1,8 +1,8 @@
 //! Ends of processes: the program's own, and orphans that have become our children.
 
-#![expect(clippy::disallowed_methods, reason = "looks that return at once")]
+use std::os::fd::{AsFd, OwnedFd};
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::kernel::MayBlock;
 use crate::kernel::field;
@@ -11,28 +11,10 @@ use crate::kernel::raw;
 /// Takes the exit status of `pidfd`'s process, if it is our child and has ended; whether it is,
 /// the kernel knows.
 pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
-    // SAFETY: zero is a value of siginfo_t, and the kernel fills it.
-    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-    let fd = libc::id_t::try_from(pidfd.as_fd().as_raw_fd()).ok()?;
-    // SAFETY: `info` is live.
-    let ret = unsafe {
-        libc::waitid(
-            libc::P_PIDFD,
-            fd,
-            &raw mut info,
-            libc::WEXITED | libc::WNOHANG,
-        )
-    };
-    if ret != 0 {
-        return None;
-    }
-    // SAFETY: waitid has filled the SIGCHLD fields, or left them zero.
-    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    let ended = match info.si_code {
-        libc::CLD_EXITED => Ended::Status(status),
-        _ => Ended::Signal(status),
-    };
-    (pid != 0).then_some(ended)
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let status = waitid(WaitId::PidFd(pidfd.as_fd()), ended).ok()??;
+    let by_exit = status.exit_status().map(Ended::Status);
+    by_exit.or_else(|| status.terminating_signal().map(Ended::Signal))
 }
 
 /// How a process ended.
@@ -54,12 +36,13 @@ pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let own = filters("self").unwrap_or(0);
     for pid in children("self") {
         if filters(&pid).is_some_and(|filters| filters > own)
-            && let Ok(pid) = pid.parse::<libc::id_t>()
+            && let Ok(pid) = pid.parse::<u32>()
             && !spares(pid)
+            && let Ok(pid) = raw::pid_of(pid)
         {
-            let exited = libc::WEXITED | libc::WNOHANG;
-            // SAFETY: takes integers and no place for what it finds; reaps only what has ended.
-            unsafe { libc::waitid(libc::P_PID, pid, core::ptr::null_mut(), exited) };
+            let exited = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            // It may have been reaped by now.
+            waitid(WaitId::Pid(pid), exited).ok();
         }
     }
 }

@@ -4,7 +4,7 @@
 //! that no call runs twice. The wait must therefore look itself whether the thread has a signal
 //! to handle, and end as the kernel's own waits do.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::kernel::field;
@@ -92,9 +92,8 @@ impl Signals {
         }
         let fd = self.status.as_ref()?;
         let mut text = vec![0u8; 4096];
-        // SAFETY: the length is the buffer's.
-        let n = unsafe { libc::pread(fd.as_raw_fd(), text.as_mut_ptr().cast(), text.len(), 0) };
-        text.truncate(usize::try_from(n).ok()?);
+        let n = rustix::io::pread(fd, &mut text, 0).ok()?;
+        text.truncate(n);
         Some(text)
     }
 }

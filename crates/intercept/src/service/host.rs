@@ -3,11 +3,14 @@
 
 use std::cell::OnceCell;
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::descriptors::UnderWay;
 use crate::descriptors::files;
@@ -85,25 +88,14 @@ pub(crate) struct Events(OwnedFd);
 
 impl Events {
     pub(crate) fn new() -> Result<Self, Errno> {
-        // SAFETY: takes flags only.
-        raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).map(Self)
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC);
+        set.map(Self).map_err(raw::err)
     }
 
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, events: u32, event: Event) -> Result<(), Errno> {
-        let mut data = libc::epoll_event {
-            events,
-            u64: event.encode(),
-        };
-        // SAFETY: `data` is live.
-        raw::check(unsafe {
-            libc::epoll_ctl(
-                self.0.as_raw_fd(),
-                libc::EPOLL_CTL_ADD,
-                fd.as_raw_fd(),
-                &raw mut data,
-            )
-        })?;
-        Ok(())
+        let data = epoll::EventData::new_u64(event.encode());
+        let events = epoll::EventFlags::from_bits_retain(events);
+        epoll::add(&self.0, fd, data, events).map_err(raw::err)
     }
 
     pub(crate) fn remove(&self, fd: i32) {
@@ -123,31 +115,20 @@ impl Events {
     ///
     /// # Errors
     /// What ppoll says, EINTR aside.
-    #[expect(clippy::disallowed_methods, reason = "descriptors of our own")]
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
         alarm: BorrowedFd<'_>,
     ) -> Result<(), Errno> {
-        let mut fds = [self.0.as_fd(), alarm].map(|fd| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        });
-        let timeout = timeout.map(|t| libc::timespec {
-            tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: t.subsec_nanos().into(),
-        });
-        let timeout = timeout
-            .as_ref()
-            .map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: the array, its length and the timeout are live.
-        let n = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, timeout, core::ptr::null()) };
-        match raw::check(n) {
-            Ok(0) | Err(Errno(libc::EINTR)) => return Ok(()),
-            waited => waited?,
+        let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut fds = [self.0.as_fd(), alarm].map(wanted);
+        // What is longer than a clock can hold is for ever.
+        let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(()),
+            waited => waited.map_err(raw::err)?,
         };
-        if fds.last().is_some_and(|alarm| alarm.revents != 0) {
+        if fds.last().is_some_and(|alarm| !alarm.revents().is_empty()) {
             raw::read(alarm, &mut [0; 8])?;
         }
         Ok(())
@@ -158,13 +139,11 @@ impl Events {
 
     /// What has happened, at most [`AT_ONCE`](Self::AT_ONCE).
     pub(crate) fn take(&self, out: &mut Vec<Event>) {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; Self::AT_ONCE];
-        // CAST: a small constant.
-        let most = Self::AT_ONCE as i32;
-        // SAFETY: the length is the buffer's.
-        let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), most, 0) };
-        let n = usize::try_from(n).unwrap_or(0);
-        out.extend(events.iter().take(n).filter_map(|e| Event::decode(e.u64)));
+        let mut events = [const { MaybeUninit::uninit() }; Self::AT_ONCE];
+        let Ok((events, _)) = epoll::wait(&self.0, &mut events, Some(&Timespec::default())) else {
+            return;
+        };
+        out.extend(events.iter().filter_map(|e| Event::decode(e.data.u64())));
     }
 }
 

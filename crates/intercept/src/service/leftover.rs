@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::kernel::MayBlock;
+use crate::kernel::raw;
 use crate::note::Note;
 use crate::process::{LeftProcess as Left, reap};
 use crate::program::Leftover;
@@ -173,8 +174,7 @@ impl Server<'_> {
 
 fn send(left: &[Left], signal: i32) {
     for left in left {
-        // SAFETY: takes two integers; our own descendants.
-        unsafe { libc::kill(left.pid.cast_signed(), signal) };
+        raw::kill(left.pid, signal);
     }
 }
 

@@ -7,7 +7,6 @@ use crate::service::host::Call;
 use crate::service::serve::Verdict;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{MAX_LISTED, ROOM, entries, is_tree, native_entries};
-use std::os::fd::AsRawFd;
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
@@ -34,11 +33,10 @@ impl Supervisor<'_> {
                 Verdict::native()
             });
         };
-        // SAFETY: takes integers only.
-        let at = unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) };
+        let at = rustix::fs::tell(&fd).ok();
         // CAST: a C unsigned int in the kernel.
         let room = u64::from(n.arg(2) as u32).min(MAX_LISTED) as usize;
-        let fits = |ours: &&Vec<u8>| at == 0 && room >= ours.len() + ROOM;
+        let fits = |ours: &&Vec<u8>| at == Some(0) && room >= ours.len() + ROOM;
         let mut out = ours.filter(fits).cloned().unwrap_or_default();
         if out.is_empty() && !hides_trees {
             return Ok(Verdict::native());

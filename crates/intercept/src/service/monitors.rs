@@ -12,6 +12,7 @@ use crate::tree::{
     Receive, SOL_NETLINK, address, field, word,
 };
 use crate::waiting::{Kind, Waiting};
+use rustix::fs::OFlags;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use vb3_host::{Caller as _, Errno};
 
@@ -28,10 +29,7 @@ impl Supervisor<'_> {
         raw::check(unsafe { libc::socketpair(libc::AF_UNIX, made, 0, fds.as_mut_ptr()) })?;
         let (theirs, ours) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
         if kind & libc::SOCK_NONBLOCK != 0 {
-            // SAFETY: takes integers only.
-            raw::check(unsafe {
-                libc::fcntl(theirs.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK)
-            })?;
+            rustix::fs::fcntl_setfl(&theirs, OFlags::NONBLOCK).map_err(raw::err)?;
         }
         let id = raw::identity(&raw::fstat(theirs.as_fd())?);
         let port = Call::new(&self.host, n).pid();

@@ -13,7 +13,7 @@ use crate::waiting::{
     ready_bits,
 };
 use crate::waiting::{Kind, Waiting};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{Caller, Errno};
@@ -189,27 +189,13 @@ impl Server<'_> {
     }
 
     /// Fills in what is ready now; the number of ready entries.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the kernel itself answers for these files"
-    )]
     fn look_once(&mut self, entries: &mut [Entry], by: Asker) -> usize {
-        let mut others: Vec<libc::pollfd> = Vec::new();
-        for entry in entries.iter() {
-            if let Source::Other(fd) = &entry.source {
-                let (fd, events) = (fd.as_raw_fd(), entry.events);
-                others.push(libc::pollfd {
-                    fd,
-                    events,
-                    revents: 0,
-                });
-            }
-        }
-        if !others.is_empty() {
-            let count = others.len() as libc::nfds_t;
-            // SAFETY: the array and its length are live; no time is waited.
-            unsafe { libc::poll(others.as_mut_ptr(), count, 0) };
-        }
+        let others = entries.iter().filter_map(|entry| match &entry.source {
+            Source::Other(fd) => Some((fd.as_fd(), entry.events)),
+            _ => None,
+        });
+        // The kernel itself answers for these.
+        let others = raw::poll_all_now(others);
         let mut others = others.into_iter();
         let mut ready = 0;
         for entry in entries {
@@ -223,7 +209,7 @@ impl Server<'_> {
                     let both = libc::POLLIN | libc::POLLOUT | libc::POLLRDNORM | libc::POLLWRNORM;
                     entry.events & both
                 }
-                Source::Other(_) => others.next().map_or(0, |fd| fd.revents),
+                Source::Other(_) => others.next().unwrap_or(0),
                 Source::Slow(..) => entry.revents,
                 Source::Bad => libc::POLLNVAL,
                 Source::Unknown(_) | Source::Skip => 0,

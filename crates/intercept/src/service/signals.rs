@@ -1,11 +1,12 @@
 //! Signals that are sent to the supervisor.
 
+use crate::kernel::raw;
+
 impl crate::service::serve::Server<'_> {
     /// Passes a signal on to the program, as long as it runs.
     fn pass_to_main(&self, signal: i32) {
         if self.ended.is_none() {
-            // SAFETY: takes two integers; our own child, not yet reaped.
-            unsafe { libc::kill(self.main.0.cast_signed(), signal) };
+            raw::kill(self.main.0, signal);
         }
     }
 

@@ -4,6 +4,8 @@
 
 use std::ffi::{CStr, CString};
 
+use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat};
+
 use crate::descriptors::files;
 use crate::kernel::nr;
 use crate::kernel::raw;
@@ -191,8 +193,9 @@ impl Supervisor<'_> {
                 if mode & libc::W_OK != 0 {
                     return Err(Errno(libc::EACCES));
                 }
-                // SAFETY: the path is NUL-terminated.
-                raw::check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), mode, 0) })?;
+                let mode = Access::from_bits_retain(mode.cast_unsigned());
+                let access = accessat(CWD, path.as_c_str(), mode, AtFlags::empty());
+                access.map_err(raw::err)?;
                 Ok(Verdict::value(0))
             }
         }
@@ -243,32 +246,19 @@ impl Supervisor<'_> {
         } else {
             c"/run"
         };
-        // SAFETY: a structure of plain integers.
-        let mut statfs: libc::statfs = unsafe { core::mem::zeroed() };
-        // SAFETY: the path is NUL-terminated and the structure live.
-        if unsafe { libc::statfs(system.as_ptr(), &raw mut statfs) } != 0 {
+        let Ok(statfs) = rustix::fs::statfs(system) else {
             return Ok(Verdict::native());
-        }
+        };
         call.copy_out(may, n.arg(1), bytes_of(&statfs))?;
         Ok(Verdict::value(0))
     }
 }
 
-fn statx(_: &MayBlock, path: &CStr, flags: i32, mask: i32) -> Result<libc::statx, Errno> {
-    // SAFETY: a structure of plain integers.
-    let mut out: libc::statx = unsafe { core::mem::zeroed() };
-    let flags = flags & libc::AT_SYMLINK_NOFOLLOW;
-    // SAFETY: the path is NUL-terminated and the structure live.
-    raw::check(unsafe {
-        libc::statx(
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            flags,
-            mask.cast_unsigned(),
-            &raw mut out,
-        )
-    })?;
-    Ok(out)
+fn statx(_: &MayBlock, path: &CStr, flags: i32, mask: i32) -> Result<rustix::fs::Statx, Errno> {
+    let keep = flags & libc::AT_SYMLINK_NOFOLLOW;
+    let flags = AtFlags::from_bits_retain(keep.cast_unsigned());
+    let mask = StatxFlags::from_bits_retain(mask.cast_unsigned());
+    rustix::fs::statx(CWD, path, flags, mask).map_err(raw::err)
 }
 
 fn to_statx(stat: &libc::stat) -> libc::statx {

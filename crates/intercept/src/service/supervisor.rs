@@ -5,7 +5,7 @@
 //! installed. Only the second is under the lock; the others may wait for as long as the program's
 //! own pages and file systems do.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, Scope};
@@ -107,9 +107,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wake_clock(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: eight live bytes; the descriptor does not block.
-        unsafe { libc::write(self.alarm.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        // Where it is full, the clock is to wake already.
+        rustix::io::write(&self.alarm, &1u64.to_ne_bytes()).ok();
     }
 
     /// Serves until nothing of the program is left.

@@ -7,7 +7,7 @@ use crate::service::supervisor::Supervisor;
 use crate::tree::{HOPS, Links, Place, base_link, normalise, split_last};
 use crate::tree::{View, of_dir, of_path};
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use vb3_host::FdIdentity;
 
@@ -68,8 +68,7 @@ impl Supervisor<'_> {
             if links == Links::Keep {
                 return None;
             }
-            path =
-                may_block::readlinkat(may, parent.as_raw_fd(), &CString::new(name).ok()?).ok()?;
+            path = may_block::readlinkat(may, parent.as_fd(), &CString::new(name).ok()?).ok()?;
             from = parent;
         }
         None

@@ -5,12 +5,15 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::kernel::raw;
+
 use crate::kernel::{MayBlock, may_block};
 use vb3_host::Errno;
 
@@ -109,17 +112,15 @@ fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
     let c_path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let fd = may_block::open(may, &c_path, flags).ok()?;
-    // SAFETY: takes integers only.
-    let taken = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    let taken = flock(&fd, FlockOperation::NonBlockingLockExclusive);
     let there = fs::symlink_metadata(path).ok()?;
     let ours = raw::fstat(fd.as_fd()).ok()?;
-    (taken == 0 && there.ino() == ours.st_ino && there.dev() == ours.st_dev).then_some(fd)
+    (taken.is_ok() && there.ino() == ours.st_ino && there.dev() == ours.st_dev).then_some(fd)
 }
 
 /// Removes what runs of this user that were killed have left.
 fn remove_stale(may: &MayBlock, place: &Path) {
-    // SAFETY: takes nothing.
-    let user = unsafe { libc::geteuid() };
+    let user = rustix::process::geteuid().as_raw();
     let Ok(entries) = fs::read_dir(place) else {
         return;
     };

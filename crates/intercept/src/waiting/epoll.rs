@@ -25,6 +25,8 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::event::epoll;
+use rustix::pipe::PipeFlags;
 use vb3_host::{Backend, Errno, FdIdentity};
 
 use crate::descriptors::Watched;
@@ -163,11 +165,9 @@ impl Objects {
 
 /// The writing end of a pipe that nobody reads.
 fn broken_pipe() -> Result<OwnedFd, Errno> {
-    let mut fds = [-1; 2];
-    // SAFETY: room for two descriptors.
-    raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-    drop(raw::owned(fds[0])?);
-    raw::owned(fds[1])
+    let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+    let (_, writer) = rustix::pipe::pipe_with(flags).map_err(raw::err)?;
+    Ok(writer)
 }
 
 /// Names a program's epoll set here.
@@ -297,12 +297,14 @@ fn control(
     events: u32,
     data: u64,
 ) -> Result<(), Errno> {
-    let mut event = libc::epoll_event { events, u64: data };
-    // SAFETY: `event` is live.
-    raw::check(unsafe {
-        libc::epoll_ctl(set.as_raw_fd(), op as i32, fd.as_raw_fd(), &raw mut event)
-    })?;
-    Ok(())
+    let data = epoll::EventData::new_u64(data);
+    let events = epoll::EventFlags::from_bits_retain(events);
+    let done = match op {
+        Op::Add => epoll::add(set, fd, data, events),
+        Op::Delete => epoll::delete(set, fd),
+        Op::Modify => epoll::modify(set, fd, data, events),
+    };
+    done.map_err(raw::err)
 }
 
 /// The ways of reporting that a file does not have.
