@@ -115,6 +115,7 @@ impl Events {
     ///
     /// # Errors
     /// What ppoll says, EINTR aside.
+    #[expect(clippy::disallowed_methods, reason = "descriptors of our own")]
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
