@@ -4,7 +4,7 @@
 use super::Log;
 use crate::fake::{
     FakeAlloc, FakeDevice, FakeLive, FakeMapping, FakeMmap, FakePlacer, FakeTable, FakeUser,
-    FakeVmap,
+    FakeVmap, State,
 };
 use crate::fence::{
     Early, EarlyAccess, FenceCounts, FenceId, FenceInfo, Fences, Outcome, Owner, Status, SyncFile,
@@ -44,5 +44,5 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Run, Translation)>();
     // The host for tests.
     any_thread::<(Ops, FakeAlloc, FakeDevice, FakeLive, FakeMapping, FakeMmap)>();
-    any_thread::<(FakePlacer, FakeTable, FakeUser, FakeVmap)>();
+    any_thread::<(FakePlacer, FakeTable, FakeUser, FakeVmap, State)>();
 }
