@@ -1,0 +1,198 @@
+//! Two queues over one DMA layer: one waits for memory, and the other does not notice.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, TryLockError, mpsc};
+use std::thread;
+use vb3_dma::{
+    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PagesOnly,
+    PhysAddr, Segment, SegmentKind,
+};
+use vb3_plane::{Device, Planes};
+use vb3_queue::{
+    Active, Coherency, Completion, Completions, Config, DoneState, Driver, DriverError, MAX_PLANES,
+    MemOps, Memory, PlaneRequest, PlaneSizes, Prepare, Queue, QueueBuffer, QueueType,
+};
+
+const PAGE: u64 = 4096;
+const FAST: u8 = 0;
+const SLOW: u8 = 1;
+
+/// Locks that count their acquisitions, how many are held, and how often one was already held.
+struct Counted;
+struct CountedLock<T>(Mutex<T>);
+
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+static HELD: AtomicU64 = AtomicU64::new(0);
+static CONTENDED: AtomicU64 = AtomicU64::new(0);
+
+impl Locks for Counted {
+    type Lock<T> = CountedLock<T>;
+}
+
+impl<T> Lock<T> for CountedLock<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = match self.0.try_lock() {
+            Ok(value) => value,
+            Err(TryLockError::WouldBlock) => {
+                CONTENDED.fetch_add(1, SeqCst);
+                self.0.lock().unwrap()
+            }
+            Err(TryLockError::Poisoned(err)) => panic!("{err}"),
+        };
+        TAKEN.fetch_add(1, SeqCst);
+        HELD.fetch_add(1, SeqCst);
+        let result = act(&mut value);
+        HELD.fetch_sub(1, SeqCst);
+        result
+    }
+}
+
+/// Pages, for which the slow device has to wait until the test lets it go on.
+struct Host {
+    next: AtomicU64,
+    asleep: mpsc::SyncSender<()>,
+    wake: Mutex<mpsc::Receiver<()>>,
+}
+
+impl PageSource for Host {
+    type Device = u8;
+    type Pages = Segment;
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn device_info(&self, _: u8) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits::default(),
+            coherency: Coherency::NonCoherent,
+            cache_alignment: 64,
+            iommu: None,
+            bounce: BounceMode::Never,
+        })
+    }
+
+    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {
+        if request.device == Some(SLOW) {
+            self.asleep.send(()).unwrap();
+            self.wake.lock().unwrap().recv().unwrap();
+        }
+        Ok(Segment {
+            addr: PhysAddr::new(self.next.fetch_add(request.len, SeqCst)),
+            len: request.len,
+            kind: SegmentKind::Pages,
+        })
+    }
+
+    fn free_pages(&self, _: Segment) {}
+
+    fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
+        (index == 0).then_some(*pages)
+    }
+}
+
+/// A driver that keeps what it is given until the test finishes it.
+struct Camera<C>(Vec<Active<C>>);
+
+impl<C> Driver for Camera<C> {
+    type Cookie = C;
+
+    fn queue_setup(&mut self, _: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        PlaneSizes::new(&[PAGE]).ok_or(DriverError(22))
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        buffer.payloads.copy_from_slice(buffer.lengths);
+        Ok(())
+    }
+
+    fn buf_queue(&mut self, buffer: Active<C>) {
+        self.0.push(buffer);
+    }
+
+    fn start_streaming(&mut self, _: u32) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    fn stop_streaming(&mut self) {
+        self.0.clear();
+    }
+}
+
+type Layer<'a> = &'a Mapper<PagesOnly<Host>, Counted>;
+type Memories<'a> = Planes<Layer<'a>, (), Counted>;
+
+fn queue<M: MemOps>(device: M::Device) -> Queue<M> {
+    Queue::new(Config::new(device, QueueType::Capture)).unwrap()
+}
+
+fn buffer<M: MemOps>() -> QueueBuffer<M> {
+    let mut buffer = QueueBuffer::new(0, Memory::Mmap);
+    assert!(buffer.push_plane(PlaneRequest::mmap(0)).is_ok());
+    buffer
+}
+
+/// A queue's REQBUFS, and its end. That of the slow device sleeps in the host.
+fn allocate(layer: Layer<'_>, device: u8) {
+    let mut memory = Memories::with_locks(layer, ());
+    let mut queue = queue::<Memories<'_>>(Device::contig(device));
+    let mut camera = Camera(Vec::new());
+    let mut session = queue.session(&mut memory, &mut camera);
+    let made = session.reqbufs(Memory::Mmap, 1, Coherency::Coherent);
+    assert_eq!(made.unwrap().count, 1);
+    session.release();
+}
+
+#[test]
+fn sleeping_allocation_delays_no_other_queue() {
+    let (asleep, is_asleep) = mpsc::sync_channel(0);
+    let (wake, woken) = mpsc::channel();
+    let mut wake = Some(wake);
+    let host = Host {
+        next: AtomicU64::new(0x10_0000),
+        asleep,
+        wake: Mutex::new(woken),
+    };
+    let layer = Mapper::<_, Counted>::with_locks(PagesOnly(host), 2).unwrap();
+    let mut memory = Memories::with_locks(&layer, ());
+    let mut queue = queue::<Memories<'_>>(Device::contig(FAST));
+    let mut camera = Camera(Vec::new());
+    let mut done = Completions::new(queue.config().max_num_buffers).unwrap();
+    let mut session = queue.session(&mut memory, &mut camera);
+    let made = session.reqbufs(Memory::Mmap, 1, Coherency::Coherent);
+    assert_eq!(made.unwrap().count, 1);
+    session.qbuf(buffer()).unwrap();
+    session.streamon().unwrap();
+    thread::scope(|scope| {
+        // Dropped if this thread fails: the other one then ends, too.
+        let wake = wake.take().unwrap();
+        scope.spawn(|| allocate(&layer, SLOW));
+        is_asleep.recv().unwrap();
+        assert_eq!(HELD.load(SeqCst), 0, "nothing is locked while it sleeps");
+        let before = TAKEN.load(SeqCst);
+        for sequence in 0..10 {
+            let token = camera.0.pop().unwrap();
+            let frame = Completion::new(DoneState::Done, sequence);
+            done.push(token, frame).unwrap();
+            let mut session = queue.session(&mut memory, &mut camera);
+            session.collect(|| done.pop());
+            assert_eq!(session.dqbuf(MAX_PLANES).unwrap().sequence, sequence);
+            session.qbuf(buffer()).unwrap();
+        }
+        assert_eq!(
+            TAKEN.load(SeqCst),
+            before,
+            "QBUF takes no lock of the layer"
+        );
+        allocate(&layer, FAST);
+        assert!(TAKEN.load(SeqCst) > before, "REQBUFS takes some");
+        assert_eq!(CONTENDED.load(SeqCst), 0, "none that the other holds");
+        wake.send(()).unwrap();
+    });
+    queue.session(&mut memory, &mut camera).release();
+    assert!(layer.live().is_empty());
+}
