@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-int32_t vb3_nostd_map(void);
+int32_t vb3_nostd_run(void);
 
 /* The toolchain's own alloc is built to unwind, and names this; with panic = "abort" nobody calls it. */
 void rust_eh_personality(void);
@@ -13,5 +13,5 @@ void rust_eh_personality(void)
 
 int main(void)
 {
-	return vb3_nostd_map();
+	return vb3_nostd_run();
 }

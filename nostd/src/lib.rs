@@ -8,21 +8,14 @@ extern crate alloc;
 #[cfg(feature = "control")]
 extern crate std;
 
-// Linked, though nothing of them is called here.
-extern crate vb3_dmabuf as _;
-extern crate vb3_plane as _;
-extern crate vb3_queue as _;
-
-#[path = "../../crates/dma/examples/os_sketch/platform.rs"]
-mod platform;
-#[path = "../../crates/dma/examples/os_sketch/ram.rs"]
-mod ram;
+#[path = "../../crates/dma/examples/small_host/host.rs"]
+mod host;
+mod sample;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use platform::Os;
-use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper};
+use vb3_dma::{Error, Mapper, Platform};
 
 const HEAP: usize = 8 << 20;
 
@@ -70,25 +63,17 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     }
 }
 
-fn map() -> Result<(), Error> {
-    let os = Os::new()?;
-    let tables = os.ram.borrow().in_use();
-    let dma = Mapper::new(os)?;
-    let memory = dma.alloc_virtual(40 << 10)?;
-    let table = dma.table_of(&memory)?;
-    let mapping = dma.map(0, &table, Direction::FromDevice, Attrs::empty())?;
-    let first = dma.segment(&mapping, 0).ok_or(Error::Invalid)?;
-    let written = dma.platform().device_write(0, first.addr, b"a frame");
-    dma.unmap(mapping, Attrs::empty());
-    dma.free_table(table, true);
-    dma.free(memory);
-    let is_clean = dma.live().is_empty() && dma.platform().ram.borrow().in_use() == tables;
-    written.filter(|()| is_clean).ok_or(Error::Invalid)
+fn run_on<P: Platform<Device = u8>>(host: Result<P, Error>) -> Result<(), i32> {
+    let dma = host.and_then(Mapper::new).map_err(Error::errno)?;
+    sample::ring(&dma).map_err(Error::errno)?;
+    sample::capture(dma).map_err(|err| err.errno())
 }
 
-/// Maps memory for a device and takes it down again. Returns zero, or an errno.
+/// Runs the sample on both hosts. Returns zero, or an errno.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_nostd_map() -> i32 {
-    map().map_or_else(Error::errno, |()| 0)
+pub extern "C" fn vb3_nostd_run() -> i32 {
+    let direct = run_on(Ok(host::Host::new()));
+    let both = direct.and_then(|()| run_on(sample::Translated::new()));
+    both.map_or_else(|errno| errno, |()| 0)
 }

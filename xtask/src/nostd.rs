@@ -19,8 +19,11 @@ const TARGETS: &[(&str, &str)] = &[
     ("s390x-unknown-linux-gnu", "big endian"),
     ("powerpc-unknown-linux-gnu", "32 bits, big endian"),
     ("thumbv7em-none-eabi", "32 bits, no std at all"),
-    ("x86_64-unknown-none", "no std at all"),
+    (BARE, "no std at all"),
 ];
+
+/// A machine without an operating system, which the sample host builds for, too.
+const BARE: &str = "x86_64-unknown-none";
 
 /// Without 64-bit atomics there is no queue.
 const WITHOUT_QUEUE: &[&str] = &["powerpc-unknown-linux-gnu", "thumbv7em-none-eabi"];
@@ -44,6 +47,12 @@ pub(crate) fn run() -> Result<()> {
         }
         eprintln!("{name}: {what}");
         check(&["--target", name], WITHOUT_QUEUE.contains(name))?;
+    }
+    if !missing.contains(&BARE) {
+        let mut cargo = sh::cargo();
+        cargo.args(["check", "--manifest-path", "nostd/Cargo.toml"]);
+        cargo.args(["--target", BARE, "--target-dir"]).arg(&target);
+        sh::run(&mut cargo)?;
     }
     if installed.iter().any(|line| line == OTHER) {
         let mut cargo = Command::new("cargo");

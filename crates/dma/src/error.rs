@@ -139,6 +139,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// No RAM is left for `wanted` bytes: what a page source says that is full.
+    #[must_use]
+    pub const fn no_ram(wanted: u64) -> Self {
+        Self::NoMemory(Reason {
+            constraint: Constraint::Ram,
+            wanted,
+            found: 0,
+        })
+    }
+
     /// The Linux errno, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {

@@ -65,6 +65,19 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
+    /// A device that sees the CPU's caches, reaches memory at its physical addresses, and is refused
+    /// what it does not reach. Fields are set for others.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: None,
+            bounce: BounceMode::Never,
+        }
+    }
+
     /// Returns whether memory can meet the limits at all: [`Limits::is_valid`], and an IOMMU has a
     /// page size.
     #[must_use]

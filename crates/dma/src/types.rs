@@ -139,6 +139,15 @@ pub struct Segment {
     pub kind: SegmentKind,
 }
 
+impl Segment {
+    /// A run of ordinary pages of RAM.
+    #[must_use]
+    pub const fn pages(addr: PhysAddr, len: u64) -> Self {
+        let kind = SegmentKind::Pages;
+        Self { addr, len, kind }
+    }
+}
+
 /// A run of addresses as a device sees it, the device's side of a scatter table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DmaSegment {
