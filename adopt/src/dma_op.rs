@@ -3,7 +3,7 @@
 //! Devices of this machine see the CPU's caches, so the trait's own hand-overs, which do nothing
 //! then, are left as they are.
 
-use crate::driven::{Driven, Kind};
+use crate::driven::Driven;
 use crate::machine::Dma;
 use crate::vtd::Bdf;
 use core::alloc::Layout;
@@ -38,9 +38,9 @@ impl OpOnDma {
         DeviceDma::new(info, self)
     }
 
-    fn alloc(&self, layout: Layout, kind: Kind) -> Option<DmaAllocHandle> {
+    fn alloc(&self, layout: Layout) -> Option<DmaAllocHandle> {
         // Memory comes in pages; what must lie on more than that is refused by the caller's check.
-        let (addr, seen) = self.driven.alloc(layout.size(), kind)?;
+        let (addr, seen) = self.driven.alloc(layout.size())?;
         // SAFETY: the pages are zeroed, hold the layout's bytes, have that address for the device,
         // and are nobody else's until they are freed.
         Some(unsafe { DmaAllocHandle::new(seen, seen, addr.into(), layout) })
@@ -57,7 +57,7 @@ impl DmaOp for OpOnDma {
         _constraints: DmaConstraints,
         layout: Layout,
     ) -> Option<DmaAllocHandle> {
-        self.alloc(layout, Kind::Cached)
+        self.alloc(layout)
     }
 
     unsafe fn dealloc_contiguous(&self, handle: DmaAllocHandle) {
@@ -70,7 +70,7 @@ impl DmaOp for OpOnDma {
         _constraints: DmaConstraints,
         layout: Layout,
     ) -> Option<DmaAllocHandle> {
-        self.alloc(layout, Kind::Coherent)
+        self.alloc(layout)
     }
 
     unsafe fn dealloc_coherent(&self, handle: DmaAllocHandle) -> Result<(), DmaError> {

@@ -6,8 +6,8 @@ use crate::machine::{Dma, Machine, run_of, view_of};
 use crate::vtd::Bdf;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use vb3_dma::mapped::{Bidirectional, Device, DmaDevice, FromDevice, Mapped, ToDevice};
-use vb3_dma::{Alloc, Attrs, Direction, DmaOps as _, Error, Iova, Lock as _};
+use vb3_dma::mapped::{Bidirectional, Coherent, Device, DmaDevice, FromDevice, Mapped, ToDevice};
+use vb3_dma::{Attrs, Direction, Error, Iova, Lock as _};
 
 type Mapping<D> = Mapped<'static, Machine, SpinLocks, D, Device>;
 
@@ -36,17 +36,10 @@ impl Shared {
     }
 }
 
-/// What a driver's trait asks for: memory that needs no syncs, or cached memory.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    Coherent,
-    Cached,
-}
-
 /// One device, with all that its driver has taken.
 pub(crate) struct Driven {
     device: DmaDevice<'static, Machine, SpinLocks>,
-    memory: Spin<Vec<(u64, Alloc<Machine>)>>,
+    memory: Spin<Vec<(u64, Coherent<'static, Machine, SpinLocks>)>>,
     shared: Spin<Vec<(u64, Shared)>>,
 }
 
@@ -65,35 +58,21 @@ impl Driven {
         self.device.id()
     }
 
-    /// Zeroed memory: its address for the device, and where the CPU sees it.
-    pub(crate) fn alloc(&self, len: usize, kind: Kind) -> Option<(u64, NonNull<u8>)> {
-        let (dma, device, len) = (self.device.mapper(), self.device.id(), len as u64);
+    /// Zeroed memory: its address for the device, and where the CPU sees it. Devices here see the CPU's
+    /// caches, so that drivers which ask for cached memory get the same.
+    pub(crate) fn alloc(&self, len: usize) -> Option<(u64, NonNull<u8>)> {
         // Together in memory, too: the CPU sees it where it lies.
         let attrs = Attrs::FORCE_CONTIGUOUS;
-        let memory = match kind {
-            Kind::Coherent => dma.alloc_coherent(device, len, attrs),
-            Kind::Cached => dma.alloc_noncontiguous(device, len, Direction::Bidirectional, attrs),
-        };
-        let memory = memory.ok()?;
-        match (dma.alloc_dma_addr(&memory), memory.segments().first()) {
-            (Some(addr), Some(run)) => {
-                let seen = view_of(run)?;
-                self.memory.with(|list| list.push((addr.get(), memory)));
-                Some((addr.get(), seen))
-            }
-            _ => {
-                dma.free(memory);
-                None
-            }
-        }
+        let memory = self.device.alloc_coherent_with(len as u64, attrs).ok()?;
+        let seen = view_of(memory.alloc().ok()?.segments().first()?)?;
+        let addr = memory.addr().get();
+        self.memory.with(|list| list.push((addr, memory)));
+        Some((addr, seen))
     }
 
     /// Gives memory back; whether there was any.
     pub(crate) fn free(&self, addr: u64) -> bool {
-        let memory = take(&self.memory, addr);
-        memory
-            .map(|memory| self.device.mapper().free(memory))
-            .is_some()
+        take(&self.memory, addr).map(drop).is_some()
     }
 
     /// Hands a buffer to the device.

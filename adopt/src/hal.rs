@@ -1,6 +1,6 @@
 //! `virtio_drivers::Hal` over the mapping layer.
 
-use crate::driven::{Driven, Kind};
+use crate::driven::Driven;
 use crate::frames::view;
 use crate::machine::Dma;
 use crate::vtd::Bdf;
@@ -34,7 +34,7 @@ impl<const N: usize> OnDma<N> {
 // and the CPU sees it where it lies.
 unsafe impl<const N: usize> Hal for OnDma<N> {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (u64, NonNull<u8>) {
-        let memory = Self::driven().alloc(pages * PAGE_SIZE, Kind::Coherent);
+        let memory = Self::driven().alloc(pages * PAGE_SIZE);
         // Zero is the trait's word for failure.
         memory.unwrap_or((0, NonNull::dangling()))
     }

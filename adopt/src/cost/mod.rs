@@ -6,7 +6,6 @@
 mod plain;
 
 use crate::dma_op::OpOnDma;
-use crate::driven::Kind;
 use crate::hal::OnDma;
 use crate::machine::Dma;
 use crate::port::{say, ticks};
@@ -123,7 +122,7 @@ pub(crate) fn measure(dma: &'static Dma) -> Outcome {
         .try_call_once(|| OpOnDma::attach(dma, NOBODY_ELSE))
         .map_err(|err| format!("the device does not attach: {err}"))?;
     let device = op.device_dma(dma.platform().translates());
-    let queue = op.driven.alloc(4096, Kind::Coherent).ok_or("no memory")?;
+    let queue = op.driven.alloc(4096).ok_or("no memory")?;
     let ours = by_dma_api(&device, &mut memory[..4096]);
     op.driven.free(queue.0);
     let theirs = by_dma_api(
