@@ -83,7 +83,9 @@ fn public_types_are_send_and_sync_as_they_say() {
 fn types_say_which_threads_they_may_visit() {
     use vb3_dma::fake::{Entry, FakePages, FakeVmap};
     use vb3_dma::iopt::{Config, EmptyTables, Fault, FaultCause, Format, Leaf, Leaves};
-    use vb3_dma::mapped::{Bidirectional, CpuView, FromDevice, NotHandedOver};
+    use vb3_dma::mapped::{
+        Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
+    };
     use vb3_dma::wrap::{
         Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Kind, Ledger, Report, Site,
         Violation,
@@ -99,6 +101,9 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
     any_thread::<vb3_dma::mapped::Device>();
     any_thread::<CpuView<'_, Fake, Mutexes, ToDevice>>();
+    any_thread::<Coherent<'_, Fake, Mutexes>>();
+    any_thread::<CoherentPool<'_, Fake, Mutexes>>();
+    any_thread::<CoherentBlock<'_, '_, Fake, Mutexes>>();
     any_thread::<Checked<&Mapper<Fake, Mutexes>, u8, Mutexes>>();
     any_thread::<(
         CheckedAlloc<u8, u8>,

@@ -81,7 +81,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// [`Attrs::FORCE_CONTIGUOUS`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, such as `NoMemory` (ENOMEM).
     pub fn alloc_coherent_with(
         &self,
         len_bytes: u64,
@@ -145,7 +145,7 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
     /// The allocation, for calls that take one.
     ///
     /// # Errors
-    /// None while it lives.
+    /// `Invalid` (EINVAL), which happens only while it is dropped.
     pub fn alloc(&self) -> Result<&Alloc<P>, Error> {
         self.alloc.as_ref().ok_or(Error::Invalid)
     }
