@@ -2,9 +2,10 @@
 
 use crate::control::Control;
 use crate::memory::Memory;
-use crate::program::Call;
+use crate::program::{Call, outcome};
 use crate::sw_sync::Timelines;
 use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
+use crate::watch::Video;
 use crate::{World, lines, refusals, summary, udev};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -38,15 +39,6 @@ const LOOK_NS: u64 = 50_000_000;
 
 /// How often drivers of other buffers are asked whether their work has ended.
 const ASK: Duration = Duration::from_millis(1);
-
-pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
-    match outcome {
-        vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
-        vb3_v4l2::Outcome::Fail(error) => Outcome::Fail(Errno(error.errno())),
-        vb3_v4l2::Outcome::Wait => Outcome::Wait,
-        vb3_v4l2::Outcome::Part(bytes) => Outcome::Part(bytes),
-    }
-}
 
 impl World {
     /// The clock, told to all who keep time.
@@ -101,7 +93,7 @@ impl World {
         &mut self,
         file: FileId,
         events: i16,
-        ask: impl FnOnce(&mut summary::Video, &mut Memory, FileHandle, i16) -> i16,
+        ask: impl FnOnce(&mut Video, &mut Memory, FileHandle, i16) -> i16,
     ) -> i16 {
         if self.media.has(file) {
             return self.media_poll(file, events);
@@ -233,7 +225,7 @@ impl World {
 
 /// What a call works on.
 struct Target<'a> {
-    video: &'a mut crate::summary::Video,
+    video: &'a mut Video,
     memory: &'a mut crate::memory::Memory,
 }
 
@@ -426,7 +418,7 @@ impl Backend for World {
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
         let waits = self.waiting.contains(&file);
-        let found = self.poll_by(file, events, summary::Video::poll);
+        let found = self.poll_by(file, events, Video::poll);
         // A program that looks for events while a buffer is done does not wait. It may dequeue next,
         // and time must not pass before.
         if found == 0 && !waits && self.clock.is_virtual() {
@@ -436,7 +428,7 @@ impl Backend for World {
     }
 
     fn peek(&mut self, file: FileId, events: i16) -> i16 {
-        self.poll_by(file, events, summary::Video::peek)
+        self.poll_by(file, events, Video::peek)
     }
 
     fn poll_waits(&mut self, file: FileId, events: i16) {

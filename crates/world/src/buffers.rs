@@ -1,8 +1,8 @@
 //! Who holds which buffer: `vb3 ctl buffers`.
 
 use crate::World;
+use crate::holders::HeldBy;
 use crate::memory::Memory;
-use crate::shares::HeldBy;
 use crate::summary;
 use crate::users::UserPages;
 use std::fmt::Write as _;

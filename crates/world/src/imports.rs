@@ -7,8 +7,8 @@
 //! Fences of its own driver are known by poll alone. It is asked when the buffer is queued, and, while
 //! something is pending, again and again; until then queues wait as for fences that programs import.
 
+use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::memory::Memory;
-use crate::shares::{HeldBy, MAX_MAPPERS, mapped_by};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

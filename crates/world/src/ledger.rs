@@ -3,7 +3,7 @@
 //! The holders of a buffer are looked at when a handle or an attachment has come or gone. Fences come
 //! with every frame: they are taken down only as they stand at such a moment.
 
-use crate::shares::HeldBy;
+use crate::holders::HeldBy;
 use crate::users::UserPages;
 use crate::{World, summary};
 use std::collections::{BTreeMap, BTreeSet};

@@ -26,6 +26,7 @@ mod deadlock;
 mod fences;
 mod fits;
 mod heaps;
+mod holders;
 mod hotplug;
 mod imports;
 mod ledger;
@@ -43,6 +44,7 @@ mod refusals;
 mod remedy;
 mod revoke;
 mod room;
+mod runs;
 pub mod script;
 mod shares;
 mod standstill;
@@ -56,6 +58,7 @@ mod udev;
 mod udmabuf;
 mod unseen;
 mod users;
+mod watch;
 
 use anyhow::{Context as _, Result, anyhow};
 use clock::Clock;
@@ -359,7 +362,7 @@ impl World {
         report.devices = self
             .nodes
             .iter()
-            .map(|node| node.summary(&self.memory))
+            .map(|node| summary::device(node, &self.memory))
             .collect();
         self.forgive_scripted(&mut report.devices);
         report.script_missed = self.missed_steps();

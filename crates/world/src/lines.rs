@@ -1,8 +1,8 @@
 //! Lines of pictures that a device takes longer than another one makes them: no call fails for that,
 //! and the program finds that it cannot share.
 
-use crate::World;
 use crate::node::Node;
+use crate::{World, summary};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
 use vb3_host::Caller;
@@ -88,7 +88,7 @@ impl World {
     pub(super) fn line_remarks(&self) -> Vec<String> {
         let say = |(at, widened): (&usize, &Widened)| {
             let node = self.nodes.get(*at)?;
-            let queues = node.summary(&self.memory).queues;
+            let queues = summary::device(node, &self.memory).queues;
             let mut outputs = queues.iter().filter(|q| q.queue.contains("output"));
             if outputs.any(|queue| queue.frames > 0) {
                 return None;

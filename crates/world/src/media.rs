@@ -2,8 +2,8 @@
 //! have of them, each a file of its own.
 
 use crate::node::Node;
-use crate::program::Call;
-use crate::{World, backend, udev};
+use crate::program::{Call, Names, outcome};
+use crate::{World, udev};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
@@ -41,21 +41,6 @@ pub(super) struct Media {
     files: BTreeMap<FileId, Opened>,
     /// Requests by what descriptors name: the device's place among the nodes, and the request.
     requests: HashMap<FdIdentity, (usize, RequestId)>,
-}
-
-/// The requests of one device, by what programs' descriptors name.
-#[derive(Clone, Copy)]
-pub(super) struct Names<'a> {
-    media: &'a Media,
-    at: usize,
-}
-
-impl Names<'_> {
-    /// The request behind a file of a program.
-    pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
-        let &(at, id) = self.media.requests.get(&file)?;
-        (at == self.at).then_some(id)
-    }
 }
 
 impl Media {
@@ -148,7 +133,10 @@ impl Media {
 
     /// The requests of the device at a place among the nodes, as descriptors name them.
     pub(super) const fn names(&self, at: usize) -> Names<'_> {
-        Names { media: self, at }
+        Names {
+            requests: &self.requests,
+            at,
+        }
     }
 
     /// The files of requests of the device at a place among the nodes.
@@ -207,7 +195,7 @@ impl World {
                 };
                 let requests = self.media.names(entry.at);
                 let program = Call::new(caller, &self.shares, requests);
-                backend::outcome(entry.device.ioctl(request, arg, &program))
+                outcome(entry.device.ioctl(request, arg, &program))
             }
             Some(Opened::Request { at, id, .. }) => {
                 let now_ns = self.set_now();
@@ -217,7 +205,7 @@ impl World {
                 let memory = &mut self.memory;
                 let done = node.video.request_ioctl(memory, id, request, now_ns);
                 self.look_around();
-                backend::outcome(done)
+                outcome(done)
             }
             None => Outcome::Fail(Errno::ENODEV),
         }

@@ -2,7 +2,7 @@
 
 use crate::memory::{DeviceBus, Memory};
 use crate::needs::Wants;
-use crate::summary;
+use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
@@ -13,7 +13,7 @@ use vb3_machine::profile::IommuProfile;
 use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
 use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
-use vb3_report::{DeviceFailure, DeviceReport};
+use vb3_report::DeviceFailure;
 use vb3_v4l2::{
     Error, FileHandle, MediaDevice, MediaFunction, Opener, Role, VideoDevice, VideoDriver,
 };
@@ -140,11 +140,11 @@ pub(super) struct Node {
     /// Bytes of memory that it has for itself.
     pub(super) sram: u64,
     demands: Demands,
-    pub(super) video: summary::Video,
+    pub(super) video: Video,
     /// What a memory-to-memory device does.
     function: Option<MediaFunction>,
     /// When frames were completed, and which memory was used last.
-    pub(super) watch: summary::Watch,
+    pub(super) watch: Watch,
     /// When it comes and goes by itself.
     pub(super) presence: Presence,
     /// What a script does to its frames; `None` where it does nothing to the device.
@@ -235,7 +235,7 @@ impl Node {
             demands: limits.demands,
             video,
             function,
-            watch: summary::Watch::default(),
+            watch: Watch::default(),
             presence: spec.presence,
             faults: None,
             at_once: false,
@@ -395,11 +395,6 @@ impl Node {
             recording: false,
             times: 1,
         }
-    }
-
-    /// What the device did.
-    pub(super) fn summary(&self, memory: &Memory) -> DeviceReport {
-        summary::device(self, memory)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
-use crate::remedy::runs;
+use crate::runs::runs;
 use vb3_dma::{
     Alloc, Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, PageSource as _, PhysAddr,
     Reason,

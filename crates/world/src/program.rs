@@ -1,15 +1,42 @@
 //! The calling program, as the V4L2 layer needs it.
 
-use crate::media::Names;
 use crate::memory::{Memory, ProgramMemory};
 use crate::shares::Shares;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use vb3_dmabuf::BufRef;
-use vb3_host::Caller;
+use vb3_host::{Caller, FdIdentity, Outcome};
 use vb3_machine::User;
 use vb3_plane::ExportAccess;
 use vb3_queue::RequestId;
 use vb3_v4l2::{Errno, Program};
+
+/// Converts the V4L2 layer's answer to a call to the front end's.
+pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
+    match outcome {
+        vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
+        vb3_v4l2::Outcome::Fail(error) => Outcome::Fail(vb3_host::Errno(error.errno())),
+        vb3_v4l2::Outcome::Wait => Outcome::Wait,
+        vb3_v4l2::Outcome::Part(bytes) => Outcome::Part(bytes),
+    }
+}
+
+/// The requests of one device, by what programs' descriptors name.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// The device's place among the nodes, and the request.
+    pub(super) requests: &'a HashMap<FdIdentity, (usize, RequestId)>,
+    /// The device's place.
+    pub(super) at: usize,
+}
+
+impl Names<'_> {
+    /// The request behind a file of a program.
+    pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
+        let &(at, id) = self.requests.get(&file)?;
+        (at == self.at).then_some(id)
+    }
+}
 
 /// One call of a program.
 pub(super) struct Call<'a> {

@@ -6,6 +6,7 @@
 use crate::memory::Memory;
 use crate::node::Node;
 use crate::placer;
+use crate::runs::runs;
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, Mapper, PageSource as _, Segment};
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
@@ -279,19 +280,4 @@ fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place
         cached: info.coherency == Coherency::Coherent,
         protected: false,
     })
-}
-
-/// Free memory up to an address; runs shorter than a buffer are none for it.
-pub(super) fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
-    let runs = free.iter().filter_map(|segment| {
-        let first = segment.addr.get();
-        let end = first
-            .saturating_add(segment.len)
-            .min(last.saturating_add(1));
-        (first < end && segment.len >= least).then(|| Run {
-            first,
-            len: end - first,
-        })
-    });
-    runs.collect()
 }

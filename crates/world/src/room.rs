@@ -2,7 +2,7 @@
 
 use crate::memory::Memory;
 use crate::node::Node;
-use crate::remedy::runs;
+use crate::runs::runs;
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Constraint, PageSource as _, Segment};
 use vb3_report::{Refusal, Room};

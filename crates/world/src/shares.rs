@@ -1,5 +1,6 @@
 //! What programs hold of the run's memory: mappings and exported buffers.
 
+use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::imports::Imports;
 use crate::memory::Memory;
 use crate::turns::Turns;
@@ -10,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
 use vb3_host::{Caller, Errno, FdIdentity, Tag};
 use vb3_machine::profile::PAGE_SIZE;
-use vb3_machine::{Device, Udmabuf, dmabuf_holders};
+use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
 
 /// Most things held by programs at one time.
@@ -18,9 +19,6 @@ const MAX_GIVEN: usize = 1 << 20;
 
 /// How many real dma-bufs are looked at in one look at some: each is a read of a file in /proc.
 const LOOKED_AT: usize = 64;
-
-/// Most processes named that have mapped one file.
-pub(super) const MAX_MAPPERS: usize = 64;
 
 /// One thing a program was given.
 #[derive(Debug)]
@@ -70,17 +68,6 @@ struct Real {
     file: FdIdentity,
     buf: BufRef,
     pid: u32,
-}
-
-/// In what way a process holds memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum HeldBy {
-    /// It has mapped it.
-    Mapping(u32),
-    /// It was given a descriptor.
-    Descriptor(u32),
-    /// A device has pinned its pages.
-    Pages(u32, Device),
 }
 
 /// What makes real dma-bufs of the machine's memory, and tells how many hold one.
@@ -427,15 +414,6 @@ impl Shares {
             .filter(|g| matches!(g, Given::Export { .. }))
             .count() as u64
     }
-}
-
-/// The processes that have mapped a file, each as a holder of its memory.
-pub(super) fn mapped_by(
-    vma: &Vma,
-    pids: &BTreeSet<u32>,
-) -> impl Iterator<Item = (MemoryId, HeldBy)> {
-    let memory = vma.memory();
-    pids.iter().map(move |pid| (memory, HeldBy::Mapping(*pid)))
 }
 
 /// Whether the memory of a dma-buf lies where the CPU is kept from it.

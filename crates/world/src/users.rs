@@ -1,6 +1,6 @@
 //! Programs' own memory that devices use, beside the buffers that programs share.
 
-use crate::shares::HeldBy;
+use crate::holders::HeldBy;
 use crate::{World, summary};
 use std::collections::BTreeMap;
 use vb3_dmabuf::MemoryId;

@@ -1,0 +1,19 @@
+//! Free memory as the solver reads it.
+
+use vb3_dma::Segment;
+use vb3_dmabuf::solve::Run;
+
+/// Lists the free runs of at least `least` bytes, cut off after the address `last`.
+pub(super) fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
+    let runs = free.iter().filter_map(|segment| {
+        let first = segment.addr.get();
+        let end = first
+            .saturating_add(segment.len)
+            .min(last.saturating_add(1));
+        (first < end && segment.len >= least).then(|| Run {
+            first,
+            len: end - first,
+        })
+    });
+    runs.collect()
+}

@@ -1,0 +1,72 @@
+//! Frames of a device as they come.
+
+use crate::memory::Memory;
+use vb3_devices::Device;
+use vb3_plane::Cookie;
+use vb3_queue::Memory as MemoryModel;
+use vb3_v4l2::{Flow, FlowProgress, VideoDevice};
+
+/// A device of a run.
+pub(super) type Video = VideoDevice<Memory, Device<Cookie>>;
+
+/// Sees the frames of a device come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watch {
+    capture: StreamWatch,
+    output: StreamWatch,
+}
+
+impl Watch {
+    /// Looks at the queues after a tick or call.
+    pub(super) fn look(&mut self, video: &mut Video, now_ns: u64) {
+        for &flow in video.role().flows() {
+            match flow {
+                Flow::Capture => self.capture.look(video, flow, now_ns),
+                Flow::Output => self.output.look(video, flow, now_ns),
+            }
+        }
+    }
+
+    pub(super) const fn of(&self, flow: Flow) -> &StreamWatch {
+        match flow {
+            Flow::Capture => &self.capture,
+            Flow::Output => &self.output,
+        }
+    }
+}
+
+/// Sees frames come, and which memory they came in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StreamWatch {
+    pub(super) memory: Option<MemoryModel>,
+    done: u64,
+    first_ns: Option<u64>,
+    pub(super) longest_ns: u64,
+    /// Frames that the device had dropped when the last one came, or its stream ended.
+    dropped: u64,
+    /// Frames dropped between two that came.
+    pub(super) lost: u64,
+}
+
+impl StreamWatch {
+    /// Looks at the queues that go one way, after a tick or call.
+    fn look(&mut self, video: &mut Video, flow: Flow, now_ns: u64) {
+        let FlowProgress {
+            done,
+            streaming,
+            memory,
+        } = video.progress(flow);
+        self.memory = memory;
+        let dropped = |video: &Video| video.statistics(flow).driver.dropped;
+        if streaming == 0 && self.first_ns.take().is_some() {
+            self.dropped = dropped(video);
+        }
+        if done != self.done {
+            self.done = done;
+            let before = std::mem::replace(&mut self.dropped, dropped(video));
+            self.lost = (self.lost).saturating_add(self.dropped.saturating_sub(before));
+            let first = *self.first_ns.get_or_insert(now_ns);
+            self.longest_ns = self.longest_ns.max(now_ns.saturating_sub(first));
+        }
+    }
+}
