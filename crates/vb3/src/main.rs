@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(vb3::cli::main())
+    ExitCode::from(vb3::commands::main())
 }

@@ -1,0 +1,133 @@
+//! Runs the command that the command line names.
+
+use crate::cli::{Cli, Command, FAILED, WhyArgs};
+use crate::say::say;
+use crate::{ctl, devices, doctor, fits, machines, manual, replay, run, scripts};
+use anyhow::{Error, Result};
+use clap::{CommandFactory as _, Parser as _};
+use std::io::Write;
+use vb3_report::{diff, why};
+
+/// Runs the command line; gives the exit status.
+#[must_use]
+pub fn main() -> u8 {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info
+            .location()
+            .map_or_else(String::new, |at| format!(" at {at}"));
+        say(format_args!(
+            "internal error{place}; this is a defect in vb3, not in your program"
+        ));
+    }));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return explain(&e),
+    };
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Machines(args) => to_stdout(|out| machines::print(args, out).map(success)),
+        Command::Devices { kind } => {
+            to_stdout(|out| devices::print(kind.as_deref(), out).map(success))
+        }
+        Command::Scripts { name } => {
+            to_stdout(|out| scripts::print(name.as_deref(), out).map(success))
+        }
+        Command::Why(args) => to_stdout(|out| explain_report(args, out).map(success)),
+        Command::Replay(args) => replay::replay(args),
+        Command::Diff(args) => to_stdout(|out| diff::print(&args.before, &args.after, out)),
+        Command::Fits(args) => to_stdout(|out| fits::print(args, out)),
+        Command::Doctor(args) => to_stdout(|out| doctor::print(args, out)),
+        Command::Ctl(args) => to_stdout(|out| ctl::send(args, out).map(success)),
+        Command::Completions { shell } => {
+            to_stdout(|out| manual::completions(*shell, out).map(success))
+        }
+        Command::Manual { dir } => manual::pages(dir).map(success),
+        Command::Codec => {
+            // Its standard input is the supervisor's socket.
+            let _ = vb3_codec::serve_stdin();
+            Ok(0)
+        }
+    };
+    match result {
+        Ok(status) => status,
+        Err(e) => {
+            say(format_args!("{e:#}"));
+            FAILED
+        }
+    }
+}
+
+/// Prints help, or what is wrong with the command line; gives the exit status.
+fn explain(error: &clap::Error) -> u8 {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        let mut arguments = std::env::args_os();
+        let wrong = arguments.find(|word| word.to_str().is_none());
+        say(format_args!(
+            "{:?} is not UTF-8, and vb3's own arguments are; if it is a file, give it another \
+             name, or a link with one: ln -s FILE clip.mkv",
+            wrong.unwrap_or_default()
+        ));
+        return FAILED;
+    }
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        // Other subcommands, such as those of `ctl`, are explained by clap.
+        Some(ContextValue::String(word))
+            if error.kind() == ErrorKind::InvalidSubcommand
+                && std::env::args_os()
+                    .nth(1)
+                    .is_some_and(|first| first == word.as_str()) =>
+        {
+            word
+        }
+        _ => {
+            // A closed terminal is no reason to fail otherwise.
+            let _ = error.print();
+            return if error.use_stderr() { FAILED } else { 0 };
+        }
+    };
+    let command = Cli::command();
+    let shown = command
+        .get_subcommands()
+        .filter(|known| !known.is_hide_set());
+    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    let guess = vb3_devices::spec::did_you_mean(word, names);
+    say(format_args!(
+        "there is no command \"{word}\"{guess} To run a program on the devices: vb3 run -- \
+         {word} …; `vb3 --help` lists the commands"
+    ));
+    FAILED
+}
+
+/// The exit status of a command that has only this one.
+const fn success((): ()) -> u8 {
+    0
+}
+
+/// Lets a command print to standard output; gives its exit status.
+fn to_stdout(print: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Result<u8> {
+    let mut out = std::io::stdout().lock();
+    let status = print(&mut out);
+    match status.and_then(|status| Ok(out.flush().map(|()| status)?)) {
+        // `vb3 machines | head -1` is no failure.
+        Err(e) if is_broken_pipe(&e) => Ok(0),
+        status => status,
+    }
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn explain_report(args: &WhyArgs, out: &mut dyn Write) -> Result<()> {
+    let report = why::load_or_last(args.report.as_deref())?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        why::print(&report, out)?;
+    }
+    Ok(())
+}
