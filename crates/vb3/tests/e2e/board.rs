@@ -4,7 +4,7 @@ use crate::common::{Run, expect_pattern, lacks, lacks_libavcodec};
 use crate::compliance::summary;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use tempfile::TempDir;
 use vb3_board::{BOARDS, Shipped};
 use vb3_v4l2::pixfmt;
@@ -63,7 +63,7 @@ fn board(dir: &TempDir) -> PathBuf {
 }
 
 fn vb3(words: &[&str], board: &Path, program: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vb3"))
+    crate::common::vb3(board.parent().unwrap())
         .args(words)
         .arg(board)
         .args(program)
@@ -114,7 +114,7 @@ fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) ->
         "for n in {}; do v4l2-compliance {words} -d /dev/video$n; echo END; done",
         numbers.join(" ")
     );
-    let run = Run::on(board.name).patience(240);
+    let run = Run::on(board.name);
     let outcome = run.program(["sh", "-c", &script]).run();
     outcome.expect_nothing_held();
     let each: Vec<&str> = outcome.stdout.split_terminator("END\n").collect();
@@ -133,6 +133,7 @@ fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) ->
 /// Every device that a board's profile lists, codecs included, and streams of those that need none from
 /// outside and are alike to no other.
 #[test]
+#[ignore = "full: boards"]
 fn devices_of_boards_that_ship_comply() {
     if lacks("v4l2-compliance") || lacks_libavcodec() {
         return;
@@ -276,8 +277,7 @@ fn an_iommu_that_is_not_there_is_said_with_those_that_are() {
         ),
         ("soc-cma", "camera,sram=64KiB,alloc=vmalloc", "does no DMA"),
     ] {
-        let out = Command::new(env!("CARGO_BIN_EXE_vb3"))
-            .current_dir(dir.path())
+        let out = crate::common::vb3(dir.path())
             .args(["run", "-m", machine, "-d", device, "--", "true"])
             .output()
             .unwrap();

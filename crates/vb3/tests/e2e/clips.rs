@@ -1,6 +1,6 @@
 //! Clips as a camera's source: how they end, that they loop exactly, and what is no clip.
 
-use crate::common::{Outcome, PATIENCE, Run, compiled, ffmpeg_in, finish, lacks, vb3};
+use crate::common::{Outcome, Run, compiled, ffmpeg_in, finish, lacks, vb3};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -127,7 +127,7 @@ fn refused(dir: &Path, source: &OsStr) -> String {
     device.push(source);
     let mut command = vb3(dir);
     command.args(["run", "--device"]).arg(device);
-    let (status, _, said) = finish(command.args(["--", "true"]), dir, PATIENCE);
+    let (status, _, said) = finish(command.args(["--", "true"]), dir);
     assert!(status == 125 || status == 2, "{source:?}: {status} {said}");
     said
 }
@@ -137,7 +137,7 @@ fn no_clip_is_refused_with_what_is_allowed() {
     if lacks("ffmpeg") {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let dir = dir.path();
     make_clip(dir, 5);
     ffmpeg_in(dir, "-i clip.mkv -c:v mpeg4 whole.mp4".split(' '));
@@ -200,7 +200,7 @@ fn no_clip_is_refused_with_what_is_allowed() {
 #[test]
 fn an_unreadable_clip_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let path = dir.path().join("secret.mp4");
     std::fs::write(&path, "x").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
@@ -265,7 +265,7 @@ fn shipped_scripts_are_the_same_with_a_clip() {
     let Some(client) = compiled("frames.c") else {
         return;
     };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let clip = dir.path().join("clip.mkv");
     make_clip(dir.path(), 25);
     for (script, _) in vb3_world::script::SHIPPED {

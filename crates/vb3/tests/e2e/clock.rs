@@ -1,6 +1,6 @@
 //! `--clock`: the devices' time beside the system's, as programs see it.
 
-use crate::common::{Outcome, PATIENCE, Run, compiled, finish, lacks, vb3};
+use crate::common::{Outcome, Run, compiled, finish, lacks, vb3};
 use std::path::Path;
 use std::time::Instant;
 
@@ -49,8 +49,7 @@ fn a_minute_of_frames_takes_seconds_and_each_has_its_time() {
     expect_exact(&outcome, 33_333_333);
     let queue = outcome.queue("/dev/video0");
     assert_eq!((queue.span_ns, queue.dropped), (1799 * FRAME_NS, 0));
-    let took = outcome.took;
-    assert!(took.as_secs() < 30, "{took:?} for a minute of frames");
+    assert!(outcome.took.as_secs() < 60, "{:?}", outcome.took);
 }
 
 /// Many threads, and yet every frame, with the pixels that come in real time; two runs do not
@@ -60,7 +59,7 @@ fn gstreamer_gets_every_frame_of_a_minute() {
     if lacks("gst-launch-1.0") {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let dir = dir.path();
     let camera = "camera=pattern,sizes=64x48,formats=YUYV,fps=30";
     let gst = "gst-launch-1.0 -q v4l2src num-buffers=1800 ! filesink location=frames.raw";
@@ -69,7 +68,7 @@ fn gstreamer_gets_every_frame_of_a_minute() {
         let run = ["run", "--clock", clock, "--report", report, "-d", camera];
         command.args(run).arg("--").args(gst.split(' '));
         let begin = Instant::now();
-        let (status, _, said) = finish(&mut command, dir, PATIENCE);
+        let (status, _, said) = finish(&mut command, dir);
         assert_eq!(status, 0, "{said}");
         let pixels = std::fs::read(dir.join("frames.raw")).unwrap();
         (pixels, begin.elapsed())
@@ -80,7 +79,7 @@ fn gstreamer_gets_every_frame_of_a_minute() {
     for report in ["one.json", "other.json"] {
         let (pixels, took) = minute("virtual", camera, report);
         assert!(pixels == wanted, "the pixels differ");
-        assert!(took.as_secs() < 20, "{took:?} for a minute of frames");
+        assert!(took.as_secs() < 60, "{took:?} for a minute of frames");
         println!("a minute in {took:?}");
     }
     let report = std::fs::read(dir.join("one.json")).unwrap();
@@ -89,7 +88,7 @@ fn gstreamer_gets_every_frame_of_a_minute() {
     assert_eq!((queue.frames, queue.dropped), (1800, 0));
     assert_eq!(queue.span_ns, 1799 * FRAME_NS);
     let diff = ["diff", "one.json", "other.json"];
-    let (status, said, _) = finish(vb3(dir).args(diff), dir, PATIENCE);
+    let (status, said, _) = finish(vb3(dir).args(diff), dir);
     let nothing = "The runs do not differ, times aside.\n";
     assert_eq!((status, &*said), (0, nothing));
 }
@@ -133,7 +132,7 @@ fn recorded(dir: &Path, options: &[&str], program: &[&str]) -> (Vec<u8>, Vec<u8>
         .args(options)
         .arg("--")
         .args(program);
-    let (status, _, said) = finish(&mut command, dir, PATIENCE);
+    let (status, _, said) = finish(&mut command, dir);
     assert_eq!(status, 0, "{said}");
     let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
     (read("run.json"), read("run.jsonl"))
@@ -155,7 +154,7 @@ fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_ti
     if lacks("v4l2-ctl") {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let dir = dir.path();
     let camera = "camera=pattern,format=YUYV,size=64x48,fps=60";
     let stream = "v4l2-ctl --stream-mmap=4 --stream-count=30 --stream-to=frames.raw";
@@ -164,7 +163,7 @@ fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_ti
     // The system's clock leaves out what a busy machine is too slow for.
     let mut real = vb3(dir);
     real.args(["run", "-d", &format!("{camera},pace=free"), "--"]);
-    let (status, _, said) = finish(real.args(&stream), dir, PATIENCE);
+    let (status, _, said) = finish(real.args(&stream), dir);
     assert_eq!(status, 0, "{said}");
     let wanted = pixels();
     let first = recorded(dir, &["-d", camera], &stream);
@@ -197,7 +196,7 @@ fn twenty_runs_with_a_script_are_the_same_byte_for_byte() {
     let Some(client) = compiled("frames.c") else {
         return;
     };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let dir = dir.path();
     let step = "[[step]]\ndevice = \"/dev/video0\"\n";
     let script = format!(
@@ -222,7 +221,7 @@ fn twenty_runs_with_a_script_are_the_same_byte_for_byte() {
     std::fs::remove_file(dir.join("script.toml")).unwrap();
     let replay = ["replay", "first.json", "--report", "run.json"];
     let trace = ["--trace", "run.jsonl", "--trace-format", "json"];
-    let (status, _, said) = finish(vb3(dir).args(replay).args(trace), dir, PATIENCE);
+    let (status, _, said) = finish(vb3(dir).args(replay).args(trace), dir);
     assert_eq!(status, 0, "{said}");
     let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
     let again = (read("run.json"), read("run.jsonl"));
@@ -254,17 +253,17 @@ fn a_script_is_played_on_the_devices_clock() {
 
 #[test]
 fn what_is_no_clock_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     for clock in ["fast", "fast=0", "slow", "fast=100000"] {
         let run = ["run", "--clock", clock, "--", "true"];
-        let (status, _, said) = finish(vb3(dir.path()).args(run), dir.path(), PATIENCE);
+        let (status, _, said) = finish(vb3(dir.path()).args(run), dir.path());
         assert_eq!(status, 125);
         assert!(said.contains("real, virtual, or fast=N"), "{said}");
     }
     let script = "[[step]]\nstop_clock = \"1s\"\n";
     std::fs::write(dir.path().join("stop.toml"), script).unwrap();
     let run = ["run", "--clock", "virtual", "--script", "stop.toml", "true"];
-    let (status, _, said) = finish(vb3(dir.path()).args(run), dir.path(), PATIENCE);
+    let (status, _, said) = finish(vb3(dir.path()).args(run), dir.path());
     assert_eq!(status, 125);
     assert!(
         said.contains(":1: a virtual clock cannot be stopped"),

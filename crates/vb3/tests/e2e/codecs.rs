@@ -1,7 +1,7 @@
 //! Decoders of other codecs than H.264, and codecs in general: compliant, and as exact by GStreamer's and ffmpeg's own
 //! wrappers as ffmpeg's decoders.
 
-use crate::common::{Run, compiled, ffmpeg, lacks, lacks_libavcodec};
+use crate::common::{Run, compiled, ffmpeg, lacks, lacks_libavcodec, vb3};
 use crate::compliance::{expect_compliant, summary};
 use crate::streams::encoded;
 
@@ -98,7 +98,7 @@ impl Case {
     }
 
     fn expect_exact(&self, line: &str) {
-        let run = Run::on("soc-noncoherent").device(self.device).patience(240);
+        let run = Run::on("soc-noncoherent").device(self.device);
         self.encode(&run, 25);
         let wanted = self.wanted(&run, "nv12");
         assert_eq!(wanted.len(), 25 * 176 * 144 * 3 / 2, "{}", self.device);
@@ -207,7 +207,7 @@ fn ten_bits_come_as_p010() {
         ("vm-bounce", ",alloc=vmalloc"),
     ] {
         let device = format!("hevcdec{options}");
-        let run = Run::on(machine).device(device).patience(240);
+        let run = Run::on(machine).device(device);
         case.encode(&run, 25);
         let wanted = case.wanted(&run, "p010le");
         assert_eq!(wanted.len(), 25 * 176 * 144 * 3);
@@ -239,9 +239,10 @@ fn without_the_library_it_is_refused_with_the_reason() {
         ("h264dec-stateless", "H.264 by requests"),
     ];
     for (device, codec) in devices {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vb3"));
-        let command = command.env("VB3_CODEC", "none");
+        let dir = crate::common::tempdir();
+        let mut command = vb3(dir.path());
         let out = command
+            .env("VB3_CODEC", "none")
             .args(["run", "-d", device, "--", "true"])
             .output()
             .unwrap();
@@ -275,7 +276,7 @@ wait
 fn has_buffers(machine: &str, spec: &str, stream: &[u8]) -> bool {
     let run = Run::on(machine).device(spec);
     std::fs::write(run.file("stream.h264"), stream).unwrap();
-    let outcome = run.patience(240).program(["sh", "-c", LOOK]).run();
+    let outcome = run.program(["sh", "-c", LOOK]).run();
     outcome.expect_success();
     let buffers = outcome.stdout.trim().strip_prefix("buffers ");
     let buffers: u32 = buffers.expect("a codec process").parse().unwrap();

@@ -1,6 +1,8 @@
 //! What the tests share: running a program under vb3, and looking at the pictures that came.
 
+use crate::surroundings::command;
 use std::ffi::{OsStr, OsString};
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +25,29 @@ pub(crate) const MACHINES: [&str; 9] = [
     "soc-sram",
     "vm-bounce",
 ];
+
+/// Whether all tests run: `cargo test -- --include-ignored`. By default those that are marked
+/// `#[ignore = "full: …"]` do not, and others do less.
+pub(crate) fn is_full() -> bool {
+    std::env::args().any(|word| word == "--include-ignored" || word == "--ignored")
+}
+
+/// The machines of a test that goes through all of them: two by default.
+pub(crate) fn machines() -> impl Iterator<Item = &'static str> {
+    let default = ["pc", "soc-noncoherent"];
+    MACHINES
+        .into_iter()
+        .filter(move |machine| is_full() || default.contains(machine))
+}
+
+/// All of a list in full, and only the first by default.
+pub(crate) fn few<T>(all: &[T], first: usize) -> &[T] {
+    if is_full() {
+        all
+    } else {
+        &all[..first.min(all.len())]
+    }
+}
 
 /// Says that a program is missing; true if so. With `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test`
 /// sets it, that is a failure.
@@ -73,6 +98,17 @@ pub(crate) fn ffmpeg_in<W: AsRef<OsStr>>(
     out.stdout
 }
 
+/// A directory for a test, whose path leaves room for those of sockets: they have 108 bytes at most.
+pub(crate) fn tempdir() -> TempDir {
+    let usual = std::env::temp_dir();
+    let short = if usual.as_os_str().len() > 40 {
+        Path::new("/tmp")
+    } else {
+        &usual
+    };
+    tempfile::tempdir_in(short).unwrap()
+}
+
 /// One run of vb3 to be.
 pub(crate) struct Run {
     machine: String,
@@ -103,9 +139,9 @@ impl Run {
             devices: Vec::new(),
             options: Vec::new(),
             program: Vec::new(),
-            patience: Duration::from_secs(60),
+            patience: PATIENCE,
             scratch: None,
-            dir: tempfile::tempdir().unwrap(),
+            dir: tempdir(),
         }
     }
 
@@ -158,12 +194,9 @@ impl Run {
     /// Runs. Panics if the run does not end in time.
     pub(crate) fn run(self) -> Outcome {
         let report = self.file("report.json");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
+        let mut command = vb3(self.dir.path());
         command
-            .current_dir(self.dir.path())
-            .env("XDG_STATE_HOME", self.dir.path())
-            .envs(self.scratch.map(|place| ("TMPDIR", place)));
-        command
+            .envs(self.scratch.map(|place| ("TMPDIR", place)))
             .args(["run", "--machine", &self.machine, "--report"])
             .arg(&report);
         for device in &self.devices {
@@ -171,7 +204,7 @@ impl Run {
         }
         command.args(&self.options).arg("--").args(&self.program);
         let start = Instant::now();
-        let (status, stdout, stderr) = finish(&mut command, self.dir.path(), self.patience);
+        let (status, stdout, stderr) = finish_within(&mut command, self.dir.path(), self.patience);
         let took = start.elapsed();
         let report = std::fs::read(&report).unwrap_or_default();
         let report = serde_json::from_slice(&report).unwrap_or_else(|e| {
@@ -188,14 +221,12 @@ impl Run {
     }
 }
 
-/// How long a command may take that takes a second.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a command may take before it counts as one that hangs: much longer than any takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// `vb3` in a directory, which keeps its last report, too.
 pub(crate) fn vb3(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
-    command.current_dir(dir).env("XDG_STATE_HOME", dir);
-    command
+    command(env!("CARGO_BIN_EXE_vb3"), dir)
 }
 
 /// How many times slower than others the machine is, as who runs the tests knows: a processor that is
@@ -207,11 +238,11 @@ pub(crate) fn slowness() -> u32 {
 
 /// Runs a command to its end; gives status, stdout and stderr. Both go to files, so that nothing
 /// can block on a full pipe.
-pub(crate) fn finish(
-    command: &mut Command,
-    dir: &Path,
-    patience: Duration,
-) -> (i32, String, String) {
+pub(crate) fn finish(command: &mut Command, dir: &Path) -> (i32, String, String) {
+    finish_within(command, dir, PATIENCE)
+}
+
+fn finish_within(command: &mut Command, dir: &Path, patience: Duration) -> (i32, String, String) {
     let file = |name: &str| dir.join(name);
     let create = |name: &str| std::fs::File::create(file(name)).unwrap();
     let text =
@@ -247,9 +278,9 @@ impl Outcome {
     /// What `vb3 why` says of the run.
     pub(crate) fn why(&self) -> String {
         let dir = self.dir.path();
-        let mut why = Command::new(env!("CARGO_BIN_EXE_vb3"));
-        why.current_dir(dir).args(["why", "report.json"]);
-        let (status, stdout, stderr) = finish(&mut why, dir, Duration::from_secs(60));
+        let mut why = vb3(dir);
+        why.args(["why", "report.json"]);
+        let (status, stdout, stderr) = finish(&mut why, dir);
         assert_eq!(status, 0, "{stderr}");
         stdout
     }
@@ -376,7 +407,8 @@ pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<
     numbers
 }
 
-/// Compiles one of the tests' programs, once; gives its path, or `None` without a compiler.
+/// Compiles one of the tests' programs, once for each version of its sources; gives its path, or
+/// `None` without a compiler.
 pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let (compiler, words): (_, &[&str]) = match Path::new(source).extension()?.to_str()? {
@@ -391,33 +423,48 @@ pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     if lacks(compiler) {
         return None;
     }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("programs-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
+    let dir = all.join(format!("{:016x}", version(source)));
     let binary = dir.join(source.replace('.', "-"));
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if !binary.exists() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/programs")
-            .join(source);
-        let mut command = Command::new(compiler);
-        command
+        std::fs::create_dir_all(&dir).unwrap();
+        // Another process may compile the same.
+        let new = dir.join(std::process::id().to_string());
+        let out = Command::new(compiler)
             .env("CGO_ENABLED", "0")
-            .env("GOCACHE", dir.join("gocache"))
-            .env("GOFLAGS", "-mod=mod");
-        let out = command
+            .env("GOCACHE", all.join("gocache"))
+            .env("GOFLAGS", "-mod=mod")
             .args(words)
-            .arg(&binary)
-            .arg(&source)
+            .arg(&new)
+            .arg(programs().join(source))
             .output()
             .unwrap();
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{said}");
+        std::fs::rename(&new, &binary).unwrap();
     }
     Some(binary)
+}
+
+/// Where the sources of the tests' programs are.
+fn programs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs")
+}
+
+/// A number for the text of a source and of all headers.
+fn version(source: &str) -> u64 {
+    let is_header = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "h");
+    let entries = std::fs::read_dir(programs()).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(is_header);
+    files.sort();
+    files.push(programs().join(source));
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        hasher.write(&std::fs::read(file).unwrap());
+    }
+    hasher.finish()
 }
 
 /// Runs one word of `files.c` on a camera, which must succeed and leave nothing behind; gives what

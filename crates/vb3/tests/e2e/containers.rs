@@ -5,9 +5,7 @@
 #[allow(dead_code, reason = "xtask uses the rest")]
 mod profile;
 
-use crate::common::{Outcome, Run, finish, lacks};
-use std::process::Command;
-use std::time::Duration;
+use crate::common::{Outcome, Run, finish, lacks, vb3};
 
 /// Runs something on a thread under a profile.
 fn under<T: Send>(name: &str, body: impl FnOnce() -> T + Send) -> T {
@@ -27,10 +25,10 @@ fn camera() -> Run {
 
 fn doctor(profile: &str) -> (i32, serde_json::Value) {
     under(profile, || {
-        let dir = tempfile::tempdir().unwrap();
-        let mut vb3 = Command::new(env!("CARGO_BIN_EXE_vb3"));
+        let dir = crate::common::tempdir();
+        let mut vb3 = vb3(dir.path());
         let vb3 = vb3.args(["doctor", "--json"]);
-        let (status, out, err) = finish(vb3, dir.path(), Duration::from_secs(60));
+        let (status, out, err) = finish(vb3, dir.path());
         let json = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
         (status, json)
     })
@@ -55,10 +53,7 @@ fn default_profiles_lose_only_the_following_of_user_pointers() {
         assert!(!part(&json, "pidfd_getfd"), "{name} is not applied");
         assert_eq!(part(&json, "process_vm_readv, _writev"), name == "moby");
         let ran = under(name, || {
-            camera()
-                .program(["v4l2-compliance", "-d0", "-s"])
-                .patience(240)
-                .run()
+            camera().program(["v4l2-compliance", "-d0", "-s"]).run()
         });
         ran.expect_success();
         assert!(ran.stdout.contains("Failed: 0"), "{name}: {}", ran.stdout);

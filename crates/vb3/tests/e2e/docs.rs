@@ -5,12 +5,11 @@
 //! is run, a line that begins with `$ ` is a command, a backslash continues it, and any other line must
 //! be a line of what the command before it prints.
 
-use crate::common::{PATIENCE, finish, lacks, lacks_libavcodec, vb3};
+use crate::common::{finish, lacks, lacks_libavcodec, vb3};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// Seconds that one command may take.
 const COMMAND_SECONDS: u64 = 180;
@@ -142,7 +141,7 @@ fn all_pages() -> Vec<String> {
 fn clip() -> &'static [u8] {
     static CLIP: OnceLock<Vec<u8>> = OnceLock::new();
     CLIP.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::common::tempdir();
         let path = dir.path().join("clip.mp4");
         let source = "testsrc2=size=320x240:rate=25:duration=3";
         let words = ["-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", "-c:v"];
@@ -157,7 +156,7 @@ fn shell(dir: &Path, command: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
     let seconds = (COMMAND_SECONDS * u64::from(crate::common::slowness())).to_string();
-    let mut shell = Command::new("timeout");
+    let mut shell = crate::surroundings::command("timeout", dir);
     shell
         .args([
             "--kill-after=10",
@@ -170,14 +169,6 @@ fn shell(dir: &Path, command: &str) -> Command {
         .arg(command)
         .current_dir(dir.join("work"))
         .env("PATH", std::env::join_paths(path).unwrap());
-    for home in [
-        "HOME",
-        "XDG_STATE_HOME",
-        "XDG_CACHE_HOME",
-        "XDG_CONFIG_HOME",
-    ] {
-        shell.env(home, dir.join("home"));
-    }
     shell
 }
 
@@ -188,8 +179,7 @@ fn run_page(page: &str) {
         return;
     }
     let text = read(page);
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("home")).unwrap();
+    let dir = crate::common::tempdir();
     let work = dir.path().join("work");
     std::fs::create_dir(&work).unwrap();
     std::fs::write(work.join("clip.mp4"), clip()).unwrap();
@@ -202,9 +192,8 @@ fn run_page(page: &str) {
         }
         for step in steps(&block) {
             let command = &step.command;
-            let patience = Duration::from_secs(COMMAND_SECONDS + 20);
             let mut shell = shell(dir.path(), command);
-            let (status, stdout, stderr) = finish(&mut shell, dir.path(), patience);
+            let (status, stdout, stderr) = finish(&mut shell, dir.path());
             let said = format!("{stdout}\n{stderr}");
             let at = format!("{page}:{}: `{command}`", block.line);
             assert_eq!(status, 0, "{at} ends with {status}\n{said}");
@@ -303,10 +292,10 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_kind_and_option_is_on_the_page() {
     let page = read("docs/devices.md");
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let ask = |words: &[&str]| {
         let mut devices = vb3(dir.path());
-        let (status, stdout, stderr) = finish(devices.args(words), dir.path(), PATIENCE);
+        let (status, stdout, stderr) = finish(devices.args(words), dir.path());
         assert_eq!(status, 0, "{stderr}");
         stdout
     };

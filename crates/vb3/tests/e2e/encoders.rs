@@ -1,7 +1,7 @@
 //! The encoders, and JPEG both ways, under programs that were not written for them: what comes out
 //! decodes to what went in.
 
-use crate::common::{MACHINES, Outcome, Run, ffmpeg_in, lacks, lacks_libavcodec};
+use crate::common::{Outcome, Run, few, ffmpeg_in, lacks, lacks_libavcodec, machines};
 use crate::compliance::expect_compliant;
 use std::process::Command;
 
@@ -10,7 +10,7 @@ pub(crate) const HEIGHT: usize = 240;
 pub(crate) const PICTURE: usize = WIDTH * HEIGHT * 3 / 2;
 pub(crate) const COUNT: usize = 20;
 /// With a registry of its own, so that other runs' devices are no elements here.
-const GST: &str = "env GST_REGISTRY=registry.bin gst-launch-1.0 -q";
+const GST: &str = "gst-launch-1.0 -q";
 /// Less than this, in decibels, and the pictures are not the same.
 const ALIKE: f64 = 32.0;
 
@@ -61,11 +61,12 @@ fn all_there(programs: &[&str]) -> bool {
 }
 
 macro_rules! on_machine {
-    ($($module:ident $machine:literal)*) => {$(
+    ($($module:ident $machine:literal $(#[$full:meta])?)*) => {$(
         mod $module {
             use super::{expect_compliant, lacks_libavcodec};
 
             #[test]
+            $(#[$full])?
             fn h264enc() {
                 if !lacks_libavcodec() {
                     expect_compliant($machine, &["h264enc,size=320x240"], &[]);
@@ -73,11 +74,13 @@ macro_rules! on_machine {
             }
 
             #[test]
+            $(#[$full])?
             fn jpegenc() {
                 expect_compliant($machine, &["jpegenc,size=320x240"], &[]);
             }
 
             #[test]
+            $(#[$full])?
             fn jpegdec() {
                 expect_compliant($machine, &["jpegdec,size=320x240"], &[]);
             }
@@ -87,14 +90,14 @@ macro_rules! on_machine {
 
 on_machine! {
     pc "pc"
-    pc_untrusted "pc-untrusted"
-    soc_64k "soc-64k"
-    soc_boundary "soc-boundary"
-    soc_cma "soc-cma"
-    soc_iommu "soc-iommu"
+    pc_untrusted "pc-untrusted" #[ignore = "full: more machines"]
+    soc_64k "soc-64k" #[ignore = "full: more machines"]
+    soc_boundary "soc-boundary" #[ignore = "full: more machines"]
+    soc_cma "soc-cma" #[ignore = "full: more machines"]
+    soc_iommu "soc-iommu" #[ignore = "full: more machines"]
     soc_noncoherent "soc-noncoherent"
-    soc_sram "soc-sram"
-    vm_bounce "vm-bounce"
+    soc_sram "soc-sram" #[ignore = "full: more machines"]
+    vm_bounce "vm-bounce" #[ignore = "full: more machines"]
 }
 
 /// Encodes a file by v4l2-ctl; gives what was sent, and the run.
@@ -177,7 +180,7 @@ fn v4l2_ctl_encodes_every_layout() {
 #[test]
 fn every_machine_gives_the_same_stream() {
     let mut streams = Vec::new();
-    for machine in MACHINES {
+    for machine in machines() {
         let Some((_, outcome)) = by_v4l2_ctl(machine, "", "NV12") else {
             return;
         };
@@ -227,7 +230,7 @@ fn ffmpeg_encodes() {
     if !all_there(&["ffmpeg", "ffprobe"]) {
         return;
     }
-    for machine in ["pc", "soc-cma", "soc-noncoherent"] {
+    for &machine in few(&["pc", "soc-cma", "soc-noncoherent"], 1) {
         let run = Run::on(machine).device("h264enc");
         let sent = source(&run);
         let outcome = run
@@ -280,7 +283,7 @@ fn pipeline(machine: &str, device: &str, caps: &str, codec: &str) -> Option<Outc
 
 #[test]
 fn gstreamer_encodes_h264() {
-    for machine in MACHINES {
+    for machine in machines() {
         let caps = "format=NV12";
         let codec = "v4l2h264enc ! video/x-h264,level=(string)4 ! h264parse ! avdec_h264 \
                      ! videoconvert ! video/x-raw,format=NV12";
@@ -352,7 +355,7 @@ fn gstreamer_changes_the_size_of_jpeg() {
 
 #[test]
 fn gstreamer_encodes_jpeg() {
-    for machine in MACHINES {
+    for machine in machines() {
         let codec = "v4l2jpegenc ! jpegdec ! video/x-raw,format=I420";
         if pipeline(machine, "jpegenc", "format=I420", codec).is_none() {
             return;
@@ -362,7 +365,7 @@ fn gstreamer_encodes_jpeg() {
 
 #[test]
 fn gstreamer_decodes_jpeg() {
-    for machine in MACHINES {
+    for machine in machines() {
         let codec =
             "jpegenc quality=95 ! jpegparse ! v4l2jpegdec ! videoconvert ! video/x-raw,format=I420";
         if pipeline(machine, "jpegdec", "format=I420", codec).is_none() {

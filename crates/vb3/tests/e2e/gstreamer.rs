@@ -31,7 +31,7 @@ fn expect_captured(machine: &str, options: &str, io_mode: &str) -> Option<Outcom
 
 #[test]
 fn src_auto_mmap_and_dmabuf() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         for io_mode in ["auto", "mmap", "dmabuf"] {
             let Some(outcome) = expect_captured(machine, "", io_mode) else {
                 return;
@@ -91,7 +91,7 @@ fn show(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
 
 #[test]
 fn sink_auto_mmap_and_dmabuf() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         for io_mode in ["auto", "mmap", "dmabuf"] {
             let Some(outcome) = show(machine, "", io_mode) else {
                 return;
@@ -169,7 +169,7 @@ fn expect_passed_on(machine: &str, options: &str, [src, sink]: [&str; 2]) -> Opt
 
 #[test]
 fn camera_to_display_without_a_copy() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         let Some(outcome) = expect_passed_on(machine, "", ["dmabuf", "dmabuf-import"]) else {
             return;
         };
@@ -184,7 +184,7 @@ fn camera_to_display_without_a_copy() {
 
 #[test]
 fn display_to_camera_without_a_copy() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         let Some(outcome) = expect_passed_on(machine, "", ["dmabuf-import", "dmabuf"]) else {
             return;
         };

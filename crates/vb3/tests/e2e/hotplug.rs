@@ -6,7 +6,6 @@ use crate::common::{
 use crate::streams::{decoded, encoded};
 use serde_json::Value;
 use std::path::Path;
-use std::time::Duration;
 use vb3_v4l2::pixfmt;
 
 fn camera() -> Run {
@@ -51,7 +50,6 @@ fn two_hundred_times_at_random_calls_nothing_hangs_and_nothing_is_held() {
     };
     for seed in ["1", "2"] {
         let outcome = camera()
-            .patience(120)
             .program([hotplug.as_os_str()])
             .and(["storm", "/dev/video0", "100", seed])
             .run();
@@ -71,7 +69,7 @@ fn streams_of_v4l2_ctl_and_gstreamer_end_with_their_error_and_begin_again() {
     }
     // Each is unplugged once it has written a picture.
     let outcome = shell(
-        camera().patience(120),
+        camera(),
         "until_written() { while [ ! -s $1 ]; do sleep 0.05; done; $VB3 ctl unplug video0; }
          v4l2-ctl -d /dev/video0 --stream-mmap --stream-to=one.raw 2>v4l2-ctl.txt &
          until_written one.raw; wait $!
@@ -149,11 +147,10 @@ fn orders_that_cannot_be_carried_out_are_refused_in_a_sentence() {
 
 #[test]
 fn without_a_run_ctl_says_so() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let mut command = vb3(dir.path());
-    command.env("XDG_RUNTIME_DIR", dir.path());
     command.env_remove("VB3_CONTROL").args(["ctl", "list"]);
-    let (status, _, said) = finish(&mut command, dir.path(), Duration::from_secs(30));
+    let (status, _, said) = finish(&mut command, dir.path());
     assert_eq!(status, 125);
     assert!(said.contains("no run of this user is under way"), "{said}");
 }
@@ -267,7 +264,7 @@ fn a_decoder_goes_with_its_media_device_and_decodes_again() {
     let Some(stream) = encoded("320x240", 30, "bframes=3:keyint=12:scenecut=0") else {
         return;
     };
-    let run = Run::on("pc").device("h264dec").patience(120);
+    let run = Run::on("pc").device("h264dec");
     let file = run.file("stream.h264");
     std::fs::write(&file, stream).unwrap();
     let wanted = decoded(&file, "null");

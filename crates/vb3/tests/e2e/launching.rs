@@ -1,23 +1,23 @@
 //! What a program inherits, and what becomes of a run whose surroundings fail.
 
-use crate::common::{PATIENCE, compiled, finish, vb3};
+use crate::common::{compiled, finish, vb3};
 use crate::lifecycle::{Lasting, lives, wait_for};
+use crate::surroundings::command;
 use rustix::process::Signal;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// The signals that a program ignores and blocks are those of whoever started the run.
 #[test]
 fn inherited_signals_reach_the_program() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let signals = |words: &[&str]| {
-        let mut command = Command::new("env");
+        let mut command = command("env", dir.path());
         command
             .args(["--ignore-signal=PIPE,CHLD", "--block-signal=USR2,TERM"])
             .args(words)
-            .args(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"])
-            .env("XDG_STATE_HOME", dir.path());
-        let (status, stdout, stderr) = finish(&mut command, dir.path(), PATIENCE);
+            .args(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]);
+        let (status, stdout, stderr) = finish(&mut command, dir.path());
         assert_eq!(status, 0, "{stderr}");
         stdout
     };
@@ -63,16 +63,14 @@ fn programs_of_a_killed_run_end() {
 /// A file size limit ends the supervisor no more than the program.
 #[test]
 fn a_file_size_limit_is_an_error() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
+    let dir = crate::common::tempdir();
+    let mut command = command("sh", dir.path());
     let script = format!(
         "ulimit -f 1; exec {} run -v -- sh -c 'ls /dev/video0; exit 7'",
         env!("CARGO_BIN_EXE_vb3")
     );
     command
         .args(["-c", &script])
-        .current_dir(dir.path())
-        .env("XDG_STATE_HOME", dir.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let status = command.status().unwrap();
@@ -81,7 +79,7 @@ fn a_file_size_limit_is_an_error() {
 
 #[test]
 fn a_closed_or_full_stderr_changes_no_status() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let (reader, closed) = std::io::pipe().unwrap();
     drop(reader);
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
@@ -99,14 +97,13 @@ fn without_threads_vb3_says_why() {
     let Some(refuse) = compiled("refuse.c") else {
         return;
     };
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new(refuse);
+    let dir = crate::common::tempdir();
+    let mut command = command(refuse, dir.path());
     command
         .arg("threads")
         .arg(env!("CARGO_BIN_EXE_vb3"))
-        .args(["run", "--", "true"])
-        .env("XDG_STATE_HOME", dir.path());
-    let (status, _, said) = finish(&mut command, dir.path(), PATIENCE);
+        .args(["run", "--", "true"]);
+    let (status, _, said) = finish(&mut command, dir.path());
     assert_eq!(status, 125, "{said}");
     assert!(
         said.contains("start of a thread") && said.contains("clone3"),
@@ -117,10 +114,10 @@ fn without_threads_vb3_says_why() {
 
 #[test]
 fn doctor_knows_that_it_is_inside_a_run() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let mut command = vb3(dir.path());
     command.args(["run", "--", env!("CARGO_BIN_EXE_vb3"), "doctor"]);
-    let (_, said, _) = finish(&mut command, dir.path(), PATIENCE);
+    let (_, said, _) = finish(&mut command, dir.path());
     assert!(said.contains("inside another"), "{said}");
     assert!(!said.contains("Linux 5.19"), "{said}");
 }

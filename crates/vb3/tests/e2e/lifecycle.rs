@@ -1,10 +1,11 @@
 //! Begin and end of a run: signals, what the program leaves running, files, limits.
 
 use crate::common::{PATIENCE, Run, SIZE, finish, lacks, size_option, vb3};
+use crate::surroundings::command;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -30,13 +31,11 @@ impl Lasting {
     /// Starts `vb3 run -- sh -c SCRIPT`, which hears signals that whoever runs the tests ignores, as
     /// a shell does with SIGINT for what it starts in the background.
     pub(crate) fn start(script: &str, env: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let child = Command::new("env")
+        let dir = crate::common::tempdir();
+        let child = command("env", dir.path())
             .arg("--default-signal=INT,TERM")
             .arg(env!("CARGO_BIN_EXE_vb3"))
             .args(["run", "--", "sh", "-c", script])
-            .current_dir(dir.path())
-            .env("XDG_STATE_HOME", dir.path())
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -126,7 +125,7 @@ fn background_jobs_are_named_and_awaited() {
         let outcome = Run::on("pc")
             .device("camera=pattern")
             .options(options)
-            .program(["sh", "-c", "sh -c 'sleep 5; touch late' & exit 3"])
+            .program(["sh", "-c", "sh -c 'sleep 3; touch late' & exit 3"])
             .run();
         assert_eq!(outcome.status, 3);
         outcome.read("late");
@@ -165,7 +164,7 @@ fn wait_keeps_daemons() {
     let outcome = Run::on("pc")
         .device("camera=pattern")
         .options(["--wait"])
-        .program(["sh", "-c", "setsid -f sh -c 'sleep 5; touch late'; exit 3"])
+        .program(["sh", "-c", "setsid -f sh -c 'sleep 3; touch late'; exit 3"])
         .run();
     assert_eq!(outcome.status, 3, "{}", outcome.stderr);
     outcome.read("late");
@@ -194,7 +193,7 @@ fn names_in(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn nothing_stays_in_the_temporary_directory() {
-    let tmp = tempfile::tempdir().unwrap();
+    let tmp = crate::common::tempdir();
     let place = tmp.path().to_str().unwrap();
     let env = [("TMPDIR", place), ("XDG_RUNTIME_DIR", "")];
     let next = |dir: &TempDir| {
@@ -202,7 +201,7 @@ fn nothing_stays_in_the_temporary_directory() {
         command
             .args(["run", "--", "ls", "/sys/class/video4linux"])
             .envs(env);
-        finish(&mut command, dir.path(), PATIENCE)
+        finish(&mut command, dir.path())
     };
     let mut run = Lasting::start("echo $$ > ready; exec sleep 300", &env);
     run.pid_in("ready");
@@ -225,21 +224,21 @@ fn nothing_stays_in_the_temporary_directory() {
 
 #[test]
 fn a_temporary_directory_that_cannot_be_used_is_done_without() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let mut command = vb3(dir.path());
     command.args(["run", "--", "cat", "/sys/class/video4linux/video0/name"]);
-    let (status, said, stderr) = finish(command.env("TMPDIR", "/no/such"), dir.path(), PATIENCE);
+    let (status, said, stderr) = finish(command.env("TMPDIR", "/no/such"), dir.path());
     assert_eq!((status, &*said), (0, "Test Pattern Camera\n"), "{stderr}");
 }
 
 #[test]
 fn a_low_limit_of_descriptors_is_told_in_a_sentence() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     for limit in [10, 20, 60] {
-        let mut command = Command::new("sh");
+        let mut command = command("sh", dir.path());
         let script = format!("ulimit -n {limit}; exec \"$0\" run -- true");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_vb3")]);
-        let (status, _, said) = finish(command.current_dir(dir.path()), dir.path(), PATIENCE);
+        let (status, _, said) = finish(&mut command, dir.path());
         assert_eq!(status, 125, "{said}");
         assert!(
             said.contains(&format!("no more than {limit} files")),
@@ -251,11 +250,11 @@ fn a_low_limit_of_descriptors_is_told_in_a_sentence() {
         );
     }
     // What it says is enough is enough.
-    let mut command = Command::new("sh");
+    let mut command = command("sh", dir.path());
     let script = "ulimit -n 80; exec \"$0\" run -- v4l2-ctl --stream-mmap=8 --stream-count=3";
     command.args(["-c", script, env!("CARGO_BIN_EXE_vb3")]);
     if !lacks("v4l2-ctl") {
-        let (status, _, said) = finish(command.current_dir(dir.path()), dir.path(), PATIENCE);
+        let (status, _, said) = finish(&mut command, dir.path());
         assert_eq!(status, 0, "{said}");
     }
 }
@@ -285,7 +284,7 @@ fn a_recording_that_is_not_whole_is_a_failed_run() {
 
 #[test]
 fn a_display_never_records_onto_a_clip_that_a_camera_plays() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let clip = dir.path().join("clip.y4m");
     fs::write(&clip, b"not to be lost").unwrap();
     std::os::unix::fs::symlink("clip.y4m", dir.path().join("link.y4m")).unwrap();
@@ -299,7 +298,7 @@ fn a_display_never_records_onto_a_clip_that_a_camera_plays() {
         "--",
         "true",
     ]);
-    let (status, _, said) = finish(&mut command, dir.path(), PATIENCE);
+    let (status, _, said) = finish(&mut command, dir.path());
     assert_eq!(status, 125);
     assert!(
         said.contains("clip.y4m") && said.contains("link.y4m"),

@@ -1,7 +1,7 @@
 //! Loopbacks: what one unmodified program writes another reads, byte for byte.
 
 use crate::common::{
-    MACHINES, Outcome, Run, compiled, expect_pattern, lacks, recording, size_option,
+    Outcome, Run, compiled, expect_pattern, lacks, machines, recording, size_option,
 };
 use vb3_v4l2::pixfmt;
 
@@ -104,7 +104,7 @@ fn a_cameras_buffers_are_copied_once() {
     if lacks("gst-launch-1.0") || lacks("v4l2-ctl") {
         return;
     }
-    for machine in MACHINES {
+    for machine in machines() {
         let run = Run::on(machine)
             .device(format!("loopback,{}", size_option()))
             .device(format!("camera,format=YUYV,{}", size_option()));
@@ -136,7 +136,7 @@ fn shared_buffers_are_passed_on() {
         return;
     };
     let pattern = recording(&pixfmt::YUYV, COUNT);
-    for machine in MACHINES {
+    for machine in machines() {
         for owner in ["reader", "writer"] {
             let run = Run::on(machine).device(format!("loopback,{}", size_option()));
             std::fs::write(run.file("pattern.raw"), &pattern).unwrap();
@@ -278,7 +278,6 @@ fn kills_of_either_side() {
     let run = Run::on("pc").device(format!("loopback,{}", size_option()));
     std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
     let outcome = run
-        .patience(300)
         .program([python, script])
         .and([&KILLS.to_string(), "11", &frame.to_string()])
         .run();
@@ -312,7 +311,7 @@ fn both_nodes_comply() {
             .to_owned()
     };
     let run = |device: &str, text: String| {
-        let run = Run::on("pc").patience(240).device(device);
+        let run = Run::on("pc").device(device);
         std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
         let outcome = run.program(["sh", "-c", &text]).run();
         outcome.expect_nothing_held();
@@ -328,6 +327,9 @@ fn both_nodes_comply() {
     let writer = ffmpeg().replace("-re", "-re -stream_loop -1");
     run(
         &device,
-        format!("{writer} & sleep 1; v4l2-compliance -d /dev/video1 -s; kill $!; wait"),
+        format!(
+            "{writer} & until v4l2-ctl -d /dev/video1 --stream-mmap --stream-count=1; do :; done; \
+             v4l2-compliance -d /dev/video1 -s; kill $!; wait"
+        ),
     );
 }

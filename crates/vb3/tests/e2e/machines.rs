@@ -1,8 +1,6 @@
 //! What differs from machine to machine, and what vb3 says about it.
 
 use crate::common::{Outcome, Run, compiled, expect_pattern, finish, size_option};
-use std::process::Command;
-use std::time::Duration;
 use vb3_report::Room;
 use vb3_v4l2::pixfmt;
 
@@ -270,17 +268,12 @@ fn coherent_machine_needs_no_sync() {
 
 /// Runs vb3 itself; gives status, stdout and stderr.
 fn vb3(dir: &tempfile::TempDir, words: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
-    command
-        .current_dir(dir.path())
-        .env("XDG_STATE_HOME", dir.path())
-        .args(words);
-    finish(&mut command, dir.path(), Duration::from_secs(30))
+    finish(crate::common::vb3(dir.path()).args(words), dir.path())
 }
 
 #[test]
 fn exit_status_is_the_programs() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 128 + 9)] {
         let (found, _, stderr) = vb3(&dir, &["run", "--", "sh", "-c", script]);
         assert_eq!(found, status, "{script}: {stderr}");
@@ -292,14 +285,14 @@ fn exit_status_is_the_programs() {
 
 #[test]
 fn programs_output_is_untouched() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let (_, stdout, stderr) = vb3(&dir, &["run", "--", "sh", "-c", "echo out; echo err >&2"]);
     assert_eq!((stdout.as_str(), stderr.as_str()), ("out\n", "err\n"));
 }
 
 #[test]
 fn a_printed_profile_can_be_used_and_changed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     for machine in crate::common::MACHINES {
         let (status, toml, stderr) = vb3(&dir, &["machines", machine]);
         assert_eq!(status, 0, "{stderr}");
@@ -316,7 +309,7 @@ fn a_printed_profile_can_be_used_and_changed() {
 
 #[test]
 fn a_wrong_field_is_named_with_its_line() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let (_, toml, _) = vb3(&dir, &["machines", "soc-cma"]);
     let lines = toml.lines().count();
     std::fs::write(
@@ -337,7 +330,7 @@ fn a_wrong_field_is_named_with_its_line() {
 
 #[test]
 fn mistakes_on_the_command_line_are_one_sentence() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     for (words, part) in [
         (
             &["run", "--machine", "toaster", "--", "true"][..],
@@ -377,7 +370,7 @@ fn why_tells_the_last_runs_refusals() {
     let Some(program) = compiled("calls.c") else {
         return;
     };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let (status, _, stderr) = vb3(&dir, &["why"]);
     assert_eq!(status, 125);
     assert!(stderr.contains("vb3 run"), "{stderr}");

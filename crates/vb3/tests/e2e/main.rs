@@ -47,6 +47,7 @@ mod stateless;
 mod storms;
 mod streams;
 mod strict;
+mod surroundings;
 mod trace;
 mod udev;
 mod userptr;

@@ -1,6 +1,7 @@
 //! `--report run.html`: a page that a browser shows.
 
 use crate::common::{Outcome, Run, SIZE, ffmpeg, lacks, pattern};
+use crate::surroundings::command;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use vb3_v4l2::pixfmt;
@@ -23,11 +24,10 @@ fn reported(machine: &str, size: &str, client: &[&str]) -> (Outcome, PathBuf) {
 
 /// A browser without a window, whose files lie beside the page.
 fn chromium(page: &Path) -> Command {
-    let mut chromium = Command::new("chromium");
+    let mut chromium = command("chromium", page.parent().unwrap());
     chromium
         .args(["--headless", "--no-sandbox", "--disable-gpu"])
-        .arg("--disable-background-networking")
-        .env("HOME", page.parent().unwrap());
+        .arg("--disable-background-networking");
     chromium
 }
 

@@ -1,11 +1,11 @@
 //! Decoder, converter and display in one pipeline: every hop a dma-buf, no copy on the way; and
 //! what is said where the devices cannot share.
 
-use crate::common::{MACHINES, Outcome, Run, compiled, finish, lacks, lacks_libavcodec};
+use crate::common::{Outcome, Run, compiled, few, finish, lacks, lacks_libavcodec, machines};
 use crate::streams::{decoded, encode_to, encoded, units};
+use crate::surroundings::command;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 use vb3_report::Refusal;
 
 pub(crate) const COUNT: u32 = 30;
@@ -50,8 +50,7 @@ fn run(machine: &str, decoder: &str, converter: &str) -> Option<(Outcome, PathBu
     let run = Run::on(machine)
         .device(format!("h264dec{decoder}"))
         .device(format!("convert{converter}"))
-        .device(DISPLAY)
-        .patience(240);
+        .device(DISPLAY);
     let file = run.file("clip.mp4");
     if !encode(&file) {
         return None;
@@ -84,7 +83,7 @@ pub(crate) fn expect_pictures(shown: &[u8], wanted: &[u8]) {
 
 #[test]
 fn no_copy_on_any_machine() {
-    for machine in MACHINES {
+    for machine in machines() {
         let Some((outcome, file)) = run(machine, "", "") else {
             return;
         };
@@ -281,8 +280,7 @@ fn constraints_are_met_where_they_can_be() {
         let run = on(machine)
             .device("h264dec,align=64KiB")
             .device("convert,align=8KiB,boundary=64MiB,stride=32")
-            .device(format!("{DISPLAY}{needs}"))
-            .patience(240);
+            .device(format!("{DISPLAY}{needs}"));
         let file = run.file("clip.mp4");
         if !encode(&file) {
             return;
@@ -299,7 +297,7 @@ fn constraints_are_met_where_they_can_be() {
 
 #[test]
 fn who_cannot_share_is_told_why_once() {
-    for conflict in CONFLICTS {
+    for conflict in few(&CONFLICTS, 2) {
         let line = failing(&line("clip.mp4", 2));
         let Some(outcome) = conflict.run(&line, conflict.converter, conflict.display) else {
             return;
@@ -318,7 +316,7 @@ fn who_cannot_share_is_told_why_once() {
         );
         assert!(refusal.found < refusal.wanted, "{refusal:?}");
         assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
-        expect_sentence(&outcome, &conflict);
+        expect_sentence(&outcome, conflict);
         conflict.expect_remedy_helps(refusal);
     }
 }
@@ -340,8 +338,7 @@ impl Conflict {
         let run = on(self.machine)
             .device(decoder)
             .device(format!("convert{converter}"))
-            .device(format!("{DISPLAY}{display}"))
-            .patience(120);
+            .device(format!("{DISPLAY}{display}"));
         if !encode(&run.file("clip.mp4")) {
             return None;
         }
@@ -419,11 +416,11 @@ fn expect_sentence(outcome: &Outcome, conflict: &Conflict) {
 }
 
 #[test]
+#[ignore = "full: a storm"]
 fn eight_pipelines_at_once() {
     let mut run = Run::on("soc-noncoherent")
         .device("h264dec")
-        .device("convert")
-        .patience(300);
+        .device("convert");
     let file = run.file("clip.mp4");
     if !encode(&file) {
         return;
@@ -468,6 +465,7 @@ done
 ";
 
 #[test]
+#[ignore = "full: a storm"]
 fn killed_at_100_random_moments_beside_another() {
     let (Some(killer), Some(decode)) = (compiled("killer.c"), compiled("decode.c")) else {
         return;
@@ -476,8 +474,7 @@ fn killed_at_100_random_moments_beside_another() {
         .device("h264dec")
         .device("convert")
         .device(DISPLAY)
-        .device("display=null,mplane=on,pace=free")
-        .patience(500);
+        .device("display=null,mplane=on,pace=free");
     let file = run.file("clip.mp4");
     if !encode(&file) {
         return;
@@ -524,8 +521,7 @@ fn a_codec_that_is_killed_is_told_of_and_the_next_one_works() {
         .device("h264dec")
         .device("convert")
         .device(DISPLAY)
-        .device("display=null,mplane=on,pace=free")
-        .patience(240);
+        .device("display=null,mplane=on,pace=free");
     let file = run.file("clip.mp4");
     if !encode(&file) {
         return;
@@ -564,17 +560,13 @@ struct Inspect {
 
 impl Inspect {
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command
-            .current_dir(self.dir.path())
-            .env("XDG_CACHE_HOME", self.dir.path().join("cache"))
-            .env("XDG_STATE_HOME", self.dir.path().join("state"))
-            .env_remove("GST_REGISTRY");
+        let mut command = command(program, self.dir.path());
+        command.env_remove("GST_REGISTRY");
         command
     }
 
     fn elements(&self, command: &mut Command) -> Vec<String> {
-        let (status, stdout, stderr) = finish(command, self.dir.path(), Duration::from_secs(120));
+        let (status, stdout, stderr) = finish(command, self.dir.path());
         assert_eq!(status, 0, "{stderr}");
         let names = stdout
             .lines()
@@ -602,7 +594,7 @@ fn elements_are_those_of_the_devices_there_are() {
         return;
     }
     let inspect = Inspect {
-        dir: tempfile::tempdir().unwrap(),
+        dir: crate::common::tempdir(),
     };
     // What this system has itself; its cache is made now, before the run.
     let before = inspect.outside();

@@ -1,6 +1,6 @@
 //! The decoder as GStreamer and ffmpeg use it, compared with ffmpeg's own decoder.
 
-use crate::common::{Outcome, Run, lacks, lacks_libavcodec};
+use crate::common::{Outcome, Run, lacks, lacks_libavcodec, vb3};
 use crate::streams::{by_ffmpeg as pictures, decoded, encode_to, encoded};
 use std::path::Path;
 use std::process::Command;
@@ -10,14 +10,14 @@ const B_FRAMES: &str = "bframes=3:keyint=12:scenecut=0";
 
 /// A run on a decoder that finds a stream in a file.
 fn with(machine: &str, stream: &[u8]) -> Run {
-    let run = Run::on(machine).device("h264dec").patience(240);
+    let run = Run::on(machine).device("h264dec");
     std::fs::write(run.file("stream.h264"), stream).unwrap();
     run
 }
 
 /// What ffmpeg's own decoder makes of the stream.
 fn wanted(stream: &[u8]) -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let file = dir.path().join("stream.h264");
     std::fs::write(&file, stream).unwrap();
     decoded(&file, "null")
@@ -138,12 +138,11 @@ fn ffmpeg_keeps_the_times_of_a_file() {
     if lacks("ffmpeg") || lacks_libavcodec() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let file = dir.path().join("stream.mp4");
     encode_to(&file, "176x144", 30, B_FRAMES);
     let ours = |name: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vb3"));
-        command.env("XDG_STATE_HOME", dir.path());
+        let mut command = vb3(dir.path());
         command.args(["run", "--device", "h264dec", "--", "ffmpeg"]);
         command.args(["-nostdin", "-v", "error", "-c:v", name]);
         command

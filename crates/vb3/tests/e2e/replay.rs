@@ -1,6 +1,6 @@
 //! `vb3 replay` and `vb3 diff`: a run made again, and what differs between two.
 
-use crate::common::{PATIENCE, finish, lacks, vb3};
+use crate::common::{finish, lacks, vb3};
 use std::fs;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const CLIENT: [&str; 5] = [
 /// Runs `vb3` in a directory; status, output, what it said.
 fn run(dir: &Path, words: &[&str]) -> (i32, String, String) {
     let mut command = vb3(dir);
-    finish(command.args(words), dir, PATIENCE)
+    finish(command.args(words), dir)
 }
 
 fn record(dir: &Path, report: &str, options: &[&str]) {
@@ -32,7 +32,7 @@ fn a_replayed_run_is_the_same_run() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (there, here) = (crate::common::tempdir(), crate::common::tempdir());
     // A profile that is gone by then, and a seed that is not the default.
     let (status, profile, _) = run(there.path(), &["machines", "soc-cma"]);
     assert_eq!(status, 0);
@@ -61,7 +61,7 @@ fn a_replayed_run_is_the_same_run() {
 
 #[test]
 fn the_last_run_is_replayed_without_a_name() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let (status, said, _) = run(dir.path(), &["run", "--", "echo", "once"]);
     assert_eq!((status, &*said), (0, "once\n"));
     let (status, said, stderr) = run(dir.path(), &["replay"]);
@@ -73,7 +73,7 @@ fn what_differs_is_said_and_is_the_status() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let camera = "camera=pattern,profile=sensor,pace=free";
     record(dir.path(), "pc.json", &["-d", camera]);
     let bounced = ["-m", "vm-bounce", "-d", camera, "-d", "display=null"];
@@ -92,7 +92,7 @@ fn what_differs_is_said_and_is_the_status() {
 
 #[test]
 fn what_is_no_report_of_ours_is_one_sentence() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     fs::write(
         dir.path().join("old.json"),
         "{\"format\": 1, \"program\": [\"true\"]}",

@@ -1,7 +1,7 @@
 //! The camera with a scaler: what v4l2-ctl captures of a clip, compared with what ffmpeg makes of
 //! it.
 
-use crate::common::{MACHINES, Run, ffmpeg_in, lacks};
+use crate::common::{Run, ffmpeg_in, lacks, machines};
 use crate::convert::{SIZE, expect_no_copy, filtered, pictures, psnr};
 
 /// Captures pictures of a size from a clip of NV12 pictures.
@@ -62,7 +62,7 @@ fn a_crop_is_exact_on_every_machine() {
         "target=crop,left=32,top=16,width=160,height=120",
     ];
     let wanted = filtered(&pictures, "nv12", "crop=160:120:32:16", "nv12");
-    for machine in MACHINES {
+    for machine in machines() {
         let Some(made) = capture(machine, &pictures, (160, 120), &crop) else {
             return;
         };

@@ -3,9 +3,7 @@
 mod m2m;
 mod programs;
 
-use crate::common::{
-    Outcome, PATIENCE, Run, SIZE, compiled, finish, lacks, pattern, size_option, vb3,
-};
+use crate::common::{Outcome, Run, SIZE, compiled, finish, lacks, pattern, size_option, vb3};
 use std::fs;
 use vb3_v4l2::pixfmt::YUYV;
 
@@ -263,8 +261,8 @@ fn v4l2_ctl_loses_a_camera_that_a_script_unplugs_and_finds_it_again() {
     ];
     let run = scripted("pc", &camera(""), &script.concat());
     let stream = "v4l2-ctl --stream-mmap=3 --stream-count=100 2>&1
-                  while [ ! -e /dev/video0 ]; do sleep 0.05; done
-                  v4l2-ctl --stream-mmap=3 --stream-count=3 --stream-to=after.raw";
+                  until v4l2-ctl --stream-mmap=3 --stream-count=3 --stream-to=after.raw
+                  do sleep 0.05; done";
     let outcome = run.program(["sh", "-c", stream]).run();
     outcome.expect_success();
     let said = "VIDIOC_DQBUF: failed: No such device";
@@ -331,7 +329,7 @@ fn the_scripts_that_ship_are_played_and_told_by_why_and_by_the_page() {
     let said = "no free run is longer than 256 KiB";
     assert!(page.contains("<h2>Script</h2>") && page.contains(said));
     let dir = outcome.dir.path();
-    let (status, why, _) = finish(vb3(dir).arg("why"), dir, PATIENCE);
+    let (status, why, _) = finish(vb3(dir).arg("why"), dir);
     assert_eq!(status, 0);
     assert!(why.contains("fragmented-cma.toml:7, at 0."), "{why}");
     assert!(why.contains(said), "{why}");
@@ -358,7 +356,7 @@ fn a_replayed_run_has_its_script() {
     let dir = first.dir.path();
     fs::remove_file(dir.join("script.toml")).unwrap();
     let replay = ["replay", "report.json", "--report", "again.json"];
-    let (status, _, said) = finish(vb3(dir).args(replay), dir, PATIENCE);
+    let (status, _, said) = finish(vb3(dir).args(replay), dir);
     assert_eq!(status, 0, "{said}");
     let again: vb3_report::Report = serde_json::from_slice(&first.read("again.json")).unwrap();
     let told = |report: &vb3_report::Report| {
@@ -371,7 +369,7 @@ fn a_replayed_run_has_its_script() {
 
 #[test]
 fn a_bad_script_is_one_sentence_with_its_line() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let dir = dir.path();
     fs::write(dir.join("huge.toml"), vec![b'#'; 1 << 20]).unwrap();
     let long = format!("[[step]]\n{} = 1\n", "k".repeat(100_000));
@@ -419,7 +417,7 @@ fn a_bad_script_is_one_sentence_with_its_line() {
         command
             .args(["run", "--script", "script.toml"])
             .args(options);
-        let (status, _, said) = finish(command.args(["--", "true"]), dir, PATIENCE);
+        let (status, _, said) = finish(command.args(["--", "true"]), dir);
         assert_eq!((status, said.lines().count()), (125, 1), "{said}");
         assert!(said.contains(wanted) && said.len() < 800, "{said}");
     }
@@ -429,7 +427,7 @@ fn a_bad_script_is_one_sentence_with_its_line() {
         ("nightmare", "`vb3 scripts` lists them"),
     ] {
         let run = ["run", "--script", name, "--", "true"];
-        let (status, _, said) = finish(vb3(dir).args(run), dir, PATIENCE);
+        let (status, _, said) = finish(vb3(dir).args(run), dir);
         assert_eq!((status, said.lines().count()), (125, 1), "{said}");
         assert!(said.contains(wanted), "{said}");
     }
@@ -437,13 +435,13 @@ fn a_bad_script_is_one_sentence_with_its_line() {
 
 #[test]
 fn scripts_are_listed_and_printed() {
-    let dir = tempfile::tempdir().unwrap();
-    let (status, list, _) = finish(vb3(dir.path()).arg("scripts"), dir.path(), PATIENCE);
+    let dir = crate::common::tempdir();
+    let (status, list, _) = finish(vb3(dir.path()).arg("scripts"), dir.path());
     assert_eq!(status, 0);
     for (name, text) in vb3_world::script::SHIPPED {
         assert!(list.contains(name), "{list}");
         let mut command = vb3(dir.path());
-        let (_, printed, _) = finish(command.args(["scripts", name]), dir.path(), PATIENCE);
+        let (_, printed, _) = finish(command.args(["scripts", name]), dir.path());
         assert_eq!(printed, *text);
     }
 }

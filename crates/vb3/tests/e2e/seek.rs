@@ -60,8 +60,7 @@ fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usi
             BY_REQUESTS => "h264dec-stateless",
             _ => "h264dec",
         })
-        .device("display=shown.raw,mplane=on,pace=free,format=NV12,size=176x144")
-        .patience(240);
+        .device("display=shown.raw,mplane=on,pace=free,format=NV12,size=176x144");
     let stream = encode(&run.file("clip.mp4"), x264);
     let pictures = by_ffmpeg(&stream, "176x144");
     let pictures: Vec<Vec<u8>> = pictures.iter().map(I420::nv12).collect();

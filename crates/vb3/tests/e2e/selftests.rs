@@ -82,14 +82,14 @@ fn linuxs_selftests_of_sharing_run_unmodified() {
     if lacks("gcc") || lacks("xz") {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let Some(source) = source(dir.path()) else {
         return;
     };
     let run = |test: &str, machine: &str| {
         let program = build(&source, test, dir.path());
         let run = Run::on(machine).device("camera").program([&program]);
-        run.patience(300).run()
+        run.run()
     };
 
     let sync = run("sync", "pc");

@@ -19,7 +19,7 @@ fn lacks_player() -> bool {
 
 fn played(machine: &str, options: &str, stream: &[u8]) -> Outcome {
     let device = format!("{DEVICE}{options}");
-    let run = Run::on(machine).device(device).patience(240);
+    let run = Run::on(machine).device(device);
     std::fs::write(run.file("stream.h264"), stream).unwrap();
     let outcome = run.program(["sh", "-c", PLAYER]).run();
     outcome.expect_success();
@@ -160,7 +160,7 @@ fn compliance() {
         return;
     }
     for node in [["-d", "/dev/video0"], ["-m", "/dev/media0"]] {
-        let run = Run::on("soc-cma").device(DEVICE).patience(240);
+        let run = Run::on("soc-cma").device(DEVICE);
         let outcome = run.program(["v4l2-compliance"]).and(node).run();
         let text = &outcome.stdout;
         let clean = text.trim_end().ends_with("Failed: 0, Warnings: 0");
@@ -180,7 +180,6 @@ fn client(machine: &str, words: &[&str]) -> Option<Outcome> {
     let program = compiled("stateless.c")?;
     let outcome = Run::on(machine)
         .device(DEVICE)
-        .patience(120)
         .program([program.as_os_str()])
         .and(["/dev/video0", "/dev/media0"])
         .and(words)
@@ -287,7 +286,6 @@ fn killed_20_times() {
     let script = format!("{killer} 20:200 1 {words} loop >/dev/null && {words} hold");
     let outcome = Run::on("soc-cma")
         .device(DEVICE)
-        .patience(120)
         .program(["sh", "-c", &script])
         .run();
     outcome.expect_success();

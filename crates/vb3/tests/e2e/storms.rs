@@ -3,7 +3,7 @@
 //!
 //! Small here; `cargo xtask storm` runs them longer and with other seeds.
 
-use crate::common::{Outcome, Run, SIZE, compiled, expect_pattern, size_option};
+use crate::common::{Outcome, PATIENCE, Run, SIZE, compiled, expect_pattern, size_option};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
@@ -27,7 +27,7 @@ fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     let outcome = Run::on(machine)
         .device(format!("camera=pattern,{options},sizes={width}x{height}"))
         .device(format!("display=null,{options}"))
-        .patience(PATIENCE.max(number("VB3_STORM_PATIENCE", 0)))
+        .patience(number("VB3_STORM_PATIENCE", PATIENCE.as_secs()))
         .program([
             "sh",
             "-c",
@@ -41,9 +41,6 @@ fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     );
     Some(outcome)
 }
-
-/// Seconds that the small form of a storm may take.
-const PATIENCE: u64 = 180;
 
 fn word(program: &Path) -> String {
     program.display().to_string()
@@ -109,7 +106,7 @@ fn ten_thousand_signals_a_second() {
                 "camera=pattern,format=YUYV,fps=60,{}",
                 size_option()
             ))
-            .patience(PATIENCE.max(number("VB3_STORM_PATIENCE", 0)))
+            .patience(number("VB3_STORM_PATIENCE", PATIENCE.as_secs()))
             .program([signals.as_os_str()])
             .and([&*frames.to_string(), mode])
             .run();

@@ -150,7 +150,7 @@ fn wait(worker: &Worker) {
 /// Numbers, from 1, of the access units of the same stream as [`encoded`], in the order in which
 /// their pictures are shown; from a file that says when each is.
 pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let file = dir.path().join("stream.mp4");
     encode_to(&file, size, count, x264);
     let out = Command::new("ffprobe")
@@ -171,7 +171,7 @@ pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
 
 /// What ffmpeg's own decoder makes of a stream of one size, in one thread.
 pub(crate) fn by_ffmpeg(stream: &[u8], size: &str) -> Vec<I420> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let file = dir.path().join("stream.h264");
     std::fs::write(&file, stream).unwrap();
     let (width, height) = size.split_once('x').unwrap();

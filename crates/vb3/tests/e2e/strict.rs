@@ -1,6 +1,6 @@
 //! `--strict`, the closing line, and the words of `vb3 why` about a whole run.
 
-use crate::common::{Outcome, PATIENCE, Run, finish, lacks, vb3};
+use crate::common::{Outcome, Run, finish, lacks, vb3};
 use std::fs;
 
 /// Without a pace, so that a busy machine costs no frame.
@@ -126,7 +126,7 @@ fn frames_that_a_slow_program_misses_fail_a_strict_run() {
 
 #[test]
 fn wrong_names_and_damaged_reports_are_told_with_a_guess() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::common::tempdir();
     let dir = dir.path();
     fs::write(dir.join("r.json"), "{\"format\": 1").unwrap();
     fs::write(dir.join("r.html"), "<!DOCTYPE html>").unwrap();
@@ -153,7 +153,7 @@ fn wrong_names_and_damaged_reports_are_told_with_a_guess() {
              `vb3 why`, and --report FILE.json writes one",
         ),
     ] {
-        let (status, out, said) = finish(vb3(dir).args(words), dir, PATIENCE);
+        let (status, out, said) = finish(vb3(dir).args(words), dir);
         assert_eq!((status, &*out, said.trim_end()), (125, "", wanted));
     }
     assert!(!dir.join("r.txt").exists(), "nothing was run");

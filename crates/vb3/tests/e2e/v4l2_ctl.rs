@@ -61,7 +61,7 @@ fn mmap_in_every_format() {
 
 #[test]
 fn mmap_on_every_machine() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         expect_captured(
             machine,
             "camera=pattern",
@@ -99,7 +99,7 @@ fn a_clip_ends() {
 
 #[test]
 fn mmap_of_separate_planes() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         expect_captured(
             machine,
             "camera=pattern,mplane=on",
@@ -204,7 +204,7 @@ fn options(spec: &str) -> &'static str {
 
 #[test]
 fn out_mmap() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         expect_shown(
             machine,
             "display",
@@ -269,7 +269,7 @@ fn expect_passed_on(machine: &str, words: [&str; 2], importer: &str) {
 
 #[test]
 fn dmabuf_exported_by_the_camera() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         expect_passed_on(
             machine,
             ["--stream-mmap=4", "--stream-out-dmabuf"],
@@ -280,7 +280,7 @@ fn dmabuf_exported_by_the_camera() {
 
 #[test]
 fn dmabuf_exported_by_the_display() {
-    for machine in crate::common::MACHINES {
+    for machine in crate::common::machines() {
         expect_passed_on(
             machine,
             ["--stream-dmabuf", "--stream-out-mmap=4"],

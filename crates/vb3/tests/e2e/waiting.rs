@@ -1,7 +1,7 @@
 //! poll and epoll as a kernel does them.
 
-use crate::common::{PATIENCE, compiled, finish, runs_files};
-use std::process::Command;
+use crate::common::{compiled, finish, runs_files};
+use crate::surroundings::command;
 
 /// All conditions of an entry are one event, and EPOLLONESHOT disarms with it. Measured with
 /// sockets on the same kernel.
@@ -55,9 +55,9 @@ fn epoll_sets_are_told_apart_without_kcmp() {
         return;
     };
     for word in ["epoll-apart", "epoll-closed"] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::common::tempdir();
         let script = "ulimit -n 1500; exec \"$@\"";
-        let mut command = Command::new("sh");
+        let mut command = command("sh", dir.path());
         command
             .args(["-c", script, "sh"])
             .arg(&refuse)
@@ -70,9 +70,8 @@ fn epoll_sets_are_told_apart_without_kcmp() {
                 "--",
             ])
             .arg(&files)
-            .args([word, "/dev/video0"])
-            .env("XDG_STATE_HOME", dir.path());
-        let (status, stdout, stderr) = finish(&mut command, dir.path(), PATIENCE);
+            .args([word, "/dev/video0"]);
+        let (status, stdout, stderr) = finish(&mut command, dir.path());
         assert_eq!(status, 0, "{word}: {stdout}{stderr}");
     }
 }

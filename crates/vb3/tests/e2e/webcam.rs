@@ -1,6 +1,6 @@
 //! What webcam programs ask of a camera: sizes and rates one by one, JPEG files, no caps at all.
 
-use crate::common::{MACHINES, Outcome, Run, lacks};
+use crate::common::{Outcome, Run, lacks, machines};
 use vb3_devices::picture::{self, Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
 use vb3_v4l2::pixfmt;
@@ -14,7 +14,7 @@ fn gstreamer_without_caps_on_every_machine() {
     if lacks("gst-launch-1.0") {
         return;
     }
-    for machine in MACHINES {
+    for machine in machines() {
         let outcome = Run::on(machine)
             .device("camera=pattern")
             .program(["gst-launch-1.0", "-q", "v4l2src", "num-buffers=8"])

@@ -1,6 +1,8 @@
 // Makes a call of its own stall, while another process captures:
 //
-//   stalls watch SECONDS NODE   captures, and tells the longest time between two frames
+//   stalls watch COUNT NODE     captures that many frames, or until SIGTERM; each writes a byte to
+//                               descriptor 9, if there is one
+//   stalls frames               waits for frames of that process
 //   stalls page                 an argument's page is filled late, by a thread that calls devices
 //   stalls userptr              so are the pages that a device is to fill
 //   stalls fuse DIR             a path leads through a file system that this program serves
@@ -34,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, LATE = 2 };
+enum { PAGE = 4096, FRAMES = 9, LATE = 120 };
 
 static int must(int result, const char *what)
 {
@@ -67,26 +69,44 @@ static int stream(const char *node, unsigned count)
 	return fd;
 }
 
-static int watch(double seconds, const char *node)
+static volatile sig_atomic_t terminated;
+
+static void terminate(int signal)
 {
+	(void)signal;
+	terminated = 1;
+}
+
+static int watch(unsigned count, const char *node)
+{
+	struct sigaction action = { .sa_handler = terminate };
+	int tell = fcntl(FRAMES, F_GETFD) >= 0;
+	unsigned frames = 0;
+	must(sigaction(SIGTERM, &action, NULL), "sigaction");
 	int fd = stream(node, 4);
-	double start = now(), last = start, longest = 0;
-	unsigned frames = 0, missed = 0, sequence = 0;
-	while (now() - start < seconds) {
+	while (frames < count && !terminated) {
 		struct v4l2_buffer b = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_MMAP };
-		must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
-		double at = now();
-		if (frames && at - last > longest)
-			longest = at - last;
-		if (frames && b.sequence != sequence + 1)
-			missed += b.sequence - sequence - 1;
-		last = at;
-		sequence = b.sequence;
+		if (ioctl(fd, VIDIOC_DQBUF, &b) && errno == EINTR)
+			continue;
 		frames++;
-		must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
+		if (ioctl(fd, VIDIOC_QBUF, &b) && !(terminated && errno == EINTR))
+			must(-1, "QBUF");
+		if (tell)
+			must(write(FRAMES, "", 1), "write");
 	}
-	printf("frames %u missed %u longest_ms %.0f\n", frames, missed, longest * 1000);
+	printf("frames %u\n", frames);
 	return 0;
+}
+
+// Waits until the watching process has taken so many more frames.
+static void late(void)
+{
+	static char bytes[1 << 16];
+	struct pollfd pipe = { .fd = FRAMES, .events = POLLIN };
+	while (poll(&pipe, 1, 0) > 0)
+		must(read(FRAMES, bytes, sizeof bytes), "read");
+	for (int frames = 0; frames < LATE;)
+		frames += must(read(FRAMES, bytes, sizeof bytes), "read");
 }
 
 static int faults;
@@ -100,7 +120,7 @@ static void *fill(void *page)
 	int fd = must(open("/dev/video1", O_RDWR), "open by the handler");
 	struct v4l2_capability cap;
 	must(ioctl(fd, VIDIOC_QUERYCAP, &cap), "QUERYCAP by the handler");
-	sleep(LATE);
+	late();
 	static char content[PAGE] __attribute__((aligned(PAGE)));
 	((struct v4l2_format *)content)->type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
 	struct uffdio_copy copy = { .dst = (uintptr_t)page, .src = (uintptr_t)content, .len = PAGE };
@@ -135,12 +155,11 @@ static int late_page(void)
 	if (!page)
 		return 0;
 	int fd = must(open("/dev/video1", O_RDWR), "/dev/video1");
-	double start = now();
 	must(ioctl(fd, VIDIOC_G_FMT, page), "G_FMT");
 	if (((struct v4l2_format *)page)->fmt.pix.width == 0)
 		return 1;
 	pthread_join(handler, NULL);
-	printf("stalled %.1f\n", now() - start);
+	printf("stalled\n");
 	return 0;
 }
 
@@ -151,7 +170,7 @@ static void *fill_all(void *unused)
 	struct uffd_msg fault;
 	for (int first = 1; read(faults, &fault, sizeof fault) == sizeof fault; first = 0) {
 		if (first)
-			sleep(LATE);
+			late();
 		struct uffdio_zeropage zero = {
 			.range = { .start = fault.arg.pagefault.address & ~(uint64_t)(PAGE - 1), .len = PAGE },
 		};
@@ -179,9 +198,8 @@ static int late_buffer(void)
 	struct v4l2_buffer b = {
 		.type = type, .memory = V4L2_MEMORY_USERPTR, .m.userptr = (uintptr_t)memory, .length = len,
 	};
-	double start = now();
 	must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
-	printf("stalled %.1f\n", now() - start);
+	printf("stalled\n");
 	must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
 	return b.bytesused != format.fmt.pix.sizeimage;
 }
@@ -225,21 +243,21 @@ static void serve(int fuse)
 			reply(fuse, head->unique, 0, &opened, sizeof opened);
 		} else if (head->opcode == FUSE_POLL) {
 			struct fuse_poll_out polled = { .revents = 0 };
-			sleep(LATE);
+			late();
 			reply(fuse, head->unique, 0, &polled, sizeof polled);
 		} else if (head->opcode == FUSE_FLUSH || head->opcode == FUSE_RELEASE) {
-			sleep(LATE);
+			late();
 			reply(fuse, head->unique, 0, NULL, 0);
 		} else if (head->opcode == FUSE_LOOKUP) {
 			// A server makes calls of its own.
 			struct stat st;
 			must(stat("/dev/video1", &st), "stat by the server");
-			sleep(LATE);
+			late();
 			struct fuse_entry_out entry = { .nodeid = 2, .attr = link };
 			reply(fuse, head->unique, 0, &entry, sizeof entry);
 		} else if (head->opcode == FUSE_GETATTR && head->nodeid == LATE_FILE) {
 			struct fuse_attr_out attr = { .attr = file };
-			sleep(LATE);
+			late();
 			reply(fuse, head->unique, 0, &attr, sizeof attr);
 		} else if (head->opcode == FUSE_GETATTR) {
 			struct fuse_attr_out attr = { .attr = head->nodeid == 1 ? dir : link };
@@ -279,11 +297,10 @@ static int open_link(const char *dir)
 {
 	char path[PAGE];
 	snprintf(path, sizeof path, "%s/camera", dir);
-	double start = now();
 	int fd = open(path, O_RDWR);
 	struct v4l2_capability cap;
 	int ok = fd >= 0 && !ioctl(fd, VIDIOC_QUERYCAP, &cap);
-	printf("stalled %.1f\n", now() - start);
+	printf("stalled\n");
 	close(fd);
 	return !ok;
 }
@@ -309,9 +326,8 @@ static int hold_file(const char *dir)
 		return 1;
 	close(camera);
 	// Its own close takes long, whoever waits for it.
-	double start = now();
 	close(file);
-	printf("stalled %.1f\n", now() - start);
+	printf("stalled\n");
 	return 0;
 }
 
@@ -351,7 +367,7 @@ static void busy(const char *node, int rounds, int end)
 
 static int stopped(const char *node)
 {
-	static const int ms[] = { 2000, 50, 61, 73, 89, 107, 131, 157, 191, 229 };
+	static const int ms[] = { 0, 50, 61, 73, 89, 107, 131, 157, 191, 229 };
 	int rounds[2], end[2], status;
 	char byte;
 	must(pipe(rounds), "pipe");
@@ -359,19 +375,20 @@ static int stopped(const char *node)
 	pid_t child = must(fork(), "fork");
 	if (child == 0)
 		busy(node, rounds[1], end[0]);
-	double began = now();
 	for (unsigned i = 0; i < sizeof(ms) / sizeof(ms[0]); i++) {
 		// It gets on, between two stops.
 		must(read(rounds[0], &byte, 1), "read");
 		usleep(i * 3000);
 		kill(child, SIGSTOP);
 		must(waitpid(child, &status, WUNTRACED), "wait");
+		if (i == 0)
+			late();
 		usleep(ms[i] * 1000);
 		kill(child, SIGCONT);
 	}
 	must(write(end[1], &byte, 1), "write");
 	must(waitpid(child, &status, 0), "wait");
-	printf("stalled %.1f s\n", now() - began);
+	printf("stalled\n");
 	return status != 0;
 }
 
@@ -380,7 +397,9 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "stopped"))
 		return stopped(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "watch"))
-		return watch(atof(argv[2]), argv[3]);
+		return watch(atoi(argv[2]), argv[3]);
+	if (argc == 2 && !strcmp(argv[1], "frames"))
+		return late(), 0;
 	if (argc == 2 && !strcmp(argv[1], "page"))
 		return late_page();
 	if (argc == 2 && !strcmp(argv[1], "userptr"))

@@ -7,6 +7,7 @@
 #include <linux/sync_file.h>
 #include <linux/videodev2.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -321,6 +322,20 @@ static void of_a_program(void)
 	timeline = open("/sys/kernel/debug/sync/sw_sync", O_RDWR);
 }
 
+// Waits until a process sleeps in a call.
+static void until_asleep(pid_t pid)
+{
+	char path[64], state = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	while (state != 'S') {
+		FILE *stat = fopen(path, "r");
+		if (!stat || fscanf(stat, "%*d %*s %c", &state) != 1)
+			_exit(1);
+		fclose(stat);
+		sched_yield();
+	}
+}
+
 // A buffer with imported fences waits in the display's queue, and those after it with it.
 static void held_back(void)
 {
@@ -344,13 +359,21 @@ static void held_back(void)
 	expect("  is the program's", buffer.flags & V4L2_BUF_FLAG_QUEUED, 0);
 	// What the CPU says it will do waits, too.
 	fflush(stdout);
+	int go[2];
+	char byte = 0;
+	if (pipe(go))
+		exit(1);
 	pid_t child = fork();
 	if (!child) {
-		usleep(100000);
+		if (read(go[0], &byte, 1) != 1)
+			_exit(1);
+		until_asleep(getppid());
 		_exit(increment(1) ? 1 : 0);
 	}
 	struct dma_buf_sync sync = { DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ };
 	expect("before SYNC", status(held), 0);
+	if (write(go[1], &byte, 1) != 1)
+		exit(1);
 	say("SYNC", ioctl(bufs[2], DMA_BUF_IOCTL_SYNC, &sync));
 	expect("  status", status(held), 1);
 	waitpid(child, 0, 0);
