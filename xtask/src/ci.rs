@@ -1,48 +1,141 @@
-//! What must pass.
+//! What must pass: the tests in three tiers, and CI.
 
-pub(crate) mod again;
-
-use crate::{setup, sh, vm};
-use anyhow::Result;
+use crate::{setup, sh};
+use anyhow::{Context as _, Result, ensure};
+use std::ffi::OsString;
 use std::process::Command;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
-    /// Test the kernel module in virtual machines as well
-    #[arg(long)]
-    vm: bool,
-    /// Arguments for `cargo test`, e.g. a test's name
+    /// Run part K of N of the end-to-end tests of `full`, instead of a tier
+    #[arg(long, value_name = "K/N", conflicts_with = "words")]
+    part: Option<Part>,
+    /// `quick` (unit, model and documentation tests), `full` (all tests), or arguments for
+    /// `cargo test`, such as a test's name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
+    words: Vec<String>,
 }
 
-/// Installs what the tests need and runs them.
+/// One of several parts, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    number: usize,
+    of: usize,
+}
+
+impl FromStr for Part {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text.split_once('/');
+        let numbers = numbers.and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+        let (number, of) = numbers.ok_or("write it as K/N, such as 3/8")?;
+        if (1..=of).contains(&number) {
+            Ok(Self { number, of })
+        } else {
+            Err("the parts of N are 1/N to N/N")
+        }
+    }
+}
+
+/// The end-to-end tests, with the features that all of the workspace's tests have: a second command
+/// builds nothing again.
+const E2E: [&str; 4] = ["test", "--workspace", "--test", "e2e"];
+/// The tests of libraries, and those of model checkers; not `e2e`, and not `intercept`'s `program`.
+const UNIT: [&str; 6] = ["test", "--workspace", "--lib", "--bins", "--test", "[!ep]*"];
+const DOC: [&str; 3] = ["test", "--workspace", "--doc"];
+
+/// Runs tests; installs what they need where they run other programs.
+///
+/// # Errors
+/// A test fails or skips itself although its programs are installed, or nothing can be installed.
 pub(crate) fn test(args: &TestArgs) -> Result<()> {
+    let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
+    if words == ["quick"] {
+        sh::run(sh::cargo().args(UNIT))?;
+        return sh::run(sh::cargo().args(DOC));
+    }
     setup::install(setup::ALL)?;
-    let one = |word: &String| word.starts_with("-p") || word.starts_with("--package");
-    let some = args.rest.iter().any(one);
-    let cargo_test = || {
+    let cargo = |words: &[&str]| {
         let mut cargo = sh::cargo();
         // With everything installed, a test that would skip itself is a failure.
-        cargo.env("VB3_TESTS_NEED_ALL", "1").arg("test");
-        if !some {
-            cargo.arg("--workspace");
-        }
+        cargo.env("VB3_TESTS_NEED_ALL", "1").args(words);
         cargo
     };
-    if args.rest.is_empty() {
-        again::test(cargo_test().arg("--no-fail-fast"), cargo_test)?;
-    } else {
-        sh::run(cargo_test().args(&args.rest))?;
+    if let Some(part) = args.part {
+        let names = names_of(part)?;
+        let mut cargo = cargo(&E2E);
+        cargo.args(["--", "--include-ignored", "--exact"]);
+        return sh::run(cargo.args(names));
     }
-    if args.vm {
-        vm::test()?;
+    match words.as_slice() {
+        [] => sh::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"])),
+        ["full"] => {
+            sh::run(cargo(&UNIT).args(["--test", "program", "--examples", "--no-fail-fast"]))?;
+            sh::run(&mut cargo(&DOC))?;
+            sh::run(cargo(&E2E).args(["--", "--include-ignored"]))
+        }
+        words => {
+            let is_package = |word: &&str| word.starts_with("-p") || word.starts_with("--package");
+            let all = (!words.iter().any(is_package)).then_some("--workspace");
+            sh::run(cargo(&["test"]).args(all).args(words))
+        }
     }
-    Ok(())
+}
+
+/// The end-to-end tests of a part: each N-th, so that the slow ones of a module are in many parts.
+fn names_of(part: Part) -> Result<Vec<String>> {
+    let list = ["--", "--include-ignored", "--list", "--format", "terse"];
+    let listed = sh::quietly(sh::cargo().args(E2E).args(list))?;
+    let listed = String::from_utf8(listed).context("a test's name is no UTF-8")?;
+    let names = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"));
+    let names = names.skip(part.number - 1).step_by(part.of);
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    ensure!(!names.is_empty(), "there are no tests in this part");
+    Ok(names)
+}
+
+/// Runs end-to-end tests one after the other, with a seed, drawn and printed if not given, and more
+/// variables.
+///
+/// # Errors
+/// As [`test`].
+pub(crate) fn with_seed(
+    filter: &str,
+    (variable, seed): (&str, Option<u32>),
+    variables: impl IntoIterator<Item = (&'static str, OsString)>,
+) -> Result<()> {
+    setup::install(setup::ALL)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = seed.unwrap_or_else(|| now.map_or(1, |since| since.subsec_nanos()));
+    eprintln!("seed {seed}");
+    let mut cargo = sh::cargo();
+    cargo.args(E2E).args(["--", filter, "--include-ignored"]);
+    cargo.args(["--nocapture", "--test-threads=1"]);
+    cargo.env("VB3_TESTS_NEED_ALL", "1");
+    sh::run(cargo.env(variable, seed.to_string()).envs(variables))
 }
 
 /// Everything that must pass: what CI runs.
 pub(crate) fn run() -> Result<()> {
     sh::run(Command::new(sh::root().join(".ci/run")).current_dir(sh::root()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Part;
+
+    #[test]
+    fn parts_are_counted_from_one() {
+        let part = |text: &str| text.parse::<Part>().ok();
+        assert_eq!(part("3/8"), Some(Part { number: 3, of: 8 }));
+        for wrong in ["0/8", "9/8", "3", "3/", "x/8", "0/0", ""] {
+            assert_eq!(part(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -1,9 +1,8 @@
 //! `cargo xtask exact`: many streams at random through the decoder, compared with ffmpeg.
 
-use crate::{setup, sh};
+use crate::ci;
 use anyhow::Result;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `exact`.
 #[derive(Debug, clap::Args)]
@@ -24,19 +23,9 @@ pub(crate) struct Args {
 /// # Errors
 /// A picture differs; what the tests need cannot be installed.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::install(setup::ALL)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seed = args
-        .seed
-        .unwrap_or_else(|| now.map_or(1, |since| since.subsec_nanos()));
-    let mut cargo = sh::cargo();
-    cargo.args(["test", "--package", "vb3", "--test", "e2e", "--"]);
-    cargo.args(["exact::", "--nocapture", "--test-threads=1"]);
-    cargo.env("VB3_TESTS_NEED_ALL", "1");
-    cargo.env("VB3_EXACT_SEED", seed.to_string());
-    cargo.env("VB3_EXACT_STREAMS", args.streams.to_string());
+    let mut variables = vec![("VB3_EXACT_STREAMS", args.streams.to_string().into())];
     if let Some(vectors) = &args.vectors {
-        cargo.env("VB3_H264_VECTORS", std::path::absolute(vectors)?);
+        variables.push(("VB3_H264_VECTORS", std::path::absolute(vectors)?.into()));
     }
-    sh::run(&mut cargo)
+    ci::with_seed("exact::", ("VB3_EXACT_SEED", args.seed), variables)
 }

@@ -39,7 +39,7 @@ struct Cli {
 enum Task {
     /// Stream a real clip from a camera to a display on several machines, and show the result
     Demo(demo::Args),
-    /// Install what the tests need and run them all
+    /// Run the tests: quick, the default ones, or full
     Test(ci::TestArgs),
     /// Measure; every figure is a ratio of two timings taken in one run
     Bench(bench::Args),

@@ -1,8 +1,7 @@
 //! `cargo xtask storm`: programs that die, ask for nonsense and are interrupted, for long.
 
-use crate::{setup, sh};
+use crate::ci;
 use anyhow::Result;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `storm`.
 #[derive(Debug, clap::Args)]
@@ -36,25 +35,14 @@ pub(crate) struct Args {
 /// # Errors
 /// Something hung, was held at the end, or was lost; what the tests need cannot be installed.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::install(setup::ALL)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seed = args
-        .seed
-        .unwrap_or_else(|| now.map_or(1, |since| since.subsec_nanos()));
-    let mut cargo = sh::cargo();
-    cargo.args(["test", "--package", "vb3", "--test", "e2e", "--"]);
-    cargo.arg(format!("storms::{}", args.name));
-    cargo.args(["--nocapture", "--test-threads=1"]);
-    cargo.env("VB3_TESTS_NEED_ALL", "1");
     let numbers = [
-        ("VB3_STORM_SEED", seed),
         ("VB3_STORM_KILLS", args.kills),
         ("VB3_STORM_CALLS", args.calls),
         ("VB3_STORM_OPENS", args.opens),
         ("VB3_STORM_FRAMES", args.frames),
         ("VB3_STORM_PATIENCE", args.patience),
     ];
-    cargo.envs(numbers.map(|(name, number)| (name, number.to_string())));
-    eprintln!("seed {seed}");
-    sh::run(&mut cargo)
+    let numbers = numbers.map(|(name, number)| (name, number.to_string().into()));
+    let filter = format!("storms::{}", args.name);
+    ci::with_seed(&filter, ("VB3_STORM_SEED", args.seed), numbers)
 }

@@ -2,7 +2,6 @@
 
 use super::matrix::{Found, USES, WAITS};
 use super::same;
-use crate::ci::again;
 use crate::guest::{self, Guest, Kind};
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -148,8 +147,7 @@ fn judge(said: &str) -> Result<Vec<Found>> {
         .collect()
 }
 
-/// Runs tests with real programs in guests. One or two that fail are run again alone: some measure
-/// how long a call waits, which a busy machine may not keep.
+/// Runs tests with real programs in guests.
 pub(super) fn run_tests(only: &[String], filters: &[String]) -> Result<()> {
     let kinds: Vec<Kind> = guest::ALL
         .iter()
@@ -164,12 +162,7 @@ pub(super) fn run_tests(only: &[String], filters: &[String]) -> Result<()> {
     for kind in kinds {
         let guest = Guest::get(kind)?;
         let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-        let mut lost = tests_in(&guest, &filters)?;
-        if (1..=again::MOST).contains(&lost.len()) {
-            eprintln!("{}: tried again, alone: {}", kind.name, lost.join(", "));
-            let exact = std::iter::once("--exact").chain(lost.iter().map(String::as_str));
-            lost = tests_in(&guest, &exact.collect::<Vec<_>>())?;
-        }
+        let lost = tests_in(&guest, &filters)?;
         if !lost.is_empty() {
             failed.push(format!("{}: {}", kind.name, lost.join(", ")));
         }
@@ -205,7 +198,9 @@ fn tests_in(guest: &Guest, filters: &[&str]) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let said = std::fs::read_to_string(out.join("said")).unwrap_or_default();
-    let lost = again::failed(said.lines());
+    let lost = said.lines();
+    let lost = lost.filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    let lost: Vec<String> = lost.map(str::to_owned).collect();
     let ended = said.lines().any(|line| line.starts_with("test result: "));
     if !ended || lost.is_empty() {
         bail!("{}: the tests broke down: see {}", kind.name, out.display());

@@ -150,16 +150,6 @@ const CHECKED: &[(&str, &[Iommu])] = &[
     ("stress", &[Iommu::None]),
 ];
 
-/// Everything, and the package.
-///
-/// # Errors
-/// Something is wrong; the text counts the faults.
-pub(crate) fn test() -> Result<()> {
-    let mut args = Args::new(&[]);
-    args.everything = true;
-    run(&args)
-}
-
 /// What translates the devices' addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Iommu {
