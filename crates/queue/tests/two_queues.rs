@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, TryLockError, mpsc};
 use std::thread;
 use vb3_dma::{
-    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PagesOnly,
-    PhysAddr, Segment, SegmentKind,
+    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr,
+    Segment, SegmentKind,
 };
 use vb3_plane::{Device, Planes};
 use vb3_queue::{
@@ -95,6 +95,8 @@ impl PageSource for Host {
     }
 }
 
+vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+
 /// A driver that keeps what it is given until the test finishes it.
 struct Camera<C>(Vec<Active<C>>);
 
@@ -123,7 +125,7 @@ impl<C> Driver for Camera<C> {
     }
 }
 
-type Layer<'a> = &'a Mapper<PagesOnly<Host>, Counted>;
+type Layer<'a> = &'a Mapper<Host, Counted>;
 type Memories<'a> = Planes<Layer<'a>, (), Counted>;
 
 fn queue<M: MemOps>(device: M::Device) -> Queue<M> {
@@ -157,7 +159,7 @@ fn sleeping_allocation_delays_no_other_queue() {
         asleep,
         wake: Mutex::new(woken),
     };
-    let layer = Mapper::<_, Counted>::with_locks(PagesOnly(host), 2).unwrap();
+    let layer = Mapper::<_, Counted>::with_locks(host, 2).unwrap();
     let mut memory = Memories::with_locks(&layer, ());
     let mut queue = queue::<Memories<'_>>(Device::contig(FAST));
     let mut camera = Camera(Vec::new());
