@@ -3,21 +3,20 @@
 use crate::clock::Clock;
 use vb3_codec::{Codecs, Launch};
 
-/// The codecs of this program, in processes of it, and of `vb3-codec` where that is.
+/// Returns the codecs of `vb3`, which runs itself as `vb3 codec`, and of `vb3-codec` if installed.
 #[must_use]
 pub fn codecs() -> Codecs {
     Codecs::with_program(Launch::program("/proc/self/exe", ["codec"]))
 }
 
-/// What a world has from outside.
+/// The clock and the codecs of a world.
 pub struct Outside {
     pub(crate) clock: Clock,
     pub(crate) codecs: Codecs,
 }
 
 impl Default for Outside {
-    /// The system's monotonic clock; codecs are processes, started from this program by a command
-    /// that only it knows of.
+    /// The system's monotonic clock, and [`codecs`].
     fn default() -> Self {
         let codecs = if cfg!(test) {
             Launch::in_thread().into()
@@ -40,7 +39,7 @@ impl std::fmt::Debug for Outside {
 }
 
 impl Outside {
-    /// A clock of the caller's, in nanoseconds, that must never go back; and how codecs start.
+    /// Takes the caller's clock, in nanoseconds, which must be monotonic, and the codecs.
     pub fn new(now_ns: impl Fn() -> u64 + Send + 'static, codecs: impl Into<Codecs>) -> Self {
         Self {
             clock: Clock::given(now_ns),
