@@ -235,7 +235,7 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         let addr = DmaAddr::new(own.addr.get());
         mapper.declare_coherent(dev, own, addr).expect("in reach");
     }
-    let mut ops: Ops = Checked::new(mapper, complain as Sink, 1 << 16);
+    let ops: Ops = Checked::new(mapper, complain as Sink, 1 << 16);
     // Linux's layout keeps a run of memory whole, whatever the device takes.
     if !compatible {
         ops.set_limits(dev, info.limits);
