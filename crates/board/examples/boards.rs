@@ -1,6 +1,6 @@
-//! Writes the profiles of the boards that ship from the device trees below a directory, such as
-//! those of Debian's `linux-image` packages for arm64 and armhf; with `--check`, compares them with
-//! those that ship.
+//! Writes the profiles of the shipped boards from the device trees below a directory, such as those of
+//! Debian's `linux-image` packages for arm64 and armhf. With `--check`, it compares them with the
+//! shipped profiles.
 //!
 //! `cargo run -p vb3-board --example boards -- usr/lib/linux-image-*`
 

@@ -1,6 +1,6 @@
-//! Compares the table of drivers with kernels' sources. Each string must stand in the file that its
-//! row names, and so must the words on mask, allocator and codecs. A row that names a kernel is
-//! compared with the first of the directories whose Makefile has its version.
+//! Compares the table of drivers with kernel sources. Each string must occur in the file that its row
+//! names, and so must the words about mask, allocator and codecs. A row that names a kernel is compared
+//! with the first directory whose Makefile has that version.
 //!
 //! `cargo run -p vb3-board --example sources -- linux-source-6.12 linux-source-7.2`
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vb3_board::{Driver, KERNEL, drivers};
 
-/// The kernel whose source lies in a directory, as rows name it.
+/// Returns the kernel version of a source directory, as rows name it.
 fn kernel_of(linux: &Path) -> Option<String> {
     let makefile = std::fs::read_to_string(linux.join("Makefile")).ok()?;
     let value = |name: &str| {
@@ -22,7 +22,7 @@ fn kernel_of(linux: &Path) -> Option<String> {
     ))
 }
 
-/// What a row says and the source does not.
+/// Lists statements of a row that the kernel source does not confirm.
 fn differences(linux: &Path, row: &Driver) -> Vec<String> {
     let read = |file: &str| {
         std::fs::read(linux.join(file))

@@ -1,5 +1,5 @@
-//! Reads every device tree below a directory, such as those of a Debian kernel package, and says
-//! how many give a machine, and why not for the rest.
+//! Reads every device tree below a directory, such as those of a Debian kernel package. It counts the
+//! trees that give a machine and lists why the others do not.
 //!
 //! `cargo run -p vb3-board --example survey -- usr/lib/linux-image-*`
 
@@ -9,7 +9,7 @@ use vb3_board::Board;
 
 fn trees(below: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
-        // Links are not followed: packages have some, and each tree counts once.
+        // Links are not followed, so each tree counts once.
         let Ok(kind) = entry.file_type() else {
             continue;
         };
@@ -22,7 +22,7 @@ fn trees(below: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// `None` for a tree that gives a machine with devices, or why it gives none.
+/// Returns `None` for a tree that gives a machine with devices, else the reason.
 fn judge(path: &Path) -> Option<String> {
     let dtb = match std::fs::read(path) {
         Ok(dtb) => dtb,

@@ -1,31 +1,32 @@
-//! Areas of a machine: what a board reserves of its memory for devices, and what the chip has.
+//! Memory areas of a machine: a board's reserved memory for devices, and on-chip memory.
 
 use crate::{Board, Reserved, ReservedKind};
 
-/// Most areas that a profile takes, most letters of a name, most bytes on the chip.
+/// Limits: areas of a profile, letters of a name, bytes of on-chip memory.
 const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
 const MAX_CHIP: u64 = 512 << 20;
-/// What of a machine lies below the devices' addresses, but for the first MiB.
+/// Bytes of RAM below the devices' addresses, without the first MiB.
 const LOW: u64 = (3 << 30) - (1 << 20);
 
 /// An area for a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Area {
-    /// The last part of its path, as the name of a heap.
+    /// The last part of its path, used as the heap's name.
     pub(crate) name: String,
-    /// The node that says so.
+    /// Path of the node that defines it.
     pub(crate) path: String,
-    /// Bytes, whole pages of the machine.
+    /// Bytes; a multiple of the machine's page size.
     pub(crate) bytes: u64,
-    /// Whether it is RAM with pages behind it.
+    /// Whether it is RAM with struct pages.
     pub(crate) pages: bool,
 }
 
 impl Board {
-    /// Pools of memory for devices (`shared-dma-pool`), what a video device names that the kernel
-    /// keeps away from (`no-map`), and memory of the chip, as far as a machine has room: half of what
-    /// `cma` leaves of `ram`, in whole pages of `page` bytes. Other `no-map` memory is firmware's.
+    /// Selects the memory areas of the machine: device pools (`shared-dma-pool`), `no-map` ranges that
+    /// a video device names, and on-chip memory. Other `no-map` memory belongs to firmware.
+    ///
+    /// The areas take at most half of the RAM that `cma` leaves. Each is a multiple of `page` bytes.
     pub(crate) fn areas(&self, ram: u64, cma: u64, page: u64) -> Vec<Area> {
         let (mut room, mut chip) = (ram.min(LOW).saturating_sub(cma) / 2, MAX_CHIP);
         let reserved = self.reserved.iter().filter_map(|reserved| {
@@ -67,7 +68,7 @@ impl Board {
     }
 }
 
-/// The name of a node as that of a heap, which no other heap has.
+/// Turns a node's name into a unique heap name.
 fn name(path: &str) -> String {
     let last = path.rsplit('/').next().unwrap_or_default();
     let plain = |c: char| match c {

@@ -30,12 +30,12 @@ pub(crate) enum Token<'a> {
     Done,
 }
 
-/// Reads tokens in turn.
+/// Reads the tokens one after another.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     dtb: &'a [u8],
     strings: &'a [u8],
-    /// Where the token that was read last begins, in bytes from the start.
+    /// Offset of the token that was read last, in bytes from the start.
     start: usize,
     /// The next token.
     at: usize,
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| self.damaged(Damage::NoEnd))
     }
 
-    /// Goes on behind so many bytes, at the next multiple of four; `None` behind the block's end.
+    /// Skips so many bytes and aligns to four; `None` beyond the block's end.
     fn skip(&mut self, bytes: usize) -> Option<()> {
         let next = self.at.checked_add(bytes)?.checked_next_multiple_of(4)?;
         self.at = Some(next).filter(|&next| next <= self.end)?;
@@ -144,7 +144,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(word))
 }
 
-/// The name up to the first zero.
+/// Returns the name up to the first zero byte.
 fn name(bytes: &[u8]) -> Option<&str> {
     let len = bytes
         .iter()

@@ -1,15 +1,15 @@
-//! The boards that ship, made by `cargo run -p vb3-board --example boards -- DIRECTORY`.
+//! The shipped boards, made by `cargo run -p vb3-board --example boards -- DIRECTORY`.
 
-/// A board that ships.
+/// A shipped board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shipped {
     /// The name of its machine.
     pub name: &'static str,
-    /// The end of its tree's path, in Debian's `linux-image` packages.
+    /// The end of its tree's path in Debian's `linux-image` packages.
     pub tree: &'static str,
-    /// Bytes of memory of the board as sold, where its boot loader knows it and the tree does not.
+    /// Bytes of memory of the board as sold, if the boot loader fills them in and the tree does not.
     pub ram: Option<u64>,
-    /// Bytes of a page of its usual kernel, and which that is, where they are not 4 KiB.
+    /// Page size of its usual kernel in bytes, and that kernel's name; `None` for 4 KiB.
     pub pages: Option<(u64, &'static str)>,
     /// The profile of its machine, with its devices.
     pub profile: &'static str,
@@ -30,8 +30,9 @@ macro_rules! board {
     };
 }
 
-/// Boards, from the trees of Linux 6.12.107 as Debian packages them; the Raspberry Pi 5 from 7.2.13's
-/// (`linux-binary-*-arm64-16k`, which has trees below `dtb`), since 6.12's has no video devices.
+/// The shipped boards, from the trees of Linux 6.12.107 as Debian packages them. The Raspberry Pi 5
+/// comes from 7.2.13 (`linux-binary-*-arm64-16k`, with trees below `dtb`): 6.12 has no video devices
+/// for it.
 pub const BOARDS: &[Shipped] = &[
     board!("rpi-4", "broadcom/bcm2711-rpi-4-b.dtb", Some(4 << 30)),
     board!(

@@ -1,9 +1,9 @@
-//! What a device reaches over the buses between it and memory.
+//! The memory that a device reaches over its buses.
 
 use crate::memory::Range;
 use crate::tree::{Id, Tree, take};
 
-/// Most windows of one bus taken.
+/// Largest number of windows that are read from one bus.
 const MAX_WINDOWS: usize = 64;
 
 /// A part of memory as a device's bus sees it: `dma-ranges`.
@@ -15,8 +15,7 @@ pub struct Window {
     pub memory: Range,
 }
 
-/// The bus that a device's accesses to memory take: what `interconnects` calls `dma-mem`, or the
-/// node above it.
+/// Returns the bus that a device's memory accesses take: its `dma-mem` interconnect, or the node above.
 ///
 /// Source: Linux 6.12 `drivers/of/address.c` `__of_get_dma_parent`.
 fn parent(tree: &Tree, id: Id) -> Option<Id> {
@@ -38,8 +37,8 @@ fn parent(tree: &Tree, id: Id) -> Option<Id> {
     named.or_else(|| tree.parent(id))
 }
 
-/// The windows of a bus; `None` where it has no `dma-ranges`, empty where they are empty, which
-/// means that addresses go through unchanged.
+/// Returns the windows of a bus; `None` without `dma-ranges`. An empty `dma-ranges` gives an empty
+/// list: addresses pass unchanged.
 fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
     tree.property(bus, "dma-ranges")?;
     let (child, size) = tree.widths(bus);
@@ -59,15 +58,14 @@ fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
     Some(out)
 }
 
-/// The windows through which a device sees memory; empty where it sees all of it at its physical
-/// addresses. Windows of buses further up are looked through.
+/// Returns the windows through which a device sees memory. The list is empty if the device sees all
+/// memory at its physical addresses. Windows of outer buses are applied, too.
 ///
-/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_get_range`, differs: several windows stay
-/// several.
+/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_get_range`; differs: several windows stay several.
 pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
     let mut seen: Option<Vec<Window>> = None;
     let mut at = device;
-    // As many steps as levels; a circle of interconnects ends here, too.
+    // At most as many steps as tree levels. A cycle of interconnects ends here, too.
     for _ in 0..64 {
         let Some(bus) = parent(tree, at) else { break };
         if let Some(found) = ranges(tree, bus).filter(|found| !found.is_empty()) {
@@ -81,7 +79,7 @@ pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
     joined(seen.unwrap_or_default())
 }
 
-/// Windows that lie side by side, on the bus and in memory, as one.
+/// Joins windows that are adjacent on the bus and in memory.
 fn joined(windows: Vec<Window>) -> Vec<Window> {
     let mut out: Vec<Window> = Vec::new();
     for window in windows {
@@ -99,7 +97,7 @@ fn joined(windows: Vec<Window>) -> Vec<Window> {
     out
 }
 
-/// What of the windows `below` is left when the bus above them has windows of its own.
+/// Limits the windows `below` to what the outer bus's windows `above` show.
 fn through(below: &[Window], above: &[Window]) -> Vec<Window> {
     let mut out = Vec::new();
     for inner in below {

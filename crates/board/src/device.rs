@@ -4,9 +4,9 @@ use crate::bus::{self, Window};
 use crate::drivers::{self, Allocator, Codec, Kind, Said};
 use crate::tree::{Id, Tree};
 
-/// Most devices taken.
+/// Largest number of devices that are read.
 const MAX_DEVICES: usize = 64;
-/// Most sentences on what was not understood.
+/// Largest number of remarks about nodes that were not understood.
 const MAX_REMARKS: usize = 64;
 
 /// The IOMMU in front of a device.
@@ -23,9 +23,9 @@ pub struct Iommu {
 pub struct Device {
     /// Full path of its node.
     pub path: String,
-    /// The `compatible` by which its driver is known.
+    /// The `compatible` that selects its driver.
     pub compatible: String,
-    /// What its driver makes of it.
+    /// Device kinds that its driver provides.
     pub kinds: Vec<Kind>,
     /// The allocator of its picture buffers.
     pub alloc: Said<Allocator>,
@@ -33,9 +33,9 @@ pub struct Device {
     pub codec: Option<Said<Codec>>,
     /// Highest address that it can drive.
     pub last_address: u64,
-    /// Where that is said.
+    /// Source of `last_address`.
     pub source: String,
-    /// What it reaches of memory; empty for all of it, at physical addresses.
+    /// Windows through which it reaches memory; empty for all of it at physical addresses.
     pub windows: Vec<Window>,
     /// The IOMMU in front of it.
     pub iommu: Option<Iommu>,
@@ -45,7 +45,7 @@ pub struct Device {
     pub memory_regions: Vec<String>,
 }
 
-/// Names under which trees have video devices.
+/// Node names that trees give to video devices.
 const NAMES: &[&str] = &[
     "camera",
     "csi",
@@ -61,7 +61,7 @@ const NAMES: &[&str] = &[
     "vpu",
 ];
 
-/// Finds the devices; what looks like one and has no row is told.
+/// Finds the video devices. Possible ones without a row are added to `not_taken`.
 pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     let mut out = Vec::new();
     for id in tree.all().filter(|&id| tree.is_enabled(id)) {
@@ -79,7 +79,7 @@ fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
     if !NAMES.contains(&name) || not_taken.len() >= MAX_REMARKS {
         return;
     }
-    // Parts of a device that is known, and buses, are none by themselves.
+    // Parts of a known device, and buses, do not count as devices.
     let parts = tree.upwards(id).skip(1);
     let is_part = parts
         .into_iter()
@@ -150,13 +150,13 @@ fn one(
 }
 
 impl Device {
-    /// Lists the kinds of it that are simulated, by their names in SPECs.
+    /// Lists its simulated kinds, by their names in SPECs.
     pub(crate) fn simulated(&self) -> impl Iterator<Item = &'static str> + '_ {
         let codec = self.codec.as_ref().map(|codec| codec.is);
         self.kinds.iter().filter_map(move |kind| kind.spec(codec))
     }
 
-    /// Says which kinds of it are not simulated.
+    /// Names its kinds that are not simulated, if any.
     fn not_simulated(&self) -> Option<String> {
         let codec = self.codec.as_ref()?.is;
         let kinds = self.kinds.iter();
@@ -176,8 +176,9 @@ impl Device {
     }
 }
 
-/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_is_coherent`, on architectures that are not
-/// coherent unless told so (arm, arm64).
+/// Returns whether a device is coherent, on architectures whose default is non-coherent (arm, arm64).
+///
+/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_is_coherent`.
 fn is_coherent(tree: &Tree, id: Id) -> bool {
     for at in tree.upwards(id) {
         if tree.has(at, "dma-coherent") {

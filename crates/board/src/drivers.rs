@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// What a driver makes of its device.
+/// The kind of device that a driver provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -36,8 +36,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns its name in a SPEC of `vb3 run --device`, given how its driver's codecs work. `None`: it
-    /// is not simulated, as stateless codecs other than H.264 decoders.
+    /// Returns its name in a SPEC of `vb3 run --device`, given how its driver's codecs work. `None` if
+    /// it is not simulated, such as stateless codecs other than H.264 decoders.
     #[must_use]
     pub const fn spec(self, codec: Option<Codec>) -> Option<&'static str> {
         let stateless = matches!(codec, Some(Codec::Stateless));
@@ -60,8 +60,7 @@ impl Kind {
         })
     }
 
-    /// Returns the name of its stream's format; `None` for a kind without streams, JPEG codecs among
-    /// them.
+    /// Returns the name of its stream format; `None` for kinds without streams and for JPEG codecs.
     #[must_use]
     pub const fn stream(self) -> Option<&'static str> {
         Some(match self {
@@ -133,24 +132,24 @@ pub struct Said<T> {
     pub says: String,
 }
 
-/// A row of the table: one driver, and the devices of which it makes the same.
+/// A row of the table: one driver, and devices that it handles alike.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Driver {
-    /// The strings that it matches.
+    /// The `compatible` strings that it matches.
     pub compatible: Vec<String>,
-    /// What it makes of the device.
+    /// Device kinds that it provides.
     pub kinds: Vec<Kind>,
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,
-    /// The kernel that has it, where [`KERNEL`] has not.
+    /// The kernel that has it, if [`KERNEL`] has not.
     pub kernel: Option<String>,
     /// The file with its match table, below the kernel's source.
     pub source: String,
-    /// The expression by which it sets its DMA mask, if it does.
+    /// The expression that sets its DMA mask, if it sets one.
     pub mask: Option<String>,
-    /// The file that sets the mask, where it is another.
+    /// The file that sets the mask, if it is not `source`.
     pub mask_source: Option<String>,
     /// The allocator of its picture buffers.
     pub alloc: Said<Allocator>,
@@ -159,13 +158,13 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// The kernel that this row was compared with.
+    /// Returns the kernel that this row was compared with.
     #[must_use]
     pub fn kernel(&self) -> &str {
         self.kernel.as_deref().unwrap_or(KERNEL)
     }
 
-    /// Where [`last_address`](Self::last_address) is from.
+    /// Returns the source of [`last_address`](Self::last_address).
     #[must_use]
     pub fn says(&self) -> String {
         let file = self.mask_source.as_ref().unwrap_or(&self.source);
@@ -177,10 +176,12 @@ impl Driver {
     }
 }
 
-/// The kernel that rows were compared with, where they name no other.
+/// The kernel that rows were compared with unless they name another.
 pub const KERNEL: &str = "Linux 6.12";
 const OF_PLATFORM: &str = "drivers/of/platform.c";
 
+/// Returns the default DMA mask of a platform device.
+///
 /// Source: Linux 6.12 `drivers/of/platform.c` `of_platform_device_create_pdata`.
 const fn of_platform() -> u64 {
     0xffff_ffff
@@ -192,7 +193,7 @@ struct Table {
 }
 
 static TABLE: LazyLock<Vec<Driver>> = LazyLock::new(|| {
-    // A test reads the table.
+    // A test ensures that the table parses.
     toml::from_str::<Table>(include_str!("drivers.toml")).map_or_else(|_| Vec::new(), |t| t.driver)
 });
 
@@ -202,7 +203,7 @@ pub fn drivers() -> &'static [Driver] {
     &TABLE
 }
 
-/// The row for the most specific of these strings that the table has.
+/// Finds the row for the most specific of these strings that the table has.
 pub(crate) fn of<'a>(compatible: impl Iterator<Item = &'a str>) -> Option<&'static Driver> {
     compatible
         .filter_map(|wanted| {

@@ -1,8 +1,8 @@
-//! Why a tree was not read.
+//! Errors of reading a tree.
 
 use core::fmt;
 
-/// Why a tree was not read.
+/// An error of reading a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,7 +11,7 @@ pub enum Error {
         /// Bytes given.
         bytes: usize,
     },
-    /// The file does not begin as a flattened device tree does.
+    /// The file does not begin with a flattened device tree's magic number.
     NoTree {
         /// Its first four bytes, as a big-endian number.
         found: u32,
@@ -30,14 +30,14 @@ pub enum Error {
         /// The part.
         damage: Damage,
     },
-    /// Nodes lie deeper than any real tree's.
+    /// Nodes are nested too deeply.
     TooDeep {
-        /// The deepest level taken.
+        /// Deepest allowed level.
         limit: usize,
     },
-    /// More nodes than any real tree's.
+    /// The tree has too many nodes.
     TooManyNodes {
-        /// Most nodes taken.
+        /// Largest allowed number of nodes.
         limit: usize,
     },
 }
@@ -54,20 +54,20 @@ pub enum Damage {
     Token(u32),
     /// The block of nodes ends before its end token.
     NoEnd,
-    /// A node's name is no text of at most 255 bytes.
+    /// A node's name is not text of at most 255 bytes.
     NodeName,
-    /// A property's name is no text of at most 255 bytes in the block of names.
+    /// A property's name is not text of at most 255 bytes in the block of names.
     PropertyName,
     /// A property's value ends outside the block of nodes.
     Value {
         /// The length that the property gives.
         bytes: u32,
     },
-    /// A property stands outside any node.
+    /// A property stands outside all nodes.
     NoNode,
-    /// The root ends, and another node begins.
+    /// Another node begins after the root's end.
     SecondRoot,
-    /// A node ends that did not begin, or the tree ends within one.
+    /// A node ends that has not begun, or the tree ends inside a node.
     Nesting,
 }
 

@@ -1,16 +1,16 @@
-//! What the IOMMUs of trees are like.
+//! Properties of the IOMMUs that trees name.
 
-/// An IOMMU as a profile has it.
+/// The properties of an IOMMU that a profile needs.
 pub(crate) struct Row {
-    /// What its `compatible` begins with.
+    /// Prefix of its `compatible`.
     begins: &'static str,
-    /// And contains.
+    /// Text that its `compatible` contains.
     contains: &'static str,
-    /// Sizes of its pages, of those that the formats here have.
+    /// Its page sizes, as far as the simulated formats have them.
     pub(crate) page_sizes: &'static [&'static str],
-    /// Bits of the addresses that it translates.
+    /// Width of the addresses that it translates, in bits.
     pub(crate) aperture: u32,
-    /// Where that is said.
+    /// Source of these values.
     pub(crate) source: &'static str,
 }
 
@@ -68,7 +68,7 @@ const OTHER: Row = Row {
     source: "no row for it: pages of Arm's long descriptors, and addresses of 32 bits, are assumed",
 };
 
-/// What is known of one with this `compatible`.
+/// Returns the properties of an IOMMU by its `compatible`.
 pub(crate) fn of(compatible: &str) -> &'static Row {
     let mut rows = ROWS.iter();
     let found =

@@ -1,15 +1,15 @@
-//! What a board's device tree says of its memory, its buses and its video devices.
+//! Reads a board's memory, buses and video devices from its device tree.
 //!
 //! [`Board::read`] takes a flattened device tree (`.dtb`). [`Board::profile`] writes the profile of a
-//! machine from it, each line with the node and property that it comes from, and
-//! [`Board::specs`] the devices that `vb3 run` can offer in place of the board's, with their limits.
-//! What the tree has and neither can say is in [`Board::not_taken`].
+//! machine, and each line names its node and property. [`Board::specs`] lists the devices that `vb3
+//! run` can offer in place of the board's, with their limits. [`Board::not_taken`] lists the parts of
+//! the tree that neither can express.
 //!
-//! A tree does not tell everything: DMA masks live in drivers. `drivers.toml` has them, each row
+//! A tree does not contain everything: DMA masks are set by drivers. `drivers.toml` has them, each row
 //! with its source.
 //!
-//! Trees come from outside: sizes, depths and counts are bounded, arithmetic is checked, and a
-//! reference that leads nowhere or in a circle is passed over.
+//! Trees are untrusted input: sizes, depths and counts are bounded, and arithmetic is checked. Invalid
+//! and circular references are ignored.
 
 #![forbid(unsafe_code)]
 
@@ -38,25 +38,25 @@ pub use source::{compile, is_source};
 
 use tree::Tree;
 
-/// Largest tree taken, in bytes. The largest in Linux 6.12 has 0.4 MiB.
+/// Largest accepted tree, in bytes. The largest in Linux 6.12 has 0.4 MiB.
 pub const MAX_BYTES: usize = 4 << 20;
 
-/// A board, as its device tree describes it.
+/// A board as its device tree describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Board {
     /// `model` of the root.
     pub model: String,
     /// `compatible` of the root, most specific first.
     pub compatible: Vec<String>,
-    /// Memory that the tree names. Empty where the boot loader fills it in.
+    /// Memory ranges in the tree. Empty if the boot loader fills them in.
     pub memory: Vec<Range>,
     /// Children of `/reserved-memory`.
     pub reserved: Vec<Reserved>,
-    /// Memory of the chip (`mmio-sram`).
+    /// On-chip memory (`mmio-sram`).
     pub srams: Vec<Sram>,
     /// Enabled video devices whose driver is known.
     pub devices: Vec<Device>,
-    /// What was found and not understood, a sentence each.
+    /// Findings that were not understood, one sentence each.
     pub not_taken: Vec<String>,
 }
 
@@ -64,8 +64,8 @@ impl Board {
     /// Reads a flattened device tree.
     ///
     /// # Errors
-    /// [`Error`]: no tree, a damaged one, or one beyond the bounds. Its sentence says what is damaged,
-    /// at which byte, what was expected, and what to do.
+    /// [`Error`]: the bytes are no tree, a damaged tree, or a tree beyond the bounds. The message names the
+    /// damaged part and its byte offset, the expected value, and a remedy.
     pub fn read(dtb: &[u8]) -> Result<Self, Error> {
         let tree = Tree::read(dtb)?;
         let mut not_taken = Vec::new();

@@ -1,11 +1,11 @@
-//! Memory, and what of it is reserved.
+//! Memory of a board, and its reserved parts.
 
 use crate::tree::{Id, Tree, take};
 
-/// Most entries of one property taken.
+/// Largest number of entries that are read from one property.
 const MAX_RANGES: usize = 256;
 
-/// A range of addresses, never empty, that ends at 2^64 at most.
+/// A range of addresses. It is never empty and ends at 2^64 at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// First address.
@@ -15,7 +15,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// `None` for an empty range, and for one beyond 2^64.
+    /// Returns a range; `None` if it is empty or ends beyond 2^64.
     #[must_use]
     pub fn new(start: u64, bytes: u64) -> Option<Self> {
         start.checked_add(bytes.checked_sub(1)?)?;
@@ -29,17 +29,17 @@ impl Range {
     }
 }
 
-/// What a reserved range is for.
+/// The purpose of a reserved range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReservedKind {
-    /// `shared-dma-pool` with `reusable`: contiguous memory (CMA) that others use meanwhile.
+    /// `shared-dma-pool` with `reusable`: contiguous memory (CMA) that movable pages may use meanwhile.
     Cma {
-        /// `linux,cma-default`: for every device that names no pool of its own.
+        /// `linux,cma-default`: serves every device that names no other pool.
         is_default: bool,
     },
     /// `shared-dma-pool` otherwise: coherent memory for the devices that name it.
     Pool,
-    /// `no-map`: the kernel keeps away from it; no pages are behind it.
+    /// `no-map`: the kernel does not map it, and it has no struct pages.
     NoMap,
     /// Anything else.
     Other,
@@ -50,15 +50,15 @@ pub enum ReservedKind {
 pub struct Reserved {
     /// Full path of the node.
     pub path: String,
-    /// What it is for.
+    /// Its purpose.
     pub kind: ReservedKind,
     /// Bytes.
     pub bytes: u64,
-    /// Where it lies, or must be placed; `None` for anywhere.
+    /// Its range, or the range that it must be placed in; `None` for anywhere.
     pub place: Option<Range>,
 }
 
-/// Memory of the chip: an enabled node that is `mmio-sram`.
+/// On-chip memory: an enabled `mmio-sram` node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sram {
     /// Full path of the node.
@@ -67,14 +67,14 @@ pub struct Sram {
     pub bytes: u64,
 }
 
-/// `reg`-like pairs of a node, by the widths of another.
+/// Reads (address, size) pairs of a property, with the given numbers of cells.
 fn pairs(tree: &Tree, id: Id, name: &str, (address, size): (usize, usize)) -> Vec<Range> {
     let mut cells = tree.cells(id, name);
     let mut out = Vec::new();
     while out.len() < MAX_RANGES
         && let (Some(start), Some(bytes)) = (take(&mut cells, address), take(&mut cells, size))
     {
-        // Two widths of zero would never come to an end.
+        // Two widths of zero would make the loop endless.
         if address + size == 0 {
             break;
         }
@@ -96,7 +96,7 @@ pub(crate) fn ram(tree: &Tree) -> Vec<Range> {
         .collect()
 }
 
-/// What is reserved of it.
+/// Lists the children of `/reserved-memory`.
 pub(crate) fn reserved(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Reserved> {
     let Some(parent) = tree.find("/reserved-memory") else {
         return Vec::new();
@@ -114,7 +114,7 @@ pub(crate) fn reserved(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Reserved
     out
 }
 
-/// Memory of the chip.
+/// Lists the on-chip memory.
 pub(crate) fn srams(tree: &Tree) -> Vec<Sram> {
     let is_sram = |&id: &Id| {
         let mut texts = tree.texts(id, "compatible");

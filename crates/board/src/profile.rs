@@ -1,18 +1,18 @@
-//! From a board to the profile of a machine and the SPECs of its devices.
+//! Makes a machine profile and the SPECs of the devices from a board.
 
 use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Window, iommu};
 use std::fmt::Write as _;
 
-/// What a kernel sets aside where the tree does not say.
+/// Bytes that a kernel sets aside for CMA unless the tree names a size.
 ///
 /// Source: Debian's arm64 and armhf kernels, `CONFIG_CMA_SIZE_MBYTES`.
 const KERNELS_CMA: u64 = 64 << 20;
-/// What is taken where neither the tree nor the caller gives the memory.
+/// Bytes of RAM if neither the tree nor the caller gives a size.
 const UNKNOWN_RAM: u64 = 1 << 30;
-/// The largest machine there is, and the smallest.
+/// Limits of a machine's RAM, in bytes.
 const MAX_RAM: u64 = 256 << 30;
 const MIN_RAM: u64 = 16 << 20;
-/// The least that a SPEC takes as `mask=`.
+/// The lowest address limit that a SPEC accepts as `mask=`.
 const LEAST_REACH: u64 = 0xf_ffff;
 /// Longest name of an IOMMU.
 const MAX_NAME: usize = 200;
@@ -20,7 +20,7 @@ const PAGE: u64 = 4096;
 const LARGEST_PAGE: u64 = 64 << 10;
 
 impl Board {
-    /// A short name: the first `compatible`, which is the most specific.
+    /// Returns a short name: the first and most specific `compatible`.
     #[must_use]
     pub fn name(&self) -> String {
         let first = self.compatible.first().map_or("", String::as_str);
@@ -39,7 +39,7 @@ impl Board {
         }
     }
 
-    /// Bytes of memory: what the tree names, in whole pages of any kernel.
+    /// Returns the bytes of memory that the tree names, rounded down to pages of any kernel.
     #[must_use]
     pub fn ram(&self) -> Option<u64> {
         let sum = self
@@ -49,8 +49,8 @@ impl Board {
         (sum >= MIN_RAM).then_some(sum.min(MAX_RAM) / LARGEST_PAGE * LARGEST_PAGE)
     }
 
-    /// Where RAM begins: at the lowest address of it that the tree names, or, where it names none, at
-    /// the lowest that a bus shows its devices at another address.
+    /// Returns the address where RAM begins: the lowest RAM address in the tree. Without one, it is the
+    /// lowest address that a bus shows its devices at another address.
     ///
     /// A machine's RAM begins at 0.
     #[must_use]
@@ -62,7 +62,7 @@ impl Board {
         named.or(shown).unwrap_or(0)
     }
 
-    /// Contiguous memory that all devices share, and the node that says so.
+    /// Returns the size of the shared contiguous memory, and the node that defines it.
     fn cma(&self) -> (u64, String) {
         let found = self
             .reserved
@@ -83,14 +83,16 @@ impl Board {
         }
     }
 
-    /// The profile of a machine, as TOML. `ram` overrides what the tree says.
+    /// Returns the profile of a machine, as TOML. `ram` (bytes) overrides the tree's value.
     #[must_use]
     pub fn profile(&self, ram: Option<u64>) -> String {
         self.profile_as(&self.name(), ram, None)
     }
 
-    /// As [`profile`](Self::profile), under another name (letters, digits and `-`), and with pages
-    /// of so many bytes (4, 16 or 64 KiB), and who says so: a tree does not.
+    /// Returns [`profile`](Self::profile) under another name (letters, digits and `-`).
+    ///
+    /// `pages` is the page size in bytes (4, 16 or 64 KiB) and its source, since a tree does not name
+    /// one.
     #[must_use]
     pub fn profile_as(&self, name: &str, ram: Option<u64>, pages: Option<(u64, &str)>) -> String {
         let (ram, ram_from) = match (ram, self.ram()) {
@@ -138,8 +140,8 @@ impl Board {
         line(format_args!(
             "bounce = \"none\"\nscattered = true\nallocator = \"contig\""
         ));
-        // Programs' memory begins anywhere: that is nothing for caches that must be cleaned, and in
-        // pieces, which is nothing without an IOMMU. A SPEC's userptr=on offers it all the same.
+        // Programs' memory may begin at any address. Caches that need cleaning do not support that, and
+        // neither do scattered pages without an IOMMU. A SPEC can still enable it by userptr=on.
         line(format_args!("userptr = {}", coherent && !iommus.is_empty()));
         let specs = self.specs();
         if !specs.is_empty() {
@@ -183,7 +185,7 @@ impl Board {
         out
     }
 
-    /// The SPECs of the devices, in the order of the tree, for `vb3 run --device`.
+    /// Returns the devices' SPECs for `vb3 run --device`, in the order of the tree.
     #[must_use]
     pub fn specs(&self) -> Vec<String> {
         let start = self.ram_start();
@@ -191,7 +193,7 @@ impl Board {
         devices.flat_map(|device| device.specs(start)).collect()
     }
 
-    /// The IOMMUs in front of the devices, each once.
+    /// Lists the IOMMUs in front of the devices, each once.
     fn iommus(&self) -> Vec<&Iommu> {
         let mut found: Vec<&Iommu> = Vec::new();
         for iommu in self
@@ -208,7 +210,7 @@ impl Board {
 }
 
 impl Iommu {
-    /// Its name in profiles and SPECs: its path, with what neither takes as a dash.
+    /// Returns its name for profiles and SPECs: its path, with other characters replaced by dashes.
     fn name(&self) -> String {
         let is_plain =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '@' | '-' | '.' | '_');
@@ -218,11 +220,12 @@ impl Iommu {
 }
 
 impl Device {
-    /// Highest address that it reaches, by its mask and by the windows of its buses, where RAM begins
-    /// at `ram_start` on the board and at 0 on the machine.
+    /// Returns the highest address that it reaches, limited by its mask and its buses' windows.
+    ///
+    /// `ram_start` is the board's address of RAM, which begins at 0 on the machine.
     #[must_use]
     pub fn reaches(&self, ram_start: u64) -> u64 {
-        // Behind an IOMMU the windows are the IOMMU's business.
+        // Behind an IOMMU, the windows limit the IOMMU, not the device.
         let windows = self.windows.iter().filter(|_| self.iommu.is_none());
         windows
             .map(|window| moved(*window, ram_start).memory.last())
@@ -231,8 +234,8 @@ impl Device {
             .max(LEAST_REACH)
     }
 
-    /// The one window of its bus that shows memory at other addresses, as far as a SPEC has it:
-    /// whole pages that its mask reaches.
+    /// Returns the one window that shows memory at other addresses, as far as a SPEC can express it:
+    /// whole pages below the mask.
     fn window(&self, ram_start: u64) -> Option<Window> {
         let [window] = self.windows.as_slice() else {
             return None;
@@ -257,7 +260,7 @@ impl Device {
             .collect()
     }
 
-    /// Its allocator and the addresses that it reaches, as options of a SPEC.
+    /// Returns its allocator and its reachable addresses, as options of a SPEC.
     fn memory_options(&self, ram_start: u64) -> String {
         let mut spec = String::new();
         if self.alloc.is != Allocator::Contig {
@@ -268,7 +271,7 @@ impl Device {
         }
         let window = self.window(ram_start);
         let last = match window {
-            // On its bus, where the mask counts.
+            // The mask limits bus addresses.
             Some(_) => self.last_address,
             None => self.reaches(ram_start),
         };
@@ -329,8 +332,8 @@ impl Device {
     }
 }
 
-/// A window as a machine has it, whose RAM begins at 0 and not at `ram_start`. One that shows memory
-/// at its own addresses moves with it; of another, the part below RAM shows nothing.
+/// Adapts a window to a machine whose RAM begins at 0 instead of `ram_start`. A window with equal bus
+/// and memory addresses moves as a whole. Of any other, the part below RAM is dropped.
 fn moved(window: Window, ram_start: u64) -> Window {
     let Window { bus, memory } = window;
     if bus == memory.start {
@@ -344,7 +347,7 @@ fn moved(window: Window, ram_start: u64) -> Window {
     part.map_or(window, |(memory, bus)| Window { bus, memory })
 }
 
-/// Text of a tree, safe in a comment and in a TOML string.
+/// Makes a tree's text safe for a comment and a TOML string.
 fn plain(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control() && !matches!(c, '"' | '\\'))
@@ -352,7 +355,7 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// A node's name as the name of a card: at most 31 bytes, no commas.
+/// Makes a card name of a node's name: at most 31 bytes, no commas.
 fn card(name: &str) -> String {
     name.chars()
         .map(|c| {

@@ -1,4 +1,4 @@
-//! Compiles a device tree's source by `dtc`.
+//! Compiles the source of a device tree with `dtc`.
 
 use crate::MAX_BYTES;
 use std::io::{ErrorKind, Read};
@@ -7,33 +7,34 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// How far into a file the tag of a source is looked for.
+/// The tag of a source must occur within this many bytes.
 const TAG_WITHIN: usize = 4096;
 /// Longest time that the compiler takes.
 const DTC_TIMEOUT: Duration = Duration::from_secs(20);
-/// Most bytes of the compiler's messages that are read, and most letters that are shown.
+/// Limits: bytes read of the compiler's messages, and letters shown of them.
 const MAX_MESSAGES: u64 = 16 << 10;
 const MAX_SHOWN: usize = 200;
 
-/// Whether a file holds the source of a device tree (`.dts`).
+/// Returns whether a file holds the source of a device tree (`.dts`).
 #[must_use]
 pub fn is_source(bytes: &[u8]) -> bool {
     let mut windows = bytes.windows(8).take(TAG_WITHIN);
     windows.any(|window| window == b"/dts-v1/")
 }
 
-/// Compiles a source by `dtc`, for [`Board::read`](crate::Board::read). `dtc` looks for included files
-/// in the directory of the source. May take seconds.
+/// Compiles a source with `dtc`, for [`Board::read`](crate::Board::read). `dtc` looks for included
+/// files in the directory of the source. May take seconds.
 ///
 /// # Errors
-/// A sentence: `dtc` is not installed, the source needs the C preprocessor first, or what `dtc` says.
+/// A sentence: `dtc` is not installed, the source needs the C preprocessor first, or the message of
+/// `dtc`.
 pub fn compile(source: &Path) -> Result<Vec<u8>, String> {
     compile_by(Command::new("dtc"), source, DTC_TIMEOUT)
 }
 
 fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<u8>, String> {
     let name = source.display();
-    // An option begins with a dash, and a path with a dot does not.
+    // A leading dot keeps `dtc` from reading the path as an option.
     let path = Path::new(".").join(source);
     let child = dtc
         .args(["-q", "-I", "dts", "-O", "dtb"])
@@ -50,7 +51,7 @@ fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<
         _ => format!("{name}: dtc did not start: {e}"),
     })?;
     let ended = ended(&mut child, timeout);
-    // A compiler that has ended is not killed; the output of a running one is no longer needed.
+    // An ended compiler is not killed. The output of a running one is no longer needed.
     let _ = child.kill();
     let status = child.wait().map_err(|e| format!("{name}: dtc: {e}"))?;
     let (dtb, messages) = ended.ok_or_else(|| {
@@ -76,7 +77,7 @@ fn ended(child: &mut Child, timeout: Duration) -> Option<(Vec<u8>, Vec<u8>)> {
     let dtb = read(dtb, u64::try_from(MAX_BYTES).ok()?.saturating_add(1));
     let messages = read(messages, MAX_MESSAGES);
     let dtb = dtb.recv_timeout(timeout).ok()?;
-    // More than is taken: the process waits for a reader, who is gone.
+    // The output exceeds the bound, and the process would wait for a reader.
     if dtb.len() > MAX_BYTES {
         return Some((dtb, Vec::new()));
     }
@@ -95,7 +96,7 @@ fn read(from: impl Read + Send + 'static, most: u64) -> mpsc::Receiver<Vec<u8>> 
     receive
 }
 
-/// Says in the compiler's words why it refused a source.
+/// Quotes the compiler's reason for refusing a source.
 fn refusal(source: &Path, messages: &[u8]) -> String {
     let name = source.display();
     let text = std::fs::File::open(source).map(|file| {
@@ -141,7 +142,7 @@ mod tests {
         (dir, dts)
     }
 
-    /// Compiles by a shell's script in the place of dtc.
+    /// Compiles with a shell script in place of dtc.
     fn by(script: &str, text: &str, timeout: Duration) -> Result<Vec<u8>, String> {
         let (_dir, dts) = source(text);
         let mut shell = Command::new("sh");
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_compiler_without_end_is_stopped() {
-        // It writes nothing, and holds its output.
+        // It writes nothing and keeps its output open.
         let said = by("exec sleep 1000", SOURCE, Duration::ZERO).expect_err("stopped");
         assert!(said.contains("dtc took longer than 0 s"), "{said}");
         let said = by("exec cat /dev/zero", SOURCE, DTC_TIMEOUT).expect_err("stopped");

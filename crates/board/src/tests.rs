@@ -87,7 +87,7 @@ fn every_row_of_the_table_is_read_and_no_string_stands_twice() {
             row.source.starts_with("drivers/") && !row.kinds.is_empty(),
             "{row:?}"
         );
-        // Each names its allocator and the kind of its codecs, with the source.
+        // Each row names its allocator and the kind of its codecs, with the source.
         let has_streams = row.kinds.iter().any(|kind| kind.stream().is_some());
         assert_eq!(has_streams, row.codec.is_some(), "{row:?}");
         let codec = row.codec.iter().map(|said| (&said.file, &said.says));
@@ -116,7 +116,7 @@ fn allocators_are_the_drivers() {
         board.specs(),
         [
             "convert,name=rga@1,alloc=sg,window=0x0-0x3fffffff@0xc0000000",
-            // The CPU copies, so that its bus and mask do not count.
+            // The CPU copies, so its bus and mask do not count.
             "camera,name=mailbox@2,alloc=vmalloc",
             "convert,name=isp@3,mask=36,window=0x0-0x3fffffff@0xc0000000",
         ]
@@ -160,8 +160,8 @@ fn stateless_codecs_are_played_as_such_or_left_out() {
     is_taken(&board);
 }
 
-/// No shipped board plays a stateless codec as a stateful one, or a device on another allocator than
-/// its driver's.
+/// No shipped board has a stateful device for a stateless codec, or another allocator than its
+/// driver's.
 #[test]
 fn boards_that_ship_have_allocators_and_codecs() {
     let devices = |name: &str| {
@@ -188,7 +188,7 @@ fn boards_that_ship_have_allocators_and_codecs() {
     }
 }
 
-/// What the profile and SPECs say must be what `vb3 run` takes.
+/// Checks that `vb3 run` accepts the profile and SPECs.
 fn is_taken(board: &Board) -> Profile {
     let toml = board.profile(None);
     let profile = Profile::parse(&toml).unwrap_or_else(|e| panic!("{e}\n{toml}"));
@@ -239,7 +239,7 @@ fn memory_and_its_reservations_are_the_trees() {
             ),
             pool("vpu@a000000", 0xa00_0000, 0x80_0000),
             pool("cam,fw", 0xb00_0000, 0x1000),
-            // One page beyond half of what is left.
+            // One page more than half of the rest.
             pool("too-large", 0xc00_0000, 0x3c00_0000),
             node("empty", &[], vec![]),
         ],
@@ -290,7 +290,7 @@ fn memory_and_its_reservations_are_the_trees() {
     );
     let profile = is_taken(&board);
     assert_eq!((profile.ram, profile.cma), (2 << 30, 128 << 20));
-    // Pools are areas; firmware's memory is none, and neither is what fills no page.
+    // Pools are areas. Firmware memory and ranges of less than a page are not.
     let areas = profile.areas.iter();
     let areas: Vec<_> = areas
         .map(|area| (&*area.name, area.bytes, area.pages))
@@ -339,7 +339,7 @@ fn areas_are_whole_pages_of_the_machine() {
 
 #[test]
 fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
-    // As on a Raspberry Pi 4: 0xc0000000 on the bus is the lowest gigabyte of memory.
+    // As on a Raspberry Pi 4: bus address 0xc0000000 is the lowest gigabyte of memory.
     let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
     let board = board(vec![bus(&[("dma-ranges", ranges)], vec![csi(&[])])]);
     let [device] = board.devices.as_slice() else {
@@ -364,8 +364,8 @@ fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
     is_taken(&board);
 }
 
-/// As on many Allwinner boards: memory begins at 0x40000000, and the bus shows it from 0 on. A
-/// machine's begins at 0.
+/// As on many Allwinner boards: memory begins at 0x40000000, and the bus shows it from 0 on. On a
+/// machine, memory begins at 0.
 #[test]
 fn a_bus_that_shows_memory_from_its_start_on_shows_the_machines() {
     let shows = |ranges: &[u32], memory: Option<u32>| {
@@ -382,7 +382,7 @@ fn a_bus_that_shows_memory_from_its_start_on_shows_the_machines() {
     for memory in [Some(0x4000_0000), None] {
         assert_eq!(shows(all, memory), "camera,name=csi@1000,mask=0xbfffffff");
     }
-    // A window with a part below memory, one for half of it, and one behind its start.
+    // Windows that start below memory, cover half of it, and start above its base.
     assert_eq!(
         shows(&[0, 0, 0x2000_0000, 0x4000_0000], Some(0x4000_0000)),
         "camera,name=csi@1000,window=0x0-0x1fffffff@0x20000000"
@@ -395,12 +395,12 @@ fn a_bus_that_shows_memory_from_its_start_on_shows_the_machines() {
         shows(&[0, 0, 0x4800_0000, 0x1000_0000], Some(0x4000_0000)),
         "camera,name=csi@1000,window=0x8000000-0x17ffffff@0x0"
     );
-    // Memory that begins at 0 is where it was.
+    // Memory that begins at 0 keeps its address.
     assert_eq!(
         shows(all, Some(0)),
         "camera,name=csi@1000,window=0x40000000-0xffffffff@0x0"
     );
-    // One that shows memory at its own addresses.
+    // A window with equal bus and memory addresses.
     assert_eq!(
         shows(
             &[0x4000_0000, 0, 0x4000_0000, 0x4000_0000],
@@ -448,7 +448,7 @@ fn windows_side_by_side_are_one_and_several_are_told() {
         ["camera,name=csi@1000,window=0x0-0x2fffffff@0xc0000000"]
     );
     assert_eq!(halves.not_taken, Vec::<String>::new());
-    // A gap on the bus, so two.
+    // A gap on the bus keeps two windows.
     let apart = of(&[
         0xc000_0000,
         0,
@@ -639,7 +639,7 @@ fn trees_too_large_and_too_deep_are_refused() {
 
 #[test]
 fn names_that_would_fill_memory_are_refused() {
-    // Each of many nodes would carry the long name above it in its path.
+    // Each path would repeat the long name of the parent.
     let mut dtb = tree(
         &[],
         vec![node("short", &[], vec![node("inner", &[], vec![])])],
@@ -667,7 +667,7 @@ fn names_that_would_fill_memory_are_refused() {
 }
 
 proptest! {
-    /// Bytes of a good tree changed anywhere: a board whose profile is taken, or an error.
+    /// Changes bytes of a valid tree anywhere: reading gives an error, or a board with a valid profile.
     #[test]
     fn damaged_trees_give_an_error_or_a_board(
         at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),

@@ -4,12 +4,12 @@ use crate::blob::{Reader, Token};
 use crate::{Damage, Error};
 use std::collections::BTreeMap;
 
-/// Deepest level of a node. The deepest in Linux has 9.
+/// Deepest allowed level of a node. The deepest in Linux has 9.
 const MAX_DEPTH: usize = 32;
-/// Most nodes. The largest tree in Linux has some 3,000.
+/// Largest allowed number of nodes. The largest tree in Linux has about 3,000.
 const MAX_NODES: usize = 65_536;
 
-/// Names a node of one tree.
+/// Index of a node of one tree.
 pub(crate) type Id = usize;
 
 #[derive(Debug)]
@@ -92,12 +92,12 @@ impl Tree {
         0..self.nodes.len()
     }
 
-    /// The full path; empty for the root.
+    /// Returns the full path; empty for the root.
     pub(crate) fn path(&self, id: Id) -> &str {
         self.nodes.get(id).map_or("", |node| &node.path)
     }
 
-    /// The last part of the path.
+    /// Returns the last part of the path.
     pub(crate) fn name(&self, id: Id) -> &str {
         let path = self.path(id);
         path.rsplit_once('/').map_or(path, |(_, name)| name)
@@ -108,7 +108,7 @@ impl Tree {
         self.nodes.get(id)?.parent
     }
 
-    /// The node itself and those above it, up to the root.
+    /// Returns the node and its ancestors, up to the root.
     pub(crate) fn upwards(&self, id: Id) -> impl Iterator<Item = Id> + '_ {
         std::iter::successors(Some(id), |&id| self.parent(id))
     }
@@ -127,7 +127,7 @@ impl Tree {
         self.phandles.get(&phandle).copied()
     }
 
-    /// The bytes of a property.
+    /// Returns the bytes of a property.
     pub(crate) fn property(&self, id: Id, name: &str) -> Option<&[u8]> {
         self.nodes.get(id)?.properties.get(name).map(Vec::as_slice)
     }
@@ -136,13 +136,13 @@ impl Tree {
         self.property(id, name).is_some()
     }
 
-    /// A property of one cell.
+    /// Returns the value of a property of one cell.
     pub(crate) fn number(&self, id: Id, name: &str) -> Option<u32> {
         let bytes: [u8; 4] = self.property(id, name)?.try_into().ok()?;
         Some(u32::from_be_bytes(bytes))
     }
 
-    /// The cells of a property; what is left over at its end is passed over.
+    /// Returns the cells of a property. An incomplete cell at the end is ignored.
     pub(crate) fn cells<'a>(&'a self, id: Id, name: &str) -> impl Iterator<Item = u32> + 'a {
         let bytes = self.property(id, name).unwrap_or_default();
         bytes
@@ -150,7 +150,7 @@ impl Tree {
             .filter_map(|cell| Some(u32::from_be_bytes(cell.try_into().ok()?)))
     }
 
-    /// The strings of a property; those that are no text are passed over.
+    /// Returns the strings of a property. Values that are not text are ignored.
     pub(crate) fn texts<'a>(&'a self, id: Id, name: &str) -> impl Iterator<Item = &'a str> + 'a {
         let bytes = self.property(id, name).unwrap_or_default();
         bytes
@@ -159,12 +159,12 @@ impl Tree {
             .filter(|text| !text.is_empty() && !text.chars().any(char::is_control))
     }
 
-    /// The first string of a property.
+    /// Returns the first string of a property.
     pub(crate) fn text(&self, id: Id, name: &str) -> Option<String> {
         self.texts(id, name).next().map(str::to_owned)
     }
 
-    /// Cells of an address and of a size in `reg` and `ranges` of this node's children.
+    /// Returns the cells of an address and of a size in `reg` and `ranges` of this node's children.
     pub(crate) fn widths(&self, id: Id) -> (usize, usize) {
         let width = |name, default| {
             let cells = self.number(id, name).unwrap_or(default);
@@ -173,7 +173,7 @@ impl Tree {
         (width("#address-cells", 2), width("#size-cells", 1))
     }
 
-    /// Whether it and all above it are enabled.
+    /// Returns whether the node and all its ancestors are enabled.
     pub(crate) fn is_enabled(&self, id: Id) -> bool {
         self.upwards(id).all(|id| {
             let status = self.text(id, "status");
@@ -182,7 +182,7 @@ impl Tree {
     }
 }
 
-/// Takes a number of so many cells; those above the lowest two carry flags, not addresses.
+/// Reads a number of `width` cells. Cells above the lowest two hold flags and are ignored.
 pub(crate) fn take(cells: &mut impl Iterator<Item = u32>, width: usize) -> Option<u64> {
     if width > 4 {
         return None;

@@ -1,9 +1,8 @@
-//! Damaged trees: the sentence says what, at which byte, what was expected, and what to do.
+//! Damaged trees: the message names the part, its byte offset, the expected value, and a remedy.
 
 use super::*;
 
-/// A tree of one node with one property, and where its parts lie: the block of nodes, that of names,
-/// and the first token of the node, of the property and of the node's end.
+/// A tree of one node with one property, and the offsets of its parts.
 struct Parts {
     dtb: Vec<u8>,
     node: usize,
@@ -68,7 +67,7 @@ fn damage_is_told_with_its_byte() {
         );
         let byte = place.strip_prefix("the device tree is damaged at byte ");
         let byte: usize = byte.and_then(|byte| byte.parse().ok()).expect("a byte");
-        // Where the damage shows: at the damaged word, in its token, or behind it.
+        // The damage shows at the damaged word, in its token, or behind it.
         let shown = match at {
             at if at == property + 4 || at == property + 8 => property,
             32 => 12,
