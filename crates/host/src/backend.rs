@@ -10,25 +10,26 @@ use crate::{CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Node, NodeId, Ta
 const POLL_IN: i16 = 1;
 const POLL_OUT: i16 = 4;
 
-/// What becomes of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub enum Outcome {
     /// Return this value (not negative).
     Done(i64),
     /// Fail.
     Fail(Errno),
-    /// Nothing yet: the same call is made again when something has happened ([`Backend::tick`]
-    /// or another call), until it says otherwise, the file is closed or a signal ends it.
+    /// The call must wait. The front end makes it again after [`Backend::tick`] or another call, until
+    /// it has another result, the file is closed, or a signal ends it.
     Wait,
-    /// Of a read() or write(): so many bytes (not 0) have been moved, and there is more. The front end
-    /// lets others call, then has the next bytes moved by [`Backend::go_on`]; the call's value is the
-    /// sum. One that it does not go on with it gives up ([`Backend::abandon`]), and none of its bytes
-    /// count. Until either, other calls that read or write the same file say [`Wait`](Self::Wait).
+    /// A read() or write() has moved this many bytes (not 0), and more remain.
+    ///
+    /// The front end lets other calls run, then continues with [`Backend::go_on`]. The call's value is
+    /// the sum. If it stops instead, it calls [`Backend::abandon`], and none of the bytes count. Until
+    /// then, other reads and writes of the same file return [`Wait`](Self::Wait).
     Part(i64),
 }
 
-/// Bytes that one call of a [`Backend`] copies, about: what takes long enough that others would notice,
-/// and holds a frame of 640x480 in 4:2:2.
+/// Bytes that one call of a [`Backend`] copies at most, roughly. A longer copy would delay other calls.
+/// A frame of 640x480 in 4:2:2 fits.
 pub const PIECE_BYTES: u64 = 640 << 10;
 
 /// A call that returns 0 if it does not fail.
@@ -54,45 +55,49 @@ pub struct Mmap {
     pub flags: i32,
 }
 
-/// What to map instead: a file of ordinary memory.
+/// The memory to map: a memfd.
 #[derive(Debug)]
 pub struct Map {
-    /// A memfd. The program maps a fresh open file description of it, with the access mode of
-    /// its device descriptor.
+    /// A memfd. The program maps a new open file description of it, with the access mode of its device
+    /// descriptor.
     pub fd: OwnedFd,
     /// Offset in it, page-aligned.
     pub offset: u64,
-    /// Reported by [`Backend::gone`] when the mapping is gone, parts and copies of it (fork,
-    /// mremap) included; also when the kernel refused to make it.
+    /// [`Backend::gone`] reports it when the mapping and all parts and copies of it (fork, mremap) have
+    /// ended, also if the kernel refused the mapping.
     pub tag: Tag,
 }
 
 /// A host of devices.
 ///
-/// Calls come one at a time, from any thread. A call must not block, as all others stand behind
-/// it: one that has to wait answers [`Outcome::Wait`].
+/// Calls come one at a time, from any thread. A call must not block, since it would delay all others. A
+/// call that has to wait returns [`Outcome::Wait`].
 pub trait Backend: Send {
-    /// The nodes there are and those that may come; asked once, at the start. All are present until
-    /// [`take_hotplug`](Self::take_hotplug) says otherwise.
+    /// Returns all nodes, including those that may appear later. Called once, at the start. All are
+    /// present until [`take_hotplug`](Self::take_hotplug) reports otherwise.
     fn nodes(&self) -> Vec<Node>;
 
-    /// Opens a node. `flags` are the O_* bits of open. The front end makes the descriptor.
+    /// Opens a node. `flags` are open's O_* bits. The front end makes the descriptor.
     ///
     /// # Errors
     /// ENODEV, EBUSY, EMFILE.
     fn open(&mut self, node: NodeId, flags: i32, caller: &dyn Caller) -> Result<FileId, Errno>;
 
-    /// The last descriptor and mapping of a file is gone (also after SIGKILL). Mappings made
-    /// through the file have been reported by [`gone`](Self::gone) before. Called once for every
-    /// [`open`](Self::open) and [`Caller::install_file`] that succeeded.
+    /// Releases a file: its last descriptor and mapping have ended (also after SIGKILL).
+    ///
+    /// [`gone`](Self::gone) has reported mappings of the file before. Called once for every successful
+    /// [`open`](Self::open) and [`Caller::install_file`].
     fn release(&mut self, file: FileId);
 
-    /// What was given to a program under `tag` ([`Map`], [`Caller::install`]) is gone.
+    /// Reports the end of a mapping or descriptor that a program got under `tag` ([`Map`],
+    /// [`Caller::install`]).
     fn gone(&mut self, tag: Tag);
 
-    /// ioctl on a device file, of V4L2 or of media devices. One that says `Wait` is made again at
-    /// once with `nonblocking` where the file is O_NONBLOCK, and must then not wait; else it is
-    /// made again, as the same [`Caller::call`], when the file may be ready.
+    /// ioctl on a device file, of V4L2 or of media devices.
+    ///
+    /// After [`Wait`](Outcome::Wait) on an O_NONBLOCK file, the front end repeats the call at once with
+    /// `nonblocking`; it must then not wait. On other files, it repeats the call, with the same
+    /// [`Caller::call`], when the file may be ready.
     fn ioctl(
         &mut self,
         file: FileId,
@@ -102,37 +107,37 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> Outcome;
 
-    /// Whether what programs let go of, other than by this one's own calls, may change what an ioctl
-    /// that succeeds does: a front end then looks for that before the call, else as soon as it can.
+    /// Returns whether closes and unmaps by other calls can change the result of this ioctl. The front
+    /// end then collects them before the call, else soon after.
     fn minds_ends(&self, file: FileId, request: u32) -> bool {
         let _ = (file, request);
         true
     }
 
-    /// A call that waited, or was under way, was given up (signal, thread or file gone).
+    /// Cancels a waiting or unfinished call (signal; its thread or file has ended).
     fn abandon(&mut self, file: FileId, call: CallId);
 
     /// mmap of a device file.
     ///
     /// # Errors
-    /// EINVAL and what the device says.
+    /// EINVAL and the device's errors.
     fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno>;
 
-    /// poll by a program: which of POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP hold now, for a caller
-    /// interested in `events`. POLLERR and POLLHUP are reported unasked.
+    /// poll by a program. Returns which of POLLIN, POLLPRI, POLLOUT, POLLERR and POLLHUP hold now, for
+    /// a caller interested in `events`. POLLERR and POLLHUP are reported without being requested.
     fn poll(&mut self, file: FileId, events: i16) -> i16;
 
-    /// Returns what [`poll`](Self::poll) would. The front end looks by itself: nothing starts that a
-    /// program's own poll would start, such as read() on a file without buffers.
+    /// Returns what [`poll`](Self::poll) would, without its side effects: it does not start read()
+    /// streaming on a file without buffers. The front end calls it for itself.
     fn peek(&mut self, file: FileId, events: i16) -> i16;
 
-    /// A caller that [`poll`](Self::poll) or [`peek`](Self::peek) has just told nothing of `events` waits
-    /// for them, and did not only look.
+    /// A caller waits for `events` after [`poll`](Self::poll) or [`peek`](Self::peek) reported none of
+    /// them.
     fn poll_waits(&mut self, file: FileId, events: i16) {
         let _ = (file, events);
     }
 
-    /// read() of `len` bytes to `addr`; positions do not exist on devices.
+    /// read() of `len` bytes to `addr`. Devices have no file position.
     fn read(
         &mut self,
         file: FileId,
@@ -152,15 +157,16 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> Outcome;
 
-    /// More of the read() or write() (the same [`Caller::call`]) that has answered
-    /// [`Outcome::Part`], whose next bytes are at `addr`. A call that fails is over, unless something
-    /// of the program's was not gathered ([`Errno::NOT_GATHERED`]).
+    /// Continues the read() or write() (same [`Caller::call`]) that returned [`Outcome::Part`], at
+    /// `addr`.
+    ///
+    /// An error ends the call, except [`Errno::NOT_GATHERED`].
     fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
         let _ = (file, addr, caller);
         Outcome::Fail(Errno::EINVAL)
     }
 
-    /// Whether a file is one of the backend's exported buffers (dma-bufs).
+    /// Returns whether a file is one of the backend's exported buffers (dma-bufs).
     fn is_buffer(&self, id: FdIdentity) -> bool;
 
     /// ioctl on an exported buffer (`DMA_BUF_IOCTL_*`).
@@ -172,109 +178,111 @@ pub trait Backend: Send {
         caller: &dyn Caller,
     ) -> Outcome;
 
-    /// poll on an exported buffer: which of POLLIN (nobody writes it) and POLLOUT (nobody has it)
-    /// hold now, of those in `events`.
+    /// poll on an exported buffer. Returns which of POLLIN (no writer) and POLLOUT (no user) hold now,
+    /// among `events`.
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
         let _ = id;
         events & (POLL_IN | POLL_OUT)
     }
 
-    /// Whether calls on exported buffers that wait, and polls of them, may find something else
-    /// than at the last look. Cleared by the call.
+    /// Returns whether waiting calls and polls on exported buffers may now have another result. Clears
+    /// the flag.
     fn take_buffers_changed(&mut self) -> bool {
         false
     }
 
-    /// Size in bytes of an exported buffer.
+    /// Returns the size of an exported buffer in bytes.
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
-    /// Process `pid` is about to map an exported buffer by its own descriptor. The mapping counts as
-    /// a use of that descriptor: its end is part of what [`gone`](Self::gone) reports.
+    /// Process `pid` is about to map an exported buffer by its own descriptor. The mapping counts as a
+    /// use of that descriptor: [`gone`](Self::gone) waits for its end.
     ///
     /// # Errors
-    /// The mapping's: EINVAL for memory that programs do not map.
+    /// EINVAL for memory that programs must not map, and other errors of mmap.
     fn buffer_mapped(&mut self, id: FdIdentity, pid: u32) -> Result<(), Errno> {
         let _ = (id, pid);
         Ok(())
     }
 
-    /// Whether a file is a buffer of another driver that the backend holds. Its own driver answers
-    /// every call on it; [`foreign_ioctl`](Self::foreign_ioctl) and
-    /// [`buffer_mapped`](Self::buffer_mapped) come before.
+    /// Returns whether a file is another driver's buffer that the backend holds.
+    ///
+    /// Its own driver answers every call on it. The front end calls
+    /// [`foreign_ioctl`](Self::foreign_ioctl) or [`buffer_mapped`](Self::buffer_mapped) first.
     fn is_foreign(&self, id: FdIdentity) -> bool {
         let _ = id;
         false
     }
 
-    /// A program is about to make an ioctl of dma-bufs on a buffer of another driver.
+    /// A program is about to make a dma-buf ioctl on another driver's buffer.
     fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
         let _ = (id, request, arg, caller);
     }
 
-    /// Content of generated files that tell of a node, by absolute path: under /sys
+    /// Returns the generated files that describe a node, by absolute path: under /sys
     /// (`/sys/class/video4linux/video0/name`, …) and in udev's database (`/run/udev/data/c81:0`).
-    /// Asked at the start and whenever the node has come. `dev`, `uevent` and `subsystem` of the
-    /// node, and the device it belongs to, are made by the front end unless given here.
+    ///
+    /// Called at the start and whenever the node appears. The front end adds `dev`, `uevent` and
+    /// `subsystem` of the node, and its device, unless they are in the list.
     fn files(&self, node: NodeId) -> Vec<(PathBuf, String)>;
 
-    /// Symbolic links among the generated files of a node, by absolute path, and the path that
-    /// each leads to (`/dev/v4l/by-path/…` to the node). Asked as [`files`](Self::files).
+    /// Returns the symbolic links among a node's generated files: absolute path and target, such as
+    /// `/dev/v4l/by-path/…` and the node. Called when [`files`](Self::files) is.
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let _ = node;
         Vec::new()
     }
 
-    /// Nodes that have come or gone since the last look, in this order. Files of a node that has
-    /// gone stay open, and every call on them fails with ENODEV.
+    /// Returns nodes that have appeared or disappeared since the last call, in order. Files of a node
+    /// that disappeared stay open, and every call on them fails with ENODEV.
     fn take_hotplug(&mut self) -> Vec<Hotplug> {
         Vec::new()
     }
 
-    /// Programs see now what [`take_hotplug`](Self::take_hotplug) told of.
+    /// Programs now see the changes that [`take_hotplug`](Self::take_hotplug) returned.
     fn hotplug_shown(&mut self) {}
 
-    /// Files whose memory was taken away, and on whose mappings programs are to fault from now on.
-    /// Each is told of once. Mappings that are made of them later are the backend's to refuse.
+    /// Returns files whose memory has been revoked, each once. Programs must get SIGBUS in existing
+    /// mappings of them. The backend itself refuses later mappings.
     fn take_revoked(&mut self) -> Vec<FdIdentity> {
         Vec::new()
     }
 
-    /// Programs fault where they had mapped what [`take_revoked`](Self::take_revoked) told of; those that
-    /// wait in a call, when they go on. Those that cannot be stopped do not.
+    /// Mappings of the files that [`take_revoked`](Self::take_revoked) returned now fault. A program
+    /// waiting in a call faults after the call. Programs that cannot be stopped do not fault.
     fn revoked_shown(&mut self) {}
 
-    /// Whether an ioctl takes memory that other things may have had until a moment ago: all that has
-    /// ended before the call is to be known by then, whatever that costs.
+    /// Returns whether an ioctl allocates memory that other users may just have released. The front end
+    /// must then collect all releases before the call, at any cost.
     fn takes_memory(&self, request: u32) -> bool {
         let _ = request;
         false
     }
 
-    /// Time until the next [`tick`](Self::tick) is due; `None` for never. Asked often.
+    /// Returns the time until the next [`tick`](Self::tick); `None` for never. Called often.
     fn next_tick(&self) -> Option<Duration>;
 
-    /// Whether something is due that a call is to come after. What a tick has begun and others only
-    /// go on with is none: a call comes in between.
+    /// Returns whether a tick must run before the next call. Work that a tick has begun and later ticks
+    /// continue does not count: calls run in between.
     fn is_due(&self) -> bool {
         self.next_tick().is_some_and(|due| due.is_zero())
     }
 
-    /// Time has passed, or [`wake_fds`](Self::wake_fds) became readable.
+    /// Runs device work: time has passed, or one of [`wake_fds`](Self::wake_fds) has become readable.
     fn tick(&mut self);
 
-    /// Descriptors whose readability calls for a [`tick`](Self::tick) (frames from a decoder).
-    /// Asked at the start and after every open, release and tick; a descriptor must be in the list anew if its
-    /// number has been used for another file.
+    /// Returns descriptors that need a [`tick`](Self::tick) when readable (frames from a decoder).
+    ///
+    /// Called at the start and after every open, release and tick. If a number now belongs to another
+    /// file, the front end must register it again.
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Whether a child of this process was started by the backend, which waits for it itself.
-    /// A front end that programs' orphans fall to takes other children for such, and reaps them.
+    /// Returns whether the backend started this child process and waits for it itself. A front end that
+    /// adopts programs' orphans reaps all other children.
     fn is_own_child(&self, pid: u32) -> bool {
         let _ = pid;
         false
     }
 
-    /// Files whose poll state or pending calls may have changed since the last look. Cleared by
-    /// the call.
+    /// Returns files whose poll state or pending calls may have changed since the last call.
     fn take_changed(&mut self) -> Vec<FileId>;
 }

@@ -29,8 +29,9 @@ impl Errno {
     pub const ENOSYS: Self = Self(38);
     /// File descriptor in bad state.
     pub const EBADFD: Self = Self(77);
-    /// A value of the program's that the front end has yet to gather, as a [`Caller`](crate::Caller)
-    /// answers. The call then fails with any errno and changes nothing, and is made anew once the
-    /// value is there. No errno of Linux's.
+    /// A value of the program that the front end has not gathered yet; not a Linux errno.
+    ///
+    /// The [`Caller`](crate::Caller) returns it. The call then fails with any errno and changes
+    /// nothing, and the front end repeats it once it has the value.
     pub const NOT_GATHERED: Self = Self(4095);
 }

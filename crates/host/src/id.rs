@@ -1,4 +1,4 @@
-//! Names of nodes, files, calls, and of what programs are given.
+//! Ids of nodes, files and calls, and tags of mappings and descriptors.
 
 /// A device node, e.g. `/dev/video0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,8 +21,8 @@ pub struct FdIdentity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
-/// The backend's own name for something it gave to a program: a mapping or a descriptor.
+/// The backend's name for a mapping or descriptor that a program got.
 ///
-/// Its end is reported by [`Backend::gone`](crate::Backend::gone), once.
+/// [`Backend::gone`](crate::Backend::gone) reports its end, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u64);

@@ -1,9 +1,9 @@
-//! The seam between devices and the programs that use them.
+//! The interface between devices and the programs that use them.
 //!
-//! A [`Backend`] is a host of devices: it answers calls on their files. A front end brings the
-//! calls of programs to it: it knows how a program reaches a device (`intercept`: by system calls
-//! of an unmodified program; others may stand beside it) and implements [`Caller`], by which the
-//! backend reaches the program during one call. Neither knows more of the other than this crate.
+//! A [`Backend`] hosts devices and answers calls on their files. A front end brings the calls of
+//! programs to it, and implements [`Caller`], by which the backend reaches the program during one call.
+//! `intercept` is a front end that intercepts system calls of unmodified programs. Backend and front
+//! end know each other only through this crate.
 //!
 //! Numbers are Linux's: `errno` values, `O_*`, `PROT_*`, `MAP_*` and `POLL*` bits, ioctl requests.
 

@@ -7,24 +7,24 @@ use crate::NodeId;
 /// The major number of video devices.
 const VIDEO_MAJOR: u32 = 81;
 
-/// A kind of nodes: where it stands in /sys, and its major number.
+/// The kind of a node, which decides its place in /sys and its major number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeKind {
     /// `/dev/videoN`, in the class video4linux; the major is 81.
     Video,
     /// `/dev/mediaN`, on the bus of media devices.
     Media {
-        /// Major number. Linux hands one out as it starts.
+        /// Major number. Linux assigns it dynamically.
         major: u32,
     },
-    /// A node of no device, in a class of its own: `/dev/dma_heap/NAME`.
+    /// A node without a device, in a separate class: `/dev/dma_heap/NAME`.
     Class {
-        /// The class, as it is called below `/sys/class`.
+        /// Name of the class below `/sys/class`.
         name: &'static str,
         /// Major number.
         major: u32,
     },
-    /// A regular file, which nothing in /sys describes: `/sys/kernel/debug/sync/sw_sync`.
+    /// A regular file without an entry in /sys: `/sys/kernel/debug/sync/sw_sync`.
     File,
 }
 
@@ -33,28 +33,28 @@ pub enum NodeKind {
 pub struct Node {
     /// Its id.
     pub id: NodeId,
-    /// What it is.
+    /// Its kind.
     pub kind: NodeKind,
     /// Absolute path, e.g. `/dev/video0`.
     pub path: PathBuf,
     /// Minor number.
     pub minor: u32,
-    /// Name under `/sys/devices/platform` of the device it belongs to; by it programs find the
-    /// media node of a video node. A media node without has none in /sys.
+    /// Its device's name under `/sys/devices/platform`, by which programs find a video node's media
+    /// node. A media node without a name has no entry in /sys.
     pub device: Option<String>,
 }
 
-/// A node has come or gone.
+/// A node has appeared or disappeared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hotplug {
-    /// Which one.
+    /// The node.
     pub node: NodeId,
-    /// Whether it is there now.
+    /// Whether it is present now.
     pub present: bool,
 }
 
 impl Node {
-    /// A video node of no device that programs could look up.
+    /// Returns a video node without a device in /sys.
     #[must_use]
     pub fn video(id: NodeId, path: impl Into<PathBuf>, minor: u32) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Node {
         }
     }
 
-    /// Major number.
+    /// Returns its major number.
     #[must_use]
     pub const fn major(&self) -> u32 {
         match self.kind {
@@ -76,7 +76,7 @@ impl Node {
         }
     }
 
-    /// Whether `path` names this node.
+    /// Returns whether `path` names this node.
     #[must_use]
     pub fn is_at(&self, path: &Path) -> bool {
         self.path == path
