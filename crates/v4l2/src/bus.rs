@@ -1,4 +1,4 @@
-//! The way of a device to memory.
+//! A device's access to memory.
 
 use core::fmt;
 use std::os::fd::BorrowedFd;
@@ -7,19 +7,20 @@ use std::os::fd::BorrowedFd;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusFault {
-    /// Nothing is mapped there for the device (an I/O page fault), or the mapping forbids it.
+    /// The device has no mapping at this address (an I/O page fault), or the mapping forbids the
+    /// access.
     Unmapped {
-        /// The address the device put on the bus.
+        /// The bus address of the access.
         addr: u64,
     },
-    /// The range leaves the memory the cookie names.
+    /// The range exceeds the memory of the cookie.
     OutOfRange {
-        /// First byte asked for, from the start of the plane.
+        /// First requested byte, from the start of the plane.
         offset: u64,
         /// Bytes asked for.
         len: u64,
     },
-    /// The owner of the memory is gone or took it back.
+    /// The memory's owner has ended or revoked it.
     Revoked,
 }
 
@@ -37,10 +38,10 @@ impl fmt::Display for BusFault {
 
 impl core::error::Error for BusFault {}
 
-/// Bytes of a plane that follow each other.
+/// Consecutive bytes of a plane.
 #[derive(Debug)]
 pub struct Span<'a, C> {
-    /// What finds the plane.
+    /// Identifies the plane.
     pub cookie: &'a C,
     /// First byte, from the start of the plane.
     pub offset: u64,
@@ -48,10 +49,10 @@ pub struct Span<'a, C> {
     pub len: u64,
 }
 
-/// Lines of a plane, each as far behind the one before.
+/// Equally spaced lines of a plane.
 #[derive(Debug)]
 pub struct Lines<'a, C> {
-    /// What finds the plane.
+    /// Identifies the plane.
     pub cookie: &'a C,
     /// First byte of the first line, from the start of the plane.
     pub offset: u64,
@@ -59,12 +60,13 @@ pub struct Lines<'a, C> {
     pub line_bytes: u64,
     /// How many lines, at least one.
     pub count: u64,
-    /// Bytes from the start of a line to that of the next.
+    /// Bytes from the start of one line to the start of the next.
     pub pitch: u64,
 }
 
 impl<C> Lines<'_, C> {
-    /// Bytes from the start of the first line to the end of the last; `None` past 64 bits.
+    /// Returns the bytes from the start of the first line to the end of the last; `None` beyond 64
+    /// bits.
     #[must_use]
     pub fn extent(&self) -> Option<u64> {
         let before = self.count.checked_sub(1)?.checked_mul(self.pitch)?;
@@ -72,15 +74,16 @@ impl<C> Lines<'_, C> {
     }
 }
 
-/// Where a span lies for other processes. A device passes it on to one that works for it, and looks
-/// at nothing but the offset and the length.
+/// The location of a span for another process.
+///
+/// A device passes it to its worker process and reads only the offset and the length.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSpan<'a> {
     /// The memory, as a file to map.
     pub file: BorrowedFd<'a>,
-    /// Names this memory and no other, also after it is gone.
+    /// Unique number of this memory, never reused.
     pub number: u64,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub file_len: u64,
     /// First byte of the span, from the start of the file.
     pub offset: u64,
@@ -88,15 +91,17 @@ pub struct HostSpan<'a> {
     pub len: u64,
 }
 
-/// What works on memory in place: on bytes to read and bytes to write, in the order in which they
-/// were asked for. Whether it did.
+/// Works on memory in place.
+///
+/// The arguments are the bytes to read and the bytes to write, in the order of the request. Returns
+/// whether it did the work.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
-/// A device, as another one on the same machine names it.
+/// The name of a device for other devices of the same machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(pub u32);
 
-/// Why bytes did not come from one device's plane to another's.
+/// An error of copying from one device's plane to another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyFault {
     /// They could not be read there.
@@ -116,10 +121,10 @@ impl fmt::Display for CopyFault {
 
 impl core::error::Error for CopyFault {}
 
-/// How a device reads and writes the memory of a plane: as hardware does, by the address it was
-/// given, translated, bounced or refused by the machine.
+/// A device's reads and writes of plane memory.
 ///
-/// `C` is what finds the plane (`MemOps::Cookie`).
+/// As in hardware, accesses go by the device's address, and the machine translates, bounces or refuses
+/// them. `C` identifies the plane (`MemOps::Cookie`).
 ///
 /// # Context
 /// No method waits.
@@ -130,17 +135,17 @@ pub trait Bus<C> {
     /// [`BusFault`]; `out` may be partly written.
     fn read(&mut self, cookie: &C, offset: u64, out: &mut [u8]) -> Result<(), BusFault>;
 
-    /// Reads `len` bytes from byte `offset` of the plane, which nobody wants to have.
+    /// Counts a read of `len` bytes from byte `offset` of the plane without moving the bytes.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     fn note_read(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault>;
 
-    /// What the device would find there if it were allowed to read: no access of its own, so nothing
-    /// is counted.
+    /// Reads the bytes as if the device were allowed to read. Nothing is counted, since it is no access
+    /// of the device.
     ///
     /// # Errors
-    /// [`BusFault`] where it reaches no memory, either way; `out` may be partly written.
+    /// [`BusFault`] where the device can neither read nor write; `out` may be partly written.
     fn inspect(&mut self, cookie: &C, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
         self.read(cookie, offset, out)
     }
@@ -151,16 +156,17 @@ pub trait Bus<C> {
     /// [`BusFault`]; part of `data` may have arrived.
     fn write(&mut self, cookie: &C, offset: u64, data: &[u8]) -> Result<(), BusFault>;
 
-    /// Lets `act` work where the memory is, as if the lines of `from` had been read before and, if
-    /// it says true, those of `to` written after. Answers what it says. `act` gets the bytes from
-    /// the first line to the last, what lies between lines included: it leaves that as it is.
+    /// Runs `act` directly on the memory: on the lines of `from` to read and the lines of `to` to
+    /// write. Returns the result of `act`.
     ///
-    /// `None`, and nothing was done, where that cannot be: memory that does not lie together or
-    /// cannot be seen from here, lines to write that overlap others, an access that would fault
-    /// (between lines, too).
-    /// [`read`](Self::read) and [`write`](Self::write) do in any case what can be done.
+    /// The lines of `from` count as read and, if `act` returns true, those of `to` as written. `act`
+    /// gets all bytes from the first line to the last, and must not change bytes between lines.
     ///
-    /// Bytes to read may change while `act` looks: a program may write them at any time.
+    /// Returns `None`, without effect, if this is impossible: the memory is not contiguous or not
+    /// visible to this process, lines to write overlap others, or an access would fault (between lines,
+    /// too). Then use [`read`](Self::read) and [`write`](Self::write).
+    ///
+    /// Bytes to read may change while `act` runs, since a program may write them at any time.
     fn in_place(
         &mut self,
         from: &[Lines<'_, C>],
@@ -171,36 +177,39 @@ pub trait Bus<C> {
         None
     }
 
-    /// Where spans that the device may write lie for other processes, found by the device's own
-    /// addresses: one may write there what the device would.
-    /// [`note_written`](Self::note_written) then says that it has been.
+    /// Finds the location of writable spans for another process, by the device's own addresses.
     ///
-    /// `None` where the device's writes do not go straight to memory that is a plane's alone and
-    /// that a process can map: memory that bounces, does not lie together, is a program's or
-    /// another driver's, or is not what the CPU sees; and where a write would fault.
+    /// That process may write there in place of the device; then call
+    /// [`note_written`](Self::note_written).
+    ///
+    /// Returns `None` if a write would fault, or if the device's writes do not go directly to a plane's
+    /// own memory that a process can map. Examples are bounced or scattered memory, memory of a program
+    /// or another driver, and memory that the CPU does not see coherently.
     fn host_spans(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<HostSpan<'_>>> {
         let _ = spans;
         None
     }
 
-    /// Counts bytes that were written where [`host_spans`](Self::host_spans) said, as
+    /// Counts bytes that another process wrote to a location of [`host_spans`](Self::host_spans), as
     /// [`write`](Self::write) does.
     ///
     /// # Errors
-    /// [`BusFault`] where the device could not have written them now.
+    /// [`BusFault`] if the device could not write them now.
     fn note_written(&mut self, cookie: &C, offset: u64, len: u64) -> Result<(), BusFault> {
         let _ = cookie;
         Err(BusFault::OutOfRange { offset, len })
     }
 
-    /// What other devices call this one; `None` where they cannot reach what it reaches.
+    /// Returns this device's name for other devices; `None` if they cannot reach its memory.
     fn peer(&self) -> Option<Peer> {
         None
     }
 
-    /// Copies bytes that another device has taken ([`note_read`](Self::note_read), by its own bus)
-    /// from its plane to byte `offset` of one of ours, which counts as a write. Answers how many
-    /// bytes were moved in memory for it: each once, or more often where there is no straight way.
+    /// Copies bytes from another device's plane to byte `offset` of one of ours. It counts as a write.
+    ///
+    /// The other device has counted its read ([`note_read`](Self::note_read), by its own bus). Returns
+    /// how many bytes were moved in memory. Bytes count again for each further copy of an indirect
+    /// path.
     ///
     /// # Errors
     /// [`CopyFault`]; part of the bytes may have arrived.
@@ -218,8 +227,8 @@ pub trait Bus<C> {
         }))
     }
 
-    /// Whether the start of a plane of ours, to be written, is the very memory that another device
-    /// reads there. No access.
+    /// Returns whether the start of our writable plane is the same memory that another device reads at
+    /// `from`. This is no access.
     fn is_same_memory(&mut self, peer: Peer, from: &Span<'_, C>, to: &C) -> bool {
         let _ = (peer, from, to);
         false

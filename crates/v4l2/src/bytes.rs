@@ -1,9 +1,9 @@
-//! A program's structure as bytes, read and written by field offset.
+//! A program's structure as bytes, accessed by field offset.
 
 use crate::{Errno, Error, Program};
 use vb3_plane::MemOps;
 
-/// Largest structure of an ioctl known here, in bytes.
+/// Size of the largest known ioctl structure, in bytes.
 pub(crate) const MAX_ARG: usize = 256;
 
 /// Offset of a (nested) field of a structure in [`crate::sys`].
@@ -14,9 +14,10 @@ macro_rules! field {
 }
 pub(crate) use field;
 
-/// Fixed-offset access to little pieces of a byte image.
+/// Access to fields of a byte image at fixed offsets.
 ///
-/// Offsets are constants of the ABI: one outside the image reads as zero and writes nothing.
+/// Offsets are constants of the ABI. Reading outside the image gives zero, and writing there has no
+/// effect.
 #[derive(Debug)]
 pub(crate) struct Image<'a>(pub(crate) &'a mut [u8]);
 
@@ -102,7 +103,7 @@ impl Image<'_> {
         self.put(at, value);
     }
 
-    /// Writes `text` into a field of `len` bytes, cut and ended with a zero.
+    /// Writes `text` into a field of `len` bytes, truncated and terminated by zero.
     pub(crate) fn set_text(&mut self, at: usize, len: usize, text: &str) {
         let Some(slot) = at.checked_add(len).and_then(|end| self.0.get_mut(at..end)) else {
             debug_assert!(false, "text at {at} outside {}", self.0.len());

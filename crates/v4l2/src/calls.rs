@@ -1,4 +1,4 @@
-//! What each ioctl does, by topic.
+//! The implementation of each ioctl, by topic.
 
 mod buffer;
 mod codec;
@@ -18,9 +18,9 @@ use crate::Error;
 /// How far a call got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It succeeded; the structure goes back.
+    /// It succeeded; the structure is copied out.
     Done,
-    /// It failed, and the structure goes back all the same.
+    /// It failed; the structure is copied out nevertheless.
     Failed(Error),
     /// It must wait.
     Wait,

@@ -1,14 +1,14 @@
-//! Control ids (`V4L2_CID_*`) of the devices here, and those that programs of cameras ask for.
+//! Control ids (`V4L2_CID_*`) of the simulated devices, and those that camera programs query.
 
 use crate::sys;
 
-/// `V4L2_CID_CODEC_BASE`, `V4L2_CID_CODEC_STATELESS_BASE` and `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`, whose sums the
-/// bindings leave out.
+/// `V4L2_CID_CODEC_BASE`, `V4L2_CID_CODEC_STATELESS_BASE` and `V4L2_CID_JPEG_CLASS_BASE` of
+/// `linux/v4l2-controls.h`. The bindings omit them, since they are sums.
 const CODEC: u32 = sys::V4L2_CTRL_CLASS_CODEC | 0x900;
 const STATELESS: u32 = sys::V4L2_CTRL_CLASS_CODEC_STATELESS | 0x900;
 const JPEG: u32 = sys::V4L2_CTRL_CLASS_JPEG | 0x900;
 
-/// A constant for each control, and the table of their names.
+/// Defines a constant for each control, and the table of their names.
 macro_rules! ids {
     ($($name:ident = $id:expr;)*) => {
         $(
@@ -92,6 +92,6 @@ ids! {
     STATELESS_H264_DECODE_PARAMS = STATELESS + 7;
 }
 
-/// First id of the user class that is free for a driver's own controls (`V4L2_CID_USER_BASE` plus
-/// 0xf000, above every range that `linux/v4l2-controls.h` reserves).
+/// First id of the user class for a driver's own controls: `V4L2_CID_USER_BASE` plus 0xf000, above
+/// every range that `linux/v4l2-controls.h` reserves.
 pub const DRIVERS_OWN: u32 = sys::V4L2_CID_USER_BASE + 0xf000;

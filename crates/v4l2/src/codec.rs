@@ -1,4 +1,4 @@
-//! Commands of codecs.
+//! Codec commands.
 
 /// Which commands a codec takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,8 +12,8 @@ pub enum CommandSet {
 /// A command to a codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Works off what is queued at OUTPUT, and marks the last CAPTURE buffer (`_CMD_STOP`).
+    /// Processes the queued OUTPUT buffers, and marks the last CAPTURE buffer (`_CMD_STOP`).
     Stop,
-    /// Goes on after the last buffer (`_CMD_START`).
+    /// Continues after the last buffer (`_CMD_START`).
     Start,
 }

@@ -1,4 +1,4 @@
-//! What the files of a device share: its driver, its queues and its controls.
+//! Driver, queues and controls that some files of a device share.
 
 use crate::driver::Role;
 use crate::file::{File, FileHandle};
@@ -15,26 +15,28 @@ use std::collections::BTreeMap;
 use vb3_plane::MemOps;
 use vb3_queue::{Driver, Queue};
 
-/// The driver of one queue, and the queue.
+/// The driver of one queue, with the queue.
 pub(crate) type Parts<'a, M> = (
     &'a mut Stream<M>,
     Box<dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a>,
 );
 
-/// A driver with its queues. A camera or a display has one that all its files share; of a
-/// memory-to-memory device each file has its own.
+/// A driver with its queues.
+///
+/// All files of a camera or a display share one context. Each file of a memory-to-memory device has
+/// one.
 pub struct Context<M: MemOps, D> {
     pub(crate) driver: D,
     pub(crate) capture: Option<Stream<M>>,
     pub(crate) output: Option<Stream<M>>,
-    /// OUTPUT buffers of media requests, before the driver gets them.
+    /// Holds OUTPUT buffers of media requests until the driver gets them.
     pub(crate) gate: Gate<M::Cookie>,
     pub(crate) controls: Handler,
     pub(crate) files: BTreeMap<FileHandle, File>,
-    /// The highest priority of the device's files elsewhere.
+    /// The highest priority of files in other contexts.
     pub(crate) other_priority: u32,
     refusals: Refusals,
-    /// Something happened that those who wait may have waited for.
+    /// Whether an event may end a caller's wait.
     pub(crate) wake: bool,
 }
 
@@ -51,7 +53,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Makes the queues of a driver.
+    /// Makes a context with the driver's queues.
     pub(crate) fn new(mem: &M, driver: D, device: M::Device) -> Result<Self, Error> {
         let is_mem_to_mem = driver.role() == Role::MemToMem;
         let flows = driver.role().flows();
@@ -86,13 +88,13 @@ where
         &mut self.driver
     }
 
-    /// A queue, if there is one that goes this way.
+    /// Returns the queue of this direction, if the device has one.
     #[must_use]
     pub fn queue(&self, flow: Flow) -> Option<&Queue<M>> {
         self.stream(flow).ok().map(|stream| &stream.queue)
     }
 
-    /// What a queue is called by programs (`V4L2_BUF_TYPE_*`).
+    /// Returns a queue's buffer type (`V4L2_BUF_TYPE_*`).
     pub(crate) fn buf_type(&self, flow: Flow) -> u32 {
         match (flow, self.driver.planarity()) {
             (Flow::Capture, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE,
@@ -102,7 +104,7 @@ where
         }
     }
 
-    /// The queue of a buffer type. EINVAL for another type.
+    /// Returns the direction of a buffer type. EINVAL for another type.
     pub(crate) fn flow_of(&self, buf_type: u32) -> Result<Flow, Error> {
         let flows = self.driver.role().flows().iter().copied();
         flows
@@ -119,7 +121,7 @@ where
         stream.as_ref().ok_or(Error::Invalid)
     }
 
-    /// A queue with its driver. EINVAL where there is none.
+    /// Returns a queue with its driver. EINVAL if there is no such queue.
     pub(crate) fn parts(&mut self, flow: Flow) -> Result<Parts<'_, M>, Error> {
         let stream = match flow {
             Flow::Capture => &mut self.capture,
@@ -169,7 +171,7 @@ where
         self.refusals.take()
     }
 
-    /// A file is closed. Its buffers are freed.
+    /// Closes a file and frees its buffers.
     pub(crate) fn release(&mut self, mem: &mut M, file: FileHandle) {
         self.files.remove(&file);
         for &flow in self.driver.role().flows() {
@@ -185,7 +187,7 @@ where
         self.wake = true;
     }
 
-    /// Whether poll states or waiting calls may have changed since the last call.
+    /// Returns whether poll states or waiting calls may have changed since the last call.
     pub(crate) fn take_wake(&mut self) -> bool {
         let mut wake = core::mem::take(&mut self.wake);
         for stream in self.streams_mut() {
@@ -212,11 +214,11 @@ where
         let shortfalls = streams.filter_map(|stream| stream.queue.take_shortfall());
         match result {
             Err(error) => {
-                // It is what the error says.
+                // The error already carries the reason.
                 shortfalls.for_each(drop);
                 self.record(request.name, error);
             }
-            // It succeeded, perhaps with less than it was asked for.
+            // Success, perhaps with fewer buffers than requested.
             Ok(_) => {
                 shortfalls.for_each(|reason| self.refusals.record_shortfall(request.name, reason));
             }

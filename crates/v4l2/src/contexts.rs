@@ -1,5 +1,7 @@
-//! The contexts of a device and what they come to together. Only those that were lent out to be
-//! changed are looked at again, so that what a call costs does not grow with how many files are open.
+//! The contexts of a device, and sums over them.
+//!
+//! Only contexts that were borrowed mutably are examined again. So the cost of a call does not grow
+//! with the number of open files.
 
 use crate::context::Context;
 use crate::file::FileHandle;
@@ -10,49 +12,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
 use vb3_queue::Memory;
 
-/// What the queues of a device that go one way come to, of all files together.
+/// Progress of a device's queues of one direction, summed over all files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowProgress {
-    /// Buffers that were done, files that are closed included.
+    /// Finished buffers, including those of closed files.
     pub done: u64,
     /// Queues that stream.
     pub streaming: u32,
-    /// Whose memory the buffers are that were asked for last.
+    /// Memory model of the latest buffer allocation.
     pub memory: Option<Memory>,
 }
 
-/// What one context adds to the sums.
+/// One context's share of the sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Part {
     done: [u64; 2],
     streaming: [bool; 2],
     /// The highest priority of its files.
     priority: u32,
-    /// Its driver has something to do at some time, or waits for something outside.
+    /// Its driver has scheduled work, or waits for an external event.
     at_work: bool,
     /// A queue has buffers that its driver has not got yet.
     holds_back: bool,
 }
 
-/// A context with what it has added.
+/// A context with its current share.
 struct Entry<M: MemOps, D> {
     context: Context<M, D>,
     part: Part,
 }
 
-/// All contexts by number, and sums over them.
+/// All contexts by number, with sums over them.
 pub(crate) struct Contexts<M: MemOps, D> {
     all: BTreeMap<u64, Entry<M, D>>,
-    /// Those that were lent out to be changed since the sums were made.
+    /// Contexts that were borrowed mutably since the last update of the sums.
     lent: BTreeSet<u64>,
     progress: [FlowProgress; 2],
     /// How many contexts have each priority.
     priorities: BTreeMap<u32, usize>,
-    /// Those whose drivers are to be ticked.
+    /// Contexts whose drivers need ticks.
     at_work: BTreeSet<u64>,
-    /// Those with buffers that drivers have not got yet.
+    /// Contexts with buffers that drivers have not got yet.
     holding_back: BTreeSet<u64>,
-    /// Those that have changed since their drivers were asked how they fare.
+    /// Contexts that changed since the last [`ask_changed`](Self::ask_changed).
     unasked: BTreeSet<u64>,
     /// Files whose poll states or waiting calls may have changed.
     woken: BTreeSet<FileHandle>,
@@ -61,7 +63,7 @@ pub(crate) struct Contexts<M: MemOps, D> {
 
 const FLOWS: [Flow; 2] = [Flow::Capture, Flow::Output];
 
-/// Where what is kept of a flow stands.
+/// Returns the index of a direction in arrays.
 pub(crate) const fn place(flow: Flow) -> usize {
     match flow {
         Flow::Capture => 0,
@@ -90,19 +92,19 @@ impl<M: MemOps, D> Contexts<M, D> {
         self.all.values().map(|entry| &entry.context)
     }
 
-    /// All of them, to be changed.
+    /// Iterates over all contexts mutably.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Context<M, D>)> {
         self.lent.extend(self.all.keys());
         let all = self.all.iter_mut();
         all.map(|(&of, entry)| (of, &mut entry.context))
     }
 
-    /// One of them.
+    /// Returns a context.
     pub(crate) fn get(&self, of: u64) -> Option<&Context<M, D>> {
         self.all.get(&of).map(|entry| &entry.context)
     }
 
-    /// One of them, to be changed.
+    /// Returns a context mutably.
     pub(crate) fn get_mut(&mut self, of: u64) -> Option<&mut Context<M, D>> {
         let entry = self.all.get_mut(&of)?;
         self.lent.insert(of);
@@ -122,7 +124,7 @@ where
         self.lent.insert(of);
     }
 
-    /// Takes a context out. What it has done still counts.
+    /// Removes a context. Its finished buffers stay counted.
     pub(crate) fn remove(&mut self, of: u64) -> Option<Context<M, D>> {
         self.settle();
         let Entry { context, part } = self.all.remove(&of)?;
@@ -136,25 +138,25 @@ where
         Some(context)
     }
 
-    /// Those whose drivers have something to do at some time, or wait for something outside.
+    /// Iterates over the contexts whose drivers have scheduled work or wait for an external event.
     pub(crate) fn at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
         let known = self.at_work.difference(&self.lent).chain(&self.lent);
         let contexts = known.filter_map(|of| Some(&self.all.get(of)?.context));
         contexts.filter(|context| is_at_work(&context.driver))
     }
 
-    /// The numbers of the same, and of those that may have come to be so.
+    /// Returns the numbers of contexts at work, including those that may have become so.
     pub(crate) fn to_tick(&self) -> Vec<u64> {
         self.at_work.union(&self.lent).copied().collect()
     }
 
-    /// The numbers of those with buffers that drivers have not got yet.
+    /// Returns the numbers of contexts with buffers that drivers have not got yet.
     pub(crate) fn holding_back(&mut self) -> Vec<u64> {
         self.settle();
         self.holding_back.iter().copied().collect()
     }
 
-    /// Asks the drivers that have changed since the last call.
+    /// Calls `each` with every driver that may have changed since the last call.
     pub(crate) fn ask_changed(&mut self, mut each: impl FnMut(&mut D)) {
         self.settle();
         for of in core::mem::take(&mut self.unasked) {
@@ -164,14 +166,14 @@ where
         }
     }
 
-    /// What the queues that go one way come to.
+    /// Returns the progress of all queues of one direction.
     pub(crate) fn progress(&mut self, flow: Flow) -> FlowProgress {
         self.settle();
         let sums = self.progress.get(place(flow));
         sums.copied().unwrap_or_default()
     }
 
-    /// The highest priority of files in other contexts than this.
+    /// Returns the highest priority of files in other contexts.
     pub(crate) fn other_priority(&mut self, of: u64) -> u32 {
         self.settle();
         let own = self.all.get(&of).map(|entry| entry.part.priority);
@@ -183,19 +185,19 @@ where
         highest.unwrap_or(sys::V4L2_PRIORITY_UNSET)
     }
 
-    /// Files whose poll states or waiting calls may have changed since the last call.
+    /// Returns files whose poll states or waiting calls may have changed since the last call.
     pub(crate) fn take_woken(&mut self) -> BTreeSet<FileHandle> {
         self.settle();
         core::mem::take(&mut self.woken)
     }
 
-    /// The refusals since the last call, at most 256.
+    /// Returns the refusals since the last call, at most 256.
     pub(crate) fn take_refusals(&mut self) -> Vec<Refusal> {
         self.settle();
         core::mem::take(&mut self.refusals)
     }
 
-    /// Looks at what was lent out.
+    /// Updates the sums for contexts that were borrowed mutably.
     fn settle(&mut self) {
         for of in core::mem::take(&mut self.lent) {
             let Some(Entry { context, part }) = self.all.get_mut(&of) else {
@@ -229,7 +231,7 @@ where
         }
     }
 
-    /// One context adds something else than before.
+    /// Replaces one context's share of the sums.
     fn change(&mut self, of: u64, before: Part, now: Part) {
         keep(&mut self.at_work, of, now.at_work);
         keep(&mut self.holding_back, of, now.holds_back);
@@ -258,7 +260,7 @@ where
     }
 }
 
-/// Whether a driver is to be ticked, now or later.
+/// Returns whether a driver needs ticks, now or later.
 fn is_at_work<D: VideoDriver>(driver: &D) -> bool {
     driver.next_tick().is_some() || driver.wake_fd().is_some()
 }

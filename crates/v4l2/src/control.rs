@@ -1,4 +1,4 @@
-//! Controls: what a driver declares, what values they take, and the calls that reach them.
+//! Controls: declarations of drivers, allowed values, and their calls.
 
 mod h264;
 mod spec;

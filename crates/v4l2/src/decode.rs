@@ -1,6 +1,6 @@
-//! Ioctls in words, for traces: names, arguments and results from the bytes of a structure.
+//! Decodes ioctls for traces: names, arguments and results from the bytes of a structure.
 //!
-//! Nothing here judges a call: any bytes are decoded, those of a refused call as well.
+//! Decoding does not validate: any bytes are decoded, also those of a refused call.
 
 mod arrays;
 #[cfg(test)]
@@ -12,7 +12,7 @@ use crate::shown::{self, Bytes, Field, Kind, words};
 pub use arrays::{Array, array};
 use core::fmt;
 
-/// Longest structure that is decoded, in bytes.
+/// Length of the longest decoded structure, in bytes.
 pub const MAX_STRUCTURE: usize = crate::bytes::MAX_ARG;
 
 /// A value of a field.
@@ -26,7 +26,7 @@ pub enum Value {
     Word(String),
     /// Elements of an array.
     List(Vec<Value>),
-    /// Elements of an array that have names.
+    /// Named elements of an array.
     Map(Vec<(String, Value)>),
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Value {
 /// Fields of a structure, by name.
 pub type Fields = Vec<(&'static str, Value)>;
 
-/// The name of an ioctl of V4L2, media devices or dma-bufs.
+/// Returns the name of an ioctl of V4L2, media devices or dma-bufs.
 #[must_use]
 pub fn name(request: u32) -> Option<&'static str> {
     let answered = REQUESTS.iter().find(|known| known.number == request);
@@ -71,20 +71,20 @@ pub fn name(request: u32) -> Option<&'static str> {
     })
 }
 
-/// The ioctl of a video device with this name, such as `VIDIOC_QBUF`.
+/// Returns the number of a video ioctl by name, such as `VIDIOC_QBUF`.
 #[must_use]
 pub fn request(name: &str) -> Option<u32> {
     let known = REQUESTS.iter().find(|known| known.name == name);
     known.map(|known| known.number)
 }
 
-/// Bytes of the structure that a call takes.
+/// Returns the size of a call's structure in bytes.
 #[must_use]
 pub const fn size(request: u32) -> usize {
     (request >> 16 & 0x3fff) as usize
 }
 
-/// What is shown of a call: before it, and after it succeeded.
+/// Returns the fields to show before a call, and those after its success.
 fn layout(request: u32) -> Option<[&'static [Field]; 2]> {
     let known = REQUESTS.iter().find(|known| known.number == request);
     if let Some(known) = known {
@@ -94,13 +94,13 @@ fn layout(request: u32) -> Option<[&'static [Field]; 2]> {
     other.map(|other| [other.arguments, other.results])
 }
 
-/// What the program asks for, from the bytes before the call.
+/// Decodes the program's arguments from the bytes before the call.
 #[must_use]
 pub fn arguments(request: u32, bytes: &[u8]) -> Fields {
     layout(request).map_or_else(Vec::new, |[asked, _]| fields(asked, bytes))
 }
 
-/// What the device answers, from the bytes after a call that succeeded.
+/// Decodes the device's results from the bytes after a successful call.
 #[must_use]
 pub fn results(request: u32, bytes: &[u8]) -> Fields {
     layout(request).map_or_else(Vec::new, |[_, told]| fields(told, bytes))
@@ -158,7 +158,7 @@ impl Kind {
     }
 }
 
-/// Flags by name, what has none as a number.
+/// Formats flags by name, and unnamed bits as a number.
 fn flags(value: u32, names: &[(u32, &'static str)]) -> String {
     let set = names
         .iter()
@@ -175,7 +175,7 @@ fn flags(value: u32, names: &[(u32, &'static str)]) -> String {
     words.join("|")
 }
 
-/// Text up to its first zero, what is not ASCII replaced.
+/// Returns the text before the first zero. Non-ASCII characters are replaced.
 fn text(bytes: &[u8], at: usize, len: usize) -> String {
     let tail = bytes.get(at..).unwrap_or_default();
     let text = tail.iter().take(len).take_while(|&&byte| byte != 0);

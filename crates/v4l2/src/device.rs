@@ -1,4 +1,4 @@
-//! A video device: its files, and what they share.
+//! A video device with its files and contexts.
 
 use crate::context::Context;
 use crate::contexts::{Contexts, FlowProgress, place};
@@ -19,7 +19,7 @@ use vb3_queue::MapAccess;
 /// Most files open at a time.
 pub(crate) const MAX_FILES: usize = 1 << 16;
 
-/// What a queue of a device counted, and its driver.
+/// Counters of a device's queue and its driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStatistics {
     /// The queue's.
@@ -37,7 +37,7 @@ impl DeviceStatistics {
     }
 }
 
-/// Makes the driver that one open file of a memory-to-memory device has for itself.
+/// Makes the driver for one open file of a memory-to-memory device.
 pub type Opener<D> = Box<dyn FnMut() -> Result<D, Error> + Send>;
 
 /// A video device.
@@ -45,41 +45,41 @@ pub struct VideoDevice<M: MemOps, D> {
     identity: Identity,
     role: Role,
     planarity: Planarity,
-    /// Whose memory constraints hold for the planes.
+    /// The device whose memory constraints apply to the planes.
     memory: M::Device,
     /// `None`: all files share one driver.
     opener: Option<Opener<D>>,
-    /// By number: the one that all share, or one for each open file.
+    /// By number: the shared context, or one for each open file.
     pub(crate) contexts: Contexts<M, D>,
     /// Which context each file has.
     files: BTreeMap<FileHandle, u64>,
     next_file: u64,
-    /// The context that the next tick begins with, or the one after it.
+    /// The next tick begins with this context, or the first one after it.
     next_turn: u64,
     pub(crate) requests: Requests,
     pub(crate) offers_requests: bool,
-    /// What contexts counted that are gone.
+    /// Counters of removed contexts.
     past: [DeviceStatistics; 2],
     interest: Interest,
 }
 
-/// How far programs went with a device, whether they streamed or not.
+/// Counters of a program's use of a device, also without streaming.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
     /// Times it was opened.
     pub opens: u64,
-    /// Calls that ask what formats, sizes and rates there are, or set one.
+    /// Calls that enumerate, read or set formats, sizes and rates.
     pub format_calls: u64,
-    /// Calls for buffers, read() and write() among them.
+    /// Calls that allocate buffers, including read() and write().
     pub buffer_calls: u64,
 }
 
-/// Whose poll states or waiting calls may have changed.
+/// Files and requests whose poll states or waiting calls may have changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Woken {
     /// Files of the device.
     pub files: BTreeSet<FileHandle>,
-    /// Its media requests, any of them.
+    /// Whether any of its media requests has changed.
     pub requests: bool,
 }
 
@@ -105,11 +105,10 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Makes a device whose files share one driver. `device` is whose memory constraints hold for
-    /// the planes.
+    /// Makes a device whose files share one driver. The planes obey `device`'s memory constraints.
     ///
     /// # Errors
-    /// EINVAL for a queue policy that makes no sense, ENOMEM.
+    /// EINVAL for an invalid queue policy, ENOMEM.
     pub fn new(mem: &M, driver: D, device: M::Device) -> Result<Self, Error> {
         let mut made = Self::empty(&driver, device);
         let context = Context::new(mem, driver, device)?;
@@ -117,10 +116,10 @@ where
         Ok(made)
     }
 
-    /// Makes a device of which each open file has its own driver, queues and controls.
+    /// Makes a device whose open files have separate drivers, queues and controls.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and what the opener says: it is tried once.
+    /// As [`new`](Self::new), and the errors of the opener, which is called once as a test.
     pub fn per_open(mem: &M, mut opener: Opener<D>, device: M::Device) -> Result<Self, Error> {
         let first = opener()?;
         let mut made = Self::empty(&first, device);
@@ -149,28 +148,28 @@ where
         }
     }
 
-    /// Who the device is.
+    /// Returns the device's identity.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// What it does.
+    /// Returns the device's role.
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
     }
 
-    /// Which of the two kinds of buffer types it takes.
+    /// Returns whether its buffer types are single- or multi-planar.
     #[must_use]
     pub const fn planarity(&self) -> Planarity {
         self.planarity
     }
 
-    /// Opens the device once more.
+    /// Opens the device.
     ///
     /// # Errors
-    /// EMFILE when 65,536 files are open; for a memory-to-memory device what its opener says.
+    /// EMFILE when 65,536 files are open; the opener's errors for a memory-to-memory device.
     pub fn open(&mut self, mem: &M) -> Result<FileHandle, Error> {
         if self.files.len() >= MAX_FILES {
             return Err(Error::TooManyFiles);
@@ -194,7 +193,7 @@ where
         Ok(handle)
     }
 
-    /// A file is closed for good. Its buffers are freed, its waiting calls forgotten.
+    /// Closes a file, frees its buffers and cancels its waiting calls.
     pub fn release(&mut self, mem: &mut M, file: FileHandle) {
         let Some(of) = self.files.remove(&file) else {
             return;
@@ -224,24 +223,24 @@ where
         self.files.contains_key(&file)
     }
 
-    /// What files share, or have for themselves.
+    /// Iterates over the contexts.
     pub fn contexts(&self) -> impl Iterator<Item = &Context<M, D>> {
         self.contexts.values()
     }
 
-    /// What files share, or have for themselves.
+    /// Iterates over the contexts mutably.
     pub fn contexts_mut(&mut self) -> impl Iterator<Item = &mut Context<M, D>> {
         self.contexts.iter_mut().map(|(_, context)| context)
     }
 
-    /// Those of [`contexts`](Self::contexts) whose drivers have something to do at some time, or wait
-    /// for something outside: what that costs does not grow with those that are idle.
+    /// Iterates over the [`contexts`](Self::contexts) whose drivers have scheduled work or wait for an
+    /// external event. The cost does not grow with idle contexts.
     pub fn contexts_at_work(&self) -> impl Iterator<Item = &Context<M, D>> {
         self.contexts.at_work()
     }
 
-    /// Asks how they fare the drivers that may have changed since the last call; one that all files
-    /// share, always. Nothing is to be done to a driver thereby.
+    /// Calls `each` with the drivers that may have changed since the last call, and always with a
+    /// shared one. `each` must not change them.
     pub fn ask_drivers(&mut self, each: impl FnMut(&mut D)) {
         if self.opener.is_none() {
             self.contexts.get_mut(0);
@@ -249,7 +248,7 @@ where
         self.contexts.ask_changed(each);
     }
 
-    /// What was counted so far on a queue, by all files together.
+    /// Returns the counters of the queues of one direction, summed over all files.
     #[must_use]
     pub fn statistics(&self, flow: Flow) -> DeviceStatistics {
         let mut sum = self.past.get(place(flow)).copied().unwrap_or_default();
@@ -266,29 +265,29 @@ where
         self.interest
     }
 
-    /// What the queues that go one way come to, of all files together.
+    /// Returns the progress of the queues of one direction, summed over all files.
     pub fn progress(&mut self, flow: Flow) -> FlowProgress {
         self.contexts.progress(flow)
     }
 
-    /// The refusals since the last call, oldest first of each file, at most 256.
+    /// Returns the refusals since the last call, at most 256. Those of one file are in order.
     pub fn take_refusals(&mut self) -> Vec<Refusal> {
         self.contexts.take_refusals()
     }
 
-    /// Whose poll states or waiting calls may have changed since the last call.
+    /// Returns the files and requests that may have changed since the last call.
     pub fn take_woken(&mut self) -> Woken {
         let files = self.contexts.take_woken();
         let requests = self.requests.take_wake() | !files.is_empty();
         Woken { files, requests }
     }
 
-    /// The context of a file.
+    /// Returns the context of a file.
     pub(crate) fn context_mut(&mut self, file: FileHandle) -> Option<&mut Context<M, D>> {
         self.context_and_scope(file).map(|(context, _)| context)
     }
 
-    /// The context of a file, and the requests that it may use.
+    /// Returns the context of a file, and the requests that it may use.
     fn context_and_scope(&mut self, file: FileHandle) -> Option<(&mut Context<M, D>, Scope<'_>)> {
         let of = *self.files.get(&file)?;
         let other_priority = self.contexts.other_priority(of);
@@ -298,9 +297,10 @@ where
         Some((context, Scope { requests, of }))
     }
 
-    /// Whether an ioctl passes buffers of queues that are the file's alone: it streams with its own
-    /// memory (`V4L2_MEMORY_MMAP`), so that QBUF and DQBUF that succeed do the same whatever other
-    /// files let go of.
+    /// Returns whether an ioctl passes buffers of queues that only this file uses.
+    ///
+    /// Such a file streams with its own memory (`V4L2_MEMORY_MMAP`). So closes of other files do not
+    /// change the result of its successful QBUF and DQBUF.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -346,11 +346,11 @@ where
         outcome
     }
 
-    /// Describes what to map for an mmap of the device. Allowed to every file, as on Linux.
+    /// Describes the memory for an mmap of the device. Every file may map, as on Linux.
     ///
     /// # Errors
-    /// EINVAL for a mapping that is not shared, lacks the access the direction needs, is longer
-    /// than the plane, or is nowhere; EBUSY during read() or write().
+    /// EINVAL for a mapping that is not shared, lacks the access that the direction needs, is longer
+    /// than the plane, or names no plane. EBUSY during read() or write().
     pub fn mmap(
         &mut self,
         mem: &mut M,
@@ -363,17 +363,16 @@ where
         context.mmap(mem, offset, len_bytes, access)
     }
 
-    /// Which of POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM, POLLPRI and POLLERR hold for a caller
-    /// interested in `events`. POLLERR is answered unasked.
+    /// Returns which of POLLIN, POLLRDNORM, POLLOUT, POLLWRNORM, POLLPRI and POLLERR hold, for a caller
+    /// interested in `events`. POLLERR is reported without being requested.
     ///
-    /// Where there are no buffers, asking for data starts read() or write(), and the file then
-    /// owns the queue.
+    /// Without buffers, polling for data starts read() or write(), and the file then owns the queue.
     pub fn poll(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
         self.poll_by(mem, file, events, PollLook::Program)
     }
 
-    /// Returns what [`poll`](Self::poll) would, and starts neither read() nor write(): for a host that
-    /// looks by itself.
+    /// Returns what [`poll`](Self::poll) would, but starts neither read() nor write(). For the host's
+    /// own use.
     pub fn peek(&mut self, mem: &mut M, file: FileHandle, events: i16) -> i16 {
         self.poll_by(mem, file, events, PollLook::Host)
     }
@@ -385,7 +384,7 @@ where
         }
     }
 
-    /// A program waits for `events` of a file, of which [`poll`](Self::poll) has found none.
+    /// A program waits for `events` of a file after [`poll`](Self::poll) reported none of them.
     pub fn poll_waits(&mut self, file: FileHandle, events: i16) {
         if let Some(context) = self.context_mut(file) {
             context.poll_waits(events);
@@ -424,8 +423,8 @@ where
         }
     }
 
-    /// More of the read() or write() that has answered [`Outcome::Part`] (`cx.call`), whose next bytes
-    /// are at `addr` in the program.
+    /// Continues the read() or write() (`cx.call`) that returned [`Outcome::Part`], at `addr` in the
+    /// program.
     pub fn go_on(
         &mut self,
         mem: &mut M,
@@ -439,15 +438,15 @@ where
         }
     }
 
-    /// A call of a file that waited, or was under way, was given up.
+    /// Cancels a waiting or unfinished call of a file.
     pub fn abandon(&mut self, file: FileHandle, call: u64) {
         if let Some(context) = self.context_mut(file) {
             context.abandon(call);
         }
     }
 
-    /// Time has passed: the driver works, what it finished can be dequeued, what happened is
-    /// raised as events. `now_ns` is the monotonic clock.
+    /// Runs the drivers. Finished buffers can then be dequeued, and events are raised. `now_ns` is the
+    /// monotonic clock.
     pub fn tick(&mut self, mem: &mut M, now_ns: u64)
     where
         M: Bus<M::Cookie>,
@@ -455,10 +454,11 @@ where
         self.tick_through(mem, now_ns, &|| true, |mem, work| work(mem));
     }
 
-    /// As [`tick`](Self::tick), for a host whose bus is not its memory itself: `with_bus` makes
-    /// one and calls what it is given with it, once for each context that is due. Before each but
-    /// the first it asks `has_time`; where there is none, the next tick begins with that context.
-    /// Whether all had their turn.
+    /// Runs [`tick`](Self::tick) for a host that makes a bus for each context.
+    ///
+    /// `with_bus` makes a bus and calls its argument with it, once for each context that is due. Before
+    /// each context but the first, it calls `has_time`. Without time left, the next tick begins with
+    /// that context. Returns whether all contexts have run.
     pub fn tick_through(
         &mut self,
         mem: &mut M,
@@ -466,7 +466,7 @@ where
         has_time: &dyn Fn() -> bool,
         mut with_bus: impl FnMut(&mut M, &mut dyn FnMut(&mut dyn Bus<M::Cookie>)),
     ) -> bool {
-        // The one that all share may have something to do of which it says nothing.
+        // A shared context may have work that it does not announce.
         let shared = self.opener.is_none().then_some(0);
         let mut to_tick = match shared {
             Some(of) => vec![of],
@@ -488,7 +488,7 @@ where
         true
     }
 
-    /// Fences have ended: the drivers get the buffers that were held back by them.
+    /// Passes the buffers whose fences have signalled to the drivers.
     pub fn settle_queues(&mut self, mem: &mut M) {
         for of in self.contexts.holding_back() {
             if let Some(context) = self.contexts.get_mut(of) {
@@ -497,8 +497,8 @@ where
         }
     }
 
-    /// The device can do no more with queues that `has_failed` says: until the program ends the stream,
-    /// all who wait for such a queue wake up with an error.
+    /// Marks the queues selected by `has_failed` as broken. All callers waiting for them get an error,
+    /// until the program stops streaming.
     ///
     /// Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `vb2_queue_error`.
     pub fn fail_queues(
@@ -511,7 +511,7 @@ where
         }
     }
 
-    /// As [`next_tick`](Self::next_tick), but for what has begun and only goes on.
+    /// As [`next_tick`](Self::next_tick), without the continuation of begun work.
     #[must_use]
     pub fn next_beginning(&self) -> Option<u64> {
         self.contexts_at_work()
@@ -520,14 +520,14 @@ where
             .min()
     }
 
-    /// Whether a [`tick`](Self::tick) would go on with what another has begun.
+    /// Returns whether a [`tick`](Self::tick) would continue work that another has begun.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.contexts_at_work()
             .any(|context| context.driver.has_begun())
     }
 
-    /// When the next [`tick`](Self::tick) is due, on the monotonic clock.
+    /// Returns the time of the next [`tick`](Self::tick), on the monotonic clock (ns).
     #[must_use]
     pub fn next_tick(&self) -> Option<u64> {
         self.contexts_at_work()
@@ -542,7 +542,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// The one context of a device whose files share it, or the oldest.
+    /// Returns the shared context, or the oldest.
     pub(crate) fn context(&self) -> &Context<M, D> {
         self.contexts.values().next().unwrap()
     }

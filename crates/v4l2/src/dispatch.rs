@@ -1,4 +1,4 @@
-//! From an ioctl's number to what it does: copies in, runs, copies out.
+//! Dispatches an ioctl: copies the structure in, runs the call, copies it out.
 
 use crate::bytes::{Image, MAX_ARG, read_user, write_user};
 use crate::calls::{Answer, ExtOp};
@@ -16,10 +16,10 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// `None`: to be tried again.
+    /// Runs an ioctl. `None`: the call must be repeated.
     ///
-    /// The structure is read once and written once, after everything else. What is past
-    /// `request.keep` is the device's to fill, so the program's bytes there are not looked at.
+    /// The structure is read once and, after everything else, written once. The bytes after
+    /// `request.keep` are output only, so the program's are not read.
     ///
     /// Source: Linux `video_usercopy`, `__video_do_ioctl`.
     pub(crate) fn run(
@@ -37,7 +37,7 @@ where
             read_user(program, arg, whole)?;
         }
         if request.call == Call::ExportBuf {
-            // A descriptor whose number cannot be told must not be made.
+            // Checked first: a descriptor must not be made if its number cannot be written.
             write_user(program, arg, whole)?;
         }
         Image(whole).clear_from(request.keep);
@@ -74,7 +74,7 @@ where
         }
     }
 
-    /// ENOTTY for a call that this device does not have.
+    /// ENOTTY for a call that this device does not support.
     fn check_offered(&self, call: Call) -> Result<(), Error> {
         let offered = match call {
             Call::EnumInput | Call::GetInput | Call::SetInput => {
@@ -114,7 +114,7 @@ where
         if offered { Ok(()) } else { Err(Error::NotTty) }
     }
 
-    /// The calls that need nothing but their structure.
+    /// Runs a call that needs only its structure.
     fn plain_call(
         &mut self,
         cx: CallContext,

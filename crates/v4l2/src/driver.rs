@@ -10,26 +10,26 @@ use bitflags::bitflags;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
 
-/// Who a device is, as QUERYCAP says. Texts are cut at 15, 31 and 31 bytes.
+/// Identity of a device for QUERYCAP. Texts are truncated to 15, 31 and 31 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Name of the driver.
     pub driver: String,
     /// Name of the device.
     pub card: String,
-    /// Where it is, e.g. `platform:vb3-000`.
+    /// Location, such as `platform:vb3-000`.
     pub bus_info: String,
 }
 
-/// What a device does, and so which queues it has.
+/// Direction of a device, which decides its queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// One CAPTURE queue.
     Capture,
     /// One OUTPUT queue.
     Output,
-    /// Both: what is queued at OUTPUT comes back, worked on, at CAPTURE. Each open file has its
-    /// own queues, formats and controls.
+    /// Both: OUTPUT buffers are processed into CAPTURE buffers. Each open file has its own queues,
+    /// formats and controls.
     MemToMem,
 }
 
@@ -55,27 +55,26 @@ pub struct Port {
 }
 
 bitflags! {
-    /// What a device says of a format in ENUM_FMT (`V4L2_FMT_FLAG_*`), besides whether it is
-    /// compressed.
+    /// Flags of a format in ENUM_FMT (`V4L2_FMT_FLAG_*`), except the one for compressed formats.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct FormatFlags: u32 {
-        /// A decoder takes the stream in pieces of any size.
+        /// A decoder accepts pieces of the stream of any size.
         const CONTINUOUS_BYTESTREAM = 4;
-        /// A decoder follows changes of resolution in the stream.
+        /// A decoder follows resolution changes in the stream.
         const DYN_RESOLUTION = 8;
-        /// An encoder's CAPTURE frame interval can be set apart from the OUTPUT one.
+        /// An encoder's CAPTURE frame interval is separate from the OUTPUT one.
         const ENC_CAP_FRAME_INTERVAL = 16;
     }
 }
 
-/// How a queue of a device is to be.
+/// A device's settings for a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
-    /// Offer user pointers, where the memory allows it.
+    /// Offer user pointers, if the memory supports them.
     pub userptr: bool,
     /// Offer dma-buf import.
     pub dmabuf: bool,
-    /// Offer read() or write(), where the format has one plane.
+    /// Offer read() or write(), if the format has one plane.
     pub file_io: bool,
     /// Take cache hints (`allow_cache_hints`).
     pub cache_hints: bool,
@@ -83,25 +82,27 @@ pub struct QueuePolicy {
     pub max_buffers: u32,
     /// Fewest buffers REQBUFS allocates.
     pub min_reqbufs: u32,
-    /// Buffers that must be queued before streaming starts.
+    /// Number of buffers that must be queued before streaming starts.
     pub min_queued: u32,
-    /// Where timestamps come from.
+    /// Source of timestamps.
     pub timestamps: TimestampKind,
-    /// Timestamps are taken when a frame begins (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
-    /// Not for an OUTPUT device, unless it copies timestamps.
+    /// Timestamps are taken at the start of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
+    /// An OUTPUT device may set this only if it copies timestamps.
     pub start_of_exposure: bool,
-    /// OUTPUT: a payload of zero bytes is one, and does not stand for the whole buffer.
+    /// OUTPUT: a payload of zero bytes is valid and does not stand for the whole buffer.
     pub allow_zero_bytesused: bool,
-    /// OUTPUT of a memory-to-memory device: whether buffers are queued by media requests, which
-    /// carry controls. The driver gets them one at a time, each when the one before is finished,
-    /// there is a CAPTURE buffer, and its controls have been set. Never where `min_queued` is set.
+    /// OUTPUT of a memory-to-memory device: whether buffers are queued by media requests with controls.
+    ///
+    /// The driver gets one buffer at a time: after the previous one has finished, with a CAPTURE buffer
+    /// available and the controls set. Not allowed together with `min_queued`.
     pub requests: Requests,
-    /// OUTPUT of a memory-to-memory device: whether a program may ask that the CAPTURE buffer stays
-    /// with the device after an OUTPUT buffer, for one that follows with the same timestamp
+    /// OUTPUT of a memory-to-memory device: whether a program may let the device hold the CAPTURE
+    /// buffer.
+    ///
+    /// The device then fills it further from the next OUTPUT buffer with the same timestamp
     /// (`V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF`, in `Active::frame_flags`).
     pub holds_capture: bool,
-    /// REQBUFS and CREATE_BUFS make all buffers or none (ENOMEM), instead of as many as there is
-    /// memory for.
+    /// REQBUFS and CREATE_BUFS make all buffers or none (ENOMEM), instead of as many as fit in memory.
     pub admission: bool,
 }
 
@@ -125,51 +126,50 @@ impl Default for QueuePolicy {
     }
 }
 
-/// What becomes of one who looks for a buffer that is done and finds none.
+/// The behaviour of a caller that finds no finished buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiter {
-    /// It goes on, and looks again or not: O_NONBLOCK, poll() without a timeout, QUERYBUF.
+    /// It continues, and may try again: O_NONBLOCK, poll() without a timeout, QUERYBUF.
     GoesOn,
     /// It waits until there is one.
     Waits,
 }
 
-/// A video device, or what one open file of a memory-to-memory device has of it, as the V4L2
-/// layer sees it.
+/// A video device's driver, or one open file's part of a memory-to-memory driver.
 ///
-/// Every method answers at once. What a program may set is checked and adjusted here; whether it
-/// may be set now (buffers exist, another file has priority) is decided by the caller. A `flow`
-/// passed in is one that [`role`](Self::role) has.
+/// No method waits. The driver checks and adjusts values that a program sets. The V4L2 layer decides
+/// whether they may be set now (buffers exist, another file has priority). It passes only a `flow` that
+/// [`role`](Self::role) includes.
 pub trait VideoDriver {
-    /// Where the memory of a plane is, as the device sees it (`MemOps::Cookie`).
+    /// The location of a plane's memory for the device (`MemOps::Cookie`).
     type Cookie;
 
-    /// Who the device is.
+    /// Returns the device's identity.
     fn identity(&self) -> &Identity;
 
-    /// What it does.
+    /// Returns the device's role.
     fn role(&self) -> Role;
 
-    /// Which of the two kinds of buffer types it takes.
+    /// Returns whether its buffer types are single- or multi-planar.
     fn planarity(&self) -> Planarity;
 
-    /// The driver of one queue, for one call.
+    /// Returns the driver of one queue, for one call.
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = Self::Cookie> + '_>;
 
-    /// Pixel formats, in the order of ENUM_FMT; the first is the default.
+    /// Returns pixel formats in the order of ENUM_FMT. The first is the default.
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat];
 
-    /// What else ENUM_FMT says of a format of [`formats`](Self::formats).
+    /// Returns further flags of a format of [`formats`](Self::formats) for ENUM_FMT.
     fn format_flags(&self, flow: Flow, pixel: &PixelFormat) -> FormatFlags {
         let _ = (flow, pixel);
         FormatFlags::empty()
     }
 
-    /// Sizes offered for a format of [`formats`](Self::formats).
+    /// Returns the sizes offered for a format of [`formats`](Self::formats).
     fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_>;
 
-    /// Intervals offered for a format and an offered size; `None` where frames have no time of
-    /// their own.
+    /// Returns the intervals offered for a format and size; `None` if frames have no timing of their
+    /// own.
     fn frame_intervals(
         &self,
         pixel: &PixelFormat,
@@ -180,14 +180,16 @@ pub trait VideoDriver {
     /// The format now.
     fn format(&self, flow: Flow) -> Format;
 
-    /// What would be set for `wanted`; never fails ([`Format::negotiate`] does it for most).
+    /// Returns the format that would be set for `wanted`. It never fails; [`Format::negotiate`] does
+    /// most of the work.
     fn try_format(&self, flow: Flow, wanted: &Format) -> Format;
 
-    /// Sets a format that [`try_format`](Self::try_format) answered. Never called while the
-    /// queue has buffers; `peer_busy` tells whether the other queue has.
+    /// Sets a result of [`try_format`](Self::try_format).
+    ///
+    /// Never called while the queue has buffers. `peer_busy` says whether the other queue has buffers.
     ///
     /// # Errors
-    /// Passed to the caller: EBUSY where the other queue's format would have to change.
+    /// Passed to the caller: EBUSY if the other queue's format would have to change.
     fn set_format(
         &mut self,
         flow: Flow,
@@ -195,26 +197,25 @@ pub trait VideoDriver {
         peer_busy: bool,
     ) -> Result<(), DriverError>;
 
-    /// Seconds per frame now; `None` where a queue has no frame interval.
+    /// Returns the current frame interval in seconds; `None` if a queue has none.
     fn interval(&self, flow: Flow) -> Option<Fraction>;
 
-    /// Sets the nearest offered interval, where there is one. A zero numerator or denominator
-    /// asks for the default.
+    /// Sets the nearest offered interval, if any. A zero numerator or denominator selects the default.
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
         let _ = (flow, wanted);
     }
 
-    /// Inputs (CAPTURE) or outputs (OUTPUT); none for memory-to-memory devices.
+    /// Returns the inputs (CAPTURE) or outputs (OUTPUT); none for memory-to-memory devices.
     fn ports(&self) -> &[Port] {
         &[]
     }
 
-    /// Index of the port in use.
+    /// Returns the index of the current port.
     fn port(&self) -> u32 {
         0
     }
 
-    /// Chooses a port that exists.
+    /// Selects an existing port.
     ///
     /// # Errors
     /// Passed to the caller.
@@ -223,7 +224,7 @@ pub trait VideoDriver {
         Ok(())
     }
 
-    /// What an input says of what comes in: `V4L2_IN_ST_*`, 0 where all is well.
+    /// Returns the status of an input's signal: `V4L2_IN_ST_*`, 0 if it is good.
     fn input_status(&self) -> u32 {
         0
     }
@@ -233,17 +234,17 @@ pub trait VideoDriver {
         false
     }
 
-    /// A rectangle of the picture; `None` for a target that the queue does not have.
+    /// Returns a rectangle of the picture; `None` for an unsupported target.
     fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
         let _ = (flow, target);
         None
     }
 
-    /// Sets a rectangle, moved and sized to what is possible.
+    /// Sets a rectangle, moved and sized to the nearest possible one.
     ///
     /// # Errors
-    /// Passed to the caller: EINVAL for a target that cannot be set, EBUSY while it cannot
-    /// change, ERANGE where `flags` forbid what would have to be changed.
+    /// Passed to the caller: EINVAL for a read-only target, EBUSY while it cannot change, ERANGE if
+    /// `flags` forbid the adjustment.
     fn set_selection(
         &mut self,
         flow: Flow,
@@ -255,12 +256,12 @@ pub trait VideoDriver {
         Err(DriverError(22))
     }
 
-    /// Which commands of codecs it takes.
+    /// Returns the codec commands that it supports.
     fn commands(&self) -> Option<CommandSet> {
         None
     }
 
-    /// A command of [`commands`](Self::commands).
+    /// Executes a command of [`commands`](Self::commands).
     ///
     /// # Errors
     /// Passed to the caller: EBUSY while draining.
@@ -269,12 +270,12 @@ pub trait VideoDriver {
         Err(DriverError(25))
     }
 
-    /// What controls there are. Asked once.
+    /// Returns the controls. Called once.
     fn controls(&self) -> Vec<ControlSpec> {
         Vec::new()
     }
 
-    /// Whether a control could be set to a value in its range, now or with a media request.
+    /// Checks whether a control could be set to a value in its range, now or by a media request.
     ///
     /// # Errors
     /// Passed to the caller of S_CTRL, S_EXT_CTRLS and TRY_EXT_CTRLS.
@@ -285,7 +286,7 @@ pub trait VideoDriver {
         Ok(())
     }
 
-    /// A control was set to a value in its range.
+    /// Sets a control to a value in its range.
     ///
     /// # Errors
     /// Passed to the caller; the control keeps its old value.
@@ -294,27 +295,27 @@ pub trait VideoDriver {
         Ok(())
     }
 
-    /// The value of a volatile control now; `None` leaves the last one.
+    /// Returns the current value of a volatile control; `None` keeps the last one.
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         let _ = id;
         None
     }
 
-    /// Events besides those of controls.
+    /// Returns the events that it raises besides control events.
     fn events(&self) -> EventKinds {
         EventKinds::empty()
     }
 
-    /// How a queue is to be. Asked once.
+    /// Returns the settings of a queue. Called once.
     fn queue_policy(&self, flow: Flow) -> QueuePolicy {
         let _ = flow;
         QueuePolicy::default()
     }
 
-    /// Time has passed: moves pixels by `bus`, and reports buffers finished and events.
+    /// Moves pixels through `bus`, and reports finished buffers and events.
     ///
-    /// `now_ns` is the monotonic clock. What is not due is left for later; a frame that finds no
-    /// buffer in its time is dropped and counted.
+    /// `now_ns` is the monotonic clock. Work that is not due stays for later. A frame without a buffer
+    /// at its time is dropped and counted.
     fn tick(
         &mut self,
         now_ns: u64,
@@ -322,31 +323,33 @@ pub trait VideoDriver {
         progress: &mut Progress<Self::Cookie>,
     );
 
-    /// Somebody looks for a buffer of a queue that is done, and there is none: a program by DQBUF,
-    /// QUERYBUF, poll(), read() or write(), or whoever waits until the device lets go of a buffer's
-    /// memory. For devices that keep buffers longer than they must. What comes of it comes with a
-    /// [`tick`](Self::tick).
+    /// A caller found no finished buffer in a queue.
+    ///
+    /// The caller is a program in DQBUF, QUERYBUF, poll(), read() or write(), or a waiter for the
+    /// release of a buffer's memory. This is for devices that keep buffers longer than necessary. They
+    /// respond in a [`tick`](Self::tick).
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
         let _ = (flow, waiter);
     }
 
-    /// When the next tick is due, on the monotonic clock; `None` while there is nothing to do. Of a
-    /// memory-to-memory device this changes only with a call of another method.
+    /// Returns the time of the next tick on the monotonic clock (ns); `None` while idle.
+    ///
+    /// For a memory-to-memory device, it changes only in calls of other methods.
     fn next_tick(&self) -> Option<u64>;
 
-    /// Whether the next tick only goes on with what another has begun, such as a large picture that
-    /// is moved in pieces. No call need come after that.
+    /// Returns whether the next tick only continues work that another has begun, such as moving a large
+    /// picture in pieces. Calls need not wait for it.
     fn has_begun(&self) -> bool {
         false
     }
 
-    /// Readable when the driver waits for something outside and it has come; `None` where it
-    /// does not wait. Calls for a [`tick`](Self::tick).
+    /// Returns a descriptor that becomes readable when an awaited external event has occurred. It then
+    /// needs a [`tick`](Self::tick). `None` if the driver awaits none.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// What it counted.
+    /// Returns its counters.
     fn statistics(&self) -> Statistics {
         Statistics::default()
     }

@@ -1,4 +1,4 @@
-//! One error type, and the errno it becomes.
+//! The crate's error type, and its errno.
 
 use core::fmt;
 use vb3_plane::Reason;
@@ -23,16 +23,16 @@ impl Errno {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// EINVAL: an argument makes no sense for this device.
+    /// EINVAL: an argument is invalid for this device.
     Invalid,
-    /// EFAULT: the program's memory at `addr` cannot be read or written.
+    /// EFAULT: the program's memory at `addr` is not readable or not writable.
     Fault {
         /// First byte.
         addr: u64,
     },
-    /// ENOTTY: the device does not know the call.
+    /// ENOTTY: the device does not support the call.
     NotTty,
-    /// EBUSY: somebody else owns the queue, or buffers or streaming stand in the way.
+    /// EBUSY: another file owns the queue, or buffers or streaming prevent the call.
     Busy,
     /// EACCES: a control is read-only or write-only.
     Access {
@@ -51,23 +51,23 @@ pub enum Error {
         /// Bytes needed.
         needed: u32,
     },
-    /// ENOMEM: a table of bounded size is full.
+    /// ENOMEM: a bounded table is full.
     Full,
-    /// ENOENT: there is no event, and the caller will not wait.
+    /// ENOENT: there is no event, and the caller does not wait.
     NoEvent,
-    /// EACCES: the media request is not complete, so that there is nothing to tell yet.
+    /// EACCES: the media request is not complete, so it has no results yet.
     RequestIncomplete,
-    /// EPERM: a memory-to-memory device takes requests at OUTPUT only.
+    /// EPERM: a memory-to-memory device accepts requests only at OUTPUT.
     NotPermitted,
     /// EMFILE: too many files are open.
     TooManyFiles,
     /// EBADF: no such file.
     NoFile,
-    /// What the queue said.
+    /// An error of the queue.
     Queue(vb3_queue::Error),
-    /// What the driver said.
+    /// An error of the driver.
     Driver(DriverError),
-    /// What the host said.
+    /// An error of the host.
     Host(Errno),
 }
 
@@ -94,7 +94,7 @@ impl Error {
         }
     }
 
-    /// The constraint behind the refusal, where there is one.
+    /// Returns the constraint that caused the refusal, if any.
     #[must_use]
     pub const fn reason(self) -> Option<Reason> {
         match self {

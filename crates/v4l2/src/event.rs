@@ -1,9 +1,9 @@
-//! Events of one file: what it subscribed to, and what waits to be fetched.
+//! One file's event subscriptions and pending events.
 
 use crate::Error;
 use std::collections::VecDeque;
 
-/// Most subscriptions of one file.
+/// Largest number of subscriptions of one file.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 512;
 
 /// Bytes of the payload (`u`) of a `v4l2_event`.
@@ -12,7 +12,7 @@ pub(crate) const PAYLOAD: usize = 64;
 /// An event's payload, as in the union of `v4l2_event`.
 pub(crate) type Payload = [u8; PAYLOAD];
 
-/// What an event is about: `V4L2_EVENT_*` and its id.
+/// The subject of an event: `V4L2_EVENT_*` and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Topic {
     pub(crate) kind: u32,
@@ -27,7 +27,7 @@ struct Subscription {
     depth: usize,
     /// Events kept now.
     kept: usize,
-    /// Whether the first 32 bits of the payload are bits that accumulate.
+    /// Whether the first 32 bits of the payload are accumulating flags.
     merges: bool,
 }
 
@@ -40,10 +40,10 @@ pub(crate) struct Event {
     pub(crate) sequence: u32,
 }
 
-/// Subscriptions and waiting events of one file.
+/// Subscriptions and pending events of one file.
 ///
-/// Each subscription keeps a bounded number of events. Where one more comes, the oldest goes; if
-/// its payload tells of changes, these are merged into the next one, so that none is lost.
+/// Each subscription keeps a bounded number of events. A new event replaces the oldest of a full one.
+/// If its payload contains change flags, they are merged into the next event, so none is lost.
 ///
 /// Source: Linux `v4l2-event.c`.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ pub(crate) struct EventQueue {
 }
 
 impl EventQueue {
-    /// Subscribes. Answers whether the subscription is new.
+    /// Subscribes. Returns whether the subscription is new.
     ///
     /// # Errors
     /// ENOMEM when there are too many.
@@ -94,8 +94,9 @@ impl EventQueue {
         self.pending.clear();
     }
 
-    /// Raises an event, if it is subscribed to. One that the file itself caused (`own`) arrives
-    /// only where feedback was asked for. Answers whether it arrived.
+    /// Raises an event, if it is subscribed to. Returns whether it was queued.
+    ///
+    /// An event that the file itself caused (`own`) is queued only with feedback.
     pub(crate) fn raise(&mut self, topic: Topic, payload: Payload, now_ns: u64, own: bool) -> bool {
         let Some(sub) = self.subscriptions.iter_mut().find(|s| s.topic == topic) else {
             return false;
@@ -123,7 +124,7 @@ impl EventQueue {
         true
     }
 
-    /// Takes the oldest event, and tells how many remain.
+    /// Takes the oldest event, and returns how many remain.
     pub(crate) fn take(&mut self) -> Option<(Event, u32)> {
         let event = self.pending.pop_front()?;
         if let Some(sub) = self

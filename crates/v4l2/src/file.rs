@@ -3,11 +3,11 @@
 use crate::event::EventQueue;
 use crate::sys;
 
-/// An open file of a [`VideoDevice`](crate::VideoDevice). Never used twice.
+/// An open file of a [`VideoDevice`](crate::VideoDevice). Handles are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileHandle(pub(crate) u64);
 
-/// What is kept of an open file.
+/// State of an open file.
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) priority: u32,

@@ -1,6 +1,6 @@
-//! Which way pictures go.
+//! The direction of a queue.
 
-/// Which way pictures go on a queue.
+/// The direction of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Flow {
     /// From the device to the program.

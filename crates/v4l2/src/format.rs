@@ -5,10 +5,10 @@ use vb3_queue::MAX_PLANES;
 
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
-/// Longest line in bytes that a program may ask for.
+/// Longest line that a program may request, in bytes.
 pub(crate) const MAX_BYTESPERLINE: u32 = 1 << 16;
 
-/// Whether buffers have one plane by type or an array of planes (`*_MPLANE`).
+/// Whether buffers are single- or multi-planar (`*_MPLANE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Planarity {
     /// `V4L2_BUF_TYPE_VIDEO_CAPTURE` or `_OUTPUT`.
@@ -17,8 +17,8 @@ pub enum Planarity {
     Multi,
 }
 
-/// How numbers become colours, as `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and
-/// `V4L2_QUANTIZATION_*`. Zero is each one's default.
+/// Colorimetry: `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
+/// Zero is the default of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Colorimetry {
     /// `V4L2_COLORSPACE_*`.
@@ -47,13 +47,13 @@ impl Colorimetry {
         }
     }
 
-    /// Replaces values that name nothing (or nothing that raw pictures have) by `model`'s.
+    /// Replaces unknown values, and values that raw pictures cannot have, by `model`'s.
     #[must_use]
     pub const fn sanitized(self, model: ColorModel) -> Self {
         const fn known(value: u32, last: u32) -> u32 {
             if value <= last { value } else { 0 }
         }
-        // 4 is obsolete (BT.878), 7 is JPEG's alone.
+        // 4 is obsolete (BT.878), and 7 is only for JPEG.
         let colorspace = match self.colorspace {
             1..=3 | 5 | 6 | 8..=12 => self.colorspace,
             _ => return Self::for_model(model),
@@ -67,7 +67,7 @@ impl Colorimetry {
     }
 }
 
-/// A picture format: what S_FMT sets.
+/// A picture format, as S_FMT sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// Pixels.
@@ -80,14 +80,14 @@ pub struct Format {
     pub field: u32,
     /// Colours.
     pub color: Colorimetry,
-    /// Layout of each memory plane; those from `num_planes` on are zero.
+    /// Layout of each memory plane; zero from index `num_planes` on.
     pub planes: [PlaneLayout; MAX_PLANES],
     /// Memory planes, 1 to [`MAX_PLANES`].
     pub num_planes: usize,
 }
 
 impl Format {
-    /// The smallest layout of a picture; `None` where it does not fit 32 bits.
+    /// Returns the smallest layout of a picture; `None` if it does not fit in 32 bits.
     #[must_use]
     pub fn new(pixel: &PixelFormat, width: u32, height: u32) -> Option<Self> {
         let mut format = Self {
@@ -110,20 +110,21 @@ impl Format {
         Some(format)
     }
 
-    /// The layouts of the memory planes there are.
+    /// Returns the layouts of the existing memory planes.
     #[must_use]
     pub fn layouts(&self) -> &[PlaneLayout] {
         self.planes.get(..self.num_planes).unwrap_or(&[])
     }
 
-    /// Makes what a program `wanted` into what can be had: pixel format from `formats` (the first
-    /// where the wanted one is not offered), size from `sizes`, progressive, longer lines granted
-    /// within bounds. The bytes of a plane follow from that; larger ones are CREATE_BUFS' matter.
+    /// Adjusts a program's `wanted` format to a supported one.
     ///
-    /// Colours are kept where `keep_color` (an OUTPUT device is told them), and the pixel format's
-    /// own otherwise.
+    /// The pixel format is from `formats` (else the first), the size from `sizes`, and the field order
+    /// progressive. Longer lines are granted within bounds. The size of a plane follows; only
+    /// CREATE_BUFS makes larger ones.
     ///
-    /// `None` only if the driver offers no format or one too large for 32 bits.
+    /// Colorimetry is kept with `keep_color` (for OUTPUT devices); else it is the pixel format's.
+    ///
+    /// Returns `None` only if the driver offers no format or one too large for 32 bits.
     #[must_use]
     pub fn negotiate(
         wanted: &Self,
@@ -161,12 +162,12 @@ impl Format {
 /// Frame sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameSizes<'a> {
-    /// These and no others, width and height, in the order in which they are enumerated; at least
-    /// one, multiples of what the pixel formats ask for.
+    /// Discrete (width, height) pairs, in the order of enumeration. At least one; multiples of the
+    /// pixel formats' alignments.
     Discrete(&'a [(u32, u32)]),
     /// This one, width and height.
     One(u32, u32),
-    /// From a smallest to a largest, in steps.
+    /// A range with steps.
     Stepwise {
         /// Smallest width in pixels, largest, and step.
         width: (u32, u32, u32),
@@ -176,8 +177,10 @@ pub enum FrameSizes<'a> {
 }
 
 impl FrameSizes<'_> {
-    /// Of discrete sizes the one that differs least in width and height together; else the size
-    /// nearest below `wanted` that is on the steps and a multiple of `align`.
+    /// Returns the nearest offered size.
+    ///
+    /// Among discrete sizes, it has the smallest summed difference of width and height. Otherwise it is
+    /// the largest size up to `wanted` that is on the steps and a multiple of `align`.
     ///
     /// Source: Linux `v4l2_find_nearest_size`.
     #[must_use]
@@ -197,7 +200,7 @@ impl FrameSizes<'_> {
         }
     }
 
-    /// Whether a picture of this size is offered.
+    /// Returns whether a picture of this size is offered.
     #[must_use]
     pub fn contains(&self, width: u32, height: u32) -> bool {
         match self {
@@ -235,7 +238,7 @@ impl Fraction {
         }
     }
 
-    /// As nanoseconds, where it is in seconds; `None` for a zero below.
+    /// Converts seconds to nanoseconds; `None` if the denominator is zero.
     #[must_use]
     pub const fn as_nanos(self) -> Option<u64> {
         // CAST: widening.
@@ -251,7 +254,7 @@ pub enum FrameIntervals<'a> {
     Discrete(&'a [Fraction]),
     /// This one.
     One(Fraction),
-    /// From a shortest to a longest, in steps.
+    /// A range with steps.
     Stepwise {
         /// Shortest.
         min: Fraction,
@@ -260,7 +263,7 @@ pub enum FrameIntervals<'a> {
         /// Step.
         step: Fraction,
     },
-    /// Anything from a shortest to a longest.
+    /// Any interval from a shortest to a longest.
     Continuous {
         /// Shortest.
         min: Fraction,

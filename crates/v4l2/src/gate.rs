@@ -1,8 +1,8 @@
-//! Where OUTPUT buffers of media requests wait until it is their turn.
+//! The waiting line for OUTPUT buffers of media requests.
 //!
-//! A request's controls are to hold for its buffer and no other, so the driver gets one such
-//! buffer at a time: when the one before is finished, there is a CAPTURE buffer to fill, and the
-//! controls have been set. A driver needs to know nothing of this. Buffers queued directly pass.
+//! A request's controls must apply to its buffer only. So the driver gets one such buffer at a time:
+//! after the previous one has finished, with a CAPTURE buffer available and the controls set. Drivers
+//! need no support for this. Buffers queued without a request pass at once.
 
 use crate::context::Context;
 use crate::requests::Requests;
@@ -12,14 +12,14 @@ use std::collections::VecDeque;
 use vb3_plane::MemOps;
 use vb3_queue::{Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId};
 
-/// Buffers that wait, oldest first; at most as many as the queue has.
+/// Waiting buffers, oldest first; at most as many as the queue has.
 #[derive(Debug)]
 pub(crate) struct Gate<C> {
     held: VecDeque<Active<C>>,
     /// Whose buffer the driver has.
     out: Option<RequestId>,
-    /// Buffers that have left their request, until the requests are updated; at most as many as
-    /// the queue has.
+    /// Buffers that have left their request, until the requests are updated; at most as many as the
+    /// queue has.
     left: Vec<(u32, RequestId)>,
 }
 
@@ -108,8 +108,8 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// After every call and tick: removes finished buffers from their requests, and hands
-    /// the next one on. `of` is this context's number.
+    /// Removes finished buffers from their requests, and passes on the next one. Called after every
+    /// call and tick. `of` is this context's number.
     pub(crate) fn settle(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
         if !self.output.as_ref().is_some_and(Stream::offers_requests) {
             return;
@@ -137,7 +137,7 @@ where
                 continue;
             };
             for (control, value) in requests.controls(id, of) {
-                // A control that the device refuses stays as it was, as on Linux.
+                // A control that the device refuses keeps its value, as on Linux.
                 let set = self.controls.set(control, value.clone(), &mut self.driver);
                 if set == Ok(true) {
                     self.raise_control(control, now_ns, None);

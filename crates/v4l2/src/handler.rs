@@ -1,4 +1,4 @@
-//! The controls of a device: their table, their values, and what may be written.
+//! The controls of a device: table, values and write checks.
 
 use crate::bytes::{Image, field};
 use crate::control::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT};
@@ -6,7 +6,7 @@ use crate::event::{PAYLOAD, Payload};
 use crate::{Error, VideoDriver, sys};
 use std::collections::BTreeMap;
 
-/// Most controls of one device, classes included.
+/// Largest number of controls of one device, including classes.
 pub(crate) const MAX_CONTROLS: usize = 256;
 
 /// One control and its value. A class has no kind.
@@ -19,7 +19,7 @@ pub(crate) struct Control {
     pub(crate) value: ControlValue,
 }
 
-/// What QUERYCTRL and events tell of a control's range.
+/// The range of a control, for QUERYCTRL and events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) ty: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Range {
     pub(crate) elem_size: u32,
 }
 
-/// The class of a control (`V4L2_CTRL_ID2WHICH`).
+/// Returns the class of a control (`V4L2_CTRL_ID2WHICH`).
 pub(crate) const fn class_of(id: u32) -> u32 {
     id & 0x0fff_0000
 }
@@ -117,7 +117,7 @@ impl Control {
             .map_or(ControlValue::Number(0), default_of)
     }
 
-    /// Whether G_CTRL and S_CTRL take it: its value is a 32-bit number.
+    /// Returns whether G_CTRL and S_CTRL support it: its value is a 32-bit number.
     pub(crate) fn is_simple(&self) -> bool {
         !matches!(
             self.kind,
@@ -132,10 +132,10 @@ impl Control {
         matches!(self.kind, Some(ControlKind::Compound(_)))
     }
 
-    /// Whether it can be read now.
+    /// Checks whether it is readable now.
     ///
     /// # Errors
-    /// EACCES for write-only ones.
+    /// EACCES for write-only controls.
     pub(crate) fn readable(&self) -> Result<(), Error> {
         if self.flags.contains(ControlFlags::WRITE_ONLY) {
             return Err(Error::Access { id: self.id });
@@ -143,10 +143,11 @@ impl Control {
         Ok(())
     }
 
-    /// The value that is set when `wanted` is asked for.
+    /// Returns the value that is set for `wanted`.
     ///
     /// # Errors
-    /// EACCES for read-only ones; ERANGE and EINVAL for what cannot be rounded into the range.
+    /// EACCES for read-only controls. ERANGE and EINVAL for values that cannot be rounded into the
+    /// range.
     ///
     /// Source: Linux `v4l2_ctrl_type_op_validate`.
     pub(crate) fn validate(&self, wanted: ControlValue) -> Result<ControlValue, Error> {
@@ -207,7 +208,7 @@ impl Control {
         }
     }
 
-    /// The payload of a control event.
+    /// Returns the payload of a control event.
     pub(crate) fn event(&self, changes: u32) -> Payload {
         let mut payload = [0; PAYLOAD];
         let range = self.range();
@@ -333,15 +334,17 @@ fn range_of(kind: &ControlKind) -> Range {
     }
 }
 
-/// All controls of a device, by rising id.
+/// All controls of a device, in ascending order of ids.
 #[derive(Debug)]
 pub(crate) struct Handler {
     controls: Vec<Control>,
 }
 
 impl Handler {
-    /// Takes a driver's declarations and adds the classes. Of two with the same id the first
-    /// counts; what exceeds [`MAX_CONTROLS`] or has a text longer than [`MAX_TEXT`] is left out.
+    /// Takes a driver's declarations and adds the classes.
+    ///
+    /// The first of two declarations with one id counts. Controls beyond [`MAX_CONTROLS`], and those
+    /// with a text longer than [`MAX_TEXT`], are omitted.
     pub(crate) fn new(specs: &[ControlSpec]) -> Self {
         let mut controls: Vec<Control> = Vec::new();
         for spec in specs {
@@ -361,8 +364,8 @@ impl Handler {
         self.controls.is_empty()
     }
 
-    /// The control of an id. Ids from `V4L2_CID_PRIVATE_BASE` on count the driver's own user
-    /// controls, as old programs do.
+    /// Finds a control by id. Ids from `V4L2_CID_PRIVATE_BASE` on number the driver's own user
+    /// controls, for old programs.
     pub(crate) fn find(&self, id: u32) -> Option<&Control> {
         self.position(id).and_then(|at| self.controls.get(at))
     }
@@ -383,7 +386,7 @@ impl Handler {
             .ok()
     }
 
-    /// The first control past `id` that is wanted.
+    /// Returns the first `wanted` control after `id`.
     pub(crate) fn after(&self, id: u32, wanted: impl Fn(&Control) -> bool) -> Option<&Control> {
         self.controls
             .get(self.controls.partition_point(|control| control.id <= id)..)?
@@ -396,7 +399,7 @@ impl Handler {
         self.find(class | 1).is_some()
     }
 
-    /// The value now; a volatile one is asked of the driver.
+    /// Returns the current value. The driver is asked for a volatile one.
     pub(crate) fn value<D: VideoDriver>(&self, control: &Control, driver: &D) -> ControlValue {
         if control.flags.contains(ControlFlags::VOLATILE)
             && let Some(value) = driver.volatile_control(control.id)
@@ -412,10 +415,10 @@ impl Handler {
         readable.map(|c| (c.id, self.value(c, driver))).collect()
     }
 
-    /// Sets a validated value. Answers whether it is another than before.
+    /// Sets a validated value. Returns whether it has changed.
     ///
     /// # Errors
-    /// EBUSY for a grabbed control; what the driver says.
+    /// EBUSY for a grabbed control, and the driver's errors.
     pub(crate) fn set<D: VideoDriver>(
         &mut self,
         id: u32,
@@ -436,7 +439,7 @@ impl Handler {
         Ok(changed)
     }
 
-    /// The driver changed a control by itself. Answers the control if that is news.
+    /// Stores a value that the driver changed by itself. Returns the control if the value is new.
     pub(crate) fn update(&mut self, id: u32, value: ControlValue) -> Option<&Control> {
         let at = self.position(id)?;
         let control = self.controls.get_mut(at)?;

@@ -1,25 +1,24 @@
-//! The media device beside a memory-to-memory device: what it is made of, as programs ask for it.
+//! The media device of a memory-to-memory device, with its entities, pads and links.
 //!
-//! A program finds out from it what a device does with pictures: decode, encode or scale.
-//! The parts are always the same: where frames come in, what works on them, where they go out,
-//! and the one video node by which both ends are reached.
+//! Programs find out from it whether a device decodes, encodes or scales. The entities are always the
+//! same: a source, a processor, a sink, and one video node that is the interface of both ends.
 //!
-//! Source: Linux 7.2 `v4l2_m2m_register_media_controller` and drivers/media/mc/mc-device.c,
-//! differs: nothing can be changed, so that parts and links are tables.
+//! Source: Linux 7.2 `v4l2_m2m_register_media_controller` and drivers/media/mc/mc-device.c, differs:
+//! the topology is constant, so entities and links are tables.
 
 mod calls;
 
 use crate::{Flow, Identity, VideoDriver, sys};
 
-/// The major number of media devices. Linux hands one out; this one it does last.
+/// The major number of media devices. Linux assigns it dynamically; this one is the last choice.
 pub const MEDIA_MAJOR: u32 = 384;
 /// The major number of video devices.
 pub(crate) const VIDEO_MAJOR: u32 = 81;
 
-/// Most bytes of an entity's name before its ending, so that names differ where they are cut.
+/// Most bytes of an entity's name before its suffix, so that truncated names still differ.
 const MAX_STEM: usize = 24;
 
-/// What a memory-to-memory device does.
+/// The function of a memory-to-memory device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaFunction {
     /// Compressed to pictures.
@@ -31,7 +30,7 @@ pub enum MediaFunction {
 }
 
 impl MediaFunction {
-    /// What a driver does, by the formats it takes and gives.
+    /// Returns a driver's function, from its input and output formats.
     #[must_use]
     pub fn of<D: VideoDriver + ?Sized>(driver: &D) -> Self {
         let compressed = |flow| {
@@ -67,7 +66,7 @@ pub struct MediaDevice {
 }
 
 impl MediaDevice {
-    /// The media device of the video device with this identity and minor number.
+    /// Returns the media device of the video device with this identity and minor number.
     #[must_use]
     pub fn new(identity: &Identity, function: MediaFunction, minor: u32) -> Self {
         let mut end = identity.card.len().min(MAX_STEM);
@@ -82,14 +81,14 @@ impl MediaDevice {
         }
     }
 
-    /// Where it is, without the kind of bus: `vb3-000`.
+    /// Returns its location without the kind of bus: `vb3-000`.
     #[must_use]
     pub fn place(&self) -> &str {
         let bus_info = &self.identity.bus_info;
         bus_info.split_once(':').map_or(bus_info, |(_, at)| at)
     }
 
-    /// What sysfs calls its model.
+    /// Returns its model name in sysfs.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.identity.card
@@ -112,26 +111,26 @@ impl MediaDevice {
 struct Entity {
     id: u32,
     ending: &'static str,
-    /// Whether the video node leads to it.
+    /// Whether it is an I/O entity of the video node.
     is_node: bool,
     pads: &'static [Pad],
 }
 
-/// Where links begin and end.
+/// An end of links.
 struct Pad {
     id: u32,
     index: u16,
     flags: u32,
 }
 
-/// Where frames go, from pad to pad: their places among the parts.
+/// A data link between two pads, by their indices.
 struct Link {
     id: u32,
     source: (usize, usize),
     sink: (usize, usize),
 }
 
-/// Numbers as Linux gives them, in the order in which it makes the parts.
+/// Object ids as Linux assigns them, in the order of registration.
 const PAD: u32 = 1 << 24;
 const LINK: u32 = 2 << 24;
 const INTERFACE: u32 = 3 << 24 | 12;
@@ -168,7 +167,7 @@ static ENTITIES: [Entity; 3] = [
     },
 ];
 
-/// Each takes two numbers: the way back has one of its own.
+/// Each link takes two numbers, since its backlink has one.
 static LINKS: [Link; 2] = [
     Link {
         id: LINK | 8,
@@ -182,15 +181,15 @@ static LINKS: [Link; 2] = [
     },
 ];
 
-/// From the interface to parts, by number.
+/// Links from the interface to entities, by number.
 static INTERFACE_LINKS: [(u32, u32); 2] = [(LINK | 13, 1), (LINK | 14, 6)];
 
-/// How many things have been numbered: the version of what there is.
+/// Number of assigned ids: the topology version.
 const TOPOLOGY_VERSION: u64 = 14;
 
 const FIXED: u32 = sys::MEDIA_LNK_FL_ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
-/// The part and pad at a place; the places are those of [`LINKS`].
+/// Returns the entity and pad at an index of [`LINKS`].
 fn at((entity, pad): (usize, usize)) -> Option<(&'static Entity, &'static Pad)> {
     let entity = ENTITIES.get(entity)?;
     Some((entity, entity.pads.get(pad)?))

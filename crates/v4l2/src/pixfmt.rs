@@ -1,4 +1,4 @@
-//! Pixel formats: names, planes and how many bytes a picture takes.
+//! Pixel formats: names, planes and picture sizes in bytes.
 
 mod table;
 
@@ -47,12 +47,12 @@ impl fmt::Display for FourCc {
     }
 }
 
-/// Fewest bytes of a buffer for a compressed picture.
+/// Smallest buffer for a compressed picture, in bytes.
 pub const MIN_COMPRESSED_BYTES: u32 = 64 << 10;
-/// Most bytes of a buffer for a compressed picture.
+/// Largest buffer for a compressed picture, in bytes.
 pub const MAX_COMPRESSED_BYTES: u32 = 32 << 20;
 
-/// Whether a format holds luma and chroma or primaries.
+/// Whether a format stores luma and chroma or RGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorModel {
     /// Luma and chroma.
@@ -61,7 +61,7 @@ pub enum ColorModel {
     Rgb,
 }
 
-/// What one number of a picture says.
+/// The meaning of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sample {
     /// Luma.
@@ -76,7 +76,7 @@ pub enum Sample {
     G,
     /// Blue.
     B,
-    /// Nothing: 255 where a device writes it.
+    /// Padding: 255 if a device writes it.
     X,
 }
 
@@ -101,30 +101,30 @@ impl Component {
         }
     }
 
-    /// Whether a cell has such a sample.
+    /// Returns whether a cell has such a sample.
     #[must_use]
     pub fn has(&self, sample: Sample) -> bool {
         self.cell.iter().any(|line| line.contains(&sample))
     }
 }
 
-/// What there is to know of a pixel format: a row of [`TABLE`], from which sizes and strides,
-/// painting, conversion and recording derive.
+/// A pixel format: a row of [`TABLE`]. Sizes, strides, painting, conversion and recording derive from
+/// it.
 #[derive(Clone, Copy)]
 pub struct PixelFormat {
     /// Its name without `V4L2_PIX_FMT_`.
     pub name: &'static str,
     /// Its code.
     pub fourcc: FourCc,
-    /// What ENUM_FMT says.
+    /// Description in ENUM_FMT.
     pub description: &'static str,
-    /// ffmpeg's name of it (`-pix_fmt`), where ffmpeg can write it.
+    /// Its name in ffmpeg (`-pix_fmt`), if ffmpeg can write it.
     pub ffmpeg: Option<&'static str>,
     /// Bits of a sample: 8, or more in the upper bits of 16, little endian.
     pub bits: u32,
-    /// Planes of memory: 1, or one per component.
+    /// Number of memory planes: 1, or one per component.
     pub memory_planes: usize,
-    /// Planes of samples, in memory order; none of a compressed format.
+    /// Planes of samples, in memory order; empty for a compressed format.
     pub components: &'static [Component],
 }
 
@@ -161,7 +161,7 @@ pub fn lookup(fourcc: FourCc) -> Option<&'static PixelFormat> {
     found.copied()
 }
 
-/// Finds a format by its name or its code, in either case.
+/// Finds a format by its name or its code. Case is ignored.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static PixelFormat> {
     let found = TABLE.iter().find(|format| {
@@ -173,7 +173,7 @@ pub fn by_name(name: &str) -> Option<&'static PixelFormat> {
     found.copied()
 }
 
-/// Where one plane of samples lies.
+/// The layout of one plane of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComponentLayout {
     /// Index of the memory plane.
@@ -189,13 +189,13 @@ pub struct ComponentLayout {
 }
 
 impl PixelFormat {
-    /// Whether it is a codec's, with no lines of samples.
+    /// Returns whether it is compressed, without lines of samples.
     #[must_use]
     pub const fn is_compressed(&self) -> bool {
         self.components.is_empty()
     }
 
-    /// Whether it holds luma (and chroma) or primaries.
+    /// Returns whether it stores luma (and chroma) or RGB.
     #[must_use]
     pub fn model(&self) -> ColorModel {
         if self.components.iter().any(|plane| plane.has(Sample::R)) {
@@ -205,20 +205,20 @@ impl PixelFormat {
         }
     }
 
-    /// Whether some plane has such a sample.
+    /// Returns whether some plane has such a sample.
     #[must_use]
     pub fn has(&self, sample: Sample) -> bool {
         self.components.iter().any(|plane| plane.has(sample))
     }
 
-    /// The format of the same samples in one memory plane: itself, or its twin.
+    /// Returns the format with the same samples in one memory plane: itself or its twin.
     #[must_use]
     pub fn in_one_plane(&'static self) -> &'static Self {
         let twin = TWINS.iter().find(|(fourcc, _)| *fourcc == self.fourcc);
         twin.map_or(self, |(_, single)| *single)
     }
 
-    /// Width and height are multiples of these.
+    /// Returns the alignment of width and height.
     #[must_use]
     pub fn align(&self) -> (u32, u32) {
         if self.is_compressed() {
@@ -230,20 +230,20 @@ impl PixelFormat {
         })
     }
 
-    /// Bytes of a sample.
+    /// Returns the bytes of a sample.
     #[must_use]
     pub const fn sample_bytes(&self) -> u32 {
         self.bits.div_ceil(8)
     }
 
-    /// Bytes of a line of a cell of component `index`; 0 if there is no such component.
+    /// Returns the bytes of a line of a cell of component `index`; 0 if there is no such component.
     #[must_use]
     pub fn cell_bytes(&self, index: usize) -> u32 {
         let component = self.components.get(index);
         component.map_or(0, |component| component.width() * self.sample_bytes())
     }
 
-    /// Bytes of a line of component `index` without padding; `None` on overflow.
+    /// Returns the bytes of a line of component `index` without padding; `None` on overflow.
     #[must_use]
     pub fn line_bytes(&self, index: usize, width: u32) -> Option<u32> {
         let component = self.components.get(index)?;
@@ -251,7 +251,7 @@ impl PixelFormat {
         cells.checked_mul(self.cell_bytes(index))
     }
 
-    /// Lines of component `index`; 0 if there is no such component.
+    /// Returns the lines of component `index`; 0 if there is no such component.
     #[must_use]
     pub fn lines(&self, index: usize, height: u32) -> u32 {
         let Some(component) = self.components.get(index) else {
@@ -262,8 +262,8 @@ impl PixelFormat {
         height.div_ceil(component.down.max(1)).saturating_mul(lines)
     }
 
-    /// Bytes of component `index` without padding; `None` if there is no such component, or on
-    /// overflow.
+    /// Returns the bytes of component `index` without padding; `None` if there is no such component, or
+    /// on overflow.
     #[must_use]
     pub fn component_bytes(&self, index: usize, width: u32, height: u32) -> Option<usize> {
         let line = u64::from(self.line_bytes(index, width)?);
@@ -271,11 +271,12 @@ impl PixelFormat {
         usize::try_from(bytes).ok()
     }
 
-    /// Layout of the plane of a compressed format: no lines, and as many bytes as `wanted`, from
-    /// what the smallest picture needs to [`MAX_COMPRESSED_BYTES`].
+    /// Returns the plane layout of a compressed format: no lines, and `wanted` bytes within limits.
+    ///
+    /// The lower limit depends on the picture size; the upper one is [`MAX_COMPRESSED_BYTES`].
     #[must_use]
     pub fn compressed_layout(&self, width: u32, height: u32, wanted: u32) -> PlaneLayout {
-        // What an incompressible picture takes in 4:2:0 samples, with room for headers.
+        // An incompressible picture in 4:2:0 fits, with room for headers.
         let picture = width.saturating_mul(height).saturating_mul(3) / 2;
         let least = MIN_COMPRESSED_BYTES.max(picture / 4);
         let sizeimage = match wanted {
@@ -288,10 +289,10 @@ impl PixelFormat {
         }
     }
 
-    /// Layout of memory plane `index`. `bytesperline` is taken if it is long enough and not
-    /// longer than `max_bytesperline`, and the shortest line is used otherwise.
+    /// Returns the layout of memory plane `index`.
     ///
-    /// `None` for a plane that does not exist, or sizes beyond 32 bits.
+    /// `bytesperline` is used if it is neither too short nor longer than `max_bytesperline`. Otherwise
+    /// the line is as short as possible. `None` if the plane does not exist or a size exceeds 32 bits.
     #[must_use]
     pub fn plane_layout(
         &self,
@@ -308,7 +309,7 @@ impl PixelFormat {
             return Some(self.compressed_layout(width, height, 0));
         }
         let shortest = self.line_bytes(index, width)?;
-        // Whole macropixels only, and whole lines of chroma.
+        // Whole macropixels and whole chroma lines.
         let align = self.line_alignment(index);
         let longest = max_bytesperline - max_bytesperline % align;
         let wanted = bytesperline.min(longest).checked_next_multiple_of(align)?;
@@ -331,8 +332,8 @@ impl PixelFormat {
         })
     }
 
-    /// Where component `index` lies in a picture of `width` x `height` whose memory planes have
-    /// `layouts`; `None` for a component that does not exist or layouts that do not hold it.
+    /// Returns the location of component `index` in a picture of `width` x `height`, whose memory
+    /// planes have `layouts`. `None` if the component does not exist or exceeds the layouts.
     #[must_use]
     pub fn component_layout(
         &self,
@@ -361,8 +362,8 @@ impl PixelFormat {
         })
     }
 
-    /// Bytes from one line of component `index` to the next, where `bytesperline` is that of the
-    /// first component in the same memory plane.
+    /// Returns the line stride of component `index`. `bytesperline` is the stride of the first
+    /// component in the same memory plane.
     #[must_use]
     pub fn component_line(&self, index: usize, bytesperline: u32) -> u32 {
         let (Some(first), Some(here)) = (self.components.first(), self.components.get(index))
@@ -372,14 +373,14 @@ impl PixelFormat {
         if self.memory_planes != 1 || index == 0 {
             return bytesperline;
         }
-        // As many cells as the first has, where they cover as many pixels.
+        // As many cells as the first component, if they cover as many pixels.
         let (upper, lower) = (here.width() * first.across, first.width() * here.across);
         let line = u64::from(bytesperline) * u64::from(upper) / u64::from(lower.max(1));
         u32::try_from(line).unwrap_or(u32::MAX)
     }
 
-    /// What lines are rounded up to: whole cells, and as many as the picture's width is a multiple
-    /// of. Pixels of three bytes may end anywhere.
+    /// Returns the rounding of line lengths: whole cells, aligned like the picture's width. Lines of
+    /// three-byte pixels are not rounded.
     fn line_alignment(&self, index: usize) -> u32 {
         let Some(component) = self.components.get(index) else {
             return 1;

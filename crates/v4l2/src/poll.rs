@@ -1,4 +1,4 @@
-//! What poll() finds, as Linux numbers it.
+//! Poll events, with Linux's numbers.
 
 /// POLLIN and POLLRDNORM.
 pub const POLL_IN: i16 = 0x041;
@@ -9,11 +9,11 @@ pub const POLL_PRI: i16 = 0x002;
 /// POLLERR.
 pub const POLL_ERR: i16 = 0x008;
 
-/// What asks for a file's readiness.
+/// The reason for a look at a file's readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PollLook {
     /// A program's poll, which may start read() or write().
     Program,
-    /// The host by itself, which starts nothing.
+    /// The host's own look, which starts nothing.
     Host,
 }

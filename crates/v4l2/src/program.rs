@@ -7,19 +7,19 @@ use vb3_queue::RequestId;
 
 /// The program behind one call: its memory and its file descriptors.
 ///
-/// What is read can change at any time: each byte is read once, then judged.
+/// The memory can change at any time. So each byte is read once and then checked.
 pub trait Program<M: MemOps> {
-    /// Copies from the program's memory; all of it or nothing counts.
+    /// Copies from the program's memory. A partial copy does not count.
     ///
     /// # Errors
     /// EFAULT unless all of it is readable.
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno>;
 
-    /// Told before reads that lie in `len_bytes` from `addr`, in pieces: a program whose memory
-    /// takes time to reach can be read at once.
+    /// Announces reads in pieces within `len_bytes` from `addr`. A program with slow memory can read
+    /// all at once.
     ///
     /// # Errors
-    /// It cannot be read now, and the call is to end: nothing has been changed yet.
+    /// The memory cannot be read now. The call must end without changes.
     fn prepare_read(&self, addr: u64, len_bytes: u64) -> Result<(), Errno> {
         let _ = (addr, len_bytes);
         Ok(())
@@ -31,22 +31,22 @@ pub trait Program<M: MemOps> {
     /// EFAULT unless all of it is writable.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno>;
 
-    /// The program's memory, for pinning `len_bytes` at `addr`. A program that cannot be reached has
-    /// memory that faults.
+    /// Returns the program's memory, for pinning `len_bytes` at `addr`. Memory of an unreachable
+    /// program faults.
     ///
     /// # Errors
-    /// What [`prepare_read`](Self::prepare_read) says: the call is made anew.
+    /// Those of [`prepare_read`](Self::prepare_read): the call is repeated.
     fn user(&self, addr: u64, len_bytes: u64) -> Result<M::User, Errno>;
 
-    /// Takes a reference to the dma-buf behind a descriptor of the program.
+    /// Takes a reference to the dma-buf of a program's descriptor.
     ///
     /// # Errors
-    /// EBADF for no descriptor, EINVAL for one that is no dma-buf (the queue answers EINVAL to
-    /// both).
+    /// EBADF for an unused number, EINVAL for a descriptor that is no dma-buf (the queue answers EINVAL
+    /// to both).
     fn resolve_dmabuf(&self, mem: &mut M, fd: i32) -> Result<M::DmaBuf, Errno>;
 
-    /// Which media request of the device a descriptor of the program names, as the device calls
-    /// it; `None` for any other.
+    /// Returns the media request of this device that a program's descriptor names; `None` for any
+    /// other.
     fn resolve_request(&self, fd: i32) -> Option<RequestId> {
         let _ = fd;
         None
@@ -55,7 +55,7 @@ pub trait Program<M: MemOps> {
     /// Installs a descriptor for a dma-buf in the program; the descriptor then owns `buf`.
     ///
     /// # Errors
-    /// EMFILE and what the host says; `buf` comes back.
+    /// EMFILE and the host's errors; `buf` is returned.
     fn install_dmabuf(
         &self,
         mem: &mut M,
@@ -65,34 +65,35 @@ pub trait Program<M: MemOps> {
     ) -> Result<i32, (Errno, M::DmaBuf)>;
 }
 
-/// Who calls, and when.
+/// The circumstances of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallContext {
-    /// The file the call is made on.
+    /// The file of the call.
     pub file: FileHandle,
     /// Whether the file is O_NONBLOCK now.
     pub nonblocking: bool,
-    /// The call: no other has this number, and it keeps it when it is made again after
-    /// [`Outcome::Wait`].
+    /// Number of the call. It is unique, and a retry after [`Outcome::Wait`] has the same one.
     pub call: u64,
     /// The monotonic clock.
     pub now_ns: u64,
-    /// Bytes of a read() or write() that are moved at a time, at most ([`Outcome::Part`]).
+    /// Most bytes that one piece of a read() or write() moves ([`Outcome::Part`]).
     pub piece_bytes: u64,
 }
 
-/// What becomes of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It returns this value, not negative.
     Done(i64),
     /// It fails.
     Fail(Error),
-    /// Nothing yet: to be made again when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) says so.
+    /// The call waits. Repeat it when [`VideoDevice::take_woken`](crate::VideoDevice::take_woken) says
+    /// so.
     Wait,
-    /// So many bytes of a read() or write() have been moved. The next are moved by
-    /// [`VideoDevice::go_on`](crate::VideoDevice::go_on), until it says otherwise, or the call is given
-    /// up ([`VideoDevice::abandon`](crate::VideoDevice::abandon)).
+    /// This many bytes of a read() or write() have been moved, and more remain.
+    ///
+    /// Repeat [`VideoDevice::go_on`](crate::VideoDevice::go_on) until it returns another result, or
+    /// call [`VideoDevice::abandon`](crate::VideoDevice::abandon).
     Part(i64),
 }
 

@@ -1,11 +1,11 @@
-//! What a device reports of its work.
+//! A device's reports about its work.
 
 use crate::{ControlValue, Flow};
 use bitflags::bitflags;
 use vb3_queue::{Active, Completion};
 
 bitflags! {
-    /// Events besides those of controls that a device raises.
+    /// Events of a device besides control events.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct EventKinds: u8 {
         /// `V4L2_EVENT_FRAME_SYNC`.
@@ -30,12 +30,12 @@ pub enum DriverEvent {
     },
     /// A vertical sync.
     Vsync {
-        /// `V4L2_FIELD_*` of the field that follows.
+        /// `V4L2_FIELD_*` of the next field.
         field: u8,
     },
-    /// There is no more to come.
+    /// End of the stream.
     Eos,
-    /// The picture's format changed at the source.
+    /// The source's format has changed.
     SourceChange {
         /// Which input.
         port: u32,
@@ -46,29 +46,28 @@ pub enum DriverEvent {
     Control {
         /// Which.
         id: u32,
-        /// To what.
+        /// The new value.
         value: ControlValue,
     },
 }
 
 bitflags! {
-    /// What a device says of the frame in a buffer that it gives back (`V4L2_BUF_FLAG_*`, in
-    /// `Completion::frame_flags`).
+    /// Flags of the frame in a finished buffer (`V4L2_BUF_FLAG_*`, in `Completion::frame_flags`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct FrameFlags: u32 {
         /// It can be decoded alone.
         const KEYFRAME = 0x8;
-        /// It was predicted from frames before it.
+        /// Predicted from earlier frames.
         const PFRAME = 0x10;
-        /// It was predicted from frames before and after it.
+        /// Predicted from earlier and later frames.
         const BFRAME = 0x20;
     }
 }
 
-/// A buffer that a device is finished with.
+/// A finished buffer.
 #[derive(Debug)]
 pub struct Finished<C> {
-    /// Which queue it is of.
+    /// Its queue.
     pub flow: Flow,
     /// The buffer.
     pub token: Active<C>,
@@ -76,14 +75,14 @@ pub struct Finished<C> {
     pub completion: Completion,
 }
 
-/// What a tick of a device brought about.
+/// The results of a tick.
 #[derive(Debug)]
 pub struct Progress<C> {
-    /// Buffers the device is finished with, in order.
+    /// Finished buffers, in order.
     pub finished: Vec<Finished<C>>,
-    /// What else happened.
+    /// Events, in order.
     pub events: Vec<DriverEvent>,
-    /// The device broke down: queue error until STREAMOFF (`vb2_queue_error`).
+    /// The device has failed: queue error until STREAMOFF (`vb2_queue_error`).
     pub broken: bool,
 }
 
@@ -108,17 +107,17 @@ impl<C> Default for Progress<C> {
     }
 }
 
-/// What a device counted since it was made.
+/// Counters of a device since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Frames that found no buffer (CAPTURE) or were not shown (OUTPUT).
     pub dropped: u64,
     /// Bus faults the device ran into.
     pub bus_faults: u64,
-    /// Bytes that the device itself copies in memory, not by DMA.
+    /// Bytes that the device itself copies in memory, without DMA.
     pub bytes_copied: u64,
-    /// Bytes that a codec library's process copied so that its pictures came into buffers. A decoder
-    /// writes there itself.
+    /// Bytes that a codec process copied to put pictures into buffers. A decoder that writes there
+    /// directly copies none.
     pub codec_bytes_copied: u64,
 }
 

@@ -1,26 +1,26 @@
-//! What was refused, and why.
+//! Refused calls and their reasons.
 
 use crate::Error;
 use std::collections::VecDeque;
 use vb3_plane::Reason;
 
-/// Most refusals kept until they are taken.
+/// Largest number of refusals kept until they are taken.
 pub(crate) const MAX_REFUSALS: usize = 256;
 
-/// A call that failed for a constraint of the machine or device.
+/// A call that failed because of a constraint of the machine or device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The call, e.g. `VIDIOC_QBUF`.
     pub call: &'static str,
-    /// The Linux errno it failed with, positive; zero for a call that succeeded in part.
+    /// The Linux errno of the failure, positive; zero for a partial success.
     pub errno: i32,
     /// Why.
     pub reason: Reason,
-    /// Where a call could not make all buffers that it needed: how many.
+    /// Numbers of buffers, if a call could not make all that it needed.
     pub shortage: Option<Shortage>,
 }
 
-/// Buffers of one call of REQBUFS or CREATE_BUFS.
+/// Buffers of one REQBUFS or CREATE_BUFS call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
     /// Buffers that were to be made.
@@ -30,14 +30,14 @@ pub struct Shortage {
 }
 
 impl Refusal {
-    /// The constraint's name as it stands in reports.
+    /// Returns the constraint's name in reports.
     #[must_use]
     pub const fn constraint(&self) -> &'static str {
         self.reason.constraint.name()
     }
 }
 
-/// How many buffers were to be made, and how many there is memory for.
+/// Returns the numbers of wanted and possible buffers.
 const fn shortage(error: Error) -> Option<Shortage> {
     match error {
         Error::Queue(vb3_queue::Error::NoMemory { wanted, found, .. }) => {
@@ -52,7 +52,7 @@ const fn shortage(error: Error) -> Option<Shortage> {
 pub(crate) struct Refusals(VecDeque<Refusal>);
 
 impl Refusals {
-    /// Keeps an error that has a reason. The oldest goes where there are too many.
+    /// Keeps an error that has a reason. A full list drops its oldest.
     pub(crate) fn record(&mut self, call: &'static str, error: Error) {
         let Some(reason) = error.reason() else { return };
         self.push(Refusal {
@@ -63,7 +63,7 @@ impl Refusals {
         });
     }
 
-    /// Keeps why a call that succeeded gave less than it was asked for.
+    /// Keeps the reason for a success with fewer buffers than requested.
     pub(crate) fn record_shortfall(&mut self, call: &'static str, reason: Reason) {
         self.push(Refusal {
             call,

@@ -1,4 +1,4 @@
-//! The ioctls: numbers, names, and how their structures travel.
+//! The ioctls: numbers, names, and copying of their structures.
 
 use crate::bytes::MAX_ARG;
 use crate::shown::Kind::{Hex, Text};
@@ -13,7 +13,7 @@ use crate::shown::{
 };
 use crate::sys;
 
-/// One ioctl, by what it does.
+/// The operation of an ioctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     QueryCap,
@@ -65,23 +65,23 @@ pub(crate) enum Call {
     TryEncoderCmd,
 }
 
-/// How a call's structure travels and what is shown of it, and when it is refused for priority.
+/// Properties of a call: the copying and display of its structure, and its priority check.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
     pub(crate) call: Call,
     pub(crate) number: u32,
     pub(crate) name: &'static str,
-    /// Bytes that are taken from the program; those after are zero.
+    /// Bytes that are copied from the program. The rest is zeroed.
     pub(crate) keep: usize,
     /// Refused with EBUSY to a file of lower priority than another's.
     pub(crate) prio: bool,
-    /// What a trace shows of the structure before the call, and after one that succeeded.
+    /// Fields that a trace shows before the call, and after a successful one.
     pub(crate) arguments: &'static [Field],
     pub(crate) results: &'static [Field],
 }
 
 impl Request {
-    /// Bytes of the structure.
+    /// Returns the size of the structure in bytes.
     pub(crate) const fn size(&self) -> usize {
         ((self.number >> 16) & 0x3fff) as usize
     }
@@ -97,7 +97,7 @@ impl Request {
     }
 }
 
-/// Bytes up to and with a field.
+/// Offset of the end of a field.
 macro_rules! through {
     ($ty:ident . $name:ident, $bytes:literal) => {
         core::mem::offset_of!(sys::$ty, $name) + $bytes
@@ -120,7 +120,7 @@ macro_rules! requests {
     };
 }
 
-/// Every ioctl that is answered with something other than ENOTTY by some device.
+/// Every ioctl that some device answers with something other than ENOTTY.
 pub(crate) static REQUESTS: &[Request] = requests! {
     QueueBuf = VIDIOC_QBUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
     DequeueBuf = VIDIOC_DQBUF, ALL, false, BUFFER_WANTED => BUFFER_DONE;

@@ -1,7 +1,7 @@
-//! Media requests of a device: what they hold, and the calls on them.
+//! Media requests of a device, and the calls on them.
 //!
-//! A request has buffers of OUTPUT queues, one of each open file at most, and controls that are to
-//! hold while the device works on them.
+//! A request has at most one OUTPUT buffer of each open file, and controls that apply while the device
+//! processes them.
 
 use crate::contexts::Contexts;
 use crate::control::ControlValue;
@@ -10,32 +10,32 @@ use std::collections::BTreeMap;
 use vb3_plane::MemOps;
 use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestState};
 
-/// Most requests of a device at a time.
+/// Largest number of simultaneous requests of a device.
 pub(crate) const MAX_REQUESTS: usize = 4096;
 
 /// Values of controls by id.
 type Values = BTreeMap<u32, ControlValue>;
 
-/// A request, and the controls that each open file has put into it. Of a file whose buffer is done
-/// with, they are all its controls as they were then.
+/// A request with the controls of each open file. Once a file's buffer has finished, they are all its
+/// controls at that time.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) request: Request,
     controls: BTreeMap<u64, Values>,
-    /// Its descriptor is gone; it goes when it is complete.
+    /// Its descriptor has been closed. It is removed at completion.
     closed: bool,
 }
 
 impl Entry {
-    /// Takes values that are to be set for the buffer of a file.
+    /// Stores values to set for a file's buffer.
     pub(crate) fn set(&mut self, of: u64, values: Vec<(u32, ControlValue)>) {
         self.controls.entry(of).or_default().extend(values);
     }
 
-    /// The values that held when a file's buffer was done with.
+    /// Returns a file's control values at the end of its buffer.
     ///
     /// # Errors
-    /// EACCES before that. ENOMEM where the file has no part in the request, as on Linux.
+    /// EACCES before that. ENOMEM if the file has no part in the request, as on Linux.
     pub(crate) fn completed(&self, of: u64) -> Result<&Values, Error> {
         if self.request.state() != RequestState::Complete {
             return Err(Error::RequestIncomplete);
@@ -52,7 +52,7 @@ pub(crate) struct Requests {
     wake: bool,
 }
 
-/// What a call on a file may use besides its context.
+/// The part of a device that a call on a file may use besides its context.
 pub(crate) struct Scope<'a> {
     pub(crate) requests: &'a mut Requests,
     /// The context's number.
@@ -60,7 +60,7 @@ pub(crate) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// What QBUF names by a descriptor.
+    /// Resolves the request descriptor of a QBUF.
     pub(crate) fn binding(&mut self, id: Option<RequestId>, fd: i32) -> Binding<'_> {
         let queue = self.of;
         let named = id.and_then(|id| Some((id, &mut self.requests.get_mut(id)?.request)));
@@ -89,7 +89,7 @@ impl Requests {
         core::mem::take(&mut self.wake)
     }
 
-    /// The controls that a request has for a file.
+    /// Returns a file's controls in a request.
     pub(crate) fn controls(
         &self,
         id: RequestId,
@@ -99,7 +99,7 @@ impl Requests {
         values.into_iter().flatten().map(|(id, value)| (*id, value))
     }
 
-    /// A buffer is in a request no more. `values` are all controls of its file now.
+    /// Removes a buffer from its request. `values` are now all controls of its file.
     pub(crate) fn unbind(
         &mut self,
         id: RequestId,
@@ -110,7 +110,7 @@ impl Requests {
             return;
         };
         if entry.request.state() == RequestState::Queued {
-            // What the request itself has set stands.
+            // Values that the request itself has set take precedence.
             let mut all = values();
             let known = entry.controls.entry(buffer.queue).or_default();
             all.append(known);
@@ -123,7 +123,7 @@ impl Requests {
         self.wake |= complete;
     }
 
-    /// An open file is gone, and its buffers have left their requests.
+    /// Forgets a closed file, whose buffers have left their requests.
     pub(crate) fn forget_file(&mut self, of: u64) {
         for entry in self.all.values_mut() {
             entry.controls.remove(&of);
@@ -131,7 +131,7 @@ impl Requests {
     }
 }
 
-/// The queues of a device, as requests see them.
+/// The queues of a device, for requests.
 struct Host<'a, M: MemOps, D> {
     mem: &'a mut M,
     contexts: &'a mut Contexts<M, D>,
@@ -193,7 +193,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Whether buffers may be queued by media requests.
+    /// Returns whether buffers may be queued by media requests.
     #[must_use]
     pub const fn offers_requests(&self) -> bool {
         self.offers_requests
@@ -214,7 +214,7 @@ where
         Ok(id)
     }
 
-    /// How many requests there are, those included whose descriptor is gone.
+    /// Returns the number of requests, including those whose descriptors are closed.
     #[must_use]
     pub fn num_requests(&self) -> usize {
         self.requests.all.len()
@@ -236,8 +236,10 @@ where
         Outcome::from(done.map(|()| Some(0)))
     }
 
-    /// Linux queues a request that has controls of a file and no buffer; such a one is never
-    /// complete. Here it is ENOENT, as for one without any buffer.
+    /// Queues a request (`MEDIA_REQUEST_IOC_QUEUE`).
+    ///
+    /// Differs from Linux: a request with a file's controls and no buffer of it fails with ENOENT,
+    /// since it could never complete.
     fn queue_request(&mut self, mem: &mut M, id: RequestId, now_ns: u64) -> Result<(), Error> {
         let entry = self.requests.get_mut(id).ok_or(Error::NoFile)?;
         entry.request.check_idle()?;
@@ -267,7 +269,7 @@ where
         Ok(())
     }
 
-    /// The last descriptor of a request is gone. One that is queued goes when it is complete.
+    /// The last descriptor of a request has been closed. A queued request stays until it is complete.
     pub fn close_request(&mut self, mem: &mut M, id: RequestId) {
         if self.empty_request(mem, id).is_ok() {
             self.requests.all.remove(&id);
@@ -276,8 +278,8 @@ where
         }
     }
 
-    /// Which of POLLPRI and POLLERR hold for a caller interested in `events`: a request that is
-    /// complete, and one that will not be without more calls.
+    /// Returns which of POLLPRI and POLLERR hold for a caller interested in `events`. POLLPRI means
+    /// complete; POLLERR means that completion needs more calls.
     ///
     /// Source: Linux 7.2 `media_request_poll`.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Rectangles of a picture: what is taken of it, and where it is put.
+//! Crop and compose rectangles of a picture.
 
 use bitflags::bitflags;
 
@@ -16,7 +16,7 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// A whole picture.
+    /// Returns the rectangle of a whole picture.
     #[must_use]
     pub const fn whole(width: u32, height: u32) -> Self {
         Self {
@@ -31,24 +31,24 @@ impl Rect {
 /// Which rectangle (`V4L2_SEL_TGT_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SelectionTarget {
-    /// What is taken of a source.
+    /// The part of the source that is used.
     Crop,
-    /// What would be taken by default.
+    /// The default crop rectangle.
     CropDefault,
-    /// What could be taken.
+    /// The largest crop rectangle.
     CropBounds,
-    /// Where a picture is put in a buffer.
+    /// The part of the buffer that the picture fills.
     Compose,
-    /// Where it would be put by default.
+    /// The default compose rectangle.
     ComposeDefault,
-    /// Where it could be put.
+    /// The largest compose rectangle.
     ComposeBounds,
-    /// Where it is put, with what the device writes around it.
+    /// The compose rectangle with the padding that the device writes.
     ComposePadded,
 }
 
 impl SelectionTarget {
-    /// The target of a number; `None` where there is none, or none that devices here know.
+    /// Returns the target of a number; `None` for an unknown or unsupported one.
     #[must_use]
     pub const fn from_number(number: u32) -> Option<Self> {
         match number {
@@ -65,7 +65,7 @@ impl SelectionTarget {
 }
 
 bitflags! {
-    /// Which way a rectangle may be changed (`V4L2_SEL_FLAG_*`).
+    /// Constraints on adjusting a rectangle (`V4L2_SEL_FLAG_*`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct SelectionFlags: u32 {
         /// No smaller than asked for.

@@ -1,4 +1,4 @@
-//! Which fields of which structure say what a call asks and answers.
+//! The fields of structures that a trace shows.
 
 pub(crate) mod words;
 
@@ -12,7 +12,7 @@ use words::{
     FIELDS, FORMAT_FLAGS, MEMORIES, SIZE_TYPES, SYNC_FLAGS, TARGETS, TYPES,
 };
 
-/// Bytes that a program gave: what is past their end is zero.
+/// A program's bytes. Reading past their end gives zero.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Bytes<'_> {
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     I64,
     U64,
     Hex,
-    /// One of several values, by name.
+    /// A named value.
     Enum(&'static [(u32, &'static str)]),
     /// Bits, by name.
     Flags(&'static [(u32, &'static str)]),
@@ -65,11 +65,11 @@ pub(crate) struct Field {
     pub(crate) path: &'static str,
     pub(crate) at: usize,
     pub(crate) kind: Kind,
-    /// Whether it means something in these bytes.
+    /// Returns whether the field is meaningful in these bytes.
     pub(crate) when: fn(&Bytes<'_>) -> bool,
 }
 
-/// What of a call's structure is shown.
+/// The shown fields of a call's structure.
 pub(crate) struct Layout {
     pub(crate) number: u32,
     pub(crate) arguments: &'static [Field],
@@ -206,7 +206,7 @@ pub(crate) const FORMAT: &[Field] = fields! { v4l2_format
     fmt.pix_mp.num_planes = U8, if is_pix_mp;
 };
 
-/// What a program asks of a format; the rest is the device's to say.
+/// A program's request for a format. The device fills the other fields.
 pub(crate) const FORMAT_WANTED: &[Field] = fields! { v4l2_format
     type_ = Enum(TYPES);
     fmt.pix.width = U32, if is_pix;
@@ -397,8 +397,7 @@ const MEDIA: &[Field] = fields! { media_device_info
     bus_info = Text(32);
 };
 
-/// What is shown of calls of buffers and media devices. For those of video devices it stands with the
-/// call, in `request.rs`.
+/// Shown fields of calls on buffers and media devices. Those of video devices are in `request.rs`.
 pub(crate) static OTHERS: &[Layout] = layouts! {
     DMA_BUF_IOCTL_SYNC: SYNC => NOTHING;
     MEDIA_IOC_DEVICE_INFO: NOTHING => MEDIA;

@@ -1,4 +1,4 @@
-//! One queue of a device, with what V4L2 keeps of it.
+//! One queue of a device, with its V4L2 state.
 
 use crate::driver::QueuePolicy;
 use crate::file::FileHandle;
@@ -13,14 +13,14 @@ use vb3_queue::{
 /// A queue of a device.
 ///
 /// # Invariants
-/// `owner` is an open file, and there is one whenever the queue is busy.
+/// `owner` is an open file. A busy queue has one.
 pub(crate) struct Stream<M: MemOps> {
     pub(crate) flow: Flow,
     pub(crate) queue: Queue<M>,
     pub(crate) owner: Option<FileHandle>,
     /// The call that waits in DQBUF, read() or write().
     waiting: Option<(u64, Wait)>,
-    /// The queue's events that those who wait were woken for.
+    /// The queue's event count at the last wake-up.
     seen_events: u64,
     /// Whether `V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF` is heeded.
     holds_capture: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Stream<M: MemOps> {
 }
 
 impl<M: MemOps> Stream<M> {
-    /// Makes the queue. `device` is whose memory constraints hold for the planes.
+    /// Makes the queue. The planes obey `device`'s memory constraints.
     pub(crate) fn new(
         mem: &M,
         flow: Flow,
@@ -89,10 +89,9 @@ impl<M: MemOps> Stream<M> {
         }
     }
 
-    /// After a call that may have made or freed buffers: who owns the queue now.
+    /// Updates the owner after a call that may have made or freed buffers.
     ///
-    /// Source: Linux `vb2_ioctl_reqbufs` and others, differs: a queue that is no longer in use has
-    /// no owner, however that came.
+    /// Source: Linux `vb2_ioctl_reqbufs` and others, differs: an unused queue never has an owner.
     pub(crate) fn settle_owner(&mut self, file: FileHandle) {
         if !self.queue.is_busy() {
             self.owner = None;
@@ -101,7 +100,7 @@ impl<M: MemOps> Stream<M> {
         }
     }
 
-    /// The queue with its memory and its driver.
+    /// Returns the queue with its memory and its driver.
     pub(crate) fn session<'a>(
         &'a mut self,
         mem: &'a mut M,
@@ -110,7 +109,7 @@ impl<M: MemOps> Stream<M> {
         self.queue.session(mem, driver)
     }
 
-    /// A call that waited is made again.
+    /// Ends the wait of a call that is repeated.
     pub(crate) fn wake_up(&mut self, call: u64) {
         self.waiting.take_if(|(waiting, _)| *waiting == call);
     }
@@ -120,13 +119,13 @@ impl<M: MemOps> Stream<M> {
         self.waiting = None;
     }
 
-    /// Whether something happened since the last call that callers may wait for.
+    /// Returns whether an event since the last call may end a wait.
     pub(crate) fn take_events(&mut self) -> bool {
         let seen = core::mem::replace(&mut self.seen_events, self.queue.event_count());
         seen != self.seen_events
     }
 
-    /// Whether buffers may be queued by media requests.
+    /// Returns whether buffers may be queued by media requests.
     pub(crate) fn offers_requests(&self) -> bool {
         self.queue.config().requests != Requests::None
     }
@@ -157,8 +156,7 @@ impl<M: MemOps> Stream<M> {
         caps
     }
 
-    /// What becomes of a call on the queue that failed: it waits, where that would help and is
-    /// wanted.
+    /// Makes a failed call wait, if it wants to and waiting can help.
     pub(crate) fn sleep<T>(
         &mut self,
         cx: CallContext,
@@ -175,14 +173,14 @@ impl<M: MemOps> Stream<M> {
         self.flow == Flow::Output
     }
 
-    /// The flags of a buffer that are the device's and not the queue's.
+    /// Returns a buffer's flags that belong to the device, not the queue.
     pub(crate) fn buffer_flags(&self, info: &BufferInfo) -> u32 {
         let mut kept = info.frame_flags;
         if !self.holds_capture {
             kept &= !sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF;
         }
         let policy = self.timestamp_flags;
-        // Copied timestamps come with the program's word on where they were taken.
+        // With copied timestamps, the program also names their source.
         let src = sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;
         let copies =
             policy & sys::V4L2_BUF_FLAG_TIMESTAMP_MASK == sys::V4L2_BUF_FLAG_TIMESTAMP_COPY;

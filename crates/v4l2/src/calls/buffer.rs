@@ -21,7 +21,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// The calls that deal with the queue, all but EXPBUF.
+    /// Runs a queue call other than EXPBUF.
     pub(crate) fn buffer_call(
         &mut self,
         mem: &mut M,
@@ -56,7 +56,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// EINVAL for another buffer type, or for memory that is not offered.
+    /// Checks buffer type and memory model. EINVAL for another type or an unsupported model.
     fn check_model(&self, ty: u32, memory: u32) -> Result<(Flow, Memory), Error> {
         let memory = memory_from(memory)?;
         let flow = self.flow_of(ty)?;
@@ -137,8 +137,8 @@ where
         );
         let mut caps = stream.buf_caps();
         if count == 0 {
-            // Told to those who only ask: to programs from before Linux 6.8 the field is a
-            // reserved one, which v4l2-compliance 1.22 wants zero after buffers were made.
+            // Reported only to queries. Programs from before Linux 6.8 see a reserved field, and
+            // v4l2-compliance 1.22 requires it to be zero once buffers exist.
             caps |= sys::V4L2_BUF_CAP_SUPPORTS_MAX_NUM_BUFFERS;
             let max = stream.queue.config().max_num_buffers;
             arg.set_u32(field!(v4l2_create_buffers.max_num_buffers), max);
@@ -198,13 +198,13 @@ where
         let flow = stream.flow;
         drop(driver);
         if waits {
-            // Programs also wait so for a buffer to be done.
+            // Programs also poll for a finished buffer by QUERYBUF.
             self.driver.note_waiter(flow, Waiter::GoesOn);
         }
         Ok(info)
     }
 
-    /// The queue of a buffer type. EBUSY for another's queue, then EINVAL for another type.
+    /// Returns the queue of a buffer type. EBUSY if another file owns it; EINVAL for another type.
     fn owned_flow(&self, file: FileHandle, ty: u32) -> Result<Flow, Error> {
         match self.flow_of(ty) {
             Ok(flow) => self.stream(flow)?.check_owner(file).map(|()| flow),
@@ -282,8 +282,8 @@ where
         }
     }
 
-    /// What becomes of a call on a queue that failed: if nothing was done yet, the driver hears
-    /// that somebody waits.
+    /// Decides whether a failed queue call waits. If nothing has been done yet, the driver is notified
+    /// of the waiter.
     pub(crate) fn wait_for<T>(
         &mut self,
         flow: Flow,

@@ -7,9 +7,9 @@ use crate::flow::Flow;
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-/// `cmd` of `v4l2_decoder_cmd` and of `v4l2_encoder_cmd`.
+/// Offset of `cmd` in `v4l2_decoder_cmd` and `v4l2_encoder_cmd`.
 const CMD: usize = 0;
-/// `flags` of both; what follows is the parameters.
+/// Offset of `flags` in both. The parameters follow it.
 const FLAGS: usize = 4;
 
 const _: () = assert!(
@@ -23,8 +23,9 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// Checks a command, and with `run` carries it out. START and STOP are what stateful codecs
-    /// have; their parameters are those of old MPEG cards, and zero.
+    /// Checks a command, and with `run` executes it.
+    ///
+    /// Stateful codecs have START and STOP. Their parameters are for old MPEG cards and must be zero.
     ///
     /// Source: Linux 7.2 `v4l2_m2m_ioctl_try_decoder_cmd`, `v4l2_m2m_ioctl_try_encoder_cmd`.
     pub(crate) fn codec_command(&mut self, arg: &mut Image<'_>, run: bool) -> Result<(), Error> {

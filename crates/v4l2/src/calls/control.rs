@@ -16,7 +16,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// The control a query means, and the id it is answered under.
+    /// Returns the control that a query selects, and the id to answer with.
     fn queried(&self, wanted: u32) -> Result<(&Control, u32), Error> {
         let id = wanted & sys::V4L2_CTRL_ID_MASK;
         let found = match wanted & (NEXT_CTRL | NEXT_COMPOUND) {
@@ -115,7 +115,7 @@ where
         self.apply(id, value, file, now_ns)
     }
 
-    /// Sets a validated value and raises the event of the change.
+    /// Sets a validated value and raises its control event.
     pub(crate) fn apply(
         &mut self,
         id: u32,
@@ -129,7 +129,7 @@ where
         Ok(())
     }
 
-    /// Whether controls of a class, or of any where `which` names none, can be asked for.
+    /// Checks whether the device has controls of a class, or any if `which` names no class.
     pub(crate) fn check_class(&self, which: u32) -> Result<(), Error> {
         match class_of(which) {
             0 => Ok(()),
@@ -141,7 +141,7 @@ where
     }
 }
 
-/// A 32-bit value as a number: bit masks are not signed.
+/// Widens a 32-bit value. Bit masks are unsigned.
 pub(crate) fn wide(control: &Control, value: i32) -> i64 {
     match control.kind {
         Some(ControlKind::Bitmask { .. }) => i64::from(value.cast_unsigned()),

@@ -11,7 +11,7 @@ use crate::progress::{DriverEvent, EventKinds};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-/// Events kept of one subscription to something that happens with every frame.
+/// Queue length of a subscription to an event that occurs with every frame.
 const DEPTH: usize = 4;
 
 impl<M, D> Context<M, D>
@@ -86,7 +86,7 @@ where
         Ok(())
     }
 
-    /// Takes the oldest event. ENOENT where there is none and the caller will not wait.
+    /// Takes the oldest event. ENOENT if there is none and the caller does not wait.
     pub(crate) fn dequeue_event(
         &mut self,
         cx: CallContext,
@@ -110,7 +110,7 @@ where
         Ok(Answer::Done)
     }
 
-    /// Raises an event at all files; at `by`, who caused it, only with feedback.
+    /// Raises an event at all files. The causing file `by` gets it only with feedback.
     pub(crate) fn raise(
         &mut self,
         topic: Topic,
@@ -124,7 +124,7 @@ where
         }
     }
 
-    /// Raises the event of a control that changed.
+    /// Raises the event of a changed control.
     pub(crate) fn raise_control(&mut self, id: u32, now_ns: u64, by: Option<FileHandle>) {
         let Some(control) = self.controls.find(id) else {
             return;
@@ -137,7 +137,7 @@ where
         self.raise(topic, payload, now_ns, by);
     }
 
-    /// Passes on what happened in the device.
+    /// Raises an event of the device.
     pub(crate) fn raise_driver_event(&mut self, event: DriverEvent, now_ns: u64) {
         let mut payload: Payload = [0; PAYLOAD];
         let mut image = Image(&mut payload);

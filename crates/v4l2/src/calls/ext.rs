@@ -19,7 +19,7 @@ const ENTRY: usize = size_of::<sys::v4l2_ext_control>();
 const VALUE: usize = field!(v4l2_ext_control.__bindgen_anon_1);
 const ERROR_IDX: usize = field!(v4l2_ext_controls.error_idx);
 
-/// What is done with the controls.
+/// The operation on the controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExtOp {
     Get,
@@ -65,7 +65,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Takes a text from the program. ERANGE for a size of zero, and for one without end.
+    /// Reads a text of the program. ERANGE for a size of zero or a missing terminator.
     ///
     /// Source: Linux `user_to_ptr`.
     fn read_text<M: MemOps>(
@@ -95,7 +95,7 @@ impl Entry<'_> {
             .map_err(|_| Error::Invalid)
     }
 
-    /// Gives a text to the program. ENOSPC, with the size needed, where it does not fit.
+    /// Writes a text to the program. ENOSPC, with the needed size, if it does not fit.
     fn write_text<M: MemOps>(
         &mut self,
         control: &Control,
@@ -112,8 +112,8 @@ impl Entry<'_> {
         write_user(program, self.pointer(), &bytes)
     }
 
-    /// Notes the size of a structure, whatever the program said of it: ENOSPC for reading one, and
-    /// EFAULT for setting one, where it has less room.
+    /// Stores the size of a structure and checks the program's. If that is too small, reading fails
+    /// with ENOSPC and setting with EFAULT.
     ///
     /// Source: Linux 7.2 `prepare_ext_ctrls`.
     fn fit_structure(&mut self, control: &Control, op: ExtOp) -> Result<(), Error> {
@@ -178,8 +178,10 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// An error in the answer leaves its mark in `arg` (at least its `error_idx`) and in the
-    /// program's array; one that is returned does not.
+    /// Runs an extended control call.
+    ///
+    /// An error in the answer is also written to `arg` (at least `error_idx`) and to the program's
+    /// array. A returned error is not.
     ///
     /// Source: Linux `v4l_g_ext_ctrls`, `v4l2_g_ext_ctrls_common`, `try_set_ext_ctrls_common`.
     pub(crate) fn ext_ctrls(
@@ -260,8 +262,8 @@ where
         }
     }
 
-    /// The controls of a media request: those to be set with it, or those that held when it was
-    /// complete.
+    /// Reads or sets the controls of a media request: values to set with it, or values at its
+    /// completion.
     ///
     /// Source: Linux 7.2 `v4l2_g_ext_ctrls_request`, `try_set_ext_ctrls_request`, differs:
     /// TRY_EXT_CTRLS needs no earlier S_EXT_CTRLS.
@@ -336,7 +338,7 @@ where
         })
     }
 
-    /// Gives values to the program: what `told` says, or the one now.
+    /// Writes values to the program: those of `told`, or the current ones.
     fn ext_read(
         &self,
         arg: &mut Image<'_>,
@@ -377,7 +379,7 @@ where
         Ok((control, value))
     }
 
-    /// All values are taken and judged before the first is set.
+    /// Reads and validates all values before it sets the first.
     fn ext_set(
         &mut self,
         arg: &mut Image<'_>,
@@ -405,7 +407,7 @@ where
 }
 
 impl Entry<'_> {
-    /// Shows the program the value that was made of its own. Texts are taken as they are.
+    /// Writes the adjusted value back to the program. Texts are not adjusted.
     fn write_back<M: MemOps>(
         &mut self,
         control: &Control,

@@ -30,8 +30,8 @@ const fn plane_at(index: usize) -> usize {
     pix_mp!(plane_fmt) + index * size_of::<sys::v4l2_plane_pix_format>()
 }
 
-/// Reads the format at the start of `arg` (a `v4l2_format`). A multi-planar one names its number
-/// of planes, which may be anything.
+/// Reads the format at the start of `arg` (a `v4l2_format`). A multi-planar format's number of planes
+/// is not checked.
 pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
     match planarity {
         Planarity::Single => read_single(arg),
@@ -40,7 +40,7 @@ pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
 }
 
 fn read_single(arg: &Image<'_>) -> Format {
-    // Without the magic the program knows nothing of the fields after `priv`.
+    // Without the magic, the program does not use the fields after `priv`.
     let extended = arg.u32(pix!(priv_)) == sys::V4L2_PIX_FMT_PRIV_MAGIC;
     let ext = |at| if extended { arg.u32(at) } else { 0 };
     let mut planes = [PlaneLayout::default(); MAX_PLANES];
@@ -87,7 +87,7 @@ fn read_multi(arg: &Image<'_>) -> Format {
     }
 }
 
-/// Writes a format to the start of `arg`, all else but its type zero.
+/// Writes a format to the start of `arg`, with zeroes in all fields that it lacks except the type.
 pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Planarity) {
     let start = field!(v4l2_format.type_) + 4;
     arg.clear(start, size_of::<sys::v4l2_format>() - start);
@@ -177,7 +177,7 @@ where
         Ok(())
     }
 
-    /// TRY_FMT; with `set` S_FMT, which is EBUSY while buffers exist.
+    /// TRY_FMT; with `set` S_FMT, which fails with EBUSY while buffers exist.
     pub(crate) fn set_fmt(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_format.type_)))?;
         let planarity = self.driver.planarity();
@@ -277,11 +277,11 @@ where
         Ok(())
     }
 
-    /// G_PARM; with `set` S_PARM, which changes the interval first.
+    /// G_PARM; with `set` S_PARM, which first changes the interval.
     pub(crate) fn parm(&mut self, arg: &mut Image<'_>, set: bool) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_streamparm.type_)))?;
         let base = field!(v4l2_streamparm.parm);
-        // Capture and output parameters have one layout.
+        // Capture and output parameters have the same layout.
         let interval_at = base + field!(v4l2_captureparm.timeperframe);
         self.driver.interval(flow).ok_or(Error::Invalid)?;
         if set {
@@ -303,7 +303,7 @@ where
         Ok(())
     }
 
-    /// The field order that buffers come back with where the program left it open.
+    /// Returns the field order for buffers whose program left it open.
     pub(crate) fn default_field(&self, flow: Flow) -> u32 {
         match self.driver.format(flow).field {
             0 => FIELD_NONE,

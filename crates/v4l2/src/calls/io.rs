@@ -1,4 +1,4 @@
-//! mmap, poll, read, write, and the passing of time.
+//! mmap, poll, read, write and tick.
 
 use crate::bytes::write_user;
 use crate::context::Context;
@@ -12,7 +12,7 @@ use crate::{Bus, Error, Program, VideoDriver, Waiter};
 use vb3_plane::MemOps;
 use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
 
-/// A program's memory as bytes go to and come from it.
+/// The program's memory of a read or write.
 struct Window<'a, M: MemOps> {
     program: &'a dyn Program<M>,
     addr: u64,
@@ -67,7 +67,7 @@ where
         })
     }
 
-    /// `look` is what asks: a program's poll, or a host that looks by itself.
+    /// Polls a queue. `look` says who asks: a program's poll, or the host.
     pub(crate) fn poll(
         &mut self,
         mem: &mut M,
@@ -123,7 +123,7 @@ where
         }
     }
 
-    /// Somebody waits for these events of poll, which do not hold.
+    /// A caller waits for these poll events, none of which holds.
     pub(crate) fn poll_waits(&mut self, events: i16) {
         for &flow in self.driver.role().flows() {
             let is_ready = self.queue(flow).is_none_or(vb3_queue::Queue::is_ready);
@@ -133,7 +133,7 @@ where
         }
     }
 
-    /// A poll for these events has found no buffer done.
+    /// Notes that a poll for these events found no finished buffer.
     fn note_poll(&mut self, events: i16, flow: Flow, waiter: Waiter) {
         let wanted = match flow {
             Flow::Capture => POLL_IN,
@@ -168,8 +168,8 @@ where
         if useful { found } else { POLL_ERR }
     }
 
-    /// read() of a CAPTURE queue to, or write() to an OUTPUT queue from, the program's memory
-    /// `window`: its address and bytes.
+    /// read() of a CAPTURE queue, or write() to an OUTPUT queue. `window` is the address and length in
+    /// the program's memory.
     pub(crate) fn transfer(
         &mut self,
         mem: &mut M,
@@ -183,7 +183,7 @@ where
         self.transferred(flow, outcome)
     }
 
-    /// The next piece of a read() or write() that is under way.
+    /// Moves the next piece of an unfinished read() or write().
     pub(crate) fn go_on(
         &mut self,
         mem: &mut M,
@@ -208,7 +208,7 @@ where
         self.transferred(flow, outcome)
     }
 
-    /// A call that waited, or was under way, was given up.
+    /// Cancels a waiting or unfinished call.
     pub(crate) fn abandon(&mut self, call: u64) {
         let mut ended = false;
         for stream in self.streams_mut() {
@@ -255,7 +255,7 @@ where
         }
         let under_way = stream.queue.transfer_under_way();
         if under_way.is_some_and(|call| call != cx.call) {
-            // Here a kernel's call waits for the queue's lock, whether it may wait for a frame or not.
+            // A kernel call waits here for the queue's lock, even if it must not wait for a frame.
             return Ok(Outcome::Wait);
         }
         self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
@@ -289,7 +289,7 @@ where
                 Ok(Outcome::Done(value(bytes)))
             }
             Err(error) => {
-                // Others may have waited for its end.
+                // Other calls may have waited for its end.
                 self.wake |= has_ended;
                 let waits: Option<i64> = self.wait_for(flow, cx, error)?;
                 Ok(Ok(waits).into())
@@ -297,7 +297,7 @@ where
         }
     }
 
-    /// Looks again at tokens that were dropped and at buffers held back by fences.
+    /// Processes dropped tokens, and buffers whose fences have signalled.
     pub(crate) fn settle_queues(&mut self, mem: &mut M) {
         for flow in [Flow::Capture, Flow::Output] {
             if let Ok((stream, mut driver)) = self.parts(flow) {
@@ -331,7 +331,7 @@ where
             let Ok((stream, mut driver)) = self.parts(finished.flow) else {
                 continue;
             };
-            // A stale token is counted by the queue, and says nothing about the device.
+            // The queue counts a stale token. It does not indicate a device failure.
             let _ = stream
                 .session(mem, &mut *driver)
                 .complete(finished.token, finished.completion);

@@ -69,7 +69,7 @@ where
         Ok(())
     }
 
-    /// EBUSY for another port than the one in use while buffers exist.
+    /// Selects a port. EBUSY for another port while buffers exist.
     pub(crate) fn set_port(&mut self, arg: &Image<'_>) -> Result<(), Error> {
         let index = arg.u32(0);
         self.port_at(index)?;
@@ -82,12 +82,12 @@ where
         Ok(self.driver.set_port(index)?)
     }
 
-    /// The highest priority of the device's files.
+    /// Returns the highest priority of the device's files.
     pub(crate) fn top_priority(&self) -> u32 {
         self.own_priority().max(self.other_priority)
     }
 
-    /// The highest priority of the files here.
+    /// Returns the highest priority of this context's files.
     pub(crate) fn own_priority(&self) -> u32 {
         self.files
             .values()
@@ -96,7 +96,7 @@ where
             .unwrap_or(sys::V4L2_PRIORITY_UNSET)
     }
 
-    /// EINVAL for what is no priority.
+    /// Sets a priority. EINVAL for an unknown one.
     pub(crate) fn set_priority(&mut self, file: FileHandle, wanted: u32) -> Result<(), Error> {
         if !(sys::V4L2_PRIORITY_BACKGROUND..=sys::V4L2_PRIORITY_RECORD).contains(&wanted) {
             return Err(Error::Invalid);

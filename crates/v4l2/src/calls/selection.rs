@@ -1,4 +1,4 @@
-//! G_SELECTION, S_SELECTION, and the older crop calls in their terms.
+//! G_SELECTION and S_SELECTION, and the older crop calls built on them.
 
 use crate::bytes::{Image, field};
 use crate::context::Context;
@@ -23,7 +23,7 @@ fn write_rect(arg: &mut Image<'_>, at: usize, rect: Rect) {
     arg.set_u32(at + field!(v4l2_rect.height), rect.height);
 }
 
-/// The targets that CROPCAP and G_CROP mean: the active rectangle, its default and its bounds.
+/// Returns the targets of CROPCAP and G_CROP: the active rectangle, its default and its bounds.
 const fn crop_targets(flow: Flow) -> [SelectionTarget; 3] {
     match flow {
         Flow::Capture => [
@@ -31,7 +31,7 @@ const fn crop_targets(flow: Flow) -> [SelectionTarget; 3] {
             SelectionTarget::CropDefault,
             SelectionTarget::CropBounds,
         ],
-        // What these calls say of an OUTPUT queue is where its picture is shown.
+        // On an OUTPUT queue, these calls address the area where the picture is shown.
         Flow::Output => [
             SelectionTarget::Compose,
             SelectionTarget::ComposeDefault,
@@ -45,7 +45,7 @@ where
     M: MemOps,
     D: VideoDriver<Cookie = M::Cookie>,
 {
-    /// The queue of a buffer type, single- or multi-planar alike.
+    /// Returns the queue of a buffer type, single- or multi-planar.
     ///
     /// Source: Linux 7.2 `v4l_g_selection`.
     fn selected_flow(&self, ty: u32) -> Result<Flow, Error> {

@@ -1,4 +1,4 @@
-//! `v4l2_buffer` and `v4l2_plane`: a program's view of a buffer, to and fro.
+//! Conversion of `v4l2_buffer` and `v4l2_plane` from and to the program.
 
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::{Error, Program, sys};
@@ -12,15 +12,15 @@ const PLANE: usize = size_of::<sys::v4l2_plane>();
 const M: usize = field!(v4l2_buffer.m);
 const PLANE_M: usize = field!(v4l2_plane.m);
 
-/// Flags that say what kind of frame an OUTPUT buffer holds, where its timestamp was taken, and what
-/// is to be done with its CAPTURE buffer: kept with the buffer and not looked at.
+/// Flags of an OUTPUT buffer that are stored and not interpreted: frame kind, timestamp source, and
+/// whether to hold the CAPTURE buffer.
 const FRAME_FLAGS: u32 = sys::V4L2_BUF_FLAG_KEYFRAME
     | sys::V4L2_BUF_FLAG_PFRAME
     | sys::V4L2_BUF_FLAG_BFRAME
     | sys::V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF
     | sys::V4L2_BUF_FLAG_TSTAMP_SRC_MASK;
 
-/// The memory model of `V4L2_MEMORY_*`. EINVAL for any other number.
+/// Returns the memory model of `V4L2_MEMORY_*`. EINVAL for any other number.
 pub(crate) fn memory_from(number: u32) -> Result<Memory, Error> {
     match number {
         sys::V4L2_MEMORY_MMAP => Ok(Memory::Mmap),
@@ -45,7 +45,7 @@ const fn is_multiplanar(ty: u32) -> bool {
     )
 }
 
-/// What a program says of one plane.
+/// A program's description of one plane.
 #[derive(Clone, Copy, Debug, Default)]
 struct UserPlane {
     bytesused: u32,
@@ -55,7 +55,7 @@ struct UserPlane {
     place: u64,
 }
 
-/// The array of planes of a multi-planar buffer.
+/// The plane array of a multi-planar buffer.
 #[derive(Debug)]
 struct PlaneArray {
     addr: u64,
@@ -69,12 +69,12 @@ impl PlaneArray {
     }
 }
 
-/// What a program says of a buffer: a copy that it cannot change any more.
+/// A program's description of a buffer, copied so that the program cannot change it any more.
 #[derive(Debug)]
 pub(crate) struct UserBuffer {
     pub(crate) index: u32,
     pub(crate) ty: u32,
-    /// The descriptor of a media request, where one was given.
+    /// Descriptor of a media request, if given.
     pub(crate) request_fd: Option<i32>,
     flags: u32,
     field: u32,
@@ -86,10 +86,10 @@ pub(crate) struct UserBuffer {
 }
 
 impl UserBuffer {
-    /// Takes the structure apart and fetches its planes.
+    /// Parses the structure and reads its planes.
     ///
     /// # Errors
-    /// EINVAL for more than 8 planes, EFAULT for an array that cannot be read (NULL too).
+    /// EINVAL for more than 8 planes, EFAULT for an unreadable array (also NULL).
     pub(crate) fn read<Mem: MemOps>(
         arg: &Image<'_>,
         program: &dyn Program<Mem>,
@@ -128,16 +128,16 @@ impl UserBuffer {
         })
     }
 
-    /// How many planes the program's array holds.
+    /// Returns the length of the program's plane array.
     pub(crate) fn max_planes(&self) -> usize {
         self.array.as_ref().map_or(1, |array| array.count)
     }
 
-    /// What the program asks of the queue, its first `num_planes` planes. References to dma-bufs
-    /// are in it.
+    /// Converts the buffer's first `num_planes` planes to a queue request, with references to its
+    /// dma-bufs.
     ///
     /// # Errors
-    /// EINVAL for no memory model.
+    /// EINVAL for an unknown memory model.
     pub(crate) fn request<Mem: MemOps>(
         &self,
         mem: &mut Mem,
@@ -179,8 +179,8 @@ impl UserBuffer {
         Ok(request)
     }
 
-    /// Writes what the queue says of the buffer to `arg` and the array of planes. `flags` are the
-    /// device's own.
+    /// Writes the queue's buffer information to `arg` and the plane array. `flags` are the device's
+    /// own.
     pub(crate) fn fill(&mut self, arg: &mut Image<'_>, info: &BufferInfo, flags: u32) {
         arg.set_u32(field!(v4l2_buffer.index), info.index);
         arg.set_u32(field!(v4l2_buffer.type_), self.ty);
@@ -212,7 +212,7 @@ impl UserBuffer {
         }
     }
 
-    /// Gives the array of planes back to the program.
+    /// Copies the plane array out to the program.
     ///
     /// # Errors
     /// EFAULT.
@@ -280,7 +280,7 @@ fn set_place(image: &mut Image<'_>, at: usize, place: PlaneLocation) {
     }
 }
 
-/// The descriptor in a union whose first 32 bits it takes.
+/// Extracts the descriptor, which is the first 32 bits of the union.
 fn descriptor(place: u64) -> i32 {
     let [a, b, c, d, ..] = place.to_ne_bytes();
     i32::from_ne_bytes([a, b, c, d])
@@ -316,7 +316,7 @@ fn state_flags(info: &BufferInfo) -> u32 {
     flags
 }
 
-/// The program's timestamp in nanoseconds; one that makes no sense is as near as can be.
+/// Returns the program's timestamp in nanoseconds. Invalid values are clamped.
 fn read_time(arg: &Image<'_>) -> u64 {
     let at = field!(v4l2_buffer.timestamp);
     let positive = |value: i64| u64::try_from(value).unwrap_or(0);

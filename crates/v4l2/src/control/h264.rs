@@ -1,7 +1,7 @@
-//! The controls by which a program tells a stateless H.264 decoder of a picture.
+//! The controls that describe a picture to a stateless H.264 decoder.
 //!
-//! Source: Linux 7.2 include/uapi/linux/v4l2-controls.h, differs: controls that belong to slices
-//! are left out, since decoders of whole frames read slice headers themselves.
+//! Source: Linux 7.2 include/uapi/linux/v4l2-controls.h, differs: slice controls are left out, since
+//! decoders of whole frames parse slice headers themselves.
 
 use crate::bytes::{Image, field};
 use crate::{Error, sys};
@@ -19,7 +19,7 @@ pub enum CompoundType {
     H264DecodeParams,
 }
 
-/// Longest list of references to fields.
+/// Length of the longest list of field references.
 const MAX_REFERENCES: u8 = 2 * sys::V4L2_H264_NUM_DPB_ENTRIES as u8;
 
 impl CompoundType {
@@ -34,7 +34,7 @@ impl CompoundType {
         }
     }
 
-    /// Bytes of the structure.
+    /// Returns the size of the structure in bytes.
     #[must_use]
     pub const fn size(self) -> usize {
         match self {
@@ -45,10 +45,10 @@ impl CompoundType {
         }
     }
 
-    /// Checks a structure, and clears what has no meaning in it.
+    /// Checks a structure, and clears fields without meaning.
     ///
     /// # Errors
-    /// EINVAL for what no stream has.
+    /// EINVAL for values that no stream may have.
     ///
     /// Source: Linux 7.2 `std_validate_compound`.
     pub(crate) fn validate(self, bytes: &mut [u8]) -> Result<(), Error> {
@@ -66,7 +66,7 @@ impl CompoundType {
     }
 }
 
-/// Profiles whose parameter sets say how chroma is sampled.
+/// Returns whether the profile's parameter sets contain the chroma format.
 fn has_chroma_format(profile_idc: u8) -> bool {
     matches!(
         profile_idc,
@@ -133,7 +133,7 @@ fn validate_pps(pps: &Image<'_>) -> bool {
     pps.u8(field!(v4l2_ctrl_h264_pps.num_slice_groups_minus1)) <= 7
         && references.iter().all(|at| pps.u8(*at) < MAX_REFERENCES)
         && pps.u8(field!(v4l2_ctrl_h264_pps.weighted_bipred_idc)) <= 2
-        // As deep as 14 bits go.
+        // The lower bound for samples of 14 bits.
         && (-62..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26)))
         && (-26..=25).contains(&signed(field!(v4l2_ctrl_h264_pps.pic_init_qs_minus26)))
         && offsets.iter().all(|at| (-12..=12).contains(&signed(*at)))
@@ -148,7 +148,7 @@ fn validate_decode_params(params: &mut Image<'_>) -> bool {
     params.u16(field!(v4l2_ctrl_h264_decode_params.nal_ref_idc)) <= 3
 }
 
-/// What a program says of a sequence of pictures. Names are those of the standard.
+/// A sequence parameter set. Names are those of the standard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "syntax elements of ITU-T H.264 7.3.2.1.1")]
 pub struct H264Sps {
@@ -164,7 +164,7 @@ pub struct H264Sps {
     pub pic_order_cnt_type: u8,
     pub log2_max_pic_order_cnt_lsb_minus4: u8,
     pub max_num_ref_frames: u8,
-    /// As many as `num_ref_frames_in_pic_order_cnt_cycle` says.
+    /// Has `num_ref_frames_in_pic_order_cnt_cycle` elements.
     pub offset_for_ref_frame: Vec<i32>,
     pub offset_for_non_ref_pic: i32,
     pub offset_for_top_to_bottom_field: i32,
@@ -175,7 +175,7 @@ pub struct H264Sps {
 }
 
 impl H264Sps {
-    /// Reads a control's value; `None` for another's.
+    /// Parses a control's value; `None` for another control's.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut copy = sized(bytes, CompoundType::H264Sps)?;
@@ -211,7 +211,7 @@ impl H264Sps {
     }
 }
 
-/// What a program says of a picture. Names are those of the standard.
+/// A picture parameter set. Names are those of the standard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "syntax elements of ITU-T H.264 7.3.2.2")]
 pub struct H264Pps {
@@ -230,7 +230,7 @@ pub struct H264Pps {
 }
 
 impl H264Pps {
-    /// Reads a control's value; `None` for another's.
+    /// Parses a control's value; `None` for another control's.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut copy = sized(bytes, CompoundType::H264Pps)?;
@@ -258,17 +258,17 @@ impl H264Pps {
     }
 }
 
-/// Lists of scaling factors, line by line. Their order is the standard's.
+/// Scaling lists, row by row, in the order of the standard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct H264ScalingMatrix {
-    /// Of 4x4 blocks: intra Y, Cb, Cr, inter Y, Cb, Cr.
+    /// For 4x4 blocks: intra Y, Cb, Cr, inter Y, Cb, Cr.
     pub lists_4x4: [[u8; 16]; 6],
-    /// Of 8x8 blocks: intra Y, inter Y, intra Cb, inter Cb, intra Cr, inter Cr.
+    /// For 8x8 blocks: intra Y, inter Y, intra Cb, inter Cb, intra Cr, inter Cr.
     pub lists_8x8: [[u8; 64]; 6],
 }
 
 impl H264ScalingMatrix {
-    /// Reads a control's value; `None` for another's.
+    /// Parses a control's value; `None` for another control's.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut copy = sized(bytes, CompoundType::H264ScalingMatrix)?;
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(sps.log2_max_pic_order_cnt_lsb_minus4, 0);
         assert_eq!((sps.chroma_format_idc, sps.bit_depth_luma_minus8), (1, 0));
         assert_eq!(sps.offset_for_non_ref_pic, 0);
-        // Neither separate planes, nor lossless coding, nor macroblocks of fields.
+        // Neither separate planes, nor lossless coding, nor field macroblocks.
         assert_eq!(sps.flags, 0x5c);
         let params = judged(CompoundType::H264DecodeParams, |params| params.0.fill(1));
         assert_eq!(params, None, "nal_ref_idc is 0x101");

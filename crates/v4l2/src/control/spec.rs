@@ -1,4 +1,4 @@
-//! What a driver declares of its controls.
+//! A driver's declarations of its controls.
 
 use super::CompoundType;
 use bitflags::bitflags;
@@ -12,7 +12,7 @@ bitflags! {
     pub struct ControlFlags: u32 {
         /// Never available.
         const DISABLED = 0x0001;
-        /// Taken by somebody else now: writes are EBUSY.
+        /// Another user has grabbed the control: writes fail with EBUSY.
         const GRABBED = 0x0002;
         /// Writes are EACCES.
         const READ_ONLY = 0x0004;
@@ -35,10 +35,10 @@ bitflags! {
     }
 }
 
-/// What values a control takes.
+/// The kind of a control, and its allowed values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlKind {
-    /// A number in steps. Values between steps are rounded, values beyond clamped.
+    /// A number in steps. Values between steps are rounded, and values out of range are clamped.
     Integer {
         /// Smallest.
         min: i32,
@@ -65,14 +65,14 @@ pub enum ControlKind {
         /// Value at first.
         default: bool,
     },
-    /// One of named items.
+    /// A menu of names.
     Menu {
-        /// Names by index; an empty name is a gap that cannot be chosen.
+        /// Names by index. An empty name is a gap that cannot be chosen.
         items: &'static [&'static str],
         /// Index at first.
         default: u32,
     },
-    /// One of numbers.
+    /// A menu of numbers.
     IntegerMenu {
         /// Numbers by index.
         items: &'static [i64],
@@ -86,7 +86,7 @@ pub enum ControlKind {
         /// Value at first.
         default: u32,
     },
-    /// Does something when written; has no value.
+    /// Acts when written; it has no value.
     Button,
     /// A text.
     Text {
@@ -101,7 +101,7 @@ pub enum ControlKind {
     Compound(CompoundType),
 }
 
-/// One control, as a driver declares it. Classes need no declaration.
+/// A driver's declaration of one control. Classes need no declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlSpec {
     /// `V4L2_CID_*`.
@@ -110,12 +110,12 @@ pub struct ControlSpec {
     pub name: &'static str,
     /// Values.
     pub kind: ControlKind,
-    /// Flags besides those that follow from the kind.
+    /// Flags in addition to those of the kind.
     pub flags: ControlFlags,
 }
 
 impl ControlSpec {
-    /// A number from `min` to `max` in steps of `step`.
+    /// Declares a number from `min` to `max` in steps of `step`.
     #[must_use]
     pub const fn integer(
         id: u32,
@@ -149,7 +149,7 @@ impl ControlSpec {
         }
     }
 
-    /// One of named items.
+    /// Declares a menu of names.
     #[must_use]
     pub const fn menu(
         id: u32,
@@ -177,7 +177,7 @@ impl ControlSpec {
         }
     }
 
-    /// A text of `min` to `max` bytes.
+    /// Declares a text of `min` to `max` bytes.
     #[must_use]
     pub const fn text(
         id: u32,
@@ -216,16 +216,16 @@ impl ControlSpec {
 /// The value of a control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlValue {
-    /// Of all kinds but texts and structures. Buttons give 0.
+    /// The value of all kinds except texts and structures. Buttons give 0.
     Number(i64),
-    /// Of a text.
+    /// The value of a text.
     Text(String),
-    /// Of a structure: its bytes.
+    /// The bytes of a structure.
     Compound(Vec<u8>),
 }
 
 impl ControlValue {
-    /// The number; 0 for a text or a structure.
+    /// Returns the number; 0 for a text or a structure.
     #[must_use]
     pub const fn number(&self) -> i64 {
         match self {

@@ -1,4 +1,4 @@
-//! Arrays that a structure of the program's points at: controls, and planes of a buffer.
+//! Decodes arrays that a program's structure points at: controls, and planes of a buffer.
 
 use super::{Fields, Value};
 use crate::bytes::field;
@@ -6,13 +6,13 @@ use crate::cid;
 use crate::shown::{Bytes, buffer_type, is_mplane, is_output};
 use crate::sys;
 
-/// Most elements of an array that are decoded.
+/// Largest number of decoded array elements.
 const MAX_ELEMENTS: u32 = 64;
 
 const CONTROL_BYTES: usize = size_of::<sys::v4l2_ext_control>();
 const PLANE_BYTES: usize = size_of::<sys::v4l2_plane>();
 
-/// What an array's elements are, and what of them means something.
+/// The type of an array's elements, and their valid fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Elements {
     Controls {
@@ -25,17 +25,17 @@ enum Elements {
     },
 }
 
-/// Where the array of a call lies in the program's memory.
+/// Location of a call's array in the program's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Array {
     /// Its address.
     pub addr: u64,
-    /// Its length in bytes; of a long array, that of the part that is decoded.
+    /// Length of the decoded part in bytes.
     pub len_bytes: usize,
     elements: Elements,
 }
 
-/// The array of a call, from the bytes of its structure.
+/// Returns the array of a call, from the bytes of its structure.
 #[must_use]
 pub fn array(request: u32, bytes: &[u8]) -> Option<Array> {
     let bytes = Bytes(bytes);
@@ -75,7 +75,7 @@ pub fn array(request: u32, bytes: &[u8]) -> Option<Array> {
 }
 
 impl Array {
-    /// What the program asks for, from the array's bytes before the call.
+    /// Decodes the program's arguments from the array's bytes before the call.
     #[must_use]
     pub fn arguments(&self, bytes: &[u8]) -> Fields {
         match self.elements {
@@ -94,7 +94,7 @@ impl Array {
         }
     }
 
-    /// What the device answers, from the array's bytes after a call that succeeded.
+    /// Decodes the device's results from the array's bytes after a successful call.
     #[must_use]
     pub fn results(&self, bytes: &[u8]) -> Fields {
         match self.elements {
@@ -109,7 +109,7 @@ impl Array {
     }
 }
 
-/// The name of a control, with the flags of a query; its number where it has none here.
+/// Returns the name of a control, with the flags of a query; a number if the control is unknown.
 pub(super) fn control(id: u32) -> String {
     const FLAGS: [(u32, &str); 2] = [
         (sys::V4L2_CTRL_FLAG_NEXT_CTRL, "|NEXT_CTRL"),
@@ -130,7 +130,7 @@ fn id(entry: &[u8]) -> String {
     control(Bytes(entry).u32(field!(v4l2_ext_control.id)))
 }
 
-/// Controls with their values; of one with a payload, how long that is.
+/// Decodes controls with their values, or with the length of a payload.
 fn values(bytes: &[u8]) -> Fields {
     let values = bytes.chunks_exact(CONTROL_BYTES).map(|entry| {
         let fields = Bytes(entry);

@@ -11,7 +11,7 @@ use vb3_plane::MemOps;
 const PAD_DESC: usize = size_of::<sys::media_pad_desc>();
 const LINK_DESC: usize = size_of::<sys::media_link_desc>();
 
-/// An array for the program: `None` where it did not ask for it.
+/// A program's array; `None` if it requested none.
 struct Array<'a, M: MemOps> {
     program: &'a dyn Program<M>,
     next: u64,
@@ -27,7 +27,7 @@ impl<'a, M: MemOps> Array<'a, M> {
         })
     }
 
-    /// Writes the next element: ENOSPC where there is no room for it.
+    /// Writes the next element. ENOSPC without room for it.
     fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if let Some(room) = &mut self.room {
             let needed = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -39,7 +39,7 @@ impl<'a, M: MemOps> Array<'a, M> {
     }
 }
 
-/// Writes all of a list where it was asked for.
+/// Writes a whole list if the program requested it.
 fn give<M: MemOps, const N: usize, T>(
     array: Option<Array<'_, M>>,
     all: impl IntoIterator<Item = T>,
@@ -56,7 +56,7 @@ fn give<M: MemOps, const N: usize, T>(
     Ok(())
 }
 
-/// The entity with an id, or the next after it.
+/// Returns the entity with an id, or the next one after it.
 fn find(id: u32) -> Result<&'static Entity, Error> {
     let next = id & sys::MEDIA_ENT_ID_FLAG_NEXT != 0;
     let id = id & !sys::MEDIA_ENT_ID_FLAG_NEXT;
@@ -146,7 +146,7 @@ impl MediaDevice {
         out.clear_from(0);
         out.set_u32(field!(media_entity_desc.id), entity.id);
         out.set_text(field!(media_entity_desc.name), 32, &self.name_of(entity));
-        // Functions newer than this call are told as unknown devices, as on Linux.
+        // Functions newer than this call are reported as unknown devices, as on Linux.
         let old = if entity.is_node {
             sys::MEDIA_ENT_F_IO_V4L
         } else {
@@ -196,7 +196,7 @@ impl MediaDevice {
         Ok(())
     }
 
-    /// Links are as they are: asking for just that is granted.
+    /// Links cannot change. Requests for their current state succeed.
     #[expect(clippy::unused_self, reason = "one of several")]
     fn setup_link<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
         let end = |base: usize| {
@@ -228,7 +228,7 @@ impl MediaDevice {
         const PAD: usize = size_of::<sys::media_v2_pad>();
         const LINK: usize = size_of::<sys::media_v2_link>();
         let array = |out: &Image<'_>, at: usize| {
-            // The count, four bytes kept free, the pointer.
+            // The count, four reserved bytes, the pointer.
             Array::new(program, out.u64(at + 8), Some(out.u32(at)))
         };
         let counts = [

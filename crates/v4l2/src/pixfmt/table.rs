@@ -8,8 +8,8 @@ const fn plane(across: u32, down: u32, cell: &'static [&'static [Sample]]) -> Co
     Component { cell, across, down }
 }
 
-/// Makes of each row a `static`, a name in [`FourCc`], and a place in [`TABLE`]; of its twin, whose
-/// planes lie in memory of their own, too.
+/// Defines for each row a `static`, a name in [`FourCc`], and an entry of [`TABLE`]. A row's twin has
+/// the same planes in separate memory planes.
 macro_rules! formats {
     ($(
         $(#[$doc:meta])*
@@ -54,10 +54,10 @@ macro_rules! formats {
             )?
         )*
 
-        /// All formats known here, in the order in which devices offer them.
+        /// All known formats, in the order in which devices offer them.
         pub static TABLE: &[&PixelFormat] = &[$(&$name, $(&$twin,)?)*];
 
-        /// Formats of several memory planes, each with the one of the same samples in one.
+        /// Formats of several memory planes, each with its single-plane counterpart.
         pub(super) static TWINS: &[(FourCc, &PixelFormat)] = &[$($((FourCc::$twin, &$name),)?)*];
 
         /// The names of all formats, for a help text.
@@ -71,10 +71,10 @@ formats! {
     /// Packed Y'CbCr 4:2:2: Y0 U Y1 V.
     YUYV b"YUYV" "YUYV 4:2:2", ffmpeg Some("yuyv422"), bits 8,
         &[plane(2, 1, &[&[Y, U, Y, V]])];
-    /// JPEG pictures of a motion picture, each whole by itself.
+    /// Motion JPEG: each picture is a complete JPEG.
     MJPEG b"MJPG" "Motion-JPEG", ffmpeg None, bits 8, &[];
     /// A plane of Y, then one of UV pairs for 2x2 pixels.
-    // The words kernels used before 6.2: every v4l2-compliance accepts these.
+    // The description of kernels before 6.2, which every v4l2-compliance accepts.
     NV12 b"NV12" "Y/CbCr 4:2:0", ffmpeg Some("nv12"), bits 8,
         &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[U, V]])],
         twin NV12M b"NM12" "Y/CbCr 4:2:0 (N-C)";
@@ -98,21 +98,21 @@ formats! {
         &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[U, V]])];
     /// Y alone.
     GREY b"GREY" "8-bit Greyscale", ffmpeg None, bits 8, &[plane(1, 1, &[&[Y]])];
-    /// B, G, R and a byte without meaning.
+    /// B, G, R and a padding byte.
     XBGR32 b"XR24" "32-bit BGRX 8-8-8-8", ffmpeg Some("bgr0"), bits 8,
         &[plane(1, 1, &[&[B, G, R, X]])];
-    /// A byte without meaning, R, G, B.
+    /// A padding byte, R, G, B.
     XRGB32 b"BX24" "32-bit XRGB 8-8-8-8", ffmpeg Some("0rgb"), bits 8,
         &[plane(1, 1, &[&[X, R, G, B]])];
-    /// A sensor's mosaic: lines of B and G, then of G and R.
+    /// Bayer mosaic: lines of B and G, then of G and R.
     SBGGR8 b"BA81" "8-bit Bayer BGBG/GRGR", ffmpeg None, bits 8,
         &[plane(2, 2, &[&[B, G], &[G, R]])];
-    /// A sensor's mosaic: lines of R and G, then of G and B.
+    /// Bayer mosaic: lines of R and G, then of G and B.
     SRGGB8 b"RGGB" "8-bit Bayer RGRG/GBGB", ffmpeg None, bits 8,
         &[plane(2, 2, &[&[R, G], &[G, B]])];
     /// H.264 byte stream with start codes.
     H264 b"H264" "H.264", ffmpeg None, bits 8, &[];
-    /// H.264 slices of a picture, whose parameter sets come by controls.
+    /// H.264 slices of a picture. Parameter sets are passed by controls.
     H264_SLICE b"S264" "H.264 Parsed Slice Data", ffmpeg None, bits 8, &[];
     /// HEVC byte stream with start codes.
     HEVC b"HEVC" "HEVC", ffmpeg None, bits 8, &[];

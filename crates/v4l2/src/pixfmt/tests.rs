@@ -85,7 +85,7 @@ fn every_row_is_whole() {
             );
             assert!([1, 2].contains(&component.across) && [1, 2].contains(&component.down));
         }
-        // What ffmpeg does not write is made of samples line by line.
+        // Formats that ffmpeg does not write are assembled from samples line by line.
         let by_line = |component: &Component| component.cell.len() == component.down as usize;
         assert!(
             format.ffmpeg.is_some() || format.components.iter().all(by_line),
@@ -99,7 +99,7 @@ fn every_row_is_whole() {
     }
 }
 
-/// Bytes of a line, of a picture and its alignment, as Linux's `v4l2_fill_pixfmt` has them.
+/// Line size, picture size and alignment equal those of Linux's `v4l2_fill_pixfmt`.
 #[test]
 fn sizes_are_those_of_linux() {
     let table: &[(FourCc, u32, u32, (u32, u32))] = &[
@@ -122,7 +122,7 @@ fn sizes_are_those_of_linux() {
             "{fourcc}"
         );
     }
-    // Chroma of NV16 has as many lines as luma, each as long.
+    // Chroma of NV16 has as many and as long lines as luma.
     let chroma = NV16.component_layout(
         1,
         64,

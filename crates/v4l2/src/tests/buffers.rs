@@ -1,4 +1,4 @@
-//! What QBUF, DQBUF and QUERYBUF say of a buffer, byte by byte.
+//! Buffer structures of QBUF, DQBUF and QUERYBUF, byte by byte.
 
 use super::*;
 use crate::bytes::field;

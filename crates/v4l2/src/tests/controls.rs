@@ -232,7 +232,7 @@ fn the_driver_hears_of_changes_and_may_refuse_them() {
 /// One control of an extended call: id, size, value.
 type Entry = (u32, u32, u64);
 
-/// Makes an extended call. Answers errno, error_idx and the entries.
+/// Makes an extended call. Returns errno, error_idx and the entries.
 fn ext(b: &mut Bench, request: u32, which: u32, entries: &[Entry]) -> (i32, u32, Vec<Entry>) {
     let mut array = vec![0; entries.len() * 20];
     for (bytes, &(id, size, value)) in array.chunks_exact_mut(20).zip(entries) {

@@ -1,4 +1,4 @@
-//! Capabilities, ports, priorities, files, and how structures travel.
+//! Capabilities, ports, priorities, files, and copying of structures.
 
 use super::*;
 use crate::bytes::field;
@@ -175,7 +175,7 @@ fn unknown_calls_touch_nothing() {
         );
     }
     assert_eq!((b.program.reads.get(), b.program.writes.get()), (0, 0));
-    // Calls that only other devices have are read, as in Linux.
+    // Calls that only other devices support are read, as in Linux.
     for request in [
         sys::VIDIOC_CROPCAP,
         sys::VIDIOC_G_SELECTION,

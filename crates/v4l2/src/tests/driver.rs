@@ -1,4 +1,4 @@
-//! A driver that finishes one buffer with every tick.
+//! A driver that finishes one buffer in every tick.
 
 use crate::pixfmt::lookup;
 use crate::{
@@ -35,14 +35,13 @@ pub(crate) struct TestDriver {
     pub(crate) control_errno: i32,
     pub(crate) broken: bool,
     pub(crate) last: bool,
-    /// Events of the next tick.
+    /// Events that the next tick raises.
     pub(crate) pending: Vec<DriverEvent>,
     pub(crate) written: Vec<(u32, ControlValue)>,
-    /// Payloads of OUTPUT buffers shown, and their first byte.
+    /// Payload length and first byte of each shown OUTPUT buffer.
     pub(crate) shown: Vec<(u64, u8)>,
     pub(crate) exposure: i64,
-    /// How often somebody looked for a buffer that was done and found none: how many went on, and how
-    /// many wait.
+    /// Callers that found no finished buffer: those that continued, and those that wait.
     pub(crate) waiters: [u32; 2],
     pub(crate) policy: QueuePolicy,
 }

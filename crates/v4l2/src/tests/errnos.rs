@@ -1,5 +1,5 @@
-//! Which call fails when, errno by errno: what running kernels were seen to do, and what sound
-//! code does where they were seen to be wrong.
+//! The errno of each failing call: as observed on running kernels, or the correct one where those are
+//! wrong.
 
 use super::*;
 use crate::bytes::field;

@@ -50,7 +50,7 @@ fn frames_are_read_in_pieces() {
     b.close();
 }
 
-/// A read() that moves 1,000 bytes at a time, or goes on with one.
+/// Starts or continues a read() that moves 1,000 bytes at a time.
 fn read_some(b: &mut Bench, call: u64, at: Option<u64>, len: u64) -> Outcome {
     let cx = CallContext {
         call,
@@ -70,7 +70,7 @@ fn who_reads_while_another_reads_in_pieces_waits_for_its_end() {
     b.tick();
     b.tick();
     assert_eq!(read_some(&mut b, 700, None, 1500), Outcome::Part(1000));
-    // Whether it may wait for a frame or not: a kernel has the queue's lock meanwhile.
+    // Even a non-blocking call waits, since a kernel holds the queue's lock meanwhile.
     assert_eq!(read_some(&mut b, 701, None, 1500), Outcome::Wait);
     assert_eq!(read_some(&mut b, 700, Some(1000), 0), Outcome::Part(500));
     assert_eq!(read_some(&mut b, 701, None, 1500), Outcome::Wait);
@@ -78,7 +78,7 @@ fn who_reads_while_another_reads_in_pieces_waits_for_its_end() {
     assert_eq!(read_some(&mut b, 700, Some(1500), 0), Outcome::Done(0));
     assert_eq!(b.device.take_woken().files, [b.file].into());
     assert_eq!(read_some(&mut b, 701, None, 1000), Outcome::Done(1000));
-    // One that is given up lets the others go on, from where it began.
+    // After a cancelled call, the others continue from where it began.
     assert_eq!(read_some(&mut b, 702, None, 1500), Outcome::Part(1000));
     assert_eq!(read_some(&mut b, 703, None, 1596), Outcome::Wait);
     b.device.take_woken();
@@ -252,8 +252,7 @@ fn polling() {
     b.close();
 }
 
-/// A driver that keeps a buffer longer than it must hears of everyone who looks for one, and of
-/// nobody who found one or looks for something else.
+/// A driver that keeps a buffer hears of every caller that finds no buffer, and of no other.
 #[test]
 fn a_driver_hears_of_those_who_wait() {
     let mut b = Bench::output();

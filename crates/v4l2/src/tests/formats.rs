@@ -58,7 +58,7 @@ fn nonsense_becomes_something_valid_and_stays() {
             let size = if fill == 0 { 2 } else { 4096 };
             assert_eq!(get(&got, PIX), size, "width");
             assert_eq!(get(&got, PIX + field!(v4l2_pix_format.field)), 1);
-            // Colour space: at another place for several planes.
+            // The offset of the colour space depends on the planarity.
             let space = match planarity {
                 Planarity::Single => field!(v4l2_pix_format.colorspace),
                 Planarity::Multi => field!(v4l2_pix_format_mplane.colorspace),

@@ -1,11 +1,13 @@
-//! Random calls with random structures: whatever a program says, nothing is held in the end, no
-//! memory but the program's own is touched, and a call that fails changes nothing that is shown.
+//! Random calls with random structures.
+//!
+//! In the end, nothing is held, no memory but the program's own has been touched, and no failed call
+//! has changed visible state.
 
 use super::*;
 use crate::request::REQUESTS;
 use crate::{POLL_IN, POLL_OUT, sys};
 
-/// A small generator (splitmix64): the same seed gives the same run.
+/// A small generator (splitmix64). The same seed gives the same run.
 struct Random(u64);
 
 impl Random {
@@ -25,7 +27,7 @@ impl Random {
         of[usize::try_from(self.below(of.len() as u64)).unwrap()]
     }
 
-    /// A number as structures are full of: small ones, limits, flags, and anything.
+    /// Returns a number that is typical of structures: small numbers, limits, flags, and random ones.
     fn word(&mut self) -> u32 {
         match self.below(8) {
             0..=3 => u32::try_from(self.below(12)).unwrap(),
@@ -63,7 +65,7 @@ impl Random {
     }
 }
 
-/// What can be seen of a device from outside.
+/// Returns the externally visible state of a device.
 fn seen(b: &mut Bench) -> Vec<Vec<u8>> {
     let ty = b.ty();
     let mut all = Vec::new();
@@ -94,9 +96,10 @@ fn seen(b: &mut Bench) -> Vec<Vec<u8>> {
     all
 }
 
-/// Calls that may leave traces though they fail: REQBUFS frees before it allocates, controls are
-/// set one by one, a blocking call begins to wait, and what has been done cannot be told any more
-/// where the answer has no place (EFAULT).
+/// Returns whether a failed call may change state.
+///
+/// REQBUFS frees before it allocates, controls are set one by one, and a blocking call begins to wait.
+/// After EFAULT on copying out, the work is done already.
 fn may_leave_traces(request: u32, errno: i32) -> bool {
     let several = [sys::VIDIOC_REQBUFS, sys::VIDIOC_S_EXT_CTRLS];
     errno == WAIT || errno == EFAULT || several.contains(&request)
@@ -110,7 +113,7 @@ fn random_call(b: &mut Bench, random: &mut Random) {
     }
     let ty = b.ty();
     if random.below(4) != 0 {
-        // A pointer where these structures have one, and a likely type.
+        // A pointer at the usual offset, and a likely type.
         for at in [0, 4, 8] {
             if random.below(3) == 0 && arg.len() >= at + 4 {
                 Image(&mut arg).set_u32(at, ty);

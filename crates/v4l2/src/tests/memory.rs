@@ -32,7 +32,7 @@ pub(crate) struct TestMemory {
     planes: usize,
     bufs: usize,
     exports: BTreeMap<u64, u32>,
-    /// Bytes that can be had at most.
+    /// Largest number of allocated bytes.
     pub(crate) limit: u64,
 }
 

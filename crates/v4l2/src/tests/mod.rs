@@ -1,4 +1,4 @@
-//! Requests and answers, byte by byte, against a pretended program, memory and driver.
+//! Calls and results, byte by byte, with a fake program, memory and driver.
 
 #![allow(
     clippy::type_complexity,
@@ -28,12 +28,12 @@ pub(crate) use program::TestProgram;
 use std::cell::Cell;
 use vb3_queue::MapAccess;
 
-/// Where a test's structure lies in the program.
+/// Address of the test's structure in the program.
 const ARG: u64 = program::BASE;
-/// Where its array of planes or controls lies.
+/// Address of its array of planes or controls.
 const ARRAY: u64 = program::BASE + 0x1000;
 
-/// What a call came to: 0, a positive errno, or [`WAIT`].
+/// The result of a call: 0, a positive errno, or [`WAIT`].
 const WAIT: i32 = -1;
 
 /// A device with one program.
@@ -42,7 +42,7 @@ struct Bench {
     program: TestProgram,
     device: VideoDevice<TestMemory, TestDriver>,
     flow: Flow,
-    /// The file most calls are made on.
+    /// The file of most calls.
     file: FileHandle,
     now_ns: u64,
     nonblocking: bool,
@@ -108,7 +108,7 @@ impl Bench {
         }
     }
 
-    /// Makes a call with a structure at [`ARG`]; the structure is what it became.
+    /// Makes a call with a structure at [`ARG`], and reads the structure back.
     fn call_by(&mut self, file: FileHandle, request: u32, arg: &mut [u8]) -> i32 {
         self.program.poke(ARG, arg);
         let errno = self.call_at(file, request, ARG, false);
@@ -124,7 +124,7 @@ impl Bench {
         self.settle(cx, outcome)
     }
 
-    /// What a call came to.
+    /// Returns the result of a call.
     fn settle(&self, cx: CallContext, outcome: Outcome) -> i32 {
         if outcome == Outcome::Wait {
             self.waited.set(cx.call);
@@ -132,7 +132,7 @@ impl Bench {
         code(outcome)
     }
 
-    /// The call that waits is given up.
+    /// Cancels the waiting call.
     fn abandon(&mut self, file: FileHandle) {
         self.device.abandon(file, self.waited.get());
     }
@@ -141,7 +141,7 @@ impl Bench {
         self.call_by(self.file, request, arg)
     }
 
-    /// A call whose structure is one number.
+    /// Makes a call whose structure is one number.
     fn number(&mut self, request: u32, value: u32) -> i32 {
         self.call(request, &mut value.to_ne_bytes())
     }
@@ -186,7 +186,7 @@ fn code(outcome: Outcome) -> i32 {
     }
 }
 
-/// A structure of zeroes with some fields set.
+/// Returns a structure of zeroes with some fields set.
 fn record<const N: usize>(fields: &[(usize, u32)]) -> [u8; N] {
     let mut bytes = [0; N];
     for &(at, value) in fields {
@@ -222,7 +222,7 @@ const EBADR: i32 = 53;
 const ENOBUFS: i32 = 105;
 
 impl Bench {
-    /// A buffer as a program fills it in.
+    /// Returns a buffer as a program fills it in.
     fn buf(&self, index: u32, memory: u32) -> Buf {
         use crate::bytes::field;
         record(&[
@@ -232,7 +232,7 @@ impl Bench {
         ])
     }
 
-    /// REQBUFS; the number of buffers, or less than 0: minus the errno.
+    /// REQBUFS. Returns the number of buffers, or the negative errno.
     fn reqbufs_by(&mut self, file: FileHandle, count: u32, memory: u32) -> i32 {
         use crate::bytes::field;
         let mut arg: [u8; 20] = record(&[
@@ -250,7 +250,7 @@ impl Bench {
         self.reqbufs_by(self.file, count, memory)
     }
 
-    /// CREATE_BUFS with the current format, all planes `scale` times as large, less `off` bytes.
+    /// CREATE_BUFS with the current format. Returns its result and the structure.
     fn create_by(&mut self, file: FileHandle, count: u32, memory: u32) -> (i32, Vec<u8>) {
         use crate::bytes::field;
         let mut arg = vec![0; size_of::<crate::sys::v4l2_create_buffers>()];
@@ -317,7 +317,7 @@ impl Bench {
         )
     }
 
-    /// EXPBUF; a descriptor, or less than 0: minus the errno.
+    /// EXPBUF. Returns a descriptor, or the negative errno.
     fn export(&mut self, index: u32, plane: u32, flags: u32) -> i32 {
         let mut arg = vec![0; size_of::<crate::sys::v4l2_exportbuffer>()];
         let ty = self.ty();

@@ -12,7 +12,7 @@ fn bench(flow: Flow) -> Bench {
     Bench::new(flow, Planarity::Multi)
 }
 
-/// A buffer whose array of `count` planes is at `addr`.
+/// Returns a buffer whose array of `count` planes is at `addr`.
 fn buf(b: &Bench, index: u32, memory: u32, count: u32, addr: u64) -> Buf {
     let mut buf = b.buf(index, memory);
     let mut image = Image(&mut buf);

@@ -10,12 +10,12 @@ use vb3_queue::RequestId;
 
 /// First address of the program's memory.
 pub(crate) const BASE: u64 = 0x1_0000;
-/// Bytes of it.
+/// Its length in bytes.
 pub(crate) const SIZE: u64 = 0x40_0000;
 /// From here on it is read-only.
 pub(crate) const READ_ONLY: u64 = BASE + 0x20_0000;
 
-/// The program's bytes, shared with planes that are made of them.
+/// The program's bytes, shared with the planes that use them.
 pub(crate) type Bytes = Rc<RefCell<Vec<u8>>>;
 
 pub(crate) struct TestProgram {
@@ -25,7 +25,7 @@ pub(crate) struct TestProgram {
     pub(crate) requests: RefCell<BTreeMap<i32, RequestId>>,
     /// Descriptors that can still be made.
     pub(crate) fd_room: Cell<usize>,
-    /// Reads and writes, for tests of how often memory is looked at.
+    /// Counters of reads and writes, for tests of memory accesses.
     pub(crate) reads: Cell<usize>,
     pub(crate) writes: Cell<usize>,
 }
@@ -43,7 +43,7 @@ impl Default for TestProgram {
     }
 }
 
-/// The place of a range in the program's memory.
+/// Returns the indices of a range in the program's memory.
 pub(crate) fn place(addr: u64, len: usize) -> Option<core::ops::Range<usize>> {
     let start = usize::try_from(addr.checked_sub(BASE)?).ok()?;
     let end = start.checked_add(len)?;
@@ -59,7 +59,7 @@ impl TestProgram {
         out.copy_from_slice(&self.bytes.borrow()[place(addr, out.len()).unwrap()]);
     }
 
-    /// Everything there is, to compare before and after.
+    /// Returns the complete state, to compare before and after.
     pub(crate) fn image(&self) -> Vec<u8> {
         self.bytes.borrow().clone()
     }

@@ -1,4 +1,4 @@
-//! Media requests: what they hold, when they are complete, and when their controls are set.
+//! Media requests: content, completion, and when their controls are set.
 
 use super::{
     ARG, ARRAY, Buf, EACCES, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, MMAP, TestDriver, TestMemory,
@@ -19,16 +19,16 @@ const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const EBADF: i32 = 9;
 
-/// What devices did.
+/// The log of the devices' work.
 type Story = Arc<Mutex<Vec<String>>>;
 
-/// Works on one buffer with every tick.
+/// Processes one buffer in every tick.
 struct Worker {
     output: TestDriver,
     capture: TestDriver,
     requests: Requests,
     story: Story,
-    /// How often drivers were ticked or asked when to be.
+    /// Counts ticks of drivers and questions for the next tick.
     asked: Arc<AtomicU64>,
 }
 
@@ -120,7 +120,7 @@ impl VideoDriver for Worker {
     }
 }
 
-/// A device of workers, with one program that has two files of it.
+/// A device of workers, and one program with two files of it.
 struct Bench {
     mem: TestMemory,
     program: TestProgram,
@@ -189,7 +189,7 @@ impl Bench {
         assert_eq!(self.call(file, call, &mut kind(flow).to_ne_bytes()), 0);
     }
 
-    /// A request, and a descriptor of it.
+    /// Makes a request and its descriptor.
     fn alloc(&mut self) -> (RequestId, i32) {
         let id = self.device.alloc_request().unwrap();
         let fd = 100 + i32::try_from(id.0).unwrap();
@@ -220,7 +220,7 @@ impl Bench {
         self.qbuf(file, Flow::Output, index, Some(fd))
     }
 
-    /// G_, S_ or TRY_EXT_CTRLS of one control in a request; the value after it.
+    /// G_, S_ or TRY_EXT_CTRLS of one control in a request. Returns the value after it.
     fn control(&mut self, call: u32, file: FileHandle, fd: i32, id: u32, value: i32) -> (i32, u32) {
         let mut one = [0; size_of::<sys::v4l2_ext_control>()];
         Image(&mut one).set_u32(0, id);
@@ -385,14 +385,14 @@ fn a_request_closed_while_queued_goes_when_it_is_complete() {
     b.tick();
     assert_eq!(b.told(), ["set 9", "work 1 of 1"]);
     assert_eq!(b.device.num_requests(), 0);
-    // Another, before it is queued, gives its buffer back.
+    // Another request returns its buffer before it is queued.
     let request = b.alloc();
     assert_eq!(b.put(file, 1, request.1), 0);
     b.close(request);
     assert_eq!(b.device.num_requests(), 0);
     let request = b.alloc();
     assert_eq!(b.put(file, 1, request.1), 0);
-    // What is left queued is given back by STREAMOFF.
+    // STREAMOFF returns the remaining queued buffers.
     assert_eq!(b.go(request.0), 0);
     b.close(request);
     b.stream(file, Flow::Output, false);
@@ -617,7 +617,7 @@ fn files_that_have_nothing_to_do_are_not_asked_in_each_call() {
         bench.stream(file, flow, true);
         assert_eq!(bench.qbuf(file, flow, 0, None), 0);
     }
-    // What has changed is looked at once.
+    // Changed contexts are examined once.
     bench.device.take_woken();
     let asked = |bench: &Bench| bench.asked.swap(0, Ordering::Relaxed);
     asked(&bench);
@@ -632,7 +632,7 @@ fn files_that_have_nothing_to_do_are_not_asked_in_each_call() {
     let mut drivers = 0;
     bench.device.ask_drivers(|_| drivers += 1);
     bench.device.ask_drivers(|_| drivers += 1);
-    // All that has changed since the beginning, and no driver twice.
+    // All drivers changed since the beginning, each once.
     assert_eq!((asked(&bench), drivers), (0, 102));
     for flow in [Flow::Output, Flow::Capture] {
         bench.stream(file, flow, false);
