@@ -1,14 +1,15 @@
-//! What a worker is asked and what it answers.
+//! Jobs for a worker, and its events.
 
 use crate::slots::{Packet, Picture};
 
-/// What a worker does.
+/// The kind of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// H.264 byte stream (Annex B) to pictures.
     H264Decoder,
-    /// H.264 pictures (Annex B), each with its parameter sets, to pictures in the order of decoding:
-    /// a piece of input is a picture or a field, and its picture comes before the next is looked at.
+    /// H.264 pictures (Annex B), each with its parameter sets, to pictures in decoding order.
+    ///
+    /// A piece of input is a picture or a field. Its picture is returned before the next piece is read.
     H264StatelessDecoder,
     /// HEVC byte stream (annex B) to pictures.
     HevcDecoder,
@@ -24,7 +25,8 @@ pub enum Kind {
     Mpeg4Decoder,
     /// Pictures to an H.264 byte stream (Annex B).
     H264Encoder,
-    /// Pictures to an HEVC byte stream (annex B). It is set up once; its library starts threads then.
+    /// Pictures to an HEVC byte stream (annex B). Its library starts threads at set-up, so it is set up
+    /// once.
     HevcEncoder,
     /// Pictures to VP8 frames.
     Vp8Encoder,
@@ -32,10 +34,10 @@ pub enum Kind {
     JpegDecoder,
     /// Pictures to JPEG files.
     JpegEncoder,
-    /// Gives every input back, and does harm on request; see `serve::harm`.
+    /// Returns every input, and misbehaves on request; see `serve::harm`.
     #[doc(hidden)]
     Harm,
-    /// The same from a thread that its set-up starts.
+    /// The same, in a thread that its set-up starts.
     #[doc(hidden)]
     HarmInThread,
 }
@@ -61,7 +63,7 @@ impl Kind {
         (Self::JpegEncoder, "jpegenc", "encoding JPEG"),
     ];
 
-    /// All kinds that are of use.
+    /// Iterates over all productive kinds.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::TABLE.into_iter().map(|(kind, ..)| kind)
     }
@@ -73,21 +75,21 @@ impl Kind {
         row.map_or("", |(_, word, _)| word)
     }
 
-    /// What a [`word`](Self::word) stands for.
+    /// Parses a [`word`](Self::word).
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         let row = Self::TABLE.iter().find(|(_, known, _)| *known == word);
         row.map(|(kind, ..)| *kind)
     }
 
-    /// What it does, in words, e.g. `decoding H.264`.
+    /// Returns a description of its work, such as `decoding H.264`.
     #[must_use]
     pub fn name(self) -> &'static str {
         let row = Self::TABLE.iter().find(|(kind, ..)| *kind == self);
         row.map_or("", |(.., name)| name)
     }
 
-    /// Whether it needs another library than this crate's own.
+    /// Returns whether it needs a library that this crate does not have.
     pub(crate) const fn needs_library(self) -> bool {
         let is_own = matches!(
             self,
@@ -96,8 +98,10 @@ impl Kind {
         !is_own
     }
 
-    /// Whether its library starts threads as it is set up. That happens once in its process, which
-    /// can start none afterwards: another configuration, or a new stream, is another worker's.
+    /// Returns whether its library starts threads at set-up.
+    ///
+    /// Its process can start no threads after its one set-up. Another configuration, or a new stream,
+    /// needs another worker.
     #[must_use]
     pub const fn is_set_up_once(self) -> bool {
         matches!(self, Self::HevcEncoder | Self::HarmInThread)
@@ -113,59 +117,61 @@ impl Kind {
     }
 }
 
-/// One thing to do. Jobs are done in order.
+/// A job. Jobs run in order.
 #[derive(Clone, Copy, Debug)]
 pub enum Job<'a> {
-    /// Sets up the codec. An encoder needs it before its first picture; a decoder may do without.
-    /// An encoder that is set up again starts a new stream at the next picture, unless it is one of
-    /// H.264 and nothing but the bitrate is another. One of HEVC is set up once.
+    /// Sets up the codec. An encoder needs it before its first picture; for a decoder it is optional.
+    ///
+    /// An encoder that is set up again starts a new stream at the next picture. Exception: an H.264
+    /// encoder with only another bitrate continues its stream. An HEVC encoder is set up once.
     Configure(Config),
-    /// Decodes a piece of a stream. Answered by [`Event::Consumed`], after the events of all
-    /// pictures that became ready; its bytes may be used again at once.
+    /// Decodes a piece of a stream.
+    ///
+    /// The answer is [`Event::Consumed`], after the events of all pictures that became ready. The input
+    /// bytes may be reused at once.
     Decode {
-        /// Given back with [`Event::Consumed`] and with the picture whose first slice (or image
-        /// header) begins in this piece.
+        /// Returned with [`Event::Consumed`], and with the picture whose first slice (or image header)
+        /// begins in this piece.
         tag: u64,
         /// At most [`MAX_INPUT`](crate::MAX_INPUT) bytes; may be empty.
         data: &'a [u8],
     },
-    /// Encodes a picture. Answered by one [`Event::Packet`] and then [`Event::Consumed`].
+    /// Encodes a picture. The answer is one [`Event::Packet`], then [`Event::Consumed`].
     Encode {
         /// Given back with both answers.
         tag: u64,
-        /// I420 of the configured size; chroma as configured.
+        /// I420 of the configured size, with chroma as configured.
         picture: Planes<'a>,
-        /// Makes this picture one that needs no other: in H.264 an IDR picture.
+        /// Encodes an independent picture; in H.264 an IDR picture.
         force_key: bool,
     },
-    /// Brings out everything that is held; the stream may go on after it. Answered by
-    /// [`Event::Drained`].
+    /// Returns all pending output. The stream may continue after it. The answer is [`Event::Drained`].
     Drain,
-    /// Forgets everything that is held, for seeking; parameter sets are kept. Answered by
-    /// [`Event::Flushed`]. From here on no picture, format or fault of earlier input comes;
-    /// [`Event::Consumed`] of earlier input does, before `Flushed`. A format that was announced and
-    /// not proceeded with is taken back, and announced again when it is met again. Decoding goes on at the next
-    /// picture that needs no other.
+    /// Drops all pending output for a seek, but keeps parameter sets. The answer is [`Event::Flushed`].
+    ///
+    /// No picture, format or fault of earlier input follows; its [`Event::Consumed`] arrives before
+    /// `Flushed`. An announced format without a `Proceed` is withdrawn, and announced again when it
+    /// recurs. Decoding resumes at the next independent picture.
     Flush,
-    /// The host is ready for pictures of the format announced last, and wants their chroma so.
+    /// The host accepts pictures of the last announced format, with this chroma.
     Proceed(Chroma),
-    /// The same, and pictures go to memory that is lent by [`Worker::lend`](crate::Worker::lend),
-    /// in whatever order; those that come in a slot all the same have this chroma.
+    /// As `Proceed`, with pictures written to memory from [`Worker::lend`](crate::Worker::lend), in any
+    /// order. Pictures that still arrive in slots have this chroma, too.
     ProceedByLoan(Chroma),
 }
 
 /// How a codec is to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Config {
-    /// Of [`Kind::H264Decoder`].
+    /// For [`Kind::H264Decoder`].
     Decoder(Framing),
-    /// Of [`Kind::H264Encoder`].
+    /// For [`Kind::H264Encoder`].
     H264Encoder(H264Settings),
-    /// Of [`Kind::HevcEncoder`].
+    /// For [`Kind::HevcEncoder`].
     HevcEncoder(HevcSettings),
-    /// Of [`Kind::Vp8Encoder`].
+    /// For [`Kind::Vp8Encoder`].
     Vp8Encoder(Vp8Settings),
-    /// Of [`Kind::JpegEncoder`].
+    /// For [`Kind::JpegEncoder`].
     JpegEncoder {
         /// Width in pixels.
         width: u32,
@@ -173,12 +179,12 @@ pub enum Config {
         height: u32,
         /// 1 to 100.
         quality: u8,
-        /// Of the pictures and of the files made of them.
+        /// Chroma of the pictures and of the JPEG files.
         sampling: Subsampling,
     },
 }
 
-/// How many chroma samples a picture to encode has.
+/// Chroma subsampling of pictures to encode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Subsampling {
     /// Half the columns and half the lines (4:2:0).
@@ -191,17 +197,17 @@ pub enum Subsampling {
 /// How input is cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Found out: once a piece begins where a picture begins, the end of a piece is taken for the
-    /// end of a picture, until a piece begins elsewhere.
+    /// Detected. Once a piece begins with the start of a picture, each piece ends a picture, until a
+    /// piece begins elsewhere.
     #[default]
     Auto,
-    /// Every piece is one access unit or several: a picture is decoded at once.
+    /// Every piece is one or more access units, so pictures are decoded at once.
     AccessUnits,
-    /// Pieces end anywhere: a picture is decoded when the next one begins, or on [`Job::Drain`].
+    /// Pieces may end anywhere. A picture is decoded when the next one begins, or on [`Job::Drain`].
     Stream,
 }
 
-/// What an H.264 encoder makes.
+/// Settings of an H.264 encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct H264Settings {
     /// Width in pixels; even, at least 16.
@@ -212,17 +218,17 @@ pub struct H264Settings {
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
-    /// Pictures from one IDR picture to the next; 0 for the first alone.
+    /// Distance of IDR pictures, in pictures; 0 for only the first one.
     pub gop: u32,
     /// Tools that may be used.
     pub profile: H264Profile,
     /// `level_idc`: 10 times the level, 9 for level 1b; `None` for the lowest that fits.
     pub level: Option<u8>,
-    /// What the stream says that the numbers of its pictures mean; nothing if nothing is known.
+    /// Colour description in the stream; none if unknown.
     pub colour: Colour,
 }
 
-/// What an HEVC encoder makes: profile Main, each picture from those before it alone.
+/// Settings of an HEVC encoder. It makes profile Main and predicts from earlier pictures only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HevcSettings {
     /// Width in pixels; even, at least 32.
@@ -233,22 +239,22 @@ pub struct HevcSettings {
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
-    /// Whether as many are spent at all times, rather than in the long run.
+    /// Whether the bitrate is constant, rather than an average.
     pub constant: bool,
-    /// Most pictures from one IDR picture to the next; 0 for no such limit.
+    /// Largest distance of IDR pictures, in pictures; 0 for no limit.
     pub gop: u32,
     /// Level, times 10: 10 to 62.
     pub level: u8,
-    /// Most bits a second at any time that the level allows, in thousands. What it allows in the
-    /// high tier alone makes a stream of that tier.
+    /// Largest bitrate that the level allows, in kbit/s. If only the high tier allows it, the stream
+    /// has that tier.
     pub most_kilobits: u32,
-    /// Least and greatest quantizer, 0 to 51.
+    /// Smallest and largest quantizer, 0 to 51.
     pub qp: (u8, u8),
-    /// What the stream says that the numbers of its pictures mean; nothing if nothing is known.
+    /// Colour description in the stream; none if unknown.
     pub colour: Colour,
 }
 
-/// What a VP8 encoder makes.
+/// Settings of a VP8 encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vp8Settings {
     /// Width in pixels.
@@ -259,17 +265,17 @@ pub struct Vp8Settings {
     pub rate: (u32, u32),
     /// Bits per second.
     pub bitrate: u32,
-    /// Whether as many are spent at all times, rather than in the long run.
+    /// Whether the bitrate is constant, rather than an average.
     pub constant: bool,
-    /// Most pictures from one key frame to the next; 0 for no such limit.
+    /// Largest distance of key frames, in frames; 0 for no limit.
     pub gop: u32,
-    /// Profile 0 to 3: which filters may be used (RFC 6386, section 9.1).
+    /// Profile 0 to 3: the allowed filters (RFC 6386, section 9.1).
     pub profile: u8,
-    /// Least and greatest index of the quantizer, 0 to 127.
+    /// Smallest and largest quantizer index, 0 to 127.
     pub qp: (u8, u8),
 }
 
-/// Coding tools of an H.264 encoder. B pictures are never made.
+/// Profile of an H.264 encoder. It never makes B pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum H264Profile {
     /// CAVLC.
@@ -294,19 +300,19 @@ pub struct Rect {
     pub height: u32,
 }
 
-/// How the lines of a picture were taken.
+/// The order in which a picture's lines were taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Field {
     /// All at once.
     #[default]
     Progressive,
-    /// Every other line, the topmost among them, before the rest.
+    /// Top field before bottom field.
     TopFirst,
-    /// Every other line, the topmost not among them, before the rest.
+    /// Bottom field before top field.
     BottomFirst,
 }
 
-/// What the numbers of a picture mean: code points of ITU-T H.273, 2 where the stream does not say.
+/// Colour description: code points of ITU-T H.273, 2 if unspecified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colour {
     /// Colour primaries.
@@ -315,7 +321,7 @@ pub struct Colour {
     pub transfer: u8,
     /// Matrix coefficients.
     pub matrix: u8,
-    /// Whether luma uses 0 to 255 rather than 16 to 235.
+    /// Whether luma ranges from 0 to 255 rather than 16 to 235.
     pub full_range: bool,
 }
 
@@ -330,7 +336,7 @@ impl Default for Colour {
     }
 }
 
-/// How chroma of a decoded picture lies in memory.
+/// The memory layout of a decoded picture's chroma.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chroma {
     /// All of U, then all of V (I420).
@@ -340,19 +346,19 @@ pub enum Chroma {
     Pairs,
 }
 
-/// Format of decoded pictures. They hold the visible part alone.
+/// Format of decoded pictures, which contain only the visible part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamFormat {
-    /// Coded width in pixels: whole macroblocks.
+    /// Coded width in pixels, in whole macroblocks.
     pub coded_width: u32,
     /// Coded height in pixels.
     pub coded_height: u32,
-    /// The part of the coded picture to be shown; a [`Picture`] is as large as this.
+    /// The visible part of the coded picture. A [`Picture`] has this size.
     pub visible: Rect,
-    /// What the numbers mean.
+    /// Colour description.
     pub colour: Colour,
-    /// How many pictures the decoder may hold back, at most 16. They are the worker's own and use
-    /// none of the host's buffers.
+    /// Largest number of pictures that the decoder reorders, at most 16. They occupy the worker's
+    /// memory, not the host's buffers.
     pub held_back: u32,
     /// Bits of a sample, 8 or 10.
     pub bits: u8,
@@ -362,16 +368,17 @@ pub struct StreamFormat {
     pub level: u8,
 }
 
-/// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up. A
-/// sample is a byte; of a format of 10 bits it is two, the lower first: the library's own samples are
-/// the lower bits of these, those of a [`Picture`] the upper, as in P010.
+/// An I420 picture to read: planes Y, U, V. Chroma has half the columns and rows, rounded up.
+///
+/// A sample is one byte, or two (little endian) for 10 bits. The library uses the lower bits of these,
+/// a [`Picture`] the upper ones, as P010 does.
 #[derive(Clone, Copy)]
 pub struct Planes<'a> {
     /// Columns of luma.
     pub width: u32,
     /// Rows of luma.
     pub height: u32,
-    /// Y, U and V; the last row need not be as long as the stride.
+    /// Y, U and V. The last row may be shorter than the stride.
     pub data: [&'a [u8]; 3],
     /// Bytes from one row to the next.
     pub strides: [usize; 3],
@@ -387,7 +394,7 @@ impl core::fmt::Debug for Planes<'_> {
     }
 }
 
-/// An I420 picture to write, rows without gaps.
+/// An I420 picture to write, without gaps between rows.
 #[derive(Debug)]
 pub struct PlanesMut<'a> {
     /// Columns of luma.
@@ -400,85 +407,85 @@ pub struct PlanesMut<'a> {
     pub strides: [usize; 3],
 }
 
-/// What a worker has to say.
+/// An event of a worker.
 #[derive(Debug)]
 pub enum Event {
-    /// The piece of input has been used.
+    /// The piece of input has been consumed.
     Consumed {
         /// As it was submitted.
         tag: u64,
     },
-    /// Pictures of this format come next, once the host has said [`Job::Proceed`]. All pictures of
-    /// the format before have come.
+    /// Pictures of this format follow once the host submits [`Job::Proceed`]. All pictures of the
+    /// previous format have been returned.
     Format(StreamFormat),
     /// A decoded picture.
     Picture {
-        /// Of the piece in which its first slice began.
+        /// Tag of the piece with the start of its first slice.
         tag: u64,
         /// Its pixels.
         picture: Picture,
         /// The loan that was for it.
         loan: Option<u64>,
-        /// Whether parts are made up because the stream was damaged.
+        /// Whether parts are concealed because the stream was damaged.
         damaged: bool,
     },
-    /// A decoded picture lies in the memory that was lent for it.
+    /// A decoded picture is in the memory that was lent for it.
     Filled {
-        /// Of the piece in which its first slice began.
+        /// Tag of the piece with the start of its first slice.
         tag: u64,
         /// As [`Worker::lend`](crate::Worker::lend) gave it.
         loan: u64,
-        /// How its lines were taken.
+        /// The order in which its lines were taken.
         field: Field,
-        /// Whether parts are made up because the stream was damaged.
+        /// Whether parts are concealed because the stream was damaged.
         damaged: bool,
-        /// Bytes that the worker says it copied there: all of a picture that its library decoded
+        /// Bytes that the worker reports as copied there: the whole picture if its library decoded
         /// elsewhere.
         copied: u64,
     },
     /// An encoded picture.
     Packet {
-        /// Of the picture.
+        /// Tag of the picture.
         tag: u64,
-        /// Annex B access unit with parameter sets before an IDR picture, a VP8 frame or a JPEG
-        /// file.
+        /// Annex B access unit with parameter sets before an IDR picture, a VP8 frame or a JPEG file.
         data: Packet,
-        /// Whether it can be decoded without others.
+        /// Whether it is decodable without others.
         key: bool,
     },
-    /// All that was held has come.
+    /// All pending output has been returned.
     Drained,
     /// All that was held is forgotten.
     Flushed,
-    /// Input was damaged or is of a kind that cannot be decoded; the work goes on.
+    /// Input was damaged or of an unsupported kind. The work continues.
     Corrupt {
-        /// Of the input.
+        /// Tag of the input.
         tag: u64,
-        /// What was wrong.
+        /// The fault, as a sentence.
         sentence: String,
     },
-    /// A picture is not decoded, because the library would not decode it exactly or not at all, and
-    /// neither are those after it, until the stream changes its parameter set. Comes once for each
-    /// picture, after all pictures before it.
+    /// A picture is not decoded, because the library would not decode it, or not exactly.
+    ///
+    /// Later pictures are not decoded either, until the stream changes its parameter set. Sent once for
+    /// each picture, after all pictures before it.
     Unsupported {
-        /// Of the input.
+        /// Tag of the input.
         tag: u64,
         /// The loan that was for it.
         loan: Option<u64>,
-        /// Why, with the numbers, and what to do.
+        /// The reason with its numbers, and a remedy.
         sentence: String,
     },
-    /// The process is gone, and what it had with it. Comes once; nothing comes after it.
+    /// The process has ended and lost its state. Sent once, as the last event.
     Died {
         /// How it ended.
         sentence: String,
     },
 }
 
-/// Why a job was not taken. Nothing has changed.
+/// Why a job was refused. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// As many jobs are under way as may be; poll, then try again.
+    /// The limit of simultaneous jobs is reached. Poll, then try again.
     #[error("{0} jobs are under way")]
     Full(usize),
     /// Input is too long.

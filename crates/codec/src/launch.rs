@@ -10,11 +10,11 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Why a worker could not be started.
+/// An error of starting a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// No library at hand has the codec.
+    /// No available library has the codec.
     #[error(
         "{codec} needs libavcodec, through the program vb3-codec: install the package vb3-codec, or \
          install libavcodec-dev and pkg-config and then vb3 again by cargo, which puts vb3-codec beside \
@@ -27,7 +27,7 @@ pub enum Failure {
     /// No process, thread, socket or memory.
     #[error("a codec process cannot be started: {what}: errno {errno}")]
     System {
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
         /// Linux's number.
         errno: i32,
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// ENODEV without the codec, else what the system said.
+    /// Returns ENODEV without the codec, else the system's errno.
     #[must_use]
     pub const fn errno(&self) -> i32 {
         match self {
@@ -56,7 +56,7 @@ impl Failure {
 #[derive(Clone, Debug)]
 pub struct Launch {
     how: How,
-    /// Whether the codecs are others than those of this crate.
+    /// Whether the codecs belong to another library than this crate.
     other: bool,
 }
 
@@ -68,10 +68,10 @@ enum How {
 }
 
 impl Launch {
-    /// By running `program`, whose main must soon call [`serve_stdin`](crate::serve_stdin). Its
-    /// standard output is closed, its standard error is the caller's.
+    /// Runs `program`, whose main must soon call [`serve_stdin`](crate::serve_stdin).
     ///
-    /// The process is killed when this one ends, by whatever thread it was started.
+    /// Its standard output is closed, and its standard error is the caller's. The process is killed
+    /// when this one ends, no matter which thread started it.
     pub fn program<A: Into<OsString>>(
         program: impl Into<PathBuf>,
         args: impl IntoIterator<Item = A>,
@@ -82,7 +82,7 @@ impl Launch {
         ))
     }
 
-    /// The same with a program whose codecs are those of another library.
+    /// The same with a program that has codecs of another library.
     pub fn other_program(program: impl Into<PathBuf>) -> Self {
         let how = How::Program(program.into(), Vec::new());
         Self { how, other: true }
@@ -92,15 +92,15 @@ impl Launch {
         Self { how, other: false }
     }
 
-    /// Whether this crate has the codec, where it is this crate that is started.
+    /// Checks whether this crate has the codec, if this crate is to be started.
     pub(crate) fn check(&self, kind: Kind) -> Result<(), Failure> {
         let codec = kind.name();
         let is_there = self.other || !kind.needs_library();
         is_there.then_some(()).ok_or(Failure::NoLibrary { codec })
     }
 
-    /// In a thread of this process, over the same messages: for tests and debuggers. A codec that
-    /// crashes takes the process with it, and nothing is limited.
+    /// Runs the worker in a thread of this process, with the same messages: for tests and debuggers. A
+    /// codec's crash ends the process, and no limits apply.
     #[must_use]
     pub const fn in_thread() -> Self {
         Self::by(How::Thread(serve::built_in))
@@ -113,9 +113,11 @@ impl Launch {
         Self { how, other: true }
     }
 
-    /// By handing the worker's end of the socket to `take`, which sees to it that somebody serves
-    /// there, as [`serve`](crate::serve) does. Whoever does is not ended with the [`Worker`]: he
-    /// finds the socket closed. Which codecs he has is his to know: every kind can be started.
+    /// Passes the worker's end of the socket to `take`, which must have it served as
+    /// [`serve`](crate::serve) does.
+    ///
+    /// The server does not end with the [`Worker`], but finds the socket closed. Every kind can be
+    /// started, since only the server knows its codecs.
     ///
     /// [`Worker`]: crate::Worker
     #[must_use]
@@ -124,7 +126,7 @@ impl Launch {
         Self { how, other: true }
     }
 
-    /// What is started, in words.
+    /// Returns a description of the started program.
     pub(crate) fn name(&self) -> String {
         match &self.how {
             How::Program(program, _) => program.display().to_string(),

@@ -1,9 +1,8 @@
-//! Codec libraries in a process of their own.
+//! Runs codec libraries in separate processes.
 //!
-//! A [`Worker`] is one codec: it takes pieces of an elementary stream and gives pictures, or takes
-//! pictures and gives packets. The library itself runs in another process, so that one that
-//! crashes, hangs or eats memory ends that process and nothing else: its owner sees
-//! [`Event::Died`] with a sentence to say.
+//! A [`Worker`] is one codec. A decoder turns pieces of an elementary stream into pictures, and an
+//! encoder turns pictures into packets. The library runs in another process. If it crashes, hangs or
+//! exhausts memory, only that process ends, and its owner gets [`Event::Died`] with an explanation.
 //!
 //! ```no_run
 //! use vb3_codec::{Chroma, Config, Event, Framing, Job, Kind, Launch, Worker};
@@ -25,24 +24,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What travels how
-//! Input and output lie in shared memory that the parent makes (sealed memfds of fixed size);
-//! messages of a few words go over a socket. The parent checks every number a worker sends, and
-//! waits for it only to take memory back that it lent. A worker waits for the parent: when all picture slots are in use, it goes on
+//! # Communication
+//! Input and output are in shared memory that the parent makes (sealed memfds of fixed size). Short
+//! messages use a socket. The parent checks every number from a worker, and waits for it only to take
+//! lent memory back. A worker waits for the parent: when all picture slots are in use, it continues
 //! once a [`Picture`] or [`Packet`] is dropped.
 //!
-//! A host may lend memory of its own for decoded pictures ([`Worker::lend`]): the worker maps it and
-//! writes each picture there once, or has its library decode there ([`Out::frame`]). Who has a loan
-//! is in a word of shared memory, so that [`Worker::take_back`] waits for a picture that is being
-//! written, or for a library that decodes there, and for nothing else.
+//! A host may lend its own memory for decoded pictures ([`Worker::lend`]). The worker maps it and
+//! writes each picture there once, or its library decodes there directly ([`Out::frame`]). A shared
+//! word records each loan's owner. So [`Worker::take_back`] waits only for a picture that is being
+//! written, or for a library that decodes there.
 //!
 //! # Order
-//! Events come in an order that depends on the jobs alone. Pictures come in display order, packets
-//! in the order of their pictures.
+//! The order of events depends only on the jobs. Pictures are returned in display order, and packets in
+//! the order of their pictures.
 //!
 //! # Codecs
-//! This crate codes JPEG itself. All else needs a program with another library: `vb3-codec`, which has
-//! libavcodec.
+//! This crate handles JPEG itself. Other codecs need `vb3-codec`, a program with libavcodec.
 #![deny(unsafe_code)]
 
 mod job;
@@ -78,13 +76,13 @@ pub use serve::{
 pub use slots::{Packet, Picture};
 pub use worker::Worker;
 
-/// Widest picture that is coded or decoded, in pixels.
+/// Widest supported picture, in pixels.
 pub const MAX_WIDTH: u32 = 4096;
-/// Highest picture that is coded or decoded, in pixels.
+/// Highest supported picture, in pixels.
 pub const MAX_HEIGHT: u32 = 2304;
 /// Longest piece of input, in bytes.
 pub const MAX_INPUT: usize = 20 << 20;
-/// Jobs that carry data and may be under way at once.
+/// Largest number of simultaneous jobs with data.
 pub const MAX_IN_FLIGHT: usize = 8;
-/// Pictures or packets that may be held at once; a worker waits for one to be dropped.
+/// Largest number of pictures or packets held at once. A worker without a free slot waits for one.
 pub const OUTPUT_SLOTS: usize = 8;

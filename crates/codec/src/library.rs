@@ -1,4 +1,4 @@
-//! Which library does what: the codecs of this crate, and those of a program beside it.
+//! The available codec libraries: this crate, and an external program's library.
 
 use crate::job::Kind;
 use crate::launch::Launch;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 /// The program with libavcodec's decoders.
 const PROGRAM: &str = "vb3-codec";
-/// Names another program, or `none` for no other.
+/// The environment variable that names another program, or `none` for no program.
 const VARIABLE: &str = "VB3_CODEC";
-/// Longest wait for what the program says of itself: on a busy machine, loading a hundred shared
-/// libraries takes many seconds.
+/// Longest wait for the program's list of codecs. On a busy machine, loading a hundred shared libraries
+/// takes many seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest list that is read, in bytes.
 const MAX_LIST: usize = 16 << 10;
@@ -23,30 +23,30 @@ const MAX_LIST: usize = 16 << 10;
 /// A program with codecs of another library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
-    /// Where it is.
+    /// Path of the program.
     pub program: PathBuf,
     /// The library and its version, e.g. `libavcodec 59.37.100`.
     pub name: String,
     /// The licence it was built under.
     pub license: String,
-    /// What it does, and what it calls the codec that does it.
+    /// Its supported kinds, each with the library's name of the codec.
     pub kinds: Vec<(Kind, String)>,
 }
 
-/// What a program prints as its library where it was built without one.
+/// The library name that a program prints if it was built without one.
 const NO_LIBRARY: &str = "none";
 
 impl Library {
-    /// Asks a program what it has, for at most a minute.
+    /// Asks a program for its codecs, for at most a minute.
     ///
     /// # Errors
-    /// A sentence: the program cannot be run, says nothing in time, or has no codec.
+    /// A sentence: the program cannot be run, does not answer in time, or has no codec.
     pub fn ask(program: &Path) -> Result<Self, String> {
         let found = Self::ask_for(program, PATIENCE)?;
         found.ok_or_else(|| stub(program))
     }
 
-    /// `None` where the program was built without a library.
+    /// Asks a program; `None` if it was built without a library.
     fn ask_for(program: &Path, patience: Duration) -> Result<Option<Self>, String> {
         let named = |what: String| format!("{}: {what}", program.display());
         let mut child = Command::new(program)
@@ -57,7 +57,7 @@ impl Library {
             .spawn()
             .map_err(|e| named(e.to_string()))?;
         let text = read(&mut child, patience);
-        // It is not waited for before it is gone: it may hang.
+        // Killed before waiting, since it may hang.
         let _ = child.kill();
         let _ = child.wait();
         let silent = || format!("it says nothing for {} s; try again", patience.as_secs());
@@ -66,7 +66,7 @@ impl Library {
         library.map_err(named)
     }
 
-    /// Reads what [`list`](Self::list) or a program without a library prints.
+    /// Parses the output of [`list`](Self::list), or of a program without a library.
     fn parse(program: &Path, text: &str) -> Result<Option<Self>, String> {
         let mut library = Self {
             program: program.to_owned(),
@@ -94,7 +94,7 @@ impl Library {
         Ok(Some(library))
     }
 
-    /// What `--list` prints of a library, as [`ask`](Self::ask) reads it.
+    /// Returns the `--list` output for a library, which [`ask`](Self::ask) parses.
     #[must_use]
     pub fn list(&self) -> String {
         let mut text = format!("library {}\nlicense {}\n", self.name, self.license);
@@ -105,12 +105,12 @@ impl Library {
     }
 }
 
-/// Says that a program was built without a library.
+/// Describes a program that was built without a library.
 fn stub(program: &Path) -> String {
     format!("{}: it was built without libavcodec", program.display())
 }
 
-/// What a program says until it ends; `None` if that takes too long.
+/// Reads a program's output until it ends; `None` on timeout.
 fn read(child: &mut Child, patience: Duration) -> Result<Option<String>, String> {
     let mut out = child.stdout.take().ok_or("it has no output")?;
     let until = Instant::now() + patience;
@@ -137,7 +137,7 @@ fn read(child: &mut Child, patience: Duration) -> Result<Option<String>, String>
     Ok(Some(text))
 }
 
-/// All codecs at hand: those of this crate, and those of a program with another library.
+/// All available codecs: those of this crate, and those of a program with another library.
 #[derive(Clone, Debug)]
 pub struct Codecs {
     built_in: Launch,
@@ -145,7 +145,7 @@ pub struct Codecs {
 }
 
 impl From<Launch> for Codecs {
-    /// Those that are started so, and no others.
+    /// Returns only this crate's codecs, started by `built_in`.
     fn from(built_in: Launch) -> Self {
         let none = Err("no other program is wanted".to_owned());
         Self {
@@ -156,10 +156,11 @@ impl From<Launch> for Codecs {
 }
 
 impl Codecs {
-    /// Those of this crate, started as said, and those of the program that the variable
-    /// `VB3_CODEC` names; or else of the first `vb3-codec` with a library, beside this program or in
-    /// the search path. It is looked for when it is first needed, which takes as long as a program
-    /// takes to start.
+    /// Returns this crate's codecs, started by `built_in`, and those of an external program.
+    ///
+    /// The variable `VB3_CODEC` names that program. Without it, the first `vb3-codec` with a library is
+    /// used, next to this program or in the search path. The search runs at first use, and takes as
+    /// long as starting a program.
     #[must_use]
     pub fn with_program(built_in: Launch) -> Self {
         Self {
@@ -168,16 +169,16 @@ impl Codecs {
         }
     }
 
-    /// The other program's library, or a sentence that says why there is none.
+    /// Returns the external program's library.
     ///
     /// # Errors
-    /// That sentence.
+    /// A sentence that says why there is none.
     pub fn other(&self) -> Result<&Library, &str> {
         let found = self.other.get_or_init(|| find(std::env::var_os(VARIABLE)));
         found.as_ref().map_err(String::as_str)
     }
 
-    /// How a worker of a kind is started.
+    /// Returns how to start a worker of a kind.
     #[must_use]
     pub fn launch(&self, kind: Kind) -> Launch {
         match self.built_in.check(kind).is_err().then(|| self.other()) {
@@ -186,10 +187,10 @@ impl Codecs {
         }
     }
 
-    /// By which library a kind is done, and under which licence, as a person is told.
+    /// Describes the library for a kind, and its licence.
     ///
     /// # Errors
-    /// A sentence: no library at hand does it, and what to do.
+    /// A sentence: no available library supports it, with a remedy.
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
         let Err(missing) = self.built_in.check(kind) else {
             return Ok(match kind {
@@ -216,7 +217,7 @@ impl Codecs {
     }
 }
 
-/// The library of the program that is named, or of the first one that has one.
+/// Returns the library of the named program, or of the first one that has a library.
 fn find(named: Option<OsString>) -> Result<Library, String> {
     match named {
         Some(name) if name == "none" => return Err(format!("{VARIABLE} is none")),
@@ -230,8 +231,8 @@ fn find(named: Option<OsString>) -> Result<Library, String> {
     first_library(beside.into_iter().chain(in_path), PATIENCE)
 }
 
-/// The first library of these programs. One without a library counts as missing; one that does not
-/// answer ends the search, which takes no longer than that.
+/// Returns the first library of these programs. A program without a library counts as missing. A
+/// program that does not answer ends the search, to bound its time.
 fn first_library(
     places: impl Iterator<Item = PathBuf>,
     patience: Duration,
@@ -272,13 +273,13 @@ mod tests {
     fn a_program_that_hangs_or_is_missing_is_named() {
         let missing = Library::ask(Path::new("/nowhere/vb3-codec")).unwrap_err();
         assert!(missing.contains("/nowhere/vb3-codec"), "{missing}");
-        // Takes no option `--list`, and says nothing on its output.
+        // It has no option `--list` and prints nothing.
         let silent = Library::ask(Path::new("/bin/false")).unwrap_err();
         assert!(silent.contains("no codec"), "{silent}");
     }
 
-    /// Writes a shell script, by another process: this one may be forking, and what is open for
-    /// writing is not started.
+    /// Writes a shell script by another process. This process may be forking, and a file that is open
+    /// for writing cannot be executed.
     fn script(program: &Path, body: &str) {
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 700 \"$0\"";
         let mut sh = Command::new("sh");

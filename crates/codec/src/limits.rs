@@ -1,4 +1,4 @@
-//! What a worker process may use.
+//! Resource limits of a worker process.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -8,9 +8,9 @@ use seccompiler::{
     SeccompRule, apply_filter_all_threads,
 };
 
-/// Most address space, in bytes: pictures of the largest size, 16 of them held, several times over.
+/// Largest address space, in bytes: 16 pictures of the largest size, several times over.
 const ADDRESS_SPACE: u64 = 2 << 30;
-/// Most CPU time for one job, in seconds.
+/// Largest CPU time of one job, in seconds.
 const JOB_SECONDS: u64 = 20;
 
 fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
@@ -26,28 +26,28 @@ fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
     )
 }
 
-/// Limits this process for good: it dies with its parent, leaves no core file, gains no privileges.
+/// Limits this process permanently: it dies with its parent, writes no core file and gains no
+/// privileges.
 pub(crate) fn enter() -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     lower(Resource::Core, 0)?;
     lower(Resource::As, ADDRESS_SPACE)?;
-    // No limit of file sizes: it can open none, and what a library says on standard error may be
-    // kept in one.
+    // File sizes are not limited: the process can open no files, and standard error may be a file.
     Ok(())
 }
 
-/// Shuts all threads of this process in for good: they open and write no files, start no processes
-/// and no threads, reach no network. To be called before anything from outside is looked at.
+/// Confines all threads of this process permanently. They can open no files, start no processes or
+/// threads, and use no network. Call it before reading untrusted input.
 pub(crate) fn shut() -> Result<(), Errno> {
-    // A machine that seccompiler does not know goes without the filter.
+    // On architectures that seccompiler does not support, there is no filter.
     match filter() {
         Some(program) => apply_filter_all_threads(&program).map_err(|_| Errno::PERM),
         None => Ok(()),
     }
 }
 
-/// System calls that a worker may make: memory, its socket, its own time and end.
+/// The allowed system calls: memory, its socket, its own time and exit.
 const CALLS: &[libc::c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -71,7 +71,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_newfstatat,
     libc::SYS_recvmsg,
     libc::SYS_restart_syscall,
-    // A thread that is still starting as its process is shut in: glibc ends the process without.
+    // For a thread that is still starting: without it, glibc ends the process.
     libc::SYS_rseq,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
@@ -86,7 +86,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
-/// All other calls fail with EPERM; on other processes, also those that it may make on itself.
+/// Returns the filter. Other calls fail with EPERM, and so do allowed calls on other processes.
 fn filter() -> Option<BpfProgram> {
     let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
         CALLS.iter().map(|call| (*call, Vec::new())).collect();
@@ -102,7 +102,7 @@ fn filter() -> Option<BpfProgram> {
     filter.try_into().ok()
 }
 
-/// Gives the next job its time: past it, SIGXCPU ends the process.
+/// Starts the CPU time of the next job. SIGXCPU ends the process when it is used up.
 pub(crate) fn begin_job() {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     let used = u64::try_from(now.tv_sec).unwrap_or(0);

@@ -1,14 +1,13 @@
-//! Memory that is lent to a worker for one picture, and how both sides agree on who has it.
+//! Memory that is lent to a worker for one picture, and the protocol for its ownership.
 //!
 //! Each loan has a number and a word in shared memory. The worker claims the word before its first
-//! byte and lets it go after its last; the parent takes a loan back by changing a word that was not
-//! claimed, or waits until it is let go. So the parent need not wait for the worker to read its
-//! socket, which may be as long as a picture takes to decode.
+//! byte, and releases it after its last. The parent revokes a loan by changing an unclaimed word, or
+//! waits for its release. So the parent need not wait for the worker to read its socket, which may take
+//! as long as decoding a picture.
 //!
-//! A library that decodes straight into loans has several at a time, and reads those that are
-//! references for others long after they were let go. While it has any, a word says so
-//! ([`set_holding`]); the parent then asks for all of them ([`demand`]), and waits until the worker
-//! has given its library copies in their place ([`comply`]).
+//! A library that decodes directly into loans has several at a time. It reads references long after
+//! their release. A word says whether it has any ([`set_holding`]). The parent then demands all of them
+//! ([`demand`]), and waits until the worker has given its library copies instead ([`comply`]).
 
 use crate::job::Chroma;
 use crate::shm::Shared;
@@ -21,18 +20,17 @@ use std::time::{Duration, Instant};
 
 /// Most loans at a time.
 pub const MAX_LOANS: usize = 32;
-/// Of a loan without memory, in place of how the picture lies: it comes in a slot.
+/// Stands in a loan without memory, in place of the picture's layout: the picture uses a slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
-/// Words for them: more, so that a number's word is not soon another's.
+/// Number of words. Larger than the number of loans, so that words are not soon reused.
 const WORDS: usize = 4 * MAX_LOANS;
-/// Where they lie in the input's memory.
+/// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
-/// Whether the worker's library has memory that was lent; how often all was asked for; how often it
-/// was given.
+/// Offsets: whether the worker's library has lent memory; count of demands; count of answers.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
 const GIVEN: usize = DEMANDED + size_of::<u32>();
-/// Bytes of the input's memory, with these words.
+/// Bytes of the input's memory, including these words.
 pub(crate) const INPUT_LEN: usize = GIVEN + size_of::<u32>();
 
 const LENT: u32 = 0;
@@ -40,15 +38,15 @@ const WRITING: u32 = 1;
 const WRITTEN: u32 = 2;
 const BACK: u32 = 3;
 
-/// Longest time that the worker may go on writing one picture after its memory was asked for:
-/// many times what that takes on a busy machine.
+/// Longest time to finish writing one picture after its memory was demanded. It is many times what a
+/// busy machine needs.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// The same where the library must finish what it was given before: a piece of a stream.
+/// The same if the library must first finish a piece of a stream.
 const LIBRARYS_PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked whether the worker is still there.
+/// Interval of checks that the worker still exists.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// A loan's word while it is in a state. Numbers come again after 2^30 loans.
+/// Returns a loan's word in a state. Numbers repeat after 2^30 loans.
 const fn word(number: u64, state: u32) -> u32 {
     // CAST: the lower bits are meant.
     (number as u32) << 2 | state
@@ -59,20 +57,20 @@ fn of(input: &Shared, number: u64) -> Option<&AtomicU32> {
     input.word(START + at * size_of::<u32>())
 }
 
-/// The parent, before it tells of a loan.
+/// Parent: marks a loan as lent, before announcing it.
 pub(crate) fn lend(input: &Shared, number: u64) {
     if let Some(state) = of(input, number) {
         state.store(word(number, LENT), Ordering::Release);
     }
 }
 
-/// Whether a loan that was not claimed still can be.
+/// Returns whether an unclaimed loan is still claimable.
 pub(crate) fn is_lent(input: &Shared, number: u64) -> bool {
     let found = of(input, number).map(|state| state.load(Ordering::Acquire));
     found == Some(word(number, LENT))
 }
 
-/// The worker, before the first byte. False if the loan was taken back.
+/// Worker: claims a loan before the first byte. False if the loan was revoked.
 pub(crate) fn claim(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, LENT), word(number, WRITING));
     of(input, number).is_some_and(|state| {
@@ -90,8 +88,7 @@ pub(crate) fn let_go(input: &Shared, number: u64) {
     }
 }
 
-/// The worker, after [`claim`], where nothing came of it: it may be claimed again. False if it was
-/// taken back.
+/// Worker: undoes an unused [`claim`]. The loan is claimable again. False if it was revoked.
 pub(crate) fn unclaim(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, WRITING), word(number, LENT));
     of(input, number).is_some_and(|state| {
@@ -100,7 +97,7 @@ pub(crate) fn unclaim(input: &Shared, number: u64) -> bool {
     })
 }
 
-/// The parent: after this the worker claims the loan no more. True if it had not.
+/// Parent: revokes an unclaimed loan. False if it was claimed before.
 pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
     let (from, to) = (word(number, LENT), word(number, BACK));
     of(input, number).is_some_and(|state| {
@@ -109,20 +106,20 @@ pub(crate) fn revoke(input: &Shared, number: u64) -> bool {
     })
 }
 
-/// The parent: after this the worker writes no byte of the loan, unless its library has it. False if
-/// it does not let go.
+/// Parent: ends the worker's writes to a loan, unless its library has it. False if the worker does not
+/// release it.
 pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool) -> bool {
     let Some(state) = of(input, number) else {
         return false;
     };
-    // What is neither was written by a worker that lies: it is not believed.
+    // Any other value comes from a faulty worker and is ignored.
     revoke(input, number)
         || wait(state, PATIENCE, is_gone, |found| {
             found == word(number, WRITTEN)
         })
 }
 
-/// Waits until a word is as it should be; false if that takes too long.
+/// Waits until a word satisfies the condition; false on timeout.
 fn wait(
     word: &AtomicU32,
     patience: Duration,
@@ -143,20 +140,20 @@ fn wait(
     }
 }
 
-/// The worker, before its library gets a loan's memory, and once it has none.
+/// Worker: sets the flag before its library gets lent memory, and clears it once the library has none.
 pub(crate) fn set_holding(input: &Shared, is_holding: bool) {
     if let Some(word) = input.word(HOLDING) {
         word.store(is_holding.into(), Ordering::SeqCst);
     }
 }
 
-/// The parent, after all loans were revoked: whether the worker's library may still have memory.
+/// Parent, after revoking all loans: returns whether the worker's library may still have memory.
 pub(crate) fn is_holding(input: &Shared) -> bool {
     let found = input.word(HOLDING);
     found.is_some_and(|word| word.load(Ordering::SeqCst) != 0)
 }
 
-/// The parent asks for all memory; gives what to wait for.
+/// Parent: demands all memory. Returns the value to wait for.
 pub(crate) fn demand(input: &Shared) -> u32 {
     let word = input.word(DEMANDED);
     word.map_or(0, |word| {
@@ -164,21 +161,21 @@ pub(crate) fn demand(input: &Shared) -> u32 {
     })
 }
 
-/// The parent waits for the answer to [`demand`]: after it the worker's library neither writes to
-/// memory that was lent before nor reads it. False if none comes.
+/// Parent: waits for the answer to [`demand`]. After it, the worker's library neither reads nor writes
+/// memory lent before. False on timeout.
 pub(crate) fn await_given(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
     let word = input.word(GIVEN);
     word.is_some_and(|word| wait(word, LIBRARYS_PATIENCE, is_gone, |found| found == demand))
 }
 
-/// The worker: a demand that it has not complied with.
+/// Worker: returns a demand that it has not answered.
 pub(crate) fn demanded(input: &Shared) -> Option<u32> {
     let demand = input.word(DEMANDED)?.load(Ordering::SeqCst);
     let given = input.word(GIVEN)?.load(Ordering::Relaxed);
     (demand != given).then_some(demand)
 }
 
-/// The worker has given all back.
+/// Worker: answers a demand after returning all memory.
 pub(crate) fn comply(input: &Shared, demand: u32) {
     if let Some(word) = input.word(GIVEN) {
         word.store(demand, Ordering::SeqCst);
@@ -186,14 +183,14 @@ pub(crate) fn comply(input: &Shared, demand: u32) {
     }
 }
 
-/// A plane of samples in memory that is lent.
+/// A plane of samples in lent memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LentPlane<'a> {
-    /// The memory: of fixed size, and nothing else in it.
+    /// The memory: of fixed size, and used only for this.
     pub memory: BorrowedFd<'a>,
-    /// Names this memory and no other, also after it is gone.
+    /// Unique number of this memory, never reused.
     pub number: u64,
-    /// Bytes of the memory.
+    /// Length of the memory in bytes.
     pub len: u64,
     /// The first sample, in bytes.
     pub offset: u64,
@@ -206,11 +203,11 @@ pub struct LentPlane<'a> {
 pub struct Lent<'a> {
     /// How chroma lies.
     pub chroma: Chroma,
-    /// Y, U and V, or Y and pairs of U and V.
+    /// Y, U and V, or Y and UV pairs.
     pub planes: &'a [LentPlane<'a>],
 }
 
-/// Bytes and number of the rows of the planes of a picture with pairs or without.
+/// Returns the row bytes and row counts of a picture's planes.
 pub(crate) fn shapes(layout: &Layout, chroma: Chroma) -> Vec<(usize, usize)> {
     let (columns, lines) = layout.plane(1);
     match chroma {
@@ -219,14 +216,14 @@ pub(crate) fn shapes(layout: &Layout, chroma: Chroma) -> Vec<(usize, usize)> {
     }
 }
 
-/// Bytes that rows use, padding between them included.
+/// Returns the bytes from the first to the last row, including padding between them.
 pub(crate) fn extent((columns, lines): (usize, usize), stride: u64) -> Option<u64> {
     let before = u64::try_from(lines.checked_sub(1)?).ok()?;
     let last = u64::try_from(columns).ok()?;
     (stride >= last).then_some(before.checked_mul(stride)?.checked_add(last)?)
 }
 
-/// Where a plane goes, in memory that the worker mapped.
+/// The destination of a plane in the worker's mapping.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot<'a> {
     pub(crate) memory: &'a Shared,
@@ -234,7 +231,7 @@ pub(crate) struct Spot<'a> {
     pub(crate) stride: usize,
 }
 
-/// Writes a picture, row by row; false where it does not fit.
+/// Writes a picture row by row; false if it does not fit.
 pub(crate) fn write(
     layout: &Layout,
     from: &crate::Planes<'_>,
@@ -260,7 +257,7 @@ pub(crate) fn write(
     }
 }
 
-/// Whether a picture's planes are as many as the spots, and not wider.
+/// Returns whether a picture has as many planes as there are spots, and none is too wide.
 pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool {
     let shapes = shapes(layout, chroma);
     let fits = |(spot, shape): (&Spot<'_>, &(usize, usize))| {
@@ -270,7 +267,7 @@ pub(crate) fn fits(layout: &Layout, chroma: Chroma, spots: &[Spot<'_>]) -> bool 
     spots.len() == shapes.len() && spots.iter().zip(&shapes).all(fits)
 }
 
-/// Writes a picture's chroma as pairs; false where it does not fit.
+/// Writes a picture's chroma as pairs; false if it does not fit.
 pub(crate) fn write_pairs(layout: &Layout, from: &crate::Planes<'_>, uv: &Spot<'_>) -> bool {
     let (Some(u), Some(v)) = (rows(layout, from, 1), rows(layout, from, 2)) else {
         return false;

@@ -1,4 +1,4 @@
-//! A codec worker as a program of its own: its standard input is the socket.
+//! The codec worker program. Its standard input is the socket.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

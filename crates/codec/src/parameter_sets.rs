@@ -1,11 +1,12 @@
-//! H.264 parameter sets, written: what a decoder of whole pictures is given in front of the slices
-//! of each, so that a library that takes streams can decode it.
+//! Writes H.264 parameter sets.
+//!
+//! They precede the slices of each picture of a stateless decoder, so that a library for streams can
+//! decode it.
 
 /// A sequence parameter set. Names are those of ITU-T H.264 7.3.2.1.1.
 ///
-/// It says nothing of cropping: pictures come whole. Nor does it of scaling lists, which are a
-/// [`Pps`]'s, nor of colours. No picture is to be held back for another
-/// (`max_num_reorder_frames` is 0): they come in the order in which they are decoded.
+/// It has no cropping, since pictures are complete, and no colour description. Scaling lists are in a
+/// [`Pps`]. Pictures are not reordered (`max_num_reorder_frames` is 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "syntax elements of the standard")]
 pub struct Sps {
@@ -29,7 +30,7 @@ pub struct Sps {
     pub direct_8x8_inference: bool,
 }
 
-/// How a stream says in which order pictures are shown (`pic_order_cnt_type`).
+/// The coding of the display order (`pic_order_cnt_type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "syntax elements of the standard")]
 pub enum PictureOrder {
@@ -37,7 +38,7 @@ pub enum PictureOrder {
     Lsb {
         log2_max_pic_order_cnt_lsb_minus4: u8,
     },
-    /// 1: by differences to what is expected.
+    /// 1: differences to expected values.
     Expected {
         delta_pic_order_always_zero: bool,
         offset_for_non_ref_pic: i32,
@@ -81,20 +82,20 @@ pub struct Pps {
     pub scaling: Option<ScalingLists>,
 }
 
-/// Scaling lists of 4:2:0 pictures, line by line.
+/// Scaling lists of 4:2:0 pictures, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScalingLists {
-    /// Of 4x4 blocks: intra Y, Cb, Cr, inter Y, Cb, Cr.
+    /// For 4x4 blocks: intra Y, Cb, Cr, inter Y, Cb, Cr.
     pub lists_4x4: [[u8; 16]; 6],
-    /// Of 8x8 blocks: intra Y, inter Y. Written with 8x8 transforms alone.
+    /// For 8x8 blocks: intra Y, inter Y. Written only with 8x8 transforms.
     pub lists_8x8: [[u8; 64]; 2],
 }
 
-/// `profile_idc` of those whose sequence parameter sets say how chroma is sampled.
+/// Values of `profile_idc` whose sequence parameter sets contain the chroma format.
 const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
 impl Sps {
-    /// The NAL unit, with a start code.
+    /// Returns the NAL unit, with a start code.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
         let mut bits = BitWriter::default();
@@ -129,10 +130,10 @@ impl Sps {
         bits.nal_unit(0x67)
     }
 
-    /// Nothing but how pictures are held back.
+    /// Writes only the limit of reordering.
     fn write_vui(&self, bits: &mut BitWriter) {
-        // No aspect ratio, overscan, signal type, chroma location, timing, HRD of either kind,
-        // picture structure; bitstream restrictions follow, vectors may cross edges.
+        // No aspect ratio, overscan, signal type, chroma location, timing, HRD parameters or picture
+        // structure. Bitstream restrictions follow; vectors may cross edges.
         bits.put(0b00_0000_0011, 10);
         let most_vector_bits = 16;
         let restrictions = [0, 0, most_vector_bits, most_vector_bits];
@@ -173,10 +174,10 @@ impl PictureOrder {
 }
 
 impl Pps {
-    /// The NAL unit, with a start code.
+    /// Returns the NAL unit, with a start code.
     ///
     /// # Errors
-    /// A sentence: a scaling list has a 0, which no stream can say.
+    /// A sentence: a scaling list has a 0, which a stream cannot contain.
     pub fn write(&self) -> Result<Vec<u8>, String> {
         let mut bits = BitWriter::default();
         bits.ue(self.pic_parameter_set_id.into());
@@ -220,7 +221,7 @@ impl Pps {
     }
 }
 
-/// Writes a list of `side` lines in zig-zag order, each value as the difference to the one before.
+/// Writes a square list in zig-zag order, each value as the difference to the previous one.
 fn write_list(list: &[u8], side: usize, bits: &mut BitWriter) -> Result<(), String> {
     bits.flag(true);
     let mut last = 8_u8;
@@ -237,7 +238,7 @@ fn write_list(list: &[u8], side: usize, bits: &mut BitWriter) -> Result<(), Stri
     Ok(())
 }
 
-/// Places in a square of `side` lines, from the top left along its diagonals.
+/// Iterates over a square of `side` rows from the top left along its diagonals.
 fn zigzag(side: usize) -> impl Iterator<Item = usize> {
     (0..2 * side).flat_map(move |sum| {
         let steps = (0..=sum).filter(move |step| *step < side && sum - step < side);
@@ -253,12 +254,12 @@ fn zigzag(side: usize) -> impl Iterator<Item = usize> {
 #[derive(Debug, Default)]
 struct BitWriter {
     bytes: Vec<u8>,
-    /// Bits that are no whole byte yet, and their number.
+    /// Bits of an incomplete byte, and their number.
     rest: (u8, u32),
 }
 
 impl BitWriter {
-    /// The lowest `count` bits of a value, at most 64.
+    /// Writes the lowest `count` bits of a value, at most 64.
     fn put(&mut self, value: u64, count: u32) {
         for at in (0..count).rev() {
             // CAST: one bit.
@@ -289,7 +290,7 @@ impl BitWriter {
         self.ue(if value > 0 { twice - 1 } else { twice });
     }
 
-    /// Ends the payload, and makes a NAL unit of it, with a start code.
+    /// Ends the payload, and makes a NAL unit with a start code.
     fn nal_unit(mut self, header: u8) -> Vec<u8> {
         self.flag(true);
         while self.rest.1 != 0 {
@@ -298,7 +299,7 @@ impl BitWriter {
         let mut nal = vec![0, 0, 0, 1, header];
         let mut zeros = 0;
         for byte in self.bytes {
-            // What would look like a start code is broken up.
+            // Emulation prevention.
             if zeros >= 2 && byte <= 3 {
                 nal.push(3);
                 zeros = 0;
@@ -310,7 +311,7 @@ impl BitWriter {
     }
 }
 
-/// Bits of a NAL unit's payload, read from its beginning.
+/// Reads bits of a NAL unit's payload.
 struct BitReader<'a> {
     bytes: std::iter::Peekable<std::slice::Iter<'a, u8>>,
     zeros: u32,
@@ -340,7 +341,7 @@ impl<'a> BitReader<'a> {
         Some(self.rest.0 >> self.rest.1 & 1 != 0)
     }
 
-    /// `None` for one that is too long.
+    /// Reads an Exp-Golomb code; `None` if it is too long.
     fn ue(&mut self) -> Option<u32> {
         let mut len = 0;
         while !self.bit()? {
@@ -357,7 +358,7 @@ impl<'a> BitReader<'a> {
     }
 }
 
-/// NAL units of a byte stream, without start codes.
+/// Iterates over the NAL units of a byte stream, without start codes.
 fn nal_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     let find = |bytes: &[u8]| bytes.windows(3).position(|three| three == [0, 0, 1]);
     rest = find(rest)
@@ -374,11 +375,11 @@ fn nal_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Checks that a byte stream is the slices of one picture, or of one field, that use the picture
-/// parameter set with this id.
+/// Checks that a byte stream contains only the slices of one picture or field, with this picture
+/// parameter set's id.
 ///
 /// # Errors
-/// A sentence: what else there is.
+/// A sentence that names other content.
 pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
     let mut first_slices = 0;
     let mut slices = 0;
@@ -386,7 +387,7 @@ pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
         let kind = nal.first().map_or(0, |header| header & 0x1f);
         match kind {
             1 | 5 => {}
-            // Supplemental information, delimiters, ends of sequences and streams, filler.
+            // SEI, delimiters, ends of sequences and streams, filler.
             6 | 9..=12 => continue,
             _ => {
                 return Err(format!(

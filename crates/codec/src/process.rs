@@ -1,5 +1,6 @@
-//! A worker's process. A thread of its own starts it and waits for its end, so that nobody else
-//! waits for a program whose file is slow to come.
+//! A worker's process.
+//!
+//! A dedicated thread starts it and waits for its end, so no caller waits for a slow program file.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -8,19 +9,19 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a killed process may take to end. One that the kernel does not let go of, in a file
-/// system that hangs, takes longer.
+/// Longest time for a killed process to end. It takes longer if the kernel holds it, in a file system
+/// that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The name of the threads, which their children have until they become their program.
+/// Name of the threads, and of their children until exec.
 const KEEPER: &str = "codec-keeper";
 
-/// Children of this process that are workers.
+/// Workers among the children of this process.
 #[derive(Debug)]
 struct Workers {
-    /// Those whose process may exist, and whose number is not known yet.
+    /// Number of workers that may already exist without a known process id.
     starting: usize,
-    /// Those that run, or ran and were not waited for.
+    /// Process ids of workers that were not waited for yet.
     pids: Vec<u32>,
 }
 
@@ -33,19 +34,19 @@ fn workers() -> MutexGuard<'static, Workers> {
     WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a child of this process is a worker, which its [`Worker`](crate::Worker) waits for: who
-/// reaps other children must leave it alone. While a worker is being started, one that has ended
-/// may be it.
+/// Returns whether a child of this process is a worker. Its [`Worker`](crate::Worker) waits for it, so
+/// code that reaps other children must ignore it. While a worker starts, an ended child may be that
+/// worker.
 #[must_use]
 pub fn is_worker(pid: u32) -> bool {
     let workers = workers();
     workers.pids.contains(&pid) || (workers.starting > 0 && may_be_starting(pid))
 }
 
-/// Whether a process has not become its program yet, or has ended.
+/// Returns whether a process has ended, or has not reached exec yet.
 fn may_be_starting(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before may hold anything, also a parenthesis.
+    // The name may contain any character, including parentheses.
     stat.rsplit_once(") ").is_none_or(|(name, state)| {
         name.ends_with(&format!("({KEEPER}")) || state.starts_with(['Z', 'X'])
     })
@@ -54,9 +55,9 @@ fn may_be_starting(pid: u32) -> bool {
 #[derive(Debug)]
 enum Stage {
     Starting,
-    /// Whoever started it does not want it any more.
+    /// Its owner does not need it any more.
     Unwanted,
-    /// Its number, and a handle that means no other even if somebody else waited for it.
+    /// Its process id, and a handle that stays valid even after another caller's wait.
     Runs(u32, Option<OwnedFd>),
     /// How it ended, or why it did not start.
     Ended(String),
@@ -78,8 +79,10 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// The thread: Linux sends a worker its parent-death signal when the thread that spawned it
-    /// ends, so this one stays as long as the worker.
+    /// The thread of a worker.
+    ///
+    /// Linux sends a worker its parent-death signal when the thread that spawned it ends. So this
+    /// thread lives as long as the worker.
     ///
     /// Source: Linux prctl(2), `PR_SET_PDEATHSIG`.
     fn keep(&self, mut command: Command) {
@@ -95,11 +98,11 @@ impl Shared {
                 self.started(&mut child);
                 drop(command);
                 let status = child.wait();
-                // Its number may be another's from now on.
+                // From now on, another process may have its number.
                 workers().pids.retain(|known| Some(*known) != pid);
                 self.end(status.map_or_else(|_| "the codec process ended".to_owned(), describe));
             }
-            // The socket, which the command holds, is closed after it is known why.
+            // The reason is stored before the command's socket closes.
             Err(e) => self.end(format!("a codec process cannot be started: exec: {e}")),
         }
     }
@@ -107,7 +110,7 @@ impl Shared {
     fn started(&self, child: &mut Child) {
         let mut stage = self.stage();
         if matches!(*stage, Stage::Unwanted) {
-            // Nobody has waited for it: it is this child still.
+            // It has not been waited for, so the handle is still this child's.
             let _ = child.kill();
         }
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -116,27 +119,27 @@ impl Shared {
     }
 }
 
-/// A process that is started, runs or has ended; none for a thread or what was handed over.
+/// A process that starts, runs or has ended; none for a thread or a passed socket.
 #[derive(Debug)]
 pub(crate) struct Running(Option<Arc<Shared>>);
 
 impl Running {
-    /// A worker that is no process of ours.
+    /// Returns the state of a worker that is no child process.
     pub(crate) const fn elsewhere() -> Self {
         Self(None)
     }
 
-    /// Has a process started; does not wait for it. What stands in its way is how it ends.
+    /// Begins to start a process, without waiting for it. A failure to start appears as its end.
     ///
     /// # Errors
-    /// No thread.
+    /// The thread cannot be started.
     pub(crate) fn begin(command: Command) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             stage: Mutex::new(Stage::Starting),
             changed: Condvar::new(),
         });
         let there = Arc::clone(&shared);
-        // Nobody sees the process before it counts.
+        // The process is counted before it can be seen.
         workers().starting += 1;
         std::thread::Builder::new()
             .name(KEEPER.to_owned())
@@ -153,19 +156,19 @@ impl Running {
         }
     }
 
-    /// Ends it for certain and says how it had ended before, if it had. One that has not started
-    /// ends when it does.
+    /// Ends the process, and describes how it had ended before, if it had. A process that has not
+    /// started yet ends at its start.
     pub(crate) fn end(&mut self) -> String {
         let Some(shared) = self.0.take() else {
             return "the codec ended".to_owned();
         };
         let mut stage = shared.stage();
         match &*stage {
-            // One that has begun to end keeps the status it ended with.
+            // A process that has begun to exit keeps its status.
             Stage::Runs(_, Some(handle)) => {
                 let _ = pidfd_send_signal(handle, Signal::KILL);
             }
-            // Its socket is closed, and without it the worker ends itself.
+            // The worker ends itself once its socket is closed.
             Stage::Runs(_, None) | Stage::Ended(_) => {}
             Stage::Starting | Stage::Unwanted => {
                 *stage = Stage::Unwanted;

@@ -1,4 +1,4 @@
-//! The worker's main: takes jobs, lets a codec do them, waits where the parent must be waited for.
+//! The worker's main loop: receives jobs, runs the codec, and waits for the parent if necessary.
 
 use crate::job::{Chroma, Config, Field, Kind, Planes, StreamFormat};
 use crate::limits;
@@ -25,7 +25,7 @@ use frames::Frames;
 pub use frames::{Frame, FramePlane, FrameShape};
 use loans::{Loan, Loans};
 
-/// Most bits of a mask of free slots.
+/// Mask with all slots free.
 const ALL_FREE: u32 = ((1u64 << OUTPUT_SLOTS) - 1) as u32;
 
 /// Why a codec must stop in the middle of a job.
@@ -33,26 +33,26 @@ const ALL_FREE: u32 = ((1u64 << OUTPUT_SLOTS) - 1) as u32;
 pub enum Stop {
     /// The parent wants everything forgotten.
     Flush,
-    /// The parent is gone, or sends what it must not.
+    /// The parent has ended, or violates the protocol.
     Gone,
 }
 
-/// A codec. Whatever it has to say, it says to `out`, in order.
+/// A codec. It reports everything to `out`, in order.
 pub trait Codec {
-    /// Sets up; the parent has checked the numbers.
+    /// Sets up the codec; the parent has checked the values.
     fn configure(&mut self, config: Config);
-    /// Takes a piece of a stream.
+    /// Decodes a piece of a stream.
     ///
     /// # Errors
-    /// What `out` gave, and no other.
+    /// Only those that `out` returned.
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
         let _ = data;
         out.corrupt(tag, "this codec takes pictures")
     }
-    /// Takes a picture.
+    /// Encodes a picture.
     ///
     /// # Errors
-    /// What `out` gave, and no other.
+    /// Only those that `out` returned.
     fn encode(
         &mut self,
         tag: u64,
@@ -63,21 +63,22 @@ pub trait Codec {
         let _ = (picture, force_key);
         out.corrupt(tag, "this codec takes streams")
     }
-    /// Gives all that is held.
+    /// Returns all pending output.
     ///
     /// # Errors
-    /// What `out` gave, and no other.
+    /// Only those that `out` returned.
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop>;
     /// Forgets all that is held.
     fn flush(&mut self, out: &mut Out);
 }
 
-/// Makes the codec that does what a worker of a kind does; `None` where there is none.
+/// Makes the codec for a worker's kind; `None` if it is unsupported.
 pub type MakeCodec = fn(Kind) -> Option<Box<dyn Codec>>;
 
-/// Serves one parent on standard input until it is gone, with the codecs of this crate; then the
-/// program should end with what this gives. Meant for the main function of the program that
-/// [`Launch::program`](crate::Launch::program) names.
+/// Serves one parent on standard input until it ends, with the codecs of this crate.
+///
+/// The program should then exit with the returned code. Call it from the main function of the program
+/// of [`Launch::program`](crate::Launch::program).
 #[must_use]
 pub fn serve_stdin() -> ExitCode {
     serve_stdin_with(built_in)
@@ -92,8 +93,8 @@ pub fn serve_stdin_with(make: MakeCodec) -> ExitCode {
     }
 }
 
-/// As [`serve_stdin`], on a socket that came another way. Limits this process for good: its memory,
-/// its files, the CPU time of each job; it dies with its parent.
+/// As [`serve_stdin`], on another socket. Limits this process permanently: its memory, its files, and
+/// the CPU time of each job. It dies with its parent.
 #[must_use]
 pub fn serve(socket: OwnedFd) -> ExitCode {
     serve_with(socket, built_in)
@@ -106,7 +107,7 @@ fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
     run(Socket::new(socket), true, make)
 }
 
-/// As `serve`, in a process that is also for others.
+/// As `serve`, in a process with other tasks.
 pub(crate) fn serve_here(socket: OwnedFd, make: MakeCodec) {
     run(Socket::new(socket), false, make);
 }
@@ -120,7 +121,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
-    // A library that starts threads does so as it is set up, which is the next job.
+    // A library that starts threads does so at set-up, which is the next job.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
     if limited && !is_open && limits::shut().is_err() {
         return ExitCode::from(2);
@@ -156,12 +157,12 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Tells which messages this program speaks; whether those of its parent are the same.
+/// Sends the version of this program's messages. Returns whether the parent's is the same.
 fn agree(socket: &Socket, hello: &Message) -> bool {
     let own = env!("CARGO_PKG_VERSION");
     let [_, found, ..] = hello.words;
     let answer = if found == 0 {
-        // A vb3 from before versions were told shows this as what its stream fails by.
+        // An older vb3 shows this sentence as the stream's failure.
         let sentence = format!(
             "vb3-codec {own} does not fit this vb3: of what they say to each other, it wants \
              version {VERSION}, and vb3 speaks one from before versions were told; install the \
@@ -198,8 +199,7 @@ struct Server {
 }
 
 impl Server {
-    /// Before the first job that is not about its set-up, and after that, the process may start no
-    /// thread any more.
+    /// Confines the process at the first job other than set-up. It can then start no threads.
     fn shut(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.is_open) {
             limits::shut().map_err(|_| Stop::Gone)?;
@@ -263,7 +263,7 @@ impl Server {
         }
     }
 
-    /// Input is given back whether it was used or forgotten.
+    /// Returns an input slot, whether its bytes were used or dropped.
     fn consumed(&mut self, done: Result<(), Stop>, tag: u64, slot: u64) -> Result<(), Stop> {
         if done == Err(Stop::Gone) {
             return done;
@@ -308,7 +308,7 @@ impl Server {
     }
 }
 
-/// Memory that pictures or packets are written to.
+/// Memory for pictures or packets.
 #[derive(Debug)]
 struct Ring {
     memory: Shared,
@@ -323,14 +323,14 @@ struct Ring {
 #[derive(Debug)]
 pub struct Out {
     socket: Socket,
-    /// Came while something else was waited for.
+    /// Messages that arrived during a wait for something else.
     waiting: VecDeque<(Message, Option<OwnedFd>)>,
     ring: Option<Ring>,
     /// Slots that may be written.
     free: u32,
-    /// Of a sample, in the format announced last.
+    /// Bits of a sample in the last announced format.
     bits: u8,
-    /// Has the words of loans.
+    /// Contains the words of loans.
     input: Arc<Shared>,
     loans: Loans,
     frames: Frames,
@@ -347,8 +347,7 @@ impl Out {
         }
     }
 
-    /// Waits for a message: takes a release, a proceed, memory or a loan, and keeps the rest for
-    /// later.
+    /// Waits for a message. Handles a release, a proceed, memory or a loan, and keeps others for later.
     fn receive(&mut self) -> Result<(), Stop> {
         match self.socket.receive(true) {
             Received::Message(message, fd) => self.heed(message, fd),
@@ -356,7 +355,7 @@ impl Out {
         }
     }
 
-    /// As [`receive`](Self::receive), but does not wait: false if there is no message.
+    /// As [`receive`](Self::receive), without waiting: false if there is no message.
     fn receive_now(&mut self) -> Result<bool, Stop> {
         match self.socket.receive(false) {
             Received::Message(message, fd) => self.heed(message, fd).map(|()| true),
@@ -391,8 +390,10 @@ impl Out {
         self.settle()
     }
 
-    /// Gives back what the parent wants back. To be called whenever a library that has memory of
-    /// [`frame`](Self::frame) has done something: the parent waits for it.
+    /// Returns the memory that the parent demands.
+    ///
+    /// The parent waits for it. So call it after each use of a library that has memory of
+    /// [`frame`](Self::frame).
     ///
     /// # Errors
     /// The codec must stop.
@@ -405,9 +406,11 @@ impl Out {
         Ok(())
     }
 
-    /// Memory that was lent for a picture, for a library to decode into. The library may read it
-    /// as long as it likes, and must say when it has done ([`release_frame`](Self::release_frame)).
-    /// `None` where no memory at hand suits: the picture comes by a copy.
+    /// Returns lent memory for a picture, for a library to decode into.
+    ///
+    /// The library may read it without limit. It must report the end of its use
+    /// ([`release_frame`](Self::release_frame)). `None` if no available memory is suitable: the picture
+    /// is copied then.
     ///
     /// # Errors
     /// The codec must stop.
@@ -415,28 +418,29 @@ impl Out {
         if !self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
             return Ok(None);
         }
-        // What was lent since the last look.
+        // Takes loans that arrived since the last call.
         while self.receive_now()? {}
         Ok(self.frames.take(&mut self.loans, shape, &self.input))
     }
 
-    /// Whether a frame is for a picture that is to come; else it was taken back or used otherwise,
-    /// and is the library's own.
+    /// Returns whether a frame is for a future picture. Otherwise it was taken back or used elsewhere,
+    /// and belongs to the library.
     #[must_use]
     pub fn is_lent(&self, frame: u64) -> bool {
         self.frames.is_lent(frame)
     }
 
-    /// The library has no use for a frame any more.
+    /// The library does not need a frame any more.
     pub fn release_frame(&mut self, frame: u64) {
         if let Some(loan) = self.frames.release(frame, &self.input) {
             self.loans.waiting.push_front(loan);
         }
     }
 
-    /// Gives a picture that the library decoded into a frame, and will write to no more. False if
-    /// that was taken back or the picture has another size: it can be given by
-    /// [`picture`](Self::picture).
+    /// Returns a picture that the library decoded into a frame and will not change any more.
+    ///
+    /// False if the frame was taken back or has another size. Return the picture by
+    /// [`picture`](Self::picture) then.
     ///
     /// # Errors
     /// The codec must stop.
@@ -480,7 +484,7 @@ impl Out {
         Ok(())
     }
 
-    /// Whether what is being done will be forgotten.
+    /// Returns whether the current results will be dropped.
     fn flushing(&self) -> bool {
         self.waiting
             .iter()
@@ -493,7 +497,7 @@ impl Out {
             .map_err(|_: Errno| Stop::Gone)
     }
 
-    /// Says that input was damaged.
+    /// Reports damaged input.
     ///
     /// # Errors
     /// The codec must stop.
@@ -501,7 +505,7 @@ impl Out {
         self.send(&Message::new(Op::Corrupt, &[tag]).with_text(sentence))
     }
 
-    /// Says that a picture is of a kind that is not decoded.
+    /// Reports a picture of an unsupported kind.
     ///
     /// # Errors
     /// The codec must stop.
@@ -511,7 +515,7 @@ impl Out {
         self.send(&Message::new(Op::Unsupported, &words).with_text(sentence))
     }
 
-    /// Announces pictures of a format, and waits until the parent is ready for them.
+    /// Announces pictures of a format, and waits until the parent accepts them.
     ///
     /// # Errors
     /// The codec must stop.
@@ -528,10 +532,10 @@ impl Out {
         Ok(())
     }
 
-    /// Waits for a loan, where pictures need one.
+    /// Waits for a loan, if pictures need one.
     fn claim(&mut self) -> Result<Option<Loan>, Stop> {
         while self.ring.as_ref().is_some_and(|ring| ring.by_loan) {
-            // A loan that came after it is for what comes after it.
+            // A loan that arrives after the flush is for later pictures.
             if self.flushing() {
                 return Err(Stop::Flush);
             }
@@ -550,7 +554,7 @@ impl Out {
         Ok(None)
     }
 
-    /// Nothing is written any more to what was lent; gives its number.
+    /// Releases a loan after the last write, and returns its number.
     fn let_go(&self, loan: Loan) -> u64 {
         loan::let_go(&self.input, loan.number);
         loan.number
@@ -567,7 +571,7 @@ impl Out {
         Ok(self.free.trailing_zeros())
     }
 
-    /// Gives a picture, whose size must be that of the format announced last.
+    /// Returns a picture. Its size must be that of the last announced format.
     ///
     /// # Errors
     /// The codec must stop.
@@ -605,7 +609,7 @@ impl Out {
         self.send(&Message::new(Op::Picture, &words(generation, slot, 0)))
     }
 
-    /// Gives a packet made of several parts.
+    /// Returns a packet made of several parts.
     ///
     /// # Errors
     /// The codec must stop.

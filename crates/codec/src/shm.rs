@@ -1,4 +1,4 @@
-//! Memory that two processes share: a sealed memfd and its mapping.
+//! Memory shared by two processes: a sealed memfd and its mapping.
 #![expect(
     unsafe_code,
     reason = "mapping memory, and reading it while another process may write it"
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
-/// Seals that fix a memfd's size: access within it cannot fault.
+/// Seals that fix a memfd's size, so that access within it cannot fault.
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A mapped memfd whose size can no longer change.
@@ -25,13 +25,13 @@ pub(crate) struct Shared {
     len: usize,
 }
 
-// SAFETY: the mapping belongs to this value and is bound to no thread.
+// SAFETY: the mapping belongs to this value and to no thread.
 unsafe impl Send for Shared {}
-// SAFETY: through `&Shared` memory is only read, never written.
+// SAFETY: through `&Shared`, memory is only read.
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    /// Makes and maps `len` bytes of zeroes; pages are used as they are touched.
+    /// Makes and maps `len` zeroed bytes. Pages are allocated at first use.
     pub(crate) fn new(len: usize) -> Result<Self, Errno> {
         let file = memfd_create(
             c"vb3-codec",
@@ -42,7 +42,7 @@ impl Shared {
         Self::map(file.into(), len)
     }
 
-    /// Maps what the other side made.
+    /// Maps the other process's memory.
     ///
     /// # Errors
     /// EINVAL if its size is not fixed or less than `len`.
@@ -55,7 +55,7 @@ impl Shared {
         Self::map(file, len)
     }
 
-    /// Maps all of what the other side made.
+    /// Maps all of the other process's memory.
     ///
     /// # Errors
     /// EINVAL if its size is not fixed.
@@ -100,22 +100,22 @@ impl Shared {
         if offset.checked_add(len)? > self.len {
             return None;
         }
-        // SAFETY: the range was checked and is mapped as long as `self` lives; the seals keep its
-        // pages from going away. The other process writes a slot only before it says that the slot
-        // is ready and after it was told that the slot is free. One that breaks this rule changes
-        // bytes of which every value is valid, and nobody takes a decision on their staying equal.
+        // SAFETY: the range was checked and is mapped as long as `self` lives. The seals keep its
+        // pages. The other process writes a slot only while the slot is free. If it breaks this rule,
+        // it changes bytes for which every value is valid, and no decision depends on equal values of
+        // two reads.
         Some(unsafe { core::slice::from_raw_parts(self.start.as_ptr().add(offset), len) })
     }
 
-    /// Copies `data` to `offset`, where others may read and write at the same time; false outside.
+    /// Copies `data` to `offset`, even while others read and write; false outside.
     pub(crate) fn put(&self, offset: usize, data: &[u8]) -> bool {
         let end = offset.checked_add(data.len());
         if end.is_none_or(|end| end > self.len) {
             return false;
         }
-        // SAFETY: the range was checked and is mapped as long as `self` lives; the seals keep its
-        // pages from going away. No reference to these bytes exists, and bytes of any value are
-        // valid: who looks at the same time sees a mixture, as on real hardware.
+        // SAFETY: the range was checked and is mapped as long as `self` lives. The seals keep its
+        // pages. No reference to these bytes exists, and every value is valid. A simultaneous reader
+        // sees a mixture, as on hardware.
         unsafe {
             let to = self.start.as_ptr().add(offset);
             core::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
@@ -123,17 +123,17 @@ impl Shared {
         true
     }
 
-    /// The word at byte `offset`; `None` outside, or if it does not lie as words do.
+    /// Returns the word at byte `offset`; `None` if it is outside or unaligned.
     pub(crate) fn word(&self, offset: usize) -> Option<&AtomicU32> {
         if offset.checked_add(size_of::<u32>())? > self.len || !offset.is_multiple_of(4) {
             return None;
         }
-        // SAFETY: the word was checked to lie inside the mapping, which starts at a page and lasts
-        // as long as `self`. Both processes access it by atomic operations alone.
+        // SAFETY: the word was checked to lie inside the mapping, which starts at a page and lasts as
+        // long as `self`. Both processes use only atomic operations on it.
         Some(unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) })
     }
 
-    /// `len` bytes at `offset` to write; `None` outside.
+    /// Returns `len` writable bytes at `offset`; `None` outside.
     pub(crate) fn bytes_mut(&mut self, offset: usize, len: usize) -> Option<&mut [u8]> {
         if offset.checked_add(len)? > self.len {
             return None;

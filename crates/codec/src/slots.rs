@@ -1,4 +1,4 @@
-//! Slots of shared memory that pictures and packets come in.
+//! Slots of shared memory for pictures and packets.
 
 use crate::job::{Chroma, Field, Planes, Subsampling};
 use crate::shm::Shared;
@@ -9,13 +9,13 @@ use rustix::io::Errno;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most slots whose release waits for room in the socket.
+/// Largest number of slots whose release waits for room in the socket.
 const MAX_BACKLOG: usize = 4 * OUTPUT_SLOTS;
 
-/// In place of a slot: the picture is in memory that was lent.
+/// Stands in place of a slot: the picture is in lent memory.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
-/// The parent's end, shared by the worker's handle and what came from it.
+/// The parent's end of the socket, shared by the worker's handle and its output.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) socket: Socket,
@@ -39,7 +39,7 @@ impl Link {
         self.send_backlog(&mut backlog);
     }
 
-    /// Sends what the socket had no room for.
+    /// Sends messages that the socket had no room for.
     pub(crate) fn catch_up(&self) {
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         self.send_backlog(&mut backlog);
@@ -79,7 +79,7 @@ impl Ring {
         })
     }
 
-    /// Takes a slot that the worker says it filled; `None` if it cannot have.
+    /// Takes a slot that the worker reports as filled; `None` if that is impossible.
     pub(crate) fn take(self: &Arc<Self>, slot: u64, len: u64) -> Option<Held> {
         let slot = u32::try_from(slot).ok()?;
         let len = usize::try_from(len).ok()?;
@@ -95,7 +95,7 @@ impl Ring {
     }
 }
 
-/// A slot that is in use until this is dropped.
+/// A slot that stays in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     ring: Arc<Ring>,
@@ -106,7 +106,7 @@ pub(crate) struct Held {
 impl Held {
     fn bytes(&self) -> &[u8] {
         let offset = self.slot as usize * self.ring.slot_len;
-        // Slot and length were checked when the slot was taken.
+        // The slot and length were checked when the slot was taken.
         self.ring.memory.bytes(offset, self.len).unwrap_or_default()
     }
 }
@@ -120,7 +120,7 @@ impl Drop for Held {
     }
 }
 
-/// An encoded picture; its memory goes back to the worker when dropped.
+/// An encoded picture. Dropping it returns its memory to the worker.
 #[derive(Debug)]
 pub struct Packet(pub(crate) Held);
 
@@ -132,8 +132,8 @@ impl Packet {
     }
 }
 
-/// A decoded picture. Its memory goes back to the worker when dropped; it outlives the
-/// [`Worker`](crate::Worker) if kept.
+/// A decoded picture. Dropping it returns its memory to the worker. It may outlive the
+/// [`Worker`](crate::Worker).
 #[derive(Debug)]
 pub struct Picture {
     pub(crate) held: Held,
@@ -142,25 +142,25 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// How its lines were taken. Both fields are in it, line by line.
+    /// Returns the order in which its lines were taken. Both fields are in it, line by line.
     #[must_use]
     pub const fn field(&self) -> Field {
         self.field
     }
 
-    /// How its chroma lies, as [`Job::Proceed`](crate::Job::Proceed) asked for.
+    /// Returns its chroma layout, as requested by [`Job::Proceed`](crate::Job::Proceed).
     #[must_use]
     pub fn chroma(&self) -> Chroma {
         self.held.ring.chroma
     }
 
-    /// Bits of a sample: 8, or 10 in the upper bits of two bytes.
+    /// Returns the bits of a sample: 8, or 10 in the upper bits of two bytes.
     #[must_use]
     pub const fn bits(&self) -> u8 {
         if self.layout.sample == 1 { 8 } else { 10 }
     }
 
-    /// Its pixels: Y, U and V, or Y, pairs of U and V, and nothing.
+    /// Returns its planes: Y, U and V, or Y, UV pairs, and an empty one.
     #[must_use]
     pub fn planes(&self) -> Planes<'_> {
         let bytes = self.held.bytes();
@@ -183,28 +183,28 @@ impl Picture {
     }
 }
 
-/// Where the planes of an I420 picture, or one with more chroma, lie without gaps.
+/// The layout of a picture's planes without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// Lines of U, and of V.
+    /// Lines of U and of V.
     lines: u32,
     /// Bytes of a sample.
     pub(crate) sample: usize,
     /// Bytes of Y.
     pub(crate) luma: usize,
-    /// Bytes of U, and of V.
+    /// Bytes of U and of V.
     pub(crate) chroma: usize,
 }
 
 impl Layout {
-    /// `None` for an empty picture or one that is too large.
+    /// Returns the layout; `None` for an empty or too large picture.
     pub(crate) fn new(width: u32, height: u32) -> Option<Self> {
         Self::with_bits(width, height, 8)
     }
 
-    /// Of samples of 8 or 10 bits; the same for all others.
+    /// The same for samples of 8 or 10 bits.
     pub(crate) fn with_bits(width: u32, height: u32, bits: u8) -> Option<Self> {
         let fits = (1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height);
         let sample = match bits {
@@ -223,7 +223,7 @@ impl Layout {
         })
     }
 
-    /// Of samples of 8 bits, with so much chroma; the same for all others.
+    /// The same for samples of 8 bits with this chroma subsampling.
     pub(crate) fn sampled(width: u32, height: u32, sampling: Subsampling) -> Option<Self> {
         let half = Self::new(width, height)?;
         Some(match sampling {
@@ -246,7 +246,7 @@ impl Layout {
         [self.sample * self.width as usize, half, half]
     }
 
-    /// Bytes of a row, and rows, of a plane.
+    /// Returns the bytes of a row, and the rows, of a plane.
     pub(crate) const fn plane(&self, plane: usize) -> (usize, usize) {
         let (width, height) = match plane {
             0 => (self.width, self.height),
@@ -255,7 +255,7 @@ impl Layout {
         (self.sample * width as usize, height as usize)
     }
 
-    /// A library's row as it is given: samples of 10 bits by way of `line`.
+    /// Converts a library's row to the output format. Samples of 10 bits use the buffer `line`.
     pub(crate) fn row<'a>(&self, from: &'a [u8], line: &'a mut Vec<u8>) -> &'a [u8] {
         if self.sample == 1 {
             return from;
@@ -265,7 +265,7 @@ impl Layout {
         line
     }
 
-    /// Two of a library's rows of chroma as pairs.
+    /// Joins a library's two chroma rows to pairs.
     pub(crate) fn join(&self, u: &[u8], v: &[u8], to: &mut [u8]) {
         match self.sample {
             1 => join(u, v, to),
@@ -273,14 +273,14 @@ impl Layout {
         }
     }
 
-    /// The planes of a picture in memory; `None` if it is too short.
+    /// Splits memory into the planes of a picture; `None` if it is too short.
     pub(crate) fn split_mut<'a>(&self, bytes: &'a mut [u8]) -> Option<[&'a mut [u8]; 3]> {
         let (y, rest) = bytes.split_at_mut_checked(self.luma)?;
         let (u, rest) = rest.split_at_mut_checked(self.chroma)?;
         Some([y, u, rest.get_mut(..self.chroma)?])
     }
 
-    /// The planes of a picture in memory; `None` if it is too short.
+    /// Splits memory into the planes of a picture; `None` if it is too short.
     pub(crate) fn split<'a>(&self, bytes: &'a [u8]) -> Option<[&'a [u8]; 3]> {
         let (y, rest) = bytes.split_at_checked(self.luma)?;
         let (u, rest) = rest.split_at_checked(self.chroma)?;
@@ -288,7 +288,7 @@ impl Layout {
     }
 }
 
-/// The rows of a plane; `None` if it is too short for `layout`.
+/// Returns the rows of a plane; `None` if it is too short for `layout`.
 pub(crate) fn rows<'a>(
     layout: &Layout,
     from: &Planes<'a>,
@@ -302,7 +302,7 @@ pub(crate) fn rows<'a>(
     fits.then(|| lines.map(move |line| line.get(..columns).unwrap_or_default()))
 }
 
-/// Copies a plane to where it has no gaps; false if either is too small for `layout`.
+/// Copies a plane without gaps; false if either side is too small for `layout`.
 fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -> bool {
     let (columns, count) = layout.plane(plane);
     let Some(rows) = rows(layout, from, plane).filter(|_| to.len() >= columns * count) else {
@@ -317,13 +317,13 @@ fn copy_plane(layout: &Layout, from: &Planes<'_>, plane: usize, to: &mut [u8]) -
     true
 }
 
-/// Copies a picture to where it has no gaps; false if either is too small for `layout`.
+/// Copies a picture without gaps; false if either side is too small for `layout`.
 pub(crate) fn copy(layout: &Layout, from: &Planes<'_>, to: [&mut [u8]; 3]) -> bool {
     let mut planes = to.into_iter().enumerate();
     planes.all(|(plane, to)| copy_plane(layout, from, plane, to))
 }
 
-/// As [`copy`], with chroma as it is wanted.
+/// As [`copy`], with the requested chroma layout.
 pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut [u8]) -> bool {
     if chroma == Chroma::Planar {
         return layout
@@ -346,7 +346,7 @@ pub(crate) fn pack(layout: &Layout, from: &Planes<'_>, chroma: Chroma, to: &mut 
     true
 }
 
-/// Samples of a block. A loop over blocks of a length that the compiler knows becomes SIMD.
+/// Samples of a block. The compiler vectorises loops over blocks of constant length.
 const BLOCK: usize = 16;
 
 /// Moves samples of 10 bits from the lower bits of two bytes to the upper.
@@ -358,7 +358,7 @@ fn raise(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// As [`raise`], of two rows in turn.
+/// As [`raise`], interleaving two rows.
 fn join_raised(u: &[u8], v: &[u8], to: &mut [u8]) {
     let (u, _) = u.as_chunks::<2>();
     let (v, _) = v.as_chunks::<2>();
@@ -369,7 +369,7 @@ fn join_raised(u: &[u8], v: &[u8], to: &mut [u8]) {
     }
 }
 
-/// The bytes of two rows in turn.
+/// Interleaves the bytes of two rows.
 fn join(u: &[u8], v: &[u8], to: &mut [u8]) {
     let (blocks, rest) = to.as_chunks_mut::<{ 2 * BLOCK }>();
     let (u_blocks, u) = u.as_chunks::<BLOCK>();

@@ -10,11 +10,11 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What came.
+/// The result of a receive.
 #[derive(Debug)]
 pub(crate) enum Received {
     Message(Message, Option<OwnedFd>),
-    /// Nothing yet; from a call that does not wait.
+    /// No message yet, in a call that does not wait.
     Nothing,
     /// The other side is gone.
     Closed,
@@ -44,10 +44,10 @@ impl Socket {
         self.0.as_fd()
     }
 
-    /// Sends; waits for room only if told so.
+    /// Sends a message; waits for room only with `wait`.
     ///
     /// # Errors
-    /// EAGAIN without room; EPIPE or ECONNRESET when the other side is gone.
+    /// EAGAIN without room; EPIPE or ECONNRESET when the other side has closed.
     pub(crate) fn send(
         &self,
         message: &Message,
@@ -80,7 +80,7 @@ impl Socket {
         }
     }
 
-    /// Takes the next message; waits for one only if told so.
+    /// Receives the next message; waits for one only with `wait`.
     pub(crate) fn receive(&self, wait: bool) -> Received {
         let mut bytes = [0; MAX_LEN + 1];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -100,7 +100,7 @@ impl Socket {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
         });
-        // No message is empty: an empty read is the end.
+        // Messages are never empty, so an empty read is the end.
         match bytes.get(..len) {
             Some([]) | None => Received::Closed,
             Some(bytes) => match Message::from_bytes(bytes) {

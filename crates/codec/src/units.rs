@@ -1,5 +1,5 @@
-//! Cutting a byte stream into access units: of H.264 (7.4.1.2.3 and annex B), and of other codecs
-//! whose streams have start codes.
+//! Cuts byte streams into access units: H.264 (7.4.1.2.3 and annex B), and other codecs with start
+//! codes.
 
 mod frames;
 mod h264;
@@ -13,49 +13,51 @@ use std::fmt::Debug;
 use std::ops::Range;
 pub use syntax::{Hevc, Mpeg2, Mpeg4};
 
-/// How a codec's stream is cut. What follows a start code is called a NAL unit here, whatever the
-/// codec calls it, and one with (a part of) a picture a slice.
+/// The rules for cutting a codec's stream.
+///
+/// The bytes after a start code are called a NAL unit here for every codec. A NAL unit with (a part of)
+/// a picture is called a slice.
 pub trait Syntax: Default {
-    /// What tells slices of one picture from those of the next.
+    /// Distinguishes slices of one picture from those of the next.
     type SliceId: PartialEq + Debug;
 
     /// Whether zero bytes before a start code belong to no NAL unit.
     const TRAILING_ZEROS: bool = true;
 
-    /// Whether a NAL unit that begins so is a slice.
+    /// Returns whether a NAL unit with this beginning is a slice.
     fn is_slice(&self, nal: &[u8]) -> bool;
 
-    /// Whether a picture whose first slice begins so needs no other picture.
+    /// Returns whether a picture is independent, from the beginning of its first slice.
     fn is_key(&self, nal: &[u8]) -> bool;
 
-    /// What a slice says of its picture; `None` if that cannot be read.
+    /// Returns a slice's picture id; `None` if it is unreadable.
     fn slice_id(&self, nal: &[u8]) -> Option<Self::SliceId>;
 
-    /// Whether a NAL unit that begins so is the first of an access unit, after a slice that said
-    /// `first` of its picture.
+    /// Returns whether a NAL unit with this beginning starts an access unit, after a slice with the id
+    /// `first`.
     fn begins(&self, first: Option<&Self::SliceId>, nal: &[u8]) -> bool;
 
-    /// Whether a NAL unit that begins so may be the first of an access unit: it does not go on with
-    /// a picture.
+    /// Returns whether a NAL unit with this beginning may start an access unit: it does not continue a
+    /// picture.
     fn could_begin(&self, nal: &[u8]) -> bool;
 
-    /// Takes a whole NAL unit, without start code; says what is wrong with it.
+    /// Processes a complete NAL unit, without start code.
     ///
     /// # Errors
-    /// A sentence.
+    /// A sentence about its fault.
     fn take(&mut self, nal: &[u8]) -> Result<(), String> {
         let _ = nal;
         Ok(())
     }
 }
 
-/// Cuts pieces of a stream into access units, as [`Framing`] says.
+/// Cuts pieces of a stream into access units, by [`Framing`].
 #[derive(Debug)]
 pub struct Cutter<S: Syntax> {
     syntax: S,
     units: Units<S>,
     framing: Framing,
-    /// With [`Framing::Auto`]: whether pieces were found to be access units, for now and for ever.
+    /// With [`Framing::Auto`]: whether pieces were found to be access units, now and permanently.
     aligned: Option<bool>,
 }
 
@@ -71,7 +73,7 @@ impl<S: Syntax> Default for Cutter<S> {
 }
 
 impl<S: Syntax> Cutter<S> {
-    /// Sets how input is cut into pieces.
+    /// Sets the framing of the input.
     pub fn set_framing(&mut self, framing: Framing) {
         self.framing = framing;
         self.aligned = None;
@@ -83,18 +85,18 @@ impl<S: Syntax> Cutter<S> {
         self.units.push(tag, data);
     }
 
-    /// The next access unit that is complete; with `all`, what is here is taken for whole.
+    /// Returns the next complete access unit. With `all`, the rest counts as complete.
     pub fn next(&mut self, all: bool) -> Option<Unit> {
         let all = all || self.pieces_are_units();
         self.units.next(&mut self.syntax, all)
     }
 
-    /// What was found wrong so far: the piece's tag and a sentence.
+    /// Returns the next fault: the piece's tag and a sentence.
     pub fn fault(&mut self) -> Option<(u64, String)> {
         self.units.fault()
     }
 
-    /// What is here of the unit that is being collected, once its first slice began.
+    /// Returns the bytes of the incomplete unit, once its first slice has begun.
     #[must_use]
     pub fn pending_bytes(&self) -> Option<Vec<u8>> {
         let units = &self.units;
@@ -105,18 +107,18 @@ impl<S: Syntax> Cutter<S> {
             .map(|_| [units.lead.as_slice(), rest].concat())
     }
 
-    /// Bytes that were not given.
+    /// Returns the number of bytes not yet returned.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.units.bytes.len().saturating_sub(self.units.start)
     }
 
-    /// Forgets what was not given.
+    /// Drops the bytes not yet returned.
     pub fn clear(&mut self) {
         self.units.clear();
     }
 
-    /// Finds out whether pieces are access units, from how one begins.
+    /// Detects from a piece's beginning whether pieces are access units.
     fn learn(&mut self, data: &[u8]) {
         if data.is_empty() || self.aligned == Some(false) {
             return;
@@ -141,11 +143,11 @@ impl<S: Syntax> Cutter<S> {
 
 /// Longest access unit, in bytes.
 const MAX_UNIT: usize = 16 << 20;
-/// Most bytes of parameter sets and the like before a slice.
+/// Largest number of bytes of parameter sets and the like before a slice.
 const MAX_LEAD: usize = 1 << 20;
-/// Bytes of a slice within which lies what tells pictures apart.
+/// The id of a slice lies within this many bytes.
 const PEEK: usize = 48;
-/// Bytes of a start code: where one begins within [`PEEK`], the slice is shorter than that.
+/// Bytes of a start code. If one begins within [`PEEK`], the slice is shorter than that.
 const START: usize = 3;
 
 /// An access unit with at least one slice.
@@ -153,13 +155,13 @@ const START: usize = 3;
 pub struct Unit {
     /// NAL units with start codes.
     pub bytes: Vec<u8>,
-    /// Of the piece in which its first slice began.
+    /// Tag of the piece with the start of its first slice.
     pub tag: u64,
     /// Whether the picture needs no other.
     pub key: bool,
 }
 
-/// The first slice of the access unit that is being collected.
+/// The first slice of the incomplete access unit.
 #[derive(Debug)]
 struct First<I> {
     tag: u64,
@@ -170,27 +172,27 @@ struct First<I> {
 /// Collects pieces of a stream.
 #[derive(Debug)]
 struct Units<S: Syntax> {
-    /// Whole NAL units that came with no slice; they go with the next one.
+    /// Complete NAL units without a slice. They belong to the next slice's unit.
     lead: Vec<u8>,
-    /// What came; from `start` on it was not given.
+    /// Received bytes. Those from `start` on have not been returned.
     bytes: Vec<u8>,
     start: usize,
-    /// Where in `bytes` the pieces begin, and their tags.
+    /// Offsets of the pieces in `bytes`, and their tags.
     pieces: VecDeque<(usize, u64)>,
-    /// Up to here there is no other start code.
+    /// There is no other start code up to here.
     searched: usize,
-    /// Where the last NAL unit begins, after its start code.
+    /// Offset of the last NAL unit, after its start code.
     nal: Option<usize>,
-    /// Whether that NAL unit's kind was looked at.
+    /// Whether that NAL unit's kind has been examined.
     seen: bool,
     first: Option<First<S::SliceId>>,
-    /// What was wrong, and in which piece.
+    /// Faults, with the tags of their pieces.
     faults: VecDeque<(u64, String)>,
-    /// In which piece something was found wrong last.
+    /// Tag of the piece with the last fault.
     last_fault: Option<u64>,
 }
 
-/// Whether bytes begin with a start code; gives where the NAL unit begins.
+/// Returns the offset of the NAL unit if the bytes begin with a start code.
 fn start_code(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [0, 0, 1, ..] => Some(3),
@@ -199,13 +201,13 @@ fn start_code(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Bytes up to the last that is not 0.
+/// Returns the bytes without trailing zeroes.
 fn without_zeros(bytes: &[u8]) -> &[u8] {
     let last = bytes.iter().rposition(|byte| *byte != 0);
     bytes.get(..last.map_or(0, |at| at + 1)).unwrap_or_default()
 }
 
-/// The tag of the last piece.
+/// Returns the tag of the last piece.
 fn last_tag(pieces: &VecDeque<(usize, u64)>) -> u64 {
     pieces.back().map_or(0, |(_, tag)| *tag)
 }
@@ -237,23 +239,23 @@ impl<S: Syntax> Units<S> {
         self.bytes.extend_from_slice(data);
     }
 
-    /// Forgets what was not given.
+    /// Drops the bytes not yet returned.
     fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// What was found wrong so far.
+    /// Returns the next fault.
     fn fault(&mut self) -> Option<(u64, String)> {
         self.faults.pop_front()
     }
 
-    /// Whether `data`, put after what is here, would begin another access unit.
+    /// Returns whether `data`, appended to the bytes so far, would begin another access unit.
     fn would_begin(&self, data: &[u8], syntax: &S) -> bool {
         let nal = start_code(data).and_then(|at| data.get(at..));
         self.first.is_some() && nal.is_some_and(|nal| self.begins(nal, syntax))
     }
 
-    /// The next access unit that is complete. With `all`, what is here is taken for whole.
+    /// Returns the next complete access unit. With `all`, the rest counts as complete.
     fn next(&mut self, syntax: &mut S, all: bool) -> Option<Unit> {
         loop {
             let next = self.find();
@@ -296,7 +298,7 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Where the next start code is.
+    /// Finds the next start code.
     fn find(&mut self) -> Option<usize> {
         let rest = self.bytes.get(self.searched..).unwrap_or_default();
         let found = memchr::memmem::find(rest, &[0, 0, 1]);
@@ -310,13 +312,13 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Whether a NAL unit that begins so begins an access unit, if there was a slice before.
+    /// Returns whether a NAL unit with this beginning starts an access unit, if a slice came before.
     fn begins(&self, nal: &[u8], syntax: &S) -> bool {
         let first = self.first.as_ref().and_then(|first| first.id.as_ref());
         syntax.begins(first, nal)
     }
 
-    /// Remembers the first slice of a unit.
+    /// Stores the first slice of a unit.
     fn note(&mut self, nal: usize, end: usize, syntax: &S) {
         let head = self.bytes.get(nal..end).unwrap_or_default();
         if self.first.is_none() && syntax.is_slice(head) {
@@ -342,7 +344,7 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// One fault of a piece is told; a piece may have millions.
+    /// Reports a fault once per piece, since a piece may have millions.
     fn complain(&mut self, tag: u64, sentence: String) {
         if self.last_fault != Some(tag) {
             self.last_fault = Some(tag);
@@ -350,13 +352,13 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Takes the unit that ends at `end`; what has no slice stays, to go with the next.
+    /// Removes the unit that ends at `end`. Without a slice, its bytes stay for the next unit.
     fn cut(&mut self, end: usize) -> Option<Unit> {
         let first = self.first.take()?;
         let mut bytes = std::mem::take(&mut self.lead);
         bytes.extend_from_slice(self.bytes.get(self.start..end).unwrap_or_default());
         self.start = end;
-        // Not each time: a piece may have very many units.
+        // Not every time, since a piece may have very many units.
         if self.start > self.bytes.len() / 2 {
             self.forget_given();
         }
@@ -370,14 +372,14 @@ impl<S: Syntax> Units<S> {
         })
     }
 
-    /// Makes room where what was given lies.
+    /// Frees the memory of returned bytes.
     fn forget_given(&mut self) {
         let by = std::mem::take(&mut self.start);
         self.bytes.drain(..by.min(self.bytes.len()));
         self.moved(by);
     }
 
-    /// Keeps whole NAL units for the next slice.
+    /// Keeps complete NAL units for the next slice.
     fn set_aside(&mut self) {
         self.forget_given();
         let end = self.bytes.len();
@@ -390,16 +392,16 @@ impl<S: Syntax> Units<S> {
         self.moved(end);
     }
 
-    /// Passes over bytes of no NAL unit, up to a start code.
+    /// Skips bytes outside NAL units, up to a start code.
     fn skip_to(&mut self, at: usize) {
         let tag = self.tag_at(self.start);
         self.noise(tag, self.start..at);
         let noise = self.bytes.get(self.start..at).unwrap_or_default();
-        // The zero of a long start code goes with it.
+        // The zero of a long start code belongs to it.
         self.start = at - usize::from(noise.last() == Some(&0));
     }
 
-    /// Says that there were bytes of no NAL unit.
+    /// Reports bytes outside NAL units.
     fn noise(&mut self, tag: u64, place: Range<usize>) {
         let bytes = self.bytes.get(place).unwrap_or_default();
         if bytes.iter().any(|byte| *byte != 0) {
@@ -411,7 +413,7 @@ impl<S: Syntax> Units<S> {
     fn moved(&mut self, by: usize) {
         self.searched = self.searched.saturating_sub(by);
         self.nal = self.nal.map(|nal| nal.saturating_sub(by));
-        // The last piece that began before goes on at 0.
+        // The last piece that began earlier now continues at 0.
         while self.pieces.get(1).is_some_and(|(start, _)| *start <= by) {
             self.pieces.pop_front();
         }
@@ -420,7 +422,7 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// Drops what can be no part of a unit, and units that are too long.
+    /// Drops bytes that cannot belong to a unit, and units that are too long.
     fn bound(&mut self) {
         let tag = last_tag(&self.pieces);
         self.forget_given();

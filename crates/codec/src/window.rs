@@ -1,10 +1,12 @@
-//! A plane of a picture in memory that is lent, mapped so that a codec library may decode there.
+//! A plane of a picture in lent memory, mapped so that a codec library may decode there.
 //!
-//! A library writes more lines than are shown (whole macroblocks) and may touch some bytes after
-//! the last: in the buffer these bytes may be another plane's. So whatever lies after the last
-//! whole page of the plane is memory of this process, and [`Window::settle`] copies what the last
-//! page has of the picture. [`Window::detach`] makes all of it memory of this process, at the same
-//! addresses: a library that still reads the picture finds it, and what it writes reaches nobody.
+//! A library writes more lines than the visible ones (whole macroblocks) and may access some bytes
+//! after the last. In the buffer, these bytes may belong to another plane. So everything after the
+//! plane's last whole page is private memory of this process. [`Window::settle`] copies the picture's
+//! bytes of the last page.
+//!
+//! [`Window::detach`] makes all of it private memory at the same addresses. A library that still reads
+//! the picture finds it, and its writes stay private.
 #![expect(unsafe_code, reason = "maps memory over other memory")]
 
 use crate::shm::Shared;
@@ -13,27 +15,27 @@ use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap_
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-/// Memory around a plane: shared as far as whole pages are the plane's, then this process's.
+/// Memory around a plane: shared in the plane's whole pages, private after them.
 #[derive(Debug)]
 pub(crate) struct Window {
     base: NonNull<u8>,
     /// Bytes mapped.
     len: usize,
-    /// Of the plane's first byte.
+    /// Offset of the plane's first byte in the memory.
     offset_in_memory: usize,
-    /// From the base to the plane's first byte.
+    /// Bytes from the base to the plane's first byte.
     skip: usize,
-    /// Bytes of the plane that are shown, lines' padding included.
+    /// Bytes of the plane's visible rows, including their padding.
     extent: usize,
     /// Bytes from the base that are shared.
     shared: Cell<usize>,
 }
 
 impl Window {
-    /// Maps `extent` bytes at `offset` of a memory, and makes room for `room` bytes in all.
+    /// Maps `extent` bytes at `offset` of a memory, and makes room for `room` bytes in total.
     ///
     /// # Errors
-    /// EINVAL if the plane does not lie in the memory; else what the system says.
+    /// EINVAL if the plane exceeds the memory; else the system's error.
     pub(crate) fn new(
         memory: &Shared,
         offset: usize,
@@ -47,7 +49,7 @@ impl Window {
         }
         let first = offset - offset % page;
         let skip = offset - first;
-        // The page in which the plane ends has other bytes, too.
+        // The page in which the plane ends contains other bytes, too.
         let shared = (end - end % page).saturating_sub(first);
         let len = skip
             .checked_add(room.max(extent))
@@ -68,41 +70,43 @@ impl Window {
         if shared > 0 {
             let flags = MapFlags::SHARED | MapFlags::FIXED;
             // SAFETY: `shared` is at most `len`, so it replaces pages of the mapping just made, which
-            // nobody has seen. The memory has these pages: `end` was checked, and its size is sealed.
+            // is not in use. The memory has these pages: `end` was checked, and its size is sealed.
             unsafe { mmap(base, shared, prot, flags, memory.fd(), first as u64)? };
         }
         Ok(window)
     }
 
-    /// The plane's first byte. [`room`](Self::room) bytes may be read and written from there while
-    /// this lives, by whoever knows that others may look.
+    /// Returns the address of the plane's first byte.
+    ///
+    /// [`room`](Self::room) bytes may be read and written from there while this lives. Others may read
+    /// them at the same time.
     pub(crate) const fn start(&self) -> *mut u8 {
         // SAFETY: `skip` is less than `len`.
         unsafe { self.base.as_ptr().add(self.skip) }
     }
 
-    /// Bytes from the plane's first to the end of the mapping.
+    /// Returns the bytes from the plane's first to the end of the mapping.
     pub(crate) const fn room(&self) -> usize {
         self.len - self.skip
     }
 
-    /// Copies to the memory what the last page has of the picture; gives how many bytes these are.
-    /// `None` where the memory has no room for them. Not after [`detach`](Self::detach).
+    /// Copies the picture's bytes of the last page to the memory. Returns their number; `None` if the
+    /// memory has no room. Must not be called after [`detach`](Self::detach).
     pub(crate) fn settle(&self, memory: &Shared) -> Option<usize> {
         let end = self.skip + self.extent;
         let from = self.shared.get().max(self.skip);
         let len = end.checked_sub(from)?;
-        // SAFETY: `from` and `len` lie in the mapping, in pages that only this process has; the
-        // library, which may write there, runs in this thread and does not now.
+        // SAFETY: `from` and `len` lie in the mapping, in pages that only this process has. The library
+        // may write there, but runs in this thread and does not run now.
         let bytes = unsafe { core::slice::from_raw_parts(self.base.as_ptr().add(from), len) };
         let to = self.offset_in_memory + (from - self.skip);
         memory.put(to, bytes).then_some(len)
     }
 
-    /// Goes on with a copy: nothing that is written here reaches the memory any more.
+    /// Replaces the shared memory by a copy. Later writes do not reach the memory any more.
     ///
     /// # Errors
-    /// What the system says; then it still does.
+    /// The system's error; later writes then still reach the memory.
     pub(crate) fn detach(&self) -> Result<(), Errno> {
         let shared = self.shared.get();
         if shared == 0 {
@@ -113,12 +117,12 @@ impl Window {
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let copy = unsafe { mmap_anonymous(core::ptr::null_mut(), shared, prot, flags)? };
         let base = self.base.as_ptr();
-        // SAFETY: both have `shared` bytes; others may write the one meanwhile, and bytes of any
-        // value are valid.
+        // SAFETY: both have `shared` bytes. Others may write the source meanwhile, and every byte value
+        // is valid.
         unsafe { core::ptr::copy_nonoverlapping(base, copy.cast::<u8>(), shared) };
         let flags = MremapFlags::MAYMOVE;
-        // SAFETY: the copy takes the place of the first `shared` bytes of the mapping, to which no
-        // reference exists; pointers to it that a library has stay good.
+        // SAFETY: the copy replaces the first `shared` bytes of the mapping, to which no reference
+        // exists. A library's pointers to it stay valid.
         unsafe { mremap_fixed(copy, shared, shared, flags, base.cast())? };
         self.shared.set(0);
         Ok(())
@@ -133,7 +137,7 @@ fn page_bytes() -> Option<usize> {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // SAFETY: the range was mapped by `new`; the library has let go of it.
+        // SAFETY: the range was mapped by `new`, and the library does not use it any more.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
     }
 }

@@ -1,7 +1,7 @@
 //! Messages between the two processes: an operation, some numbers, a sentence.
 
-/// Which messages these are: one more with every change of what they mean. Programs from before
-/// versions were told say 0, or nothing.
+/// Version of these messages; raised with every change of their meaning. Programs older than this field
+/// send 0 or nothing.
 pub(crate) const VERSION: u64 = 6;
 /// Numbers in a message.
 pub(crate) const WORDS: usize = 16;
@@ -10,13 +10,13 @@ pub(crate) const MAX_TEXT: usize = 300;
 /// Longest message, in bytes.
 pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 
-/// What a message is about. Numbers in brackets are its words.
+/// The operation of a message. Its words are in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Op {
     /// To the worker, first, with the input's memory: (kind, version of these messages).
     Hello = 1,
-    /// (what, settings...), for encoders with memory for packets as in `Proceed`.
+    /// (type, settings...), with memory for an encoder's packets as in `Proceed`.
     Configure,
     /// (tag, slot, length)
     Decode,
@@ -24,8 +24,8 @@ pub(crate) enum Op {
     Encode,
     Drain,
     Flush,
-    /// With memory for pictures: (generation, bytes of a slot, how chroma lies, whether pictures
-    /// wait for a loan).
+    /// With memory for pictures: (generation, bytes of a slot, chroma layout, whether pictures wait for
+    /// a loan).
     Proceed,
     /// (generation, slot)
     Release,
@@ -45,14 +45,14 @@ pub(crate) enum Op {
     Unsupported,
     /// To the worker, with memory to map: (its number)
     Map,
-    /// To the worker: all that was mapped is needed no more.
+    /// To the worker: unmap everything.
     Unmap,
-    /// To the worker: (number of the loan, how the picture lies, width, height, and three times:
-    /// number of the memory, offset, stride)
+    /// To the worker: (number of the loan, chroma layout, width, height, and three times: number of the
+    /// memory, offset, stride)
     Lend,
-    /// To the parent, first: (version of these messages), and the program's own.
+    /// To the parent, first: (version of these messages), and the program's version.
     Version,
-    /// To the worker: look whether the parent wants all memory back that it lent.
+    /// To the worker: check whether the parent demands all lent memory back.
     Demand,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// A message; words that are not given are 0.
+    /// Makes a message; missing words are 0.
     pub(crate) fn new(op: Op, given: &[u64]) -> Self {
         let mut words = [0; WORDS];
         for (word, given) in words.iter_mut().zip(given) {
@@ -102,7 +102,7 @@ impl Message {
         }
     }
 
-    /// With a sentence, cut where it is too long.
+    /// Adds a sentence, truncated if it is too long.
     pub(crate) fn with_text(mut self, text: &str) -> Self {
         let end = (0..=MAX_TEXT.min(text.len()))
             .rev()
@@ -118,7 +118,7 @@ impl Message {
         bytes
     }
 
-    /// `None` for what is no message.
+    /// Parses a message; `None` if it is invalid.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&op, rest) = bytes.split_first()?;
         let op = *OPS.iter().find(|known| **known as u8 == op)?;

@@ -1,4 +1,4 @@
-//! Jobs and events as the numbers of a message.
+//! Conversion of jobs and events to the numbers of a message.
 
 use crate::job::{
     Chroma, Colour, Config, Field, Framing, H264Profile, H264Settings, HevcSettings, Kind, Rect,
@@ -47,7 +47,7 @@ pub(crate) const fn field_from_word(word: u64) -> Field {
     }
 }
 
-/// Numbers of a [`Config`]; after them come generation and slot length of an encoder's memory.
+/// Numbers of a [`Config`]. Generation and slot length of an encoder's memory follow.
 pub(crate) const CONFIG_WORDS: usize = 13;
 
 fn colour_to_word(c: Colour) -> u64 {
@@ -64,18 +64,18 @@ const fn colour_from_word(word: u32) -> Colour {
     }
 }
 
-/// x265 3.5 crashes where it is to write level 5 or above of pictures that are smaller.
+/// x265 3.5 crashes when it writes level 5 or above for smaller pictures.
 const HEVC_LEAST: u32 = 32;
 
-/// Whether both sides of a picture are even and at least so long.
+/// Returns whether both sides of a picture are even and at least `least` pixels.
 const fn is_even(width: u32, height: u32, least: u32) -> bool {
     width.is_multiple_of(2) && height.is_multiple_of(2) && width >= least && height >= least
 }
 
-/// A configuration as numbers, and how an encoder's pictures lie.
+/// A configuration as numbers, and the layout of an encoder's pictures.
 type Checked = ([u64; CONFIG_WORDS], Option<Layout>);
 
-/// Writes a configuration that a codec can be given; says what is wrong with another.
+/// Converts a valid configuration; otherwise returns its fault.
 pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'static str> {
     let mut words = [0; CONFIG_WORDS];
     let mut set = |given: &[u64]| {
@@ -187,7 +187,7 @@ pub(crate) fn config_to_words(kind: Kind, config: Config) -> Result<Checked, &'s
         .ok_or("the picture is larger than 4096x2304")
 }
 
-/// Reads what `config_to_words` wrote.
+/// Reads the output of `config_to_words`.
 pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
     let small = |i: usize| u32::try_from(*words.get(i)?).ok();
     match words.first()? {
@@ -266,7 +266,7 @@ pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 14] {
     ]
 }
 
-/// Reads what `format_to_words` wrote; `None` for sizes that cannot be.
+/// Reads the output of `format_to_words`; `None` for impossible sizes.
 pub(crate) fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
     let small = |i: usize| u32::try_from(*words.get(i)?).ok();
     let byte = |i: usize| u8::try_from(*words.get(i)?).ok();

@@ -1,5 +1,5 @@
-//! The parent's side of a worker. It trusts nothing that the worker says, and waits for it only to
-//! take memory back.
+//! The parent's side of a worker. It trusts no message of the worker, and waits only to take memory
+//! back.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch};
@@ -17,39 +17,39 @@ use std::sync::Arc;
 
 mod loans;
 
-/// Most jobs without data that may be unanswered: a bound that no sane host meets.
+/// Largest number of unanswered jobs without data: more than any reasonable host submits.
 const MAX_CONTROL: usize = 32;
-/// Most messages without an event that one poll takes: who sends more does not hold up its owner.
+/// Largest number of messages without an event that one poll takes. More must not delay the owner.
 const MAX_SILENT: usize = 64;
-/// Most times an encoder may be set up anew before a packet of the last set-up comes.
+/// Largest number of set-ups of an encoder before a packet of the last one comes.
 const MAX_RINGS: usize = 4;
 
-/// A codec in a process of its own. Dropping it ends the process.
+/// A codec in a separate process. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Worker {
     kind: Kind,
     link: Arc<Link>,
     running: Running,
     input: Shared,
-    /// Tags of what lies in the input's slots.
+    /// Tags of the input's slots in use.
     in_flight: [Option<u64>; MAX_IN_FLIGHT],
-    /// Output memory; an encoder that was set up anew may still use the one before.
+    /// Output memory. An encoder that was set up again may still use the previous one.
     rings: Vec<Arc<Ring>>,
     generation: u64,
     /// Announced, and not proceeded with.
     announced: Option<StreamFormat>,
-    /// Size of the pictures that come or go.
+    /// Size of the pictures.
     layout: Option<Layout>,
-    /// The input's slot that a picture is written to before it is an encoder's job.
+    /// The input slot with a picture that is not submitted yet.
     filling: Option<usize>,
     drains: usize,
     flushes: usize,
     is_set_up: bool,
     loans: loans::Loans,
     state: State,
-    /// What is started, for a sentence.
+    /// The started program, for messages.
     program: String,
-    /// It has told its version, which is ours.
+    /// Whether it has sent its version, which equals ours.
     agrees: bool,
     /// Why its version is not ours.
     mismatch: Option<String>,
@@ -58,23 +58,23 @@ pub struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
-    /// Gone, which poll has not told yet.
+    /// Ended, which poll has not reported yet.
     Dying(&'static str),
     Dead,
 }
 
 impl Worker {
-    /// Has a worker started; jobs wait until it is. A program that cannot be started is an
+    /// Begins to start a worker. Jobs wait for the start. A program that cannot be started gives an
     /// [`Event::Died`].
     ///
     /// # Errors
-    /// ENODEV if the codec was not built in; else what the system says.
+    /// ENODEV if the codec was not built in; else the system's error.
     pub fn spawn(kind: Kind, launch: &Launch) -> Result<Self, Failure> {
         launch.check(kind)?;
         let input = Shared::new(INPUT_LEN).map_err(|e| Failure::system("memfd", e))?;
         let (socket, running) = launch.start()?;
         let hello = Message::new(Op::Hello, &[kind_to_word(kind), VERSION]);
-        // One that is gone already is noticed by the first poll.
+        // If it has already ended, the first poll notices.
         match socket.send(&hello, Some(input.fd()), false) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
             Err(e) => return Err(Failure::system("sendmsg", e)),
@@ -101,28 +101,29 @@ impl Worker {
         })
     }
 
-    /// Process id, for messages; `None` in a thread, before the start and after the end.
+    /// Returns the process id, for messages; `None` in a thread, before the start and after the end.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.running.id()
     }
 
-    /// Readable when [`poll`](Self::poll) has something, and from the end of the process on.
+    /// Returns a descriptor that is readable when [`poll`](Self::poll) has an event, and after the
+    /// process's end.
     #[must_use]
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.link.socket.fd()
     }
 
-    /// Jobs with data that may be submitted now.
+    /// Returns how many jobs with data may be submitted now.
     #[must_use]
     pub fn room(&self) -> usize {
         self.in_flight.iter().filter(|slot| slot.is_none()).count()
     }
 
-    /// Gives the worker a job; data is copied.
+    /// Submits a job; data is copied.
     ///
     /// # Errors
-    /// The job was not taken; the reason says whether it may be tried again.
+    /// The job was refused; the reason says whether to try again.
     pub fn submit(&mut self, job: Job<'_>) -> Result<(), Refused> {
         match job {
             Job::Configure(config) => self.configure(config),
@@ -168,11 +169,12 @@ impl Worker {
         }
     }
 
-    /// As [`Job::Decode`], with `len` bytes that `fill` writes in their place, so that they need
-    /// not be copied first. If `fill` fails, nothing is submitted and its error is given back.
+    /// As [`Job::Decode`], with `len` bytes that `fill` writes in place, to save a copy.
+    ///
+    /// If `fill` fails, nothing is submitted and its error is returned.
     ///
     /// # Errors
-    /// The job was not taken, and `fill` not called or called in vain.
+    /// The job was refused, before or after `fill` was called.
     pub fn decode_with<E>(
         &mut self,
         tag: u64,
@@ -197,11 +199,13 @@ impl Worker {
         self.launch_input(slot, tag, &message).map(Ok)
     }
 
-    /// As [`Job::Encode`], with a picture that `fill` writes in its place: I420 of the configured
-    /// size without gaps. If `fill` fails, nothing is submitted and its error is given back.
+    /// As [`Job::Encode`], with a picture that `fill` writes in place: I420 of the configured size
+    /// without gaps.
+    ///
+    /// If `fill` fails, nothing is submitted and its error is returned.
     ///
     /// # Errors
-    /// The job was not taken, and `fill` not called or called in vain.
+    /// The job was refused, before or after `fill` was called.
     pub fn encode_with<E>(
         &mut self,
         tag: u64,
@@ -219,13 +223,14 @@ impl Worker {
         self.encode_picture(tag, force_key).map(Ok)
     }
 
-    /// Takes a place for a picture, which the caller writes by [`picture`](Self::picture), at once
-    /// or bit by bit, and then has encoded by [`encode_picture`](Self::encode_picture). There is one
-    /// such picture at a time: one that was begun before is forgotten, as it is when the encoder is
-    /// set up anew.
+    /// Reserves memory for a picture. The caller writes it by [`picture`](Self::picture), in one or
+    /// more steps, and submits it by [`encode_picture`](Self::encode_picture).
+    ///
+    /// There is one such picture at a time. Beginning another one, or setting up the encoder again,
+    /// drops it.
     ///
     /// # Errors
-    /// There is no place; the reason says whether it may be tried again.
+    /// There is no room; the reason says whether to try again.
     pub fn begin_picture(&mut self) -> Result<(), Refused> {
         match (self.kind.encodes(), self.layout) {
             (false, _) => Err(Refused::Wrong("a decoder takes streams")),
@@ -237,8 +242,8 @@ impl Worker {
         }
     }
 
-    /// The picture that [`begin_picture`](Self::begin_picture) began: I420 of the configured size
-    /// without gaps, with whatever was written to it before. `None` if none was begun.
+    /// Returns the picture of [`begin_picture`](Self::begin_picture) with its content so far: I420 of
+    /// the configured size without gaps. `None` if none was begun.
     pub fn picture(&mut self) -> Option<PlanesMut<'_>> {
         let (slot, layout) = (self.filling?, self.layout?);
         let to = self.input.bytes_mut(slot * MAX_INPUT, layout.len());
@@ -250,10 +255,10 @@ impl Worker {
         })
     }
 
-    /// As [`Job::Encode`], of the picture that [`begin_picture`](Self::begin_picture) began.
+    /// As [`Job::Encode`], with the picture of [`begin_picture`](Self::begin_picture).
     ///
     /// # Errors
-    /// The job was not taken, and the picture is forgotten.
+    /// The job was refused, and the picture is dropped.
     pub fn encode_picture(&mut self, tag: u64, force_key: bool) -> Result<(), Refused> {
         let slot = self.filling.take();
         let slot = slot.ok_or(Refused::Wrong("no picture was begun"))?;
@@ -339,13 +344,12 @@ impl Worker {
         match self.link.socket.send(message, fd, false) {
             Ok(()) => Ok(()),
             Err(Errno::AGAIN) => Err(Refused::Full(MAX_IN_FLIGHT)),
-            // What it sent before its end is still there for poll to read, and then the end.
+            // Poll can still read its last messages, and then reports its end.
             Err(_) => Err(Refused::Dead),
         }
     }
 
-    /// The next thing the worker has to say. After a `None`, [`wake_fd`](Self::wake_fd) tells
-    /// whether there is more.
+    /// Returns the worker's next event. After a `None`, wait for [`wake_fd`](Self::wake_fd).
     pub fn poll(&mut self) -> Option<Event> {
         self.link.catch_up();
         for _ in 0..MAX_SILENT {
@@ -380,7 +384,7 @@ impl Worker {
         Event::Died { sentence }
     }
 
-    /// Takes the first message, which tells the worker's version.
+    /// Processes the first message, which contains the worker's version.
     fn compare(&mut self, message: &Message) -> Result<(), &'static str> {
         let found = match (message.op, message.words.first()) {
             (Op::Version, Some(&VERSION)) => {
@@ -400,13 +404,13 @@ impl Worker {
         Err("is of another version")
     }
 
-    /// What a message means; an error is the worker's fault.
+    /// Interprets a message. An error is the worker's fault.
     fn event(&mut self, message: &Message) -> Result<Option<Event>, &'static str> {
         if !self.agrees {
             return self.compare(message).map(|()| None);
         }
         let [a, b, c, d, e, f, g, ..] = message.words;
-        // What was said before a flush was done is not for the host any more.
+        // Messages sent before a flush has ended are not for the host.
         let stale = self.flushes > 0;
         let event = match message.op {
             Op::Consumed => {
@@ -447,7 +451,7 @@ impl Worker {
                 }
                 let held = self.current(b)?.take(c, layout.len() as u64);
                 let held = held.ok_or("sent a picture in a slot it does not have")?;
-                // What was for memory that was taken back since is not for other memory.
+                // A picture for memory that was taken back does not belong to other memory.
                 (!stale && is_lent == (f != 0)).then_some(Event::Picture {
                     tag: a,
                     loan: is_lent.then_some(f),
@@ -496,7 +500,7 @@ impl Worker {
         Ok(event)
     }
 
-    /// The memory the worker uses now; it has done with what it had before.
+    /// Returns the memory that the worker uses now. It has stopped using older memory.
     fn current(&mut self, generation: u64) -> Result<&Arc<Ring>, &'static str> {
         let mut rings = self.rings.iter();
         let used = rings.position(|ring| ring.generation == generation);

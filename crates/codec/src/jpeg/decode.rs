@@ -12,16 +12,16 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 /// Files to pictures.
 #[derive(Default)]
 pub(crate) struct Decoder {
-    /// What the host is ready for.
+    /// The format that the host has accepted.
     format: Option<StreamFormat>,
     picture: Vec<u8>,
 }
 
-/// A decoded file as the library gives it.
+/// A decoded file in the library's format.
 struct Image {
     width: u32,
     height: u32,
-    /// Y alone, or Y, Cb and Cr for each pixel.
+    /// Only Y, or Y, Cb and Cr for each pixel.
     grey: bool,
     bytes: Vec<u8>,
 }
@@ -43,7 +43,7 @@ impl Codec for Decoder {
             Ok(image) => (image, false),
             Err(sentence) => {
                 out.corrupt(tag, &sentence)?;
-                // What is there of it is better than nothing.
+                // A partial picture is better than none.
                 match read(data, false) {
                     Ok(image) => (image, true),
                     Err(_) => return Ok(()),
@@ -79,7 +79,7 @@ impl Codec for Decoder {
     fn flush(&mut self, _: &mut Out) {}
 }
 
-/// Decodes a file; not `strict`, what is missing is made up.
+/// Decodes a file. Unless `strict`, missing parts are filled in.
 fn read(data: &[u8], strict: bool) -> Result<Image, String> {
     let options = DecoderOptions::default()
         .set_strict_mode(strict)
@@ -119,7 +119,7 @@ fn read(data: &[u8], strict: bool) -> Result<Image, String> {
     })
 }
 
-/// JFIF: sRGB's colours, Rec. 601's matrix, full range.
+/// JFIF: sRGB colours, Rec. 601 matrix, full range.
 fn format(width: u32, height: u32) -> StreamFormat {
     StreamFormat {
         coded_width: width,
@@ -143,7 +143,7 @@ fn format(width: u32, height: u32) -> StreamFormat {
     }
 }
 
-/// Makes planes of pixels; chroma is the mean of up to four.
+/// Separates pixels into planes. Chroma is the mean of up to four pixels.
 fn separate(image: &Image, layout: &Layout, planes: &mut [&mut [u8]; 3]) {
     let [luma, cb, cr] = planes;
     if image.grey {

@@ -19,8 +19,9 @@ impl Encoder {
     }
 }
 
-/// A picture as the library reads it: row by row, with as much chroma as luma. Of each block it
-/// takes one pixel's chroma, which is the picture's own.
+/// A picture in the library's row-by-row format, with as much chroma as luma.
+///
+/// The library takes one pixel's chroma of each block, which is the picture's own.
 struct Rows<'a> {
     planes: &'a Planes<'a>,
     sampling: Subsampling,

@@ -22,7 +22,7 @@ impl Draw {
     }
 
     fn offset(&mut self) -> i32 {
-        // Small ones and the largest that the standard allows.
+        // Small values and the largest that the standard allows.
         match self.below(4) {
             0 => i32::MIN + 1,
             1 => i32::MAX,
@@ -33,7 +33,7 @@ impl Draw {
     fn sps(&mut self) -> Sps {
         let profile_idc = [66, 77, 88, 100][self.below(4) as usize];
         let frame_mbs_only = self.flag();
-        // The other parser refuses what a level has no memory for.
+        // The other parser refuses sizes beyond the level's memory.
         let is_large = self.flag();
         let (level_idc, most) = match is_large {
             true => (52, (255, 143, 2)),
@@ -100,7 +100,7 @@ impl Draw {
     }
 }
 
-/// A NAL unit without its start code, and what another parser finds in it.
+/// Parses a NAL unit without its start code with another parser.
 fn reading(nal: &[u8]) -> RefNal<'_> {
     assert_eq!(nal[..4], [0, 0, 0, 1]);
     let body = &nal[4..];
@@ -271,7 +271,7 @@ fn a_list_that_no_stream_can_have_is_refused() {
         scaling: Some(lists.clone()),
         ..Pps::default()
     };
-    // Those of 8x8 blocks are not asked for without their transform.
+    // Lists for 8x8 blocks are ignored without their transform.
     assert!(pps(&lists, false).write().is_ok());
     assert!(pps(&lists, true).write().unwrap_err().contains("8x8"));
     lists.lists_4x4[5][15] = 0;

@@ -1,4 +1,4 @@
-//! Lent memory that a codec library decodes into, and reads for as long as it is a reference.
+//! Lent memory that a codec library decodes into, and reads while it is a reference.
 
 use super::Stop;
 use super::loans::{Loan, Loans, Plane};
@@ -9,25 +9,25 @@ use crate::slots::Layout;
 use crate::window::Window;
 use std::rc::Rc;
 
-/// Most pictures that a library may have at a time.
+/// Largest number of pictures that a library may have at a time.
 const MAX_HELD: usize = 40;
-/// Pictures that come by a copy after one lacked a loan because the library had all of them.
+/// Number of copied pictures after one lacked a loan because the library had all of them.
 const PAUSE: u32 = 64;
-/// Planes start at multiples of so many bytes, as the widest vectors of today's processors.
+/// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;
 
-/// How a library lays out the pictures that it makes: Y, U and V.
+/// A library's layout of its pictures: Y, U and V.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameShape {
-    /// Columns and lines that are shown; they begin where the planes begin.
+    /// Visible columns and lines, from the start of the planes.
     pub visible: (u32, u32),
     /// Bytes from one row to the next.
     pub strides: [usize; 3],
-    /// Bytes that it may touch, from the first sample of each plane on.
+    /// Bytes that it may access, from the first sample of each plane on.
     pub rooms: [usize; 3],
 }
 
-/// Memory for one plane, good until [`Out::release_frame`](super::Out::release_frame).
+/// Memory for one plane, valid until [`Out::release_frame`](super::Out::release_frame).
 #[derive(Clone, Copy, Debug)]
 pub struct FramePlane {
     /// The first sample.
@@ -41,14 +41,14 @@ pub struct FramePlane {
 pub struct Frame {
     /// Names it; never 0.
     pub id: u64,
-    /// Y, U and V; the library takes memory of its own for what is `None`.
+    /// Y, U and V. The library uses its own memory for planes that are `None`.
     pub planes: [Option<FramePlane>; 3],
 }
 
 /// A buffer's planes, mapped for a library.
 #[derive(Debug)]
 pub(super) struct Windows {
-    /// Number of the memory of each, and where the plane begins there.
+    /// For each plane: the memory's number, and the plane's offset in it.
     key: Vec<(u64, usize)>,
     rooms: Vec<usize>,
     planes: Vec<Window>,
@@ -74,7 +74,7 @@ impl Windows {
     }
 }
 
-/// Planes that a library can decode into: Y alone, where chroma is to be pairs.
+/// Returns how many planes a library can decode into: only Y if chroma becomes pairs.
 fn wanted(loan: &Loan) -> usize {
     match loan.chroma {
         Chroma::Planar => 3,
@@ -87,16 +87,16 @@ fn key(loan: &Loan) -> Vec<(u64, usize)> {
     planes.map(|plane| (plane.number, plane.offset)).collect()
 }
 
-/// A picture's memory that the library has, or was offered.
+/// A picture's memory that a library has.
 #[derive(Debug)]
 pub(super) struct Held {
     id: u64,
     windows: Rc<Windows>,
     /// Numbers of the memory of all planes.
     memory: Vec<u64>,
-    /// What it was claimed by, until the picture is given or the loan is used otherwise.
+    /// The claimed loan, until the picture is returned or the loan is used elsewhere.
     loan: Option<Loan>,
-    /// Whether the windows still show what was lent.
+    /// Whether the windows still show the lent memory.
     is_shared: bool,
 }
 
@@ -104,28 +104,28 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     held: Vec<Held>,
-    /// Of buffers that come again and again.
+    /// Mappings of buffers, for reuse.
     mapped: Vec<Rc<Windows>>,
     last: u64,
-    /// Pictures that still come by a copy.
+    /// Number of pictures that are still to be copied.
     pause: u32,
 }
 
 impl Frames {
-    /// Whether the library has memory of a loan, as a reference or to write.
+    /// Returns whether the library has memory of a loan, as a reference or to write.
     pub(super) fn has(&self, loan: &Loan) -> bool {
         let is_one = |number: &u64| loan.planes.iter().any(|plane| plane.number == *number);
         let mut shared = self.held.iter().filter(|held| held.is_shared);
         shared.any(|held| held.memory.iter().any(is_one))
     }
 
-    /// Whether the memory is the library's to write.
+    /// Returns whether the library may write the memory.
     pub(super) fn is_lent(&self, id: u64) -> bool {
         let held = self.held.iter().find(|held| held.id == id);
         held.is_some_and(|held| held.loan.is_some())
     }
 
-    /// Memory of a loan for the library, which claims the loan. `None` where none suits.
+    /// Claims a loan for the library; `None` if none is suitable.
     pub(super) fn take(
         &mut self,
         loans: &mut Loans,
@@ -179,7 +179,7 @@ impl Frames {
         Some(made)
     }
 
-    /// The library has the memory no more. A loan of which no picture came is to be used again.
+    /// The library does not need the memory any more. Returns a loan without a picture, for reuse.
     pub(super) fn release(&mut self, id: u64, input: &Shared) -> Option<Loan> {
         let at = self.held.iter().position(|held| held.id == id)?;
         let held = self.held.swap_remove(at);
@@ -193,8 +193,8 @@ impl Frames {
         loan::set_holding(input, is_holding);
     }
 
-    /// Ends a picture where it is: the loan, and how many bytes were copied. `None` where it is not in
-    /// a loan, or is another picture than the loan is for.
+    /// Ends a picture in its memory. Returns the loan and the number of copied bytes; `None` if it is
+    /// not in a loan, or is not the loan's picture.
     pub(super) fn finish(
         &mut self,
         id: u64,
@@ -219,7 +219,8 @@ impl Frames {
         }
     }
 
-    /// A loan for a picture that found none, because the library has them: it goes on with a copy.
+    /// Frees a loan for a picture that found none, since the library has all. The library continues
+    /// with a copy.
     pub(super) fn give_up_one(
         &mut self,
         loans: &mut Loans,
@@ -250,7 +251,7 @@ impl Frames {
         Ok(loan)
     }
 
-    /// The library goes on with copies of all.
+    /// Replaces all of the library's memory by copies.
     pub(super) fn give_up(&mut self, input: &Shared) -> Result<(), Stop> {
         for held in &mut self.held {
             held.detach(&mut self.mapped)?;
@@ -261,7 +262,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Lets go of mappings that no picture needs.
+    /// Unmaps memory that no picture needs.
     pub(super) fn unmap(&mut self) {
         self.mapped.clear();
     }
@@ -280,7 +281,7 @@ impl Held {
     }
 }
 
-/// Whether a library can decode into a loan's memory.
+/// Returns whether a library can decode into a loan's memory.
 fn suits(loan: &Loan, shape: &FrameShape) -> bool {
     let mut planes = loan.planes.iter().zip(shape.strides).take(wanted(loan));
     let is_good = |(plane, stride): (&Plane, usize)| {

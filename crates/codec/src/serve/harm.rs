@@ -1,4 +1,4 @@
-//! A codec that does what codecs must not, for tests of those who own workers.
+//! A codec that misbehaves, for tests of workers' owners.
 
 use super::{Codec, Out, Stop};
 use crate::job::{Colour, Config, Planes, Rect, StreamFormat};
@@ -6,11 +6,11 @@ use crate::slots::Layout;
 use crate::wire::{Message, Op};
 use std::sync::mpsc::{Sender, channel};
 
-/// Does what its input says: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`,
-/// `format`, `hold`.
+/// Does what its input names: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`, `format`,
+/// `hold`.
 pub(super) struct Harm;
 
-/// Ends with a status that says what could be done, a bit each, after a 1.
+/// Exits with a status of one bit for each escape that worked, after a 1.
 fn escape() -> ! {
     let parent = rustix::process::getppid();
     let freed = [
@@ -26,8 +26,7 @@ fn escape() -> ! {
     std::process::exit(code)
 }
 
-/// Has a thread from its set-up on, which does harm when input comes; `thread` says that there is
-/// none.
+/// Starts a thread at set-up, which misbehaves on input. `thread` reports that there is none.
 #[derive(Default)]
 pub(super) struct InThread(Option<Sender<()>>);
 

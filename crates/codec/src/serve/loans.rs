@@ -1,4 +1,4 @@
-//! The worker's side of memory that is lent to it.
+//! The worker's side of lent memory.
 
 use super::Stop;
 use super::frames::Frames;
@@ -20,17 +20,17 @@ pub(super) struct Plane {
     pub(super) stride: usize,
 }
 
-/// One loan: the next picture goes there.
+/// One loan: the destination of the next picture.
 #[derive(Debug)]
 pub(super) struct Loan {
     pub(super) number: u64,
     pub(super) chroma: Chroma,
     pub(super) size: (u32, u32),
-    /// Empty where the picture comes in a slot all the same.
+    /// Empty if the picture uses a slot nevertheless.
     pub(super) planes: Vec<Plane>,
 }
 
-/// What was lent and not used.
+/// Unused loans.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
     mapped: BTreeMap<u64, Rc<Shared>>,
@@ -45,13 +45,13 @@ impl Loans {
         Ok(())
     }
 
-    /// Lets go of all memory that no loan needs.
+    /// Unmaps all memory that no loan needs.
     pub(super) fn unmap(&mut self, input: &Shared) {
         self.forget(input);
         self.mapped.clear();
     }
 
-    /// Forgets loans that were taken back.
+    /// Removes revoked loans.
     pub(super) fn forget(&mut self, input: &Shared) {
         self.waiting
             .retain(|loan| loan::is_lent(input, loan.number));
@@ -94,7 +94,7 @@ impl Loans {
         Ok(())
     }
 
-    /// The oldest loan that was not taken back and that the library has not: it is claimed.
+    /// Claims the oldest loan that was not revoked and that the library does not have.
     pub(super) fn claim(&mut self, frames: &Frames, input: &Shared) -> Option<Loan> {
         loop {
             let at = self.waiting.iter().position(|loan| !frames.has(loan))?;
@@ -107,12 +107,12 @@ impl Loans {
 }
 
 impl Loan {
-    /// Writes a picture; false where it has another size than was told or does not fit.
+    /// Writes a picture; false if it has another size or does not fit.
     pub(super) fn write(&self, layout: &Layout, picture: &Planes<'_>) -> bool {
         self.is_for(layout) && loan::write(layout, picture, self.chroma, &self.spots())
     }
 
-    /// Writes a picture's chroma as pairs, and gives its bytes; `None` where it does not fit.
+    /// Writes a picture's chroma as pairs, and returns its bytes; `None` if it does not fit.
     pub(super) fn write_pairs(&self, layout: &Layout, picture: &Planes<'_>) -> Option<usize> {
         let spots = self.spots();
         let fits = loan::fits(layout, self.chroma, &spots);
@@ -120,7 +120,7 @@ impl Loan {
         loan::write_pairs(layout, picture, uv).then_some(2 * layout.chroma)
     }
 
-    /// Whether it is for pictures of a size.
+    /// Returns whether it is for pictures of this size.
     pub(super) fn is_for(&self, layout: &Layout) -> bool {
         self.size == (layout.width, layout.height)
     }

@@ -67,7 +67,7 @@ fn a_picture_is_copied_without_its_gaps() {
 
 #[test]
 fn chroma_is_joined_as_far_as_it_goes() {
-    // One block of the loop, and one sample more; rows with gaps.
+    // One block of the loop and one more sample, in rows with gaps.
     let layout = Layout::new(33, 3).unwrap();
     let y = vec![1; layout.luma];
     let plane = |first: u8| -> Vec<u8> { (0..2 * 20).map(|i| first + i).collect() };

@@ -1,8 +1,8 @@
-//! Codecs whose streams have no start codes, and which of their frames need no other.
+//! Detects independent frames of codecs whose streams have no start codes.
 
-/// How a codec says that a picture needs no other.
+/// The detection of a codec's independent pictures.
 pub trait Key: Default {
-    /// Whether a frame, or the first of several that come together, needs no other.
+    /// Returns whether a frame, or the first of several in one piece, is independent.
     fn is_key(frame: &[u8]) -> bool;
 }
 
@@ -32,7 +32,7 @@ impl Key for Vp9 {
     }
 }
 
-/// AV1 bitstream specification, 5.3: a sequence header stands before each key frame.
+/// AV1 bitstream specification, 5.3: a sequence header precedes each key frame.
 #[derive(Debug, Default)]
 pub struct Av1;
 
@@ -50,7 +50,7 @@ impl Key for Av1 {
             };
             match header >> 3 & 0xf {
                 SEQUENCE_HEADER => return true,
-                // With an extension of a byte, and a size, which is 0.
+                // An optional extension byte, and an optional size, which is 0.
                 TEMPORAL_DELIMITER => {
                     let skipped = usize::from(header >> 2 & 1) + usize::from(header >> 1 & 1);
                     rest = after.get(skipped..).unwrap_or_default();
@@ -71,7 +71,7 @@ mod tests {
         assert!(Vp8::is_key(&[0x10, 2, 0, 0x9d]));
         assert!(!Vp8::is_key(&[0x11, 2, 0]));
         assert!(Vp9::is_key(&[0b1000_0010]) && Vp9::is_key(&[0b1011_0001]));
-        // Shows a frame again; depends on another; is no frame.
+        // These show a frame again, depend on another, or are no frame.
         let others = [[0b1000_1000], [0b1000_0110], [0b0100_0000]];
         assert!(others.iter().all(|frame| !Vp9::is_key(frame)));
         assert!(Av1::is_key(&[0x12, 0, 0x0a, 11]) && Av1::is_key(&[0x0a, 11]));

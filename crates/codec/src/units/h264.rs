@@ -1,4 +1,4 @@
-//! H.264: where an access unit ends (ITU-T H.264, 7.4.1.2.3).
+//! The end of an H.264 access unit (ITU-T H.264, 7.4.1.2.3).
 
 use super::Syntax;
 use h264_reader::Context;
@@ -7,17 +7,17 @@ use h264_reader::nal::slice::{PicOrderCountLsb, SliceHeader};
 use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{Nal as _, NalHeader, RefNal, UnitType};
 
-/// Longest parameter set that is kept, in bytes.
+/// Length of the longest stored parameter set, in bytes.
 const MAX_SET: usize = 4096;
 
-/// The parameter sets of a stream so far, by which it is cut into access units. Ids bound their
-/// number: 32 and 256.
+/// The parameter sets of a stream so far, which cutting needs. Their ids bound their number: 32 and
+/// 256.
 #[derive(Debug, Default)]
 pub struct H264 {
     parsed: Context,
 }
 
-/// What tells slices of one picture from those of the next (H.264 7.4.1.2.4).
+/// Distinguishes slices of one picture from those of the next (H.264 7.4.1.2.4).
 #[derive(Debug, PartialEq)]
 pub struct SliceId {
     frame_num: u16,
@@ -86,8 +86,8 @@ impl Syntax for H264 {
 }
 
 impl H264 {
-    /// What a slice says of its picture, from its first bytes; `None` if it cannot be read or
-    /// belongs to a redundant picture.
+    /// Returns a slice's picture id from its first bytes; `None` if it is unreadable or belongs to a
+    /// redundant picture.
     fn slice(&self, nal: &[u8]) -> Option<SliceId> {
         let header = NalHeader::new(*nal.first()?).ok()?;
         let part = RefNal::new(nal, &[], true);

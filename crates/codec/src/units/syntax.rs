@@ -1,5 +1,6 @@
-//! How byte streams of HEVC, MPEG-2 and MPEG-4 part 2 are cut. What follows a start code is called a
-//! NAL unit here, as in H.264.
+//! Rules for cutting byte streams of HEVC, MPEG-2 and MPEG-4 part 2.
+//!
+//! The bytes after a start code are called a NAL unit, as in H.264.
 
 use super::Syntax;
 
@@ -7,12 +8,12 @@ use super::Syntax;
 #[derive(Debug, Default)]
 pub struct Hevc;
 
-/// The type of a NAL unit.
+/// Returns the type of a NAL unit.
 fn hevc_type(nal: &[u8]) -> u8 {
     nal.first().map_or(0xff, |header| header >> 1 & 0x3f)
 }
 
-/// Whether a slice is the first of its picture.
+/// Returns whether a slice is the first of its picture.
 fn is_first_segment(nal: &[u8]) -> bool {
     nal.get(2).is_some_and(|byte| byte & 0x80 != 0)
 }
@@ -25,7 +26,7 @@ impl Syntax for Hevc {
     }
 
     fn is_key(&self, nal: &[u8]) -> bool {
-        // IDR and BLA pictures; what follows a CRA picture may refer to pictures before it.
+        // IDR and BLA pictures. Pictures after a CRA picture may refer to pictures before it.
         matches!(hevc_type(nal), 16..=20)
     }
 
@@ -49,9 +50,9 @@ impl Syntax for Hevc {
 /// MPEG-1 and MPEG-2 video (ISO/IEC 13818-2 6.2.2).
 #[derive(Debug, Default)]
 pub struct Mpeg2 {
-    /// A sequence header came since the last picture.
+    /// Whether a sequence header has come since the last picture.
     has_header: bool,
-    /// The picture begun last has intra macroblocks alone, after a sequence header.
+    /// Whether the last begun picture has only intra macroblocks, after a sequence header.
     is_key: bool,
 }
 
@@ -65,7 +66,7 @@ const GROUP: u8 = 0xb8;
 impl Syntax for Mpeg2 {
     type SliceId = ();
 
-    // A slice may end with a byte of zeroes.
+    // A slice may end with a zero byte.
     const TRAILING_ZEROS: bool = false;
 
     fn is_slice(&self, nal: &[u8]) -> bool {

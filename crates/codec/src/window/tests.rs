@@ -10,7 +10,7 @@ fn fill(window: &Window, len: usize, value: u8) {
     unsafe { core::ptr::write_bytes(window.start(), value, len) };
 }
 
-/// A plane from the middle of a page to the middle of another, between others' bytes.
+/// A plane from the middle of a page to the middle of another, surrounded by other bytes.
 #[test]
 fn what_is_written_after_a_plane_reaches_nobody() {
     let memory = Shared::new(4 * PAGE).unwrap();
@@ -41,7 +41,7 @@ fn a_plane_that_ends_with_a_page_is_not_copied() {
     );
 }
 
-/// The library finds what was there, at the same address, and writes there for itself alone.
+/// The library finds the picture at the same address, and its writes there are private.
 #[test]
 fn after_a_detachment_both_sides_have_their_own() {
     let memory = Shared::new(3 * PAGE).unwrap();
@@ -50,7 +50,7 @@ fn after_a_detachment_both_sides_have_their_own() {
     window.detach().unwrap();
     let zeroes = vec![0; 3 * PAGE];
     assert!(memory.put(0, &zeroes));
-    // SAFETY: so many bytes are mapped from there on, and nobody writes them now.
+    // SAFETY: so many bytes are mapped from there on, and nothing writes them now.
     let kept = unsafe { core::slice::from_raw_parts(window.start(), 3 * PAGE) };
     assert!(kept.iter().all(|byte| *byte == 7));
     fill(&window, 3 * PAGE, 9);

@@ -1,4 +1,4 @@
-//! The parent's side of memory that is lent to a worker.
+//! The parent's side of lent memory.
 
 use super::{State, Worker};
 use crate::job::Refused;
@@ -7,23 +7,23 @@ use crate::wire::{Message, Op};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Most memory that a worker maps at a time: files, and bytes. Past it all is mapped anew.
+/// Limits of a worker's mappings: files and bytes. Beyond them, all are unmapped.
 const MAX_MAPPED: usize = 512;
 const MAX_MAPPED_BYTES: u64 = 512 << 20;
 
-/// What the worker has of memory that is not its own.
+/// Lent memory of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
-    /// Numbers of the loans that it has, oldest first, and whether memory came with them.
+    /// Numbers of its loans, oldest first, and whether they have memory.
     out: VecDeque<(u64, bool)>,
     last: u64,
-    /// Memory that it maps, by its number: bytes.
+    /// Its mappings: number of the memory, and bytes.
     mapped: BTreeMap<u64, u64>,
 }
 
 impl Loans {
-    /// The worker says that it used a loan, and whether the memory: whether the loan was still its
-    /// own.
+    /// The worker reports a loan as used, with or without its memory. Returns whether the loan was not
+    /// taken back.
     pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
             return Err("used a loan that it was not given");
@@ -44,15 +44,16 @@ impl Loans {
 }
 
 impl Worker {
-    /// Lends memory for the next picture that has none: after
-    /// [`Job::ProceedByLoan`](crate::Job::ProceedByLoan), each picture waits for a loan, and is
-    /// written there once, where it fits. With `None` it comes in a slot, as without loans. Gives
-    /// the loan's number, which comes back with the picture; loans need not come back in their
-    /// order. Memory that was lent for an earlier picture may be lent again though later pictures
-    /// refer to that one: the worker uses it when they do no longer.
+    /// Lends memory for the next picture without any. Returns the loan's number, which the picture's
+    /// event repeats.
+    ///
+    /// After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan), each picture waits for a loan, and is
+    /// written there once if it fits. With `None`, it uses a slot. Loans may be returned in any order.
+    /// Memory may be lent again while later pictures still refer to its earlier picture. The worker
+    /// then waits until they do not.
     ///
     /// # Errors
-    /// Nothing was lent; the reason says whether it may be tried again.
+    /// Nothing was lent; the reason says whether to try again.
     pub fn lend(&mut self, lent: Option<&Lent<'_>>) -> Result<u64, Refused> {
         let layout = self
             .layout
@@ -89,7 +90,7 @@ impl Worker {
         Ok(number)
     }
 
-    /// Has the worker map what it does not.
+    /// Makes the worker map memory that it has not mapped yet.
     fn map(&mut self, planes: &[LentPlane<'_>]) -> Result<(), Refused> {
         let is_new =
             |loans: &Loans, plane: &LentPlane<'_>| !loans.mapped.contains_key(&plane.number);
@@ -115,14 +116,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes all loans back: when this returns, the worker writes to none of them, nor does it read
-    /// what was lent before. It waits while one is being written, which is as long as copying a
-    /// picture takes, or, where its library decodes there, as long as that takes for one piece of
-    /// the stream; a worker that takes much longer is ended. What it wrote there without having
-    /// said so is lost.
+    /// Takes all loans back. After this, the worker neither reads nor writes memory that was lent
+    /// before.
+    ///
+    /// It waits while the worker writes a picture: the time of copying a picture or, if its library
+    /// decodes in place, of decoding one piece of the stream. A worker that takes much longer is
+    /// killed. Unreported pictures are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
-        // One that is to be buried may be there still.
+        // A worker that is about to be killed may still exist.
         let mut is_over = self.state == State::Alive;
         let input = &self.input;
         let claimed: Vec<u64> = out
@@ -131,7 +133,7 @@ impl Worker {
             .collect();
         if loan::is_holding(input) {
             let demand = loan::demand(input);
-            // One that has no room for the message is busy, and looks when it has done.
+            // A worker without room for the message is busy, and checks when it has finished.
             let _ = self.send(&Message::new(Op::Demand, &[]), None);
             is_over &= loan::await_given(&self.input, demand, || self.is_gone());
         } else {
@@ -155,10 +157,10 @@ impl Worker {
         ready != Ok(0)
     }
 
-    /// Takes all loans back and has the worker let go of the memory.
+    /// Takes all loans back and makes the worker unmap the memory.
     pub fn take_all_back(&mut self) {
         self.take_back();
-        // One that is gone maps nothing; for one without room there is a next time.
+        // An ended worker maps nothing. Without room for the message, the next call repeats it.
         let _ = self.unmap();
     }
 }

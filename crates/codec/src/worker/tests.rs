@@ -1,4 +1,4 @@
-//! Owners of workers that lie.
+//! Owners of workers that violate the protocol.
 
 use super::*;
 use crate::loan::{self, Lent, LentPlane};
@@ -10,7 +10,7 @@ thread_local! {
     static END: Cell<Option<OwnedFd>> = const { Cell::new(None) };
 }
 
-/// A worker that the test plays, of which nothing is known yet.
+/// A worker that the test plays, before its first message.
 fn unknown(kind: Kind) -> (Worker, Socket) {
     let launch = Launch::handed(|end| END.set(Some(end)));
     let worker = Worker::spawn(kind, &launch).unwrap();
@@ -52,8 +52,8 @@ fn lend(worker: &mut Worker, memory: &Shared) -> u64 {
     worker.lend(Some(&lent)).unwrap()
 }
 
-/// A decoder that the test plays, which was lent memory for a picture of 512x512; with what the
-/// player got of both.
+/// A decoder that the test plays, with lent memory for a picture of 512x512, and the test's view of
+/// both.
 fn lent() -> (Worker, Socket, Shared, Shared) {
     let (mut worker, end) = played(Kind::H264Decoder);
     let hear = |wanted| loop {
@@ -110,20 +110,20 @@ fn a_loan_that_was_taken_back_is_no_longer_the_workers() {
     let (mut worker, end, input, _seen) = lent();
     worker.take_back();
     assert!(!loan::claim(&input, 1), "it may not write");
-    // The next has a word of its own, and the old one stays what it is.
+    // The next loan has its own word, and the old one is unchanged.
     let file = Shared::new(512 * 768).unwrap();
     let next = lend(&mut worker, &file);
     assert!(!loan::claim(&input, 1));
     assert!(loan::claim(&input, next));
     loan::let_go(&input, next);
-    // What it says of the old one is too late; what it says of the new one is not.
+    // Its report on the old loan is too late; the one on the new loan is valid.
     say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, 1]);
     say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);
     let Some(Event::Filled { tag, loan, .. }) = worker.poll() else {
         panic!("the picture comes");
     };
     assert_eq!((tag, loan), (6, next));
-    // Nor does it come twice, and what was never lent is its death.
+    // A loan is not returned twice, and reporting an unknown loan ends the worker.
     say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);
     say(&end, Op::Picture, &[7, 0, NO_SLOT.into(), 0, 0, next + 1]);
     let sentence = "the codec process used a loan that it was not given and was ended";
@@ -190,7 +190,7 @@ fn a_flood_of_what_is_not_for_the_owner_does_not_hold_it_up() {
         sent += 1;
     }
     assert!(sent > MAX_SILENT, "the socket takes {sent}");
-    // What is left of it is there for the next time.
+    // The rest is left for the next poll.
     let mut polls = 0;
     while sent > 0 {
         assert!(worker.poll().is_none());

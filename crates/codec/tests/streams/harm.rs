@@ -1,4 +1,4 @@
-//! Workers that come to a bad end.
+//! Misbehaving workers.
 
 use crate::process;
 use crate::tools::*;
@@ -26,7 +26,7 @@ fn death(data: &[u8]) -> String {
     sentence
 }
 
-/// The number of a worker's process, once it has one.
+/// Returns a worker's process id, once it has one.
 fn pid_of(worker: &Worker) -> Pid {
     loop {
         if let Some(pid) = worker.pid() {
@@ -36,17 +36,17 @@ fn pid_of(worker: &Worker) -> Pid {
     }
 }
 
-/// A copy of the worker's program that nobody can open, and so start, until this is dropped.
+/// A copy of the worker's program whose opens, and so starts, block until this is dropped.
 struct Withheld(File);
 
 impl Withheld {
-    /// None where the file system has no leases.
+    /// Returns none if the file system has no leases.
     fn new(path: &Path) -> Option<Self> {
         std::fs::copy(env!("CARGO_BIN_EXE_codec-worker"), path).unwrap();
         let file = File::open(path).unwrap();
         // From asm-generic/fcntl.h.
         const F_SETSIG: i32 = 10;
-        // SAFETY: take numbers. Who breaks the lease sends a signal, which by default kills.
+        // SAFETY: takes numbers. Breaking the lease sends a signal, whose default action is to kill.
         let leased = unsafe {
             libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG)
                 | libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
@@ -59,7 +59,7 @@ impl Withheld {
         Some(Self(file))
     }
 
-    /// Whether the kernel waits for it: it does for 45 s.
+    /// Returns whether the kernel waits for it, for up to 45 s.
     fn is_waited_for(&self) -> bool {
         // SAFETY: takes numbers.
         unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GETLEASE) != libc::F_WRLCK }
@@ -68,13 +68,12 @@ impl Withheld {
 
 impl Drop for Withheld {
     fn drop(&mut self) {
-        // Those who wait to become the program have copies of the descriptor.
-        // SAFETY: takes numbers.
+        // Processes waiting for exec have copies of the descriptor. SAFETY: takes numbers.
         unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
     }
 }
 
-/// A file system that does not answer stalls nobody but the worker that comes from there.
+/// A file system that does not answer delays only the worker from there.
 #[test]
 fn a_start_that_stalls_keeps_nobody_waiting() {
     let dir = tempfile::tempdir().unwrap();
@@ -87,7 +86,7 @@ fn a_start_that_stalls_keeps_nobody_waiting() {
     while !withheld.is_waited_for() {
         std::thread::yield_now();
     }
-    // Others start, work and end meanwhile; one that is dropped before it has started, too.
+    // Meanwhile, others start, work and end, also one that is dropped before its start.
     assert_eq!(death(b"exit"), "the codec process ended with status 7");
     drop(Worker::spawn(Kind::Harm, &launch).unwrap());
     // Signals for programs reach them meanwhile.
@@ -123,7 +122,7 @@ fn a_program_that_is_not_there_is_an_end() {
 fn every_end_is_told_as_what_it_is() {
     assert_eq!(death(b"abort"), "the codec process gave up (signal 6)");
     assert_eq!(death(b"exit"), "the codec process ended with status 7");
-    // Files, network, processes, signals, threads: it could have nothing of these.
+    // Files, network, processes, signals and threads were all denied.
     assert_eq!(death(b"escape"), "the codec process ended with status 32");
     assert_eq!(death(b"memory"), "the codec process gave up (signal 6)");
     assert_eq!(
@@ -136,7 +135,7 @@ fn every_end_is_told_as_what_it_is() {
     );
 }
 
-/// A library that starts threads has those of its set-up, which are shut in with it, and no others.
+/// A library has the threads of its set-up, which are confined with it, and cannot start more.
 #[test]
 fn threads_are_started_at_the_set_up_alone_and_are_shut_in() {
     let escape = |is_set_up: bool| {
@@ -241,7 +240,7 @@ fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
     assert_eq!(sentence, wanted);
 }
 
-/// What it has not heard of when it is taken back is not kept.
+/// Loans that the worker has not received when they are revoked are not kept.
 #[test]
 fn loans_may_be_taken_back_without_end() {
     let mut driven = Driven::new(Kind::Harm, &process());
@@ -297,7 +296,7 @@ fn what_does_not_fit_is_not_lent() {
     }
 }
 
-/// So many JPEG files of one size; three that follow each other differ.
+/// Returns `count` JPEG files of one size. Three successive ones differ.
 fn files(count: usize) -> Vec<Vec<u8>> {
     let files = ["2", "8", "24"].map(|quality| crate::jpeg::file("64x64", "yuvj420p", quality));
     files.into_iter().cycle().take(count).collect()
@@ -340,7 +339,7 @@ fn pictures_outlive_their_worker() {
     assert!(pictures == again.pictures());
 }
 
-/// A host that holds all pictures makes the worker wait, not the other way round.
+/// A host that keeps all pictures makes the worker wait, not the other way round.
 #[test]
 fn a_worker_waits_for_slots_and_a_flush_frees_it() {
     if !ffmpeg_is_here() {
@@ -381,7 +380,7 @@ fn a_worker_waits_for_slots_and_a_flush_frees_it() {
     assert_eq!(driven.pictures().len(), 4);
 }
 
-/// A host may start a worker in a thread of a pool, which ends when it has nothing to do.
+/// A host may start a worker in a pool thread that ends when idle.
 #[test]
 fn a_worker_outlives_the_thread_that_started_it() {
     let start = std::thread::spawn(|| {

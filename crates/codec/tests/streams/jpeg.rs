@@ -6,7 +6,7 @@ use vb3_codec::{Config, Job, Kind, Launch, Planes, Subsampling};
 
 /// Raw I420 of ffmpeg's test pictures.
 fn source(size: &str, frames: u32) -> Vec<u8> {
-    // Scaled: the source itself would round odd sizes.
+    // Scaled, since the source itself would round odd sizes.
     let source = format!("testsrc2=size=640x480:rate=25,scale={size}");
     let frames = frames.to_string();
     ffmpeg(

@@ -1,4 +1,4 @@
-//! Streams through workers, compared with what ffmpeg makes of them.
+//! Streams decoded and encoded by workers, compared with ffmpeg's results.
 
 mod harm;
 mod jpeg;

@@ -1,16 +1,16 @@
-//! Makes streams with ffmpeg and drives workers to their end.
+//! Makes streams with ffmpeg and runs workers to their end.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::process::{Command, Stdio};
 use vb3_codec::{Chroma, Event, Job, Kind, Launch, Planes, Refused, StreamFormat, Worker};
 
-/// Longest wait for a worker that should have something to say.
+/// Longest wait for a worker's event.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
 
-/// Whether ffmpeg with libx264 is here; says so if not.
+/// Returns whether ffmpeg with libx264 is installed, and prints a note if not.
 pub(crate) fn ffmpeg_is_here() -> bool {
     let encoders = Command::new("ffmpeg")
         .args(["-hide_banner", "-encoders"])
@@ -23,7 +23,7 @@ pub(crate) fn ffmpeg_is_here() -> bool {
     here
 }
 
-/// Runs ffmpeg with `input` and gives its output.
+/// Runs ffmpeg with `input` and returns its output.
 pub(crate) fn ffmpeg(args: &[&str], input: &[u8]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("input");
@@ -45,7 +45,7 @@ pub(crate) fn ffmpeg(args: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// One thing a worker said, in a form to compare.
+/// One event of a worker, in a comparable form.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
     Consumed(u64),
@@ -84,7 +84,7 @@ impl From<Event> for Said {
                 damaged,
                 pixels: match picture.bits() {
                     8 => pixels(&picture.planes()),
-                    // Without gaps, as all that come so.
+                    // Without gaps, as all pictures in slots.
                     _ => picture.planes().data.concat(),
                 },
             },
@@ -120,13 +120,13 @@ pub(crate) fn pixels(planes: &Planes<'_>) -> Vec<u8> {
     all
 }
 
-/// A worker and all that it said.
+/// A worker and all its events.
 pub(crate) struct Driven {
     pub(crate) worker: Worker,
     pub(crate) said: Vec<Said>,
-    /// Whether formats are proceeded with at once.
+    /// Whether formats are accepted at once.
     pub(crate) proceeds: bool,
-    /// How chroma is to come.
+    /// The chroma layout to request.
     pub(crate) chroma: Chroma,
 }
 
@@ -140,7 +140,7 @@ impl Driven {
         }
     }
 
-    /// Takes what is there.
+    /// Collects available events.
     pub(crate) fn take(&mut self) {
         while let Some(event) = self.worker.poll() {
             let format = matches!(event, Event::Format(_));
@@ -152,7 +152,7 @@ impl Driven {
         }
     }
 
-    /// Waits until the worker says something.
+    /// Waits for an event of the worker.
     pub(crate) fn wait(&mut self) {
         let before = self.said.len();
         while self.said.len() == before {
@@ -185,7 +185,7 @@ impl Driven {
         }
     }
 
-    /// Submits, after as much waiting as it takes.
+    /// Submits a job, waiting as necessary.
     pub(crate) fn submit(&mut self, job: Job<'_>) {
         loop {
             match self.worker.submit(job) {
