@@ -1,4 +1,4 @@
-//! Compiles the C that calls libavcodec. Where its headers are missing, the crate has no codecs.
+//! Compiles the C code that calls libavcodec. Without its headers, the crate has no codecs.
 
 /// Debian 12's.
 const OLDEST: &str = "59";
@@ -26,7 +26,8 @@ fn main() {
             println!("cargo::rustc-link-lib=avutil");
         }
         Err(_) => {
-            // A file that is never there: looked for again each time, since it may be installed.
+            // A file that never exists makes cargo run this each time, since libavcodec may be
+            // installed later.
             println!("cargo::rerun-if-changed=libavcodec-is-missing");
             println!(
                 "cargo::warning=vb3-codec has no codecs: libavcodec {OLDEST} or later was not found. For \

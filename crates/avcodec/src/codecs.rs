@@ -1,4 +1,4 @@
-//! Which codec does what.
+//! The codec for each kind of worker.
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;

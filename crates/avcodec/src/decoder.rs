@@ -1,4 +1,4 @@
-//! Pieces of a stream to pictures, whatever the codec.
+//! Decodes pieces of a stream to pictures, for every codec.
 
 use crate::library::{Codec, Error, Library, Picture};
 use std::collections::VecDeque;
@@ -7,25 +7,25 @@ use vb3_codec::{
     Config, Field, FrameShape, Framing, MAX_HEIGHT, MAX_WIDTH, Out, Rect, Stop, StreamFormat,
 };
 
-/// Most units whose pictures have not come: far more than a decoder may hold back.
+/// Largest number of units whose pictures are pending: far more than a decoder may reorder.
 const MAX_STAMPS: usize = 64;
-/// Most bytes of units that are kept to decode again after a drain.
+/// Largest number of bytes of units kept for decoding again after a drain.
 const MAX_KEPT: usize = 32 << 20;
 
 /// How pieces become access units.
 pub(crate) trait Cut: Default {
     fn set_framing(&mut self, framing: Framing);
     fn push(&mut self, tag: u64, data: &[u8]);
-    /// The next access unit that is complete; with `all`, what is here is taken for whole.
+    /// Returns the next complete access unit. With `all`, the rest counts as complete.
     fn next(&mut self, all: bool) -> Option<Unit>;
-    /// What was found wrong: the piece's tag and a sentence.
+    /// Returns the next fault: the piece's tag and a sentence.
     fn fault(&mut self) -> Option<(u64, String)>;
     fn clear(&mut self);
-    /// Bytes that were not given.
+    /// Returns the number of bytes not yet returned.
     fn waiting(&self) -> usize {
         0
     }
-    /// What is here of the unit that is being collected, once its first slice began.
+    /// Returns the bytes of the incomplete unit, once its first slice has begun.
     fn pending(&self) -> Option<Vec<u8>> {
         None
     }
@@ -61,7 +61,7 @@ impl<S: Syntax> Cut for Cutter<S> {
     }
 }
 
-/// A unit that was given to the library.
+/// A unit that the library has received.
 struct Stamp {
     number: u64,
     tag: u64,
@@ -74,24 +74,24 @@ pub(crate) struct Decoder<C> {
     codec: Codec,
     library: Library,
     stamps: VecDeque<Stamp>,
-    /// Units so far.
+    /// Number of units so far.
     count: u64,
-    /// What the host is ready for.
+    /// The format that the host has accepted.
     format: Option<StreamFormat>,
     history: History,
-    /// Pictures up to this unit's came before a drain.
+    /// Number of the last unit whose pictures a drain has returned.
     drained: u64,
-    /// A drain ended, and no unit came since: the library knows no reference pictures.
+    /// A drain has ended, and no unit has come since. The library has no reference pictures.
     is_cold: bool,
-    /// Bytes of a unit that were not enough to know the format.
+    /// Bytes of a unit that did not suffice to detect the format.
     probed: usize,
-    /// The stream has pictures of two fields, of which the library may give the first before it has
-    /// the second: it writes to them after they were given.
+    /// The stream has pictures of two fields. The library may return the first field before it has the
+    /// second, and then still writes to the picture.
     has_fields: bool,
 }
 
 impl<C: Cut> Decoder<C> {
-    /// `None` if the library has no decoder, or no memory.
+    /// Makes a decoder; `None` if the library has none, or on lack of memory.
     pub(crate) fn new(codec: Codec) -> Option<Self> {
         Some(Self {
             cut: C::default(),
@@ -108,7 +108,7 @@ impl<C: Cut> Decoder<C> {
         })
     }
 
-    /// Decodes what is complete.
+    /// Decodes the complete units.
     fn go(&mut self, all: bool, out: &mut Out) -> Result<(), Stop> {
         loop {
             let unit = self.cut.next(all);
@@ -124,9 +124,10 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Finds out the format from the beginning of the first unit, whose end is known only when the
-    /// next begins: a host may wait for the format before it sends more. Another decoder looks at
-    /// what is here, again when that has doubled.
+    /// Detects the format from the beginning of the first unit.
+    ///
+    /// The unit's end is known only when the next one begins, but a host may wait for the format before
+    /// it sends more. A second decoder reads the bytes so far, and again each time they have doubled.
     fn probe(&mut self, out: &mut Out) -> Result<(), Stop> {
         if self.cut.waiting() < 2 * self.probed {
             return Ok(());
@@ -164,7 +165,7 @@ impl<C: Cut> Decoder<C> {
             && let Some((format, true)) = self.library.coming()
             && check(&format).is_ok()
         {
-            // Known before the picture is: the host can get ready meanwhile.
+            // Announced before the picture is decoded, so the host can prepare meanwhile.
             self.announce(&format, out)?;
         }
         if let Err(error) = sent {
@@ -177,7 +178,7 @@ impl<C: Cut> Decoder<C> {
         self.take(out)
     }
 
-    /// After a drain, decodes again what the next pictures may refer to.
+    /// After a drain, decodes units again that the next pictures may refer to.
     fn warm_up(&mut self, is_key: bool, tag: u64, out: &mut Out) -> Result<(), Stop> {
         if !std::mem::take(&mut self.is_cold) || is_key {
             return Ok(());
@@ -188,14 +189,14 @@ impl<C: Cut> Decoder<C> {
         }
         self.withdraw(out);
         for (number, bytes) in &self.history.units {
-            // What was wrong with it was said.
+            // Its faults have been reported already.
             let _ = self.library.send(bytes, *number);
             while let Ok(Some(_)) = self.library.receive() {}
         }
         Ok(())
     }
 
-    /// Offers the library memory for its next picture, if there is none on offer.
+    /// Offers the library memory for its next picture, unless an offer is open.
     fn offer(&mut self, out: &mut Out) -> Result<(), Stop> {
         while let Some(frame) = self.library.released() {
             out.release_frame(frame);
@@ -231,7 +232,7 @@ impl<C: Cut> Decoder<C> {
         Ok(())
     }
 
-    /// Forgets all pictures of the library.
+    /// Drops all pictures of the library.
     fn forget(&mut self, out: &mut Out) {
         self.withdraw(out);
         self.library.flush();
@@ -310,19 +311,19 @@ impl<C: Cut> Decoder<C> {
     }
 }
 
-/// The tag of a picture, and whether it is damaged.
+/// Returns the tag of a picture, and whether it is damaged.
 fn stamp_of(stamps: &mut VecDeque<Stamp>, picture: &Picture<'_>, last: u64) -> (u64, bool) {
     let at = picture
         .number
         .and_then(|number| stamps.iter().position(|stamp| stamp.number == number));
     match at.and_then(|at| stamps.remove(at)) {
         Some(stamp) => (stamp.tag, stamp.damaged || picture.damaged),
-        // A picture that the library made up belongs to no unit.
+        // A picture that the library invented belongs to no unit.
         None => (last, true),
     }
 }
 
-/// Whether buffers for the one are right for the other.
+/// Returns whether buffers for one format are suitable for the other.
 fn is_alike(one: &StreamFormat, other: &StreamFormat) -> bool {
     let size = |f: &StreamFormat| {
         let coded = (f.coded_width, f.coded_height);
@@ -331,7 +332,7 @@ fn is_alike(one: &StreamFormat, other: &StreamFormat) -> bool {
     size(one) == size(other)
 }
 
-/// Says why pictures of a size cannot be given.
+/// Checks the size of pictures. The error says why it is not supported.
 fn check(format: &StreamFormat) -> Result<(), String> {
     let (width, height) = (format.coded_width, format.coded_height);
     if width > MAX_WIDTH || height > MAX_HEIGHT {
@@ -386,7 +387,7 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
     }
 }
 
-/// Units since the last key picture but one, by which a decoder that was drained goes on: pictures
+/// Units since the second to last key picture. A drained decoder continues with them, since pictures
 /// after a key picture may refer to some before it.
 #[derive(Default)]
 struct History {
@@ -409,7 +410,7 @@ impl History {
                 self.bytes -= bytes.len();
             }
         }
-        // A stream begins with a key picture, and goes on from what is whole alone.
+        // A stream begins with a key picture, and decoding can resume only from complete units.
         if !unit.key && self.units.is_empty() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Pictures to a stream, one packet for each, where a new set-up begins a new stream.
+//! Encodes pictures to a stream, one packet for each. A new set-up begins a new stream.
 
 use crate::encoders::{Codec, Encoder as Library, Settings};
 use vb3_codec::{Config, Out, Planes, Stop};
@@ -10,18 +10,18 @@ pub(crate) trait Coding: Copy + PartialEq {
     /// The encoder's name in sentences.
     const LIBRARY: &str;
 
-    /// Those of a set-up; `None` for a set-up of another kind.
+    /// Returns the settings of a set-up; `None` for another kind's.
     fn of(config: Config) -> Option<Self>;
 
     /// The same for the library.
     fn settings(&self) -> Settings;
 
-    /// The parts of a stream's first packet that belong to the stream.
+    /// Returns the parts of a stream's first packet that belong to the stream.
     fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
         vec![packet]
     }
 
-    /// The bitrate, where nothing else differs and the library changes it within a stream.
+    /// Returns the bitrate, if nothing else differs and the library can change it within a stream.
     fn new_bitrate(&self, before: &Self) -> Option<u32> {
         let _ = before;
         None
@@ -38,7 +38,7 @@ pub(crate) struct Encoder<S> {
 }
 
 impl<S: Coding> Encoder<S> {
-    /// `None` if the library has no encoder.
+    /// Makes an encoder; `None` if the library has none.
     pub(crate) fn new() -> Option<Self> {
         S::CODEC.name()?;
         Some(Self {
@@ -48,7 +48,7 @@ impl<S: Coding> Encoder<S> {
         })
     }
 
-    /// The next picture begins a new stream.
+    /// Makes the next picture begin a new stream.
     fn begin_anew(&mut self) {
         self.library = None;
         self.count = 0;

@@ -1,4 +1,4 @@
-//! libavcodec's encoders by way of `shim/`, and the only place that calls it.
+//! libavcodec's encoders through `shim/`. Only this module calls them.
 #![expect(unsafe_code, reason = "calls a C library")]
 
 use crate::library::{Error, error, text};
@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int};
 use std::ptr::NonNull;
 use vb3_codec::{Kind, Planes};
 
-/// What is made. As `enum vb3_av_encoder_codec`.
+/// The encoded format, as `enum vb3_av_encoder_codec`.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub(crate) enum Codec {
@@ -26,36 +26,36 @@ impl Codec {
         }
     }
 
-    /// What the library calls its encoder; `None` where it was built without.
+    /// Returns the library's name of its encoder; `None` if it was built without it.
     pub(crate) fn name(self) -> Option<String> {
-        // SAFETY: any number is a codec or none.
+        // SAFETY: every number is a codec or an invalid one, which the call handles.
         text(unsafe { vb3_av_encoder(self as u32) })
     }
 }
 
-/// What it is to make. As `struct vb3_av_settings`.
+/// Settings of an encoder, as `struct vb3_av_settings`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Settings {
     pub(crate) codec: Codec,
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// So many pictures in so many seconds.
+    /// Number of pictures in `seconds` seconds.
     pub(crate) frames: u32,
     pub(crate) seconds: u32,
     /// Bits a second.
     pub(crate) bitrate: u32,
-    /// 1 where as many bits are spent at all times.
+    /// 1 for a constant bitrate.
     pub(crate) constant: u32,
-    /// Most pictures from one key frame to the next; see [`most_pictures`].
+    /// Largest distance of key frames; see [`most_pictures`].
     pub(crate) gop: u32,
     /// VP8: 0 to 3. H.264: 0 Constrained Baseline, 1 Main, 2 High.
     pub(crate) profile: u32,
     /// H.264: `level_idc`, 9 for level 1b, 0 for the lowest that fits. HEVC: times 10.
     pub(crate) level: u32,
-    /// HEVC: most bits a second that the level allows, in thousands.
+    /// HEVC: largest bitrate that the level allows, in kbit/s.
     pub(crate) most_kilobits: u32,
-    /// As the library counts them: VP8 0 to 63, HEVC 0 to 51.
+    /// In the library's units: VP8 0 to 63, HEVC 0 to 51.
     pub(crate) least_quantizer: u32,
     pub(crate) greatest_quantizer: u32,
     /// H.264 and HEVC: code points of ITU-T H.273; 1 for full range.
@@ -66,7 +66,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Nothing is said of level and colours (ITU-T H.273: 2), and no stream described.
+    /// Returns settings without a stream, level or colour description (ITU-T H.273: 2).
     pub(crate) const fn of(codec: Codec) -> Self {
         Self {
             codec,
@@ -90,7 +90,7 @@ impl Settings {
     }
 }
 
-/// The library's way to say it, where 0 is no limit.
+/// Converts a distance of key frames to the library's number. 0 stands for no limit.
 pub(crate) const fn most_pictures(gop: u32) -> u32 {
     match gop {
         0 => i32::MAX.unsigned_abs(),
@@ -106,7 +106,7 @@ struct RawPacket {
     key: u32,
 }
 
-/// As `struct vb3_av_encoder`, which the C keeps to itself.
+/// As `struct vb3_av_encoder`, which is opaque.
 #[repr(C)]
 struct RawEncoder {
     _private: [u8; 0],
@@ -134,21 +134,21 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// `None` without encoder or memory, or for settings that it does not take.
+    /// Opens an encoder; `None` without encoder or memory, or for unsupported settings.
     pub(crate) fn open(settings: &Settings) -> Option<Self> {
-        // SAFETY: the settings are as the C has them, and read before the call returns.
+        // SAFETY: the settings have the C layout, and are read before the call returns.
         let raw = NonNull::new(unsafe { vb3_av_encoder_open(settings) })?;
         let size = (settings.width, settings.height);
         Some(Self { raw, size })
     }
 
-    /// Spends so many bits a second from the next picture on; of H.264 alone.
+    /// Sets the bitrate (bit/s) from the next picture on. Only for H.264.
     pub(crate) fn set_bitrate(&mut self, bitrate: u32) {
         // SAFETY: the encoder is ours.
         unsafe { vb3_av_set_bitrate(self.raw.as_ptr(), bitrate) };
     }
 
-    /// Encodes a picture; gives what came of it, and whether that needs no other. `number` goes up
+    /// Encodes a picture. Returns the packet, if any, and whether it is independent. `number` increases
     /// by 1 from picture to picture.
     pub(crate) fn encode(
         &mut self,
@@ -164,8 +164,8 @@ impl Encoder {
         }
         let planes = picture.data.map(<[u8]>::as_ptr);
         let number = i64::try_from(number).unwrap_or(i64::MAX);
-        // SAFETY: the encoder is ours. Each plane has the rows of the size that was set, as `has`
-        // says, and the call copies them.
+        // SAFETY: the encoder is ours. Each plane has the rows of the configured size, as `has` says,
+        // and the call copies them.
         let failed = unsafe {
             let (planes, strides) = (planes.as_ptr(), picture.strides.as_ptr());
             vb3_av_encode(self.raw.as_ptr(), planes, strides, number, force_key.into())
@@ -178,7 +178,7 @@ impl Encoder {
             len: 0,
             key: 0,
         };
-        // SAFETY: the encoder is ours, and `packet` is what the call fills.
+        // SAFETY: the encoder is ours, and the call fills `packet`.
         let found = unsafe { vb3_av_packet(self.raw.as_ptr(), &raw mut packet) };
         if found < 0 {
             return Err(error(found));
@@ -186,13 +186,13 @@ impl Encoder {
         if found == 0 || packet.data.is_null() {
             return Ok(None);
         }
-        // SAFETY: the packet has so many bytes until the next call, which needs the encoder for
-        // itself, and the result borrows it.
+        // SAFETY: the packet has so many bytes until the next call. That call needs the encoder
+        // exclusively, and the result borrows it.
         let bytes = unsafe { core::slice::from_raw_parts(packet.data, packet.len) };
         Ok(Some((bytes, packet.key != 0)))
     }
 
-    /// Whether a picture's planes are as long as the size that was set asks for.
+    /// Returns whether a picture's planes are long enough for the configured size.
     fn has(&self, picture: &Planes<'_>) -> bool {
         let (width, height) = self.size;
         let half = (width.div_ceil(2), height.div_ceil(2));

@@ -1,4 +1,4 @@
-//! Codecs whose streams have no start codes: a piece is a picture, or several that belong together.
+//! Codecs whose streams have no start codes. A piece is a picture, or several that belong together.
 
 use crate::decoder::Cut;
 use std::collections::VecDeque;

@@ -8,14 +8,14 @@ use vb3_codec::{Config, H264Profile, H264Settings};
 const SLICES: [u8; 2] = [1, 5];
 const SEI: u8 = 6;
 
-/// The type of a NAL unit with its start code; 0 of anything else.
+/// Returns the type of a NAL unit with its start code; 0 for anything else.
 fn kind(unit: &[u8]) -> u8 {
     let after = unit.iter().position(|byte| *byte != 0).map(|at| at + 1);
     let header = after.and_then(|at| unit.get(at));
     header.map_or(0, |header| header & 0x1f)
 }
 
-/// The NAL units of a packet with their start codes; the last part begins with the first slice.
+/// Returns the NAL units of a packet with their start codes. The last part begins with the first slice.
 fn units(packet: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut rest = packet;
@@ -25,7 +25,7 @@ fn units(packet: &[u8]) -> Vec<&[u8]> {
         let Some((code, _)) = codes.next() else {
             break;
         };
-        // A long start code begins with one zero more.
+        // A long start code has one more zero in front.
         let zero = code.checked_sub(1).and_then(|before| rest.get(before));
         let (unit, after) = rest.split_at(code - usize::from(zero == Some(&0)));
         parts.push(unit);
@@ -68,7 +68,7 @@ impl Coding for H264Settings {
         }
     }
 
-    /// Without the unit in which x264 describes itself, which no device's stream has.
+    /// Omits the unit in which x264 describes itself, since a device's stream has none.
     fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
         let mut parts = units(packet);
         parts.retain(|unit| kind(unit) != SEI);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn the_first_packet_has_no_description() {
         let (set, sei): (&[u8], &[u8]) = (&[0, 0, 0, 1, 0x67, 9], &[0, 0, 1, 6, 5, 0x80]);
-        // Emulated start codes lie behind the slice's beginning, and are not looked at.
+        // Emulated start codes are after the slice's beginning and are not searched.
         let slice: &[u8] = &[0, 0, 0, 1, 0x65, 0, 0, 1, 6];
         let whole = [set, sei, slice].concat();
         assert_eq!(units(&whole), [set, sei, slice]);

@@ -1,21 +1,23 @@
-//! Pictures to an HEVC byte stream, an access unit for each.
+//! Encodes pictures to an HEVC byte stream, one access unit for each.
 
 use crate::encoders::{Codec, Encoder as Library, Settings, most_pictures};
 use vb3_codec::{Config, HevcSettings, Out, Planes, Stop};
 
-/// An encoder. The library starts a thread as it is opened, which this process can do at its set-up
-/// alone: there is one library for as long as the process lives.
+/// An encoder.
+///
+/// The library starts a thread when it is opened, which this process may do only at set-up. So one
+/// library instance lives as long as the process.
 #[derive(Default)]
 pub(crate) struct Encoder {
     library: Option<Library>,
-    /// Pictures so far.
+    /// Number of pictures so far.
     count: u64,
-    /// The next picture begins a new stream.
+    /// Whether the next picture begins a new stream.
     begins: bool,
 }
 
 impl Encoder {
-    /// `None` if the library has no encoder.
+    /// Makes an encoder; `None` if the library has none.
     pub(crate) fn new() -> Option<Self> {
         Codec::Hevc.name().map(|_| Self::default())
     }

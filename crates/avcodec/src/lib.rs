@@ -1,8 +1,8 @@
-//! libavcodec as the library of codec processes.
+//! Codec processes with libavcodec as their library.
 //!
-//! The program `vb3-codec` is [`main`] alone: a program of its own, so that `vb3` is linked with nothing.
-//! `vb3` starts it with a socket as its standard input; `vb3-codec --list` prints its codecs. Where
-//! libavcodec's headers are missing, this crate builds all the same, and has no codec.
+//! The program `vb3-codec` consists of [`main`]. It is a separate program, so that `vb3` links with no
+//! codec library. `vb3` starts it with a socket as its standard input. `vb3-codec --list` prints its
+//! codecs. Without libavcodec's headers, this crate still builds, but has no codec.
 #![deny(unsafe_code)]
 
 #[cfg(libavcodec)]
@@ -32,7 +32,7 @@ mod vp8;
 use std::process::ExitCode;
 use vb3_codec::{Codec, Kind, Library};
 
-/// What a person who has no codec is told.
+/// The message for users without a codec.
 const MISSING: &str = "vb3-codec was built without libavcodec and has no codec. On Debian: apt-get \
                        install libavcodec-dev pkg-config, then install vb3 again by cargo; or install \
                        the package vb3-codec.";
@@ -59,13 +59,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Makes the codec for a kind of worker; `None` where the library has none.
+/// Makes the codec for a kind of worker; `None` if the library has none.
 #[must_use]
 pub fn make(kind: Kind) -> Option<Box<dyn Codec>> {
     codecs::make(kind)
 }
 
-/// The library with its version, licence and codecs; `None` where this crate was built without it.
+/// Returns the library with its version, licence and codecs; `None` if this crate was built without it.
 #[must_use]
 pub fn library() -> Option<Library> {
     codecs::library()

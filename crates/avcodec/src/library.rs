@@ -1,11 +1,11 @@
-//! libavcodec's decoders by way of `shim/`, and the only place that calls them.
+//! libavcodec's decoders through `shim/`. Only this module calls them.
 #![expect(unsafe_code, reason = "calls a C library")]
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
 use vb3_codec::{Colour, Field, Frame, FramePlane, Kind, Planes, Rect, StreamFormat};
 
-/// What it decodes. As `enum vb3_av_codec`.
+/// The decoded format, as `enum vb3_av_codec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Codec {
@@ -37,7 +37,7 @@ impl Codec {
         }
     }
 
-    /// What is decoded by it.
+    /// Returns the kinds of workers that use it.
     pub(crate) const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::H264 => &[Kind::H264Decoder, Kind::H264StatelessDecoder],
@@ -114,16 +114,16 @@ impl RawPicture {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Shape {
-    /// With what is not shown.
+    /// Coded size, including invisible parts.
     pub(crate) width: u32,
     pub(crate) height: u32,
     /// Bytes from one row to the next.
     pub(crate) strides: [usize; 3],
-    /// Bytes that the library may touch from the first sample of each plane on.
+    /// Bytes that the library may access, from the first sample of each plane on.
     pub(crate) rooms: [usize; 3],
 }
 
-/// As `struct vb3_av`, which the C keeps to itself.
+/// As `struct vb3_av`, which is opaque.
 #[repr(C)]
 struct RawDecoder {
     _private: [u8; 0],
@@ -156,7 +156,7 @@ unsafe extern "C" {
     fn vb3_av_pixels(av: *const RawDecoder) -> *const c_char;
 }
 
-/// A static string of the library.
+/// Copies a static string of the library.
 pub(crate) fn text(of: *const c_char) -> Option<String> {
     if of.is_null() {
         return None;
@@ -166,7 +166,7 @@ pub(crate) fn text(of: *const c_char) -> Option<String> {
     Some(text.to_string_lossy().into_owned())
 }
 
-/// The library's version; `None` where it was not there when this was built.
+/// Returns the library's version; `None` if this was built without it.
 pub(crate) fn version() -> Option<String> {
     // SAFETY: no arguments, no state.
     let version = unsafe { vb3_av_version() };
@@ -174,23 +174,23 @@ pub(crate) fn version() -> Option<String> {
     (version != 0).then(|| format!("{major}.{minor}.{micro}"))
 }
 
-/// Under which licence it was built.
+/// Returns the licence of the library's build.
 pub(crate) fn license() -> String {
     // SAFETY: no arguments, no state.
     text(unsafe { vb3_av_license() }).unwrap_or_default()
 }
 
-/// What the library calls its decoder of a codec.
+/// Returns the library's name of its decoder for a codec.
 pub(crate) fn decoder_name(codec: Codec) -> Option<String> {
-    // SAFETY: any number is a codec or none.
+    // SAFETY: every number is a codec or an invalid one, which the call handles.
     text(unsafe { vb3_av_decoder(codec as u32) })
 }
 
-/// Why nothing came of a call.
+/// A library call's failure.
 #[derive(Debug)]
 pub(crate) struct Error {
     pub(crate) sentence: String,
-    /// Whether the library has no code for it, rather than that the stream is damaged.
+    /// Whether the library does not support the stream, rather than the stream being damaged.
     pub(crate) unsupported: bool,
 }
 
@@ -199,7 +199,7 @@ const PATCH_WELCOME: c_int = -0x4557_4150;
 
 pub(crate) fn error(number: c_int) -> Error {
     let mut buffer = [0u8; 128];
-    // SAFETY: `buffer` has as many bytes as is said, and the library ends it with 0.
+    // SAFETY: `buffer` has the given length, and the library terminates it by 0.
     unsafe { vb3_av_error(number, buffer.as_mut_ptr().cast(), buffer.len()) };
     let said = CStr::from_bytes_until_nul(&buffer).unwrap_or_default();
     Error {
@@ -211,23 +211,23 @@ pub(crate) fn error(number: c_int) -> Error {
 /// A decoder of the library.
 pub(crate) struct Library(NonNull<RawDecoder>);
 
-/// A picture in the library's memory, good until the next call.
+/// A picture in the library's memory, valid until the next call.
 pub(crate) struct Picture<'a> {
     pub(crate) format: StreamFormat,
-    /// Of the packet it came from.
+    /// Number of its packet.
     pub(crate) number: Option<u64>,
-    /// `None` where it is none that the device has.
+    /// `None` if the device does not support its format.
     pub(crate) planes: Option<Planes<'a>>,
     pub(crate) damaged: bool,
     pub(crate) field: Field,
-    /// The frame that it lies in, of those that were offered.
+    /// The offered frame that contains it, if any.
     pub(crate) frame: Option<u64>,
 }
 
 impl Library {
     /// `None` without decoder or memory.
     pub(crate) fn open(codec: Codec) -> Option<Self> {
-        // SAFETY: any number is a codec or none.
+        // SAFETY: every number is a codec or an invalid one, which the call handles.
         NonNull::new(unsafe { vb3_av_open(codec as u32) }).map(Self)
     }
 
@@ -239,12 +239,12 @@ impl Library {
         (failed >= 0).then_some(library)
     }
 
-    /// Decodes an access unit; `number` comes back with its picture.
+    /// Decodes an access unit. Its picture has the same `number`.
     pub(crate) fn send(&mut self, unit: &[u8], number: u64) -> Result<(), Error> {
         self.call(unit.as_ptr(), unit.len(), number)
     }
 
-    /// Asks for all pictures that are held back; [`flush`](Self::flush) must follow.
+    /// Requests all pending pictures. [`flush`](Self::flush) must follow.
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.call(std::ptr::null(), 0, 0)
     }
@@ -262,7 +262,7 @@ impl Library {
     /// The next picture that is ready.
     pub(crate) fn receive(&mut self) -> Result<Option<Picture<'_>>, Error> {
         let mut raw = RawPicture::EMPTY;
-        // SAFETY: the decoder is ours, and `raw` is what the call fills.
+        // SAFETY: the decoder is ours, and the call fills `raw`.
         let found = unsafe { vb3_av_receive(self.0.as_ptr(), &raw mut raw) };
         if found <= 0 {
             return if found < 0 {
@@ -274,31 +274,31 @@ impl Library {
         Ok(Some(picture(&raw)))
     }
 
-    /// The picture that the last packet was decoded into, whether it came out or not. Needs
+    /// Returns the picture of the last packet, even if the library has not returned it. Needs
     /// [`open_keeping`](Self::open_keeping).
     pub(crate) fn current(&mut self) -> Option<Picture<'_>> {
         let mut raw = RawPicture::EMPTY;
-        // SAFETY: the decoder is ours, and `raw` is what the call fills.
+        // SAFETY: the decoder is ours, and the call fills `raw`.
         let found = unsafe { vb3_av_current(self.0.as_ptr(), &raw mut raw) };
         (found > 0).then(|| picture(&raw))
     }
 
-    /// The picture received last is not looked at any more.
+    /// Releases the picture that was received last.
     pub(crate) fn done(&mut self) {
         // SAFETY: the decoder is ours.
         unsafe { vb3_av_done(self.0.as_ptr()) };
     }
 
-    /// How the library lays out pictures; `None` before the first, and where they are no 8-bit
-    /// 4:2:0.
+    /// Returns the library's picture layout; `None` before the first picture, and for other formats
+    /// than 8-bit 4:2:0.
     pub(crate) fn shape(&self) -> Option<Shape> {
         let mut shape = Shape::default();
-        // SAFETY: the decoder is ours, and `shape` is what the call fills.
+        // SAFETY: the decoder is ours, and the call fills `shape`.
         let is_known = unsafe { vb3_av_shape(self.0.as_ptr(), &raw mut shape) } != 0;
         is_known.then_some(shape)
     }
 
-    /// Offers memory for the next picture of a shape. False where it cannot be used.
+    /// Offers memory for the next picture of a shape. False if it is unsuitable.
     pub(crate) fn offer(&mut self, frame: &Frame, shape: &Shape) -> bool {
         let rooms = frame.planes.iter().zip(shape.rooms);
         let is_large = |plane: &Option<FramePlane>, room| plane.is_none_or(|p| p.room >= room);
@@ -307,46 +307,46 @@ impl Library {
         }
         let starts = |plane: Option<FramePlane>| plane.map_or(std::ptr::null_mut(), |p| p.start);
         let planes = frame.planes.map(starts);
-        // SAFETY: the decoder is ours. Each plane has the bytes that the shape names, which stay
-        // until the frame is released: `Decoder` does so after the library let go of it.
+        // SAFETY: the decoder is ours. Each plane has the bytes of the shape. They stay until `Decoder`
+        // releases the frame, after the library has released it.
         unsafe { vb3_av_offer(self.0.as_ptr(), frame.id, shape, planes.as_ptr()) != 0 }
     }
 
-    /// The frame that was offered and not taken.
+    /// Returns the frame that was offered and not taken.
     pub(crate) fn offered(&self) -> Option<u64> {
         // SAFETY: the decoder is ours.
         let frame = unsafe { vb3_av_offered(self.0.as_ptr()) };
         (frame != 0).then_some(frame)
     }
 
-    /// Takes back what is offered.
+    /// Withdraws the open offer.
     pub(crate) fn withdraw(&mut self) {
         // SAFETY: the decoder is ours.
         unsafe { vb3_av_withdraw(self.0.as_ptr()) };
     }
 
-    /// A frame that the library took and has let go of; each comes once.
+    /// Returns a frame that the library took and has released. Each is returned once.
     pub(crate) fn released(&mut self) -> Option<u64> {
         // SAFETY: the decoder is ours.
         let frame = unsafe { vb3_av_released(self.0.as_ptr()) };
         (frame != 0).then_some(frame)
     }
 
-    /// Forgets all pictures; decoding begins anew.
+    /// Drops all pictures and restarts decoding.
     pub(crate) fn flush(&mut self) {
         // SAFETY: the decoder is ours.
         unsafe { vb3_av_flush(self.0.as_ptr()) };
     }
 
-    /// The format of a picture that is being decoded, and whether the device has such ones.
+    /// Returns the format of the picture being decoded, and whether the device supports it.
     pub(crate) fn coming(&self) -> Option<(StreamFormat, bool)> {
         let mut raw = RawFormat::default();
-        // SAFETY: the decoder is ours, and `raw` is what the call fills.
+        // SAFETY: the decoder is ours, and the call fills `raw`.
         let is_known = unsafe { vb3_av_coming(self.0.as_ptr(), &raw mut raw) } != 0;
         is_known.then(|| (format(&raw), raw.sample_bytes != 0))
     }
 
-    /// What the library calls the pixel format of the last picture.
+    /// Returns the library's name of the last picture's pixel format.
     pub(crate) fn pixels(&self) -> String {
         // SAFETY: the decoder is ours.
         text(unsafe { vb3_av_pixels(self.0.as_ptr()) }).unwrap_or_default()
@@ -360,7 +360,7 @@ impl Drop for Library {
     }
 }
 
-/// H.273's "unspecified", for numbers that it does not have.
+/// Converts a format. Numbers outside H.273 become "unspecified".
 fn format(raw: &RawFormat) -> StreamFormat {
     let small = |value: i32| u8::try_from(value).unwrap_or(0);
     StreamFormat {
@@ -385,7 +385,7 @@ fn format(raw: &RawFormat) -> StreamFormat {
     }
 }
 
-/// What the C says of a picture, which must stay as long as the result.
+/// Converts the C description of a picture, which must stay as long as the result.
 fn picture<'a>(raw: &RawPicture) -> Picture<'a> {
     Picture {
         format: format(&raw.format),
@@ -413,9 +413,9 @@ fn planes<'a>(raw: &RawPicture) -> Option<Planes<'a>> {
             return None;
         }
         let len = stride * (rows - 1) + bytes;
-        // SAFETY: a plane of the library's picture has `rows` rows of at least `bytes` bytes from
-        // where the visible part begins, that lie `stride` apart; it stays until the next call,
-        // which needs the decoder for itself, and the picture borrows it.
+        // SAFETY: a plane has `rows` rows of at least `bytes` bytes, `stride` apart, from the start of
+        // its visible part. It stays until the next call. That call needs the decoder exclusively, and
+        // the picture borrows it.
         data[i] = unsafe { core::slice::from_raw_parts(raw.data[i], len) };
     }
     Some(Planes {

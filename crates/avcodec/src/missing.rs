@@ -1,4 +1,4 @@
-//! No codecs, where libavcodec's headers are missing.
+//! Replaces the codecs if libavcodec's headers are missing.
 
 use vb3_codec::{Codec, Kind, Library};
 

@@ -1,25 +1,23 @@
-//! Pictures that come one by one, each with what is needed to decode it, and go out in the same
-//! order.
+//! Decodes complete single pictures and returns them in the same order.
 //!
-//! The library orders pictures for showing, and leaves out those that come too late for that. Here
-//! the order is the host's matter: the picture that a piece was decoded into is given as soon as it
-//! is whole, whatever the library would do with it. Which pictures refer to which the library knows
-//! from the slices' headers.
+//! The library would reorder pictures for display, and drop late ones. Here the host orders them. Each
+//! piece's picture is returned as soon as it is complete. The library learns the references between
+//! pictures from the slice headers.
 
 use crate::library::{Codec, Error, Library};
 use vb3_codec::{Config, Field, Out, Stop, StreamFormat};
 
-/// A decoder of pictures in the order of decoding.
+/// A decoder of pictures in decoding order.
 pub(crate) struct Stateless {
     library: Library,
-    /// Pieces so far.
+    /// Number of pieces so far.
     count: u64,
-    /// What the host is ready for.
+    /// The format that the host has accepted.
     format: Option<StreamFormat>,
 }
 
 impl Stateless {
-    /// `None` if the library has no decoder, or no memory.
+    /// Makes a decoder; `None` if the library has none, or on lack of memory.
     pub(crate) fn new(codec: Codec) -> Option<Self> {
         Some(Self {
             library: Library::open_keeping(codec)?,
@@ -28,7 +26,7 @@ impl Stateless {
         })
     }
 
-    /// Gives the picture that the last piece was decoded into.
+    /// Returns the picture of the last piece.
     fn give(&mut self, tag: u64, failed: Option<&Error>, out: &mut Out) -> Result<(), Stop> {
         let pixels = self.library.pixels();
         let Some(picture) = self.library.current() else {
@@ -66,7 +64,7 @@ impl vb3_codec::Codec for Stateless {
         }
         self.count += 1;
         let sent = self.library.send(data, self.count);
-        // What comes out is in the order of showing. An error of one packet comes once.
+        // The output is in display order and ignored. An error of one packet is reported once.
         while let Ok(Some(_)) = self.library.receive() {
             self.library.done();
         }

@@ -4,7 +4,7 @@ use crate::encoder::Coding;
 use crate::encoders::{Codec, Settings, most_pictures};
 use vb3_codec::{Config, Vp8Settings};
 
-/// The quantizer's index in the stream for each that libvpx counts.
+/// The stream's quantizer index for each one of libvpx.
 ///
 /// Source: libvpx `vp8/encoder/onyx_if.c` `q_trans`.
 const QUANTIZERS: [u8; 64] = [
@@ -13,8 +13,8 @@ const QUANTIZERS: [u8; 64] = [
     88, 91, 94, 97, 100, 103, 106, 109, 112, 115, 118, 121, 124, 127,
 ];
 
-/// The library's quantizers that are no less and no greater than those of the stream that are
-/// wanted; where there is none between them, the next greater one for both.
+/// Returns the library's quantizers within the wanted range of the stream's. If there is none, both are
+/// the next larger one.
 fn quantizers((least, greatest): (u8, u8)) -> (u32, u32) {
     let below = |limit: u8| QUANTIZERS.partition_point(|index| *index < limit);
     let first = below(least).min(QUANTIZERS.len() - 1);

@@ -7,7 +7,7 @@ use vb3_codec::{Config, Framing, Job, Kind};
 
 const KIND: Kind = Kind::H264Decoder;
 
-/// What encoders make by default, and rarer tools.
+/// Encoders' defaults, and rarer tools.
 const OPTIONS: [&str; 10] = [
     "bframes=3:direct=spatial",
     "bframes=3:direct=temporal:b-pyramid=strict",
@@ -122,7 +122,7 @@ fn decoding_goes_on_after_a_drain() {
             assert_eq!(driven.pictures().len(), at, "{options}");
             driven.decode(units[at..].iter().copied());
             assert_eq!(driven.faults(), Vec::<&Said>::new());
-            // A drain may bring a picture out before one that is shown earlier and comes later.
+            // A drain may return a picture before one that is displayed earlier but decoded later.
             let mut found = driven.pictures();
             let mut wanted: Vec<&[u8]> = good.chunks(one).collect();
             found.sort_unstable();
@@ -214,7 +214,7 @@ fn what_the_device_does_not_have_is_refused_with_the_reason() {
     }
 }
 
-/// Damaged pictures are ffmpeg's, with the same parts made up, and marked.
+/// Damaged pictures equal ffmpeg's, with the same concealed parts, and are marked.
 #[test]
 fn damage_is_told_and_survived() {
     if library().is_none() {
@@ -261,7 +261,7 @@ fn what_is_no_stream_is_survived() {
     assert_same_pictures("after noise", &driven.pictures(), &good);
 }
 
-/// The JVT's own streams, where the variable `VB3_H264_VECTORS` says they are.
+/// The JVT's conformance streams, from the directory in `VB3_H264_VECTORS`.
 #[test]
 fn the_jvts_streams_are_exact() {
     if library().is_none() {

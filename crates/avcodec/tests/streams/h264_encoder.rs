@@ -67,7 +67,7 @@ fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
         assert_eq!(theirs.len(), pictures.len(), "{profile:?}");
         let ratio = psnr(&theirs, &pictures);
         assert!(ratio > 30.0, "{profile:?}: {ratio:.1} dB");
-        // What the decoder makes of it.
+        // Decodes the packets again.
         let units: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
         let back = decode(Kind::H264Decoder, Framing::AccessUnits, &units);
         assert_same_pictures("both ways", &back.pictures(), &theirs);
@@ -222,7 +222,7 @@ fn a_picture_may_be_written_bit_by_bit() {
     assert_eq!(driven.faults(), Vec::<&Said>::new());
     let whole = encode(settings(H264Profile::Main), &all);
     assert!(packets(&driven)[..] == packets(&whole)[..3]);
-    // One of another set-up is none of this one.
+    // A picture begun before a set-up does not belong to the new set-up.
     driven.worker.begin_picture().unwrap();
     driven.submit(config);
     refused(driven.worker.encode_picture(0, false));
@@ -263,7 +263,7 @@ fn settings_that_cannot_be_are_refused_at_once() {
     driven.submit(Job::Configure(Config::H264Encoder(good)));
 }
 
-/// Range, matrix, transfer and primaries that ffprobe finds in an H.264 byte stream.
+/// Returns the range, matrix, transfer and primaries that ffprobe finds in an H.264 byte stream.
 fn colours_by_ffprobe(stream: &[u8]) -> [String; 4] {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stream.h264");

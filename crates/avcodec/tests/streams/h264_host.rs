@@ -1,4 +1,4 @@
-//! What the host of an H.264 decoder hears, and when.
+//! Events for the host of an H.264 decoder, and their order.
 
 use crate::tools::*;
 use crate::{expect_exact, launch, library};
@@ -122,7 +122,7 @@ fn pieces_of_any_size_give_the_same_pictures() {
             driven.count(|s| matches!(s, Said::Consumed(_))),
             pieces.len()
         );
-        // The tag is of the piece with the beginning of the picture's first slice.
+        // The tag names the piece with the beginning of the picture's first slice.
         let units = access_units(&stream);
         let starts: Vec<usize> = units
             .iter()
@@ -233,7 +233,7 @@ fn one_unit_gives_its_picture_at_once() {
         driven.wait_for(|said| *said == Said::Consumed(tag));
         assert_eq!(driven.tags().len() as u64, tag);
     }
-    // Found out by itself: from the second piece on.
+    // Detected from the second piece on.
     let mut driven = Driven::new(KIND, &launch());
     for (tag, data) in (1..).zip(access_units(&stream)) {
         driven.submit(Job::Decode { tag, data });

@@ -48,7 +48,8 @@ fn stream(packets: &[(u64, bool, &[u8])]) -> Vec<u8> {
         .collect()
 }
 
-/// NAL units' types in an access unit (ITU-T H.265, table 7-1), and what follows each header.
+/// Returns the types of an access unit's NAL units (ITU-T H.265, table 7-1), and the bytes after each
+/// header.
 fn units(bytes: &[u8]) -> Vec<(u8, &[u8])> {
     let starts = bytes.windows(3).enumerate();
     let starts = starts.filter(|(_, window)| *window == [0, 0, 1]);
@@ -56,13 +57,13 @@ fn units(bytes: &[u8]) -> Vec<(u8, &[u8])> {
     starts.map(|(at, _)| unit(at)).collect()
 }
 
-/// Of the parameter set, of which nothing before them is an emulation prevention byte here: tier and
-/// level, times 30.
+/// Returns tier and level (times 30) of the parameter set. No emulation prevention byte precedes them
+/// here.
 fn tier_and_level(packet: &[u8]) -> (u8, u8) {
     let units = units(packet);
     let (_, set) = units.iter().find(|(kind, _)| *kind == 33).unwrap();
-    // One byte, then profile_tier_level: space, tier and profile, 4 bytes of flags, 6 of
-    // constraints with emulation prevention after each two zeroes, the level.
+    // One byte, then profile_tier_level: space, tier and profile, 4 bytes of flags, 6 of constraints
+    // with emulation prevention after each two zeroes, the level.
     let bytes: Vec<u8> = set.iter().copied().take(20).collect();
     let mut plain = Vec::new();
     for byte in bytes {
@@ -88,7 +89,7 @@ fn every_picture_becomes_an_access_unit_that_ffmpeg_decodes() {
     assert_eq!(keys, [1, 7, 23, 39], "first, forced, and 16 after each");
     for (tag, key, bytes) in &packets {
         let kinds: Vec<u8> = units(bytes).iter().map(|unit| unit.0).collect();
-        // Parameter sets and IDR_W_RADL or IDR_N_LP; or one slice of a picture that refers to others.
+        // Parameter sets and IDR_W_RADL or IDR_N_LP; or one slice of a dependent picture.
         match key {
             true => assert!(
                 kinds.starts_with(&[32, 33, 34]) && matches!(kinds.last(), Some(19 | 20)),
@@ -155,7 +156,7 @@ fn sizes_from_the_least_to_the_greatest_come_out_as_they_went_in() {
     if !has_encoder(Kind::HevcEncoder) {
         return;
     }
-    // At a level whose pictures the library cuts into larger blocks.
+    // At a level where the library uses larger blocks.
     for (width, height) in [(32, 32), (34, 50), (250, 32), (4096, 2304)] {
         let settings = HevcSettings {
             width,
@@ -212,7 +213,7 @@ fn a_flush_begins_a_stream_and_another_set_up_is_another_workers() {
     assert!(matches!(refused, Err(Refused::Wrong(_))), "{refused:?}");
 }
 
-/// The library's thread is there from the set-up on, shut in as the first one is, and no other.
+/// The library's thread exists from set-up on, is confined like the first one, and is the only one.
 #[test]
 fn its_threads_are_counted_and_shut_in() {
     if !has_encoder(Kind::HevcEncoder) {

@@ -1,5 +1,5 @@
-//! Pictures that the library decodes straight into memory of the host, which shows them, lends them
-//! again and takes them away.
+//! The library decodes directly into the host's memory, which the host displays, lends again and takes
+//! away.
 
 use crate::others::{CASES, encoded, frames};
 use crate::tools::*;
@@ -14,7 +14,7 @@ use vb3_codec::{
     Chroma, Config, Event, Framing, Job, Kind, Lent, LentPlane, Refused, StreamFormat, Worker,
 };
 
-/// Longest wait for a worker that should have something to say.
+/// Longest wait for a worker's event.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
@@ -24,24 +24,24 @@ const PATIENCE: Timespec = Timespec {
 struct Host {
     worker: Worker,
     chroma: Chroma,
-    /// Whether each plane has memory of its own.
+    /// Whether each plane has separate memory.
     is_separate: bool,
     /// The memory of each buffer.
     buffers: Vec<Vec<File>>,
     size: (u64, u64),
-    /// Buffers that are nobody's.
+    /// Unused buffers.
     free: VecDeque<usize>,
-    /// Loans, and the buffers that they are of.
+    /// Loans with their buffers.
     lent: BTreeMap<u64, usize>,
-    /// Buffers with pictures that are looked at: so many before the oldest goes back.
+    /// Buffers on display. Beyond a fixed number, the oldest is returned.
     shown: VecDeque<usize>,
     keeps: usize,
     pictures: Vec<Vec<u8>>,
-    /// Bytes copied to the buffers, of each picture.
+    /// Bytes copied to the buffers, for each picture.
     copied: Vec<u64>,
-    /// Numbers of the memory, which are new when the host takes all of it back.
+    /// Numbers of the memory. They are new after the host has taken all of it back.
     generation: u64,
-    /// Pieces that the worker has not done with.
+    /// Pieces that the worker has not consumed.
     under_way: usize,
     is_over: bool,
     format: Option<StreamFormat>,
@@ -76,8 +76,7 @@ impl Host {
         self
     }
 
-    /// The planes of a picture: which memory of the buffer, where they begin there, bytes of a row
-    /// and of all.
+    /// Returns for each plane of a picture: the buffer's memory, offset, row bytes and total bytes.
     fn planes(&self) -> Vec<(usize, u64, u64, u64)> {
         let (width, luma) = (self.size.0, self.size.0 * self.size.1);
         let shapes = match self.chroma {
@@ -217,12 +216,12 @@ impl Host {
         }
     }
 
-    /// Decodes the first by itself: then the buffers are lent before the rest is begun.
+    /// Decodes the first unit by itself. Then the buffers are lent before the rest is begun.
     fn decode(&mut self, units: &[&[u8]]) {
         for data in units {
             self.under_way += 1;
             self.submit(Job::Decode { tag: 1, data });
-            // Its end may be known only when the next begins.
+            // Its end may be known only when the next one begins.
             while self.buffers.is_empty() && self.under_way > 0 {
                 self.wait();
             }
@@ -239,8 +238,7 @@ impl Host {
         }
     }
 
-    /// Takes all buffers away and puts others in their place, as a program that ends streaming and
-    /// begins anew; what lies in the old ones is theirs.
+    /// Replaces all buffers, as a program that restarts streaming. Returns the old ones.
     fn begin_anew(&mut self) -> Vec<File> {
         self.worker.take_all_back();
         self.take_late();
@@ -253,14 +251,15 @@ impl Host {
         old.into_iter().flatten().collect()
     }
 
-    /// Pictures that were said before all was taken back are not for their loans.
+    /// Collects pictures that were reported before all loans were taken back. They do not belong to the
+    /// loans.
     fn take_late(&mut self) {
         while let Some(event) = self.worker.poll() {
             assert!(!matches!(event, Event::Filled { .. }), "it was taken back");
         }
     }
 
-    /// Decodes all of a stream, and asserts that its pictures are ffmpeg's.
+    /// Decodes a whole stream, and checks that its pictures equal ffmpeg's.
     fn expect_exact(&mut self, name: &str, pieces: &[&[u8]], (stream, format): (&[u8], &str)) {
         self.decode(pieces);
         self.drain();
@@ -269,8 +268,8 @@ impl Host {
     }
 }
 
-/// All but the first, which told the format. What is copied is the end of a plane in a page that is
-/// another plane's, too, and chroma where it is to be pairs.
+/// All pictures except the first, which gave the format. Copied are only the end of a plane that shares
+/// its page with another, and chroma for UV pairs.
 #[test]
 fn the_library_decodes_into_the_hosts_buffers() {
     if library().is_none() {
@@ -289,7 +288,7 @@ fn the_library_decodes_into_the_hosts_buffers() {
             let mut host = Host::new(Kind::H264Decoder, chroma, 26, 2);
             host.expect_exact(&name, &units, (&stream, "h264"));
             let most = match chroma {
-                // The end of each plane, where it does not end with a page.
+                // The end of each plane, if it does not end at a page.
                 Chroma::Planar => 3 * 4095,
                 Chroma::Pairs => 4095 + host.len() / 3,
             };
@@ -297,15 +296,15 @@ fn the_library_decodes_into_the_hosts_buffers() {
             assert!(by_copy <= 1, "{name}: {:?}", host.copied);
             if size == "1280x720" && chroma == Chroma::Planar {
                 let least = host.copied.iter().min().unwrap();
-                // Luma is whole pages; U ends a quarter into a page, V a half.
+                // Luma is whole pages. U ends a quarter into a page, and V a half.
                 assert_eq!(*least, 1024 + 2048, "{:?}", host.copied);
             }
         }
     }
 }
 
-/// Copied is the end of each plane, which does not end with a page, and chroma where it is to be
-/// pairs; the first picture, which told the format, whole.
+/// Copied are the end of each plane, since it does not end at a page, and chroma for UV pairs. The
+/// first picture, which gave the format, is copied whole.
 #[test]
 fn pictures_of_1080_lines_lie_in_separate_planes() {
     if library().is_none() {
@@ -325,7 +324,7 @@ fn pictures_of_1080_lines_lie_in_separate_planes() {
     }
 }
 
-/// Which codecs' pictures come without a copy, and that none is another's.
+/// Lists the codecs whose pictures need no copy, and checks that pictures are not confused.
 #[test]
 fn other_codecs_decode_there_too_or_are_copied() {
     if library().is_none() {
@@ -346,7 +345,7 @@ fn other_codecs_decode_there_too_or_are_copied() {
             host.expect_exact(words, &pieces, (&stream, container));
             let whole = host.len();
             let by_copy = host.copied.iter().filter(|bytes| **bytes == whole).count();
-            // AV1's library has memory of its own; fields are always copied.
+            // AV1's library uses its own memory, and fields are always copied.
             let is_there = kind != Kind::Av1Decoder && !words.contains("ildct");
             println!("{words}: {by_copy} of {} copied", host.copied.len());
             if is_there && buffers == 24 {
@@ -359,7 +358,7 @@ fn other_codecs_decode_there_too_or_are_copied() {
     }
 }
 
-/// With fewer buffers than the stream has references, a buffer that is one comes back to be written.
+/// With fewer buffers than references, a buffer with a reference is lent again.
 #[test]
 fn a_reference_is_not_written_though_it_is_lent_again() {
     if library().is_none() {
@@ -376,7 +375,7 @@ fn a_reference_is_not_written_though_it_is_lent_again() {
     }
 }
 
-/// What is decoded after the buffers were taken away refers to pictures in them.
+/// Units decoded after the buffers were taken away refer to pictures in them.
 #[test]
 fn buffers_that_were_taken_away_are_not_written_and_stay_references() {
     if library().is_none() {
@@ -391,7 +390,7 @@ fn buffers_that_were_taken_away_are_not_written_and_stay_references() {
         let mut host = Host::new(Kind::H264Decoder, Chroma::Planar, 12, 1);
         host.decode(&units[..at]);
         let old = host.begin_anew();
-        // Whoever has them now writes to them at once.
+        // The new owner writes to them at once.
         let scribble = vec![0x55; usize::try_from(host.len()).unwrap()];
         for file in &old {
             file.write_all_at(&scribble, 0).unwrap();
@@ -400,7 +399,7 @@ fn buffers_that_were_taken_away_are_not_written_and_stay_references() {
         host.lend();
         host.decode(&units[at..]);
         host.drain();
-        // Those that were on their way are lost.
+        // Pictures in transit are lost.
         let after = host.pictures[before..].iter().map(Vec::as_slice);
         let skipped = wanted.len() - after.len();
         assert!(skipped <= at, "{at}: {skipped}");
@@ -414,8 +413,8 @@ fn buffers_that_were_taken_away_are_not_written_and_stay_references() {
     }
 }
 
-/// Fields come as the library gives them; a picture of two is never the library's to write once it
-/// was given.
+/// Fields are returned as the library decodes them. The library never writes to a two-field picture
+/// after returning it.
 #[test]
 fn seeks_sizes_and_fields_are_as_without() {
     if library().is_none() {

@@ -1,4 +1,4 @@
-//! Streams through libavcodec's worker, compared with what ffmpeg decodes.
+//! Streams through libavcodec's worker, compared with ffmpeg's pictures.
 
 mod h264;
 mod h264_encoder;
@@ -13,7 +13,7 @@ use std::path::Path;
 use tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, ffmpeg_is_here};
 use vb3_codec::{Config, Framing, Job, Kind, Launch, Library};
 
-/// The program's library, or `None` where neither it nor ffmpeg is at hand, which is said. With
+/// Returns the program's library; `None`, with a note, if it or ffmpeg is missing. With
 /// `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test` sets it, that is a failure.
 fn library() -> Option<Library> {
     let program = Path::new(env!("CARGO_BIN_EXE_avcodec-worker"));
@@ -29,8 +29,8 @@ fn library() -> Option<Library> {
     }
 }
 
-/// Whether the library encodes a kind of stream: H.264 and HEVC need one built under the GPL. Says so
-/// if not, as [`library`].
+/// Returns whether the library encodes a kind of stream, with a note if not. H.264 and HEVC need a GPL
+/// build.
 fn has_encoder(kind: Kind) -> bool {
     let there = library().is_some_and(|library| {
         let mut kinds = library.kinds.iter();
@@ -58,7 +58,7 @@ fn decode(kind: Kind, framing: Framing, pieces: &[&[u8]]) -> Driven {
     driven
 }
 
-/// Asserts that pictures are ffmpeg's, in order, and that nothing was wrong.
+/// Checks that pictures equal ffmpeg's, in order, without any fault.
 fn expect_exact(name: &str, driven: &Driven, stream: &[u8], format: &str) {
     assert_eq!(driven.faults(), Vec::<&Said>::new(), "{name}");
     assert_same_pictures(name, &driven.pictures(), &decoded_by_ffmpeg(stream, format));

@@ -5,7 +5,7 @@ use crate::{decode, expect_exact, launch, library};
 use std::collections::BTreeMap;
 use vb3_codec::{Framing, Kind};
 
-/// A codec, the encoder's words, and the container in which its stream is kept.
+/// A codec, its encoder options for ffmpeg, and the container of its stream.
 pub(crate) const CASES: [(Kind, &str, &str); 11] = [
     (
         Kind::HevcDecoder,
@@ -74,7 +74,7 @@ pub(crate) fn encoded(words: &str, size: &str, container: &str) -> Vec<u8> {
     ffmpeg(&args, &[])
 }
 
-/// The frames of an IVF file.
+/// Returns the frames of an IVF file.
 pub(crate) fn frames(ivf: &[u8]) -> Vec<&[u8]> {
     let mut rest = &ivf[32..];
     let mut frames = Vec::new();
@@ -202,7 +202,7 @@ fn every_codec_goes_on_after_a_drain() {
     let Some(library) = library() else { return };
     for (kind, words, container) in CASES {
         let has = library.kinds.iter().any(|(known, _)| *known == kind);
-        // A stream is cut where ffmpeg's muxer for IVF cuts it: the others come in pieces.
+        // Only ffmpeg's IVF muxer cuts a stream. The others are sent in pieces.
         if !has || container != "ivf" {
             continue;
         }

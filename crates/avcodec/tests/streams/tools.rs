@@ -1,11 +1,11 @@
-//! What tests of workers share, and streams made and decoded by ffmpeg.
+//! Shared parts of worker tests, and streams made and decoded by ffmpeg.
 
 #[path = "../../../codec/tests/streams/tools.rs"]
 mod shared;
 
 pub(crate) use shared::*;
 
-/// An H.264 byte stream of moving pictures, with x264's options.
+/// Makes an H.264 byte stream of moving pictures, with x264's options.
 pub(crate) fn x264(size: &str, frames: u32, profile: &str, options: &str) -> Vec<u8> {
     let source = format!("testsrc2=size={size}:rate=25");
     let options = format!("threads=1:{options}");
@@ -34,8 +34,8 @@ pub(crate) fn x264(size: &str, frames: u32, profile: &str, options: &str) -> Vec
     stream
 }
 
-/// What ffmpeg decodes: I420 pictures one behind the other. In one thread: with several, ffmpeg
-/// 5.1 was seen to give other pictures of HEVC with slices, now and then.
+/// Decodes a stream with ffmpeg to consecutive I420 pictures. It uses one thread: with several, ffmpeg
+/// 5.1 sometimes decoded HEVC with slices differently.
 pub(crate) fn decoded_by_ffmpeg(stream: &[u8], format: &str) -> Vec<u8> {
     ffmpeg(
         &[
@@ -56,7 +56,7 @@ pub(crate) fn decoded_by_ffmpeg(stream: &[u8], format: &str) -> Vec<u8> {
     )
 }
 
-/// Where access units of one slice each begin, with what precedes the slice.
+/// Splits a stream with one slice per access unit. Each part begins with the bytes before its slice.
 pub(crate) fn access_units(stream: &[u8]) -> Vec<&[u8]> {
     let mut cuts = vec![0];
     let mut had_slice = false;
@@ -81,7 +81,7 @@ pub(crate) fn access_units(stream: &[u8]) -> Vec<&[u8]> {
     cuts.windows(2).map(|w| &stream[w[0]..w[1]]).collect()
 }
 
-/// Says in which picture two decoders differ.
+/// Names the first picture in which two decoders differ.
 pub(crate) fn assert_same_pictures(name: &str, ours: &[&[u8]], theirs: &[u8]) {
     let mut rest = theirs;
     for (i, picture) in ours.iter().enumerate() {
