@@ -1,4 +1,4 @@
-//! The bus: how devices reach memory, by the addresses they were given and by nothing else.
+//! The bus: devices reach memory only by their DMA addresses.
 
 mod copy;
 
@@ -10,10 +10,10 @@ use crate::trace::Event;
 use std::ops::Range;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
 
-/// Most spans, or planes of lines, of one access in place.
+/// Largest number of spans, or planes of lines, of one access in place.
 const MAX_SPANS: usize = 16;
 
-/// Where an access goes: a piece of memory and how it is seen.
+/// The target of an access: a piece of memory and its view.
 #[derive(Clone, Copy, Debug)]
 struct Target {
     phys: PhysAddr,
@@ -35,7 +35,7 @@ impl State {
         })
     }
 
-    /// Reads memory as `dev` does, for nobody to look at.
+    /// Counts a read of `dev` without moving the bytes.
     pub(crate) fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
         let len = usize::try_from(span.len).unwrap_or(usize::MAX);
         self.access(dev, span.addr, len, false, |object, view, at, bytes| {
@@ -43,7 +43,8 @@ impl State {
         })
     }
 
-    /// What `dev` would find at an address if its mapping allowed reading: a look through its eyes
+    /// Reads the bytes that `dev` would find if its mapping allowed reading. Nothing is counted or
+    /// traced.
     pub(crate) fn bus_inspect(
         &self,
         dev: Device,
@@ -81,7 +82,8 @@ impl State {
         })
     }
 
-    /// Lets `act` work on memory where it is, as `dev` sees it: on the bytes of `from`, and to
+    /// Runs `act` on memory in place, as `dev` sees it; see
+    /// [`Machine::bus_in_place`](crate::Machine::bus_in_place).
     pub(crate) fn bus_in_place(
         &mut self,
         dev: Device,
@@ -110,7 +112,7 @@ impl State {
         Some(done)
     }
 
-    /// Where spans to write lie for other processes; `None` if one of them does not lie in an
+    /// Returns the location of writable spans for other processes; `None` if one of them has none.
     pub(crate) fn bus_host_spans(
         &mut self,
         dev: Device,
@@ -143,7 +145,7 @@ impl State {
         spans.collect()
     }
 
-    /// As [`place`](Self::place), looked for only if anything changed since it was found.
+    /// Returns [`place`](Self::place), searched only if anything has changed since the last search.
     fn proven_place(&mut self, dev: Device, span: &BusSpan, write: bool) -> Option<Place> {
         let changes = self.changes();
         if let Some(place) = self.proven.find(changes, (dev, write), span) {
@@ -154,12 +156,12 @@ impl State {
         Some(place)
     }
 
-    /// Changes that were made to translations and memory so far.
+    /// Returns the number of changes to translations and memory so far.
     fn changes(&self) -> u64 {
         self.remapped + self.memory.changes()
     }
 
-    /// Counts a write that was made where [`bus_host_spans`](Self::bus_host_spans) said.
+    /// Counts a write to a location of [`bus_host_spans`](Self::bus_host_spans).
     pub(crate) fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
         if !self.is_to_fault(dev) && self.proven_place(dev, &span, true).is_some() {
             return self.account(dev, span, true, Ok(()));
@@ -174,7 +176,7 @@ impl State {
         })
     }
 
-    /// Where a span lies, if its bytes lie together and `dev` reaches all of them.
+    /// Returns the location of a span, if it is contiguous and `dev` reaches all of it.
     fn place(&self, dev: Device, span: &BusSpan, write: bool) -> Option<Place> {
         let first = self.target(dev, span.addr, span.len, write, None).ok()?;
         let (object, offset) = (first.found.piece.object, first.found.piece.offset);
@@ -196,7 +198,7 @@ impl State {
         })
     }
 
-    /// Where an access of `dev` at `addr` would go, and how many bytes go on from there.
+    /// Returns the target of an access of `dev` at `addr`, and how many bytes follow there.
     pub(crate) fn bus_translate(
         &self,
         dev: Device,
@@ -207,14 +209,14 @@ impl State {
         Ok((target.phys, target.found.piece.len))
     }
 
-    /// What `dev` did on the bus so far.
+    /// Returns the bus counters of `dev`.
     pub(crate) fn bus_stats(&self, dev: Device) -> BusStats {
         self.device(dev)
             .map_or_else(BusStats::default, |device| device.stats)
     }
 
-    /// Lets the next access of `dev` fault, as behind an IOMMU that has nothing mapped there.
-    /// `false` for a device without an IOMMU.
+    /// Makes the next access of `dev` fault, as if its IOMMU had no mapping. `false` for a device
+    /// without an IOMMU.
     pub(crate) fn fault_next_access(&mut self, dev: Device) -> bool {
         let device = self.device_mut(dev);
         let Some(device) = device.filter(|device| device.iommu.is_some()) else {
@@ -228,7 +230,7 @@ impl State {
         self.device(dev).is_some_and(|device| device.faults_next)
     }
 
-    /// Whether this access is the one to fault.
+    /// Returns whether this access must fault, and clears the request.
     fn take_fault(&mut self, dev: Device) -> bool {
         let device = self.device_mut(dev);
         device.is_some_and(|device| std::mem::take(&mut device.faults_next))
@@ -261,8 +263,9 @@ impl State {
         result
     }
 
-    /// Lets `act` move each piece of an access of `dev`, and writes down how it went. `act` gets
-    /// the object, how it is seen, the offset in it, and which bytes of the access lie there.
+    /// Calls `act` for each piece of an access of `dev`, and records the result.
+    ///
+    /// `act` gets the object, its view, the offset in it, and the access's bytes in this piece.
     fn access(
         &mut self,
         dev: Device,
@@ -289,8 +292,8 @@ impl State {
         self.account(dev, span, write, result)
     }
 
-    /// Lets `act` move more than a page in one piece, where it is known to lie together; false where
-    /// it does not or `act` fails, which `pieces` then tells to the byte.
+    /// Calls `act` once for more than a page, if the memory is known to be contiguous. False if it is
+    /// not or `act` fails; then `pieces` finds the exact byte.
     fn at_once(
         &mut self,
         dev: Device,
@@ -335,8 +338,8 @@ impl State {
         Ok(())
     }
 
-    /// Where up to `len` bytes from `addr` lie. The length found is at least one byte. `before` is
-    /// what was found for the bytes before.
+    /// Finds the memory of up to `len` bytes from `addr`. The result has at least one byte. `before` is
+    /// the result for the preceding bytes.
     fn target(
         &self,
         dev: Device,

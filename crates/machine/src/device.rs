@@ -1,4 +1,4 @@
-//! Devices of a machine by number, and what is said of their accesses.
+//! Devices of a machine, and the results of their accesses.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -9,14 +9,14 @@ use vb3_dma::DmaAddr;
 pub struct Device(pub(crate) u32);
 
 impl Device {
-    /// Its number, from zero in the order of adding.
+    /// Returns its number, from zero in the order of adding.
     #[must_use]
     pub const fn index(self) -> u32 {
         self.0
     }
 }
 
-/// Why an access did not reach memory.
+/// The reason why an access did not reach memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -30,15 +30,15 @@ pub enum FaultKind {
     WriteOnly,
     /// The device cannot put this address on its bus.
     BeyondMask,
-    /// A page table lies there, which no device may reach.
+    /// A page table is there, which devices must not reach.
     PageTable,
     /// No memory lies there.
     NoMemory,
     /// The memory is private to a confidential machine.
     Private,
-    /// The memory is protected, and the device has no access to such.
+    /// The memory is protected, and the device is not permitted to reach it.
     Protected,
-    /// The program whose memory it was is gone, or has unmapped it.
+    /// The program that owned the memory has ended, or has unmapped it.
     UserGone,
 }
 
@@ -47,14 +47,14 @@ pub enum FaultKind {
 pub struct BusFault {
     /// Whose access it was.
     pub dev: Device,
-    /// The first address that did not work.
+    /// The first address that failed.
     pub addr: DmaAddr,
     /// Whether the device wrote.
     pub write: bool,
     /// Why.
     pub kind: FaultKind,
-    /// The entry of the page table at which the walk ended, by the manual's name for its level,
-    /// where that is why.
+    /// The page-table entry that ended the walk, by the manual's name of its level; `None` for other
+    /// reasons.
     pub level: Option<&'static str>,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for BusFault {
 
 impl std::error::Error for BusFault {}
 
-/// What a device did on the bus.
+/// Bus counters of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BusStats {
     /// Bytes read from memory.
@@ -94,7 +94,7 @@ pub struct BusStats {
     pub faults: u64,
 }
 
-/// Addresses of a device that follow each other.
+/// Consecutive addresses of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusSpan {
     /// The first.
@@ -103,21 +103,21 @@ pub struct BusSpan {
     pub len: u64,
 }
 
-/// Lines in a device's addresses, each as far behind the one before.
+/// Equally spaced lines in a device's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusLines {
-    /// Where the first begins.
+    /// Address of the first line.
     pub addr: DmaAddr,
     /// Bytes of a line.
     pub line_bytes: u64,
     /// How many lines, at least one.
     pub count: u64,
-    /// Bytes from the start of a line to that of the next.
+    /// Bytes from the start of one line to the start of the next.
     pub pitch: u64,
 }
 
 impl BusLines {
-    /// From the start of the first line to the end of the last; `None` past 64 bits.
+    /// Returns the span from the start of the first line to the end of the last; `None` beyond 64 bits.
     pub(crate) fn extent(&self) -> Option<BusSpan> {
         let before = self.count.checked_sub(1)?.checked_mul(self.pitch)?;
         Some(BusSpan {
@@ -126,7 +126,7 @@ impl BusLines {
         })
     }
 
-    /// What is accessed: each line, or all at once where nothing lies between them.
+    /// Iterates over the accesses: one per line, or a single one for lines without gaps.
     pub(crate) fn accesses(&self) -> impl Iterator<Item = BusSpan> {
         let together = self.pitch == self.line_bytes;
         let (count, len) = match together {
@@ -152,14 +152,14 @@ impl From<BusSpan> for BusLines {
     }
 }
 
-/// Where a span lies for other processes.
+/// The location of a span for other processes.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSpan<'a> {
     /// A memfd of fixed size, with the memory of one allocation.
     pub fd: BorrowedFd<'a>,
-    /// Of the allocation; never another's.
+    /// Unique number of the allocation, never reused.
     pub number: u64,
-    /// Bytes of the memfd.
+    /// Length of the memfd in bytes.
     pub fd_len: u64,
     /// First byte of the span in the memfd.
     pub offset: u64,

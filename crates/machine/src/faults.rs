@@ -1,4 +1,4 @@
-//! Faults put in on purpose: which of the machine's calls that may fail do fail.
+//! Injected faults in the machine's fallible calls.
 
 use rand_core::Rng;
 use rand_pcg::Pcg32;
@@ -10,13 +10,13 @@ pub enum Faults {
     /// None.
     #[default]
     Off,
-    /// The n-th call from now fails, counted from zero; no other.
+    /// Only the n-th call from now fails, counted from zero.
     Nth(u64),
     /// Each call fails with this probability, in millionths.
     Random {
         /// Failures in a million calls.
         per_million: u32,
-        /// The seed of the dice.
+        /// Seed of the random numbers.
         seed: u64,
     },
 }
@@ -54,7 +54,7 @@ impl Injector {
         self.hits
     }
 
-    /// To be asked first in every call that may fail.
+    /// Decides whether the current call fails. Every fallible call asks this first.
     ///
     /// # Errors
     /// `NoMemory`, with the call's number.

@@ -1,9 +1,8 @@
-//! Memory that another driver made: a dma-buf of the real kernel, as memory of the machine.
+//! Another driver's memory: a dma-buf of the real kernel as memory of the machine.
 //!
-//! Its bytes are reached through a mapping of this process, but never by an instruction of this
-//! process: the kernel copies them, and says so where a page cannot be had. An exporter may take
-//! pages back at any time (a device that was unplugged, a file that was cut short); the access
-//! then fails, and no signal comes.
+//! This process maps the memory, but never accesses it by its own instructions. The kernel copies the
+//! bytes, and reports missing pages. An exporter may remove pages at any time (an unplugged device, a
+//! truncated file). The access then fails without a signal.
 #![allow(unsafe_code, reason = "maps memory and lets the kernel copy it")]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,7 +25,7 @@ const SYNC_START_RW: u64 = 3;
 const SYNC_END_RW: u64 = 4 | 3;
 const IOCTL_SYNC: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 0);
 
-/// Whether a descriptor names a dma-buf of the kernel.
+/// Returns whether a descriptor names a dma-buf of the kernel.
 #[must_use]
 pub fn is_dmabuf(fd: BorrowedFd<'_>) -> bool {
     fstatfs(fd).is_ok_and(|stat| stat.f_type == DMA_BUF_MAGIC)
@@ -34,20 +33,20 @@ pub fn is_dmabuf(fd: BorrowedFd<'_>) -> bool {
 
 /// A dma-buf of another driver, mapped into this process.
 ///
-/// [`Machine::import`](crate::Machine::import) makes memory of the machine of it.
+/// [`Machine::import`](crate::Machine::import) turns it into memory of the machine.
 #[derive(Debug)]
 pub struct Foreign {
     fd: Arc<OwnedFd>,
     window: Window,
-    /// An access of ours is open towards the exporter.
+    /// Whether an access has been announced to the exporter and not ended.
     begun: Cell<bool>,
 }
 
 /// A mapping that only the kernel reads and writes.
 ///
 /// # Invariants
-/// `base` is the start of a mapping of `len` bytes that stays in place as long as the value lives.
-/// It is never turned into a reference, nor read or written by this process.
+/// `base` is the start of a mapping of `len` bytes that stays in place while the value lives. It is
+/// never turned into a reference, nor read or written by this process.
 #[derive(Debug)]
 struct Window {
     base: NonNull<c_void>,
@@ -66,16 +65,16 @@ impl Drop for Window {
 }
 
 impl Foreign {
-    /// Maps the whole of a dma-buf, for reading alone where its descriptor allows no more.
+    /// Maps a whole dma-buf, read-only if its descriptor is.
     ///
     /// # Errors
-    /// What the exporter says of its size or of the mapping; EINVAL for an empty buffer.
+    /// The exporter's errors for its size or the mapping; EINVAL for an empty buffer.
     pub fn map(fd: Arc<OwnedFd>) -> io::Result<Self> {
         let len = seek(&*fd, SeekFrom::End(0))?;
         Self::map_first(fd, len)
     }
 
-    /// Maps the first `len` bytes of a dma-buf, or of a memfd that a program made one of.
+    /// Maps the first `len` bytes of a dma-buf, or of the memfd that it was made from.
     ///
     /// # Errors
     /// As [`map`](Self::map).
@@ -101,15 +100,15 @@ impl Foreign {
         self.window.len as u64
     }
 
-    /// Whether an access was begun since the last [`end`](Self::end).
+    /// Returns whether an access has begun since the last [`end`](Self::end).
     pub(crate) fn is_begun(&self) -> bool {
         self.begun.get()
     }
 
-    /// Tells the exporter that the CPU works on the memory, once for many accesses.
+    /// Announces CPU accesses to the exporter, once for many accesses.
     ///
-    /// The call waits for work that other devices have queued on the buffer. An importer of V4L2
-    /// does not wait for it either, so the call is left out while there is any.
+    /// The call waits for other devices' work on the buffer. V4L2 importers do not wait for it, so the
+    /// call is omitted while there is any.
     fn begin(&self) {
         if self.begun.get() {
             return;
@@ -124,7 +123,7 @@ impl Foreign {
         }
     }
 
-    /// Tells the exporter that the CPU has done with the memory.
+    /// Announces the end of CPU accesses to the exporter.
     pub(crate) fn end(&self) {
         if self.begun.take() {
             self.sync(SYNC_END_RW);
@@ -138,7 +137,7 @@ impl Foreign {
         unsafe { ioctl(&*self.fd, request) }.is_ok()
     }
 
-    /// The part of the mapping from `offset`, if `len` bytes from there lie inside.
+    /// Returns the part of the mapping from `offset`, if `len` bytes from there lie inside.
     fn part(&self, offset: u64, len: usize) -> Option<libc::iovec> {
         let offset = usize::try_from(offset).ok()?;
         if offset.checked_add(len)? > self.window.len {
@@ -151,7 +150,7 @@ impl Foreign {
         })
     }
 
-    /// Copies out; `false` outside the memory, or where the exporter has no page.
+    /// Copies out; `false` outside the memory, or if the exporter has no page.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
         let Some(window) = self.part(offset, out.len()) else {
             return false;
@@ -172,8 +171,7 @@ impl Foreign {
         usize::try_from(copied) == Ok(out.len())
     }
 
-    /// Copies in; `false` outside the memory, where it may not be written, or where the exporter
-    /// has no page.
+    /// Copies in; `false` outside the memory, if it is read-only, or if the exporter has no page.
     pub(crate) fn write(&self, offset: u64, data: &[u8]) -> bool {
         let Some(window) = self.part(offset, data.len()) else {
             return false;

@@ -20,8 +20,8 @@ use vb3_dma::{
 
 /// A machine of RAM, caches, an IOMMU and devices, in this process.
 ///
-/// Everything it does is a function of its profile, its seed and the calls made. It is `Send` and
-/// not `Sync`: one thread at a time calls it.
+/// Its behaviour depends only on its profile, its seed and the calls made. It is `Send` but not `Sync`:
+/// one thread at a time calls it.
 #[derive(Debug)]
 pub struct Machine {
     profile: Profile,
@@ -30,10 +30,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine after a profile. The seed decides where scattered pages lie.
+    /// Makes a machine from a profile. The seed decides the positions of scattered pages.
     ///
     /// # Errors
-    /// Whatever kept the process from getting memory for the bounce pool.
+    /// The system's error when it has no memory for the bounce pool.
     pub fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
         let state = State::new(profile, seed)?;
         Ok(Self {
@@ -58,7 +58,7 @@ impl Machine {
         self.state.get_mut().add_device(name, limits)
     }
 
-    /// What a device sees of memory; `None` where that is all, or it is behind an IOMMU.
+    /// Returns a device's view of memory; `None` if it sees all of it, or is behind an IOMMU.
     #[must_use]
     pub fn bus_window(&self, dev: Device) -> Option<BusWindow> {
         self.state.borrow().device(dev)?.window
@@ -71,13 +71,13 @@ impl Machine {
         self.state.borrow().device(dev).map(|_| dev)
     }
 
-    /// The name a device was added under.
+    /// Returns the name of a device.
     #[must_use]
     pub fn device_name(&self, dev: Device) -> Option<String> {
         self.state.borrow().device_name(dev).map(str::to_owned)
     }
 
-    /// Sets the clock, nanoseconds. It never goes back.
+    /// Sets the clock (ns). It never runs backwards.
     pub fn set_now_ns(&mut self, now_ns: u64) {
         self.state.get_mut().set_now_ns(now_ns)
     }
@@ -88,70 +88,72 @@ impl Machine {
         self.state.borrow().now_ns
     }
 
-    /// Sets the plan of faults and starts counting anew.
+    /// Sets the plan of faults and resets its counters.
     pub fn set_faults(&mut self, plan: Faults) {
         self.state.get_mut().faults = Injector::new(plan);
     }
 
-    /// Lets the next access of `dev` to memory fault, as behind an IOMMU that has nothing mapped
-    /// there. `false`, and nothing is done, for a device without one.
+    /// Makes the next memory access of `dev` fault, as if its IOMMU had no mapping. Returns `false`,
+    /// without effect, for a device without an IOMMU.
     pub fn fault_next_access(&mut self, dev: Device) -> bool {
         self.state.get_mut().fault_next_access(dev)
     }
 
-    /// Takes frames of the contiguous area, as others on the machine do, until no free run is longer
-    /// than `longest` bytes. What is taken is not counted as held. Answers how many bytes it is.
+    /// Takes memory of the contiguous area, as other users of the machine would, until no free run
+    /// exceeds `longest` bytes.
+    ///
+    /// It does not count as held. Returns the number of bytes taken.
     pub fn occupy_cma(&mut self, longest: u64) -> u64 {
         self.state.get_mut().occupy_cma(longest)
     }
 
-    /// Gives back what [`occupy_cma`](Self::occupy_cma) took. Answers how many bytes that was.
+    /// Frees the memory that [`occupy_cma`](Self::occupy_cma) took. Returns its bytes.
     pub fn vacate_cma(&mut self) -> u64 {
         self.state.get_mut().vacate_cma()
     }
 
-    /// Calls that could have failed since the plan of faults was set.
+    /// Returns the number of fallible calls since the plan of faults was set.
     #[must_use]
     pub fn fallible_calls(&self) -> u64 {
         self.state.borrow().faults.calls()
     }
 
-    /// Calls that were made to fail since then.
+    /// Returns the number of injected failures since then.
     #[must_use]
     pub fn injected_faults(&self) -> u64 {
         self.state.borrow().faults.hits()
     }
 
-    /// The record of events.
+    /// Returns the event trace.
     #[must_use]
     pub fn trace(&self) -> Ref<'_, Trace> {
         Ref::map(self.state.borrow(), State::trace)
     }
 
-    /// The record of events, to start or end it.
+    /// Returns the event trace, to start or end it.
     pub fn trace_mut(&mut self) -> &mut Trace {
         &mut self.state.get_mut().trace
     }
 
-    /// What is given out now.
+    /// Returns the amounts of memory in use now.
     #[must_use]
     pub fn held(&self) -> Held {
         self.state.borrow().held()
     }
 
-    /// Waits until the system has back what was freed. Large memory is given back by a thread of the
-    /// machine's, its descriptor closed a little later than the call that freed it.
+    /// Waits until freed memory has been returned to the system. The machine's thread does that for
+    /// large memory, and closes its descriptor shortly after the call that freed it.
     pub fn settle_freed(&self) {
         self.state.borrow_mut().waste.settle();
     }
 
-    /// Bytes of RAM that hold page tables.
+    /// Returns the bytes of RAM that hold page tables.
     #[must_use]
     pub fn iommu_table_bytes(&self) -> u64 {
         self.state.borrow().tables.bytes()
     }
 
-    /// Where the page table of `dev` starts; `None` without an IOMMU.
+    /// Returns the address of `dev`'s page table; `None` without an IOMMU.
     #[must_use]
     pub fn iommu_root(&self, dev: Device) -> Option<PhysAddr> {
         Some(
@@ -165,29 +167,30 @@ impl Machine {
         )
     }
 
-    /// The aligned 64-bit word of a page table at a physical address; `None` outside the tables.
+    /// Returns the aligned 64-bit word of a page table at a physical address; `None` outside the
+    /// tables.
     #[must_use]
     pub fn iommu_word(&self, addr: PhysAddr) -> Option<u64> {
         self.state.borrow().tables.word(addr.get())
     }
 
-    /// Overwrites such a word, as a bug or an attacker would; `false` outside the tables.
+    /// Overwrites a word of a page table, as a bug or an attacker would; `false` outside the tables.
     pub fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
         self.state.get_mut().set_iommu_word(addr, word)
     }
 
-    /// Sets what `dev` goes on using between a removal and the flush, and flushes.
+    /// Sets which translations `dev` may use between a removal and the flush, and flushes.
     pub fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
         self.state.get_mut().set_staleness(dev, staleness)
     }
 
-    /// Translations of `dev` that were found in its translation buffer, and walks.
+    /// Returns `dev`'s translation-buffer hits, and page-table walks.
     #[must_use]
     pub fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
         self.state.borrow().iotlb_counts(dev)
     }
 
-    /// Bytes of devices' own memory that are in use.
+    /// Returns the bytes of devices' own memory in use.
     #[must_use]
     pub fn claimed_bytes(&self) -> u64 {
         self.state.borrow().claimed_bytes()
@@ -199,31 +202,31 @@ impl Machine {
         self.state.borrow().ram.free()
     }
 
-    /// Whether the CPU is kept from the memory at an address.
+    /// Returns whether the CPU cannot access the memory at an address.
     #[must_use]
     pub fn is_protected(&self, addr: PhysAddr) -> bool {
         self.state.borrow().ram.is_protected(addr.get())
     }
 
-    /// Most bytes of the contiguous area that were in use at one time.
+    /// Returns the largest simultaneous use of the contiguous area, in bytes.
     #[must_use]
     pub fn cma_peak(&self) -> u64 {
         self.state.borrow().ram.cma_peak()
     }
 
-    /// Hand-overs that did not reach a program's memory because it was gone.
+    /// Returns the number of cache syncs and copies that found a program's memory gone.
     #[must_use]
     pub fn lost_syncs(&self) -> u64 {
         self.state.borrow().lost
     }
 
-    /// Device and inode number of that memfd.
+    /// Returns the device and inode number of that memfd.
     #[must_use]
     pub fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
         self.state.borrow().pages_identity(pages)
     }
 
-    /// Bytes of a physical range in which the CPU and devices see different things.
+    /// Returns how many bytes of a physical range differ between the CPU's and the devices' view.
     #[must_use]
     pub fn stale_bytes(&self, addr: PhysAddr, len: u64) -> u64 {
         self.state.borrow().memory.stale(addr, len)
@@ -241,17 +244,17 @@ impl Machine {
         self.state.borrow().stale_bytes_of(pages)
     }
 
-    /// Adds `len` bytes of device memory that no page stands behind, for the machine's life.
+    /// Adds `len` bytes of device memory without struct pages, for the machine's lifetime.
     ///
     /// # Errors
-    /// `NoMemory` when the device hole is full or the process has none; `Invalid` for a length
-    /// that is zero or no multiple of the page size.
+    /// `NoMemory` when the device hole is full or the process has none; `Invalid` for a length that is
+    /// zero or no multiple of the page size.
     pub fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
         self.state.get_mut().add_physical(len)
     }
 
-    /// Sets `len` bytes of addresses aside for a device's own memory, for the machine's life. Bytes
-    /// are there only for what is claimed of it, each part in a memfd of its own.
+    /// Reserves `len` bytes of addresses for a device's own memory, for the machine's lifetime. Only
+    /// claimed parts have bytes, each in a separate memfd.
     ///
     /// # Errors
     /// As [`add_physical`](Self::add_physical).
@@ -267,19 +270,19 @@ impl Machine {
         self.state.get_mut().bus_read(dev, addr, out)
     }
 
-    /// What `dev` would find at an address if its mapping allowed reading: a look through its eyes
-    /// that is no access of its own, so nothing is counted or traced.
+    /// Reads the bytes that `dev` would find if its mapping allowed reading. Nothing is counted or
+    /// traced, since it is no access of the device.
     ///
     /// # Errors
-    /// [`BusFault`] where it reaches no memory, either way; `out` may be partly written.
+    /// [`BusFault`] where the device can neither read nor write; `out` may be partly written.
     pub fn bus_inspect(&self, dev: Device, addr: DmaAddr, out: &mut [u8]) -> Result<(), BusFault> {
         self.state.borrow().bus_inspect(dev, addr, out)
     }
 
-    /// Counts bytes as read, as [`bus_read`](Self::bus_read) does, without bringing them.
+    /// Counts bytes as read, as [`bus_read`](Self::bus_read) does, without moving them.
     ///
     /// # Errors
-    /// [`BusFault`] where `dev` could not have read them.
+    /// [`BusFault`] if `dev` could not have read them.
     pub fn bus_note_read(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
         self.state.get_mut().bus_note_read(dev, span)
     }
@@ -292,15 +295,15 @@ impl Machine {
         self.state.get_mut().bus_write(dev, addr, data)
     }
 
-    /// Lets `act` work on memory where it is, as `dev` sees it: on the lines of `from`, and to
-    /// write on those of `to`; it gets what lies between lines, too, and leaves it as it is. If it
-    /// says true, all that is as if `dev` had read the ones and written the others. Answers what it
-    /// says.
+    /// Runs `act` on memory in place, as `dev` sees it: on the lines of `from` to read and the lines of
+    /// `to` to write. Returns the result of `act`.
     ///
-    /// `None`, and nothing was done, if an access to the lines or between them would fault, if
-    /// their bytes do not lie together, if a program can reach them too (memory with one view, or
-    /// of a program), or if what is to be written overlaps others or lies in memory that is also
-    /// to be read.
+    /// `act` also gets the bytes between lines, and must not change them. If it returns true, the lines
+    /// of `from` count as read and those of `to` as written.
+    ///
+    /// Returns `None`, without effect, in these cases: an access to the lines or between them would
+    /// fault, their bytes are not contiguous, or a program can reach them too (memory with one view, or
+    /// of a program). Also if bytes to write overlap others, or are in memory that is also read.
     pub fn bus_in_place(
         &mut self,
         dev: Device,
@@ -311,32 +314,31 @@ impl Machine {
         self.state.get_mut().bus_in_place(dev, from, to, act)
     }
 
-    /// Where spans that `dev` may write lie for other processes; who writes there says so by
+    /// Finds the location of spans that `dev` may write, for other processes. After such a write, call
     /// [`bus_note_written`](Self::bus_note_written).
     ///
-    /// `None` if an access would fault, if a span's bytes do not lie together, if what is written
-    /// there is not what the CPU sees, or if the memory is a program's, another driver's or the
-    /// bounce pool's.
+    /// Returns `None` if an access would fault, a span is not contiguous, or the CPU would not see the
+    /// write. Also for memory of a program, another driver or the bounce pool.
     pub fn bus_host_spans(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<HostSpan<'_>>> {
         self.state.get_mut().bus_host_spans(dev, spans)
     }
 
-    /// Counts bytes that were written where [`bus_host_spans`](Self::bus_host_spans) said, as
+    /// Counts bytes that were written to a location of [`bus_host_spans`](Self::bus_host_spans), as
     /// [`bus_write`](Self::bus_write) does.
     ///
     /// # Errors
-    /// [`BusFault`] where `dev` could not have written them now.
+    /// [`BusFault`] if `dev` could not have written them now.
     pub fn bus_note_written(&mut self, dev: Device, span: BusSpan) -> Result<(), BusFault> {
         self.state.get_mut().bus_note_written(dev, span)
     }
 
-    /// Copies what one device has at addresses of its own to what another has at its: as if the
-    /// other wrote what the one has read and noted ([`bus_note_read`](Self::bus_note_read)), so
-    /// that the write alone is counted. Answers how many bytes were moved in memory: each once where
-    /// both spans lie together, else twice.
+    /// Copies from one device's memory to another's, each by its own addresses.
+    ///
+    /// Only the write is counted; the read was counted before ([`bus_note_read`](Self::bus_note_read)).
+    /// Returns how many bytes were moved in memory: each once if both spans are contiguous, else twice.
     ///
     /// # Errors
-    /// [`BusFault`], which says whose address it was; part of the bytes may have arrived.
+    /// [`BusFault`] with the device and its address; part of the bytes may have arrived.
     pub fn bus_copy(
         &mut self,
         from: (Device, BusSpan),
@@ -345,17 +347,17 @@ impl Machine {
         self.state.get_mut().bus_copy(from, to)
     }
 
-    /// Whether one device has at its addresses, to be written, the very memory that another has at
-    /// its own, to be read, and sees it alike. No access: nothing is counted.
+    /// Returns whether one device's writable memory is the same that another reads, with the same view.
+    /// No access is counted.
     #[must_use]
     pub fn bus_is_same(&self, from: (Device, BusSpan), to: (Device, DmaAddr)) -> bool {
         self.state.borrow().bus_is_same(from, to)
     }
 
-    /// Where an access of `dev` at `addr` would go, and how many bytes go on from there.
+    /// Returns the target of an access of `dev` at `addr`, and how many bytes follow there.
     ///
     /// # Errors
-    /// [`BusFault`] if it would go nowhere.
+    /// [`BusFault`] if it has no target.
     pub fn bus_translate(
         &self,
         dev: Device,
@@ -365,7 +367,7 @@ impl Machine {
         self.state.borrow().bus_translate(dev, addr, write)
     }
 
-    /// What `dev` did on the bus so far.
+    /// Returns the bus counters of `dev`.
     #[must_use]
     pub fn bus_stats(&self, dev: Device) -> BusStats {
         self.state.borrow().bus_stats(dev)
@@ -374,7 +376,7 @@ impl Machine {
     /// Reads memory as the CPU does, through a mapping.
     ///
     /// # Errors
-    /// `NoSuchMemory` outside the mapping or after its memory has gone; `BadUserMemory` where a
+    /// `NoSuchMemory` outside the mapping or after its memory was freed; `BadUserMemory` if the
     /// program's memory is gone.
     pub fn cpu_read(&self, vmap: &Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         self.state.borrow().cpu_read(vmap, offset, out)
@@ -388,19 +390,20 @@ impl Machine {
         self.state.get_mut().cpu_write(vmap, offset, data)
     }
 
-    /// Takes the memory of another driver in, as pages of this machine: they lie scattered, where
-    /// the profile scatters pages, since nothing is known of the real ones. They go back through
-    /// `free_pages`, as others do; the exporter's mapping then ends.
+    /// Imports another driver's memory as pages of this machine.
+    ///
+    /// The pages are scattered if the profile scatters pages, since the real addresses are unknown.
+    /// Free them by `free_pages`; the exporter's mapping then ends.
     ///
     /// # Errors
-    /// `Invalid` for a length that is no multiple of pages; `NoMemory` where the machine has less
-    /// RAM, or the process none; `NoSuchMemory` where the exporter has no pages behind it.
+    /// `Invalid` for a length that is no multiple of pages; `NoMemory` if the machine has less RAM, or
+    /// the process none; `NoSuchMemory` if the exporter has no pages for it.
     pub fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
         self.state.get_mut().import(foreign)
     }
 
-    /// Tells the exporters of imported memory that the accesses since the last call are over. To
-    /// be called after each step of the devices' work.
+    /// Announces to exporters of imported memory that the accesses since the last call have ended. Call
+    /// it after each step of the devices' work.
     pub fn end_foreign_accesses(&self) {
         self.state.borrow().end_foreign_accesses()
     }

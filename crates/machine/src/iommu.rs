@@ -1,4 +1,4 @@
-//! A device's IOMMU: it walks page tables in memory, entry by entry, and remembers what it found.
+//! A device's IOMMU. It walks page tables in memory, entry by entry, and caches the results.
 
 mod memory;
 mod tlb;
@@ -14,7 +14,7 @@ use vb3_dma::{Error, Iova, PhysAddr, Prot};
 /// Bits of a physical address of the machine.
 const OUTPUT_BITS: u32 = 48;
 
-/// Where an address leads.
+/// The result of a translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Translation {
     pub(crate) phys: PhysAddr,
@@ -23,7 +23,7 @@ pub(crate) struct Translation {
     pub(crate) prot: Prot,
 }
 
-/// The IOMMU as one device sees it.
+/// One device's view of the IOMMU.
 #[derive(Debug)]
 pub(crate) struct Iommu {
     table: PageTable,
@@ -58,7 +58,7 @@ impl Iommu {
         self.tlb.set_staleness(staleness);
     }
 
-    /// Translations found in the buffer, and walks.
+    /// Returns translation-buffer hits, and walks.
     pub(crate) fn tlb_counts(&self) -> (u64, u64) {
         self.tlb.counts()
     }
@@ -75,7 +75,7 @@ impl Iommu {
         self.table.map(mem, iova, phys, len, prot)
     }
 
-    /// Removes what is mapped in a range. The device may go on using it until a flush.
+    /// Removes the mappings of a range. The device may use them until a flush.
     ///
     /// # Errors
     /// As [`PageTable::unmap`]: only if a large page reaches out of the range.
@@ -91,17 +91,17 @@ impl Iommu {
         self.table.unmap(mem, iova, len).map(|_| ())
     }
 
-    /// Makes removals take effect, and frees the tables that are empty.
+    /// Makes removals take effect, and frees empty tables.
     pub(crate) fn flush(&mut self, mem: &mut Tables<'_>) {
         let retired = self.table.take_retired();
         self.tlb.flush();
         retired.free(mem);
     }
 
-    /// Where an address leads, as the device sees it now.
+    /// Translates an address as the device sees it now.
     ///
     /// # Errors
-    /// The name of the entry at which the walk ended.
+    /// The name of the entry that ended the walk.
     pub(crate) fn translate(
         &self,
         frames: &TableFrames,
@@ -130,8 +130,7 @@ fn within(iova: u64, leaf: &Leaf) -> Option<Translation> {
     Some(Translation { phys, len, prot })
 }
 
-/// The profile's page sizes up to the first that is missing: a page larger than that could not be
-/// cut.
+/// Returns the profile's page sizes up to the first missing one. Larger pages could not be split.
 fn without_gaps(profile: &IommuProfile) -> u64 {
     let offered = profile
         .format

@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
 //! # How it works
 //!
-//! [`Machine`] is a [`vb3_dma::Platform`]. Physical addresses are made up; bytes exist only
-//! for what is allocated, each allocation in a memfd of its own, so that programs can map it.
-//! Devices reach memory by bus addresses alone ([`Machine::bus_read`], [`Machine::bus_write`]),
-//! through their page table if there is an IOMMU. On a machine without coherent caches, the CPU
-//! and devices really see different bytes until somebody does what is due.
+//! [`Machine`] is a [`vb3_dma::Platform`]. Its physical addresses are fictitious. Only allocated memory
+//! has bytes, each allocation in a separate memfd, so that programs can map it. Devices reach memory
+//! only by bus addresses ([`Machine::bus_read`], [`Machine::bus_write`]), through their page table if
+//! there is an IOMMU. Without coherent caches, the CPU and devices see different bytes until a cache
+//! sync.
 //!
 //! The same profile, seed and calls give the same trace, byte for byte.
 #![deny(unsafe_code)]

@@ -1,4 +1,4 @@
-//! A machine's parts, its devices, its clock.
+//! A machine's parts, devices and clock.
 
 use crate::device::{BusStats, Device};
 use crate::faults::{Faults, Injector};
@@ -18,10 +18,10 @@ use vb3_dma::{
     Limits, PhysAddr, Protected, Reason, Segment, SegmentKind,
 };
 
-/// Most devices of a machine.
+/// Largest number of devices of a machine.
 const MAX_DEVICES: usize = 1024;
 
-/// What a device has that the profile does not say. `None` takes the profile's value.
+/// A device's properties that differ from the profile. `None` takes the profile's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceLimits {
     /// Highest bus address, of any value.
@@ -32,46 +32,46 @@ pub struct DeviceLimits {
     pub boundary: Option<u64>,
     /// Most segments in a table.
     pub max_segments: Option<u32>,
-    /// Bytes that its addresses are multiples of, a power of two.
+    /// Alignment of its addresses in bytes, a power of two.
     pub align: Option<u64>,
     /// Whether it sees the CPU's caches.
     pub coherency: Option<Coherency>,
-    /// Whether it sits behind the machine's IOMMU. A machine without one gives it none.
+    /// Whether it is behind the machine's IOMMU, if there is one.
     pub iommu: Option<bool>,
-    /// The IOMMU that it sits behind instead: its place in [`Profile::iommus`].
+    /// Index in [`Profile::iommus`] of the IOMMU that it is behind instead.
     pub further_iommu: Option<usize>,
-    /// What it sees of memory; `None` for all of it at its own addresses. Not for one behind an
+    /// Its view of memory; `None` for all of it at unchanged addresses. Not for a device behind an
     /// IOMMU.
     pub window: Option<BusWindow>,
-    /// What it demands of memory beside that.
+    /// Further demands on its memory.
     pub demands: Demands,
 }
 
-/// What a device and its driver demand of memory, wherever it lies.
+/// Demands of a device and its driver on memory at any address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
     /// Pages behind it.
     pub pages: bool,
-    /// The same bytes as the CPU sees, without a sync.
+    /// The CPU and the device must see the same bytes without a sync.
     pub coherent: bool,
     /// Whether it is protected.
     pub protected: Protected,
 }
 
-/// What a device without an IOMMU sees of memory, where its bus does not show all of it at its own
-/// addresses (`dma-ranges` of a device tree).
+/// The memory that a device without an IOMMU sees through its bus, at other addresses (`dma-ranges` of
+/// a device tree).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusWindow {
-    /// First byte of the memory that it sees.
+    /// First byte of the visible memory.
     pub memory: PhysAddr,
-    /// Where on its bus that is.
+    /// Its bus address.
     pub bus: DmaAddr,
     /// Bytes.
     pub len: u64,
 }
 
 impl BusWindow {
-    /// The last byte of the memory, and its bus address; `None` where there is no such address.
+    /// Returns the last byte of the memory, and its bus address; `None` if there is no such address.
     #[must_use]
     pub fn last(&self) -> Option<(PhysAddr, DmaAddr)> {
         let len = self.len.checked_sub(1)?;
@@ -79,13 +79,13 @@ impl BusWindow {
         Some((memory, self.bus.checked_add(len)?))
     }
 
-    /// The bus address of a physical address.
+    /// Returns the bus address of a physical address.
     pub(crate) fn bus_addr(&self, addr: PhysAddr) -> Option<DmaAddr> {
         let offset = addr.get().checked_sub(self.memory.get())?;
         self.bus.checked_add(offset).filter(|_| offset < self.len)
     }
 
-    /// The physical address behind a bus address, and how many bytes go on from there.
+    /// Returns the physical address of a bus address, and how many bytes follow there.
     pub(crate) fn physical(&self, addr: DmaAddr) -> Option<(PhysAddr, u64)> {
         let offset = addr.get().checked_sub(self.bus.get())?;
         let left = self.len.checked_sub(offset).filter(|left| *left > 0)?;
@@ -100,13 +100,13 @@ pub(crate) struct DeviceState {
     pub(crate) info: DeviceInfo,
     pub(crate) align: u64,
     pub(crate) iommu: Option<Iommu>,
-    /// Addresses that its IOMMU never gives out.
+    /// Addresses that its IOMMU never assigns.
     pub(crate) reserved: Vec<(u64, u64)>,
-    /// What it sees of memory.
+    /// Its view of memory.
     pub(crate) window: Option<BusWindow>,
     pub(crate) demands: Demands,
     pub(crate) stats: BusStats,
-    /// Its next access faults, whatever is mapped.
+    /// Whether its next access faults, mapped or not.
     pub(crate) faults_next: bool,
 }
 
@@ -125,7 +125,7 @@ pub struct Pinned {
 /// How a program maps memory.
 #[derive(Debug)]
 pub struct Mmap {
-    /// The memfd, a duplicate for the taker.
+    /// The memfd, duplicated for the caller.
     pub fd: OwnedFd,
     /// Offset in it, bytes.
     pub offset: u64,
@@ -133,10 +133,10 @@ pub struct Mmap {
     pub len: u64,
 }
 
-/// What the machine has given out. All but the bounce pool's part returns to zero.
+/// Memory of the machine in use. All but the bounce pool's part returns to zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Bytes of RAM in use, page tables not counted.
+    /// Bytes of RAM in use, without page tables.
     pub ram_bytes: u64,
     /// Bytes of the contiguous area in use.
     pub cma_bytes: u64,
@@ -150,34 +150,34 @@ pub struct Held {
     pub iommu_pages: u64,
 }
 
-/// A machine's parts and what they hold.
+/// A machine's parts with their contents.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) profile: Profile,
     pub(crate) ram: Ram,
     pub(crate) memory: Memory,
-    /// Parts of devices' own memory that are in use: their address and object.
+    /// Claimed parts of devices' own memory: address and object.
     pub(crate) claimed: BTreeMap<u64, u64>,
-    /// Objects in which more than one allocation may lie.
+    /// Objects that may hold more than one allocation.
     pub(crate) common: BTreeSet<u64>,
     /// Objects that are memory of other drivers.
     pub(crate) imported: BTreeSet<u64>,
-    /// Frames of the contiguous area that nobody here asked for.
+    /// Frames of the contiguous area that simulated other users occupy.
     occupied: Vec<(u64, u64)>,
-    /// Objects that were promised before they were placed, and may be moved.
+    /// Objects that were reserved before placement, and may be moved.
     pub(crate) movable: BTreeSet<u64>,
-    /// Bytes of those that lie nowhere yet.
+    /// Bytes of those that have not been placed yet.
     pub(crate) promised: u64,
     pub(crate) tables: TableFrames,
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
     pub(crate) bounce: Option<BouncePool>,
-    /// Changes of translations.
+    /// Number of changes of translations.
     pub(crate) remapped: u64,
     pub(crate) proven: Proven,
     pub(crate) pins: u64,
     pub(crate) vmaps: u64,
-    /// Cache maintenance or copies that did not reach a program's memory.
+    /// Number of cache syncs and copies that found a program's memory gone.
     pub(crate) lost: u64,
     pub(crate) trace: Trace,
     pub(crate) now_ns: u64,
@@ -186,7 +186,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// A machine after a profile. The seed decides where scattered pages lie.
+    /// Makes a machine from a profile. The seed decides the positions of scattered pages.
     pub(crate) fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
         let (ram, bounce_at) = Ram::new(profile, seed);
         let bounce = bounce_at.map(|base| BouncePool {
@@ -297,22 +297,22 @@ impl State {
         Ok(dev)
     }
 
-    /// The name a device was added under.
+    /// Returns the name of a device.
     pub(crate) fn device_name(&self, dev: Device) -> Option<&str> {
         self.device(dev).map(|device| device.name.as_str())
     }
 
-    /// Sets the clock, nanoseconds. It never goes back.
+    /// Sets the clock (ns). It never runs backwards.
     pub(crate) fn set_now_ns(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
     }
 
-    /// The record of events.
+    /// Returns the event trace.
     pub(crate) fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// What is given out now.
+    /// Returns the amounts of memory in use now.
     pub(crate) fn held(&self) -> Held {
         let pages = self
             .devices
@@ -332,13 +332,13 @@ impl State {
         }
     }
 
-    /// Overwrites such a word, as a bug or an attacker would; `false` outside the tables.
+    /// Overwrites a word of a page table, as a bug or an attacker would; `false` outside the tables.
     pub(crate) fn set_iommu_word(&mut self, addr: PhysAddr, word: u64) -> bool {
         self.remapped += 1;
         self.tables.set_word(addr.get(), word)
     }
 
-    /// Sets what `dev` goes on using between a removal and the flush, and flushes.
+    /// Sets which translations `dev` may use between a removal and the flush, and flushes.
     pub(crate) fn set_staleness(&mut self, dev: Device, staleness: Staleness) {
         self.remapped += 1;
         if let Some(iommu) = self.device_mut(dev).and_then(|d| d.iommu.as_mut()) {
@@ -346,20 +346,20 @@ impl State {
         }
     }
 
-    /// Translations of `dev` that were found in its translation buffer, and walks.
+    /// Returns `dev`'s translation-buffer hits, and page-table walks.
     pub(crate) fn iotlb_counts(&self, dev: Device) -> (u64, u64) {
         let iommu = self.device(dev).and_then(|d| d.iommu.as_ref());
         iommu.map_or((0, 0), Iommu::tlb_counts)
     }
 
-    /// Bytes of devices' own memory that are in use.
+    /// Returns the bytes of devices' own memory in use.
     pub(crate) fn claimed_bytes(&self) -> u64 {
         let objects = self.claimed.values().filter_map(|id| self.memory.get(*id));
         objects.map(|object| object.len).sum()
     }
 
-    /// Takes frames of the contiguous area, as others on the machine do, until no free run is longer
-    /// than `longest` bytes. Answers how many bytes were taken.
+    /// Takes frames of the contiguous area until no free run exceeds `longest` bytes. Returns the bytes
+    /// taken.
     pub(crate) fn occupy_cma(&mut self, longest: u64) -> u64 {
         let taken = self.ram.occupy_cma(longest / FRAME);
         let bytes = taken.iter().map(|(_, frames)| frames * FRAME).sum();
@@ -367,7 +367,7 @@ impl State {
         bytes
     }
 
-    /// Gives back what [`occupy_cma`](Self::occupy_cma) took. Answers how many bytes that was.
+    /// Frees the frames that [`occupy_cma`](Self::occupy_cma) took. Returns their bytes.
     pub(crate) fn vacate_cma(&mut self) -> u64 {
         let bytes = self.occupied_bytes();
         self.ram.give(&std::mem::take(&mut self.occupied));
@@ -378,7 +378,8 @@ impl State {
         self.occupied.iter().map(|(_, frames)| frames * FRAME).sum()
     }
 
-    /// The memfd behind pages: the CPU's view of them, in the order of their runs. `None` for
+    /// Returns the memfd of pages: the CPU's view of them, in the order of their runs. `None` for other
+    /// memory.
     pub(crate) fn pages_fd(&self, pages: &Pages) -> Option<BorrowedFd<'_>> {
         match &self.memory.get(pages.id)?.backing {
             Backing::Shared(store) => Some(store.fd()),
@@ -386,7 +387,7 @@ impl State {
         }
     }
 
-    /// Device and inode number of that memfd.
+    /// Returns the device and inode number of that memfd.
     pub(crate) fn pages_identity(&self, pages: &Pages) -> Option<(u64, u64)> {
         match &self.memory.get(pages.id)?.backing {
             Backing::Shared(store) => Some(store.identity()),
@@ -409,7 +410,7 @@ impl State {
             .map_or(0, |object| self.stale_bytes_in(&object.segments))
     }
 
-    /// Adds `len` bytes of device memory that no page stands behind, for the machine's life.
+    /// Adds `len` bytes of device memory without struct pages, for the machine's lifetime.
     pub(crate) fn add_physical(&mut self, len: u64) -> Result<Segment, Error> {
         if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
@@ -429,7 +430,7 @@ impl State {
         Ok(Segment { addr, len, kind })
     }
 
-    /// Sets `len` bytes of addresses aside for a device's own memory, for the machine's life. Bytes
+    /// Reserves `len` bytes of addresses for a device's own memory, for the machine's lifetime.
     pub(crate) fn reserve_physical(&mut self, len: u64) -> Result<Segment, Error> {
         if len == 0 || len % self.profile.page_size != 0 {
             return Err(Error::Invalid);
@@ -448,7 +449,7 @@ impl State {
         self.devices.get_mut(dev.0 as usize)
     }
 
-    /// The IOMMU of a device, with the memory for its tables.
+    /// Returns the IOMMU of a device, with the memory for its tables.
     pub(crate) fn iommu_parts(&mut self, dev: Device) -> Option<(&mut Iommu, Tables<'_>)> {
         self.remapped += 1;
         let iommu = self.devices.get_mut(dev.0 as usize)?.iommu.as_mut()?;
@@ -463,7 +464,7 @@ impl State {
         self.trace.add(self.now_ns, event);
     }
 
-    /// To be asked first in every call that may fail.
+    /// Decides whether the current call fails by plan. Every fallible call asks this first.
     pub(crate) fn may_fail(&mut self) -> Result<(), Error> {
         let result = self.faults.check();
         if result.is_err() {
@@ -473,7 +474,7 @@ impl State {
         result
     }
 
-    /// The second store that memory needs on this machine.
+    /// Makes the second store of memory, if this machine needs one.
     pub(crate) fn dram_for(&self, caching: Caching, len: u64) -> io::Result<Option<Private>> {
         let mut devices = self.devices.iter();
         let snoop_all = devices.all(|device| device.info.coherency == Coherency::Coherent);

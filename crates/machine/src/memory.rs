@@ -1,8 +1,8 @@
-//! What lies behind physical addresses: allocations, pinned user memory, and their two views.
+//! Memory behind physical addresses: allocations, pinned user memory, and their two views.
 //!
-//! On a machine without coherent caches, cached memory has two stores: what the CPU sees (the
-//! memfd, or the program's memory) and what devices see. Only cache maintenance moves bytes
-//! between them. All other memory has one.
+//! Without coherent caches, cached memory has two stores. The CPU sees one (the memfd, or the program's
+//! memory), and devices see the other. Only cache syncs move bytes between them. All other memory has
+//! one store.
 
 use crate::foreign::Foreign;
 use crate::ram::{FRAME, FrameRuns};
@@ -11,13 +11,13 @@ use crate::user::{User, UserFault};
 use std::collections::BTreeMap;
 use vb3_dma::{PhysAddr, Segment, SegmentKind};
 
-/// Bytes moved at once where both ends cannot be reached directly.
+/// Bytes per step of an indirect copy.
 const CHUNK: u64 = 64 << 10;
 
 /// Whose eyes look at memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
-    /// The CPU's, through its caches; also a device's that snoops them.
+    /// The CPU's view through its caches, and the view of devices that snoop them.
     Cpu,
     /// A device's that does not.
     Dram,
@@ -77,23 +77,23 @@ fn reached(inside: bool, offset: u64) -> Result<(), Miss> {
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) backing: Backing,
-    /// What devices see, where that is not what the CPU sees.
+    /// The devices' store, if it differs from the CPU's.
     pub(crate) dram: Option<Private>,
     pub(crate) frames: FrameRuns,
-    /// The part that was asked for, run by run.
+    /// The requested part, run by run.
     pub(crate) segments: Vec<Segment>,
     /// Whether devices of a confidential machine reach it.
     pub(crate) shared: bool,
-    /// Bytes of the part asked for.
+    /// Bytes of the requested part.
     pub(crate) len: u64,
     /// Offset of that part in the object.
     pub(crate) head: u64,
-    /// Nothing is behind its addresses any more, for devices and drivers.
+    /// Revoked: devices and drivers find no memory at its addresses.
     pub(crate) withdrawn: bool,
 }
 
 impl Object {
-    /// Memory at `frames`; `head` and `len` name the part that was asked for.
+    /// Makes an object at `frames`; `head` and `len` give the requested part.
     pub(crate) fn new(
         backing: Backing,
         dram: Option<Private>,
@@ -131,8 +131,7 @@ impl Object {
         }
     }
 
-    /// Copies bytes of another object to here; `None` where they cannot be reached without a stop on
-    /// the way.
+    /// Copies bytes from another object; `None` if they are not directly accessible.
     fn copy_from(&mut self, to: &Place, from: &Self, source: &Place) -> Option<()> {
         if self.withdrawn || from.withdrawn {
             return None;
@@ -153,7 +152,7 @@ impl Object {
         }
     }
 
-    /// Whether so many bytes could be read; of memory of others it is tried.
+    /// Checks whether the bytes are readable. Other owners' memory is read as a test.
     pub(crate) fn check_read(&self, view: View, offset: u64, len: u64) -> Result<(), Miss> {
         let end = offset.checked_add(len).ok_or(Miss::Nothing(offset))?;
         match (view, &self.dram, &self.backing) {
@@ -173,18 +172,18 @@ impl Object {
         }
     }
 
-    /// Whether a view has a store of its own, which the memfd is not.
+    /// Returns whether a view has a separate store besides the memfd.
     pub(crate) fn is_split(&self, view: View) -> bool {
         view == View::Dram && self.dram.is_some()
     }
 
-    /// Bytes of its frames, and of the store behind them.
+    /// Returns the bytes of its frames, and of the store for them.
     pub(crate) fn bytes_of_frames(&self) -> u64 {
         self.frames.iter().map(|&(_, count)| count * FRAME).sum()
     }
 
-    /// All bytes, where nobody but devices reaches them. What a program may write at the same time
-    /// is never lent out as a slice.
+    /// Returns all bytes, if only devices reach them. Memory that a program may write is never borrowed
+    /// as a slice.
     fn bytes(&self, view: View) -> Option<&[u8]> {
         match (view, &self.dram) {
             (View::Dram, Some(dram)) => Some(dram.all()),
@@ -215,7 +214,7 @@ impl Object {
         }
     }
 
-    /// Makes devices see what the CPU sees.
+    /// Makes devices see the CPU's bytes.
     pub(crate) fn clean(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
         let Some(dram) = &mut self.dram else {
             return Ok(());
@@ -224,7 +223,7 @@ impl Object {
         self.backing.read(offset, to)
     }
 
-    /// Makes the CPU see what devices see.
+    /// Makes the CPU see the devices' bytes.
     fn invalidate(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
         let Some(dram) = &self.dram else {
             return Ok(());
@@ -233,7 +232,7 @@ impl Object {
         self.backing.write(offset, from)
     }
 
-    /// Bytes in which the two views differ.
+    /// Returns how many bytes differ between the two views.
     fn stale(&self, offset: u64, len: u64) -> u64 {
         let Some(dram) = &self.dram else { return 0 };
         let mut seen = vec![0u8; CHUNK.min(len) as usize];
@@ -256,7 +255,7 @@ impl Object {
     }
 }
 
-/// Where the `len` bytes from `head` on lie, run by run.
+/// Returns the location of the `len` bytes from `head` on, run by run.
 fn segments_of(frames: &[(u64, u64)], kind: SegmentKind, (head, len): (u64, u64)) -> Vec<Segment> {
     let mut segments = Vec::new();
     let (mut at, end) = (0u64, head + len);
@@ -281,11 +280,11 @@ struct Placement {
     len: u64,
     object: u64,
     offset: u64,
-    /// Which of the object's runs of frames.
+    /// Index of the run of frames in the object.
     run: usize,
 }
 
-/// A piece of an object behind a physical address.
+/// A piece of an object at a physical address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) object: u64,
@@ -293,21 +292,22 @@ pub(crate) struct Piece {
     pub(crate) len: u64,
 }
 
-/// A piece that was looked for, and where it ended: what follows it is found without looking.
+/// A found piece and its end, so that the next piece is found without a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) piece: Piece,
     /// The physical address behind it.
     end: u64,
-    /// Which of the object's runs of frames it lies in, and bytes of that run behind it.
+    /// Index of its run of frames, and the bytes of that run after it.
     run: usize,
     left: u64,
 }
 
-/// What works on memory in place: on bytes to read and bytes to write. Whether it did.
+/// Works on memory in place. The arguments are the bytes to read and the bytes to write. Returns
+/// whether it did the work.
 pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
-/// Bytes of an object that lie together, and whose eyes look at them.
+/// Contiguous bytes of an object, with the view of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) object: u64,
@@ -323,7 +323,8 @@ impl Place {
     }
 }
 
-/// Parts of an object's bytes, in the order of `places`; `None` if they overlap or lie outside.
+/// Splits an object's bytes into parts, in the order of `places`; `None` if they overlap or lie
+/// outside.
 fn carve<'a>(
     places: &mut [(&Place, &mut Option<&'a mut [u8]>)],
     bytes: &'a mut [u8],
@@ -340,7 +341,7 @@ fn carve<'a>(
     Some(())
 }
 
-/// All memory of the machine that is in use.
+/// All memory of the machine in use.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     objects: BTreeMap<u64, Object>,
@@ -354,7 +355,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Puts an object at its frames; returns its number, which is never used again.
+    /// Adds an object at its frames. Returns its number, which is never reused.
     pub(crate) fn insert(&mut self, object: Object) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -380,7 +381,7 @@ impl Memory {
         }
     }
 
-    /// Puts an object at other frames, with the bytes that the CPU sees; gives those it had.
+    /// Moves an object to other frames, with the CPU's bytes. Returns its old frames.
     pub(crate) fn relocate(
         &mut self,
         id: u64,
@@ -403,12 +404,12 @@ impl Memory {
         Some(old)
     }
 
-    /// What was found of an object holds no longer.
+    /// Invalidates earlier search results.
     pub(crate) const fn note_change(&mut self) {
         self.moved += 1;
     }
 
-    /// Objects that came, went and moved so far.
+    /// Returns how often objects were added, removed and moved.
     pub(crate) fn changes(&self) -> u64 {
         self.next + self.removed + self.moved
     }
@@ -434,12 +435,12 @@ impl Memory {
         self.objects.len()
     }
 
-    /// The object behind `addr`, and how many of `len` bytes lie in it without a gap.
+    /// Finds the object at `addr`, and how many of `len` bytes are in it without a gap.
     pub(crate) fn locate(&self, addr: u64, len: u64) -> Result<Piece, Miss> {
         self.find(addr, len, None).map(|found| found.piece)
     }
 
-    /// As [`locate`](Self::locate); quicker if `addr` goes on where a piece ended: in the same run
+    /// As [`locate`](Self::locate), but faster if `addr` continues the piece `before`: in the same run
     /// of frames, or at the start of the object's next.
     pub(crate) fn find(&self, addr: u64, len: u64, before: Option<&Found>) -> Result<Found, Miss> {
         if let Some(found) = before.and_then(|before| self.find_next(addr, len, before)) {
@@ -536,8 +537,8 @@ impl Memory {
         })
     }
 
-    /// Lets `act` work on bytes where they are; `None` if they cannot be seen from here, or what
-    /// is written overlaps or lies in an object that is also read.
+    /// Runs `act` on bytes in place; `None` if they are not accessible here, or bytes to write overlap
+    /// or are in an object that is also read.
     pub(crate) fn in_place(
         &mut self,
         from: &[Place],
@@ -570,8 +571,8 @@ impl Memory {
         Some(act(&sources, &mut targets))
     }
 
-    /// Copies bytes of one object to another; `None` where they are one, or cannot be reached without
-    /// a stop on the way.
+    /// Copies bytes of one object to another; `None` if they are the same object or not directly
+    /// accessible.
     pub(crate) fn copy_place(&mut self, from: &Place, to: &Place) -> Option<()> {
         let (low, high) = (from.object.min(to.object), from.object.max(to.object));
         let mut objects = self.objects.range_mut(low..=high);
@@ -595,7 +596,7 @@ impl Memory {
         })
     }
 
-    /// Zeroes a range of shared memory, as the CPU sees it.
+    /// Zeroes a range of shared memory in the CPU's view.
     pub(crate) fn zero(&mut self, addr: PhysAddr, len: u64) -> Result<(), Miss> {
         self.for_pieces(addr, len, |object, piece, _| match &mut object.backing {
             Backing::Shared(store) => reached(store.zero(piece.offset, piece.len), piece.offset),
@@ -603,7 +604,7 @@ impl Memory {
         })
     }
 
-    /// Copies between physical ranges, as the CPU sees both.
+    /// Copies between physical ranges in the CPU's view.
     pub(crate) fn copy(&mut self, to: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Miss> {
         let mut chunk = vec![0u8; CHUNK.min(len) as usize];
         let mut done = 0;
@@ -618,7 +619,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Bytes of a range in which the CPU's view and the devices' differ.
+    /// Returns how many bytes of a range differ between the CPU's view and the devices'.
     pub(crate) fn stale(&self, addr: PhysAddr, len: u64) -> u64 {
         let (mut done, mut differing) = (0, 0);
         while done < len {

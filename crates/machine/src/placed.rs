@@ -1,5 +1,7 @@
-//! Memory that is promised first and placed later: its bytes are in one memfd from the beginning,
-//! its frames are given when somebody says where, and may be others afterwards.
+//! Memory that is reserved first and placed later.
+//!
+//! Its bytes are in one memfd from the beginning. It gets frames at the first placement, and others
+//! when moved.
 
 use crate::front::Machine;
 use crate::machine::{Pages, State, host_exhausted};
@@ -10,45 +12,42 @@ use crate::trace::Event;
 use vb3_dma::{Caching, Constraint, Error, Reason, SegmentKind};
 
 impl Machine {
-    /// Promises `len` bytes (whole pages), zeroed for the CPU and every device. They lie nowhere,
-    /// and so are reached by programs alone, until [`place_pages`](Self::place_pages). They go back
-    /// as all pages do.
+    /// Reserves `len` bytes (whole pages), zeroed for the CPU and every device.
     ///
-    /// As many bytes of RAM as were promised and not yet placed stay free of everything that pages
-    /// are allocated for. Which ones is open, and so is whether they lie together.
+    /// Only programs reach them until [`place_pages`](Self::place_pages). They are freed like all
+    /// pages. As many bytes of RAM as are reserved and unplaced stay free, at any addresses, contiguous
+    /// or not.
     ///
     /// # Errors
-    /// `Invalid` for a length of zero or not of whole pages; `NoMemory` (ENOMEM) where RAM has not
-    /// as many bytes left, or the process none.
+    /// `Invalid` for a length of zero or not of whole pages; `NoMemory` (ENOMEM) if RAM has not enough
+    /// bytes left, or the process none.
     pub fn promise_pages(&self, len: u64, caching: Caching) -> Result<Pages, Error> {
         self.state.borrow_mut().promise_pages(len, caching)
     }
 
-    /// Lets pages lie somewhere, or somewhere else: their bytes, and the file that programs map,
-    /// stay the same. No device may have them mapped. From then on the CPU sees them by `caching`;
-    /// no cache stands before an area without pages. Gives the bytes that a machine would have
-    /// copied: none if they lay nowhere before.
+    /// Places pages, or moves them. Their bytes, and the file that programs map, stay the same.
     ///
-    /// While they are moved, both places are taken.
+    /// No device may have them mapped. From then on, the CPU sees them by `caching`; an area without
+    /// struct pages is uncached. Returns how many bytes a real machine would have copied: none at the
+    /// first placement. Both places are occupied during a move.
     ///
     /// # Errors
-    /// `Invalid` for pages that are gone or were not promised by
-    /// [`promise_pages`](Self::promise_pages); `NoMemory` (ENOMEM) where the spot is not free. They
-    /// then lie where they lay.
+    /// `Invalid` for freed pages, or pages not from [`promise_pages`](Self::promise_pages); `NoMemory`
+    /// (ENOMEM) if the spot is not free. The pages then stay in place.
     pub fn place_pages(&self, pages: &Pages, spot: Spot, caching: Caching) -> Result<u64, Error> {
         self.state.borrow_mut().place_pages(pages, spot, caching)
     }
 
-    /// Takes `len` bytes (whole pages) of a reserved area, by its number in the profile: one run, made
-    /// for no device. They go back as all pages do.
+    /// Allocates `len` bytes (whole pages) of a reserved area, by its number in the profile: one run,
+    /// for no particular device. They are freed like all pages.
     ///
     /// # Errors
-    /// `Invalid` for a length of zero or not of whole pages, and for no area; `NoMemory` (ENOMEM).
+    /// `Invalid` for a length of zero or not of whole pages, or an unknown area; `NoMemory` (ENOMEM).
     pub fn alloc_in_area(&self, area: usize, len: u64) -> Result<Pages, Error> {
         self.state.borrow_mut().alloc_in_area(area, len)
     }
 
-    /// Bytes that were promised and lie nowhere yet.
+    /// Returns the bytes that are reserved but not placed.
     #[must_use]
     pub fn promised_bytes(&self) -> u64 {
         self.state.borrow().promised
@@ -56,7 +55,7 @@ impl Machine {
 }
 
 impl State {
-    /// Refuses what would leave less RAM than was promised.
+    /// Fails if an allocation would leave less RAM than is reserved.
     pub(crate) fn keep_promises(&self, len: u64) -> Result<(), Error> {
         let left = self.ram.unreserved_bytes().saturating_sub(self.promised);
         // Without promises, who takes the frames knows better what there is in whole pieces.
@@ -161,7 +160,7 @@ impl State {
         Ok(len)
     }
 
-    /// Forgets what was promised of pages that are gone.
+    /// Ends the reservation of freed pages.
     pub(crate) fn release_promise(&mut self, id: u64, object: &Object) {
         if self.movable.remove(&id) && object.frames.is_empty() {
             self.promised -= object.len;
@@ -169,13 +168,13 @@ impl State {
     }
 }
 
-/// What stands behind frames, which all lie in one part of memory.
+/// Returns the kind of memory of frames, which all lie in one part of it.
 fn kind_of(ram: &Ram, frames: &[(u64, u64)]) -> SegmentKind {
     let first = frames.first().map_or(0, |&(first, _)| first);
     ram.kind_at(first.saturating_mul(FRAME))
 }
 
-/// How the CPU sees memory that it would see by `caching` if pages stood behind it.
+/// Returns the actual caching of memory, given the caching that it would have with struct pages.
 const fn caching_of(kind: SegmentKind, caching: Caching) -> Caching {
     match kind {
         SegmentKind::Pages => caching,

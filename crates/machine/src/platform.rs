@@ -1,4 +1,4 @@
-//! What the mapping layer asks of a machine.
+//! The machine as a platform of the mapping layer.
 
 use crate::device::Device;
 use crate::foreign::Foreign;
@@ -13,7 +13,7 @@ use vb3_dma::{
     Protected, Reason, Segment, SegmentKind,
 };
 
-/// A CPU mapping: pieces of memory, one behind the other.
+/// A CPU mapping: consecutive pieces of memory.
 #[derive(Debug)]
 pub struct Vmap {
     pieces: Vec<Piece>,
@@ -85,7 +85,8 @@ impl State {
         }
     }
 
-    /// Takes the memory of another driver in, as pages of this machine: they lie scattered, where
+    /// Imports another driver's memory as pages of this machine; see
+    /// [`Machine::import`](crate::Machine::import).
     pub(crate) fn import(&mut self, foreign: Foreign) -> Result<Pages, Error> {
         self.may_fail()?;
         let len = foreign.len_bytes();
@@ -121,7 +122,7 @@ impl State {
         Ok(Pages { id })
     }
 
-    /// Tells the exporters of imported memory that the accesses since the last call are over. To
+    /// Announces to exporters of imported memory that the accesses since the last call have ended.
     pub(crate) fn end_foreign_accesses(&self) {
         let objects = self.imported.iter().filter_map(|id| self.memory.get(*id));
         for object in objects {
@@ -175,7 +176,7 @@ impl State {
         self.waste.take(object);
     }
 
-    /// Whether the memory is new, and so is zero.
+    /// Claims a part of a device's own memory. Returns whether it is new, and therefore zero.
     pub(crate) fn claim_physical(&mut self, range: Segment) -> Result<bool, Error> {
         self.may_fail()?;
         if self.memory.locate(range.addr.get(), range.len).is_ok() {
@@ -244,7 +245,7 @@ impl State {
         Ok(())
     }
 
-    /// Whether a cache stands before memory that devices who do not snoop see otherwise.
+    /// Returns whether the CPU caches this memory, so that non-snooping devices see other bytes.
     fn is_cached(&self, addr: u64) -> bool {
         let piece = self.memory.locate(addr, 1).ok();
         let object = piece.and_then(|piece| self.memory.get(piece.object));
@@ -322,8 +323,8 @@ impl State {
         self.waste.take(object);
     }
 
-    /// Whether a pin reaches what the program has at `addr` now. What it has taken away since, or
-    /// moved, is known where its memory can be followed; elsewhere memory is reached by address.
+    /// Returns whether a pin still reaches the program's memory at `addr`. This is known only for
+    /// followed memory; other memory is reached by address.
     pub(crate) fn pin_is_current(&self, pinned: &Pinned, user: &User, addr: u64) -> bool {
         self.memory
             .get(pinned.id)
@@ -457,8 +458,8 @@ impl State {
         Ok(Vmap { pieces, len })
     }
 
-    /// The piece that runs of memory are which begin as one object's do: the usual case, found by one
-    /// lookup. `None` for others, and for what the CPU does not see.
+    /// Returns the single piece of memory runs that begin like one object's runs, the usual case, with
+    /// one lookup. `None` for others, and for memory that the CPU does not see.
     fn whole_object(&self, segments: &[Segment]) -> Option<Piece> {
         let (last, before) = segments.split_last()?;
         let first = segments.first()?.addr.get();
@@ -477,7 +478,7 @@ impl State {
         })
     }
 
-    /// The pieces that runs of memory lie in, those that follow each other joined, and their bytes.
+    /// Returns the pieces of memory runs, adjacent ones joined, and their bytes.
     fn pieces_of(&self, segments: &[Segment]) -> Result<(Vec<Piece>, u64), Error> {
         let mut pieces: Vec<Piece> = Vec::new();
         let (mut total, mut before) = (0u64, None);
@@ -555,8 +556,8 @@ impl State {
     }
 }
 
-/// Calls `act` for each piece of a range of a mapping: with the part of the piece, and where that
-/// part stands in the range.
+/// Calls `act` for each piece of a range of a mapping, with the part of the piece and its offset in the
+/// range.
 fn for_range(
     vmap: &Vmap,
     offset: u64,

@@ -1,23 +1,23 @@
-//! Spans that devices were found to read or write: not looked for again while nothing changed.
+//! Spans that devices were found to read or write. They are valid until a change.
 
 use crate::device::{BusSpan, Device};
 use crate::memory::Place;
 use std::collections::BTreeMap;
 
-/// Most spans that are remembered; past them all are looked for anew.
+/// Largest number of stored spans. Beyond it, all are dropped.
 const MAX: usize = 256;
 
-/// Spans that a device may read or write, and where they lie.
+/// Spans that a device may read or write, with their places.
 #[derive(Debug, Default)]
 pub(crate) struct Proven {
-    /// The changes that had been made to translations and memory.
+    /// The number of changes to translations and memory at that time.
     changes: u64,
     /// By device, whether it writes, and first address: bytes and place.
     places: BTreeMap<(u32, bool, u64), (u64, Place)>,
 }
 
 impl Proven {
-    /// Where a span or one that it is part of was found, if nothing changed since.
+    /// Returns the place of a stored span that contains this one, if nothing has changed since.
     pub(crate) fn find(
         &self,
         changes: u64,
@@ -39,7 +39,7 @@ impl Proven {
         })
     }
 
-    /// Remembers where a span lies.
+    /// Stores the place of a span.
     pub(crate) fn put(
         &mut self,
         changes: u64,

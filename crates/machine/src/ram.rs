@@ -1,8 +1,8 @@
-//! Physical memory as a map of frames. No byte of it exists until it is allocated.
+//! Physical memory as a map of frames. Only allocated memory has bytes.
 //!
-//! The layout, from address zero: the first MiB, which nobody gets; the contiguous memory area;
-//! the bounce pool; reserved areas; the rest. At 3 GiB lies a hole of 1 GiB for the chip's memory: areas
-//! without pages first, then devices' own. RAM goes on behind it.
+//! The layout, from address zero: the first MiB, which is never allocated; the contiguous memory area;
+//! the bounce pool; reserved areas; the rest. A hole of 1 GiB at 3 GiB has the chip's memory: areas
+//! without struct pages first, then devices' own. RAM continues after it.
 
 use crate::profile::Profile;
 use crate::runs::Runs;
@@ -10,15 +10,14 @@ use rand_pcg::Pcg32;
 use std::ops::Range;
 use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason, Segment, SegmentKind};
 
-/// Where memory is to lie.
+/// The wanted position of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
     /// In one run that begins there.
     Run(PhysAddr),
-    /// In aligned pieces of as many bytes, a power of two of at least a page, wherever ordinary RAM
-    /// has them free between two addresses.
+    /// Anywhere in free ordinary RAM between two addresses, in aligned pieces of `granule` bytes.
     Pieces {
-        /// Bytes of a piece.
+        /// Bytes of a piece: a power of two, and at least a page.
         granule: u64,
         /// First byte that may be used.
         first: PhysAddr,
@@ -27,7 +26,7 @@ pub enum Spot {
     },
 }
 
-/// Bytes of a frame: the smallest page there is. Larger pages are aligned runs of frames.
+/// Bytes of a frame: the smallest possible page. Larger pages are aligned runs of frames.
 pub(crate) const FRAME: u64 = 4096;
 const RESERVED: u64 = 1 << 20;
 const HOLE: u64 = 3 << 30;
@@ -35,7 +34,7 @@ const BEHIND_HOLE: u64 = 4 << 30;
 
 /// The free frames, area by area.
 ///
-/// Frames are numbered by their address; the hole is never free.
+/// Frames are numbered by their address. The hole is never free.
 #[derive(Debug)]
 pub(crate) struct Ram {
     bytes: u64,
@@ -51,7 +50,7 @@ pub(crate) struct Ram {
     rng: Pcg32,
 }
 
-/// A part of RAM, or of the chip's memory, that is reserved by name.
+/// A named reserved part of RAM or of the chip's memory.
 #[derive(Debug)]
 struct Area {
     first: u64,
@@ -61,22 +60,22 @@ struct Area {
     protected: bool,
 }
 
-/// The memory of a machine that is free, in ascending order.
+/// The free memory of a machine, in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FreeMemory {
-    /// Of the contiguous memory area.
+    /// Free runs of the contiguous memory area.
     pub contiguous: Vec<Segment>,
-    /// Of ordinary RAM.
+    /// Free runs of ordinary RAM.
     pub ordinary: Vec<Segment>,
-    /// Of each reserved area, as the profile lists them.
+    /// Free runs of each reserved area, in the order of the profile.
     pub areas: Vec<Vec<Segment>>,
 }
 
-/// Frames taken: runs of (first frame, frames), in order.
+/// Allocated frames: runs of (first frame, frames), in order.
 pub(crate) type FrameRuns = Vec<(u64, u64)>;
 
 impl Ram {
-    /// The frames of a profile's machine, and where its bounce pool lies.
+    /// Returns the frames of a profile's machine, and the address of its bounce pool.
     pub(crate) fn new(profile: &Profile, seed: u64) -> (Self, Option<PhysAddr>) {
         let mut cma = Runs::default();
         let cma_end = RESERVED + profile.cma;
@@ -169,17 +168,17 @@ impl Ram {
         areas.find(|area| (area.first..area.end).contains(&addr))
     }
 
-    /// What stands behind the memory at an address that pages or an area have.
+    /// Returns the kind of memory at an address of pages or an area.
     pub(crate) fn kind_at(&self, addr: u64) -> SegmentKind {
         (self.area_at(addr)).map_or(SegmentKind::Pages, |area| area.kind)
     }
 
-    /// Whether the memory at an address is protected.
+    /// Returns whether the memory at an address is protected.
     pub(crate) fn is_protected(&self, addr: u64) -> bool {
         self.area_at(addr).is_some_and(|area| area.protected)
     }
 
-    /// The free frames that an address belongs to.
+    /// Returns the free frames of the part with this address.
     fn part_of(&mut self, addr: u64) -> &mut Runs {
         let is_in = |area: &&mut Area| (area.first..area.end).contains(&addr);
         if addr < self.cma_end {
@@ -193,9 +192,10 @@ impl Ram {
         }
     }
 
-    /// Takes frames for `len` bytes at or below `max_addr`, in aligned pieces of `granule` bytes (a
-    /// power of two, of at least a frame, of which `len` is a multiple); contiguous ones from a
-    /// multiple of `align` bytes on.
+    /// Takes frames for `len` bytes at or below `max_addr`, in aligned pieces of `granule` bytes.
+    ///
+    /// `granule` is a power of two of at least a frame, and divides `len`. Contiguous frames start at a
+    /// multiple of `align` bytes.
     pub(crate) fn take(
         &mut self,
         (len, granule): (u64, u64),
@@ -214,7 +214,7 @@ impl Ram {
         }
     }
 
-    /// Takes frames for `len` bytes where they are to be.
+    /// Takes frames for `len` bytes at the wanted position.
     pub(crate) fn take_at(&mut self, len: u64, spot: Spot) -> Result<FrameRuns, Error> {
         let frames = len / FRAME;
         match spot {
@@ -334,7 +334,7 @@ impl Ram {
         }
     }
 
-    /// The free runs of the contiguous area and of ordinary RAM.
+    /// Returns the free runs of the contiguous area and of ordinary RAM.
     pub(crate) fn free(&self) -> FreeMemory {
         let segments = |runs: &Runs, kind| {
             let runs = runs.iter().map(|(first, frames)| Segment {
@@ -359,13 +359,13 @@ impl Ram {
     }
 }
 
-/// The frame behind those that lie at or below an address with their last byte.
+/// Returns the end of the frames whose last byte is at or below an address.
 fn end_of(max_addr: PhysAddr) -> u64 {
     let end = max_addr.checked_add(1);
     end.map_or(u64::MAX / FRAME, |end| end.get() / FRAME)
 }
 
-/// There is no run for so many frames, or none that starts as it should.
+/// Returns the error: too few contiguous frames, or none with this alignment.
 fn unplaced((frames, align): (u64, u64), longest: u64) -> Error {
     if frames <= longest {
         return short(Constraint::Alignment, align, 1);

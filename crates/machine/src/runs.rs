@@ -1,10 +1,10 @@
-//! Free frames as runs, and the ways of taking some.
+//! Free frames as runs, and ways to take some.
 
 use rand_core::Rng;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A set of frames, kept as runs that are apart.
+/// A set of frames, stored as separate runs.
 ///
 /// # Invariants
 /// No two runs touch or overlap; `frames` is the sum of their lengths.
@@ -20,13 +20,13 @@ impl Runs {
         self.frames
     }
 
-    /// The runs, in order: first frame and frames.
+    /// Iterates over the runs in order: first frame and frames.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.runs.iter().map(|(&first, &len)| (first, len))
     }
 
-    /// The parts of runs within some frames that are whole aligned pieces (of a power of two): the
-    /// run, where in it the first piece starts and how many frames the pieces have.
+    /// Iterates over the aligned pieces (a power of two) within a range: the run, the first piece's
+    /// offset in it, and the number of frames in pieces.
     fn pieces(
         &self,
         piece: u64,
@@ -49,7 +49,7 @@ impl Runs {
         lens.max().unwrap_or(0)
     }
 
-    /// Free frames in aligned pieces within some.
+    /// Counts the free frames in aligned pieces within a range.
     pub(crate) fn frames_within(&self, piece: u64, within: Range<u64>) -> u64 {
         self.pieces(piece, within).map(|(_, _, len)| len).sum()
     }
@@ -67,7 +67,7 @@ impl Runs {
         }
     }
 
-    /// Takes frames out of the run that starts at `run` and holds all of them.
+    /// Removes frames from the run at `run`, which has all of them.
     fn take_from(&mut self, run: u64, start: u64, len: u64) {
         let run_len = match self.runs.get_mut(&run) {
             Some(left) if start > run => std::mem::replace(left, start - run),
@@ -81,7 +81,7 @@ impl Runs {
         self.frames -= len;
     }
 
-    /// Takes `len` frames from `start` on, if all are free; whether it did.
+    /// Takes `len` frames from `start` on, if all are free. Returns whether it did.
     pub(crate) fn take_these(&mut self, start: u64, len: u64) -> bool {
         let Some((&run, &run_len)) = self.runs.range(..=start).next_back() else {
             return false;
@@ -95,8 +95,8 @@ impl Runs {
         fits
     }
 
-    /// Takes `len` frames, from a multiple of `align` on, of the run that fits best below frame
-    /// `end`; the lowest of several.
+    /// Takes `len` frames at a multiple of `align` from the best-fitting run below frame `end`. Among
+    /// equal runs, the lowest is used.
     pub(crate) fn take_run(&mut self, (len, align): (u64, u64), end: u64) -> Option<u64> {
         let fits = |(&start, &run): (&u64, &u64)| {
             let at = start.next_multiple_of(align.max(1));
@@ -120,7 +120,7 @@ impl Runs {
         Some(at)
     }
 
-    /// Takes the fewest frames after which no run is longer than `longest` frames.
+    /// Takes the fewest frames after which no run exceeds `longest` frames.
     pub(crate) fn shorten(&mut self, longest: u64) -> Vec<(u64, u64)> {
         let mut taken = Vec::new();
         let long: Vec<_> = self.iter().filter(|&(_, len)| len > longest).collect();
@@ -145,7 +145,7 @@ impl Runs {
         taken
     }
 
-    /// The first free frame within some, and the one behind the last.
+    /// Returns the first free frame within a range, and the end of the last.
     fn ends(&self, within: Range<u64>) -> Option<(u64, u64)> {
         let mut free = self.pieces(1, within);
         let (_, lowest, len) = free.next()?;
@@ -153,7 +153,8 @@ impl Runs {
         Some((lowest, top))
     }
 
-    /// Takes an aligned piece within some frames, anywhere; `ends` are theirs.
+    /// Takes a random aligned piece within a range. `ends` is the range's result of
+    /// [`ends`](Self::ends).
     fn take_any(
         &mut self,
         rng: &mut impl Rng,
@@ -171,8 +172,8 @@ impl Runs {
         Some(at)
     }
 
-    /// Takes `len` frames within some in aligned pieces, so that none lies right behind the one
-    /// before it: the first frame of each.
+    /// Takes `len` frames within a range in aligned pieces, none directly after the previous one.
+    /// Returns the first frame of each.
     pub(crate) fn take_scattered(
         &mut self,
         rng: &mut impl Rng,
@@ -202,8 +203,8 @@ impl Runs {
         Some(frames)
     }
 
-    /// Takes the lowest `len` frames within some in aligned pieces: the first frame of each, in
-    /// order.
+    /// Takes the lowest `len` frames within a range in aligned pieces. Returns the first frame of each,
+    /// in order.
     pub(crate) fn take_lowest(
         &mut self,
         len: u64,

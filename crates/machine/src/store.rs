@@ -1,6 +1,6 @@
-//! Where bytes lie in this process: memfds that others map too, and private memory.
+//! Bytes of memory in this process: memfds that others map too, and private memory.
 //!
-//! One of the files of the crate that need `unsafe`: also `foreign.rs` and `udmabuf.rs`.
+//! `unsafe` is also used in `foreign.rs` and `udmabuf.rs`.
 #![allow(unsafe_code, reason = "maps memory and copies to and from it")]
 
 use rustix::fs::{
@@ -16,8 +16,8 @@ use std::ptr::{self, NonNull};
 /// A mapping of this process, unmapped on drop.
 ///
 /// # Invariants
-/// `base` is the start of a readable and writable mapping of `len` bytes that stays in place as
-/// long as the value lives.
+/// `base` is the start of a readable and writable mapping of `len` bytes that stays in place while the
+/// value lives.
 #[derive(Debug)]
 struct Mapped {
     base: NonNull<u8>,
@@ -35,10 +35,9 @@ impl Drop for Mapped {
     }
 }
 
-/// Memory that programs may map as well: a memfd of fixed size and its mapping.
+/// Memory that programs may also map: a memfd of fixed size and its mapping.
 ///
-/// Its bytes are only ever copied. No slice of them exists, since a program may write them at any
-/// time, and a slice says that nobody does.
+/// Its bytes are only copied and never borrowed, since a program may write them at any time.
 #[derive(Debug)]
 pub(crate) struct Shared {
     fd: OwnedFd,
@@ -47,7 +46,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A memfd of `len` zero bytes (not zero) that can neither shrink nor grow.
+    /// Makes a memfd of `len` zeroed bytes (not zero) whose size is fixed.
     pub(crate) fn new(len: u64) -> io::Result<Self> {
         let bytes = usize::try_from(len).map_err(|_| Errno::NOMEM)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -83,12 +82,12 @@ impl Shared {
         self.fd.as_fd()
     }
 
-    /// Device and inode number, by which a descriptor that comes back is recognised.
+    /// Returns the device and inode number, which identify a returned descriptor.
     pub(crate) fn identity(&self) -> (u64, u64) {
         self.identity
     }
 
-    /// The address of byte `offset`, if `len` bytes from there lie inside.
+    /// Returns the address of byte `offset`, if `len` bytes from there lie inside.
     fn at(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
         let offset = usize::try_from(offset).ok()?;
         if offset.checked_add(len)? > self.mapped.len {
@@ -123,7 +122,7 @@ impl Shared {
         true
     }
 
-    /// Copies from other such memory; `false` outside of either.
+    /// Copies from other shared memory; `false` outside of either.
     pub(crate) fn copy_from(&mut self, offset: u64, from: &Self, start: u64, len: u64) -> bool {
         let Ok(len) = usize::try_from(len) else {
             return false;
@@ -137,9 +136,10 @@ impl Shared {
         true
     }
 
-    /// Zeroes all of it and gives its pages back to the system. Who has it mapped, this process
-    /// included, finds zeroes, and new pages where it writes. Pages that somebody else has pinned
-    /// are zeroed in their place.
+    /// Zeroes all of it and returns its pages to the system.
+    ///
+    /// All mappings, also this process's, then show zeroes, and get new pages when written. Pages that
+    /// another party has pinned are zeroed in place.
     pub(crate) fn scrub(&mut self) {
         let len = self.mapped.len as u64;
         self.zero(0, len);
@@ -166,7 +166,7 @@ impl Shared {
     }
 }
 
-/// Zeroed memory of this process alone, for what only devices see.
+/// Zeroed private memory of this process, for the devices' view.
 #[derive(Debug)]
 pub(crate) struct Private {
     mapped: Mapped,
@@ -202,14 +202,14 @@ impl Private {
         unsafe { std::slice::from_raw_parts_mut(self.mapped.base.as_ptr(), self.mapped.len) }
     }
 
-    /// Bytes from `offset`; `None` outside the memory.
+    /// Returns bytes from `offset`; `None` outside the memory.
     pub(crate) fn slice(&self, offset: u64, len: u64) -> Option<&[u8]> {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(usize::try_from(len).ok()?)?;
         self.all().get(start..end)
     }
 
-    /// Bytes from `offset`, to be changed; `None` outside the memory.
+    /// Returns writable bytes from `offset`; `None` outside the memory.
     pub(crate) fn slice_mut(&mut self, offset: u64, len: u64) -> Option<&mut [u8]> {
         let start = usize::try_from(offset).ok()?;
         let end = start.checked_add(usize::try_from(len).ok()?)?;

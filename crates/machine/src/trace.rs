@@ -1,11 +1,11 @@
-//! What happened in the machine, in order.
+//! The trace of the machine's events, in order.
 
 use std::fmt;
 
-/// One thing that happened.
+/// An event of the machine.
 ///
-/// Holds simulated addresses and counts only, nothing of the real machine: the same seed and the
-/// same calls give the same events.
+/// It contains only simulated addresses and counts, nothing of the real machine. The same seed and
+/// calls give the same events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(
@@ -15,9 +15,9 @@ use std::fmt;
 pub enum Event {
     /// Pages were allocated; `addr` is the first.
     Alloc { addr: u64, len: u64, runs: u64 },
-    /// Memory of another driver was taken in; `addr` is the first page.
+    /// Memory of another driver was imported; `addr` is the first page.
     Import { addr: u64, len: u64, runs: u64 },
-    /// Pages were moved; `from` is where the first was, `addr` where it is.
+    /// Pages were moved from `from` to `addr`.
     Move {
         from: u64,
         addr: u64,
@@ -59,7 +59,7 @@ pub enum Event {
     Injected { call: u64 },
 }
 
-/// A bounded record of events, each with its time.
+/// A bounded record of events with their times.
 #[derive(Debug, Default)]
 pub struct Trace {
     capacity: usize,
@@ -68,7 +68,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Records up to `capacity` events from now on; zero ends it. What was recorded is dropped.
+    /// Records up to `capacity` events from now on; zero ends recording. Earlier events are dropped.
     pub fn start(&mut self, capacity: usize) {
         *self = Self {
             capacity,
@@ -77,7 +77,7 @@ impl Trace {
         };
     }
 
-    /// The events with their times in nanoseconds, oldest first.
+    /// Returns the events with their times in nanoseconds, oldest first.
     #[must_use]
     pub fn events(&self) -> &[(u64, Event)] {
         &self.events

@@ -1,6 +1,6 @@
 //! Real dma-bufs over the machine's memory, where the kernel offers `/dev/udmabuf`.
 //!
-//! A program's GPU or other hardware can import such a buffer; a memfd it cannot.
+//! A program's GPU or other hardware can import such a buffer, but not a memfd.
 #![allow(unsafe_code, reason = "one ioctl that no crate wraps")]
 
 use rustix::fs::{Mode, OFlags, open};
@@ -41,14 +41,14 @@ unsafe impl Ioctl for Create {
     }
 }
 
-/// The kernel's maker of dma-bufs from memfds.
+/// The kernel's device for making dma-bufs from memfds.
 #[derive(Debug)]
 pub struct Udmabuf {
     device: OwnedFd,
 }
 
 impl Udmabuf {
-    /// Opens `/dev/udmabuf`; `None` where it is missing or not permitted.
+    /// Opens `/dev/udmabuf`; `None` if it is missing or not permitted.
     #[must_use]
     pub fn open() -> Option<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -56,11 +56,11 @@ impl Udmabuf {
         Some(Self { device })
     }
 
-    /// A dma-buf, open for reading and writing, of the first `len` bytes of a memfd of the
+    /// Returns a dma-buf, open for reading and writing, of the first `len` bytes of a memfd of the
     /// machine ([`crate::Mmap::fd`]).
     ///
     /// # Errors
-    /// What the kernel says: EINVAL beyond its size limit (64 MiB by default), ENOMEM.
+    /// The kernel's errors: EINVAL beyond its size limit (64 MiB by default), ENOMEM.
     pub fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> io::Result<OwnedFd> {
         let memfd = u32::try_from(memfd.as_raw_fd()).map_err(|_| rustix::io::Errno::BADF)?;
         let create = Create {
@@ -74,8 +74,8 @@ impl Udmabuf {
     }
 }
 
-/// How many descriptors and mappings of a dma-buf there are anywhere, `fd` included; `None` for
-/// what is no dma-buf.
+/// Counts the descriptors and mappings of a dma-buf in all processes, including `fd`. `None` if it is
+/// no dma-buf.
 #[must_use]
 pub fn dmabuf_holders(fd: BorrowedFd<'_>) -> Option<u64> {
     holders(fd.as_raw_fd())

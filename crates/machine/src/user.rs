@@ -1,13 +1,12 @@
-//! The memory of programs, as the machine reaches it.
+//! The machine's access to the memory of programs.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Part of a program's memory could not be reached: it is not mapped, not writable, or the
-/// program is gone.
+/// Part of a program's memory is unreachable: unmapped, read-only, or the program has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserFault {
-    /// The first address that could not be reached, or the start of the range.
+    /// The first unreachable address, or the start of the range.
     pub addr: u64,
 }
 
@@ -19,7 +18,7 @@ impl fmt::Display for UserFault {
 
 impl std::error::Error for UserFault {}
 
-/// The memory of one program, reached by its addresses.
+/// The memory of one program, by its addresses.
 ///
 /// A front end implements it with `process_vm_readv` and `process_vm_writev`.
 pub trait UserMemory: fmt::Debug + Send + Sync {
@@ -35,33 +34,36 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
     /// [`UserFault`]; part of `data` may have arrived.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), UserFault>;
 
-    /// How many of the `len` bytes from `addr` can be read (and written, if `write`), counted
+    /// Returns how many of the `len` bytes from `addr` are readable (and writable, if `write`), counted
     /// from the start.
     fn probe(&self, addr: u64, len: u64, write: bool) -> u64;
 
-    /// Follows `len` bytes from `addr` for a device that uses them: what is given back reaches
-    /// those bytes by the same addresses, wherever the program moves them, and none that it maps in
-    /// their place. `None` where memory is reached by address alone.
+    /// Pins `len` bytes from `addr` for a device.
+    ///
+    /// The returned value reaches these bytes by the same addresses even after the program moves them.
+    /// It never reaches other memory that the program maps in their place. `None` if memory is reached
+    /// by address only.
     fn pin(&self, addr: u64, len: u64) -> Option<User> {
         let _ = (addr, len);
         None
     }
 
-    /// Of what [`pin`](Self::pin) gave: whether all of it is where it was then.
+    /// Returns whether all bytes of a [`pin`](Self::pin) are still at their original addresses.
     fn is_where_it_was(&self) -> bool {
         true
     }
 
-    /// Device and inode number of the file that all of `len` bytes from `addr` are a mapping of; `None`
-    /// for other memory.
+    /// Returns the device and inode number of the file that all `len` bytes from `addr` map; `None` for
+    /// other memory.
     fn file_at(&self, addr: u64, len: u64) -> Option<(u64, u64)> {
         let _ = (addr, len);
         None
     }
 
-    /// Tells programs apart: equal for two values exactly if they are the same address space.
+    /// Returns an id of the address space. It is equal for two values exactly if their address space
+    /// is.
     fn id(&self) -> u64;
 }
 
-/// A program's memory, shared by all who pin from it.
+/// A program's memory, shared by its pins.
 pub type User = Arc<dyn UserMemory>;

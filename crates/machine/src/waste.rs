@@ -1,7 +1,7 @@
-//! Memory that nobody has any more, given back to the system by a thread beside the machine.
+//! Frees memory on a separate thread.
 //!
-//! To unmap a file of some megabytes and to give its pages back takes milliseconds. Whoever lets go of
-//! buffers would wait for that, and all others behind it. The machine's own frames are free at once.
+//! Unmapping a file of some megabytes takes milliseconds. The caller that frees a buffer would wait for
+//! that, and so would all others. The machine's own frames are free at once.
 
 use crate::memory::{Backing, Object};
 use crate::store::{Private, Shared};
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Bytes whose end takes less time than to wake a thread.
+/// Bytes that are freed faster than a thread wakes up.
 const SMALL: u64 = 256 << 10;
-/// Most that waits to be given back. What comes when there is so much is given back at once.
+/// Largest number of pending objects. Beyond it, memory is freed at once.
 const MOST: usize = 64;
 const MOST_BYTES: u64 = 512 << 20;
 
-/// Memory to be given back, which is done as it is dropped.
+/// Memory to be freed when it is dropped.
 #[derive(Debug)]
 struct Waste {
     _store: Option<Shared>,
@@ -24,17 +24,17 @@ struct Waste {
     bytes: u64,
 }
 
-/// The thread that gives memory back, from the first that is large enough on. Its end is waited for.
+/// The thread that frees memory. It starts with the first large object, and is joined at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Disposal {
     thread: Option<(SyncSender<Waste>, JoinHandle<()>)>,
     waiting_bytes: Arc<AtomicU64>,
-    /// What the thread was given.
+    /// Number of objects passed to the thread.
     given: u64,
 }
 
 impl Disposal {
-    /// Gives an object's memory back: now, or as soon as the thread comes to it.
+    /// Frees an object's memory: now, or soon on the thread.
     pub(crate) fn take(&mut self, object: Object) {
         let bytes = object.bytes_of_frames();
         let store = match object.backing {
@@ -62,7 +62,7 @@ impl Disposal {
         }
     }
 
-    /// Waits until all that was let go of has been given back.
+    /// Waits until all memory passed to the thread has been freed.
     pub(crate) fn settle(&mut self) {
         if let Some((sender, thread)) = self.thread.take() {
             drop(sender);
@@ -71,7 +71,7 @@ impl Disposal {
         }
     }
 
-    /// Where the thread takes it from; none where no thread is to be had.
+    /// Returns the thread's queue; none if no thread can be started.
     fn sender(&mut self) -> Option<SyncSender<Waste>> {
         if self.thread.is_none() {
             let (sender, waste) = sync_channel(MOST);
@@ -109,7 +109,7 @@ mod tests {
         State::new(&Profile::parse(&text).unwrap(), 1).unwrap()
     }
 
-    /// Allocates and frees; the inode of what it was.
+    /// Allocates and frees. Returns the inode of the memory.
     fn come_and_go(state: &mut State, len: u64) -> u64 {
         let request = PageRequest::<Device> {
             len,

@@ -1,17 +1,17 @@
-//! Memory that is taken away while devices still have its addresses and programs its file.
+//! Revokes memory whose addresses devices may have, and whose file programs may map.
 
 use crate::front::Machine;
 use crate::machine::Pages;
 use crate::memory::{Backing, Memory, Object};
 use vb3_dma::Segment;
 
-/// Names memory of the machine's own, to be taken away. It may be gone.
+/// Identifies memory of the machine that can be revoked. It may have been freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnMemory(u64);
 
 impl Machine {
-    /// The memory of an allocation, by its pages, or by where it lies in a device's own memory. `None`
-    /// for memory of another driver or of a program, which the machine cannot take away.
+    /// Returns the memory of an allocation, by its pages or its segments in a device's own memory.
+    /// `None` for memory of another driver or program, which the machine cannot revoke.
     #[must_use]
     pub fn own_memory(&self, pages: Option<&Pages>, segments: &[Segment]) -> Option<OwnMemory> {
         let state = self.state.borrow();
@@ -28,7 +28,7 @@ impl Machine {
             .then_some(OwnMemory(id))
     }
 
-    /// Device and inode number of the file that programs map of it; `None` where it is gone.
+    /// Returns the device and inode number of the file that programs map; `None` for freed memory.
     #[must_use]
     pub fn identity_of(&self, memory: OwnMemory) -> Option<(u64, u64)> {
         match &self.state.borrow().memory.get(memory.0)?.backing {
@@ -45,9 +45,10 @@ impl Machine {
         }
     }
 
-    /// Takes the bytes of memory away, for good: devices and drivers that still have an address fault
-    /// from now on, and programs that have it mapped find zeroes, and memory of no device where they
-    /// write. The frames stay taken until they are freed.
+    /// Revokes memory permanently.
+    ///
+    /// Accesses of devices and drivers then fault. Programs with a mapping find zeroes, and their
+    /// writes do not reach a device. The frames stay allocated until they are freed.
     pub fn withdraw(&self, memory: OwnMemory) {
         self.state.borrow_mut().memory.withdraw(memory.0);
     }
@@ -73,7 +74,7 @@ impl Object {
         }
     }
 
-    /// Zeroes once more what was taken away; whether it was.
+    /// Zeroes revoked memory again. Returns whether it was revoked.
     pub(crate) fn wipe_withdrawn(&mut self) -> bool {
         if self.withdrawn {
             self.wipe();

@@ -25,7 +25,7 @@ fn span(addr: DmaAddr, offset: u64, len: u64) -> BusSpan {
     BusSpan { addr, len }
 }
 
-/// Every machine: what arrives is what one device read and the other wrote, once.
+/// On every machine, each byte that one device reads and another writes arrives once.
 #[test]
 fn bytes_go_straight_from_one_device_to_another() {
     let not = "coherent = false\ncma = \"16MiB\"";
@@ -82,7 +82,7 @@ fn a_fault_says_whose_address_it_was() {
     assert!(!machine.bus_is_same((one, whole), (other, to)));
 }
 
-/// A fault that was asked for is the writing device's own: what is read was read before.
+/// An injected fault strikes the writing device, since the read came before.
 #[test]
 fn a_fault_that_was_asked_for_strikes_once() {
     let (mut mapper, one, other) = with_two(&with_iommu(CMA));
@@ -98,7 +98,8 @@ fn a_fault_that_was_asked_for_strikes_once() {
     assert!(machine.bus_note_read(one, from).is_err());
 }
 
-/// Two devices have different addresses for the same memory, or the same one for different memory.
+/// Two devices may have different addresses for the same memory, and the same address for different
+/// memory.
 #[test]
 fn memory_is_known_by_itself_and_not_by_its_address() {
     for lines in [CMA, &with_iommu(CMA), &with_iommu(COHERENT)] {

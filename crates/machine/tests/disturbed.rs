@@ -1,4 +1,4 @@
-//! What others do to a machine: contiguous memory that is taken, and a device's access that faults.
+//! Disturbances of a machine: occupied contiguous memory, and an injected access fault.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! A fault at every call that may fail leaves nothing behind; a run is a function of its seed.
+//! A fault at any fallible call leaves nothing behind, and a run depends only on its seed.
 
 mod common;
 
@@ -10,7 +10,7 @@ use vb3_machine::{Device, DeviceLimits, Event, Faults, Foreign, Machine, Profile
 const ALL_LAYERS: &str = "coherent = false\ncma = \"8MiB\"\n\
                           [bounce]\nmode = \"always\"\npool = \"128KiB\"";
 
-/// Everything the layer offers, once; gives everything back whether it works or not.
+/// Uses every feature of the layer once, and frees everything on success and failure.
 fn scenario(mapper: &mut Mapper<Machine>, dev: Device, user: &User) -> Result<(), Error> {
     let coherent = mapper.alloc_coherent(dev, 3 * PAGE, Attrs::empty())?;
     let result = with_coherent(mapper, dev, user, &coherent);
@@ -60,7 +60,7 @@ fn with_cached(
     result
 }
 
-/// Memory of another driver, for which a memfd stands here.
+/// Another driver's memory, for which a memfd is used.
 fn other_drivers(len: u64) -> Foreign {
     let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&fd, len).unwrap();
@@ -283,8 +283,8 @@ struct Buffer {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever is asked in whatever order, with faults: devices reach what is mapped for them,
-    /// nothing else, and everything goes back.
+    /// For any sequence of calls with faults, devices reach only memory mapped for them, and everything
+    /// is freed.
     #[test]
     fn any_sequence_of_calls_gives_everything_back(
         ops in prop::collection::vec(op(), 1..60),

@@ -1,4 +1,4 @@
-//! A machine whose IOMMU has larger pages than the CPU: devices reach no neighbour's bytes.
+//! A machine whose IOMMU has larger pages than the CPU: devices reach no other owner's bytes.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn bench(lines: &str) -> (Mapper<Machine>, Device) {
     (mapper, dev)
 }
 
-/// All bytes a device gets to from an address on, to the first that faults.
+/// Returns how many bytes a device reaches from an address on, up to the first fault.
 fn reached(mapper: &Mapper<Machine>, dev: Device, addr: DmaAddr) -> u64 {
     let mut done = 0;
     while let Ok((_, len)) =
@@ -116,7 +116,7 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
     }
 }
 
-/// The file behind a buffer and the device show the same bytes, at the same offsets.
+/// A buffer's file and the device show the same bytes at the same offsets.
 #[test]
 fn programs_and_devices_see_the_same_bytes_at_the_same_offsets() {
     for granule in GRANULES {
@@ -169,8 +169,8 @@ fn programs_and_devices_see_the_same_bytes_at_the_same_offsets() {
     }
 }
 
-/// A program's memory lies in single frames: refused with the reason, or copied where there is a
-/// pool for that.
+/// A program's memory is in single frames. It is refused with the reason, or bounced if there is a
+/// pool.
 #[test]
 fn user_memory_is_refused_or_copied() {
     for granule in [16 << 10, 64 << 10] {

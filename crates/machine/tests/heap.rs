@@ -1,4 +1,4 @@
-//! The heap: what must not need it, and where it must not be asked.
+//! Heap allocation: paths that must not need it, and contexts that must not use it.
 
 mod common;
 
@@ -12,7 +12,7 @@ use vb3_dma::{
 };
 use vb3_machine::Spot;
 
-/// The heap of this test: it can be out of memory for a thread.
+/// The heap of this test. It can fail for one thread.
 struct Heap;
 
 #[global_allocator]
@@ -21,7 +21,7 @@ static HEAP: Heap = Heap;
 thread_local! {
     static IS_EMPTY: Cell<bool> = const { Cell::new(false) };
     /// Locks of [`Watched`] that the thread holds, how often it took one, and how often the heap was
-    /// asked meanwhile.
+    /// used meanwhile.
     static HELD: Cell<u32> = const { Cell::new(0) };
     static TAKEN: Cell<u64> = const { Cell::new(0) };
     static ASKED: Cell<u64> = const { Cell::new(0) };
@@ -33,7 +33,7 @@ fn ask() {
     }
 }
 
-/// Locks of a host whose heap must not be asked while interrupts are off.
+/// Locks of a host whose heap must not be used while interrupts are off.
 struct Watched;
 
 struct Guarded<T>(RefCell<T>);
@@ -105,7 +105,7 @@ type Test = Mapper<Fake, Watched>;
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// Devices of one group and one alone, with and without an IOMMU, bouncing or not.
+/// Devices of one group and a single one, with and without an IOMMU, bouncing or not.
 fn tests() -> Vec<Test> {
     let setups = [
         Setup::direct(),
@@ -130,7 +130,7 @@ fn tests() -> Vec<Test> {
         .into()
 }
 
-/// Many pieces of memory, mapped at one time: their bookkeeping grows.
+/// Maps many pieces of memory at once, so that their bookkeeping grows.
 fn map_many(m: &Test, dev: u32) {
     let list: Vec<Segment> = (0..3).map(|n| ram(n * 3 * PAGE + 8, 700)).collect();
     let tables = [1, 3, 8].map(|pages| m.table_of_segments(&[ram(0, pages * PAGE)]));
@@ -221,7 +221,7 @@ fn what_stays_in_reach_is_remembered_outside_the_lock() {
     }
 }
 
-/// Interrupts wait for a few ranges at most.
+/// Interrupts are off only for a few ranges at a time.
 #[test]
 fn a_flush_gives_ranges_back_in_batches() {
     let m = tests().remove(2);

@@ -1,5 +1,5 @@
-//! Memory that another process writes for a device: where it is, and that it counts as the device's
-//! own writes do.
+//! Memory that another process writes for a device: its location, and its counting as the device's own
+//! writes.
 
 mod common;
 
@@ -91,7 +91,7 @@ fn a_mapping_that_went_away_is_a_fault() {
     assert_eq!((stats.faults, stats.bytes_written), (1, 0));
 }
 
-/// What was found once is not looked for again, until anything changes.
+/// A stored result is used until a change.
 #[test]
 fn a_rewritten_page_table_is_noticed() {
     let (mut mapper, dev) = with_device(&with_iommu(CMA));
@@ -122,7 +122,7 @@ fn a_rewritten_page_table_is_noticed() {
     assert!(machine.bus_host_spans(dev, &whole).is_none());
 }
 
-/// Accesses of more than a page, too.
+/// The same for accesses of more than a page.
 #[test]
 fn a_large_access_looks_for_its_pages_once() {
     let (mut mapper, dev) = with_device(&with_iommu(CMA));
@@ -167,7 +167,7 @@ fn a_place_to_read_is_none_to_write() {
     mapper.free(alloc);
 }
 
-/// Devices that do not snoop write to a store of their own, and a process would write to the CPU's.
+/// Devices that do not snoop write to a separate store, but a process would write to the CPU's.
 #[test]
 fn what_the_cpu_does_not_see_at_once_is_not_shown() {
     let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
@@ -184,7 +184,7 @@ fn what_the_cpu_does_not_see_at_once_is_not_shown() {
     assert!(machine.bus_host_spans(dev, &[span(addr, 0, 64)]).is_some());
 }
 
-/// The bounce pool's memory has bytes of others.
+/// The bounce pool's memory also holds other bytes.
 #[test]
 fn memory_that_bounces_is_not_shown() {
     let lines = format!("{COHERENT}\n[bounce]\nmode = \"always\"\npool = \"128KiB\"");

@@ -1,4 +1,4 @@
-//! Access in place: the same bytes, counts and events as by copying, or nothing at all.
+//! Access in place has the same bytes, counters and events as copying, or no effect.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn span(addr: DmaAddr, offset: u64, len: u64) -> BusLines {
     BusSpan { addr, len }.into()
 }
 
-/// What the bus did while `run` ran, and what it counted in all.
+/// Returns the bus events during `run`, and the counters.
 fn seen(
     machine: &mut Machine,
     dev: Device,
@@ -40,7 +40,7 @@ fn seen(
     (events, machine.bus_stats(dev))
 }
 
-/// Adds one to each byte of two spans in turn.
+/// Adds one to each byte of two spans.
 fn add_one(from: &[&[u8]], to: &mut [&mut [u8]]) -> bool {
     assert_eq!((from.len(), to.len()), (2, 2));
     for (from, to) in from.iter().zip(to) {
@@ -52,7 +52,7 @@ fn add_one(from: &[&[u8]], to: &mut [&mut [u8]]) -> bool {
     true
 }
 
-/// Reads line after line, and writes what [`add_one`] makes of them.
+/// Reads line after line, and writes the results of [`add_one`].
 fn by_copying(machine: &mut Machine, dev: Device, from: &[BusLines], to: &[BusLines]) {
     let mut read = Vec::new();
     for lines in from {
@@ -115,7 +115,7 @@ fn what_happens_is_what_copying_does() {
     }
 }
 
-/// Lines of a plane with gaps between them: each is an access of its own, and gaps stay as they are.
+/// Lines with gaps: each is a separate access, and gaps do not change.
 #[test]
 fn lines_with_gaps_are_accessed_one_by_one() {
     let lines = "coherent = false\ncma = \"8MiB\"";
@@ -318,8 +318,7 @@ fn withdrawn_memory_cannot_be_read_for_nobody() {
     assert_eq!(machine.bus_stats(dev).faults, 1);
 }
 
-/// A program may write at any time to memory that it has mapped, and a slice of such memory would
-/// say that nobody does.
+/// A program may write its mapped memory at any time, so such memory must not be borrowed as a slice.
 #[test]
 fn what_programs_can_write_is_never_lent_out() {
     let lines = [CMA, &with_iommu(CMA), "coherent = false\ncma = \"8MiB\""];

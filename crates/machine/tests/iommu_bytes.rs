@@ -1,4 +1,4 @@
-//! Devices go where the bytes of their page table lead, and faults name the level.
+//! Devices follow the bytes of their page table, and faults name the level.
 
 mod common;
 
@@ -6,9 +6,10 @@ use common::*;
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps as _, PhysAddr};
 use vb3_machine::{DeviceLimits, FaultKind};
 
-/// Format, bits of a page, the name of the last level, and the levels below the root: VT-d has
-/// three in all, Arm stage 1 with 32 bits starts at level 1, and stage 2 puts four tables side by
-/// side at level 2. With pages of 16 and 64 KiB, stage 1 starts at level 2.
+/// Format, bits of a page, name of the last level, and the number of levels below the root.
+///
+/// VT-d has three levels in total. Arm stage 1 with 32 bits starts at level 1, and stage 2 has four
+/// adjacent tables at level 2. With pages of 16 and 64 KiB, stage 1 starts at level 2.
 const FORMATS: [(&str, u32, &str, u32); 5] = [
     ("vt-d", 12, "SS-PTE", 2),
     ("arm-lpae-s1", 12, "level 3", 2),
@@ -22,9 +23,10 @@ fn lines(format: &str, bits: u32) -> String {
     format!("{COHERENT}\n[iommu]\nformat = \"{format}\"\npage_sizes = [{page}]\naperture = 32")
 }
 
-/// Where the last entry for an address stands: the way is walked here by hand. A table is a page
-/// of eight-byte entries. Tables are aligned, and in all formats bits 47 and below of an entry, down
-/// to those of a page, are the next address.
+/// Returns the address of the last entry for an address, by a separate walk.
+///
+/// A table is a page of eight-byte entries. Tables are aligned. In all formats, bits 47 and below of an
+/// entry, down to those of a page, are the next address.
 fn last_entry(
     machine: &vb3_machine::Machine,
     root: PhysAddr,

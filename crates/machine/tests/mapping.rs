@@ -1,4 +1,4 @@
-//! Which addresses devices get: without an IOMMU, behind one, and at the limits.
+//! The DMA addresses of devices: without an IOMMU, behind one, and at the limits.
 
 mod common;
 
@@ -12,8 +12,8 @@ use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Pages};
 const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 
-/// A table of physically apart pieces of these lengths, as an importer would get it. The pieces
-/// are real pages, so that they can be written through the bus.
+/// A table of physically separate pieces of these lengths, as for an importer. The pieces are real
+/// pages, which the bus can write.
 struct Pieces {
     pages: Vec<Pages>,
     table: Vec<Segment>,
@@ -335,7 +335,7 @@ fn memory_without_pages_maps_by_its_address() {
     }
 }
 
-/// What is mapped for one way alone faults the other way, as on a board.
+/// A mapping for one direction faults in the other direction, as on a board.
 #[test]
 fn a_mapping_allows_its_own_direction_alone() {
     let mut mapper = mapper(&with_iommu(COHERENT));

@@ -1,4 +1,4 @@
-//! Allocations: what they need, what runs out, what they hold at first.
+//! Allocations: their requirements, exhausted resources, and initial content.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Devices that take one segment alone, of a length, within a boundary, from an alignment on.
+//! Devices that support only one segment, with limits of length, boundary and alignment.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn device(mapper: &mut Mapper<Machine>, limits: DeviceLimits) -> Device {
     mapper.platform_mut().add_device("dev", limits).unwrap()
 }
 
-/// What is said of memory of `len` bytes that another device allocated.
+/// Returns the result for `len` bytes of memory that another device allocated.
 fn shared(
     profile: &str,
     limits: DeviceLimits,

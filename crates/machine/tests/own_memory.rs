@@ -1,4 +1,4 @@
-//! A device's own memory: bytes are there for what is claimed, and nobody sees another's.
+//! A device's own memory: only claimed parts have bytes, and no owner sees another's.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Machines whose CPU has pages of 4, 16 and 64 KiB: what is rounded, aligned and refused by them.
+//! Machines whose CPU has pages of 4, 16 and 64 KiB: rounding, alignment and refusals.
 
 mod common;
 
@@ -146,7 +146,7 @@ fn another_drivers_memory_takes_whole_pages() {
     }
 }
 
-/// Memory that no device has mapped yet may come to lie behind any of the machine's IOMMUs.
+/// Unmapped memory may later be used behind any of the machine's IOMMUs.
 #[test]
 fn pieces_are_as_large_as_the_largest_page_of_an_iommu() {
     for (page, _) in PAGES {
@@ -159,8 +159,8 @@ fn pieces_are_as_large_as_the_largest_page_of_an_iommu() {
     }
 }
 
-/// A program's memory lies in pieces of a page each: a picture of 64 KiB that begins at a page is in
-/// sixteen, four, or one.
+/// A program's memory is in pieces of a page each. A page-aligned picture of 64 KiB has sixteen, four
+/// or one.
 #[test]
 fn a_programs_memory_is_pinned_in_pages() {
     for (page, _) in PAGES {
@@ -193,8 +193,8 @@ fn a_programs_memory_is_pinned_in_pages() {
     }
 }
 
-/// An IOMMU's page may be smaller than the CPU's, or larger: memory comes in pieces of the larger,
-/// and what an IOMMU shows beyond its end is never anybody else's.
+/// An IOMMU's page may be smaller or larger than the CPU's. Memory is in pieces of the larger size, so
+/// an IOMMU never shows another owner's bytes beyond its end.
 #[test]
 fn an_iommu_shows_whole_pages_of_whichever_are_larger() {
     for (page, _) in PAGES {

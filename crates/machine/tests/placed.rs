@@ -1,4 +1,4 @@
-//! Memory that is promised first, placed later and moved.
+//! Memory that is reserved first, placed later and moved.
 
 mod common;
 
@@ -192,8 +192,8 @@ fn a_reserved_area_is_kept_for_who_names_it() {
     assert_eq!(machine.held(), Default::default());
 }
 
-/// Memory of the chip is one run among devices' addresses, uncached; what moves there and back keeps
-/// its bytes.
+/// On-chip memory is one uncached run among devices' addresses. Memory moved there and back keeps its
+/// bytes.
 #[test]
 fn what_is_placed_on_the_chip_is_seen_without_syncs() {
     let lines = "coherent = false\n[areas]\nocram = { size = \"1MiB\", pages = false }";

@@ -1,4 +1,4 @@
-//! Bounce copies, stale caches and user memory: who sees which bytes when.
+//! Bounce copies, stale caches and user memory: the bytes that each party sees.
 
 mod common;
 

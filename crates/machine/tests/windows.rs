@@ -10,7 +10,7 @@ type Mapper = vb3_dma::Mapper<Machine>;
 
 const BUS: u64 = 0xc000_0000;
 
-/// A device that sees so many bytes of memory from 0 on, at [`BUS`].
+/// A device that sees `len` bytes of memory from 0 on, at [`BUS`].
 fn with_window(lines: &str, len: u64) -> (Mapper, Device) {
     let mut mapper = mapper(lines);
     let window = BusWindow {
@@ -62,8 +62,8 @@ fn it_gets_no_memory_from_beyond_its_window() {
     mapper.free(all);
 }
 
-/// Memory that begins in a device's window and ends beyond it is refused when it is mapped, by the last
-/// byte: on a board, the device would reach whatever its bus has there.
+/// Mapping memory that ends beyond a device's window is refused with the last byte. On a board, the
+/// device would reach other memory there.
 #[test]
 fn memory_across_the_end_of_a_window_is_refused() {
     let (mut mapper, dev) = with_window(CMA, 4 << 20);

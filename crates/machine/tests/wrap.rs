@@ -1,4 +1,4 @@
-//! The layer over every built-in machine, wrapped: nothing is reported, whatever fails.
+//! Every built-in machine under the checking layer: nothing is reported, even on failures.
 
 mod common;
 
@@ -75,7 +75,7 @@ where
     Ok(())
 }
 
-/// How a run of the scenario went: its result, the faults that were hit, and the reports.
+/// The result of a run: its outcome, the injected faults, and the reports.
 type Outcome = (Result<(), Error>, u64, Vec<Report<Device>>);
 
 fn run(profile: &Profile, faults: Faults) -> Outcome {

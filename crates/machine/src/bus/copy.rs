@@ -1,15 +1,15 @@
-//! What goes from one device's memory to another's, and whether the two are the same.
+//! Copies between two devices' memory, and comparison of their memory.
 
 use super::step;
 use crate::device::{BusFault, BusSpan, Device};
 use crate::machine::State;
 use vb3_dma::DmaAddr;
 
-/// Bytes moved at once where they are not copied straight.
+/// Bytes per step of an indirect copy.
 const CHUNK: u64 = 64 << 10;
 
 impl State {
-    /// Copies what `reader` has at `from` to what `writer` has at `to`.
+    /// Copies from `reader`'s memory at `from` to `writer`'s memory at `to`.
     pub(crate) fn bus_copy(
         &mut self,
         (reader, from): (Device, BusSpan),
@@ -37,8 +37,7 @@ impl State {
         Ok(from.len.saturating_mul(2))
     }
 
-    /// Copies without a stop on the way; `None`, and perhaps part of it was written, where that
-    /// cannot be.
+    /// Copies directly; `None` if that is impossible. Part of it may have been written then.
     fn copy_straight(
         &mut self,
         (reader, from): (Device, BusSpan),
@@ -52,7 +51,7 @@ impl State {
         self.memory.copy_place(&source, &target)
     }
 
-    /// Whether `writer` has at `to` the very bytes that `reader` has at `from`.
+    /// Returns whether `writer`'s memory at `to` is the same as `reader`'s at `from`.
     pub(crate) fn bus_is_same(
         &self,
         (reader, from): (Device, BusSpan),

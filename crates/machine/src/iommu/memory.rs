@@ -1,4 +1,4 @@
-//! Where page tables lie: frames of RAM, with bytes that only the walker and the driver reach.
+//! Memory of page tables: frames of RAM whose bytes only the walker and the driver reach.
 
 use crate::ram::{FRAME, Ram};
 use std::collections::HashMap;
@@ -14,17 +14,17 @@ pub(crate) struct TableFrames {
 }
 
 impl TableFrames {
-    /// Bytes of RAM that hold tables.
+    /// Returns the bytes of RAM that hold tables.
     pub(crate) fn bytes(&self) -> u64 {
         self.frames.len() as u64 * FRAME
     }
 
-    /// Whether a physical address lies in a table.
+    /// Returns whether a physical address is in a table.
     pub(crate) fn holds(&self, addr: u64) -> bool {
         self.frames.contains_key(&(addr / FRAME))
     }
 
-    /// The aligned word at a physical address; `None` outside the tables.
+    /// Returns the aligned word at a physical address; `None` outside the tables.
     pub(crate) fn word(&self, addr: u64) -> Option<u64> {
         let frame = self.frames.get(&(addr / FRAME))?;
         frame.get((addr % FRAME / 8) as usize).copied()
@@ -41,7 +41,7 @@ impl TableFrames {
     }
 }
 
-/// Table memory for the length of a call: the frames, and the RAM they come from.
+/// Table memory during a call: the frames, and the RAM that they come from.
 pub(crate) struct Tables<'a> {
     pub(crate) ram: &'a mut Ram,
     pub(crate) frames: &'a mut TableFrames,

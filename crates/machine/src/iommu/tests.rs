@@ -1,4 +1,4 @@
-//! The IOMMU against a map of single pages.
+//! Compares the IOMMU with a map of single pages.
 
 use super::{Iommu, Staleness, TableFrames, Tables, Translation};
 use crate::profile::{IommuProfile, Profile};
@@ -68,7 +68,7 @@ impl Bench {
     }
 }
 
-/// A format and the shift from the machine's page to its smallest.
+/// A format, and the shift from the machine's page to its smallest.
 fn format() -> impl Strategy<Value = (Format, u32)> {
     prop_oneof![
         Just((Format::VtdSecondStage, 0)),
@@ -87,7 +87,7 @@ enum Op {
     Flush,
 }
 
-/// Addresses in few places, so that ranges meet; some on 2 MiB, so that large pages form.
+/// Generates few different addresses, so that ranges meet. Some are on 2 MiB, for large pages.
 fn place() -> impl Strategy<Value = u64> {
     prop_oneof![
         (0u64..2048).prop_map(|p| p * PAGE),

@@ -1,23 +1,23 @@
-//! What a device remembers of its page table.
+//! A device's translation buffer.
 
 use std::cell::Cell;
 use vb3_dma::Iova;
 use vb3_dma::iopt::Leaf;
 
-/// Translations a device holds, a power of two.
+/// Number of translations that a device holds, a power of two.
 const SLOTS: usize = 64;
-/// Most removed pages a device goes on using; beyond that, its translation buffer is empty.
+/// Largest number of removed pages that a device continues to use. Beyond it, its translation buffer is
+/// emptied.
 const MAX_STALE: usize = 1 << 16;
 
-/// What a device goes on using between the removal of a page and the flush.
+/// The translations that a device may use between the removal of a page and the flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Staleness {
-    /// Every removed page, used before or not: the worst a translation buffer can do. A new page
-    /// in its place is seen at once.
+    /// Every removed page, used before or not: the worst possible translation buffer. A new page in its
+    /// place is seen at once.
     #[default]
     Everything,
-    /// What it used lately, as hardware does. A new page in its place is *not* seen before the
-    /// flush.
+    /// Recently used pages, as hardware does. A new page in their place is *not* seen before the flush.
     Cached,
 }
 
@@ -49,7 +49,7 @@ impl Tlb {
         self.staleness = staleness;
     }
 
-    /// Translations found here, and walks that were needed.
+    /// Returns hits, and walks.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.hits.get(), self.walks.get())
     }
@@ -68,7 +68,7 @@ impl Tlb {
         Some(held)
     }
 
-    /// Remembers what a walk for `iova` found.
+    /// Stores the result of a walk for `iova`.
     pub(super) fn fill(&self, iova: u64, leaf: Leaf) {
         self.walks.set(self.walks.get() + 1);
         if let Some(slot) = self.slot(iova) {
@@ -76,7 +76,7 @@ impl Tlb {
         }
     }
 
-    /// Takes note of pages that are about to be removed from a range.
+    /// Notes pages of a range that are about to be removed.
     pub(super) fn remove(&mut self, iova: u64, len: u64, pages: impl Iterator<Item = Leaf>) {
         if self.staleness == Staleness::Cached {
             return;
@@ -98,7 +98,7 @@ impl Tlb {
         }
     }
 
-    /// A removed page that is still in use.
+    /// Finds a removed page that is still in use.
     pub(super) fn find_removed(&self, iova: u64) -> Option<Leaf> {
         let reaches = |page: &&Leaf| page.at(Iova::new(iova)).is_some();
         self.removed.iter().rev().find(reaches).copied()

@@ -1,4 +1,4 @@
-//! What a CPU mapping costs, in lookups, and that it is the same however it was found.
+//! The number of lookups for a CPU mapping, and its equality for all kinds of lookup.
 
 use crate::machine::State;
 use crate::{Device, Profile};
@@ -8,7 +8,7 @@ use vb3_dma::{Caching, Layout, PageRequest, PhysAddr, Segment, SegmentKind};
 const PAGE: u64 = 4096;
 const PAGES: u64 = 512;
 
-/// Memory that lies page by page, with its number in each.
+/// Makes scattered memory with a different number in each page.
 fn scattered(state: &mut State) -> Vec<Segment> {
     let request = PageRequest::<Device> {
         len: PAGES * PAGE,

@@ -1,6 +1,6 @@
-//! What each field of a profile means, for people.
+//! Descriptions of the profile fields, for users.
 
-/// Every field with its meaning, in the order of the built-in files.
+/// Returns every field with its description, in the order of the built-in files.
 #[must_use]
 pub fn fields() -> &'static [(&'static str, &'static str)] {
     FIELDS

@@ -1,4 +1,4 @@
-//! What a machine is like: profiles, built in or from a TOML file.
+//! Machine profiles, built in or from a TOML file.
 
 mod fields;
 mod raw;
@@ -10,10 +10,10 @@ use std::fmt;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, Coherency, FlushPolicy, SegmentMode};
 
-/// Bytes of a page, where a profile says nothing else.
+/// Default page size in bytes.
 pub const PAGE_SIZE: u64 = 4096;
-/// Bytes of a page that a machine can have, and the longest run of ordinary memory beside each: what
-/// `MAX_PAGE_ORDER` leaves of 10, 11 and 13.
+/// Possible page sizes in bytes, and the longest run of ordinary memory for each: what `MAX_PAGE_ORDER`
+/// makes of 10, 11 and 13.
 ///
 /// Source: Linux 7.2 `arch/arm64/Kconfig` `ARCH_FORCE_MAX_ORDER`.
 const PAGE_SIZES: [(u64, u64); 3] = [
@@ -21,7 +21,7 @@ const PAGE_SIZES: [(u64, u64); 3] = [
     (16 << 10, 32 << 20),
     (64 << 10, 512 << 20),
 ];
-/// Bytes of a cache line of machines without coherent caches.
+/// Default cache line of machines without coherent caches, in bytes.
 pub const CACHE_LINE: u64 = 64;
 
 /// The IOMMU of a machine.
@@ -29,11 +29,11 @@ pub const CACHE_LINE: u64 = 64;
 pub struct IommuProfile {
     /// How its page tables look.
     pub format: Format,
-    /// Sizes of a page-table entry: bit `n` set for `2^n` bytes.
+    /// Page sizes: bit `n` set for `2^n` bytes.
     pub page_sizes: u64,
     /// Bits of an I/O virtual address.
     pub aperture_bits: u32,
-    /// Addresses that are never given out: first and last of each range.
+    /// Addresses that are never assigned: first and last of each range.
     pub reserved: Vec<(u64, u64)>,
     /// When removed translations are flushed.
     pub flush: FlushPolicy,
@@ -42,7 +42,7 @@ pub struct IommuProfile {
 }
 
 impl IommuProfile {
-    /// Bytes of its smallest page: that of the machine, or more.
+    /// Returns the bytes of its smallest page: at least the machine's page.
     #[must_use]
     pub fn granule(&self) -> u64 {
         1 << self.page_sizes.trailing_zeros().min(63)
@@ -55,21 +55,21 @@ impl IommuProfile {
     }
 }
 
-/// A part of the machine's memory that is reserved by name for physically contiguous buffers.
+/// A named part of memory that is reserved for physically contiguous buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AreaProfile {
-    /// Its name, which is that of its dma-heap.
+    /// Its name, also of its dma-heap.
     pub name: String,
     /// Bytes.
     pub bytes: u64,
-    /// Whether pages stand behind it. If not, it is no RAM but memory of the chip (SRAM) among
-    /// devices' addresses, and no cache stands before it.
+    /// Whether it has struct pages. If not, it is on-chip memory (SRAM) among devices' addresses, and
+    /// uncached.
     pub pages: bool,
-    /// Whether the CPU, and devices that are not let in, are kept from it.
+    /// Whether the CPU, and devices without permission, cannot access it.
     pub protected: bool,
 }
 
-/// Which of the plane allocators devices use unless told otherwise.
+/// A plane allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allocator {
     /// Memory that is contiguous for the device (dma-contig).
@@ -78,7 +78,7 @@ pub enum Allocator {
     Vmalloc,
 }
 
-/// What a machine is like.
+/// The description of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// A short name.
@@ -89,66 +89,66 @@ pub struct Profile {
     pub page_size: u64,
     /// Bytes of RAM.
     pub ram: u64,
-    /// Bytes of RAM set aside for contiguous memory; zero for none.
+    /// Bytes of RAM reserved for contiguous memory; zero for none.
     pub cma: u64,
-    /// Further memory that is reserved by name. No device allocates from it; programs do, by heaps,
-    /// and buffers without a place of their own yet may be put there.
+    /// Further reserved memory, by name. Devices do not allocate from it. Programs do, by heaps, and
+    /// unplaced buffers may be put there.
     pub areas: Vec<AreaProfile>,
     /// Whether devices see the CPU's caches.
     pub coherent: bool,
-    /// Bytes of a cache line, for machines that are not coherent.
+    /// Bytes of a cache line, on machines without coherent caches.
     pub cache_line: u64,
-    /// The IOMMU; `None` where bus addresses are physical addresses.
+    /// The IOMMU; `None` if bus addresses are physical addresses.
     pub iommu: Option<IommuProfile>,
-    /// Further IOMMUs by name, for devices that say which they are behind.
+    /// Further IOMMUs by name, for devices that name theirs.
     pub iommus: Vec<(String, IommuProfile)>,
     /// Address bits of a device.
     pub dma_mask_bits: u32,
     /// Longest segment of a device, bytes.
     pub max_segment: u64,
-    /// Boundary no segment crosses, as a mask; all ones for none.
+    /// Boundary that segments do not cross, as a mask; all ones for none.
     pub boundary: u64,
-    /// When memory goes through the bounce pool.
+    /// The condition for using the bounce pool.
     pub bounce: BounceMode,
     /// Bytes of the bounce pool; zero for none.
     pub bounce_pool: u64,
     /// Whether devices reach only memory that was made shared for them.
     pub private_memory: bool,
-    /// Whether devices must not see what shares a page with their memory.
+    /// Whether devices must not see other data in the pages of their memory.
     pub untrusted: bool,
-    /// Bytes of coherent memory of its own that each device has; zero for none.
+    /// Bytes of each device's own coherent memory; zero for none.
     pub sram: u64,
-    /// Whether single pages are scattered on purpose.
+    /// Whether single pages are scattered deliberately.
     pub scattered: bool,
     /// Whether devices offer USERPTR by default; `None` leaves it to the allocator.
     pub userptr: Option<bool>,
-    /// Which plane allocator devices use by default.
+    /// The default plane allocator of devices.
     pub allocator: Allocator,
-    /// The devices that it has, as `vb3 run --device` takes them; none for what the user names.
+    /// The machine's devices, as in `vb3 run --device`; none if the user names them.
     pub devices: Vec<String>,
 }
 
 impl Profile {
-    /// The DMA mask devices have by default.
+    /// Returns the default DMA mask of devices.
     #[must_use]
     pub fn mask(&self) -> u64 {
         mask_of(self.dma_mask_bits)
     }
 
-    /// The place of a further IOMMU among [`iommus`](Self::iommus).
+    /// Returns the index of a further IOMMU in [`iommus`](Self::iommus).
     #[must_use]
     pub fn iommu_named(&self, name: &str) -> Option<usize> {
         self.iommus.iter().position(|(known, _)| known == name)
     }
 
-    /// Bytes of the longest run that ordinary memory gives, as a buddy allocator would.
+    /// Returns the bytes of the longest run of ordinary memory, like a buddy allocator's.
     #[must_use]
     pub fn max_ordinary_run(&self) -> u64 {
         let row = PAGE_SIZES.iter().find(|(page, _)| *page == self.page_size);
         row.map_or(self.page_size, |&(_, run)| run)
     }
 
-    /// Bytes of the largest smallest page of the machine and its IOMMUs.
+    /// Returns the largest of the smallest page sizes of the machine and its IOMMUs, in bytes.
     pub(crate) fn granule(&self) -> u64 {
         let further = self.iommus.iter().map(|(_, iommu)| iommu);
         let all = self.iommu.iter().chain(further);
@@ -156,7 +156,7 @@ impl Profile {
             .fold(self.page_size, u64::max)
     }
 
-    /// Whether devices see the CPU's caches, as the mapping layer says it.
+    /// Returns the devices' coherency in the mapping layer's terms.
     #[must_use]
     pub fn coherency(&self) -> Coherency {
         if self.coherent {
@@ -183,20 +183,20 @@ impl Profile {
     }
 }
 
-/// A number of bytes as profiles write it: a number, or one with `KiB`, `MiB` or `GiB`.
+/// Parses a number of bytes: a number, or one with `KiB`, `MiB` or `GiB`.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     Size::parse(text)
 }
 
-/// The line on which a byte of a text stands, from 1.
+/// Returns the line number of a byte in a text, from 1.
 #[must_use]
 pub fn line_of(text: &str, at: usize) -> usize {
     let before = text.as_bytes().iter().take(at);
     before.filter(|&&byte| byte == b'\n').count() + 1
 }
 
-/// The built-in profiles: name, and the file's text with a comment on each field.
+/// The built-in profiles: name and TOML text, with a comment on each field.
 pub const BUILTINS: &[(&str, &str)] = &[
     ("pc", include_str!("../../profiles/pc.toml")),
     (
@@ -218,14 +218,14 @@ pub const BUILTINS: &[(&str, &str)] = &[
     ("vm-bounce", include_str!("../../profiles/vm-bounce.toml")),
 ];
 
-/// What is wrong with a profile.
+/// A fault in a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileError {
     /// The line, from one.
     pub line: usize,
-    /// The field, where there is one; a field of a table as `table.field`.
+    /// The field, if any; a field of a table as `table.field`.
     pub field: Option<String>,
-    /// What is wrong, without field and line.
+    /// The fault, without field and line.
     pub message: String,
 }
 

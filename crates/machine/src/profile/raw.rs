@@ -1,4 +1,4 @@
-//! From TOML to a checked profile, keeping track of lines.
+//! Converts TOML to a checked profile, and keeps track of lines.
 
 use super::{
     Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZE, PAGE_SIZES, Profile, ProfileError,
@@ -13,26 +13,26 @@ use toml::Spanned;
 use vb3_dma::iopt::Format;
 use vb3_dma::{BounceMode, FlushPolicy, RangeAllocator, SegmentMode};
 
-/// Largest machine: the map of its frames must fit the process.
+/// Largest RAM: the map of its frames must fit in the process.
 const MAX_RAM: u64 = 256 << 30;
 /// Smallest machine.
 const MIN_RAM: u64 = 4 << 20;
-/// The first MiB, which nobody gets.
+/// The first MiB, which is never allocated.
 const RESERVED: u64 = 1 << 20;
 /// Most devices that a profile names.
 const MAX_DEVICES: usize = 64;
-/// Most IOMMUs besides the one for all devices.
+/// Largest number of IOMMUs besides the default one.
 const MAX_IOMMUS: usize = 64;
-/// Most reserved areas, and most letters of a name.
+/// Limits: number of reserved areas, and letters of a name.
 const MAX_AREAS: usize = 16;
 const MAX_AREA_NAME: usize = 63;
 /// Longest name of an IOMMU.
 const MAX_NAME: usize = 200;
-/// Most memory of its own that a device can have.
+/// Largest own memory of a device.
 const MAX_SRAM: u64 = 256 << 20;
-/// Most memory of the chip in areas without pages.
+/// Largest on-chip memory, in areas without struct pages.
 const MAX_CHIP: u64 = 512 << 20;
-/// Where the device hole starts; the contiguous area and the bounce pool lie below.
+/// Start of the device hole. The contiguous area and the bounce pool are below.
 const LOW_END: u64 = 3 << 30;
 
 /// A number of bytes in a TOML file, written as a number or with a unit.
@@ -148,7 +148,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OptionalTable<T> {
     }
 }
 
-/// A reserved area: its size, or a table with that.
+/// A reserved area: its size, or a table with it.
 #[derive(Clone, Debug)]
 struct RawArea {
     size: Size,
@@ -301,14 +301,14 @@ struct Raw {
     devices: Option<Spanned<Vec<String>>>,
 }
 
-/// The text of a profile, for finding lines, and the pages that its sizes are whole ones of.
+/// The text of a profile, for line numbers, and the page size for its sizes.
 struct Source<'a> {
     text: &'a str,
     page_size: u64,
 }
 
 impl Source<'_> {
-    /// The key that stands on a line, if one does.
+    /// Returns the key on a line, if any.
     fn key(&self, line: usize) -> Option<String> {
         let text = self.text.lines().nth(line.checked_sub(1)?)?;
         let (key, _) = text.split_once('=')?;
@@ -419,7 +419,7 @@ fn check_page_size(source: &Source<'_>, raw: Option<&Spanned<Size>>) -> Result<u
     Err(source.error("page_size", raw.span(), message))
 }
 
-/// What they are is not this crate's to know.
+/// This crate checks only the number and form of devices.
 fn check_devices(
     source: &Source<'_>,
     devices: Option<Spanned<Vec<String>>>,
@@ -435,7 +435,7 @@ fn check_devices(
     Ok(devices.into_inner())
 }
 
-/// A size that is a multiple of the page size within bounds.
+/// Checks a size: a multiple of the page size within bounds.
 fn pages(
     source: &Source<'_>,
     field: &str,
@@ -492,7 +492,7 @@ fn check_bounce(
     Ok((mode, pool))
 }
 
-/// Names become files, and none may be that of another heap.
+/// Checks areas. Their names become heap files, so each must be unique.
 fn check_areas(
     source: &Source<'_>,
     raw: BTreeMap<Spanned<String>, Spanned<RawArea>>,
@@ -629,7 +629,7 @@ fn check_reserved(
     Ok(raw.iter().map(|range| *range.get_ref()).collect())
 }
 
-/// Whether devices are untrusted, with what that takes.
+/// Checks untrusted devices and what they require.
 fn check_untrusted(
     source: &Source<'_>,
     raw: Option<Spanned<bool>>,

@@ -1,4 +1,4 @@
-//! Built-in profiles and the errors of others.
+//! Built-in profiles, and errors in others.
 
 mod round_trip;
 
@@ -313,7 +313,7 @@ fn each_mistake_names_its_field_and_line() {
     }
 }
 
-/// A profile with an IOMMU, and lines before and behind its table.
+/// A profile with an IOMMU, and lines before and after its table.
 fn with_iommu(before: &str, behind: &str) -> String {
     format!("{GOOD}{before}\n[iommu]\npage_sizes = [\"4KiB\"]\naperture = 32\n{behind}\n")
 }

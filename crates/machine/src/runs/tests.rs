@@ -1,4 +1,4 @@
-//! The free-run set against a set of frames.
+//! Compares the free-run set with a set of frames.
 
 use super::Runs;
 use proptest::prelude::*;
@@ -10,9 +10,9 @@ const FRAMES: u64 = 200;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Frames, their alignment, and where they end.
+    /// Frames, their alignment, and their end.
     Run(u64, u64, u64),
-    /// Frames, their pieces, and where they lie.
+    /// Frames, their pieces, and their range.
     Scattered(u64, u64, Range<u64>),
     Lowest(u64, u64, Range<u64>),
     Give(usize),
@@ -42,7 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The aligned pieces within some frames that are wholly free, by their first frames.
+/// Returns the first frames of the free aligned pieces within a range.
 fn pieces(free: &BTreeSet<u64>, piece: u64, within: &Range<u64>) -> Vec<u64> {
     let firsts = (0..FRAMES).step_by(piece as usize);
     let is_free =
@@ -50,7 +50,7 @@ fn pieces(free: &BTreeSet<u64>, piece: u64, within: &Range<u64>) -> Vec<u64> {
     firsts.filter(is_free).collect()
 }
 
-/// The longest run that starts on a multiple of `align`.
+/// Returns the longest run that starts on a multiple of `align`.
 fn longest(free: &BTreeSet<u64>, align: u64, end: u64) -> u64 {
     let (mut best, mut run, mut before) = (0, 0, None);
     for &frame in free.range(..end) {
@@ -145,7 +145,7 @@ fn the_highest_aligned_run_is_taken_and_comes_back() {
     assert_eq!((runs.frames(), runs.largest(u64::MAX)), (15, 10));
 }
 
-/// What lies where is a matter of the seed alone: how often the ends are looked up is not.
+/// Positions depend only on the seed, not on how often the ends are searched.
 #[test]
 fn pieces_taken_together_are_those_taken_one_by_one() {
     for (seed, piece) in [(1, 1), (2, 1), (3, 4)] {

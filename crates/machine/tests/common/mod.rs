@@ -1,4 +1,4 @@
-//! What the tests share: machines from a few lines, and a program's memory.
+//! Shared parts of the tests: machines from a few lines, and a program's memory.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use vb3_machine::{Machine, Profile, UserFault, UserMemory};
 
 pub(crate) const PAGE: u64 = 4096;
 
-/// A machine of 64 MiB with further lines of profile.
+/// Returns a machine of 64 MiB with further lines of profile.
 pub(crate) fn machine(lines: &str) -> Machine {
     let text = format!("name = \"test\"\nram = \"64MiB\"\ndma_mask = 32\n{lines}\n");
     let profile = Profile::parse(&text).unwrap_or_else(|err| panic!("{err} in:\n{text}"));
@@ -93,7 +93,7 @@ impl UserMemory for Program {
     }
 }
 
-/// All segments of a mapping, through the seam.
+/// Returns all segments of a mapping through the `DmaOps` interface.
 pub(crate) fn segments<D: DmaOps>(ops: &D, mapping: &D::Mapping) -> Vec<DmaSegment> {
     (0..)
         .map_while(|index| ops.segment(mapping, index))

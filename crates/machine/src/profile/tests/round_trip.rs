@@ -1,4 +1,4 @@
-//! A profile written as TOML and read again is the same profile.
+//! A profile that is written as TOML and read again is unchanged.
 
 use super::super::{
     Allocator, AreaProfile, CACHE_LINE, IommuProfile, PAGE_SIZES, Profile, mask_of,
@@ -13,13 +13,13 @@ const FORMATS: [Format; 3] = [Format::VtdSecondStage, Format::ArmLpaeS1, Format:
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Whole pages of up to `most` bytes: the largest number is the largest size.
+/// Scales a number to whole pages, up to `most` bytes for the largest number.
 fn part(number: u16, most: u64, page: u64) -> u64 {
     let pages = u128::from(most / page) * u128::from(number) / u128::from(u16::MAX);
     pages as u64 * page
 }
 
-/// Numbers of all lengths, often those at the ends of TOML's own integers and of ours.
+/// Generates numbers of all lengths, often at the limits of TOML's integers and ours.
 fn number() -> impl Strategy<Value = u64> {
     let all = (any::<u64>(), 0_u32..64).prop_map(|(bits, shift)| bits >> shift);
     let ends = [0, i64::MAX as u64, 1 << 63, u64::MAX - 1, u64::MAX];
@@ -55,7 +55,8 @@ prop_compose! {
     }
 }
 
-/// Areas by name: how much of what is left each takes, whether it has pages, whether it is protected.
+/// Generates areas by name: the share of the remaining memory, whether it has pages, whether it is
+/// protected.
 fn areas() -> impl Strategy<Value = BTreeMap<String, (u16, bool, bool)>> {
     let name = "[a-zA-Z0-9_@-][a-zA-Z0-9_@.-]{0,62}";
     let name = name.prop_filter("a heap of every machine that has such memory", |name| {
@@ -173,7 +174,7 @@ fn quoted(text: &str) -> String {
     out + "\""
 }
 
-/// A size as a number, or with the largest unit that it has.
+/// Prints a size as a number, or with the largest unit that fits.
 fn size(bytes: u64, with_unit: bool) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
     let unit = units.iter().find(|&&(shift, _)| bytes % (1 << shift) == 0);
@@ -183,7 +184,7 @@ fn size(bytes: u64, with_unit: bool) -> String {
     }
 }
 
-/// An IOMMU's fields. What is the default is left out.
+/// Prints an IOMMU's fields without defaults.
 fn print_iommu(out: &mut String, iommu: &IommuProfile, with_unit: bool) {
     let bits = (0..64).filter(|bit| iommu.page_sizes >> bit & 1 == 1);
     let sizes: Vec<String> = bits.map(|bit| size(1 << bit, with_unit)).collect();
