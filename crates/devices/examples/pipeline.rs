@@ -1,16 +1,16 @@
-//! Decodes, converts and shows an H.264 byte stream in this process, by the libraries that
-//! `vb3-codec` and the devices use and without devices: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`.
-//! What `cargo xtask bench pipeline` compares a pipeline of devices with.
+//! Decodes, converts and shows an H.264 byte stream in this process, with the libraries of `vb3-codec`
+//! and the devices, but without devices: `pipeline STREAM SIZE[,SIZE...] [OUT.raw]`. `cargo xtask bench
+//! pipeline` compares a pipeline of devices with it.
 //!
 //! libavcodec is opened as `vb3-codec` opens it, by the same file. The picture is converted from size
-//! to size. Nothing is copied besides: the first conversion reads the codec's memory, the last one
+//! to size. There are no other copies: the first conversion reads the codec's memory, and the last one
 //! writes the display's.
 
 #[expect(dead_code, reason = "a part of what the program uses")]
 #[path = "../../avcodec/src/library.rs"]
 mod library;
 
-// Linked for the C that `library` calls.
+// Linked for the C code that `library` calls.
 use vb3_avcodec as _;
 
 use library::{Codec, Library};
@@ -24,7 +24,7 @@ use vb3_devices::sink::{Shape, Sink};
 use vb3_devices::spec::SinkSpec;
 use vb3_v4l2::{Fraction, pixfmt};
 
-/// Bytes of the stream that are cut at once, as many as the program of the devices queues.
+/// Bytes of the stream that are cut at once, as many as the devices' program queues.
 const PIECE: usize = 64 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -61,7 +61,7 @@ fn parse_size(text: &str) -> Result<Size, Box<dyn Error>> {
     Ok(Size::new(width.parse()?, height.parse()?).ok_or("no such size")?)
 }
 
-/// What comes after the decoder.
+/// The steps after the decoder.
 struct Line {
     engine: Converter,
     /// Pictures between two conversions.

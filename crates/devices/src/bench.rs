@@ -1,4 +1,4 @@
-//! A test bench: a queue with plain memory, a bus that can fail, and a clock that is told.
+//! A test bench: a queue with plain memory, a bus that can fail, and a clock set by the test.
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::collections::BTreeMap;
@@ -15,31 +15,31 @@ use vb3_v4l2::{
     Progress, Role, Span, VideoDriver,
 };
 
-/// What untouched bytes are.
+/// The value of untouched bytes.
 pub(crate) const FILLER: u8 = 0xa5;
 
-/// Planes by number, and who does what to them.
+/// Planes by number, and counters of their accesses.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) planes: BTreeMap<u32, Vec<u8>>,
     next: u32,
-    /// Planes that are not mapped for the device.
+    /// Planes without a mapping for the device.
     pub(crate) unmapped: Vec<u32>,
     /// Whether devices may work on planes in place.
     pub(crate) shows: bool,
     /// How often one did.
     pub(crate) in_place: u32,
-    /// Whether other processes may write to planes; what they do is in these files.
+    /// Whether other processes may write to planes. Their writes go to these files.
     pub(crate) maps: bool,
     pub(crate) files: BTreeMap<u32, File>,
-    /// Bytes that were read for nobody.
+    /// Bytes that were only counted as read.
     pub(crate) unseen: usize,
     /// Every access: plane, offset, length.
     pub(crate) accesses: Vec<(u32, u64, usize)>,
 }
 
 impl Memory {
-    /// How many planes were made so far.
+    /// Returns the number of planes made so far.
     pub(crate) const fn made(&self) -> u32 {
         self.next
     }
@@ -68,7 +68,7 @@ impl Memory {
     }
 }
 
-/// Offset and length of what is accessed: each line, or all where nothing lies between them.
+/// Returns offset and length of each access: each line, or all lines if they have no gaps.
 fn runs(lines: &Lines<'_, u32>) -> impl Iterator<Item = (u64, usize)> {
     let (count, len) = match lines.pitch == lines.line_bytes {
         true => (1, lines.line_bytes * lines.count),
@@ -79,7 +79,7 @@ fn runs(lines: &Lines<'_, u32>) -> impl Iterator<Item = (u64, usize)> {
     (0..count).map(move |line| (offset + line * pitch, len))
 }
 
-/// A file with the bytes of a plane.
+/// Returns a file with the bytes of a plane.
 fn file_of(plane: &[u8]) -> File {
     let fd = memfd_create("plane", MemfdFlags::ALLOW_SEALING).expect("a file in memory");
     let file = File::from(fd);
@@ -286,8 +286,7 @@ impl MemOps for Memory {
     }
 }
 
-/// Another device's memory, and which planes of it a device has as planes of its own: ours and the
-/// other's.
+/// Another device's memory, and pairs of planes that are the same: ours and the other's.
 pub(crate) struct Beside<'a> {
     pub(crate) other: &'a mut Memory,
     pub(crate) same: &'a [(u32, u32)],
@@ -345,12 +344,12 @@ pub(crate) struct Bench<D> {
     flow: Flow,
     pub(crate) queue: Queue<Memory>,
     pub(crate) memory: Memory,
-    /// Since they were last taken.
+    /// Events since the last take.
     pub(crate) events: Vec<DriverEvent>,
 }
 
 impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
-    /// A device with `buffers` buffers, not queued.
+    /// Makes a device with `buffers` buffers, not queued.
     pub(crate) fn new(device: D, buffers: u32) -> Self {
         let (flow, kind) = match device.role() {
             Role::Capture => (Flow::Capture, QueueType::Capture),
@@ -373,7 +372,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         bench
     }
 
-    /// Queues a buffer, with so many bytes used in each plane (OUTPUT).
+    /// Queues a buffer with these payloads in bytes (OUTPUT).
     pub(crate) fn try_queue(&mut self, index: u32, payloads: &[u64]) -> Result<(), Error> {
         let mut request = QueueBuffer::new(index, Model::Mmap);
         for payload in payloads {
@@ -407,7 +406,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             .map(drop)
     }
 
-    /// Queues a buffer that is full, or to be filled.
+    /// Queues a full OUTPUT buffer, or an empty CAPTURE buffer.
     pub(crate) fn queue(&mut self, index: u32) {
         let format = self.device.format(self.flow);
         let sizes: Vec<u64> = format
@@ -441,14 +440,14 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             .expect("buffers are freed");
     }
 
-    /// Lets time pass. How many buffers came back.
+    /// Runs a tick. Returns the number of finished buffers.
     pub(crate) fn tick(&mut self, now_ns: u64) -> usize {
         let mut progress = Progress::default();
         self.device.tick(now_ns, &mut self.memory, &mut progress);
         self.settle(progress)
     }
 
-    /// Lets time pass for a device that reaches another's memory as well.
+    /// Runs a tick of a device that also reaches another's memory.
     pub(crate) fn tick_beside(&mut self, now_ns: u64, beside: Beside<'_>) -> usize {
         let mut progress = Progress::default();
         let mut bus = Joined {
@@ -485,7 +484,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             .dqbuf(8)
     }
 
-    /// The memory of a plane of a buffer. Buffers are made one after the other.
+    /// Returns the memory of a buffer's plane. Buffers are made one after the other.
     pub(crate) fn plane(&mut self, index: u32, plane: u32) -> &mut Vec<u8> {
         let planes = u32::try_from(self.device.format(self.flow).num_planes).expect("a few planes");
         let cookie = index * planes + plane + 1;

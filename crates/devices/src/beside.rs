@@ -1,5 +1,4 @@
-//! Conversions beside the devices: a thread that converts one picture at a time, so that no call of
-//! any program waits for pixels.
+//! Conversions on a separate thread, one picture at a time, so that no program's call waits for them.
 
 use crate::Failure;
 use crate::convert::{Converter, Job};
@@ -9,11 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use vb3_v4l2::PixelFormat;
 
-/// Bytes of both pictures from which on they are converted beside the devices. What is smaller takes
-/// half a millisecond.
+/// Bytes of both pictures from which on the thread converts them. Smaller ones take half a millisecond.
 pub(crate) const LARGE: usize = 512 << 10;
 
-/// A picture to convert: what is taken of one, and what is made of it, lines without padding.
+/// A picture to convert: source and target bytes, lines without padding.
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) job: Job,
@@ -36,14 +34,14 @@ impl Task {
     }
 }
 
-/// What owner and thread share.
+/// State shared by owner and thread.
 #[derive(Debug, Default)]
 struct State {
     /// Between [`Beside::give`] and [`Beside::take`].
     has_picture: bool,
     todo: Option<Task>,
     done: Option<Task>,
-    /// The owner's: it is gone with the owner, though the thread may convert still.
+    /// The owner's descriptor. It is closed with the owner, even while the thread still converts.
     wake: Weak<OwnedFd>,
 }
 
@@ -55,11 +53,11 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next picture; `None` when the owner is gone.
+    /// Waits for the next picture; `None` when the owner has ended.
     fn next(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
@@ -76,7 +74,7 @@ impl Shared {
 
     fn finish(&self, task: Task) {
         let mut state = self.lock();
-        // Written under the lock, so that the owner's end waits for that and no more.
+        // Written under the lock, so that the owner's end waits only for this.
         if let Some(wake) = state.wake.upgrade() {
             state.done = Some(task);
             // A counter of one is never full.
@@ -85,8 +83,8 @@ impl Shared {
     }
 }
 
-/// The thread, as its owner sees it. It has one picture at most, and ends after it when the owner is
-/// gone: nobody waits for it.
+/// The owner's handle of the thread. The thread has at most one picture, and ends after it once the
+/// owner has ended. It is never joined.
 #[derive(Debug)]
 pub(crate) struct Beside {
     shared: Arc<Shared>,
@@ -103,10 +101,10 @@ impl Beside {
         Self::start(move |task| task.run(&mut engine))
     }
 
-    /// Starts a thread that does `run` to each picture.
+    /// Starts a thread that calls `run` for each picture.
     ///
     /// # Errors
-    /// A sentence, where no thread or descriptor is to be had.
+    /// A sentence, if no thread or descriptor is available.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
@@ -126,7 +124,7 @@ impl Beside {
         Ok(Self { shared, wake })
     }
 
-    /// Gives it a picture; gives that back if it has one.
+    /// Passes a picture to the thread; returns it if the thread has one already.
     pub(crate) fn give(&self, task: Task) -> Result<(), Box<Task>> {
         let mut state = self.shared.lock();
         if state.has_picture {
@@ -138,7 +136,7 @@ impl Beside {
         Ok(())
     }
 
-    /// The picture that it had, once it is done with it.
+    /// Returns the finished picture, if any.
     pub(crate) fn take(&self) -> Option<Task> {
         let mut state = self.shared.lock();
         let task = state.done.take()?;
@@ -150,7 +148,7 @@ impl Beside {
         Some(task)
     }
 
-    /// Readable when the picture is done, until it is taken.
+    /// Returns a descriptor that is readable from the picture's completion until it is taken.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.wake.as_deref().map(AsFd::as_fd)
     }

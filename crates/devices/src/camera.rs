@@ -1,4 +1,4 @@
-//! A camera: plays a source into the buffers it is given.
+//! A camera: plays a source into its buffers.
 
 mod controls;
 mod jpeg;
@@ -22,52 +22,50 @@ use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, pixfmt,
 };
 
-/// Most pictures of a clip that a late tick leaves out, and most events that it raises for frames
-/// left out; pictures beyond come later. Where time stands still meanwhile, all are left out.
+/// Largest number of a clip's pictures that one late tick skips, and of its events. The rest is skipped
+/// later. With a clock that stands still meanwhile, all are skipped at once.
 const SKIP_MAX: u64 = 64;
 
-/// What the sensor of a camera with a scaler sees of the test pattern.
+/// The part of the test pattern that the sensor of a camera with a scaler sees.
 const PATTERN: (u32, u32) = (1280, 720);
 
 /// A camera.
 ///
-/// At each frame time it fills the oldest buffer. A frame that finds none waits for one, as in a
-/// sensor's line buffer, until the next is due; then it is dropped, counted, and leaves a gap in
-/// the sequence. So do the frames of times that a late tick finds in the past: it delivers the
-/// newest, with its own time. Frame 0 is taken when the first buffer is there. Where a clip's
-/// decoder is late, its pictures are shown later and none is left out, but the camera's frames are
-/// numbered by time all the same. With [`Pace::Free`] each buffer gets a frame at once, and none
-/// is dropped.
+/// At each frame time, it fills the oldest buffer. A frame without a buffer waits for one until the
+/// next frame is due, as in a sensor's line buffer. Then it is dropped and counted, and leaves a gap in
+/// the sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones
+/// likewise. Frame 0 is taken when the first buffer is there. If a clip's decoder is late, its pictures
+/// are shown later and none is skipped, but the frame numbers still follow the time. With
+/// [`Pace::Free`], each buffer gets a frame at once, and none is dropped.
 ///
-/// JPEG files are made by a codec process, while the camera goes on; their buffers come back when
-/// they are ready.
+/// A codec process makes JPEG files while the camera continues. Their buffers finish when the files are
+/// ready.
 ///
-/// At the end of a clip it does what [`ClipEnd`] says. A stream that ends does so once the program
-/// has taken the last frame and waits for another: nothing of the clip is lost, however slow the
-/// program is. Then the queue is in error (EIO, POLLERR) until STREAMOFF, and STREAMON starts the clip
-/// again.
+/// At the end of a clip, the camera acts as [`ClipEnd`] says. A stream ends only after the program has
+/// taken the last frame and waits for another, so a slow program loses no frame. Then the queue has an
+/// error (EIO, POLLERR) until STREAMOFF, and STREAMON starts the clip again.
 ///
 /// Source: Linux 7.2 drivers/staging/media/imx/imx-media-capture.c `imx_media_capture_device_error`,
-/// which calls `vb2_queue_error` when no frame comes from the sensor any more; buffers come back with
-/// the error flag at STREAMOFF.
+/// which calls `vb2_queue_error` when the sensor sends no frame any more; buffers are returned with the
+/// error flag at STREAMOFF.
 pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 
-/// What plays a source into buffers.
+/// Plays a source into buffers.
 #[derive(Debug)]
 pub(crate) struct Player<C> {
-    /// Between sensor and buffer, where the device has one.
+    /// The scaler between sensor and buffer, if any.
     scaler: Option<Scaler>,
-    /// The frame that is on its way to a buffer.
+    /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
     jpeg: JpegEncoder<C>,
     controls: Controls,
     state: State,
-    /// Pictures to leave out before the next one is shown.
+    /// Number of pictures to skip before the next one is shown.
     owed: u64,
-    /// Whether late ticks leave out any number of pictures.
+    /// Whether a late tick may skip any number of pictures.
     at_once: bool,
-    /// What it does at the end of the clip, and what the clip is called.
+    /// Its behaviour at the end of the clip, and the clip's name.
     end: (ClipEnd, String),
     /// A program has taken all frames and waits for another.
     is_awaited: bool,
@@ -81,7 +79,7 @@ enum State {
     Running,
     /// The source has no picture yet.
     AwaitsSource,
-    /// The clip has ended; the program may not have taken all of it.
+    /// The clip has ended, and the program may still have to take frames.
     AtEnd,
     /// Nothing follows.
     Ended,
@@ -133,18 +131,18 @@ impl<C> Camera<C> {
 }
 
 impl<C> Player<C> {
-    /// Whether a frame could go to a buffer now.
+    /// Returns whether a buffer is available for a frame.
     fn has_buffer(&self, stream: &Stream<Mode, C>) -> bool {
         !stream.tokens.is_empty() && self.jpeg.has_room() && self.moving.is_none()
     }
 
-    /// Whether frames are on their way to buffers.
+    /// Returns whether frames are being moved to buffers.
     fn has_under_way(&self) -> bool {
         self.moving.is_some() || self.jpeg.wake_fd().is_some()
     }
 
-    /// Leaves out the frames whose time is over, and answers the time of the newest. `before` is the
-    /// state that this tick found.
+    /// Skips the frames whose time is over, and returns the time of the newest. `before` is the state
+    /// at the start of this tick.
     fn catch_up(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -161,7 +159,7 @@ impl<C> Player<C> {
             return now_ns;
         }
         let (missed, time_ns) = stream.newest_due(now_ns, due_ns);
-        // The numbers of an absurd time wrap, as those of a counter do.
+        // Sequence numbers wrap.
         let first = stream.sequence;
         stream.sequence = first.wrapping_add(missed as u32);
         stream.due_ns = Some(time_ns);
@@ -171,7 +169,7 @@ impl<C> Player<C> {
             progress.events.push(DriverEvent::FrameSync { sequence });
         }
         self.owed += match (was_waiting, self.at_once) {
-            // A decoder that is late would never catch up if its pictures were left out, too.
+            // A late decoder would never catch up if its pictures were also skipped.
             (true, false) => 0,
             (_, true) => missed,
             (false, false) => missed.min(SKIP_MAX),
@@ -179,7 +177,7 @@ impl<C> Player<C> {
         time_ns
     }
 
-    /// What the source has, after the pictures that are owed.
+    /// Returns the source's state after the pictures to skip.
     fn next_picture(&mut self) -> Ready {
         loop {
             let ready = self.source.ready();
@@ -191,8 +189,8 @@ impl<C> Player<C> {
         }
     }
 
-    /// Begins to write the source's picture to the oldest buffer that still is the camera's.
-    /// Whether there was one.
+    /// Begins to write the source's picture to the camera's oldest buffer. Returns whether there was
+    /// one.
     fn give(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -219,7 +217,7 @@ impl<C> Player<C> {
         true
     }
 
-    /// Leaves the picture of the moment, of which all is taken.
+    /// Advances from the current picture, which is completely taken.
     fn leave_picture(&mut self) {
         self.source.advance();
         self.controls.count_frames(1);
@@ -255,7 +253,7 @@ impl<C> Engine<C> for Player<C> {
     fn start(&mut self, stream: &mut Stream<Mode, C>) -> Result<(), DriverError> {
         let mode = &stream.formats;
         let format = match mode.pixel() {
-            // What a JPEG encoder takes.
+            // The JPEG encoder's input format.
             pixel if pixel.is_compressed() => &pixfmt::YUYV,
             pixel => pixel,
         };
@@ -294,7 +292,7 @@ impl<C> Engine<C> for Player<C> {
                 stream.fail(failure, progress);
             }
         }
-        // Whoever waited has a frame to take first.
+        // A waiting program first has a frame to take.
         self.is_awaited &= progress.finished.is_empty();
     }
 
@@ -376,7 +374,7 @@ impl<C> Engine<C> for Player<C> {
         self.can_go_on()
     }
 
-    /// Readable when a picture or a file has come that it waits for.
+    /// Returns a descriptor that is readable when an awaited picture or file is available.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let waits = self.state == State::AwaitsSource;
         let source = || waits.then(|| self.source.wake_fd()).flatten();

@@ -1,4 +1,4 @@
-//! A device of any kind, for hosts that keep all of theirs in one table.
+//! A device of any kind, for hosts that keep all devices in one table.
 
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::inject::{Fault, Inject};
@@ -13,47 +13,49 @@ use vb3_v4l2::{
     QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, Waiter,
 };
 
-/// What a host needs of a device besides its driver.
+/// The interface of a device to its host besides its driver.
 pub(crate) trait Outside: VideoDriver {
-    /// Finishes what the device records; what went wrong with it.
+    /// Finishes the device's recording, and returns its failure, if any.
     fn finish(&mut self) -> Option<Failure> {
         None
     }
 
-    /// Small versions of at most so many pictures that it was shown.
+    /// Returns thumbnails of at most `count` pictures that it was shown.
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let _ = count;
         Vec::new()
     }
 
-    /// Does all its work within a tick from now on, where that can be done in this process.
+    /// Makes it do all its work within a tick from now on, except work of other processes.
     fn work_at_once(&mut self) {}
 
-    /// What failed outside.
+    /// Returns the last external failure.
     fn failure(&self) -> Option<&Failure>;
 
-    /// Whether it waits for a process or thread of its own that prepares its data: ffmpeg, a codec,
-    /// a conversion, a recording. [`wake_fd`](VideoDriver::wake_fd) tells when that has something. A
-    /// device that waits for the program does not prepare.
+    /// Returns whether it waits for its own process or thread: ffmpeg, a codec, a conversion, a
+    /// recording.
+    ///
+    /// [`wake_fd`](VideoDriver::wake_fd) then becomes readable. A device that waits for the program is
+    /// not preparing.
     fn is_preparing(&self) -> bool {
         false
     }
 
-    /// Whether the device unplugs itself now. Said once.
+    /// Returns whether the device unplugs itself now. True once.
     fn take_unplug(&mut self) -> bool {
         false
     }
 }
 
-/// A device, with the faults a program may ask for.
+/// A device, with the faults that a program may request.
 pub struct Device<C> {
     pub(crate) inner: Box<dyn Outside<Cookie = C> + Send>,
     inject: Inject,
-    /// What a host wants to happen to it; `None` where nothing ever will.
+    /// The host's planned disturbances; `None` without any.
     pub(crate) plan: Option<Plan<C>>,
-    /// What it has delivered, if anyone wants to see it.
+    /// Thumbnails of its delivered frames, if requested.
     pub(crate) shots: Option<Collection>,
-    /// The last failure told of.
+    /// The last reported failure.
     told: Option<Failure>,
 }
 
@@ -66,7 +68,7 @@ impl<C> std::fmt::Debug for Device<C> {
 }
 
 impl<C: Send + 'static> Device<C> {
-    /// Makes the device of a SPEC; of a memory-to-memory device, what one open file has of it.
+    /// Makes the device of a SPEC, or one open file's part of a memory-to-memory device.
     ///
     /// # Errors
     /// A sentence, for a clip that cannot be played or a recording that cannot be written.
@@ -82,32 +84,34 @@ impl<C: Send + 'static> Device<C> {
         })
     }
 
-    /// Does all its work within a tick from now on, where that can be done in this process: for a
-    /// clock that does not pass by itself, on which nobody is late. Without, large pictures are
-    /// converted beside, and [`wake_fd`](VideoDriver::wake_fd) tells when one is done.
+    /// Makes it do all its work within a tick from now on, except work of other processes.
+    ///
+    /// This is for a clock that stands still meanwhile, so that no caller is delayed. Otherwise a
+    /// thread converts large pictures, and [`wake_fd`](VideoDriver::wake_fd) becomes readable when one
+    /// is ready.
     pub fn work_at_once(&mut self) {
         self.inner.work_at_once();
     }
 
-    /// Finishes what the device records, waiting until it is written. To be called once, at the
-    /// end of a run; gives what went wrong with the recording.
+    /// Finishes the device's recording and waits until it is written. Returns its failure, if any. Call
+    /// it once, at the end of a run.
     pub fn finish(&mut self) -> Option<Failure> {
         self.inner.finish()
     }
 
-    /// Whether it waits for a process or thread of its own that prepares its data. A clock that
-    /// does not pass by itself stands still meanwhile.
+    /// Returns whether it waits for its own process or thread. A virtual clock stands still meanwhile.
     #[must_use]
     pub fn is_preparing(&self) -> bool {
         self.inner.is_preparing()
     }
 
-    /// Whether the device unplugs itself now, at the end of a clip. Said once.
+    /// Returns whether the device unplugs itself now, at the end of a clip. True once.
     pub fn take_unplug(&mut self) -> bool {
         self.inner.take_unplug()
     }
 
-    /// What failed outside since this was asked last: why streaming did not start, or broke down.
+    /// Returns the external failure since the last call: the reason why streaming did not start, or
+    /// failed.
     pub fn take_failure(&mut self) -> Option<Failure> {
         let failure = self.inner.failure();
         if failure == self.told.as_ref() {
@@ -118,7 +122,7 @@ impl<C: Send + 'static> Device<C> {
     }
 }
 
-/// A queue's driver that fails when asked to, and tells the plan of streams.
+/// A queue's driver with requested failures. It reports streams to the plan.
 struct Faulty<'a, C> {
     flow: Flow,
     inner: Box<dyn Driver<Cookie = C> + 'a>,
@@ -362,7 +366,7 @@ impl<C: 'static> VideoDriver for Device<C> {
     }
 
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {
-        // A frame that a fault made late is still to come.
+        // A frame that a fault delayed is still to come.
         if self.next_late_frame().is_none() {
             self.inner.note_waiter(flow, waiter);
         }

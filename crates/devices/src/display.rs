@@ -1,4 +1,4 @@
-//! A display: shows the buffers it is given, and has them recorded.
+//! A display: shows its buffers, and records them.
 
 use crate::Failure;
 use crate::mode::Mode;
@@ -15,38 +15,38 @@ use vb3_v4l2::{
     cid,
 };
 
-/// The first numbers of the user class that are free for drivers' own.
+/// The first free control ids for drivers in the user class.
 const FRAMES_SHOWN: u32 = cid::DRIVERS_OWN;
 const FRAMES_REPEATED: u32 = cid::DRIVERS_OWN + 1;
 
 /// A display.
 ///
-/// At each refresh it reads the oldest buffer, hands the picture to its sink and gives the buffer
-/// back. Where there is none it repeats the last picture, which is counted and not recorded. While
-/// the sink has no room, the display holds its buffers: a recording lacks no frame. With
-/// [`Pace::Free`] buffers are shown as they come.
+/// At each refresh, it reads the oldest buffer, passes the picture to its sink and returns the buffer.
+/// Without a buffer, it repeats the last picture, which is counted and not recorded. While the sink has
+/// no room, the display keeps its buffers, so a recording lacks no frame. With [`Pace::Free`], it shows
+/// buffers as they arrive.
 pub(crate) type Display<C> = StreamingDevice<Screen<C>, Mode, C>;
 
 /// A picture that is being read.
 #[derive(Debug)]
 struct Reading<C> {
     token: Active<C>,
-    /// None where nobody will look at it.
+    /// None if the picture is not needed.
     frame: Option<Frame>,
     way: Way,
     time_ns: u64,
 }
 
-/// What shows buffers, and repeats the last where none is new.
+/// Shows buffers, and repeats the last one if none is new.
 #[derive(Debug)]
 pub(crate) struct Screen<C> {
     sink: Sink,
     reading: Option<Reading<C>>,
     /// The last tick left no buffer.
     starved: bool,
-    /// The sink had no room.
+    /// Whether the sink had no room.
     held: bool,
-    /// Refreshes that found no new picture and repeated the last.
+    /// Number of refreshes without a new picture.
     repeated: u64,
 }
 
@@ -72,7 +72,7 @@ impl<C> Display<C> {
 }
 
 impl<C> Screen<C> {
-    /// Begins to read the oldest buffer, which shows at `time_ns`.
+    /// Begins to read the oldest buffer, for display at `time_ns`.
     fn show(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -97,7 +97,7 @@ impl<C> Screen<C> {
         self.go_on(stream, bus, progress);
     }
 
-    /// Goes on to read, and shows what is read.
+    /// Continues to read, and shows a completed picture.
     fn go_on(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -205,7 +205,7 @@ impl<C> Engine<C> for Screen<C> {
         }
         let mut due_ns = stream.due_ns.unwrap_or(now_ns);
         if self.starved && now_ns > due_ns {
-            // Refreshes that went by while there was nothing new.
+            // Counts refreshes that passed without a new picture.
             let (missed, newest_ns) = stream.newest_due(now_ns, due_ns);
             self.repeated = self.repeated.saturating_add(missed);
             due_ns = newest_ns;
@@ -244,12 +244,12 @@ impl<C> Engine<C> for Screen<C> {
         self.reading.is_some()
     }
 
-    /// Readable when the sink has room that it waits for.
+    /// Returns a descriptor that is readable when the sink has room that it waits for.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.held.then(|| self.sink.wake_fd()).flatten()
     }
 
-    /// A recording is written while time stands still.
+    /// A recording is written while the clock stands still.
     fn is_preparing(&self) -> bool {
         self.held
     }

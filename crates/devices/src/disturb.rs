@@ -1,18 +1,18 @@
-//! What a host does to a device without the device's doing.
+//! Disturbances of a device by its host.
 
 use crate::Device;
 use crate::fault::{FaultPlan, FaultSchedule};
 use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Progress, Role, VideoDriver, pixfmt};
 
-/// What happens to a device and its frames without its doing.
+/// The planned disturbances of a device and its frames.
 pub(crate) struct Plan<C> {
     pub(crate) frames: FaultPlan<C>,
-    /// The size that the source has changed to.
+    /// The new size of the source.
     pub(crate) source: Option<(u32, u32)>,
     pub(crate) is_streaming: bool,
-    /// What is not told of yet.
+    /// Events not reported yet.
     pub(crate) events: Vec<DriverEvent>,
-    /// What the device tells behind frames that are late.
+    /// Events that follow late frames.
     behind: Vec<DriverEvent>,
 }
 
@@ -29,12 +29,12 @@ impl<C> Plan<C> {
         });
     }
 
-    /// Whether there is an event to tell at once.
+    /// Returns whether an event can be reported at once.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty() || !self.behind.is_empty() && self.frames.next_tick().is_none()
     }
 
-    /// A stream's end, or its next format, is told when the frames before have come.
+    /// Keeps events about a stream's end or next format until the frames before have been delivered.
     fn hold_events(&mut self, events: &mut Vec<DriverEvent>) {
         let is_behind = |event: &DriverEvent| {
             matches!(event, DriverEvent::Eos | DriverEvent::SourceChange { .. })
@@ -51,9 +51,10 @@ impl<C> Plan<C> {
 }
 
 impl<C: 'static> Device<C> {
-    /// Lets a host disturb the device from now on: one with a source has
-    /// `V4L2_EVENT_SOURCE_CHANGE`, and frames are counted in the schedule, which the other files of
-    /// the same device share.
+    /// Lets a host disturb the device from now on.
+    ///
+    /// A device with a source gets `V4L2_EVENT_SOURCE_CHANGE`. The schedule counts frames, and all
+    /// files of the same device share it.
     pub fn disturb(&mut self, schedule: &FaultSchedule) {
         let is_m2m = self.inner.role() == Role::MemToMem;
         self.plan.get_or_insert_with(|| Plan {
@@ -65,14 +66,14 @@ impl<C: 'static> Device<C> {
         });
     }
 
-    /// When a frame comes that a fault made late, in nanoseconds of the host's clock.
+    /// Returns the time of the next delayed frame, in nanoseconds of the host's clock.
     #[must_use]
     pub fn next_late_frame(&self) -> Option<u64> {
         self.plan.as_ref()?.frames.next_tick()
     }
 
-    /// The source loses or finds its signal: ENUMINPUT says so, programs hear of it as a change of
-    /// the source, and no frames come without.
+    /// Sets whether the source has a signal. ENUMINPUT reports it, and programs get a source-change
+    /// event. Without a signal, there are no frames.
     pub fn set_signal(&mut self, has_signal: bool) {
         if let Some(plan) = &mut self.plan
             && plan.frames.has_signal() != has_signal
@@ -82,8 +83,8 @@ impl<C: 'static> Device<C> {
         }
     }
 
-    /// The source has another size from now on. A stream that runs gets no more frames; the format
-    /// of the next one has that size.
+    /// Changes the size of the source. A running stream gets no more frames, and the next stream's
+    /// format has the new size.
     pub fn resize_source(&mut self, width: u32, height: u32) {
         let Some(plan) = &mut self.plan else {
             return;
@@ -92,7 +93,7 @@ impl<C: 'static> Device<C> {
         plan.change_source();
     }
 
-    /// Whether the source can have such a size.
+    /// Returns whether the source supports this size.
     #[must_use]
     pub fn takes_size(&self, width: u32, height: u32) -> bool {
         let format = self.inner.format(Flow::Capture);
@@ -105,20 +106,20 @@ impl<C: 'static> Device<C> {
         (found.width, found.height) == (width, height)
     }
 
-    /// Whether frames of a stream are of a source that is no longer so.
+    /// Returns whether a stream still has the source's previous format.
     fn is_outdated(&self) -> bool {
         let wanted = self.plan.as_ref().and_then(|plan| plan.source);
         let format = self.inner.format(Flow::Capture);
         wanted.is_some_and(|size| size != (format.width, format.height))
     }
 
-    /// Whether the format is that of the source, and the device does not have it yet.
+    /// Returns whether the device has not taken over the source's new format yet.
     pub(crate) fn is_between_sources(&self) -> bool {
         let streams = self.plan.as_ref().is_some_and(|plan| plan.is_streaming);
         !streams && self.is_outdated()
     }
 
-    /// The format of the source, with lines as they come.
+    /// Returns the format of the source, with the default stride.
     pub(crate) fn source_format(&self) -> Format {
         let format = self.inner.format(Flow::Capture);
         let source = self.plan.as_ref().and_then(|plan| plan.source);
@@ -128,16 +129,16 @@ impl<C: 'static> Device<C> {
         self.try_format(Flow::Capture, &fresh.unwrap_or(format))
     }
 
-    /// Takes the format of the source, once no stream has the one before.
+    /// Takes over the source's format, once no stream uses the previous one.
     pub(crate) fn follow_source(&mut self) {
         if self.is_between_sources() {
             let format = self.source_format();
-            // One that was found to be possible.
+            // Its support was checked before.
             let _ = self.inner.set_format(Flow::Capture, &format, false);
         }
     }
 
-    /// What happens to the frames of a tick.
+    /// Applies the plan to the frames of a tick.
     pub(crate) fn disturb_frames(
         &mut self,
         now_ns: u64,

@@ -1,9 +1,9 @@
-//! What went wrong outside, in a sentence for a person.
+//! External failures, as sentences for users.
 
 use std::fmt;
 
-/// A failure of a file, a program or the system behind a source or sink: what failed, why, and
-/// what to do.
+/// A failure of a file, a program or the system behind a source or sink: the failed action, the cause,
+/// and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     sentence: String,
@@ -18,7 +18,7 @@ impl Failure {
         }
     }
 
-    /// An end that the user asked for, such as `end=stop`.
+    /// Returns an end that the user requested, such as `end=stop`.
     pub(crate) fn asked_for(sentence: impl Into<String>) -> Self {
         Self {
             sentence: sentence.into(),
@@ -26,7 +26,7 @@ impl Failure {
         }
     }
 
-    /// Whether the user asked for it: it is worth a line, and nothing went wrong.
+    /// Returns whether the user requested it: it is reported, but is no error.
     #[must_use]
     pub const fn is_asked_for(&self) -> bool {
         self.asked_for

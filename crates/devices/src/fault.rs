@@ -1,57 +1,57 @@
-//! What happens to frames on their way from a device to the program, by a plan of the host.
+//! Faults of frames between a device and the program, by the host's plan.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Finished, Flow, FrameFlags};
 
-/// Most bytes that [`FrameFault::Corrupt`] changes in a frame.
+/// Largest number of bytes that [`FrameFault::Corrupt`] changes in a frame.
 pub const MAX_CORRUPT: u64 = 4096;
-/// Most faults kept until the host asks for them.
+/// Largest number of faults kept until the host takes them.
 const MAX_HITS: usize = 4096;
 
-/// What happens to a frame.
+/// A fault of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameFault {
-    /// It can be dequeued later by this time; frames behind it wait for it, and so does the OUTPUT
-    /// buffer that came back with it.
+    /// It is delayed by this time. Later frames wait for it, and so does its OUTPUT buffer.
     Late {
         /// Nanoseconds.
         by_ns: u64,
     },
-    /// It comes again in the next buffer, with its number and time, in place of the next frame. Of
-    /// a memory-to-memory device it is the content that comes again: number, timestamp and what
-    /// else was copied from the OUTPUT buffer are those of the frame whose place it takes.
+    /// It is repeated in the next buffer, with its number and time, in place of the next frame.
+    ///
+    /// On a memory-to-memory device, only the content repeats. Number, timestamp and other data from
+    /// the OUTPUT buffer are those of the replaced frame.
     Twice,
-    /// The second half of each plane is that of the frame before it; zeros without one.
+    /// The second half of each plane is from the previous frame, or zeroes without one.
     Torn,
-    /// It comes with `V4L2_BUF_FLAG_ERROR`.
+    /// It is returned with `V4L2_BUF_FLAG_ERROR`.
     Flagged,
-    /// No plane says that it has more bytes than these (`bytesused`).
+    /// Every plane reports at most so many bytes (`bytesused`).
     Short {
         /// Bytes.
         len: u64,
     },
-    /// It does not come: its number is missing in the sequence.
+    /// It is lost, and its number is missing in the sequence.
     Lost,
-    /// Bytes all over its first plane are inverted.
+    /// Bytes spread over its first plane are inverted.
     Corrupt {
         /// How many, at most [`MAX_CORRUPT`].
         len: u64,
     },
 }
 
-/// A fault, and the frames that have it. Frames are counted from 0 as long as the device exists,
-/// whether they reached the program or not; those without a buffer are not counted.
+/// A fault and its frames. Frames are counted from 0 for the device's lifetime, whether the program got
+/// them or not, but not those without a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameFaults {
     /// The host's name for it.
     pub step: u32,
-    /// What happens.
+    /// The fault.
     pub fault: FrameFault,
     /// The first frame that has it.
     pub first: u64,
-    /// From one such frame to the next; not 0.
+    /// Distance of affected frames; not 0.
     pub every: u64,
     /// How many frames have it.
     pub count: u64,
@@ -80,7 +80,7 @@ pub struct FaultHit {
     pub frame: u64,
 }
 
-/// The faults of one device's CAPTURE frames, for all of its open files together.
+/// The faults of one device's CAPTURE frames, shared by all of its open files.
 #[derive(Clone, Debug, Default)]
 pub struct FaultSchedule(Arc<Mutex<Scheduled>>);
 
@@ -102,19 +102,20 @@ impl FaultSchedule {
         self.lock().faults.push(faults);
     }
 
-    /// CAPTURE frames that the device has finished, whether they reached the program or not.
+    /// Returns the number of CAPTURE frames that the device has finished, whether the program got them
+    /// or not.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.lock().frames
     }
 
-    /// The faults that frames had since the last call; at most 4096.
+    /// Returns the faults since the last call, at most 4096.
     #[must_use]
     pub fn take_hits(&self) -> Vec<FaultHit> {
         std::mem::take(&mut self.lock().hits)
     }
 
-    /// Counts a frame: its number, the faults it has, and whether the next one is to be torn.
+    /// Counts a frame. Returns its number, its faults, and whether the next one is torn.
     fn count(&self) -> (u64, Vec<FrameFaults>, bool) {
         let mut scheduled = self.lock();
         let number = scheduled.frames;
@@ -144,11 +145,11 @@ pub(crate) struct FaultPlan<C> {
     schedule: FaultSchedule,
     /// Whether frames are made of OUTPUT buffers, whose timestamps they have.
     is_m2m: bool,
-    /// Frames that are late, and what is behind them, with the time that each is due at.
+    /// Late frames and those after them, each with its delivery time.
     held: VecDeque<(u64, Finished<C>)>,
-    /// What the frame before looked like, where the next one is to be torn.
+    /// The previous frame's bytes, if the next one is torn.
     before: Option<Bytes>,
-    /// What is to come again.
+    /// The content to repeat.
     again: Option<(Bytes, Completion)>,
     has_signal: bool,
 }
@@ -165,7 +166,7 @@ impl<C> FaultPlan<C> {
         }
     }
 
-    /// Whether the source shows anything. Frames are lost while it does not.
+    /// Returns whether the source has a signal. Without one, frames are lost.
     pub(crate) const fn has_signal(&self) -> bool {
         self.has_signal
     }
@@ -174,12 +175,12 @@ impl<C> FaultPlan<C> {
         self.has_signal = has_signal;
     }
 
-    /// When a frame that is late can be dequeued.
+    /// Returns the delivery time of the next late frame.
     pub(crate) fn next_tick(&self) -> Option<u64> {
         self.held.front().map(|(due_ns, _)| *due_ns)
     }
 
-    /// A queue has stopped: its buffers that are late will not come.
+    /// Drops late buffers of a stopped queue.
     pub(crate) fn stop(&mut self, flow: Flow) {
         self.held.retain(|(_, frame)| frame.flow != flow);
         if flow == Flow::Capture {
@@ -188,9 +189,11 @@ impl<C> FaultPlan<C> {
         }
     }
 
-    /// Lets the plan have its way with frames that the device has finished. Buffers of frames that
-    /// are lost are in `back`. OUTPUT buffers are not changed, but those that a late frame was made
-    /// of are late with it, as a driver finishes both with the job.
+    /// Applies the plan to frames that the device has finished. Buffers of lost frames are put in
+    /// `back`.
+    ///
+    /// OUTPUT buffers are unchanged, but those of a late frame are late with it, as a driver finishes
+    /// both with the job.
     pub(crate) fn apply(
         &mut self,
         now_ns: u64,
@@ -217,14 +220,14 @@ impl<C> FaultPlan<C> {
         }
     }
 
-    /// In order: nothing overtakes a frame that is late.
+    /// Keeps a frame, in order: no frame overtakes a late one.
     fn hold(&mut self, due_ns: u64, frame: Finished<C>) {
         let last = self.held.back();
         let due_ns = last.map_or(due_ns, |(last, _)| due_ns.max(*last));
         self.held.push_back((due_ns, frame));
     }
 
-    /// When a frame comes, and the frame unless it is lost.
+    /// Returns a frame's delivery time, and the frame unless it is lost.
     fn frame(
         &mut self,
         now_ns: u64,
@@ -234,7 +237,7 @@ impl<C> FaultPlan<C> {
     ) -> (u64, Option<Finished<C>>) {
         let ends = frame.completion.last;
         if self.is_m2m && ends && is_empty(&frame.completion) {
-            // The end of a drain or of a resolution, and no picture.
+            // The end of a drain or of a resolution, without a picture.
             return (now_ns, Some(frame));
         }
         let (number, faults, tears_next) = self.schedule.count();
@@ -268,7 +271,7 @@ impl<C> FaultPlan<C> {
                 FrameFault::Short { len } => {
                     payloads.iter_mut().for_each(|used| *used = len.min(*used));
                 }
-                // The end of a clip must be told.
+                // The end of a clip must be reported.
                 FrameFault::Lost if ends => continue,
                 FrameFault::Lost => is_lost = true,
                 FrameFault::Corrupt { len } => corrupt(bus, &frame, number, len),
@@ -288,8 +291,8 @@ fn is_empty(completion: &Completion) -> bool {
     payloads.iter().all(|used| *used == 0)
 }
 
-/// How a frame comes back that has the content of an earlier one: what says how much there is and
-/// of which kind is the earlier one's, what was copied from the OUTPUT buffer its own.
+/// Returns the completion of a frame with an earlier one's content. Sizes and kind are the earlier
+/// one's, and data copied from the OUTPUT buffer its own.
 fn same_content<C>(frame: &Finished<C>, earlier: &Completion) -> Completion {
     let own = frame.completion;
     let kinds = FrameFlags::all().bits();
@@ -307,7 +310,7 @@ fn same_content<C>(frame: &Finished<C>, earlier: &Completion) -> Completion {
     }
 }
 
-/// The planes of a frame with the bytes used in each.
+/// Returns the planes of a frame with the bytes used in each.
 fn planes<C>(frame: &Finished<C>) -> impl Iterator<Item = (&C, u64)> {
     let used = frame.completion.payloads.unwrap_or([0; MAX_PLANES]);
     let planes = frame.token.planes().into_iter().flatten();
@@ -316,7 +319,7 @@ fn planes<C>(frame: &Finished<C>) -> impl Iterator<Item = (&C, u64)> {
         .map(|(plane, used)| (&plane.cookie, used.min(plane.length_bytes)))
 }
 
-/// What the device wrote, as far as it can be seen; zeros elsewhere.
+/// Returns the device's written bytes, and zeroes where they are not readable.
 fn read<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>) -> Bytes {
     let mut bytes = Bytes::default();
     for (bytes, (cookie, used)) in bytes.iter_mut().zip(planes(frame)) {
@@ -326,7 +329,7 @@ fn read<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>) -> Bytes {
     bytes
 }
 
-/// Writes a frame as far as it fits. An access that faults has been counted by the bus.
+/// Writes a frame as far as it fits. The bus has counted a faulting access.
 fn write<C>(bus: &mut dyn Bus<C>, token: &Active<C>, bytes: &Bytes) {
     for (plane, bytes) in token.planes().into_iter().flatten().zip(bytes) {
         let room = usize::try_from(plane.length_bytes).unwrap_or(0);
@@ -349,7 +352,7 @@ fn corrupt<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>, number: u64, len: u64) 
     let Some((cookie, used)) = planes(frame).next().filter(|(_, used)| *used > 0) else {
         return;
     };
-    // One byte of each part, so that none is inverted back.
+    // One byte of each part, so that no byte is inverted twice.
     let count = len.clamp(1, MAX_CORRUPT).min(used);
     let part = used / count;
     for at in 0..count {
@@ -360,7 +363,7 @@ fn corrupt<C>(bus: &mut dyn Bus<C>, frame: &Finished<C>, number: u64, len: u64) 
     }
 }
 
-/// A number that looks random and is the same for the same seed.
+/// Returns a pseudo-random number, the same for the same seed.
 const fn scatter(seed: u64) -> u64 {
     // Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
     let mixed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

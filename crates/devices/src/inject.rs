@@ -1,7 +1,7 @@
-//! Faults that a program can ask for, by buttons, to see how it takes them.
+//! Faults that a program can request by buttons, to test its handling of them.
 //!
-//! Source: Linux 7.2 drivers/media/test-drivers/vivid, its "Inject" controls; differs: there only
-//! where the SPEC says `inject=on`.
+//! Source: Linux 7.2 drivers/media/test-drivers/vivid, its "Inject" controls; differs: only with
+//! `inject=on` in the SPEC.
 
 use crate::surface::EINVAL;
 use vb3_queue::DriverError;
@@ -9,7 +9,7 @@ use vb3_v4l2::{ControlSpec, cid};
 
 const ENXIO: DriverError = DriverError(6);
 
-/// A call that fails once, or the queue that breaks down.
+/// A call that fails once, or a failing queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// `queue_setup`: REQBUFS or CREATE_BUFS.
@@ -20,11 +20,11 @@ pub(crate) enum Fault {
     Start,
     /// A fatal queue error, until STREAMOFF.
     Queue,
-    /// `start_streaming` of hardware that is not there: ENXIO.
+    /// `start_streaming` without the hardware: ENXIO.
     Absent,
 }
 
-/// In the user class, behind what is free for drivers' own and taken by ours.
+/// In the user class, after the free control ids and those used here.
 const FIRST: u32 = cid::DRIVERS_OWN + 0x10;
 
 const FAULTS: [(Fault, &str); 5] = [
@@ -35,7 +35,7 @@ const FAULTS: [(Fault, &str); 5] = [
     (Fault::Absent, "Inject Absent Hardware"),
 ];
 
-/// The faults asked for and not yet had.
+/// Requested faults that have not occurred yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inject {
     offered: bool,
@@ -69,7 +69,7 @@ impl Inject {
             .collect()
     }
 
-    /// Whether `id` is one of the buttons; it is pressed then.
+    /// Presses a button. Returns whether `id` is one.
     pub(crate) fn press(&mut self, id: u32) -> bool {
         let found = Self::numbered().find(|(known, ..)| self.offered && *known == id);
         let Some((_, fault, _)) = found else {
@@ -84,15 +84,15 @@ impl Inject {
         self.pending[fault as usize]
     }
 
-    /// Whether a fault was asked for; it is had then.
+    /// Returns whether a fault was requested, and clears the request.
     pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
         core::mem::take(&mut self.pending[fault as usize])
     }
 
-    /// Fails once if that was asked for.
+    /// Fails once if requested.
     ///
     /// # Errors
-    /// EINVAL; ENXIO for absent hardware.
+    /// EINVAL; ENXIO for missing hardware.
     pub(crate) fn check(&mut self, fault: Fault) -> Result<(), DriverError> {
         match fault {
             _ if !self.strikes(fault) => Ok(()),

@@ -1,9 +1,9 @@
-//! Cameras and displays: drivers of a queue that move pixels by DMA address.
+//! Cameras, codecs, converters, displays and loopbacks: drivers that move pixels by DMA address.
 //!
-//! A [`Device`] is what its [`DeviceSpec`](spec::DeviceSpec) says, the text by which a person asks
-//! for one. A camera plays a [`source`] (a test pattern or a clip) into the buffers it is given; a
-//! display shows the buffers it is given and hands what it showed to a [`sink`]. All reach memory only
-//! through the [`Bus`](vb3_v4l2::Bus) that their host passes in, by the address the buffer carries.
+//! A [`Device`] is made from its [`DeviceSpec`](spec::DeviceSpec), the text by which a user requests
+//! one. A camera plays a [`source`] (a test pattern or a clip) into its buffers. A display shows its
+//! buffers and passes the pictures to a [`sink`]. All devices reach memory only through the host's
+//! [`Bus`](vb3_v4l2::Bus), by the address in the buffer.
 #![forbid(unsafe_code)]
 
 pub mod convert;

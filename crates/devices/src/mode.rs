@@ -1,4 +1,4 @@
-//! What cameras and displays share: the format and rate that are set.
+//! The format and rate of cameras and displays.
 
 use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
@@ -10,8 +10,8 @@ use vb3_v4l2::{
     Planarity, pixfmt,
 };
 
-/// What devices say of their colours: sRGB primaries, which for Y'CbCr implies BT.601 in limited
-/// range, as [`crate::picture`] computes it.
+/// The devices' colorimetry: sRGB primaries. For Y'CbCr, that implies BT.601 in limited range, as
+/// [`crate::picture`] computes it.
 const COLOR: Colorimetry = Colorimetry {
     colorspace: 8,
     xfer_func: 0,
@@ -31,12 +31,12 @@ pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
-/// What a display takes pictures for that nobody says anything of.
+/// Returns a display's colorimetry of pictures without any.
 fn told_nothing(fourcc: FourCc) -> Colorimetry {
     pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
 }
 
-/// What a camera says of its colours. Those of JPEG files are of BT.601 in full range.
+/// Returns a camera's colorimetry. JPEG files have BT.601 in full range.
 fn captured(pixel: &PixelFormat) -> Colorimetry {
     const ENC_601: u32 = 1;
     const FULL_RANGE: u32 = 1;
@@ -54,7 +54,7 @@ const fn upside_down(rate: Fraction) -> Fraction {
     Fraction::new(rate.denominator, rate.numerator)
 }
 
-/// Sizes that webcams have, from the largest.
+/// Usual sizes of webcams, largest first.
 const USUAL_SIZES: [(u32, u32); 9] = [
     (1920, 1080),
     (1280, 720),
@@ -66,10 +66,10 @@ const USUAL_SIZES: [(u32, u32); 9] = [
     (320, 180),
     (160, 120),
 ];
-/// Frames per second that webcams have, from the most.
+/// Usual frames per second of webcams, largest first.
 const USUAL_RATES: [u32; 9] = [60, 50, 30, 25, 24, 20, 15, 10, 5];
 
-/// Sizes and intervals that are offered one by one, the first of each at first.
+/// Discrete sizes and intervals. The first of each is the default.
 #[derive(Debug)]
 struct Offer {
     sizes: Vec<(u32, u32)>,
@@ -77,8 +77,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// The lists of a SPEC, or its one size or rate. Without either: the clip's own, then the usual
-    /// ones that are no larger and no faster than the clip's.
+    /// Returns the lists of a SPEC, or its single size or rate. Without them: the clip's own, then the
+    /// usual ones that do not exceed the clip's.
     fn new(
         spec: &DeviceSpec,
         size: Size,
@@ -145,15 +145,15 @@ pub(crate) struct Mode {
     pub(crate) format: Format,
     pub(crate) interval: Fraction,
     default_interval: Fraction,
-    /// Whether it says the colours of its pictures itself.
+    /// Whether it sets the colorimetry of its pictures itself.
     captures: bool,
-    /// What is offered one by one; `None` where everything is.
+    /// Discrete sizes and rates; `None` for all.
     offer: Option<Offer>,
-    /// Bytes that lines are multiples of.
+    /// Lines are multiples of this many bytes.
     stride: u32,
 }
 
-/// The formats of a camera or display, of those that `accepts` takes.
+/// Returns the formats of a camera or display that `accepts` allows.
 pub(crate) fn formats(
     spec: &DeviceSpec,
     accepts: impl Fn(&PixelFormat) -> bool,
@@ -172,8 +172,7 @@ pub(crate) fn formats(
 }
 
 impl Mode {
-    /// The mode a SPEC asks for, with what the source offers for want of it. `None` if it asks
-    /// for a format that there is not.
+    /// Returns the mode of a SPEC, with the source's defaults. `None` for an unsupported format.
     pub(crate) fn new(
         spec: &DeviceSpec,
         captures: bool,
@@ -237,17 +236,17 @@ impl Mode {
         matrix_of(&self.format.color)
     }
 
-    /// What a buffer of the format holds.
+    /// Returns the layout of a buffer of the format.
     const fn surface(&self) -> Surface<'_> {
         Surface(&self.format)
     }
 
-    /// The bytes that a picture uses in each plane.
+    /// Returns the bytes that a picture uses in each plane.
     pub(crate) fn payloads(&self) -> Result<[u64; MAX_PLANES], Trouble> {
         self.surface().payloads()
     }
 
-    /// Goes on to write a picture to a buffer, `left` bytes at most. Whether all is written.
+    /// Continues to write a picture to a buffer, at most `left` bytes. Returns whether all is written.
     pub(crate) fn write_on<C>(
         &self,
         frame: &Frame,
@@ -259,8 +258,8 @@ impl Mode {
         self.surface().write_on(buffer, going, bus, component)
     }
 
-    /// Goes on to read a picture from a buffer, `left` bytes at most; for nobody to look at where
-    /// there is no `frame`. Whether all is read.
+    /// Continues to read a picture from a buffer, at most `left` bytes. Without a `frame`, reads are
+    /// only counted. Returns whether all is read.
     pub(crate) fn read_on<C>(
         &self,
         mut frame: Option<&mut Frame>,
@@ -317,8 +316,8 @@ impl Formats for Mode {
         let keep_color = !self.captures;
         let mut asked = *wanted;
         if self.offer.is_some() {
-            // A webcam says itself how long its lines are, whatever was left in the structure.
-            // Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
+            // A webcam sets the length of its lines itself and ignores the structure's. Source: Linux
+            // 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_v4l2_try_format`.
             asked
                 .planes
                 .iter_mut()

@@ -1,4 +1,4 @@
-//! Pictures in memory: how samples are laid out, and the colour arithmetic all devices share.
+//! Pictures in memory: sample layouts, and the colour arithmetic of all devices.
 
 use std::ops::Range;
 use vb3_v4l2::{PixelFormat, pixfmt};
@@ -12,7 +12,7 @@ pub(crate) use color::byte;
 pub use color::{Matrix, Rgb, Yuv};
 pub use paint::Rect;
 
-/// Narrowest and lowest picture, and the step of both measures, in pixels.
+/// Smallest width and height of a picture, and the step of both, in pixels.
 pub const SIZE_MIN: u32 = 2;
 /// Widest picture, in pixels.
 pub const WIDTH_MAX: u32 = 4096;
@@ -27,7 +27,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Takes a size; `None` if it is odd, too small or too large.
+    /// Returns a size; `None` if it is odd, too small or too large.
     #[must_use]
     pub const fn new(width: u32, height: u32) -> Option<Self> {
         let even = width.is_multiple_of(SIZE_MIN) && height.is_multiple_of(SIZE_MIN);
@@ -43,7 +43,7 @@ impl Size {
         }
     }
 
-    /// The nearest size there is, not larger where possible.
+    /// Returns the nearest supported size, not larger if possible.
     #[must_use]
     pub fn nearest(width: u32, height: u32) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// Bytes of a picture without padding: at most 36 MiB. None of a compressed format.
+/// Returns the bytes of a picture without padding, at most 36 MiB; zero for a compressed format.
 #[must_use]
 pub fn bytes(format: &PixelFormat, size: Size) -> usize {
     let planes = 0..format.components.len();
@@ -86,10 +86,10 @@ fn component_bytes(format: &PixelFormat, size: Size, index: usize) -> usize {
     bytes.unwrap_or_default()
 }
 
-/// A picture with its lines packed, components one after the other.
+/// A picture with packed lines, component after component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Of one memory plane.
+    /// A format of one memory plane.
     format: &'static PixelFormat,
     size: Size,
     matrix: Matrix,
@@ -97,7 +97,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A picture of zero bytes.
+    /// Makes a picture of zero bytes.
     #[must_use]
     pub fn new(format: &'static PixelFormat, size: Size) -> Self {
         let format = format.in_one_plane();
@@ -121,7 +121,7 @@ impl Frame {
         })
     }
 
-    /// Makes this a picture of another shape, keeping the memory. Contents are unspecified.
+    /// Changes the picture's shape and keeps the memory. Contents are unspecified.
     pub fn reshape(&mut self, format: &'static PixelFormat, size: Size) {
         self.format = format.in_one_plane();
         self.data.resize(bytes(self.format, size), 0);
@@ -137,12 +137,12 @@ impl Frame {
         self.data.extend_from_slice(&other.data);
     }
 
-    /// Says how the samples become R'G'B', which is by BT.601 otherwise.
+    /// Sets the matrix for the conversion to R'G'B'. The default is BT.601.
     pub const fn set_matrix(&mut self, matrix: Matrix) {
         self.matrix = matrix;
     }
 
-    /// How samples are laid out: a format of one memory plane.
+    /// Returns the sample layout: a format of one memory plane.
     #[must_use]
     pub const fn format(&self) -> &'static PixelFormat {
         self.format
@@ -165,7 +165,7 @@ impl Frame {
         &mut self.data
     }
 
-    /// The lines of component `index`, packed; empty if there is no such component.
+    /// Returns the packed lines of component `index`; empty if there is no such component.
     #[must_use]
     pub fn component(&self, index: usize) -> &[u8] {
         self.data.get(self.range(index)).unwrap_or(&[])
@@ -185,7 +185,7 @@ impl Frame {
         start..start + component_bytes(self.format, self.size, index)
     }
 
-    /// Bytes of a line of component `index`.
+    /// Returns the bytes of a line of component `index`.
     fn line_bytes(&self, index: usize) -> usize {
         // CAST: widening, on every target there is.
         self.format
@@ -193,27 +193,28 @@ impl Frame {
             .unwrap_or_default() as usize
     }
 
-    /// CRC-32 (IEEE) of all bytes, as `ffmpeg -f framehash -hash crc32` gives it.
+    /// Returns the CRC-32 (IEEE) of all bytes, like `ffmpeg -f framehash -hash crc32`.
     #[must_use]
     pub fn checksum(&self) -> u32 {
         crc32fast::hash(&self.data)
     }
 
-    /// The colour of a pixel, chroma taken from the sample that covers it; black outside.
+    /// Returns the colour of a pixel with the chroma sample that covers it; black outside.
     #[must_use]
     pub fn rgb_at(&self, x: u32, y: u32) -> Rgb {
         Reader::new(self).rgb(x, y)
     }
 
-    /// Luma of a pixel: the Y sample, or computed from RGB.
+    /// Returns the luma of a pixel: the Y sample, or computed from RGB.
     #[must_use]
     pub fn luma_at(&self, x: u32, y: u32) -> u8 {
         Reader::new(self).luma(x, y)
     }
 
-    /// The whole picture as R, G, B bytes. Exact for RGB24; for Y'CbCr limited range and the
-    /// matrix that was set. Each pixel has the samples of the cell that covers it (no
-    /// interpolation).
+    /// Returns the whole picture as R, G, B bytes.
+    ///
+    /// Exact for RGB24. Y'CbCr uses limited range and the set matrix. Each pixel has the samples of its
+    /// cell (no interpolation).
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
         if *self.format == pixfmt::RGB24 {

@@ -1,21 +1,21 @@
-//! What a host decides for a device.
+//! The host's settings for a device.
 
 use crate::spec::DeviceSpec;
 use vb3_codec::Codecs;
 use vb3_v4l2::{Identity, QueuePolicy};
 
-/// Where a device is put, and what its memory allows.
+/// The host's settings for a device: its location, and memory options.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// `bus_info` of QUERYCAP, e.g. `platform:vb3-000`.
     pub bus_info: String,
-    /// Whether USERPTR is offered where the SPEC leaves it open.
+    /// Whether USERPTR is offered if the SPEC leaves it open.
     pub userptr: bool,
     /// The codecs at hand.
     pub codecs: Codecs,
 }
 
-/// Who a device is; `card` where the SPEC gives it no name.
+/// Returns a device's identity. `card` is its name if the SPEC has none.
 pub(crate) fn identity(spec: &DeviceSpec, place: &Place, card: &str) -> Identity {
     Identity {
         driver: "videobuf3".to_owned(),
@@ -24,7 +24,7 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &Place, card: &str) -> Identity
     }
 }
 
-/// How a device's queue is to be.
+/// Returns the settings of a device's queue.
 pub(crate) fn policy(spec: &DeviceSpec, place: &Place) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {

@@ -1,5 +1,5 @@
-//! The kinds of device there are: what a SPEC calls each, what it offers, and how it is made. A new
-//! one is a module of its own and what is said of it here.
+//! The kinds of devices: their names in a SPEC, their options and constructors. A new kind needs its
+//! own module and an entry here.
 
 use crate::camera::Camera;
 use crate::device::Outside;
@@ -14,47 +14,47 @@ use crate::{
 use vb3_codec::Kind;
 use vb3_v4l2::{PixelFormat, pixfmt};
 
-/// What a device is, and what its kind alone has.
+/// The kind of a device, with the kind's own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
     /// A CAPTURE device.
     Camera {
-        /// What it sees.
+        /// Its source.
         source: SourceSpec,
-        /// What it does at the end of its clip.
+        /// Its behaviour at the end of its clip.
         end: ClipEnd,
-        /// Whether a scaler stands between sensor and buffer.
+        /// Whether there is a scaler between sensor and buffer.
         scaler: bool,
     },
     /// An OUTPUT device.
     Display {
-        /// Where it records.
+        /// Its sink.
         sink: SinkSpec,
     },
-    /// An OUTPUT node and CAPTURE nodes: what is written to the one is read from the others.
+    /// An OUTPUT node and CAPTURE nodes, which pass on the frames written to the OUTPUT node.
     Loopback {
         /// CAPTURE nodes, 1 to 8.
         readers: u32,
-        /// Whether CAPTURE nodes have no format while nobody writes.
+        /// Whether CAPTURE nodes have no format without a writer.
         exclusive: bool,
     },
-    /// The node of a loopback that is written to; see [`DeviceSpec::nodes`].
+    /// The OUTPUT node of a loopback; see [`DeviceSpec::nodes`].
     LoopbackOutput {
-        /// What its nodes share.
+        /// State shared by its nodes.
         link: Link,
     },
-    /// A node of a loopback that is read from.
+    /// A CAPTURE node of a loopback.
     LoopbackCapture {
-        /// What its nodes share.
+        /// State shared by its nodes.
         link: Link,
-        /// Whether it has no format while nobody writes.
+        /// Whether it has no format without a writer.
         exclusive: bool,
     },
-    /// A stream or files to pictures, memory to memory.
+    /// Decodes a stream or files to pictures, memory to memory.
     Decoder(Kind),
-    /// Slices of pictures, with what decodes them in media requests, to pictures, memory to memory.
+    /// Decodes slices with parameters in media requests to pictures, memory to memory.
     StatelessDecoder(Kind),
-    /// Pictures to a stream or files, memory to memory.
+    /// Encodes pictures to a stream or files, memory to memory.
     Encoder(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
     Converter,
@@ -65,9 +65,9 @@ pub enum DeviceKind {
 pub struct KindHelp {
     /// Its name.
     pub name: &'static str,
-    /// What follows the `=`; empty where nothing does.
+    /// The values after the `=`; empty if there are none.
     pub values: &'static str,
-    /// What it is.
+    /// Its description.
     pub meaning: &'static str,
 }
 
@@ -81,12 +81,12 @@ const fn help(name: &'static str, values: &'static str, meaning: &'static str) -
 
 const SINKS: &str = "null, FILE.y4m, FILE.raw, FILE.yuv, FILE.rgb or NAME%04d.png";
 
-/// A first word of SPECs.
+/// The first word of a SPEC.
 pub(crate) struct Row {
     pub(crate) help: KindHelp,
-    /// Whether the device speaks the multi-planar API unless `mplane=` says otherwise.
+    /// Whether the device has the multi-planar API unless `mplane=` says otherwise.
     pub(crate) mplane: bool,
-    /// Reads what follows the `=`. The error is what to say, where the list of kinds does not say it.
+    /// Parses the value after the `=`. The error is a message, if the list of kinds does not suffice.
     pub(crate) parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
 }
 
@@ -104,7 +104,7 @@ const fn row(
 
 const SOURCES: &str = "pattern or FILE";
 
-/// In the order in which they are shown.
+/// In the order of help texts.
 pub(crate) const ROWS: &[Row] = &[
     row(
         help(
@@ -223,7 +223,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
 ];
 
-/// A codec; they are multi-planar, as most of the kernel's.
+/// Returns a codec's row. Codecs are multi-planar, as most of the kernel's.
 const fn codec(
     name: &'static str,
     meaning: &'static str,
@@ -232,7 +232,7 @@ const fn codec(
     row(help(name, "", meaning), true, parse)
 }
 
-/// The kinds of device, with what follows the `=`.
+/// The kinds of devices, with their values.
 pub const KINDS: &[KindHelp] = &{
     let mut kinds = [help("", "", ""); ROWS.len()];
     let mut index = 0;
@@ -256,7 +256,7 @@ fn display(value: &str) -> Result<DeviceKind, Option<&'static str>> {
     Ok(DeviceKind::Display { sink })
 }
 
-/// A kind of which nothing is said.
+/// Checks that a kind has no value.
 fn bare(value: &str, kind: DeviceKind) -> Result<DeviceKind, Option<&'static str>> {
     match value.is_empty() {
         true => Ok(kind),
@@ -280,7 +280,7 @@ impl DeviceKind {
         }
     }
 
-    /// Whether it has a queue of either direction, for each file that is opened.
+    /// Returns whether it has a queue of each direction, separately for each open file.
     #[must_use]
     pub const fn is_mem2mem(&self) -> bool {
         matches!(
@@ -291,7 +291,7 @@ impl DeviceKind {
 }
 
 impl DeviceSpec {
-    /// The formats of its pictures.
+    /// Returns its pixel formats.
     pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
         match &self.kind {
             DeviceKind::Camera { scaler: true, .. } => mode::formats(self, convert::converts),
@@ -308,7 +308,7 @@ impl DeviceSpec {
         }
     }
 
-    /// Makes the device; of a memory-to-memory device, what one open file has of it.
+    /// Makes the device, or one open file's part of a memory-to-memory device.
     ///
     /// # Errors
     /// A sentence, for a clip that cannot be played or a recording that cannot be written.
@@ -343,7 +343,7 @@ mod tests {
             let spec: DeviceSpec = name.parse().expect(name);
             assert_eq!((spec.kind.name(), spec.mplane), (name, row.mplane));
             assert!(!spec.pixel_formats().is_empty(), "{name}");
-            // What takes a value says so, and nothing else takes one.
+            // Only kinds with documented values accept one.
             let given = format!("{name}=pattern.y4m").parse::<DeviceSpec>();
             assert_eq!(given.is_ok(), !row.help.values.is_empty(), "{name}");
         }

@@ -1,5 +1,4 @@
-//! A bounded queue between the one thread that owns the devices, which never waits, and a helper
-//! thread, which does.
+//! A bounded queue between the devices' thread, which never waits, and a helper thread, which does.
 
 use crate::Failure;
 use rustix::event::{EventfdFlags, eventfd};
@@ -7,8 +6,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The queue. Its two `try_` calls belong to the owner of the devices, the two `_wait` calls to
-/// the helper thread.
+/// The queue. The devices' thread makes the `try_` calls, and the helper thread the `_wait` calls.
 #[derive(Debug)]
 pub(crate) struct Ring<T> {
     state: Mutex<State<T>>,
@@ -21,12 +19,12 @@ struct State<T> {
     items: VecDeque<T>,
     capacity: usize,
     closed: bool,
-    /// A `try_` call failed and wants to hear when it would succeed.
+    /// A `try_` call failed and needs a wake-up when it would succeed.
     wanted: bool,
 }
 
 impl<T> Ring<T> {
-    /// A queue of at most `capacity` items.
+    /// Makes a queue of at most `capacity` items.
     pub(crate) fn new(capacity: usize) -> Result<Arc<Self>, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;
@@ -44,7 +42,7 @@ impl<T> Ring<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -59,20 +57,20 @@ impl<T> Ring<T> {
         drop(state);
         self.changed.notify_all();
         if wake {
-            // A full counter is as readable as one more would make it.
+            // A full counter is readable, too.
             let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         }
     }
 
-    /// Lets at most `capacity` items wait from now on.
+    /// Sets the largest number of waiting items.
     pub(crate) fn set_capacity(&self, capacity: usize) {
         let mut state = self.lock();
         state.capacity = capacity;
         self.notify(state);
     }
 
-    /// Adds an item; gives it back if there is no room, and makes [`wake_fd`](Self::wake_fd)
-    /// readable when there is.
+    /// Adds an item. Without room, it returns the item, and [`wake_fd`](Self::wake_fd) becomes readable
+    /// when there is room.
     pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
         let mut state = self.lock();
         if state.closed {
@@ -88,7 +86,7 @@ impl<T> Ring<T> {
         Ok(())
     }
 
-    /// Whether an item can be added; if not, as [`try_push`](Self::try_push).
+    /// Returns whether an item can be added; if not, as [`try_push`](Self::try_push).
     pub(crate) fn has_room(&self) -> bool {
         let mut state = self.lock();
         let room = state.closed || state.items.len() < state.capacity;
@@ -96,8 +94,8 @@ impl<T> Ring<T> {
         room
     }
 
-    /// Takes an item. `Err(true)` if there will be no more; `Err(false)` if there is none yet,
-    /// and [`wake_fd`](Self::wake_fd) becomes readable when there is.
+    /// Takes an item. `Err(true)` after the last one. `Err(false)` if there is none yet;
+    /// [`wake_fd`](Self::wake_fd) becomes readable when there is.
     pub(crate) fn try_pop(&self) -> Result<T, bool> {
         let mut state = self.lock();
         match state.items.pop_front() {
@@ -113,7 +111,7 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Adds an item, waiting for room; gives it back if the queue was closed.
+    /// Adds an item, waiting for room. Returns it if the queue was closed.
     pub(crate) fn push_wait(&self, item: T) -> Result<(), T> {
         let mut state = self.lock();
         while state.items.len() >= state.capacity && !state.closed {
@@ -142,14 +140,14 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Lets no more items in. Those that are in can be taken.
+    /// Accepts no more items. Earlier items can still be taken.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         self.notify(state);
     }
 
-    /// Readable when a `try_` call that failed would now succeed, until
+    /// Returns a descriptor that is readable when a failed `try_` call would now succeed, until
     /// [`acknowledge`](Self::acknowledge).
     pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
@@ -158,7 +156,7 @@ impl<T> Ring<T> {
     /// Makes [`wake_fd`](Self::wake_fd) unreadable again.
     pub(crate) fn acknowledge(&self) {
         let mut count = [0; 8];
-        // EAGAIN means that nobody woke us.
+        // EAGAIN means that there was no wake-up.
         let _ = rustix::io::read(&self.wake, &mut count);
     }
 }

@@ -1,5 +1,5 @@
-//! The scaler behind a camera's sensor: takes a part of what the sensor sees, and writes it in
-//! another size into a part of the buffer. fimc's other half.
+//! The scaler behind a camera's sensor. It crops the sensor's picture, scales it, and places it in the
+//! buffer. Its model is the capture side of fimc.
 
 use crate::beside::{Beside, LARGE, Task};
 use crate::convert::{Color, ConvertError, Converter, Job, Range};
@@ -11,40 +11,40 @@ use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
 
-/// A scaler, and what it is set to.
+/// A scaler with its settings.
 pub(crate) struct Scaler {
     /// The sensor's picture.
     sensor: Size,
-    /// What is taken of it.
+    /// The used part of the sensor's picture.
     crop: Rect,
-    /// Where that is put in a buffer.
+    /// Its place in the buffer.
     compose: Rect,
     engine: Converter,
-    /// What is put there, its lines without padding.
+    /// The scaled part, lines without padding.
     target: Vec<u8>,
     /// The sensor's picture, for the thread.
     source: Vec<u8>,
-    /// Scales large pictures, from the first one on.
+    /// The thread for large pictures, started with the first one.
     beside: Option<Beside>,
-    /// Where the picture is put that it scales, whatever is set meanwhile.
+    /// The place of the picture being scaled, fixed at its start.
     under_way: Option<Rect>,
-    /// Nothing is scaled beside the devices.
+    /// Whether all pictures are scaled within ticks.
     at_once: bool,
 }
 
-/// What is to be made of a picture, whatever is set meanwhile.
+/// The parameters of a scaling, fixed at its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     job: Job,
     /// Its size then.
     to: Size,
-    /// Where that is put in a buffer.
+    /// Its place in the buffer.
     compose: Rect,
     /// Its bytes, lines without padding.
     bytes: usize,
 }
 
-/// A picture that was scaled beside the devices, and how far it has got to its buffer.
+/// A picture scaled by the thread, and how far it has been copied to its buffer.
 pub(crate) struct Scaled {
     task: Task,
     compose: Rect,
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Scaler {
 }
 
 impl Scaler {
-    /// All of what a sensor sees, to all of a buffer.
+    /// Scales the sensor's whole picture to the whole buffer.
     pub(crate) fn new(sensor: Size, format: &Format) -> Self {
         Self {
             sensor,
@@ -85,34 +85,35 @@ impl Scaler {
         }
     }
 
-    /// Scales every picture within [`write`](Self::write) from now on.
+    /// Makes [`write`](Self::write) scale every picture from now on.
     pub(crate) fn work_at_once(&mut self) {
         self.at_once = true;
     }
 
-    /// Has large pictures scaled by this thread.
+    /// Makes `beside` scale large pictures.
     #[cfg(test)]
     pub(crate) fn scale_by(&mut self, beside: Beside) {
         self.beside = Some(beside);
     }
 
-    /// Whether a picture is being scaled beside the devices: there is room for no other.
+    /// Returns whether the thread is scaling a picture and accepts no other.
     pub(crate) const fn is_busy(&self) -> bool {
         self.under_way.is_some()
     }
 
-    /// Readable when the picture that is being scaled is there; `None` while none is.
+    /// Returns a descriptor that is readable when the picture being scaled is ready; `None` while there
+    /// is none.
     pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let thread = self.beside.as_ref().filter(|_| self.is_busy());
         thread.and_then(Beside::wake_fd)
     }
 
-    /// The size of the pictures to give to [`write`](Self::write).
+    /// Returns the size of the pictures for [`write`](Self::write).
     pub(crate) const fn sensor(&self) -> Size {
         self.sensor
     }
 
-    /// The format was set: all of the buffer is written again.
+    /// Handles a new format: the whole buffer is used again.
     pub(crate) fn fill(&mut self, format: &Format) {
         self.compose = Rect::whole(format.width, format.height);
     }
@@ -146,7 +147,7 @@ impl Scaler {
         Ok(*slot)
     }
 
-    /// What is to be made of a picture of the sensor's size as things are set now.
+    /// Returns the parameters for a picture of the sensor's size with the current settings.
     pub(crate) fn plan(&self, frame: &Frame, format: &Format) -> Result<Plan, Trouble> {
         let bytes = Surface(format).rect_bytes(self.compose);
         let bytes = bytes.ok_or(Trouble::TooSmall)?;
@@ -193,13 +194,13 @@ impl Scaler {
         surface.payloads()
     }
 
-    /// Whether a picture is to be scaled beside the devices, which may begin now.
+    /// Returns whether the thread must scale a picture and can begin now.
     pub(crate) fn wants_thread(&mut self, plan: &Plan, frame: &Frame) -> bool {
         self.is_large(frame, plan.bytes) && self.has_thread()
     }
 
-    /// Goes on to take a picture over for the thread, `left` bytes at most, of which `taken` are
-    /// there. Whether it has all.
+    /// Continues to copy a picture for the thread, at most `left` bytes. `taken` have been copied.
+    /// Returns whether all are.
     pub(crate) fn take_in(&mut self, frame: &Frame, taken: &mut usize, left: &mut usize) -> bool {
         self.source.truncate(*taken);
         let rest = frame.bytes().get(*taken..).unwrap_or_default();
@@ -210,7 +211,7 @@ impl Scaler {
         some.len() == rest.len()
     }
 
-    /// Whether what is taken of a picture and the `target_bytes` made of it are worth a thread.
+    /// Returns whether the used part of a picture and the `target_bytes` are large enough for a thread.
     fn is_large(&self, frame: &Frame, target_bytes: usize) -> bool {
         let bytes = |rect: Rect| {
             let made = Format::new(frame.format(), rect.width, rect.height);
@@ -222,8 +223,7 @@ impl Scaler {
         source_bytes.saturating_add(target_bytes) >= LARGE
     }
 
-    /// Whether there is a thread that may scale a picture now; where none is to be had, pictures are
-    /// scaled at once.
+    /// Returns whether a thread can scale a picture now. Without one, pictures are scaled within ticks.
     fn has_thread(&mut self) -> bool {
         if self.at_once || self.is_busy() {
             return false;
@@ -234,7 +234,7 @@ impl Scaler {
         self.beside.is_some()
     }
 
-    /// Gives the picture that was taken over to the thread. Whether it takes it.
+    /// Passes the copied picture to the thread. Returns whether it was accepted.
     pub(crate) fn begin(&mut self, plan: &Plan, frame: &Frame) -> bool {
         let Some(thread) = &self.beside else {
             return false;
@@ -256,7 +256,7 @@ impl Scaler {
         self.is_busy()
     }
 
-    /// The picture that was scaled beside the devices, if it is there by now.
+    /// Returns the picture that the thread has scaled, if it is ready.
     pub(crate) fn take(&mut self) -> Option<Scaled> {
         let compose = self.under_way?;
         let task = self.beside.as_ref().and_then(Beside::take)?;
@@ -265,8 +265,8 @@ impl Scaler {
         Some(Scaled { task, compose, way })
     }
 
-    /// Goes on to write what was scaled to its buffer, if that still is the device's, `left` bytes
-    /// at most. The bytes used in each plane, once all is written.
+    /// Continues to write a scaled picture to its buffer, if the device still has it, at most `left`
+    /// bytes. Returns the bytes used in each plane, once all is written.
     pub(crate) fn finish_on<C>(
         scaled: &mut Scaled,
         format: &Format,
@@ -288,7 +288,7 @@ impl Scaler {
         }
     }
 
-    /// Takes the memory of a picture back.
+    /// Returns a picture's memory for reuse.
     pub(crate) fn put_back(&mut self, scaled: Scaled) {
         (self.source, self.target) = (scaled.task.source, scaled.task.target);
     }

@@ -1,19 +1,19 @@
-//! Rectangles that programs set: which part of a picture is taken, and where it is put.
+//! Crop and compose rectangles that programs set.
 
 use crate::picture::Size;
 use vb3_queue::DriverError;
 use vb3_v4l2::{Rect, SelectionFlags};
 
 const ERANGE: DriverError = DriverError(34);
-/// Chroma is there for pairs of columns and lines.
+/// Chroma is shared by pairs of columns and lines.
 const STEP: u32 = 2;
 
-/// The size of a rectangle that [`fit`] made.
+/// Returns the size of a rectangle that [`fit`] made.
 pub(crate) fn settable(rect: Rect) -> Option<Size> {
     Size::new(rect.width, rect.height)
 }
 
-/// The nearest rectangle of whole pairs inside a picture.
+/// Returns the nearest rectangle of whole pairs inside a picture.
 ///
 /// Source: Linux Documentation/userspace-api/media/v4l/vidioc-g-selection.rst.
 pub(crate) fn fit(
@@ -33,7 +33,7 @@ pub(crate) fn fit(
     })
 }
 
-/// A length from one pair to `most`, which is even. ERANGE where the flags forbid it.
+/// Returns an even length up to `most`, which is even. ERANGE if the flags forbid it.
 fn side(wanted: u32, most: u32, flags: SelectionFlags) -> Result<u32, DriverError> {
     let up = flags.contains(SelectionFlags::GE);
     let clamped = wanted.clamp(STEP, most.max(STEP));
@@ -51,7 +51,7 @@ fn side(wanted: u32, most: u32, flags: SelectionFlags) -> Result<u32, DriverErro
     }
 }
 
-/// A place from 0 to `most`, which is even.
+/// Returns an even position up to `most`, which is even.
 fn place(wanted: i32, most: u32) -> i32 {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let clamped = wanted.clamp(0, most);

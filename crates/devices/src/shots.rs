@@ -1,4 +1,4 @@
-//! What the programs of a run were given to see, for a contact sheet.
+//! Thumbnails of the frames of a run, for a contact sheet.
 
 use crate::Device;
 use crate::mode::matrix_of;
@@ -9,15 +9,17 @@ use vb3_queue::DoneState;
 use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 
 impl<C: 'static> Device<C> {
-    /// Keeps small versions of frames from now on, where the device delivers some.
+    /// Keeps thumbnails of frames from now on, if the device delivers any.
     pub fn keep_thumbnails(&mut self) {
         if self.inner.role() == Role::Capture {
             self.shots.get_or_insert_default();
         }
     }
 
-    /// Small versions of at most `count` frames, evenly spread over all that a display was shown,
-    /// or that a camera has delivered since [`keep_thumbnails`](Self::keep_thumbnails).
+    /// Returns thumbnails of at most `count` frames.
+    ///
+    /// They are evenly spread over all that a display was shown, or that a camera has delivered since
+    /// [`keep_thumbnails`](Self::keep_thumbnails).
     #[must_use]
     pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         match &self.shots {
@@ -26,7 +28,7 @@ impl<C: 'static> Device<C> {
         }
     }
 
-    /// Looks at what goes to the program.
+    /// Collects thumbnails of finished frames.
     pub(crate) fn look_at_frames(&mut self, bus: &mut dyn Bus<C>, progress: &Progress<C>) {
         let Some(shots) = &mut self.shots else {
             return;
@@ -40,8 +42,8 @@ impl<C: 'static> Device<C> {
     }
 }
 
-/// The picture in a buffer, as far as a small one shows it: a tick waits for it, and of the other
-/// lines nothing is read. None of a compressed format, or that does not fill its buffer.
+/// Reads only the lines of a buffer's picture that a thumbnail needs, since a tick waits for it. None
+/// for a compressed format, or a picture that does not fill its buffer.
 fn read<C>(format: &Format, finished: &Finished<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
     let pixel = pixfmt::lookup(format.fourcc).filter(|pixel| !pixel.is_compressed())?;
     let size = Size::new(format.width, format.height)?;

@@ -1,7 +1,7 @@
-//! What a person writes to ask for a device: `camera=clip.mp4,size=1280x720,fps=30`.
+//! The text that requests a device: `camera=clip.mp4,size=1280x720,fps=30`.
 //!
-//! A SPEC is a kind with what it sees or where it records, and options after commas. A comma
-//! that belongs to a file's name is written `\,`, a backslash `\\`.
+//! A SPEC is a kind with its source or destination, and options after commas. In a file's name, a comma
+//! is written `\,` and a backslash `\\`.
 
 mod demands;
 mod edit;
@@ -31,25 +31,26 @@ use std::str::FromStr;
 use vb3_dma::Protected;
 use vb3_v4l2::{FourCc, Fraction};
 
-/// Most devices of one run, and one more than the highest `node=videoN`.
+/// Largest number of devices of one run. It exceeds the highest `node=videoN` by one.
 pub const MAX_DEVICES: u32 = 64;
-/// Most frames a second; the fewest is one.
+/// Largest number of frames per second; the smallest is one.
 pub const MAX_FPS: u32 = 120;
 
 /// One device to offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceSpec {
-    /// What it is.
+    /// Its kind.
     pub kind: DeviceKind,
     /// Whether it speaks the multi-planar API.
     pub mplane: bool,
-    /// The one size of a camera, the first of other devices; `None` for the source's own, or 640x480.
+    /// The only size of a camera, or the initial size of other devices; `None` for the source's own, or
+    /// 640x480.
     pub size: Option<Size>,
-    /// The one rate of a camera in frames per second; `None` for the source's own, or 30.
+    /// The only rate of a camera in frames per second; `None` for the source's own, or 30.
     pub fps: Option<Fraction>,
-    /// Pixel format at first; `None` for YUYV.
+    /// Initial pixel format; `None` for YUYV.
     pub format: Option<FourCc>,
-    /// Whether a camera offers lists of sizes and rates or all of them; `None` for its kind's way.
+    /// Whether a camera offers lists of sizes and rates, or ranges; `None` for its kind's default.
     pub profile: Option<Profile>,
     /// Sizes that a camera offers; empty for the usual ones.
     pub sizes: Vec<Size>,
@@ -57,14 +58,14 @@ pub struct DeviceSpec {
     pub rates: Vec<Fraction>,
     /// Pixel formats that a camera offers; empty for those of its profile.
     pub formats: Vec<FourCc>,
-    /// What paces its frames.
+    /// The pace of its frames.
     pub pace: Pace,
-    /// Where its planes come from.
+    /// The allocator of its planes.
     pub allocator: Allocator,
-    /// Whether its own buffers are placed when a device first uses them, for all devices that share
-    /// them by then, and moved where another one needs them.
+    /// Whether its own buffers are placed at a device's first use, suitable for all devices that share
+    /// them by then, and moved if another device needs that.
     pub lazy: bool,
-    /// Whether REQBUFS and CREATE_BUFS make all buffers that they are asked for, or none.
+    /// Whether REQBUFS and CREATE_BUFS make all requested buffers or none.
     pub admission: bool,
     /// Whether it offers USERPTR; `None` leaves it to the host.
     pub userptr: Option<bool>,
@@ -72,42 +73,41 @@ pub struct DeviceSpec {
     pub hints: bool,
     /// Whether it has buttons that make calls fail.
     pub inject: bool,
-    /// Most buffers, 32 to 32768; `None` for 64.
+    /// Largest number of buffers, 32 to 32768; `None` for 64.
     pub max_buffers: Option<u32>,
-    /// Buffers the device needs before it starts, 0 to 8.
+    /// Number of buffers that the device needs before it starts, 0 to 8.
     pub min_queued: u32,
-    /// Name of the card; `None` for one made from the kind.
+    /// Card name; `None` for one made from the kind.
     pub name: Option<String>,
-    /// Highest address the device can drive, at least 2^20 - 1; `None` for the machine's.
+    /// Highest address that the device can drive, at least 2^20 - 1; `None` for the machine's.
     pub mask: Option<u64>,
-    /// Whether its memory must be physically contiguous, also where there is an IOMMU: it does not
-    /// sit behind it.
+    /// Whether its memory must be physically contiguous. It is not behind an IOMMU then.
     pub contiguous: bool,
-    /// Which of the machine's further IOMMUs it is behind; `None` for the one for all devices.
+    /// The machine's further IOMMU that it is behind; `None` for the default one.
     pub iommu: Option<String>,
-    /// Bytes of coherent memory of its own, from which alone it allocates; `None` for the
-    /// machine's.
+    /// Bytes of its own coherent memory, the only one that it allocates from; `None` for the machine's.
     pub sram: Option<u64>,
-    /// What it sees of memory: first and last byte, and the bus address of the first; `None` for all
-    /// of it at its own addresses.
+    /// Its view of memory: first and last byte, and the bus address of the first; `None` for all of it
+    /// at unchanged addresses.
     pub window: Option<(u64, u64, u64)>,
-    /// Bytes that addresses of planes are multiples of, a power of two; `None` for any.
+    /// Alignment of plane addresses in bytes, a power of two; `None` for any.
     pub align: Option<u64>,
-    /// Most bytes of a plane, which is one run of addresses; `None` for the machine's.
+    /// Largest plane in bytes, which is one run of addresses; `None` for the machine's.
     pub max_segment: Option<u64>,
-    /// Bytes, a power of two, of which no plane crosses a multiple; `None` for the machine's.
+    /// DMA boundary in bytes, a power of two: no plane crosses a multiple of it. `None` for the
+    /// machine's.
     pub boundary: Option<u64>,
-    /// Bytes that lines of pictures are multiples of, a power of two; `None` for any.
+    /// Alignment of picture lines in bytes, a power of two; `None` for any.
     pub stride: Option<u32>,
-    /// What it demands of memory beside its addresses.
+    /// Further demands on its memory.
     pub demands: Demands,
-    /// Number of its node; `None` for the first that is free.
+    /// Number of its node; `None` for the first free one.
     pub node: Option<u32>,
-    /// When it comes and goes by itself.
+    /// When it appears and disappears by itself.
     pub presence: Presence,
 }
 
-/// What a camera sees.
+/// A camera's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSpec {
     /// The test pattern.
@@ -116,7 +116,7 @@ pub enum SourceSpec {
     Clip(PathBuf),
 }
 
-/// What a camera does at the end of its clip.
+/// A camera's behaviour at the end of its clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClipEnd {
     /// Plays it again: frame n is picture n modulo the clip's length.
@@ -124,45 +124,45 @@ pub enum ClipEnd {
     Loop,
     /// Repeats the last picture.
     Hold,
-    /// Ends the stream with an error, as a driver whose source failed.
+    /// Ends the stream with an error, like a driver whose source failed.
     Stop,
     /// Unplugs itself.
     Unplug,
 }
 
-/// Where a display records what it was shown.
+/// The destination of a display's recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkSpec {
     /// Nowhere.
     Null,
     /// A YUV4MPEG2 file.
     Y4m(PathBuf),
-    /// A file of bare bytes.
+    /// A file of raw bytes.
     Raw(PathBuf),
-    /// One PNG file a frame; the name has one `%d` or `%0Nd`.
+    /// One PNG file per frame. The name has one `%d` or `%0Nd`.
     Png(String),
 }
 
-/// Which sizes and rates a camera offers.
+/// The kind of sizes and rates that a camera offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Some, one by one, as a webcam does.
+    /// Discrete ones, like a webcam.
     Webcam,
-    /// All from a smallest to a largest, as a sensor's driver does.
+    /// Ranges, like a sensor's driver.
     Sensor,
 }
 
-/// What paces a device.
+/// The pace of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
     /// The monotonic clock, at the frame rate.
     #[default]
     Real,
-    /// Nothing: a frame for each buffer, as fast as buffers come.
+    /// As fast as buffers arrive: one frame for each.
     Free,
 }
 
-/// Where a device's planes come from.
+/// The allocator of a device's planes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allocator {
     /// videobuf2-dma-contig.
@@ -174,12 +174,12 @@ pub enum Allocator {
     Vmalloc,
 }
 
-/// Why a SPEC was not understood, as a sentence: what is wrong, what is allowed, the nearest guess.
+/// An error in a SPEC: the fault, the allowed values, and the nearest name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError(String);
 
 impl SpecError {
-    /// An option whose value is not taken.
+    /// Returns the error for an invalid value of an option.
     fn value(option: &str, value: &str, allowed: impl fmt::Display) -> Self {
         Self(format!("{option}={value} is not understood: {allowed}"))
     }
@@ -194,7 +194,7 @@ impl fmt::Display for SpecError {
 impl std::error::Error for SpecError {}
 
 impl DeviceSpec {
-    /// A device with nothing but its kind said.
+    /// Returns a device of a kind with default options.
     #[must_use]
     pub const fn new(kind: DeviceKind, mplane: bool) -> Self {
         Self {
@@ -238,8 +238,7 @@ impl DeviceSpec {
     }
 }
 
-/// SPECs of the devices of a run that asks for none: a camera with the pattern, and a display that
-/// records nowhere.
+/// SPECs of a run without any: a camera with the pattern, and a display that records nothing.
 pub const DEFAULTS: [&str; 2] = ["camera=pattern", "display=null"];
 
 impl FromStr for DeviceSpec {
@@ -274,7 +273,7 @@ impl FromStr for DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// Takes one word after the device's name; gives its option and value.
+    /// Takes one word after the device's name. Returns its option and value.
     fn take_word<'a>(
         &mut self,
         word: &'a str,
@@ -305,7 +304,7 @@ impl DeviceSpec {
         Ok((option, value))
     }
 
-    /// Sets one option. The error is what to say, where the list of values does not say it.
+    /// Sets one option. The error is a message, if the list of values does not suffice.
     fn set(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "size" => self.size = Some(parse_size(value).ok_or(None)?),
@@ -413,7 +412,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Checks that what is placed lazily is one run of addresses.
+    /// Checks that lazily placed memory is one run of addresses.
     fn check_place(&self) -> Result<(), SpecError> {
         if !self.lazy || self.allocator == Allocator::Contig {
             return Ok(());
@@ -422,7 +421,7 @@ impl DeviceSpec {
         Err(SpecError::value("place", "lazy", allowed))
     }
 
-    /// Checks that what is said of the device's addresses is said of a device that has some.
+    /// Checks that address options belong to a device with addresses.
     fn check_addresses(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
         const OF_ADDRESSES: &[&str] = &[
             "mask",

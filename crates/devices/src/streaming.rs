@@ -1,8 +1,8 @@
-//! A device with one queue: what cameras, displays and the nodes of a loopback have in common.
+//! A device with one queue: the common part of cameras, displays and loopback nodes.
 //!
-//! A [`StreamingDevice`] has the queue's buffers, the format, the clock and the counters, and answers
-//! what every such device answers alike. An [`Engine`] moves the pictures: each kind of device has its
-//! own, and with it what no other has.
+//! A [`StreamingDevice`] has the queue's buffers, the format, the clock and the counters. It implements
+//! the calls that all such devices answer alike. An [`Engine`] moves the pictures, and has everything
+//! that belongs to one kind of device.
 
 use crate::Failure;
 use crate::device::Outside;
@@ -22,25 +22,25 @@ use vb3_v4l2::{
     SelectionTarget, Statistics, VideoDriver, Waiter,
 };
 
-/// Most frames of one tick, so that a tick ends.
+/// Largest number of frames in one tick, so that ticks end.
 const FRAMES_PER_TICK: u32 = 8;
 
-/// The formats and rates of a device: which it offers, and which are set.
+/// The formats and rates of a device, offered and current.
 pub(crate) trait Formats {
     fn planarity(&self) -> Planarity;
 
-    /// Pixel formats, in the order of ENUM_FMT.
+    /// Returns pixel formats, in the order of ENUM_FMT.
     fn pixels(&self) -> &[&'static PixelFormat];
 
     /// Sizes, offered for every pixel format.
     fn sizes(&self) -> FrameSizes<'_>;
 
-    /// Seconds per frame, offered for every size.
+    /// Returns the intervals (seconds per frame) offered for every size.
     fn intervals(&self) -> FrameIntervals<'_>;
 
     fn format(&self) -> Format;
 
-    /// What would be set for `wanted`.
+    /// Returns the format that would be set for `wanted`.
     fn try_format(&self, wanted: &Format) -> Format;
 
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError>;
@@ -48,13 +48,13 @@ pub(crate) trait Formats {
     /// Seconds per frame now.
     fn interval(&self) -> Fraction;
 
-    /// Sets the nearest interval that is offered; the default for one with a zero.
+    /// Sets the nearest offered interval; the default if either part is zero.
     fn set_interval(&mut self, wanted: Fraction) {
         let _ = wanted;
     }
 }
 
-/// What moves pictures between the buffers of a device and wherever they come from or go.
+/// Moves pictures between a device's buffers and their source or destination.
 pub(crate) trait Engine<C> {
     type Formats: Formats;
 
@@ -65,13 +65,13 @@ pub(crate) trait Engine<C> {
     /// Events besides those of controls.
     const EVENTS: EventKinds = EventKinds::empty();
 
-    /// STREAMON. The error is the program's errno; why is for [`Stream::failure`].
+    /// Starts streaming. The error is the program's errno; [`Stream::failure`] has the reason.
     fn start(&mut self, stream: &mut Stream<Self::Formats, C>) -> Result<(), DriverError>;
 
-    /// STREAMOFF, also where [`start`](Self::start) was not called.
+    /// Stops streaming, also if [`start`](Self::start) was not called.
     fn stop(&mut self, stream: &mut Stream<Self::Formats, C>);
 
-    /// Before the frames of a tick, whether or not it streams.
+    /// Begins a tick, before its frames, streaming or not.
     fn begin_tick(
         &mut self,
         stream: &mut Stream<Self::Formats, C>,
@@ -81,7 +81,7 @@ pub(crate) trait Engine<C> {
         let _ = (stream, bus, progress);
     }
 
-    /// Moves the next picture of a stream, if there is one and it is due. Whether to go on.
+    /// Moves the next picture of a stream, if there is one and it is due. Returns whether to continue.
     fn step(
         &mut self,
         stream: &mut Stream<Self::Formats, C>,
@@ -90,20 +90,20 @@ pub(crate) trait Engine<C> {
         progress: &mut Progress<C>,
     ) -> bool;
 
-    /// When [`step`](Self::step) has something to do, in nanoseconds of the host's clock.
+    /// Returns the time of the next [`step`](Self::step), in nanoseconds of the host's clock.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
-    /// Whether [`begin_tick`](Self::begin_tick) has more of a picture to move.
+    /// Returns whether [`begin_tick`](Self::begin_tick) has more of a picture to move.
     fn has_begun(&self) -> bool {
         false
     }
 
-    /// Somebody looks for a buffer that is done, and there is none.
+    /// A caller found no finished buffer.
     fn note_waiter(&mut self, waiter: Waiter) {
         let _ = waiter;
     }
 
-    /// Readable when the engine waits for something outside and it has come.
+    /// Returns a descriptor that is readable when an awaited external event has occurred.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -119,7 +119,7 @@ pub(crate) trait Engine<C> {
         let _ = formats;
     }
 
-    /// What crops and scales between pictures and buffers.
+    /// Returns the scaler between pictures and buffers.
     fn scaler(&self) -> Option<&Scaler> {
         None
     }
@@ -167,25 +167,25 @@ pub(crate) trait Engine<C> {
     }
 }
 
-/// The queue's side of a device, as its engine sees it.
+/// The queue's side of a device, for its engine.
 #[derive(Debug)]
 pub(crate) struct Stream<F, C> {
     pub(crate) formats: F,
     pub(crate) pace: Pace,
-    /// The buffers that the device owns, oldest first.
+    /// The device's buffers, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
     /// Between STREAMON and STREAMOFF.
     is_on: bool,
     /// Number of the next frame.
     pub(crate) sequence: u32,
-    /// When it is due, in nanoseconds of the host's clock; `None` before the first.
+    /// Its time, in nanoseconds of the host's clock; `None` before the first.
     pub(crate) due_ns: Option<u64>,
     pub(crate) statistics: Statistics,
-    /// What failed outside.
+    /// The external failure.
     pub(crate) failure: Option<Failure>,
-    /// Bytes of pictures that one tick moves at most.
+    /// Largest number of picture bytes that one tick moves.
     piece: usize,
-    /// How many of them are left in this tick.
+    /// The rest of them in this tick.
     pub(crate) left: usize,
 }
 
@@ -195,7 +195,7 @@ impl<F: Formats, C> Stream<F, C> {
         self.formats.interval().as_nanos().unwrap_or(1).max(1)
     }
 
-    /// How many whole intervals have gone by since `due_ns`, and when the last of them ended.
+    /// Returns how many whole intervals have passed since `due_ns`, and the end of the last.
     pub(crate) fn newest_due(&self, now_ns: u64, due_ns: u64) -> (u64, u64) {
         let interval_ns = self.interval_ns();
         let missed = now_ns.saturating_sub(due_ns) / interval_ns;
@@ -205,21 +205,21 @@ impl<F: Formats, C> Stream<F, C> {
         )
     }
 
-    /// The number of the next frame; the one after it is next then.
+    /// Returns the number of the next frame, and advances it.
     pub(crate) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         sequence
     }
 
-    /// The stream cannot go on.
+    /// Handles a failure that ends the stream.
     pub(crate) fn fail(&mut self, failure: Failure, progress: &mut Progress<C>) {
         self.failure = Some(failure);
         progress.broken = true;
     }
 
-    /// How a buffer comes back whose picture was moved so; `None` for one that is no longer the
-    /// device's. Faults are counted.
+    /// Returns the state of a buffer after its picture was moved; `None` if the device has lost it.
+    /// Faults are counted.
     pub(crate) fn outcome<T>(
         &mut self,
         moved: Result<T, Trouble>,
@@ -250,7 +250,7 @@ impl<F: Formats, C> Stream<F, C> {
     }
 }
 
-/// Which frame a buffer comes back with, and its time.
+/// The number and time of a buffer's frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     pub(crate) sequence: u32,
@@ -260,8 +260,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Gives the frame's buffer back. `payloads` are the bytes used in each plane of a CAPTURE
-    /// buffer; those of an OUTPUT buffer stay the program's.
+    /// Returns the frame's buffer. `payloads` are the bytes used in each plane of a CAPTURE buffer.
+    /// Those of an OUTPUT buffer are unchanged.
     pub(crate) fn finish<C>(
         self,
         flow: Flow,
@@ -298,7 +298,7 @@ pub(crate) struct StreamingDevice<E, F, C> {
 }
 
 impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
-    /// Makes the device of a SPEC; `card` is its name where the SPEC gives none.
+    /// Makes the device of a SPEC; `card` is its name if the SPEC has none.
     pub(crate) fn with_engine(
         spec: &DeviceSpec,
         place: &Place,

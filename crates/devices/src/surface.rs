@@ -1,5 +1,4 @@
-//! A picture in the planes of a buffer, and a compressed one: sizes, checks, and the way of bytes
-//! to and fro by the bus.
+//! A picture in the planes of a buffer, raw or compressed: sizes, checks, and copying through the bus.
 
 use std::ops::Range;
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
@@ -14,55 +13,55 @@ pub(crate) const EBUSY: DriverError = DriverError(16);
 pub(crate) const EINVAL: DriverError = DriverError(22);
 pub(crate) const ERANGE: DriverError = DriverError(34);
 
-/// Why a picture did not reach a buffer, or was not read from it.
+/// The reason why a picture was not moved to or from a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The buffer is no longer the device's.
+    /// The device has lost the buffer.
     Stale,
     /// The buffer lacks a plane or is too small for the picture.
     TooSmall,
-    /// The bus said no.
+    /// The bus access failed.
     Fault,
 }
 
-/// Bytes of pictures that are moved in one step in the world of devices: a call of any program on
-/// any device waits for no more. A larger picture takes several steps.
+/// Picture bytes that one step of the devices moves at most, since every call of a program may wait for
+/// a step. A larger picture takes several steps.
 pub(crate) const PIECE: usize = 512 << 10;
 
-/// How far a picture has got on its way to or from a buffer.
+/// How far a picture has been moved to or from a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Way {
-    /// Which plane of samples is next.
+    /// Index of the next plane of samples.
     component: usize,
-    /// Bytes of it that have been moved, if its lines had no padding.
+    /// Bytes of it that have been moved, counted without padding.
     moved: usize,
-    /// Bytes of the components before it, likewise.
+    /// Bytes of the components before it, without padding.
     before: usize,
 }
 
-/// Bytes of a picture that lie together in a buffer and together in its packed component.
+/// Picture bytes that are contiguous in a buffer and in their packed component.
 pub(crate) struct Run<'a, C> {
     /// The memory plane.
     pub(crate) cookie: &'a C,
     /// Bytes from its start.
     pub(crate) offset: u64,
-    /// Which plane of samples.
+    /// Index of the plane of samples.
     pub(crate) component: usize,
-    /// Where they lie among its lines, if those had no padding.
+    /// Their range in the component, counted without padding.
     pub(crate) packed: Range<usize>,
-    /// Bytes of the components before it, likewise.
+    /// Bytes of the components before it, without padding.
     before: usize,
 }
 
 impl<C> Run<'_, C> {
-    /// Where the bytes lie if all components followed each other, lines without padding.
+    /// Returns their range in the picture with all components packed.
     pub(crate) const fn in_all(&self) -> Range<usize> {
         self.before + self.packed.start..self.before + self.packed.end
     }
 }
 
-/// Calls `copy` with runs of bytes that lie together in the buffer, from where `way` stands, until
-/// `left` bytes have been moved, and takes those off. Whether that was the last.
+/// Calls `copy` with contiguous runs of the buffer, from `way` on, for at most `left` bytes. Subtracts
+/// the moved bytes from `left`. Returns whether that was the last run.
 pub(crate) fn go_on<'b, C>(
     all: &[Lines<'b, C>],
     way: &mut Way,
@@ -110,18 +109,18 @@ struct Part<'a, C> {
     layout: ComponentLayout,
 }
 
-/// What a buffer of a format holds.
+/// The layout of a buffer of a format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surface<'a>(pub(crate) &'a Format);
 
 impl Surface<'_> {
-    /// Whether it holds a codec's bytes instead of lines.
+    /// Returns whether it has a codec's bytes instead of lines.
     fn is_compressed(self) -> bool {
         pixfmt::lookup(self.0.fourcc).is_some_and(vb3_v4l2::PixelFormat::is_compressed)
     }
 
-    /// Bytes of a picture in memory plane `index`, with its padding but nothing a program asked
-    /// for on top.
+    /// Returns the bytes of a picture in memory plane `index`, including line padding, but not a larger
+    /// size that the program requested.
     pub(crate) fn picture_bytes(self, index: usize) -> Option<u64> {
         let pixel = pixfmt::lookup(self.0.fourcc)?;
         let line = self.0.layouts().get(index)?.bytesperline;
@@ -152,8 +151,8 @@ impl Surface<'_> {
         }
     }
 
-    /// Checks that a buffer can hold a picture, and on CAPTURE sets what it will hold; on OUTPUT
-    /// checks that it does. A compressed one may be of any length.
+    /// Checks that a buffer is large enough for a picture. On CAPTURE, sets the payloads; on OUTPUT,
+    /// checks them. A compressed picture may have any length.
     pub(crate) fn prepare(self, buffer: Prepare<'_>, flow: Flow) -> Result<(), DriverError> {
         *buffer.field = FIELD_NONE;
         let compressed = self.is_compressed();
@@ -182,8 +181,8 @@ impl Surface<'_> {
         }
     }
 
-    /// Takes a short payload for a whole picture, as converters in the kernel do: a program that
-    /// has only a part of the picture cropped need not tell of the rest.
+    /// Extends a short payload to a whole picture, as the kernel's converters do. A program that has
+    /// only part of the picture cropped need not set the rest.
     pub(crate) fn extend_payloads(self, buffer: &mut Prepare<'_>) {
         if self.is_compressed() {
             return;
@@ -193,9 +192,8 @@ impl Surface<'_> {
         }
     }
 
-    /// Goes on to write a picture, given as the packed lines of each component, to a buffer, line by
-    /// line where lines are padded: `left` bytes at most. Whether all is written. Padding is not
-    /// touched.
+    /// Continues to write a picture from the packed lines of its components, at most `left` bytes.
+    /// Returns whether all is written. Padding is not touched.
     pub(crate) fn write_on<'p, C>(
         self,
         buffer: &Active<C>,
@@ -211,7 +209,7 @@ impl Surface<'_> {
         })
     }
 
-    /// The bytes that a picture uses in each plane.
+    /// Returns the bytes that a picture uses in each plane.
     pub(crate) fn payloads(self) -> Result<[u64; MAX_PLANES], Trouble> {
         let mut payloads = [0; MAX_PLANES];
         for (index, payload) in payloads.iter_mut().enumerate().take(self.0.num_planes) {
@@ -220,7 +218,7 @@ impl Surface<'_> {
         Ok(payloads)
     }
 
-    /// Calls `copy` with each run of bytes that lie together in the buffer.
+    /// Calls `copy` with each contiguous run of bytes in the buffer.
     pub(crate) fn each_run<C>(
         self,
         buffer: &Active<C>,
@@ -232,7 +230,7 @@ impl Surface<'_> {
         go_on(&all, &mut way, &mut left, copy).map(drop)
     }
 
-    /// Where the lines of each component lie.
+    /// Returns the lines of each component.
     pub(crate) fn lines<C>(
         self,
         buffer: &Active<C>,
@@ -252,8 +250,8 @@ impl Surface<'_> {
         lines.collect()
     }
 
-    /// Where the components lie in a CAPTURE buffer, padding between their lines included, and the
-    /// bytes from one line to the next.
+    /// Returns the spans of the components in a CAPTURE buffer, including line padding, with their
+    /// strides.
     pub(crate) fn component_spans<C>(
         self,
         buffer: &Active<C>,
@@ -273,7 +271,7 @@ impl Surface<'_> {
         spans.collect()
     }
 
-    /// Where a component lies in a buffer that holds the whole picture.
+    /// Returns a component's location in a buffer with the whole picture.
     fn part<'b, C>(
         self,
         pixel: &PixelFormat,
@@ -309,7 +307,7 @@ impl Surface<'_> {
         })
     }
 
-    /// Bytes of the packed lines of all components inside a rectangle of whole pairs.
+    /// Returns the bytes of the packed lines of all components inside a rectangle of whole pairs.
     pub(crate) fn rect_bytes(self, rect: Rect) -> Option<usize> {
         let pixel = pixfmt::lookup(self.0.fourcc)?;
         let mut sum = 0_usize;
@@ -319,8 +317,8 @@ impl Surface<'_> {
         Some(sum)
     }
 
-    /// Goes on to read what is inside a rectangle of whole pairs, `left` bytes at most. Whether all
-    /// is read: `to` then holds its components one after the other, their lines without padding.
+    /// Continues to read a rectangle of whole pairs, at most `left` bytes. Returns whether all is read.
+    /// `to` then has its components one after the other, lines without padding.
     pub(crate) fn read_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
@@ -337,8 +335,8 @@ impl Surface<'_> {
         })
     }
 
-    /// Goes on to write the inside of a rectangle, laid out as
-    /// [`read_rect_on`](Self::read_rect_on) does it. Whether all is written.
+    /// Continues to write a rectangle, laid out as by [`read_rect_on`](Self::read_rect_on). Returns
+    /// whether all is written.
     pub(crate) fn write_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
@@ -354,7 +352,7 @@ impl Surface<'_> {
         })
     }
 
-    /// Where the lines of each component inside a rectangle of whole pairs lie.
+    /// Returns the lines of each component inside a rectangle of whole pairs.
     pub(crate) fn rect_lines<'b, C>(
         self,
         buffer: &'b Active<C>,
@@ -387,7 +385,7 @@ impl Surface<'_> {
     }
 }
 
-/// A format with lines that are multiples of `stride` bytes; `None` where they would be too long.
+/// Returns a format with lines that are multiples of `stride` bytes; `None` if they would be too long.
 pub(crate) fn align_lines(
     format: Format,
     formats: &[&'static PixelFormat],

@@ -5,10 +5,10 @@ use crate::surface::EINVAL;
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
 
-/// The first number of the user class that is free for drivers' own.
+/// The first free control id for drivers in the user class.
 const FRAMES: u32 = cid::DRIVERS_OWN;
 
-/// [`Background::MENU`] behind an item for the clip itself.
+/// [`Background::MENU`] after an item for the clip itself.
 const CLIP_MENU: &[&str] = &[
     "Disabled",
     "75% Colorbar",
@@ -40,7 +40,7 @@ impl Controls {
         &self.picture
     }
 
-    /// The test pattern to show; `None` for the clip.
+    /// Returns the test pattern to show; `None` for the clip.
     pub(super) const fn background(&self) -> Option<Background> {
         match (self.has_clip, self.pattern) {
             (false, index) => Some(Background::from_index(index)),
@@ -49,7 +49,7 @@ impl Controls {
         }
     }
 
-    /// More frames were produced, whether buffers took them or not.
+    /// Counts produced frames, with or without a buffer.
     pub(super) const fn count_frames(&mut self, count: u64) {
         self.frames = self.frames.saturating_add(count);
     }

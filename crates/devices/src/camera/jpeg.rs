@@ -1,5 +1,4 @@
-//! What makes JPEG files of a camera's pictures: a codec process beside the camera, which goes on
-//! meanwhile.
+//! Makes JPEG files of a camera's pictures with a codec process, while the camera continues.
 
 use crate::Failure;
 use crate::picture::Frame;
@@ -13,12 +12,12 @@ use vb3_v4l2::{Bus, Flow, Progress};
 
 /// Most pictures under way.
 const MAX_AHEAD: usize = 3;
-/// Most events that are heard in one turn; the rest makes the descriptor readable again.
+/// Largest number of events handled at once. The rest makes the descriptor readable again.
 const MAX_EVENTS: usize = 64;
 /// As webcams have it.
 const QUALITY: u8 = 85;
 
-/// A picture under way, with the buffer that its file is for.
+/// A picture being encoded, with the buffer for its file.
 #[derive(Debug)]
 struct Coding<C> {
     stamp: Stamp,
@@ -47,19 +46,19 @@ impl<C> JpegEncoder<C> {
         self.coding.len() < MAX_AHEAD
     }
 
-    /// Readable when a file is there; `None` while none is to come.
+    /// Returns a descriptor that is readable when a file is ready; `None` while none is expected.
     pub(super) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let worker = self.worker.as_ref().filter(|_| !self.coding.is_empty());
         worker.map(Worker::wake_fd)
     }
 
-    /// Forgets what is under way; its buffers come back as errors.
+    /// Drops the pictures being encoded. Their buffers are returned with errors.
     pub(super) fn stop(&mut self) {
         self.coding.clear();
         self.worker = None;
     }
 
-    /// Takes a place for a YUYV picture, of which a file is to be made.
+    /// Reserves memory for a YUYV picture to encode.
     pub(super) fn begin(&mut self, frame: &Frame) -> Result<(), Failure> {
         let worker = match self.worker.take() {
             Some(worker) => worker,
@@ -69,8 +68,8 @@ impl<C> JpegEncoder<C> {
         worker.begin_picture().map_err(refusal)
     }
 
-    /// Goes on to take a picture's samples over, `left` of them at most, of which it has `filled`.
-    /// Whether it has all.
+    /// Continues to copy a picture's samples, at most `left` of them. `filled` have been copied.
+    /// Returns whether all are.
     pub(super) fn fill_on(
         &mut self,
         frame: &Frame,
@@ -82,7 +81,7 @@ impl<C> JpegEncoder<C> {
         Ok(fill_on(frame, to, filled, left))
     }
 
-    /// Has the file made of the picture that it has.
+    /// Submits the copied picture for encoding.
     pub(super) fn encode(&mut self, stamp: Stamp, token: Active<C>) -> Result<(), Failure> {
         let worker = self.worker.as_mut();
         let worker = worker.ok_or_else(|| refusal(Refused::Dead))?;
@@ -100,7 +99,7 @@ impl<C> JpegEncoder<C> {
             width: frame.size().width(),
             height: frame.size().height(),
             quality: QUALITY,
-            // As UVC webcams have it, which programs take for granted.
+            // As with UVC webcams, which programs rely on.
             sampling: Subsampling::Yuv422,
         };
         worker
@@ -109,7 +108,7 @@ impl<C> JpegEncoder<C> {
         Ok(worker)
     }
 
-    /// Gives back the buffers whose files are there. The error is how the encoder ended.
+    /// Returns the buffers whose files are ready. The error says how the encoder ended.
     pub(super) fn finish(
         &mut self,
         bus: &mut dyn Bus<C>,
@@ -129,7 +128,7 @@ impl<C> JpegEncoder<C> {
                 }
                 _ => continue,
             };
-            // Files come in the order of their pictures.
+            // Files are returned in the order of their pictures.
             let is_next = |coding: &Coding<C>| u64::from(coding.stamp.sequence) == tag;
             if !self.coding.front().is_some_and(is_next) {
                 continue;
@@ -161,10 +160,11 @@ fn refusal(refused: Refused) -> Failure {
     ))
 }
 
-/// Goes on to take a picture's samples over, from limited range to the full range of JPEG files:
-/// `left` of them at most, those from `filled` on. Whether all are taken.
+/// Continues to copy a picture's samples, from limited range to the full range of JPEG files.
+///
+/// At most `left` samples are copied, from `filled` on. Returns whether all are copied.
 fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usize) -> bool {
-    // Where Y, U and V begin in Y0 U Y1 V, and how far apart they are.
+    // Offset and distance of Y, U and V in Y0 U Y1 V.
     const PLACES: [(usize, usize); 3] = [(0, 2), (1, 4), (3, 4)];
     let stretch = |index: usize, range: i32, offset: i32| -> [u8; 256] {
         let mut table = [0; 256];

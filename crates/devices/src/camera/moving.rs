@@ -1,5 +1,5 @@
-//! The way of a frame from the source to a buffer: a piece in each tick, so that no call of any
-//! program waits for a large one.
+//! Moves a frame from the source to a buffer in pieces, one in each tick, so that no program's call
+//! waits for a large frame.
 
 use super::Player;
 use crate::mode::Mode;
@@ -17,22 +17,22 @@ pub(super) struct Moving<C> {
     stage: Stage,
 }
 
-/// What becomes of it now.
+/// The current step of a frame.
 #[derive(Debug)]
 enum Stage {
-    /// What makes JPEG files takes the source's picture over, and has so many samples.
+    /// The JPEG encoder copies the source's picture, and has so many samples.
     Filling(usize),
     /// The source's picture is written to the buffer.
     Writing(Way),
-    /// The scaler takes the source's picture over, and has so many bytes.
+    /// The scaler copies the source's picture, and has so many bytes.
     TakingIn(Plan, usize),
-    /// It is scaled beside the devices.
+    /// A thread scales it.
     Scaling,
-    /// What was scaled is written to the buffer.
+    /// The scaled picture is written to the buffer.
     WritingScaled(Scaled),
 }
 
-/// What came of a step: the bytes used in each plane, once the frame is in its buffer.
+/// The result of a step: the bytes used in each plane, once the frame is in its buffer.
 type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
 
 impl<C> Player<C> {
@@ -70,7 +70,7 @@ impl<C> Player<C> {
         self.go_on(stream, bus, progress);
     }
 
-    /// Moves another piece, as far as this tick may, and gives the buffer back that has its frame.
+    /// Moves the next piece within this tick's limit, and returns the buffer once it has its frame.
     pub(super) fn go_on(
         &mut self,
         stream: &mut Stream<Mode, C>,
@@ -98,7 +98,7 @@ impl<C> Player<C> {
         finish(stream, (moving.stamp, moving.token), step, progress);
     }
 
-    /// Goes on to hand a picture to what makes JPEG files, which has `filled` samples of it.
+    /// Continues to pass a picture to the JPEG encoder, which has `filled` samples of it.
     fn fill_on(
         &mut self,
         moving: Moving<C>,
@@ -134,7 +134,7 @@ impl<C> Player<C> {
         let frame = || self.source.picture_again().ok_or(Trouble::Stale);
         let scaler = self.scaler.as_mut().ok_or(Trouble::Fault);
         match &mut moving.stage {
-            // That goes to no buffer: `fill_on`.
+            // Does not write to a buffer: see `fill_on`.
             Stage::Filling(_) => Ok(None),
             Stage::Writing(way) => {
                 let going = (way, &mut stream.left);
@@ -167,12 +167,12 @@ impl<C> Player<C> {
         }
     }
 
-    /// Whether the source's picture has not been taken whole yet.
+    /// Returns whether the source's picture is not completely taken yet.
     pub(super) fn needs_picture(&self) -> bool {
         self.moving.as_ref().is_some_and(Moving::needs_picture)
     }
 
-    /// Whether another piece could be moved now.
+    /// Returns whether another piece could be moved now.
     pub(super) fn can_go_on(&self) -> bool {
         let is_scaling = |moving: &Moving<C>| matches!(moving.stage, Stage::Scaling);
         self.moving
@@ -180,7 +180,7 @@ impl<C> Player<C> {
             .is_some_and(|moving| !is_scaling(moving))
     }
 
-    /// Streaming ends. What is being scaled is let go of once that is done.
+    /// Handles the end of streaming. A picture that is being scaled is dropped when ready.
     pub(super) fn stop_moving(&mut self) {
         match self.moving.take() {
             Some(moving) if matches!(moving.stage, Stage::Scaling) => self.moving = Some(moving),
@@ -206,7 +206,7 @@ impl<C> Moving<C> {
     }
 }
 
-/// Gives a buffer back, with what came of it.
+/// Returns a buffer with the result of its frame.
 fn finish<C>(
     stream: &mut Stream<Mode, C>,
     (stamp, token): (Stamp, Active<C>),

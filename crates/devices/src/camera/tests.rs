@@ -190,7 +190,7 @@ fn lines_go_where_bytesperline_says_and_padding_stays() {
 
 #[test]
 fn a_webcam_says_itself_how_long_its_lines_are() {
-    // As programs ask that take a larger format's structure and write another size into it.
+    // As programs ask that fill a larger format's structure with another size.
     for (profile, want) in [("webcam", 640), ("sensor", 1280)] {
         let camera = camera(&format!("camera,profile={profile}"));
         let mut wanted = camera.format(Flow::Capture);
@@ -375,7 +375,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
             .map(|pixel| pixel.fourcc)
             .collect()
     };
-    // As webcams have them, and what is asked for.
+    // A webcam's usual formats, and an explicit choice.
     let usual = vec![FourCc::YUYV, FourCc::MJPEG];
     assert_eq!(codes("camera"), usual);
     assert_eq!(codes("camera,mplane=on"), usual);
@@ -394,7 +394,7 @@ fn formats_depend_on_the_planes_a_device_speaks() {
         codes("camera,profile=sensor,mplane=on"),
         raw.iter().map(|format| format.fourcc).collect::<Vec<_>>()
     );
-    // A scaler has those that it can scale.
+    // A scaler supports only some formats.
     let scaled = ["YUYV", "NV12", "RGB24", "YUV420", "XBGR32"];
     let scaled = scaled.map(|name| pixfmt::by_name(name).unwrap().fourcc);
     assert_eq!(codes("capture-convert"), scaled);
@@ -461,7 +461,7 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
         rates("camera"),
         [(30, 1), (25, 1), (24, 1), (20, 1), (15, 1), (10, 1), (5, 1)]
     );
-    // One size or rate is the only one.
+    // A single size or rate is the only one offered.
     assert_eq!(sizes("camera,size=16x8"), [(16, 8)]);
     assert_eq!(rates("camera,fps=30000/1001"), [(30_000, 1001)]);
     assert_eq!(
@@ -492,7 +492,7 @@ fn a_webcam_offers_sizes_and_rates_one_by_one() {
     }
 }
 
-/// The files of a camera are the pictures of the pattern, for ffmpeg; each with its own number.
+/// ffmpeg decodes the files of a camera to the pattern, each with its own number.
 #[test]
 fn motion_jpeg_is_the_pattern_in_files() {
     let size = Size::nearest(320, 240);
@@ -534,7 +534,7 @@ fn motion_jpeg_is_the_pattern_in_files() {
     }
 }
 
-/// A JPEG file as ffmpeg sees it, in RGB24; `None`, with the reason printed, without ffmpeg.
+/// Decodes a JPEG file with ffmpeg to RGB24; `None`, with the reason printed, without ffmpeg.
 fn decoded(file: &[u8]) -> Option<Vec<u8>> {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
@@ -670,7 +670,7 @@ fn an_unplugging_clip_asks_once() {
     assert!(!bench.device.take_unplug());
 }
 
-/// However late the ticks: frame n is picture n modulo the clip's length.
+/// However late the ticks are, frame n is picture n modulo the clip's length.
 #[test]
 fn a_looping_clip_is_exact_where_time_stands_still() {
     let directory = tempfile::TempDir::new().expect("a directory");

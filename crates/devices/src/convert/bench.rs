@@ -1,5 +1,5 @@
-//! What a picture costs, against a copy of the same bytes:
-//! `cargo test --release -p vb3-devices -- --ignored --nocapture convert::bench`.
+//! Measures conversions against copies of the same bytes: `cargo test --release -p vb3-devices --
+//! --ignored --nocapture convert::bench`.
 
 use super::plane;
 use super::{Color, Converter, Job, Rotate, View, ViewMut};
@@ -10,7 +10,7 @@ use vb3_v4l2::{PixelFormat, pixfmt};
 
 const ROUNDS: usize = 40;
 
-/// The median of a few runs, in milliseconds, after one that warms.
+/// Returns the median of a few runs in milliseconds, after a warm-up.
 fn median(mut work: impl FnMut()) -> f64 {
     work();
     let mut times: Vec<Duration> = (0..ROUNDS)

@@ -1,4 +1,4 @@
-//! Colours: between Y'CbCr and R'G'B', and between orders of R'G'B'.
+//! Colour conversion between Y'CbCr and R'G'B', and between R'G'B' orders.
 
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Form, Picture, PictureMut, PlaneMut};
@@ -22,17 +22,16 @@ pub enum Range {
 /// How Y'CbCr is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Color {
-    /// Which coefficients make it of R'G'B'.
+    /// The matrix of its conversion from R'G'B'.
     pub matrix: Matrix,
     /// Which values it takes.
     pub range: Range,
 }
 
-/// Lines that are converted at once where memory of our own lies between: few enough to stay in
-/// a cache.
+/// Lines that are converted at once through memory of our own: few enough for a cache.
 const BAND: usize = 16;
 
-/// Brings pictures into other forms of the same measures.
+/// Converts pictures between forms of the same size.
 #[derive(Debug, Default)]
 pub(super) struct Colors {
     band_from: Buffer,
@@ -40,7 +39,7 @@ pub(super) struct Colors {
 }
 
 impl Colors {
-    /// Brings `from` into the form of `to`.
+    /// Converts `from` to the form of `to`.
     pub(super) fn relay(
         &mut self,
         from: &Picture<'_>,
@@ -72,8 +71,10 @@ impl Colors {
         Ok(())
     }
 
-    /// The library leaves out a last line behind which the plane ends before its stride does,
-    /// and its YUYV is two steps off; so it gets lines of our own, YUYV taken apart.
+    /// Converts through copies for the library.
+    ///
+    /// It skips a last line if the plane ends before the line's stride does. Its YUYV is also off by
+    /// two steps, so YUYV is unpacked.
     fn by_copies(
         &mut self,
         from: &Picture<'_>,
@@ -94,7 +95,7 @@ impl Colors {
     }
 }
 
-/// Between forms whose samples are the same.
+/// Converts between forms with the same samples.
 fn move_bytes(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     if from.form == to.form {
         copy(from, to);
@@ -105,7 +106,7 @@ fn move_bytes(from: &Picture<'_>, to: &mut PictureMut<'_>) {
 
 const REFUSED: ConvertError = ConvertError::Refused(Step::Color);
 
-/// Some lines of two pictures.
+/// Returns some lines of two pictures.
 fn band<'a, 'b>(
     from: &Picture<'a>,
     to: &'b mut PictureMut<'_>,
@@ -129,7 +130,7 @@ fn copy(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
-/// Whether every line is followed by all of its stride.
+/// Returns whether every line has its full stride.
 fn is_whole(picture: &Picture<'_>) -> bool {
     picture
         .planes
@@ -145,7 +146,7 @@ fn stride(stride: usize) -> Result<u32, YuvError> {
     u32::try_from(stride).map_err(|_| YuvError::PointerOverflow)
 }
 
-/// By the library; all lines must be whole.
+/// Converts with the library; all lines must be whole.
 fn convert(from: &Picture<'_>, to: &mut PictureMut<'_>, color: Color) -> Result<(), YuvError> {
     match (from.form.is_yuv(), to.form.is_yuv()) {
         (true, false) => to_rgb(from, to, color),
@@ -169,7 +170,7 @@ const fn meant(color: Color) -> (YuvRange, YuvStandardMatrix) {
 
 const MODE: YuvConversionMode = YuvConversionMode::Balanced;
 
-/// Width and height, as the library takes them.
+/// Converts width and height to the library's types.
 fn measures(width: usize, height: usize) -> Result<(u32, u32), YuvError> {
     Ok((stride(width)?, stride(height)?))
 }

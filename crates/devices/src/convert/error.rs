@@ -7,16 +7,16 @@ use vb3_v4l2::FourCc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConvertError {
-    /// Pictures of the format are not converted.
+    /// The pixel format is not supported.
     Format(FourCc),
-    /// A format of `wanted` planes was given `found`.
+    /// The number of planes is wrong for the format.
     Planes {
         /// Planes of the format.
         wanted: usize,
         /// Planes given.
         found: usize,
     },
-    /// Lines of a plane overlap, or lie further apart than a line can be long.
+    /// Lines of a plane overlap, or their stride exceeds the longest line.
     Stride {
         /// Which plane.
         plane: usize,
@@ -38,16 +38,16 @@ pub enum ConvertError {
     Crop(Rect),
     /// The compose rectangle is odd, empty, or not inside the target.
     Compose(Rect),
-    /// No memory for a picture in between.
+    /// No memory for an intermediate picture.
     NoMemory {
         /// Bytes wanted.
         bytes: usize,
     },
-    /// A library refused, though everything it asks for was checked.
+    /// A library refused checked input.
     Refused(Step),
 }
 
-/// What a library was asked to do.
+/// The step that a library refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// To scale.

@@ -1,11 +1,11 @@
-//! Pictures as the steps of a conversion see them: cells in planes.
+//! Pictures during a conversion: cells in planes.
 
 use super::error::ConvertError;
 use crate::picture::Rect;
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample::{B, G, R, U, V, X, Y};
 
-/// How a picture lies in memory on its way.
+/// The layout of a picture during a conversion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Form {
     /// Y, and UV pairs for 2x2 pixels.
@@ -13,7 +13,7 @@ pub(super) enum Form {
     Semi420,
     /// Y, and UV pairs for 2x1 pixels.
     Semi422,
-    /// Y, U and V, the latter for 2x2 pixels.
+    /// Y, U and V, with chroma for 2x2 pixels.
     Planar420,
     /// Y0 U Y1 V.
     Yuyv,
@@ -23,7 +23,7 @@ pub(super) enum Form {
     Xbgr32,
 }
 
-/// A plane's measures: bytes of a cell, cells of a line, lines.
+/// A plane's dimensions: bytes of a cell, cells of a line, lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) cell: usize,
@@ -38,7 +38,7 @@ impl Shape {
 }
 
 impl Form {
-    /// The form of a format's samples; `None` for one that is not converted.
+    /// Returns the form of a format's samples; `None` for an unsupported format.
     pub(super) fn of(format: &PixelFormat) -> Option<Self> {
         if format.bits != 8 {
             return None;
@@ -59,7 +59,7 @@ impl Form {
         !matches!(self, Self::Rgb24 | Self::Xbgr32)
     }
 
-    /// Plane `index` of a picture of even measures; `None` if there is no such plane.
+    /// Returns plane `index` of a picture of even size; `None` if there is no such plane.
     pub(super) fn plane(self, width: usize, height: usize, index: usize) -> Option<Shape> {
         let (cell, across, down) = match (self, index) {
             (Self::Semi420 | Self::Semi422 | Self::Planar420, 0) => (1, 1, 1),
@@ -79,18 +79,18 @@ impl Form {
     }
 }
 
-/// The form in which planes of a source are moved: its own where cells are pixels.
+/// Returns the form for moving a source's planes: its own if cells are pixels.
 pub(super) const fn to_move(source: Form, target: Form) -> Form {
     match (source, target) {
         (Form::Yuyv, _) | (Form::Rgb24 | Form::Xbgr32, Form::Yuyv) => Form::Semi422,
-        // Y'CbCr of 4:2:0 has fewer bytes to move than R'G'B'.
+        // Y'CbCr 4:2:0 has fewer bytes to move than R'G'B'.
         (Form::Rgb24 | Form::Xbgr32, Form::Semi420 | Form::Planar420) => target,
         _ => source,
     }
 }
 
-/// The form that planes of `form` take when they are moved towards `target`: the target's
-/// where that has the same planes, whatever their measures.
+/// Returns the form of the planes after moving: the target's if its planes have the same content in any
+/// size.
 pub(super) const fn after_move(form: Form, target: Form) -> Form {
     match (form, target) {
         (Form::Semi422, Form::Semi420 | Form::Planar420) => Form::Semi420,
@@ -99,7 +99,7 @@ pub(super) const fn after_move(form: Form, target: Form) -> Form {
     }
 }
 
-/// Whether two forms have the same Y and their chroma in another order.
+/// Returns whether two forms have the same Y and differently ordered chroma.
 pub(super) const fn differ_in_chroma(a: Form, b: Form) -> bool {
     matches!(
         (a, b),
@@ -118,8 +118,8 @@ pub(super) struct Plane<'a> {
     pub(super) shape: Shape,
 }
 
-/// Where a window of `inner` cells lies in a plane: the first byte of its lines, the byte at
-/// which its cells and all that follows the last of them end, and the bytes of a line before it.
+/// Returns the position of a window of `inner` cells in a plane: start of its lines, end of its last
+/// line with padding, and bytes of a line before it.
 fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, usize, usize)> {
     let shape = plane.shape;
     let fits = at.0.checked_add(inner.width)? <= shape.width
@@ -147,15 +147,15 @@ impl<'a> Plane<'a> {
         self.data.get(self.left..).unwrap_or(&[])
     }
 
-    /// All of its lines of memory; `None` if the last one is cut off behind its last cell.
+    /// Returns all of its lines of memory; `None` if the last one is cut off after its last cell.
     pub(super) fn whole(self) -> Option<&'a [u8]> {
         self.data.get(..self.stride.checked_mul(self.shape.lines)?)
     }
 
-    /// Its lines, without what lies between them.
+    /// Returns its lines without padding.
     pub(super) fn lines(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator {
         let columns = self.left..self.left + self.shape.line_bytes();
-        // Lines are at least as far apart as they are long; the last may end the plane.
+        // The stride is at least the line length, and the plane may end with the last line's cells.
         self.data
             .chunks(self.stride.max(1))
             .take(self.shape.lines)
@@ -246,9 +246,9 @@ pub(super) struct Picture<'a> {
     pub(super) planes: [Plane<'a>; 3],
 }
 
-/// Cells of `rect` in a plane of this form: where they begin and how many they are.
+/// Returns start and shape of `rect` in a plane of this form.
 fn cells(form: Form, rect: Rect, index: usize) -> Option<((usize, usize), Shape)> {
-    // A corner is as far from the edge as a picture of that measure is wide.
+    // The corner's position equals the size of a picture that ends there.
     let at = form.plane(rect.x as usize, rect.y as usize, index)?;
     let inner = form.plane(rect.width as usize, rect.height as usize, index)?;
     Some(((at.width, at.lines), inner))
@@ -269,7 +269,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// The part inside an even rectangle; `None` if it is not inside.
+    /// Returns the part inside an even rectangle; `None` if it exceeds the picture.
     pub(super) fn window(&self, rect: Rect) -> Option<Self> {
         let mut planes = [Plane::default(); 3];
         for (index, (plane, to)) in self.planes.iter().zip(&mut planes).enumerate() {
@@ -328,12 +328,12 @@ impl<'a> PictureMut<'a> {
     }
 }
 
-/// Memory for a picture in between, kept for the next.
+/// Memory for an intermediate picture, kept for reuse.
 #[derive(Debug, Default)]
 pub(super) struct Buffer(Vec<u8>);
 
 impl Buffer {
-    /// At least so many bytes, contents unspecified.
+    /// Returns at least so many bytes of unspecified content.
     pub(super) fn bytes(&mut self, bytes: usize) -> Result<&mut [u8], ConvertError> {
         if let Some(more) = bytes.checked_sub(self.0.len()) {
             self.0

@@ -1,12 +1,11 @@
-//! Pixels of a converter: crop, scale, place, turn over, rotate, and change layout or colour.
+//! Pixel conversion: crop, scale, place, mirror, rotate, and change of layout or colour.
 //!
-//! Pure arithmetic on memory: [`Converter::run`] reads one picture and writes another, knowing
-//! neither devices nor addresses. Scaling (bilinear, with as many taps as a reduction needs) is
-//! the `fast_image_resize` crate's work and colour conversion the `yuv` crate's; both choose their SIMD
-//! by the CPU at run time. What only moves bytes is ours.
+//! Pure arithmetic on memory: [`Converter::run`] reads one picture and writes another. It knows neither
+//! devices nor addresses. The `fast_image_resize` crate scales (bilinear, with as many taps as a
+//! reduction needs), and the `yuv` crate converts colours. Both choose their SIMD code by the CPU at
+//! run time. Code that only moves bytes is ours.
 //!
-//! Planes are scaled as planes: Y'CbCr does not pass through R'G'B' unless its matrix or range
-//! changes.
+//! Planes are scaled separately: Y'CbCr is not converted to R'G'B' unless its matrix or range changes.
 
 mod color;
 mod error;
@@ -35,12 +34,12 @@ use form::{Buffer, Form, Picture, PictureMut};
 use scale::{Scaler, Which};
 use turn::Turn;
 
-/// What to do with a picture.
+/// Parameters of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// The part of the source to use; whole 2x2 blocks.
+    /// The part of the source to use, in whole 2x2 blocks.
     pub crop: Rect,
-    /// The part of the target to write; whole 2x2 blocks. The rest is left as it is.
+    /// The part of the target to write, in whole 2x2 blocks. The rest is unchanged.
     pub compose: Rect,
     /// Clockwise rotation, after mirroring.
     pub rotate: Rotate,
@@ -48,14 +47,14 @@ pub struct Job {
     pub hflip: bool,
     /// Whether top and bottom change places.
     pub vflip: bool,
-    /// How the source's Y'CbCr is meant; without effect for R'G'B'.
+    /// Colour encoding of the source's Y'CbCr; no effect for R'G'B'.
     pub source_color: Color,
-    /// How the target's Y'CbCr is to be; without effect for R'G'B'.
+    /// Colour encoding of the target's Y'CbCr; no effect for R'G'B'.
     pub target_color: Color,
 }
 
 impl Job {
-    /// All of the source to all of the target, in the same colours.
+    /// Converts the whole source to the whole target, in the same colours.
     #[must_use]
     pub const fn whole(from: Size, to: Size, color: Color) -> Self {
         Self {
@@ -79,13 +78,15 @@ const fn all(size: Size) -> Rect {
     }
 }
 
-/// Runs jobs, and keeps between them the memory that the next may need again: of its own at most
-/// four pictures and a few lines, of the scaling library's one plane (37.75 MB each at most).
+/// Runs jobs and keeps memory for reuse.
+///
+/// It keeps at most four pictures and a few lines, and one plane in the scaling library (37.75 MB each
+/// at most).
 #[derive(Debug, Default)]
 pub struct Converter {
     /// The source in another form, before it is moved.
     loaded: Buffer,
-    /// The picture in its new shape, before it is brought into the target's layout.
+    /// The picture in its new shape, before conversion to the target's layout.
     moved: Buffer,
     /// R'G'B' between two kinds of Y'CbCr.
     between: Buffer,
@@ -94,13 +95,13 @@ pub struct Converter {
 }
 
 impl Converter {
-    /// A converter that has no memory yet.
+    /// Makes a converter without memory.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Does `job` with pictures whose lines have no padding, each by its format, size and bytes.
+    /// Does `job` with pictures whose lines have no padding. Each is given by format, size and bytes.
     ///
     /// # Errors
     /// As [`View::contiguous`] and [`run`](Self::run).
@@ -116,11 +117,11 @@ impl Converter {
         self.run(job, &view, &mut made)
     }
 
-    /// Does `job`. On an error the compose rectangle may be written in part.
+    /// Does `job`. After an error, the compose rectangle may be partly written.
     ///
     /// # Errors
     /// [`ConvertError`]: EINVAL for a rectangle that is odd, empty or not inside its picture;
-    /// ENOMEM; EIO if a library refuses what was checked here.
+    /// ENOMEM; EIO if a library refuses checked input.
     pub fn run(
         &mut self,
         job: &Job,
@@ -144,7 +145,7 @@ impl Converter {
         }
     }
 
-    /// From one kind of Y'CbCr to another.
+    /// Converts from one kind of Y'CbCr to another.
     fn by_rgb(
         &mut self,
         job: &Job,
@@ -158,8 +159,8 @@ impl Converter {
         self.stages(rgb.as_picture(), Turn::NONE, target, job.target_color)
     }
 
-    /// Brings the source into a form whose planes can be moved, moves them, and brings them into
-    /// the target's form; without the steps that are not needed.
+    /// Converts the source to a movable form, moves its planes, and converts them to the target's form.
+    /// Unneeded steps are skipped.
     fn stages(
         &mut self,
         source: Picture<'_>,

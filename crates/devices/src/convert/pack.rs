@@ -1,9 +1,9 @@
-//! Y'CbCr from one layout to another of the same measures: bytes move, and at most two lines of
-//! chroma become one.
+//! Converts Y'CbCr between layouts of the same size. Bytes move, and at most two lines of chroma become
+//! one.
 
 use super::form::{Form, Picture, PictureMut, Plane, PlaneMut};
 
-/// Copies a plane. Planes of other measures are copied as far as both go.
+/// Copies a plane. Planes of different size are copied as far as both extend.
 pub(super) fn copy(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     for (to, from) in to.lines().zip(from.lines()) {
         let bytes = to.len().min(from.len());
@@ -13,8 +13,8 @@ pub(super) fn copy(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     }
 }
 
-/// Brings Y'CbCr from one form into another. Forms between which there is no way leave the
-/// target as it was; nobody asks for those.
+/// Converts Y'CbCr between forms. Unsupported pairs leave the target unchanged; callers do not use
+/// them.
 pub(super) fn relay(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     use Form::{Planar420, Semi420, Semi422, Yuyv};
     match (from.form, to.form) {
@@ -53,14 +53,14 @@ pub(super) fn chroma(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
-/// Samples of a block. Loops over blocks of a length that the compiler knows become SIMD.
+/// Samples of a block. The compiler vectorises loops over blocks of constant length.
 const BLOCK: usize = 16;
-/// Bytes of a block of two lines of samples in turn.
+/// Bytes of a block of two interleaved lines.
 const TWO: usize = 2 * BLOCK;
 /// Samples of a block of chroma at half the width.
 const HALF: usize = BLOCK / 2;
 
-/// The bytes of two lines in turn.
+/// Interleaves the bytes of two lines.
 fn join(a: &[u8], b: &[u8], out: &mut [u8]) {
     let (blocks, rest) = out.as_chunks_mut::<TWO>();
     let (a_blocks, a) = a.as_chunks::<BLOCK>();
@@ -75,8 +75,8 @@ fn join(a: &[u8], b: &[u8], out: &mut [u8]) {
     }
 }
 
-/// The bytes of a block in pairs, the first of each in the low half. Halves narrowed with
-/// [`narrow`] are what the compiler makes packing instructions of.
+/// Returns the bytes of a block in pairs, the first of each in the low half. The compiler turns
+/// [`narrow`] of them into packing instructions.
 fn pairs_of(block: &[u8; TWO]) -> [u16; BLOCK] {
     let mut pairs = [0; BLOCK];
     for (pair, bytes) in pairs.iter_mut().zip(block.as_chunks().0) {
@@ -105,7 +105,7 @@ fn part(from: &[u8], a: &mut [u8], b: &mut [u8]) {
     }
 }
 
-/// Y and UV lie in turn in a line of YUYV. Each line of chroma serves `times` lines.
+/// Interleaves Y and UV to lines of YUYV. Each line of chroma serves `times` lines.
 fn pack_semi(from: &Picture<'_>, to: &mut PictureMut<'_>, times: usize) {
     let [y, uv, _] = &from.planes;
     let chroma = uv.lines().flat_map(|line| std::iter::repeat_n(line, times));
@@ -151,7 +151,7 @@ fn unpack(from: &Picture<'_>, to: &mut PictureMut<'_>) {
     }
 }
 
-/// Two lines of YUYV at a time.
+/// Iterates over pairs of YUYV lines.
 fn pairs<'a>(plane: Plane<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     plane
         .lines()
@@ -159,7 +159,7 @@ fn pairs<'a>(plane: Plane<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         .zip(plane.lines().skip(1).step_by(2))
 }
 
-/// The mean of two samples, halves upwards.
+/// Returns the mean of two samples, rounded up.
 const fn mean(a: u8, b: u8) -> u8 {
     // CAST: a mean of bytes is a byte.
     ((a as u16 + b as u16 + 1) >> 1) as u8
@@ -178,7 +178,7 @@ fn luma(from: Plane<'_>, to: &mut PlaneMut<'_>) {
     }
 }
 
-/// The mean of the chroma of two lines of YUYV.
+/// Computes the mean chroma of two lines of YUYV.
 fn chroma_of_two(a: &[u8], b: &[u8], uv: &mut [u8]) {
     let (a_blocks, a) = a.as_chunks::<TWO>();
     let (b_blocks, b) = b.as_chunks::<TWO>();

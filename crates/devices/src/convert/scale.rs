@@ -16,12 +16,12 @@ pub(super) struct Scaler {
     resizer: Resizer,
     /// A plane before it is turned.
     turned: Buffer,
-    /// Planes of which the library cannot take the part that is meant.
+    /// Planes repacked for the library, which cannot address the wanted part.
     packed_from: Buffer,
     packed_to: Buffer,
 }
 
-/// Which planes of a picture to move.
+/// The planes of a picture to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
     All,
@@ -30,8 +30,7 @@ pub(super) enum Which {
 }
 
 impl Scaler {
-    /// Scales and turns planes of a picture into those of one of the same form, but for the
-    /// measures.
+    /// Scales and turns planes of a picture to those of another with the same form.
     pub(super) fn move_planes(
         &mut self,
         turn: Turn,
@@ -119,8 +118,7 @@ fn packed_plane(buffer: &mut Buffer, shape: Shape) -> Result<PlaneMut<'_>, Conve
     Ok(PlaneMut::new(bytes, shape.line_bytes(), shape))
 }
 
-/// Whether the plane is a part of an image as the library has them: lines of whole cells, all
-/// there.
+/// Returns whether the library can use the plane: complete lines of whole cells.
 fn is_whole(plane: &Plane<'_>) -> bool {
     let cell = plane.shape.cell.max(1);
     plane.stride.is_multiple_of(cell) && plane.left.is_multiple_of(cell) && plane.whole().is_some()
@@ -141,7 +139,7 @@ fn resize(
     resized.ok_or(ConvertError::Refused(Step::Scale))
 }
 
-/// Measures as the library takes them: of the memory, then of the part.
+/// Returns the sizes for the library: of the memory, then of the part.
 fn measures(stride: usize, left: usize, shape: Shape) -> Option<[u32; 4]> {
     let cell = shape.cell.max(1);
     let measure = |measure: usize| u32::try_from(measure).ok();
@@ -167,7 +165,7 @@ fn resize_cells<P: PixelTrait>(
     let target = TypedImage::<P>::from_buffer(stride, lines, to.whole()?).ok()?;
     let mut target = TypedCroppedImageMut::new(target, left, 0, width, lines).ok()?;
 
-    // Samples of a cell are equals: none of them is an alpha.
+    // All samples of a cell are colours, none is alpha.
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .use_alpha(false);

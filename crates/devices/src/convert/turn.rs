@@ -9,16 +9,16 @@ pub enum Rotate {
     /// None.
     #[default]
     None,
-    /// By 90 degrees: what was left is on top.
+    /// By 90 degrees: the left edge becomes the top.
     Quarter,
     /// By 180 degrees.
     Half,
-    /// By 270 degrees: what was right is on top.
+    /// By 270 degrees: the right edge becomes the top.
     ThreeQuarters,
 }
 
 impl Rotate {
-    /// A rotation by 0, 90, 180 or 270 degrees; `None` for others.
+    /// Returns the rotation by 0, 90, 180 or 270 degrees; `None` for others.
     #[must_use]
     pub const fn from_degrees(degrees: i32) -> Option<Self> {
         match degrees {
@@ -37,8 +37,8 @@ impl Rotate {
     }
 }
 
-/// One of the eight ways a rectangle can lie: first rows become columns, or not; then the
-/// result is mirrored.
+/// One of the eight orientations of a rectangle: rows optionally become columns, then the result is
+/// mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     pub(super) transpose: bool,
@@ -53,7 +53,7 @@ impl Turn {
         upside_down: false,
     };
 
-    /// Mirrors first, then rotation, in the fewest steps.
+    /// Combines the mirrors, which come first, and the rotation.
     pub(super) const fn of(job: &Job) -> Self {
         let (h, v) = (job.hflip, job.vflip);
         let (transpose, mirror, upside_down) = match job.rotate {
@@ -74,7 +74,7 @@ impl Turn {
         !(self.transpose || self.mirror || self.upside_down)
     }
 
-    /// Measures before the turn, of those after it; or the other way round.
+    /// Converts between the sizes before and after the turn.
     pub(super) const fn swap(self, (width, height): (usize, usize)) -> (usize, usize) {
         if self.transpose {
             (height, width)
@@ -84,7 +84,7 @@ impl Turn {
     }
 }
 
-/// Copies a plane, turned. Planes of measures that do not match are copied as far as both go.
+/// Copies a plane, turned. Planes of mismatched size are copied as far as both extend.
 pub(super) fn turn(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>) {
     match from.shape.cell {
         1 => turn_cells::<1>(turn, from, to),
@@ -124,7 +124,7 @@ fn turn_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>
     }
 }
 
-/// Lines of the source that become columns at once: as many cache lines stay in use.
+/// Source lines that become columns at once, so that as many cache lines stay in use.
 const BAND: usize = 16;
 
 fn transpose_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMut<'_>) {
@@ -138,7 +138,7 @@ fn transpose_cells<const N: usize>(turn: Turn, from: Plane<'_>, to: &mut PlaneMu
         let Some(band) = band.get_mut(..count) else {
             return;
         };
-        // Where the band's columns begin in a line of the target.
+        // The first column of the band in a line of the target.
         let left = if turn.mirror {
             band.reverse();
             lines - first - count

@@ -1,4 +1,4 @@
-//! Pictures as a caller has them: bytes in planes, with strides.
+//! A caller's pictures: bytes in planes, with strides.
 
 use super::error::ConvertError;
 use super::form::{Form, Picture, PictureMut, Plane, PlaneMut};
@@ -8,20 +8,20 @@ use vb3_v4l2::PixelFormat;
 /// Most bytes from line to line.
 const MAX_STRIDE: usize = 1 << 24;
 
-/// Whether pictures of a format are converted, in one memory plane or several.
+/// Returns whether pictures of a format are supported, in one memory plane or several.
 #[must_use]
 pub fn converts(format: &PixelFormat) -> bool {
     Form::of(format).is_some()
 }
 
-/// Bytes of a line and lines of plane `index`; `None` if there is no such plane.
+/// Returns the bytes of a line and the lines of plane `index`; `None` if there is no such plane.
 pub(crate) fn plane(format: &PixelFormat, size: Size, index: usize) -> Option<(usize, usize)> {
     let line = format.line_bytes(index, size.width())?;
     // CAST: widening, on every target there is.
     Some((line as usize, format.lines(index, size.height()) as usize))
 }
 
-/// The stride of plane `index` where all planes lie in one memory.
+/// Returns the stride of plane `index` if all planes share one memory.
 fn stride_in_one(format: &'static PixelFormat, stride: usize, index: usize) -> usize {
     let first = u32::try_from(stride).unwrap_or(u32::MAX);
     // CAST: widening, on every target there is.
@@ -37,11 +37,11 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A picture of its planes, each with the bytes from line to line.
+    /// Makes a picture of planes, each with its stride in bytes.
     ///
     /// # Errors
-    /// A format that is not converted ([`converts`]); another number of planes than it has; a stride smaller than a line or above
-    /// 16 MiB; a plane that ends before its last line does.
+    /// An unsupported format ([`converts`]); a wrong number of planes; a stride smaller than a line or
+    /// above 16 MiB; a plane that ends before its last line.
     pub fn new(
         format: &'static PixelFormat,
         size: Size,
@@ -67,9 +67,9 @@ impl<'a> View<'a> {
         })
     }
 
-    /// A picture whose planes follow each other in one memory, as V4L2 has it for formats of
-    /// one memory plane: `stride` is that of the first plane, and of chroma half of it for
-    /// YUV420.
+    /// Makes a picture of consecutive planes in one memory, as in V4L2's formats of one memory plane.
+    ///
+    /// `stride` is that of the first plane; chroma of YUV420 has half of it.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -195,7 +195,7 @@ impl<'a> ViewMut<'a> {
     }
 }
 
-/// Bytes of a plane that another follows in the same memory; at most what an address can be.
+/// Returns the bytes of a plane before the next one in the same memory, at most the largest address.
 fn plane_bytes(format: &'static PixelFormat, size: Size, index: usize, stride: usize) -> usize {
     let lines = plane(format, size, index).map_or(0, |(_, lines)| lines);
     stride_in_one(format, stride, index).saturating_mul(lines)
@@ -252,7 +252,7 @@ const fn complete(format: &'static PixelFormat, found: usize) -> Result<(), Conv
     }
 }
 
-/// Whether `rect` is whole 2x2 blocks of a picture, at least one.
+/// Checks that `rect` is at least one whole 2x2 block inside a picture.
 fn inside(rect: Rect, size: Size) -> Option<()> {
     let even = (rect.x | rect.y | rect.width | rect.height) & 1 == 0;
     let right = rect.x.checked_add(rect.width)?;

@@ -15,7 +15,7 @@ fn display(spec: &str) -> Display<u32> {
     display
 }
 
-/// A display of which nobody wants to know what it showed.
+/// A display that nothing observes.
 fn unwatched(spec: &str) -> Display<u32> {
     let place = Place {
         bus_info: "platform:vb3-001".into(),
@@ -113,7 +113,7 @@ fn what_nobody_wants_is_read_but_not_looked_at() {
     assert!(bench.device.sink().checksums().is_empty());
     assert_eq!(bench.device.sink().record().shown, 101);
     assert_eq!(bench.device.sink().thumbnails(usize::MAX).len(), 26);
-    // The next is not kept either: what cannot be read is noticed all the same.
+    // The next picture is not kept either, but a failed read is still noticed.
     bench.memory.unmapped.push(1);
     queue_picture(&mut bench, 0, 101);
     assert_eq!(bench.tick(START), 1);
@@ -175,7 +175,7 @@ fn lines_are_read_where_bytesperline_says() {
             let mut bench = Bench::new(device, 2);
             let mut frame = picture(layout, 5);
             if layout != &pixfmt::RGB24 {
-                // What is taken for granted where nobody says anything.
+                // The default for programs that set no colour.
                 frame.set_matrix(Matrix::Bt709);
             }
             let mut bytes = frame.bytes().iter();
@@ -446,7 +446,7 @@ fn buffers_are_held_while_the_recording_has_no_room() {
         let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
         assert_eq!(woken, Ok(1), "no wake-up within a minute");
     };
-    // Ticks before there is room change nothing; then pictures go on, at the pace anew.
+    // Ticks without room change nothing. Then display resumes at the regular pace.
     let released = now;
     gate.allow(u32::MAX / 2);
     while bench.device.sink().record().shown < 32 {

@@ -1,4 +1,5 @@
-//! What the nodes of a loopback share: the format, the newest frames, and who still waits for them.
+//! State shared by the nodes of a loopback: the format, the newest frames, and the readers that still
+//! wait for them.
 
 use crate::streaming::Stamp;
 use std::any::Any;
@@ -10,20 +11,20 @@ use vb3_v4l2::{Format, Fraction, Peer, Span};
 /// Most frames kept for readers.
 const FRAMES_MAX: usize = 4;
 
-/// A buffer of the writer with a frame in it, which the loopback keeps for now.
+/// A buffer of the writer with a frame, which the loopback keeps temporarily.
 pub(super) struct Loan<C> {
     pub(super) token: Active<C>,
-    /// The writer's node, as the readers' name it.
+    /// The writer's node, as the readers' nodes name it.
     pub(super) peer: Peer,
-    /// Where the frame lies in the buffer, in bytes.
+    /// Offset of the frame in the buffer, in bytes.
     pub(super) offset: u64,
     pub(super) len: u64,
-    /// What the writer is told when it gets the buffer back.
+    /// The result for the writer when it gets the buffer back.
     pub(super) stamp: Stamp,
 }
 
 impl<C> Loan<C> {
-    /// The frame's bytes; `None` once the buffer is no longer the device's.
+    /// Returns the frame's bytes; `None` once the device has lost the buffer.
     pub(super) fn span(&self) -> Option<Span<'_, C>> {
         let plane = self.token.plane(0).ok()??;
         Some(Span {
@@ -34,10 +35,10 @@ impl<C> Loan<C> {
     }
 }
 
-/// A [`Loan`] by whichever cookies the host has that all nodes of a loopback are on.
+/// A [`Loan`] for any cookie type, which is the same for all nodes of a loopback.
 type AnyLoan = Box<dyn Any + Send>;
 
-/// Where a frame is.
+/// The location of a frame.
 #[derive(Debug)]
 pub(super) enum Body {
     /// In the loopback's own memory.
@@ -51,7 +52,7 @@ pub(super) enum Body {
 pub(super) struct Frame {
     /// Counts from 0, over all writers.
     pub(super) number: u64,
-    /// When it was written, on the monotonic clock.
+    /// Time of writing on the monotonic clock.
     pub(super) time_ns: u64,
     pub(super) body: Body,
 }
@@ -65,46 +66,46 @@ impl Frame {
     }
 }
 
-/// A buffer of the writer that a reader has got, as it is the reader's too.
+/// A buffer of the writer that a reader has got, since it is also the reader's.
 #[derive(Debug)]
 struct Given {
     loan: AnyLoan,
-    /// Who has it; `None` once that one is through with it.
+    /// The reader that has it; `None` once it has finished with it.
     reader: Option<u32>,
 }
 
-/// What the nodes share.
+/// The shared state.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The format that is written, or will be.
+    /// The current format of frames.
     pub(super) format: Format,
-    /// Seconds per frame, as the writer says.
+    /// Seconds per frame, set by the writer.
     pub(super) interval: Fraction,
     /// Whether a writer streams.
     pub(super) is_written: bool,
-    /// Buffers that readers have, which hold the format.
+    /// Number of the readers' buffers. They fix the format.
     pub(super) reader_buffers: u32,
     /// Oldest first.
     frames: VecDeque<Frame>,
     /// Number of the next frame.
     next: u64,
-    /// The number of the frame that each reader which streams is to get next.
+    /// For each streaming reader, the number of the frame to get next.
     readers: BTreeMap<u32, u64>,
-    /// The number of the frame that each reader copies a piece of in each tick.
+    /// For each reader that copies in pieces, the number of its frame.
     copying: BTreeMap<u32, u64>,
-    /// Nodes for readers so far.
+    /// Number of reader nodes so far.
     reader_nodes: u32,
     /// Oldest first.
     given: VecDeque<Given>,
-    /// Buffers that go back to the writer, and how.
+    /// Buffers to return to the writer, with their states.
     back: Vec<(AnyLoan, DoneState)>,
-    /// Memory that frames had.
+    /// Memory of earlier frames, for reuse.
     spare: Vec<u8>,
 }
 
 impl Shared {
-    /// Keeps a frame for readers, and lets the oldest go that nobody copies: of a writer that is
-    /// faster than copies are, readers get some frames.
+    /// Keeps a frame for readers, and drops the oldest that no reader copies. If the writer is faster
+    /// than copying, readers still get some frames.
     pub(super) fn push(&mut self, body: Body, time_ns: u64) {
         while self.frames.len() >= FRAMES_MAX {
             let is_idle =
@@ -129,10 +130,10 @@ impl Shared {
         }
     }
 
-    /// Memory for a frame of so many bytes.
+    /// Returns memory for a frame of so many bytes.
     pub(super) fn memory(&mut self, len: u64) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.spare);
-        // CAST: no longer than a buffer that was allocated.
+        // CAST: no longer than an allocated buffer.
         bytes.resize(len as usize, 0);
         bytes
     }
@@ -142,7 +143,7 @@ impl Shared {
         &self.frames
     }
 
-    /// Where the oldest frame stands that has this number or a later one.
+    /// Returns the index of the oldest frame with this number or a later one.
     pub(super) fn from(&self, number: u64) -> Option<usize> {
         self.frames.iter().position(|frame| frame.number >= number)
     }
@@ -153,14 +154,14 @@ impl Shared {
         self.reader_nodes
     }
 
-    /// A reader streams; answers the number of the newest frame kept, or of the next one.
+    /// Adds a streaming reader. Returns the number of the newest frame kept, or of the next one.
     pub(super) fn join(&mut self, reader: u32) -> u64 {
         let newest = self.frames.back().map_or(self.next, |frame| frame.number);
         self.readers.insert(reader, newest);
         newest
     }
 
-    /// A reader has got all frames before this number, or will not get them.
+    /// A reader needs no frames before this number any more.
     pub(super) fn follow(&mut self, reader: u32, next: u64) {
         self.readers.insert(reader, next);
     }
@@ -174,7 +175,7 @@ impl Shared {
         }
     }
 
-    /// A reader copies this frame from now on, or none any more.
+    /// Sets the frame that a reader copies now, or none.
     pub(super) fn note_copying(&mut self, reader: u32, number: Option<u64>) {
         match number {
             Some(number) => self.copying.insert(reader, number),
@@ -182,18 +183,18 @@ impl Shared {
         };
     }
 
-    /// Whether a reader has a part of a frame.
+    /// Returns whether a reader has copied a part of a frame.
     pub(super) fn is_copied(&self) -> bool {
         !self.copying.is_empty()
     }
 
-    /// Whether another reader is still to get a frame.
+    /// Returns whether another reader still needs a frame.
     pub(super) fn is_wanted_beside(&self, reader: u32, number: u64) -> bool {
         let mut others = self.readers.iter().filter(|(other, _)| **other != reader);
         others.any(|(_, next)| *next <= number)
     }
 
-    /// A reader gets the writer's own buffer. Others get the frame from `copy`, if there is one.
+    /// Gives the writer's own buffer to a reader. Other readers get the frame from `copy`, if any.
     pub(super) fn give(&mut self, at: usize, reader: u32, copy: Option<Vec<u8>>) {
         let Some(frame) = self.frames.get_mut(at) else {
             return;
@@ -205,8 +206,7 @@ impl Shared {
         }
     }
 
-    /// A reader is through with those of the writer's buffers that it has got and that `is_back`
-    /// says it has queued again.
+    /// Ends a reader's use of the writer's buffers that it has queued again, according to `is_back`.
     pub(super) fn reclaim<C: 'static>(
         &mut self,
         reader: u32,
@@ -220,14 +220,14 @@ impl Shared {
         }
     }
 
-    /// Whether there are buffers of the writer here.
+    /// Returns whether there are buffers of the writer here.
     pub(super) fn has_loans(&self) -> bool {
         let is_lent = |frame: &Frame| matches!(frame.body, Body::Lent(_));
         !self.given.is_empty() || !self.back.is_empty() || self.frames.iter().any(is_lent)
     }
 
-    /// Finds what nobody needs any more: frames that have a newer one behind them and that all
-    /// readers have got, and buffers that readers are through with.
+    /// Releases frames that all readers have got and that have a newer one after them, and buffers that
+    /// readers have finished with.
     fn settle(&mut self) {
         let next = self.readers.values().min().copied().unwrap_or(u64::MAX);
         while self.frames.len() > 1 && self.frames.front().is_some_and(|f| f.number < next) {
@@ -242,14 +242,15 @@ impl Shared {
         }
     }
 
-    /// The buffers that go back to the writer now, and how.
+    /// Takes the buffers to return to the writer now, with their states.
     pub(super) fn take_back(&mut self) -> Vec<(AnyLoan, DoneState)> {
         self.settle();
         std::mem::take(&mut self.back)
     }
 
-    /// Gives a buffer back that is still needed, as the writer has none: one that a reader has, or
-    /// the oldest, of whose frame `read` makes a copy in the memory it gets.
+    /// Returns a buffer that is still needed, since the writer has none.
+    ///
+    /// It is one that a reader has, or the oldest one. `read` then copies its frame to new memory.
     pub(super) fn relieve<C: 'static>(
         &mut self,
         read: impl FnOnce(&Loan<C>, &mut [u8]) -> bool,
@@ -271,7 +272,7 @@ impl Shared {
         }
     }
 
-    /// The writer is gone: what it wrote is not shown to those who come later.
+    /// The writer has ended. Later readers do not see its frames.
     pub(super) fn end(&mut self) {
         self.is_written = false;
         self.frames.clear();
@@ -281,12 +282,12 @@ impl Shared {
     }
 }
 
-/// A loopback's shared part, held by each of its nodes.
+/// A loopback's shared state, held by each of its nodes.
 #[derive(Clone, Debug)]
 pub struct Link(Arc<Mutex<Shared>>);
 
 impl Link {
-    /// A loopback that nobody has written to, in the format that it begins with.
+    /// Makes a loopback without frames, in its initial format.
     pub(super) fn new(format: Format, interval: Fraction) -> Self {
         Self(Arc::new(Mutex::new(Shared {
             format,
@@ -305,12 +306,12 @@ impl Link {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Nothing in here panics half-way, so a poisoned lock guards a whole state.
+        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Links are alike if they are one.
+/// Links are equal if they are the same one.
 impl PartialEq for Link {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,35 +1,34 @@
-//! A loopback: what one program writes to its OUTPUT node, others read from its CAPTURE nodes, as
-//! with the kernel module v4l2loopback.
+//! A loopback: one program writes frames to its OUTPUT node, and others read them from its CAPTURE
+//! nodes, as with the kernel module v4l2loopback.
 //!
-//! Frames are passed on as they are, in any pixel format, compressed ones too. A frame stays in the
-//! buffer of the writer, which the loopback keeps, and is copied from there straight to a buffer of
-//! each reader. The writer gets its buffer back when there is a newer frame and all readers that
-//! stream have got this one; or when it looks for a buffer, has none, and readers have had their turn:
-//! then the loopback makes a copy of its own. A writer waits for copies that readers' nodes have begun,
-//! never for readers, and a reader never sees half a frame. A copy moves a piece in each tick; if the
-//! frame goes meanwhile, the next one begins in its buffer.
+//! Frames are passed on unchanged, in any pixel format, also compressed ones. The loopback keeps the
+//! writer's buffer with the frame, and copies it directly to a buffer of each reader. The writer gets
+//! its buffer back when there is a newer frame and all streaming readers have got this one. If the
+//! writer looks for a buffer and has none, it gets one after the readers' next tick, and the loopback
+//! makes its own copy. A writer waits for copies that have begun, but never for readers. A reader never
+//! sees half a frame. A copy moves a piece in each tick. If the frame is lost meanwhile, the next one
+//! begins in its buffer.
 //!
-//! Where the memory of a buffer that the reader has queued is the memory of the buffer that the writer
-//! has queued, by whichever side it was exported, the frame is passed on as it is: both sides get their
-//! buffers, and nothing is copied. What is the same memory is seen by where both devices' addresses
-//! lead. The frame is that reader's alone then: others that are still to get it get a copy, and one
-//! that comes later begins with the next. The writer's buffer comes back when the reader has queued its
-//! own again, or when the writer looks for one and has none: who shares memory and wants neither side to
-//! write what the other looks at brings as many buffers as are under way at a time.
+//! If a reader has queued a buffer with the same memory as the writer's, nothing is copied, and both
+//! sides get their buffers. The exporter does not matter, since the devices' addresses show whether
+//! memory is the same. Then only that reader has the frame: others that still need it get a copy, and a
+//! later reader begins with the next frame. The writer gets its buffer back when the reader has queued
+//! its own again, or when the writer looks for one and has none. Programs that share memory need as
+//! many buffers as are in use at a time, so that neither side writes what the other reads.
 //!
-//! Bytes copied for a frame, as the report has them:
+//! Copies of a frame's bytes in the report:
 //!
 //! | the writer's buffers | the reader's | at the OUTPUT node | at the CAPTURE node |
 //! |---|---|---|---|
 //! | MMAP, or a dma-buf | MMAP, or a dma-buf | 0 | 1 |
-//! | of write() | MMAP, or a dma-buf | 1 | 1 |
-//! | MMAP, or a dma-buf | of read() | 0 | 2 |
+//! | write() | MMAP, or a dma-buf | 1 | 1 |
+//! | MMAP, or a dma-buf | read() | 0 | 2 |
 //! | any | user pointers | as above | 2 |
 //! | a dma-buf that the reader has too | a dma-buf that the writer has too | 0 | 0 |
 //!
-//! A writer that waits for the buffer with the newest frame, or looks for it again and again, as one
-//! with a single buffer does, has another one at its node. So has one of a host whose devices do not
-//! reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
+//! There is one more copy at the OUTPUT node for a writer that waits for the buffer with the newest
+//! frame, or polls for it, as one with a single buffer does. The same holds if the devices do not reach
+//! each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
 mod link;
 mod output;
@@ -50,7 +49,7 @@ const PORTS: &[Port] = &[Port {
     kind: 2,
 }];
 
-/// sRGB, as cameras say it.
+/// sRGB, as cameras report it.
 const COLOR: Colorimetry = Colorimetry {
     colorspace: 8,
     xfer_func: 0,
@@ -58,17 +57,17 @@ const COLOR: Colorimetry = Colorimetry {
     quantization: 0,
 };
 
-/// What a loopback passes on: every format of one memory plane.
+/// Returns the supported formats: all of one memory plane.
 pub(crate) fn formats() -> Vec<&'static PixelFormat> {
     let formats = pixfmt::TABLE.iter().copied();
     formats.filter(|format| format.memory_planes == 1).collect()
 }
 
 impl DeviceSpec {
-    /// The nodes of a device: itself, or an OUTPUT node and CAPTURE nodes.
+    /// Returns the nodes of a device: itself, or an OUTPUT node and CAPTURE nodes.
     ///
     /// # Errors
-    /// A sentence, for a format that is not passed on.
+    /// A sentence, for an unsupported format.
     pub fn nodes(&self) -> Result<Vec<Self>, Failure> {
         let DeviceKind::Loopback { readers, exclusive } = self.kind else {
             return Ok(vec![self.clone()]);

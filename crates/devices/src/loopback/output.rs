@@ -14,34 +14,34 @@ use vb3_v4l2::{
     Progress, Waiter,
 };
 
-/// The OUTPUT node of a loopback. It takes buffers as they come: the program sets the pace.
+/// The OUTPUT node of a loopback. It takes buffers as they arrive: the program sets the pace.
 pub(crate) type LoopbackOutput<C> = StreamingDevice<Writer, WriterFormats, C>;
 
-/// What keeps the writer's buffers for readers, and gives them back.
+/// Keeps the writer's buffers for readers, and returns them.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waits: Waits,
 }
 
-/// Whether the writing program looks for a buffer and finds none.
+/// Whether the writing program has looked for a buffer and found none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waits {
     #[default]
     Nobody,
-    /// It has looked once and gone on, and may queue another buffer before it looks again.
+    /// It has looked once and continued, and may queue another buffer before it looks again.
     Perhaps,
     /// Since the last tick.
     Anew,
-    /// Readers had their turn since.
+    /// Readers have had a tick since.
     ForATick,
 }
 
-/// The loopback's format, as its writer sets it.
+/// The loopback's format, set by its writer.
 #[derive(Debug)]
 pub(crate) struct WriterFormats {
     link: Link,
     pixels: Vec<&'static PixelFormat>,
-    /// Bytes that lines are multiples of.
+    /// Lines are multiples of this many bytes.
     stride: u32,
     default_interval: Fraction,
 }
@@ -72,7 +72,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
     }
 }
 
-/// Where the frame of a buffer lies, in bytes from its start, and how long it is.
+/// Returns the plane of a buffer's frame, and the frame's length in bytes.
 fn extent<C>(token: &Active<C>) -> Result<(&PlaneView<C>, u64), Trouble> {
     let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
     let plane = plane.ok_or(Trouble::TooSmall)?;
@@ -81,13 +81,13 @@ fn extent<C>(token: &Active<C>) -> Result<(&PlaneView<C>, u64), Trouble> {
     Ok((plane, len.ok_or(Trouble::TooSmall)?))
 }
 
-/// A frame that was taken from a buffer: where it lies there, or its bytes.
+/// A frame taken from a buffer: its location there, or its bytes.
 enum Taken {
     Lent { peer: Peer, offset: u64, len: u64 },
     Read(Vec<u8>),
 }
 
-/// Takes what a buffer holds. It stays there, where readers can reach it.
+/// Takes the frame of a buffer. It stays there if readers can reach it.
 fn take<C>(token: &Active<C>, shared: &mut Shared, bus: &mut dyn Bus<C>) -> Result<Taken, Trouble> {
     let (plane, len) = extent(token)?;
     let offset = plane.data_offset;
@@ -103,8 +103,8 @@ fn take<C>(token: &Active<C>, shared: &mut Shared, bus: &mut dyn Bus<C>) -> Resu
 }
 
 impl Writer {
-    /// Gives the writer back what is no longer needed here; if it has no buffer at all, and readers
-    /// had their turn, one that is.
+    /// Returns unneeded buffers to the writer. If it has no buffer, and readers have had a tick, it
+    /// also returns a needed one.
     fn give_back<C: 'static>(
         &mut self,
         stream: &mut Stream<WriterFormats, C>,
@@ -117,7 +117,7 @@ impl Writer {
         match self.waits {
             Waits::Nobody | Waits::Perhaps => {}
             _ if !back.is_empty() || !shared.has_loans() => {}
-            // Their turn is not over: what they copy would be copied twice.
+            // Readers are still copying, and their frame would be copied twice.
             _ if shared.is_copied() => {}
             Waits::Anew => self.waits = Waits::ForATick,
             Waits::ForATick => {
@@ -140,7 +140,7 @@ impl Writer {
     }
 }
 
-/// Copies a frame that lies in the writer's buffer. Whether it could be reached.
+/// Copies a frame from the writer's buffer. Returns whether it was reachable.
 fn copy<C>(
     stream: &mut Stream<WriterFormats, C>,
     loan: &Loan<C>,
@@ -150,7 +150,7 @@ fn copy<C>(
     let Some(span) = loan.span() else {
         return false;
     };
-    // It was read, and counted, when it was taken.
+    // The read was counted when the frame was taken.
     let read = bus.inspect(span.cookie, span.offset, bytes);
     // CAST: widening.
     stream.count_copied(bytes.len() as u64);
@@ -264,10 +264,10 @@ impl Formats for WriterFormats {
         made.unwrap_or_else(|| self.format())
     }
 
-    /// EBUSY for another format while a reader has buffers, which hold this one.
+    /// EBUSY for another format while a reader has buffers, which fix the format.
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
         let mut shared = self.link.lock();
-        // What colours mean changes no buffer.
+        // Colorimetry does not affect buffers.
         let held = Format {
             color: format.color,
             ..shared.format

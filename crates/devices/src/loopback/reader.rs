@@ -1,4 +1,4 @@
-//! A node that a program reads from.
+//! The node that a program reads from.
 
 use super::link::{Body, Frame, Loan, Shared};
 use super::{Link, PORTS};
@@ -16,26 +16,26 @@ use vb3_v4l2::{
 
 /// A CAPTURE node of a loopback.
 ///
-/// It has the writer's format and no other. A reader gets the newest frame there is when it starts,
-/// and each one after it; one that is too slow misses frames, which are counted and leave a gap in
-/// the sequence. When the writer goes, readers wait for the next. With `exclusive-caps=on` there is
-/// no format and no streaming (EIO) while nobody writes, so that programs pass the node over.
+/// It has only the writer's format. A reader starts with the newest frame and gets all later ones. A
+/// slow reader misses frames, which are counted and leave a gap in the sequence. After the writer's
+/// end, readers wait for the next one. With `exclusive-caps=on`, there is no format and no streaming
+/// (EIO) without a writer, so that programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
-/// What brings frames to buffers.
+/// Moves frames to buffers.
 #[derive(Debug)]
 pub(crate) struct Reader<C> {
     /// Its name among the loopback's readers.
     id: u32,
-    /// The number of the frame that has sequence 0; `None` before it.
+    /// Number of the frame with sequence 0; `None` before it.
     first: Option<u64>,
-    /// The number of the frame to take next.
+    /// Number of the frame to take next.
     next: u64,
     copying: Option<Copying<C>>,
 }
 
-/// A frame that is copied to a buffer, a piece in each tick. The writer's buffer stays where it is
-/// meanwhile; if it goes all the same, the next frame begins in its place.
+/// A frame that is copied to a buffer, a piece in each tick. The writer's buffer is kept meanwhile. If
+/// it is lost nevertheless, the next frame begins in its place.
 #[derive(Debug)]
 struct Copying<C> {
     number: u64,
@@ -46,11 +46,11 @@ struct Copying<C> {
     copied: u64,
 }
 
-/// The loopback's format, which its writer sets.
+/// The loopback's format, set by its writer.
 #[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,
-    /// Whether there is none while nobody writes.
+    /// Whether there is no format without a writer.
     exclusive: bool,
 }
 
@@ -77,7 +77,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
     }
 }
 
-/// Whether a buffer of a reader is the writer's.
+/// Returns whether a reader's buffer is the writer's.
 fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
     let (Some(frame), Ok(Some(plane))) = (loan.span(), token.plane(0)) else {
         return false;
@@ -90,18 +90,18 @@ fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
     bus.is_same_memory(loan.peer, &whole, &plane.cookie)
 }
 
-/// How a frame gets to a reader.
+/// How a frame is passed to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// The buffer at this place in the queue is the writer's.
+    /// The buffer at this index of the queue is the writer's.
     Reference(usize),
-    /// To the buffer at this place in the queue.
+    /// Copy to the buffer at this index of the queue.
     Copy(usize),
-    /// Every buffer has a frame in it that is to be passed on later.
+    /// Every buffer has a frame that is to be passed on later.
     None,
 }
 
-/// Finds a frame's way. What is copied goes to no memory that the loopback has a frame in.
+/// Finds a frame's way. Copies go only to memory without a frame of the loopback.
 fn way<C: 'static>(
     shared: &Shared,
     at: usize,
@@ -109,7 +109,7 @@ fn way<C: 'static>(
     bus: &mut dyn Bus<C>,
 ) -> Way {
     let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
-    // A reader looks for it at the start.
+    // A reader compares from its buffer's start.
     let found = loan.filter(|loan| loan.offset == 0).and_then(|loan| {
         let mut tokens = tokens.iter();
         tokens.position(|token| is_same(loan, token, bus))
@@ -123,22 +123,22 @@ fn way<C: 'static>(
         .map_or(Way::None, Way::Copy)
 }
 
-/// Whether the loopback has no frame in the memory of a reader's buffer.
+/// Returns whether the loopback has no frame in the memory of a reader's buffer.
 fn is_free<C: 'static>(shared: &Shared, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
     let mut loans = shared.frames().iter().filter_map(Frame::loan);
     !loans.any(|loan| is_same(loan, token, bus))
 }
 
-/// A frame is not to be had from the writer's buffer any more.
+/// A frame is not readable from the writer's buffer any more.
 struct Lost;
 
-/// Bytes of a frame in its new place, and how many were moved for it.
+/// The bytes of a passed frame, and how many were moved for it.
 struct Arrived {
     len: u64,
     copied: u64,
 }
 
-/// How long a frame is that has its place in a buffer.
+/// Returns the length of a frame that fits in a buffer.
 fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Trouble>, Lost> {
     let plane = match token.plane(0) {
         Ok(Some(plane)) => plane,
@@ -154,7 +154,7 @@ fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Tr
     Ok(fits.then_some(len).ok_or(Trouble::TooSmall))
 }
 
-/// Goes on to copy a frame to a buffer, `left` bytes at most. What arrived, once it is whole.
+/// Continues to copy a frame to a buffer, at most `left` bytes. Returns the result once it is complete.
 fn copy_on<C: 'static>(
     frame: &Frame,
     to: &mut Copying<C>,
@@ -203,7 +203,7 @@ fn copy_on<C: 'static>(
 }
 
 impl<C: Send + 'static> Reader<C> {
-    /// The next frame cannot be had.
+    /// Skips a frame that cannot be read.
     fn pass_over(&mut self, stream: &mut Stream<ReaderFormats, C>, shared: &mut Shared) {
         stream.count_dropped(u64::from(self.first.is_some()));
         let at = shared.from(self.next);
@@ -212,7 +212,7 @@ impl<C: Send + 'static> Reader<C> {
         shared.follow(self.id, self.next);
     }
 
-    /// Goes on to copy a frame, as far as this tick may.
+    /// Continues to copy a frame within this tick's limit.
     fn go_on(
         &mut self,
         stream: &mut Stream<ReaderFormats, C>,
@@ -253,7 +253,7 @@ impl<C: Send + 'static> Reader<C> {
         }
     }
 
-    /// Gives a buffer back with its frame, of which there are number and time.
+    /// Returns a buffer with its frame, number and time.
     fn deliver(
         &mut self,
         stream: &mut Stream<ReaderFormats, C>,
@@ -284,7 +284,7 @@ impl<C: Send + 'static> Reader<C> {
         stamp.finish(Flow::Capture, token, outcome, payloads, progress);
     }
 
-    /// The frame at a place is in the reader's hands; others who are to get it need a copy.
+    /// Gives the frame at an index to the reader. Others that need it get a copy.
     fn give(
         &self,
         shared: &mut Shared,
@@ -427,7 +427,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 }
 
 impl ReaderFormats {
-    /// Whether programs are to see a camera.
+    /// Returns whether programs see a camera.
     fn is_there(&self) -> bool {
         !self.exclusive || self.link.lock().is_written
     }

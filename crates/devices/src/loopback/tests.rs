@@ -33,7 +33,7 @@ fn nodes(options: &str) -> Vec<DeviceSpec> {
     spec.nodes().expect("nodes")
 }
 
-/// A loopback whose nodes are on one machine, as devices of a host are.
+/// A loopback whose nodes are on one machine, like the devices of a host.
 struct Pair {
     writer: Writer,
     readers: Vec<Reader>,
@@ -56,7 +56,7 @@ impl Pair {
         }
     }
 
-    /// Starts all, with all buffers of readers queued.
+    /// Starts all nodes, with all buffers of readers queued.
     fn started(options: &str, (written, read): (u32, u32)) -> Self {
         let mut pair = Self::new(options, (written, read));
         pair.writer.start();
@@ -73,7 +73,7 @@ impl Pair {
         self.writer.queue(index);
     }
 
-    /// Lets all nodes work once, the writer's first. How many buffers came back to the writer.
+    /// Runs all nodes once, the writer's first. Returns the number of buffers that the writer got back.
     fn tick(&mut self, now_ns: u64) -> usize {
         let mut nothing = crate::bench::Memory::default();
         let other = &mut nothing;
@@ -87,7 +87,7 @@ impl Pair {
         came
     }
 
-    /// As one who waits for a buffer of the writer's: how many ticks until it has one.
+    /// Waits for a buffer as a writer does. Returns the number of ticks until it has one.
     fn wait(&mut self, now_ns: u64) -> (u32, u32) {
         for ticks in 0..4 {
             if let Ok(info) = self.writer.take() {
@@ -99,7 +99,7 @@ impl Pair {
         panic!("the writer hangs");
     }
 
-    /// The next frame of a reader: buffer, sequence, first byte.
+    /// Takes the next frame of a reader: buffer, sequence, first byte.
     fn got(&mut self, reader: usize) -> Option<(u32, u32, u8)> {
         let reader = &mut self.readers[reader];
         let info = reader.take().ok()?;
@@ -109,7 +109,7 @@ impl Pair {
         Some((info.index, info.sequence, bytes[0]))
     }
 
-    /// Bytes that the writer's node and the readers' have copied.
+    /// Returns the bytes that the writer's node and the readers' have copied.
     fn copied(&self) -> (u64, u64) {
         let readers = self.readers.iter();
         let read = readers.map(|reader| reader.device.statistics().bytes_copied);
@@ -158,7 +158,7 @@ fn readers_get_each_frame_as_it_was_written() {
                 .all(|byte| *byte == value)
         );
     }
-    // Where nodes do not reach each other's memory: one copy in and one out, said.
+    // If nodes do not reach each other's memory, one copy in and one out are reported.
     assert_eq!(writer.device.statistics().bytes_copied, 3 * 256);
     assert_eq!(reader.device.statistics().bytes_copied, 3 * 256);
 }
@@ -190,7 +190,7 @@ fn the_writer_chooses_the_format_while_no_reader_holds_buffers() {
     wanted.fourcc = pixfmt::MJPEG.fourcc;
     (wanted.width, wanted.height) = (32, 16);
     let wanted = writer.device.try_format(Flow::Output, &wanted);
-    // The bench's reader has buffers that its queue told the driver of, or none yet.
+    // The bench's reader has buffers that its queue has announced to the driver, or none yet.
     let mut other_colors = format;
     other_colors.color.colorspace = 3;
     writer
@@ -243,7 +243,7 @@ fn exclusive_nodes_have_no_format_while_nobody_writes() {
     }
 }
 
-/// With two buffers and a reader that keeps up: each frame goes straight from one to the other.
+/// With two buffers and a fast reader, each frame is copied directly from one to the other.
 #[test]
 fn a_frame_is_copied_once() {
     let mut pair = Pair::started("", (2, 4));
@@ -273,7 +273,7 @@ fn a_frame_is_copied_once() {
     assert_eq!(pair.copied(), (0, 10 * FRAME));
 }
 
-/// Whoever looks for a buffer and has none gets one, whatever readers do: what it held is copied.
+/// A writer that looks for a buffer gets one, whatever readers do. Its frame is copied.
 #[test]
 fn a_writer_waits_for_nobody() {
     for buffers in [1, 2] {
@@ -296,17 +296,18 @@ fn a_writer_waits_for_nobody() {
             }
             let (written, read) = pair.copied();
             match (buffers, reads) {
-                // The one buffer is wanted before there is a newer frame.
+                // The only buffer is needed before there is a newer frame.
                 (1, true) => assert_eq!((written, read), (19 * FRAME, 20 * FRAME)),
                 (_, true) => assert_eq!((written, read), (0, 20 * FRAME)),
-                // Two went straight to the reader's buffers, and one or both are held at the end.
+                // Two frames were copied directly to the reader's buffers, and one or both are kept at
+                // the end.
                 (buffers, false) => {
                     assert_eq!(read, 2 * FRAME);
                     let kept = u64::from(buffers);
                     assert!(written >= (18 - kept) * FRAME && written <= 19 * FRAME);
                 }
             }
-            // Those that were not read are there still, up to four.
+            // Unread frames are still there, up to four.
             if !reads {
                 let indexes: Vec<_> = (0..2).map(|_| pair.got(0).expect("the first")).collect();
                 assert_eq!([indexes[0].2, indexes[1].2], [1, 2]);
@@ -322,7 +323,7 @@ fn a_writer_waits_for_nobody() {
     }
 }
 
-/// Who asks gets a buffer without a copy where readers only need their turn for it.
+/// A waiting writer gets a buffer without a copy if readers only need a tick for it.
 #[test]
 fn readers_have_their_turn_before_anything_is_copied() {
     let mut pair = Pair::started("", (2, 4));
@@ -338,7 +339,7 @@ fn readers_have_their_turn_before_anything_is_copied() {
     assert_eq!(pair.writer.take().map(|info| info.index), Ok(0));
 }
 
-/// One look per buffer, as GStreamer's sink has it, is no wait; a second one for the same is.
+/// Looking once per buffer, as GStreamer's sink does, is no wait. Looking twice for the same one is.
 #[test]
 fn who_looks_and_goes_on_is_no_waiter() {
     let mut pair = Pair::started("", (2, 4));
@@ -372,7 +373,7 @@ fn late_readers_get_the_newest_from_the_writers_buffer_or_its_copy() {
         pair.tick(START);
         if asks {
             assert_eq!(pair.wait(START), (2, 0));
-            // What becomes of the buffer changes nothing.
+            // Later changes of the buffer have no effect.
             pair.writer.plane(0, 0).fill(99);
         }
         pair.readers[0].queue(0);
@@ -394,7 +395,7 @@ fn a_stop_takes_the_writers_buffers_back() {
     pair.writer.stop();
     pair.tick(START);
     assert_eq!(stale(&pair), 0);
-    // What was written is not shown, and the next stream begins with nothing.
+    // Written frames are dropped, and the next stream begins empty.
     pair.writer.start();
     assert_eq!(pair.tick(START), 0);
     pair.fill(0, 7);
@@ -402,7 +403,7 @@ fn a_stop_takes_the_writers_buffers_back() {
     assert_eq!(pair.wait(START), (2, 0));
 }
 
-/// The reader finds out that a buffer cannot be read: the writer gets it back with an error, and the
+/// The reader finds that a buffer is not readable. The writer gets it back with an error, and the
 /// reader's stays for the next frame.
 #[test]
 fn a_frame_that_is_lost_is_the_writers_fault() {
@@ -421,15 +422,15 @@ fn a_frame_that_is_lost_is_the_writers_fault() {
     pair.fill(1, 2);
     pair.tick(START);
     assert_eq!(pair.got(0), Some((0, 0, 2)));
-    // Found out as it is taken.
+    // The fault is found when the frame is taken.
     pair.writer.memory.unmapped = vec![1];
     pair.fill(0, 3);
     assert_eq!(pair.tick(START), 1, "the one that is lost");
     assert!(pair.writer.take().expect("a buffer").error);
 }
 
-/// The reader's buffers are the writer's: frames are passed on as they are, and the writer gets a
-/// buffer back when the reader has queued it again.
+/// Reader and writer share buffers. Frames are passed on without a copy, and the writer gets a buffer
+/// back when the reader has queued it again.
 #[test]
 fn shared_memory_is_passed_on() {
     let mut pair = Pair::started("", (3, 3));
@@ -456,7 +457,7 @@ fn shared_memory_is_passed_on() {
     assert_eq!((touched(writer), touched(reader)), (12, 0), "12 were noted");
 }
 
-/// A frame that does not begin where the reader's would is copied, though the memory is the same.
+/// A frame at another offset than the reader's is copied, although the memory is the same.
 #[test]
 fn a_frame_behind_an_offset_is_not_passed_on() {
     let mut pair = Pair::started("", (1, 1));
@@ -471,7 +472,7 @@ fn a_frame_behind_an_offset_is_not_passed_on() {
     assert_eq!(pair.wait(START), (2, 0));
 }
 
-/// A writer that shares its memory and wants it back from a reader who has it gets it.
+/// A writer that shares its memory can get it back from a reader.
 #[test]
 fn what_a_reader_has_goes_back_on_demand_or_as_it_stops() {
     let mut pair = Pair::started("", (1, 1));
@@ -488,8 +489,8 @@ fn what_a_reader_has_goes_back_on_demand_or_as_it_stops() {
     assert_eq!(pair.copied(), (0, 0));
 }
 
-/// Two readers, the first of which has the writer's buffers: the other gets each frame as it was
-/// written, whatever becomes of the buffer.
+/// The first of two readers shares the writer's buffers. The other gets each frame as it was written,
+/// even if the buffer changes.
 #[test]
 fn one_readers_memory_is_not_the_others() {
     let mut pair = Pair::started(",readers=2", (2, 1));
@@ -500,14 +501,14 @@ fn one_readers_memory_is_not_the_others() {
         pair.fill(index, value);
         pair.tick(START);
         assert_eq!(pair.got(0), Some((0, number, value)));
-        // It is the reader's to write on.
+        // The reader may write to it.
         pair.readers[0].plane(0, 0).fill(0);
         pair.writer.plane(index, 0).fill(0);
         assert_eq!(pair.got(1), Some((0, number, value)));
         (0..2).for_each(|reader| pair.readers[reader].queue(0));
         assert_eq!(pair.wait(START).1, index);
     }
-    // A copy for the second, and one to it.
+    // One copy for the second reader, and one to its buffer.
     assert_eq!(pair.copied(), (0, 6 * 2 * FRAME));
 }
 

@@ -1,8 +1,7 @@
-//! What one open file has of a decoder or an encoder: two queues, and the codec process between them.
+//! One open file of a decoder or an encoder: two queues, and the codec process between them.
 //!
-//! A [`Coder`] has the queues with their formats, the process, what is remembered of the frames that
-//! the process has, and the drain. What a decoder and an encoder do each in their own way is
-//! [`Coding`].
+//! A [`Coder`] has the queues with their formats, the process, metadata of the frames in the process,
+//! and the drain. [`Coding`] has the parts that differ between decoder and encoder.
 
 use super::{CodecProcess, M2mQueue, M2mQueueDriver, Meta, PendingFrames};
 use crate::Failure;
@@ -24,30 +23,30 @@ use vb3_v4l2::{
 pub(super) enum Drain {
     /// None is under way.
     Idle,
-    /// So many buffers at OUTPUT are still part of it.
+    /// This many OUTPUT buffers still belong to the drain.
     Feeding(usize),
-    /// The process brings out what it holds.
+    /// The process returns its pending output.
     Asked,
-    /// Everything is out; what waits for a buffer is the rest.
+    /// All output has been returned. The rest waits for buffers.
     Ready,
-    /// The last buffer was given back.
+    /// The last buffer has been returned.
     Stopped,
 }
 
-/// What the process made of a buffer that it was offered.
+/// The codec process's answer to an offered buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
-    /// It works on the frame, and the buffer is held.
+    /// It works on the frame, and the buffer is kept.
     Taken,
-    /// The buffer goes back with the error flag, or is no longer the device's.
+    /// The buffer is returned with the error flag, or the device has lost it.
     Failed,
     /// The buffer waits for its next turn.
     Later,
 }
 
-/// What decoders and encoders do each in their own way.
+/// The parts that differ between decoders and encoders.
 pub(super) trait Coding<C> {
-    /// The queue of pictures; the other has the stream or files.
+    /// The queue of pictures. The other one has the stream or files.
     const RAW: Flow;
     const COMMANDS: CommandSet;
     const EVENTS: EventKinds;
@@ -56,12 +55,12 @@ pub(super) trait Coding<C> {
 
     fn sizes(&self) -> FrameSizes<'_>;
 
-    /// Seconds per frame; `None` where frames have no time of their own.
+    /// Seconds per frame; `None` if frames have no timing of their own.
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
         None
     }
 
-    /// What would be set for `wanted`; `None` for what is set.
+    /// Returns the format that would be set for `wanted`; `None` for the current one.
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format>;
 
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError>;
@@ -84,10 +83,10 @@ pub(super) trait Coding<C> {
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError>;
 
-    /// Whether streams run that can be drained.
+    /// Returns whether running streams can be drained.
     fn can_drain(&self) -> bool;
 
-    /// Follows STREAMON and STREAMOFF since the last look.
+    /// Handles STREAMON and STREAMOFF since the last call.
     fn notice(&mut self);
 
     fn controls(&self) -> Vec<ControlSpec>;
@@ -101,13 +100,13 @@ pub(super) trait Coding<C> {
 
     fn capture_driver(&mut self) -> Box<dyn Driver<Cookie = C> + '_>;
 
-    /// Moves what can be moved.
+    /// Moves as much as possible.
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>);
 
-    /// Whether [`work`](Self::work) would get anything done now, apart from what the process says.
+    /// Returns whether [`work`](Self::work) would do anything now, apart from the process's events.
     fn has_work(&self) -> bool;
 
-    /// Whether a part of a picture is moved.
+    /// Returns whether a picture is partly moved.
     fn has_begun(&self) -> bool {
         false
     }
@@ -116,7 +115,7 @@ pub(super) trait Coding<C> {
     fn is_preparing(&self) -> bool;
 }
 
-/// What one open file has of a codec; `own` is what only its kind has.
+/// One open file of a codec; `own` has the part of its kind.
 #[derive(Debug)]
 pub(crate) struct Coder<S, C> {
     identity: Identity,
@@ -129,27 +128,27 @@ pub(crate) struct Coder<S, C> {
     pub(super) output: M2mQueue<C>,
     pub(super) capture: M2mQueue<C>,
     pub(super) codec: CodecProcess,
-    /// Of pieces or pictures that the process has.
+    /// Metadata of the pieces or pictures in the process.
     pub(super) frames: PendingFrames,
     pub(super) drain: Drain,
-    /// How often OUTPUT had begun when the drain did.
+    /// The count of OUTPUT's starts when the drain began.
     pub(super) drained_start: u64,
     pub(super) statistics: Statistics,
-    /// Bytes of pictures that one tick moves at most.
+    /// Largest number of picture bytes that one tick moves.
     pub(super) piece: usize,
     pub(super) own: S,
 }
 
-/// What a coder is made of, besides what the SPEC says.
+/// Parts of a coder besides the SPEC.
 pub(super) struct Parts<S> {
     pub(super) kind: Kind,
     pub(super) card: &'static str,
     pub(super) coded: Vec<&'static PixelFormat>,
     pub(super) raw: Vec<&'static PixelFormat>,
-    /// What the queues begin with.
+    /// The initial formats.
     pub(super) output: Format,
     pub(super) capture: Format,
-    /// Fewest buffers of each queue.
+    /// Smallest number of buffers of each queue.
     pub(super) min_output: u32,
     pub(super) min_capture: u32,
     /// Whether an OUTPUT buffer may be empty.
@@ -158,7 +157,7 @@ pub(super) struct Parts<S> {
 }
 
 impl<S, C> Coder<S, C> {
-    /// Puts a coder together. The process starts with the stream.
+    /// Makes a coder. The process starts with the stream.
     pub(super) fn with_parts(spec: &DeviceSpec, place: &Place, parts: Parts<S>) -> Self {
         let policy = |min_reqbufs, allow_zero_bytesused| QueuePolicy {
             file_io: false,
@@ -209,7 +208,7 @@ impl<S, C> Coder<S, C> {
         *dropped = dropped.saturating_add(1);
     }
 
-    /// Keeps the OUTPUT buffer of a frame that the process took, or gives it back, or lets it wait.
+    /// Handles the answer to an offered OUTPUT buffer: keeps it, returns it, or lets it wait.
     pub(super) fn settle_offer(
         &mut self,
         token: Active<C>,
@@ -236,7 +235,7 @@ impl<S, C> Coder<S, C> {
         Offered::Failed
     }
 
-    /// The last buffer of a drain was given back.
+    /// Ends a drain after its last buffer.
     pub(super) fn end_drain(&mut self, then: Drain, progress: &mut Progress<C>) {
         self.drain = then;
         progress.events.push(DriverEvent::Eos);
@@ -352,10 +351,10 @@ where
         Some(Self::COMMANDS)
     }
 
-    /// A drain that is asked for before CAPTURE streams waits for it at a decoder, which Linux
-    /// leaves open.
+    /// A decoder's drain that is requested before CAPTURE streams waits for it. Linux does not specify
+    /// this.
     fn command(&mut self, command: Command) -> Result<(), DriverError> {
-        // A stream that began since is not the one that was drained.
+        // A stream that began since then is not the drained one.
         self.notice();
         match (command, self.drain) {
             (_, Drain::Feeding(_) | Drain::Asked | Drain::Ready) => return Err(EBUSY),

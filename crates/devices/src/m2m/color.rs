@@ -1,4 +1,4 @@
-//! What the numbers of pictures mean: V4L2's terms and those of a stream (ITU-T H.273).
+//! Conversion of colour descriptions between V4L2 and streams (ITU-T H.273).
 
 use vb3_codec::Colour;
 use vb3_v4l2::Colorimetry;
@@ -18,7 +18,7 @@ mod space {
     pub(super) const DCI_P3: u32 = 12;
 }
 
-/// Colours of a stream in V4L2's terms; what it leaves open stays as it was.
+/// Converts a stream's colour description to V4L2's. Unspecified parts stay unchanged.
 pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
     let colorspace = match colour.primaries {
         // sRGB has the same primaries.
@@ -33,7 +33,7 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         _ => before.colorspace,
     };
     let xfer_func = match colour.transfer {
-        // 11 and 12 go on beyond black and white, with the same curve between.
+        // 11 and 12 extend beyond black and white with the same curve between.
         1 | 6 | 11 | 12 | 14 | 15 => 1,
         7 => 4,
         8 => 5,
@@ -56,13 +56,13 @@ pub(super) fn color_of(colour: Colour, before: Colorimetry) -> Colorimetry {
         colorspace,
         xfer_func,
         ycbcr_enc,
-        // Full range is only there if the stream says so.
+        // Full range only if the stream says so.
         quantization: if colour.full_range { 1 } else { 2 },
     }
 }
 
-/// What a stream is to say of pictures of Y'CbCr; V4L2's defaults are spelt out. For opRGB there
-/// are no code points.
+/// Converts V4L2's colour description of Y'CbCr to a stream's, with explicit defaults. opRGB has no
+/// code points.
 pub(super) const fn colour_of(color: Colorimetry) -> Colour {
     let ycbcr_enc = match (color.ycbcr_enc, color.colorspace) {
         (0, space::REC709 | space::DCI_P3) => 2,
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn defaults_are_spelt_out() {
-        // Colour space; what its transfer function, encoding and range are by default.
+        // Colour space, and its default transfer function and encoding.
         for (space, xfer, enc) in [
             (1, 1, 1),
             (2, 4, 8),
@@ -163,12 +163,12 @@ mod tests {
                 if xfer == 3 || enc == 5 {
                     continue;
                 }
-                // The wide matrices come with a curve of their own.
+                // The wide-gamut matrices have their own curve.
                 if (enc == 3 || enc == 4) && xfer != 1 {
                     continue;
                 }
                 for range in [1, 2] {
-                    // sRGB is Rec. 709 with another curve, and nothing else.
+                    // sRGB differs from Rec. 709 only in its curve.
                     let expected = match (space, xfer) {
                         (3, 2) => 8,
                         (8, other) if other != 2 => 3,

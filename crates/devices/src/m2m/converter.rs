@@ -1,5 +1,5 @@
-//! A converter: takes a part of each picture at OUTPUT and puts it, scaled, turned and in another
-//! pixel format, into a part of one at CAPTURE. What s5p-fimc did.
+//! A converter: crops each OUTPUT picture, scales, turns and converts it, and places it in a CAPTURE
+//! picture. Its model is s5p-fimc.
 
 mod work;
 
@@ -23,7 +23,7 @@ use vb3_v4l2::{
 };
 use work::UnderWay;
 
-/// What one open file has of a converter.
+/// One open file of a converter.
 pub(crate) struct FrameConverter<C> {
     identity: Identity,
     policy: QueuePolicy,
@@ -33,22 +33,22 @@ pub(crate) struct FrameConverter<C> {
     stride: u32,
     output: M2mQueue<C>,
     capture: M2mQueue<C>,
-    /// What is taken of pictures at OUTPUT.
+    /// The used part of OUTPUT pictures.
     crop: Rect,
-    /// Where it is put at CAPTURE.
+    /// Its place in CAPTURE pictures.
     compose: Rect,
     hflip: bool,
     vflip: bool,
     rotate: Rotate,
     engine: convert::Converter,
-    /// What is taken of a picture, its lines without padding.
+    /// The used part of a picture, lines without padding.
     source: Vec<u8>,
-    /// What is made of it, likewise.
+    /// The converted part, lines without padding.
     target: Vec<u8>,
-    /// Converts large pictures, from the first one on.
+    /// The thread for large pictures, started with the first one.
     beside: Option<Beside>,
     under_way: Option<UnderWay<C>>,
-    /// Nothing is converted beside the devices.
+    /// Whether all pictures are converted within ticks.
     at_once: bool,
     statistics: Statistics,
 }
@@ -63,7 +63,7 @@ impl<C> std::fmt::Debug for FrameConverter<C> {
     }
 }
 
-/// The formats of both sides.
+/// Returns the formats of both sides.
 pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
     pixfmt::TABLE
         .iter()
@@ -74,10 +74,10 @@ pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
 }
 
 impl<C> FrameConverter<C> {
-    /// Makes what one open file has of the converter of a SPEC.
+    /// Makes one open file's part of the converter of a SPEC.
     ///
     /// # Errors
-    /// A sentence, for a SPEC that names no format it has.
+    /// A sentence, for a SPEC with an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let formats = formats(spec);
         let none = || spec.no_such_format();
@@ -130,7 +130,7 @@ impl<C> FrameConverter<C> {
     }
 }
 
-/// Rec. 709, what is said before a program says anything.
+/// Rec. 709, the default colorimetry.
 const BT709: Colorimetry = Colorimetry {
     colorspace: 3,
     xfer_func: 0,
@@ -138,7 +138,7 @@ const BT709: Colorimetry = Colorimetry {
     quantization: 0,
 };
 
-/// How Y'CbCr is meant where V4L2 says so.
+/// Returns the Y'CbCr encoding of a V4L2 colour description.
 fn color_of(color: &Colorimetry) -> Color {
     const FULL: u32 = 1;
     const DEFAULT: u32 = 0;
@@ -258,7 +258,7 @@ impl<C> VideoDriver for FrameConverter<C> {
     fn set_format(&mut self, flow: Flow, format: &Format, _: bool) -> Result<(), DriverError> {
         let before = self.queue(flow).format;
         let whole = Rect::whole(format.width, format.height);
-        // Programs that stream say the format once more; what they chose of it stays.
+        // Programs set the format again while streaming. Their rectangles are kept.
         let is_same_size = (before.width, before.height) == (format.width, format.height);
         let keep = |chosen: Rect| if is_same_size { chosen } else { whole };
         match flow {

@@ -1,12 +1,12 @@
 //! A stateful decoder: a stream of bytes at OUTPUT, pictures at CAPTURE.
 //!
-//! It follows the kernel's stateful decoder interface: the stream's format is announced by an
-//! event, a change of resolution ends with a last buffer, drain and seek are the program's. The
-//! codec library runs in a [`Worker`], a process of its own.
+//! It follows the kernel's stateful decoder interface. An event announces the stream's format, a change
+//! of resolution ends with a last buffer, and programs control drain and seek. The codec library runs
+//! in a separate process, a [`Worker`].
 //!
-//! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: an OUTPUT buffer of
-//! a stream comes back once its bytes are the worker's, which may be before its picture; one with a
-//! JPEG file comes back with its picture.
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-decoder.rst, differs: a stream's OUTPUT
+//! buffer is returned once the worker has its bytes, which may be before its picture. An OUTPUT buffer
+//! with a JPEG file is returned with its picture.
 
 mod format;
 mod lend;
@@ -33,10 +33,10 @@ use vb3_v4l2::{
     pixfmt,
 };
 
-/// CAPTURE buffers it needs: pictures that wait for others are the worker's own.
+/// Number of CAPTURE buffers that it needs. Reordered pictures wait in the worker's memory.
 const MIN_BUFFERS: i32 = 2;
 
-/// A decoded picture that waits for a buffer, or to be given back in one.
+/// A decoded picture that waits for a buffer, or for its return.
 #[derive(Debug)]
 struct Decoded<C> {
     tag: u64,
@@ -48,61 +48,62 @@ struct Decoded<C> {
     was_lent: bool,
 }
 
-/// Where a decoded picture is.
+/// The location of a decoded picture.
 #[derive(Debug)]
 enum Content {
-    /// There is none: of a file without one, or of what is not decoded.
+    /// No picture: the file has none, or it is not decoded.
     None,
-    /// With the codec process, and as far as this in the buffer.
+    /// In the codec process's memory, and copied up to here.
     Slot(Picture, Way),
     /// In the buffer.
     Buffer(Field),
 }
 
-/// What is to be done with the stream's format.
+/// The next step for the stream's format.
 #[derive(Debug)]
 enum Pending {
-    /// Nothing: pictures are of the format that the buffers have.
+    /// None: pictures have the format of the buffers.
     None,
-    /// A format was found, and the program does not know.
+    /// A format was found, and the program has not been notified.
     Found(StreamFormat),
-    /// The program was told, and is expected to make buffers and start CAPTURE.
+    /// The program was notified, and must make buffers and start CAPTURE.
     Told(StreamFormat),
 }
 
-/// What one open file has of a decoder.
+/// One open file of a decoder.
 pub(crate) type Decoder<C> = Coder<Decoding<C>, C>;
 
-/// What only decoders have.
+/// The decoder's part of a coder.
 #[derive(Debug)]
 pub(crate) struct Decoding<C> {
     row: &'static Row,
-    /// Formats of all pictures; those of the stream's alone are offered once it is known.
+    /// Formats of all pictures. Once the stream's format is known, only matching ones are offered.
     all: Vec<&'static PixelFormat>,
-    /// What the CAPTURE buffers in use were made for.
+    /// The format of the current CAPTURE buffers.
     held: Format,
-    /// The stream's size and place in the coded picture; all zero before it is known.
+    /// The visible part of the coded picture; all zero before it is known.
     visible: Rect,
     coded_size: (u32, u32),
-    /// H.264: the last piece while CAPTURE does not stream. Its OUTPUT buffer stays with the
-    /// device until the codec is done with it: a program that polls for the stream's format would
-    /// see POLLERR where nothing is queued at all.
+    /// H.264: tag of the last piece while CAPTURE does not stream.
+    ///
+    /// Its OUTPUT buffer stays with the device until the codec has finished with it. Without any queued
+    /// buffer, a program that polls for the stream's format would see POLLERR.
     kept: Option<u64>,
-    /// JPEG: the file whose picture came last.
+    /// JPEG: the file with the latest picture.
     answered: u64,
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,
     pending: Pending,
-    /// Flushes that the worker has not answered.
+    /// Number of flushes that the worker has not answered.
     flushing: usize,
     seen_output_stops: u64,
     seen_capture_starts: u64,
-    /// Chroma in another order than the worker gave it, and luma of a picture of an odd size.
+    /// Buffer for reordering chroma, and for luma of an odd-sized picture.
     scratch: Vec<u8>,
 }
 
 impl<C> Decoder<C> {
-    /// Makes what one open file has of the decoder of a SPEC.
+    /// Makes one open file's part of the decoder of a SPEC.
     ///
     /// # Errors
     /// A sentence, for a SPEC that is no decoder's.
@@ -115,8 +116,8 @@ impl<C> Decoder<C> {
         place.codecs.describe(row.kind).map_err(Failure::new)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let mut raw = raw::formats(spec);
-        // Separate planes first: GStreamer takes a decoder's format as it is, and of two that are
-        // alike it prefers separate planes where it imports.
+        // Separate planes come first. GStreamer takes a decoder's first format of two similar ones, and
+        // prefers separate planes when it imports.
         raw.sort_by_key(|pixel| Reverse(pixel.memory_planes));
         let stride = spec.stride.unwrap_or(1);
         let none = || spec.no_such_format();
@@ -134,7 +135,7 @@ impl<C> Decoder<C> {
             capture: shown,
             min_output: 1,
             min_capture: MIN_BUFFERS.cast_unsigned(),
-            // An empty piece of a stream asks for a drain; a file is never empty.
+            // An empty piece of a stream requests a drain. A file is never empty.
             allow_empty: row.input != Input::File,
             own: Decoding {
                 row,
@@ -156,10 +157,10 @@ impl<C> Decoder<C> {
         Ok(Self::with_parts(spec, place, parts))
     }
 
-    /// The part of a CAPTURE buffer that holds the picture.
+    /// Returns the part of a CAPTURE buffer with the picture.
     fn shown(&self) -> Rect {
         let (format, visible) = (&self.capture.format, self.own.visible);
-        // One of an odd size leaves a column or a line.
+        // A picture of odd size leaves a column or a line unused.
         let size = |whole: u32, part: u32| {
             if part == whole.wrapping_sub(1) {
                 part
@@ -234,7 +235,7 @@ impl<C> Coding<C> for Decoder<C> {
         _: SelectionFlags,
     ) -> Result<Rect, DriverError> {
         match target {
-            // The picture is where it is.
+            // The picture's position is fixed.
             SelectionTarget::Compose => Ok(self.shown()),
             _ => Err(EINVAL),
         }
@@ -295,8 +296,8 @@ impl<C> Coding<C> for Decoder<C> {
         self.capture.streaming && first.is_some_and(Decoded::has_begun)
     }
 
-    /// The process of a stream may wait for buffers that the program has: it is known to work only
-    /// before it has announced the first format.
+    /// A stream's process may wait for the program's buffers. It surely works only before it has
+    /// announced the first format.
     fn is_preparing(&self) -> bool {
         let is_known = self.own.visible.width != 0;
         let has_place = match self.own.row.input {

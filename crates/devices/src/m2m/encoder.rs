@@ -1,12 +1,11 @@
 //! A stateful encoder: pictures at OUTPUT, a stream or files at CAPTURE.
 //!
-//! It follows the kernel's stateful encoder interface: the coded size follows from the OUTPUT
-//! format and its crop rectangle, a drain ends with an empty last buffer, stopping CAPTURE begins a
-//! new stream. The codec library runs in a process of its own. An OUTPUT buffer comes back with its
-//! packet.
+//! It follows the kernel's stateful encoder interface. The coded size follows from the OUTPUT format
+//! and its crop rectangle. A drain ends with an empty last buffer, and stopping CAPTURE begins a new
+//! stream. The codec library runs in a separate process. An OUTPUT buffer is returned with its packet.
 //!
-//! The last buffer could have the last packet as well. GStreamer 1.22's encoders then take the end
-//! of a drain for that of the stream, and drop all pictures after a change of size.
+//! The last buffer never has the last packet: GStreamer 1.22's encoders would take the end of a drain
+//! for the stream's end, and drop all pictures after a change of size.
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst.
 
@@ -34,41 +33,41 @@ use vb3_v4l2::{
 /// OUTPUT buffers it needs.
 const MIN_BUFFERS: u32 = 2;
 
-/// What came of a picture, waiting for a buffer.
+/// A picture's result, waiting for a buffer.
 #[derive(Debug)]
 struct Coded {
     tag: u64,
-    /// `None` where the library could not encode it.
+    /// `None` if the library could not encode it.
     packet: Option<Packet>,
     key: bool,
 }
 
-/// A picture that is being read, in the worker's memory.
+/// A picture that is being read into the worker's memory.
 #[derive(Debug)]
 struct Reading<C> {
     token: Active<C>,
     way: Way,
 }
 
-/// What one open file has of an encoder.
+/// One open file of an encoder.
 pub(crate) type Encoder<C> = Coder<Encoding<C>, C>;
 
-/// What only encoders have.
+/// The encoder's part of a coder.
 #[derive(Debug)]
 pub(crate) struct Encoding<C> {
-    /// The part of OUTPUT pictures that is encoded.
+    /// The encoded part of OUTPUT pictures.
     crop: Rect,
-    /// Bytes of CAPTURE buffers that the program asked for; 0 if it left that open.
+    /// Requested bytes of CAPTURE buffers; 0 if the program left that open.
     wanted_bytes: u32,
-    /// At which pictures come.
+    /// Interval of the pictures.
     interval: Fraction,
-    /// Which the stream says.
+    /// Interval in the stream.
     coded_interval: Fraction,
     default_interval: Fraction,
     controls: Controls,
     /// How the worker is set up.
     configured: Option<Config>,
-    /// It takes nothing until it has said something.
+    /// The worker accepts nothing until it has sent an event.
     is_full: bool,
     packets: VecDeque<Coded>,
     reading: Option<Reading<C>>,
@@ -79,7 +78,7 @@ pub(crate) struct Encoding<C> {
 }
 
 impl<C> Encoder<C> {
-    /// Makes what one open file has of the encoder of a SPEC.
+    /// Makes one open file's part of the encoder of a SPEC.
     ///
     /// # Errors
     /// A sentence, for a SPEC that is no encoder's.
@@ -132,18 +131,18 @@ impl<C> Encoder<C> {
         Ok(Self::with_parts(spec, place, parts))
     }
 
-    /// What CAPTURE becomes for pictures of a format, of which a part is encoded.
+    /// Returns the CAPTURE format for pictures of a format and a crop rectangle.
     fn coded_for(&self, source: &Format, crop: Rect) -> Result<Format, DriverError> {
         let (kind, formats) = (self.codec.kind(), &self.coded);
         format::coded_for(kind, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
     }
 
-    /// Whether pictures have a time of their own; files have none.
+    /// Returns whether pictures have timing; files have none.
     fn is_stream(&self) -> bool {
         self.codec.kind() != Kind::JpegEncoder
     }
 
-    /// How the worker is to be set up.
+    /// Returns the worker's set-up.
     fn config(&self) -> Config {
         let (width, height) = (self.own.crop.width, self.own.crop.height);
         let interval = self.own.coded_interval;
@@ -292,7 +291,7 @@ impl<C> Coding<C> for Encoder<C> {
         let crop = format::crop(&self.output.format, wanted, flags, sizes)?;
         let made = self.coded_for(&self.output.format, crop)?;
         self.own.crop = crop;
-        // Buffers may be there already; they are large enough for the whole picture.
+        // Existing buffers are large enough for the whole picture.
         (self.capture.format.width, self.capture.format.height) = (made.width, made.height);
         Ok(crop)
     }
@@ -337,7 +336,7 @@ impl<C> Coding<C> for Encoder<C> {
         self.own.reading.is_some()
     }
 
-    /// It has room for the packet of each picture that it takes, and waits for nothing.
+    /// It has room for the packet of each accepted picture, and never waits.
     fn is_preparing(&self) -> bool {
         self.codec.is_busy()
     }

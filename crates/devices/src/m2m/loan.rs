@@ -1,4 +1,4 @@
-//! CAPTURE buffers to which the codec process writes pictures itself.
+//! CAPTURE buffers that the codec process writes directly.
 
 use super::{CodecProcess, M2mQueueDriver};
 use crate::surface::{Surface, Trouble};
@@ -6,7 +6,7 @@ use vb3_codec::{Chroma, Lent, LentPlane, Refused, Worker};
 use vb3_queue::{Active, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 use vb3_v4l2::{Bus, Flow, Format, Span};
 
-/// Lends memory for one picture, or, where a process cannot have it, a number alone.
+/// Lends memory for one picture, or only a number if the process cannot map it.
 pub(super) fn lend<C>(
     worker: &mut Worker,
     (format, chroma): (&Format, Chroma),
@@ -38,7 +38,7 @@ pub(super) fn lend<C>(
     worker.lend(None)
 }
 
-/// Counts a picture that the process wrote to the buffer; answers the bytes used in each plane.
+/// Counts a picture that the process wrote to the buffer. Returns the bytes used in each plane.
 pub(super) fn note_written<C>(
     format: &Format,
     target: &Active<C>,
@@ -54,8 +54,8 @@ pub(super) fn note_written<C>(
     surface.payloads()
 }
 
-/// The driver of CAPTURE: before streaming ends, the process has let go of all buffers, and the device
-/// of those that it keeps, which `forget` does.
+/// The driver of CAPTURE. Before streaming ends, it takes all buffers back from the process, and calls
+/// `forget` for those that the device keeps.
 pub(super) struct CaptureDriver<'a, C, F> {
     pub(super) queue: M2mQueueDriver<'a, C>,
     pub(super) codec: &'a mut CodecProcess,

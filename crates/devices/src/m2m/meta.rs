@@ -1,4 +1,4 @@
-//! What a program says of a frame at OUTPUT, and gets back with it at CAPTURE.
+//! A program's metadata of an OUTPUT frame, which is copied to CAPTURE.
 
 use crate::surface::FIELD_NONE;
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES, Timecode};
@@ -13,7 +13,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    /// What the program said of a buffer.
+    /// Returns the program's metadata of a buffer.
     pub(crate) fn of<C>(token: &Active<C>) -> Self {
         Self {
             timestamp_ns: token.timestamp_ns(),
@@ -22,13 +22,13 @@ impl Meta {
         }
     }
 
-    /// The same, but with what the device knows of the kind of frame: a codec does not copy it.
+    /// Replaces the frame kind by the device's. A codec does not copy it.
     pub(crate) const fn with_kind(mut self, kind: FrameFlags) -> Self {
         self.frame_flags = self.frame_flags & !FrameFlags::all().bits() | kind.bits();
         self
     }
 
-    /// How the CAPTURE buffer of the frame comes back.
+    /// Returns the completion of the frame's CAPTURE buffer.
     pub(crate) const fn completion(
         &self,
         outcome: DoneState,

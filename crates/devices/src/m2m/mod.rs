@@ -1,5 +1,5 @@
-//! What memory-to-memory devices share: the two queues that one open file has, and what is kept of
-//! a frame on its way from one to the other.
+//! Shared parts of memory-to-memory devices: the two queues of one open file, and the metadata of
+//! frames on their way between them.
 
 mod coder;
 mod color;

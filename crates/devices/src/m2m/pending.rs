@@ -1,12 +1,12 @@
-//! What is remembered of frames that are with a codec.
+//! Metadata of the frames in a codec.
 
 use super::Meta;
 use std::collections::BTreeMap;
 
-/// Most frames that are remembered; past them the oldest is forgotten.
+/// Largest number of stored frames. Beyond it, the oldest is dropped.
 const MAX: usize = 256;
 
-/// What the program said of each frame, by the tag the codec knows it by.
+/// The program's metadata of each frame, by the codec's tag.
 #[derive(Debug)]
 pub(crate) struct PendingFrames {
     next_tag: u64,
@@ -26,7 +26,7 @@ impl PendingFrames {
         self.next_tag
     }
 
-    /// The codec took a frame under [`next_tag`](Self::next_tag).
+    /// Stores a frame that the codec took under [`next_tag`](Self::next_tag).
     pub(crate) fn insert(&mut self, meta: Meta) {
         if self.metas.len() >= MAX {
             self.metas.pop_first();
@@ -35,7 +35,7 @@ impl PendingFrames {
         self.next_tag = self.next_tag.wrapping_add(1);
     }
 
-    /// What was said of a frame of which more may come.
+    /// Returns the metadata of a frame that may have more output.
     pub(crate) fn get(&self, tag: u64) -> Meta {
         self.metas.get(&tag).copied().unwrap_or_default()
     }
@@ -45,7 +45,7 @@ impl PendingFrames {
         self.metas.contains_key(&tag)
     }
 
-    /// What was said of a frame of which no more comes.
+    /// Removes the metadata of a frame without further output.
     pub(crate) fn take(&mut self, tag: u64) -> Option<Meta> {
         self.metas.remove(&tag)
     }
@@ -55,7 +55,7 @@ impl PendingFrames {
         self.metas.len()
     }
 
-    /// Forgets all; tags go on, so that what comes late of them means nothing.
+    /// Drops all metadata. Tags continue, so late output of dropped frames is ignored.
     pub(crate) fn clear(&mut self) {
         self.metas.clear();
     }

@@ -4,12 +4,12 @@ use crate::Failure;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 
-/// Most events of a worker that are taken in one turn: one that sends without end holds up
-/// nobody, since the rest makes [`CodecProcess::wake_fd`] readable.
+/// Largest number of a worker's events taken at once. The rest makes [`CodecProcess::wake_fd`]
+/// readable, so an endless sender delays no other work.
 pub(crate) const MAX_EVENTS: usize = 64;
 
-/// A [`Worker`] that starts when it is needed. One that died is not followed by another until
-/// [`stop`](Self::stop): the program must stop streaming first.
+/// A [`Worker`] that is started on demand. A worker that died is not replaced until
+/// [`stop`](Self::stop): the program must first stop streaming.
 #[derive(Debug)]
 pub(crate) struct CodecProcess {
     kind: Kind,
@@ -30,12 +30,12 @@ impl CodecProcess {
         }
     }
 
-    /// What it does.
+    /// Returns its kind.
     pub(crate) const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The worker, started and set up if there is none. `None` if it cannot be, or is down.
+    /// Returns the worker, started and set up if necessary. `None` if that fails, or the worker died.
     pub(crate) fn start(
         &mut self,
         set_up: impl FnOnce(&mut Worker) -> Result<(), Refused>,
@@ -59,7 +59,7 @@ impl CodecProcess {
         self.worker.as_mut()
     }
 
-    /// What it has to say. After [`Event::Died`] it is down.
+    /// Returns the next event. [`Event::Died`] is the last.
     pub(crate) fn poll(&mut self) -> Option<Event> {
         let event = self.worker.as_mut()?.poll()?;
         if let Event::Died { sentence } = &event {
@@ -77,29 +77,29 @@ impl CodecProcess {
         )));
     }
 
-    /// Keeps a sentence for the report; the worker goes on.
+    /// Keeps a sentence for the report; the worker continues.
     pub(crate) fn report(&mut self, sentence: String) {
         self.failure = Some(Failure::new(sentence));
     }
 
-    /// Whether it takes another piece of work; one that is to come does.
+    /// Returns whether it accepts another job. A worker that is not started yet does.
     pub(crate) fn has_room(&self) -> bool {
         let room = self.worker.as_ref().is_none_or(|worker| worker.room() > 0);
         room && !self.is_down
     }
 
-    /// Whether it works on something that it was given.
+    /// Returns whether it has unfinished jobs.
     pub(crate) fn is_busy(&self) -> bool {
         let worker = self.worker.as_ref();
         worker.is_some_and(|worker| worker.room() < MAX_IN_FLIGHT)
     }
 
-    /// Whether it died or could not be started.
+    /// Returns whether it died or could not be started.
     pub(crate) const fn is_down(&self) -> bool {
         self.is_down
     }
 
-    /// Ends the worker; the next one begins afresh.
+    /// Ends the worker. The next one starts without state.
     pub(crate) fn stop(&mut self) {
         self.worker = None;
         self.is_down = false;
@@ -110,7 +110,7 @@ impl CodecProcess {
         self.worker.as_ref().map(Worker::wake_fd)
     }
 
-    /// How the last one ended, if not in peace.
+    /// Returns the reason why the last one ended, unless it ended normally.
     pub(crate) const fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
     }

@@ -7,31 +7,31 @@ use vb3_queue::{
 };
 use vb3_v4l2::{Flow, Format, Progress};
 
-/// An OUTPUT buffer whose frame is with a codec.
+/// An OUTPUT buffer whose frame is in a codec.
 #[derive(Debug)]
 struct Held<C> {
-    /// By which the codec knows it.
+    /// The codec's tag of it.
     tag: u64,
     token: Active<C>,
-    /// What came of it, once that is known.
+    /// Its result, once that is known.
     outcome: Option<DoneState>,
 }
 
-/// What a device has of one queue.
+/// A device's state of one queue.
 #[derive(Debug)]
 pub(crate) struct M2mQueue<C> {
     flow: Flow,
-    /// What G_FMT says, and new buffers are made for.
+    /// The format of G_FMT and of new buffers.
     pub(crate) format: Format,
-    /// What it was when streaming began: buffers are of this one until streaming ends.
+    /// The format at the start of streaming. Buffers have it until streaming ends.
     streamed: Option<Format>,
     /// Buffers to work on, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
-    /// OUTPUT buffers whose frames are with a codec, oldest first.
+    /// OUTPUT buffers whose frames are in a codec, oldest first.
     held: VecDeque<Held<C>>,
     /// Between STREAMON and STREAMOFF.
     pub(crate) streaming: bool,
-    /// Number of the next buffer that comes back.
+    /// Sequence number of the next returned buffer.
     sequence: u32,
     /// How often streaming began.
     pub(crate) starts: u64,
@@ -54,12 +54,12 @@ impl<C> M2mQueue<C> {
         }
     }
 
-    /// Whether there is a buffer to work on.
+    /// Returns whether there is a buffer to work on.
     pub(crate) fn is_ready(&self) -> bool {
         self.streaming && !self.tokens.is_empty()
     }
 
-    /// The oldest buffer that is still the device's.
+    /// Returns the oldest buffer that the device still has.
     pub(crate) fn take(&mut self) -> Option<Active<C>> {
         while let Some(token) = self.tokens.pop_front() {
             if !token.is_stale() {
@@ -69,7 +69,7 @@ impl<C> M2mQueue<C> {
         None
     }
 
-    /// The number of the buffer that comes back next.
+    /// Returns the sequence number for the next returned buffer.
     pub(crate) fn next_sequence(&mut self) -> u32 {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
@@ -97,7 +97,7 @@ impl<C> M2mQueue<C> {
         progress.finish(self.flow, token, completion);
     }
 
-    /// Keeps an OUTPUT buffer until what comes of it is done.
+    /// Keeps an OUTPUT buffer until its frame's output is complete.
     pub(crate) fn hold(&mut self, tag: u64, token: Active<C>) {
         self.held.push_back(Held {
             tag,
@@ -106,7 +106,7 @@ impl<C> M2mQueue<C> {
         });
     }
 
-    /// What came of a frame is done: gives its OUTPUT buffer back, after those before it.
+    /// Returns the OUTPUT buffer of a completed frame, after those before it.
     pub(crate) fn release(&mut self, tag: u64, outcome: DoneState, progress: &mut Progress<C>) {
         let mut waiting = self.held.iter_mut().filter(|held| held.outcome.is_none());
         if let Some(held) = waiting.find(|held| held.tag == tag) {
@@ -121,14 +121,14 @@ impl<C> M2mQueue<C> {
         }
     }
 
-    /// Nothing comes of the frames that are with the codec: they wait again.
+    /// Requeues the frames in the codec, which will have no output.
     pub(crate) fn take_back(&mut self) {
         while let Some(held) = self.held.pop_back() {
             self.tokens.push_front(held.token);
         }
     }
 
-    /// Gives an empty last CAPTURE buffer back; whether there was one.
+    /// Returns an empty last CAPTURE buffer. Returns whether there was one.
     pub(crate) fn give_last(&mut self, progress: &mut Progress<C>) -> bool {
         let Some(token) = self.take() else {
             return false;
@@ -149,7 +149,7 @@ impl<C> M2mQueue<C> {
     }
 }
 
-/// The same as the driver that `vb3_queue` calls.
+/// The queue as `vb3_queue`'s driver.
 #[derive(Debug)]
 pub(crate) struct M2mQueueDriver<'a, C>(pub(crate) &'a mut M2mQueue<C>);
 
@@ -161,7 +161,7 @@ impl<C> Driver for M2mQueueDriver<'_, C> {
     }
 
     fn buf_prepare(&mut self, mut buffer: Prepare<'_>) -> Result<(), DriverError> {
-        // A stream's new format is no matter of the buffers that the old one still uses.
+        // A stream's new format does not affect buffers of the old one.
         let format = self.0.streamed.as_ref().unwrap_or(&self.0.format);
         if self.0.flow == Flow::Output {
             Surface(format).extend_payloads(&mut buffer);

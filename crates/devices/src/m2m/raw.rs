@@ -5,19 +5,19 @@ use crate::surface::align_lines;
 use vb3_codec::Kind;
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
 
-/// `V4L2_COLORSPACE_REC709`, what is said where nobody says anything.
+/// `V4L2_COLORSPACE_REC709`, the default.
 pub(crate) const REC709: Colorimetry = Colorimetry {
     colorspace: 3,
     xfer_func: 0,
     ycbcr_enc: 0,
     quantization: 0,
 };
-/// Of a JPEG file: `V4L2_COLORSPACE_JPEG`, which says all.
+/// A JPEG file's `V4L2_COLORSPACE_JPEG`, which implies everything.
 pub(crate) const JPEG: Colorimetry = Colorimetry {
     colorspace: 7,
     ..REC709
 };
-/// Of the pictures in JPEG files, which know no other: sRGB, BT.601's matrix, full range.
+/// The only colorimetry of pictures in JPEG files: sRGB, BT.601's matrix, full range.
 pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
     colorspace: 8,
     xfer_func: 2,
@@ -25,7 +25,7 @@ pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
     quantization: 1,
 };
 
-/// The raw formats of codecs.
+/// Returns the raw formats of codecs.
 pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
     let has_ten_bits = matches!(
         spec.kind,
@@ -39,7 +39,7 @@ pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
         .collect()
 }
 
-/// The format that a SPEC asks for, if there is such a one, or the first.
+/// Returns the wanted format of a SPEC if it is supported, or the first.
 pub(crate) fn first(raw: &[&'static PixelFormat], wanted: Option<FourCc>) -> Option<FourCc> {
     let pixel = match wanted {
         Some(wanted) => raw.iter().find(|pixel| pixel.fourcc == wanted),
@@ -48,7 +48,7 @@ pub(crate) fn first(raw: &[&'static PixelFormat], wanted: Option<FourCc>) -> Opt
     Some(pixel?.fourcc)
 }
 
-/// A raw format of the size of another, and of the colours that its pictures have.
+/// Returns a raw format with another's size and picture colorimetry.
 pub(crate) fn like(
     raw: &[&'static PixelFormat],
     fourcc: FourCc,
@@ -68,8 +68,7 @@ pub(crate) fn like(
     Some(format)
 }
 
-/// What is made of a wish: lines are multiples of `stride` bytes. Colours are those wished for,
-/// whatever they are.
+/// Adjusts a format. Lines are multiples of `stride` bytes, and any colorimetry is kept.
 pub(crate) fn negotiate(
     raw: &[&'static PixelFormat],
     wanted: &Format,

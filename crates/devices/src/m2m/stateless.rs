@@ -1,14 +1,14 @@
-//! A stateless H.264 decoder: slices of a picture at OUTPUT, what is needed to decode them in the
-//! controls of a media request, the picture at CAPTURE.
+//! A stateless H.264 decoder: slices of a picture at OUTPUT, its parameters in the controls of a media
+//! request, the picture at CAPTURE.
 //!
-//! The program parses the stream and says which buffers hold which pictures. The codec library in
-//! its [`Worker`](vb3_codec::Worker) parses streams, too: it is given each picture with parameter
-//! sets written anew from the controls, and keeps reference pictures of its own, chosen by what the
-//! slices' headers say. What the controls say of references is checked and not used.
+//! The program parses the stream and assigns buffers to pictures. The codec library in its
+//! [`Worker`](vb3_codec::Worker) parses streams, too. So it gets each picture with parameter sets made
+//! from the controls, and keeps its own reference pictures, chosen by the slice headers. The controls
+//! for references are checked and not used.
 //!
-//! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: whole
-//! frames alone, with start codes; STREAMOFF at either queue forgets all reference pictures; a
-//! picture whose slices use several picture parameter sets comes back with an error.
+//! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole
+//! frames with start codes; STREAMOFF at either queue drops all reference pictures; a picture whose
+//! slices use several picture parameter sets is returned with an error.
 
 mod controls;
 mod work;
@@ -31,7 +31,7 @@ use vb3_v4l2::{
 };
 use work::Work;
 
-/// Bytes of a macroblock's side: pictures come with all their macroblocks.
+/// Pixels of a macroblock's side. Pictures contain whole macroblocks.
 const MACROBLOCK: u32 = 16;
 
 const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
@@ -44,7 +44,7 @@ pub(crate) fn formats() -> Vec<&'static PixelFormat> {
     pixfmt::lookup(FourCc::NV12).into_iter().collect()
 }
 
-/// What one open file has of a stateless decoder.
+/// One open file of a stateless decoder.
 #[derive(Debug)]
 pub(crate) struct StatelessDecoder<C> {
     identity: Identity,
@@ -60,17 +60,16 @@ pub(crate) struct StatelessDecoder<C> {
     codec: CodecProcess,
     work: Work<C>,
     statistics: Statistics,
-    /// Bytes of pictures that one tick moves at most.
+    /// Largest number of picture bytes that one tick moves.
     piece: usize,
 }
 
 impl<C> StatelessDecoder<C> {
-    /// Makes what one open file has of the decoder of a SPEC. The worker starts with the first
-    /// request.
+    /// Makes one open file's part of the decoder of a SPEC. The worker starts with the first request.
     ///
     /// # Errors
-    /// A sentence: no library at hand decodes H.264 by requests, or the SPEC names a format that
-    /// there is not.
+    /// A sentence: no available library decodes H.264 by requests, or the SPEC names an unsupported
+    /// format.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let kind = Kind::H264StatelessDecoder;
         place.codecs.describe(kind).map_err(Failure::new)?;
@@ -122,7 +121,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// What S_FMT makes of a wish for OUTPUT.
+    /// Adjusts a format for OUTPUT.
     fn try_coded(&self, wanted: &Format) -> Format {
         let (width, height) = whole_macroblocks(wanted.width, wanted.height);
         let wanted = Format {
@@ -139,7 +138,7 @@ impl<C> StatelessDecoder<C> {
     }
 }
 
-/// The size in pixels with all macroblocks of which there is a part.
+/// Returns the size in pixels, rounded up to whole macroblocks.
 fn whole_macroblocks(width: u32, height: u32) -> (u32, u32) {
     let whole = |length: u32, most| length.min(most).next_multiple_of(MACROBLOCK);
     (whole(width, WIDTH_MAX), whole(height, HEIGHT_MAX))
@@ -210,7 +209,7 @@ impl<C> VideoDriver for StatelessDecoder<C> {
         match flow {
             Flow::Output => self.try_coded(wanted),
             Flow::Capture => {
-                // The size and the colours are those of OUTPUT.
+                // Size and colorimetry are those of OUTPUT.
                 let wanted = Format {
                     width: now.width,
                     height: now.height,

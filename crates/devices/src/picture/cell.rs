@@ -1,16 +1,17 @@
-//! Cells of a picture: which byte says what, as the format's row has it.
+//! Cells of a picture: the meaning of each byte, by the format's row.
 
 use super::{Frame, Rgb, Yuv};
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::{Component, Sample};
 
-/// Bytes from the start of a sample to the one with its upper 8 bits.
+/// Offset in a sample of the byte with its upper 8 bits.
 const fn upper(format: &PixelFormat) -> usize {
     // CAST: 0 or 1.
     format.sample_bytes() as usize - 1
 }
 
-/// Where a cell of a component has such samples: line of the cell, and byte of that line.
+/// Returns the positions of such samples in a component's cell: line of the cell, and byte of that
+/// line.
 pub(crate) fn places(
     format: &PixelFormat,
     component: &Component,
@@ -25,7 +26,7 @@ pub(crate) fn places(
         .collect()
 }
 
-/// Where the samples of one kind lie.
+/// Positions of the samples of one kind.
 #[derive(Clone, Copy, Debug)]
 struct Taps<'a> {
     data: &'a [u8],
@@ -35,12 +36,12 @@ struct Taps<'a> {
     lines: usize,
     across: usize,
     down: usize,
-    /// For each column of a cell, the two samples of which the mean is taken: line and byte.
+    /// For each column of a cell, the two samples to average: line and byte.
     at: [[(usize, usize); 2]; 2],
 }
 
 impl<'a> Taps<'a> {
-    /// `None` for samples that the picture does not have.
+    /// Returns the positions; `None` if the picture has no such samples.
     fn new(frame: &'a Frame, sample: Sample) -> Option<Self> {
         let format = frame.format;
         let mut planes = format.components.iter().enumerate();
@@ -48,7 +49,7 @@ impl<'a> Taps<'a> {
         let found = places(format, component, sample);
         let (first, last) = (*found.first()?, *found.last()?);
         let across = component.across as usize;
-        // Each column has a sample of its own, or all share what there is.
+        // Each column has its own sample, or all share the available ones.
         let own = found.len() == across && component.cell.len() == 1;
         Some(Self {
             data: frame.component(index),
@@ -76,7 +77,7 @@ impl<'a> Taps<'a> {
     }
 }
 
-/// Reads the pixels of a picture: the upper 8 bits of each sample.
+/// Reads the pixels of a picture from the upper 8 bits of each sample.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     frame: &'a Frame,
@@ -100,7 +101,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The three samples of a pixel; chroma is neutral where there is none. `None` outside.
+    /// Returns the three samples of a pixel. Missing chroma is neutral. `None` outside.
     fn samples(&self, x: u32, y: u32) -> Option<[u8; 3]> {
         if x >= self.frame.size.width || y >= self.frame.size.height {
             return None;
@@ -114,7 +115,7 @@ impl<'a> Reader<'a> {
         Some(out)
     }
 
-    /// The colour of a pixel; black outside.
+    /// Returns the colour of a pixel; black outside.
     pub(crate) fn rgb(&self, x: u32, y: u32) -> Rgb {
         match self.samples(x, y) {
             Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b),
@@ -123,7 +124,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Luma of a pixel: the Y sample, or computed from RGB.
+    /// Returns the luma of a pixel: the Y sample, or computed from RGB.
     pub(crate) fn luma(&self, x: u32, y: u32) -> u8 {
         match self.samples(x, y) {
             Some([r, g, b]) if self.is_rgb => Rgb::new(r, g, b).to_yuv().y,

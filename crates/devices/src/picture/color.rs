@@ -1,4 +1,4 @@
-//! Colours and the conversions between them, in integers: BT.601, BT.709 or BT.2020, limited range.
+//! Colours and their conversions in integers: BT.601, BT.709 or BT.2020, limited range.
 
 /// A colour in R'G'B', full range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub struct Yuv {
     pub v: u8,
 }
 
-/// Which coefficients make Y'CbCr of R'G'B'.
+/// The coefficients between R'G'B' and Y'CbCr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Matrix {
-    /// Standard definition; what the test pattern and the controls use.
+    /// Standard definition. The test pattern and the controls use it.
     #[default]
     Bt601,
     /// High definition.
@@ -41,19 +41,19 @@ pub(crate) fn byte(value: i32) -> u8 {
 }
 
 impl Rgb {
-    /// A colour of its three primaries.
+    /// Makes a colour of its three primaries.
     #[must_use]
     pub const fn new(r: u8, g: u8, b: u8) -> Self {
         Self { r, g, b }
     }
 
-    /// In memory order of RGB24.
+    /// Returns the bytes in memory order of RGB24.
     #[must_use]
     pub const fn bytes(self) -> [u8; 3] {
         [self.r, self.g, self.b]
     }
 
-    /// The same colour in Y'CbCr, coefficients in 1/65536, rounded to nearest.
+    /// Converts to Y'CbCr, with coefficients in 1/65536, rounded to nearest.
     #[must_use]
     pub fn to_yuv(self) -> Yuv {
         let (r, g, b) = (i32::from(self.r), i32::from(self.g), i32::from(self.b));
@@ -67,25 +67,25 @@ impl Rgb {
 }
 
 impl Yuv {
-    /// Black, grey or white of the given luma.
+    /// Returns black, grey or white of the given luma.
     #[must_use]
     pub const fn grey(y: u8) -> Self {
         Self { y, u: 128, v: 128 }
     }
 
-    /// A colour of its three samples.
+    /// Makes a colour of its three samples.
     #[must_use]
     pub const fn new(y: u8, u: u8, v: u8) -> Self {
         Self { y, u, v }
     }
 
-    /// The same colour in R'G'B' by BT.601.
+    /// Converts to R'G'B' by BT.601.
     #[must_use]
     pub fn to_rgb(self) -> Rgb {
         self.to_rgb_by(Matrix::Bt601)
     }
 
-    /// The same colour in R'G'B', coefficients in 1/65536, rounded to nearest, clamped.
+    /// Converts to R'G'B', with coefficients in 1/65536, rounded to nearest, clamped.
     #[must_use]
     pub fn to_rgb_by(self, matrix: Matrix) -> Rgb {
         let (red_v, green_u, green_v, blue_u) = match matrix {

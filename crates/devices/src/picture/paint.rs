@@ -5,7 +5,7 @@ use std::ops::Range;
 use vb3_v4l2::PixelFormat;
 use vb3_v4l2::pixfmt::Sample;
 
-/// A rectangle of whole 2x2 blocks; measures in pixels.
+/// A rectangle of whole 2x2 blocks, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
     /// Left edge.
@@ -19,7 +19,7 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// The part inside `size`, with all edges rounded down to even numbers; `None` if empty.
+    /// Returns the part inside `size`, with all edges rounded down to even numbers; `None` if empty.
     fn inside(self, size: Size) -> Option<Self> {
         let right = self.x.saturating_add(self.width).min(size.width) & !1;
         let bottom = self.y.saturating_add(self.height).min(size.height) & !1;
@@ -107,8 +107,8 @@ impl Frame {
         }
     }
 
-    /// Takes the lines of a picture of the same format and width again and again, from the first
-    /// down, or from the bottom up. Cells of several lines (a sensor's mosaic) stay whole.
+    /// Repeats the lines of a picture of the same format and width, from the first down or from the
+    /// bottom up. Cells of several lines (a sensor's mosaic) stay whole.
     pub(crate) fn repeat(&mut self, strip: &Self, from_below: bool) {
         let format = self.format;
         if (format, self.size.width) != (strip.format, strip.size.width) {
@@ -128,8 +128,8 @@ impl Frame {
         }
     }
 
-    /// Turns the picture over, left to right and upside down. Cells of several lines (a sensor's
-    /// mosaic) change places whole.
+    /// Mirrors the picture horizontally or vertically. Cells of several lines (a sensor's mosaic) move
+    /// as a whole.
     pub fn flip(&mut self, horizontal: bool, vertical: bool) {
         let format = self.format;
         for (index, component) in format.components.iter().enumerate() {
@@ -163,8 +163,10 @@ impl Frame {
         }
     }
 
-    /// Takes the samples of another picture of the same size, RGB24 or YUYV: for formats whose
-    /// cells have as many lines as they cover, which is all that ffmpeg does not write.
+    /// Copies the samples of another picture of the same size, RGB24 or YUYV.
+    ///
+    /// It supports formats whose cells have as many lines as they cover. These include all that ffmpeg
+    /// does not write.
     pub(crate) fn take_samples(&mut self, from: &Self) {
         let format = self.format;
         let Some(source) = from.format.components.first() else {
@@ -178,10 +180,10 @@ impl Frame {
         };
         for (index, component) in format.components.iter().enumerate() {
             let across = component.across as usize;
-            // The byte behind that of a cell's first pixel, for each sample.
+            // For each sample, the byte after that of a cell's first pixel.
             let offsets = component.cell.iter().map(|samples| {
                 let column = |at: usize, sample| match sample {
-                    // Of the cell, whichever pixel it is read at.
+                    // Shared by all pixels of the cell.
                     Sample::U | Sample::V => 0,
                     _ => at * across / samples.len(),
                 };
@@ -209,7 +211,7 @@ impl Frame {
 /// Most bytes of a line of a cell.
 const CELL_MAX: usize = 8;
 
-/// What a rectangle is in a component: bytes of its lines, and lines.
+/// A rectangle in a component: bytes of its lines, and lines.
 struct Area {
     columns: Range<usize>,
     lines: Range<usize>,
@@ -229,8 +231,8 @@ impl Area {
     }
 }
 
-/// For each byte of a line of a cell, the one that takes its place when columns are mirrored:
-/// where each column has a sample of its own, they change places.
+/// Returns for each byte of a cell's line the byte that replaces it when columns are mirrored. Samples
+/// are exchanged if each column has its own.
 fn mirrored(format: &PixelFormat, samples: &[Sample]) -> Vec<usize> {
     // CAST: widening, on every target there is.
     let step = format.sample_bytes() as usize;

@@ -4,18 +4,18 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use vb3_v4l2::pixfmt::Sample;
 
-/// Every format that has samples, in one memory plane.
+/// Returns every format with samples, in one memory plane.
 fn formats() -> impl Iterator<Item = &'static PixelFormat> {
     let single = |format: &&PixelFormat| !format.is_compressed() && format.memory_planes == 1;
     pixfmt::TABLE.iter().copied().filter(single)
 }
 
-/// Whether cells are those of a sensor.
+/// Returns whether cells are those of a sensor.
 fn is_mosaic(format: &PixelFormat) -> bool {
     format.components.iter().any(|plane| plane.cell.len() > 1)
 }
 
-/// A picture in which no two neighbouring bytes are alike.
+/// Makes a picture whose neighbouring bytes always differ.
 fn scrambled(layout: &'static PixelFormat, size: Size) -> Frame {
     let bytes = (0..crate::picture::bytes(layout, size))
         .map(|i| (i * 37 % 251) as u8)
@@ -35,7 +35,7 @@ fn sizes_are_even_and_bounded() {
 
 #[test]
 fn colors_match_the_reference_within_one() {
-    // BT.601 limited range, as the standard's table of colour bars gives it.
+    // BT.601 limited range, from the standard's table of colour bars.
     let table = [
         ((0, 0, 0), (16, 128, 128)),
         ((255, 255, 255), (235, 128, 128)),
@@ -230,7 +230,7 @@ fn high_definition_has_its_own_matrix() {
     }
 }
 
-/// Cells of a mosaic change places whole, so that each sample keeps its colour.
+/// Cells of a mosaic move as a whole, so each sample keeps its colour.
 #[test]
 fn flips_keep_the_order_of_a_mosaic() {
     let size = Size::nearest(4, 4);
@@ -243,7 +243,7 @@ fn flips_keep_the_order_of_a_mosaic() {
     assert_eq!(frame.bytes(), b"D1C1D2C2B1A1B2A2");
 }
 
-/// What ffmpeg makes of raw bytes; `None`, with the reason printed, without ffmpeg.
+/// Converts raw bytes with ffmpeg; `None`, with the reason printed, without ffmpeg.
 fn ffmpeg(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8>> {
     let started = Command::new("ffmpeg")
         .args([
@@ -279,8 +279,10 @@ fn ffmpeg(input: &[u8], pixels: &str, size: Size, filter: &str) -> Option<Vec<u8
     Some(output.stdout)
 }
 
-/// The pattern in each format is, for ffmpeg, the picture that it is in RGB24: luma and primaries
-/// to three levels of 8 bits in each pixel, a mosaic's wherever a cell's neighbours are like it.
+/// ffmpeg decodes the pattern in each format to the RGB24 picture.
+///
+/// Luma and primaries agree to three levels of 8 bits in each pixel. For a mosaic, this holds where
+/// neighbouring cells are alike.
 #[test]
 fn ffmpeg_sees_the_same_picture_in_every_format() {
     let size = Size::nearest(320, 240);
@@ -293,7 +295,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
                        flags=neighbor+accurate_rnd+full_chroma_int,format=rgb24";
         let name = match format.fourcc {
             vb3_v4l2::FourCc::GREY => {
-                // Grey is the Y plane of the same picture, taken from it by ffmpeg.
+                // Grey is the Y plane of the same picture, extracted by ffmpeg.
                 let filter = "extractplanes=y";
                 let Some(luma) = ffmpeg(draw(&pixfmt::NV12).bytes(), "nv12", size, filter) else {
                     return;
@@ -302,7 +304,7 @@ fn ffmpeg_sees_the_same_picture_in_every_format() {
                 continue;
             }
             vb3_v4l2::FourCc::NV16 => {
-                // swscale does not read it: its planes are those of yuv422p, chroma in pairs.
+                // swscale does not read it. Its planes are those of yuv422p, with chroma in pairs.
                 let yuyv = draw(&pixfmt::YUYV);
                 let Some(planes) = ffmpeg(yuyv.bytes(), "yuyv422", size, "format=yuv422p") else {
                     return;

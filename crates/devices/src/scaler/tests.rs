@@ -44,7 +44,7 @@ fn a_part_of_what_the_sensor_sees_is_put_into_a_part_of_the_buffer() {
         let set = camera.set_selection(Flow::Capture, target, wanted, none);
         assert_eq!(set, Ok(wanted));
     };
-    // Of the same size, so that it arrives byte for byte.
+    // With equal sizes, the bytes are unchanged.
     set(SelectionTarget::Crop, rect(600, 300, 32, 16));
     set(SelectionTarget::Compose, rect(8, 4, 32, 16));
     let mut bench = Bench::new(camera, 2);
@@ -105,16 +105,16 @@ fn a_new_format_is_filled_and_the_sensor_stays() {
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
-/// Pictures of a size that is scaled beside the devices.
+/// Pictures of a size that the thread scales.
 const LARGE: &str = "size=640x360,format=NV12,fps=100";
 
-/// A camera that waits with each picture until it may scale it: with the sender it may.
+/// A camera that waits with each scaling for the returned sender.
 fn held(buffers: u32) -> (Bench<Camera<u32>>, Sender<()>) {
     let (go, may_go) = channel();
     let mut camera = made(LARGE);
     let mut engine = Converter::new();
     let beside = Beside::start(move |task| {
-        // Without a sender it goes on at once.
+        // Without a sender, it continues at once.
         may_go.recv().ok();
         task.run(&mut engine);
     });
@@ -123,7 +123,7 @@ fn held(buffers: u32) -> (Bench<Camera<u32>>, Sender<()>) {
     (Bench::new(camera, buffers), go)
 }
 
-/// Waits on the camera's descriptor, as a host does, and gives it a tick.
+/// Waits on the camera's descriptor, as a host does, and runs a tick.
 fn wait(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> usize {
     let fd = bench.device.wake_fd().expect("a picture is being scaled");
     let limit = Timespec {
@@ -135,7 +135,7 @@ fn wait(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> usize {
     tick(bench, now_ns)
 }
 
-/// Ticks as long as there is another piece to move.
+/// Runs ticks while there is another piece to move.
 fn tick(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> usize {
     let mut done = bench.tick(now_ns);
     while bench.device.next_tick() == Some(0) {
@@ -144,7 +144,7 @@ fn tick(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> usize {
     done
 }
 
-/// What a camera that scales within its ticks makes of its first pictures.
+/// Returns the first pictures of a camera that scales within its ticks.
 fn at_once(count: u32) -> Vec<Vec<u8>> {
     let mut camera = made(LARGE);
     camera.work_at_once();
@@ -167,7 +167,7 @@ fn a_large_picture_is_scaled_while_calls_go_on() {
     (0..3).for_each(|index| bench.queue(index));
     bench.start();
     let wanted = at_once(2);
-    // The ticks come back although nothing is scaled; the next frame waits for the scaler.
+    // The ticks return although nothing is scaled. The next frame waits for the scaler.
     assert_eq!(tick(&mut bench, START), 0);
     assert_eq!(bench.device.next_tick(), Some(START + 20 * MS));
     assert_eq!(tick(&mut bench, START + 10 * MS), 0);
@@ -180,7 +180,7 @@ fn a_large_picture_is_scaled_while_calls_go_on() {
             (info.index, info.sequence, info.error),
             (sequence, sequence, false)
         );
-        // A frame's time is its own, however long it was scaled.
+        // The duration of scaling does not affect a frame's time.
         assert_eq!(info.timestamp_ns, START + u64::from(sequence) * 10 * MS);
         assert!(*bench.plane(info.index, 0) == wanted, "the same picture");
     }
@@ -216,7 +216,7 @@ fn what_is_scaled_when_the_stream_ends_is_not_written() {
     drop(go);
     assert_eq!(wait(&mut bench, START + 10 * MS), 0);
     assert!(bench.memory.accesses.is_empty(), "no byte was written");
-    // The next stream begins as if nothing had been.
+    // The next stream begins as usual.
     bench.queue(0);
     bench.start();
     assert_eq!(tick(&mut bench, START + 20 * MS), 0);

@@ -1,4 +1,4 @@
-//! Small pictures of large frames.
+//! Thumbnails of large frames.
 
 use super::*;
 use crate::m2m::tests::bench::{Bench, device};
@@ -28,7 +28,7 @@ fn of_a_large_frame_the_lines_are_read_that_its_small_picture_shows() {
         assert_eq!(bench.device.thumbnails(1), [Thumbnail::of(&frame, 0)]);
         let moved: usize = bench.memory.accesses.iter().map(|access| access.2).sum();
         let read = moved - frame.bytes().len();
-        // Every sixth line; of a mosaic two, and of two lines' chroma one.
+        // Every sixth line: two of a mosaic, and one for two lines' chroma.
         assert!(read * 3 <= frame.bytes().len(), "{read} bytes of {options}");
     }
 }

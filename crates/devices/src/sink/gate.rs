@@ -1,4 +1,4 @@
-//! A recorder for tests that writes nothing, and that only when it is let.
+//! A recorder for tests that writes nothing, and waits for permission.
 
 use super::{Recorder, Shape, Sink, Writer};
 use crate::Failure;
@@ -7,7 +7,7 @@ use crate::spec::SinkSpec;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// Longest wait for a picture to be let pass.
+/// Longest wait for permission.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How many pictures may still pass.
@@ -30,7 +30,7 @@ impl Recorder for Gate {
     fn write(&mut self, _frame: &Frame) -> Result<(), Failure> {
         let (allowed, changed) = &*self.0;
         let allowed = allowed.lock().expect("no panic");
-        // A test that failed lets nothing pass any more; its thread must still end.
+        // After a failed test, there is no more permission, and its thread must still end.
         let (mut allowed, timeout) = changed
             .wait_timeout_while(allowed, LIMIT, |allowed| *allowed == 0)
             .expect("no panic");
@@ -43,7 +43,7 @@ impl Recorder for Gate {
 }
 
 impl Sink {
-    /// A sink with a gate that lets nothing pass yet.
+    /// Makes a sink with a closed gate.
     pub(crate) fn gated() -> (Self, Gate) {
         let gate = Gate::default();
         let mut sink = Self::open(&SinkSpec::Null).expect("no file");

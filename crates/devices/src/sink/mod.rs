@@ -1,9 +1,9 @@
-//! What a display records, exactly as it was shown.
+//! A display's recording, exactly as shown.
 //!
-//! A [`Sink`] hands pictures to a thread that writes them, and keeps a few small ones for a contact
-//! sheet. Whoever wants them has it keep checksums and the last picture, too ([`Sink::remember`]).
-//! It never waits: where the thread falls behind, [`Sink::has_room`] says no, and the display holds
-//! its buffers back. A picture of which nothing is kept is not looked at ([`Sink::take_next`]).
+//! A [`Sink`] passes pictures to a thread that writes them, and keeps a few thumbnails for a contact
+//! sheet. On request, it also keeps checksums and the last picture ([`Sink::remember`]). It never
+//! waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
+//! Unneeded pictures are not read ([`Sink::take_next`]).
 
 #[cfg(test)]
 mod gate;
@@ -26,10 +26,10 @@ use std::sync::Arc;
 use vb3_v4l2::{Fraction, PixelFormat};
 use writer::Writer;
 
-/// Most checksums kept: those of the first frames.
+/// Largest number of checksums kept: those of the first frames.
 pub const CHECKSUMS_MAX: usize = 1 << 16;
 
-/// Shape and rate of the pictures that follow.
+/// Shape and rate of the following pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// How samples are laid out.
@@ -40,20 +40,20 @@ pub struct Shape {
     pub interval: Fraction,
 }
 
-/// What became of the pictures.
+/// Counters of a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// Pictures shown.
     pub shown: u64,
-    /// Pictures written; all that were shown, where nothing is recorded.
+    /// Number of pictures written; of all shown, if nothing is recorded.
     pub written: u64,
     /// Pictures that could not be written.
     pub lost: u64,
-    /// Why, for the first of them.
+    /// The reason for the first loss.
     pub failure: Option<Failure>,
 }
 
-/// Where a display's pictures go.
+/// The destination of a display's pictures.
 #[derive(Debug)]
 pub struct Sink {
     kind: SinkSpec,
@@ -68,7 +68,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens what a person asked for. Files are made now; the directory of numbered pictures too.
+    /// Opens the destination of a SPEC. Files are created now, also the directory of numbered pictures.
     ///
     /// # Errors
     /// A sentence, for a path that cannot be written.
@@ -91,22 +91,24 @@ impl Sink {
         })
     }
 
-    /// Whether pictures of this format can be recorded exactly.
+    /// Returns whether pictures of this format can be recorded exactly.
     #[must_use]
     pub fn accepts(&self, format: &PixelFormat) -> bool {
         self.kind.accepts(format)
     }
 
-    /// Keeps checksums of the pictures that follow, and the last of them.
+    /// Keeps checksums of the following pictures, and the last of them.
     pub const fn remember(&mut self) {
         self.remembers = true;
     }
 
-    /// The pictures that follow have this shape. Where a file can hold one shape only, another
-    /// shape begins another file (`out.y4m`, `out.2.y4m`, …).
+    /// Sets the shape of the following pictures.
+    ///
+    /// If a file can have only one shape, another shape begins another file (`out.y4m`, `out.2.y4m`,
+    /// …).
     ///
     /// # Errors
-    /// A sentence, for a format that is not accepted.
+    /// A sentence, for an unsupported format.
     pub fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
         if !self.accepts(shape.format) {
             return Err(Failure::new(
@@ -119,21 +121,22 @@ impl Sink {
         Ok(())
     }
 
-    /// Whether a picture can be shown now. If not, [`wake_fd`](Self::wake_fd) tells when.
+    /// Returns whether a picture can be shown now. If not, [`wake_fd`](Self::wake_fd) becomes readable
+    /// later.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.writer.as_ref().is_none_or(Writer::has_room)
     }
 
-    /// As [`take_frame`](Self::take_frame) for the next picture; `None` where nothing would be kept
-    /// of it, and [`show_unseen`](Self::show_unseen) will do.
+    /// As [`take_frame`](Self::take_frame) for the next picture; `None` if nothing of it would be kept,
+    /// and [`show_unseen`](Self::show_unseen) suffices.
     #[must_use]
     pub fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
         let is_seen = self.writer.is_some() || self.remembers || self.thumbs.keeps_next();
         is_seen.then(|| self.take_frame(format, size))
     }
 
-    /// A picture to fill and [`show`](Self::show); its contents are unspecified.
+    /// Returns a picture to fill and [`show`](Self::show). Its contents are unspecified.
     #[must_use]
     pub fn take_frame(&mut self, format: &'static PixelFormat, size: Size) -> Frame {
         let writer = self.writer.as_mut();
@@ -150,8 +153,8 @@ impl Sink {
         }
     }
 
-    /// Shows a picture. It is written whatever happens, or counted as lost: a caller that does
-    /// not ask [`has_room`](Self::has_room) first loses it where there is none.
+    /// Shows a picture. It is written, or counted as lost if there is no room. So call
+    /// [`has_room`](Self::has_room) first.
     pub fn show(&mut self, frame: Frame) {
         self.shown = self.shown.saturating_add(1);
         if self.remembers && self.checksums.len() < CHECKSUMS_MAX {
@@ -170,38 +173,39 @@ impl Sink {
         }
     }
 
-    /// Shows a picture that nobody looks at.
+    /// Counts a picture that need not be read.
     pub fn show_unseen(&mut self) {
         self.shown = self.shown.saturating_add(1);
         self.thumbs.offer_frame(|| None);
     }
 
-    /// Gives back a picture that is not to be shown.
+    /// Returns an unused picture's memory.
     pub fn put_back(&mut self, frame: Frame) {
         self.spare = Some(frame);
     }
 
-    /// The picture shown last, of those that were looked at.
+    /// Returns the last shown picture that was read.
     #[must_use]
     pub fn last(&self) -> Option<&Frame> {
         self.last.as_deref()
     }
 
-    /// CRC-32 of the bytes of each picture since [`remember`](Self::remember), of the first
+    /// Returns the CRC-32 of each picture since [`remember`](Self::remember), of the first
     /// [`CHECKSUMS_MAX`].
     #[must_use]
     pub fn checksums(&self) -> &[u32] {
         &self.checksums
     }
 
-    /// Small versions of at most `count` pictures, evenly spread over all that were shown; no more
+    /// Returns thumbnails of at most `count` pictures, evenly spread over all that were shown; no more
     /// than [`THUMBNAILS_MAX`].
     #[must_use]
     pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         self.thumbs.spread(count)
     }
 
-    /// Readable when [`has_room`](Self::has_room) has said no and would say yes.
+    /// Returns a descriptor that is readable when [`has_room`](Self::has_room) returned false and would
+    /// return true.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.writer.as_ref().map(Writer::wake_fd)
@@ -214,7 +218,7 @@ impl Sink {
         }
     }
 
-    /// What became of the pictures so far.
+    /// Returns the counters so far.
     #[must_use]
     pub fn record(&self) -> Record {
         let mut record = Record {
@@ -229,8 +233,7 @@ impl Sink {
         record
     }
 
-    /// Waits until everything is written, and tells what became of the pictures. Pictures shown
-    /// afterwards are lost.
+    /// Waits until everything is written, and returns the counters. Pictures shown afterwards are lost.
     pub fn finish(&mut self) -> Record {
         if let Some(writer) = &mut self.writer {
             writer.finish();
@@ -239,16 +242,16 @@ impl Sink {
     }
 }
 
-/// Whether a y4m file can hold pictures of a format.
+/// Returns whether a y4m file can contain pictures of a format.
 pub(crate) fn y4m_holds(format: &PixelFormat) -> bool {
     y4m::chroma(format).is_some()
 }
 
-/// What writes pictures, in a thread of its own.
+/// Writes pictures on a separate thread.
 trait Recorder: Send {
-    /// The pictures that follow have this shape.
+    /// Sets the shape of the following pictures.
     fn begin(&mut self, shape: Shape) -> Result<(), Failure>;
-    /// Writes one. A file is left as if a picture that failed had not been tried.
+    /// Writes a picture. A failed picture leaves the file as before.
     fn write(&mut self, frame: &Frame) -> Result<(), Failure>;
 }
 

@@ -1,9 +1,9 @@
-//! Names of files: numbered ones, and those after the first.
+//! File names: numbered ones, and those after the first.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// A file name with the place of a number, like `frames/%04d.png`.
+/// A file name with a place for a number, such as `frames/%04d.png`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberedName {
     before: String,
@@ -12,8 +12,8 @@ pub struct NumberedName {
 }
 
 impl NumberedName {
-    /// Takes a name with exactly one `%d` or `%0Nd` (`N` from 1 to 9), and no other `%`; `None`
-    /// for others.
+    /// Parses a name with exactly one `%d` or `%0Nd` (`N` from 1 to 9), and no other `%`; `None` for
+    /// others.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let (before, rest) = name.split_once('%')?;
@@ -31,7 +31,7 @@ impl NumberedName {
         })
     }
 
-    /// The name with a number in its place.
+    /// Returns the name with this number.
     #[must_use]
     pub fn with(&self, number: u64) -> PathBuf {
         let (before, width, after) = (&self.before, self.width, &self.after);
@@ -39,7 +39,7 @@ impl NumberedName {
     }
 }
 
-/// The name of the `count`th file of a recording: `out.y4m`, then `out.2.y4m`.
+/// Returns the name of the `count`th file of a recording: `out.y4m`, then `out.2.y4m`.
 pub(super) fn nth(path: &Path, count: u32) -> PathBuf {
     if count <= 1 {
         return path.to_owned();

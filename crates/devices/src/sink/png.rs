@@ -1,5 +1,5 @@
-//! One PNG file a picture. RGB24 is kept as it is; Y'CbCr is converted as [`Frame::to_rgb`] says,
-//! by the matrix that the program's format names.
+//! Writes one PNG file per picture. RGB24 is unchanged. Y'CbCr is converted by [`Frame::to_rgb`], with
+//! the matrix of the program's format.
 
 use super::{NumberedName, Recorder, Shape};
 use crate::Failure;

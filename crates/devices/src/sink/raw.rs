@@ -1,4 +1,4 @@
-//! Bare bytes, and the file handling that all one-file recordings share.
+//! Raw bytes, and file handling for all recordings in one file.
 
 use super::{Recorder, Shape, name};
 use crate::Failure;
@@ -8,14 +8,14 @@ use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use vb3_v4l2::PixelFormat;
 
-/// A recording in one file, or several where pictures change their shape.
+/// A recording in one file, or in several if the pictures' shape changes.
 #[derive(Debug)]
 pub(super) struct Files {
     path: PathBuf,
     count: u32,
     current: PathBuf,
     file: File,
-    /// Bytes of whole pictures.
+    /// Bytes of complete pictures.
     len: u64,
 }
 
@@ -53,21 +53,21 @@ impl Files {
         Ok(())
     }
 
-    /// Whether nothing was written to the current file.
+    /// Returns whether nothing was written to the current file.
     pub(super) const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Writes all of `data`, or nothing that stays.
+    /// Writes all of `data`; a failure leaves nothing behind.
     pub(super) fn append(&mut self, data: &[u8]) -> Result<(), Failure> {
         match self.file.write_all(data) {
             Ok(()) => {
-                // CAST: usize fits u64 on every target there is.
+                // CAST: usize fits in u64 on every target there is.
                 self.len = self.len.saturating_add(data.len() as u64);
                 Ok(())
             }
             Err(error) => {
-                // What cannot be cut off (a pipe) cannot be helped.
+                // A pipe cannot be truncated.
                 let _ = self.file.set_len(self.len);
                 let _ = self.file.seek(SeekFrom::Start(self.len));
                 Err(cannot("write to", &self.current, &error))
@@ -76,7 +76,7 @@ impl Files {
     }
 }
 
-/// Bytes of the pictures, one after the other.
+/// Writes the pictures' bytes, one after the other.
 #[derive(Debug)]
 pub(super) struct Raw {
     files: Files,

@@ -24,10 +24,10 @@ fn picture(shape: Shape, number: u32) -> Frame {
         Background::Bars,
         &Picture::default(),
     );
-    // Samples that differ from their neighbours, so that no mix-up goes unseen.
+    // Samples differ from their neighbours, so that confusions are noticed.
     for (at, byte) in frame.bytes_mut().iter_mut().enumerate().skip(64) {
         *byte = byte.wrapping_add((at * 37 % 251) as u8);
-        // The lower 6 of 16 bits hold no sample.
+        // The lower 6 of 16 bits contain no sample.
         if shape.format.bits > 8 && at % 2 == 0 {
             *byte &= 0xc0;
         }
@@ -35,7 +35,7 @@ fn picture(shape: Shape, number: u32) -> Frame {
     frame
 }
 
-/// Shows a picture as a display does: waiting for room outside.
+/// Shows a picture as a display does, after waiting for room.
 fn show(sink: &mut Sink, frame: Frame) {
     loop {
         sink.acknowledge();
@@ -69,7 +69,7 @@ fn record(spec: &SinkSpec, shape: Shape, count: u32) -> Record {
     sink.finish()
 }
 
-/// What ffmpeg reads from a file, as raw samples; `None` without ffmpeg.
+/// Decodes a file with ffmpeg to raw samples; `None` without ffmpeg.
 fn decode(path: &Path, pixel: &str) -> Option<Vec<u8>> {
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-i"])
@@ -371,7 +371,7 @@ fn a_slow_recorder_pushes_back_and_loses_nothing() {
         };
         poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit))
     };
-    // The thread may have taken one between the last look and now: then it says so.
+    // The thread may have taken one since the last check. Then the descriptor is readable.
     let taken = readable(&sink, 0) == Ok(1);
     assert!(!taken || sink.has_room());
     gate.allow(1);

@@ -1,10 +1,10 @@
-//! Small pictures for a contact sheet: never more than a few, however long the run.
+//! Thumbnails for a contact sheet. Their number is bounded for any length of a run.
 
 use crate::picture::{Frame, Reader, Size};
 
 /// Most small pictures kept.
 pub const THUMBNAILS_MAX: usize = 32;
-/// Widest and highest of them, in pixels.
+/// Largest width and height, in pixels.
 const EDGE_MAX: u32 = 320;
 
 /// A small picture in R, G, B bytes.
@@ -21,7 +21,7 @@ pub struct Thumbnail {
 }
 
 impl Thumbnail {
-    /// A smaller one, of which neither side is longer than `edge` pixels.
+    /// Returns a smaller thumbnail, with sides of at most `edge` pixels.
     #[must_use]
     pub fn within(&self, edge: u32) -> Self {
         let step = self.width.max(self.height).div_ceil(edge.max(1)).max(1);
@@ -47,19 +47,19 @@ impl Thumbnail {
         let written = encoder
             .write_header()
             .and_then(|mut writer| writer.write_image_data(&self.rgb));
-        // Memory takes every byte; a picture without pixels is none.
+        // Memory accepts every byte. A picture without pixels gives an empty file.
         if written.is_err() {
             file.clear();
         }
         file
     }
 
-    /// The smallest `n` with which every `n`th pixel of every `n`th line is small enough.
+    /// Returns the smallest `n` for which every `n`th pixel of every `n`th line is small enough.
     pub(crate) fn step(size: Size) -> u32 {
         size.width().max(size.height()).div_ceil(EDGE_MAX).max(1)
     }
 
-    /// Every `n`th pixel of every `n`th line.
+    /// Takes every `n`th pixel of every `n`th line.
     pub(crate) fn of(frame: &Frame, number: u64) -> Self {
         let (width, height) = (frame.size().width(), frame.size().height());
         let step = Self::step(frame.size());
@@ -80,7 +80,7 @@ impl Thumbnail {
     }
 }
 
-/// Every `stride`th picture; the stride doubles when there are too many.
+/// Collects every `stride`th picture. The stride doubles when there are too many.
 #[derive(Debug)]
 pub(crate) struct Collection {
     kept: Vec<Thumbnail>,
@@ -99,17 +99,17 @@ impl Default for Collection {
 }
 
 impl Collection {
-    /// Whether the next picture may be kept.
+    /// Returns whether the next picture may be kept.
     pub(super) const fn keeps_next(&self) -> bool {
         self.offered.is_multiple_of(self.stride)
     }
 
-    /// Counts a picture, and keeps it if it is its turn.
+    /// Counts a picture, and keeps it if it is selected.
     pub(super) fn offer(&mut self, frame: &Frame) {
         self.offer_by(|number| Some(Thumbnail::of(frame, number)));
     }
 
-    /// The same for a picture that is looked at only if it is its turn; `None` if it cannot be.
+    /// The same for a picture that is read only if selected; `None` if that fails.
     pub(crate) fn offer_frame(&mut self, frame: impl FnOnce() -> Option<Frame>) {
         self.offer_by(|number| Some(Thumbnail::of(&frame()?, number)));
     }
@@ -131,7 +131,7 @@ impl Collection {
         self.kept.extend(make(number));
     }
 
-    /// At most `count`, the first and the last among them, evenly spread.
+    /// Returns at most `count` evenly spread thumbnails, including the first and the last.
     pub(crate) fn spread(&self, count: usize) -> Vec<Thumbnail> {
         let kept = self.kept.len();
         if count >= kept {

@@ -8,13 +8,13 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Fewest and most pictures on their way to the thread, and the bytes that decide between them:
-/// a program that stops right after its last small picture need not wait for the disk.
+/// Bounds of the number of pictures queued for the thread, and the bytes that decide between them. So a
+/// program that stops after its last small picture does not wait for the disk.
 const WAITING: usize = 4;
 const WAITING_MAX: usize = 24;
 const WAITING_BYTES: usize = 64 << 20;
 
-/// What the thread has done.
+/// The thread's progress.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     pub(super) written: u64,
@@ -24,19 +24,19 @@ pub(super) struct Progress {
 
 #[derive(Debug)]
 struct Job {
-    /// The shape, where it is another than before.
+    /// The shape, if it has changed.
     shape: Option<Shape>,
     frame: Arc<Frame>,
 }
 
-/// The thread, as its owner sees it.
+/// The owner's handle of the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     ring: Arc<Ring<Job>>,
     progress: Arc<Mutex<Progress>>,
     thread: Option<JoinHandle<()>>,
     shape: Option<Shape>,
-    /// Pictures that were shown and whose memory can be used again, once the thread let go.
+    /// Memory of shown pictures, for reuse once the thread has released it.
     spare: Vec<Arc<Frame>>,
 }
 

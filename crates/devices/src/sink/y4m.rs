@@ -1,5 +1,5 @@
-//! YUV4MPEG2: planar Y, U, V behind a line of text. Samples are put in another order and not
-//! changed, so that the recording is exact.
+//! YUV4MPEG2: planar Y, U, V after a line of text. Samples are only reordered, so the recording is
+//! exact.
 
 use super::raw::Files;
 use super::{Recorder, Shape};
@@ -14,7 +14,7 @@ use vb3_v4l2::pixfmt::Sample;
 pub(super) struct Y4m {
     files: Files,
     shape: Option<Shape>,
-    /// The picture as it goes to the file.
+    /// The picture in the file's layout.
     out: Vec<u8>,
 }
 
@@ -28,7 +28,7 @@ impl Y4m {
     }
 }
 
-/// The file's first line. Rates are frames per second: the interval upside down.
+/// Returns the file's first line. Rates are frames per second: the inverse interval.
 fn header(shape: &Shape) -> String {
     let chroma = chroma(shape.format).unwrap_or_default();
     let (width, height) = (shape.size.width(), shape.size.height());
@@ -38,7 +38,7 @@ fn header(shape: &Shape) -> String {
     )
 }
 
-/// What y4m calls the way of chroma of a format; `None` where it has no word for it.
+/// Returns y4m's name for a format's chroma; `None` if it has none.
 pub(super) fn chroma(format: &PixelFormat) -> Option<&'static str> {
     let plane = |sample| (format.components.iter()).find(move |plane| plane.has(sample));
     plane(Sample::Y)?;
@@ -53,7 +53,7 @@ pub(super) fn chroma(format: &PixelFormat) -> Option<&'static str> {
     }
 }
 
-/// Appends the samples of one kind, in the lower bits of two bytes where there are more than 8.
+/// Appends the samples of one kind. More than 8 bits are in the lower bits of two bytes.
 fn pick(out: &mut Vec<u8>, frame: &Frame, sample: Sample) {
     let format = frame.format();
     let mut planes = format.components.iter().enumerate();

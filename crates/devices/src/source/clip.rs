@@ -1,7 +1,7 @@
 //! A clip: any file that the installed ffmpeg decodes.
 //!
-//! One thread starts ffmpeg, cuts its output into pictures and keeps a few of them ready; the
-//! camera takes them without waiting.
+//! A thread starts ffmpeg, cuts its output into pictures and prepares a few of them. The camera takes
+//! them without waiting.
 
 mod player;
 
@@ -26,7 +26,7 @@ pub struct Clip {
     player: Option<Player>,
 }
 
-/// What a clip that plays has to give.
+/// The next result of a playing clip.
 #[derive(Debug)]
 pub enum Next {
     /// The next picture.
@@ -40,8 +40,7 @@ pub enum Next {
 }
 
 impl Clip {
-    /// Looks at a file, and remembers its size and rate. May wait for ffprobe, for 30 seconds at
-    /// most.
+    /// Checks a file, and stores its size and rate. It may wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
     /// A sentence, for a missing file, one without pictures, or missing ffmpeg.
@@ -56,7 +55,7 @@ impl Clip {
         })
     }
 
-    /// Size and rate of the file.
+    /// Returns size and rate of the file.
     #[must_use]
     pub const fn info(&self) -> ClipInfo {
         self.info
@@ -65,7 +64,7 @@ impl Clip {
     /// Plays from the beginning, in this shape and at `interval` seconds per frame.
     ///
     /// # Errors
-    /// A sentence, where no thread or descriptor can be had.
+    /// A sentence, if no thread or descriptor is available.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,
@@ -103,8 +102,8 @@ impl Clip {
         }
     }
 
-    /// Readable when [`take`](Self::take) has said `Later` and would not any more; `None` while
-    /// the clip does not play.
+    /// Returns a descriptor that is readable when [`take`](Self::take) returned `Later` and would not
+    /// any more; `None` while the clip does not play.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.player.as_ref().map(|player| player.ring().wake_fd())

@@ -1,10 +1,10 @@
-//! The picture controls: what brightness, contrast, saturation, hue, gain and the flips do to
-//! samples. Integers only, so that the same values always give the same bytes.
+//! The picture controls: the effect of brightness, contrast, saturation, hue, gain and flips on
+//! samples. All arithmetic is in integers, so equal values give equal bytes.
 
 use crate::picture::{Frame, Rgb, Yuv, places};
 use vb3_v4l2::pixfmt::{ColorModel, Sample};
 
-/// Values of the picture controls. The default leaves every byte as it is.
+/// Values of the picture controls. The default changes no byte.
 ///
 /// On luma `y` and chroma `u`, `v`, in this order, all divisions rounding down:
 ///
@@ -12,7 +12,7 @@ use vb3_v4l2::pixfmt::{ColorModel, Sample};
 /// - contrast `c`: `y = 126 + (y - 126) * c / 128` (126 is middle grey);
 /// - brightness `b`: `y = y + b - 128`;
 /// - hue `h` turns the vector (`u - 128`, `v - 128`) by `h * 180 / 128` degrees, saturation `s`
-///   scales it by `s / 128` and gain by `g / 64`;
+/// scales it by `s / 128` and gain by `g / 64`;
 /// - each result is clamped to a byte.
 ///
 /// RGB24 pictures go through [`Rgb::to_yuv`] and back when any of these is off its default.
@@ -48,18 +48,19 @@ impl Default for Picture {
     }
 }
 
-/// One in the fixed point of sines and chroma factors.
+/// 1.0 in the fixed-point format of sines and chroma factors.
 const ONE: i32 = 1 << 14;
 
-/// Sine of `step * 180 / 128` degrees for steps of half a turn (0 to 128), by Bhaskara's
-/// approximation: exact at 0, 30, 90, 150 and 180 degrees, within 0.0017 elsewhere.
+/// Returns the sine of `step * 180 / 128` degrees for steps of half a turn (0 to 128).
+///
+/// It is Bhaskara's approximation: exact at 0, 30, 90, 150 and 180 degrees, within 0.0017 elsewhere.
 fn half_sine(step: i32) -> i32 {
     let x = step * (128 - step);
     // `x` is at most 2^12, so the product is at most 2^28 before the last factor of 4.
     (ONE * 4 * x / (5 * 128 * 128 - 4 * x)) * 4
 }
 
-/// Sine and cosine of `hue * 180 / 128` degrees in 1/16384.
+/// Returns sine and cosine of `hue * 180 / 128` degrees in 1/16384.
 fn turn(hue: i8) -> (i32, i32) {
     let sine = |step: i32| {
         let step = step.rem_euclid(256);
@@ -83,7 +84,7 @@ pub struct Adjust {
 }
 
 impl Picture {
-    /// Whether colours come out as they went in.
+    /// Returns whether colours are unchanged.
     #[must_use]
     pub fn keeps_colors(&self) -> bool {
         Self {
@@ -122,13 +123,13 @@ impl Picture {
 }
 
 impl Adjust {
-    /// What a luma sample becomes.
+    /// Returns the adjusted luma sample.
     #[must_use]
     pub fn luma(&self, y: u8) -> u8 {
         self.luma.get(usize::from(y)).copied().unwrap_or(y)
     }
 
-    /// What a pair of chroma samples becomes.
+    /// Returns the adjusted pair of chroma samples.
     #[must_use]
     pub fn chroma(&self, u: u8, v: u8) -> (u8, u8) {
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
@@ -139,7 +140,7 @@ impl Adjust {
         (scale(turned_u), scale(turned_v))
     }
 
-    /// What a colour becomes.
+    /// Returns the adjusted colour.
     #[must_use]
     pub fn color(&self, color: Yuv) -> Yuv {
         let (u, v) = self.chroma(color.u, color.v);
@@ -195,7 +196,7 @@ impl Adjust {
         }
     }
 
-    /// R'G'B', cell by cell; those of a mosaic are 2x2 pixels of one colour.
+    /// Adjusts R'G'B' cell by cell. Cells of a mosaic are 2x2 pixels of one colour.
     fn apply_to_primaries(&self, frame: &mut Frame) {
         let format = frame.format();
         let Some(component) = format.components.first() else {

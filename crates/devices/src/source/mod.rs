@@ -1,4 +1,4 @@
-//! What a camera sees.
+//! A camera's source.
 
 mod clip;
 mod controls;
@@ -35,21 +35,21 @@ struct Playing {
     adjusted: bool,
 }
 
-/// Whether there is a picture to take.
+/// Whether a picture is available.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ready {
     /// Yes.
     Frame,
-    /// Not yet; the source's descriptor tells when.
+    /// Not yet; the source's descriptor becomes readable.
     Later,
     /// There is none any more.
     End,
-    /// There will be none, for this reason. Said once, then `End`.
+    /// No more pictures, for this reason. Returned once, then `End`.
     Failed(Failure),
 }
 
 impl Source {
-    /// Opens what a person asked for.
+    /// Opens the source of a SPEC.
     ///
     /// # Errors
     /// A sentence, for a file that cannot be played.
@@ -74,7 +74,7 @@ impl Source {
         })
     }
 
-    /// Size and interval of its own: a clip's.
+    /// Returns a clip's own size and interval.
     #[must_use]
     pub fn native(&self) -> Option<ClipInfo> {
         self.clip.as_ref().map(|playing| playing.clip.info())
@@ -83,7 +83,7 @@ impl Source {
     /// Begins with the first picture.
     ///
     /// # Errors
-    /// A sentence, where the system lacks a thread or descriptor for a clip.
+    /// A sentence, if the system lacks a thread or descriptor for a clip.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,
@@ -106,7 +106,7 @@ impl Source {
         }
     }
 
-    /// Whether there is a picture now. Answers at once.
+    /// Returns whether there is a picture now, without waiting.
     pub fn ready(&mut self) -> Ready {
         let Some(playing) = &mut self.clip else {
             return Ready::Frame;
@@ -125,9 +125,11 @@ impl Source {
         }
     }
 
-    /// The picture of the moment, with the picture controls applied: a test pattern that shows
-    /// `sequence`, where one is asked for or there is no clip, and the clip's otherwise. `None`
-    /// where [`ready`](Self::ready) has not said `Frame`.
+    /// Returns the current picture with the picture controls applied. `None` unless
+    /// [`ready`](Self::ready) returned `Frame`.
+    ///
+    /// It is a test pattern that shows `sequence` if one is selected or there is no clip; else the
+    /// clip's picture.
     pub fn picture(
         &mut self,
         sequence: u32,
@@ -151,7 +153,8 @@ impl Source {
         }
     }
 
-    /// The picture that [`picture`](Self::picture) gave last, as it was; `None` once it was left.
+    /// Returns the last result of [`picture`](Self::picture), unchanged; `None` after
+    /// [`advance`](Self::advance).
     pub fn picture_again(&self) -> Option<&Frame> {
         match &self.clip {
             Some(playing) if !self.shows_pattern => playing.current.as_ref(),
@@ -159,14 +162,15 @@ impl Source {
         }
     }
 
-    /// Leaves the picture of the moment for the next one.
+    /// Advances to the next picture.
     pub fn advance(&mut self) {
         if let Some(playing) = &mut self.clip {
             playing.current = None;
         }
     }
 
-    /// Readable when [`ready`](Self::ready) has said `Later` and would say something else.
+    /// Returns a descriptor that is readable when [`ready`](Self::ready) returned `Later` and would
+    /// return something else.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.clip

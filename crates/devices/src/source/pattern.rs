@@ -1,9 +1,9 @@
-//! The test pattern: a picture that is a function of its number, and says which number it is.
+//! The test pattern: a picture that depends only on its number, and shows it.
 //!
-//! From back to front: a background (a menu of them), a box that wanders to the right by four
-//! pixels a frame along the middle, and a strip of black and white blocks at the top left that
-//! holds the frame number. Background and box go through the picture controls and the flips;
-//! the strip does not, so that it can be read whatever the controls say.
+//! From back to front: a background (from a menu), a box that moves to the right by four pixels a frame
+//! along the middle, and a strip of black and white blocks at the top left with the frame number. The
+//! picture controls and flips affect the background and the box, but not the strip, so that it stays
+//! readable.
 
 use super::controls::Picture;
 use crate::picture::{Frame, Reader, Rect, Rgb, Size, Yuv};
@@ -27,7 +27,7 @@ impl Background {
     /// Names in the order of the menu.
     pub const MENU: &[&str] = &["75% Colorbar", "Grey Ramp", "Checkerboard", "Solid Grey"];
 
-    /// The background at a place in the menu; the first for a place that does not exist.
+    /// Returns the background at an index of the menu; the first for an unknown index.
     #[must_use]
     pub const fn from_index(index: i64) -> Self {
         match index {
@@ -54,10 +54,10 @@ const BLACK: Yuv = Yuv::grey(16);
 const WHITE: Yuv = Yuv::grey(235);
 const GREY: Yuv = Yuv::grey(126);
 
-/// Bits of a frame number in the strip, where the picture is large enough.
+/// Bits of a frame number in the strip, if the picture is large enough.
 pub const NUMBER_BITS: u32 = 32;
 
-/// Renders frame `sequence`, from its inputs alone.
+/// Renders frame `sequence`, which depends only on the arguments.
 #[must_use]
 pub fn render(
     format: &'static PixelFormat,
@@ -73,10 +73,10 @@ pub fn render(
     frame
 }
 
-/// After so many lines every background begins again.
+/// Number of lines after which every background repeats.
 const PERIOD: u32 = 32;
 
-/// Draws what does not move. A tick waits for it: lines that are alike are painted once, and copied.
+/// Draws the still parts. A tick waits for it, so equal lines are painted once and copied.
 fn base(frame: &mut Frame, background: Background, picture: &Picture) {
     let size = frame.size();
     let few = Size::nearest(size.width(), size.height().min(PERIOD));
@@ -107,7 +107,7 @@ fn painted(format: &'static PixelFormat, size: Size, background: Background) -> 
                 frame.fill(column(left, right - left), bar.to_yuv());
                 left = right;
             }
-            // Widths below 16 lose bars; the last column is never left unpainted.
+            // Widths below 16 lose bars, but the last column is always painted.
             frame.fill(column(left, width - left), BLACK);
         }
         Background::Ramp => {
@@ -145,14 +145,14 @@ fn painted(format: &'static PixelFormat, size: Size, background: Background) -> 
     frame
 }
 
-/// The wandering box, where it stands on the screen (after the flips).
+/// The moving box at its position after the flips.
 struct Wanderer(Rect);
 
 fn box_rect(size: Size, sequence: u32, picture: &Picture) -> Wanderer {
     let side = (size.height() / 8).min(size.width() / 4) & !1;
     let side = side.max(2);
     let steps = (size.width() - side) / 2 + 1;
-    // Two pixels are one step: a box moves by 4 pixels and starts again at the left.
+    // One step is two pixels. A box moves by 4 pixels and restarts at the left.
     let step = u32::try_from(u64::from(sequence) * 2 % u64::from(steps)).unwrap_or(0);
     let x = step * 2;
     let y = ((size.height() - side) / 2) & !1;
@@ -195,8 +195,10 @@ struct Strip {
     bits: u32,
 }
 
-/// The largest blocks of 16, 8, 4 or 2 pixels with which all 32 bits take no more than a quarter
-/// of the picture; with 2 pixels they may take all of it, and hold fewer bits if they must.
+/// Returns the strip with the largest blocks of 16, 8, 4 or 2 pixels whose 32 bits take at most a
+/// quarter of the picture.
+///
+/// Blocks of 2 pixels may take all of it, and have fewer bits if necessary.
 fn strip(size: Size) -> Strip {
     for side in [16, 8, 4] {
         let columns = size.width() / side;
@@ -246,8 +248,8 @@ fn draw_number(frame: &mut Frame, sequence: u32) {
     }
 }
 
-/// The frame number a picture shows, and how many of its low bits the picture has room for
-/// (32 from 64x2 or 16x8 up).
+/// Reads the frame number of a picture. Returns it, and how many of its low bits fit in the picture (32
+/// from 64x2 or 16x8 up).
 #[must_use]
 pub fn read_number(frame: &Frame) -> (u32, u32) {
     let strip = strip(frame.size());
@@ -260,7 +262,7 @@ pub fn read_number(frame: &Frame) -> (u32, u32) {
     (number, strip.bits)
 }
 
-/// A source of test pictures, which keeps what does not change from frame to frame.
+/// A source of test pictures, which caches the still parts.
 #[derive(Debug)]
 pub struct Pattern {
     background: Background,
@@ -289,7 +291,7 @@ impl Pattern {
         self.background = background;
     }
 
-    /// Frame `sequence`: the same bytes as [`render`] gives.
+    /// Returns frame `sequence`: the same bytes as [`render`].
     pub fn frame(
         &mut self,
         format: &'static PixelFormat,

@@ -1,4 +1,4 @@
-//! What a clip is before it plays: ffprobe's answer.
+//! The properties of a clip before it plays, from ffprobe.
 
 use super::tool::{PATIENCE, Stop, Tool, reason};
 use crate::Failure;
@@ -12,20 +12,20 @@ use std::path::Path;
 use std::process::Command;
 use vb3_v4l2::Fraction;
 
-/// Size and rate of a clip, as a camera would offer them.
+/// Size and rate of a clip, as a camera offers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClipInfo {
-    /// Size as shown (after rotation), made even, halved until it is small enough.
+    /// Displayed size (after rotation), made even, and halved until it is small enough.
     pub size: Size,
-    /// Seconds per frame, from 1/120 to 1; of a still picture 1/30.
+    /// Seconds per frame, from 1/120 to 1; 1/30 for a still picture.
     pub interval: Fraction,
-    /// Whether the file is one picture (PNG, JPEG) and has no rate of its own.
+    /// Whether the file is one picture (PNG, JPEG) without a rate.
     pub still: bool,
 }
 
-/// Most bytes of ffprobe's answer.
+/// Largest answer of ffprobe, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
-/// What a camera plays, for a person who gave it something else.
+/// Advice for users who gave another kind of file.
 const PLAYS: &str = "camera= plays a local video or picture file";
 
 /// Keeps ffmpeg from following a playlist to the network.
@@ -67,18 +67,18 @@ pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
     })
 }
 
-/// ffmpeg's name of a local file, whatever characters it has.
+/// Returns ffmpeg's name of a local file with any characters.
 pub(super) fn input(path: &Path) -> OsString {
     let mut input = OsString::from("file:");
     input.push(path);
     input
 }
 
-/// Refuses what is no readable file with something in it, before a tool sees it.
+/// Refuses anything but a readable file with content, before a tool opens it.
 fn check_file(path: &Path) -> Result<(), Failure> {
     let name = path.display();
     let refuse = |what: &str| Err(Failure::new(format!("{name} {what}; {PLAYS}")));
-    // Looked at before it is opened: opening a named pipe would wait for its writer.
+    // Checked before opening, since opening a named pipe would wait for its writer.
     let readable = std::fs::metadata(path).and_then(|metadata| {
         if metadata.is_file() {
             File::open(path)?;
@@ -117,7 +117,7 @@ fn check_file(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Whether a name begins with a scheme, as in `https://host/clip.mp4`.
+/// Returns whether a name begins with a scheme, as in `https://host/clip.mp4`.
 fn is_address(path: &Path) -> bool {
     let name = path.as_os_str().to_string_lossy();
     let scheme = name.split_once("://").map(|(scheme, _)| scheme);
@@ -132,10 +132,10 @@ fn parse(json: &[u8]) -> Option<ClipInfo> {
     let stream = value.get("streams")?.get(0)?;
     let format = value.pointer("/format/format_name").and_then(Value::as_str);
     if format == Some("tty") {
-        // Text, which ffmpeg shows as a terminal would.
+        // Text, which ffmpeg would render as a terminal does.
         return None;
     }
-    // One demuxer for each kind of picture: "png_pipe", "jpeg_pipe".
+    // Each picture format has its own demuxer: "png_pipe", "jpeg_pipe".
     let still = format.is_some_and(|name| name == "image2" || name.ends_with("_pipe"));
     let measure = |key: &str| {
         stream
@@ -170,7 +170,7 @@ fn parse(json: &[u8]) -> Option<ClipInfo> {
     })
 }
 
-/// Seconds per frame of a rate like `30000/1001`; clamped to what cameras offer.
+/// Parses a rate such as `30000/1001` to seconds per frame, clamped to the cameras' range.
 fn parse_rate(text: &str) -> Option<Fraction> {
     let (frames, seconds) = text.split_once('/')?;
     let (frames, seconds): (u32, u32) = (frames.parse().ok()?, seconds.parse().ok()?);

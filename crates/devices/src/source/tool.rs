@@ -1,5 +1,4 @@
-//! ffmpeg and ffprobe: children of this process that are waited for a bounded time and ended by a
-//! signal.
+//! ffmpeg and ffprobe: child processes with bounded waits, ended by a signal.
 
 use crate::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,8 +11,8 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Longest wait for one picture, or for the answer of ffprobe. It passes by the system's clock: a
-/// clock of devices may stand still meanwhile.
+/// Longest wait for one picture, or for ffprobe's answer. It uses the system's clock, since the
+/// devices' clock may stand still meanwhile.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes kept of a tool's messages.
 const MESSAGES_MAX: u64 = 4096;
@@ -44,10 +43,10 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// Starts a tool in a process group of its own: a ^C at the terminal is for the program.
+    /// Starts a tool in its own process group, so that a ^C at the terminal reaches only the program.
     ///
     /// # Errors
-    /// A sentence, where the tool is not installed or the system lacks a process or thread.
+    /// A sentence, if the tool is not installed or the system lacks a process or thread.
     pub(super) fn start(
         name: &'static str,
         command: &mut Command,
@@ -66,7 +65,7 @@ impl Tool {
             .take()
             .ok_or_else(|| lacks(ErrorKind::Other.into()))?;
         let stderr = child.stderr.take();
-        // Made first, so that the child is killed where there is no thread.
+        // Made first, so that the child is killed if no thread can be started.
         let mut tool = Self {
             name,
             child,
@@ -80,8 +79,8 @@ impl Tool {
         Ok(tool)
     }
 
-    /// Reads bytes until `data` is full or the output ends; gives how many it read. Stops early
-    /// when `quit` becomes readable or closes.
+    /// Reads until `data` is full or the output ends. Returns the number of bytes. Stops early when
+    /// `quit` becomes readable or closes.
     pub(super) fn fill(
         &mut self,
         data: &mut [u8],
@@ -123,7 +122,7 @@ impl Tool {
         ))
     }
 
-    /// Waits for the tool's end after the end of its output; gives its status and its messages.
+    /// Waits for the tool's end after the end of its output. Returns its status and its messages.
     ///
     /// # Errors
     /// A sentence, for a tool that does not end in time.
@@ -153,7 +152,8 @@ impl Drop for Tool {
     fn drop(&mut self) {
         let pid = Pid::from_child(&self.child);
         if let Ok(None) = self.child.try_wait() {
-            // Not waited for yet, so that the number is still the child's; with what it started.
+            // The child has not been waited for, so the number is still its own. Its children are
+            // killed, too.
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.wait();
         }
@@ -170,7 +170,7 @@ fn left(deadline: Instant) -> Timespec {
     })
 }
 
-/// Reads a tool's messages to their end: it must never block on a full pipe.
+/// Reads a tool's messages to their end, since it must never block on a full pipe.
 fn messages(mut stderr: ChildStderr) -> String {
     let mut kept = Vec::new();
     let _ = (&mut stderr).take(MESSAGES_MAX).read_to_end(&mut kept);
@@ -178,7 +178,7 @@ fn messages(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// A sentence for a tool that did not start.
+/// Returns the message for a tool that did not start.
 pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
     if error.kind() == ErrorKind::NotFound {
         Failure::new(format!(
@@ -190,8 +190,8 @@ pub(super) fn not_started(name: &str, error: &std::io::Error) -> Failure {
     }
 }
 
-/// What a tool said before it failed: its last two messages, without addresses; its status where it
-/// said nothing.
+/// Returns a tool's reason for a failure: its last two messages without addresses, or its status if
+/// there are none.
 pub(super) fn reason(said: &str, status: &ExitStatus) -> String {
     let lines: Vec<&str> = said
         .lines()
@@ -230,7 +230,7 @@ mod tests {
             panic!("it said nothing");
         };
         assert!(failure.sentence().contains("gave nothing"), "{failure}");
-        // Joins the reader of its messages, whose pipe the children hold.
+        // Joins the reader of its messages. The children have its pipe open.
         drop(tool);
     }
 

@@ -1,23 +1,23 @@
-//! What a device demands of memory, wherever that lies.
+//! A device's demands on memory at any address.
 
 use super::parse::parse_switch;
 use vb3_dma::Protected;
 
-/// What a device and its driver demand of memory, wherever that lies.
+/// The demands of a device and its driver on memory at any address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
-    /// Whether it sees the CPU's caches; `None` for as the machine's devices do.
+    /// Whether it sees the CPU's caches; `None` for the machine's default.
     pub coherent: Option<bool>,
-    /// Whether its driver never syncs: device and CPU must see the same bytes without.
+    /// Whether its driver never syncs, so device and CPU must see the same bytes without syncs.
     pub unsynced: bool,
-    /// Whether its driver takes memory with pages behind it alone.
+    /// Whether its driver needs memory with struct pages.
     pub pages: bool,
     /// Whether it uses protected memory.
     pub protected: Protected,
 }
 
 impl Demands {
-    /// Sets one option; `None` for a value that it does not take.
+    /// Sets one option; `None` for an invalid value.
     pub(super) fn set(&mut self, option: &str, value: &str) -> Option<()> {
         match option {
             "coherent" => self.coherent = Some(parse_switch(value)?),

@@ -1,10 +1,10 @@
-//! Changes to a SPEC that was already written, such as a board's.
+//! Changes to an existing SPEC, such as a board's.
 
 use super::parse::split;
 
-/// Sets one option of a SPEC, or with an empty option what follows the device's name.
+/// Sets one option of a SPEC. An empty option stands for the value after the device's name.
 ///
-/// The SPEC may be wrong afterwards; parsing it says so.
+/// The result may be invalid; parsing it reports that.
 #[must_use]
 pub fn with_option(spec: &str, option: &str, value: &str) -> String {
     let mut words = split(spec);

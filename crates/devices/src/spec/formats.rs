@@ -1,4 +1,4 @@
-//! Which pixel formats the device of a SPEC offers.
+//! The pixel formats that the device of a SPEC offers.
 
 use super::{DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
 use crate::Failure;
@@ -7,7 +7,7 @@ use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
 use vb3_v4l2::{FourCc, PixelFormat};
 
 impl DeviceSpec {
-    /// What to say where the device does not offer the format that is asked for.
+    /// Returns the message for a requested format that the device does not offer.
     pub(crate) fn no_such_format(&self) -> Failure {
         let offered = self.offered();
         match self.format {
@@ -19,8 +19,10 @@ impl DeviceSpec {
         }
     }
 
-    /// The formats that the device offers to programs. A webcam has two; others, such as GREY, would
-    /// be chosen by programs that take the first format they like.
+    /// Returns the formats that the device offers to programs.
+    ///
+    /// A webcam has two. Programs that take the first suitable format would choose others, such as
+    /// GREY.
     pub(crate) fn offered_formats(&self) -> Vec<&'static PixelFormat> {
         const USUAL: [FourCc; 2] = [FourCc::YUYV, FourCc::MJPEG];
         let mut formats = self.pixel_formats();
@@ -75,14 +77,14 @@ impl DeviceSpec {
     }
 }
 
-/// What a person calls a format.
+/// Returns the user's name of a format.
 fn name(format: FourCc) -> String {
     pixfmt::lookup(format).map_or_else(|| format.to_string(), |pixel| pixel.name.to_owned())
 }
 
 impl SinkSpec {
-    /// Whether pictures of this format can be recorded exactly: no compressed ones, no mosaic of a
-    /// sensor, and in y4m no R'G'B'.
+    /// Returns whether pictures of this format can be recorded exactly: no compressed ones, no sensor's
+    /// mosaic, and in y4m no R'G'B'.
     #[must_use]
     pub fn accepts(&self, format: &PixelFormat) -> bool {
         let mosaic = |format: &PixelFormat| {

@@ -1,14 +1,14 @@
-//! What a person may have meant by a word that is no device, option or value.
+//! Suggestions for unknown devices, options and values.
 
 use super::options::{DeviceOption, OPTIONS};
 use super::{KINDS, SpecError};
 use crate::registry::DeviceKind;
 use std::fmt::Write as _;
 
-/// Likeness from which a name is suggested; 1 is equality.
+/// Smallest similarity for a suggestion; 1 means equal.
 const ALIKE: f64 = 0.75;
 
-/// Returns the name that is most like a word, if one is like it at all.
+/// Returns the name that is most like a word, if one is similar.
 fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
     names
@@ -30,7 +30,7 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     nearest(word, names).map_or_else(|| ".".to_owned(), |name| format!("; did you mean {name}?"))
 }
 
-/// The error for a first word that is no kind of device.
+/// Returns the error for an unknown kind of device.
 pub(super) fn unknown_kind(kind: &str, value: &str) -> SpecError {
     let all = "`vb3 devices` lists all devices";
     if kind.is_empty() {
@@ -57,7 +57,7 @@ fn is_recording(name: &str) -> bool {
         .any(|end| lower.ends_with(end))
 }
 
-/// The error for a word that is no option of the device.
+/// Returns the error for an unknown option of the device.
 pub(super) fn unknown_option(kind: &DeviceKind, option: &str) -> SpecError {
     let device = kind.name();
     if option.is_empty() {
@@ -75,7 +75,7 @@ pub(super) fn unknown_option(kind: &DeviceKind, option: &str) -> SpecError {
     SpecError(said)
 }
 
-/// Whether a word is one of the values that an option names.
+/// Returns whether a word is one of the values that an option names.
 fn takes(option: &DeviceOption, word: &str) -> bool {
     let mut words = option.values.split([' ', ',']);
     option.is_word_list() && words.any(|value| value == word)

@@ -1,14 +1,14 @@
-//! Which sizes, rates and formats a camera offers.
+//! The sizes, rates and formats that a camera offers.
 
 use super::parse::{parse_format, parse_fps, parse_size};
 use super::{DeviceKind, DeviceSpec, Profile, SpecError};
 use crate::picture::Size;
 use vb3_v4l2::Fraction;
 
-/// Most entries of a list.
+/// Largest number of entries in a list.
 const LIST_MAX: usize = 64;
 
-/// Reads a list with colons between its entries. Nothing twice.
+/// Parses a list with colons between its entries. No entry may repeat.
 fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let mut found = Vec::new();
     for word in value.split(':') {
@@ -22,7 +22,7 @@ fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<
 }
 
 impl DeviceSpec {
-    /// What it offers by its kind or by `profile=`.
+    /// Returns the profile of its kind or of `profile=`.
     pub(crate) fn profile(&self) -> Profile {
         self.profile.unwrap_or(match self.kind {
             DeviceKind::Camera { scaler: false, .. } => Profile::Webcam,
@@ -30,8 +30,8 @@ impl DeviceSpec {
         })
     }
 
-    /// Sets one of the options of a camera's offer. The error is what to say, where the list of
-    /// values does not say it.
+    /// Sets one of the options of a camera's offer. The error is a message, if the list of values does
+    /// not suffice.
     pub(super) fn set_offer(&mut self, option: &str, value: &str) -> Result<(), Option<String>> {
         match option {
             "profile" => {
@@ -57,7 +57,7 @@ impl DeviceSpec {
         Ok(())
     }
 
-    /// Checks that what is said of a camera's offer agrees.
+    /// Checks that the options of a camera's offer agree.
     pub(super) fn check_offer(&self) -> Result<(), SpecError> {
         let refuse = |option: &str, value: String, allowed: String| {
             Err(SpecError::value(option, &value, allowed))

@@ -1,26 +1,26 @@
-//! The options of a device: their names, values and meanings, and which kinds have them.
+//! The options of a device: names, values, meanings, and kinds that have them.
 
 use super::presence;
 use crate::registry::DeviceKind;
 use vb3_v4l2::pixfmt;
 
-/// What an option is about; `vb3 devices KIND` shows its options by these groups.
+/// The group of an option. `vb3 devices KIND` shows its options by these groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// The node: its number, its name, when it is there.
+    /// The node: its number, name and presence.
     Node,
-    /// What pictures it has.
+    /// Its pictures.
     Picture,
-    /// When frames come, and how many buffers it takes.
+    /// The time of frames, and the number of buffers.
     Timing,
-    /// Where its memory may lie.
+    /// Its memory.
     Memory,
     /// Failures on request.
     Faults,
 }
 
 impl Group {
-    /// All groups, in the order in which they are shown.
+    /// All groups, in the order of help texts.
     pub const ALL: [Self; 5] = [
         Self::Node,
         Self::Picture,
@@ -29,7 +29,7 @@ impl Group {
         Self::Faults,
     ];
 
-    /// The heading of a list.
+    /// Returns the heading of a list.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -58,15 +58,15 @@ pub struct DeviceOption {
     pub name: &'static str,
     /// The values it takes.
     pub values: &'static str,
-    /// What it does.
+    /// Its effect.
     pub meaning: &'static str,
-    /// What it is about.
+    /// Its group.
     pub group: Group,
     kinds: Kinds,
 }
 
 impl DeviceOption {
-    /// Whether devices of a kind have it.
+    /// Returns whether devices of a kind have it.
     #[must_use]
     pub const fn is_of(&self, kind: &DeviceKind) -> bool {
         match self.kinds {
@@ -79,7 +79,7 @@ impl DeviceOption {
         }
     }
 
-    /// Whether its values are words to choose from, as in "real or free".
+    /// Returns whether its values are words to choose from, as in "real or free".
     pub(super) fn is_word_list(&self) -> bool {
         self.values.contains(" or ")
             && !self.values.contains(|c: char| c.is_ascii_uppercase())
@@ -88,7 +88,7 @@ impl DeviceOption {
             && self.values != SWITCH
     }
 
-    /// The kinds that have it, in words.
+    /// Describes the kinds that have it.
     pub(super) const fn owners(&self) -> &'static str {
         match self.kinds {
             Kinds::All => "any device",

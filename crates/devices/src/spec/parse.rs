@@ -1,4 +1,4 @@
-//! The words of a SPEC, one by one.
+//! Parses the words of a SPEC.
 
 use super::{MAX_FPS, SinkSpec, SourceSpec};
 use crate::picture::Size;
@@ -6,7 +6,7 @@ use crate::sink::NumberedName;
 use std::path::PathBuf;
 use vb3_v4l2::{FourCc, Fraction, pixfmt};
 
-/// Splits at commas; `\,` is a comma and `\\` a backslash.
+/// Splits at commas. `\,` is a comma and `\\` a backslash.
 pub(super) fn split(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut chars = text.chars();
@@ -70,7 +70,7 @@ pub(super) fn parse_switch(value: &str) -> Option<bool> {
     }
 }
 
-/// A plain number: digits only, within bounds.
+/// Parses a plain number: digits only, within bounds.
 pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
     if !value.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -81,7 +81,7 @@ pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
         .filter(|number| (min..=max).contains(number))
 }
 
-/// A DMA mask by its bits, 20 to 64, or by the highest address in hexadecimal.
+/// Parses a DMA mask: its bits, 20 to 64, or the highest address in hexadecimal.
 pub(super) fn parse_mask(value: &str) -> Option<u64> {
     const LEAST: u32 = 20;
     if let Some(digits) = value.strip_prefix("0x") {
@@ -93,7 +93,7 @@ pub(super) fn parse_mask(value: &str) -> Option<u64> {
     u64::MAX.checked_shr(64 - bits)
 }
 
-/// Bytes, plain or in KiB, MiB or GiB, within bounds.
+/// Parses bytes, plain or in KiB, MiB or GiB, within bounds.
 pub(super) fn parse_bytes(value: &str, min: u64, max: u64) -> Option<u64> {
     const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let (digits, unit) = UNITS
@@ -120,13 +120,13 @@ pub(super) fn parse_fps(value: &str) -> Option<Fraction> {
     fits.then(|| Fraction::new(frames, seconds))
 }
 
-/// A pixel format by its name or its code.
+/// Parses a pixel format by its name or its code.
 pub(super) fn parse_format(value: &str) -> Option<FourCc> {
     pixfmt::by_name(value).map(|pixel| pixel.fourcc)
 }
 
-/// Memory and where a bus shows it, as `0x0-0x3fffffff@0xc0000000`: first byte, last byte, bus
-/// address; whole pages.
+/// Parses a bus window of whole pages, such as `0x0-0x3fffffff@0xc0000000`: first byte, last byte, bus
+/// address.
 pub(super) fn parse_window(value: &str) -> Option<(u64, u64, u64)> {
     const PAGE: u64 = 4096;
     let number = |text: &str| {

@@ -7,7 +7,7 @@ use super::{DeviceSpec, SpecError};
 pub(super) const TIMES: &str = "a whole number of ms, s or min up to 24 hours, such as 1500ms";
 const MAX_NS: u64 = 24 * 3600 * 1_000_000_000;
 
-/// When a device comes and goes by itself, in nanoseconds from the start of the run.
+/// When a device appears and disappears by itself, in nanoseconds from the start of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
     /// When it is plugged in.
@@ -17,13 +17,13 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// There from the start to the end.
+    /// Present from the start to the end.
     pub const ALWAYS: Self = Self {
         plug_ns: None,
         unplug_ns: None,
     };
 
-    /// Whether it is there at the start.
+    /// Returns whether it is present at the start.
     #[must_use]
     pub const fn at_start(self) -> bool {
         match (self.plug_ns, self.unplug_ns) {
@@ -34,7 +34,7 @@ impl Presence {
     }
 }
 
-/// A time with its unit, in nanoseconds.
+/// Parses a time with its unit to nanoseconds.
 pub(super) fn parse(value: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 3] = [
         ("ms", 1_000_000),
@@ -49,7 +49,7 @@ pub(super) fn parse(value: &str) -> Option<u64> {
 }
 
 impl DeviceSpec {
-    /// Checks that the device does not come and go at the same time.
+    /// Checks that the device does not appear and disappear at the same time.
     pub(super) fn check_presence(&self, said: &[(&str, &str)]) -> Result<(), SpecError> {
         let Presence { plug_ns, unplug_ns } = self.presence;
         let at = said.iter().find(|(option, _)| *option == "plug");

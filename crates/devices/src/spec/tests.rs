@@ -7,7 +7,7 @@ fn place() -> Place {
     Place {
         bus_info: "platform:vb3-000".to_owned(),
         userptr: false,
-        // No codec is used: each kind counts as there.
+        // No codec is used, so each kind counts as available.
         codecs: vb3_codec::Launch::handed(drop).into(),
     }
 }
@@ -150,7 +150,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
             assert_eq!(refusal(&order), sentence);
         }
     }
-    // A mask is the highest address, whether or not it is one of whole bits.
+    // A mask is the highest address, with or without all bits set.
     for (said, last) in [
         ("20", 0xf_ffff),
         ("64", u64::MAX),
@@ -168,7 +168,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
             ..plain.clone()
         }
     );
-    // Which is so anyway.
+    // This is the default.
     assert_eq!(
         parse("convert,alloc=vmalloc,contiguous=off"),
         DeviceSpec {
@@ -213,7 +213,7 @@ fn codecs_are_multi_planar_and_take_what_shapes_their_pictures() {
     }
 }
 
-/// In the order in which they are listed.
+/// In the order of the list.
 const OFFERED: [(&str, &[&str]); 11] = [
     (
         "camera",
@@ -287,7 +287,7 @@ fn a_format_that_a_device_does_not_offer_is_refused_with_those_it_does() {
                 offered.join(", ")
             );
             assert!(said.starts_with(&all), "{said}");
-            // Neither does a SPEC made otherwise go unnoticed.
+            // A SPEC made in another way is checked, too.
             let mut spec = parse(device);
             spec.format = Some(parse_format(format).unwrap());
             let made: Result<Device<u64>, _> = Device::new(&spec, &place());

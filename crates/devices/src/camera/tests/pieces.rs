@@ -1,4 +1,4 @@
-//! Large frames: a piece in each tick.
+//! Large frames are moved in pieces, one in each tick.
 
 use super::*;
 use crate::surface::PIECE;
@@ -15,14 +15,14 @@ fn picture(sequence: u32) -> Frame {
     render(&pixfmt::NV12, size, sequence, background, &plain)
 }
 
-/// Bytes of each piece of a picture.
+/// Returns the bytes of each piece of a picture.
 fn pieces() -> Vec<usize> {
     let bytes = picture(0).bytes().len();
     let pieces = (0..bytes).step_by(PIECE);
     pieces.map(|at| PIECE.min(bytes - at)).collect()
 }
 
-/// Bytes that a tick moved, and how many buffers came back.
+/// Runs a tick. Returns the bytes that it moved, and the number of finished buffers.
 fn moved(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> (usize, usize) {
     let before = bench.memory.accesses.len();
     let done = bench.tick(now_ns);
@@ -32,7 +32,7 @@ fn moved(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> (usize, usize) {
     (bytes.sum(), done)
 }
 
-/// Ticks until a buffer comes back.
+/// Returns the number of ticks until a buffer finishes.
 fn rest(bench: &mut Bench<Camera<u32>>, now_ns: u64) -> usize {
     let mut ticks = (0..pieces().len()).map(|_| bench.tick(now_ns));
     ticks.find(|done| *done > 0).unwrap_or(0)
@@ -89,7 +89,7 @@ fn frames_that_are_due_meanwhile_leave_a_gap() {
     }
     assert_eq!(bench.tick(START + 35 * MS), 1, "one, whole");
     assert_eq!(bench.take().map(|info| info.sequence), Ok(0));
-    // It goes on with the newest.
+    // It continues with the newest frame.
     assert_eq!(rest(&mut bench, START + 35 * MS), 1);
     let info = bench.take().expect("a frame");
     assert_eq!((info.sequence, info.timestamp_ns), (3, START + 30 * MS));
@@ -131,7 +131,7 @@ fn where_time_stands_still_a_frame_takes_one_tick() {
     assert!(*bench.plane(0, 0) == picture(0).bytes());
 }
 
-/// A file of the large picture, and in how many ticks its samples were taken over.
+/// Returns a file of the large picture, and the number of ticks for copying its samples.
 fn file(at_once: bool) -> (Vec<u8>, usize) {
     let spec = "camera,size=1920x1080,fps=100,format=MJPG";
     let mut bench = Bench::new(camera(spec), 1);

@@ -1,4 +1,4 @@
-//! What is refused, and what never happens.
+//! Refused input, and bounds of writes.
 
 use super::*;
 use crate::convert::{ConvertError, Converter, Rotate};
@@ -86,7 +86,7 @@ fn planes_that_do_not_hold_the_picture_are_refused() {
     }
 }
 
-/// Planes that share one memory lie as V4L2 has them.
+/// Planes that share one memory are laid out as in V4L2.
 #[test]
 fn one_memory_is_divided_as_v4l2_does() {
     let mut next = noise(8);
@@ -135,7 +135,7 @@ fn one_memory_is_divided_as_v4l2_does() {
     }
 }
 
-/// The largest there are, and the steepest scales.
+/// The largest pictures and the steepest scales.
 #[test]
 fn extremes_can_be_done() {
     let (small, large) = (size(2, 2), size(4096, 2304));
@@ -215,7 +215,7 @@ fn job() -> impl Strategy<Value = (Size, Size, Job)> {
 }
 
 proptest! {
-    /// Any job writes all of its rectangle and nothing else, from its crop and nothing else.
+    /// Any job writes all of its rectangle and nothing else, and reads only its crop.
     #[test]
     fn jobs_stay_inside(
         (a, b, job) in job(),
@@ -224,7 +224,7 @@ proptest! {
         seed in 1..u64::MAX,
     ) {
         let from = Owned::noisy(source, a, pads.0, seed);
-        // The same inside the crop, another outside.
+        // The same bytes inside the crop, other bytes outside.
         let other = Owned::noisy(source, a, pads.0, !seed).with_window_of(&from, job.crop);
         let mut to = Owned::filled(target, b, pads.1, 0x5a);
         let before = to.clone();
@@ -232,7 +232,7 @@ proptest! {
         converter.run(&job, &from.view(), &mut to.view_mut()).expect("a valid job");
         prop_assert!(to.with_window_of(&before, job.compose) == before, "wrote outside");
 
-        // A converter that has worked before gives the same, onto other bytes too.
+        // A used converter gives the same result, also over other bytes.
         let mut again = Owned::filled(target, b, pads.1, 0xc3);
         let before = again.clone();
         converter.run(&job, &other.view(), &mut again.view_mut()).expect("a valid job");

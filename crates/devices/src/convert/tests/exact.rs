@@ -1,4 +1,4 @@
-//! What moves bytes moves all of them, and only there.
+//! Conversions that only move bytes move all of them, to the right places.
 
 use super::*;
 use crate::convert::Rotate;
@@ -26,8 +26,8 @@ fn a_copy_has_every_pixel_and_leaves_the_rest() {
     }
 }
 
-/// Another layout of Y'CbCr has the same luma, and the chroma that covers the pixel; where two
-/// lines become one, their mean.
+/// Another layout of Y'CbCr has the same luma and the chroma that covers each pixel. Two lines of
+/// chroma become their mean.
 #[test]
 fn layouts_of_the_same_colours_are_exact() {
     let pairs = [
@@ -78,8 +78,8 @@ fn orders_of_rgb_are_exact() {
     }
 }
 
-/// Where the pixel of a turned picture comes from, in words of the controls: mirrors first,
-/// then clockwise.
+/// Returns the source of a turned picture's pixel, as the controls define it: mirrors first, then
+/// clockwise.
 fn origin(job: &Job, (width, height): (u32, u32), x: u32, y: u32) -> (u32, u32) {
     let (x, y) = match job.rotate {
         Rotate::None => (x, y),
@@ -105,7 +105,7 @@ fn turned_pictures_have_every_pixel() {
     let crop = rect(2, 6, 54, 38);
     for layout in FORMATS {
         for (rotate, hflip, vflip) in turns() {
-            // Lines of 4:2:2 that become columns have other chroma.
+            // 4:2:2 lines that become columns have different chroma.
             let luma_only = layout == &pixfmt::YUYV && rotate.swaps();
             let (width, height) = if rotate.swaps() { (38, 54) } else { (54, 38) };
             let compose = rect(10, 4, width, height);
@@ -188,7 +188,7 @@ fn near(found: [u8; 3], wanted: [u8; 3], by: u8) -> bool {
     found.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= by)
 }
 
-/// By the formula of the recommendations, in floating point.
+/// The formula of the recommendations, in floating point.
 fn formula(color: Color, [y, u, v]: [u8; 3]) -> [u8; 3] {
     let (kr, kb) = match color.matrix {
         Matrix::Bt601 => (0.299, 0.114),
@@ -218,7 +218,7 @@ fn colors() -> impl Iterator<Item = Color> {
         .flat_map(|matrix| [Range::Limited, Range::Full].map(|range| Color { matrix, range }))
 }
 
-/// Each matrix and range gives the colours of the recommendations, to one step in 255.
+/// Each matrix and range gives the recommendations' colours, to one step in 255.
 #[test]
 fn flat_colours_follow_matrix_and_range() {
     for color in colors() {
@@ -243,7 +243,7 @@ fn flat_colours_follow_matrix_and_range() {
                     }
                     let mut back = flat(a, size(66, 6), [1, 1, 1]);
                     run(&Job::whole(to.size, back.size, color), &to, &mut back);
-                    // What R'G'B' cannot hold does not come back.
+                    // Colours outside R'G'B' cannot be restored.
                     if wanted.iter().all(|c| (2..254).contains(c)) {
                         let found = back.at(40, 5);
                         assert!(
@@ -257,7 +257,7 @@ fn flat_colours_follow_matrix_and_range() {
     }
 }
 
-/// The project's own conversion, which the display uses, agrees.
+/// The display's colour conversion agrees.
 #[test]
 fn the_display_sees_the_same_colours() {
     for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
@@ -271,7 +271,7 @@ fn the_display_sees_the_same_colours() {
     }
 }
 
-/// Y'CbCr of one kind becomes that of another: the colour stays, the samples change.
+/// Converting between kinds of Y'CbCr keeps the colour and changes the samples.
 #[test]
 fn colours_are_carried_between_matrices() {
     let (a, b) = (
@@ -299,8 +299,8 @@ fn colours_are_carried_between_matrices() {
     }
 }
 
-/// A part of a picture is treated as if it were one of its own: nothing outside is read, and
-/// no line is left out where the memory ends with it.
+/// A part of a picture is converted like a whole one. Nothing outside is read, and the last line is
+/// complete even at the end of the memory.
 #[test]
 fn a_window_is_a_picture() {
     for a in FORMATS {
@@ -340,8 +340,8 @@ fn a_window_is_a_picture() {
     }
 }
 
-/// Weights of one line of samples for each of another: a triangle over the sample's place, as
-/// wide as two samples of the coarser.
+/// Returns the weights of a line's samples for each sample of another: a triangle as wide as two
+/// samples of the coarser line.
 fn triangle(from: u32, to: u32) -> Vec<Vec<(usize, f64)>> {
     let ratio = f64::from(from) / f64::from(to);
     let reach = ratio.max(1.0);
@@ -358,7 +358,7 @@ fn triangle(from: u32, to: u32) -> Vec<Vec<(usize, f64)>> {
         .collect()
 }
 
-/// A scaled sample is the mean of its neighbours by a triangle, rounded once in each direction.
+/// A scaled sample is the triangle-weighted mean of its neighbours, rounded once in each direction.
 #[test]
 fn scales_are_bilinear() {
     let from = Owned::noisy(&pixfmt::RGB24, size(60, 40), 0, 9);

@@ -1,4 +1,4 @@
-//! Pictures to test with, read by arithmetic of their own.
+//! Test pictures, with separate arithmetic for reading them.
 
 mod bounds;
 mod exact;
@@ -8,7 +8,7 @@ use super::{Color, Job, Range, View, ViewMut, plane};
 use crate::picture::{Matrix, Rect, Size};
 use vb3_v4l2::{FourCc, PixelFormat, pixfmt};
 
-/// Every format that is converted, in one memory plane.
+/// Every supported format, in one memory plane.
 const FORMATS: [&PixelFormat; 5] = [
     &pixfmt::YUYV,
     &pixfmt::NV12,
@@ -40,7 +40,7 @@ fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
     }
 }
 
-/// Numbers without pattern, the same for the same seed.
+/// Returns pseudo-random numbers, the same for the same seed.
 fn noise(seed: u64) -> impl FnMut() -> u8 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move || {
@@ -52,7 +52,7 @@ fn noise(seed: u64) -> impl FnMut() -> u8 {
     }
 }
 
-/// A picture with planes of its own. A last line is followed by nothing.
+/// A picture with separate planes, which end with the last line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Owned {
     layout: &'static PixelFormat,
@@ -61,7 +61,7 @@ struct Owned {
 }
 
 impl Owned {
-    /// Filled with one byte, lines `pad` bytes further apart than they are long.
+    /// Makes a picture of one byte value, with `pad` bytes of padding in each line.
     fn filled(layout: &'static PixelFormat, size: Size, pad: usize, byte: u8) -> Self {
         let planes = (0..layout.components.len())
             .map(|index| {
@@ -99,7 +99,7 @@ impl Owned {
         ViewMut::new(self.layout, self.size, planes).expect("valid planes")
     }
 
-    /// Where the three samples of a pixel lie: Y, U, V or R, G, B.
+    /// Returns plane and offset of a pixel's three samples: Y, U, V or R, G, B.
     fn places(&self, x: u32, y: u32) -> [(usize, usize); 3] {
         let (x, y) = (x as usize, y as usize);
         let at = |plane: usize, column: usize, line: usize| {
@@ -123,7 +123,7 @@ impl Owned {
         }
     }
 
-    /// The three samples of a pixel.
+    /// Returns the three samples of a pixel.
     fn at(&self, x: u32, y: u32) -> [u8; 3] {
         self.places(x, y)
             .map(|(plane, byte)| self.planes[plane].0[byte])
@@ -135,7 +135,7 @@ impl Owned {
         }
     }
 
-    /// The same with every byte of `rect` as in `other`, and all others of its own.
+    /// Returns a copy with the bytes of `rect` from `other`.
     fn with_window_of(&self, other: &Self, rect: Rect) -> Self {
         let mut out = self.clone();
         for y in rect.y..rect.y + rect.height {
@@ -150,7 +150,7 @@ impl Owned {
         out
     }
 
-    /// The part inside `rect` as a picture of its own, its lines packed.
+    /// Returns the part inside `rect` as a picture with packed lines.
     fn part(&self, rect: Rect) -> Self {
         let mut out = Self::filled(self.layout, size(rect.width, rect.height), 0, 255);
         for y in 0..rect.height {

@@ -1,4 +1,4 @@
-//! What ffmpeg makes of the same pictures.
+//! Compares with ffmpeg's conversions of the same pictures.
 
 use super::*;
 use crate::convert::Rotate;
@@ -9,7 +9,7 @@ fn name(layout: &'static PixelFormat) -> &'static str {
     layout.ffmpeg.expect("ffmpeg writes it")
 }
 
-/// What ffmpeg writes for `arguments`; `None`, with the reason printed, without ffmpeg.
+/// Runs ffmpeg and returns its output; `None`, with the reason printed, without ffmpeg.
 fn ffmpeg(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let started = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin"])
@@ -34,7 +34,7 @@ fn ffmpeg(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
-/// A picture with edges, gradients and small print.
+/// Makes a picture with edges, gradients and small print.
 fn scene(layout: &'static PixelFormat, size: Size) -> Option<Owned> {
     let source = format!(
         "mandelbrot=size={size}:start_scale=0.2,format={}",
@@ -44,7 +44,7 @@ fn scene(layout: &'static PixelFormat, size: Size) -> Option<Owned> {
     Some(Owned::from_bytes(layout, size, &bytes))
 }
 
-/// The picture after a filter of ffmpeg's.
+/// Applies a filter of ffmpeg to a picture.
 fn filtered(from: &Owned, filter: &str, layout: &'static PixelFormat, size: Size) -> Option<Owned> {
     let (pixels, measures) = (name(from.layout), from.size.to_string());
     let filter = format!("{filter},format={}", name(layout));
@@ -64,7 +64,7 @@ fn filtered(from: &Owned, filter: &str, layout: &'static PixelFormat, size: Size
     Some(Owned::from_bytes(layout, size, &bytes))
 }
 
-/// Signal to noise in decibels, samples of all pixels together.
+/// Returns the signal-to-noise ratio in decibels over all samples.
 fn psnr(a: &Owned, b: &Owned) -> f64 {
     let (a, b) = (a.bytes(), b.bytes());
     assert_eq!(a.len(), b.len());
@@ -107,13 +107,12 @@ fn scales_are_close_to_those_of_ffmpeg() {
     }
 }
 
-/// With one chroma sample for all pixels that it covers, as here.
+/// One chroma sample for all pixels that it covers, as here.
 const COVERING: &str = "flags=neighbor+accurate_rnd+full_chroma_int";
-/// With the mean of the pixels that a chroma sample covers, as here.
+/// The mean of the pixels that a chroma sample covers, as here.
 const MEAN: &str = "flags=area+accurate_rnd+full_chroma_inp";
 
-/// Between Y'CbCr and R'G'B', to 50 dB; between layouts of one of
-/// them byte for byte.
+/// Y'CbCr and R'G'B' agree to 50 dB, and layouts of the same kind byte for byte.
 #[test]
 fn conversions_are_close_to_those_of_ffmpeg() {
     let matrices = [
@@ -147,7 +146,7 @@ fn conversions_are_close_to_those_of_ffmpeg() {
                 } else {
                     assert!(to == wanted, "{which}");
                 }
-                // All matrices and ranges on one pair of layouts each way.
+                // All matrices and ranges for one pair of layouts in each direction.
                 let pair = [a.fourcc, b.fourcc];
                 if !(pair.contains(&FourCc::NV12) && pair.contains(&FourCc::RGB24)) {
                     break;

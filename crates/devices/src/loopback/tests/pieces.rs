@@ -1,4 +1,4 @@
-//! Large frames: a piece in each tick.
+//! Large frames are copied in pieces, one in each tick.
 
 use super::*;
 use crate::surface::PIECE;
@@ -8,7 +8,7 @@ const BYTES: usize = 1280 * 1024 * 2;
 /// Ticks that a frame takes.
 const TICKS: usize = BYTES / PIECE;
 
-/// Lets all nodes work once. Bytes that the first reader's node moved.
+/// Runs all nodes once. Returns the bytes that the first reader's node moved.
 fn moved(pair: &mut Pair) -> usize {
     let before = pair.readers[0].memory.accesses.len();
     pair.tick(START);
@@ -58,7 +58,7 @@ fn a_writer_that_is_faster_than_copies_takes_no_frame_from_a_reader() {
     let mut pair = Pair::started(SIZE, (8, 2));
     pair.fill(0, 1);
     assert_eq!(moved(&mut pair), PIECE);
-    // More than are kept, all within one copy.
+    // More frames than are kept, all during one copy.
     (1..8).for_each(|index| pair.fill(index, 1 + u8::try_from(index).expect("few")));
     for _ in 1..TICKS {
         assert_eq!(moved(&mut pair), PIECE);

@@ -1,5 +1,4 @@
-//! How the converter works: one picture at a time, a large one a piece in each tick and beside the
-//! devices.
+//! The converter's work: one picture at a time, a large one in pieces over ticks and on a thread.
 
 use super::{FrameConverter, color_of};
 use crate::beside::{Beside, LARGE, Task};
@@ -11,19 +10,19 @@ use crate::surface::{PIECE, Surface, Trouble, Way};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Lines, PixelFormat, Progress, Rect, pixfmt};
 
-/// What is to be made of a picture, whatever is set meanwhile.
+/// The parameters of a conversion, fixed at its start.
 #[derive(Clone, Copy)]
 struct Plan {
     job: Job,
-    /// Format and size of what is taken, and of what is put.
+    /// Format and size of the source and target parts.
     shapes: [(&'static PixelFormat, Size); 2],
     crop: Rect,
     compose: Rect,
-    /// Bytes of both, lines without padding.
+    /// Bytes of both parts, lines without padding.
     bytes: [usize; 2],
 }
 
-/// A picture that is being converted, a piece in each tick and beside the devices.
+/// A picture that is being converted in pieces over ticks and on a thread.
 pub(super) struct UnderWay<C> {
     source: Active<C>,
     target: Active<C>,
@@ -32,27 +31,27 @@ pub(super) struct UnderWay<C> {
 }
 
 impl<C> UnderWay<C> {
-    /// Whether the thread has it: until that is done there is nothing to do.
+    /// Returns whether the thread has it, so that there is nothing to do yet.
     pub(super) const fn is_with_thread(&self) -> bool {
         matches!(self.stage, Stage::Converting)
     }
 }
 
-/// What becomes of it now.
+/// The current step of a picture.
 enum Stage {
     /// It is read.
     Reading(Way),
     /// The thread has it.
     Converting,
-    /// What was made of it is written.
+    /// The converted picture is written.
     Writing(Task, Way),
 }
 
-/// What came of a step: the bytes used in each plane, once the picture is in its buffer.
+/// The result of a step: the bytes used in each plane, once the picture is in its buffer.
 type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
 
 impl<C> FrameConverter<C> {
-    /// Converts the oldest picture into the oldest empty buffer, if there are both; one at a time.
+    /// Converts the oldest picture into the oldest empty buffer, if both exist.
     pub(super) fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = if self.at_once { usize::MAX } else { PIECE };
         if self.under_way.is_some() {
@@ -86,8 +85,8 @@ impl<C> FrameConverter<C> {
         self.go_on(&mut left, bus, progress);
     }
 
-    /// Goes on with a large picture: moves `left` bytes of it at most. Buffers whose stream has ended
-    /// meanwhile are not written.
+    /// Continues with a large picture: moves at most `left` bytes. Buffers of an ended stream are not
+    /// written.
     fn go_on(&mut self, left: &mut usize, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let Some(mut at) = self.under_way.take() else {
             return;
@@ -142,7 +141,7 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Gives the picture that was read to the thread; gives it back if that takes none.
+    /// Passes the picture to the thread; returns it if the thread refuses.
     fn give(&mut self, plan: Plan) -> Result<(), Box<Task>> {
         let mut target = std::mem::take(&mut self.target);
         target.resize(plan.bytes[1], 0);
@@ -159,7 +158,7 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Gives both buffers back, with what came of them.
+    /// Returns both buffers with the result.
     fn give_back(
         &mut self,
         source: Active<C>,
@@ -170,7 +169,7 @@ impl<C> FrameConverter<C> {
         let (outcome, payloads) = match made {
             Ok(payloads) => (DoneState::Done, payloads),
             Err(Trouble::Stale) => {
-                // One of the two is no longer ours; the other waits for its next partner.
+                // The device has lost one of the two. The other waits for its next partner.
                 self.put_back(source, target);
                 return;
             }
@@ -195,7 +194,7 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// What is to be made of the next picture.
+    /// Returns the parameters of the next conversion.
     fn plan(&self) -> Result<Plan, Trouble> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
@@ -220,7 +219,7 @@ impl<C> FrameConverter<C> {
         })
     }
 
-    /// Whether a picture is worth the thread, and there is one.
+    /// Returns whether a picture is large enough for the thread, and the thread exists.
     fn wants_thread(&mut self, plan: &Plan) -> bool {
         let [source, target] = plan.bytes;
         let is_large = source.saturating_add(target) >= LARGE;
@@ -260,14 +259,14 @@ impl<C> FrameConverter<C> {
         to.payloads()
     }
 
-    /// Has large pictures converted by this thread.
+    /// Makes `beside` convert large pictures.
     #[cfg(test)]
     pub(crate) fn convert_by(&mut self, beside: Beside) {
         self.beside = Some(beside);
     }
 
-    /// Whether there is a thread to convert large pictures; where none is to be had, they are
-    /// converted at once.
+    /// Returns whether a thread for large pictures exists. Without one, they are converted within
+    /// ticks.
     fn has_thread(&mut self) -> bool {
         if self.beside.is_none() {
             self.beside = Beside::converting().ok();
@@ -276,7 +275,7 @@ impl<C> FrameConverter<C> {
     }
 }
 
-/// Converts without a copy. Whether it worked; `None` where memory cannot be seen.
+/// Converts without a copy. Returns whether it succeeded; `None` if memory is not accessible in place.
 fn in_place<C>(
     engine: &mut convert::Converter,
     job: &Job,

@@ -1,16 +1,16 @@
-//! Formats of a decoder: what it takes, what it gives, and what the stream says.
+//! Formats of a decoder's queues, and the stream's format.
 
 use crate::m2m::raw;
 use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
 
-/// Sizes of streams: from one macroblock, pictures of one pair of pixels being cropped ones.
+/// Sizes of streams, from one macroblock. Cropped pictures may be as small as one pair of pixels.
 pub(super) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     width: (2, WIDTH_MAX, 2),
     height: (2, HEIGHT_MAX, 2),
 };
 
-/// A stream of so many pixels.
+/// Returns the format of a stream of this size.
 pub(super) fn coded_at(coded: &[&'static PixelFormat], width: u32, height: u32) -> Option<Format> {
     let mut format = Format::new(coded.first()?, width, height)?;
     format.color = default_color(format.fourcc);
@@ -25,14 +25,15 @@ const fn default_color(fourcc: FourCc) -> Colorimetry {
     }
 }
 
-/// What S_FMT makes of a wish for OUTPUT. Colours are those wished for, also of JPEG files, whose
-/// pictures have one kind alone: GStreamer says BT.601 of them and would not go on with another.
+/// Adjusts a format for OUTPUT.
+///
+/// Colorimetry is kept, also of JPEG files, although their pictures have only one kind. GStreamer
+/// requests BT.601 for them and fails otherwise.
 pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &Format) -> Format {
     let Some(mut format) = Format::negotiate(wanted, coded, SIZES, true) else {
         return *now;
     };
-    // Not less than the largest frame needs, whatever is asked for: ffmpeg asks for half of it, and
-    // cuts what is longer.
+    // Not less than the largest frame needs. ffmpeg requests half of it, and truncates longer frames.
     if let (Some(pixel), Some(plane)) = (coded.first(), format.planes.first_mut()) {
         let whole = pixel.compressed_layout(format.width, format.height, 0);
         plane.sizeimage = plane.sizeimage.max(whole.sizeimage);
@@ -45,7 +46,7 @@ pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &F
     format
 }
 
-/// What S_FMT makes of a wish for CAPTURE: the size and the colours are the stream's.
+/// Adjusts a format for CAPTURE. Size and colorimetry are the stream's.
 pub(super) fn try_raw(
     raw: &[&'static PixelFormat],
     wanted: &Format,
@@ -61,8 +62,7 @@ pub(super) fn try_raw(
     raw::negotiate(raw, &wanted, SIZES, stride).unwrap_or(*now)
 }
 
-/// A raw format of the size and colours of another. Pictures of an odd size get one more column
-/// or line.
+/// Returns a raw format with another's size and colorimetry. Odd sizes are rounded up.
 pub(super) fn raw_like(
     raw: &[&'static PixelFormat],
     fourcc: FourCc,

@@ -1,11 +1,10 @@
-//! CAPTURE buffers that the codec process writes to itself.
+//! CAPTURE buffers that the codec process writes directly.
 //!
-//! Where a buffer's memory can be mapped by a process (`Bus::host_spans`), the codec process is
-//! given it, and writes its picture there once, or has its library decode there. All buffers are
-//! lent, oldest first; they come back as the pictures in them are to be shown. One that the process
-//! cannot have is lent by number alone, and its picture comes by the process's own memory and the
-//! bus. A buffer that is queued again while later pictures refer to the one in it is lent, too: the
-//! process waits with it.
+//! If a process can map a buffer's memory (`Bus::host_spans`), the codec process writes its picture
+//! there once, or its library decodes there. All buffers are lent, oldest first. They are returned in
+//! the display order of their pictures. A buffer that the process cannot map is lent by number only,
+//! and its picture is copied by the bus. A buffer that is queued again while later pictures refer to
+//! its picture is also lent, and the process waits to use it.
 
 use super::{Decoder, Drain, Pending};
 use crate::m2m::loan;
@@ -19,7 +18,7 @@ use vb3_v4l2::Bus;
 pub(super) struct Lending<C> {
     /// Whether the process waits for buffers.
     pub(super) is_on: bool,
-    /// Oldest first, by the numbers of the loans.
+    /// Buffers by the numbers of their loans, oldest first.
     tokens: VecDeque<(u64, Active<C>)>,
 }
 
@@ -40,7 +39,7 @@ impl<C> Lending<C> {
         self.tokens.clear();
     }
 
-    /// The buffer of a loan that was used.
+    /// Returns the buffer of a used loan.
     pub(super) fn take(&mut self, loan: u64) -> Option<Active<C>> {
         let at = self.tokens.iter().position(|(number, _)| *number == loan)?;
         self.tokens.remove(at).map(|(_, token)| token)
@@ -48,7 +47,7 @@ impl<C> Lending<C> {
 }
 
 impl<C> Decoder<C> {
-    /// Whether there are buffers that the process could have.
+    /// Returns whether there are buffers to lend.
     pub(super) fn can_lend(&self) -> bool {
         self.own.lent.is_on
             && self.capture.is_ready()
@@ -57,7 +56,7 @@ impl<C> Decoder<C> {
             && self.drain != Drain::Ready
     }
 
-    /// Gives the process the buffers that there are.
+    /// Lends the available buffers to the process.
     pub(super) fn lend(&mut self, bus: &mut dyn Bus<C>) {
         while self.can_lend() {
             let Some(token) = self.capture.take() else {
@@ -81,7 +80,7 @@ impl<C> Decoder<C> {
         worker.lend(None)
     }
 
-    /// Takes all buffers back from the process: it writes to none of them any more.
+    /// Takes all buffers back. The process does not write to them any more.
     pub(super) fn take_back(&mut self) {
         if self.own.lent.is_empty() {
             return;
@@ -94,7 +93,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Forgets decoded pictures; buffers that they have go back to the queue.
+    /// Drops decoded pictures. Their buffers return to the queue.
     pub(super) fn forget_decoded(&mut self) {
         while let Some(decoded) = self.own.decoded.pop_back() {
             if let Some(token) = decoded.token {

@@ -1,4 +1,4 @@
-//! The way of a picture from the codec process to a buffer: a piece in each tick.
+//! Moves a picture from the codec process to a buffer in pieces, one in each tick.
 
 use super::Decoder;
 use crate::surface::{Surface, Trouble, Way, go_on};
@@ -8,7 +8,7 @@ use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow};
 
 impl<C> Decoder<C> {
-    /// Goes on to write a picture, `left` bytes at most. Whether all is written.
+    /// Continues to write a picture, at most `left` bytes. Returns whether all is written.
     pub(super) fn write_picture_on(
         &mut self,
         token: &Active<C>,
@@ -36,7 +36,7 @@ impl<C> Decoder<C> {
     }
 }
 
-/// A picture's samples as the codec process gave them.
+/// A picture's samples from the codec process.
 struct Samples<'a> {
     planes: Planes<'a>,
     sample_bytes: usize,
@@ -45,8 +45,8 @@ struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    /// Bytes of a component as it lies in a buffer: where they lie, or made in `scratch`. Chroma
-    /// is in another order than wanted only where the program changed the format of the buffers.
+    /// Returns bytes of a component in the buffer's layout, converted in `scratch` if necessary. The
+    /// layouts differ only if the program changed the buffers' format.
     fn part<'s>(
         &self,
         component: usize,
@@ -75,7 +75,7 @@ impl<'a> Samples<'a> {
         self.planes.width.is_multiple_of(2) && self.planes.height.is_multiple_of(2)
     }
 
-    /// Luma whose columns and lines are even in number: the last ones are there twice if need be.
+    /// Pads luma to even columns and lines by repeating the last ones.
     fn pad<'s>(&self, bytes: Range<usize>, padded: &'s mut Vec<u8>) -> Option<&'s [u8]> {
         // CAST: widening, on every target there is.
         let (width, height) = (self.planes.width as usize, self.planes.height as usize);
@@ -99,7 +99,7 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// Some bytes of chroma as pairs of U and V.
+/// Interleaves some chroma bytes to UV pairs.
 fn interleave<'s>(
     to: &'s mut Vec<u8>,
     u: &[u8],
@@ -119,7 +119,7 @@ fn interleave<'s>(
     to.get(skipped..skipped + bytes.len())
 }
 
-/// Some bytes of the U (0) or V (1) of pairs.
+/// Returns some bytes of U (0) or V (1) from pairs.
 fn take_apart<'s>(
     to: &'s mut Vec<u8>,
     pairs: &[u8],

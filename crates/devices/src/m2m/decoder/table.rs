@@ -1,12 +1,12 @@
-//! The decoders there are, one row each.
+//! The decoders, one row each.
 
 use vb3_codec::Kind;
 use vb3_v4l2::{ControlFlags, ControlSpec, FourCc, cid};
 
-/// What a buffer at OUTPUT holds.
+/// The content of an OUTPUT buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// A piece of a stream, which ends anywhere.
+    /// A piece of a stream, with any end.
     Stream,
     /// A frame, or several that belong together.
     Frames,
@@ -19,7 +19,7 @@ pub(crate) enum Input {
 struct Menu {
     id: u32,
     name: &'static str,
-    /// In the order of the kernel's numbers; one that is not offered has no words.
+    /// In the order of the kernel's numbers. An unsupported one is empty.
     items: &'static [&'static str],
     default: u32,
 }
@@ -60,12 +60,12 @@ const fn row(
     }
 }
 
-/// Of VP9 and later codecs.
+/// For VP9 and later codecs.
 const LEVELS_TO_6_2: &[&str] = &[
     "1", "1.1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
 ];
 
-/// All decoders. Numbers and words of controls are the kernel's.
+/// All decoders. Numbers and names of controls are the kernel's.
 ///
 /// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
 /// `v4l2_ctrl_get_menu`.
@@ -210,13 +210,13 @@ static ROWS: [Row; 8] = [
     ),
 ];
 
-/// The row of a decoder.
+/// Returns the row of a decoder.
 pub(crate) fn row_of(kind: Kind) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.kind == kind)
 }
 
 impl Row {
-    /// What the decoder offers of profiles and levels.
+    /// Returns the controls for profiles and levels.
     pub(crate) fn controls(&self) -> impl Iterator<Item = ControlSpec> {
         let flags = ControlFlags::empty();
         let menus = self.menus.iter();
@@ -228,7 +228,7 @@ impl Row {
 mod tests {
     use super::*;
 
-    /// What the kernel's headers have for each codec.
+    /// The controls in the kernel's headers, by codec.
     const CONTROLS: [(Kind, &[u32]); 7] = [
         (
             Kind::H264Decoder,

@@ -1,4 +1,4 @@
-//! What a decoder does when it is its turn.
+//! The decoder's work in a tick.
 
 use super::table::Input;
 use super::{Content, Decoded, Decoder, Drain, Offered, Pending, format};
@@ -12,20 +12,20 @@ use vb3_v4l2::{
     pixfmt,
 };
 
-/// Most refused pictures that wait for a buffer; of further ones none comes back.
+/// Largest number of refused pictures that wait for a buffer. Further ones are dropped.
 const MAX_REFUSED: usize = 64;
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
 const RESOLUTION: u32 = 1;
 
 impl<C> Decoder<C> {
-    /// Whether a picture can be put into a buffer.
+    /// Returns whether a picture can be put into a buffer.
     pub(super) fn has_buffer(&self) -> bool {
         let is_held = |decoded: &Decoded<C>| decoded.token.is_some();
         let has_own = !self.own.lent.is_empty() || self.own.decoded.front().is_some_and(is_held);
         self.capture.is_ready() || self.capture.streaming && has_own
     }
 
-    /// STREAMOFF at OUTPUT: the program seeks, or is done.
+    /// STREAMOFF at OUTPUT: the program seeks or ends.
     pub(super) fn notice_stop(&mut self) {
         if self.output.stops == self.own.seen_output_stops {
             return;
@@ -52,7 +52,7 @@ impl<C> Decoder<C> {
         self.own.flushing = 0;
     }
 
-    /// STREAMON at CAPTURE: there are buffers for the format that the program was told.
+    /// STREAMON at CAPTURE: the program has made buffers for the announced format.
     pub(super) fn notice_start(&mut self) {
         if self.capture.starts == self.own.seen_capture_starts {
             return;
@@ -72,7 +72,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// How chroma lies in the buffers in use.
+    /// Returns the chroma layout of the current buffers.
     pub(super) fn chroma(&self) -> Chroma {
         match self.own.held.fourcc {
             FourCc::YUV420 => Chroma::Planar,
@@ -83,7 +83,7 @@ impl<C> Decoder<C> {
     fn proceed(&mut self) {
         let (chroma, is_file) = (self.chroma(), self.own.row.input == Input::File);
         let job = match is_file {
-            // Files have buffers that no picture comes for.
+            // Files have buffers without a picture.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };
@@ -155,13 +155,14 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Bytes that the process copied for a picture, as it says, or from its library to a slot.
+    /// Counts bytes that the process copied for a picture: as it reports, or from its library to a
+    /// slot.
     fn count_copied(&mut self, bytes: u64) {
         let count = &mut self.statistics.codec_bytes_copied;
         *count = count.saturating_add(bytes);
     }
 
-    /// A picture came, or what takes a picture's place.
+    /// Adds a decoded picture, or a substitute for one.
     fn decoded(&mut self, tag: u64, content: Content, loan: Option<u64>, damaged: bool) {
         let token = loan.and_then(|loan| self.own.lent.take(loan));
         if token.is_none() && matches!(content, Content::Buffer(_)) {
@@ -176,8 +177,8 @@ impl<C> Decoder<C> {
         });
     }
 
-    /// A picture that is not decoded: a buffer with the error flag, as of a board that cannot; none
-    /// where the stream's format was never announced.
+    /// Handles an undecodable picture. A buffer is returned with the error flag, as on a board that
+    /// cannot decode it; none if the stream's format was never announced.
     fn refuse(&mut self, tag: u64, loan: Option<u64>, sentence: String) {
         self.count_dropped();
         self.codec.report(sentence);
@@ -187,7 +188,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Gives the worker what is queued at OUTPUT, as much as it takes.
+    /// Passes queued OUTPUT buffers to the worker, as many as it accepts.
     pub(super) fn feed(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         loop {
             match &mut self.drain {
@@ -242,7 +243,7 @@ impl<C> Decoder<C> {
         let payload = plane.payload_bytes.min(plane.length_bytes);
         let bytes = payload.saturating_sub(plane.data_offset);
         if bytes == 0 && is_stream {
-            // An empty buffer is the older way to ask for a drain.
+            // An empty buffer is the older way to request a drain.
             self.output.consume(token, DoneState::Done, progress);
             if self.drain == Drain::Idle {
                 self.drain = Drain::Feeding(0);
@@ -274,8 +275,8 @@ impl<C> Decoder<C> {
         true
     }
 
-    /// The bytes of a stream are the worker's: their buffer goes back, or is the one that is kept
-    /// while CAPTURE does not stream.
+    /// Returns the buffer of stream bytes that the worker has, or keeps it while CAPTURE does not
+    /// stream.
     fn release_or_keep(&mut self, tag: u64, progress: &mut Progress<C>) {
         if self.capture.streaming {
             return self.output.release(tag, DoneState::Done, progress);
@@ -284,7 +285,7 @@ impl<C> Decoder<C> {
         self.own.kept = Some(tag);
     }
 
-    /// With buffers for pictures there is no need to keep one of the stream.
+    /// Returns the kept stream buffer once there are buffers for pictures.
     pub(super) fn let_go(&mut self, progress: &mut Progress<C>) {
         if self.capture.streaming {
             self.release_kept(progress);
@@ -297,8 +298,8 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// The buffer of a picture for which none was lent: only where the process does not heed loans
-    /// are there none but those that it has.
+    /// Returns the buffer for a picture without a loan. Only a process that ignores loans has such
+    /// pictures while all buffers are lent.
     fn next_buffer(&mut self) -> Option<Active<C>> {
         if self.capture.tokens.is_empty() {
             self.take_back();
@@ -306,7 +307,7 @@ impl<C> Decoder<C> {
         self.capture.take()
     }
 
-    /// Puts decoded pictures into CAPTURE buffers, as far as this tick may.
+    /// Puts decoded pictures into CAPTURE buffers, within this tick's limit.
     pub(super) fn deliver(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = self.piece;
         while self.capture.streaming
@@ -351,8 +352,8 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Goes on to write a picture, `left` bytes at most. The bytes used in each plane, once all is
-    /// written.
+    /// Continues to write a picture, at most `left` bytes. Returns the bytes used in each plane, once
+    /// all is written.
     fn write_on(
         &mut self,
         token: &Active<C>,
@@ -373,27 +374,27 @@ impl<C> Decoder<C> {
         Ok(Some(payloads))
     }
 
-    /// Whether the buffers in use hold pictures of a format.
+    /// Returns whether the current buffers hold pictures of a format.
     fn suits(&self, format: &StreamFormat) -> bool {
         self.holds(format.visible.width, format.visible.height) && self.has_bits(format.bits)
     }
 
-    /// Whether samples have so many bits in the buffers in use.
+    /// Returns whether samples have so many bits in the current buffers.
     pub(super) fn has_bits(&self, bits: u8) -> bool {
         pixfmt::lookup(self.own.held.fourcc).is_some_and(|pixel| has_bits(pixel, bits))
     }
 
-    /// Whether they hold pictures of a size; one that is odd has another column or line there.
+    /// Returns whether they hold pictures of a size. Odd sizes are rounded up there.
     pub(super) const fn holds(&self, width: u32, height: u32) -> bool {
         width + width % 2 == self.own.held.width && height + height % 2 == self.own.held.height
     }
 
-    /// Whether a JPEG file that the worker has done with gave nothing.
+    /// Returns whether a consumed JPEG file gave no picture.
     fn is_unanswered(&self, tag: u64) -> bool {
         self.own.row.input == Input::File && self.own.answered != tag && self.own.flushing == 0
     }
 
-    /// Tells the program of the stream's format, once all pictures of the one before are out.
+    /// Notifies the program of the stream's format, once all pictures of the previous one are returned.
     pub(super) fn settle_format(&mut self, progress: &mut Progress<C>) {
         let Pending::Found(format) = self.own.pending else {
             return;
@@ -422,7 +423,7 @@ impl<C> Decoder<C> {
         if let Some(made) = format::raw_like(&self.raw, now.fourcc, &like, self.stride) {
             let is_same =
                 (made.fourcc, made.width, made.height) == (now.fourcc, now.width, now.height);
-            // The program may have chosen how lines lie before it was told of the size.
+            // The program may have chosen the stride before it knew the size.
             self.capture.format = match is_same {
                 true => Format {
                     color: made.color,
@@ -438,7 +439,7 @@ impl<C> Decoder<C> {
         self.own.pending = Pending::Told(format);
     }
 
-    /// Colours as the stream says, or else the program.
+    /// Returns the colorimetry of the stream, or else the program's.
     fn color_of(&self, format: &StreamFormat) -> Colorimetry {
         match self.own.row.input {
             Input::File => raw::JPEG_PICTURE,
@@ -446,7 +447,7 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// What the stream says of its pictures.
+    /// Stores the stream's description of its pictures.
     fn note(&mut self, format: &StreamFormat) {
         let signed = |value: u32| i32::try_from(value).unwrap_or(0);
         let all = self.own.all.iter().copied();
@@ -460,7 +461,7 @@ impl<C> Decoder<C> {
         };
     }
 
-    /// Everything is out: the last buffer, and the event of the end.
+    /// Returns the last buffer and raises the end event, once all output is returned.
     pub(super) fn settle_drain(&mut self, progress: &mut Progress<C>) {
         if self.drain != Drain::Ready || !self.capture.streaming || !self.own.decoded.is_empty() {
             return;
@@ -473,22 +474,22 @@ impl<C> Decoder<C> {
 }
 
 impl<C> Decoded<C> {
-    /// The buffers are gone: whether the picture is for those that come. One for which a buffer
-    /// was lent goes with that.
+    /// Handles the loss of the buffers. Returns whether the picture is kept for new ones. A picture in
+    /// a lent buffer is lost.
     pub(super) fn leave_buffer(&mut self) -> bool {
         let outlives = self.token.is_none() || !self.was_lent;
         self.token = None;
         outlives && self.content.begin_again()
     }
 
-    /// Whether a part of it is in its buffer.
+    /// Returns whether it is partly in its buffer.
     pub(super) fn has_begun(&self) -> bool {
         matches!(self.content, Content::Slot(_, way) if way != Way::default())
     }
 }
 
 impl Content {
-    /// Its buffer is gone: whether there is something left to put into another one.
+    /// Handles the loss of its buffer. Returns whether the picture can be put into another one.
     fn begin_again(&mut self) -> bool {
         if let Self::Slot(_, way) = self {
             *way = Way::default();
@@ -505,7 +506,7 @@ impl Content {
     }
 }
 
-/// `V4L2_FIELD_*` of a picture with both fields, line by line.
+/// Returns `V4L2_FIELD_*` of a picture with both fields, line by line.
 const fn field_of(field: Field) -> u32 {
     match field {
         Field::Progressive => FIELD_NONE,
@@ -515,7 +516,7 @@ const fn field_of(field: Field) -> u32 {
     }
 }
 
-/// Whether a format's samples have so many bits.
+/// Returns whether a format's samples have so many bits.
 fn has_bits(pixel: &PixelFormat, bits: u8) -> bool {
     pixel.bits == u32::from(bits)
 }

@@ -7,16 +7,16 @@ use vb3_codec::{H264Profile, Kind};
 use vb3_queue::DriverError;
 use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
 
-/// The library spends more on one picture and less on another.
+/// The library varies the bits of pictures.
 const BITRATE_MODES: &[&str] = &["Variable Bitrate"];
-/// As the kernel counts them; libvpx and x265 have both.
+/// In the kernel's order; libvpx and x265 have both.
 const BOTH_BITRATE_MODES: &[&str] = &["Variable Bitrate", "Constant Bitrate"];
 const VP8_PROFILES: &[&str] = &["0", "1", "2", "3"];
-/// Greatest index of a VP8 quantizer (RFC 6386, section 9.6).
+/// Largest index of a VP8 quantizer (RFC 6386, section 9.6).
 const MAX_QP: u8 = 127;
-/// Greatest quantizer of 8-bit HEVC (ITU-T H.265, 7.4.9.14).
+/// Largest quantizer of 8-bit HEVC (ITU-T H.265, 7.4.9.14).
 const MAX_HEVC_QP: u8 = 51;
-/// Parameter sets are in the buffer of the picture that needs them.
+/// Parameter sets are in the buffer of their picture.
 const HEADER_MODES: &[&str] = &["", "Joined With 1st Frame"];
 const HEVC_PROFILES: &[&str] = &["Main"];
 const HEVC_TIERS: &[&str] = &["Main", "High"];
@@ -27,21 +27,21 @@ pub(super) struct Controls {
     kind: Kind,
     /// Bits a second.
     pub(super) bitrate: u32,
-    /// Pictures from one that needs no other to the next.
+    /// Distance of independent pictures.
     pub(super) gop: u32,
     profile: usize,
     level: usize,
     hevc_level: usize,
     is_high_tier: bool,
-    /// VP8 and HEVC: whether as many bits are spent at all times.
+    /// VP8 and HEVC: whether the bitrate is constant.
     pub(super) constant: bool,
     pub(super) vp8_profile: u8,
-    /// VP8 and HEVC: least and greatest quantizer, whichever of them was set last.
+    /// VP8 and HEVC: smallest and largest quantizer, in any order of setting.
     least_qp: u8,
     greatest_qp: u8,
-    /// The next picture is to need no other.
+    /// Whether the next picture must be independent.
     pub(super) force_key: bool,
-    /// Of JPEG files.
+    /// Quality of JPEG files.
     pub(super) quality: u8,
 }
 
@@ -72,13 +72,13 @@ impl Controls {
         }
     }
 
-    /// The range of quantizers. A program sets one end after the other, and where they cross
-    /// the least is what counts.
+    /// Returns the range of quantizers. Programs set its ends one after the other. If they cross, the
+    /// smallest counts.
     pub(super) fn qp(&self) -> (u8, u8) {
         (self.least_qp, self.greatest_qp.max(self.least_qp))
     }
 
-    /// What a stream of pictures of a size is, so many in so many seconds.
+    /// Describes a stream of pictures of a size and rate (pictures, seconds).
     pub(super) const fn stream(&self, size: (u32, u32), rate: (u32, u32)) -> Stream {
         Stream {
             size,
@@ -87,12 +87,12 @@ impl Controls {
         }
     }
 
-    /// `level_idc` of H.264.
+    /// Returns `level_idc` of H.264.
     pub(super) fn level(&self, stream: &Stream) -> u8 {
         levels::h264(self.level, stream)
     }
 
-    /// HEVC's level, times 10, and the thousands of bits a second that it allows in the tier.
+    /// Returns HEVC's level, times 10, and its largest bitrate in the tier, in kbit/s.
     pub(super) fn hevc_level(&self, stream: &Stream) -> (u8, u32) {
         levels::hevc(self.hevc_level, self.is_high_tier, stream)
     }
@@ -116,7 +116,7 @@ impl Controls {
         specs
     }
 
-    /// Of all that give streams.
+    /// Returns the controls of all stream encoders.
     fn specs_of_streams(&self) -> Vec<ControlSpec> {
         let int = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         let (id, name) = (cid::MIN_BUFFERS_FOR_OUTPUT, "Min Number of Output Buffers");
@@ -240,7 +240,7 @@ impl Controls {
         ]
     }
 
-    /// Takes a value in its range. EBUSY for one that a stream cannot change on its way.
+    /// Sets a value in its range. EBUSY if a running stream cannot change it.
     pub(super) fn set(&mut self, id: u32, value: i64, busy: bool) -> Result<(), DriverError> {
         let unsigned = || u32::try_from(value).map_err(|_| EINVAL);
         let index = || usize::try_from(value).map_err(|_| EINVAL);

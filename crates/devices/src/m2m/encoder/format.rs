@@ -1,4 +1,4 @@
-//! Formats of an encoder: what it takes, and what it gives for that.
+//! Formats of an encoder's queues.
 
 use super::raw;
 use crate::picture::{HEIGHT_MAX, SIZE_MIN, Size, WIDTH_MAX};
@@ -11,7 +11,7 @@ use vb3_v4l2::{
 
 /// Most pictures a second.
 const MAX_FPS: u32 = 60;
-/// Least width and height that x265 encodes at every level.
+/// Smallest width and height that x265 encodes at every level.
 const HEVC_LEAST: u32 = 32;
 /// Columns and lines of a macroblock.
 const MACROBLOCK: u32 = 16;
@@ -22,7 +22,7 @@ pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
-/// Sizes of pictures.
+/// Returns the sizes of pictures.
 pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
     let least = match kind {
         Kind::JpegEncoder => SIZE_MIN,
@@ -35,7 +35,7 @@ pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
     }
 }
 
-/// What an encoder gives.
+/// Returns the output formats.
 pub(super) fn coded(kind: Kind) -> Vec<&'static PixelFormat> {
     let code = match kind {
         Kind::JpegEncoder => FourCc::JPEG,
@@ -46,7 +46,7 @@ pub(super) fn coded(kind: Kind) -> Vec<&'static PixelFormat> {
     pixfmt::lookup(code).into_iter().collect()
 }
 
-/// What it takes at first.
+/// Returns the initial OUTPUT format.
 pub(super) fn first(
     kind: Kind,
     formats: &[&'static PixelFormat],
@@ -61,7 +61,7 @@ pub(super) fn first(
     try_source(kind, formats, &format, stride)
 }
 
-/// What S_FMT makes of a wish for OUTPUT.
+/// Adjusts a format for OUTPUT.
 pub(super) fn try_source(
     kind: Kind,
     formats: &[&'static PixelFormat],
@@ -71,15 +71,15 @@ pub(super) fn try_source(
     let mut format = raw::negotiate(formats, wanted, sizes(kind), stride)?;
     let model = formats.first()?.model();
     format.color = match kind {
-        // A JPEG file cannot say anything else.
+        // A JPEG file has no other colorimetry.
         Kind::JpegEncoder => raw::JPEG_PICTURE,
         _ => wanted.color.sanitized(model),
     };
     Some(format)
 }
 
-/// What CAPTURE is for pictures of a format, of which `crop` is encoded; `wanted_bytes` as
-/// [`wish`] gives it. The size is that of whole macroblocks.
+/// Returns the CAPTURE format for pictures of a format with the encoded part `crop`. Its size is in
+/// whole macroblocks. `wanted_bytes` is a result of [`wish`].
 pub(super) fn coded_for(
     kind: Kind,
     formats: &[&'static PixelFormat],
@@ -106,7 +106,7 @@ pub(super) fn coded_for(
     Some(format)
 }
 
-/// What S_FMT makes of a wish for CAPTURE: size and colours follow from OUTPUT.
+/// Adjusts a format for CAPTURE. Size and colorimetry follow from OUTPUT.
 pub(super) fn try_coded(formats: &[&'static PixelFormat], wanted: &Format, now: &Format) -> Format {
     let mut format = *now;
     if let (Some(pixel), Some(plane)) = (formats.first(), format.planes.first_mut()) {
@@ -116,7 +116,7 @@ pub(super) fn try_coded(formats: &[&'static PixelFormat], wanted: &Format, now: 
     format
 }
 
-/// Bytes that a program asked for with a CAPTURE format; 0 where it took what was offered.
+/// Returns the bytes that a program requested with a CAPTURE format; 0 for the default.
 pub(super) fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
     let bytes = format.planes.first().map_or(0, |plane| plane.sizeimage);
     let offered = formats.first().map(|pixel| {
@@ -126,7 +126,7 @@ pub(super) fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
     if offered == Some(bytes) { 0 } else { bytes }
 }
 
-/// The interval nearest to one wished for, neither part of which is 0.
+/// Returns the nearest supported interval. Neither part is 0.
 pub(super) fn nearest_interval(wanted: Fraction) -> Fraction {
     let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
     if seconds >= frames {
@@ -138,8 +138,8 @@ pub(super) fn nearest_interval(wanted: Fraction) -> Fraction {
     }
 }
 
-/// The rectangle nearest to one wished for: inside the picture, on whole pairs of pixels, no
-/// smaller than the encoder takes.
+/// Returns the nearest supported rectangle: inside the picture, on whole pairs of pixels, and not
+/// smaller than the encoder's limit.
 pub(super) fn crop(
     format: &Format,
     wanted: Rect,

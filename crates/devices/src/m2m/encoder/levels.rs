@@ -1,38 +1,38 @@
-//! What levels allow, and the lowest that allows a stream.
+//! Limits of levels, and the lowest level for a stream.
 
-/// Names of H.264's levels, as the kernel counts them.
+/// Names of H.264's levels, in the kernel's order.
 pub(super) const H264: &[&str] = &[
     "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
     "5.1", "5.2",
 ];
-/// Names of HEVC's levels, as the kernel counts them.
+/// Names of HEVC's levels, in the kernel's order.
 pub(super) const HEVC: &[&str] = &[
     "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
 ];
 
-/// What levels limit of a stream.
+/// The properties of a stream that levels limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stream {
     /// Width and height in pixels.
     pub(super) size: (u32, u32),
-    /// So many pictures in so many seconds.
+    /// Pictures and seconds.
     pub(super) rate: (u32, u32),
     /// Bits a second.
     pub(super) bitrate: u32,
 }
 
 impl Stream {
-    /// Pictures of `area` units, in units a second.
+    /// Returns units per second, for pictures of `area` units.
     fn units(&self, area: u64) -> u64 {
         let (frames, seconds) = self.rate;
         area * u64::from(frames) / u64::from(seconds.max(1))
     }
 }
 
-/// What a level of H.264 allows (ITU-T H.264, table A-1).
+/// Limits of a level of H.264 (ITU-T H.264, table A-1).
 struct Limits {
     level_idc: u8,
-    /// Macroblocks a second, in a picture, and thousands of bits a second.
+    /// Macroblocks per second, macroblocks of a picture, and kbit/s.
     rate: u64,
     picture: u64,
     kilobits: u64,
@@ -47,7 +47,7 @@ const fn limits(level_idc: u8, rate: u64, picture: u64, kilobits: u64) -> Limits
     }
 }
 
-/// Of each of [`H264`].
+/// For each of [`H264`].
 const H264_LIMITS: [Limits; 17] = [
     limits(10, 1485, 99, 64),
     limits(9, 1485, 99, 128),
@@ -68,7 +68,7 @@ const H264_LIMITS: [Limits; 17] = [
     limits(52, 2_073_600, 36_864, 240_000),
 ];
 
-/// `level_idc` of H.264: the level wanted, or the lowest above it that allows the stream.
+/// Returns `level_idc` of H.264: the wanted level, or the lowest above it that allows the stream.
 pub(super) fn h264(wanted: usize, stream: &Stream) -> u8 {
     let blocks = |pixels: u32| u64::from(pixels.div_ceil(16));
     let (wide, high) = (blocks(stream.size.0), blocks(stream.size.1));
@@ -87,15 +87,14 @@ pub(super) fn h264(wanted: usize, stream: &Stream) -> u8 {
         .map_or(52, |limits| limits.level_idc)
 }
 
-/// What a level of HEVC allows (ITU-T H.265, tables A.8 and A.9).
+/// Limits of a level of HEVC (ITU-T H.265, tables A.8 and A.9).
 struct HevcLimits {
     /// Times 10.
     level: u8,
-    /// Luma samples in a picture, and a second.
+    /// Luma samples of a picture, and per second.
     picture: u64,
     rate: u64,
-    /// Thousands of bits a second in tier Main and in tier High, which is Main's where the level has
-    /// no other.
+    /// Bitrates of tiers Main and High in kbit/s. They are equal if the level has no High tier.
     kilobits: [u32; 2],
 }
 
@@ -108,7 +107,7 @@ const fn hevc_limits(level: u8, picture: u64, rate: u64, kilobits: [u32; 2]) -> 
     }
 }
 
-/// Of each of [`HEVC`].
+/// For each of [`HEVC`].
 const HEVC_LIMITS: [HevcLimits; 13] = [
     hevc_limits(10, 36_864, 552_960, [128; 2]),
     hevc_limits(20, 122_880, 3_686_400, [1500; 2]),
@@ -125,8 +124,8 @@ const HEVC_LIMITS: [HevcLimits; 13] = [
     hevc_limits(62, 35_651_584, 4_278_190_080, [240_000, 800_000]),
 ];
 
-/// HEVC's level, times 10, and what it allows in the tier, in thousands of bits a second: the level
-/// wanted, or the lowest above it that allows the stream.
+/// Returns HEVC's level, times 10, and its largest bitrate in the tier, in kbit/s. It is the wanted
+/// level, or the lowest above it that allows the stream.
 pub(super) fn hevc(wanted: usize, is_high_tier: bool, stream: &Stream) -> (u8, u32) {
     let (wide, high) = (u64::from(stream.size.0), u64::from(stream.size.1));
     let picture = wide * high;
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_lowest_level_that_allows_a_stream_is_its_level() {
-        // As annex A of H.265 lists sizes and rates (table A.11).
+        // Sizes and rates of annex A of H.265 (table A.11).
         let cases = [
             ((176, 144), 15, 100_000, 10),
             ((352, 288), 30, 1_000_000, 20),

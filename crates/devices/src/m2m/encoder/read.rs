@@ -1,12 +1,12 @@
-//! The way of a picture from a buffer to the worker: a piece in each tick.
+//! Moves a picture from a buffer to the worker in pieces, one in each tick.
 
 use crate::surface::{Surface, Trouble, Way, go_on};
 use vb3_codec::PlanesMut;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format, Rect, pixfmt};
 
-/// Goes on to read the part of a picture that `crop` says, `left` bytes at most. Whether all is
-/// read. Pairs of chroma are taken apart by way of `scratch`.
+/// Continues to read the part `crop` of a picture, at most `left` bytes. Returns whether all is read.
+/// `scratch` is for splitting chroma pairs.
 pub(super) fn read_on<C>(
     (format, crop): (&Format, Rect),
     token: &Active<C>,
@@ -38,8 +38,7 @@ pub(super) fn read_on<C>(
     })
 }
 
-/// Puts bytes of pairs of U and V, from byte `at` of them on, where each belongs. `None` where that
-/// is beyond the planes.
+/// Splits bytes of UV pairs, from byte `at` of them on. `None` if they exceed the planes.
 fn take_apart(bytes: &[u8], at: usize, (u, v): (&mut [u8], &mut [u8])) -> Option<()> {
     let (head, pairs) = bytes.split_at_checked(at % 2)?;
     if let [second] = head {

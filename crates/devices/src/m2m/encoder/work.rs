@@ -1,4 +1,4 @@
-//! What an encoder does when it is its turn.
+//! The encoder's work in a tick.
 
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
 use crate::m2m::process::MAX_EVENTS;
@@ -7,7 +7,7 @@ use vb3_codec::{Config, Event, Job, Kind, MAX_IN_FLIGHT, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
-/// Pictures and packets that may be under way: enough that the library never waits.
+/// Largest number of pictures and packets in progress: enough that the library never waits.
 const MAX_AHEAD: usize = 4;
 
 impl<C> Encoder<C> {
@@ -15,7 +15,7 @@ impl<C> Encoder<C> {
         self.output.starts != self.own.seen_output.0 || self.output.stops != self.own.seen_output.1
     }
 
-    /// Follows STREAMOFF at CAPTURE since the last look.
+    /// Handles STREAMOFF at CAPTURE since the last call.
     pub(super) fn notice_capture(&mut self) {
         if self.capture.stops != self.own.seen_capture_stops {
             self.own.seen_capture_stops = self.capture.stops;
@@ -23,7 +23,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Follows STREAMON and STREAMOFF at OUTPUT since the last look.
+    /// Handles STREAMON and STREAMOFF at OUTPUT since the last call.
     pub(super) fn notice_output(&mut self) {
         if !self.output_has_changed() {
             return;
@@ -31,7 +31,7 @@ impl<C> Encoder<C> {
         let has_stopped = self.output.stops != self.own.seen_output.1;
         self.own.seen_output = (self.output.starts, self.output.stops);
         self.drain = match self.drain {
-            // What the worker has still comes.
+            // The worker's pictures are still returned.
             Drain::Feeding(_) if has_stopped => Drain::Feeding(0),
             Drain::Stopped if self.output.starts != self.drained_start => Drain::Idle,
             other => other,
@@ -41,7 +41,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// CAPTURE was stopped: what comes next is a new stream.
+    /// CAPTURE was stopped: a new stream follows.
     fn reset(&mut self) {
         self.drain = Drain::Idle;
         self.own.packets.clear();
@@ -49,7 +49,7 @@ impl<C> Encoder<C> {
         self.take_back();
         self.own.is_full = false;
         let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
-        // A codec that is set up once would go on with what it knows of the stream before.
+        // A codec with a single set-up would continue the previous stream.
         let is_new = self.codec.kind().is_set_up_once();
         if is_new || self.codec.is_down() || matches!(forgot, Some(Err(_))) {
             // A new one begins afresh.
@@ -57,7 +57,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Nothing comes of the pictures that are with the worker, or are being read: they wait again.
+    /// Returns the pictures in the worker, and the one being read, to the queue.
     fn take_back(&mut self) {
         if let Some(reading) = self.own.reading.take() {
             self.output.tokens.push_front(reading.token);
@@ -86,7 +86,7 @@ impl<C> Encoder<C> {
                 Event::Corrupt { tag, .. } => {
                     self.count_dropped();
                     self.own.controls.force_key = true;
-                    // Once for each picture: a worker may say it again and again.
+                    // Once for each picture, even if a worker repeats it.
                     let is_told = self.own.packets.iter().any(|coded| coded.tag == tag);
                     if self.frames.has(tag) && !is_told {
                         self.own.packets.push_back(Coded {
@@ -107,14 +107,14 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Whether a picture is there that can go to the worker.
+    /// Returns whether a picture can be passed to the worker.
     pub(super) fn may_feed(&self) -> bool {
         let wanted = match self.drain {
             Drain::Idle => true,
             Drain::Feeding(left) => left > 0,
             Drain::Asked | Drain::Ready | Drain::Stopped => false,
         };
-        // A picture is not taken before there is a buffer for what comes of it.
+        // A picture is not taken before there is a buffer for its packet.
         let ahead = MAX_AHEAD.min(self.capture.tokens.len());
         wanted
             && self.output.is_ready()
@@ -125,7 +125,7 @@ impl<C> Encoder<C> {
             && self.own.reading.is_none()
     }
 
-    /// Gives the worker what is queued at OUTPUT, as much as it takes and this tick may read.
+    /// Passes queued OUTPUT buffers to the worker, as many as it accepts and this tick may read.
     pub(super) fn feed(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = self.piece;
         loop {
@@ -150,8 +150,7 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Ends a codec that is set up once, and otherwise than now, when it has no picture any more; false
-    /// until then.
+    /// Ends a codec whose single set-up is outdated, once it has no picture any more; false until then.
     fn make_way(&mut self, config: Config) -> bool {
         let is_other = self.own.configured.is_some_and(|before| before != config);
         if !is_other || !self.codec.kind().is_set_up_once() {
@@ -167,8 +166,8 @@ impl<C> Encoder<C> {
         is_idle
     }
 
-    /// Begins to read a picture, in the place that the worker has for it. Whether there is one; if
-    /// not, the picture waits.
+    /// Begins to read a picture into the worker's memory. Returns whether there is room; if not, the
+    /// picture waits.
     fn begin(&mut self, token: Active<C>, progress: &mut Progress<C>) -> bool {
         let config = self.config();
         if !self.make_way(config) {
@@ -203,8 +202,8 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// Goes on to read a picture, and gives it to the worker once all is read. Whether another one
-    /// may be begun.
+    /// Continues to read a picture, and submits it once all is read. Returns whether another one may
+    /// begin.
     fn read_on(
         &mut self,
         mut reading: Reading<C>,
@@ -233,8 +232,8 @@ impl<C> Encoder<C> {
         self.settle(reading.token, taken, progress)
     }
 
-    /// Keeps the buffer of a picture that the worker took, or gives it back, or lets it wait. Whether
-    /// another one may be begun.
+    /// Handles the worker's answer to a picture: keeps, returns or requeues its buffer. Returns whether
+    /// another one may begin.
     fn settle(
         &mut self,
         token: Active<C>,
@@ -246,7 +245,7 @@ impl<C> Encoder<C> {
             Offered::Taken => self.own.controls.force_key = false,
             Offered::Failed => {}
             Offered::Later => {
-                // An event follows: of what is under way, or the end.
+                // An event of pending work follows, or the worker's end.
                 self.own.is_full = true;
                 if let Drain::Feeding(left) = &mut self.drain {
                     *left += 1;
@@ -282,7 +281,7 @@ impl<C> Encoder<C> {
                 }
             };
             let Some(meta) = self.frames.take(coded.tag) else {
-                // Not one of this stream.
+                // Not a picture of this stream.
                 self.capture.tokens.push_front(token);
                 continue;
             };
@@ -300,8 +299,8 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// A packet did not reach its buffer: pictures that need it are of no use, so that the next
-    /// one needs none.
+    /// A packet did not reach its buffer. The next picture must be independent, since those that refer
+    /// to it are useless.
     fn lose(&mut self, trouble: Trouble) {
         self.own.controls.force_key = true;
         match trouble {
@@ -331,13 +330,13 @@ impl<C> Encoder<C> {
         Ok(payloads)
     }
 
-    /// Whether everything of a drain has come back.
+    /// Returns whether all output of a drain has been returned.
     pub(super) fn is_drained(&self) -> bool {
         let is_idle = self.own.reading.is_none() && self.own.packets.is_empty();
         self.drain == Drain::Feeding(0) && self.frames.len() == 0 && is_idle
     }
 
-    /// The last buffer is given back.
+    /// Ends a drain after its last buffer.
     pub(super) fn stop(&mut self, progress: &mut Progress<C>) {
         let began_again = self.output.starts != self.drained_start;
         let then = match began_again {

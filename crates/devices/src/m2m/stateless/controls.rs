@@ -1,4 +1,4 @@
-//! The controls of a stateless H.264 decoder, and the parameter sets that are made of them.
+//! The controls of a stateless H.264 decoder, and the parameter sets made from them.
 
 use crate::surface::EINVAL;
 use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps};
@@ -7,7 +7,7 @@ use vb3_v4l2::{
     CompoundType, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix, H264Sps, cid, sys,
 };
 
-/// All controls. Numbers and words are the kernel's.
+/// Returns all controls. Numbers and names are the kernel's.
 ///
 /// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-ctrls-defs.c, drivers/media/platform/verisilicon.
 pub(super) fn specs() -> Vec<ControlSpec> {
@@ -63,8 +63,8 @@ pub(super) fn specs() -> Vec<ControlSpec> {
     ]
 }
 
-/// What the controls say. `None` for those that are all zero, as they are at first: a value that
-/// does not change is not set again.
+/// The values of the controls. `None` for initial values, which are all zero: an unchanged value is not
+/// set again.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     sps: Option<H264Sps>,
@@ -93,10 +93,10 @@ impl Parameters {
         }
     }
 
-    /// The parameter sets of the next picture, whose size must be that of the format.
+    /// Returns the parameter sets of the next picture, whose size must be the format's.
     ///
     /// # Errors
-    /// A sentence: what is missing, or is not decoded.
+    /// A sentence about a missing or unsupported part.
     pub(super) fn sets(&self, (width, height): (u32, u32)) -> Result<Sets, String> {
         let missing = |name| format!("the control {name} was never set");
         let sps = self.sps.as_ref();
@@ -144,7 +144,7 @@ impl Parameters {
 /// Checks the value of a control.
 ///
 /// # Errors
-/// EINVAL for a sequence whose samples are of a kind that is not decoded.
+/// EINVAL for a sequence with unsupported samples.
 pub(super) fn check(id: u32, value: &ControlValue) -> Result<(), DriverError> {
     match value {
         ControlValue::Compound(bytes) if id == cid::STATELESS_H264_SPS => {
@@ -155,7 +155,7 @@ pub(super) fn check(id: u32, value: &ControlValue) -> Result<(), DriverError> {
     }
 }
 
-/// Fails unless samples are of 8 bits and 4:2:0.
+/// Checks that samples are 8-bit 4:2:0.
 fn check_samples(sps: &H264Sps) -> Result<(), String> {
     let depths = [sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8];
     if sps.chroma_format_idc == 1 && depths == [0, 0] {
@@ -170,7 +170,7 @@ fn check_samples(sps: &H264Sps) -> Result<(), String> {
     ))
 }
 
-/// Pixels of a frame with all its macroblocks.
+/// Returns a frame's size in pixels, with all its macroblocks.
 fn coded_size(sps: &H264Sps) -> (u32, u32) {
     let fields = match sps.flags & sys::V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY {
         0 => 2,
@@ -259,7 +259,7 @@ mod tests {
         vec![0; of.size()]
     }
 
-    /// A sequence of 64x32 pixels.
+    /// Returns parameters of 64x32 pixels.
     fn parameters() -> Parameters {
         let mut sps = H264Sps::read(&sized(CompoundType::H264Sps)).unwrap();
         sps.chroma_format_idc = 1;

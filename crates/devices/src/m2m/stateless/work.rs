@@ -1,4 +1,4 @@
-//! What a stateless decoder does when it is its turn: one request at a time.
+//! The stateless decoder's work in a tick: one request at a time.
 
 use super::StatelessDecoder;
 use crate::m2m::process::MAX_EVENTS;
@@ -9,7 +9,7 @@ use vb3_codec::{Chroma, Event, Job as CodecJob, Picture, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Progress, sys};
 
-/// How a picture came to its buffer.
+/// The result of writing a picture to its buffer.
 type Written = (DoneState, [u64; MAX_PLANES]);
 
 const FAILED: Written = (DoneState::Error, [0; MAX_PLANES]);
@@ -21,11 +21,11 @@ struct Job<C> {
     source: Active<C>,
     /// `None` once CAPTURE has stopped.
     target: Option<Active<C>>,
-    /// By which number the worker has the target.
+    /// The worker's number of the target.
     loan: Option<u64>,
-    /// What is being written to the target.
+    /// The picture that is being written to the target.
     writing: Option<Writing>,
-    /// Whether the worker has done with it.
+    /// Whether the worker has consumed it.
     is_consumed: bool,
     written: Written,
 }
@@ -46,15 +46,15 @@ struct Held<C> {
     completion: Completion,
 }
 
-/// What is under way.
+/// The work in progress.
 #[derive(Debug)]
 pub(super) struct Work<C> {
     tag: u64,
     job: Option<Job<C>>,
     held: Option<Held<C>>,
-    /// Whether the worker takes loans: it has said how large pictures are.
+    /// Whether the worker accepts loans: it has announced the size of pictures.
     is_lending: bool,
-    /// STREAMOFFs at OUTPUT and CAPTURE that were acted on.
+    /// Numbers of STREAMOFFs at OUTPUT and CAPTURE that were handled.
     seen_stops: (u64, u64),
 }
 
@@ -69,7 +69,7 @@ impl<C> Work<C> {
         }
     }
 
-    /// CAPTURE stops: its buffers are the queue's.
+    /// Handles CAPTURE's stop: its buffers belong to the queue.
     pub(super) fn drop_targets(&mut self) {
         self.held = None;
         if let Some(job) = &mut self.job {
@@ -84,16 +84,16 @@ impl<C> Work<C> {
     }
 }
 
-/// Why a picture is not given to the worker.
+/// The reason why a picture is not passed to the worker.
 enum Unfit {
-    /// The bus said no.
+    /// The bus access failed.
     Fault,
     /// It is none that is decoded.
     Refused(String),
 }
 
 impl<C> StatelessDecoder<C> {
-    /// Whether [`work`](Self::work) would get anything done now, apart from what the worker says.
+    /// Returns whether [`work`](Self::work) would do anything now, apart from the worker's events.
     pub(super) fn has_work(&self) -> bool {
         self.stops() != self.work.seen_stops
             || self.work.is_writing()
@@ -101,8 +101,8 @@ impl<C> StatelessDecoder<C> {
             || self.wants_worker()
     }
 
-    /// Whether there is to be a worker, and is none. It starts with the stream, not with the first
-    /// request: GStreamer gives up one that takes a second.
+    /// Returns whether a worker must be started. It starts with the stream, since GStreamer gives up a
+    /// request that takes a second.
     fn wants_worker(&self) -> bool {
         self.output.streaming && self.codec.wake_fd().is_none() && !self.codec.is_down()
     }
@@ -133,7 +133,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// STREAMOFF at either queue: the reference pictures are forgotten.
+    /// Handles STREAMOFF at either queue: reference pictures are dropped.
     fn notice_stops(&mut self, progress: &mut Progress<C>) {
         let stops = self.stops();
         if stops == self.work.seen_stops {
@@ -208,14 +208,14 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Bytes that the process copied for a picture, as it says, or from its library to a slot.
+    /// Counts bytes that the process copied for a picture: as it reports, or from its library to a
+    /// slot.
     fn count_copied(&mut self, bytes: u64) {
         let count = &mut self.statistics.codec_bytes_copied;
         *count = count.saturating_add(bytes);
     }
 
-    /// The worker says how large its pictures are: as the parameter sets that it was given, or it
-    /// is not to be trusted.
+    /// Checks the worker's announced picture size against its parameter sets, and accepts the format.
     fn proceed(&mut self, format: &StreamFormat, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let buffers = self.capture.format;
         let found = (format.visible.width, format.visible.height);
@@ -237,7 +237,7 @@ impl<C> StatelessDecoder<C> {
         self.lend(bus);
     }
 
-    /// Lends the worker the buffer of the request that it has.
+    /// Lends the request's buffer to the worker.
     fn lend(&mut self, bus: &mut dyn Bus<C>) {
         let Some(job) = self.work.job.as_mut().filter(|_| self.work.is_lending) else {
             return;
@@ -245,13 +245,13 @@ impl<C> StatelessDecoder<C> {
         if let Some(worker) = self.codec.worker()
             && let Some(target) = job.target.as_ref().filter(|_| job.loan.is_none())
         {
-            // One that is gone says so.
+            // If it has ended, an event says so.
             let pictures = (&self.capture.format, Chroma::Pairs);
             job.loan = loan::lend(worker, pictures, target, bus).ok();
         }
     }
 
-    /// The picture of a request came, in the worker's memory.
+    /// Receives a request's picture in the worker's memory.
     fn begin_to_write(&mut self, tag: u64, picture: Picture, damaged: bool) {
         let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
             return;
@@ -264,7 +264,7 @@ impl<C> StatelessDecoder<C> {
         });
     }
 
-    /// Goes on to write a picture to the buffer of its request: a piece in each tick.
+    /// Continues to write a picture to its request's buffer, a piece in each tick.
     fn write_on(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = self.piece;
         let Some(job) = self.work.job.as_mut() else {
@@ -290,7 +290,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// The picture of a request is in its buffer.
+    /// Handles a picture that the worker wrote to its request's buffer.
     fn note_written(&mut self, tag: u64, damaged: bool, bus: &mut dyn Bus<C>) {
         let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
             return;
@@ -302,7 +302,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Keeps what came of the picture of a request until the worker has done with that.
+    /// Keeps the result of a picture until the worker has consumed the request.
     fn settle_written(&mut self, written: Result<[u64; MAX_PLANES], Trouble>, damaged: bool) {
         let written = match written {
             Ok(payloads) if damaged => (DoneState::Error, payloads),
@@ -318,7 +318,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// The worker has done with a request, whose picture may not be written whole yet.
+    /// Handles a consumed request, whose picture may not be completely written yet.
     fn end(&mut self, tag: u64, progress: &mut Progress<C>) {
         let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
             return;
@@ -334,7 +334,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Gives a request's buffers back with an error.
+    /// Returns a request's buffers with an error.
     fn fail_job(&mut self, progress: &mut Progress<C>) {
         if let Some(mut job) = self.work.job.take() {
             job.written = FAILED;
@@ -361,7 +361,7 @@ impl<C> StatelessDecoder<C> {
         let meta = Meta::of(&source);
         self.output.consume(source, outcome, progress);
         let Some(target) = target else { return };
-        // Its number is that of the buffer that ends it.
+        // It has the sequence number of the buffer that ends it.
         let completion = Completion {
             field,
             ..meta.completion(outcome, payloads, 0, false)
@@ -386,7 +386,7 @@ impl<C> StatelessDecoder<C> {
         progress.finish(Flow::Capture, held.target, completion);
     }
 
-    /// The CAPTURE buffer for a request: the one that was held for it, or the next.
+    /// Returns the CAPTURE buffer for a request: the kept one, or the next.
     fn target_for(&mut self, source: &Active<C>, progress: &mut Progress<C>) -> Option<Active<C>> {
         if let Some(held) = self.work.held.take() {
             if held.timestamp_ns == source.timestamp_ns() && !held.target.is_stale() {
@@ -397,7 +397,7 @@ impl<C> StatelessDecoder<C> {
         self.capture.take()
     }
 
-    /// Begins with a request; whether another can be looked at.
+    /// Begins a request. Returns whether another may begin.
     fn begin(
         &mut self,
         source: Active<C>,
@@ -436,7 +436,7 @@ impl<C> StatelessDecoder<C> {
         let unfit = match given {
             Ok(Ok(Ok(()))) => None,
             Ok(Ok(Err(unfit))) | Err(unfit) => Some(unfit),
-            // It says how it ended.
+            // An event says how it ended.
             Ok(Err(Refused::Full(_) | Refused::Dead)) => {
                 self.output.tokens.push_front(source);
                 self.capture.tokens.push_front(target);
@@ -473,7 +473,7 @@ impl<C> StatelessDecoder<C> {
     }
 }
 
-/// Goes on to write a picture that the worker has to the buffer. Whether all is written.
+/// Continues to write a worker's picture to the buffer. Returns whether all is written.
 fn write_on<C>(
     format: &Format,
     target: &Active<C>,

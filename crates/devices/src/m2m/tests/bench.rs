@@ -1,5 +1,5 @@
-//! A test bench for devices with two queues: plain memory, and a worker in a thread whose answers
-//! are waited for.
+//! A test bench for devices with two queues: plain memory, and a worker in a thread whose answers are
+//! awaited.
 
 use crate::bench::Memory;
 use crate::device::Outside;
@@ -14,10 +14,10 @@ use vb3_queue::{
 };
 use vb3_v4l2::{Command, DriverEvent, Finished, Flow, Format, Progress};
 
-/// Longest time that a worker may take for anything.
+/// Longest wait for a worker.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The device of a SPEC, put nowhere in particular.
+/// Makes the device of a SPEC.
 pub(crate) fn device<D>(
     spec: &str,
     launch: Launch,
@@ -32,7 +32,7 @@ pub(crate) fn device<D>(
     make(&spec, &place).expect("a device")
 }
 
-/// One queue, and where its planes are.
+/// One queue and its planes.
 struct Side {
     queue: Queue<Memory>,
     /// Number of the first plane.
@@ -46,7 +46,7 @@ pub(crate) struct Bench<D> {
     capture: Side,
     output: Side,
     pub(crate) memory: Memory,
-    /// Since they were last taken.
+    /// Events since the last take.
     pub(crate) events: Vec<DriverEvent>,
     /// The time, in nanoseconds.
     pub(crate) now_ns: u64,
@@ -90,7 +90,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         (side, &mut self.device, &mut self.memory)
     }
 
-    /// Sets a format as S_FMT does; gives what was set.
+    /// Sets a format as S_FMT does, and returns it.
     pub(crate) fn set_format(&mut self, flow: Flow, wanted: &Format) -> Format {
         let format = self.device.try_format(flow, wanted);
         let busy = match flow {
@@ -103,7 +103,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         self.device.format(flow)
     }
 
-    /// Makes `count` buffers for the format that is set; 0 frees them.
+    /// Makes `count` buffers of the current format; 0 frees them.
     pub(crate) fn make(&mut self, flow: Flow, count: u32) -> u32 {
         let planes = self.device.format(flow).num_planes;
         let base = self.memory.made() + 1;
@@ -146,26 +146,26 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         (0..captures).for_each(|index| self.queue_empty(index));
     }
 
-    /// The memory of a plane of a buffer.
+    /// Returns the memory of a buffer's plane.
     pub(crate) fn plane(&mut self, flow: Flow, index: u32, plane: u32) -> &mut Vec<u8> {
         let (side, _, memory) = self.side(flow);
         let cookie = side.base + index * side.planes + plane;
         memory.planes.get_mut(&cookie).expect("a plane")
     }
 
-    /// The number by which the memory of a buffer's first plane is known.
+    /// Returns the number of the memory of a buffer's first plane.
     pub(crate) fn cookie(&mut self, flow: Flow, index: u32) -> u32 {
         let (side, ..) = self.side(flow);
         side.base + index * side.planes
     }
 
-    /// The numbers of all planes of a queue's buffers.
+    /// Returns the numbers of all planes of a queue's buffers.
     pub(crate) fn cookies(&mut self, flow: Flow) -> std::ops::Range<u32> {
         let (side, ..) = self.side(flow);
         side.base..side.base + side.queue.num_buffers() * side.planes
     }
 
-    /// Queues a buffer as it is described, with so many bytes in each plane.
+    /// Queues a buffer by its description, with these payloads in bytes.
     pub(crate) fn queue(
         &mut self,
         flow: Flow,
@@ -211,7 +211,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         side.queue.session(memory, &mut *driver).dqbuf(8)
     }
 
-    /// Takes the next buffer that is done, once there is one.
+    /// Waits for the next finished buffer and takes it.
     pub(crate) fn take(&mut self, flow: Flow) -> BufferInfo {
         let mut taken = None;
         self.until("a buffer", |bench| match bench.try_take(flow) {
@@ -224,7 +224,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         taken.expect("until saw it").expect("a buffer")
     }
 
-    /// The bytes of the next CAPTURE buffer of one plane, and the buffer.
+    /// Returns the next CAPTURE buffer of one plane with its bytes.
     pub(crate) fn receive(&mut self) -> (BufferInfo, Vec<u8>) {
         let info = self.take(Flow::Capture);
         let used = info.planes[0].expect("a plane").payload_bytes;
@@ -241,7 +241,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         done
     }
 
-    /// Lets the device work as long as it has something to do.
+    /// Runs the device while it has work.
     pub(crate) fn work(&mut self) {
         for _ in 0..1000 {
             let due = self.device.next_tick();
@@ -278,7 +278,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         }
     }
 
-    /// Works, and waits for the worker, until `done`.
+    /// Runs the device, and waits for the worker, until `done`.
     pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         loop {

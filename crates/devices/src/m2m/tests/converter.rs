@@ -1,4 +1,4 @@
-//! The converter, on memory that it sees and on memory that it must copy from and to.
+//! The converter on memory that is accessible in place, and on memory that it must copy.
 
 use super::bench::{Bench, device};
 use crate::bench::FILLER;
@@ -21,7 +21,7 @@ type Access = (u32, u64, usize);
 /// A format's pixels, width and height.
 type Size = (FourCc, u32, u32);
 
-/// One conversion: formats, sizes, and what of the source.
+/// One conversion: formats, sizes, and the used part of the source.
 struct Case {
     from: Size,
     to: Size,
@@ -31,7 +31,7 @@ struct Case {
     accesses: usize,
 }
 
-/// All of the source, without gaps between lines.
+/// Converts the whole source, without gaps between lines.
 fn whole(from: Size, to: Size, accesses: usize) -> Case {
     Case {
         from,
@@ -47,8 +47,7 @@ fn format((fourcc, width, height): Size) -> Format {
     Format::new(pixel, width, height).expect("a size")
 }
 
-/// What is made of a picture, with all the planes there are, and how memory was reached; in place
-/// where it `shows`.
+/// Converts a picture. Returns all planes, and the kinds of memory access; in place if it `shows`.
 fn convert(case: &Case, shows: bool) -> (Vec<Vec<u8>>, Vec<Access>) {
     let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
     bench.memory.shows = shows;
@@ -88,7 +87,7 @@ fn in_place_is_as_by_copies() {
         whole((FourCc::NV12, 64, 48), (FourCc::NV12, 32, 16), 4),
         whole((FourCc::YUYV, 64, 48), (FourCc::RGB24, 64, 48), 2),
         whole((FourCc::NV12M, 64, 48), (FourCc::YUV420, 128, 96), 5),
-        // Lines have gaps: one access for each.
+        // With gaps between lines, each line is one access.
         Case {
             crop: Some(half),
             ..whole((FourCc::NV12, 64, 48), (FourCc::NV12, 32, 16), 16 + 8 + 2)
@@ -123,16 +122,16 @@ fn a_plane_that_is_not_mapped_gives_an_error() {
     }
 }
 
-/// Of a size that is converted beside the devices.
+/// A size that the thread converts.
 const LARGE: Size = (FourCc::NV12, 1280, 720);
 
-/// A converter of large pictures that waits with each until it may go on: with the sender it may.
+/// A converter of large pictures that waits with each one for the returned sender.
 fn held() -> (Bench<FrameConverter<u32>>, Sender<()>, Vec<u8>) {
     let (go, may_go) = channel();
     let mut bench = Bench::new(device("convert", Launch::in_thread(), FrameConverter::new));
     let mut engine = Converter::new();
     let beside = Beside::start(move |task| {
-        // Without a sender it goes on at once.
+        // Without a sender, it continues at once.
         may_go.recv().ok();
         task.run(&mut engine);
     });
@@ -148,7 +147,7 @@ fn a_large_picture_is_converted_while_calls_go_on() {
     let (mut bench, go, bytes) = held();
     bench.begin(2, 2);
     bench.send(0, &[&bytes], 1);
-    // The tick comes back although nothing is converted.
+    // The tick returns although nothing is converted.
     bench.work();
     assert_eq!(bench.try_take(Flow::Capture).err(), Some(Error::WouldBlock));
     assert!(bench.device.next_tick().is_none() && bench.device.wake_fd().is_some());
@@ -181,12 +180,12 @@ fn what_is_converted_when_the_stream_ends_is_not_written() {
             bench.device.wake_fd().is_none()
         });
         assert_eq!(bench.memory.accesses.len(), before, "no byte was written");
-        // The next stream begins as if nothing had been.
+        // The next stream begins as usual.
         bench.start(ended);
         if ended == Flow::Capture {
             bench.queue_empty(0);
         }
-        // The picture itself is still there, where its queue was not the one that ended.
+        // The picture itself is still queued unless its queue was stopped.
         if ended == Flow::Output {
             bench.send(0, &[&bytes], 2);
         }

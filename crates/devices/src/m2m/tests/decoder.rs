@@ -37,7 +37,7 @@ fn separate_planes_come_first() {
     assert_eq!(decoder().device.format(Flow::Capture).fourcc, FourCc::NV12M);
 }
 
-/// A decoder of `stream` that was told of its format and has so many CAPTURE buffers, none queued.
+/// A decoder that has announced the format of `stream`, with CAPTURE buffers that are not queued.
 fn told(stream: &[Vec<u8>], fourcc: FourCc, captures: u32) -> Bench<Decoder<u32>> {
     let mut bench = decoder();
     bench.make(Flow::Output, 8);
@@ -53,7 +53,7 @@ fn told(stream: &[Vec<u8>], fourcc: FourCc, captures: u32) -> Bench<Decoder<u32>
     bench
 }
 
-/// The pictures of a stream, with how many accesses by the bus each had.
+/// Decodes a stream's pictures, and checks the number of bus accesses.
 fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
     let stream = encoder::stream(4);
     let mut bench = told(&stream, fourcc, 2);
@@ -78,7 +78,7 @@ fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
     });
     let pictures: Vec<Vec<Vec<u8>>> = pictures.collect();
     assert_eq!(bench.memory.files.is_empty(), !maps, "who wrote them");
-    // libavcodec has memory of its own for such small pictures: all is copied from there.
+    // libavcodec uses its own memory for such small pictures, and all is copied from there.
     let bytes: usize = pictures.iter().flatten().map(Vec::len).sum();
     let copied = bench.device.statistics().codec_bytes_copied;
     assert_eq!(copied, bytes as u64, "by the codec");
@@ -103,7 +103,7 @@ fn nothing_is_written_to_a_buffer_after_streamoff() {
     bench.start(Flow::Capture);
     (0..4).for_each(|index| bench.queue_empty(index));
     bench.send(1, &[&stream[1]], 1);
-    // Two pictures come, and the worker has two more buffers.
+    // Two pictures are returned, and the worker has two more buffers.
     assert_eq!(bench.take(Flow::Capture).index, 0);
     assert_eq!(bench.take(Flow::Capture).index, 1);
     bench.stop(Flow::Capture);
@@ -119,7 +119,7 @@ fn nothing_is_written_to_a_buffer_after_streamoff() {
     bench.send(2, &[&stream[2]], 2);
     bench.send(3, &[&stream[3]], 3);
     bench.start(Flow::Capture);
-    // Two pictures come in the one buffer that is queued, one after the other.
+    // Two pictures are returned in the one queued buffer, one after the other.
     for timestamp_ns in [2, 3] {
         bench.queue_empty(0);
         let info = bench.take(Flow::Capture);

@@ -1,4 +1,4 @@
-//! The H.264 encoder: what comes of its pictures, and when.
+//! The H.264 encoder: its output and the order of it.
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded, library};
@@ -32,7 +32,7 @@ impl Bench<Encoder<u32>> {
         self.send(index, &planes, timestamp_ns);
     }
 
-    /// Encodes pictures, one after the other; gives packets, flags and timestamps.
+    /// Encodes pictures one after the other. Returns packets, flags and timestamps.
     fn encode(&mut self, scenes: &[Scene]) -> Vec<(Vec<u8>, u32, u64)> {
         let mut packets = Vec::new();
         for (number, scene) in scenes.iter().enumerate() {
@@ -67,12 +67,12 @@ fn bytes_of(packets: Vec<(Vec<u8>, u32, u64)>) -> Vec<Vec<u8>> {
     packets.into_iter().map(|(bytes, ..)| bytes).collect()
 }
 
-/// A stream of so many small pictures, in packets.
+/// Returns a stream of small pictures, in packets.
 pub(super) fn stream(count: u32) -> Vec<Vec<u8>> {
     bytes_of(small("").encode(&scenes(64, 48, count)))
 }
 
-/// Profile, constraints and level of the first parameter set.
+/// Returns profile, constraints and level of the first parameter set.
 fn sps(packet: &[u8]) -> [u8; 3] {
     let at = packet
         .windows(5)
@@ -238,7 +238,7 @@ fn a_drain_of_nothing_ends_with_an_empty_buffer() {
     let (info, bytes) = bench.receive();
     assert!(info.last && bytes.is_empty() && !info.error);
     assert_eq!(bench.events, [DriverEvent::Eos]);
-    // Stopped: stopping again does nothing, and restarting OUTPUT starts it.
+    // Stopping again does nothing, and restarting OUTPUT starts it.
     bench.command(Command::Stop).unwrap();
     bench.stop(Flow::Output);
     bench.start(Flow::Output);
@@ -288,7 +288,7 @@ fn restarting_capture_begins_a_new_stream() {
     bench.set(cid::MPEG_VIDEO_GOP_SIZE, 0).unwrap();
     let scenes = scenes(64, 48, 4);
     let first = bytes_of(bench.encode(&scenes));
-    // One is under way, and one waits.
+    // One is in progress, and one waits.
     bench.send_scene(0, &scenes[3], 7);
     bench.stop(Flow::Capture);
     bench.start(Flow::Capture);
@@ -423,7 +423,7 @@ fn the_program_changes_the_size() {
     assert!(seen[3].psnr(&Scene::moving(80, 64, 1)) > 35.0);
 }
 
-/// What a decoder says of the colours of a stream.
+/// Returns a decoder's colorimetry of a stream.
 fn colours_of(packets: &[Vec<u8>]) -> Colorimetry {
     let mut bench = Bench::new(device("h264dec", library(), Decoder::<u32>::new));
     bench.make(Flow::Output, 2);
@@ -445,7 +445,7 @@ fn colours_are_in_the_stream_and_come_out_of_the_decoder() {
         quantization,
     };
     for (told, seen) in [
-        // What nobody said: Rec. 709 in limited range.
+        // The default: Rec. 709 in limited range.
         (None, color(3, 1, 2, 2)),
         (Some(color(1, 0, 0, 0)), color(1, 1, 1, 2)),
         (Some(color(8, 0, 0, 1)), color(8, 2, 1, 1)),
@@ -498,7 +498,7 @@ fn capture_follows_output() {
     let capture = bench.device.format(Flow::Capture);
     assert_eq!((capture.width, capture.height), (1920, 1088));
     assert_eq!(capture.color, output.color);
-    // What CAPTURE's size is, is not the program's to say; how long its buffers are, is.
+    // The program cannot set CAPTURE's picture size, but can set its buffers' length.
     let mut other = capture;
     (other.width, other.height) = (320, 240);
     other.planes[0].sizeimage = 4_000_000;

@@ -1,4 +1,4 @@
-//! What a host does to the frames of memory-to-memory devices: timestamps and pairs stay.
+//! Faults of memory-to-memory devices' frames: timestamps and pairs are kept.
 
 use super::bench::{Bench, device};
 use crate::device::Outside;
@@ -17,7 +17,7 @@ impl Outside for Device<u32> {
 const BUFFERS: u32 = 4;
 const BYTES: usize = 64 * 48 * 3 / 2;
 
-/// A converter that makes NV12 of NV12, whose frames have these faults.
+/// A converter from NV12 to NV12 whose frames have these faults.
 fn converter(faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule) {
     let schedule = FaultSchedule::default();
     for (step, (first, fault)) in (0..).zip(faults) {
@@ -40,7 +40,7 @@ fn converter(faults: &[(u64, FrameFault)]) -> (Bench<Device<u32>>, FaultSchedule
     (bench, schedule)
 }
 
-/// Sends a picture of one value, by which it is known.
+/// Sends a picture of one value, which identifies it.
 fn send(bench: &mut Bench<Device<u32>>, index: u32, value: u8) {
     bench.send(index, &[&[value; BYTES]], stamp(value));
 }
@@ -49,7 +49,7 @@ fn stamp(value: u8) -> u64 {
     1_000_000 * u64::from(value)
 }
 
-/// Sequence number, timestamp, whether it is bad, and bytes of the next picture.
+/// Receives the next picture: sequence number, timestamp, error flag, bytes.
 fn receive(bench: &mut Bench<Device<u32>>) -> (u32, u64, bool, Vec<u8>) {
     let (info, bytes) = bench.receive();
     bench.queue_empty(info.index);

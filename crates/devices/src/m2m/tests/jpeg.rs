@@ -96,7 +96,7 @@ impl Bench<Decoder<u32>> {
         (0..count).for_each(|index| self.queue_empty(index));
     }
 
-    /// The next picture must be this one, as the library alone decodes it.
+    /// Checks that the next picture equals the library's result.
     fn expect_picture(&mut self, file: &[u8], timestamp_ns: u64) -> u32 {
         let format = self.device.format(Flow::Capture);
         self.expect_picture_as(&format, file, timestamp_ns)
@@ -204,7 +204,7 @@ fn the_size_changes_from_file_to_file() {
 
 #[test]
 fn pictures_of_odd_sizes_have_one_more_line() {
-    // Written by another encoder: ours takes even sizes only.
+    // Made by another encoder, since ours takes only even sizes.
     let file = odd(35, 21);
     for options in ["", ",format=YUV420", ",format=NV12M,stride=64"] {
         let mut bench = decoder(options);
@@ -238,7 +238,7 @@ fn pictures_of_odd_sizes_have_one_more_line() {
     }
 }
 
-/// A file of an odd size, by the codec library alone.
+/// Makes a file of an odd size with the codec library.
 fn odd(width: u32, height: u32) -> Vec<u8> {
     use rustix::event::{PollFd, PollFlags, poll};
     use vb3_codec::{Config, Event, Job, Planes, Subsampling, Worker};

@@ -1,4 +1,4 @@
-//! What tests of codecs share: pictures, and the codec libraries asked directly.
+//! Shared parts of codec tests: pictures, and direct use of the codec libraries.
 
 pub(crate) mod bench;
 mod converter;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use vb3_codec::{Chroma, Event, Job, Kind, Launch, Worker};
 use vb3_v4l2::{Format, pixfmt};
 
-/// What lies between the lines of a picture: nobody may look at it.
+/// Padding between the lines of a picture, which must not be read.
 const PADDING: u8 = 0xee;
 
 /// An I420 picture.
@@ -55,7 +55,7 @@ impl Scene {
         })
     }
 
-    /// What no codec can make small; the louder, the less.
+    /// Makes a picture that codecs cannot compress well; less, the louder it is.
     fn noise(width: u32, height: u32, loudness: u8) -> Self {
         Self::by(width, height, |plane, x, y| {
             let mut bits = (plane as u32 + 1).wrapping_mul(0x9e37_79b9)
@@ -84,7 +84,7 @@ impl Scene {
         })
     }
 
-    /// The same in the memory planes of a format.
+    /// Returns the picture in the memory planes of a format.
     fn laid_out(&self, format: &Format) -> Vec<Vec<u8>> {
         let pixel = pixfmt::lookup(format.fourcc).unwrap();
         let layouts = format.layouts();
@@ -115,7 +115,7 @@ impl Scene {
         planes
     }
 
-    /// How much alike two pictures are, in decibels of luma and chroma together.
+    /// Returns the similarity of two pictures, in decibels of luma and chroma together.
     fn psnr(&self, other: &Self) -> f64 {
         assert_eq!((self.width, self.height), (other.width, other.height));
         let pairs = self
@@ -132,7 +132,7 @@ impl Scene {
     }
 }
 
-/// libavcodec in a thread. Tests that use it fail without.
+/// libavcodec in a thread. Tests fail without it.
 fn library() -> Launch {
     let kinds = vb3_avcodec::library().map(|library| library.kinds);
     let mut kinds = kinds.unwrap_or_default().into_iter();
@@ -143,7 +143,7 @@ fn library() -> Launch {
     Launch::in_thread_with(vb3_avcodec::make)
 }
 
-/// What the codec library itself makes of pieces of a stream, one after the other.
+/// Decodes pieces of a stream with the codec library, one after the other.
 fn decoded(kind: Kind, pieces: &[Vec<u8>]) -> Vec<Scene> {
     let launch = match kind {
         Kind::JpegDecoder => Launch::in_thread(),

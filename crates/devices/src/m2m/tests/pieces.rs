@@ -1,4 +1,4 @@
-//! Large pictures at codecs: a piece in each tick.
+//! Codecs move large pictures in pieces, one in each tick.
 
 use super::bench::{Bench, device};
 use super::{Scene, decoded};
@@ -18,7 +18,7 @@ const BYTES: usize = (WIDTH * HEIGHT) as usize * 3 / 2;
 /// Files, or the pictures in them.
 type Files = Vec<Vec<u8>>;
 
-/// How many bytes of a picture each tick moves.
+/// Returns how many bytes of a picture each tick moves.
 fn pieces() -> Vec<usize> {
     let starts = (0..BYTES).step_by(PIECE);
     starts.map(|at| PIECE.min(BYTES - at)).collect()
@@ -29,8 +29,8 @@ fn scene(number: u32) -> Scene {
 }
 
 impl<D: Outside<Cookie = u32>> Bench<D> {
-    /// Lets the device work once, after it has waited for what the worker has to say if there is
-    /// nothing else to do: how many bytes of the queue's buffers it moved.
+    /// Runs the device once, after waiting for the worker if there is nothing else to do. Returns how
+    /// many bytes of the queue's buffers it moved.
     fn moved(&mut self, flow: Flow) -> usize {
         if self.device.next_tick().is_none() {
             let fd = self.device.wake_fd().expect("something is under way");
@@ -49,7 +49,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         accesses.iter().filter(of).map(|access| access.2).sum()
     }
 
-    /// Works until the queue's buffers are moved.
+    /// Runs the device until the queue's buffers are moved.
     fn until_moved(&mut self, flow: Flow) -> usize {
         loop {
             match self.moved(flow) {
@@ -76,7 +76,7 @@ fn files(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     files.collect()
 }
 
-/// What is to be in a buffer of NV12 with the picture of a file.
+/// Returns the expected content of an NV12 buffer for a file.
 fn picture(file: &[u8], format: &Format) -> Vec<u8> {
     let [scene] = &decoded(Kind::JpegDecoder, &[file.to_vec()])[..] else {
         panic!("one picture");
@@ -84,7 +84,7 @@ fn picture(file: &[u8], format: &Format) -> Vec<u8> {
     scene.laid_out(format).remove(0)
 }
 
-/// A decoder that was told of large pictures, with two CAPTURE buffers queued, and files for it; it
+/// A decoder that has announced large pictures, with two CAPTURE buffers queued, and files for it. It
 /// has got the first.
 fn decoder() -> (Bench<Decoder<u32>>, Files, Files) {
     let files = files(0..2);
@@ -217,7 +217,7 @@ fn a_picture_being_read_is_part_of_a_drain() {
     bench.send(0, &[&pictures[0]], 1);
     assert_eq!(bench.moved(Flow::Output), PIECE);
     assert_eq!(bench.command(Command::Stop), Ok(()));
-    // This one comes after the drain.
+    // This one is after the drain.
     bench.send(1, &[&pictures[1]], 2);
     let (info, seen) = bench.receive();
     assert_eq!(

@@ -19,9 +19,9 @@ use vb3_v4l2::{Fraction, PixelFormat};
 
 /// Pictures kept ready.
 const READY: usize = 4;
-/// Bytes kept of the first pictures of a clip that loops, which play while ffmpeg starts again.
+/// Bytes kept of a looping clip's first pictures, which play while ffmpeg starts again.
 const HEAD_BYTES: usize = 64 << 20;
-/// Pictures kept of them at least, however large they are.
+/// Smallest number of kept pictures, of any size.
 const HEAD_MIN: usize = 4;
 
 /// A file to play, and how.
@@ -39,8 +39,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// The format that ffmpeg writes, and ffmpeg's name of it: the wanted one, or where ffmpeg
-    /// cannot write that, one with its samples.
+    /// Returns the format that ffmpeg writes, and ffmpeg's name of it: the wanted one, or one with its
+    /// samples if ffmpeg cannot write it.
     fn decoded(&self) -> (&'static PixelFormat, &'static str) {
         let format = self.format.in_one_plane();
         match (format.ffmpeg, format.model()) {
@@ -50,7 +50,7 @@ impl Job {
         }
     }
 
-    /// The picture that ffmpeg wrote, in the wanted format.
+    /// Converts ffmpeg's picture to the wanted format.
     fn picture(&self, data: Vec<u8>) -> Option<Frame> {
         let (decoded, _) = self.decoded();
         let frame = Frame::from_bytes(decoded, self.size, data)?;
@@ -62,10 +62,10 @@ impl Job {
         Some(wanted)
     }
 
-    /// The ffmpeg that writes the clip's pictures to its standard output, without the first
-    /// `skipped` of them.
+    /// Returns the ffmpeg command that writes the clip's pictures to its standard output, without the
+    /// first `skipped`.
     fn command(&self, skipped: usize, still: bool) -> Command {
-        // An interval turned upside down is a rate.
+        // The inverse interval is the rate.
         let rate = format!("{}/{}", self.interval.denominator, self.interval.numerator);
         let mut filters = match still {
             true => String::new(),
@@ -85,7 +85,7 @@ impl Job {
         command
             .args(["-nostdin", "-v", "error"])
             .args(LOCAL)
-            // Filters count pictures on where a stream changes its size.
+            // Filters continue counting when a stream changes its size.
             .args(["-reinit_filter", "0", "-i"])
             .arg(input(&self.path))
             .args(["-map", "0:v:0", "-vf", &filters]);
@@ -142,7 +142,7 @@ impl Drop for Player {
         self.ring.close();
         self.quit = None;
         if let Some(thread) = self.thread.take() {
-            // It waits for nothing but these two.
+            // It waits only for ffmpeg and the owner.
             let _ = thread.join();
         }
     }
@@ -156,7 +156,7 @@ struct Play<'a> {
 }
 
 impl Play<'_> {
-    /// Plays until the clip's end, or until the owner wants no more.
+    /// Plays until the clip's end, or until the owner stops it.
     fn run(&mut self) -> Result<(), Stop> {
         let (mut head, mut head_bytes) = (Vec::new(), 0);
         let mut last = None;
@@ -198,8 +198,8 @@ impl Play<'_> {
         }
     }
 
-    /// Plays a clip of `count` pictures once more: its head from memory, while ffmpeg decodes as
-    /// far as the rest.
+    /// Plays a clip of `count` pictures again: its first part from memory, while ffmpeg decodes up to
+    /// the rest.
     fn lap_again(&self, head: &[Frame], count: usize) -> Result<(), Stop> {
         let rest = match head.len() < count {
             true => Some(Decoder::start(self.job, head.len(), false)?),
@@ -217,7 +217,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Decodes the clip once and shows `look` each picture with its number. Gives their count.
+    /// Decodes the clip once, and calls `look` with each picture and its number. Returns their count.
     fn lap(
         &self,
         skipped: usize,
@@ -241,7 +241,7 @@ impl Play<'_> {
     }
 }
 
-/// Keeps a copy of a picture, where one is wanted.
+/// Keeps a copy of a picture, if wanted.
 fn keep(last: &mut Option<Frame>, frame: &Frame, wanted: bool) {
     match last {
         _ if !wanted => {}
@@ -250,7 +250,7 @@ fn keep(last: &mut Option<Frame>, frame: &Frame, wanted: bool) {
     }
 }
 
-/// An ffmpeg that decodes the clip once.
+/// An ffmpeg process that decodes the clip once.
 struct Decoder<'a> {
     job: &'a Job,
     tool: Tool,
@@ -267,7 +267,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// The next picture; `None` at the end.
+    /// Returns the next picture; `None` at the end.
     fn next(&mut self, quit: &PipeReader) -> Result<Option<Frame>, Stop> {
         let mut data = vec![0; self.len];
         let filled = self.tool.fill(&mut data, Some(quit.as_fd()));
@@ -278,8 +278,10 @@ impl<'a> Decoder<'a> {
         })
     }
 
+    /// Waits for ffmpeg's end.
+    ///
     /// # Errors
-    /// A sentence, where ffmpeg failed before the clip's end.
+    /// A sentence, if ffmpeg failed before the clip's end.
     fn end(self) -> Result<(), Failure> {
         let name = self.job.path.display();
         let (status, said) = self.tool.end()?;

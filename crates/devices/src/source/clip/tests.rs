@@ -84,7 +84,7 @@ fn every_picture_arrives_once() {
     let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
     assert_eq!(clip.info().size, small());
     assert_eq!(clip.info().interval, Fraction::new(1, 25));
-    // Twice: a clip starts again at its beginning.
+    // Twice: a clip restarts at its beginning.
     for _ in 0..2 {
         clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
             .expect("it plays");
@@ -119,7 +119,7 @@ fn a_looping_clip_goes_on_without_a_gap() {
     let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
     let wanted: Vec<u32> = (0..10).map(|number| number % 3).collect();
     assert_eq!(numbers(&mut clip, small(), 10), wanted);
-    // Shorter than what is kept of it: the file is needed no more.
+    // All its pictures are kept, so the file is not needed any more.
     std::fs::remove_file(&path).expect("the clip");
     for number in 10..40 {
         let Next::Frame(picture) = take(&mut clip) else {
@@ -195,7 +195,7 @@ fn a_still_picture_never_ends() {
         let path = directory.path().join(name);
         let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a picture");
         assert_eq!(clip.info().interval, Fraction::new(1, 30), "{name}");
-        // A rate at which ffmpeg would round its duration to nothing.
+        // At this rate, ffmpeg would round its duration to zero.
         clip.start(&pixfmt::NV12, small(), Fraction::new(1, 5))
             .expect("it plays");
         let Next::Frame(first) = take(&mut clip) else {
@@ -211,7 +211,7 @@ fn a_still_picture_never_ends() {
 #[test]
 fn pictures_of_varying_size_all_come_in_each_lap() {
     let directory = TempDir::new().expect("a directory");
-    // 9 MiB each, so that the second lap begins behind the head.
+    // 9 MiB each, so that the second lap begins after the kept part.
     let (wanted, count) = (Size::nearest(4096, 1536), 12);
     let mut stream = Vec::new();
     for number in 0..count {
@@ -279,7 +279,7 @@ fn size_format_and_rate_are_made_to_order() {
         let mut count = 0;
         while let Next::Frame(picture) = take(&mut clip) {
             assert_eq!((picture.format(), picture.size()), (layout, size));
-            // Below the strip and beside the box: the yellow bar.
+            // Below the strip and next to the box: the yellow bar.
             let seen = picture.rgb_at(9, 28);
             let yellow = if layout.has(pixfmt::Sample::R) || layout.has(pixfmt::Sample::U) {
                 [191, 191, 0]
@@ -305,7 +305,7 @@ fn stopping_ends_the_decoder_though_nobody_takes() {
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("it plays");
     assert!(matches!(take(&mut clip), Next::Frame(_)));
-    // Waits for the thread, which has waited for ffmpeg.
+    // Joins the thread, which has waited for ffmpeg.
     clip.stop();
     assert!(matches!(clip.take(), Next::End));
 }
@@ -343,7 +343,7 @@ fn a_broken_clip_fails_with_what_ffmpeg_said() {
         return;
     };
     let mut clip = Clip::open(&path, ClipEnd::Stop).expect("a clip");
-    // The file vanishes between the look at it and playing.
+    // The file is removed between probing and playing.
     std::fs::remove_file(&path).expect("the clip");
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("a thread");

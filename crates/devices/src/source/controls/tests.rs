@@ -2,7 +2,7 @@ use super::*;
 use crate::picture::Size;
 use vb3_v4l2::pixfmt;
 
-/// The documented arithmetic in floating point, written apart from the integers.
+/// The documented arithmetic in floating point, independent of the integer code.
 fn reference(picture: &Picture, color: Yuv) -> [f64; 3] {
     let gain = f64::from(picture.gain) / 64.0;
     let luma = 16.0 + (f64::from(color.y) - 16.0) * gain;
@@ -62,8 +62,8 @@ fn samples_change_as_documented() {
                 let color = Yuv::new(y, u, v);
                 let got = adjust.color(color);
                 let wanted = reference(&picture, color);
-                // Each division rounds down; the sine is within 0.0017, chroma up to 181 long
-                // and scaled up to 8 times.
+                // Each division rounds down. The sine is within 0.0017. Chroma has a length up to 181
+                // and is scaled up to 8 times.
                 let scale = f64::from(picture.saturation) * f64::from(picture.gain) / 8192.0;
                 let bounds = [
                     2.0 + f64::from(picture.contrast) / 128.0,

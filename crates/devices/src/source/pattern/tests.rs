@@ -23,7 +23,7 @@ fn sizes() -> impl Iterator<Item = Size> {
         .map(|(width, height)| Size::new(width, height).expect("an even size"))
 }
 
-/// Every extreme of the controls at once.
+/// Returns the most extreme values of all controls.
 fn harsh() -> Picture {
     Picture {
         brightness: 255,

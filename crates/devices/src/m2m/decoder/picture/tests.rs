@@ -1,8 +1,8 @@
-//! Pieces of a picture are as the whole, wherever it is cut.
+//! Pieces of a picture, cut anywhere, equal the whole picture.
 
 use super::*;
 
-/// All of a component, put together of pieces of so many bytes.
+/// Assembles a component from pieces of `by` bytes.
 fn cut(samples: &Samples<'_>, component: usize, len: usize, by: usize) -> Vec<u8> {
     let mut scratch = Vec::new();
     let pieces = (0..len).step_by(by);
