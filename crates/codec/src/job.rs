@@ -342,7 +342,7 @@ pub enum Chroma {
     /// All of U, then all of V (I420).
     #[default]
     Planar,
-    /// U and V in turn (NV12).
+    /// U and V interleaved (NV12).
     Pairs,
 }
 

@@ -423,8 +423,8 @@ impl Out {
         Ok(self.frames.take(&mut self.loans, shape, &self.input))
     }
 
-    /// Returns whether a frame is for a future picture. Otherwise it was taken back or used elsewhere,
-    /// and belongs to the library.
+    /// Returns whether a frame is for a future picture. Otherwise it was revoked or used elsewhere, and
+    /// belongs to the library.
     #[must_use]
     pub fn is_lent(&self, frame: u64) -> bool {
         self.frames.is_lent(frame)
@@ -439,7 +439,7 @@ impl Out {
 
     /// Returns a picture that the library decoded into a frame and will not change any more.
     ///
-    /// False if the frame was taken back or has another size. Return the picture by
+    /// False if the frame was revoked or has another size. Return the picture by
     /// [`picture`](Self::picture) then.
     ///
     /// # Errors

@@ -451,7 +451,7 @@ impl Worker {
                 }
                 let held = self.current(b)?.take(c, layout.len() as u64);
                 let held = held.ok_or("sent a picture in a slot it does not have")?;
-                // A picture for memory that was taken back does not belong to other memory.
+                // A picture for revoked memory does not belong to other memory.
                 (!stale && is_lent == (f != 0)).then_some(Event::Picture {
                     tag: a,
                     loan: is_lent.then_some(f),

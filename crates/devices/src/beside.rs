@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use vb3_v4l2::PixelFormat;
 
-/// Bytes of both pictures from which on the thread converts them. Smaller ones take half a millisecond.
+/// The thread converts pictures from this size on, source and target together, in bytes. Smaller ones
+/// take half a millisecond.
 pub(crate) const LARGE: usize = 512 << 10;
 
 /// A picture to convert: source and target bytes, lines without padding.

@@ -33,10 +33,10 @@ const PATTERN: (u32, u32) = (1280, 720);
 ///
 /// At each frame time, it fills the oldest buffer. A frame without a buffer waits for one until the
 /// next frame is due, as in a sensor's line buffer. Then it is dropped and counted, and leaves a gap in
-/// the sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones
-/// likewise. Frame 0 is taken when the first buffer is there. If a clip's decoder is late, its pictures
-/// are shown later and none is skipped, but the frame numbers still follow the time. With
-/// [`Pace::Free`], each buffer gets a frame at once, and none is dropped.
+/// the sequence. A late tick delivers only the newest frame, with its own time, and drops earlier ones.
+/// Frame 0 is taken when the first buffer is there. If a clip's decoder is late, its pictures are shown
+/// later and none is skipped, but the frame numbers still follow the time. With [`Pace::Free`], each
+/// buffer gets a frame at once, and none is dropped.
 ///
 /// A codec process makes JPEG files while the camera continues. Their buffers finish when the files are
 /// ready.

@@ -11,7 +11,7 @@ pub struct Place {
     pub bus_info: String,
     /// Whether USERPTR is offered if the SPEC leaves it open.
     pub userptr: bool,
-    /// The codecs at hand.
+    /// The available codecs.
     pub codecs: Codecs,
 }
 

@@ -62,8 +62,8 @@ pub struct DeviceSpec {
     pub pace: Pace,
     /// The allocator of its planes.
     pub allocator: Allocator,
-    /// Whether its own buffers are placed at a device's first use, suitable for all devices that share
-    /// them by then, and moved if another device needs that.
+    /// Whether its own buffers are placed at a device's first use, to suit all devices that share them
+    /// by then. They move if another device needs that.
     pub lazy: bool,
     /// Whether REQBUFS and CREATE_BUFS make all requested buffers or none.
     pub admission: bool,

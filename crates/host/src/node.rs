@@ -39,7 +39,7 @@ pub struct Node {
     pub path: PathBuf,
     /// Minor number.
     pub minor: u32,
-    /// Its device's name under `/sys/devices/platform`, by which programs find a video node's media
+    /// Its device's name under `/sys/devices/platform`, which connects a video node with its media
     /// node. A media node without a name has no entry in /sys.
     pub device: Option<String>,
 }

@@ -301,9 +301,9 @@ impl Machine {
     /// `act` also gets the bytes between lines, and must not change them. If it returns true, the lines
     /// of `from` count as read and those of `to` as written.
     ///
-    /// Returns `None`, without effect, in these cases: an access to the lines or between them would
-    /// fault, their bytes are not contiguous, or a program can reach them too (memory with one view, or
-    /// of a program). Also if bytes to write overlap others, or are in memory that is also read.
+    /// Returns `None`, without effect, if an access to the lines or between them would fault, or their
+    /// bytes are not contiguous. Also if a program can reach them too (memory with one view, or of a
+    /// program). Also if bytes to write overlap others, or are in memory that is also read.
     pub fn bus_in_place(
         &mut self,
         dev: Device,

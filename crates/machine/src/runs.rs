@@ -25,8 +25,8 @@ impl Runs {
         self.runs.iter().map(|(&first, &len)| (first, len))
     }
 
-    /// Iterates over the aligned pieces (a power of two) within a range: the run, the first piece's
-    /// offset in it, and the number of frames in pieces.
+    /// Iterates over the runs with aligned pieces (a power of two) within a range. Returns the run, the
+    /// first piece's offset in it, and the number of frames in pieces.
     fn pieces(
         &self,
         piece: u64,

@@ -162,7 +162,7 @@ pub trait Bus<C> {
     /// The lines of `from` count as read and, if `act` returns true, those of `to` as written. `act`
     /// gets all bytes from the first line to the last, and must not change bytes between lines.
     ///
-    /// Returns `None`, without effect, if this is impossible: the memory is not contiguous or not
+    /// Returns `None`, without effect, if this is impossible. Then the memory is not contiguous or not
     /// visible to this process, lines to write overlap others, or an access would fault (between lines,
     /// too). Then use [`read`](Self::read) and [`write`](Self::write).
     ///
@@ -182,9 +182,9 @@ pub trait Bus<C> {
     /// That process may write there in place of the device; then call
     /// [`note_written`](Self::note_written).
     ///
-    /// Returns `None` if a write would fault, or if the device's writes do not go directly to a plane's
-    /// own memory that a process can map. Examples are bounced or scattered memory, memory of a program
-    /// or another driver, and memory that the CPU does not see coherently.
+    /// Returns `None` if a write would fault. Also if the device does not write directly to a plane's
+    /// own memory, or no process can map it. Examples are bounced or scattered memory, memory of a
+    /// program or another driver, and memory that the CPU does not see coherently.
     fn host_spans(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<HostSpan<'_>>> {
         let _ = spans;
         None

@@ -119,9 +119,8 @@ impl Worker {
     /// Takes all loans back. After this, the worker neither reads nor writes memory that was lent
     /// before.
     ///
-    /// It waits while the worker writes a picture: the time of copying a picture or, if its library
-    /// decodes in place, of decoding one piece of the stream. A worker that takes much longer is
-    /// killed. Unreported pictures are lost.
+    /// It waits while the worker copies a picture or, if its library decodes in place, decodes one
+    /// piece of the stream. A worker that takes much longer is killed. Unreported pictures are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
         // A worker that is about to be killed may still exist.

@@ -118,8 +118,8 @@ pub(super) struct Plane<'a> {
     pub(super) shape: Shape,
 }
 
-/// Returns the position of a window of `inner` cells in a plane: start of its lines, end of its last
-/// line with padding, and bytes of a line before it.
+/// Returns the position of a window of `inner` cells in a plane. It has the start of its lines, the end
+/// of its last line with padding, and the bytes of a line before it.
 fn span(plane: Plane<'_>, inner: Shape, at: (usize, usize)) -> Option<(usize, usize, usize)> {
     let shape = plane.shape;
     let fits = at.0.checked_add(inner.width)? <= shape.width

@@ -4,8 +4,8 @@
 //! and its crop rectangle. A drain ends with an empty last buffer, and stopping CAPTURE begins a new
 //! stream. The codec library runs in a separate process. An OUTPUT buffer is returned with its packet.
 //!
-//! The last buffer never has the last packet: GStreamer 1.22's encoders would take the end of a drain
-//! for the stream's end, and drop all pictures after a change of size.
+//! The last buffer never has the last packet. Otherwise, GStreamer 1.22's encoders take the end of a
+//! drain for the stream's end, and drop all pictures after a change of size.
 //!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-encoder.rst.
 

@@ -1,7 +1,7 @@
 //! The test pattern: a picture that depends only on its number, and shows it.
 //!
-//! From back to front: a background (from a menu), a box that moves to the right by four pixels a frame
-//! along the middle, and a strip of black and white blocks at the top left with the frame number. The
+//! At the back is a background from a menu. In front of it, a box moves to the right by four pixels a
+//! frame along the middle. A strip of black and white blocks at the top left has the frame number. The
 //! picture controls and flips affect the background and the box, but not the strip, so that it stays
 //! readable.
 
