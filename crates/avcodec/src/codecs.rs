@@ -2,13 +2,13 @@
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::encoders;
 use crate::frames::Frames;
 use crate::library::{self, Codec};
 use crate::stateless::Stateless;
-use crate::{encoders, hevc};
 use std::path::PathBuf;
 use vb3_codec::units::{Av1, Cutter, H264, Hevc, Mpeg2, Mpeg4, Vp8, Vp9};
-use vb3_codec::{H264Settings, Kind, Library, Vp8Settings};
+use vb3_codec::{H264Settings, HevcSettings, Kind, Library, Vp8Settings};
 
 pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
     Some(match kind {
@@ -21,7 +21,7 @@ pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
         Kind::Vp9Decoder => Box::new(Decoder::<Frames<Vp9>>::new(Codec::Vp9)?),
         Kind::Av1Decoder => Box::new(Decoder::<Frames<Av1>>::new(Codec::Av1)?),
         Kind::H264Encoder => Box::new(Encoder::<H264Settings>::new()?),
-        Kind::HevcEncoder => Box::new(hevc::Encoder::new()?),
+        Kind::HevcEncoder => Box::new(Encoder::<HevcSettings>::new()?),
         Kind::Vp8Encoder => Box::new(Encoder::<Vp8Settings>::new()?),
         _ => return None,
     })

@@ -9,6 +9,11 @@ pub(crate) trait Coding: Copy + PartialEq {
     const CODEC: Codec;
     /// The encoder's name in sentences.
     const LIBRARY: &str;
+    /// Whether the library starts a thread when it is opened.
+    ///
+    /// The process may do that only at set-up. So one library instance lives as long as the process,
+    /// and a new stream begins with a key picture.
+    const OPENS_AT_SET_UP: bool = false;
 
     /// Returns the settings of a set-up; `None` for another kind's.
     fn of(config: Config) -> Option<Self>;
@@ -31,10 +36,12 @@ pub(crate) trait Coding: Copy + PartialEq {
 /// An encoder.
 pub(crate) struct Encoder<S> {
     settings: Option<S>,
-    /// Made at the first picture.
+    /// Made at the first picture, or at set-up.
     library: Option<Library>,
     /// Pictures since then.
     count: u64,
+    /// Whether the next picture begins a new stream of the same library instance.
+    restarts: bool,
 }
 
 impl<S: Coding> Encoder<S> {
@@ -45,13 +52,18 @@ impl<S: Coding> Encoder<S> {
             settings: None,
             library: None,
             count: 0,
+            restarts: false,
         })
     }
 
     /// Makes the next picture begin a new stream.
-    fn begin_anew(&mut self) {
-        self.library = None;
-        self.count = 0;
+    fn restart_stream(&mut self) {
+        if S::OPENS_AT_SET_UP {
+            self.restarts = true;
+        } else {
+            self.library = None;
+            self.count = 0;
+        }
     }
 }
 
@@ -67,7 +79,10 @@ impl<S: Coding> vb3_codec::Codec for Encoder<S> {
         let bitrate = before.and_then(|before| settings.new_bitrate(&before));
         match (self.library.as_mut(), bitrate) {
             (Some(library), Some(bitrate)) => library.set_bitrate(bitrate),
-            _ => self.begin_anew(),
+            _ => self.restart_stream(),
+        }
+        if S::OPENS_AT_SET_UP {
+            self.library = Library::open(&settings.settings());
         }
     }
 
@@ -81,26 +96,28 @@ impl<S: Coding> vb3_codec::Codec for Encoder<S> {
         let Some(settings) = self.settings else {
             return out.corrupt(tag, "the encoder is not set up");
         };
-        if self.library.is_none() {
+        if self.library.is_none() && !S::OPENS_AT_SET_UP {
             self.library = Library::open(&settings.settings());
         }
         let Some(library) = self.library.as_mut() else {
             let sentence = format!("{} does not take these settings", S::LIBRARY);
             return out.corrupt(tag, &sentence);
         };
-        let sentence = match library.encode(picture, self.count, force_key) {
+        let sentence = match library.encode(picture, self.count, force_key || self.restarts) {
             Ok(Some((data, key))) => {
                 let parts = match self.count {
                     0 => S::first_parts(data),
                     _ => vec![data],
                 };
                 self.count += 1;
+                self.restarts = false;
                 return out.packet(tag, key, &parts);
             }
             Ok(None) => format!("{} made nothing of the picture", S::LIBRARY),
             Err(error) => error.sentence,
         };
-        self.begin_anew();
+        self.count += 1;
+        self.restart_stream();
         out.corrupt(tag, &sentence)
     }
 
@@ -109,6 +126,6 @@ impl<S: Coding> vb3_codec::Codec for Encoder<S> {
     }
 
     fn flush(&mut self, _: &mut Out) {
-        self.begin_anew();
+        self.restart_stream();
     }
 }

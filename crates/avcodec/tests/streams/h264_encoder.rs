@@ -1,8 +1,8 @@
 //! Pictures to H.264 streams.
 
-use crate::tools::*;
-use crate::vp8::{FRAMES, HEIGHT, WIDTH, packets, planes, source};
-use crate::{decode, has_encoder, launch};
+use crate::encoders::*;
+use crate::tools::Driven;
+use crate::{decode, encoders, has_encoder, launch};
 use std::process::Command;
 use vb3_codec::{
     Colour, Config, Framing, H264Profile, H264Settings, Job, Kind, Refused, Subsampling,
@@ -23,21 +23,8 @@ fn settings(profile: H264Profile) -> H264Settings {
     }
 }
 
-/// Encodes all pictures, the one tagged 7 as a forced key frame.
 fn encode(settings: H264Settings, pictures: &[u8]) -> Driven {
-    let mut driven = Driven::new(KIND, &launch());
-    driven.submit(Job::Configure(Config::H264Encoder(settings)));
-    for (tag, picture) in (1..).zip(pictures.chunks(pictures.len() / FRAMES)) {
-        driven.submit(Job::Encode {
-            tag,
-            picture: planes(picture, WIDTH, HEIGHT),
-            force_key: tag == 7,
-        });
-    }
-    driven.submit(Job::Drain);
-    driven.wait_for(|said| *said == Said::Drained);
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
-    driven
+    encoders::encode(KIND, Config::H264Encoder(settings), pictures)
 }
 
 #[test]
@@ -53,24 +40,15 @@ fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
     ] {
         let driven = encode(settings(profile), &pictures);
         let packets = packets(&driven);
-        let tags: Vec<u64> = packets.iter().map(|(tag, ..)| *tag).collect();
-        assert_eq!(tags, (1..=FRAMES as u64).collect::<Vec<_>>());
-        let keys: Vec<u64> = packets.iter().filter(|p| p.1).map(|p| p.0).collect();
-        assert_eq!(keys, [1, 7, 23, 39], "first, forced, and 16 after each");
+        check_order(&packets);
         for (tag, key, bytes) in &packets {
             let starts_with_sps = bytes[..4] == [0, 0, 0, 1] && bytes[4] & 0x1f == 7;
             assert_eq!(starts_with_sps, *key, "packet {tag}");
         }
         assert_eq!(packets[0].2[5], idc, "{profile:?}");
-        let stream: Vec<u8> = packets.iter().flat_map(|p| p.2).copied().collect();
-        let theirs = decoded_by_ffmpeg(&stream, "h264");
-        assert_eq!(theirs.len(), pictures.len(), "{profile:?}");
-        let ratio = psnr(&theirs, &pictures);
-        assert!(ratio > 30.0, "{profile:?}: {ratio:.1} dB");
-        // Decodes the packets again.
-        let units: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
-        let back = decode(Kind::H264Decoder, Framing::AccessUnits, &units);
-        assert_same_pictures("both ways", &back.pictures(), &theirs);
+        let decoder = (Kind::H264Decoder, Framing::AccessUnits);
+        let stream = byte_stream(&packets);
+        check_decoding(&packets, (&stream, "h264"), decoder, (&pictures, 30.0));
     }
 }
 
@@ -117,8 +95,11 @@ fn the_stream_says_what_its_numbers_mean() {
             let back = decode(Kind::H264Decoder, Framing::AccessUnits, &units);
             let found: Vec<Colour> = back.formats().iter().map(|f| f.colour).collect();
             assert_eq!(found, [colour], "{profile:?}");
-            let stream: Vec<u8> = packets.iter().flat_map(|p| p.2.to_vec()).collect();
-            assert_eq!(colours_by_ffprobe(&stream), said, "{profile:?}");
+            assert_eq!(
+                colours_by_ffprobe(&byte_stream(&packets)),
+                said,
+                "{profile:?}"
+            );
         }
     }
 }
@@ -134,8 +115,7 @@ fn the_bitrate_is_kept() {
             bitrate,
             ..settings(H264Profile::Main)
         };
-        let driven = encode(settings, &pictures);
-        packets(&driven).iter().map(|p| p.2.len()).sum::<usize>()
+        packet_bytes(&encode(settings, &pictures))
     };
     let (low, high) = (len(150_000), len(600_000));
     assert!(low * 2 < high, "{low} and {high} bytes");
@@ -150,8 +130,7 @@ fn setting_up_anew_begins_a_stream_of_the_new_size() {
     }
     let mut driven = Driven::new(KIND, &launch());
     let grey = vec![128; (64 * 64 * 3 / 2) as usize];
-    let picture =
-        |width: u32, height: u32| planes(&grey[..(width * height * 3 / 2) as usize], width, height);
+    let picture = |width: u32, height: u32| &grey[..(width * height * 3 / 2) as usize];
     for (i, (width, height)) in [(64, 64), (32, 48), (64, 64)].into_iter().enumerate() {
         driven.submit(Job::Configure(Config::H264Encoder(H264Settings {
             width,
@@ -159,22 +138,17 @@ fn setting_up_anew_begins_a_stream_of_the_new_size() {
             ..settings(H264Profile::Main)
         })));
         for tag in [1, 2] {
-            driven.submit(Job::Encode {
-                tag: i as u64 * 2 + tag,
-                picture: picture(width, height),
-                force_key: false,
-            });
+            let picture = picture(width, height);
+            submit(&mut driven, i as u64 * 2 + tag, picture, (width, height));
         }
         let other = driven.worker.submit(Job::Encode {
             tag: 0,
-            picture: picture(16, 16),
+            picture: planes(picture(16, 16), 16, 16),
             force_key: false,
         });
         assert!(matches!(other, Err(Refused::Wrong(_))), "{other:?}");
     }
-    driven.submit(Job::Drain);
-    driven.wait_for(|said| *said == Said::Drained);
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    drain(&mut driven);
     let packets = packets(&driven);
     let keys: Vec<(u64, bool)> = packets.iter().map(|p| (p.0, p.1)).collect();
     assert_eq!(
@@ -217,9 +191,7 @@ fn a_picture_may_be_written_bit_by_bit() {
         driven.worker.encode_picture(tag, false).unwrap();
         assert!(driven.worker.picture().is_none());
     }
-    driven.submit(Job::Drain);
-    driven.wait_for(|said| *said == Said::Drained);
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    drain(&mut driven);
     let whole = encode(settings(H264Profile::Main), &all);
     assert!(packets(&driven)[..] == packets(&whole)[..3]);
     // A picture begun before a set-up does not belong to the new set-up.

@@ -1,8 +1,11 @@
 //! Pictures to an HEVC byte stream.
 
-use crate::tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, psnr};
-use crate::vp8::{FRAMES, HEIGHT, WIDTH, packets, planes, source};
-use crate::{decode, has_encoder, launch};
+use crate::encoders::{
+    FRAMES, HEIGHT, WIDTH, byte_stream, check_decoding, check_order, packet_bytes, packets, source,
+    submit,
+};
+use crate::tools::{Driven, Said, decoded_by_ffmpeg, psnr};
+use crate::{encoders, has_encoder};
 use vb3_codec::{Colour, Config, Framing, HevcSettings, Job, Kind, Refused};
 
 const SETTINGS: HevcSettings = HevcSettings {
@@ -23,29 +26,12 @@ const SETTINGS: HevcSettings = HevcSettings {
     },
 };
 
-/// Encodes all pictures, the one tagged 7 as a forced key picture.
 fn encode(settings: HevcSettings, pictures: &[u8]) -> Driven {
-    let mut driven = Driven::new(Kind::HevcEncoder, &launch());
-    driven.submit(Job::Configure(Config::HevcEncoder(settings)));
-    for (tag, picture) in (1..).zip(pictures.chunks(pictures.len() / FRAMES)) {
-        driven.submit(Job::Encode {
-            tag,
-            picture: planes(picture, settings.width, settings.height),
-            force_key: tag == 7,
-        });
-    }
-    driven.submit(Job::Drain);
-    driven.wait_for(|said| *said == Said::Drained);
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
-    driven
+    encoders::encode(Kind::HevcEncoder, Config::HevcEncoder(settings), pictures)
 }
 
-fn stream(packets: &[(u64, bool, &[u8])]) -> Vec<u8> {
-    packets
-        .iter()
-        .flat_map(|packet| packet.2)
-        .copied()
-        .collect()
+fn start(settings: HevcSettings) -> Driven {
+    encoders::start(Kind::HevcEncoder, Config::HevcEncoder(settings))
 }
 
 /// Returns the types of an access unit's NAL units (ITU-T H.265, table 7-1), and the bytes after each
@@ -83,10 +69,7 @@ fn every_picture_becomes_an_access_unit_that_ffmpeg_decodes() {
     let pictures = source();
     let driven = encode(SETTINGS, &pictures);
     let packets = packets(&driven);
-    let tags: Vec<u64> = packets.iter().map(|(tag, ..)| *tag).collect();
-    assert_eq!(tags, (1..=FRAMES as u64).collect::<Vec<_>>());
-    let keys: Vec<u64> = packets.iter().filter(|p| p.1).map(|p| p.0).collect();
-    assert_eq!(keys, [1, 7, 23, 39], "first, forced, and 16 after each");
+    check_order(&packets);
     for (tag, key, bytes) in &packets {
         let kinds: Vec<u8> = units(bytes).iter().map(|unit| unit.0).collect();
         // Parameter sets and IDR_W_RADL or IDR_N_LP; or one slice of a dependent picture.
@@ -98,13 +81,9 @@ fn every_picture_becomes_an_access_unit_that_ffmpeg_decodes() {
             false => assert!(matches!(kinds[..], [0 | 1]), "{tag}: {kinds:?}"),
         }
     }
-    let theirs = decoded_by_ffmpeg(&stream(&packets), "hevc");
-    assert_eq!(theirs.len(), pictures.len());
-    let ratio = psnr(&theirs, &pictures);
-    assert!(ratio > 32.0, "{ratio:.1} dB");
-    let units: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
-    let back = decode(Kind::HevcDecoder, Framing::AccessUnits, &units);
-    assert_same_pictures("both ways", &back.pictures(), &theirs);
+    let decoder = (Kind::HevcDecoder, Framing::AccessUnits);
+    let stream = byte_stream(&packets);
+    let back = check_decoding(&packets, (&stream, "hevc"), decoder, (&pictures, 32.0));
     let formats = back.said.iter().filter_map(|said| match said {
         Said::Format(format) => Some(format.colour),
         _ => None,
@@ -120,9 +99,7 @@ fn level_tier_bitrate_and_quantizers_are_kept() {
     let pictures = source();
     let of = |settings| {
         let driven = encode(settings, &pictures);
-        let packets = packets(&driven);
-        let len = packets.iter().map(|p| p.2.len()).sum::<usize>();
-        (tier_and_level(packets[0].2), len)
+        (tier_and_level(packets(&driven)[0].2), packet_bytes(&driven))
     };
     let bits = |bitrate| HevcSettings {
         bitrate,
@@ -165,13 +142,8 @@ fn sizes_from_the_least_to_the_greatest_come_out_as_they_went_in() {
             ..SETTINGS
         };
         let picture = vec![90; (width * height * 3 / 2) as usize];
-        let mut driven = Driven::new(Kind::HevcEncoder, &launch());
-        driven.submit(Job::Configure(Config::HevcEncoder(settings)));
-        driven.submit(Job::Encode {
-            tag: 1,
-            picture: planes(&picture, width, height),
-            force_key: false,
-        });
+        let mut driven = start(settings);
+        submit(&mut driven, 1, &picture, (width, height));
         driven.wait_for(|said| *said == Said::Consumed(1));
         assert_eq!(driven.faults(), Vec::<&Said>::new());
         let theirs = decoded_by_ffmpeg(packets(&driven)[0].2, "hevc");
@@ -187,18 +159,13 @@ fn a_flush_begins_a_stream_and_another_set_up_is_another_workers() {
         return;
     }
     let pictures = source();
-    let mut driven = Driven::new(Kind::HevcEncoder, &launch());
-    driven.submit(Job::Configure(Config::HevcEncoder(SETTINGS)));
+    let mut driven = start(SETTINGS);
     for (tag, picture) in (1..=4).zip(pictures.chunks(pictures.len() / FRAMES)) {
         if tag == 3 {
             driven.submit(Job::Flush);
             driven.wait_for(|said| *said == Said::Flushed);
         }
-        driven.submit(Job::Encode {
-            tag,
-            picture: planes(picture, WIDTH, HEIGHT),
-            force_key: false,
-        });
+        submit(&mut driven, tag, picture, (WIDTH, HEIGHT));
         driven.wait_for(|said| *said == Said::Consumed(tag));
     }
     let keys: Vec<bool> = packets(&driven).iter().map(|p| p.1).collect();
@@ -220,13 +187,9 @@ fn its_threads_are_counted_and_shut_in() {
         return;
     }
     let pictures = source();
-    let mut driven = Driven::new(Kind::HevcEncoder, &launch());
-    driven.submit(Job::Configure(Config::HevcEncoder(SETTINGS)));
-    driven.submit(Job::Encode {
-        tag: 1,
-        picture: planes(&pictures[..pictures.len() / FRAMES], WIDTH, HEIGHT),
-        force_key: false,
-    });
+    let mut driven = start(SETTINGS);
+    let picture = &pictures[..pictures.len() / FRAMES];
+    submit(&mut driven, 1, picture, (WIDTH, HEIGHT));
     driven.wait_for(|said| *said == Said::Consumed(1));
     let pid = driven.worker.pid().unwrap();
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();

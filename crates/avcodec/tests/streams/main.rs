@@ -1,5 +1,6 @@
 //! Streams through libavcodec's worker, compared with ffmpeg's pictures.
 
+mod encoders;
 mod h264;
 mod h264_encoder;
 mod h264_host;

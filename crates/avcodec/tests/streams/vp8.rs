@@ -1,12 +1,9 @@
 //! Pictures to VP8 frames.
 
-use crate::tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, ffmpeg, psnr};
-use crate::{decode, launch, library};
-use vb3_codec::{Config, Framing, Job, Kind, Planes, Vp8Settings};
-
-pub(crate) const WIDTH: u32 = 320;
-pub(crate) const HEIGHT: u32 = 240;
-pub(crate) const FRAMES: usize = 40;
+use crate::encoders::*;
+use crate::tools::{Driven, Said};
+use crate::{encoders, launch, library};
+use vb3_codec::{Config, Framing, Job, Kind, Vp8Settings};
 
 const SETTINGS: Vp8Settings = Vp8Settings {
     width: WIDTH,
@@ -19,54 +16,12 @@ const SETTINGS: Vp8Settings = Vp8Settings {
     qp: (0, 127),
 };
 
-pub(crate) fn source() -> Vec<u8> {
-    let words = format!(
-        "-f lavfi -i testsrc2=size={WIDTH}x{HEIGHT}:rate=25 -frames:v {FRAMES} \
-         -pix_fmt yuv420p -f rawvideo"
-    );
-    ffmpeg(&words.split_whitespace().collect::<Vec<_>>(), &[])
-}
-
-pub(crate) fn planes(picture: &[u8], width: u32, height: u32) -> Planes<'_> {
-    let luma = (width * height) as usize;
-    let (y, rest) = picture.split_at(luma);
-    let (u, v) = rest.split_at(luma / 4);
-    let half = width as usize / 2;
-    Planes {
-        width,
-        height,
-        data: [y, u, v],
-        strides: [width as usize, half, half],
-    }
-}
-
-/// Encodes all pictures, the one tagged 7 as a forced key frame.
 fn encode(settings: Vp8Settings, pictures: &[u8]) -> Driven {
-    let mut driven = Driven::new(Kind::Vp8Encoder, &launch());
-    driven.submit(Job::Configure(Config::Vp8Encoder(settings)));
-    for (tag, picture) in (1..).zip(pictures.chunks(pictures.len() / FRAMES)) {
-        driven.submit(Job::Encode {
-            tag,
-            picture: planes(picture, WIDTH, HEIGHT),
-            force_key: tag == 7,
-        });
-    }
-    driven.submit(Job::Drain);
-    driven.wait_for(|said| *said == Said::Drained);
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
-    driven
+    encoders::encode(Kind::Vp8Encoder, Config::Vp8Encoder(settings), pictures)
 }
 
-pub(crate) fn packets(driven: &Driven) -> Vec<(u64, bool, &[u8])> {
-    let packets = driven.said.iter().filter_map(|said| match said {
-        Said::Packet { tag, key, bytes } => Some((*tag, *key, bytes.as_slice())),
-        _ => None,
-    });
-    packets.collect()
-}
-
-/// The frames as an IVF file.
-fn ivf(packets: &[(u64, bool, &[u8])]) -> Vec<u8> {
+/// Returns an IVF file of the frames.
+fn ivf(packets: &[Packet<'_>]) -> Vec<u8> {
     let mut file = b"DKIF\0\0\x20\0VP80".to_vec();
     for size in [WIDTH, HEIGHT] {
         file.extend(u16::try_from(size).unwrap().to_le_bytes());
@@ -95,21 +50,14 @@ fn every_picture_becomes_a_frame_that_ffmpeg_decodes() {
         };
         let driven = encode(settings, &pictures);
         let packets = packets(&driven);
-        let tags: Vec<u64> = packets.iter().map(|(tag, ..)| *tag).collect();
-        assert_eq!(tags, (1..=FRAMES as u64).collect::<Vec<_>>());
-        let keys: Vec<u64> = packets.iter().filter(|p| p.1).map(|p| p.0).collect();
-        assert_eq!(keys, [1, 7, 23, 39], "first, forced, and 16 after each");
+        check_order(&packets);
         for (tag, key, bytes) in &packets {
             assert_eq!(bytes[0] & 1 == 0, *key, "frame {tag}");
             assert_eq!(bytes[0] >> 1 & 7, profile, "frame {tag}");
         }
-        let theirs = decoded_by_ffmpeg(&ivf(&packets), "ivf");
-        assert_eq!(theirs.len(), pictures.len(), "{profile}");
-        let ratio = psnr(&theirs, &pictures);
-        assert!(ratio > 32.0, "profile {profile}: {ratio:.1} dB");
-        let frames: Vec<&[u8]> = packets.iter().map(|p| p.2).collect();
-        let back = decode(Kind::Vp8Decoder, Framing::Auto, &frames);
-        assert_same_pictures("both ways", &back.pictures(), &theirs);
+        let decoder = (Kind::Vp8Decoder, Framing::Auto);
+        let file = ivf(&packets);
+        check_decoding(&packets, (&file, "ivf"), decoder, (&pictures, 32.0));
     }
 }
 
@@ -119,10 +67,7 @@ fn bitrate_and_quantizers_are_kept() {
         return;
     }
     let pictures = source();
-    let len = |settings| {
-        let driven = encode(settings, &pictures);
-        packets(&driven).iter().map(|p| p.2.len()).sum::<usize>()
-    };
+    let len = |settings| packet_bytes(&encode(settings, &pictures));
     let bits = |bitrate| Vp8Settings {
         bitrate,
         constant: true,
@@ -164,11 +109,7 @@ fn a_new_size_and_a_flush_begin_a_stream() {
                 driven.wait_for(|said| *said == Said::Flushed);
             }
             tag += 1;
-            driven.submit(Job::Encode {
-                tag,
-                picture: planes(picture, width, height),
-                force_key: false,
-            });
+            submit(&mut driven, tag, picture, (width, height));
             let this = tag;
             driven.wait_for(|said| *said == Said::Consumed(this));
         }
