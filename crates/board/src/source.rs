@@ -151,13 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_told_from_trees() {
+    fn sources_and_trees_are_distinguished() {
         assert!(is_source(SOURCE.as_bytes()) && is_source(b"// x\n/dts-v1/;"));
         assert!(!is_source(b"\xd0\x0d\xfe\xed") && !is_source(b""));
     }
 
     #[test]
-    fn without_dtc_the_sentence_says_how() {
+    fn missing_dtc_is_reported_with_remedy() {
         let (_dir, dts) = source(SOURCE);
         let none = compile_by(Command::new("/nowhere/dtc"), &dts, DTC_TIMEOUT);
         let said = none.expect_err("no compiler");
@@ -170,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn the_output_of_dtc_is_the_tree() {
+    fn output_of_dtc_becomes_the_tree() {
         let out = by("printf tree; echo noise >&2", SOURCE, DTC_TIMEOUT);
         assert_eq!(out.as_deref(), Ok(b"tree".as_slice()));
     }
 
     #[test]
-    fn what_dtc_refuses_is_said_in_its_words() {
+    fn refusals_quote_dtc() {
         let script = "echo 'Error: board.dts:3.1-4 syntax error' >&2; exit 1";
         let said = by(script, SOURCE, DTC_TIMEOUT).expect_err("refused");
         assert!(
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compiler_without_end_is_stopped() {
+    fn hanging_compiler_is_stopped() {
         // It writes nothing and keeps its output open.
         let said = by("exec sleep 1000", SOURCE, Duration::ZERO).expect_err("stopped");
         assert!(said.contains("dtc took longer than 0 s"), "{said}");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_compiled_where_dtc_is() {
+    fn sources_compile_with_dtc() {
         let (_dir, dts) = source(SOURCE);
         match compile(&dts) {
             Ok(dtb) => assert_eq!(

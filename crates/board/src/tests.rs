@@ -71,7 +71,7 @@ fn bus(properties: Properties<'_>, children: Vec<DeviceTreeNode>) -> DeviceTreeN
 }
 
 #[test]
-fn every_row_of_the_table_is_read_and_no_string_stands_twice() {
+fn table_parses_without_duplicate_strings() {
     let rows = drivers::drivers();
     assert!(rows.len() > 30, "{}", rows.len());
     let mut strings: Vec<&str> = rows
@@ -104,7 +104,7 @@ fn device(name: &str, compatible: &str, properties: Properties<'_>) -> DeviceTre
 }
 
 #[test]
-fn allocators_are_the_drivers() {
+fn allocators_match_drivers() {
     let ranges = [("dma-ranges", cells(&[0xc000_0000, 0, 0, 0x4000_0000]))];
     let devices = vec![
         device("rga@1", "rockchip,rk3288-rga", &[]),
@@ -127,7 +127,7 @@ fn allocators_are_the_drivers() {
 }
 
 #[test]
-fn stateless_codecs_are_played_as_such_or_left_out() {
+fn stateless_codecs_stay_stateless_or_are_omitted() {
     let codecs = vec![
         device("video-codec@1", "nxp,imx8mm-vpu-g1", &[]),
         device("video-codec@2", "nxp,imx8mq-vpu-g2", &[]),
@@ -163,7 +163,7 @@ fn stateless_codecs_are_played_as_such_or_left_out() {
 /// No shipped board has a stateful device for a stateless codec, or another allocator than its
 /// driver's.
 #[test]
-fn boards_that_ship_have_allocators_and_codecs() {
+fn shipped_boards_have_allocators_and_codecs() {
     let devices = |name: &str| {
         let board = BOARDS.iter().find(|board| board.name == name);
         let profile = Profile::parse(board.expect(name).profile).expect(name);
@@ -210,7 +210,7 @@ fn pool(name: &str, at: u32, bytes: u32) -> DeviceTreeNode {
 }
 
 #[test]
-fn memory_and_its_reservations_are_the_trees() {
+fn memory_and_reservations_match_the_tree() {
     let reserved = node(
         "reserved-memory",
         &[
@@ -307,7 +307,7 @@ fn memory_and_its_reservations_are_the_trees() {
 }
 
 #[test]
-fn areas_are_whole_pages_of_the_machine() {
+fn areas_are_whole_pages() {
     let widths = [
         ("#address-cells", cells(&[2])),
         ("#size-cells", cells(&[2])),
@@ -338,7 +338,7 @@ fn areas_are_whole_pages_of_the_machine() {
 }
 
 #[test]
-fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
+fn bus_window_of_one_gigabyte_limits_devices() {
     // As on a Raspberry Pi 4: bus address 0xc0000000 is the lowest gigabyte of memory.
     let ranges = cells(&[0xc000_0000, 0, 0, 0x4000_0000]);
     let board = board(vec![bus(&[("dma-ranges", ranges)], vec![csi(&[])])]);
@@ -367,7 +367,7 @@ fn a_bus_that_sees_one_gigabyte_limits_its_devices() {
 /// As on many Allwinner boards: memory begins at 0x40000000, and the bus shows it from 0 on. On a
 /// machine, memory begins at 0.
 #[test]
-fn a_bus_that_shows_memory_from_its_start_on_shows_the_machines() {
+fn bus_window_follows_ram_start_of_machine() {
     let shows = |ranges: &[u32], memory: Option<u32>| {
         let soc = bus(&[("dma-ranges", cells(ranges))], vec![csi(&[])]);
         let memory = memory.map(|start| {
@@ -411,7 +411,7 @@ fn a_bus_that_shows_memory_from_its_start_on_shows_the_machines() {
 }
 
 #[test]
-fn windows_of_nested_buses_are_looked_through() {
+fn windows_of_nested_buses_combine() {
     let inner = node(
         "inner",
         &[
@@ -431,7 +431,7 @@ fn windows_of_nested_buses_are_looked_through() {
 }
 
 #[test]
-fn windows_side_by_side_are_one_and_several_are_told() {
+fn adjacent_windows_join_and_several_are_noted() {
     let of = |ranges: &[u32]| board(vec![bus(&[("dma-ranges", cells(ranges))], vec![csi(&[])])]);
     let halves = of(&[
         0xc000_0000,
@@ -490,7 +490,7 @@ fn empty_dma_ranges_change_nothing() {
 }
 
 #[test]
-fn devices_behind_an_iommu_and_beside_it_are_told_apart() {
+fn devices_with_and_without_iommu_differ() {
     let iommu = |status: &str| {
         node(
             "iommu@2000",
@@ -536,7 +536,7 @@ fn devices_behind_an_iommu_and_beside_it_are_told_apart() {
 }
 
 #[test]
-fn what_is_disabled_is_not_there_and_what_is_unknown_is_told() {
+fn disabled_nodes_vanish_and_unknown_ones_are_noted() {
     let unknown = node(
         "video-codec@4000",
         &[("compatible", text("maker,new-codec"))],
@@ -555,7 +555,7 @@ fn what_is_disabled_is_not_there_and_what_is_unknown_is_told() {
 }
 
 #[test]
-fn a_mask_that_is_no_power_of_two_is_kept_exactly() {
+fn masks_of_any_value_are_kept_exactly() {
     let venus = node(
         "video-codec@5000",
         &[("compatible", text("qcom,msm8916-venus"))],
@@ -574,7 +574,7 @@ fn a_mask_that_is_no_power_of_two_is_kept_exactly() {
 }
 
 #[test]
-fn a_row_of_a_later_kernel_says_which() {
+fn rows_of_later_kernels_name_them() {
     let device = |compatible| node("hvs@7000", &[("compatible", text(compatible))], vec![]);
     let mask = |compatible| {
         let board = board(vec![device(compatible)]);
@@ -606,7 +606,7 @@ fn hostile_text_stays_in_its_line() {
 }
 
 #[test]
-fn circles_of_references_end() {
+fn circular_references_end() {
     let circle = [
         ("interconnects", cells(&[1, 0])),
         ("interconnect-names", text("dma-mem")),
@@ -621,7 +621,7 @@ fn circles_of_references_end() {
 }
 
 #[test]
-fn trees_too_large_and_too_deep_are_refused() {
+fn too_large_and_too_deep_trees_are_refused() {
     assert_eq!(
         Board::read(&vec![0; MAX_BYTES + 1]),
         Err(Error::TooLarge {
@@ -638,7 +638,7 @@ fn trees_too_large_and_too_deep_are_refused() {
 }
 
 #[test]
-fn names_that_would_fill_memory_are_refused() {
+fn names_that_exhaust_memory_are_refused() {
     // Each path would repeat the long name of the parent.
     let mut dtb = tree(
         &[],
@@ -688,7 +688,7 @@ proptest! {
 }
 
 #[test]
-fn boards_that_ship_are_machines_with_devices() {
+fn shipped_boards_are_machines_with_devices() {
     for Shipped { name, profile, .. } in BOARDS {
         let profile = Profile::parse(profile).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(profile.name, *name);

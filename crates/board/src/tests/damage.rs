@@ -34,7 +34,7 @@ fn damaged(at: usize, word: u32) -> String {
 }
 
 #[test]
-fn damage_is_told_with_its_byte() {
+fn damage_is_reported_with_its_byte() {
     let Parts {
         dtb,
         node,
@@ -78,7 +78,7 @@ fn damage_is_told_with_its_byte() {
 }
 
 #[test]
-fn files_that_are_cut_off_are_told_so() {
+fn truncated_files_are_reported_as_such() {
     let Parts { dtb, .. } = parts();
     let whole = dtb.len();
     for len in [0, 3, 39] {
@@ -94,7 +94,7 @@ fn files_that_are_cut_off_are_told_so() {
 }
 
 #[test]
-fn what_is_no_tree_is_told_by_its_first_bytes() {
+fn other_files_are_refused_by_their_first_bytes() {
     let said = Board::read(b"root:x:0:0").expect_err("no tree").to_string();
     assert_eq!(
         said,
