@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_structure_fits_and_is_the_headers() {
+    fn structure_sizes_match_the_headers() {
         for request in REQUESTS {
             assert!(request.size() <= MAX_ARG, "{}", request.name);
             assert_eq!(

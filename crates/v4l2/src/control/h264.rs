@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_that_no_stream_has_are_refused() {
+    fn invalid_sequence_parameters_are_refused() {
         const PROFILE: usize = field!(v4l2_ctrl_h264_sps.profile_idc);
         const CHROMA: usize = field!(v4l2_ctrl_h264_sps.chroma_format_idc);
         const ORDER: usize = field!(v4l2_ctrl_h264_sps.pic_order_cnt_type);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_meaning_is_cleared() {
+    fn meaningless_fields_are_cleared() {
         let sps = judged(CompoundType::H264Sps, |sps| {
             sps.set_u8(field!(v4l2_ctrl_h264_sps.pic_order_cnt_type), 2);
             let lsb = field!(v4l2_ctrl_h264_sps.log2_max_pic_order_cnt_lsb_minus4);
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_no_stream_has_are_refused() {
+    fn invalid_picture_parameters_are_refused() {
         let signed = |value: i8| value.cast_unsigned();
         let quantiser = field!(v4l2_ctrl_h264_pps.pic_init_qp_minus26);
         let offset = field!(v4l2_ctrl_h264_pps.second_chroma_qp_index_offset);

@@ -12,7 +12,7 @@ fn said(fields: &Fields) -> String {
 }
 
 #[test]
-fn every_call_that_is_answered_has_a_name_and_shows_fields_of_its_structure() {
+fn answered_calls_have_names_and_valid_fields() {
     for known in REQUESTS {
         assert_eq!(name(known.number), Some(known.name));
         for field in known.arguments.iter().chain(known.results) {
@@ -33,7 +33,7 @@ fn every_call_that_is_answered_has_a_name_and_shows_fields_of_its_structure() {
 }
 
 #[test]
-fn a_buffer_is_told_by_its_memory_and_direction() {
+fn buffers_show_memory_and_direction() {
     let mut bytes = [0; size_of::<sys::v4l2_buffer>()];
     put(
         &mut bytes,
@@ -104,7 +104,7 @@ fn formats_of_one_and_of_several_planes() {
 }
 
 #[test]
-fn what_a_program_cut_short_or_filled_with_anything_is_decoded() {
+fn any_bytes_of_any_length_are_decoded() {
     for known in REQUESTS {
         for bytes in [&[][..], &[0xff; 7], &[0xff; MAX_STRUCTURE]] {
             let fields = arguments(known.number, bytes);
@@ -127,7 +127,7 @@ fn entry(id: u32, size: u32, value: u64) -> Vec<u8> {
 }
 
 #[test]
-fn arrays_of_controls_are_shown_by_name_and_value() {
+fn control_arrays_show_name_and_value() {
     let mut bytes = [0; size_of::<sys::v4l2_ext_controls>()];
     put(&mut bytes, field!(v4l2_ext_controls.count), 4);
     assert_eq!(array(sys::VIDIOC_S_EXT_CTRLS, &bytes), None);
@@ -157,7 +157,7 @@ fn arrays_of_controls_are_shown_by_name_and_value() {
 }
 
 #[test]
-fn arrays_of_planes_are_shown_by_what_they_hold() {
+fn plane_arrays_show_their_fields() {
     let mut bytes = [0; size_of::<sys::v4l2_buffer>()];
     put(
         &mut bytes,
@@ -197,7 +197,7 @@ fn arrays_of_planes_are_shown_by_what_they_hold() {
 }
 
 #[test]
-fn a_query_shows_which_control_it_asks_for() {
+fn queries_show_their_control() {
     let mut bytes = [0; size_of::<sys::v4l2_query_ext_ctrl>()];
     let asked = sys::V4L2_CID_BRIGHTNESS | sys::V4L2_CTRL_FLAG_NEXT_CTRL;
     put(&mut bytes, 0, asked);

@@ -14,7 +14,7 @@ fn payload(first: u32, second: u32) -> Payload {
 }
 
 #[test]
-fn only_what_was_subscribed_arrives_in_order() {
+fn subscribed_events_arrive_in_order() {
     let mut q = EventQueue::default();
     assert!(!q.raise(SYNC, payload(1, 0), 5, false));
     assert_eq!(q.subscribe(SYNC, 4, false, false), Ok(true));
@@ -35,7 +35,7 @@ fn only_what_was_subscribed_arrives_in_order() {
 }
 
 #[test]
-fn a_full_subscription_drops_its_oldest_and_shows_the_gap() {
+fn full_subscriptions_drop_their_oldest_event() {
     let mut q = EventQueue::default();
     q.subscribe(SYNC, 2, false, false).unwrap();
     for n in 0..5 {
@@ -76,7 +76,7 @@ fn own_changes_need_feedback() {
 }
 
 #[test]
-fn unsubscribing_drops_what_waits() {
+fn unsubscribing_drops_pending_events() {
     let mut q = EventQueue::default();
     q.subscribe(CTRL, 1, false, true).unwrap();
     q.subscribe(SYNC, 1, false, false).unwrap();

@@ -20,7 +20,7 @@ fn wanted(fourcc: FourCc, width: u32, height: u32) -> Format {
 }
 
 #[test]
-fn odd_and_huge_sizes_come_down_to_the_steps() {
+fn odd_and_huge_sizes_round_to_steps() {
     for (asked, granted) in [
         ((641, 481), (640, 480)),
         ((0, 0), (2, 2)),
@@ -104,7 +104,7 @@ fn membership_and_intervals() {
 }
 
 #[test]
-fn discrete_sizes_are_these_and_no_others() {
+fn only_listed_discrete_sizes_are_offered() {
     let sizes = FrameSizes::Discrete(&[(1280, 720), (640, 480), (320, 240)]);
     assert!(sizes.contains(640, 480) && !sizes.contains(640, 360));
     for (asked, granted) in [

@@ -21,7 +21,7 @@ fn rounding_at_the_edges_of_numbers() {
 }
 
 #[test]
-fn declarations_that_make_no_sense_are_left_out() {
+fn invalid_declarations_are_omitted() {
     let brightness = sys::V4L2_CID_BRIGHTNESS;
     let first = ControlSpec::boolean(brightness, "First", true);
     let handler = Handler::new(&[

@@ -30,14 +30,14 @@ fn longer_lines_are_kept_and_rounded() {
 }
 
 #[test]
-fn overflow_is_no_layout() {
+fn overflow_gives_no_layout() {
     let format = lookup(FourCc::RGB24).unwrap();
     assert_eq!(format.plane_layout(0, u32::MAX, 1, 0, u32::MAX), None);
     assert_eq!(format.plane_layout(0, 1 << 20, 1 << 20, 0, u32::MAX), None);
 }
 
 #[test]
-fn chroma_follows_luma_in_one_plane_and_starts_its_own_in_two() {
+fn chroma_layout_depends_on_memory_planes() {
     let nv12 = lookup(FourCc::NV12).unwrap();
     let one = [nv12.plane_layout(0, 64, 32, 80, 16384).unwrap()];
     let chroma = nv12.component_layout(1, 64, 32, &one).unwrap();
@@ -67,7 +67,7 @@ fn codes_print_as_characters() {
 }
 
 #[test]
-fn every_row_is_whole() {
+fn every_row_is_complete() {
     for (at, format) in TABLE.iter().enumerate() {
         let (fourcc, name) = (format.fourcc, format.name);
         assert_eq!(lookup(fourcc), Some(*format), "{name}");

@@ -20,7 +20,7 @@ fn wide(buf: &[u8], at: usize) -> u64 {
 }
 
 #[test]
-fn a_captured_buffer_tells_all() {
+fn captured_buffers_have_all_fields() {
     let mut b = Bench::capture();
     assert_eq!((b.reqbufs(2, MMAP), b.qbuf(1), b.stream(true)), (2, 0, 0));
     let mut queued = b.buf(1, MMAP);
@@ -53,7 +53,7 @@ fn a_captured_buffer_tells_all() {
 }
 
 #[test]
-fn an_output_buffer_keeps_what_the_program_said() {
+fn output_buffers_keep_the_programs_fields() {
     let mut b = Bench::output();
     assert_eq!((b.reqbufs(2, MMAP), b.stream(true)), (2, 0));
     let mut buf = b.buf(0, MMAP);
@@ -87,7 +87,7 @@ fn an_output_buffer_keeps_what_the_program_said() {
 }
 
 #[test]
-fn copied_timestamps_come_back_with_their_source() {
+fn copied_timestamps_keep_their_source() {
     let mut driver = TestDriver::new(Flow::Output, Planarity::Single);
     driver.policy.timestamps = TimestampKind::Copy;
     let mut b = Bench::with(driver);
@@ -161,7 +161,7 @@ fn cache_hints_hold_for_allocated_memory_only() {
 }
 
 #[test]
-fn non_coherent_memory_is_granted_for_allocated_memory_only() {
+fn only_allocated_memory_may_be_non_coherent() {
     for hints in [true, false] {
         let mut driver = TestDriver::new(Flow::Capture, Planarity::Single);
         driver.policy.cache_hints = hints;
@@ -192,7 +192,7 @@ fn non_coherent_memory_is_granted_for_allocated_memory_only() {
 }
 
 #[test]
-fn user_memory_gets_the_picture() {
+fn pictures_reach_user_memory() {
     let mut b = Bench::capture();
     assert_eq!((b.reqbufs(2, USERPTR), b.stream(true)), (2, 0));
     let rows = [
@@ -262,7 +262,7 @@ fn imported_buffers() {
 }
 
 #[test]
-fn an_output_is_measured_against_the_buffer_it_names() {
+fn output_payloads_are_checked_against_buffer() {
     let mut b = Bench::output();
     assert_eq!((b.reqbufs(2, DMABUF), b.stream(true)), (2, 0));
     let small = b.program.open_dmabuf(&mut b.mem, 4096);
@@ -314,7 +314,7 @@ fn refusals_are_kept_with_their_reason() {
 }
 
 #[test]
-fn whose_buffers_a_call_passes() {
+fn calls_on_own_buffers_are_recognised() {
     let mut b = Bench::capture();
     let other = b.open();
     let passes = |b: &Bench, file| {

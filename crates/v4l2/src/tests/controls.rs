@@ -45,7 +45,7 @@ fn set_ctrl(b: &mut Bench, id: u32, value: i32) -> Result<i32, i32> {
 }
 
 #[test]
-fn enumeration_goes_up_and_includes_the_classes() {
+fn enumeration_ascends_and_includes_classes() {
     let mut b = Bench::capture();
     let mut ids = Vec::new();
     let mut id = 0;
@@ -91,7 +91,7 @@ fn enumeration_goes_up_and_includes_the_classes() {
 }
 
 #[test]
-fn old_private_ids_count_the_drivers_own() {
+fn old_private_ids_number_driver_controls() {
     let mut b = Bench::capture();
     for (nth, id) in [(0, BUTTON), (1, MASK), (2, NUMBERS), (3, GRABBED)] {
         let old = sys::V4L2_CID_PRIVATE_BASE + nth;
@@ -210,7 +210,7 @@ fn values_are_rounded_clamped_or_refused() {
 }
 
 #[test]
-fn the_driver_hears_of_changes_and_may_refuse_them() {
+fn drivers_see_changes_and_may_refuse_them() {
     let mut b = Bench::capture();
     set_ctrl(&mut b, BRIGHTNESS, 9).unwrap();
     set_ctrl(&mut b, BRIGHTNESS, 9).unwrap();
@@ -265,7 +265,7 @@ const S: u32 = sys::VIDIOC_S_EXT_CTRLS;
 const T: u32 = sys::VIDIOC_TRY_EXT_CTRLS;
 
 #[test]
-fn error_index_tells_try_from_set() {
+fn error_index_differs_for_try_and_set() {
     let mut b = Bench::capture();
     let good: Entry = (BRIGHTNESS, 0, 3);
     let (user, camera) = (sys::V4L2_CTRL_CLASS_USER, sys::V4L2_CTRL_CLASS_CAMERA);
@@ -322,7 +322,7 @@ fn error_index_tells_try_from_set() {
 }
 
 #[test]
-fn a_driver_that_refuses_in_the_middle_is_shown() {
+fn drivers_refusal_sets_the_error_index() {
     let mut b = Bench::capture();
     b.device.driver_mut().control_errno = EIO;
     let unchanged: Entry = (CONTRAST, 0, 50);
@@ -332,7 +332,7 @@ fn a_driver_that_refuses_in_the_middle_is_shown() {
 }
 
 #[test]
-fn values_of_all_kinds_come_and_go() {
+fn values_of_all_kinds_are_set_and_read() {
     let mut b = Bench::capture();
     let wide = u64::from_ne_bytes((-5_i64 << 40).to_ne_bytes());
     let (errno, _, set) = ext(&mut b, S, 0, &[(CONTRAST, 0, 53), (WIDE, 0, wide)]);

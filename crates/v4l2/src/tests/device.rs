@@ -145,7 +145,7 @@ fn structures_out_of_reach() {
 }
 
 #[test]
-fn unknown_calls_touch_nothing() {
+fn unknown_calls_change_nothing() {
     let mut b = Bench::capture();
     let before = b.program.image();
     let sized = |dir: u32, nr: u32| dir << 30 | 0x3fff << 16 | 0x5600 | nr;
@@ -213,7 +213,7 @@ fn each_structure_is_read_once_and_written_once() {
 }
 
 #[test]
-fn a_hundred_opens_and_none_after_the_end() {
+fn closed_files_refuse_calls() {
     let mut b = Bench::capture();
     let files: Vec<_> = (0..100).map(|_| b.open()).collect();
     for &file in &files {

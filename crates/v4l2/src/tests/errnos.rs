@@ -46,7 +46,7 @@ fn reqbufs() {
 }
 
 #[test]
-fn userptr_that_is_not_offered() {
+fn unsupported_userptr_is_refused() {
     let mut driver = TestDriver::new(Flow::Capture, Planarity::Single);
     driver.policy.userptr = false;
     let mut b = Bench::with(driver);
@@ -263,7 +263,7 @@ fn transfer(b: &mut Bench, len: u64) -> i32 {
 }
 
 #[test]
-fn a_waiting_file_that_closes_frees_the_queue() {
+fn closing_a_waiting_file_frees_the_queue() {
     let mut b = Bench::capture();
     b.nonblocking = false;
     let two = b.open();
@@ -313,7 +313,7 @@ fn a_broken_device() {
 use crate::{POLL_ERR, POLL_IN, POLL_OUT};
 
 #[test]
-fn what_drivers_say_is_passed_on() {
+fn driver_errors_are_passed_on() {
     both(|mut b| {
         assert_eq!((b.reqbufs(2, MMAP), b.qbuf(0)), (2, 0));
         b.device.driver_mut().start_errno = 6;
@@ -338,7 +338,7 @@ fn what_drivers_say_is_passed_on() {
 }
 
 #[test]
-fn a_failed_dqbuf_trusts_no_flag_of_the_program() {
+fn failed_dqbuf_ignores_the_programs_flags() {
     both(|mut b| {
         assert_eq!(b.reqbufs(2, MMAP), 2);
         let mut buf = b.buf(0, MMAP);
@@ -498,7 +498,7 @@ fn exporting() {
 }
 
 #[test]
-fn a_descriptor_is_not_made_where_its_number_cannot_be_told() {
+fn unwritable_results_make_no_descriptor() {
     let mut b = Bench::capture();
     assert_eq!(b.reqbufs(2, MMAP), 2);
     let arg: [u8; 64] = record(&[(0, b.ty())]);

@@ -43,7 +43,7 @@ fn set(b: &mut Bench, file: FileHandle, value: u32) {
 }
 
 #[test]
-fn what_can_be_subscribed() {
+fn only_known_events_can_be_subscribed() {
     let mut b = Bench::capture();
     let rows = [
         (CTRL, BRIGHTNESS, 0),
@@ -74,7 +74,7 @@ fn what_can_be_subscribed() {
 }
 
 #[test]
-fn the_first_event_tells_the_state() {
+fn first_event_has_the_current_state() {
     let mut b = Bench::capture();
     assert_eq!(subscribe(&mut b, None, CTRL, BRIGHTNESS, INITIAL), 0);
     assert!(b.device.take_woken().is_anyone());
@@ -113,7 +113,7 @@ fn the_first_event_tells_the_state() {
 }
 
 #[test]
-fn who_made_a_change_is_told_only_if_asked() {
+fn own_changes_are_reported_only_on_request() {
     let mut b = Bench::capture();
     let (one, two, three) = (b.file, b.open(), b.open());
     for (file, flags) in [(one, 0), (two, 0), (three, FEEDBACK)] {
@@ -153,7 +153,7 @@ fn frames_are_announced_and_old_ones_dropped() {
 }
 
 #[test]
-fn a_caller_can_wait_for_an_event() {
+fn callers_can_wait_for_an_event() {
     let mut b = Bench::capture();
     b.nonblocking = false;
     assert_eq!(subscribe(&mut b, None, sys::V4L2_EVENT_EOS, 0, 0), 0);
@@ -167,7 +167,7 @@ fn a_caller_can_wait_for_an_event() {
 }
 
 #[test]
-fn the_device_can_change_a_control_and_its_source() {
+fn devices_can_change_controls_and_source() {
     let mut b = Bench::capture();
     let exposure = sys::V4L2_CID_EXPOSURE_ABSOLUTE;
     assert_eq!(subscribe(&mut b, None, CTRL, exposure, 0), 0);

@@ -64,7 +64,7 @@ fn read_some(b: &mut Bench, call: u64, at: Option<u64>, len: u64) -> Outcome {
 }
 
 #[test]
-fn who_reads_while_another_reads_in_pieces_waits_for_its_end() {
+fn reads_wait_for_an_unfinished_read() {
     let mut b = Bench::capture();
     assert_eq!(read(&mut b, 8), EAGAIN);
     b.tick();
@@ -95,7 +95,7 @@ fn who_reads_while_another_reads_in_pieces_waits_for_its_end() {
 }
 
 #[test]
-fn a_reader_waits() {
+fn reads_wait_for_frames() {
     let mut b = Bench::capture();
     b.nonblocking = false;
     assert_eq!(read(&mut b, 8), WAIT);
@@ -108,7 +108,7 @@ fn a_reader_waits() {
 }
 
 #[test]
-fn what_is_written_is_shown() {
+fn written_frames_are_shown() {
     let mut b = Bench::output();
     assert_eq!(poll(&mut b, POLL_OUT), POLL_OUT, "L5");
     b.program.poke(ARRAY, &[7; 4096]);
@@ -133,7 +133,7 @@ fn what_is_written_is_shown() {
 }
 
 #[test]
-fn everything_else_is_busy_meanwhile() {
+fn file_io_makes_streaming_calls_busy() {
     for output in [false, true] {
         let mut b = if output {
             Bench::output()
@@ -254,7 +254,7 @@ fn polling() {
 
 /// A driver that keeps a buffer hears of every caller that finds no buffer, and of no other.
 #[test]
-fn a_driver_hears_of_those_who_wait() {
+fn drivers_are_notified_of_waiters() {
     let mut b = Bench::output();
     let waiters = |b: &Bench| b.device.driver().waiters;
     assert_eq!(b.reqbufs(2, MMAP), 2);

@@ -22,7 +22,7 @@ fn fmt(b: &mut Bench, request: u32, ty: u32, fill: u8) -> (i32, Vec<u8>) {
 }
 
 #[test]
-fn only_the_devices_own_type() {
+fn other_buffer_types_are_refused() {
     for (flow, planarity) in four() {
         let mut b = Bench::new(flow, planarity);
         for ty in (0..16).chain([sys::V4L2_BUF_TYPE_PRIVATE, u32::MAX]) {
@@ -41,7 +41,7 @@ fn only_the_devices_own_type() {
 }
 
 #[test]
-fn nonsense_becomes_something_valid_and_stays() {
+fn invalid_formats_become_valid_and_stable() {
     for (flow, planarity) in four() {
         let mut b = Bench::new(flow, planarity);
         let ty = b.ty();

@@ -210,7 +210,7 @@ fn run(seed: u64, flow: Flow, planarity: Planarity) {
 }
 
 #[test]
-fn random_calls_hold_nothing_and_failures_change_nothing() {
+fn random_calls_leak_nothing_and_failures_are_clean() {
     for seed in 0..60 {
         run(seed, Flow::Capture, Planarity::Single);
         run(seed, Flow::Output, Planarity::Single);

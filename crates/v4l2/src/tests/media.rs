@@ -45,7 +45,7 @@ fn text(bytes: &[u8], at: usize) -> String {
 }
 
 #[test]
-fn a_device_says_who_it_is() {
+fn devices_report_their_identity() {
     let bench = Bench::new("An encoder");
     let mut info = [0xff; size_of::<sys::media_device_info>()];
     assert_eq!(bench.call(sys::MEDIA_IOC_DEVICE_INFO, &mut info), 0);
@@ -66,7 +66,7 @@ fn a_device_says_who_it_is() {
 }
 
 #[test]
-fn names_of_entities_differ_where_programs_cut_them() {
+fn truncated_entity_names_differ() {
     let bench = Bench::new("Thirty-one bytes of a long n\u{e4}me");
     let mut names = Vec::new();
     let mut next = 0;
@@ -107,7 +107,7 @@ fn names_of_entities_differ_where_programs_cut_them() {
 }
 
 #[test]
-fn the_topology_fills_what_there_is_room_for() {
+fn topology_fills_the_available_room() {
     let bench = Bench::new("x");
     let size = size_of::<sys::media_v2_topology>();
     let mut counts = vec![0; size];
@@ -165,7 +165,7 @@ fn the_topology_fills_what_there_is_room_for() {
 }
 
 #[test]
-fn links_stay_as_they_are() {
+fn links_cannot_change() {
     let bench = Bench::new("x");
     let mut links = vec![0; size_of::<sys::media_links_enum>()];
     Image(&mut links).set_u32(field!(media_links_enum.entity), 3);
@@ -203,7 +203,7 @@ fn other_calls_are_unknown() {
 }
 
 #[test]
-fn what_a_device_does_is_told_by_its_formats() {
+fn function_follows_from_formats() {
     let driver = TestDriver::new(Flow::Capture, Planarity::Single);
     assert_eq!(MediaFunction::of(&driver), MediaFunction::Scaler);
 }

@@ -45,7 +45,7 @@ fn set_planes(b: &Bench, fields: &[(u64, usize, u32)]) {
 }
 
 #[test]
-fn arrays_that_are_missing_short_or_long() {
+fn missing_short_and_long_arrays() {
     let mut b = bench(Flow::Capture);
     assert_eq!(b.reqbufs(2, MMAP), 2);
     let (query, prepare, dq) = (
@@ -80,7 +80,7 @@ fn arrays_that_are_missing_short_or_long() {
 }
 
 #[test]
-fn planes_are_told_one_by_one() {
+fn planes_are_reported_separately() {
     let mut b = bench(Flow::Capture);
     assert_eq!((b.reqbufs(2, MMAP), b.stream(true)), (2, 0));
     b.program.poke(ARRAY, &[0xff; PLANE * 8]);
@@ -153,7 +153,7 @@ fn payloads_and_offsets() {
 }
 
 #[test]
-fn a_failed_import_of_one_plane_holds_nothing() {
+fn failed_plane_import_leaks_nothing() {
     for flow in [Flow::Capture, Flow::Output] {
         let mut b = bench(flow);
         assert_eq!(b.reqbufs(2, DMABUF), 2);
@@ -219,7 +219,7 @@ fn creating_checks_every_plane() {
 }
 
 #[test]
-fn read_and_write_want_one_plane() {
+fn read_and_write_need_one_plane() {
     for flow in [Flow::Capture, Flow::Output] {
         let mut b = bench(flow);
         let cx = b.cx(b.file, false);

@@ -284,7 +284,7 @@ const fn kind(flow: Flow) -> u32 {
 }
 
 #[test]
-fn controls_are_set_right_before_the_work_they_are_for() {
+fn request_controls_are_set_before_their_work() {
     let mut b = Bench::new(Requests::Optional);
     let [file, _] = b.files;
     let requests: Vec<_> = (0..3).map(|_| b.alloc()).collect();
@@ -327,7 +327,7 @@ fn controls_are_set_right_before_the_work_they_are_for() {
 }
 
 #[test]
-fn a_request_of_two_files_is_complete_with_the_second() {
+fn requests_of_two_files_need_both_buffers() {
     let mut b = Bench::new(Requests::Optional);
     let [one, two] = b.files;
     let (id, fd) = b.alloc();
@@ -349,7 +349,7 @@ fn a_request_of_two_files_is_complete_with_the_second() {
 }
 
 #[test]
-fn a_file_that_goes_leaves_its_requests() {
+fn closed_files_leave_their_requests() {
     let mut b = Bench::new(Requests::Optional);
     let [one, two] = b.files;
     let (idle, idle_fd) = b.alloc();
@@ -370,7 +370,7 @@ fn a_file_that_goes_leaves_its_requests() {
 }
 
 #[test]
-fn a_request_closed_while_queued_goes_when_it_is_complete() {
+fn closed_queued_requests_end_at_completion() {
     let mut b = Bench::new(Requests::Optional);
     let [file, _] = b.files;
     let request = b.alloc();
@@ -457,7 +457,7 @@ fn a_device_without_requests() {
 }
 
 #[test]
-fn there_are_so_many_requests_and_no_more() {
+fn requests_are_bounded() {
     let mut b = Bench::new(Requests::Required);
     let [file, _] = b.files;
     assert_eq!(b.qbuf(file, Flow::Output, 0, None), EBADR);
@@ -474,7 +474,7 @@ fn there_are_so_many_requests_and_no_more() {
 }
 
 #[test]
-fn what_waits_when_streaming_cannot_start_is_queued_still() {
+fn failed_start_keeps_waiting_buffers_queued() {
     let mut b = Bench::new(Requests::Optional);
     let [file, _] = b.files;
     let (id, fd) = b.alloc();
@@ -518,7 +518,7 @@ fn a_device_has_one_request_at_a_time() {
 }
 
 #[test]
-fn a_request_that_is_cancelled_keeps_what_it_would_have_set() {
+fn cancelled_requests_keep_their_controls() {
     let mut b = Bench::new(Requests::Optional);
     let [file, _] = b.files;
     let (id, fd) = b.alloc();
@@ -536,7 +536,7 @@ fn a_request_that_is_cancelled_keeps_what_it_would_have_set() {
 }
 
 #[test]
-fn a_call_wakes_those_alone_who_wait_for_its_queues() {
+fn calls_wake_only_waiters_of_their_queues() {
     let mut b = Bench::new(Requests::Optional);
     let [one, two] = b.files;
     b.device.take_woken();
@@ -555,7 +555,7 @@ fn a_call_wakes_those_alone_who_wait_for_its_queues() {
 }
 
 #[test]
-fn what_all_files_come_to_is_the_sum_over_them() {
+fn progress_is_the_sum_over_files() {
     let mut b = Bench::new(Requests::Optional);
     let [one, two] = b.files;
     let is_sum = |b: &mut Bench, streaming| {
@@ -584,7 +584,7 @@ fn what_all_files_come_to_is_the_sum_over_them() {
 }
 
 #[test]
-fn another_files_priority_holds_until_it_is_lowered_or_closed() {
+fn priority_lasts_until_lowered_or_closed() {
     let mut b = Bench::new(Requests::Optional);
     let [one, two] = b.files;
     let set = |b: &mut Bench, file, priority: u32| {
@@ -607,7 +607,7 @@ fn another_files_priority_holds_until_it_is_lowered_or_closed() {
 }
 
 #[test]
-fn files_that_have_nothing_to_do_are_not_asked_in_each_call() {
+fn idle_files_are_not_polled_in_each_call() {
     let mut bench = Bench::new(Requests::None);
     let [file, _] = bench.files;
     let idle: Vec<FileHandle> = (0..100)
