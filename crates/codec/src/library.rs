@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_as_it_is_written() {
+    fn lists_survive_writing_and_parsing() {
         let library = Library {
             program: "/x/vb3-codec".into(),
             name: "libavcodec 61.19.101".to_owned(),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_or_is_missing_is_named() {
+    fn hanging_and_missing_programs_are_named() {
         let missing = Library::ask(Path::new("/nowhere/vb3-codec")).unwrap_err();
         assert!(missing.contains("/nowhere/vb3-codec"), "{missing}");
         // It has no option `--list` and prints nothing.
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_program_ends_the_search() {
+    fn silent_program_ends_the_search() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("vb3-codec");
         script(&program, "exec sleep 1000");
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_without_library_counts_as_missing() {
+    fn program_without_library_counts_as_missing() {
         let dir = tempfile::tempdir().unwrap();
         let [stub, real] = ["stub", "real"].map(|name| dir.path().join(name));
         script(&stub, "echo library none; exit 1");
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_codec_without_library_says_what_to_install() {
+    fn missing_codec_names_package_to_install() {
         let codecs = Codecs::from(Launch::in_thread());
         for (kind, name) in [
             (Kind::H264Decoder, "decoding H.264"),

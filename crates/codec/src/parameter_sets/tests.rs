@@ -174,7 +174,7 @@ fn expect_sps(wanted: &Sps) -> SeqParameterSet {
 }
 
 #[test]
-fn another_parser_reads_what_is_written() {
+fn another_parser_reads_parameter_sets() {
     let mut draw = Draw(Pcg32::new(1, 1));
     for _ in 0..500 {
         let sps = draw.sps();
@@ -247,7 +247,7 @@ fn another_parser_reads_what_is_written() {
 }
 
 #[test]
-fn lists_go_in_zigzag_order() {
+fn scaling_lists_are_in_zigzag_order() {
     let small: Vec<usize> = zigzag(4).collect();
     assert_eq!(
         small,
@@ -261,7 +261,7 @@ fn lists_go_in_zigzag_order() {
 }
 
 #[test]
-fn a_list_that_no_stream_can_have_is_refused() {
+fn invalid_scaling_lists_are_refused() {
     let mut lists = ScalingLists {
         lists_4x4: [[16; 16]; 6],
         lists_8x8: [[0; 64]; 2],
@@ -279,7 +279,7 @@ fn a_list_that_no_stream_can_have_is_refused() {
 }
 
 #[test]
-fn slices_of_one_picture_are_told_from_other_things() {
+fn only_slices_of_one_picture_are_accepted() {
     let pps = Pps {
         pic_parameter_set_id: 2,
         ..Pps::default()

@@ -10,7 +10,7 @@ fn ring() -> (Arc<Ring>, Socket) {
 }
 
 #[test]
-fn what_a_worker_cannot_have_filled_is_refused() {
+fn impossible_slots_are_refused() {
     let (ring, _theirs) = ring();
     let fits = ring.slot_len as u64;
     assert!(ring.take(OUTPUT_SLOTS as u64, 1).is_none());
@@ -23,7 +23,7 @@ fn what_a_worker_cannot_have_filled_is_refused() {
 }
 
 #[test]
-fn dropping_gives_the_slot_back() {
+fn dropping_a_picture_releases_its_slot() {
     let (ring, theirs) = ring();
     drop(ring.take(3, 10));
     let crate::socket::Received::Message(message, None) = theirs.receive(false) else {
@@ -45,7 +45,7 @@ fn odd_sizes_round_chroma_up() {
 }
 
 #[test]
-fn a_picture_is_copied_without_its_gaps() {
+fn pictures_are_copied_without_gaps() {
     let layout = Layout::new(3, 2).unwrap();
     let (y, c) = ([1, 2, 3, 9, 4, 5, 6], [7, 8]);
     let from = |y| Planes {
@@ -66,7 +66,7 @@ fn a_picture_is_copied_without_its_gaps() {
 }
 
 #[test]
-fn chroma_is_joined_as_far_as_it_goes() {
+fn chroma_joins_incomplete_blocks() {
     // One block of the loop and one more sample, in rows with gaps.
     let layout = Layout::new(33, 3).unwrap();
     let y = vec![1; layout.luma];
@@ -91,7 +91,7 @@ fn chroma_is_joined_as_far_as_it_goes() {
 }
 
 #[test]
-fn ten_bits_come_in_the_upper_bits() {
+fn ten_bit_samples_use_the_upper_bits() {
     let layout = Layout::with_bits(3, 2, 10).unwrap();
     assert_eq!((layout.luma, layout.chroma, layout.len()), (12, 4, 20));
     assert_eq!(Layout::with_bits(3, 2, 12), None);

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_frames_are_known_by_their_first_bits() {
+    fn key_frames_are_detected_by_first_bits() {
         assert!(Vp8::is_key(&[0x10, 2, 0, 0x9d]));
         assert!(!Vp8::is_key(&[0x11, 2, 0]));
         assert!(Vp9::is_key(&[0b1000_0010]) && Vp9::is_key(&[0b1011_0001]));

@@ -35,7 +35,7 @@ fn a_unit_ends_where_the_next_begins() {
 }
 
 #[test]
-fn cuts_anywhere_give_the_same_units_with_the_tag_of_the_slice() {
+fn units_and_tags_do_not_depend_on_pieces() {
     let (key, next) = (slice(0x65, true), slice(0x41, true));
     let stream = [SPS, PPS, &key, &next, &next].concat();
     let whole = units(&[&stream], false);
@@ -54,7 +54,7 @@ fn cuts_anywhere_give_the_same_units_with_the_tag_of_the_slice() {
 }
 
 #[test]
-fn slices_about_as_long_as_what_is_looked_at_are_cut_alike() {
+fn slices_as_short_as_the_peek_are_cut_alike() {
     for len in PEEK - 6..PEEK + 6 {
         let (mut key, mut next) = (slice(0x65, true), slice(0x41, true));
         key.truncate(START + len);
@@ -77,7 +77,7 @@ fn slices_about_as_long_as_what_is_looked_at_are_cut_alike() {
 }
 
 #[test]
-fn whole_pieces_are_given_at_once_and_sets_wait_for_a_slice() {
+fn whole_pieces_are_units_and_sets_await_a_slice() {
     let (key, next) = (slice(0x65, true), slice(0x41, true));
     let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     let sets = [SPS, PPS].concat();
@@ -93,7 +93,7 @@ fn whole_pieces_are_given_at_once_and_sets_wait_for_a_slice() {
 }
 
 #[test]
-fn noise_is_told_and_not_kept() {
+fn noise_is_reported_and_dropped() {
     let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     for tag in 0..1000 {
         units.push(tag, &[0x77; 1000]);
@@ -110,7 +110,7 @@ fn noise_is_told_and_not_kept() {
 }
 
 #[test]
-fn one_fault_of_a_piece_is_told() {
+fn one_fault_is_reported_per_piece() {
     let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     for tag in 1..4 {
         units.push(tag, &[0, 0, 1, 0x67].repeat(1000));
@@ -121,7 +121,7 @@ fn one_fault_of_a_piece_is_told() {
 }
 
 #[test]
-fn a_piece_may_have_very_many_units() {
+fn pieces_may_have_very_many_units() {
     const UNITS: usize = 100_000;
     let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     let one = [0, 0, 1, 0x65, 0x88, 0x80];
@@ -132,7 +132,7 @@ fn a_piece_may_have_very_many_units() {
 }
 
 #[test]
-fn a_unit_without_end_is_dropped() {
+fn endless_units_are_dropped() {
     let (mut units, mut params) = (Units::<H264>::default(), H264::default());
     units.push(1, &slice(0x65, true));
     for tag in 2..40 {
@@ -144,7 +144,7 @@ fn a_unit_without_end_is_dropped() {
 }
 
 #[test]
-fn noise_in_front_goes_with_no_unit_however_it_is_cut() {
+fn leading_noise_belongs_to_no_unit() {
     let (key, next) = (slice(0x65, true), slice(0x41, true));
     let stream = [&[0x85, 0, 7, 0][..], SPS, PPS, &key, &next].concat();
     for cut in 1..stream.len() {

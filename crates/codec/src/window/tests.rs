@@ -12,7 +12,7 @@ fn fill(window: &Window, len: usize, value: u8) {
 
 /// A plane from the middle of a page to the middle of another, surrounded by other bytes.
 #[test]
-fn what_is_written_after_a_plane_reaches_nobody() {
+fn writes_after_a_plane_stay_private() {
     let memory = Shared::new(4 * PAGE).unwrap();
     let (offset, extent) = (PAGE / 2, 2 * PAGE);
     let window = Window::new(&memory, offset, extent, extent + 3 * PAGE).unwrap();
@@ -26,7 +26,7 @@ fn what_is_written_after_a_plane_reaches_nobody() {
 }
 
 #[test]
-fn a_plane_that_ends_with_a_page_is_not_copied() {
+fn planes_that_end_at_a_page_are_not_copied() {
     let memory = Shared::new(2 * PAGE).unwrap();
     let window = Window::new(&memory, 0, PAGE, PAGE + 100).unwrap();
     fill(&window, PAGE + 100, 7);
@@ -43,7 +43,7 @@ fn a_plane_that_ends_with_a_page_is_not_copied() {
 
 /// The library finds the picture at the same address, and its writes there are private.
 #[test]
-fn after_a_detachment_both_sides_have_their_own() {
+fn detached_windows_are_private() {
     let memory = Shared::new(3 * PAGE).unwrap();
     let window = Window::new(&memory, 100, 2 * PAGE, 3 * PAGE).unwrap();
     fill(&window, 3 * PAGE, 7);
@@ -59,7 +59,7 @@ fn after_a_detachment_both_sides_have_their_own() {
 }
 
 #[test]
-fn what_lies_outside_is_not_mapped() {
+fn planes_outside_memory_are_refused() {
     let memory = Shared::new(PAGE).unwrap();
     for (offset, extent, room) in [
         (1, PAGE, PAGE),

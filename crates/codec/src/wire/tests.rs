@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn messages_survive_the_way() {
+fn messages_survive_encoding() {
     for (i, op) in OPS.into_iter().enumerate() {
         let sent = Message::new(op, &[1, u64::MAX, i as u64]).with_text("größer");
         assert_eq!(Message::from_bytes(&sent.to_bytes()), Some(sent));
@@ -9,14 +9,14 @@ fn messages_survive_the_way() {
 }
 
 #[test]
-fn a_long_sentence_is_cut_between_characters() {
+fn long_sentences_are_cut_between_characters() {
     let sent = Message::new(Op::Corrupt, &[]).with_text(&format!("a{}", "ß".repeat(MAX_TEXT)));
     assert_eq!(sent.text.len(), MAX_TEXT - 1);
     assert!(sent.to_bytes().len() <= MAX_LEN);
 }
 
 #[test]
-fn other_bytes_are_no_messages() {
+fn invalid_bytes_are_no_messages() {
     let good = Message::new(Op::Drain, &[]).to_bytes();
     let mut unknown = good.clone();
     unknown[0] = 99;

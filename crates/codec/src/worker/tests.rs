@@ -79,7 +79,7 @@ fn lent() -> (Worker, Socket, Shared, Shared) {
 }
 
 #[test]
-fn no_byte_is_written_after_a_loan_was_taken_back() {
+fn revoked_loans_are_not_written() {
     let (mut worker, _end, input, seen) = lent();
     let memory = || seen.bytes(0, 512 * 768).unwrap().to_vec();
     std::thread::scope(|scope| {
@@ -106,7 +106,7 @@ fn no_byte_is_written_after_a_loan_was_taken_back() {
 }
 
 #[test]
-fn a_loan_that_was_taken_back_is_no_longer_the_workers() {
+fn revoked_loans_cannot_be_claimed() {
     let (mut worker, end, input, _seen) = lent();
     worker.take_back();
     assert!(!loan::claim(&input, 1), "it may not write");
@@ -131,7 +131,7 @@ fn a_loan_that_was_taken_back_is_no_longer_the_workers() {
 }
 
 #[test]
-fn what_is_lent_by_number_alone_cannot_be_filled() {
+fn loans_without_memory_cannot_be_filled() {
     let (mut worker, end, ..) = lent();
     let loan = worker.lend(None).unwrap();
     say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, loan]);
@@ -140,7 +140,7 @@ fn what_is_lent_by_number_alone_cannot_be_filled() {
 }
 
 #[test]
-fn a_dead_workers_loans_come_back_at_once() {
+fn loans_of_dead_workers_return_at_once() {
     let (mut worker, end, input, _seen) = lent();
     assert!(loan::claim(&input, 1));
     drop(end);
@@ -151,7 +151,7 @@ fn a_dead_workers_loans_come_back_at_once() {
 }
 
 #[test]
-fn what_another_kind_of_codec_sends_is_its_death() {
+fn messages_of_other_kinds_kill_the_worker() {
     const FORMAT: [u64; 14] = [16, 16, 0, 0, 16, 16, 2, 2, 2, 0, 0, 66, 10, 8];
     let (mut decoder, end) = played(Kind::H264Decoder);
     say(&end, Op::Format, &FORMAT);
@@ -181,7 +181,7 @@ fn what_another_kind_of_codec_sends_is_its_death() {
 }
 
 #[test]
-fn a_flood_of_what_is_not_for_the_owner_does_not_hold_it_up() {
+fn floods_of_messages_do_not_delay_the_owner() {
     let (mut worker, end) = played(Kind::H264Decoder);
     worker.submit(Job::Flush).unwrap();
     let flood = Message::new(Op::Corrupt, &[1]);
@@ -203,7 +203,7 @@ fn a_flood_of_what_is_not_for_the_owner_does_not_hold_it_up() {
 }
 
 #[test]
-fn a_program_of_another_version_is_named_with_both_versions_and_a_way_out() {
+fn other_versions_are_named_with_a_remedy() {
     let newer = Message::new(Op::Version, &[VERSION + 1]).with_text("vb3-codec 9.9.9");
     let silent = Message::new(Op::Consumed, &[1, 0]);
     let newer_found = format!("version {}, as of vb3-codec 9.9.9;", VERSION + 1);
@@ -226,7 +226,7 @@ fn a_program_of_another_version_is_named_with_both_versions_and_a_way_out() {
 }
 
 #[test]
-fn a_worker_tells_owners_of_another_version_and_ends() {
+fn worker_reports_other_versions_and_ends() {
     let memory = Shared::new(INPUT_LEN).unwrap();
     for (told, op, said) in [
         (0, Op::Unsupported, "install the vb3 of the same release"),

@@ -75,7 +75,7 @@ impl Drop for Withheld {
 
 /// A file system that does not answer delays only the worker from there.
 #[test]
-fn a_start_that_stalls_keeps_nobody_waiting() {
+fn stalled_start_delays_no_other_worker() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("worker");
     let Some(withheld) = Withheld::new(&path) else {
@@ -105,7 +105,7 @@ fn a_start_that_stalls_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_an_end() {
+fn missing_program_reports_its_death() {
     let launch = Launch::program("/nowhere/codec", [""; 0]);
     let mut driven = Driven::new(Kind::Harm, &launch);
     driven.wait_for(|said| matches!(said, Said::Died(_)));
@@ -119,7 +119,7 @@ fn a_program_that_is_not_there_is_an_end() {
 }
 
 #[test]
-fn every_end_is_told_as_what_it_is() {
+fn every_kind_of_death_is_reported() {
     assert_eq!(death(b"abort"), "the codec process gave up (signal 6)");
     assert_eq!(death(b"exit"), "the codec process ended with status 7");
     // Files, network, processes, signals and threads were all denied.
@@ -137,7 +137,7 @@ fn every_end_is_told_as_what_it_is() {
 
 /// A library has the threads of its set-up, which are confined with it, and cannot start more.
 #[test]
-fn threads_are_started_at_the_set_up_alone_and_are_shut_in() {
+fn threads_start_only_at_set_up_and_are_confined() {
     let escape = |is_set_up: bool| {
         let mut driven = Driven::new(Kind::HarmInThread, &process());
         let set_up = Job::Configure(Config::Decoder(Framing::Auto));
@@ -161,7 +161,7 @@ fn threads_are_started_at_the_set_up_alone_and_are_shut_in() {
 }
 
 #[test]
-fn a_killed_worker_is_noticed_with_jobs_under_way() {
+fn killed_worker_with_jobs_is_noticed() {
     let mut driven = Driven::new(Kind::Harm, &process());
     for tag in 0..MAX_IN_FLIGHT as u64 {
         let data = b"hang";
@@ -185,7 +185,7 @@ fn a_killed_worker_is_noticed_with_jobs_under_way() {
 }
 
 #[test]
-fn dropping_a_worker_ends_one_that_hangs() {
+fn dropping_kills_a_hanging_worker() {
     let mut driven = Driven::new(Kind::Harm, &process());
     let data = b"hang";
     driven.submit(Job::Decode { tag: 1, data });
@@ -195,7 +195,7 @@ fn dropping_a_worker_ends_one_that_hangs() {
 }
 
 #[test]
-fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
+fn worker_that_keeps_a_buffer_is_killed() {
     let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
     let file = File::from(file);
     file.set_len(4096).unwrap();
@@ -242,7 +242,7 @@ fn a_worker_that_does_not_let_go_of_a_buffer_is_ended() {
 
 /// Loans that the worker has not received when they are revoked are not kept.
 #[test]
-fn loans_may_be_taken_back_without_end() {
+fn loans_may_be_revoked_endlessly() {
     let mut driven = Driven::new(Kind::Harm, &process());
     driven.proceeds = false;
     let data = b"format";
@@ -264,7 +264,7 @@ fn loans_may_be_taken_back_without_end() {
 }
 
 #[test]
-fn what_does_not_fit_is_not_lent() {
+fn unsuitable_memory_is_not_lent() {
     let file = memfd_create("buffer", MemfdFlags::ALLOW_SEALING).unwrap();
     let mut driven = Driven::new(Kind::Harm, &process());
     driven.proceeds = false;
@@ -341,7 +341,7 @@ fn pictures_outlive_their_worker() {
 
 /// A host that keeps all pictures makes the worker wait, not the other way round.
 #[test]
-fn a_worker_waits_for_slots_and_a_flush_frees_it() {
+fn flush_frees_a_worker_waiting_for_slots() {
     if !ffmpeg_is_here() {
         return;
     }
@@ -382,7 +382,7 @@ fn a_worker_waits_for_slots_and_a_flush_frees_it() {
 
 /// A host may start a worker in a pool thread that ends when idle.
 #[test]
-fn a_worker_outlives_the_thread_that_started_it() {
+fn worker_outlives_its_starting_thread() {
     let start = std::thread::spawn(|| {
         let mut driven = Driven::new(Kind::Harm, &process());
         // By then it has limited itself.

@@ -61,7 +61,7 @@ fn planes(picture: &[u8], width: u32, height: u32) -> Planes<'_> {
 }
 
 #[test]
-fn files_decode_as_by_ffmpeg() {
+fn files_decode_like_ffmpeg() {
     if !ffmpeg_is_here() {
         return;
     }
@@ -90,7 +90,7 @@ fn files_decode_as_by_ffmpeg() {
 }
 
 #[test]
-fn a_damaged_file_is_told_and_the_next_one_is_whole() {
+fn damaged_file_leaves_the_next_one_intact() {
     if !ffmpeg_is_here() {
         return;
     }
@@ -131,7 +131,7 @@ fn a_damaged_file_is_told_and_the_next_one_is_whole() {
 }
 
 #[test]
-fn encoded_files_decode_by_ffmpeg() {
+fn ffmpeg_decodes_encoded_files() {
     if !ffmpeg_is_here() {
         return;
     }
