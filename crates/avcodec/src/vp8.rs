@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantizers_stay_in_the_range_that_is_wanted() {
+    fn quantizers_stay_in_wanted_range() {
         assert_eq!(quantizers((0, 127)), (0, 63));
         assert_eq!(quantizers((6, 11)), (6, 9));
         assert_eq!(quantizers((6, 6)), (6, 6));

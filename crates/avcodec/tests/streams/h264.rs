@@ -102,7 +102,7 @@ fn the_format_is_known_from_the_first_unit() {
 
 /// The pictures after a drain refer to some before it.
 #[test]
-fn decoding_goes_on_after_a_drain() {
+fn decoding_continues_after_drain() {
     if library().is_none() {
         return;
     }
@@ -151,7 +151,7 @@ fn a_new_size_comes_after_all_of_the_old() {
 }
 
 #[test]
-fn after_a_flush_nothing_of_before_comes() {
+fn flush_drops_earlier_output() {
     if library().is_none() {
         return;
     }
@@ -175,7 +175,7 @@ fn after_a_flush_nothing_of_before_comes() {
 }
 
 #[test]
-fn what_the_device_does_not_have_is_refused_with_the_reason() {
+fn unsupported_streams_are_refused_with_reason() {
     if library().is_none() {
         return;
     }
@@ -216,7 +216,7 @@ fn what_the_device_does_not_have_is_refused_with_the_reason() {
 
 /// Damaged pictures equal ffmpeg's, with the same concealed parts, and are marked.
 #[test]
-fn damage_is_told_and_survived() {
+fn damage_is_reported_and_survived() {
     if library().is_none() {
         return;
     }
@@ -244,7 +244,7 @@ fn damage_is_told_and_survived() {
 }
 
 #[test]
-fn what_is_no_stream_is_survived() {
+fn garbage_input_is_survived() {
     if library().is_none() {
         return;
     }
@@ -263,7 +263,7 @@ fn what_is_no_stream_is_survived() {
 
 /// The JVT's conformance streams, from the directory in `VB3_H264_VECTORS`.
 #[test]
-fn the_jvts_streams_are_exact() {
+fn jvt_streams_decode_exactly() {
     if library().is_none() {
         return;
     }

@@ -28,7 +28,7 @@ fn encode(settings: H264Settings, pictures: &[u8]) -> Driven {
 }
 
 #[test]
-fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
+fn ffmpeg_decodes_h264_packets() {
     if !has_encoder(KIND) {
         return;
     }
@@ -53,7 +53,7 @@ fn every_picture_becomes_a_packet_that_ffmpeg_decodes() {
 }
 
 #[test]
-fn the_stream_says_what_its_numbers_mean() {
+fn streams_contain_colour_description() {
     if !has_encoder(KIND) {
         return;
     }
@@ -124,7 +124,7 @@ fn the_bitrate_is_kept() {
 }
 
 #[test]
-fn setting_up_anew_begins_a_stream_of_the_new_size() {
+fn new_set_up_begins_stream_of_new_size() {
     if !has_encoder(KIND) {
         return;
     }
@@ -165,7 +165,7 @@ fn setting_up_anew_begins_a_stream_of_the_new_size() {
 }
 
 #[test]
-fn a_picture_may_be_written_bit_by_bit() {
+fn pictures_may_be_written_in_parts() {
     if !has_encoder(KIND) {
         return;
     }
@@ -201,7 +201,7 @@ fn a_picture_may_be_written_bit_by_bit() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_at_once() {
+fn invalid_settings_are_refused_at_once() {
     if !has_encoder(KIND) {
         return;
     }

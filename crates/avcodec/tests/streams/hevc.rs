@@ -62,7 +62,7 @@ fn tier_and_level(packet: &[u8]) -> (u8, u8) {
 }
 
 #[test]
-fn every_picture_becomes_an_access_unit_that_ffmpeg_decodes() {
+fn ffmpeg_decodes_hevc_packets() {
     if !has_encoder(Kind::HevcEncoder) {
         return;
     }
@@ -129,7 +129,7 @@ fn level_tier_bitrate_and_quantizers_are_kept() {
 }
 
 #[test]
-fn sizes_from_the_least_to_the_greatest_come_out_as_they_went_in() {
+fn extreme_sizes_survive_encoding() {
     if !has_encoder(Kind::HevcEncoder) {
         return;
     }
@@ -154,7 +154,7 @@ fn sizes_from_the_least_to_the_greatest_come_out_as_they_went_in() {
 }
 
 #[test]
-fn a_flush_begins_a_stream_and_another_set_up_is_another_workers() {
+fn flush_restarts_and_second_set_up_is_refused() {
     if !has_encoder(Kind::HevcEncoder) {
         return;
     }
@@ -182,7 +182,7 @@ fn a_flush_begins_a_stream_and_another_set_up_is_another_workers() {
 
 /// The library's thread exists from set-up on, is confined like the first one, and is the only one.
 #[test]
-fn its_threads_are_counted_and_shut_in() {
+fn library_thread_is_confined() {
     if !has_encoder(Kind::HevcEncoder) {
         return;
     }

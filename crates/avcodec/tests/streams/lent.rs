@@ -271,7 +271,7 @@ impl Host {
 /// All pictures except the first, which gave the format. Copied are only the end of a plane that shares
 /// its page with another, and chroma for UV pairs.
 #[test]
-fn the_library_decodes_into_the_hosts_buffers() {
+fn library_decodes_into_host_buffers() {
     if library().is_none() {
         return;
     }
@@ -326,7 +326,7 @@ fn pictures_of_1080_lines_lie_in_separate_planes() {
 
 /// Lists the codecs whose pictures need no copy, and checks that pictures are not confused.
 #[test]
-fn other_codecs_decode_there_too_or_are_copied() {
+fn other_codecs_fill_lent_buffers() {
     if library().is_none() {
         return;
     }
@@ -360,7 +360,7 @@ fn other_codecs_decode_there_too_or_are_copied() {
 
 /// With fewer buffers than references, a buffer with a reference is lent again.
 #[test]
-fn a_reference_is_not_written_though_it_is_lent_again() {
+fn references_lent_again_are_not_overwritten() {
     if library().is_none() {
         return;
     }
@@ -377,7 +377,7 @@ fn a_reference_is_not_written_though_it_is_lent_again() {
 
 /// Units decoded after the buffers were taken away refer to pictures in them.
 #[test]
-fn buffers_that_were_taken_away_are_not_written_and_stay_references() {
+fn revoked_buffers_stay_references_unwritten() {
     if library().is_none() {
         return;
     }
@@ -416,7 +416,7 @@ fn buffers_that_were_taken_away_are_not_written_and_stay_references() {
 /// Fields are returned as the library decodes them. The library never writes to a two-field picture
 /// after returning it.
 #[test]
-fn seeks_sizes_and_fields_are_as_without() {
+fn seeks_sizes_and_fields_work_with_loans() {
     if library().is_none() {
         return;
     }

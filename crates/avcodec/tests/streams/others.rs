@@ -160,7 +160,7 @@ fn ten_bits_are_exact() {
 }
 
 #[test]
-fn what_no_device_has_is_refused() {
+fn unsupported_formats_are_refused() {
     if library().is_none() {
         return;
     }
@@ -198,7 +198,7 @@ fn what_no_device_has_is_refused() {
 
 /// Pictures after a drain refer to some before it.
 #[test]
-fn every_codec_goes_on_after_a_drain() {
+fn every_codec_continues_after_drain() {
     let Some(library) = library() else { return };
     for (kind, words, container) in CASES {
         let has = library.kinds.iter().any(|(known, _)| *known == kind);

@@ -38,7 +38,7 @@ fn ivf(packets: &[Packet<'_>]) -> Vec<u8> {
 }
 
 #[test]
-fn every_picture_becomes_a_frame_that_ffmpeg_decodes() {
+fn ffmpeg_decodes_vp8_frames() {
     if library().is_none() {
         return;
     }
