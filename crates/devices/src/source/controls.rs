@@ -12,7 +12,7 @@ use vb3_v4l2::pixfmt::{ColorModel, Sample};
 /// - contrast `c`: `y = 126 + (y - 126) * c / 128` (126 is middle grey);
 /// - brightness `b`: `y = y + b - 128`;
 /// - hue `h` turns the vector (`u - 128`, `v - 128`) by `h * 180 / 128` degrees, saturation `s`
-/// scales it by `s / 128` and gain by `g / 64`;
+///   scales it by `s / 128` and gain by `g / 64`;
 /// - each result is clamped to a byte.
 ///
 /// RGB24 pictures go through [`Rgb::to_yuv`] and back when any of these is off its default.
