@@ -7,7 +7,7 @@ const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
 const MAX_CHIP: u64 = 512 << 20;
 /// Bytes of RAM below the devices' addresses, without the first MiB.
-const LOW: u64 = (3 << 30) - (1 << 20);
+const LOW_RAM: u64 = (3 << 30) - (1 << 20);
 
 /// An area for a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Board {
     ///
     /// The areas take at most half of the RAM that `cma` leaves. Each is a multiple of `page` bytes.
     pub(crate) fn areas(&self, ram: u64, cma: u64, page: u64) -> Vec<Area> {
-        let (mut room, mut chip) = (ram.min(LOW).saturating_sub(cma) / 2, MAX_CHIP);
+        let (mut room, mut chip) = (ram.min(LOW_RAM).saturating_sub(cma) / 2, MAX_CHIP);
         let reserved = self.reserved.iter().filter_map(|reserved| {
             let pages = match reserved.kind {
                 ReservedKind::Cma { is_default: false } | ReservedKind::Pool => true,

@@ -71,16 +71,16 @@ pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
         if let Some(found) = ranges(tree, bus).filter(|found| !found.is_empty()) {
             seen = Some(match seen {
                 None => found,
-                Some(below) => through(&below, &found),
+                Some(below) => limit_windows(&below, &found),
             });
         }
         at = bus;
     }
-    joined(seen.unwrap_or_default())
+    join_windows(seen.unwrap_or_default())
 }
 
 /// Joins windows that are adjacent on the bus and in memory.
-fn joined(windows: Vec<Window>) -> Vec<Window> {
+fn join_windows(windows: Vec<Window>) -> Vec<Window> {
     let mut out: Vec<Window> = Vec::new();
     for window in windows {
         let bytes = out.last().and_then(|before| {
@@ -98,7 +98,7 @@ fn joined(windows: Vec<Window>) -> Vec<Window> {
 }
 
 /// Limits the windows `below` to what the outer bus's windows `above` show.
-fn through(below: &[Window], above: &[Window]) -> Vec<Window> {
+fn limit_windows(below: &[Window], above: &[Window]) -> Vec<Window> {
     let mut out = Vec::new();
     for inner in below {
         for outer in above {

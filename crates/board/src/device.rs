@@ -1,7 +1,7 @@
 //! The video devices of a tree.
 
 use crate::bus::{self, Window};
-use crate::drivers::{self, Allocator, Codec, Kind, Said};
+use crate::drivers::{self, Allocator, Codec, Kind, Sourced};
 use crate::tree::{Id, Tree};
 
 /// Largest number of devices that are read.
@@ -28,9 +28,9 @@ pub struct Device {
     /// Device kinds that its driver provides.
     pub kinds: Vec<Kind>,
     /// The allocator of its picture buffers.
-    pub alloc: Said<Allocator>,
+    pub alloc: Sourced<Allocator>,
     /// How its codecs work; `None` for a device without streams.
-    pub codec: Option<Said<Codec>>,
+    pub codec: Option<Sourced<Codec>>,
     /// Highest address that it can drive.
     pub last_address: u64,
     /// Source of `last_address`.
@@ -80,7 +80,7 @@ fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
         return;
     }
     // Parts of a known device, and buses, do not count as devices.
-    let parts = tree.upwards(id).skip(1);
+    let parts = tree.ancestors(id).skip(1);
     let is_part = parts
         .into_iter()
         .any(|above| drivers::of(tree.texts(above, "compatible")).is_some());
@@ -180,7 +180,7 @@ impl Device {
 ///
 /// Source: Linux 6.12 `drivers/of/address.c` `of_dma_is_coherent`.
 fn is_coherent(tree: &Tree, id: Id) -> bool {
-    for at in tree.upwards(id) {
+    for at in tree.ancestors(id) {
         if tree.has(at, "dma-coherent") {
             return true;
         }

@@ -123,7 +123,7 @@ impl Codec {
 /// A property of a driver, with its source.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Said<T> {
+pub struct Sourced<T> {
     /// The property.
     pub is: T,
     /// A file below the kernel's source.
@@ -152,9 +152,9 @@ pub struct Driver {
     /// The file that sets the mask, if it is not `source`.
     pub mask_source: Option<String>,
     /// The allocator of its picture buffers.
-    pub alloc: Said<Allocator>,
+    pub alloc: Sourced<Allocator>,
     /// How its codecs work; `None` for a driver without streams.
-    pub codec: Option<Said<Codec>>,
+    pub codec: Option<Sourced<Codec>>,
 }
 
 impl Driver {

@@ -31,7 +31,7 @@ mod tree;
 pub use boards::{BOARDS, Shipped};
 pub use bus::Window;
 pub use device::{Device, Iommu};
-pub use drivers::{Allocator, Codec, Driver, KERNEL, Kind, Said, drivers};
+pub use drivers::{Allocator, Codec, Driver, KERNEL, Kind, Sourced, drivers};
 pub use error::{Damage, Error};
 pub use memory::{Range, Reserved, ReservedKind, Sram};
 pub use source::{compile, is_source};

@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 /// Bytes that a kernel sets aside for CMA unless the tree names a size.
 ///
 /// Source: Debian's arm64 and armhf kernels, `CONFIG_CMA_SIZE_MBYTES`.
-const KERNELS_CMA: u64 = 64 << 20;
+const DEFAULT_CMA: u64 = 64 << 20;
 /// Bytes of RAM if neither the tree nor the caller gives a size.
-const UNKNOWN_RAM: u64 = 1 << 30;
+const DEFAULT_RAM: u64 = 1 << 30;
 /// Limits of a machine's RAM, in bytes.
 const MAX_RAM: u64 = 256 << 30;
 const MIN_RAM: u64 = 16 << 20;
 /// The lowest address limit that a SPEC accepts as `mask=`.
-const LEAST_REACH: u64 = 0xf_ffff;
+const MIN_MASK: u64 = 0xf_ffff;
 /// Longest name of an IOMMU.
 const MAX_NAME: usize = 200;
 const PAGE: u64 = 4096;
@@ -77,7 +77,7 @@ impl Board {
                 (reserved.bytes / LARGEST_PAGE * LARGEST_PAGE, from)
             }
             None => (
-                KERNELS_CMA,
+                DEFAULT_CMA,
                 "not in the tree: CONFIG_CMA_SIZE_MBYTES of Debian's kernels".to_owned(),
             ),
         }
@@ -99,7 +99,7 @@ impl Board {
             (Some(ram), _) => (ram, "as given"),
             (None, Some(ram)) => (ram, "/memory: reg"),
             (None, None) => (
-                UNKNOWN_RAM,
+                DEFAULT_RAM,
                 "not in the tree, the boot loader knows it: assumed",
             ),
         };
@@ -228,10 +228,10 @@ impl Device {
         // Behind an IOMMU, the windows limit the IOMMU, not the device.
         let windows = self.windows.iter().filter(|_| self.iommu.is_none());
         windows
-            .map(|window| moved(*window, ram_start).memory.last())
+            .map(|window| rebase_window(*window, ram_start).memory.last())
             .max()
             .map_or(self.last_address, |last| last.min(self.last_address))
-            .max(LEAST_REACH)
+            .max(MIN_MASK)
     }
 
     /// Returns the one window that shows memory at other addresses, as far as a SPEC can express it:
@@ -240,7 +240,7 @@ impl Device {
         let [window] = self.windows.as_slice() else {
             return None;
         };
-        let window = moved(*window, ram_start);
+        let window = rebase_window(*window, ram_start);
         let end = window.bus.checked_add(window.memory.bytes)?;
         let parts = [window.bus, window.memory.start, window.memory.bytes];
         let whole = parts.iter().all(|part| part.is_multiple_of(PAGE));
@@ -334,7 +334,7 @@ impl Device {
 
 /// Adapts a window to a machine whose RAM begins at 0 instead of `ram_start`. A window with equal bus
 /// and memory addresses moves as a whole. Of any other, the part below RAM is dropped.
-fn moved(window: Window, ram_start: u64) -> Window {
+fn rebase_window(window: Window, ram_start: u64) -> Window {
     let Window { bus, memory } = window;
     if bus == memory.start {
         return window;

@@ -50,11 +50,11 @@ fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<
         ),
         _ => format!("{name}: dtc did not start: {e}"),
     })?;
-    let ended = ended(&mut child, timeout);
+    let output = wait_for_end(&mut child, timeout);
     // An ended compiler is not killed. The output of a running one is no longer needed.
     let _ = child.kill();
     let status = child.wait().map_err(|e| format!("{name}: dtc: {e}"))?;
-    let (dtb, messages) = ended.ok_or_else(|| {
+    let (dtb, messages) = output.ok_or_else(|| {
         format!(
             "{name}: dtc took longer than {} s; compile it by hand: `dtc -O dtb -o board.dtb {name}`",
             timeout.as_secs()
@@ -72,7 +72,7 @@ fn compile_by(mut dtc: Command, source: &Path, timeout: Duration) -> Result<Vec<
 }
 
 /// Returns the output and the messages of a process, up to their bounds; `None` after the timeout.
-fn ended(child: &mut Child, timeout: Duration) -> Option<(Vec<u8>, Vec<u8>)> {
+fn wait_for_end(child: &mut Child, timeout: Duration) -> Option<(Vec<u8>, Vec<u8>)> {
     let (dtb, messages) = (child.stdout.take()?, child.stderr.take()?);
     let dtb = read(dtb, u64::try_from(MAX_BYTES).ok()?.saturating_add(1));
     let messages = read(messages, MAX_MESSAGES);

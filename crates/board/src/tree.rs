@@ -109,7 +109,7 @@ impl Tree {
     }
 
     /// Returns the node and its ancestors, up to the root.
-    pub(crate) fn upwards(&self, id: Id) -> impl Iterator<Item = Id> + '_ {
+    pub(crate) fn ancestors(&self, id: Id) -> impl Iterator<Item = Id> + '_ {
         std::iter::successors(Some(id), |&id| self.parent(id))
     }
 
@@ -175,7 +175,7 @@ impl Tree {
 
     /// Returns whether the node and all its ancestors are enabled.
     pub(crate) fn is_enabled(&self, id: Id) -> bool {
-        self.upwards(id).all(|id| {
+        self.ancestors(id).all(|id| {
             let status = self.text(id, "status");
             matches!(status.as_deref(), None | Some("okay" | "ok"))
         })
