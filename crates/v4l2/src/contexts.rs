@@ -126,7 +126,7 @@ where
 
     /// Removes a context. Its finished buffers stay counted.
     pub(crate) fn remove(&mut self, of: u64) -> Option<Context<M, D>> {
-        self.settle();
+        self.update_sums();
         let Entry { context, part } = self.all.remove(&of)?;
         let rest = Part {
             done: part.done,
@@ -152,13 +152,13 @@ where
 
     /// Returns the numbers of contexts with buffers that drivers have not got yet.
     pub(crate) fn holding_back(&mut self) -> Vec<u64> {
-        self.settle();
+        self.update_sums();
         self.holding_back.iter().copied().collect()
     }
 
     /// Calls `each` with every driver that may have changed since the last call.
     pub(crate) fn ask_changed(&mut self, mut each: impl FnMut(&mut D)) {
-        self.settle();
+        self.update_sums();
         for of in core::mem::take(&mut self.unasked) {
             if let Some(entry) = self.all.get_mut(&of) {
                 each(&mut entry.context.driver);
@@ -168,14 +168,14 @@ where
 
     /// Returns the progress of all queues of one direction.
     pub(crate) fn progress(&mut self, flow: Flow) -> FlowProgress {
-        self.settle();
+        self.update_sums();
         let sums = self.progress.get(place(flow));
         sums.copied().unwrap_or_default()
     }
 
     /// Returns the highest priority of files in other contexts.
     pub(crate) fn other_priority(&mut self, of: u64) -> u32 {
-        self.settle();
+        self.update_sums();
         let own = self.all.get(&of).map(|entry| entry.part.priority);
         let others = |(&priority, &count): (&u32, &usize)| {
             let own = usize::from(own == Some(priority));
@@ -187,18 +187,18 @@ where
 
     /// Returns files whose poll states or waiting calls may have changed since the last call.
     pub(crate) fn take_woken(&mut self) -> BTreeSet<FileHandle> {
-        self.settle();
+        self.update_sums();
         core::mem::take(&mut self.woken)
     }
 
     /// Returns the refusals since the last call, at most 256.
     pub(crate) fn take_refusals(&mut self) -> Vec<Refusal> {
-        self.settle();
+        self.update_sums();
         core::mem::take(&mut self.refusals)
     }
 
     /// Updates the sums for contexts that were borrowed mutably.
-    fn settle(&mut self) {
+    fn update_sums(&mut self) {
         for of in core::mem::take(&mut self.lent) {
             let Some(Entry { context, part }) = self.all.get_mut(&of) else {
                 continue;

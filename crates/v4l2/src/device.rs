@@ -202,7 +202,7 @@ where
             return;
         };
         context.release(mem, file);
-        context.settle(of, &mut self.requests, 0);
+        context.advance_requests(of, &mut self.requests, 0);
         if self.opener.is_some()
             && let Some(context) = self.contexts.remove(of)
         {
@@ -342,7 +342,7 @@ where
             return Outcome::Fail(Error::NoFile);
         };
         let outcome = context.ioctl(mem, cx, request, arg, program, &mut scope);
-        context.settle(scope.of, scope.requests, cx.now_ns);
+        context.advance_requests(scope.of, scope.requests, cx.now_ns);
         outcome
     }
 
@@ -482,7 +482,7 @@ where
             }
             if let Some(context) = self.contexts.get_mut(of) {
                 context.tick(mem, now_ns, &mut with_bus);
-                context.settle(of, &mut self.requests, now_ns);
+                context.advance_requests(of, &mut self.requests, now_ns);
             }
         }
         true

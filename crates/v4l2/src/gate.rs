@@ -110,7 +110,7 @@ where
 {
     /// Removes finished buffers from their requests, and passes on the next one. Called after every
     /// call and tick. `of` is this context's number.
-    pub(crate) fn settle(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
+    pub(crate) fn advance_requests(&mut self, of: u64, requests: &mut Requests, now_ns: u64) {
         if !self.output.as_ref().is_some_and(Stream::offers_requests) {
             return;
         }

@@ -252,7 +252,7 @@ where
         entry.request.enqueue(&mut Host { mem, contexts })?;
         for of in files {
             if let Some(context) = self.contexts.get_mut(of) {
-                context.settle(of, &mut self.requests, now_ns);
+                context.advance_requests(of, &mut self.requests, now_ns);
                 context.wake = true;
             }
         }

@@ -92,7 +92,7 @@ impl<M: MemOps> Stream<M> {
     /// Updates the owner after a call that may have made or freed buffers.
     ///
     /// Source: Linux `vb2_ioctl_reqbufs` and others, differs: an unused queue never has an owner.
-    pub(crate) fn settle_owner(&mut self, file: FileHandle) {
+    pub(crate) fn update_owner(&mut self, file: FileHandle) {
         if !self.queue.is_busy() {
             self.owner = None;
         } else if self.owner.is_none() {

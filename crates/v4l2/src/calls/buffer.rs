@@ -84,7 +84,7 @@ where
         let made = stream
             .session(mem, &mut *driver)
             .reqbufs(memory, count, wish);
-        stream.settle_owner(file);
+        stream.update_owner(file);
         let made = made?;
         arg.set_u32(field!(v4l2_requestbuffers.count), made.count);
         arg.set_u32(field!(v4l2_requestbuffers.capabilities), stream.buf_caps());
@@ -127,7 +127,7 @@ where
         let made = stream
             .session(mem, &mut *driver)
             .create_bufs(memory, count, wish, &sizes);
-        stream.settle_owner(file);
+        stream.update_owner(file);
         let made = made?;
         arg.set_u32(field!(v4l2_create_buffers.index), made.first_index);
         arg.set_u32(field!(v4l2_create_buffers.count), made.count);
@@ -164,7 +164,7 @@ where
         stream.check_owner(file)?;
         let first = arg.u32(field!(v4l2_remove_buffers.index));
         let removed = stream.session(mem, &mut *driver).remove_bufs(first, count);
-        stream.settle_owner(file);
+        stream.update_owner(file);
         Ok(removed?)
     }
 
@@ -182,7 +182,7 @@ where
         } else {
             stream.session(mem, &mut *driver).streamoff()
         };
-        stream.settle_owner(file);
+        stream.update_owner(file);
         drop(driver);
         self.wake = true;
         Ok(done?)

@@ -108,7 +108,7 @@ where
     ) -> Result<(), Error> {
         let control = self.simple(arg.u32(field!(v4l2_control.id)))?;
         let id = control.id;
-        let wanted = wide(control, arg.i32(field!(v4l2_control.value)));
+        let wanted = widen(control, arg.i32(field!(v4l2_control.value)));
         let value = control.validate(ControlValue::Number(wanted))?;
         self.driver.try_control(id, &value)?;
         arg.set_i32(field!(v4l2_control.value), bits32(value.number()));
@@ -142,7 +142,7 @@ where
 }
 
 /// Widens a 32-bit value. Bit masks are unsigned.
-pub(crate) fn wide(control: &Control, value: i32) -> i64 {
+pub(crate) fn widen(control: &Control, value: i32) -> i64 {
     match control.kind {
         Some(ControlKind::Bitmask { .. }) => i64::from(value.cast_unsigned()),
         _ => i64::from(value),

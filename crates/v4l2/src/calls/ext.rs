@@ -2,7 +2,7 @@
 
 use crate::bytes::{Image, field, read_user, write_user};
 use crate::calls::Answer;
-use crate::calls::control::wide;
+use crate::calls::control::widen;
 use crate::context::Context;
 use crate::control::{ControlFlags, ControlKind, ControlValue};
 use crate::handler::{Control, bits32, class_of};
@@ -54,7 +54,7 @@ impl Entry<'_> {
     fn number(&self, control: &Control) -> i64 {
         match control.kind {
             Some(ControlKind::Integer64 { .. }) => self.0.i64(VALUE),
-            _ => wide(control, self.0.i32(VALUE)),
+            _ => widen(control, self.0.i32(VALUE)),
         }
     }
 

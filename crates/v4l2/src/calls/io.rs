@@ -110,7 +110,7 @@ where
             PollLook::Program => session.poll(interest),
             PollLook::Host => session.peek(interest),
         };
-        stream.settle_owner(file);
+        stream.update_owner(file);
         drop(driver);
         match found {
             Readiness::Nothing => {
@@ -278,7 +278,7 @@ where
         let (stream, mut driver) = self.parts(flow)?;
         let was_under_way = stream.queue.transfer_under_way().is_some();
         let moved = piece(stream.session(mem, &mut *driver), pieces);
-        stream.settle_owner(cx.file);
+        stream.update_owner(cx.file);
         let has_ended = was_under_way && stream.queue.transfer_under_way().is_none();
         drop(driver);
         let value = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);

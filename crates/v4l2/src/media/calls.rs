@@ -40,7 +40,7 @@ impl<'a, M: MemOps> Array<'a, M> {
 }
 
 /// Writes a whole list if the program requested it.
-fn give<M: MemOps, const N: usize, T>(
+fn write_list<M: MemOps, const N: usize, T>(
     array: Option<Array<'_, M>>,
     all: impl IntoIterator<Item = T>,
     fill: impl Fn(&mut Image<'_>, T),
@@ -177,13 +177,13 @@ impl MediaDevice {
     ) -> Result<(), Error> {
         let entity = find(out.u32(field!(media_links_enum.entity)))?;
         let pads = out.u64(field!(media_links_enum.pads));
-        give::<M, PAD_DESC, _>(
+        write_list::<M, PAD_DESC, _>(
             Array::new(program, pads, None),
             entity.pads,
             |image, pad| put_pad(image, 0, (entity, pad)),
         )?;
         let links = out.u64(field!(media_links_enum.links));
-        give::<M, LINK_DESC, _>(
+        write_list::<M, LINK_DESC, _>(
             Array::new(program, links, None),
             links_of(entity.id),
             |image, (_, source, sink)| {
@@ -238,12 +238,12 @@ impl MediaDevice {
             field!(media_v2_topology.num_links),
         ];
         let [entities, interfaces, pads, links] = counts;
-        give::<M, ENTITY, _>(array(out, entities), &ENTITIES, |image, entity| {
+        write_list::<M, ENTITY, _>(array(out, entities), &ENTITIES, |image, entity| {
             image.set_u32(field!(media_v2_entity.id), entity.id);
             image.set_text(field!(media_v2_entity.name), 64, &self.name_of(entity));
             image.set_u32(field!(media_v2_entity.function), self.function_of(entity));
         })?;
-        give::<M, INTF, _>(array(out, interfaces), [INTERFACE], |image, id| {
+        write_list::<M, INTF, _>(array(out, interfaces), [INTERFACE], |image, id| {
             image.set_u32(field!(media_v2_interface.id), id);
             let kind = field!(media_v2_interface.intf_type);
             image.set_u32(kind, sys::MEDIA_INTF_T_V4L_VIDEO);
@@ -254,7 +254,7 @@ impl MediaDevice {
         let all_pads = ENTITIES
             .iter()
             .flat_map(|entity| entity.pads.iter().map(move |pad| (entity, pad)));
-        give::<M, PAD, _>(
+        write_list::<M, PAD, _>(
             array(out, pads),
             all_pads.clone(),
             |image, (entity, pad)| {
@@ -270,7 +270,7 @@ impl MediaDevice {
         let to_node = FIXED | sys::MEDIA_LNK_FL_INTERFACE_LINK;
         let nodes = INTERFACE_LINKS.map(|(id, entity)| (id, INTERFACE, entity, to_node));
         let all_links = data.chain(nodes);
-        give::<M, LINK, _>(array(out, links), all_links.clone(), |image, link| {
+        write_list::<M, LINK, _>(array(out, links), all_links.clone(), |image, link| {
             let (id, source, sink, flags) = link;
             image.set_u32(field!(media_v2_link.id), id);
             image.set_u32(field!(media_v2_link.source_id), source);

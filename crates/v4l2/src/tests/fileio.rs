@@ -13,7 +13,7 @@ fn read_by(
     let file = file.into().unwrap_or(b.file);
     let cx = b.cx(file, retry);
     let outcome = b.device.read(&mut b.mem, cx, addr, len, &b.program);
-    b.settle(cx, outcome)
+    b.result_code(cx, outcome)
 }
 
 fn read(b: &mut Bench, len: u64) -> i32 {
@@ -24,7 +24,7 @@ fn write_by(b: &mut Bench, file: impl Into<Option<FileHandle>>, addr: u64, len: 
     let file = file.into().unwrap_or(b.file);
     let cx = b.cx(file, false);
     let outcome = b.device.write(&mut b.mem, cx, addr, len, &b.program);
-    b.settle(cx, outcome)
+    b.result_code(cx, outcome)
 }
 
 fn poll(b: &mut Bench, events: i16) -> i16 {

@@ -121,11 +121,11 @@ impl Bench {
         let outcome = self
             .device
             .ioctl(&mut self.mem, cx, request, arg, &self.program);
-        self.settle(cx, outcome)
+        self.result_code(cx, outcome)
     }
 
     /// Returns the result of a call.
-    fn settle(&self, cx: CallContext, outcome: Outcome) -> i32 {
+    fn result_code(&self, cx: CallContext, outcome: Outcome) -> i32 {
         if outcome == Outcome::Wait {
             self.waited.set(cx.call);
         }
