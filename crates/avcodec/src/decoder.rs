@@ -109,7 +109,7 @@ impl<C: Cut> Decoder<C> {
     }
 
     /// Decodes the complete units.
-    fn go(&mut self, all: bool, out: &mut Out) -> Result<(), Stop> {
+    fn decode_units(&mut self, all: bool, out: &mut Out) -> Result<(), Stop> {
         loop {
             let unit = self.cut.next(all);
             while let Some((tag, sentence)) = self.cut.fault() {
@@ -160,7 +160,7 @@ impl<C: Cut> Decoder<C> {
         });
         self.offer(out)?;
         let sent = self.library.send(&unit.bytes, self.count);
-        out.settle()?;
+        out.return_demanded()?;
         if self.format.is_none()
             && let Some((format, true)) = self.library.coming()
             && check(&format).is_ok()
@@ -172,7 +172,7 @@ impl<C: Cut> Decoder<C> {
             if let Some(stamp) = self.stamps.back_mut() {
                 stamp.damaged = true;
             }
-            complain(&error, unit.tag, out)?;
+            report_fault(&error, unit.tag, out)?;
         }
         self.history.push(unit, self.count);
         self.take(out)
@@ -263,12 +263,12 @@ impl<C: Cut> Decoder<C> {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
             self.offer(out)?;
             let received = self.library.receive();
-            out.settle()?;
+            out.return_demanded()?;
             let picture = match received {
                 Ok(Some(picture)) => picture,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    complain(&error, tag, out)?;
+                    report_fault(&error, tag, out)?;
                     continue;
                 }
             };
@@ -290,7 +290,7 @@ impl<C: Cut> Decoder<C> {
             };
             if !self
                 .format
-                .is_some_and(|now| is_alike(&now, &picture.format))
+                .is_some_and(|now| is_compatible(&now, &picture.format))
             {
                 out.format(&picture.format)?;
                 self.format = Some(picture.format);
@@ -324,7 +324,7 @@ fn stamp_of(stamps: &mut VecDeque<Stamp>, picture: &Picture<'_>, last: u64) -> (
 }
 
 /// Returns whether buffers for one format are suitable for the other.
-fn is_alike(one: &StreamFormat, other: &StreamFormat) -> bool {
+fn is_compatible(one: &StreamFormat, other: &StreamFormat) -> bool {
     let size = |f: &StreamFormat| {
         let coded = (f.coded_width, f.coded_height);
         (coded, (f.visible.width, f.visible.height), f.colour, f.bits)
@@ -343,7 +343,7 @@ fn check(format: &StreamFormat) -> Result<(), String> {
     Ok(())
 }
 
-fn complain(error: &Error, tag: u64, out: &mut Out) -> Result<(), Stop> {
+fn report_fault(error: &Error, tag: u64, out: &mut Out) -> Result<(), Stop> {
     if error.unsupported {
         return out.unsupported(tag, &error.sentence);
     }
@@ -359,14 +359,14 @@ impl<C: Cut> vb3_codec::Codec for Decoder<C> {
 
     fn decode(&mut self, tag: u64, data: &[u8], out: &mut Out) -> Result<(), Stop> {
         self.cut.push(tag, data);
-        self.go(false, out)
+        self.decode_units(false, out)
     }
 
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
-        self.go(true, out)?;
+        self.decode_units(true, out)?;
         if let Err(error) = self.library.end() {
             let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
-            complain(&error, tag, out)?;
+            report_fault(&error, tag, out)?;
         }
         let done = self.take(out);
         self.forget(out);

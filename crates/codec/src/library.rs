@@ -16,7 +16,7 @@ const PROGRAM: &str = "vb3-codec";
 const VARIABLE: &str = "VB3_CODEC";
 /// Longest wait for the program's list of codecs. On a busy machine, loading a hundred shared libraries
 /// takes many seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest list that is read, in bytes.
 const MAX_LIST: usize = 16 << 10;
 
@@ -42,12 +42,12 @@ impl Library {
     /// # Errors
     /// A sentence: the program cannot be run, does not answer in time, or has no codec.
     pub fn ask(program: &Path) -> Result<Self, String> {
-        let found = Self::ask_for(program, PATIENCE)?;
+        let found = Self::ask_for(program, ANSWER_TIMEOUT)?;
         found.ok_or_else(|| stub(program))
     }
 
     /// Asks a program; `None` if it was built without a library.
-    fn ask_for(program: &Path, patience: Duration) -> Result<Option<Self>, String> {
+    fn ask_for(program: &Path, timeout: Duration) -> Result<Option<Self>, String> {
         let named = |what: String| format!("{}: {what}", program.display());
         let mut child = Command::new(program)
             .arg("--list")
@@ -56,11 +56,11 @@ impl Library {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| named(e.to_string()))?;
-        let text = read(&mut child, patience);
+        let text = read(&mut child, timeout);
         // Killed before waiting, since it may hang.
         let _ = child.kill();
         let _ = child.wait();
-        let silent = || format!("it says nothing for {} s; try again", patience.as_secs());
+        let silent = || format!("it says nothing for {} s; try again", timeout.as_secs());
         let text = text.and_then(|text| text.ok_or_else(silent));
         let library = text.and_then(|text| Self::parse(program, &text));
         library.map_err(named)
@@ -111,9 +111,9 @@ fn stub(program: &Path) -> String {
 }
 
 /// Reads a program's output until it ends; `None` on timeout.
-fn read(child: &mut Child, patience: Duration) -> Result<Option<String>, String> {
+fn read(child: &mut Child, timeout: Duration) -> Result<Option<String>, String> {
     let mut out = child.stdout.take().ok_or("it has no output")?;
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -228,18 +228,18 @@ fn find(named: Option<OsString>) -> Result<Library, String> {
     let beside = own.and_then(|own| Some(own.parent()?.join(PROGRAM)));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|dir| dir.join(PROGRAM));
-    first_library(beside.into_iter().chain(in_path), PATIENCE)
+    first_library(beside.into_iter().chain(in_path), ANSWER_TIMEOUT)
 }
 
 /// Returns the first library of these programs. A program without a library counts as missing. A
 /// program that does not answer ends the search, to bound its time.
 fn first_library(
     places: impl Iterator<Item = PathBuf>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Library, String> {
     let mut missing = format!("there is no {PROGRAM} beside vb3 or in PATH");
     for place in places.filter(|place| place.is_absolute() && place.is_file()) {
-        match Library::ask_for(&place, patience)? {
+        match Library::ask_for(&place, timeout)? {
             Some(library) => return Ok(library),
             None => missing = stub(&place),
         }
@@ -304,7 +304,8 @@ mod tests {
         script(&stub, "echo library none; exit 1");
         script(&real, "echo library x; echo has h264dec y");
         let first = |places: &[&PathBuf]| {
-            first_library(places.iter().copied().cloned(), PATIENCE).map(|found| found.program)
+            first_library(places.iter().copied().cloned(), ANSWER_TIMEOUT)
+                .map(|found| found.program)
         };
         assert_eq!(first(&[&stub, &real]), Ok(real));
         let missing = first(&[&stub]).unwrap_err();

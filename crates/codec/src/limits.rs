@@ -28,7 +28,7 @@ fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
 
 /// Limits this process permanently: it dies with its parent, writes no core file and gains no
 /// privileges.
-pub(crate) fn enter() -> Result<(), Errno> {
+pub(crate) fn apply() -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     lower(Resource::Core, 0)?;
@@ -39,7 +39,7 @@ pub(crate) fn enter() -> Result<(), Errno> {
 
 /// Confines all threads of this process permanently. They can open no files, start no processes or
 /// threads, and use no network. Call it before reading untrusted input.
-pub(crate) fn shut() -> Result<(), Errno> {
+pub(crate) fn confine() -> Result<(), Errno> {
     // On architectures that seccompiler does not support, there is no filter.
     match filter() {
         Some(program) => apply_filter_all_threads(&program).map_err(|_| Errno::PERM),

@@ -7,7 +7,7 @@
 //!
 //! A library that decodes directly into loans has several at a time. It reads references long after
 //! their release. A word says whether it has any ([`set_holding`]). The parent then demands all of them
-//! ([`demand`]), and waits until the worker has given its library copies instead ([`comply`]).
+//! ([`demand`]), and waits until the worker has given its library copies instead ([`answer_demand`]).
 
 use crate::job::Chroma;
 use crate::shm::Shared;
@@ -29,9 +29,9 @@ const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
 /// Offsets: whether the worker's library has lent memory; count of demands; count of answers.
 const HOLDING: usize = START + WORDS * size_of::<u32>();
 const DEMANDED: usize = HOLDING + size_of::<u32>();
-const GIVEN: usize = DEMANDED + size_of::<u32>();
+const ANSWERED: usize = DEMANDED + size_of::<u32>();
 /// Bytes of the input's memory, including these words.
-pub(crate) const INPUT_LEN: usize = GIVEN + size_of::<u32>();
+pub(crate) const INPUT_LEN: usize = ANSWERED + size_of::<u32>();
 
 const LENT: u32 = 0;
 const WRITING: u32 = 1;
@@ -40,11 +40,11 @@ const BACK: u32 = 3;
 
 /// Longest time to finish writing one picture after its memory was demanded. It is many times what a
 /// busy machine needs.
-const PATIENCE: Duration = Duration::from_millis(500);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The same if the library must first finish a piece of a stream.
-const LIBRARYS_PATIENCE: Duration = Duration::from_secs(2);
+const LIBRARY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval of checks that the worker still exists.
-const LOOK: Duration = Duration::from_millis(10);
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Returns a loan's word in a state. Numbers repeat after 2^30 loans.
 const fn word(number: u64, state: u32) -> u32 {
@@ -80,7 +80,7 @@ pub(crate) fn claim(input: &Shared, number: u64) -> bool {
 }
 
 /// The worker, after the last byte.
-pub(crate) fn let_go(input: &Shared, number: u64) {
+pub(crate) fn release(input: &Shared, number: u64) {
     if let Some(state) = of(input, number) {
         state.store(word(number, WRITTEN), Ordering::Release);
         // Nobody waits, mostly.
@@ -114,7 +114,7 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
     };
     // Any other value comes from a faulty worker and is ignored.
     revoke(input, number)
-        || wait(state, PATIENCE, is_gone, |found| {
+        || wait(state, WRITE_TIMEOUT, is_gone, |found| {
             found == word(number, WRITTEN)
         })
 }
@@ -122,11 +122,11 @@ pub(crate) fn take_back(input: &Shared, number: u64, is_gone: impl Fn() -> bool)
 /// Waits until a word satisfies the condition; false on timeout.
 fn wait(
     word: &AtomicU32,
-    patience: Duration,
+    timeout: Duration,
     is_gone: impl Fn() -> bool,
     is_good: impl Fn(u32) -> bool,
 ) -> bool {
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     loop {
         let found = word.load(Ordering::SeqCst);
         if is_good(found) {
@@ -135,7 +135,7 @@ fn wait(
         if is_gone() || Instant::now() >= until {
             return false;
         }
-        let look = futex::Timespec::try_from(LOOK).ok();
+        let look = futex::Timespec::try_from(CHECK_INTERVAL).ok();
         let _ = futex::wait(word, futex::Flags::empty(), found, look.as_ref());
     }
 }
@@ -163,21 +163,21 @@ pub(crate) fn demand(input: &Shared) -> u32 {
 
 /// Parent: waits for the answer to [`demand`]. After it, the worker's library neither reads nor writes
 /// memory lent before. False on timeout.
-pub(crate) fn await_given(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
-    let word = input.word(GIVEN);
-    word.is_some_and(|word| wait(word, LIBRARYS_PATIENCE, is_gone, |found| found == demand))
+pub(crate) fn await_answer(input: &Shared, demand: u32, is_gone: impl Fn() -> bool) -> bool {
+    let word = input.word(ANSWERED);
+    word.is_some_and(|word| wait(word, LIBRARY_TIMEOUT, is_gone, |found| found == demand))
 }
 
 /// Worker: returns a demand that it has not answered.
 pub(crate) fn demanded(input: &Shared) -> Option<u32> {
     let demand = input.word(DEMANDED)?.load(Ordering::SeqCst);
-    let given = input.word(GIVEN)?.load(Ordering::Relaxed);
+    let given = input.word(ANSWERED)?.load(Ordering::Relaxed);
     (demand != given).then_some(demand)
 }
 
 /// Worker: answers a demand after returning all memory.
-pub(crate) fn comply(input: &Shared, demand: u32) {
-    if let Some(word) = input.word(GIVEN) {
+pub(crate) fn answer_demand(input: &Shared, demand: u32) {
+    if let Some(word) = input.word(ANSWERED) {
         word.store(demand, Ordering::SeqCst);
         let _ = futex::wake(word, futex::Flags::empty(), 1);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Longest time for a killed process to end. It takes longer if the kernel holds it, in a file system
 /// that hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Name of the threads, and of their children until exec.
 const KEEPER: &str = "codec-keeper";
@@ -176,7 +176,9 @@ impl Running {
             }
         }
         let ended = |stage: &mut Stage| !matches!(stage, Stage::Ended(_));
-        let waited = shared.changed.wait_timeout_while(stage, PATIENCE, ended);
+        let waited = shared
+            .changed
+            .wait_timeout_while(stage, EXIT_TIMEOUT, ended);
         let (stage, _) = waited.unwrap_or_else(PoisonError::into_inner);
         match &*stage {
             Stage::Ended(how) => how.clone(),

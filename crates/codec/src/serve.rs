@@ -101,7 +101,7 @@ pub fn serve(socket: OwnedFd) -> ExitCode {
 }
 
 fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
-    if limits::enter().is_err() {
+    if limits::apply().is_err() {
         return ExitCode::from(2);
     }
     run(Socket::new(socket), true, make)
@@ -116,14 +116,14 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
     let Received::Message(hello, Some(memory)) = socket.receive(true) else {
         return ExitCode::from(3);
     };
-    if !agree(&socket, &hello) {
+    if !check_version(&socket, &hello) {
         return ExitCode::from(5);
     }
     let input = Shared::open(memory, INPUT_LEN).map(Arc::new);
     let kind = kind_from_word(hello.words[0]).filter(|_| hello.op == Op::Hello);
     // A library that starts threads does so at set-up, which is the next job.
     let is_open = limited && kind.is_some_and(Kind::is_set_up_once);
-    if limited && !is_open && limits::shut().is_err() {
+    if limited && !is_open && limits::confine().is_err() {
         return ExitCode::from(2);
     }
     let (Ok(input), Some(codec)) = (input, kind.and_then(make)) else {
@@ -158,7 +158,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
 }
 
 /// Sends the version of this program's messages. Returns whether the parent's is the same.
-fn agree(socket: &Socket, hello: &Message) -> bool {
+fn check_version(socket: &Socket, hello: &Message) -> bool {
     let own = env!("CARGO_PKG_VERSION");
     let [_, found, ..] = hello.words;
     let answer = if found == 0 {
@@ -200,9 +200,9 @@ struct Server {
 
 impl Server {
     /// Confines the process at the first job other than set-up. It can then start no threads.
-    fn shut(&mut self) -> Result<(), Stop> {
+    fn confine(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.is_open) {
-            limits::shut().map_err(|_| Stop::Gone)?;
+            limits::confine().map_err(|_| Stop::Gone)?;
         }
         Ok(())
     }
@@ -210,7 +210,7 @@ impl Server {
     fn job(&mut self, message: &Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
         let [a, b, c, ..] = message.words;
         if message.op != Op::Configure {
-            self.shut()?;
+            self.confine()?;
         }
         match message.op {
             Op::Configure => {
@@ -228,7 +228,7 @@ impl Server {
                     } => Layout::sampled(width, height, sampling),
                 };
                 self.codec.configure(config);
-                self.shut()?;
+                self.confine()?;
                 let [generation, slot_len] = message.words[CONFIG_WORDS..CONFIG_WORDS + 2] else {
                     return Err(Stop::Gone);
                 };
@@ -350,7 +350,7 @@ impl Out {
     /// Waits for a message. Handles a release, a proceed, memory or a loan, and keeps others for later.
     fn receive(&mut self) -> Result<(), Stop> {
         match self.socket.receive(true) {
-            Received::Message(message, fd) => self.heed(message, fd),
+            Received::Message(message, fd) => self.handle(message, fd),
             _ => Err(Stop::Gone),
         }
     }
@@ -358,13 +358,13 @@ impl Out {
     /// As [`receive`](Self::receive), without waiting: false if there is no message.
     fn receive_now(&mut self) -> Result<bool, Stop> {
         match self.socket.receive(false) {
-            Received::Message(message, fd) => self.heed(message, fd).map(|()| true),
+            Received::Message(message, fd) => self.handle(message, fd).map(|()| true),
             Received::Nothing => Ok(false),
             _ => Err(Stop::Gone),
         }
     }
 
-    fn heed(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
+    fn handle(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
         match message.op {
             Op::Release => {
                 let [generation, slot, ..] = message.words;
@@ -387,7 +387,7 @@ impl Out {
             Op::Demand => {}
             _ => self.waiting.push_back((message, fd)),
         }
-        self.settle()
+        self.return_demanded()
     }
 
     /// Returns the memory that the parent demands.
@@ -397,11 +397,11 @@ impl Out {
     ///
     /// # Errors
     /// The codec must stop.
-    pub fn settle(&mut self) -> Result<(), Stop> {
+    pub fn return_demanded(&mut self) -> Result<(), Stop> {
         if let Some(demand) = loan::demanded(&self.input) {
-            self.frames.give_up(&self.input)?;
+            self.frames.copy_all(&self.input)?;
             self.loans.forget(&self.input);
-            loan::comply(&self.input, demand);
+            loan::answer_demand(&self.input, demand);
         }
         Ok(())
     }
@@ -457,7 +457,7 @@ impl Out {
             return Ok(false);
         };
         let (slot, copied) = (NO_SLOT.into(), copied as u64);
-        let loan = self.let_go(loan);
+        let loan = self.release_loan(loan);
         let words = [tag, 0, slot, damaged.into(), field as u64, loan, copied];
         self.send(&Message::new(Op::Picture, &words))?;
         Ok(true)
@@ -510,7 +510,7 @@ impl Out {
     /// # Errors
     /// The codec must stop.
     pub fn unsupported(&mut self, tag: u64, sentence: &str) -> Result<(), Stop> {
-        let loan = self.claim()?.map(|loan| self.let_go(loan));
+        let loan = self.claim()?.map(|loan| self.release_loan(loan));
         let words = [tag, loan.unwrap_or(0)];
         self.send(&Message::new(Op::Unsupported, &words).with_text(sentence))
     }
@@ -545,7 +545,7 @@ impl Out {
             if self.receive_now()? {
                 continue;
             }
-            let loan = self.frames.give_up_one(&mut self.loans, &self.input)?;
+            let loan = self.frames.copy_one(&mut self.loans, &self.input)?;
             if loan.is_some() {
                 return Ok(loan);
             }
@@ -555,8 +555,8 @@ impl Out {
     }
 
     /// Releases a loan after the last write, and returns its number.
-    fn let_go(&self, loan: Loan) -> u64 {
-        loan::let_go(&self.input, loan.number);
+    fn release_loan(&self, loan: Loan) -> u64 {
+        loan::release(&self.input, loan.number);
         loan.number
     }
 
@@ -586,7 +586,7 @@ impl Out {
         let layout = layout.ok_or(Stop::Gone)?;
         let loan = self.claim()?;
         let is_written = loan.as_ref().is_some_and(|l| l.write(&layout, picture));
-        let loan = loan.map_or(0, |loan| self.let_go(loan));
+        let loan = loan.map_or(0, |loan| self.release_loan(loan));
         let words = |generation, slot: u32, copied| {
             let (damaged, field) = (damaged.into(), field as u64);
             [tag, generation, slot.into(), damaged, field, loan, copied]

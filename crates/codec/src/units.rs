@@ -81,7 +81,7 @@ impl<S: Syntax> Cutter<S> {
 
     /// Adds a piece.
     pub fn push(&mut self, tag: u64, data: &[u8]) {
-        self.learn(data);
+        self.detect_framing(data);
         self.units.push(tag, data);
     }
 
@@ -119,7 +119,7 @@ impl<S: Syntax> Cutter<S> {
     }
 
     /// Detects from a piece's beginning whether pieces are access units.
-    fn learn(&mut self, data: &[u8]) {
+    fn detect_framing(&mut self, data: &[u8]) {
         if data.is_empty() || self.aligned == Some(false) {
             return;
         }
@@ -340,12 +340,12 @@ impl<S: Syntax> Units<S> {
         let Some(nal) = self.nal else { return };
         let bytes = self.bytes.get(nal..end).unwrap_or_default();
         if let Err(sentence) = syntax.take(without_zeros(bytes)) {
-            self.complain(self.tag_at(nal), sentence);
+            self.report_fault(self.tag_at(nal), sentence);
         }
     }
 
     /// Reports a fault once per piece, since a piece may have millions.
-    fn complain(&mut self, tag: u64, sentence: String) {
+    fn report_fault(&mut self, tag: u64, sentence: String) {
         if self.last_fault != Some(tag) {
             self.last_fault = Some(tag);
             self.faults.push_back((tag, sentence));
@@ -405,7 +405,7 @@ impl<S: Syntax> Units<S> {
     fn noise(&mut self, tag: u64, place: Range<usize>) {
         let bytes = self.bytes.get(place).unwrap_or_default();
         if bytes.iter().any(|byte| *byte != 0) {
-            self.complain(tag, "there is no start code".to_owned());
+            self.report_fault(tag, "there is no start code".to_owned());
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A library writes more lines than the visible ones (whole macroblocks) and may access some bytes
 //! after the last. In the buffer, these bytes may belong to another plane. So everything after the
-//! plane's last whole page is private memory of this process. [`Window::settle`] copies the picture's
+//! plane's last whole page is private memory of this process. [`Window::copy_last_page`] copies the picture's
 //! bytes of the last page.
 //!
 //! [`Window::detach`] makes all of it private memory at the same addresses. A library that still reads
@@ -92,7 +92,7 @@ impl Window {
 
     /// Copies the picture's bytes of the last page to the memory. Returns their number; `None` if the
     /// memory has no room. Must not be called after [`detach`](Self::detach).
-    pub(crate) fn settle(&self, memory: &Shared) -> Option<usize> {
+    pub(crate) fn copy_last_page(&self, memory: &Shared) -> Option<usize> {
         let end = self.skip + self.extent;
         let from = self.shared.get().max(self.skip);
         let len = end.checked_sub(from)?;

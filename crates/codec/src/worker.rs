@@ -355,7 +355,7 @@ impl Worker {
         for _ in 0..MAX_SILENT {
             match self.state {
                 State::Dead => return None,
-                State::Dying(why) => return Some(self.bury(why)),
+                State::Dying(why) => return Some(self.report_death(why)),
                 State::Alive => {}
             }
             match self.link.socket.receive(false) {
@@ -372,7 +372,7 @@ impl Worker {
         None
     }
 
-    fn bury(&mut self, why: &str) -> Event {
+    fn report_death(&mut self, why: &str) -> Event {
         self.state = State::Dead;
         self.in_flight = [None; MAX_IN_FLIGHT];
         let mut sentence = self.running.end();

@@ -1,6 +1,6 @@
 //! Shared parts of the encoders' tests: a source, its packets, and the comparison with ffmpeg.
 
-use crate::tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, ffmpeg, psnr};
+use crate::tools::{Driven, TestEvent, assert_same_pictures, decoded_by_ffmpeg, ffmpeg, psnr};
 use crate::{decode, launch};
 use vb3_codec::{Config, Framing, Job, Kind, Planes};
 
@@ -51,8 +51,8 @@ pub(crate) fn submit(driven: &mut Driven, tag: u64, picture: &[u8], (width, heig
 /// Drains an encoder and checks that it reported no fault.
 pub(crate) fn drain(driven: &mut Driven) {
     driven.submit(Job::Drain);
-    driven.wait_for(|said| *said == Said::Drained);
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    driven.wait_for(|event| *event == TestEvent::Drained);
+    assert_eq!(driven.faults(), Vec::<&TestEvent>::new());
 }
 
 /// Encodes all pictures of the source, the one tagged 7 as a forced key picture.
@@ -70,8 +70,8 @@ pub(crate) fn encode(kind: Kind, config: Config, pictures: &[u8]) -> Driven {
 }
 
 pub(crate) fn packets(driven: &Driven) -> Vec<Packet<'_>> {
-    let packets = driven.said.iter().filter_map(|said| match said {
-        Said::Packet { tag, key, bytes } => Some((*tag, *key, bytes.as_slice())),
+    let packets = driven.events.iter().filter_map(|event| match event {
+        TestEvent::Packet { tag, key, bytes } => Some((*tag, *key, bytes.as_slice())),
         _ => None,
     });
     packets.collect()

@@ -92,7 +92,7 @@ fn the_format_is_known_from_the_first_unit() {
         tag: 1,
         data: access_units(&stream)[0],
     });
-    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    driven.wait_for(|event| matches!(event, TestEvent::Format(_)));
     let format = driven.formats()[0];
     assert_eq!((format.coded_width, format.coded_height), (80, 64));
     assert_eq!((format.visible.width, format.visible.height), (66, 50));
@@ -121,7 +121,7 @@ fn decoding_continues_after_drain() {
             driven.decode(units[..at].iter().copied());
             assert_eq!(driven.pictures().len(), at, "{options}");
             driven.decode(units[at..].iter().copied());
-            assert_eq!(driven.faults(), Vec::<&Said>::new());
+            assert_eq!(driven.faults(), Vec::<&TestEvent>::new());
             // A drain may return a picture before one that is displayed earlier but decoded later.
             let mut found = driven.pictures();
             let mut wanted: Vec<&[u8]> = good.chunks(one).collect();
@@ -142,7 +142,7 @@ fn a_new_size_comes_after_all_of_the_old() {
     let both = [small.as_slice(), &large].concat();
     for framing in [Framing::AccessUnits, Framing::Stream, Framing::Auto] {
         let driven = decode(KIND, framing, &access_units(&both));
-        assert_eq!(driven.faults(), Vec::<&Said>::new());
+        assert_eq!(driven.faults(), Vec::<&TestEvent>::new());
         let wanted = [&small, &large].map(|stream| decoded_by_ffmpeg(stream, "h264"));
         assert_same_pictures("two sizes", &driven.pictures(), &wanted.concat());
         let widths: Vec<u32> = driven.formats().iter().map(|f| f.visible.width).collect();
@@ -163,10 +163,10 @@ fn flush_drops_earlier_output() {
     for (tag, data) in (1..).zip(units[..8].iter().copied()) {
         driven.submit(Job::Decode { tag, data });
     }
-    driven.wait_for(|said| matches!(said, Said::Picture { .. }));
+    driven.wait_for(|event| matches!(event, TestEvent::Picture { .. }));
     driven.submit(Job::Flush);
-    driven.wait_for(|said| *said == Said::Flushed);
-    driven.said.clear();
+    driven.wait_for(|event| *event == TestEvent::Flushed);
+    driven.events.clear();
     driven.decode(units[13..].iter().copied());
     let all = decoded_by_ffmpeg(&stream, "h264");
     let one = 176 * 144 * 3 / 2;
@@ -209,8 +209,9 @@ fn unsupported_streams_are_refused_with_reason() {
             continue;
         }
         assert!(driven.pictures().is_empty(), "{part}");
-        let said = |s: &Said| matches!(s, Said::Unsupported(_, why) if why.contains(part));
-        assert_eq!(driven.count(said), 4, "{:?}", driven.said);
+        let unsupported =
+            |s: &TestEvent| matches!(s, TestEvent::Unsupported(_, why) if why.contains(part));
+        assert_eq!(driven.count(unsupported), 4, "{:?}", driven.events);
     }
 }
 
@@ -227,11 +228,11 @@ fn damage_is_reported_and_survived() {
     let middle = start + units[1].len() / 3;
     stream[middle..middle + 40].fill(0x5a);
     let driven = decode(KIND, Framing::AccessUnits, &access_units(&stream));
-    let wrong = driven.said.iter().filter(|said| {
+    let wrong = driven.events.iter().filter(|event| {
         matches!(
-            said,
-            Said::Corrupt(2, _)
-                | Said::Picture {
+            event,
+            TestEvent::Corrupt(2, _)
+                | TestEvent::Picture {
                     tag: 2,
                     damaged: true,
                     ..
@@ -253,9 +254,9 @@ fn garbage_input_is_survived() {
     rand_pcg::Pcg32::new(5, 5).fill_bytes(&mut noise);
     let mut driven = Driven::new(KIND, &launch());
     driven.decode([&[][..], &noise[..], &[0; 100], b"no stream at all"]);
-    assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 4);
-    assert_eq!(driven.count(|s| matches!(s, Said::Died(_))), 0);
-    driven.said.clear();
+    assert_eq!(driven.count(|s| matches!(s, TestEvent::Consumed(_))), 4);
+    assert_eq!(driven.count(|s| matches!(s, TestEvent::Died(_))), 0);
+    driven.events.clear();
     driven.decode(access_units(&stream));
     let good = decoded_by_ffmpeg(&stream, "h264");
     assert_same_pictures("after noise", &driven.pictures(), &good);

@@ -64,7 +64,7 @@ fn streams_contain_colour_description() {
         matrix,
         full_range,
     };
-    for (colour, said) in [
+    for (colour, named) in [
         (Colour::default(), ["unknown"; 4]),
         (
             points(2, 2, 2, true),
@@ -97,7 +97,7 @@ fn streams_contain_colour_description() {
             assert_eq!(found, [colour], "{profile:?}");
             assert_eq!(
                 colours_by_ffprobe(&byte_stream(&packets)),
-                said,
+                named,
                 "{profile:?}"
             );
         }

@@ -65,7 +65,10 @@ fn full_hd_is_cropped_to_what_is_visible() {
         (1, 1, 1)
     );
     assert!(colour.full_range);
-    assert!(matches!(driven.said[0], Said::Format(_)), "it comes first");
+    assert!(
+        matches!(driven.events[0], TestEvent::Format(_)),
+        "it comes first"
+    );
 }
 
 #[test]
@@ -116,10 +119,10 @@ fn pieces_of_any_size_give_the_same_pictures() {
         let mut driven = Driven::new(KIND, &launch());
         driven.submit(Job::Configure(Config::Decoder(framing)));
         driven.decode(pieces.iter().copied());
-        assert_eq!(driven.faults(), Vec::<&Said>::new(), "seed {seed}");
+        assert_eq!(driven.faults(), Vec::<&TestEvent>::new(), "seed {seed}");
         assert!(driven.pictures() == whole.pictures(), "seed {seed}");
         assert_eq!(
-            driven.count(|s| matches!(s, Said::Consumed(_))),
+            driven.count(|s| matches!(s, TestEvent::Consumed(_))),
             pieces.len()
         );
         // The tag names the piece with the beginning of the picture's first slice.
@@ -163,7 +166,7 @@ fn new_size_follows_old_pictures_and_proceed() {
         let mut driven = Driven::new(KIND, &launch());
         driven.submit(Job::Configure(Config::Decoder(framing)));
         driven.decode(access_units(&both));
-        assert_eq!(driven.faults(), Vec::<&Said>::new());
+        assert_eq!(driven.faults(), Vec::<&TestEvent>::new());
         let expected = [
             decoded_by_ffmpeg(&small, "h264"),
             decoded_by_ffmpeg(&large, "h264"),
@@ -171,11 +174,11 @@ fn new_size_follows_old_pictures_and_proceed() {
         .concat();
         assert_same_pictures("two sizes", &driven.pictures(), &expected);
         let order: Vec<char> = driven
-            .said
+            .events
             .iter()
-            .filter_map(|said| match said {
-                Said::Format(_) => Some('F'),
-                Said::Picture { .. } => Some('P'),
+            .filter_map(|event| match event {
+                TestEvent::Format(_) => Some('F'),
+                TestEvent::Picture { .. } => Some('P'),
                 _ => None,
             })
             .collect();
@@ -199,18 +202,21 @@ fn flush_withdraws_unaccepted_format() {
     for (tag, data) in (1..).zip(units.iter().copied()) {
         driven.submit(Job::Decode { tag, data });
     }
-    driven.wait_for(|said| matches!(said, Said::Format(_)));
-    assert_eq!(driven.said.len(), 1, "{:?}", driven.said);
+    driven.wait_for(|event| matches!(event, TestEvent::Format(_)));
+    assert_eq!(driven.events.len(), 1, "{:?}", driven.events);
     driven.submit(Job::Flush);
-    driven.wait_for(|said| *said == Said::Flushed);
-    let tags: Vec<Said> = (1..=5).map(Said::Consumed).chain([Said::Flushed]).collect();
-    assert_eq!(driven.said[1..], tags);
+    driven.wait_for(|event| *event == TestEvent::Flushed);
+    let tags: Vec<TestEvent> = (1..=5)
+        .map(TestEvent::Consumed)
+        .chain([TestEvent::Flushed])
+        .collect();
+    assert_eq!(driven.events[1..], tags);
     assert!(
         driven.worker.submit(Job::Proceed(Chroma::Planar)).is_err(),
         "it was taken back"
     );
     driven.proceeds = true;
-    driven.said.clear();
+    driven.events.clear();
     driven.decode(units.iter().copied());
     assert_same_pictures(
         "after",
@@ -230,14 +236,14 @@ fn one_unit_gives_its_picture_at_once() {
     driven.submit(Job::Configure(Config::Decoder(Framing::AccessUnits)));
     for (tag, data) in (1..).zip(access_units(&stream)) {
         driven.submit(Job::Decode { tag, data });
-        driven.wait_for(|said| *said == Said::Consumed(tag));
+        driven.wait_for(|event| *event == TestEvent::Consumed(tag));
         assert_eq!(driven.tags().len() as u64, tag);
     }
     // Detected from the second piece on.
     let mut driven = Driven::new(KIND, &launch());
     for (tag, data) in (1..).zip(access_units(&stream)) {
         driven.submit(Job::Decode { tag, data });
-        driven.wait_for(|said| *said == Said::Consumed(tag));
+        driven.wait_for(|event| *event == TestEvent::Consumed(tag));
         assert_eq!(driven.tags().len() as u64, if tag == 1 { 0 } else { tag });
     }
 }
@@ -258,10 +264,10 @@ fn truncated_stream_gives_its_pictures() {
             "{got} of {whole} from {len} bytes"
         );
         assert_eq!(
-            driven.count(|s| matches!(s, Said::Died(_))),
+            driven.count(|s| matches!(s, TestEvent::Died(_))),
             0,
             "{:?}",
-            driven.said
+            driven.events
         );
     }
 }
@@ -274,7 +280,7 @@ fn the_largest_pictures_fit() {
     let stream = x264("4096x2304", 20, "high", "bframes=0:ref=4");
     let mut driven = Driven::new(KIND, &launch());
     driven.decode(access_units(&stream));
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    assert_eq!(driven.faults(), Vec::<&TestEvent>::new());
     assert_same_pictures(
         "largest",
         &driven.pictures(),
@@ -293,7 +299,7 @@ fn the_same_pieces_give_the_same_events() {
     let run = |launch: &Launch| {
         let mut driven = Driven::new(KIND, launch);
         driven.decode(stream.chunks(777));
-        driven.said
+        driven.events
     };
     let first = run(&launch());
     assert!(first.len() > 30);

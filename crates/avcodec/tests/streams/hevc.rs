@@ -4,7 +4,7 @@ use crate::encoders::{
     FRAMES, HEIGHT, WIDTH, byte_stream, check_decoding, check_order, packet_bytes, packets, source,
     submit,
 };
-use crate::tools::{Driven, Said, decoded_by_ffmpeg, psnr};
+use crate::tools::{Driven, TestEvent, decoded_by_ffmpeg, psnr};
 use crate::{encoders, has_encoder};
 use vb3_codec::{Colour, Config, Framing, HevcSettings, Job, Kind, Refused};
 
@@ -84,8 +84,8 @@ fn ffmpeg_decodes_hevc_packets() {
     let decoder = (Kind::HevcDecoder, Framing::AccessUnits);
     let stream = byte_stream(&packets);
     let back = check_decoding(&packets, (&stream, "hevc"), decoder, (&pictures, 32.0));
-    let formats = back.said.iter().filter_map(|said| match said {
-        Said::Format(format) => Some(format.colour),
+    let formats = back.events.iter().filter_map(|event| match event {
+        TestEvent::Format(format) => Some(format.colour),
         _ => None,
     });
     assert_eq!(formats.collect::<Vec<_>>(), [SETTINGS.colour]);
@@ -144,8 +144,8 @@ fn extreme_sizes_survive_encoding() {
         let picture = vec![90; (width * height * 3 / 2) as usize];
         let mut driven = start(settings);
         submit(&mut driven, 1, &picture, (width, height));
-        driven.wait_for(|said| *said == Said::Consumed(1));
-        assert_eq!(driven.faults(), Vec::<&Said>::new());
+        driven.wait_for(|event| *event == TestEvent::Consumed(1));
+        assert_eq!(driven.faults(), Vec::<&TestEvent>::new());
         let theirs = decoded_by_ffmpeg(packets(&driven)[0].2, "hevc");
         assert_eq!(theirs.len(), picture.len(), "{width}x{height}");
         let ratio = psnr(&theirs, &picture);
@@ -163,10 +163,10 @@ fn flush_restarts_and_second_set_up_is_refused() {
     for (tag, picture) in (1..=4).zip(pictures.chunks(pictures.len() / FRAMES)) {
         if tag == 3 {
             driven.submit(Job::Flush);
-            driven.wait_for(|said| *said == Said::Flushed);
+            driven.wait_for(|event| *event == TestEvent::Flushed);
         }
         submit(&mut driven, tag, picture, (WIDTH, HEIGHT));
-        driven.wait_for(|said| *said == Said::Consumed(tag));
+        driven.wait_for(|event| *event == TestEvent::Consumed(tag));
     }
     let keys: Vec<bool> = packets(&driven).iter().map(|p| p.1).collect();
     assert_eq!(keys, [true, false, true, false]);
@@ -190,7 +190,7 @@ fn library_thread_is_confined() {
     let mut driven = start(SETTINGS);
     let picture = &pictures[..pictures.len() / FRAMES];
     submit(&mut driven, 1, picture, (WIDTH, HEIGHT));
-    driven.wait_for(|said| *said == Said::Consumed(1));
+    driven.wait_for(|event| *event == TestEvent::Consumed(1));
     let pid = driven.worker.pid().unwrap();
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let filters: Vec<bool> = tasks

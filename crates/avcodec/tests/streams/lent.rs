@@ -15,7 +15,7 @@ use vb3_codec::{
 };
 
 /// Longest wait for a worker's event.
-const PATIENCE: Timespec = Timespec {
+const EVENT_TIMEOUT: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
@@ -201,7 +201,7 @@ impl Host {
 
     fn wait(&mut self) {
         let fd = self.worker.wake_fd();
-        let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&PATIENCE)).unwrap();
+        let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&EVENT_TIMEOUT)).unwrap();
         assert_eq!(ready, 1, "silent after {} pictures", self.pictures.len());
         self.take();
     }
@@ -239,7 +239,7 @@ impl Host {
     }
 
     /// Replaces all buffers, as a program that restarts streaming. Returns the old ones.
-    fn begin_anew(&mut self) -> Vec<File> {
+    fn replace_buffers(&mut self) -> Vec<File> {
         self.worker.take_all_back();
         self.take_late();
         let old = std::mem::take(&mut self.buffers);
@@ -389,7 +389,7 @@ fn revoked_buffers_stay_references_unwritten() {
     for at in [1, 2, 9, 30] {
         let mut host = Host::new(Kind::H264Decoder, Chroma::Planar, 12, 1);
         host.decode(&units[..at]);
-        let old = host.begin_anew();
+        let old = host.replace_buffers();
         // The new owner writes to them at once.
         let scribble = vec![0x55; usize::try_from(host.len()).unwrap()];
         for file in &old {

@@ -11,7 +11,7 @@ mod tools;
 mod vp8;
 
 use std::path::Path;
-use tools::{Driven, Said, assert_same_pictures, decoded_by_ffmpeg, ffmpeg_is_here};
+use tools::{Driven, TestEvent, assert_same_pictures, decoded_by_ffmpeg, ffmpeg_is_here};
 use vb3_codec::{Config, Framing, Job, Kind, Launch, Library};
 
 /// Returns the program's library; `None`, with a note, if it or ffmpeg is missing. With
@@ -61,6 +61,6 @@ fn decode(kind: Kind, framing: Framing, pieces: &[&[u8]]) -> Driven {
 
 /// Checks that pictures equal ffmpeg's, in order, without any fault.
 fn expect_exact(name: &str, driven: &Driven, stream: &[u8], format: &str) {
-    assert_eq!(driven.faults(), Vec::<&Said>::new(), "{name}");
+    assert_eq!(driven.faults(), Vec::<&TestEvent>::new(), "{name}");
     assert_same_pictures(name, &driven.pictures(), &decoded_by_ffmpeg(stream, format));
 }

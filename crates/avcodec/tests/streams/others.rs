@@ -151,7 +151,7 @@ fn ten_bits_are_exact() {
                 _ => stream.chunks(1000).collect(),
             };
             let driven = decode(kind, Framing::Auto, &pieces);
-            assert_eq!(driven.faults(), Vec::<&Said>::new(), "{words}");
+            assert_eq!(driven.faults(), Vec::<&TestEvent>::new(), "{words}");
             assert!(driven.formats().iter().all(|format| format.bits == 10));
             assert_eq!(driven.pictures().len(), 25, "{words}");
             assert_same_pictures(words, &driven.pictures(), &theirs);
@@ -165,7 +165,7 @@ fn unsupported_formats_are_refused() {
         return;
     }
     let deep = "the device has 4:2:0 of 8 or 10 bits alone";
-    for (kind, words, container, said) in [
+    for (kind, words, container, message) in [
         (
             Kind::HevcDecoder,
             "libx265 -pix_fmt yuv420p12le",
@@ -192,7 +192,7 @@ fn unsupported_formats_are_refused() {
         let driven = decode(kind, Framing::Stream, &[&stream]);
         assert_eq!(driven.pictures().len(), 0, "{words}");
         let faults = format!("{:?}", driven.faults());
-        assert!(faults.contains(said), "{words}: {faults}");
+        assert!(faults.contains(message), "{words}: {faults}");
     }
 }
 
@@ -212,7 +212,7 @@ fn every_codec_continues_after_drain() {
         let mut driven = Driven::new(kind, &launch());
         driven.decode(frames[..11].iter().copied());
         driven.decode(frames[11..].iter().copied());
-        assert_eq!(driven.faults(), Vec::<&Said>::new(), "{words}");
+        assert_eq!(driven.faults(), Vec::<&TestEvent>::new(), "{words}");
         assert_same_pictures(words, &driven.pictures(), &good);
     }
 }

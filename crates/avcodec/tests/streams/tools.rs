@@ -108,8 +108,8 @@ pub(crate) fn assert_same_pictures(name: &str, ours: &[&[u8]], theirs: &[u8]) {
 
 impl Driven {
     pub(crate) fn tags(&self) -> Vec<u64> {
-        let tags = self.said.iter().filter_map(|said| match said {
-            Said::Picture { tag, .. } => Some(*tag),
+        let tags = self.events.iter().filter_map(|event| match event {
+            TestEvent::Picture { tag, .. } => Some(*tag),
             _ => None,
         });
         tags.collect()

@@ -1,7 +1,7 @@
 //! Pictures to VP8 frames.
 
 use crate::encoders::*;
-use crate::tools::{Driven, Said};
+use crate::tools::{Driven, TestEvent};
 use crate::{encoders, launch, library};
 use vb3_codec::{Config, Framing, Job, Kind, Vp8Settings};
 
@@ -106,15 +106,15 @@ fn a_new_size_and_a_flush_begin_a_stream() {
         for flushes in [false, false, true] {
             if flushes {
                 driven.submit(Job::Flush);
-                driven.wait_for(|said| *said == Said::Flushed);
+                driven.wait_for(|event| *event == TestEvent::Flushed);
             }
             tag += 1;
             submit(&mut driven, tag, picture, (width, height));
             let this = tag;
-            driven.wait_for(|said| *said == Said::Consumed(this));
+            driven.wait_for(|event| *event == TestEvent::Consumed(this));
         }
     }
-    assert_eq!(driven.faults(), Vec::<&Said>::new());
+    assert_eq!(driven.faults(), Vec::<&TestEvent>::new());
     let packets = packets(&driven);
     let keys: Vec<bool> = packets.iter().map(|p| p.1).collect();
     assert_eq!(keys, [true, false, true].repeat(3));

@@ -204,8 +204,8 @@ impl Frames {
         let held = self.held.iter_mut().find(|held| held.id == id)?;
         let loan = held.loan.take_if(|loan| loan.is_for(layout))?;
         let windows = held.windows.planes.iter().zip(&loan.planes);
-        let settled = windows.map(|(window, plane)| window.settle(&plane.memory));
-        let copied = settled.sum::<Option<usize>>();
+        let copied = windows.map(|(window, plane)| window.copy_last_page(&plane.memory));
+        let copied = copied.sum::<Option<usize>>();
         let pairs = match loan.chroma {
             Chroma::Planar => Some(0),
             Chroma::Pairs => loan.write_pairs(layout, picture),
@@ -221,7 +221,7 @@ impl Frames {
 
     /// Frees a loan for a picture that found none, since the library has all. The library continues
     /// with a copy.
-    pub(super) fn give_up_one(
+    pub(super) fn copy_one(
         &mut self,
         loans: &mut Loans,
         input: &Shared,
@@ -252,7 +252,7 @@ impl Frames {
     }
 
     /// Replaces all of the library's memory by copies.
-    pub(super) fn give_up(&mut self, input: &Shared) -> Result<(), Stop> {
+    pub(super) fn copy_all(&mut self, input: &Shared) -> Result<(), Stop> {
         for held in &mut self.held {
             held.detach(&mut self.mapped)?;
             held.loan = None;

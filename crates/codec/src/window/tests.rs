@@ -17,7 +17,7 @@ fn writes_after_a_plane_stay_private() {
     let (offset, extent) = (PAGE / 2, 2 * PAGE);
     let window = Window::new(&memory, offset, extent, extent + 3 * PAGE).unwrap();
     fill(&window, window.room(), 7);
-    assert_eq!(window.settle(&memory), Some(PAGE / 2));
+    assert_eq!(window.copy_last_page(&memory), Some(PAGE / 2));
     let bytes = memory.bytes(0, 4 * PAGE).unwrap();
     let (before, rest) = bytes.split_at(offset);
     let (plane, after) = rest.split_at(extent);
@@ -30,7 +30,7 @@ fn planes_that_end_at_a_page_are_not_copied() {
     let memory = Shared::new(2 * PAGE).unwrap();
     let window = Window::new(&memory, 0, PAGE, PAGE + 100).unwrap();
     fill(&window, PAGE + 100, 7);
-    assert_eq!(window.settle(&memory), Some(0));
+    assert_eq!(window.copy_last_page(&memory), Some(0));
     assert!(memory.bytes(0, PAGE).unwrap().iter().all(|byte| *byte == 7));
     assert!(
         memory

@@ -134,7 +134,7 @@ impl Worker {
             let demand = loan::demand(input);
             // A worker without room for the message is busy, and checks when it has finished.
             let _ = self.send(&Message::new(Op::Demand, &[]), None);
-            is_over &= loan::await_given(&self.input, demand, || self.is_gone());
+            is_over &= loan::await_answer(&self.input, demand, || self.is_gone());
         } else {
             for number in claimed {
                 is_over &= loan::take_back(input, number, || self.is_gone());

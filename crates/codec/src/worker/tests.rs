@@ -94,7 +94,7 @@ fn revoked_loans_are_not_written() {
                     assert!(seen.put(row * 512, &line));
                 }
             }
-            loan::let_go(input, 1);
+            loan::release(input, 1);
         });
         begins.recv().unwrap();
         worker.take_back();
@@ -115,7 +115,7 @@ fn revoked_loans_cannot_be_claimed() {
     let next = lend(&mut worker, &file);
     assert!(!loan::claim(&input, 1));
     assert!(loan::claim(&input, next));
-    loan::let_go(&input, next);
+    loan::release(&input, next);
     // Its report on the old loan is too late; the one on the new loan is valid.
     say(&end, Op::Picture, &[5, 0, NO_SLOT.into(), 0, 0, 1]);
     say(&end, Op::Picture, &[6, 0, NO_SLOT.into(), 0, 0, next]);

@@ -17,8 +17,8 @@ use vb3_codec::{
 fn death(data: &[u8]) -> String {
     let mut driven = Driven::new(Kind::Harm, &process());
     driven.submit(Job::Decode { tag: 1, data });
-    driven.wait_for(|said| matches!(said, Said::Died(_)));
-    let Some(Said::Died(sentence)) = driven.said.pop() else {
+    driven.wait_for(|event| matches!(event, TestEvent::Died(_)));
+    let Some(TestEvent::Died(sentence)) = driven.events.pop() else {
         panic!("something comes after the end");
     };
     assert!(driven.worker.poll().is_none(), "it is told once");
@@ -99,18 +99,18 @@ fn stalled_start_delays_no_other_worker() {
     stalled.submit(Job::Decode { tag: 1, data });
     assert!(stalled.worker.poll().is_none());
     drop(withheld);
-    stalled.wait_for(|said| matches!(said, Said::Died(_)));
-    let wanted = Said::Died("the codec process gave up (signal 6)".to_owned());
-    assert_eq!(stalled.said, [wanted]);
+    stalled.wait_for(|event| matches!(event, TestEvent::Died(_)));
+    let wanted = TestEvent::Died("the codec process gave up (signal 6)".to_owned());
+    assert_eq!(stalled.events, [wanted]);
 }
 
 #[test]
 fn missing_program_reports_its_death() {
     let launch = Launch::program("/nowhere/codec", [""; 0]);
     let mut driven = Driven::new(Kind::Harm, &launch);
-    driven.wait_for(|said| matches!(said, Said::Died(_)));
-    let [Said::Died(sentence)] = &driven.said[..] else {
-        panic!("{:?}", driven.said);
+    driven.wait_for(|event| matches!(event, TestEvent::Died(_)));
+    let [TestEvent::Died(sentence)] = &driven.events[..] else {
+        panic!("{:?}", driven.events);
     };
     assert!(
         sentence.contains("cannot be started: exec: No such file"),
@@ -147,16 +147,16 @@ fn threads_start_only_at_set_up_and_are_confined() {
             assert!(matches!(again, Err(Refused::Wrong(_))), "{again:?}");
         }
         driven.submit(Job::Decode { tag: 1, data: b"" });
-        driven.wait_for(|said| matches!(said, Said::Died(_) | Said::Consumed(_)));
-        driven.said
+        driven.wait_for(|event| matches!(event, TestEvent::Died(_) | TestEvent::Consumed(_)));
+        driven.events
     };
-    let said = escape(true);
+    let sentence = escape(true);
     let status = "the codec process ended with status 32".to_owned();
-    assert_eq!(said, [Said::Died(status)]);
-    let said = escape(false);
+    assert_eq!(sentence, [TestEvent::Died(status)]);
+    let sentence = escape(false);
     assert!(
-        matches!(said.first(), Some(Said::Corrupt { .. })),
-        "{said:?}"
+        matches!(sentence.first(), Some(TestEvent::Corrupt { .. })),
+        "{sentence:?}"
     );
 }
 
@@ -171,10 +171,10 @@ fn killed_worker_with_jobs_is_noticed() {
     assert_eq!(full, Err(Refused::Full(MAX_IN_FLIGHT)));
     let pid = pid_of(&driven.worker);
     kill_process(pid, Signal::KILL).unwrap();
-    driven.wait_for(|said| matches!(said, Said::Died(_)));
+    driven.wait_for(|event| matches!(event, TestEvent::Died(_)));
     assert_eq!(
-        driven.said,
-        [Said::Died(
+        driven.events,
+        [TestEvent::Died(
             "the codec process was killed (signal 9)".to_owned()
         )]
     );
@@ -209,7 +209,7 @@ fn worker_that_keeps_a_buffer_is_killed() {
     driven.proceeds = false;
     let data = b"format";
     driven.submit(Job::Decode { tag: 1, data });
-    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    driven.wait_for(|event| matches!(event, TestEvent::Format(_)));
     let worker = &mut driven.worker;
     worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
     let plane = |offset| LentPlane {
@@ -247,7 +247,7 @@ fn loans_may_be_revoked_endlessly() {
     driven.proceeds = false;
     let data = b"format";
     driven.submit(Job::Decode { tag: 1, data });
-    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    driven.wait_for(|event| matches!(event, TestEvent::Format(_)));
     let worker = &mut driven.worker;
     worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
     let mut lent = 0;
@@ -260,7 +260,7 @@ fn loans_may_be_revoked_endlessly() {
         worker.take_all_back();
     }
     driven.submit(Job::Flush);
-    driven.wait_for(|said| *said == Said::Flushed);
+    driven.wait_for(|event| *event == TestEvent::Flushed);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn unsuitable_memory_is_not_lent() {
     assert!(matches!(driven.worker.lend(None), Err(Refused::Wrong(_))));
     let data = b"format";
     driven.submit(Job::Decode { tag: 1, data });
-    driven.wait_for(|said| matches!(said, Said::Format(_)));
+    driven.wait_for(|event| matches!(event, TestEvent::Format(_)));
     let worker = &mut driven.worker;
     worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
     // The second plane's last line ends at (offset + 7 * stride + 16).
@@ -372,10 +372,10 @@ fn flush_frees_a_worker_waiting_for_slots() {
     }
     assert_eq!(kept.len(), vb3_codec::OUTPUT_SLOTS);
     driven.submit(Job::Flush);
-    driven.wait_for(|said| *said == Said::Flushed);
+    driven.wait_for(|event| *event == TestEvent::Flushed);
     assert_eq!(driven.pictures().len(), 0);
     drop(kept);
-    driven.said.clear();
+    driven.events.clear();
     driven.decode(files[20..].iter().map(Vec::as_slice));
     assert_eq!(driven.pictures().len(), 4);
 }
@@ -390,10 +390,10 @@ fn worker_outlives_its_starting_thread() {
         driven
     });
     let mut driven = start.join().unwrap();
-    driven.said.clear();
+    driven.events.clear();
     driven.submit(Job::Drain);
-    driven.wait_for(|said| matches!(said, Said::Drained | Said::Died(_)));
-    assert_eq!(driven.said, [Said::Drained]);
+    driven.wait_for(|event| matches!(event, TestEvent::Drained | TestEvent::Died(_)));
+    assert_eq!(driven.events, [TestEvent::Drained]);
     // And no longer than its owner.
     let pid = pid_of(&driven.worker).as_raw_nonzero();
     drop(driven);

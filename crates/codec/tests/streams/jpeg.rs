@@ -75,7 +75,7 @@ fn files_decode_like_ffmpeg() {
         let file = file(size, format, "2");
         let mut driven = Driven::new(Kind::JpegDecoder, &Launch::in_thread());
         driven.decode([file.as_slice()]);
-        assert_eq!(driven.faults(), Vec::<&Said>::new(), "{size} {format}");
+        assert_eq!(driven.faults(), Vec::<&TestEvent>::new(), "{size} {format}");
         let theirs = ffmpeg(
             &[
                 "-f", "mjpeg", "-i", "INPUT", "-pix_fmt", "yuvj420p", "-f", "rawvideo",
@@ -106,18 +106,17 @@ fn damaged_file_leaves_the_next_one_intact() {
     driven.decode([cut, b"no file", &[], &large, &good]);
     for tag in [1, 2, 4] {
         assert_eq!(
-            driven.count(|s| matches!(s, Said::Corrupt(t, _) if *t == tag)),
+            driven.count(|s| matches!(s, TestEvent::Corrupt(t, _) if *t == tag)),
             1,
             "{tag}"
         );
     }
-    let numbers =
-        |s: &Said| matches!(s, Said::Corrupt(4, sentence) if sentence.contains("4097x9000"));
+    let numbers = |s: &TestEvent| matches!(s, TestEvent::Corrupt(4, sentence) if sentence.contains("4097x9000"));
     assert_eq!(driven.count(numbers), 1, "{:?}", driven.faults());
-    let whole = |s: &Said| {
+    let whole = |s: &TestEvent| {
         matches!(
             s,
-            Said::Picture {
+            TestEvent::Picture {
                 tag: 5,
                 damaged: false,
                 ..
@@ -125,9 +124,9 @@ fn damaged_file_leaves_the_next_one_intact() {
         )
     };
     assert_eq!(driven.count(whole), 1);
-    let broken = |s: &Said| matches!(s, Said::Picture { damaged: false, .. });
+    let broken = |s: &TestEvent| matches!(s, TestEvent::Picture { damaged: false, .. });
     assert_eq!(driven.count(broken), 1, "damage is marked");
-    assert_eq!(driven.count(|s| matches!(s, Said::Consumed(_))), 5);
+    assert_eq!(driven.count(|s| matches!(s, TestEvent::Consumed(_))), 5);
 }
 
 #[test]
@@ -153,10 +152,10 @@ fn ffmpeg_decodes_encoded_files() {
             });
         }
         driven.submit(Job::Drain);
-        driven.wait_for(|said| *said == Said::Drained);
+        driven.wait_for(|event| *event == TestEvent::Drained);
         let mut files = Vec::new();
-        for said in &driven.said {
-            if let Said::Packet { bytes, key, .. } = said {
+        for event in &driven.events {
+            if let TestEvent::Packet { bytes, key, .. } = event {
                 assert!(key);
                 files.extend_from_slice(bytes);
             }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use vb3_codec::{Chroma, Event, Job, Kind, Launch, Planes, Refused, StreamFormat, Worker};
 
 /// Longest wait for a worker's event.
-const PATIENCE: Timespec = Timespec {
+const EVENT_TIMEOUT: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
@@ -47,7 +47,7 @@ pub(crate) fn ffmpeg(args: &[&str], input: &[u8]) -> Vec<u8> {
 
 /// One event of a worker, in a comparable form.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Said {
+pub(crate) enum TestEvent {
     Consumed(u64),
     Format(StreamFormat),
     Picture {
@@ -69,7 +69,7 @@ pub(crate) enum Said {
     Died(String),
 }
 
-impl From<Event> for Said {
+impl From<Event> for TestEvent {
     fn from(event: Event) -> Self {
         match event {
             Event::Consumed { tag } => Self::Consumed(tag),
@@ -123,7 +123,7 @@ pub(crate) fn pixels(planes: &Planes<'_>) -> Vec<u8> {
 /// A worker and all its events.
 pub(crate) struct Driven {
     pub(crate) worker: Worker,
-    pub(crate) said: Vec<Said>,
+    pub(crate) events: Vec<TestEvent>,
     /// Whether formats are accepted at once.
     pub(crate) proceeds: bool,
     /// The chroma layout to request.
@@ -134,7 +134,7 @@ impl Driven {
     pub(crate) fn new(kind: Kind, launch: &Launch) -> Self {
         Self {
             worker: Worker::spawn(kind, launch).unwrap(),
-            said: Vec::new(),
+            events: Vec::new(),
             proceeds: true,
             chroma: Chroma::Planar,
         }
@@ -144,7 +144,7 @@ impl Driven {
     pub(crate) fn take(&mut self) {
         while let Some(event) = self.worker.poll() {
             let format = matches!(event, Event::Format(_));
-            self.said.push(event.into());
+            self.events.push(event.into());
             if format && self.proceeds {
                 let job = Job::Proceed(self.chroma);
                 self.worker.submit(job).unwrap();
@@ -154,30 +154,30 @@ impl Driven {
 
     /// Waits for an event of the worker.
     pub(crate) fn wait(&mut self) {
-        let before = self.said.len();
-        while self.said.len() == before {
+        let before = self.events.len();
+        while self.events.len() == before {
             assert!(
-                !matches!(self.last(), Some(Said::Died(_))),
+                !matches!(self.last(), Some(TestEvent::Died(_))),
                 "{:?}",
                 self.last()
             );
             let fd = self.worker.wake_fd();
-            let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&PATIENCE)).unwrap();
+            let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&EVENT_TIMEOUT)).unwrap();
             assert_eq!(ready, 1, "the worker is silent after {:?}", self.last());
             self.take();
         }
     }
 
-    fn last(&self) -> Option<&Said> {
-        self.said.last()
+    fn last(&self) -> Option<&TestEvent> {
+        self.events.last()
     }
 
-    pub(crate) fn wait_for(&mut self, what: impl Fn(&Said) -> bool) {
+    pub(crate) fn wait_for(&mut self, what: impl Fn(&TestEvent) -> bool) {
         let mut seen = 0;
         loop {
-            while let Some(said) = self.said.get(seen) {
+            while let Some(event) = self.events.get(seen) {
                 seen += 1;
-                if what(said) {
+                if what(event) {
                     return;
                 }
             }
@@ -203,39 +203,39 @@ impl Driven {
             self.take();
         }
         self.submit(Job::Drain);
-        let drains = self.count(|said| *said == Said::Drained);
-        while self.count(|said| *said == Said::Drained) == drains {
+        let drains = self.count(|event| *event == TestEvent::Drained);
+        while self.count(|event| *event == TestEvent::Drained) == drains {
             self.wait();
         }
     }
 
-    pub(crate) fn count(&self, what: impl Fn(&Said) -> bool) -> usize {
-        self.said.iter().filter(|said| what(said)).count()
+    pub(crate) fn count(&self, what: impl Fn(&TestEvent) -> bool) -> usize {
+        self.events.iter().filter(|event| what(event)).count()
     }
 
     pub(crate) fn pictures(&self) -> Vec<&[u8]> {
-        let pixels = self.said.iter().filter_map(|said| match said {
-            Said::Picture { pixels, .. } => Some(pixels.as_slice()),
+        let pixels = self.events.iter().filter_map(|event| match event {
+            TestEvent::Picture { pixels, .. } => Some(pixels.as_slice()),
             _ => None,
         });
         pixels.collect()
     }
 
     pub(crate) fn formats(&self) -> Vec<StreamFormat> {
-        let formats = self.said.iter().filter_map(|said| match said {
-            Said::Format(format) => Some(*format),
+        let formats = self.events.iter().filter_map(|event| match event {
+            TestEvent::Format(format) => Some(*format),
             _ => None,
         });
         formats.collect()
     }
 
-    pub(crate) fn faults(&self) -> Vec<&Said> {
-        let faults = self.said.iter();
+    pub(crate) fn faults(&self) -> Vec<&TestEvent> {
+        let faults = self.events.iter();
         faults
-            .filter(|said| {
+            .filter(|event| {
                 matches!(
-                    said,
-                    Said::Corrupt(..) | Said::Unsupported(..) | Said::Died(_)
+                    event,
+                    TestEvent::Corrupt(..) | TestEvent::Unsupported(..) | TestEvent::Died(_)
                 )
             })
             .collect()
