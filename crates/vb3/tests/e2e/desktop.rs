@@ -3,7 +3,6 @@
 use crate::common::{Outcome, Run, SIZE, expect_pattern, ffmpeg, lacks, size_option};
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
 use vb3_devices::picture::{Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
 use vb3_v4l2::pixfmt;
@@ -94,7 +93,8 @@ fn pipewire_hands_the_camera_on_without_being_told_how() {
     if programs.into_iter().any(lacks) || lacks("gst-inspect-1.0") {
         return;
     }
-    let mut exists = Command::new("gst-inspect-1.0");
+    let dir = crate::common::tempdir();
+    let mut exists = crate::surroundings::command("gst-inspect-1.0", dir.path());
     // Not by --exists, which wants a plugin as new as GStreamer itself.
     let exists = exists.arg("pipewiresrc").output().unwrap();
     if !exists.status.success() && lacks("gstreamer1.0-pipewire") {

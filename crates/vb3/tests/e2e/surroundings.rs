@@ -131,10 +131,15 @@ fn hostile_surroundings_change_no_result() {
         .env("DISPLAY", ":77")
         .env("LANG", "tr_TR.UTF-8")
         .env("GST_PLUGIN_PATH", &plugins)
+        // No file of the system: a GStreamer that follows the variable replaces the file.
         .env("GST_REGISTRY", plugins.join("registry.bin"))
         .env("PYTHONPATH", &plugins);
     let (status, said, _) = crate::common::finish(&mut again, dir.path());
     assert_eq!(status, 0, "{said}");
+    assert!(
+        !plugins.join("registry.bin").exists(),
+        "a test followed GST_REGISTRY"
+    );
     let passed = format!("test result: ok. {} passed", AGAIN.len());
     assert!(said.contains(&passed), "{said}");
 }
