@@ -1,7 +1,7 @@
 //! Allocations for a device: coherent, noncontiguous, virtual.
 
-use super::coherent::Backing;
-use super::iommu::Shape;
+use super::coherent::{Backing, as_shortage};
+use super::layout::Shape;
 use super::{Alloc, At, Mapper, OwnMapping, collect, round_up, total_len};
 use crate::{
     Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, Error, Layout, Lock, Locks,
@@ -350,12 +350,4 @@ pub(super) fn shorten(runs: &mut Vec<Segment>, len: u64) {
         left -= run.len;
         run.len > 0
     });
-}
-
-/// An allocation that cannot be mapped is memory of the right kind running out.
-pub(super) fn as_shortage(err: Error) -> Error {
-    match err {
-        Error::Unmappable(reason) => Error::NoMemory(reason),
-        other => other,
-    }
 }

@@ -8,7 +8,6 @@
 //! Source: Linux 7.2 kernel/dma/coherent.c and pool.c, differs: allocations are of any number of
 //! pages; sharing works.
 
-use super::alloc::as_shortage;
 use super::{Alloc, At, Mapper, OwnMapping, Slot, push};
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
@@ -573,4 +572,12 @@ fn parts_of(segments: &[Segment], start: u64, end: u64) -> impl Iterator<Item = 
             kind: segment.kind,
         })
     })
+}
+
+/// An allocation that cannot be mapped is memory of the right kind running out.
+pub(super) fn as_shortage(err: Error) -> Error {
+    match err {
+        Error::Unmappable(reason) => Error::NoMemory(reason),
+        other => other,
+    }
 }

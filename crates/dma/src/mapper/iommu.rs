@@ -9,7 +9,7 @@
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule larger than a page works.
 
-use super::layout::{Layouter, Report, check_one_run, with_whole_length};
+use super::layout::{Layouter, Report, Shape, check_one_run, with_whole_length};
 use super::list::List;
 use super::{At, IovaRange, Mapper, Slot};
 use crate::iova::{IovaAlign, IovaAllocator};
@@ -18,16 +18,6 @@ use crate::{
     Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, IommuInfo, Iova, Locks,
     Platform, Prot, Segment, SegmentKind, SegmentMode,
 };
-
-/// What is asked of a mapping behind an IOMMU.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) direction: Direction,
-    pub(super) caching: Caching,
-    pub(super) mode: SegmentMode,
-    /// One run without gaps, or nothing.
-    pub(super) one_run: bool,
-}
 
 pub(super) fn prot(direction: Direction, coherency: Coherency, kind: SegmentKind) -> Prot {
     let mut prot = match direction {

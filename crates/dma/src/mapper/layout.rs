@@ -8,12 +8,101 @@
 //! padding is a hole. Linux lets the page table run on behind the segment, which shows the device
 //! memory that belongs to somebody else.
 
-use super::direct::Output;
 use super::list::List;
 use super::{granule_reason, round_up, total_len};
 use crate::{
-    Constraint, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment, SegmentMode,
+    Caching, Constraint, Direction, DmaAddr, DmaSegment, Error, Limits, PhysAddr, Reason, Segment,
+    SegmentMode,
 };
+
+/// What is asked of a mapping behind an IOMMU.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) direction: Direction,
+    pub(super) caching: Caching,
+    pub(super) mode: SegmentMode,
+    /// One run without gaps, or nothing.
+    pub(super) one_run: bool,
+}
+
+/// Builds the device's segments: joins what touches, splits at the device's limits.
+#[derive(Debug)]
+pub(super) struct Output {
+    limits: Limits,
+    segments: List<DmaSegment>,
+}
+
+impl Output {
+    pub(super) fn new(limits: Limits) -> Result<Self, Error> {
+        if limits.max_segment == 0 {
+            return Err(Error::Invalid);
+        }
+        Ok(Self {
+            limits,
+            segments: List::new(),
+        })
+    }
+
+    /// Appends a run of bus addresses.
+    pub(super) fn push(&mut self, addr: DmaAddr, len: u64) -> Result<(), Error> {
+        let limits = &self.limits;
+        let fits =
+            (1..=limits.max_segment).contains(&len) && len <= to_boundary(addr, limits.boundary);
+        if self.segments.is_empty() && fits {
+            return push_counted(&mut self.segments, limits, addr, len);
+        }
+        let (mut at, mut left) = (addr, len);
+        while left > 0 {
+            let done = match self.extend(at, left) {
+                0 => self.open(at, left)?,
+                done => done,
+            };
+            left = left.saturating_sub(done);
+            match at.checked_add(done) {
+                Some(next) => at = next,
+                None if left == 0 => break,
+                None => return Err(Error::Invalid),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the last segment longer if the run continues it; returns by how much.
+    fn extend(&mut self, at: DmaAddr, len: u64) -> u64 {
+        let limits = self.limits;
+        let Some(last) = self.segments.last_mut() else {
+            return 0;
+        };
+        if last.addr.checked_add(last.len) != Some(at) || starts_block(at, limits.boundary) {
+            return 0;
+        }
+        let room = limits.max_segment.saturating_sub(last.len);
+        let take = len.min(room).min(to_boundary(at, limits.boundary));
+        last.len = last.len.saturating_add(take);
+        take
+    }
+
+    fn open(&mut self, at: DmaAddr, len: u64) -> Result<u64, Error> {
+        let take = len
+            .min(self.limits.max_segment)
+            .min(to_boundary(at, self.limits.boundary));
+        push_counted(&mut self.segments, &self.limits, at, take)?;
+        Ok(take)
+    }
+
+    pub(super) fn finish(self) -> List<DmaSegment> {
+        self.segments
+    }
+}
+
+/// Bytes from `at` to the end of its block of `boundary + 1` bytes.
+pub(super) const fn to_boundary(at: DmaAddr, boundary: u64) -> u64 {
+    ((at.get() | boundary) - at.get()).saturating_add(1)
+}
+
+const fn starts_block(at: DmaAddr, boundary: u64) -> bool {
+    boundary != u64::MAX && at.get() & boundary == 0
+}
 
 /// Where a segment goes, in bytes from the start of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

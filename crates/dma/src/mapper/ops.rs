@@ -1,7 +1,7 @@
 //! [`DmaOps`] over a platform.
 
 use super::bounce::Plan;
-use super::iommu::Shape;
+use super::layout::Shape;
 use super::list::List;
 use super::{
     Alloc, At, Facts, Mapper, Mapping, Memory, Table, Vmap, Wanted, collect, copy_segments,

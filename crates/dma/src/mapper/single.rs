@@ -1,9 +1,9 @@
 //! The short path: one run of memory that the device takes as it lies, which is what drivers map
 //! most. Nothing is planned, nothing bounces, and the device's state is locked once each way.
 
-use super::direct::to_boundary;
 use super::flush::give_back;
 use super::iommu::{prot, take_range};
+use super::layout::to_boundary;
 use super::list::List;
 use super::sync::maintain;
 use super::{At, IovaRange, Mapper, Mapping, Slot, round_up};
