@@ -47,13 +47,6 @@ static int must(int result, const char *what)
 	return result;
 }
 
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
 // Buffers of a camera, one mapped to see that this goes on, too.
 static int stream(const char *node, unsigned count)
 {
