@@ -104,7 +104,7 @@ fn names_of(part: Part) -> Result<Vec<String>> {
 /// variables.
 ///
 /// # Errors
-/// As [`test`].
+/// As [`test()`].
 pub(crate) fn with_seed(
     filter: &str,
     (variable, seed): (&str, Option<u32>),
