@@ -67,7 +67,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// Allocates `len_bytes` of coherent memory, rounded up to pages.
     ///
     /// # Errors
-    /// As [`DmaOps::alloc_coherent`](crate::DmaOps::alloc_coherent), and as the platform's `vmap`. A
+    /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. A
     /// host without views of memory allocates, and [`read`](Coherent::read) and
     /// [`write`](Coherent::write) fail.
     ///
