@@ -43,9 +43,9 @@ const DEVICES: usize = 64;
 /// list of devices. No lock is held while the platform is called, and never two at a time: two
 /// devices map at the same time, and no call that sleeps holds what another one needs.
 ///
-/// [`sync`](crate::DmaOps::sync), [`Self::sync_range`], [`sync_alloc`](crate::DmaOps::sync_alloc) and [`Self::alloc_coherent_atomic`]
-/// call nothing of the platform that may sleep, so they may run in interrupt context if `L` keeps
-/// interrupts off.
+/// [`sync`](crate::DmaOps::sync), [`Self::sync_range`], [`sync_alloc`](crate::DmaOps::sync_alloc) and
+/// [`Self::alloc_coherent_atomic`] call nothing of the platform that may sleep, so they may run in
+/// interrupt context if `L` keeps interrupts off.
 ///
 /// It is `Send` if the platform and what it hands out are, and `Sync` if, besides, `L`'s locks are.
 /// [`NoLocks`], the default, makes it not `Sync`.
