@@ -25,6 +25,8 @@ const show = async () => {
   const track = stream.getVideoTracks()[0];
   track.onended = () => tell({event: 'ended'});
   devices.ondevicechange = async () => tell({event: 'devices', cameras: await cameras()});
+  // Chromium notices a change only after its first list, for which it starts an audio process.
+  await cameras();
   const video = document.createElement('video');
   video.srcObject = stream;
   video.muted = true;
