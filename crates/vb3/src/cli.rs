@@ -166,8 +166,9 @@ pub struct RunOptions {
     pub quiet: bool,
     /// Exit with 123 when the program succeeds but a call was refused, a step of the script never
     /// happened, a frame was lost that no script took, a cache sync was missing, a buffer was used
-    /// while a device had it or held at the end, or a source or codec broke down. Questions are no
-    /// refusals: ENUM_*, QUERY*, G_*, TRY_*, and calls that end with EAGAIN, ENOTTY or ENODEV
+    /// while a device had it or held at the end, or a source or codec broke down. Questions and
+    /// crops are no refusals: ENUM_*, QUERY*, G_*, TRY_*, S_CROP, S_SELECTION, and calls that end
+    /// with EAGAIN, ENOTTY or ENODEV
     #[arg(long)]
     pub strict: bool,
     /// When the program ends, end everything that it leaves running at once: by SIGTERM, and after

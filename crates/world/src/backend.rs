@@ -6,7 +6,7 @@ use crate::program::{Call, outcome};
 use crate::sw_sync::Timelines;
 use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
 use crate::watch::Video;
-use crate::{World, lines, refusals, summary, udev};
+use crate::{World, lines, summary, udev};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,9 +18,7 @@ use vb3_host::{
 use vb3_queue::{MapAccess, Queue};
 use vb3_report::Refusal;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
-use vb3_v4l2::{
-    CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _, decode,
-};
+use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
 
 const POLLERR: i16 = 8;
 /// What holds on a file whose device has gone.
@@ -123,6 +121,29 @@ impl World {
         found
     }
 
+    /// An ioctl on a file that is none of a video device.
+    fn other_ioctl(
+        &mut self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Option<Outcome> {
+        if self.media.has(file) {
+            Some(self.media_ioctl(file, request, arg, caller))
+        } else if self.heaps.has(file) {
+            Some(self.heap_ioctl(file, request, arg, caller))
+        } else if self.udmabufs.has(file) {
+            Some(self.udmabuf_ioctl(request, arg, caller))
+        } else if self.sync_files.has(file) {
+            Some(self.sync_file_ioctl(file, request, arg, caller))
+        } else if self.timelines.has(file) {
+            Some(self.timeline_ioctl(file, request, arg, caller))
+        } else {
+            None
+        }
+    }
+
     fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
         self.files.get(&file).copied().ok_or(Errno::ENODEV)
     }
@@ -184,43 +205,6 @@ impl World {
         self.note_wait(file, found_nothing);
         result
     }
-
-    /// Counts a call on a device that failed, where that is a refusal that the report does not have
-    /// yet.
-    fn note_refusal(&mut self, file: FileId, call: &str, errno: Errno) {
-        let is_new = !self.is_accounted && refusals::is_refusal(call, errno);
-        let node = self
-            .files
-            .get(&file)
-            .and_then(|(at, _)| self.nodes.get(*at));
-        if let Some(node) = node.filter(|_| is_new) {
-            self.report.refuse(Refusal {
-                device: node.path.display().to_string(),
-                call: call.to_owned(),
-                errno: errno.0,
-                times: 1,
-                ..Refusal::default()
-            });
-        }
-    }
-
-    /// The same of an ioctl, unless it only asked what the device supports.
-    fn note_refused_ioctl(
-        &mut self,
-        file: FileId,
-        (request, arg): (u32, u64),
-        errno: Errno,
-        caller: &dyn Caller,
-    ) {
-        let asks = refusals::probe(request).is_some_and(|(at, value)| {
-            let mut number = [0; 4];
-            let read = arg.checked_add(at).map(|at| caller.read(at, &mut number));
-            matches!(read, Some(Ok(()))) && u32::from_ne_bytes(number) == value
-        });
-        if let Some(name) = decode::name(request).filter(|_| !asks) {
-            self.note_refusal(file, name.trim_start_matches("VIDIOC_"), errno);
-        }
-    }
 }
 
 /// What a call works on.
@@ -262,7 +246,14 @@ impl Backend for World {
             .position(|n| n.number() == node.0)
             .ok_or(Errno::ENODEV)?;
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
-        let handle = node.open(&self.memory).map_err(|e| Errno(e.errno()))?;
+        let handle = match node.open(&self.memory) {
+            Ok(handle) => handle,
+            Err(e) => {
+                self.is_accounted = false;
+                self.note_refusal_at(at, "open", Errno(e.errno()));
+                return Err(Errno(e.errno()));
+            }
+        };
         self.files.insert(id, (at, handle));
         self.numbers.insert((at, handle), id);
         Ok(id)
@@ -316,20 +307,12 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) {
-            return self.media_ioctl(file, request, arg, caller);
-        }
-        if self.heaps.has(file) {
-            return self.heap_ioctl(file, request, arg, caller);
-        }
-        if self.udmabufs.has(file) {
-            return self.udmabuf_ioctl(request, arg, caller);
-        }
-        if self.sync_files.has(file) {
-            return self.sync_file_ioctl(file, request, arg, caller);
-        }
-        if self.timelines.has(file) {
-            return self.timeline_ioctl(file, request, arg, caller);
+        self.is_accounted = false;
+        if let Some(outcome) = self.other_ioctl(file, request, arg, caller) {
+            if let Outcome::Fail(errno) = outcome {
+                self.note_refused_other(file, request, errno);
+            }
+            return outcome;
         }
         if let Ok((at, _)) = self.file(file)
             && let Some(errno) = self.meet_call(at, request, caller.call())
@@ -510,6 +493,7 @@ impl Backend for World {
             return Outcome::Fail(Errno::ENOTTY);
         };
         self.set_now();
+        self.is_accounted = false;
         let done = match request {
             IOCTL_SYNC => {
                 let mut flags = [0; 8];
@@ -540,6 +524,9 @@ impl Backend for World {
             _ => Err(Errno::ENOTTY),
         };
         self.look_around();
+        if let Err(errno) = done {
+            self.note_refused_buffer(buf, request, errno);
+        }
         done.into()
     }
 

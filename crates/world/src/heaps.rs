@@ -158,6 +158,11 @@ impl Heaps {
         self.files.len()
     }
 
+    /// The path of the heap that a file is open on.
+    pub(super) fn path(&self, file: FileId) -> Option<PathBuf> {
+        self.of(file).map(|heap| path(&heap))
+    }
+
     fn of(&self, file: FileId) -> Option<Heap> {
         self.all.get(*self.files.get(&file)?).cloned()
     }
@@ -227,6 +232,7 @@ impl World {
         }
         let alloc = alloc.map_err(|e| {
             if let Some(reason) = e.reason() {
+                self.is_accounted = true;
                 self.report.refuse(Refusal {
                     device: path(&heap).display().to_string(),
                     call: "DMA_HEAP_IOCTL_ALLOC".to_owned(),

@@ -177,6 +177,15 @@ impl World {
         }
     }
 
+    /// The path of the media device that a file is open on, or of the video device whose request it
+    /// is.
+    pub(super) fn media_path(&self, file: FileId) -> Option<PathBuf> {
+        match *self.media.files.get(&file)? {
+            Opened::Device(number) => Some(PathBuf::from(format!("/dev/media{number}"))),
+            Opened::Request { at, .. } => Some(self.nodes.get(at)?.path.clone()),
+        }
+    }
+
     /// A call on a file of a media device.
     pub(super) fn media_ioctl(
         &mut self,

@@ -1,6 +1,10 @@
-//! Which failed calls count as refused.
+//! Which failed calls count as refused, and how the report hears of them.
 
-use vb3_host::Errno;
+use crate::{World, summary, udmabuf};
+use vb3_dmabuf::BufId;
+use vb3_host::{Caller, Errno, FileId};
+use vb3_report::Refusal;
+use vb3_v4l2::decode;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_EXPBUF, VIDIOC_REQBUFS};
 
 const EINTR: i32 = 4;
@@ -27,7 +31,7 @@ const QUESTIONS: [&str; 10] = [
 /// These are not: questions; calls that a device does not have (ENOTTY), that find nothing yet
 /// (EAGAIN), or that come after the device has gone (ENODEV); DQBUF at the end of a stream (EPIPE) or
 /// after it broke (EIO), of which the report has the cause.
-pub(super) fn is_refusal(call: &str, errno: Errno) -> bool {
+fn is_refusal(call: &str, errno: Errno) -> bool {
     match errno {
         Errno::EAGAIN | Errno::ENOTTY | Errno::ENODEV | Errno::NOT_GATHERED | Errno(EINTR) => false,
         Errno(EPIPE | EIO) if call == "DQBUF" => false,
@@ -37,12 +41,94 @@ pub(super) fn is_refusal(call: &str, errno: Errno) -> bool {
 
 /// The number, and where it stands in the structure, by which a call only asks what the device
 /// supports: no buffers to allocate, or the export of a buffer that cannot exist.
-pub(super) const fn probe(request: u32) -> Option<(u64, u32)> {
+const fn probe(request: u32) -> Option<(u64, u32)> {
     match request {
         VIDIOC_REQBUFS => Some((0, 0)),
         VIDIOC_CREATE_BUFS => Some((4, 0)),
         VIDIOC_EXPBUF => Some((4, u32::MAX)),
         _ => None,
+    }
+}
+
+/// A call's name without the prefix that all calls on its kind of device share.
+fn short_name(request: u32) -> Option<&'static str> {
+    let name = decode::name(request)?;
+    let short = ["VIDIOC_", "MEDIA_IOC_"].iter();
+    let mut short = short.filter_map(|prefix| name.strip_prefix(prefix));
+    Some(short.next().unwrap_or(name))
+}
+
+impl World {
+    /// Counts a call on a device that failed, where that is a refusal that the report does not have
+    /// yet.
+    pub(super) fn note_refusal(&mut self, file: FileId, call: &str, errno: Errno) {
+        if let Some(&(at, _)) = self.files.get(&file) {
+            self.note_refusal_at(at, call, errno);
+        }
+    }
+
+    /// The same of the device at this place among the nodes.
+    pub(super) fn note_refusal_at(&mut self, at: usize, call: &str, errno: Errno) {
+        if let Some(node) = self.nodes.get(at) {
+            let device = node.path.display().to_string();
+            self.note_refusal_by(device, call, errno);
+        }
+    }
+
+    fn note_refusal_by(&mut self, device: String, call: &str, errno: Errno) {
+        if !self.is_accounted && is_refusal(call, errno) {
+            self.report.refuse(Refusal {
+                device,
+                call: call.to_owned(),
+                errno: errno.0,
+                times: 1,
+                ..Refusal::default()
+            });
+        }
+    }
+
+    /// The same of an ioctl on a video device, unless it only asked what the device supports.
+    pub(super) fn note_refused_ioctl(
+        &mut self,
+        file: FileId,
+        (request, arg): (u32, u64),
+        errno: Errno,
+        caller: &dyn Caller,
+    ) {
+        let asks = probe(request).is_some_and(|(at, value)| {
+            let mut number = [0; 4];
+            let read = arg.checked_add(at).map(|at| caller.read(at, &mut number));
+            matches!(read, Some(Ok(()))) && u32::from_ne_bytes(number) == value
+        });
+        if let Some(name) = short_name(request).filter(|_| !asks) {
+            self.note_refusal(file, name, errno);
+        }
+    }
+
+    /// The same of an ioctl on a file of another kind.
+    pub(super) fn note_refused_other(&mut self, file: FileId, request: u32, errno: Errno) {
+        let called = if let Some(path) = self.heaps.path(file) {
+            Some((path, "DMA_HEAP_IOCTL_ALLOC"))
+        } else if self.udmabufs.has(file) {
+            Some((udmabuf::PATH.into(), "UDMABUF_CREATE"))
+        } else if self.sync_files.has(file) {
+            Some(("sync_file".into(), "SYNC_IOC_MERGE"))
+        } else {
+            self.media_path(file).zip(short_name(request))
+        };
+        if let Some((path, name)) = called {
+            self.note_refusal_by(path.display().to_string(), name, errno);
+        }
+    }
+
+    /// The same of an ioctl on a dma-buf: the device whose buffer it is refuses.
+    pub(super) fn note_refused_buffer(&mut self, buf: BufId, request: u32, errno: Errno) {
+        let memory = self.memory.buf(buf).map(|buf| buf.memory);
+        let place = memory.and_then(|memory| summary::place(&self.nodes, memory.get()));
+        let device = place.map_or_else(|| "dma-buf".to_owned(), |place| place.device);
+        if let Some(name) = short_name(request) {
+            self.note_refusal_by(device, name, errno);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use vb3_report::DeviceFailure;
 
 /// Above the ids of heaps.
 const ID: NodeId = NodeId(1 << 18);
-const PATH: &str = "/dev/udmabuf";
+pub(super) const PATH: &str = "/dev/udmabuf";
 /// Of miscellaneous devices.
 const MAJOR: u32 = 10;
 /// One of those that Linux hands out as it starts.

@@ -76,6 +76,28 @@ fn refused_calls_fail_a_strict_run() {
 }
 
 #[test]
+fn a_refused_call_on_a_buffer_fails_a_strict_run() {
+    // Exports a buffer, and begins an access with flags that do not exist.
+    let script = "import fcntl, os, struct\n\
+        fd = os.open('/dev/video0', os.O_RDWR)\n\
+        fcntl.ioctl(fd, 0xc0145608, bytearray(struct.pack('5I', 2, 1, 1, 0, 0)))\n\
+        arg = bytearray(struct.pack('4Ii11I', 1, 0, 0, os.O_RDWR, -1, *[0] * 11))\n\
+        fcntl.ioctl(fd, 0xc0405610, arg)\n\
+        buf = struct.unpack_from('i', arg, 16)[0]\n\
+        try: fcntl.ioctl(buf, 0x40086200, struct.pack('Q', 0xff))\n\
+        except OSError as e: print(e.errno)\n";
+    if lacks("python3") {
+        return;
+    }
+    let run = Run::on("pc").device(CAMERA).options(["--strict"]);
+    let outcome = run.program(["python3", "-c", script]).run();
+    assert_eq!((outcome.status, &*outcome.stdout), (123, "22\n"));
+    let why = outcome.why();
+    let told = "DMA_BUF_IOCTL_SYNC on /dev/video0 failed with EINVAL: invalid argument.";
+    assert!(why.contains(told), "{why}");
+}
+
+#[test]
 fn steps_that_never_happen_fail_a_strict_run() {
     if lacks("v4l2-ctl") {
         return;

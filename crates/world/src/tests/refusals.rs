@@ -6,7 +6,7 @@ use crate::{Outside, World};
 use std::mem::{offset_of, size_of};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vb3_host::{Backend as _, FileId, Outcome};
+use vb3_host::{Backend as _, Caller as _, Errno, FileId, NodeId, Outcome};
 use vb3_machine::Profile;
 use vb3_v4l2::sys::*;
 
@@ -58,6 +58,61 @@ fn calls_that_fail_are_refusals_and_questions_are_not() {
     let row = |call: &str, times| (call.to_owned(), 22, String::new(), times);
     assert_eq!(refused(&mut bench), [row("QBUF", 97), row("REQBUFS", 1)]);
     bench.close_all(&[camera]);
+}
+
+#[test]
+fn refused_opens_are_counted() {
+    let mut bench = Bench::new("pc", &["camera"]);
+    let mut open = || bench.world.open(NodeId(0), 0, &bench.program);
+    while open().is_ok() {}
+    assert_eq!(open(), Err(Errno(24)));
+    let row = ("open".to_owned(), 24, String::new(), 2);
+    assert_eq!(refused(&mut bench), [row]);
+}
+
+#[test]
+fn refused_calls_on_other_files_are_counted() {
+    const SYNC: u32 = 0x4008_6200;
+    const ALLOC: u32 = 0xc018_4800;
+    let mut bench = Bench::new("pc", &["camera,sizes=64x48", "convert"]);
+    let camera = bench.open(0);
+    bench.reqbufs(camera, CAPTURE, MMAP, 2);
+    let number = bench.export(camera, CAPTURE, 0);
+    let buf = bench.program.identify(number).unwrap();
+    let mut flags = 0xff_u64;
+    let at = (&raw mut flags) as u64;
+    let world = &mut bench.world;
+    for (request, errno) in [(SYNC, Errno::EINVAL), (0x6299, Errno::ENOTTY)] {
+        let done = world.buffer_ioctl(buf, request, at, &bench.program);
+        assert!(matches!(done, Outcome::Fail(e) if e == errno), "{done:?}");
+    }
+    let nodes = world.nodes();
+    let node = |path: &str| nodes.iter().find(|n| n.path.ends_with(path)).unwrap().id;
+    let heap = world.open(node("system"), 0, &bench.program).unwrap();
+    let media = world.open(node("media0"), 0, &bench.program).unwrap();
+    let fence = world.open(node("sw_sync"), 0, &bench.program).unwrap();
+    // No bytes; a link and an entity that are not there.
+    for (file, request, bytes) in [
+        (heap, ALLOC, 24),
+        (media, MEDIA_IOC_SETUP_LINK, 52),
+        (media, MEDIA_IOC_ENUM_ENTITIES, 256),
+        (fence, 0x5799, 8),
+    ] {
+        let mut arg = Arg::new(bytes, &[(0, 0)]);
+        bench.try_ioctl(file, request, &mut arg).unwrap_err();
+    }
+    let all = bench.world.report().refusals.into_iter();
+    let all: Vec<_> = all.map(|r| (r.device, r.call, r.errno)).collect();
+    let row = |device: &str, call: &str| (device.to_owned(), call.to_owned(), 22);
+    assert_eq!(
+        all,
+        [
+            row("/dev/video0", "DMA_BUF_IOCTL_SYNC"),
+            row("/dev/dma_heap/system", "DMA_HEAP_IOCTL_ALLOC"),
+            row("/dev/media0", "SETUP_LINK"),
+        ]
+    );
+    bench.close_all(&[camera, heap, media, fence]);
 }
 
 #[test]
