@@ -36,6 +36,12 @@ fn ffmpeg() -> String {
     )
 }
 
+/// A shell's wait until a node's reader has buffers: a writer may end before a slow reader starts.
+fn until_read(node: &str) -> String {
+    let vb3 = env!("CARGO_BIN_EXE_vb3");
+    format!("until {vb3} ctl buffers | grep -q {node}; do sleep 0.05; done")
+}
+
 /// Asserts that a reader's file has pictures of the recording, in order.
 fn expect_frames(outcome: &Outcome, file: &str, count: usize) {
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read(file));
@@ -54,7 +60,8 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
             ",userptr=on",
             &format!(
                 "v4l2-ctl -d /dev/video1 {reading} --stream-count=8 --stream-to=got.raw & \
-                 {}; wait $!",
+                 {}; {}; wait $!",
+                until_read("/dev/video1"),
                 ffmpeg()
             ),
         );
@@ -71,7 +78,8 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
     let outcome = script(
         "",
         &format!(
-            "head -c {bytes} /dev/video1 > got.raw & {}; wait $!",
+            "head -c {bytes} /dev/video1 > got.raw & {}; {}; wait $!",
+            until_read("/dev/video1"),
             ffmpeg()
         ),
     );
@@ -182,7 +190,8 @@ fn ffmpeg_to_v4l2_ctl_by_dma_buf() {
     std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
     let text = format!(
         "v4l2-ctl -d /dev/video1 --stream-dmabuf -E /dev/video2 --stream-count=8 \
-         --stream-to=got.raw & {}; wait $!",
+         --stream-to=got.raw & {}; {}; wait $!",
+        until_read("/dev/video1"),
         ffmpeg()
     );
     let outcome = run.program(["sh", "-c", &text]).run();
@@ -232,9 +241,11 @@ fn gstreamer_to_ffmpeg_and_several_readers() {
             "ffmpeg -v error -f v4l2 -i /dev/video1 -frames:v 6 -fps_mode passthrough -c copy \
              -f rawvideo one.raw & one=$!; \
              v4l2-ctl -d /dev/video2 --stream-mmap=4 --stream-count=6 --stream-to=two.raw & two=$!; \
-             gst-launch-1.0 -q filesrc location=pattern.raw ! {caps} ! \
+             {}; {}; gst-launch-1.0 -q filesrc location=pattern.raw ! {caps} ! \
              capssetter caps=video/x-raw,colorimetry=bt601 ! \
-             v4l2sink device=/dev/video0 sync=true show-preroll-frame=false; wait $one && wait $two"
+             v4l2sink device=/dev/video0 sync=true show-preroll-frame=false; wait $one && wait $two",
+            until_read("/dev/video1"),
+            until_read("/dev/video2"),
         ),
     );
     outcome.expect_success();

@@ -104,7 +104,8 @@ fn a_camera_that_is_unplugged_takes_what_it_exported_out_of_a_pipeline() {
     assert!(said, "{notes:?}");
 }
 
-/// Its poll would never end: the camera has no buffer to fill.
+/// Its poll would never end: the camera has no buffer to fill. GStreamer is stopped meanwhile: where
+/// it cannot queue any of its buffers again, it waits for itself.
 #[test]
 fn a_camera_all_of_whose_buffers_are_revoked_ends_its_stream() {
     if lacks("gst-launch-1.0") {
@@ -115,12 +116,14 @@ fn a_camera_all_of_whose_buffers_are_revoked_ends_its_stream() {
         let outcome = shell(
             run,
             &format!(
-                "timeout 30 gst-launch-1.0 -q v4l2src io-mode={mode} ! fakesink 2> errors.txt & \
-                     stream=$!
+                "timeout 100 sh -c 'echo $$ > pid; exec gst-launch-1.0 -q v4l2src io-mode={mode} \
+                     ! fakesink 2> errors.txt' & stream=$!
                  until $VB3 ctl buffers > list && grep -q ' a fence of ' list; do sleep 0.05; done
+                 kill -STOP $(cat pid)
                  for buffer in $(sed -n 's|^\\([^ ]*\\) /dev/video0 .*|\\1|p' list); do
                      $VB3 ctl revoke $buffer || exit 9
                  done
+                 kill -CONT $(cat pid)
                  wait $stream; echo $?"
             ),
         );
