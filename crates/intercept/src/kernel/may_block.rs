@@ -39,6 +39,7 @@ use std::sync::Mutex;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
+use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use vb3_host::Errno;
 
@@ -167,4 +168,43 @@ pub(crate) fn readlinkat(_: &MayBlock, dir: BorrowedFd<'_>, name: &CStr) -> Resu
 /// What poll says now of programs' files, each with the events asked for.
 pub(crate) fn poll(_: &MayBlock, files: &[(impl AsFd, i16)]) -> Vec<i16> {
     raw::poll_all_now(files.iter().map(|(file, events)| (file.as_fd(), *events)))
+}
+
+/// What `epoll_ctl` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EpollOp {
+    Add,
+    Delete,
+    Modify,
+}
+
+/// Changes a program's epoll set. It waits for a thread that waits in the set, while the kernel polls the
+/// files in it for that thread, or writes events to its memory.
+#[expect(clippy::disallowed_methods, reason = "it has the token")]
+pub(crate) fn epoll_ctl(
+    _: &MayBlock,
+    set: impl AsFd,
+    op: EpollOp,
+    fd: impl AsFd,
+    event: Option<(epoll::EventData, epoll::EventFlags)>,
+) -> Result<(), Errno> {
+    let (data, flags) = event.unwrap_or((epoll::EventData::new_u64(0), epoll::EventFlags::empty()));
+    let done = match op {
+        EpollOp::Add => epoll::add(set, fd, data, flags),
+        EpollOp::Delete => epoll::delete(set, fd),
+        EpollOp::Modify => epoll::modify(set, fd, data, flags),
+    };
+    done.map_err(raw::err)
+}
+
+/// The first answer that a line of a descriptor's `fdinfo` gives. For an epoll set, the kernel waits as it
+/// does in [`epoll_ctl`], and the text may be long.
+pub(crate) fn find_in_fdinfo<T>(
+    _: &MayBlock,
+    pid: u32,
+    fd: i32,
+    answer: impl FnMut(&str) -> Option<T>,
+) -> Option<T> {
+    let text = raw::proc_string(&format!("/proc/{pid}/fdinfo/{fd}"));
+    text.lines().find_map(answer)
 }

@@ -127,6 +127,8 @@ pub(crate) struct Gathered {
     found: Mutex<HashMap<i32, Result<Look, Errno>>>,
     /// Files in epoll sets that end with the call, where that was looked for.
     ends: Mutex<Option<Vec<Closed>>>,
+    /// The epoll set that the call names, where that was asked beside the lock.
+    set: OnceLock<u64>,
 }
 
 impl Gathered {
@@ -148,6 +150,16 @@ impl Gathered {
     /// What was kept of them, once.
     pub(crate) fn take_ends(&self) -> Option<Vec<Closed>> {
         lock(&self.ends).take()
+    }
+
+    /// Keeps which epoll set the call names.
+    pub(crate) fn keep_set(&self, set: u64) {
+        self.set.get_or_init(|| set);
+    }
+
+    /// That set.
+    pub(crate) fn known_set(&self) -> Option<u64> {
+        self.set.get().copied()
     }
 
     /// What was kept of a descriptor, once.

@@ -333,6 +333,7 @@ impl Drop for Reader {
 }
 
 impl Follows {
+    #[expect(clippy::disallowed_methods, reason = "a set of our own")]
     fn listen(&self, fd: &OwnedFd, event: u64) -> Result<(), Errno> {
         let data = epoll::EventData::new_u64(event);
         epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN).map_err(raw::err)

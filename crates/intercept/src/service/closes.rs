@@ -13,7 +13,7 @@ use crate::process::{FdRange, STANDARD};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use vb3_host::{Caller, Errno, FdIdentity};
@@ -31,6 +31,20 @@ fn numbers_of(n: &Notif) -> Option<(u32, u32)> {
 }
 
 impl Supervisor<'_> {
+    /// Gives a program a copy at a number, which closes what is there. That may ask a file system.
+    pub(crate) fn install_copy(
+        &self,
+        n: &Notif,
+        copy: &OwnedFd,
+        (number, cloexec): (u32, bool),
+    ) -> Result<(), Errno> {
+        let thread = Call::new(&self.host, n).thread()?;
+        let _one = lock(&thread.installing);
+        let listener = &self.host.listener;
+        listener.add_fd(n.id, copy.as_fd(), Some(number), cloexec, true)?;
+        Ok(())
+    }
+
     /// Looks which files in epoll sets end with a call, beside the lock: all descriptors of all
     /// programs are looked at. As long as one is left, the kernel leaves a file in its sets.
     pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
@@ -98,20 +112,16 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
-        let copy = call
-            .thread()
-            .and_then(|thread| Ok((call.borrow_fd(old)?, thread)));
+        let copy = call.thread().and_then(|_| call.borrow_fd(old));
         self.before_close(n, (new, new));
-        match copy {
-            Ok((copy, thread)) => {
-                let _one = lock(&thread.installing);
-                let cloexec = flags & libc::O_CLOEXEC != 0;
-                let listener = &self.host.listener;
-                listener.add_fd(n.id, copy.as_fd(), Some(new), cloexec, true)?;
-                Ok(Verdict::Answered)
-            }
-            Err(_) => Ok(Verdict::native()),
-        }
+        Ok(copy.map_or_else(
+            |_| Verdict::native(),
+            |copy| Verdict::Copied {
+                copy,
+                number: new,
+                cloexec: flags & libc::O_CLOEXEC != 0,
+            },
+        ))
     }
 
     /// dup of a kept number.

@@ -1,13 +1,52 @@
 //! epoll_ctl of device files and buffers.
 
 use crate::descriptors::Watched;
-use crate::process::Notif;
+use crate::kernel::EpollOp as Op;
+use crate::kernel::MayBlock;
+use crate::process::{Notif, Reply};
 use crate::service::host::Call;
-use crate::service::serve::{Server, Verdict};
-use crate::waiting::Op;
+use crate::service::serve::{Answer, Server, Verdict};
+use crate::service::supervisor::Supervisor;
+use crate::waiting::{Changed, Control, SetId};
 use vb3_host::{Caller, Errno};
 
+impl Supervisor<'_> {
+    /// Asks which set an `epoll_ctl` names, where the kernel compares no files.
+    pub(crate) fn look_for_set(&self, may: &mut MayBlock, n: &Notif) {
+        if self.host.powers.kcmp.is_ok() {
+            return;
+        }
+        let objects = self.server(may).epolls.objects_in_sets();
+        if let Some(SetId(set)) = objects.set_of(may, n.tid, n.int(0)) {
+            n.gathered.keep_set(set);
+        }
+    }
+
+    /// Waits for a change of a set; gives the call's answer.
+    pub(crate) fn end_change(&self, may: &mut MayBlock, control: &Control) -> Reply {
+        let made = control.wait(may);
+        self.server(may).epolls.end_change(control, made);
+        made.map_or_else(Reply::from, |()| Reply::Value(0))
+    }
+}
+
 impl Server<'_> {
+    /// What a call and the answers to others wait for: changes of epoll sets of their own processes.
+    pub(crate) fn await_changes(&mut self, n: Option<&Notif>, answers: &mut [Answer]) -> Changed {
+        let caused = self.epolls.take_caused();
+        if caused.is_empty() {
+            return Changed::default();
+        }
+        let changed = |n: &Notif| {
+            let process = self.host.thread(n.tid).map_or(n.tid, |thread| thread.tgid);
+            self.epolls.changed(&caused, process)
+        };
+        for answer in answers {
+            answer.after = changed(&answer.notif);
+        }
+        n.map(changed).unwrap_or_default()
+    }
+
     pub(crate) fn epoll_ctl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let Some(file) = self.named(n, 2).and_then(Watched::of) else {
             return Ok(Verdict::native());
@@ -32,8 +71,9 @@ impl Server<'_> {
         };
         let set = call.borrow_fd(n.int(0))?;
         let name = (call.pid(), n.int(0));
-        self.epolls
-            .change((file, n.int(2)), (set, name), op, asked, self.backend)?;
-        Ok(Verdict::value(0))
+        let set = (set, name, n.gathered.known_set().map(SetId));
+        let key = (file, n.int(2));
+        let control = self.epolls.change(key, set, op, asked, self.backend)?;
+        Ok(Verdict::InSet(Box::new(control)))
     }
 }

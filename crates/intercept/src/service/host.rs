@@ -92,6 +92,7 @@ impl Events {
         set.map(Self).map_err(raw::err)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a set of our own")]
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, events: u32, event: Event) -> Result<(), Errno> {
         let data = epoll::EventData::new_u64(event.encode());
         let events = epoll::EventFlags::from_bits_retain(events);

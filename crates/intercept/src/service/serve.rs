@@ -23,7 +23,7 @@ use crate::service::leftover::Ending;
 use crate::service::locks::Locks;
 use crate::tree::Monitors;
 use crate::waiting::Sleep;
-use crate::waiting::{Cause, Epolls};
+use crate::waiting::{Cause, Changed, Control, Epolls};
 use crate::waiting::{Pending, Waiting};
 use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
@@ -42,6 +42,14 @@ pub(crate) enum Verdict {
     Wait(Box<Waiting>),
     /// More has ended than one step may see to: the call is to be made anew.
     Behind,
+    /// An epoll set is being changed, which may wait for the program.
+    InSet(Box<Control>),
+    /// It gets a copy of a descriptor at this number once its epoll sets are changed.
+    Copied {
+        copy: OwnedFd,
+        number: u32,
+        cloexec: bool,
+    },
 }
 
 /// What is left to do for a call that waited.
@@ -49,6 +57,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Answer {
     pub(crate) notif: Notif,
     pub(crate) how: How,
+    /// What is to be changed first.
+    pub(crate) after: Changed,
 }
 
 /// How it is answered.
@@ -295,7 +305,8 @@ impl Server<'_> {
     /// Answers a call that waited, once the lock is free.
     pub(crate) fn answer(&mut self, n: &Notif, how: How) {
         let notif = n.clone();
-        self.answers.push(Answer { notif, how });
+        let after = Changed::default();
+        self.answers.push(Answer { notif, how, after });
     }
 
     /// Handles what the supervisor's own epoll set reports; how much that was.

@@ -28,7 +28,7 @@ use crate::service::revoke::Revoking;
 use crate::service::serve::{Answer, How, Server, Verdict};
 use crate::tree::Showing;
 use crate::tree::monitor;
-use crate::waiting::Sweep;
+use crate::waiting::{Changed, Sweep};
 use vb3_host::{Errno, Node};
 
 /// Bytes of stack of a thread that serves calls.
@@ -36,6 +36,17 @@ const STACK: usize = 512 << 10;
 /// How often a thread is looked at that did not stop in time to be let go, and a thread asked for that
 /// the system refused.
 const STRAY: Duration = Duration::from_millis(10);
+
+/// What is left to do after a call was applied, besides its answer.
+#[derive(Default)]
+struct Rest {
+    /// Other calls that it has ended.
+    answers: Vec<Answer>,
+    /// Changes of epoll sets that come before its answer.
+    changed: Changed,
+    /// A tick is due, which the caller makes: the clock is not woken for that.
+    tick_is_due: bool,
+}
 
 /// See the module.
 pub(crate) struct Supervisor<'a> {
@@ -77,7 +88,8 @@ impl<'a> Supervisor<'a> {
     ) -> (T, Vec<Answer>) {
         let mut server = self.server(may);
         let done = step(&mut server);
-        let answers = core::mem::take(&mut server.answers);
+        let mut answers = core::mem::take(&mut server.answers);
+        server.await_changes(None, &mut answers);
         let wake = server.is_due_sooner();
         drop(server);
         if wake {
@@ -86,19 +98,24 @@ impl<'a> Supervisor<'a> {
         (done, answers)
     }
 
-    /// [`apply`](Self::apply) of a call, and whether a tick is due after it, which the caller is
-    /// to make: the clock is not woken for that.
-    fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Vec<Answer>, bool) {
+    /// [`apply`](Self::apply) of a call, and what is left to do after it.
+    fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Rest) {
         let mut server = self.server(may);
         let verdict = server.call(n);
-        let answers = core::mem::take(&mut server.answers);
+        let mut answers = core::mem::take(&mut server.answers);
+        let changed = server.await_changes(Some(n), &mut answers);
         let tick_is_due = server.is_tick_due();
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);
         if wake {
             self.wake_clock();
         }
-        (verdict, answers, tick_is_due)
+        let rest = Rest {
+            answers,
+            changed,
+            tick_is_due,
+        };
+        (verdict, rest)
     }
 
     /// Whether no program holds anything of ours.
@@ -334,7 +351,9 @@ impl<'a> Supervisor<'a> {
             Job::Answer(Answer {
                 notif: n,
                 how: How::Reply(reply),
+                after,
             }) => {
+                after.wait(may);
                 let reply = self.copied_out(may, &n, reply);
                 // What may stall is over. A program that has its answer calls again at once, and
                 // while this thread counts as one at work, another one would have to receive that.
@@ -437,6 +456,7 @@ impl<'a> Supervisor<'a> {
         }
         if n.nr == libc::SYS_epoll_ctl {
             self.sweep_if_late(may);
+            self.look_for_set(may, n);
         }
         let mut expected = expected(n);
         let mut has_looked = false;
@@ -449,8 +469,13 @@ impl<'a> Supervisor<'a> {
                 dispatch::look_ahead(n);
                 self.look_for_holders(may, n);
             }
-            let (verdict, mut answers, tick_is_due) = self.apply_call(may, n);
+            let (verdict, mut rest) = self.apply_call(may, n);
             let again = n.gathered.lacks();
+            if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
+                // It waits for a set, and others do not.
+                rest = self.see_to_rest(may, rest);
+                core::mem::take(&mut rest.changed).wait(may);
+            }
             // Its own answer first.
             let verdict = match verdict {
                 _ if again && self.lend(may, n) => Some(Verdict::Answered),
@@ -463,17 +488,46 @@ impl<'a> Supervisor<'a> {
                     self.reply(may, n, reply);
                     Some(Verdict::Answered)
                 }
+                Verdict::InSet(control) => {
+                    let reply = self.end_change(may, &control);
+                    self.reply(may, n, reply);
+                    Some(Verdict::Answered)
+                }
+                Verdict::Copied {
+                    copy,
+                    number,
+                    cloexec,
+                } => {
+                    if let Err(e) = self.install_copy(n, &copy, (number, cloexec)) {
+                        self.reply(may, n, e.into());
+                    }
+                    Some(Verdict::Answered)
+                }
                 other => Some(other),
             };
-            // What is due by now needs no other thread, and the program need not wait for it.
-            if tick_is_due {
-                let ((), more) = self.apply(may, Server::tick_if_due);
-                answers.extend(more);
-            }
-            self.answer_all(may, answers);
+            self.see_to_rest(may, rest);
             if let Some(verdict) = verdict {
                 return verdict;
             }
+        }
+    }
+
+    /// Makes a tick that is due, and answers other calls; gives what their own call waits for.
+    fn see_to_rest(&self, may: &mut MayBlock, rest: Rest) -> Rest {
+        let Rest {
+            mut answers,
+            changed,
+            tick_is_due,
+        } = rest;
+        // What is due by now needs no other thread, and the program need not wait for it.
+        if tick_is_due {
+            let ((), more) = self.apply(may, Server::tick_if_due);
+            answers.extend(more);
+        }
+        self.answer_all(may, answers);
+        Rest {
+            changed,
+            ..Rest::default()
         }
     }
 
@@ -495,7 +549,8 @@ impl<'a> Supervisor<'a> {
     pub(crate) fn answer_all(&self, may: &mut MayBlock, answers: Vec<Answer>) {
         for answer in answers {
             // Where its process stalls already, this may, too. What takes long keeps no receiver.
-            if self.pool.is_busy() || matches!(answer.how, How::Part(_)) {
+            let is_long = matches!(answer.how, How::Part(_)) || answer.after.is_awaited();
+            if self.pool.is_busy() || is_long {
                 let pid = self.pid_of(answer.notif.tid);
                 if self.pool.hand_over(pid, Job::Answer(answer)) {
                     self.wake_clock();
@@ -508,7 +563,12 @@ impl<'a> Supervisor<'a> {
 
     /// Answers a call that waited.
     fn answer(&self, may: &mut MayBlock, answer: Answer) {
-        let Answer { notif: n, how } = answer;
+        let Answer {
+            notif: n,
+            how,
+            after,
+        } = answer;
+        after.wait(may);
         match how {
             How::Reply(reply) => self.reply(may, &n, reply),
             How::Part(slot) => self.move_on(may, &n, slot),

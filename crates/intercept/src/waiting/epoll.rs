@@ -10,29 +10,36 @@
 //!
 //! A mask is set anew when what holds changes; for edges, only when the device wakes those who
 //! wait for it, since setting it anew is an edge. Buffers have no edges: a dma-buf's poll that finds
-//! something ready wakes its own waiters, so that what holds is reported at every wait. A mask follows
-//! the file's state before the call that changed it is answered. An entry leaves its set before the last descriptor of its file is
-//! closed.
+//! something ready wakes its own waiters, so that what holds is reported at every wait. What an entry
+//! is to show is decided here, under the lock of all devices. The sets themselves are changed
+//! [beside it](changes), before the call that changed a file's state is answered. An entry leaves its set
+//! before the last descriptor of its file is closed.
 //!
 //! A buffer that was exported several times is one file here and several to a program. Where it
 //! closes one of them while it has another, the entry stays until that is closed, too.
 
+mod changes;
 mod info;
+mod objects;
 mod sweep;
 
 use std::collections::HashMap;
-use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 
-use rustix::event::epoll;
-use rustix::pipe::PipeFlags;
 use vb3_host::{Backend, Errno, FdIdentity};
 
 use crate::descriptors::Watched;
+use crate::kernel::EpollOp as Op;
+use crate::kernel::MayBlock;
 use crate::kernel::raw;
 use crate::waiting::poll::{Asker, buffer_poll, device_poll};
-use info::ObjectsInSets;
+pub(crate) use changes::Changed;
+use changes::{Change, Changes, Key, SetFile, WorkId};
+use info::Numbers;
+pub(crate) use info::ObjectsInSets;
+use objects::Objects;
 pub(crate) use sweep::Sweep;
 
 const ERR: u32 = libc::EPOLLERR.cast_unsigned();
@@ -55,154 +62,27 @@ const BESIDE_EXCLUSIVE: u32 = EXCLUSIVE
     | (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLHUP).cast_unsigned()
     | libc::EPOLLWAKEUP.cast_unsigned();
 
-/// Files that poll as readable, writable, urgent and in error as long as nobody reads them.
-const IN_ERROR: [&CStr; 3] = [
-    c"/sys/kernel/uevent_seqnum",
-    c"/sys/devices/system/cpu/online",
-    c"/proc/pressure/cpu",
-];
-
-/// What the kernel watches in a device's place.
-#[derive(Debug)]
-struct Objects {
-    /// Always readable, writable and urgent.
-    ready: OwnedFd,
-    /// The socket's other end, which has sent the urgent byte.
-    _peer: OwnedFd,
-    /// All that and in error; in error and writable where there is nothing better.
-    error: OwnedFd,
-    /// All that, in error and hung up.
-    hung_up: OwnedFd,
-}
-
-/// Which of the objects stands in a device's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Object {
-    Ready,
-    Error,
-    HungUp,
-}
-
-impl Object {
-    /// The one that shows these conditions.
-    const fn of(mask: u32) -> Self {
-        if mask & HUP != 0 {
-            Self::HungUp
-        } else if mask & ERR != 0 {
-            Self::Error
-        } else {
-            Self::Ready
-        }
-    }
-}
-
-/// Two sockets; the first has urgent data.
-fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let mut fds = [-1; 2];
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: room for two descriptors.
-    raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
-    let (ready, peer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
-    send(&peer, libc::MSG_OOB)?;
-    Ok((ready, peer))
-}
-
-/// Sends one byte.
-fn send(socket: &OwnedFd, flags: i32) -> Result<(), Errno> {
-    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: one live byte.
-    let sent = unsafe { libc::send(socket.as_raw_fd(), c"!".as_ptr().cast(), 1, flags) };
-    if sent == 1 { Ok(()) } else { Err(raw::errno()) }
-}
-
-/// A socket whose other end was closed before it had read everything: it has hung up and is in
-/// error.
-///
-/// Source: Linux 7.2 net/unix/af_unix.c `unix_release_sock`.
-fn reset_socket() -> Result<OwnedFd, Errno> {
-    let (socket, peer) = urgent_pair()?;
-    send(&socket, 0)?;
-    drop(peer);
-    Ok(socket)
-}
-
-impl Objects {
-    fn new() -> Result<Self, Errno> {
-        let (ready, peer) = urgent_pair()?;
-        let file = IN_ERROR.iter().find_map(|path| {
-            let fd = raw::open(path, libc::O_RDONLY).ok()?;
-            let all = libc::POLLIN | libc::POLLOUT | libc::POLLPRI | libc::POLLERR;
-            (raw::poll_now(fd.as_fd(), all) & all == all).then_some(fd)
-        });
-        let error = match file {
-            Some(file) => file,
-            None => broken_pipe()?,
-        };
-        Ok(Self {
-            ready,
-            _peer: peer,
-            error,
-            hung_up: reset_socket()?,
-        })
-    }
-
-    fn inodes(&self) -> [u64; 3] {
-        let all = [&self.ready, &self.error, &self.hung_up];
-        all.map(|object| raw::known(object.as_fd()).map_or(0, |(id, _)| id.ino))
-    }
-
-    /// A descriptor of its own for one entry.
-    fn one(&self, object: Object) -> Result<OwnedFd, Errno> {
-        let of = match object {
-            Object::Ready => &self.ready,
-            Object::Error => &self.error,
-            Object::HungUp => &self.hung_up,
-        };
-        of.try_clone()
-            .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EMFILE)))
-    }
-}
-
-/// The writing end of a pipe that nobody reads.
-fn broken_pipe() -> Result<OwnedFd, Errno> {
-    let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-    let (_, writer) = rustix::pipe::pipe_with(flags).map_err(raw::err)?;
-    Ok(writer)
-}
-
 /// Names a program's epoll set here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct SetId(u64);
+pub(crate) struct SetId(pub(crate) u64);
 
 /// A program's epoll set.
 #[derive(Debug)]
 struct Set {
-    fd: Arc<OwnedFd>,
+    file: Arc<SetFile>,
     entries: usize,
     /// With which change it was used last.
     used: u64,
+    /// The process that did.
+    user: u32,
 }
 
 /// One descriptor of a file in one set.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     events: u32,
-    data: u64,
-    object: OwnedFd,
-    /// Which object it is.
-    which: Object,
-    /// The conditions in the entry's mask.
+    /// The conditions that it is to show.
     shown: u32,
-    /// EPOLLONESHOT has not been used up.
-    armed: bool,
-}
-
-/// What is to be done with an entry of a set.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Op {
-    Add = 1,
-    Delete = 2,
-    Modify = 3,
 }
 
 /// Why an entry is looked at.
@@ -215,40 +95,13 @@ pub(crate) enum Cause {
 }
 
 impl Entry {
-    fn asked(&self) -> i16 {
+    fn asked(self) -> i16 {
         // CAST: the conditions of poll have the same bits.
         (self.events & CONDITIONS) as i16
     }
 
-    /// Adds the entry to its set, showing `now`.
-    fn add(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16) -> Result<(), Errno> {
-        let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-        let which = Object::of(mask);
-        if which != self.which {
-            self.object = objects.one(which)?;
-            self.which = which;
-        }
-        let events = mask & !UNASKED | self.events & WAYS;
-        control(set, Op::Add, self.object.as_fd(), events, self.data)?;
-        self.shown = mask;
-        Ok(())
-    }
-
-    /// Shows `now` in an entry that stands in its set.
-    fn set(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16) -> Result<(), Errno> {
-        let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-        if Object::of(mask) != self.which || self.events & EXCLUSIVE != 0 {
-            control(set, Op::Delete, self.object.as_fd(), 0, 0)?;
-            return self.add(set, objects, now);
-        }
-        let events = mask & !UNASKED | self.events & WAYS;
-        control(set, Op::Modify, self.object.as_fd(), events, self.data)?;
-        self.shown = mask;
-        Ok(())
-    }
-
-    /// Follows the device: see the module.
-    fn follow(&mut self, set: BorrowedFd<'_>, objects: &Objects, now: i16, cause: Cause) {
+    /// Follows the file: see the module. Whether the entry is to be changed.
+    fn follow(&mut self, now: i16, cause: Cause) -> bool {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let due = if self.events & EDGES == 0 || mask & UNASKED != self.shown & UNASKED {
             mask != self.shown
@@ -258,53 +111,11 @@ impl Entry {
             // What holds no longer is not reported; what holds still was reported before.
             mask == 0 && self.shown != 0
         };
-        if !due || !self.armed {
-            return;
+        if due {
+            self.shown = mask;
         }
-        if self.events & ONESHOT != 0 && self.shown != 0 && is_used_up(set, self.object.as_fd()) {
-            self.armed = false;
-            return;
-        }
-        // The set is there and has room for what it had before.
-        self.set(set, objects, now).ok();
+        due
     }
-}
-
-/// Whether the kernel has disarmed an entry of a set because its one event was delivered.
-fn is_used_up(set: BorrowedFd<'_>, object: BorrowedFd<'_>) -> bool {
-    let Ok(stat) = raw::fstat(object) else {
-        return false;
-    };
-    let text = raw::proc_string(&format!("/proc/self/fdinfo/{}", set.as_raw_fd()));
-    let wanted = object.as_raw_fd().to_string();
-    // The program's own entries may have the same number: they are of other files.
-    let inode = format!("ino:{:x}", stat.st_ino);
-    text.lines().any(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let is_it = words.starts_with(&["tfd:", &wanted]) && words.contains(&inode.as_str());
-        let events = words
-            .get(3)
-            .and_then(|events| u32::from_str_radix(events, 16).ok());
-        // An armed entry has EPOLLERR and EPOLLHUP always.
-        is_it && events.is_some_and(|events| events & ERR == 0)
-    })
-}
-
-fn control(
-    set: BorrowedFd<'_>,
-    op: Op,
-    fd: BorrowedFd<'_>,
-    events: u32,
-    data: u64,
-) -> Result<(), Errno> {
-    let data = epoll::EventData::new_u64(data);
-    let events = epoll::EventFlags::from_bits_retain(events);
-    let done = match op {
-        Op::Add => epoll::add(set, fd, data, events),
-        Op::Delete => epoll::delete(set, fd),
-        Op::Modify => epoll::modify(set, fd, data, events),
-    };
-    done.map_err(raw::err)
 }
 
 /// The ways of reporting that a file does not have.
@@ -332,10 +143,29 @@ fn holds(backend: &mut dyn Backend, file: Watched, asked: i16, by: Asker) -> i16
     }
 }
 
+/// A program's `epoll_ctl` that is being made.
+#[derive(Debug)]
+pub(crate) struct Control {
+    set: SetId,
+    key: Key,
+    op: Op,
+    /// The process and number that name the set.
+    name: (u32, i32),
+    made: Receiver<Result<(), Errno>>,
+}
+
+impl Control {
+    /// Waits for its result. It waits for the set's own lock, as the program's call does in a kernel.
+    pub(crate) fn wait(&self, _: &MayBlock) -> Result<(), Errno> {
+        self.made.recv().unwrap_or(Err(Errno(libc::ENOMEM)))
+    }
+}
+
 /// The entries of device files in programs' sets.
 #[derive(Debug, Default)]
 pub(crate) struct Epolls {
-    objects: Option<Objects>,
+    objects: Option<Arc<Objects>>,
+    numbers: Arc<Numbers>,
     sets: HashMap<SetId, Set>,
     /// The sets in the kernel's order of files, for looking one up.
     order: Vec<SetId>,
@@ -351,6 +181,10 @@ pub(crate) struct Epolls {
     sweep_at: usize,
     /// Somebody looks which sets are gone.
     is_swept: bool,
+    /// What changes the sets.
+    queue: Changes,
+    /// Works that were caused since it was last asked, with the process that uses the set.
+    caused: Vec<(u32, WorkId)>,
 }
 
 impl Epolls {
@@ -364,43 +198,61 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
-    /// Shows the states of buffers in the sets they are in.
-    pub(crate) fn update_buffers(&mut self, backend: &mut dyn Backend) {
-        let Some(objects) = &self.objects else {
+    /// The processes in whose sets something has changed since the last call of this, with what waits
+    /// for that.
+    pub(crate) fn take_caused(&mut self) -> Vec<(u32, WorkId)> {
+        core::mem::take(&mut self.caused)
+    }
+
+    /// What waits for those changes among `caused` that are in sets of this process.
+    pub(crate) fn changed(&self, caused: &[(u32, WorkId)], process: u32) -> Changed {
+        let own = caused.iter().filter(|(user, _)| *user == process);
+        let own: Vec<WorkId> = own.map(|(_, work)| *work).collect();
+        match own.is_empty() {
+            true => Changed::default(),
+            false => self.queue.waiter(own),
+        }
+    }
+
+    /// Has a set changed.
+    fn cause(&mut self, set: SetId, key: Key, change: Change) {
+        let Some(set) = self.sets.get(&set) else {
             return;
         };
-        for (file, entries) in &mut self.by_file {
-            let Watched::Buffer(_) = file else {
-                continue;
-            };
-            for ((set, _), entry) in entries {
-                let Some(set) = self.sets.get(set) else {
-                    continue;
-                };
-                let now = holds(backend, *file, entry.asked(), Asker::Supervisor);
-                entry.follow(set.fd.as_fd(), objects, now, Cause::Call);
-            }
+        let work = self.queue.add(&set.file, key, change);
+        if !self.caused.contains(&(set.user, work)) {
+            self.caused.push((set.user, work));
+        }
+    }
+
+    /// Shows the states of buffers in the sets they are in.
+    pub(crate) fn update_buffers(&mut self, backend: &mut dyn Backend) {
+        for id in self.buffers() {
+            self.update(Watched::Buffer(id), Cause::Call, backend);
         }
     }
 
     /// Shows a file's state in the sets it is in.
     pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
-        let (Some(entries), Some(objects)) = (self.by_file.get_mut(&file), &self.objects) else {
+        let Some(entries) = self.by_file.get_mut(&file) else {
             return;
         };
         // Most entries ask for the same, and are many where many sets watch a file.
         let mut known: Option<(i16, i16)> = None;
-        for ((set, _), entry) in entries {
-            let Some(set) = self.sets.get(set) else {
-                continue;
-            };
+        let mut due = Vec::new();
+        for ((set, number), entry) in entries {
             let asked = entry.asked();
             let now = match known {
                 Some((of, now)) if of == asked => now,
                 _ => holds(backend, file, asked, Asker::Supervisor),
             };
             known = Some((asked, now));
-            entry.follow(set.fd.as_fd(), objects, now, cause);
+            if entry.follow(now, cause) {
+                due.push((*set, *number, now));
+            }
+        }
+        for (set, number, now) in due {
+            self.cause(set, (file, number), Change::Show(now));
         }
     }
 
@@ -417,19 +269,18 @@ impl Epolls {
     /// A file is no more: neither are its entries.
     pub(crate) fn forget(&mut self, file: Watched) {
         for entries in [self.by_file.remove(&file), self.parked.remove(&file)] {
-            for ((set, _), entry) in entries.unwrap_or_default() {
-                self.take_out(set, &entry);
+            for (set, number) in entries.unwrap_or_default().into_keys() {
+                self.cause(set, (file, number), Change::Forget);
+                self.count_down(set);
             }
         }
     }
 
-    /// Takes an entry out of its set, and lets go of a set that has none left.
-    fn take_out(&mut self, id: SetId, entry: &Entry) {
+    /// One entry less; lets go of a set that has none left.
+    fn count_down(&mut self, id: SetId) {
         let Some(set) = self.sets.get_mut(&id) else {
             return;
         };
-        // A parked entry is out already.
-        control(set.fd.as_fd(), Op::Delete, entry.object.as_fd(), 0, 0).ok();
         set.entries = set.entries.saturating_sub(1);
         if set.entries == 0 {
             self.sets.remove(&id);
@@ -443,81 +294,82 @@ impl Epolls {
         let Some(entries) = self.by_file.remove(&file) else {
             return;
         };
-        for ((set, _), entry) in &entries {
-            if let Some(set) = self.sets.get(set) {
-                control(set.fd.as_fd(), Op::Delete, entry.object.as_fd(), 0, 0).ok();
-            }
+        for &(set, number) in entries.keys() {
+            self.cause(set, (file, number), Change::Park);
         }
         self.parked.insert(file, entries);
     }
 
     /// Puts a file's entries back: a descriptor of it is left after all.
     pub(crate) fn unpark(&mut self, file: Watched, backend: &mut dyn Backend) {
-        let (Some(mut entries), Some(objects)) = (self.parked.remove(&file), &self.objects) else {
+        let Some(mut entries) = self.parked.remove(&file) else {
             return;
         };
-        for ((set, _), entry) in &mut entries {
-            if let Some(set) = self.sets.get(set) {
-                let now = holds(backend, file, entry.asked(), Asker::Supervisor);
-                entry.add(set.fd.as_fd(), objects, now).ok();
-            }
+        for (&(set, number), entry) in &mut entries {
+            let now = holds(backend, file, entry.asked(), Asker::Supervisor);
+            entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
+            self.cause(set, (file, number), Change::Show(now));
         }
         self.by_file.entry(file).or_default().extend(entries);
     }
 
-    /// Which set a descriptor of ours names; a new one if it is not known.
-    fn identify(&mut self, fd: OwnedFd, name: (u32, i32)) -> SetId {
+    /// Which set a descriptor of ours names; a new one if it is not known. `told`: what the kernel
+    /// tells of that where it compares no files.
+    fn identify(
+        &mut self,
+        fd: OwnedFd,
+        name: (u32, i32),
+        told: Option<SetId>,
+    ) -> Result<SetId, Errno> {
         if let Some(&known) = self.names.get(&name)
-            && self.is_same(known, fd.as_fd())
+            && self.is_same(known, fd.as_fd(), told)
         {
-            return known;
+            return Ok(known);
         }
-        let at = match self.find(fd.as_fd()) {
+        let at = match self.find(fd.as_fd(), told) {
             Ok(known) => {
                 self.names.insert(name, known);
-                return known;
+                return Ok(known);
             }
             Err(at) => at,
+        };
+        let objects = match &self.objects {
+            Some(objects) => Arc::clone(objects),
+            None => Arc::clone(self.objects.insert(Arc::new(Objects::new()?))),
         };
         self.next += 1;
         let id = SetId(self.next);
         self.order.insert(at.min(self.order.len()), id);
         let set = Set {
-            fd: Arc::new(fd),
+            file: Arc::new(SetFile::new(id, fd, &objects, &self.numbers)),
             entries: 0,
             used: self.changes,
+            user: name.0,
         };
         self.sets.insert(id, set);
         self.names.insert(name, id);
-        id
+        Ok(id)
     }
 
-    fn is_same(&self, id: SetId, fd: BorrowedFd<'_>) -> bool {
+    fn is_same(&self, id: SetId, fd: BorrowedFd<'_>, told: Option<SetId>) -> bool {
         let Some(set) = self.sets.get(&id) else {
             return false;
         };
-        match raw::compare_files(fd, set.fd.as_fd()) {
-            Ok(order) => order.is_eq(),
-            Err(_) => {
-                self.objects_in_sets()
-                    .set_of(std::process::id(), fd.as_raw_fd())
-                    == Some(id)
-            }
-        }
+        let order = raw::compare_files(fd, set.file.fd.as_fd());
+        order.map_or(told == Some(id), core::cmp::Ordering::is_eq)
     }
 
     /// The objects that stand in sets: for kernels that compare no files.
-    fn objects_in_sets(&self) -> ObjectsInSets {
-        let all = self.by_file.values().flatten();
-        let numbers = all.map(|((set, _), entry)| (entry.object.as_raw_fd(), *set));
+    pub(crate) fn objects_in_sets(&self) -> ObjectsInSets {
+        let objects = self.objects.as_ref();
         ObjectsInSets {
-            numbers: numbers.collect(),
-            inodes: self.objects.as_ref().map_or([0; 3], Objects::inodes),
+            numbers: Arc::clone(&self.numbers),
+            inodes: objects.map_or([0; 3], |objects| objects.inodes()),
         }
     }
 
     /// The set behind `fd`, or where it belongs in the order.
-    fn find(&self, fd: BorrowedFd<'_>) -> Result<SetId, usize> {
+    fn find(&self, fd: BorrowedFd<'_>, told: Option<SetId>) -> Result<SetId, usize> {
         let (mut low, mut high) = (0, self.order.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -528,109 +380,133 @@ impl Epolls {
             else {
                 return Err(low);
             };
-            match raw::compare_files(set.fd.as_fd(), fd) {
+            match raw::compare_files(set.file.fd.as_fd(), fd) {
                 Ok(core::cmp::Ordering::Equal) => return Ok(id),
                 Ok(core::cmp::Ordering::Less) => low = middle + 1,
                 Ok(core::cmp::Ordering::Greater) => high = middle,
                 Err(_) => {
-                    let known = self.objects_in_sets();
-                    let set = known.set_of(std::process::id(), fd.as_raw_fd());
-                    return set.ok_or(self.order.len());
+                    let known = told.filter(|set| self.sets.contains_key(set));
+                    return known.ok_or(self.order.len());
                 }
             }
         }
         Err(low)
     }
 
+    /// Begins a program's `epoll_ctl`. `set`: a descriptor of the set, and what the kernel tells of it.
+    ///
+    /// # Errors
+    /// EINVAL, EEXIST, and those of descriptors.
     pub(crate) fn change(
         &mut self,
-        (file, number): (Watched, i32),
-        (set, name): (OwnedFd, (u32, i32)),
+        key: Key,
+        (set, name, told): (OwnedFd, (u32, i32), Option<SetId>),
         op: Op,
         (events, data): (u32, u64),
         backend: &mut dyn Backend,
-    ) -> Result<(), Errno> {
+    ) -> Result<Control, Errno> {
         let wrong = op == Op::Modify || events & !BESIDE_EXCLUSIVE != 0;
         if op != Op::Delete && events & EXCLUSIVE != 0 && wrong {
             return Err(Errno(libc::EINVAL));
         }
         self.changes += 1;
-        let id = self.identify(set, name);
+        let events = events & !unknown_ways(key.0);
+        let id = self.identify(set, name, told)?;
+        let now = self.change_in(id, key, op, events, backend)?;
+        let (done, made) = mpsc::sync_channel(1);
         if let Some(set) = self.sets.get_mut(&id) {
-            set.used = self.changes;
+            (set.used, set.user) = (self.changes, name.0);
+            let change = Change::Control {
+                op,
+                events,
+                data,
+                now,
+                done,
+            };
+            // Its thread waits for this one itself.
+            self.queue.add(&set.file, key, change);
         }
-        let events = events & !unknown_ways(file);
-        let done = self.change_in(id, (file, number), op, (events, data), backend);
-        if self.sets.get(&id).is_some_and(|set| set.entries == 0) {
-            self.sets.remove(&id);
-            self.order.retain(|&known| known != id);
-            self.names.remove(&name);
-        }
-        done
+        let set = id;
+        Ok(Control {
+            set,
+            key,
+            op,
+            name,
+            made,
+        })
     }
 
+    /// Notes a change of a set; gives what the entry is to show.
     fn change_in(
         &mut self,
         id: SetId,
-        (file, number): (Watched, i32),
+        (file, number): Key,
         op: Op,
-        (events, data): (u32, u64),
+        events: u32,
         backend: &mut dyn Backend,
-    ) -> Result<(), Errno> {
-        if self.objects.is_none() {
-            self.objects = Some(Objects::new()?);
-        }
-        let (Some(objects), Some(set)) = (&self.objects, self.sets.get_mut(&id)) else {
+    ) -> Result<i16, Errno> {
+        let Some(set) = self.sets.get_mut(&id) else {
             return Err(Errno(libc::EINVAL));
         };
-        let fd = set.fd.as_fd();
-        let known = self
-            .by_file
-            .get_mut(&file)
-            .and_then(|entries| entries.get_mut(&(id, number)));
-        match (op, known) {
+        let entries = self.by_file.get_mut(&file);
+        let known = entries.and_then(|entries| entries.get_mut(&(id, number)));
+        let mut entry = Entry { events, shown: 0 };
+        let now = match (op, known) {
             (Op::Add, Some(_)) => return Err(Errno(libc::EEXIST)),
-            (Op::Modify | Op::Delete, None) => {
-                // Not there; or no set at all, as the kernel will say.
-                return Err(match control(fd, op, objects.ready.as_fd(), 0, 0) {
-                    Err(e) => e,
-                    Ok(()) => Errno(libc::ENOENT),
-                });
+            (Op::Modify, Some(entry)) if entry.events & EXCLUSIVE != 0 => {
+                return Err(Errno(libc::EINVAL));
             }
             (Op::Add, None) => {
-                let mut entry = Entry {
-                    events,
-                    data,
-                    object: objects.one(Object::Ready)?,
-                    which: Object::Ready,
-                    shown: 0,
-                    armed: true,
-                };
-                let now = holds(backend, file, entry.asked(), Asker::Program);
-                entry.add(fd, objects, now)?;
                 set.entries += 1;
-                let entries = self.by_file.entry(file).or_default();
-                entries.insert((id, number), entry);
+                holds(backend, file, entry.asked(), Asker::Program)
             }
-            (Op::Modify, Some(entry)) => {
-                if entry.events & EXCLUSIVE != 0 {
-                    return Err(Errno(libc::EINVAL));
+            (Op::Modify, Some(_)) => holds(backend, file, entry.asked(), Asker::Program),
+            (Op::Modify, None) | (Op::Delete, _) => return Ok(0),
+        };
+        entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
+        let entries = self.by_file.entry(file).or_default();
+        entries.insert((id, number), entry);
+        Ok(now)
+    }
+
+    /// Ends a program's `epoll_ctl`: an entry that is not in its set is none.
+    pub(crate) fn end_change(&mut self, control: &Control, made: Result<(), Errno>) {
+        let (id, (file, number)) = (control.set, control.key);
+        let is_gone = match control.op {
+            Op::Add => made.is_err(),
+            Op::Delete => made.is_ok(),
+            Op::Modify => false,
+        };
+        let was_there = is_gone
+            && [&mut self.by_file, &mut self.parked].into_iter().any(|of| {
+                let Some(entries) = of.get_mut(&file) else {
+                    return false;
+                };
+                let was_there = entries.remove(&(id, number)).is_some();
+                if entries.is_empty() {
+                    of.remove(&file);
                 }
-                (entry.events, entry.data, entry.armed) = (events, data, true);
-                let now = holds(backend, file, entry.asked(), Asker::Program);
-                entry.set(fd, objects, now)?;
-            }
-            (Op::Delete, Some(entry)) => {
-                control(fd, op, entry.object.as_fd(), 0, 0)?;
-                set.entries = set.entries.saturating_sub(1);
-                if let Some(entries) = self.by_file.get_mut(&file) {
-                    entries.remove(&(id, number));
-                    if entries.is_empty() {
-                        self.by_file.remove(&file);
-                    }
-                }
-            }
+                was_there
+            });
+        if was_there {
+            return self.count_down(id);
         }
-        Ok(())
+        // No set, or one of which nothing is known.
+        if self.sets.get(&id).is_some_and(|set| set.entries == 0) {
+            self.sets.remove(&id);
+            self.order.retain(|&known| known != id);
+            self.names.remove(&control.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An epoll set of this process.
+    pub(super) fn a_set() -> OwnedFd {
+        // SAFETY: takes flags; a new descriptor is ours.
+        raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).expect("a set")
     }
 }

@@ -103,6 +103,13 @@ fn a_held_file_that_answers_late() {
     });
 }
 
+/// The kernel holds the lock of an epoll set while it writes events to a page that the program fills
+/// late. A camera is in the set, and the thread that fills the page takes frames of it.
+#[test]
+fn an_epoll_set_whose_events_are_written_late() {
+    beside_a_capture(|_| "set".to_owned());
+}
+
 /// A program that opens, streams and maps is stopped in whatever it does, and goes on.
 #[test]
 fn a_program_that_is_stopped() {

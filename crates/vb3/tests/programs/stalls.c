@@ -7,6 +7,7 @@
 //   stalls userptr              so are the pages that a device is to fill
 //   stalls fuse DIR             a path leads through a file system that this program serves
 //   stalls held DIR             a file of such a file system is held, and takes long to be asked
+//   stalls set                  the kernel holds the lock of an epoll set with a streaming camera
 //   stalls stopped NODE         a process that makes calls all the time is stopped, at moments of all kinds
 //   stalls traced               a mapping is refused, of which the supervisor has something to say
 //
@@ -195,6 +196,54 @@ static int late_buffer(void)
 	printf("stalled\n");
 	must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
 	return b.bytesused != format.fmt.pix.sizeimage;
+}
+
+static int streaming, set;
+
+// Takes frames of the camera in the set while the kernel writes events of that set, which fills the page.
+static void *take_frames(void *page)
+{
+	struct uffd_msg fault;
+	if (read(faults, &fault, sizeof fault) != sizeof fault)
+		return NULL;
+	for (int i = 0; i < 4; i++) {
+		struct v4l2_buffer b = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_MMAP };
+		must(ioctl(streaming, VIDIOC_DQBUF, &b), "DQBUF by the handler");
+		must(ioctl(streaming, VIDIOC_QBUF, &b), "QBUF by the handler");
+	}
+	late();
+	static char content[PAGE] __attribute__((aligned(PAGE)));
+	struct uffdio_copy copy = { .dst = (uintptr_t)page, .src = (uintptr_t)content, .len = PAGE };
+	must(ioctl(faults, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+	return NULL;
+}
+
+// The kernel has the lock of a set while it writes events.
+static int late_events(void)
+{
+	pthread_t handler;
+	struct epoll_event *events = memory_filled_by(take_frames, PAGE, &handler);
+	if (!events)
+		return 0;
+	int pipes[2];
+	must(pipe(pipes), "pipe");
+	must(write(pipes[1], "", 1), "write");
+	streaming = stream("/dev/video1", 4);
+	set = must(epoll_create1(0), "epoll_create1");
+	// One-shot, whose state the kernel tells under the same lock.
+	struct epoll_event once = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = 1 };
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = 2 };
+	must(epoll_ctl(set, EPOLL_CTL_ADD, streaming, &once), "epoll_ctl");
+	must(epoll_ctl(set, EPOLL_CTL_ADD, must(dup(streaming), "dup"), &event), "epoll_ctl");
+	must(epoll_ctl(set, EPOLL_CTL_ADD, pipes[0], &event), "epoll_ctl");
+	int n = must(epoll_wait(set, events, 8, -1), "epoll_wait");
+	pthread_join(handler, NULL);
+	printf("stalled\n");
+	// It follows the camera again.
+	must(epoll_ctl(set, EPOLL_CTL_MOD, streaming, &once), "epoll_ctl");
+	while (!(must(epoll_wait(set, &event, 1, -1), "epoll_wait") && event.data.u32 == 1))
+		;
+	return n < 1;
 }
 
 static void reply(int fuse, uint64_t unique, int error, const void *data, size_t len)
@@ -401,6 +450,8 @@ int main(int argc, char **argv)
 		return with_own_files(argv[2], open_link);
 	if (argc == 3 && !strcmp(argv[1], "held"))
 		return with_own_files(argv[2], hold_file);
+	if (argc == 2 && !strcmp(argv[1], "set"))
+		return late_events();
 	if (argc == 2 && !strcmp(argv[1], "traced"))
 		return traced();
 	return 2;

@@ -1,39 +1,87 @@
-//! Which set a descriptor names, by what the kernel tells of the set's entries: for kernels and
-//! containers that compare no files (kcmp).
+//! What the kernel tells of a set's entries, in the `fdinfo` file of its descriptor.
 //!
 //! An entry is told of by the number that it was added under and its file's inode. An object of the
-//! supervisor's has a number of the supervisor's, which no other object has.
+//! supervisor's has a number of the supervisor's, which no other object has. This tells which set a
+//! descriptor names where the kernel compares no files (kcmp), and whether an entry is disarmed.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
 
-use super::SetId;
+use super::{ERR, SetId};
+use crate::kernel::lock;
 use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block};
+
+/// The objects that stand in programs' sets, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(Mutex<HashMap<i32, SetId>>);
+
+impl Numbers {
+    pub(super) fn insert(&self, number: i32, set: SetId) {
+        lock(&self.0).insert(number, set);
+    }
+
+    pub(super) fn remove(&self, number: i32) {
+        lock(&self.0).remove(&number);
+    }
+}
+
+/// One entry, as the kernel tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    number: i32,
+    events: u32,
+    inode: u64,
+}
+
+/// The entry that a line tells of.
+fn told(line: &str) -> Option<Told> {
+    let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let hex = |word: &str| u64::from_str_radix(word, 16).ok();
+    let events = words.find(|word| *word != "events:").and_then(hex)?;
+    let inode = words.find_map(|word| word.strip_prefix("ino:"));
+    Some(Told {
+        number,
+        events: u32::try_from(events).ok()?,
+        inode: inode.and_then(hex)?,
+    })
+}
 
 /// The objects that stand in programs' sets.
-#[derive(Debug)]
-pub(super) struct ObjectsInSets {
-    /// By their numbers.
-    pub(super) numbers: HashMap<i32, SetId>,
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectsInSets {
+    pub(super) numbers: Arc<Numbers>,
     /// Of their files.
     pub(super) inodes: [u64; 3],
 }
 
 impl ObjectsInSets {
     /// The set that a descriptor of a process names, if it is known.
-    pub(super) fn set_of(&self, pid: u32, fd: i32) -> Option<SetId> {
-        self.set_in(&raw::proc_string(&format!("/proc/{pid}/fdinfo/{fd}")))
+    pub(crate) fn set_of(&self, may: &MayBlock, pid: u32, fd: i32) -> Option<SetId> {
+        may_block::find_in_fdinfo(may, pid, fd, |line| self.set_in(line))
     }
 
-    fn set_in(&self, text: &str) -> Option<SetId> {
-        text.lines().find_map(|line| {
-            let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
-            let number: i32 = words.next()?.parse().ok()?;
-            let inode = words.find_map(|word| word.strip_prefix("ino:"))?;
-            let inode = u64::from_str_radix(inode, 16).ok()?;
-            let set = self.numbers.get(&number)?;
-            self.inodes.contains(&inode).then_some(*set)
-        })
+    fn set_in(&self, line: &str) -> Option<SetId> {
+        let told = told(line)?;
+        let set = lock(&self.numbers.0).get(&told.number).copied();
+        set.filter(|_| self.inodes.contains(&told.inode))
     }
+}
+
+/// Whether the kernel has disarmed an entry of a set because its one event was delivered.
+pub(super) fn is_disarmed(may: &MayBlock, set: &OwnedFd, object: &OwnedFd) -> bool {
+    let Ok(stat) = raw::fstat(object.as_fd()) else {
+        return false;
+    };
+    // The program's own entries may have the same number: they are of other files.
+    let is_it = |told: &Told| (told.number, told.inode) == (object.as_raw_fd(), stat.st_ino);
+    let entry = may_block::find_in_fdinfo(may, std::process::id(), set.as_raw_fd(), |line| {
+        told(line).filter(is_it)
+    });
+    // An armed entry has EPOLLERR and EPOLLHUP always.
+    entry.is_some_and(|entry| entry.events & ERR == 0)
 }
 
 #[cfg(test)]
@@ -42,20 +90,25 @@ mod tests {
 
     #[test]
     fn sets_are_known_by_their_objects() {
+        let numbers = HashMap::from([(7, SetId(1)), (8, SetId(2))]);
         let known = ObjectsInSets {
-            numbers: HashMap::from([(7, SetId(1)), (8, SetId(2))]),
+            numbers: Arc::new(Numbers(numbers.into())),
             inodes: [0x2af, 0x11, 0],
         };
         let line = |number: i32, inode: &str| {
-            format!("tfd: {number:8} events: 19 data: ffff00000007  pos:0 ino:{inode} sdev:8\n")
+            format!("tfd: {number:8} events: 19 data: ffff00000007  pos:0 ino:{inode} sdev:8")
         };
-        let head = "pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t1057\n";
-        let set = |text: String| known.set_in(&text);
-        assert_eq!(set(head.to_owned()), None);
-        assert_eq!(set(format!("{head}{}", line(8, "2af"))), Some(SetId(2)));
+        let set = |line: &str| known.set_in(line);
+        for head in ["pos:\t0", "flags:\t02", "mnt_id:\t15", "ino:\t1057", "tfd:"] {
+            assert_eq!(set(head), None);
+        }
+        assert_eq!(set(&line(8, "2af")), Some(SetId(2)));
         // A file of the program's own under the same number.
-        assert_eq!(set(line(8, "2b0") + &line(7, "11")), Some(SetId(1)));
-        assert_eq!(set(line(9, "2af")), None);
-        assert_eq!(set("tfd: x ino:\ntfd:".to_owned()), None);
+        assert_eq!(set(&line(8, "2b0")), None);
+        assert_eq!(set(&line(7, "11")), Some(SetId(1)));
+        assert_eq!(set(&line(9, "2af")), None);
+        assert_eq!(set("tfd: x ino:"), None);
+        let entry = told(&line(8, "2af"));
+        assert_eq!(entry.map(|told| told.events), Some(0x19));
     }
 }

@@ -3,10 +3,10 @@
 //! its own does that, beside the lock.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{Epolls, ObjectsInSets, SetId};
+use super::{Epolls, ObjectsInSets, SetFile, SetId};
 use crate::descriptors::holders;
 use crate::kernel::MayBlock;
 
@@ -18,7 +18,7 @@ const MOST: usize = 4;
 /// Sets to look for, as of some time.
 #[derive(Debug)]
 pub(crate) struct Sweep {
-    sets: Vec<(SetId, Arc<OwnedFd>)>,
+    sets: Vec<(SetId, Arc<SetFile>)>,
     /// What stands in them.
     objects: ObjectsInSets,
     /// How many changes there had been.
@@ -35,8 +35,9 @@ pub(crate) struct Swept {
 impl Sweep {
     /// Looks which of them nobody holds.
     pub(crate) fn look(self, may: &MayBlock) -> Swept {
-        let sets = self.sets.iter().map(|(id, fd)| (id, fd.as_fd()));
-        let held = holders::epoll_sets(may, sets, |pid, fd| self.objects.set_of(pid, fd));
+        let sets = self.sets.iter().map(|(id, set)| (id, set.fd.as_fd()));
+        let objects = &self.objects;
+        let held = holders::epoll_sets(may, sets, |pid, fd| objects.set_of(may, pid, fd));
         let all = self.sets.iter().map(|(id, _)| *id);
         Swept {
             gone: all.filter(|id| !held.contains(id)).collect(),
@@ -74,7 +75,7 @@ impl Epolls {
     fn sweep(&self) -> Sweep {
         let sets = self.sets.iter();
         Sweep {
-            sets: sets.map(|(id, set)| (*id, Arc::clone(&set.fd))).collect(),
+            sets: sets.map(|(id, set)| (*id, Arc::clone(&set.file))).collect(),
             objects: self.objects_in_sets(),
             changes: self.changes,
         }
@@ -104,20 +105,21 @@ impl Epolls {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Set;
+    use super::super::tests::a_set;
+    use super::super::{Objects, Set};
     use super::*;
-    use crate::kernel::raw;
 
     /// Sets that this process holds alone, so no program below it does.
     fn sets(count: u64) -> Epolls {
         let mut epolls = Epolls::default();
+        let objects = Arc::new(Objects::new().expect("objects"));
         for id in 0..count {
-            // SAFETY: takes flags; a new descriptor is ours.
-            let fd = raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) });
+            let file = SetFile::new(SetId(id), a_set(), &objects, &epolls.numbers);
             let set = Set {
-                fd: Arc::new(fd.expect("a set")),
+                file: Arc::new(file),
                 entries: 1,
                 used: id,
+                user: 1,
             };
             epolls.sets.insert(SetId(id), set);
         }

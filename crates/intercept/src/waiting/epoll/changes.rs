@@ -1,0 +1,477 @@
+//! Changes of programs' epoll sets, made beside the lock of all devices.
+//!
+//! A program that waits in a set holds the set's own lock while the kernel polls the files in it and
+//! while it writes events to the program's memory. Each may take long: a file system or a page may be
+//! the program's own. `epoll_ctl` and a look at a set's `fdinfo` wait for that lock. Threads of their
+//! own therefore make the changes, of each set in the order in which they were decided. A call is
+//! answered after the changes that it has caused in sets of its own process. It does not wait for ever:
+//! the thread that answers the kernel's poll may be the one that calls.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{EventData, EventFlags};
+use vb3_host::Errno;
+
+use super::info::{self, Numbers};
+use super::objects::{Object, Objects};
+use super::{CONDITIONS, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
+use crate::descriptors::Watched;
+use crate::kernel::lock;
+use crate::kernel::{MayBlock, may_block};
+
+/// Threads that make changes, at most.
+const MAX_THREADS: usize = 64;
+/// How long an answer waits for changes.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Bytes of stack of such a thread.
+const STACK: usize = 256 << 10;
+
+/// An entry of a set: its file, and the program's number for it.
+pub(super) type Key = (Watched, i32);
+
+/// One change of an entry.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// The program's own `epoll_ctl`; its result is sent.
+    Control {
+        op: Op,
+        events: u32,
+        data: u64,
+        now: i16,
+        done: SyncSender<Result<(), Errno>>,
+    },
+    /// The entry stands in its set and shows these conditions.
+    Show(i16),
+    /// The entry is out of its set for now.
+    Park,
+    /// The entry is gone.
+    Forget,
+    /// Whoever makes changes waits for the test.
+    #[cfg(test)]
+    Hold(std::sync::mpsc::Receiver<()>),
+}
+
+/// A program's set, as those see it who change it.
+#[derive(Debug)]
+pub(super) struct SetFile {
+    pub(super) id: SetId,
+    pub(super) fd: OwnedFd,
+    objects: Arc<Objects>,
+    numbers: Arc<Numbers>,
+    entries: Mutex<HashMap<Key, Standing>>,
+}
+
+/// An object in a file's place.
+#[derive(Debug)]
+struct Standing {
+    events: u32,
+    data: u64,
+    object: OwnedFd,
+    which: Object,
+    /// The conditions in the entry's mask.
+    shown: u32,
+    /// EPOLLONESHOT has not been used up.
+    is_armed: bool,
+    /// It is in the set.
+    is_in: bool,
+    numbers: Arc<Numbers>,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.numbers.remove(self.object.as_raw_fd());
+    }
+}
+
+impl SetFile {
+    pub(super) fn new(
+        id: SetId,
+        fd: OwnedFd,
+        objects: &Arc<Objects>,
+        numbers: &Arc<Numbers>,
+    ) -> Self {
+        Self {
+            id,
+            fd,
+            objects: Arc::clone(objects),
+            numbers: Arc::clone(numbers),
+            entries: Mutex::default(),
+        }
+    }
+
+    /// Makes one change.
+    fn make(&self, may: &MayBlock, key: Key, change: Change) {
+        let mut entries = lock(&self.entries);
+        match change {
+            Change::Control {
+                op,
+                events,
+                data,
+                now,
+                done,
+            } => {
+                let made = self.control(may, &mut entries, key, op, (events, data), now);
+                // Its thread waits for that.
+                done.send(made).ok();
+            }
+            Change::Show(now) => {
+                if let Some(entry) = entries.get_mut(&key) {
+                    // The set is there and has room for what it had before.
+                    self.follow(may, entry, now).ok();
+                }
+            }
+            Change::Park => {
+                if let Some(entry) = entries.get_mut(&key) {
+                    self.take_out(may, entry).ok();
+                }
+            }
+            Change::Forget => {
+                if let Some(mut entry) = entries.remove(&key) {
+                    self.take_out(may, &mut entry).ok();
+                }
+            }
+            #[cfg(test)]
+            Change::Hold(until) => drop(until.recv()),
+        }
+    }
+
+    fn control(
+        &self,
+        may: &MayBlock,
+        entries: &mut HashMap<Key, Standing>,
+        key: Key,
+        op: Op,
+        (events, data): (u32, u64),
+        now: i16,
+    ) -> Result<(), Errno> {
+        match (op, entries.get_mut(&key)) {
+            (Op::Add, _) => {
+                let object = self.objects.one(Object::Ready)?;
+                self.numbers.insert(object.as_raw_fd(), self.id);
+                let mut entry = Standing {
+                    events,
+                    data,
+                    object,
+                    which: Object::Ready,
+                    shown: 0,
+                    is_armed: true,
+                    is_in: false,
+                    numbers: Arc::clone(&self.numbers),
+                };
+                self.show(may, &mut entry, now)?;
+                entries.insert(key, entry);
+                Ok(())
+            }
+            (Op::Modify, Some(entry)) => {
+                (entry.events, entry.data, entry.is_armed) = (events, data, true);
+                self.show(may, entry, now)
+            }
+            (Op::Delete, Some(entry)) => {
+                self.take_out(may, entry)?;
+                entries.remove(&key);
+                Ok(())
+            }
+            // Not there; or no set at all, as the kernel will say.
+            (Op::Modify | Op::Delete, None) => {
+                match may_block::epoll_ctl(may, &self.fd, op, &self.objects.ready, None) {
+                    Err(e) => Err(e),
+                    Ok(()) => Err(Errno(libc::ENOENT)),
+                }
+            }
+        }
+    }
+
+    /// Follows the file, unless the entry's one event was delivered.
+    fn follow(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
+        if !entry.is_armed {
+            return Ok(());
+        }
+        let is_one_shot = entry.events & ONESHOT != 0 && entry.shown != 0 && entry.is_in;
+        if is_one_shot && info::is_disarmed(may, &self.fd, &entry.object) {
+            entry.is_armed = false;
+            return Ok(());
+        }
+        self.show(may, entry, now)
+    }
+
+    /// Shows conditions; puts the entry into the set where it is out of it.
+    fn show(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
+        let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
+        let which = Object::of(mask);
+        if which != entry.which || entry.events & EXCLUSIVE != 0 {
+            self.take_out(may, entry)?;
+        }
+        if which != entry.which {
+            let object = self.objects.one(which)?;
+            self.numbers.insert(object.as_raw_fd(), self.id);
+            self.numbers.remove(entry.object.as_raw_fd());
+            (entry.object, entry.which) = (object, which);
+        }
+        let events = mask & !UNASKED | entry.events & WAYS;
+        let op = if entry.is_in { Op::Modify } else { Op::Add };
+        let event = (
+            EventData::new_u64(entry.data),
+            EventFlags::from_bits_retain(events),
+        );
+        may_block::epoll_ctl(may, &self.fd, op, &entry.object, Some(event))?;
+        (entry.is_in, entry.shown) = (true, mask);
+        Ok(())
+    }
+
+    fn take_out(&self, may: &MayBlock, entry: &mut Standing) -> Result<(), Errno> {
+        if core::mem::take(&mut entry.is_in) {
+            may_block::epoll_ctl(may, &self.fd, Op::Delete, &entry.object, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// Names the work on a set from its first change to the last.
+pub(super) type WorkId = u64;
+
+/// Changes of one set that are to be made.
+#[derive(Debug)]
+struct Work {
+    id: WorkId,
+    file: Arc<SetFile>,
+    changes: VecDeque<(Key, Change)>,
+    /// An answer has waited long enough for it.
+    is_late: bool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Sets with changes to be made, or being made.
+    works: HashMap<SetId, Work>,
+    /// Those of them that no thread has taken.
+    ready: VecDeque<SetId>,
+    threads: usize,
+    idle: usize,
+    next: WorkId,
+    is_over: bool,
+}
+
+impl Queue {
+    /// Adds a change. One that shows what holds replaces the last of its entry that does, so that a set
+    /// that is waited for has no more of them than entries.
+    fn add(&mut self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
+        let Self {
+            works, ready, next, ..
+        } = self;
+        let work = works.entry(file.id).or_insert_with(|| {
+            ready.push_back(file.id);
+            *next += 1;
+            Work {
+                id: *next,
+                file: Arc::clone(file),
+                changes: VecDeque::new(),
+                is_late: false,
+            }
+        });
+        let replaces = |change: &Change| matches!(change, Change::Show(_) | Change::Park);
+        let mut of_entry = work.changes.iter_mut().rev().filter(|(of, _)| *of == key);
+        match of_entry.next() {
+            Some((_, last)) if replaces(last) && replaces(&change) => *last = change,
+            _ => work.changes.push_back((key, change)),
+        }
+        work.id
+    }
+
+    /// Whether an answer is still to wait for one of these.
+    fn is_awaited(&self, ids: &[WorkId]) -> bool {
+        let mut works = self.works.values();
+        works.any(|work| !work.is_late && ids.contains(&work.id))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is work, or none will come.
+    has_work: Condvar,
+    /// The changes of a set are made.
+    made: Condvar,
+}
+
+impl Shared {
+    /// Makes changes until there will be no more.
+    fn work(&self) {
+        let may = MayBlock::of_this_thread();
+        let mut queue = lock(&self.queue);
+        loop {
+            let Some(id) = queue.ready.pop_front() else {
+                if queue.is_over {
+                    return;
+                }
+                queue.idle += 1;
+                queue = wait(&self.has_work, queue);
+                queue.idle -= 1;
+                continue;
+            };
+            while let Some(work) = queue.works.get_mut(&id) {
+                let Some((key, change)) = work.changes.pop_front() else {
+                    queue.works.remove(&id);
+                    self.made.notify_all();
+                    break;
+                };
+                let file = Arc::clone(&work.file);
+                drop(queue);
+                file.make(&may, key, change);
+                drop(file);
+                queue = lock(&self.queue);
+            }
+        }
+    }
+}
+
+fn wait<'q>(condvar: &Condvar, queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
+    condvar.wait(queue).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The changes to be made, and the threads that make them.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Arc<Shared>);
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        lock(&self.0.queue).is_over = true;
+        self.0.has_work.notify_all();
+    }
+}
+
+impl Changes {
+    /// Adds a change; a thread makes it.
+    pub(super) fn add(&self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
+        let mut queue = lock(&self.0.queue);
+        let id = queue.add(file, key, change);
+        if queue.ready.len() > queue.idle && queue.threads < MAX_THREADS {
+            let shared = Arc::clone(&self.0);
+            let thread = Builder::new().name("vb3-sets".into()).stack_size(STACK);
+            // Where the system refuses a thread, those that there are make it.
+            queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
+        }
+        drop(queue);
+        self.0.has_work.notify_one();
+        id
+    }
+
+    /// What waits for changes.
+    pub(super) fn waiter(&self, works: Vec<WorkId>) -> Changed {
+        Changed(Some((Arc::clone(&self.0), works)))
+    }
+}
+
+/// Changes that a call has caused, and that are to be made before it is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Changed(Option<(Arc<Shared>, Vec<WorkId>)>);
+
+impl Changed {
+    /// Whether some of them are still to be made.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let is_awaited = |(shared, ids): &(Arc<Shared>, Vec<WorkId>)| {
+            let queue = lock(&shared.queue);
+            queue.is_awaited(ids)
+        };
+        self.0.as_ref().is_some_and(is_awaited)
+    }
+
+    /// Waits until they are made. Gives up where a set's own lock is held for long.
+    pub(crate) fn wait(self, _: &MayBlock) {
+        let Some((shared, ids)) = self.0 else { return };
+        let until = Instant::now() + PATIENCE;
+        let mut queue = lock(&shared.queue);
+        while queue.is_awaited(&ids) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let late = queue.works.values_mut();
+                let late = late.filter(|work| ids.contains(&work.id));
+                late.for_each(|work| work.is_late = true);
+                return;
+            }
+            let waited = shared.made.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use vb3_host::FileId;
+
+    use super::super::tests::a_set;
+    use super::*;
+    use crate::kernel::raw;
+
+    const FILE: Key = (Watched::Device(FileId(1)), 3);
+    const OTHER: Key = (Watched::Device(FileId(1)), 4);
+
+    /// Queues, and two sets of their own.
+    fn two_sets() -> (Changes, [Arc<SetFile>; 2]) {
+        let objects = Arc::new(Objects::new().expect("objects"));
+        let numbers = Arc::default();
+        let set = |id| Arc::new(SetFile::new(SetId(id), a_set(), &objects, &numbers));
+        (Changes::default(), [set(1), set(2)])
+    }
+
+    fn control(op: Op, now: i16) -> (Change, std::sync::mpsc::Receiver<Result<(), Errno>>) {
+        let (done, made) = std::sync::mpsc::sync_channel(1);
+        let change = Change::Control {
+            op,
+            events: libc::EPOLLIN.cast_unsigned(),
+            data: 7,
+            now,
+            done,
+        };
+        (change, made)
+    }
+
+    fn is_ready(set: &SetFile) -> bool {
+        raw::poll_now(set.fd.as_fd(), libc::POLLIN) != 0
+    }
+
+    #[test]
+    fn a_held_set_delays_no_other() {
+        let may = MayBlock::of_this_thread();
+        let (changes, [held, free]) = two_sets();
+        let (go, until) = std::sync::mpsc::channel();
+        changes.add(&held, FILE, Change::Hold(until));
+        let (add, held_made) = control(Op::Add, 0);
+        let late = changes.add(&held, FILE, add);
+        let (add, made) = control(Op::Add, 0);
+        changes.add(&free, FILE, add);
+        assert_eq!(made.recv(), Ok(Ok(())));
+        let shown = changes.add(&free, FILE, Change::Show(libc::POLLIN));
+        changes.waiter(vec![shown]).wait(&may);
+        assert!(is_ready(&free));
+        // An answer waits for the held set once, and not for ever.
+        changes.waiter(vec![late]).wait(&may);
+        assert!(!changes.waiter(vec![late]).is_awaited());
+        changes.add(&held, FILE, Change::Show(libc::POLLIN));
+        go.send(()).expect("it waits");
+        assert_eq!(held_made.recv(), Ok(Ok(())));
+        changes.waiter(vec![late]).wait(&may);
+    }
+
+    #[test]
+    fn changes_of_a_held_set_are_bounded() {
+        let (changes, [held, _]) = two_sets();
+        let (go, until) = std::sync::mpsc::channel();
+        changes.add(&held, FILE, Change::Hold(until));
+        for n in 0..1000 {
+            changes.add(&held, FILE, Change::Show(n % 2));
+            changes.add(&held, OTHER, Change::Park);
+        }
+        let queue = lock(&changes.0.queue);
+        let waiting = queue.works.get(&held.id).map(|work| work.changes.len());
+        drop(queue);
+        assert!(waiting.is_some_and(|n| n <= 3), "{waiting:?}");
+        go.send(()).expect("it waits");
+    }
+}

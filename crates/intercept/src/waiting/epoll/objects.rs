@@ -1,0 +1,125 @@
+//! The supervisor's objects that stand for files in programs' epoll sets. See the module above.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::pipe::PipeFlags;
+use vb3_host::Errno;
+
+use super::{ERR, HUP};
+use crate::kernel::raw;
+
+/// Files that poll as readable, writable, urgent and in error as long as nobody reads them.
+const IN_ERROR: [&CStr; 3] = [
+    c"/sys/kernel/uevent_seqnum",
+    c"/sys/devices/system/cpu/online",
+    c"/proc/pressure/cpu",
+];
+
+/// What the kernel watches in a device's place.
+#[derive(Debug)]
+pub(super) struct Objects {
+    /// Always readable, writable and urgent.
+    pub(super) ready: OwnedFd,
+    /// The socket's other end, which has sent the urgent byte.
+    _peer: OwnedFd,
+    /// All that and in error; in error and writable where there is nothing better.
+    error: OwnedFd,
+    /// All that, in error and hung up.
+    hung_up: OwnedFd,
+}
+
+/// Which of the objects stands in a device's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Object {
+    Ready,
+    Error,
+    HungUp,
+}
+
+impl Object {
+    /// The one that shows these conditions.
+    pub(super) const fn of(mask: u32) -> Self {
+        if mask & HUP != 0 {
+            Self::HungUp
+        } else if mask & ERR != 0 {
+            Self::Error
+        } else {
+            Self::Ready
+        }
+    }
+}
+
+/// Two sockets; the first has urgent data.
+fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: room for two descriptors.
+    raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
+    let (ready, peer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+    send(&peer, libc::MSG_OOB)?;
+    Ok((ready, peer))
+}
+
+/// Sends one byte.
+fn send(socket: &OwnedFd, flags: i32) -> Result<(), Errno> {
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: one live byte.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), c"!".as_ptr().cast(), 1, flags) };
+    if sent == 1 { Ok(()) } else { Err(raw::errno()) }
+}
+
+/// A socket whose other end was closed before it had read everything: it has hung up and is in
+/// error.
+///
+/// Source: Linux 7.2 net/unix/af_unix.c `unix_release_sock`.
+fn reset_socket() -> Result<OwnedFd, Errno> {
+    let (socket, peer) = urgent_pair()?;
+    send(&socket, 0)?;
+    drop(peer);
+    Ok(socket)
+}
+
+impl Objects {
+    pub(super) fn new() -> Result<Self, Errno> {
+        let (ready, peer) = urgent_pair()?;
+        let file = IN_ERROR.iter().find_map(|path| {
+            let fd = raw::open(path, libc::O_RDONLY).ok()?;
+            let all = libc::POLLIN | libc::POLLOUT | libc::POLLPRI | libc::POLLERR;
+            (raw::poll_now(fd.as_fd(), all) & all == all).then_some(fd)
+        });
+        let error = match file {
+            Some(file) => file,
+            None => broken_pipe()?,
+        };
+        Ok(Self {
+            ready,
+            _peer: peer,
+            error,
+            hung_up: reset_socket()?,
+        })
+    }
+
+    pub(super) fn inodes(&self) -> [u64; 3] {
+        let all = [&self.ready, &self.error, &self.hung_up];
+        all.map(|object| raw::known(object.as_fd()).map_or(0, |(id, _)| id.ino))
+    }
+
+    /// A descriptor of its own for one entry.
+    pub(super) fn one(&self, object: Object) -> Result<OwnedFd, Errno> {
+        let of = match object {
+            Object::Ready => &self.ready,
+            Object::Error => &self.error,
+            Object::HungUp => &self.hung_up,
+        };
+        of.try_clone()
+            .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EMFILE)))
+    }
+}
+
+/// The writing end of a pipe that nobody reads.
+fn broken_pipe() -> Result<OwnedFd, Errno> {
+    let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+    let (_, writer) = rustix::pipe::pipe_with(flags).map_err(raw::err)?;
+    Ok(writer)
+}
