@@ -7,11 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Longest time for a killed process to end. It takes longer if the kernel holds it, in a file system
-/// that hangs.
+/// Longest time for a killed process to end, on a machine with much other work.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval of checks that the kernel does not hold the process, in a file system that hangs.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// Number of checks in a row that find it held.
+const MAX_HELD: u32 = 5;
 
 /// Name of the threads, and of their children until exec.
 const KEEPER: &str = "codec-keeper";
@@ -45,11 +48,17 @@ pub fn is_worker(pid: u32) -> bool {
 
 /// Returns whether a process has ended, or has not reached exec yet.
 fn may_be_starting(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name may contain any character, including parentheses.
-    stat.rsplit_once(") ").is_none_or(|(name, state)| {
-        name.ends_with(&format!("({KEEPER}")) || state.starts_with(['Z', 'X'])
+    stat(pid).is_none_or(|(name, state)| {
+        name.ends_with(&format!("({KEEPER}")) || matches!(state, 'Z' | 'X')
     })
+}
+
+/// Returns number and name of a process, and its state.
+fn stat(pid: u32) -> Option<(String, char)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain any character, including parentheses.
+    let (name, rest) = stat.rsplit_once(") ")?;
+    Some((name.to_owned(), rest.chars().next()?))
 }
 
 #[derive(Debug)]
@@ -175,15 +184,30 @@ impl Running {
                 return "the codec process was ended before it had started".to_owned();
             }
         }
-        let ended = |stage: &mut Stage| !matches!(stage, Stage::Ended(_));
-        let waited = shared
-            .changed
-            .wait_timeout_while(stage, EXIT_TIMEOUT, ended);
-        let (stage, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + EXIT_TIMEOUT;
+        let mut held = 0;
+        while held < MAX_HELD && Instant::now() < until {
+            let pid = match &*stage {
+                Stage::Ended(how) => return how.clone(),
+                Stage::Runs(pid, _) => Some(*pid),
+                Stage::Starting | Stage::Unwanted => None,
+            };
+            let waited = shared.changed.wait_timeout(stage, CHECK_INTERVAL);
+            stage = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // A killed process that the kernel holds touches no memory any more.
+            let is_held = pid.and_then(stat).is_some_and(|(_, state)| state == 'D');
+            held = if is_held { held + 1 } else { 0 };
+        }
         match &*stage {
             Stage::Ended(how) => how.clone(),
             _ => "the codec process was killed and does not end".to_owned(),
         }
+    }
+
+    /// Whether a signal or a debugger has stopped it: it does nothing, and may never do anything again.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let state = self.id().and_then(stat);
+        state.is_some_and(|(_, state)| matches!(state, 'T' | 't'))
     }
 }
 

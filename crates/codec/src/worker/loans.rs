@@ -120,7 +120,7 @@ impl Worker {
     /// before.
     ///
     /// It waits while the worker copies a picture or, if its library decodes in place, decodes one
-    /// piece of the stream. A worker that takes much longer is killed. Unreported pictures are lost.
+    /// piece of the stream. A worker that takes much longer, or that is stopped, is killed. Unreported pictures are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
         // A worker that is about to be killed may still exist.
@@ -148,12 +148,12 @@ impl Worker {
         }
     }
 
-    /// Whether the process ended.
-    fn is_gone(&self) -> bool {
+    /// Whether the process has ended, or is stopped and cannot answer.
+    pub(super) fn is_gone(&self) -> bool {
         let fd = self.link.socket.fd();
         let now = Timespec::default();
         let ready = poll(&mut [PollFd::new(&fd, PollFlags::HUP)], Some(&now));
-        ready != Ok(0)
+        ready != Ok(0) || self.running.is_stopped()
     }
 
     /// Takes all loans back and makes the worker unmap the memory.

@@ -150,6 +150,31 @@ fn loans_of_dead_workers_return_at_once() {
     died(&mut worker);
 }
 
+/// Its memory is waited for until it runs again, which may be never.
+#[test]
+fn stopped_workers_are_killed_without_a_wait() {
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+    let (mut worker, _end, input, _seen) = lent();
+    let mut command = std::process::Command::new("sleep");
+    command.arg("1000");
+    worker.running = Running::begin(command).unwrap();
+    let pid = loop {
+        match worker.pid() {
+            Some(pid) => break Pid::from_raw(pid.cast_signed()).unwrap(),
+            None => std::thread::yield_now(),
+        }
+    };
+    assert!(!worker.is_gone());
+    kill_process(pid, Signal::STOP).unwrap();
+    // Not its end, for which its keeper waits.
+    waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
+    assert!(worker.is_gone());
+    assert!(loan::claim(&input, 1));
+    worker.take_back();
+    assert!(worker.pid().is_none());
+    assert!(died(&mut worker).contains("did not let go"));
+}
+
 #[test]
 fn messages_of_other_kinds_kill_the_worker() {
     const FORMAT: [u64; 14] = [16, 16, 0, 0, 16, 16, 2, 2, 2, 0, 0, 66, 10, 8];
