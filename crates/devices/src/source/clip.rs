@@ -23,6 +23,7 @@ pub struct Clip {
     info: ClipInfo,
     end: ClipEnd,
     patience: Duration,
+    program: PathBuf,
     player: Option<Player>,
 }
 
@@ -51,6 +52,7 @@ impl Clip {
             info,
             end,
             patience: PATIENCE,
+            program: "ffmpeg".into(),
             player: None,
         })
     }
@@ -80,12 +82,13 @@ impl Clip {
             end: self.end,
             still: self.info.still,
             patience: self.patience,
+            program: self.program.clone(),
         };
         self.player = Some(Player::start(job)?);
         Ok(())
     }
 
-    /// Stops, and ends ffmpeg.
+    /// Stops, and kills ffmpeg. It does not wait for ffmpeg's end.
     pub fn stop(&mut self) {
         self.player = None;
     }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use vb3_v4l2::Fraction;
 
 /// Size and rate of a clip, as a camera offers them.
@@ -41,7 +42,7 @@ pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
         .args(["-show_streams", "-show_format", "-of", "json"])
         .args(LOCAL)
         .arg(input(path));
-    let mut tool = Tool::start("ffprobe", &mut command, PATIENCE)?;
+    let mut tool = Tool::start("ffprobe", &mut command, PATIENCE, &Arc::default())?;
     let mut answer = vec![0; ANSWER_MAX];
     let len = match tool.fill(&mut answer, None) {
         Ok(len) => len,

@@ -5,9 +5,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{ErrorKind, Read};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,11 +34,55 @@ impl From<Failure> for Stop {
     }
 }
 
-/// A running ffmpeg or ffprobe. Dropping it kills it.
+/// The tool that a thread runs at present. Its owner may kill it, and all that follow, without waiting.
+#[derive(Debug, Default)]
+pub(super) struct Killer(Mutex<Running>);
+
+#[derive(Debug, Default)]
+enum Running {
+    #[default]
+    None,
+    /// A process group whose leader was not waited for, so the number is still its own.
+    Group(Pid),
+    /// Tools are killed as soon as they start.
+    Killed,
+}
+
+impl Killer {
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills the tool, and each one that starts later.
+    pub(super) fn kill(&self) {
+        if let Running::Group(pid) = mem::replace(&mut *self.running(), Running::Killed) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    fn started(&self, pid: Pid) {
+        let mut running = self.running();
+        match *running {
+            Running::Killed => drop(kill_process_group(pid, Signal::KILL)),
+            _ => *running = Running::Group(pid),
+        }
+    }
+
+    /// The tool is about to be waited for.
+    fn forget(&self) {
+        let mut running = self.running();
+        if matches!(*running, Running::Group(_)) {
+            *running = Running::None;
+        }
+    }
+}
+
+/// A running ffmpeg or ffprobe. Dropping it kills it and waits for its end.
 #[derive(Debug)]
 pub(super) struct Tool {
     name: &'static str,
     child: Child,
+    killer: Arc<Killer>,
     stdout: ChildStdout,
     messages: Option<JoinHandle<String>>,
     patience: Duration,
@@ -51,6 +97,7 @@ impl Tool {
         name: &'static str,
         command: &mut Command,
         patience: Duration,
+        killer: &Arc<Killer>,
     ) -> Result<Self, Failure> {
         let lacks = |e| Failure::new(format!("cannot start {name}: {e}"));
         let mut child = command
@@ -64,11 +111,13 @@ impl Tool {
             .stdout
             .take()
             .ok_or_else(|| lacks(ErrorKind::Other.into()))?;
+        killer.started(Pid::from_child(&child));
         let stderr = child.stderr.take();
         // Made first, so that the child is killed if no thread can be started.
         let mut tool = Self {
             name,
             child,
+            killer: Arc::clone(killer),
             stdout,
             messages: None,
             patience,
@@ -133,6 +182,7 @@ impl Tool {
             let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
             while poll(&mut fds, Some(&left(deadline))) == Err(Errno::INTR) {}
         }
+        self.killer.forget();
         let status = match self.child.try_wait() {
             Ok(Some(status)) => status,
             Ok(None) => return Err(self.stalled()),
@@ -150,6 +200,7 @@ impl Tool {
 
 impl Drop for Tool {
     fn drop(&mut self) {
+        self.killer.forget();
         let pid = Pid::from_child(&self.child);
         if let Ok(None) = self.child.try_wait() {
             // The child has not been waited for, so the number is still its own. Its children are
@@ -220,7 +271,8 @@ mod tests {
 
     fn sh(script: &str, patience: Duration) -> Tool {
         let mut command = Command::new("sh");
-        Tool::start("sh", command.args(["-c", script]), patience).expect("a shell")
+        let killer = Arc::default();
+        Tool::start("sh", command.args(["-c", script]), patience, &killer).expect("a shell")
     }
 
     #[test]

@@ -5,14 +5,14 @@ use crate::Failure;
 use crate::picture::{self, Frame, Size};
 use crate::ring::Ring;
 use crate::source::probe::{LOCAL, input};
-use crate::source::tool::{Stop, Tool, reason};
+use crate::source::tool::{Killer, Stop, Tool, reason};
 use crate::spec::ClipEnd;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use vb3_v4l2::pixfmt::{self, ColorModel};
 use vb3_v4l2::{Fraction, PixelFormat};
@@ -36,6 +36,8 @@ pub(super) struct Job {
     pub(super) still: bool,
     /// Longest wait for one picture.
     pub(super) patience: Duration,
+    /// The program that decodes it.
+    pub(super) program: PathBuf,
 }
 
 impl Job {
@@ -81,7 +83,7 @@ impl Job {
             ColorModel::Yuv => ":out_color_matrix=bt601:out_range=tv",
         };
         filters += &format!("scale={width}:{height}{colors}");
-        let mut command = Command::new("ffmpeg");
+        let mut command = Command::new(&self.program);
         command
             .args(["-nostdin", "-v", "error"])
             .args(LOCAL)
@@ -97,37 +99,70 @@ impl Job {
     }
 }
 
-/// A clip that plays. Dropping it ends ffmpeg and waits for the thread.
+/// Most clips that play or are being ended. A file system that hangs may keep ffmpeg from its end.
+const MAX_PLAYERS: usize = 1024;
+
+/// Clips that play or are being ended.
+static PLAYERS: AtomicUsize = AtomicUsize::new(0);
+
+/// One of [`PLAYERS`].
+struct Counted;
+
+impl Counted {
+    fn new() -> Option<Self> {
+        let count = |count| (count < MAX_PLAYERS).then_some(count + 1);
+        let counted = PLAYERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        counted.is_ok().then_some(Self)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        PLAYERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A clip that plays. Dropping it kills ffmpeg and waits for nothing: its thread takes ffmpeg's end,
+/// which a file system that hangs may delay.
 #[derive(Debug)]
 pub(super) struct Player {
     ring: Arc<Ring<Next>>,
+    killer: Arc<Killer>,
     /// Closed to end the thread.
-    quit: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
+    _quit: PipeWriter,
 }
 
 impl Player {
     pub(super) fn start(job: Job) -> Result<Self, Failure> {
+        let counted = Counted::new().ok_or_else(|| {
+            Failure::new(format!(
+                "{MAX_PLAYERS} clips play or do not end; check the file systems that they lie on"
+            ))
+        })?;
         let ring = Ring::new(READY)?;
         let lacks = |e| Failure::new(format!("cannot start a thread for a clip: {e}"));
         let (closed, quit) = std::io::pipe().map_err(lacks)?;
-        let of = Arc::clone(&ring);
+        let killer = Arc::<Killer>::default();
+        let (of, kills) = (Arc::clone(&ring), Arc::clone(&killer));
         let thread = std::thread::Builder::new().name("vb3-clip".to_owned());
         let thread = thread.spawn(move || {
+            let _counted = counted;
             let mut play = Play {
                 job: &job,
                 ring: &of,
                 quit: closed,
+                killer: kills,
             };
             if let Err(Stop::Failed(failure)) = play.run() {
                 let _ = of.push_wait(Next::Failed(failure));
             }
             of.close();
         });
+        drop(thread.map_err(lacks)?);
         Ok(Self {
             ring,
-            quit: Some(quit),
-            thread: Some(thread.map_err(lacks)?),
+            killer,
+            _quit: quit,
         })
     }
 
@@ -140,11 +175,7 @@ impl Player {
 impl Drop for Player {
     fn drop(&mut self) {
         self.ring.close();
-        self.quit = None;
-        if let Some(thread) = self.thread.take() {
-            // It waits only for ffmpeg and the owner.
-            let _ = thread.join();
-        }
+        self.killer.kill();
     }
 }
 
@@ -153,6 +184,7 @@ struct Play<'a> {
     job: &'a Job,
     ring: &'a Ring<Next>,
     quit: PipeReader,
+    killer: Arc<Killer>,
 }
 
 impl Play<'_> {
@@ -202,7 +234,7 @@ impl Play<'_> {
     /// the rest.
     fn lap_again(&self, head: &[Frame], count: usize) -> Result<(), Stop> {
         let rest = match head.len() < count {
-            true => Some(Decoder::start(self.job, head.len(), false)?),
+            true => Some(Decoder::start(self.job, head.len(), false, &self.killer)?),
             false => None,
         };
         for frame in head {
@@ -224,7 +256,7 @@ impl Play<'_> {
         still: bool,
         mut look: impl FnMut(usize, &Frame),
     ) -> Result<usize, Stop> {
-        let mut decoder = Decoder::start(self.job, skipped, still)?;
+        let mut decoder = Decoder::start(self.job, skipped, still, &self.killer)?;
         let mut count = 0;
         while let Some(frame) = decoder.next(&self.quit)? {
             look(count, &frame);
@@ -258,8 +290,14 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn start(job: &'a Job, skipped: usize, still: bool) -> Result<Self, Failure> {
-        let tool = Tool::start("ffmpeg", &mut job.command(skipped, still), job.patience)?;
+    fn start(
+        job: &'a Job,
+        skipped: usize,
+        still: bool,
+        killer: &Arc<Killer>,
+    ) -> Result<Self, Failure> {
+        let mut command = job.command(skipped, still);
+        let tool = Tool::start("ffmpeg", &mut command, job.patience, killer)?;
         Ok(Self {
             job,
             tool,

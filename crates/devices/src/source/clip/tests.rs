@@ -305,9 +305,38 @@ fn stopping_ends_the_decoder_though_nobody_takes() {
     clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
         .expect("it plays");
     assert!(matches!(take(&mut clip), Next::Frame(_)));
-    // Joins the thread, which has waited for ffmpeg.
     clip.stop();
     assert!(matches!(clip.take(), Next::End));
+}
+
+#[test]
+fn stopping_waits_for_no_process() {
+    let directory = TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory, small(), 3, "25") else {
+        return;
+    };
+    let [decoder, pipe, started] =
+        ["decoder", "pipe", "started"].map(|name| directory.path().join(name));
+    for pipe in [&pipe, &started] {
+        let made = Command::new("mkfifo").arg(pipe).status();
+        assert!(made.expect("mkfifo").success());
+    }
+    // A process outside of its group keeps the pipe of its messages open, and no kill reaches it.
+    let [waits, tells] = [&pipe, &started].map(|pipe| pipe.display());
+    let script =
+        format!("#!/bin/sh\nsetsid cat '{waits}' >/dev/null &\necho >'{tells}'\nexec sleep 1000\n");
+    std::fs::write(&decoder, script).expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&decoder, mode).expect("ours");
+    let mut clip = Clip::open(&path, ClipEnd::Loop).expect("a clip");
+    clip.program = decoder;
+    clip.start(&pixfmt::NV12, small(), Fraction::new(1, 25))
+        .expect("a thread");
+    std::fs::read(&started).expect("it has started");
+    clip.stop();
+    assert!(matches!(clip.take(), Next::End));
+    // Ends that process.
+    drop(std::fs::File::create(&pipe).expect("the pipe"));
 }
 
 #[test]
