@@ -1,6 +1,8 @@
 //! The mappings of a process, as /proc tells of them: where they lie and what they allow.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::SeekFrom;
 
 use crate::kernel::raw;
 use vb3_host::{Access, Errno};
@@ -11,6 +13,7 @@ pub(crate) struct Mapping<'a> {
     pub(crate) start: u64,
     pub(crate) end: u64,
     perms: &'a [u8],
+    is_shared: bool,
     pub(crate) dev: u64,
     pub(crate) ino: u64,
     pub(crate) name: &'a [u8],
@@ -30,6 +33,7 @@ impl<'a> Mapping<'a> {
             start,
             end,
             perms,
+            is_shared: perms.get(3) == Some(&b's'),
             dev,
             ino,
             name,
@@ -48,9 +52,9 @@ impl<'a> Mapping<'a> {
 
     /// Who sees what is written: MAP_SHARED or MAP_PRIVATE.
     pub(crate) fn kind(&self) -> i32 {
-        match self.perms.get(3) {
-            Some(b's') => libc::MAP_SHARED,
-            _ => libc::MAP_PRIVATE,
+        match self.is_shared {
+            true => libc::MAP_SHARED,
+            false => libc::MAP_PRIVATE,
         }
     }
 
@@ -75,49 +79,87 @@ fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
 /// # Errors
 /// ESRCH, EACCES: its mappings cannot be read.
 pub(crate) fn accessible(tid: u32, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
+    let maps = raw::open(&raw::c_path(&format!("/proc/{tid}/maps"))?, libc::O_RDONLY)?;
+    covered(&maps, addr, len, |map| map.allows(access))
+}
+
+/// How many bytes from `addr` on, at most `len`, lie in mappings that `is_good` accepts.
+///
+/// # Errors
+/// ESRCH: the process has ended.
+pub(crate) fn covered(
+    maps: &impl AsFd,
+    addr: u64,
+    len: u64,
+    is_good: impl Fn(&Mapping<'_>) -> bool,
+) -> Result<u64, Errno> {
     let Some(end) = addr.checked_add(len) else {
         return Ok(0);
     };
-    let maps = raw::open(&raw::c_path(&format!("/proc/{tid}/maps"))?, libc::O_RDONLY)?;
     let mut at = addr;
-    while at < end {
-        match Query::at(&maps, at, access) {
-            Ok(next) => at = next,
-            Err(Errno(libc::ENOENT)) => break,
-            // Before Linux 6.11.
-            Err(_) => return by_text(&maps, at, end, access).map(|at| at.min(end) - addr),
-        }
+    if len > 0 {
+        visit(maps.as_fd(), addr, |map| {
+            let goes_on = map.start <= at && is_good(map);
+            if goes_on {
+                at = map.end;
+            }
+            goes_on && at < end
+        })?;
     }
     Ok(at.min(end) - addr)
 }
 
-/// The end of what may be accessed from `at` on, by the lines of a `maps` file.
-fn by_text(maps: &OwnedFd, mut at: u64, end: u64, access: Access) -> Result<u64, Errno> {
+/// Visits the mappings that end after `at`, in their order, until `visit` returns false. `maps`: the
+/// `maps` file of a process. Its text, which names every mapping, is read before Linux 6.11 alone.
+///
+/// # Errors
+/// ESRCH: the process has ended.
+pub(crate) fn visit(
+    maps: BorrowedFd<'_>,
+    mut at: u64,
+    mut visit: impl FnMut(&Mapping<'_>) -> bool,
+) -> Result<(), Errno> {
+    let mut name = [0; NAME_MAX];
+    loop {
+        match Query::next(maps, at, &mut name) {
+            Ok(query) => {
+                if !visit(&query.mapping(&name)) {
+                    return Ok(());
+                }
+                at = query.end;
+            }
+            Err(Errno(libc::ENOENT)) => return Ok(()),
+            Err(Errno(libc::ENOTTY)) => return visit_text(maps, at, visit),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// The same by the lines of the file, from its beginning.
+pub(crate) fn visit_text(
+    maps: BorrowedFd<'_>,
+    at: u64,
+    mut visit: impl FnMut(&Mapping<'_>) -> bool,
+) -> Result<(), Errno> {
+    rustix::fs::seek(maps, SeekFrom::Start(0)).map_err(raw::err)?;
     let mut text = Vec::new();
     let mut chunk = [0u8; 4096];
     // Bounded: a process has some 65,530 mappings at most, and the file ends.
     loop {
-        let n = raw::read(maps.as_fd(), &mut chunk)?;
+        let n = raw::read(maps, &mut chunk)?;
         text.extend_from_slice(chunk.get(..n).unwrap_or_default());
         let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
         let lines: Vec<u8> = text.drain(..whole).collect();
-        for map in lines.split(|&b| b == b'\n').filter_map(Mapping::parse) {
-            if map.end <= at {
-                continue;
-            }
-            if map.start > at || !map.allows(access) {
-                return Ok(at);
-            }
-            at = map.end;
-            if at >= end {
-                return Ok(at);
-            }
-        }
-        if n == 0 {
-            return Ok(at);
+        let mut found = lines.split(|&b| b == b'\n').filter_map(Mapping::parse);
+        let goes_on = found.all(|map| map.end <= at || visit(&map));
+        if n == 0 || !goes_on {
+            return Ok(());
         }
     }
 }
+
+/// Room for a name with its NUL: no path that the kernel gives is longer.
+const NAME_MAX: usize = 4096;
 
 /// `struct procmap_query`.
 #[repr(C)]
@@ -141,26 +183,49 @@ struct Query {
 
 const PROCMAP_QUERY: libc::c_ulong =
     3 << 30 | (size_of::<Query>() as libc::c_ulong) << 16 | (b'f' as libc::c_ulong) << 8 | 17;
+/// The mapping around an address, or the next one.
+const COVERING_OR_NEXT: u64 = 0x10;
+const SHARED: u64 = 8;
+
+/// Permissions by `PROCMAP_QUERY_VMA_READABLE`, `_WRITABLE` and `_EXECUTABLE`.
+const PERMS: [&[u8; 3]; 8] = [
+    b"---", b"r--", b"-w-", b"rw-", b"--x", b"r-x", b"-wx", b"rwx",
+];
 
 impl Query {
-    /// The end of the mapping around `at`.
+    /// The mapping around `at`, or the next one.
     ///
     /// # Errors
-    /// ENOENT where there is none with that permission; ENOTTY before Linux 6.11.
-    fn at(maps: &OwnedFd, at: u64, access: Access) -> Result<u64, Errno> {
+    /// ENOENT where there is none; ENOTTY before Linux 6.11.
+    fn next(maps: BorrowedFd<'_>, at: u64, name: &mut [u8; NAME_MAX]) -> Result<Self, Errno> {
         let mut query = Self {
             size: size_of::<Self>() as u64,
-            // PROCMAP_QUERY_VMA_READABLE, _WRITABLE.
-            flags: match access {
-                Access::Read => 1,
-                Access::Write => 2,
-            },
+            flags: COVERING_OR_NEXT,
             addr: at,
+            // CAST: a small constant.
+            name_size: NAME_MAX as u32,
+            name: name.as_mut_ptr().expose_provenance() as u64,
             ..Self::default()
         };
-        // SAFETY: the request carries the structure's size, and the structure is live.
+        // SAFETY: the request carries the structure's size; the structure and the name's room are live.
         raw::check(unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) })?;
-        Ok(query.end)
+        Ok(query)
+    }
+
+    fn mapping<'a>(&self, name: &'a [u8; NAME_MAX]) -> Mapping<'a> {
+        let perms = usize::try_from(self.vma_flags & 7).unwrap_or(0);
+        let name_len = usize::try_from(self.name_size).unwrap_or(0);
+        let [major, minor] = self.dev;
+        Mapping {
+            start: self.start,
+            end: self.end,
+            perms: PERMS.get(perms).map_or(b"---", |perms| *perms),
+            is_shared: self.vma_flags & SHARED != 0,
+            dev: libc::makedev(major, minor),
+            ino: self.inode,
+            // Without its NUL.
+            name: name.get(..name_len.saturating_sub(1)).unwrap_or_default(),
+        }
     }
 }
 
@@ -212,11 +277,15 @@ mod tests {
             )
             .expect("maps")
         };
-        let by_text = |at: u64, len: u64, access| {
-            by_text(&maps(), at, at + len, access)
-                .expect("text")
-                .min(at + len)
-                - at
+        let by_text = |addr: u64, len: u64, access| {
+            let mut at = addr;
+            let visited = visit_text(maps().as_fd(), addr, |map| {
+                let goes_on = map.start <= at && map.allows(access);
+                at = if goes_on { map.end } else { at };
+                goes_on && at < addr + len
+            });
+            visited.expect("text");
+            at.min(addr + len) - addr
         };
         let rows = [
             (0, page * 4, Access::Read, page * 2),
@@ -234,5 +303,34 @@ mod tests {
         assert_eq!(accessible(tid, late, 10, Access::Write), Ok(5));
         assert_eq!(accessible(tid, u64::MAX, 1, Access::Read), Ok(0));
         assert_eq!(accessible(tid, 0, 16, Access::Read), Ok(0));
+    }
+
+    #[test]
+    fn queries_and_text_name_the_same_mappings() {
+        let maps = raw::open(
+            &raw::c_path("/proc/self/maps").expect("path"),
+            libc::O_RDONLY,
+        )
+        .expect("maps");
+        let code = (queries_and_text_name_the_same_mappings as fn()) as usize as u64;
+        let seen = |map: &Mapping<'_>| {
+            let name = map.name.split(|&b| b == b' ').next().unwrap_or_default();
+            let of = (map.start, map.end, map.prot(), map.kind());
+            (of, map.dev, map.ino, name.to_vec())
+        };
+        // The mapping of this code alone: others come and go.
+        let (mut by_query, mut by_text) = (Vec::new(), Vec::new());
+        let visited = visit(maps.as_fd(), code, |map| {
+            by_query.push(seen(map));
+            false
+        });
+        visited.expect("visited");
+        let visited = visit_text(maps.as_fd(), code, |map| {
+            by_text.push(seen(map));
+            false
+        });
+        visited.expect("text");
+        assert_eq!(by_query, by_text);
+        assert_eq!(by_query.len(), 1);
     }
 }
