@@ -42,6 +42,17 @@ const LARGE_WRITE: u32 = 32 << 10;
 /// Standard input, output and error: numbers below this.
 pub(crate) const STANDARD: u32 = 3;
 
+/// ioctls of dma-heaps, udmabuf and sw_sync. Their types are those of other devices, too, so each is
+/// named whole: a program may have such a device at any number.
+const MEMORY_IOCTLS: [u32; 6] = [
+    0xc018_4800, // DMA_HEAP_IOCTL_ALLOC
+    0x4018_7542, // UDMABUF_CREATE
+    0x4008_7543, // UDMABUF_CREATE_LIST
+    0xc028_5700, // SW_SYNC_IOC_CREATE_FENCE
+    0x4004_5701, // SW_SYNC_IOC_INC
+    0xc010_5702, // SW_SYNC_GET_DEADLINE
+];
+
 /// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
 
@@ -198,22 +209,20 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             out.extend(body);
         }
     };
-    block(
-        &[libc::SYS_ioctl],
-        &[
-            Load(low(1)),
-            Equal(0x5421, ALLOW), // FIONBIO
-            Equal(0x5452, ALLOW), // FIOASYNC
-            TypeByte,
-            Equal(b'V'.into(), NOTIFY),
-            Equal(b'b'.into(), NOTIFY),
-            Equal(b'|'.into(), NOTIFY),
-            Equal(b'>'.into(), NOTIFY),
-            Load(low(0)),
-            InRange(NOTIFY),
-            End(ALLOW),
-        ],
-    );
+    let mut ioctl = vec![
+        Load(low(1)),
+        Equal(0x5421, ALLOW), // FIONBIO
+        Equal(0x5452, ALLOW), // FIOASYNC
+        TypeByte,
+        Equal(b'V'.into(), NOTIFY),
+        Equal(b'b'.into(), NOTIFY),
+        Equal(b'|'.into(), NOTIFY),
+        Equal(b'>'.into(), NOTIFY),
+        Load(low(1)),
+    ];
+    ioctl.extend(MEMORY_IOCTLS.map(|request| Equal(request, NOTIFY)));
+    ioctl.extend([Load(low(0)), InRange(NOTIFY), End(ALLOW)]);
+    block(&[libc::SYS_ioctl], &ioctl);
     block(
         &[libc::SYS_read, libc::SYS_readv],
         &[

@@ -125,5 +125,7 @@ int main(int argc, char **argv)
 	say("mmap", mmap(0, 4096, PROT_READ, MAP_SHARED, heap, 0) == MAP_FAILED ? -1 : 0);
 	struct pollfd poll_heap = { .fd = heap, .events = POLLIN | POLLOUT };
 	say("poll", poll(&poll_heap, 1, 0) == 1 ? 0 : -1);
+	heap = dup2(heap, 50);
+	say("alloc at number 50", allocate(4096, 0, O_RDWR, 0));
 	return 0;
 }

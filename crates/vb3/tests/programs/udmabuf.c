@@ -101,6 +101,8 @@ int main(int argc, char **argv)
 	say("sealed against writing", create(memory(F_SEAL_SHRINK | F_SEAL_WRITE), 0, 4096));
 	say("no structure", ioctl(device, UDMABUF_CREATE, 0));
 	say("other call", ioctl(device, _IO('u', 1), 0));
+	device = dup2(device, 50);
+	say("create at number 50", create(memfd, 0, LEN));
 	if (argc > 1) {
 		struct udmabuf_create_item two[2] = { item, item };
 		say("list of two", create_list(2, two));

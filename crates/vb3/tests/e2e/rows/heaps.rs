@@ -26,6 +26,7 @@ next call: EINVAL
 read: EINVAL
 mmap: ENODEV
 poll: ok
+alloc at number 50: ok
 ";
 
 /// A machine with reserved areas, one of them on the chip.
@@ -118,6 +119,7 @@ not sealed: EINVAL
 sealed against writing: EINVAL
 no structure: EFAULT
 other call: ENOTTY
+create at number 50: ok
 ";
 
 #[test]
