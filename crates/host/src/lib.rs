@@ -19,4 +19,4 @@ pub use backend::{Backend, Map, Mmap, Outcome, PIECE_BYTES};
 pub use caller::{Access, Caller, ProcessMemory};
 pub use errno::Errno;
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};
-pub use node::{Hotplug, Node, NodeKind};
+pub use node::{BusDevice, Hotplug, Node, NodeKind};

@@ -28,6 +28,35 @@ pub enum NodeKind {
     File,
 }
 
+/// A device in /sys that nodes lie below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusDevice {
+    /// Its directory, e.g. `/sys/devices/platform/vb3-000`.
+    pub path: String,
+    /// Its bus, e.g. `platform`.
+    pub bus: &'static str,
+    /// Whether it stays when its nodes go, like a USB controller without cameras.
+    pub stays: bool,
+}
+
+impl BusDevice {
+    /// Returns a device of the platform bus that goes with its nodes.
+    #[must_use]
+    pub fn platform(name: &str) -> Self {
+        Self {
+            path: format!("/sys/devices/platform/{name}"),
+            bus: "platform",
+            stays: false,
+        }
+    }
+
+    /// Returns its name on its bus.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
 /// A node the backend offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -39,9 +68,9 @@ pub struct Node {
     pub path: PathBuf,
     /// Minor number.
     pub minor: u32,
-    /// Its device's name under `/sys/devices/platform`, which connects a video node with its media
-    /// node. A media node without a name has no entry in /sys.
-    pub device: Option<String>,
+    /// The devices above it in /sys, the outermost first. The last one is its own, which connects a
+    /// video node with its media node. A media node without devices has no entry in /sys.
+    pub devices: Vec<BusDevice>,
 }
 
 /// A node has appeared or disappeared.
@@ -62,7 +91,7 @@ impl Node {
             kind: NodeKind::Video,
             path: path.into(),
             minor,
-            device: None,
+            devices: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::program::{Call, Names, outcome};
 use crate::{World, udev};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
+use vb3_host::{BusDevice, Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
 use vb3_queue::RequestId;
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
@@ -70,7 +70,7 @@ impl Media {
             kind: NodeKind::Media { major: MEDIA_MAJOR },
             path: PathBuf::from(format!("/dev/media{minor}")),
             minor,
-            device: Some(entry.device.place().to_owned()),
+            devices: vec![BusDevice::platform(entry.device.place())],
         })
     }
 

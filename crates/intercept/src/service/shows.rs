@@ -64,25 +64,28 @@ impl Supervisor<'_> {
     }
 
     /// Tells those who listen what has come to the one tree, or gone from the other: the node, and
-    /// the device that it belongs to.
+    /// the devices above it.
     fn tell(&self, may: &mut MayBlock, node: &Node, before: &Tree, now: &Tree) {
         let of = |tree: &Tree| tree.device_of(node.major(), node.minor).map(str::to_owned);
-        let parent = node.device.as_ref();
-        let parent = parent.map(|device| format!("/sys/devices/platform/{device}"));
         let is_in = |tree: &Tree, path: &str| tree.text_at(&format!("{path}/uevent")).is_some();
-        let changed = |path: &Option<String>| {
-            let path = path.as_deref();
-            path.is_some_and(|path| is_in(before, path) != is_in(now, path))
-        };
+        let above = node.devices.iter().map(|device| device.path.clone());
+        let above = above.filter(|path| is_in(before, path) != is_in(now, path));
         let (gone, come) = (of(before), of(now));
-        let parent = Some(parent).filter(changed).flatten();
         // A device comes before what belongs to it, and goes after.
-        let (tree, action, mut devices) = match (gone, come) {
-            (Some(gone), None) => (before, "remove", [Some(gone), parent]),
-            (_, come) => (now, "add", [parent, come]),
+        let mut devices: Vec<String> = above.collect();
+        let (tree, action) = match (gone, come) {
+            (Some(gone), None) => {
+                devices.push(gone);
+                devices.reverse();
+                (before, "remove")
+            }
+            (_, come) => {
+                devices.extend(come);
+                (now, "add")
+            }
         };
         let send = |server: &mut Server<'_>| {
-            let events = devices.iter_mut().flatten().filter_map(|device| {
+            let events = devices.iter().filter_map(|device| {
                 let number = server.monitors.next_number();
                 uevent::of(tree, device, action, number)
             });

@@ -19,7 +19,7 @@ use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
 use crate::tree::folder::Folder;
 use crate::tree::path::{Links, normalise};
-use vb3_host::{Errno, FdIdentity, Node, NodeKind};
+use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 
 /// Symbolic links followed at most.
 const HOPS: u32 = 16;
@@ -89,6 +89,8 @@ pub(crate) struct Tree {
     /// The file system that is on.
     dev: u64,
     entries: BTreeMap<String, Entry>,
+    /// The devices above the nodes.
+    devices: Vec<BusDevice>,
     /// Where the generated part begins, whether something is there at present or not.
     tops: Vec<String>,
     /// Those asked for so far, no more than there are links.
@@ -128,8 +130,14 @@ impl Tree {
     ) -> Result<Self, Errno> {
         let mut next = Self::plan(nodes, files, links);
         for (path, entry) in &self.entries {
-            if *entry == Entry::Dir && outlives_devices(path) {
-                next.add(path.clone(), Entry::Dir);
+            let is_class = *entry == Entry::Dir && outlives_devices(path);
+            if !next.entries.contains_key(path) && (is_class || self.stays(path, entry)) {
+                next.add(path.clone(), entry.clone());
+            }
+        }
+        for device in &self.devices {
+            if device.stays && !next.devices.contains(device) {
+                next.devices.push(device.clone());
             }
         }
         next.folder.clone_from(&self.folder);
@@ -148,6 +156,7 @@ impl Tree {
             folder: None,
             dev: 0,
             entries: BTreeMap::new(),
+            devices: Vec::new(),
             tops: Vec::new(),
             link_files: Arc::default(),
         };
@@ -202,8 +211,7 @@ impl Tree {
         }
         let name = node.path.file_name().unwrap_or_default();
         let name = name.to_string_lossy();
-        let device = node.device.as_deref();
-        let parent = device.map(|device| format!("/sys/devices/platform/{device}"));
+        let parent = node.devices.last().map(|device| &device.path);
         let class = |class: &str| {
             let all = format!("/sys/class/{class}");
             (all.clone(), all)
@@ -237,17 +245,36 @@ impl Tree {
         self.link(format!("{here}/subsystem"), subsystem);
         self.link(format!("{all}/{name}"), here.clone());
         self.link(format!("/sys/dev/char/{major}:{minor}"), here.clone());
-        if let (Some(device), Some(parent)) = (device, parent) {
+        if let Some(parent) = parent {
             self.link(format!("{here}/device"), parent.clone());
-            self.add_device(device, &parent);
+        }
+        for device in &node.devices {
+            self.add_device(device);
         }
     }
 
-    /// Adds a device of the platform bus.
-    fn add_device(&mut self, device: &str, here: &str) {
+    /// Adds a device that nodes lie below.
+    fn add_device(&mut self, device: &BusDevice) {
+        if self.devices.contains(device) {
+            return;
+        }
+        let (here, bus) = (&device.path, format!("/sys/bus/{}", device.bus));
         self.file(here, "uevent", "");
-        self.link(format!("{here}/subsystem"), "/sys/bus/platform");
-        self.link(format!("/sys/bus/platform/devices/{device}"), here);
+        self.link(format!("{bus}/devices/{}", device.name()), here.as_str());
+        self.link(format!("{here}/subsystem"), bus);
+        self.devices.push(device.clone());
+    }
+
+    /// Whether an entry belongs to a device that stays when its nodes go.
+    fn stays(&self, path: &str, entry: &Entry) -> bool {
+        let path = match entry {
+            Entry::Link(target) if !path.starts_with("/sys/devices/") => target,
+            _ => path,
+        };
+        let above = self.devices.iter();
+        let above = above.filter(|device| is_below(path.as_bytes(), &device.path));
+        let own = above.max_by_key(|device| device.path.len());
+        own.is_some_and(|device| device.stays)
     }
 
     /// A path with the links of the tree on its way followed, so that a file can be put at it.

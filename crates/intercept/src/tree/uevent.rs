@@ -49,8 +49,11 @@ pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option
             *line = format!("DEVNAME=/dev/{name}");
         }
     }
-    let record = known.and_then(|known| tree.text_at(&format!("/run/udev/data/c{known}")));
+    let name = device.rsplit('/').next()?;
+    let id = known.map_or_else(|| format!("+{subsystem}:{name}"), |dev| format!("c{dev}"));
+    let record = tree.text_at(&format!("/run/udev/data/{id}"));
     lines.extend(by_record(record.unwrap_or("")));
+    let kind = own.lines().find_map(|line| line.strip_prefix("DEVTYPE="));
     let properties = format!("{}\0", lines.join("\0"));
     Some((
         Uevent {
@@ -59,7 +62,7 @@ pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option
         },
         Uevent {
             group: UDEV,
-            bytes: with_header(subsystem, properties.as_bytes()),
+            bytes: with_header((subsystem, kind), properties.as_bytes()),
         },
     ))
 }
@@ -78,10 +81,10 @@ fn by_record(record: &str) -> Vec<String> {
     properties.chain(since).chain(links).collect()
 }
 
-/// udev's message with these properties.
+/// udev's message with these properties, on a device of this subsystem and type.
 ///
 /// Source: systemd src/libsystemd/sd-device/device-monitor.c `monitor_netlink_header`.
-fn with_header(subsystem: &str, properties: &[u8]) -> Vec<u8> {
+fn with_header((subsystem, kind): (&str, Option<&str>), properties: &[u8]) -> Vec<u8> {
     let len = u32::try_from(properties.len()).unwrap_or(u32::MAX);
     let mut out = PREFIX.to_vec();
     out.extend(MAGIC.to_be_bytes());
@@ -89,8 +92,10 @@ fn with_header(subsystem: &str, properties: &[u8]) -> Vec<u8> {
         out.extend(word.to_ne_bytes());
     }
     out.extend(murmur(subsystem.as_bytes()).to_be_bytes());
-    // No device type and no tags.
-    out.extend([0; 12]);
+    let kind = kind.map_or(0, |kind| murmur(kind.as_bytes()));
+    out.extend(kind.to_be_bytes());
+    // No tags.
+    out.extend([0; 8]);
     out.extend(properties);
     out
 }
@@ -124,7 +129,7 @@ mod tests {
     use super::*;
     use crate::kernel::MayBlock;
     use std::path::PathBuf;
-    use vb3_host::{Node, NodeId};
+    use vb3_host::{BusDevice, Node, NodeId};
 
     #[test]
     fn hashes_are_those_that_udev_filters_by() {
@@ -138,7 +143,7 @@ mod tests {
     fn a_message_tells_what_sysfs_and_the_database_tell() {
         let may = MayBlock::of_this_thread();
         let node = Node {
-            device: Some("vb3-007".to_owned()),
+            devices: vec![BusDevice::platform("vb3-007")],
             ..Node::video(NodeId(0), "/dev/video7", 7)
         };
         let record = "S:v4l/by-path/x\nI:12\nE:ID_V4L_CAPABILITIES=:capture:\nV:1\n";
@@ -165,5 +170,37 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(properties), want);
         let (kernel, _) = of(&tree, "/sys/devices/platform/vb3-007", "add", 1).expect("messages");
         assert!(kernel.bytes.starts_with(b"add@/devices/platform/vb3-007\0"));
+    }
+
+    #[test]
+    fn a_devices_type_and_record_are_announced() {
+        let may = MayBlock::of_this_thread();
+        let path = "/sys/devices/platform/hcd/usb1/1-1/1-1:1.0";
+        let interface = BusDevice {
+            path: path.to_owned(),
+            bus: "usb",
+            stays: false,
+        };
+        let node = Node {
+            devices: vec![interface],
+            ..Node::video(NodeId(0), "/dev/video7", 7)
+        };
+        let files = [
+            (format!("{path}/uevent"), "DEVTYPE=usb_interface\n"),
+            ("/run/udev/data/+usb:1-1:1.0".to_owned(), "E:ID_BUS=usb\n"),
+        ]
+        .map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+        let tree = Tree::make(&may, &[node], &files, &[]).expect("a tree");
+        let (kernel, udev) = of(&tree, path, "add", 3).expect("messages");
+        let said = String::from_utf8_lossy(&kernel.bytes);
+        assert!(
+            said.contains("\0SUBSYSTEM=usb\0DEVTYPE=usb_interface\0"),
+            "{said}"
+        );
+        assert_eq!(
+            udev.bytes.get(28..32),
+            Some(&murmur(b"usb_interface").to_be_bytes()[..])
+        );
+        assert!(udev.bytes.ends_with(b"\0ID_BUS=usb\0"));
     }
 }

@@ -3,7 +3,7 @@ use vb3_host::NodeId;
 
 fn video(device: Option<&str>) -> Node {
     Node {
-        device: device.map(str::to_owned),
+        devices: device.map(BusDevice::platform).into_iter().collect(),
         ..Node::video(NodeId(0), "/dev/video7", 7)
     }
 }
@@ -51,7 +51,7 @@ fn a_video_node_leads_to_its_device_and_the_media_node_of_it() {
     let may = MayBlock::of_this_thread();
     let media = Node {
         kind: NodeKind::Media { major: 384 },
-        device: Some("vb3-007".to_owned()),
+        devices: vec![BusDevice::platform("vb3-007")],
         ..Node::video(NodeId(1), "/dev/media1", 1)
     };
     let tree = Tree::make(&may, &[video(Some("vb3-007")), media], &[], &[]).expect("a tree");
@@ -75,6 +75,53 @@ fn a_video_node_leads_to_its_device_and_the_media_node_of_it() {
         tree.find(b"/sys/devices/platform/vb3-0071", Links::Follow),
         None
     );
+}
+
+/// The devices above a camera at a USB controller that stays.
+fn usb() -> Vec<BusDevice> {
+    let device = |path: &str, bus, stays| BusDevice {
+        path: format!("/sys/devices/platform/{path}"),
+        bus,
+        stays,
+    };
+    vec![
+        device("hcd", "platform", true),
+        device("hcd/usb1", "usb", true),
+        device("hcd/usb1/1-1", "usb", false),
+        device("hcd/usb1/1-1/1-1:1.0", "usb", false),
+    ]
+}
+
+#[test]
+fn a_controller_stays_when_its_camera_goes() {
+    let may = MayBlock::of_this_thread();
+    let node = Node {
+        devices: usb(),
+        ..video(None)
+    };
+    let hub = "/sys/devices/platform/hcd/usb1";
+    let file = |path: String, text: &str| (PathBuf::from(path), text.to_owned());
+    let files = [
+        file(format!("{hub}/speed"), "480\n"),
+        file(format!("{hub}/1-1/speed"), "12\n"),
+    ];
+    let mut all = Tree::make(&may, std::slice::from_ref(&node), &files, &[]).expect("a tree");
+    all.begin_at(|path| path == "/sys");
+    let interface = "/sys/class/video4linux/video7/device";
+    assert_eq!(read(&all, &format!("{interface}/../speed")), "12\n");
+    assert_eq!(read(&all, &format!("{interface}/../../speed")), "480\n");
+    assert_eq!(read(&all, "/sys/bus/usb/devices/1-1/speed"), "12\n");
+
+    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    assert_eq!(read(&none, "/sys/bus/usb/devices/usb1/speed"), "480\n");
+    for path in ["/sys/bus/usb/devices/1-1", &format!("{hub}/1-1")] {
+        let at = real(&none, path);
+        assert!(Path::new(&at).symlink_metadata().is_err(), "{path}");
+    }
+    let still = none.change(&[], &[], &[]).expect("the same tree");
+    assert_eq!(read(&still, "/sys/bus/usb/devices/usb1/speed"), "480\n");
+    let back = still.change(&[node], &files, &[]).expect("a tree");
+    assert_eq!(read(&back, &format!("{interface}/../speed")), "12\n");
 }
 
 #[test]
