@@ -255,8 +255,13 @@ impl Device {
             name => format!(",name={}", card(name)),
         };
         let memory = self.memory_options(ram_start);
+        // A board's own camera is no USB webcam.
+        let identity = |kind| match kind {
+            "camera" => ",identity=plain",
+            _ => "",
+        };
         self.simulated()
-            .map(|kind| format!("{kind}{name}{memory}"))
+            .map(|kind| format!("{kind}{}{name}{memory}", identity(kind)))
             .collect()
     }
 

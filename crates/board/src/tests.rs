@@ -117,7 +117,7 @@ fn allocators_match_drivers() {
         [
             "convert,name=rga@1,alloc=sg,window=0x0-0x3fffffff@0xc0000000",
             // The CPU copies, so its bus and mask do not count.
-            "camera,name=mailbox@2,alloc=vmalloc",
+            "camera,identity=plain,name=mailbox@2,alloc=vmalloc",
             "convert,name=isp@3,mask=36,window=0x0-0x3fffffff@0xc0000000",
         ]
     );
@@ -175,9 +175,17 @@ fn shipped_boards_have_allocators_and_codecs() {
         ("rock-5b", "jpegenc,", "av1dec"),
         ("imx8mp-evk", "h264dec-stateless,", "hevcdec"),
         ("cubieboard2", "h264dec-stateless,", "mpeg2dec"),
-        ("db410c", "camera,name=camss@1b0ac00,alloc=sg", "stateless"),
+        (
+            "db410c",
+            "camera,identity=plain,name=camss@1b0ac00,alloc=sg",
+            "stateless",
+        ),
         ("db410c", "h264enc,", "mask=0xddbfffff,alloc"),
-        ("rpi-4", "camera,name=mailbox@7e00b840,alloc=vmalloc", "sg"),
+        (
+            "rpi-4",
+            "camera,identity=plain,name=mailbox@7e00b840,alloc=vmalloc",
+            "sg",
+        ),
         ("odroid-u3", "h264dec,", "stateless"),
     ] {
         let devices = devices(name);
@@ -359,7 +367,7 @@ fn bus_window_of_one_gigabyte_limits_devices() {
     );
     assert_eq!(
         board.specs(),
-        ["camera,name=csi@1000,window=0x0-0x3fffffff@0xc0000000"]
+        ["camera,identity=plain,name=csi@1000,window=0x0-0x3fffffff@0xc0000000"]
     );
     is_taken(&board);
 }
@@ -380,25 +388,28 @@ fn bus_window_follows_ram_start_of_machine() {
     };
     let all = &[0, 0, 0x4000_0000, 0xc000_0000];
     for memory in [Some(0x4000_0000), None] {
-        assert_eq!(shows(all, memory), "camera,name=csi@1000,mask=0xbfffffff");
+        assert_eq!(
+            shows(all, memory),
+            "camera,identity=plain,name=csi@1000,mask=0xbfffffff"
+        );
     }
     // Windows that start below memory, cover half of it, and start above its base.
     assert_eq!(
         shows(&[0, 0, 0x2000_0000, 0x4000_0000], Some(0x4000_0000)),
-        "camera,name=csi@1000,window=0x0-0x1fffffff@0x20000000"
+        "camera,identity=plain,name=csi@1000,window=0x0-0x1fffffff@0x20000000"
     );
     assert_eq!(
         shows(&[0, 0, 0x4000_0000, 0x1000_0000], Some(0x4000_0000)),
-        "camera,name=csi@1000,mask=28"
+        "camera,identity=plain,name=csi@1000,mask=28"
     );
     assert_eq!(
         shows(&[0, 0, 0x4800_0000, 0x1000_0000], Some(0x4000_0000)),
-        "camera,name=csi@1000,window=0x8000000-0x17ffffff@0x0"
+        "camera,identity=plain,name=csi@1000,window=0x8000000-0x17ffffff@0x0"
     );
     // Memory that begins at 0 keeps its address.
     assert_eq!(
         shows(all, Some(0)),
-        "camera,name=csi@1000,window=0x40000000-0xffffffff@0x0"
+        "camera,identity=plain,name=csi@1000,window=0x40000000-0xffffffff@0x0"
     );
     // A window with equal bus and memory addresses.
     assert_eq!(
@@ -406,7 +417,7 @@ fn bus_window_follows_ram_start_of_machine() {
             &[0x4000_0000, 0, 0x4000_0000, 0x4000_0000],
             Some(0x4000_0000)
         ),
-        "camera,name=csi@1000,mask=31"
+        "camera,identity=plain,name=csi@1000,mask=31"
     );
 }
 
@@ -445,7 +456,7 @@ fn adjacent_windows_join_and_several_are_noted() {
     ]);
     assert_eq!(
         halves.specs(),
-        ["camera,name=csi@1000,window=0x0-0x2fffffff@0xc0000000"]
+        ["camera,identity=plain,name=csi@1000,window=0x0-0x2fffffff@0xc0000000"]
     );
     assert_eq!(halves.not_taken, Vec::<String>::new());
     // A gap on the bus keeps two windows.
@@ -459,7 +470,10 @@ fn adjacent_windows_join_and_several_are_noted() {
         0x1000_0000,
         0x1000_0000,
     ]);
-    assert_eq!(apart.specs(), ["camera,name=csi@1000,mask=29"]);
+    assert_eq!(
+        apart.specs(),
+        ["camera,identity=plain,name=csi@1000,mask=29"]
+    );
     let [sentence] = apart.not_taken.as_slice() else {
         panic!("{:?}", apart.not_taken);
     };
@@ -517,7 +531,7 @@ fn devices_with_and_without_iommu_differ() {
     assert_eq!(
         on.specs(),
         [
-            "camera,name=csi@1000,iommu=/soc/iommu@2000",
+            "camera,identity=plain,name=csi@1000,iommu=/soc/iommu@2000",
             "convert,name=rga@3000,alloc=sg"
         ]
     );

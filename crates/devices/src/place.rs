@@ -17,8 +17,12 @@ pub struct Place {
 
 /// Returns a device's identity. `card` is its name if the SPEC has none.
 pub(crate) fn identity(spec: &DeviceSpec, place: &Place, card: &str) -> Identity {
+    let driver = match spec.usb_id() {
+        Some(_) => "uvcvideo",
+        None => "videobuf3",
+    };
     Identity {
-        driver: "videobuf3".to_owned(),
+        driver: driver.to_owned(),
         card: spec.name.clone().unwrap_or_else(|| card.to_owned()),
         bus_info: place.bus_info.clone(),
     }

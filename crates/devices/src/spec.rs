@@ -7,6 +7,7 @@ mod demands;
 mod edit;
 mod formats;
 mod guess;
+mod identity;
 mod offer;
 mod options;
 pub(crate) mod parse;
@@ -18,6 +19,7 @@ pub use crate::registry::{DeviceKind, KINDS};
 pub use demands::Demands;
 pub use edit::with_option;
 pub use guess::did_you_mean;
+pub use identity::{CameraIdentity, UsbId};
 pub(crate) use offer::same;
 pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{
@@ -77,6 +79,10 @@ pub struct DeviceSpec {
     pub max_buffers: Option<u32>,
     /// Number of buffers that the device needs before it starts, 0 to 8.
     pub min_queued: u32,
+    /// What a camera claims to be; `None` for a USB webcam, if it can be one.
+    pub identity: Option<CameraIdentity>,
+    /// The ids of a USB webcam; `None` for the usual ones.
+    pub usb: Option<UsbId>,
     /// Card name; `None` for one made from the kind.
     pub name: Option<String>,
     /// Highest address that the device can drive, at least 2^20 - 1; `None` for the machine's.
@@ -216,6 +222,8 @@ impl DeviceSpec {
             inject: false,
             max_buffers: None,
             min_queued: 0,
+            identity: None,
+            usb: None,
             name: None,
             mask: None,
             contiguous: false,
@@ -265,6 +273,7 @@ impl FromStr for DeviceSpec {
         }
         spec.check_format()?;
         spec.check_offer()?;
+        spec.check_identity()?;
         spec.check_addresses(&seen)?;
         spec.check_presence(&seen)?;
         spec.check_place()?;
@@ -315,6 +324,7 @@ impl DeviceSpec {
                 self.format = Some(format);
             }
             "profile" | "sizes" | "rates" | "formats" => self.set_offer(option, value)?,
+            "identity" | "usb" => self.set_identity(option, value).ok_or(None)?,
             "readers" => {
                 if let DeviceKind::Loopback { readers, .. } = &mut self.kind {
                     *readers = parse_in(value, 1, 8).ok_or(None)?;

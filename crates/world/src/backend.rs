@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{
-    Backend, BusDevice, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId,
-    Outcome, PIECE_BYTES, Tag,
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome,
+    PIECE_BYTES, Tag,
 };
 use vb3_queue::{MapAccess, Queue};
 use vb3_report::Refusal;
@@ -218,7 +218,7 @@ impl Backend for World {
         self.nodes
             .iter()
             .map(|node| vb3_host::Node {
-                devices: vec![BusDevice::platform(udev::place(node))],
+                devices: node.location.devices(),
                 ..vb3_host::Node::video(NodeId(node.number()), node.path.clone(), node.number())
             })
             .chain(self.media.nodes())

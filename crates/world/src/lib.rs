@@ -31,6 +31,7 @@ mod hotplug;
 mod imports;
 mod ledger;
 mod lines;
+mod location;
 mod media;
 mod memory;
 mod needs;
@@ -57,6 +58,7 @@ mod turns;
 mod udev;
 mod udmabuf;
 mod unseen;
+mod usb;
 mod users;
 mod watch;
 

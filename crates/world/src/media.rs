@@ -1,12 +1,13 @@
 //! Media devices: one beside each memory-to-memory device; and the media requests that programs
 //! have of them, each a file of its own.
 
+use crate::location::Location;
 use crate::node::Node;
 use crate::program::{Call, Names, outcome};
 use crate::{World, udev};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use vb3_host::{BusDevice, Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
+use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
 use vb3_queue::RequestId;
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
@@ -17,6 +18,7 @@ const FIRST_ID: u32 = 1 << 16;
 #[derive(Debug)]
 struct Entry {
     at: usize,
+    location: Location,
     device: MediaDevice,
 }
 
@@ -47,8 +49,11 @@ impl Media {
     /// One for each of the nodes that has one.
     pub(super) fn new(nodes: &[Node]) -> Self {
         let devices = nodes.iter().enumerate().filter_map(|(at, node)| {
-            let device = node.media()?;
-            Some(Entry { at, device })
+            Some(Entry {
+                at,
+                location: node.location.clone(),
+                device: node.media()?,
+            })
         });
         Self {
             devices: devices.collect(),
@@ -70,7 +75,7 @@ impl Media {
             kind: NodeKind::Media { major: MEDIA_MAJOR },
             path: PathBuf::from(format!("/dev/media{minor}")),
             minor,
-            devices: vec![BusDevice::platform(entry.device.place())],
+            devices: entry.location.devices(),
         })
     }
 
@@ -93,11 +98,11 @@ impl Media {
         let Some((number, entry)) = number.and_then(|n| Some((n, self.devices.get(n)?))) else {
             return Vec::new();
         };
-        let (place, model) = (entry.device.place(), entry.device.model());
-        let path = format!("/sys/devices/platform/{place}/media{number}/model");
+        let (dir, model) = (entry.location.dir(), entry.device.model());
+        let path = format!("{dir}/media{number}/model");
         vec![
             (PathBuf::from(path), format!("{model}\n")),
-            udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), place),
+            udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), &entry.location),
         ]
     }
 

@@ -1,5 +1,6 @@
 //! One device node: a video device and where it stands.
 
+use crate::location::Location;
 use crate::memory::{DeviceBus, Memory};
 use crate::needs::Wants;
 use crate::watch::{Video, Watch};
@@ -127,6 +128,7 @@ pub(super) struct News {
 pub(super) struct Node {
     number: u32,
     pub(super) path: PathBuf,
+    pub(super) location: Location,
     /// `camera`, `display`, ….
     pub(super) kind: String,
     pub(super) allocator: Allocator,
@@ -206,8 +208,9 @@ impl Node {
         own_ways(memory, iommu, sram, dma)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
         let plane_device = plane_device(spec, dma);
+        let location = Location::new(spec, number);
         let place = Place {
-            bus_info: format!("platform:vb3-{number:03}"),
+            bus_info: location.bus_info(),
             userptr: profile
                 .userptr
                 .unwrap_or(spec.allocator != Allocator::Contig),
@@ -225,6 +228,7 @@ impl Node {
         Ok(Self {
             number,
             path,
+            location,
             kind: spec.kind.name().to_owned(),
             allocator: spec.allocator,
             dma,

@@ -2,13 +2,12 @@
 //!
 //! Source: systemd rules.d/60-persistent-v4l.rules, v4l_id and the builtin path_id.
 
+use crate::location::Location;
 use crate::node::Node;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use vb3_v4l2::Role;
-
-const BUS: &str = "platform";
 
 /// Microseconds since the machine started.
 fn now_us() -> u64 {
@@ -19,7 +18,7 @@ fn now_us() -> u64 {
 }
 
 /// As udev writes a name into a link: what could not stand in one is an underscore.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c);
     let words: Vec<&str> = name.split_whitespace().collect();
     let joined = words.join("_");
@@ -27,12 +26,6 @@ fn plain(name: &str) -> String {
         .chars()
         .map(|c| if fits(c) { c } else { '_' })
         .collect()
-}
-
-/// Where a node's device stands on its bus: `vb3-000`.
-pub(super) fn place(node: &Node) -> &str {
-    let bus_info = &node.video.identity().bus_info;
-    bus_info.split_once(':').map_or(bus_info, |(_, at)| at)
 }
 
 /// What a node does, in udev's words.
@@ -44,97 +37,128 @@ const fn capabilities(node: &Node) -> &'static str {
     }
 }
 
-/// What the links under /dev/v4l end in.
-fn serial(node: &Node) -> String {
+/// The properties of a node by which its links under /dev/v4l/by-id are named, and others.
+fn properties(node: &Node) -> Vec<(String, String)> {
     let identity = node.video.identity();
-    let (maker, card) = (plain(&identity.driver), plain(&identity.card));
-    format!("{maker}_{card}_{}", place(node))
+    let (card, driver) = (&identity.card, &identity.driver);
+    match &node.location {
+        Location::Usb(webcam) => webcam.properties(card),
+        Location::Platform(name) => [
+            ("ID_BUS", "platform".to_owned()),
+            ("ID_VENDOR", driver.clone()),
+            ("ID_MODEL", plain(card)),
+            (
+                "ID_SERIAL",
+                format!("{}_{}_{name}", plain(driver), plain(card)),
+            ),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into(),
+    }
 }
 
 /// The links below /dev/v4l of a node.
 fn link_names(node: &Node) -> [String; 2] {
+    let properties = properties(node);
+    let value = |name| {
+        let found = properties.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value)
+    };
     [
-        format!("by-id/{BUS}-{}-video-index0", serial(node)),
-        format!("by-path/{BUS}-{}-video-index0", place(node)),
+        format!(
+            "by-id/{}-{}-video-index0",
+            value("ID_BUS"),
+            value("ID_SERIAL")
+        ),
+        format!("by-path/{}-video-index0", node.location.id_path()),
     ]
 }
 
-/// Links to a node and its driver, and the paths they lead to.
+/// Links to a node and its drivers, and the paths they lead to.
 pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
-    let [by_id, by_path] = link_names(node).map(|link| format!("/dev/v4l/{link}"));
-    let device = format!("/sys/devices/{BUS}/{}", place(node));
-    let driver = format!("/sys/bus/{BUS}/drivers/{}", node.video.identity().driver);
-    vec![
-        (by_id.into(), node.path.clone()),
-        (by_path.into(), node.path.clone()),
-        (
-            format!("{driver}/{}", place(node)).into(),
-            device.clone().into(),
-        ),
-        (format!("{device}/driver").into(), driver.into()),
-    ]
+    let to_node = link_names(node).map(|link| {
+        let link = PathBuf::from(format!("/dev/v4l/{link}"));
+        (link, node.path.clone())
+    });
+    let mut links: Vec<(PathBuf, PathBuf)> = to_node.into();
+    match &node.location {
+        Location::Usb(webcam) => links.extend(webcam.links()),
+        Location::Platform(name) => {
+            let device = node.location.dir();
+            let driver = &node.video.identity().driver;
+            let driver = format!("/sys/bus/platform/drivers/{driver}");
+            links.push((format!("{driver}/{name}").into(), device.clone().into()));
+            links.push((format!("{device}/driver").into(), driver.into()));
+        }
+    }
+    links
 }
 
 /// A record of udev's database on a device at this place. It is complete from the start.
-fn record(place: &str, links: &[String], more: &[(&str, &str)]) -> String {
+fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     let mut text = String::new();
     for link in links {
         let _ = writeln!(text, "S:v4l/{link}");
     }
     let _ = writeln!(text, "I:{}", now_us());
-    let path = format!("{BUS}-{place}");
     let tag = path.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
-    for (name, value) in more
-        .iter()
-        .copied()
-        .chain([("ID_PATH", &*path), ("ID_PATH_TAG", &*tag)])
-    {
+    let more = more.iter().map(|(name, value)| (&**name, &**value));
+    for (name, value) in more.chain([("ID_PATH", path), ("ID_PATH_TAG", &tag)]) {
         let _ = writeln!(text, "E:{name}={}", value.replace('\n', " "));
     }
     text.push_str("V:1\n");
     text
 }
 
-/// The generated files of a node.
+/// The generated files of a node and its device.
 pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
-    let (number, place) = (node.number(), place(node));
+    let number = node.number();
     let identity = node.video.identity();
     let (card, driver) = (&identity.card, &identity.driver);
-    let (model, serial) = (plain(card), serial(node));
-    let record = record(
-        place,
-        &link_names(node),
-        &[
-            ("ID_V4L_VERSION", "2"),
-            ("ID_V4L_PRODUCT", card),
-            ("ID_V4L_CAPABILITIES", capabilities(node)),
-            ("ID_BUS", BUS),
-            ("ID_VENDOR", driver),
-            ("ID_MODEL", &model),
-            ("ID_SERIAL", &serial),
-        ],
-    );
+    let path = node.location.id_path();
+    let of_device = properties(node);
+    let of_node = [
+        ("ID_V4L_VERSION", "2"),
+        ("ID_V4L_PRODUCT", card),
+        ("ID_V4L_CAPABILITIES", capabilities(node)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let all = [&of_node[..], &of_device].concat();
     let here = format!("/sys/class/video4linux/video{number}");
-    let device = format!("/sys/devices/{BUS}/{place}");
-    let alias = format!("{BUS}:{driver}");
-    [
+    let mut files = vec![
         (format!("{here}/name"), format!("{card}\n")),
         (format!("{here}/index"), "0\n".to_owned()),
         (
-            format!("{device}/uevent"),
-            format!("DRIVER={driver}\nMODALIAS={alias}\n"),
+            format!("/run/udev/data/c81:{number}"),
+            record(&path, &link_names(node), &all),
         ),
-        (format!("{device}/modalias"), format!("{alias}\n")),
-        (format!("/run/udev/data/c81:{number}"), record),
-    ]
-    .map(|(path, text)| (PathBuf::from(path), text))
-    .into()
+    ];
+    let mut of_bus = Vec::new();
+    match &node.location {
+        Location::Usb(webcam) => {
+            // The device's path has no interface.
+            let device = path.rsplit_once(':').map_or(&*path, |(device, _)| device);
+            for (at, path) in webcam.records().into_iter().zip([device, &path]) {
+                files.push((at, record(path, &[], &of_device)));
+            }
+            of_bus = webcam.files(card);
+        }
+        Location::Platform(_) => {
+            let (dir, alias) = (node.location.dir(), format!("platform:{driver}"));
+            let uevent = format!("DRIVER={driver}\nMODALIAS={alias}\n");
+            files.push((format!("{dir}/uevent"), uevent));
+            files.push((format!("{dir}/modalias"), format!("{alias}\n")));
+        }
+    }
+    let files = files.into_iter();
+    let files = files.map(|(path, text)| (PathBuf::from(path), text));
+    files.chain(of_bus).collect()
 }
 
 /// The record on a media device with this device number (`384:0`) at this place.
-pub(super) fn media_record(number: &str, place: &str) -> (PathBuf, String) {
+pub(super) fn media_record(number: &str, location: &Location) -> (PathBuf, String) {
     let path = PathBuf::from(format!("/run/udev/data/c{number}"));
-    (path, record(place, &[], &[]))
+    (path, record(&location.id_path(), &[], &[]))
 }
 
 #[cfg(test)]
@@ -153,7 +177,8 @@ mod tests {
     #[test]
     fn a_record_is_one_line_for_each_entry() {
         let links = ["by-path/platform-x-video-index0".to_owned()];
-        let text = record("x.0", &links, &[("ID_V4L_PRODUCT", "two\nlines")]);
+        let product = ("ID_V4L_PRODUCT".to_owned(), "two\nlines".to_owned());
+        let text = record("platform-x.0", &links, &[product]);
         let lines: Vec<&str> = text.lines().collect();
         let [link, since, product, path, tag, version] = lines[..] else {
             panic!("{text}")

@@ -176,6 +176,20 @@ pub const OPTIONS: &[DeviceOption] = &[
     ),
     option(
         Group::Node,
+        Kinds::Cameras,
+        "identity",
+        "uvc or plain",
+        "uvc: a USB webcam of the driver uvcvideo; plain: a platform device (default: uvc; plain with mplane=on or profile=sensor)",
+    ),
+    option(
+        Group::Node,
+        Kinds::Cameras,
+        "usb",
+        "VVVV:PPPP, the USB vendor and product in hexadecimal",
+        "ids of a USB webcam (default 1d6b:0102)",
+    ),
+    option(
+        Group::Node,
         Kinds::Loopbacks,
         "readers",
         "a number from 1 to 8",

@@ -468,6 +468,8 @@ fn every_listed_option_is_understood() {
         ("sizes", "640x480:320x240"),
         ("rates", "30:15/2"),
         ("formats", "GREY:MJPG"),
+        ("identity", "uvc"),
+        ("usb", "046d:0825"),
         ("readers", "3"),
         ("exclusive-caps", "on"),
         ("end", "unplug"),
@@ -515,4 +517,35 @@ fn every_listed_option_is_understood() {
         tried.len(),
         "an option is listed that this test does not try"
     );
+}
+
+#[test]
+fn webcams_are_usb_devices_unless_told_otherwise() {
+    let usb = |text: &str| parse(text).usb_id().map(|id| id.to_string());
+    for (text, want) in [
+        ("camera", Some("1d6b:0102")),
+        ("camera,usb=046D:0825", Some("046d:0825")),
+        ("camera,identity=uvc,profile=sensor", Some("1d6b:0102")),
+        ("camera,identity=plain", None),
+        ("camera,mplane=on", None),
+        ("camera,profile=sensor", None),
+        ("capture-convert", None),
+        ("display=null", None),
+        ("h264dec", None),
+    ] {
+        assert_eq!(usb(text).as_deref(), want, "{text}");
+    }
+    for (text, said) in [
+        ("camera,identity=usb", "use uvc or plain"),
+        ("camera,usb=46d:825", "use VVVV:PPPP"),
+        ("camera,usb=+46d:0825", "use VVVV:PPPP"),
+        (
+            "camera,identity=plain,usb=046d:0825",
+            "no USB webcam; add identity=uvc",
+        ),
+        ("camera,identity=uvc,mplane=on", "no multi-planar API"),
+        ("display=null,identity=uvc", "only a camera has identity="),
+    ] {
+        assert!(refusal(text).contains(said), "{}", refusal(text));
+    }
 }

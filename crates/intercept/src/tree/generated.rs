@@ -28,13 +28,16 @@ const HOPS: u32 = 16;
 const UDEV_SOCKET: &str = "/run/udev/control";
 
 /// Directories of the system with entries of ours among its own.
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 17] = [
     "/dev",
     "/dev/dma_heap",
     "/run/udev/data",
     "/sys/bus",
     "/sys/bus/platform/devices",
     "/sys/bus/platform/drivers",
+    "/sys/bus/usb/devices",
+    "/sys/bus/usb/drivers/usb",
+    "/sys/bus/usb/drivers/uvcvideo",
     "/sys/class",
     "/sys/class/misc",
     "/sys/dev/char",

@@ -145,8 +145,8 @@ MINOR=0
 DEVNAME=media0
 A name of some length to be cut
 media0
-vb3-000
 vb3-005
+vb3-hcd.0
 - entity 1: A name of some length to-source (1 pad, 1 link)
             device node name /dev/video5
 \t\t-> \"A name of some length to-proc\":0 [ENABLED,IMMUTABLE]

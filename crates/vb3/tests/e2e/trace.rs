@@ -91,7 +91,7 @@ fn verbose_shows_the_calls_and_quiet_nothing() {
     outcome.expect_success();
     let said = &outcome.stderr;
     assert!(
-        said.contains("/dev/video0#1 VIDIOC_QUERYCAP -> 0 driver=videobuf3"),
+        said.contains("/dev/video0#1 VIDIOC_QUERYCAP -> 0 driver=uvcvideo"),
         "{said}"
     );
     assert!(

@@ -51,6 +51,10 @@ fn a_walk_of_dev_finds_each_node_once() {
     );
 }
 
+/// The webcam's device below the platform devices, and udev's ID_PATH of it.
+const WEBCAM: &str = "vb3-hcd.0/usb60/60-1/60-1:1.0";
+const WEBCAM_ID: &str = "platform-vb3-hcd.0-usb-0:1:1.0";
+
 #[test]
 fn libudev_lists_initialized_devices_with_their_properties() {
     let Some((outcome, devices)) = by_libudev() else {
@@ -60,10 +64,15 @@ fn libudev_lists_initialized_devices_with_their_properties() {
         let found = devices.iter().find(|device| device["node"] == node);
         found.unwrap_or_else(|| panic!("no {node}: {}", outcome.stdout))
     };
-    for (node, place, capabilities) in [
-        ("/dev/video0", "vb3-000", ":capture:"),
-        ("/dev/video1", "vb3-001", ":"),
-        ("/dev/video2", "vb3-002", ":video_output:"),
+    for (node, place, id_path, capabilities) in [
+        ("/dev/video0", WEBCAM, WEBCAM_ID, ":capture:"),
+        ("/dev/video1", "vb3-001", "platform-vb3-001", ":"),
+        (
+            "/dev/video2",
+            "vb3-002",
+            "platform-vb3-002",
+            ":video_output:",
+        ),
     ] {
         let device = find(node);
         let name = node.trim_start_matches("/dev/");
@@ -74,16 +83,20 @@ fn libudev_lists_initialized_devices_with_their_properties() {
         assert_eq!(properties["ID_V4L_VERSION"], "2");
         assert_eq!(properties["ID_V4L_CAPABILITIES"], capabilities);
         assert_eq!(properties["ID_V4L_PRODUCT"], device["attribute"]["name"]);
-        assert_eq!(properties["ID_PATH"], *format!("platform-{place}"));
+        assert_eq!(properties["ID_PATH"], id_path);
         assert_eq!(device["attribute"]["index"], "0");
         assert!(device["age"].as_f64().unwrap() >= 0.0);
-        let by_path = format!("/dev/v4l/by-path/platform-{place}-video-index0");
+        let by_path = format!("/dev/v4l/by-path/{id_path}-video-index0");
         let links = device["links"].as_array().unwrap();
         assert_eq!(links.len(), 2, "{links:?}");
         assert!(links.iter().any(|link| *link == *by_path), "{links:?}");
         assert_eq!(device["lead_to"], serde_json::json!([node]));
         let parent = format!("/sys/devices/platform/{place}");
-        let parent = serde_json::json!([parent, "platform", "videobuf3"]);
+        let (bus, driver) = match place {
+            WEBCAM => ("usb", "uvcvideo"),
+            _ => ("platform", "videobuf3"),
+        };
+        let parent = serde_json::json!([parent, bus, driver]);
         assert_eq!(device["parent"], parent);
     }
     let media = find("/dev/media0");
@@ -103,7 +116,8 @@ fn udevadm_finds_a_device_by_any_of_its_names() {
     }
     for name in [
         "/dev/video0",
-        "/dev/v4l/by-path/platform-vb3-000-video-index0",
+        "/dev/v4l/by-path/platform-vb3-hcd.0-usb-0:1:1.0-video-index0",
+        "/dev/v4l/by-id/usb-videobuf3_Test_Pattern_Camera_vb3-000-video-index0",
         "/sys/class/video4linux/video0",
         "/sys/dev/char/81:0",
     ] {
@@ -111,11 +125,14 @@ fn udevadm_finds_a_device_by_any_of_its_names() {
         outcome.expect_success();
         let says = |line: &str| outcome.stdout.lines().any(|said| said == line);
         assert!(
-            says("E: DEVPATH=/devices/platform/vb3-000/video4linux/video0"),
+            says(&format!(
+                "E: DEVPATH=/devices/platform/{WEBCAM}/video4linux/video0"
+            )),
             "{name}: {}",
             outcome.stdout
         );
         assert!(says("E: ID_V4L_CAPABILITIES=:capture:"), "{name}");
+        assert!(says("E: ID_USB_MODEL_ID=0102"), "{name}");
         let since = "E: USEC_INITIALIZED=";
         assert!(outcome.stdout.contains(since), "{name}");
     }
@@ -145,7 +162,7 @@ fn a_device_opens_by_its_link_from_wherever_the_program_stands() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let link = "platform-vb3-000-video-index0";
+    let link = format!("{WEBCAM_ID}-video-index0");
     let script = format!(
         "v4l2-ctl -d /dev/v4l/by-path/{link} --info &&
          cd /dev/v4l/by-path && pwd -P && v4l2-ctl -d {link} --info && readlink {link} &&
@@ -156,13 +173,15 @@ fn a_device_opens_by_its_link_from_wherever_the_program_stands() {
     let outcome = devices().program(["sh", "-ec", &script]).run();
     outcome.expect_success();
     let said = &outcome.stdout;
-    assert_eq!(said.matches("platform:vb3-000").count(), 2, "{said}");
+    assert_eq!(said.matches("usb-vb3-hcd.0-1").count(), 2, "{said}");
     let after = said.split_once("../../video0\n").map(|(_, after)| after);
-    let want = "/sys/class/video4linux\nTest Pattern Camera\nDRIVER=videobuf3\n\
-                MODALIAS=platform:videobuf3\n\
-                /sys/devices/platform/vb3-000/video4linux/video0\nplatform:videobuf3\nvideo0\n\
-                video4linux\n3\n";
-    assert_eq!(after, Some(want), "{said}");
+    let want = format!(
+        "/sys/class/video4linux\nTest Pattern Camera\nDRIVER=videobuf3\n\
+         MODALIAS=platform:videobuf3\n\
+         /sys/devices/platform/{WEBCAM}/video4linux/video0\n\
+         usb:v1D6Bp0102d0100dcEFdsc02dp01ic0Eisc01ip00in00\nvideo0\nvideo4linux\n3\n"
+    );
+    assert_eq!(after, Some(&*want), "{said}");
 }
 
 #[test]
@@ -174,7 +193,7 @@ fn v4l2_ctl_lists_every_device_under_its_name() {
     outcome.expect_success();
     let said = &outcome.stdout;
     for want in [
-        "Test Pattern Camera (platform:vb3-000):\n\t/dev/video0\n",
+        "Test Pattern Camera (usb-vb3-hcd.0-1):\n\t/dev/video0\n",
         "(platform:vb3-001):\n\t/dev/video1\n\t/dev/media0\n",
         "Display (platform:vb3-002):\n\t/dev/video2\n",
     ] {

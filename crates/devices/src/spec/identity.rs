@@ -1,0 +1,89 @@
+//! The device that a camera claims to be: a USB webcam, or a plain platform device.
+
+use super::{DeviceKind, DeviceSpec, Profile, SpecError};
+use std::fmt;
+
+/// The device that a camera claims to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameraIdentity {
+    /// A USB webcam of the driver uvcvideo.
+    Uvc,
+    /// A platform device of the driver videobuf3.
+    Plain,
+}
+
+/// The ids of a USB device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsbId {
+    /// `idVendor`.
+    pub vendor: u16,
+    /// `idProduct`.
+    pub product: u16,
+}
+
+impl UsbId {
+    /// The ids of Linux's webcam gadget.
+    const WEBCAM: Self = Self {
+        vendor: 0x1d6b,
+        product: 0x0102,
+    };
+
+    /// Parses `VVVV:PPPP`, four hexadecimal digits each.
+    fn parse(text: &str) -> Option<Self> {
+        let (vendor, product) = text.split_once(':')?;
+        let id = |text: &str| {
+            let is_hex = text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            u16::from_str_radix(text, 16).ok().filter(|_| is_hex)
+        };
+        Some(Self {
+            vendor: id(vendor)?,
+            product: id(product)?,
+        })
+    }
+}
+
+impl fmt::Display for UsbId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.vendor, self.product)
+    }
+}
+
+impl DeviceSpec {
+    /// Returns the ids of a USB webcam; `None` for a device that is not on USB.
+    #[must_use]
+    pub fn usb_id(&self) -> Option<UsbId> {
+        let is_webcam = matches!(self.kind, DeviceKind::Camera { scaler: false, .. })
+            && !self.mplane
+            && self.profile() == Profile::Webcam;
+        let is_uvc = self
+            .identity
+            .map_or(is_webcam, |is| is == CameraIdentity::Uvc);
+        is_uvc.then(|| self.usb.unwrap_or(UsbId::WEBCAM))
+    }
+
+    /// Sets `identity=` or `usb=`.
+    pub(super) fn set_identity(&mut self, option: &str, value: &str) -> Option<()> {
+        match (option, value) {
+            ("usb", ids) => self.usb = Some(UsbId::parse(ids)?),
+            (_, "uvc") => self.identity = Some(CameraIdentity::Uvc),
+            (_, "plain") => self.identity = Some(CameraIdentity::Plain),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Checks that the options of a camera's identity agree.
+    pub(super) fn check_identity(&self) -> Result<(), SpecError> {
+        if self.mplane && self.identity == Some(CameraIdentity::Uvc) {
+            let allowed = "USB webcams have no multi-planar API; leave out mplane or identity";
+            return Err(SpecError::value("identity", "uvc", allowed));
+        }
+        match self.usb {
+            Some(usb) if self.usb_id().is_none() => {
+                let allowed = "the camera is no USB webcam; add identity=uvc or leave out usb";
+                Err(SpecError::value("usb", &usb.to_string(), allowed))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Where a node's device stands: on the platform bus or at a USB port.
+
+use crate::usb::Webcam;
+use vb3_devices::spec::DeviceSpec;
+use vb3_host::BusDevice;
+
+/// Where a node's device stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Location {
+    /// On the platform bus, by its name there.
+    Platform(String),
+    /// At a USB port.
+    Usb(Webcam),
+}
+
+impl Location {
+    /// Returns the place of a run's device by the number of its node.
+    pub(super) fn new(spec: &DeviceSpec, number: u32) -> Self {
+        let name = format!("vb3-{number:03}");
+        match spec.usb_id() {
+            Some(id) => Self::Usb(Webcam::new(id, number, name)),
+            None => Self::Platform(name),
+        }
+    }
+
+    /// Returns `bus_info` of QUERYCAP.
+    pub(super) fn bus_info(&self) -> String {
+        match self {
+            Self::Platform(name) => format!("platform:{name}"),
+            Self::Usb(webcam) => webcam.bus_info(),
+        }
+    }
+
+    /// Returns the devices above its nodes in /sys, the outermost first.
+    pub(super) fn devices(&self) -> Vec<BusDevice> {
+        match self {
+            Self::Platform(name) => vec![BusDevice::platform(name)],
+            Self::Usb(webcam) => webcam.devices(),
+        }
+    }
+
+    /// Returns the directory of its own device in /sys.
+    pub(super) fn dir(&self) -> String {
+        let own = self.devices().pop();
+        own.map(|device| device.path).unwrap_or_default()
+    }
+
+    /// Returns udev's ID_PATH.
+    pub(super) fn id_path(&self) -> String {
+        match self {
+            Self::Platform(name) => format!("platform-{name}"),
+            Self::Usb(webcam) => webcam.id_path(),
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Webcams on USB: controllers, ports, and what sysfs and udev say of them.
+//!
+//! Each webcam has a port of its own. 16 ports make a bus with a root hub and a controller.
+//!
+//! Source: Linux 7.2 drivers/usb/core/sysfs.c, `usb_make_path`; systemd's builtins usb_id and path_id.
+//! Differs: no `descriptors`, no nodes below /dev/bus/usb; the streaming interface has no directory.
+
+use crate::udev::plain;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use vb3_devices::spec::UsbId;
+use vb3_host::BusDevice;
+
+/// Ports of a bus.
+const PORTS: u32 = 16;
+/// The number of the first bus. The machine's own buses have the low numbers.
+const FIRST_BUS: u32 = 60;
+/// The major number of USB devices.
+const MAJOR: u32 = 189;
+const MANUFACTURER: &str = "videobuf3";
+/// `bcdDevice`.
+const REVISION: &str = "0100";
+
+/// A webcam at a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Webcam {
+    id: UsbId,
+    controller: u32,
+    port: u32,
+    serial: String,
+}
+
+/// Characters that udev does not put into a value as they are, as `\xNN`.
+fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c) || !c.is_ascii() {
+            out.push(c);
+        } else {
+            let _ = write!(out, "\\x{:02x}", u32::from(c));
+        }
+    }
+    out
+}
+
+/// Files of a directory.
+fn in_dir<'a>(
+    dir: &'a str,
+    files: impl IntoIterator<Item = (&'a str, String)> + 'a,
+) -> impl Iterator<Item = (PathBuf, String)> + 'a {
+    let file = move |(name, text)| (PathBuf::from(format!("{dir}/{name}")), format!("{text}\n"));
+    files.into_iter().map(file)
+}
+
+impl Webcam {
+    /// Returns the webcam of a video node.
+    pub(super) const fn new(id: UsbId, number: u32, serial: String) -> Self {
+        Self {
+            id,
+            controller: number / PORTS,
+            port: number % PORTS + 1,
+            serial,
+        }
+    }
+
+    const fn bus(&self) -> u32 {
+        FIRST_BUS + self.controller
+    }
+
+    /// Its number on its bus, after the root hub.
+    const fn devnum(&self) -> u32 {
+        self.port + 1
+    }
+
+    fn host(&self) -> String {
+        format!("vb3-hcd.{}", self.controller)
+    }
+
+    fn device(&self) -> String {
+        format!("{}-{}", self.bus(), self.port)
+    }
+
+    fn interface(&self) -> String {
+        format!("{}:1.0", self.device())
+    }
+
+    /// Returns `bus_info` of QUERYCAP.
+    pub(super) fn bus_info(&self) -> String {
+        format!("usb-{}-{}", self.host(), self.port)
+    }
+
+    /// Returns udev's ID_PATH.
+    pub(super) fn id_path(&self) -> String {
+        format!("platform-{}-usb-0:{}:1.0", self.host(), self.port)
+    }
+
+    /// Returns controller, root hub, device and interface.
+    pub(super) fn devices(&self) -> Vec<BusDevice> {
+        let mut path = "/sys/devices/platform".to_owned();
+        let names = [
+            (self.host(), "platform", true),
+            (format!("usb{}", self.bus()), "usb", true),
+            (self.device(), "usb", false),
+            (self.interface(), "usb", false),
+        ];
+        let device = |(name, bus, stays)| {
+            path = format!("{path}/{name}");
+            BusDevice {
+                path: path.clone(),
+                bus,
+                stays,
+            }
+        };
+        names.into_iter().map(device).collect()
+    }
+
+    /// Returns ID_SERIAL: maker, model and serial number.
+    pub(super) fn full_serial(&self, card: &str) -> String {
+        format!("{MANUFACTURER}_{}_{}", plain(card), plain(&self.serial))
+    }
+
+    /// Returns udev's properties of the device and all below it.
+    pub(super) fn properties(&self, card: &str) -> Vec<(String, String)> {
+        let names = [
+            ("MODEL", plain(card)),
+            ("MODEL_ENC", encoded(card)),
+            ("MODEL_ID", format!("{:04x}", self.id.product)),
+            ("SERIAL", self.full_serial(card)),
+            ("SERIAL_SHORT", self.serial.clone()),
+            ("VENDOR", MANUFACTURER.to_owned()),
+            ("VENDOR_ENC", encoded(MANUFACTURER)),
+            ("VENDOR_ID", format!("{:04x}", self.id.vendor)),
+            ("REVISION", REVISION.to_owned()),
+            ("TYPE", "video".to_owned()),
+        ];
+        let mut all = vec![("ID_BUS".to_owned(), "usb".to_owned())];
+        for (name, value) in names {
+            all.push((format!("ID_{name}"), value.clone()));
+            all.push((format!("ID_USB_{name}"), value));
+        }
+        let more = [
+            ("INTERFACES", ":0e0100:0e0200:"),
+            ("INTERFACE_NUM", "00"),
+            ("DRIVER", "uvcvideo"),
+        ];
+        all.extend(more.map(|(name, value)| (format!("ID_USB_{name}"), value.to_owned())));
+        all
+    }
+
+    /// Returns the paths of udev's records on the device and its interface.
+    pub(super) fn records(&self) -> [String; 2] {
+        let minor = minor(self.bus(), self.devnum());
+        [
+            format!("/run/udev/data/c{MAJOR}:{minor}"),
+            format!("/run/udev/data/+usb:{}", self.interface()),
+        ]
+    }
+
+    /// Returns links to drivers and by numbers.
+    pub(super) fn links(&self) -> Vec<(PathBuf, PathBuf)> {
+        let devices = self.devices();
+        let drivers = [
+            "platform/drivers/vb3-hcd",
+            "usb/drivers/usb",
+            "usb/drivers/usb",
+            "usb/drivers/uvcvideo",
+        ];
+        let mut links = Vec::new();
+        for (device, driver) in devices.iter().zip(drivers) {
+            let driver = format!("/sys/bus/{driver}");
+            links.push((format!("{driver}/{}", device.name()), device.path.clone()));
+            links.push((format!("{}/driver", device.path), driver));
+        }
+        let numbers = devices.get(1..3).unwrap_or_default().iter();
+        for (device, devnum) in numbers.zip([1, self.devnum()]) {
+            let minor = minor(self.bus(), devnum);
+            let link = format!("/sys/dev/char/{MAJOR}:{minor}");
+            links.push((link, device.path.clone()));
+        }
+        let paths = links.into_iter();
+        paths.map(|(from, to)| (from.into(), to.into())).collect()
+    }
+
+    /// Returns the files of all its devices in sysfs.
+    pub(super) fn files(&self, card: &str) -> Vec<(PathBuf, String)> {
+        let paths = self.devices().into_iter().map(|device| device.path);
+        let paths: Vec<String> = paths.collect();
+        let [host, hub, device, interface] = &paths[..] else {
+            return Vec::new();
+        };
+        in_dir(host, self.host_files())
+            .chain(in_dir(hub, self.hub_files()))
+            .chain(in_dir(device, self.device_files(card)))
+            .chain(in_dir(interface, self.interface_files()))
+            .collect()
+    }
+
+    fn host_files(&self) -> Vec<(&'static str, String)> {
+        let alias = "platform:vb3-hcd";
+        vec![
+            ("uevent", format!("DRIVER=vb3-hcd\nMODALIAS={alias}")),
+            ("modalias", alias.to_owned()),
+            // libcamera names cameras by their controller's place in the firmware.
+            (
+                "firmware_node/path",
+                format!("\\_SB_.UHC{}", self.controller),
+            ),
+        ]
+    }
+
+    fn hub_files(&self) -> Vec<(&'static str, String)> {
+        let id = UsbId {
+            vendor: 0x1d6b,
+            product: 2,
+        };
+        let mut files = self.usb_files(id, 1, ["09", "00", "01"]);
+        files.extend(
+            [
+                ("devpath", "0"),
+                ("manufacturer", MANUFACTURER),
+                ("product", "Simulated USB Host Controller"),
+                ("bNumInterfaces", " 1"),
+                ("removable", "unknown"),
+            ]
+            .map(|(name, text)| (name, text.to_owned())),
+        );
+        files.push(("serial", self.host()));
+        files.push(("maxchild", PORTS.to_string()));
+        files
+    }
+
+    fn device_files(&self, card: &str) -> Vec<(&'static str, String)> {
+        let mut files = self.usb_files(self.id, self.devnum(), ["ef", "02", "01"]);
+        files.extend(
+            [
+                ("manufacturer", MANUFACTURER),
+                ("product", card),
+                ("serial", &self.serial),
+                ("bNumInterfaces", " 2"),
+                ("removable", "removable"),
+                ("maxchild", "0"),
+            ]
+            .map(|(name, text)| (name, text.to_owned())),
+        );
+        files.push(("devpath", self.port.to_string()));
+        files
+    }
+
+    /// Files that every USB device has.
+    fn usb_files(
+        &self,
+        UsbId { vendor, product }: UsbId,
+        devnum: u32,
+        class: [&str; 3],
+    ) -> Vec<(&'static str, String)> {
+        let bus = self.bus();
+        let minor = minor(bus, devnum);
+        let kind = kind(class);
+        let uevent = format!(
+            "MAJOR={MAJOR}\nMINOR={minor}\nDEVNAME=bus/usb/{bus:03}/{devnum:03}\n\
+             DEVTYPE=usb_device\nDRIVER=usb\nPRODUCT={vendor:x}/{product:x}/100\nTYPE={kind}\n\
+             BUSNUM={bus:03}\nDEVNUM={devnum:03}"
+        );
+        let [class, subclass, protocol] = class.map(str::to_owned);
+        vec![
+            ("uevent", uevent),
+            ("dev", format!("{MAJOR}:{minor}")),
+            ("idVendor", format!("{vendor:04x}")),
+            ("idProduct", format!("{product:04x}")),
+            ("bcdDevice", REVISION.to_owned()),
+            ("bDeviceClass", class),
+            ("bDeviceSubClass", subclass),
+            ("bDeviceProtocol", protocol),
+            ("bConfigurationValue", "1".to_owned()),
+            ("bNumConfigurations", "1".to_owned()),
+            ("busnum", bus.to_string()),
+            ("devnum", devnum.to_string()),
+            ("speed", "480".to_owned()),
+            ("version", " 2.00".to_owned()),
+        ]
+    }
+
+    fn interface_files(&self) -> Vec<(&'static str, String)> {
+        let UsbId { vendor, product } = self.id;
+        let alias =
+            format!("usb:v{vendor:04X}p{product:04X}d{REVISION}dcEFdsc02dp01ic0Eisc01ip00in00");
+        let uevent = format!(
+            "DEVTYPE=usb_interface\nDRIVER=uvcvideo\nPRODUCT={vendor:x}/{product:x}/100\n\
+             TYPE=239/2/1\nINTERFACE=14/1/0\nMODALIAS={alias}"
+        );
+        let mut files = vec![("uevent", uevent), ("modalias", alias)];
+        files.extend(
+            [
+                ("bInterfaceNumber", "00"),
+                ("bInterfaceClass", "0e"),
+                ("bInterfaceSubClass", "01"),
+                ("bInterfaceProtocol", "00"),
+                ("bAlternateSetting", " 0"),
+                ("bNumEndpoints", "01"),
+            ]
+            .map(|(name, text)| (name, text.to_owned())),
+        );
+        files
+    }
+}
+
+/// The minor number of a device on a bus.
+const fn minor(bus: u32, devnum: u32) -> u32 {
+    (bus - 1) * 128 + devnum - 1
+}
+
+/// A class as uevents write it: in decimal, with slashes.
+fn kind(class: [&str; 3]) -> String {
+    let number = |hex| u8::from_str_radix(hex, 16).unwrap_or_default().to_string();
+    class.map(number).join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: UsbId = UsbId {
+        vendor: 0x046d,
+        product: 0x0825,
+    };
+
+    fn webcam(number: u32) -> Webcam {
+        Webcam::new(ID, number, format!("vb3-{number:03}"))
+    }
+
+    #[test]
+    fn each_webcam_has_a_port_of_its_own() {
+        let place = |number| {
+            let webcam = webcam(number);
+            let device = webcam.devices().pop().map(|device| device.path);
+            (webcam.bus_info(), device.unwrap_or_default())
+        };
+        let dir = "/sys/devices/platform/vb3-hcd";
+        let want = |info: &str, path: &str| (info.to_owned(), format!("{dir}.{path}"));
+        let first = want("usb-vb3-hcd.0-1", "0/usb60/60-1/60-1:1.0");
+        assert_eq!(place(0), first);
+        assert_eq!(
+            place(15),
+            want("usb-vb3-hcd.0-16", "0/usb60/60-16/60-16:1.0")
+        );
+        assert_eq!(place(16), want("usb-vb3-hcd.1-1", "1/usb61/61-1/61-1:1.0"));
+        assert_eq!(
+            place(63),
+            want("usb-vb3-hcd.3-16", "3/usb63/63-16/63-16:1.0")
+        );
+    }
+
+    #[test]
+    fn sysfs_describes_controller_device_and_interface() {
+        let files = webcam(1).files("Two words");
+        let read = |path: &str| {
+            let path = PathBuf::from(format!("/sys/devices/platform/vb3-hcd.0/{path}"));
+            let found = files.iter().find(|(at, _)| *at == path);
+            found.map_or("none", |(_, text)| text.trim_end())
+        };
+        assert_eq!(read("firmware_node/path"), "\\_SB_.UHC0");
+        assert_eq!(read("usb60/idProduct"), "0002");
+        for (name, want) in [
+            ("idVendor", "046d"),
+            ("idProduct", "0825"),
+            ("manufacturer", "videobuf3"),
+            ("product", "Two words"),
+            ("serial", "vb3-001"),
+            ("busnum", "60"),
+            ("devnum", "3"),
+            ("devpath", "2"),
+            ("dev", "189:7554"),
+        ] {
+            assert_eq!(read(&format!("usb60/60-2/{name}")), want, "{name}");
+        }
+        let uevent = "MAJOR=189\nMINOR=7554\nDEVNAME=bus/usb/060/003\nDEVTYPE=usb_device\n\
+                      DRIVER=usb\nPRODUCT=46d/825/100\nTYPE=239/2/1\nBUSNUM=060\nDEVNUM=003";
+        assert_eq!(read("usb60/60-2/uevent"), uevent);
+        let alias = "usb:v046Dp0825d0100dcEFdsc02dp01ic0Eisc01ip00in00";
+        assert_eq!(read("usb60/60-2/60-2:1.0/modalias"), alias);
+        assert_eq!(read("usb60/60-2/60-2:1.0/bInterfaceNumber"), "00");
+    }
+
+    #[test]
+    fn udev_knows_maker_model_and_serial_number() {
+        let all = webcam(0).properties("A \"cam\"");
+        let value = |name: &str| {
+            let found = all.iter().find(|(known, _)| known == name);
+            found.map_or("none", |(_, value)| value)
+        };
+        for (name, want) in [
+            ("ID_BUS", "usb"),
+            ("ID_MODEL", "A__cam_"),
+            ("ID_USB_MODEL_ENC", "A\\x20\\x22cam\\x22"),
+            ("ID_VENDOR_ID", "046d"),
+            ("ID_USB_MODEL_ID", "0825"),
+            ("ID_SERIAL", "videobuf3_A__cam__vb3-000"),
+            ("ID_SERIAL_SHORT", "vb3-000"),
+            ("ID_USB_DRIVER", "uvcvideo"),
+        ] {
+            assert_eq!(value(name), want, "{name}");
+        }
+    }
+}
