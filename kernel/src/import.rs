@@ -95,7 +95,7 @@ impl Importer for Linux {
         unsafe { sys::vb3_buf_size(buf.at.as_ptr()) }
     }
 
-    fn attach(&mut self, buf: &Buf, dev: Dev) -> Result<Attached, Error> {
+    fn attach(&self, buf: &Buf, dev: Dev) -> Result<Attached, Error> {
         // SAFETY: dma-buf and device are there.
         let at = pointer(unsafe { sys::vb3_buf_attach(buf.at.as_ptr(), dev.raw()) })
             .map_err(exporter)?;
@@ -108,7 +108,7 @@ impl Importer for Linux {
         })
     }
 
-    fn map(&mut self, attachment: &mut Attached, direction: Direction) -> Result<(), Error> {
+    fn map(&self, attachment: &mut Attached, direction: Direction) -> Result<(), Error> {
         if attachment.mapped.is_some() {
             return Err(Error::Busy);
         }
@@ -141,7 +141,7 @@ impl Importer for Linux {
         unsafe { mapped.cursor.segment(mapped.sgt, index) }
     }
 
-    fn unmap(&mut self, attachment: &mut Attached) {
+    fn unmap(&self, attachment: &mut Attached) {
         let Some(mapped) = attachment.mapped.take() else {
             return;
         };
@@ -154,14 +154,14 @@ impl Importer for Linux {
         ledger::MAPPINGS.add(-1);
     }
 
-    fn detach(&mut self, mut attachment: Attached) {
+    fn detach(&self, mut attachment: Attached) {
         self.unmap(&mut attachment);
         // SAFETY: attached by `attach`, and ends here.
         unsafe { sys::vb3_buf_detach(attachment.at.as_ptr()) };
         ledger::ATTACHMENTS.add(-1);
     }
 
-    fn begin_cpu_access(&mut self, buf: &Buf, direction: Direction) -> Result<(), Error> {
+    fn begin_cpu_access(&self, buf: &Buf, direction: Direction) -> Result<(), Error> {
         // SAFETY: the dma-buf is there.
         match unsafe { sys::vb3_buf_begin(buf.at.as_ptr(), direction_to_c(direction)) } {
             0 => Ok(()),
@@ -169,7 +169,7 @@ impl Importer for Linux {
         }
     }
 
-    fn end_cpu_access(&mut self, buf: &Buf, direction: Direction) -> Result<(), Error> {
+    fn end_cpu_access(&self, buf: &Buf, direction: Direction) -> Result<(), Error> {
         // SAFETY: the dma-buf is there.
         match unsafe { sys::vb3_buf_end(buf.at.as_ptr(), direction_to_c(direction)) } {
             0 => Ok(()),
@@ -177,7 +177,7 @@ impl Importer for Linux {
         }
     }
 
-    fn vmap(&mut self, buf: &Buf) -> Result<(), Error> {
+    fn vmap(&self, buf: &Buf) -> Result<(), Error> {
         if !buf.vaddr.get().is_null() {
             return Err(Error::Busy);
         }
@@ -194,7 +194,7 @@ impl Importer for Linux {
         Ok(())
     }
 
-    fn vunmap(&mut self, buf: &Buf) {
+    fn vunmap(&self, buf: &Buf) {
         let at = buf.vaddr.replace(ptr::null_mut());
         if !at.is_null() {
             // SAFETY: mapped by `vmap`, and ends here.

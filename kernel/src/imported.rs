@@ -55,7 +55,7 @@ impl Import {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, Errno> {
-        let attached = contig::attach(&mut Linux, &buf, dev, len_bytes)
+        let attached = contig::attach(&Linux, &buf, dev, len_bytes)
             .map_err(|e| refused(dev, e))?
             .wanting(len_bytes);
         let asked = (len_bytes, direction);
@@ -122,8 +122,7 @@ impl Import {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, Errno> {
-        let attached =
-            contig::attach(&mut Linux, &buf, dev, len_bytes).map_err(|e| refused(dev, e))?;
+        let attached = contig::attach(&Linux, &buf, dev, len_bytes).map_err(|e| refused(dev, e))?;
         let asked = (len_bytes, direction);
         // SAFETY: the caller's promise.
         let made = unsafe { Self::of(payload, dev, buf, Some(attached), asked) };
@@ -144,7 +143,7 @@ impl Import {
         let map = |attached: &mut Option<Attached>| {
             let attached = attached.as_mut().ok_or(PlaneError::Invalid(None))?;
             if attached.direction().is_none() {
-                sg::map(&mut Linux, attached, self.direction)?;
+                sg::map(&Linux, attached, self.direction)?;
             }
             attached.sgt().ok_or(PlaneError::Invalid(None))
         };
@@ -180,7 +179,7 @@ impl Import {
                 let first = Importer::segment(&Linux, attached, 0);
                 return first.map(|s| s.addr).ok_or(PlaneError::Invalid(None));
             }
-            contig::map(&mut Linux, attached, self.direction, self.len_bytes)
+            contig::map(&Linux, attached, self.direction, self.len_bytes)
         };
         let mapped = if self.of_cpu {
             let is_mapped = !self.vaddr().is_null();
@@ -214,13 +213,13 @@ impl Import {
         if !self.vaddr.load(Ordering::Acquire).is_null() {
             self.buf.with(|buf| {
                 self.vaddr.store(ptr::null_mut(), Ordering::Relaxed);
-                Importer::vunmap(&mut Linux, buf);
+                Importer::vunmap(&Linux, buf);
             });
         }
         self.pieces.store(ptr::null_mut(), Ordering::Release);
         let unmap = |attached: &mut Option<Attached>| {
             if let Some(attached) = attached {
-                Importer::unmap(&mut Linux, attached);
+                Importer::unmap(&Linux, attached);
             }
         };
         // SAFETY: the caller's promise.
@@ -235,7 +234,7 @@ impl Import {
             return known;
         }
         self.buf.with(|buf| {
-            if buf.vaddr().is_null() && Importer::vmap(&mut Linux, buf).is_err() {
+            if buf.vaddr().is_null() && Importer::vmap(&Linux, buf).is_err() {
                 return ptr::null_mut();
             }
             self.vaddr.store(buf.vaddr(), Ordering::Release);

@@ -23,7 +23,7 @@ pub trait Importer {
     ///
     /// # Errors
     /// ENOMEM, ENODEV after revocation, and what the exporter says.
-    fn attach(&mut self, buf: &Self::Buf, dev: Self::Device) -> Result<Self::Attachment, Error>;
+    fn attach(&self, buf: &Self::Buf, dev: Self::Device) -> Result<Self::Attachment, Error>;
 
     /// Maps for the attached device, with the syncs that are due. Counted: each map needs its
     /// [`unmap`](Self::unmap).
@@ -31,17 +31,16 @@ pub trait Importer {
     /// # Errors
     /// EBUSY while mapped in a direction that excludes this one; ENODEV after revocation; what
     /// the DMA layer says.
-    fn map(&mut self, attachment: &mut Self::Attachment, direction: Direction)
-    -> Result<(), Error>;
+    fn map(&self, attachment: &mut Self::Attachment, direction: Direction) -> Result<(), Error>;
 
     /// Segment `index` of the mapping; `None` past the last, and for what is not mapped.
     fn segment(&self, attachment: &Self::Attachment, index: usize) -> Option<DmaSegment>;
 
     /// Undoes one [`map`](Self::map).
-    fn unmap(&mut self, attachment: &mut Self::Attachment);
+    fn unmap(&self, attachment: &mut Self::Attachment);
 
     /// Detaches, unmapping what is still mapped.
-    fn detach(&mut self, attachment: Self::Attachment);
+    fn detach(&self, attachment: Self::Attachment);
 
     /// The attached device is about to use the mapped buffer once more.
     ///
@@ -50,13 +49,13 @@ pub trait Importer {
     ///
     /// # Errors
     /// ENODEV after revocation.
-    fn hand_to_device(&mut self, attachment: &Self::Attachment) -> Result<(), Error> {
+    fn hand_to_device(&self, attachment: &Self::Attachment) -> Result<(), Error> {
         let _ = attachment;
         Ok(())
     }
 
     /// The attached device has done with it for now.
-    fn take_from_device(&mut self, attachment: &Self::Attachment) {
+    fn take_from_device(&self, attachment: &Self::Attachment) {
         let _ = attachment;
     }
 
@@ -64,20 +63,20 @@ pub trait Importer {
     ///
     /// # Errors
     /// What the exporter says.
-    fn begin_cpu_access(&mut self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
+    fn begin_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
     /// Ends an access by the CPU.
     ///
     /// # Errors
     /// What the exporter says.
-    fn end_cpu_access(&mut self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
+    fn end_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
     /// Maps for the CPU. Counted.
     ///
     /// # Errors
     /// What the exporter says.
-    fn vmap(&mut self, buf: &Self::Buf) -> Result<(), Error>;
+    fn vmap(&self, buf: &Self::Buf) -> Result<(), Error>;
 
     /// Undoes one [`vmap`](Self::vmap).
-    fn vunmap(&mut self, buf: &Self::Buf);
+    fn vunmap(&self, buf: &Self::Buf);
 }

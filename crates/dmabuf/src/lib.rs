@@ -59,8 +59,24 @@
 //!
 //! # Context
 //!
-//! Nothing here locks, allocates (but for `Buffers` and `Slab`) or blocks by itself; the host
-//! serialises calls on one `Shared`, in a kernel by the reservation lock.
+//! [`Shared`] takes no lock, allocates nothing and does not block: the host serialises calls on one,
+//! in a kernel by the reservation lock. Its DMA layer, observer and placer may sleep.
+//!
+//! # Locks
+//!
+//! Threads share [`Buffers`] by reference. The host brings its locks ([`vb3_dma::Locks`]). They must
+//! be mutexes, and no call may come from an interrupt handler: a memory's lock is held while the DMA
+//! layer works, which may sleep. While a thread holds a lock it takes only locks further down:
+//!
+//! | order | lock | held during |
+//! |---|---|---|
+//! | 1 | of one memory | [`Buffers::with_memory`], [`Buffers::inspect`], each call that names the memory |
+//! | 2 | of all fences | [`Buffers::with_fences`] |
+//! | 3 | of one dma-buf's entry, of the clock, of the list of changes, of vacant slots | a few instructions |
+//! | 4 | of the host: in its placer, its observer and the DMA layer | what they do |
+//!
+//! No thread holds two of one row, but for those of the host. Allocating memory and freeing it hold
+//! none, so that an allocation that sleeps delays no other thread.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -85,6 +101,8 @@ mod shared;
 mod slab;
 pub mod solve;
 mod store;
+#[cfg(feature = "alloc")]
+mod table;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
@@ -103,3 +121,5 @@ pub use shared::{
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};
 pub use store::Store;
+#[cfg(feature = "alloc")]
+pub use table::Table;

@@ -7,8 +7,8 @@ use core::fmt;
 /// Names an entry of a [`Slab`]. Never zero as a number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlabKey {
-    generation: u32,
-    index: u32,
+    pub(crate) generation: u32,
+    pub(crate) index: u32,
 }
 
 impl SlabKey {
@@ -34,10 +34,25 @@ impl fmt::Debug for SlabKey {
     }
 }
 
+/// A place in a table. Its generation changes with each value, so that older keys miss.
 #[derive(Debug)]
-struct Slot<T> {
-    generation: u32,
-    value: Option<T>,
+pub(crate) struct Slot<T> {
+    pub(crate) generation: u32,
+    pub(crate) value: Option<T>,
+}
+
+impl<T> Slot<T> {
+    pub(crate) const EMPTY: Self = Self {
+        generation: 1,
+        value: None,
+    };
+
+    /// Takes the value out.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        let value = self.value.take()?;
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        Some(value)
+    }
 }
 
 /// A bounded table on the heap. Growing it can fail; it never panics.
@@ -97,10 +112,7 @@ impl<T> Slab<T> {
         self.free
             .try_reserve(self.slots.len().saturating_add(1))
             .ok()?;
-        self.slots.push(Slot {
-            generation: 1,
-            value: None,
-        });
+        self.slots.push(Slot::EMPTY);
         Some(index)
     }
 }
@@ -134,9 +146,7 @@ impl<T> Store<T> for Slab<T> {
     }
 
     fn remove(&mut self, key: SlabKey) -> Option<T> {
-        let slot = self.slot_mut(key)?;
-        let value = slot.value.take()?;
-        slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+        let value = self.slot_mut(key)?.take()?;
         self.free.push(key.index);
         Some(value)
     }

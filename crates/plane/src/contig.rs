@@ -91,7 +91,7 @@ pub fn one_run(
 /// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, before all else; `NoMemory`; `Invalid`;
 /// what a foreign exporter says, unchanged.
 pub fn attach<I: Importer>(
-    importer: &mut I,
+    importer: &I,
     buf: &I::Buf,
     dev: I::Device,
     len_bytes: u64,
@@ -124,7 +124,7 @@ pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
 /// `Invalid` (EINVAL) when mapping fails, whatever the cause; `Fault` (EFAULT) when the mapping is
 /// scattered or too short: it is unmapped again.
 pub fn map<I: Importer>(
-    importer: &mut I,
+    importer: &I,
     attachment: &mut I::Attachment,
     direction: Direction,
     len_bytes: u64,

@@ -30,7 +30,7 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
 ///
 /// Source: Linux 7.2 `vb2_dma_sg_map_dmabuf`.
 pub fn map<I: Importer>(
-    importer: &mut I,
+    importer: &I,
     attachment: &mut I::Attachment,
     direction: Direction,
 ) -> Result<(), PlaneError> {

@@ -209,13 +209,11 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
             if sync {
                 lab.p.sync_buf(id, 1).expect("begin");
             }
-            let stale = {
-                let alloc = lab.p.buffers().memory(buf.memory()).expect("there").alloc();
-                lab.p
-                    .ops()
-                    .platform()
-                    .stale_bytes_of(alloc.pages().unwrap())
-            };
+            let stale = lab.p.buffers().inspect(buf.memory(), |memory| {
+                let machine = lab.p.ops().platform();
+                machine.stale_bytes_of(memory.alloc().pages().unwrap())
+            });
+            let stale = stale.expect("there");
             let noncoherent = Profile::builtin(name).is_some_and(|p| !p.coherent);
             assert_eq!(stale > 0, noncoherent && !sync, "{name}");
             lab.p.vma_close(vma);

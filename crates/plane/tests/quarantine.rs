@@ -33,10 +33,12 @@ fn alloc(t: &mut Test) -> Plane<u32> {
 
 /// Physical pages that a plane's memory is made of.
 fn pages_of(t: &Test, plane: &Plane<u32>) -> BTreeSet<u64> {
-    let memory = t.buffers().memory(plane.memory().unwrap()).unwrap();
-    let runs = memory.alloc().segments().iter();
-    runs.flat_map(|run| (run.addr.get()..run.addr.get() + run.len).step_by(4096))
-        .collect()
+    let pages = t.buffers().inspect(plane.memory().unwrap(), |memory| {
+        let runs = memory.alloc().segments().iter();
+        runs.flat_map(|run| (run.addr.get()..run.addr.get() + run.len).step_by(4096))
+            .collect()
+    });
+    pages.unwrap()
 }
 
 fn dma(t: &mut Test, plane: &Plane<u32>) -> DmaAddr {

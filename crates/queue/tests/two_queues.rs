@@ -126,7 +126,8 @@ impl<C> Driver for Camera<C> {
 }
 
 type Layer<'a> = &'a Mapper<Host, Counted>;
-type Memories<'a> = Planes<Layer<'a>, (), Counted>;
+/// Each thread has its own: the locks that are counted are the layer's.
+type Memories<'a> = Planes<Layer<'a>, ()>;
 
 fn queue<M: MemOps>(device: M::Device) -> Queue<M> {
     Queue::new(Config::new(device, QueueType::Capture)).unwrap()
@@ -140,7 +141,7 @@ fn buffer<M: MemOps>() -> QueueBuffer<M> {
 
 /// A queue's REQBUFS, and its end. That of the slow device sleeps in the host.
 fn allocate(layer: Layer<'_>, device: u8) {
-    let mut memory = Memories::with_locks(layer, ());
+    let mut memory = Memories::new(layer, ());
     let mut queue = queue::<Memories<'_>>(Device::contig(device));
     let mut camera = Camera(Vec::new());
     let mut session = queue.session(&mut memory, &mut camera);
@@ -160,7 +161,7 @@ fn sleeping_allocation_delays_no_other_queue() {
         wake: Mutex::new(woken),
     };
     let layer = Mapper::<_, Counted>::with_locks(host, 2).unwrap();
-    let mut memory = Memories::with_locks(&layer, ());
+    let mut memory = Memories::new(&layer, ());
     let mut queue = queue::<Memories<'_>>(Device::contig(FAST));
     let mut camera = Camera(Vec::new());
     let mut done = Completions::new(queue.config().max_num_buffers).unwrap();

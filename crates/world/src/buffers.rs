@@ -2,13 +2,13 @@
 
 use crate::World;
 use crate::holders::HeldBy;
-use crate::memory::Memory;
+use crate::memory::Shared;
 use crate::summary;
 use crate::users::UserPages;
 use std::fmt::Write as _;
 use vb3_dma::{Direction, DmaOps as _};
 use vb3_dmabuf::fence::Owner;
-use vb3_dmabuf::{Attachment, HolderKind, MemoryId, Store as _, UserKind};
+use vb3_dmabuf::{Attachment, HolderKind, MemoryId, UserKind};
 use vb3_machine::Device;
 use vb3_report::sentence::bytes;
 
@@ -22,7 +22,7 @@ impl World {
         let mut left_out = 0u64;
         let users = self.user_pages();
         let given = self.all_holders(&users);
-        let shared = self.memory.buffers().memories().map(|(id, _)| {
+        let shared = self.memory.buffers().memories().map(|id| {
             let given = given.get(&id).map_or(&[][..], Vec::as_slice);
             self.buffer_entry(id, given).unwrap_or_default()
         });
@@ -56,13 +56,25 @@ impl World {
     }
 
     fn buffer_entry(&self, id: MemoryId, given: &[HeldBy]) -> Option<String> {
-        let memory = self.memory.buffers().memory(id)?;
         let name = self.buffer_name(id);
+        self.memory.buffers().inspect(id, |memory| {
+            let entry = format!("{id} {name}: {}", bytes(memory.len_bytes()));
+            self.holder_lines(entry, memory, (id, given))
+        })
+    }
+
+    /// Appends to a buffer's entry where it lies and who holds it.
+    fn holder_lines(
+        &self,
+        mut entry: String,
+        memory: &Shared,
+        (id, given): (MemoryId, &[HeldBy]),
+    ) -> String {
         let place = match memory.is_revoked() {
             true => "revoked".to_owned(),
-            false => where_it_lies(&self.memory, id),
+            false => where_it_lies(memory, self.memory.ops().page_size()),
         };
-        let mut entry = format!("{id} {name}: {} {place}\n", bytes(memory.len_bytes()));
+        let _ = writeln!(entry, " {place}");
         for holder in memory.holders() {
             // Processes and devices are named one by one.
             let what = match holder.kind {
@@ -84,18 +96,18 @@ impl World {
             let user = user.map(|dev| format!(", pinned by {}", self.name_of(dev)));
             let _ = writeln!(entry, "{}", user.unwrap_or_default());
         }
-        let list = memory.attachments();
-        let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
-        for attachment in keys.filter_map(|key| list.get(key)) {
+        for (_, attachment) in memory.attachments().iter() {
             let name = self.name_of(attachment.device());
             let _ = writeln!(entry, "  {name}, {}", state(attachment));
         }
-        for owner in self.memory.fences().owners(id) {
-            if let Owner::Device(dev) = owner {
-                let _ = writeln!(entry, "  a fence of {}", self.name_of(dev));
+        self.memory.with_fences(|fences, _| {
+            for owner in fences.owners(id) {
+                if let Owner::Device(dev) = owner {
+                    let _ = writeln!(entry, "  a fence of {}", self.name_of(dev));
+                }
             }
-        }
-        Some(entry)
+        });
+        entry
     }
 
     /// Which buffer memory is.
@@ -103,8 +115,8 @@ impl World {
         if let Some(place) = summary::place(&self.nodes, id.get()) {
             return place_name(&place);
         }
-        let memory = self.memory.buffers().memory(id);
-        match memory.and_then(|memory| memory.device()) {
+        let device = self.memory.buffers().inspect(id, |memory| memory.device());
+        match device.flatten() {
             Some(dev) => format!("left by {}", self.name_of(dev)),
             None => "of a heap or another driver".to_owned(),
         }
@@ -137,12 +149,8 @@ fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'st
     }
 }
 
-/// Where memory lies.
-fn where_it_lies(memory: &Memory, id: MemoryId) -> String {
-    let Some(shared) = memory.buffers().memory(id) else {
-        return String::new();
-    };
-    let page = memory.ops().page_size();
+/// Where memory lies, in pages of `page` bytes.
+fn where_it_lies(shared: &Shared, page: u64) -> String {
     match shared.alloc().segments() {
         [] => "not placed yet".to_owned(),
         [run] => format!("at {:#x}", run.addr.get()),

@@ -84,7 +84,7 @@ impl World {
         if !self.deadlocks.watching {
             return;
         }
-        self.deadlocks.watching = self.memory.fences().has_imports();
+        self.deadlocks.watching = self.memory.with_fences(|fences, _| fences.has_imports());
         let waits = self.fence_waits();
         for wait in self.deadlocks.take_new(waits, now_ns) {
             let node = |at: usize| {
@@ -128,16 +128,18 @@ impl World {
                 else {
                     continue;
                 };
-                for (fence, owner) in memory.fences().held_back_by(id, usage) {
-                    let Owner::Device(dma) = owner else { continue };
-                    let to = self.nodes.iter().position(|node| node.dma == dma);
-                    waits.extend(to.map(|to| Wait {
-                        at,
-                        buffer,
-                        fence,
-                        to,
-                    }));
-                }
+                memory.with_fences(|fences, _| {
+                    for (fence, owner) in fences.held_back_by(id, usage) {
+                        let Owner::Device(dma) = owner else { continue };
+                        let to = self.nodes.iter().position(|node| node.dma == dma);
+                        waits.extend(to.map(|to| Wait {
+                            at,
+                            buffer,
+                            fence,
+                            to,
+                        }));
+                    }
+                });
             }
         }
         waits

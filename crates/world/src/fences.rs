@@ -19,7 +19,8 @@ impl World {
         // A device that gets a buffer may drop it, and end its fence with that: not more often
         // than there are devices in a row.
         for _ in 0..=self.nodes.len() {
-            let FenceCounts { begun, ended } = self.memory.fences().counts();
+            let counts = self.memory.with_fences(|fences, _| fences.counts());
+            let FenceCounts { begun, ended } = counts;
             self.buffers_changed |= core::mem::replace(&mut self.fences_begun, begun) != begun;
             if core::mem::replace(&mut self.fences_ended, ended) == ended {
                 return;
@@ -51,8 +52,7 @@ impl World {
 
     /// Takes down who accessed a buffer that a device had.
     pub(super) fn note_early_accesses(&mut self) {
-        let (fences, _) = self.memory.fences_mut();
-        for early in fences.take_early() {
+        for early in self.memory.with_fences(|fences, _| fences.take_early()) {
             let row = self.early_access(early);
             self.report.access_early(row);
         }

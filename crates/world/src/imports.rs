@@ -233,10 +233,11 @@ impl Imports {
         let is_due = |import: &Import| {
             let own = 1 + u32::from(import.mapped.is_some());
             let is_named = memory.buf(import.buf.id()).is_some_and(|b| b.refs > own);
+            let id = import.buf.memory();
             let is_attached = memory
                 .buffers()
-                .memory(import.buf.memory())
-                .is_some_and(|m| !m.attachments().is_empty());
+                .inspect(id, |m| !m.attachments().is_empty())
+                .unwrap_or(false);
             !is_named && which(import, is_attached)
         };
         let (due, kept): (HashMap<_, _>, HashMap<_, _>) = std::mem::take(&mut self.all)
@@ -267,21 +268,21 @@ impl Import {
             (true, false) => Usage::Read,
             (false, false) => Usage::Write,
         };
-        let (fences, now_ns) = memory.fences_mut();
-        let mut timeline = fences.timeline(Owner::Driver);
-        let fence = fences.begin(&mut timeline);
-        let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
-        match imported {
-            Ok(()) => self.pending = Some(Pending { timeline, usage }),
-            // Without room for a fence nobody can wait for it.
-            Err(_) => fences.close(timeline, Outcome::Done, now_ns),
-        }
+        memory.with_fences(|fences, now_ns| {
+            let mut timeline = fences.timeline(Owner::Driver);
+            let fence = fences.begin(&mut timeline);
+            let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
+            match imported {
+                Ok(()) => self.pending = Some(Pending { timeline, usage }),
+                // Without room for a fence nobody can wait for it.
+                Err(_) => fences.close(timeline, Outcome::Done, now_ns),
+            }
+        });
     }
 
     fn end(&mut self, memory: &mut Memory, outcome: Outcome) {
         if let Some(Pending { timeline, .. }) = self.pending.take() {
-            let (fences, now_ns) = memory.fences_mut();
-            fences.close(timeline, outcome, now_ns);
+            memory.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }
     }
 }

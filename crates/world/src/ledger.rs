@@ -8,7 +8,7 @@ use crate::users::UserPages;
 use crate::{World, summary};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dmabuf::fence::Owner;
-use vb3_dmabuf::{HolderKind, MemoryId, Store as _, UserKind};
+use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
 use vb3_plane::UserId;
 use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
 
@@ -199,7 +199,7 @@ impl World {
         let looked_at: BTreeSet<MemoryId> = match changed {
             Some(changed) => changed.into_iter().chain(touched).collect(),
             None => {
-                let all = self.memory.buffers().memories().map(|(id, _)| id);
+                let all = self.memory.buffers().memories();
                 all.chain(ledger.shared()).collect()
             }
         };
@@ -218,7 +218,9 @@ impl World {
 
     /// Takes down who holds a buffer that can be shared.
     fn follow(&self, ledger: &mut Ledger, id: MemoryId, users: &[UserPages], now_ns: u64) {
-        let Some(memory) = self.memory.buffers().memory(id) else {
+        let buffers = self.memory.buffers();
+        let facts = buffers.inspect(id, |m| (m.device().is_some(), m.is_revoked()));
+        let Some((is_ours, is_revoked)) = facts else {
             if let Some(row) = ledger.live.remove(&Named::Shared(id)) {
                 ledger.end(row, now_ns);
             }
@@ -233,8 +235,8 @@ impl World {
         let holders = self.holders_of(id, &given);
         row.look(&holders, now_ns);
         let is = |kind| holders.iter().any(|holder| holder.kind == kind);
-        row.told.orphaned |= memory.device().is_some() && !is("queue");
-        row.told.revoked |= memory.is_revoked();
+        row.told.orphaned |= is_ours && !is("queue");
+        row.told.revoked |= is_revoked;
         if is("fence") {
             ledger.fenced.insert(id);
         }
@@ -271,14 +273,17 @@ impl World {
 
     fn new_row(&self, id: MemoryId) -> BufferReport {
         let place = summary::place(&self.nodes, id.get()).unwrap_or_default();
-        let memory = self.memory.buffers().memory(id);
+        let len_bytes = self
+            .memory
+            .buffers()
+            .inspect(id, |memory| memory.len_bytes());
         BufferReport {
             number: id.to_string(),
             device: place.device,
             queue: place.queue.to_owned(),
             buffer: place.buffer,
             plane: place.plane,
-            bytes: memory.map_or(0, |memory| memory.len_bytes()),
+            bytes: len_bytes.unwrap_or(0),
             ..BufferReport::default()
         }
     }
@@ -299,14 +304,20 @@ impl World {
 
     /// Who holds a buffer, each once. `given` is what programs have of it.
     fn holders_of(&self, id: MemoryId, given: &BTreeSet<HeldBy>) -> Vec<Holder> {
-        let Some(memory) = self.memory.buffers().memory(id) else {
+        let own = self.memory.buffers().inspect(id, |memory| {
+            let own = memory.holders().filter_map(|holder| match holder.kind {
+                HolderKind::User(UserKind::Plane) => Some(Holder::of("queue", String::new())),
+                HolderKind::Vmap => Some(Holder::of("cpu-mapping", String::new())),
+                _ => None,
+            });
+            let attached = memory.attachments().iter();
+            let attached = attached.map(|(_, attachment)| attachment.device());
+            let attached = attached.map(|dev| Holder::of("attachment", self.name_of(dev)));
+            own.chain(attached).collect::<Vec<Holder>>()
+        });
+        let Some(mut all) = own else {
             return Vec::new();
         };
-        let own = memory.holders().filter_map(|holder| match holder.kind {
-            HolderKind::User(UserKind::Plane) => Some(Holder::of("queue", String::new())),
-            HolderKind::Vmap => Some(Holder::of("cpu-mapping", String::new())),
-            _ => None,
-        });
         let given = given.iter().map(|held| {
             let (kind, process, device) = match *held {
                 HeldBy::Mapping(pid) => ("mapping", pid, String::new()),
@@ -319,16 +330,13 @@ impl World {
                 process,
             }
         });
-        let list = memory.attachments();
-        let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
-        let attached = keys.filter_map(|key| Some(list.get(key)?.device()));
-        let attached = attached.map(|dev| Holder::of("attachment", self.name_of(dev)));
-        let fences = self.memory.fences().owners(id);
-        let fences = fences.filter_map(|owner| match owner {
-            Owner::Device(dev) => Some(Holder::of("fence", self.name_of(dev))),
-            Owner::Program(_) | Owner::Driver => None,
+        all.extend(given);
+        self.memory.with_fences(|fences, _| {
+            all.extend(fences.owners(id).filter_map(|owner| match owner {
+                Owner::Device(dev) => Some(Holder::of("fence", self.name_of(dev))),
+                Owner::Program(_) | Owner::Driver => None,
+            }));
         });
-        let mut all: Vec<Holder> = own.chain(given).chain(attached).chain(fences).collect();
         all.sort_unstable();
         all.dedup();
         all

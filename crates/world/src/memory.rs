@@ -16,6 +16,9 @@ const CHUNK: usize = 64 << 10;
 /// All plane memory of a run.
 pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
 
+/// The memory of one buffer.
+pub(super) type Shared = vb3_dmabuf::Memory<Mapper<Machine>>;
+
 /// A missing sync as it was heard of: whose memory, which bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Missed {

@@ -197,7 +197,7 @@ fn longest(machine: &Machine) -> u64 {
 
 impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
     fn allocate(
-        &mut self,
+        &self,
         ops: &Mapper<Machine>,
         spec: &Spec<Device>,
     ) -> Result<Alloc<Machine>, Error> {
@@ -230,7 +230,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
     }
 
     fn find(
-        &mut self,
+        &self,
         ops: &Mapper<Machine>,
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = Device>,
@@ -244,7 +244,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
     }
 
     fn place(
-        &mut self,
+        &self,
         ops: &Mapper<Machine>,
         alloc: &mut Alloc<Machine>,
         placement: &Placement,

@@ -8,9 +8,8 @@ use crate::node::Node;
 use crate::placer;
 use crate::runs::runs;
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, Mapper, PageSource as _, Segment};
+use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, PageSource as _, Segment};
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
-use vb3_dmabuf::{Attachment, Store as _};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
 use vb3_report::{Demand, Refusal, Remedy};
@@ -62,14 +61,15 @@ pub(super) fn find(
     import: RefusedImport<Device>,
     refusal: &Refusal,
 ) -> Option<Remedy> {
-    let shared = memory.buffers().memory(import.memory)?;
-    let attachments = shared.attachments();
-    let keys = std::iter::successors(attachments.next(None), |key| attachments.next(Some(*key)));
-    let users: Vec<Device> = keys
-        .filter_map(|key| Some(attachments.get(key)?.device()))
-        .chain(shared.device())
-        .chain([import.device])
-        .collect();
+    let seen = memory.buffers().inspect(import.memory, |shared| {
+        let attached = shared.attachments().iter();
+        let attached =
+            attached.map(|(_, attachment)| (attachment.device(), attachment.is_pinned()));
+        (shared.device(), attached.collect::<Vec<_>>())
+    });
+    let (made_for, attached) = seen?;
+    let users = attached.iter().map(|(device, _)| *device);
+    let users: Vec<Device> = users.chain(made_for).chain([import.device]).collect();
     let users: Vec<&Node> = (nodes.iter())
         .filter(|node| users.contains(&node.dma))
         .collect();
@@ -88,7 +88,7 @@ pub(super) fn find(
     }
     // The memory that was refused is the exporter's own.
     let others: Vec<&Node> = (users.iter().copied())
-        .filter(|node| Some(node.dma) != shared.device())
+        .filter(|node| Some(node.dma) != made_for)
         .collect();
     let machine = memory.ops().platform();
     let (heaps, own) = (heaps(machine), own_memory_of(&others, machine, &request));
@@ -107,14 +107,14 @@ pub(super) fn find(
     }
     let owner = nodes
         .iter()
-        .find(|node| Some(node.dma) == shared.device() && node.allocator == Allocator::Contig);
+        .find(|node| Some(node.dma) == made_for && node.allocator == Allocator::Contig);
     let is_of_place = refusal.constraint != Constraint::IovaSpace.name();
     if let Some(owner) = owner
         && is_of_place
         && placer::suits(machine, &request, &needs)
     {
         if owner.planes.lazy {
-            remedy.pinned_by = pins(shared, &users);
+            remedy.pinned_by = pins(&attached, &users);
         } else {
             remedy.lazy = owner.path.display().to_string();
         }
@@ -138,13 +138,9 @@ pub(super) fn find(
 }
 
 /// The devices that keep memory from being moved.
-fn pins(shared: &vb3_dmabuf::Memory<Mapper<Machine>>, users: &[&Node]) -> Vec<String> {
-    let list = shared.attachments();
-    let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
-    let pinned = keys.filter_map(|key| list.get(key).filter(|a| a.is_pinned()));
-    let pinned: Vec<Device> = pinned.map(Attachment::device).collect();
+fn pins(attached: &[(Device, bool)], users: &[&Node]) -> Vec<String> {
     let mut users = users.to_vec();
-    users.retain(|node| pinned.contains(&node.dma));
+    users.retain(|node| attached.contains(&(node.dma, true)));
     users.into_iter().map(name).collect()
 }
 

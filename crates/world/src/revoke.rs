@@ -16,7 +16,7 @@
 //! programs that have the same buffer mapped go on seeing what each other write to it.
 
 use crate::World;
-use crate::memory::Memory;
+use crate::memory::{Memory, Shared};
 use crate::unseen::Unseen;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -95,10 +95,10 @@ impl World {
     /// Revokes the buffer of a number in the list of buffers.
     pub(super) fn revoke_by_name(&mut self, order: &str) -> Result<String, String> {
         let (name, mappings) = split(order);
-        let all = self.memory.buffers().memories();
-        let all = all.map(|(id, memory)| (id, memory.is_revoked()));
-        let named: Vec<(MemoryId, bool)> = all.filter(|(id, _)| id.to_string() == name).collect();
-        let &[(id, is_revoked)] = &named[..] else {
+        let buffers = self.memory.buffers();
+        let named = buffers.memories().find(|id| id.to_string() == name);
+        let state = named.and_then(|id| Some((id, buffers.inspect(id, |m| m.is_revoked())?)));
+        let Some((id, is_revoked)) = state else {
             return Err(format!(
                 "\"{name}\" is no buffer of this run; `vb3 ctl buffers` lists them with their \
                  numbers"
@@ -125,12 +125,16 @@ impl World {
         let at = self.plug_by_name(device, false)?;
         let dma = self.nodes.get(at).map(|node| node.dma);
         // Its queues are gone, and with them all that nobody else holds.
-        let exported = self.memory.buffers().memories().filter(|(_, memory)| {
+        let buffers = self.memory.buffers();
+        let is_exported = |memory: &Shared| {
             let mut holders = memory.holders();
             let is_export = |kind| kind == HolderKind::User(UserKind::Export);
             memory.device() == dma && holders.any(|holder| is_export(holder.kind))
-        });
-        let exported: Vec<MemoryId> = exported.map(|(id, _)| id).collect();
+        };
+        let exported = buffers.memories();
+        let exported: Vec<MemoryId> = exported
+            .filter(|id| buffers.inspect(*id, is_exported) == Some(true))
+            .collect();
         for id in exported {
             // Memory that a device exports is the machine's.
             self.revoke(id, mappings);
@@ -142,12 +146,11 @@ impl World {
     /// Takes a buffer's memory back from devices and programs, which find there what is said, or what
     /// they find in this run; `false`, and nothing changed, for memory that is not the machine's own.
     pub(super) fn revoke(&mut self, id: MemoryId, mappings: Option<Mappings>) -> bool {
-        let Some(memory) = self.memory.buffers().memory(id) else {
-            return false;
-        };
-        let (pages, segments) = (memory.alloc().pages(), memory.alloc().segments());
         let machine = self.memory.ops().platform();
-        let Some(own) = machine.own_memory(pages, segments) else {
+        let own = self.memory.buffers().inspect(id, |memory| {
+            machine.own_memory(memory.alloc().pages(), memory.alloc().segments())
+        });
+        let Some(own) = own.flatten() else {
             return false;
         };
         machine.wipe(own);
@@ -171,7 +174,7 @@ impl World {
         let revoked = &mut self.revoked;
         revoked.faulting += 1;
         let buffers = self.memory.buffers();
-        revoked.closed.retain(|id| buffers.memory(*id).is_some());
+        (revoked.closed).retain(|id| buffers.inspect(*id, |_| ()).is_some());
         revoked.closed.insert(id);
         let shown = self.shares.get_mut().files_of(&self.memory, id);
         revoked.unseen.extend(shown.into_iter().chain(own_file));
@@ -189,8 +192,9 @@ impl World {
     fn fail_queues_without_buffers(&mut self) {
         let is_lost = |memory: &Memory, queue: &Queue<Memory>| {
             let is_left = |plane: &vb3_plane::Plane<_>| {
-                let shared = plane.memory().and_then(|id| memory.buffers().memory(id));
-                shared.is_none_or(|shared| !shared.is_revoked())
+                let id = plane.memory();
+                let is_revoked = id.and_then(|id| memory.buffers().inspect(id, |m| m.is_revoked()));
+                is_revoked != Some(true)
             };
             queue.is_streaming()
                 && queue.memory() == Some(vb3_queue::Memory::Mmap)

@@ -418,10 +418,13 @@ impl Shares {
 
 /// Whether the memory of a dma-buf lies where the CPU is kept from it.
 fn is_protected(memory: &Memory, buf: BufId) -> bool {
-    let info = memory.buf(buf);
-    let shared = info.and_then(|info| memory.buffers().memory(info.memory));
-    let first = shared.and_then(|shared| shared.alloc().segments().first());
-    first.is_some_and(|first| memory.ops().platform().is_protected(first.addr))
+    let Some(info) = memory.buf(buf) else {
+        return false;
+    };
+    let first = memory.buffers().inspect(info.memory, |shared| {
+        shared.alloc().segments().first().map(|first| first.addr)
+    });
+    (first.flatten()).is_some_and(|addr| memory.ops().platform().is_protected(addr))
 }
 
 /// A descriptor of the memory of a dma-buf with the access mode wanted, and who it is.

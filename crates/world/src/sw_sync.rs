@@ -55,8 +55,7 @@ impl Timelines {
         if node != ID {
             return false;
         }
-        let (fences, _) = memory.fences_mut();
-        let timeline = fences.timeline(Owner::Program(file.0));
+        let timeline = memory.with_fences(|fences, _| fences.timeline(Owner::Program(file.0)));
         let name = format!("process {}", caller.pid());
         self.open.insert(file, Open { timeline, name });
         true
@@ -67,8 +66,8 @@ impl Timelines {
         let Some(open) = self.open.remove(&file) else {
             return false;
         };
-        let (fences, now_ns) = memory.fences_mut();
-        fences.close(open.timeline, Ending::Failed(Errno::ENOENT.0), now_ns);
+        let ending = Ending::Failed(Errno::ENOENT.0);
+        memory.with_fences(|fences, now_ns| fences.close(open.timeline, ending, now_ns));
         true
     }
 
@@ -115,8 +114,9 @@ impl World {
         caller.read(arg, &mut data)?;
         let value = data.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b));
         let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
-        let (fences, now_ns) = self.memory.fences_mut();
-        let made = fences.sync_file_at(&mut open.timeline, value.into(), now_ns);
+        let made = self.memory.with_fences(|fences, now_ns| {
+            fences.sync_file_at(&mut open.timeline, value.into(), now_ns)
+        });
         let made = made.map_err(|e| Errno(e.errno()))?;
         let number_at = arg.checked_add(FENCE_AT).ok_or(Errno::EFAULT);
         self.install_sync_file(made, [0; 32], number_at, caller)
@@ -129,14 +129,15 @@ impl World {
         let mut left = u32::from_ne_bytes(value);
         let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
         let timeline = &mut open.timeline;
-        let (fences, now_ns) = self.memory.fences_mut();
         // What lies further ahead than half of all numbers would count as past.
         while left > 0 {
             let step = left.min(i32::MAX.unsigned_abs());
             left -= step;
             // CAST: values are 32 bits wide, and begin anew after the last.
             let to = (timeline.value() as u32).wrapping_add(step);
-            fences.advance(timeline, to.into(), Ending::Done, now_ns);
+            self.memory.with_fences(|fences, now_ns| {
+                fences.advance(timeline, to.into(), Ending::Done, now_ns);
+            });
         }
         Ok(())
     }

@@ -73,13 +73,18 @@ impl SyncFiles {
     pub(super) fn take_ended(&mut self, memory: &Memory) -> Vec<FileId> {
         let mut ended = Vec::new();
         for (id, open) in &mut self.open {
-            if open.pending && memory.fences().sync_file_status(&open.file) != Status::Pending {
+            if open.pending && status(memory, &open.file) != Status::Pending {
                 open.pending = false;
                 ended.push(*id);
             }
         }
         ended
     }
+}
+
+/// How far a sync file is.
+fn status(memory: &Memory, file: &SyncFile) -> Status {
+    memory.with_fences(|fences, _| fences.sync_file_status(file))
 }
 
 impl World {
@@ -98,7 +103,7 @@ impl World {
             .and_then(|at| Ok((at, caller.install_file(id, c"sync_file", true)?)));
         match installed {
             Ok((at, (number, identity))) => {
-                let pending = self.memory.fences().sync_file_status(&file) == Status::Pending;
+                let pending = status(&self.memory, &file) == Status::Pending;
                 let open = Open {
                     file,
                     name,
@@ -110,7 +115,8 @@ impl World {
                 caller.write(at, &number.to_ne_bytes())
             }
             Err(e) => {
-                self.memory.fences_mut().0.put_sync_file(file);
+                self.memory
+                    .with_fences(|fences, _| fences.put_sync_file(file));
                 Err(e)
             }
         }
@@ -124,16 +130,15 @@ impl World {
         self.sync_files.by_identity.remove(&open.identity);
         self.changed.remove(&file);
         self.waiting.remove(&file);
-        self.memory.fences_mut().0.put_sync_file(open.file);
+        self.memory
+            .with_fences(|fences, _| fences.put_sync_file(open.file));
         true
     }
 
     /// poll on a sync file.
     pub(super) fn sync_file_poll(&self, file: FileId, events: i16) -> i16 {
         let open = self.sync_files.open.get(&file);
-        let ended = open.is_none_or(|open| {
-            self.memory.fences().sync_file_status(&open.file) != Status::Pending
-        });
+        let ended = open.is_none_or(|open| status(&self.memory, &open.file) != Status::Pending);
         if ended { POLL_IN & events } else { 0 }
     }
 
@@ -141,7 +146,7 @@ impl World {
     #[cfg(test)]
     pub(super) fn sync_file_status(&self, file: FileId) -> Option<Status> {
         let open = self.sync_files.open.get(&file)?;
-        Some(self.memory.fences().sync_file_status(&open.file))
+        Some(status(&self.memory, &open.file))
     }
 
     /// A call on a sync file.
@@ -178,8 +183,9 @@ impl World {
         let other = identify(caller, fd2, Errno::ENOENT)?;
         let own = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
         let other = self.sync_files.named(other).ok_or(Errno::ENOENT)?;
-        let (fences, now_ns) = self.memory.fences_mut();
-        let merged = fences.merge(&own.file, other, now_ns);
+        let merged = self
+            .memory
+            .with_fences(|fences, now_ns| fences.merge(&own.file, other, now_ns));
         let merged = merged.map_err(|e| Errno(e.errno()))?;
         let mut name = [0; NAME];
         name[..NAME - 1].copy_from_slice(&data[..NAME - 1]);
@@ -197,7 +203,7 @@ impl World {
         }
         let open = self.sync_files.open.get(&file).ok_or(Errno::ENOENT)?;
         let facts = self.facts(&open.file);
-        let mut status = status_of(self.memory.fences().sync_file_status(&open.file));
+        let mut status = status_of(status(&self.memory, &open.file));
         if room != 0 {
             if (room as usize) < facts.len() {
                 return Err(Errno::EINVAL);
@@ -230,11 +236,13 @@ impl World {
                 timeline: "stub".to_owned(),
                 context: 1,
                 seqno: 0,
-                status: self.memory.fences().sync_file_status(file),
+                status: status(&self.memory, file),
             }];
         }
-        let fences = self.memory.fences().sync_file_info(file);
-        fences.map(|info| self.fact(&info)).collect()
+        self.memory.with_fences(|fences, _| {
+            let fences = fences.sync_file_info(file);
+            fences.map(|info| self.fact(&info)).collect()
+        })
     }
 
     fn fact(&self, info: &Info) -> Fact {
@@ -270,8 +278,9 @@ impl World {
         // A reader waits for writers, a writer for all.
         let usage = usage_of(word(&data, 0))?;
         let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
-        let (fences, now_ns) = self.memory.fences_mut();
-        let file = fences.export(memory, usage, now_ns);
+        let file = self
+            .memory
+            .with_fences(|fences, now_ns| fences.export(memory, usage, now_ns));
         let file = file.map_err(|e| Errno(e.errno()))?;
         let number_at = arg.checked_add(4).ok_or(Errno::EFAULT);
         self.install_sync_file(file, [0; NAME], number_at, caller)
@@ -291,9 +300,8 @@ impl World {
         let file = self.sync_files.named(identity).ok_or(Errno::EINVAL)?;
         let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
         self.deadlocks.watch();
-        let (fences, _) = self.memory.fences_mut();
-        fences
-            .import(memory, file, usage)
+        self.memory
+            .with_fences(|fences, _| fences.import(memory, file, usage))
             .map_err(|e| Errno(e.errno()))
     }
 
@@ -310,12 +318,13 @@ impl World {
         if flags & SYNC_END != 0 {
             return false;
         }
-        let (fences, _) = self.memory.fences_mut();
-        if fences.is_held_back(memory, usage) {
-            return true;
-        }
-        fences.note_access(memory, EarlyAccess::Program(caller.pid()), usage);
-        false
+        self.memory.with_fences(|fences, _| {
+            let is_held_back = fences.is_held_back(memory, usage);
+            if !is_held_back {
+                fences.note_access(memory, EarlyAccess::Program(caller.pid()), usage);
+            }
+            is_held_back
+        })
     }
 
     /// poll on a dma-buf: readers may go on when writers are done, writers when all are.
@@ -323,7 +332,10 @@ impl World {
         let Some(memory) = self.memory.buf(buf).map(|buf| buf.memory) else {
             return (POLL_IN | POLL_OUT) & events;
         };
-        let is_busy = |usage| self.memory.fences().is_busy(memory, usage);
+        let is_busy = |usage| {
+            self.memory
+                .with_fences(|fences, _| fences.is_busy(memory, usage))
+        };
         let mut ready = 0;
         if events & POLL_IN != 0 && !is_busy(Usage::Read) {
             ready |= POLL_IN;

@@ -2,19 +2,19 @@
 
 use super::{AttachRef, BufRef, Buffers};
 use crate::{Error, Importer, Observer, Shared};
-use vb3_dma::{Direction, DmaOps, DmaSegment};
+use vb3_dma::{Direction, DmaOps, DmaSegment, Locks};
 
-impl<O: DmaOps, W: Observer<O>> Importer for Buffers<O, W> {
+impl<O: DmaOps, W: Observer<O>, L: Locks> Importer for Buffers<O, W, L> {
     type Device = O::Device;
     type Buf = BufRef;
     type Attachment = AttachRef;
 
     fn size(&self, buf: &BufRef) -> u64 {
-        self.memory(buf.memory).map_or(0, Shared::len_bytes)
+        self.inspect(buf.memory, Shared::len_bytes).unwrap_or(0)
     }
 
-    fn attach(&mut self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
-        self.changes.note(buf.memory);
+    fn attach(&self, buf: &BufRef, dev: O::Device) -> Result<AttachRef, Error> {
+        self.note_change(buf.memory);
         let key = self.with_memory(buf.memory, |memory, cx| memory.attach_dynamic(cx, dev))?;
         Ok(AttachRef {
             memory: buf.memory,
@@ -22,66 +22,67 @@ impl<O: DmaOps, W: Observer<O>> Importer for Buffers<O, W> {
         })
     }
 
-    fn map(&mut self, attachment: &mut AttachRef, direction: Direction) -> Result<(), Error> {
+    fn map(&self, attachment: &mut AttachRef, direction: Direction) -> Result<(), Error> {
         self.with_memory(attachment.memory, |memory, cx| {
             memory.map(cx, attachment.key, direction)
         })
     }
 
     fn segment(&self, attachment: &AttachRef, index: usize) -> Option<DmaSegment> {
-        self.memory(attachment.memory)?
-            .segment(&self.ops, attachment.key, index)
+        self.inspect(attachment.memory, |memory| {
+            memory.segment(&self.ops, attachment.key, index)
+        })?
     }
 
-    fn unmap(&mut self, attachment: &mut AttachRef) {
+    fn unmap(&self, attachment: &mut AttachRef) {
         let _gone = self.with_memory(attachment.memory, |memory, cx| {
             memory.unmap(cx, attachment.key);
             Ok(())
         });
     }
 
-    fn detach(&mut self, attachment: AttachRef) {
-        self.changes.note(attachment.memory);
+    fn detach(&self, attachment: AttachRef) {
+        self.note_change(attachment.memory);
         let _gone = self.with_memory(attachment.memory, |memory, cx| {
             memory.detach(cx, attachment.key);
             Ok(())
         });
     }
 
-    fn hand_to_device(&mut self, attachment: &AttachRef) -> Result<(), Error> {
+    fn hand_to_device(&self, attachment: &AttachRef) -> Result<(), Error> {
         self.with_memory(attachment.memory, |memory, cx| {
             memory.hand_to_device(cx, attachment.key)
         })
     }
 
-    fn take_from_device(&mut self, attachment: &AttachRef) {
+    fn take_from_device(&self, attachment: &AttachRef) {
         let _gone = self.with_memory(attachment.memory, |memory, cx| {
             memory.take_from_device(cx, attachment.key);
             Ok(())
         });
     }
 
-    fn begin_cpu_access(&mut self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
+    fn begin_cpu_access(&self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
         self.with_memory(buf.memory, |memory, cx| {
             memory.begin_cpu_access(cx, direction);
             Ok(())
         })
     }
 
-    fn end_cpu_access(&mut self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
+    fn end_cpu_access(&self, buf: &BufRef, direction: Direction) -> Result<(), Error> {
         self.with_memory(buf.memory, |memory, cx| {
             memory.end_cpu_access(cx, direction);
             Ok(())
         })
     }
 
-    fn vmap(&mut self, buf: &BufRef) -> Result<(), Error> {
+    fn vmap(&self, buf: &BufRef) -> Result<(), Error> {
         self.with_memory(buf.memory, |memory, cx| {
             memory.vmap(cx.ops, cx.now_ns).map(|_| ())
         })
     }
 
-    fn vunmap(&mut self, buf: &BufRef) {
+    fn vunmap(&self, buf: &BufRef) {
         let _gone = self.with_memory(buf.memory, |memory, cx| {
             memory.vunmap(cx.ops);
             Ok(())

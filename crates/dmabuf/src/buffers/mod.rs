@@ -6,11 +6,11 @@ use crate::fence::{Fences, Outcome, Owner};
 use crate::file::{Access, Name, SyncFlags};
 use crate::ids::{BufId, MemoryId};
 use crate::{
-    Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec, Store, UserKind,
+    Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec, Table, UserKind,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use vb3_dma::DmaOps;
+use vb3_dma::{DmaOps, Lock, Locks, NoLocks};
 
 /// The registry's kind of shared memory.
 pub type Memory<O> = Shared<O, Slab<Attachment<O>>>;
@@ -43,7 +43,7 @@ impl BufRef {
 ///
 /// ```compile_fail,E0382
 /// use vb3_dmabuf::{Buffers, Vma, Observer};
-/// fn twice<O: vb3_dma::DmaOps, W: Observer<O>>(buffers: &mut Buffers<O, W>, vma: Vma) {
+/// fn twice<O: vb3_dma::DmaOps, W: Observer<O>>(buffers: &Buffers<O, W>, vma: Vma) {
 ///     buffers.vma_close(vma);
 ///     buffers.vma_close(vma);
 /// }
@@ -161,41 +161,50 @@ impl Changes {
 /// A dma-buf keeps its memory alive; each export makes a dma-buf of its own. The host keeps the
 /// map from a file's identity to a [`BufId`], one [`BufRef`] for each open file, and opens
 /// and closes a [`Vma`] for each mapping in a program.
-pub struct Buffers<O: DmaOps, W> {
+///
+/// Threads share it by reference: each memory has its own lock, made by `L`, and an allocation holds
+/// none. See [lock order](crate#locks).
+pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     ops: O,
     observer: W,
-    now_ns: u64,
-    memories: Slab<Memory<O>>,
-    bufs: Slab<Buf>,
-    fences: Fences<Owner<O::Device>>,
-    attachment_limit: u32,
-    changes: Changes,
-    placer: Option<Box<dyn Placer<O> + Send>>,
+    now_ns: L::Lock<u64>,
+    memories: Table<Memory<O>, L>,
+    bufs: Table<Buf, L>,
+    fences: L::Lock<Fences<Owner<O::Device>>>,
+    changes: L::Lock<Changes>,
+    placer: Option<Box<dyn Placer<O> + Send + Sync>>,
 }
 
 impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
+    /// An empty registry, for one thread.
+    pub fn new(ops: O, observer: W) -> Self {
+        Self::with_locks(ops, observer)
+    }
+}
+
+impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Most memories and most dma-bufs.
     pub const LIMIT: u32 = 1 << 20;
     /// Most attachments of one memory.
     pub const ATTACHMENT_LIMIT: u32 = 1 << 16;
 
     /// An empty registry.
-    pub const fn new(ops: O, observer: W) -> Self {
+    pub fn with_locks(ops: O, observer: W) -> Self {
         Self {
             ops,
             observer,
-            now_ns: 0,
-            memories: Slab::new(Self::LIMIT),
-            bufs: Slab::new(Self::LIMIT),
-            fences: Fences::new(),
-            attachment_limit: Self::ATTACHMENT_LIMIT,
-            changes: Changes::new(),
+            now_ns: L::Lock::new(0),
+            memories: Table::new(Self::LIMIT),
+            bufs: Table::new(Self::LIMIT),
+            fences: L::Lock::new(Fences::new()),
+            changes: L::Lock::new(Changes::new()),
             placer: None,
         }
     }
 
-    /// Sets who places memory of a [lazy](crate::Backing::Lazy) backing. Without, there is none.
-    pub fn set_placer(&mut self, placer: Box<dyn Placer<O> + Send>) {
+    /// Sets the placer of memory of a [lazy](crate::Backing::Lazy) backing. Without one, such memory
+    /// cannot be allocated.
+    pub fn set_placer(&mut self, placer: Box<dyn Placer<O> + Send + Sync>) {
         self.placer = Some(placer);
     }
 
@@ -214,58 +223,48 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
         &self.observer
     }
 
-    /// What calls on objects of the host's own need.
-    pub const fn cx(&self) -> Cx<'_, O, W> {
+    /// Returns the context for calls on objects of the host's own.
+    pub fn cx(&self) -> Cx<'_, O, W> {
         Cx {
             ops: &self.ops,
             observer: &self.observer,
-            now_ns: self.now_ns,
+            now_ns: self.now_ns.with(|now_ns| *now_ns),
         }
     }
 
     /// Sets the clock for what is recorded from now on.
-    pub const fn set_now(&mut self, now_ns: u64) {
-        self.now_ns = now_ns;
+    pub fn set_now(&self, now_ns: u64) {
+        self.now_ns.with(|now| *now = now_ns);
     }
 
-    /// The fences of all memories.
-    #[must_use]
-    pub const fn fences(&self) -> &Fences<Owner<O::Device>> {
-        &self.fences
+    /// Lets `act` have the fences of all memories, alone, and the time.
+    pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
+        let now_ns = self.cx().now_ns;
+        self.fences.with(|fences| act(fences, now_ns))
     }
 
-    /// The fences of all memories, and the time.
-    pub const fn fences_mut(&mut self) -> (&mut Fences<Owner<O::Device>>, u64) {
-        (&mut self.fences, self.now_ns)
-    }
-
-    /// Runs `with` on a memory.
+    /// Lets `act` have a memory, alone. It must not return to the same memory.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a memory that is gone, and what `with` says.
+    /// `Invalid` (EINVAL) for a memory that is gone, and those of `act`.
     pub fn with_memory<R>(
-        &mut self,
+        &self,
         id: MemoryId,
-        with: impl FnOnce(&mut Memory<O>, &Cx<'_, O, W>) -> Result<R, Error>,
+        act: impl FnOnce(&mut Memory<O>, &Cx<'_, O, W>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let memory = self.memories.get_mut(id.0).ok_or(Error::Invalid)?;
-        let cx = Cx {
-            ops: &self.ops,
-            observer: &self.observer,
-            now_ns: self.now_ns,
-        };
-        with(memory, &cx)
+        let cx = self.cx();
+        let done = self.memories.with(id.0, |memory| act(memory, &cx));
+        done.unwrap_or(Err(Error::Invalid))
     }
 
-    /// A memory.
-    #[must_use]
-    pub fn memory(&self, id: MemoryId) -> Option<&Memory<O>> {
-        self.memories.get(id.0)
+    /// Lets `look` see a memory; `None` for one that is gone.
+    pub fn inspect<R>(&self, id: MemoryId, look: impl FnOnce(&Memory<O>) -> R) -> Option<R> {
+        self.memories.with(id.0, |memory| look(memory))
     }
 
-    /// All memories.
-    pub fn memories(&self) -> impl Iterator<Item = (MemoryId, &Memory<O>)> {
-        self.memories.iter().map(|(key, m)| (MemoryId(key), m))
+    /// The ids of all memories.
+    pub fn memories(&self) -> impl Iterator<Item = MemoryId> + '_ {
+        self.memories.keys().map(MemoryId)
     }
 
     /// How many memories there are.
@@ -277,51 +276,53 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// How often a memory, a handle or an attachment has come or gone: who follows holders looks
     /// again when the number has changed.
     #[must_use]
-    pub const fn changes(&self) -> u64 {
-        self.changes.count
+    pub fn changes(&self) -> u64 {
+        self.changes.with(|changes| changes.count)
     }
 
     /// The memories that came or went since the last call, or of which a handle or an attachment did,
     /// each at least once; `None` where they were more than 64, so that any may have changed.
-    pub fn take_changed(&mut self) -> Option<Vec<MemoryId>> {
-        self.changes.take()
+    pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
+        self.changes.with(Changes::take)
+    }
+
+    pub(super) fn note_change(&self, id: MemoryId) {
+        self.changes.with(|changes| changes.note(id));
     }
 
     /// Allocates a memory with one user: a queue's plane.
     ///
     /// # Errors
     /// As [`Shared::allocate`]; `TableFull` (ENOMEM).
-    pub fn allocate(&mut self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
-        let list = Slab::new(self.attachment_limit);
-        let cx = Cx {
-            ops: &self.ops,
-            observer: &self.observer,
-            now_ns: self.now_ns,
-        };
-        let mut memory = match (spec.backing, &mut self.placer) {
+    pub fn allocate(&self, spec: Spec<O::Device>) -> Result<MemoryId, Error> {
+        let list = Slab::new(Self::ATTACHMENT_LIMIT);
+        let cx = self.cx();
+        let mut memory = match (spec.backing, &self.placer) {
             (Backing::Lazy { .. }, Some(placer)) => {
-                Shared::allocate_lazy(&cx, spec, list, placer.as_mut())?
+                Shared::allocate_lazy(&cx, spec, list, placer.as_ref())?
             }
             _ => Shared::allocate(&cx, spec, list)?,
         };
-        let counted = memory.add_user(UserKind::Plane, self.now_ns);
-        let key = match counted {
-            Ok(()) => self.memories.insert(memory),
-            Err(_) => Err(memory),
-        };
-        match key {
+        match memory.add_user(UserKind::Plane, cx.now_ns) {
+            Ok(()) => self.insert(memory),
+            Err(e) => {
+                memory.release(&cx);
+                Err(e)
+            }
+        }
+    }
+
+    /// Puts a memory into the table, or releases it.
+    fn insert(&self, memory: Memory<O>) -> Result<MemoryId, Error> {
+        match self.memories.insert(memory) {
             Ok(key) => {
-                self.changes.note(MemoryId(key));
-                if let Some(memory) = self.memories.get_mut(key) {
-                    memory.set_tag(key.get());
-                }
+                self.memories.with(key, |memory| memory.set_tag(key.get()));
+                self.note_change(MemoryId(key));
                 Ok(MemoryId(key))
             }
             Err(memory) => {
-                self.release(memory);
-                Err(Error::TableFull {
-                    entries: u64::try_from(self.memories.len()).unwrap_or(u64::MAX),
-                })
+                memory.release(&self.cx());
+                Err(table_full(self.memories.len()))
             }
         }
     }
@@ -330,15 +331,9 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     ///
     /// # Errors
     /// As [`Shared::place`]; `Invalid` without a placer.
-    pub fn place(&mut self, id: MemoryId) -> Result<u64, Error> {
-        let placer = self.placer.as_mut().ok_or(Error::Invalid)?;
-        let memory = self.memories.get_mut(id.0).ok_or(Error::Invalid)?;
-        let cx = Cx {
-            ops: &self.ops,
-            observer: &self.observer,
-            now_ns: self.now_ns,
-        };
-        memory.place(&cx, placer.as_mut())
+    pub fn place(&self, id: MemoryId) -> Result<u64, Error> {
+        let placer = self.placer.as_ref().ok_or(Error::Invalid)?;
+        self.with_memory(id, |memory, cx| memory.place(cx, placer.as_ref()))
     }
 
     /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made,
@@ -347,53 +342,39 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// `TableFull` (ENOMEM), and what the DMA layer says when the memory cannot be shown to
     /// devices. The allocation has then been freed.
-    pub fn adopt(&mut self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
-        let memory = Shared::adopt(alloc, len_bytes, Slab::new(self.attachment_limit));
-        let key = match self.memories.insert(memory) {
-            Ok(key) => key,
-            Err(memory) => {
-                self.release(memory);
-                return Err(Error::TableFull {
-                    entries: u64::try_from(self.memories.len()).unwrap_or(u64::MAX),
-                });
-            }
-        };
-        if let Some(memory) = self.memories.get_mut(key) {
-            memory.set_tag(key.get());
-        }
-        let exported = self.export(MemoryId(key), Access::ReadWrite, name);
+    pub fn adopt(&self, alloc: O::Alloc, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
+        let list = Slab::new(Self::ATTACHMENT_LIMIT);
+        let id = self.insert(Shared::adopt(alloc, len_bytes, list))?;
+        let exported = self.export(id, Access::ReadWrite, name);
         if exported.is_err() {
-            // Where its first user could not be counted, nobody frees it.
-            if let Some(memory) = self.memories.remove(key) {
-                self.release(memory);
-            }
+            // If its first user could not be counted, no user's end frees it.
+            self.release(id, self.memories.remove(id.0));
         }
         exported
     }
 
-    fn release(&mut self, memory: Memory<O>) {
-        self.fences
-            .forget_memory(MemoryId(SlabKey::from_raw(memory.tag)));
-        memory.release(&self.cx());
+    /// Frees memory that was taken out of the table.
+    fn release(&self, id: MemoryId, memory: Option<Memory<O>>) {
+        if let Some(memory) = memory {
+            self.with_fences(|fences, _| fences.forget_memory(id));
+            memory.release(&self.cx());
+        }
     }
 
     /// Drops one user of a memory; the last frees it.
-    pub fn drop_user(&mut self, id: MemoryId, kind: UserKind) {
-        self.changes.note(id);
-        let last = self.with_memory(id, |memory, cx| Ok(memory.drop_user(cx, kind)));
-        if last == Ok(true) {
-            if let Some(memory) = self.memories.remove(id.0) {
-                self.release(memory);
-            }
-        }
+    pub fn drop_user(&self, id: MemoryId, kind: UserKind) {
+        self.note_change(id);
+        let cx = self.cx();
+        let last = |memory: &mut Memory<O>| memory.drop_user(&cx, kind);
+        self.release(id, self.memories.remove_if(id.0, last));
     }
 
     /// Counts a program's mapping of a memory by its queue's cookie.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that is gone.
-    pub fn vma_open(&mut self, id: MemoryId) -> Result<Vma, Error> {
-        self.changes.note(id);
+    pub fn vma_open(&self, id: MemoryId) -> Result<Vma, Error> {
+        self.note_change(id);
         self.with_memory(id, |memory, cx| {
             memory.add_user(UserKind::Mapping, cx.now_ns)
         })?;
@@ -405,7 +386,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
 
     /// Ends a mapping. That of a dma-buf drops its reference; true when that was the last one
     /// and the dma-buf is gone.
-    pub fn vma_close(&mut self, vma: Vma) -> bool {
+    pub fn vma_close(&self, vma: Vma) -> bool {
         let Vma { memory, buf } = vma;
         self.drop_user(memory, UserKind::Mapping);
         buf.is_some_and(|id| self.put_buf(BufRef { id, memory }))
@@ -415,7 +396,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn vma_open_buf(&mut self, id: BufId) -> Result<Vma, Error> {
+    pub fn vma_open_buf(&self, id: BufId) -> Result<Vma, Error> {
         let reference = self.get_buf(id)?;
         match self.vma_open(reference.memory) {
             Ok(vma) => Ok(Vma {
@@ -434,13 +415,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// `Invalid` for a memory that is gone, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), what
     /// the DMA layer says when the memory cannot be shown to other devices.
-    pub fn export(
-        &mut self,
-        memory: MemoryId,
-        access: Access,
-        name: Name,
-    ) -> Result<BufRef, Error> {
-        self.changes.note(memory);
+    pub fn export(&self, memory: MemoryId, access: Access, name: Name) -> Result<BufRef, Error> {
+        self.note_change(memory);
         self.with_memory(memory, |memory, cx| {
             memory.prepare_export(cx)?;
             memory.add_user(UserKind::Export, cx.now_ns)
@@ -450,7 +426,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
             access,
             name,
             refs: 1,
-            since_ns: self.now_ns,
+            since_ns: self.cx().now_ns,
         });
         match inserted {
             Ok(key) => Ok(BufRef {
@@ -459,9 +435,7 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
             }),
             Err(_refused) => {
                 self.drop_user(memory, UserKind::Export);
-                Err(Error::TableFull {
-                    entries: u64::try_from(self.bufs.len()).unwrap_or(u64::MAX),
-                })
+                Err(table_full(self.bufs.len()))
             }
         }
     }
@@ -471,46 +445,49 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone, `TableFull` (ENOMEM) when the count is at its
     /// end.
-    pub fn get_buf(&mut self, id: BufId) -> Result<BufRef, Error> {
-        let buf = self.bufs.get_mut(id.0).ok_or(Error::Invalid)?;
-        let Some(refs) = buf.refs.checked_add(1) else {
-            return Err(Error::TableFull {
+    pub fn get_buf(&self, id: BufId) -> Result<BufRef, Error> {
+        let counted = self.bufs.with(id.0, |buf| {
+            let counted = buf.refs.checked_add(1).ok_or(Error::TableFull {
                 entries: u64::from(buf.refs),
             });
-        };
-        buf.refs = refs;
-        Ok(BufRef {
-            id,
-            memory: buf.memory,
-        })
+            buf.refs = counted?;
+            Ok(buf.memory)
+        });
+        let memory = counted.unwrap_or(Err(Error::Invalid))?;
+        Ok(BufRef { id, memory })
     }
 
     /// Drops a reference; true when it was the last and the dma-buf is gone.
-    pub fn put_buf(&mut self, reference: BufRef) -> bool {
+    pub fn put_buf(&self, reference: BufRef) -> bool {
         let BufRef { id, memory } = reference;
-        let Some(buf) = self.bufs.get_mut(id.0) else {
-            return false;
-        };
-        buf.refs = buf.refs.saturating_sub(1);
-        if buf.refs > 0 {
-            return false;
+        let gone = self.bufs.remove_if(id.0, |buf| {
+            buf.refs = buf.refs.saturating_sub(1);
+            buf.refs == 0
+        });
+        if gone.is_some() {
+            self.drop_user(memory, UserKind::Export);
         }
-        self.bufs.remove(id.0);
-        self.drop_user(memory, UserKind::Export);
-        true
+        gone.is_some()
+    }
+
+    fn memory_of(&self, id: BufId) -> Result<MemoryId, Error> {
+        self.bufs.with(id.0, |buf| buf.memory).ok_or(Error::Invalid)
     }
 
     /// What there is to know of a dma-buf.
     #[must_use]
     pub fn buf(&self, id: BufId) -> Option<BufInfo> {
-        let buf = self.bufs.get(id.0)?;
-        Some(BufInfo {
+        let info = self.bufs.with(id.0, |buf| BufInfo {
             memory: buf.memory,
-            len_bytes: self.memory(buf.memory)?.len_bytes(),
+            len_bytes: 0,
             access: buf.access,
             name: buf.name,
             refs: buf.refs,
             since_ns: buf.since_ns,
+        })?;
+        Some(BufInfo {
+            len_bytes: self.inspect(info.memory, Shared::len_bytes)?,
+            ..info
         })
     }
 
@@ -518,8 +495,8 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) past the end or for a dma-buf that is gone.
-    pub fn mmap_buf(&mut self, id: BufId, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
-        let memory = self.bufs.get(id.0).ok_or(Error::Invalid)?.memory;
+    pub fn mmap_buf(&self, id: BufId, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
+        let memory = self.memory_of(id)?;
         self.with_memory(memory, |memory, cx| memory.mmap(cx.ops, offset, len_bytes))
     }
 
@@ -527,9 +504,9 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for unknown bits, no direction, or a dma-buf that is gone.
-    pub fn sync(&mut self, id: BufId, flags: u64) -> Result<(), Error> {
+    pub fn sync(&self, id: BufId, flags: u64) -> Result<(), Error> {
         let (direction, end) = SyncFlags::decode(flags)?;
-        let memory = self.bufs.get(id.0).ok_or(Error::Invalid)?.memory;
+        let memory = self.memory_of(id)?;
         self.with_memory(memory, |memory, cx| {
             if end {
                 memory.end_cpu_access(cx, direction);
@@ -544,9 +521,9 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone. Longer names do not make a [`Name`].
-    pub fn set_name(&mut self, id: BufId, name: Name) -> Result<(), Error> {
-        self.bufs.get_mut(id.0).ok_or(Error::Invalid)?.name = name;
-        Ok(())
+    pub fn set_name(&self, id: BufId, name: Name) -> Result<(), Error> {
+        let named = self.bufs.with(id.0, |buf| buf.name = name);
+        named.ok_or(Error::Invalid)
     }
 
     /// Takes a memory back from all attached devices. The fences of devices that have it end with
@@ -555,15 +532,15 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
     ///
     /// # Errors
     /// As [`Shared::revoke`].
-    pub fn revoke(&mut self, id: MemoryId) -> Result<(), Error> {
-        self.changes.note(id);
-        if self.memory(id).is_none() {
-            return Ok(());
+    pub fn revoke(&self, id: MemoryId) -> Result<(), Error> {
+        self.note_change(id);
+        let cx = self.cx();
+        let revoked = self.memories.with(id.0, |memory| memory.revoke(&cx));
+        if revoked.is_some() {
+            let outcome = Outcome::Failed(Error::Revoked.errno());
+            self.with_fences(|fences, now_ns| fences.end_accesses(id, outcome, now_ns));
         }
-        let revoked = self.with_memory(id, |memory, cx| memory.revoke(cx));
-        let outcome = Outcome::Failed(Error::Revoked.errno());
-        self.fences.end_accesses(id, outcome, self.now_ns);
-        revoked
+        revoked.unwrap_or(Ok(()))
     }
 
     /// What is held at the moment.
@@ -574,19 +551,32 @@ impl<O: DmaOps, W: Observer<O>> Buffers<O, W> {
             bufs: u64::try_from(self.bufs.len()).unwrap_or(u64::MAX),
             ..Live::default()
         };
-        for (_, buf) in self.bufs.iter() {
-            live.buf_refs = live.buf_refs.saturating_add(u64::from(buf.refs));
+        for key in self.bufs.keys() {
+            let refs = self.bufs.with(key, |buf| u64::from(buf.refs));
+            live.buf_refs = live.buf_refs.saturating_add(refs.unwrap_or(0));
         }
-        for (_, memory) in self.memories.iter() {
-            live.bytes = live.bytes.saturating_add(memory.len_bytes());
-            let mappings = memory.user_count(UserKind::Mapping).count;
-            live.program_mappings = live.program_mappings.saturating_add(u64::from(mappings));
-            for (_, attachment) in memory.attachments().iter() {
-                live.attachments = live.attachments.saturating_add(1);
-                let mapped = u64::from(attachment.direction().is_some());
-                live.mapped = live.mapped.saturating_add(mapped);
-            }
+        for id in self.memories() {
+            self.inspect(id, |memory| live.add(memory));
         }
         live
+    }
+}
+
+impl Live {
+    fn add<O: DmaOps>(&mut self, memory: &Memory<O>) {
+        self.bytes = self.bytes.saturating_add(memory.len_bytes());
+        let mappings = memory.user_count(UserKind::Mapping).count;
+        self.program_mappings = self.program_mappings.saturating_add(u64::from(mappings));
+        for (_, attachment) in memory.attachments().iter() {
+            self.attachments = self.attachments.saturating_add(1);
+            let mapped = u64::from(attachment.direction().is_some());
+            self.mapped = self.mapped.saturating_add(mapped);
+        }
+    }
+}
+
+fn table_full(entries: usize) -> Error {
+    Error::TableFull {
+        entries: u64::try_from(entries).unwrap_or(u64::MAX),
     }
 }

@@ -4,6 +4,7 @@ use super::{FAULT, Fake, FakeAlloc, FakeDevice};
 use crate::solve::Placement;
 use crate::{Placer, Spec};
 use alloc::vec::Vec;
+use std::sync::Mutex;
 use vb3_dma::{DmaOps, Error};
 
 /// Places memory in one run where a device without an IOMMU is among those that share it, and page
@@ -12,7 +13,7 @@ use vb3_dma::{DmaOps, Error};
 pub struct FakePlacer {
     /// Whether there are runs to place memory in.
     pub has_runs: bool,
-    placed: Vec<usize>,
+    placed: Mutex<Vec<usize>>,
 }
 
 impl FakePlacer {
@@ -21,18 +22,18 @@ impl FakePlacer {
     pub const fn new(has_runs: bool) -> Self {
         Self {
             has_runs,
-            placed: Vec::new(),
+            placed: Mutex::new(Vec::new()),
         }
     }
 }
 
 impl Placer<Fake> for FakePlacer {
-    fn allocate(&mut self, ops: &Fake, spec: &Spec<FakeDevice>) -> Result<FakeAlloc, Error> {
+    fn allocate(&self, ops: &Fake, spec: &Spec<FakeDevice>) -> Result<FakeAlloc, Error> {
         ops.alloc_virtual(spec.len_bytes)
     }
 
     fn find(
-        &mut self,
+        &self,
         _: &Fake,
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = FakeDevice>,
@@ -52,7 +53,7 @@ impl Placer<Fake> for FakePlacer {
     }
 
     fn place(
-        &mut self,
+        &self,
         ops: &Fake,
         alloc: &mut FakeAlloc,
         placement: &Placement,
@@ -67,10 +68,11 @@ impl Placer<Fake> for FakePlacer {
             "moved while mapped"
         );
         state.blocks[block].scattered = placement.heap == 0;
-        if self.placed.contains(&block) {
+        let mut placed = self.placed.lock().expect("no panic");
+        if placed.contains(&block) {
             return Ok(placement.len_bytes);
         }
-        self.placed.push(block);
+        placed.push(block);
         Ok(0)
     }
 }

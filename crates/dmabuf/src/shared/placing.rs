@@ -13,7 +13,7 @@ pub trait Placer<O: DmaOps> {
     /// # Errors
     /// `NoMemory` (ENOMEM) where the owner's device alone could not be given as much now, with what
     /// is short.
-    fn allocate(&mut self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
+    fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
 
     /// A place that suits all of some devices, for `len_bytes`; and programs, if they have the
     /// memory mapped. Changes nothing.
@@ -21,7 +21,7 @@ pub trait Placer<O: DmaOps> {
     /// # Errors
     /// What is short, or `Invalid` (EINVAL) where the devices' demands exclude each other.
     fn find(
-        &mut self,
+        &self,
         ops: &O,
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = O::Device>,
@@ -34,7 +34,7 @@ pub trait Placer<O: DmaOps> {
     /// # Errors
     /// What the DMA layer says. The memory then lies where it lay.
     fn place(
-        &mut self,
+        &self,
         ops: &O,
         alloc: &mut O::Alloc,
         placement: &Placement,
@@ -70,7 +70,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         spec: Spec<O::Device>,
         list: L,
-        placer: &mut (impl Placer<O> + ?Sized),
+        placer: &(impl Placer<O> + ?Sized),
     ) -> Result<Self, Error> {
         let Backing::Lazy { device, .. } = spec.backing else {
             return Err(Error::Invalid);
@@ -113,7 +113,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     pub fn place<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
-        placer: &mut (impl Placer<O> + ?Sized),
+        placer: &(impl Placer<O> + ?Sized),
     ) -> Result<u64, Error> {
         let Backing::Lazy { device, .. } = self.spec.backing else {
             return Err(Error::Invalid);
@@ -149,11 +149,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(placed?)
     }
 
-    fn find(
-        &mut self,
-        ops: &O,
-        placer: &mut (impl Placer<O> + ?Sized),
-    ) -> Result<Placement, Error> {
+    fn find(&mut self, ops: &O, placer: &(impl Placer<O> + ?Sized)) -> Result<Placement, Error> {
         let list = &self.list;
         let keys = core::iter::successors(list.next(None), |key| list.next(Some(*key)));
         let mut devices = keys.filter_map(|key| Some(list.get(key)?.device()));

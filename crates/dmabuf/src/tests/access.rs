@@ -14,9 +14,9 @@ struct Set {
 
 /// Memory of the camera's, attached and mapped for `dev`.
 fn set(backing: Backing<FakeDevice>, own: Direction, dev: FakeDevice, dir: Direction) -> Set {
-    let mut b = buffers();
-    let id = memory(&mut b, backing, own, 2);
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, backing, own, 2);
+    let buf = export(&b, id);
     let mut a = b.attach(&buf, dev).unwrap();
     b.map(&mut a, dir).unwrap();
     b.ops().state().syncs.clear();
@@ -61,7 +61,7 @@ impl Set {
         self.b.ops().cpu_read(self.block(), 0, 8)
     }
 
-    fn end(mut self) {
+    fn end(self) {
         self.b.detach(self.a);
         self.b.put_buf(self.buf);
         end(self.b, self.id);
@@ -88,9 +88,9 @@ fn intersections() {
 #[test]
 fn defect_05_mapping_an_exported_cached_buffer_hands_it_over() {
     for dev in [DISPLAY, BOUNCER] {
-        let mut b = buffers();
-        let id = memory(&mut b, Backing::NonCoherent(CAMERA), Bidirectional, 1);
-        let buf = export(&mut b, id);
+        let b = buffers();
+        let id = memory(&b, Backing::NonCoherent(CAMERA), Bidirectional, 1);
+        let buf = export(&b, id);
         let mut a = b.attach(&buf, dev).unwrap();
         let at = block(&b, id);
         for byte in [22, 33] {
@@ -109,7 +109,7 @@ fn defect_05_mapping_an_exported_cached_buffer_hands_it_over() {
 #[test]
 fn defect_05_begin_and_end_do_the_work_while_it_stays_mapped() {
     for dev in [DISPLAY, BOUNCER] {
-        let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, dev, ToDevice);
+        let s = set(Backing::NonCoherent(CAMERA), FromDevice, dev, ToDevice);
         let (at, buf) = (s.block(), s.buf.id());
         for byte in [22, 33] {
             s.b.sync(buf, 2).unwrap();
@@ -273,7 +273,7 @@ fn a_bounced_copy_that_was_not_written_overwrites_nothing() {
 
 #[test]
 fn reading_without_begin_is_stale_and_told() {
-    let mut s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
+    let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
     s.b.set_now(77);
     let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
     s.b.hand_to_device(&s.a).unwrap();
@@ -281,7 +281,7 @@ fn reading_without_begin_is_stale_and_told() {
     assert!(s.b.ops().dev_write(CAMERA, addr, &[3; 8]));
     s.b.take_from_device(&s.a);
     assert_eq!(s.cpu(), [0; 8], "stale");
-    let fact = s.b.memory(s.id).unwrap().missing_sync().unwrap();
+    let fact = s.b.inspect(s.id, |m| m.missing_sync()).flatten().unwrap();
     assert_eq!((fact.sync, fact.device.id), (SyncKind::BeginRead, 1));
     assert_eq!(
         s.b.observer().get().missing,
@@ -303,7 +303,7 @@ fn reading_without_begin_is_stale_and_told() {
 
 #[test]
 fn reading_with_begin_is_right_and_nothing_is_told() {
-    let mut s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
+    let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
     let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
     for byte in 1..4 {
         s.b.hand_to_device(&s.a).unwrap();
@@ -321,7 +321,7 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
 
 #[test]
 fn writing_without_end_is_stale_at_the_device_and_told() {
-    let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
+    let s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
     let at = s.block();
     s.b.ops().cpu_write(at, 0, &[4; 5]);
     s.b.hand_to_device(&s.a).unwrap();
@@ -346,7 +346,7 @@ fn coherent_memory_and_coherent_devices_miss_nothing() {
         (Backing::Coherent(CAMERA), DISPLAY),
         (Backing::NonCoherent(pc), pc),
     ] {
-        let mut s = set(backing, Bidirectional, dev, Bidirectional);
+        let s = set(backing, Bidirectional, dev, Bidirectional);
         let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
         let at = s.block();
         s.b.ops().cpu_write(at, 0, &[4; 8]);

@@ -11,9 +11,9 @@ fn addr(b: &Bufs, attachment: &AttachRef) -> DmaAddr {
 
 #[test]
 fn defect_10_a_second_direction_leaves_the_first_mapping_alone() {
-    let mut b = buffers();
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
+    let buf = export(&b, id);
     let mut a = b.attach(&buf, DISPLAY).unwrap();
     b.map(&mut a, Direction::ToDevice).unwrap();
     let first = addr(&b, &a);
@@ -43,9 +43,9 @@ fn defect_10_a_second_direction_leaves_the_first_mapping_alone() {
 
 #[test]
 fn defect_20_address_zero_is_an_address() {
-    let mut b = buffers();
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&b, id);
     let mut a = b.attach(&buf, DISPLAY).unwrap();
     b.map(&mut a, Direction::ToDevice).unwrap();
     assert_eq!(addr(&b, &a), DmaAddr::new(0));
@@ -57,14 +57,9 @@ fn defect_20_address_zero_is_an_address() {
 
 #[test]
 fn revoked_memory_is_reached_by_no_device_and_mapped_no_more() {
-    let mut b = buffers();
-    let id = memory(
-        &mut b,
-        Backing::NonCoherent(CAMERA),
-        Direction::FromDevice,
-        1,
-    );
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&b, id);
     let mut one = b.attach(&buf, DISPLAY).unwrap();
     let mut two = b.attach(&buf, BOUNCER).unwrap();
     b.map(&mut one, Direction::ToDevice).unwrap();
@@ -87,9 +82,9 @@ fn revoked_memory_is_reached_by_no_device_and_mapped_no_more() {
 
 #[test]
 fn what_is_gone_is_refused_without_harm() {
-    let mut b = buffers();
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&b, id);
     let mut a = b.attach(&buf, DISPLAY).unwrap();
     b.map(&mut a, Direction::ToDevice).unwrap();
     b.drop_user(id, UserKind::Plane);
@@ -106,14 +101,9 @@ fn what_is_gone_is_refused_without_harm() {
 /// Who has the memory goes on, nobody else gets it, and it is not freed.
 #[test]
 fn memory_whose_unmap_failed_is_quarantined() {
-    let mut b = buffers();
-    let id = memory(
-        &mut b,
-        Backing::NonCoherent(CAMERA),
-        Direction::FromDevice,
-        1,
-    );
-    let (buf, block) = (export(&mut b, id), block(&b, id));
+    let b = buffers();
+    let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
+    let (buf, block) = (export(&b, id), block(&b, id));
     let mut one = b.attach(&buf, DISPLAY).unwrap();
     let mut two = b.attach(&buf, BOUNCER).unwrap();
     b.map(&mut one, Direction::ToDevice).unwrap();
@@ -122,7 +112,7 @@ fn memory_whose_unmap_failed_is_quarantined() {
     b.unmap(&mut one);
     b.ops().state().unmap_fails = false;
     assert!(b.ops().dev_read(DISPLAY, at, 1).is_some(), "in reach");
-    assert!(b.memory(id).unwrap().is_quarantined());
+    assert!(b.inspect(id, |m| m.is_quarantined()).unwrap());
     assert_eq!(b.observer().get().quarantined, [(DISPLAY.id, PAGE)]);
     let refused = Err(Error::Quarantined);
     assert_eq!(b.map(&mut one, Direction::ToDevice), refused);
@@ -142,7 +132,7 @@ fn memory_whose_unmap_failed_is_quarantined() {
 
 /// Runs the life of a shared buffer with the fault at call `n`; false once `n` is past the end.
 fn life(n: u32) -> bool {
-    let mut b = buffers();
+    let b = buffers();
     b.ops().state().fail_after = Some(n);
     let spec = Spec {
         backing: Backing::NonCoherent(CAMERA),

@@ -3,16 +3,20 @@
 use super::*;
 use crate::{Error, HolderKind, Importer, Slab, SlabKey, Store, SyncFlags, SyncKind};
 
+fn num_users(b: &Bufs, id: MemoryId) -> u32 {
+    b.inspect(id, |memory| memory.num_users()).expect("memory")
+}
+
 #[test]
 fn memory_lives_as_long_as_its_last_handle() {
-    let mut b = buffers();
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
+    let buf = export(&b, id);
     let of_memory = b.vma_open(id).unwrap();
     let of_buf = b.vma_open_buf(buf.id()).unwrap();
-    assert_eq!(b.memory(id).unwrap().num_users(), 4);
+    assert_eq!(num_users(&b, id), 4);
     b.drop_user(id, UserKind::Plane);
-    assert_eq!(b.memory(id).unwrap().num_users(), 3, "orphaned");
+    assert_eq!(num_users(&b, id), 3, "orphaned");
     assert!(!b.vma_close(of_memory));
     let (at, name) = (buf.id(), Name::new(b"frame").unwrap());
     b.set_name(at, name).unwrap();
@@ -26,19 +30,18 @@ fn memory_lives_as_long_as_its_last_handle() {
 
 #[test]
 fn memory_of_another_driver_lives_as_long_as_its_dma_buf() {
-    let mut b = buffers();
+    let b = buffers();
     let alloc = b.ops().alloc_virtual(2 * PAGE).unwrap();
     let buf = b.adopt(alloc, 2 * PAGE, Name::default()).unwrap();
     let id = buf.memory();
-    let memory = b.memory(id).unwrap();
-    assert_eq!((memory.num_users(), memory.device()), (1, None));
-    assert_eq!(memory.backing(), Backing::Foreign);
+    let seen = b.inspect(id, |m| (m.num_users(), m.device(), m.backing()));
+    assert_eq!(seen, Some((1, None, Backing::Foreign)));
     assert_eq!(b.size(&buf), 2 * PAGE);
     let mut attachment = b.attach(&buf, DISPLAY).unwrap();
     b.map(&mut attachment, Direction::ToDevice).unwrap();
-    let kinds: Vec<HolderKind> = b.memory(id).unwrap().holders().map(|h| h.kind).collect();
+    let kinds = b.inspect(id, |m| m.holders().map(|h| h.kind).collect::<Vec<_>>());
     let mapped = HolderKind::Mapped(Direction::ToDevice);
-    assert_eq!(kinds, [HolderKind::User(UserKind::Export), mapped]);
+    assert_eq!(kinds.unwrap(), [HolderKind::User(UserKind::Export), mapped]);
     assert!(b.put_buf(buf), "the only handle, with the device's mapping");
     assert_nothing(&b);
     // Where it cannot be shown to devices, nothing stays either.
@@ -50,30 +53,30 @@ fn memory_of_another_driver_lives_as_long_as_its_dma_buf() {
 
 #[test]
 fn each_export_is_a_dma_buf_of_its_own() {
-    let mut b = buffers();
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
-    let (one, two) = (export(&mut b, id), export(&mut b, id));
+    let b = buffers();
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let (one, two) = (export(&b, id), export(&b, id));
     assert_ne!(one.id(), two.id());
     assert_eq!(one.memory(), two.memory());
     b.put_buf(one);
-    assert_eq!(b.memory(id).unwrap().num_users(), 2);
+    assert_eq!(num_users(&b, id), 2);
     b.put_buf(two);
     end(b, id);
 }
 
 #[test]
 fn a_handle_dropped_too_often_frees_nothing() {
-    let mut b = buffers();
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let b = buffers();
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
     b.drop_user(id, UserKind::Mapping);
     b.drop_user(id, UserKind::Export);
-    assert_eq!(b.memory(id).unwrap().num_users(), 1);
+    assert_eq!(num_users(&b, id), 1);
     end(b, id);
 }
 
 #[test]
 fn sizes_that_overflow_are_refused() {
-    let mut b = buffers();
+    let b = buffers();
     for (len_bytes, errno) in [(0, 22), (u64::MAX, 12), (u64::MAX - PAGE + 2, 12)] {
         let spec = Spec {
             backing: Backing::Coherent(CAMERA),
@@ -93,9 +96,9 @@ fn defect_11_mmap_honours_the_page_offset() {
         Backing::NonCoherent(CAMERA),
         Backing::Virtual(CAMERA),
     ] {
-        let mut b = buffers();
-        let id = memory(&mut b, backing, Direction::FromDevice, 8);
-        let buf = export(&mut b, id);
+        let b = buffers();
+        let id = memory(&b, backing, Direction::FromDevice, 8);
+        let buf = export(&b, id);
         let map = b.mmap_buf(buf.id(), 5 * PAGE, 2 * PAGE).unwrap();
         assert_eq!((map.offset, map.len), (5 * PAGE, 2 * PAGE));
         assert!(b.mmap_buf(buf.id(), 7 * PAGE, PAGE).is_ok());
@@ -128,9 +131,9 @@ fn sync_flags_are_checked() {
     for raw in [0, 4, 8, 9, 1 << 63 | 1, u64::MAX] {
         assert_eq!(ok(raw), Err(Error::Invalid), "{raw:#x}");
     }
-    let mut b = buffers();
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&b, id);
     assert_eq!(b.sync(buf.id(), 6), Ok(()), "END without START");
     assert_eq!(b.sync(buf.id(), 0), Err(Error::Invalid));
     let gone = buf.id();
@@ -165,11 +168,11 @@ fn every_error_has_its_errno() {
 
 #[test]
 fn holders_say_who_and_since_when() {
-    let mut b = buffers();
+    let b = buffers();
     b.set_now(10);
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
     b.set_now(20);
-    let buf = export(&mut b, id);
+    let buf = export(&b, id);
     b.set_now(30);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     let camera = b.attach(&buf, BOUNCER).unwrap();
@@ -177,14 +180,14 @@ fn holders_say_who_and_since_when() {
     b.set_now(40);
     let vma = b.vma_open(id).unwrap();
     b.vmap(&buf).unwrap();
-    let seen: Vec<_> = b
-        .memory(id)
-        .unwrap()
-        .holders()
-        .map(|h| (h.kind, h.count, h.device.map(|d| d.id), h.since_ns))
-        .collect();
+    let seen = b.inspect(id, |memory| {
+        let holders = memory.holders();
+        holders
+            .map(|h| (h.kind, h.count, h.device.map(|d| d.id), h.since_ns))
+            .collect::<Vec<_>>()
+    });
     assert_eq!(
-        seen,
+        seen.unwrap(),
         [
             (HolderKind::User(UserKind::Plane), 1, Some(1), 10),
             (HolderKind::User(UserKind::Mapping), 1, None, 40),
@@ -204,14 +207,9 @@ fn holders_say_who_and_since_when() {
 
 #[test]
 fn defect_19_a_cpu_mapping_is_made_once_and_counted() {
-    let mut b = buffers();
-    let id = memory(
-        &mut b,
-        Backing::NonCoherent(CAMERA),
-        Direction::FromDevice,
-        1,
-    );
-    let buf = export(&mut b, id);
+    let b = buffers();
+    let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
+    let buf = export(&b, id);
     b.vmap(&buf).unwrap();
     b.vmap(&buf).unwrap();
     assert_eq!(b.ops().state().live.vmaps, 1);
@@ -255,13 +253,8 @@ fn slab_keys_do_not_name_what_came_later() {
 
 #[test]
 fn a_program_that_lets_go_unread_is_told_of() {
-    let mut b = buffers();
-    let id = memory(
-        &mut b,
-        Backing::NonCoherent(CAMERA),
-        Direction::FromDevice,
-        1,
-    );
+    let b = buffers();
+    let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
     let vma = b.vma_open(id).unwrap();
     let addr = own_addr(&b, id);
     b.with_memory(id, |m, cx| {

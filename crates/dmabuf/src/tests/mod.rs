@@ -4,6 +4,7 @@ mod access;
 mod attach;
 mod lifetime;
 mod placing;
+mod table;
 mod threads;
 
 use crate::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, PAGE};
@@ -12,7 +13,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 use std::sync::{Mutex, MutexGuard};
-use vb3_dma::{Attrs, Direction, DmaOps};
+use vb3_dma::{Attrs, Direction, DmaOps, Lock, Locks};
 
 /// Hears everything, and knows how many bytes are stale.
 #[derive(Debug, Default)]
@@ -67,6 +68,26 @@ impl Observer<Fake> for Log {
     }
 }
 
+/// Locks for threads.
+pub(super) struct Mutexes;
+
+#[derive(Debug)]
+pub(super) struct Guarded<T>(Mutex<T>);
+
+impl Locks for Mutexes {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().expect("no panic"))
+    }
+}
+
 pub(super) type Bufs = Buffers<Fake, Log>;
 
 pub(super) const CAMERA: FakeDevice = FakeDevice::new(1);
@@ -81,7 +102,7 @@ pub(super) fn buffers() -> Bufs {
 }
 
 pub(super) fn memory(
-    b: &mut Bufs,
+    b: &Bufs,
     backing: Backing<FakeDevice>,
     direction: Direction,
     pages: u64,
@@ -95,22 +116,23 @@ pub(super) fn memory(
     b.allocate(spec).expect("memory")
 }
 
-pub(super) fn export(b: &mut Bufs, id: MemoryId) -> BufRef {
+pub(super) fn export(b: &Bufs, id: MemoryId) -> BufRef {
     b.export(id, Access::ReadWrite, Name::default())
         .expect("export")
 }
 
 pub(super) fn block(b: &Bufs, id: MemoryId) -> usize {
-    b.memory(id).expect("memory").alloc().block
+    b.inspect(id, |memory| memory.alloc().block)
+        .expect("memory")
 }
 
 pub(super) fn own_addr(b: &Bufs, id: MemoryId) -> vb3_dma::DmaAddr {
-    let memory = b.memory(id).expect("memory");
-    b.ops().alloc_dma_addr(memory.alloc()).expect("address")
+    let addr = b.inspect(id, |memory| b.ops().alloc_dma_addr(memory.alloc()));
+    addr.flatten().expect("address")
 }
 
 /// Gives the plane's handle back and sees that nothing is left.
-pub(super) fn end(mut b: Bufs, id: MemoryId) {
+pub(super) fn end(b: Bufs, id: MemoryId) {
     b.drop_user(id, UserKind::Plane);
     assert_nothing(&b);
 }

@@ -19,7 +19,7 @@ const LAZY: Backing<FakeDevice> = Backing::Lazy {
 fn lazy(has_runs: bool) -> (Bufs, MemoryId) {
     let mut b = buffers();
     b.set_placer(Box::new(FakePlacer::new(has_runs)));
-    let id = memory(&mut b, LAZY, Direction::FromDevice, 2);
+    let id = memory(&b, LAZY, Direction::FromDevice, 2);
     (b, id)
 }
 
@@ -33,7 +33,7 @@ fn there_is_none_without_a_placer() {
         attrs: vb3_dma::Attrs::empty(),
     };
     assert_eq!(b.allocate(spec), Err(Error::Invalid));
-    let id = memory(&mut b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
+    let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
     assert_eq!(b.place(id), Err(Error::Invalid));
     b.set_placer(Box::new(FakePlacer::new(true)));
     assert_eq!(b.place(id), Err(Error::Invalid), "it has its place");
@@ -42,8 +42,8 @@ fn there_is_none_without_a_placer() {
 
 #[test]
 fn what_lies_nowhere_is_mapped_for_nobody() {
-    let (mut b, id) = lazy(true);
-    let buf = export(&mut b, id);
+    let (b, id) = lazy(true);
+    let buf = export(&b, id);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     assert_eq!(
         b.map(&mut display, Direction::ToDevice),
@@ -61,8 +61,8 @@ fn what_lies_nowhere_is_mapped_for_nobody() {
 
 #[test]
 fn it_moves_once_for_whom_it_does_not_suit() {
-    let (mut b, id) = lazy(true);
-    let buf = export(&mut b, id);
+    let (b, id) = lazy(true);
+    let buf = export(&b, id);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();
@@ -91,8 +91,8 @@ fn it_moves_once_for_whom_it_does_not_suit() {
 
 #[test]
 fn a_device_pins_it_while_it_uses_it() {
-    let (mut b, id) = lazy(true);
-    let buf = export(&mut b, id);
+    let (b, id) = lazy(true);
+    let buf = export(&b, id);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();
@@ -119,8 +119,8 @@ fn a_device_pins_it_while_it_uses_it() {
 /// Two buffers of a queue may name one dma-buf: they share its attachment.
 #[test]
 fn each_use_of_an_attachment_pins_its_memory() {
-    let (mut b, id) = lazy(true);
-    let buf = export(&mut b, id);
+    let (b, id) = lazy(true);
+    let buf = export(&b, id);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();
@@ -144,7 +144,7 @@ fn each_use_of_an_attachment_pins_its_memory() {
 
 #[test]
 fn a_device_that_does_not_follow_pins_it_while_mapped() {
-    let (mut b, id) = lazy(true);
+    let (b, id) = lazy(true);
     b.place(id).unwrap();
     let key = b
         .with_memory(id, |memory, cx| {
@@ -165,8 +165,8 @@ fn a_device_that_does_not_follow_pins_it_while_mapped() {
 
 #[test]
 fn where_there_is_no_better_place_it_stays() {
-    let (mut b, id) = lazy(false);
-    let buf = export(&mut b, id);
+    let (b, id) = lazy(false);
+    let buf = export(&b, id);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();
@@ -195,8 +195,8 @@ fn where_there_is_no_better_place_it_stays() {
 /// The move has happened by then: the mappings that follow describe where the memory lies.
 #[test]
 fn a_move_succeeds_without_room_for_a_table() {
-    let (mut b, id) = lazy(true);
-    let buf = export(&mut b, id);
+    let (b, id) = lazy(true);
+    let buf = export(&b, id);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
     let mut direct = b.attach(&buf, DIRECT).unwrap();
@@ -217,8 +217,8 @@ fn a_move_succeeds_without_room_for_a_table() {
 /// Its old place would be given to somebody else.
 #[test]
 fn what_a_device_may_still_reach_is_not_moved() {
-    let (mut b, id) = lazy(true);
-    let buf = export(&mut b, id);
+    let (b, id) = lazy(true);
+    let buf = export(&b, id);
     let mut display = b.attach(&buf, DISPLAY).unwrap();
     b.place(id).unwrap();
     b.map(&mut display, Direction::ToDevice).unwrap();

@@ -1,7 +1,7 @@
 //! Which threads the public types may visit. A type parameter that is `Send` and `Sync` stands for the
 //! host's part.
 
-use super::Log;
+use super::{Log, Mutexes};
 use crate::fake::{
     FakeAlloc, FakeDevice, FakeLive, FakeMapping, FakeMmap, FakePlacer, FakeTable, FakeUser,
     FakeVmap, State,
@@ -17,8 +17,9 @@ use crate::solve::{
 use crate::{
     Access, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed, Cx, Error,
     Holder, HolderKind, Holders, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec,
-    SyncKind, UserKind, Vma,
+    SyncKind, Table, UserKind, Vma,
 };
+use vb3_dma::NoLocks;
 
 type Ops = crate::fake::Fake;
 type Attached = Slab<Attachment<Ops>>;
@@ -33,8 +34,9 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Backing<u8>, Holder<u8>, MissingSync<u8>, Spec<u8>)>();
     any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
     any_thread::<(Early<u8>, EarlyAccess<u8>, Heap<'_>)>();
-    // One thread at a time: the host's placer is `Send` alone.
-    one_thread::<Buffers<Ops, Log>>();
+    // By the host's locks: any thread, or one at a time.
+    any_thread::<(Buffers<Ops, Log, Mutexes>, Table<u8, Mutexes>)>();
+    one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
     // Values.
     any_thread::<(Access, AttachRef, BufId, BufInfo, BufRef, Closed, Error)>();
     any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();

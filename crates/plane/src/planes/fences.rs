@@ -12,14 +12,9 @@ use vb3_dmabuf::{MemoryId, Observer};
 const CANCELED: i32 = 125;
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// The fences of all memories.
-    pub const fn fences(&self) -> &Fences<Owner<O::Device>> {
-        self.buffers.fences()
-    }
-
-    /// The fences of all memories, and the time.
-    pub const fn fences_mut(&mut self) -> (&mut Fences<Owner<O::Device>>, u64) {
-        self.buffers.fences_mut()
+    /// Lets `act` have the fences of all memories, alone, and the time.
+    pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
+        self.buffers.with_fences(act)
     }
 
     /// The memory that a plane is, or is imported from; none for a program's.
@@ -35,31 +30,30 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let Some(memory) = self.memory_of(plane) else {
             return;
         };
-        let (fences, _) = self.buffers.fences_mut();
-        let owner = Owner::Device(plane.dev.dma);
-        let timeline = (plane.access).get_or_insert_with(|| fences.timeline(owner));
-        // Without room for a fence the device still works; nobody can wait for it.
-        let _no_room = fences.begin_access(memory, timeline, Usage::of(plane.direction));
+        let (owner, access) = (Owner::Device(plane.dev.dma), &mut plane.access);
+        self.with_fences(|fences, _| {
+            let timeline = access.get_or_insert_with(|| fences.timeline(owner));
+            // Without room for a fence the device still works; nobody can wait for it.
+            let _no_room = fences.begin_access(memory, timeline, Usage::of(plane.direction));
+        });
     }
 
     pub(super) fn end_fence(&mut self, plane: &mut Plane<O::Device>, outcome: Outcome) {
-        let (fences, now_ns) = self.buffers.fences_mut();
         if let Some(timeline) = &mut plane.access {
-            fences.end_oldest(timeline, outcome, now_ns);
+            self.with_fences(|fences, now_ns| fences.end_oldest(timeline, outcome, now_ns));
         }
     }
 
     pub(super) fn waits_for_fences(&self, plane: &Plane<O::Device>) -> bool {
         self.memory_of(plane).is_some_and(|memory| {
-            self.fences()
-                .is_held_back(memory, Usage::of(plane.direction))
+            self.with_fences(|fences, _| fences.is_held_back(memory, Usage::of(plane.direction)))
         })
     }
 
     pub(super) fn close_access(&mut self, plane: &mut Plane<O::Device>) {
-        let (fences, now_ns) = self.buffers.fences_mut();
         if let Some(timeline) = plane.access.take() {
-            fences.close(timeline, Outcome::Failed(CANCELED), now_ns);
+            let outcome = Outcome::Failed(CANCELED);
+            self.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }
     }
 }

@@ -55,7 +55,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let key = match self.find_import(dev.dma, buf.id(), direction) {
             Some(key) => key,
             None => {
-                let attachment = contig::attach(&mut self.buffers, buf, dev.dma, len_bytes)?;
+                let attachment = contig::attach(&self.buffers, buf, dev.dma, len_bytes)?;
                 let inserted = self.imports.insert(Import {
                     dev: dev.dma,
                     direction,
@@ -139,7 +139,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             .imports
             .get_mut(key.0)
             .ok_or(PlaneError::Invalid(None))?;
-        let buffers = &mut self.buffers;
+        let buffers = &self.buffers;
         // The exporter may have taken the memory back.
         if import.mapped && buffers.segment(&import.attachment, 0).is_none() {
             buffers.unmap(&mut import.attachment);

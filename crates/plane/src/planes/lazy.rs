@@ -4,7 +4,7 @@ use super::imports::ImportKey;
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, contig};
 use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps, Locks};
-use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey, UserKind};
+use vb3_dmabuf::{Error, Memory, MemoryId, Observer, Shared, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for. After a failure the memory has been given
@@ -66,8 +66,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Where memory begins for its own device; `None` while that has it not mapped.
     pub(super) fn own_addr(&self, memory: MemoryId, key: SlabKey) -> Option<DmaAddr> {
-        let shared = self.buffers.memory(memory)?;
-        Some(shared.segment(self.ops(), key, 0)?.addr)
+        let first = |shared: &Memory<O>| shared.segment(self.ops(), key, 0);
+        Some(self.buffers.inspect(memory, first)??.addr)
     }
 
     /// Maps memory for its own device as one run.
@@ -95,8 +95,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         memory: MemoryId,
         mut map: impl FnMut(&mut Self) -> Result<T, PlaneError>,
     ) -> Result<T, PlaneError> {
-        let is_placed = self.buffers.memory(memory).is_none_or(|m| m.is_placed());
-        let refused = if is_placed {
+        let is_placed = self.buffers.inspect(memory, Shared::is_placed);
+        let refused = if is_placed != Some(false) {
             match map(self) {
                 Err(e) if is_of_place(e) => Some(e),
                 done => return done,
@@ -114,8 +114,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Sees to it that memory lies somewhere, for an access by the CPU.
     pub(super) fn settle(&mut self, memory: MemoryId) -> Result<(), PlaneError> {
-        let is_placed = self.buffers.memory(memory).is_none_or(|m| m.is_placed());
-        if is_placed {
+        let is_placed = self.buffers.inspect(memory, Shared::is_placed);
+        if is_placed != Some(false) {
             return Ok(());
         }
         self.buffers.place(memory).map(|_| ()).map_err(short)

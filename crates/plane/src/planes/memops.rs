@@ -11,7 +11,9 @@ use crate::{
 };
 use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::Outcome;
-use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, SlabKey, Store, UserKind};
+use vb3_dmabuf::{
+    BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SlabKey, Store, UserKind,
+};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
@@ -143,7 +145,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     fn vmap(&mut self, id: MemoryId) -> Result<(), Error> {
-        if self.buffers.memory(id).is_some_and(|m| !m.is_placed()) {
+        if self.buffers.inspect(id, Shared::is_placed) == Some(false) {
             self.buffers.place(id)?;
         }
         self.buffers
@@ -341,8 +343,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn place(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
-        let memory = self.memory_of(plane).and_then(|id| self.buffers.memory(id));
-        if memory.is_some_and(|memory| memory.is_revoked()) {
+        let memory = self.memory_of(plane);
+        if memory.and_then(|id| self.buffers.inspect(id, Shared::is_revoked)) == Some(true) {
             return Err(PlaneError::Revoked);
         }
         self.map_in_place(plane)
@@ -387,8 +389,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 ..
             } => Plane::<O::Device>::own_segments(memory, own).map(Cookie::Sg),
             Kind::Allocated { memory, .. } => {
-                let alloc = self.buffers.memory(memory)?.alloc();
-                self.ops().alloc_dma_addr(alloc).map(Cookie::Dma)
+                let addr = self
+                    .buffers
+                    .inspect(memory, |memory| self.ops().alloc_dma_addr(memory.alloc()))?;
+                addr.map(Cookie::Dma)
             }
             Kind::User(key) if plane.dev.allocator == Allocator::Sg => {
                 Some(Cookie::Sg(SgView(Segments::User(key))))
@@ -410,7 +414,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     fn num_users(&self, plane: &Self::Plane) -> u32 {
         match plane.kind {
             Kind::Allocated { memory, .. } => {
-                self.buffers.memory(memory).map_or(0, |m| m.num_users())
+                self.buffers.inspect(memory, Shared::num_users).unwrap_or(0)
             }
             _ => 1,
         }

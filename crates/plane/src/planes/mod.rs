@@ -222,7 +222,7 @@ impl Live {
 /// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` observes missing syncs; `L`
 /// makes the lock of the counters.
 pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
-    buffers: Buffers<O, CounterTable<O::Device, H, L>>,
+    buffers: Buffers<O, CounterTable<O::Device, H, L>, L>,
     users: Slab<users::Pinned<O>>,
     /// How often one of them has come or gone.
     user_changes: u64,
@@ -254,18 +254,18 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// No planes yet.
     pub fn with_locks(ops: O, host: H) -> Self {
         Self {
-            buffers: Buffers::new(ops, CounterTable::new(host)),
-            users: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>>::LIMIT),
+            buffers: Buffers::with_locks(ops, CounterTable::new(host)),
+            users: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
             user_changes: 0,
             user_changes_seen: 0,
-            imports: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>>::LIMIT),
+            imports: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
             clock: 0,
             refused: None,
         }
     }
 
     /// Sets who places planes of devices that want it ([`Device::lazy`]). Without, they get none.
-    pub fn set_placer(&mut self, placer: Box<dyn Placer<O> + Send>) {
+    pub fn set_placer(&mut self, placer: Box<dyn Placer<O> + Send + Sync>) {
         self.buffers.set_placer(placer);
     }
 
@@ -285,7 +285,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Sets the clock for what is recorded from now on, in nanoseconds.
-    pub const fn set_now(&mut self, now_ns: u64) {
+    pub fn set_now(&self, now_ns: u64) {
         self.buffers.set_now(now_ns);
     }
 
@@ -309,7 +309,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Memories and dma-bufs, to look at: holders, names, counts.
-    pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>> {
+    pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>, L> {
         &self.buffers
     }
 

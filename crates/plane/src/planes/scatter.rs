@@ -3,7 +3,7 @@
 use super::{Plane, Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
-use vb3_dmabuf::{Error, Importer, MemoryId, Observer, SlabKey, UserKind};
+use vb3_dmabuf::{Error, Importer, Memory, MemoryId, Observer, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
@@ -56,8 +56,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     pub fn sg_segment(&self, view: SgView, index: usize) -> Option<DmaSegment> {
         match view.0 {
             Segments::Own(memory, key) => {
-                let shared = self.buffers.memory(memory)?;
-                shared.segment(self.ops(), key, index)
+                let segment = |shared: &Memory<O>| shared.segment(self.ops(), key, index);
+                self.buffers.inspect(memory, segment)?
             }
             Segments::User(key) => self.user_memory(key)?.segment(self.ops(), index),
             Segments::Import(key) => {

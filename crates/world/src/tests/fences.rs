@@ -152,7 +152,8 @@ impl Lab {
 
     /// A device's fence is pending exactly while the device has the buffer.
     fn check(&self) {
-        let counts = self.bench.world.memory.fences().counts();
+        let memory = &self.bench.world.memory;
+        let counts = memory.with_fences(|fences, _| fences.counts());
         let all = self.bench.world.nodes.iter().flat_map(summary::queues);
         let active: u32 = all.map(|(_, queue)| queue.active_count()).sum();
         assert_eq!(counts.begun - counts.ended, u64::from(active), "{counts:?}");
@@ -160,16 +161,17 @@ impl Lab {
 
     fn finish(mut self) -> u64 {
         self.bench.close_all(&[self.camera, self.display]);
-        let fences = self.bench.world.memory.fences();
-        let counts = fences.counts();
+        let memory = &self.bench.world.memory;
+        let counts = memory.with_fences(|fences, _| fences.counts());
         assert_eq!(counts.begun, counts.ended);
         for (file, _) in core::mem::take(&mut self.files) {
             let ended = self.bench.world.sync_file_poll(file, 1);
             assert_eq!(ended, 1, "nobody is left who could end it");
             self.bench.world.release(file);
         }
-        let fences = self.bench.world.memory.fences();
-        assert_eq!((fences.len(), fences.reservations()), (0, 0));
+        let memory = &self.bench.world.memory;
+        let left = memory.with_fences(|fences, _| (fences.len(), fences.reservations()));
+        assert_eq!(left, (0, 0));
         counts.begun
     }
 }
@@ -184,7 +186,8 @@ fn every_fence_ends_whatever_a_program_does() {
             lab.step(&mut random);
             lab.check();
         }
-        most = most.max(lab.bench.world.memory.fences().len());
+        let memory = &lab.bench.world.memory;
+        most = most.max(memory.with_fences(|fences, _| fences.len()));
         begun += lab.finish();
     }
     assert!(begun > 1000, "{begun} fences are no test");
@@ -206,7 +209,9 @@ fn a_program_that_dies_ends_its_fences_with_the_reason() {
     lab.call_buf(0, IMPORT_SYNC_FILE, &mut [2, fd]);
     lab.stream(display, true);
     lab.queue(display, 0);
-    assert_eq!(lab.bench.world.memory.fences().counts().begun, 1);
+    let memory = &lab.bench.world.memory;
+    let counts = memory.with_fences(|fences, _| fences.counts());
+    assert_eq!(counts.begun, 1);
     lab.kill();
     let canceled = Ending::Failed(125);
     assert!(matches!(

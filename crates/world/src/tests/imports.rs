@@ -430,7 +430,7 @@ fn work_of_a_buffers_own_driver_is_waited_for_and_blocks_nobody_else() {
     queue(&mut bench, display, (OUTPUT, 1), buffer, 0).unwrap();
     bench.close_all(&[camera, display]);
     expect_nothing_held(&mut bench, "soc-iommu");
-    let counts = bench.world.memory.fences().counts();
+    let counts = bench.world.memory.with_fences(|fences, _| fences.counts());
     assert_eq!(counts.begun, counts.ended);
     assert!(counts.begun > 4, "{counts:?}");
 }

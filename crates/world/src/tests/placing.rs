@@ -42,10 +42,12 @@ fn queue(bench: &mut Bench, camera: FileId, index: u32) -> Result<i64, i32> {
 /// Where the first memory of a run lies: the addresses of each piece.
 fn pieces(bench: &Bench) -> Vec<std::ops::Range<u64>> {
     let buffers = bench.world.memory.buffers();
-    let first: MemoryId = buffers.memories().next().unwrap().0;
-    let segments = buffers.memory(first).unwrap().alloc().segments().iter();
+    let first: MemoryId = buffers.memories().next().unwrap();
     let range = |segment: &vb3_dma::Segment| segment.addr.get()..segment.addr.get() + segment.len;
-    segments.map(range).collect()
+    let pieces = buffers.inspect(first, |memory| {
+        memory.alloc().segments().iter().map(range).collect()
+    });
+    pieces.unwrap()
 }
 
 /// What was refused last: the device and the constraint.

@@ -3,7 +3,7 @@
 use super::fences::Random;
 use super::*;
 use vb3_dma::{DmaAddr, DmaOps as _};
-use vb3_dmabuf::{MemoryId, Store as _};
+use vb3_dmabuf::MemoryId;
 
 const ENODEV: i32 = 19;
 const SECRET: u8 = 0xa5;
@@ -14,16 +14,16 @@ type Seen = (vb3_machine::Device, DmaAddr);
 /// Where devices have a memory: its owner, and those that have it mapped.
 fn seen(bench: &Bench, id: MemoryId) -> Vec<Seen> {
     let (memory, ops) = (&bench.world.memory, bench.world.memory.ops());
-    let shared = memory.buffers().memory(id).unwrap();
-    let list = shared.attachments();
-    let keys = std::iter::successors(list.next(None), |key| list.next(Some(*key)));
-    let attached = keys.filter_map(|key| {
-        let addr = shared.segment(ops, key, 0)?.addr;
-        Some((list.get(key)?.device(), addr))
+    let seen = memory.buffers().inspect(id, |shared| {
+        let attached = shared.attachments().iter().filter_map(|(key, attachment)| {
+            let addr = shared.segment(ops, key, 0)?.addr;
+            Some((attachment.device(), addr))
+        });
+        let own = ops.alloc_dma_addr(shared.alloc());
+        let own = own.and_then(|addr| Some((shared.device()?, addr)));
+        attached.chain(own).collect()
     });
-    let own = ops.alloc_dma_addr(shared.alloc());
-    let own = own.and_then(|addr| Some((shared.device()?, addr)));
-    attached.chain(own).collect()
+    seen.unwrap()
 }
 
 /// No device finds there what the memory held, and no descriptor shows it.
@@ -65,8 +65,7 @@ fn import(index: u32, fd: i32, used: u32) -> Arg {
 
 /// The memories of a run, oldest first.
 fn memories(bench: &Bench) -> Vec<MemoryId> {
-    let all = bench.world.memory.buffers().memories();
-    all.map(|(id, _)| id).collect()
+    bench.world.memory.buffers().memories().collect()
 }
 
 fn expect_nothing_held(bench: &mut Bench, of: &str) {
@@ -78,7 +77,7 @@ fn expect_nothing_held(bench: &mut Bench, of: &str) {
     };
     assert!(held.is_empty(), "{of}: {held:?}");
     assert!(memories(bench).is_empty(), "{of}");
-    let counts = bench.world.memory.fences().counts();
+    let counts = bench.world.memory.with_fences(|fences, _| fences.counts());
     assert_eq!(counts.begun, counts.ended, "{of}: fences");
     assert_eq!(
         bench.world.memory.ops().platform().held().objects,
@@ -347,14 +346,8 @@ impl Walk {
             let fds = self.fds.iter().filter(|(_, memory)| memory == id);
             let fds: Vec<i32> = fds.map(|(fd, _)| *fd).collect();
             // Mapped anew, the other addresses are somebody else's in time.
-            let owner = self
-                .bench
-                .world
-                .memory
-                .buffers()
-                .memory(*id)
-                .unwrap()
-                .device();
+            let buffers = self.bench.world.memory.buffers();
+            let owner = buffers.inspect(*id, |memory| memory.device()).unwrap();
             let own: Vec<Seen> = (seen.iter().copied())
                 .filter(|(dev, _)| Some(*dev) == owner)
                 .collect();

@@ -85,7 +85,8 @@ pub(super) fn dma(t: &mut Test, plane: &TestPlane) -> DmaAddr {
 
 pub(super) fn block(t: &Test, plane: &TestPlane) -> usize {
     let memory = plane.memory().expect("allocated");
-    t.buffers.memory(memory).expect("memory").alloc().block
+    let block = t.buffers.inspect(memory, |memory| memory.alloc().block);
+    block.expect("memory")
 }
 
 pub(super) fn assert_nothing(t: &Test) {

@@ -1,0 +1,210 @@
+//! A bounded table that threads share: each entry has a lock of its own.
+
+use crate::SlabKey;
+use crate::slab::Slot;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use once_cell::race::OnceBox;
+use vb3_dma::{Lock, Locks};
+
+/// Slots of the first chunk. Each further chunk has twice as many as the one before it.
+const FIRST: u32 = 16;
+
+/// Chunks that hold [`Table::LIMIT`] slots.
+const CHUNKS: usize = 17;
+
+/// Slots that never move, each with its lock. The array of one holds them because its box can be
+/// made fallibly.
+type Chunk<T, L> = [Box<[<L as Locks>::Lock<Slot<T>>]>; 1];
+
+/// Which slots are vacant.
+struct Vacant {
+    /// Vacated slots. There is room for all slots: vacating one never allocates.
+    free: Vec<u32>,
+    /// The first slot that was never used.
+    next: u32,
+    /// The number of slots.
+    end: u32,
+}
+
+impl Vacant {
+    fn take(&mut self) -> Option<u32> {
+        self.free.pop().or_else(|| {
+            let index = (self.next < self.end).then_some(self.next)?;
+            self.next = index.saturating_add(1);
+            Some(index)
+        })
+    }
+}
+
+/// A bounded table on the heap that threads share. Growing it can fail; it never panics.
+///
+/// Each entry has a lock of the host's. An entry in use delays only those who want the same entry.
+/// Finding one takes no other lock. Inserting and removing take a second, short lock for a moment,
+/// never both at once, and the heap is asked for room outside both.
+///
+/// # Context
+/// An entry's lock is held while the caller's closure runs. The closure must not return to the same
+/// entry: that deadlocks, or panics with [`NoLocks`](vb3_dma::NoLocks).
+pub struct Table<T, L: Locks> {
+    chunks: [OnceBox<Chunk<T, L>>; CHUNKS],
+    vacant: L::Lock<Vacant>,
+    limit: u32,
+}
+
+impl<T, L: Locks> fmt::Debug for Table<T, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T, L: Locks> Table<T, L> {
+    /// Most entries of any table.
+    pub const LIMIT: u32 = 1 << 20;
+
+    /// An empty table for at most `limit` entries, and never more than [`LIMIT`](Self::LIMIT).
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        Self {
+            chunks: [const { OnceBox::new() }; CHUNKS],
+            vacant: L::Lock::new(Vacant {
+                free: Vec::new(),
+                next: 0,
+                end: 0,
+            }),
+            limit: limit.min(Self::LIMIT),
+        }
+    }
+
+    /// Puts a value in.
+    ///
+    /// # Errors
+    /// Gives the value back when the table is full or memory is short; callers answer ENOMEM.
+    pub fn insert(&self, value: T) -> Result<SlabKey, T> {
+        let vacancy = self.vacancy();
+        let Some((index, slot)) = vacancy.and_then(|index| Some((index, self.slot(index)?))) else {
+            return Err(value);
+        };
+        Ok(slot.with(|slot| {
+            slot.value = Some(value);
+            SlabKey {
+                generation: slot.generation,
+                index,
+            }
+        }))
+    }
+
+    /// Lets `act` have an entry, alone; `None` for one that is gone.
+    pub fn with<R>(&self, key: SlabKey, act: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.slot(key.index)?.with(|slot| {
+            let is_it = slot.generation == key.generation;
+            slot.value.as_mut().filter(|_| is_it).map(act)
+        })
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&self, key: SlabKey) -> Option<T> {
+        self.remove_if(key, |_| true)
+    }
+
+    /// Takes an entry out if `decide` says so. No other thread gets at the entry in between.
+    pub fn remove_if(&self, key: SlabKey, decide: impl FnOnce(&mut T) -> bool) -> Option<T> {
+        let value = self.slot(key.index)?.with(|slot| {
+            let is_it = slot.generation == key.generation;
+            let is_wanted = slot.value.as_mut().filter(|_| is_it).is_some_and(decide);
+            is_wanted.then(|| slot.take())?
+        })?;
+        self.vacant.with(|vacant| vacant.free.push(key.index));
+        Some(value)
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.vacant.with(|vacant| {
+            let used = usize::try_from(vacant.next).unwrap_or(usize::MAX);
+            used.saturating_sub(vacant.free.len())
+        })
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys of all entries. Each is looked up when the iterator comes to it: others may come and
+    /// go meanwhile.
+    pub fn keys(&self) -> impl Iterator<Item = SlabKey> + '_ {
+        let next = self.vacant.with(|vacant| vacant.next);
+        (0..next).filter_map(|index| {
+            let generation = self
+                .slot(index)?
+                .with(|slot| slot.value.is_some().then_some(slot.generation))?;
+            Some(SlabKey { generation, index })
+        })
+    }
+
+    /// The first answer of `look` on the entries, one after the other. Each is locked alone.
+    pub fn find_map<R>(&self, mut look: impl FnMut(SlabKey, &mut T) -> Option<R>) -> Option<R> {
+        self.keys()
+            .find_map(|key| self.with(key, |value| look(key, value))?)
+    }
+
+    fn slot(&self, index: u32) -> Option<&L::Lock<Slot<T>>> {
+        let (chunk, at) = spot(index)?;
+        let [slots] = self.chunks.get(chunk)?.get()?;
+        slots.get(at)
+    }
+
+    /// Takes a vacant slot, made if there is none.
+    fn vacancy(&self) -> Option<u32> {
+        // Another thread may take all that this one made; then there are more entries than before,
+        // of which there is a bound.
+        loop {
+            let (index, end) = self.vacant.with(|vacant| (vacant.take(), vacant.end));
+            if index.is_some() || end >= self.limit {
+                return index;
+            }
+            self.grow(end)?;
+        }
+    }
+
+    /// Makes the chunk that begins with slot `start`, unless another thread does so first.
+    fn grow(&self, start: u32) -> Option<()> {
+        let (chunk, _) = spot(start)?;
+        let most = start.saturating_add(FIRST);
+        let len = usize::try_from(most.min(self.limit.saturating_sub(start))).ok()?;
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(len).ok()?;
+        slots.resize_with(len, || L::Lock::new(Slot::EMPTY));
+        let end = start.saturating_add(u32::try_from(len).ok()?);
+        let mut free = Vec::new();
+        free.try_reserve_exact(usize::try_from(end).ok()?).ok()?;
+        let mut one = Vec::new();
+        one.try_reserve_exact(1).ok()?;
+        one.push(slots.into_boxed_slice());
+        // The chunk of a thread that was faster serves as well.
+        let _slower = self.chunks.get(chunk)?.set(Box::try_from(one).ok()?);
+        let _former = self.vacant.with(|vacant| {
+            if vacant.end == start {
+                free.append(&mut vacant.free);
+                core::mem::swap(&mut free, &mut vacant.free);
+                vacant.end = end;
+            }
+            free
+        });
+        Some(())
+    }
+}
+
+/// Where slot `index` is: its chunk, and its number in there.
+fn spot(index: u32) -> Option<(usize, usize)> {
+    let from_first = index.checked_add(FIRST)?;
+    let chunk = from_first.ilog2().checked_sub(FIRST.ilog2())?;
+    let at = from_first.checked_sub(FIRST.checked_shl(chunk)?)?;
+    Some((usize::try_from(chunk).ok()?, usize::try_from(at).ok()?))
+}
