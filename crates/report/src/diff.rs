@@ -1,4 +1,4 @@
-//! `vb3 diff`: in what two runs differ, in sentences.
+//! `vb3 diff`: one sentence for each difference between two runs.
 
 use crate::report::{DeviceReport, Held, QueueReport, Report};
 use crate::sentence::{self, bytes};
@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-/// How a number is shown.
+/// Formats a counter's value.
 type Show = fn(u64) -> String;
 
-/// A number of a report: what it counts, where it stands, how it is shown.
+/// A counter of a report: its name, its field, its format.
 type Counter<T> = (&'static str, fn(&T) -> u64, Show);
 
 fn plain(count: u64) -> String {
     count.to_string()
 }
 
-/// Of a queue. Not its span, which is a time.
+/// Counters of a queue. Its span is left out because times always differ.
 const QUEUE: &[Counter<QueueReport>] = &[
     ("frames", |q| q.frames, plain),
     ("frames without a buffer", |q| q.dropped, plain),
@@ -29,14 +29,14 @@ const QUEUE: &[Counter<QueueReport>] = &[
     ("moved", |q| q.bytes_moved, bytes),
     ("cache syncs for the device", |q| q.syncs_for_device, plain),
     ("cache syncs for the CPU", |q| q.syncs_for_cpu, plain),
-    ("mappings made", |q| q.maps, plain),
-    ("mappings given back", |q| q.unmaps, plain),
-    ("most memory of buffers", |q| q.peak_bytes, bytes),
+    ("DMA mappings made", |q| q.maps, plain),
+    ("DMA mappings released", |q| q.unmaps, plain),
+    ("peak buffer memory", |q| q.peak_bytes, bytes),
 ];
 
-/// Of a run.
+/// Counters of a run.
 const RUN: &[Counter<Report>] = &[
-    ("things that the script did", Report::scripted, plain),
+    ("events of the script", Report::scripted, plain),
     (
         "steps that never happened",
         |r| r.script_missed.len() as u64,
@@ -44,23 +44,23 @@ const RUN: &[Counter<Report>] = &[
     ),
     ("calls refused", Report::refused, plain),
     ("cache syncs missing", Report::unsynced, plain),
-    ("most memory", |r| r.memory.peak_bytes, bytes),
+    ("peak memory", |r| r.memory.peak_bytes, bytes),
     (
-        "most contiguous memory",
+        "peak contiguous memory",
         |r| r.memory.peak_contiguous_bytes,
         bytes,
     ),
 ];
 
-/// Prints the differences; 0 where there are none, else 1.
+/// Prints the differences. Returns 0 if there are none, else 1.
 ///
 /// # Errors
-/// A report cannot be read, or `out` not be written.
+/// A report cannot be read, or `out` cannot be written.
 pub fn print(before: &Path, after: &Path, out: &mut dyn Write) -> Result<u8> {
     let (before, after) = (why::load(before)?, why::load(after)?);
     let said = differences(&before, &after);
     if said.is_empty() {
-        writeln!(out, "The runs do not differ, times aside.")?;
+        writeln!(out, "The runs differ in nothing but times.")?;
     }
     for sentence in &said {
         writeln!(out, "{sentence}")?;
@@ -68,21 +68,21 @@ pub fn print(before: &Path, after: &Path, out: &mut dyn Write) -> Result<u8> {
     Ok(u8::from(!said.is_empty()))
 }
 
-/// A sentence for each difference, the cause before what it may have caused.
+/// Returns a sentence for each difference, possible causes before their effects.
 fn differences(before: &Report, after: &Report) -> Vec<String> {
     let mut said = setup(before, after);
     said.extend(counters("the run", RUN, before, after));
     said.extend(devices(&before.devices, &after.devices));
-    said.extend(told(before, after));
+    said.extend(problems_and_notes(before, after));
     said.extend(changed(
-        "what was still held",
+        "still held at the end",
         held(&before.held),
         held(&after.held),
     ));
     said
 }
 
-/// What was run, and how it ended.
+/// Compares program, machine, clock, script, seed, devices and exit status.
 fn setup(before: &Report, after: &Report) -> Vec<String> {
     let words = |report: &Report| report.program.join(" ");
     let specs = |report: &Report| report.setup.devices.join(" ");
@@ -145,11 +145,9 @@ fn devices(before: &[DeviceReport], after: &[DeviceReport]) -> Vec<String> {
         match (of(before), of(after)) {
             (Some(before), Some(after)) => said.extend(device(&before, &after)),
             (Some(gone), None) => {
-                said.push(format!("{node}: the {} is not there after", gone.kind))
+                said.push(format!("{node}: {} before, no device after", gone.kind))
             }
-            (None, Some(new)) => {
-                said.push(format!("{node}: the {} was not there before", new.kind))
-            }
+            (None, Some(new)) => said.push(format!("{node}: no device before, {} after", new.kind)),
             (None, None) => {}
         }
     }
@@ -163,7 +161,7 @@ fn device(before: &DeviceReport, after: &DeviceReport) -> Vec<String> {
     said.extend(changed(&name("kind"), &before.kind, &after.kind));
     let allocators = (&before.allocator, &after.allocator);
     said.extend(changed(&name("allocator"), allocators.0, allocators.1));
-    // By kind, and of the contexts of a codec one after the other.
+    // Queues are listed by kind. A codec's contexts follow one another.
     let none = QueueReport::default();
     let count = before.queues.len().max(after.queues.len());
     for at in 0..count {
@@ -185,8 +183,8 @@ fn device(before: &DeviceReport, after: &DeviceReport) -> Vec<String> {
     said
 }
 
-/// What one run was told and the other was not, however often.
-fn told(before: &Report, after: &Report) -> Vec<String> {
+/// Compares the problems and notes of two runs; how often each occurred does not count.
+fn problems_and_notes(before: &Report, after: &Report) -> Vec<String> {
     let (old, new) = (sentences(before), sentences(after));
     let gone = old
         .difference(&new)
@@ -207,7 +205,7 @@ fn sentences(report: &Report) -> BTreeSet<String> {
         sentence::missing_sync(&missing).what
     });
     let early = report.early_accesses.iter().cloned().map(|mut early| {
-        // A process has another number in each run.
+        // Process numbers differ from run to run.
         (early.times, early.process) = (1, 0);
         sentence::early_access(&early).what
     });
@@ -220,7 +218,7 @@ fn sentences(report: &Report) -> BTreeSet<String> {
 }
 
 fn held(held: &Held) -> String {
-    sentence::held(held).unwrap_or_else(|| "nothing".to_owned())
+    sentence::held_counts(held).unwrap_or_else(|| "nothing".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One call, as a line of text or of JSON.
+//! One traced call and its formats: text, JSON, Perfetto.
 
 use crate::sentence::errno_name;
 use serde_json::{Map, Value as Json, json};
@@ -7,14 +7,14 @@ use std::str::FromStr;
 use std::time::Duration;
 use vb3_v4l2::decode::{Fields, Value};
 
-/// How a trace is written.
+/// Format of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A line of text for each call: `text`.
     Text,
     /// A JSON object on a line for each call: `json`.
     Json,
-    /// Chrome's trace events, which ui.perfetto.dev opens: `perfetto`.
+    /// Chrome trace events for ui.perfetto.dev: `perfetto`.
     Perfetto,
 }
 
@@ -26,7 +26,7 @@ impl FromStr for Format {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             "perfetto" => Ok(Self::Perfetto),
-            _ => Err("text, json or perfetto".to_owned()),
+            _ => Err("allowed are text, json and perfetto".to_owned()),
         }
     }
 }
@@ -34,39 +34,40 @@ impl FromStr for Format {
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// With this value.
+    /// The call returned this value.
     Value(i64),
-    /// With this errno.
+    /// The call failed with this errno.
     Errno(i32),
-    /// A signal ended it, its thread ended, or its file was closed.
+    /// The call was abandoned: a signal arrived, its thread ended, or its file was closed.
     GivenUp,
 }
 
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// When it came, since the run began.
+    /// Time from the run's start to the call.
     pub(crate) at: Duration,
-    /// From its coming to its answer.
+    /// Duration from the call's start to its answer.
     pub(crate) took: Duration,
-    /// Process and thread; none where the kernel does not say (the last close of a file).
+    /// Process and thread; `None` for the last close of a file, whose caller the kernel does not
+    /// report.
     pub(crate) thread: Option<(u32, u32)>,
     /// Path of the node; empty for a dma-buf or a media request.
     pub(crate) device: String,
-    /// Which open file, numbered from 1.
+    /// Number of the open file, counted from 1.
     pub(crate) file: Option<u64>,
-    /// Its name.
+    /// Name of the call.
     pub(crate) call: String,
-    /// What the program asked.
+    /// Arguments from the program.
     pub(crate) arguments: Fields,
     /// How it ended.
     pub(crate) outcome: Answer,
-    /// What the device said.
+    /// Results that the device returned.
     pub(crate) results: Fields,
 }
 
 impl Event {
-    /// As a line in this format, without its end.
+    /// Formats the call as one line, without a line end.
     #[must_use]
     pub(crate) fn line(&self, format: Format) -> String {
         match format {
@@ -76,7 +77,7 @@ impl Event {
         }
     }
 
-    /// A slice from the call's coming to its answer, times in microseconds.
+    /// Formats the call as a Perfetto slice, with times in microseconds.
     fn perfetto(&self) -> Json {
         let mut args = self.json();
         if let Some(args) = args.as_object_mut() {
@@ -179,7 +180,7 @@ fn json(value: &Value) -> Json {
 
 const O_ACCMODE: i32 = 3;
 
-/// The flags of open that matter to a device.
+/// Names the flags of `open` that matter to a device.
 pub(crate) fn open_flags(flags: i32) -> String {
     let mut words = match flags & O_ACCMODE {
         0 => "O_RDONLY",
@@ -200,7 +201,7 @@ pub(crate) fn open_flags(flags: i32) -> String {
     words
 }
 
-/// What a mapping may be used for.
+/// Names the access rights of a mapping.
 pub(crate) fn protection(prot: i32) -> String {
     let names = [(1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")];
     let set = names.iter().filter(|(bit, _)| prot & bit != 0);

@@ -1,8 +1,7 @@
-//! Reports of a run, traces of its calls, the report as a page, and sentences that explain what went
-//! wrong.
+//! Reports of a run, traces of its calls, HTML pages, and sentences that explain problems.
 //!
-//! The crate has the data and the words. It does not know how devices work: the host of the devices
-//! fills a [`Report`] in.
+//! The crate defines the data and the messages. It does not know how devices work: the host of the
+//! devices fills in a [`Report`].
 #![forbid(unsafe_code)]
 
 pub mod diff;

@@ -1,5 +1,5 @@
-//! The report as a page: one file that needs no network and no script. The verdict comes first, then
-//! the devices, what went wrong and what to do, the path of the frames, and when each went.
+//! The report as an HTML page: one file without network access or scripts. The verdict comes first,
+//! then the devices, problems with remedies, the path of the frames, and time lines.
 
 mod buffers;
 mod flow;
@@ -18,12 +18,12 @@ use maud::{DOCTYPE, Markup, html};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Small pictures of devices, by their nodes.
+/// Small pictures of the devices' frames, by device node.
 pub type Pictures = [(String, Vec<Picture>)];
 
 const STYLE: &str = include_str!("page/page.css");
 
-/// Whether a report of this name is a page.
+/// Returns whether this file name asks for an HTML page.
 #[must_use]
 pub fn is_page(path: &Path) -> bool {
     path.extension()
@@ -41,13 +41,13 @@ pub fn write(report: &Report, timeline: &Timeline, pictures: &Pictures, path: &P
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Seconds since 1970 as a date and time, by the Gregorian calendar.
+/// Formats seconds since 1970 as a date and time of the Gregorian calendar.
 fn utc(seconds: u64) -> String {
     let (mut days, time) = (seconds / 86_400, seconds % 86_400);
     let is_leap =
         |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     let mut year = 1970;
-    // Every 400 years have as many days.
+    // Every period of 400 years has the same number of days.
     year += days / 146_097 * 400;
     days %= 146_097;
     while days >= 365 + u64::from(is_leap(year)) {
@@ -90,7 +90,7 @@ fn page(report: &Report, timeline: &Timeline, pictures: &Pictures, made: &str) -
                         (seconds(Duration::from_millis(report.duration_ms))) "."
                     }
                     (devices(report))
-                    (told(report))
+                    (problems(report))
                     h2 { "Path of the frames" }
                     (flow::flow(report))
                     (script(report))
@@ -108,7 +108,7 @@ fn page(report: &Report, timeline: &Timeline, pictures: &Pictures, made: &str) -
     }
 }
 
-/// How the run went, before all else.
+/// The banner with the run's result.
 fn verdict(report: &Report) -> Markup {
     let verdict = sentence::verdict(report);
     let (class, word) = match (verdict.is_good, report.is_well() && report.exit_status == 0) {
@@ -121,7 +121,7 @@ fn verdict(report: &Report) -> Markup {
     }
 }
 
-/// Each device that was used, in a row.
+/// The table of used devices.
 fn devices(report: &Report) -> Markup {
     let table = sentence::table(report);
     html! {
@@ -147,8 +147,8 @@ fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
 }
 
-/// What was refused and missed, and what to do; and what is to note.
-fn told(report: &Report) -> Markup {
+/// Problems with their remedies, then notes.
+fn problems(report: &Report) -> Markup {
     let programs = sentence::known(&report.program);
     let refused = report
         .refusals
@@ -165,13 +165,13 @@ fn told(report: &Report) -> Markup {
     let file = &report.setup.script_file;
     html! {
         @for missed in &report.script_missed {
-            (wrong("Not played", &sentence::missed_step(file, missed), ""))
+            (wrong("Missed step", &sentence::missed_step(file, missed), ""))
         }
         @for (label, said) in refused.chain(missing).chain(early) {
             (wrong(label, &said.what, &said.hint))
         }
         @for failure in &report.failures {
-            (wrong("Broken", &sentence::failure(failure), ""))
+            (wrong("Failed", &sentence::failure(failure), ""))
         }
         @if let Some(held) = sentence::held(&report.held) {
             (wrong("Held", &held, ""))
@@ -194,7 +194,7 @@ fn wrong(label: &str, what: &str, hint: &str) -> Markup {
     }
 }
 
-/// What the script did.
+/// The script and its events.
 fn script(report: &Report) -> Markup {
     html! {
         @if !report.setup.script.is_empty() {
@@ -228,12 +228,12 @@ fn streams(report: &Report, timeline: &Timeline) -> Markup {
             (plots::plots(stream, &marks))
         }
         @if timeline.left_out > 0 {
-            p { (timeline.left_out) " calls found no room in these plots." }
+            p { "The plots leave out " (timeline.left_out) " later calls." }
         }
     }
 }
 
-/// The numbers behind the plots, for who cannot see them.
+/// The plots' main numbers as text, for readers who cannot see the plots.
 fn summary(stream: &Stream) -> String {
     let mut gaps: Vec<Duration> = stream
         .frames
@@ -246,13 +246,13 @@ fn summary(stream: &Stream) -> String {
     let mut said = format!("{frames} frames reached or left the program");
     if let (Some(middle), Some(longest)) = (gaps.get(gaps.len() / 2), gaps.last()) {
         said += &format!(
-            ", half of them within {:.2} ms of the one before, the slowest after {:.2} ms",
+            "; time from frame to frame: median {:.2} ms, longest {:.2} ms",
             middle.as_secs_f64() * 1e3,
             longest.as_secs_f64() * 1e3
         );
     }
     if let Some(deepest) = deepest {
-        said += &format!("; the device had at most {deepest} buffers");
+        said += &format!("; the device owned at most {deepest} buffers");
     }
     said + "."
 }
@@ -263,7 +263,7 @@ fn machine(report: &Report) -> Markup {
         p {
             "At most " (bytes(memory.peak_bytes)) " of memory at one time, "
             (bytes(memory.peak_contiguous_bytes)) " of it contiguous. "
-            @if report.held == Held::default() { "Nothing is held." }
+            @if report.held == Held::default() { "Everything was released." }
         }
         details {
             summary { "Profile and devices" }

@@ -1,7 +1,7 @@
-//! The JSON report of a run: what each device and queue did, what was refused and why, and what
-//! was still held when the last program had gone.
+//! The JSON report of a run: counters of each device and queue, refused calls with their reasons,
+//! and resources still held after the last program ended.
 //!
-//! Field names are part of the interface: they are only ever added to.
+//! Field names are part of the interface: later versions only add fields.
 
 mod buffers;
 mod picture;
@@ -39,7 +39,7 @@ pub const MAX_FAILURES: usize = 64;
 /// [`Report::script_left_out`].
 pub const MAX_SCRIPT_EVENTS: usize = 1024;
 
-/// Everything there is to tell about one run.
+/// The report of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
@@ -47,77 +47,77 @@ pub struct Report {
     pub format: u32,
     /// Name of the machine's profile.
     pub machine: String,
-    /// Seed of the machine: with the same program, it replays the run.
+    /// Seed of the machine. The same program and seed repeat the run.
     pub seed: u64,
-    /// What the devices and the machine were, for `vb3 replay`.
+    /// Machine, devices, script and clock, for `vb3 replay`.
     pub setup: Setup,
     /// The program and its arguments.
     pub program: Vec<String>,
     /// Exit status of the program as a shell gives it: 128 + N for signal N.
     pub exit_status: i32,
-    /// From start to end, in milliseconds: wall time, or that of the devices' clock where it is
+    /// Duration of the run in milliseconds: wall time, or the devices' time if their clock is
     /// virtual.
     pub duration_ms: u64,
     /// One entry per device node, in the order of the nodes.
     pub devices: Vec<DeviceReport>,
     /// Memory of the machine.
     pub memory: MemoryReport,
-    /// Buffers of the run and who held each, oldest first as far as they are gone.
+    /// Buffers of the run and the holders of each. Released buffers come first, oldest first.
     pub buffers: Vec<BufferReport>,
-    /// Buffers beyond [`MAX_BUFFERS`], or beyond those that are followed at one time.
+    /// Buffers beyond [`MAX_BUFFERS`], or beyond the number that can be tracked at one time.
     pub buffers_left_out: u64,
-    /// Calls that were refused, oldest first. Equal ones are one entry with a count. Questions
-    /// (`ENUM_*`, `G_*`, `TRY_*`, …) and calls that a script lets fail are not among them.
+    /// Refused calls, oldest first. Equal refusals are one entry with a count. Queries (`ENUM_*`,
+    /// `G_*`, `TRY_*`, …) and calls that a script makes fail are not listed.
     pub refusals: Vec<Refusal>,
     /// Refusals beyond [`MAX_REFUSALS`].
     pub refusals_left_out: u64,
-    /// Handovers of a shared buffer that lacked their cache sync, oldest first. Equal ones are
+    /// Handovers of a shared buffer without the required cache sync, oldest first. Equal ones are
     /// one entry with a count.
     pub missing_syncs: Vec<MissingSync>,
     /// Missing syncs beyond [`MAX_MISSING_SYNCS`].
     pub missing_syncs_left_out: u64,
-    /// Accesses to a buffer while a device had it, oldest first. Equal ones are one entry with a
-    /// count.
+    /// Accesses to a buffer while a device still used it, oldest first. Equal ones are one entry
+    /// with a count.
     pub early_accesses: Vec<EarlyAccess>,
     /// Early accesses beyond [`MAX_EARLY_ACCESSES`].
     pub early_accesses_left_out: u64,
-    /// What broke down outside a device, oldest first: a clip that cannot be read on, a codec that
-    /// ended, a recording that cannot be written. Equal ones are one entry with a count.
+    /// Failures outside the simulated devices, oldest first: an unreadable clip, a codec process
+    /// that ended, a recording that cannot be written. Equal ones are one entry with a count.
     pub failures: Vec<DeviceFailure>,
     /// Failures beyond [`MAX_FAILURES`].
     pub failures_left_out: u64,
-    /// What the run's script did, in order.
+    /// Events of the script, in order.
     pub script: Vec<ScriptEvent>,
     /// Events beyond [`MAX_SCRIPT_EVENTS`].
     pub script_left_out: u64,
     /// Steps of the script that never happened.
     pub script_missed: Vec<MissedStep>,
-    /// What was still held when the last program had gone; all zero unless something leaked.
+    /// Resources still held after the last program ended; all zero unless something leaked.
     pub held: Held,
-    /// Remarks on the run itself: a missing kernel feature, a fallback taken. A remark on a device
+    /// Notes on the run itself, such as a missing kernel feature or a fallback. A note on a device
     /// begins with its node and a colon.
     pub notes: Vec<String>,
 }
 
-/// What a run was made of.
+/// Settings of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Setup {
-    /// The machine's profile, TOML.
+    /// The machine's profile, as TOML.
     pub profile: String,
-    /// A SPEC for each device, `/dev/video0` first.
+    /// The SPEC of each device, `/dev/video0` first.
     pub devices: Vec<String>,
-    /// The directory that the program was started in.
+    /// The program's working directory at its start.
     pub directory: String,
-    /// The script, TOML; empty for none.
+    /// The script, as TOML; empty for none.
     pub script: String,
     /// The script's file, as the user named it.
     pub script_file: String,
-    /// How the devices' time passed: `fast=N` or `virtual`; empty for as the system's.
+    /// The devices' clock: `fast=N` or `virtual`; empty for the system's clock.
     pub clock: String,
 }
 
-/// Something that a script did.
+/// An event that a script caused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ScriptEvent {
@@ -127,14 +127,14 @@ pub struct ScriptEvent {
     pub device: String,
     /// The step's action, by its key: `fail`, `late`, ….
     pub action: String,
-    /// How much, or what: as the action has it.
+    /// The action's value: an amount, an errno, a file or a word.
     pub value: String,
-    /// Nanoseconds from the run's begin, by the devices' clock.
+    /// Nanoseconds since the run began, by the devices' clock.
     pub at_ns: u64,
-    /// The frame that it happened to, counted from 0 over the run.
+    /// The affected frame, counted from 0 over the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<u64>,
-    /// The call that it happened to, counted from 1 from when the step began.
+    /// The affected call, counted from 1 since the step began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<u64>,
 }
@@ -149,7 +149,7 @@ pub struct MissedStep {
     pub line: u64,
     /// The step's action, by its key: `fail`, `late`, ….
     pub action: String,
-    /// What did not come: a call, a frame, a time.
+    /// The event that the step waited for: a call, a frame or a time.
     pub why: String,
 }
 
@@ -161,9 +161,9 @@ pub struct DeviceReport {
     pub node: String,
     /// `camera`, `display`, `h264dec`, ….
     pub kind: String,
-    /// Allocator of its planes: `contig`, `sg` or `vmalloc`.
+    /// Allocator of the device's planes: `contig`, `sg` or `vmalloc`.
     pub allocator: String,
-    /// Its queues.
+    /// Queues of the device.
     pub queues: Vec<QueueReport>,
 }
 
@@ -175,25 +175,25 @@ pub struct QueueReport {
     pub queue: String,
     /// Memory model last used: `mmap`, `userptr` or `dmabuf`; empty if never.
     pub memory: String,
-    /// Frames the device completed.
+    /// Frames that the device completed.
     pub frames: u64,
-    /// Frames it had no buffer for.
+    /// Frames that the device dropped because no buffer was queued.
     pub dropped: u64,
-    /// Frames that a program missed without a script's doing: dropped between two that came, or back
-    /// with an error. Those dropped after the last one that came are not counted. Of a
-    /// memory-to-memory device they stand with its CAPTURE queue.
+    /// Frames that a program missed although no script caused it: dropped between two delivered
+    /// frames, or returned with an error. Frames dropped after the last delivered frame do not
+    /// count. A memory-to-memory device counts them at its CAPTURE queue.
     pub lost: u64,
-    /// Bytes the CPU moved into or out of a buffer: for read() and write(), in shadow buffers, and
-    /// for devices on vmalloc memory. What a device writes or reads by DMA is no copy.
+    /// Bytes that the CPU copied into or out of a buffer: for read() and write(), in shadow
+    /// buffers, and for devices on vmalloc memory. A device's DMA does not count as a copy.
     pub bytes_copied: u64,
-    /// Bytes that a decoder's library copied in its process, with its device's first queue: chroma
-    /// that it made pairs of, and pictures that it did not decode straight into a buffer. A board's
-    /// decoder writes its buffers itself, so that none of these is a copy of the stack's.
+    /// Bytes that a decoder's library copied in the codec process: interleaved chroma, and pictures
+    /// not decoded directly into a buffer. They count at the device's first queue. A hardware
+    /// decoder writes its buffers itself, so these are not copies of the video stack.
     pub bytes_copied_by_codec: u64,
-    /// Bytes moved to or from a bounce pool.
+    /// Bytes copied to or from a bounce pool.
     pub bytes_bounced: u64,
-    /// Bytes of its own buffers that were copied because they were moved to where another device
-    /// reaches them (`place=lazy`).
+    /// Bytes copied because the queue's own buffers moved to memory that another device reaches
+    /// (`place=lazy`).
     pub bytes_moved: u64,
     /// Cache syncs towards the device.
     pub syncs_for_device: u64,
@@ -201,9 +201,9 @@ pub struct QueueReport {
     pub syncs_for_cpu: u64,
     /// DMA mappings made.
     pub maps: u64,
-    /// DMA mappings given back.
+    /// DMA mappings released.
     pub unmaps: u64,
-    /// Nanoseconds from the first completed frame to the last one of the longest stream.
+    /// Nanoseconds from the first to the last completed frame of the longest stream.
     pub span_ns: u64,
     /// Most bytes of plane memory allocated at one time.
     pub peak_bytes: u64,
@@ -219,7 +219,7 @@ pub struct MemoryReport {
     pub peak_contiguous_bytes: u64,
 }
 
-/// A call that was refused, and the constraint behind it.
+/// A refused call, and the constraint behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Refusal {
@@ -227,94 +227,93 @@ pub struct Refusal {
     pub device: String,
     /// The call: `REQBUFS`, `QBUF`, `mmap`, ….
     pub call: String,
-    /// The errno the program got, positive; zero where the call succeeded with fewer buffers than
-    /// were asked for.
+    /// The errno that the program received, positive; zero if the call succeeded with fewer buffers
+    /// than requested.
     pub errno: i32,
-    /// `vb3_dma::Constraint::name`; empty where there was no constraint to name.
+    /// `vb3_dma::Constraint::name`; empty if no constraint is known.
     pub constraint: String,
-    /// The value the call needed, in the constraint's unit.
+    /// The value that the call needed, in the constraint's unit.
     pub wanted: u64,
-    /// The value there was.
+    /// The value that was available, in the same unit.
     pub found: u64,
     /// How often.
     pub times: u64,
-    /// Where a device could not use a shared buffer: what would have suited all its devices.
+    /// If a device could not use a shared buffer: memory that suits all devices that share it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
-    /// Where a device takes all buffers of a call or none (`admission=on`): what there is room for.
+    /// If the device allocates all buffers of a call or none (`admission=on`): how many would fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room: Option<Room>,
 }
 
-/// What there is room for, after a call that got none.
+/// How many buffers fit in memory, after a call that got none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Room {
-    /// Buffers that were to be made.
+    /// Buffers that the call requested.
     pub wanted: u64,
-    /// Buffers that there is memory for.
+    /// Buffers that fit in the free memory.
     pub fits: u64,
-    /// Bytes free of the memory that the device allocates from, as far as it reaches; zero where that
-    /// is not what was short.
+    /// Free bytes of the memory that the device allocates from and reaches; zero if memory was not
+    /// the shortage.
     pub free_bytes: u64,
     /// Bytes of the longest free run.
     pub longest_bytes: u64,
-    /// How many runs the free memory lies in.
+    /// Number of runs that form the free memory.
     pub runs: u64,
 }
 
-/// A buffer that all devices could have shared; or why there is none.
+/// A buffer that all devices could have shared, or why none exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Remedy {
-    /// The devices: what each is, and its node.
+    /// The devices, each as its kind and node.
     pub devices: Vec<String>,
-    /// The heap to allocate from, as it is called below `/dev/dma_heap`; empty for none.
+    /// The heap to allocate from, by its name below `/dev/dma_heap`; empty for none.
     pub heap: String,
-    /// The device node whose own buffers (MMAP, exported) suit all; empty for none.
+    /// The device node whose own buffers (MMAP, exported) suit all devices; empty for none.
     pub exporter: String,
-    /// The device node whose buffers, were they placed lazily (`place=lazy`), would suit all; empty for
-    /// none.
+    /// The device node whose buffers would suit all devices with `place=lazy`; empty for none.
     pub lazy: String,
-    /// The devices that keep a lazily placed buffer where it is, though it could lie elsewhere for
-    /// all: each uses it now, or has it mapped and does not follow.
+    /// The devices that prevent a lazily placed buffer from moving to memory that suits all. Each
+    /// uses the buffer now, or has a mapping that cannot follow a move.
     pub pinned_by: Vec<String>,
-    /// How many buffers there is room for: one for each plane of the queue.
+    /// Number of buffers needed: one for each plane of the queue.
     pub buffers: u32,
     /// Bytes of a buffer.
     pub size_bytes: u64,
-    /// Bytes from one line of its picture to the next; zero where that is not known.
+    /// Bytes from one line of the picture to the next; zero if unknown.
     pub stride_bytes: u64,
-    /// Where no memory of the machine suits: the fewest demands that exclude each other. Empty if
-    /// there is no room.
+    /// If no memory of the machine suits: the smallest set of demands that exclude each other.
+    /// Empty if suitable memory exists but is too small.
     pub conflict: Vec<Demand>,
 }
 
 impl Remedy {
-    /// Whether there is memory that suits.
+    /// Returns whether suitable memory exists.
     #[must_use]
     pub fn is_found(&self) -> bool {
         !(self.heap.is_empty() && self.exporter.is_empty() && self.lazy.is_empty())
     }
 }
 
-/// What a device demands of a buffer.
+/// A device's demand on a buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Demand {
-    /// What it is, and its node.
+    /// The device, as its kind and node.
     pub device: String,
     /// `vb3_dmabuf::solve::Rule::name`.
     pub constraint: String,
     /// The value, in the constraint's unit.
     pub value: u64,
-    /// The value that would have been enough, had the others stayed as they are; zero for one
-    /// that is not a number.
+    /// The value that would suffice if all other demands stayed the same; zero if the demand has no
+    /// numeric value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enough: Option<u64>,
 }
 
-/// A shared buffer that changed hands without the cache sync that was due.
+/// A shared buffer that was handed over without the required cache sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MissingSync {
@@ -332,11 +331,12 @@ pub struct MissingSync {
     pub times: u64,
 }
 
-/// An access to a buffer that a device had at that time: nobody waited for the device's fence.
+/// An access to a buffer while a device still used it. The accessing party did not wait for that
+/// device's fence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EarlyAccess {
-    /// The device node whose buffer it is: whose memory, or, where that is of no device, the owner.
+    /// The device node that allocated the buffer, or `owner` if no device allocated it.
     pub device: String,
     /// `video-capture`, ….
     pub queue: String,
@@ -344,15 +344,15 @@ pub struct EarlyAccess {
     pub buffer: u32,
     /// Plane index.
     pub plane: u32,
-    /// The device node that had it.
+    /// The device node that was using the buffer.
     pub owner: String,
-    /// What that did: `read` or `write`.
+    /// The owner's access: `read` or `write`.
     pub owner_access: String,
-    /// The device node that got it as well; empty for a program.
+    /// The device node that accessed the buffer too early; empty for a program.
     pub by: String,
     /// The program's process; zero for a device.
     pub process: u32,
-    /// What the other did: `read` or `write`.
+    /// The early access: `read` or `write`.
     pub access: String,
     /// The call: `QBUF`, `DMA_BUF_IOCTL_SYNC`.
     pub call: String,
@@ -360,7 +360,7 @@ pub struct EarlyAccess {
     pub times: u64,
 }
 
-/// What broke down outside a device.
+/// A failure outside the simulated device, such as in its codec process or its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeviceFailure {
@@ -368,13 +368,13 @@ pub struct DeviceFailure {
     pub device: String,
     /// What failed, why, and what to do.
     pub sentence: String,
-    /// Whether a recording is not whole: the run has failed then, whatever the program says.
+    /// Whether a recording is incomplete. The run has then failed, even if the program succeeded.
     pub recording: bool,
     /// How often.
     pub times: u64,
 }
 
-/// Counts of things held. A run that gave everything back has zeros only.
+/// Counts of resources held. All are zero after a run that released everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Held {
@@ -394,23 +394,23 @@ pub struct Held {
     pub attachments: u64,
     /// Open device files.
     pub files: u64,
-    /// Descriptors of the supervisor beyond those it started with.
+    /// File descriptors of the supervisor beyond those at its start.
     pub fds: u64,
 }
 
 impl Held {
-    /// Whether everything has been given back.
+    /// Returns whether everything was released.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What is kept once, with a count.
+/// A list entry that stands for several equal events, with a count.
 trait Repeated: Clone + PartialEq {
     fn times(&mut self) -> &mut u64;
 
-    /// Whether it is the other but for the count.
+    /// Returns whether both are equal except for their counts.
     fn is_same(&self, other: &Self) -> bool {
         let (mut this, mut other) = (self.clone(), other.clone());
         (*this.times(), *other.times()) = (0, 0);
@@ -423,8 +423,8 @@ impl Repeated for Refusal {
         &mut self.times
     }
 
-    /// The remedy and the room of the first one stand for all: they depend on what is free at the
-    /// time.
+    /// Remedy and room depend on the memory free at the time. The first refusal's values stand for
+    /// all equal ones.
     fn is_same(&self, other: &Self) -> bool {
         let key = |refusal: &Self| Self {
             times: 0,
@@ -454,7 +454,8 @@ impl Repeated for DeviceFailure {
     }
 }
 
-/// Adds an item to a list of at most `max`; counts an equal one, and those left out.
+/// Adds an item to a list of at most `max` entries. An equal item raises that entry's count; an
+/// item beyond `max` raises `left_out`.
 fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut item: T) {
     let times = (*item.times()).max(1);
     *item.times() = times;
@@ -468,43 +469,45 @@ fn count<T: Repeated>(list: &mut Vec<T>, left_out: &mut u64, max: usize, mut ite
     }
 }
 
-/// A number of what is left out and of what is listed; the largest there is if it is larger.
+/// Returns the sum of the listed counts and `left_out`, at most `u64::MAX`.
 fn sum(left_out: u64, listed: impl Iterator<Item = u64>) -> u64 {
     listed.fold(left_out, u64::saturating_add)
 }
 
 impl Report {
-    /// Adds a refusal; an equal one is counted, and beyond [`MAX_REFUSALS`] all are.
+    /// Adds a refusal, or counts it if it is listed already or the list has [`MAX_REFUSALS`].
     pub fn refuse(&mut self, refusal: Refusal) {
         let left = &mut self.refusals_left_out;
         count(&mut self.refusals, left, MAX_REFUSALS, refusal);
     }
 
-    /// Whether such a refusal is listed already.
+    /// Returns whether an equal refusal is listed already.
     #[must_use]
     pub fn has(&self, refusal: &Refusal) -> bool {
         self.refusals.iter().any(|known| known.is_same(refusal))
     }
 
-    /// Adds a missing sync; an equal one is counted, and beyond [`MAX_MISSING_SYNCS`] all are.
+    /// Adds a missing sync, or counts it if it is listed already or the list has
+    /// [`MAX_MISSING_SYNCS`].
     pub fn miss_sync(&mut self, missing: MissingSync) {
         let left = &mut self.missing_syncs_left_out;
         count(&mut self.missing_syncs, left, MAX_MISSING_SYNCS, missing);
     }
 
-    /// Adds an early access; an equal one is counted, and beyond [`MAX_EARLY_ACCESSES`] all are.
+    /// Adds an early access, or counts it if it is listed already or the list has
+    /// [`MAX_EARLY_ACCESSES`].
     pub fn access_early(&mut self, early: EarlyAccess) {
         let left = &mut self.early_accesses_left_out;
         count(&mut self.early_accesses, left, MAX_EARLY_ACCESSES, early);
     }
 
-    /// Adds a failure; an equal one is counted, and beyond [`MAX_FAILURES`] all are.
+    /// Adds a failure, or counts it if it is listed already or the list has [`MAX_FAILURES`].
     pub fn fail(&mut self, failure: DeviceFailure) {
         let left = &mut self.failures_left_out;
         count(&mut self.failures, left, MAX_FAILURES, failure);
     }
 
-    /// Adds what a script did; beyond [`MAX_SCRIPT_EVENTS`] it is counted.
+    /// Adds an event of the script, or counts it if the list has [`MAX_SCRIPT_EVENTS`].
     pub fn play(&mut self, event: ScriptEvent) {
         if self.script.len() < MAX_SCRIPT_EVENTS {
             self.script.push(event);
@@ -513,8 +516,8 @@ impl Report {
         }
     }
 
-    /// Names processes by numbers from 1, in the order in which they stand here, so that the report
-    /// does not differ from run to run.
+    /// Replaces process IDs by numbers from 1, in the order of their appearance. Equal runs then
+    /// give equal reports.
     pub fn number_processes(&mut self) {
         let mut numbers = HashMap::new();
         self.buffers
@@ -538,7 +541,7 @@ impl Report {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self).context("the report is no JSON")?;
+        let text = serde_json::to_vec_pretty(self).context("cannot convert the report to JSON")?;
         let write = || -> std::io::Result<()> {
             let mut file = File::create(path)?;
             file.write_all(&text)?;
@@ -547,7 +550,7 @@ impl Report {
         write().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// How many calls were refused.
+    /// Returns the number of refused calls.
     #[must_use]
     pub fn refused(&self) -> u64 {
         sum(
@@ -556,21 +559,21 @@ impl Report {
         )
     }
 
-    /// How many accesses did not wait for a device.
+    /// Returns the number of early accesses.
     #[must_use]
     pub fn accessed_early(&self) -> u64 {
         let listed = self.early_accesses.iter().map(|early| early.times);
         sum(self.early_accesses_left_out, listed)
     }
 
-    /// How many things the script did.
+    /// Returns the number of events that the script caused.
     #[must_use]
     pub fn scripted(&self) -> u64 {
         self.script_left_out
             .saturating_add(self.script.len() as u64)
     }
 
-    /// How many cache syncs were missing.
+    /// Returns the number of missing cache syncs.
     #[must_use]
     pub fn unsynced(&self) -> u64 {
         let listed = self.missing_syncs.iter().map(|missing| missing.times);

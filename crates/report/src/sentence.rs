@@ -1,5 +1,5 @@
-//! Turns what a report says into sentences: what failed, on which device, which constraint was
-//! not met, by how much, and what to do about it.
+//! Explains a report's entries in sentences: the failed call, its device, the unmet constraint, by
+//! how much it failed, and a remedy.
 
 mod programs;
 mod run;
@@ -12,16 +12,16 @@ pub use script::{missed_step, script};
 use crate::report::{Demand, DeviceFailure, EarlyAccess, Held, MissingSync, Refusal, Remedy, Room};
 use std::fmt::Write as _;
 
-/// One thing to tell: what happened, and what can be done.
+/// One problem and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sentence {
-    /// What failed and why, one sentence.
+    /// The failure and its reason, one sentence.
     pub what: String,
-    /// What to do, one sentence.
+    /// The remedy, one sentence.
     pub hint: String,
 }
 
-/// The name and meaning of an errno.
+/// Returns the name and meaning of an errno.
 #[must_use]
 pub fn errno(number: i32) -> (&'static str, &'static str) {
     match number {
@@ -39,23 +39,26 @@ pub fn errno(number: i32) -> (&'static str, &'static str) {
         19 => ("ENODEV", "no such device"),
         22 => ("EINVAL", "invalid argument"),
         24 => ("EMFILE", "too many open files"),
-        25 => ("ENOTTY", "call not known"),
+        25 => ("ENOTTY", "unknown ioctl"),
         28 => ("ENOSPC", "no space"),
         32 => ("EPIPE", "no more buffers"),
         34 => ("ERANGE", "out of range"),
         53 => ("EBADR", "bad request"),
         71 => ("EPROTO", "protocol error"),
         84 => ("EILSEQ", "illegal sequence"),
-        95 => ("EOPNOTSUPP", "not offered"),
+        95 => ("EOPNOTSUPP", "not supported"),
         105 => ("ENOBUFS", "no buffers left"),
         108 => ("ESHUTDOWN", "the endpoint was shut down"),
         110 => ("ETIMEDOUT", "timed out"),
         121 => ("EREMOTEIO", "remote memory not reachable"),
-        _ => ("an unexpected error", "not in the list of errors known"),
+        _ => (
+            "an unexpected error",
+            "vb3 has no description of this errno",
+        ),
     }
 }
 
-/// The name of an errno, or its number.
+/// Returns the name of an errno, or its number.
 #[must_use]
 pub fn errno_name(number: i32) -> String {
     match errno(number).0 {
@@ -64,7 +67,7 @@ pub fn errno_name(number: i32) -> String {
     }
 }
 
-/// A time for people, exactly.
+/// Formats a time exactly, in the largest unit that fits.
 #[must_use]
 pub fn time(ns: u64) -> String {
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
@@ -81,7 +84,7 @@ pub fn time(ns: u64) -> String {
     }
 }
 
-/// Bytes for people: exact below 10 KiB, else with three significant digits.
+/// Formats a size: exactly below 10 KiB, else with three significant digits.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -119,7 +122,7 @@ fn times(n: u64) -> String {
     }
 }
 
-/// Says why a call was refused, and what to do about it in these programs.
+/// Explains why a call was refused. The hint names options of `programs`.
 #[must_use]
 pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     let (name, meaning) = errno(refusal.errno);
@@ -155,7 +158,7 @@ pub fn refusal(refusal: &Refusal, programs: &[&Program]) -> Sentence {
     Sentence { what, hint }
 }
 
-/// Says how many buffers there is room for, why not for more, and what is left.
+/// Says how many buffers fit, why one more does not, and how much memory is free.
 fn room(room: &Room, why: &str) -> String {
     let Room {
         wanted,
@@ -167,42 +170,42 @@ fn room(room: &Room, why: &str) -> String {
     let left = match runs {
         0 => String::new(),
         1 => format!(
-            "; nothing is held, {} are free, in one run",
+            "; the call kept nothing: {} are free, in one run",
             bytes(free_bytes)
         ),
         _ => format!(
-            "; nothing is held, {} are free, in {runs} runs of at most {}",
+            "; the call kept nothing: {} are free, in {runs} runs of at most {}",
             bytes(free_bytes),
             bytes(longest_bytes)
         ),
     };
     format!(
-        "there is room for {fits} of {wanted} buffers, and admission=on takes all or none; for \
+        "{fits} of {wanted} buffers would fit, and admission=on allocates all or none; for \
              one more, {why}{left}"
     )
 }
 
-/// Says who keeps the buffer where it is.
+/// Names the devices that prevent the buffer from moving.
 fn pinned(found: &Remedy, refused: &Refusal, programs: &[&Program]) -> String {
     let or = match found.is_found() {
         true => format!("; or {}", remedy(found, refused, programs)),
         false => String::new(),
     };
     format!(
-        "the buffer is placed lazily and could lie where {} reach it, but {} keeps it where it is: \
-         queue it when that is done with it (DQBUF){or}",
+        "the buffer is placed lazily and could move to memory that {} reach, but {} keeps it where \
+        it is: queue it here only after DQBUF there{or}",
         all_of(&found.devices),
         all_of(&found.pinned_by)
     )
 }
 
-/// Says where the buffer could have been.
+/// Names memory that all devices can use, and how to allocate it.
 fn remedy(remedy: &Remedy, refused: &Refusal, programs: &[&Program]) -> String {
     let devices = all_of(&remedy.devices);
     if remedy.heap.is_empty() && remedy.exporter.is_empty() {
         let copying = programs::copying(programs, remedy, &refused.device);
         return format!(
-            "only in vb3: give {} place=lazy, which places its buffers where {devices} reach them; \
+            "only in vb3: give {} place=lazy, so that its buffers go where {devices} reach them; \
              on the board: let {} allocate (MMAP), and copy each picture{copying}",
             remedy.lazy, refused.device
         );
@@ -236,7 +239,7 @@ fn remedy(remedy: &Remedy, refused: &Refusal, programs: &[&Program]) -> String {
     )
 }
 
-/// Says which demands exclude each other.
+/// Lists the demands that exclude each other.
 fn exclusion(remedy: &Remedy) -> String {
     let devices = all_of(&remedy.devices);
     if remedy.conflict.is_empty() {
@@ -249,7 +252,7 @@ fn exclusion(remedy: &Remedy) -> String {
     )
 }
 
-/// A demand, and what would have been enough.
+/// Formats a demand, and the value that would be enough.
 fn demand(demand: &Demand) -> String {
     let say = |value: u64| match &*demand.constraint {
         "dma-mask" | "first-address" => format!("{value:#x}"),
@@ -261,18 +264,18 @@ fn demand(demand: &Demand) -> String {
         "first-address" => format!("reaches addresses from {value} on"),
         "dma-mask" => format!("reaches addresses up to {value}"),
         "contiguous" => "needs one physical run".to_owned(),
-        "max-segment" => format!("takes at most {value} in one segment"),
-        "boundary" => format!("crosses no multiple of {value}"),
+        "max-segment" => format!("accepts at most {value} in one segment"),
+        "boundary" => format!("needs segments that cross no multiple of {value}"),
         "alignment" => format!("needs addresses that are multiples of {value}"),
         "iommu-granule" => format!("needs whole pages of its IOMMU, {value} each"),
         "iova-space" => format!("has {value} of I/O addresses free"),
-        "segment-count" => format!("takes {value} in its segments"),
+        "segment-count" => format!("accepts {value} in all its segments"),
         "pages" => "needs pages behind the memory".to_owned(),
-        "coherent" => "needs memory that no cache stands before".to_owned(),
-        "protected" => "takes protected memory alone".to_owned(),
+        "coherent" => "needs uncached memory".to_owned(),
+        "protected" => "accepts only protected memory".to_owned(),
         "unprotected" => "has no access to private or protected memory".to_owned(),
         "stride" => format!("needs lines that are multiples of {value}"),
-        "max-stride" => format!("takes lines of at most {value}"),
+        "max-stride" => format!("accepts lines of at most {value}"),
         "buffer-size" => format!("needs buffers of {value}"),
         "size-align" => format!("needs buffers that are multiples of {value}"),
         other => format!("needs {other}, {value}"),
@@ -284,7 +287,7 @@ fn demand(demand: &Demand) -> String {
     format!("{} {what}{enough}", demand.device)
 }
 
-/// Names with commas, and the last with "and".
+/// Joins names with commas, and the last one with "and".
 fn all_of(names: &[String]) -> String {
     match names {
         [] => "the devices".to_owned(),
@@ -301,12 +304,12 @@ fn no_constraint(refusal: &Refusal, meaning: &str) -> String {
         return meaning.to_owned();
     }
     format!(
-        "the constraint \"{}\" was not met: it wanted {} and found {}",
+        "the constraint \"{}\" was not met: the call needed {} and found {}",
         refusal.constraint, refusal.wanted, refusal.found
     )
 }
 
-/// The constraint that was not met, and what to do; `None` for a name not known here.
+/// Explains an unmet constraint and names a remedy. `None` for an unknown constraint.
 pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, String)> {
     let (w, f) = (bytes(wanted), bytes(found));
     let (why, hint) = match constraint {
@@ -317,8 +320,8 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
         ),
         "cma-size" => (
             format!("it asked for {w} of contiguous memory when {f} of the CMA area were free"),
-            "ask for fewer or smaller buffers, give unused ones back, or raise the CMA size in the \
-             machine's profile (`vb3 machines NAME` prints it)",
+            "ask for fewer or smaller buffers, release unused ones, or raise the CMA size in the \
+            machine's profile (`vb3 machines NAME` prints it)",
         ),
         "ram" => (
             format!("it asked for {w} of memory when {f} were free"),
@@ -329,7 +332,7 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
             "let the device allocate, or choose a machine with an IOMMU or a wider DMA mask",
         ),
         "max-segment" => (
-            format!("one run of {w} was needed and the device takes at most {f} in one"),
+            format!("one run of {w} is needed and the device accepts runs of at most {f}"),
             "use smaller buffers, or raise max-segment of the device (--device) or of the machine's \
              profile",
         ),
@@ -348,7 +351,7 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
         ),
         "iova-space" => (
             format!("the mapping needs {w} of I/O addresses when {f} were free below the mask"),
-            "unmap buffers that are done with, or widen the DMA mask in the machine's profile",
+            "unmap unused buffers, or widen the DMA mask in the machine's profile",
         ),
         "bounce-pool" => (
             format!("the mapping needs {w} of bounce buffers when {f} were free"),
@@ -356,12 +359,12 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
              needs no bouncing",
         ),
         "no-bounce" => (
-            format!("{w} would have to be bounced, and a lasting shared mapping never bounces"),
+            format!("{w} would have to be bounced, and a shared mapping cannot bounce"),
             "allocate where the device can reach it: export from this device and import at the \
              other",
         ),
         "user-pages" => (
-            format!("{w} of the program's memory were to be pinned and {f} could be"),
+            format!("the device must pin {w} of the program's memory and could pin {f}"),
             "pass memory that is mapped, and writable if the device writes to it, for the whole \
              length of the buffer",
         ),
@@ -376,8 +379,8 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
         ),
         "iommu-granule" => (
             format!(
-                "the IOMMU shows {w} at a time, and the memory begins or ends {f} into that, with \
-                 pages of others beside it"
+                "the IOMMU maps whole pages of {w}; the memory begins or ends {f} into such a \
+                page, which would also expose other memory"
             ),
             "let the device allocate (MMAP) and share its buffers as dma-bufs, or choose a machine \
              whose IOMMU has pages of 4 KiB (--machine soc-iommu) or that copies through a bounce \
@@ -388,7 +391,7 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
             "export a buffer with at least the sizeimage that G_FMT gives at the importer",
         ),
         "size-limit" => (
-            format!("it asked for {w}, and more than {f} is not tried"),
+            format!("it asked for {w}, and the limit is {f}"),
             "check the size in CREATE_BUFS or S_FMT: it is larger than the machine's memory",
         ),
         "pages" => (
@@ -396,16 +399,16 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
             "map it by physical address, or let a device with ordinary memory allocate",
         ),
         "bus-window" => (
-            format!("the memory lies at {wanted:#x}, which the device's bus does not show"),
+            format!("the memory lies at {wanted:#x}, outside the window of the device's bus"),
             "let the device allocate, or widen its window (--device)",
         ),
         "protected" => (
-            "the device takes protected memory alone, and this is none".to_owned(),
+            "the device accepts only protected memory, and this memory is not protected".to_owned(),
             "give every device that writes or reads the buffer protected=on (--device), and the \
              machine a protected area in its profile",
         ),
         "unprotected" => (
-            "the memory is protected, and the device has no access to such".to_owned(),
+            "the memory is protected, and the device may not access protected memory".to_owned(),
             "give the device protected=on (--device), or allocate outside protected areas",
         ),
         "coherent" => (
@@ -416,44 +419,44 @@ pub fn reason(constraint: &str, wanted: u64, found: u64) -> Option<(String, Stri
         ),
         "coherent-region" => (
             format!("it asked for {w} of the device's own memory when {f} were free in one run"),
-            "ask for fewer or smaller buffers, give unused ones back, or raise sram in the \
-             machine's profile",
+            "ask for fewer or smaller buffers, release unused ones, or raise sram in the \
+            machine's profile",
         ),
         "atomic-pool" => (
-            format!("{w} were asked for without sleeping when {f} of that pool were free"),
-            "fill the pool with more before, or allocate where the caller may sleep",
+            format!("a caller that may not sleep asked for {w}, and the atomic pool had {f} free"),
+            "enlarge the atomic pool first, or allocate where the caller may sleep",
         ),
         "cpu-mapping" => (
             format!(
-                "its driver does not let the CPU map the dma-buf of {w}, and devices here \
-                     reach memory through such a mapping"
+                "the driver of this dma-buf ({w}) does not let the CPU map it, and simulated \
+                devices need such a mapping"
             ),
             "use a buffer of a driver that offers mmap of its dma-bufs, such as udmabuf or the \
              system heap",
         ),
         "imports" => (
-            format!("{wanted} buffers of other drivers would be held, and {found} are the most"),
-            "queue the same buffers again and again instead of new ones",
+            format!("the queue would hold {wanted} buffers of other drivers; the limit is {found}"),
+            "queue the same buffers again instead of new ones",
         ),
         "revoked" => (
-            "the buffer's memory was taken back, by `vb3 ctl revoke` or as its device was unplugged"
+            "the buffer's memory was revoked, by `vb3 ctl revoke` or when its device was unplugged"
                 .to_owned(),
-            "give the buffer back (close its descriptors, REQBUFS 0) and allocate another one",
+            "release the buffer (close its descriptors, REQBUFS 0) and allocate another one",
         ),
         "segment-count" => (
-            format!("the memory lies in {wanted} pieces and the device takes {found}"),
+            format!("the memory lies in {wanted} pieces and the device accepts {found}"),
             "use smaller buffers, or choose a machine with an IOMMU",
         ),
         "injected-fault" => (
-            "the machine's profile asks for faults, and this is one of them".to_owned(),
-            "run again with the same --seed to see the same fault",
+            "the machine's profile injects faults, and this is one of them".to_owned(),
+            "run again with the same --seed to repeat the fault",
         ),
         _ => return None,
     };
     Some((why, hint.to_owned()))
 }
 
-/// Says which sync was missed.
+/// Explains a missing cache sync.
 #[must_use]
 pub fn missing_sync(missing: &MissingSync) -> Sentence {
     let MissingSync {
@@ -466,10 +469,13 @@ pub fn missing_sync(missing: &MissingSync) -> Sentence {
     } = missing;
     let (who, flags) = match sync.as_str() {
         "for-device" => (
-            "wrote to it and handed it over with the bytes still in its cache",
+            "wrote to it and handed it over while the CPU's cache still held the bytes",
             "END",
         ),
-        _ => ("read it with old bytes still in its cache", "START"),
+        _ => (
+            "read it while the CPU's cache still held old bytes",
+            "START",
+        ),
     };
     Sentence {
         what: format!(
@@ -483,7 +489,7 @@ pub fn missing_sync(missing: &MissingSync) -> Sentence {
     }
 }
 
-/// Says who accessed a buffer too early.
+/// Explains an early access.
 #[must_use]
 pub fn early_access(early: &EarlyAccess) -> Sentence {
     let EarlyAccess {
@@ -504,10 +510,7 @@ pub fn early_access(early: &EarlyAccess) -> Sentence {
     };
     let (who, hint) = match by.is_empty() {
         true => (
-            format!(
-                "process {process} said that it would {} it ({call})",
-                early.access
-            ),
+            format!("process {process} began to {} it ({call})", early.access),
             format!("take the buffer from {owner} first (DQBUF), or poll the dma-buf"),
         ),
         false => (
@@ -529,7 +532,7 @@ pub fn early_access(early: &EarlyAccess) -> Sentence {
     }
 }
 
-/// Says what broke down outside a device. What to do is part of the failure's own sentence.
+/// Explains a failure outside a device. The failure's sentence contains the remedy.
 #[must_use]
 pub fn failure(failure: &DeviceFailure) -> String {
     let DeviceFailure {
@@ -544,9 +547,14 @@ pub fn failure(failure: &DeviceFailure) -> String {
     }
 }
 
-/// Says what was still held; `None` when nothing was.
+/// Lists the resources still held at the end; `None` if there are none.
 #[must_use]
 pub fn held(held: &Held) -> Option<String> {
+    held_counts(held).map(|counts| format!("still held at the end: {counts}"))
+}
+
+/// Lists counts of resources held; `None` if all are zero.
+pub(crate) fn held_counts(held: &Held) -> Option<String> {
     let counts = [
         (held.pages, "pages of RAM"),
         (held.iova_bytes, "bytes of I/O addresses"),
@@ -563,10 +571,10 @@ pub fn held(held: &Held) -> Option<String> {
         .filter(|(n, _)| *n > 0)
         .map(|(n, what)| format!("{n} {what}"))
         .collect();
-    (!words.is_empty()).then(|| format!("still held at the end: {}", words.join(", ")))
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// A number and what it counts.
+/// Formats a number with its noun in singular or plural.
 fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }

@@ -1,32 +1,31 @@
-//! What became of each buffer, and when: taken from the calls on the devices.
+//! Time line of each buffer, built from the traced calls.
 
 use crate::event::{Answer, Event};
 use std::collections::HashMap;
 use std::time::Duration;
 use vb3_v4l2::decode::{Fields, Value};
 
-/// Most stays of buffers that are kept, and most frames by read() and write(); later ones are
-/// counted.
-const MOST: usize = 200_000;
-/// Most comings and goings of devices.
-const MOST_PLUGS: usize = 1000;
-/// Most queues.
-const MOST_STREAMS: usize = 64;
+/// Maximum number of recorded calls; later ones are only counted.
+const MAX_CALLS: usize = 200_000;
+/// Maximum number of recorded plug and unplug events.
+const MAX_PLUGS: usize = 1000;
+/// Maximum number of queues.
+const MAX_STREAMS: usize = 64;
 
-/// A buffer with the device, from QBUF to DQBUF.
+/// The time that the device owns a buffer, from QBUF to DQBUF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stay {
     /// Index of the buffer.
     pub index: u64,
-    /// When it was queued, since the run began.
+    /// Time of QBUF, since the run began.
     pub from: Duration,
-    /// When it came back: by DQBUF, or because streaming ended.
+    /// Time of DQBUF, or of the end of streaming.
     pub to: Duration,
-    /// It came back by DQBUF.
+    /// Whether DQBUF returned the buffer.
     pub is_done: bool,
 }
 
-/// One queue of one device; of a memory-to-memory device, of one open file.
+/// One queue of a device. A memory-to-memory device has one for each open file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stream {
     /// `/dev/videoN`.
@@ -34,7 +33,7 @@ pub struct Stream {
     /// `VIDEO_CAPTURE`, …; `read` or `write` for calls without buffers.
     pub queue: String,
     file: u64,
-    /// In the order in which they ended.
+    /// Stays of buffers, in the order of their ends.
     pub stays: Vec<Stay>,
     /// When each frame reached the program or left it, by DQBUF, read() or write().
     pub frames: Vec<Duration>,
@@ -61,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// How many buffers the device has, whenever that changes.
+    /// Returns the number of buffers that the device owns, at each change.
     #[must_use]
     pub fn depth(&self) -> Vec<(Duration, u64)> {
         let mut changes: Vec<(Duration, i64)> = self
@@ -79,31 +78,31 @@ impl Stream {
     }
 }
 
-/// A device that came or went.
+/// A device that was plugged in or unplugged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plug {
     /// `/dev/videoN`.
     pub device: String,
-    /// When programs could see it, since the run began.
+    /// Time from the run's start until programs could see the change.
     pub at: Duration,
-    /// It came.
+    /// Whether the device was plugged in.
     pub comes: bool,
 }
 
-/// See the module.
+/// Buffers, frames and plug events of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    /// In the order of their first use.
+    /// Queues, in the order of their first use.
     pub streams: Vec<Stream>,
-    /// Devices that came or went, in order.
+    /// Plug and unplug events, in order.
     pub plugs: Vec<Plug>,
-    /// Calls that found no room.
+    /// Number of calls beyond the limits.
     pub left_out: u64,
     kept: usize,
 }
 
 impl Timeline {
-    /// Takes a call in.
+    /// Records a call.
     pub(crate) fn take(&mut self, event: &Event) {
         let Answer::Value(value) = event.outcome else {
             return;
@@ -147,14 +146,14 @@ impl Timeline {
         }
     }
 
-    /// A device came or went.
+    /// Records that a device was plugged in or unplugged.
     pub(crate) fn plug(&mut self, plug: Plug) {
-        if self.plugs.len() < MOST_PLUGS {
+        if self.plugs.len() < MAX_PLUGS {
             self.plugs.push(plug);
         }
     }
 
-    /// The run is over.
+    /// Ends all stays at the end of the run.
     pub fn finish(&mut self, at: Duration) {
         self.end_where(at, |_| true);
     }
@@ -165,15 +164,15 @@ impl Timeline {
         }
     }
 
-    /// The queue that a call is on, if there is room for one more.
+    /// Returns the queue of a call, or `None` and counts the call if a limit is reached.
     fn stream(&mut self, event: &Event, queue: &str) -> Option<&mut Stream> {
         let known = self
             .streams
             .iter()
             .position(|s| s.queue == queue && is_of(s, event));
         let at = match known {
-            Some(at) if self.kept < MOST => at,
-            None if self.kept < MOST && self.streams.len() < MOST_STREAMS => {
+            Some(at) if self.kept < MAX_CALLS => at,
+            None if self.kept < MAX_CALLS && self.streams.len() < MAX_STREAMS => {
                 self.streams.push(Stream {
                     device: event.device.clone(),
                     queue: queue.to_owned(),

@@ -1,7 +1,7 @@
-//! `vb3 run --trace`: every call of every program on a device, in words.
+//! `vb3 run --trace`: records every call of every program on a device.
 //!
-//! [`Traced`] stands between a front end and its devices, and hands each call on as it came. Who
-//! writes is another thread: devices never wait for a disk or a pipe.
+//! [`Traced`] wraps a front end's devices and passes each call on unchanged. Another thread writes
+//! the trace, so devices never wait for a disk or a pipe.
 
 mod sink;
 #[cfg(test)]
@@ -9,7 +9,7 @@ mod tests;
 mod watch;
 
 pub use crate::event::Format;
-pub use sink::{Left, Sink, sinks};
+pub use sink::{Gaps, Sink, sinks};
 
 use crate::event::{self, Answer, Event};
 use crate::timeline::{Plug, Timeline};
@@ -25,33 +25,34 @@ use vb3_host::{
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
 
-/// Most calls that wait at one time and are remembered.
+/// Maximum number of waiting calls that are remembered.
 const MAX_WAITING: usize = 65_536;
-/// Most open files whose device is remembered.
+/// Maximum number of open files whose device is remembered.
 const MAX_FILES: usize = 65_536;
-/// Most processes, and most threads, that are numbered.
+/// Maximum number of processes, and of threads, that get a number.
 const MAX_THREADS: usize = 65_536;
-/// Bit of a request's number: the program's structure is read; written.
+/// Bits of a request number: the call reads (`READS`) or writes (`WRITES`) the program's structure.
 const READS: u32 = 1 << 30;
 const WRITES: u32 = 1 << 31;
 
-/// The time of devices whose clock is their own, in nanoseconds.
+/// Times of devices with their own clock, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnTime {
-    /// When the run began.
+    /// Start of the run.
     pub origin_ns: u64,
-    /// Now.
+    /// Current time.
     pub now_ns: u64,
 }
 
 impl OwnTime {
-    /// Since the run began.
+    /// Returns the time since the run began.
     #[must_use]
     pub const fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.now_ns.saturating_sub(self.origin_ns))
     }
 
-    /// Says a timestamp of this clock as a time of the run: when the run began says nothing of it.
+    /// Converts timestamps of this clock to times since the run began, so that equal runs give
+    /// equal traces.
     fn rebase(&self, fields: &mut Fields) {
         for (name, value) in fields {
             if *name == "timestamp"
@@ -63,7 +64,8 @@ impl OwnTime {
         }
     }
 
-    /// Microseconds from the begin of the run to a timestamp; `None` for one of another clock.
+    /// Returns the microseconds from the start of the run to a timestamp. `None` if the timestamp
+    /// is from another clock.
     fn since_us(&self, word: &str) -> Option<u64> {
         let (seconds, micros) = word.split_once('.')?;
         let seconds: u64 = seconds.parse().ok()?;
@@ -75,12 +77,12 @@ impl OwnTime {
     }
 }
 
-/// Processes and threads by the order in which they came.
+/// Numbers processes or threads in the order of their first call.
 #[derive(Debug, Default)]
 struct Numbers(HashMap<u32, u32>);
 
 impl Numbers {
-    /// From 1; 0 for all that find no room.
+    /// Returns the number, from 1; 0 beyond [`MAX_THREADS`].
     fn of(&mut self, id: u32) -> u32 {
         let known = self.0.len();
         match self.0.get(&id) {
@@ -95,38 +97,39 @@ impl Numbers {
     }
 }
 
-/// A call from its first try on.
+/// A call that has begun and not ended.
 #[derive(Debug)]
-struct Begun {
-    /// Since the run began.
+struct PendingCall {
+    /// Returns the time since the run began.
     at: Duration,
     file: Option<FileId>,
     name: String,
     arguments: Fields,
-    /// Bytes of a read() or write() that have been moved.
+    /// Bytes of a read() or write() transferred so far.
     moved: i64,
 }
 
-/// Devices, every call on which is written down.
+/// Devices whose calls are recorded.
 #[derive(Debug)]
 pub struct Traced<'a, B> {
     devices: &'a mut B,
     sinks: &'a mut [Sink],
     timeline: Option<&'a mut Timeline>,
     start: Instant,
-    /// The devices' own time, where it is not the system's.
+    /// Returns the devices' own time, if it is not the system's.
     time: fn(&B) -> Option<OwnTime>,
     processes: Numbers,
     threads: Numbers,
-    /// The path of each node, and of what is open.
+    /// Path of each node (`nodes`) and of each open file (`files`).
     nodes: HashMap<NodeId, String>,
     files: HashMap<FileId, String>,
-    waiting: HashMap<CallId, Begun>,
+    waiting: HashMap<CallId, PendingCall>,
 }
 
 impl<'a, B: Backend> Traced<'a, B> {
-    /// Writes down calls on these devices, with the time since `start`. Where `time` gives another,
-    /// all that differs from run to run is told by it: times, and who calls by numbers from 1.
+    /// Records calls on these devices, with the time since `start`. If `time` returns the devices'
+    /// own time, times are by that clock, and processes and threads are numbered from 1. Equal runs
+    /// then give equal traces.
     pub fn new(
         devices: &'a mut B,
         sinks: &'a mut [Sink],
@@ -150,7 +153,7 @@ impl<'a, B: Backend> Traced<'a, B> {
         }
     }
 
-    /// Since the run began.
+    /// Returns the time since the run began.
     fn now(&self) -> Duration {
         let own = (self.time)(self.devices);
         own.map_or_else(|| self.start.elapsed(), |own| own.elapsed())
@@ -179,17 +182,17 @@ impl<'a, B: Backend> Traced<'a, B> {
         }
     }
 
-    /// Takes down the start of a call, unless it is a retry.
+    /// Records the start of a call, or returns the pending call if this is a retry.
     fn begin(
         &mut self,
         caller: &dyn Caller,
         file: Option<FileId>,
         describe: impl FnOnce() -> (String, Fields),
-    ) -> Begun {
+    ) -> PendingCall {
         let at = self.now();
         self.waiting.remove(&caller.call()).unwrap_or_else(|| {
             let (name, arguments) = describe();
-            Begun {
+            PendingCall {
                 at,
                 file,
                 name,
@@ -199,8 +202,15 @@ impl<'a, B: Backend> Traced<'a, B> {
         })
     }
 
-    /// Takes down the end of a call, or keeps its start if it waits or is under way.
-    fn end(&mut self, caller: &dyn Caller, mut begun: Begun, done: &Outcome, results: Fields) {
+    /// Records the end of a call, or keeps the call pending if it waits or has transferred only
+    /// part.
+    fn end(
+        &mut self,
+        caller: &dyn Caller,
+        mut begun: PendingCall,
+        done: &Outcome,
+        results: Fields,
+    ) {
         let outcome = match *done {
             Outcome::Done(value) => Answer::Value(begun.moved.saturating_add(value)),
             Outcome::Fail(Errno(errno)) => Answer::Errno(errno),
@@ -221,7 +231,7 @@ impl<'a, B: Backend> Traced<'a, B> {
 
     fn tell(
         &mut self,
-        begun: Begun,
+        begun: PendingCall,
         device: String,
         thread: Option<(u32, u32)>,
         outcome: Answer,
@@ -245,7 +255,7 @@ impl<'a, B: Backend> Traced<'a, B> {
         path.cloned().unwrap_or_default()
     }
 
-    /// A call that moves a structure: its name and the bytes before it.
+    /// Returns the name and arguments of a call that passes a structure.
     fn structure(request: u32, arg: u64, watched: &Watched<'_>) -> (String, Fields) {
         let name =
             decode::name(request).map_or_else(|| format!("ioctl {request:#010x}"), str::to_owned);
@@ -256,7 +266,7 @@ impl<'a, B: Backend> Traced<'a, B> {
         (name, watched.arguments().unwrap_or_else(unread))
     }
 
-    /// What a call that succeeded has written to the program's structure.
+    /// Returns the results that a successful call wrote to the program's structure.
     fn answered(request: u32, done: &Outcome, watched: &Watched<'_>) -> Fields {
         if !matches!(done, Outcome::Done(_)) || request & WRITES == 0 {
             return Fields::new();
@@ -304,7 +314,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
     }
 
     fn release(&mut self, file: FileId) {
-        let begun = Begun {
+        let begun = PendingCall {
             at: self.now(),
             file: Some(file),
             name: "close".to_owned(),
@@ -338,7 +348,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         let devices = &mut self.devices;
         let done = devices.ioctl(file, request, arg, nonblocking, &watched);
         if watched.lacks() {
-            // Made anew, and described then.
+            // The call will be repeated, and is recorded then.
             return done;
         }
         let results = Self::answered(request, &done, &watched);

@@ -1,4 +1,4 @@
-//! `vb3 why`: what went wrong in the last run, as a table and sentences.
+//! `vb3 why`: explains the problems of the last run in a table and sentences.
 
 use crate::report::{FORMAT, Report};
 use crate::sentence::{self, Sentence};
@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Where the last run's report is kept: `$XDG_STATE_HOME/vb3/last.json`, or
+/// Returns the path of the last run's report: `$XDG_STATE_HOME/vb3/last.json`, or
 /// `~/.local/state/vb3/last.json`. `None` without a home directory.
 #[must_use]
 pub fn last_report_path() -> Option<PathBuf> {
@@ -23,7 +23,7 @@ fn state_path(state: Option<OsString>, home: Option<OsString>) -> Option<PathBuf
     Some(state.join("vb3").join("last.json"))
 }
 
-/// Keeps a report for `vb3 why`.
+/// Stores a report for `vb3 why`.
 ///
 /// # Errors
 /// The directory or file cannot be written.
@@ -31,7 +31,7 @@ pub fn keep(report: &Report, path: &Path) -> Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    // A reader sees the old report or the new one, never half of one.
+    // The rename replaces the old report at once, so no reader sees half a report.
     let half = path.with_extension(format!("json.{}", std::process::id()));
     report.write(&half)?;
     std::fs::rename(&half, path).with_context(|| format!("cannot write {}", path.display()))
@@ -40,7 +40,7 @@ pub fn keep(report: &Report, path: &Path) -> Result<()> {
 /// Reads a report.
 ///
 /// # Errors
-/// The file is missing, damaged, or no report; the text says which and what to do.
+/// The file is missing, damaged, or not a report. The message says which, and what to do.
 pub fn load(path: &Path) -> Result<Report> {
     let shown = path.display();
     let bytes = match std::fs::read(path) {
@@ -54,18 +54,18 @@ pub fn load(path: &Path) -> Result<Report> {
     };
     if bytes.trim_ascii_start().starts_with(b"<") {
         bail!(
-            "{shown} is a page for people, not a report for programs{}; --report FILE.json writes \
+            "{shown} is an HTML page, not a JSON report{}; --report FILE.json writes \
              one",
             guess(path)
         );
     }
-    parse(&bytes).with_context(|| format!("{shown} is no report{}", guess(path)))
+    parse(&bytes).with_context(|| format!("{shown} is not a report{}", guess(path)))
 }
 
-/// A report from JSON.
+/// Parses a report.
 ///
 /// # Errors
-/// What is wrong, and what is allowed.
+/// The text is not a report. The message says what is wrong and what is allowed.
 fn parse(bytes: &[u8]) -> Result<Report> {
     const WRITES: &str = "`vb3 run --report FILE.json -- PROGRAM` writes a report";
     if bytes.trim_ascii().is_empty() {
@@ -95,7 +95,7 @@ fn parse(bytes: &[u8]) -> Result<Report> {
     serde_json::from_value(value).map_err(|e| anyhow!("a field is wrong: {e}; {WRITES}"))
 }
 
-/// A file of that name that ends as reports do, where there is one.
+/// Returns a suggestion if a file of that name with the ending `.json` exists.
 fn guess(path: &Path) -> String {
     let other = path.with_extension("json");
     match other != path && other.is_file() {
@@ -104,10 +104,10 @@ fn guess(path: &Path) -> String {
     }
 }
 
-/// Reads the report of that name, or the last run's.
+/// Reads the report at `path`, or the last run's.
 ///
 /// # Errors
-/// As [`load`]; no report was kept.
+/// As [`load`]; or no report was stored.
 pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
     match path {
         Some(path) => load(path),
@@ -118,7 +118,7 @@ pub fn load_or_last(path: Option<&Path>) -> Result<Report> {
     }
 }
 
-/// Prints the table of devices, the verdict, and what went wrong and what to do.
+/// Prints the table of devices, the verdict, and each problem with its remedy.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -149,15 +149,15 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     let programs = sentence::known(program);
     let refusals = report.refusals.iter();
     for said in refusals.map(|refusal| sentence::refusal(refusal, &programs)) {
-        tell(&said, out)?;
+        write_problem(&said, out)?;
     }
     left_out(report.refusals_left_out, "refusals", out)?;
     for said in report.missing_syncs.iter().map(sentence::missing_sync) {
-        tell(&said, out)?;
+        write_problem(&said, out)?;
     }
     left_out(report.missing_syncs_left_out, "missing syncs", out)?;
     for said in report.early_accesses.iter().map(sentence::early_access) {
-        tell(&said, out)?;
+        write_problem(&said, out)?;
     }
     left_out(report.early_accesses_left_out, "early accesses", out)?;
     for failure in &report.failures {
@@ -170,7 +170,7 @@ pub fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The devices in columns: text to the left, numbers to the right.
+/// Prints the devices in columns: text left-aligned, numbers right-aligned.
 fn table(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     let table = sentence::table(report);
     let width = |column: usize| table.lines.iter().map(|line| line[column].len()).max();
@@ -189,7 +189,7 @@ fn table(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Says how many of a kind found no room in the report.
+/// Prints how many entries exceeded the report's limit.
 fn left_out(count: u64, what: &str, out: &mut dyn Write) -> std::io::Result<()> {
     match count {
         0 => Ok(()),
@@ -197,7 +197,7 @@ fn left_out(count: u64, what: &str, out: &mut dyn Write) -> std::io::Result<()> 
     }
 }
 
-fn tell(said: &Sentence, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_problem(said: &Sentence, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "\n{}.\n  hint: {}.", said.what, said.hint)
 }
 

@@ -1,4 +1,4 @@
-//! Machines and devices from a board's device tree.
+//! Reads machines and devices from a board's device tree.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::fs::File;
@@ -7,10 +7,10 @@ use std::path::Path;
 use vb3_board::{Board, MAX_BYTES};
 use vb3_machine::Profile;
 
-/// First bytes of a flattened device tree.
+/// First bytes of a device-tree blob.
 const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
 
-/// Whether a file is a device tree, by its name or its first bytes.
+/// Returns whether a file is a device tree, by its name or its first bytes.
 pub(crate) fn is_tree(path: &Path) -> bool {
     let named = |end: &str| path.extension().is_some_and(|known| known == end);
     let begins = |path| {
@@ -18,24 +18,24 @@ pub(crate) fn is_tree(path: &Path) -> bool {
         let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
         read.is_ok() && first == MAGIC
     };
-    // Only a regular file is opened: a FIFO would wait for a writer.
+    // Opens only regular files: opening a FIFO would wait for a writer.
     named("dtb") || named("dts") || (path.is_file() && begins(path))
 }
 
-/// Reads a board's device tree: a flattened one, or a source that `dtc` compiles.
+/// Reads a board's device tree: a blob, or a source that `dtc` compiles.
 ///
 /// # Errors
-/// A sentence: the file cannot be read, or is no device tree.
+/// The file cannot be read, or is not a device tree.
 pub fn read(path: &Path) -> Result<Board> {
     let name = path.display();
-    // Looked at before it is opened: opening a FIFO waits for a writer.
+    // Checks the type first: opening a FIFO would wait for a writer.
     let meta = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
     if !meta.is_file() {
         bail!("{name} is not a regular file; a board is a device tree, a .dtb or .dts file");
     }
     let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
     let mut dtb = Vec::new();
-    // One byte more than is taken tells that there are too many.
+    // Reads one byte beyond the limit, to detect larger files.
     file.take(u64::try_from(MAX_BYTES)?.saturating_add(1))
         .read_to_end(&mut dtb)
         .with_context(|| format!("cannot read {name}"))?;
@@ -45,10 +45,10 @@ pub fn read(path: &Path) -> Result<Board> {
     Board::read(&dtb).map_err(|e| anyhow!("{name}: {e}"))
 }
 
-/// The profile of a board's machine.
+/// Makes the profile of a board's machine.
 ///
 /// # Errors
-/// A sentence: what [`read`] says, or memory that no machine can have.
+/// The profile is invalid, for example because of `ram`.
 pub fn profile(board: &Board, ram: Option<u64>) -> Result<(String, Profile)> {
     let text = board.profile(ram);
     let profile = Profile::parse(&text)
@@ -56,15 +56,15 @@ pub fn profile(board: &Board, ram: Option<u64>) -> Result<(String, Profile)> {
     Ok((text, profile))
 }
 
-/// Whether a board's device tree names devices. `name` is what the user called the board.
+/// Checks that a board's device tree has devices. `name` is the user's name of the board.
 ///
 /// # Errors
-/// A sentence: it names none, and what its device tree has instead.
+/// The tree has none. The message lists the video devices without a known driver.
 pub fn has_devices(board: &Board, name: &str) -> Result<()> {
     if board.specs().is_empty() {
         let mut told = format!(
-            "{name}: its device tree has no enabled video device with a known driver; name devices \
-             by --device"
+            "{name}: its device tree has no enabled video device with a known driver; add devices \
+            with --device"
         );
         for device in &board.not_taken {
             told.push_str("; ");

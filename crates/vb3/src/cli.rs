@@ -1,4 +1,4 @@
-//! The command line's arguments.
+//! Definition of the command line.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
@@ -10,16 +10,17 @@ use vb3_world::{Mappings, Pace};
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
 pub const FAILED: u8 = 125;
-/// Exit status when the program succeeds, `--strict` was given and something went wrong.
+/// Exit status when the program succeeds but `--strict` finds a problem.
 pub const STRICT: u8 = 123;
 /// Exit status when the program cannot be executed.
 pub const CANNOT_EXECUTE: u8 = 126;
 /// Exit status when the program is not found.
 pub const NOT_FOUND: u8 = 127;
 
-/// Cameras and displays for unmodified V4L2 programs, on a machine of your choice.
+/// Simulated cameras, displays and codecs for unmodified V4L2 programs, on a machine of your
+/// choice.
 ///
-/// No kernel module and no root: the program's system calls on /dev/videoN are answered here.
+/// Needs no kernel module and no root: vb3 answers the program's system calls on /dev/videoN.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -33,51 +34,54 @@ pub struct Cli {
 pub enum Command {
     /// Run a program on the devices
     ///
-    /// Without --device there is a camera with a test pattern at /dev/video0 and a display at
-    /// /dev/video1. Several programs share the devices within one run: `vb3 run -- sh -c 'a | b'`.
-    /// The exit status is the program's; 123 when the program succeeds and --strict finds a problem,
-    /// 125 when vb3 itself fails or a recording is not whole, 126 or 127 when the program cannot be
-    /// executed or found. The run lasts until the program and
-    /// its background jobs end; daemons that it leaves behind (in sessions of their own, such as a
-    /// D-Bus daemon) are named, and ended after two seconds. SIGTERM and SIGINT go to every
-    /// process of the run; a second one kills them.
+    /// Without --device, /dev/video0 is a camera with a test pattern and /dev/video1 is a display.
+    /// Several programs can share the devices of one run: `vb3 run -- sh -c 'a | b'`.
+    ///
+    /// The exit status is the program's. It is 123 if the program succeeds but --strict finds a
+    /// problem, 125 if vb3 itself fails or a recording is incomplete, 126 if the program cannot be
+    /// executed, and 127 if it is not found.
+    ///
+    /// The run lasts until the program and its background jobs end. vb3 names daemons that remain
+    /// (such as a D-Bus daemon, in its own session) and ends them after two seconds. SIGTERM and
+    /// SIGINT go to every process of the run; a second signal kills them.
     Run(RunArgs),
-    /// List the machines, or print one as a TOML file to copy and change
+    /// List the machines, or print one as a TOML file to copy and edit
     Machines(MachinesArgs),
-    /// List the devices that --device takes, or the options of one
+    /// List the devices for --device, or the options of one
     Devices {
         /// Explain this device
         kind: Option<String>,
     },
-    /// List the scripts of faults, or print one as a TOML file to copy and change
+    /// List the fault scripts, or print one as a TOML file to copy and edit
     Scripts {
         /// Print this script
         name: Option<String>,
     },
     /// Explain what went wrong in the last run
     Why(WhyArgs),
-    /// Run again what a report tells of: its program, machine, seed and devices
+    /// Repeat the run of a report: its program, machine, seed, devices, script and clock
     ///
-    /// The program runs in the same directory, in today's environment.
+    /// The program runs in the same directory, with the current environment.
     Replay(ReplayArgs),
-    /// Say in sentences in what two runs differ, by their reports
+    /// Compare the reports of two runs
     ///
-    /// Times are left out. Exit status: 0 where they do not differ, 1 where they do.
+    /// Times are not compared. Exit status: 0 if the runs do not differ, 1 if they do.
     Diff(DiffArgs),
-    /// Say whether buffers for devices fit a machine, without running a program
+    /// Check whether buffers for devices fit a machine, without running a program
     ///
-    /// Each queue gets its buffers in turn, in the format that its device has at first, as if a
-    /// program asked for them by REQBUFS. Exit status: 0 where all fit, 1 where they do not.
+    /// Allocates the buffers of one queue after the other, as REQBUFS does, in each device's
+    /// default format. Exit status: 0 if all buffers fit, 1 if not.
     Fits(FitsArgs),
-    /// Say what this machine or container allows, and what works here
+    /// Show what this machine or container allows, and which features work
     ///
-    /// Exit status: 0 where everything works for programs, 1 where they run and something does
-    /// not, 2 where no program can be run. Missing codecs do not change it; the last line says what
-    /// to install for them.
+    /// Exit status: 0 if everything works, 1 if programs run but some feature does not work, 2 if
+    /// no program can be run. Missing codecs do not change the status; the last line says what to
+    /// install for them.
     Doctor(DoctorArgs),
-    /// Plug and unplug devices of a run that is under way
+    /// Control an active run: plug and unplug devices, list and revoke buffers
     ///
-    /// In a program of the run, or elsewhere by the same user. Returns when programs see it.
+    /// Call it from a program of the run, or from another terminal of the same user. Returns once
+    /// programs see the change.
     Ctl(CtlArgs),
     /// Print completions for a shell
     Completions {
@@ -87,10 +91,10 @@ pub enum Command {
     /// Write the manual pages into a directory
     #[command(hide = true)]
     Manual {
-        /// The directory; it is made
+        /// The directory; created if it does not exist
         dir: PathBuf,
     },
-    /// A codec's process; started by `run`
+    /// Serve as a codec process (`run` starts it)
     #[command(hide = true)]
     Codec,
 }
@@ -107,11 +111,11 @@ pub struct TargetArgs {
         default_value = "pc"
     )]
     pub machine: String,
-    /// Memory of the machine, such as 512MiB; default: what its profile or device tree says
+    /// Size of the machine's memory, such as 512MiB [default: as in the profile or device tree]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub ram: Option<u64>,
-    /// Change one option of a device: `--set video0.size=1280x720`, `--set camera.fps=15`, or with
-    /// `--set video0=clip.mp4` what it plays or records. May be repeated
+    /// Change an option of a device (`--set video0.size=1280x720`, `--set camera.fps=15`), or the
+    /// file that it plays or records (`--set video0=clip.mp4`). May be repeated
     #[arg(long, value_name = "DEVICE.KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -125,18 +129,18 @@ pub struct RunArgs {
     /// A device, /dev/video0 first; `vb3 devices` explains SPEC. May be repeated
     #[arg(long = "device", short, value_name = "SPEC")]
     pub devices: Vec<String>,
-    /// Seed of the machine; the same seed gives the same run
+    /// Seed of the machine; the same seed repeats the run
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// How the devices' time passes: real; fast=N, N times as fast; virtual, at once to the next frame
-    /// whenever a program waits for a device, and not at all while none does. Programs see their own
-    /// clocks unchanged, and the devices' in timestamps
+    /// Clock of the devices: real; fast=N, N times as fast; or virtual, which stands still until a
+    /// program waits for a device and then jumps to the next frame. Timestamps of frames use this
+    /// clock; the program's own clocks do not change
     #[arg(long, value_name = "real|fast=N|virtual", default_value_t)]
     pub clock: Pace,
-    /// What happens to devices and machine, and when: a name from `vb3 scripts`, or a TOML file
+    /// Script of faults and events: a name from `vb3 scripts`, or a TOML file
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub script: Option<String>,
-    /// How it is run and what is told of it
+    /// Options of the run
     #[command(flatten)]
     pub options: RunOptions,
     /// The program and its arguments
@@ -144,39 +148,38 @@ pub struct RunArgs {
     pub program: Vec<OsString>,
 }
 
-/// How a run goes and what is told of it.
+/// Options of a run, its report and its trace.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RunOptions {
-    /// Write the run's report to this file: as JSON, or as a page to look at. May be repeated
+    /// Write the run's report to this file, as JSON or as an HTML page. May be repeated
     #[arg(long, value_name = "FILE.json|FILE.html")]
     pub report: Vec<PathBuf>,
-    /// Write every call on a device to this file, as it is answered: time, thread, device, call,
-    /// arguments, result, duration. Calls that only look whether a device is ready (poll, select,
-    /// epoll) are not among them
+    /// Write every call on a device to this file: time, thread, device, call, arguments, result,
+    /// duration. poll, select and epoll are omitted
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// How the trace is written; by the file's name without (*.json, *.perfetto.json, any other)
+    /// Format of the trace [default: by the file's name: *.json, *.perfetto.json, else text]
     #[arg(long, value_name = "FORMAT", requires = "trace", value_parser = trace_format())]
     pub trace_format: Option<Format>,
     /// Show every call on a device on standard error
     #[arg(long, short)]
     pub verbose: bool,
-    /// Say nothing on standard error but why vb3 itself failed
+    /// Print only vb3's own errors on standard error
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Exit with 123 when the program succeeds but a call was refused, a step of the script never
-    /// happened, a frame was lost that no script took, a cache sync was missing, a buffer was used
-    /// while a device had it or held at the end, or a source or codec broke down. Questions and
-    /// crops are no refusals: ENUM_*, QUERY*, G_*, TRY_*, S_CROP, S_SELECTION, and calls that end
-    /// with EAGAIN, ENOTTY or ENODEV
+    /// Exit with 123 if the program succeeds but the run has a problem. Problems are refused calls,
+    /// missed steps of the script, frames lost without a script, missing cache syncs, accesses to a
+    /// buffer while a device uses it, buffers still held at the end, and failed sources or codecs.
+    /// Queries and crops do not count as refused calls: ENUM_*, QUERY*, G_*, TRY_*, S_CROP,
+    /// S_SELECTION, and calls that end with EAGAIN, ENOTTY or ENODEV
     #[arg(long)]
     pub strict: bool,
-    /// When the program ends, end everything that it leaves running at once: by SIGTERM, and after
-    /// two seconds by SIGKILL
+    /// When the program ends, end all processes that it leaves running: SIGTERM at once, SIGKILL
+    /// after two seconds
     #[arg(long)]
     pub kill: bool,
-    /// What programs find in buffers that are taken back (`vb3 ctl revoke`, `vb3 ctl unplug --revoke`):
-    /// zeroes, or nothing, so that whoever touches them gets SIGBUS
+    /// Whether a revoked buffer reads as zeroes or faults (SIGBUS); for `vb3 ctl revoke` and `vb3
+    /// ctl unplug --revoke` [default: zero]
     #[arg(
         long,
         value_name = "zero|fault",
@@ -186,7 +189,7 @@ pub struct RunOptions {
         value_parser = one_of::<Mappings>(["zero", "fault"])
     )]
     pub mappings: Mappings,
-    /// When the program ends, wait for everything that it leaves running, daemons included
+    /// When the program ends, wait for all processes that it leaves running, including daemons
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,
 }
@@ -194,9 +197,9 @@ pub struct RunOptions {
 /// Arguments of `vb3 replay`.
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
-    /// A report written by `vb3 run --report`; the last run's without
+    /// A report from `vb3 run --report` [default: the last run's]
     pub recorded: Option<PathBuf>,
-    /// How it is run and what is told of it
+    /// Options of the run
     #[command(flatten)]
     pub options: RunOptions,
 }
@@ -204,9 +207,9 @@ pub struct ReplayArgs {
 /// Arguments of `vb3 diff`.
 #[derive(Debug, clap::Args)]
 pub struct DiffArgs {
-    /// A report written by `vb3 run --report`
+    /// Report of the first run, from `vb3 run --report`
     pub before: PathBuf,
-    /// Another
+    /// Report of the second run
     pub after: PathBuf,
 }
 
@@ -237,10 +240,10 @@ pub struct MachinesArgs {
     /// Print the profile of this machine as TOML: a name, a TOML file, or a board's device tree
     #[arg(value_name = "NAME|FILE")]
     pub name: Option<String>,
-    /// The former way to name a device tree
+    /// Former option for a device tree
     #[arg(long, value_name = "FILE", conflicts_with = "name", hide = true)]
     pub from: Option<String>,
-    /// Memory of the machine, such as 4GiB; default: what its profile or device tree says
+    /// Size of the machine's memory, such as 4GiB [default: as in the profile or device tree]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub ram: Option<u64>,
     /// Print JSON
@@ -248,7 +251,7 @@ pub struct MachinesArgs {
     pub json: bool,
 }
 
-/// Takes one of these words, for a type that is parsed from text.
+/// Makes a parser that accepts these words.
 fn one_of<T>(
     words: impl IntoIterator<Item = impl Into<PossibleValue>>,
 ) -> impl TypedValueParser<Value = T>
@@ -262,19 +265,19 @@ fn trace_format() -> impl TypedValueParser<Value = Format> {
     one_of([
         PossibleValue::new("text").help("A line of text for each call"),
         PossibleValue::new("json").help("A JSON object on a line for each call"),
-        PossibleValue::new("perfetto").help("Chrome's trace events, which ui.perfetto.dev opens"),
+        PossibleValue::new("perfetto").help("Chrome trace events, for ui.perfetto.dev"),
     ])
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
     vb3_machine::profile::parse_size(text)
-        .ok_or_else(|| "a number of bytes, or one with KiB, MiB or GiB".to_owned())
+        .ok_or_else(|| "a size is a number of bytes, or a number with KiB, MiB or GiB".to_owned())
 }
 
 /// Arguments of `vb3 why`.
 #[derive(Debug, clap::Args)]
 pub struct WhyArgs {
-    /// A report written by `vb3 run --report`; the last run's without
+    /// A report from `vb3 run --report` [default: the last run's]
     pub report: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
@@ -284,7 +287,8 @@ pub struct WhyArgs {
 /// Arguments of `vb3 ctl`.
 #[derive(Debug, clap::Args)]
 pub struct CtlArgs {
-    /// The run, by the process id of its `vb3 run`; without, the one this is in, or the only one
+    /// The run, by the process ID of its `vb3 run` [default: the run around this command, else the
+    /// only run]
     #[arg(long, value_name = "PID")]
     pub run: Option<u32>,
     /// What to do
@@ -292,17 +296,17 @@ pub struct CtlArgs {
     pub order: CtlOrder,
 }
 
-/// What `vb3 ctl` does.
+/// Orders of `vb3 ctl`.
 #[derive(Debug, Subcommand)]
 pub enum CtlOrder {
-    /// Unplug a device: its node goes, and calls on its open files fail with ENODEV
+    /// Unplug a device: its node disappears, and calls on its open files fail with ENODEV
     Unplug {
         /// The device: /dev/videoN, videoN or N
         device: String,
-        /// Revoke the buffers that it has exported, too; without, they live on with who holds them
+        /// Also revoke the buffers that the device exported. Otherwise their holders keep them
         #[arg(long)]
         revoke: bool,
-        /// What programs find in mappings of them: zeroes, or SIGBUS; without, what `vb3 run` was told
+        /// Whether these buffers read as zeroes or fault (SIGBUS) [default: as for `vb3 run`]
         #[arg(
             long,
             value_name = "zero|fault",
@@ -317,23 +321,23 @@ pub enum CtlOrder {
         /// The device: /dev/videoN, videoN or N
         device: String,
     },
-    /// List the devices, and which are plugged in
+    /// List the devices and whether each is plugged in
     List,
-    /// List the buffers, where they lie, and who holds each: queues, mappings and descriptors of
-    /// processes, devices
+    /// List the buffers with their memory and holders: queues, devices, and mappings and
+    /// descriptors of processes
     Buffers,
-    /// Revoke a buffer: devices reach its memory no more, programs that have it mapped read zeroes or
-    /// fault, the fences of devices that have it end with an error, and QBUF, EXPBUF and mmap of it fail
-    /// with ENODEV
+    /// Revoke a buffer: devices cannot access its memory any longer, programs that mapped it read
+    /// zeroes or fault, fences of devices that use it end with an error, and QBUF, EXPBUF and mmap
+    /// of it fail with ENODEV
     Revoke {
-        /// The buffer, by its number in `vb3 ctl buffers`
+        /// The buffer's number in `vb3 ctl buffers`
         buffer: String,
-        /// What programs find in mappings of it: zeroes, or SIGBUS at the address that they touch;
-        /// without, what `vb3 run` was told (--mappings), zeroes otherwise
+        /// Whether the buffer reads as zeroes or faults (SIGBUS) [default: as `vb3 run --mappings`,
+        /// else zero]
         ///
-        /// With `fault`, the threads of each process that has it mapped are stopped for a moment
-        /// (ptrace), and this returns when they go on. A process that cannot be stopped (strace, a
-        /// debugger, a seccomp filter of its own) goes on reading zeroes, and a remark says so.
+        /// `fault` briefly stops the threads of each process that mapped the buffer (ptrace), and
+        /// returns when they continue. A process that cannot be stopped (because of strace, a
+        /// debugger or its own seccomp filter) keeps reading zeroes, and a note says so.
         #[arg(long, value_name = "zero|fault", hide_possible_values = true,
               value_parser = one_of::<Mappings>(["zero", "fault"]))]
         mappings: Option<Mappings>,

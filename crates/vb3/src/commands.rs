@@ -1,4 +1,4 @@
-//! Runs the command that the command line names.
+//! Parses the command line and runs its command.
 
 use crate::cli::{Cli, Command, FAILED, WhyArgs};
 use crate::say::say;
@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser as _};
 use std::io::Write;
 use vb3_report::{diff, why};
 
-/// Runs the command line; gives the exit status.
+/// Runs the command line. Returns the exit status.
 #[must_use]
 pub fn main() -> u8 {
     std::panic::set_hook(Box::new(|info| {
@@ -43,7 +43,7 @@ pub fn main() -> u8 {
         }
         Command::Manual { dir } => manual::pages(dir).map(success),
         Command::Codec => {
-            // Its standard input is the supervisor's socket.
+            // The standard input of a codec process is the supervisor's socket.
             let _ = vb3_codec::serve_stdin();
             Ok(0)
         }
@@ -57,21 +57,21 @@ pub fn main() -> u8 {
     }
 }
 
-/// Prints help, or what is wrong with the command line; gives the exit status.
+/// Prints help, or the error in the command line. Returns the exit status.
 fn explain(error: &clap::Error) -> u8 {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     if error.kind() == ErrorKind::InvalidUtf8 {
         let mut arguments = std::env::args_os();
         let wrong = arguments.find(|word| word.to_str().is_none());
         say(format_args!(
-            "{:?} is not UTF-8, and vb3's own arguments are; if it is a file, give it another \
-             name, or a link with one: ln -s FILE clip.mkv",
+            "{:?} is not UTF-8, and vb3's arguments must be; if it is a file, rename it or \
+            link to it: ln -s FILE clip.mkv",
             wrong.unwrap_or_default()
         ));
         return FAILED;
     }
     let word = match error.get(ContextKind::InvalidSubcommand) {
-        // Other subcommands, such as those of `ctl`, are explained by clap.
+        // clap explains unknown subcommands of `ctl` itself.
         Some(ContextValue::String(word))
             if error.kind() == ErrorKind::InvalidSubcommand
                 && std::env::args_os()
@@ -81,7 +81,7 @@ fn explain(error: &clap::Error) -> u8 {
             word
         }
         _ => {
-            // A closed terminal is no reason to fail otherwise.
+            // An error of the terminal does not change the exit status.
             let _ = error.print();
             return if error.use_stderr() { FAILED } else { 0 };
         }
@@ -99,17 +99,17 @@ fn explain(error: &clap::Error) -> u8 {
     FAILED
 }
 
-/// The exit status of a command that has only this one.
+/// Returns the exit status of commands that only succeed or fail.
 const fn success((): ()) -> u8 {
     0
 }
 
-/// Lets a command print to standard output; gives its exit status.
+/// Runs a command that prints to standard output. Returns its exit status.
 fn to_stdout(print: impl FnOnce(&mut dyn Write) -> Result<u8>) -> Result<u8> {
     let mut out = std::io::stdout().lock();
     let status = print(&mut out);
     match status.and_then(|status| Ok(out.flush().map(|()| status)?)) {
-        // `vb3 machines | head -1` is no failure.
+        // `vb3 machines | head -1` closes the pipe early, which is not a failure.
         Err(e) if is_broken_pipe(&e) => Ok(0),
         status => status,
     }

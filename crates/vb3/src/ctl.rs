@@ -9,12 +9,12 @@ use std::time::Duration;
 use vb3_world::Mappings;
 use vb3_world::control::{directory, living};
 
-/// Tells the program of a run, and `vb3 ctl` in it, where the run's socket is.
+/// Environment variable with the path of the run's socket, for `vb3 ctl` inside the run.
 pub(crate) const VARIABLE: &str = "VB3_CONTROL";
-/// How long to wait for an answer.
+/// Maximum time to wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The socket that an order is for: of the run named, of the run this is in, or of the only one.
+/// Finds the socket of the named run, else of the run around this process, else of the only run.
 fn socket(run: Option<u32>) -> Result<PathBuf> {
     let dir = directory();
     if let Some(pid) = run {
@@ -27,7 +27,7 @@ fn socket(run: Option<u32>) -> Result<PathBuf> {
     match (runs.pop(), runs.len()) {
         (Some(only), 0) => Ok(only),
         (None, _) => bail!(
-            "no run of this user is under way (there is no socket in {}); start one with `vb3 run`",
+            "no run of this user is active (there is no socket in {}); start one with `vb3 run`",
             dir.display()
         ),
         (Some(last), _) => {
@@ -35,7 +35,7 @@ fn socket(run: Option<u32>) -> Result<PathBuf> {
             let pids: Vec<_> = runs.iter().filter_map(|path| path.file_name()).collect();
             let pids: Vec<_> = pids.iter().map(|pid| pid.to_string_lossy()).collect();
             bail!(
-                "{} runs are under way; name one by --run: {}",
+                "{} runs are active; choose one with --run: {}",
                 runs.len(),
                 pids.join(", ")
             )
@@ -43,10 +43,10 @@ fn socket(run: Option<u32>) -> Result<PathBuf> {
     }
 }
 
-/// `vb3 ctl`: sends an order, and prints what is answered.
+/// Sends an order and prints the answer.
 ///
 /// # Errors
-/// A sentence: there is no such run or device, or the device is so already.
+/// There is no such run or device, or the device already has the requested state.
 pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     let path = socket(args.run)?;
     let order = match &args.order {
@@ -73,7 +73,7 @@ pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-/// What follows the name in an order that says what programs find.
+/// Returns the word of an order for the chosen behaviour of revoked mappings.
 const fn word(mappings: Option<Mappings>) -> &'static str {
     match mappings {
         None => "",

@@ -1,4 +1,4 @@
-//! `vb3 devices`: the kinds of device there are, and the options of one.
+//! `vb3 devices`: lists the kinds of devices, or the options of one kind.
 
 use crate::doctor::INSTALL_CODEC;
 use anyhow::{Result, bail};
@@ -8,7 +8,7 @@ use vb3_devices::spec::{DeviceKind, DeviceSpec, Group, KINDS, OPTIONS, did_you_m
 /// Prints the kinds of device, or the options of one kind.
 ///
 /// # Errors
-/// There is no such kind, or `out` cannot be written.
+/// The kind is unknown, or `out` cannot be written.
 pub fn print(kind: Option<&str>, out: &mut dyn Write) -> Result<()> {
     match kind {
         Some(kind) => print_options(kind, out),
@@ -38,11 +38,11 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {:<18} {}{value}", known.name, known.meaning)?;
         match vb3_codec::Kind::from_word(known.name).map(|kind| codecs.describe(kind)) {
             Some(Ok(library)) => writeln!(out, "  {:<18} by {library}", "")?,
-            // What to install is said once.
+            // The advice on what to install is printed once, at the end.
             Some(Err(_)) if codecs.other().is_err() => {
-                writeln!(out, "  {:<18} not here: needs vb3-codec", "")?;
+                writeln!(out, "  {:<18} not available: needs vb3-codec", "")?;
             }
-            Some(Err(why)) => writeln!(out, "  {:<18} not here: {why}", "")?,
+            Some(Err(why)) => writeln!(out, "  {:<18} not available: {why}", "")?,
             None => {}
         }
     }

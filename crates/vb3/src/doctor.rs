@@ -1,4 +1,4 @@
-//! `vb3 doctor`: what this machine or container allows, and what works here.
+//! `vb3 doctor`: shows what this machine or container allows, and which features work.
 
 use crate::cli::DoctorArgs;
 use anyhow::Result;
@@ -8,30 +8,30 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use vb3_intercept::{Error, Feature, Power, Powers};
 
-/// Programs run, and something does not work for them.
+/// Exit status: programs run, but some feature does not work.
 pub const SOME: u8 = 1;
-/// No program can be run.
+/// Exit status: no program can be run.
 pub const NOTHING: u8 = 2;
 
-/// Descriptors that a program and its devices need between them.
+/// Minimum number of file descriptors for a program and its devices.
 const FEW_DESCRIPTORS: u64 = 64;
 
-/// What was found here.
+/// Facts about this machine.
 #[derive(Debug)]
 struct Facts {
     kernel: String,
     powers: Powers,
-    /// Filters of system calls on this process; each call of the program runs through them, too.
+    /// Number of seccomp filters of this process; they filter each call of the program, too.
     filters: Option<u64>,
-    /// `kernel.yama.ptrace_scope`, where there is Yama.
+    /// `kernel.yama.ptrace_scope`; `None` without Yama.
     yama: Option<u64>,
     ffmpeg: Option<String>,
-    /// The library of `vb3-codec`, or why there is none.
+    /// The library of `vb3-codec`, or the reason why it is missing.
     codec: Result<String, String>,
-    /// By which library each codec device works, or why there is none.
+    /// The library of each codec device, or the reason why it is missing.
     codecs: Vec<(&'static str, Result<String, String>)>,
     udmabuf: bool,
-    /// The temporary directory, and why nothing can be made in it.
+    /// The temporary directory, and the error if it is not writable.
     temp: (PathBuf, Option<String>),
     descriptors: Option<u64>,
 }
@@ -64,7 +64,7 @@ impl Facts {
     }
 }
 
-/// The first line of what ffmpeg says of itself.
+/// Returns the first line of ffmpeg's version text.
 fn ffmpeg() -> Option<String> {
     let out = Command::new("ffmpeg")
         .arg("-version")
@@ -76,14 +76,14 @@ fn ffmpeg() -> Option<String> {
     Some(words.join(" "))
 }
 
-/// The library that decodes, and its licence.
+/// Returns the decoding library and its licence.
 fn codec() -> Result<String, String> {
     let codecs = vb3_world::codecs();
     let library = codecs.other().map_err(str::to_owned)?;
     Ok(format!("{}, {}", library.name, library.license))
 }
 
-/// What each codec device works by, with the licence.
+/// Returns the library and licence of each codec device.
 fn codecs() -> Vec<(&'static str, Result<String, String>)> {
     let codecs = vb3_world::codecs();
     let kinds = vb3_codec::Kind::all();
@@ -92,7 +92,7 @@ fn codecs() -> Vec<(&'static str, Result<String, String>)> {
         .collect()
 }
 
-/// The first place for the files of a run, and why it takes none.
+/// Returns the preferred directory for a run's files, and the error if it is not writable.
 fn temporary() -> (PathBuf, Option<String>) {
     let dir = std::env::var_os("TMPDIR").map_or_else(|| "/dev/shm".into(), PathBuf::from);
     let own = dir.join(format!("vb3-doctor-{}", std::process::id()));
@@ -110,16 +110,16 @@ struct Row {
     change: &'static str,
 }
 
-/// Everything about this machine.
+/// The doctor's results.
 #[derive(Debug)]
 struct Report {
-    /// What is there.
+    /// Features of the machine.
     parts: Vec<Row>,
     /// The codec devices.
     codecs: Vec<Row>,
-    /// What programs can do by it.
+    /// Abilities of programs that follow from these features.
     uses: Vec<Row>,
-    /// Why no program can be run, if so.
+    /// The reason why no program can be run, if any.
     refused: Option<String>,
 }
 
@@ -128,18 +128,18 @@ const PTRACE: &str = "in a container, --cap-add SYS_PTRACE";
 /// The row of the program with codecs.
 const CODEC_PROGRAM: &str = "vb3-codec";
 
-/// What to install where `vb3-codec` is missing.
+/// Advice for a missing `vb3-codec`.
 pub(crate) const INSTALL_CODEC: &str = "install the package vb3-codec; or libavcodec-dev and pkg-config, then vb3 \
                              again by cargo";
 
-/// A codec device. One that has no library is no fault of the machine.
+/// Makes the row of a codec device. A missing library is not a fault of the machine.
 fn codec_row(facts: &Facts, name: &'static str, found: &Result<String, String>) -> Row {
     Row {
         name,
         works: found.is_ok(),
         found: match found {
             Ok(library) => library.clone(),
-            // Its row says why there is none.
+            // The row of vb3-codec gives the reason.
             Err(_) if facts.codec.is_err() => "needs vb3-codec".to_owned(),
             Err(why) => why.clone(),
         },
@@ -291,7 +291,7 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "temporary files",
             refused.is_none(),
             said,
-            "TMPDIR, a directory that can be written to; else another is used",
+            "set TMPDIR to a writable directory; until then vb3 uses another",
         ),
         plain(
             "descriptor limit",
@@ -311,7 +311,7 @@ fn uses(facts: &Facts) -> Vec<Row> {
     let run = powers.suffice().is_ok();
     let stop = run && powers.ptrace.is_ok();
     let borrow = run && (powers.getfd.is_ok() || powers.ptrace.is_ok());
-    // Where nothing runs at all, what is missing is another power, named above.
+    // If no program runs at all, the missing power is another one, named above.
     let ptrace = if run { PTRACE } else { "see above" };
     let enough = facts.descriptors.is_none_or(|n| n >= FEW_DESCRIPTORS);
     let row = |name, works, change| Row {
@@ -341,7 +341,7 @@ fn uses(facts: &Facts) -> Vec<Row> {
     ]
 }
 
-/// Prints the table; gives the exit status.
+/// Prints the table. Returns the exit status.
 ///
 /// # Errors
 /// `out` cannot be written.
@@ -382,7 +382,7 @@ fn write(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "\n{}", ending(report))
 }
 
-/// What works, and what to install for the rest.
+/// Returns the closing sentence: what works, and what to install for the rest.
 fn ending(report: &Report) -> String {
     if let Some(why) = &report.refused {
         return format!("No program can be run here: {why}");
@@ -399,7 +399,7 @@ fn ending(report: &Report) -> String {
             "Everything works here but these codecs: {}.",
             missing.join(", ")
         ),
-        _ => "Programs can be run; what is marked -- does not work.".to_owned(),
+        _ => "Programs can be run; features marked -- do not work.".to_owned(),
     };
     let has_program = |row: &&Row| row.name == CODEC_PROGRAM && row.works;
     if report.parts.iter().any(|row| has_program(&row)) {
@@ -456,7 +456,7 @@ mod tests {
         assert!(text.contains("  --  h264dec ") && text.contains("needs vb3-codec"));
     }
 
-    /// The last line, and the status.
+    /// Returns the exit status and the last line.
     fn ending(facts: &Facts) -> (u8, String) {
         let (status, text) = printed(facts);
         (
@@ -474,7 +474,7 @@ mod tests {
         let (status, last) = ending(&facts(|p| p.ptrace = REFUSED));
         assert_eq!(status, SOME);
         assert!(
-            last.starts_with("Programs can be run; what is marked"),
+            last.starts_with("Programs can be run; features marked"),
             "{last}"
         );
         assert!(last.contains("install the package vb3-codec"), "{last}");

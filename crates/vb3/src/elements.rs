@@ -1,9 +1,11 @@
-//! Where GStreamer keeps what it knows of the elements there are.
+//! GStreamer's registry, its cache of elements.
 //!
-//! It makes an element of each memory-to-memory device, and asks the devices anew only when the
-//! names in `/dev` change. A run whose `/dev/video0` is a converter would get the decoder of the
-//! run before, and a program outside what was last inside. So runs with such devices have a
-//! registry of their own, one for each set of devices.
+//! GStreamer makes an element of each memory-to-memory device, and probes the devices again only
+//! when the
+//! names in `/dev` change. With one shared registry, a run whose `/dev/video0` is a converter could
+//! get the
+//! decoder of the previous run, and programs outside could see devices of a run. Runs with
+//! memory-to-memory devices therefore use separate registries, one for each set of devices.
 
 use std::ffi::OsString;
 use std::fs::DirEntry;
@@ -12,15 +14,17 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use vb3_devices::spec::DeviceSpec;
 
-/// The variables that name a registry, the one that counts first.
+/// Environment variables that name the registry, in GStreamer's order of precedence.
 const NAMES: [&str; 2] = ["GST_REGISTRY_1_0", "GST_REGISTRY"];
-/// Most registries kept, each somewhat over a megabyte.
+/// Maximum number of stored registries. Each is slightly larger than a megabyte.
 const MAX_KEPT: usize = 8;
 const PREFIX: &str = "gstreamer-";
 
-/// The variable to set for a program on these devices, and its value. `None` where the program's
-/// own registry does: no device becomes an element, the person has chosen one, or there is no home
-/// to keep one in.
+/// Returns the environment variable to set for a program on these devices, and its value. `None`
+/// keeps
+/// the program's usual registry: no device becomes an element, the user has set a registry, or
+/// there is no
+/// home directory.
 #[must_use]
 pub fn registry(specs: &[DeviceSpec]) -> Option<(&'static str, PathBuf)> {
     let var = |name: &str| std::env::var_os(name);
@@ -43,7 +47,7 @@ fn cache_dir(cache: Option<OsString>, home: Option<OsString>) -> Option<PathBuf>
     Some(cache.join("vb3"))
 }
 
-/// What the elements depend on: the devices, and the program that offers them.
+/// Returns a hash of everything that elements depend on: the devices and the vb3 binary.
 fn fingerprint(specs: &[DeviceSpec]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for spec in specs {
@@ -57,8 +61,7 @@ fn fingerprint(specs: &[DeviceSpec]) -> u64 {
     hasher.finish()
 }
 
-/// Removes the registries that were made longest ago; one that is in use is made again by the next
-/// run.
+/// Removes the oldest registries. If one is still in use, the next run makes it again.
 fn prune(dir: &Path, keep: &Path) {
     let Ok(entries) = dir.read_dir() else { return };
     let is_registry = |entry: &DirEntry| {
@@ -90,7 +93,7 @@ mod tests {
         assert_eq!(of(&["h264dec", "convert"]), of(&["h264dec", "convert"]));
         assert_ne!(of(&["h264dec", "convert"]), of(&["convert", "h264dec"]));
         assert_ne!(of(&["h264dec"]), of(&["h264dec,node=video3"]));
-        // Names of cards and paces are nothing that elements depend on.
+        // Elements do not depend on card names or hints.
         assert_eq!(of(&["h264dec"]), of(&["h264dec,name=x,hints=off"]));
     }
 

@@ -1,4 +1,4 @@
-//! `vb3 fits`: whether buffers fit a machine, before anything is allocated by a program.
+//! `vb3 fits`: computes whether buffers fit a machine, without running a program.
 
 use crate::cli::FitsArgs;
 use crate::target::Target;
@@ -9,11 +9,11 @@ use vb3_devices::spec::{DeviceKind, SinkSpec};
 use vb3_report::sentence;
 use vb3_world::{Fit, World};
 
-/// What is printed as JSON.
+/// The answer, printed as JSON.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
     machine: &'a str,
-    /// Whether all fit.
+    /// Whether all buffers fit.
     fits: bool,
     queues: Vec<Queue<'a>>,
 }
@@ -24,18 +24,18 @@ struct Queue<'a> {
     device: &'a str,
     kind: &'a str,
     queue: &'a str,
-    /// Buffers asked for.
+    /// Number of buffers requested.
     wanted: u32,
-    /// Buffers that fit.
+    /// Number of buffers that fit.
     buffers: u32,
-    /// Bytes of one.
+    /// Size of one buffer, in bytes.
     size_bytes: u64,
-    /// What one more would have to meet.
+    /// The constraint that one more buffer does not meet.
     #[serde(skip_serializing_if = "Option::is_none")]
     shortfall: Option<Shortfall>,
 }
 
-/// A constraint, with the value wanted and the value found, in its unit.
+/// An unmet constraint: the value needed and the value found, in the constraint's unit.
 #[derive(Debug, Serialize)]
 struct Shortfall {
     constraint: &'static str,
@@ -43,16 +43,16 @@ struct Shortfall {
     found: u64,
 }
 
-/// Prints how many buffers of each queue fit; gives 0 if all do, 1 if not.
+/// Prints how many buffers of each queue fit. Returns 0 if all fit, else 1.
 ///
 /// # Errors
-/// The machine or a device is wrong; `out` cannot be written.
+/// The machine or a device is invalid, or `out` cannot be written.
 pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
     let Target {
         profile, mut specs, ..
     } = Target::find(&args.target, &args.devices)?;
     for spec in &mut specs {
-        // Nothing is shown: a recording that is there stays.
+        // Nothing is recorded, so that an existing recording is not overwritten.
         if let DeviceKind::Display { sink } = &mut spec.kind {
             *sink = SinkSpec::Null;
         }
@@ -72,11 +72,7 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
         for fit in &fits {
             writeln!(out, "{}", line(fit, args.buffers))?;
         }
-        let all = if all {
-            "all fit"
-        } else {
-            "they do not all fit"
-        };
+        let all = if all { "all fit" } else { "not all fit" };
         writeln!(out, "{machine}: {all}")?;
     }
     Ok(u8::from(!all))
@@ -98,7 +94,7 @@ fn queue(fit: &Fit, wanted: u32) -> Queue<'_> {
     }
 }
 
-/// One queue, in a sentence.
+/// Formats the line of a queue.
 fn line(fit: &Fit, wanted: u32) -> String {
     let Fit {
         device,

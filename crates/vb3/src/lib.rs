@@ -1,7 +1,7 @@
-//! The `vb3` command: runs unmodified V4L2 programs on devices and machines that are not there.
+//! The `vb3` command: runs unmodified V4L2 programs on simulated devices and machines.
 //!
-//! This crate is the command line: commands, machines and scripts by name. How a queue or a mapping works
-//! is the business of the crates below; the world module puts them together.
+//! This crate is the command line. `vb3-world` connects devices, queues and memory, and
+//! `vb3-intercept` runs the program.
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stderr)] // See `say`.
 

@@ -1,4 +1,4 @@
-//! `vb3 machines`: the machines there are, and what a profile says.
+//! `vb3 machines`: lists the machines, or prints a profile.
 
 use crate::board;
 use crate::cli::MachinesArgs;
@@ -14,31 +14,31 @@ use vb3_machine::Profile;
 use vb3_machine::profile::{Allocator, BUILTINS, IommuProfile, PAGE_SIZE, fields};
 use vb3_report::sentence::bytes;
 
-/// Longest sentence of a parser shown, in characters.
+/// Maximum length of a parser's message, in characters.
 const MAX_SAID: usize = 300;
-/// Longest profile file taken, in bytes.
+/// Maximum size of a profile file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The machines that ship, by name: simple ones, and boards.
+/// Returns the names and profiles of the machines that ship, boards included.
 fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
     let boards = BOARDS.iter().map(|board| (board.name, board.profile));
     BUILTINS.iter().copied().chain(boards)
 }
 
-/// A machine that was found.
+/// A machine.
 pub(crate) struct Found {
     pub(crate) name: String,
-    /// Its profile.
+    /// The profile, as TOML.
     pub(crate) text: String,
-    /// The board that the profile was made from.
+    /// The board from which the profile was made, if any.
     pub(crate) board: Option<Board>,
 }
 
-/// Finds a machine: one that ships, by name, a TOML file, or a board by its device tree. `ram`
-/// replaces its memory, in bytes.
+/// Finds a machine by the name of a shipped machine, a TOML file or a device tree. `ram` replaces
+/// the size of its memory, in bytes.
 ///
 /// # Errors
-/// A sentence: there is no such machine, or the file is wrong.
+/// There is no such machine, or the file is invalid.
 pub(crate) fn find(machine: &str, ram: Option<u64>) -> Result<Found> {
     let path = Path::new(machine);
     if board::is_tree(path) {
@@ -60,7 +60,7 @@ pub(crate) fn find(machine: &str, ram: Option<u64>) -> Result<Found> {
     })
 }
 
-/// A profile with other memory. Its comments are lost.
+/// Replaces the size of a profile's memory. The profile's comments are lost.
 fn with_ram(machine: &str, text: &str, bytes: u64) -> Result<String> {
     parse(machine, text)?;
     let mut table: toml::Table = text.parse()?;
@@ -68,10 +68,10 @@ fn with_ram(machine: &str, text: &str, bytes: u64) -> Result<String> {
     Ok(table.to_string())
 }
 
-/// The text of a profile: a built-in one by name, or a TOML file.
+/// Returns the text of a profile: a shipped one by name, or a TOML file.
 ///
 /// # Errors
-/// There is neither; the sentence gives the nearest name.
+/// There is no such machine. The message suggests the nearest name.
 fn text(machine: &str) -> Result<String> {
     if let Some((_, text)) = shipped().find(|(name, _)| *name == machine) {
         return Ok(text.to_owned());
@@ -81,23 +81,23 @@ fn text(machine: &str) -> Result<String> {
     if !looks_like_a_file && !path.is_file() {
         let guess = did_you_mean(machine, shipped().map(|(name, _)| name));
         bail!(
-            "there is no machine \"{machine}\"{guess} `vb3 machines` lists all; a TOML file or a \
-             device tree (.dtb, .dts) is a machine, too"
+            "there is no machine \"{machine}\"{guess} `vb3 machines` lists all; a machine may also \
+            be a TOML file or a device tree (.dtb, .dts)"
         );
     }
     read_at_most(path, MAX_FILE).with_context(|| format!("cannot read {machine}"))
 }
 
-/// Reads a file that is no device, no pipe and not too long.
+/// Reads a regular file of at most `most` bytes.
 pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<String> {
-    // A FIFO is opened without waiting for one who writes.
+    // Opening a FIFO does not wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
-        bail!("it is no file");
+        bail!("it is not a regular file");
     }
     let mut text = String::new();
-    // Not by the size it says: a file of /proc has none.
+    // Checks the bytes read, not the size of the file: files in /proc have size zero.
     if file.take(most + 1).read_to_string(&mut text)? as u64 > most {
         bail!("it has more than {}", bytes(most));
     }
@@ -107,15 +107,15 @@ pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<String> {
 /// Parses the profile of a machine.
 ///
 /// # Errors
-/// The text is wrong; the error names the field and its line.
+/// The text is invalid. The error names the field and its line.
 pub fn parse(machine: &str, text: &str) -> Result<Profile> {
     Profile::parse(text).map_err(|e| {
         let said = cut(&e.to_string());
-        anyhow!("{machine}, {said}; `vb3 machines` says what the fields mean")
+        anyhow!("{machine}, {said}; `vb3 machines` explains the fields")
     })
 }
 
-/// What a parser says, no longer than anyone reads: it may quote what it has found.
+/// Shortens a parser's message, which may quote long input.
 pub(crate) fn cut(said: &str) -> String {
     match said.char_indices().nth(MAX_SAID) {
         Some((end, _)) => format!("{}…", said.get(..end).unwrap_or_default()),
@@ -126,7 +126,7 @@ pub(crate) fn cut(said: &str) -> String {
 /// Prints the table of machines, or one profile.
 ///
 /// # Errors
-/// There is no such machine, or `out` cannot be written.
+/// The machine is unknown, or `out` cannot be written.
 pub fn print(args: &MachinesArgs, out: &mut dyn Write) -> Result<()> {
     let profile = |(name, text): (&str, &str)| parse(name, text);
     match args.name.as_ref().or(args.from.as_ref()) {
@@ -254,7 +254,7 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
 fn print_fields(out: &mut dyn Write) -> Result<()> {
     writeln!(
         out,
-        "\nFields of a profile (`vb3 machines NAME > mine.toml`, change it, then"
+        "\nFields of a profile (`vb3 machines NAME > mine.toml`, edit the file, then"
     )?;
     writeln!(out, "`vb3 run --machine mine.toml -- PROGRAM`):")?;
     for (name, meaning) in fields() {
@@ -281,7 +281,7 @@ fn json_of_iommu(iommu: &IommuProfile) -> Value {
     })
 }
 
-/// A profile as JSON: sizes in bytes, `null` for what is absent or without limit.
+/// Converts a profile to JSON: sizes in bytes, `null` for absent fields and missing limits.
 fn json_of(p: &Profile) -> Value {
     let limit = |value: u64| (value != u64::MAX).then_some(value);
     json!({
@@ -408,9 +408,9 @@ mod tests {
         std::fs::write(&long, format!("{} = 1\n", "k".repeat(100_000))).unwrap();
         let dir = dir.path().to_owned();
         for (path, said) in [
-            (Path::new("/dev/zero"), "it is no file"),
-            (&fifo, "it is no file"),
-            (&dir, "it is no file"),
+            (Path::new("/dev/zero"), "it is not a regular file"),
+            (&fifo, "it is not a regular file"),
+            (&dir, "it is not a regular file"),
             (&huge, "more than 1 MiB"),
             (&long, "line 1"),
         ] {

@@ -1,4 +1,4 @@
-//! Manual pages and shell completions, from the command line's own definition.
+//! Manual pages and shell completions, generated from the definition of the command line.
 
 use crate::cli::Cli;
 use anyhow::{Context as _, Result};
@@ -10,9 +10,9 @@ use std::path::Path;
 /// Prints a shell's completions.
 ///
 /// # Errors
-/// They cannot be written.
+/// `out` cannot be written.
 pub fn completions(shell: Shell, out: &mut dyn Write) -> Result<()> {
-    // The generator stops on a pipe that nobody reads; a list of bytes takes everything.
+    // The generator panics if the pipe's reader is gone, so it writes to memory first.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "vb3", &mut text);
     Ok(out.write_all(&text)?)

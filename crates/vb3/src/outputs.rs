@@ -1,4 +1,4 @@
-//! What a run writes, and that none of it is what the run reads or writes elsewhere.
+//! Checks that no file that a run writes is another of its inputs or outputs.
 
 use crate::cli::RunOptions;
 use anyhow::{Result, bail};
@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 use vb3_devices::spec::{DeviceKind, DeviceSpec, SinkSpec, SourceSpec};
 use vb3_report::page;
 
-/// A file, whatever its name: where it exists by its inode, else by its directory's and its name.
+/// Identity of a file: its inode if it exists, else its directory's inode and its name.
 #[derive(Debug, PartialEq, Eq)]
 enum Identity {
     File(u64, u64),
     Name(u64, u64, PathBuf),
 }
 
-/// Which file a path names; none for devices and pipes, which any number may write to, and for
-/// what cannot be made.
+/// Returns the file's identity. `None` for devices and pipes, which several writers may share, and
+/// for paths that cannot be created.
 fn identity(path: &Path) -> Option<Identity> {
     if let Ok(meta) = path.metadata() {
         return meta
             .is_file()
             .then(|| Identity::File(meta.dev(), meta.ino()));
     }
-    // A link to what is not there yet makes it where it leads.
+    // Writing through a dangling link creates the file that the link names.
     if let Ok(target) = path.read_link() {
         let target = path
             .parent()
@@ -40,17 +40,17 @@ fn by_name(path: &Path) -> Option<Identity> {
     Some(Identity::Name(dir.dev(), dir.ino(), name))
 }
 
-/// A file of the run, and what the run wants with it.
+/// A file of the run and its purpose.
 struct Use<'a> {
     path: &'a Path,
     what: String,
     writes: bool,
 }
 
-/// Refuses a report whose name does not say whether it is data or a page. Devices and pipes get data.
+/// Refuses a report whose name ends neither as JSON nor as HTML. Devices and pipes get JSON.
 ///
 /// # Errors
-/// A sentence that names what is allowed, and the nearest such name.
+/// The message names the allowed endings and suggests a name.
 fn check_report(path: &Path) -> Result<()> {
     let is_special = path
         .metadata()
@@ -62,17 +62,17 @@ fn check_report(path: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "--report {}: a report is FILE.json (data) or FILE.html (a page to look at); did you mean \
+        "--report {}: a report is FILE.json (data) or FILE.html (a page); did you mean \
          {}?",
         path.display(),
         path.with_extension("json").display()
     )
 }
 
-/// Refuses a run that would write onto what it plays, or two recordings into one file.
+/// Refuses a run that would overwrite its own input, or write two outputs to one file.
 ///
 /// # Errors
-/// A sentence that names both.
+/// The message names both uses of the file.
 pub(crate) fn check(specs: &[DeviceSpec], options: &RunOptions) -> Result<()> {
     let mut uses = Vec::new();
     for spec in specs {

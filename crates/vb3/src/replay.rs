@@ -1,4 +1,4 @@
-//! `vb3 replay`: a run made again from its report.
+//! `vb3 replay`: repeats a run from its report.
 
 use crate::cli::{ReplayArgs, RunOptions};
 use crate::run::{self, Plan};
@@ -8,21 +8,21 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use vb3_report::why;
 
-/// Runs what a report tells of; gives the program's exit status.
+/// Repeats the run of a report. Returns the program's exit status.
 ///
 /// # Errors
-/// There is no such report, it does not tell enough, or the run itself is not to be had.
+/// There is no such report, the report is incomplete, or the run fails to start.
 pub fn replay(args: &ReplayArgs) -> Result<u8> {
     let report = why::load_or_last(args.recorded.as_deref())?;
     let setup = &report.setup;
     if setup.profile.is_empty() || report.program.is_empty() {
-        bail!("the report does not say what was run: it is of an older vb3");
+        bail!("the report does not name the program: an older vb3 wrote it");
     }
-    // What was no UTF-8 is not in the report as it was.
+    // The report replaces bytes that are not UTF-8.
     if let Some(word) = report.program.iter().find(|word| word.contains('\u{fffd}')) {
-        bail!("the report does not have the program's argument {word:?} as it was");
+        bail!("the program's argument {word:?} was not UTF-8, so the report cannot repeat it");
     }
-    // Named where we are, and written where the program ran.
+    // Names are relative to the current directory, which changes below.
     let absolute = |path: &PathBuf| std::path::absolute(path);
     let reports: Result<_, _> = args.options.report.iter().map(absolute).collect();
     let options = RunOptions {

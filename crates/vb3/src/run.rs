@@ -20,14 +20,14 @@ use vb3_world::control::Control;
 use vb3_world::script::Script;
 use vb3_world::{Pace, World};
 
-/// Open files that a run needs at least, without its devices.
+/// Minimum limit of open files for a run without devices.
 const FEWEST_DESCRIPTORS: u64 = 64;
-/// Open files that a device needs besides.
+/// Open files that each device adds to the limit.
 const DESCRIPTORS_PER_DEVICE: u64 = 8;
-/// Most different remarks of the front end on single programs that are kept.
+/// Maximum number of different notes on single programs.
 const MAX_REMARKS: usize = 64;
 
-/// What is run.
+/// A prepared run.
 pub(crate) struct Plan {
     profile: Profile,
     specs: Vec<DeviceSpec>,
@@ -39,7 +39,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans to run a program on a machine and its devices.
+    /// Prepares a run of a program on a machine and its devices.
     pub(crate) fn new(target: Target, seed: u64, program: Vec<OsString>) -> Self {
         let Target {
             text,
@@ -67,7 +67,7 @@ impl Plan {
         }
     }
 
-    /// Lets the devices' time pass in another way.
+    /// Sets the devices' clock.
     pub(crate) fn with_pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
         if pace != Pace::Real {
@@ -76,10 +76,10 @@ impl Plan {
         self
     }
 
-    /// Plays a script, which the user calls `name`, during the run.
+    /// Adds a script. `name` is the user's name of it.
     ///
     /// # Errors
-    /// A sentence with the line: the script is wrong.
+    /// The script is invalid. The message names the line.
     pub(crate) fn with_script(mut self, name: &str, text: String) -> Result<Self> {
         self.setup.script_file = scripts::file_name(name);
         self.script = Some(scripts::parse(&self.setup.script_file, &text)?);
@@ -88,10 +88,10 @@ impl Plan {
     }
 }
 
-/// Runs the program; gives its exit status.
+/// Runs the program. Returns its exit status.
 ///
 /// # Errors
-/// The machine, a device or the report file is not to be had. What the program does is no error.
+/// The machine, a device or the report file cannot be set up. A failing program is not an error.
 pub fn run(args: &RunArgs) -> Result<u8> {
     let target = Target::find(&args.target, &args.devices)?;
     let plan = Plan::new(target, args.seed, args.program.clone());
@@ -102,7 +102,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     execute(plan, &args.options)
 }
 
-/// Runs what is planned; gives the program's exit status.
+/// Runs a prepared run. Returns the program's exit status.
 ///
 /// # Errors
 /// As [`run`].
@@ -119,7 +119,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     outputs::check(&specs, options)?;
     enough_descriptors(specs.len())?;
     for path in &options.report {
-        // Known to be writable before the program runs for an hour.
+        // Checks before the run that the file is writable.
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let machine = profile.name.clone();
@@ -200,18 +200,18 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
     if let Some(path) = why::last_report_path()
         && let Err(e) = why::keep(&report, &path)
     {
-        say(format_args!("the report is not kept for `vb3 why`: {e:#}"));
+        say(format_args!("cannot store the report for `vb3 why`: {e:#}"));
     }
     Ok(exit_status(status, options, &report))
 }
 
-/// What a trace lacks, told to the person as well.
+/// Ends a trace. Returns notes on its gaps, which are also printed.
 fn end_of_trace(sink: Sink) -> Vec<String> {
     let name = sink.name().to_owned();
     let left = sink.finish();
     let dropped = (left.dropped > 0).then(|| {
         let calls = left.dropped;
-        format!("{calls} calls are missing in the trace in {name}: writing was too slow")
+        format!("the trace in {name} lacks {calls} calls: the writer was too slow")
     });
     let lacks: Vec<String> = left.error.into_iter().chain(dropped).collect();
     for lack in &lacks {
@@ -220,23 +220,23 @@ fn end_of_trace(sink: Sink) -> Vec<String> {
     lacks
 }
 
-/// Refuses to begin where descriptors would run out in the midst.
+/// Refuses a run that would need more descriptors than the limit allows.
 ///
 /// # Errors
-/// The limit is too low, and how high it must be.
+/// The limit is too low. The message gives the necessary limit.
 fn enough_descriptors(devices: usize) -> Result<()> {
     use rustix::process::{Resource, getrlimit};
     let needed = FEWEST_DESCRIPTORS + devices as u64 * DESCRIPTORS_PER_DEVICE;
     match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < needed => bail!(
-            "no more than {limit} files may be open here, and {needed} are needed for {devices} \
-             devices; raise the limit (ulimit -n {needed})"
+            "the limit of open files is {limit}, and {devices} devices need {needed}; raise it \
+            (ulimit -n {needed})"
         ),
         _ => Ok(()),
     }
 }
 
-/// The program's status, unless it is a success that shall be none.
+/// Returns the program's status, or [`STRICT`] if `--strict` finds a problem.
 fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     let unrecorded = report.failures.iter().any(|failure| failure.recording);
     if program == 0 && unrecorded {
@@ -248,10 +248,10 @@ fn exit_status(program: u8, options: &RunOptions, report: &Report) -> u8 {
     program
 }
 
-/// Hands the program to the front end; gives its exit status and what it had to remark.
+/// Runs the program under the front end. Returns its exit status and notes.
 ///
 /// # Errors
-/// The front end cannot work here. A program that is missing is no error but a status.
+/// The front end cannot work here. A missing program is not an error but a status.
 fn supervise(
     world: &mut dyn Backend,
     program: &[OsString],
@@ -308,8 +308,8 @@ fn supervise(
     ))
 }
 
-/// Shows what broke down and which clips ended, a line each, and one closing line on what else
-/// went wrong; nothing when all is well.
+/// Prints a line for each failure and each ended clip, then one line that sums up all other
+/// problems. Prints nothing if there are none.
 fn summarise(report: &Report) {
     for failure in &report.failures {
         say(sentence::failure(failure));

@@ -1,11 +1,11 @@
-//! Messages to the person at the terminal.
+//! Messages to the user on standard error.
 
 use std::fmt::Display;
 use std::io::Write as _;
 
 /// Writes `vb3: TEXT` to standard error.
 ///
-/// A closed pipe or a full disk there is ignored. `eprintln!` panics in that case.
+/// Ignores a closed pipe or a full disk, where `eprintln!` would panic.
 pub(crate) fn say(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "vb3: {text}");
 }

@@ -1,4 +1,4 @@
-//! `vb3 scripts`, and scripts by the names that users give them.
+//! `vb3 scripts`, and finding scripts by name.
 
 use crate::machines;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -7,10 +7,10 @@ use std::path::Path;
 use vb3_devices::spec::did_you_mean;
 use vb3_world::script::{MAX_FILE, SHIPPED, Script};
 
-/// The text of a script: one that ships by its name, or a file.
+/// Returns the text of a script: a shipped one by name, or a file.
 ///
 /// # Errors
-/// There is neither; the sentence names what there is.
+/// There is no such script. The message suggests the nearest name.
 pub(crate) fn text(script: &str) -> Result<String> {
     if let Some((_, text)) = SHIPPED.iter().find(|(name, _)| *name == script) {
         return Ok((*text).to_owned());
@@ -20,13 +20,14 @@ pub(crate) fn text(script: &str) -> Result<String> {
     if !looks_like_a_file && !path.is_file() {
         let guess = did_you_mean(script, SHIPPED.iter().map(|(name, _)| *name));
         bail!(
-            "there is no script \"{script}\"{guess} `vb3 scripts` lists them; a TOML file is one, too"
+            "there is no script \"{script}\"{guess} `vb3 scripts` lists all; a script may also be \
+            a TOML file"
         );
     }
     machines::read_at_most(path, MAX_FILE).with_context(|| format!("cannot read {script}"))
 }
 
-/// The file of a script: `NAME.toml` for one that ships.
+/// Returns the file name of a script: `NAME.toml` for a shipped one.
 #[must_use]
 pub(crate) fn file_name(script: &str) -> String {
     match SHIPPED.iter().any(|(name, _)| *name == script) {
@@ -35,10 +36,10 @@ pub(crate) fn file_name(script: &str) -> String {
     }
 }
 
-/// Parses a script, which the user calls `name`.
+/// Parses a script. `name` is the user's name of it.
 ///
 /// # Errors
-/// The text is wrong; the sentence names the line.
+/// The text is invalid. The message names the line.
 pub(crate) fn parse(name: &str, text: &str) -> Result<Script> {
     Script::parse(text).map_err(|e| {
         let said = machines::cut(&e.to_string());
@@ -49,7 +50,7 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Script> {
 /// Prints the scripts that ship, or one of them.
 ///
 /// # Errors
-/// There is no such script, or `out` cannot be written.
+/// The script is unknown, or `out` cannot be written.
 pub fn print(name: Option<&str>, out: &mut dyn Write) -> Result<()> {
     if let Some(name) = name {
         return Ok(out.write_all(text(name)?.as_bytes())?);
@@ -60,8 +61,8 @@ pub fn print(name: Option<&str>, out: &mut dyn Write) -> Result<()> {
     }
     writeln!(
         out,
-        "\n`vb3 run --script NAME -- PROGRAM` plays one; `vb3 scripts NAME > mine.toml` is one to \
-         change."
+        "\n`vb3 run --script NAME -- PROGRAM` plays a script. `vb3 scripts NAME > mine.toml` copies \
+        one to edit."
     )?;
     Ok(())
 }

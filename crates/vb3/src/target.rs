@@ -1,4 +1,4 @@
-//! What a run runs on: the machine and devices that the command line names.
+//! The machine and devices that the command line chooses.
 
 use crate::cli::TargetArgs;
 use crate::{board, machines};
@@ -12,17 +12,17 @@ pub(crate) struct Target {
     pub(crate) text: String,
     /// The profile.
     pub(crate) profile: Profile,
-    /// The devices as they are written.
+    /// The devices as the user wrote them.
     pub(crate) words: Vec<String>,
     /// The devices.
     pub(crate) specs: Vec<DeviceSpec>,
 }
 
 impl Target {
-    /// Reads a profile and devices that are known already, such as a report's.
+    /// Parses a profile and devices, such as those of a report.
     ///
     /// # Errors
-    /// A sentence: the profile or a device is wrong.
+    /// The profile or a device is invalid.
     pub(crate) fn new(machine: &str, text: String, words: &[String]) -> Result<Self> {
         let profile = machines::parse(machine, &text)?;
         let words = match (words, profile.devices.as_slice()) {
@@ -38,10 +38,10 @@ impl Target {
         })
     }
 
-    /// Finds the machine that the command line names, and changes its devices as it says.
+    /// Finds the machine that the command line names, and applies `--set` to its devices.
     ///
     /// # Errors
-    /// A sentence: there is no such machine, or a device is wrong.
+    /// There is no such machine, or a device is invalid.
     pub(crate) fn find(args: &TargetArgs, devices: &[String]) -> Result<Self> {
         let found = machines::find(&args.machine, args.ram)?;
         if let (Some(board), []) = (&found.board, devices) {
@@ -56,7 +56,7 @@ impl Target {
         Ok(target)
     }
 
-    /// Changes one option of a device, as `video0.size=640x480` says.
+    /// Changes one option of a device, such as `video0.size=640x480`.
     fn change(&mut self, change: &str) -> Result<()> {
         let form = "write DEVICE.KEY=VALUE, such as video0.size=1280x720";
         let (path, value) = change.split_once('=').context(form)?;
@@ -69,7 +69,8 @@ impl Target {
         Ok(())
     }
 
-    /// The place in the list of the device of that node, or of that kind if there is only one.
+    /// Finds a device by its node, or by its kind if only one device has that kind. Returns its
+    /// index.
     fn device(&self, name: &str) -> Result<usize> {
         let mut expanded = Vec::new();
         let mut owners = Vec::new();
@@ -92,7 +93,7 @@ impl Target {
             [at] => Ok(at),
             [] => bail!("there is no device {name}; {}", self.list()),
             _ => bail!(
-                "there are several devices {name}; name one by its node; {}",
+                "there are several devices {name}; use a node's name instead; {}",
                 self.list()
             ),
         }
@@ -106,7 +107,7 @@ impl Target {
 fn device_specs(words: &[String]) -> Result<Vec<DeviceSpec>> {
     if words.len() > MAX_DEVICES as usize {
         bail!(
-            "{} devices are too many; there may be {MAX_DEVICES}",
+            "{} devices are too many; the limit is {MAX_DEVICES}",
             words.len()
         );
     }

@@ -1,16 +1,16 @@
-//! Who held which buffer, on the page.
+//! The page's table of buffers and their holders.
 
 use crate::report::{BufferReport, HolderReport, Report};
 use crate::sentence::bytes;
 use maud::{Markup, html};
 
-/// A table of all buffers; nothing for a run without.
+/// Makes a table of all buffers; empty if the run had none.
 pub(super) fn buffers(report: &Report) -> Markup {
     html! {
         @if !report.buffers.is_empty() {
             h2 { "Buffers" }
             details {
-                summary { (report.buffers.len()) " buffers, and who held each" }
+                summary { (report.buffers.len()) " buffers and their holders" }
                 table {
                     tr { th { "number" } th { "buffer" } th { "size" } th { "held by" } }
                     @for buffer in &report.buffers {
@@ -39,7 +39,7 @@ pub(super) fn buffers(report: &Report) -> Markup {
 
 fn name(buffer: &BufferReport) -> String {
     let mut name = if buffer.device.is_empty() {
-        "of a heap or another driver".to_owned()
+        "from a heap or another driver".to_owned()
     } else {
         format!(
             "{} {} buffer {} plane {}",
@@ -58,8 +58,8 @@ fn name(buffer: &BufferReport) -> String {
 fn held(holder: &HolderReport) -> String {
     let mut who = match &*holder.kind {
         "queue" => "its queue".to_owned(),
-        "cpu-mapping" => "a driver, by the CPU".to_owned(),
-        "attachment" => format!("{}, attached", holder.device),
+        "cpu-mapping" => "a driver's CPU mapping".to_owned(),
+        "attachment" => format!("an attachment of {}", holder.device),
         "fence" => format!("a fence of {}", holder.device),
         "mapping" => format!("a mapping in process {}", holder.process),
         "user-pages" if holder.device.is_empty() => format!("memory of process {}", holder.process),
@@ -74,7 +74,7 @@ fn held(holder: &HolderReport) -> String {
     }
     who += &format!(", for {:.3} s", holder.longest_ns as f64 / 1e9);
     if holder.at_end {
-        who += ", to the end";
+        who += ", until the end";
     }
     who
 }

@@ -1,13 +1,13 @@
-//! The path of the frames: each device, the program, and what went between them.
+//! The path of the frames: devices, the program, and the traffic between them.
 
 use crate::report::{DeviceReport, QueueReport, Refusal, Report};
 use crate::sentence::{bytes, errno_name};
 use maud::{Markup, html};
 
-/// Most hops drawn.
-const MOST_HOPS: usize = 32;
+/// Maximum number of hops drawn.
+const MAX_HOPS: usize = 32;
 
-/// One device's queue, or a node without one, and what was refused there.
+/// A queue of a device, or a node without queues, with its refused calls.
 struct Hop<'a> {
     node: &'a str,
     kind: &'a str,
@@ -17,15 +17,15 @@ struct Hop<'a> {
 }
 
 impl Hop<'_> {
-    /// Whether frames go to the program.
+    /// Returns whether frames go to the program.
     fn is_in(&self) -> bool {
         self.queue
             .is_some_and(|queue| queue.queue.contains("capture"))
     }
 }
 
-/// The queues of a device that are drawn: those that had frames, else the first where a call was
-/// refused or a script did something.
+/// Returns the queues to draw: those with frames. Without frames, the first queue stands for the
+/// device's refusals and faults.
 fn drawn(device: &DeviceReport, is_hit: bool) -> Vec<&QueueReport> {
     let used = |queue: &&QueueReport| queue.frames > 0 || queue.lost > 0;
     let queues: Vec<&QueueReport> = device.queues.iter().filter(used).collect();
@@ -51,7 +51,7 @@ fn hops(report: &Report) -> Vec<Hop<'_>> {
                 node: &device.node,
                 kind: &device.kind,
                 queue: Some(queue),
-                // They stand at the first of a device's queues.
+                // The first queue shows all refusals and faults of the device.
                 refusals: std::mem::take(&mut refusals),
                 faults: std::mem::take(&mut faults),
             });
@@ -69,11 +69,11 @@ fn hops(report: &Report) -> Vec<Hop<'_>> {
             });
         }
     }
-    hops.truncate(MOST_HOPS);
+    hops.truncate(MAX_HOPS);
     hops
 }
 
-/// The devices to the left of the program, and each hop between them.
+/// Draws the devices to the left of the program, and the hops between them.
 pub(super) fn flow(report: &Report) -> Markup {
     let hops = hops(report);
     if hops.is_empty() {
@@ -113,13 +113,13 @@ fn drawn_hop(row: usize, hop: &Hop<'_>) -> Markup {
                 div.wrong { "✗ " (lost) " lost" }
             }
             @if hop.faults > 0 {
-                div.wrong { "⚡ " (hop.faults) " faults by the script" }
+                div.wrong { "⚡ " (hop.faults) " faults injected" }
             }
         }
     }
 }
 
-/// What went over a hop.
+/// Describes the traffic of a hop.
 fn moved(queue: &QueueReport) -> String {
     let memory = match &*queue.memory {
         "" => String::new(),
@@ -144,7 +144,7 @@ fn refused_call(refusal: &Refusal) -> String {
         call, errno, times, ..
     } = refusal;
     let why = match errno {
-        0 => "fewer buffers than asked for".to_owned(),
+        0 => "fewer buffers than requested".to_owned(),
         errno => errno_name(*errno),
     };
     match times {

@@ -1,26 +1,27 @@
-//! Faults and unplugs on the plots of a stream.
+//! Marks for faults, plugs and unplugs on a stream's plots.
 
 use crate::report::Report;
 use crate::timeline::Timeline;
 use maud::{Markup, html};
 
-/// Most marks on a plot.
-const MOST_MARKS: usize = 300;
+/// Maximum number of marks on a plot.
+const MAX_MARKS: usize = 300;
 
-/// Something that happened to a device.
+/// A fault, or a plug or unplug event, of a device.
 pub(super) struct Mark {
     /// Seconds since the run began.
     pub(super) at: f64,
-    /// What, in a word or two.
+    /// Label of one or two words.
     pub(super) label: String,
-    /// The device came or went.
+    /// Whether the device was plugged in or unplugged.
     pub(super) is_plug: bool,
 }
 
-/// What happened to a device, in order: what the script did to it or to the machine, and when it
-/// came and went.
+/// Returns the marks of a device in order of time: the script's events on the device and the
+/// machine, plugs and unplugs.
 pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<Mark> {
-    // Programs see a device go later than the script says so.
+    // The script's plug events are left out: the time line has each at the moment when programs see
+    // it.
     let faults = report.script.iter().filter(|event| {
         let is_here = event.device.is_empty() || event.device == device;
         is_here && !matches!(&*event.action, "plug" | "unplug")
@@ -41,12 +42,12 @@ pub(super) fn marks(report: &Report, timeline: &Timeline, device: &str) -> Vec<M
         .to_owned(),
         is_plug: true,
     });
-    let mut all: Vec<Mark> = plugs.chain(faults).take(MOST_MARKS).collect();
+    let mut all: Vec<Mark> = plugs.chain(faults).take(MAX_MARKS).collect();
     all.sort_by(|a, b| a.at.total_cmp(&b.at));
     all
 }
 
-/// Says what the lines on the plots are.
+/// Explains the lines on the plots.
 pub(super) fn legend(marks: &[Mark]) -> Markup {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
     for mark in marks {

@@ -1,4 +1,4 @@
-//! The plots of a stream, as SVG: all with the same time axis.
+//! The plots of a stream as SVG, all with the same time axis.
 
 use super::marks::Mark;
 use crate::timeline::{Stay, Stream};
@@ -9,22 +9,22 @@ use plotters::prelude::{
 };
 use std::ops::Range;
 
-/// Width of a plot in its own units, and the height of one with axes; a page scales them.
+/// Width of a plot, and height of a plot with axes, in SVG units. The page scales them.
 const WIDTH: u32 = 1160;
 const HEIGHT: u32 = 200;
-/// Room to the left of the axis, above it for labels, and to the right.
+/// Margins: left of the axis, above it for labels, and right of it.
 const LEFT: u32 = 64;
 const TOP: u32 = 22;
 const RIGHT: u32 = 8;
-/// Room below the axis.
+/// Margin below the axis.
 const BELOW: u32 = 28;
-/// Units of a letter of a mark's label.
+/// Width of one letter of a mark's label, in SVG units.
 const LETTER: f64 = 8.0;
-/// Most points of a plot: the highest of each group stands for the group.
-const MOST_POINTS: usize = 1800;
-/// Most stays drawn, and most rows of them.
-const MOST_STAYS: usize = 1500;
-const MOST_ROWS: usize = 32;
+/// Maximum number of points of a plot. The highest point of each group stands for the group.
+const MAX_POINTS: usize = 1800;
+/// Maximum number of stays drawn, and of their rows.
+const MAX_STAYS: usize = 1500;
+const MAX_ROWS: usize = 32;
 
 const BLUE: RGBColor = RGBColor(20, 80, 160);
 const RED: RGBColor = RGBColor(176, 0, 32);
@@ -38,13 +38,13 @@ pub(super) fn plots(stream: &Stream, marks: &[Mark]) -> Markup {
         depth(stream)
     };
     html! {
-        (plot("Milliseconds since the frame before, over seconds", &intervals(stream), &across, marks))
-        (plot("Buffers with the device, over seconds", &depth, &across, marks))
+        (plot("Milliseconds since the previous frame, over time in seconds", &intervals(stream), &across, marks))
+        (plot("Buffers that the device owns, over time in seconds", &depth, &across, marks))
         @if !stream.stays.is_empty() { (stays(stream, &across, marks)) }
     }
 }
 
-/// From the first to the last thing that a plot of the stream shows, in seconds.
+/// Returns the time range that the stream's plots show, in seconds.
 fn span(stream: &Stream, marks: &[Mark]) -> Range<f64> {
     let frames = stream.frames.iter().map(|at| at.as_secs_f64());
     let stays = stream.stays.iter();
@@ -53,7 +53,7 @@ fn span(stream: &Stream, marks: &[Mark]) -> Range<f64> {
     range(all)
 }
 
-/// Milliseconds from frame to frame.
+/// Returns the milliseconds from frame to frame.
 fn intervals(stream: &Stream) -> Vec<(f64, f64)> {
     let pairs = stream.frames.windows(2);
     let points = pairs.filter_map(|pair| {
@@ -64,22 +64,22 @@ fn intervals(stream: &Stream) -> Vec<(f64, f64)> {
     points.collect()
 }
 
-/// Buffers that the device has.
+/// Returns the number of buffers that the device owns.
 fn depth(stream: &Stream) -> Vec<(f64, f64)> {
     let mut points = Vec::new();
     let mut before = 0;
     for (at, depth) in stream.depth() {
         let at = at.as_secs_f64();
-        // CAST: shown only, and no more than 1,024.
+        // CAST: a displayed number, at most 1,024.
         points.extend([(at, before as f64), (at, depth as f64)]);
         before = depth;
     }
     points
 }
 
-/// Of each group of neighbours the highest, so that no peak is lost.
+/// Keeps the highest point of each group of neighbours, so that no peak is lost.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let group = points.len().div_ceil(MOST_POINTS).max(1);
+    let group = points.len().div_ceil(MAX_POINTS).max(1);
     let highest = points
         .chunks(group)
         .filter_map(|group| group.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)));
@@ -93,7 +93,7 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     low..high.max(low + 1e-3)
 }
 
-/// Where a time stands in a plot.
+/// Converts a time to a horizontal position in the plot.
 fn x(at: f64, across: &Range<f64>) -> f64 {
     let width = f64::from(WIDTH - LEFT - RIGHT);
     f64::from(LEFT) + (at - across.start) / (across.end - across.start) * width
@@ -157,14 +157,14 @@ fn draw(
     area.present().map_err(|e| said(&e))
 }
 
-/// The words above the marks, as far as there is room; comings and goings first.
+/// Labels the marks, plug and unplug events first. Labels that would overlap others are left out.
 fn labels(marks: &[Mark], across: &Range<f64>) -> Markup {
     let mut taken: Vec<(f64, f64)> = Vec::new();
     let (plugs, faults): (Vec<&Mark>, Vec<&Mark>) = marks.iter().partition(|mark| mark.is_plug);
     let mut shown = Vec::new();
     for mark in plugs.into_iter().chain(faults) {
         let width = mark.label.chars().count() as f64 * LETTER;
-        // One at the end stands to the left of its line.
+        // A label at the right edge moves left of its line.
         let from = x(mark.at, across).min(f64::from(WIDTH) - width);
         if taken
             .iter()
@@ -181,15 +181,15 @@ fn labels(marks: &[Mark], across: &Range<f64>) -> Markup {
     }
 }
 
-/// A bar for each stay of a buffer with the device, a row for each buffer.
+/// Draws a row for each buffer, with a bar for each time that the device owned it.
 fn stays(stream: &Stream, across: &Range<f64>, marks: &[Mark]) -> Markup {
     let mut indices: Vec<u64> = stream.stays.iter().map(|stay| stay.index).collect();
     indices.sort_unstable();
     indices.dedup();
-    let rows = indices.len().min(MOST_ROWS);
-    let drawn = stream.stays.get(..MOST_STAYS).unwrap_or(&stream.stays);
+    let rows = indices.len().min(MAX_ROWS);
+    let drawn = stream.stays.get(..MAX_STAYS).unwrap_or(&stream.stays);
     let is_cut = drawn.len() < stream.stays.len() || rows < indices.len();
-    let title = "Each buffer with the device, from QBUF to DQBUF";
+    let title = "Buffers that the device owns, each from QBUF to DQBUF";
     let height = TOP as usize + rows * 14 + 4;
     let svg = html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) height=(height) font-family="sans-serif" {
@@ -211,7 +211,7 @@ fn stays(stream: &Stream, across: &Range<f64>, marks: &[Mark]) -> Markup {
     html! {
         (figure(title, svg))
         @if is_cut {
-            p { "The first " (drawn.len()) " stays of the first " (rows) " buffers; there were " (stream.stays.len()) " of " (indices.len()) "." }
+            p { "Shows the first " (drawn.len()) " of " (stream.stays.len()) " bars, and " (rows) " of " (indices.len()) " buffers." }
         }
     }
 }
@@ -228,7 +228,7 @@ fn bar(stay: &Stay, y: usize, across: &Range<f64>) -> Markup {
     } else {
         "the end of the stream"
     };
-    // Outlined, not only of another colour, where it did not come back by DQBUF.
+    // Buffers that DQBUF did not return are outlined; colour alone would not suffice.
     let (fill, stroke) = if stay.is_done {
         ("#1450a0", "none")
     } else {

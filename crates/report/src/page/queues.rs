@@ -1,11 +1,11 @@
-//! The table of queues: empty columns left out, idle queues folded.
+//! The table of queues, without empty columns; idle queues are folded.
 
 use crate::report::{DeviceReport, QueueReport};
 use crate::sentence::bytes;
 use maud::{Markup, html};
 use std::time::Duration;
 
-/// A column: its title, and a cell that is empty where there is nothing to say.
+/// A column: its title, and a function for its cells. A cell may be empty.
 type Column = (&'static str, fn(&QueueReport) -> String);
 
 fn unless_zero(count: u64) -> String {
@@ -45,15 +45,15 @@ const COLUMNS: &[Column] = &[
         pair(q.syncs_for_device, q.syncs_for_cpu)
     }),
     ("mapped, unmapped", |q| pair(q.maps, q.unmaps)),
-    ("most memory", |q| bytes_unless_zero(q.peak_bytes)),
+    ("peak memory", |q| bytes_unless_zero(q.peak_bytes)),
 ];
 
-/// Frames a second of the longest stream.
+/// Returns the frames per second of the longest stream.
 fn rate(queue: &QueueReport) -> String {
     if queue.frames < 2 || queue.span_ns == 0 {
         return String::new();
     }
-    // CAST: shown with two digits.
+    // CAST: displayed with two digits.
     let rate = (queue.frames - 1) as f64 / Duration::from_nanos(queue.span_ns).as_secs_f64();
     format!("{rate:.2}")
 }
@@ -65,7 +65,7 @@ fn unused(queues: usize) -> String {
     }
 }
 
-/// Whether nothing happened on a queue.
+/// Returns whether a queue was never used.
 fn is_idle(queue: &QueueReport) -> bool {
     let named = QueueReport {
         queue: queue.queue.clone(),

@@ -1,10 +1,10 @@
-//! The contact sheet: a few small pictures of what each device showed or was shown.
+//! The contact sheet: a few small pictures of each device's frames.
 
 use super::Pictures;
 use crate::report::Picture;
 use maud::{Markup, html};
 
-/// Most bytes of all pictures together, as they stand in the page.
+/// Maximum size of all pictures together in the page, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 pub(super) fn sheet(pictures: &Pictures) -> Markup {
@@ -44,12 +44,12 @@ pub(super) fn sheet(pictures: &Pictures) -> Markup {
             }
         }
         @if left_out > 0 {
-            p { (left_out) " more pictures found no room." }
+            p { (left_out) " more pictures are not shown." }
         }
     }
 }
 
-/// Source: RFC 4648, section 4.
+/// Encodes bytes in base64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -57,7 +57,7 @@ fn base64(bytes: &[u8]) -> String {
         let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for at in 0..4 {
-            // CAST: six bits.
+            // CAST: the value has six bits.
             let digit = (bits >> (18 - 6 * at) & 63) as usize;
             text.push(match at <= three.len() {
                 true => char::from(DIGITS[digit]),
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn bytes_become_the_text_of_the_standard() {
-        // RFC 4648, section 10.
+        // Test vectors of RFC 4648, section 10.
         for (bytes, text) in [
             ("", ""),
             ("f", "Zg=="),
@@ -101,7 +101,7 @@ mod tests {
         assert!(page.len() < MAX_BYTES + 10_000, "{}", page.len());
         let shown = page.matches("<img").count();
         assert!(shown > 6 && shown < 24, "{shown}");
-        let left = format!("{} more pictures found no room", 24 - shown);
+        let left = format!("{} more pictures are not shown", 24 - shown);
         assert!(page.contains(&left) && page.contains("alt=\"frame 5 of /dev/video0\""));
     }
 }

@@ -38,7 +38,7 @@ fn report() -> Report {
 }
 
 #[test]
-fn what_comes_from_outside_is_text() {
+fn outside_text_is_escaped() {
     let page = shown(&report(), &Timeline::default());
     assert!(!page.contains("<script"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
@@ -49,7 +49,7 @@ fn what_comes_from_outside_is_text() {
 }
 
 #[test]
-fn refusals_stand_in_sentences_and_nothing_is_said_well_then() {
+fn refusals_are_explained_and_spoil_the_verdict() {
     let well = "No problems; everything was released.";
     assert!(shown(&report(), &Timeline::default()).contains(well));
     let mut refused = report();
@@ -64,7 +64,7 @@ fn refusals_stand_in_sentences_and_nothing_is_said_well_then() {
 }
 
 #[test]
-fn each_buffer_is_listed_with_who_held_it() {
+fn each_buffer_is_listed_with_its_holders() {
     let mut held = report();
     let page_of = |report: &Report| shown(report, &Timeline::default());
     assert!(!page_of(&held).contains("<h2>Buffers</h2>"));
@@ -89,7 +89,7 @@ fn each_buffer_is_listed_with_who_held_it() {
     let page = page_of(&held);
     let name = "<td>/dev/video0 video-capture buffer 2 plane 0, orphaned</td>";
     assert!(page.contains(name), "{page}");
-    let who = "a descriptor given to process 7 (&lt;b&gt;gst), for 1.500 s, to the end";
+    let who = "a descriptor given to process 7 (&lt;b&gt;gst), for 1.500 s, until the end";
     assert!(page.contains(who), "{page}");
 }
 
@@ -97,7 +97,7 @@ fn each_buffer_is_listed_with_who_held_it() {
 fn long_runs_stay_small_and_keep_their_peaks() {
     let ms = |n: u64| Duration::from_millis(n);
     let mut stream = Stream::default();
-    // Three minutes at 1,000 frames a second, one of them late.
+    // Three minutes at 1,000 frames per second; one frame is late.
     for n in 0..180_000 {
         let late = if n >= 90_000 { 977 } else { 0 };
         stream.frames.push(ms(n + late));
@@ -112,8 +112,8 @@ fn long_runs_stay_small_and_keep_their_peaks() {
     timeline.streams.push(stream);
     let page = shown(&report(), &timeline);
     assert!(page.len() < 1 << 20, "{} bytes", page.len());
-    assert!(page.contains("the slowest after 978.00 ms"));
-    // The axis reaches to the late one; the other axes end at 4 and 181.
+    assert!(page.contains("longest 978.00 ms"));
+    // This axis includes the late frame; the other axes end at 4 and 181.
     let numbers = page
         .lines()
         .filter_map(|line| line.trim().parse::<f64>().ok());
@@ -127,7 +127,7 @@ fn long_runs_stay_small_and_keep_their_peaks() {
     );
 }
 
-/// The class and words of the banner.
+/// Returns the class and words of the banner.
 fn banner(page: &str) -> (&str, &str) {
     let (_, rest) = page.split_once("<div class=\"verdict ").unwrap();
     let (class, rest) = rest.split_once("\"><h1>").unwrap();
@@ -246,7 +246,10 @@ fn faults_and_unplugs_are_marked_on_each_plot() {
     for label in [">late</text>", ">free cma</text>", ">unplugged</text>"] {
         assert_eq!(page.matches(label).count(), 3, "{label}: {page}");
     }
-    assert!(!page.contains(">torn</text>"), "of another device");
+    assert!(
+        !page.contains(">torn</text>"),
+        "the mark belongs to another device"
+    );
     assert!(
         page.contains("Red lines</span>late, free cma, unplugged."),
         "{page}"
@@ -254,7 +257,7 @@ fn faults_and_unplugs_are_marked_on_each_plot() {
 }
 
 #[test]
-fn dates_are_of_the_gregorian_calendar() {
+fn dates_follow_the_gregorian_calendar() {
     for (seconds, said) in [
         (0, "1970-01-01 00:00 UTC"),
         (951_782_400, "2000-02-29 00:00 UTC"),

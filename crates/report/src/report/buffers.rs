@@ -1,4 +1,4 @@
-//! Who has held which buffer over the run.
+//! Buffers of the run and their holders.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,32 +6,34 @@ use serde::{Deserialize, Serialize};
 /// [`Report::buffers_left_out`](super::Report::buffers_left_out).
 pub const MAX_BUFFERS: usize = 1024;
 
-/// One memory that devices and programs share, under whatever handles they have of it.
+/// Memory that devices and programs share, listed once for all its handles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BufferReport {
-    /// Its number, as in `vb3 ctl buffers`; that of a program's own memory begins with `u`.
+    /// Number of the buffer, as in `vb3 ctl buffers`. Numbers of programs' own memory begin with
+    /// `u`.
     pub number: String,
-    /// The device node whose queue allocated it; empty for memory of a heap or of another driver.
+    /// The device node whose queue allocated the buffer; empty for memory of a heap or another
+    /// driver.
     pub device: String,
-    /// That queue.
+    /// The queue that allocated the buffer.
     pub queue: String,
-    /// Buffer index there.
+    /// Buffer index in that queue.
     pub buffer: u32,
-    /// Plane index there.
+    /// Plane index in that buffer.
     pub plane: u32,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Where it begins in the process that gave its own memory; else zero, as where the devices' time is
-    /// not the system's.
+    /// Start address in the process that passed its own memory. Zero for other memory, and if the
+    /// devices' clock is not the system's.
     pub address: u64,
-    /// It lived on after its queue had let go of it, because somebody else held it.
+    /// The queue released the buffer while another holder kept it.
     pub orphaned: bool,
-    /// It was taken back while it was held.
+    /// The memory was revoked while it was held.
     pub revoked: bool,
-    /// Who held it, in the order in which they came.
+    /// Holders, in the order of their first use.
     pub holders: Vec<HolderReport>,
-    /// Holders beyond those that are kept.
+    /// Number of holders that found no place in the list.
     pub holders_left_out: u64,
 }
 
@@ -40,16 +42,16 @@ pub struct BufferReport {
 #[serde(default)]
 pub struct HolderReport {
     /// `queue`, `descriptor`, `mapping`, `attachment`, `cpu-mapping` of a driver, `fence`, or
-    /// `user-pages` of a process that gave its own memory.
+    /// `user-pages` of a process that passed its own memory.
     pub kind: String,
-    /// The device node, of an attachment, of a fence, and of a device that pinned pages of a dma-buf.
+    /// The device node: for an attachment, a fence, or pinned pages of a dma-buf.
     pub device: String,
-    /// The process that was given a descriptor, made a mapping, or whose pages these are; else zero.
+    /// The process that received the descriptor, made the mapping or owns the pages; else zero.
     pub process: u32,
     /// That process's name.
     pub name: String,
-    /// Longest time that it held the buffer without a break, in nanoseconds of the devices' clock.
+    /// Longest uninterrupted hold, in nanoseconds of the devices' clock.
     pub longest_ns: u64,
-    /// Whether it held it when the run ended.
+    /// Whether the holder kept the buffer until the run ended.
     pub at_end: bool,
 }

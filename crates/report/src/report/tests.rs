@@ -189,7 +189,7 @@ fn each_kind_of_problem_spoils_a_run() {
         assert!(!report.is_well(), "{report:?}");
         assert!(crate::sentence::problems(&report).is_some(), "{report:?}");
     }
-    // What a script did is no problem.
+    // Faults that a script injected are not problems.
     let mut scripted = Report::default();
     scripted.play(ScriptEvent::default());
     assert!(scripted.is_well());

@@ -1,36 +1,36 @@
-//! What went wrong in a run, counted by device.
+//! Problems of a run, counted by device.
 
 use super::{Report, sum};
 
-/// One device of a run in five numbers, and what else went wrong with it.
+/// Counters of one device: its frames, copies and problems.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// `/dev/videoN`, or another node that refused a call.
     pub node: String,
-    /// Its kind; empty for other nodes.
+    /// The device's kind; empty for other nodes.
     pub kind: String,
-    /// Frames that the device completed; of a memory-to-memory device, on its busier queue.
+    /// Frames that the device completed. A memory-to-memory device counts its busier queue.
     pub frames: u64,
-    /// Frames that were lost without a script's doing.
+    /// Lost frames, except those that a script caused.
     pub lost: u64,
-    /// Calls that were refused without a script's doing.
+    /// Refused calls, except those that a script caused.
     pub refused: u64,
     /// Bytes copied, bounced and moved.
     pub copied_bytes: u64,
-    /// Cache syncs that were missing.
+    /// Missing cache syncs.
     pub unsynced: u64,
-    /// Accesses that did not wait for the device.
+    /// Accesses by others while the device still used the buffer.
     pub early: u64,
 }
 
 impl Row {
-    /// Its name without `/dev/`.
+    /// Returns the node's name without `/dev/`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.node.strip_prefix("/dev/").unwrap_or(&self.node)
     }
 
-    /// Whether nothing went wrong with the device.
+    /// Returns whether the device had no problem.
     #[must_use]
     pub const fn is_well(&self) -> bool {
         self.lost == 0 && self.refused == 0 && self.unsynced == 0 && self.early == 0
@@ -38,7 +38,7 @@ impl Row {
 }
 
 impl Report {
-    /// A row for each device, and for each other node that refused a call.
+    /// Returns a row for each device, and for each other node that refused a call.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
@@ -71,9 +71,9 @@ impl Report {
         rows
     }
 
-    /// Whether nothing went wrong that no script did: no call was refused, no frame lost, no cache
-    /// sync missing, no buffer accessed early, nothing broke down, nothing is held, and every step
-    /// of the script happened.
+    /// Returns whether the run had no problem. Problems are refused calls, lost frames, missing
+    /// cache syncs, early accesses, failures, resources still held, and steps of the script that
+    /// never happened. Faults that a script injected are not problems.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.rows().iter().all(Row::is_well)
@@ -83,7 +83,7 @@ impl Report {
             && self.not_listed() == 0
     }
 
-    /// Problems that found no room in the lists.
+    /// Returns the number of problems beyond the limits of the lists.
     #[must_use]
     pub const fn not_listed(&self) -> u64 {
         self.refusals_left_out
@@ -92,7 +92,7 @@ impl Report {
             .saturating_add(self.failures_left_out)
     }
 
-    /// Notes on devices, such as that a clip has ended: `run` shows them.
+    /// Returns the notes on devices, such as that a clip has ended. `vb3 run` shows them.
     pub fn device_notes(&self) -> impl Iterator<Item = &str> {
         let is_of_device = |note: &&str| {
             let node = note.split_once(": ").map(|(node, _)| node);
@@ -102,7 +102,7 @@ impl Report {
     }
 }
 
-/// The row of a node, made if there is none.
+/// Returns the row of a node, and adds one if there is none.
 fn row<'a>(rows: &'a mut Vec<Row>, node: &str) -> &'a mut Row {
     let at = rows.iter().position(|row| row.node == node);
     let at = at.unwrap_or_else(|| {

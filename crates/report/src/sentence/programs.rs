@@ -1,8 +1,8 @@
-//! Options of known programs that carry out a remedy.
+//! Options of known programs that apply a remedy.
 
 use crate::report::Remedy;
 
-/// One end of a device: where pictures or streams go in or come out.
+/// Kind of a device's queue, which chooses a program's option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// A camera.
@@ -15,26 +15,26 @@ enum End {
     Picture,
 }
 
-/// Options of a program for one use of memory, by [`End`].
+/// A program's options for one use of memory, indexed by [`End`].
 type Options = [&'static str; 4];
 
 /// A program whose options are known.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The name of its file.
+    /// Name of the program's file.
     name: &'static str,
-    /// The device allocates buffers and shares them.
+    /// Options for devices that allocate buffers and share them.
     shares: Option<Options>,
-    /// The device takes buffers of another one.
+    /// Options for devices that import another device's buffers.
     imports: Option<Options>,
-    /// The device allocates buffers, and the program copies pictures to or from them.
+    /// Options for devices that allocate buffers while the program copies pictures.
     copies: Option<Options>,
-    /// Asks for so many buffers, the number after it.
+    /// Options for the number of buffers, which follows them.
     counts: &'static [&'static str],
 }
 
-/// The programs. GStreamer's have what `gst-inspect-1.0` of 1.22 lists, v4l2-ctl's what
-/// `--help-streaming` of 1.22 lists, and ffmpeg's what `ffmpeg -h decoder=h264_v4l2m2m` of 5.1 lists.
+/// The known programs. Sources of their options: `gst-inspect-1.0` 1.22, `v4l2-ctl
+/// --help-streaming` 1.22, `ffmpeg -h decoder=h264_v4l2m2m` 5.1.
 const PROGRAMS: [Program; 3] = [
     Program {
         name: "gst-launch-1.0",
@@ -84,7 +84,7 @@ const PROGRAMS: [Program; 3] = [
     },
 ];
 
-/// The known programs that a command line names, in a shell's script too.
+/// Returns the known programs in a command line, also inside a shell script.
 #[must_use]
 pub fn known(command: &[String]) -> Vec<&'static Program> {
     let is_between = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')');
@@ -97,7 +97,7 @@ pub fn known(command: &[String]) -> Vec<&'static Program> {
     named.filter(|row| words.contains(&row.name)).collect()
 }
 
-/// Lists the options that make one device allocate for all, in brackets.
+/// Lists, in brackets, the options that make one device allocate for all.
 pub(super) fn sharing(programs: &[&Program], remedy: &Remedy) -> String {
     let all: Vec<(End, &str)> = ends(remedy);
     each(programs, |program| {
@@ -116,12 +116,12 @@ pub(super) fn sharing(programs: &[&Program], remedy: &Remedy) -> String {
     })
 }
 
-/// Says that no option of these programs allocates from a heap, in brackets.
+/// Says, in brackets, that no option of these programs allocates from a heap.
 pub(super) fn heaps(programs: &[&Program]) -> String {
     each(programs, |_| Some("no option takes a heap".to_owned()))
 }
 
-/// Names the option that makes a program copy pictures to or from a device, in brackets.
+/// Names, in brackets, the option that makes a program copy pictures to or from a device.
 pub(super) fn copying(programs: &[&Program], remedy: &Remedy, device: &str) -> String {
     let end = ends(remedy).into_iter().find(|(_, path)| *path == device);
     each(programs, |program| {
@@ -131,7 +131,7 @@ pub(super) fn copying(programs: &[&Program], remedy: &Remedy, device: &str) -> S
     })
 }
 
-/// Lists the options that ask for so many buffers, in brackets.
+/// Lists, in brackets, the options that request `count` buffers.
 pub(super) fn counting(programs: &[&Program], count: u64) -> String {
     each(programs, |program| {
         let options = program.counts.iter();
@@ -140,7 +140,7 @@ pub(super) fn counting(programs: &[&Program], count: u64) -> String {
     })
 }
 
-/// Joins a part for each program, in brackets; empty where no program has one.
+/// Joins each program's part, in brackets. Empty if no program has one.
 fn each(programs: &[&Program], say: impl Fn(&Program) -> Option<String>) -> String {
     let said = programs
         .iter()
@@ -152,8 +152,8 @@ fn each(programs: &[&Program], say: impl Fn(&Program) -> Option<String>) -> Stri
     }
 }
 
-/// The devices that share a buffer: the end of each that has it, and its node. A converter has it at
-/// its OUTPUT queue if another device made the picture.
+/// Returns the queue and node of each device that shares the buffer. A converter uses its OUTPUT
+/// queue if another device makes the picture.
 fn ends(remedy: &Remedy) -> Vec<(End, &str)> {
     let named = remedy.devices.iter().filter_map(|device| {
         let (kind, path) = device.strip_suffix(')')?.rsplit_once(" (")?;

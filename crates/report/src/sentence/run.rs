@@ -1,9 +1,9 @@
-//! A whole run in a line, a sentence and a table.
+//! Summarises a run in a line, a sentence and a table.
 
 use super::{all_of, bytes, count, held};
 use crate::report::{Report, Row};
 
-/// How a run went, in a sentence.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Nothing went wrong, no script injected a fault, and the program succeeded.
@@ -12,10 +12,10 @@ pub struct Verdict {
     pub text: String,
 }
 
-/// Says what went wrong that no script did: one clause for each device, and what never happened and
-/// what is still held. `None` where nothing did.
+/// Lists the problems that no script caused: one clause for each device, then missed steps and
+/// resources still held. `None` if there are none.
 ///
-/// What broke down outside the devices is said by [`failure`](super::failure), but counts here.
+/// Failures outside the devices count here; [`failure`](super::failure) explains them.
 #[must_use]
 pub fn problems(report: &Report) -> Option<String> {
     let rows = report.rows();
@@ -34,7 +34,7 @@ pub fn problems(report: &Report) -> Option<String> {
     clauses.extend(held(&report.held));
     let failed: Vec<String> = report.failures.iter().map(|f| f.device.clone()).collect();
     if !failed.is_empty() {
-        clauses.push(format!("something broke down at {}", all_of(&failed)));
+        clauses.push(format!("something failed at {}", all_of(&failed)));
     }
     let more = report.not_listed();
     if more > 0 {
@@ -43,7 +43,7 @@ pub fn problems(report: &Report) -> Option<String> {
     (!clauses.is_empty()).then(|| clauses.join("; "))
 }
 
-/// What went wrong with one device.
+/// Lists the problems of one device.
 fn of_device(row: &Row) -> String {
     let numbers = [
         (row.refused, "refused", "refused"),
@@ -57,7 +57,7 @@ fn of_device(row: &Row) -> String {
     format!("{}: {frames}, {}", row.name(), words.join(", "))
 }
 
-/// Judges a run.
+/// Summarises a run in one or two sentences.
 #[must_use]
 pub fn verdict(report: &Report) -> Verdict {
     let problems = problems(report);
@@ -75,7 +75,7 @@ pub fn verdict(report: &Report) -> Verdict {
     }
     let is_good = said.is_empty() && problems.is_none();
     said.push(match problems {
-        // A device's name stays as it is at the start of a sentence.
+        // "step", "still" and "something" get a capital; no device's name begins with s.
         Some(problems) => match problems.strip_prefix('s') {
             Some(rest) => format!("S{rest}"),
             None => problems,
@@ -89,16 +89,16 @@ pub fn verdict(report: &Report) -> Verdict {
     }
 }
 
-/// The devices of a run in columns.
+/// The devices of a run as a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// The titles, and a line for each device that was used.
+    /// The column titles, then a line for each used device.
     pub lines: Vec<[String; 6]>,
-    /// The names of those that were not.
+    /// Names of the unused devices.
     pub unused: Vec<String>,
 }
 
-/// Puts the devices of a run into columns.
+/// Makes the table of devices.
 #[must_use]
 pub fn table(report: &Report) -> Table {
     let is_used = |row: &Row| row.frames > 0 || !row.is_well();

@@ -1,16 +1,16 @@
-//! What a script did and did not do, in sentences.
+//! Explains the events and the missed steps of a script in sentences.
 
 use super::all_of;
 use crate::report::{MissedStep, ScriptEvent};
 
-/// Where a step stands, as editors understand it: `FILE:LINE`.
+/// Returns a step's place in the form that editors understand: `FILE:LINE`.
 fn place(file: &str, line: u64) -> String {
     let name = std::path::Path::new(file).file_name();
     let name = name.map_or_else(|| "script".into(), |name| name.to_string_lossy());
     format!("{name}:{line}")
 }
 
-/// Says which step never happened, and what did not come. `file` is the script's.
+/// Says which step never happened, and which event it waited for. `file` is the script's.
 #[must_use]
 pub fn missed_step(file: &str, missed: &MissedStep) -> String {
     let MissedStep {
@@ -23,11 +23,11 @@ pub fn missed_step(file: &str, missed: &MissedStep) -> String {
     format!("{place}: step {step} ({action}) never happened: {why}")
 }
 
-/// Says what a script did: a sentence for each step and what it did. `file` is the script's.
+/// Returns a sentence for each step that acted. `file` is the script's.
 #[must_use]
 pub fn script(file: &str, events: &[ScriptEvent]) -> Vec<String> {
-    /// Most frames or calls that are named.
-    const NAMED: usize = 6;
+    /// Maximum number of frames or calls that a sentence names.
+    const MAX_NAMED: usize = 6;
     let same = |a: &ScriptEvent, b: &ScriptEvent| a.line == b.line && a.value == b.value;
     let mut kinds: Vec<&ScriptEvent> = Vec::new();
     for event in events {
@@ -39,8 +39,8 @@ pub fn script(file: &str, events: &[ScriptEvent]) -> Vec<String> {
         let all: Vec<&ScriptEvent> = events.iter().filter(|event| same(first, event)).collect();
         let numbers = all.iter().filter_map(|event| event.frame.or(event.call));
         let mut named: Vec<String> = numbers.map(|n| n.to_string()).collect();
-        let more = named.len().saturating_sub(NAMED);
-        named.truncate(NAMED);
+        let more = named.len().saturating_sub(MAX_NAMED);
+        named.truncate(MAX_NAMED);
         if more > 0 {
             named.push(format!("{more} more"));
         }
@@ -52,7 +52,7 @@ pub fn script(file: &str, events: &[ScriptEvent]) -> Vec<String> {
     kinds.iter().map(say).collect()
 }
 
-/// What one event, or several alike, were.
+/// Describes one event, or several equal ones.
 fn what_happened(event: &ScriptEvent, several: bool, which: &str) -> String {
     let ScriptEvent { device, value, .. } = event;
     let frames = if several { "frames" } else { "frame" };
@@ -63,23 +63,23 @@ fn what_happened(event: &ScriptEvent, several: bool, which: &str) -> String {
             format!("{calls} {which} on {device} failed: {value}")
         }
         "late" => frame(&format!("came {value} late")),
-        "twice" => frame("came a second time, in place of the next"),
-        "torn" => frame("came torn: the second half is of the frame before"),
+        "twice" => frame("came twice, instead of the next frame"),
+        "torn" => frame("came torn: the second half is from the previous frame"),
         "error" => frame("came with V4L2_BUF_FLAG_ERROR"),
         "short" => frame(&format!(
-            "came short: at most {value} are used of each plane"
+            "came short: bytesused of each plane is at most {value}"
         )),
         "lose" => frame("did not come"),
-        "corrupt" => frame(&format!("came corrupt: {value} of it are inverted")),
+        "corrupt" => frame(&format!("came corrupt: {value} are inverted")),
         "source" => format!("the source of {device} has changed to {value}"),
         "signal" => format!("the signal of {device} was {value}"),
         "unplug" | "plug" if !value.is_empty() => format!("{} of {device}: {value}", event.action),
         "unplug" => format!("{device} was unplugged"),
         "plug" => format!("{device} was plugged in"),
         "occupy_cma" => format!("contiguous memory: {value}"),
-        "free_cma" => format!("{value} of contiguous memory were given back"),
-        "iommu_fault" => format!("the next access of {device} to memory faults in its IOMMU"),
-        "stop_clock" => format!("the clock of the devices stood still for {value}"),
+        "free_cma" => format!("{value} of contiguous memory were released"),
+        "iommu_fault" => format!("the next memory access of {device} causes an IOMMU fault"),
+        "stop_clock" => format!("the devices' clock stopped for {value}"),
         other => format!("{other} {value}"),
     }
 }

@@ -46,7 +46,7 @@ fn refused(constraint: &str, wanted: u64, found: u64) -> Refusal {
 }
 
 #[test]
-fn every_constraint_of_dma_has_a_sentence_of_its_own() {
+fn each_dma_constraint_has_its_own_sentence() {
     let mut seen = std::collections::BTreeSet::new();
     for constraint in ALL {
         let (why, hint) = reason(constraint.name(), 614_400, 4096)
@@ -72,7 +72,7 @@ fn refusal_names_call_device_errno_and_values() {
 }
 
 #[test]
-fn refusal_names_what_would_have_worked() {
+fn refusal_names_a_remedy() {
     let mut one = refused("dma-mask", 0x1_2000_0000, 0xffff_ffff);
     let devices = ["camera", "convert", "display"].map(str::to_owned).to_vec();
     one.remedy = Some(Remedy {
@@ -103,8 +103,8 @@ fn refusal_names_what_would_have_worked() {
     });
     assert_eq!(
         refusal(&one, &[]).hint,
-        "only in vb3: give /dev/video0 place=lazy, which places its buffers where camera, convert \
-         and display reach them; on the board: let /dev/video0 allocate (MMAP), and copy each picture"
+        "only in vb3: give /dev/video0 place=lazy, so that its buffers go where camera, convert \
+        and display reach them; on the board: let /dev/video0 allocate (MMAP), and copy each picture"
     );
     one.remedy = Some(Remedy {
         devices,
@@ -127,7 +127,7 @@ fn refusal_names_what_would_have_worked() {
 }
 
 #[test]
-fn every_demand_has_words_of_its_own() {
+fn each_demand_has_its_own_words() {
     let rules = [
         "first-address",
         "dma-mask",
@@ -155,12 +155,15 @@ fn every_demand_has_words_of_its_own() {
             ..Demand::default()
         });
         assert!(!said.contains(&format!("needs {constraint},")), "{said}");
-        assert!(seen.insert(said), "{constraint} has another one's words");
+        assert!(
+            seen.insert(said),
+            "{constraint} has the words of another constraint"
+        );
     }
 }
 
 #[test]
-fn refusal_with_an_unknown_constraint_still_gives_the_values() {
+fn unknown_constraint_still_shows_its_values() {
     let said = refusal(&refused("later-invention", 8, 3), &[]).what;
     assert!(
         said.contains("later-invention") && said.contains('8') && said.contains('3'),
@@ -196,7 +199,7 @@ fn bytes_are_readable_and_never_overflow() {
 }
 
 #[test]
-fn held_says_what_and_is_silent_when_empty() {
+fn held_lists_resources_or_returns_none() {
     assert_eq!(held(&Held::default()), None);
     let leak = Held {
         pages: 3,
@@ -210,7 +213,7 @@ fn held_says_what_and_is_silent_when_empty() {
 }
 
 #[test]
-fn early_access_names_the_buffer_its_owner_and_who_did_not_wait() {
+fn early_access_names_buffer_owner_and_accessor() {
     let by_device = EarlyAccess {
         device: "/dev/video0".into(),
         queue: "video-capture".into(),
@@ -245,8 +248,7 @@ fn early_access_names_the_buffer_its_owner_and_who_did_not_wait() {
     let said = early_access(&by_program);
     assert!(
         said.what.ends_with(
-            "while /dev/video0 was reading it, process 77 said that it would write it \
-             (DMA_BUF_IOCTL_SYNC)"
+            "while /dev/video0 was reading it, process 77 began to write it (DMA_BUF_IOCTL_SYNC)"
         ),
         "{}",
         said.what
@@ -273,7 +275,7 @@ fn missing_sync_names_the_buffer_and_the_call() {
 }
 
 #[test]
-fn a_refusal_of_all_buffers_says_how_many_fit_and_what_is_left() {
+fn refused_admission_says_how_many_fit() {
     let room = Room {
         wanted: 18,
         fits: 3,
@@ -290,13 +292,13 @@ fn a_refusal_of_all_buffers_says_how_many_fit_and_what_is_left() {
     let said = refusal(&refused, &[]);
     assert_eq!(
         said.what,
-        "REQBUFS on /dev/video0 failed with ENOMEM: there is room for 3 of 18 buffers, and admission=on \
-         takes all or none; for one more, the device needs 6 MiB in one run of addresses and the memory \
-         gives 5 MiB; nothing is held, 12 MiB are free, in 4 runs of at most 5 MiB"
+        "REQBUFS on /dev/video0 failed with ENOMEM: 3 of 18 buffers would fit, and admission=on \
+        allocates all or none; for one more, the device needs 6 MiB in one run of addresses and \
+        the memory gives 5 MiB; the call kept nothing: 12 MiB are free, in 4 runs of at most 5 MiB"
     );
     let start = "ask for no more than 3; or, only in vb3, leave out admission=on; or let the device allocate";
     assert!(said.hint.starts_with(start), "{}", said.hint);
-    // Where there is none, fewer are no way out, and what is free is not what was short.
+    // If not even one buffer fits, the hint does not suggest fewer, and free bytes are not given.
     refused.room = Some(Room {
         fits: 0,
         runs: 0,

@@ -1,5 +1,5 @@
-//! Where a trace goes. A bounded queue leads to a thread that writes; what finds it full is
-//! counted, and said in the trace and at the end.
+//! Writers of traces. A bounded queue leads to a thread that writes. Calls that find the queue full
+//! are only counted; the trace shows the count, and so does the end of the run.
 
 use crate::event::{Event, Format};
 use anyhow::{Context as _, Result};
@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-/// Calls that may wait to be written.
+/// Maximum number of calls waiting to be written.
 const QUEUE: usize = 16_384;
-/// How long the end of a run waits for the rest to be written.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum time that the end of a run waits for the writer.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a trace goes.
+/// A writer of a trace.
 #[derive(Debug)]
 pub struct Sink {
     name: String,
@@ -27,20 +27,20 @@ pub struct Sink {
     done: Receiver<io::Result<u64>>,
 }
 
-/// What a trace lacks when it has ended.
+/// Gaps of a finished trace.
 #[derive(Debug, Default)]
-pub struct Left {
+pub struct Gaps {
     /// Calls that were not written because the writer was too slow.
     pub dropped: u64,
-    /// Why writing ended early.
+    /// The reason why the trace is incomplete.
     pub error: Option<String>,
 }
 
 impl Sink {
-    /// Writes to a file, which is emptied; a FIFO is opened when somebody reads it.
+    /// Writes to a file, replacing its content. A FIFO is opened once a reader opens it.
     ///
     /// # Errors
-    /// The file cannot be written, or no thread is to be had.
+    /// The file cannot be written, or the thread cannot be started.
     pub(super) fn file(path: &Path, format: Format) -> Result<Self> {
         let name = path.display().to_string();
         let waits = path.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
@@ -54,12 +54,12 @@ impl Sink {
         Self::start(name, format, move || Ok(file))
     }
 
-    /// Writes text to the standard error.
+    /// Writes text to standard error.
     ///
     /// # Errors
-    /// No descriptor or thread is to be had.
+    /// The system has no free descriptor or thread.
     fn stderr() -> Result<Self> {
-        // Of its own, so that nobody else's messages wait for this thread.
+        // A separate File, so that other messages do not wait for the writer's lock.
         let fd = io::stderr().as_fd().try_clone_to_owned();
         let file = File::from(fd.context("cannot write to the terminal")?);
         Self::start("the terminal".to_owned(), Format::Text, move || Ok(file))
@@ -76,13 +76,13 @@ impl Sink {
         let lost = Arc::clone(&dropped);
         let work = move || {
             let written = open().and_then(|file| write_all(file, format, &events, &lost));
-            // Nobody listens when the run has not waited for the end.
+            // The send fails if `finish` has timed out.
             let _ = tell.send(written);
         };
         std::thread::Builder::new()
             .name("trace".to_owned())
             .spawn(work)
-            .context("no thread to write the trace")?;
+            .context("cannot start the thread that writes the trace")?;
         Ok(Self {
             name,
             queue,
@@ -91,10 +91,10 @@ impl Sink {
         })
     }
 
-    /// Hands a call to the writer, if there is room; never waits.
+    /// Passes a call to the writer, or counts it if the queue is full; never waits.
     pub(super) fn write(&self, event: &Arc<Event>) {
         match self.queue.try_send(Arc::clone(event)) {
-            // A writer that has failed says so at the end.
+            // `finish` reports the error of a failed writer.
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -102,9 +102,9 @@ impl Sink {
         }
     }
 
-    /// Ends the trace; waits for the writer, but not for ever.
+    /// Ends the trace; waits for the writer for a limited time.
     #[must_use]
-    pub fn finish(self) -> Left {
+    pub fn finish(self) -> Gaps {
         let Self {
             name,
             queue,
@@ -112,27 +112,27 @@ impl Sink {
             done,
         } = self;
         drop(queue);
-        let error = match done.recv_timeout(PATIENCE) {
+        let error = match done.recv_timeout(WRITER_TIMEOUT) {
             Ok(Ok(_)) => None,
-            Ok(Err(e)) => Some(format!("the trace in {name} is not whole: {e}")),
+            Ok(Err(e)) => Some(format!("the trace in {name} is incomplete: {e}")),
             Err(_) => Some(format!(
-                "the trace in {name} is not whole: what reads or stores it was too slow"
+                "the trace in {name} is incomplete: its reader or disk was too slow"
             )),
         };
-        Left {
+        Gaps {
             dropped: dropped.load(Ordering::Relaxed),
             error,
         }
     }
 
-    /// Where it goes, in words.
+    /// Returns the destination: the file's name or "the terminal".
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// Lines of a trace as they go out.
+/// Formats and buffers the lines of a trace.
 struct Lines {
     out: io::BufWriter<File>,
     format: Format,
@@ -143,7 +143,7 @@ impl Lines {
     fn put(&mut self, line: &str) -> io::Result<()> {
         let (before, after) = match (self.format, self.written) {
             (Format::Text | Format::Json, _) => ("", "\n"),
-            // An array, whose end may be missing.
+            // A JSON array. Readers accept it without its end.
             (Format::Perfetto, 0) => ("[\n", ""),
             (Format::Perfetto, _) => (",\n", ""),
         };
@@ -164,7 +164,7 @@ impl Lines {
     }
 }
 
-/// Writes calls until no more can come. Lines go out as soon as none waits.
+/// Writes calls until the queue is closed. Flushes whenever the queue is empty.
 fn write_all(
     file: File,
     format: Format,
@@ -193,19 +193,19 @@ fn write_all(
     lines.finish()
 }
 
-/// A line that stands for calls that are missing.
+/// Returns a line that stands for missing calls.
 fn gap(calls: u64, format: Format) -> String {
     match format {
-        Format::Text => format!("... {calls} calls are missing here: writing was too slow"),
+        Format::Text => format!("... {calls} calls are missing here: the writer was too slow"),
         Format::Json => format!("{{\"missing_calls\":{calls}}}"),
-        // An instant of the whole trace.
+        // An instant event of global scope.
         Format::Perfetto => {
             format!("{{\"ph\":\"i\",\"s\":\"g\",\"ts\":0,\"name\":\"{calls} calls are missing\"}}")
         }
     }
 }
 
-/// The format that a file's name asks for.
+/// Returns the format for a file name.
 #[must_use]
 pub(super) fn format_of(path: &Path) -> Format {
     let name = path.file_name().map(|name| name.to_string_lossy());
@@ -220,7 +220,7 @@ pub(super) fn format_of(path: &Path) -> Format {
     if json { Format::Json } else { Format::Text }
 }
 
-/// The traces that a command line asks for.
+/// Starts the traces that a command line requests.
 ///
 /// # Errors
 /// The file cannot be written, or the system has no descriptor or thread left.

@@ -89,7 +89,7 @@ fn every_call_is_written_in_order() {
 }
 
 #[test]
-fn nobody_waits_for_a_reader_and_what_is_lost_is_counted() {
+fn slow_reader_loses_calls_and_they_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fifo");
     assert!(
@@ -116,7 +116,7 @@ fn nobody_waits_for_a_reader_and_what_is_lost_is_counted() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn full_disk_is_reported() {
     let sink = Sink::file(Path::new("/dev/full"), Format::Json).unwrap();
     sink.write(&event("VIDIOC_QBUF"));
     let error = sink.finish().error.unwrap();
@@ -129,7 +129,7 @@ fn a_full_disk_is_told() {
 }
 
 #[test]
-fn timestamps_of_the_devices_own_clock_are_times_of_the_run() {
+fn own_clock_timestamps_count_from_the_runs_start() {
     let own = OwnTime {
         origin_ns: 5_000_001_000,
         now_ns: 7_000_000_000,
@@ -139,7 +139,7 @@ fn timestamps_of_the_devices_own_clock_are_times_of_the_run() {
         ("5.000001", "0.000000"),
         ("6.500000", "1.499999"),
         ("7.000000", "1.999999"),
-        // Of other clocks.
+        // Timestamps of other clocks.
         ("7.000001", "7.000001"),
         ("5.000000", "5.000000"),
         ("-1.000000", "-1.000000"),

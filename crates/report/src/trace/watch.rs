@@ -1,5 +1,5 @@
-//! A caller whose structure is looked at on its way: a front end may write a device's answer to
-//! the program only after the call.
+//! A [`Caller`] that copies the structures of ioctls. A front end may write a device's answer to
+//! the program only after the call, so the trace cannot read it from there.
 
 use super::{Fields, decode};
 use std::cell::{Cell, RefCell};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 use vb3_v4l2::decode::Array;
 
-/// A part of the program's memory.
+/// A copy of a part of the program's memory.
 struct Part {
     addr: u64,
     bytes: Vec<u8>,
 }
 
 impl Part {
-    /// What the program has there; zeros where it has nothing that can be read.
+    /// Reads the program's memory; zeros and `false` if it cannot be read.
     ///
     /// # Errors
     /// `NOT_GATHERED`.
@@ -42,13 +42,13 @@ impl Part {
     }
 }
 
-/// What an ioctl has in the program's memory: its structure, and the array that this points at.
+/// The memory that an ioctl uses: its structure, and the array that the structure points to.
 struct Parts {
     structure: Part,
     array: Option<(Array, Part)>,
 }
 
-/// Hands everything on, and keeps what is written to the structure and the array of one ioctl.
+/// Passes every call on, and copies what the device writes to the structure and array of one ioctl.
 pub(super) struct Watched<'a> {
     caller: &'a dyn Caller,
     request: u32,
@@ -58,11 +58,10 @@ pub(super) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// Watches the structure at `addr` that a request moves. What the program has there is read
-    /// where the request reads it.
+    /// Watches the structure at `addr`. Reads the program's structure if the request does.
     ///
     /// # Errors
-    /// `NOT_GATHERED`: the call is to be made anew, and must not reach the devices before.
+    /// `NOT_GATHERED`: the call must be repeated, and must not reach the devices before that.
     pub(super) fn new(caller: &'a dyn Caller, request: u32, addr: u64) -> Result<Self, Errno> {
         let len = decode::size(request).min(decode::MAX_STRUCTURE);
         let reads = request & super::READS != 0;
@@ -104,7 +103,7 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// What the program asks for; `None` where its structure cannot be read.
+    /// Returns the program's arguments; `None` if its structure cannot be read.
     pub(super) fn arguments(&self) -> Option<Fields> {
         let parts = self.parts.borrow();
         let mut fields = decode::arguments(self.request, &parts.structure.bytes);
@@ -114,7 +113,7 @@ impl<'a> Watched<'a> {
         self.is_there.then_some(fields)
     }
 
-    /// What the device has answered, after a call that succeeded.
+    /// Returns the device's results, after a successful call.
     pub(super) fn results(&self) -> Fields {
         let parts = self.parts.borrow();
         let mut fields = decode::results(self.request, &parts.structure.bytes);
@@ -124,7 +123,7 @@ impl<'a> Watched<'a> {
         fields
     }
 
-    /// Whether the call has come upon something that was not gathered, and is to be made anew.
+    /// Returns whether the call needed memory that was not gathered and must be repeated.
     pub(super) fn lacks(&self) -> bool {
         self.lacks.get()
     }

@@ -77,11 +77,11 @@ fn load_says_which_file_is_wrong() {
         std::fs::write(&path, bytes).unwrap();
         let said = said(&path);
         assert!(
-            said.contains("x.json is no report: ") && said.contains(wrong),
+            said.contains("x.json is not a report: ") && said.contains(wrong),
             "{said}"
         );
     }
-    // The nearest file that may be meant.
+    // The message suggests the JSON file of the same name.
     for (name, text) in [("x.html", "<!DOCTYPE html>"), ("x.txt", "{")] {
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -96,7 +96,7 @@ fn load_says_which_file_is_wrong() {
 }
 
 #[test]
-fn print_tells_what_broke_down() {
+fn print_lists_failures() {
     let mut report = Report::default();
     for _ in 0..2 {
         report.fail(DeviceFailure {
@@ -115,7 +115,7 @@ fn print_tells_what_broke_down() {
 }
 
 #[test]
-fn print_tells_refusals_with_hints_and_what_is_held() {
+fn print_lists_refusals_hints_and_leaks() {
     let mut report = Report {
         machine: "soc-cma".into(),
         ..Report::default()
@@ -151,7 +151,7 @@ fn print_tells_refusals_with_hints_and_what_is_held() {
 }
 
 #[test]
-fn print_counts_what_found_no_room() {
+fn print_counts_entries_beyond_limits() {
     let report = Report {
         script_left_out: 1,
         refusals_left_out: 2,

@@ -297,7 +297,7 @@ fn what_is_no_board_is_said_in_a_sentence() {
     std::fs::write(&path, "/dts-v1/;\n/ { };\n").unwrap();
     for (path, sentence) in [
         (path.as_path(), "board.dts"),
-        (Path::new("/dev/zero"), "it is no file"),
+        (Path::new("/dev/zero"), "it is not a regular file"),
         (Path::new("/etc/passwd"), "/etc/passwd, line 1"),
     ] {
         let out = vb3(&["run", "--machine"], path, &["--", "true"]);

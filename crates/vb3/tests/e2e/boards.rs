@@ -172,8 +172,8 @@ const PROBLEMS: &[Problem] = &[
         devices: &["camera=pattern,pace=free,size=320x240,alloc=vmalloc", HVS],
         options: &[],
         program: SHOW,
-        said: "QBUF on /dev/video1 failed with EINVAL: the memory lies at 0x100000000, which the \
-               device's bus does not show",
+        said: "QBUF on /dev/video1 failed with EINVAL: the memory lies at 0x100000000, outside the \
+        window of the device's bus",
         mended: (&["camera=pattern,pace=free,size=320x240", HVS], SHOW),
     },
     // raspberrypi/rpicam-apps #912: after days, contiguous memory is free, but in pieces.

@@ -137,7 +137,7 @@ fn a_program_that_never_waits_is_told_and_one_with_sync_files_need_not_wait() {
     let why = String::from_utf8_lossy(&why.stdout);
     for sentence in [
         "while /dev/video0 was writing it, it was queued at /dev/video1, which reads it",
-        "said that it would read it (DMA_BUF_IOCTL_SYNC)",
+        "began to read it (DMA_BUF_IOCTL_SYNC)",
         "DMA_BUF_IOCTL_IMPORT_SYNC_FILE before QBUF, which then waits",
     ] {
         assert!(why.contains(sentence), "{sentence}: {why}");

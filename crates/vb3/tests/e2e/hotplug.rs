@@ -152,7 +152,7 @@ fn without_a_run_ctl_says_so() {
     command.env_remove("VB3_CONTROL").args(["ctl", "list"]);
     let (status, _, said) = finish(&mut command, dir.path());
     assert_eq!(status, 125);
-    assert!(said.contains("no run of this user is under way"), "{said}");
+    assert!(said.contains("no run of this user is active"), "{said}");
 }
 
 #[test]

@@ -135,7 +135,7 @@ const PAIRS: [Pair; 9] = [
         converter: "",
         display: ",window=0x10000000-0x1fffffff@0x0",
         refused: ("/dev/video2", "bus-window"),
-        said: "which the device's bus does not show",
+        said: "outside the window of the device's bus",
         moves: true,
     },
     // What the chip has lies among devices' addresses, and an engine's bus shows nothing else.
@@ -147,7 +147,7 @@ const PAIRS: [Pair; 9] = [
         converter: "",
         display: ",window=0xc0000000-0xc0ffffff@0x0",
         refused: ("/dev/video2", "bus-window"),
-        said: "which the device's bus does not show",
+        said: "outside the window of the device's bus",
         moves: true,
     },
     // The decoder has memory of its own, which its buffers leave.
@@ -170,7 +170,7 @@ const PAIRS: [Pair; 9] = [
         converter: ",protected=on",
         display: ",protected=only",
         refused: ("/dev/video2", "protected"),
-        said: "takes protected memory alone",
+        said: "accepts only protected memory",
         moves: true,
     },
     // A display controller maps once and never syncs; the converter writes to the CPU's caches.

@@ -78,7 +78,7 @@ fn soc_64k_refuses_user_memory_that_shares_pages_of_the_iommu_and_says_why() {
     let said = vb3_report::sentence::refusal(refusal, &[]);
     for (part, text) in [
         ("QBUF on /dev/video0 failed with EFAULT", &said.what),
-        ("the IOMMU shows 64 KiB at a time", &said.what),
+        ("the IOMMU maps whole pages of 64 KiB", &said.what),
         ("let the device allocate (MMAP)", &said.hint),
         ("--machine soc-iommu", &said.hint),
     ] {
@@ -150,8 +150,8 @@ fn fewer_buffers_are_made_than_fit_or_none_as_the_device_is_told_to() {
     let why = outcome.why();
     for part in [
         "REQBUFS on /dev/video0 failed with ENOMEM",
-        "there is room for 16 of 18 buffers, and admission=on takes all or none",
-        "of the CMA area were free; nothing is held, 64 MiB are free, in one run",
+        "16 of 18 buffers would fit, and admission=on allocates all or none",
+        "of the CMA area were free; the call kept nothing: 64 MiB are free, in one run",
         "ask for no more than 16; or, only in vb3, leave out admission=on; or ",
     ] {
         assert!(why.contains(part), "{part} is missing in: {why}");

@@ -92,7 +92,7 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
     ),
     (
         &["why", "damaged.json"],
-        &["damaged.json is no report", "cut off", "vb3 run"],
+        &["damaged.json is not a report", "cut off", "vb3 run"],
     ),
     (
         &["run", "-m", "damaged.dtb", "--", "true"],

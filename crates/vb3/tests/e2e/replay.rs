@@ -55,7 +55,7 @@ fn a_replayed_run_is_the_same_run() {
     let (status, said, _) = run(here.path(), &["diff", first, "second.json"]);
     assert_eq!(
         (status, &*said),
-        (0, "The runs do not differ, times aside.\n")
+        (0, "The runs differ in nothing but times.\n")
     );
 }
 
@@ -86,7 +86,7 @@ fn what_differs_is_said_and_is_the_status() {
         lines[1].ends_with(&format!("{camera} display=null after")),
         "{said}"
     );
-    let new = "/dev/video1: the display was not there before";
+    let new = "/dev/video1: no device before, display after";
     assert!(lines.contains(&new), "{said}");
 }
 
@@ -101,7 +101,7 @@ fn what_is_no_report_of_ours_is_one_sentence() {
     fs::write(dir.path().join("not.json"), "no JSON").unwrap();
     for (words, wanted) in [
         (&["replay", "old.json"][..], "older vb3"),
-        (&["replay", "not.json"], "not.json is no report: it is"),
+        (&["replay", "not.json"], "not.json is not a report: it is"),
         (&["replay", "none.json"], "there is no report none.json"),
         (
             &["diff", "old.json", "none.json"],

@@ -423,8 +423,8 @@ fn a_bad_script_is_one_sentence_with_its_line() {
     }
     for (name, wanted) in [
         ("huge.toml", "more than 256 KiB"),
-        ("/dev/zero", "it is no file"),
-        ("nightmare", "`vb3 scripts` lists them"),
+        ("/dev/zero", "it is not a regular file"),
+        ("nightmare", "`vb3 scripts` lists all"),
     ] {
         let run = ["run", "--script", name, "--", "true"];
         let (status, _, said) = finish(vb3(dir).args(run), dir);

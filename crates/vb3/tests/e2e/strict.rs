@@ -156,17 +156,17 @@ fn wrong_names_and_damaged_reports_are_told_with_a_guess() {
     for (words, wanted) in [
         (
             &run[..],
-            "vb3: --report r.txt: a report is FILE.json (data) or FILE.html (a page to look at); \
+            "vb3: --report r.txt: a report is FILE.json (data) or FILE.html (a page); \
              did you mean r.json?",
         ),
         (
             &["why", "r.html"],
-            "vb3: r.html is a page for people, not a report for programs (did you mean r.json?); \
+            "vb3: r.html is an HTML page, not a JSON report (did you mean r.json?); \
              --report FILE.json writes one",
         ),
         (
             &["why", "r.json"],
-            "vb3: r.json is no report: it is cut off at line 1, after 12 bytes; `vb3 run --report \
+            "vb3: r.json is not a report: it is cut off at line 1, after 12 bytes; `vb3 run --report \
              FILE.json -- PROGRAM` writes a report",
         ),
         (

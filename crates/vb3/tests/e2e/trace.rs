@@ -155,7 +155,7 @@ fn a_trace_that_nobody_reads_stops_nothing() {
     let outcome = run.run();
     outcome.expect_success();
     assert!(
-        outcome.stderr.contains("the trace in fifo is not whole"),
+        outcome.stderr.contains("the trace in fifo is incomplete"),
         "{}",
         outcome.stderr
     );
