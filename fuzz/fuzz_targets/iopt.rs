@@ -11,8 +11,8 @@ use vb3_dma::{Error, Iova, PhysAddr, Prot};
 
 #[path = "../../crates/dma/tests/iopt/manual.rs"]
 mod manual;
-#[allow(dead_code, reason = "the tests use more of it")]
-#[allow(clippy::manual_is_multiple_of, reason = "Rust 1.85 builds it too")]
+#[allow(dead_code, reason = "only the tests use the rest")]
+#[allow(clippy::manual_is_multiple_of, reason = "the file must build with Rust 1.85, too")]
 #[path = "../../crates/dma/tests/iopt/memory.rs"]
 mod memory;
 

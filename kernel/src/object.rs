@@ -39,7 +39,7 @@ fn refused(dev: Dev, what: &'static str, e: Error) -> Errno {
 /// The memory of one plane.
 #[expect(
     clippy::large_enum_variant,
-    reason = "allocated memory is the common kind, and the object is moved once"
+    reason = "the largest variant is the most common, and an object moves only once"
 )]
 pub enum Object {
     /// MMAP.

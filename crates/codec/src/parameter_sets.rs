@@ -8,7 +8,10 @@
 /// It has no cropping, since pictures are complete, and no colour description. Scaling lists are in a
 /// [`Pps`]. Pictures are not reordered (`max_num_reorder_frames` is 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "syntax elements of the standard")]
+#[expect(
+    missing_docs,
+    reason = "fields are syntax elements of ITU-T H.264, 7.3.2"
+)]
 pub struct Sps {
     pub profile_idc: u8,
     /// Set 0 in the lowest bit.
@@ -32,7 +35,10 @@ pub struct Sps {
 
 /// The coding of the display order (`pic_order_cnt_type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "syntax elements of the standard")]
+#[expect(
+    missing_docs,
+    reason = "fields are syntax elements of ITU-T H.264, 7.3.2"
+)]
 pub enum PictureOrder {
     /// 0: each slice has the low bits.
     Lsb {
@@ -60,7 +66,10 @@ impl Default for PictureOrder {
 
 /// A picture parameter set with one slice group. Names are those of ITU-T H.264 7.3.2.2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "syntax elements of the standard")]
+#[expect(
+    missing_docs,
+    reason = "fields are syntax elements of ITU-T H.264, 7.3.2"
+)]
 pub struct Pps {
     pub pic_parameter_set_id: u8,
     pub seq_parameter_set_id: u8,

@@ -1,7 +1,7 @@
 //! Memory shared by two processes: a sealed memfd and its mapping.
 #![expect(
     unsafe_code,
-    reason = "mapping memory, and reading it while another process may write it"
+    reason = "maps memory, and reads it while another process may write it"
 )]
 
 use rustix::fs::{

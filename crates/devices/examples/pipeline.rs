@@ -6,7 +6,7 @@
 //! to size. There are no other copies: the first conversion reads the codec's memory, and the last one
 //! writes the display's.
 
-#[expect(dead_code, reason = "a part of what the program uses")]
+#[expect(dead_code, reason = "the example uses only a part of the module")]
 #[path = "../../avcodec/src/library.rs"]
 mod library;
 

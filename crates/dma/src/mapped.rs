@@ -72,7 +72,7 @@
 
 #![expect(
     clippy::result_large_err,
-    reason = "a mapping that is not handed over comes back in the error, and a box for it could fail"
+    reason = "the error returns the mapping; allocating a Box for it could fail"
 )]
 
 mod coherent;

@@ -3,7 +3,10 @@
 //!
 //! `cargo run --release -p vb3-intercept --example roundtrip [COUNT]`
 
-#![allow(clippy::disallowed_methods, reason = "it waits as it likes")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the example is an ordinary program, which may block"
+)]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

@@ -53,10 +53,7 @@
 //! Linux 6.1 or newer; before 6.6 calls are slow, before 5.19 no program is started. x86-64 and arm64
 //! (`arch`). [`probe`] finds out what is missing.
 
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests wait as they like")
-)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may block"))]
 
 mod descriptors;
 mod error;

@@ -199,7 +199,10 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
 }
 
 /// Whether a receive ends when all programs are gone (Linux 6.11). Before, it would wait for ever.
-#[expect(clippy::disallowed_methods, reason = "once, at the start")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "reads /proc once, before the program starts"
+)]
 fn receive_ends() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);

@@ -1,10 +1,10 @@
 //! Every order in which the receiver, the threads beside it and the clock can meet, up to two
 //! preemptions where there are three of them.
 
-#![allow(clippy::disallowed_methods, reason = "it waits as it likes")]
+#![allow(clippy::disallowed_methods, reason = "tests may block")]
 
 #[path = "../src/service/pool.rs"]
-#[expect(dead_code, reason = "what the supervisor alone calls")]
+#[expect(dead_code, reason = "only the supervisor calls the rest")]
 mod pool;
 #[path = "../src/service/watch.rs"]
 mod watch;
@@ -80,7 +80,7 @@ mod serve {
 
 mod note {
     #[derive(Debug)]
-    #[expect(dead_code, reason = "read by people")]
+    #[expect(dead_code, reason = "only Debug reads the fields")]
     pub(crate) enum Note {
         Stalled { pid: u32, nr: i64, calls: usize },
         NobodyServes { calls: usize, pid: u32, nr: i64 },

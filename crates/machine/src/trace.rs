@@ -10,7 +10,7 @@ use std::fmt;
 #[non_exhaustive]
 #[allow(
     missing_docs,
-    reason = "the fields are what their names say: addresses and bytes"
+    reason = "the names of the fields explain them: addresses and bytes"
 )]
 pub enum Event {
     /// Pages were allocated; `addr` is the first.

@@ -1,7 +1,7 @@
 //! Real dma-bufs over the machine's memory, where the kernel offers `/dev/udmabuf`.
 //!
 //! A program's GPU or other hardware can import such a buffer, but not a memfd.
-#![allow(unsafe_code, reason = "one ioctl that no crate wraps")]
+#![allow(unsafe_code, reason = "makes an ioctl that no crate wraps")]
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};

@@ -10,7 +10,7 @@
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
-    reason = "the crate's modules, here once more, of which the tests need a part"
+    reason = "the test compiles the crate's modules again and uses only parts of them"
 )]
 
 extern crate alloc;

@@ -244,7 +244,7 @@ impl Control {
 /// The low 32 bits.
 #[allow(
     clippy::cast_possible_truncation,
-    reason = "the low half is what is wanted"
+    reason = "the cast keeps the low 32 bits on purpose"
 )]
 pub(crate) const fn bits32(value: i64) -> i32 {
     value as i32

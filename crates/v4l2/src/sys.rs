@@ -14,7 +14,7 @@
     clippy::pedantic,
     clippy::cast_lossless,
     clippy::allow_attributes_without_reason,
-    reason = "generated"
+    reason = "generated code"
 )]
 #[rustfmt::skip]
 mod bindings;

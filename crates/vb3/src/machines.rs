@@ -30,7 +30,7 @@ pub(crate) struct Found {
     pub(crate) name: String,
     /// The profile, as TOML.
     pub(crate) text: String,
-    /// The board from which the profile was made, if any.
+    /// The board, if a device tree gave the profile.
     pub(crate) board: Option<Board>,
 }
 

@@ -130,7 +130,10 @@ fn psnr(a: &[u8], b: &[u8]) -> f64 {
     let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
     let sum: u64 = a.iter().zip(b).map(square).sum();
     // Exact: sums and lengths are far below 2^52.
-    #[expect(clippy::cast_precision_loss, reason = "exact, as said above")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "sum and length are below 2^52, so both are exact"
+    )]
     let mean = sum as f64 / a.len().max(1) as f64;
     10.0 * (255.0_f64 * 255.0 / mean).log10()
 }

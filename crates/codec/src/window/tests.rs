@@ -1,4 +1,4 @@
-#![expect(unsafe_code, reason = "writes where a library would")]
+#![expect(unsafe_code, reason = "writes to memory as a codec library would")]
 
 use super::*;
 

@@ -67,7 +67,7 @@ fn measure(
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "prints timings and checks nothing"]
 fn pictures() {
     let sizes = [(1280, 720), (1920, 1080)];
     let [hd, full] = sizes.map(|(w, h)| Size::new(w, h).expect("a size"));

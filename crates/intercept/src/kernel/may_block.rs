@@ -111,13 +111,19 @@ impl<T> World<T> {
 }
 
 /// Sleeps.
-#[expect(clippy::disallowed_methods, reason = "it has the token")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the function borrows a MayBlock token"
+)]
 pub fn sleep(_: &MayBlock, time: Duration) {
     std::thread::sleep(time);
 }
 
 /// Waits for a thread's end; none where it has panicked.
-#[expect(clippy::disallowed_methods, reason = "it has the token")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the function borrows a MayBlock token"
+)]
 pub(crate) fn join<T>(_: &MayBlock, thread: ScopedJoinHandle<'_, T>) -> Option<T> {
     thread.join().ok()
 }
@@ -128,7 +134,10 @@ pub(crate) fn open(_: &MayBlock, path: &CStr, flags: i32) -> Result<OwnedFd, Err
 }
 
 /// Opens a path by the rules of `openat2`.
-#[expect(clippy::disallowed_methods, reason = "it has the token")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the function borrows a MayBlock token"
+)]
 pub(crate) fn openat2(
     _: &MayBlock,
     dir: BorrowedFd<'_>,
@@ -150,7 +159,10 @@ pub(crate) fn fstat(_: &MayBlock, fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat
 }
 
 /// The magic number of the file system that an open file lies in.
-#[expect(clippy::disallowed_methods, reason = "it has the token")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the function borrows a MayBlock token"
+)]
 pub(crate) fn kind_of_system(_: &MayBlock, fd: &OwnedFd) -> Option<u64> {
     Some(rustix::fs::fstatfs(fd).ok()?.f_type.cast_unsigned())
 }

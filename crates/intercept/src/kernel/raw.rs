@@ -1,6 +1,9 @@
 //! System calls that the standard library lacks, with owned descriptors and errno values.
 
-#![expect(clippy::disallowed_methods, reason = "may_block and /proc use these")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "wrappers for may_block, and for /proc, which never blocks"
+)]
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};

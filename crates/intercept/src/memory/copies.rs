@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "copies have the token, and a device's pages were touched before"
+    reason = "copies borrow a MayBlock token; pages for a device were touched before"
 )]
 
 use std::cell::Cell;

@@ -321,7 +321,10 @@ impl Reader {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the end of the run")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waits only at the end of the run"
+)]
 impl Drop for Reader {
     fn drop(&mut self) {
         // The counter was never set: there is room.

@@ -5,7 +5,10 @@
 //! process that the supervisor knew, and says so. It is forked before there are programs, allocates
 //! nothing, and has two descriptors: a pipe that ends with the supervisor, and standard error.
 
-#![expect(clippy::disallowed_methods, reason = "a process of our own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits only for the supervisor's own children"
+)]
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;

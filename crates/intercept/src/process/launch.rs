@@ -155,7 +155,10 @@ pub(crate) fn spawn(
 }
 
 /// Ends and reaps a child that cannot be served.
-#[expect(clippy::disallowed_methods, reason = "our own child, which is killed")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waits for the supervisor's own child, which was killed"
+)]
 pub(crate) fn reap(pid: u32) {
     let pid = pid.cast_signed();
     // SAFETY: our own child, not yet reaped.

@@ -118,7 +118,10 @@ impl Listener {
         self.look(0) & (libc::POLLHUP | libc::POLLERR) != 0
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a descriptor of our own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "polls the supervisor's own descriptor"
+    )]
     fn look(&self, timeout_ms: i32) -> i16 {
         let mut fd = libc::pollfd {
             fd: self.0.as_raw_fd(),

@@ -257,7 +257,10 @@ impl Subject {
     }
 
     /// The call it makes.
-    #[expect(clippy::disallowed_methods, reason = "a child of our own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "polls the listener of the supervisor's own child"
+    )]
     fn call(&self) -> Result<Notif, Errno> {
         let mut fd = libc::pollfd {
             fd: self.listener.as_fd().as_raw_fd(),

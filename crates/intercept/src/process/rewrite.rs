@@ -4,7 +4,10 @@
 //! The thread is seized while it waits for the answer to its call. The answer makes the kernel
 //! restart the call; on its way it stops for us.
 
-#![expect(clippy::disallowed_methods, reason = "a look that returns at once")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waitpid with WNOHANG returns at once"
+)]
 
 mod aside;
 

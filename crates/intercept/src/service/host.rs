@@ -116,7 +116,10 @@ impl Events {
     ///
     /// # Errors
     /// What ppoll says, EINTR aside.
-    #[expect(clippy::disallowed_methods, reason = "descriptors of our own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "polls the supervisor's own descriptors"
+    )]
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,

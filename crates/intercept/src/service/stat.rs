@@ -1,6 +1,9 @@
 //! The stat family, access and statfs.
 
-#![expect(clippy::disallowed_methods, reason = "it has the token")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the functions borrow a MayBlock token"
+)]
 
 use std::ffi::{CStr, CString};
 

@@ -1,7 +1,10 @@
 //! A directory of the run's own for generated files. None outlives the run: one whose owner was
 //! killed is removed when the next run starts.
 
-#![expect(clippy::disallowed_methods, reason = "it has the token")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the functions borrow a MayBlock token"
+)]
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;

@@ -107,7 +107,10 @@ fn errno(e: std::io::Error) -> Errno {
 impl Tree {
     /// Makes the tree for these nodes with these files and these links to nodes, by absolute
     /// paths. What is not below /sys, /run/udev and /dev is left out.
-    #[expect(clippy::disallowed_methods, reason = "it has the token")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the function borrows a MayBlock token"
+    )]
     pub(crate) fn make(
         may: &MayBlock,
         nodes: &[Node],

@@ -28,12 +28,12 @@ pub(crate) enum Source {
     /// A device file.
     Device(
         FileId,
-        #[expect(dead_code, reason = "held for its drop")] Hold,
+        #[expect(dead_code, reason = "its drop releases the hold")] Hold,
     ),
     /// A buffer of the backend.
     Buffer(
         FdIdentity,
-        #[expect(dead_code, reason = "held for its drop")] Hold,
+        #[expect(dead_code, reason = "its drop releases the hold")] Hold,
     ),
     /// A file that is always ready.
     Ready,

@@ -225,7 +225,7 @@ mod killed {
     use super::*;
 
     #[test]
-    #[ignore = "a program for another test"]
+    #[ignore = "another test runs it as a program"]
     fn holds_everything() {
         if !crate::is_inside() {
             return;

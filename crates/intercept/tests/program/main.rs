@@ -3,7 +3,7 @@
 //! Each test runs this very file as a program, as one of the functions in `inside` modules, which
 //! do nothing unless they are run so. What a program checks fails its exit status.
 
-#![allow(clippy::disallowed_methods, reason = "it waits as it likes")]
+#![allow(clippy::disallowed_methods, reason = "tests may block")]
 
 mod epoll;
 mod lifetime;
@@ -139,7 +139,7 @@ macro_rules! inside {
             use super::*;
             $(
                 #[test]
-                #[ignore = "a program for the test of the same name"]
+                #[ignore = "the test of the same name runs it as a program"]
                 fn $name() {
                     if crate::is_inside() $body
                 }

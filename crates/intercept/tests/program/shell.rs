@@ -64,7 +64,7 @@ fn under_strace_a_mapping_is_refused_and_said() {
 
 mod traced {
     #[test]
-    #[ignore = "a program for another test"]
+    #[ignore = "another test runs it as a program"]
     fn maps() {
         if !crate::is_inside() {
             return;

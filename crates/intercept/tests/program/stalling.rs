@@ -228,7 +228,7 @@ fn calls_wait_while_every_thread_stalls() {
 }
 
 #[test]
-#[ignore = "a program for a test above"]
+#[ignore = "a test above runs it as a program"]
 fn goes_on_beside_a_full_pool() {
     if is_inside() {
         beside(1, CALLS, make_own_calls);
@@ -236,7 +236,7 @@ fn goes_on_beside_a_full_pool() {
 }
 
 #[test]
-#[ignore = "a program for a test above"]
+#[ignore = "a test above runs it as a program"]
 fn waits_for_a_free_thread() {
     if !is_inside() {
         return;
@@ -257,7 +257,7 @@ fn waits_for_a_free_thread() {
 }
 
 #[test]
-#[ignore = "a program for a test above"]
+#[ignore = "a test above runs it as a program"]
 fn goes_on_beside_stalled_programs() {
     if is_inside() {
         beside(PROGRAMS, 1, make_own_calls);

@@ -301,7 +301,7 @@ mod scale {
     }
 
     #[test]
-    #[ignore = "a program for another test"]
+    #[ignore = "another test runs it as a program"]
     fn threads() {
         let Some(count) = size() else { return };
         let file = device();
@@ -315,7 +315,7 @@ mod scale {
     }
 
     #[test]
-    #[ignore = "a program for another test"]
+    #[ignore = "another test runs it as a program"]
     fn exports() {
         let Some(count) = size() else { return };
         let file = device();
@@ -325,7 +325,7 @@ mod scale {
     }
 
     #[test]
-    #[ignore = "a program for another test"]
+    #[ignore = "another test runs it as a program"]
     fn sets() {
         let Some(count) = size() else { return };
         let file = device();
@@ -347,7 +347,7 @@ mod scale {
     }
 
     #[test]
-    #[ignore = "a program for another test"]
+    #[ignore = "another test runs it as a program"]
     fn descriptors() {
         let Some(count) = size() else { return };
         let (file, (reader, _writer)) = (device(), std::io::pipe().expect("pipe"));

@@ -1,9 +1,5 @@
 //! Tests of the whole queue, with a memory and a driver that count and can fail.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail loudly"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 extern crate std;
 

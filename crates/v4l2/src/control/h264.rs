@@ -150,7 +150,10 @@ fn validate_decode_params(params: &mut Image<'_>) -> bool {
 
 /// A sequence parameter set. Names are those of the standard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "syntax elements of ITU-T H.264 7.3.2.1.1")]
+#[expect(
+    missing_docs,
+    reason = "fields are syntax elements of ITU-T H.264, 7.3.2.1.1"
+)]
 pub struct H264Sps {
     pub profile_idc: u8,
     /// Set 0 in the lowest bit.
@@ -213,7 +216,10 @@ impl H264Sps {
 
 /// A picture parameter set. Names are those of the standard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "syntax elements of ITU-T H.264 7.3.2.2")]
+#[expect(
+    missing_docs,
+    reason = "fields are syntax elements of ITU-T H.264, 7.3.2.2"
+)]
 pub struct H264Pps {
     pub pic_parameter_set_id: u8,
     pub seq_parameter_set_id: u8,

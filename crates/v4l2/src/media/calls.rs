@@ -117,7 +117,7 @@ impl MediaDevice {
         write_user(program, arg, whole)
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "one of several that may fail")]
+    #[expect(clippy::unnecessary_wraps, reason = "all calls share this signature")]
     fn info<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
         out.clear_from(0);
         let texts = [
@@ -169,7 +169,7 @@ impl MediaDevice {
         Ok(())
     }
 
-    #[expect(clippy::unused_self, reason = "one of several")]
+    #[expect(clippy::unused_self, reason = "all calls share this signature")]
     fn enum_links<M: MemOps>(
         &self,
         out: &mut Image<'_>,
@@ -197,7 +197,7 @@ impl MediaDevice {
     }
 
     /// Links cannot change. Requests for their current state succeed.
-    #[expect(clippy::unused_self, reason = "one of several")]
+    #[expect(clippy::unused_self, reason = "all calls share this signature")]
     fn setup_link<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
         let end = |base: usize| {
             let id = out.u32(base + field!(media_pad_desc.entity));

@@ -2,7 +2,7 @@
 
 #![allow(
     clippy::type_complexity,
-    reason = "tables of rows say best what they hold"
+    reason = "test tables are clearer with their types written out"
 )]
 
 mod buffers;

@@ -133,7 +133,7 @@ fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) ->
 /// Every device that a board's profile lists, codecs included, and streams of those that need none from
 /// outside and are alike to no other.
 #[test]
-#[ignore = "full: boards"]
+#[ignore = "full: runs on every board"]
 fn devices_of_boards_that_ship_comply() {
     if lacks("v4l2-compliance") || lacks_libavcodec() {
         return;

@@ -117,14 +117,14 @@ macro_rules! on_machine {
 
 on_machine! {
     pc "pc"
-    pc_untrusted "pc-untrusted" #[ignore = "full: more machines"]
-    soc_64k "soc-64k" #[ignore = "full: more machines"]
-    soc_boundary "soc-boundary" #[ignore = "full: more machines"]
-    soc_cma "soc-cma" #[ignore = "full: more machines"]
-    soc_iommu "soc-iommu" #[ignore = "full: more machines"]
+    pc_untrusted "pc-untrusted" #[ignore = "full: runs on a further machine"]
+    soc_64k "soc-64k" #[ignore = "full: runs on a further machine"]
+    soc_boundary "soc-boundary" #[ignore = "full: runs on a further machine"]
+    soc_cma "soc-cma" #[ignore = "full: runs on a further machine"]
+    soc_iommu "soc-iommu" #[ignore = "full: runs on a further machine"]
     soc_noncoherent "soc-noncoherent"
-    soc_sram "soc-sram" #[ignore = "full: more machines"]
-    vm_bounce "vm-bounce" #[ignore = "full: more machines"]
+    soc_sram "soc-sram" #[ignore = "full: runs on a further machine"]
+    vm_bounce "vm-bounce" #[ignore = "full: runs on a further machine"]
 }
 
 /// In real time, which other tests leave out: frames have their rate, and a busy machine may drop
@@ -139,7 +139,7 @@ fn against_the_clock() {
 }
 
 #[test]
-#[ignore = "full: more of v4l2-compliance"]
+#[ignore = "full: repeats v4l2-compliance with other options"]
 fn mplane_with_the_others_dmabufs() {
     expect_compliant("soc-noncoherent", &DEVICES[2..], &["-e", "/dev/video1"]);
     let turned = [DEVICES[3], DEVICES[2]];
@@ -147,7 +147,7 @@ fn mplane_with_the_others_dmabufs() {
 }
 
 #[test]
-#[ignore = "full: more of v4l2-compliance"]
+#[ignore = "full: repeats v4l2-compliance with other options"]
 fn devices_of_long_lines() {
     let long = |spec: &str| format!("{spec},stride=1024");
     for spec in DEVICES.into_iter().chain([SCALER]).map(long) {
@@ -156,7 +156,7 @@ fn devices_of_long_lines() {
 }
 
 #[test]
-#[ignore = "full: more of v4l2-compliance"]
+#[ignore = "full: repeats v4l2-compliance with other options"]
 fn vmalloc_devices() {
     let vmalloc = |spec: &str| format!("{spec},alloc=vmalloc");
     for spec in DEVICES.map(vmalloc) {

@@ -2,7 +2,7 @@
 //! profile is one of a thread, and of what that thread starts.
 
 #[path = "../../../../xtask/src/reach/profile.rs"]
-#[allow(dead_code, reason = "xtask uses the rest")]
+#[allow(dead_code, reason = "only xtask uses the rest")]
 mod profile;
 
 use crate::common::{Outcome, Run, finish, lacks, vb3};

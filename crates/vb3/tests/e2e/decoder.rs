@@ -562,7 +562,7 @@ fn complies_on_every_machine() {
 
 /// With the limits of the board's own decoder, where that is stateful.
 #[test]
-#[ignore = "full: boards"]
+#[ignore = "full: runs on every board"]
 fn complies_on_boards_that_ship() {
     let mut count = 0;
     for board in vb3_board::BOARDS {

@@ -90,14 +90,14 @@ macro_rules! on_machine {
 
 on_machine! {
     pc "pc"
-    pc_untrusted "pc-untrusted" #[ignore = "full: more machines"]
-    soc_64k "soc-64k" #[ignore = "full: more machines"]
-    soc_boundary "soc-boundary" #[ignore = "full: more machines"]
-    soc_cma "soc-cma" #[ignore = "full: more machines"]
-    soc_iommu "soc-iommu" #[ignore = "full: more machines"]
+    pc_untrusted "pc-untrusted" #[ignore = "full: runs on a further machine"]
+    soc_64k "soc-64k" #[ignore = "full: runs on a further machine"]
+    soc_boundary "soc-boundary" #[ignore = "full: runs on a further machine"]
+    soc_cma "soc-cma" #[ignore = "full: runs on a further machine"]
+    soc_iommu "soc-iommu" #[ignore = "full: runs on a further machine"]
     soc_noncoherent "soc-noncoherent"
-    soc_sram "soc-sram" #[ignore = "full: more machines"]
-    vm_bounce "vm-bounce" #[ignore = "full: more machines"]
+    soc_sram "soc-sram" #[ignore = "full: runs on a further machine"]
+    vm_bounce "vm-bounce" #[ignore = "full: runs on a further machine"]
 }
 
 /// Encodes a file by v4l2-ctl; gives what was sent, and the run.

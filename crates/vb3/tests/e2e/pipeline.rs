@@ -416,7 +416,7 @@ fn expect_sentence(outcome: &Outcome, conflict: &Conflict) {
 }
 
 #[test]
-#[ignore = "full: a storm"]
+#[ignore = "full: takes minutes"]
 fn eight_pipelines_at_once() {
     let mut run = Run::on("soc-noncoherent")
         .device("h264dec")
@@ -465,7 +465,7 @@ done
 ";
 
 #[test]
-#[ignore = "full: a storm"]
+#[ignore = "full: takes minutes"]
 fn killed_at_100_random_moments_beside_another() {
     let (Some(killer), Some(decode)) = (compiled("killer.c"), compiled("decode.c")) else {
         return;
