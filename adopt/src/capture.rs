@@ -1,5 +1,5 @@
-//! A camera and a display over our own queue: frames go from one device's memory through buffers that
-//! both map, dma-bufs, to the other's, and every piece is completed by an interrupt.
+//! A camera and a display over our queue. Frames go from the camera's memory through dma-bufs,
+//! which both devices map, to the display's memory. An interrupt completes every piece.
 
 use crate::Outcome;
 use crate::edu::{self, Edu, FRAME, Half};
@@ -36,7 +36,7 @@ struct Side {
     bdf: Bdf,
     queue: Queue<Frames>,
     half: Half,
-    /// Its other end.
+    /// Memory at the device's far end: the camera's scene or the display's screen.
     far: Alloc<crate::machine::Machine>,
 }
 
@@ -68,7 +68,7 @@ impl Side {
         self.queue.session(frames, &mut self.half)
     }
 
-    /// Takes a buffer that the device is done with, if there is one.
+    /// Dequeues a buffer that the device has completed, if there is one.
     fn take(&mut self, number: usize, frames: &mut Frames) -> Outcome<Option<BufferInfo>> {
         let mut session = self.session(frames);
         session.collect(|| Half::pop(number));
@@ -79,10 +79,10 @@ impl Side {
         }
     }
 
-    /// The memory at the other end.
+    /// Returns the memory at the device's far end.
     fn far_bytes(&mut self) -> &mut [u8] {
         let run = &self.far.segments()[0];
-        // SAFETY: one run of RAM, this allocation's; the device is idle whenever this is called.
+        // SAFETY: the allocation is one run of RAM; the device is idle during every call.
         unsafe { core::slice::from_raw_parts_mut(view(run.addr), run.len as usize) }
     }
 }
@@ -107,7 +107,7 @@ fn buffer(index: u32, dmabuf: Option<Dmabuf>) -> QueueBuffer<Frames> {
     buffer
 }
 
-/// Streams, and compares what the display has shown with what the camera saw.
+/// Streams frames, and compares the display's pictures with the camera's scene.
 pub(crate) fn stream(dma: &'static Dma) -> Outcome {
     let mut camera = Side::new(dma, CAMERA, QueueType::Capture)?;
     let mut display = Side::new(dma, DISPLAY, QueueType::Output)?;
@@ -176,7 +176,7 @@ fn finish(
     dmabufs: Vec<Dmabuf>,
 ) -> Outcome {
     if camera.far_bytes() != display.far_bytes() {
-        return Err("the display has shown something else than the camera saw".into());
+        return Err("the display shows other bytes than the camera's scene".into());
     }
     display.session(&mut frames).release();
     camera.session(&mut frames).release();

@@ -1,7 +1,8 @@
-//! What mapping costs a driver, in instructions: the adapters over the mapping layer, beside ones
-//! that give the device addresses as they are, as drivers' examples do.
+//! Cost of mapping for a driver, in instructions. Compares our adapters, which use the mapping
+//! layer, with plain adapters as in the drivers' examples, which give devices CPU addresses.
 //!
-//! Means something under `-icount shift=0` alone, where the time-stamp counter counts instructions.
+//! Only meaningful under QEMU's `-icount shift=0`, where the time-stamp counter counts
+//! instructions.
 
 mod plain;
 
@@ -16,20 +17,20 @@ use core::hint::black_box;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 use dma_api::{CpuDmaBuffer, DeviceDma, DmaDirection};
-use plain::{AsTheyAre, DISK};
+use plain::{DISK, PlainAdapter};
 use spin::Once;
 use virtio_drivers::device::blk::{BlkReq, BlkResp, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::{BufferDirection, Hal};
 
-/// Devices that are none: mapping for them takes no hardware but the IOMMU.
-const NOBODY: Bdf = Bdf(0xff);
-const NOBODY_ELSE: Bdf = Bdf(0xfe);
+/// Numbers of devices that do not exist: mapping for a device uses only the IOMMU's hardware.
+const FIRST_UNUSED: Bdf = Bdf(0xff);
+const SECOND_UNUSED: Bdf = Bdf(0xfe);
 const OURS: usize = 2;
 
 const ROUNDS: u64 = 1000;
 
-/// Counts the instructions of an average round.
+/// Returns the average number of instructions of a round.
 fn count(mut round: impl FnMut()) -> u64 {
     (0..ROUNDS / 10).for_each(|_| round());
     let start = ticks();
@@ -40,7 +41,7 @@ fn count(mut round: impl FnMut()) -> u64 {
 fn map_and_unmap<H: Hal>(memory: &mut [u8]) -> u64 {
     let buffer = NonNull::from(memory);
     count(|| {
-        // SAFETY: the buffer is ours; no device is told the address.
+        // SAFETY: the buffer is ours; no device gets the address.
         unsafe {
             let direction = BufferDirection::DeviceToDriver;
             let addr = black_box(H::share(black_box(buffer), direction));
@@ -49,7 +50,7 @@ fn map_and_unmap<H: Hal>(memory: &mut [u8]) -> u64 {
     })
 }
 
-/// The same by `dma-api`, and what a request's buffer of a page costs there.
+/// Returns the instructions of `dma-api` to map and unmap a page, and to allocate, zero and free one.
 fn by_dma_api(device: &DeviceDma, memory: &mut [u8]) -> (u64, u64) {
     let page = NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN);
     let direction = DmaDirection::FromDevice;
@@ -64,7 +65,7 @@ fn by_dma_api(device: &DeviceDma, memory: &mut [u8]) -> (u64, u64) {
     (mapped, taken)
 }
 
-/// The driver's own instructions in reading 4 KiB: without those in which it waits.
+/// Returns the driver's instructions to read 4 KiB, without those that wait for the disk.
 fn read<H: Hal>(dma: &'static Dma) -> Outcome<u64> {
     let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<H, _>::new(transport)
@@ -74,7 +75,7 @@ fn read<H: Hal>(dma: &'static Dma) -> Outcome<u64> {
     let mut spent = 0;
     for _ in 0..ROUNDS {
         let start = ticks();
-        // SAFETY: none of the buffers is touched until the request is completed.
+        // SAFETY: nothing accesses the buffers until the request is completed.
         let token = unsafe { disk.read_blocks_nb(0, &mut request, &mut data, &mut response) };
         spent += ticks() - start;
         let token = token.map_err(|err| format!("the request is not taken: {err}"))?;
@@ -92,48 +93,47 @@ fn read<H: Hal>(dma: &'static Dma) -> Outcome<u64> {
     Ok(spent / ROUNDS)
 }
 
-/// Prints `ours`, `theirs` and how many times theirs ours is.
+/// Prints both counts and the ratio of `ours` to `theirs`.
 fn compare(what: &str, ours: u64, theirs: u64) {
     let tenths = (ours * 10 + theirs / 2) / theirs.max(1);
     let (times, tenth) = (tenths / 10, tenths % 10);
-    say!(
-        "cost: {what}: {ours} instructions, {theirs} with addresses as they are: {times}.{tenth} times"
-    );
+    say!("cost: {what}: {ours} instructions, {theirs} with CPU addresses: {times}.{tenth} times");
 }
 
-/// Counts and prints.
+/// Counts the instructions of all operations and prints them.
 pub(crate) fn measure(dma: &'static Dma) -> Outcome {
-    OnDma::<OURS>::attach(dma, NOBODY)
+    OnDma::<OURS>::attach(dma, FIRST_UNUSED)
         .map_err(|err| format!("the device does not attach: {err}"))?;
-    // As a queue is: without it, every mapping would be the device's first and its last.
+    // A driver keeps its queue mapped. Without it, each mapping would be the device's first and
+    // last, which costs more.
     let queue = OnDma::<OURS>::dma_alloc(1, BufferDirection::Both);
     let mut memory = vec![0; 65536];
     for len in [16, 4096, 65536] {
         let memory = &mut memory[..len];
         let ours = map_and_unmap::<OnDma<OURS>>(memory);
-        let theirs = map_and_unmap::<AsTheyAre>(memory);
+        let theirs = map_and_unmap::<PlainAdapter>(memory);
         compare(&format!("virtio, map and unmap {len} bytes"), ours, theirs);
     }
-    // SAFETY: taken above, and nobody uses it.
+    // SAFETY: allocated above, and not in use.
     unsafe { OnDma::<OURS>::dma_dealloc(queue.0, queue.1, 1) };
     crate::finish(dma, OnDma::<OURS>::driven())?;
     static OP: Once<OpOnDma> = Once::new();
     let op = OP
-        .try_call_once(|| OpOnDma::attach(dma, NOBODY_ELSE))
+        .try_call_once(|| OpOnDma::attach(dma, SECOND_UNUSED))
         .map_err(|err| format!("the device does not attach: {err}"))?;
     let device = op.device_dma(dma.platform().translates());
     let queue = op.driven.alloc(4096).ok_or("no memory")?;
     let ours = by_dma_api(&device, &mut memory[..4096]);
     op.driven.free(queue.0);
     let theirs = by_dma_api(
-        &DeviceDma::new(device.info(), &AsTheyAre),
+        &DeviceDma::new(device.info(), &PlainAdapter),
         &mut memory[..4096],
     );
     compare("dma-api, map and unmap 4096 bytes", ours.0, theirs.0);
-    compare("dma-api, take and give back 4096 bytes", ours.1, theirs.1);
+    compare("dma-api, allocate and free 4096 bytes", ours.1, theirs.1);
     crate::finish(dma, &op.driven)?;
     if !dma.platform().translates() {
-        let (ours, theirs) = (read::<OnDma<DISK>>(dma)?, read::<AsTheyAre>(dma)?);
+        let (ours, theirs) = (read::<OnDma<DISK>>(dma)?, read::<PlainAdapter>(dma)?);
         compare("virtio, read 4096 bytes", ours, theirs);
     }
     Ok(())

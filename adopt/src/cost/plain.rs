@@ -1,4 +1,4 @@
-//! Adapters that give the device addresses as they are: what drivers' examples have.
+//! Plain adapters, as in the drivers' examples: they give devices CPU addresses.
 
 use crate::hal::OnDma;
 use crate::machine::run_of;
@@ -9,15 +9,15 @@ use core::ptr::NonNull;
 use dma_api::{DmaAllocHandle, DmaConstraints, DmaDirection, DmaError, DmaMapHandle, DmaOp};
 use virtio_drivers::{BufferDirection, Hal};
 
-/// Memory from the heap, and addresses as they are.
-pub(super) struct AsTheyAre;
+/// Allocates memory from the heap, and gives devices CPU addresses.
+pub(super) struct PlainAdapter;
 
-/// Number of the device whose rings [`AsTheyAre`] has as `Hal`.
+/// Number of the device whose rings [`PlainAdapter`] allocates as a `Hal`.
 pub(super) const DISK: usize = 3;
 
-// SAFETY: memory is allocated by `OnDma`; the rest is what the trait asks for where the device sees
-// memory as the CPU does.
-unsafe impl Hal for AsTheyAre {
+// SAFETY: `OnDma` allocates the memory; devices see memory at the CPU's addresses, as the rest of
+// the trait requires.
+unsafe impl Hal for PlainAdapter {
     fn dma_alloc(pages: usize, direction: BufferDirection) -> (u64, NonNull<u8>) {
         OnDma::<DISK>::dma_alloc(pages, direction)
     }
@@ -39,7 +39,7 @@ unsafe impl Hal for AsTheyAre {
     unsafe fn unshare(_addr: u64, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
 }
 
-impl DmaOp for AsTheyAre {
+impl DmaOp for PlainAdapter {
     fn page_size(&self) -> usize {
         4096
     }
@@ -49,7 +49,7 @@ impl DmaOp for AsTheyAre {
         _constraints: DmaConstraints,
         layout: Layout,
     ) -> Option<DmaAllocHandle> {
-        // SAFETY: callers ask for no memory of no bytes.
+        // SAFETY: callers never request zero bytes.
         let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let addr = memory.as_ptr().expose_provenance() as u64;
         // SAFETY: just allocated with this layout; devices see it where the CPU does.
