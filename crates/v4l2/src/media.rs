@@ -1,14 +1,12 @@
-//! The media device of a memory-to-memory device, with its entities, pads and links.
+//! The media device of a video device, with its entities, pads and links.
 //!
-//! Programs find out from it whether a device decodes, encodes or scales. The entities are always the
-//! same: a source, a processor, a sink, and one video node that is the interface of both ends.
-//!
-//! Source: Linux 7.2 `v4l2_m2m_register_media_controller` and drivers/media/mc/mc-device.c, differs:
-//! the topology is constant, so entities and links are tables.
+//! Programs find out from it whether a device decodes, encodes or scales, and libcamera finds webcams.
 
 mod calls;
+mod graph;
 
 use crate::{Flow, Identity, VideoDriver, sys};
+use graph::{Entity, Graph, Kind, M2M, Name, WEBCAM};
 
 /// The major number of media devices. Linux assigns it dynamically; this one is the last choice.
 pub const MEDIA_MAJOR: u32 = 384;
@@ -18,7 +16,7 @@ pub(crate) const VIDEO_MAJOR: u32 = 81;
 /// Most bytes of an entity's name before its suffix, so that truncated names still differ.
 const MAX_STEM: usize = 24;
 
-/// The function of a memory-to-memory device.
+/// The function of a device that has a media device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaFunction {
     /// Compressed to pictures.
@@ -27,10 +25,12 @@ pub enum MediaFunction {
     Encoder,
     /// Pictures to pictures.
     Scaler,
+    /// A USB webcam.
+    Webcam,
 }
 
 impl MediaFunction {
-    /// Returns a driver's function, from its input and output formats.
+    /// Returns the function of a memory-to-memory device's driver, from its input and output formats.
     #[must_use]
     pub fn of<D: VideoDriver + ?Sized>(driver: &D) -> Self {
         let compressed = |flow| {
@@ -51,11 +51,19 @@ impl MediaFunction {
             Self::Decoder => sys::MEDIA_ENT_F_PROC_VIDEO_DECODER,
             Self::Encoder => sys::MEDIA_ENT_F_PROC_VIDEO_ENCODER,
             Self::Scaler => sys::MEDIA_ENT_F_PROC_VIDEO_SCALER,
+            Self::Webcam => sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER,
+        }
+    }
+
+    const fn graph(self) -> &'static Graph {
+        match self {
+            Self::Decoder | Self::Encoder | Self::Scaler => &M2M,
+            Self::Webcam => &WEBCAM,
         }
     }
 }
 
-/// The media device of a memory-to-memory device.
+/// The media device of a video device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaDevice {
     identity: Identity,
@@ -81,116 +89,29 @@ impl MediaDevice {
         }
     }
 
-    /// Returns its location without the kind of bus: `vb3-000`.
+    /// Returns the identity of its video device. The model is the card.
     #[must_use]
-    pub fn place(&self) -> &str {
-        let bus_info = &self.identity.bus_info;
-        bus_info.split_once(':').map_or(bus_info, |(_, at)| at)
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
-    /// Returns its model name in sysfs.
-    #[must_use]
-    pub fn model(&self) -> &str {
-        &self.identity.card
+    const fn graph(&self) -> &'static Graph {
+        self.function.graph()
     }
 
     fn name_of(&self, entity: &Entity) -> String {
-        format!("{}-{}", self.stem, entity.ending)
+        match entity.name {
+            Name::Card => self.identity.card.clone(),
+            Name::Ending(ending) => format!("{}-{ending}", self.stem),
+            Name::Whole(name) => name.to_owned(),
+        }
     }
 
     const fn function_of(&self, entity: &Entity) -> u32 {
-        if entity.is_node {
-            sys::MEDIA_ENT_F_IO_V4L
-        } else {
-            self.function.number()
+        match entity.kind {
+            Kind::Node => sys::MEDIA_ENT_F_IO_V4L,
+            Kind::Processor => self.function.number(),
+            Kind::Subdevice(function) => function,
         }
     }
-}
-
-/// A part.
-struct Entity {
-    id: u32,
-    ending: &'static str,
-    /// Whether it is an I/O entity of the video node.
-    is_node: bool,
-    pads: &'static [Pad],
-}
-
-/// An end of links.
-struct Pad {
-    id: u32,
-    index: u16,
-    flags: u32,
-}
-
-/// A data link between two pads, by their indices.
-struct Link {
-    id: u32,
-    source: (usize, usize),
-    sink: (usize, usize),
-}
-
-/// Object ids as Linux assigns them, in the order of registration.
-const PAD: u32 = 1 << 24;
-const LINK: u32 = 2 << 24;
-const INTERFACE: u32 = 3 << 24 | 12;
-
-const fn pad(id: u32, index: u16, flags: u32) -> Pad {
-    Pad {
-        id: PAD | id,
-        index,
-        flags,
-    }
-}
-
-static ENTITIES: [Entity; 3] = [
-    Entity {
-        id: 1,
-        ending: "source",
-        is_node: true,
-        pads: &[pad(2, 0, sys::MEDIA_PAD_FL_SOURCE)],
-    },
-    Entity {
-        id: 3,
-        ending: "proc",
-        is_node: false,
-        pads: &[
-            pad(4, 0, sys::MEDIA_PAD_FL_SINK),
-            pad(5, 1, sys::MEDIA_PAD_FL_SOURCE),
-        ],
-    },
-    Entity {
-        id: 6,
-        ending: "sink",
-        is_node: true,
-        pads: &[pad(7, 0, sys::MEDIA_PAD_FL_SINK)],
-    },
-];
-
-/// Each link takes two numbers, since its backlink has one.
-static LINKS: [Link; 2] = [
-    Link {
-        id: LINK | 8,
-        source: (0, 0),
-        sink: (1, 0),
-    },
-    Link {
-        id: LINK | 10,
-        source: (1, 1),
-        sink: (2, 0),
-    },
-];
-
-/// Links from the interface to entities, by number.
-static INTERFACE_LINKS: [(u32, u32); 2] = [(LINK | 13, 1), (LINK | 14, 6)];
-
-/// Number of assigned ids: the topology version.
-const TOPOLOGY_VERSION: u64 = 14;
-
-const FIXED: u32 = sys::MEDIA_LNK_FL_ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
-
-/// Returns the entity and pad at an index of [`LINKS`].
-fn at((entity, pad): (usize, usize)) -> Option<(&'static Entity, &'static Pad)> {
-    let entity = ENTITIES.get(entity)?;
-    Some((entity, entity.pads.get(pad)?))
 }

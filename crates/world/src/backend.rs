@@ -585,7 +585,7 @@ impl Backend for World {
 
     fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         let video = self.nodes.iter().find(|n| n.number() == node.0);
-        video.map_or_else(Vec::new, udev::links)
+        video.map_or_else(|| self.media.links(node), udev::links)
     }
 
     fn take_hotplug(&mut self) -> Vec<Hotplug> {

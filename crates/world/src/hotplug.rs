@@ -126,9 +126,13 @@ impl World {
             self.disconnect(at);
         }
         let video = self.nodes.get(at).map(|node| NodeId(node.number()));
-        // A media device is registered last and goes first.
+        // A media device is registered last. It goes first, but uvcvideo's goes last.
         let mut nodes = [video, self.media.node_of(at)];
-        if !comes {
+        let is_usb = self
+            .nodes
+            .get(at)
+            .is_some_and(|node| node.location.is_usb());
+        if !comes && !is_usb {
             nodes.reverse();
         }
         let told = nodes.into_iter().flatten().map(|node| Hotplug {

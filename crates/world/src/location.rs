@@ -23,6 +23,11 @@ impl Location {
         }
     }
 
+    /// Returns whether it is on USB.
+    pub(super) const fn is_usb(&self) -> bool {
+        matches!(self, Self::Usb(_))
+    }
+
     /// Returns `bus_info` of QUERYCAP.
     pub(super) fn bus_info(&self) -> String {
         match self {

@@ -1,5 +1,5 @@
-//! Media devices: one beside each memory-to-memory device; and the media requests that programs
-//! have of them, each a file of its own.
+//! Media devices: one beside each memory-to-memory device and each webcam; and the media requests
+//! that programs have of them, each a file of its own.
 
 use crate::location::Location;
 use crate::node::Node;
@@ -92,18 +92,32 @@ impl Media {
             .map(|(id, _)| NodeId(id))
     }
 
+    /// A node and its number, if it is one of these.
+    fn entry(&self, node: NodeId) -> Option<(usize, &Entry)> {
+        let number = self.number(node)?;
+        Some((number, self.devices.get(number)?))
+    }
+
+    /// Links to drivers of the device that a node is on; none of another node.
+    pub(super) fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
+        self.entry(node).map_or_else(Vec::new, |(_, entry)| {
+            udev::device_links(&entry.location, entry.device.identity())
+        })
+    }
+
     /// Files of a node under /sys and in udev's database; none of another's.
     pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
-        let number = self.number(node);
-        let Some((number, entry)) = number.and_then(|n| Some((n, self.devices.get(n)?))) else {
+        let Some((number, entry)) = self.entry(node) else {
             return Vec::new();
         };
-        let (dir, model) = (entry.location.dir(), entry.device.model());
+        let (dir, identity) = (entry.location.dir(), entry.device.identity());
         let path = format!("{dir}/media{number}/model");
-        vec![
-            (PathBuf::from(path), format!("{model}\n")),
+        let mut files = udev::device_files(&entry.location, identity);
+        files.extend([
+            (PathBuf::from(path), format!("{}\n", identity.card)),
             udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), &entry.location),
-        ]
+        ]);
+        files
     }
 
     /// The files of the media device beside the video device at a place among the nodes, and of

@@ -143,7 +143,7 @@ pub(super) struct Node {
     pub(super) sram: u64,
     demands: Demands,
     pub(super) video: Video,
-    /// What a memory-to-memory device does.
+    /// What its media device says of it, if it has one.
     function: Option<MediaFunction>,
     /// When frames were completed, and which memory was used last.
     pub(super) watch: Watch,
@@ -218,8 +218,11 @@ impl Node {
         };
         let device = Device::new(spec, &place)
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
-        let is_m2m = device.role() == Role::MemToMem;
-        let function = is_m2m.then(|| MediaFunction::of(&device));
+        let function = match (device.role(), &location) {
+            (Role::MemToMem, _) => Some(MediaFunction::of(&device)),
+            (_, Location::Usb(_)) => Some(MediaFunction::Webcam),
+            _ => None,
+        };
         let video = match device.role() {
             Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
             Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),

@@ -7,7 +7,7 @@ use crate::node::Node;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use vb3_v4l2::Role;
+use vb3_v4l2::{Identity, Role};
 
 /// Microseconds since the machine started.
 fn now_us() -> u64 {
@@ -74,24 +74,29 @@ fn link_names(node: &Node) -> [String; 2] {
     ]
 }
 
-/// Links to a node and its drivers, and the paths they lead to.
+/// Links to a node, its device and their drivers, and the paths they lead to.
 pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
     let to_node = link_names(node).map(|link| {
         let link = PathBuf::from(format!("/dev/v4l/{link}"));
         (link, node.path.clone())
     });
-    let mut links: Vec<(PathBuf, PathBuf)> = to_node.into();
-    match &node.location {
-        Location::Usb(webcam) => links.extend(webcam.links()),
+    let of_device = device_links(&node.location, node.video.identity());
+    to_node.into_iter().chain(of_device).collect()
+}
+
+/// Links between a device and its driver, and by its numbers.
+pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(PathBuf, PathBuf)> {
+    match location {
+        Location::Usb(webcam) => webcam.links(),
         Location::Platform(name) => {
-            let device = node.location.dir();
-            let driver = &node.video.identity().driver;
-            let driver = format!("/sys/bus/platform/drivers/{driver}");
-            links.push((format!("{driver}/{name}").into(), device.clone().into()));
-            links.push((format!("{device}/driver").into(), driver.into()));
+            let device = location.dir();
+            let driver = format!("/sys/bus/platform/drivers/{}", identity.driver);
+            vec![
+                (format!("{driver}/{name}").into(), device.clone().into()),
+                (format!("{device}/driver").into(), driver.into()),
+            ]
         }
     }
-    links
 }
 
 /// A record of udev's database on a device at this place. It is complete from the start.
@@ -114,45 +119,47 @@ fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
 pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
     let number = node.number();
     let identity = node.video.identity();
-    let (card, driver) = (&identity.card, &identity.driver);
-    let path = node.location.id_path();
-    let of_device = properties(node);
+    let card = &identity.card;
     let of_node = [
         ("ID_V4L_VERSION", "2"),
         ("ID_V4L_PRODUCT", card),
         ("ID_V4L_CAPABILITIES", capabilities(node)),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let all = [&of_node[..], &of_device].concat();
+    let all = [&of_node[..], &properties(node)].concat();
+    let record = record(&node.location.id_path(), &link_names(node), &all);
     let here = format!("/sys/class/video4linux/video{number}");
-    let mut files = vec![
+    let files = [
         (format!("{here}/name"), format!("{card}\n")),
         (format!("{here}/index"), "0\n".to_owned()),
-        (
-            format!("/run/udev/data/c81:{number}"),
-            record(&path, &link_names(node), &all),
-        ),
-    ];
-    let mut of_bus = Vec::new();
-    match &node.location {
+        (format!("/run/udev/data/c81:{number}"), record),
+    ]
+    .map(|(path, text)| (PathBuf::from(path), text));
+    let of_device = device_files(&node.location, identity);
+    files.into_iter().chain(of_device).collect()
+}
+
+/// The generated files of a device, without its nodes.
+pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(PathBuf, String)> {
+    match location {
         Location::Usb(webcam) => {
+            let path = location.id_path();
             // The device's path has no interface.
             let device = path.rsplit_once(':').map_or(&*path, |(device, _)| device);
-            for (at, path) in webcam.records().into_iter().zip([device, &path]) {
-                files.push((at, record(path, &[], &of_device)));
-            }
-            of_bus = webcam.files(card);
+            let properties = webcam.properties(&identity.card);
+            let records = webcam.records().into_iter().zip([device, &path]);
+            let records = records.map(|(at, path)| (at.into(), record(path, &[], &properties)));
+            records.chain(webcam.files(&identity.card)).collect()
         }
         Location::Platform(_) => {
-            let (dir, alias) = (node.location.dir(), format!("platform:{driver}"));
-            let uevent = format!("DRIVER={driver}\nMODALIAS={alias}\n");
-            files.push((format!("{dir}/uevent"), uevent));
-            files.push((format!("{dir}/modalias"), format!("{alias}\n")));
+            let (dir, alias) = (location.dir(), format!("platform:{}", identity.driver));
+            let uevent = format!("DRIVER={}\nMODALIAS={alias}\n", identity.driver);
+            vec![
+                (format!("{dir}/uevent").into(), uevent),
+                (format!("{dir}/modalias").into(), format!("{alias}\n")),
+            ]
         }
     }
-    let files = files.into_iter();
-    let files = files.map(|(path, text)| (PathBuf::from(path), text));
-    files.chain(of_bus).collect()
 }
 
 /// The record on a media device with this device number (`384:0`) at this place.

@@ -1,15 +1,16 @@
 //! The ioctls of a media device.
 
-use super::{
-    ENTITIES, Entity, FIXED, INTERFACE, INTERFACE_LINKS, LINKS, Link, MediaDevice, Pad,
-    TOPOLOGY_VERSION, VIDEO_MAJOR, at,
-};
+use super::graph::{End, Entity, Kind};
+use super::{MediaDevice, VIDEO_MAJOR};
 use crate::bytes::{Image, MAX_ARG, field, read_user, write_user};
 use crate::{Error, Outcome, Program, sys};
 use vb3_plane::MemOps;
 
 const PAD_DESC: usize = size_of::<sys::media_pad_desc>();
 const LINK_DESC: usize = size_of::<sys::media_link_desc>();
+
+/// The flags of every data link.
+const FIXED: u32 = sys::MEDIA_LNK_FL_ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
 /// A program's array; `None` if it requested none.
 struct Array<'a, M: MemOps> {
@@ -56,30 +57,6 @@ fn write_list<M: MemOps, const N: usize, T>(
     Ok(())
 }
 
-/// Returns the entity with an id, or the next one after it.
-fn find(id: u32) -> Result<&'static Entity, Error> {
-    let next = id & sys::MEDIA_ENT_ID_FLAG_NEXT != 0;
-    let id = id & !sys::MEDIA_ENT_ID_FLAG_NEXT;
-    let is_it = |entity: &&Entity| {
-        if next {
-            entity.id > id
-        } else {
-            entity.id == id
-        }
-    };
-    ENTITIES.iter().find(is_it).ok_or(Error::Invalid)
-}
-
-/// The links that leave an entity.
-fn links_of(id: u32) -> impl Iterator<Item = (&'static Link, End, End)> {
-    LINKS.iter().filter_map(move |link| {
-        let (source, sink) = (at(link.source)?, at(link.sink)?);
-        (source.0.id == id).then_some((link, source, sink))
-    })
-}
-
-type End = (&'static Entity, &'static Pad);
-
 /// Fills a `media_pad_desc` that begins at `base`.
 fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End) {
     out.set_u32(base + field!(media_pad_desc.entity), entity.id);
@@ -89,6 +66,21 @@ fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End) {
 }
 
 impl MediaDevice {
+    /// Returns the entity with an id, or the next one after it.
+    fn find(&self, id: u32) -> Result<&'static Entity, Error> {
+        let next = id & sys::MEDIA_ENT_ID_FLAG_NEXT != 0;
+        let id = id & !sys::MEDIA_ENT_ID_FLAG_NEXT;
+        let is_it = |entity: &&Entity| {
+            if next {
+                entity.id > id
+            } else {
+                entity.id == id
+            }
+        };
+        let mut entities = self.graph().entities.iter();
+        entities.find(is_it).ok_or(Error::Invalid)
+    }
+
     /// Answers an ioctl of a media device. `arg` is an address in the program. It never waits.
     pub fn ioctl<M: MemOps>(&self, request: u32, arg: u64, program: &dyn Program<M>) -> Outcome {
         Outcome::from(self.run(request, arg, program).map(|()| Some(0)))
@@ -142,26 +134,31 @@ impl MediaDevice {
         out: &mut Image<'_>,
         _: &dyn Program<M>,
     ) -> Result<(), Error> {
-        let entity = find(out.u32(field!(media_entity_desc.id)))?;
+        let entity = self.find(out.u32(field!(media_entity_desc.id)))?;
         out.clear_from(0);
         out.set_u32(field!(media_entity_desc.id), entity.id);
         out.set_text(field!(media_entity_desc.name), 32, &self.name_of(entity));
-        // Functions newer than this call are reported as unknown devices, as on Linux.
-        let old = if entity.is_node {
-            sys::MEDIA_ENT_F_IO_V4L
-        } else {
-            sys::MEDIA_ENT_T_DEVNODE_UNKNOWN
+        // Functions newer than this call are reported as unknown ones, as on Linux.
+        let old = match entity.kind {
+            Kind::Node => sys::MEDIA_ENT_F_IO_V4L,
+            Kind::Processor => sys::MEDIA_ENT_T_DEVNODE_UNKNOWN,
+            Kind::Subdevice(function) if function >= sys::MEDIA_ENT_F_OLD_BASE => function,
+            Kind::Subdevice(_) => sys::MEDIA_ENT_F_V4L2_SUBDEV_UNKNOWN,
         };
         out.set_u32(field!(media_entity_desc.type_), old);
+        out.set_u32(field!(media_entity_desc.flags), entity.flags);
         let counts = [
             (field!(media_entity_desc.pads), entity.pads.len()),
-            (field!(media_entity_desc.links), links_of(entity.id).count()),
+            (
+                field!(media_entity_desc.links),
+                self.graph().links_of(entity.id).count(),
+            ),
         ];
         for (at, count) in counts {
             let count = u16::try_from(count).unwrap_or(u16::MAX);
             out.set_bytes(at, count.to_ne_bytes());
         }
-        if entity.is_node {
+        if entity.kind == Kind::Node {
             let at = field!(media_entity_desc.__bindgen_anon_1);
             out.set_u32(at, VIDEO_MAJOR);
             out.set_u32(at + 4, self.minor);
@@ -169,13 +166,12 @@ impl MediaDevice {
         Ok(())
     }
 
-    #[expect(clippy::unused_self, reason = "all calls share this signature")]
     fn enum_links<M: MemOps>(
         &self,
         out: &mut Image<'_>,
         program: &dyn Program<M>,
     ) -> Result<(), Error> {
-        let entity = find(out.u32(field!(media_links_enum.entity)))?;
+        let entity = self.find(out.u32(field!(media_links_enum.entity)))?;
         let pads = out.u64(field!(media_links_enum.pads));
         write_list::<M, PAD_DESC, _>(
             Array::new(program, pads, None),
@@ -185,7 +181,7 @@ impl MediaDevice {
         let links = out.u64(field!(media_links_enum.links));
         write_list::<M, LINK_DESC, _>(
             Array::new(program, links, None),
-            links_of(entity.id),
+            self.graph().links_of(entity.id),
             |image, (_, source, sink)| {
                 put_pad(image, field!(media_link_desc.source), source);
                 put_pad(image, field!(media_link_desc.sink), sink);
@@ -197,20 +193,19 @@ impl MediaDevice {
     }
 
     /// Links cannot change. Requests for their current state succeed.
-    #[expect(clippy::unused_self, reason = "all calls share this signature")]
     fn setup_link<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
         let end = |base: usize| {
             let id = out.u32(base + field!(media_pad_desc.entity));
             let index = out.bytes(base + field!(media_pad_desc.index));
             let index = u16::from_ne_bytes(index);
-            Ok::<_, Error>((find(id)?.id, index))
+            Ok::<_, Error>((self.find(id)?.id, index))
         };
         let source = end(field!(media_link_desc.source))?;
         let sink = end(field!(media_link_desc.sink))?;
         let is_it = |&(_, from, to): &(_, End, End)| {
             (from.1.index, (to.0.id, to.1.index)) == (source.1, sink)
         };
-        let known = links_of(source.0).any(|link| is_it(&link));
+        let known = self.graph().links_of(source.0).any(|link| is_it(&link));
         if !known || out.u32(field!(media_link_desc.flags)) != FIXED {
             return Err(Error::Invalid);
         }
@@ -227,6 +222,7 @@ impl MediaDevice {
         const INTF: usize = size_of::<sys::media_v2_interface>();
         const PAD: usize = size_of::<sys::media_v2_pad>();
         const LINK: usize = size_of::<sys::media_v2_link>();
+        let graph = self.graph();
         let array = |out: &Image<'_>, at: usize| {
             // The count, four reserved bytes, the pointer.
             Array::new(program, out.u64(at + 8), Some(out.u32(at)))
@@ -238,12 +234,13 @@ impl MediaDevice {
             field!(media_v2_topology.num_links),
         ];
         let [entities, interfaces, pads, links] = counts;
-        write_list::<M, ENTITY, _>(array(out, entities), &ENTITIES, |image, entity| {
+        write_list::<M, ENTITY, _>(array(out, entities), graph.entities, |image, entity| {
             image.set_u32(field!(media_v2_entity.id), entity.id);
             image.set_text(field!(media_v2_entity.name), 64, &self.name_of(entity));
             image.set_u32(field!(media_v2_entity.function), self.function_of(entity));
+            image.set_u32(field!(media_v2_entity.flags), entity.flags);
         })?;
-        write_list::<M, INTF, _>(array(out, interfaces), [INTERFACE], |image, id| {
+        write_list::<M, INTF, _>(array(out, interfaces), [graph.interface], |image, id| {
             image.set_u32(field!(media_v2_interface.id), id);
             let kind = field!(media_v2_interface.intf_type);
             image.set_u32(kind, sys::MEDIA_INTF_T_V4L_VIDEO);
@@ -251,7 +248,8 @@ impl MediaDevice {
             image.set_u32(node, VIDEO_MAJOR);
             image.set_u32(node + 4, self.minor);
         })?;
-        let all_pads = ENTITIES
+        let all_pads = graph
+            .entities
             .iter()
             .flat_map(|entity| entity.pads.iter().map(move |pad| (entity, pad)));
         write_list::<M, PAD, _>(
@@ -264,11 +262,13 @@ impl MediaDevice {
                 image.set_u32(field!(media_v2_pad.index), pad.index.into());
             },
         )?;
-        let data = LINKS
-            .iter()
-            .filter_map(|link| Some((link.id, at(link.source)?.1.id, at(link.sink)?.1.id, FIXED)));
+        let data = graph.links.iter().filter_map(|link| {
+            let (source, sink) = (graph.at(link.source)?, graph.at(link.sink)?);
+            Some((link.id, source.1.id, sink.1.id, FIXED))
+        });
         let to_node = FIXED | sys::MEDIA_LNK_FL_INTERFACE_LINK;
-        let nodes = INTERFACE_LINKS.map(|(id, entity)| (id, INTERFACE, entity, to_node));
+        let nodes = graph.interface_links.iter();
+        let nodes = nodes.map(|&(id, entity)| (id, graph.interface, entity, to_node));
         let all_links = data.chain(nodes);
         write_list::<M, LINK, _>(array(out, links), all_links.clone(), |image, link| {
             let (id, source, sink, flags) = link;
@@ -277,8 +277,8 @@ impl MediaDevice {
             image.set_u32(field!(media_v2_link.sink_id), sink);
             image.set_u32(field!(media_v2_link.flags), flags);
         })?;
-        out.set_u64(field!(media_v2_topology.topology_version), TOPOLOGY_VERSION);
-        let found = [ENTITIES.len(), 1, all_pads.count(), all_links.count()];
+        out.set_u64(field!(media_v2_topology.topology_version), graph.version);
+        let found = [graph.entities.len(), 1, all_pads.count(), all_links.count()];
         for (at, count) in counts.into_iter().zip(found) {
             out.set_u32(at, u32::try_from(count).unwrap_or(u32::MAX));
             out.clear(at + 4, 4);

@@ -14,6 +14,10 @@ struct Bench {
 
 impl Bench {
     fn new(card: &str) -> Self {
+        Self::of(card, MediaFunction::Encoder)
+    }
+
+    fn of(card: &str, function: MediaFunction) -> Self {
         let identity = Identity {
             driver: "test".to_owned(),
             card: card.to_owned(),
@@ -21,7 +25,7 @@ impl Bench {
         };
         Self {
             program: TestProgram::default(),
-            device: MediaDevice::new(&identity, MediaFunction::Encoder, 9),
+            device: MediaDevice::new(&identity, function, 9),
         }
     }
 
@@ -53,7 +57,6 @@ fn devices_report_their_identity() {
     assert_eq!(text(&info, field!(media_device_info.model)), "An encoder");
     let bus = text(&info, field!(media_device_info.bus_info));
     assert_eq!(bus, "platform:vb3-009");
-    assert_eq!(bench.device.place(), "vb3-009");
     assert_eq!(
         get(&info, field!(media_device_info.media_version)),
         sys::API_VERSION
@@ -206,4 +209,75 @@ fn other_calls_are_unknown() {
 fn function_follows_from_formats() {
     let driver = TestDriver::new(Flow::Capture, Planarity::Single);
     assert_eq!(MediaFunction::of(&driver), MediaFunction::Scaler);
+}
+
+/// libcamera takes the entity with the default flag, and the node by the interface's link to it.
+#[test]
+fn a_webcams_camera_leads_to_its_video_node() {
+    const ENTITY: usize = size_of::<sys::media_v2_entity>();
+    const PAD: usize = size_of::<sys::media_v2_pad>();
+    const LINK: usize = size_of::<sys::media_v2_link>();
+    let bench = Bench::of("A webcam", MediaFunction::Webcam);
+    let list = |at: usize, count: u32, len: usize| -> Vec<Vec<u8>> {
+        let mut topology = vec![0; size_of::<sys::media_v2_topology>()];
+        Image(&mut topology).set_u32(at, count);
+        Image(&mut topology).set_u64(at + 8, ARRAY);
+        assert_eq!(bench.call(sys::MEDIA_IOC_G_TOPOLOGY, &mut topology), 0);
+        assert_eq!(get(&topology, at), count);
+        let bytes = bench.bytes(ARRAY, count as usize * len);
+        bytes.chunks(len).map(<[u8]>::to_vec).collect()
+    };
+    let entities = list(field!(media_v2_topology.num_entities), 3, ENTITY);
+    let entity = |bytes: &Vec<u8>| {
+        let (id, function) = (get(bytes, 0), field!(media_v2_entity.function));
+        let name = text(bytes, field!(media_v2_entity.name));
+        let flags = get(bytes, field!(media_v2_entity.flags));
+        (id, name, get(bytes, function), flags)
+    };
+    let entities: Vec<_> = entities.iter().map(entity).collect();
+    let wanted = [
+        (
+            1,
+            "A webcam",
+            sys::MEDIA_ENT_F_IO_V4L,
+            sys::MEDIA_ENT_FL_DEFAULT,
+        ),
+        (
+            5,
+            "Processing 2",
+            sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER,
+            0,
+        ),
+        (8, "Camera 1", sys::MEDIA_ENT_F_CAM_SENSOR, 0),
+    ];
+    assert_eq!(
+        entities,
+        wanted.map(|(id, name, f, flags)| (id, name.to_owned(), f, flags))
+    );
+    let pads = list(field!(media_v2_topology.num_pads), 4, PAD);
+    let owner = |id: u32| {
+        let pad = pads.iter().find(|pad| get(pad, 0) == id);
+        pad.map(|pad| get(pad, field!(media_v2_pad.entity_id)))
+    };
+    let links = list(field!(media_v2_topology.num_links), 3, LINK);
+    let ends = |link: &Vec<u8>| {
+        let source = get(link, field!(media_v2_link.source_id));
+        (source, get(link, field!(media_v2_link.sink_id)))
+    };
+    let links: Vec<_> = links.iter().map(ends).collect();
+    let [to_node, to_unit, (interface, node)] = links[..] else {
+        panic!("{links:x?}");
+    };
+    assert_eq!((owner(to_node.0), owner(to_node.1)), (Some(5), Some(1)));
+    assert_eq!((owner(to_unit.0), owner(to_unit.1)), (Some(8), Some(5)));
+    assert_eq!((interface, node), (0x0300_0002, 1));
+    let mut old = [0; size_of::<sys::media_entity_desc>()];
+    for (id, kind) in [
+        (5, sys::MEDIA_ENT_F_V4L2_SUBDEV_UNKNOWN),
+        (8, sys::MEDIA_ENT_F_CAM_SENSOR),
+    ] {
+        Image(&mut old).set_u32(0, id);
+        assert_eq!(bench.call(sys::MEDIA_IOC_ENUM_ENTITIES, &mut old), 0);
+        assert_eq!(get(&old, field!(media_entity_desc.type_)), kind);
+    }
 }

@@ -118,9 +118,9 @@ fn a_program_finds_the_media_device_of_a_video_device() {
     }
     let script = "
         ls /sys/dev/char/81:5/device/ /sys/bus/media/devices/ | cat
-        cat /sys/dev/char/81:5/device/media0/uevent /sys/bus/media/devices/media0/model
+        cat /sys/dev/char/81:5/device/media1/uevent /sys/bus/media/devices/media1/model
         ls /dev /sys/devices/platform | grep -e '^media' -e '^vb3-'
-        media-ctl -p -d /dev/media0 | grep -e entity -e 'device node' -e '->'
+        media-ctl -p -d /dev/media1 | grep -e entity -e 'device node' -e '->'
     ";
     let outcome = Run::on("pc")
         .device("camera=pattern")
@@ -132,19 +132,21 @@ fn a_program_finds_the_media_device_of_a_video_device() {
     let wanted = "\
 /sys/bus/media/devices/:
 media0
+media1
 
 /sys/dev/char/81:5/device/:
 driver
-media0
+media1
 modalias
 subsystem
 uevent
 video4linux
 MAJOR=384
-MINOR=0
-DEVNAME=media0
+MINOR=1
+DEVNAME=media1
 A name of some length to be cut
 media0
+media1
 vb3-005
 vb3-hcd.0
 - entity 1: A name of some length to-source (1 pad, 1 link)

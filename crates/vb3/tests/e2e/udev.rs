@@ -99,14 +99,20 @@ fn libudev_lists_initialized_devices_with_their_properties() {
         let parent = serde_json::json!([parent, bus, driver]);
         assert_eq!(device["parent"], parent);
     }
-    let media = find("/dev/media0");
-    assert_eq!(media["sys_path"], "/sys/devices/platform/vb3-001/media0");
-    assert_eq!(media["by_file"], media["sys_path"]);
-    assert_eq!(
-        media["attribute"]["model"],
-        find("/dev/video1")["attribute"]["name"]
-    );
-    assert_eq!(devices.len(), 4, "no devices of this machine among them");
+    for (media, place, video) in [
+        ("/dev/media0", WEBCAM, "/dev/video0"),
+        ("/dev/media1", "vb3-001", "/dev/video1"),
+    ] {
+        let device = find(media);
+        let name = media.trim_start_matches("/dev/");
+        let path = format!("/sys/devices/platform/{place}/{name}");
+        assert_eq!(device["sys_path"], *path);
+        assert_eq!(device["by_file"], device["sys_path"]);
+        let model = &device["attribute"]["model"];
+        assert_eq!(*model, find(video)["attribute"]["name"]);
+        assert_eq!(device["properties"].get("ID_BUS"), None);
+    }
+    assert_eq!(devices.len(), 5, "no devices of this machine among them");
 }
 
 #[test]
@@ -173,7 +179,8 @@ fn a_device_opens_by_its_link_from_wherever_the_program_stands() {
     let outcome = devices().program(["sh", "-ec", &script]).run();
     outcome.expect_success();
     let said = &outcome.stdout;
-    assert_eq!(said.matches("usb-vb3-hcd.0-1").count(), 2, "{said}");
+    // Once for the node and once for its media device.
+    assert_eq!(said.matches("usb-vb3-hcd.0-1\n").count(), 4, "{said}");
     let after = said.split_once("../../video0\n").map(|(_, after)| after);
     let want = format!(
         "/sys/class/video4linux\nTest Pattern Camera\nDRIVER=videobuf3\n\
@@ -193,8 +200,8 @@ fn v4l2_ctl_lists_every_device_under_its_name() {
     outcome.expect_success();
     let said = &outcome.stdout;
     for want in [
-        "Test Pattern Camera (usb-vb3-hcd.0-1):\n\t/dev/video0\n",
-        "(platform:vb3-001):\n\t/dev/video1\n\t/dev/media0\n",
+        "Test Pattern Camera (usb-vb3-hcd.0-1):\n\t/dev/video0\n\t/dev/media0\n",
+        "(platform:vb3-001):\n\t/dev/video1\n\t/dev/media1\n",
         "Display (platform:vb3-002):\n\t/dev/video2\n",
     ] {
         assert!(said.contains(want), "{want} in {said}");

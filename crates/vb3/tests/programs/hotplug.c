@@ -25,9 +25,12 @@
 #include <unistd.h>
 
 #define BUFFERS 4
-/* A webcam's USB device, and the directories that come and go with it. */
+/* The directories of a webcam that come and go. */
 #define DEVICE "@/devices/platform/vb3-hcd.0/usb60/60-1"
-#define PATHS 3
+#define INTERFACE DEVICE "/60-1:1.0"
+#define VIDEO INTERFACE "/video4linux/video0"
+#define MEDIA INTERFACE "/media0"
+#define PATHS 4
 #define CHECK(what) \
 	do { \
 		if (!(what)) { \
@@ -330,12 +333,9 @@ static int monitor(unsigned int groups, int flags)
 
 static void events(void)
 {
-	/* In the order in which a webcam goes. */
-	static const char *const paths[] = {
-		DEVICE "/60-1:1.0/video4linux/video0",
-		DEVICE "/60-1:1.0",
-		DEVICE,
-	};
+	/* In the order in which a kernel announces a webcam. */
+	static const char *const gone[] = { VIDEO, MEDIA, INTERFACE, DEVICE };
+	static const char *const come[] = { DEVICE, INTERFACE, VIDEO, MEDIA };
 	int kernel = monitor(1, 0), udev = monitor(2, SOCK_NONBLOCK), none = monitor(0, SOCK_NONBLOCK);
 	int route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	struct waiter listener = { .error = kernel };
@@ -356,12 +356,12 @@ static void events(void)
 	until_asleep(&listener.tid);
 	CHECK(order("unplug"));
 	pthread_join(thread, (void **)&first);
-	CHECK(strncmp(first->text, "remove", 6) == 0 && strcmp(first->text + 6, paths[0]) == 0);
+	CHECK(strncmp(first->text, "remove", 6) == 0 && strcmp(first->text + 6, gone[0]) == 0);
 	CHECK(first->from.nl_groups == 1 && first->from.nl_pid == 0 && first->who.uid == 0);
 	/* The devices that the node was on go after it. */
 	for (int i = 1; i < PATHS; i++) {
 		CHECK(recv(kernel, text, sizeof(text), 0) > 0);
-		CHECK(strncmp(text, "remove", 6) == 0 && strcmp(text + 6, paths[i]) == 0);
+		CHECK(strncmp(text, "remove", 6) == 0 && strcmp(text + 6, gone[i]) == 0);
 	}
 
 	CHECK(epoll_wait(epoll, &told, 1, -1) == 1 && told.events == EPOLLIN);
@@ -374,9 +374,9 @@ static void events(void)
 
 	CHECK(order("plug"));
 	/* When one hears of a node, it is there. */
-	for (int i = PATHS - 1; i >= 0; i--) {
+	for (int i = 0; i < PATHS; i++) {
 		CHECK(recv(kernel, text, sizeof(text), 0) > 0);
-		CHECK(strncmp(text, "add", 3) == 0 && strcmp(text + 3, paths[i]) == 0);
+		CHECK(strncmp(text, "add", 3) == 0 && strcmp(text + 3, come[i]) == 0);
 	}
 	CHECK((found = open(device, O_RDWR)) >= 0 && close(found) == 0);
 	CHECK(hear(none, 0, 100).length == -1 && errno == EAGAIN);
