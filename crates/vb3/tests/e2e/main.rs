@@ -23,6 +23,7 @@ mod handles;
 mod hotplug;
 mod launching;
 mod lazy;
+mod libcamera;
 mod library_encoders;
 mod lifecycle;
 mod loopback;
