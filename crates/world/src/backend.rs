@@ -6,7 +6,7 @@ use crate::program::{Call, outcome};
 use crate::sw_sync::Timelines;
 use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
 use crate::watch::Video;
-use crate::{World, lines, summary, udev};
+use crate::{World, lines, summary, udev, usb};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -146,6 +146,19 @@ impl World {
 
     fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
         self.files.get(&file).copied().ok_or(Errno::ENODEV)
+    }
+
+    /// The errno of an ioctl that only USB webcams have; `None` for other ioctls and devices.
+    fn usb_refusal(
+        &self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Option<Errno> {
+        let (at, _) = self.file(file).ok()?;
+        let is_usb = self.nodes.get(at)?.location.is_usb();
+        is_usb.then(|| usb::refusal(request, arg, caller)).flatten()
     }
 
     /// A call on a device file.
@@ -317,6 +330,9 @@ impl Backend for World {
         if let Ok((at, _)) = self.file(file)
             && let Some(errno) = self.meet_call(at, request, caller.call())
         {
+            return Outcome::Fail(errno);
+        }
+        if let Some(errno) = self.usb_refusal(file, request, arg, caller) {
             return Outcome::Fail(errno);
         }
         if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {

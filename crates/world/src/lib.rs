@@ -56,6 +56,7 @@ mod sync_file;
 mod tests;
 mod turns;
 mod udev;
+mod udev_text;
 mod udmabuf;
 mod unseen;
 mod usb;

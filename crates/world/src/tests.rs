@@ -12,6 +12,7 @@ mod refusals;
 mod revoke;
 mod standstill;
 mod ticks;
+mod webcams;
 
 use super::World;
 use super::clock::Clock;

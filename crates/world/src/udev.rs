@@ -4,6 +4,7 @@
 
 use crate::location::Location;
 use crate::node::Node;
+use crate::udev_text::plain;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -15,17 +16,6 @@ fn now_us() -> u64 {
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let part = u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
     seconds.saturating_mul(1_000_000).saturating_add(part)
-}
-
-/// As udev writes a name into a link: what could not stand in one is an underscore.
-pub(super) fn plain(name: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c);
-    let words: Vec<&str> = name.split_whitespace().collect();
-    let joined = words.join("_");
-    joined
-        .chars()
-        .map(|c| if fits(c) { c } else { '_' })
-        .collect()
 }
 
 /// What a node does, in udev's words.
@@ -171,15 +161,6 @@ pub(super) fn media_record(number: &str, location: &Location) -> (PathBuf, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_in_links_are_as_udev_writes_them() {
-        assert_eq!(
-            plain("Test  camera (pattern)\t1"),
-            "Test_camera__pattern__1"
-        );
-        assert_eq!(plain("a/b\u{e9}#c"), "a_b_#c");
-    }
 
     #[test]
     fn a_record_is_one_line_for_each_entry() {

@@ -5,11 +5,10 @@
 //! Source: Linux 7.2 drivers/usb/core/sysfs.c, `usb_make_path`; systemd's builtins usb_id and path_id.
 //! Differs: no `descriptors`, no nodes below /dev/bus/usb; the streaming interface has no directory.
 
-use crate::udev::plain;
-use std::fmt::Write as _;
+use crate::udev_text::{encoded, plain};
 use std::path::PathBuf;
 use vb3_devices::spec::UsbId;
-use vb3_host::BusDevice;
+use vb3_host::{BusDevice, Caller, Errno};
 
 /// Ports of a bus.
 const PORTS: u32 = 16;
@@ -18,8 +17,23 @@ const FIRST_BUS: u32 = 60;
 /// The major number of USB devices.
 const MAJOR: u32 = 189;
 const MANUFACTURER: &str = "videobuf3";
+const ENOENT: i32 = 2;
 /// `bcdDevice`.
 const REVISION: &str = "0100";
+
+/// `UVCIOC_CTRL_QUERY`: a query of an extension unit.
+const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
+
+/// Answers an ioctl that only uvcvideo has; `None` for others. No webcam has extension units.
+///
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_xu_ctrl_query`.
+pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Errno> {
+    let mut query = [0; 16];
+    (request == UVCIOC_CTRL_QUERY).then(|| match caller.read(arg, &mut query) {
+        Ok(()) => Errno(ENOENT),
+        Err(e) => e,
+    })
+}
 
 /// A webcam at a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +42,6 @@ pub(super) struct Webcam {
     controller: u32,
     port: u32,
     serial: String,
-}
-
-/// Characters that udev does not put into a value as they are, as `\xNN`.
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c) || !c.is_ascii() {
-            out.push(c);
-        } else {
-            let _ = write!(out, "\\x{:02x}", u32::from(c));
-        }
-    }
-    out
 }
 
 /// Files of a directory.

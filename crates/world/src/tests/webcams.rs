@@ -1,0 +1,78 @@
+//! Webcams: announcements, files in sysfs, and ioctls of uvcvideo.
+
+use super::*;
+use std::path::Path;
+
+const ENOENT: i32 = 2;
+const EFAULT: i32 = 14;
+const ENOTTY: i32 = 25;
+const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
+
+/// Names of the nodes that come or go with the first device, in this order.
+fn announced(bench: &mut Bench, comes: bool) -> Vec<String> {
+    assert!(bench.world.plug(0, comes));
+    let nodes = bench.world.nodes();
+    let events = bench.world.take_hotplug();
+    bench.world.hotplug_shown();
+    let name = |event: &vb3_host::Hotplug| {
+        assert_eq!(event.present, comes);
+        let node = nodes.iter().find(|node| node.id == event.node);
+        node.map_or_else(String::new, |node| node.path.display().to_string())
+    };
+    events.iter().map(name).collect()
+}
+
+#[test]
+fn media_devices_come_and_go_in_a_kernels_order() {
+    let (video, media) = ("/dev/video0", "/dev/media0");
+    for (spec, gone) in [
+        ("camera=pattern", [video, media]),
+        ("convert", [media, video]),
+    ] {
+        let mut bench = Bench::new("pc", &[spec]);
+        assert_eq!(announced(&mut bench, false), gone, "{spec}");
+        assert_eq!(announced(&mut bench, true), [video, media], "{spec}");
+    }
+    let mut plain = Bench::new("pc", &["camera=pattern,identity=plain"]);
+    assert_eq!(announced(&mut plain, false), [video]);
+}
+
+/// Each node is shown and announced on its own.
+#[test]
+fn each_node_of_a_webcam_shows_its_usb_device() {
+    let bench = Bench::new("pc", &["camera=pattern,usb=046d:0825"]);
+    let product = "/sys/devices/platform/vb3-hcd.0/usb60/60-1/idProduct";
+    let driver = "/sys/bus/usb/drivers/uvcvideo/60-1:1.0";
+    let nodes = bench.world.nodes();
+    let nodes = nodes.iter().filter(|node| !node.devices.is_empty());
+    let mut count = 0;
+    for node in nodes {
+        count += 1;
+        let path = node.path.display();
+        let files = bench.world.files(node.id);
+        let file = files.iter().find(|(at, _)| at == Path::new(product));
+        assert_eq!(file.map(|(_, text)| &**text), Some("0825\n"), "{path}");
+        let links = bench.world.links(node.id);
+        assert!(
+            links.iter().any(|(at, _)| at == Path::new(driver)),
+            "{path}"
+        );
+    }
+    assert_eq!(count, 2, "a video node and a media node");
+}
+
+#[test]
+fn extension_units_are_answered_as_by_a_webcam_without() {
+    let specs = ["camera=pattern", "camera=pattern,identity=plain"];
+    let mut bench = Bench::new("pc", &specs);
+    for (device, errno) in [(0, ENOENT), (1, ENOTTY)] {
+        let file = bench.open(device);
+        let mut query = Arg::new(16, &[]);
+        let done = bench.try_ioctl(file, UVCIOC_CTRL_QUERY, &mut query);
+        assert_eq!(done, Err(errno));
+    }
+    let file = bench.open(0);
+    let world = &mut bench.world;
+    let null = world.ioctl(file, UVCIOC_CTRL_QUERY, 0, true, &bench.program);
+    assert!(matches!(null, Outcome::Fail(Errno(EFAULT))), "{null:?}");
+}

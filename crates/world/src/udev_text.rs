@@ -1,0 +1,44 @@
+//! Names as udev writes them into links and properties.
+
+use std::fmt::Write as _;
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c)
+}
+
+/// Returns a name as udev puts it into a link, with underscores for other characters.
+pub(super) fn plain(name: &str) -> String {
+    let words: Vec<&str> = name.split_whitespace().collect();
+    let joined = words.join("_");
+    joined
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect()
+}
+
+/// Returns a value as udev's `_ENC` properties have it, with `\xNN` for other characters.
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if is_plain(c) || !c.is_ascii() {
+            out.push(c);
+        } else {
+            let _ = write!(out, "\\x{:02x}", u32::from(c));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_links_are_as_udev_writes_them() {
+        assert_eq!(
+            plain("Test  camera (pattern)\t1"),
+            "Test_camera__pattern__1"
+        );
+        assert_eq!(plain("a/b\u{e9}#c"), "a_b_#c");
+    }
+}
