@@ -219,15 +219,21 @@ impl Procs {
         if fd < 0 {
             return Err(Errno(libc::EBADF));
         }
-        if self.no_borrow.is_none() {
-            match raw::pidfd_getfd(thread.pidfd.as_fd(), fd) {
+        let place = (thread.tid, fd);
+        let copy = match self.no_borrow {
+            None => raw::pidfd_getfd(thread.pidfd.as_fd(), fd),
+            Some(e) => Err(e),
+        };
+        if thread.has_own_pidfd {
+            match copy {
                 Ok(copy) => {
                     let (id, mode) = raw::known(copy.as_fd())?;
+                    let fd = Some(copy.into());
                     return Ok(Look {
                         id,
                         mode,
-                        fd: Some(copy.into()),
-                        place: (thread.tid, fd),
+                        fd,
+                        place,
                     });
                 }
                 Err(Errno(libc::EBADF)) => return Err(Errno(libc::EBADF)),
@@ -235,20 +241,31 @@ impl Procs {
                 // asked. Look by path.
                 Err(_) => {}
             }
+            return Self::look_by_path(place, None);
         }
-        let path = raw::c_path(&format!("/proc/{}/fd/{fd}", thread.tid))?;
+        Self::look_by_path(place, copy.ok())
+    }
+
+    /// What a descriptor of a thread names, by its link. `copy`: the one that its process has at this
+    /// number, which is another file where the thread has a table of its own.
+    fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<Look, Errno> {
+        let (tid, fd) = place;
+        let path = raw::c_path(&format!("/proc/{tid}/fd/{fd}"))?;
         let (id, mode) = raw::known_at(&path).map_err(|_| Errno(libc::EBADF))?;
+        let copy = copy.map(Borrowed::from);
+        let is_same = |copy: &Borrowed| raw::known(copy.as_fd()).is_ok_and(|known| known.0 == id);
         Ok(Look {
             id,
             mode,
-            fd: None,
-            place: (thread.tid, fd),
+            fd: copy.filter(is_same),
+            place,
         })
     }
 
-    /// Whether descriptor number `fd` of a thread's process is free.
+    /// Whether descriptor number `fd` of a thread is free.
     pub(crate) fn is_free(&self, thread: &Thread, fd: u32) -> bool {
         if self.no_borrow.is_none()
+            && thread.has_own_pidfd
             && let Err(Errno(libc::EBADF)) =
                 raw::pidfd_getfd(thread.pidfd.as_fd(), fd.cast_signed())
         {
@@ -355,5 +372,69 @@ impl Thread {
     /// Whether the pidfd's thread or process has ended.
     pub(crate) fn has_ended(&self) -> bool {
         raw::poll_now(self.pidfd.as_fd(), libc::POLLIN) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::sync::Barrier;
+
+    use super::*;
+
+    /// As before Linux 6.9: the pidfd of a thread is its process's.
+    fn of_process(tid: u32) -> Thread {
+        let own = std::process::id();
+        Thread {
+            tid,
+            tgid: own,
+            pidfd: raw::pidfd_open(own).expect("a pidfd"),
+            has_own_pidfd: false,
+            next_fd: AtomicU32::new(0),
+            none_free: Mutex::new(None),
+            installing: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn threads_with_a_table_of_their_own_are_asked() {
+        let procs = Procs::new(None, 1024);
+        let [shared, own] = [c"shared", c"own"].map(|name| raw::memfd(name).expect("a memfd"));
+        let id = |fd: &OwnedFd| raw::known(fd.as_fd()).expect("known").0;
+        let (shared_id, own_id) = (id(&shared), id(&own));
+        let (number, later) = (shared.as_raw_fd(), Barrier::new(2));
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: these take integers and change the thread's own table.
+                let tid = unsafe {
+                    assert_eq!(libc::unshare(libc::CLONE_FILES), 0);
+                    assert!(libc::dup2(own.as_raw_fd(), number) >= 0);
+                    let high = libc::fcntl(number, libc::F_DUPFD, 900);
+                    assert!(high >= 900);
+                    (libc::gettid().cast_unsigned(), high)
+                };
+                tell.send(tid).expect("it hears");
+                later.wait();
+                // SAFETY: takes an integer; the file behind it is another's in this table.
+                unsafe { libc::close(number) };
+                later.wait();
+                later.wait();
+            });
+            let (tid, high) = told.recv().expect("it tells");
+            let thread = of_process(tid);
+            let look = procs.look(&thread, number).expect("it has one");
+            assert!(look.id == own_id && look.fd.is_none());
+            let leader = of_process(std::process::id());
+            let look = procs.look(&leader, number).expect("it has one");
+            assert!(look.id == shared_id && look.fd.is_some());
+            assert!(procs.look(&thread, high).is_ok());
+            assert!(!procs.is_free(&thread, high.cast_unsigned()));
+            later.wait();
+            later.wait();
+            assert!(procs.is_free(&thread, number.cast_unsigned()));
+            assert!(!procs.is_free(&leader, number.cast_unsigned()));
+            later.wait();
+        });
     }
 }
