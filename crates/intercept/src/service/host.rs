@@ -369,9 +369,10 @@ impl<'a> Call<'a> {
     /// it, and makes its call anew.
     ///
     /// # Errors
-    /// EPERM where it cannot be asked. Until it has sent it, an error that no program sees.
+    /// EPERM where it cannot be asked: a filter of the program's own may end it for the calls that it
+    /// would make. Until it has sent it, an error that no program sees.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        if self.host.powers.ptrace.is_err() {
+        if self.host.powers.ptrace.is_err() || reap::has_filter_of_its_own(self.notif.tid) {
             self.notif.gathered.lend(Vec::new());
         }
         let lent = self.notif.gathered.lent(fd);

@@ -254,25 +254,7 @@ fn a_signal_to_the_supervisor_reaches_the_program() {
 fn without_borrowed_descriptors_the_rest_works() {
     let _one = crate::one_run();
     crate::alone(|| {
-        let refuse = |nr: i64| {
-            let op = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
-            let mut code = [
-                op(0x20, 0, 0, 0),
-                op(0x15, nr as u32, 0, 1),
-                op(0x06, 0x0005_0000 | libc::EPERM as u32, 0, 0),
-                op(0x06, 0x7fff_0000, 0, 0),
-            ];
-            let prog = libc::sock_fprog {
-                len: 4,
-                filter: code.as_mut_ptr(),
-            };
-            // SAFETY: the program is live; the kernel copies it.
-            unsafe {
-                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-                assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const prog), 0);
-            }
-        };
-        refuse(libc::SYS_pidfd_getfd);
+        crate::filter_itself(libc::SYS_pidfd_getfd, 0x0005_0000 | libc::EPERM as u32);
         for name in [
             "opening::inside::every_open_is_a_file_of_its_own",
             "opening::inside::flags_are_kept_and_checked",
@@ -280,6 +262,7 @@ fn without_borrowed_descriptors_the_rest_works() {
             "mapping::inside::a_mapping_and_an_export_are_the_same_memory",
             "mapping::inside::an_exported_buffer_behaves_as_a_dma_buf",
             "polling::inside::a_poll_wakes_when_the_device_is_ready",
+            "polling::inside::a_poll_makes_no_calls_that_a_filter_forbids",
             "transfer::inside::a_read_waits_for_data",
             "lifetime::inside::a_forked_child_shares_the_file",
         ] {

@@ -113,6 +113,26 @@ fn alone(body: impl FnOnce()) {
     assert_eq!(status, 0, "the single-threaded body failed");
 }
 
+/// Puts the calling thread under a filter of its own: what becomes of one call.
+fn filter_itself(nr: i64, becomes: u32) {
+    let op = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
+    let mut code = [
+        op(0x20, 0, 0, 0),
+        op(0x15, nr as u32, 0, 1),
+        op(0x06, becomes, 0, 0),
+        op(0x06, 0x7fff_0000, 0, 0),
+    ];
+    let prog = libc::sock_fprog {
+        len: 4,
+        filter: code.as_mut_ptr(),
+    };
+    // SAFETY: the program is live; the kernel copies it.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const prog), 0);
+    }
+}
+
 /// An ioctl with a number in and out; the result, or the errno.
 fn call(file: &impl AsRawFd, request: u64, value: u32) -> Result<u32, i32> {
     let mut value = value;

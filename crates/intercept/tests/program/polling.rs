@@ -37,6 +37,22 @@ const IN: i16 = libc::POLLIN;
 const OUT: i16 = libc::POLLOUT;
 
 inside! {
+    /// A program that is sandboxed dies of a call that it has not foreseen.
+    fn a_poll_makes_no_calls_that_a_filter_forbids() {
+        const TRAP: u32 = 0x0003_0000;
+        let file = device();
+        call(&file, STATE, IN as u32).expect("set");
+        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        crate::filter_itself(libc::SYS_sendmsg, TRAP);
+        let mut list = [(file.as_raw_fd(), IN, 0), (reader.as_raw_fd(), IN, 0)];
+        assert_eq!(poll(&mut list, 10_000), 1);
+        assert_eq!(list[0].2, IN);
+        // SAFETY: an eventfd that nobody has written to.
+        let event = unsafe { libc::eventfd(0, 0) };
+        let mut list = [(file.as_raw_fd(), IN, 0), (event, IN, 0)];
+        assert_eq!(poll(&mut list, 10_000), 1);
+    }
+
     fn the_state_is_reported_at_once() {
         let file = device();
         let fd = file.as_raw_fd();
