@@ -9,7 +9,6 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
-
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 

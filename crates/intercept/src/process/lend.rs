@@ -94,18 +94,29 @@ pub(crate) fn ask(
     rustix::fs::ftruncate(&page, len).map_err(raw::err)?;
     let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
     let install = |fd: &OwnedFd| listener.add_fd(n.id, fd.as_fd(), None, true, false);
-    let installed = install(&page).and_then(|page| Ok((page, install(&theirs)?)));
+    let installed = install(&page).map(|page| (page, install(&theirs)));
     let (remote_page, remote_socket) = match installed {
-        Ok(both) => both,
+        Ok((page, Ok(socket))) => (page, socket),
+        Ok((page, Err(e))) => {
+            // The program's table is full: it sends nothing for the call that it makes again.
+            keep(Lent {
+                nr: n.nr,
+                args: n.args,
+                fds: (!asked.fds.is_empty()).then(Vec::new),
+                watch: asked.watch.then_some(Err(e)),
+                at: Instant::now(),
+            });
+            listener.answer(n.id, Reply::Fail(ERESTARTNOINTR));
+            return Ok(stopped.close(may, &[page]));
+        }
         Err(e) => {
-            // The program's table is full.
             listener.answer(n.id, Reply::Fail(e.0));
             return Ok(stopped.let_go(may));
         }
     };
     drop(theirs);
     if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
-        return Ok(stopped.let_go(may));
+        return Ok(stopped.close(may, &[remote_page, remote_socket]));
     }
     let (_, left) = stopped.in_its_stead(may, |thread| {
         let made = if asked.watch {

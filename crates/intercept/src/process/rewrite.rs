@@ -73,6 +73,7 @@ impl Stray {
             done: false,
             ended: None,
             mask: self.mask,
+            due: 0,
         };
         match stopped.look() {
             Look::Nothing => Err(self),
@@ -97,6 +98,8 @@ pub(crate) struct Stopped {
     ended: Option<Ended>,
     /// The signals it had blocked before they were held back.
     mask: Option<u64>,
+    /// The signal for which it has stopped first, and which it has not had yet; 0 for none.
+    due: i32,
 }
 
 /// What there is to see of a thread at one moment.
@@ -136,6 +139,7 @@ pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
         done: false,
         ended: None,
         mask: None,
+        due: 0,
     };
     ptrace(PTRACE_INTERRUPT, tid, 0, 0)?;
     Ok(stopped)
@@ -232,9 +236,21 @@ impl Stopped {
         ptrace(request, self.tid, 0, signal).ok().map(drop)
     }
 
+    /// Waits for the first stop. A signal that is due there comes when signals are no longer held back:
+    /// the kernel queues it again where it is blocked when the thread goes on.
+    ///
+    /// Source: Linux 6.12 kernel/signal.c `ptrace_signal`.
+    fn first_stop(&mut self, may: &MayBlock) -> Option<()> {
+        if let Stop::Signal(signal) = self.next_stop(may)? {
+            self.due = signal;
+        }
+        Some(())
+    }
+
     /// Runs to the next entry or exit of a call.
     fn run_to_call(&mut self, may: &MayBlock) -> Option<()> {
-        self.resume(libc::PTRACE_SYSCALL, 0)?;
+        let due = core::mem::take(&mut self.due);
+        self.resume(libc::PTRACE_SYSCALL, due)?;
         // Group stops come in between; signals are held back, but for SIGSTOP.
         for _ in 0..STOPS {
             match self.next_stop(may)? {
@@ -287,6 +303,8 @@ impl Stopped {
     fn detach(&mut self, signal: i32) {
         self.free_signals();
         if !self.done {
+            // It has not gone on since it stopped for this one.
+            let signal = if self.due == 0 { signal } else { self.due };
             let signal = usize::try_from(signal).unwrap_or(0);
             // A thread that runs cannot be let go.
             self.done = ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).is_ok();
@@ -322,10 +340,7 @@ impl Stopped {
     }
 
     fn map_at_stop(&mut self, may: &MayBlock, fd: i32, offset: u64) -> Option<u64> {
-        if let Stop::Signal(signal) = self.next_stop(may)? {
-            self.detach(signal);
-            return None;
-        }
+        self.first_stop(may)?;
         self.hold_signals()?;
         let before = self.regs()?;
         let mut regs = before;
@@ -358,17 +373,15 @@ impl Stopped {
     }
 
     /// Makes the thread change to the directory that a descriptor of it names, and close that
-    /// descriptor, in place of the call, which returns what the change said. A signal that is due
-    /// comes first, and the call is made again.
+    /// descriptor, in place of the call, which returns what the change said.
     pub(crate) fn enter(mut self, may: &MayBlock, fd: i32) -> Left {
-        let signal = self.enter_at_stop(may, fd).unwrap_or(0);
-        self.leave(signal)
+        // What fails here has ended.
+        let _changed = self.enter_at_stop(may, fd);
+        self.leave(0)
     }
 
-    fn enter_at_stop(&mut self, may: &MayBlock, fd: i32) -> Option<i32> {
-        if let Stop::Signal(signal) = self.next_stop(may)? {
-            return Some(signal);
-        }
+    fn enter_at_stop(&mut self, may: &MayBlock, fd: i32) -> Option<u64> {
+        self.first_stop(may)?;
         self.hold_signals()?;
         let done = self.regs().and_then(|before| {
             let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
@@ -376,7 +389,20 @@ impl Stopped {
             self.run_and_close(may, fd, &before)
         });
         self.free_signals();
-        done.map(|_| 0)
+        done
+    }
+
+    /// Makes the thread close descriptors that it was given for a call that a signal has ended since.
+    /// It makes that call again.
+    pub(crate) fn close(self, may: &MayBlock, fds: &[i32]) -> Left {
+        let (_, left) = self.in_its_stead(may, |thread| {
+            for fd in fds {
+                let number = u64::from(fd.cast_unsigned());
+                thread.call(libc::SYS_close, [number, 0, 0, 0, 0, 0])?;
+            }
+            Some(())
+        });
+        left
     }
 
     /// Has the thread make other calls on its way to the one that is made again, with all signals
@@ -386,10 +412,8 @@ impl Stopped {
         may: &MayBlock,
         calls: impl FnOnce(&mut InStead<'_>) -> Option<T>,
     ) -> (Option<T>, Left) {
-        match self.next_stop(may) {
-            None => return (None, self.leave(0)),
-            Some(Stop::Signal(signal)) => return (None, self.leave(signal)),
-            Some(Stop::Call | Stop::Event) => {}
+        if self.first_stop(may).is_none() {
+            return (None, self.leave(0));
         }
         let Some(before) = self.regs() else {
             return (None, self.leave(0));
@@ -452,3 +476,6 @@ impl Stopped {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

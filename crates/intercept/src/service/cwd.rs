@@ -49,7 +49,7 @@ impl Supervisor<'_> {
                 let restart = Reply::Fail(ERESTARTNOINTR);
                 match self.host.listener.send(n.id, restart) {
                     Ok(_) => stopped.enter(may, remote),
-                    Err(_) => stopped.let_go(may),
+                    Err(_) => stopped.close(may, &[remote]),
                 }
             }
         };

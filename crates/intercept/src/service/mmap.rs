@@ -165,7 +165,7 @@ impl Supervisor<'_> {
             Err(e) => return Ok(self.refuse(may, n, stopped, e)),
         };
         if listener.send(n.id, Reply::Fail(ERESTARTNOINTR)).is_err() {
-            self.left(may, n.tid, stopped.let_go(may));
+            self.left(may, n.tid, stopped.close(may, &[remote]));
             return Ok(Verdict::Answered);
         }
         let (result, left) = stopped.map(may, remote, offset);

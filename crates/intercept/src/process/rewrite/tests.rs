@@ -1,0 +1,83 @@
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+
+use super::*;
+
+/// Where the handler of the child writes.
+static OUT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
+extern "C" fn on_signal(_: i32) {
+    let out = OUT.load(std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: one live byte.
+    unsafe { libc::write(out, c"h".as_ptr().cast(), 1) };
+}
+
+/// The child: it handles SIGUSR1, and waits in a read, which it says.
+fn waits(mut input: PipeReader, mut out: PipeWriter) -> Option<()> {
+    OUT.store(out.as_raw_fd(), std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: a structure of integers, for which zero is a value, and a handler that only writes.
+    unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = on_signal as extern "C" fn(i32) as usize;
+        libc::sigaction(libc::SIGUSR1, &raw const action, core::ptr::null_mut());
+    }
+    out.write_all(b"s").ok()?;
+    input.read_exact(&mut [0]).ok()?;
+    out.write_all(b"r").ok()
+}
+
+/// The signal is the first stop, and comes once the descriptor is closed. The call is made again.
+#[test]
+fn a_due_signal_leaves_no_descriptor_behind() {
+    let may = MayBlock::of_this_thread();
+    let (input, mut to) = std::io::pipe().expect("a pipe");
+    let (mut from, out) = std::io::pipe().expect("a pipe");
+    let given = File::open("/dev/null").expect("it is there");
+    // SAFETY: the child makes system calls alone.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let done = waits(input, out);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(i32::from(done.is_none())) };
+    }
+    drop((input, out));
+    let mut byte = [0];
+    let mut heard = || {
+        from.read_exact(&mut byte).expect("it writes");
+        byte[0]
+    };
+    assert_eq!(heard(), b's');
+    // In its read by now, or soon.
+    let reads = || {
+        let call = raw::proc_string(&format!("/proc/{child}/syscall"));
+        call.split(' ').next() == Some(&libc::SYS_read.to_string())
+    };
+    while !reads() {
+        std::thread::yield_now();
+    }
+    let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).expect("a bit");
+    ptrace(PTRACE_SEIZE, child, 0, options).expect("seized");
+    // SAFETY: our own child.
+    unsafe { libc::kill(child, libc::SIGUSR1) };
+    let stopped = Stopped {
+        tid: child,
+        done: false,
+        ended: None,
+        mask: None,
+        due: 0,
+    };
+    let link = format!("/proc/{child}/fd/{}", given.as_raw_fd());
+    let is_open = || raw::readlink(&raw::c_path(&link).expect("a path")).is_ok();
+    assert!(is_open());
+    let left = stopped.close(&may, &[given.as_raw_fd()]);
+    assert!(matches!(left, Left::Free(None)));
+    assert!(!is_open());
+    assert_eq!(heard(), b'h');
+    to.write_all(b"x").expect("it reads");
+    assert_eq!(heard(), b'r');
+    let mut status = 0;
+    // SAFETY: our own child.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0);
+}
