@@ -33,11 +33,28 @@
 //! opposite direction: the driver of an OUTPUT queue (TO_DEVICE) reads.
 //!
 //! A hint lasts for the call it is given to; nothing here remembers it.
+//!
+//! # Locks
+//!
+//! Queues on several threads share [`Planes`] by reference. The host brings its locks
+//! ([`vb3_dma::Locks`]), which must be mutexes as for [`Buffers`](vb3_dmabuf::Buffers): some are held
+//! while the DMA layer works. While a thread holds a lock it takes only locks further down:
+//!
+//! | order | lock | held during |
+//! |---|---|---|
+//! | 1 | of one import, of one pinned range | its map, unmap, hand-over and copy |
+//! | 2 | those of [`vb3_dmabuf`](vb3_dmabuf#locks) | what is said there |
+//! | 3 | of the counters, of what is kept of all planes together | a few instructions |
+//!
+//! No thread holds two of row 1. While the host allocates, pins or frees, the thread holds no lock,
+//! so that one queue's allocation delays no other queue.
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod contig;
 mod due;

@@ -3,7 +3,7 @@
 use super::{Cookie, CpuView, Kind, Plane, Planes, View};
 use crate::{PlaneError, UserMemory};
 use vb3_dma::{Direction, DmaOps, Locks};
-use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey, Store};
+use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey};
 
 /// Bytes on their way.
 pub(super) enum Bytes<'a> {
@@ -54,7 +54,7 @@ fn view_error(e: Error) -> PlaneError {
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Copies to or from a plane, counted.
     pub(super) fn copy(
-        &mut self,
+        &self,
         plane: &Plane<O::Device>,
         offset: u64,
         bytes: Bytes<'_>,
@@ -82,7 +82,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Copies through a CPU mapping of shared memory, as an access that others must see.
     fn copy_memory(
-        &mut self,
+        &self,
         id: MemoryId,
         offset: u64,
         bytes: Bytes<'_>,
@@ -109,11 +109,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         copied.map_err(view_error)
     }
 
-    fn copy_user(&mut self, key: SlabKey, offset: u64, bytes: Bytes<'_>) -> Result<(), PlaneError> {
-        let user = self.users.get(key).ok_or(PlaneError::Invalid(None))?;
-        let user = &user.memory;
-        let ops = self.buffers.ops();
-        copy_pinned(ops, user, offset, bytes).map_err(|e| view_error(Error::Dma(e)))
+    fn copy_user(&self, key: SlabKey, offset: u64, bytes: Bytes<'_>) -> Result<(), PlaneError> {
+        let copied = self.with_user(key, |user| copy_pinned(self.ops(), user, offset, bytes));
+        let copied = copied.ok_or(PlaneError::Invalid(None))?;
+        copied.map_err(|e| view_error(Error::Dma(e)))
     }
 
     /// Reads bytes from `offset` on of a plane as its driver, through the CPU mapping of its
@@ -122,7 +121,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// # Errors
     /// `Invalid` (EINVAL) outside the memory, or for a cookie that is no CPU mapping.
     pub fn cpu_read(
-        &mut self,
+        &self,
         dev: O::Device,
         cookie: Cookie,
         offset: u64,
@@ -136,7 +135,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// # Errors
     /// As [`cpu_read`](Self::cpu_read).
     pub fn cpu_write(
-        &mut self,
+        &self,
         dev: O::Device,
         cookie: Cookie,
         offset: u64,
@@ -146,7 +145,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     fn driver_copy(
-        &mut self,
+        &self,
         dev: O::Device,
         cookie: Cookie,
         offset: u64,

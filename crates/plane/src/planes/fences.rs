@@ -26,7 +26,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    pub(super) fn begin_fence(&mut self, plane: &mut Plane<O::Device>) {
+    pub(super) fn begin_fence(&self, plane: &mut Plane<O::Device>) {
         let Some(memory) = self.memory_of(plane) else {
             return;
         };
@@ -38,7 +38,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         });
     }
 
-    pub(super) fn end_fence(&mut self, plane: &mut Plane<O::Device>, outcome: Outcome) {
+    pub(super) fn end_fence(&self, plane: &mut Plane<O::Device>, outcome: Outcome) {
         if let Some(timeline) = &mut plane.access {
             self.with_fences(|fences, now_ns| fences.end_oldest(timeline, outcome, now_ns));
         }
@@ -50,7 +50,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    pub(super) fn close_access(&mut self, plane: &mut Plane<O::Device>) {
+    pub(super) fn close_access(&self, plane: &mut Plane<O::Device>) {
         if let Some(timeline) = plane.access.take() {
             let outcome = Outcome::Failed(CANCELED);
             self.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));

@@ -5,10 +5,10 @@
 //! device and direction goes (the queue has let go of its buffers), when the dma-buf goes, or
 //! when too many lie idle. It holds no reference to the dma-buf.
 
-use super::{Allocator, Device, Kind, Plane, Planes, RefusedImport};
+use super::{Allocator, Device, Kind, Plane, Planes};
 use crate::{PlaneError, contig, sg};
-use vb3_dma::{Direction, DmaAddr, DmaOps, Locks};
-use vb3_dmabuf::{AttachRef, BufId, BufRef, Importer, MemoryId, Observer, SlabKey, Store};
+use vb3_dma::{Direction, DmaAddr, DmaOps, DmaSegment, Lock, Locks};
+use vb3_dmabuf::{AttachRef, BufId, BufRef, Importer, MemoryId, Observer, SlabKey};
 
 /// Most imports that stay mapped without a plane.
 pub(super) const IDLE_LIMIT: usize = 64;
@@ -28,32 +28,40 @@ pub(super) struct Import<D> {
     mapped: bool,
     /// Planes that name it.
     planes: u32,
-    /// Planes that have it mapped.
-    mapped_planes: u32,
     last_use: u64,
 }
 
-impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    fn find_import(&self, dev: O::Device, buf: BufId, direction: Direction) -> Option<SlabKey> {
-        self.imports
-            .iter()
-            .find(|(_, i)| i.dev == dev && i.buf == buf && i.direction == direction)
-            .map(|(key, _)| key)
+impl<D: Copy + Eq> Import<D> {
+    fn is_of(&self, dev: D, direction: Direction) -> bool {
+        self.dev == dev && self.direction == direction
     }
+}
 
+impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches a dma-buf for a plane. Its size is tested for each plane.
     pub(super) fn import(
-        &mut self,
+        &self,
         dev: Device<O::Device>,
         buf: &BufRef,
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Plane<O::Device>, PlaneError> {
         contig::fits(self.buffers.size(buf), len_bytes)?;
-        self.clock = self.clock.saturating_add(1);
-        let now = self.clock;
-        let key = match self.find_import(dev.dma, buf.id(), direction) {
-            Some(key) => key,
+        let now = self.facts.with(|facts| {
+            facts.import_uses = facts.import_uses.saturating_add(1);
+            facts.import_uses
+        });
+        // Of two threads that find none, each makes one: that costs an attachment, no more.
+        let joined = self.imports.find_map(|key, import| {
+            let is_it = import.is_of(dev.dma, direction) && import.buf == buf.id();
+            is_it.then(|| {
+                import.planes = import.planes.checked_add(1)?;
+                import.last_use = now;
+                Some(key)
+            })
+        });
+        let key = match joined {
+            Some(key) => key.ok_or(PlaneError::NoMemory(None))?,
             None => {
                 let attachment = contig::attach(&self.buffers, buf, dev.dma, len_bytes)?;
                 let inserted = self.imports.insert(Import {
@@ -63,8 +71,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                     memory: buf.memory(),
                     attachment,
                     mapped: false,
-                    planes: 0,
-                    mapped_planes: 0,
+                    planes: 1,
                     last_use: now,
                 });
                 match inserted {
@@ -76,12 +83,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 }
             }
         };
-        let import = self.imports.get_mut(key).ok_or(PlaneError::Invalid(None))?;
-        import.planes = import
-            .planes
-            .checked_add(1)
-            .ok_or(PlaneError::NoMemory(None))?;
-        import.last_use = now;
         Ok(Plane {
             dev,
             access: None,
@@ -95,50 +96,29 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    /// Maps an import for one more plane, and finds where it begins.
-    pub(super) fn map_import(
-        &mut self,
-        key: ImportKey,
-        allocator: Allocator,
-        len_bytes: u64,
-    ) -> Result<DmaAddr, PlaneError> {
-        let addr = self.map_import_again(key, allocator, len_bytes)?;
-        if let Some(import) = self.imports.get_mut(key.0) {
-            import.mapped_planes = import.mapped_planes.saturating_add(1);
-        }
-        Ok(addr)
-    }
-
     /// Maps an import for the planes that have it; places its memory for that, where it is placed
-    /// lazily.
-    pub(super) fn map_import_again(
-        &mut self,
+    /// lazily. Returns where it begins.
+    pub(super) fn map_import(
+        &self,
         key: ImportKey,
         allocator: Allocator,
         len_bytes: u64,
     ) -> Result<DmaAddr, PlaneError> {
         let memory = self.import_memory(key).ok_or(PlaneError::Invalid(None))?;
         self.or_placed(memory, |this| {
-            this.try_map_import(key, allocator, len_bytes)
+            let mapped = this.imports.with(key.0, |import| {
+                this.try_map_import(import, allocator, len_bytes)
+            });
+            mapped.unwrap_or(Err(PlaneError::Invalid(None)))
         })
     }
 
-    /// Where an import begins for its device; `None` while that has it not mapped.
-    pub(super) fn import_addr(&self, key: ImportKey) -> Option<DmaAddr> {
-        let attachment = self.import_attachment(key)?;
-        Some(self.buffers.segment(attachment, 0)?.addr)
-    }
-
     fn try_map_import(
-        &mut self,
-        key: ImportKey,
+        &self,
+        import: &mut Import<O::Device>,
         allocator: Allocator,
         len_bytes: u64,
     ) -> Result<DmaAddr, PlaneError> {
-        let import = self
-            .imports
-            .get_mut(key.0)
-            .ok_or(PlaneError::Invalid(None))?;
         let buffers = &self.buffers;
         // The exporter may have taken the memory back.
         if import.mapped && buffers.segment(&import.attachment, 0).is_none() {
@@ -162,112 +142,98 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Ok(addr)
     }
 
-    /// A plane no longer uses the mapping; it stays for the next one.
-    pub(super) fn unmap_import(&mut self, key: ImportKey) {
-        if let Some(import) = self.imports.get_mut(key.0) {
-            import.mapped_planes = import.mapped_planes.saturating_sub(1);
-        }
-    }
-
-    /// A plane lets go of an import.
-    pub(super) fn put_import(&mut self, key: ImportKey) {
-        let Some(import) = self.imports.get_mut(key.0) else {
+    /// Releases a plane's part of an import. Its mapping stays for the next plane.
+    pub(super) fn put_import(&self, key: ImportKey) {
+        let left = self.imports.with(key.0, |import| {
+            import.planes = import.planes.saturating_sub(1);
+            (import.planes, import.dev, import.direction)
+        });
+        let Some((0, dev, direction)) = left else {
             return;
         };
-        import.planes = import.planes.saturating_sub(1);
-        if import.planes > 0 {
-            return;
-        }
-        let (dev, direction) = (import.dev, import.direction);
+        let is_used = |import: &Import<_>| import.is_of(dev, direction) && import.planes > 0;
         let in_use = self
             .imports
-            .iter()
-            .any(|(_, i)| i.dev == dev && i.direction == direction && i.planes > 0);
-        if in_use {
+            .find_map(|_, import| is_used(import).then_some(()));
+        if in_use.is_some() {
             self.trim_idle();
         } else {
-            self.drop_imports(|i| i.dev == dev && i.direction == direction);
+            self.drop_imports(|import| import.is_of(dev, direction));
         }
         self.forget_gone();
     }
 
     /// Drops what no plane uses and `which` picks.
-    fn drop_imports(&mut self, which: impl Fn(&Import<O::Device>) -> bool) {
-        let mut at = self.imports.next(None);
-        while let Some(key) = at {
-            at = self.imports.next(Some(key));
-            let picked = self
-                .imports
-                .get(key)
-                .is_some_and(|i| i.planes == 0 && which(i));
-            if picked {
-                self.drop_import(key);
-            }
-        }
+    fn drop_imports(&self, which: impl Fn(&Import<O::Device>) -> bool) {
+        self.imports
+            .keys()
+            .for_each(|key| self.drop_if(key, &which));
     }
 
-    fn drop_import(&mut self, key: SlabKey) {
-        if let Some(import) = self.imports.remove(key) {
+    /// Drops an import that no plane uses, if `which` picks it.
+    fn drop_if(&self, key: SlabKey, which: impl Fn(&Import<O::Device>) -> bool) {
+        let picked = (self.imports).remove_if(key, |import| import.planes == 0 && which(import));
+        if let Some(import) = picked {
             self.buffers.detach(import.attachment);
         }
     }
 
     /// Gives up the import unused longest while too many lie idle.
-    fn trim_idle(&mut self) {
-        let idle = || self.imports.iter().filter(|(_, i)| i.planes == 0);
-        if idle().count() <= IDLE_LIMIT {
-            return;
+    fn trim_idle(&self) {
+        let mut idle = 0_usize;
+        let mut oldest: Option<(u64, SlabKey)> = None;
+        for key in self.imports.keys() {
+            let last_use = self.imports.with(key, |import| {
+                (import.planes == 0).then_some(import.last_use)
+            });
+            if let Some(last_use) = last_use.flatten() {
+                idle = idle.saturating_add(1);
+                let older = oldest.filter(|(other, _)| *other <= last_use);
+                oldest = older.or(Some((last_use, key)));
+            }
         }
-        let oldest = idle().min_by_key(|(_, i)| i.last_use).map(|(key, _)| key);
-        if let Some(key) = oldest {
-            self.drop_import(key);
+        if let Some((_, key)) = oldest.filter(|_| idle > IDLE_LIMIT) {
+            self.drop_if(key, |_| true);
         }
     }
 
     /// Forgets idle imports of dma-bufs that are gone.
-    pub(super) fn forget_gone(&mut self) {
-        let mut at = self.imports.next(None);
-        while let Some(key) = at {
-            at = self.imports.next(Some(key));
-            let gone = self
-                .imports
-                .get(key)
-                .is_some_and(|i| i.planes == 0 && self.buffers.buf(i.buf).is_none());
-            if gone {
-                self.drop_import(key);
-            }
-        }
+    pub(super) fn forget_gone(&self) {
+        self.drop_imports(|import| self.buffers.buf(import.buf).is_none());
     }
 
     /// The exporter's part of a hand-over to the device.
-    pub(super) fn hand_import(&mut self, key: ImportKey) -> Result<(), PlaneError> {
-        let import = self.imports.get(key.0).ok_or(PlaneError::Invalid(None))?;
-        self.buffers
-            .hand_to_device(&import.attachment)
-            .map_err(PlaneError::shared)
+    pub(super) fn hand_import(&self, key: ImportKey) -> Result<(), PlaneError> {
+        let handed = self.imports.with(key.0, |import| {
+            self.buffers.hand_to_device(&import.attachment)
+        });
+        let handed = handed.ok_or(PlaneError::Invalid(None))?;
+        handed.map_err(PlaneError::shared)
     }
 
     /// The exporter's part of a hand-over back.
-    pub(super) fn take_back(&mut self, key: ImportKey) {
-        if let Some(import) = self.imports.get(key.0) {
+    pub(super) fn take_back(&self, key: ImportKey) {
+        // A plane has the import: it is there.
+        let _there = self.imports.with(key.0, |import| {
             self.buffers.take_from_device(&import.attachment);
-        }
-    }
-
-    pub(super) fn import_attachment(&self, key: ImportKey) -> Option<&AttachRef> {
-        self.imports.get(key.0).map(|i| &i.attachment)
-    }
-
-    /// Remembers that a device could not use an import.
-    pub(super) fn note_refused(&mut self, key: ImportKey, device: O::Device, len_bytes: u64) {
-        self.refused = self.import_memory(key).map(|memory| RefusedImport {
-            device,
-            memory,
-            len_bytes,
         });
     }
 
+    /// Segment `index` of an import for its device; `None` while that has it not mapped.
+    pub(super) fn import_segment(&self, key: ImportKey, index: usize) -> Option<DmaSegment> {
+        self.imports.with(key.0, |import| {
+            self.buffers.segment(&import.attachment, index)
+        })?
+    }
+
+    /// Remembers that a device could not use an import.
+    pub(super) fn note_refused_import(&self, key: ImportKey, device: O::Device, len_bytes: u64) {
+        if let Some(memory) = self.import_memory(key) {
+            self.note_refused(device, memory, len_bytes);
+        }
+    }
+
     pub(super) fn import_memory(&self, key: ImportKey) -> Option<MemoryId> {
-        self.imports.get(key.0).map(|i| i.memory)
+        self.imports.with(key.0, |import| import.memory)
     }
 }

@@ -10,7 +10,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for. After a failure the memory has been given
     /// back.
     pub(super) fn attach_own(
-        &mut self,
+        &self,
         memory: MemoryId,
         dev: O::Device,
     ) -> Result<SlabKey, PlaneError> {
@@ -24,7 +24,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Sees to it that the device has the plane mapped where its memory lies now.
-    pub(super) fn map_in_place(&mut self, plane: &mut Plane<O::Device>) -> Result<(), PlaneError> {
+    pub(super) fn map_in_place(&self, plane: &mut Plane<O::Device>) -> Result<(), PlaneError> {
         match &mut plane.kind {
             Kind::Allocated {
                 memory,
@@ -42,7 +42,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 let (key, allocator) = (*import, plane.dev.allocator);
                 let addr = self.follow_import(key, allocator, plane.len_bytes);
                 if addr.is_err() {
-                    self.note_refused(key, plane.dev.dma, plane.len_bytes);
+                    self.note_refused_import(key, plane.dev.dma, plane.len_bytes);
                 }
                 *mapped = Some(addr?);
                 Ok(())
@@ -53,7 +53,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Where lazily placed memory begins for its own device, which is mapped if it is not.
     fn map_lazy(
-        &mut self,
+        &self,
         memory: MemoryId,
         own: (SlabKey, Direction),
         len_bytes: u64,
@@ -72,7 +72,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Maps memory for its own device as one run.
     fn map_own_run(
-        &mut self,
+        &self,
         memory: MemoryId,
         (key, direction): (SlabKey, Direction),
         len_bytes: u64,
@@ -91,9 +91,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Maps memory; where that fails and the memory is placed lazily, places it for all attached
     /// devices and tries again.
     pub(super) fn or_placed<T>(
-        &mut self,
+        &self,
         memory: MemoryId,
-        mut map: impl FnMut(&mut Self) -> Result<T, PlaneError>,
+        mut map: impl FnMut(&Self) -> Result<T, PlaneError>,
     ) -> Result<T, PlaneError> {
         let is_placed = self.buffers.inspect(memory, Shared::is_placed);
         let refused = if is_placed != Some(false) {
@@ -113,7 +113,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Sees to it that memory lies somewhere, for an access by the CPU.
-    pub(super) fn settle(&mut self, memory: MemoryId) -> Result<(), PlaneError> {
+    pub(super) fn settle(&self, memory: MemoryId) -> Result<(), PlaneError> {
         let is_placed = self.buffers.inspect(memory, Shared::is_placed);
         if is_placed != Some(false) {
             return Ok(());
@@ -123,14 +123,14 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Where an import begins for its device, which is mapped again if the memory was moved.
     fn follow_import(
-        &mut self,
+        &self,
         key: ImportKey,
         allocator: super::Allocator,
         len_bytes: u64,
     ) -> Result<DmaAddr, PlaneError> {
-        match self.import_addr(key) {
+        match self.import_segment(key, 0).map(|first| first.addr) {
             Some(addr) => Ok(addr),
-            None => self.map_import_again(key, allocator, len_bytes),
+            None => self.map_import(key, allocator, len_bytes),
         }
     }
 }

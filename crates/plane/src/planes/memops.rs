@@ -2,8 +2,7 @@
 
 use super::copy::Bytes;
 use super::{
-    Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, RefusedImport, Segments,
-    SgView, View,
+    Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
 };
 use crate::{
     AllocArgs, Due, ExportAccess, HintSkip, MemOps, Memory, PlaneError, UserMemory, contig, due,
@@ -11,9 +10,7 @@ use crate::{
 };
 use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::Outcome;
-use vb3_dmabuf::{
-    BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SlabKey, Store, UserKind,
-};
+use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
@@ -31,7 +28,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Begins or ends a driver's access by the CPU.
-    fn bracket(&mut self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
+    fn bracket(&self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
         let access = vmalloc::cpu_access(plane.direction);
         let (Kind::Allocated { memory, open, .. } | Kind::ImportedVirtual { memory, open, .. }) =
             &mut plane.kind
@@ -52,16 +49,14 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    fn sync_user(&mut self, key: SlabKey, sync: SyncFor) -> Result<(), PlaneError> {
-        let user = self.users.get(key).map(|pinned| &pinned.memory);
-        match user {
-            Some(user) => user.sync(&self.buffers.cx(), sync).map(|_due| ()),
-            None => Ok(()),
-        }
+    fn sync_user(&self, key: SlabKey, sync: SyncFor) -> Result<(), PlaneError> {
+        let cx = self.cx();
+        let synced = self.with_user(key, |user| user.sync(&cx, sync).map(|_due| ()));
+        synced.unwrap_or(Ok(()))
     }
 
     /// Hands allocated memory to its own device or back.
-    fn owner(&mut self, id: MemoryId, sync_for: SyncFor, sync: bool) {
+    fn owner(&self, id: MemoryId, sync_for: SyncFor, sync: bool) {
         // The plane is a user: its memory is there.
         let _there = self.buffers.with_memory(id, |memory, cx| {
             match sync_for {
@@ -73,7 +68,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     fn hand_over(
-        &mut self,
+        &self,
         plane: &mut Plane<O::Device>,
         step: Due,
         sync_for: SyncFor,
@@ -124,7 +119,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Attaches without a device: a vmalloc plane only needs a CPU mapping.
     fn import_virtual(
-        &mut self,
+        &self,
         dev: Device<O::Device>,
         buf: &BufRef,
         len_bytes: u64,
@@ -144,7 +139,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    fn vmap(&mut self, id: MemoryId) -> Result<(), Error> {
+    fn vmap(&self, id: MemoryId) -> Result<(), Error> {
         if self.buffers.inspect(id, Shared::is_placed) == Some(false) {
             self.buffers.place(id)?;
         }
@@ -152,7 +147,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             .with_memory(id, |memory, cx| memory.vmap(cx.ops, cx.now_ns).map(|_| ()))
     }
 
-    fn vunmap(&mut self, id: MemoryId) {
+    fn vunmap(&self, id: MemoryId) {
         // Memory that is gone has no mapping either.
         let _gone = self.buffers.with_memory(id, |memory, cx| {
             memory.vunmap(cx.ops);
@@ -243,8 +238,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let Kind::User(key) = plane.kind else {
             return false;
         };
-        self.user_memory(key)
-            .is_some_and(|memory| memory.is_current(self.ops(), user, addr))
+        self.with_user(key, |memory| memory.is_current(self.ops(), user, addr))
+            .unwrap_or(false)
     }
 
     fn attach_dmabuf(
@@ -259,11 +254,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             Allocator::Vmalloc => self.import_virtual(dev, buf, len_bytes, direction),
         };
         if plane.is_err() {
-            self.refused = Some(RefusedImport {
-                device: dev.dma,
-                memory: buf.memory(),
-                len_bytes,
-            });
+            self.note_refused(dev.dma, buf.memory(), len_bytes);
         }
         plane
     }
@@ -278,7 +269,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             } => {
                 let addr = self.map_import(*import, plane.dev.allocator, len_bytes);
                 if addr.is_err() {
-                    self.note_refused(*import, plane.dev.dma, len_bytes);
+                    self.note_refused_import(*import, plane.dev.dma, len_bytes);
                 }
                 *mapped = Some(addr?);
                 Ok(())
@@ -310,9 +301,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 handed,
             } => {
                 (0..core::mem::take(handed)).for_each(|_| self.take_back(*import));
-                if mapped.take().is_some() {
-                    self.unmap_import(*import);
-                }
+                *mapped = None;
             }
             Kind::ImportedVirtual { memory, mapped, .. } => {
                 if core::mem::take(mapped) {
@@ -397,7 +386,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             Kind::User(key) if plane.dev.allocator == Allocator::Sg => {
                 Some(Cookie::Sg(SgView(Segments::User(key))))
             }
-            Kind::User(key) => match self.user_memory(key)?.dma_addr() {
+            Kind::User(key) => match self.with_user(key, UserMemory::dma_addr)? {
                 Some(addr) => Some(Cookie::Dma(addr)),
                 None => Some(Cookie::Cpu(CpuView(View::User(key)))),
             },

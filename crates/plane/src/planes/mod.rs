@@ -19,10 +19,10 @@ use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
 use imports::{Import, ImportKey};
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Locks, NoLocks};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks};
 use vb3_dmabuf::fence::{Owner, Timeline};
-use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, Slab, SlabKey};
-use vb3_dmabuf::{Observer, Placer, Store, Vma};
+use vb3_dmabuf::{BufId, BufInfo, BufRef, Buffers, Cx, Error, MemoryId, Name, SlabKey};
+use vb3_dmabuf::{Observer, Placer, Table, Vma};
 
 /// Which allocator serves a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -219,19 +219,24 @@ impl Live {
 
 /// All plane memory of a process, over a DMA layer.
 ///
-/// Implements [`MemOps`](crate::MemOps) for any number of queues. `H` observes missing syncs; `L`
-/// makes the lock of the counters.
+/// Implements [`MemOps`](crate::MemOps) for any number of queues, which share it by reference. `H`
+/// observes missing syncs; `L` makes the locks ([lock order](crate#locks)).
 pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
     buffers: Buffers<O, CounterTable<O::Device, H, L>, L>,
-    users: Slab<users::Pinned<O>>,
-    /// How often one of them has come or gone.
+    users: Table<users::Pinned<O>, L>,
+    imports: Table<Import<O::Device>, L>,
+    facts: L::Lock<Facts<O::Device>>,
+}
+
+/// What is kept of all planes together.
+struct Facts<D> {
+    /// How often a pinned range has come or gone.
     user_changes: u64,
-    /// At the last [`take_changed`](Self::take_changed).
+    /// At the last [`take_changed`](Planes::take_changed).
     user_changes_seen: u64,
-    imports: Slab<Import<O::Device>>,
     /// Counts uses of imports, to find the one unused longest.
-    clock: u64,
-    refused: Option<RefusedImport<O::Device>>,
+    import_uses: u64,
+    refused: Option<RefusedImport<D>>,
 }
 
 impl<O: DmaOps, H, L: Locks> fmt::Debug for Planes<O, H, L> {
@@ -255,12 +260,14 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     pub fn with_locks(ops: O, host: H) -> Self {
         Self {
             buffers: Buffers::with_locks(ops, CounterTable::new(host)),
-            users: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
-            user_changes: 0,
-            user_changes_seen: 0,
-            imports: Slab::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
-            clock: 0,
-            refused: None,
+            users: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
+            imports: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
+            facts: L::Lock::new(Facts {
+                user_changes: 0,
+                user_changes_seen: 0,
+                import_uses: 0,
+                refused: None,
+            }),
         }
     }
 
@@ -295,8 +302,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// The dma-buf that a device was refused last, since this was asked last.
-    pub const fn take_refused_import(&mut self) -> Option<RefusedImport<O::Device>> {
-        self.refused.take()
+    pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
+        self.facts.with(|facts| facts.refused.take())
     }
 
     /// What is held at the moment.
@@ -317,12 +324,22 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.cx()
     }
 
+    fn note_refused(&self, device: O::Device, memory: MemoryId, len_bytes: u64) {
+        self.facts.with(|facts| {
+            facts.refused = Some(RefusedImport {
+                device,
+                memory,
+                len_bytes,
+            });
+        });
+    }
+
     /// Counts a program's mapping of an allocated plane ([`PlaneMmap::memory`]). Until
     /// [`vma_close`](Self::vma_close) the memory lives on, orphaned if its queue lets go.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for memory that is gone.
-    pub fn vma_open(&mut self, memory: MemoryId) -> Result<Vma, Error> {
+    pub fn vma_open(&self, memory: MemoryId) -> Result<Vma, Error> {
         self.buffers.vma_open(memory)
     }
 
@@ -330,12 +347,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn vma_open_buf(&mut self, buf: BufId) -> Result<Vma, Error> {
+    pub fn vma_open_buf(&self, buf: BufId) -> Result<Vma, Error> {
         self.buffers.vma_open_buf(buf)
     }
 
     /// Ends a program's mapping of a plane or of a dma-buf.
-    pub fn vma_close(&mut self, vma: Vma) {
+    pub fn vma_close(&self, vma: Vma) {
         if self.buffers.vma_close(vma) {
             self.forget_gone();
         }
@@ -345,7 +362,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn get_buf(&mut self, buf: BufId) -> Result<BufRef, Error> {
+    pub fn get_buf(&self, buf: BufId) -> Result<BufRef, Error> {
         self.buffers.get_buf(buf)
     }
 
@@ -354,7 +371,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ///
     /// # Errors
     /// `TableFull` (ENOMEM), and what the DMA layer says. The allocation has then been freed.
-    pub fn adopt(&mut self, alloc: O::Alloc, len_bytes: u64) -> Result<BufRef, Error> {
+    pub fn adopt(&self, alloc: O::Alloc, len_bytes: u64) -> Result<BufRef, Error> {
         self.buffers.adopt(alloc, len_bytes, Name::default())
     }
 
@@ -367,7 +384,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) past the end.
-    pub fn mmap_buf(&mut self, buf: BufId, offset: u64, len: u64) -> Result<O::Mmap, Error> {
+    pub fn mmap_buf(&self, buf: BufId, offset: u64, len: u64) -> Result<O::Mmap, Error> {
         self.buffers.mmap_buf(buf, offset, len)
     }
 
@@ -375,7 +392,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for unknown bits or no direction.
-    pub fn sync_buf(&mut self, buf: BufId, flags: u64) -> Result<(), Error> {
+    pub fn sync_buf(&self, buf: BufId, flags: u64) -> Result<(), Error> {
         self.buffers.sync(buf, flags)
     }
 
@@ -383,7 +400,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
-    pub fn set_buf_name(&mut self, buf: BufId, name: Name) -> Result<(), Error> {
+    pub fn set_buf_name(&self, buf: BufId, name: Name) -> Result<(), Error> {
         self.buffers.set_name(buf, name)
     }
 
@@ -393,7 +410,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ///
     /// # Errors
     /// `Io` (EIO) where an unmap failed: a device may still reach the memory.
-    pub fn revoke(&mut self, memory: MemoryId) -> Result<(), PlaneError> {
+    pub fn revoke(&self, memory: MemoryId) -> Result<(), PlaneError> {
         let revoked = self.buffers.revoke(memory);
         revoked.map_err(|e| PlaneError::Io(e.reason()))
     }

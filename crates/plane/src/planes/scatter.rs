@@ -3,13 +3,13 @@
 use super::{Plane, Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
-use vb3_dmabuf::{Error, Importer, Memory, MemoryId, Observer, SlabKey, UserKind};
+use vb3_dmabuf::{Error, Memory, MemoryId, Observer, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
     /// has been given back.
     pub(super) fn map_own(
-        &mut self,
+        &self,
         memory: MemoryId,
         dev: O::Device,
         direction: Direction,
@@ -26,7 +26,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Unmaps and detaches the device that memory was allocated for.
-    pub(super) fn unmap_own(&mut self, memory: MemoryId, key: SlabKey) {
+    pub(super) fn unmap_own(&self, memory: MemoryId, key: SlabKey) {
         // The plane is a user: its memory is there.
         let _there = self.buffers.with_memory(memory, |shared, cx| {
             shared.detach(cx, key);
@@ -36,7 +36,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Hands scattered memory to its own device or back.
     pub(super) fn hand_own(
-        &mut self,
+        &self,
         (memory, key): (MemoryId, SlabKey),
         sync_for: SyncFor,
         sync: bool,
@@ -59,11 +59,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 let segment = |shared: &Memory<O>| shared.segment(self.ops(), key, index);
                 self.buffers.inspect(memory, segment)?
             }
-            Segments::User(key) => self.user_memory(key)?.segment(self.ops(), index),
-            Segments::Import(key) => {
-                let attachment = self.import_attachment(key)?;
-                self.buffers.segment(attachment, index)
-            }
+            Segments::User(key) => self.with_user(key, |user| user.segment(self.ops(), index))?,
+            Segments::Import(key) => self.import_segment(key, index),
         }
     }
 

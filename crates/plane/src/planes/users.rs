@@ -4,8 +4,8 @@ use super::{Kind, Plane, Planes};
 use crate::{PlaneError, UserMemory};
 use alloc::vec::Vec;
 use core::fmt;
-use vb3_dma::{DmaOps, Locks};
-use vb3_dmabuf::{MemoryId, Observer, SlabKey, Store as _};
+use vb3_dma::{DmaOps, Lock, Locks};
+use vb3_dmabuf::{MemoryId, Observer, SlabKey};
 
 /// Names a pinned range of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,10 +27,10 @@ pub(super) struct Pinned<O: DmaOps> {
 }
 
 /// A program's memory that a device uses as a plane.
-#[derive(Clone, Copy)]
-pub struct UserRange<'a, O: DmaOps> {
+#[derive(Clone)]
+pub struct UserRange<O: DmaOps> {
     /// The program's memory.
-    pub user: &'a O::User,
+    pub user: O::User,
     /// The device.
     pub device: O::Device,
     /// Address of its first byte in the program.
@@ -39,7 +39,7 @@ pub struct UserRange<'a, O: DmaOps> {
     pub len_bytes: u64,
 }
 
-impl<O: DmaOps> fmt::Debug for UserRange<'_, O> {
+impl<O: DmaOps> fmt::Debug for UserRange<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserRange")
             .field("addr", &self.addr)
@@ -62,7 +62,7 @@ impl<D> Plane<D> {
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Keeps a pinned range.
     pub(super) fn keep_user(
-        &mut self,
+        &self,
         memory: UserMemory<O>,
         user: &O::User,
         (addr, len_bytes): (u64, u64),
@@ -75,7 +75,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         };
         match self.users.insert(pinned) {
             Ok(key) => {
-                self.user_changes = self.user_changes.wrapping_add(1);
+                self.note_user_change();
                 Ok(key)
             }
             Err(refused) => {
@@ -85,49 +85,62 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    pub(super) fn put_user(&mut self, key: SlabKey) {
+    pub(super) fn put_user(&self, key: SlabKey) {
         if let Some(pinned) = self.users.remove(key) {
-            self.user_changes = self.user_changes.wrapping_add(1);
+            self.note_user_change();
             pinned.memory.put(&self.cx());
         }
     }
 
-    pub(super) fn user_memory(&self, key: SlabKey) -> Option<&UserMemory<O>> {
-        self.users.get(key).map(|pinned| &pinned.memory)
+    fn note_user_change(&self) {
+        self.facts
+            .with(|facts| facts.user_changes = facts.user_changes.wrapping_add(1));
+    }
+
+    /// Lets `act` have pinned memory, alone; `None` for memory that is gone.
+    pub(super) fn with_user<R>(
+        &self,
+        key: SlabKey,
+        act: impl FnOnce(&UserMemory<O>) -> R,
+    ) -> Option<R> {
+        self.users.with(key, |pinned| act(&pinned.memory))
     }
 
     /// A pinned range; `None` for one that is gone.
-    pub fn user_range(&self, id: UserId) -> Option<UserRange<'_, O>> {
-        self.users.get(id.0).map(Pinned::range)
+    pub fn user_range(&self, id: UserId) -> Option<UserRange<O>> {
+        self.users.with(id.0, |pinned| pinned.range())
     }
 
     /// All pinned ranges.
-    pub fn user_ranges(&self) -> impl Iterator<Item = (UserId, UserRange<'_, O>)> {
-        let all = self.users.iter();
-        all.map(|(key, pinned)| (UserId(key), pinned.range()))
+    pub fn user_ranges(&self) -> impl Iterator<Item = (UserId, UserRange<O>)> + '_ {
+        let ids = self.users.keys().map(UserId);
+        ids.filter_map(|id| Some((id, self.user_range(id)?)))
     }
 
     /// How often a memory, a handle, an attachment or a pinned range has come or gone: who follows
     /// holders looks again when the number has changed.
     pub fn changes(&self) -> u64 {
-        self.buffers.changes().wrapping_add(self.user_changes)
+        let users = self.facts.with(|facts| facts.user_changes);
+        self.buffers.changes().wrapping_add(users)
     }
 
     /// The memories of which something came or went since the last call
     /// ([`Buffers::take_changed`](vb3_dmabuf::Buffers::take_changed)); `None` where any may have
     /// changed: also after a pinned range has come or gone.
-    pub fn take_changed(&mut self) -> Option<Vec<MemoryId>> {
+    pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
         let changed = self.buffers.take_changed();
-        let users = self.user_changes;
-        let seen = core::mem::replace(&mut self.user_changes_seen, users);
-        changed.filter(|_| seen == users)
+        let is_same = self.facts.with(|facts| {
+            let users = facts.user_changes;
+            core::mem::replace(&mut facts.user_changes_seen, users) == users
+        });
+        changed.filter(|_| is_same)
     }
 }
 
 impl<O: DmaOps> Pinned<O> {
-    fn range(&self) -> UserRange<'_, O> {
+    fn range(&self) -> UserRange<O> {
         UserRange {
-            user: &self.user,
+            user: self.user.clone(),
             device: self.memory.device(),
             addr: self.addr,
             len_bytes: self.len_bytes,
