@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_ffmpeg_and_udmabuf_runs_programs() {
+    fn programs_run_without_ffmpeg_and_udmabuf() {
         let (status, text) = printed(&facts(|_| {}));
         assert_eq!(status, 0, "{text}");
         assert!(text.contains("--  ffmpeg") && text.contains("apt install ffmpeg"));
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_by_default_loses_nothing_and_shows_what_is_refused() {
+    fn default_container_shows_refused_powers() {
         let docker = facts(|p| (p.process_vm, p.getfd, p.kcmp) = (REFUSED, REFUSED, REFUSED));
         let (status, text) = printed(&docker);
         assert_eq!(status, 0, "{text}");
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_work_is_marked_and_changes_the_status() {
+    fn missing_features_are_marked_and_change_status() {
         let (status, text) = printed(&facts(|p| (p.getfd, p.ptrace) = (REFUSED, REFUSED)));
         assert_eq!(status, SOME);
         for lost in ["mapped buffers", "epoll on devices", "listing of /dev"] {

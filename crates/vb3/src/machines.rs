@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_profile_is_refused_at_once_in_a_short_sentence() {
+    fn invalid_profiles_are_refused_in_a_sentence() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo.toml");
         let made = std::process::Command::new("mkfifo").arg(&fifo).status();

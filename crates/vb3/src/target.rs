@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boards_device_is_changed_without_retyping_its_list() {
+    fn set_changes_one_device_of_a_board() {
         let plain = target("rpi-4", &[], &[]).unwrap();
         let changed = target("rpi-4", &[], &["video0.align=4096"]).unwrap();
         assert_eq!(plain.words.len(), changed.words.len());

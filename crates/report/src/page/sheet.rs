@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_beyond_the_bound_are_counted_and_left_out() {
+    fn pictures_beyond_the_limit_are_counted() {
         let png = vec![7; 75_000];
         let picture = |number| Picture {
             number,

@@ -1,4 +1,4 @@
-//! A board by its device tree: its machine, and its devices with their limits.
+//! Boards from device trees: machine, devices and their limits.
 
 use crate::common::{Run, expect_pattern, lacks, lacks_libavcodec};
 use crate::compliance::summary;
@@ -21,8 +21,8 @@ fn node(name: &str, properties: &[(&str, &[u8])], children: Vec<DeviceTreeNode>)
     node
 }
 
-/// A board like many with a Rockchip chip: an IOMMU in front of the decoder and none in front of
-/// the converter.
+/// Writes the device tree of a board like many with a Rockchip chip: the decoder has an IOMMU, the
+/// converter has none.
 fn board(dir: &TempDir) -> PathBuf {
     const ONE: &[u8] = &[0, 0, 0, 1];
     let phandle: &[u8] = &[0, 0, 0, 7];
@@ -107,7 +107,7 @@ fn a_device_tree_gives_machine_and_devices() {
     }
 }
 
-/// Failures and warnings of v4l2-compliance, on each device of a board by its path.
+/// Returns the failures and warnings of v4l2-compliance for each device of a board.
 fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
     let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
     let script = format!(
@@ -130,8 +130,8 @@ fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) ->
     each.iter().zip(&numbers).map(judge).collect()
 }
 
-/// Every device that a board's profile lists, codecs included, and streams of those that need none from
-/// outside and are alike to no other.
+/// Tests every device that a board's profile lists, codecs included. Streams only on devices that
+/// need no input stream, and once for equal devices.
 #[test]
 #[ignore = "full: runs on every board"]
 fn devices_of_boards_that_ship_comply() {
@@ -152,7 +152,8 @@ fn devices_of_boards_that_ship_comply() {
     }
 }
 
-/// Displays, converters and encoders. Cameras have a rate of their own, which a busy machine misses.
+/// Displays, converters and encoders. Cameras are left out: a busy machine may miss their frame
+/// rate.
 const STREAMS: &[(&str, &[usize])] = &[
     ("rpi-4", &[0]),
     ("rpi-5", &[0, 1]),
@@ -164,7 +165,8 @@ const STREAMS: &[(&str, &[usize])] = &[
     ("cubieboard2", &[1]),
 ];
 
-/// The lowest 4 MiB, as a Raspberry Pi 4 shows the lowest GiB to most of its devices.
+/// The bus reaches only the lowest 4 MiB, as most devices of a Raspberry Pi 4 reach only the lowest
+/// GiB.
 #[test]
 fn a_device_sees_its_window_of_memory_alone() {
     if lacks("v4l2-ctl") {
@@ -178,7 +180,7 @@ fn a_device_sees_its_window_of_memory_alone() {
     outcome.expect_success();
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("shot.raw"));
     assert_eq!(numbers, (0..8).collect::<Vec<_>>());
-    // 20 of 32 buffers fit the 3 MiB of contiguous memory that it sees of 64.
+    // The device reaches 3 of 64 MiB of contiguous memory, which hold 20 of 32 buffers.
     let refusal = &outcome.report.refusals[0];
     assert_eq!(
         (refusal.errno, &*refusal.constraint),
@@ -187,7 +189,7 @@ fn a_device_sees_its_window_of_memory_alone() {
     );
 }
 
-/// One IOMMU for each of two devices, one device outside, and one with memory of its own.
+/// Two devices have an IOMMU each, one has none, and one has its own memory.
 #[test]
 fn devices_of_one_machine_have_limits_of_their_own() {
     if lacks("v4l2-ctl") || lacks("gst-launch-1.0") {
@@ -234,7 +236,7 @@ fn devices_of_one_machine_have_limits_of_their_own() {
         refusals.contains(&("/dev/video2", "contiguous")),
         "{refusals:?}"
     );
-    // Three buffers of 600 KiB fit 2 MiB, and no fourth does.
+    // 2 MiB hold three buffers of 600 KiB, but not a fourth.
     assert!(
         refusals.contains(&("/dev/video3", "coherent-region")),
         "{refusals:?}"
@@ -243,7 +245,7 @@ fn devices_of_one_machine_have_limits_of_their_own() {
 }
 
 #[test]
-fn an_iommu_that_is_not_there_is_said_with_those_that_are() {
+fn unknown_iommu_error_lists_known_ones() {
     let dir = TempDir::new().unwrap();
     for (machine, device, said) in [
         ("pc", "camera,iommu=left", "machine pc has none by a name"),
@@ -291,7 +293,7 @@ fn an_iommu_that_is_not_there_is_said_with_those_that_are() {
 }
 
 #[test]
-fn what_is_no_board_is_said_in_a_sentence() {
+fn invalid_boards_are_refused_in_a_sentence() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("board.dts");
     std::fs::write(&path, "/dts-v1/;\n/ { };\n").unwrap();

@@ -1,19 +1,20 @@
-//! The boards that ship: a decoder, a converter and a display in one line on each, and a problem
-//! that people have with it, reproduced and explained. `docs/machines.md` has the same table.
+//! The boards that ship. On each, a decoder, a converter and a display form one pipeline; and a
+//! known problem of the board is reproduced, explained and solved. `docs/machines.md` has the same
+//! table.
 
 use crate::common::{Run, compiled, few, lacks};
 use crate::pipeline::{encode, expect_pictures, failing, line, reference};
 
 const DISPLAY: &str = "display=shown.raw,mplane=on,pace=free,format=NV12,size=160x120";
 
-/// A decoder, a converter and a display of a board: what follows the kind in a SPEC. Where the board
-/// has none, the limits are those of its other devices.
+/// Options of a board's decoder, converter and display, as they follow the kind in a SPEC. A
+/// missing device gets the limits of the board's other devices.
 struct Line {
     board: &'static str,
     decoder: &'static str,
     converter: &'static str,
     display: &'static str,
-    /// What `vb3 why` says where they cannot share, and the devices' options that mend it.
+    /// The sentence of `vb3 why` if they cannot share, and the options that solve the problem.
     refused: Option<(&'static str, &'static str)>,
 }
 
@@ -39,7 +40,7 @@ const LINES: &[Line] = &[
         display: ",name=display-controller@32e80000,mask=36",
         refused: None,
     },
-    // RGA reaches pages of the lowest 4 GiB of 8; the decoder's buffers are pages anywhere.
+    // RGA reaches the lowest 4 of 8 GiB; the decoder's pages may lie anywhere.
     Line {
         board: "rock-5b",
         decoder: ",name=video-codec@fdb50000,iommu=/iommu@fdb50800",
@@ -80,8 +81,8 @@ const LINES: &[Line] = &[
     },
 ];
 
-/// Where each board's line gets the memory to go through without a copy, the pictures are right;
-/// where not, the refusal says what to do, and doing it makes them right.
+/// Each board's pipeline either shares buffers without a copy and shows the right pictures; or it
+/// is refused, and then the named remedy makes it work.
 #[test]
 fn a_line_through_each_board() {
     for on in few(LINES, 2) {
@@ -124,7 +125,7 @@ fn a_line_through_each_board() {
     }
 }
 
-/// RGA takes pages anywhere in the lowest 4 GiB: boards with less memory refuse nothing.
+/// RGA accepts any page in the lowest 4 GiB, so boards with less memory refuse nothing.
 #[test]
 fn rga_takes_any_page_of_small_boards() {
     let on = LINES.iter().find(|line| line.board == "rock-5b").unwrap();
@@ -148,16 +149,16 @@ fn rga_takes_any_page_of_small_boards() {
     }
 }
 
-/// What people meet on a board.
+/// A known problem of a board.
 struct Problem {
     board: &'static str,
-    /// The devices; none for the board's own.
+    /// The devices; empty for the board's own.
     devices: &'static [&'static str],
     options: &'static [&'static str],
     program: &'static str,
-    /// What `vb3 why` says.
+    /// The sentence of `vb3 why`.
     said: &'static str,
-    /// Devices and a program that meet it no more.
+    /// Devices and a program without the problem.
     mended: (&'static [&'static str], &'static str),
 }
 
@@ -166,7 +167,7 @@ const SHOW: &str = "gst-launch-1.0 -q v4l2src io-mode=dmabuf num-buffers=5 \
                     ! v4l2sink device=/dev/video1 io-mode=dmabuf-import sync=false";
 
 const PROBLEMS: &[Problem] = &[
-    // raspberrypi/linux #5727: a USB camera's buffers, which lie anywhere, at the display.
+    // raspberrypi/linux #5727: a USB camera's buffers may lie anywhere; the display imports them.
     Problem {
         board: "rpi-4",
         devices: &["camera=pattern,pace=free,size=320x240,alloc=vmalloc", HVS],
@@ -186,7 +187,7 @@ const PROBLEMS: &[Problem] = &[
                   --stream-out-mmap=3 --stream-count=2",
         said: "REQBUFS on /dev/video1 failed with ENOMEM: the device needs 5.9 MiB in one run of \
                addresses and the memory gives 256 KiB",
-        // As after a boot, before others came.
+        // As after boot, before others allocated memory.
         mended: (
             &[],
             "v4l2-ctl -d /dev/video1 \
@@ -194,7 +195,7 @@ const PROBLEMS: &[Problem] = &[
              --stream-out-mmap=3 --stream-count=2",
         ),
     },
-    // Freescale/gstreamer-imx #30: the 64 MiB that the kernel sets aside hold two large pictures.
+    // Freescale/gstreamer-imx #30: the kernel reserves 64 MiB, enough for two large pictures.
     Problem {
         board: "imx8mp-evk",
         devices: &[],
@@ -211,7 +212,7 @@ const PROBLEMS: &[Problem] = &[
              --stream-out-mmap=2 --stream-count=2",
         ),
     },
-    // airockchip/librga #143, #146: RGA refuses what other devices of the chip share.
+    // airockchip/librga #143, #146: RGA refuses buffers that other devices of the chip share.
     Problem {
         board: "rock-5b",
         devices: &[
@@ -229,8 +230,8 @@ const PROBLEMS: &[Problem] = &[
             SHOW,
         ),
     },
-    // JeffyCN/mirrors #70: zero-copy fails, copying works. Buffers from behind an IOMMU, at a display
-    // whose own is off.
+    // JeffyCN/mirrors #70: zero-copy fails, copying works. The exporter is behind an IOMMU; the
+    // display's IOMMU is off.
     Problem {
         board: "odroid-u3",
         devices: &[
@@ -262,7 +263,7 @@ const PROBLEMS: &[Problem] = &[
             "v4l2-ctl -d /dev/video0 --stream-out-mmap=3 --stream-count=2",
         ),
     },
-    // aodzip/cedar #5: the area in the lowest 256 MiB is all there is for display and codec.
+    // aodzip/cedar #5: display and codec can only use the area in the lowest 256 MiB.
     Problem {
         board: "cubieboard2",
         devices: &[],
@@ -305,8 +306,8 @@ fn problems_of_boards_are_explained_and_mended() {
     }
 }
 
-/// qualcomm-linux/meta-qcom #3100: the contiguous heap is too small for a camera's buffers, though all
-/// devices are behind an IOMMU and could use pages.
+/// qualcomm-linux/meta-qcom #3100: the contiguous heap is too small for a camera's buffers,
+/// although all devices are behind an IOMMU and could use scattered pages.
 #[test]
 fn a_contiguous_heap_runs_out_where_pages_would_do() {
     let Some(program) = compiled("heap.c") else {
@@ -322,7 +323,7 @@ fn a_contiguous_heap_runs_out_where_pages_would_do() {
     let said = "DMA_HEAP_IOCTL_ALLOC on /dev/dma_heap/default_cma_region failed with ENOMEM: it \
                 asked for 65 MiB of contiguous memory when 64 MiB of the CMA area were free";
     assert!(told.contains(said), "{told}");
-    // The same bytes as pages: only what is more than the machine has is refused.
+    // The system heap gives the same number of bytes, and refuses only more than the RAM.
     let pages = run("/dev/dma_heap/system", "0x40000000");
     let told = pages.why();
     assert!(!told.contains("CMA"), "{told}");

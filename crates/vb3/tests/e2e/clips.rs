@@ -1,4 +1,4 @@
-//! Clips as a camera's source: how they end, that they loop exactly, and what is no clip.
+//! Clips as a camera's source: their ends, exact loops, and files that are not clips.
 
 use crate::common::{Outcome, Run, compiled, ffmpeg_in, finish, lacks, vb3};
 use std::ffi::{OsStr, OsString};
@@ -8,20 +8,20 @@ use std::process::Command;
 
 const FRAME_BYTES: usize = 64 * 48 * 2;
 
-/// Makes `clip.mkv` of so many pictures of 64x48 at 30 a second, without loss.
+/// Makes a lossless `clip.mkv` of `count` pictures of 64x48, 30 per second.
 fn make_clip(dir: &Path, count: usize) {
     let words = format!("-f lavfi -i testsrc2=size=64x48:rate=30 -frames:v {count} -c:v ffv1");
     ffmpeg_in(dir, words.split(' ').chain(["clip.mkv"]));
 }
 
-/// The pictures of `clip.mkv` as a camera has them.
+/// Returns the pictures of `clip.mkv` as a camera delivers them.
 fn pictures(dir: &Path) -> Vec<u8> {
     let words = "-i clip.mkv -vf scale=64:48:out_color_matrix=bt601:out_range=tv -f rawvideo \
                  -pix_fmt yuyv422 -";
     ffmpeg_in(dir, words.split(' '))
 }
 
-/// 50 frames that v4l2-ctl is to take of a clip of 20, on a virtual clock.
+/// Lets v4l2-ctl request 50 frames of a clip of 20, with a virtual clock.
 fn streamed(options: &str) -> Outcome {
     let run = Run::on("pc")
         .device(format!("camera=clip.mkv{options}"))
@@ -121,7 +121,7 @@ fn a_still_picture_is_an_endless_camera() {
     }
 }
 
-/// What `vb3 run` says of a camera with such a source, which it must refuse at once.
+/// Runs `vb3` with a source that it must refuse at once, and returns its message.
 fn refused(dir: &Path, source: &OsStr) -> String {
     let mut device = OsString::from("camera=");
     device.push(source);
@@ -133,7 +133,7 @@ fn refused(dir: &Path, source: &OsStr) -> String {
 }
 
 #[test]
-fn no_clip_is_refused_with_what_is_allowed() {
+fn invalid_clips_are_refused_with_allowed_ones() {
     if lacks("ffmpeg") {
         return;
     }
@@ -188,7 +188,7 @@ fn no_clip_is_refused_with_what_is_allowed() {
             "{source}: {said}"
         );
     }
-    // Names are text in a SPEC.
+    // A SPEC must be UTF-8.
     let said = refused(dir, &OsString::from_vec(b"clip\xff.mkv".to_vec()));
     assert!(
         said.contains("clip\\xFF.mkv\" is not UTF-8") && said.contains("ln -s"),
@@ -196,7 +196,7 @@ fn no_clip_is_refused_with_what_is_allowed() {
     );
 }
 
-/// A file that only its owner may read, as another user sees it.
+/// A file that the user may not read.
 #[test]
 fn an_unreadable_clip_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -205,7 +205,7 @@ fn an_unreadable_clip_is_refused() {
     std::fs::write(&path, "x").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::File::open(&path).is_ok() {
-        // Root reads it all the same.
+        // Root can read it anyway.
         return;
     }
     let said = refused(dir.path(), OsStr::new("secret.mp4"));
@@ -236,8 +236,8 @@ fn a_clip_that_ends_early_plays_what_it_has() {
     assert!(outcome.stderr.contains("cut.mkv"), "{}", outcome.stderr);
 }
 
-/// Sequence, bytes, error and time since the first frame of each frame that the small client saw,
-/// and its other lines.
+/// Returns the lines of the small client: for each frame its sequence, bytes, error and time since
+/// the first frame.
 fn seen(outcome: &Outcome) -> Vec<String> {
     let mut start = None;
     let mut line = |line: &str| {
@@ -248,15 +248,15 @@ fn seen(outcome: &Outcome) -> Vec<String> {
         let time = numbers[4] - *start.get_or_insert(numbers[4]);
         format!("frame {:?} {time}", &numbers[..3])
     };
-    // The client's patience passes by the system's clock, and counts as a failure.
+    // "silence" depends on the system's clock, so it is left out.
     let lines = outcome.stdout.lines().filter(|line| *line != "silence");
     let mut lines: Vec<String> = lines.map(&mut line).collect();
     lines.dedup();
     lines
 }
 
-/// With a clip each shipped script delivers the frames that it delivers with the pattern, and each
-/// run is the same byte for byte.
+/// Each shipped script delivers the same frames with a clip as with the pattern, and each run is
+/// equal byte for byte.
 #[test]
 fn shipped_scripts_are_the_same_with_a_clip() {
     if lacks("ffmpeg") {
@@ -284,7 +284,7 @@ fn shipped_scripts_are_the_same_with_a_clip() {
             let outcome = run(clip);
             assert_eq!(seen(&outcome), wanted, "{script}, run {number}");
             let text = String::from_utf8(outcome.read("report.json")).unwrap();
-            // Each run has a directory of its own.
+            // The path of the run's directory differs.
             let own = outcome.dir.path().to_str().unwrap();
             let text = text.replace(own, "DIR");
             let first = report.get_or_insert_with(|| text.clone());

@@ -1,13 +1,13 @@
-//! `--clock`: the devices' time beside the system's, as programs see it.
+//! `--clock`: the devices' time and the system's time, as programs see them.
 
 use crate::common::{Outcome, Run, compiled, finish, lacks, vb3};
 use std::path::Path;
 use std::time::Instant;
 
-/// Nanoseconds of a frame at 30 a second.
+/// Nanoseconds of a frame at 30 frames per second.
 const FRAME_NS: u64 = 33_333_333;
 
-/// Sequence number and timestamp, in microseconds, of each frame of the small client.
+/// Returns the sequence number and timestamp, in microseconds, of each frame of the small client.
 fn frames(outcome: &Outcome) -> Vec<(i64, i64)> {
     let lines = outcome.stdout.lines();
     let lines = lines.filter_map(|line| line.strip_prefix("frame "));
@@ -18,7 +18,7 @@ fn frames(outcome: &Outcome) -> Vec<(i64, i64)> {
     lines.map(number).collect()
 }
 
-/// A run of the small client with these arguments; nothing without a compiler.
+/// Runs the small client with these arguments; `None` without a compiler.
 fn client(clock: &str, device: &str, words: &[&str]) -> Option<Outcome> {
     let client = compiled("frames.c")?;
     let run = Run::on("pc").device(device).options(["--clock", clock]);
@@ -27,7 +27,7 @@ fn client(clock: &str, device: &str, words: &[&str]) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// Asserts that each frame was taken at its own time: exactly, but for what a timeval cuts off.
+/// Asserts that each frame has exactly its own time, except for digits that a timeval cuts off.
 fn expect_exact(outcome: &Outcome, frame_ns: i64) {
     let frames = frames(outcome);
     let (first, start) = frames[0];
@@ -39,7 +39,7 @@ fn expect_exact(outcome: &Outcome, frame_ns: i64) {
 }
 
 #[test]
-fn a_minute_of_frames_takes_seconds_and_each_has_its_time() {
+fn virtual_minute_takes_seconds_and_keeps_times() {
     let device = "camera=pattern,format=YUYV,size=64x48,fps=30";
     let Some(outcome) = client("virtual", device, &["1800", "frames.raw"]) else {
         return;
@@ -52,8 +52,8 @@ fn a_minute_of_frames_takes_seconds_and_each_has_its_time() {
     assert!(outcome.took.as_secs() < 60, "{:?}", outcome.took);
 }
 
-/// Many threads, and yet every frame, with the pixels that come in real time; two runs do not
-/// differ.
+/// A program with many threads gets every frame with the same pixels as in real time. Two runs do
+/// not differ.
 #[test]
 fn gstreamer_gets_every_frame_of_a_minute() {
     if lacks("gst-launch-1.0") {
@@ -73,7 +73,7 @@ fn gstreamer_gets_every_frame_of_a_minute() {
         let pixels = std::fs::read(dir.join("frames.raw")).unwrap();
         (pixels, begin.elapsed())
     };
-    // The system's clock leaves out what a busy machine is too slow for.
+    // pace=free, because a busy machine would miss frames in real time.
     let (wanted, _) = minute("real", &format!("{camera},pace=free"), "real.json");
     assert_eq!(wanted.len(), 1800 * 64 * 48 * 2);
     for report in ["one.json", "other.json"] {
@@ -93,9 +93,9 @@ fn gstreamer_gets_every_frame_of_a_minute() {
     assert_eq!((status, &*said), (0, nothing));
 }
 
-/// A program too slow for its camera: the system's clock goes on without it, a virtual one waits.
+/// If a program is too slow for its camera, real time continues and virtual time waits.
 #[test]
-fn time_waits_for_a_slow_program_only_where_it_is_virtual() {
+fn only_virtual_time_waits_for_slow_programs() {
     let device = "camera=pattern,format=YUYV,size=64x48,fps=100";
     let slow = ["12", "frames.raw", "/dev/video0", "40"];
     let Some(real) = client("real", device, &slow) else {
@@ -112,18 +112,18 @@ fn time_waits_for_a_slow_program_only_where_it_is_virtual() {
 }
 
 #[test]
-fn a_fast_clock_scales_time_and_numbers_what_a_program_missed() {
+fn fast_clock_scales_time_and_numbers_gaps() {
     let device = "camera=pattern,format=YUYV,size=64x48,fps=10";
     let Some(outcome) = client("fast=20", device, &["60", "frames.raw"]) else {
         return;
     };
     expect_exact(&outcome, 100_000_000);
-    // 6 seconds, at least, at 20 times the speed.
+    // At least 6 seconds, at 20 times the speed.
     assert!(outcome.queue("/dev/video0").span_ns >= 5_900_000_000);
     assert_eq!(outcome.report.setup.clock, "fast=20");
 }
 
-/// A run on a virtual clock in a directory of several: its report and its trace, as they are.
+/// Runs with a virtual clock and returns the bytes of report and trace.
 fn recorded(dir: &Path, options: &[&str], program: &[&str]) -> (Vec<u8>, Vec<u8>) {
     let mut command = vb3(dir);
     command
@@ -138,7 +138,7 @@ fn recorded(dir: &Path, options: &[&str], program: &[&str]) -> (Vec<u8>, Vec<u8>
     (read("run.json"), read("run.jsonl"))
 }
 
-/// Asserts that two runs are the same, byte for byte.
+/// Asserts that two runs are equal byte for byte.
 fn expect_same(one: &(Vec<u8>, Vec<u8>), other: &(Vec<u8>, Vec<u8>), which: &str) {
     for (what, one, other) in [("report", &one.0, &other.0), ("trace", &one.1, &other.1)] {
         let (one, other) = (String::from_utf8_lossy(one), String::from_utf8_lossy(other));
@@ -150,7 +150,7 @@ fn expect_same(one: &(Vec<u8>, Vec<u8>), other: &(Vec<u8>, Vec<u8>), which: &str
 }
 
 #[test]
-fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_time() {
+fn virtual_runs_are_equal_and_match_real_pixels() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -160,7 +160,7 @@ fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_ti
     let stream = "v4l2-ctl --stream-mmap=4 --stream-count=30 --stream-to=frames.raw";
     let stream: Vec<&str> = stream.split(' ').collect();
     let pixels = || std::fs::read(dir.join("frames.raw")).unwrap();
-    // The system's clock leaves out what a busy machine is too slow for.
+    // pace=free, because a busy machine would miss frames in real time.
     let mut real = vb3(dir);
     real.args(["run", "-d", &format!("{camera},pace=free"), "--"]);
     let (status, _, said) = finish(real.args(&stream), dir);
@@ -173,7 +173,7 @@ fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_ti
     assert_eq!(report.duration_ms, 483);
     let calls = first.1.split(|byte| *byte == b'\n');
     assert!(calls.clone().count() > 60);
-    // By the devices' clock, from the begin of the run.
+    // Times are by the devices' clock, since the start of the run.
     let calls = calls.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
     let frames: Vec<_> = calls
         .filter(|call| call["call"] == "VIDIOC_DQBUF")
@@ -190,9 +190,9 @@ fn runs_on_a_virtual_clock_are_the_same_byte_for_byte_with_the_pixels_of_real_ti
     expect_same(&first, &second, "the second run");
 }
 
-/// A program that is too slow for its camera, whose every run is another on the system's clock.
+/// The program is too slow for its camera. With the system's clock, every run would differ.
 #[test]
-fn twenty_runs_with_a_script_are_the_same_byte_for_byte() {
+fn twenty_scripted_runs_are_equal_byte_for_byte() {
     let Some(client) = compiled("frames.c") else {
         return;
     };
@@ -216,7 +216,7 @@ fn twenty_runs_with_a_script_are_the_same_byte_for_byte() {
         expect_same(&first, &other, &format!("run {number}"));
         assert!(std::fs::read(dir.join("frames.raw")).unwrap() == pixels);
     }
-    // And so is one that is made again from the report alone.
+    // A run repeated from the report alone is equal, too.
     std::fs::rename(dir.join("run.json"), dir.join("first.json")).unwrap();
     std::fs::remove_file(dir.join("script.toml")).unwrap();
     let replay = ["replay", "first.json", "--report", "run.json"];
@@ -230,7 +230,7 @@ fn twenty_runs_with_a_script_are_the_same_byte_for_byte() {
     assert_eq!(report.script.len(), 6);
 }
 
-/// Ten seconds without a signal pass at once, for a program that waits for frames.
+/// Ten seconds without a signal pass at once if the program waits for frames.
 #[test]
 fn a_script_is_played_on_the_devices_clock() {
     let Some(client) = compiled("frames.c") else {
@@ -252,7 +252,7 @@ fn a_script_is_played_on_the_devices_clock() {
 }
 
 #[test]
-fn what_is_no_clock_is_refused() {
+fn invalid_clocks_are_refused() {
     let dir = crate::common::tempdir();
     for clock in ["fast", "fast=0", "slow", "fast=100000"] {
         let run = ["run", "--clock", clock, "--", "true"];

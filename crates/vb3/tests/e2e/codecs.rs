@@ -5,15 +5,15 @@ use crate::common::{Run, compiled, ffmpeg, lacks, lacks_libavcodec, vb3};
 use crate::compliance::{expect_compliant, summary};
 use crate::streams::encoded;
 
-/// A decoder, how a stream for it is made, and how programs have it decoded.
+/// A decoder, how to make a stream for it, and how programs decode it.
 struct Case {
     device: &'static str,
-    /// The encoder and its words.
+    /// The encoder and its options.
     encoder: &'static str,
     file: &'static str,
-    /// GStreamer's elements up to the decoder; none where it has none.
+    /// GStreamer's elements up to the decoder, if it has any.
     elements: Option<&'static str>,
-    /// ffmpeg's wrapper; none where it has none.
+    /// ffmpeg's wrapper, if it has one.
     wrapper: Option<&'static str>,
     /// Whether a stream may be cut anywhere, as v4l2-compliance cuts it.
     is_stream: bool,
@@ -82,7 +82,7 @@ impl Case {
         ffmpeg(words);
     }
 
-    /// What ffmpeg's own decoder makes of the file.
+    /// Returns the pictures of ffmpeg's own decoder.
     fn wanted(&self, run: &Run, format: &str) -> Vec<u8> {
         let file = run.file(self.file);
         let words = ["-threads", "1", "-i", file.to_str().unwrap()];
@@ -108,7 +108,7 @@ impl Case {
         assert_eq!(found.len(), wanted.len(), "{}: {line}", self.device);
         assert!(found == wanted, "{}: {line}", self.device);
         assert_eq!(outcome.report.total(|q| q.bytes_copied), 0);
-        // Chroma, of which the libraries make no pairs, at least.
+        // At least chroma is copied, because the libraries do not interleave it.
         let copied = outcome.report.total(|q| q.bytes_copied_by_codec);
         let (least, most) = (wanted.len() as u64 / 3, wanted.len() as u64);
         let device = self.device;
@@ -150,8 +150,8 @@ fn ffmpegs_wrappers_get_ffmpegs_pictures() {
     }
 }
 
-/// Whether this is v4l2-compliance 1.32.0 with the AV1 decoder, which it takes for a device that is
-/// no decoder and has a decoder's control. Source: v4l-utils 8d92b9bf, which mends it.
+/// Returns whether this is v4l2-compliance 1.32.0 with the AV1 decoder. It does not recognise that
+/// as a decoder and rejects its control. Source: v4l-utils 8d92b9bf, which fixes it.
 fn takes_av1_for_no_codec(stdout: &str) -> bool {
     const CONTROL: &str = "node->controls.find(V4L2_CID_MIN_BUFFERS_FOR_CAPTURE) != \
                            node->controls.end()";
@@ -189,8 +189,8 @@ fn every_decoder_is_compliant() {
     }
 }
 
-/// A stream of 10 bits comes as P010, and its pictures are ffmpeg's. Not by v4l2-ctl, which takes half
-/// a second without a picture for the end of a stream.
+/// A stream of 10 bits is decoded as P010, with ffmpeg's pictures. Does not use v4l2-ctl, which
+/// takes half a second without a picture for the end of the stream.
 #[test]
 fn ten_bits_come_as_p010() {
     let decode = compiled("decode.c");
@@ -227,7 +227,7 @@ fn ten_bits_come_as_p010() {
     }
 }
 
-/// Without libavcodec there is no such device, and `vb3` says what to do.
+/// Without libavcodec the device is refused, and `vb3` says what to do.
 #[test]
 fn without_the_library_it_is_refused_with_the_reason() {
     let devices = [
@@ -255,8 +255,8 @@ fn without_the_library_it_is_refused_with_the_reason() {
     }
 }
 
-/// Stops in the middle of a stream, and looks which memory the codec process maps: its own is named
-/// vb3-codec, and buffers are named vb3.
+/// Stops in the middle of a stream and lists the memory that the codec process maps. Its own memory
+/// is named vb3-codec; buffers are named vb3.
 const LOOK: &str = r#"
 mkfifo pictures
 gst-launch-1.0 -q filesrc location=stream.h264 ! h264parse ! v4l2h264dec \
@@ -272,7 +272,7 @@ cat <&3 > /dev/null
 wait
 "#;
 
-/// Whether the codec process of a SPEC's device maps the program's buffers.
+/// Returns whether the codec process of a SPEC's device maps the program's buffers.
 fn has_buffers(machine: &str, spec: &str, stream: &[u8]) -> bool {
     let run = Run::on(machine).device(spec);
     std::fs::write(run.file("stream.h264"), stream).unwrap();
@@ -283,8 +283,8 @@ fn has_buffers(machine: &str, spec: &str, stream: &[u8]) -> bool {
     buffers > 0
 }
 
-/// The codec process writes pictures where they belong; the bus does where a buffer's memory is
-/// scattered or reached by the CPU.
+/// The codec process writes pictures directly into buffers. If a buffer's memory is scattered or
+/// only the CPU reaches it, the bus copies them.
 #[test]
 fn the_process_has_the_buffers_that_it_can_have() {
     if lacks("gst-launch-1.0") {

@@ -1,4 +1,4 @@
-//! What the tests share: running a program under vb3, and looking at the pictures that came.
+//! Shared helpers of the tests: running a program under vb3, and checking its pictures.
 
 use crate::surroundings::command;
 use std::ffi::{OsStr, OsString};
@@ -26,13 +26,13 @@ pub(crate) const MACHINES: [&str; 9] = [
     "vm-bounce",
 ];
 
-/// Whether all tests run: `cargo test -- --include-ignored`. By default those that are marked
-/// `#[ignore = "full: …"]` do not, and others do less.
+/// Returns whether all tests run (`cargo test -- --include-ignored`). By default, tests marked
+/// `#[ignore = "full: …"]` do not run, and others do less.
 pub(crate) fn is_full() -> bool {
     std::env::args().any(|word| word == "--include-ignored" || word == "--ignored")
 }
 
-/// The machines of a test that goes through all of them: two by default.
+/// Returns the machines for a test: all in full, two by default.
 pub(crate) fn machines() -> impl Iterator<Item = &'static str> {
     let default = ["pc", "soc-noncoherent"];
     MACHINES
@@ -40,7 +40,7 @@ pub(crate) fn machines() -> impl Iterator<Item = &'static str> {
         .filter(move |machine| is_full() || default.contains(machine))
 }
 
-/// All of a list in full, and only the first by default.
+/// Returns the whole list in full, and only its `first` items by default.
 pub(crate) fn few<T>(all: &[T], first: usize) -> &[T] {
     if is_full() {
         all
@@ -49,8 +49,8 @@ pub(crate) fn few<T>(all: &[T], first: usize) -> &[T] {
     }
 }
 
-/// Says that a program is missing; true if so. With `VB3_TESTS_NEED_ALL=1`, as `cargo xtask test`
-/// sets it, that is a failure.
+/// Returns whether a program is missing, and prints that it is. With `VB3_TESTS_NEED_ALL=1`, which
+/// `cargo xtask test` sets, the test fails.
 pub(crate) fn lacks(program: &str) -> bool {
     let there = Path::new(program).is_file()
         || std::env::var_os("PATH").is_some_and(|path| {
@@ -68,7 +68,7 @@ pub(crate) fn lacks(program: &str) -> bool {
     true
 }
 
-/// Whether `vb3-codec` was built without libavcodec; says so if it was, as [`lacks`].
+/// Returns whether `vb3-codec` was built without libavcodec, and prints or fails as [`lacks`].
 pub(crate) fn lacks_libavcodec() -> bool {
     let Err(why) = vb3_codec::Library::ask(Path::new(env!("CARGO_BIN_EXE_vb3-codec"))) else {
         return false;
@@ -79,12 +79,12 @@ pub(crate) fn lacks_libavcodec() -> bool {
     true
 }
 
-/// Runs ffmpeg, which must succeed; gives what it writes to its output.
+/// Runs ffmpeg, which must succeed. Returns its standard output.
 pub(crate) fn ffmpeg<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Vec<u8> {
     ffmpeg_in(Path::new("."), words)
 }
 
-/// The same where its files are.
+/// Runs ffmpeg in a directory, as [`ffmpeg`].
 pub(crate) fn ffmpeg_in<W: AsRef<OsStr>>(
     dir: &Path,
     words: impl IntoIterator<Item = W>,
@@ -98,7 +98,7 @@ pub(crate) fn ffmpeg_in<W: AsRef<OsStr>>(
     out.stdout
 }
 
-/// A directory for a test, whose path leaves room for those of sockets: they have 108 bytes at most.
+/// Makes a directory with a short path, because paths of sockets have at most 108 bytes.
 pub(crate) fn tempdir() -> TempDir {
     let usual = std::env::temp_dir();
     let short = if usual.as_os_str().len() > 40 {
@@ -109,7 +109,7 @@ pub(crate) fn tempdir() -> TempDir {
     tempfile::tempdir_in(short).unwrap()
 }
 
-/// One run of vb3 to be.
+/// A run of vb3 that a test prepares.
 pub(crate) struct Run {
     machine: String,
     devices: Vec<String>,
@@ -120,19 +120,19 @@ pub(crate) struct Run {
     pub(crate) dir: TempDir,
 }
 
-/// What came of it.
+/// Result of a run.
 pub(crate) struct Outcome {
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) report: Report,
-    /// Wall time of the whole command.
+    /// Wall time of the command.
     pub(crate) took: Duration,
     pub(crate) dir: TempDir,
 }
 
 impl Run {
-    /// A run on a machine, without devices or program yet.
+    /// Prepares a run on a machine, without devices or program.
     pub(crate) fn on(machine: &str) -> Self {
         Self {
             machine: machine.to_owned(),
@@ -158,19 +158,19 @@ impl Run {
         self
     }
 
-    /// Puts what is generated for the run here.
+    /// Sets the directory for the run's generated files.
     pub(crate) fn scratch(mut self, place: &'static str) -> Self {
         self.scratch = Some(place);
         self
     }
 
-    /// Lets the run take longer.
+    /// Sets a longer time limit.
     pub(crate) fn patience(mut self, seconds: u64) -> Self {
         self.patience = Duration::from_secs(seconds);
         self
     }
 
-    /// A file in the run's own directory.
+    /// Returns the path of a file in the run's directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -184,7 +184,7 @@ impl Run {
         self
     }
 
-    /// Adds words to the program.
+    /// Adds arguments to the program.
     pub(crate) fn and<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         self.program
             .extend(words.into_iter().map(|word| word.as_ref().to_owned()));
@@ -221,23 +221,23 @@ impl Run {
     }
 }
 
-/// How long a command may take before it counts as one that hangs: much longer than any takes.
+/// Time limit of a command, much longer than any command needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
-/// `vb3` in a directory, which keeps its last report, too.
+/// Makes a `vb3` command that runs in a directory and keeps its last report there.
 pub(crate) fn vb3(dir: &Path) -> Command {
     command(env!("CARGO_BIN_EXE_vb3"), dir)
 }
 
-/// How many times slower than others the machine is, as who runs the tests knows: a processor that is
-/// emulated takes its time.
+/// Returns the factor for time limits. Whoever starts the tests sets it, for example for an
+/// emulated processor.
 pub(crate) fn slowness() -> u32 {
     let said = std::env::var("VB3_SLOWNESS").ok();
     said.and_then(|said| said.parse().ok()).unwrap_or(1)
 }
 
-/// Runs a command to its end; gives status, stdout and stderr. Both go to files, so that nothing
-/// can block on a full pipe.
+/// Runs a command to its end. Returns status, stdout and stderr. Both go to files, so that no full
+/// pipe can block the command.
 pub(crate) fn finish(command: &mut Command, dir: &Path) -> (i32, String, String) {
     finish_within(command, dir, PATIENCE)
 }
@@ -268,14 +268,14 @@ fn finish_within(command: &mut Command, dir: &Path, patience: Duration) -> (i32,
                 text("stderr")
             );
         }
-        // Not to wait for an event, but to look again: the deadline is all that counts.
+        // Only the deadline counts; the sleep just limits polling.
         std::thread::sleep(Duration::from_millis(5));
     };
     (status.code().unwrap_or(-1), text("stdout"), text("stderr"))
 }
 
 impl Outcome {
-    /// What `vb3 why` says of the run.
+    /// Returns the output of `vb3 why` for the run.
     pub(crate) fn why(&self) -> String {
         let dir = self.dir.path();
         let mut why = vb3(dir);
@@ -285,15 +285,14 @@ impl Outcome {
         stdout
     }
 
-    /// Asserts that the program succeeded, waited for devices before it or another one had their
-    /// buffers, and gave everything back.
+    /// Asserts that the program succeeded, made no early access, and released everything.
     pub(crate) fn expect_success(&self) -> &Self {
         self.expect_end();
         assert_eq!(self.report.early_accesses, []);
         self
     }
 
-    /// The same of programs that need not have waited.
+    /// Asserts that the program succeeded and released everything. Early accesses are allowed.
     pub(crate) fn expect_end(&self) -> &Self {
         assert_eq!(
             self.status, 0,
@@ -303,7 +302,7 @@ impl Outcome {
         self.expect_nothing_held()
     }
 
-    /// Asserts that everything was given back.
+    /// Asserts that everything was released.
     pub(crate) fn expect_nothing_held(&self) -> &Self {
         assert!(
             self.report.held.is_empty(),
@@ -319,7 +318,7 @@ impl Outcome {
         self
     }
 
-    /// A file in the run's directory.
+    /// Reads a file of the run's directory.
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.dir.path().join(name)).unwrap_or_else(|e| {
             panic!(
@@ -329,7 +328,7 @@ impl Outcome {
         })
     }
 
-    /// The report on a device.
+    /// Returns the report of a device.
     pub(crate) fn device(&self, node: &str) -> &DeviceReport {
         self.report
             .devices
@@ -338,7 +337,7 @@ impl Outcome {
             .unwrap_or_else(|| panic!("no {node} in {:?}", self.report.devices))
     }
 
-    /// The report on a device's only queue.
+    /// Returns the report of a device's only queue.
     pub(crate) fn queue(&self, node: &str) -> &QueueReport {
         let [queue] = &self.device(node).queues[..] else {
             panic!("{:?}", self.device(node))
@@ -347,10 +346,10 @@ impl Outcome {
     }
 }
 
-/// The shape of pictures in a test: small, and with room for the number.
+/// Size of pictures in tests: small, but large enough for the number.
 pub(crate) const SIZE: (u32, u32) = (320, 240);
 
-/// `size=…` of [`SIZE`] for a SPEC.
+/// Returns `size=…` with [`SIZE`], for a SPEC.
 pub(crate) fn size_option() -> String {
     format!("size={}x{}", SIZE.0, SIZE.1)
 }
@@ -359,7 +358,7 @@ fn size() -> Size {
     Size::new(SIZE.0, SIZE.1).unwrap()
 }
 
-/// The pattern's picture with this number.
+/// Returns the pattern's picture with this number.
 pub(crate) fn pattern(layout: &'static PixelFormat, number: u32) -> Frame {
     render(
         layout,
@@ -370,15 +369,14 @@ pub(crate) fn pattern(layout: &'static PixelFormat, number: u32) -> Frame {
     )
 }
 
-/// A recording of the pattern's pictures 0 to `count - 1`.
+/// Returns a recording of the pattern's pictures 0 to `count - 1`.
 pub(crate) fn recording(layout: &'static PixelFormat, count: u32) -> Vec<u8> {
     (0..count)
         .flat_map(|number| pattern(layout, number).bytes().to_vec())
         .collect()
 }
 
-/// Asserts that `bytes` are pictures of the pattern, in order, each exactly as it was sent; gives
-/// their numbers.
+/// Asserts that `bytes` are unchanged pictures of the pattern, in order. Returns their numbers.
 pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<u32> {
     let len = picture::bytes(layout, size());
     assert_eq!(
@@ -407,8 +405,8 @@ pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<
     numbers
 }
 
-/// Compiles one of the tests' programs, once for each version of its sources; gives its path, or
-/// `None` without a compiler.
+/// Compiles a test program, once for each version of its sources. Returns its path, or `None`
+/// without a compiler.
 pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let (compiler, words): (_, &[&str]) = match Path::new(source).extension()?.to_str()? {
@@ -429,7 +427,7 @@ pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if !binary.exists() {
         std::fs::create_dir_all(&dir).unwrap();
-        // Another process may compile the same.
+        // Another process may compile the same program.
         let new = dir.join(std::process::id().to_string());
         let out = Command::new(compiler)
             .env("CGO_ENABLED", "0")
@@ -447,12 +445,12 @@ pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     Some(binary)
 }
 
-/// Where the sources of the tests' programs are.
+/// Returns the directory of the test programs' sources.
 fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs")
 }
 
-/// A number for the text of a source and of all headers.
+/// Returns a hash of a source and all headers.
 fn version(source: &str) -> u64 {
     let is_header = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "h");
     let entries = std::fs::read_dir(programs()).unwrap();
@@ -467,8 +465,8 @@ fn version(source: &str) -> u64 {
     hasher.finish()
 }
 
-/// Runs one word of `files.c` on a camera, which must succeed and leave nothing behind; gives what
-/// it says, or nothing without a compiler.
+/// Runs one subtest of `files.c` on a camera. It must succeed and release everything. Returns its
+/// output, or `None` without a compiler.
 pub(crate) fn runs_files(word: &str) -> Option<String> {
     let files = compiled("files.c")?;
     let outcome = Run::on("pc")

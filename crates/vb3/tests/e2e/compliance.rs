@@ -1,5 +1,5 @@
-//! v4l2-compliance on every kind of device, on two machines and, in full, on every one: nothing fails,
-//! nothing warns.
+//! v4l2-compliance on every kind of device, on two machines by default and on all in full. It must
+//! report no failure and no warning.
 
 use crate::common::{Run, lacks};
 
@@ -12,7 +12,7 @@ const DEVICES: [&str; 4] = [
 
 const SCALER: &str = "capture-convert=pattern,pace=free,size=160x120";
 
-/// Failures and warnings of a run, from its last line.
+/// Returns the failures and warnings of a run, from its last line.
 pub(crate) fn summary(stdout: &str) -> Option<(u32, u32)> {
     let line = stdout
         .lines()
@@ -25,7 +25,7 @@ pub(crate) fn summary(stdout: &str) -> Option<(u32, u32)> {
     Some((number("Failed:")?, number("Warnings:")?))
 }
 
-/// Runs v4l2-compliance on the first device; gives failures and warnings.
+/// Runs v4l2-compliance on the first device. Returns failures and warnings.
 fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
     if lacks("v4l2-compliance") {
         return None;
@@ -127,8 +127,8 @@ on_machine! {
     vm_bounce "vm-bounce" #[ignore = "full: runs on a further machine"]
 }
 
-/// In real time, which other tests leave out: frames have their rate, and a busy machine may drop
-/// some, which is a warning.
+/// Tests in real time, unlike other tests. Frames keep their rate. A busy machine may drop some,
+/// which v4l2-compliance reports as a warning.
 #[test]
 fn against_the_clock() {
     for spec in ["camera=pattern,fps=60", "display=null,fps=60"] {

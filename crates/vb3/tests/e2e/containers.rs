@@ -1,5 +1,5 @@
-//! Real programs under the profiles of system calls that container engines apply by default. The
-//! profile is one of a thread, and of what that thread starts.
+//! Real programs under the seccomp profiles that container engines apply by default. A profile
+//! applies to one thread and the processes that it starts.
 
 #[path = "../../../../xtask/src/reach/profile.rs"]
 #[allow(dead_code, reason = "only xtask uses the rest")]
@@ -7,7 +7,7 @@ mod profile;
 
 use crate::common::{Outcome, Run, finish, lacks, vb3};
 
-/// Runs something on a thread under a profile.
+/// Runs `body` on a thread under a profile.
 fn under<T: Send>(name: &str, body: impl FnOnce() -> T + Send) -> T {
     let profile = profile::find(name).unwrap();
     std::thread::scope(|scope| {
@@ -43,7 +43,7 @@ fn part(json: &serde_json::Value, name: &str) -> bool {
 }
 
 #[test]
-fn default_profiles_lose_only_the_following_of_user_pointers() {
+fn default_profiles_only_lose_user_pointer_tracking() {
     if lacks("v4l2-compliance") {
         return;
     }
@@ -67,7 +67,7 @@ fn default_profiles_lose_only_the_following_of_user_pointers() {
 }
 
 #[test]
-fn without_ptrace_one_line_says_what_is_lost_and_the_rest_works() {
+fn without_ptrace_one_line_names_the_losses() {
     if lacks("v4l2-ctl") {
         return;
     }

@@ -1,4 +1,4 @@
-//! The converter: what v4l2-ctl and GStreamer make it do, compared with what ffmpeg does.
+//! The converter, under v4l2-ctl and GStreamer, compared with ffmpeg's filters.
 
 use crate::common::{Outcome, Run, few, ffmpeg, lacks, machines};
 use crate::compliance::expect_compliant;
@@ -6,7 +6,7 @@ use crate::compliance::expect_compliant;
 pub(crate) const SIZE: (usize, usize) = (320, 240);
 pub(crate) const COUNT: usize = 4;
 
-/// Moving pictures in one of ffmpeg's pixel formats.
+/// Makes moving pictures in one of ffmpeg's pixel formats.
 pub(crate) fn pictures(format: &str) -> Option<Vec<u8>> {
     if lacks("ffmpeg") {
         return None;
@@ -18,7 +18,7 @@ pub(crate) fn pictures(format: &str) -> Option<Vec<u8>> {
     Some(through(&from, "null", format))
 }
 
-/// Pictures after one of ffmpeg's filters.
+/// Applies one of ffmpeg's filters to pictures.
 pub(crate) fn filtered(pictures: &[u8], format: &str, filter: &str, to: &str) -> Vec<u8> {
     let dir = crate::common::tempdir();
     let file = dir.path().join("in.raw");
@@ -38,7 +38,7 @@ fn through(from: &[&str], filter: &str, to: &str) -> Vec<u8> {
     pictures
 }
 
-/// How alike two pictures are, in dB; infinite if they are equal.
+/// Returns the signal-to-noise ratio of two pictures, in dB; infinite if they are equal.
 pub(crate) fn psnr(a: &[u8], b: &[u8]) -> f64 {
     assert_eq!(a.len(), b.len());
     let square = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b)).powi(2);
@@ -46,7 +46,7 @@ pub(crate) fn psnr(a: &[u8], b: &[u8]) -> f64 {
     10.0 * (255.0 * 255.0 * a.len() as f64 / sum).log10()
 }
 
-/// One conversion by v4l2-ctl: formats and sizes at OUTPUT and CAPTURE, and what is set besides.
+/// One conversion by v4l2-ctl: formats and sizes at OUTPUT and CAPTURE, and further settings.
 struct Ctl<'a> {
     machine: &'a str,
     output: &'a str,
@@ -129,7 +129,7 @@ fn flips_and_turns_are_exact() {
 
 #[test]
 fn a_crop_is_exact_on_every_machine() {
-    // v4l2-ctl reads whole pictures only where their format is none of vicodec's.
+    // v4l2-ctl reads whole pictures only if vicodec does not have their format.
     let (Some(planar), Some(pictures)) = (pictures("nv12"), pictures("nv12")) else {
         return;
     };
@@ -179,7 +179,7 @@ fn a_composed_picture_lies_where_it_was_put() {
         return;
     };
     let (width, height) = (640, 480);
-    // v4l2-ctl writes whole pictures only where their format is none of vicodec's.
+    // v4l2-ctl writes whole pictures only if vicodec does not have their format.
     let ctl = Ctl {
         capture: "NM12",
         size: (width, height),
@@ -296,7 +296,7 @@ fn gstreamer_flips_and_turns() {
         ("vertical_flip=1", "vflip", SIZE),
         ("rotate=90", "transpose=1", turned),
     ] {
-        // What it does by controls is nothing that GStreamer knows of.
+        // GStreamer does not know what the controls change.
         let options = format!("disable-passthrough=true extra-controls=c,{control}");
         let caps = format!("video/x-raw,format=NV12,width={width},height={height}");
         let Some(made) = gstreamer(&pictures, &options, &caps) else {

@@ -1,5 +1,5 @@
-//! The H.264 decoder, spoken to as the kernel's interface for stateful decoders wants: its
-//! pictures are those of ffmpeg, in order, with the timestamps of their pieces.
+//! The H.264 decoder, driven by the kernel's interface for stateful decoders. Its pictures equal
+//! ffmpeg's, in order, with the timestamps of their pieces.
 
 use crate::common::{Outcome, Run, compiled, few, ffmpeg, lacks, lacks_libavcodec, machines};
 use crate::compliance::expect_compliant;
@@ -7,11 +7,11 @@ use crate::streams::{I420, Told, by_ffmpeg, display_order, encoded, is_key, unit
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// A stream and what to do with it.
+/// A stream and the steps of its decoding.
 pub(crate) struct Session {
     stream: Vec<u8>,
     commands: String,
-    /// What happens meanwhile, and on which clock.
+    /// A script of faults, and its clock.
     script: Option<(String, &'static str)>,
 }
 
@@ -24,7 +24,7 @@ impl Session {
         }
     }
 
-    /// Plays a script on a clock.
+    /// Adds a script and a clock.
     pub(crate) fn with_script(mut self, script: String, clock: &'static str) -> Self {
         self.script = Some((script, clock));
         self
@@ -36,7 +36,7 @@ impl Session {
         self
     }
 
-    /// Feeds what lies next in the stream; after the first piece, waits until it is understood.
+    /// Queues the next pieces of the stream; waits after the first until the decoder has parsed it.
     pub(crate) fn feed(mut self, pieces: &[Range<usize>]) -> Self {
         for piece in pieces {
             let _ = writeln!(self.commands, "feed {}", piece.len());
@@ -79,12 +79,12 @@ impl Session {
     }
 }
 
-/// What the program said.
+/// Output of the decoding program.
 #[derive(Debug)]
 pub(crate) struct Played {
-    /// Timestamp, whether it is damaged, and size of each picture.
+    /// Timestamp, damage and size of each picture.
     pub(crate) said: Vec<(u64, bool, String)>,
-    /// Everything else it said.
+    /// All other lines.
     pub(crate) other: Vec<String>,
     pub(crate) bytes: Vec<u8>,
 }
@@ -112,7 +112,7 @@ impl Played {
         self.said.iter().map(|(stamp, ..)| *stamp).collect()
     }
 
-    /// Asserts that these pictures came, in this order, and no others.
+    /// Asserts that exactly these pictures came, in this order.
     fn expect(&self, pictures: &[I420]) -> &Self {
         self.expect_bytes(pictures, I420::nv12)
     }
@@ -140,7 +140,7 @@ impl Played {
         self
     }
 
-    /// Asserts that pictures are those of the codec process alone, with the same damage.
+    /// Asserts that pictures equal those of a codec process without devices, with the same damage.
     fn expect_told(&self, told: &[Told]) -> &Self {
         let pictures: Vec<I420> = told.iter().map(|t| t.picture.clone()).collect();
         self.expect(&pictures);
@@ -221,10 +221,10 @@ fn from_one_macroblock_to_1080_lines() {
     }
 }
 
-/// What the codec's process copies is in the report: chroma at least, since libavcodec decodes luma into
-/// the buffers.
+/// The report counts the bytes that the codec process copies. These are at least the chroma, since
+/// libavcodec decodes luma into the buffers.
 #[test]
-fn separate_planes_of_1080_lines_and_what_is_copied_to_them() {
+fn separate_planes_of_1080_lines_count_copies() {
     const COUNT: u32 = 8;
     let Some(stream) = encoded("1920x1080", COUNT, KEYS) else {
         return;
@@ -244,7 +244,7 @@ fn separate_planes_of_1080_lines_and_what_is_copied_to_them() {
     }
 }
 
-/// What encoders make by default.
+/// B frames are the default of encoders.
 #[test]
 fn b_frames_come_in_the_order_they_are_shown() {
     let x264 = "bframes=3:b-adapt=0:keyint=12:scenecut=0:open-gop=1:b-pyramid=normal";
@@ -298,7 +298,8 @@ fn interlaced_pictures_say_which_field_came_first() {
     }
 }
 
-/// Cut and damaged streams give ffmpeg's pictures, parts made up and all; damaged ones are marked.
+/// Cut and damaged streams give ffmpeg's pictures, including concealed parts. Damaged pictures are
+/// marked.
 #[test]
 fn damaged_streams_give_the_pictures_of_ffmpeg() {
     let x264 = "bframes=2:keyint=10:scenecut=0";
@@ -339,7 +340,7 @@ fn a_seek_forgets_what_was_before() {
         let Some(played) = session.run(machine, "", "NV12") else {
             return;
         };
-        // Of those before, as many as were done; then all that come after, and nothing else.
+        // Some pictures from before the seek, then all after it, and no others.
         let before = played.said.len() - 10;
         assert!(before <= 15, "{:?}", played.stamps());
         let wanted: Vec<I420> = [&pictures[..before], &pictures[at..]].concat();
@@ -460,7 +461,7 @@ fn a_truncated_file_loses_its_last_picture_only() {
 }
 
 #[test]
-fn a_corrupt_slice_spoils_pictures_until_the_next_key() {
+fn corrupt_slice_damages_pictures_until_next_key() {
     let Some(mut stream) = encoded(SMALL, 30, KEYS) else {
         return;
     };
@@ -538,7 +539,7 @@ fn pieces_may_be_cut_anywhere() {
     assert!(played.stamps().is_sorted(), "{:?}", played.stamps());
 }
 
-/// v4l2-compliance, with a stream that is larger than a few of its buffers.
+/// Runs v4l2-compliance with a stream larger than several of its buffers.
 fn expect_decoder_compliant(machine: &str, specs: &[&str], words: &[&str]) {
     let Some(stream) = encoded(SMALL, 150, "bframes=0:keyint=12:bitrate=6000") else {
         return;
@@ -560,7 +561,7 @@ fn complies_on_every_machine() {
     }
 }
 
-/// With the limits of the board's own decoder, where that is stateful.
+/// Uses the limits of the board's decoder, if that is stateful.
 #[test]
 #[ignore = "full: runs on every board"]
 fn complies_on_boards_that_ship() {
@@ -579,7 +580,7 @@ fn complies_on_boards_that_ship() {
 
 #[test]
 fn complies_with_the_displays_dmabufs() {
-    // Its buffers must be large enough for the stream too.
+    // The display's buffers must also be large enough for the stream.
     let display = "display=null,mplane=on,format=NV12,size=1280x720";
     for &machine in few(&["soc-noncoherent", "soc-cma"], 1) {
         expect_decoder_compliant(machine, &[DECODER, display], &["-e", "/dev/video1"]);

@@ -1,9 +1,9 @@
-//! Descriptors of devices and buffers, and those of the program beside them.
+//! Descriptors of devices and buffers, and the program's other descriptors.
 
 use crate::common::{runs_files, slowness};
 
-/// Four threads open a million files up to the limit while devices are opened and closed: each is
-/// what was opened. Less of them where the processor is emulated.
+/// Four threads open a million files, up to the limit, while devices are opened and closed. Each
+/// descriptor must be the opened file. An emulated processor opens fewer.
 #[test]
 fn nothing_of_the_programs_is_replaced() {
     let Some(said) = runs_files("churn") else {
@@ -17,11 +17,11 @@ fn nothing_of_the_programs_is_replaced() {
 /// sendfile, splice, copy_file_range, fsync, fallocate, ftruncate; read and write of a dma-buf.
 /// The errno are read from Linux 7.2; not measured on a device.
 #[test]
-fn what_devices_and_buffers_refuse() {
+fn file_calls_that_devices_and_buffers_refuse() {
     runs_files("refused");
 }
 
-/// What is exported is held as long as its descriptor, and all of it goes with the process.
+/// An exported buffer lives as long as its descriptor, and the process's end releases all.
 #[test]
 fn three_thousand_exported_buffers() {
     runs_files("exports");
@@ -33,13 +33,13 @@ fn untold_sync_files_are_not_made() {
     runs_files("untold");
 }
 
-/// Large gathered writes that the device refuses cost the supervisor no memory.
+/// A large writev() that the device refuses does not use memory of the supervisor.
 #[test]
 fn refused_vectors_are_not_copied() {
     runs_files("vectors");
 }
 
-/// A path behind a node, a reference to one, and a poll of more than there may be.
+/// A path below a node, a reference to a node, and a poll of too many descriptors.
 #[test]
 fn nodes_are_no_directories() {
     runs_files("nodes");

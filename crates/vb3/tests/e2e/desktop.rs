@@ -1,4 +1,4 @@
-//! Programs as people have them on a desktop, with a camera: each shows the pattern's pictures.
+//! Desktop programs with a camera; each shows the pattern's pictures.
 
 use crate::common::{Outcome, Run, SIZE, expect_pattern, ffmpeg, lacks, size_option};
 use serde_json::Value;
@@ -11,17 +11,17 @@ fn camera() -> Run {
     Run::on("pc").device(format!("camera=pattern,format=YUYV,{}", size_option()))
 }
 
-/// What a program makes of black and white.
+/// Levels that a program shows for black and white.
 #[derive(Clone, Copy)]
 enum Range {
     /// 0 and 255.
     Full,
-    /// 16 and 235, as they are in the camera's Y'.
+    /// 16 and 235, as in the camera's Y'.
     Studio,
 }
 
-/// Asserts that bytes are a picture of the pattern after a program has made R'G'B' of it, by way of
-/// whatever it takes; gives its number.
+/// Asserts that bytes are a picture of the pattern that a program converted to R'G'B'. Returns its
+/// number.
 fn expect_shown(rgb: &[u8], range: Range) -> u32 {
     let size = Size::new(SIZE.0, SIZE.1).unwrap();
     let frame = Frame::from_bytes(&pixfmt::RGB24, size, rgb.to_vec()).unwrap();
@@ -38,7 +38,7 @@ fn expect_shown(rgb: &[u8], range: Range) -> u32 {
         Range::Full => byte,
         Range::Studio => (16 + u32::from(byte) * 219 / 255) as u8,
     });
-    // Colours of neighbours mix where a program halves their lines.
+    // Colours of neighbours mix if a program halves the lines of chroma.
     let near = sent.zip(rgb);
     let near = near.filter(|(a, b)| a.abs_diff(**b) <= 12).count();
     assert!(
@@ -49,7 +49,7 @@ fn expect_shown(rgb: &[u8], range: Range) -> u32 {
     number
 }
 
-/// A file's pixels.
+/// Returns the pixels of a file.
 fn pixels_of(outcome: &Outcome, name: &str) -> Vec<u8> {
     let file = outcome.dir.path().join(name);
     let file = file.to_str().unwrap();
@@ -88,14 +88,14 @@ fn guvcview_takes_photographs_in_a_window() {
 }
 
 #[test]
-fn pipewire_hands_the_camera_on_without_being_told_how() {
+fn pipewire_offers_the_camera_by_default() {
     let programs = ["pipewire", "wireplumber", "pw-cli", "dbus-run-session"];
     if programs.into_iter().any(lacks) || lacks("gst-inspect-1.0") {
         return;
     }
     let dir = crate::common::tempdir();
     let mut exists = crate::surroundings::command("gst-inspect-1.0", dir.path());
-    // Not by --exists, which wants a plugin as new as GStreamer itself.
+    // Does not use --exists, which requires a plugin as new as GStreamer.
     let exists = exists.arg("pipewiresrc").output().unwrap();
     if !exists.status.success() && lacks("gstreamer1.0-pipewire") {
         return;
@@ -111,8 +111,8 @@ fn pipewire_hands_the_camera_on_without_being_told_how() {
         .options(["--kill"])
         .program(["sh", "-c", script])
         .run();
-    // pipewiresrc maps each buffer once with DMA_BUF_IOCTL_SYNC when it hears of it: the camera has
-    // it by then.
+    // pipewiresrc maps each new buffer once with DMA_BUF_IOCTL_SYNC, when the camera already owns
+    // it.
     outcome.expect_end();
     let early = &outcome.report.early_accesses;
     let is_that =
@@ -123,7 +123,7 @@ fn pipewire_hands_the_camera_on_without_being_told_how() {
 }
 
 #[test]
-fn a_page_in_a_browser_shows_the_camera_and_sees_it_go_and_come_back() {
+fn browser_page_shows_camera_through_replug() {
     let python = "/usr/bin/python3";
     if lacks("chromium") || lacks(python) {
         return;

@@ -1,9 +1,9 @@
 //! The commands in README.md and docs/, run as a reader would type them, and the links between pages.
 //!
-//! A fenced block says by its info string what becomes of it: `console run` is run; `console
-//! skip=REASON` is not; `TEXT file=NAME` is written to a file for the commands after it. In a block that
-//! is run, a line that begins with `$ ` is a command, a backslash continues it, and any other line must
-//! be a line of what the command before it prints.
+//! A fenced block's info string chooses its use. The test runs `console run`, skips `console
+//! skip=REASON`, and writes `TEXT file=NAME` to a file for later commands. In a block that is run,
+//! a line that begins with `$ ` is a command, and a backslash continues it. Any other line must be
+//! in the output of the previous command.
 
 use crate::common::{finish, lacks, lacks_libavcodec, vb3};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The fenced blocks of a page.
+/// Returns the fenced blocks of a page.
 fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
     let mut open: Option<Block<'_>> = None;
@@ -87,7 +87,7 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// A command, and the lines that it must print.
+/// A command and its expected lines.
 #[derive(Debug, PartialEq, Eq)]
 struct Step<'a> {
     command: String,
@@ -150,7 +150,7 @@ fn clip() -> &'static [u8] {
     })
 }
 
-/// A command of a page, in a directory of its own and with `vb3` first in PATH.
+/// Prepares a command of a page, in a separate directory and with `vb3` first in PATH.
 fn shell(dir: &Path, command: &str) -> Command {
     let programs = Path::new(env!("CARGO_BIN_EXE_vb3")).parent().unwrap();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -208,7 +208,7 @@ fn run_page(page: &str) {
     }
 }
 
-/// Whether a line of a block is a command of ours, in whatever notation.
+/// Returns whether a line of a block is a command of ours, in any notation.
 fn is_ours(line: &str) -> bool {
     let line = line.trim_start_matches([' ', '-']);
     let line = line.strip_prefix("run: ").unwrap_or(line);
@@ -255,7 +255,7 @@ fn anchor(heading: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// Where the links of a page lead: what stands between `](` and `)`.
+/// Returns the targets of a page's links: the text between `](` and `)`.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let ends = text.split("](").skip(1);
     let links = ends.filter_map(|rest| rest.split_once(')').map(|(link, _)| link));

@@ -1,5 +1,5 @@
-//! The encoders, and JPEG both ways, under programs that were not written for them: what comes out
-//! decodes to what went in.
+//! The encoders, and JPEG in both directions, under unmodified programs. The decoded output must
+//! resemble the input.
 
 use crate::common::{Outcome, Run, few, ffmpeg_in, lacks, lacks_libavcodec, machines};
 use crate::compliance::expect_compliant;
@@ -9,12 +9,12 @@ pub(crate) const WIDTH: usize = 320;
 pub(crate) const HEIGHT: usize = 240;
 pub(crate) const PICTURE: usize = WIDTH * HEIGHT * 3 / 2;
 pub(crate) const COUNT: usize = 20;
-/// With a registry of its own, so that other runs' devices are no elements here.
+/// GStreamer with the test's own registry, so that it lists no devices of other runs.
 const GST: &str = "gst-launch-1.0 -q";
-/// Less than this, in decibels, and the pictures are not the same.
+/// Minimum signal-to-noise ratio of pictures that count as alike, in decibels.
 const ALIKE: f64 = 32.0;
 
-/// What ffprobe says of a file, a line for each packet or frame.
+/// Returns ffprobe's output for a file: a line for each packet or frame.
 pub(crate) fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
     let out = Command::new("ffprobe")
         .current_dir(outcome.dir.path())
@@ -30,7 +30,7 @@ pub(crate) fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
         .collect()
 }
 
-/// Moving pictures as I420, in `source.yuv`.
+/// Writes moving pictures to `source.yuv`, as I420.
 pub(crate) fn source(run: &Run) -> Vec<u8> {
     let size = format!("testsrc2=size={WIDTH}x{HEIGHT}:rate=30");
     let words = format!("-f lavfi -i {size} -frames:v {COUNT} -pix_fmt yuv420p -f rawvideo");
@@ -44,7 +44,7 @@ pub(crate) fn decoded(outcome: &Outcome, file: &str) -> Vec<u8> {
     outcome.read("seen.yuv")
 }
 
-/// Asserts that pictures are there, as many, and each like the one at its place.
+/// Asserts that both lists have the same number of pictures, and that each pair is alike.
 pub(crate) fn expect_alike(sent: &[u8], seen: &[u8], picture: usize) {
     assert_eq!(seen.len(), sent.len(), "bytes of pictures");
     let pairs = sent.chunks_exact(picture).zip(seen.chunks_exact(picture));
@@ -100,7 +100,7 @@ on_machine! {
     vm_bounce "vm-bounce" #[ignore = "full: runs on a further machine"]
 }
 
-/// Encodes a file by v4l2-ctl; gives what was sent, and the run.
+/// Encodes a file with v4l2-ctl. Returns the input and the run.
 fn by_v4l2_ctl(machine: &str, options: &str, fourcc: &str) -> Option<(Vec<u8>, Outcome)> {
     if !all_there(&["v4l2-ctl", "ffmpeg"]) {
         return None;
@@ -208,7 +208,7 @@ fn only_the_visible_lines_are_encoded() {
     if !all_there(&["v4l2-ctl", "ffmpeg", "ffprobe"]) {
         return;
     }
-    // As 1080 lines in buffers of 1088.
+    // As with 1080 lines in buffers of 1088.
     let run = Run::on("pc").device("h264enc");
     source(&run);
     let outcome = run
@@ -259,7 +259,7 @@ fn ffmpeg_encodes() {
     }
 }
 
-/// Runs a pipeline that writes what it sends to `sent.raw` and what came of it to `seen.raw`.
+/// Runs a pipeline that writes its input to `sent.raw` and its decoded output to `seen.raw`.
 fn pipeline(machine: &str, device: &str, caps: &str, codec: &str) -> Option<Outcome> {
     if !all_there(&["gst-launch-1.0"]) {
         return None;
@@ -311,9 +311,9 @@ fn gstreamer_encodes_with_the_controls_it_sets() {
     assert_eq!(kinds[..5], ["I", "P", "P", "P", "I"]);
 }
 
-/// Asserts that GStreamer's encoder goes on where pictures change their size in mid-stream, by what a
-/// decoder makes of its stream. GStreamer 1.22 drains the device first, and an encoder that gives the
-/// last packet together with the LAST flag is taken to be at its end.
+/// Asserts that GStreamer's encoder continues if pictures change their size in mid-stream, by
+/// decoding its stream. GStreamer 1.22 drains the device first. It would stop if the encoder
+/// returned the last packet together with the LAST flag.
 pub(crate) fn expect_change_of_size(device: &str, codec: &str) {
     let sizes = [(640, 480), (320, 240)];
     let sources = sizes.map(|(width, height)| {

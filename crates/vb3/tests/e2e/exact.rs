@@ -1,8 +1,8 @@
-//! Streams with options drawn at random, and the JVT's own: every picture that a program gets of the
-//! decoder is ffmpeg's, in order.
+//! Streams with random options, and the JVT's conformance streams. Every picture that a program
+//! gets from the decoder equals ffmpeg's, in order.
 //!
-//! `cargo xtask exact` runs more of them. `VB3_EXACT_SEED` and `VB3_EXACT_STREAMS` say which and how
-//! many; `VB3_H264_VECTORS` names the directory of the JVT's streams.
+//! `cargo xtask exact` runs more of them. `VB3_EXACT_SEED` and `VB3_EXACT_STREAMS` choose seed and
+//! number; `VB3_H264_VECTORS` names the directory of the JVT's streams.
 
 mod others;
 
@@ -10,7 +10,7 @@ use crate::common::{Run, ffmpeg, is_full, lacks, lacks_libavcodec};
 use crate::streams::by_ffmpeg;
 use std::path::Path;
 
-/// Numbers that depend on a seed alone (xorshift64*).
+/// Random numbers from a seed (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-/// A stream to be.
+/// Parameters of a stream to encode.
 struct Draft {
     size: String,
     source: String,
@@ -116,7 +116,7 @@ const PLAYERS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Asserts that both programs get ffmpeg's own pictures; gives their number.
+/// Asserts that both programs get ffmpeg's own pictures. Returns their number.
 fn expect_exact(name: &str, stream: &[u8], size: &str) -> usize {
     let pictures = by_ffmpeg(stream, size);
     assert!(!pictures.is_empty(), "{name}: ffmpeg gives no pictures");
@@ -133,7 +133,7 @@ fn expect_exact(name: &str, stream: &[u8], size: &str) -> usize {
     pictures.len()
 }
 
-/// Asserts that pictures of so many bytes each are the wanted ones, as many.
+/// Asserts that pictures of `picture` bytes each equal the wanted ones.
 fn expect_same(name: &str, found: &[u8], wanted: &[u8], picture: usize) {
     let mut pairs = found.chunks(picture).zip(wanted.chunks(picture));
     let differs = pairs.position(|(found, wanted)| found != wanted);
@@ -150,7 +150,7 @@ fn number(variable: &str, default: u64) -> u64 {
     value.map_or(default, |value| value.parse().unwrap())
 }
 
-/// Which streams are drawn, and how many.
+/// Returns the seed and the number of streams.
 fn seed_and_streams() -> (u64, u64) {
     let streams = if is_full() { 20 } else { 6 };
     (
@@ -193,8 +193,8 @@ fn the_jvts_streams_are_exact() {
     println!("{} streams, each exact by both programs", files.len());
 }
 
-/// The JVT's streams, in the directory that `VB3_H264_VECTORS` names; `None`, with the reason printed,
-/// without one.
+/// Returns the JVT's streams in the directory `VB3_H264_VECTORS`. Without it, prints the reason and
+/// returns `None`.
 pub(crate) fn vectors() -> Option<Vec<std::fs::DirEntry>> {
     let Some(dir) = std::env::var_os("VB3_H264_VECTORS") else {
         println!("not tested: VB3_H264_VECTORS names no directory of streams");
@@ -205,7 +205,7 @@ pub(crate) fn vectors() -> Option<Vec<std::fs::DirEntry>> {
     Some(files)
 }
 
-/// The visible size of a stream.
+/// Returns the visible size of a stream.
 pub(crate) fn size_of(file: &Path) -> String {
     let file = file.to_str().unwrap();
     let words = ["-flags", "+unaligned", "-f", "h264", "-i", file];

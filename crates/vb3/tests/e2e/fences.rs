@@ -4,8 +4,8 @@ use crate::common::{Outcome, Run, compiled, expect_pattern, size_option, vb3};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
-/// What the calls answer, by the source of Linux 6.12; that a device's buffers have fences and that
-/// a queue waits for some is our own.
+/// Expected answers of the calls. Source: Linux 6.12. Fences of a device's buffers, and queues that
+/// wait for fences, exist only in vb3.
 const ANSWERS: &str = "passed on: as it should
 epoll_ctl: ok
 epoll_wait: as it should
@@ -80,7 +80,7 @@ SYNC: ok
 ";
 
 #[test]
-fn sync_files_answer_as_the_kernels_do_and_queues_wait_for_them() {
+fn sync_files_match_linux_and_queues_wait_for_them() {
     let Some(program) = compiled("sync_files.c") else {
         return;
     };
@@ -94,8 +94,8 @@ fn sync_files_answer_as_the_kernels_do_and_queues_wait_for_them() {
     outcome.expect_success();
 }
 
-/// So many of a camera's buffers go to a display, which gets them as `how` says; what the run was, and
-/// what the display showed.
+/// Passes buffers of a camera to a display in the way of `how`. Returns the run and the display's
+/// pictures.
 fn camera_to_display(program: &Path, how: [&str; 2], pace: &str) -> (Outcome, Vec<u8>) {
     let outcome = Run::on("pc")
         .device(format!(
@@ -113,7 +113,7 @@ fn camera_to_display(program: &Path, how: [&str; 2], pace: &str) -> (Outcome, Ve
 }
 
 #[test]
-fn a_program_that_never_waits_is_told_and_one_with_sync_files_need_not_wait() {
+fn early_access_is_reported_unless_sync_files_wait() {
     let Some(program) = compiled("early.c") else {
         return;
     };
@@ -127,7 +127,7 @@ fn a_program_that_never_waits_is_told_and_one_with_sync_files_need_not_wait() {
         let wanted = ("/dev/video0", "video-capture", "/dev/video0", "write");
         assert_eq!((owner, &*row.access), (wanted, "read"), "{row:?}");
     }
-    // A frame that the camera has for a program at once is no wait: the first, at least.
+    // At least the first frame is ready at once and needs no wait.
     for (by, call) in [("/dev/video1", "QBUF"), ("", "DMA_BUF_IOCTL_SYNC")] {
         let of = rows.iter().filter(|row| row.by == by && row.call == call);
         let times: u64 = of.map(|row| row.times).sum();
@@ -174,7 +174,7 @@ fn a_device_that_waits_for_its_own_fence_is_named() {
     assert!(failure.sentence.starts_with(wanted), "{failure:?}");
 }
 
-/// What epoll reports, by the source of Linux 6.12: fs/eventpoll.c, drivers/dma-buf/dma-buf.c
+/// Expected reports of epoll. Source: Linux 6.12, fs/eventpoll.c, drivers/dma-buf/dma-buf.c
 /// `dma_buf_poll` and sync_file.c `sync_file_poll`.
 const REPORTED: &str = "REQBUFS: ok
 add: ok
@@ -225,7 +225,7 @@ closed: nothing
 ";
 
 #[test]
-fn epoll_reports_buffers_and_sync_files_as_the_kernel_does() {
+fn epoll_reports_buffers_and_fences_as_linux() {
     let Some(program) = compiled("epoll_buffers.c") else {
         return;
     };
@@ -239,14 +239,14 @@ fn epoll_reports_buffers_and_sync_files_as_the_kernel_does() {
     outcome.expect_nothing_held();
 }
 
-/// What the program asks for stands beside what stock kernels answer, which `cargo xtask vm buffers`
-/// measures: an edge on a dma-buf is one at every wait.
+/// The expected answers are those of stock kernels, measured by `cargo xtask vm buffers`. On a
+/// dma-buf, an edge-triggered entry reports at every wait.
 #[test]
-fn poll_and_epoll_of_buffers_are_as_measured_on_stock_kernels() {
+fn poll_and_epoll_of_buffers_match_stock_kernels() {
     let Some(program) = compiled("epoll_other.c") else {
         return;
     };
-    // A recorded run answers the same.
+    // A run with a trace gives the same answers.
     let recorded: &[&str] = &["--trace", "run.json"];
     for (machine, options) in [("pc", &[][..]), ("soc-cma", recorded)] {
         let outcome = Run::on(machine)

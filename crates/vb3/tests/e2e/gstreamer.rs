@@ -74,7 +74,7 @@ fn show(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
         ])
         .and(["rawvideoparse", "format=yuy2", "framerate=30/1"])
         .and([format!("width={}", SIZE.0), format!("height={}", SIZE.1)])
-        // rawvideoparse says nothing of colours, and v4l2sink takes only what says something.
+        // rawvideoparse does not set colorimetry, and v4l2sink requires it.
         .and(["!", "capssetter", "caps=video/x-raw,colorimetry=bt601"])
         .and([
             "!",
@@ -192,7 +192,7 @@ fn display_to_camera_without_a_copy() {
     }
 }
 
-/// Only what is of the picture is shown, and nothing is copied to leave the rest out.
+/// The display shows only the picture, without the padding of its lines, and nothing is copied.
 #[test]
 fn lines_longer_than_a_pictures() {
     let Some(shown) = show("pc", ",stride=1024", "mmap") else {
@@ -231,7 +231,8 @@ fn src_userptr() {
         return;
     }
     for (machine, options) in [("soc-iommu", ",userptr=on"), ("pc", ",alloc=vmalloc")] {
-        // v4l2src imports memory from downstream: videoconvert has some, if it has work to do.
+        // v4l2src imports memory from downstream. videoconvert offers memory only if it must
+        // convert.
         let outcome = Run::on(machine)
             .device(format!(
                 "camera=pattern,format=NV12,{}{options}",

@@ -1,10 +1,10 @@
-//! One buffer under many handles: one row in the list of buffers, as long as any of them is left.
+//! A buffer with many handles is one row in the list of buffers, as long as any handle is open.
 
 use crate::common::{Outcome, Run, compiled, size_option};
 use std::path::Path;
 use vb3_report::BufferReport;
 
-/// A program with a buffer of a kind.
+/// Runs a program with a buffer of this kind.
 fn runs(kind: &str) -> Option<Outcome> {
     let program = compiled("handles.c")?;
     let display = format!("display=null,format=YUYV,{}", size_option());
@@ -22,8 +22,7 @@ fn runs(kind: &str) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// The rows that were listed at a moment: each line without numbers of processes, the first without
-/// that of the buffer.
+/// Returns the rows listed at a moment, without the numbers of processes and buffers.
 fn rows(outcome: &Outcome, when: &str) -> Vec<Vec<String>> {
     let parts = outcome.stdout.split("== ");
     let part = parts.filter_map(|part| part.split_once('\n'));
@@ -40,7 +39,7 @@ fn rows(outcome: &Outcome, when: &str) -> Vec<Vec<String>> {
             _ => rows.push(vec![line.to_owned()]),
         }
     }
-    // Cameras have two buffers at least.
+    // Cameras have at least two buffers.
     rows.retain(|row| !row[0].contains(" buffer 1 "));
     rows.iter_mut().for_each(|row| {
         if let Some(holders) = row.get_mut(1..) {
@@ -55,7 +54,7 @@ const DESCRIPTOR: &str = "a descriptor given to process (handles-c)";
 const IMPORT: &str = "/dev/video1, in use";
 
 #[test]
-fn one_buffer_is_one_row_under_every_handle_until_the_last_has_gone() {
+fn buffer_is_one_row_until_its_last_handle_closes() {
     let kinds: [(&str, &str, &[&str]); 3] = [
         (
             "v4l2",
@@ -87,7 +86,7 @@ fn one_buffer_is_one_row_under_every_handle_until_the_last_has_gone() {
             continue;
         }
         let Some(outcome) = runs(kind) else { return };
-        // Memory that devices share is none that a kernel pins for another.
+        // A kernel cannot pin a device's shared memory for another device.
         let said = format!("a user pointer to it: {user_pointer}\nthe same bytes: yes\n");
         assert!(outcome.stdout.starts_with(&said), "{}", outcome.stdout);
         let all = rows(&outcome, "all");
@@ -106,8 +105,8 @@ fn one_buffer_is_one_row_under_every_handle_until_the_last_has_gone() {
             assert!(left[0].iter().any(is_import), "{kind}, {when}: {left:?}");
         }
         assert_eq!(rows(&outcome, "none"), [[""; 0]; 0], "{kind}");
-        // The report tells of one buffer, too, that nobody holds; pages that were pinned before there
-        // was a udmabuf of them were a row of their own until then.
+        // The report also lists one buffer without holders at the end. Pages that were pinned
+        // before a udmabuf was made of them have a separate row until then.
         let is_shared = |row: &&BufferReport| row.buffer == 0 && !row.number.starts_with('u');
         let first = outcome.report.buffers.iter().filter(is_shared);
         let [buffer] = first.collect::<Vec<_>>()[..] else {
@@ -121,7 +120,7 @@ fn one_buffer_is_one_row_under_every_handle_until_the_last_has_gone() {
 }
 
 #[test]
-fn memory_of_a_programs_own_is_listed_with_its_process_and_range() {
+fn user_memory_is_listed_with_process_and_range() {
     let Some(outcome) = runs("own") else { return };
     let (addr, _) = outcome.stdout.split_once('\n').unwrap();
     let addr = u64::from_str_radix(addr.trim_start_matches("0x"), 16).unwrap();
@@ -148,12 +147,12 @@ fn memory_of_a_programs_own_is_listed_with_its_process_and_range() {
 }
 
 #[test]
-fn many_that_end_at_once_have_all_ended_before_the_next_call() {
+fn many_closes_finish_before_the_next_call() {
     let Some(program) = compiled("ends.c") else {
         return;
     };
     let rounds = "3";
-    // Twelve buffers and nothing more fit into its 64 MiB of contiguous memory.
+    // Exactly twelve buffers fit into the 64 MiB of contiguous memory.
     let run = Run::on("soc-cma").device("camera=pattern,size=1920x1080,format=YUYV");
     let program = program.display().to_string();
     let outcome = run.program([&*program, "/dev/video0", rounds]).run();

@@ -21,7 +21,7 @@ fn shell(run: Run, script: &str) -> Outcome {
 }
 
 #[test]
-fn an_unplugged_device_fails_as_a_kernels_does_and_what_it_gave_stays() {
+fn unplug_matches_linux_and_buffers_survive() {
     let Some(hotplug) = compiled("hotplug.c") else {
         return;
     };
@@ -44,7 +44,7 @@ fn an_unplugged_device_fails_as_a_kernels_does_and_what_it_gave_stays() {
 }
 
 #[test]
-fn two_hundred_times_at_random_calls_nothing_hangs_and_nothing_is_held() {
+fn random_replugs_neither_hang_nor_leak() {
     let Some(hotplug) = compiled("hotplug.c") else {
         return;
     };
@@ -63,11 +63,11 @@ fn two_hundred_times_at_random_calls_nothing_hangs_and_nothing_is_held() {
 }
 
 #[test]
-fn streams_of_v4l2_ctl_and_gstreamer_end_with_their_error_and_begin_again() {
+fn streams_end_on_unplug_and_restart_after_plug() {
     if lacks("v4l2-ctl") || lacks("gst-launch-1.0") {
         return;
     }
-    // Each is unplugged once it has written a picture.
+    // Unplugs each device after it has written a picture.
     let outcome = shell(
         camera(),
         "until_written() { while [ ! -s $1 ]; do sleep 0.05; done; $VB3 ctl unplug video0; }
@@ -90,7 +90,7 @@ fn streams_of_v4l2_ctl_and_gstreamer_end_with_their_error_and_begin_again() {
         "{said}"
     );
     let said = String::from_utf8(outcome.read("gstreamer.txt")).unwrap();
-    // In a poll, or between two: what it says of the reason differs.
+    // GStreamer's message depends on whether it was in a poll or between two.
     assert!(said.contains("ERROR: from element"), "{said}");
     assert!(said.contains("GstV4l2Src:v4l2src0"), "{said}");
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("three.raw"));
@@ -126,7 +126,7 @@ fn a_device_comes_and_goes_by_the_clock() {
 }
 
 #[test]
-fn orders_that_cannot_be_carried_out_are_refused_in_a_sentence() {
+fn impossible_orders_are_refused_in_a_sentence() {
     let outcome = shell(
         camera(),
         "$VB3 ctl list; $VB3 ctl unplug /dev/video1 && $VB3 ctl list
@@ -156,7 +156,7 @@ fn without_a_run_ctl_says_so() {
 }
 
 #[test]
-fn sockets_of_the_kernels_tell_of_it_and_of_nothing_else() {
+fn uevent_sockets_report_only_the_replug() {
     let Some(hotplug) = compiled("hotplug.c") else {
         return;
     };
@@ -169,7 +169,7 @@ fn sockets_of_the_kernels_tell_of_it_and_of_nothing_else() {
 }
 
 #[test]
-fn a_client_of_libudev_hears_of_a_camera_that_goes_and_comes_back() {
+fn libudev_client_sees_camera_replug() {
     let python = "/usr/bin/python3";
     let there = Path::new("/usr/lib/python3/dist-packages/pyudev").is_dir();
     if lacks(python) || (!there && lacks("python3-pyudev")) {
@@ -207,7 +207,7 @@ fn a_client_of_libudev_hears_of_a_camera_that_goes_and_comes_back() {
 }
 
 #[test]
-fn gstreamers_device_monitor_sees_a_camera_go_and_come_back() {
+fn gstreamer_device_monitor_sees_camera_replug() {
     if lacks("gst-device-monitor-1.0") {
         return;
     }
@@ -230,7 +230,7 @@ fn gstreamers_device_monitor_sees_a_camera_go_and_come_back() {
 }
 
 #[test]
-fn who_holds_a_buffer_is_listed_while_a_program_runs() {
+fn ctl_lists_the_holders_of_a_buffer() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -256,7 +256,7 @@ fn who_holds_a_buffer_is_listed_while_a_program_runs() {
 }
 
 #[test]
-fn a_decoder_goes_with_its_media_device_and_decodes_again() {
+fn decoder_replugs_with_its_media_device() {
     let programs = ["gst-launch-1.0", "media-ctl", "ffmpeg"];
     if programs.into_iter().any(lacks) || lacks_libavcodec() {
         return;
@@ -268,7 +268,7 @@ fn a_decoder_goes_with_its_media_device_and_decodes_again() {
     let file = run.file("stream.h264");
     std::fs::write(&file, stream).unwrap();
     let wanted = decoded(&file, "null");
-    // The first stream has no end of its own.
+    // The first stream is endless.
     let outcome = shell(
         run,
         "decode() { gst-launch-1.0 -q \"$@\" ! h264parse ! v4l2h264dec \\

@@ -1,4 +1,4 @@
-//! What a program inherits, and what becomes of a run whose surroundings fail.
+//! Inherited signals and limits, and runs whose surroundings fail.
 
 use crate::common::{compiled, finish, vb3};
 use crate::lifecycle::{Lasting, lives, wait_for};
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::process::Stdio;
 
-/// The signals that a program ignores and blocks are those of whoever started the run.
+/// A program inherits the ignored and blocked signals of the run's parent.
 #[test]
 fn inherited_signals_reach_the_program() {
     let dir = crate::common::tempdir();
@@ -42,7 +42,7 @@ fn user_signals_reach_the_program() {
     }
 }
 
-/// Nobody answers calls any more: a shell that tries again and again would spin.
+/// Without a supervisor, calls on devices get no answer. A shell that tries again would spin.
 #[test]
 fn programs_of_a_killed_run_end() {
     let script = "sh -c 'echo $$ > inner; while :; do sleep 0.05; done' &
@@ -54,13 +54,13 @@ fn programs_of_a_killed_run_end() {
     wait_for("their end", || {
         (!pids.iter().any(|&pid| lives(pid))).then_some(())
     });
-    // Whoever ended them says so after that.
+    // The message of their end comes later.
     let said = || fs::read_to_string(run.dir.path().join("stderr")).unwrap();
     let farewell = "the programs of its run are ended";
     wait_for(farewell, || said().contains(farewell).then_some(()));
 }
 
-/// A file size limit ends the supervisor no more than the program.
+/// A file size limit (SIGXFSZ) ends neither the supervisor nor the program.
 #[test]
 fn a_file_size_limit_is_an_error() {
     let dir = crate::common::tempdir();

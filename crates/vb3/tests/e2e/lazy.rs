@@ -1,12 +1,12 @@
-//! Buffers that are placed when a device first uses them, and moved to where all devices that share
-//! them reach them: what is refused where each device places its own, works.
+//! Lazily placed buffers (`place=lazy`): vb3 places them at their first use and moves them to
+//! memory that all sharing devices reach. Devices that cannot share fixed buffers can share these.
 
 use crate::common::{Outcome, Run, few};
 use crate::pipeline::{CONFLICTS, COUNT, Conflict, DISPLAY, Remedy, encode, expect_pictures};
 use crate::pipeline::{failing, line, on, reference};
 use vb3_machine::profile::BUILTINS;
 
-/// Runs the devices of a conflict, each exporter with `place=lazy`.
+/// Runs the devices of a conflict, with `place=lazy` on each exporter.
 fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
     let converter = format!("{},place=lazy", conflict.converter);
     let mut line = line("clip.mp4", 2);
@@ -16,8 +16,7 @@ fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
     conflict.run_with("h264dec,place=lazy", &line, &converter, conflict.display)
 }
 
-/// Asserts that all pictures arrived, that nothing was copied for them, and that buffers were moved
-/// no more than once each.
+/// Asserts that all pictures arrived without copies, and that each buffer moved at most once.
 fn expect_shared(outcome: &Outcome, name: &str, moves: bool) {
     let report = &outcome.report;
     assert!(report.refusals.is_empty(), "{name}: {:?}", report.refusals);
@@ -35,7 +34,7 @@ fn expect_shared(outcome: &Outcome, name: &str, moves: bool) {
 }
 
 #[test]
-fn what_a_fixed_place_excludes_a_lazy_one_solves() {
+fn lazy_placement_solves_refused_sharing() {
     for conflict in &CONFLICTS {
         let Some(outcome) = run_lazy(conflict) else {
             return;
@@ -43,7 +42,7 @@ fn what_a_fixed_place_excludes_a_lazy_one_solves() {
         outcome.expect_nothing_held();
         match conflict.remedy {
             Remedy::Found { .. } => expect_shared(&outcome, conflict.constraint, true),
-            // Where no memory suits, none is found later, either.
+            // If no memory suits, lazy placement does not help.
             Remedy::Excluded { by, constraint, .. } => {
                 let [refusal] = &outcome.report.refusals[..] else {
                     panic!("{constraint}: {:?}", outcome.report.refusals)
@@ -60,24 +59,24 @@ fn what_a_fixed_place_excludes_a_lazy_one_solves() {
     }
 }
 
-/// Devices that boards have, and what keeps the second of two from sharing a fixed buffer.
+/// Two devices of a board, and the reason why they cannot share a fixed buffer.
 struct Pair {
     what: &'static str,
     machine: &'static str,
-    /// What the machine has beside what its profile says.
+    /// Memory areas that are added to the machine's profile.
     areas: &'static str,
     decoder: &'static str,
     converter: &'static str,
     display: &'static str,
     refused: (&'static str, &'static str),
-    /// What `vb3 why` says of it.
+    /// The sentence of `vb3 why`.
     said: &'static str,
-    /// Whether the first place does not suit the second device.
+    /// Whether the buffer must move for the second device.
     moves: bool,
 }
 
 const PAIRS: [Pair; 9] = [
-    // The converter's pages lie anywhere, which its IOMMU hides; the display takes a list of pages.
+    // The converter's IOMMU lets its pages lie anywhere; the display accepts a list of pages.
     Pair {
         what: "an engine with 28 address bits",
         machine: "pc",
@@ -89,7 +88,7 @@ const PAIRS: [Pair; 9] = [
         said: "the device only up to 0xfffffff",
         moves: true,
     },
-    // As venus has it: no power of two.
+    // As with venus: not a power of two.
     Pair {
         what: "a mask of 0xddc00000 - 1",
         machine: "pc",
@@ -101,8 +100,8 @@ const PAIRS: [Pair; 9] = [
         said: "the device only up to 0xddbfffff",
         moves: true,
     },
-    // Without an IOMMU, the decoder counts in pages; the converter's has larger ones, which memory
-    // that is placed for no device alone always fills.
+    // The decoder has no IOMMU and needs whole pages; the converter's IOMMU has larger pages.
+    // Lazily placed memory always consists of the larger ones.
     Pair {
         what: "an IOMMU with pages of 64 KiB",
         machine: "soc-64k",
@@ -114,7 +113,7 @@ const PAIRS: [Pair; 9] = [
         said: "64 KiB",
         moves: false,
     },
-    // The decoder's buffers lie one behind the other in the contiguous area.
+    // The decoder's buffers lie back to back in the contiguous area.
     Pair {
         what: "a boundary of 128 KiB",
         machine: "soc-cma",
@@ -126,7 +125,7 @@ const PAIRS: [Pair; 9] = [
         said: "cross a multiple of 128 KiB",
         moves: true,
     },
-    // The contiguous area lies below what the bus shows.
+    // The contiguous area lies below the bus's window.
     Pair {
         what: "a window of 256 MiB",
         machine: "soc-cma",
@@ -138,7 +137,7 @@ const PAIRS: [Pair; 9] = [
         said: "outside the window of the device's bus",
         moves: true,
     },
-    // What the chip has lies among devices' addresses, and an engine's bus shows nothing else.
+    // The chip's memory lies among device addresses, and the engine's bus reaches nothing else.
     Pair {
         what: "SRAM",
         machine: "soc-cma",
@@ -150,7 +149,7 @@ const PAIRS: [Pair; 9] = [
         said: "outside the window of the device's bus",
         moves: true,
     },
-    // The decoder has memory of its own, which its buffers leave.
+    // The buffers must leave the decoder's own memory.
     Pair {
         what: "memory without pages",
         machine: "soc-cma",
@@ -187,11 +186,11 @@ const PAIRS: [Pair; 9] = [
     },
 ];
 
-/// The machine's profile, where that is none that ships.
+/// File of the machine's profile, if it is not a shipped one.
 const AREAS: &str = "areas.toml";
 
 impl Pair {
-    /// The machine with the devices, and a clip.
+    /// Prepares the machine with the devices and a clip.
     fn devices(&self, place: &str) -> Option<Run> {
         let run = match self.areas {
             "" => on(self.machine),
@@ -211,13 +210,13 @@ impl Pair {
         Some(run)
     }
 
-    /// Runs the devices, to the end.
+    /// Runs the devices until the clip ends.
     fn run(&self, place: &str) -> Option<Outcome> {
         let line = line("clip.mp4", 2);
         Some(self.devices(place)?.program(["sh", "-c", &line]).run())
     }
 
-    /// Runs the devices, of which one is refused a buffer.
+    /// Runs the devices; one of them refuses a buffer.
     fn run_failing(&self, place: &str) -> Option<Outcome> {
         let line = failing(&line("clip.mp4", 2));
         Some(self.devices(place)?.program(["sh", "-c", &line]).run())
@@ -253,8 +252,8 @@ fn devices_that_boards_have_share() {
     }
 }
 
-/// Where one of two devices takes protected memory alone and the other none, no place suits both, and
-/// the refusal says what would.
+/// If one device accepts only protected memory and the other has no access to it, no memory suits
+/// both. The refusal names the remedy.
 #[test]
 fn protected_memory_is_for_devices_that_are_let_in() {
     let known = PAIRS.iter().find(|pair| pair.refused.1 == "protected");
@@ -292,9 +291,9 @@ fn protected_memory_is_for_devices_that_are_let_in() {
     );
 }
 
-/// The decoder chooses its lines at S_FMT, before it knows who will share; the program finds that the
-/// converter takes longer ones and gives up, though no call was refused. Placed lazily, the decoder has
-/// lines for all devices of the run.
+/// The decoder chooses the length of its lines at S_FMT, before it knows the other devices. The
+/// program notices that the converter needs longer lines and stops, although no call was refused.
+/// With lazy placement, the decoder's lines suit all devices of the run.
 #[test]
 fn a_lazy_exporter_has_the_lines_that_others_want() {
     let pair = Pair {

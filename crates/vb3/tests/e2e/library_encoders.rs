@@ -1,5 +1,5 @@
-//! The encoders that need libavcodec under programs that were not written for them: what ffmpeg
-//! decodes of their streams is what went in.
+//! The encoders that need libavcodec, under unmodified programs. ffmpeg decodes their streams to
+//! the input.
 
 use crate::common::{Run, compiled, few, ffmpeg_in, lacks, lacks_libavcodec, machines};
 use crate::compliance::expect_compliant;
@@ -10,17 +10,17 @@ fn lacks_any(programs: &[&str]) -> bool {
     lacks_libavcodec() || programs.iter().any(|program| lacks(program))
 }
 
-/// An encoder, and how programs are asked to use it.
+/// An encoder, and how programs use it.
 struct Case {
     device: &'static str,
-    /// GStreamer's element, and what makes a file of its buffers.
+    /// GStreamer's element, and the muxer after it.
     element: &'static str,
     mux: &'static str,
-    /// What decodes them there.
+    /// GStreamer's decoder of the stream.
     decoder: &'static str,
     /// ffmpeg's wrapper.
     wrapper: &'static str,
-    /// What the file is called.
+    /// Name of the file.
     file: &'static str,
 }
 
@@ -73,8 +73,8 @@ macro_rules! each {
             }
 
             #[test]
-            fn a_killed_process_is_told_and_the_next_stream_works() {
-                super::a_killed_process_is_told_and_the_next_stream_works(&CASE);
+            fn killed_codec_is_reported_and_next_stream_works() {
+                super::killed_codec_is_reported_and_next_stream_works(&CASE);
             }
         }
     )*};
@@ -123,8 +123,7 @@ fn gstreamer_changes_the_size(case: &Case) {
     }
 }
 
-/// One program makes a stream of one size and then others, by one open file; the bitrate changes in
-/// the middle of one.
+/// One open file encodes streams of several sizes; the bitrate changes in the middle of a stream.
 fn a_program_changes_size_and_bitrate(case: &Case) {
     let Some(program) = compiled("encode.c") else {
         return;
@@ -165,7 +164,7 @@ fn a_program_changes_size_and_bitrate(case: &Case) {
     }
 }
 
-/// What stands behind each length.
+/// Splits bytes into packets; each begins with its length.
 fn packets(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let Some((head, rest)) = bytes.split_first_chunk() {
@@ -176,10 +175,10 @@ fn packets(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     packets
 }
 
-/// VP8 frames as an IVF file, whose size is that of the first.
+/// Writes VP8 frames as an IVF file, with the size of the first frame.
 fn ivf(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut file = b"DKIF\0\0\x20\0VP80".to_vec();
-    // RFC 6386, section 9.1: after three bytes and a start code.
+    // RFC 6386, section 9.1: the size follows three bytes and a start code.
     file.extend(&frames[0][6..10]);
     for word in [30u32, 1, u32::try_from(frames.len()).unwrap(), 0] {
         file.extend(word.to_le_bytes());
@@ -222,8 +221,8 @@ fn by_ffmpeg(case: &Case, from: &str) -> String {
     )
 }
 
-/// Kills the codec process of a stream that is under way, then encodes another.
-fn a_killed_process_is_told_and_the_next_stream_works(case: &Case) {
+/// Kills the codec process in the middle of a stream, then encodes another.
+fn killed_codec_is_reported_and_next_stream_works(case: &Case) {
     if lacks_any(&["ffmpeg", "ffprobe"]) {
         return;
     }

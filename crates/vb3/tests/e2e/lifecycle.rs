@@ -1,4 +1,4 @@
-//! Begin and end of a run: signals, what the program leaves running, files, limits.
+//! Start and end of a run: signals, remaining processes, files, limits.
 
 use crate::common::{PATIENCE, Run, SIZE, finish, lacks, size_option, vb3};
 use crate::surroundings::command;
@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Looks again until something is there.
+/// Polls until `look` finds something.
 pub(crate) fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -21,15 +21,15 @@ pub(crate) fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// A run that lasts, as a process of its own.
+/// A running `vb3` process.
 pub(crate) struct Lasting {
     child: Child,
     pub(crate) dir: TempDir,
 }
 
 impl Lasting {
-    /// Starts `vb3 run -- sh -c SCRIPT`, which hears signals that whoever runs the tests ignores, as
-    /// a shell does with SIGINT for what it starts in the background.
+    /// Starts `vb3 run -- sh -c SCRIPT` with default signal actions. The test's parent may ignore
+    /// signals, as a shell ignores SIGINT for background processes.
     pub(crate) fn start(script: &str, env: &[(&str, &str)]) -> Self {
         let dir = crate::common::tempdir();
         let child = command("env", dir.path())
@@ -45,7 +45,7 @@ impl Lasting {
         Self { child, dir }
     }
 
-    /// The process whose number a program writes to this file.
+    /// Returns the process number that a program writes to this file.
     pub(crate) fn pid_in(&self, name: &str) -> u32 {
         let file = self.dir.path().join(name);
         wait_for(name, || fs::read_to_string(&file).ok()?.trim().parse().ok())
@@ -55,7 +55,7 @@ impl Lasting {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// The exit status, which must come in time.
+    /// Returns the exit status, which must come in time.
     fn status(&mut self) -> Option<i32> {
         let start = Instant::now();
         loop {
@@ -75,7 +75,7 @@ impl Drop for Lasting {
     }
 }
 
-/// Whether a process lives.
+/// Returns whether a process exists.
 pub(crate) fn lives(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat
@@ -84,7 +84,7 @@ pub(crate) fn lives(pid: u32) -> bool {
     state == Some(false)
 }
 
-/// Two programs in a pipe, and their shell, which write their numbers.
+/// Two programs in a pipe, and their shell; all write their process numbers.
 const PIPE: &str =
     "sh -c 'echo $$ > left; exec sleep 300' | sh -c 'echo $$ > right; exec sleep 300'";
 
@@ -94,7 +94,7 @@ fn a_signal_ends_every_program_of_the_run() {
         let mut run = Lasting::start(PIPE, &[]);
         let pids = [run.pid_in("left"), run.pid_in("right")];
         run.send(signal);
-        // A shell passes on how the last program of a pipe has ended, if it lives to see it.
+        // If the shell survives, it passes on the status of the last program of the pipe.
         assert_eq!(run.status(), Some(128 + signal.as_raw()), "{signal:?}");
         assert!(!pids.iter().any(|&pid| lives(pid)), "{signal:?}");
     }
@@ -108,7 +108,7 @@ fn a_second_signal_kills_those_that_do_not_listen() {
     let pids = [run.pid_in("deaf"), run.pid_in("shell")];
     run.send(Signal::TERM);
     run.send(Signal::TERM);
-    // Two signals that come as one are one.
+    // Two pending signals of one kind would merge, so wait before the second.
     let again = Instant::now();
     while run.child.try_wait().unwrap().is_none() {
         assert!(again.elapsed() < PATIENCE, "vb3 goes on");
@@ -118,7 +118,7 @@ fn a_second_signal_kills_those_that_do_not_listen() {
     assert!(!pids.iter().any(|&pid| lives(pid)));
 }
 
-/// Longer than a daemon may outlive the session.
+/// The jobs last longer than a daemon may outlive the session.
 #[test]
 fn background_jobs_are_named_and_awaited() {
     for options in [&[][..], &["--wait"]] {
@@ -205,7 +205,7 @@ fn nothing_stays_in_the_temporary_directory() {
     };
     let mut run = Lasting::start("echo $$ > ready; exec sleep 300", &env);
     run.pid_in("ready");
-    // What /sys shows, and the directory of the socket for `vb3 ctl`.
+    // The directory of /sys, and that of the socket for `vb3 ctl`.
     assert_eq!(names_in(tmp.path()).len(), 2);
     let (status, listed, _) = next(&run.dir);
     assert_eq!((status, &*listed), (0, "video0\nvideo1\n"));
@@ -223,7 +223,7 @@ fn nothing_stays_in_the_temporary_directory() {
 }
 
 #[test]
-fn a_temporary_directory_that_cannot_be_used_is_done_without() {
+fn unusable_temporary_directory_is_replaced() {
     let dir = crate::common::tempdir();
     let mut command = vb3(dir.path());
     command.args(["run", "--", "cat", "/sys/class/video4linux/video0/name"]);
@@ -249,7 +249,7 @@ fn a_low_limit_of_descriptors_is_told_in_a_sentence() {
             "{said}"
         );
     }
-    // What it says is enough is enough.
+    // The limit that the message names suffices.
     let mut command = command("sh", dir.path());
     let script = "ulimit -n 80; exec \"$0\" run -- v4l2-ctl --stream-mmap=8 --stream-count=3";
     command.args(["-c", script, env!("CARGO_BIN_EXE_vb3")]);
@@ -283,7 +283,7 @@ fn a_recording_that_is_not_whole_is_a_failed_run() {
 }
 
 #[test]
-fn a_display_never_records_onto_a_clip_that_a_camera_plays() {
+fn display_never_overwrites_a_cameras_clip() {
     let dir = crate::common::tempdir();
     let clip = dir.path().join("clip.y4m");
     fs::write(&clip, b"not to be lost").unwrap();
@@ -307,8 +307,8 @@ fn a_display_never_records_onto_a_clip_that_a_camera_plays() {
     assert_eq!(fs::read(&clip).unwrap(), b"not to be lost");
 }
 
-/// Each byte once: write() in one piece, and writev() from places far from each other, whose bytes
-/// are gathered before the display is given any.
+/// write() and writev() copy each byte once. The pieces of the writev() lie far apart and are
+/// gathered before the display gets them.
 #[test]
 fn written_frames_are_copied_once() {
     let python = "/usr/bin/python3";
@@ -341,9 +341,10 @@ fn written_frames_are_copied_once() {
     assert_eq!(outcome.report.total(|q| q.bytes_copied), 16 * frame);
 }
 
-/// As Ctrl-Z or a paused container does: longer than any wait of the supervisor for a thread.
+/// SIGSTOP, as from Ctrl-Z or a paused container, lasts longer than any wait of the supervisor for
+/// a thread.
 #[test]
-fn a_supervisor_that_was_stopped_goes_on_as_if_it_had_not_been() {
+fn stopped_supervisor_resumes_without_effects() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -354,7 +355,7 @@ fn a_supervisor_that_was_stopped_goes_on_as_if_it_had_not_been() {
     run.pid_in("ready");
     let supervisor = Pid::from_child(&run.child);
     for round in 0..8 {
-        // Somewhere in the midst of opening, mapping and streaming, which takes some 20 ms.
+        // Some moment while the program opens, maps and streams, which takes about 20 ms.
         std::thread::sleep(Duration::from_millis(31 * (1 + round)));
         kill_process(supervisor, Signal::STOP).unwrap();
         std::thread::sleep(Duration::from_millis(1700));

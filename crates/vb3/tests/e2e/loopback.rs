@@ -1,18 +1,18 @@
-//! Loopbacks: what one unmodified program writes another reads, byte for byte.
+//! Loopbacks: an unmodified program reads the bytes that another one writes.
 
 use crate::common::{
     Outcome, Run, compiled, expect_pattern, lacks, machines, recording, size_option,
 };
 use vb3_v4l2::pixfmt;
 
-/// Frames that are written, some per second.
+/// Number of frames written.
 const COUNT: u32 = 40;
 
 /// Bytes of a frame.
 const FRAME: u64 = crate::common::SIZE.0 as u64 * crate::common::SIZE.1 as u64 * 2;
 
-/// Asserts that a node has copied each of its frames so often: of so many at least, and of those that
-/// stood in its buffers at the end.
+/// Asserts that a node copied at least `frames` frames, each `times` times. Frames that were still
+/// in its buffers at the end may also count.
 fn expect_copies(outcome: &Outcome, node: &str, frames: u64, times: u64) {
     let (copied, most) = (outcome.queue(node).bytes_copied, frames + 5);
     assert!(copied >= frames * times * FRAME, "{node}: {copied}");
@@ -20,14 +20,14 @@ fn expect_copies(outcome: &Outcome, node: &str, frames: u64, times: u64) {
     assert!(copied.is_multiple_of(FRAME), "{node}: {copied}");
 }
 
-/// Runs a shell script on a loopback, beside a recording of the pattern in `pattern.raw`.
+/// Runs a shell script on a loopback. `pattern.raw` has a recording of the pattern.
 fn script(options: &str, text: &str) -> Outcome {
     let run = Run::on("pc").device(format!("loopback,{}{options}", size_option()));
     std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
     run.program(["sh", "-c", text]).run()
 }
 
-/// The writer, at 25 frames a second.
+/// Returns the command of the writer, at 25 frames per second.
 fn ffmpeg() -> String {
     let (width, height) = crate::common::SIZE;
     format!(
@@ -36,13 +36,14 @@ fn ffmpeg() -> String {
     )
 }
 
-/// A shell's wait until a node's reader has buffers: a writer may end before a slow reader starts.
+/// Returns shell commands that wait until a node's reader has buffers. Otherwise a writer may end
+/// before a slow reader starts.
 fn until_read(node: &str) -> String {
     let vb3 = env!("CARGO_BIN_EXE_vb3");
     format!("until {vb3} ctl buffers | grep -q {node}; do sleep 0.05; done")
 }
 
-/// Asserts that a reader's file has pictures of the recording, in order.
+/// Asserts that a reader's file contains pictures of the recording, in order.
 fn expect_frames(outcome: &Outcome, file: &str, count: usize) {
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read(file));
     assert_eq!(numbers.len(), count, "{file}: {numbers:?}");
@@ -54,7 +55,7 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {
         return;
     }
-    // To a program's own memory it goes by way of the run's.
+    // Frames reach a program's own memory through vb3's memory, with a second copy.
     for (reading, times) in [("--stream-mmap=4", 1), ("--stream-user=4", 2)] {
         let outcome = script(
             ",userptr=on",
@@ -67,7 +68,7 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
         );
         outcome.expect_success();
         expect_frames(&outcome, "got.raw", 8);
-        // One copy by write(), one to the reader.
+        // write() copies once, and the reader's buffer is a second copy.
         assert_eq!(
             outcome.queue("/dev/video0").bytes_copied,
             FRAME * u64::from(COUNT)
@@ -85,11 +86,11 @@ fn ffmpeg_to_v4l2_ctl_by_mmap_user_pointers_and_read() {
     );
     outcome.expect_success();
     expect_frames(&outcome, "got.raw", 4);
-    // One to the buffers of read(), one from there.
+    // One copy to the buffers of read(), one from there.
     expect_copies(&outcome, "/dev/video1", 4, 2);
 }
 
-/// Both sides stream with buffers of their own: each frame is copied once.
+/// Each side streams with its own buffers, so each frame is copied once.
 #[test]
 fn v4l2_ctl_to_v4l2_ctl_by_mmap() {
     if lacks("v4l2-ctl") {
@@ -106,7 +107,7 @@ fn v4l2_ctl_to_v4l2_ctl_by_mmap() {
     expect_copies(&outcome, "/dev/video1", 8, 1);
 }
 
-/// A camera's buffers are the writer's: the one copy is to the reader's.
+/// The writer uses a camera's buffers; the only copy goes to the reader's buffers.
 #[test]
 fn a_cameras_buffers_are_copied_once() {
     if lacks("gst-launch-1.0") || lacks("v4l2-ctl") {
@@ -137,7 +138,7 @@ fn a_cameras_buffers_are_copied_once() {
     }
 }
 
-/// The writer and the reader have the same buffers, whoever made them: nothing is copied.
+/// Writer and reader share buffers, so nothing is copied.
 #[test]
 fn shared_buffers_are_passed_on() {
     let Some(program) = compiled("share.c") else {
@@ -151,7 +152,8 @@ fn shared_buffers_are_passed_on() {
             let run = run.program([&program]);
             let outcome = run.and([owner, &FRAME.to_string()]).run();
             outcome.expect_end();
-            // The writer fills what the reader's queue has: that is what sharing means here.
+            // The writer fills buffers that the reader's queue owns, so early accesses are
+            // expected.
             let early = &outcome.report.early_accesses;
             let is_meant = |by: &str| ["", "/dev/video0", "/dev/video1"].contains(&by);
             assert!(early.iter().all(|row| is_meant(&row.by)), "{early:?}");
@@ -177,8 +179,8 @@ fn shared_buffers_are_passed_on() {
     }
 }
 
-/// A reader with a display's buffers gets frames in them. They are the reader's own memory, so that
-/// what the writer wrote is copied there, and the copies are said.
+/// A reader imports a display's buffers and gets frames in them. The writer's frames are copied
+/// there, and the report counts the copies.
 #[test]
 fn ffmpeg_to_v4l2_ctl_by_dma_buf() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {
@@ -275,8 +277,8 @@ fn the_writers_format_is_the_readers() {
     assert!(!outcome.stdout.contains("[0]"), "{}", outcome.stdout);
 }
 
-/// Either side is killed 200 times, at moments that bytes which came through choose: the other goes
-/// on, every frame is whole, and nothing is held.
+/// Kills each side 200 times, at moments that the transferred bytes choose. The other side
+/// continues, every frame is complete, and nothing stays held.
 #[test]
 fn kills_of_either_side() {
     const KILLS: usize = 200;

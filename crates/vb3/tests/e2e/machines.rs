@@ -1,4 +1,4 @@
-//! What differs from machine to machine, and what vb3 says about it.
+//! Differences between machines, and vb3's explanations.
 
 use crate::common::{Outcome, Run, compiled, expect_pattern, finish, size_option};
 use vb3_report::Room;
@@ -26,7 +26,7 @@ fn soc_cma_offers_no_userptr_unless_told_to() {
 }
 
 #[test]
-fn soc_cma_refuses_scattered_user_memory_and_says_why() {
+fn soc_cma_explains_refused_scattered_memory() {
     let Some(outcome) = calls("soc-cma", ",userptr=on", &["userptr"]) else {
         return;
     };
@@ -57,7 +57,7 @@ fn soc_iommu_takes_the_same_user_memory() {
 }
 
 #[test]
-fn soc_64k_refuses_user_memory_that_shares_pages_of_the_iommu_and_says_why() {
+fn soc_64k_explains_refused_shared_iommu_pages() {
     let Some(outcome) = calls("soc-64k", "", &["userptr"]) else {
         return;
     };
@@ -104,7 +104,7 @@ fn soc_cma_runs_out_of_contiguous_memory_and_says_so() {
     assert!(refusal.found <= 64 << 20, "{refusal:?}");
 }
 
-/// REQBUFS for 18 pictures where 16 fit, then for 16 and 17.
+/// Calls REQBUFS for 18 pictures if 16 fit, then for 16 and 17.
 fn asks_for_more_than_fit(options: &str) -> Option<Outcome> {
     let program = compiled("calls.c")?;
     Some(
@@ -117,7 +117,7 @@ fn asks_for_more_than_fit(options: &str) -> Option<Outcome> {
 }
 
 #[test]
-fn fewer_buffers_are_made_than_fit_or_none_as_the_device_is_told_to() {
+fn admission_chooses_fewer_buffers_or_none() {
     let Some(outcome) = asks_for_more_than_fit("") else {
         return;
     };
@@ -134,7 +134,7 @@ fn fewer_buffers_are_made_than_fit_or_none_as_the_device_is_told_to() {
     };
     let given = "18: ENOMEM\n16: 16, 16 queued\n17: ENOMEM\n";
     assert_eq!(outcome.expect_success().stdout, given);
-    // Of two refusals alike the first is told of.
+    // Equal refusals are one entry, with the values of the first.
     let [refusal] = &outcome.report.refusals[..] else {
         panic!("{:?}", outcome.report.refusals)
     };
@@ -159,7 +159,7 @@ fn fewer_buffers_are_made_than_fit_or_none_as_the_device_is_told_to() {
 }
 
 #[test]
-fn soc_sram_runs_out_of_the_devices_own_memory_and_says_so() {
+fn soc_sram_reports_exhausted_device_memory() {
     let bytes: u64 = 48 << 20;
     let Some(outcome) = calls("soc-sram", "", &["create", &bytes.to_string()]) else {
         return;
@@ -176,8 +176,8 @@ fn soc_sram_runs_out_of_the_devices_own_memory_and_says_so() {
 }
 
 #[test]
-fn pc_untrusted_copies_the_end_that_shares_a_page_and_no_more() {
-    // Half a page of the program's memory belongs to the buffer, the rest does not.
+fn pc_untrusted_only_copies_the_shared_page() {
+    // The buffer ends in the middle of a page of the program's memory.
     let tail = 320 * 240 * 2 % 4096;
     assert_eq!(tail, 2048);
     for (machine, least, most) in [("pc", 0, 0), ("pc-untrusted", tail, 2 * tail)] {
@@ -192,7 +192,7 @@ fn pc_untrusted_copies_the_end_that_shares_a_page_and_no_more() {
 }
 
 #[test]
-fn soc_noncoherent_shows_stale_bytes_to_who_skips_the_sync() {
+fn soc_noncoherent_shows_stale_bytes_without_sync() {
     for map in ["node", "dmabuf"] {
         let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip", map]) else {
             return;
@@ -208,7 +208,7 @@ fn soc_noncoherent_shows_stale_bytes_to_who_skips_the_sync() {
 }
 
 #[test]
-fn soc_noncoherent_tells_which_buffer_missed_which_sync() {
+fn soc_noncoherent_names_buffer_and_missing_sync() {
     for map in ["node", "dmabuf"] {
         let Some(outcome) = calls("soc-noncoherent", "", &["stale", "skip", map]) else {
             return;
@@ -231,7 +231,7 @@ fn soc_noncoherent_tells_which_buffer_missed_which_sync() {
 }
 
 #[test]
-fn soc_noncoherent_shows_the_picture_to_who_syncs() {
+fn soc_noncoherent_shows_the_picture_after_sync() {
     for map in ["node", "dmabuf"] {
         let Some(outcome) = calls("soc-noncoherent", "", &["stale", "sync", map]) else {
             return;
@@ -266,7 +266,7 @@ fn coherent_machine_needs_no_sync() {
     );
 }
 
-/// Runs vb3 itself; gives status, stdout and stderr.
+/// Runs vb3. Returns status, stdout and stderr.
 fn vb3(dir: &tempfile::TempDir, words: &[&str]) -> (i32, String, String) {
     finish(crate::common::vb3(dir.path()).args(words), dir.path())
 }
@@ -366,7 +366,7 @@ fn mistakes_on_the_command_line_are_one_sentence() {
 }
 
 #[test]
-fn why_tells_the_last_runs_refusals() {
+fn why_lists_the_last_runs_refusals() {
     let Some(program) = compiled("calls.c") else {
         return;
     };

@@ -1,5 +1,5 @@
-//! Real programs, unmodified, on devices and machines that are not there; the pixels that arrive
-//! are compared with those that were sent.
+//! Unmodified programs on simulated devices and machines. The tests compare the pixels that arrive
+//! with those that were sent.
 
 mod board;
 mod boards;

@@ -104,7 +104,7 @@ fn ffmpeg_sees_the_controls() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {
         return;
     }
-    // The flip is real: what was left is right.
+    // The picture is mirrored.
     let outcome = Run::on("pc")
         .device(format!(
             "camera=pattern,format=YUYV,pace=free,{}",
@@ -145,7 +145,7 @@ fn opencv_captures() {
     expect_frames(&outcome, &pixfmt::YUYV, "frames.raw", COUNT);
 }
 
-/// Whether Debian's own interpreter finds cv2.
+/// Returns whether Debian's Python interpreter finds cv2.
 pub(crate) fn has_opencv() -> bool {
     let cv2 = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("cv2");
     let files = Path::new("/usr/lib/python3/dist-packages").read_dir();

@@ -1,10 +1,10 @@
-//! What `vb3` answers to the mistakes that people make on its command line.
+//! Messages for common mistakes on the command line.
 
 use crate::common::{finish, vb3};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// What is typed, and what the answer must say: what is wrong, what is allowed, the nearest guess.
+/// Arguments, and parts of the message: the error, the allowed values, the best guess.
 const MISTAKES: &[(&[&str], &[&str])] = &[
     (
         &["run", "--kil", "--", "true"],
@@ -100,7 +100,7 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
     ),
 ];
 
-/// The answer of `vb3` in one line, in a directory with damaged files alone.
+/// Runs `vb3` in a directory with damaged files. Returns the status and the message as one line.
 fn answer(words: &[&str]) -> (i32, String) {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("damaged.json"), "{\"format\": 1, \"mach").unwrap();

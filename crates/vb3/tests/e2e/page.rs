@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use vb3_v4l2::pixfmt;
 
-/// Colour of the plots and of stays that ended by DQBUF.
+/// Colour of the plots, and of bars that ended with DQBUF.
 const BLUE: [u8; 3] = [20, 80, 160];
-/// Colour of what went wrong.
+/// Colour of problems.
 const RED: [u8; 3] = [176, 0, 32];
 
-/// A run, and where its page is; the outcome holds the directory.
+/// Runs a client. Returns the outcome, which owns the directory, and the path of its page.
 fn reported(machine: &str, size: &str, client: &[&str]) -> (Outcome, PathBuf) {
     let run = Run::on(machine)
         .device(format!(
@@ -22,7 +22,7 @@ fn reported(machine: &str, size: &str, client: &[&str]) -> (Outcome, PathBuf) {
     (run.program(client.iter().copied()).run(), page)
 }
 
-/// A browser without a window, whose files lie beside the page.
+/// Prepares a headless browser, which keeps its files in the page's directory.
 fn chromium(page: &Path) -> Command {
     let mut chromium = command("chromium", page.parent().unwrap());
     chromium
@@ -31,7 +31,7 @@ fn chromium(page: &Path) -> Command {
     chromium
 }
 
-/// Opens the page in headless Chromium; what its console says, and a picture.
+/// Opens the page in headless Chromium. Returns its console output and a screenshot.
 fn shown(page: &Path) -> (String, PathBuf) {
     let picture = page.with_extension("png");
     let out = chromium(page)
@@ -46,7 +46,7 @@ fn shown(page: &Path) -> (String, PathBuf) {
 }
 
 #[test]
-fn a_browser_shows_the_plots_and_complains_of_nothing() {
+fn browser_shows_the_plots_without_errors() {
     if ["v4l2-ctl", "chromium", "ffmpeg"].into_iter().any(lacks) {
         return;
     }
@@ -59,9 +59,9 @@ fn a_browser_shows_the_plots_and_complains_of_nothing() {
     expect_plots(&page);
 }
 
-/// A minute at 30 frames a second, as long as the program needs for it.
+/// One minute at 30 frames per second, in virtual time.
 #[test]
-fn the_page_of_a_minute_is_small_and_a_browser_shows_it() {
+fn page_of_a_minute_is_small_and_readable() {
     if ["v4l2-ctl", "chromium", "ffmpeg"].into_iter().any(lacks) {
         return;
     }
@@ -79,16 +79,16 @@ fn the_page_of_a_minute_is_small_and_a_browser_shows_it() {
     expect_plots(&page);
 }
 
-/// Asserts that a browser shows the plots of a page, and complains of nothing.
+/// Asserts that a browser shows the plots of a page without errors.
 fn expect_plots(page: &Path) {
     let (console, picture) = shown(page);
     assert_eq!(console, "");
     let blue = pixels(&picture, BLUE);
-    // Four buffers' bars of 10 lines over most of the width, and two plots.
+    // Four buffers' bars, each 10 pixels high over most of the width, and two plots.
     assert!(blue > 10_000, "{blue} pixels of the plots in {picture:?}");
 }
 
-/// How many pixels of a picture have a colour.
+/// Counts the pixels of a colour.
 fn pixels(picture: &Path, colour: [u8; 3]) -> usize {
     let rgb = ffmpeg([
         "-i",
@@ -102,7 +102,7 @@ fn pixels(picture: &Path, colour: [u8; 3]) -> usize {
     rgb.chunks(3).filter(|pixel| **pixel == colour).count()
 }
 
-/// The pictures of a page as R, G, B bytes of `width` x `height` pixels.
+/// Returns the pictures of a page as R, G, B bytes of `width` x `height` pixels.
 fn pictures(outcome: &Outcome, page: &Path) -> Vec<(String, (u32, u32), Vec<u8>)> {
     let text = std::fs::read_to_string(page).unwrap();
     let images = text.split("<img src=\"data:image/png;base64,").skip(1);
@@ -127,7 +127,7 @@ fn pictures(outcome: &Outcome, page: &Path) -> Vec<(String, (u32, u32), Vec<u8>)
 }
 
 #[test]
-fn the_page_shows_what_a_camera_delivered_and_a_display_was_shown() {
+fn page_shows_pictures_of_camera_and_display() {
     if ["gst-launch-1.0", "ffmpeg", "base64"]
         .into_iter()
         .any(lacks)
@@ -145,7 +145,7 @@ fn the_page_shows_what_a_camera_delivered_and_a_display_was_shown() {
     outcome.expect_success();
     let pictures = pictures(&outcome, &page);
     assert_eq!(pictures.len(), 12);
-    // Every second pixel of every second line.
+    // The page has every second pixel of every second line.
     let sent = |number| -> Vec<u8> {
         let sent = pattern(&pixfmt::YUYV, number).to_rgb();
         let lines = sent.chunks(SIZE.0 as usize * 3).step_by(2);
@@ -155,7 +155,7 @@ fn the_page_shows_what_a_camera_delivered_and_a_display_was_shown() {
     for (alt, size, rgb) in &pictures {
         let number: u32 = alt.split(' ').nth(1).unwrap().parse().unwrap();
         assert_eq!(*size, (160, 120));
-        // The sink may show a picture once more than it was sent, or leave one out.
+        // The sink may show a picture twice, or leave one out.
         let near = if alt.ends_with("video1") { 8 } else { 0 };
         let mut numbers = number.saturating_sub(near)..=number + near;
         assert!(
@@ -174,7 +174,7 @@ fn the_page_shows_what_a_camera_delivered_and_a_display_was_shown() {
 }
 
 #[test]
-fn what_was_refused_stands_in_the_page() {
+fn page_shows_refusals() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -200,12 +200,12 @@ fn what_was_refused_stands_in_the_page() {
     }
     expect_fit(&page);
     let (_, picture) = shown(&page);
-    // The banner, over the whole width.
+    // The banner fills the whole width.
     let red = pixels(&picture, RED);
     assert!(red > 40_000, "{red} red pixels in {picture:?}");
 }
 
-/// Eleven devices of which one is used, and faults of every kind on its way.
+/// Eleven devices, one of them used, with faults of every kind.
 #[test]
 fn faults_and_unplugs_stand_on_the_plots() {
     if ["v4l2-ctl", "chromium", "ffmpeg"].into_iter().any(lacks) {
@@ -245,7 +245,7 @@ fn faults_and_unplugs_stand_on_the_plots() {
         text.contains(&footer) && text.contains(" UTC</p></footer>"),
         "{text}"
     );
-    // The date is on the page alone: the report of this run is the same tomorrow.
+    // Only the page has the date; the report is equal on every day.
     let report = String::from_utf8(outcome.read("report.json")).unwrap();
     assert!(!report.contains(" UTC"), "{report}");
     expect_plots(&page);
@@ -255,8 +255,8 @@ fn faults_and_unplugs_stand_on_the_plots() {
     assert!(red > 40_000, "{red} red pixels in {picture:?}");
 }
 
-/// Asserts that nothing of a page is cut off on a screen and on a phone: no part but what scrolls by
-/// itself is wider than the window. The page says so itself, to the page that shows it in a frame.
+/// Asserts that a page fits on a screen and on a phone: only parts that scroll may be wider than
+/// the window. The page runs in a frame and reports its width.
 fn expect_fit(page: &Path) {
     let says = "<script>parent.postMessage(document.documentElement.scrollWidth,'*')</script>";
     let text = std::fs::read_to_string(page).unwrap();

@@ -1,8 +1,8 @@
-//! Machines with pages of 16 and 64 KiB: what programs see of them.
+//! Machines with pages of 16 and 64 KiB, as programs see them.
 
 use crate::common::{Run, compiled};
 
-/// A run on a machine like one that ships, with pages of so many bytes.
+/// Prepares a run on a shipped machine with another page size.
 fn with_pages(name: &str, page: u64) -> Run {
     let profile = match name {
         "pc" => include_str!("../../../machine/profiles/pc.toml"),
@@ -14,8 +14,8 @@ fn with_pages(name: &str, page: u64) -> Run {
     run
 }
 
-/// Offsets count the machine's pages and memory comes in them; lengths are the format's, and the
-/// program's own pages stay the host's.
+/// Offsets and memory use the machine's pages, lengths are those of the format, and the program's
+/// own pages have the host's size.
 #[test]
 fn offsets_and_memory_are_in_the_machines_pages() {
     let Some(program) = compiled("pages.c") else {
@@ -33,7 +33,7 @@ fn offsets_and_memory_are_in_the_machines_pages() {
             outcome.expect_nothing_held();
             let mut told = format!("program: {host}\n");
             for index in 0..3 {
-                // A buffer can have eight planes, of a page each in offsets.
+                // Offsets reserve a page for each of eight possible planes.
                 let (offset, whole) = (index * 8 * page, length.next_multiple_of(page));
                 told +=
                     &format!("buffer {index}: offset {offset} length {length} dma-buf {whole}\n");
@@ -44,9 +44,9 @@ fn offsets_and_memory_are_in_the_machines_pages() {
     }
 }
 
-/// A program makes its memfds of its own pages, which are the host's.
+/// A program's memfds consist of the host's pages.
 #[test]
-fn a_programs_memfd_need_not_be_in_the_machines_pages() {
+fn memfd_may_have_the_hosts_page_size() {
     let Some(program) = compiled("udmabuf.c") else {
         return;
     };

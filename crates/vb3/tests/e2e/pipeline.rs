@@ -1,5 +1,5 @@
-//! Decoder, converter and display in one pipeline: every hop a dma-buf, no copy on the way; and
-//! what is said where the devices cannot share.
+//! Decoder, converter and display in one pipeline. Frames go by dma-buf without a copy; if devices
+//! cannot share memory, the refusal explains why.
 
 use crate::common::{Outcome, Run, compiled, few, finish, lacks, lacks_libavcodec, machines};
 use crate::streams::{decoded, encode_to, encoded, units};
@@ -21,12 +21,12 @@ pub(crate) fn encode(file: &Path) -> bool {
     true
 }
 
-/// The pictures of a file as the converter scales them.
+/// Returns the pictures of a file as the converter scales them.
 pub(crate) fn reference(file: &Path) -> Vec<u8> {
     decoded(file, "scale=160:120:flags=bilinear")
 }
 
-/// From a file to one of the displays, every hop by dma-buf.
+/// Returns a GStreamer pipeline from a file to a display, every hop by dma-buf.
 pub(crate) fn line(file: &str, display: u32) -> String {
     format!(
         "gst-launch-1.0 -q filesrc location={file} ! qtdemux ! h264parse \
@@ -39,9 +39,9 @@ pub(crate) fn line(file: &str, display: u32) -> String {
     )
 }
 
-/// A pipeline that is to fail. GStreamer's decoder wakes the thread that feeds it before it stops its
-/// own task; where that one looks in between, it takes the error for a flush, and nobody says that
-/// there was one: gst-launch-1.0 waits for ever.
+/// Returns a pipeline that must fail. GStreamer's decoder wakes the thread that feeds it before it
+/// stops its own task. If that thread runs in between, it takes the error for a flush, nothing
+/// reports the error, and gst-launch-1.0 waits for ever.
 pub(crate) fn failing(line: &str) -> String {
     format!("timeout 60 {line}")
 }
@@ -58,7 +58,7 @@ fn run(machine: &str, decoder: &str, converter: &str) -> Option<(Outcome, PathBu
     Some((run.program(["sh", "-c", &line("clip.mp4", 2)]).run(), file))
 }
 
-/// Asserts that pictures are those of the file, scaled, in order, and none is missing.
+/// Asserts that all pictures of the file were shown, scaled and in order.
 pub(crate) fn expect_pictures(shown: &[u8], wanted: &[u8]) {
     let bytes = SIZE.0 * SIZE.1 * 3 / 2;
     assert_eq!(wanted.len(), bytes * COUNT as usize);
@@ -70,7 +70,7 @@ pub(crate) fn expect_pictures(shown: &[u8], wanted: &[u8]) {
     );
     let pictures = shown.chunks_exact(bytes).zip(wanted.chunks_exact(bytes));
     for (number, (shown, wanted)) in pictures.enumerate() {
-        // Two scalers round differently; another picture is far off.
+        // Two scalers round differently; a wrong picture differs much more.
         let off = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b));
         let sum: u64 = shown.iter().zip(wanted).map(off).sum();
         let most = shown.iter().zip(wanted).map(off).max();
@@ -121,17 +121,17 @@ fn no_copy_on_any_machine() {
     }
 }
 
-/// Two devices that cannot share memory on a machine, and what is to be said about it.
+/// Two devices that cannot share memory on a machine, and the expected explanation.
 pub(crate) struct Conflict {
     pub(crate) machine: &'static str,
     pub(crate) converter: &'static str,
     pub(crate) display: &'static str,
     pub(crate) device: &'static str,
     pub(crate) constraint: &'static str,
-    /// What must be in the sentence, and in the advice.
+    /// Parts of the expected sentence and of the advice.
     pub(crate) said: [&'static str; 2],
-    /// The heap and the device whose memory would suit both; or the one demand that excludes all
-    /// memory, and what would be enough.
+    /// The heap and the device whose memory suits both; or the demand that excludes all memory, and
+    /// the value that would suffice.
     pub(crate) remedy: Remedy,
 }
 
@@ -144,13 +144,13 @@ pub(crate) enum Remedy {
     Excluded {
         by: &'static str,
         constraint: &'static str,
-        /// An option with which the device can share.
+        /// An option that lets the device share.
         enough: fn(u64) -> String,
     },
 }
 
 pub(crate) const CONFLICTS: [Conflict; 7] = [
-    // The decoder's pages lie anywhere, which its IOMMU hides; the converter has none.
+    // The decoder's IOMMU lets its pages lie anywhere; the converter has no IOMMU.
     Conflict {
         machine: "soc-noncoherent",
         converter: ",contiguous=on",
@@ -166,7 +166,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             exporter: "/dev/video1",
         },
     },
-    // The converter's memory lies above what the display reaches.
+    // The display does not reach the converter's memory.
     Conflict {
         machine: "soc-cma",
         converter: "",
@@ -197,7 +197,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             enough: |_| ",mask=24".to_owned(),
         },
     },
-    // The IOMMU makes one run of the converter's pages, which is longer than the display takes.
+    // The IOMMU makes one run of the converter's pages, longer than the display accepts.
     Conflict {
         machine: COMPATIBLE,
         converter: "",
@@ -214,7 +214,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             enough: |bytes| format!(",max-segment={bytes}"),
         },
     },
-    // Without it, they are pages.
+    // Without the IOMMU, the pages stay scattered.
     Conflict {
         machine: "pc",
         converter: "",
@@ -227,7 +227,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             exporter: "/dev/video2",
         },
     },
-    // No place is good for addresses that must not cross what is smaller than they.
+    // A buffer larger than the boundary crosses it everywhere.
     Conflict {
         machine: "soc-iommu",
         converter: "",
@@ -241,7 +241,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
             enough: |mask| format!(",boundary={}", mask + 1),
         },
     },
-    // The converter's memory lies where it lies.
+    // The converter's memory cannot move.
     Conflict {
         machine: "soc-cma",
         converter: "",
@@ -259,7 +259,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
     },
 ];
 
-/// A machine whose devices are told segments as Linux tells them.
+/// A machine whose devices get segments as from Linux.
 const COMPATIBLE: &str = "compatible.toml";
 
 pub(crate) fn on(machine: &str) -> Run {
@@ -272,7 +272,7 @@ pub(crate) fn on(machine: &str) -> Run {
     run
 }
 
-/// What the display needs is found for it where addresses are for choosing.
+/// An IOMMU chooses addresses that meet the display's constraints.
 #[test]
 fn constraints_are_met_where_they_can_be() {
     let needs = ",align=1MiB,max-segment=32KiB,boundary=32KiB";
@@ -296,7 +296,7 @@ fn constraints_are_met_where_they_can_be() {
 }
 
 #[test]
-fn who_cannot_share_is_told_why_once() {
+fn refused_sharing_is_explained_once() {
     for conflict in few(&CONFLICTS, 2) {
         let line = failing(&line("clip.mp4", 2));
         let Some(outcome) = conflict.run(&line, conflict.converter, conflict.display) else {
@@ -327,7 +327,7 @@ impl Conflict {
         self.run_with("h264dec", line, converter, display)
     }
 
-    /// The same with a decoder of one's own.
+    /// Runs a pipeline with another decoder, as [`run`](Self::run).
     pub(crate) fn run_with(
         &self,
         decoder: &str,
@@ -345,7 +345,7 @@ impl Conflict {
         Some(run.program(["sh", "-c", line]).run())
     }
 
-    /// Does what the report says: the same devices then share, without a copy.
+    /// Applies the report's remedy: the same devices then share without a copy.
     fn expect_remedy_helps(&self, refusal: &Refusal) {
         let found = refusal.remedy.as_ref().expect("a remedy");
         let names: Vec<&str> = found.devices.iter().map(String::as_str).collect();
@@ -447,8 +447,7 @@ fn eight_pipelines_at_once() {
     );
 }
 
-/// Waits until the supervisor has no child any more: no codec, and no helper that a program left
-/// which was killed.
+/// Waits until the supervisor has no child: no codec process, and no helper of a killed program.
 const ALONE: &str = "
 left() {
     for child in $(cat /proc/$PPID/task/*/children); do
@@ -479,7 +478,7 @@ fn killed_at_100_random_moments_beside_another() {
     if !encode(&file) {
         return;
     }
-    // A program that decodes for longer than it lives.
+    // The program is killed before it has decoded the whole stream.
     let stream = encoded("320x240", 40, "bframes=0:keyint=10").unwrap();
     let first = units(&stream)[0].len();
     let rest = stream.len() - first;
@@ -516,7 +515,7 @@ fn killed_at_100_random_moments_beside_another() {
 }
 
 #[test]
-fn a_codec_that_is_killed_is_told_of_and_the_next_one_works() {
+fn killed_codec_is_reported_and_the_next_one_works() {
     let run = Run::on("soc-noncoherent")
         .device("h264dec")
         .device("convert")
@@ -553,7 +552,7 @@ fn a_codec_that_is_killed_is_told_of_and_the_next_one_works() {
     assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
 }
 
-/// What GStreamer knows of an element, inside and outside.
+/// GStreamer's description of an element, inside and outside a run.
 struct Inspect {
     dir: tempfile::TempDir,
 }
@@ -596,7 +595,7 @@ fn elements_are_those_of_the_devices_there_are() {
     let inspect = Inspect {
         dir: crate::common::tempdir(),
     };
-    // What this system has itself; its cache is made now, before the run.
+    // The system's own devices. This also fills GStreamer's cache before the run.
     let before = inspect.outside();
     for (devices, elements) in [
         (&["h264dec"][..], &["v4l2h264dec"][..]),
@@ -607,7 +606,7 @@ fn elements_are_those_of_the_devices_there_are() {
     ] {
         let mut found = inspect.inside(devices);
         found.sort_unstable();
-        // One run follows the other: names in /dev may be the same, and the devices are not.
+        // Runs may use the same names in /dev for other devices.
         assert_eq!(found, elements, "{devices:?}");
     }
     assert_eq!(inspect.outside(), before);

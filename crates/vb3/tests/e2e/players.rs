@@ -8,14 +8,14 @@ use std::process::Command;
 const KEYS: &str = "bframes=0:keyint=10:scenecut=0";
 const B_FRAMES: &str = "bframes=3:keyint=12:scenecut=0";
 
-/// A run on a decoder that finds a stream in a file.
+/// Prepares a run on a decoder with a stream in a file.
 fn with(machine: &str, stream: &[u8]) -> Run {
     let run = Run::on(machine).device("h264dec");
     std::fs::write(run.file("stream.h264"), stream).unwrap();
     run
 }
 
-/// What ffmpeg's own decoder makes of the stream.
+/// Returns the pictures of ffmpeg's own decoder.
 fn wanted(stream: &[u8]) -> Vec<u8> {
     let dir = crate::common::tempdir();
     let file = dir.path().join("stream.h264");
@@ -70,7 +70,7 @@ fn both_decode_as_ffmpeg_does() {
 
 #[test]
 fn gstreamer_follows_changes_of_size() {
-    // ffmpeg 5.1's wrapper waits for ever here, for pictures that ffmpeg itself holds.
+    // ffmpeg 5.1's wrapper waits here for ever, for pictures that ffmpeg itself holds.
     let mut stream = Vec::new();
     let mut wanted = Vec::new();
     for (size, count) in [("176x144", 11), ("320x240", 13), ("176x144", 5)] {
@@ -109,17 +109,17 @@ fn a_truncated_file_gives_what_ffmpeg_gives() {
 
 #[test]
 fn an_empty_file_ends_well() {
-    // GStreamer 1.22 waits for ever here, with any decoder.
+    // GStreamer 1.22 waits here for ever, with any decoder.
     let Some(outcome) = by_ffmpeg("pc", &[]) else {
         return;
     };
-    // ffmpeg 5 says 1, ffmpeg 7 its EINVAL.
+    // ffmpeg 5 returns 1, ffmpeg 7 returns its EINVAL.
     assert!([1, 234].contains(&outcome.status), "{}", outcome.stderr);
     outcome.expect_nothing_held();
     assert!(outcome.report.refusals.is_empty());
 }
 
-/// When each picture is shown, and a sum of it.
+/// Returns the time and checksum of each picture.
 fn times(command: &mut Command, file: &Path) -> Vec<String> {
     let out = command
         .args(["-i"])

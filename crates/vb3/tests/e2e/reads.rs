@@ -1,4 +1,5 @@
-//! Large read() and write() calls, which are made in pieces: each is of one frame, whoever else reads.
+//! Large read() and write() calls, which vb3 performs in pieces. Each call transfers one frame,
+//! even with other readers.
 
 use crate::common::{Outcome, Run, compiled, lacks};
 use std::collections::BTreeSet;
@@ -13,13 +14,13 @@ fn size((width, height): (u32, u32)) -> Size {
     Size::new(width, height).unwrap()
 }
 
-/// The picture with this number, in NV12.
+/// Returns the picture with this number, in NV12.
 fn pattern(shape: (u32, u32), number: u32) -> Frame {
     let (bars, picture) = (Background::Bars, Picture::default());
     render(&pixfmt::NV12, size(shape), number, bars, &picture)
 }
 
-/// Asserts that these are whole pictures, each as it was sent; gives their numbers.
+/// Asserts that the bytes are complete, unchanged pictures. Returns their numbers.
 fn numbers(shape: (u32, u32), bytes: &[u8]) -> Vec<u32> {
     let len = picture::bytes(&pixfmt::NV12, size(shape));
     assert_eq!(bytes.len() % len, 0, "{} bytes", bytes.len());
@@ -35,7 +36,7 @@ fn numbers(shape: (u32, u32), bytes: &[u8]) -> Vec<u32> {
     bytes.chunks_exact(len).enumerate().map(number).collect()
 }
 
-/// Runs a word of `reads.c` on a large camera; `None` where that cannot be.
+/// Runs a subtest of `reads.c` on a large camera; `None` without a compiler.
 fn reads(word: &str, count: u32) -> Option<Outcome> {
     let reads = compiled("reads.c")?;
     let (width, height) = LARGE;
@@ -57,7 +58,8 @@ fn reads(word: &str, count: u32) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// A kernel has the queue's lock while it copies: of two who read one file, each gets whole frames.
+/// A kernel holds the queue's lock while it copies, so two readers of one file each get complete
+/// frames.
 #[test]
 fn two_threads_that_read_one_file_get_whole_frames() {
     let Some(outcome) = reads("together", 4) else {
@@ -69,19 +71,19 @@ fn two_threads_that_read_one_file_get_whole_frames() {
     assert_eq!(distinct.len(), 8, "each frame once: {numbers:?}");
 }
 
-/// Its part of a frame is not missed by the next reader, who neither waits for it.
+/// The next reader gets a complete frame and does not wait for the killed one.
 #[test]
-fn a_reader_that_is_killed_in_the_middle_of_a_frame_leaves_nothing() {
+fn reader_killed_within_a_frame_leaves_nothing() {
     let Some(outcome) = reads("killed", 1) else {
         return;
     };
     assert_eq!(numbers(LARGE, &outcome.read("frames.raw")).len(), 1);
 }
 
-/// Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `__vb2_perform_fileio`: the position
-/// is moved on after the copy.
+/// Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `__vb2_perform_fileio`: the
+/// position advances after the copy.
 #[test]
-fn a_read_that_fails_in_the_middle_of_a_frame_is_made_again_from_its_start() {
+fn failed_read_restarts_its_frame() {
     let Some(outcome) = reads("fault", 1) else {
         return;
     };
@@ -89,7 +91,7 @@ fn a_read_that_fails_in_the_middle_of_a_frame_is_made_again_from_its_start() {
     assert!(matches!(numbers[..], [first, next] if first < next));
 }
 
-/// A write() of several pieces is one frame, and a trace has one line of it.
+/// A write() of several pieces is one frame, and one line of the trace.
 #[test]
 fn a_large_write_is_one_frame_of_the_display() {
     const COUNT: u32 = 4;

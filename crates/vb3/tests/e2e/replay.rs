@@ -1,4 +1,4 @@
-//! `vb3 replay` and `vb3 diff`: a run made again, and what differs between two.
+//! `vb3 replay` and `vb3 diff`: repeating a run, and comparing two.
 
 use crate::common::{finish, lacks, vb3};
 use std::fs;
@@ -12,7 +12,7 @@ const CLIENT: [&str; 5] = [
     "--set-fmt-video=width=64,height=64,pixelformat=YUYV",
 ];
 
-/// Runs `vb3` in a directory; status, output, what it said.
+/// Runs `vb3` in a directory. Returns status, stdout and stderr.
 fn run(dir: &Path, words: &[&str]) -> (i32, String, String) {
     let mut command = vb3(dir);
     finish(command.args(words), dir)
@@ -33,7 +33,7 @@ fn a_replayed_run_is_the_same_run() {
         return;
     }
     let (there, here) = (crate::common::tempdir(), crate::common::tempdir());
-    // A profile that is gone by then, and a seed that is not the default.
+    // The profile no longer exists at the replay, and the seed is not the default.
     let (status, profile, _) = run(there.path(), &["machines", "soc-cma"]);
     assert_eq!(status, 0);
     let own = profile.replace("\"soc-cma\"", "\"mine\"");
@@ -50,7 +50,7 @@ fn a_replayed_run_is_the_same_run() {
     let replay = ["replay", first, "--report", "second.json"];
     let (status, _, said) = run(here.path(), &replay);
     assert_eq!(status, 0, "{said}");
-    // The program ran where it ran before; the report is where it was asked for.
+    // The program ran in its former directory; the report is in the current one.
     assert!(fs::read(there.path().join("shot.raw")).unwrap() == shot);
     let (status, said, _) = run(here.path(), &["diff", first, "second.json"]);
     assert_eq!(
@@ -69,7 +69,7 @@ fn the_last_run_is_replayed_without_a_name() {
 }
 
 #[test]
-fn what_differs_is_said_and_is_the_status() {
+fn diff_lists_differences_and_sets_the_status() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -91,7 +91,7 @@ fn what_differs_is_said_and_is_the_status() {
 }
 
 #[test]
-fn what_is_no_report_of_ours_is_one_sentence() {
+fn invalid_reports_are_refused_in_a_sentence() {
     let dir = crate::common::tempdir();
     fs::write(
         dir.path().join("old.json"),

@@ -16,7 +16,7 @@ fn client(machine: &str, device: &str, words: &[&str]) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// What requests do on a queue where they are optional: rows of the table first.
+/// Requests on a queue that does not require them: first the rows of the table.
 const STORY: &str = "\
 queued ret=0 rev=0
 early EACCES
@@ -83,7 +83,7 @@ fn a_program_killed_with_requests_holds_nothing() {
     }
 }
 
-/// Requests, too, are among the tests of the media device's interfaces.
+/// v4l2-compliance tests requests on the media device.
 #[test]
 fn media_devices_are_compliant() {
     if lacks("v4l2-compliance") || lacks_libavcodec() {
@@ -110,9 +110,9 @@ fn media_devices_are_compliant() {
     }
 }
 
-/// What programs find out by /sys and the media device.
+/// A program finds the devices through /sys and the media device.
 #[test]
-fn a_program_finds_the_media_device_of_a_video_device() {
+fn program_finds_media_device_of_video_device() {
     if lacks("media-ctl") {
         return;
     }

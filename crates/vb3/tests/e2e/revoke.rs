@@ -1,4 +1,4 @@
-//! Buffers that are taken back while programs use them.
+//! Buffers that are revoked while programs use them.
 
 use crate::common::{Outcome, Run, compiled, lacks, vb3};
 
@@ -31,7 +31,7 @@ QBUF of a new one: ok
 ";
 
 #[test]
-fn a_program_reads_zeroes_and_its_calls_fail_with_enodev() {
+fn revoked_buffer_reads_zeroes_and_fails_enodev() {
     let Some(program) = compiled("revoke.c") else {
         return;
     };
@@ -77,7 +77,7 @@ fn a_program_reads_zeroes_and_its_calls_fail_with_enodev() {
 }
 
 #[test]
-fn a_camera_that_is_unplugged_takes_what_it_exported_out_of_a_pipeline() {
+fn unplug_with_revoke_ends_a_pipeline() {
     if lacks("gst-launch-1.0") {
         return;
     }
@@ -104,10 +104,10 @@ fn a_camera_that_is_unplugged_takes_what_it_exported_out_of_a_pipeline() {
     assert!(said, "{notes:?}");
 }
 
-/// Its poll would never end: the camera has no buffer to fill. GStreamer is stopped meanwhile: where
-/// it cannot queue any of its buffers again, it waits for itself.
+/// Otherwise the program's poll would never end, because the camera has no buffer to fill. The test
+/// stops GStreamer meanwhile: it would wait for itself if it could not queue any buffer again.
 #[test]
-fn a_camera_all_of_whose_buffers_are_revoked_ends_its_stream() {
+fn revoking_all_buffers_ends_the_stream() {
     if lacks("gst-launch-1.0") {
         return;
     }
@@ -136,8 +136,8 @@ fn a_camera_all_of_whose_buffers_are_revoked_ends_its_stream() {
     }
 }
 
-/// What a program finds in its mappings of a revoked buffer, and what those calls answer that tell
-/// zeroes from faults.
+/// Returns the expected output: the content of mappings of a revoked buffer, and the answers of
+/// calls that depend on it.
 fn found(touch: &str, written: &str, write: &str, mmap: &str) -> String {
     format!(
         "before: 90 90
@@ -168,13 +168,13 @@ fn programs_read_zeroes_or_fault_by_choice() {
     };
     let zeroes = || found("0", "7", "ok", "ok");
     let faults = || found("SIGBUS", "SIGBUS", "EFAULT", "ENODEV");
-    // What `vb3 run` is told, what the order says, whether the program has a filter of its own.
+    // Option of `vb3 run`, option of the order, whether the program has its own filter.
     let rows = [
         ("zero", "", "", zeroes()),
         ("zero", "--mappings=fault", "", faults()),
         ("fault", "", "", faults()),
         ("fault", "--mappings=zero", "", zeroes()),
-        // Its calls are made by nobody but itself. What it maps anew is refused all the same.
+        // The supervisor cannot make calls in this program. New mappings are refused anyway.
         ("fault", "", "filtered", found("0", "7", "ok", "ENODEV")),
     ];
     for (choice, order, word, answers) in rows {
@@ -188,7 +188,7 @@ fn programs_read_zeroes_or_fault_by_choice() {
         );
         let outcome = shell(run, &script);
         let what = format!("{choice} {order} {word}: {}", outcome.stderr);
-        // A dma-buf of the kernel's is not mapped for one program alone.
+        // The kernel's dma-bufs cannot be mapped privately.
         let is_copy = |line: &&str| line.starts_with("a copy: ");
         let answers: String = match outcome.stdout.lines().any(|line| is_copy(&line)) {
             true => answers,

@@ -1,18 +1,18 @@
-//! The errno table, row by row, by a real client; the values are in `oracle_rows.txt`.
+//! The table of errnos, checked row by row with a real client. `oracle_rows.txt` has the values.
 
 mod heaps;
 
 use crate::common::{Run, compiled, size_option};
 use std::collections::BTreeMap;
 
-/// What a row must give: [capture, output] for vmalloc and for dma-contig.
+/// Expected result of a row: [capture, output] for vmalloc and for dma-contig.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) vmalloc: [String; 2],
     contig: [String; 2],
 }
 
-/// All rows, by id.
+/// Returns all rows, by id.
 pub(crate) fn table() -> BTreeMap<String, Row> {
     let lines = include_str!("../oracle_rows.txt").lines().map(str::trim);
     let rows = lines
@@ -37,7 +37,7 @@ pub(crate) fn table() -> BTreeMap<String, Row> {
     rows.collect()
 }
 
-/// Runs a client of the table on a device, and compares every line.
+/// Runs the client on a device, and compares every line.
 fn expect_rows(
     machine: &str,
     client: &str,
@@ -76,8 +76,8 @@ fn expect_rows(
         let (id, value) = line.split_once(' ').unwrap_or((line, ""));
         let row = table.get(id).unwrap_or_else(|| panic!("no row {id}"));
         let wanted = if vmalloc { &row.vmalloc } else { &row.contig };
-        // Where USERPTR is offered, dma-contig answers as vmalloc does; here those are the
-        // machines with an IOMMU, on which it takes scattered memory as well.
+        // With USERPTR, dma-contig answers as vmalloc does. The machines with an IOMMU offer
+        // USERPTR, and accept scattered memory.
         let user = !words.is_empty() && matches!(id, "R4" | "R7" | "C7" | "F7" | "F8");
         let wanted = if user {
             &row.vmalloc[direction]
@@ -100,7 +100,7 @@ fn expect_rows(
     assert!(seen >= at_least, "only {seen} rows:\n{}", outcome.stdout);
 }
 
-/// Whether exports are the kernel's own dma-bufs, which udmabuf does not map privately.
+/// Returns whether exports are dma-bufs of the kernel's udmabuf, which refuses private mappings.
 ///
 /// Source: Linux 6.12 drivers/dma-buf/udmabuf.c `mmap_udmabuf`.
 fn exports_by_udmabuf() -> bool {
@@ -184,8 +184,8 @@ fn multi_planar() {
     }
 }
 
-/// dma-bufs that no queue exported: of heap and udmabuf. `cargo xtask vm process` shows the same rows
-/// where the kernel has a udmabuf of its own.
+/// dma-bufs of heaps and udmabuf. `cargo xtask vm process` shows the same rows with the kernel's
+/// udmabuf.
 #[test]
 fn buffers_of_other_drivers() {
     let rows = 2;

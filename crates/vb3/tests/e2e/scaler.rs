@@ -1,5 +1,4 @@
-//! The camera with a scaler: what v4l2-ctl captures of a clip, compared with what ffmpeg makes of
-//! it.
+//! The camera with a scaler: v4l2-ctl's capture of a clip, compared with ffmpeg's scaled pictures.
 
 use crate::common::{Run, ffmpeg_in, lacks, machines};
 use crate::convert::{SIZE, expect_no_copy, filtered, pictures, psnr};
@@ -33,7 +32,7 @@ fn capture(machine: &str, pictures: &[u8], size: (usize, usize), set: &[&str]) -
 }
 
 #[test]
-fn what_the_sensor_sees_is_scaled() {
+fn the_sensors_picture_is_scaled() {
     let Some(pictures) = pictures("nv12") else {
         return;
     };

@@ -1,4 +1,5 @@
-//! `--script`: what a script says happens, to a small client and to real programs, and is told.
+//! `--script`: events happen as the script says, to a small client and to real programs, and are
+//! reported.
 
 mod m2m;
 mod programs;
@@ -13,21 +14,21 @@ fn camera(more: &str) -> String {
     format!("{FREE},{}{more}", size_option())
 }
 
-/// A run with a script.
+/// Prepares a run with a script.
 fn scripted(machine: &str, device: &str, script: &str) -> Run {
     let run = Run::on(machine).device(device);
     fs::write(run.file("script.toml"), script).unwrap();
     run.options(["--script", "script.toml"])
 }
 
-/// `count` frames by the small client; nothing without a compiler.
+/// Captures `count` frames with the small client; `None` without a compiler.
 fn frames(run: Run, count: &str) -> Option<Outcome> {
     let client = compiled("frames.c")?;
     let run = run.program([client.as_os_str()]);
     Some(run.and([count, "frames.raw"]).run())
 }
 
-/// The lines that begin with a word: what follows, as numbers.
+/// Returns the lines that begin with a word, without it, as numbers.
 fn lines(outcome: &Outcome, word: &str) -> Vec<Vec<i64>> {
     let lines = outcome.stdout.lines();
     let lines = lines.filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
@@ -35,12 +36,12 @@ fn lines(outcome: &Outcome, word: &str) -> Vec<Vec<i64>> {
     lines.map(numbers).collect()
 }
 
-/// A step on /dev/video0.
+/// Returns a step on /dev/video0.
 fn step(lines: &str) -> String {
     format!("[[step]]\ndevice = \"/dev/video0\"\n{lines}\n")
 }
 
-/// The rows of an action: frame or call.
+/// Returns the frame or call of each event of an action.
 fn rows(outcome: &Outcome, action: &str) -> Vec<Option<u64>> {
     let events = outcome.report.script.iter();
     let events = events.filter(|event| event.action == action);
@@ -48,7 +49,7 @@ fn rows(outcome: &Outcome, action: &str) -> Vec<Option<u64>> {
 }
 
 #[test]
-fn frames_come_late_twice_torn_bad_short_corrupt_or_not() {
+fn every_frame_fault_happens_as_scripted() {
     let steps = [
         "frame = 2\nlate = \"150ms\"",
         "frame = 4\ntwice = true",
@@ -107,7 +108,7 @@ fn frames_come_late_twice_torn_bad_short_corrupt_or_not() {
 }
 
 #[test]
-fn calls_fail_by_number_and_by_time_and_the_device_does_not_hear_of_them() {
+fn scripted_call_failures_do_not_reach_the_device() {
     let script = [
         step("call = 1\nfail = \"STREAMON\"\nerrno = \"EPROTO\""),
         step("call = 5\nevery = 2\ncount = 2\nfail = \"VIDIOC_QBUF\"\nerrno = \"EIO\""),
@@ -128,7 +129,7 @@ fn calls_fail_by_number_and_by_time_and_the_device_does_not_hear_of_them() {
     assert_eq!(failed, wanted, "{}", outcome.stdout);
     let sequences: Vec<i64> = lines(&outcome, "frame").iter().map(|f| f[0]).collect();
     assert_eq!(sequences, (0..10).collect::<Vec<_>>());
-    // Counted from the step's begin.
+    // Calls count from the start of the step.
     let rows = rows(&outcome, "fail");
     assert_eq!(rows, [Some(1), Some(1), Some(5), Some(7), Some(1)]);
 }
@@ -191,7 +192,7 @@ fn contiguous_memory_is_taken_and_comes_back() {
 }
 
 #[test]
-fn an_iommu_fault_costs_a_frame() {
+fn iommu_fault_loses_one_frame() {
     let run = scripted(
         "soc-iommu",
         &camera(""),
@@ -207,7 +208,7 @@ fn an_iommu_fault_costs_a_frame() {
 }
 
 #[test]
-fn a_clock_that_stands_still_costs_no_frame() {
+fn stopped_clock_loses_no_frame() {
     let script = "[[step]]\ntime = \"200ms\"\nstop_clock = \"600ms\"\n";
     let device = "camera=pattern,format=YUYV,size=64x48,fps=25";
     let Some(outcome) = frames(scripted("pc", device, script), "20") else {
@@ -215,7 +216,7 @@ fn a_clock_that_stands_still_costs_no_frame() {
     };
     outcome.expect_success();
     let got = lines(&outcome, "frame");
-    // From then on the devices' time is behind.
+    // Afterwards the devices' time is behind the system's.
     assert!(got.first().unwrap()[3] < 600, "{}", outcome.stdout);
     assert!(got.last().unwrap()[3] >= 600, "{}", outcome.stdout);
     assert_eq!(rows(&outcome, "stop_clock"), [None]);
@@ -251,7 +252,7 @@ fn v4l2_ctl_sees_gaps_bad_frames_and_no_signal() {
 }
 
 #[test]
-fn v4l2_ctl_loses_a_camera_that_a_script_unplugs_and_finds_it_again() {
+fn v4l2_ctl_finds_a_scripted_camera_after_replug() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -301,7 +302,7 @@ fn ffmpeg_leaves_out_short_and_bad_frames() {
 }
 
 #[test]
-fn gstreamer_tells_of_a_call_that_fails() {
+fn gstreamer_reports_a_failed_call() {
     if lacks("gst-launch-1.0") {
         return;
     }
@@ -316,7 +317,7 @@ fn gstreamer_tells_of_a_call_that_fails() {
 }
 
 #[test]
-fn the_scripts_that_ship_are_played_and_told_by_why_and_by_the_page() {
+fn shipped_scripts_play_and_are_explained() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -339,7 +340,7 @@ fn the_scripts_that_ship_are_played_and_told_by_why_and_by_the_page() {
     let stream = ["v4l2-ctl", "--stream-mmap=3", "--stream-count=150"];
     let outcome = flaky.program(stream).run();
     outcome.expect_success();
-    // Some more may have come before the end.
+    // The run may have had further events before its end.
     let (lost, short) = (rows(&outcome, "lose"), rows(&outcome, "short"));
     assert_eq!(lost[..2], [Some(33), Some(94)]);
     assert_eq!(short[..3], [Some(20), Some(67), Some(114)]);

@@ -1,4 +1,4 @@
-//! Seeks as GStreamer makes them: pictures afterwards are those of the place, and no others.
+//! Seeks by GStreamer: afterwards, only pictures from the new position come.
 
 use crate::common::{Outcome, Run, ffmpeg, lacks, lacks_libavcodec};
 use crate::streams::{I420, by_ffmpeg, encode_to};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 const COUNT: u32 = 100;
 const RATE: f64 = 25.0;
-/// From one key frame to the next.
+/// Number of pictures from one key frame to the next.
 const GOP: usize = 10;
 
-/// Moving pictures as an MP4 file; gives the stream in it.
+/// Writes moving pictures to an MP4 file. Returns its stream.
 fn encode(file: &Path, x264: &str) -> Vec<u8> {
     let params = format!("keyint={GOP}:min-keyint={GOP}:scenecut=0:{x264}");
     encode_to(file, "176x144", COUNT, &params);
@@ -24,19 +24,18 @@ fn encode(file: &Path, x264: &str) -> Vec<u8> {
     ])
 }
 
-/// The decoder, to a file for each picture; at its own pace, so that the end does not come before
-/// the seek.
+/// Decodes to a file for each picture, at the clip's rate, so that the seek comes before the end.
 const TO_FILES: &str = "v4l2h264dec ! video/x-raw,format=NV12 \
                         ! multifilesink sync=true location=%05d.raw";
-/// The same by the decoder that takes requests.
+/// Decodes with the stateless decoder, as [`TO_FILES`].
 const BY_REQUESTS: &str = "v4l2slh264dec ! video/x-raw,format=NV12 \
                            ! multifilesink sync=true location=%05d.raw";
-/// The decoder's dma-bufs, to the display, which leaves none out for being late.
+/// Sends the decoder's dma-bufs to the display, which does not skip late pictures.
 const TO_DISPLAY: &str = "v4l2h264dec capture-io-mode=dmabuf ! video/x-raw,format=NV12 \
                           ! v4l2sink device=/dev/video1 io-mode=dmabuf-import \
                           show-preroll-frame=false max-lateness=-1 qos=false";
 
-/// What came, picture by picture.
+/// Returns the pictures that came.
 fn seen(outcome: &Outcome, to: &str) -> Vec<Vec<u8>> {
     if to == TO_DISPLAY {
         let shown = outcome.read("shown.raw");
@@ -49,7 +48,7 @@ fn seen(outcome: &Outcome, to: &str) -> Vec<Vec<u8>> {
     (0..).map_while(|n| std::fs::read(file(n)).ok()).collect()
 }
 
-/// Plays and seeks; gives the numbers of the pictures that came.
+/// Plays and seeks. Returns the numbers of the pictures that came.
 fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usize>> {
     let python = "/usr/bin/python3";
     if lacks("ffmpeg") || lacks("gst-launch-1.0") || lacks(python) || lacks_libavcodec() {
@@ -81,8 +80,8 @@ fn played(machine: &str, to: &str, x264: &str, commands: &str) -> Option<Vec<usi
     Some(numbers.collect())
 }
 
-/// Asserts that pictures come in runs that begin with these and leave none out. Each ends where it
-/// may; the last, at the end.
+/// Asserts that pictures come in runs without gaps that begin with these numbers. The last run
+/// reaches the end of the clip.
 fn expect_runs(numbers: &[usize], begins: &[usize]) {
     let mut runs: Vec<Vec<usize>> = Vec::new();
     for &number in numbers {
@@ -96,7 +95,7 @@ fn expect_runs(numbers: &[usize], begins: &[usize]) {
     assert_eq!(numbers.last(), Some(&(COUNT as usize - 1)), "{numbers:?}");
 }
 
-/// The time of a picture, and a little more.
+/// Returns a time slightly after a picture.
 fn at(number: usize) -> f64 {
     (number as f64 + 0.25) / RATE
 }
@@ -139,7 +138,7 @@ fn forth_and_back_paused_and_after_the_end() {
     let Some(numbers) = played("pc", TO_FILES, STREAMS[1], &commands) else {
         return;
     };
-    // From 70 on it went to the end, and then to it again.
+    // The run from 70 reached the end before the last seek.
     expect_runs(&numbers, &[0, 80, 20, 70, 90]);
 }
 

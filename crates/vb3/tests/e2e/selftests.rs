@@ -1,11 +1,11 @@
-//! Linux's own selftests of sync files, heaps and udmabuf, unmodified, from a kernel's source: a
-//! directory in `VB3_KERNEL_SOURCE`, or what Debian's package linux-source installs.
+//! Linux's unmodified selftests of sync files, heaps and udmabuf, from the kernel source in
+//! `VB3_KERNEL_SOURCE` or in Debian's package linux-source.
 
 use crate::common::{Run, lacks};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What of the source is needed.
+/// Directories of the source that the tests need.
 const PARTS: [&str; 4] = [
     "tools/testing/selftests/kselftest*.h",
     "tools/testing/selftests/sync/*",
@@ -13,8 +13,8 @@ const PARTS: [&str; 4] = [
     "tools/testing/selftests/drivers/dma-buf/*",
 ];
 
-/// Has the parts of a kernel's source that are needed unpacked in a directory; where they are then.
-/// Says so if there is no source.
+/// Unpacks these parts of the kernel source. Returns their directory, or prints that there is no
+/// source.
 fn source(into: &Path) -> Option<PathBuf> {
     if let Some(given) = std::env::var_os("VB3_KERNEL_SOURCE") {
         return Some(given.into());
@@ -55,7 +55,7 @@ fn build(source: &Path, test: &str, into: &Path) -> PathBuf {
     let files = entries.map(|entry| entry.unwrap().path());
     let binary = into.join(test.replace('/', "-"));
     let out = Command::new("gcc")
-        // Headers of the source as they are, which an installation would strip of this word.
+        // Uses headers straight from the source; an installation would remove `__user`.
         .args(["-O2", "-w", "-pthread", "-D__user=", "-idirafter"])
         .arg(source.join("include/uapi"))
         .arg("-o")
@@ -68,7 +68,7 @@ fn build(source: &Path, test: &str, into: &Path) -> PathBuf {
     binary
 }
 
-/// The results in what a test wrote (TAP).
+/// Returns the results in a test's output (TAP).
 fn results(stdout: &str) -> Vec<&str> {
     let words = ["ok ", "not ok "];
     let lines = stdout.lines();
@@ -98,7 +98,7 @@ fn linuxs_selftests_of_sharing_run_unmodified() {
     assert_eq!(told.len(), 10, "{}{}", sync.stdout, sync.stderr);
     sync.expect_success();
 
-    // A test of importing needs vgem, which is a driver of the kernel's: it says so and is skipped.
+    // A test of importing needs the kernel's driver vgem and is skipped without it.
     let heaps = run("dmabuf-heaps", "soc-cma");
     let told = results(&heaps.stdout);
     let skipped = told
@@ -113,8 +113,8 @@ fn linuxs_selftests_of_sharing_run_unmodified() {
     );
     heaps.expect_success();
 
-    // Two tests make one dma-buf of several parts, which takes a host that has /dev/udmabuf; what
-    // is missing is said.
+    // Two tests make one dma-buf of several parts, which needs the host's /dev/udmabuf. The message
+    // names what is missing.
     let udmabuf = run("drivers/dma-buf", "pc");
     let told = results(&udmabuf.stdout);
     let passed = told.iter().filter(|line| line.starts_with("ok ")).count();

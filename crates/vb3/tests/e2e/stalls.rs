@@ -1,5 +1,5 @@
-//! A program whose own pages, file system or reader stalls: it alone waits, and a camera beside it
-//! goes on.
+//! Programs whose own pages, file system or reader stalls. Only such a program waits; cameras of
+//! other programs continue.
 
 use crate::common::{Outcome, Run, compiled, finish, lacks, vb3};
 use crate::lifecycle::wait_for;
@@ -8,11 +8,11 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Frames that a camera beside a stall must give while the stall lasts: at 60 a second, in real time,
-/// since the supervisor looks at the system's clock to see what stalls.
+/// Frames that another program's camera must deliver during a stall, at 60 per second. In real
+/// time, because the supervisor detects stalls by the system's clock.
 const LATE: u32 = 120;
 
-/// How many frames the capture beside a stall took.
+/// Returns the number of frames captured during a stall.
 fn watched(stdout: &str) -> u32 {
     let mut told = stdout
         .lines()
@@ -21,8 +21,8 @@ fn watched(stdout: &str) -> u32 {
     told.unwrap_or_else(|| panic!("the capture told nothing: {stdout}"))
 }
 
-/// Has a capture run in a shell beside what follows, until `$watch` gets a signal. The first frame has
-/// come then.
+/// Returns shell commands that start a capture and wait for its first frame. It ends when `$watch`
+/// gets a signal.
 fn watching(stalls: &Path) -> String {
     let stalls = stalls.display();
     format!(
@@ -31,8 +31,8 @@ fn watching(stalls: &Path) -> String {
     )
 }
 
-/// Runs a stall beside a capture; it ends when the capture has had [`LATE`] frames meanwhile. None
-/// where the stall cannot be made here.
+/// Runs a stall during a capture. The stall ends after [`LATE`] frames. `None` if the stall cannot
+/// be caused here.
 fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<Outcome> {
     let stalls = compiled("stalls.c")?;
     let run = Run::on("pc")
@@ -59,8 +59,8 @@ fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// The argument of an ioctl lies on a page that a thread of the program fills late,
-/// having opened and asked a device itself. A kernel's copy_from_user waits for just that.
+/// The argument of an ioctl lies on a page that another thread of the program fills late, after its
+/// own calls on a device. A kernel's copy_from_user also waits for the page.
 #[test]
 fn a_page_filled_late_by_a_thread_that_calls_devices() {
     let Some(outcome) = beside_a_capture(|_| "page".to_owned()) else {
@@ -74,14 +74,14 @@ fn a_page_filled_late_by_a_thread_that_calls_devices() {
     );
 }
 
-/// The pages of a user pointer are filled late. A kernel faults them in when it pins
-/// them, in QBUF; a device never waits for one.
+/// The pages of a user pointer are filled late. A kernel faults them in at QBUF, when it pins them;
+/// a device never waits for them.
 #[test]
 fn pages_for_a_device_filled_late() {
     beside_a_capture(|_| "userptr".to_owned());
 }
 
-/// A path leads over a file system that the program serves, whose server stats a device before it
+/// A path crosses a file system that the program serves. The server stats a device before it
 /// answers.
 #[test]
 fn a_file_system_that_the_program_serves_itself() {
@@ -92,8 +92,8 @@ fn a_file_system_that_the_program_serves_itself() {
     });
 }
 
-/// A program holds a file of such a file system: what asks it, and what lets go of it, takes
-/// long, also where the supervisor does.
+/// A program holds a file of such a file system. Queries on it and its release take long, also in
+/// the supervisor.
 #[test]
 fn a_held_file_that_answers_late() {
     beside_a_capture(|run| {
@@ -104,20 +104,20 @@ fn a_held_file_that_answers_late() {
 }
 
 /// The kernel holds the lock of an epoll set while it writes events to a page that the program fills
-/// late. A camera is in the set, and the thread that fills the page takes frames of it.
+/// late. The set contains a camera, and the thread that fills the page captures its frames.
 #[test]
 fn an_epoll_set_whose_events_are_written_late() {
     beside_a_capture(|_| "set".to_owned());
 }
 
-/// A program that opens, streams and maps is stopped in whatever it does, and goes on.
+/// A program is stopped at any moment while it opens, streams and maps, and continues later.
 #[test]
 fn a_program_that_is_stopped() {
     beside_a_capture(|_| "stopped /dev/video1".to_owned());
 }
 
-/// A recording goes to where nothing is taken for a while, as a disk that is slow: the display's
-/// program waits, and the camera beside it goes on.
+/// A recording's destination accepts nothing for a while, like a slow disk. The display's program
+/// waits, and the other program's camera continues.
 #[test]
 fn a_disk_that_is_slow() {
     let Some(stalls) = compiled("stalls.c") else {
@@ -136,7 +136,7 @@ fn a_disk_that_is_slow() {
     let run = run.device(format!("display={},fps=60", disk.display()));
     let disk = std::thread::spawn(move || {
         let mut disk = std::fs::File::open(disk).unwrap();
-        // To its end, which is the end of the capture.
+        // Reads until the capture ends.
         std::fs::read(go).unwrap();
         std::io::copy(&mut disk, &mut std::io::sink()).unwrap()
     });
@@ -149,13 +149,13 @@ fn a_disk_that_is_slow() {
     outcome.expect_success();
     assert_eq!(watched(&outcome.stdout), 240);
     assert_eq!(outcome.read("order"), b"watched\nshown\n");
-    // Frames of 640x480 in YUYV. v4l2-ctl takes the last it has queued back.
+    // Frames of 640x480 in YUYV. v4l2-ctl cancels its last queued frames.
     let recorded = disk.join().unwrap();
     assert!(recorded > 50 * 640 * 480 * 2, "{recorded} bytes");
 }
 
-/// The thread that scales a camera's pictures is stopped: the camera's own calls and those of its
-/// sibling go on, and its frame comes when the thread goes on.
+/// The thread that scales a camera's pictures is stopped. Calls on this camera and on another
+/// continue; the frame comes when the thread continues.
 #[test]
 fn a_scaler_that_is_held() {
     let Some(hold) = compiled("hold.c") else {
@@ -180,7 +180,7 @@ fn a_scaler_that_is_held() {
     assert_eq!(stdout, told, "{stderr}");
 }
 
-/// What vb3 has to say goes to a pipe that nobody reads for a while: the programs go on.
+/// Standard error of vb3 is a full pipe. The programs continue.
 #[test]
 fn a_full_pipe_on_stderr() {
     let Some(stalls) = compiled("stalls.c") else {
@@ -188,7 +188,7 @@ fn a_full_pipe_on_stderr() {
     };
     let dir = crate::common::tempdir();
     let (mut reader, writer) = std::io::pipe().unwrap();
-    // Full, so that the first word waits.
+    // The pipe is full, so the first message waits.
     let filled = fill(&writer);
     let done = dir.path().join("done");
     let script = format!(
@@ -226,7 +226,7 @@ fn a_full_pipe_on_stderr() {
     assert!(watched(&stdout) > LATE, "{stdout}");
 }
 
-/// Fills a pipe; how many bytes it holds.
+/// Fills a pipe. Returns its number of bytes.
 fn fill(mut writer: &std::io::PipeWriter) -> usize {
     use rustix::fs::{OFlags, fcntl_setfl};
     fcntl_setfl(writer, OFlags::NONBLOCK).unwrap();

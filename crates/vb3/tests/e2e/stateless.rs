@@ -1,5 +1,5 @@
-//! The stateless H.264 decoder: GStreamer's `v4l2slh264dec` gets ffmpeg's own pictures of it, and
-//! controls that are wrong or nonsense do no harm.
+//! The stateless H.264 decoder: GStreamer's `v4l2slh264dec` gets ffmpeg's own pictures, and wrong
+//! or random controls do no harm.
 
 mod fields;
 
@@ -26,7 +26,7 @@ fn played(machine: &str, options: &str, stream: &[u8]) -> Outcome {
     outcome
 }
 
-/// Asserts that GStreamer gets ffmpeg's pictures of a stream; gives their number.
+/// Asserts that GStreamer gets ffmpeg's pictures of a stream. Returns their number.
 fn expect_exact(machine: &str, options: &str, stream: &[u8], size: &str) -> usize {
     let pictures = by_ffmpeg(stream, size);
     assert!(!pictures.is_empty(), "ffmpeg gives no pictures");
@@ -35,7 +35,7 @@ fn expect_exact(machine: &str, options: &str, stream: &[u8], size: &str) -> usiz
     pictures.len()
 }
 
-/// Asserts that GStreamer gets so many pictures of a stream, and which.
+/// Asserts that GStreamer gets exactly the wanted pictures of a stream.
 fn expect_pictures(machine: &str, options: &str, stream: &[u8], wanted: &[u8], count: usize) {
     let outcome = played(machine, options, stream);
     let found = outcome.read("pictures.raw");
@@ -59,9 +59,9 @@ fn encoded(size: &str, profile: &str, x264: &str) -> Vec<u8> {
     ffmpeg(words)
 }
 
-/// Size, profile and options: without and with pictures out of order, of any kind of prediction,
-/// both entropy coders, several slices, both transforms, scaling lists, open groups, cropping to
-/// pairs of lines, macroblocks of two fields.
+/// Size, profile and options of streams. Together they have reordered pictures, all kinds of
+/// prediction, both entropy coders and several slices. They also have both transforms, scaling
+/// lists, open groups, cropping to pairs of lines, and field macroblocks.
 const STREAMS: [(&str, &str, &str); 6] = [
     ("320x240", "baseline", "bframes=0:ref=3"),
     (
@@ -95,12 +95,12 @@ fn gstreamer_gets_ffmpegs_pictures() {
         let count = expect_exact(machine, "", &stream, size);
         assert_eq!(count, 20, "{machine}: {x264}");
     }
-    // Longer lines than the codec library's.
+    // Lines longer than the codec library's.
     let (size, profile, x264) = STREAMS[1];
     expect_exact("pc", ",stride=1024", &encoded(size, profile, x264), size);
 }
 
-/// Each field is a request of its own, and both go to one buffer.
+/// Each field is a separate request, and both go to one buffer.
 #[test]
 fn two_fields_meet_in_one_buffer() {
     if lacks_player() {
@@ -111,8 +111,8 @@ fn two_fields_meet_in_one_buffer() {
     assert_eq!(count, 12);
 }
 
-/// One of them is to be cropped from the left and from above, which is the program's matter;
-/// GStreamer 1.22 takes the top left.
+/// One stream crops at the left and at the top. Programs must do that themselves; GStreamer 1.22
+/// uses the top left instead.
 #[test]
 fn the_jvts_streams_are_exact() {
     if lacks_player() {
@@ -137,7 +137,7 @@ fn the_jvts_streams_are_exact() {
     println!("{count} streams, each exact");
 }
 
-/// The top left of each picture, which ffmpeg was told not to crop.
+/// Compares with the top left of ffmpeg's uncropped pictures.
 fn expect_top_left(file: &Path) {
     let size = crate::exact::size_of(file);
     let (width, height) = size.split_once('x').unwrap();
@@ -166,13 +166,13 @@ fn compliance() {
         let clean = text.trim_end().ends_with("Failed: 0, Warnings: 0");
         assert!(clean, "{node:?}:\n{text}");
         assert!(text.contains("Standard Compound Controls: 4"), "{text}");
-        // Those of requests are among the media device's.
+        // Tests of requests are among the media device's.
         assert!(node[0] == "-d" || text.contains("test Requests: OK"));
         outcome.expect_success();
     }
 }
 
-/// The client with a word or two.
+/// Runs the client with these arguments.
 fn client(machine: &str, words: &[&str]) -> Option<Outcome> {
     if lacks_libavcodec() {
         return None;
@@ -224,10 +224,10 @@ half errors=11 stamp=7
 all 91
 ";
 
-/// Each refused picture comes back with the error flag, with the reason; a good one after them is
+/// Each refused picture returns with the error flag and a reason. A good picture after them is
 /// decoded.
 #[test]
-fn what_is_not_decoded_is_flagged_and_told() {
+fn undecoded_pictures_are_flagged_and_explained() {
     let Some(outcome) = client("soc-noncoherent", &["refused"]) else {
         return;
     };

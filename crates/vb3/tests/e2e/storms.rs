@@ -1,19 +1,19 @@
-//! Programs that die, that ask for nonsense, and that are interrupted all the time: nothing hangs,
-//! nothing is held afterwards, and the devices still work.
+//! Programs that are killed, make random calls, or get signals all the time. Nothing hangs, nothing
+//! stays held, and the devices still work.
 //!
-//! Small here; `cargo xtask storm` runs them longer and with other seeds.
+//! `cargo xtask storm` runs these tests longer and with other seeds.
 
 use crate::common::{Outcome, PATIENCE, Run, SIZE, compiled, expect_pattern, size_option};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
-/// A number that `cargo xtask storm` sets, or the small one.
+/// Returns the number that `cargo xtask storm` sets, or the small default.
 fn number(variable: &str, small: u64) -> u64 {
     let set = std::env::var(variable).ok();
     set.map_or(small, |text| text.parse().expect(variable))
 }
 
-/// What is added to seeds.
+/// Returns the number to add to seeds.
 fn seed() -> u64 {
     number("VB3_STORM_SEED", 0)
 }
@@ -22,7 +22,7 @@ fn seed() -> u64 {
 fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     let capture = compiled("capture.c")?;
     let options = format!("format=YUYV,pace=free,{}", size_option());
-    // One size: the capture takes the format that random calls have left.
+    // Only one size, because random calls may leave any format for the capture.
     let (width, height) = SIZE;
     let outcome = Run::on(machine)
         .device(format!("camera=pattern,{options},sizes={width}x{height}"))
@@ -130,7 +130,7 @@ fn ten_thousand_signals_a_second() {
 }
 
 #[test]
-fn random_calls_of_eight_threads_on_the_same_descriptors() {
+fn eight_threads_call_at_random_on_shared_fds() {
     let Some(threads) = compiled("threads.c") else {
         return;
     };
@@ -150,7 +150,7 @@ fn random_calls_of_eight_threads_on_the_same_descriptors() {
 }
 
 #[test]
-fn numbers_that_devices_get_come_and_go_and_none_of_the_programs_own_is_lost() {
+fn kept_fd_churn_preserves_program_fds() {
     let Some(churn) = compiled("churn.c") else {
         return;
     };

@@ -1,4 +1,4 @@
-//! H.264 streams to decode, and what others make of them: ffmpeg, and the codec process without
+//! H.264 streams to decode, and their pictures from ffmpeg and from a codec process without
 //! devices.
 
 use crate::common::{ffmpeg, lacks, lacks_libavcodec};
@@ -16,7 +16,7 @@ pub(crate) struct I420 {
 }
 
 impl I420 {
-    /// The same samples as NV12.
+    /// Converts to NV12.
     pub(crate) fn nv12(&self) -> Vec<u8> {
         let luma = self.width * self.height;
         let (y, chroma) = self.bytes.split_at(luma);
@@ -26,8 +26,8 @@ impl I420 {
     }
 }
 
-/// Encodes moving pictures: `WIDTHxHEIGHT`, how many, and what x264 is told besides. `None` where
-/// there is nothing to encode or decode with.
+/// Encodes `count` moving pictures of `WIDTHxHEIGHT`, with further options of x264. `None` without
+/// ffmpeg or libavcodec.
 pub(crate) fn encoded(size: &str, count: u32, x264: &str) -> Option<Vec<u8>> {
     if lacks("ffmpeg") || lacks_libavcodec() {
         return None;
@@ -37,7 +37,7 @@ pub(crate) fn encoded(size: &str, count: u32, x264: &str) -> Option<Vec<u8>> {
     Some(stream)
 }
 
-/// Encodes the same stream as [`encoded`] to a file that says when each picture is shown.
+/// Encodes the same stream as [`encoded`] to a file with the time of each picture.
 pub(crate) fn encode_to(file: &Path, size: &str, count: u32, x264: &str) {
     encode(size, count, x264, &[file.to_str().unwrap()]);
 }
@@ -57,7 +57,7 @@ fn encode(size: &str, count: u32, x264: &str, to: &[&str]) -> Vec<u8> {
     ffmpeg(words)
 }
 
-/// Where the access units of a stream of [`encoded`] lie: each begins with a delimiter.
+/// Returns the ranges of the access units of a stream of [`encoded`]. Each begins with a delimiter.
 pub(crate) fn units(stream: &[u8]) -> Vec<Range<usize>> {
     let begins: Vec<usize> = stream
         .windows(5)
@@ -74,22 +74,22 @@ pub(crate) fn units(stream: &[u8]) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Whether an access unit begins with parameter sets, as those do that can be decoded alone.
+/// Returns whether an access unit begins with parameter sets, and can therefore be decoded alone.
 pub(crate) fn is_key(unit: &[u8]) -> bool {
     unit.windows(4)
         .any(|window| matches!(window, [0, 0, 1, kind] if kind & 0x1f == 7))
 }
 
-/// A picture of [`worker`].
+/// A picture from [`worker`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Number of the piece it came from, from 1.
+    /// Number of the picture's piece, counted from 1.
     pub(crate) piece: u64,
     pub(crate) damaged: bool,
     pub(crate) picture: I420,
 }
 
-/// What the codec process makes of pieces of a stream, also of a damaged one.
+/// Decodes pieces of a stream, also of a damaged one, in a codec process.
 pub(crate) fn worker(pieces: &[&[u8]]) -> Vec<Told> {
     let launch = Launch::other_program(env!("CARGO_BIN_EXE_vb3-codec"));
     let mut worker = Worker::spawn(Kind::H264Decoder, &launch).unwrap();
@@ -147,8 +147,7 @@ fn wait(worker: &Worker) {
     let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], None);
 }
 
-/// Numbers, from 1, of the access units of the same stream as [`encoded`], in the order in which
-/// their pictures are shown; from a file that says when each is.
+/// Returns the numbers, from 1, of the access units of a stream as [`encoded`], in display order.
 pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
     let dir = crate::common::tempdir();
     let file = dir.path().join("stream.mp4");
@@ -169,7 +168,7 @@ pub(crate) fn display_order(size: &str, count: u32, x264: &str) -> Vec<u64> {
     shown.into_iter().map(|(_, number)| number).collect()
 }
 
-/// What ffmpeg's own decoder makes of a stream of one size, in one thread.
+/// Decodes a stream of one size with ffmpeg's own decoder, in one thread.
 pub(crate) fn by_ffmpeg(stream: &[u8], size: &str) -> Vec<I420> {
     let dir = crate::common::tempdir();
     let file = dir.path().join("stream.h264");
@@ -190,8 +189,8 @@ pub(crate) fn by_ffmpeg(stream: &[u8], size: &str) -> Vec<I420> {
         .collect()
 }
 
-/// What ffmpeg's own decoder and a filter make of a file, as NV12. In one thread: with several, a
-/// picture that is concealed depends on how many there are and how far the others came.
+/// Decodes and filters a file with ffmpeg, to NV12. Uses one thread: with several, a concealed
+/// picture depends on their number and progress.
 pub(crate) fn decoded(file: &Path, filter: &str) -> Vec<u8> {
     let file = file.to_str().unwrap();
     let mut words = vec!["-threads", "1", "-c:v", "h264", "-i", file, "-an"];

@@ -1,18 +1,18 @@
-//! `--strict`, the closing line, and the words of `vb3 why` about a whole run.
+//! `--strict`, the closing line of a run, and the verdict of `vb3 why`.
 
 use crate::common::{Outcome, Run, finish, lacks, vb3};
 use std::fs;
 
-/// Without a pace, so that a busy machine costs no frame.
+/// pace=free, so that a busy machine does not lose frames.
 const CAMERA: &str = "camera=pattern,format=YUYV,sizes=320x240,fps=30,pace=free";
 
-/// The lines that `vb3` itself wrote.
+/// Returns the lines that `vb3` itself wrote.
 fn own_lines(outcome: &Outcome) -> Vec<&str> {
     let lines = outcome.stderr.lines();
     lines.filter(|line| line.starts_with("vb3: ")).collect()
 }
 
-/// A run on a camera by a shell, with options.
+/// Runs a shell with a camera, with options.
 fn run(options: &[&str], script: &str, shell: &str) -> Outcome {
     let run = Run::on("pc").device(CAMERA).options(options);
     fs::write(run.file("steps.toml"), script).unwrap();
@@ -56,7 +56,7 @@ fn refused_calls_fail_a_strict_run() {
     if lacks("v4l2-ctl") {
         return;
     }
-    // There is one input.
+    // The device has only one input.
     let refused = "for n in 1 2 3; do v4l2-ctl -d /dev/video0 -i 7; done; true";
     let line = "vb3: video0: 0 frames, 3 refused. `vb3 why` explains.";
     for (options, status, said) in [
@@ -118,7 +118,7 @@ fn steps_that_never_happen_fail_a_strict_run() {
         assert!(why.contains(called) && why.contains(late), "{why}");
         assert!(why.contains("steps.toml:1, at 0."), "{why}");
     }
-    // What a script does is no problem: a frame lost, a call that fails.
+    // Faults of a script are not problems: a lost frame, a failed call.
     let script = "[[step]]\ndevice = \"/dev/video0\"\nframe = 1\nlose = true\n\
                   [[step]]\ndevice = \"/dev/video0\"\nframe = 2\nerror = true\n\
                   [[step]]\ndevice = \"/dev/video0\"\nfail = \"G_INPUT\"\nerrno = \"EIO\"\n";
@@ -131,7 +131,7 @@ fn steps_that_never_happen_fail_a_strict_run() {
 }
 
 #[test]
-fn frames_that_a_slow_program_misses_fail_a_strict_run() {
+fn missed_frames_fail_a_strict_run() {
     if lacks("gst-launch-1.0") {
         return;
     }
@@ -147,7 +147,7 @@ fn frames_that_a_slow_program_misses_fail_a_strict_run() {
 }
 
 #[test]
-fn wrong_names_and_damaged_reports_are_told_with_a_guess() {
+fn wrong_report_names_get_a_suggestion() {
     let dir = crate::common::tempdir();
     let dir = dir.path();
     fs::write(dir.join("r.json"), "{\"format\": 1").unwrap();

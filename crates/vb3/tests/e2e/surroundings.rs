@@ -1,12 +1,12 @@
-//! What a test's programs find around them: a home, directories and a GStreamer registry of their
-//! own, and nothing of the desktop or the user who runs the tests.
+//! The environment of a test's programs: a separate home, directories and GStreamer registry, and
+//! nothing from the user's desktop.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Variables that programs keep, besides those that begin with `VB3_`. All others are removed.
+/// Environment variables that programs keep, in addition to `VB3_*`. All others are removed.
 const KEPT: [&str; 7] = [
     "PATH",
     "USER",
@@ -14,11 +14,11 @@ const KEPT: [&str; 7] = [
     "SHELL",
     "TERM",
     "RUST_BACKTRACE",
-    // Sanitizers and emulators of other processors find their libraries by it.
+    // Sanitizers and emulators find their libraries by this variable.
     "LD_LIBRARY_PATH",
 ];
 
-/// A command in a directory, with surroundings of its own below it.
+/// Prepares a command in a directory, with a separate environment below it.
 pub(crate) fn command(program: impl AsRef<OsStr>, dir: &Path) -> Command {
     let mut command = Command::new(program);
     let kept = |name: &OsStr| {
@@ -33,7 +33,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>, dir: &Path) -> Command {
     command
 }
 
-/// Makes a test's directories; gives the variables that name them.
+/// Makes a test's directories. Returns the variables that name them.
 fn variables(dir: &Path) -> Vec<(&'static str, OsString)> {
     use std::os::unix::fs::PermissionsExt as _;
     let home = dir.join("home");
@@ -57,7 +57,7 @@ fn variables(dir: &Path) -> Vec<(&'static str, OsString)> {
         ("HOME", home.into()),
         ("XDG_STATE_HOME", dir.into()),
         ("GST_REGISTRY", registry.into()),
-        // Where it is installed, it hides the cameras of V4L2 from programs that ask for all.
+        // If installed, this plugin hides V4L2's cameras from programs that list all cameras.
         (
             "GST_PLUGIN_FEATURE_RANK",
             "libcameraprovider:NONE,libcamerasrc:NONE".into(),
@@ -65,15 +65,15 @@ fn variables(dir: &Path) -> Vec<(&'static str, OsString)> {
     ]
 }
 
-/// GStreamer's registry of the installed plugins. It takes a second to make, so all tests begin with
-/// a copy of one. GStreamer itself looks again at plugins that have changed.
+/// Returns GStreamer's registry of the installed plugins. Making it takes a second, so all tests
+/// start with a copy. GStreamer itself rescans changed plugins.
 fn registry_of_all() -> Option<&'static PathBuf> {
     static REGISTRY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let made = REGISTRY.get_or_init(|| {
         let name = format!("gstreamer-registry-{}.bin", std::process::id());
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gstreamer-registry.bin");
         let registry = kept.with_file_name(name);
-        // Of an earlier process, or of none yet.
+        // The registry may exist from an earlier process.
         let _ = std::fs::copy(&kept, &registry);
         let mut scan = Command::new("gst-inspect-1.0");
         scan.arg("fakesink").env_clear();
@@ -87,24 +87,24 @@ fn registry_of_all() -> Option<&'static PathBuf> {
     made.as_ref()
 }
 
-/// One test of each kind of program, and of each place that programs write to.
+/// A test for each kind of program and each directory that programs write to.
 const AGAIN: [&str; 12] = [
     "compliance::pc::camera",
-    "desktop::pipewire_hands_the_camera_on_without_being_told_how",
+    "desktop::pipewire_offers_the_camera_by_default",
     "gstreamer::src_userptr",
-    "hotplug::streams_of_v4l2_ctl_and_gstreamer_end_with_their_error_and_begin_again",
+    "hotplug::streams_end_on_unplug_and_restart_after_plug",
     "lifecycle::nothing_stays_in_the_temporary_directory",
-    "machines::why_tells_the_last_runs_refusals",
+    "machines::why_lists_the_last_runs_refusals",
     "media::ffmpeg_captures",
     "media::opencv_captures",
     "media::static_c_program_captures",
-    "page::a_browser_shows_the_plots_and_complains_of_nothing",
+    "page::browser_shows_the_plots_without_errors",
     "players::ffmpeg_keeps_the_times_of_a_file",
     "v4l2_ctl::userptr",
 ];
 
-/// With a desktop's PipeWire that never answers, a plugin of GStreamer's that is none, a long TMPDIR,
-/// a home that does not exist and a umask of 077, tests pass as they do without.
+/// Tests also pass with a PipeWire that never answers, a broken GStreamer plugin, a long TMPDIR, a
+/// missing home and a umask of 077.
 #[test]
 fn hostile_surroundings_change_no_result() {
     let dir = crate::common::tempdir();
@@ -131,7 +131,7 @@ fn hostile_surroundings_change_no_result() {
         .env("DISPLAY", ":77")
         .env("LANG", "tr_TR.UTF-8")
         .env("GST_PLUGIN_PATH", &plugins)
-        // No file of the system: a GStreamer that follows the variable replaces the file.
+        // Not a file of the system, because GStreamer replaces the file that this variable names.
         .env("GST_REGISTRY", plugins.join("registry.bin"))
         .env("PYTHONPATH", &plugins);
     let (status, said, _) = crate::common::finish(&mut again, dir.path());

@@ -1,11 +1,11 @@
-//! `vb3 run --trace`: what a real program did, call by call; and the switches beside it.
+//! `vb3 run --trace`: the calls of a real program; and related options.
 
 use crate::common::{Run, SIZE, lacks, size_option};
 use serde_json::Value;
 
 const COUNT: u32 = 5;
 
-/// A run of v4l2-ctl that captures, with these options for `vb3 run`.
+/// Prepares a capture by v4l2-ctl, with these options of `vb3 run`.
 fn capture(options: &[&str]) -> Run {
     Run::on("pc")
         .device(format!("camera=pattern,pace=free,{}", size_option()))
@@ -126,7 +126,7 @@ fn verbose_shows_the_calls_and_quiet_nothing() {
 }
 
 #[test]
-fn a_program_that_succeeds_in_spite_of_a_refusal_can_be_made_to_fail() {
+fn strict_fails_a_run_with_a_refusal() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -143,7 +143,7 @@ fn a_program_that_succeeds_in_spite_of_a_refusal_can_be_made_to_fail() {
 }
 
 #[test]
-fn a_trace_that_nobody_reads_stops_nothing() {
+fn unread_trace_stops_nothing() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -161,10 +161,10 @@ fn a_trace_that_nobody_reads_stops_nothing() {
     );
 }
 
-/// An array that lies far from its structure is gathered by a second look at the program's memory,
-/// and the call is one line all the same.
+/// An array far from its structure needs a second read of the program's memory, but the call is one
+/// line.
 #[test]
-fn arrays_of_controls_are_shown_by_name_and_each_call_once() {
+fn control_arrays_are_traced_by_name_once() {
     let python = "/usr/bin/python3";
     if lacks(python) {
         return;
@@ -195,7 +195,7 @@ fn arrays_of_controls_are_shown_by_name_and_each_call_once() {
     assert_eq!(calls.collect::<Vec<_>>(), wanted, "{text}");
 }
 
-/// What a long write takes from the program is gathered in pieces, and the call is one line.
+/// vb3 gathers the bytes of a long write in pieces, but the call is one line.
 #[test]
 fn a_long_write_is_one_line() {
     let run = Run::on("pc")
@@ -215,7 +215,7 @@ fn a_long_write_is_one_line() {
     assert_eq!(writes[0]["result"], frame, "{text}");
 }
 
-/// Chrome's trace events: an array, each call a slice of its thread.
+/// Chrome trace events: an array with a slice for each call on its thread.
 #[test]
 fn perfetto_gets_a_slice_for_each_call() {
     if lacks("v4l2-ctl") {

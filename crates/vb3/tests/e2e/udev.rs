@@ -1,10 +1,10 @@
-//! Devices as programs find them: libudev's clients, GStreamer's device monitor, listings.
+//! How programs find devices: libudev, GStreamer's device monitor, listings.
 
 use crate::common::{Outcome, Run, lacks};
 use serde_json::Value;
 use std::path::Path;
 
-/// A run with a camera, a converter (which has a media device) and a display.
+/// Prepares a run with a camera, a converter (which has a media device) and a display.
 fn devices() -> Run {
     Run::on("pc")
         .device("camera=pattern")
@@ -12,7 +12,7 @@ fn devices() -> Run {
         .device("display=null")
 }
 
-/// What libudev says of the devices, by node.
+/// Returns libudev's description of each device, by node.
 fn by_libudev() -> Option<(Outcome, Vec<Value>)> {
     let python = "/usr/bin/python3";
     let there = Path::new("/usr/lib/python3/dist-packages/pyudev").is_dir();
@@ -28,7 +28,7 @@ fn by_libudev() -> Option<(Outcome, Vec<Value>)> {
     Some((outcome, devices))
 }
 
-/// The generated tree has nodes, links and directories of the same names.
+/// The generated tree has nodes, links and directories of the same name.
 #[test]
 fn a_walk_of_dev_finds_each_node_once() {
     let outcome = devices()
@@ -56,7 +56,7 @@ const WEBCAM: &str = "vb3-hcd.0/usb60/60-1/60-1:1.0";
 const WEBCAM_ID: &str = "platform-vb3-hcd.0-usb-0:1:1.0";
 
 #[test]
-fn libudev_lists_initialized_devices_with_their_properties() {
+fn libudev_lists_devices_with_properties() {
     let Some((outcome, devices)) = by_libudev() else {
         return;
     };
@@ -145,11 +145,11 @@ fn udevadm_finds_a_device_by_any_of_its_names() {
 }
 
 #[test]
-fn gstreamers_device_monitor_lists_camera_and_display() {
+fn gstreamer_monitor_lists_camera_and_display() {
     if lacks("gst-device-monitor-1.0") {
         return;
     }
-    // It lists, then waits for more until it is interrupted.
+    // The monitor lists devices, then waits for changes until it is interrupted.
     let outcome = devices()
         .program(["timeout", "--signal=INT", "10"])
         .and(["gst-device-monitor-1.0", "Video"])
@@ -164,7 +164,7 @@ fn gstreamers_device_monitor_lists_camera_and_display() {
 }
 
 #[test]
-fn a_device_opens_by_its_link_from_wherever_the_program_stands() {
+fn device_links_open_from_any_directory() {
     if lacks("v4l2-ctl") {
         return;
     }

@@ -1,5 +1,5 @@
-//! Memory that a program gives to a device and takes away before the device is done: a kernel has
-//! pinned its pages.
+//! User memory that a program unmaps or replaces while a device uses it. A kernel would have pinned
+//! its pages.
 
 use crate::common::{Outcome, Run, compiled, expect_pattern, size_option};
 use vb3_v4l2::pixfmt::YUYV;
@@ -20,7 +20,7 @@ fn runs(word: &str) -> Option<Outcome> {
 }
 
 #[test]
-fn what_is_mapped_in_its_place_is_kept() {
+fn memory_mapped_over_a_buffer_is_kept() {
     runs("replaced");
 }
 
@@ -43,18 +43,18 @@ fn pages_that_are_dropped_stay_dropped() {
 }
 
 #[test]
-fn a_program_that_runs_another_is_followed_anew() {
+fn program_is_tracked_after_exec() {
     runs("exec");
 }
 
-/// A thread of the program makes what tells of its memory. What it maps for that is not where
-/// another thread unmapped something and is about to map something else.
+/// vb3 makes a thread of the program open the userfaultfd. The memory mapped for that must not fill
+/// a gap that another thread has just unmapped and will map again.
 #[test]
 fn nothing_is_mapped_in_a_gap_of_the_programs() {
     runs("gap");
 }
 
 #[test]
-fn a_hundred_buffers_beside_a_thread_that_maps_and_unmaps() {
+fn hundred_buffers_with_a_concurrent_mapper() {
     runs("all");
 }

@@ -72,7 +72,7 @@ fn mmap_on_every_machine() {
     }
 }
 
-/// However the program waits, it takes all frames of a clip and ends with it.
+/// With each way of waiting, the program gets all frames of a clip and ends with it.
 #[test]
 fn a_clip_ends() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {
@@ -132,8 +132,8 @@ fn userptr() {
 }
 
 #[test]
-fn userptr_off_a_cache_line_is_refused_without_coherent_caches() {
-    // v4l2-ctl's memory is from calloc: 16 bytes off a page.
+fn unaligned_userptr_is_refused_if_not_coherent() {
+    // v4l2-ctl's memory is from calloc, 16 bytes after the start of a page.
     let Some(outcome) = capture(
         "soc-noncoherent",
         "camera=pattern,userptr=on",
@@ -183,7 +183,7 @@ fn expect_shown(
         ])
         .run();
     outcome.expect_success();
-    // What was still queued at the end is never shown.
+    // Frames that are still queued at the end are never shown.
     let numbers = expect_pattern(layout, &outcome.read("shown.raw"));
     assert!(numbers.len() >= 8, "{numbers:?}");
     assert_eq!(
@@ -247,7 +247,7 @@ fn out_userptr() {
     );
 }
 
-/// Camera to display through v4l2-ctl: one side allocates, the other one imports.
+/// Passes frames from camera to display with v4l2-ctl: one side allocates, the other imports.
 fn expect_passed_on(machine: &str, words: [&str; 2], importer: &str) {
     if lacks("v4l2-ctl") {
         return;

@@ -1,4 +1,4 @@
-//! poll and epoll as a kernel does them.
+//! poll and epoll, compared with a kernel.
 
 use crate::common::{compiled, finish, runs_files};
 use crate::surroundings::command;
@@ -10,32 +10,33 @@ fn one_entry_is_one_event() {
     runs_files("epoll-one");
 }
 
-/// An edge is a wake-up of those who wait for the file; QUERYCAP wakes nobody.
+/// An edge comes when a file's waiters are woken; QUERYCAP does not wake any.
 #[test]
 fn a_call_that_wakes_nobody_is_no_edge() {
     runs_files("epoll-edges");
 }
 
-/// A look of the supervisor's own starts neither read() nor write(): formats stay free to change.
+/// A poll by the supervisor itself does not start read() or write() mode, so formats can still
+/// change.
 #[test]
 fn epoll_entry_leaves_formats_free() {
     runs_files("epoll-resize");
 }
 
-/// The number of sets is bounded by memory alone, and those of ended processes are gone.
+/// Only memory limits the number of epoll sets, and sets of ended processes disappear.
 #[test]
 fn a_file_stands_in_hundreds_of_sets() {
     runs_files("epoll-sets");
 }
 
-/// poll keeps its deadline over SIGSTOP and SIGCONT (`restart_syscall`); ppoll goes on with the time
-/// that was left as the stop came. Measured with pipes on the same kernel: 2.20 s and 4.00 s.
+/// poll keeps its deadline over SIGSTOP and SIGCONT (`restart_syscall`). ppoll waits again for the
+/// time that remained at the stop. Measured with pipes on the same kernel: 2.20 s and 4.00 s.
 #[test]
 fn a_stopped_poll_ends_in_time() {
     runs_files("poll-stopped");
 }
 
-/// The number of descriptors in a poll is bounded by RLIMIT_NOFILE alone.
+/// Only RLIMIT_NOFILE limits the number of descriptors in a poll.
 #[test]
 fn a_poll_of_five_thousand_waits() {
     runs_files("poll-many");
@@ -47,8 +48,8 @@ fn select_stays_within_the_table() {
     runs_files("select-large");
 }
 
-/// Where files cannot be compared (kcmp, in containers), no set sees events of another's, and sets
-/// that were closed take no descriptors.
+/// If files cannot be compared (no kcmp, as in containers), no set sees events of another, and
+/// closed sets hold no descriptors.
 #[test]
 fn epoll_sets_are_told_apart_without_kcmp() {
     let (Some(refuse), Some(files)) = (compiled("refuse.c"), compiled("files.c")) else {

@@ -1,4 +1,4 @@
-//! What webcam programs ask of a camera: sizes and rates one by one, JPEG files, no caps at all.
+//! Webcam programs: lists of sizes and rates, JPEG files, pipelines without caps.
 
 use crate::common::{Outcome, Run, lacks, machines};
 use vb3_devices::picture::{self, Frame, Size};
@@ -25,7 +25,7 @@ fn gstreamer_without_caps_on_every_machine() {
     }
 }
 
-/// Frames of the pattern in RGB24 that went through JPEG: their numbers, read from the pictures.
+/// Reads the numbers of the pattern's frames after JPEG coding, from RGB24.
 fn numbers(bytes: &[u8]) -> Vec<u32> {
     let frames = bytes.chunks_exact(picture::bytes(&pixfmt::RGB24, size()));
     let number = |data: &[u8]| {
@@ -145,7 +145,7 @@ fn sizes_and_rates_are_listed_one_by_one() {
 }
 
 #[test]
-fn listing_is_no_news_beside_a_device_in_use() {
+fn listing_causes_no_event_for_a_used_device() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -169,7 +169,7 @@ fn listing_is_no_news_beside_a_device_in_use() {
     }
 }
 
-/// The first SOF segment of a file: sampling factors of its components.
+/// Returns the sampling factors of a file's components, from its first SOF segment.
 fn sampling(file: &[u8]) -> Vec<u8> {
     let mut at = 2;
     loop {
@@ -185,7 +185,7 @@ fn sampling(file: &[u8]) -> Vec<u8> {
     }
 }
 
-/// As UVC webcams have it, which guvcview takes for granted.
+/// UVC webcams have this sampling, and guvcview relies on it.
 #[test]
 fn motion_jpeg_has_chroma_in_every_line() {
     if lacks("v4l2-ctl") || lacks("ffprobe") {
@@ -211,7 +211,7 @@ fn motion_jpeg_has_chroma_in_every_line() {
     assert!(said.contains("pix_fmt=yuvj422p"), "{said}");
 }
 
-/// A grey format in the list would be chosen by programs that take the first one that they know.
+/// Programs that take the first known format would choose a grey one.
 #[test]
 fn a_webcam_offers_yuyv_and_mjpg() {
     if lacks("v4l2-ctl") {

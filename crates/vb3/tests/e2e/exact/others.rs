@@ -1,9 +1,9 @@
-//! Streams of other codecs than H.264, by ffmpeg's encoders with options drawn at random.
+//! Streams of codecs other than H.264, from ffmpeg's encoders with random options.
 
 use super::{Random, expect_same, seed_and_streams};
 use crate::common::{Run, ffmpeg, lacks, lacks_libavcodec};
 
-/// A codec, and how programs have it decoded.
+/// A codec, and how programs decode it.
 struct Codec {
     device: &'static str,
     file: &'static str,
@@ -11,7 +11,7 @@ struct Codec {
     elements: &'static str,
     /// ffmpeg's wrapper.
     wrapper: &'static str,
-    /// Draws the encoder's words.
+    /// Draws the encoder's options.
     draw: fn(&mut Random) -> String,
 }
 
@@ -127,7 +127,7 @@ fn mpeg4(random: &mut Random) -> String {
     )
 }
 
-/// Asserts that both programs get ffmpeg's own pictures; gives their number.
+/// Asserts that both programs get ffmpeg's own pictures. Returns their number.
 fn expect_exact(codec: &Codec, random: &mut Random, stream: u64) -> u64 {
     let mut side = |least, most| least + random.below(most);
     // GStreamer pads lines of other widths.

@@ -1,10 +1,11 @@
-//! dma-heaps and udmabuf for programs: `/dev/dma_heap`, `/dev/udmabuf`, whatever the host has.
+//! dma-heaps and udmabuf for programs: `/dev/dma_heap` and `/dev/udmabuf`, with or without the
+//! host's.
 
 use crate::common::{Run, compiled, expect_pattern, few, size_option};
 use std::fs::File;
 use vb3_v4l2::pixfmt::YUYV;
 
-/// What a heap answers, by the source of Linux 6.12 and 7.2.
+/// Expected answers of a heap. Source: Linux 6.12 and 7.2.
 const ANSWERS: &str = "character device: ok
 openat: ok
 alloc: ok
@@ -57,21 +58,21 @@ fn heaps_answer_as_the_kernels_do() {
             "default_cma_region system",
         ),
         ("pc", "system", "0x1000000000", "system"),
-        // What is reserved by name is a heap of that name.
+        // Each named reserved area is a heap of that name.
         (
             AREAS,
             "vpu",
             "0x801000",
             "cam_buf default_cma_region ocram system vpu",
         ),
-        // So is memory of the chip, which no page stands behind.
+        // Memory on the chip, without pages, is a heap, too.
         (
             AREAS,
             "ocram",
             "0x401000",
             "cam_buf default_cma_region ocram system vpu",
         ),
-        // And what a device has for itself.
+        // A device's own memory is a heap, too.
         (
             "soc-sram",
             "video0-sram",
@@ -98,7 +99,7 @@ fn heaps_answer_as_the_kernels_do() {
     }
 }
 
-/// What udmabuf answers, by the source of Linux 6.12.
+/// Expected answers of udmabuf. Source: Linux 6.12.
 const UDMABUF_ANSWERS: &str = "character device: ok
 create: ok
 close on exec: ok
@@ -145,7 +146,7 @@ fn udmabuf_answers_as_the_kernels_does() {
         ("list of two: ENOMEM\nfrom the second page on: ENOMEM\n", 1)
     };
     assert_eq!(outcome.stdout, format!("{UDMABUF_ANSWERS}{told}"));
-    // What cannot be had says what to do.
+    // Each failure says what to do.
     assert_eq!(outcome.report.failures.len(), failures);
     for failure in &outcome.report.failures {
         assert_eq!((&*failure.device, failure.times), ("/dev/udmabuf", 2));
@@ -156,9 +157,9 @@ fn udmabuf_answers_as_the_kernels_does() {
     }
 }
 
-/// A program allocates pictures' memory; the camera writes and the display reads it.
+/// A program allocates memory for pictures; the camera writes it, and the display reads it.
 #[test]
-fn camera_and_display_share_what_heap_and_udmabuf_give() {
+fn devices_share_heap_and_udmabuf_memory() {
     let Some(program) = compiled("other.c") else {
         return;
     };
@@ -167,7 +168,7 @@ fn camera_and_display_share_what_heap_and_udmabuf_give() {
     for &machine in few(&["soc-noncoherent", "pc", "soc-iommu", "soc-64k"], 2) {
         let ways = [("show", [0, 4]), ("pass", [4, 4]), ("many", [0, 12])];
         let kinds = ["heap", "udmabuf"];
-        // A granule of 64 KiB takes whole ones, and nobody makes memfds of them.
+        // The IOMMU maps whole pages of 64 KiB, and memfds do not consist of these.
         let kinds = kinds.iter().take(if machine == "soc-64k" { 1 } else { 2 });
         let all = kinds.flat_map(|kind| ways.map(|(way, maps)| (*kind, way, maps)));
         for (kind, way, maps) in all {
@@ -203,10 +204,10 @@ fn camera_and_display_share_what_heap_and_udmabuf_give() {
     }
 }
 
-/// A device without IOMMU is refused pages, and told the heap that suits it and the camera; the
-/// same program with that heap works.
+/// A device without IOMMU refuses scattered pages. The refusal names the heap that suits it and the
+/// camera, and the same program works with that heap.
 #[test]
-fn the_heap_that_a_refusal_names_works() {
+fn heap_named_in_a_refusal_works() {
     let Some(program) = compiled("other.c") else {
         return;
     };
@@ -241,7 +242,8 @@ fn the_heap_that_a_refusal_names_works() {
     assert!(outcome.read("seen.raw") == outcome.read("shown.raw"));
 }
 
-/// What a protected heap and its buffers answer: an exporter without `mmap` is EINVAL.
+/// Expected answers of a protected heap and its buffers: mmap of an exporter without `mmap` fails
+/// with EINVAL.
 const PROTECTED_ANSWERS: &str = "alloc: ok
 bytes: 155648, of the file 155648
 alloc for reading: ok
@@ -267,7 +269,7 @@ DQBUF: ok
 ";
 
 #[test]
-fn a_protected_heap_gives_what_devices_share_and_programs_do_not_see() {
+fn protected_heap_is_shared_but_hidden_from_programs() {
     let Some(program) = compiled("protected.c") else {
         return;
     };

@@ -1,5 +1,5 @@
-//! What happens to the frames of decoders, encoders and converters: each picture has the timestamp
-//! of what it was made of, whatever becomes of it.
+//! Scripts on decoders, encoders and converters. Each picture keeps the timestamp of its source,
+//! with any fault.
 
 use super::{rows, step};
 use crate::common::{Outcome, Run, ffmpeg_in, lacks};
@@ -7,14 +7,14 @@ use crate::convert::{self, COUNT};
 use crate::decoder::Session;
 use crate::streams::{by_ffmpeg, encoded, units};
 
-/// The second half of a picture is another's.
+/// Makes a torn picture: its second half is from `before`.
 fn torn(picture: &[u8], before: &[u8]) -> Vec<u8> {
     let half = picture.len() / 2;
     [&picture[..half], &before[half..]].concat()
 }
 
 #[test]
-fn a_decoders_pictures_come_with_their_own_timestamps() {
+fn decoded_pictures_keep_timestamps_under_faults() {
     let Some(stream) = encoded("176x144", 16, "bframes=0:keyint=10:scenecut=0") else {
         return;
     };
@@ -54,14 +54,14 @@ fn a_decoders_pictures_come_with_their_own_timestamps() {
             };
             assert!(seen == wanted, "{machine}: picture {stamp}");
         }
-        // The end is told when the last picture has come, late as it is.
+        // The end is reported after the last picture, which is late.
         assert_eq!(played.other, ["change 176x144", "last", "end"]);
         assert_eq!(rows(&outcome, "late"), [Some(1), Some(15)], "{machine}");
         assert_eq!(rows(&outcome, "lose"), [Some(7)], "{machine}");
     }
 }
 
-/// Pictures through a converter by v4l2-ctl, with a script.
+/// Converts pictures with v4l2-ctl, under a script.
 fn converted(machine: &str, more: &[&str], script: &str) -> Option<(Vec<u8>, Outcome)> {
     if lacks("v4l2-ctl") {
         return None;
@@ -83,14 +83,14 @@ fn converted(machine: &str, more: &[&str], script: &str) -> Option<(Vec<u8>, Out
 }
 
 #[test]
-fn v4l2_ctl_gets_what_a_converter_makes_twice_and_torn() {
+fn v4l2_ctl_gets_repeated_and_torn_conversions() {
     let script = [
         step("frame = 0\ntwice = true"),
         step("frame = 3\ntorn = true"),
         step("frame = 2\nlate = \"40ms\""),
     ];
     for machine in ["pc", "soc-iommu", "vm-bounce"] {
-        // On a clock that does not pass by itself a late picture comes, too.
+        // A late picture also comes if the clock only advances for waiting programs.
         for clock in ["real", "virtual"] {
             let script = script.concat();
             let Some((pictures, outcome)) = converted(machine, &["--clock", clock], &script) else {
@@ -100,7 +100,7 @@ fn v4l2_ctl_gets_what_a_converter_makes_twice_and_torn() {
             let seen = outcome.read("out.raw");
             let seen: Vec<&[u8]> = seen.chunks_exact(sent[0].len()).collect();
             assert_eq!(seen.len(), COUNT, "{machine}, {clock}");
-            // Luma and chroma are planes of their own.
+            // Luma and chroma are separate planes.
             let luma = convert::SIZE.0 * convert::SIZE.1;
             let ((y, uv), (old_y, old_uv)) = (sent[3].split_at(luma), sent[2].split_at(luma));
             let torn = [torn(y, old_y), torn(uv, old_uv)].concat();
@@ -114,7 +114,7 @@ fn v4l2_ctl_gets_what_a_converter_makes_twice_and_torn() {
 }
 
 #[test]
-fn an_encoders_lost_and_bad_packets_are_missing_in_the_file() {
+fn encoder_faults_leave_packets_out_of_the_file() {
     if lacks("v4l2-ctl") || lacks("ffmpeg") {
         return;
     }

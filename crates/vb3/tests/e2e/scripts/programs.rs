@@ -1,15 +1,15 @@
-//! Every action that happens to devices and machine, as programs meet it that know nothing of it.
+//! Every action of scripts, under unmodified programs.
 
 use super::{camera, rows, scripted, step};
 use crate::common::{SIZE, lacks, pattern};
 use vb3_v4l2::pixfmt::YUYV;
 
-/// The bytes of a picture of the pattern.
+/// Returns the bytes of a picture of the pattern.
 fn picture(number: u32) -> Vec<u8> {
     pattern(&YUYV, number).bytes().to_vec()
 }
 
-/// Words of GStreamer, which writes twelve frames as these caps say to `frames.raw`.
+/// Returns a GStreamer command that writes twelve frames with these caps to `frames.raw`.
 fn capture(caps: &str) -> Vec<String> {
     let words = format!(
         "gst-launch-1.0 -q v4l2src num-buffers=12 ! video/x-raw,format=YUY2{caps} \
@@ -24,7 +24,7 @@ fn gstreamer_gets_frames_late_twice_torn_and_corrupt() {
         return;
     }
     let script = [
-        // Not so late that frames behind it find no buffer.
+        // Not so late that the next frames find no buffer.
         step("frame = 2\nlate = \"40ms\""),
         step("frame = 4\ntwice = true"),
         step("frame = 7\ntorn = true"),
@@ -72,7 +72,7 @@ fn v4l2_ctl_waits_for_a_late_frame() {
     assert_eq!(rows(&outcome, "late"), [Some(4)]);
     let took = outcome.report.duration_ms;
     assert!(took >= 4 * 40 + 700, "{took} ms");
-    // The timestamp is that of the frame, not of its coming.
+    // The timestamp is the frame's own, not the time of its delivery.
     let span = outcome.stderr.contains("seq:      4") && !outcome.stderr.contains("delta: 7");
     assert!(span, "{}", outcome.stderr);
 }
@@ -96,7 +96,7 @@ fn gstreamer_follows_a_source_that_changes_its_size() {
 }
 
 #[test]
-fn v4l2_ctl_gets_a_bad_frame_of_an_iommu_fault_and_goes_on() {
+fn v4l2_ctl_continues_after_an_iommu_fault() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -118,7 +118,7 @@ fn v4l2_ctl_gets_a_bad_frame_of_an_iommu_fault_and_goes_on() {
 }
 
 #[test]
-fn v4l2_ctl_does_not_see_that_the_clock_stood_still() {
+fn v4l2_ctl_does_not_notice_a_stopped_clock() {
     if lacks("v4l2-ctl") {
         return;
     }
@@ -128,7 +128,7 @@ fn v4l2_ctl_does_not_see_that_the_clock_stood_still() {
     let outcome = scripted("pc", device, script).program(stream).run();
     outcome.expect_success();
     assert_eq!(rows(&outcome, "stop_clock"), [None]);
-    // 20 frames span 0.76 s of the devices' time, more where some were missed.
+    // 20 frames span 0.76 s of the devices' time, more if some were missed.
     let span_ms = outcome.queue("/dev/video0").span_ns / 1_000_000;
     assert!(span_ms >= 19 * 40 - 1, "{span_ms} ms");
     let took = outcome.report.duration_ms;
@@ -136,14 +136,14 @@ fn v4l2_ctl_does_not_see_that_the_clock_stood_still() {
 }
 
 #[test]
-fn v4l2_ctl_has_no_buffers_until_contiguous_memory_is_free_again() {
+fn v4l2_ctl_gets_buffers_once_cma_is_free_again() {
     if lacks("v4l2-ctl") {
         return;
     }
     let script = "[[step]]\noccupy_cma = \"128KiB\"\n[[step]]\ndevice = \"/dev/video0\"\n\
                   call = 3\nof = \"REQBUFS\"\nfree_cma = true\n";
     let run = scripted("soc-cma", &camera(""), script);
-    // It says that it failed, and succeeds.
+    // v4l2-ctl prints the failure but exits with success.
     let tries = "for try in 1 2 3 4 5; do
                      v4l2-ctl --stream-mmap=3 --stream-count=3 --stream-to=frames.raw 2>&1
                      [ ! -s frames.raw ] || exit 0

@@ -1,12 +1,12 @@
-//! A stream whose pictures are coded field by field, which no encoder at hand makes: macroblocks
-//! that are not coded, and ones that are copied from a field before.
+//! A stream with pictures coded field by field, which no available encoder makes. Its macroblocks
+//! are raw samples, or copies from an earlier field.
 
-/// Of a frame.
+/// Size of a frame.
 pub(super) const SIZE: &str = "64x64";
-/// Macroblocks of a field.
+/// Number of macroblocks of a field.
 const MACROBLOCKS: u32 = 4 * 2;
 
-/// Bits, the highest first.
+/// A list of bits, the highest first.
 #[derive(Default)]
 struct Bits(Vec<bool>);
 
@@ -26,7 +26,7 @@ impl Bits {
         self.0.resize(self.0.len().next_multiple_of(8), false);
     }
 
-    /// Samples of a macroblock that is not coded; none of them is like a part of a start code.
+    /// Writes the raw samples of a macroblock. None of them resembles a part of a start code.
     fn samples(&mut self, seed: &mut u32) {
         self.align();
         for _ in 0..384 {
@@ -41,7 +41,7 @@ impl Bits {
         let bytes = bytes.map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
         let mut nal = vec![0, 0, 0, 1, header];
         nal.extend(bytes);
-        // Zeroes stand in parameter sets alone, and never three of them.
+        // Only parameter sets contain zero bytes, and never three in a row.
         assert!(
             !nal[4..]
                 .windows(3)
@@ -53,7 +53,7 @@ impl Bits {
 
 fn sets() -> Vec<u8> {
     let mut sps = Bits::default();
-    // Main profile, level 3; numbers of 4 bits; two reference frames; frames of fields.
+    // Main profile, level 3; frame numbers of 4 bits; two reference frames; field coding.
     sps.put(77, 8).put(0, 8).put(30, 8);
     sps.ue(0).ue(0).ue(0).ue(0).ue(2).put(0, 1).ue(3).ue(1);
     sps.put(0b0_0100, 5);
@@ -63,7 +63,8 @@ fn sets() -> Vec<u8> {
     [sps.nal_unit(0x67), pps.nal_unit(0x68)].concat()
 }
 
-/// A field: the first of macroblocks that are not coded, others of one such among ones that are copied.
+/// Writes a field. The first field has raw macroblocks only; later ones have one raw macroblock
+/// among copied ones.
 fn field(number: u32, is_bottom: bool, seed: &mut u32) -> Vec<u8> {
     let is_first = number == 0 && !is_bottom;
     let mut bits = Bits::default();
@@ -73,7 +74,7 @@ fn field(number: u32, is_bottom: bool, seed: &mut u32) -> Vec<u8> {
         bits.ue(0);
     }
     bits.put((2 * number + u32::from(is_bottom)) % 16, 4);
-    // Neither lists nor marking of references are changed; the quantiser is as it was.
+    // Reference lists, marking of references and the quantiser do not change.
     bits.put(0, if is_first { 2 } else { 3 }).ue(0);
     if is_first {
         for _ in 0..MACROBLOCKS {
@@ -90,7 +91,7 @@ fn field(number: u32, is_bottom: bool, seed: &mut u32) -> Vec<u8> {
     bits.nal_unit(0x61)
 }
 
-/// So many frames.
+/// Returns a stream of `frames` frames.
 pub(super) fn stream(frames: u32) -> Vec<u8> {
     let mut seed = 1;
     let fields = (0..frames)
