@@ -1,6 +1,6 @@
-//! What the layer did, and what it holds.
+//! Counters of the layer's work and of the resources that it holds.
 
-/// What was done for one device since it first appeared.
+/// Work done for one device since it first appeared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Tables mapped.
@@ -33,7 +33,7 @@ impl Counters {
     }
 }
 
-/// What the layer holds now. All zero once everything has gone back.
+/// Resources that the layer holds now. All are zero once everything is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// Allocations.

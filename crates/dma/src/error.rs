@@ -32,7 +32,7 @@ pub enum Constraint {
     UserPages,
     /// Address alignment in bytes.
     Alignment,
-    /// Bytes in a buffer offered by somebody else.
+    /// Size in bytes of an imported buffer.
     BufferSize,
     /// Largest size in bytes that is tried at all.
     SizeLimit,
@@ -131,7 +131,7 @@ pub enum Error {
     Busy,
     /// ENODEV: the device was removed.
     Removed,
-    /// The host could not pin user memory, for a reason of its own (EINTR, EOPNOTSUPP, …).
+    /// The host could not pin user memory and gave an errno (EINTR, EOPNOTSUPP, …).
     Pin {
         /// Linux errno, positive.
         errno: i32,
@@ -163,7 +163,7 @@ impl Error {
             Self::Busy => 16,
             Self::Removed => 19,
             Self::Pin { errno } if errno >= 1 && errno <= 4095 => errno,
-            // What is no errno at all must not look like success.
+            // A value that is not an errno must not look like success.
             Self::Pin { .. } => 14,
         }
     }

@@ -4,12 +4,12 @@ use core::cell::RefCell;
 
 /// Keeps a value for one context at a time.
 ///
-/// While the layer holds one, it calls neither the host nor the heap, and takes no second one: it
-/// neither allocates nor frees. Long work is split, so that each hold takes a few hundred
-/// instructions. Two searches take longer: one for addresses in a space without an aligned free
-/// block visits the nodes that changed since the last one, and a list of memory that could not be
-/// unmapped is moved when it grows. A host whose interrupt handlers call the layer implements it with a lock
-/// that keeps interrupts off; one with threads alone with a mutex.
+/// While the layer holds a lock, it does not call the host, does not allocate or free, and does not
+/// take a second lock. Long work is split, so that each hold takes a few hundred instructions. Two
+/// operations take longer. A search for addresses in a space without an aligned free block visits
+/// all nodes that changed since the last search. A list of memory that could not be unmapped is
+/// moved when it grows. A host whose interrupt handlers call the layer uses a lock that disables
+/// interrupts; a host with threads only uses a mutex.
 ///
 /// # What the implementer owes
 /// `with` runs `act` exactly once, and no two at the same time for one value.
@@ -49,8 +49,8 @@ pub trait Locks {
     type Lock<T>: Lock<T>;
 }
 
-/// No locks: for a host that calls the layer from one context alone. What is made with it is not
-/// `Sync`, so that no other context gets at it.
+/// No locks, for a host that calls the layer from one context only. Mappers with it are not `Sync`,
+/// so no other context can use them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoLocks;
 
@@ -65,7 +65,7 @@ impl<T> Lock<T> for RefCell<T> {
 
     #[inline]
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        // Cannot be in use: `act` never calls anything that could come back here.
+        // Cannot be borrowed already: `act` never calls this function again.
         act(&mut self.borrow_mut())
     }
 }

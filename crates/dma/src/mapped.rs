@@ -41,7 +41,7 @@
 //! let frame = dma.device(0).unwrap().map_raw(ram(0, 4096), FromDevice).unwrap();
 //! frame.view();
 //! ```
-//! What a device only reads is not read by the CPU to see what it wrote:
+//! The CPU cannot read back memory that the device only reads:
 //! ```compile_fail,E0277
 //! # use vb3_dma::fake::{Setup, ram};
 //! # use vb3_dma::mapped::ToDevice;
@@ -98,10 +98,10 @@ pub trait MapDirection: sealed::Sealed {
     const DIRECTION: Direction;
 }
 
-/// A direction in which the device reads what the CPU wrote.
+/// A direction with data from the CPU to the device.
 pub trait CpuWrites: MapDirection {}
 
-/// A direction in which the CPU reads what the device wrote.
+/// A direction with data from the device to the CPU.
 pub trait CpuReads: MapDirection {}
 
 /// The device reads what the CPU wrote.
@@ -132,9 +132,9 @@ impl CpuWrites for Bidirectional {}
 impl CpuReads for FromDevice {}
 impl CpuReads for Bidirectional {}
 
-/// Who has mapped memory: [`Cpu`] or [`Device`].
+/// Owner of mapped memory: [`Cpu`] or [`Device`].
 pub trait Owner: sealed::Sealed {
-    /// What is left to be done by unmapping.
+    /// Attributes of the unmapping.
     const UNMAP: Attrs;
 }
 
@@ -181,8 +181,8 @@ impl<P: Platform, L: Locks> fmt::Debug for DmaDevice<'_, P, L> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Returns a handle of `dev`. It keeps what the host says of the device now, so that mapping need
-    /// not ask. A driver that changes the device's limits asks for a new one.
+    /// Returns a handle of `dev`. It caches the host's description of the device, so that mapping
+    /// need not query it. A driver that changes the device's limits must get a new handle.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one more than the mapper was made for.
@@ -234,10 +234,10 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// for one run of pages that the device takes as it is; the address space may, to record what is
     /// live.
     ///
-    /// **Dangerous**: nothing keeps the memory. The device reaches whatever lies at these physical
-    /// addresses, and the caller vouches that this stays the same memory until the mapping is gone.
-    /// [`map`](Self::map) and [`map_table`](Self::map_table) borrow what they map. It is flushed for
-    /// when the mapping goes, whatever the policy.
+    /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical
+    /// addresses, and the caller guarantees that they stay the same memory until the mapping ends.
+    /// [`map`](Self::map) and [`map_table`](Self::map_table) borrow the memory instead. The end of
+    /// this mapping always flushes, with any policy.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
@@ -287,7 +287,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     }
 }
 
-/// What is mapped.
+/// The mapped memory.
 enum Memory<'m, P: Platform> {
     /// Memory that only the caller knows.
     Raw(Segment),
@@ -336,7 +336,7 @@ impl<P: Platform, L: Locks, D: MapDirection, O: Owner> fmt::Debug for Mapped<'_,
 
 impl<P: Platform, L: Locks, D: MapDirection, O: Owner> Drop for Mapped<'_, P, L, D, O> {
     fn drop(&mut self) {
-        // What could not be unmapped is quarantined, and counted.
+        // On failure, the layer quarantines the memory and counts it.
         let _ = self.end();
     }
 }

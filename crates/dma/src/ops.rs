@@ -5,9 +5,9 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 /// A DMA layer, as buffer code sees it.
 ///
 /// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel home
-/// implements it with its own DMA API. Everything that must be stored is an associated type, so
-/// that the code above owns no heap. Values of `Alloc`, `Table` and `Mapping` own what they name:
-/// each goes back through the method that takes it by value, exactly once.
+/// implements it with its own DMA API. All stored values have associated types, so the code above
+/// needs no heap. Values of `Alloc`, `Table` and `Mapping` own their resource. Exactly one call,
+/// which takes the value, releases it.
 ///
 /// All methods take `&self`: several queues may call one layer at the same time. The layer keeps
 /// its own locks, and holds none of them while it waits for memory.
@@ -17,7 +17,7 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 pub trait DmaOps {
     /// A device that does DMA.
     type Device: Copy + Eq + core::fmt::Debug;
-    /// The memory of some program, from which ranges can be pinned.
+    /// The memory of a program, whose ranges can be pinned.
     type User: Clone;
     /// Memory allocated for a device.
     type Alloc;
@@ -154,16 +154,16 @@ pub trait DmaOps {
 
     /// Unmaps; afterwards the device's accesses fault (behind an IOMMU).
     ///
-    /// A layer whose page tables may not let go keeps what the device still reaches from being
-    /// used for anything else; [`try_unmap`](Self::try_unmap) tells.
+    /// If a page table cannot remove a translation, the layer quarantines the memory that the
+    /// device still reaches; [`try_unmap`](Self::try_unmap) reports it.
     fn unmap(&self, mapping: Self::Mapping, attrs: Attrs);
 
-    /// Unmaps, and says whether the device's view is gone. A layer that always lets go need not
-    /// implement it.
+    /// Unmaps, and returns an error if the device may still reach the memory. A layer that always
+    /// unmaps need not implement this.
     ///
     /// # Errors
-    /// What the hardware says. The device may still reach the memory. Whoever owns it must not use it
-    /// for anything else; the layer's own, and what it pinned, it keeps itself.
+    /// The hardware's error. The device may still reach the memory, so its owner must not use it
+    /// for anything else. The layer itself quarantines memory that it allocated or pinned.
     fn try_unmap(&self, mapping: Self::Mapping, attrs: Attrs) -> Result<(), Error> {
         self.unmap(mapping, attrs);
         Ok(())

@@ -5,9 +5,8 @@
 //! or refuse unless a host says otherwise. [`without!`](crate::without) implements those that a host
 //! lacks, one by one.
 //!
-//! Every method takes `&self`: a host that is called from several contexts brings its own locks,
-//! as it does for its page allocator anyway. The layer holds none of its own locks while it calls
-//! the host.
+//! Every method takes `&self`. A host that is called from several contexts needs locks, as for any
+//! page allocator. The layer holds no lock while it calls the host.
 
 use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Reason, Segment};
 use bitflags::bitflags;
@@ -20,7 +19,7 @@ pub enum BounceMode {
     Never,
     /// Where the device's mask does not reach the memory.
     WhenNeeded,
-    /// Every streaming mapping, whatever its address.
+    /// Every streaming mapping, at any address.
     Always,
 }
 
@@ -31,7 +30,7 @@ pub struct IommuInfo {
     ///
     /// The smallest is the granule, which may be larger than the CPU's page.
     pub page_sizes: u64,
-    /// Lowest address that may be given out. (Zero is never given, whatever stands here.)
+    /// Lowest address that may be allocated. (Zero is never allocated.)
     pub first: Iova,
     /// Highest address that may be given out.
     pub last: Iova,
@@ -49,10 +48,10 @@ impl IommuInfo {
     }
 }
 
-/// What the mapping layer must know about a device.
+/// Properties of a device that the mapping layer needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceInfo {
-    /// What the device can address.
+    /// Addresses and segments that a device can use.
     pub limits: Limits,
     /// Whether it sees the CPU's caches.
     pub coherency: Coherency,
@@ -120,7 +119,7 @@ pub struct PageRequest<D> {
 }
 
 bitflags! {
-    /// What a device may do through a page-table entry.
+    /// Accesses that a page-table entry allows.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Prot: u8 {
         /// Reads.
@@ -145,8 +144,8 @@ pub struct BouncePool {
 
 /// Memory, and the devices that are to reach it: what every host has.
 ///
-/// A simulated machine, an operating system's page allocator and a user-space driver over VFIO fit
-/// alike: the last one has no physical addresses and uses the addresses of its own process instead,
+/// A simulated machine, an operating system's page allocator or a user-space driver over VFIO can
+/// implement it. The last has no physical addresses and uses its process's addresses instead,
 /// always behind an IOMMU.
 ///
 /// # What the implementer owes
@@ -160,14 +159,14 @@ pub struct BouncePool {
 pub trait PageSource {
     /// A device that does DMA.
     type Device: Copy + Eq + core::fmt::Debug;
-    /// An allocation of pages. Owned: goes back through [`free_pages`](Self::free_pages). One that
-    /// is dropped stays allocated.
+    /// An allocation of pages. Only [`free_pages`](Self::free_pages) frees it; a dropped one stays
+    /// allocated.
     type Pages;
 
     /// Bytes of a CPU page, a power of two.
     fn page_size(&self) -> u64;
 
-    /// What there is to know about `dev`; `None` if there is no such device.
+    /// Describes `dev`; `None` if there is no such device.
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
     /// A number of the device that no other has, below the count that the mapper is made for
@@ -200,8 +199,8 @@ pub trait PageSource {
         u64::MAX
     }
 
-    /// Bytes of the pieces in which memory is allocated that is made for no device, a power of two
-    /// of at least the page size.
+    /// Returns the size of the pieces of memory that belongs to no device: a power of two, at least
+    /// the page size.
     ///
     /// An IOMMU with pages larger than the CPU's cannot show a device smaller pieces, so a machine
     /// that has one says its granule here to let such memory be shared.
@@ -251,7 +250,7 @@ pub trait Caches {
 /// I/O page tables. A host without an IOMMU says so in [`DeviceInfo::iommu`] and is never asked.
 ///
 /// # Context
-/// As the host says. The layer unmaps in whatever context it is asked to.
+/// As the host says. The layer unmaps in its caller's context.
 pub trait Iommu: PageSource {
     /// The device whose page table `dev` uses: itself, or the one that stands for a group of
     /// devices that the IOMMU cannot tell apart. All calls here name the latter. Never changes.
@@ -320,8 +319,9 @@ pub trait Iommu: PageSource {
         None
     }
 
-    /// Whether `dev` must not see what shares a page with its memory: what does not fill whole
-    /// granules bounces. Such a device is never flushed lazily, nor is its group. Never changes.
+    /// Returns whether `dev` is untrusted and must not see other bytes in its memory's pages.
+    /// Memory that does not fill whole granules then bounces, and the device and its group are
+    /// never flushed lazily. The answer never changes.
     ///
     /// What shares a granule, but not a page, with its memory is kept from every device.
     fn is_untrusted(&self, dev: Self::Device) -> bool {
@@ -398,7 +398,7 @@ pub trait Bounce: PageSource {
 pub trait UserPages {
     /// The memory of some program.
     type User: Clone;
-    /// Pinned user memory. Owned: goes back through [`unpin_user`](Self::unpin_user).
+    /// Pinned user memory. [`unpin_user`](Self::unpin_user) releases it.
     type Pinned;
 
     /// Pins `len` bytes (not zero, no overflow) of a program's memory from `addr`.
@@ -442,7 +442,7 @@ pub trait UserPages {
 /// # Context
 /// May sleep.
 pub trait KernelViews: PageSource + Caches {
-    /// A mapping for the CPU. Owned: goes back through [`vunmap`](Self::vunmap).
+    /// A mapping for the CPU. [`vunmap`](Self::vunmap) releases it.
     type Vmap;
     /// A description of memory that a front end can map into a program.
     type Mmap;
@@ -556,9 +556,9 @@ impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform
 
 /// Says which of [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`] a host lacks.
 ///
-/// A host begins with [`PageSource`] and lacks all five. To give it one more, take the name out of the
-/// list and implement the trait: nothing else changes. What a host lacks is refused, or needs nothing
-/// to be done.
+/// A host begins with [`PageSource`] and lacks all five. To add one, remove its name from the list
+/// and implement the trait; nothing else changes. Calls that need a missing trait are refused, or
+/// do nothing.
 ///
 /// # Examples
 /// A host with pages and views of them. The crate's README has one in full.

@@ -31,8 +31,8 @@ impl Direction {
 /// How a table is laid out in a device's addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SegmentMode {
-    /// One run without gaps wherever page tables can make one; the device's limits only split
-    /// what is reported. With [`Attrs::ONE_RUN`], that or an error.
+    /// One run without gaps if page tables can make one; the device's limits only split the
+    /// reported segments. With [`Attrs::ONE_RUN`], a failure to make one run is an error.
     #[default]
     Contiguous,
     /// Segment for segment what Linux reports, gaps included. (What Linux maps behind a segment
@@ -46,9 +46,9 @@ pub enum FlushPolicy {
     /// At once.
     #[default]
     Strict,
-    /// Many at a time. Until then a device can reach what was unmapped, the addresses are not given
-    /// out again, and no memory goes back to its owner: freeing an allocation, or a table of pinned
-    /// memory or of the caller's own, flushes first.
+    /// Many ranges at a time. Until the flush, a device can reach unmapped memory, and the
+    /// addresses are not reused. No memory returns to its owner before: freeing an allocation, or a
+    /// table of pinned or the caller's own memory, flushes first.
     Lazy,
 }
 
@@ -73,12 +73,12 @@ pub enum Coherency {
 /// Which memory a device uses, protected or not. The CPU cannot read what is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protected {
-    /// What is not protected.
+    /// Only unprotected memory.
     #[default]
     Never,
     /// Both.
     Also,
-    /// What is protected alone.
+    /// Only protected memory.
     Only,
 }
 
@@ -157,7 +157,7 @@ pub struct DmaSegment {
     pub len: u64,
 }
 
-/// What a device can address.
+/// Addresses and segments that a device can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Highest address the device can put on its bus; of any value, as Linux takes DMA masks
@@ -184,8 +184,8 @@ impl Limits {
             && self.boundary & block == 0
     }
 
-    /// What the address of `len` bytes must be a multiple of, if they are to be one segment of a
-    /// device that takes no more; 1 where any address does, or none.
+    /// Alignment that `len` bytes need to form one segment for a single-segment device; 1 if any
+    /// address does, or none.
     #[must_use]
     pub fn block_align(&self, len: u64) -> u64 {
         match (

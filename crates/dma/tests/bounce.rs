@@ -76,8 +76,8 @@ fn from_device_never_shows_what_another_device_left() {
     done(&mapper);
 }
 
-/// Defect 5, in this layer: whoever hands memory over to a device that sees a copy has the copy
-/// renewed, in every mapping of it, each time.
+/// Defect 5, in this layer: each hand-over to a device that sees a bounce copy renews the copy, in
+/// every mapping.
 #[test]
 fn what_the_cpu_wrote_is_seen_after_each_hand_over() {
     let mut mapper = Setup::narrow(64 * SLOT).mapper();
@@ -106,7 +106,7 @@ fn what_the_cpu_wrote_is_seen_after_each_hand_over() {
 /// Defect 9, in this layer: a mapping knows how it was made. Unmapped with other attributes, it
 /// is taken down the same way.
 #[test]
-fn unmapping_does_what_mapping_did_whatever_the_attributes_say() {
+fn unmap_follows_the_map_not_its_own_attributes() {
     let mut mapper = Setup::untrusted().mapper();
     for (map_attrs, unmap_attrs) in [
         (Attrs::MMIO, Attrs::empty()),
@@ -145,7 +145,7 @@ fn the_rest_of_slots_and_granules_is_zero() {
 }
 
 #[test]
-fn only_the_ends_bounce_for_an_untrusted_device_and_the_run_has_no_gap() {
+fn untrusted_device_bounces_ends_without_gaps() {
     let mut mapper = Setup::untrusted().mapper();
     for (offset, len, bounced) in [
         (0, 4 * PAGE, 0),
@@ -236,7 +236,7 @@ fn running_out_says_how_much_was_wanted_and_found() {
     assert_eq!(all.segments()[0].addr.get(), POOL);
     mapper.unmap(all, Attrs::empty());
     done(&mapper);
-    // Linux: 128 slots to a set, so 256 KiB at most, whatever the pool.
+    // Linux: 128 slots to a set, so at most 256 KiB in any pool.
     let setup = Setup {
         run_bytes: 256 << 10,
         ..Setup::narrow(1 << 20)
@@ -283,7 +283,7 @@ fn a_partial_sync_copies_that_part() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-    /// CVE class 9: no two mappings share a slot; what each wrote comes back to its own memory.
+    /// CVE class 9: mappings never share a slot, and the device's bytes return to the right memory.
     #[test]
     fn mappings_never_share_bytes_of_the_pool(
         ops in prop::collection::vec((any::<bool>(), 0u64..PAGE, 1u64..9000, any::<usize>()), 1..60),
@@ -312,8 +312,8 @@ proptest! {
                     Ok(mapping) => live.push((mapping, memory, mark)),
                     Err(err) => {
                         prop_assert_eq!(err.reason().unwrap().constraint, Constraint::BouncePool);
-                        // What is free lies in no more gaps than this, all too short: two runs to
-                        // a mapping, and one that this one had got already.
+                        // Free slots lie in at most this many gaps, all too short: two runs for
+                        // each mapping, and one that this mapping already got.
                         let gaps = 2 + 2 * live.len() as u64;
                         let free = u64::saturating_sub(units, mapper.live().bounce_bytes / unit);
                         let wanted = granule.map_or(len.div_ceil(SLOT), |_| 2);

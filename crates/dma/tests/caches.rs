@@ -1,5 +1,5 @@
-//! A cache that goes stale between the CPU and a device: every hand-over that is due is done, and a
-//! hand-over that is missing loses bytes, so that these tests would see it.
+//! A cache between the CPU and a device that goes stale. The layer makes every necessary hand-over;
+//! a missing one would lose bytes, which these tests detect.
 
 use proptest::prelude::*;
 use vb3_dma::fake::{DIRT, PAGE, Setup, ram};
@@ -18,8 +18,8 @@ fn setups() -> [Setup; 4] {
     .map(Setup::non_coherent)
 }
 
-/// What the CPU wrote before the map is what the device sees, and what the device wrote before the
-/// unmap is what the CPU sees, though lines of both lay in the cache.
+/// The device sees the CPU's bytes from before the map, and the CPU sees the device's bytes from
+/// before the unmap, although the cache held lines of both.
 #[test]
 fn mapping_and_unmapping_hand_memory_over() {
     for setup in setups() {

@@ -12,7 +12,7 @@ const ON_BUS: DmaAddr = DmaAddr::new(0x2000_0000);
 /// Seed 001, end to end: allocated from the device's memory alone, shown to a program, shared with
 /// a device behind an IOMMU through a table without pages.
 #[test]
-fn own_memory_is_allocated_mapped_and_shared_by_physical_address() {
+fn device_memory_is_shared_by_physical_address() {
     let mut mapper = Setup::iommu(32).mapper();
     mapper
         .declare_coherent(0, sram(0, 8 * PAGE), ON_BUS)
@@ -60,7 +60,7 @@ fn own_memory_is_allocated_mapped_and_shared_by_physical_address() {
     );
     mapper.unmap(mapping, Attrs::empty());
 
-    // Defect 12: who needs pages is told that there are none.
+    // Defect 12: a caller that needs pages gets an error, because there are none.
     let err = mapper.pages_of(&alloc).unwrap_err();
     let reason = err.reason().unwrap();
     assert_eq!(
@@ -76,7 +76,7 @@ fn own_memory_is_allocated_mapped_and_shared_by_physical_address() {
 }
 
 #[test]
-fn a_region_that_is_used_up_is_a_refusal_and_no_fallback() {
+fn exhausted_region_refuses_without_fallback() {
     let mapper = Setup::iommu(32).mapper();
     mapper
         .declare_coherent(0, sram(0, 4 * PAGE), ON_BUS)
@@ -292,7 +292,7 @@ fn an_allocation_is_no_table_of_segments() {
     }
 }
 
-/// What the pool has counts once, however often parts of it go out and come back.
+/// The pool's memory counts once, even if its parts are allocated and freed repeatedly.
 #[test]
 fn parts_of_a_pool_leave_its_count_as_it_is() {
     let mapper = Setup::direct().mapper();

@@ -12,7 +12,7 @@ use vb3_dma::{
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// What a host with threads brings.
+/// The locks of a host with threads.
 #[derive(Debug)]
 struct Mutexes;
 
@@ -132,8 +132,8 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(SegmentKind, SegmentMode, SyncFor)>();
 }
 
-/// Four threads, two devices each with a thread of its own and two that share one, lazily flushed:
-/// each sees its own bytes, and nothing is held in the end.
+/// Four threads with lazy flushing: two use one device each, and two share a device. Each sees its
+/// own bytes, and nothing is held at the end.
 #[test]
 fn threads_map_at_the_same_time() {
     let setup = Setup {
@@ -179,7 +179,7 @@ fn threads_map_at_the_same_time() {
     );
 }
 
-/// A host whose page allocation sleeps until somebody wakes it.
+/// A host whose page allocation sleeps until the test wakes it.
 struct Sleepy {
     fake: Fake,
     asleep: Mutex<mpsc::Sender<()>>,
@@ -284,7 +284,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| dma.alloc_coherent(0, PAGE, Attrs::empty()).unwrap());
         is_asleep.recv().unwrap();
-        // What a handler does: the frame has arrived.
+        // As an interrupt handler does when a frame has arrived.
         let at = mapping.segments()[0].addr;
         let _ = dma.platform().fake.peek(memory.addr.get(), 7);
         assert_eq!(dma.platform().fake.dev_write(at, b"a frame"), Some(()));
@@ -306,7 +306,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
     assert!(dma.live().is_empty() && dma.platform().fake.is_clean());
 }
 
-/// `DmaOps` for a reference: each context has one of its own, without asking for exclusive access.
+/// `DmaOps` for a reference: each context has a copy and needs no exclusive access.
 #[test]
 fn each_context_has_ops_of_its_own() {
     fn stream<D: DmaOps<Device = u32>>(ops: D) {

@@ -1,12 +1,12 @@
-//! Devices that come, go, share an address space, and whose page table does not let go.
+//! Devices that are added, removed, or share an address space; and page tables that fail to unmap.
 
 use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy, PhysAddr};
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// What could not be unmapped may still be reached: neither its addresses nor its memory are used
-/// for anything else, and what is quarantined is said.
+/// A device may still reach memory that could not be unmapped. Neither its addresses nor its memory
+/// are used again, and the quarantine is counted.
 #[test]
 fn what_could_not_be_unmapped_is_quarantined() {
     for policy in [FlushPolicy::Strict, FlushPolicy::Lazy] {
@@ -75,8 +75,8 @@ fn slots_of_a_view_that_does_not_end_stay_taken() {
     mapper.free_table(table, false);
 }
 
-/// Memory that a device may still reach goes back to nobody, whoever asked for it to be mapped: it is
-/// neither freed nor unpinned, and no pool lends it again.
+/// Memory that a device may still reach is not freed or unpinned, and no pool uses it again, for
+/// any kind of mapping.
 #[test]
 fn memory_in_reach_goes_back_to_nobody() {
     let setup = Setup {
@@ -220,7 +220,7 @@ fn one_device_too_many_is_busy_until_another_goes() {
 }
 
 #[test]
-fn a_number_beyond_the_count_is_busy_and_one_of_another_device_invalid() {
+fn bad_device_numbers_are_busy_or_invalid() {
     let setup = Setup {
         devices: 4,
         numbers: vec![1, 2, 1, 0],

@@ -9,7 +9,7 @@ use vb3_dma::{
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// What an observer can see of the layer and the machine.
+/// The observable state of the layer and the machine.
 #[derive(Debug, PartialEq)]
 struct State {
     live: Live,
@@ -300,7 +300,7 @@ fn padding_shows_the_device_nothing() {
 
 /// Defect 14: success with nothing mapped. Defect 21: unmapping what was never mapped.
 #[test]
-fn nothing_is_mapped_or_an_error_and_only_what_was_mapped_is_unmapped() {
+fn failed_maps_leave_nothing_mapped() {
     let mapper = Setup::direct().mapper();
     let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
     let unknown = mapper.map(7, &table, BOTH, Attrs::empty());
@@ -319,7 +319,7 @@ fn nothing_is_mapped_or_an_error_and_only_what_was_mapped_is_unmapped() {
 
 /// Defect N5 and CVE class 4: sizes from outside are refused before anything is tried.
 #[test]
-fn sizes_beyond_the_machine_are_refused_before_anything_is_tried() {
+fn oversized_requests_are_refused_at_once() {
     for setup in [Setup::direct(), Setup::iommu(32)] {
         let mapper = setup.mapper();
         for len in [u64::MAX, 1 << 62, 0xffff_f000, (1 << 30) + 1] {

@@ -33,7 +33,7 @@ fn strict_ends_the_devices_reach_at_once() {
 }
 
 #[test]
-fn lazy_flushes_once_for_many_and_holds_addresses_until_then() {
+fn lazy_flush_batches_and_holds_addresses() {
     let mut mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let memory = table(&mut mapper, 0, 2);
@@ -139,7 +139,7 @@ fn a_group_with_an_untrusted_member_is_strict() {
         assert!(!reach(waits), "flushed when the member came");
         mapper.set_flush_policy(1, FlushPolicy::Lazy).unwrap();
         assert!(!reach(once(0)), "strict from then on");
-        // Without the member the group may be lazy again, if it is told so.
+        // Without this member, the group may be set to lazy again.
         mapper.remove_device(2).unwrap();
         assert!(!reach(once(0)));
         mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
@@ -163,7 +163,7 @@ fn a_group_with_an_untrusted_member_is_strict() {
 
 /// The caller's memory is the caller's again once its table is gone.
 #[test]
-fn memory_of_the_caller_is_out_of_reach_when_its_table_is_gone() {
+fn freed_table_leaves_callers_memory_unreachable() {
     let mut mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let memory = table(&mut mapper, 0, 2);
@@ -177,7 +177,7 @@ fn memory_of_the_caller_is_out_of_reach_when_its_table_is_gone() {
 
 /// The same for memory that was mapped through a table, which outlives its mapping.
 #[test]
-fn memory_goes_back_only_after_a_flush_whoever_had_it_mapped() {
+fn memory_is_released_only_after_a_flush() {
     let mapper = Setup::iommu(32).mapper();
     mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
     let alloc = mapper.alloc_virtual(3 * PAGE).unwrap();
@@ -239,9 +239,9 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
-    /// The device keeps each translation it was ever offered until a flush. Whatever is done in
-    /// whatever order: what is mapped leads where it should, and no address is mapped anew over
-    /// a translation that was kept.
+    /// The device keeps each translation until a flush. After any operations in any order, mappings
+    /// lead to their memory, and no address is mapped again while the device holds an old
+    /// translation.
     #[test]
     fn a_stale_translation_is_never_in_the_way(
         ops in prop::collection::vec(op(), 1..300),

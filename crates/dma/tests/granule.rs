@@ -71,7 +71,7 @@ fn lens(granule: u64) -> [u64; 9] {
 }
 
 #[test]
-fn allocations_are_whole_pieces_and_the_device_sees_nothing_else() {
+fn allocations_fill_whole_pieces() {
     type Take = fn(&mut Mapper<Fake>, u64) -> Result<Alloc<Fake>, Error>;
     let kinds: [(&str, Take); 4] = [
         ("coherent", |m, len| {
@@ -141,14 +141,14 @@ fn allocations_are_whole_pieces_and_the_device_sees_nothing_else() {
     }
 }
 
-/// What a program sees of an allocation's start, page by page through its mapping.
+/// Returns the start of an allocation as a program sees it, page by page through its mapping.
 fn shown(mapper: &mut Mapper<Fake>, alloc: &Alloc<Fake>, len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for offset in (0..alloc.len_bytes()).step_by(PAGE as usize) {
         let (at, len) = mapper.mmap(alloc, offset, PAGE).unwrap();
         bytes.extend(mapper.platform_mut().peek(at, len));
     }
-    // What was not asked for is held, but shown to nobody.
+    // Bytes beyond the requested length are allocated, but no device or program sees them.
     let end = alloc.len_bytes();
     assert_eq!(mapper.mmap(alloc, end, PAGE).unwrap_err().errno(), 6);
     assert_eq!(mapper.mmap(alloc, 0, end + 1).unwrap_err().errno(), 6);
@@ -200,7 +200,7 @@ fn pieces_that_are_too_small_go_back() {
 
 /// Pages of a program lie apart. No granule shows one without showing others.
 #[test]
-fn pages_that_share_a_granule_with_others_are_refused_with_the_constraint() {
+fn shared_granules_are_refused_with_the_constraint() {
     for granule in [16 * K, 64 * K] {
         for mode in [SegmentMode::Contiguous, SegmentMode::Compatible] {
             let mut mapper = trusted(granule).mapper();
@@ -239,7 +239,7 @@ fn pages_that_share_a_granule_with_others_are_refused_with_the_constraint() {
 }
 
 #[test]
-fn joints_on_granules_make_one_run_and_others_are_refused() {
+fn only_joints_on_granules_make_one_run() {
     for granule in GRANULES {
         let mut mapper = trusted(granule).mapper();
         let list = [
@@ -270,7 +270,7 @@ fn joints_on_granules_make_one_run_and_others_are_refused() {
         };
         assert_eq!((err.errno(), reason.constraint), (5, constraint));
         assert_eq!((reason.wanted, reason.found), (granule, granule - 0x10));
-        // Where gaps are fine, each has granules of its own.
+        // If gaps are allowed, each segment has separate granules.
         for mode in [SegmentMode::Contiguous, SegmentMode::Compatible] {
             mapper.set_segment_mode(0, mode).unwrap();
             let mapping = map(&mut mapper, &odd, Attrs::empty()).unwrap();
@@ -449,8 +449,9 @@ fn parts_of_a_pool_are_granules_and_come_back_clean() {
     }
 }
 
-/// Whether all of what surrounds the memory in its granules may be seen, from the definition:
-/// it is in no page (for a device that is not trusted: no byte) that the segment does not touch.
+/// Returns whether the device may see all bytes around the segment in its granules. By definition,
+/// these must lie in pages that the segment touches; for an untrusted device, no such byte may
+/// exist.
 fn is_whole(segment: Segment, granule: u64, unit: u64) -> bool {
     let (first, end) = (segment.addr.get(), segment.addr.get() + segment.len);
     let around = (first / granule * granule)..end.next_multiple_of(granule);

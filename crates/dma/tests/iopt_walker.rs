@@ -1,4 +1,4 @@
-//! I/O page tables against a walker of their own.
+//! I/O page tables, checked with a separate walker.
 //!
 //! The walker below is written from the manuals' pictures of entries (Arm ARM D8.3, VT-d 9.8) and
 //! shares nothing with the code under test: bit numbers stand here a second time, on purpose.
@@ -115,7 +115,7 @@ impl Case {
         }
     }
 
-    /// What may be done where `prot` was asked for.
+    /// Returns the accesses that entries for `prot` allow.
     fn rights(&self, prot: Prot) -> Prot {
         let mut prot = prot;
         if self.format == Format::ArmLpaeS1 {
@@ -450,7 +450,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn random_steps_agree_with_the_manual_and_a_map_of_pages(
+    fn random_steps_agree_with_the_manual(
         which in 0..CASES.len(),
         keep in any::<bool>(),
         ops in prop::collection::vec(op(), 1..14),
@@ -649,7 +649,7 @@ fn configurations_no_manual_has_are_refused() {
 }
 
 #[test]
-fn tables_stand_side_by_side_at_the_root_where_that_loses_no_block() {
+fn root_tables_are_adjacent_if_no_block_is_lost() {
     // Twenty bits are too many for level 3 alone; the two of level 1 become four tables.
     let wide = [
         (4 * K, 32, 2, 16 * K),
@@ -725,7 +725,7 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
 }
 
 #[test]
-fn a_kept_table_is_filled_again_and_a_freed_one_waits_for_the_flush() {
+fn kept_tables_are_reused_freed_ones_await_flush() {
     let case = CASES[0];
     let mut kept = Bench::new(case, EmptyTables::Keep);
     kept.mem.policy = EmptyTables::Keep;
@@ -746,7 +746,7 @@ fn a_kept_table_is_filled_again_and_a_freed_one_waits_for_the_flush() {
     assert_eq!(freed.mem.live(), 4, "a walker may still be there");
     assert_eq!(freed.table.table_bytes(), 16 * K);
     let retired = freed.table.take_retired();
-    // What is taken out while a flush is under way was not covered by it.
+    // A flush does not cover entries that are removed while it runs.
     freed.map(2 * M, 0, 4 * K, Prot::READ);
     freed.unmap(2 * M, 4 * K);
     assert_eq!((freed.mem.live(), freed.table.retired_tables()), (7, 3));

@@ -37,7 +37,7 @@ fn several_ranges_stand_each_at_its_own_offset() {
     assert!(mapper.live().is_empty() && mapper.platform().is_clean());
 }
 
-/// Defect N4: after a failure the addresses were lost, or given back with the wrong size.
+/// Defect N4: after a failure the addresses were lost, or freed with the wrong size.
 #[test]
 fn a_failure_at_any_piece_gives_all_addresses_back() {
     // 31 granules: a leak shows at the second round, a short one soon.
@@ -69,7 +69,7 @@ fn a_failure_at_any_piece_gives_all_addresses_back() {
 }
 
 #[test]
-fn pieces_that_do_not_fit_are_refused_and_change_nothing() {
+fn unfitting_pieces_are_refused_without_effect() {
     let mapper = Setup::iommu(32).mapper();
     let mut links = mapper
         .reserve_links(0, PhysAddr::new(0x100), 4 * PAGE)

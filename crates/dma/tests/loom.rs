@@ -1,7 +1,7 @@
-//! Every order in which two threads can take the layer's locks, as far as two preemptions make one.
+//! Two threads take the layer's locks in every order that at most two preemptions cause.
 //!
-//! The locks are loom's, so that loom decides who runs next at each of them. What it does not
-//! explore: relaxed orders of the one atomic counter, which only tells mappers apart.
+//! The locks are loom's, so that loom chooses the next thread at each of them. It does not explore
+//! relaxed orders of the only atomic counter, which numbers mappers.
 
 use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
@@ -196,7 +196,7 @@ fn two_devices_of_a_group_never_get_one_address() {
 }
 
 #[test]
-fn lazy_flushes_that_cross_give_no_address_back_early() {
+fn concurrent_lazy_flushes_free_no_address_early() {
     let host = || Host {
         one_group: true,
         ..Host::default()

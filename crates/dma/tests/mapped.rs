@@ -1,4 +1,4 @@
-//! Mappings that give themselves back, and what may be done with them while who has them.
+//! Mappings that unmap themselves when dropped, and the accesses that each owner may make.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use vb3_dma::fake::{PAGE, Setup, ram, sram};
@@ -79,7 +79,7 @@ fn what_the_cpu_wrote_last_stays() {
 }
 
 #[test]
-fn a_handle_of_a_device_that_was_removed_maps_nothing() {
+fn handle_of_a_removed_device_maps_nothing() {
     let dma = Setup::iommu(32).mapper();
     let device = dma.device(0).unwrap();
     let mapped = device.map_raw(ram(0, PAGE), ToDevice).unwrap();
@@ -209,9 +209,9 @@ fn a_host_that_can_shows_the_bytes_where_they_are() {
     assert!(mapped.into_cpu().unwrap().view().unwrap().bytes().is_none());
 }
 
-/// What is mapped by reference is seen through the mapping, scattered as it may be.
+/// A mapping by reference shows the referenced memory, even if that is scattered.
 #[test]
-fn an_allocation_and_a_table_have_views_by_their_mapping() {
+fn allocations_and_tables_are_viewed_when_mapped() {
     for setup in [Setup::direct(), Setup::iommu(32).non_coherent()] {
         let dma = setup.mapper();
         let device = dma.device(0).unwrap();

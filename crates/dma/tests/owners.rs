@@ -1,11 +1,11 @@
-//! What one mapper made, another does not take; what no memory could meet is an error.
+//! A mapper refuses objects of another mapper; constraints that no memory could meet are an error.
 
 use vb3_dma::fake::{Fake, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, IommuInfo, Iova, Limits, PhysAddr, SyncFor};
 
 const BOTH: Direction = Direction::Bidirectional;
 
-/// A mapping of another mapper would unmap whatever lies at the same address in this one.
+/// A mapping of another mapper would unmap this mapper's memory at the same address.
 #[test]
 fn what_another_mapper_made_is_left_alone() {
     let (mut mine, mut other) = (Setup::iommu(32).mapper(), Setup::iommu(32).mapper());

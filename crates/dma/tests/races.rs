@@ -135,7 +135,7 @@ fn a_removed_device_leaves_its_place_to_the_next() {
                 let next = if removed { 1 } else { 0 };
                 if removed {
                     replaced += 1;
-                    // What is set for one that is gone is not set for the next.
+                    // Settings of a removed device do not apply to its successor.
                     let table = mapper.table_of_segments(&[ram(0, PAGE)]).unwrap();
                     let mapping = mapper.map(1, &table, BOTH, Attrs::empty()).unwrap();
                     let at = mapping.segments()[0].addr;

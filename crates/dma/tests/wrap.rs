@@ -119,7 +119,7 @@ fn checked(capacity: usize) -> (impl DmaOpsChecked, Log) {
     (ops, log)
 }
 
-/// What the tests need of the wrapper, whatever its sink is.
+/// The wrapper's functions that the tests need, for any sink.
 trait DmaOpsChecked:
     DmaOps<
         Device = Dev,
@@ -434,7 +434,7 @@ fn without_room_it_says_so_once_and_then_nothing() {
 }
 
 #[test]
-fn a_ledger_of_addresses_tells_devices_and_kinds_apart() {
+fn ledger_distinguishes_devices_and_kinds() {
     let mut reports: Vec<Report<Dev>> = Vec::new();
     let mut ledger = Ledger::new(16);
     let by = Site::here("raw");

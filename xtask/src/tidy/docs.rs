@@ -1,5 +1,5 @@
-//! What the documentation of a library's public items says: the errno of each error, the unit of each
-//! size, address and time.
+//! Checks the documentation of a library's public items: the errno of each error, and the unit of
+//! each size, address and time.
 //!
 //! That there is documentation at all, and a section on errors, is for the lints in the root's
 //! Cargo.toml; they do not read it.
@@ -54,8 +54,8 @@ const UNITS: &[&str] = &[
     "units",
 ];
 
-/// What a section on errors says of those that another side chose, and that are passed on.
-const PASSED_ON: &[&str] = &[" says", "Passed to", "shall fail with"];
+/// Phrases in a section on errors for errors that another side chose and that are passed on.
+const PASSED_ON: &[&str] = &["'s error", " says", "Passed to", "shall fail with"];
 
 /// Faults of one file of a library.
 pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
@@ -203,8 +203,8 @@ fn docs_have_unit(docs: &str) -> bool {
     words.any(|word| UNITS.contains(&word.to_ascii_lowercase().as_str()))
 }
 
-/// Whether a section names an errno, or the item whose errors these are, or says that they are passed
-/// on. An error that has no errno of its own is named by a link.
+/// Returns whether a section names an errno, links to the item with these errors, or says that they
+/// are passed on. An error without an errno must be a link.
 fn names_errno(section: &str) -> bool {
     let is_errno = |word: &str| {
         word.len() >= 3
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn public_types_are_structs_and_enums_that_others_see() {
+    fn public_types_are_visible_structs_and_enums() {
         let text = "pub struct A; pub(crate) struct B; enum C {} pub enum D {} pub fn e() {}";
         assert_eq!(public_types(text), ["A", "D"]);
         assert!(words("any::<(A, b_C)>").any(|word| word == "b_C"));

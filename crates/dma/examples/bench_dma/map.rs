@@ -14,7 +14,7 @@ const M: u64 = 1 << 20;
 fn pieces(len: u64, piece: u64) -> Vec<Segment> {
     (0..len / piece)
         .map(|n| Segment {
-            // Scattered pieces stand apart; each at a multiple of its own length.
+            // Scattered pieces have gaps; each begins at a multiple of its length.
             addr: PhysAddr::new((1 << 40) + 2 * n * piece),
             len: piece,
             kind: SegmentKind::Pages,
@@ -98,7 +98,7 @@ pub(crate) fn mapping(clock: f64) {
     println!();
 }
 
-/// What a second thread costs the first, with a device each and with one for both.
+/// Measures how a second thread slows the first, with one device each and with a shared one.
 pub(crate) fn parallel() {
     println!("map + unmap of 64 KiB in pages with 1 and 2 threads, ns for each thread's pair");
     println!("{:<34} {:>9} {:>9}", "", "1 thread", "2 threads");
@@ -212,7 +212,7 @@ pub(crate) fn metadata() {
         let both = Direction::Bidirectional;
         let mapping = mapper.map(TRANSLATED, &table, both, Attrs::empty());
         let mapping = mapping.expect("mapped");
-        // What the mapping keeps: the device's segments, and the CPU's for cache maintenance.
+        // The mapping stores the device's segments, and the CPU's for cache maintenance.
         let kept = size_of_val(mapping.segments()) + size_of_val(table.segments());
         let tables = mapper.platform().table.borrow().table.table_bytes();
         println!(

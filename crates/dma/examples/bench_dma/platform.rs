@@ -128,7 +128,7 @@ impl Bench {
     }
 }
 
-/// What the layer is told of a device.
+/// Returns the layer's description of a device.
 pub(crate) fn info(page_sizes: u64, dev: u32) -> DeviceInfo {
     DeviceInfo {
         limits: Limits {
@@ -229,7 +229,7 @@ impl Bounce for Bench {
 
 vb3_dma::without!(Bench: Caches, UserPages, KernelViews);
 
-/// What a host with threads brings.
+/// The locks of a host with threads.
 pub(crate) struct Mutexes;
 
 pub(crate) struct Guarded<T>(Mutex<T>);

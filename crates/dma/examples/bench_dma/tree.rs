@@ -1,9 +1,10 @@
-//! What the address allocator is measured against: a red-black tree of ranges, searched from the
-//! top down from a cached node.
+//! The reference for the address allocator: a red-black tree of ranges, searched downwards from a
+//! cached node.
 //!
-//! Source: Linux 7.2 drivers/iommu/iova.c, behaviour: ranges of whole granules, aligned to the
-//! next power of two, two cached nodes (one for below 4 GiB), moved up by a free above them, one
-//! retry from the limit, and the smallest size that failed below 4 GiB is remembered.
+//! Source: Linux 7.2 drivers/iommu/iova.c, behaviour. Ranges consist of whole granules, aligned to
+//! the next power of two. Two nodes are cached, one of them for addresses below 4 GiB; a free above
+//! moves them up. A failed search starts once more from the limit. The smallest size that failed
+//! below 4 GiB is remembered.
 
 const NIL: u32 = 0;
 

@@ -42,7 +42,7 @@ fn main() -> Result<(), Error> {
     assert_eq!(seen, picture);
     dma.vunmap(view);
 
-    // A second device gets the same memory at an address of its own, and may only read it.
+    // A second device gets the same memory at another address, and may only read it.
     let shown = dma.map(display, &table, Direction::ToDevice, Attrs::empty())?;
     let at = dma.segment(&shown, 0).ok_or(Error::Invalid)?.addr;
     assert_eq!(dma.platform().device_write(display, at, &picture), None);

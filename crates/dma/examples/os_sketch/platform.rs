@@ -9,7 +9,7 @@ use vb3_dma::{
     Limits, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 
-/// The system: two devices, each behind a page table of its own. `RefCell` stands for its locks.
+/// The system: two devices, each behind a separate page table. `RefCell` stands for its locks.
 pub(crate) struct Os {
     pub(crate) ram: RefCell<Ram>,
     pub(crate) tables: [RefCell<PageTable>; 2],
@@ -143,5 +143,5 @@ impl KernelViews for Os {
     }
 }
 
-// What it does not have: caches that devices do not see, a bounce pool, programs.
+// The system lacks caches that devices do not see, a bounce pool, and programs.
 vb3_dma::without!(Os: Caches, Bounce, UserPages);

@@ -62,7 +62,7 @@ impl TableMemory for Ram {
 }
 
 impl Os {
-    /// What the device does: an access through the page table. `None` is a fault.
+    /// Makes a device's access through the page table. `None` is a fault.
     pub(crate) fn device_write(&self, dev: u8, addr: DmaAddr, data: &[u8]) -> Option<()> {
         for (offset, byte) in (0u64..).zip(data) {
             let iova = Iova::new(addr.checked_add(offset)?.get());

@@ -30,7 +30,7 @@ impl Host {
         self.ram.borrow_mut()[first as usize..][..len as usize].fill(0);
         Ok(Segment::pages(PhysAddr::new(first), len))
     }
-    /// What a device does with the address that it was given.
+    /// Makes a device's write to its DMA address.
     pub(crate) fn device_writes(&self, addr: DmaAddr, data: &[u8]) {
         self.ram.borrow_mut()[addr.get() as usize..][..data.len()].copy_from_slice(data);
     }

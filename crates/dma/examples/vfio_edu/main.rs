@@ -133,7 +133,7 @@ fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     Ok(())
 }
 
-/// What was unmapped cannot be reached any more.
+/// After the unmap, the device cannot reach the memory.
 fn fault(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let mut heap = vec![0x5a_u8; 2 * PAGE as usize];
     let addr = (heap.as_mut_ptr() as u64).next_multiple_of(PAGE);

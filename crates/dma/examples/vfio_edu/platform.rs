@@ -1,5 +1,5 @@
-//! All that a driver in user space brings to the mapping layer: memory of its own, and VFIO's page
-//! table. It has no physical addresses, and uses those of its process in their place.
+//! The platform of a driver in user space: its process's memory, and VFIO's page table. It has no
+//! physical addresses and uses addresses of its process instead.
 
 use crate::vfio::{READ, Vfio, WRITE};
 use std::cell::Cell;

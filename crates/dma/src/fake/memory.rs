@@ -125,15 +125,15 @@ impl Memory {
         }
     }
 
-    /// Writes dirty lines back, whole, whatever a device wrote there meanwhile.
+    /// Writes dirty lines back completely, also over bytes that a device wrote meanwhile.
     pub(super) fn clean(&mut self, addr: u64, len: u64) {
         for at in self.lines_of(addr, len) {
             self.write_back(at);
         }
     }
 
-    /// Drops lines, with what the CPU wrote there. Lines of which a part lies outside are written
-    /// back before.
+    /// Drops lines with the CPU's bytes in them. Lines that lie only partly inside are written back
+    /// first.
     pub(super) fn invalidate(&mut self, addr: u64, len: u64) {
         for at in self.lines_of(addr, len) {
             if at < addr || at + LINE > addr + len {
@@ -143,7 +143,8 @@ impl Memory {
         }
     }
 
-    /// What a cache does on its own at any time: everything dirty is written back, the rest dropped.
+    /// Evicts all lines, as a cache may do at any time: writes dirty lines back and drops the
+    /// others.
     pub(super) fn evict(&mut self) {
         let all: Vec<u64> = self.lines.keys().copied().collect();
         for at in all {

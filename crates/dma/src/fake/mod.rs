@@ -1,10 +1,10 @@
 //! A host that hurts on purpose, for tests: of this crate, of code above it, of drivers.
 //!
-//! * Its caches go stale. Lines are 64 bytes; what the CPU wrote reaches memory when somebody cleans
-//!   or the cache evicts, and a line that is invalidated takes the CPU's bytes with it.
+//! * Its caches go stale. Lines are 64 bytes. The CPU's bytes reach memory when a line is cleaned
+//!   or evicted; invalidating a line loses them.
 //! * Its devices keep every translation they were ever offered until a flush, obey protection, and
 //!   put no address on the bus beyond their mask.
-//! * Its memory is full of the last user's bytes until somebody zeroes it.
+//! * Its memory keeps the last user's bytes until it is zeroed.
 //! * Any call that may fail can be made to.
 //!
 //! It is `Send` and `Sync`: several threads may map at the same time.
@@ -53,10 +53,10 @@ pub const POOL: u64 = 0x8000_0000;
 /// Where memory without pages lies.
 pub const SRAM: u64 = 0x4000_0000;
 
-/// What a test sets up: a host, and what its devices are like.
+/// Configuration of a test: a host and its devices.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// What the devices can address.
+    /// Addresses and segments that a device can use.
     pub limits: Limits,
     /// Their I/O address space, if they are behind an IOMMU.
     pub iommu: Option<IommuInfo>,
@@ -82,7 +82,7 @@ pub struct Setup {
     pub pool_base: u64,
     /// What memory for no device is made of, bytes.
     pub unmapped_granule: u64,
-    /// It has pages alone, whatever it is asked for.
+    /// The host only allocates single pages.
     pub small_pieces: bool,
     /// What addresses of the devices must be multiples of, bytes.
     pub align: u64,
@@ -197,7 +197,7 @@ impl Setup {
 pub struct Entry {
     /// Where the page leads.
     pub phys: u64,
-    /// What the device may do.
+    /// Accesses that the device may make.
     pub prot: Prot,
 }
 
@@ -268,7 +268,7 @@ impl Fake {
         (state.fail_at, state.calls, state.hits) = (n, 0, 0);
     }
 
-    /// Whether page tables refuse to let go of anything from now on.
+    /// Sets whether page tables refuse to remove translations from now on.
     pub fn fail_unmaps(&self, fails: bool) {
         self.state().unmap_fails = fails;
     }
@@ -296,7 +296,7 @@ impl Fake {
         self.state().memory.evict();
     }
 
-    /// Where device 0 gets to, with whatever its translation buffer still holds.
+    /// Translates an address as device 0 does, also with stale entries of its translation buffer.
     #[must_use]
     pub fn reach(&self, addr: DmaAddr) -> Option<u64> {
         self.reach_for(0, addr, Prot::empty())
@@ -370,7 +370,8 @@ impl Fake {
         Some(())
     }
 
-    /// Physical pages that devices get to, with whatever their buffers still hold.
+    /// Returns the physical pages that devices reach, also through stale entries of their
+    /// translation buffers.
     #[must_use]
     pub fn reached(&self) -> BTreeSet<u64> {
         self.state().tlb.values().map(|entry| entry.phys).collect()
@@ -384,7 +385,7 @@ impl Fake {
         entries.map(|(&(_, at), &entry)| (at, entry)).collect()
     }
 
-    /// Addresses that were mapped anew while a device held an older translation of them.
+    /// Returns the addresses that were mapped again while a device held an older translation.
     #[must_use]
     pub fn stale_reuse(&self) -> Vec<u64> {
         self.state().stale_reuse.clone()

@@ -1,4 +1,4 @@
-//! What a table looks like: the geometry of its levels, and its entries.
+//! Layout of a table: the geometry of its levels, and its entries.
 
 use super::{arm, vtd};
 use crate::{Error, PhysAddr, Prot};
@@ -70,8 +70,7 @@ impl Format {
         }
     }
 
-    /// What the manual calls entries of a level, counted as the manual does (see
-    /// [`Fault`](super::Fault)).
+    /// Returns the manual's number of a level (see [`Fault`](super::Fault)).
     #[must_use]
     pub const fn level_name(self, level: u32) -> &'static str {
         match (self, level) {
@@ -163,8 +162,8 @@ impl Geometry {
             Format::ArmLpaeS1 => arm_levels(config.input_bits, granule_bits, index_bits),
             Format::ArmLpaeS2 => {
                 let (levels, root) = arm_levels(config.input_bits, granule_bits, index_bits);
-                // Up to sixteen entries at the root: as many tables of the next level, side by
-                // side, do the same with one level less. Unless the root has blocks of its own.
+                // A root of up to sixteen entries can be replaced by as many adjacent tables of the
+                // next level, which saves a level. Not if the root may have block entries.
                 if levels > wanted.count_ones() && root <= 4 {
                     (levels - 1, root + index_bits)
                 } else {

@@ -4,7 +4,7 @@ use super::layout::{ENTRY_SHIFT, Entry, Geometry, MAX_LEVELS};
 use super::{Chain, PageTable, Path, TableMemory};
 use crate::{Constraint, Error, Iova, PhysAddr, Prot, Reason};
 
-/// What is to be entered.
+/// A range to enter, with its entries' attributes.
 #[derive(Clone, Copy)]
 struct Request {
     iova: u64,
@@ -14,7 +14,7 @@ struct Request {
 }
 
 impl Request {
-    /// What is left after the first `done` bytes.
+    /// Returns the rest after the first `done` bytes.
     const fn after(&self, done: u64) -> Self {
         Self {
             iova: self.iova + done,

@@ -1,9 +1,9 @@
 //! I/O page tables, byte for byte as IOMMUs walk them.
 //!
 //! [`PageTable`] keeps a table in one of the [`Format`]s in memory that a [`TableMemory`] gives.
-//! It holds no heap and no lock, and follows no pointer but those it wrote. What the manuals
-//! leave to software in an entry that names a table holds the number of entries in use there, so
-//! that a table which becomes empty is known without a search.
+//! It uses no heap and no lock, and only follows pointers that it wrote. The manuals leave some
+//! bits of a table entry to software. These bits hold the number of used entries in that table, so
+//! an empty table is found without a search.
 //!
 //! Every operation first finds out how many tables it needs and takes them all; only then is
 //! anything written that a walker could see. An operation that fails has changed nothing.
@@ -184,7 +184,7 @@ struct Path {
 }
 
 impl Path {
-    /// Where the entry of this height stands; `None` above the root.
+    /// Returns the address of the entry of this height; `None` above the root.
     fn at(&self, height: u32) -> Option<PhysAddr> {
         self.entries
             .get(height as usize)

@@ -22,7 +22,7 @@ const IPAT: u64 = 1 << 6;
 const COUNT_SHIFT: u32 = 52;
 const COUNT: u64 = 0x3ff << COUNT_SHIFT;
 
-/// Highest height at which a page may stand: 1 GiB.
+/// Maximum height of a page entry: 1 GiB.
 pub(super) const MAX_LEAF: u32 = 2;
 
 pub(super) const fn is_empty(entry: u64) -> bool {

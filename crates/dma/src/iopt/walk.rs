@@ -13,14 +13,15 @@ pub struct Leaf {
     pub phys: PhysAddr,
     /// Length in bytes.
     pub len: u64,
-    /// What it allows. Stage 1 of Arm allows reads wherever it allows writes.
+    /// Allowed accesses. Arm's stage 1 allows reads in all places that allow writes.
     pub prot: Prot,
     /// The level its entry stands at, as the manual counts: down to 3 on Arm, down to 1 on VT-d.
     pub level: u32,
 }
 
 impl Leaf {
-    /// Where an address inside leads, and how many bytes go on from there; `None` outside.
+    /// Returns the physical address of an address inside, and the number of contiguous bytes from
+    /// there; `None` outside.
     #[must_use]
     pub fn at(&self, iova: Iova) -> Option<(PhysAddr, u64)> {
         let offset = iova.checked_sub(self.iova)?;

@@ -1,7 +1,7 @@
 //! The addresses of one I/O address space, in bytes, and who has them.
 //!
-//! Source: Linux 7.2 drivers/iommu/iova.c, differs: no tree to walk, so no cached node and no
-//! remembered failed size; what comes back is checked against what went out.
+//! Source: Linux 7.2 drivers/iommu/iova.c; differs: no tree to walk, so no cached node and no
+//! remembered failed size. A freed range is checked against the allocated ones.
 
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{Constraint, Error, IommuInfo, Iova, Reason};

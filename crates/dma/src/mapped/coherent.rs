@@ -235,7 +235,7 @@ impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
             first,
             len: units.saturating_mul(self.unit),
         };
-        // What the block held before is not for who takes it now.
+        // The new owner must not see the block's former content.
         match self.memory.view {
             Some(_) => block.zero()?,
             None => return Err(Error::Unsupported),

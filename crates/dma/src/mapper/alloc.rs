@@ -27,8 +27,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         round_up(len_bytes, self.platform.page_size()).ok_or(too_big)
     }
 
-    /// Bytes of the pieces that memory for a device is made of: pages, or what its IOMMU has for
-    /// pages if those are larger. A device that is shown such a piece sees nobody else's memory.
+    /// Returns the size of the pieces of a device's memory: pages, or the IOMMU's granules if those
+    /// are larger. A device that gets such a piece sees no other owner's memory.
     pub(super) fn piece_bytes(&self, info: &DeviceInfo) -> Result<u64, Error> {
         let page = self.platform.page_size();
         match &info.iommu {
@@ -211,12 +211,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Makes an allocation of pages that the platform has from elsewhere: memory of another
-    /// driver. It is cached, made for no device, and goes back as every allocation does, with
-    /// the pages.
+    /// Makes an allocation of pages that the platform got elsewhere, such as another driver's
+    /// memory. The memory is cached and belongs to no device. Freeing the allocation also frees the
+    /// pages.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). The pages have then been given back.
+    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). The pages are freed then.
     pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
         let runs = collect(|index| self.platform.pages_segment(&pages, index))
             .and_then(|segments| Ok((total_len(&segments)?, segments)));

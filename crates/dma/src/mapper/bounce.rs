@@ -4,9 +4,9 @@
 //! scattered memory becomes contiguous on the way. Slots hold nothing but the bytes of their
 //! segment: what lies around them in the run is zeroed.
 //!
-//! Memory of an untrusted device that does not fill whole granules bounces at its ends alone; the
-//! middle is mapped as it is. So does memory of any device behind an IOMMU whose granule is larger
-//! than a page, where those ends share a granule with pages of other owners.
+//! Memory of an untrusted device that does not fill whole granules bounces only at its ends; the
+//! middle is mapped directly. If an IOMMU's granule is larger than a page, the same holds for any
+//! device, where the ends share a granule with pages of other owners.
 //!
 //! Source: Linux 7.2 kernel/dma/swiotlb.c, differs: a run is bounded by the pool unless the
 //! platform says otherwise, and every byte is counted.
@@ -32,7 +32,7 @@ pub(super) struct Bounced {
     pub(super) offset: u64,
     /// Bytes of the copy.
     pub(super) len: u64,
-    /// What is copied, in order.
+    /// Segments to copy, in order.
     pub(super) sources: List<Segment>,
     slots: Slots,
 }
@@ -47,7 +47,7 @@ struct Slots {
 /// Which parts of a table go where.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
-    /// What the device will be shown, in order, if any of it bounces.
+    /// Segments for the device, in order, if any of them bounces.
     targets: List<Segment>,
     /// The parts that do not bounce.
     direct: &'a mut List<Segment>,
@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
         self
     }
 
-    /// What the device will be shown, in order.
+    /// Returns the segments for the device, in order.
     pub(super) fn targets(&self) -> &[Segment] {
         if self.bounced.is_empty() {
             self.direct
@@ -84,7 +84,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a device must not be shown of a granule.
+/// The part of a granule that a device must not see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     granule: u64,
@@ -201,8 +201,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// What a device must not see of the granules that it shares with memory that is not its own.
-    /// `owned` is the alignment to which the memory's owner has what lies around it.
+    /// Returns what the device must not see of granules that also hold other memory. `owned` is an
+    /// alignment: the memory's owner also owns everything up to multiples of it.
     ///
     /// A page is what the CPU keeps programs apart by: a device that is trusted may see the rest of
     /// one, as in Linux. The rest of a larger granule is pages of other programs and of the kernel,
@@ -431,7 +431,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
         }
         let keep = group.first().map_or(0, |first| first.addr.get() & mask);
-        // Room first, so that slots need not go back for want of it.
+        // Reserves list entries first, so that a failure need not release slots.
         plan.targets.reserve(1)?;
         let bytes = size_of::<Bounced>();
         let room = plan.bounced.try_reserve(1);

@@ -23,7 +23,7 @@ const MAX_CHUNKS: usize = 64;
 /// Where an allocation comes from.
 #[derive(Debug)]
 pub(super) enum Backing<Pages> {
-    /// Pages of its own.
+    /// Separately allocated pages.
     Pages(Pages),
     /// Part of the memory declared for its device.
     Region { unit: u64 },
@@ -185,7 +185,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         released.unwrap_or(Err(Error::Invalid)).map(drop)
     }
 
-    /// Whether a device has memory of its own.
+    /// Returns whether a device has its own memory region.
     pub(super) fn has_region(&self, at: At<P::Device>) -> bool {
         self.with_slot(at.slot, |state| state.region.is_some()) == Some(true)
     }
@@ -251,8 +251,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Adds `len` bytes to the pool from which [`alloc_coherent_atomic`] takes for `dev`. May
-    /// sleep.
+    /// Adds `len` bytes to the pool that [`alloc_coherent_atomic`] uses for `dev`. May sleep.
     ///
     /// # Errors
     /// As `alloc_coherent`; `Busy` (EBUSY) after 64 chunks over all devices.
@@ -289,7 +288,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !self.pools.with(|pools| pools.add(&mut chunk)) {
             added = Err(Error::Busy);
         }
-        // What was not added, or what was drained before.
+        // Frees chunks that were not added or that were drained.
         for alloc in chunk.into_iter().filter_map(|chunk| chunk.alloc) {
             self.free_alloc(alloc);
         }
@@ -444,7 +443,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// What a part of a pool is.
+/// A part of a pool.
 struct Part<D> {
     chunk: usize,
     unit: u64,

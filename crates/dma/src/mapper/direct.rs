@@ -70,7 +70,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// What the address of `len` bytes must be a multiple of for the device to take them whole.
+    /// Returns the alignment that `len` bytes need to be one segment for the device.
     pub(super) fn placing(&self, dev: P::Device, info: &DeviceInfo, len: u64) -> u64 {
         let own = self.platform.min_address_align(dev);
         own.max(info.limits.block_align(len))
@@ -101,7 +101,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         shape: Shape,
     ) -> Result<List<DmaSegment>, Error> {
         if shape.mode == SegmentMode::Compatible && !shape.one_run {
-            // Each run by itself, whatever its length.
+            // Each run becomes a separate segment, of any length.
             let mut list = List::new();
             for &segment in targets {
                 let addr = self.bus_run(dev, info, segment)?;

@@ -1,11 +1,11 @@
 //! When removed translations are flushed, and when their addresses can be given out again.
 //!
-//! The one rule: an address goes back to the allocator only after a flush that came after its
-//! translation was removed. What could not be removed never goes back.
+//! The rule: an address returns to the allocator only after a flush that followed the removal of
+//! its translation. If a translation could not be removed, its address never returns.
 //!
-//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, flush queues; differs: before memory
-//! goes back (pages are freed, a pin ends), all that waits is flushed; what was bounced through, and
-//! untrusted devices, are always flushed at once.
+//! Source: Linux 7.2 drivers/iommu/dma-iommu.c, flush queues; differs: before memory is released
+//! (pages are freed, a pin ends), all waiting ranges are flushed. Bounced mappings and untrusted
+//! devices are always flushed at once.
 
 use super::{At, IovaRange, Mapper, Slot};
 use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering;
 
 /// Ranges that wait at most; one more flushes.
 const QUEUE: usize = 256;
-/// Ranges that go back in one hold of the lock.
+/// Number of ranges that one hold of the lock releases.
 const BATCH: usize = 16;
 /// How long they wait at most, once the host says what time it is.
 const WAIT_NS: u64 = 10_000_000;
@@ -125,7 +125,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Flushes what waits in one address space. What is queued meanwhile goes on waiting.
+    /// Flushes the waiting ranges of one address space. Ranges that are queued meanwhile keep
+    /// waiting.
     pub(crate) fn flush_slot(&self, slot: usize) {
         let waiting = self.with_slot(slot, |state| {
             let waits = !state.queue.ranges.is_empty();
@@ -141,17 +142,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         while self.with_slot(slot, |state| give_batch(state, until)) == Some(true) {}
     }
 
-    /// Flushes what waits for any device: memory is about to go back to its owner.
+    /// Flushes the waiting ranges of all devices, before memory returns to its owner.
     pub(super) fn flush_all_lazy(&self) {
         for slot in 0..self.used_slots() {
             self.flush_slot(slot);
         }
     }
 
-    /// Removes a range from the device's view; its addresses go back when that is certain.
+    /// Removes a range from the device's view. Its addresses are freed once the removal is certain.
     ///
     /// # Errors
-    /// What the platform says. The device may still reach what lay there, and the addresses are
+    /// The platform's error. The device may still reach the memory, and the addresses are
     /// quarantined.
     pub(super) fn unmap_iommu(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
         let removed = self
@@ -213,7 +214,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Gives addresses back, of which no translation is left anywhere.
+    /// Frees an IOVA range. No translation of it may remain, cached or not.
     pub(super) fn give_iova(&self, at: At<P::Device>, range: IovaRange) {
         self.with_slot(at.space, |state| give_back(state, range));
     }

@@ -1,11 +1,11 @@
 //! Mapping behind an IOMMU: a whole table becomes one range of I/O virtual addresses.
 //!
-//! Nothing is ever mapped that belongs to no segment, except the rest of a granule at a segment's
-//! head and tail. That rest is out of software's hands; memory this layer allocates is made of
-//! whole granules, so only memory of others has such a rest. It is shown as far as it lies in the
-//! memory's own pages: in pinned user memory, it is the program's own. What lies in other pages, in
-//! a granule larger than a page, is shown to no device; to an untrusted device nothing of the rest
-//! is. There the head and the tail bounce, or the mapping is refused.
+//! A mapping only exposes its segments, and the rest of the granules at their heads and tails. An
+//! IOMMU cannot hide this rest. Memory of this layer consists of whole granules and has no rest;
+//! only memory of others has one. A trusted device may see the part of the rest in the memory's own
+//! pages: in pinned user memory, that is the program's. If a granule is larger than a page, no
+//! device may see its other pages. An untrusted device may see nothing of the rest. In both cases,
+//! head and tail bounce, or the mapping is refused.
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c, differs: a granule larger than a page works.
 
@@ -106,7 +106,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Removes part of a range from the device's view, and flushes. The addresses stay taken.
     ///
     /// # Errors
-    /// What the platform says.
+    /// The platform's error.
     pub(super) fn remove_now(
         &self,
         at: At<P::Device>,
@@ -199,7 +199,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Gives a range that is kept at hand back to the allocator; returns whether there was one.
+    /// Returns a spare range to the allocator. Returns whether there was one.
     fn free_spare(&self, at: At<P::Device>) -> bool {
         let freed = self.with_slot(at.space, |state| {
             let (base, len) = state.spares.pop()?;
@@ -229,8 +229,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Takes a range of addresses: one that is at hand, or the allocator's. `None` if there is no
-/// address space.
+/// Allocates a range of addresses: a spare one, or a new one. `None` if there is no address space.
 #[inline]
 pub(super) fn take_range<D>(
     state: &mut Slot<D>,

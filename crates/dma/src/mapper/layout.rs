@@ -1,12 +1,12 @@
-//! Where a table's segments go in a run of I/O virtual addresses, and what the device is told.
+//! Places a table's segments in a run of I/O virtual addresses, and lists the device's segments.
 //!
-//! Two ways. *Contiguous*: one behind the other, no gap but where page tables leave no choice.
-//! *Compatible*: padded up to the boundary mask wherever that keeps a segment from crossing it,
-//! and reported as Linux reports it.
+//! There are two modes. *Contiguous* places segments one after the other, with gaps only where page
+//! tables require them. *Compatible* adds padding up to the boundary where a segment would cross
+//! it, and reports segments as Linux does.
 //!
 //! Source: Linux 7.2 drivers/iommu/dma-iommu.c `iommu_dma_map_sg`, `__finalise_sg`; differs: the
-//! padding is a hole. Linux lets the page table run on behind the segment, which shows the device
-//! memory that belongs to somebody else.
+//! padding is a hole. Linux maps memory behind the segment there, which exposes other owners'
+//! memory to the device.
 
 use super::list::List;
 use super::{granule_reason, round_up, total_len};
@@ -15,7 +15,7 @@ use crate::{
     SegmentMode,
 };
 
-/// What is asked of a mapping behind an IOMMU.
+/// Requirements of a mapping behind an IOMMU.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) direction: Direction,
@@ -194,7 +194,7 @@ pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Re
     Ok(())
 }
 
-/// What the device is told, in compatible mode.
+/// The device's segments, in compatible mode.
 #[derive(Debug)]
 pub(super) struct Finalise {
     limits: Limits,
@@ -243,7 +243,7 @@ impl Finalise {
     }
 }
 
-/// Bytes by which a segment may grow, in compatible mode.
+/// Returns how many bytes a segment may grow, in compatible mode.
 ///
 /// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len` of two `unsigned int`: a segment that is
 /// longer than the device takes leaves room for more.
@@ -306,8 +306,8 @@ pub(super) fn with_whole_length(err: Error, segments: &[Segment]) -> Error {
     }
 }
 
-/// Appends a segment if the device takes one more. A device that takes one alone is told by which
-/// of its limits the memory is more.
+/// Appends a segment if the device accepts one more. For a device that accepts only one, the error
+/// names the exceeded limit.
 pub(super) fn push_counted(
     list: &mut List<DmaSegment>,
     limits: &Limits,
@@ -329,7 +329,7 @@ pub(super) fn push_counted(
     list.push(DmaSegment { addr, len })
 }
 
-/// What the device is told, in either mode.
+/// The device's segments, in either mode.
 #[derive(Debug)]
 pub(super) enum Report {
     Contiguous(Output),

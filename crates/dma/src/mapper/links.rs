@@ -124,17 +124,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// [`sync_links`](Self::sync_links).
     ///
     /// # Errors
-    /// * `Unmappable` (EIO) with `Alignment`, or `IommuGranule` where the granule is larger than a
-    ///   page: a piece behind the start that does not begin on a granule, or whose offset in a
-    ///   granule is not that of its place. `IommuGranule`, too, for memory that shares a granule
-    ///   with other pages where nothing bounces.
+    /// * `Unmappable` (EIO) with `Alignment`, or with `IommuGranule` if the granule is larger than
+    ///   a page. A later piece does not begin on a granule, or its offset in a granule differs from
+    ///   that of its place. Also `IommuGranule` if memory shares a granule with other pages and
+    ///   nothing may bounce.
     /// * `Invalid`: a piece outside the range, or over one that is linked.
     /// * `Forbidden` (EPERM): part of it would have to bounce, and `attrs` has `MMIO`,
     ///   `REQUIRE_COHERENT` or `NO_BOUNCE`.
     /// * `Unsupported` (EOPNOTSUPP): `REQUIRE_COHERENT` for a device that is not.
     /// * `NoMemory`, `Unmappable`: tables or slots ran out.
     ///
-    /// What was linked before stays linked.
+    /// Pieces that were linked before stay linked.
     pub fn link(
         &self,
         links: &mut Links<P>,
@@ -322,7 +322,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let removed = self.platform.iommu_unmap(at.group, iova, piece.mapped);
             is_gone &= removed.is_ok();
         }
-        // The places can be linked again, so this is not put off.
+        // The places can be linked again, so this flush cannot wait.
         self.platform.iommu_flush(at.group);
         links.stuck |= !is_gone;
         let coherency = self.platform.device_info(at.dev).map(|info| info.coherency);
@@ -403,7 +403,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// What the device reaches of the memory itself.
+/// Returns the part of the memory that the device reaches directly.
 fn direct_of(piece: &Piece) -> &[Segment] {
     piece.direct.as_slice()
 }

@@ -38,10 +38,10 @@ const DEVICES: usize = 64;
 
 /// Maps memory for devices, over any [`Platform`].
 ///
-/// All calls take `&self`. State is split into one lock for each device (its addresses, counters
-/// and what waits to be flushed), one for the bounce pool, one for the atomic pools and one for the
-/// list of devices. No lock is held while the platform is called, and never two at a time: two
-/// devices map at the same time, and no call that sleeps holds what another one needs.
+/// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes.
+/// The bounce pool, the atomic pools and the list of devices have one lock each. The layer never
+/// holds two locks, and none while it calls the platform. Two devices can therefore map at the same
+/// time, and a call that sleeps holds no lock.
 ///
 /// [`sync`](crate::DmaOps::sync), [`Self::sync_range`], [`sync_alloc`](crate::DmaOps::sync_alloc) and
 /// [`Self::alloc_coherent_atomic`] call nothing of the platform that may sleep, so they may run in
@@ -51,7 +51,7 @@ const DEVICES: usize = 64;
 /// [`NoLocks`], the default, makes it not `Sync`.
 ///
 /// [`DmaOps`](crate::DmaOps) is implemented for it and for a reference to it, so that each context
-/// can have a `DmaOps` of its own.
+/// can have its own `DmaOps`.
 pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
     /// Which device has which place, where the platform does not number them.
@@ -73,12 +73,11 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
 /// Counts mappers.
 static MAPPERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Alone on its cache lines, two of which many processors fetch at once: what one device's calls
-/// write is not taken from under another's.
+/// Padded to 128 bytes against false sharing: many processors fetch two cache lines at once.
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// What is kept for a device.
+/// State of a device.
 #[derive(Debug)]
 struct Slot<D> {
     dev: Option<D>,
@@ -98,7 +97,7 @@ struct Slot<D> {
     live: SlotLive,
 }
 
-/// What is held for a device now.
+/// Resources that a device holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct SlotLive {
     allocs: u64,
@@ -384,17 +383,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         &self.platform
     }
 
-    /// The platform below, to be changed. What the layer holds must stay valid.
+    /// Returns the platform for changes. Resources that the layer holds must stay valid.
     pub fn platform_mut(&mut self) -> &mut P {
         &mut self.platform
     }
 
-    /// Gives the platform back. What is still held goes with it.
+    /// Returns the platform, which keeps resources that are still held.
     pub fn into_platform(self) -> P {
         self.platform
     }
 
-    /// What was done for `dev` so far. Nothing for a device that was removed.
+    /// Returns the work done for `dev` so far; all zero for a removed device.
     #[must_use]
     pub fn counters(&self, dev: P::Device) -> Counters {
         self.find(dev)
@@ -410,7 +409,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .unwrap_or(0)
     }
 
-    /// What is held now, over all devices.
+    /// Returns the resources held now, over all devices.
     #[must_use]
     pub fn live(&self) -> Live {
         let mut live = self.live.with(|live| *live);
@@ -436,7 +435,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.refused.with(|refused| *refused)
     }
 
-    /// Whether an object of mapper `owner` is one of this one's; counts it if not.
+    /// Returns whether mapper `owner` is this mapper, and counts the error if not.
     #[inline]
     fn is_own(&self, owner: usize) -> bool {
         if owner != self.id {
@@ -446,7 +445,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         owner == self.id
     }
 
-    /// Sets how tables are laid out for `dev`. What is mapped stays as it is.
+    /// Sets the layout of tables for `dev`. Existing mappings do not change.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one too many; `Removed` (ENODEV).
@@ -455,7 +454,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_device(at, |state| state.mode = mode)
     }
 
-    /// Counts bytes that somebody above copied for `dev`.
+    /// Counts bytes that a caller copied for `dev`.
     pub fn count_copy(&self, dev: P::Device, bytes: u64) {
         if let Ok(at) = self.at(dev) {
             self.count(at.slot, |c| {
@@ -464,8 +463,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Forgets a device that is gone: its addresses, its pool, its counters. What the platform
-    /// still knows can come back as if it were new.
+    /// Removes a device that is gone, with its addresses, pool and counters. If the platform still
+    /// has it, it can be used again like a new device.
     ///
     /// # Errors
     /// `Busy` (EBUSY) while anything is mapped, linked or allocated for it, or devices of its group
@@ -493,7 +492,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// What the platform says of `dev`.
+    /// Returns the platform's description of `dev`.
     ///
     /// # Errors
     /// `Invalid` for no device, or one whose limits or page sizes nothing could meet.
@@ -708,7 +707,7 @@ impl<P: Platform, L: Locks> fmt::Debug for Mapper<P, L> {
     }
 }
 
-/// Appends without ever aborting for want of memory.
+/// Appends an item; returns an error if memory runs out.
 fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
     list.try_reserve(1)
         .map_err(|_| heap_exhausted(size_of::<T>()))?;
@@ -767,7 +766,7 @@ fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Segment>, Erro
 
 /// The heap of the layer itself had no room.
 fn heap_exhausted(bytes: usize) -> Error {
-    // CAST: usize is at most 64 bits wide wherever this builds.
+    // CAST: usize has at most 64 bits on all supported targets.
     Error::NoMemory(Reason {
         constraint: Constraint::Ram,
         wanted: bytes as u64,

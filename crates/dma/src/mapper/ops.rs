@@ -14,8 +14,8 @@ use crate::{
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// A table of physical ranges the caller vouches for: pages of its own, or ranges no page
-    /// stands behind (device memory, a carve-out). Pages count as cached.
+    /// A table of physical ranges that the caller guarantees: its own pages, or ranges without
+    /// pages (device memory, a carve-out). Pages count as cached.
     ///
     /// The ranges must stay valid as long as the table.
     ///
@@ -91,9 +91,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// The first hand-over.
     ///
-    /// A bounce slot may hold somebody else's bytes, and what the device leaves unwritten must
-    /// come back as it was, so the slot is filled even if the caller syncs later. If the device
-    /// only reads, zeroes do until then.
+    /// Fills the bounce slot even if the caller syncs later. The slot may hold another owner's
+    /// bytes, and bytes that the device does not write must keep their values. If the device only
+    /// reads, zeroes suffice until the sync.
     fn fill(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
         let skips = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let zero = skips && !mapping.direction.device_writes();
@@ -124,7 +124,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// to them may be left.
     ///
     /// # Errors
-    /// What the platform says: the device may still have the view.
+    /// The platform's error: the device may still have the view.
     fn end_view(&self, mapping: &Mapping<P>) -> Result<(), Error> {
         match mapping.iova {
             Some(range) if mapping.bounced.is_empty() => self.unmap_iommu(mapping.at, range),
@@ -133,8 +133,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// What follows the end of a view: slots go back, or what the device may still reach is
-    /// remembered.
+    /// Releases slots after the end of a view, or quarantines memory that the device may still
+    /// reach.
     fn settle(&self, mapping: &Mapping<P>, is_gone: bool) {
         match mapping.iova {
             Some(range) if !is_gone => self.set_stuck(&mapping.direct, range.granule),
@@ -142,8 +142,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Maps runs of memory. `owned` is the alignment to which their owner has what lies around
-    /// them.
+    /// Maps runs of memory. `owned` is an alignment: their owner also owns everything up to
+    /// multiples of it.
     #[inline]
     pub(crate) fn map_segments(
         &self,
@@ -178,7 +178,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let Wanted {
             direction, attrs, ..
         } = wanted;
-        // Counted first, so that the device stays while this goes on.
+        // Counted first, so that the device cannot be removed meanwhile.
         let mode = self.with_device(at, |state| {
             state.live.mappings = state.live.mappings.saturating_add(1);
             state.mode
@@ -454,7 +454,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
     }
 
     fn unmap(&self, mapping: Mapping<P>, attrs: Attrs) {
-        // What could not be unmapped is quarantined, and counted.
+        // On failure, the layer quarantines the memory and counts it.
         let _ = self.try_unmap(mapping, attrs);
     }
 

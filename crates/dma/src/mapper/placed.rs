@@ -1,4 +1,4 @@
-//! Allocations that lie nowhere until somebody says where, and that can be moved.
+//! Allocations that get their physical pages later, and that can be moved.
 
 use super::alloc::whole_pieces;
 use super::coherent::Backing;
@@ -7,13 +7,13 @@ use crate::{Caching, Error, Lock, Locks, Platform, Segment};
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Makes an allocation of pages that the platform has promised and not yet placed: they have no
-    /// physical runs until [`place_pages`](Self::place_pages). `len_bytes` of them are used. It is
-    /// made for no device, and goes back as every allocation does.
+    /// Makes an allocation of pages that the platform has reserved and not yet placed. They have no
+    /// physical runs until [`place_pages`](Self::place_pages). `len_bytes` of them are used. The
+    /// allocation belongs to no device, and is freed like any other.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a length of zero or above what the pages were promised to be, which
-    /// is whole pieces. The pages have then been given back.
+    /// `Invalid` (EINVAL) for a length of zero or above the reserved size, which is whole pieces.
+    /// The pages are freed then.
     pub fn adopt_unplaced(
         &self,
         pages: P::Pages,
@@ -71,13 +71,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !self.is_own(alloc.owner) || alloc.own.is_some() {
             return Err(Error::Invalid);
         }
-        // What is given up must be out of reach of all devices.
+        // No device may reach the old pages any longer.
         self.flush_all_lazy();
         if self.is_stuck(&alloc.segments) {
             return Err(Error::Busy);
         }
         let held = alloc.held_bytes();
-        // Once the pages have moved, nothing may fail for want of room.
+        // Reserves list entries first: nothing may fail after the pages have moved.
         let mut segments = room_for_runs(held / alloc.granule)?;
         let answer = place(&self.platform, pages)?;
         alloc.caching = caching;

@@ -15,7 +15,7 @@ use crate::{
 };
 use ::alloc::vec::Vec;
 
-/// What the host said of a device.
+/// The host's description of a device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(super) info: DeviceInfo,
@@ -25,7 +25,7 @@ pub(crate) struct Facts {
     untrusted: bool,
 }
 
-/// What is mapped, and how.
+/// The mapped memory, and how it is mapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) caching: Caching,
@@ -34,13 +34,13 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Whether cache maintenance is due at hand-overs.
+    /// Returns whether hand-overs need cache maintenance.
     pub(super) fn needs_sync(&self, info: &DeviceInfo) -> bool {
         let cached = self.caching == Caching::Cached && !self.attrs.contains(Attrs::MMIO);
         cached && info.coherency == Coherency::NonCoherent
     }
 
-    /// Whether cache maintenance is due now.
+    /// Returns whether cache maintenance is necessary now.
     fn cleans(&self, info: &DeviceInfo, segment: &Segment) -> bool {
         let skips = self.attrs.contains(Attrs::SKIP_CPU_SYNC);
         !skips && segment.kind == SegmentKind::Pages && self.needs_sync(info)

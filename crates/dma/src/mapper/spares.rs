@@ -1,5 +1,5 @@
-//! Ranges of addresses that were given back last. A driver maps the same few lengths again and
-//! again, so most are taken from here, without a search.
+//! Cache of recently freed address ranges. A driver repeatedly maps the same few lengths, so most
+//! ranges come from here without a search.
 //!
 //! Source: Linux 7.2 drivers/iommu/iova.c, the magazines of `iova_rcache`; differs: one for each
 //! address space, since its lock is the device's own.

@@ -1,5 +1,5 @@
-//! Memory that devices may still reach although it is mapped no more: the page table did not let go
-//! of it. It goes back to nobody: it is not freed, unpinned, or lent for bouncing again.
+//! Quarantined memory: devices may still reach it after unmapping because the page table did not
+//! remove its translation. It is never freed, unpinned, or used for bouncing again.
 
 use super::{Mapper, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment, SegmentKind};
@@ -8,7 +8,7 @@ use ::alloc::vec::Vec;
 /// Most times that room is made for one item.
 const MAX_ROUNDS: usize = 16;
 
-/// Such memory, as long as the mapper lives: nothing says when a page table lets go after all.
+/// The quarantine. It lasts as long as the mapper, because nothing reports a later removal.
 #[derive(Debug)]
 pub(super) struct Stuck<P: Platform> {
     /// In whole pages of the IOMMU.
@@ -52,7 +52,7 @@ impl Runs {
         run.is_some_and(|(first, stop)| first <= start && end <= stop)
     }
 
-    /// Adds a run, for which there is room, joined with those that it touches.
+    /// Adds a run, joined with adjacent ones. The list must have capacity for it.
     fn add(&mut self, run: Segment) {
         let (mut start, mut end) = ends(&run);
         let first = self.0.partition_point(|run| ends(run).1 < start);
@@ -98,7 +98,7 @@ fn in_granules(segment: &Segment, granule: u64) -> Segment {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Remembers memory that a device may reach from now on, whatever becomes of it.
+    /// Quarantines memory that a device may still reach.
     pub(super) fn set_stuck(&self, segments: &[Segment], granule: u64) {
         for segment in segments {
             let run = in_granules(segment, granule);
@@ -113,8 +113,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Lets `insert` add an item to a list, for which there is room; returns whether there was. The
-    /// heap is asked while the lock is not held.
+    /// Lets `insert` add an item to a list with capacity for it. Returns whether memory sufficed.
+    /// Allocates without holding the lock.
     fn insert_stuck<T>(
         &self,
         list: fn(&mut Stuck<P>) -> &mut Vec<T>,

@@ -18,7 +18,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Hands a mapping over. Returns whether something was due.
     ///
     /// # Errors
-    /// What the platform says of a bounce copy. All other copies were made.
+    /// The platform's error for a bounce copy. All other copies were made.
     pub(crate) fn try_sync(
         &self,
         mapping: &Mapping<P>,
@@ -110,8 +110,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Copies one bounced run in or out.
     ///
-    /// The caches are kept in step whatever the device: the pool serves coherent and other
-    /// devices alike, and on a coherent machine the calls cost nothing.
+    /// Syncs the caches for every device, because coherent and other devices share the pool. On a
+    /// coherent machine, the calls cost nothing.
     pub(super) fn copy_run(&self, slot: usize, run: &Bounced, sync: SyncFor) -> Result<(), Error> {
         self.copy_part(slot, run, 0, run.len, sync)
     }

@@ -1,5 +1,5 @@
-//! The levels above the leaves: sixty-four children, each free, taken, or mixed with a node of
-//! its own.
+//! The levels above the leaves: sixty-four children. Each child is free, taken, or mixed; a mixed
+//! child has a node.
 
 use super::bits::{FAN, FAN_BITS, Runs, blocks, highest, largest_order};
 use super::leaf::LEAF_BITS;

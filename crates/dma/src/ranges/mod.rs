@@ -1,10 +1,10 @@
 //! An allocator of integer ranges, for I/O virtual addresses and bounce slots.
 //!
-//! The space is a tree with sixty-four children a node and one bit a unit at the bottom. Each
-//! node knows, for every power of two, which of its children have an aligned free block of that
-//! size, so that the highest block is found and taken in as many steps as the tree is high: five
-//! for 48-bit addresses in 4 KiB pages, however much is handed out. A child that is wholly free
-//! or wholly taken needs no node. Giving back never allocates.
+//! The space is a tree with sixty-four children per node, and one bit per unit at the bottom. For
+//! every power of two, each node knows which children have an aligned free block of that size. The
+//! search for the highest block takes as many steps as the tree has levels: five for 48-bit
+//! addresses in 4 KiB pages, independent of the number of allocations. A completely free or taken
+//! child needs no node. Freeing never allocates.
 
 mod bits;
 mod inner;
@@ -275,7 +275,7 @@ impl RangeAllocator {
 
     /// Keeps the units from `first` to `last`, both included, from ever being handed out.
     ///
-    /// What is reserved already, and what lies outside the space, may be part of it.
+    /// The range may overlap reserved ranges and reach outside the space.
     ///
     /// # Errors
     /// [`RangeError::Invalid`] for an empty region, one that has units handed out, or one more

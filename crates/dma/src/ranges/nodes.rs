@@ -61,7 +61,7 @@ impl<T, const FIRST: u32> Nodes<T, FIRST> {
         self.chunks.get_mut(chunk)?.get_mut(place)
     }
 
-    /// Appends a node, for which there is room, and returns its number.
+    /// Appends a node and returns its number. The list must have capacity for it.
     pub(super) fn push(&mut self, node: T) -> usize {
         let index = self.count;
         if let Some(chunk) = self.chunks.get_mut(Self::place(index).0) {
@@ -71,7 +71,7 @@ impl<T, const FIRST: u32> Nodes<T, FIRST> {
         index
     }
 
-    /// Nodes for which there is room, those that are there among them.
+    /// Returns the number of nodes that fit, including existing ones.
     pub(super) const fn capacity(&self) -> usize {
         self.room
     }

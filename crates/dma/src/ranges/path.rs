@@ -1,5 +1,5 @@
-//! The short path: what lies in one leaf, as most ranges do, is taken and given back there; a node
-//! above is updated only if the largest free block below it changes.
+//! The fast path. Most ranges lie in one leaf, and only this leaf is changed to take or free them.
+//! A node above is updated only if the largest free block below it changes.
 
 use super::bits::highest;
 use super::inner::{MAX_HEIGHT, NONE, child_bits};
@@ -30,7 +30,7 @@ impl Path {
     }
 }
 
-/// The path on which something was taken last, until a node is dropped.
+/// The path of the last allocation, until a node is dropped.
 ///
 /// Who goes the same path again need not look its nodes up one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ impl Recent {
         told: None,
     };
 
-    /// The lowest level of which the node is that of `unit`, too; `None` if there is none.
+    /// Returns the lowest level whose node also covers `unit`; `None` if there is none.
     fn meets(&self, unit: u64, height: u32) -> Option<u32> {
         (0..=height).find(|&level| {
             let bits = child_bits(level + 1);

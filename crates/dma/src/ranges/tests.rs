@@ -263,7 +263,7 @@ proptest! {
     }
 }
 
-/// A leaf that became free is only told of when that matters; here it does.
+/// The nodes above learn that a leaf became free only when it matters; here it does.
 #[test]
 fn a_leaf_that_became_free_is_known_of() {
     // Nodes of two levels above the leaves, and the root.
@@ -448,7 +448,7 @@ fn only_what_was_handed_out_comes_back() {
 }
 
 #[test]
-fn reserved_regions_are_never_handed_out_or_taken_back() {
+fn reserved_regions_are_never_allocated_or_freed() {
     let mut space = RangeAllocator::new(1, 999).unwrap();
     space.reserve(900, 5000).unwrap();
     // Regions may overlap: firmware's and a bridge's window.
@@ -479,7 +479,7 @@ fn reserved_regions_are_never_handed_out_or_taken_back() {
     many.reserve(3, 3).unwrap();
 }
 
-/// The bookkeeping goes back to being reused: it follows the most that was live at one time.
+/// Nodes are reused: their number follows the maximum of live ranges.
 #[test]
 fn bookkeeping_does_not_grow_with_time() {
     let mut space = RangeAllocator::new(1, (1 << 36) - 1).unwrap();

@@ -80,7 +80,7 @@ impl<D> Home<D> {
 }
 
 impl<A, D> CheckedAlloc<A, D> {
-    /// What the layer below gave.
+    /// Returns the value of the layer below.
     pub fn inner(&self) -> &A {
         &self.inner
     }
@@ -95,7 +95,7 @@ pub struct CheckedTable<T> {
 }
 
 impl<T> CheckedTable<T> {
-    /// What the layer below gave.
+    /// Returns the value of the layer below.
     pub fn inner(&self) -> &T {
         &self.inner
     }
@@ -112,7 +112,7 @@ pub struct CheckedMapping<M, D> {
 }
 
 impl<M, D> CheckedMapping<M, D> {
-    /// What the layer below gave.
+    /// Returns the value of the layer below.
     pub fn inner(&self) -> &M {
         &self.inner
     }

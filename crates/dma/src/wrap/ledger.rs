@@ -1,4 +1,4 @@
-//! What is mapped for whom, by address: for layers that pass addresses and lengths.
+//! Ledger of mappings by address and device, for layers that pass addresses and lengths.
 
 use super::{Kind, Report, Sink, Site, Violation};
 use crate::{Attrs, Direction, DmaAddr, DmaSegment, Limits};
@@ -13,7 +13,7 @@ const COMPARED: Attrs = Attrs::NO_KERNEL_MAPPING
     .union(Attrs::MMIO)
     .union(Attrs::REQUIRE_COHERENT);
 
-/// What somebody says about a mapping.
+/// A caller's claim about a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim<D> {
     /// For whom.
@@ -59,7 +59,7 @@ struct Gone<D> {
     by: Site,
 }
 
-/// What is mapped, and the rules for it.
+/// The mappings and their rules.
 ///
 /// Bounded: when `capacity` segments are live, it says so once and checks nothing any more.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl<D: Copy + Eq> Ledger<D> {
         }
     }
 
-    /// What is wrong with a segment, and who mapped what it is wrong with.
+    /// Returns the fault of a segment, and the mapping that it conflicts with.
     fn wrong_segment(
         &self,
         claim: &Claim<D>,

@@ -1,7 +1,7 @@
 //! A wrapper around any [`DmaOps`](crate::DmaOps) that checks how a driver uses it.
 //!
-//! It implements [`DmaOps`](crate::DmaOps) itself, so that code which is generic over the seam does
-//! not notice. What is not wrapped costs nothing.
+//! It implements [`DmaOps`](crate::DmaOps) itself, so generic code works with it unchanged. Layers
+//! that are not wrapped have no extra cost.
 
 #[cfg(feature = "alloc")]
 mod checked;

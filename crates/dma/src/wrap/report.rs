@@ -1,4 +1,4 @@
-//! What the checker has to say.
+//! Findings of the checker.
 
 use crate::{Attrs, Direction, DmaAddr};
 use core::fmt;
@@ -9,7 +9,7 @@ use core::panic::Location;
 pub struct Site {
     /// The call's place in the source.
     pub location: &'static Location<'static>,
-    /// What the caller is called (see [`Checked::set_tag`](super::Checked::set_tag)).
+    /// Name of the caller (see [`Checked::set_tag`](super::Checked::set_tag)).
     pub tag: &'static str,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Site {
     }
 }
 
-/// What a mapping is for.
+/// Kind of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Memory handed to and fro.
@@ -43,10 +43,10 @@ pub enum Kind {
     Allocation,
 }
 
-/// What was done wrong.
+/// Kind of an error.
 ///
-/// Source: Linux 7.2 kernel/dma/debug.c, differs: what types rule out here (errors nobody looked
-/// at, memory of the stack or of programs mapped by address) is not among them.
+/// Source: Linux 7.2 kernel/dma/debug.c; differs: the list omits errors that types prevent here
+/// (unchecked mapping errors, stack or user memory mapped by address).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -75,7 +75,7 @@ pub enum Violation {
     },
     /// Unmapped as something else than it was mapped as.
     WrongKind {
-        /// What it was mapped as.
+        /// Kind that it was mapped as.
         mapped: Kind,
     },
     /// Unmapped with another direction.
@@ -113,9 +113,9 @@ pub enum Violation {
         /// Who unmapped it.
         by: Site,
     },
-    /// A table or its memory was used after it was given back.
+    /// A table or its memory was used after it was freed.
     UsedAfterFree,
-    /// Memory or a table was given back while others still use it.
+    /// Memory or a table was freed while others still use it.
     FreedInUse {
         /// Tables or mappings that are left.
         users: u32,

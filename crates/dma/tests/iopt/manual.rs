@@ -200,7 +200,7 @@ impl Walker {
         })
     }
 
-    /// What an address leads to, or the level at which the walk ended.
+    /// Walks the table for an address. Returns its entry, or the level where the walk ended.
     pub(crate) fn walk(&self, mem: &Tables, iova: u64) -> Result<Seen, u32> {
         if iova >> self.input_bits != 0 {
             return Err(self.start_level);

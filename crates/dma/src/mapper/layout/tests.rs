@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 const K: u64 = 1 << 10;
 const G: u64 = 4 * K;
-/// The granules that page tables have. The vectors are told in quarters of one.
+/// The granules that page tables have. The test vectors count in quarters of a granule.
 const GRANULES: [u64; 3] = [4 * K, 16 * K, 64 * K];
 
 /// Segments at addresses that do not touch, by offset in their granule and length.
@@ -118,7 +118,7 @@ fn compatible_vectors(g: u64) {
         compatible(&[(0, 4 * k), (2 * k, 2 * k)], &limits(0, 64 * k)),
         (vec![4 * k, 2 * k], vec![false])
     );
-    // A single entry keeps its length, whatever the limit.
+    // A single entry keeps its length, even above the limit.
     assert_eq!(compatible(&[(0, 256 * k)], &block), (vec![256 * k], vec![]));
 }
 
@@ -159,7 +159,7 @@ fn contiguous_vectors(g: u64) {
 }
 
 #[test]
-fn one_run_that_cannot_be_is_refused_with_the_offset_in_the_way() {
+fn impossible_single_run_names_the_bad_offset() {
     GRANULES.into_iter().for_each(refused_runs);
 }
 
@@ -215,7 +215,7 @@ fn sums_past_the_end_are_refused() {
 
 /// Linux subtracts two `unsigned int`: what is longer than a segment may be has all the room.
 #[test]
-fn compatible_mode_appends_to_a_segment_that_is_too_long() {
+fn compatible_mode_appends_to_oversized_segments() {
     let max = limits(0, 64 * K);
     let list = [(0, 128 * K), (0, 16 * K), (0, 4 * K)];
     let lens = |mode| shape(G, mode, &list, &max).0;
