@@ -22,7 +22,7 @@ const HALF: usize = 2 << 20;
 /// One boot.
 struct Boot {
     name: &'static str,
-    /// What the program does.
+    /// The program's actions.
     words: &'static str,
     machine: &'static [&'static str],
     has_iommu: bool,
@@ -109,7 +109,7 @@ const VIRTIO_TRANSLATED: &[&str] = &[
 
 const NVME: &[&str] = &["-device", "nvme,drive=disk,serial=adopt"];
 
-/// The device takes 100 ms for each piece: nobody waits for them while the processor sleeps.
+/// The device needs 100 ms for each piece, while the processor sleeps.
 const QUEUE: &[&str] = &[
     "-icount",
     "shift=0,sleep=off",
@@ -235,7 +235,7 @@ fn ended(qemu: &mut Command) -> Result<ExitStatus> {
     }
 }
 
-/// What is on the disk's first half: no two sectors alike.
+/// Returns the bytes of the disk's first half, in which no two sectors are equal.
 fn noise() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = || {
@@ -247,7 +247,8 @@ fn noise() -> Vec<u8> {
     (0..HALF / 8).flat_map(|_| next()).collect()
 }
 
-/// Whether the disk holds what was `written`, and then the same inverted; gives its sectors.
+/// Checks that the disk holds the `written` bytes, then the same bytes inverted. Returns its number
+/// of sectors.
 fn compared(disk: &[u8], written: &[u8]) -> Result<usize> {
     let inverted = written.iter().map(|byte| !byte);
     let expected = written.iter().copied().chain(inverted);

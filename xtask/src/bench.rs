@@ -44,9 +44,10 @@ enum What {
         #[arg(long, conflicts_with = "parts")]
         count: bool,
     },
-    /// Decoder, converter and display by dma-buf, beside their libraries called directly
+    /// Compare a pipeline of decoder, converter and display by dma-buf with direct calls of their
+    /// libraries
     Pipeline(pipeline::Args),
-    /// Many threads, descriptors, sets and processes at once, beside a camera at 60 fps
+    /// Measure many threads, descriptors, epoll sets and processes while a camera runs at 60 fps
     Scale(scale::Args),
     /// How long a call waits while another camera's frames are copied
     Beside {
@@ -54,7 +55,7 @@ enum What {
         #[arg(long, value_name = "NAME", default_value = "pc")]
         machine: String,
     },
-    /// The kernel module beside the C module, in turn in one virtual machine
+    /// Compare the kernel module with the C module, alternating in one virtual machine
     Kernel(crate::vm::bench::Args),
 }
 

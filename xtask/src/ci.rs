@@ -1,4 +1,4 @@
-//! What must pass: the tests in three tiers, and CI.
+//! Tests in three tiers, and CI.
 
 use crate::{setup, sh};
 use anyhow::{Context as _, Result, ensure};

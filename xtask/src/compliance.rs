@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Longest time for the packages of one release, about 10 MB.
 const UNPACK: Duration = Duration::from_secs(600);
 
-/// What the names of the tests that run v4l2-compliance have in common.
+/// Common part of the names of all tests that run v4l2-compliance.
 const FILTER: &str = "compli";
 
 /// Arguments of `compliance`.
@@ -78,7 +78,7 @@ fn unpacked(suite: &str) -> Result<PathBuf> {
     Ok(out.join("wrappers"))
 }
 
-/// What it says of its version.
+/// Returns the version that v4l2-compliance prints.
 fn version(programs: &Path) -> Result<String> {
     let program = programs.join("v4l2-compliance");
     let said = sh::quietly(Command::new(program).arg("--version"))?;

@@ -1,5 +1,5 @@
-//! The main job, shown: a real clip streamed by an unmodified program, without a copy, on machines
-//! that differ: from a camera to a display, and from a decoder through a converter to a display.
+//! The demo. An unmodified program streams a real clip without a copy, on several machines: from a
+//! camera to a display, and from a decoder through a converter to a display.
 
 mod camera;
 mod clip;
@@ -33,12 +33,12 @@ pub(crate) struct Args {
     /// Frames to stream from the camera on each machine
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     frames: u32,
-    /// Keep what the display recorded (y4m) beside the contact sheet
+    /// Keep the display's recording (y4m) in the directory of the contact sheet
     #[arg(long)]
     keep: bool,
 }
 
-/// What a machine did.
+/// Result of a machine.
 struct Shown {
     row: Vec<String>,
     shots: Vec<Rgb>,

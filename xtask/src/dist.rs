@@ -69,7 +69,7 @@ impl Arch {
         }
     }
 
-    /// What is missing to build for it.
+    /// Returns the missing tool or library for builds of this architecture, if any.
     fn missing(self) -> Option<String> {
         let tool = self.tool("gcc");
         if !sh::has(&tool) {
@@ -83,7 +83,7 @@ impl Arch {
     }
 }
 
-/// What is being made: name, version and where.
+/// The release: name, version and directory.
 struct Release {
     version: String,
     dir: PathBuf,
@@ -202,7 +202,7 @@ pub(crate) fn cross(cargo: &mut Command, target: &str, prefix: &str) {
     cargo.env(format!("CC_{lower}"), format!("{prefix}gcc"));
 }
 
-/// What the binary needs of a system.
+/// Describes the files that the binary needs from a system.
 ///
 /// # Errors
 /// It needs a file: it is not linked statically.

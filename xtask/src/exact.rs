@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Arguments of `exact`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many streams x264 makes, and as many again of the other codecs in turn
+    /// Number of x264 streams; the other codecs together make as many again
     #[arg(long, value_name = "N", default_value_t = 200)]
     streams: u32,
     /// Which streams; drawn and printed without it

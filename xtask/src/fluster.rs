@@ -12,7 +12,7 @@ use std::process::Command;
 const PACKAGE: &str = "fluster-conformance==0.8.0";
 /// Where the wheel has its lists of streams.
 const SUITES: &str = "fluster_conformance-0.8.0.data/data/share/fluster/test_suites";
-/// What the package's command does.
+/// Runs fluster as its package's command does.
 const MAIN: &str = "from fluster.main import fluster_main; fluster_main()";
 /// Longest time that one stream may take, in seconds: of a machine that has other work, too.
 const TIMEOUT: &str = "120";
@@ -134,7 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         vb3.arg("--testvectors").args(&found);
         vb3.env("PYTHONPATH", &fluster);
         sh::run(&mut vb3)?;
-        // What it says of each stream: a run that did nothing has none.
+        // The results of each stream; a run that did nothing has none.
         let text = std::fs::read_to_string(&summary).context("fluster wrote no summary")?;
         let passed = passed(&serde_json::from_str(&text)?, suite.name);
         let wrong: Vec<_> = found.difference(&passed).cloned().collect();

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(what) = &obstacle {
         eprintln!("not fuzzed, since {what}; the kept inputs are run instead");
     }
-    // The codec's own process is the program as it is, whatever the target is built like.
+    // The codec process is the normal program, without the target's instrumentation.
     if targets.contains(&"decoder") {
         let mut cargo = sh::cargo();
         cargo.args(["build", "--quiet", "--release", "--package", "vb3"]);

@@ -43,7 +43,7 @@ enum Task {
     Test(ci::TestArgs),
     /// Measure; every figure is a ratio of two timings taken in one run
     Bench(bench::Args),
-    /// Run the kernel module in virtual machines, beside the C module
+    /// Test the kernel module in virtual machines, and compare it with the C module
     Vm(vm::Args),
     /// Compare what `vb3 run` says to each call with what stock Linux says
     Conformance,
@@ -51,7 +51,7 @@ enum Task {
     Compliance(compliance::Args),
     /// Build the kernel module's package
     Dkms(vm::dkms::Args),
-    /// Show what works in which container and on which kernel: `reach`, or `reach docker` for some
+    /// Test containers and kernels and show what works: `reach` for all, or `reach docker` for some
     Reach(reach::Args),
     /// Run a command under a container's profile of system calls: `confine docker-20.10 vb3 …`
     Confine(reach::ConfineArgs),

@@ -10,7 +10,7 @@ const CRATES: &[&str] = &["vb3-dma", "vb3-dmabuf", "vb3-plane", "vb3-queue"];
 /// The oldest compiler they build with.
 const FLOOR: &str = "1.85";
 
-/// What tests of theirs run on; its own are run with that compiler as well.
+/// The machine for the crates' tests. Its own tests run with the same compiler.
 const MACHINE: &str = "vb3-machine";
 
 /// Targets that are type-checked if their core is installed, and what each stands for.
@@ -123,7 +123,7 @@ fn check(how: &[&str], without_queue: bool) -> Result<()> {
     sh::run(cargo.args(CRATES.iter().filter(some).flat_map(|name| ["-p", name])))
 }
 
-/// What a program says, or nothing if there is no such program.
+/// Returns a program's output, or nothing if there is no such program.
 fn lines(program: &str, args: &[&str]) -> Result<Vec<String>> {
     match Command::new(program).args(args).output() {
         Ok(output) => Ok(String::from_utf8_lossy(&output.stdout)

@@ -16,7 +16,7 @@ const fn package(name: &'static str, why: &'static str) -> Package {
     Package { name, why }
 }
 
-/// What the demo needs.
+/// Packages for the demo.
 pub(crate) const DEMO: &[Package] = &[
     package("ffmpeg", "decodes the clip for the camera"),
     package(
@@ -86,7 +86,7 @@ pub(crate) const ALL: &[Package] = &[
     package("python3-opencv", "OpenCV, which the tests run"),
 ];
 
-/// What the virtual machines need.
+/// Packages for the virtual machines.
 pub(crate) const VM: &[Package] = &[
     package("qemu-system-x86", "runs stock kernels with an IOMMU"),
     package("mmdebstrap", "makes the build root and the guest image"),

@@ -44,7 +44,7 @@ const ROOMS: &[Room] = &[
         &["vb3-codec", "vb3-dma", "vb3-plane", "vb3-queue", "vb3-v4l2"],
         false,
     ),
-    // What a host of devices and a front end say to each other; depends on nothing of ours.
+    // The interface between a host of devices and a front end; depends on no other crate of ours.
     room("vb3-host", &[], false),
     // Reports and traces of a run; knows no devices.
     room("vb3-report", &["vb3-host", "vb3-v4l2"], false),
@@ -119,11 +119,10 @@ const CIRCLES: &[circles::Allowed] = &[circles::Allowed {
 /// Modules whose own files import each other without circles, too: package and directory.
 const INSIDE: &[(&str, &str)] = &[("vb3-dma", "mapper")];
 
-/// Lints by which every public item is documented, with its errors.
+/// Lints that require documentation of every public item and its errors.
 const DOC_LINTS: &[&str] = &["missing_docs", "missing_errors_doc"];
 
-/// The test of a library that teaches in whose file every public type stands, to say whether it is `Send`
-/// and `Sync`.
+/// The test that lists whether each public type of a library is `Send` and `Sync`.
 const THREADS: &str = "fn types_say_which_threads_they_may_visit";
 
 /// Most lines of `vb3-dma`'s smallest host, which its README shows and runs.

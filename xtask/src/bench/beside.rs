@@ -12,9 +12,9 @@ const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
 /// How another device moves frames.
 struct Way {
     says: &'static str,
-    /// Its SPEC, to which the size is added.
+    /// SPEC of the device, without the size.
     device: &'static str,
-    /// What has it move them; nothing else runs where it is empty.
+    /// Command that moves the frames; empty if only the reference runs.
     command: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! Decoder, converter and display by dma-buf, beside the libraries they use called directly: both
-//! in turn, on the same stream, until the same pictures are shown.
+//! Compares a pipeline of decoder, converter and display by dma-buf with direct calls of their
+//! libraries. Both run alternately, on the same stream, until the same pictures are shown.
 
 use super::{build_client, time};
 use crate::{clip, setup, sh, table};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// What the display shows.
+/// Size of the display's pictures.
 const SHOWN: &str = "640x360";
-/// What is between two converters.
+/// Size of the pictures between two converters.
 const BETWEEN: &str = "960x540";
 /// Buffers of the decoder whose mappings are kept, and so many that none is: an importer keeps 64
 /// that it has no use for.
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Machine to measure on
     #[arg(long, value_name = "NAME", default_value = "pc")]
     machine: String,
-    /// Times that everything is run, in turn
+    /// Number of rounds; each round runs everything once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
     /// Print JSON instead of a table
@@ -41,7 +41,7 @@ struct Stream {
     bare: PathBuf,
 }
 
-/// What is measured.
+/// The measured programs.
 struct Tools {
     vb3: PathBuf,
     codec: PathBuf,
@@ -59,7 +59,7 @@ struct Cost {
     frames: u64,
 }
 
-/// Two commands that are run in turn, and what their ratio says.
+/// Two commands that run alternately, and the meaning of their ratio.
 struct Pair {
     what: String,
     by_wall: bool,

@@ -1,4 +1,5 @@
-//! What it costs to have many of something at once: a straight line, if each costs what the first did.
+//! Measures the cost of many objects at once. It grows linearly if each object costs as much as the
+//! first.
 
 use super::{build_client, time};
 use crate::{setup, sh, table};

@@ -75,7 +75,7 @@ fn examine(run: &Run, report: &Value, clip: &Clip) -> Result<Shown> {
     })
 }
 
-/// Where in the clip the display is; the clip starts again at its end.
+/// Position of the display in the clip, which restarts at its end.
 #[derive(Default)]
 struct Place {
     next: usize,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn place_allows_gaps_and_the_start_again_but_no_step_back() {
+    fn place_allows_gaps_and_restart_but_no_step_back() {
         let clip = [1, 2, 3, 4];
         let mut place = Place::default();
         assert!(place.advance(&clip, 1) && place.advance(&clip, 3) && place.advance(&clip, 4));

@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What the demo shows.
+/// The clip that the demo shows.
 pub(super) struct Clip {
     pub(super) path: PathBuf,
     pub(super) width: u32,

@@ -1,4 +1,4 @@
-//! What a run's report says, summed up as a row of the demo's table.
+//! Sums up a run's report as a row of the demo's table.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -88,7 +88,8 @@ fn display(report: &Value) -> Option<&Value> {
     outputs.last()
 }
 
-/// What must hold on any machine: nothing copied, the display fed by dma-buf, nothing held.
+/// Returns violations of the rules for all machines: no copies, dma-bufs at the display, nothing
+/// held.
 pub(super) fn faults(report: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let copied = total(report, "bytes_copied");

@@ -18,7 +18,7 @@ pub(super) struct Run {
     pub(super) recorded: PathBuf,
     report: PathBuf,
     log: PathBuf,
-    /// What is shown while it runs.
+    /// Text that is shown during the run.
     label: String,
     pub(super) frames: u32,
     /// Bytes of a recorded frame.

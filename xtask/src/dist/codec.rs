@@ -1,5 +1,5 @@
-//! `vb3-codec` as a package of its own, for each Debian: it is linked with that release's libavcodec and
-//! fits no other. It is built in a root of that release, by this system's Rust.
+//! A separate package of `vb3-codec` for each Debian release, because it is linked with that
+//! release's libavcodec. It is built in a root of that release, with this system's Rust.
 
 use super::{Arch, Release, licences, root, stage};
 use crate::sh;
@@ -20,7 +20,8 @@ pub(super) fn missing() -> Option<String> {
     Some(format!("{lacking} is not installed"))
 }
 
-/// What the root has: what builds run by, and for another processor its compiler and libraries.
+/// Returns the packages of the root: build tools, and a compiler and libraries if the processor is
+/// another.
 fn packages(arch: Arch) -> String {
     let mut packages = "gcc,libc6-dev,pkg-config,dpkg-dev".to_owned();
     if arch.is_here() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// What a licence's file is called.
+/// Names of licence files.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
 /// How deep below a crate its licences are looked for: crates carry sources of others.
 const DEPTH: usize = 3;

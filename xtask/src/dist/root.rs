@@ -38,8 +38,8 @@ pub(super) fn fresh(
     Ok(root)
 }
 
-/// Runs a command with a directory as its root, in namespaces of its own. /proc, /dev, /sys and the
-/// directories `shared` are this system's.
+/// Runs a command in separate namespaces, with a directory as its root. It shares /proc, /dev, /sys
+/// and the directories `shared` with this system.
 pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<Vec<u8>> {
     for dir in ["proc", "dev", "sys", "tmp"] {
         fs::create_dir_all(root.join(dir))?;
@@ -52,7 +52,7 @@ pub(super) fn inside(root: &Path, shared: &[&Path], command: &[&str]) -> Result<
     }
     script.push_str("exec chroot \"$0\" \"$@\"");
     let mut unshare = Command::new("unshare");
-    // Without root, as root of a user namespace of its own.
+    // Without root rights, the command runs as root of a new user namespace.
     if !rustix::process::geteuid().is_root() {
         unshare.args(["--map-root-user", "--map-auto"]);
     }

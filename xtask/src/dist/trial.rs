@@ -20,7 +20,7 @@ apt-get install --quiet --yes --no-install-recommends ffmpeg v4l-utils gstreamer
 ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25:duration=3 -c:v libx264 clip.mp4
 ";
 
-/// What is asked of a root of Debian after the page's lines.
+/// Checks in a root of Debian after the page's commands.
 const CHECKS: &str = "
 test \"$(stat --format %s frame.yuv)\" = 153600
 test \"$(tr --delete '\\000' < frame.yuv | wc --bytes)\" -gt 100000
@@ -39,7 +39,7 @@ apt-get update --quiet
 apt-get install --quiet --yes --no-install-recommends ./vb3_*.deb ./vb3-codec_*.deb
 ";
 
-/// What is asked of that root: the decoder is libavcodec's, and there is none once it is removed.
+/// Checks that the decoder uses libavcodec, and is missing after the package's removal.
 const CODEC_CHECKS: &str = "
 vb3 devices | grep --quiet 'libavcodec.*hevc'
 vb3 doctor | grep --quiet 'ok  vb3-codec .*libavcodec'
@@ -48,7 +48,7 @@ vb3 doctor | grep --quiet -e '--  vb3-codec'
 vb3 doctor | grep --quiet 'install the package vb3-codec'
 ";
 
-/// What is asked of the binary in a guest.
+/// Checks of the binary in a guest.
 const GUEST_CHECKS: &str = "
 set -ex
 export HOME=/tmp
@@ -71,7 +71,7 @@ fn commands(page: &str) -> Vec<String> {
                 command.push('\n');
                 command.push_str(line);
             }
-            // What a command prints.
+            // A line of a command's output.
             _ => {}
         }
     }

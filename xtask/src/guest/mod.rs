@@ -1,5 +1,5 @@
-//! Guests whose root is a directory of this machine: a stock Debian kernel of either processor,
-//! translated by QEMU, with the programs of this system, or of a root that is made once and kept.
+//! Guests whose root is a directory of this machine. QEMU emulates either processor with a stock
+//! Debian kernel. Programs come from this system, or from a root that is made once and kept.
 
 mod parts;
 
@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Megabytes of memory: what the guest writes stays there.
 const MEMORY: &str = "3072";
 
-/// What a guest is: a kernel, a processor and a root.
+/// A guest: a kernel, a processor and a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
@@ -98,9 +98,9 @@ impl Guest {
             .unwrap_or_default()
     }
 
-    /// Boots it and runs `out/run.sh`, in which `out` is `/out`, and this tree lies where it lies
-    /// here. Lines that the script adds to `out/said` are shown as they come. What the script
-    /// prints is in `out/log`.
+    /// Boots the guest and runs `out/run.sh`. The guest has `out` as `/out`, and this tree at the
+    /// same path as here. Lines that the script adds to `out/said` are shown at once. `out/log`
+    /// gets the script's output.
     ///
     /// # Errors
     /// It does not boot, or has not ended after `limit`; the text has the end of what it said.

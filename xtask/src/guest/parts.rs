@@ -1,4 +1,4 @@
-//! What a guest is made of: kernel, root and programs, kept in the cache or in `target`.
+//! Parts of a guest: kernel, root and programs, kept in the cache or in `target`.
 
 use super::Kind;
 use crate::sh;

@@ -16,7 +16,7 @@ const INK: u8 = 0xe0;
 /// A row of the sheet.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// What is written above it.
+    /// Text above the picture.
     pub(crate) label: String,
     /// Side by side.
     pub(crate) pictures: Vec<Rgb>,

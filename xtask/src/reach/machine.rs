@@ -179,7 +179,7 @@ fn tests_in(guest: &Guest, filters: &[&str]) -> Result<Vec<String>> {
     let (_, e2e) = guest::programs(kind, true)?;
     let e2e = e2e.context("no tests were built")?;
     let out = out(kind)?;
-    // Where tests write: beside `release/deps`, for each processor its own.
+    // Tests write to a directory next to `release/deps`, one for each processor.
     let temporary = e2e.ancestors().nth(3).context("no target directory")?;
     let temporary = temporary.join("tmp");
     let script = format!(

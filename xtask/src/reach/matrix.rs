@@ -15,7 +15,7 @@ pub(super) const WAITS: &str = include_str!("waits.py");
 
 /// A way to use a device: its name and a shell command that fails unless it works.
 pub(super) const USES: &[(&str, &str)] = &[
-    // v4l2-ctl ends with status 0 whatever came: its frames are counted.
+    // v4l2-ctl always ends with status 0, so its frames are counted.
     (
         "mmap",
         "test $(v4l2-ctl -d0 --stream-mmap --stream-count=5 --stream-to=- | wc -c) -gt 100000",
@@ -52,7 +52,7 @@ const ROOT: &str = "mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/
 /// One hierarchy of control groups, which engines expect; only in our own name space.
 const GROUPS: &str = "umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
 
-/// What an engine without root needs besides: a user, and the numbers of users below it.
+/// Further set-up of a rootless engine: a user, and its range of subordinate users.
 const ROOTLESS: &str = "mkdir /mnt/home /mnt/run && chmod 700 /mnt/run \
      && chown 65534:65534 /mnt/upper /mnt/home /mnt/run && touch /mnt/root/run/.containerenv \
      && chown 65534 /mnt/root/run/.containerenv && echo 65534:100000:65536 > /mnt/ids \
@@ -178,7 +178,7 @@ fn is_wanted(name: &str, only: &[String], names: &[String]) -> bool {
         })
 }
 
-/// What was found of one use.
+/// Result of one use.
 pub(super) struct Found {
     pub(super) works: bool,
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask reach`: what works in which container and on which kernel. `cargo xtask confine`: a command as a
-//! container's profile would let it run.
+//! `cargo xtask reach` tests containers and kernels. `cargo xtask confine` runs a command under a
+//! container's seccomp profile.
 
 mod machine;
 mod matrix;

@@ -1,6 +1,6 @@
-//! Profiles of system calls that container engines apply by default, for machines where those
-//! engines do not run: what each refuses of the calls that exist, as its default profile does to a
-//! container without added capabilities.
+//! Default seccomp profiles of container engines, for machines without these engines. Each profile
+//! refuses the same system calls as the engine's default profile does in a container without added
+//! capabilities.
 
 use anyhow::{Context as _, Result, bail};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// What a run leaves behind.
+/// Files that a run writes.
 const FILES: [&str; 3] = [REPORT, "same.jsonl", "same.raw"];
 const REPORT: &str = "same.json";
 
@@ -81,8 +81,8 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A report without the directory in which the run was made, and the notes, which say what cannot be
-/// done there.
+/// Returns a report without the run's directory, and without the notes, which depend on the
+/// machine.
 fn without_place(report: &[u8]) -> Result<Vec<u8>> {
     let mut report: Value = serde_json::from_slice(report).context("a report that is no JSON")?;
     let setup = report.get_mut("setup").and_then(Value::as_object_mut);

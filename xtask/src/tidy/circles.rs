@@ -29,7 +29,7 @@ pub(super) fn exports(root: &str) -> Exports {
             let mut words = path.split("::").map(str::trim);
             let module = words.next().unwrap_or_default();
             let name = words.last().unwrap_or_default();
-            // What is renamed is named so below.
+            // Later code uses the new name of a renamed import.
             let name = name.rsplit(" as ").next().unwrap_or_default().trim();
             exports.insert(name.to_owned(), module.to_owned());
         }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_comments_tests_and_unknown_names_make_no_circle() {
+    fn comments_tests_and_unknown_names_are_no_circle() {
         let files = [
             ("a", "use crate::{Root, b};\nuse crate::b::X;"),
             (
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_allowed_as_it_is_and_as_long_as_it_is_there() {
+    fn listed_circles_must_exist_unchanged() {
         let allowed = |modules| {
             [Allowed {
                 package: "p",

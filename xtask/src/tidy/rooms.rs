@@ -12,7 +12,7 @@ use super::circles;
 /// The crate that has rooms.
 pub(super) const PACKAGE: &str = "vb3-intercept";
 
-/// Its rooms, and the files beside them, lowest first.
+/// Rooms and single files of the crate, lowest first.
 const ORDER: [&str; 12] = [
     "error",
     "kernel",

@@ -1,4 +1,4 @@
-//! `cargo xtask bench kernel`: the C module and ours in turn, in one boot.
+//! `cargo xtask bench kernel`: measures the C module and ours alternately, in one boot.
 
 use super::arch::Arch;
 use super::lab::Lab;
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What a module takes of the kernel's memory.
+/// Returns the size of a module in the kernel's memory.
 fn bytes(steps: &[Value], module: &str) -> Option<u64> {
     let name = format!("{module}.module");
     steps.iter().find(|step| step["step"] == name)?["bytes"].as_u64()

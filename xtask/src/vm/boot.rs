@@ -34,7 +34,7 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// It does not boot, or reports nothing for too long; the text has the end of its console.
 pub(crate) fn run(lab: &Lab, cell: &Cell, args: &Args) -> Result<Heard> {
     let dir = results().join(cell.name());
-    // What an earlier run left, if any.
+    // Removes files of an earlier run.
     let _none = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(dir.join("overlay/scenario"))?;
     fill(lab, cell, args, &dir.join("overlay"))?;
@@ -118,7 +118,7 @@ fn last_words(qemu: &mut Running) -> Result<()> {
     Ok(())
 }
 
-/// What the scenario is given.
+/// Fills the overlay with the scenario's files.
 fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     let from = sh::root().join("lab");
     let to = overlay.join("scenario");
@@ -162,7 +162,7 @@ fn fill(lab: &Lab, cell: &Cell, args: &Args, overlay: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts guest, modules and overlay behind one another: the kernel unpacks them in turn.
+/// Concatenates guest, modules and overlay; the kernel unpacks them in this order.
 fn pack(lab: &Lab, cell: &Cell, dir: &Path, initrd: &Path) -> Result<()> {
     let overlay = dir.join("overlay.cpio");
     sh::quietly(
@@ -198,8 +198,8 @@ pub(crate) fn needs(scenario: &str, what: &str) -> bool {
     wishes(scenario, "needs").iter().any(|name| name == what)
 }
 
-/// What a scenario asks for in lines `#KEY …`: arguments of the kernel (`append`), MiB of memory
-/// (`memory`), further devices (`device`), drivers (`needs`).
+/// Returns the values of a scenario's lines `#KEY …`: arguments of the kernel (`append`), MiB of
+/// memory (`memory`), further devices (`device`), drivers (`needs`).
 pub(crate) fn wishes(scenario: &str, key: &str) -> Vec<String> {
     let name = format!("lab/scenarios/{scenario}.sh");
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();

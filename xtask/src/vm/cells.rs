@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// MiB of memory that an emulator needs beside its machine's.
+/// MiB of memory that an emulator needs in addition to its machine's.
 const EMULATOR_MIB: usize = 256;
 
 /// One machine: a kernel, an IOMMU and what runs on it.
@@ -39,7 +39,7 @@ pub(crate) struct Outcome {
     pub(crate) c: report::Score,
     pub(crate) rust: report::Score,
     pub(crate) faults: Vec<String>,
-    /// What was not in order the first time, where there was a second.
+    /// Faults of the first boot, if there was a second.
     pub(crate) first: Vec<String>,
     pub(crate) took: Duration,
     /// Processor time of the machine's emulator.
@@ -92,7 +92,7 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
     done
 }
 
-/// Boots a machine that was not in order a second time. What is left of the first time is kept.
+/// Boots a machine with faults a second time. The files of the first boot are kept.
 fn again(lab: &Lab, cell: &Cell, args: &Args, first: Vec<String>) -> Outcome {
     let name = cell.name();
     let (dir, kept) = (

@@ -1,4 +1,4 @@
-//! Conformance: what an implementation says to each call, beside what stock Linux says.
+//! Conformance: compares an implementation's answer to each call with stock Linux's.
 
 use crate::{setup, sh};
 use anyhow::{Context as _, Result, bail};
@@ -41,7 +41,7 @@ impl Expected {
         Ok(Self { stock, differing })
     }
 
-    /// The same on an architecture: what `differences` says of it holds for stock kernels there.
+    /// Selects an architecture, whose stock kernels may differ as listed in `differences`.
     pub(crate) fn on(mut self, arch: &str) -> Self {
         for ((home, name), value) in &self.differing {
             if home == arch {
@@ -51,7 +51,7 @@ impl Expected {
         self
     }
 
-    /// What is not as it must be in a home: `stock`, `kernel` or `process`.
+    /// Returns the deviations in a home: `stock`, `kernel` or `process`.
     pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, stock) in &self.stock {

@@ -247,8 +247,7 @@ impl Lab {
         logs().join(format!("{step}.log"))
     }
 
-    /// Waits until nobody else changes the build root, and keeps others from it while the value
-    /// lives.
+    /// Locks the build root against other processes while the value lives. Waits for the lock.
     pub(crate) fn lock(&self) -> Result<File> {
         let path = self.cache.join("lock");
         let file = File::create(&path).with_context(|| format!("no {}", path.display()))?;
@@ -259,7 +258,7 @@ impl Lab {
         Ok(file)
     }
 
-    /// Runs a command inside the build root, with a log of its own, for so many seconds at most.
+    /// Runs a command inside the build root, with a separate log and a time limit in seconds.
     ///
     /// # Errors
     /// It fails; the text names the log.
@@ -308,8 +307,8 @@ pub(crate) fn logs() -> PathBuf {
     super::results().join("log")
 }
 
-/// Runs what follows at low priority in namespaces of its own, so that its mounts go with it.
-/// Without root, in a user namespace.
+/// Returns a command that runs its arguments at low priority in new namespaces, so that its mounts
+/// end with it. Without root rights, it also uses a user namespace.
 pub(crate) fn namespace() -> Command {
     let mut command = Command::new("nice");
     command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);

@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// Every scenario on every kernel, with the IOMMUs that it is about, and the package's test
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix"])]
     everything: bool,
-    /// What CI runs: everything on the newest kernel of x86-64, on the others one machine for each
-    /// thing that is built or answered by kernel, and on arm64 what only its machines show
+    /// Run CI's selection: everything on the newest kernel of x86-64; on the others, one machine
+    /// for each feature that depends on the kernel; on arm64, tests that need its machines
     #[arg(long, conflicts_with_all = ["scenarios", "iommus", "matrix", "everything", "kernels"])]
     chosen: bool,
     /// In a small kernel with the kernel's own checkers on (KASAN, lockdep, kmemleak, DMA_API_DEBUG
@@ -55,14 +55,14 @@ pub(crate) struct Args {
     /// Boot a machine a second time whose first result was not in order, and say what it was
     #[arg(long)]
     again: bool,
-    /// Where virtual machines cannot be had, say why and succeed
+    /// If virtual machines are unavailable, print the reason and succeed
     #[arg(long)]
     if_possible: bool,
     /// Machines to run at a time, if there is the memory
     #[arg(long, default_value_t = 4)]
     jobs: usize,
-    /// Modules to load in turn: c, rust [default: c rust; in the checked kernel, some of whose
-    /// checkers stop at the first report, rust]
+    /// Modules to load one after the other: c, rust [default: c rust; only rust in the checked
+    /// kernel, because some checkers stop at the first report]
     #[arg(long)]
     modules: Option<String>,
     /// Kernel command line arguments
@@ -74,7 +74,7 @@ pub(crate) struct Args {
     /// Use KVM; without it, instructions are translated
     #[arg(long)]
     kvm: bool,
-    /// A machine of one processor, in whose time each instruction takes a nanosecond
+    /// Use a machine with one processor and a clock that counts one nanosecond per instruction
     #[arg(long, conflicts_with = "kvm")]
     count: bool,
     /// A Debian mirror, if this system's apt sources name none
@@ -123,7 +123,7 @@ impl Args {
         }
     }
 
-    /// The modules to load in turn.
+    /// Returns the modules to load one after the other.
     fn modules(&self) -> &str {
         match &self.modules {
             Some(modules) => modules,
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_machine_of_a_kernel_needs_is_not_built_for_it() {
+    fn unneeded_parts_of_a_kernel_are_not_built() {
         let cells =
             [("6.9-amd64", "peers"), ("6.9-arm64", "compliance")].map(|(kernel, scenario)| Cell {
                 kernel: kernel.to_owned(),

@@ -1,13 +1,16 @@
-//! What the steps of a scenario amount to.
+//! Evaluates the steps of a scenario.
 //!
-//! A step is `{"step": NAME, …}`. `"ok": false` is a fault. NAME of a module's step begins with
-//! `c.` or `rust.`; a `rust.` step that counts (`total`, `succeeded`) must do as well as the `c.`
-//! step of the same name, not counting those that failed by bad `luck`, refuse (`errno`) nothing that C accepts, leave no `wrong` bytes or
-//! `dirty_pages`, and give the errno it says it `want`s. A step named `dmesg` is a complaint of
-//! the kernel's. A `c.` step with the number of a known `defect` may fail. Where both modules ran,
-//! each step that C came to must be there for ours. A `patched.` step, of the C module with the patches of
-//! docs/upstream, must do what it wants, as ours. A `vb3.` step is the process home's, and counts
-//! with ours.
+//! A step is `{"step": NAME, …}`. `"ok": false` is a fault. The NAME's prefix names the module:
+//!
+//! - `rust.`: our module. A step must do as well as the `c.` step of the same name. It counts
+//!   `total` and `succeeded`, except failures by bad `luck`. It may not refuse (`errno`) what C
+//!   accepts, and leaves no `wrong` bytes or `dirty_pages`. It gives the errno that it `want`s.
+//! - `c.`: the C module. A step with the number of a known `defect` may fail. If both modules ran,
+//!   ours must reach each step that succeeded in C.
+//! - `patched.`: the C module with the patches of docs/upstream. A step must give what it `want`s.
+//! - `vb3.`: the process home. Its steps count with ours.
+//!
+//! A step named `dmesg` is a complaint of the kernel.
 
 use serde_json::Value;
 use std::fmt;
@@ -29,8 +32,8 @@ fn named<'a>(steps: &'a [Value], name: &str) -> Option<&'a Value> {
     steps.iter().find(|step| step["step"] == name)
 }
 
-/// Whether a step of ours is a fault when it does not go as it must, whatever C does: it moved
-/// bytes, showed memory, or says what it wants.
+/// Returns whether a failure of our step counts even if C fails, too. This holds for steps that
+/// move bytes, expose memory, or name the expected errno.
 fn must_pass(step: &Value) -> bool {
     ["want", "wrong", "dirty_pages"]
         .iter()
@@ -42,7 +45,7 @@ fn is_wrong(step: &Value) -> bool {
     must_pass(step) && passed(step) == Some(false) && step["ok"] != false
 }
 
-/// What the C module came to and ours did not, if both ran. Only failing is done by one alone.
+/// Returns the steps that only the C module reached, if both ran. Steps that failed in C are left out.
 fn not_reached(steps: &[Value]) -> Vec<String> {
     let names = || steps.iter().filter_map(|step| step["step"].as_str());
     if !names().any(|name| name.starts_with("rust.")) {
@@ -131,7 +134,7 @@ impl fmt::Display for Score {
     }
 }
 
-/// Whether a step went as it must; `None` for a step that only tells something.
+/// Returns whether a step succeeded; `None` for a step that only informs.
 fn passed(step: &Value) -> Option<bool> {
     let number = |key: &str| step[key].as_i64();
     let clean = ["wrong", "dirty_pages"]

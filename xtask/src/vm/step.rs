@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How often a running step is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Milliseconds of a tick in /proc (`USER_HZ` is 100 wherever Linux runs today).
+/// Milliseconds of a tick in /proc (`USER_HZ` is 100 on all of Linux's current architectures).
 const MS_PER_TICK: u64 = 10;
 
 /// Lines of a failed step's log that are shown.
@@ -21,7 +21,7 @@ const SHOWN: usize = 30;
 pub(crate) struct Running(Child);
 
 impl Running {
-    /// Starts a command in a process group of its own, to be spoken to.
+    /// Starts a command in a new process group, with pipes for its input and output.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command
             .process_group(0)
@@ -77,7 +77,7 @@ pub(crate) fn run(what: &str, limit: Duration, log: &Path, command: &mut Command
     );
     let start = Instant::now();
     let mut running = Running::start(command.stdout(file.try_clone()?).stderr(file))?;
-    // A step is told nothing.
+    // A step gets no input.
     drop(running.0.stdin.take());
     loop {
         match running.ended()? {

@@ -53,7 +53,7 @@ impl Arch {
         }
     }
 
-    /// What must be installed for its machines.
+    /// Returns the packages for machines of this architecture.
     pub(crate) fn packages(self) -> &'static [Package] {
         match self {
             Self::X86_64 => setup::VM,

@@ -41,8 +41,8 @@ pub(super) const OLDER: Scenarios = &[
 /// Rate of the time stamp counter where each instruction takes a nanosecond.
 const TSC_KHZ_COUNTED: u64 = 1_000_000;
 
-/// An interrupt that nobody expects makes a kernel tell all processors' and tasks' stacks, timers
-/// and locks, and end.
+/// Arguments of the kernel: an unexpected NMI prints the stacks of all processors and tasks, timers
+/// and locks, and ends the kernel.
 const LAST_WORDS_OF_KERNEL: &str = "unknown_nmi_panic panic_print=0x4d";
 
 pub(super) fn machine(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> (Command, String) {
