@@ -241,7 +241,7 @@ fn a_low_limit_of_descriptors_is_told_in_a_sentence() {
         let (status, _, said) = finish(&mut command, dir.path());
         assert_eq!(status, 125, "{said}");
         assert!(
-            said.contains(&format!("no more than {limit} files")),
+            said.contains(&format!("the limit of open files is {limit},")),
             "{said}"
         );
         assert!(
