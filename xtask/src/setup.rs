@@ -68,6 +68,10 @@ pub(crate) const ALL: &[Package] = &[
     package("libcamera-tools", "cam, libcamera's client in the tests"),
     package("libcamera-ipa", "without it libcamera warns"),
     package(
+        "gstreamer1.0-libcamera",
+        "libcamerasrc, which the tests run",
+    ),
+    package(
         "chromium",
         "the browser that opens the report's page, and a page with a camera",
     ),
