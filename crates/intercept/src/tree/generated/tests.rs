@@ -125,6 +125,26 @@ fn a_controller_stays_when_its_camera_goes() {
 }
 
 #[test]
+fn a_webcam_stands_beside_the_systems_usb_devices() {
+    let may = MayBlock::of_this_thread();
+    let node = Node {
+        devices: usb(),
+        ..video(None)
+    };
+    let interface = PathBuf::from("/sys/devices/platform/hcd/usb1/1-1/1-1:1.0");
+    let link = PathBuf::from("/sys/bus/usb/drivers/uvcvideo/1-1:1.0");
+    let mut tree = Tree::make(&may, &[node], &[], &[(link, interface)]).expect("a tree");
+    let system = ["/sys/bus/usb/devices", "/sys/bus/usb/drivers/uvcvideo"];
+    tree.begin_at(|path| system.iter().any(|dir| dir.starts_with(path)));
+    assert_eq!(tree.find(b"/sys/bus/usb/devices", Links::Follow), None);
+    assert_eq!(tree.find(b"/sys/bus/usb/devices/2-1", Links::Follow), None);
+    let uevent = "/sys/bus/usb/devices/1-1/uevent";
+    assert_eq!(read(&tree, uevent), "");
+    let dev = "/sys/bus/usb/drivers/uvcvideo/1-1:1.0/video4linux/video7/dev";
+    assert_eq!(read(&tree, dev), "81:7\n");
+}
+
+#[test]
 fn links_are_written_as_the_kernel_writes_them() {
     let may = MayBlock::of_this_thread();
     let tree = Tree::make(&may, &[video(Some("vb3-007"))], &[], &[]).expect("a tree");
