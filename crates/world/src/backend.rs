@@ -1,230 +1,18 @@
-//! The world as the front end sees it.
+//! The world as the front end sees it: each call of a program goes to the part that its file is of.
 
+use crate::World;
 use crate::control::Control;
-use crate::memory::Memory;
-use crate::program::{Call, outcome};
 use crate::sw_sync::Timelines;
-use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
+use crate::udev;
 use crate::watch::Video;
-use crate::{World, lines, summary, udev, usb};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
-use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome,
-    PIECE_BYTES, Tag,
+    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome, Tag,
 };
-use vb3_queue::{MapAccess, Queue};
-use vb3_report::Refusal;
-use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
-use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
-
-const POLLERR: i16 = 8;
-/// What holds on a file whose device has gone.
-///
-/// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `v4l2_poll`.
-const POLL_GONE: i16 = POLLERR | 0x10 | POLL_PRI;
-const MAP_SHARED: i32 = 1;
-const MAP_TYPE: i32 = 0xf;
-const PROT_READ: i32 = 1;
-const PROT_WRITE: i32 = 2;
-/// `DMA_BUF_SET_NAME` in its two sizes.
-const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
-
-/// How often some real dma-bufs are looked at, whose end nothing tells of.
-const LOOK_NS: u64 = 50_000_000;
-
-/// How often drivers of other buffers are asked whether their work has ended.
-const ASK: Duration = Duration::from_millis(1);
-
-impl World {
-    /// The clock, told to all who keep time.
-    pub(super) fn set_now(&mut self) -> u64 {
-        let now = self.clock.now_ns();
-        self.memory.set_now(now);
-        self.memory.ops_mut().platform_mut().set_now_ns(now);
-        now
-    }
-
-    /// A name for a new file.
-    pub(super) fn new_file(&mut self) -> FileId {
-        self.next_file = self.next_file.wrapping_add(1);
-        FileId(self.next_file)
-    }
-
-    /// When real dma-bufs are to be looked at again.
-    fn next_look_ns(&self) -> u64 {
-        self.last_look_ns.saturating_add(LOOK_NS)
-    }
-
-    /// When there is something to do next, on a clock that does not pass by itself.
-    fn next_event(&self) -> Option<u64> {
-        let now = self.clock.now_ns();
-        let ticks = self.nodes.iter().filter_map(|node| node.next_event(now));
-        ticks
-            .chain(self.play.next_ns())
-            .chain(self.plugs.next_due())
-            .min()
-    }
-
-    /// Whether a program that asked a file found nothing, and so waits for time to pass.
-    fn note_wait(&mut self, file: FileId, found_nothing: bool) {
-        match found_nothing && self.clock.is_virtual() {
-            true => self.waiting.insert(file),
-            false => self.waiting.remove(&file),
-        };
-    }
-
-    /// Whether a program waits for time to pass.
-    fn somebody_waits(&self) -> bool {
-        !self.waiting.is_empty() || self.waits_for_buffers
-    }
-
-    /// Whether a file is of a kind that has no poll, and no read and write either.
-    fn knows_no_poll(&self, file: FileId) -> bool {
-        self.heaps.has(file) || self.udmabufs.has(file) || self.timelines.has(file)
-    }
-
-    /// What holds on a file; `ask` is how a video device is asked.
-    fn poll_by(
-        &mut self,
-        file: FileId,
-        events: i16,
-        ask: impl FnOnce(&mut Video, &mut Memory, FileHandle, i16) -> i16,
-    ) -> i16 {
-        if self.media.has(file) {
-            return self.media_poll(file, events);
-        }
-        if self.sync_files.has(file) {
-            let found = self.sync_file_poll(file, events);
-            self.note_wait(file, found == 0);
-            if found == 0 {
-                self.want_buffers_back();
-            }
-            return found;
-        }
-        if self.knows_no_poll(file) {
-            // As files that know no poll.
-            return (POLL_IN | POLL_OUT) & events;
-        }
-        let Ok((at, handle)) = self.file(file) else {
-            return POLL_GONE;
-        };
-        self.set_now();
-        let Some(node) = self.nodes.get_mut(at) else {
-            return POLLERR;
-        };
-        let found = ask(&mut node.video, &mut self.memory, handle, events);
-        self.look_around();
-        self.note_wait(file, found == 0);
-        found
-    }
-
-    /// An ioctl on a file that is none of a video device.
-    fn other_ioctl(
-        &mut self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> Option<Outcome> {
-        if self.media.has(file) {
-            Some(self.media_ioctl(file, request, arg, caller))
-        } else if self.heaps.has(file) {
-            Some(self.heap_ioctl(file, request, arg, caller))
-        } else if self.udmabufs.has(file) {
-            Some(self.udmabuf_ioctl(request, arg, caller))
-        } else if self.sync_files.has(file) {
-            Some(self.sync_file_ioctl(file, request, arg, caller))
-        } else if self.timelines.has(file) {
-            Some(self.timeline_ioctl(file, request, arg, caller))
-        } else {
-            None
-        }
-    }
-
-    fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
-        self.files.get(&file).copied().ok_or(Errno::ENODEV)
-    }
-
-    /// The errno of an ioctl that only USB webcams have; `None` for other ioctls and devices.
-    fn usb_refusal(
-        &self,
-        file: FileId,
-        request: u32,
-        arg: u64,
-        caller: &dyn Caller,
-    ) -> Option<Errno> {
-        let (at, _) = self.file(file).ok()?;
-        let is_usb = self.nodes.get(at)?.location.is_usb();
-        is_usb.then(|| usb::refusal(request, arg, caller)).flatten()
-    }
-
-    /// A call on a device file.
-    fn call(
-        &mut self,
-        file: FileId,
-        nonblocking: bool,
-        caller: &dyn Caller,
-        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::Outcome,
-    ) -> Outcome {
-        let (at, handle) = match self.file(file) {
-            Ok(found) => found,
-            Err(e) => return Outcome::Fail(e),
-        };
-        let now_ns = self.set_now();
-        let Some(node) = self.nodes.get_mut(at) else {
-            return Outcome::Fail(Errno::ENODEV);
-        };
-        let context = CallContext {
-            file: handle,
-            nonblocking,
-            call: caller.call().0,
-            now_ns,
-            // Time that programs wait for passes between two pieces: there are none.
-            piece_bytes: match self.clock.is_virtual() {
-                true => u64::MAX,
-                false => PIECE_BYTES,
-            },
-        };
-        let program = Call::new(caller, &self.shares, self.media.names(at));
-        let mut target = Target {
-            video: &mut node.video,
-            memory: &mut self.memory,
-        };
-        let result = make(&mut target, context, &program);
-        let lacks = program.lacks.get();
-        node.watch.look(&mut node.video, now_ns);
-        let imports = &mut self.shares.get_mut().imports;
-        self.is_accounted = lacks || std::mem::take(&mut imports.lacks);
-        for reason in imports.take_refused() {
-            self.is_accounted = true;
-            self.report.refuse(Refusal {
-                device: node.path.display().to_string(),
-                call: "QBUF".to_owned(),
-                errno: Errno::EINVAL.0,
-                constraint: reason.constraint.name().to_owned(),
-                wanted: reason.wanted,
-                found: reason.found,
-                times: 1,
-                remedy: None,
-                room: None,
-            });
-        }
-        self.look_around();
-        let result = outcome(result);
-        let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(Errno::EAGAIN));
-        self.note_wait(file, found_nothing);
-        result
-    }
-}
-
-/// What a call works on.
-struct Target<'a> {
-    video: &'a mut Video,
-    memory: &'a mut crate::memory::Memory,
-}
+use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS};
+use vb3_v4l2::{POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
 
 impl Backend for World {
     fn nodes(&self) -> Vec<vb3_host::Node> {
@@ -285,25 +73,7 @@ impl Backend for World {
             self.look_around();
             return;
         }
-        let Some((at, handle)) = self.files.remove(&file) else {
-            self.plugs.forget(file);
-            return;
-        };
-        self.numbers.remove(&(at, handle));
-        if let Some(node) = self.nodes.get_mut(at) {
-            // A display shows what was written and due before the close.
-            let writes =
-                |(flow, queue): (Flow, &Queue<_>)| flow == Flow::Output && queue.fileio_active();
-            let is_due = node.video.next_tick().is_some_and(|due| due <= now);
-            if is_due && summary::queues(node).any(writes) {
-                node.tick(&mut self.memory, now, &|| true);
-                node.finish_begun(&mut self.memory, now);
-            }
-            node.video.release(&mut self.memory, handle);
-        }
-        self.changed.remove(&file);
-        self.waiting.remove(&file);
-        self.look_around();
+        self.release_video(file, now);
     }
 
     fn gone(&mut self, tag: Tag) {
@@ -320,44 +90,8 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        self.is_accounted = false;
-        if let Some(outcome) = self.other_ioctl(file, request, arg, caller) {
-            if let Outcome::Fail(errno) = outcome {
-                self.note_refused_other(file, request, errno);
-            }
-            return outcome;
-        }
-        if let Ok((at, _)) = self.file(file)
-            && let Some(errno) = self.meet_call(at, request, caller.call())
-        {
-            return Outcome::Fail(errno);
-        }
-        if let Some(errno) = self.usb_refusal(file, request, arg, caller) {
-            return Outcome::Fail(errno);
-        }
-        if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
-            // Memory of exports that were closed a moment ago is to be had again.
-            self.shares.get_mut().look(&mut self.memory);
-        }
-        if request == VIDIOC_STREAMOFF {
-            self.show_begun(file);
-        }
-        let asked = match request {
-            VIDIOC_S_FMT => lines::asked(arg, caller),
-            _ => None,
-        };
-        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
-            target
-                .video
-                .ioctl(target.memory, context, request, arg, program)
-        });
-        if let (Some(asked), Outcome::Done(_), Ok((at, _))) = (asked, &outcome, self.file(file)) {
-            self.note_line(at, asked);
-        }
-        if let Outcome::Fail(errno) = outcome {
-            self.note_refused_ioctl(file, (request, arg), errno, caller);
-        }
-        outcome
+        self.other_ioctl(file, (request, arg), caller)
+            .unwrap_or_else(|| self.video_ioctl(file, (request, arg), nonblocking, caller))
     }
 
     fn minds_ends(&self, file: FileId, request: u32) -> bool {
@@ -382,37 +116,7 @@ impl Backend for World {
     }
 
     fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno> {
-        // A media device has no memory to map: ENODEV, as its file is none of these.
-        let (at, handle) = self.file(file)?;
-        self.set_now();
-        self.is_accounted = false;
-        let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
-        let access = MapAccess {
-            // MAP_SHARED_VALIDATE is shared too.
-            shared: args.flags & MAP_TYPE & MAP_SHARED != 0,
-            read: args.prot & PROT_READ != 0,
-            write: args.prot & PROT_WRITE != 0,
-        };
-        let mapped = node
-            .video
-            .mmap(&mut self.memory, handle, args.offset, args.len, access);
-        let result = match mapped {
-            Ok(map) => self
-                .shares
-                .get_mut()
-                .map(&mut self.memory, map.memory, caller.pid())
-                .map(|tag| Map {
-                    fd: map.mmap.fd,
-                    offset: map.mmap.offset,
-                    tag,
-                }),
-            Err(error) => Err(Errno(error.errno())),
-        };
-        self.look_around();
-        if let Err(errno) = result {
-            self.note_refusal(file, "mmap", errno);
-        }
-        result
+        self.map_file(file, args, caller)
     }
 
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
@@ -448,18 +152,16 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
-            return Outcome::Fail(Errno::EINVAL);
-        }
-        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
-            target
-                .video
-                .read(target.memory, context, addr, len, program)
-        });
-        if let Outcome::Fail(errno) = outcome {
-            self.note_refusal(file, "read", errno);
-        }
-        outcome
+        self.transfer(
+            file,
+            "read",
+            nonblocking,
+            caller,
+            |target, context, program| {
+                let memory = &mut *target.memory;
+                target.video.read(memory, context, addr, len, program)
+            },
+        )
     }
 
     fn write(
@@ -470,18 +172,16 @@ impl Backend for World {
         nonblocking: bool,
         caller: &dyn Caller,
     ) -> Outcome {
-        if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
-            return Outcome::Fail(Errno::EINVAL);
-        }
-        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
-            target
-                .video
-                .write(target.memory, context, addr, len, program)
-        });
-        if let Outcome::Fail(errno) = outcome {
-            self.note_refusal(file, "write", errno);
-        }
-        outcome
+        self.transfer(
+            file,
+            "write",
+            nonblocking,
+            caller,
+            |target, context, program| {
+                let memory = &mut *target.memory;
+                target.video.write(memory, context, addr, len, program)
+            },
+        )
     }
 
     fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
@@ -505,56 +205,11 @@ impl Backend for World {
         arg: u64,
         caller: &dyn Caller,
     ) -> Outcome {
-        let Some(buf) = self.shares.borrow().buf(id) else {
-            return Outcome::Fail(Errno::ENOTTY);
-        };
-        self.set_now();
-        self.is_accounted = false;
-        let done = match request {
-            IOCTL_SYNC => {
-                let mut flags = [0; 8];
-                let read = caller.read(arg, &mut flags);
-                let flags = u64::from_ne_bytes(flags);
-                if read.is_ok() && self.sync_waits(buf, flags, caller) {
-                    self.waits_for_buffers = true;
-                    self.want_buffers_back();
-                    return Outcome::Wait;
-                }
-                let sync = |()| {
-                    self.memory
-                        .sync_buf(buf, flags)
-                        .map_err(|e| Errno(e.errno()))
-                };
-                read.and_then(sync)
-            }
-            EXPORT_SYNC_FILE => self.export_sync_file(buf, arg, caller),
-            IMPORT_SYNC_FILE => {
-                self.buffers_changed = true;
-                self.import_sync_file(buf, arg, caller)
-            }
-            request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
-                self.memory
-                    .set_buf_name(buf, name)
-                    .map_err(|e| Errno(e.errno()))
-            }),
-            _ => Err(Errno::ENOTTY),
-        };
-        self.look_around();
-        if let Err(errno) = done {
-            self.note_refused_buffer(buf, request, errno);
-        }
-        done.into()
+        self.dmabuf_ioctl(id, (request, arg), caller)
     }
 
     fn buffer_poll(&mut self, id: FdIdentity, events: i16) -> i16 {
-        let asked = (POLL_IN | POLL_OUT) & events;
-        let buf = self.shares.borrow().buf(id);
-        let found = buf.map_or(asked, |buf| self.dmabuf_poll(buf, events));
-        if found == 0 && asked != 0 {
-            self.waits_for_buffers = true;
-            self.want_buffers_back();
-        }
-        found
+        self.poll_buffer(id, events)
     }
 
     fn take_buffers_changed(&mut self) -> bool {
@@ -580,18 +235,7 @@ impl Backend for World {
     }
 
     fn foreign_ioctl(&mut self, id: FdIdentity, request: u32, arg: u64, caller: &dyn Caller) {
-        let Some(buf) = self.shares.borrow().imports.buf(id) else {
-            return;
-        };
-        self.set_now();
-        let mut flags = [0; 8];
-        if request == IOCTL_SYNC && caller.read(arg, &mut flags).is_ok() {
-            // What the flags are worth the buffer's own driver says.
-            let flags = u64::from_ne_bytes(flags);
-            let _ = self.sync_waits(buf, flags, caller);
-            let _ = self.memory.sync_buf(buf, flags);
-        }
-        self.look_around();
+        self.sync_foreign(id, (request, arg), caller);
     }
 
     fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
@@ -623,32 +267,7 @@ impl Backend for World {
     }
 
     fn next_tick(&self) -> Option<Duration> {
-        let looks = self.shares.borrow().wants_looks() || self.deadlocks.is_watching();
-        let look = looks.then(|| {
-            let left = self.next_look_ns().saturating_sub(self.clock.real_ns());
-            Duration::from_nanos(left)
-        });
-        let due = if self.clock.is_virtual() {
-            let now = self.clock.now_ns();
-            let standstill = self.standstill();
-            let waits = self.somebody_waits();
-            let due = self.next_event();
-            match due.filter(|due| waits && standstill.is_none() || *due <= now) {
-                Some(_) => Some(Duration::ZERO),
-                None => standstill.filter(|_| waits),
-            }
-        } else {
-            let ticks = self.nodes.iter().filter_map(|node| node.video.next_tick());
-            let due = ticks
-                .chain(self.play.next_ns())
-                .chain(self.plugs.next_due())
-                .min();
-            due.map(|due| Duration::from_nanos(self.clock.until(due)))
-        };
-        // Whether another driver's work has ended is only known by asking.
-        let asks = self.shares.borrow().imports.has_pending();
-        let ask = asks.then_some(ASK);
-        due.into_iter().chain(look).chain(ask).min()
+        self.until_next_tick()
     }
 
     fn takes_memory(&self, request: u32) -> bool {
@@ -656,42 +275,11 @@ impl Backend for World {
     }
 
     fn is_due(&self) -> bool {
-        if self.clock.is_virtual() {
-            return self.next_tick().is_some_and(|due| due.is_zero());
-        }
-        let begins = self.nodes.iter();
-        let begins = begins.filter_map(|node| node.video.next_beginning());
-        let others = [self.play.next_ns(), self.plugs.next_due()];
-        let due = begins.chain(others.into_iter().flatten()).min();
-        due.is_some_and(|due| self.clock.until(due) == 0)
+        self.is_tick_due()
     }
 
     fn tick(&mut self) {
-        if self.clock.is_virtual() && self.somebody_waits() {
-            if self.may_pass()
-                && let Some(due) = self.next_event()
-            {
-                self.clock.jump(due);
-            }
-            // Who still waits says so again, and time goes on.
-            self.changed.append(&mut self.waiting);
-            self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
-        }
-        let now = self.set_now();
-        self.memory.ops_mut().tick(now);
-        self.tick_nodes(now);
-        let real = self.clock.real_ns();
-        if real >= self.next_look_ns() {
-            self.last_look_ns = real;
-            self.shares.get_mut().look_at_some(&mut self.memory);
-            self.name_deadlocks(real);
-            if self.deadlocks.is_watching() {
-                self.want_buffers_back();
-            }
-        }
-        self.plug_on_time(now);
-        self.serve_control();
-        self.look_around();
+        self.pass_time();
     }
 
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
@@ -711,19 +299,4 @@ impl Backend for World {
     fn take_changed(&mut self) -> Vec<FileId> {
         std::mem::take(&mut self.changed).into_iter().collect()
     }
-}
-
-/// A name of a dma-buf from the program: at most 31 bytes before its NUL.
-fn read_name(addr: u64, caller: &dyn Caller) -> Result<Name, Errno> {
-    let mut bytes = [0u8; Name::MAX + 1];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        let mut one = [0];
-        caller.read(addr.wrapping_add(at as u64), &mut one)?;
-        let [value] = one;
-        *byte = value;
-        if value == 0 {
-            return Name::new(bytes.get(..at).unwrap_or(&[])).map_err(|e| Errno(e.errno()));
-        }
-    }
-    Err(Errno::EINVAL)
 }

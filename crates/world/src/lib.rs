@@ -23,7 +23,9 @@ mod buffers;
 mod clock;
 pub mod control;
 mod deadlock;
+mod dma_bufs;
 mod fences;
+mod files;
 mod fits;
 mod heaps;
 mod holders;
@@ -54,6 +56,7 @@ mod sw_sync;
 mod sync_file;
 #[cfg(test)]
 mod tests;
+mod time;
 mod turns;
 mod udev;
 mod udev_text;

@@ -70,7 +70,7 @@ fn revoked_buffer_reads_zeroes_and_fails_enodev() {
         let why = String::from_utf8_lossy(&why.stdout);
         for device in ["/dev/video0", "/dev/video1"] {
             let sentence =
-                format!("QBUF on {device} failed with ENODEV: the buffer's memory was taken back");
+                format!("QBUF on {device} failed with ENODEV: the buffer's memory was revoked");
             assert!(why.contains(&sentence), "{sentence}: {why}");
         }
     }

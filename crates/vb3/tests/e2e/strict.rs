@@ -116,7 +116,7 @@ fn steps_that_never_happen_fail_a_strict_run() {
         let called = "steps.toml:6: step 2 (fail) never happened: QBUF was called only ";
         let late = "steps.toml:12: step 3 (unplug) never happened: the run ended before.";
         assert!(why.contains(called) && why.contains(late), "{why}");
-        assert!(why.contains("steps.toml:1, at 0."), "{why}");
+        assert!(why.contains("steps.toml:1, at "), "{why}");
     }
     // Faults of a script are not problems: a lost frame, a failed call.
     let script = "[[step]]\ndevice = \"/dev/video0\"\nframe = 1\nlose = true\n\

@@ -1,0 +1,108 @@
+//! Calls on buffers that programs hold as dma-bufs: our own, and those of other drivers.
+
+use crate::World;
+use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
+use vb3_dmabuf::{IOCTL_SYNC, Name};
+use vb3_host::{Caller, Errno, FdIdentity, Outcome};
+use vb3_v4l2::{POLL_IN, POLL_OUT};
+
+/// `DMA_BUF_SET_NAME` in its two sizes.
+const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
+
+impl World {
+    /// An ioctl of a buffer of ours.
+    pub(super) fn dmabuf_ioctl(
+        &mut self,
+        id: FdIdentity,
+        (request, arg): (u32, u64),
+        caller: &dyn Caller,
+    ) -> Outcome {
+        let Some(buf) = self.shares.borrow().buf(id) else {
+            return Outcome::Fail(Errno::ENOTTY);
+        };
+        self.set_now();
+        self.is_accounted = false;
+        let done = match request {
+            IOCTL_SYNC => {
+                let mut flags = [0; 8];
+                let read = caller.read(arg, &mut flags);
+                let flags = u64::from_ne_bytes(flags);
+                if read.is_ok() && self.sync_waits(buf, flags, caller) {
+                    self.waits_for_buffers = true;
+                    self.want_buffers_back();
+                    return Outcome::Wait;
+                }
+                let sync = |()| {
+                    self.memory
+                        .sync_buf(buf, flags)
+                        .map_err(|e| Errno(e.errno()))
+                };
+                read.and_then(sync)
+            }
+            EXPORT_SYNC_FILE => self.export_sync_file(buf, arg, caller),
+            IMPORT_SYNC_FILE => {
+                self.buffers_changed = true;
+                self.import_sync_file(buf, arg, caller)
+            }
+            request if SET_NAME.contains(&request) => read_name(arg, caller).and_then(|name| {
+                self.memory
+                    .set_buf_name(buf, name)
+                    .map_err(|e| Errno(e.errno()))
+            }),
+            _ => Err(Errno::ENOTTY),
+        };
+        self.look_around();
+        if let Err(errno) = done {
+            self.note_refused_buffer(buf, request, errno);
+        }
+        done.into()
+    }
+
+    /// What holds on a buffer.
+    pub(super) fn poll_buffer(&mut self, id: FdIdentity, events: i16) -> i16 {
+        let asked = (POLL_IN | POLL_OUT) & events;
+        let buf = self.shares.borrow().buf(id);
+        let found = buf.map_or(asked, |buf| self.dmabuf_poll(buf, events));
+        if found == 0 && asked != 0 {
+            self.waits_for_buffers = true;
+            self.want_buffers_back();
+        }
+        found
+    }
+
+    /// Notes an access to a buffer of another driver, which answers the call itself.
+    pub(super) fn sync_foreign(
+        &mut self,
+        id: FdIdentity,
+        (request, arg): (u32, u64),
+        caller: &dyn Caller,
+    ) {
+        let Some(buf) = self.shares.borrow().imports.buf(id) else {
+            return;
+        };
+        self.set_now();
+        let mut flags = [0; 8];
+        if request == IOCTL_SYNC && caller.read(arg, &mut flags).is_ok() {
+            // What the flags are worth the buffer's own driver says.
+            let flags = u64::from_ne_bytes(flags);
+            let _ = self.sync_waits(buf, flags, caller);
+            let _ = self.memory.sync_buf(buf, flags);
+        }
+        self.look_around();
+    }
+}
+
+/// A name of a dma-buf from the program: at most 31 bytes before its NUL.
+fn read_name(addr: u64, caller: &dyn Caller) -> Result<Name, Errno> {
+    let mut bytes = [0u8; Name::MAX + 1];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let mut one = [0];
+        caller.read(addr.wrapping_add(at as u64), &mut one)?;
+        let [value] = one;
+        *byte = value;
+        if value == 0 {
+            return Name::new(bytes.get(..at).unwrap_or(&[])).map_err(|e| Errno(e.errno()));
+        }
+    }
+    Err(Errno::EINVAL)
+}

@@ -1,0 +1,300 @@
+//! Calls on files of video devices.
+
+use crate::memory::Memory;
+use crate::program::{Call, outcome};
+use crate::watch::Video;
+use crate::{World, lines, summary, usb};
+use vb3_host::{Caller, Errno, FileId, Map, Mmap, Outcome, PIECE_BYTES};
+use vb3_queue::{MapAccess, Queue};
+use vb3_report::Refusal;
+use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
+use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI};
+
+const POLLERR: i16 = 8;
+/// What holds on a file whose device has gone.
+///
+/// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `v4l2_poll`.
+const POLL_GONE: i16 = POLLERR | 0x10 | POLL_PRI;
+const MAP_SHARED: i32 = 1;
+const MAP_TYPE: i32 = 0xf;
+const PROT_READ: i32 = 1;
+const PROT_WRITE: i32 = 2;
+
+/// What a call works on.
+pub(super) struct Target<'a> {
+    pub(super) video: &'a mut Video,
+    pub(super) memory: &'a mut Memory,
+}
+
+impl World {
+    /// A name for a new file.
+    pub(super) fn new_file(&mut self) -> FileId {
+        self.next_file = self.next_file.wrapping_add(1);
+        FileId(self.next_file)
+    }
+
+    /// Whether a file is of a kind that has no poll, and no read and write either.
+    fn knows_no_poll(&self, file: FileId) -> bool {
+        self.heaps.has(file) || self.udmabufs.has(file) || self.timelines.has(file)
+    }
+
+    /// What holds on a file; `ask` is how a video device is asked.
+    pub(super) fn poll_by(
+        &mut self,
+        file: FileId,
+        events: i16,
+        ask: impl FnOnce(&mut Video, &mut Memory, FileHandle, i16) -> i16,
+    ) -> i16 {
+        if self.media.has(file) {
+            return self.media_poll(file, events);
+        }
+        if self.sync_files.has(file) {
+            let found = self.sync_file_poll(file, events);
+            self.note_wait(file, found == 0);
+            if found == 0 {
+                self.want_buffers_back();
+            }
+            return found;
+        }
+        if self.knows_no_poll(file) {
+            // As files that know no poll.
+            return (POLL_IN | POLL_OUT) & events;
+        }
+        let Ok((at, handle)) = self.file(file) else {
+            return POLL_GONE;
+        };
+        self.set_now();
+        let Some(node) = self.nodes.get_mut(at) else {
+            return POLLERR;
+        };
+        let found = ask(&mut node.video, &mut self.memory, handle, events);
+        self.look_around();
+        self.note_wait(file, found == 0);
+        found
+    }
+
+    pub(super) fn file(&self, file: FileId) -> Result<(usize, FileHandle), Errno> {
+        self.files.get(&file).copied().ok_or(Errno::ENODEV)
+    }
+
+    /// A call on a device file.
+    pub(super) fn call(
+        &mut self,
+        file: FileId,
+        nonblocking: bool,
+        caller: &dyn Caller,
+        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::Outcome,
+    ) -> Outcome {
+        let (at, handle) = match self.file(file) {
+            Ok(found) => found,
+            Err(e) => return Outcome::Fail(e),
+        };
+        let now_ns = self.set_now();
+        let Some(node) = self.nodes.get_mut(at) else {
+            return Outcome::Fail(Errno::ENODEV);
+        };
+        let context = CallContext {
+            file: handle,
+            nonblocking,
+            call: caller.call().0,
+            now_ns,
+            // Time that programs wait for passes between two pieces: there are none.
+            piece_bytes: match self.clock.is_virtual() {
+                true => u64::MAX,
+                false => PIECE_BYTES,
+            },
+        };
+        let program = Call::new(caller, &self.shares, self.media.names(at));
+        let mut target = Target {
+            video: &mut node.video,
+            memory: &mut self.memory,
+        };
+        let result = make(&mut target, context, &program);
+        let lacks = program.lacks.get();
+        node.watch.look(&mut node.video, now_ns);
+        let imports = &mut self.shares.get_mut().imports;
+        self.is_accounted = lacks || std::mem::take(&mut imports.lacks);
+        for reason in imports.take_refused() {
+            self.is_accounted = true;
+            self.report.refuse(Refusal {
+                device: node.path.display().to_string(),
+                call: "QBUF".to_owned(),
+                errno: Errno::EINVAL.0,
+                constraint: reason.constraint.name().to_owned(),
+                wanted: reason.wanted,
+                found: reason.found,
+                times: 1,
+                remedy: None,
+                room: None,
+            });
+        }
+        self.look_around();
+        let result = outcome(result);
+        let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(Errno::EAGAIN));
+        self.note_wait(file, found_nothing);
+        result
+    }
+
+    /// The errno of an ioctl that only USB webcams have; `None` for other ioctls and devices.
+    fn usb_refusal(
+        &self,
+        file: FileId,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> Option<Errno> {
+        let (at, _) = self.file(file).ok()?;
+        let is_usb = self.nodes.get(at)?.location.is_usb();
+        is_usb.then(|| usb::refusal(request, arg, caller)).flatten()
+    }
+
+    /// An ioctl on a file that is none of a video device.
+    pub(super) fn other_ioctl(
+        &mut self,
+        file: FileId,
+        (request, arg): (u32, u64),
+        caller: &dyn Caller,
+    ) -> Option<Outcome> {
+        self.is_accounted = false;
+        let outcome = if self.media.has(file) {
+            self.media_ioctl(file, request, arg, caller)
+        } else if self.heaps.has(file) {
+            self.heap_ioctl(file, request, arg, caller)
+        } else if self.udmabufs.has(file) {
+            self.udmabuf_ioctl(request, arg, caller)
+        } else if self.sync_files.has(file) {
+            self.sync_file_ioctl(file, request, arg, caller)
+        } else if self.timelines.has(file) {
+            self.timeline_ioctl(file, request, arg, caller)
+        } else {
+            return None;
+        };
+        if let Outcome::Fail(errno) = outcome {
+            self.note_refused_other(file, request, errno);
+        }
+        Some(outcome)
+    }
+
+    /// An ioctl of a video device.
+    pub(super) fn video_ioctl(
+        &mut self,
+        file: FileId,
+        (request, arg): (u32, u64),
+        nonblocking: bool,
+        caller: &dyn Caller,
+    ) -> Outcome {
+        if let Ok((at, _)) = self.file(file)
+            && let Some(errno) = self.meet_call(at, request, caller.call())
+        {
+            return Outcome::Fail(errno);
+        }
+        if let Some(errno) = self.usb_refusal(file, request, arg, caller) {
+            return Outcome::Fail(errno);
+        }
+        if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
+            // Memory of exports that were closed a moment ago is to be had again.
+            self.shares.get_mut().look(&mut self.memory);
+        }
+        if request == VIDIOC_STREAMOFF {
+            self.show_begun(file);
+        }
+        let asked = match request {
+            VIDIOC_S_FMT => lines::asked(arg, caller),
+            _ => None,
+        };
+        let outcome = self.call(file, nonblocking, caller, |target, context, program| {
+            target
+                .video
+                .ioctl(target.memory, context, request, arg, program)
+        });
+        if let (Some(asked), Outcome::Done(_), Ok((at, _))) = (asked, &outcome, self.file(file)) {
+            self.note_line(at, asked);
+        }
+        if let Outcome::Fail(errno) = outcome {
+            self.note_refused_ioctl(file, (request, arg), errno, caller);
+        }
+        outcome
+    }
+
+    /// A read or write, which other files than those of video devices do not have.
+    pub(super) fn transfer(
+        &mut self,
+        file: FileId,
+        name: &str,
+        nonblocking: bool,
+        caller: &dyn Caller,
+        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::Outcome,
+    ) -> Outcome {
+        if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
+            return Outcome::Fail(Errno::EINVAL);
+        }
+        let outcome = self.call(file, nonblocking, caller, make);
+        if let Outcome::Fail(errno) = outcome {
+            self.note_refusal(file, name, errno);
+        }
+        outcome
+    }
+
+    /// Maps a buffer of a video device.
+    pub(super) fn map_file(
+        &mut self,
+        file: FileId,
+        args: &Mmap,
+        caller: &dyn Caller,
+    ) -> Result<Map, Errno> {
+        // A media device has no memory to map: ENODEV, as its file is none of these.
+        let (at, handle) = self.file(file)?;
+        self.set_now();
+        self.is_accounted = false;
+        let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
+        let access = MapAccess {
+            // MAP_SHARED_VALIDATE is shared too.
+            shared: args.flags & MAP_TYPE & MAP_SHARED != 0,
+            read: args.prot & PROT_READ != 0,
+            write: args.prot & PROT_WRITE != 0,
+        };
+        let mapped = node
+            .video
+            .mmap(&mut self.memory, handle, args.offset, args.len, access);
+        let result = match mapped {
+            Ok(map) => self
+                .shares
+                .get_mut()
+                .map(&mut self.memory, map.memory, caller.pid())
+                .map(|tag| Map {
+                    fd: map.mmap.fd,
+                    offset: map.mmap.offset,
+                    tag,
+                }),
+            Err(error) => Err(Errno(error.errno())),
+        };
+        self.look_around();
+        if let Err(errno) = result {
+            self.note_refusal(file, "mmap", errno);
+        }
+        result
+    }
+
+    /// Closes a file of a video device.
+    pub(super) fn release_video(&mut self, file: FileId, now: u64) {
+        let Some((at, handle)) = self.files.remove(&file) else {
+            self.plugs.forget(file);
+            return;
+        };
+        self.numbers.remove(&(at, handle));
+        if let Some(node) = self.nodes.get_mut(at) {
+            // A display shows what was written and due before the close.
+            let writes =
+                |(flow, queue): (Flow, &Queue<_>)| flow == Flow::Output && queue.fileio_active();
+            let is_due = node.video.next_tick().is_some_and(|due| due <= now);
+            if is_due && summary::queues(node).any(writes) {
+                node.tick(&mut self.memory, now, &|| true);
+                node.finish_begun(&mut self.memory, now);
+            }
+            node.video.release(&mut self.memory, handle);
+        }
+        self.changed.remove(&file);
+        self.waiting.remove(&file);
+        self.look_around();
+    }
+}

@@ -1,0 +1,120 @@
+//! How time passes: what is due, and who waits for it.
+
+use crate::World;
+use std::time::Duration;
+use vb3_host::FileId;
+
+/// How often some real dma-bufs are looked at, whose end nothing tells of.
+const LOOK_NS: u64 = 50_000_000;
+
+/// How often drivers of other buffers are asked whether their work has ended.
+const ASK: Duration = Duration::from_millis(1);
+
+impl World {
+    /// The clock, told to all who keep time.
+    pub(super) fn set_now(&mut self) -> u64 {
+        let now = self.clock.now_ns();
+        self.memory.set_now(now);
+        self.memory.ops_mut().platform_mut().set_now_ns(now);
+        now
+    }
+
+    /// When real dma-bufs are to be looked at again.
+    fn next_look_ns(&self) -> u64 {
+        self.last_look_ns.saturating_add(LOOK_NS)
+    }
+
+    /// When there is something to do next, on a clock that does not pass by itself.
+    fn next_event(&self) -> Option<u64> {
+        let now = self.clock.now_ns();
+        let ticks = self.nodes.iter().filter_map(|node| node.next_event(now));
+        ticks
+            .chain(self.play.next_ns())
+            .chain(self.plugs.next_due())
+            .min()
+    }
+
+    /// Whether a program that asked a file found nothing, and so waits for time to pass.
+    pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
+        match found_nothing && self.clock.is_virtual() {
+            true => self.waiting.insert(file),
+            false => self.waiting.remove(&file),
+        };
+    }
+
+    /// Whether a program waits for time to pass.
+    pub(super) fn somebody_waits(&self) -> bool {
+        !self.waiting.is_empty() || self.waits_for_buffers
+    }
+
+    /// The time until the next tick; none where nothing is due.
+    pub(super) fn until_next_tick(&self) -> Option<Duration> {
+        let looks = self.shares.borrow().wants_looks() || self.deadlocks.is_watching();
+        let look = looks.then(|| {
+            let left = self.next_look_ns().saturating_sub(self.clock.real_ns());
+            Duration::from_nanos(left)
+        });
+        let due = if self.clock.is_virtual() {
+            let now = self.clock.now_ns();
+            let standstill = self.standstill();
+            let waits = self.somebody_waits();
+            let due = self.next_event();
+            match due.filter(|due| waits && standstill.is_none() || *due <= now) {
+                Some(_) => Some(Duration::ZERO),
+                None => standstill.filter(|_| waits),
+            }
+        } else {
+            let ticks = self.nodes.iter().filter_map(|node| node.video.next_tick());
+            let due = ticks
+                .chain(self.play.next_ns())
+                .chain(self.plugs.next_due())
+                .min();
+            due.map(|due| Duration::from_nanos(self.clock.until(due)))
+        };
+        // Whether another driver's work has ended is only known by asking.
+        let asks = self.shares.borrow().imports.has_pending();
+        let ask = asks.then_some(ASK);
+        due.into_iter().chain(look).chain(ask).min()
+    }
+
+    /// Whether time is to pass before the next call.
+    pub(super) fn is_tick_due(&self) -> bool {
+        if self.clock.is_virtual() {
+            return self.until_next_tick().is_some_and(|due| due.is_zero());
+        }
+        let begins = self.nodes.iter();
+        let begins = begins.filter_map(|node| node.video.next_beginning());
+        let others = [self.play.next_ns(), self.plugs.next_due()];
+        let due = begins.chain(others.into_iter().flatten()).min();
+        due.is_some_and(|due| self.clock.until(due) == 0)
+    }
+
+    /// Makes a tick: whatever is due by now happens.
+    pub(super) fn pass_time(&mut self) {
+        if self.clock.is_virtual() && self.somebody_waits() {
+            if self.may_pass()
+                && let Some(due) = self.next_event()
+            {
+                self.clock.jump(due);
+            }
+            // Who still waits says so again, and time goes on.
+            self.changed.append(&mut self.waiting);
+            self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
+        }
+        let now = self.set_now();
+        self.memory.ops_mut().tick(now);
+        self.tick_nodes(now);
+        let real = self.clock.real_ns();
+        if real >= self.next_look_ns() {
+            self.last_look_ns = real;
+            self.shares.get_mut().look_at_some(&mut self.memory);
+            self.name_deadlocks(real);
+            if self.deadlocks.is_watching() {
+                self.want_buffers_back();
+            }
+        }
+        self.plug_on_time(now);
+        self.serve_control();
+        self.look_around();
+    }
+}
