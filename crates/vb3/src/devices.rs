@@ -29,7 +29,7 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
         out,
         "\nDevices (`vb3 devices NAME` lists the options of one):"
     )?;
-    let codecs = vb3_world::codecs();
+    let codecs = crate::codecs::all();
     for known in KINDS {
         let value = match known.values {
             "" => String::new(),

@@ -78,14 +78,14 @@ fn ffmpeg() -> Option<String> {
 
 /// Returns the decoding library and its licence.
 fn codec() -> Result<String, String> {
-    let codecs = vb3_world::codecs();
+    let codecs = crate::codecs::all();
     let library = codecs.other().map_err(str::to_owned)?;
     Ok(format!("{}, {}", library.name, library.license))
 }
 
 /// Returns the library and licence of each codec device.
 fn codecs() -> Vec<(&'static str, Result<String, String>)> {
-    let codecs = vb3_world::codecs();
+    let codecs = crate::codecs::all();
     let kinds = vb3_codec::Kind::all();
     kinds
         .map(|kind| (kind.word(), codecs.describe(kind)))

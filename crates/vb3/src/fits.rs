@@ -1,6 +1,7 @@
 //! `vb3 fits`: computes whether buffers fit a machine, without running a program.
 
 use crate::cli::FitsArgs;
+use crate::codecs;
 use crate::target::Target;
 use anyhow::Result;
 use serde::Serialize;
@@ -58,7 +59,8 @@ pub fn print(args: &FitsArgs, out: &mut dyn Write) -> Result<u8> {
         }
     }
     let machine = profile.name.clone();
-    let fits = World::new(profile, &specs, args.seed)?.fits(args.buffers);
+    let mut world = World::with(profile, &specs, args.seed, codecs::outside())?;
+    let fits = world.fits(args.buffers);
     let all = fits.iter().all(|fit| fit.buffers >= args.buffers);
     if args.json {
         let answer = Answer {

@@ -7,6 +7,7 @@
 
 pub mod board;
 pub mod cli;
+mod codecs;
 pub mod commands;
 pub mod ctl;
 pub mod devices;

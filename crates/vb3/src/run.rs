@@ -3,7 +3,7 @@
 use crate::cli::{FAILED, RunArgs, RunOptions, STRICT};
 use crate::say::say;
 use crate::target::Target;
-use crate::{ctl, elements, outputs, scripts};
+use crate::{codecs, ctl, elements, outputs, scripts};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -128,7 +128,7 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         options.trace_format,
         options.verbose,
     )?;
-    let mut world = World::new(profile, &specs, seed)?;
+    let mut world = World::with(profile, &specs, seed, codecs::outside())?;
     world.set_pace(pace);
     world.set_mappings(options.mappings);
     if let Some(script) = &script {

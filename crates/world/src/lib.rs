@@ -80,7 +80,7 @@ use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
 pub use numbers::numbers;
-pub use outside::{Outside, codecs};
+pub use outside::Outside;
 use placer::Placer;
 use play::Play;
 pub use revoke::Mappings;
@@ -186,7 +186,8 @@ fn align_strides(specs: &mut [DeviceSpec]) {
 }
 
 impl World {
-    /// Builds the machine of a profile and puts the devices on it.
+    /// Builds the machine of a profile and puts the devices on it, with the [default](Outside::default)
+    /// clock and codecs.
     ///
     /// # Errors
     /// A sentence: the machine's memory is not to be had, two devices want one node, a clip

@@ -3,12 +3,6 @@
 use crate::clock::Clock;
 use vb3_codec::{Codecs, Launch};
 
-/// Returns the codecs of `vb3`, which runs itself as `vb3 codec`, and of `vb3-codec` if installed.
-#[must_use]
-pub fn codecs() -> Codecs {
-    Codecs::with_program(Launch::program("/proc/self/exe", ["codec"]))
-}
-
 /// The clock and the codecs of a world.
 pub struct Outside {
     pub(crate) clock: Clock,
@@ -16,17 +10,9 @@ pub struct Outside {
 }
 
 impl Default for Outside {
-    /// The system's monotonic clock, and [`codecs`].
+    /// The system's monotonic clock, and the codecs built into this process, in threads of it.
     fn default() -> Self {
-        let codecs = if cfg!(test) {
-            Launch::in_thread().into()
-        } else {
-            codecs()
-        };
-        Self {
-            clock: Clock::default(),
-            codecs,
-        }
+        Self::with_codecs(Launch::in_thread())
     }
 }
 
@@ -39,6 +25,14 @@ impl std::fmt::Debug for Outside {
 }
 
 impl Outside {
+    /// Takes the caller's codecs, with the system's monotonic clock.
+    pub fn with_codecs(codecs: impl Into<Codecs>) -> Self {
+        Self {
+            clock: Clock::default(),
+            codecs: codecs.into(),
+        }
+    }
+
     /// Takes the caller's clock, in nanoseconds, which must be monotonic, and the codecs.
     pub fn new(now_ns: impl Fn() -> u64 + Send + 'static, codecs: impl Into<Codecs>) -> Self {
         Self {
