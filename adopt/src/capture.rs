@@ -64,12 +64,12 @@ impl Side {
         })
     }
 
-    fn session<'a>(&'a mut self, frames: &'a mut Frames) -> Session<'a, Frames> {
+    fn session<'a>(&'a mut self, frames: &'a Frames) -> Session<'a, Frames> {
         self.queue.session(frames, &mut self.half)
     }
 
     /// Dequeues a buffer that the device has completed, if there is one.
-    fn take(&mut self, number: usize, frames: &mut Frames) -> Outcome<Option<BufferInfo>> {
+    fn take(&mut self, number: usize, frames: &Frames) -> Outcome<Option<BufferInfo>> {
         let mut session = self.session(frames);
         session.collect(|| Half::pop(number));
         match session.dqbuf(MAX_PLANES) {
@@ -120,9 +120,9 @@ pub(crate) fn stream(dma: &'static Dma) -> Outcome {
     }
     irq::start();
 
-    let mut frames = Planes::new(dma, ());
+    let frames = Planes::new(dma, ());
     let mut dmabufs = Vec::new();
-    let mut session = camera.session(&mut frames);
+    let mut session = camera.session(&frames);
     session
         .reqbufs(Memory::Mmap, BUFFERS, Coherency::Coherent)
         .map_err(failed("REQBUFS"))?;
@@ -132,7 +132,7 @@ pub(crate) fn stream(dma: &'static Dma) -> Outcome {
         session.qbuf(buffer(index, None)).map_err(failed("QBUF"))?;
     }
     session.streamon().map_err(failed("STREAMON"))?;
-    let mut session = display.session(&mut frames);
+    let mut session = display.session(&frames);
     session
         .reqbufs(Memory::DmaBuf, BUFFERS, Coherency::Coherent)
         .map_err(failed("REQBUFS"))?;
@@ -141,21 +141,21 @@ pub(crate) fn stream(dma: &'static Dma) -> Outcome {
     let (mut asked, mut shown) = (BUFFERS, 0);
     while shown < COUNT {
         let mut is_idle = true;
-        if let Some(info) = camera.take(CAMERA, &mut frames)? {
+        if let Some(info) = camera.take(CAMERA, &frames)? {
             is_idle = false;
             let dmabuf = frames.clone_dmabuf(&dmabufs[info.index as usize]);
             let dmabuf = dmabuf.map_err(failed("no reference"))?;
             let queued = display
-                .session(&mut frames)
+                .session(&frames)
                 .qbuf(buffer(info.index, Some(dmabuf)));
             queued.map_err(failed("QBUF at the display"))?;
         }
-        if let Some(info) = display.take(DISPLAY, &mut frames)? {
+        if let Some(info) = display.take(DISPLAY, &frames)? {
             is_idle = false;
             shown += 1;
             if asked < COUNT {
                 asked += 1;
-                let queued = camera.session(&mut frames).qbuf(buffer(info.index, None));
+                let queued = camera.session(&frames).qbuf(buffer(info.index, None));
                 queued.map_err(failed("QBUF"))?;
             }
         }
@@ -172,14 +172,14 @@ pub(crate) fn stream(dma: &'static Dma) -> Outcome {
 fn finish(
     dma: &'static Dma,
     (mut camera, mut display): (Side, Side),
-    mut frames: Frames,
+    frames: Frames,
     dmabufs: Vec<Dmabuf>,
 ) -> Outcome {
     if camera.far_bytes() != display.far_bytes() {
         return Err("the display shows other bytes than the camera's scene".into());
     }
-    display.session(&mut frames).release();
-    camera.session(&mut frames).release();
+    display.session(&frames).release();
+    camera.session(&frames).release();
     dmabufs.into_iter().for_each(|buf| frames.put_dmabuf(buf));
     let errors = camera.queue.statistics().errors + display.queue.statistics().errors;
     let (maps, live) = (dma.counters(display.bdf).maps, frames.live());

@@ -171,7 +171,7 @@ pub(crate) fn capture<P>(dma: Mapper<P>) -> Result<(), vb3_queue::Error>
 where
     P: Platform<Device = u8>,
 {
-    let mut memory = Planes::new(dma, ());
+    let memory = Planes::new(dma, ());
     let config = Config::new(Device::contig(0), QueueType::Capture);
     let mut queue: Queue<Planes<_, ()>> = Queue::new(config)?;
     let finished = RefCell::new(Completions::new(queue.config().max_num_buffers)?);
@@ -183,7 +183,7 @@ where
             let _stale = finished.borrow_mut().push(token, done);
         }
     };
-    let mut session = queue.session(&mut memory, &mut camera);
+    let mut session = queue.session(&memory, &mut camera);
     session.reqbufs(Memory::Mmap, 1, Coherency::Coherent)?;
     let mut buffer = QueueBuffer::new(0, Memory::Mmap);
     let _ = buffer.push_plane(PlaneRequest::mmap(0));

@@ -1,6 +1,7 @@
 //! A test bench: a queue with plain memory, a bus that can fail, and a clock set by the test.
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -21,8 +22,8 @@ pub(crate) const FILLER: u8 = 0xa5;
 /// Planes by number, and counters of their accesses.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    pub(crate) planes: BTreeMap<u32, Vec<u8>>,
-    next: u32,
+    pub(crate) planes: RefCell<BTreeMap<u32, Vec<u8>>>,
+    next: Cell<u32>,
     /// Planes without a mapping for the device.
     pub(crate) unmapped: Vec<u32>,
     /// Whether devices may work on planes in place.
@@ -41,7 +42,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// Returns the number of planes made so far.
     pub(crate) const fn made(&self) -> u32 {
-        self.next
+        self.next.get()
     }
 
     fn range(
@@ -55,7 +56,8 @@ impl Memory {
                 addr: u64::from(cookie),
             });
         }
-        let plane = self.planes.get(&cookie).ok_or(BusFault::Revoked)?;
+        let planes = self.planes.borrow();
+        let plane = planes.get(&cookie).ok_or(BusFault::Revoked)?;
         let start = usize::try_from(offset).expect("a small offset");
         let range = start..start + len;
         if range.end > plane.len() {
@@ -93,7 +95,7 @@ impl Bus<u32> for Memory {
     fn read(&mut self, cookie: &u32, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
         let range = self.range(*cookie, offset, out.len())?;
         self.accesses.push((*cookie, offset, out.len()));
-        out.copy_from_slice(&self.planes[cookie][range]);
+        out.copy_from_slice(&self.planes.borrow()[cookie][range]);
         Ok(())
     }
 
@@ -108,7 +110,8 @@ impl Bus<u32> for Memory {
     fn write(&mut self, cookie: &u32, offset: u64, data: &[u8]) -> Result<(), BusFault> {
         let range = self.range(*cookie, offset, data.len())?;
         self.accesses.push((*cookie, offset, data.len()));
-        self.planes.get_mut(cookie).expect("checked above")[range].copy_from_slice(data);
+        let planes = self.planes.get_mut();
+        planes.get_mut(cookie).expect("checked above")[range].copy_from_slice(data);
         Ok(())
     }
 
@@ -121,7 +124,7 @@ impl Bus<u32> for Memory {
         let there = |lines: &Lines<'_, u32>| {
             let len = usize::try_from(lines.extent()?).expect("a short span");
             let range = self.range(*lines.cookie, lines.offset, len).ok()?;
-            Some(self.planes[lines.cookie][range].to_vec())
+            Some(self.planes.borrow()[lines.cookie][range].to_vec())
         };
         let sources: Vec<Vec<u8>> = from.iter().map(there).collect::<Option<_>>()?;
         let mut targets: Vec<Vec<u8>> = to.iter().map(there).collect::<Option<_>>()?;
@@ -142,7 +145,7 @@ impl Bus<u32> for Memory {
                 let written = self.write(lines.cookie, offset, &bytes[start..start + len]);
                 written.expect("checked above");
             }
-            let plane = &self.planes[lines.cookie][lines.offset as usize..];
+            let plane = &self.planes.get_mut()[lines.cookie][lines.offset as usize..];
             assert!(plane.starts_with(bytes), "between lines nothing is changed");
         }
         Some(done)
@@ -157,14 +160,14 @@ impl Bus<u32> for Memory {
             return None;
         }
         for span in spans {
-            let plane = &self.planes[span.cookie];
+            let plane = &self.planes.get_mut()[span.cookie];
             let file = self.files.entry(*span.cookie);
             file.or_insert_with(|| file_of(plane));
         }
         let found = spans.iter().map(|span| HostSpan {
             file: self.files[span.cookie].as_fd(),
             number: u64::from(*span.cookie),
-            file_len: self.planes[span.cookie].len() as u64,
+            file_len: self.planes.borrow()[span.cookie].len() as u64,
             offset: span.offset,
             len: span.len,
         });
@@ -175,7 +178,8 @@ impl Bus<u32> for Memory {
         let len = usize::try_from(len).expect("a short span");
         let range = self.range(*cookie, offset, len)?;
         self.accesses.push((*cookie, offset, len));
-        let to = &mut self.planes.get_mut(cookie).expect("checked above")[range];
+        let planes = self.planes.get_mut();
+        let to = &mut planes.get_mut(cookie).expect("checked above")[range];
         let file = &self.files[cookie];
         file.read_exact_at(to, offset).expect("a file as long");
         Ok(())
@@ -194,15 +198,16 @@ impl MemOps for Memory {
         false
     }
 
-    fn alloc(&mut self, (): (), args: AllocArgs) -> Result<u32, PlaneError> {
-        self.next += 1;
+    fn alloc(&self, (): (), args: AllocArgs) -> Result<u32, PlaneError> {
         let len = usize::try_from(args.len_bytes).map_err(|_| PlaneError::NoMemory(None))?;
-        self.planes.insert(self.next, vec![FILLER; len]);
-        Ok(self.next)
+        let number = self.next.get() + 1;
+        self.next.set(number);
+        self.planes.borrow_mut().insert(number, vec![FILLER; len]);
+        Ok(number)
     }
 
     fn get_userptr(
-        &mut self,
+        &self,
         (): (),
         (): &(),
         _addr: u64,
@@ -217,7 +222,7 @@ impl MemOps for Memory {
     }
 
     fn attach_dmabuf(
-        &mut self,
+        &self,
         (): (),
         (): &(),
         _len_bytes: u64,
@@ -226,23 +231,23 @@ impl MemOps for Memory {
         Err(PlaneError::Invalid(None))
     }
 
-    fn map_dmabuf(&mut self, _plane: &mut u32) -> Result<(), PlaneError> {
+    fn map_dmabuf(&self, _plane: &mut u32) -> Result<(), PlaneError> {
         Err(PlaneError::Invalid(None))
     }
 
-    fn unmap_dmabuf(&mut self, _plane: &mut u32) {}
+    fn unmap_dmabuf(&self, _plane: &mut u32) {}
 
-    fn put(&mut self, plane: u32) {
-        self.planes.remove(&plane);
+    fn put(&self, plane: u32) {
+        self.planes.borrow_mut().remove(&plane);
     }
 
-    fn prepare(&mut self, _plane: &mut u32, _skip: HintSkip) -> Result<(), PlaneError> {
+    fn prepare(&self, _plane: &mut u32, _skip: HintSkip) -> Result<(), PlaneError> {
         Ok(())
     }
 
-    fn finish(&mut self, _plane: &mut u32, _skip: HintSkip) {}
+    fn finish(&self, _plane: &mut u32, _skip: HintSkip) {}
 
-    fn cookie(&mut self, plane: &u32) -> Option<u32> {
+    fn cookie(&self, plane: &u32) -> Option<u32> {
         Some(*plane)
     }
 
@@ -250,11 +255,11 @@ impl MemOps for Memory {
         1
     }
 
-    fn mmap(&mut self, _plane: &u32, _len_bytes: u64) -> Result<(), PlaneError> {
+    fn mmap(&self, _plane: &u32, _len_bytes: u64) -> Result<(), PlaneError> {
         Err(PlaneError::Invalid(None))
     }
 
-    fn export(&mut self, _plane: &u32, _access: ExportAccess) -> Result<(), PlaneError> {
+    fn export(&self, _plane: &u32, _access: ExportAccess) -> Result<(), PlaneError> {
         Err(PlaneError::Invalid(None))
     }
 
@@ -266,22 +271,17 @@ impl MemOps for Memory {
         false
     }
 
-    fn clone_dmabuf(&mut self, (): &()) -> Result<(), PlaneError> {
+    fn clone_dmabuf(&self, (): &()) -> Result<(), PlaneError> {
         Err(PlaneError::Invalid(None))
     }
 
-    fn put_dmabuf(&mut self, (): ()) {}
+    fn put_dmabuf(&self, (): ()) {}
 
-    fn copy_from(
-        &mut self,
-        _plane: &mut u32,
-        _offset: u64,
-        _out: &mut [u8],
-    ) -> Result<(), PlaneError> {
+    fn copy_from(&self, _plane: &mut u32, _offset: u64, _out: &mut [u8]) -> Result<(), PlaneError> {
         Err(PlaneError::Invalid(None))
     }
 
-    fn copy_to(&mut self, _plane: &mut u32, _offset: u64, _data: &[u8]) -> Result<(), PlaneError> {
+    fn copy_to(&self, _plane: &mut u32, _offset: u64, _data: &[u8]) -> Result<(), PlaneError> {
         Err(PlaneError::Invalid(None))
     }
 }
@@ -366,7 +366,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         };
         bench
             .queue
-            .session(&mut bench.memory, &mut bench.device)
+            .session(&bench.memory, &mut bench.device)
             .reqbufs(Model::Mmap, buffers, Coherency::Coherent)
             .expect("memory enough");
         bench
@@ -382,7 +382,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             );
         }
         self.queue
-            .session(&mut self.memory, &mut self.device)
+            .session(&self.memory, &mut self.device)
             .qbuf(request)
             .map(drop)
     }
@@ -401,7 +401,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         };
         assert!(request.push_plane(plane).is_ok(), "too many planes");
         self.queue
-            .session(&mut self.memory, &mut self.device)
+            .session(&self.memory, &mut self.device)
             .qbuf(request)
             .map(drop)
     }
@@ -420,14 +420,14 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
 
     pub(crate) fn start(&mut self) {
         self.queue
-            .session(&mut self.memory, &mut self.device)
+            .session(&self.memory, &mut self.device)
             .streamon()
             .expect("streaming starts");
     }
 
     pub(crate) fn stop(&mut self) {
         self.queue
-            .session(&mut self.memory, &mut self.device)
+            .session(&self.memory, &mut self.device)
             .streamoff()
             .expect("streaming ends");
     }
@@ -435,7 +435,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
     /// Frees all buffers.
     pub(crate) fn release(&mut self) {
         self.queue
-            .session(&mut self.memory, &mut self.device)
+            .session(&self.memory, &mut self.device)
             .reqbufs(Model::Mmap, 0, Coherency::Coherent)
             .expect("buffers are freed");
     }
@@ -466,7 +466,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         } in progress.finished
         {
             self.queue
-                .session(&mut self.memory, &mut self.device)
+                .session(&self.memory, &mut self.device)
                 .complete(token, completion)
                 .expect("a token that counts");
         }
@@ -479,15 +479,17 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
 
     /// Takes a buffer that is done.
     pub(crate) fn take(&mut self) -> Result<BufferInfo, Error> {
-        self.queue
-            .session(&mut self.memory, &mut self.device)
-            .dqbuf(8)
+        self.queue.session(&self.memory, &mut self.device).dqbuf(8)
     }
 
     /// Returns the memory of a buffer's plane. Buffers are made one after the other.
     pub(crate) fn plane(&mut self, index: u32, plane: u32) -> &mut Vec<u8> {
         let planes = u32::try_from(self.device.format(self.flow).num_planes).expect("a few planes");
         let cookie = index * planes + plane + 1;
-        self.memory.planes.get_mut(&cookie).expect("a plane")
+        self.memory
+            .planes
+            .get_mut()
+            .get_mut(&cookie)
+            .expect("a plane")
     }
 }

@@ -109,8 +109,11 @@ impl core::error::Error for PlaneError {}
 /// through [`put`](Self::put) and [`put_dmabuf`](Self::put_dmabuf), exactly once. A failed call
 /// holds nothing.
 ///
+/// Queues share one memory by reference. A call of one queue must not delay those of others.
+///
 /// # Context
-/// All methods may sleep, except [`prepare`](Self::prepare) and [`finish`](Self::finish).
+/// All methods may sleep. [`prepare`](Self::prepare) and [`finish`](Self::finish) sleep only for
+/// locks of the memory.
 pub trait MemOps {
     /// A device that the planes are for (`alloc_devs`).
     type Device: Copy + Eq + fmt::Debug;
@@ -137,7 +140,7 @@ pub trait MemOps {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) whatever ran out; `Invalid` for length zero.
-    fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError>;
+    fn alloc(&self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError>;
 
     /// Takes `len_bytes` of a program's memory at `addr` for a plane and maps them for the device,
     /// without cache syncs.
@@ -147,7 +150,7 @@ pub trait MemOps {
     /// scattered memory, `Io` (EIO) when the DMA layer cannot map it. Vmalloc: `Fault` (EFAULT),
     /// `NoMemory` (ENOMEM).
     fn get_userptr(
-        &mut self,
+        &self,
         dev: Self::Device,
         user: &Self::User,
         addr: u64,
@@ -165,7 +168,7 @@ pub trait MemOps {
     /// `Fault` (EFAULT) when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`
     /// (ENOMEM), `Io` (EIO) where a device may still reach the memory because an unmap failed.
     fn attach_dmabuf(
-        &mut self,
+        &self,
         dev: Self::Device,
         buf: &Self::DmaBuf,
         len_bytes: u64,
@@ -177,14 +180,14 @@ pub trait MemOps {
     /// # Errors
     /// Contig: `Invalid` (EINVAL) when the mapping fails, `Fault` (EFAULT) when it is not
     /// contiguous. Vmalloc: `Fault` (EFAULT).
-    fn map_dmabuf(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError>;
+    fn map_dmabuf(&self, plane: &mut Self::Plane) -> Result<(), PlaneError>;
 
     /// Unmaps an attached dma-buf. Unmapping twice is a no-op.
-    fn unmap_dmabuf(&mut self, plane: &mut Self::Plane);
+    fn unmap_dmabuf(&self, plane: &mut Self::Plane);
 
     /// Gives a plane's memory back, of whatever kind. Mappings into programs and exported
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
-    fn put(&mut self, plane: Self::Plane);
+    fn put(&self, plane: Self::Plane);
 
     /// Sees to it that the device has the plane mapped where its memory lies now: memory may be
     /// placed when it is first used, and be moved between two uses. To be called before
@@ -192,7 +195,7 @@ pub trait MemOps {
     ///
     /// # Errors
     /// As [`map_dmabuf`](Self::map_dmabuf); `NoMemory` where there is no place.
-    fn place(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
+    fn place(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
         let _ = plane;
         Ok(())
     }
@@ -201,20 +204,20 @@ pub trait MemOps {
     ///
     /// # Errors
     /// Whatever the exporter of an imported buffer says.
-    fn prepare(&mut self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
+    fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
     /// Hands the plane back to the CPU; does the cache maintenance that is due, unless skipped.
-    fn finish(&mut self, plane: &mut Self::Plane, skip: HintSkip);
+    fn finish(&self, plane: &mut Self::Plane, skip: HintSkip);
 
     /// The driver gets the plane: from now on its access is a fence in the memory's reservation.
     /// Where none can be made the access goes on without.
-    fn begin_access(&mut self, plane: &mut Self::Plane) {
+    fn begin_access(&self, plane: &mut Self::Plane) {
         let _ = plane;
     }
 
     /// The driver has the plane no longer. Without a call of
     /// [`begin_access`](Self::begin_access) before, nothing happens.
-    fn end_access(&mut self, plane: &mut Self::Plane, outcome: Outcome) {
+    fn end_access(&self, plane: &mut Self::Plane, outcome: Outcome) {
         let _ = (plane, outcome);
     }
 
@@ -226,7 +229,7 @@ pub trait MemOps {
     }
 
     /// Where the driver finds the plane; `None` while an imported plane is not mapped.
-    fn cookie(&mut self, plane: &Self::Plane) -> Option<Self::Cookie>;
+    fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie>;
 
     /// Who holds the memory: 1 for the queue, plus program mappings, plus exports.
     fn num_users(&self, plane: &Self::Plane) -> u32;
@@ -235,17 +238,14 @@ pub trait MemOps {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for planes that are no allocated memory.
-    fn mmap(&mut self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError>;
+    fn mmap(&self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError>;
 
     /// Exports an allocated plane. Each call makes a new dma-buf.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) whatever fails, with the reason.
-    fn export(
-        &mut self,
-        plane: &Self::Plane,
-        access: ExportAccess,
-    ) -> Result<Self::DmaBuf, PlaneError>;
+    fn export(&self, plane: &Self::Plane, access: ExportAccess)
+    -> Result<Self::DmaBuf, PlaneError>;
 
     /// Bytes of a dma-buf.
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64;
@@ -257,10 +257,10 @@ pub trait MemOps {
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) when the count or table is full.
-    fn clone_dmabuf(&mut self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError>;
+    fn clone_dmabuf(&self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError>;
 
     /// Drops a reference.
-    fn put_dmabuf(&mut self, buf: Self::DmaBuf);
+    fn put_dmabuf(&self, buf: Self::DmaBuf);
 
     /// Copies out of a plane's CPU view (read() emulation), bracketed by begin/end CPU access
     /// where the memory is shared. Counted as copied bytes.
@@ -268,7 +268,7 @@ pub trait MemOps {
     /// # Errors
     /// `Invalid` (EINVAL) outside the plane, `Busy` (EBUSY) when it has no CPU view.
     fn copy_from(
-        &mut self,
+        &self,
         plane: &mut Self::Plane,
         offset: u64,
         out: &mut [u8],
@@ -278,10 +278,5 @@ pub trait MemOps {
     ///
     /// # Errors
     /// As [`copy_from`](Self::copy_from).
-    fn copy_to(
-        &mut self,
-        plane: &mut Self::Plane,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<(), PlaneError>;
+    fn copy_to(&self, plane: &mut Self::Plane, offset: u64, data: &[u8]) -> Result<(), PlaneError>;
 }

@@ -50,7 +50,7 @@ impl core::error::Error for Short {
 ///
 /// Source: none; videobuf2 gives as many buffers as there is memory for.
 pub fn reserve<M: MemOps>(
-    mem: &mut M,
+    mem: &M,
     dev: M::Device,
     count: u32,
     args: AllocArgs,
@@ -70,7 +70,7 @@ pub fn reserve<M: MemOps>(
     Err(Short { fits, why })
 }
 
-fn one<M: MemOps>(mem: &mut M, dev: M::Device, args: AllocArgs) -> Result<M::Plane, PlaneError> {
+fn one<M: MemOps>(mem: &M, dev: M::Device, args: AllocArgs) -> Result<M::Plane, PlaneError> {
     let mut plane = mem.alloc(dev, args)?;
     match mem.place(&mut plane) {
         Ok(()) => Ok(plane),

@@ -281,7 +281,7 @@ fn user_memory_is_one_run_where_there_is_an_iommu_or_a_bounce_pool() {
 
 #[test]
 fn more_than_the_contiguous_area_holds_is_enomem_with_the_reason() {
-    let mut lab = Lab::new("soc-cma");
+    let lab = Lab::new("soc-cma");
     let camera = lab.camera;
     let args = AllocArgs {
         len_bytes: 24 << 20,

@@ -22,7 +22,7 @@ fn planes() -> Test {
     Planes::new(setup.mapper(), ())
 }
 
-fn alloc(t: &mut Test) -> Plane<u32> {
+fn alloc(t: &Test) -> Plane<u32> {
     let args = AllocArgs {
         len_bytes: LEN,
         direction: Direction::FromDevice,
@@ -41,7 +41,7 @@ fn pages_of(t: &Test, plane: &Plane<u32>) -> BTreeSet<u64> {
     pages.unwrap()
 }
 
-fn dma(t: &mut Test, plane: &Plane<u32>) -> DmaAddr {
+fn dma(t: &Test, plane: &Plane<u32>) -> DmaAddr {
     match t.cookie(plane) {
         Some(Cookie::Dma(addr)) => addr,
         other => panic!("no DMA address: {other:?}"),
@@ -50,14 +50,14 @@ fn dma(t: &mut Test, plane: &Plane<u32>) -> DmaAddr {
 
 #[test]
 fn an_imported_buffer_goes_to_nobody_else() {
-    let mut t = planes();
-    let owner = alloc(&mut t);
+    let t = planes();
+    let owner = alloc(&t);
     let buf = t.export(&owner, ExportAccess::ReadWrite).unwrap();
     let mut import = t
         .attach_dmabuf(DISPLAY, &buf, LEN, Direction::ToDevice)
         .unwrap();
     t.map_dmabuf(&mut import).unwrap();
-    let at = dma(&mut t, &import);
+    let at = dma(&t, &import);
     let pages = pages_of(&t, &owner);
     t.ops().platform().fail_unmaps(true);
     t.put(import);
@@ -72,7 +72,7 @@ fn an_imported_buffer_goes_to_nobody_else() {
     assert_eq!(t.ops().platform().freed_in_reach(), []);
     // Who allocates next gets none of its pages.
     for _ in 0..8 {
-        let other = alloc(&mut t);
+        let other = alloc(&t);
         assert!(pages.is_disjoint(&pages_of(&t, &other)));
         t.put(other);
     }
@@ -81,10 +81,10 @@ fn an_imported_buffer_goes_to_nobody_else() {
 
 #[test]
 fn a_programs_memory_stays_pinned() {
-    let mut t = planes();
+    let t = planes();
     let (addr, direction) = (64 * LEN, Direction::FromDevice);
     let plane = t.get_userptr(CAMERA, &(), addr, LEN, direction).unwrap();
-    let at = dma(&mut t, &plane);
+    let at = dma(&t, &plane);
     t.ops().platform().fail_unmaps(true);
     t.put(plane);
     t.ops().platform().fail_unmaps(false);

@@ -19,7 +19,7 @@ impl<M: MemOps> Buffer<M> {
     /// a failure the buffer has either its old memory or none.
     pub(crate) fn acquire(
         &mut self,
-        mem: &mut M,
+        mem: &M,
         driver: &mut DynDriver<'_, M>,
         target: Target,
         request: &mut QueueBuffer<M>,
@@ -74,7 +74,7 @@ impl<M: MemOps> Buffer<M> {
     /// Takes the memory of all planes that have none.
     fn take_planes(
         &mut self,
-        mem: &mut M,
+        mem: &M,
         target: Target,
         request: &mut QueueBuffer<M>,
         lengths: &[u64; MAX_PLANES],
@@ -102,7 +102,7 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Gives all memory back, with the driver's knowledge.
-    pub(crate) fn lose_memory(&mut self, mem: &mut M, driver: &mut DynDriver<'_, M>, index: u32) {
+    pub(crate) fn lose_memory(&mut self, mem: &M, driver: &mut DynDriver<'_, M>, index: u32) {
         self.cleanup(driver, index);
         self.put_planes(mem);
     }
@@ -131,7 +131,7 @@ impl<M: MemOps> Plane<M> {
     /// Takes the memory that `source` names; the plane has none.
     fn take(
         &mut self,
-        mem: &mut M,
+        mem: &M,
         target: Target,
         number: usize,
         source: &mut PlaneSource<M>,

@@ -144,7 +144,7 @@ impl<M: MemOps> QueueBuffer<M> {
     }
 
     /// Drops the dma-buf references that nobody took.
-    pub(crate) fn release(&mut self, mem: &mut M) {
+    pub(crate) fn release(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().flatten() {
             if let Some(buf) = plane.source.buf_mut().and_then(Option::take) {
                 mem.put_dmabuf(buf);
@@ -305,7 +305,7 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Leaves the request the buffer is in, or was queued by: which it was.
-    pub(crate) fn leave_request(&mut self, mem: &mut M) -> Option<RequestId> {
+    pub(crate) fn leave_request(&mut self, mem: &M) -> Option<RequestId> {
         let mut left = self.request.take();
         for mut entry in self.in_request.drain(..) {
             entry.wanted.release(mem);
@@ -315,7 +315,7 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Hands the planes back to the CPU, if the device has them.
-    pub(crate) fn finish(&mut self, mem: &mut M) {
+    pub(crate) fn finish(&mut self, mem: &M) {
         if !core::mem::take(&mut self.synced) {
             return;
         }
@@ -326,7 +326,7 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Gives the memory of all planes back, last plane first.
-    pub(crate) fn put_planes(&mut self, mem: &mut M) {
+    pub(crate) fn put_planes(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().rev() {
             plane.put(mem);
         }
@@ -404,7 +404,7 @@ impl<M: MemOps> Plane<M> {
     }
 
     /// Gives the memory back. The plane is as it was before it ever had any.
-    pub(crate) fn put(&mut self, mem: &mut M) {
+    pub(crate) fn put(&mut self, mem: &M) {
         self.cookie = None;
         let dmabuf = self.dmabuf.take();
         if let Some(mut memory) = self.memory.take() {

@@ -107,7 +107,7 @@ impl<M: MemOps> Session<'_, M> {
 
 impl<M: MemOps> Buffer<M> {
     /// The device has the buffer no longer, or has failed: what it did to the planes has ended.
-    pub(crate) fn end_access(&mut self, mem: &mut M, outcome: Outcome) {
+    pub(crate) fn end_access(&mut self, mem: &M, outcome: Outcome) {
         if self.state != BufferState::Active {
             return;
         }

@@ -33,7 +33,8 @@
 //! | what | is | who serialises |
 //! |---|---|---|
 //! | [`Queue`] | `Send`, `Sync` where its memory's types are | the host, as Linux does by `q->lock` |
-//! | [`Session`] | bound to one call | nobody |
+//! | [`Session`] | bound to one call; borrows its queue and driver alone, the memory with others | nobody |
+//! | the memory ([`MemOps`]) | shared by all queues | its own locks; they are taken inside `q->lock` |
 //! | [`Active`] | `Send`, `Sync` where the cookie is; any context | nobody: lock-free |
 //! | [`Completions`] | `Send`, `Sync` where the cookie is; any context | a lock of the host, as `done_lock` |
 //! | [`Wait`] | `Send`, `Sync`; any context | nobody: lock-free |

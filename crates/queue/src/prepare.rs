@@ -161,7 +161,7 @@ impl<M: MemOps> Buffer<M> {
     /// Memory, driver, caches, in this order; undone in reverse.
     fn prepare(
         &mut self,
-        mem: &mut M,
+        mem: &M,
         driver: &mut DynDriver<'_, M>,
         target: Target,
         request: &mut QueueBuffer<M>,
@@ -203,7 +203,7 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Hands all planes to the device, or none.
-    fn hand_over(&mut self, mem: &mut M, hints: HintSkip) -> Result<(), PlaneError> {
+    fn hand_over(&mut self, mem: &M, hints: HintSkip) -> Result<(), PlaneError> {
         let mut failed = None;
         for (i, plane) in self.planes.iter_mut().enumerate() {
             let Some(memory) = &mut plane.memory else {
@@ -238,7 +238,7 @@ impl<M: MemOps> Buffer<M> {
     }
 
     /// Takes preparation back: the buffer goes to the program.
-    pub(crate) fn unprepare(&mut self, mem: &mut M, driver: &mut DynDriver<'_, M>, index: u32) {
+    pub(crate) fn unprepare(&mut self, mem: &M, driver: &mut DynDriver<'_, M>, index: u32) {
         self.finish(mem);
         if core::mem::take(&mut self.prepared) {
             driver.buf_finish(index);

@@ -198,7 +198,7 @@ impl<M: MemOps> Session<'_, M> {
 
 /// Clones the references to dma-bufs in `from`, all or none.
 fn clone_references<M: MemOps>(
-    mem: &mut M,
+    mem: &M,
     from: &QueueBuffer<M>,
     to: &mut QueueBuffer<M>,
 ) -> Result<(), Error> {

@@ -8,7 +8,8 @@ use vb3_plane::MemOps;
 pub(crate) type DynDriver<'a, M> = dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a;
 
 /// A queue with the memory of its planes and the driver of its device: what every call that
-/// changes something needs.
+/// changes something needs. It has queue and driver alone. Other queues' sessions use the same
+/// memory at the same time.
 ///
 /// A host makes one for a call, or for several in a row, while it holds whatever lock it keeps
 /// around the queue. It costs three references.
@@ -18,7 +19,7 @@ pub(crate) type DynDriver<'a, M> = dyn Driver<Cookie = <M as MemOps>::Cookie> + 
 /// promised. Calls may sleep as far as the memory and the driver do; none waits for a buffer.
 pub struct Session<'a, M: MemOps> {
     pub(crate) queue: &'a mut Queue<M>,
-    pub(crate) mem: &'a mut M,
+    pub(crate) mem: &'a M,
     pub(crate) driver: &'a mut DynDriver<'a, M>,
 }
 
@@ -35,7 +36,7 @@ impl<M: MemOps> Queue<M> {
     /// same memory and driver for as long as there are buffers.
     pub fn session<'a>(
         &'a mut self,
-        mem: &'a mut M,
+        mem: &'a M,
         driver: &'a mut (dyn Driver<Cookie = M::Cookie> + 'a),
     ) -> Session<'a, M> {
         Session {

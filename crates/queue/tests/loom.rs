@@ -215,7 +215,7 @@ impl Bench {
     }
 
     fn session(&mut self) -> Session<'_, FakeMem> {
-        self.queue.session(&mut self.mem, &mut self.driver)
+        self.queue.session(&self.mem, &mut self.driver)
     }
 
     fn qbuf(&mut self, index: u32) {

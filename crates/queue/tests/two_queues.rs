@@ -1,4 +1,4 @@
-//! Two queues over one DMA layer: one waits for memory, and the other does not notice.
+//! Two queues of one memory: one waits for the host's allocator, and the other does not notice.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, TryLockError, mpsc};
@@ -126,8 +126,7 @@ impl<C> Driver for Camera<C> {
 }
 
 type Layer<'a> = &'a Mapper<Host, Counted>;
-/// Each thread has its own: the locks that are counted are the layer's.
-type Memories<'a> = Planes<Layer<'a>, ()>;
+type Memories<'a> = Planes<Layer<'a>, (), Counted>;
 
 fn queue<M: MemOps>(device: M::Device) -> Queue<M> {
     Queue::new(Config::new(device, QueueType::Capture)).unwrap()
@@ -140,14 +139,53 @@ fn buffer<M: MemOps>() -> QueueBuffer<M> {
 }
 
 /// A queue's REQBUFS, and its end. That of the slow device sleeps in the host.
-fn allocate(layer: Layer<'_>, device: u8) {
-    let mut memory = Memories::new(layer, ());
+fn allocate(memory: &Memories<'_>, device: u8) {
     let mut queue = queue::<Memories<'_>>(Device::contig(device));
     let mut camera = Camera(Vec::new());
-    let mut session = queue.session(&mut memory, &mut camera);
+    let mut session = queue.session(memory, &mut camera);
     let made = session.reqbufs(Memory::Mmap, 1, Coherency::Coherent);
     assert_eq!(made.unwrap().count, 1);
     session.release();
+}
+
+/// A queue that streams.
+struct Stream<'a> {
+    queue: Queue<Memories<'a>>,
+    camera: Camera<<Memories<'a> as MemOps>::Cookie>,
+    done: Completions<<Memories<'a> as MemOps>::Cookie>,
+}
+
+impl<'a> Stream<'a> {
+    fn new(memory: &Memories<'a>) -> Self {
+        let queue = queue::<Memories<'a>>(Device::contig(FAST));
+        let done = Completions::new(queue.config().max_num_buffers).unwrap();
+        let mut stream = Self {
+            queue,
+            camera: Camera(Vec::new()),
+            done,
+        };
+        let mut session = stream.queue.session(memory, &mut stream.camera);
+        let made = session.reqbufs(Memory::Mmap, 1, Coherency::Coherent);
+        assert_eq!(made.unwrap().count, 1);
+        session.qbuf(buffer()).unwrap();
+        session.streamon().unwrap();
+        stream
+    }
+
+    /// How many locks ten frames take.
+    fn run(&mut self, memory: &Memories<'a>) -> u64 {
+        let before = TAKEN.load(SeqCst);
+        for sequence in 0..10 {
+            let token = self.camera.0.pop().unwrap();
+            let frame = Completion::new(DoneState::Done, sequence);
+            self.done.push(token, frame).unwrap();
+            let mut session = self.queue.session(memory, &mut self.camera);
+            session.collect(|| self.done.pop());
+            assert_eq!(session.dqbuf(MAX_PLANES).unwrap().sequence, sequence);
+            session.qbuf(buffer()).unwrap();
+        }
+        TAKEN.load(SeqCst) - before
+    }
 }
 
 #[test]
@@ -161,41 +199,22 @@ fn sleeping_allocation_delays_no_other_queue() {
         wake: Mutex::new(woken),
     };
     let layer = Mapper::<_, Counted>::with_locks(host, 2).unwrap();
-    let mut memory = Memories::new(&layer, ());
-    let mut queue = queue::<Memories<'_>>(Device::contig(FAST));
-    let mut camera = Camera(Vec::new());
-    let mut done = Completions::new(queue.config().max_num_buffers).unwrap();
-    let mut session = queue.session(&mut memory, &mut camera);
-    let made = session.reqbufs(Memory::Mmap, 1, Coherency::Coherent);
-    assert_eq!(made.unwrap().count, 1);
-    session.qbuf(buffer()).unwrap();
-    session.streamon().unwrap();
+    let memory = Memories::with_locks(&layer, ());
+    let mut stream = Stream::new(&memory);
+    let alone = stream.run(&memory);
     thread::scope(|scope| {
         // Dropped if this thread fails: the other one then ends, too.
         let wake = wake.take().unwrap();
-        scope.spawn(|| allocate(&layer, SLOW));
+        scope.spawn(|| allocate(&memory, SLOW));
         is_asleep.recv().unwrap();
         assert_eq!(HELD.load(SeqCst), 0, "nothing is locked while it sleeps");
-        let before = TAKEN.load(SeqCst);
-        for sequence in 0..10 {
-            let token = camera.0.pop().unwrap();
-            let frame = Completion::new(DoneState::Done, sequence);
-            done.push(token, frame).unwrap();
-            let mut session = queue.session(&mut memory, &mut camera);
-            session.collect(|| done.pop());
-            assert_eq!(session.dqbuf(MAX_PLANES).unwrap().sequence, sequence);
-            session.qbuf(buffer()).unwrap();
-        }
-        assert_eq!(
-            TAKEN.load(SeqCst),
-            before,
-            "QBUF takes no lock of the layer"
-        );
-        allocate(&layer, FAST);
-        assert!(TAKEN.load(SeqCst) > before, "REQBUFS takes some");
+        assert_eq!(stream.run(&memory), alone, "frames take as many locks");
+        allocate(&memory, FAST);
         assert_eq!(CONTENDED.load(SeqCst), 0, "none that the other holds");
         wake.send(()).unwrap();
     });
-    queue.session(&mut memory, &mut camera).release();
+    let mut session = stream.queue.session(&memory, &mut stream.camera);
+    session.release();
+    assert!(memory.live().is_empty());
     assert!(layer.live().is_empty());
 }

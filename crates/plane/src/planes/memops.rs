@@ -172,7 +172,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.ops().page_size().trailing_zeros()
     }
 
-    fn alloc(&mut self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
+    fn alloc(&self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
         let spec = match dev.allocator {
             Allocator::Contig if dev.lazy => contig::lazy_spec(dev.dma, args),
             Allocator::Contig => contig::spec(dev.dma, args, dev.attrs),
@@ -207,7 +207,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn get_userptr(
-        &mut self,
+        &self,
         dev: Self::Device,
         user: &Self::User,
         addr: u64,
@@ -243,7 +243,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn attach_dmabuf(
-        &mut self,
+        &self,
         dev: Self::Device,
         buf: &Self::DmaBuf,
         len_bytes: u64,
@@ -259,7 +259,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         plane
     }
 
-    fn map_dmabuf(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
+    fn map_dmabuf(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
         let len_bytes = plane.len_bytes;
         match &mut plane.kind {
             Kind::Imported {
@@ -291,7 +291,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         }
     }
 
-    fn unmap_dmabuf(&mut self, plane: &mut Self::Plane) {
+    fn unmap_dmabuf(&self, plane: &mut Self::Plane) {
         // An access that a cancelled queue left open ends here; memory that is gone has none.
         let _gone = self.bracket(plane, false);
         match &mut plane.kind {
@@ -312,7 +312,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         }
     }
 
-    fn put(&mut self, mut plane: Self::Plane) {
+    fn put(&self, mut plane: Self::Plane) {
         self.unmap_dmabuf(&mut plane);
         self.close_access(&mut plane);
         match plane.kind {
@@ -331,7 +331,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         }
     }
 
-    fn place(&mut self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
+    fn place(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
         let memory = self.memory_of(plane);
         if memory.and_then(|id| self.buffers.inspect(id, Shared::is_revoked)) == Some(true) {
             return Err(PlaneError::Revoked);
@@ -339,22 +339,22 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.map_in_place(plane)
     }
 
-    fn prepare(&mut self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError> {
+    fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError> {
         let (step, _) = Self::due(plane, skip);
         self.hand_over(plane, step, SyncFor::Device)
     }
 
-    fn finish(&mut self, plane: &mut Self::Plane, skip: HintSkip) {
+    fn finish(&self, plane: &mut Self::Plane, skip: HintSkip) {
         let (_, step) = Self::due(plane, skip);
         // Taking back fails only for what is mapped no longer: there is nothing to take.
         let _unmapped = self.hand_over(plane, step, SyncFor::Cpu);
     }
 
-    fn begin_access(&mut self, plane: &mut Self::Plane) {
+    fn begin_access(&self, plane: &mut Self::Plane) {
         self.begin_fence(plane);
     }
 
-    fn end_access(&mut self, plane: &mut Self::Plane, outcome: Outcome) {
+    fn end_access(&self, plane: &mut Self::Plane, outcome: Outcome) {
         self.end_fence(plane, outcome);
     }
 
@@ -362,7 +362,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.waits_for_fences(plane)
     }
 
-    fn cookie(&mut self, plane: &Self::Plane) -> Option<Self::Cookie> {
+    fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie> {
         match plane.kind {
             Kind::Allocated { memory, .. } if plane.dev.allocator == Allocator::Vmalloc => {
                 Some(Cookie::Cpu(CpuView(View::Memory(memory))))
@@ -409,7 +409,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         }
     }
 
-    fn mmap(&mut self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError> {
+    fn mmap(&self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError> {
         let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
         let mmap = self
             .buffers
@@ -419,7 +419,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn export(
-        &mut self,
+        &self,
         plane: &Self::Plane,
         access: ExportAccess,
     ) -> Result<Self::DmaBuf, PlaneError> {
@@ -437,20 +437,20 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         a.id() == b.id()
     }
 
-    fn clone_dmabuf(&mut self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError> {
+    fn clone_dmabuf(&self, buf: &Self::DmaBuf) -> Result<Self::DmaBuf, PlaneError> {
         self.buffers
             .get_buf(buf.id())
             .map_err(|e| PlaneError::NoMemory(e.reason()))
     }
 
-    fn put_dmabuf(&mut self, buf: Self::DmaBuf) {
+    fn put_dmabuf(&self, buf: Self::DmaBuf) {
         if self.buffers.put_buf(buf) {
             self.forget_gone();
         }
     }
 
     fn copy_from(
-        &mut self,
+        &self,
         plane: &mut Self::Plane,
         offset: u64,
         out: &mut [u8],
@@ -458,12 +458,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.copy(plane, offset, Bytes::Out(out))
     }
 
-    fn copy_to(
-        &mut self,
-        plane: &mut Self::Plane,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<(), PlaneError> {
+    fn copy_to(&self, plane: &mut Self::Plane, offset: u64, data: &[u8]) -> Result<(), PlaneError> {
         self.copy(plane, offset, Bytes::In(data))
     }
 }

@@ -32,13 +32,13 @@ impl Bench {
             let source = match memory {
                 Memory::Mmap => PlaneSource::Mmap,
                 Memory::UserPtr => PlaneSource::UserPtr {
-                    user: self.mem.address_space,
+                    user: self.mem.get().address_space,
                     addr: 0x1_0000 * (1 + n + 8 * u64::from(index)),
                 },
                 Memory::DmaBuf => {
-                    let object = self.mem.new_object(bytes);
+                    let object = self.mem.get().new_object(bytes);
                     PlaneSource::DmaBuf {
-                        buf: Some(self.mem.reference(object)),
+                        buf: Some(self.mem.get().reference(object)),
                         fd: 40,
                     }
                 }
@@ -63,7 +63,7 @@ impl Bench {
         payload_bytes: u64,
     ) -> QueueBuffer<FakeMem> {
         let mut request = QueueBuffer::new(index, Memory::DmaBuf);
-        let buf = object.map(|o| self.mem.reference(o));
+        let buf = object.map(|o| self.mem.get().reference(o));
         let source = PlaneSource::DmaBuf {
             buf,
             fd: object.map_or(-1, |_| 40),
@@ -254,7 +254,13 @@ impl Bench {
             self.mem.live_references(),
             "dma-buf references"
         );
-        let owned = self.mem.planes.values().filter(|p| p.device_owned).count();
+        let owned = self
+            .mem
+            .get()
+            .planes
+            .values()
+            .filter(|p| p.device_owned)
+            .count();
         let synced: usize = queue
             .buffers
             .iter()
@@ -263,7 +269,13 @@ impl Bench {
             .map(|b| b.planes.len())
             .sum();
         assert_eq!(owned, synced, "planes the device has");
-        let accessed = self.mem.planes.values().filter(|p| p.accessed).count();
+        let accessed = self
+            .mem
+            .get()
+            .planes
+            .values()
+            .filter(|p| p.accessed)
+            .count();
         let given: usize = queue
             .buffers
             .iter()
@@ -272,7 +284,7 @@ impl Bench {
             .map(|b| b.planes.len())
             .sum();
         assert_eq!(accessed, given, "fences of planes the driver has");
-        for plane in self.mem.planes.values() {
+        for plane in self.mem.get().planes.values() {
             assert_eq!(plane.direction, queue.config.direction());
             if let Kind::Attached { mapped, .. } = plane.kind {
                 assert!(mapped, "attached and not mapped between calls");
@@ -283,7 +295,7 @@ impl Bench {
             queue.has_buffers() || queue.is_streaming()
         );
         assert_eq!(
-            self.mem.violations,
+            self.mem.get().violations,
             Vec::<super::std::string::String>::new()
         );
     }

@@ -284,7 +284,13 @@ fn planes_are_allocated_for_the_devices_that_queue_setup_names() {
             }
             b.qbuf_as(request).unwrap();
         }
-        let devs: Vec<u32> = b.mem.planes.values().map(|record| record.dev).collect();
+        let devs: Vec<u32> = b
+            .mem
+            .get()
+            .planes
+            .values()
+            .map(|record| record.dev)
+            .collect();
         assert_eq!(devs, [30, 7, 20], "{memory:?}");
         b.finish();
     }

@@ -86,7 +86,7 @@ fn a_refusal_names_its_reason() {
             found: 0xffff_f000
         })
     );
-    b.mem.max_alloc = Some(1);
+    b.mem.get().max_alloc = Some(1);
     b.driver.least_buffers = 3;
     let short = b.reqbufs(Memory::Mmap, 3).unwrap_err();
     assert_eq!(short.reason().unwrap().constraint, Constraint::Ram);
@@ -107,7 +107,7 @@ fn a_buffer_whose_second_plane_fails_leaves_nothing() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);
         b.driver.sizes = vec![SIZE; 3];
-        b.mem.fail_in = Some(4);
+        b.mem.get().fail_in = Some(4);
         assert_eq!(
             b.reqbufs(Memory::Mmap, 4).unwrap(),
             1,
@@ -162,7 +162,7 @@ const SHORT_OF_RAM: Option<Reason> = Some(Reason {
 fn with_admission_a_call_makes_all_buffers_or_none() {
     for queue_type in BOTH {
         let mut b = admitting(queue_type);
-        b.mem.max_alloc = Some(5);
+        b.mem.get().max_alloc = Some(5);
         let refused = Error::NoMemory {
             wanted: 8,
             found: 5,
@@ -170,7 +170,7 @@ fn with_admission_a_call_makes_all_buffers_or_none() {
         };
         assert_eq!(b.reqbufs(Memory::Mmap, 8), Err(refused));
         b.check();
-        assert_eq!((b.queue.num_buffers(), b.mem.planes.len()), (0, 0));
+        assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (0, 0));
         assert!(!b.queue.is_busy());
         // As many as there is room for.
         assert_eq!(b.reqbufs(Memory::Mmap, 5), Ok(5));
@@ -180,9 +180,9 @@ fn with_admission_a_call_makes_all_buffers_or_none() {
             found: 1,
             cause: SHORT_OF_RAM,
         };
-        b.mem.max_alloc = Some(6);
+        b.mem.get().max_alloc = Some(6);
         assert_eq!(create(&mut b, 2).map(|made| made.count), Err(refused));
-        assert_eq!((b.queue.num_buffers(), b.mem.planes.len()), (5, 5));
+        assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (5, 5));
         assert_eq!(create(&mut b, 1).map(|made| made.count), Ok(1));
         b.finish();
     }
@@ -192,7 +192,7 @@ fn with_admission_a_call_makes_all_buffers_or_none() {
 fn with_admission_all_buffers_have_a_place_before_any_is_used() {
     let mut b = admitting(QueueType::Capture);
     b.driver.sizes = vec![SIZE, SIZE];
-    b.mem.places = Some(5);
+    b.mem.get().places = Some(5);
     let refused = Error::NoMemory {
         wanted: 3,
         found: 2,
@@ -203,17 +203,17 @@ fn with_admission_all_buffers_have_a_place_before_any_is_used() {
         }),
     };
     assert_eq!(b.reqbufs(Memory::Mmap, 3), Err(refused));
-    assert_eq!((b.queue.num_buffers(), b.mem.planes.len()), (0, 0));
-    b.mem.places = Some(4);
+    assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (0, 0));
+    b.mem.get().places = Some(4);
     assert_eq!(b.reqbufs(Memory::Mmap, 2), Ok(2));
     // Memory that somebody else allocates is not asked for.
     assert_eq!(b.reqbufs(Memory::DmaBuf, 8), Ok(8));
     b.finish();
     // Without, places are found as buffers are used.
     let mut b = Bench::new(QueueType::Capture);
-    b.mem.places = Some(0);
+    b.mem.get().places = Some(0);
     assert_eq!(b.reqbufs(Memory::Mmap, 3), Ok(3));
-    b.mem.places = None;
+    b.mem.get().places = None;
     b.finish();
 }
 

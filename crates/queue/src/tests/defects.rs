@@ -15,9 +15,9 @@ fn three(b: &mut Bench, index: u32, small: &[usize]) -> QueueBuffer<FakeMem> {
     let mut request = QueueBuffer::new(index, Memory::DmaBuf);
     for plane in 0..3 {
         let bytes = if small.contains(&plane) { 4096 } else { SIZE };
-        let object = b.mem.new_object(bytes);
+        let object = b.mem.get().new_object(bytes);
         let source = PlaneSource::DmaBuf {
-            buf: Some(b.mem.reference(object)),
+            buf: Some(b.mem.get().reference(object)),
             fd: 9,
         };
         let plane = PlaneRequest {
@@ -58,7 +58,7 @@ fn defect_01_no_refusal_keeps_a_reference() {
         b.driver.sizes = vec![SIZE; 3];
         b.reqbufs(Memory::DmaBuf, 2).unwrap();
         let request = three(&mut b, 0, &[]);
-        b.mem.fail_in = Some(nth);
+        b.mem.get().fail_in = Some(nth);
         assert_eq!(seen(b.qbuf_as(request)), -12, "fault {nth}");
         assert_eq!((b.mem.live_references(), b.mem.live_planes()), (0, 0));
         b.finish();
@@ -101,12 +101,12 @@ fn defect_02_planes_in_one_dmabuf_are_each_checked() {
         let mut b = Bench::new(queue_type);
         b.driver.sizes = vec![SIZE, SIZE];
         b.reqbufs(Memory::DmaBuf, 2).unwrap();
-        let object = b.mem.new_object(SIZE * 2);
+        let object = b.mem.get().new_object(SIZE * 2);
         for (second_length, expected) in [(SIZE * 4, EFAULT), (SIZE * 2, 0)] {
             let mut request = QueueBuffer::new(0, Memory::DmaBuf);
             for length_bytes in [SIZE, second_length] {
                 let source = PlaneSource::DmaBuf {
-                    buf: Some(b.mem.reference(object)),
+                    buf: Some(b.mem.get().reference(object)),
                     fd: 5,
                 };
                 let plane = PlaneRequest {
@@ -128,7 +128,7 @@ fn defect_02_a_longer_plane_in_the_same_dmabuf_is_checked_again() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);
         b.reqbufs(Memory::DmaBuf, 2).unwrap();
-        let object = b.mem.new_object(SIZE * 2);
+        let object = b.mem.get().new_object(SIZE * 2);
         for (length, expected) in [(SIZE, 0), (SIZE * 2 + 1, EFAULT), (SIZE * 2, 0)] {
             let request = b.dmabuf(0, Some(object), length, 0);
             assert_eq!(seen(b.qbuf_as(request)), expected, "{length}");
@@ -288,7 +288,7 @@ fn defect_20_a_hint_lasts_for_one_qbuf() {
             assert_eq!(b.qbuf_as(request).unwrap().hints, hints);
             b.frame();
             b.dqbuf().unwrap();
-            let skips = core::mem::take(&mut b.mem.skips);
+            let skips = core::mem::take(&mut b.mem.get().skips);
             assert_eq!(skips, [("prepare", hints), ("finish", hints)]);
         }
         // PREPARE_BUF's hint for the way back does not outlive a QBUF without.
@@ -297,7 +297,7 @@ fn defect_20_a_hint_lasts_for_one_qbuf() {
         b.prepare_as(request).unwrap();
         b.qbuf(0).unwrap();
         b.frame();
-        let skips = core::mem::take(&mut b.mem.skips);
+        let skips = core::mem::take(&mut b.mem.get().skips);
         assert_eq!(
             skips,
             [("prepare", HintSkip::all()), ("finish", HintSkip::PREPARE)]
@@ -319,7 +319,7 @@ fn defect_20_hints_count_only_where_they_are_allowed() {
         request.hints = HintSkip::all();
         assert_eq!(b.qbuf_as(request).unwrap().hints, HintSkip::empty());
         b.streamoff().unwrap();
-        assert!(b.mem.skips.iter().all(|(_, skip)| skip.is_empty()));
+        assert!(b.mem.get().skips.iter().all(|(_, skip)| skip.is_empty()));
         b.finish();
     }
 }
@@ -329,7 +329,7 @@ fn defect_20_hints_count_only_where_they_are_allowed() {
 fn defect_n1_payload_is_checked_against_the_memory_it_is_in() {
     let mut b = Bench::new(QueueType::Output);
     b.reqbufs(Memory::DmaBuf, 2).unwrap();
-    let good = b.mem.new_object(SIZE);
+    let good = b.mem.get().new_object(SIZE);
     let try_queue = |b: &mut Bench, index, object, length, payload| {
         let request = b.dmabuf(index, object, length, payload);
         let result = b.qbuf_as(request);
@@ -345,7 +345,7 @@ fn defect_n1_payload_is_checked_against_the_memory_it_is_in() {
         "OD3b"
     );
     assert_eq!(seen(try_queue(&mut b, 0, Some(good), SIZE, 0)), 0, "OD4");
-    let large = b.mem.new_object(SIZE * 4);
+    let large = b.mem.get().new_object(SIZE * 4);
     assert_eq!(
         seen(try_queue(&mut b, 1, Some(large), 0, SIZE * 4)),
         0,
@@ -364,7 +364,7 @@ fn defect_n1_payload_is_checked_against_the_memory_it_is_in() {
         "OD7"
     );
     // After memory was lost by a failure.
-    let small = b.mem.new_object(4096);
+    let small = b.mem.get().new_object(4096);
     assert_eq!(seen(try_queue(&mut b, 1, Some(small), SIZE, SIZE)), EFAULT);
     assert_eq!(seen(try_queue(&mut b, 1, Some(large), 0, SIZE * 4)), 0);
     b.finish();
@@ -379,9 +379,9 @@ fn defect_n3_length_zero_means_the_whole_dmabuf() {
         for (payload_bytes, expected) in [(0, SIZE * 2), (SIZE, SIZE), (SIZE * 2, SIZE * 2)] {
             let mut request = QueueBuffer::new(0, Memory::DmaBuf);
             for _ in 0..planes {
-                let object = b.mem.new_object(SIZE * 2);
+                let object = b.mem.get().new_object(SIZE * 2);
                 let source = PlaneSource::DmaBuf {
-                    buf: Some(b.mem.reference(object)),
+                    buf: Some(b.mem.get().reference(object)),
                     fd: 5,
                 };
                 let plane = PlaneRequest {
@@ -430,7 +430,7 @@ fn defect_n7_new_memory_at_an_old_address_is_noticed() {
         };
         assert_eq!(round(&mut b), 1);
         assert_eq!(round(&mut b), 1, "the same memory is kept");
-        b.mem.address_space += 1;
+        b.mem.get().address_space += 1;
         assert_eq!(round(&mut b), 2, "same address and length, other pages");
         assert_eq!(
             (b.driver.called("buf_init"), b.driver.called("buf_cleanup")),
@@ -446,7 +446,7 @@ fn a_dmabuf_stays_mapped_while_it_comes_back() {
         let mut b = Bench::new(queue_type);
         b.reqbufs(Memory::DmaBuf, 2).unwrap();
         b.streamon().unwrap();
-        let object = b.mem.new_object(SIZE);
+        let object = b.mem.get().new_object(SIZE);
         for _ in 0..5 {
             let request = b.dmabuf(0, Some(object), 0, 0);
             b.qbuf_as(request).unwrap();

@@ -1,5 +1,6 @@
 //! A memory and a driver that keep books, and fail on demand.
 
+use super::std::cell::{RefCell, RefMut};
 use super::std::collections::{BTreeMap, BTreeSet};
 use super::std::string::String;
 use super::std::vec::Vec;
@@ -41,9 +42,39 @@ pub(crate) struct FakeBuf {
     reference: u64,
 }
 
+/// A memory that queues share.
+#[derive(Default, Debug)]
+pub(crate) struct FakeMem(RefCell<Books>);
+
+impl FakeMem {
+    /// Its books.
+    pub(crate) fn get(&self) -> RefMut<'_, Books> {
+        self.0.borrow_mut()
+    }
+
+    pub(crate) fn called(&self, name: &str) -> u64 {
+        self.get().calls.get(name).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn live_references(&self) -> usize {
+        self.get().references.len()
+    }
+
+    pub(crate) fn live_planes(&self) -> usize {
+        self.get().planes.len()
+    }
+
+    pub(crate) fn assert_empty(&self) {
+        let books = self.get();
+        assert_eq!(books.violations, Vec::<String>::new());
+        assert_eq!(books.planes.len(), 0, "left: {:?}", books.planes.keys());
+        assert_eq!(books.references.len(), 0, "dma-buf references left");
+    }
+}
+
 /// What the memory was asked, by name.
 #[derive(Default, Debug)]
-pub(crate) struct FakeMem {
+pub(crate) struct Books {
     pub(crate) planes: BTreeMap<u64, Record>,
     /// References to dma-bufs: which object.
     references: BTreeMap<u64, u32>,
@@ -70,7 +101,7 @@ pub(crate) struct FakeMem {
     next: u64,
 }
 
-impl FakeMem {
+impl Books {
     fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -78,10 +109,6 @@ impl FakeMem {
 
     fn count(&mut self, name: &'static str) {
         *self.calls.entry(name).or_default() += 1;
-    }
-
-    pub(crate) fn called(&self, name: &str) -> u64 {
-        self.calls.get(name).copied().unwrap_or(0)
     }
 
     fn may_fail(&mut self, name: &'static str) -> Result<(), PlaneError> {
@@ -118,25 +145,6 @@ impl FakeMem {
         FakeBuf { object, reference }
     }
 
-    pub(crate) fn live_references(&self) -> usize {
-        self.references.len()
-    }
-
-    pub(crate) fn live_planes(&self) -> usize {
-        self.planes.len()
-    }
-
-    pub(crate) fn assert_empty(&self) {
-        assert_eq!(self.violations, Vec::<String>::new());
-        assert_eq!(
-            self.planes.len(),
-            0,
-            "planes left: {:?}",
-            self.planes.keys()
-        );
-        assert_eq!(self.references.len(), 0, "dma-buf references left");
-    }
-
     fn make(&mut self, dev: u32, kind: Kind, bytes: u64, direction: Direction) -> FakePlane {
         let id = self.id();
         let record = Record {
@@ -170,50 +178,55 @@ impl MemOps for FakeMem {
     type Mmap = (u64, u64);
 
     fn supports_userptr(&self) -> bool {
-        !self.no_userptr
+        let this = &mut *self.get();
+        !this.no_userptr
     }
 
-    fn alloc(&mut self, dev: u32, args: AllocArgs) -> Result<FakePlane, PlaneError> {
-        self.may_fail("alloc")?;
-        if self.max_alloc.is_some_and(|max| self.planes.len() >= max) {
+    fn alloc(&self, dev: u32, args: AllocArgs) -> Result<FakePlane, PlaneError> {
+        let this = &mut *self.get();
+        this.may_fail("alloc")?;
+        if this.max_alloc.is_some_and(|max| this.planes.len() >= max) {
             return Err(PlaneError::NoMemory(Some(Reason {
                 constraint: Constraint::Ram,
                 wanted: args.len_bytes,
                 found: 0,
             })));
         }
-        Ok(self.make(dev, Kind::Mmap, args.len_bytes, args.direction))
+        Ok(this.make(dev, Kind::Mmap, args.len_bytes, args.direction))
     }
 
     fn get_userptr(
-        &mut self,
+        &self,
         dev: u32,
         user: &u32,
         addr: u64,
         len_bytes: u64,
         direction: Direction,
     ) -> Result<FakePlane, PlaneError> {
-        self.may_fail("get_userptr")?;
-        if addr == 0 || self.bad_address == Some(addr) {
+        let this = &mut *self.get();
+        this.may_fail("get_userptr")?;
+        if addr == 0 || this.bad_address == Some(addr) {
             return Err(PlaneError::Fault(None));
         }
-        Ok(self.make(dev, Kind::UserPtr { user: *user }, len_bytes, direction))
+        Ok(this.make(dev, Kind::UserPtr { user: *user }, len_bytes, direction))
     }
 
     fn is_current(&self, plane: &FakePlane, user: &u32, _addr: u64) -> bool {
-        matches!(self.planes.get(&plane.0), Some(Record { kind: Kind::UserPtr { user: u }, .. })
-            if u == user && *u == self.address_space)
+        let this = &mut *self.get();
+        matches!(this.planes.get(&plane.0), Some(Record { kind: Kind::UserPtr { user: u }, .. })
+            if u == user && *u == this.address_space)
     }
 
     fn attach_dmabuf(
-        &mut self,
+        &self,
         dev: u32,
         buf: &FakeBuf,
         len_bytes: u64,
         direction: Direction,
     ) -> Result<FakePlane, PlaneError> {
-        self.may_fail("attach")?;
-        let found = self.dmabuf_len(buf);
+        let this = &mut *self.get();
+        this.may_fail("attach")?;
+        let found = this.objects[&buf.object];
         if found < len_bytes {
             return Err(PlaneError::Fault(Some(Reason {
                 constraint: Constraint::BufferSize,
@@ -225,51 +238,55 @@ impl MemOps for FakeMem {
             dmabuf: buf.object,
             mapped: false,
         };
-        Ok(self.make(dev, kind, len_bytes, direction))
+        Ok(this.make(dev, kind, len_bytes, direction))
     }
 
-    fn map_dmabuf(&mut self, plane: &mut FakePlane) -> Result<(), PlaneError> {
-        self.may_fail("map")?;
-        match &mut self.planes.get_mut(&plane.0).unwrap().kind {
+    fn map_dmabuf(&self, plane: &mut FakePlane) -> Result<(), PlaneError> {
+        let this = &mut *self.get();
+        this.may_fail("map")?;
+        match &mut this.planes.get_mut(&plane.0).unwrap().kind {
             Kind::Attached { mapped, .. } => *mapped = true,
             other => panic!("map of {other:?}"),
         }
         Ok(())
     }
 
-    fn unmap_dmabuf(&mut self, plane: &mut FakePlane) {
-        self.count("unmap");
-        match &mut self.planes.get_mut(&plane.0).unwrap().kind {
+    fn unmap_dmabuf(&self, plane: &mut FakePlane) {
+        let this = &mut *self.get();
+        this.count("unmap");
+        match &mut this.planes.get_mut(&plane.0).unwrap().kind {
             Kind::Attached { mapped, .. } => *mapped = false,
             other => panic!("unmap of {other:?}"),
         }
     }
 
-    fn put(&mut self, plane: FakePlane) {
-        self.count("put");
-        let record = self.planes.remove(&plane.0).expect("put of a dead plane");
+    fn put(&self, plane: FakePlane) {
+        let this = &mut *self.get();
+        this.count("put");
+        let record = this.planes.remove(&plane.0).expect("put of a dead plane");
         if record.device_owned {
-            self.violation(format!("plane {} freed while the device's", plane.0));
+            this.violation(format!("plane {} freed while the device's", plane.0));
         }
         if record.accessed {
-            self.violation(format!("plane {} freed with its fence pending", plane.0));
+            this.violation(format!("plane {} freed with its fence pending", plane.0));
         }
         if let Kind::Attached { dmabuf, mapped } = record.kind {
             if mapped {
-                self.violation(format!("plane {} freed while mapped", plane.0));
+                this.violation(format!("plane {} freed while mapped", plane.0));
             }
-            if !self.references.values().any(|o| *o == dmabuf) {
-                self.violation(format!("dma-buf {dmabuf} gone before its attachment"));
+            if !this.references.values().any(|o| *o == dmabuf) {
+                this.violation(format!("dma-buf {dmabuf} gone before its attachment"));
             }
         }
     }
 
-    fn place(&mut self, _: &mut FakePlane) -> Result<(), PlaneError> {
-        self.count("place");
-        match self.places.as_mut().map(|left| left.checked_sub(1)) {
+    fn place(&self, _: &mut FakePlane) -> Result<(), PlaneError> {
+        let this = &mut *self.get();
+        this.count("place");
+        match this.places.as_mut().map(|left| left.checked_sub(1)) {
             None => Ok(()),
             Some(Some(left)) => {
-                self.places = Some(left);
+                this.places = Some(left);
                 Ok(())
             }
             Some(None) => Err(PlaneError::NoMemory(Some(Reason {
@@ -280,104 +297,116 @@ impl MemOps for FakeMem {
         }
     }
 
-    fn prepare(&mut self, plane: &mut FakePlane, skip: HintSkip) -> Result<(), PlaneError> {
-        self.may_fail("prepare")?;
-        self.skips.push(("prepare", skip));
-        let record = self.planes.get_mut(&plane.0).unwrap();
+    fn prepare(&self, plane: &mut FakePlane, skip: HintSkip) -> Result<(), PlaneError> {
+        let this = &mut *self.get();
+        this.may_fail("prepare")?;
+        this.skips.push(("prepare", skip));
+        let record = this.planes.get_mut(&plane.0).unwrap();
         if core::mem::replace(&mut record.device_owned, true) {
-            self.violation(format!("plane {} prepared twice", plane.0));
+            this.violation(format!("plane {} prepared twice", plane.0));
         }
         Ok(())
     }
 
-    fn finish(&mut self, plane: &mut FakePlane, skip: HintSkip) {
-        self.count("finish");
-        self.skips.push(("finish", skip));
-        let record = self.planes.get_mut(&plane.0).unwrap();
+    fn finish(&self, plane: &mut FakePlane, skip: HintSkip) {
+        let this = &mut *self.get();
+        this.count("finish");
+        this.skips.push(("finish", skip));
+        let record = this.planes.get_mut(&plane.0).unwrap();
         if !core::mem::replace(&mut record.device_owned, false) {
-            self.violation(format!("plane {} finished without being prepared", plane.0));
+            this.violation(format!("plane {} finished without being prepared", plane.0));
         }
     }
 
-    fn begin_access(&mut self, plane: &mut FakePlane) {
-        self.count("begin_access");
-        if self.held_back.contains(&plane.0) {
-            self.violation(format!("plane {} given while held back", plane.0));
+    fn begin_access(&self, plane: &mut FakePlane) {
+        let this = &mut *self.get();
+        this.count("begin_access");
+        if this.held_back.contains(&plane.0) {
+            this.violation(format!("plane {} given while held back", plane.0));
         }
-        let record = self.planes.get_mut(&plane.0).unwrap();
+        let record = this.planes.get_mut(&plane.0).unwrap();
         if core::mem::replace(&mut record.accessed, true) {
-            self.violation(format!("plane {} given twice", plane.0));
+            this.violation(format!("plane {} given twice", plane.0));
         }
     }
 
-    fn end_access(&mut self, plane: &mut FakePlane, outcome: Outcome) {
-        let record = self.planes.get_mut(&plane.0).unwrap();
+    fn end_access(&self, plane: &mut FakePlane, outcome: Outcome) {
+        let this = &mut *self.get();
+        let record = this.planes.get_mut(&plane.0).unwrap();
         if core::mem::replace(&mut record.accessed, false) {
-            self.count("end_access");
-            self.outcomes.push(outcome);
+            this.count("end_access");
+            this.outcomes.push(outcome);
         }
     }
 
     fn is_held_back(&self, plane: &FakePlane) -> bool {
-        self.held_back.contains(&plane.0)
+        let this = &mut *self.get();
+        this.held_back.contains(&plane.0)
     }
 
-    fn cookie(&mut self, plane: &FakePlane) -> Option<u64> {
-        match self.planes.get(&plane.0)?.kind {
+    fn cookie(&self, plane: &FakePlane) -> Option<u64> {
+        let this = &mut *self.get();
+        match this.planes.get(&plane.0)?.kind {
             Kind::Attached { mapped: false, .. } => None,
             _ => Some(plane.0),
         }
     }
 
     fn num_users(&self, plane: &FakePlane) -> u32 {
-        1 + self.planes.get(&plane.0).unwrap().extra_users
+        let this = &mut *self.get();
+        1 + this.planes.get(&plane.0).unwrap().extra_users
     }
 
-    fn mmap(&mut self, plane: &FakePlane, len_bytes: u64) -> Result<(u64, u64), PlaneError> {
-        self.may_fail("mmap")?;
-        self.planes.get_mut(&plane.0).unwrap().extra_users += 1;
+    fn mmap(&self, plane: &FakePlane, len_bytes: u64) -> Result<(u64, u64), PlaneError> {
+        let this = &mut *self.get();
+        this.may_fail("mmap")?;
+        this.planes.get_mut(&plane.0).unwrap().extra_users += 1;
         Ok((plane.0, len_bytes))
     }
 
-    fn export(&mut self, plane: &FakePlane, _: ExportAccess) -> Result<FakeBuf, PlaneError> {
-        self.may_fail("export")?;
-        let record = self.planes.get_mut(&plane.0).unwrap();
+    fn export(&self, plane: &FakePlane, _: ExportAccess) -> Result<FakeBuf, PlaneError> {
+        let this = &mut *self.get();
+        this.may_fail("export")?;
+        let record = this.planes.get_mut(&plane.0).unwrap();
         record.extra_users += 1;
         let bytes = u64::try_from(record.bytes.len()).unwrap();
-        let object = self.new_object(bytes);
-        Ok(self.reference(object))
+        let object = this.new_object(bytes);
+        Ok(this.reference(object))
     }
 
     fn dmabuf_len(&self, buf: &FakeBuf) -> u64 {
-        self.objects.get(&buf.object).copied().unwrap()
+        self.get().objects[&buf.object]
     }
 
     fn same_dmabuf(&self, a: &FakeBuf, b: &FakeBuf) -> bool {
         a.object == b.object
     }
 
-    fn clone_dmabuf(&mut self, buf: &FakeBuf) -> Result<FakeBuf, PlaneError> {
-        self.may_fail("clone")?;
-        Ok(self.reference(buf.object))
+    fn clone_dmabuf(&self, buf: &FakeBuf) -> Result<FakeBuf, PlaneError> {
+        let this = &mut *self.get();
+        this.may_fail("clone")?;
+        Ok(this.reference(buf.object))
     }
 
-    fn put_dmabuf(&mut self, buf: FakeBuf) {
-        self.count("put_dmabuf");
-        self.references
+    fn put_dmabuf(&self, buf: FakeBuf) {
+        let this = &mut *self.get();
+        this.count("put_dmabuf");
+        this.references
             .remove(&buf.reference)
             .expect("put of a dead reference");
     }
 
     fn copy_from(
-        &mut self,
+        &self,
         plane: &mut FakePlane,
         offset: u64,
         out: &mut [u8],
     ) -> Result<(), PlaneError> {
-        self.may_fail("copy_from")?;
-        let record = self.planes.get(&plane.0).unwrap();
+        let this = &mut *self.get();
+        this.may_fail("copy_from")?;
+        let record = this.planes.get(&plane.0).unwrap();
         if record.device_owned {
-            self.violation(format!("plane {} read while the device's", plane.0));
+            this.violation(format!("plane {} read while the device's", plane.0));
             return Err(PlaneError::Busy);
         }
         let from = usize::try_from(offset).unwrap();
@@ -389,16 +418,12 @@ impl MemOps for FakeMem {
         Ok(())
     }
 
-    fn copy_to(
-        &mut self,
-        plane: &mut FakePlane,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<(), PlaneError> {
-        self.may_fail("copy_to")?;
-        let record = self.planes.get_mut(&plane.0).unwrap();
+    fn copy_to(&self, plane: &mut FakePlane, offset: u64, data: &[u8]) -> Result<(), PlaneError> {
+        let this = &mut *self.get();
+        this.may_fail("copy_to")?;
+        let record = this.planes.get_mut(&plane.0).unwrap();
         if record.device_owned {
-            self.violation(format!("plane {} written while the device's", plane.0));
+            this.violation(format!("plane {} written while the device's", plane.0));
             return Err(PlaneError::Busy);
         }
         let to = usize::try_from(offset).unwrap();

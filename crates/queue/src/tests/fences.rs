@@ -18,7 +18,7 @@ fn streaming(queue_type: QueueType) -> Bench {
 
 /// The plane of a buffer, in the memory's books.
 fn plane(b: &Bench, index: usize) -> u64 {
-    *b.mem.planes.keys().nth(index).unwrap()
+    *b.mem.get().planes.keys().nth(index).unwrap()
 }
 
 fn given(b: &Bench) -> Vec<u32> {
@@ -53,9 +53,9 @@ fn an_access_begins_when_the_driver_gets_the_buffer_and_ends_with_its_outcome() 
         b.session().complete(second, error).unwrap();
         drop(third);
         b.session().settle();
-        assert_eq!(b.mem.outcomes, [Outcome::Done, FAILED, FAILED]);
+        assert_eq!(b.mem.get().outcomes, [Outcome::Done, FAILED, FAILED]);
         b.streamoff().unwrap();
-        assert_eq!(b.mem.outcomes.len(), 3, "each ends once");
+        assert_eq!(b.mem.get().outcomes.len(), 3, "each ends once");
         b.finish();
     }
 }
@@ -68,12 +68,12 @@ fn the_end_of_a_stream_ends_what_the_device_had() {
         b.qbuf(0).unwrap();
         b.qbuf(1).unwrap();
         b.streamoff().unwrap();
-        assert_eq!(b.mem.outcomes, [CANCELED, CANCELED]);
+        assert_eq!(b.mem.get().outcomes, [CANCELED, CANCELED]);
         let late = b.driver.tokens.remove(0);
         assert!(b.session().complete(late, done()).is_err());
         b.driver.tokens.clear();
         b.session().settle();
-        assert_eq!(b.mem.outcomes.len(), 2);
+        assert_eq!(b.mem.get().outcomes.len(), 2);
         b.finish();
     }
 }
@@ -84,18 +84,18 @@ fn a_device_that_fails_ends_what_it_had_though_the_buffers_stay() {
     b.qbuf(0).unwrap();
     b.queue.set_error();
     b.session().settle();
-    assert_eq!(b.mem.outcomes, [FAILED]);
+    assert_eq!(b.mem.get().outcomes, [FAILED]);
     assert_eq!(states(&mut b)[0], BufferState::Active);
     let token = b.driver.tokens.remove(0);
     b.session().complete(token, done()).unwrap();
     b.streamoff().unwrap();
-    assert_eq!(b.mem.outcomes.len(), 1);
+    assert_eq!(b.mem.get().outcomes.len(), 1);
     // And it is told anew when it fails anew.
     b.streamon().unwrap();
     b.qbuf(1).unwrap();
     b.queue.set_error();
     b.session().settle();
-    assert_eq!(b.mem.outcomes, [FAILED, FAILED]);
+    assert_eq!(b.mem.get().outcomes, [FAILED, FAILED]);
     b.finish();
 }
 
@@ -106,7 +106,7 @@ fn a_start_that_fails_ends_what_was_given_and_begins_anew() {
     b.qbuf(0).unwrap();
     b.driver.fail.insert("start_streaming", 5);
     assert!(b.streamon().is_err());
-    assert_eq!(b.mem.outcomes, [CANCELED]);
+    assert_eq!(b.mem.get().outcomes, [CANCELED]);
     b.streamon().unwrap();
     assert_eq!(b.mem.called("begin_access"), 2);
     b.finish();
@@ -117,7 +117,7 @@ fn a_buffer_that_is_held_back_keeps_its_place_in_the_queue() {
     for queue_type in BOTH {
         let mut b = streaming(queue_type);
         let held = plane(&b, 1);
-        b.mem.held_back.insert(held);
+        b.mem.get().held_back.insert(held);
         for index in 0..3 {
             b.qbuf(index).unwrap();
         }
@@ -127,7 +127,7 @@ fn a_buffer_that_is_held_back_keeps_its_place_in_the_queue() {
         assert_eq!(states(&mut b), [Active, Queued, Queued]);
         b.session().settle();
         assert_eq!(given(&b), [0], "nothing has changed");
-        b.mem.held_back.clear();
+        b.mem.get().held_back.clear();
         b.session().settle();
         assert_eq!(given(&b), [0, 1, 2]);
         b.finish();
@@ -139,11 +139,11 @@ fn the_end_of_a_stream_returns_a_buffer_that_is_held_back() {
     for queue_type in BOTH {
         let mut b = streaming(queue_type);
         let held = plane(&b, 0);
-        b.mem.held_back.insert(held);
+        b.mem.get().held_back.insert(held);
         b.qbuf(0).unwrap();
         b.streamoff().unwrap();
         assert_eq!(states(&mut b)[0], BufferState::Dequeued);
-        b.mem.held_back.clear();
+        b.mem.get().held_back.clear();
         b.streamon().unwrap();
         b.session().settle();
         assert_eq!(given(&b), [] as [u32; 0]);
@@ -158,13 +158,13 @@ fn a_driver_starts_when_enough_of_its_buffers_are_free_to_use() {
     let mut b = Bench::with(QueueType::Capture, |c| c.min_queued_buffers = 2);
     b.reqbufs(Memory::Mmap, 3).unwrap();
     let held = plane(&b, 1);
-    b.mem.held_back.insert(held);
+    b.mem.get().held_back.insert(held);
     for index in 0..3 {
         b.qbuf(index).unwrap();
     }
     b.streamon().unwrap();
     assert!(b.queue.is_streaming() && !b.queue.is_started());
-    b.mem.held_back.clear();
+    b.mem.get().held_back.clear();
     b.session().settle();
     assert!(b.queue.is_started());
     assert_eq!(
@@ -179,14 +179,14 @@ fn a_driver_that_cannot_start_when_fences_end_is_a_queue_in_error() {
     let mut b = Bench::with(QueueType::Capture, |c| c.min_queued_buffers = 1);
     b.reqbufs(Memory::Mmap, 3).unwrap();
     let held = plane(&b, 0);
-    b.mem.held_back.insert(held);
+    b.mem.get().held_back.insert(held);
     b.qbuf(0).unwrap();
     b.streamon().unwrap();
-    b.mem.held_back.clear();
+    b.mem.get().held_back.clear();
     b.driver.fail.insert("start_streaming", 28);
     b.session().settle();
     assert!(b.queue.has_error());
     b.streamoff().unwrap();
-    assert_eq!(b.mem.outcomes, [CANCELED]);
+    assert_eq!(b.mem.get().outcomes, [CANCELED]);
     b.finish();
 }

@@ -74,7 +74,7 @@ fn transfer(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
 /// The device captures a frame full of `value`.
 fn capture(b: &mut Bench, value: u8, payload: u64) {
     let cookie = b.driver.tokens[0].plane(0).unwrap().unwrap().cookie;
-    b.mem.bytes_at(cookie).fill(value);
+    b.mem.get().bytes_at(cookie).fill(value);
     let mut payloads = [0; MAX_PLANES];
     payloads[0] = payload;
     b.complete(Completion {
@@ -220,6 +220,7 @@ fn defect_n2_written_bytes_reach_the_driver_as_payload() {
     assert_eq!(view.payload_bytes, SIZE);
     assert!(
         b.mem
+            .get()
             .bytes_at(view.cookie)
             .iter()
             .take(usize::try_from(SIZE).unwrap())
@@ -397,7 +398,7 @@ fn what_is_refused() {
 fn a_start_that_fails_leaves_nothing() {
     for queue_type in BOTH {
         let faults: [fn(&mut Bench); 4] = [
-            |b| b.mem.fail_in = Some(0),
+            |b| b.mem.get().fail_in = Some(0),
             |b| assert_eq!(b.driver.fail.insert("queue_setup", 22), None),
             |b| assert_eq!(b.driver.fail.insert("start_streaming", 5), None),
             |b| assert_eq!(b.driver.fail.insert("prepare_streaming", 5), None),
@@ -408,7 +409,7 @@ fn a_start_that_fails_leaves_nothing() {
             fault(&mut b);
             assert!(seen(transfer(&mut b, &mut user, SIZE)) < 0);
             assert!(!b.queue.fileio_active() && !b.queue.is_busy());
-            b.mem.fail_in = None;
+            b.mem.get().fail_in = None;
             let again = transfer(&mut b, &mut user, SIZE);
             assert!(again.is_ok() || again == Err(Error::WouldBlock));
             b.finish();

@@ -57,7 +57,7 @@ impl Bench {
 
     /// What every call needs.
     pub(crate) fn session(&mut self) -> Session<'_, FakeMem> {
-        self.queue.session(&mut self.mem, &mut self.driver)
+        self.queue.session(&self.mem, &mut self.driver)
     }
 
     /// A caller goes to sleep.

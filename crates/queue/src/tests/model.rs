@@ -253,12 +253,12 @@ impl Run {
 
     /// Does one operation in both worlds and compares.
     fn step(&mut self, op: Op) {
-        self.bench.mem.failed = false;
+        self.bench.mem.get().failed = false;
         let armed = self.bench.driver.fail.len();
         let faults_before = armed;
         match op {
             Op::MemoryFault { after } => {
-                self.bench.mem.fail_in = Some(after);
+                self.bench.mem.get().fail_in = Some(after);
                 return;
             }
             Op::DriverFault { callback } => {
@@ -269,14 +269,14 @@ impl Run {
             _ => {}
         }
         self.call(op, faults_before);
-        self.bench.mem.fail_in = None;
+        self.bench.mem.get().fail_in = None;
         self.bench.driver.fail.clear();
         self.compare();
     }
 
     /// Whether a fault struck during this operation.
     fn struck(&self, armed: usize) -> bool {
-        self.bench.mem.failed || self.bench.driver.fail.len() < armed
+        self.bench.mem.get().failed || self.bench.driver.fail.len() < armed
     }
 
     fn call(&mut self, op: Op, armed: usize) {
@@ -341,7 +341,7 @@ impl Run {
                 self.model.clear();
                 self.model.sleeper = false;
             }
-            Op::Remap => self.bench.mem.address_space += 1,
+            Op::Remap => self.bench.mem.get().address_space += 1,
             Op::MemoryFault { .. } | Op::DriverFault { .. } => {}
         }
     }
@@ -354,7 +354,7 @@ impl Run {
             return;
         }
         model.clear();
-        let struck = self.bench.mem.failed || self.bench.driver.fail.len() < armed;
+        let struck = self.bench.mem.get().failed || self.bench.driver.fail.len() < armed;
         let least = if model.min_queued == 0 {
             0
         } else {
@@ -631,12 +631,12 @@ impl Run {
         match result {
             Ok(buf) => {
                 assert!(possible);
-                crate::MemOps::put_dmabuf(&mut self.bench.mem, buf);
+                crate::MemOps::put_dmabuf(&self.bench.mem, buf);
                 assert!(self.bench.query(index).unwrap().mapped);
             }
             Err(e) => {
                 assert_eq!(e.errno(), if possible { 12 } else { 22 });
-                assert!(!possible || self.bench.mem.failed);
+                assert!(!possible || self.bench.mem.get().failed);
             }
         }
     }

@@ -58,7 +58,7 @@ fn reader(frames: u8) -> Bench {
     assert_eq!(started, Err(Error::WouldBlock));
     for value in 1..=frames {
         let cookie = b.driver.tokens[0].plane(0).unwrap().unwrap().cookie;
-        for (at, byte) in b.mem.bytes_at(cookie).iter_mut().enumerate() {
+        for (at, byte) in b.mem.get().bytes_at(cookie).iter_mut().enumerate() {
             *byte = (at as u8).wrapping_add(value);
         }
         let mut payloads = [0; MAX_PLANES];
@@ -207,7 +207,7 @@ fn a_write_in_pieces_is_one_buffer() {
         assert_eq!(b.driver.tokens.len(), 1);
         let plane = b.driver.tokens[0].plane(0).unwrap().unwrap();
         assert_eq!(plane.payload_bytes, len);
-        let written = b.mem.bytes_at(plane.cookie)[..usize::try_from(len).unwrap()].to_vec();
+        let written = b.mem.get().bytes_at(plane.cookie)[..usize::try_from(len).unwrap()].to_vec();
         assert!(written == pattern(3, 0, len));
         b.finish();
     }
@@ -240,7 +240,13 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
     let written = b.session().begin_write(&mut whole, SIZE, 77, all);
     assert_eq!(written, Ok(Moved::Last(SIZE)), "from the start");
     let plane = b.driver.tokens[0].plane(0).unwrap().unwrap();
-    assert!(b.mem.bytes_at(plane.cookie).iter().all(|byte| *byte == 4));
+    assert!(
+        b.mem
+            .get()
+            .bytes_at(plane.cookie)
+            .iter()
+            .all(|byte| *byte == 4)
+    );
     b.finish();
 }
 

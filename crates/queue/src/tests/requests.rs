@@ -238,7 +238,7 @@ fn all_buffers_are_prepared_or_none() {
     for queue in 0..3 {
         lab.put(queue, 1, 0).unwrap();
     }
-    lab.queues[2].mem.fail_in = Some(0);
+    lab.queues[2].mem.get().fail_in = Some(0);
     assert_eq!(seen(lab.enqueue(0)), -12);
     let story = vec![
         ("prepare", 0),
@@ -320,13 +320,13 @@ fn a_dma_buf_in_a_request_is_kept_and_let_go() {
     let mut lab = Lab::of(2, 1, Requests::Optional, Memory::DmaBuf);
     for queue in 0..2 {
         let bench = &mut lab.queues[queue];
-        let object = bench.mem.new_object(SIZE);
+        let object = bench.mem.get().new_object(SIZE);
         let wanted = bench.dmabuf(0, Some(object), 0, 0);
         lab.put_as(queue, wanted, Some(0)).unwrap();
         assert_eq!(lab.queues[queue].mem.live_references(), 1);
     }
     // The second cannot be attached; the first keeps what it names, to be tried again.
-    lab.queues[1].mem.fail_in = Some(1);
+    lab.queues[1].mem.get().fail_in = Some(1);
     assert_eq!(seen(lab.enqueue(0)), -12);
     assert_eq!(lab.queues[1].mem.live_references(), 1);
     lab.enqueue(0).unwrap();
@@ -339,7 +339,7 @@ fn a_dma_buf_in_a_request_is_kept_and_let_go() {
     // In a request that goes without being queued.
     lab.reinit(0).unwrap();
     let bench = &mut lab.queues[0];
-    let object = bench.mem.new_object(SIZE);
+    let object = bench.mem.get().new_object(SIZE);
     let wanted = bench.dmabuf(1, Some(object), 0, 0);
     lab.put_as(0, wanted, Some(0)).unwrap();
     lab.reinit(0).unwrap();
@@ -438,10 +438,12 @@ fn whatever_is_called_in_whatever_order() {
                 }
                 3 | 4 => {
                     if random(4) == 0 {
-                        lab.queues[random(2)].mem.fail_in = Some(random(6) as u64);
+                        lab.queues[random(2)].mem.get().fail_in = Some(random(6) as u64);
                     }
                     let _ = lab.enqueue(request);
-                    lab.queues.iter_mut().for_each(|b| b.mem.fail_in = None);
+                    lab.queues
+                        .iter_mut()
+                        .for_each(|b| b.mem.get().fail_in = None);
                 }
                 5 => drop(lab.reinit(request)),
                 6 => drop(bench.qbuf(index)),

@@ -268,10 +268,10 @@ fn planes_are_undone_when_one_cannot_be_handed_over() {
         let mut b = Bench::new(queue_type);
         b.driver.sizes = super::std::vec![super::fake::SIZE; 3];
         b.reqbufs(Memory::Mmap, 2).unwrap();
-        b.mem.fail_in = Some(2);
+        b.mem.get().fail_in = Some(2);
         assert_eq!(seen(b.qbuf(0)), -12);
         assert_eq!(b.mem.called("finish"), 2, "the two that were handed over");
-        assert!(b.mem.planes.values().all(|p| !p.device_owned));
+        assert!(b.mem.get().planes.values().all(|p| !p.device_owned));
         b.qbuf(0).unwrap();
         b.finish();
     }

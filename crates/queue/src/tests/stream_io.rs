@@ -102,12 +102,12 @@ impl Run {
             Op::Call { len, fault_at } => {
                 self.program.fault_at = fault_at;
                 let result = self.call(len);
-                self.bench.mem.fail_in = None;
+                self.bench.mem.get().fail_in = None;
                 self.bench.driver.fail.clear();
                 self.took(len, result);
             }
             Op::Device { payload, drops } => self.device(payload, drops),
-            Op::MemoryFault { after } => self.bench.mem.fail_in = Some(after),
+            Op::MemoryFault { after } => self.bench.mem.get().fail_in = Some(after),
             Op::DriverFault => {
                 self.bench.driver.fail.insert("buf_prepare", 5);
             }
@@ -153,7 +153,8 @@ impl Run {
         }
         let token = self.bench.driver.tokens.remove(0);
         let view = *token.plane(0).unwrap().unwrap();
-        let bytes = self.bench.mem.bytes_at(view.cookie);
+        let mut books = self.bench.mem.get();
+        let bytes = books.bytes_at(view.cookie);
         if self.output {
             assert!(view.payload_bytes > 0, "never an empty buffer");
             let used = usize::try_from(view.payload_bytes).unwrap();
@@ -169,6 +170,7 @@ impl Run {
             }
             self.accepted += payload;
         }
+        drop(books);
         if drops {
             drop(token);
             return;

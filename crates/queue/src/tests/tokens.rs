@@ -42,7 +42,7 @@ fn a_token_shows_its_planes() {
         .collect();
     assert_eq!(shown, [(4096, 4000, 16), (2048, 2048, 0)]);
     let cookie = token.plane(1).unwrap().unwrap().cookie;
-    assert!(b.mem.planes.contains_key(&cookie));
+    assert!(b.mem.get().planes.contains_key(&cookie));
     assert_eq!(token.plane(2), Ok(None));
     b.finish();
 }

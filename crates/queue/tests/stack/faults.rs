@@ -88,7 +88,7 @@ fn consistent(lab: &mut Lab) {
     for side in 0..=OUTPUT {
         let live = lab.live_tokens(side).len();
         let most = lab.sides[side].queue.config().max_num_buffers;
-        let mut session = lab.sides[side].session(&mut lab.mem);
+        let mut session = lab.sides[side].session(&lab.mem);
         let mut active = 0;
         for index in 0..most {
             if let Ok(info) = session.querybuf(index) {

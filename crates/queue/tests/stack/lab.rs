@@ -169,7 +169,7 @@ pub(crate) struct Side {
 
 impl Side {
     /// What every call needs.
-    pub(crate) fn session<'a>(&'a mut self, mem: &'a mut Mem) -> Session<'a, Mem> {
+    pub(crate) fn session<'a>(&'a mut self, mem: &'a Mem) -> Session<'a, Mem> {
         self.queue.session(mem, &mut self.engine)
     }
 }
@@ -409,7 +409,7 @@ impl Lab {
             Op::Prepare(side, index, offer) | Op::Queue(side, index, offer) => {
                 let planes = self.sides[side].engine.planes;
                 let request = self.request(index, offer, planes);
-                let mut session = self.sides[side].session(&mut self.mem);
+                let mut session = self.sides[side].session(&self.mem);
                 let done = match op {
                     Op::Prepare(..) => session.prepare_buf(request),
                     _ => session.qbuf(request),
@@ -432,7 +432,7 @@ impl Lab {
     }
 
     fn file(&mut self, side: usize, stamp: u32) -> Result<Reply, i32> {
-        let mut session = self.sides[side].session(&mut self.mem);
+        let mut session = self.sides[side].session(&self.mem);
         let mut bytes = Bytes(bytes_of(stamp));
         let moved = if side == OUTPUT {
             session.write(&mut bytes, LEN, self.clock)
@@ -531,7 +531,7 @@ impl Lab {
             timestamp_ns: Some(self.clock),
             ..Completion::new(outcome, 0)
         };
-        let mut session = self.sides[side].session(&mut self.mem);
+        let mut session = self.sides[side].session(&self.mem);
         session.complete(token, completion).expect("live");
         Reply::Worked { index, read }
     }
@@ -544,7 +544,7 @@ impl Lab {
         let token = self.sides[side].engine.tokens.remove(live[at]);
         let index = token.index();
         drop(token);
-        self.sides[side].session(&mut self.mem).reap();
+        self.sides[side].session(&self.mem).reap();
         Reply::Worked {
             index,
             read: Frame::default(),
@@ -559,7 +559,7 @@ impl Lab {
                     return Ok(Reply::Nothing);
                 }
                 for plane in 0..self.sides[side].engine.planes as u32 {
-                    let mut session = self.sides[side].session(&mut self.mem);
+                    let mut session = self.sides[side].session(&self.mem);
                     let buf = session
                         .expbuf(index, plane, ExportAccess::ReadWrite)
                         .map_err(Error::errno)?;
@@ -615,7 +615,7 @@ impl Lab {
         if self.maps.len() >= MOST {
             return Ok(Reply::Nothing);
         }
-        let mut session = self.sides[side].session(&mut self.mem);
+        let mut session = self.sides[side].session(&self.mem);
         let info = session.querybuf(index).map_err(Error::errno)?;
         let cookie = match info.planes[0].map(|p| p.location) {
             Some(PlaneLocation::Cookie(cookie)) => cookie,
@@ -648,7 +648,7 @@ impl Lab {
     pub(crate) fn end(mut self) {
         self.machine().set_faults(vb3_machine::Faults::Off);
         for side in &mut self.sides {
-            side.session(&mut self.mem).release();
+            side.session(&self.mem).release();
             let Side { queue, engine, .. } = side;
             assert_eq!(queue.num_buffers(), 0);
             assert!(!queue.is_busy() && queue.memory().is_none());

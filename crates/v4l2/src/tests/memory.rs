@@ -2,7 +2,7 @@
 
 use super::program::{Bytes, READ_ONLY, place};
 use crate::{Bus, BusFault};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use vb3_plane::{
@@ -27,11 +27,11 @@ pub(crate) struct TestPlane {
 pub(crate) struct TestBuf(u64);
 
 pub(crate) struct TestMemory {
-    runs: BTreeMap<u64, Run>,
-    next: u64,
-    planes: usize,
-    bufs: usize,
-    exports: BTreeMap<u64, u32>,
+    runs: RefCell<BTreeMap<u64, Run>>,
+    next: Cell<u64>,
+    planes: Cell<usize>,
+    bufs: Cell<usize>,
+    exports: RefCell<BTreeMap<u64, u32>>,
     /// Largest number of allocated bytes.
     pub(crate) limit: u64,
 }
@@ -39,11 +39,11 @@ pub(crate) struct TestMemory {
 impl Default for TestMemory {
     fn default() -> Self {
         Self {
-            runs: BTreeMap::new(),
-            next: 1,
-            planes: 0,
-            bufs: 0,
-            exports: BTreeMap::new(),
+            runs: RefCell::default(),
+            next: Cell::new(1),
+            planes: Cell::new(0),
+            bufs: Cell::new(0),
+            exports: RefCell::default(),
             limit: 64 << 20,
         }
     }
@@ -52,32 +52,32 @@ impl Default for TestMemory {
 impl TestMemory {
     /// Planes and dma-buf references that exist.
     pub(crate) fn held(&self) -> (usize, usize) {
-        (self.planes, self.bufs)
+        (self.planes.get(), self.bufs.get())
     }
 
-    fn add(&mut self, run: Run) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        self.runs.insert(id, run);
+    fn add(&self, run: Run) -> u64 {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        self.runs.borrow_mut().insert(id, run);
         id
     }
 
-    fn plane(&mut self, id: u64) -> TestPlane {
-        self.planes += 1;
+    fn plane(&self, id: u64) -> TestPlane {
+        self.planes.set(self.planes.get() + 1);
         TestPlane {
             id,
             exported: false,
         }
     }
 
-    pub(crate) fn new_dmabuf(&mut self, len: u64) -> TestBuf {
+    pub(crate) fn new_dmabuf(&self, len: u64) -> TestBuf {
         let id = self.add(fresh(len));
-        self.bufs += 1;
+        self.bufs.set(self.bufs.get() + 1);
         TestBuf(id)
     }
 
-    fn run(&self, id: u64) -> &Run {
-        &self.runs[&id]
+    fn run(&self, id: u64) -> Run {
+        self.runs.borrow()[&id].clone()
     }
 
     fn range(&self, id: u64, offset: u64, len: usize) -> Option<(Bytes, core::ops::Range<usize>)> {
@@ -85,6 +85,26 @@ impl TestMemory {
         let end = offset.checked_add(len as u64)?;
         let start = run.start + usize::try_from(offset).ok()?;
         (end <= run.len).then(|| (Rc::clone(&run.bytes), start..start + len))
+    }
+
+    fn copy_out(&self, id: u64, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
+        let fault = BusFault::OutOfRange {
+            offset,
+            len: out.len() as u64,
+        };
+        let (bytes, range) = self.range(id, offset, out.len()).ok_or(fault)?;
+        out.copy_from_slice(&bytes.borrow()[range]);
+        Ok(())
+    }
+
+    fn copy_in(&self, id: u64, offset: u64, data: &[u8]) -> Result<(), BusFault> {
+        let fault = BusFault::OutOfRange {
+            offset,
+            len: data.len() as u64,
+        };
+        let (bytes, range) = self.range(id, offset, data.len()).ok_or(fault)?;
+        bytes.borrow_mut()[range].copy_from_slice(data);
+        Ok(())
     }
 }
 
@@ -99,13 +119,7 @@ fn fresh(len: u64) -> Run {
 
 impl Bus<u64> for TestMemory {
     fn read(&mut self, cookie: &u64, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
-        let fault = BusFault::OutOfRange {
-            offset,
-            len: out.len() as u64,
-        };
-        let (bytes, range) = self.range(*cookie, offset, out.len()).ok_or(fault)?;
-        out.copy_from_slice(&bytes.borrow()[range]);
-        Ok(())
+        self.copy_out(*cookie, offset, out)
     }
 
     fn note_read(&mut self, cookie: &u64, offset: u64, len: u64) -> Result<(), BusFault> {
@@ -115,13 +129,7 @@ impl Bus<u64> for TestMemory {
     }
 
     fn write(&mut self, cookie: &u64, offset: u64, data: &[u8]) -> Result<(), BusFault> {
-        let fault = BusFault::OutOfRange {
-            offset,
-            len: data.len() as u64,
-        };
-        let (bytes, range) = self.range(*cookie, offset, data.len()).ok_or(fault)?;
-        bytes.borrow_mut()[range].copy_from_slice(data);
-        Ok(())
+        self.copy_in(*cookie, offset, data)
     }
 }
 
@@ -137,8 +145,8 @@ impl MemOps for TestMemory {
         true
     }
 
-    fn alloc(&mut self, (): (), args: AllocArgs) -> Result<TestPlane, PlaneError> {
-        let used: u64 = self.runs.values().map(|run| run.len).sum();
+    fn alloc(&self, (): (), args: AllocArgs) -> Result<TestPlane, PlaneError> {
+        let used: u64 = self.runs.borrow().values().map(|run| run.len).sum();
         let free = self.limit.saturating_sub(used);
         if args.len_bytes > free {
             let constraint = Constraint::ContiguousPool;
@@ -154,7 +162,7 @@ impl MemOps for TestMemory {
     }
 
     fn get_userptr(
-        &mut self,
+        &self,
         (): (),
         user: &Bytes,
         addr: u64,
@@ -181,13 +189,13 @@ impl MemOps for TestMemory {
     }
 
     fn attach_dmabuf(
-        &mut self,
+        &self,
         (): (),
         buf: &TestBuf,
         len_bytes: u64,
         _: Direction,
     ) -> Result<TestPlane, PlaneError> {
-        let run = self.run(buf.0).clone();
+        let run = self.run(buf.0);
         if run.len < len_bytes {
             let constraint = Constraint::BufferSize;
             let reason = Reason {
@@ -201,42 +209,42 @@ impl MemOps for TestMemory {
         Ok(self.plane(id))
     }
 
-    fn map_dmabuf(&mut self, _: &mut TestPlane) -> Result<(), PlaneError> {
+    fn map_dmabuf(&self, _: &mut TestPlane) -> Result<(), PlaneError> {
         Ok(())
     }
 
-    fn unmap_dmabuf(&mut self, _: &mut TestPlane) {}
+    fn unmap_dmabuf(&self, _: &mut TestPlane) {}
 
-    fn put(&mut self, plane: TestPlane) {
-        self.planes -= 1;
+    fn put(&self, plane: TestPlane) {
+        self.planes.set(self.planes.get() - 1);
         if !plane.exported {
-            self.runs.remove(&plane.id);
+            self.runs.borrow_mut().remove(&plane.id);
         }
     }
 
-    fn prepare(&mut self, _: &mut TestPlane, _: HintSkip) -> Result<(), PlaneError> {
+    fn prepare(&self, _: &mut TestPlane, _: HintSkip) -> Result<(), PlaneError> {
         Ok(())
     }
 
-    fn finish(&mut self, _: &mut TestPlane, _: HintSkip) {}
+    fn finish(&self, _: &mut TestPlane, _: HintSkip) {}
 
-    fn cookie(&mut self, plane: &TestPlane) -> Option<u64> {
+    fn cookie(&self, plane: &TestPlane) -> Option<u64> {
         Some(plane.id)
     }
 
     fn num_users(&self, plane: &TestPlane) -> u32 {
-        1 + self.exports.get(&plane.id).copied().unwrap_or(0)
+        1 + self.exports.borrow().get(&plane.id).copied().unwrap_or(0)
     }
 
-    fn mmap(&mut self, plane: &TestPlane, _: u64) -> Result<u64, PlaneError> {
+    fn mmap(&self, plane: &TestPlane, _: u64) -> Result<u64, PlaneError> {
         Ok(plane.id)
     }
 
-    fn export(&mut self, plane: &TestPlane, _: ExportAccess) -> Result<TestBuf, PlaneError> {
-        *self.exports.entry(plane.id).or_default() += 1;
-        let run = self.run(plane.id).clone();
+    fn export(&self, plane: &TestPlane, _: ExportAccess) -> Result<TestBuf, PlaneError> {
+        *self.exports.borrow_mut().entry(plane.id).or_default() += 1;
+        let run = self.run(plane.id);
         let id = self.add(run);
-        self.bufs += 1;
+        self.bufs.set(self.bufs.get() + 1);
         Ok(TestBuf(id))
     }
 
@@ -248,30 +256,27 @@ impl MemOps for TestMemory {
         a.0 == b.0
     }
 
-    fn clone_dmabuf(&mut self, buf: &TestBuf) -> Result<TestBuf, PlaneError> {
-        self.bufs += 1;
+    fn clone_dmabuf(&self, buf: &TestBuf) -> Result<TestBuf, PlaneError> {
+        self.bufs.set(self.bufs.get() + 1);
         Ok(TestBuf(buf.0))
     }
 
-    fn put_dmabuf(&mut self, _: TestBuf) {
-        self.bufs -= 1;
+    fn put_dmabuf(&self, _: TestBuf) {
+        self.bufs.set(self.bufs.get() - 1);
     }
 
     fn copy_from(
-        &mut self,
+        &self,
         plane: &mut TestPlane,
         offset: u64,
         out: &mut [u8],
     ) -> Result<(), PlaneError> {
-        Bus::read(self, &plane.id, offset, out).map_err(|_| PlaneError::Invalid(None))
+        self.copy_out(plane.id, offset, out)
+            .map_err(|_| PlaneError::Invalid(None))
     }
 
-    fn copy_to(
-        &mut self,
-        plane: &mut TestPlane,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<(), PlaneError> {
-        Bus::write(self, &plane.id, offset, data).map_err(|_| PlaneError::Invalid(None))
+    fn copy_to(&self, plane: &mut TestPlane, offset: u64, data: &[u8]) -> Result<(), PlaneError> {
+        self.copy_in(plane.id, offset, data)
+            .map_err(|_| PlaneError::Invalid(None))
     }
 }

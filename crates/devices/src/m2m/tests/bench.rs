@@ -150,7 +150,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
     pub(crate) fn plane(&mut self, flow: Flow, index: u32, plane: u32) -> &mut Vec<u8> {
         let (side, _, memory) = self.side(flow);
         let cookie = side.base + index * side.planes + plane;
-        memory.planes.get_mut(&cookie).expect("a plane")
+        memory.planes.get_mut().get_mut(&cookie).expect("a plane")
     }
 
     /// Returns the number of the memory of a buffer's first plane.

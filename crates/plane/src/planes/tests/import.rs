@@ -7,13 +7,13 @@ use Direction::{Bidirectional, FromDevice, ToDevice};
 
 const HERE: Device<FakeDevice> = Device::contig(DISPLAY);
 
-fn owned(t: &mut Test) -> (TestPlane, BufRef) {
+fn owned(t: &Test) -> (TestPlane, BufRef) {
     let owner = alloc(t, Device::contig(CAMERA), FromDevice, NonCoherent);
     let buf = export(t, &owner);
     (owner, buf)
 }
 
-fn mapped(t: &mut Test, buf: &BufRef) -> TestPlane {
+fn mapped(t: &Test, buf: &BufRef) -> TestPlane {
     let mut plane = t.attach_dmabuf(HERE, buf, PAGE, ToDevice).expect("attach");
     t.map_dmabuf(&mut plane).expect("map");
     plane
@@ -21,17 +21,17 @@ fn mapped(t: &mut Test, buf: &BufRef) -> TestPlane {
 
 #[test]
 fn defect_02_each_plane_is_measured_against_the_shared_buffer() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
-    let one = mapped(&mut t, &buf);
+    let t = planes();
+    let (owner, buf) = owned(&t);
+    let one = mapped(&t, &buf);
     let e = t
         .attach_dmabuf(HERE, &buf, 2 * PAGE + 1, ToDevice)
         .unwrap_err();
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::BufferSize, 2 * PAGE + 1, 2 * PAGE));
-    let two = mapped(&mut t, &buf);
+    let two = mapped(&t, &buf);
     assert_eq!(t.counters(DISPLAY).maps, 1, "one mapping for both");
-    assert_eq!(dma(&mut t, &one), dma(&mut t, &two));
+    assert_eq!(dma(&t, &one), dma(&t, &two));
     t.put(one);
     assert!(t.cookie(&two).is_some());
     t.put(two);
@@ -42,8 +42,8 @@ fn defect_02_each_plane_is_measured_against_the_shared_buffer() {
 
 #[test]
 fn size_is_tested_before_all_else() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
+    let t = planes();
+    let (owner, buf) = owned(&t);
     t.ops().state().fail_after = Some(0);
     let e = t.attach_dmabuf(HERE, &buf, u64::MAX, ToDevice).unwrap_err();
     assert_eq!((e.errno(), reason(e).0), (14, Constraint::BufferSize));
@@ -59,8 +59,8 @@ fn size_is_tested_before_all_else() {
 
 #[test]
 fn a_mapping_that_fails_is_einval_and_can_be_tried_again() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
+    let t = planes();
+    let (owner, buf) = owned(&t);
     let mut plane = t.attach_dmabuf(HERE, &buf, PAGE, ToDevice).unwrap();
     assert_eq!(
         t.prepare(&mut plane, HintSkip::empty()),
@@ -81,9 +81,9 @@ fn a_mapping_that_fails_is_einval_and_can_be_tried_again() {
 
 #[test]
 fn scattered_memory_is_efault_and_unmapped_again() {
-    let mut t = planes();
-    let owner = alloc(&mut t, Device::vmalloc(CAMERA), FromDevice, NonCoherent);
-    let buf = export(&mut t, &owner);
+    let t = planes();
+    let owner = alloc(&t, Device::vmalloc(CAMERA), FromDevice, NonCoherent);
+    let buf = export(&t, &owner);
     let direct = Device::contig(DIRECT);
     let mut plane = t.attach_dmabuf(direct, &buf, 2 * PAGE, ToDevice).unwrap();
     let e = t.map_dmabuf(&mut plane).unwrap_err();
@@ -105,10 +105,10 @@ fn scattered_memory_is_efault_and_unmapped_again() {
 
 #[test]
 fn defect_20_an_import_at_address_zero_is_mapped_and_unmapped() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
-    let mut plane = mapped(&mut t, &buf);
-    assert_eq!(dma(&mut t, &plane), DmaAddr::new(0));
+    let t = planes();
+    let (owner, buf) = owned(&t);
+    let mut plane = mapped(&t, &buf);
+    assert_eq!(dma(&t, &plane), DmaAddr::new(0));
     t.map_dmabuf(&mut plane).unwrap();
     assert_eq!(t.counters(DISPLAY).maps, 1, "mapping twice is a no-op");
     t.unmap_dmabuf(&mut plane);
@@ -123,14 +123,14 @@ fn defect_20_an_import_at_address_zero_is_mapped_and_unmapped() {
 
 #[test]
 fn mappings_follow_the_buffer_and_not_the_index() {
-    let mut t = planes();
-    let sources: Vec<_> = (0..3).map(|_| owned(&mut t)).collect();
+    let t = planes();
+    let sources: Vec<_> = (0..3).map(|_| owned(&t)).collect();
     // Two indexes, three buffers that come round.
-    let mut indexes: Vec<_> = (0..2).map(|i| mapped(&mut t, &sources[i].1)).collect();
+    let mut indexes: Vec<_> = (0..2).map(|i| mapped(&t, &sources[i].1)).collect();
     for turn in 2..20 {
         let old = indexes.remove(0);
         t.put(old);
-        indexes.push(mapped(&mut t, &sources[turn % 3].1));
+        indexes.push(mapped(&t, &sources[turn % 3].1));
     }
     assert_eq!(t.counters(DISPLAY).maps, 3);
     assert_eq!(t.counters(DISPLAY).unmaps, 0);
@@ -147,10 +147,10 @@ fn mappings_follow_the_buffer_and_not_the_index() {
 
 #[test]
 fn an_idle_mapping_does_not_keep_the_buffer() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
-    let (other, stays) = owned(&mut t);
-    let (one, two) = (mapped(&mut t, &buf), mapped(&mut t, &stays));
+    let t = planes();
+    let (owner, buf) = owned(&t);
+    let (other, stays) = owned(&t);
+    let (one, two) = (mapped(&t, &buf), mapped(&t, &stays));
     t.put(one);
     assert_eq!(t.live().imports, 2);
     t.put(owner);
@@ -164,11 +164,11 @@ fn an_idle_mapping_does_not_keep_the_buffer() {
 
 #[test]
 fn idle_mappings_are_bounded() {
-    let mut t = planes();
-    let sources: Vec<_> = (0..IDLE_LIMIT + 10).map(|_| owned(&mut t)).collect();
-    let stays = mapped(&mut t, &sources[0].1);
+    let t = planes();
+    let sources: Vec<_> = (0..IDLE_LIMIT + 10).map(|_| owned(&t)).collect();
+    let stays = mapped(&t, &sources[0].1);
     for (_, buf) in &sources[1..] {
-        let plane = mapped(&mut t, buf);
+        let plane = mapped(&t, buf);
         t.put(plane);
     }
     assert_eq!(t.live().imports, IDLE_LIMIT as u64 + 1);
@@ -184,12 +184,12 @@ fn idle_mappings_are_bounded() {
 #[test]
 fn camera_to_display_without_a_sync_or_a_copy() {
     for coherency in [Coherent, NonCoherent] {
-        let mut t = planes();
+        let t = planes();
         let camera = Device::contig(CAMERA);
-        let mut owner = alloc(&mut t, camera, FromDevice, coherency);
-        let buf = export(&mut t, &owner);
-        let mut plane = mapped(&mut t, &buf);
-        let (from, to) = (dma(&mut t, &owner), dma(&mut t, &plane));
+        let mut owner = alloc(&t, camera, FromDevice, coherency);
+        let buf = export(&t, &owner);
+        let mut plane = mapped(&t, &buf);
+        let (from, to) = (dma(&t, &owner), dma(&t, &plane));
         for byte in 1..10 {
             t.prepare(&mut owner, HintSkip::empty()).unwrap();
             assert!(t.ops().dev_write(CAMERA, from, &[byte]));
@@ -212,15 +212,15 @@ fn camera_to_display_without_a_sync_or_a_copy() {
 #[test]
 fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
     for sync in [false, true] {
-        let mut t = planes();
+        let t = planes();
         // The camera writes into a buffer of the display's, which the program has mapped.
-        let mut owner = alloc(&mut t, HERE, ToDevice, NonCoherent);
-        let buf = export(&mut t, &owner);
+        let mut owner = alloc(&t, HERE, ToDevice, NonCoherent);
+        let buf = export(&t, &owner);
         let vma = t.vma_open_buf(buf.id()).unwrap();
         let camera = Device::contig(CAMERA);
         let mut plane = t.attach_dmabuf(camera, &buf, PAGE, FromDevice).unwrap();
         t.map_dmabuf(&mut plane).unwrap();
-        let (addr, at) = (dma(&mut t, &plane), block(&t, &owner));
+        let (addr, at) = (dma(&t, &plane), block(&t, &owner));
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
         assert!(t.ops().dev_write(CAMERA, addr, &[3; 16]));
         t.finish(&mut plane, HintSkip::empty());
@@ -253,14 +253,14 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
 
 #[test]
 fn defect_18_a_failed_acquire_leaves_the_former_planes_as_they_were() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
-    let plane = mapped(&mut t, &buf);
+    let t = planes();
+    let (owner, buf) = owned(&t);
+    let plane = mapped(&t, &buf);
     let (small, tiny) = {
         let one = t
             .alloc(Device::contig(CAMERA), args(1, FromDevice, Coherent))
             .unwrap();
-        let buf = export(&mut t, &one);
+        let buf = export(&t, &one);
         (one, buf)
     };
     let (live, layer) = (t.live(), t.ops().state().live);
@@ -284,10 +284,10 @@ fn defect_18_a_failed_acquire_leaves_the_former_planes_as_they_were() {
 
 #[test]
 fn revoked_memory_fails_at_the_next_hand_over() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
-    let mut plane = mapped(&mut t, &buf);
-    let addr = dma(&mut t, &plane);
+    let t = planes();
+    let (owner, buf) = owned(&t);
+    let mut plane = mapped(&t, &buf);
+    let addr = dma(&t, &plane);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.revoke(owner.memory().unwrap()).unwrap();
     assert!(t.ops().dev_read(DISPLAY, addr, 1).is_none());
@@ -308,9 +308,9 @@ fn revoked_memory_fails_at_the_next_hand_over() {
 
 #[test]
 fn references_are_told_apart_by_buffer_and_counted() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
-    let again = export(&mut t, &owner);
+    let t = planes();
+    let (owner, buf) = owned(&t);
+    let again = export(&t, &owner);
     let more = t.clone_dmabuf(&buf).unwrap();
     let by_id = t.get_buf(buf.id()).unwrap();
     assert!(t.same_dmabuf(&buf, &more) && t.same_dmabuf(&more, &by_id));
@@ -328,12 +328,12 @@ fn references_are_told_apart_by_buffer_and_counted() {
 
 #[test]
 fn both_directions_of_one_device_keep_their_own_mapping() {
-    let mut t = planes();
-    let (owner, buf) = owned(&mut t);
-    let to = mapped(&mut t, &buf);
+    let t = planes();
+    let (owner, buf) = owned(&t);
+    let to = mapped(&t, &buf);
     let mut from = t.attach_dmabuf(HERE, &buf, PAGE, Bidirectional).unwrap();
     t.map_dmabuf(&mut from).unwrap();
-    let (a, b) = (dma(&mut t, &to), dma(&mut t, &from));
+    let (a, b) = (dma(&t, &to), dma(&t, &from));
     assert_ne!(a, b);
     t.put(from);
     assert!(t.ops().dev_read(DISPLAY, a, 1).is_some());

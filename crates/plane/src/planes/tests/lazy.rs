@@ -12,17 +12,17 @@ fn lazy(has_runs: bool) -> (Test, TestPlane) {
         lazy: true,
         ..Device::contig(CAMERA)
     };
-    let plane = alloc(&mut t, dev, Direction::FromDevice, Coherency::NonCoherent);
+    let plane = alloc(&t, dev, Direction::FromDevice, Coherency::NonCoherent);
     (t, plane)
 }
 
-fn import(t: &mut Test, buf: &BufRef, dev: FakeDevice) -> TestPlane {
+fn import(t: &Test, buf: &BufRef, dev: FakeDevice) -> TestPlane {
     t.attach_dmabuf(Device::contig(dev), buf, 2 * PAGE, Direction::ToDevice)
         .expect("attached")
 }
 
 /// As a queue prepares a buffer, and its device writes or reads it.
-fn cycle(t: &mut Test, plane: &mut TestPlane, dev: FakeDevice, write: Option<&[u8]>) -> [u8; 2] {
+fn cycle(t: &Test, plane: &mut TestPlane, dev: FakeDevice, write: Option<&[u8]>) -> [u8; 2] {
     t.place(plane).expect("a place");
     let at = dma(t, plane);
     t.prepare(plane, HintSkip::empty()).expect("handed over");
@@ -36,26 +36,26 @@ fn cycle(t: &mut Test, plane: &mut TestPlane, dev: FakeDevice, write: Option<&[u
 
 #[test]
 fn a_plane_follows_its_importers() {
-    let (mut t, mut camera) = lazy(true);
+    let (t, mut camera) = lazy(true);
     assert_eq!(t.cookie(&camera), None, "it lies nowhere");
-    cycle(&mut t, &mut camera, CAMERA, Some(b"ab"));
-    let buf = export(&mut t, &camera);
-    let mut display = import(&mut t, &buf, DISPLAY);
+    cycle(&t, &mut camera, CAMERA, Some(b"ab"));
+    let buf = export(&t, &camera);
+    let mut display = import(&t, &buf, DISPLAY);
     t.map_dmabuf(&mut display).expect("behind an IOMMU");
-    assert_eq!(&cycle(&mut t, &mut display, DISPLAY, None), b"ab");
+    assert_eq!(&cycle(&t, &mut display, DISPLAY, None), b"ab");
     assert_eq!(t.counters(CAMERA).moved_bytes, 0);
-    let before = dma(&mut t, &display);
+    let before = dma(&t, &display);
     // It needs one run: the memory moves, and everybody follows.
-    let mut direct = import(&mut t, &buf, DIRECT);
+    let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
     assert_eq!(t.counters(CAMERA).moved_bytes, 2 * PAGE);
     assert_eq!(t.cookie(&camera), None, "mapped no more");
     for round in [b"cd", b"ef"] {
-        cycle(&mut t, &mut camera, CAMERA, Some(round));
-        assert_eq!(&cycle(&mut t, &mut direct, DIRECT, None), round);
-        assert_eq!(&cycle(&mut t, &mut display, DISPLAY, None), round);
+        cycle(&t, &mut camera, CAMERA, Some(round));
+        assert_eq!(&cycle(&t, &mut direct, DIRECT, None), round);
+        assert_eq!(&cycle(&t, &mut display, DISPLAY, None), round);
     }
-    assert_ne!(dma(&mut t, &display), before);
+    assert_ne!(dma(&t, &display), before);
     assert_eq!(t.counters(CAMERA).moved_bytes, 2 * PAGE, "moved once");
     assert_eq!(t.counters(CAMERA).copied_bytes, 0);
     for plane in [direct, display] {
@@ -68,15 +68,15 @@ fn a_plane_follows_its_importers() {
 
 #[test]
 fn while_a_device_has_it_an_importer_is_refused() {
-    let (mut t, mut camera) = lazy(true);
+    let (t, mut camera) = lazy(true);
     t.place(&mut camera).unwrap();
     t.prepare(&mut camera, HintSkip::empty()).unwrap();
-    let at = dma(&mut t, &camera);
-    let buf = export(&mut t, &camera);
-    let mut direct = import(&mut t, &buf, DIRECT);
+    let at = dma(&t, &camera);
+    let buf = export(&t, &camera);
+    let mut direct = import(&t, &buf, DIRECT);
     let refused = t.map_dmabuf(&mut direct).unwrap_err();
     assert_eq!(refused.errno(), 14, "why it cannot share: {refused:?}");
-    assert_eq!(dma(&mut t, &camera), at);
+    assert_eq!(dma(&t, &camera), at);
     t.finish(&mut camera, HintSkip::empty());
     t.map_dmabuf(&mut direct).expect("moved");
     t.put(direct);
@@ -89,19 +89,19 @@ fn while_a_device_has_it_an_importer_is_refused() {
 /// no more.
 #[test]
 fn memory_stays_while_any_plane_of_an_import_is_used() {
-    let (mut t, mut camera) = lazy(true);
-    cycle(&mut t, &mut camera, CAMERA, Some(b"ab"));
-    let buf = export(&mut t, &camera);
+    let (t, mut camera) = lazy(true);
+    cycle(&t, &mut camera, CAMERA, Some(b"ab"));
+    let buf = export(&t, &camera);
     let mut planes = [0; 3].map(|_| {
-        let mut plane = import(&mut t, &buf, DISPLAY);
+        let mut plane = import(&t, &buf, DISPLAY);
         t.map_dmabuf(&mut plane).expect("behind an IOMMU");
         t.prepare(&mut plane, HintSkip::empty())
             .expect("handed over");
         plane
     });
-    let at = dma(&mut t, &planes[0]);
+    let at = dma(&t, &planes[0]);
     t.finish(&mut planes[0], HintSkip::empty());
-    let mut direct = import(&mut t, &buf, DIRECT);
+    let mut direct = import(&t, &buf, DIRECT);
     assert_eq!(t.map_dmabuf(&mut direct).unwrap_err().errno(), 14);
     assert_eq!(
         t.ops().dev_read(DISPLAY, at, 2).as_deref(),
@@ -122,14 +122,14 @@ fn memory_stays_while_any_plane_of_an_import_is_used() {
 
 #[test]
 fn without_a_place_for_all_it_stays_with_its_own_device() {
-    let (mut t, mut camera) = lazy(false);
-    cycle(&mut t, &mut camera, CAMERA, Some(b"ab"));
-    let buf = export(&mut t, &camera);
-    let mut direct = import(&mut t, &buf, DIRECT);
+    let (t, mut camera) = lazy(false);
+    cycle(&t, &mut camera, CAMERA, Some(b"ab"));
+    let buf = export(&t, &camera);
+    let mut direct = import(&t, &buf, DIRECT);
     assert_eq!(t.map_dmabuf(&mut direct).unwrap_err().errno(), 14);
     assert!(t.cookie(&camera).is_some(), "still mapped");
     t.put(direct);
-    assert_eq!(&cycle(&mut t, &mut camera, CAMERA, None), b"ab");
+    assert_eq!(&cycle(&t, &mut camera, CAMERA, None), b"ab");
     t.put_dmabuf(buf);
     t.put(camera);
     assert_nothing(&t);
@@ -137,7 +137,7 @@ fn without_a_place_for_all_it_stays_with_its_own_device() {
 
 #[test]
 fn the_cpu_may_come_first() {
-    let (mut t, mut camera) = lazy(true);
+    let (t, mut camera) = lazy(true);
     t.copy_to(&mut camera, 0, b"ab").expect("placed for that");
     let mut seen = [0; 2];
     t.copy_from(&mut camera, 0, &mut seen).unwrap();

@@ -8,12 +8,12 @@ use vb3_dma::Attrs;
 #[test]
 fn orphaned_memory_lives_until_its_last_user_goes() {
     for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
-        let mut t = planes();
-        let plane = alloc(&mut t, dev, FromDevice, Coherent);
+        let t = planes();
+        let plane = alloc(&t, dev, FromDevice, Coherent);
         let map = t.mmap(&plane, PAGE).unwrap();
         assert_eq!((map.mmap.offset, map.mmap.len), (0, PAGE));
         let of_plane = t.vma_open(map.memory).unwrap();
-        let buf = export(&mut t, &plane);
+        let buf = export(&t, &plane);
         let of_buf = t.vma_open_buf(buf.id()).unwrap();
         assert_eq!(t.num_users(&plane), 4);
         t.put(plane);
@@ -33,7 +33,7 @@ fn orphaned_memory_lives_until_its_last_user_goes() {
 fn memory_that_is_not_to_be_had_is_enomem() {
     for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
         for coherency in [Coherent, NonCoherent] {
-            let mut t = planes();
+            let t = planes();
             for (len, errno) in [
                 (0, 22),
                 (0xffff_f000, 12),
@@ -50,7 +50,7 @@ fn memory_that_is_not_to_be_had_is_enomem() {
 
 #[test]
 fn a_vmalloc_plane_without_its_cpu_mapping_is_none() {
-    let mut t = planes();
+    let t = planes();
     t.ops().state().fail_after = Some(1);
     let dev = Device::vmalloc(CAMERA);
     let e = t.alloc(dev, args(PAGE, FromDevice, Coherent)).unwrap_err();
@@ -60,12 +60,12 @@ fn a_vmalloc_plane_without_its_cpu_mapping_is_none() {
 
 #[test]
 fn defect_15_attributes_that_mean_nothing_to_cached_memory_are_left_out() {
-    let mut t = planes();
+    let t = planes();
     let dev = Device {
         attrs: Attrs::NO_KERNEL_MAPPING | Attrs::WRITE_COMBINE | Attrs::ALLOC_SINGLE_PAGES,
         ..Device::contig(CAMERA)
     };
-    let plane = alloc(&mut t, dev, FromDevice, NonCoherent);
+    let plane = alloc(&t, dev, FromDevice, NonCoherent);
     assert_eq!(t.ops().state().attrs, [Attrs::ALLOC_SINGLE_PAGES]);
     t.put(plane);
     assert_nothing(&t);
@@ -74,7 +74,7 @@ fn defect_15_attributes_that_mean_nothing_to_cached_memory_are_left_out() {
 #[test]
 fn copies_stay_inside_the_plane_and_are_counted() {
     for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
-        let mut t = planes();
+        let t = planes();
         let mut plane = t.alloc(dev, args(PAGE + 5, ToDevice, NonCoherent)).unwrap();
         t.copy_to(&mut plane, PAGE, &[1, 2, 3, 4, 5]).unwrap();
         let mut out = [0; 3];
@@ -94,14 +94,14 @@ fn copies_stay_inside_the_plane_and_are_counted() {
 
 #[test]
 fn copies_of_shared_memory_are_seen_by_its_importers() {
-    let mut t = planes();
+    let t = planes();
     let camera = Device::contig(CAMERA);
-    let mut owner = alloc(&mut t, camera, FromDevice, NonCoherent);
-    let buf = export(&mut t, &owner);
+    let mut owner = alloc(&t, camera, FromDevice, NonCoherent);
+    let buf = export(&t, &owner);
     let display = Device::contig(DISPLAY);
     let mut plane = t.attach_dmabuf(display, &buf, PAGE, ToDevice).unwrap();
     t.map_dmabuf(&mut plane).unwrap();
-    let addr = dma(&mut t, &plane);
+    let addr = dma(&t, &plane);
     t.copy_to(&mut owner, 0, &[7]).unwrap();
     assert_eq!(t.ops().dev_read(DISPLAY, addr, 1).unwrap(), [7]);
     t.copy_to(&mut plane, 0, &[8]).unwrap();
@@ -117,12 +117,12 @@ fn copies_of_shared_memory_are_seen_by_its_importers() {
 
 #[test]
 fn peak_bytes_are_the_most_at_one_time() {
-    let mut t = planes();
+    let t = planes();
     let dev = Device::contig(CAMERA);
-    let one = alloc(&mut t, dev, FromDevice, Coherent);
-    let two = alloc(&mut t, dev, FromDevice, NonCoherent);
+    let one = alloc(&t, dev, FromDevice, Coherent);
+    let two = alloc(&t, dev, FromDevice, NonCoherent);
     t.put(one);
-    let three = alloc(&mut t, dev, FromDevice, Coherent);
+    let three = alloc(&t, dev, FromDevice, Coherent);
     let c = t.counters(CAMERA);
     assert_eq!((c.bytes, c.peak_bytes), (4 * PAGE, 4 * PAGE));
     assert_eq!(t.counters(DISPLAY).peak_bytes, 0);

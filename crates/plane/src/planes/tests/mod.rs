@@ -63,7 +63,7 @@ pub(super) fn args(len_bytes: u64, direction: Direction, coherency: Coherency) -
 }
 
 pub(super) fn alloc(
-    t: &mut Test,
+    t: &Test,
     dev: Device<FakeDevice>,
     direction: Direction,
     coherency: Coherency,
@@ -72,11 +72,11 @@ pub(super) fn alloc(
         .expect("memory")
 }
 
-pub(super) fn export(t: &mut Test, plane: &TestPlane) -> BufRef {
+pub(super) fn export(t: &Test, plane: &TestPlane) -> BufRef {
     t.export(plane, ExportAccess::ReadWrite).expect("export")
 }
 
-pub(super) fn dma(t: &mut Test, plane: &TestPlane) -> DmaAddr {
+pub(super) fn dma(t: &Test, plane: &TestPlane) -> DmaAddr {
     match t.cookie(plane) {
         Some(Cookie::Dma(addr)) => addr,
         other => panic!("no DMA address: {other:?}"),

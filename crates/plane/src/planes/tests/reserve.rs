@@ -11,9 +11,9 @@ fn all_planes_are_given_or_none() {
         // How many calls of the host the planes take that are given.
         let mut failing = 0;
         let given = loop {
-            let mut t = planes();
+            let t = planes();
             t.ops().state().fail_after = Some(failing);
-            match reserve(&mut t, Device::contig(dev), 3, wanted) {
+            match reserve(&t, Device::contig(dev), 3, wanted) {
                 Ok(given) => break (t, given),
                 Err(Short { fits, why }) => {
                     assert!(fits < 3 && fits <= failing, "{fits} after {failing} calls");
@@ -23,7 +23,7 @@ fn all_planes_are_given_or_none() {
             }
             failing += 1;
         };
-        let (mut t, given) = given;
+        let (t, given) = given;
         assert!(failing >= 3, "a plane without a call of the host");
         assert_eq!(given.len(), 3);
         for plane in given {
@@ -36,13 +36,13 @@ fn all_planes_are_given_or_none() {
 
 #[test]
 fn no_planes_and_empty_ones() {
-    let mut t = planes();
+    let t = planes();
     let dev = Device::contig(CAMERA);
     let empty = args(0, Direction::FromDevice, Coherency::Coherent);
-    let refused = reserve(&mut t, dev, 2, empty).map(|_| ());
+    let refused = reserve(&t, dev, 2, empty).map(|_| ());
     let why = PlaneError::Invalid(None);
     assert_eq!(refused, Err(Short { fits: 0, why }));
     let some = args(PAGE, Direction::FromDevice, Coherency::Coherent);
-    assert!(reserve(&mut t, dev, 0, some).is_ok_and(|none| none.is_empty()));
+    assert!(reserve(&t, dev, 0, some).is_ok_and(|none| none.is_empty()));
     assert_nothing(&t);
 }

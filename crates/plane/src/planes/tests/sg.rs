@@ -8,7 +8,7 @@ use vb3_dma::SyncFor;
 
 const HERE: Device<FakeDevice> = Device::sg(DIRECT);
 
-fn view(t: &mut Test, plane: &TestPlane) -> super::super::SgView {
+fn view(t: &Test, plane: &TestPlane) -> super::super::SgView {
     match t.cookie(plane) {
         Some(Cookie::Sg(view)) => view,
         other => panic!("no segments: {other:?}"),
@@ -16,7 +16,7 @@ fn view(t: &mut Test, plane: &TestPlane) -> super::super::SgView {
 }
 
 /// Writes `byte` over the whole plane as the device does, segment by segment.
-fn device_fills(t: &mut Test, dev: FakeDevice, plane: &TestPlane, byte: u8) {
+fn device_fills(t: &Test, dev: FakeDevice, plane: &TestPlane, byte: u8) {
     let view = view(t, plane);
     let mut at = 0;
     while at < plane.len_bytes() {
@@ -33,9 +33,9 @@ fn device_fills(t: &mut Test, dev: FakeDevice, plane: &TestPlane, byte: u8) {
 
 #[test]
 fn scattered_pages_are_reached_segment_by_segment() {
-    let mut t = planes();
-    let mut plane = alloc(&mut t, HERE, FromDevice, Coherent);
-    let v = view(&mut t, &plane);
+    let t = planes();
+    let mut plane = alloc(&t, HERE, FromDevice, Coherent);
+    let v = view(&t, &plane);
     let lens: Vec<u64> = (0..3)
         .map_while(|i| t.sg_segment(v, i))
         .map(|s| s.len)
@@ -43,7 +43,7 @@ fn scattered_pages_are_reached_segment_by_segment() {
     assert_eq!(lens, [PAGE, PAGE], "two pages that do not touch");
     for byte in 1..4 {
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
-        device_fills(&mut t, DIRECT, &plane, byte);
+        device_fills(&t, DIRECT, &plane, byte);
         t.finish(&mut plane, HintSkip::empty());
         let mut out = [0; 2];
         t.copy_from(&mut plane, PAGE - 1, &mut out).unwrap();
@@ -56,8 +56,8 @@ fn scattered_pages_are_reached_segment_by_segment() {
 
 #[test]
 fn syncs_are_done_each_time_and_left_out_by_hints() {
-    let mut t = planes();
-    let mut plane = alloc(&mut t, HERE, FromDevice, Coherent);
+    let t = planes();
+    let mut plane = alloc(&t, HERE, FromDevice, Coherent);
     let at = block(&t, &plane);
     t.ops().state().syncs.clear();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
@@ -65,7 +65,7 @@ fn syncs_are_done_each_time_and_left_out_by_hints() {
     let done = [SyncFor::Device, SyncFor::Cpu].map(|sync| (3, FromDevice, sync));
     assert_eq!(t.ops().state().syncs, done);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
-    device_fills(&mut t, DIRECT, &plane, 7);
+    device_fills(&t, DIRECT, &plane, 7);
     t.finish(&mut plane, HintSkip::all());
     assert_eq!(t.ops().state().syncs.len(), 2, "left out");
     assert_eq!(
@@ -82,11 +82,11 @@ fn syncs_are_done_each_time_and_left_out_by_hints() {
 #[test]
 fn a_bounced_plane_is_copied_whatever_a_hint_says() {
     for hints in [HintSkip::empty(), HintSkip::all()] {
-        let mut t = planes();
-        let mut plane = alloc(&mut t, Device::sg(BOUNCER), FromDevice, Coherent);
+        let t = planes();
+        let mut plane = alloc(&t, Device::sg(BOUNCER), FromDevice, Coherent);
         let at = block(&t, &plane);
         t.prepare(&mut plane, hints).unwrap();
-        device_fills(&mut t, BOUNCER, &plane, 9);
+        device_fills(&t, BOUNCER, &plane, 9);
         t.finish(&mut plane, hints);
         assert_eq!(t.ops().cpu_read(at, 0, 4), [9; 4]);
         t.put(plane);
@@ -96,14 +96,14 @@ fn a_bounced_plane_is_copied_whatever_a_hint_says() {
 
 #[test]
 fn user_memory_needs_no_run_and_no_alignment() {
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(4 * PAGE, false);
     let base = FakeUser::BASE + 1;
     let mut plane = t
         .get_userptr(HERE, &user, base, 2 * PAGE, FromDevice)
         .unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
-    device_fills(&mut t, DIRECT, &plane, 5);
+    device_fills(&t, DIRECT, &plane, 5);
     t.finish(&mut plane, HintSkip::empty());
     let at = t.ops().state().user_block(user);
     assert_eq!(t.ops().cpu_read(at, 0, 2), [0, 5]);
@@ -121,9 +121,9 @@ fn user_memory_needs_no_run_and_no_alignment() {
 
 #[test]
 fn a_scattered_dma_buf_is_taken_where_contig_refuses() {
-    let mut t = planes();
-    let mut owner = alloc(&mut t, HERE, FromDevice, Coherent);
-    let buf = export(&mut t, &owner);
+    let t = planes();
+    let mut owner = alloc(&t, HERE, FromDevice, Coherent);
+    let buf = export(&t, &owner);
     let mut refused = t
         .attach_dmabuf(Device::contig(DIRECT), &buf, 2 * PAGE, ToDevice)
         .unwrap();
@@ -135,10 +135,10 @@ fn a_scattered_dma_buf_is_taken_where_contig_refuses() {
     assert!(t.cookie(&plane).is_none(), "not mapped yet");
     t.map_dmabuf(&mut plane).unwrap();
     t.prepare(&mut owner, HintSkip::empty()).unwrap();
-    device_fills(&mut t, DIRECT, &owner, 8);
+    device_fills(&t, DIRECT, &owner, 8);
     t.finish(&mut owner, HintSkip::empty());
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
-    let v = view(&mut t, &plane);
+    let v = view(&t, &plane);
     let (addr, _) = t.sg_find(v, PAGE + 1).unwrap();
     assert_eq!(t.ops().dev_read(DIRECT, addr, 1), Some([8].to_vec()));
     t.finish(&mut plane, HintSkip::empty());

@@ -35,7 +35,7 @@ fn expected(kind: Kind, direction: Direction, no_clean: bool, no_invalidate: boo
     )
 }
 
-fn make(t: &mut Test, dev: FakeDevice, kind: Kind, dir: Direction) -> (TestPlane, Option<Both>) {
+fn make(t: &Test, dev: FakeDevice, kind: Kind, dir: Direction) -> (TestPlane, Option<Both>) {
     let dev = Device::contig(dev);
     match kind {
         Kind::Mmap(coherency) => (alloc(t, dev, dir, coherency), None),
@@ -57,7 +57,7 @@ fn make(t: &mut Test, dev: FakeDevice, kind: Kind, dir: Direction) -> (TestPlane
 
 type Both = (TestPlane, BufRef);
 
-fn end(mut t: Test, plane: TestPlane, both: Option<Both>) {
+fn end(t: Test, plane: TestPlane, both: Option<Both>) {
     t.put(plane);
     if let Some((owner, buf)) = both {
         t.put_dmabuf(buf);
@@ -80,8 +80,8 @@ fn every_kind_direction_coherency_and_hint() {
             for dir in [ToDevice, FromDevice, Bidirectional] {
                 for hints in [0u8, 1, 2, 3] {
                     let skip = HintSkip::from_bits_truncate(hints);
-                    let mut t = planes();
-                    let (mut plane, both) = make(&mut t, dev, kind, dir);
+                    let t = planes();
+                    let (mut plane, both) = make(&t, dev, kind, dir);
                     let before = t.counters(dev);
                     t.prepare(&mut plane, skip).expect("prepared");
                     let prepared = t.counters(dev);
@@ -122,8 +122,8 @@ fn every_kind_direction_coherency_and_hint() {
 
 #[test]
 fn defect_20_a_hint_lasts_for_one_hand_over() {
-    let mut t = planes();
-    let mut plane = alloc(&mut t, Device::contig(CAMERA), Bidirectional, NonCoherent);
+    let t = planes();
+    let mut plane = alloc(&t, Device::contig(CAMERA), Bidirectional, NonCoherent);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
     t.finish(&mut plane, HintSkip::all());
     assert_eq!(t.ops().state().syncs.len(), 0);
@@ -137,9 +137,9 @@ fn defect_20_a_hint_lasts_for_one_hand_over() {
 #[test]
 fn bytes_are_right_with_the_syncs_and_stale_without() {
     for (skip, seen) in [(HintSkip::empty(), 5), (HintSkip::all(), 0)] {
-        let mut t = planes();
-        let mut plane = alloc(&mut t, Device::contig(CAMERA), Bidirectional, NonCoherent);
-        let (at, addr) = (block(&t, &plane), dma(&mut t, &plane));
+        let t = planes();
+        let mut plane = alloc(&t, Device::contig(CAMERA), Bidirectional, NonCoherent);
+        let (at, addr) = (block(&t, &plane), dma(&t, &plane));
         t.ops().cpu_write(at, 0, &[5]);
         t.prepare(&mut plane, skip).unwrap();
         assert_eq!(t.ops().dev_read(CAMERA, addr, 1).unwrap(), [seen]);
@@ -155,8 +155,8 @@ fn bytes_are_right_with_the_syncs_and_stale_without() {
 
 #[test]
 fn a_missing_clean_is_told() {
-    let mut t = planes();
-    let mut plane = alloc(&mut t, Device::contig(CAMERA), ToDevice, NonCoherent);
+    let t = planes();
+    let mut plane = alloc(&t, Device::contig(CAMERA), ToDevice, NonCoherent);
     let at = block(&t, &plane);
     t.ops().cpu_write(at, 0, &[5; 3]);
     t.prepare(&mut plane, HintSkip::PREPARE).unwrap();

@@ -6,7 +6,7 @@ use Direction::{Bidirectional, FromDevice, ToDevice};
 const BASE: u64 = FakeUser::BASE;
 
 fn refuse(dev: FakeDevice, addr: u64, len: u64, read_only: bool) -> PlaneError {
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(4 * PAGE, read_only);
     let refused = t
         .get_userptr(Device::contig(dev), &user, addr, len, FromDevice)
@@ -47,7 +47,7 @@ fn checks_come_in_their_order() {
 fn a_pin_error_of_the_host_keeps_its_errno() {
     const EINTR: i32 = 4;
     for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
-        let mut t = planes();
+        let t = planes();
         let user = t.ops().state().user(PAGE, false);
         t.ops().state().pin_errno = Some(EINTR);
         let refused = t.get_userptr(dev, &user, BASE, PAGE, FromDevice);
@@ -63,7 +63,7 @@ fn a_byte_address_is_fine_where_caches_are_coherent() {
         cache_alignment: 1,
         ..CAMERA
     };
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(4 * PAGE, false);
     let plane = t
         .get_userptr(Device::contig(pc), &user, BASE + 1, PAGE, FromDevice)
@@ -77,12 +77,12 @@ fn defect_13_scattered_memory_is_one_run_or_refused_with_the_length_found() {
     let e = refuse(DIRECT, BASE, 4 * PAGE, false);
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::Contiguous, 4 * PAGE, PAGE));
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(4 * PAGE, false);
     let at = t.ops().state().user_block(user);
     let dev = Device::contig(CAMERA);
     let mut plane = t.get_userptr(dev, &user, BASE, 4 * PAGE, ToDevice).unwrap();
-    let addr = dma(&mut t, &plane);
+    let addr = dma(&t, &plane);
     t.ops().cpu_write(at, 3 * PAGE, &[9]);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     let last = addr.checked_add(3 * PAGE).unwrap();
@@ -99,7 +99,7 @@ fn defect_13_scattered_memory_is_one_run_or_refused_with_the_length_found() {
 #[test]
 fn what_the_dma_layer_cannot_map_is_eio() {
     for (after, errno) in [(0, 12), (1, 5)] {
-        let mut t = planes();
+        let t = planes();
         let user = t.ops().state().user(4 * PAGE, false);
         t.ops().state().fail_after = Some(after);
         let e = t
@@ -113,7 +113,7 @@ fn what_the_dma_layer_cannot_map_is_eio() {
 
 #[test]
 fn identity_is_the_memory_and_not_the_address() {
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(4 * PAGE, false);
     let other = t.ops().state().user(4 * PAGE, false);
     let dev = Device::contig(CAMERA);
@@ -124,7 +124,7 @@ fn identity_is_the_memory_and_not_the_address() {
     t.ops().state().remap_user(user);
     assert!(!t.is_current(&plane, &user, BASE), "mapped anew");
     t.put(plane);
-    let plane = alloc(&mut t, dev, FromDevice, Coherency::Coherent);
+    let plane = alloc(&t, dev, FromDevice, Coherency::Coherent);
     assert!(!t.is_current(&plane, &user, BASE), "not user memory");
     t.put(plane);
     assert_nothing(&t);
@@ -132,14 +132,14 @@ fn identity_is_the_memory_and_not_the_address() {
 
 #[test]
 fn bounced_user_memory_is_copied_at_the_hand_overs() {
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(2 * PAGE, false);
     let at = t.ops().state().user_block(user);
     let dev = Device::contig(BOUNCER);
     let mut plane = t
         .get_userptr(dev, &user, BASE, 2 * PAGE, Bidirectional)
         .unwrap();
-    let addr = dma(&mut t, &plane);
+    let addr = dma(&t, &plane);
     for byte in 1..4 {
         t.ops().cpu_write(at, 0, &[byte]);
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
@@ -155,7 +155,7 @@ fn bounced_user_memory_is_copied_at_the_hand_overs() {
 
 #[test]
 fn user_memory_is_neither_exported_nor_mapped() {
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(2 * PAGE, false);
     let dev = Device::contig(CAMERA);
     let mut plane = t.get_userptr(dev, &user, BASE, PAGE, FromDevice).unwrap();

@@ -9,16 +9,16 @@ const SOFT: Device<FakeDevice> = Device::vmalloc(DISPLAY);
 #[test]
 fn a_soft_driver_sees_what_a_device_wrote_and_the_other_way_round() {
     for dev in [CAMERA, BOUNCER] {
-        let mut t = planes();
+        let t = planes();
         // The camera captures into its own memory; a soft display reads it.
-        let mut owner = alloc(&mut t, Device::contig(dev), FromDevice, NonCoherent);
-        let buf = export(&mut t, &owner);
+        let mut owner = alloc(&t, Device::contig(dev), FromDevice, NonCoherent);
+        let buf = export(&t, &owner);
         let mut plane = t.attach_dmabuf(SOFT, &buf, PAGE, ToDevice).unwrap();
         assert_eq!(t.cookie(&plane), None, "not mapped yet");
         t.map_dmabuf(&mut plane).unwrap();
         t.map_dmabuf(&mut plane).unwrap();
         let cookie = t.cookie(&plane).unwrap();
-        let addr = dma(&mut t, &owner);
+        let addr = dma(&t, &owner);
         for byte in 1..4 {
             t.prepare(&mut owner, HintSkip::empty()).unwrap();
             assert!(t.ops().dev_write(dev, addr, &[byte]));
@@ -40,13 +40,13 @@ fn a_soft_driver_sees_what_a_device_wrote_and_the_other_way_round() {
 #[test]
 fn a_soft_camera_fills_a_buffer_that_a_display_has_mapped() {
     for dev in [CAMERA, BOUNCER] {
-        let mut t = planes();
-        let mut soft = alloc(&mut t, SOFT, FromDevice, NonCoherent);
-        let buf = export(&mut t, &soft);
+        let t = planes();
+        let mut soft = alloc(&t, SOFT, FromDevice, NonCoherent);
+        let buf = export(&t, &soft);
         let hard = Device::contig(dev);
         let mut plane = t.attach_dmabuf(hard, &buf, PAGE, ToDevice).unwrap();
         t.map_dmabuf(&mut plane).unwrap();
-        let addr = dma(&mut t, &plane);
+        let addr = dma(&t, &plane);
         let cookie = t.cookie(&soft).unwrap();
         for byte in 1..4 {
             t.prepare(&mut soft, HintSkip::empty()).unwrap();
@@ -66,9 +66,9 @@ fn a_soft_camera_fills_a_buffer_that_a_display_has_mapped() {
 
 #[test]
 fn an_access_that_was_cancelled_is_ended() {
-    let mut t = planes();
-    let owner = alloc(&mut t, Device::contig(CAMERA), FromDevice, NonCoherent);
-    let buf = export(&mut t, &owner);
+    let t = planes();
+    let owner = alloc(&t, Device::contig(CAMERA), FromDevice, NonCoherent);
+    let buf = export(&t, &owner);
     let mut plane = t.attach_dmabuf(SOFT, &buf, PAGE, FromDevice).unwrap();
     t.map_dmabuf(&mut plane).unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
@@ -78,7 +78,7 @@ fn an_access_that_was_cancelled_is_ended() {
     let cookie = t.cookie(&plane).unwrap();
     t.cpu_write(DISPLAY, cookie, 0, &[6]).unwrap();
     t.put(plane);
-    let addr = dma(&mut t, &reader);
+    let addr = dma(&t, &reader);
     assert_eq!(t.ops().dev_read(DIRECT, addr, 1).unwrap(), [6]);
     t.put(reader);
     t.put_dmabuf(buf);
@@ -88,7 +88,7 @@ fn an_access_that_was_cancelled_is_ended() {
 
 #[test]
 fn user_memory_of_a_soft_driver() {
-    let mut t = planes();
+    let t = planes();
     let user = t.ops().state().user(3 * PAGE, false);
     let at = t.ops().state().user_block(user);
     let base = FakeUser::BASE + 5;
@@ -110,9 +110,9 @@ fn user_memory_of_a_soft_driver() {
 
 #[test]
 fn a_cpu_mapping_that_fails_is_efault_at_map() {
-    let mut t = planes();
-    let owner = alloc(&mut t, Device::contig(CAMERA), FromDevice, NonCoherent);
-    let buf = export(&mut t, &owner);
+    let t = planes();
+    let owner = alloc(&t, Device::contig(CAMERA), FromDevice, NonCoherent);
+    let buf = export(&t, &owner);
     let mut plane = t.attach_dmabuf(SOFT, &buf, PAGE, FromDevice).unwrap();
     t.ops().state().fail_after = Some(0);
     assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 14);

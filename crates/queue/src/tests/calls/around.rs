@@ -60,7 +60,7 @@ fn several_planes() {
         ("MP16", both(0), |b| {
             two(b);
             let buf = b.session().expbuf(0, 1, ExportAccess::ReadWrite).unwrap();
-            crate::MemOps::put_dmabuf(&mut b.mem, buf);
+            crate::MemOps::put_dmabuf(&b.mem, buf);
             0
         }),
         ("MP17", both(EINVAL), |b| {
@@ -96,7 +96,7 @@ fn expbuf_and_mmap() {
     fn export(b: &mut Bench, index: u32, plane: u32) -> i32 {
         match b.session().expbuf(index, plane, ExportAccess::ReadWrite) {
             Ok(buf) => {
-                crate::MemOps::put_dmabuf(&mut b.mem, buf);
+                crate::MemOps::put_dmabuf(&b.mem, buf);
                 0
             }
             Err(e) => -e.errno(),
@@ -120,7 +120,7 @@ fn expbuf_and_mmap() {
         }),
         ("E+ export fails", both(ENOMEM), |b| {
             ready(b);
-            b.mem.fail_in = Some(0);
+            b.mem.get().fail_in = Some(0);
             export(b, 0, 0)
         }),
         ("E7", both(EINVAL), |b| export(b, 0, 0)),

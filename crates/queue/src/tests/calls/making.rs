@@ -8,7 +8,7 @@ fn reqbufs() {
         ("R3", both(0), |b| count(b.reqbufs(Memory::Mmap, 0))),
         ("R4", both(2), |b| count(b.reqbufs(Memory::UserPtr, 2))),
         ("R4 contig", both(EINVAL), |b| {
-            b.mem.no_userptr = true;
+            b.mem.get().no_userptr = true;
             count(b.reqbufs(Memory::UserPtr, 2))
         }),
         ("R5", both(2), |b| count(b.reqbufs(Memory::Mmap, 1))),
@@ -75,19 +75,19 @@ fn reqbufs() {
             count(b.reqbufs(Memory::Mmap, 2))
         }),
         ("R+ no memory", both(ENOMEM), |b| {
-            b.mem.max_alloc = Some(0);
+            b.mem.get().max_alloc = Some(0);
             count(b.reqbufs(Memory::Mmap, 2))
         }),
         ("R+ below the minimum", both(ENOMEM), |b| {
-            b.mem.max_alloc = Some(1);
+            b.mem.get().max_alloc = Some(1);
             count(b.reqbufs(Memory::Mmap, 8))
         }),
         ("R+ fewer", both(5), |b| {
-            b.mem.max_alloc = Some(5);
+            b.mem.get().max_alloc = Some(5);
             count(b.reqbufs(Memory::Mmap, 8))
         }),
         ("R+ fewer than the driver needs", both(ENOMEM), |b| {
-            b.mem.max_alloc = Some(5);
+            b.mem.get().max_alloc = Some(5);
             b.driver.least_buffers = 6;
             count(b.reqbufs(Memory::Mmap, 8))
         }),
@@ -220,7 +220,7 @@ fn create_bufs() {
     run(&[
         ("C1", both(0), |b| count(create(b, Memory::Mmap, 0, &[]))),
         ("C2+ not offered", both(EINVAL), |b| {
-            b.mem.no_userptr = true;
+            b.mem.get().no_userptr = true;
             count(create(b, Memory::UserPtr, 0, &[]))
         }),
         ("C3", both(EINVAL), |b| {
@@ -260,11 +260,11 @@ fn create_bufs() {
             count(create(b, Memory::Mmap, 1, &[SIZE]))
         }),
         ("C+ fewer, and that is enough", both(3), |b| {
-            b.mem.max_alloc = Some(3);
+            b.mem.get().max_alloc = Some(3);
             count(create(b, Memory::Mmap, 5, &[SIZE]))
         }),
         ("C+ fewer, and that is not enough", both(ENOMEM), |b| {
-            b.mem.max_alloc = Some(3);
+            b.mem.get().max_alloc = Some(3);
             b.driver.least_buffers = 4;
             let refused = count(create(b, Memory::Mmap, 5, &[SIZE]));
             assert_eq!(b.queue.num_buffers(), 0, "none are kept");
@@ -272,7 +272,7 @@ fn create_bufs() {
         }),
         ("C+ the second question fails", both(ENOMEM), |b| {
             ready(b);
-            b.mem.max_alloc = Some(4);
+            b.mem.get().max_alloc = Some(4);
             count(create(b, Memory::Mmap, 5, &[SIZE]))
         }),
         ("I8", both(EINVAL), |b| {

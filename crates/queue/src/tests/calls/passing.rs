@@ -191,7 +191,7 @@ fn qbuf() {
         }),
         ("B+ cache fault", both(ENOMEM), |b| {
             ready(b);
-            b.mem.fail_in = Some(0);
+            b.mem.get().fail_in = Some(0);
             let result = seen(b.qbuf(0));
             assert_eq!(b.driver.called("buf_finish"), 1, "buf_prepare is undone");
             result
@@ -320,7 +320,7 @@ fn user_pointers() {
         ("U1", both(EINVAL), |b| queue_at(b, 0x1000, SIZE - 1)),
         ("U2", both(EFAULT), |b| queue_at(b, 0, SIZE)),
         ("U3", both(EFAULT), |b| {
-            b.mem.bad_address = Some(0x5000);
+            b.mem.get().bad_address = Some(0x5000);
             queue_at(b, 0x5000, SIZE)
         }),
         ("U6", both(0), |b| queue_at(b, 0x1001, SIZE)),
@@ -334,7 +334,7 @@ fn dma_bufs() {
         if b.queue.memory().is_none() {
             b.reqbufs(Memory::DmaBuf, 2).unwrap();
         }
-        let object = bytes.map(|bytes| b.mem.new_object(bytes));
+        let object = bytes.map(|bytes| b.mem.get().new_object(bytes));
         let request = b.dmabuf(0, object, length, payload);
         seen(b.qbuf_as(request))
     }
@@ -350,7 +350,7 @@ fn dma_bufs() {
         }),
         ("F7", both(0), |b| queue_object(b, Some(SIZE), 0, 0)),
         ("F+ cannot be mapped", both(ENOMEM), |b| {
-            b.mem.fail_in = Some(1);
+            b.mem.get().fail_in = Some(1);
             b.reqbufs(Memory::DmaBuf, 2).unwrap();
             queue_object(b, Some(SIZE), 0, 0)
         }),

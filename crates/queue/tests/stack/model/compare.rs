@@ -44,7 +44,7 @@ impl Model {
         assert_eq!(queue.is_started(), stream.started);
         assert_eq!(queue.has_error(), stream.error);
         assert_eq!(queue.is_waiting(), stream.sleeper);
-        let mut session = lab.sides[side].session(&mut lab.mem);
+        let mut session = lab.sides[side].session(&lab.mem);
         for index in 0..MAX {
             let found = session.querybuf(index);
             let Some(buffer) = stream.buffers.get(&index) else {
