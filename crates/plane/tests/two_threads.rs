@@ -1,0 +1,159 @@
+//! One thread's allocation sleeps in the host, and another thread's calls meet no lock of it.
+//!
+//! Locks are counted, no time is taken.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, TryLockError, mpsc};
+use std::thread;
+use vb3_dma::{
+    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr,
+    Segment, SegmentKind,
+};
+use vb3_plane::{
+    AllocArgs, Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Planes,
+};
+
+const PAGE: u64 = 4096;
+const CAMERA: u8 = 0;
+const DISPLAY: u8 = 1;
+const SLOW: u8 = 2;
+
+/// Locks that count how many are held, and how often one was already held.
+struct Counted;
+struct CountedLock<T>(Mutex<T>);
+
+static HELD: AtomicU64 = AtomicU64::new(0);
+static CONTENDED: AtomicU64 = AtomicU64::new(0);
+
+impl Locks for Counted {
+    type Lock<T> = CountedLock<T>;
+}
+
+impl<T> Lock<T> for CountedLock<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = match self.0.try_lock() {
+            Ok(value) => value,
+            Err(TryLockError::WouldBlock) => {
+                CONTENDED.fetch_add(1, SeqCst);
+                self.0.lock().unwrap()
+            }
+            Err(TryLockError::Poisoned(err)) => panic!("{err}"),
+        };
+        HELD.fetch_add(1, SeqCst);
+        let result = act(&mut value);
+        HELD.fetch_sub(1, SeqCst);
+        result
+    }
+}
+
+/// Pages, for which the slow device has to wait until the test lets it continue.
+struct Host {
+    next: AtomicU64,
+    asleep: mpsc::SyncSender<()>,
+    wake: Mutex<mpsc::Receiver<()>>,
+}
+
+impl PageSource for Host {
+    type Device = u8;
+    type Pages = Segment;
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn device_info(&self, _: u8) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits::default(),
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: None,
+            bounce: BounceMode::Never,
+        })
+    }
+
+    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {
+        if request.device == Some(SLOW) {
+            self.asleep.send(()).unwrap();
+            self.wake.lock().unwrap().recv().unwrap();
+        }
+        Ok(Segment {
+            addr: PhysAddr::new(self.next.fetch_add(request.len, SeqCst)),
+            len: request.len,
+            kind: SegmentKind::Pages,
+        })
+    }
+
+    fn free_pages(&self, _: Segment) {}
+
+    fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
+        (index == 0).then_some(*pages)
+    }
+}
+
+vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+
+type Shared = Planes<Mapper<Host, Counted>, (), Counted>;
+
+const ARGS: AllocArgs = AllocArgs {
+    len_bytes: PAGE,
+    direction: Direction::FromDevice,
+    coherency: Coherency::Coherent,
+};
+
+/// A plane's life: allocated, exported, shown to another device, released.
+fn live_and_end(planes: &Shared) {
+    let mut frame = planes.alloc(Device::contig(CAMERA), ARGS).unwrap();
+    let buf = planes.export(&frame, ExportAccess::ReadWrite).unwrap();
+    let display = Device::contig(DISPLAY);
+    let mut shown = planes
+        .attach_dmabuf(display, &buf, PAGE, Direction::ToDevice)
+        .unwrap();
+    planes.map_dmabuf(&mut shown).unwrap();
+    assert_eq!(planes.cookie(&frame), planes.cookie(&shown));
+    for plane in [&mut frame, &mut shown] {
+        planes.prepare(plane, HintSkip::empty()).unwrap();
+        planes.begin_access(plane);
+        planes.end_access(plane, vb3_plane::Outcome::Done);
+        planes.finish(plane, HintSkip::empty());
+    }
+    planes.unmap_dmabuf(&mut shown);
+    planes.put(shown);
+    planes.put_dmabuf(buf);
+    planes.put(frame);
+}
+
+#[test]
+fn sleeping_allocation_holds_no_lock() {
+    let (asleep, is_asleep) = mpsc::sync_channel(0);
+    let (wake, woken) = mpsc::channel();
+    let mut wake = Some(wake);
+    let host = Host {
+        next: AtomicU64::new(0x10_0000),
+        asleep,
+        wake: Mutex::new(woken),
+    };
+    let layer = Mapper::<_, Counted>::with_locks(host, 3).unwrap();
+    let planes = Shared::with_locks(layer, ());
+    thread::scope(|scope| {
+        // Dropped if this thread fails: the other one then ends, too.
+        let wake = wake.take().unwrap();
+        let slow = scope.spawn(|| planes.alloc(Device::contig(SLOW), ARGS).unwrap());
+        is_asleep.recv().unwrap();
+        assert_eq!(HELD.load(SeqCst), 0, "nothing is locked while it sleeps");
+        // More than one chunk of a table has slots for.
+        let held: Vec<_> = (0..40)
+            .map(|_| planes.alloc(Device::contig(CAMERA), ARGS).unwrap())
+            .collect();
+        live_and_end(&planes);
+        held.into_iter().for_each(|plane| planes.put(plane));
+        assert_eq!(CONTENDED.load(SeqCst), 0, "none that the other holds");
+        wake.send(()).unwrap();
+        planes.put(slow.join().unwrap());
+    });
+    assert!(planes.live().is_empty());
+    assert!(planes.ops().live().is_empty());
+}
