@@ -76,7 +76,8 @@
 //! | 4 | of the host: in its placer, its observer and the DMA layer | what they do |
 //!
 //! No thread holds two of one row, but for those of the host. Allocating memory and freeing it hold
-//! none, so that an allocation that sleeps delays no other thread.
+//! none, so that an allocation that sleeps delays no other thread. `tests/loom.rs` tries the orders in
+//! which two threads meet.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -47,7 +47,8 @@
 //! | 3 | of the counters, of what is kept of all planes together | a few instructions |
 //!
 //! No thread holds two of row 1. While the host allocates, pins or frees, the thread holds no lock,
-//! so that one queue's allocation delays no other queue.
+//! so that one queue's allocation delays no other queue. `tests/loom.rs` tries the orders in which two
+//! threads meet.
 #![no_std]
 #![forbid(unsafe_code)]
 

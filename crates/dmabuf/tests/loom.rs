@@ -1,0 +1,197 @@
+//! The orders in which two threads take the locks of `Buffers`, as far as two preemptions make one.
+//!
+//! All locks are loom's: those of memories, of the tables, of fences and of the mapping layer. Loom
+//! runs the other thread at each of them, and finds two locks that are taken in either order. It does
+//! not explore how a table publishes new slots, which is one atomic pointer.
+
+use loom::sync::{Arc, Mutex};
+use vb3_dma::{
+    Attrs, BounceMode, Coherency, DeviceInfo, Direction, Error, Limits, Lock, Locks, Mapper,
+    PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+};
+use vb3_dmabuf::fence::{Outcome, Owner, Usage};
+use vb3_dmabuf::{Access, Backing, Buffers, Importer as _, Live, MemoryId, Name, Spec, UserKind};
+
+const PAGE: u64 = 4096;
+const CAMERA: u8 = 0;
+const DISPLAY: u8 = 1;
+
+#[derive(Debug)]
+struct Modelled;
+
+struct Guarded<T>(Mutex<T>);
+
+impl Locks for Modelled {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().unwrap())
+    }
+}
+
+/// Pages that are counted.
+struct Host {
+    /// Pages given out so far, and pages given back.
+    pages: Mutex<(u64, u64)>,
+}
+
+impl PageSource for Host {
+    type Device = u8;
+    type Pages = Segment;
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn device_info(&self, _: u8) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits::default(),
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: None,
+            bounce: BounceMode::Never,
+        })
+    }
+
+    fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {
+        let mut pages = self.pages.lock().unwrap();
+        pages.0 += 1;
+        Ok(Segment {
+            addr: PhysAddr::new(pages.0 << 20),
+            len: request.len,
+            kind: SegmentKind::Pages,
+        })
+    }
+
+    fn free_pages(&self, _: Segment) {
+        self.pages.lock().unwrap().1 += 1;
+    }
+
+    fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
+        (index == 0).then_some(*pages)
+    }
+}
+
+vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+
+type Shared = Buffers<Mapper<Host, Modelled>, (), Modelled>;
+
+fn allocate(buffers: &Shared) -> MemoryId {
+    let spec = Spec {
+        backing: Backing::Coherent(CAMERA),
+        len_bytes: PAGE,
+        direction: Direction::FromDevice,
+        attrs: Attrs::empty(),
+    };
+    buffers.allocate(spec).unwrap()
+}
+
+/// Runs two threads on a memory, in all orders. Each gives back what it takes; `end` gives back the
+/// rest.
+fn explore(
+    one: impl Fn(&Shared, MemoryId) + Send + Sync + Copy + 'static,
+    two: impl Fn(&Shared, MemoryId) + Send + Sync + Copy + 'static,
+    end: impl Fn(&Shared, MemoryId) + Send + Sync + Copy + 'static,
+) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(move || {
+        let host = Host {
+            pages: Mutex::new((0, 0)),
+        };
+        let layer = Mapper::with_locks(host, 2).unwrap();
+        let buffers = Arc::new(Shared::with_locks(layer, ()));
+        let id = allocate(&buffers);
+        let other = Arc::clone(&buffers);
+        let thread = loom::thread::spawn(move || one(&other, id));
+        two(&buffers, id);
+        thread.join().unwrap();
+        end(&buffers, id);
+        assert_eq!(buffers.live(), Live::default());
+        assert!(buffers.ops().live().is_empty());
+        let (given, back) = *buffers.ops().platform().pages.lock().unwrap();
+        assert_eq!(given, back, "each freed once");
+        let left = buffers.with_fences(|fences, _| (fences.len(), fences.reservations()));
+        assert_eq!(left, (0, 0));
+    });
+}
+
+fn drop_plane(buffers: &Shared, id: MemoryId) {
+    buffers.drop_user(id, UserKind::Plane);
+}
+
+/// A mapping and its end, where the memory is still there.
+fn map_once(buffers: &Shared, id: MemoryId) {
+    match buffers.vma_open(id) {
+        Ok(vma) => {
+            let is_there = buffers.inspect(id, |_| ()).is_some();
+            assert!(is_there, "a mapping keeps the memory");
+            assert!(!buffers.vma_close(vma), "no dma-buf");
+        }
+        Err(err) => assert_eq!(err.errno(), 22, "gone"),
+    }
+}
+
+#[test]
+fn last_handle_frees_memory_once() {
+    explore(map_once, drop_plane, |_, _| ());
+}
+
+#[test]
+fn two_threads_allocate_at_the_same_time() {
+    let both = |buffers: &Shared, id| {
+        let own = allocate(buffers);
+        assert_ne!(own, id);
+        drop_plane(buffers, own);
+    };
+    explore(both, both, drop_plane);
+}
+
+/// An export, shown to a device, and its end.
+fn show(buffers: &Shared, id: MemoryId) {
+    let Ok(buf) = buffers.export(id, Access::ReadWrite, Name::default()) else {
+        return;
+    };
+    if let Ok(mut shown) = buffers.attach(&buf, DISPLAY) {
+        match buffers.map(&mut shown, Direction::ToDevice) {
+            Ok(()) => buffers.unmap(&mut shown),
+            Err(err) => assert_eq!(err.errno(), 19, "revoked"),
+        }
+        buffers.detach(shown);
+    }
+    assert!(buffers.put_buf(buf), "the only reference");
+}
+
+#[test]
+fn revoked_memory_is_mapped_no_more() {
+    let revoke = |buffers: &Shared, id| buffers.revoke(id).unwrap();
+    explore(show, revoke, |buffers, id| {
+        let revoked = buffers.inspect(id, |memory| (memory.is_revoked(), memory.is_shared()));
+        assert_eq!(revoked, Some((true, false)));
+        drop_plane(buffers, id);
+    });
+}
+
+#[test]
+fn fences_are_looked_at_inside_a_memory() {
+    let look = |buffers: &Shared, id| {
+        buffers.inspect(id, |_| {
+            buffers.with_fences(|fences, _| fences.owners(id).count())
+        });
+    };
+    let access = |buffers: &Shared, id| {
+        let mut timeline = buffers.with_fences(|fences, _| fences.timeline(Owner::Device(CAMERA)));
+        let begun =
+            buffers.with_fences(|fences, _| fences.begin_access(id, &mut timeline, Usage::Write));
+        begun.unwrap();
+        buffers.revoke(id).unwrap();
+        buffers.with_fences(|fences, now_ns| fences.close(timeline, Outcome::Done, now_ns));
+    };
+    explore(look, access, drop_plane);
+}

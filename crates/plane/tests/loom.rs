@@ -1,0 +1,158 @@
+//! The orders in which two threads take the locks of `Planes`, as far as two preemptions make one.
+//!
+//! All locks are loom's, those of `Buffers` and of the mapping layer, too.
+
+use loom::sync::{Arc, Mutex};
+use vb3_dma::{
+    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr,
+    Segment, SegmentKind,
+};
+use vb3_dmabuf::BufRef;
+use vb3_plane::{
+    AllocArgs, Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Plane, Planes,
+};
+
+const PAGE: u64 = 4096;
+const CAMERA: Device<u8> = Device::contig(0);
+const DISPLAY: Device<u8> = Device::contig(1);
+
+#[derive(Debug)]
+struct Modelled;
+
+struct Guarded<T>(Mutex<T>);
+
+impl Locks for Modelled {
+    type Lock<T> = Guarded<T>;
+}
+
+impl<T> Lock<T> for Guarded<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().unwrap())
+    }
+}
+
+/// One page, which is given out once.
+struct Host;
+
+impl PageSource for Host {
+    type Device = u8;
+    type Pages = ();
+
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn device_info(&self, _: u8) -> Option<DeviceInfo> {
+        Some(DeviceInfo {
+            limits: Limits::default(),
+            coherency: Coherency::Coherent,
+            cache_alignment: 1,
+            iommu: None,
+            bounce: BounceMode::Never,
+        })
+    }
+
+    fn alloc_pages(&self, _: PageRequest<u8>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn free_pages(&self, (): ()) {}
+
+    fn pages_segment(&self, (): &(), index: usize) -> Option<Segment> {
+        (index == 0).then_some(Segment {
+            addr: PhysAddr::new(PAGE),
+            len: PAGE,
+            kind: SegmentKind::Pages,
+        })
+    }
+}
+
+vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+
+type Shared = Planes<Mapper<Host, Modelled>, (), Modelled>;
+
+fn attach(planes: &Shared, buf: &BufRef) -> Plane<u8> {
+    planes
+        .attach_dmabuf(DISPLAY, buf, PAGE, Direction::ToDevice)
+        .unwrap()
+}
+
+/// Runs two threads on an exported plane, in all orders. The display has it imported already, for
+/// `two` to give back.
+fn explore(
+    one: impl Fn(&Shared, &BufRef) + Send + Sync + Copy + 'static,
+    two: impl Fn(&Shared, &BufRef, Plane<u8>) + Send + Sync + Copy + 'static,
+) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(move || {
+        let planes = Shared::with_locks(Mapper::with_locks(Host, 2).unwrap(), ());
+        let args = AllocArgs {
+            len_bytes: PAGE,
+            direction: Direction::FromDevice,
+            coherency: Coherency::Coherent,
+        };
+        let frame = planes.alloc(CAMERA, args).unwrap();
+        let buf = planes.export(&frame, ExportAccess::ReadWrite).unwrap();
+        let first = attach(&planes, &buf);
+        let shared = Arc::new((planes, buf));
+        let other = Arc::clone(&shared);
+        let thread = loom::thread::spawn(move || one(&other.0, &other.1));
+        two(&shared.0, &shared.1, first);
+        thread.join().unwrap();
+        let Ok((planes, buf)) = Arc::try_unwrap(shared) else {
+            panic!("both threads have ended");
+        };
+        planes.put_dmabuf(buf);
+        planes.put(frame);
+        assert!(planes.live().is_empty(), "{:?}", planes.live());
+        assert!(planes.ops().live().is_empty());
+    });
+}
+
+/// Imports the plane, uses it once, and gives it back.
+fn show(planes: &Shared, buf: &BufRef) {
+    let mut shown = attach(planes, buf);
+    planes.map_dmabuf(&mut shown).unwrap();
+    assert!(planes.cookie(&shown).is_some());
+    planes.prepare(&mut shown, HintSkip::empty()).unwrap();
+    planes.finish(&mut shown, HintSkip::empty());
+    planes.unmap_dmabuf(&mut shown);
+    planes.put(shown);
+}
+
+#[test]
+fn two_planes_share_an_import() {
+    explore(show, |planes, _, mut first| {
+        planes.map_dmabuf(&mut first).unwrap();
+        planes.unmap_dmabuf(&mut first);
+        planes.put(first);
+    });
+}
+
+#[test]
+fn import_survives_its_last_planes_end() {
+    // The thread finds the import of `first`, or makes its own.
+    explore(show, |planes, _, first| planes.put(first));
+}
+
+#[test]
+fn import_of_revoked_memory_ends() {
+    let show_if_there = |planes: &Shared, buf: &BufRef| {
+        let Ok(mut shown) = planes.attach_dmabuf(DISPLAY, buf, PAGE, Direction::ToDevice) else {
+            return;
+        };
+        if planes.map_dmabuf(&mut shown).is_ok() {
+            planes.unmap_dmabuf(&mut shown);
+        }
+        planes.put(shown);
+    };
+    explore(show_if_there, |planes, buf, first| {
+        planes.revoke(buf.memory()).unwrap();
+        planes.put(first);
+    });
+}
