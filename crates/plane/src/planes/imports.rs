@@ -202,13 +202,23 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.drop_imports(|import| self.buffers.buf(import.buf).is_none());
     }
 
-    /// The exporter's part of a hand-over to the device.
-    pub(super) fn hand_import(&self, key: ImportKey) -> Result<(), PlaneError> {
+    /// The exporter's part of a hand-over to the device, which finds the import at `addr`.
+    ///
+    /// # Errors
+    /// `Busy` (EBUSY) where another queue's use has moved the memory since the plane was placed.
+    pub(super) fn hand_import(&self, key: ImportKey, addr: DmaAddr) -> Result<(), PlaneError> {
         let handed = self.imports.with(key.0, |import| {
-            self.buffers.hand_to_device(&import.attachment)
+            let handed = self.buffers.hand_to_device(&import.attachment);
+            handed.map_err(PlaneError::shared)?;
+            // The memory stays from now on.
+            let first = self.buffers.segment(&import.attachment, 0);
+            if first.is_some_and(|first| first.addr == addr) {
+                return Ok(());
+            }
+            self.buffers.take_from_device(&import.attachment);
+            Err(PlaneError::Busy)
         });
-        let handed = handed.ok_or(PlaneError::Invalid(None))?;
-        handed.map_err(PlaneError::shared)
+        handed.unwrap_or(Err(PlaneError::Invalid(None)))
     }
 
     /// The exporter's part of a hand-over back.

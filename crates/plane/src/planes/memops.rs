@@ -84,11 +84,18 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
         match (&mut plane.kind, step) {
             (Kind::Imported { mapped: None, .. }, _) => Err(PlaneError::Invalid(None)),
-            (Kind::Imported { import, handed, .. }, _) => {
+            (
+                Kind::Imported {
+                    import,
+                    handed,
+                    mapped: Some(addr),
+                },
+                _,
+            ) => {
                 // The import counts the uses of its planes; memory that was revoked is refused.
                 match sync_for {
                     SyncFor::Device => {
-                        self.hand_import(*import)?;
+                        self.hand_import(*import, *addr)?;
                         *handed = handed.saturating_add(1);
                     }
                     SyncFor::Cpu => {

@@ -136,6 +136,34 @@ fn without_a_place_for_all_it_stays_with_its_own_device() {
 }
 
 #[test]
+fn plane_moved_since_its_place_is_refused() {
+    let (t, mut camera) = lazy(true);
+    cycle(&t, &mut camera, CAMERA, Some(b"ab"));
+    let buf = export(&t, &camera);
+    let [mut one, mut two] = [(); 2].map(|()| import(&t, &buf, DISPLAY));
+    t.map_dmabuf(&mut one).expect("behind an IOMMU");
+    t.map_dmabuf(&mut two).expect("the same import");
+    t.place(&mut one).expect("a place");
+    let before = dma(&t, &one);
+    // Another queue moves the memory before the first one's device gets it.
+    let mut direct = import(&t, &buf, DIRECT);
+    t.map_dmabuf(&mut direct).expect("moved");
+    t.place(&mut two).expect("mapped again");
+    assert_ne!(dma(&t, &two), before);
+    assert_eq!(
+        t.prepare(&mut one, HintSkip::empty()).unwrap_err().errno(),
+        16
+    );
+    assert_eq!(&cycle(&t, &mut one, DISPLAY, None), b"ab", "placed again");
+    for plane in [one, two, direct] {
+        t.put(plane);
+    }
+    t.put_dmabuf(buf);
+    t.put(camera);
+    assert_nothing(&t);
+}
+
+#[test]
 fn the_cpu_may_come_first() {
     let (t, mut camera) = lazy(true);
     t.copy_to(&mut camera, 0, b"ab").expect("placed for that");
