@@ -64,7 +64,7 @@ pub enum Constraint {
 }
 
 impl Constraint {
-    /// A short stable name, as it stands in reports.
+    /// Returns a short stable name, as used in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -101,15 +101,15 @@ impl Constraint {
 /// The constraint behind a refusal, with the value wanted and the value found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reason {
-    /// Which constraint.
+    /// The constraint.
     pub constraint: Constraint,
-    /// The value the request needed.
+    /// The value that the request needed.
     pub wanted: u64,
-    /// The value there was.
+    /// The value that was available.
     pub found: u64,
 }
 
-/// Why the DMA layer refused.
+/// Errors of the DMA layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Error {
@@ -119,15 +119,15 @@ pub enum Error {
     NoMemory(Reason),
     /// EIO: the memory cannot be mapped for the device.
     Unmappable(Reason),
-    /// EFAULT: user memory that is not there, or not writable.
+    /// EFAULT: user memory is missing or not writable.
     BadUserMemory(Reason),
-    /// ENXIO: an offset or range outside the memory, or memory without what was asked for.
+    /// ENXIO: an offset or range is outside the memory, or the memory lacks the requested view.
     NoSuchMemory(Reason),
-    /// EOPNOTSUPP: the platform does not offer this.
+    /// EOPNOTSUPP: the platform does not support this.
     Unsupported,
-    /// EPERM: the memory would have to bounce, and what was asked for forbids it.
+    /// EPERM: the memory would have to bounce, and the attributes forbid it.
     Forbidden(Reason),
-    /// EBUSY: there is one already, or it still is in use.
+    /// EBUSY: the object already exists, or is still in use.
     Busy,
     /// ENODEV: the device was removed.
     Removed,

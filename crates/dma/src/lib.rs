@@ -1,12 +1,12 @@
 //! The DMA mapping layer: addresses, scatter tables, constraints and mapping.
 //!
-//! Two seams bound this crate. [`Platform`] lies below it: what a machine, a Rust operating
-//! system or a VFIO container must offer. [`DmaOps`] lies above it: what buffer code asks for.
-//! [`Mapper`] turns the first into the second; an operating system that has a DMA layer of its
-//! own implements [`DmaOps`] directly.
+//! The crate has two interfaces. Below it, a machine, a Rust operating system or a VFIO container
+//! implements [`Platform`]. Above it, buffer code calls [`DmaOps`]. [`Mapper`] implements
+//! [`DmaOps`] over a [`Platform`]. An operating system with its own DMA layer implements [`DmaOps`]
+//! directly.
 //!
-//! The crate brings no locks, threads, clocks or files: the host chooses the [`Lock`]. Nothing here
-//! panics on values from outside; sizes go through checked arithmetic.
+//! The crate has no locks, threads, clocks or files; the host chooses the [`Lock`]. Values from
+//! outside never cause a panic, and sizes use checked arithmetic.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]

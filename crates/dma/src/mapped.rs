@@ -1,8 +1,8 @@
-//! Mappings that say in their type which way bytes go and who has the memory now, and that unmap
-//! when they are dropped.
+//! Mappings whose types state the direction of transfer and the memory's owner. They unmap when
+//! dropped.
 //!
-//! Underneath are the plain calls of [`Mapper`], which stay there for hosts that keep their own
-//! books: nothing here is needed to use them.
+//! They use the plain calls of [`Mapper`]. Hosts that track their mappings themselves can call
+//! those directly.
 //!
 //! # Examples
 //! ```
@@ -230,9 +230,9 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         Ok(Mapped::new(self.mapper, Memory::Alloc(memory), mapping))
     }
 
-    /// Maps one run of physically contiguous, cached memory and hands it to the device. Takes no heap
-    /// for one run of pages that the device takes as it is; the address space may, to record what is
-    /// live.
+    /// Maps one run of physically contiguous, cached memory and hands it to the device. Does not
+    /// allocate if the device accepts the run of pages directly; only the address space may
+    /// allocate, to track live ranges.
     ///
     /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical
     /// addresses, and the caller guarantees that they stay the same memory until the mapping ends.
@@ -303,7 +303,7 @@ impl<P: Platform> Clone for Memory<'_, P> {
 
 impl<P: Platform> Copy for Memory<'_, P> {}
 
-/// Mapped memory: `D` says which way bytes go, `O` who has it. Unmaps when it is dropped.
+/// Mapped memory: `D` is the direction of transfer, `O` the owner. Unmaps when it is dropped.
 ///
 /// It is `Send` and `Sync` if the mapper is `Sync` and the platform's devices are.
 #[must_use = "unmaps when it is dropped"]
@@ -364,7 +364,7 @@ impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O
         self.mapper.end_mapping(&mapping, O::UNMAP, now)
     }
 
-    /// Unmaps, and says whether the device's view is gone.
+    /// Unmaps, and returns an error if the device may still reach the memory.
     ///
     /// # Errors
     /// As [`Mapper::try_unmap`]: the device may still reach the memory.
@@ -406,11 +406,11 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Device> {
         self.runs()
     }
 
-    /// Hands the memory to the CPU: what the device wrote is seen.
+    /// Hands the memory to the CPU, which then sees the device's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] gives the mapping back, and says why (`NoSuchMemory`, ENXIO), where a bounced
-    /// copy could not be made.
+    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounced copy
+    /// could not be made.
     ///
     /// # Context
     /// Does not sleep.
@@ -420,11 +420,11 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Device> {
 }
 
 impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
-    /// Hands the memory to the device: what the CPU wrote is seen.
+    /// Hands the memory to the device, which then sees the CPU's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] gives the mapping back, and says why (`NoSuchMemory`, ENXIO), where a bounced
-    /// copy could not be made.
+    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounced copy
+    /// could not be made.
     ///
     /// # Context
     /// Does not sleep.
@@ -488,7 +488,7 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
             .vmap_bytes(self.vmap.as_ref()?.host())
     }
 
-    /// Copies what the device wrote, from byte `offset` on.
+    /// Copies the device's bytes, from byte `offset` on.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported`.
@@ -500,7 +500,7 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
         self.mapper.vmap_read(vmap, offset, out)
     }
 
-    /// Copies what the device will read, from byte `offset` on.
+    /// Copies bytes into the memory for the device, from byte `offset` on.
     ///
     /// # Errors
     /// As [`read`](Self::read).

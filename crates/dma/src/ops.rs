@@ -1,4 +1,4 @@
-//! The seam above: what buffer code asks of a DMA layer.
+//! The upper interface: the calls of buffer code on a DMA layer.
 
 use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, SyncFor};
 
@@ -68,8 +68,8 @@ pub trait DmaOps {
         attrs: Attrs,
     ) -> Result<Self::Alloc, Error>;
 
-    /// Allocates zeroed cached memory that is contiguous for the CPU alone and mapped for no
-    /// device (`vmalloc_user`).
+    /// Allocates zeroed cached memory that is only contiguous for the CPU and mapped for no device
+    /// (`vmalloc_user`).
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
@@ -78,8 +78,8 @@ pub trait DmaOps {
     /// Allocates as [`alloc_virtual`](Self::alloc_virtual), in pages that `dev` reaches: those below
     /// its mask, if no IOMMU gives them other addresses. It is mapped for no device.
     ///
-    /// Drivers of devices with short masks ask for such pages (`__GFP_DMA32`). A host that leaves this
-    /// out allocates any pages.
+    /// Drivers of devices with short masks request such pages (`__GFP_DMA32`). The default
+    /// implementation allocates any pages.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
@@ -128,13 +128,13 @@ pub trait DmaOps {
         direction: Direction,
     ) -> Result<Self::Table, Error>;
 
-    /// Whether `table` still is the memory `user` has at `addr`.
+    /// Returns whether `table` is still the memory at `addr` of `user`.
     ///
-    /// A host that reaches user memory by address may always say yes; one that pins pages says
-    /// no after the program has mapped something else there.
+    /// A host that accesses user memory by address may always return true. A host that pins pages
+    /// returns false after the program has mapped other memory there.
     fn is_current(&self, table: &Self::Table, user: &Self::User, addr: u64) -> bool;
 
-    /// Drops a table: unpins user memory (marked dirty if `device_wrote`), forgets a view.
+    /// Frees a table, and unpins user memory (marked dirty if `device_wrote`).
     fn free_table(&self, table: Self::Table, device_wrote: bool);
 
     /// Bytes the table covers.

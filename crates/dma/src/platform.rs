@@ -1,9 +1,10 @@
-//! The seam below: what a host must offer to the mapping layer, cut by what a host has.
+//! The lower interface: the traits that a host implements for the mapping layer, one for each
+//! ability.
 //!
-//! [`PageSource`] is all that every host has: five methods. [`Caches`], [`Iommu`], [`Bounce`],
-//! [`UserPages`] and [`KernelViews`] are for hosts that have such things; their methods do nothing
-//! or refuse unless a host says otherwise. [`without!`](crate::without) implements those that a host
-//! lacks, one by one.
+//! Every host implements [`PageSource`], which has five required methods. Hosts with these
+//! abilities also implement [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`];
+//! the default methods do nothing or refuse. [`without!`](crate::without) implements the traits
+//! that a host lacks.
 //!
 //! Every method takes `&self`. A host that is called from several contexts needs locks, as for any
 //! page allocator. The layer holds no lock while it calls the host.
@@ -15,7 +16,7 @@ use core::sync::atomic::AtomicU8;
 /// When a device's memory goes through the bounce pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BounceMode {
-    /// Never: what the device does not reach is refused.
+    /// Never. Memory that the device does not reach is refused.
     Never,
     /// Where the device's mask does not reach the memory.
     WhenNeeded,
@@ -64,8 +65,8 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// A device that sees the CPU's caches, reaches memory at its physical addresses, and is refused
-    /// what it does not reach. Fields are set for others.
+    /// Returns the description of a device that sees the CPU's caches and uses physical addresses;
+    /// memory out of its reach is refused. Set fields for other devices.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self {
@@ -89,7 +90,7 @@ impl DeviceInfo {
     }
 }
 
-/// How the pages of an allocation must lie.
+/// Physical layout of an allocation's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// One physical run.
@@ -103,16 +104,16 @@ pub enum Layout {
 pub struct PageRequest<D> {
     /// Bytes, a non-zero multiple of the granule.
     pub len: u64,
-    /// Each physical run starts on a multiple of this and is a multiple of it long: a power of
-    /// two, the page size or more. More than that is asked for where an IOMMU has larger pages.
+    /// Start and length of each physical run are multiples of this power of two: the page size, or
+    /// the page size of an IOMMU with larger pages.
     pub granule: u64,
-    /// How the pages must lie.
+    /// Physical layout of the pages.
     pub layout: Layout,
     /// Highest physical address a byte may have.
     pub max_addr: PhysAddr,
     /// How the CPU sees them.
     pub caching: Caching,
-    /// The device that must reach the pages without bouncing; `None` for the CPU alone.
+    /// The device that must reach the pages without bouncing; `None` if only the CPU uses them.
     ///
     /// A confidential machine makes pages shared for it.
     pub device: Option<D>,
@@ -142,7 +143,7 @@ pub struct BouncePool {
     pub len: u64,
 }
 
-/// Memory, and the devices that are to reach it: what every host has.
+/// Memory and devices, which every host has.
 ///
 /// A simulated machine, an operating system's page allocator or a user-space driver over VFIO can
 /// implement it. The last has no physical addresses and uses its process's addresses instead,
@@ -169,32 +170,32 @@ pub trait PageSource {
     /// Describes `dev`; `None` if there is no such device.
     fn device_info(&self, dev: Self::Device) -> Option<DeviceInfo>;
 
-    /// A number of the device that no other has, below the count that the mapper is made for
-    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)); the same as long as the device is
-    /// there, also of one that is not known yet. A host that numbers its devices says so, for all
-    /// of them: their state is found without a lock that all of them share. The default, `None`,
-    /// has it looked for.
+    /// Returns a stable, unique index, smaller than the mapper's capacity
+    /// ([`Mapper::with_locks`](crate::Mapper::with_locks)). The mapper then finds the device's
+    /// state without a shared lock. A host must return an index for all its devices, or `None`, the
+    /// default, for all. It must also do so for a device that the mapper does not know yet.
     fn device_number(&self, dev: Self::Device) -> Option<usize> {
         let _ = dev;
         None
     }
 
-    /// Takes pages that are zeroed for the CPU and for every device.
+    /// Allocates pages that are zeroed for the CPU and for every device.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) with the pool that ran out (`ContiguousPool`, `Contiguous`, `Ram`,
     /// `Mask`).
     fn alloc_pages(&self, request: PageRequest<Self::Device>) -> Result<Self::Pages, Error>;
 
-    /// Gives pages back. No device mapping of them is left.
+    /// Frees pages. The caller has removed all device mappings of them.
     fn free_pages(&self, pages: Self::Pages);
 
-    /// Physical run `index` of the pages, in order; `None` past the last.
+    /// Returns physical run `index` of the pages, in order; `None` past the last.
     ///
-    /// The runs cover exactly the length asked for, in whole granules; others are refused.
+    /// The runs must cover exactly the requested length, in whole granules; the layer refuses
+    /// others.
     fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment>;
 
-    /// Bytes of RAM. Requests above it are refused before anything is tried.
+    /// Returns the size of RAM, in bytes. The layer refuses larger requests at once.
     fn ram_bytes(&self) -> u64 {
         u64::MAX
     }
@@ -202,8 +203,8 @@ pub trait PageSource {
     /// Returns the size of the pieces of memory that belongs to no device: a power of two, at least
     /// the page size.
     ///
-    /// An IOMMU with pages larger than the CPU's cannot show a device smaller pieces, so a machine
-    /// that has one says its granule here to let such memory be shared.
+    /// An IOMMU with pages larger than the CPU's cannot map smaller pieces. A machine with such an
+    /// IOMMU returns its granule here, so that devices can share this memory.
     fn unmapped_granule(&self) -> u64 {
         self.page_size()
     }
@@ -220,11 +221,11 @@ pub trait PageSource {
         1
     }
 
-    /// Whether `dev` may use memory at all, whichever way it is mapped: it may be protected, have
-    /// no pages behind it, or be cached where the device's driver never syncs.
+    /// Checks whether `dev` may use memory at all, with any kind of mapping. Reasons against it:
+    /// the memory is protected, has no pages, or is cached while the device's driver never syncs.
     ///
     /// # Errors
-    /// The [`Reason`] that it may not; who maps gets EIO ([`Error::Unmappable`]).
+    /// The [`Reason`] against it; the call that maps fails with EIO ([`Error::Unmappable`]).
     fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
         let _ = (dev, memory);
         Ok(())
@@ -241,13 +242,13 @@ pub trait Caches {
         let _ = (addr, len);
     }
 
-    /// Drops the CPU's lines of `len` bytes at `addr`, so that the CPU sees what devices wrote.
+    /// Drops the CPU's lines of `len` bytes at `addr`, so that the CPU sees the devices' bytes.
     fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
         let _ = (addr, len);
     }
 }
 
-/// I/O page tables. A host without an IOMMU says so in [`DeviceInfo::iommu`] and is never asked.
+/// I/O page tables. The layer never calls a host whose [`DeviceInfo::iommu`] is `None`.
 ///
 /// # Context
 /// As the host says. The layer unmaps in its caller's context.
@@ -282,7 +283,7 @@ pub trait Iommu: PageSource {
     /// several calls, or with gaps.
     ///
     /// # Errors
-    /// Whatever the hardware says. The device may go on reaching part of the range, so the layer
+    /// The hardware's error. The device may go on reaching part of the range, so the layer
     /// never gives its addresses out again, nor frees or unpins memory that lay there
     /// ([`Live::quarantined_bytes`](crate::Live::quarantined_bytes)).
     fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
@@ -299,7 +300,7 @@ pub trait Iommu: PageSource {
     /// keeps the absence of an entry.
     ///
     /// # Errors
-    /// Whatever the hardware says. The entries stay.
+    /// The hardware's error. The entries stay.
     fn iommu_map_done(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
         let _ = (dev, iova, len);
         Ok(())
@@ -358,7 +359,7 @@ pub trait Bounce: PageSource {
         false
     }
 
-    /// Copies `len` bytes from memory into a bounce slot, as the CPU sees both.
+    /// Copies `len` bytes from memory into a bounce slot, in the CPU's view of both.
     ///
     /// # Errors
     /// `BadUserMemory` (EFAULT) if the program's memory is gone.
@@ -370,7 +371,7 @@ pub trait Bounce: PageSource {
         Err(Error::Unsupported)
     }
 
-    /// Copies `len` bytes from a bounce slot to memory, as the CPU sees both.
+    /// Copies `len` bytes from a bounce slot to memory, in the CPU's view of both.
     ///
     /// # Errors
     /// As [`bounce_in`](Self::bounce_in).
@@ -391,7 +392,7 @@ pub trait Bounce: PageSource {
     }
 }
 
-/// The memory of programs. A host without programs says `type User = (); type Pinned = ();`.
+/// The memory of programs. A host without programs writes `type User = (); type Pinned = ();`.
 ///
 /// # Context
 /// May sleep.
@@ -429,7 +430,7 @@ pub trait UserPages {
         None
     }
 
-    /// Whether the pinned bytes still are what `user` has at `addr`.
+    /// Returns whether the pinned bytes are still the memory at `addr` of `user`.
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         let _ = (pinned, user, addr);
         false
@@ -462,9 +463,8 @@ pub trait KernelViews: PageSource + Caches {
         let _ = vmap;
     }
 
-    /// The bytes of a CPU mapping where they are, in order, if this host can show them so: memory
-    /// that lies together and that nothing takes away while the mapping lives. They are atomic
-    /// because devices and programs may write them at any time.
+    /// Returns the bytes of a CPU mapping in place, if they are contiguous and stay valid while the
+    /// mapping lives. They are atomic because devices and programs may write them at any time.
     fn vmap_bytes<'a>(&'a self, vmap: &'a Self::Vmap) -> Option<&'a [AtomicU8]> {
         let _ = vmap;
         None
@@ -546,7 +546,7 @@ pub trait KernelViews: PageSource + Caches {
     }
 }
 
-/// A host, as the mapping layer sees it: all the traits of this module.
+/// A host of the mapping layer: all traits of this module.
 ///
 /// It is implemented for every type that has them; [`without!`](crate::without) implements those that
 /// a host lacks.
@@ -554,7 +554,8 @@ pub trait Platform: PageSource + Caches + Iommu + Bounce + UserPages + KernelVie
 
 impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform for T {}
 
-/// Says which of [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`] a host lacks.
+/// Declares which of [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`] and [`KernelViews`] a host
+/// lacks.
 ///
 /// A host begins with [`PageSource`] and lacks all five. To add one, remove its name from the list
 /// and implement the trait; nothing else changes. Calls that need a missing trait are refused, or

@@ -5,14 +5,14 @@
 //! bits of a table entry to software. These bits hold the number of used entries in that table, so
 //! an empty table is found without a search.
 //!
-//! Every operation first finds out how many tables it needs and takes them all; only then is
-//! anything written that a walker could see. An operation that fails has changed nothing.
+//! Every operation first counts the tables that it needs and allocates them all. Only then does it
+//! write entries that a walker could see. A failed operation changes nothing.
 //!
 //! # Flushing
-//! A walker may go on using what was removed until its translation buffers are flushed, tables
-//! included. So [`PageTable::unmap`] only takes empty tables out. The host obtains them with
-//! [`PageTable::take_retired`], then flushes, then frees them with [`Retired::free`]: tables that are
-//! taken out while the flush is under way wait for the next one.
+//! A walker may keep using removed entries and tables until its translation buffers are flushed.
+//! [`PageTable::unmap`] therefore only retires empty tables. The host obtains them with
+//! [`PageTable::take_retired`], then flushes, then frees them with [`Retired::free`]. Tables that
+//! are retired during the flush wait for the next one.
 //!
 //! # Examples
 //! ```
@@ -70,10 +70,10 @@ pub use walk::{Fault, FaultCause, Leaf, Leaves};
 use crate::{Error, Iova, PhysAddr};
 use layout::{Entry, Geometry, MAX_LEVELS};
 
-/// Where tables lie.
+/// Memory for tables.
 ///
 /// # What the implementer owes
-/// * A table it gives is zeroed, for the CPU and for the walker, and aligned to its length.
+/// * An allocated table is zeroed, for the CPU and for the walker, and aligned to its length.
 /// * Entries are read and written as one 64-bit access, little endian.
 pub trait TableMemory {
     /// Takes memory for a table of `len` bytes: a granule, or at the root of Arm stage 2 up to

@@ -250,7 +250,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Makes everything linked so far visible to the device. Once, after the last `link`.
     ///
     /// # Errors
-    /// Whatever the hardware says. The pieces stay linked and may be synced again.
+    /// The hardware's error. The pieces stay linked and may be synced again.
     pub fn sync_links(&self, links: &mut Links<P>) -> Result<(), Error> {
         if !self.is_own(links.owner) {
             return Err(Error::Invalid);

@@ -250,8 +250,8 @@ pub struct Table<P: Platform> {
     memory: Memory<P::Pinned>,
     segments: Vec<Segment>,
     len: u64,
-    /// Each run starts on a multiple of this, and what follows it up to the next multiple has the
-    /// same owner. 1 if nothing is known.
+    /// Each run starts on a multiple of this, and bytes after it up to the next multiple have the
+    /// same owner. 1 if unknown.
     granule: u64,
     caching: Caching,
 }
@@ -332,7 +332,7 @@ impl<P: Platform> Vmap<P> {
 }
 
 impl<P: Platform> Mapper<P> {
-    /// A layer over `platform` for one context alone, with up to 64 devices.
+    /// Makes a layer over `platform` for a single context, with up to 64 devices.
     ///
     /// # Errors
     /// As [`with_locks`](Self::with_locks).
@@ -428,8 +428,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         live
     }
 
-    /// How often something was given to this mapper that another one made. Each time it was left
-    /// alone, and stays with the mapper that made it.
+    /// Returns how often this mapper was given an object of another mapper. It never changes such
+    /// an object, which stays with its mapper.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.with(|refused| *refused)
@@ -467,9 +467,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// has it, it can be used again like a new device.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) while anything is mapped, linked or allocated for it, or devices of its group
-    /// are left, or addresses are quarantined. Nothing has changed but that what waited was
-    /// flushed.
+    /// `Busy` (EBUSY) while anything is mapped, linked or allocated for it, devices of its group
+    /// remain, or addresses are quarantined. Then only the waiting ranges were flushed; nothing
+    /// else has changed.
     pub fn remove_device(&self, dev: P::Device) -> Result<(), Error> {
         let Some(slot) = self.find(dev) else {
             return Ok(());

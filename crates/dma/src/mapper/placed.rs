@@ -46,19 +46,19 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Moves an allocation to where `place` puts its pages; the CPU sees it by `caching` from then
-    /// on. It must be mapped for no device, and tables of it show where it lay before. Returns what
-    /// `place` returns.
+    /// Lets `place` move an allocation's pages; the CPU's view has `caching` from then on. The
+    /// allocation must be mapped for no device, and its existing tables keep the old addresses.
+    /// Returns the value of `place`.
     ///
     /// # Errors
     /// * `Invalid` (EINVAL) for an allocation that was made for a device or is not of pages.
-    /// * `Busy` (EBUSY) while a device may still reach where it lies now.
+    /// * `Busy` (EBUSY) while a device may still reach the current pages.
     /// * `NoMemory` (ENOMEM) for the list of its runs.
     /// * The error of `place`.
     ///
-    /// After these the allocation lies where it lay. A host that breaks its word, and puts the pages
-    /// into other runs than whole pieces of the promised length, gets `Invalid` too: the allocation
-    /// then lies nowhere.
+    /// After these errors the allocation has not moved. If the host breaks the contract and places
+    /// the pages in runs that are not whole pieces of the reserved length, the call also fails with
+    /// `Invalid`, and the allocation has no pages.
     pub fn place_pages<R>(
         &self,
         alloc: &mut Alloc<P>,
