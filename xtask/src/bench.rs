@@ -233,7 +233,7 @@ fn measure(vb3: &Path, client: &Path, machine: &str, spec: &str, words: &[&str])
     let shown = sh::shown(&command);
     eprintln!("+ {shown}");
     let out = sh::quietly(&mut command)?;
-    let text = String::from_utf8(out).context("the client's output is no text")?;
+    let text = String::from_utf8(out).context("the client's output is not UTF-8")?;
     Ok(Run {
         command: shown,
         values: values(&text),

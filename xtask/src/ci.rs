@@ -90,7 +90,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
 fn names_of(part: Part) -> Result<Vec<String>> {
     let list = ["--", "--include-ignored", "--list", "--format", "terse"];
     let listed = sh::quietly(sh::cargo().args(E2E).args(list))?;
-    let listed = String::from_utf8(listed).context("a test's name is no UTF-8")?;
+    let listed = String::from_utf8(listed).context("a test's name is not UTF-8")?;
     let names = listed
         .lines()
         .filter_map(|line| line.strip_suffix(": test"));

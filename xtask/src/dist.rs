@@ -229,7 +229,8 @@ fn version() -> Result<String> {
 
 fn metadata() -> Result<Vec<Value>> {
     let text = sh::quietly(sh::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
-    let metadata: Value = serde_json::from_slice(&text).context("cargo metadata is no JSON")?;
+    let metadata: Value =
+        serde_json::from_slice(&text).context("the output of cargo metadata is not JSON")?;
     Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         std::fs::remove_file(&summary)?;
     }
     println!(
-        "{}: all {} streams at hand, of {} in the list, by {} on machine {}: {}",
+        "{}: all {} available streams, of {} in the list, by {} on machine {}: {}",
         suite.name,
         found.len(),
         wanted.len(),

@@ -76,7 +76,7 @@ fn fuzz_all(dir: &Path, targets: &[&str], seconds: u32, jobs: usize) -> Result<(
     thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         let mut ends = workers.into_iter().map(thread::ScopedJoinHandle::join);
-        ends.try_for_each(|end| end.unwrap_or_else(|_| Err(anyhow!("a fuzzing thread broke down"))))
+        ends.try_for_each(|end| end.unwrap_or_else(|_| Err(anyhow!("a fuzzing thread panicked"))))
     })
 }
 

@@ -66,7 +66,7 @@ impl Y4m<File> {
     /// Opens a file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::new(file).with_context(|| format!("{} is no y4m file", path.display()))
+        Self::new(file).with_context(|| format!("{} is not a y4m file", path.display()))
     }
 }
 
@@ -86,8 +86,8 @@ impl<R: Read> Y4m<R> {
             };
             let value = &word[kind.len_utf8()..];
             match kind {
-                'W' => width = value.parse().context("its width is no number")?,
-                'H' => height = value.parse().context("its height is no number")?,
+                'W' => width = value.parse().context("its width is not a number")?,
+                'H' => height = value.parse().context("its height is not a number")?,
                 'C' if value.starts_with("422") => full_height_chroma = true,
                 'C' if !value.starts_with("420") => {
                     bail!("its colour space {value} is not read here")
@@ -178,7 +178,7 @@ fn line<R: Read>(input: &mut BufReader<R>) -> Result<String> {
     if line.pop_if(|end| *end == b'\n').is_none() && !line.is_empty() {
         bail!("a header line is cut off or too long");
     }
-    String::from_utf8(line).context("a header line is no text")
+    String::from_utf8(line).context("a header line is not UTF-8")
 }
 
 /// The mean of the part of a plane that one pixel of a smaller picture covers.

@@ -144,7 +144,8 @@ const LEFTOVERS: &[&str] = &[
 /// There is a fault.
 pub(crate) fn run() -> Result<()> {
     let metadata = sh::quietly(sh::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
-    let metadata: Value = serde_json::from_slice(&metadata).context("cargo metadata is no JSON")?;
+    let metadata: Value =
+        serde_json::from_slice(&metadata).context("the output of cargo metadata is not JSON")?;
     let mut faults = layer_faults(&metadata);
     for package in list(&metadata, "packages") {
         let Some(dir) = Path::new(text(package, "manifest_path")).parent() else {
@@ -330,10 +331,7 @@ fn module_faults(package: &str, dir: &Path, teaches: bool) -> Vec<String> {
         }
     }
     if teaches && !root.contains("include_str!(\"../README.md\")") {
-        faults.push(format!(
-            "{}: its README is no part of its tests",
-            shown(dir)
-        ));
+        faults.push(format!("{}: its README is not among its tests", shown(dir)));
     }
     faults
 }
@@ -403,7 +401,7 @@ fn file_faults(file: &Path, text: &str) -> Vec<String> {
     let lines = text.lines().count();
     if lines > MAX_LINES && !is_test && !generated {
         faults.push(format!(
-            "{} has {lines} lines; {MAX_LINES} are the most",
+            "{} has {lines} lines; the limit is {MAX_LINES}",
             shown(file)
         ));
     }

@@ -81,7 +81,7 @@ pub(super) fn run(machine: &str) -> Result<()> {
         "longest",
     ];
     println!("{}", table::format(&head, &rows));
-    println!("A call of a camera beside it that changes nothing, every 0.2 ms; machine {machine}.");
+    println!("A call that changes nothing, on another camera every 0.2 ms; machine {machine}.");
     Ok(())
 }
 
@@ -106,7 +106,7 @@ fn measure(
         .env("HEIGHT", height.to_string());
     eprintln!("+ {}", sh::shown(&run));
     let out = sh::quietly(&mut run)?;
-    let found = values(&String::from_utf8(out).context("the client's output is no text")?);
+    let found = values(&String::from_utf8(out).context("the client's output is not UTF-8")?);
     let value = |key: &str| {
         let value = found.get(key).copied();
         value.with_context(|| format!("the client gave no {key}"))

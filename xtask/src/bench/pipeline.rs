@@ -291,7 +291,7 @@ impl Tools {
             pairs.push(Pair {
                 by_wall,
                 ..pair(
-                    format!("{}, mapped anew for each frame / kept, {name}", small.size),
+                    format!("{}, mapped again for each frame / kept, {name}", small.size),
                     "",
                     mapped(REMAPPED),
                     mapped(KEPT),

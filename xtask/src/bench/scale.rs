@@ -111,6 +111,6 @@ fn measure(
     command.arg(client).arg(name).arg(count.to_string());
     eprintln!("+ {}", sh::shown(&command));
     let out = sh::quietly(&mut command)?;
-    let text = String::from_utf8(out).context("the client's output is no text")?;
+    let text = String::from_utf8(out).context("the client's output is not UTF-8")?;
     Ok(super::values(&text))
 }

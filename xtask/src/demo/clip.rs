@@ -34,8 +34,8 @@ pub(super) fn decode(path: PathBuf, frames: u32) -> Result<Clip> {
             ])
             .arg(&path),
     )
-    .with_context(|| format!("{} is no clip that ffmpeg reads", path.display()))?;
-    let probed: Value = serde_json::from_slice(&probed).context("ffprobe's answer is no JSON")?;
+    .with_context(|| format!("{} is not a clip that ffmpeg can read", path.display()))?;
+    let probed: Value = serde_json::from_slice(&probed).context("ffprobe's answer is not JSON")?;
     let stream = probed
         .pointer("/streams/0")
         .context("the clip has no video in it")?;
@@ -117,7 +117,7 @@ pub(super) fn as_h264(clip: &Clip, dir: &Path, frames: u32) -> Result<PathBuf> {
     if clip.is_h264 {
         ffmpeg.args(["-c:v", "copy"]);
     } else {
-        eprintln!("the clip is no H.264: encoding it for the decoder");
+        eprintln!("the clip is not H.264: encoding it for the decoder");
         ffmpeg.args([
             "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-pix_fmt", "yuv420p",
         ]);

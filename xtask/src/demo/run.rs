@@ -73,7 +73,7 @@ impl Run {
         }
         let text = std::fs::read(&self.report)
             .with_context(|| format!("no report at {}", self.report.display()))?;
-        serde_json::from_slice(&text).context("the report is no JSON")
+        serde_json::from_slice(&text).context("the report is not JSON")
     }
 
     /// Waits for the program, showing how many frames the display has recorded.

@@ -43,7 +43,7 @@ fn build_root(release: &Release, arch: Arch, suite: &str) -> Result<PathBuf> {
     ];
     if !arch.is_here() {
         let own = sh::quietly(Command::new("dpkg").arg("--print-architecture"))?;
-        let own = String::from_utf8(own).context("dpkg says no text")?;
+        let own = String::from_utf8(own).context("the output of dpkg is not UTF-8")?;
         options.push(format!("--architectures={},{}", own.trim(), arch.debian()));
     }
     root::fresh(
@@ -61,7 +61,7 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
     let sysroot = sh::quietly(Command::new("rustc").args(["--print", "sysroot"]))?;
     let sysroot = PathBuf::from(
         String::from_utf8(sysroot)
-            .context("rustc says no text")?
+            .context("the output of rustc is not UTF-8")?
             .trim(),
     );
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
@@ -123,7 +123,7 @@ fn build(root: &Path, arch: Arch) -> Result<(PathBuf, String)> {
          exec dpkg-shlibdeps -O -e \"$0\"",
         &[&format!("/{program}")],
     )?;
-    let text = String::from_utf8(text).context("dpkg-shlibdeps says no text")?;
+    let text = String::from_utf8(text).context("the output of dpkg-shlibdeps is not UTF-8")?;
     let depends = text.trim().strip_prefix("shlibs:Depends=");
     match depends.filter(|list| list.contains("libavcodec")) {
         Some(list) => Ok((root.join(program), list.to_owned())),

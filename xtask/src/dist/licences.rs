@@ -23,7 +23,8 @@ pub(super) fn text(package: &str, target: &str) -> Result<String> {
         target,
     ]);
     let metadata = sh::quietly(&mut cargo)?;
-    let metadata: Value = serde_json::from_slice(&metadata).context("cargo metadata is no JSON")?;
+    let metadata: Value =
+        serde_json::from_slice(&metadata).context("the output of cargo metadata is not JSON")?;
     let linked = linked(package, target)?;
     let mut list = String::from("The program is made of these crates:\n\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -72,7 +73,8 @@ fn linked(package: &str, target: &str) -> Result<Vec<String>> {
         "none",
     ]);
     cargo.args(["--target", target, "--format", "{p}"]);
-    let text = String::from_utf8(sh::quietly(&mut cargo)?).context("cargo tree is no text")?;
+    let text = String::from_utf8(sh::quietly(&mut cargo)?)
+        .context("the output of cargo tree is not UTF-8")?;
     let lines = text.lines().map(|line| {
         let mut words = line.split(' ');
         let (name, version) = (

@@ -99,7 +99,7 @@ pub(super) fn refusal(guest: &Guest) -> Result<String> {
         );
     }
     eprintln!(
-        "reach: {}: refused, as it is to be: {}",
+        "reach: {}: refused, as expected: {}",
         kind.name,
         said.trim()
     );
@@ -203,7 +203,7 @@ fn tests_in(guest: &Guest, filters: &[&str]) -> Result<Vec<String>> {
     let lost: Vec<String> = lost.map(str::to_owned).collect();
     let ended = said.lines().any(|line| line.starts_with("test result: "));
     if !ended || lost.is_empty() {
-        bail!("{}: the tests broke down: see {}", kind.name, out.display());
+        bail!("{}: the tests failed: see {}", kind.name, out.display());
     }
     Ok(lost)
 }

@@ -161,7 +161,7 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
         .collect();
     println!("{}", table::markdown(&header, &rows));
     if rows.is_empty() {
-        bail!("there is no such place, or none that can be had here");
+        bail!("there is no such place, or it is not available here");
     }
     if !lost.is_empty() {
         bail!("lost where nothing is to be lost: {}", lost.join("; "));

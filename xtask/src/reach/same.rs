@@ -63,7 +63,7 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
     let here = there.join("here");
     std::fs::create_dir_all(&here).with_context(|| format!("cannot make {}", here.display()))?;
     prepare(&here)?;
-    let dir = here.to_str().context("a path that is no text")?;
+    let dir = here.to_str().context("the path is not UTF-8")?;
     sh::quietly(Command::new("sh").arg("-c").arg(command(vb3, dir)))?;
     for name in FILES {
         let read = |dir: &Path| {
@@ -84,7 +84,7 @@ pub(super) fn compare(vb3: &Path, there: &Path) -> Result<()> {
 /// Returns a report without the run's directory, and without the notes, which depend on the
 /// machine.
 fn without_place(report: &[u8]) -> Result<Vec<u8>> {
-    let mut report: Value = serde_json::from_slice(report).context("a report that is no JSON")?;
+    let mut report: Value = serde_json::from_slice(report).context("the report is not JSON")?;
     let setup = report.get_mut("setup").and_then(Value::as_object_mut);
     let directory = setup.and_then(|setup| setup.remove("directory"));
     directory.context("a report that names no directory")?;

@@ -62,7 +62,7 @@ pub(super) fn faults(path: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     match syn::parse_file(text) {
         Ok(file) => items(&file.items, &mut found),
-        Err(e) => found.push(format!("is no Rust: {e}")),
+        Err(e) => found.push(format!("is not valid Rust: {e}")),
     }
     let path = super::shown(path);
     found

@@ -25,7 +25,7 @@ pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
         let said = cells.next().and_then(|count| count.parse::<usize>().ok());
         if files.is_empty() || files.len() > MOST || said != Some(files.len()) {
             faults.push(format!(
-                "CONTRIBUTING.md: {what} takes {} files; it says {said:?}, and {MOST} are the most",
+                "CONTRIBUTING.md: {what} takes {} files; it says {said:?}, and the limit is {MOST}",
                 files.len()
             ));
         }

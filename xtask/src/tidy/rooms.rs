@@ -77,7 +77,7 @@ pub(super) fn faults(files: &[(&Path, &str)]) -> Vec<String> {
     }
     if pairs.len() > MAX_IMPORTS {
         faults.push(format!(
-            "{PACKAGE}: {} pairs of rooms import from each other; {MAX_IMPORTS} are the most",
+            "{PACKAGE}: {} pairs of rooms import from each other; the limit is {MAX_IMPORTS}",
             pairs.len()
         ));
     }

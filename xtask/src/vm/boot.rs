@@ -95,7 +95,7 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
             let said = tail(&console);
             last_words(&mut qemu)?;
             bail!(
-                "{} says nothing any more; what it was doing is in {}:\n{said}",
+                "{} stopped printing; its log is {}:\n{said}",
                 cell.name(),
                 console.display()
             );

@@ -114,7 +114,8 @@ fn bitflags() -> Result<PathBuf> {
             .args(["metadata", "--format-version=1", "--manifest-path"])
             .arg(manifest),
     )?;
-    let metadata: Value = serde_json::from_slice(&out).context("cargo metadata is no JSON")?;
+    let metadata: Value =
+        serde_json::from_slice(&out).context("the output of cargo metadata is not JSON")?;
     metadata["packages"]
         .as_array()
         .into_iter()

@@ -95,7 +95,7 @@ impl Lab {
     /// # Errors
     /// It has not; the text says what is missing.
     pub(crate) fn possible(mirror: Option<&str>) -> Result<()> {
-        sh::quietly(namespace().arg("true")).context("no namespaces of its own")?;
+        sh::quietly(namespace().arg("true")).context("cannot create namespaces")?;
         let lab = Self::find()?;
         if lab.root.exists() && lab.guest(Arch::X86_64)?.exists() {
             return Ok(());
