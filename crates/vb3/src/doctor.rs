@@ -428,7 +428,7 @@ mod tests {
             filters: Some(0),
             yama: Some(1),
             ffmpeg: None,
-            codec: Err("there is no vb3-codec beside vb3 or in PATH".into()),
+            codec: Err("there is no vb3-codec next to vb3 or in PATH".into()),
             codecs: vec![
                 ("jpegdec", Ok("zune-jpeg, MIT".into())),
                 ("h264dec", Err("decoding H.264 needs libavcodec".into())),

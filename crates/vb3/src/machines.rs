@@ -218,7 +218,7 @@ fn print_row(p: &Profile, out: &mut dyn Write) -> Result<()> {
     };
     let sram = match p.sram {
         0 => String::new(),
-        own => format!(", {} of its own for each device", bytes(own)),
+        own => format!(", {} of memory in each device", bytes(own)),
     };
     let areas: String = (p.areas.iter())
         .map(|area| {
