@@ -1,7 +1,7 @@
 //! libcamera's clients, unmodified, on simulated webcams: `cam` and GStreamer's plugin.
 
 use crate::common::{Outcome, Run, SIZE, expect_pattern, lacks, size_option, tempdir};
-use crate::surroundings::command;
+use crate::surroundings::{PLUGINS, command};
 use vb3_v4l2::pixfmt;
 
 /// The id of the webcam of this port and these USB ids.
@@ -101,7 +101,8 @@ fn lacks_plugin() -> bool {
     }
     let dir = tempdir();
     let mut inspect = command("gst-inspect-1.0", dir.path());
-    let found = inspect.arg("libcamerasrc").output().unwrap();
+    let found = inspect.env_remove(PLUGINS).arg("libcamerasrc").output();
+    let found = found.unwrap();
     !found.status.success() && lacks("gstreamer1.0-libcamera")
 }
 
@@ -113,7 +114,8 @@ fn gstreamers_libcamerasrc_captures_the_pattern() {
     let caps = format!("video/x-raw,format=YUY2,width={},height={}", SIZE.0, SIZE.1);
     let outcome = Run::on("pc")
         .device(format!("camera=pattern,format=YUYV,{}", size_option()))
-        .program(["gst-launch-1.0", "-q", "libcamerasrc", "!", &caps, "!"])
+        .program(["env", &format!("--unset={PLUGINS}")])
+        .and(["gst-launch-1.0", "-q", "libcamerasrc", "!", &caps, "!"])
         .and(["identity", "eos-after=11", "!"])
         .and(["filesink", "location=frames.raw"])
         .run();
@@ -130,7 +132,7 @@ fn gstreamers_device_monitor_lists_it_by_libcamera() {
     }
     let outcome = Run::on("pc")
         .device("camera=pattern")
-        .program(["env", "--unset=GST_PLUGIN_FEATURE_RANK"])
+        .program(["env", &format!("--unset={PLUGINS}")])
         .and(["timeout", "--signal=INT", "10"])
         .and(["gst-device-monitor-1.0", "Video/Source"])
         .run();

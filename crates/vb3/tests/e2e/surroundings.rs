@@ -48,7 +48,7 @@ fn variables(dir: &Path) -> Vec<(&'static str, OsString)> {
         std::fs::create_dir_all(&home).unwrap();
         std::fs::copy(scanned, &registry).unwrap();
     }
-    vec![
+    let mut variables = vec![
         ("LANG", "C.UTF-8".into()),
         ("XDG_RUNTIME_DIR", made("run", 0o700)),
         ("XDG_CONFIG_HOME", made("config", 0o755)),
@@ -57,12 +57,41 @@ fn variables(dir: &Path) -> Vec<(&'static str, OsString)> {
         ("HOME", home.into()),
         ("XDG_STATE_HOME", dir.into()),
         ("GST_REGISTRY", registry.into()),
-        // If installed, this plugin hides V4L2's cameras from programs that list all cameras.
-        (
-            "GST_PLUGIN_FEATURE_RANK",
-            "libcameraprovider:NONE,libcamerasrc:NONE".into(),
-        ),
-    ]
+    ];
+    variables.extend(other_plugins().map(|dir| (PLUGINS, dir.into())));
+    variables
+}
+
+/// Names the directory of the system's GStreamer plugins.
+pub(crate) const PLUGINS: &str = "GST_PLUGIN_SYSTEM_PATH_1_0";
+
+/// Returns a directory of links to the installed plugins other than libcamera's, if that is installed: it
+/// hides V4L2's devices from programs that list all devices.
+fn other_plugins() -> Option<&'static PathBuf> {
+    static PLUGINS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let installed = PLUGINS.get_or_init(|| {
+        let places = [
+            "lib/x86_64-linux-gnu",
+            "lib/aarch64-linux-gnu",
+            "lib64",
+            "lib",
+        ];
+        let mut places = places
+            .map(|lib| format!("/usr/{lib}/gstreamer-1.0"))
+            .into_iter();
+        let hidden = "libgstlibcamera.so";
+        let place = places.find(|place| Path::new(place).join(hidden).exists())?;
+        let links = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gstreamer-plugins");
+        std::fs::create_dir_all(&links).ok()?;
+        for plugin in std::fs::read_dir(place).ok()?.flatten() {
+            if plugin.file_name() != hidden {
+                // The link may exist from an earlier process.
+                let _ = std::os::unix::fs::symlink(plugin.path(), links.join(plugin.file_name()));
+            }
+        }
+        Some(links)
+    });
+    installed.as_ref()
 }
 
 /// Returns GStreamer's registry of the installed plugins. Making it takes a second, so all tests
@@ -79,6 +108,7 @@ fn registry_of_all() -> Option<&'static PathBuf> {
         scan.arg("fakesink").env_clear();
         scan.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         scan.env("GST_REGISTRY", &registry);
+        scan.envs(other_plugins().map(|dir| (PLUGINS, dir)));
         let scan = scan.stdout(Stdio::null()).stderr(Stdio::null()).status();
         scan.ok().filter(std::process::ExitStatus::success)?;
         std::fs::rename(&registry, &kept).ok()?;
