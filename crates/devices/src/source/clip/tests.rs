@@ -323,8 +323,8 @@ fn stopping_waits_for_no_process() {
     }
     // A process outside of its group keeps the pipe of its messages open, and no kill reaches it.
     let [waits, tells] = [&pipe, &started].map(|pipe| pipe.display());
-    let script =
-        format!("#!/bin/sh\nsetsid cat '{waits}' >/dev/null &\necho >'{tells}'\nexec sleep 1000\n");
+    let waiting = format!("setsid sh -c \"echo >'{tells}'; exec cat '{waits}' >/dev/null\"");
+    let script = format!("#!/bin/sh\n{waiting} &\nexec sleep 1000\n");
     std::fs::write(&decoder, script).expect("a script");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&decoder, mode).expect("ours");
