@@ -185,6 +185,9 @@ pub(crate) struct Epolls {
     queue: Changes,
     /// Works that were caused since it was last asked, with the process that uses the set.
     caused: Vec<(u32, WorkId)>,
+    /// Those that take a file's last entries out of a set, until they are made: nobody waited for them if
+    /// the file ended with a process.
+    ends: Vec<(u32, WorkId)>,
 }
 
 impl Epolls {
@@ -198,10 +201,13 @@ impl Epolls {
         self.by_file.is_empty()
     }
 
-    /// The processes in whose sets something has changed since the last call of this, with what waits
-    /// for that.
+    /// The processes in whose sets something has changed since the last call of this, or in whose sets
+    /// files still stand that are gone, with what waits for that.
     pub(crate) fn take_caused(&mut self) -> Vec<(u32, WorkId)> {
-        core::mem::take(&mut self.caused)
+        self.queue.keep_awaited(&mut self.ends);
+        let mut caused = core::mem::take(&mut self.caused);
+        caused.extend(&self.ends);
+        caused
     }
 
     /// What waits for those changes among `caused` that are in sets of this process.
@@ -219,9 +225,15 @@ impl Epolls {
         let Some(set) = self.sets.get(&set) else {
             return;
         };
-        let work = self.queue.add(&set.file, key, change);
-        if !self.caused.contains(&(set.user, work)) {
-            self.caused.push((set.user, work));
+        let is_end = matches!(change, Change::Forget);
+        let work = (set.user, self.queue.add(&set.file, key, change));
+        let list = if is_end {
+            &mut self.ends
+        } else {
+            &mut self.caused
+        };
+        if !list.contains(&work) {
+            list.push(work);
         }
     }
 

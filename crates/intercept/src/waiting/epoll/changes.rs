@@ -360,6 +360,14 @@ impl Changes {
         id
     }
 
+    /// Keeps those works that an answer is still to wait for.
+    pub(super) fn keep_awaited(&self, works: &mut Vec<(u32, WorkId)>) {
+        if !works.is_empty() {
+            let queue = lock(&self.0.queue);
+            works.retain(|(_, work)| queue.is_awaited(&[*work]));
+        }
+    }
+
     /// What waits for changes.
     pub(super) fn waiter(&self, works: Vec<WorkId>) -> Changed {
         Changed(Some((Arc::clone(&self.0), works)))
@@ -473,5 +481,22 @@ mod tests {
         drop(queue);
         assert!(waiting.is_some_and(|n| n <= 3), "{waiting:?}");
         go.send(()).expect("it waits");
+    }
+
+    #[test]
+    fn ends_are_awaited_until_they_are_made() {
+        let may = MayBlock::of_this_thread();
+        let (changes, [set, _]) = two_sets();
+        let (go, until) = std::sync::mpsc::channel();
+        changes.add(&set, FILE, Change::Hold(until));
+        let mut ends = vec![(1, changes.add(&set, FILE, Change::Forget))];
+        for _ in 0..2 {
+            changes.keep_awaited(&mut ends);
+            assert_eq!(ends.len(), 1);
+        }
+        go.send(()).expect("it waits");
+        changes.waiter(vec![ends[0].1]).wait(&may);
+        changes.keep_awaited(&mut ends);
+        assert_eq!(ends, []);
     }
 }
