@@ -102,8 +102,8 @@ impl Shared {
         }
         // SAFETY: the range was checked and is mapped as long as `self` lives. The seals keep its
         // pages. The other process writes a slot only while the slot is free. If it breaks this rule,
-        // it changes bytes for which every value is valid, and no decision depends on equal values of
-        // two reads.
+        // bytes change while we read them. Every value is valid, and no decision needs two reads to
+        // agree.
         Some(unsafe { core::slice::from_raw_parts(self.start.as_ptr().add(offset), len) })
     }
 

@@ -79,7 +79,7 @@ pub struct DeviceSpec {
     pub max_buffers: Option<u32>,
     /// Number of buffers that the device needs before it starts, 0 to 8.
     pub min_queued: u32,
-    /// What a camera claims to be; `None` for a USB webcam, if it can be one.
+    /// Identity of a camera; `None` for a USB webcam, if it can be one.
     pub identity: Option<CameraIdentity>,
     /// The ids of a USB webcam; `None` for the usual ones.
     pub usb: Option<UsbId>,

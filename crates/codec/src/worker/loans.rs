@@ -22,8 +22,8 @@ pub(super) struct Loans {
 }
 
 impl Loans {
-    /// The worker reports a loan as used, with or without its memory. Returns whether the loan was not
-    /// taken back.
+    /// The worker reports a loan as used, with or without its memory. Returns `false` for a
+    /// loan that was taken back.
     pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
             return Err("used a loan that it was not given");

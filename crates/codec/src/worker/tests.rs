@@ -166,7 +166,7 @@ fn stopped_workers_are_killed_without_a_wait() {
     };
     assert!(!worker.is_gone());
     kill_process(pid, Signal::STOP).unwrap();
-    // Not its end, for which its keeper waits.
+    // Waits until it has stopped. Its keeper waits for its end.
     waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
     assert!(worker.is_gone());
     assert!(loan::claim(&input, 1));

@@ -1,19 +1,19 @@
 //! Device files and buffers in a program's own epoll sets.
 //!
 //! The kernel cannot watch a device file or a dma-buf of ours: they are memfds to it, which it
-//! refuses. The supervisor puts an object of its own into the program's set instead, with the program's data: a socket that is always readable, writable and
-//! has urgent data. What is reported of it is the mask that the supervisor gives the entry: the
-//! conditions that hold on the device, of those that the program asked for. One entry is one event,
-//! as the kernel's own, and epoll_wait stays the kernel's. POLLERR cannot be masked: while it
+//! refuses. The supervisor puts its own object into the program's set instead, with the program's
+//! data: a socket that is always readable and writable and has urgent data. The kernel reports of it
+//! the mask that the supervisor gives the entry: the conditions that hold on the device, of those that
+//! the program asked for. One entry is one event, as in a kernel, and epoll_wait stays the kernel's. POLLERR cannot be masked: while it
 //! holds, an object that is in error besides stands in the socket's place; while POLLHUP does, one
 //! that is in error and hung up.
 //!
 //! A mask is set anew when what holds changes; for edges, only when the device wakes those who
 //! wait for it, since setting it anew is an edge. Buffers have no edges: a dma-buf's poll that finds
 //! something ready wakes its own waiters, so that what holds is reported at every wait. What an entry
-//! is to show is decided here, under the lock of all devices. The sets themselves are changed
-//! [beside it](changes), before the call that changed a file's state is answered. An entry leaves its set
-//! before the last descriptor of its file is closed.
+//! is to show is decided here, under the lock of all devices. [Threads](changes) change the sets without
+//! that lock. The call that changed a file's state, or that closes its last descriptor, is answered after
+//! that, or after 200 ms if a program holds the set for longer.
 //!
 //! A buffer that was exported several times is one file here and several to a program. Where it
 //! closes one of them while it has another, the entry stays until that is closed, too.

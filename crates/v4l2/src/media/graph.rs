@@ -40,7 +40,7 @@ pub(super) enum Name {
     Whole(&'static str),
 }
 
-/// What an entity is.
+/// Kind of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An I/O entity of the video node.
