@@ -3,10 +3,9 @@
 use crate::memory::Memory;
 use crate::program::{Call, outcome};
 use crate::watch::Video;
-use crate::{World, lines, summary, usb};
+use crate::{World, lines, refusals, summary, usb};
 use vb3_host::{Caller, Errno, FileId, Map, Mmap, Outcome, PIECE_BYTES};
 use vb3_queue::{MapAccess, Queue};
-use vb3_report::Refusal;
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
 use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI};
 
@@ -116,17 +115,8 @@ impl World {
         self.is_accounted = lacks || std::mem::take(&mut imports.lacks);
         for reason in imports.take_refused() {
             self.is_accounted = true;
-            self.report.refuse(Refusal {
-                device: node.path.display().to_string(),
-                call: "QBUF".to_owned(),
-                errno: Errno::EINVAL.0,
-                constraint: reason.constraint.name().to_owned(),
-                wanted: reason.wanted,
-                found: reason.found,
-                times: 1,
-                remedy: None,
-                room: None,
-            });
+            let refused = refusals::for_reason(&node.path, "QBUF", Errno::EINVAL, reason);
+            self.report.refuse(refused);
         }
         self.look_around();
         let result = outcome(result);

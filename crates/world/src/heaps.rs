@@ -3,9 +3,9 @@
 //! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
 //! no descriptor is left behind where its number cannot be told.
 
-use crate::World;
 use crate::node::Node;
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
+use crate::{World, refusals};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use vb3_dma::{
@@ -15,7 +15,6 @@ use vb3_dmabuf::BufRef;
 use vb3_host::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
-use vb3_report::Refusal;
 
 /// The ids of heaps begin here, above those of media nodes.
 const FIRST_ID: u32 = 1 << 17;
@@ -233,17 +232,9 @@ impl World {
         let alloc = alloc.map_err(|e| {
             if let Some(reason) = e.reason() {
                 self.is_accounted = true;
-                self.report.refuse(Refusal {
-                    device: path(&heap).display().to_string(),
-                    call: "DMA_HEAP_IOCTL_ALLOC".to_owned(),
-                    errno: Errno::ENOMEM.0,
-                    constraint: reason.constraint.name().to_owned(),
-                    wanted: reason.wanted,
-                    found: reason.found,
-                    times: 1,
-                    remedy: None,
-                    room: None,
-                });
+                let call = "DMA_HEAP_IOCTL_ALLOC";
+                let refused = refusals::for_reason(&path(&heap), call, Errno::ENOMEM, reason);
+                self.report.refuse(refused);
             }
             Errno::ENOMEM
         })?;

@@ -1,6 +1,8 @@
 //! Which failed calls count as refused, and how the report hears of them.
 
 use crate::{World, summary, udmabuf};
+use std::path::Path;
+use vb3_dma::Reason;
 use vb3_dmabuf::BufId;
 use vb3_host::{Caller, Errno, FileId};
 use vb3_report::Refusal;
@@ -47,6 +49,20 @@ const fn probe(request: u32) -> Option<(u64, u32)> {
         VIDIOC_CREATE_BUFS => Some((4, 0)),
         VIDIOC_EXPBUF => Some((4, u32::MAX)),
         _ => None,
+    }
+}
+
+/// Returns the refusal of a call for this reason.
+pub(super) fn for_reason(device: &Path, call: &str, errno: Errno, reason: Reason) -> Refusal {
+    Refusal {
+        device: device.display().to_string(),
+        call: call.to_owned(),
+        errno: errno.0,
+        constraint: reason.constraint.name().to_owned(),
+        wanted: reason.wanted,
+        found: reason.found,
+        times: 1,
+        ..Refusal::default()
     }
 }
 
