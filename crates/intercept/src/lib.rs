@@ -31,7 +31,8 @@
 //!   notified call has been received, ends that call with EINTR, whatever call it is.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs
 //!   a seccomp listener of its own gets EBUSY.
-//! * Opens of one node exclude each other by flock of kept numbers, not by POSIX locks.
+//! * Record locks exclude other opens of a node where both descriptors have kept numbers. An exec that
+//!   closes a shared file keeps its locks until the process ends.
 //! * A dma-buf's mapping can be punched (MADV_REMOVE) and grown by mremap, past its end without
 //!   memory; a kernel refuses both. Seals cannot: the one that forbids punching forbids mapping.
 //! * A kernel pins the pages of a user pointer; here they are followed by a userfaultfd that a thread

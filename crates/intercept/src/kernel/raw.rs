@@ -118,6 +118,14 @@ pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Order
     }
 }
 
+/// Whether two threads share a descriptor table; `None` where the kernel does not tell.
+pub(crate) fn share_table(a: u32, b: u32) -> Option<bool> {
+    const KCMP_FILES: libc::c_int = 2;
+    // SAFETY: takes integers.
+    let order = check_long(unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_FILES, 0, 0) });
+    order.ok().map(|order| order == 0)
+}
+
 /// Device and inode of an open file, and its mode bits.
 pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     rustix::fs::fstat(fd).map_err(err)

@@ -11,8 +11,10 @@ use crate::note::Note;
 use crate::process::Notif;
 use crate::process::{FdRange, STANDARD};
 use crate::service::host::Call;
+use crate::service::locks::COMMANDS;
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -51,11 +53,17 @@ impl Supervisor<'_> {
         let Some((first, last)) = numbers_of(n) else {
             return;
         };
-        if self.server(may).epolls.is_empty() {
+        let concerns =
+            |server: &Server<'_>| !server.epolls.is_empty() || server.locks.has_records();
+        if !concerns(&self.server(may)) {
             return;
         }
         let FdRange { start, end } = self.host.range;
         let call = Call::new(&self.host, n);
+        let copies = matches!(n.nr, nr::DUP2 | libc::SYS_dup3);
+        if copies && (n.int(0) == n.int(1) || call.look(n.int(0)).is_err()) {
+            return;
+        }
         let kept = first.max(start)..=last.min(end.saturating_sub(1));
         let named = kept.filter_map(|number| {
             let number = number.cast_signed();
@@ -171,16 +179,7 @@ impl Server<'_> {
             {
                 return Err(Errno(libc::EINVAL));
             }
-            libc::F_GETLK
-            | libc::F_SETLK
-            | libc::F_SETLKW
-            | libc::F_OFD_GETLK
-            | libc::F_OFD_SETLK
-            | libc::F_OFD_SETLKW
-                if matches!(self.named(n, 0), Some(Target::Buffer(_))) =>
-            {
-                return self.lock_buffer(n);
-            }
+            command if COMMANDS.contains(&command) => return self.record_lock(n),
             _ => return Ok(Verdict::native()),
         }
         // CAST: a C unsigned int in the kernel.
@@ -208,22 +207,6 @@ impl Server<'_> {
         Ok(Verdict::Answered)
     }
 
-    /// A lock on an exported buffer, which nobody else ever has. The buffer's own memfd is not locked:
-    /// a lock there says that the buffer is held.
-    fn lock_buffer(&self, n: &Notif) -> Result<Verdict, Errno> {
-        let call = Call::new(&self.host, n);
-        let kind = i16::from_ne_bytes(call.read_bytes(n.arg(2))?);
-        let all = [libc::F_RDLCK, libc::F_WRLCK, libc::F_UNLCK];
-        if !all.contains(&i32::from(kind)) {
-            return Err(Errno(libc::EINVAL));
-        }
-        if matches!(n.int(1), libc::F_GETLK | libc::F_OFD_GETLK) {
-            // CAST: one of three small numbers.
-            call.write(n.arg(2), &(libc::F_UNLCK as i16).to_ne_bytes())?;
-        }
-        Ok(Verdict::value(0))
-    }
-
     /// Notes that a call is about to close these descriptors; gives those whose file stands in an
     /// epoll set, and all numbers that are being closed.
     fn begin_close(
@@ -232,6 +215,15 @@ impl Server<'_> {
         numbers: (u32, u32),
         named: &[(i32, FdIdentity)],
     ) -> (Vec<Closed>, Vec<Closes>) {
+        if self.locks.has_records() {
+            let files = named.iter().filter_map(|(_, id)| self.files.find(*id));
+            let nodes = files.filter_map(|target| match target {
+                Target::Device(file) => self.files.node_of(file),
+                _ => None,
+            });
+            let nodes: BTreeSet<usize> = nodes.collect();
+            self.unlock_closed(tid, nodes.into_iter());
+        }
         let watched = |&(number, id): &(i32, FdIdentity)| {
             let file = Watched::of(self.target(id))?;
             let closed = Closed { file, number, id };

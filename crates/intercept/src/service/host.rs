@@ -208,6 +208,17 @@ impl Host {
         known.map_err(|_| Errno(libc::ESRCH))
     }
 
+    /// Who has a thread's descriptor table: its process, or itself alone.
+    pub(crate) fn task(&self, tid: u32) -> u32 {
+        let process = self.thread(tid).map_or(tid, |thread| thread.tgid);
+        if tid != process && raw::share_table(tid, process) == Some(false) {
+            return tid;
+        }
+        // Its end will be told.
+        self.thread(process).ok();
+        process
+    }
+
     /// Remembers a remark for the person who runs the program.
     pub(crate) fn note(&self, note: Note) {
         // Too many at a time are too many to read.

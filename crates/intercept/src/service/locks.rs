@@ -1,15 +1,8 @@
-//! flock of device files: all opens of a node exclude each other, as they do on a device, which has
-//! one inode.
-//!
-//! Here each open has an inode of its own. A file that locks gets a description of the node's one
-//! reference besides, which locks in its place, and ends with it.
+//! Calls that lock: flock, and the lock commands of fcntl.
 
-use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd};
+use vb3_host::{Caller, Errno};
 
-use vb3_host::{Errno, FileId};
-
-use crate::descriptors::Target;
+use crate::descriptors::{LockCall, Owner, Record, Refused, Target, Wanted, is_deadlock};
 use crate::kernel::Borrowed;
 use crate::kernel::raw;
 use crate::process::{Notif, Reply};
@@ -17,14 +10,95 @@ use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
 use crate::waiting::{Kind, Waiting};
 
-/// What stands for files that have locked.
-#[derive(Debug, Default)]
-pub(crate) struct Locks(HashMap<FileId, OwnedFd>);
+/// The commands of fcntl that lock.
+pub(crate) const COMMANDS: [i32; 6] = [
+    libc::F_GETLK,
+    libc::F_SETLK,
+    libc::F_SETLKW,
+    libc::F_OFD_GETLK,
+    libc::F_OFD_SETLK,
+    libc::F_OFD_SETLKW,
+];
+pub(crate) const FLOCK_BYTES: usize = 32;
 
-impl Locks {
-    /// A file is no more; true if others may get its lock.
-    pub(crate) fn forget(&mut self, file: FileId) -> bool {
-        self.0.remove(&file).is_some()
+/// A `struct flock` of a program, on every architecture with 64 bits.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    kind: i32,
+    whence: i32,
+    start: i64,
+    len: i64,
+    pid: i32,
+}
+
+impl Asked {
+    fn read(call: &Call<'_>, at: u64) -> Result<Self, Errno> {
+        let field = |offset: u64| at.checked_add(offset).ok_or(Errno(libc::EFAULT));
+        let short = |offset| call.read_bytes(field(offset)?).map(i16::from_ne_bytes);
+        let long = |offset| call.read_bytes(field(offset)?).map(i64::from_ne_bytes);
+        Ok(Self {
+            kind: short(0)?.into(),
+            whence: short(2)?.into(),
+            start: long(8)?,
+            len: long(16)?,
+            pid: call.read_bytes(field(24)?).map(i32::from_ne_bytes)?,
+        })
+    }
+
+    /// Writes the answer of `F_GETLK`.
+    fn write(call: &Call<'_>, at: u64, held: Option<&Record>) -> Result<(), Errno> {
+        // CAST: small numbers.
+        let kind = |kind: i32| (kind as i16).to_ne_bytes();
+        let Some(held) = held else {
+            return call.write(at, &kind(libc::F_UNLCK));
+        };
+        let len = match held.last {
+            i64::MAX => 0,
+            last => last - held.first + 1,
+        };
+        let pid = match held.owner {
+            Owner::Table(_) => held.pid.cast_signed(),
+            Owner::File(_) => -1,
+        };
+        let write = if held.write {
+            libc::F_WRLCK
+        } else {
+            libc::F_RDLCK
+        };
+        call.write(at, &kind(write))?;
+        call.write(at + 2, &kind(libc::SEEK_SET))?;
+        call.write(at + 8, &held.first.to_ne_bytes())?;
+        call.write(at + 16, &len.to_ne_bytes())?;
+        call.write(at + 24, &pid.to_ne_bytes())
+    }
+
+    /// The first and the last byte. A device has no size, and its position is 0.
+    ///
+    /// Source: Linux 7.2 fs/locks.c `flock64_to_posix_lock`.
+    fn range(&self) -> Result<(i64, i64), Errno> {
+        let whences = [libc::SEEK_SET, libc::SEEK_CUR, libc::SEEK_END];
+        if !whences.contains(&self.whence) || self.start < 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        if self.len < 0 {
+            let first = self.start.checked_add(self.len).filter(|&first| first >= 0);
+            return Ok((first.ok_or(Errno(libc::EINVAL))?, self.start - 1));
+        }
+        let last = match self.len {
+            0 => Some(i64::MAX),
+            len => self.start.checked_add(len - 1),
+        };
+        Ok((self.start, last.ok_or(Errno(libc::EOVERFLOW))?))
+    }
+
+    /// True for a write lock, false for a read lock; `None` unlocks.
+    fn write_wanted(&self) -> Result<Option<bool>, Errno> {
+        match self.kind {
+            libc::F_RDLCK => Ok(Some(false)),
+            libc::F_WRLCK => Ok(Some(true)),
+            libc::F_UNLCK => Ok(None),
+            _ => Err(Errno(libc::EINVAL)),
+        }
     }
 }
 
@@ -33,43 +107,214 @@ impl Server<'_> {
         let Some(Target::Device(file)) = self.named(n, 0) else {
             return Ok(Verdict::native());
         };
+        let Some(node) = self.files.node_of(file) else {
+            return Ok(Verdict::native());
+        };
         let op = n.int(1);
-        match self.lock_file(file, op) {
-            Ok(reply) => {
-                self.retry_locks();
-                Ok(Verdict::Reply(reply))
+        let write = match op & !libc::LOCK_NB {
+            libc::LOCK_SH => Some(false),
+            libc::LOCK_EX => Some(true),
+            libc::LOCK_UN => None,
+            _ => return Err(Errno(libc::EINVAL)),
+        };
+        let wanted = Wanted::Whole { write };
+        self.lock(n, LockCall { node, file, wanted }, op & libc::LOCK_NB == 0)
+    }
+
+    /// fcntl with a lock command.
+    pub(crate) fn record_lock(&mut self, n: &Notif) -> Result<Verdict, Errno> {
+        let call = Call::new(&self.host, n);
+        let Ok(look) = call.look(n.int(0)) else {
+            return Ok(Verdict::native());
+        };
+        let target = self.target(look.id);
+        if !matches!(target, Target::Device(_) | Target::Buffer(_)) {
+            return Ok(Verdict::native());
+        }
+        let by_file = matches!(
+            n.int(1),
+            libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW
+        );
+        let asks = matches!(n.int(1), libc::F_GETLK | libc::F_OFD_GETLK);
+        let asked = Asked::read(&call, n.arg(2))?;
+        let write = asked.write_wanted()?;
+        let (first, last) = asked.range()?;
+        if (by_file && asked.pid != 0) || (asks && !by_file && write.is_none()) {
+            return Err(Errno(libc::EINVAL));
+        }
+        let access = look.flags()? & libc::O_ACCMODE;
+        let unwanted = match write {
+            Some(true) => libc::O_RDONLY,
+            _ => libc::O_WRONLY,
+        };
+        if !asks && write.is_some() && access == unwanted {
+            return Err(Errno(libc::EBADF));
+        }
+        let file = match target {
+            Target::Device(file) => self.files.node_of(file).map(|node| (node, file)),
+            _ => None,
+        };
+        let Some((node, file)) = file else {
+            // Nobody else ever has it. A lock on its own memory would say that it is held.
+            if asks {
+                Asked::write(&call, n.arg(2), None)?;
             }
-            Err(Errno(libc::EWOULDBLOCK)) if op & libc::LOCK_NB == 0 => {
+            return Ok(Verdict::value(0));
+        };
+        let task = (!by_file).then(|| self.host.task(n.tid));
+        let wanted = Wanted::Record {
+            task,
+            pid: call.pid(),
+            write,
+            first,
+            last,
+        };
+        let lock = LockCall { node, file, wanted };
+        if asks {
+            self.forget_ended();
+            let record = self.record_of(&lock);
+            let held = record.and_then(|record| self.locks.blocker(node, &record));
+            Asked::write(&Call::new(&self.host, n), n.arg(2), held.as_ref())?;
+            return Ok(Verdict::value(0));
+        }
+        let waits = matches!(n.int(1), libc::F_SETLKW | libc::F_OFD_SETLKW);
+        self.lock(n, lock, waits)
+    }
+
+    fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
+        let mut done = self.try_lock(&lock);
+        if done.is_err() {
+            // Who holds it may be no more.
+            self.forget_ended();
+            done = self.try_lock(&lock);
+        }
+        match done {
+            Ok(()) => {
+                self.retry_locks();
+                Ok(Verdict::value(0))
+            }
+            Err(Errno(libc::EAGAIN)) if waits => {
+                self.check_deadlock(&lock)?;
                 let hold = Call::new(&self.host, n).look(n.int(0))?.fd;
                 let hold = hold.and_then(Borrowed::into_owned);
-                let kind = Kind::Lock { file, op };
+                let kind = Kind::Lock(lock);
                 Ok(Verdict::Wait(Box::new(Waiting::new(n, kind, hold))))
             }
             Err(e) => Err(e),
         }
     }
 
-    /// Locks or unlocks without waiting.
-    fn lock_file(&mut self, file: FileId, op: i32) -> Result<Reply, Errno> {
-        let Some(node) = self.files.node_of(file) else {
-            return Ok(Reply::Native);
+    /// The record lock that a call is about.
+    fn record_of(&self, lock: &LockCall) -> Option<Record> {
+        let Wanted::Record {
+            task,
+            pid,
+            write,
+            first,
+            last,
+        } = lock.wanted
+        else {
+            return None;
         };
-        if !self.locks.0.contains_key(&file) {
-            let own = self.files.reopen_reference(node)?;
-            self.locks.0.insert(file, own);
-        }
-        let own = self.locks.0.get(&file).ok_or(Errno(libc::ENOLCK))?;
-        // SAFETY: takes integers.
-        raw::check(unsafe { libc::flock(own.as_raw_fd(), op | libc::LOCK_NB) })?;
-        Ok(Reply::Value(0))
+        let owner = match task {
+            Some(task) => Owner::Table(self.locks.table_of(task, shares)),
+            None => Owner::File(lock.file),
+        };
+        Some(Record {
+            owner,
+            write: write.unwrap_or_default(),
+            first,
+            last,
+            pid,
+        })
     }
 
-    /// Tries a waiting flock once more.
-    pub(crate) fn lock_again(&mut self, file: FileId, op: i32) -> Option<Reply> {
-        match self.lock_file(file, op) {
-            Ok(reply) => Some(reply),
-            Err(Errno(libc::EWOULDBLOCK)) => None,
+    /// Locks or unlocks without waiting.
+    fn try_lock(&mut self, lock: &LockCall) -> Result<(), Errno> {
+        let (node, file) = (lock.node, lock.file);
+        let refused = match lock.wanted {
+            Wanted::Whole { write } => {
+                let is_free = self.locks.flock(node, file, write);
+                return is_free.then_some(()).ok_or(Errno(libc::EAGAIN));
+            }
+            Wanted::Record { write, task, .. } => {
+                let Some(mut record) = self.record_of(lock) else {
+                    return Ok(());
+                };
+                if let (Some(task), Some(_)) = (task, write) {
+                    record.owner = Owner::Table(self.locks.table_for(task, shares));
+                }
+                match write {
+                    Some(_) => self.locks.set((node, file), record),
+                    None => self.locks.unset(node, record),
+                }
+            }
+        };
+        refused.map_err(|refused| match refused {
+            Refused::Held(_) => Errno(libc::EAGAIN),
+            Refused::Full => Errno(libc::ENOLCK),
+        })
+    }
+
+    /// Tries a waiting lock once more.
+    pub(crate) fn lock_again(&mut self, lock: &LockCall) -> Option<Reply> {
+        match self.try_lock(lock) {
+            Ok(()) => Some(Reply::Value(0)),
+            Err(Errno(libc::EAGAIN)) => None,
             Err(e) => Some(e.into()),
         }
     }
+
+    /// # Errors
+    /// EDEADLK: the tables that wait for each other would wait for ever.
+    fn check_deadlock(&self, lock: &LockCall) -> Result<(), Errno> {
+        let wait_of = |lock: &LockCall| {
+            let record = self.record_of(lock)?;
+            let blocker = self.locks.blocker(lock.node, &record)?;
+            Some((record.owner, blocker.owner))
+        };
+        let waits: Vec<(Owner, Owner)> = self.pending.locks().filter_map(wait_of).collect();
+        match wait_of(lock) {
+            Some((owner @ Owner::Table(_), blocker)) if is_deadlock(owner, blocker, &waits) => {
+                Err(Errno(libc::EDEADLK))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees to the locks of processes that have ended.
+    fn forget_ended(&mut self) {
+        self.settle_ends();
+        let has_ended = |task: &u32| {
+            let path = raw::c_path(&format!("/proc/{task}"));
+            let found = path.and_then(|path| raw::stat(&path, 0));
+            !self.host.procs.remembers(*task) && found.is_err()
+        };
+        let ended: Vec<u32> = self.locks.tasks().filter(has_ended).collect();
+        ended.into_iter().for_each(|task| self.task_ended(task));
+    }
+
+    /// A process, or a thread with a separate descriptor table, has ended, and its locks with it.
+    pub(crate) fn task_ended(&mut self, task: u32) {
+        if self.locks.task_ended(task) {
+            self.retry_locks();
+        }
+    }
+
+    /// A thread is about to close descriptors of these nodes: record locks of its table are gone.
+    pub(crate) fn unlock_closed(&mut self, tid: u32, nodes: impl Iterator<Item = usize>) {
+        let table = self.locks.table_of(self.host.task(tid), shares);
+        let mut changed = false;
+        for node in nodes {
+            changed |= self.locks.close(table, node);
+        }
+        if changed {
+            self.retry_locks();
+        }
+    }
+}
+
+/// Whether two tasks are known to share a descriptor table.
+fn shares(a: u32, b: u32) -> bool {
+    raw::share_table(a, b).unwrap_or_default()
 }

@@ -30,7 +30,6 @@ mod watch;
 
 pub(crate) use host::{Events, Host};
 pub(crate) use leftover::Ending;
-pub(crate) use locks::Locks;
 pub(crate) use pool::Pool;
 pub(crate) use revoke::Revoking;
 pub(crate) use serve::Server;

@@ -97,7 +97,7 @@ impl Server<'_> {
             Kind::Transfer(transfer) => self.transfer_again(&n, transfer),
             Kind::Poll(polling) => self.poll_again(&n, polling, waiting.deadline),
             Kind::Receive(receive) => self.receive_again(&n, receive),
-            Kind::Lock { file, op } => self.lock_again(*file, *op),
+            Kind::Lock(lock) => self.lock_again(lock),
         };
         let is_under_way = waiting.is_under_way();
         self.pending.slots.insert(slot, waiting);
@@ -272,6 +272,7 @@ impl Server<'_> {
     /// The same with all that is kept of a thread: it has ended.
     pub(crate) fn give_up_ended_thread(&mut self, tid: u32) {
         self.kept.ended(tid);
+        self.task_ended(tid);
         self.give_up_thread(tid);
         self.pending.interrupted.remove(&tid);
         self.pending.suspended.remove(&tid);

@@ -9,7 +9,7 @@ use crate::descriptors::Closings;
 use crate::descriptors::Watched;
 use crate::descriptors::{Files, Target};
 use crate::descriptors::{Given, Look};
-use crate::descriptors::{Kept, Known};
+use crate::descriptors::{Kept, Known, Locks};
 use crate::error::Error;
 use crate::kernel::lock;
 use crate::note::Note;
@@ -20,7 +20,6 @@ use crate::process::{Notif, Reply};
 use crate::program::ExitReport;
 use crate::service::host::{Event, Events, Host};
 use crate::service::leftover::Ending;
-use crate::service::locks::Locks;
 use crate::tree::Monitors;
 use crate::waiting::Sleep;
 use crate::waiting::{Cause, Changed, Control, Epolls};
@@ -432,7 +431,7 @@ impl Server<'_> {
                 Given::File(file) => {
                     self.files.close(file);
                     self.epolls.forget(Watched::Device(file));
-                    if self.locks.forget(file) {
+                    if self.locks.file_ended(file) {
                         self.retry_locks();
                     }
                     self.release_if_gone(file);

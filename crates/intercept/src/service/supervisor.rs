@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
-use super::polls;
+use super::{locks, polls};
 use crate::error::Error;
 use crate::kernel::Locked;
 use crate::kernel::lock;
@@ -684,6 +684,9 @@ fn expected(n: &Notif) -> Option<(u64, usize)> {
         }
         libc::SYS_epoll_ctl => Some((n.arg(3), 12)),
         libc::SYS_recvmsg => Some((n.arg(1), 56)),
+        libc::SYS_fcntl if locks::COMMANDS.contains(&n.int(1)) => {
+            Some((n.arg(2), locks::FLOCK_BYTES))
+        }
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use crate::descriptors::LockCall;
 use crate::process::Notif;
 use crate::process::Signals;
 use crate::tree::Receive;
@@ -41,11 +42,8 @@ pub(crate) enum Kind {
     Poll(Polling),
     /// recvmsg, recvfrom on a monitor's socket.
     Receive(Receive),
-    /// flock.
-    Lock {
-        file: FileId,
-        op: i32,
-    },
+    /// flock, fcntl.
+    Lock(LockCall),
 }
 
 /// A call that waits.
@@ -91,7 +89,7 @@ impl Waiting {
         match &self.kind {
             Kind::Ioctl { file, .. } => Some(*file),
             Kind::Transfer(transfer) => Some(transfer.file),
-            Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock { .. } => None,
+            Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock(_) => None,
         }
     }
 }
@@ -163,7 +161,7 @@ impl Pending {
             Kind::Poll(ref polling) if polling.has_buffers() => {
                 self.on_buffers.insert(slot);
             }
-            Kind::Lock { .. } => drop(self.on_locks.insert(slot)),
+            Kind::Lock(_) => drop(self.on_locks.insert(slot)),
             _ => {}
         }
         self.deadlines.extend(waiting.deadline.map(|at| (at, slot)));
@@ -176,6 +174,15 @@ impl Pending {
     /// A call that waits, or is under way.
     pub(crate) fn get(&self, slot: u32) -> Option<&Waiting> {
         self.slots.get(&slot)
+    }
+
+    /// The locks that calls wait for, in the order they came.
+    pub(crate) fn locks(&self) -> impl Iterator<Item = &LockCall> {
+        let waiting = self.on_locks.iter().filter_map(|slot| self.slots.get(slot));
+        waiting.filter_map(|waiting| match &waiting.kind {
+            Kind::Lock(lock) => Some(lock),
+            _ => None,
+        })
     }
 
     /// The number that the next call added will have.

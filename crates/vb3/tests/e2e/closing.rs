@@ -1,6 +1,9 @@
 //! Closing and locking device files, compared with a kernel.
 
-use crate::common::runs_files;
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::{Run, compiled, runs_files, size_option};
 
 /// The close that ends a file also removes it from all epoll sets, so no later event reports it.
 /// Measured with pipes on the same kernel.
@@ -21,12 +24,30 @@ fn a_killed_owner_that_was_waited_for_owns_nothing() {
     runs_files("close-killed");
 }
 
-/// POSIX locks on a node conflict only with locks of programs. Opens of one node exclude each other
-/// by flock, since a device has one inode. Unlike on a real device, POSIX locks of two opens do not
-/// exclude each other.
+/// Locks on a node conflict only with locks of programs. Opens of one node exclude each other by
+/// flock, since a device has one inode.
 #[test]
 fn locks_are_the_programs() {
     runs_files("locks");
+}
+
+/// Record locks of several processes: the same checks hold on an ordinary file without vb3.
+#[test]
+fn record_locks_are_a_kernels() {
+    let Some(program) = compiled("locks.c") else {
+        return;
+    };
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("locks-{}", std::process::id()));
+    std::fs::write(&file, "").unwrap();
+    let kernels = Command::new(&program).arg(&file).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(kernels.status.success(), "{kernels:?}");
+    let outcome = Run::on("pc")
+        .device(format!("camera=pattern,{}", size_option()))
+        .program([program.as_os_str()])
+        .and(["/dev/video0"])
+        .run();
+    outcome.expect_success();
 }
 
 /// Locks on an exported buffer are granted, and the buffer keeps working.

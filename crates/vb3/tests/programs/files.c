@@ -545,7 +545,7 @@ static void vectors(void)
 	CHECK(supervisors_peak() < before + (100 << 10));
 }
 
-/* POSIX locks on a node are the program's: none of somebody else's is in the way. */
+/* Locks on a node are the program's: none of somebody else's is in the way. */
 static void locks(void)
 {
 	struct flock whole = { .l_type = F_WRLCK };

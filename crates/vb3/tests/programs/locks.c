@@ -1,0 +1,243 @@
+/*
+ * Record locks on one file, as several processes see them. A failed check says which and ends the
+ * program with 1. Run without vb3 on an ordinary file, it shows what the kernel does.
+ *
+ *   locks FILE
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *node;
+
+#define CHECK(what)                                                                     \
+	do {                                                                            \
+		if (!(what)) {                                                          \
+			printf("line %d: %s (errno %d)\n", __LINE__, #what, errno);     \
+			exit(1);                                                        \
+		}                                                                       \
+	} while (0)
+
+#define FAILS(call, with) CHECK((errno = 0, (long)(call) == -1) && errno == (with))
+
+static int opened(int flags)
+{
+	int fd = open(node, flags);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static int lock_by(int fd, int command, int type, off_t start, off_t len)
+{
+	struct flock lock = { .l_type = type, .l_start = start, .l_len = len };
+
+	return fcntl(fd, command, &lock);
+}
+
+static int lock(int fd, int type, off_t start, off_t len)
+{
+	return lock_by(fd, F_SETLK, type, start, len);
+}
+
+/* What another process is told that opens the file and locks: 0 or an errno. */
+static int others(int type, off_t start, off_t len)
+{
+	int status;
+	pid_t other = fork();
+
+	if (other == 0)
+		_exit(lock(opened(O_RDWR), type, start, len) ? errno : 0);
+	CHECK(waitpid(other, &status, 0) == other && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* A process that locks, says so, and waits for its end. */
+static pid_t holder(off_t start, off_t len)
+{
+	char said;
+	int ready[2];
+	pid_t other;
+
+	CHECK(pipe(ready) == 0);
+	if ((other = fork()) == 0) {
+		CHECK(lock(opened(O_RDWR), F_WRLCK, start, len) == 0);
+		CHECK(write(ready[1], "", 1) == 1);
+		for (;;)
+			pause();
+	}
+	CHECK(read(ready[0], &said, 1) == 1);
+	close(ready[0]);
+	close(ready[1]);
+	return other;
+}
+
+static void ranges(void)
+{
+	struct flock seen = { .l_type = F_RDLCK };
+	int fd = opened(O_RDWR), again = opened(O_RDWR);
+
+	CHECK(lockf(fd, F_TLOCK, 0) == 0);
+	CHECK(others(F_WRLCK, 0, 0) == EAGAIN && others(F_RDLCK, 5, 1) == EAGAIN);
+	/* Locks of one process do not exclude each other. */
+	CHECK(lockf(again, F_TLOCK, 0) == 0);
+	CHECK(lock(fd, F_UNLCK, 10, 10) == 0);
+	CHECK(others(F_WRLCK, 10, 10) == 0);
+	CHECK(others(F_WRLCK, 9, 1) == EAGAIN && others(F_WRLCK, 20, 0) == EAGAIN);
+	CHECK(lock(again, F_RDLCK, 0, 10) == 0);
+	CHECK(others(F_RDLCK, 0, 10) == 0 && others(F_WRLCK, 0, 10) == EAGAIN);
+	if (fork() == 0) {
+		CHECK(fcntl(fd, F_GETLK, &seen) == 0);
+		CHECK(seen.l_type == F_WRLCK && seen.l_pid == getppid());
+		CHECK(seen.l_start == 20 && seen.l_len == 0 && seen.l_whence == SEEK_SET);
+		/* A child has no locks, and its closes end none of its parent's. */
+		FAILS(lock(again, F_WRLCK, 0, 0), EAGAIN);
+		close(fd);
+		close(again);
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	CHECK(others(F_WRLCK, 30, 1) == EAGAIN);
+	CHECK(fcntl(fd, F_GETLK, &seen) == 0 && seen.l_type == F_UNLCK);
+	/* The close of any descriptor of the file ends all its locks. */
+	close(again);
+	CHECK(others(F_WRLCK, 0, 0) == 0);
+	CHECK(lock(fd, F_WRLCK, 0, 0) == 0);
+	close(dup(fd));
+	CHECK(others(F_WRLCK, 0, 0) == 0);
+	CHECK(lock(fd, F_WRLCK, 0, 0) == 0);
+	CHECK((again = opened(O_RDWR)) >= 0 && dup2(fd, again) == again);
+	CHECK(others(F_WRLCK, 0, 0) == 0);
+	CHECK(lock(fd, F_WRLCK, 0, 0) == 0);
+	/* One that closes nothing. */
+	FAILS(dup2(999, again), EBADF);
+	CHECK(dup2(fd, fd) == fd && others(F_WRLCK, 0, 0) == EAGAIN);
+	CHECK(syscall(SYS_close_range, again, again, 0) == 0);
+	CHECK(others(F_WRLCK, 0, 0) == 0);
+}
+
+static void refused(void)
+{
+	struct flock lock_ = { .l_type = F_WRLCK, .l_pid = 1 };
+	int fd = opened(O_RDWR), reader = opened(O_RDONLY);
+
+	FAILS(lock(reader, F_WRLCK, 0, 0), EBADF);
+	CHECK(lock(reader, F_RDLCK, 0, 0) == 0 && lock(reader, F_UNLCK, 0, 0) == 0);
+	FAILS(lock(fd, 7, 0, 0), EINVAL);
+	FAILS(lock(fd, F_WRLCK, -1, 0), EINVAL);
+	FAILS(lock(fd, F_WRLCK, 4, -5), EINVAL);
+	FAILS(lock(fd, F_WRLCK, 1L << 62, 1L << 62 | 1L << 61), EOVERFLOW);
+	FAILS(lock_by(fd, F_GETLK, F_UNLCK, 0, 0), EINVAL);
+	FAILS(fcntl(fd, F_OFD_SETLK, &lock_), EINVAL);
+	FAILS(fcntl(fd, F_SETLK, NULL), EFAULT);
+	lock_ = (struct flock){ .l_type = F_WRLCK, .l_whence = 3 };
+	FAILS(fcntl(fd, F_SETLK, &lock_), EINVAL);
+	CHECK(lock(fd, F_WRLCK, 10, -5) == 0);
+	CHECK(others(F_WRLCK, 9, 1) == EAGAIN && others(F_WRLCK, 10, 1) == 0);
+	close(fd);
+	close(reader);
+}
+
+/* Locks of descriptions exclude each other in one process, too, and end with the last descriptor. */
+static void of_descriptions(void)
+{
+	struct flock seen = { .l_type = F_WRLCK };
+	int fd = opened(O_RDWR), again = opened(O_RDWR), copy = dup(fd);
+
+	CHECK(lock_by(fd, F_OFD_SETLK, F_WRLCK, 0, 0) == 0);
+	CHECK(lock_by(copy, F_OFD_SETLK, F_WRLCK, 0, 0) == 0);
+	FAILS(lock_by(again, F_OFD_SETLK, F_WRLCK, 0, 0), EAGAIN);
+	FAILS(lock(again, F_WRLCK, 0, 0), EAGAIN);
+	CHECK(fcntl(again, F_GETLK, &seen) == 0 && seen.l_type == F_WRLCK && seen.l_pid == -1);
+	close(fd);
+	FAILS(lock_by(again, F_OFD_SETLK, F_WRLCK, 0, 0), EAGAIN);
+	close(copy);
+	CHECK(lock_by(again, F_OFD_SETLK, F_WRLCK, 0, 0) == 0);
+	close(again);
+}
+
+static void ends(void)
+{
+	int fd = opened(O_RDWR), status, stuck = 0;
+	pid_t other = holder(0, 0);
+
+	FAILS(lock(fd, F_RDLCK, 7, 1), EAGAIN);
+	kill(other, SIGKILL);
+	CHECK(waitpid(other, NULL, 0) == other);
+	CHECK(lock(fd, F_WRLCK, 0, 0) == 0);
+	CHECK(lock(fd, F_UNLCK, 0, 0) == 0);
+	/* One that waits gets it when the holder ends. */
+	other = holder(0, 0);
+	if (fork() == 0) {
+		kill(other, SIGKILL);
+		_exit(0);
+	}
+	CHECK(lock_by(fd, F_SETLKW, F_WRLCK, 0, 1) == 0);
+	while (wait(NULL) > 0)
+		;
+	CHECK(lock(fd, F_UNLCK, 0, 0) == 0);
+	/* Of two that wait for each other, one is told so. */
+	CHECK(lock(fd, F_WRLCK, 0, 1) == 0);
+	if ((other = fork()) == 0) {
+		fd = opened(O_RDWR);
+		CHECK(lock_by(fd, F_SETLKW, F_WRLCK, 1, 1) == 0);
+		if (kill(getppid(), 0) == 0 && lock_by(fd, F_SETLKW, F_WRLCK, 0, 1) == 0)
+			_exit(0);
+		_exit(errno);
+	}
+	while (others(F_WRLCK, 1, 1) == 0)
+		;
+	if (lock_by(fd, F_SETLKW, F_WRLCK, 1, 1) != 0) {
+		CHECK(errno == EDEADLK);
+		stuck = 1;
+	}
+	close(fd);
+	CHECK(waitpid(other, &status, 0) == other && WIFEXITED(status));
+	CHECK(WEXITSTATUS(status) == (stuck ? 0 : EDEADLK));
+}
+
+static int shared_fd;
+
+static int locks_for_its_table(void *unused)
+{
+	(void)unused;
+	CHECK(lock(shared_fd, F_WRLCK, 0, 10) == 0);
+	_exit(0);
+}
+
+/* Processes that share a descriptor table share its locks. */
+static void tables(void)
+{
+	static char stack[1 << 16];
+	pid_t other;
+
+	shared_fd = opened(O_RDWR);
+	if (syscall(SYS_kcmp, getpid(), getpid(), 2, 0, 0) != 0)
+		return;
+	CHECK(lock(shared_fd, F_WRLCK, 5, 5) == 0);
+	other = clone(locks_for_its_table, stack + sizeof(stack), CLONE_FILES | SIGCHLD, NULL);
+	CHECK(other > 0 && waitpid(other, NULL, 0) == other);
+	CHECK(others(F_WRLCK, 0, 1) == EAGAIN);
+	close(shared_fd);
+	CHECK(others(F_WRLCK, 0, 1) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	node = argv[1];
+	ranges();
+	refused();
+	of_descriptions();
+	ends();
+	tables();
+	return 0;
+}
