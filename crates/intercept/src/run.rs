@@ -6,11 +6,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::descriptors::Closings;
 use crate::descriptors::Files;
 use crate::descriptors::Held;
-use crate::descriptors::Kept;
 use crate::descriptors::Locks;
+use crate::descriptors::Table;
 use crate::descriptors::UnderWay;
 use crate::error::{Error, Feature};
 use crate::kernel::Procs;
@@ -126,8 +125,7 @@ pub fn run(
         files,
         pending: Pending::default(),
         epolls: Epolls::default(),
-        closings: Closings::default(),
-        kept: Kept::default(),
+        table: Table::default(),
         locks: Locks::default(),
         said_no_io_uring: false,
         said_ordinary_number: false,

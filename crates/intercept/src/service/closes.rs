@@ -3,7 +3,7 @@
 use crate::descriptors::Target;
 use crate::descriptors::Watched;
 use crate::descriptors::holders;
-use crate::descriptors::{CLOSES_NOTHING, Closed, Closes, Closing};
+use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers};
 use crate::kernel::MayBlock;
 use crate::kernel::lock;
 use crate::kernel::nr;
@@ -11,17 +11,16 @@ use crate::note::Note;
 use crate::process::Notif;
 use crate::process::{FdRange, STANDARD};
 use crate::service::host::Call;
-use crate::service::locks::COMMANDS;
+use crate::service::locks::{COMMANDS, shares};
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 use vb3_host::{Caller, Errno, FdIdentity};
 
 /// The numbers that a call closes, the last one included.
-fn numbers_of(n: &Notif) -> Option<(u32, u32)> {
+fn numbers_of(n: &Notif) -> Option<Numbers> {
     // CAST: C unsigned ints in the kernel.
     let (first, second) = (n.arg(0) as u32, n.arg(1) as u32);
     match n.nr {
@@ -70,14 +69,13 @@ impl Supervisor<'_> {
             Some((number, call.look(number).ok()?.id))
         });
         let named: Vec<(i32, FdIdentity)> = named.collect();
-        let caller = (n.tid, call.pid());
-        let (mut ends, closing) = self.server(may).begin_close(caller, (first, last), &named);
+        let (mut ends, closing) = self.server(may).begin_close(n.tid, (first, last), &named);
         if ends.is_empty() {
             return;
         }
         let is_closing = |pid, number: i32| {
-            closing.iter().any(|&(process, (first, last))| {
-                process == pid && (first..=last).contains(&number.cast_unsigned())
+            closing.iter().any(|&(task, (first, last))| {
+                (first..=last).contains(&number.cast_unsigned()) && shares(task, pid)
             })
         };
         ends.retain(|closed| !holders::has_another(may, closed.id, is_closing));
@@ -96,8 +94,9 @@ impl Server<'_> {
     pub(crate) fn close_range(&mut self, n: &Notif) -> Verdict {
         // CAST: C unsigned ints in the kernel.
         let (first, last) = (n.arg(0) as u32, n.arg(1) as u32);
-        self.kept.closing(n.tid, (first, last));
-        if n.int(2) & CLOSES_NOTHING == 0 {
+        if n.int(2) & CLOSES_NOTHING != 0 {
+            self.table.close(n.tid, (first, last), None, Vec::new());
+        } else {
             self.before_close(n, (first, last));
         }
         Verdict::native()
@@ -211,10 +210,10 @@ impl Server<'_> {
     /// epoll set, and all numbers that are being closed.
     fn begin_close(
         &mut self,
-        (tid, process): (u32, u32),
-        numbers: (u32, u32),
+        tid: u32,
+        numbers: Numbers,
         named: &[(i32, FdIdentity)],
-    ) -> (Vec<Closed>, Vec<Closes>) {
+    ) -> (Vec<Closed>, Vec<(u32, Numbers)>) {
         if self.locks.has_records() {
             let files = named.iter().filter_map(|(_, id)| self.files.find(*id));
             let nodes = files.filter_map(|target| match target {
@@ -231,47 +230,32 @@ impl Server<'_> {
         };
         let ends: Vec<Closed> = named.iter().filter_map(watched).collect();
         if !ends.is_empty() {
-            self.closings.0.push(Closing {
-                tid,
-                process,
-                numbers,
-                files: Vec::new(),
-                since: Instant::now(),
-                looks: 0,
-            });
+            let task = self.host.task(tid);
+            self.table.close(tid, numbers, Some(task), Vec::new());
         }
-        (ends, self.closings.numbers())
+        (ends, self.table.closes())
     }
 
     /// Takes entries out of epoll sets whose file may end with a close of these numbers.
-    fn before_close(&mut self, n: &Notif, (first, last): (u32, u32)) {
+    fn before_close(&mut self, n: &Notif, numbers: Numbers) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
-        self.kept.closing(n.tid, (first, last));
-        let Some(ends) = n.gathered.take_ends() else {
-            return;
-        };
-        let process = Call::new(&self.host, n).pid();
-        for closed in &ends {
+        let ends = n.gathered.take_ends();
+        for closed in ends.iter().flatten() {
             self.epolls.park(closed.file);
         }
-        self.closings.0.push(Closing {
-            tid: n.tid,
-            process,
-            numbers: (first, last),
-            files: ends,
-            since: Instant::now(),
-            looks: 0,
-        });
+        let task = ends.is_some().then(|| self.host.task(n.tid));
+        self.table
+            .close(n.tid, numbers, task, ends.unwrap_or_default());
     }
 
     /// Puts back what was taken out for closes that are over and have not ended its file: a
     /// descriptor of it was under way between processes.
     pub(crate) fn after_close(&mut self, tid: Option<u32>) {
-        if self.closings.0.is_empty() {
+        if !self.table.is_changing() {
             return;
         }
         let host = &self.host;
-        let files = self.closings.take(tid, |tid, closed| {
+        let files = self.table.over(tid, |tid, closed| {
             let look = host
                 .thread(tid)
                 .and_then(|thread| host.procs.look(&thread, closed.number));

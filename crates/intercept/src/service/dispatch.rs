@@ -122,7 +122,7 @@ impl Server<'_> {
         let may_be_kept = || self.host.range.has(fd) && self.host.procs.remembers(n.tid);
         let look = || call.look(fd).map(|look| look.id);
         let by = (n.tid, || call.pid());
-        let Ok(id) = self.kept.identify(by, fd, may_be_kept, look) else {
+        let Ok(id) = self.table.identify(by, fd, may_be_kept, look) else {
             return Ok(Verdict::native());
         };
         let kind = (request >> 8) as u8;
@@ -180,7 +180,7 @@ impl Server<'_> {
     fn exec(&mut self, n: &Notif) -> Verdict {
         let process = Call::new(&self.host, n).pid();
         let threads = self.host.procs.threads_of(process);
-        self.kept.exec(n.tid, process, &threads);
+        self.table.exec(n.tid, process, &threads);
         Verdict::native()
     }
 

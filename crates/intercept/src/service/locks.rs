@@ -315,6 +315,6 @@ impl Server<'_> {
 }
 
 /// Whether two tasks are known to share a descriptor table.
-fn shares(a: u32, b: u32) -> bool {
-    raw::share_table(a, b).unwrap_or_default()
+pub(crate) fn shares(a: u32, b: u32) -> bool {
+    a == b || raw::share_table(a, b).unwrap_or_default()
 }

@@ -271,7 +271,7 @@ impl Server<'_> {
 
     /// The same with all that is kept of a thread: it has ended.
     pub(crate) fn give_up_ended_thread(&mut self, tid: u32) {
-        self.kept.ended(tid);
+        self.table.ended(tid);
         self.task_ended(tid);
         self.give_up_thread(tid);
         self.pending.interrupted.remove(&tid);

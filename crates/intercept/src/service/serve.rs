@@ -5,11 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::descriptors::Closings;
 use crate::descriptors::Watched;
 use crate::descriptors::{Files, Target};
 use crate::descriptors::{Given, Look};
-use crate::descriptors::{Kept, Known, Locks};
+use crate::descriptors::{Known, Locks, Table};
 use crate::error::Error;
 use crate::kernel::lock;
 use crate::note::Note;
@@ -90,8 +89,7 @@ pub(crate) struct Server<'a> {
     pub(crate) files: Files,
     pub(crate) pending: Pending,
     pub(crate) epolls: Epolls,
-    pub(crate) closings: Closings,
-    pub(crate) kept: Kept,
+    pub(crate) table: Table,
     pub(crate) locks: Locks,
     pub(crate) said_no_io_uring: bool,
     pub(crate) said_ordinary_number: bool,
@@ -154,7 +152,7 @@ impl Server<'_> {
         let soonest = [
             self.backend.next_tick(),
             self.pending.next_look(now),
-            self.closings.next_due(),
+            self.table.next_due(),
             lock(&self.host.held).look_again(),
             self.ended.map(|_| AFTERWARDS),
             (!self.gone.is_empty() || self.epolls.wants_sweep()).then_some(Duration::ZERO),
@@ -221,7 +219,6 @@ impl Server<'_> {
         }
         // A thread that calls anew no longer waits for its last call.
         self.give_up_thread(n.tid);
-        self.kept.over(n.tid);
         self.after_close(Some(n.tid));
         // What was due before the call comes before it: a display without a clock has shown what
         // was queued when the program stops it.
@@ -278,7 +275,7 @@ impl Server<'_> {
     /// and buffers come and go by thousands a second.
     fn minds_ends(&self, n: &Notif) -> bool {
         let known = match n.nr {
-            libc::SYS_ioctl if !self.kept.is_changing() => self.kept.get(n.tid, n.int(0)),
+            libc::SYS_ioctl if !self.table.is_changing() => self.table.get(n.tid, n.int(0)),
             _ => return true,
         };
         let Known::Names(id) = known else {

@@ -18,6 +18,12 @@ fn a_file_with_a_copy_stays_in_its_epoll_sets() {
     runs_files("close-copies");
 }
 
+/// Two processes share one descriptor table, and one of them closes.
+#[test]
+fn a_close_in_a_shared_table_is_the_last_one() {
+    runs_files("close-shared");
+}
+
 /// A process's files are released before `wait` reports its end.
 #[test]
 fn a_killed_owner_that_was_waited_for_owns_nothing() {

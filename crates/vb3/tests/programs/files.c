@@ -12,6 +12,7 @@
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -173,6 +174,29 @@ static void close_copies(void)
 	CHECK(wait_for(set, &events) == 1);
 	close(high);
 	CHECK(wait_for(set, &events) == 0);
+}
+
+/* The close of a descriptor in a table that two processes share is its last one. */
+static void close_shared(void)
+{
+	pid_t child = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	uint32_t events;
+
+	if (child == 0)
+		for (;;)
+			pause();
+	CHECK(child > 0);
+	for (int i = 0; i < 50 && syscall(SYS_kcmp, getpid(), child, 2, 0, 0) == 0; i++) {
+		int set = epoll_create1(0), fd = device();
+
+		make_urgent(fd);
+		control(set, EPOLL_CTL_ADD, fd, EPOLLPRI, 1);
+		close(fd);
+		CHECK(wait_for(set, &events) == 0);
+		close(set);
+	}
+	kill(child, SIGKILL);
+	CHECK(waitpid(child, NULL, 0) == child);
 }
 
 /* Whoever has waited for a killed process finds its queue free. */
@@ -706,7 +730,7 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} all[] = {
 		{ "close-epoll", close_epoll }, { "close-copies", close_copies },
-		{ "close-killed", close_killed }, { "epoll-one", epoll_one },
+		{ "close-shared", close_shared }, { "close-killed", close_killed }, { "epoll-one", epoll_one },
 		{ "epoll-edges", epoll_edges }, { "epoll-resize", epoll_resize },
 		{ "epoll-apart", epoll_apart }, { "epoll-closed", epoll_closed }, { "epoll-sets", epoll_sets },
 		{ "poll-stopped", poll_stopped }, { "poll-many", poll_many },

@@ -1,0 +1,386 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const ID: FdIdentity = FdIdentity { dev: 1, ino: 2 };
+const FILE: Watched = Watched::Buffer(ID);
+
+fn closed() -> Vec<Closed> {
+    let (file, number, id) = (FILE, 700, ID);
+    vec![Closed { file, number, id }]
+}
+
+fn over(table: &mut Table, tid: Option<u32>) -> Vec<Watched> {
+    table.over(tid, |_, _| true)
+}
+
+fn look(table: &mut Table, tid: u32, fd: i32) {
+    let found = table.identify((tid, || tid), fd, || true, || Ok(ID));
+    assert_eq!(found, Ok(ID));
+}
+
+#[test]
+fn a_close_is_for_all_threads_and_lasts_until_its_thread_calls() {
+    let mut table = Table::default();
+    for tid in [10, 11] {
+        look(&mut table, tid, 800);
+        look(&mut table, tid, 801);
+    }
+    assert_eq!(table.get(10, 800), Known::Names(ID));
+    table.close(10, (800, 800), None, Vec::new());
+    // The kernel may not have closed it yet: what it names now says nothing of later.
+    assert_eq!(
+        (table.get(10, 800), table.get(11, 800)),
+        (Known::Ask, Known::Ask)
+    );
+    over(&mut table, Some(11));
+    assert_eq!(table.get(11, 800), Known::Ask);
+    over(&mut table, Some(10));
+    assert_eq!(table.get(11, 800), Known::Nothing);
+    assert_eq!(table.get(11, 801), Known::Names(ID));
+    table.close(10, (3, u32::MAX), None, Vec::new());
+    table.ended(10);
+    assert_eq!(table.get(11, 801), Known::Nothing);
+}
+
+#[test]
+fn an_exec_by_a_thread_that_is_not_the_leader_keeps_nothing() {
+    let mut table = Table::default();
+    look(&mut table, 20, 800);
+    table.exec(21, 20, &[20, 21]);
+    look(&mut table, 20, 800);
+    assert_eq!(table.get(20, 800), Known::Nothing);
+    table.ended(20);
+    look(&mut table, 20, 800);
+    assert_eq!(table.get(20, 800), Known::Names(ID));
+}
+
+/// A program whose processor is taken from it closes later than anyone waits.
+#[test]
+fn a_close_that_is_not_made_yet_is_not_over() {
+    let mut table = Table::default();
+    table.close(7, (700, 700), Some(7), closed());
+    table.closing[0].since -= PATIENCE;
+    assert_eq!(over(&mut table, None), []);
+    table.closing[0].since -= PATIENCE;
+    assert_eq!(table.over(None, |_, closed| closed.number != 700), [FILE]);
+    // Its table is closing no more, and what it named may not be kept before its thread calls.
+    assert!(table.closes().is_empty() && table.next_due().is_none());
+    assert_eq!(table.get(8, 700), Known::Ask);
+    // A call of the same thread says at once that it is over.
+    table.close(7, (700, 700), Some(7), closed());
+    assert_eq!(over(&mut table, Some(7)), [FILE]);
+    assert!(!table.is_changing());
+}
+
+/// dup2 of a closed number onto an open one: refused by the kernel, and nothing is closed.
+#[test]
+fn a_close_that_the_kernel_refused_is_over_in_the_end() {
+    let mut table = Table::default();
+    table.close(7, (700, 700), Some(7), closed());
+    // Its thread is killed meanwhile.
+    table.ended(7);
+    let mut looks = 0;
+    loop {
+        table.closing[0].since -= PATIENCE;
+        if !over(&mut table, None).is_empty() {
+            break;
+        }
+        looks += 1;
+        assert!(looks < LOOKS);
+    }
+    assert_eq!(looks, LOOKS - 1);
+    assert!(!table.is_changing());
+}
+
+/// What a program may do. Threads are named by their place among those that live.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A call on a descriptor, of which the table is asked.
+    Call {
+        at: usize,
+        fd: i32,
+    },
+    Open {
+        at: usize,
+        fd: i32,
+        cloexec: bool,
+    },
+    /// A descriptor by SCM_RIGHTS, of which nothing is heard.
+    Receive {
+        at: usize,
+        fd: i32,
+    },
+    /// close, close_range.
+    Close {
+        at: usize,
+        first: i32,
+        last: i32,
+    },
+    /// dup2, dup3.
+    Copy {
+        at: usize,
+        old: i32,
+        new: i32,
+    },
+    Exec {
+        at: usize,
+        fails: bool,
+    },
+    /// The kernel makes the close, copy or exec of a thread, which makes no other call yet.
+    Made {
+        at: usize,
+    },
+    Fork {
+        at: usize,
+        shares_files: bool,
+    },
+    Thread {
+        at: usize,
+    },
+    Unshare {
+        at: usize,
+    },
+    Kill {
+        at: usize,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let fds = || 800..804i32;
+    let at = || 0..8usize;
+    prop_oneof![
+        8 => (at(), fds()).prop_map(|(at, fd)| Step::Call { at, fd }),
+        5 => (at(), fds(), any::<bool>()).prop_map(|(at, fd, cloexec)| Step::Open { at, fd, cloexec }),
+        2 => (at(), fds()).prop_map(|(at, fd)| Step::Receive { at, fd }),
+        4 => (at(), fds(), 0..3).prop_map(|(at, first, n)| Step::Close { at, first, last: first + n }),
+        2 => (at(), fds(), fds()).prop_map(|(at, old, new)| Step::Copy { at, old, new }),
+        2 => (at(), any::<bool>()).prop_map(|(at, fails)| Step::Exec { at, fails }),
+        4 => at().prop_map(|at| Step::Made { at }),
+        2 => (at(), any::<bool>()).prop_map(|(at, shares_files)| Step::Fork { at, shares_files }),
+        2 => at().prop_map(|at| Step::Thread { at }),
+        1 => at().prop_map(|at| Step::Unshare { at }),
+        1 => at().prop_map(|at| Step::Kill { at }),
+    ]
+}
+
+/// A file by its number, and whether an exec closes it.
+type Files = BTreeMap<i32, (u64, bool)>;
+
+#[derive(Clone, Copy, Debug)]
+struct Thread {
+    process: u32,
+    table: usize,
+    /// What was let through and is not made yet.
+    under_way: Option<Step>,
+}
+
+/// Programs as a kernel has them.
+#[derive(Debug)]
+struct Model {
+    tables: Vec<Files>,
+    threads: BTreeMap<u32, Thread>,
+    next_file: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        let thread = Thread {
+            process: 100,
+            table: 0,
+            under_way: None,
+        };
+        Self {
+            tables: vec![Files::new()],
+            threads: BTreeMap::from([(100, thread)]),
+            next_file: 1,
+        }
+    }
+
+    fn tid(&self, at: usize) -> u32 {
+        *self.threads.keys().nth(at % self.threads.len()).unwrap()
+    }
+
+    fn files(&mut self, tid: u32) -> &mut Files {
+        &mut self.tables[self.threads[&tid].table]
+    }
+
+    fn own_table(&mut self, tid: u32) {
+        let copy = self.files(tid).clone();
+        self.tables.push(copy);
+        self.threads.get_mut(&tid).unwrap().table = self.tables.len() - 1;
+    }
+
+    fn open(&mut self, tid: u32, fd: i32, cloexec: bool) {
+        self.next_file += 1;
+        let new = (self.next_file, cloexec);
+        self.files(tid).entry(fd).or_insert(new);
+    }
+
+    /// Numbers of threads and processes are used again.
+    fn start(&mut self, by: u32, process: Option<u32>) -> u32 {
+        let taken = |tid: &u32| {
+            let mut threads = self.threads.iter();
+            threads.any(|(other, thread)| other == tid || thread.process == *tid)
+        };
+        let tid = (100..).find(|tid| !taken(tid)).unwrap();
+        let process = process.unwrap_or(tid);
+        let thread = Thread {
+            process,
+            under_way: None,
+            ..self.threads[&by]
+        };
+        self.threads.insert(tid, thread);
+        tid
+    }
+
+    /// The kernel makes what a thread's last call asked for.
+    fn make(&mut self, table: &mut Table, tid: u32) {
+        match self.threads.get_mut(&tid).unwrap().under_way.take() {
+            Some(Step::Close { first, last, .. }) => {
+                self.files(tid).retain(|fd, _| !(first..=last).contains(fd));
+            }
+            Some(Step::Copy { old, new, .. }) => {
+                if let Some(&(file, _)) = self.files(tid).get(&old).filter(|_| old != new) {
+                    self.files(tid).insert(new, (file, false));
+                }
+            }
+            Some(Step::Exec { fails: false, .. }) => {
+                self.own_table(tid);
+                self.files(tid).retain(|_, (_, cloexec)| !*cloexec);
+                let thread = self.threads[&tid];
+                let of = |thread: &Thread, process| thread.process == process;
+                let others: Vec<u32> = self.threads.keys().copied().collect();
+                for other in others {
+                    if of(&self.threads[&other], thread.process) {
+                        self.threads.remove(&other);
+                        // The end of a process is not told: it goes on.
+                        if other != thread.process {
+                            table.ended(other);
+                        }
+                    }
+                }
+                self.threads.insert(thread.process, thread);
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, table: &mut Table, step: Step) -> Result<(), TestCaseError> {
+        let (Step::Call { at, .. }
+        | Step::Open { at, .. }
+        | Step::Receive { at, .. }
+        | Step::Close { at, .. }
+        | Step::Copy { at, .. }
+        | Step::Exec { at, .. }
+        | Step::Made { at }
+        | Step::Fork { at, .. }
+        | Step::Thread { at }
+        | Step::Unshare { at }
+        | Step::Kill { at }) = step;
+        let mut tid = self.tid(at);
+        if !matches!(step, Step::Kill { .. }) {
+            let process = self.threads[&tid].process;
+            self.make(table, tid);
+            if !self.threads.contains_key(&tid) {
+                tid = process;
+            }
+        }
+        let is_heard = matches!(
+            step,
+            Step::Call { .. }
+                | Step::Open { .. }
+                | Step::Close { .. }
+                | Step::Copy { .. }
+                | Step::Exec { .. }
+        );
+        if is_heard {
+            table.over(Some(tid), |_, _| true);
+        }
+        let process = self.threads[&tid].process;
+        let numbers = |first: i32, last: i32| (first.cast_unsigned(), last.cast_unsigned());
+        match step {
+            Step::Call { fd, .. } => {
+                let named = self
+                    .files(tid)
+                    .get(&fd)
+                    .map(|&(ino, _)| FdIdentity { dev: 1, ino });
+                let named = named.ok_or(Errno(libc::EBADF));
+                let found = table.identify((tid, || process), fd, || true, || named);
+                prop_assert_eq!(found, named);
+            }
+            Step::Open { fd, cloexec, .. } => self.open(tid, fd, cloexec),
+            Step::Receive { fd, .. } => self.open(tid, fd, false),
+            Step::Close { first, last, .. } => {
+                table.close(tid, numbers(first, last), None, Vec::new());
+                self.threads.get_mut(&tid).unwrap().under_way = Some(step);
+            }
+            Step::Copy { new, .. } => {
+                table.close(tid, numbers(new, new), None, Vec::new());
+                self.threads.get_mut(&tid).unwrap().under_way = Some(step);
+            }
+            Step::Exec { .. } => {
+                let of = self
+                    .threads
+                    .iter()
+                    .filter(|(_, thread)| thread.process == process);
+                let threads: Vec<u32> = of.map(|(tid, _)| *tid).collect();
+                table.exec(tid, process, &threads);
+                self.threads.get_mut(&tid).unwrap().under_way = Some(step);
+            }
+            Step::Made { .. } => {}
+            Step::Fork { shares_files, .. } => {
+                let child = self.start(tid, None);
+                if !shares_files {
+                    self.own_table(child);
+                }
+            }
+            Step::Thread { .. } => drop(self.start(tid, Some(process))),
+            Step::Unshare { .. } => self.own_table(tid),
+            Step::Kill { .. } => {
+                let of = self
+                    .threads
+                    .iter()
+                    .filter(|(_, thread)| thread.process == process);
+                let killed: Vec<u32> = of.map(|(tid, _)| *tid).collect();
+                if killed.len() < self.threads.len() {
+                    for tid in killed {
+                        self.threads.remove(&tid);
+                        table.ended(tid);
+                    }
+                    table.ended(process);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// No thread is ever told of a file that its number does not name.
+    #[test]
+    fn names_are_those_of_a_model_of_a_kernel(steps in proptest::collection::vec(steps(), 1..60)) {
+        let (mut table, mut model) = (Table::default(), Model::new());
+        for step in steps {
+            model.step(&mut table, step)?;
+        }
+        let threads: Vec<u32> = model.threads.keys().copied().collect();
+        for &tid in &threads {
+            if model.threads.contains_key(&tid) {
+                model.make(&mut table, tid);
+            }
+        }
+        for &tid in model.threads.keys() {
+            table.over(Some(tid), |_, _| true);
+        }
+        prop_assert!(!table.is_changing(), "a close is never over");
+        let known: usize = table.known.values().map(HashMap::len).sum();
+        prop_assert_eq!(known, table.count);
+    }
+}
