@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::kernel::raw;
+use rustix::fs::SealFlags;
 use vb3_host::{Errno, FdIdentity, FileId, Node, NodeKind};
 
 /// One open of a node.
@@ -149,15 +150,8 @@ pub(crate) fn empty_node(node: &Node) -> Result<OwnedFd, Errno> {
 /// A memfd that cannot be written to: what a native read or write that no one catches finds.
 pub(crate) fn empty_file(name: &CStr) -> Result<OwnedFd, Errno> {
     let fd = raw::memfd(name)?;
-    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
-    // SAFETY: takes integers only.
-    raw::check(unsafe {
-        libc::fcntl(
-            std::os::fd::AsRawFd::as_raw_fd(&fd),
-            libc::F_ADD_SEALS,
-            seals,
-        )
-    })?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&fd, seals).map_err(raw::err)?;
     Ok(fd)
 }
 

@@ -514,17 +514,19 @@ fn range(kind: libc::c_int, byte: i64) -> libc::flock {
 
 fn lock(fd: BorrowedFd<'_>, flags: i32, byte: i64) -> Result<(), Errno> {
     let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
-    let lock = range(
-        if writable {
-            libc::F_WRLCK
-        } else {
-            libc::F_RDLCK
-        },
-        byte,
-    );
+    let kind = if writable {
+        libc::F_WRLCK
+    } else {
+        libc::F_RDLCK
+    };
+    ofd_lock(fd, libc::F_OFD_SETLK, &mut range(kind, byte))
+}
+
+/// rustix has no locks of descriptions.
+fn ofd_lock(fd: BorrowedFd<'_>, command: i32, lock: &mut libc::flock) -> Result<(), Errno> {
     // SAFETY: the structure is live.
-    raw::check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) })?;
-    Ok(())
+    let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, core::ptr::from_mut(lock)) };
+    raw::check(done).map(drop)
 }
 
 /// Adds those of `run`, in order, that are locked no more. Many that ended together take one question,
@@ -550,9 +552,8 @@ fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>
 fn locked_in(probe: BorrowedFd<'_>, first: i64, last: i64) -> Option<i64> {
     let mut lock = range(libc::F_WRLCK, first);
     lock.l_len = last - first + 1;
-    // SAFETY: the structure is live.
-    let ret = unsafe { libc::fcntl(probe.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
-    let is_locked = ret == 0 && lock.l_type != libc::F_UNLCK as libc::c_short;
+    let asked = ofd_lock(probe, libc::F_OFD_GETLK, &mut lock);
+    let is_locked = asked.is_ok() && lock.l_type != libc::F_UNLCK as libc::c_short;
     is_locked.then_some(lock.l_start.clamp(first, last))
 }
 
@@ -695,17 +696,8 @@ mod tests {
         let mut held = Held::new();
         let given = Given::File(FileId(1));
         let (file, ..) = held.make(memfd.as_fd(), libc::O_RDWR, given).expect("made");
-        // As lockf of the whole file.
-        let whole = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: 0,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        // SAFETY: the structure is live.
-        let ret = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const whole) };
-        assert_eq!(ret, 0);
+        let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::fcntl_lock(&file, operation).expect("as lockf of the whole file");
     }
 
     #[test]

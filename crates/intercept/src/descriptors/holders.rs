@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn sets_that_nobody_below_holds_are_not_found() {
         let may = MayBlock::of_this_thread();
-        // SAFETY: takes flags; a new descriptor is ours.
-        let set = raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).expect("set");
+        let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
+        let set = rustix::event::epoll::create(flags).expect("set");
         let own = raw::compare_with(set.as_fd(), std::process::id(), set.as_raw_fd());
         if own.is_err() {
             eprintln!("skipped: this kernel compares no files");

@@ -106,11 +106,7 @@ pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Orde
 pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Ordering, Errno> {
     const KCMP_FILE: libc::c_int = 0;
     let own = std::process::id();
-    // SAFETY: takes integers.
-    let order = check_long(unsafe {
-        libc::syscall(libc::SYS_kcmp, own, pid, KCMP_FILE, a.as_raw_fd(), fd)
-    })?;
-    match order {
+    match kcmp((own, pid), KCMP_FILE, (a.as_raw_fd(), fd))? {
         0 => Ok(Ordering::Equal),
         1 => Ok(Ordering::Less),
         2 => Ok(Ordering::Greater),
@@ -121,9 +117,13 @@ pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Order
 /// Whether two threads share a descriptor table; `None` where the kernel does not tell.
 pub(crate) fn share_table(a: u32, b: u32) -> Option<bool> {
     const KCMP_FILES: libc::c_int = 2;
-    // SAFETY: takes integers.
-    let order = check_long(unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_FILES, 0, 0) });
+    let order = kcmp((a, b), KCMP_FILES, (0, 0));
     order.ok().map(|order| order == 0)
+}
+
+fn kcmp((a, b): (u32, u32), kind: i32, (of_a, of_b): (i32, i32)) -> Result<libc::c_long, Errno> {
+    // SAFETY: takes integers.
+    check_long(unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind, of_a, of_b) })
 }
 
 /// Device and inode of an open file, and its mode bits.

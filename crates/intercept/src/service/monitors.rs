@@ -13,6 +13,7 @@ use crate::tree::{
 };
 use crate::waiting::{Kind, Waiting};
 use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use vb3_host::{Caller as _, Errno};
 
@@ -23,11 +24,9 @@ impl Supervisor<'_> {
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
             return Ok(Verdict::native());
         }
-        let mut fds = [-1; 2];
-        let made = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
-        // SAFETY: room for two descriptors.
-        raw::check(unsafe { libc::socketpair(libc::AF_UNIX, made, 0, fds.as_mut_ptr()) })?;
-        let (theirs, ours) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+        let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
+        let made = rustix::net::socketpair(family, SocketType::DGRAM, flags, None);
+        let (theirs, ours) = made.map_err(raw::err)?;
         if kind & libc::SOCK_NONBLOCK != 0 {
             rustix::fs::fcntl_setfl(&theirs, OFlags::NONBLOCK).map_err(raw::err)?;
         }

@@ -518,7 +518,7 @@ mod tests {
 
     /// An epoll set of this process.
     pub(super) fn a_set() -> OwnedFd {
-        // SAFETY: takes flags; a new descriptor is ours.
-        raw::owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).expect("a set")
+        let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
+        rustix::event::epoll::create(flags).expect("a set")
     }
 }

@@ -1,8 +1,9 @@
 //! The supervisor's objects that stand for files in programs' epoll sets. See the module above.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use vb3_host::Errno;
 
@@ -52,21 +53,21 @@ impl Object {
 
 /// Two sockets; the first has urgent data.
 fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let mut fds = [-1; 2];
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: room for two descriptors.
-    raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
-    let (ready, peer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
-    send(&peer, libc::MSG_OOB)?;
+    let (family, flags) = (
+        AddressFamily::UNIX,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+    );
+    let made = rustix::net::socketpair(family, SocketType::STREAM, flags, None);
+    let (ready, peer) = made.map_err(raw::err)?;
+    send(&peer, SendFlags::OOB)?;
     Ok((ready, peer))
 }
 
 /// Sends one byte.
-fn send(socket: &OwnedFd, flags: i32) -> Result<(), Errno> {
-    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: one live byte.
-    let sent = unsafe { libc::send(socket.as_raw_fd(), c"!".as_ptr().cast(), 1, flags) };
-    if sent == 1 { Ok(()) } else { Err(raw::errno()) }
+fn send(socket: &OwnedFd, flags: SendFlags) -> Result<(), Errno> {
+    let flags = flags | SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let sent = rustix::net::send(socket, b"!", flags);
+    sent.map(drop).map_err(raw::err)
 }
 
 /// A socket whose other end was closed before it had read everything: it has hung up and is in
@@ -75,7 +76,7 @@ fn send(socket: &OwnedFd, flags: i32) -> Result<(), Errno> {
 /// Source: Linux 7.2 net/unix/af_unix.c `unix_release_sock`.
 fn reset_socket() -> Result<OwnedFd, Errno> {
     let (socket, peer) = urgent_pair()?;
-    send(&socket, 0)?;
+    send(&socket, SendFlags::empty())?;
     drop(peer);
     Ok(socket)
 }
