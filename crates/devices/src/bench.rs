@@ -354,7 +354,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
         let (flow, kind) = match device.role() {
             Role::Capture => (Flow::Capture, QueueType::Capture),
             Role::Output => (Flow::Output, QueueType::Output),
-            Role::MemToMem => unreachable!("this bench has one queue"),
+            Role::MemToMem | Role::Subdevice => unreachable!("this bench has one queue"),
         };
         let queue = Queue::new(Config::new((), kind)).expect("a valid queue");
         let mut bench = Self {

@@ -9,6 +9,7 @@ pub(crate) mod format;
 pub(crate) mod io;
 mod port;
 mod selection;
+mod subdev;
 mod userbuf;
 
 pub(crate) use ext::ExtOp;

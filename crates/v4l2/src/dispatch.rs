@@ -76,7 +76,9 @@ where
 
     /// ENOTTY for a call that this device does not support.
     fn check_offered(&self, call: Call) -> Result<(), Error> {
+        let is_subdev = self.driver.role() == Role::Subdevice;
         let offered = match call {
+            call if call.is_of_subdevices() => self.subdev_offers(call),
             Call::EnumInput | Call::GetInput | Call::SetInput => {
                 self.driver.role() == Role::Capture
             }
@@ -109,7 +111,7 @@ where
             Call::SubscribeEvent | Call::UnsubscribeEvent | Call::DequeueEvent => {
                 !self.controls.is_empty() || !self.driver.events().is_empty()
             }
-            _ => true,
+            _ => !is_subdev,
         };
         if offered { Ok(()) } else { Err(Error::NotTty) }
     }
@@ -152,7 +154,7 @@ where
             Call::SubscribeEvent => self.subscribe(cx.file, arg, cx.now_ns)?,
             Call::UnsubscribeEvent => self.unsubscribe(cx.file, arg)?,
             Call::DequeueEvent => return self.dequeue_event(cx, arg),
-            _ => return Err(Error::NotTty),
+            call => self.subdev_call(cx.file, call, arg)?,
         }
         Ok(Answer::Done)
     }

@@ -3,8 +3,8 @@
 use crate::codec::{Command, CommandSet};
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{
-    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, Fraction, FrameIntervals, FrameSizes,
-    PixelFormat, Planarity, Progress, Statistics,
+    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
+    FrameSizes, MediaGraph, PixelFormat, Planarity, Progress, Statistics,
 };
 use bitflags::bitflags;
 use std::os::fd::BorrowedFd;
@@ -31,6 +31,8 @@ pub enum Role {
     /// Both: OUTPUT buffers are processed into CAPTURE buffers. Each open file has its own queues,
     /// formats and controls.
     MemToMem,
+    /// None: an entity with a node and pads, without buffers.
+    Subdevice,
 }
 
 impl Role {
@@ -41,6 +43,7 @@ impl Role {
             Self::Capture => &[Flow::Capture],
             Self::Output => &[Flow::Output],
             Self::MemToMem => &[Flow::Capture, Flow::Output],
+            Self::Subdevice => &[],
         }
     }
 }
@@ -203,6 +206,18 @@ pub trait VideoDriver {
     /// Sets the nearest offered interval, if any. A zero numerator or denominator selects the default.
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
         let _ = (flow, wanted);
+    }
+
+    /// Returns the pixel format that stores a bus code, if a media graph controls the device
+    /// (`V4L2_CAP_IO_MC`); `None` without a graph.
+    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
+        let _ = code;
+        None
+    }
+
+    /// Returns a subdevice's graph, and its index there.
+    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
+        None
     }
 
     /// Returns the inputs (CAPTURE) or outputs (OUTPUT); none for memory-to-memory devices.

@@ -1,6 +1,7 @@
 //! One open file of a device.
 
 use crate::event::EventQueue;
+use crate::media::Pads;
 use crate::sys;
 
 /// An open file of a [`VideoDevice`](crate::VideoDevice). Handles are never reused.
@@ -12,6 +13,10 @@ pub struct FileHandle(pub(crate) u64);
 pub(crate) struct File {
     pub(crate) priority: u32,
     pub(crate) events: EventQueue,
+    /// A subdevice's TRY state, once the file has set some of it.
+    pub(crate) pads: Option<Pads>,
+    /// `V4L2_SUBDEV_CLIENT_CAP_*`.
+    pub(crate) client_caps: u64,
 }
 
 impl File {
@@ -19,6 +24,8 @@ impl File {
         Self {
             priority: sys::V4L2_PRIORITY_DEFAULT,
             events: EventQueue::default(),
+            pads: None,
+            client_caps: 0,
         }
     }
 }

@@ -47,7 +47,10 @@ pub use error::{Errno, Error};
 pub use file::FileHandle;
 pub use flow::Flow;
 pub use format::{Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity};
-pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};
+pub use media::{
+    EntityNode, EntitySpec, Follows, LinkSpec, MEDIA_MAJOR, MbusFormat, MediaDevice, MediaFunction,
+    MediaGraph, PadSpec, Pads, Refused, Topology, clamp_colors,
+};
 pub use pixfmt::{FourCc, PixelFormat, PlaneLayout};
 pub use poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use program::{CallContext, Outcome, Program};

@@ -4,9 +4,13 @@
 
 mod calls;
 mod graph;
+mod pipeline;
+mod topology;
 
 use crate::{Flow, Identity, VideoDriver, sys};
 use graph::{Entity, Graph, Kind, M2M, Name, WEBCAM};
+pub use pipeline::{MediaGraph, Pads, Refused, clamp_colors};
+pub use topology::{EntityNode, EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Topology};
 
 /// The major number of media devices. Linux assigns it dynamically; this one is the last choice.
 pub const MEDIA_MAJOR: u32 = 384;
@@ -63,14 +67,18 @@ impl MediaFunction {
     }
 }
 
-/// The media device of a video device.
+/// The media device of one or several nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaDevice {
     identity: Identity,
-    function: MediaFunction,
-    /// The minor number of its video device.
-    minor: u32,
+    /// The function of a processor.
+    function: u32,
+    /// The minor numbers of its interfaces, in their order.
+    minors: Vec<u32>,
     stem: String,
+    graph: Graph,
+    /// The state of a graph that can change.
+    state: Option<MediaGraph>,
 }
 
 impl MediaDevice {
@@ -83,9 +91,30 @@ impl MediaDevice {
         }
         Self {
             identity: identity.clone(),
-            function,
-            minor,
+            function: function.number(),
+            minors: vec![minor],
             stem: identity.card.get(..end).unwrap_or_default().to_owned(),
+            graph: function.graph().clone(),
+            state: None,
+        }
+    }
+
+    /// Returns the media device of a graph. `minors` are those of video nodes, then of subdevices, in
+    /// the order of entities.
+    #[must_use]
+    pub fn of_graph(state: MediaGraph, minors: Vec<u32>) -> Self {
+        let topology = state.topology();
+        Self {
+            identity: Identity {
+                driver: topology.driver.to_owned(),
+                card: topology.model.to_owned(),
+                bus_info: topology.bus_info.to_owned(),
+            },
+            function: 0,
+            minors,
+            stem: String::new(),
+            graph: Graph::of(topology),
+            state: Some(state),
         }
     }
 
@@ -95,8 +124,11 @@ impl MediaDevice {
         &self.identity
     }
 
-    const fn graph(&self) -> &'static Graph {
-        self.function.graph()
+    /// Returns the flags of a data link.
+    fn link_flags(&self, link: usize) -> u32 {
+        let state = self.state.as_ref();
+        let flags = state.and_then(|state| state.link_flags(link));
+        flags.unwrap_or(sys::MEDIA_LNK_FL_ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE)
     }
 
     fn name_of(&self, entity: &Entity) -> String {
@@ -110,7 +142,7 @@ impl MediaDevice {
     const fn function_of(&self, entity: &Entity) -> u32 {
         match entity.kind {
             Kind::Node => sys::MEDIA_ENT_F_IO_V4L,
-            Kind::Processor => self.function.number(),
+            Kind::Processor => self.function,
             Kind::Subdevice(function) => function,
         }
     }

@@ -3,7 +3,7 @@
 mod table;
 
 use core::fmt;
-use table::TWINS;
+use table::{GRAPH_TWINS, TWINS};
 
 pub use table::*;
 
@@ -120,7 +120,8 @@ pub struct PixelFormat {
     pub description: &'static str,
     /// Its name in ffmpeg (`-pix_fmt`), if ffmpeg can write it.
     pub ffmpeg: Option<&'static str>,
-    /// Bits of a sample: 8, or more in the upper bits of 16, little endian.
+    /// Bits of a sample: 8, or more in 16, little endian. A mosaic's are the lower bits, others the
+    /// upper ones.
     pub bits: u32,
     /// Number of memory planes: 1, or one per component.
     pub memory_planes: usize,
@@ -157,8 +158,8 @@ impl fmt::Display for PixelFormat {
 /// Finds a format by its code.
 #[must_use]
 pub fn lookup(fourcc: FourCc) -> Option<&'static PixelFormat> {
-    let found = TABLE.iter().find(|format| format.fourcc == fourcc);
-    found.copied()
+    let mut all = TABLE.iter().chain(GRAPH_TABLE);
+    all.find(|format| format.fourcc == fourcc).copied()
 }
 
 /// Finds a format by its name or its code. Case is ignored.
@@ -214,7 +215,10 @@ impl PixelFormat {
     /// Returns the format with the same samples in one memory plane: itself or its twin.
     #[must_use]
     pub fn in_one_plane(&'static self) -> &'static Self {
-        let twin = TWINS.iter().find(|(fourcc, _)| *fourcc == self.fourcc);
+        let twin = TWINS
+            .iter()
+            .chain(GRAPH_TWINS)
+            .find(|(fourcc, _)| *fourcc == self.fourcc);
         twin.map_or(self, |(_, single)| *single)
     }
 

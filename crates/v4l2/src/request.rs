@@ -1,15 +1,17 @@
 //! The ioctls: numbers, names, and copying of their structures.
 
 use crate::bytes::MAX_ARG;
-use crate::shown::Kind::{Hex, Text};
+use crate::shown::Kind::{Enum, Fraction, Hex, Rect, Text, U32};
+use crate::shown::words::STATES;
 use crate::shown::{
     BOUNDS, BUFFER_ASKED, BUFFER_DONE, BUFFER_FLAGGED, BUFFER_QUEUED, BUFFER_TOLD, BUFFER_WANTED,
-    CAPABILITY, CONTROL, CONTROL_ID, CONTROL_TOLD, CONTROL_VALUE, CONTROLS, CONTROLS_DONE, CREATE,
-    CREATED, CROP, CROPPED, DECODER_COMMAND, DESCRIPTION, DESCRIPTION_WANTED, ENCODER_COMMAND,
-    EVENT, EXPORT, EXPORTED, EXT_CONTROL_TOLD, FORMAT, FORMAT_WANTED, Field, GRANTED,
-    INTERVAL_WANTED, INTERVALS, MENU, MENU_WANTED, NOTHING, PARAMETERS, PORT, PRIORITY, REMOVE,
-    REQUESTED, SELECTED, SELECTION, SELECTION_WANTED, SIZE_WANTED, SIZES, SUBSCRIPTION, TYPE,
-    fields,
+    BUS_FORMAT, BUS_FORMAT_WANTED, CAPABILITY, CLIENT_CAPS, CONTROL, CONTROL_ID, CONTROL_TOLD,
+    CONTROL_VALUE, CONTROLS, CONTROLS_DONE, CREATE, CREATED, CROP, CROPPED, DECODER_COMMAND,
+    DESCRIPTION, DESCRIPTION_WANTED, ENCODER_COMMAND, EVENT, EXPORT, EXPORTED, EXT_CONTROL_TOLD,
+    FORMAT, FORMAT_WANTED, Field, GRANTED, INTERVAL_WANTED, INTERVALS, MENU, MENU_WANTED, NOTHING,
+    PAD_INTERVAL, PAD_SELECTED, PAD_SELECTION, PAD_SELECTION_WANTED, PARAMETERS, PORT, PRIORITY,
+    REMOVE, REQUESTED, SELECTED, SELECTION, SELECTION_WANTED, SIZE_WANTED, SIZES, SUBSCRIPTION,
+    TYPE, fields,
 };
 use crate::sys;
 
@@ -63,6 +65,27 @@ pub(crate) enum Call {
     TryDecoderCmd,
     EncoderCmd,
     TryEncoderCmd,
+    SubdevQueryCap,
+    SubdevEnumMbusCode,
+    SubdevEnumFrameSize,
+    SubdevEnumFrameInterval,
+    SubdevGetFmt,
+    SubdevSetFmt,
+    SubdevGetSelection,
+    SubdevSetSelection,
+    SubdevGetCrop,
+    SubdevSetCrop,
+    SubdevGetInterval,
+    SubdevSetInterval,
+    SubdevGetClientCap,
+    SubdevSetClientCap,
+}
+
+impl Call {
+    /// Returns whether only subdevices have it.
+    pub(crate) const fn is_of_subdevices(self) -> bool {
+        self as u32 >= Self::SubdevQueryCap as u32
+    }
 }
 
 /// Properties of a call: the copying and display of its structure, and its priority check.
@@ -125,7 +148,7 @@ pub(crate) static REQUESTS: &[Request] = requests! {
     QueueBuf = VIDIOC_QBUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
     DequeueBuf = VIDIOC_DQBUF, ALL, false, BUFFER_WANTED => BUFFER_DONE;
     QueryCap = VIDIOC_QUERYCAP, 0, false, NOTHING => CAPABILITY;
-    EnumFmt = VIDIOC_ENUM_FMT, through!(v4l2_fmtdesc.type_, 4), false,
+    EnumFmt = VIDIOC_ENUM_FMT, through!(v4l2_fmtdesc.mbus_code, 4), false,
         DESCRIPTION_WANTED => DESCRIPTION;
     GetFmt = VIDIOC_G_FMT, through!(v4l2_format.type_, 4), false, TYPE => FORMAT;
     SetFmt = VIDIOC_S_FMT, ALL, true, FORMAT_WANTED => FORMAT;
@@ -180,6 +203,41 @@ pub(crate) static REQUESTS: &[Request] = requests! {
     TryDecoderCmd = VIDIOC_TRY_DECODER_CMD, ALL, false, DECODER_COMMAND => NOTHING;
     EncoderCmd = VIDIOC_ENCODER_CMD, ALL, true, ENCODER_COMMAND => NOTHING;
     TryEncoderCmd = VIDIOC_TRY_ENCODER_CMD, ALL, false, ENCODER_COMMAND => NOTHING;
+    SubdevQueryCap = VIDIOC_SUBDEV_QUERYCAP, 0, false, NOTHING => NOTHING;
+    SubdevEnumMbusCode = VIDIOC_SUBDEV_ENUM_MBUS_CODE,
+        through!(v4l2_subdev_mbus_code_enum.which, 4), false,
+        fields! { v4l2_subdev_mbus_code_enum pad = U32; index = U32; which = Enum(STATES); }
+        => fields! { v4l2_subdev_mbus_code_enum code = Hex; };
+    SubdevEnumFrameSize = VIDIOC_SUBDEV_ENUM_FRAME_SIZE,
+        through!(v4l2_subdev_frame_size_enum.which, 4), false,
+        fields! { v4l2_subdev_frame_size_enum pad = U32; index = U32; code = Hex; }
+        => fields! { v4l2_subdev_frame_size_enum max_width = U32; max_height = U32; };
+    SubdevEnumFrameInterval = VIDIOC_SUBDEV_ENUM_FRAME_INTERVAL,
+        through!(v4l2_subdev_frame_interval_enum.which, 4), false,
+        fields! { v4l2_subdev_frame_interval_enum pad = U32; index = U32; code = Hex; }
+        => fields! { v4l2_subdev_frame_interval_enum interval = Fraction; };
+    SubdevGetFmt = VIDIOC_SUBDEV_G_FMT, through!(v4l2_subdev_format.pad, 4), false,
+        fields! { v4l2_subdev_format pad = U32; which = Enum(STATES); } => BUS_FORMAT;
+    SubdevSetFmt = VIDIOC_SUBDEV_S_FMT, through!(v4l2_subdev_format.format, 48), false,
+        BUS_FORMAT_WANTED => BUS_FORMAT;
+    SubdevGetSelection = VIDIOC_SUBDEV_G_SELECTION, through!(v4l2_subdev_selection.r, 16), false,
+        PAD_SELECTION_WANTED => PAD_SELECTED;
+    SubdevSetSelection = VIDIOC_SUBDEV_S_SELECTION, through!(v4l2_subdev_selection.r, 16), false,
+        PAD_SELECTION => PAD_SELECTED;
+    SubdevGetCrop = VIDIOC_SUBDEV_G_CROP, through!(v4l2_subdev_crop.rect, 16), false,
+        fields! { v4l2_subdev_crop pad = U32; which = Enum(STATES); }
+        => fields! { v4l2_subdev_crop rect = Rect; };
+    SubdevSetCrop = VIDIOC_SUBDEV_S_CROP, through!(v4l2_subdev_crop.rect, 16), false,
+        fields! { v4l2_subdev_crop pad = U32; which = Enum(STATES); rect = Rect; }
+        => fields! { v4l2_subdev_crop rect = Rect; };
+    SubdevGetInterval = VIDIOC_SUBDEV_G_FRAME_INTERVAL,
+        through!(v4l2_subdev_frame_interval.which, 4), false,
+        fields! { v4l2_subdev_frame_interval pad = U32; } => PAD_INTERVAL;
+    SubdevSetInterval = VIDIOC_SUBDEV_S_FRAME_INTERVAL,
+        through!(v4l2_subdev_frame_interval.which, 4), false,
+        fields! { v4l2_subdev_frame_interval pad = U32; interval = Fraction; } => PAD_INTERVAL;
+    SubdevGetClientCap = VIDIOC_SUBDEV_G_CLIENT_CAP, 0, false, NOTHING => CLIENT_CAPS;
+    SubdevSetClientCap = VIDIOC_SUBDEV_S_CLIENT_CAP, ALL, false, CLIENT_CAPS => CLIENT_CAPS;
 };
 
 /// Finds an ioctl by its exact number: type, number, direction and size.

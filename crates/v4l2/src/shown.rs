@@ -9,7 +9,7 @@ use Kind::{
 };
 use words::{
     BUFFER_CAPS, BUFFER_FLAGS, CAPS, COLORSPACES, DECODER_COMMANDS, ENCODER_COMMANDS, EVENTS,
-    FIELDS, FORMAT_FLAGS, MEMORIES, SIZE_TYPES, SYNC_FLAGS, TARGETS, TYPES,
+    FIELDS, FORMAT_FLAGS, MEMORIES, SIZE_TYPES, STATES, SYNC_FLAGS, TARGETS, TYPES,
 };
 
 /// A program's bytes. Reading past their end gives zero.
@@ -382,6 +382,42 @@ pub(crate) const SELECTION: &[Field] = fields! { v4l2_selection
     r = Rect;
 };
 
+pub(crate) const BUS_FORMAT: &[Field] = fields! { v4l2_subdev_format
+    format.width = U32;
+    format.height = U32;
+    format.code = Hex;
+    format.colorspace = Enum(COLORSPACES);
+};
+
+pub(crate) const BUS_FORMAT_WANTED: &[Field] = fields! { v4l2_subdev_format
+    pad = U32;
+    which = Enum(STATES);
+    format.width = U32;
+    format.height = U32;
+    format.code = Hex;
+};
+
+pub(crate) const PAD_SELECTION_WANTED: &[Field] = fields! { v4l2_subdev_selection
+    pad = U32;
+    which = Enum(STATES);
+    target = Enum(TARGETS);
+};
+
+pub(crate) const PAD_SELECTION: &[Field] = fields! { v4l2_subdev_selection
+    pad = U32;
+    which = Enum(STATES);
+    target = Enum(TARGETS);
+    r = Rect;
+};
+
+pub(crate) const PAD_SELECTED: &[Field] = fields! { v4l2_subdev_selection r = Rect; };
+pub(crate) const PAD_INTERVAL: &[Field] = fields! { v4l2_subdev_frame_interval
+    interval = Fraction;
+};
+pub(crate) const CLIENT_CAPS: &[Field] = fields! { v4l2_subdev_client_capability
+    capabilities = U64;
+};
+
 pub(crate) const SELECTED: &[Field] = fields! { v4l2_selection r = Rect; };
 pub(crate) const CROP: &[Field] = fields! { v4l2_crop type_ = Enum(TYPES); c = Rect; };
 pub(crate) const CROPPED: &[Field] = fields! { v4l2_crop c = Rect; };
@@ -390,6 +426,13 @@ pub(crate) const DECODER_COMMAND: &[Field] = &[plain("cmd", Enum(DECODER_COMMAND
 pub(crate) const ENCODER_COMMAND: &[Field] = &[plain("cmd", Enum(ENCODER_COMMANDS))];
 const SYNC: &[Field] = &[plain("flags", Flags(SYNC_FLAGS))];
 const REQUEST: &[Field] = &[plain("fd", I32)];
+
+/// A `media_pad_desc` is an entity's id and a pad's index.
+const LINK: &[Field] = fields! { media_link_desc
+    source.entity = U32;
+    sink.entity = U32;
+    flags = Hex;
+};
 
 const MEDIA: &[Field] = fields! { media_device_info
     driver = Text(16);
@@ -401,5 +444,6 @@ const MEDIA: &[Field] = fields! { media_device_info
 pub(crate) static OTHERS: &[Layout] = layouts! {
     DMA_BUF_IOCTL_SYNC: SYNC => NOTHING;
     MEDIA_IOC_DEVICE_INFO: NOTHING => MEDIA;
+    MEDIA_IOC_SETUP_LINK: LINK => NOTHING;
     MEDIA_IOC_REQUEST_ALLOC: NOTHING => REQUEST;
 };

@@ -18,8 +18,10 @@
 )]
 #[rustfmt::skip]
 mod bindings;
+mod subdev;
 
 pub use bindings::*;
+pub use subdev::*;
 
 /// The arguments of bindgen, one per line. Lines that begin with `#` are comments.
 pub const BINDGEN_ARGS: &str = include_str!("sys/BINDGEN.args");

@@ -225,7 +225,9 @@ impl Node {
         };
         let video = match device.role() {
             Role::MemToMem => VideoDevice::per_open(memory, opener(spec, place), plane_device),
-            Role::Capture | Role::Output => VideoDevice::new(memory, device, plane_device),
+            Role::Capture | Role::Output | Role::Subdevice => {
+                VideoDevice::new(memory, device, plane_device)
+            }
         };
         let video = video.with_context(|| format!("{}: no queue can be made", path.display()))?;
         Ok(Self {

@@ -47,7 +47,7 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
                 (Role::MemToMem, Flow::Capture) => {
                     statistics.driver.dropped.max(statistics.queue.errors)
                 }
-                (Role::MemToMem, Flow::Output) => 0,
+                (Role::MemToMem, Flow::Output) | (Role::Subdevice, _) => 0,
             },
             span_ns: watch.longest_ns,
             ..QueueReport::default()

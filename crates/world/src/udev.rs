@@ -23,7 +23,7 @@ const fn capabilities(node: &Node) -> &'static str {
     match node.video.role() {
         Role::Capture => ":capture:",
         Role::Output => ":video_output:",
-        Role::MemToMem => ":",
+        Role::MemToMem | Role::Subdevice => ":",
     }
 }
 

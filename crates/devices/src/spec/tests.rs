@@ -275,7 +275,7 @@ fn a_format_that_a_device_does_not_offer_is_refused_with_those_it_does() {
                     Role::Capture => Flow::Capture,
                     Role::Output => Flow::Output,
                     Role::MemToMem if text.contains("dec") => Flow::Capture,
-                    Role::MemToMem => Flow::Output,
+                    Role::MemToMem | Role::Subdevice => Flow::Output,
                 };
                 assert_eq!(Some(device.format(flow).fourcc), spec.format, "{text}");
                 continue;

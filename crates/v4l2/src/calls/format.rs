@@ -156,10 +156,19 @@ where
     pub(crate) fn enum_fmt(&self, arg: &mut Image<'_>) -> Result<(), Error> {
         let flow = self.flow_of(arg.u32(field!(v4l2_fmtdesc.type_)))?;
         let index = usize::try_from(arg.u32(field!(v4l2_fmtdesc.index)));
-        let pixel = index
-            .ok()
-            .and_then(|i| self.driver.formats(flow).get(i).copied());
-        let pixel = pixel.ok_or(Error::Invalid)?;
+        let code = arg.u32(field!(v4l2_fmtdesc.mbus_code));
+        let formats = self.driver.formats(flow);
+        let pixel = match self.driver.stored_as(code).filter(|_| code != 0) {
+            Some(stored) if index == Ok(0) => {
+                formats.iter().find(|pixel| Some(pixel.fourcc) == stored)
+            }
+            Some(_) => None,
+            None => {
+                arg.set_u32(field!(v4l2_fmtdesc.mbus_code), 0);
+                index.ok().and_then(|i| formats.get(i))
+            }
+        };
+        let pixel = *pixel.ok_or(Error::Invalid)?;
         let compressed = match pixel.is_compressed() {
             true => sys::V4L2_FMT_FLAG_COMPRESSED,
             false => 0,
@@ -312,7 +321,7 @@ where
     }
 }
 
-fn write_fraction(arg: &mut Image<'_>, at: usize, value: Fraction) {
+pub(crate) fn write_fraction(arg: &mut Image<'_>, at: usize, value: Fraction) {
     arg.set_u32(at + field!(v4l2_fract.numerator), value.numerator);
     arg.set_u32(at + field!(v4l2_fract.denominator), value.denominator);
 }

@@ -55,6 +55,7 @@ where
             Role::Output => Flow::Output,
             Role::MemToMem if vb3_queue::is_m2m_capture(offset) => Flow::Capture,
             Role::MemToMem => Flow::Output,
+            Role::Subdevice => return Err(Error::Invalid),
         };
         let (stream, mut driver) = self.parts(flow)?;
         let mapped = stream
@@ -87,6 +88,9 @@ where
             Role::Capture => self.poll_one(mem, file, events, (Flow::Capture, look)),
             Role::Output => self.poll_one(mem, file, events, (Flow::Output, look)),
             Role::MemToMem => self.poll_both(mem, events),
+            // Only a subdevice with controls has events.
+            Role::Subdevice if self.controls.is_empty() => POLL_ERR,
+            Role::Subdevice => 0,
         };
         found & (events | POLL_ERR)
     }

@@ -21,13 +21,18 @@ where
             (Role::Output, Planarity::Multi) => sys::V4L2_CAP_VIDEO_OUTPUT_MPLANE,
             (Role::MemToMem, Planarity::Single) => sys::V4L2_CAP_VIDEO_M2M,
             (Role::MemToMem, Planarity::Multi) => sys::V4L2_CAP_VIDEO_M2M_MPLANE,
+            (Role::Subdevice, _) => return 0,
+        };
+        let io_mc = match self.driver.stored_as(0) {
+            Some(_) => sys::V4L2_CAP_IO_MC,
+            None => 0,
         };
         let file_io = if self.offers_file_io() {
             sys::V4L2_CAP_READWRITE
         } else {
             0
         };
-        video | file_io | sys::V4L2_CAP_STREAMING | sys::V4L2_CAP_EXT_PIX_FORMAT
+        video | io_mc | file_io | sys::V4L2_CAP_STREAMING | sys::V4L2_CAP_EXT_PIX_FORMAT
     }
 
     pub(crate) fn query_cap(&self, arg: &mut Image<'_>) {

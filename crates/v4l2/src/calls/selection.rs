@@ -7,7 +7,7 @@ use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 
-fn read_rect(arg: &Image<'_>, at: usize) -> Rect {
+pub(crate) fn read_rect(arg: &Image<'_>, at: usize) -> Rect {
     Rect {
         left: arg.i32(at + field!(v4l2_rect.left)),
         top: arg.i32(at + field!(v4l2_rect.top)),
@@ -16,7 +16,7 @@ fn read_rect(arg: &Image<'_>, at: usize) -> Rect {
     }
 }
 
-fn write_rect(arg: &mut Image<'_>, at: usize, rect: Rect) {
+pub(crate) fn write_rect(arg: &mut Image<'_>, at: usize, rect: Rect) {
     arg.set_i32(at + field!(v4l2_rect.left), rect.left);
     arg.set_i32(at + field!(v4l2_rect.top), rect.top);
     arg.set_u32(at + field!(v4l2_rect.width), rect.width);

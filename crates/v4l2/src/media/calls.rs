@@ -9,7 +9,7 @@ use vb3_plane::MemOps;
 const PAD_DESC: usize = size_of::<sys::media_pad_desc>();
 const LINK_DESC: usize = size_of::<sys::media_link_desc>();
 
-/// The flags of every data link.
+/// The flags of links that never change.
 const FIXED: u32 = sys::MEDIA_LNK_FL_ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
 /// A program's array; `None` if it requested none.
@@ -58,7 +58,7 @@ fn write_list<M: MemOps, const N: usize, T>(
 }
 
 /// Fills a `media_pad_desc` that begins at `base`.
-fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End) {
+fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End<'_>) {
     out.set_u32(base + field!(media_pad_desc.entity), entity.id);
     let index = base + field!(media_pad_desc.index);
     out.set_bytes(index, pad.index.to_ne_bytes());
@@ -67,7 +67,7 @@ fn put_pad(out: &mut Image<'_>, base: usize, (entity, pad): End) {
 
 impl MediaDevice {
     /// Returns the entity with an id, or the next one after it.
-    fn find(&self, id: u32) -> Result<&'static Entity, Error> {
+    fn find(&self, id: u32) -> Result<&Entity, Error> {
         let next = id & sys::MEDIA_ENT_ID_FLAG_NEXT != 0;
         let id = id & !sys::MEDIA_ENT_ID_FLAG_NEXT;
         let is_it = |entity: &&Entity| {
@@ -77,7 +77,7 @@ impl MediaDevice {
                 entity.id == id
             }
         };
-        let mut entities = self.graph().entities.iter();
+        let mut entities = self.graph.entities.iter();
         entities.find(is_it).ok_or(Error::Invalid)
     }
 
@@ -151,17 +151,18 @@ impl MediaDevice {
             (field!(media_entity_desc.pads), entity.pads.len()),
             (
                 field!(media_entity_desc.links),
-                self.graph().links_of(entity.id).count(),
+                self.graph.links_of(entity.id).count(),
             ),
         ];
         for (at, count) in counts {
             let count = u16::try_from(count).unwrap_or(u16::MAX);
             out.set_bytes(at, count.to_ne_bytes());
         }
-        if entity.kind == Kind::Node {
+        let minor = self.graph.interface_of(entity.id);
+        if let Some(minor) = minor.and_then(|at| self.minors.get(at)) {
             let at = field!(media_entity_desc.__bindgen_anon_1);
             out.set_u32(at, VIDEO_MAJOR);
-            out.set_u32(at + 4, self.minor);
+            out.set_u32(at + 4, *minor);
         }
         Ok(())
     }
@@ -175,24 +176,24 @@ impl MediaDevice {
         let pads = out.u64(field!(media_links_enum.pads));
         write_list::<M, PAD_DESC, _>(
             Array::new(program, pads, None),
-            entity.pads,
+            entity.pads.iter(),
             |image, pad| put_pad(image, 0, (entity, pad)),
         )?;
         let links = out.u64(field!(media_links_enum.links));
         write_list::<M, LINK_DESC, _>(
             Array::new(program, links, None),
-            self.graph().links_of(entity.id),
-            |image, (_, source, sink)| {
+            self.graph.links_of(entity.id),
+            |image, (link, source, sink)| {
                 put_pad(image, field!(media_link_desc.source), source);
                 put_pad(image, field!(media_link_desc.sink), sink);
-                image.set_u32(field!(media_link_desc.flags), FIXED);
+                image.set_u32(field!(media_link_desc.flags), self.link_flags(link));
             },
         )?;
         out.clear(field!(media_links_enum.reserved), 16);
         Ok(())
     }
 
-    /// Links cannot change. Requests for their current state succeed.
+    /// Source: Linux 7.2 `media_device_setup_link`.
     fn setup_link<M: MemOps>(&self, out: &mut Image<'_>, _: &dyn Program<M>) -> Result<(), Error> {
         let end = |base: usize| {
             let id = out.u32(base + field!(media_pad_desc.entity));
@@ -202,12 +203,16 @@ impl MediaDevice {
         };
         let source = end(field!(media_link_desc.source))?;
         let sink = end(field!(media_link_desc.sink))?;
-        let is_it = |&(_, from, to): &(_, End, End)| {
+        let is_it = |&(_, from, to): &(usize, End<'_>, End<'_>)| {
             (from.1.index, (to.0.id, to.1.index)) == (source.1, sink)
         };
-        let known = self.graph().links_of(source.0).any(|link| is_it(&link));
-        if !known || out.u32(field!(media_link_desc.flags)) != FIXED {
-            return Err(Error::Invalid);
+        let found = self.graph.links_of(source.0).find(is_it);
+        let (link, ..) = found.ok_or(Error::Invalid)?;
+        let flags = out.u32(field!(media_link_desc.flags));
+        match &self.state {
+            Some(state) => state.set_link(link, flags)?,
+            None if flags == FIXED => {}
+            None => return Err(Error::Invalid),
         }
         out.clear(field!(media_link_desc.reserved), 8);
         Ok(())
@@ -222,7 +227,7 @@ impl MediaDevice {
         const INTF: usize = size_of::<sys::media_v2_interface>();
         const PAD: usize = size_of::<sys::media_v2_pad>();
         const LINK: usize = size_of::<sys::media_v2_link>();
-        let graph = self.graph();
+        let graph = &self.graph;
         let array = |out: &Image<'_>, at: usize| {
             // The count, four reserved bytes, the pointer.
             Array::new(program, out.u64(at + 8), Some(out.u32(at)))
@@ -234,20 +239,28 @@ impl MediaDevice {
             field!(media_v2_topology.num_links),
         ];
         let [entities, interfaces, pads, links] = counts;
-        write_list::<M, ENTITY, _>(array(out, entities), graph.entities, |image, entity| {
-            image.set_u32(field!(media_v2_entity.id), entity.id);
-            image.set_text(field!(media_v2_entity.name), 64, &self.name_of(entity));
-            image.set_u32(field!(media_v2_entity.function), self.function_of(entity));
-            image.set_u32(field!(media_v2_entity.flags), entity.flags);
-        })?;
-        write_list::<M, INTF, _>(array(out, interfaces), [graph.interface], |image, id| {
-            image.set_u32(field!(media_v2_interface.id), id);
-            let kind = field!(media_v2_interface.intf_type);
-            image.set_u32(kind, sys::MEDIA_INTF_T_V4L_VIDEO);
-            let node = field!(media_v2_interface.__bindgen_anon_1);
-            image.set_u32(node, VIDEO_MAJOR);
-            image.set_u32(node + 4, self.minor);
-        })?;
+        write_list::<M, ENTITY, _>(
+            array(out, entities),
+            graph.entities.iter(),
+            |image, entity| {
+                image.set_u32(field!(media_v2_entity.id), entity.id);
+                image.set_text(field!(media_v2_entity.name), 64, &self.name_of(entity));
+                image.set_u32(field!(media_v2_entity.function), self.function_of(entity));
+                image.set_u32(field!(media_v2_entity.flags), entity.flags);
+            },
+        )?;
+        let all_interfaces = graph.interfaces.iter().zip(&self.minors);
+        write_list::<M, INTF, _>(
+            array(out, interfaces),
+            all_interfaces,
+            |image, (of, minor)| {
+                image.set_u32(field!(media_v2_interface.id), of.id);
+                image.set_u32(field!(media_v2_interface.intf_type), of.kind);
+                let node = field!(media_v2_interface.__bindgen_anon_1);
+                image.set_u32(node, VIDEO_MAJOR);
+                image.set_u32(node + 4, *minor);
+            },
+        )?;
         let all_pads = graph
             .entities
             .iter()
@@ -262,14 +275,19 @@ impl MediaDevice {
                 image.set_u32(field!(media_v2_pad.index), pad.index.into());
             },
         )?;
-        let data = graph.links.iter().filter_map(|link| {
+        let data = graph.links.iter().enumerate().filter_map(|(index, link)| {
             let (source, sink) = (graph.at(link.source)?, graph.at(link.sink)?);
-            Some((link.id, source.1.id, sink.1.id, FIXED))
+            Some((link.id, source.1.id, sink.1.id, self.link_flags(index)))
         });
+        let beside = FIXED | sys::MEDIA_LNK_FL_ANCILLARY_LINK;
+        let ancillary = graph.ancillary.iter();
+        let ancillary = ancillary.map(|&(id, from, to)| (id, from, to, beside));
         let to_node = FIXED | sys::MEDIA_LNK_FL_INTERFACE_LINK;
-        let nodes = graph.interface_links.iter();
-        let nodes = nodes.map(|&(id, entity)| (id, graph.interface, entity, to_node));
-        let all_links = data.chain(nodes);
+        let nodes = graph.interfaces.iter().flat_map(|of| {
+            let links = of.links.iter();
+            links.map(|&(id, entity)| (id, of.id, entity, to_node))
+        });
+        let all_links = data.chain(ancillary).chain(nodes);
         write_list::<M, LINK, _>(array(out, links), all_links.clone(), |image, link| {
             let (id, source, sink, flags) = link;
             image.set_u32(field!(media_v2_link.id), id);
@@ -278,7 +296,12 @@ impl MediaDevice {
             image.set_u32(field!(media_v2_link.flags), flags);
         })?;
         out.set_u64(field!(media_v2_topology.topology_version), graph.version);
-        let found = [graph.entities.len(), 1, all_pads.count(), all_links.count()];
+        let found = [
+            graph.entities.len(),
+            graph.interfaces.len(),
+            all_pads.count(),
+            all_links.count(),
+        ];
         for (at, count) in counts.into_iter().zip(found) {
             out.set_u32(at, u32::try_from(count).unwrap_or(u32::MAX));
             out.clear(at + 4, 4);

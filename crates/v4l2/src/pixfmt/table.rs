@@ -8,10 +8,13 @@ const fn plane(across: u32, down: u32, cell: &'static [&'static [Sample]]) -> Co
     Component { cell, across, down }
 }
 
-/// Defines for each row a `static`, a name in [`FourCc`], and an entry of [`TABLE`]. A row's twin has
-/// the same planes in separate memory planes.
+/// Defines for each row a `static`, a name in [`FourCc`], and an entry of a table. A row's twin has the
+/// same planes in separate memory planes.
 macro_rules! formats {
-    ($(
+    (
+        $(#[$table_doc:meta])*
+        $table:ident, $twins:ident, $names:ident;
+        $(
         $(#[$doc:meta])*
         $name:ident $code:literal $description:literal, ffmpeg $ffmpeg:expr, bits $bits:literal,
         $components:expr
@@ -54,20 +57,22 @@ macro_rules! formats {
             )?
         )*
 
-        /// All known formats, in the order in which devices offer them.
-        pub static TABLE: &[&PixelFormat] = &[$(&$name, $(&$twin,)?)*];
+        $(#[$table_doc])*
+        pub static $table: &[&PixelFormat] = &[$(&$name, $(&$twin,)?)*];
 
         /// Formats of several memory planes, each with its single-plane counterpart.
-        pub(super) static TWINS: &[(FourCc, &PixelFormat)] = &[$($((FourCc::$twin, &$name),)?)*];
+        pub(super) static $twins: &[(FourCc, &PixelFormat)] = &[$($((FourCc::$twin, &$name),)?)*];
 
-        /// The names of all formats, for a help text.
-        pub const NAMES: &str =
+        /// The names of the table's formats, for a help text.
+        pub const $names: &str =
             concat!($(", ", stringify!($name) $(, ", ", stringify!($twin))?),*).split_at(2).1;
     };
 }
 
 // Descriptions are the kernel's (`v4l_fill_fmtdesc`); v4l2-compliance compares them.
 formats! {
+    /// All formats of ordinary devices, in the order in which they offer them.
+    TABLE, TWINS, NAMES;
     /// Packed Y'CbCr 4:2:2: Y0 U Y1 V.
     YUYV b"YUYV" "YUYV 4:2:2", ffmpeg Some("yuyv422"), bits 8,
         &[plane(2, 1, &[&[Y, U, Y, V]])];
@@ -128,4 +133,69 @@ formats! {
     MPEG4 b"MPG4" "MPEG-4 Part 2 ES", ffmpeg None, bits 8, &[];
     /// One JPEG picture.
     JPEG b"JPEG" "JFIF JPEG", ffmpeg None, bits 8, &[];
+}
+
+formats! {
+    /// Further formats of devices whose media graph the program sets up.
+    GRAPH_TABLE, GRAPH_TWINS, GRAPH_NAMES;
+    /// 24-bit B, G, R.
+    BGR24 b"BGR3" "24-bit BGR 8-8-8", ffmpeg Some("bgr24"), bits 8,
+        &[plane(1, 1, &[&[B, G, R]])];
+    /// Alpha, R, G, B.
+    ARGB32 b"BA24" "32-bit ARGB 8-8-8-8", ffmpeg Some("argb"), bits 8,
+        &[plane(1, 1, &[&[X, R, G, B]])];
+    /// Bayer mosaic GBGB/RGRG, 8 bits.
+    SGBRG8 b"GBRG" "8-bit Bayer GBGB/RGRG", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[G, B], &[R, G]])];
+    /// Bayer mosaic GRGR/BGBG, 8 bits.
+    SGRBG8 b"GRBG" "8-bit Bayer GRGR/BGBG", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[G, R], &[B, G]])];
+    /// Bayer mosaic BGBG/GRGR, 10 bits in the lower bits of 16.
+    SBGGR10 b"BG10" "10-bit Bayer BGBG/GRGR", ffmpeg None, bits 10,
+        &[plane(2, 2, &[&[B, G], &[G, R]])];
+    /// Bayer mosaic GBGB/RGRG, 10 bits in the lower bits of 16.
+    SGBRG10 b"GB10" "10-bit Bayer GBGB/RGRG", ffmpeg None, bits 10,
+        &[plane(2, 2, &[&[G, B], &[R, G]])];
+    /// Bayer mosaic GRGR/BGBG, 10 bits in the lower bits of 16.
+    SGRBG10 b"BA10" "10-bit Bayer GRGR/BGBG", ffmpeg None, bits 10,
+        &[plane(2, 2, &[&[G, R], &[B, G]])];
+    /// Bayer mosaic RGRG/GBGB, 10 bits in the lower bits of 16.
+    SRGGB10 b"RG10" "10-bit Bayer RGRG/GBGB", ffmpeg None, bits 10,
+        &[plane(2, 2, &[&[R, G], &[G, B]])];
+    /// Bayer mosaic BGBG/GRGR, 10 bits, A-law compressed to 8.
+    SBGGR10ALAW8 b"aBA8" "8-bit Bayer BGBG/GRGR (A-law)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[B, G], &[G, R]])];
+    /// Bayer mosaic GBGB/RGRG, 10 bits, A-law compressed to 8.
+    SGBRG10ALAW8 b"aGA8" "8-bit Bayer GBGB/RGRG (A-law)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[G, B], &[R, G]])];
+    /// Bayer mosaic GRGR/BGBG, 10 bits, A-law compressed to 8.
+    SGRBG10ALAW8 b"agA8" "8-bit Bayer GRGR/BGBG (A-law)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[G, R], &[B, G]])];
+    /// Bayer mosaic RGRG/GBGB, 10 bits, A-law compressed to 8.
+    SRGGB10ALAW8 b"aRA8" "8-bit Bayer RGRG/GBGB (A-law)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[R, G], &[G, B]])];
+    /// Bayer mosaic BGBG/GRGR, 10 bits, DPCM compressed to 8.
+    SBGGR10DPCM8 b"bBA8" "8-bit Bayer BGBG/GRGR (DPCM)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[B, G], &[G, R]])];
+    /// Bayer mosaic GBGB/RGRG, 10 bits, DPCM compressed to 8.
+    SGBRG10DPCM8 b"bGA8" "8-bit Bayer GBGB/RGRG (DPCM)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[G, B], &[R, G]])];
+    /// Bayer mosaic GRGR/BGBG, 10 bits, DPCM compressed to 8.
+    SGRBG10DPCM8 b"BD10" "8-bit Bayer GRGR/BGBG (DPCM)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[G, R], &[B, G]])];
+    /// Bayer mosaic RGRG/GBGB, 10 bits, DPCM compressed to 8.
+    SRGGB10DPCM8 b"bRA8" "8-bit Bayer RGRG/GBGB (DPCM)", ffmpeg None, bits 8,
+        &[plane(2, 2, &[&[R, G], &[G, B]])];
+    /// Bayer mosaic BGBG/GRGR, 12 bits in the lower bits of 16.
+    SBGGR12 b"BG12" "12-bit Bayer BGBG/GRGR", ffmpeg None, bits 12,
+        &[plane(2, 2, &[&[B, G], &[G, R]])];
+    /// Bayer mosaic GBGB/RGRG, 12 bits in the lower bits of 16.
+    SGBRG12 b"GB12" "12-bit Bayer GBGB/RGRG", ffmpeg None, bits 12,
+        &[plane(2, 2, &[&[G, B], &[R, G]])];
+    /// Bayer mosaic GRGR/BGBG, 12 bits in the lower bits of 16.
+    SGRBG12 b"BA12" "12-bit Bayer GRGR/BGBG", ffmpeg None, bits 12,
+        &[plane(2, 2, &[&[G, R], &[B, G]])];
+    /// Bayer mosaic RGRG/GBGB, 12 bits in the lower bits of 16.
+    SRGGB12 b"RG12" "12-bit Bayer RGRG/GBGB", ffmpeg None, bits 12,
+        &[plane(2, 2, &[&[R, G], &[G, B]])];
 }

@@ -122,6 +122,7 @@ pub(crate) static CAPS: &[(u32, &str)] = words! { V4L2_CAP:
     EXT_PIX_FORMAT = V4L2_CAP_EXT_PIX_FORMAT,
     READWRITE = V4L2_CAP_READWRITE,
     STREAMING = V4L2_CAP_STREAMING,
+    IO_MC = V4L2_CAP_IO_MC,
 };
 
 pub(crate) static FORMAT_FLAGS: &[(u32, &str)] = words! { V4L2_FMT_FLAG:
@@ -158,6 +159,12 @@ pub(crate) static TARGETS: &[(u32, &str)] = words! { V4L2_SEL_TGT:
     COMPOSE_BOUNDS = V4L2_SEL_TGT_COMPOSE_BOUNDS,
     COMPOSE_PADDED = V4L2_SEL_TGT_COMPOSE_PADDED,
 };
+
+/// States of a subdevice's pads.
+pub(crate) static STATES: &[(u32, &str)] = &[
+    (sys::V4L2_SUBDEV_FORMAT_TRY, "TRY"),
+    (sys::V4L2_SUBDEV_FORMAT_ACTIVE, "ACTIVE"),
+];
 
 pub(crate) static DECODER_COMMANDS: &[(u32, &str)] = words! { V4L2_DEC_CMD:
     START = V4L2_DEC_CMD_START,

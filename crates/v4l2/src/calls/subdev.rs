@@ -1,0 +1,296 @@
+//! Calls of subdevices: formats, selections and frame intervals of pads.
+//!
+//! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-subdev.c `subdev_do_ioctl`.
+
+use super::format::write_fraction;
+use super::selection::{read_rect, write_rect};
+use crate::bytes::{Image, field};
+use crate::context::Context;
+use crate::file::FileHandle;
+use crate::media::{MbusFormat, MediaGraph, Pads};
+use crate::request::Call;
+use crate::selection::SelectionTarget;
+use crate::{Colorimetry, Error, Fraction, Rect, VideoDriver, sys};
+use vb3_plane::MemOps;
+
+/// The format in a `v4l2_subdev_format`.
+const FORMAT: usize = field!(v4l2_subdev_format.format);
+
+macro_rules! bus {
+    ($name:ident) => {
+        FORMAT + field!(v4l2_mbus_framefmt.$name)
+    };
+}
+
+/// Returns the offsets of `pad` and `which` in a call's structure. Older frame interval calls have no
+/// `which`.
+const fn places(call: Call) -> (usize, Option<usize>) {
+    match call {
+        Call::SubdevEnumMbusCode => (0, Some(field!(v4l2_subdev_mbus_code_enum.which))),
+        Call::SubdevEnumFrameSize => (4, Some(field!(v4l2_subdev_frame_size_enum.which))),
+        Call::SubdevEnumFrameInterval => (4, Some(field!(v4l2_subdev_frame_interval_enum.which))),
+        Call::SubdevGetInterval | Call::SubdevSetInterval => (0, None),
+        _ => (4, Some(0)),
+    }
+}
+
+fn read_format(arg: &Image<'_>) -> MbusFormat {
+    MbusFormat {
+        width: arg.u32(bus!(width)),
+        height: arg.u32(bus!(height)),
+        code: arg.u32(bus!(code)),
+        color: Colorimetry {
+            colorspace: arg.u32(bus!(colorspace)),
+            xfer_func: arg.u16(bus!(xfer_func)).into(),
+            ycbcr_enc: arg.u16(bus!(ycbcr_enc)).into(),
+            quantization: arg.u16(bus!(quantization)).into(),
+        },
+    }
+}
+
+fn write_format(arg: &mut Image<'_>, format: &MbusFormat) {
+    arg.clear(FORMAT, size_of::<sys::v4l2_mbus_framefmt>());
+    let narrow = |value: u32| u16::try_from(value).unwrap_or(0).to_ne_bytes();
+    arg.set_u32(bus!(width), format.width);
+    arg.set_u32(bus!(height), format.height);
+    arg.set_u32(bus!(code), format.code);
+    arg.set_u32(bus!(field), crate::format::FIELD_NONE);
+    arg.set_u32(bus!(colorspace), format.color.colorspace);
+    arg.set_bytes(bus!(ycbcr_enc), narrow(format.color.ycbcr_enc));
+    arg.set_bytes(bus!(quantization), narrow(format.color.quantization));
+    arg.set_bytes(bus!(xfer_func), narrow(format.color.xfer_func));
+}
+
+/// One pad of a subdevice during a call.
+struct Pad<'a> {
+    graph: &'a MediaGraph,
+    entity: usize,
+    index: usize,
+    pads: Pads,
+}
+
+impl Pad<'_> {
+    /// Runs a call. Returns whether it changed the state.
+    fn run(&mut self, call: Call, arg: &mut Image<'_>) -> Result<bool, Error> {
+        match call {
+            Call::SubdevEnumMbusCode => self.enum_code(arg)?,
+            Call::SubdevEnumFrameSize => self.enum_size(arg)?,
+            Call::SubdevEnumFrameInterval => self.enum_interval(arg)?,
+            Call::SubdevGetFmt => {
+                let format = self.pads.formats.get(self.index).ok_or(Error::Invalid)?;
+                write_format(arg, format);
+            }
+            Call::SubdevSetFmt => {
+                let wanted = (self.index, read_format(arg));
+                let set = self.graph.set_format(self.entity, &mut self.pads, wanted);
+                write_format(arg, &set.ok_or(Error::Invalid)?);
+                return Ok(true);
+            }
+            Call::SubdevGetSelection => {
+                let rect = self.rect(arg.u32(field!(v4l2_subdev_selection.target)))?;
+                write_rect(arg, field!(v4l2_subdev_selection.r), rect);
+            }
+            Call::SubdevGetCrop => {
+                let rect = self.rect(0)?;
+                write_rect(arg, field!(v4l2_subdev_crop.rect), rect);
+            }
+            Call::SubdevSetSelection => {
+                if arg.u32(field!(v4l2_subdev_selection.target)) != 0 {
+                    return Err(Error::Invalid);
+                }
+                return self.set_crop(arg, field!(v4l2_subdev_selection.r));
+            }
+            Call::SubdevSetCrop => return self.set_crop(arg, field!(v4l2_subdev_crop.rect)),
+            Call::SubdevGetInterval => self.write_interval(arg),
+            Call::SubdevSetInterval => {
+                let at = field!(v4l2_subdev_frame_interval.interval);
+                let wanted = Fraction::new(arg.u32(at), arg.u32(at + 4));
+                self.set_interval(wanted);
+                self.write_interval(arg);
+                return Ok(true);
+            }
+            _ => return Err(Error::NotTty),
+        }
+        Ok(false)
+    }
+
+    /// Returns a bus code of the pad by index.
+    fn code(&self, index: u32) -> Result<u32, Error> {
+        let spec = self.graph.entity(self.entity).ok_or(Error::Invalid)?;
+        let codes = spec.pads.get(self.index).ok_or(Error::Invalid)?.codes;
+        let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
+        codes.get(index).copied().ok_or(Error::Invalid)
+    }
+
+    /// EINVAL for a code that the pad does not offer.
+    fn check_code(&self, code: u32) -> Result<(), Error> {
+        let mut codes = (0..).map_while(|index| self.code(index).ok());
+        codes
+            .find(|known| *known == code)
+            .map(drop)
+            .ok_or(Error::Invalid)
+    }
+
+    fn enum_code(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        let code = self.code(arg.u32(field!(v4l2_subdev_mbus_code_enum.index)))?;
+        arg.set_u32(field!(v4l2_subdev_mbus_code_enum.code), code);
+        Ok(())
+    }
+
+    fn enum_size(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        self.check_code(arg.u32(field!(v4l2_subdev_frame_size_enum.code)))?;
+        if arg.u32(field!(v4l2_subdev_frame_size_enum.index)) > 0 {
+            return Err(Error::Invalid);
+        }
+        let topology = self.graph.topology();
+        let (width, height) = (topology.width, topology.height);
+        arg.set_u32(field!(v4l2_subdev_frame_size_enum.min_width), width.0);
+        arg.set_u32(field!(v4l2_subdev_frame_size_enum.max_width), width.1);
+        arg.set_u32(field!(v4l2_subdev_frame_size_enum.min_height), height.0);
+        arg.set_u32(field!(v4l2_subdev_frame_size_enum.max_height), height.1);
+        Ok(())
+    }
+
+    fn intervals(&self) -> &'static [Fraction] {
+        let spec = self.graph.entity(self.entity);
+        spec.map_or(&[], |spec| spec.intervals)
+    }
+
+    fn enum_interval(&self, arg: &mut Image<'_>) -> Result<(), Error> {
+        self.check_code(arg.u32(field!(v4l2_subdev_frame_interval_enum.code)))?;
+        let size = [
+            arg.u32(field!(v4l2_subdev_frame_interval_enum.width)),
+            arg.u32(field!(v4l2_subdev_frame_interval_enum.height)),
+        ];
+        let index = usize::try_from(arg.u32(0)).map_err(|_| Error::Invalid)?;
+        let interval = self.intervals().get(index).ok_or(Error::Invalid)?;
+        if self.graph.topology().nearest_size(size[0], size[1]) != (size[0], size[1]) {
+            return Err(Error::Invalid);
+        }
+        let at = field!(v4l2_subdev_frame_interval_enum.interval);
+        write_fraction(arg, at, *interval);
+        Ok(())
+    }
+
+    fn write_interval(&self, arg: &mut Image<'_>) {
+        let at = field!(v4l2_subdev_frame_interval.interval);
+        write_fraction(arg, at, self.pads.interval);
+    }
+
+    /// Sets the nearest offered interval; the first one for an invalid fraction.
+    fn set_interval(&mut self, wanted: Fraction) {
+        let all = self.intervals().iter();
+        let nearest = wanted
+            .as_nanos()
+            .filter(|ns| *ns > 0)
+            .and_then(|ns| all.min_by_key(|of| of.as_nanos().map(|other| other.abs_diff(ns))));
+        if let Some(interval) = nearest.or(self.intervals().first()) {
+            self.pads.interval = *interval;
+        }
+    }
+
+    /// EINVAL for a pad without crop rectangle and for other targets.
+    fn rect(&self, target: u32) -> Result<Rect, Error> {
+        let bounds = self.pads.formats.first().filter(|_| self.index == 0);
+        let bounds = bounds.ok_or(Error::Invalid)?.whole();
+        match SelectionTarget::from_number(target) {
+            Some(SelectionTarget::Crop) => Ok(self.pads.crop),
+            Some(SelectionTarget::CropBounds) => Ok(bounds),
+            _ => Err(Error::Invalid),
+        }
+    }
+
+    fn set_crop(&mut self, arg: &mut Image<'_>, at: usize) -> Result<bool, Error> {
+        self.rect(0)?;
+        let set = self.graph.set_crop(&mut self.pads, read_rect(arg, at));
+        write_rect(arg, at, set.ok_or(Error::Invalid)?);
+        Ok(true)
+    }
+}
+
+impl<M, D> Context<M, D>
+where
+    M: MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    /// Returns whether a subdevice has a call.
+    pub(crate) fn subdev_offers(&self, call: Call) -> bool {
+        let Some((graph, entity)) = self.driver.subdevice() else {
+            return false;
+        };
+        let Some(spec) = graph.entity(entity) else {
+            return false;
+        };
+        match call {
+            Call::SubdevQueryCap | Call::SubdevGetClientCap | Call::SubdevSetClientCap => true,
+            Call::SubdevGetSelection
+            | Call::SubdevSetSelection
+            | Call::SubdevGetCrop
+            | Call::SubdevSetCrop => spec.crop,
+            Call::SubdevEnumFrameInterval | Call::SubdevGetInterval | Call::SubdevSetInterval => {
+                !spec.intervals.is_empty()
+            }
+            _ => !spec.pads.is_empty(),
+        }
+    }
+
+    /// Runs a call of a subdevice. TRY states belong to files, and the ACTIVE state to the graph.
+    pub(crate) fn subdev_call(
+        &mut self,
+        file: FileHandle,
+        call: Call,
+        arg: &mut Image<'_>,
+    ) -> Result<(), Error> {
+        let (graph, entity) = self.driver.subdevice().ok_or(Error::NotTty)?;
+        let (graph, entity) = (graph.clone(), entity);
+        match call {
+            Call::SubdevQueryCap => {
+                arg.set_u32(field!(v4l2_subdev_capability.version), sys::API_VERSION);
+                return Ok(());
+            }
+            Call::SubdevGetClientCap => {
+                arg.set_u64(0, self.file_mut(file)?.client_caps);
+                return Ok(());
+            }
+            Call::SubdevSetClientCap => {
+                // No subdevice has streams.
+                let caps = arg.u64(0) & sys::V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH;
+                self.file_mut(file)?.client_caps = caps;
+                arg.set_u64(0, caps);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let (pad_at, which_at) = places(call);
+        let handle = self.file_mut(file)?;
+        let uses_which = handle.client_caps & sys::V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH != 0;
+        let interval_which = field!(v4l2_subdev_frame_interval.which);
+        let which = match which_at.or(uses_which.then_some(interval_which)) {
+            Some(at) => arg.u32(at),
+            None => sys::V4L2_SUBDEV_FORMAT_ACTIVE,
+        };
+        if which_at.is_none() {
+            arg.set_u32(interval_which, which);
+        }
+        let index = usize::try_from(arg.u32(pad_at)).map_err(|_| Error::Invalid)?;
+        let pads = match which {
+            sys::V4L2_SUBDEV_FORMAT_TRY => handle.pads.clone().or_else(|| graph.initial(entity)),
+            sys::V4L2_SUBDEV_FORMAT_ACTIVE => graph.pads(entity),
+            _ => None,
+        };
+        let pads = pads.filter(|pads| index < pads.formats.len());
+        let mut pad = Pad {
+            graph: &graph,
+            entity,
+            index,
+            pads: pads.ok_or(Error::Invalid)?,
+        };
+        if pad.run(call, arg)? {
+            match which {
+                sys::V4L2_SUBDEV_FORMAT_TRY => handle.pads = Some(pad.pads),
+                _ => graph.set_pads(entity, pad.pads)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,471 @@
+//! The mutable state of a media graph: links, pad formats and streams.
+//!
+//! Source: Linux 7.2 drivers/media/mc/mc-entity.c, drivers/media/v4l2-core/v4l2-subdev.c, and the
+//! drivers in drivers/media/test-drivers/vimc.
+
+use super::topology::{EntitySpec, Follows, LinkSpec, MbusFormat, Topology};
+use crate::{Colorimetry, Error, Format, FourCc, Fraction, Rect, sys};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// `V4L2_COLORSPACE_DCI_P3`, the last one.
+const LAST_COLORSPACE: u32 = 12;
+const EBUSY: i32 = 16;
+const EPIPE: i32 = 32;
+
+/// The formats of an entity's pads, and its crop rectangle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pads {
+    /// By pad.
+    pub formats: Vec<MbusFormat>,
+    /// The part of pad 0's picture that the entity uses.
+    pub crop: Rect,
+    /// Seconds per frame.
+    pub interval: Fraction,
+}
+
+/// A refused STREAMON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Linux's errno.
+    pub errno: i32,
+    /// The reason, and a remedy.
+    pub sentence: String,
+}
+
+#[derive(Debug)]
+struct Running {
+    owner: usize,
+    /// All entities that enabled links connect.
+    members: BTreeSet<usize>,
+    /// Entities through which frames pass, the video node last.
+    path: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// By link.
+    enabled: Vec<bool>,
+    /// By entity.
+    pads: Vec<Pads>,
+    running: Vec<Running>,
+    /// By entity and id.
+    controls: BTreeMap<(usize, u32), i64>,
+}
+
+/// A media graph that its nodes share.
+#[derive(Clone, Debug)]
+pub struct MediaGraph {
+    topology: &'static Topology,
+    state: Arc<Mutex<State>>,
+}
+
+/// Graphs are equal if they are the same one.
+impl PartialEq for MediaGraph {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+}
+
+impl Eq for MediaGraph {}
+
+/// Names a pad in a sentence, with its format.
+struct Shown<'a>(&'a Topology, usize, u16, MbusFormat);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(topology, entity, pad, format) = self;
+        let (name, is_video) = topology.entities.get(*entity).map_or(("", false), |spec| {
+            (spec.name, spec.pads.iter().all(|pad| pad.codes.is_empty()))
+        });
+        let (width, height) = (format.width, format.height);
+        write!(f, "\"{name}\":{pad} has ")?;
+        match is_video {
+            true => write!(f, "{}", FourCc(format.code))?,
+            false => write!(f, "bus code {:#06x}", format.code)?,
+        }
+        write!(f, " {width}x{height}")
+    }
+}
+
+/// Replaces unknown colorimetry by the default.
+#[must_use]
+pub fn clamp_colors(color: Colorimetry) -> Colorimetry {
+    if color.colorspace == 0 || color.colorspace > LAST_COLORSPACE {
+        return Colorimetry::default();
+    }
+    let known = |value: u32, last: u32| if value <= last { value } else { 0 };
+    Colorimetry {
+        colorspace: color.colorspace,
+        xfer_func: known(color.xfer_func, 7),
+        ycbcr_enc: known(color.ycbcr_enc, 8),
+        quantization: known(color.quantization, 2),
+    }
+}
+
+impl MediaGraph {
+    /// Returns a graph in its first state.
+    #[must_use]
+    pub fn new(topology: &'static Topology) -> Self {
+        let enabled = topology.links.iter();
+        let enabled = enabled.map(|link| link.flags & sys::MEDIA_LNK_FL_ENABLED != 0);
+        let state = State {
+            enabled: enabled.collect(),
+            pads: (topology.entities.iter())
+                .map(|entity| initial(topology, entity))
+                .collect(),
+            running: Vec::new(),
+            controls: BTreeMap::new(),
+        };
+        Self {
+            topology,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Returns its table.
+    #[must_use]
+    pub const fn topology(&self) -> &'static Topology {
+        self.topology
+    }
+
+    /// Returns an entity's row of the table.
+    #[must_use]
+    pub fn entity(&self, entity: usize) -> Option<&'static EntitySpec> {
+        self.topology.entities.get(entity)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the state of an entity's pads when nothing was set.
+    #[must_use]
+    pub fn initial(&self, entity: usize) -> Option<Pads> {
+        Some(initial(self.topology, self.entity(entity)?))
+    }
+
+    /// Returns the active state of an entity's pads.
+    #[must_use]
+    pub fn pads(&self, entity: usize) -> Option<Pads> {
+        self.lock().pads.get(entity).cloned()
+    }
+
+    /// Sets the active state of an entity's pads.
+    ///
+    /// # Errors
+    /// EBUSY while frames pass through the entity.
+    pub fn set_pads(&self, entity: usize, pads: Pads) -> Result<(), Error> {
+        let mut state = self.lock();
+        if (state.running.iter()).any(|running| running.path.contains(&entity)) {
+            return Err(Error::Busy);
+        }
+        *state.pads.get_mut(entity).ok_or(Error::Invalid)? = pads;
+        Ok(())
+    }
+
+    /// Sets the format of a video node.
+    ///
+    /// # Errors
+    /// As [`set_pads`](Self::set_pads).
+    pub fn set_video(&self, entity: usize, format: &Format) -> Result<(), Error> {
+        let mut pads = self.pads(entity).ok_or(Error::Invalid)?;
+        if let Some(pad) = pads.formats.first_mut() {
+            *pad = MbusFormat {
+                width: format.width,
+                height: format.height,
+                code: format.fourcc.0,
+                color: format.color,
+            };
+        }
+        self.set_pads(entity, pads)
+    }
+
+    /// Returns the value of a control of an entity.
+    #[must_use]
+    pub fn control(&self, entity: usize, id: u32) -> Option<i64> {
+        self.lock().controls.get(&(entity, id)).copied()
+    }
+
+    /// Keeps the value of a control of an entity, for drivers of other nodes.
+    pub fn set_control(&self, entity: usize, id: u32, value: i64) {
+        self.lock().controls.insert((entity, id), value);
+    }
+
+    /// Changes `pads` of an entity to the nearest allowed format, and returns it.
+    pub fn set_format(
+        &self,
+        entity: usize,
+        pads: &mut Pads,
+        (pad, wanted): (usize, MbusFormat),
+    ) -> Option<MbusFormat> {
+        let specs = self.entity(entity)?.pads;
+        let spec = specs.get(pad)?;
+        let now = *pads.formats.get(pad)?;
+        let (width, height) = self.topology.nearest_size(wanted.width, wanted.height);
+        let format = match spec.follows {
+            Follows::Size => return Some(now),
+            Follows::Code => MbusFormat {
+                width,
+                height,
+                ..now
+            },
+            Follows::Nothing => MbusFormat {
+                width,
+                height,
+                code: match spec.codes.contains(&wanted.code) {
+                    true => wanted.code,
+                    false => spec.code,
+                },
+                color: clamp_colors(wanted.color),
+            },
+        };
+        if spec.follows == Follows::Nothing && pad == 0 {
+            pads.crop = format.whole();
+            for (other, spec) in pads.formats.iter_mut().zip(specs) {
+                match spec.follows {
+                    Follows::Nothing => {}
+                    Follows::Size => {
+                        *other = MbusFormat {
+                            code: other.code,
+                            ..format
+                        }
+                    }
+                    Follows::Code => *other = format,
+                }
+            }
+        }
+        *pads.formats.get_mut(pad)? = format;
+        Some(format)
+    }
+
+    /// Changes the crop rectangle of `pads` to the nearest possible one, and returns it.
+    pub fn set_crop(&self, pads: &mut Pads, wanted: Rect) -> Option<Rect> {
+        let bounds = pads.formats.first()?;
+        let fit = |at: i32, len: u32, (least, _): (u32, u32), most: u32| {
+            let len = len.max(least).min(most);
+            let last = i64::from(most - len);
+            // CAST: it is at most `last`, which is below the largest size.
+            (i64::from(at).clamp(0, last) as i32, len)
+        };
+        let (left, width) = fit(wanted.left, wanted.width, self.topology.width, bounds.width);
+        let (top, height) = fit(
+            wanted.top,
+            wanted.height,
+            self.topology.height,
+            bounds.height,
+        );
+        pads.crop = Rect {
+            left,
+            top,
+            width,
+            height,
+        };
+        Some(pads.crop)
+    }
+
+    /// Returns the flags of a link by its index.
+    #[must_use]
+    pub fn link_flags(&self, link: usize) -> Option<u32> {
+        let spec = self.topology.links.get(link)?;
+        let is_enabled = *self.lock().enabled.get(link)?;
+        Some(match is_enabled {
+            true => spec.flags | sys::MEDIA_LNK_FL_ENABLED,
+            false => spec.flags & !sys::MEDIA_LNK_FL_ENABLED,
+        })
+    }
+
+    /// Sets the flags of a link.
+    ///
+    /// # Errors
+    /// EINVAL for flags that cannot change. EBUSY while an end of the link streams, unless the link is
+    /// dynamic.
+    ///
+    /// Source: Linux 7.2 `__media_entity_setup_link`.
+    pub fn set_link(&self, link: usize, flags: u32) -> Result<(), Error> {
+        let now = self.link_flags(link).ok_or(Error::Invalid)?;
+        if flags == now {
+            return Ok(());
+        }
+        let changed = flags ^ now;
+        if changed != sys::MEDIA_LNK_FL_ENABLED || now & sys::MEDIA_LNK_FL_IMMUTABLE != 0 {
+            return Err(Error::Invalid);
+        }
+        let spec = self.topology.links.get(link).ok_or(Error::Invalid)?;
+        let mut state = self.lock();
+        let is_busy = |running: &Running| {
+            running.members.contains(&spec.source.0) || running.members.contains(&spec.sink.0)
+        };
+        if now & sys::MEDIA_LNK_FL_DYNAMIC == 0 && state.running.iter().any(is_busy) {
+            return Err(Error::Busy);
+        }
+        if let Some(enabled) = state.enabled.get_mut(link) {
+            *enabled = flags & sys::MEDIA_LNK_FL_ENABLED != 0;
+        }
+        Ok(())
+    }
+
+    /// Starts the pipeline of a video node. Returns the entities through which frames pass, the source
+    /// first and the video node last.
+    ///
+    /// # Errors
+    /// EBUSY if a member of the pipeline streams for another node. EPIPE for a link between pads of
+    /// different formats, or if no source is connected.
+    ///
+    /// Source: Linux 7.2 `__media_pipeline_start`, `vimc_streamer_pipeline_init`.
+    pub fn start(&self, entity: usize) -> Result<Vec<usize>, Refused> {
+        let mut state = self.lock();
+        let members = state.connected(self.topology, entity);
+        let name = |entity: usize| self.entity(entity).map_or("", |spec| spec.name);
+        let taken = |running: &&Running| !running.members.is_disjoint(&members);
+        if let Some(other) = state.running.iter().find(taken) {
+            let sentence = format!(
+                "\"{}\" cannot stream, because \"{}\" already streams from the same pipeline; stop \
+                 that stream first, or disable the link between them",
+                name(entity),
+                name(other.owner)
+            );
+            return Err(Refused {
+                errno: EBUSY,
+                sentence,
+            });
+        }
+        state.validate(self.topology, &members)?;
+        let path = state.path(self.topology, entity).ok_or_else(|| Refused {
+            errno: EPIPE,
+            sentence: format!(
+                "\"{}\" cannot stream, because no enabled link connects it to a source; enable one \
+                 with media-ctl -l",
+                name(entity)
+            ),
+        })?;
+        state.running.push(Running {
+            owner: entity,
+            members,
+            path: path.clone(),
+        });
+        Ok(path)
+    }
+
+    /// Stops the pipeline of a video node, if it runs.
+    pub fn stop(&self, entity: usize) {
+        self.lock()
+            .running
+            .retain(|running| running.owner != entity);
+    }
+}
+
+/// Returns the pads of an entity when nothing was set.
+fn initial(topology: &Topology, entity: &EntitySpec) -> Pads {
+    let format = |code| MbusFormat {
+        code,
+        ..topology.default
+    };
+    Pads {
+        formats: entity.pads.iter().map(|pad| format(pad.code)).collect(),
+        crop: topology.default.whole(),
+        interval: (entity.intervals.first().copied()).unwrap_or(Fraction::new(0, 1)),
+    }
+}
+
+impl State {
+    fn enabled<'a>(
+        &'a self,
+        topology: &'static Topology,
+    ) -> impl Iterator<Item = &'static LinkSpec> + 'a {
+        let all = topology.links.iter().zip(&self.enabled);
+        all.filter(|(_, enabled)| **enabled).map(|(link, _)| link)
+    }
+
+    /// Returns all entities that enabled links connect with one, in either direction.
+    fn connected(&self, topology: &'static Topology, entity: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([entity]);
+        loop {
+            let before = found.len();
+            for link in self.enabled(topology) {
+                let ends = [link.source.0, link.sink.0];
+                if ends.iter().any(|end| found.contains(end)) {
+                    found.extend(ends);
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
+    fn format(&self, (entity, pad): (usize, u16)) -> Option<MbusFormat> {
+        let pads = self.pads.get(entity)?;
+        pads.formats.get(usize::from(pad)).copied()
+    }
+
+    /// Compares the formats at both ends of the enabled links of a pipeline.
+    fn validate(
+        &self,
+        topology: &'static Topology,
+        members: &BTreeSet<usize>,
+    ) -> Result<(), Refused> {
+        let links = self.enabled(topology);
+        for link in links.filter(|link| members.contains(&link.sink.0)) {
+            let (Some(source), Some(sink)) = (self.format(link.source), self.format(link.sink))
+            else {
+                continue;
+            };
+            if agree(topology, &source, &sink) {
+                continue;
+            }
+            let source = Shown(topology, link.source.0, link.source.1, source);
+            let sink = Shown(topology, link.sink.0, link.sink.1, sink);
+            return Err(Refused {
+                errno: EPIPE,
+                sentence: format!(
+                    "the formats at the ends of a link differ: {source}, but {sink}; set them alike \
+                     with media-ctl -V or VIDIOC_SUBDEV_S_FMT (VIDIOC_S_FMT at a video node)"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the entities from a source to a video node.
+    fn path(&self, topology: &'static Topology, video: usize) -> Option<Vec<usize>> {
+        let mut path = vec![video];
+        let mut here = video;
+        loop {
+            let pads = topology.entities.get(here)?.pads.iter();
+            let mut sinks = pads.filter(|pad| pad.flags & sys::MEDIA_PAD_FL_SINK != 0);
+            if sinks.next().is_none() {
+                path.reverse();
+                return Some(path);
+            }
+            let link = self.enabled(topology).find(|link| link.sink.0 == here)?;
+            here = link.source.0;
+            if path.contains(&here) {
+                return None;
+            }
+            path.push(here);
+        }
+    }
+}
+
+/// Returns whether formats at both ends of a link may stream.
+///
+/// Source: Linux 7.2 `v4l2_subdev_link_validate_default`, `vimc_vdev_link_validate`.
+fn agree(topology: &Topology, source: &MbusFormat, sink: &MbusFormat) -> bool {
+    if (source.width, source.height) != (sink.width, sink.height) {
+        return false;
+    }
+    if source.code == sink.code {
+        return true;
+    }
+    let (from, to) = (source.color, sink.color);
+    let alike = |from: u32, to: u32| from == 0 || to == 0 || from == to;
+    topology.pixel_of(source.code) == Some(FourCc(sink.code))
+        && alike(from.colorspace, to.colorspace)
+        && (from.colorspace == 0
+            || to.colorspace == 0
+            || alike(from.ycbcr_enc, to.ycbcr_enc)
+                && alike(from.quantization, to.quantization)
+                && alike(from.xfer_func, to.xfer_func))
+}

@@ -1,0 +1,133 @@
+//! Tables that describe the media graph of a device: its entities, pads, links and formats.
+
+use crate::pixfmt::FourCc;
+use crate::{Colorimetry, ControlSpec, Fraction, Rect};
+
+/// The media graph of a device, from which its nodes, calls and udev data derive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// Name of the driver.
+    pub driver: &'static str,
+    /// `model` of the media device.
+    pub model: &'static str,
+    /// `bus_info` of the media device and its video nodes.
+    pub bus_info: &'static str,
+    /// Name of its device on the platform bus.
+    pub device: &'static str,
+    /// Entities in the order of registration. Object ids follow from it.
+    pub entities: &'static [EntitySpec],
+    /// Data links, in the order of their creation.
+    pub links: &'static [LinkSpec],
+    /// Ancillary links, from entity to entity, by index.
+    pub ancillary: &'static [(usize, usize)],
+    /// Pixel formats of video nodes, each with the bus codes that it stores.
+    pub pixels: &'static [(FourCc, &'static [u32])],
+    /// Smallest and largest width. All widths are even.
+    pub width: (u32, u32),
+    /// Smallest and largest height. All heights are even.
+    pub height: (u32, u32),
+    /// The format of pads and video nodes at first, except its code.
+    pub default: MbusFormat,
+}
+
+impl Topology {
+    /// Returns the pixel format that stores a bus code.
+    #[must_use]
+    pub fn pixel_of(&self, code: u32) -> Option<FourCc> {
+        let found = self.pixels.iter().find(|(_, codes)| codes.contains(&code));
+        found.map(|(fourcc, _)| *fourcc)
+    }
+
+    /// Returns the nearest allowed size.
+    #[must_use]
+    pub fn nearest_size(&self, width: u32, height: u32) -> (u32, u32) {
+        (
+            width.clamp(self.width.0, self.width.1) & !1,
+            height.clamp(self.height.0, self.height.1) & !1,
+        )
+    }
+}
+
+/// The node of an entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntityNode {
+    /// `/dev/videoN`, a CAPTURE device.
+    Video,
+    /// `/dev/v4l-subdevN`.
+    Subdevice,
+}
+
+/// An entity of a [`Topology`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct EntitySpec {
+    /// Its name, at most 31 bytes.
+    pub name: &'static str,
+    /// `MEDIA_ENT_F_*`.
+    pub function: u32,
+    /// Its node.
+    pub node: EntityNode,
+    /// Its pads, by index.
+    pub pads: &'static [PadSpec],
+    /// Whether pad 0 has a crop rectangle.
+    pub crop: bool,
+    /// Controls of its node.
+    pub controls: &'static [ControlSpec],
+    /// Frame intervals that it offers; empty if it has no calls for them.
+    pub intervals: &'static [Fraction],
+}
+
+/// A pad of an entity.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PadSpec {
+    /// `MEDIA_PAD_FL_*`.
+    pub flags: u32,
+    /// Bus codes that it offers; none for a video node.
+    pub codes: &'static [u32],
+    /// Its code at first.
+    pub code: u32,
+    /// Which parts of its format pad 0 decides.
+    pub follows: Follows,
+}
+
+/// Which parts of a pad's format pad 0 of its entity decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// None.
+    Nothing,
+    /// All but the code, which never changes.
+    Size,
+    /// All but the size, which pad 0 resets.
+    Code,
+}
+
+/// A data link of a [`Topology`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct LinkSpec {
+    /// Index of the entity, and index of its source pad.
+    pub source: (usize, u16),
+    /// Index of the entity, and index of its sink pad.
+    pub sink: (usize, u16),
+    /// `MEDIA_LNK_FL_*` at first.
+    pub flags: u32,
+}
+
+/// A format on the media bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MbusFormat {
+    /// Pixels.
+    pub width: u32,
+    /// Lines.
+    pub height: u32,
+    /// `MEDIA_BUS_FMT_*`; the pixel format at a video node.
+    pub code: u32,
+    /// Colours.
+    pub color: Colorimetry,
+}
+
+impl MbusFormat {
+    /// Returns the rectangle of the whole picture.
+    #[must_use]
+    pub const fn whole(&self) -> Rect {
+        Rect::whole(self.width, self.height)
+    }
+}
