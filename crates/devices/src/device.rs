@@ -9,8 +9,9 @@ use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
-    Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port, Progress,
-    QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, Waiter,
+    FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat, Planarity,
+    Port, Progress, QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics,
+    VideoDriver, Waiter,
 };
 
 /// The interface of a device to its host besides its driver.
@@ -223,6 +224,14 @@ impl<C: 'static> VideoDriver for Device<C> {
             inject: &mut self.inject,
             plan: self.plan.as_mut(),
         })
+    }
+
+    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
+        self.inner.stored_as(code)
+    }
+
+    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
+        self.inner.subdevice()
     }
 
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {

@@ -21,6 +21,7 @@ mod display;
 mod disturb;
 mod failure;
 mod fault;
+mod graph;
 mod inject;
 mod loopback;
 mod m2m;

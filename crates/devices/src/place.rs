@@ -17,9 +17,10 @@ pub struct Place {
 
 /// Returns a device's identity. `card` is its name if the SPEC has none.
 pub(crate) fn identity(spec: &DeviceSpec, place: &Place, card: &str) -> Identity {
-    let driver = match spec.usb_id() {
-        Some(_) => "uvcvideo",
-        None => "videobuf3",
+    let driver = match (spec.usb_id(), spec.graph()) {
+        (Some(_), _) => "uvcvideo",
+        (None, Some((graph, _))) => graph.topology().driver,
+        (None, None) => "videobuf3",
     };
     Identity {
         driver: driver.to_owned(),

@@ -4,15 +4,16 @@
 use crate::camera::Camera;
 use crate::device::Outside;
 use crate::display::Display;
+use crate::graph::GraphNode;
 use crate::loopback::{Link, LoopbackCapture, LoopbackOutput};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
 use crate::{
-    Decoder, Encoder, Failure, FrameConverter, Place, StatelessDecoder, convert, loopback, m2m,
-    mode,
+    Decoder, Encoder, Failure, FrameConverter, Place, StatelessDecoder, convert, graph, loopback,
+    m2m, mode,
 };
 use vb3_codec::Kind;
-use vb3_v4l2::{PixelFormat, pixfmt};
+use vb3_v4l2::{MediaGraph, PixelFormat, Topology, pixfmt};
 
 /// The kind of a device, with the kind's own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,15 @@ pub enum DeviceKind {
     Encoder(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
     Converter,
+    /// Several nodes of one media graph.
+    Graph(&'static Topology),
+    /// A node of a media graph; see [`DeviceSpec::nodes`].
+    GraphNode {
+        /// The graph that its nodes share.
+        graph: MediaGraph,
+        /// Index of the node's entity.
+        entity: usize,
+    },
 }
 
 /// A kind of device, for a help text.
@@ -221,6 +231,15 @@ pub(crate) const ROWS: &[Row] = &[
         true,
         |value| bare(value, DeviceKind::Converter),
     ),
+    row(
+        help(
+            "vimc",
+            "",
+            "Linux's virtual media controller: sensors, debayers, a scaler and three captures",
+        ),
+        false,
+        |value| bare(value, DeviceKind::Graph(&graph::VIMC)),
+    ),
 ];
 
 /// Returns a codec's row. Codecs are multi-planar, as most of the kernel's.
@@ -277,6 +296,8 @@ impl DeviceKind {
             Self::LoopbackCapture { .. } => "loopback-capture",
             Self::Decoder(kind) | Self::StatelessDecoder(kind) | Self::Encoder(kind) => kind.word(),
             Self::Converter => "convert",
+            Self::Graph(topology) => topology.driver,
+            Self::GraphNode { graph, .. } => graph.topology().driver,
         }
     }
 
@@ -305,6 +326,8 @@ impl DeviceSpec {
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::StatelessDecoder(_) => m2m::stateless_formats(),
             DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
+            DeviceKind::Graph(topology) => graph::formats(topology),
+            DeviceKind::GraphNode { graph, .. } => graph::formats(graph.topology()),
         }
     }
 
@@ -328,6 +351,8 @@ impl DeviceSpec {
             DeviceKind::StatelessDecoder(_) => Box::new(StatelessDecoder::new(self, place)?),
             DeviceKind::Encoder(_) => Box::new(Encoder::new(self, place)?),
             DeviceKind::Converter => Box::new(FrameConverter::new(self, place)?),
+            DeviceKind::Graph(_) => return Err(Failure::new("a media graph is several nodes")),
+            DeviceKind::GraphNode { .. } => Box::new(GraphNode::new(self, place)?),
         })
     }
 }

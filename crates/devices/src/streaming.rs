@@ -17,9 +17,9 @@ use vb3_queue::{
     Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare,
 };
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, Fraction, FrameIntervals, FrameSizes,
-    Identity, PixelFormat, Planarity, Port, Progress, QueuePolicy, Rect, Role, SelectionFlags,
-    SelectionTarget, Statistics, VideoDriver, Waiter,
+    Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
+    FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress, QueuePolicy, Rect,
+    Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, Waiter,
 };
 
 /// Largest number of frames in one tick, so that ticks end.
@@ -62,8 +62,34 @@ pub(crate) trait Engine<C> {
     const FLOW: Flow;
     /// Its input or output.
     const PORTS: &'static [Port];
+    /// Whether programs may read and set its frame interval.
+    const TIMED: bool = true;
     /// Events besides those of controls.
     const EVENTS: EventKinds = EventKinds::empty();
+
+    /// Returns the device's role.
+    fn role(&self) -> Role {
+        match Self::FLOW {
+            Flow::Capture => Role::Capture,
+            Flow::Output => Role::Output,
+        }
+    }
+
+    /// Returns its input or output.
+    fn ports(&self) -> &[Port] {
+        Self::PORTS
+    }
+
+    /// As [`VideoDriver::stored_as`].
+    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
+        let _ = code;
+        None
+    }
+
+    /// As [`VideoDriver::subdevice`].
+    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
+        None
+    }
 
     /// Starts streaming. The error is the program's errno; [`Stream::failure`] has the reason.
     fn start(&mut self, stream: &mut Stream<Self::Formats, C>) -> Result<(), DriverError>;
@@ -374,10 +400,15 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn role(&self) -> Role {
-        match E::FLOW {
-            Flow::Capture => Role::Capture,
-            Flow::Output => Role::Output,
-        }
+        self.engine.role()
+    }
+
+    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
+        self.engine.stored_as(code)
+    }
+
+    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
+        self.engine.subdevice()
     }
 
     fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
@@ -397,7 +428,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
-        Some(self.stream.formats.intervals())
+        E::TIMED.then(|| self.stream.formats.intervals())
     }
 
     fn format(&self, _: Flow) -> Format {
@@ -417,7 +448,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn interval(&self, _: Flow) -> Option<Fraction> {
-        Some(self.stream.formats.interval())
+        E::TIMED.then(|| self.stream.formats.interval())
     }
 
     fn set_interval(&mut self, _: Flow, wanted: Fraction) {
@@ -425,7 +456,7 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn ports(&self) -> &[Port] {
-        E::PORTS
+        self.engine.ports()
     }
 
     fn has_selection(&self) -> bool {

@@ -41,7 +41,7 @@ pub fn errno(number: i32) -> (&'static str, &'static str) {
         24 => ("EMFILE", "too many open files"),
         25 => ("ENOTTY", "unknown ioctl"),
         28 => ("ENOSPC", "no space"),
-        32 => ("EPIPE", "no more buffers"),
+        32 => ("EPIPE", "no more buffers, or a pipeline that cannot stream"),
         34 => ("ERANGE", "out of range"),
         53 => ("EBADR", "bad request"),
         71 => ("EPROTO", "protocol error"),

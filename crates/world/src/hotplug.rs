@@ -112,22 +112,29 @@ impl World {
 
     /// Plugs or unplugs a device; whether that changes anything.
     pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
-        let Some(present) = self.plugs.present.get_mut(at) else {
+        let Some(&present) = self.plugs.present.get(at) else {
             return false;
         };
-        if *present == comes || self.plugs.unseen.len() >= MAX_UNSEEN {
+        if present == comes || self.plugs.unseen.len() >= MAX_UNSEEN {
             return false;
         }
-        *present = comes;
-        if !comes {
-            if let Some(times) = self.plugs.unplugged.get_mut(at) {
+        let all = self.siblings(at);
+        for &at in &all {
+            if let Some(present) = self.plugs.present.get_mut(at) {
+                *present = comes;
+            }
+            if let Some(times) = self.plugs.unplugged.get_mut(at).filter(|_| !comes) {
                 *times = times.saturating_add(1);
             }
-            self.disconnect(at);
+            if !comes {
+                self.disconnect(at);
+            }
         }
-        let video = self.nodes.get(at).map(|node| NodeId(node.number()));
+        let videos = all.iter().filter_map(|at| self.nodes.get(*at));
+        let videos = videos.map(|node| NodeId(node.number()));
         // A media device is registered last. It goes first, but uvcvideo's goes last.
-        let mut nodes = [video, self.media.node_of(at)];
+        let media = all.iter().filter_map(|at| self.media.node_of(*at));
+        let mut nodes: Vec<NodeId> = videos.chain(media).collect();
         let is_usb = self
             .nodes
             .get(at)
@@ -135,12 +142,22 @@ impl World {
         if !comes && !is_usb {
             nodes.reverse();
         }
-        let told = nodes.into_iter().flatten().map(|node| Hotplug {
+        let told = nodes.into_iter().map(|node| Hotplug {
             node,
             present: comes,
         });
         self.plugs.unseen.extend(told);
         true
+    }
+
+    /// The places of all nodes that come and go with one: those of its media graph.
+    fn siblings(&self, at: usize) -> Vec<usize> {
+        let Some(node) = self.nodes.get(at) else {
+            return Vec::new();
+        };
+        let all = self.nodes.iter().enumerate();
+        let all = all.filter(|(of, other)| *of == at || other.shares_graph(node));
+        all.map(|(at, _)| at).collect()
     }
 
     /// Closes every file of a device on its own side.

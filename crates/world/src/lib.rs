@@ -369,6 +369,7 @@ impl World {
         report.devices = self
             .nodes
             .iter()
+            .filter(|node| !node.is_subdevice())
             .map(|node| summary::device(node, &self.memory))
             .collect();
         self.forgive_scripted(&mut report.devices);

@@ -4,11 +4,20 @@ use crate::usb::Webcam;
 use vb3_devices::spec::DeviceSpec;
 use vb3_host::BusDevice;
 
+/// A device on the platform bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Platform {
+    /// Its name there.
+    pub(super) name: String,
+    /// `bus_info` of QUERYCAP.
+    bus_info: String,
+}
+
 /// Where a node's device stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Location {
-    /// On the platform bus, by its name there.
-    Platform(String),
+    /// On the platform bus.
+    Platform(Platform),
     /// At a USB port.
     Usb(Webcam),
 }
@@ -17,9 +26,16 @@ impl Location {
     /// Returns the place of a run's device by the number of its node.
     pub(super) fn new(spec: &DeviceSpec, number: u32) -> Self {
         let name = format!("vb3-{number:03}");
-        match spec.usb_id() {
-            Some(id) => Self::Usb(Webcam::new(id, number, name)),
-            None => Self::Platform(name),
+        match (spec.usb_id(), spec.graph()) {
+            (Some(id), _) => Self::Usb(Webcam::new(id, number, name)),
+            (None, Some((graph, _))) => Self::Platform(Platform {
+                name: graph.topology().device.to_owned(),
+                bus_info: graph.topology().bus_info.to_owned(),
+            }),
+            (None, None) => Self::Platform(Platform {
+                bus_info: format!("platform:{name}"),
+                name,
+            }),
         }
     }
 
@@ -31,7 +47,7 @@ impl Location {
     /// Returns `bus_info` of QUERYCAP.
     pub(super) fn bus_info(&self) -> String {
         match self {
-            Self::Platform(name) => format!("platform:{name}"),
+            Self::Platform(at) => at.bus_info.clone(),
             Self::Usb(webcam) => webcam.bus_info(),
         }
     }
@@ -39,7 +55,7 @@ impl Location {
     /// Returns the devices above its nodes in /sys, the outermost first.
     pub(super) fn devices(&self) -> Vec<BusDevice> {
         match self {
-            Self::Platform(name) => vec![BusDevice::platform(name)],
+            Self::Platform(at) => vec![BusDevice::platform(&at.name)],
             Self::Usb(webcam) => webcam.devices(),
         }
     }
@@ -53,7 +69,7 @@ impl Location {
     /// Returns udev's ID_PATH.
     pub(super) fn id_path(&self) -> String {
         match self {
-            Self::Platform(name) => format!("platform-{name}"),
+            Self::Platform(at) => format!("platform-{}", at.name),
             Self::Usb(webcam) => webcam.id_path(),
         }
     }

@@ -14,7 +14,7 @@ use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 /// The ids of media nodes begin here, above those of video nodes.
 const FIRST_ID: u32 = 1 << 16;
 
-/// A media device, and the place of its video device among the nodes.
+/// A media device, and the place of its (first) video device among the nodes.
 #[derive(Debug)]
 struct Entry {
     at: usize,
@@ -52,7 +52,7 @@ impl Media {
             Some(Entry {
                 at,
                 location: node.location.clone(),
-                device: node.media()?,
+                device: node.media(nodes)?,
             })
         });
         Self {
@@ -115,7 +115,7 @@ impl Media {
         let mut files = udev::device_files(&entry.location, identity);
         files.extend([
             (PathBuf::from(path), format!("{}\n", identity.card)),
-            udev::media_record(&format!("{MEDIA_MAJOR}:{number}"), &entry.location),
+            udev::device_record(&format!("{MEDIA_MAJOR}:{number}"), &entry.location),
         ]);
         files
     }

@@ -3,6 +3,7 @@
 use crate::location::Location;
 use crate::memory::{DeviceBus, Memory};
 use crate::needs::Wants;
+use crate::numbers::FIRST_SUBDEVICE;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use vb3_plane::Cookie;
 use vb3_queue::{DriverError, Queue};
 use vb3_report::DeviceFailure;
 use vb3_v4l2::{
-    Error, FileHandle, MediaDevice, MediaFunction, Opener, Role, VideoDevice, VideoDriver,
+    EntityNode, Error, FileHandle, MediaDevice, MediaFunction, MediaGraph, Opener, Role,
+    VideoDevice, VideoDriver,
 };
 
 const EIO: i32 = 5;
@@ -115,6 +117,14 @@ const fn plane_device(
     }
 }
 
+/// Returns an entity's number among the video nodes of its graph.
+fn video_index(graph: &MediaGraph, entity: usize) -> usize {
+    let before = graph.topology().entities.iter().take(entity);
+    before
+        .filter(|entity| entity.node == EntityNode::Video)
+        .count()
+}
+
 /// What happened to a device's source since it was asked last.
 pub(super) struct News {
     pub(super) failures: Vec<DeviceFailure>,
@@ -128,6 +138,12 @@ pub(super) struct News {
 pub(super) struct Node {
     number: u32,
     pub(super) path: PathBuf,
+    /// `name` in sysfs.
+    pub(super) name: String,
+    /// Its number among the video nodes of its device.
+    pub(super) index: usize,
+    /// The media graph that it is part of, and its entity there.
+    graph: Option<(MediaGraph, usize)>,
     pub(super) location: Location,
     /// `camera`, `display`, ….
     pub(super) kind: String,
@@ -163,7 +179,11 @@ impl Node {
         (spec, number): (&DeviceSpec, u32),
         codecs: Codecs,
     ) -> Result<Self> {
-        let path = PathBuf::from(format!("/dev/video{number}"));
+        let file_name = match number.checked_sub(FIRST_SUBDEVICE) {
+            Some(number) => format!("v4l-subdev{number}"),
+            None => format!("video{number}"),
+        };
+        let path = PathBuf::from(format!("/dev/{file_name}"));
         let further = further_iommu(spec, profile).with_context(|| path.display().to_string())?;
         let iommu = match further {
             Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
@@ -203,7 +223,7 @@ impl Node {
         let dma = memory
             .ops_mut()
             .platform_mut()
-            .add_device(&format!("video{number}"), limits)
+            .add_device(&file_name, limits)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
         own_ways(memory, iommu, sram, dma)
             .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
@@ -230,9 +250,14 @@ impl Node {
             }
         };
         let video = video.with_context(|| format!("{}: no queue can be made", path.display()))?;
+        let name = spec.entity().map(|entity| entity.name);
+        let graph = spec.graph();
         Ok(Self {
             number,
             path,
+            name: name.map_or_else(|| video.identity().card.clone(), str::to_owned),
+            index: graph.map_or(0, |(graph, entity)| video_index(graph, entity)),
+            graph: graph.map(|(graph, entity)| (graph.clone(), entity)),
             location,
             kind: spec.kind.name().to_owned(),
             allocator: spec.allocator,
@@ -271,13 +296,37 @@ impl Node {
         self.number
     }
 
+    /// The name of its file in /dev.
+    pub(super) fn file_name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Whether it has no buffers.
+    pub(super) fn is_subdevice(&self) -> bool {
+        self.video.role() == Role::Subdevice
+    }
+
+    /// Whether both are nodes of one media graph.
+    pub(super) fn shares_graph(&self, other: &Self) -> bool {
+        let graph = |node: &Self| node.graph.as_ref().map(|(graph, _)| graph.clone());
+        graph(self).is_some() && graph(self) == graph(other)
+    }
+
     /// Whether it is behind an IOMMU.
     pub(super) fn has_iommu(&self, machine: &Machine) -> bool {
         machine.iommu_root(self.dma).is_some()
     }
 
-    /// The media device beside it, if it has one.
-    pub(super) fn media(&self) -> Option<MediaDevice> {
+    /// The media device beside it, if it has one. Of several nodes of a graph, the first has it.
+    pub(super) fn media(&self, nodes: &[Self]) -> Option<MediaDevice> {
+        if let Some((graph, _)) = &self.graph {
+            let all = nodes.iter().filter(|node| node.shares_graph(self));
+            let all: Vec<&Self> = all.collect();
+            let is_first = all.first().is_some_and(|first| first.number == self.number);
+            let minors = all.iter().map(|node| node.number).collect();
+            return is_first.then(|| MediaDevice::of_graph(graph.clone(), minors));
+        }
         let function = self.function?;
         let identity = self.video.identity();
         Some(MediaDevice::new(identity, function, self.number))

@@ -1,10 +1,16 @@
-//! Which `/dev/videoN` each device gets.
+//! Which `/dev/videoN` or `/dev/v4l-subdevN` each device gets.
 
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
+use vb3_v4l2::MediaGraph;
 
-/// Returns the node number of each device: the one that its options name, or the first free one.
+/// The first minor number of subdevices. Linux reserves 128 to 191 for them and others.
+pub(super) const FIRST_SUBDEVICE: u32 = 128;
+/// The last one.
+const LAST_SUBDEVICE: u32 = 191;
+
+/// Returns the minor number of each device: of the node that its options name, or the first free one.
 ///
 /// # Errors
 /// A sentence: two devices want one number, or there are too many devices.
@@ -16,17 +22,42 @@ pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
         }
     }
     let beyond = taken.iter().any(|number| *number >= MAX_DEVICES);
-    if specs.len() > MAX_DEVICES as usize || beyond {
+    let videos = specs.iter().filter(|spec| !spec.is_subdevice()).count();
+    check_graphs(specs)?;
+    if videos > MAX_DEVICES as usize || beyond {
         bail!(
             "the devices are {} nodes, and there may be {MAX_DEVICES}, up to video{}; leave some \
              out, or give a loopback fewer readers= or another node=",
-            specs.len(),
+            videos,
             MAX_DEVICES - 1
         );
     }
     let mut free = (0u32..).filter(|number| !taken.contains(number));
-    Ok(specs
-        .iter()
-        .map(|spec| spec.node.unwrap_or_else(|| free.next().unwrap_or(0)))
-        .collect())
+    let mut subdevices = FIRST_SUBDEVICE..=LAST_SUBDEVICE;
+    let mut number = |spec: &DeviceSpec| match spec.is_subdevice() {
+        true => subdevices.next().unwrap_or(LAST_SUBDEVICE),
+        false => spec.node.unwrap_or_else(|| free.next().unwrap_or(0)),
+    };
+    Ok(specs.iter().map(&mut number).collect())
+}
+
+/// Checks that no two graphs have one place on the platform bus.
+fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
+    let mut graphs: Vec<&MediaGraph> = Vec::new();
+    for (graph, _) in specs.iter().filter_map(DeviceSpec::graph) {
+        let device = graph.topology().device;
+        if graphs
+            .iter()
+            .any(|known| *known != graph && known.topology().device == device)
+        {
+            bail!(
+                "there may be one device {}; leave the others out",
+                graph.topology().driver
+            );
+        }
+        if !graphs.contains(&graph) {
+            graphs.push(graph);
+        }
+    }
+    Ok(())
 }

@@ -37,7 +37,10 @@ fn is_refusal(call: &str, errno: Errno) -> bool {
     match errno {
         Errno::EAGAIN | Errno::ENOTTY | Errno::ENODEV | Errno::NOT_GATHERED | Errno(EINTR) => false,
         Errno(EPIPE | EIO) if call == "DQBUF" => false,
-        _ => !QUESTIONS.iter().any(|begin| call.starts_with(begin)),
+        _ => {
+            let call = call.strip_prefix("SUBDEV_").unwrap_or(call);
+            !QUESTIONS.iter().any(|begin| call.starts_with(begin))
+        }
     }
 }
 
@@ -157,6 +160,7 @@ mod tests {
         for (call, errno) in [
             ("ENUM_FMT", 22),
             ("ENUMINPUT", 22),
+            ("SUBDEV_ENUM_MBUS_CODE", 22),
             ("QUERYCTRL", 22),
             ("QUERYBUF", 22),
             ("G_CTRL", 22),
@@ -181,6 +185,8 @@ mod tests {
             ("QBUF", 5),
             ("DQBUF", 22),
             ("S_FMT", 16),
+            ("SUBDEV_S_FMT", 16),
+            ("SETUP_LINK", 22),
             ("S_CTRL", 34),
             ("STREAMON", 32),
             ("REQBUFS", 12),

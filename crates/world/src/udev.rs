@@ -2,7 +2,7 @@
 //!
 //! Source: systemd rules.d/60-persistent-v4l.rules, v4l_id and the builtin path_id.
 
-use crate::location::Location;
+use crate::location::{Location, Platform};
 use crate::node::Node;
 use crate::udev_text::plain;
 use rustix::time::{ClockId, clock_gettime};
@@ -33,13 +33,13 @@ fn properties(node: &Node) -> Vec<(String, String)> {
     let (card, driver) = (&identity.card, &identity.driver);
     match &node.location {
         Location::Usb(webcam) => webcam.properties(card),
-        Location::Platform(name) => [
+        Location::Platform(at) => [
             ("ID_BUS", "platform".to_owned()),
             ("ID_VENDOR", driver.clone()),
             ("ID_MODEL", plain(card)),
             (
                 "ID_SERIAL",
-                format!("{}_{}_{name}", plain(driver), plain(card)),
+                format!("{}_{}_{}", plain(driver), plain(card), at.name),
             ),
         ]
         .map(|(key, value)| (key.to_owned(), value))
@@ -49,6 +49,7 @@ fn properties(node: &Node) -> Vec<(String, String)> {
 
 /// The links below /dev/v4l of a node.
 fn link_names(node: &Node) -> [String; 2] {
+    let index = node.index;
     let properties = properties(node);
     let value = |name| {
         let found = properties.iter().find(|(known, _)| known == name);
@@ -56,11 +57,11 @@ fn link_names(node: &Node) -> [String; 2] {
     };
     [
         format!(
-            "by-id/{}-{}-video-index0",
+            "by-id/{}-{}-video-index{index}",
             value("ID_BUS"),
             value("ID_SERIAL")
         ),
-        format!("by-path/{}-video-index0", node.location.id_path()),
+        format!("by-path/{}-video-index{index}", node.location.id_path()),
     ]
 }
 
@@ -71,6 +72,9 @@ pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
         (link, node.path.clone())
     });
     let of_device = device_links(&node.location, node.video.identity());
+    if node.is_subdevice() {
+        return of_device;
+    }
     to_node.into_iter().chain(of_device).collect()
 }
 
@@ -78,7 +82,7 @@ pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
 pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(PathBuf, PathBuf)> {
     match location {
         Location::Usb(webcam) => webcam.links(),
-        Location::Platform(name) => {
+        Location::Platform(Platform { name, .. }) => {
             let device = location.dir();
             let driver = format!("/sys/bus/platform/drivers/{}", identity.driver);
             vec![
@@ -110,6 +114,13 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
     let number = node.number();
     let identity = node.video.identity();
     let card = &identity.card;
+    let here = format!("/sys/class/video4linux/{}", node.file_name());
+    let name = (format!("{here}/name").into(), format!("{}\n", node.name));
+    let of_device = device_files(&node.location, identity);
+    if node.is_subdevice() {
+        let record = device_record(&format!("81:{number}"), &node.location);
+        return [name, record].into_iter().chain(of_device).collect();
+    }
     let of_node = [
         ("ID_V4L_VERSION", "2"),
         ("ID_V4L_PRODUCT", card),
@@ -118,15 +129,13 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let all = [&of_node[..], &properties(node)].concat();
     let record = record(&node.location.id_path(), &link_names(node), &all);
-    let here = format!("/sys/class/video4linux/video{number}");
     let files = [
-        (format!("{here}/name"), format!("{card}\n")),
-        (format!("{here}/index"), "0\n".to_owned()),
+        (format!("{here}/index"), format!("{}\n", node.index)),
         (format!("/run/udev/data/c81:{number}"), record),
     ]
     .map(|(path, text)| (PathBuf::from(path), text));
-    let of_device = device_files(&node.location, identity);
-    files.into_iter().chain(of_device).collect()
+    let files = files.into_iter().chain([name]);
+    files.chain(of_device).collect()
 }
 
 /// The generated files of a device, without its nodes.
@@ -152,8 +161,8 @@ pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(Pat
     }
 }
 
-/// The record on a media device with this device number (`384:0`) at this place.
-pub(super) fn media_record(number: &str, location: &Location) -> (PathBuf, String) {
+/// The record on a media device or subdevice with this device number (`384:0`) at this place.
+pub(super) fn device_record(number: &str, location: &Location) -> (PathBuf, String) {
     let path = PathBuf::from(format!("/run/udev/data/c{number}"));
     (path, record(&location.id_path(), &[], &[]))
 }

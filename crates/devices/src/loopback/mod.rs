@@ -39,6 +39,7 @@ pub(crate) use output::LoopbackOutput;
 pub(crate) use reader::LoopbackCapture;
 
 use crate::Failure;
+use crate::graph;
 use crate::picture::Size;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::align_lines;
@@ -64,13 +65,15 @@ pub(crate) fn formats() -> Vec<&'static PixelFormat> {
 }
 
 impl DeviceSpec {
-    /// Returns the nodes of a device: itself, or an OUTPUT node and CAPTURE nodes.
+    /// Returns the nodes of a device: itself, an OUTPUT node and CAPTURE nodes, or those of a graph.
     ///
     /// # Errors
     /// A sentence, for an unsupported format.
     pub fn nodes(&self) -> Result<Vec<Self>, Failure> {
-        let DeviceKind::Loopback { readers, exclusive } = self.kind else {
-            return Ok(vec![self.clone()]);
+        let (readers, exclusive) = match self.kind {
+            DeviceKind::Loopback { readers, exclusive } => (readers, exclusive),
+            DeviceKind::Graph(topology) => return Ok(graph::nodes(self, topology)),
+            _ => return Ok(vec![self.clone()]),
         };
         let formats = formats();
         let wanted = self.format.unwrap_or(pixfmt::YUYV.fourcc);

@@ -1,0 +1,227 @@
+//! How a frame comes into being: the sensor's pattern, its mosaic, the debayer and the scaler.
+//!
+//! Source: Linux 7.2 drivers/media/test-drivers/vimc/vimc-debayer.c and vimc-scaler.c.
+
+use super::vimc::{MEAN_WINDOW, TEST_PATTERN};
+use crate::picture::{Frame, Size};
+use crate::source::{Background, Pattern, Picture};
+use std::ops::Range;
+use vb3_v4l2::pixfmt::Sample;
+use vb3_v4l2::{MediaGraph, PixelFormat, Rect, cid, pixfmt, sys};
+
+/// A scaler: the part of its input that it takes, and the size of its output.
+#[derive(Debug)]
+struct Scaling {
+    crop: Rect,
+    width: u32,
+    height: u32,
+}
+
+impl Scaling {
+    /// Returns the input's pixel for one of the output.
+    const fn source(&self, x: u32, y: u32) -> (u32, u32) {
+        // A crop rectangle lies within its bounds, and all sizes are below 2^13.
+        (
+            x * self.crop.width / self.width + self.crop.left.unsigned_abs(),
+            y * self.crop.height / self.height + self.crop.top.unsigned_abs(),
+        )
+    }
+}
+
+/// The entities from a sensor to a video node, with the formats at the start of the stream.
+#[derive(Debug)]
+pub(super) struct Chain {
+    sensor: usize,
+    size: Size,
+    /// The sensor's mosaic; `None` for RGB.
+    mosaic: Option<&'static PixelFormat>,
+    /// The entity that turns a mosaic into RGB.
+    debayer: Option<usize>,
+    scaling: Option<Scaling>,
+    output: &'static PixelFormat,
+    width: u32,
+    pattern: Pattern,
+    /// The colour that covers the picture.
+    solid: Option<[u8; 3]>,
+    /// Pixels on each side of one that the debayer averages.
+    window: u32,
+}
+
+fn is_mosaic(pixel: &PixelFormat) -> bool {
+    pixel.components.iter().any(|plane| plane.cell.len() > 1)
+}
+
+/// Returns the sample of a mosaic at a pixel.
+fn sample_at(mosaic: &PixelFormat, x: u32, y: u32) -> Sample {
+    let cell = mosaic
+        .components
+        .first()
+        .map_or(&[][..], |plane| plane.cell);
+    // CAST: one bit.
+    let line = cell.get((y & 1) as usize).copied().unwrap_or_default();
+    line.get((x & 1) as usize).copied().unwrap_or(Sample::G)
+}
+
+/// Returns the index of a sample in RGB.
+const fn channel(sample: Sample) -> usize {
+    match sample {
+        Sample::R => 0,
+        Sample::B => 2,
+        _ => 1,
+    }
+}
+
+impl Chain {
+    /// Returns the chain of a path; `None` for a path without a sensor.
+    pub(super) fn new(graph: &MediaGraph, path: &[usize]) -> Option<Self> {
+        let (&sensor, rest) = path.split_first()?;
+        let (&video, between) = rest.split_last()?;
+        let format = *graph.pads(sensor)?.formats.first()?;
+        let sensed = pixfmt::lookup(graph.topology().pixel_of(format.code)?)?;
+        let node = *graph.pads(video)?.formats.first()?;
+        let mut chain = Self {
+            sensor,
+            size: Size::nearest(format.width, format.height),
+            mosaic: is_mosaic(sensed).then_some(sensed),
+            debayer: None,
+            scaling: None,
+            output: pixfmt::lookup(vb3_v4l2::FourCc(node.code))?,
+            width: node.width,
+            pattern: Pattern::default(),
+            solid: None,
+            window: 1,
+        };
+        for &entity in between {
+            let pads = graph.pads(entity)?;
+            let output = pads.formats.last()?;
+            match graph.entity(entity)?.function {
+                sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_ENC_CONV => chain.debayer = Some(entity),
+                sys::MEDIA_ENT_F_PROC_VIDEO_SCALER => {
+                    chain.scaling = Some(Scaling {
+                        crop: pads.crop,
+                        width: output.width.max(1),
+                        height: output.height.max(1),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Some(chain)
+    }
+
+    /// Begins frame `sequence`, with the present values of controls.
+    pub(super) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
+        let value = |id, default| graph.control(self.sensor, id).unwrap_or(default);
+        let byte = |id, default: u8| u8::try_from(value(id, default.into())).unwrap_or(default);
+        let picture = Picture {
+            brightness: byte(cid::BRIGHTNESS, 128),
+            contrast: byte(cid::CONTRAST, 128),
+            saturation: byte(cid::SATURATION, 128),
+            hue: i8::try_from(value(cid::HUE, 0)).unwrap_or(0),
+            hflip: value(cid::HFLIP, 0) != 0,
+            vflip: value(cid::VFLIP, 0) != 0,
+            ..Picture::default()
+        };
+        let (solid, background) = match value(TEST_PATTERN, 0) {
+            5 => (Some([0; 3]), Background::Bars),
+            6 => (Some([255; 3]), Background::Bars),
+            7 => (Some([255, 0, 0]), Background::Bars),
+            8 => (Some([0, 255, 0]), Background::Bars),
+            9 => (Some([0, 0, 255]), Background::Bars),
+            10 => (None, Background::Checkerboard),
+            20 => (None, Background::Ramp),
+            _ => (None, Background::Bars),
+        };
+        self.solid = solid;
+        let window = self
+            .debayer
+            .and_then(|entity| graph.control(entity, MEAN_WINDOW));
+        self.window = window
+            .and_then(|size| u32::try_from(size / 2).ok())
+            .unwrap_or(1);
+        self.pattern.set_background(background);
+        self.pattern
+            .frame(&pixfmt::RGB24, self.size, sequence, &picture);
+    }
+
+    /// Appends lines of the frame to `out`.
+    pub(super) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
+        let cell = self
+            .output
+            .components
+            .first()
+            .map_or(&[][..], |plane| plane.cell);
+        for y in lines {
+            // A mosaic's cell has two lines. CAST: at most 2.
+            let line = cell.get((y % cell.len().max(1) as u32) as usize);
+            let line = line.copied().unwrap_or_default();
+            for x in 0..self.width {
+                if is_mosaic(self.output) {
+                    let sample = line.get((x & 1) as usize).copied();
+                    let color = self.seen(x, y);
+                    self.push_raw(color[channel(sample.unwrap_or(Sample::G))], out);
+                } else {
+                    let color = self.pixel(x, y);
+                    out.extend(line.iter().map(|sample| match sample {
+                        Sample::X => 255,
+                        sample => color[channel(*sample)],
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Appends a sample of a mosaic.
+    fn push_raw(&self, value: u8, out: &mut Vec<u8>) {
+        let wide = u16::from(value);
+        match self.output.bits {
+            8 => out.push(value),
+            bits => {
+                let extra = bits - 8;
+                let deep = wide << extra | wide >> (8 - extra);
+                out.extend(deep.to_le_bytes());
+            }
+        }
+    }
+
+    /// Returns the colour of a pixel at the video node.
+    fn pixel(&self, x: u32, y: u32) -> [u8; 3] {
+        let (x, y) = match &self.scaling {
+            Some(scaling) => scaling.source(x, y),
+            None => (x, y),
+        };
+        match (self.mosaic, self.debayer) {
+            (Some(mosaic), Some(_)) => self.debayered(mosaic, x, y),
+            _ => self.seen(x, y),
+        }
+    }
+
+    /// Returns the colour that falls on the sensor at a pixel.
+    fn seen(&self, x: u32, y: u32) -> [u8; 3] {
+        if let Some(solid) = self.solid {
+            return solid;
+        }
+        let frame: &Frame = self.pattern.last();
+        // CAST: widening, on every target there is.
+        let at = (y as usize * frame.size().width() as usize + x as usize) * 3;
+        let color = frame.bytes().get(at..).and_then(|rest| rest.first_chunk());
+        color.copied().unwrap_or_default()
+    }
+
+    /// Returns the means of the mosaic's samples of each colour in the window around a pixel.
+    fn debayered(&self, mosaic: &PixelFormat, x: u32, y: u32) -> [u8; 3] {
+        let (mut sums, mut counts) = ([0_u32; 3], [0_u32; 3]);
+        let around = |at: u32, len: u32| {
+            at.saturating_sub(self.window)..at.saturating_add(self.window + 1).min(len)
+        };
+        for line in around(y, self.size.height()) {
+            for column in around(x, self.size.width()) {
+                let channel = channel(sample_at(mosaic, column, line));
+                sums[channel] += u32::from(self.seen(column, line)[channel]);
+                counts[channel] += 1;
+            }
+        }
+        // CAST: a mean of bytes is a byte.
+        [0, 1, 2].map(|channel| (sums[channel] / counts[channel].max(1)) as u8)
+    }
+}

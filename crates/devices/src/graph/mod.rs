@@ -1,0 +1,384 @@
+//! Devices whose nodes share a media graph: sensors, image processors and captures.
+//!
+//! A [`Topology`] describes such a device. Each of its video nodes and subdevices becomes a node of
+//! its own. Frames come into being at a video node: it renders the picture that the sensor at the
+//! other end of its pipeline sees, through all entities between them.
+
+mod develop;
+#[cfg(test)]
+mod tests;
+mod vimc;
+
+pub(crate) use vimc::VIMC;
+
+use crate::Failure;
+use crate::picture::Size;
+use crate::place::Place;
+use crate::spec::{DeviceKind, DeviceSpec};
+use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
+use crate::surface::{EBUSY, EINVAL, Surface, Trouble, Way};
+use develop::Chain;
+use vb3_queue::{Active, DoneState, DriverError};
+use vb3_v4l2::{
+    Bus, ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameIntervals,
+    FrameSizes, MediaGraph, PixelFormat, Planarity, Port, Progress, Role, Topology, pixfmt,
+};
+
+/// Seconds per frame. Linux's vimc makes about 60 frames a second.
+const INTERVAL: Fraction = Fraction::new(1, 60);
+/// Pixels rendered in one tick.
+const PIXELS_PER_TICK: u32 = 64 << 10;
+
+/// Returns the pixel formats of a table's video nodes.
+pub(crate) fn formats(topology: &Topology) -> Vec<&'static PixelFormat> {
+    let all = topology.pixels.iter();
+    all.filter_map(|(fourcc, _)| pixfmt::lookup(*fourcc))
+        .collect()
+}
+
+/// Returns the nodes of a graph: video nodes first, then subdevices.
+pub(crate) fn nodes(spec: &DeviceSpec, topology: &'static Topology) -> Vec<DeviceSpec> {
+    let graph = MediaGraph::new(topology);
+    let entities = topology.entities.iter().enumerate();
+    let (videos, subdevs): (Vec<_>, Vec<_>) =
+        entities.partition(|(_, entity)| entity.node == EntityNode::Video);
+    let first = spec.node;
+    let numbers = (0..).map(|number| Some(first?.saturating_add(number)));
+    let numbers: Vec<_> = numbers.take(videos.len()).collect();
+    let numbers = numbers.into_iter().chain(std::iter::repeat(None));
+    let all = videos.into_iter().chain(subdevs).zip(numbers);
+    all.map(|((entity, _), node)| DeviceSpec {
+        kind: DeviceKind::GraphNode {
+            graph: graph.clone(),
+            entity,
+        },
+        node,
+        ..spec.clone()
+    })
+    .collect()
+}
+
+impl DeviceSpec {
+    /// Returns the graph of a node, and the index of its entity.
+    #[must_use]
+    pub const fn graph(&self) -> Option<(&MediaGraph, usize)> {
+        match &self.kind {
+            DeviceKind::GraphNode { graph, entity } => Some((graph, *entity)),
+            _ => None,
+        }
+    }
+
+    /// Returns the table row of a node of a graph.
+    #[must_use]
+    pub fn entity(&self) -> Option<&'static EntitySpec> {
+        let (graph, entity) = self.graph()?;
+        graph.entity(entity)
+    }
+
+    /// Returns whether it is a subdevice, which has no buffers.
+    #[must_use]
+    pub fn is_subdevice(&self) -> bool {
+        let entity = self.entity();
+        entity.is_some_and(|entity| entity.node == EntityNode::Subdevice)
+    }
+}
+
+/// A node of a media graph.
+pub(crate) type GraphNode<C> = StreamingDevice<Entity<C>, Video, C>;
+
+/// The formats of a video node.
+#[derive(Debug)]
+pub(crate) struct Video {
+    graph: MediaGraph,
+    entity: usize,
+    pixels: Vec<&'static PixelFormat>,
+    format: Format,
+}
+
+impl Video {
+    fn sizes(&self) -> FrameSizes<'static> {
+        let topology = self.graph.topology();
+        FrameSizes::Stepwise {
+            width: (topology.width.0, topology.width.1, 2),
+            height: (topology.height.0, topology.height.1, 2),
+        }
+    }
+}
+
+impl Formats for Video {
+    fn planarity(&self) -> Planarity {
+        Planarity::Single
+    }
+
+    fn pixels(&self) -> &[&'static PixelFormat] {
+        &self.pixels
+    }
+
+    fn sizes(&self) -> FrameSizes<'_> {
+        self.sizes()
+    }
+
+    fn intervals(&self) -> FrameIntervals<'_> {
+        FrameIntervals::One(INTERVAL)
+    }
+
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    fn try_format(&self, wanted: &Format) -> Format {
+        let mut wanted = *wanted;
+        let default = self.graph.topology().default;
+        if !self
+            .pixels
+            .iter()
+            .any(|pixel| pixel.fourcc == wanted.fourcc)
+        {
+            let code = default.code;
+            wanted.fourcc = self
+                .graph
+                .topology()
+                .pixel_of(code)
+                .unwrap_or(wanted.fourcc);
+        }
+        // The length of lines follows from the width.
+        (wanted.planes.iter_mut()).for_each(|plane| plane.bytesperline = 0);
+        let format = Format::negotiate(&wanted, &self.pixels, self.sizes(), false);
+        let mut format = format.unwrap_or(self.format);
+        format.color = vb3_v4l2::clamp_colors(wanted.color);
+        if format.color.colorspace == 0 {
+            format.color = default.color;
+        }
+        format
+    }
+
+    fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
+        let set = self.graph.set_video(self.entity, format);
+        set.map_err(|_| EBUSY)?;
+        self.format = *format;
+        Ok(())
+    }
+
+    fn interval(&self) -> Fraction {
+        INTERVAL
+    }
+}
+
+/// A frame that is being rendered or written to its buffer.
+#[derive(Debug)]
+struct Work<C> {
+    token: Active<C>,
+    stamp: Stamp,
+    /// Lines that are rendered.
+    lines: u32,
+    way: Way,
+}
+
+/// An entity with a node. A video node fills buffers.
+#[derive(Debug)]
+pub(crate) struct Entity<C> {
+    graph: MediaGraph,
+    index: usize,
+    spec: &'static EntitySpec,
+    port: [Port; 1],
+    /// How frames come into being, while the node streams.
+    chain: Option<Chain>,
+    work: Option<Work<C>>,
+    picture: Vec<u8>,
+}
+
+impl<C> GraphNode<C> {
+    /// Makes a node of a graph.
+    ///
+    /// # Errors
+    /// A sentence, for a SPEC of another kind.
+    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+        let (graph, index) = spec.graph().ok_or_else(|| spec.no_such_format())?;
+        let entity = graph.entity(index).ok_or_else(|| spec.no_such_format())?;
+        let topology = graph.topology();
+        let default = topology.default;
+        let pixel = topology.pixel_of(default.code).and_then(pixfmt::lookup);
+        let format = pixel.and_then(|pixel| Format::new(pixel, default.width, default.height));
+        let mut format = format.ok_or_else(|| spec.no_such_format())?;
+        format.color = default.color;
+        let video = Video {
+            graph: graph.clone(),
+            entity: index,
+            pixels: formats(topology),
+            format,
+        };
+        let engine = Entity {
+            graph: graph.clone(),
+            index,
+            spec: entity,
+            port: [Port {
+                name: entity.name,
+                kind: 2,
+            }],
+            chain: None,
+            work: None,
+            picture: Vec::new(),
+        };
+        Ok(Self::with_engine(
+            spec,
+            place,
+            topology.driver,
+            video,
+            engine,
+        ))
+    }
+}
+
+impl<C> Entity<C> {
+    /// Continues with a frame. Returns the result for its buffer once all of it is moved.
+    fn go_on(
+        &mut self,
+        stream: &mut Stream<Video, C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Option<Result<(), Trouble>> {
+        let (work, chain) = (self.work.as_mut()?, self.chain.as_mut()?);
+        let format = stream.formats.format;
+        if work.lines < format.height {
+            let some = (PIXELS_PER_TICK / format.width.max(1)).max(1);
+            let last = work.lines.saturating_add(some).min(format.height);
+            let lines = work.lines..last;
+            chain.render(lines, &mut self.picture);
+            work.lines = last;
+            stream.left = 0;
+            return None;
+        }
+        let going = (&mut work.way, &mut stream.left);
+        let picture = &self.picture;
+        let moved = Surface(&format).write_on(&work.token, going, bus, |_| picture);
+        match moved {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(())),
+            Err(trouble) => Some(Err(trouble)),
+        }
+    }
+}
+
+impl<C> Engine<C> for Entity<C> {
+    type Formats = Video;
+
+    const FLOW: Flow = Flow::Capture;
+    const PORTS: &'static [Port] = &[];
+    const TIMED: bool = false;
+
+    fn role(&self) -> Role {
+        match self.spec.node {
+            EntityNode::Video => Role::Capture,
+            EntityNode::Subdevice => Role::Subdevice,
+        }
+    }
+
+    fn ports(&self) -> &[Port] {
+        &self.port
+    }
+
+    fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
+        Some(self.graph.topology().pixel_of(code))
+    }
+
+    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
+        let is_subdevice = self.spec.node == EntityNode::Subdevice;
+        is_subdevice.then_some((&self.graph, self.index))
+    }
+
+    fn controls(&self) -> Vec<ControlSpec> {
+        self.spec.controls.to_vec()
+    }
+
+    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+        self.graph.set_control(self.index, id, value);
+        Ok(())
+    }
+
+    fn start(&mut self, stream: &mut Stream<Video, C>) -> Result<(), DriverError> {
+        let path = self.graph.start(self.index).map_err(|refused| {
+            stream.failure = Some(Failure::asked_for(refused.sentence));
+            DriverError(refused.errno)
+        })?;
+        self.chain = Chain::new(&self.graph, &path);
+        if self.chain.is_none() {
+            self.graph.stop(self.index);
+            return Err(EINVAL);
+        }
+        stream.failure = None;
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &mut Stream<Video, C>) {
+        self.graph.stop(self.index);
+        (self.chain, self.work) = (None, None);
+        self.picture = Vec::new();
+    }
+
+    fn begin_tick(
+        &mut self,
+        stream: &mut Stream<Video, C>,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        let Some(moved) = self.go_on(stream, bus) else {
+            return;
+        };
+        let payloads = Surface(&stream.formats.format).payloads().ok();
+        let outcome = stream.outcome(moved);
+        let (Some(work), Some((state, _))) = (self.work.take(), outcome) else {
+            return;
+        };
+        let payloads = payloads.filter(|_| state == DoneState::Done);
+        let flow = Flow::Capture;
+        work.stamp
+            .finish(flow, work.token, state, payloads, progress);
+    }
+
+    /// Takes the next frame. A frame without a buffer does not come into being.
+    fn step(
+        &mut self,
+        stream: &mut Stream<Video, C>,
+        now_ns: u64,
+        _: &mut dyn Bus<C>,
+        _: &mut Progress<C>,
+    ) -> bool {
+        let is_due = stream.due_ns.is_none_or(|due| due <= now_ns);
+        let is_idle = self.work.is_none() && !stream.tokens.is_empty();
+        let Some(chain) = self.chain.as_mut().filter(|_| is_due && is_idle) else {
+            return false;
+        };
+        let Some(token) = stream.tokens.pop_front() else {
+            return false;
+        };
+        let stamp = Stamp {
+            sequence: stream.next_sequence(),
+            time_ns: now_ns,
+            last: false,
+        };
+        stream.due_ns = Some(now_ns.saturating_add(stream.interval_ns()));
+        let format = stream.formats.format;
+        let size = Size::nearest(format.width, format.height);
+        chain.begin(stamp.sequence, &self.graph);
+        let bytes = pixfmt::lookup(format.fourcc).map(|pixel| crate::picture::bytes(pixel, size));
+        self.picture.clear();
+        self.picture.reserve(bytes.unwrap_or_default());
+        self.work = Some(Work {
+            token,
+            stamp,
+            lines: 0,
+            way: Way::default(),
+        });
+        false
+    }
+
+    fn next_step(&self, stream: &Stream<Video, C>) -> Option<u64> {
+        match self.work {
+            Some(_) => Some(0),
+            None => (!stream.tokens.is_empty()).then(|| stream.due_ns.unwrap_or(0)),
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.work.is_some()
+    }
+}
