@@ -1,1 +1,247 @@
+//! Vimc's graph under random calls, and its pictures.
 
+use super::develop::Chain;
+use super::*;
+use proptest::prelude::*;
+use vb3_v4l2::{Format, MbusFormat, Rect, sys};
+
+const SENSOR_A: usize = 0;
+const DEBAYER_A: usize = 2;
+const RAW_0: usize = 4;
+const INPUT: usize = 6;
+const SCALER: usize = 7;
+const CAPTURE: usize = 8;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Link(usize, u32),
+    Format(usize, usize, (u32, u32, usize)),
+    Crop([i32; 2], [u32; 2]),
+    Video(usize, (u32, u32, usize)),
+    Start(usize),
+    Stop(usize),
+}
+
+fn size() -> impl Strategy<Value = (u32, u32, usize)> {
+    let edge = || prop_oneof![Just(640_u32), Just(320), any::<u32>()];
+    (edge(), edge(), 0..40_usize)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..10_usize, any::<u32>().prop_map(|flags| flags % 8)).prop_map(|(l, f)| Step::Link(l, f)),
+        (0..12_usize, 0..3_usize, size()).prop_map(|(e, p, s)| Step::Format(e, p, s)),
+        (any::<[i32; 2]>(), any::<[u32; 2]>()).prop_map(|(at, len)| Step::Crop(at, len)),
+        (0..3_usize, size()).prop_map(|(video, s)| Step::Video([4, 5, 8][video], s)),
+        (0..3_usize).prop_map(|video| Step::Start([4, 5, 8][video])),
+        (0..3_usize).prop_map(|video| Step::Stop([4, 5, 8][video])),
+    ]
+}
+
+/// Makes one call. Errors are answers.
+fn make(graph: &MediaGraph, step: Step) {
+    match step {
+        Step::Link(link, flags) => {
+            let _ = graph.set_link(link, flags);
+        }
+        Step::Format(entity, pad, (width, height, code)) => {
+            let Some(mut pads) = graph.pads(entity) else {
+                return;
+            };
+            let codes = graph.entity(entity).and_then(|spec| spec.pads.get(pad));
+            let code = codes.and_then(|pad| pad.codes.get(code).copied());
+            let wanted = MbusFormat {
+                width,
+                height,
+                code: code.unwrap_or(width),
+                color: VIMC.default.color,
+            };
+            if graph.set_format(entity, &mut pads, (pad, wanted)).is_some() {
+                let _ = graph.set_pads(entity, pads);
+            }
+        }
+        Step::Crop([left, top], [width, height]) => {
+            let mut pads = graph.pads(SCALER).expect("a scaler");
+            let wanted = Rect {
+                left,
+                top,
+                width,
+                height,
+            };
+            graph.set_crop(&mut pads, wanted);
+            let _ = graph.set_pads(SCALER, pads);
+        }
+        Step::Video(entity, (width, height, pixel)) => {
+            let all = formats(&VIMC);
+            let (width, height) = VIMC.nearest_size(width, height);
+            let format = Format::new(all[pixel % all.len()], width, height);
+            let _ = graph.set_video(entity, &format.expect("a small picture"));
+        }
+        Step::Start(entity) => {
+            if let Ok(path) = graph.start(entity) {
+                let mut chain = Chain::new(graph, &path).expect("a sensor");
+                chain.begin(1, graph);
+                let mut out = Vec::new();
+                chain.render(0..2, &mut out);
+                assert!(!out.is_empty());
+            }
+        }
+        Step::Stop(entity) => graph.stop(entity),
+    }
+}
+
+/// Checks what holds of every graph.
+fn check(graph: &MediaGraph) {
+    for entity in 0..VIMC.entities.len() {
+        let pads = graph.pads(entity).expect("an entity");
+        for format in &pads.formats {
+            let size = (format.width, format.height);
+            assert_eq!(VIMC.nearest_size(size.0, size.1), size);
+        }
+        if let Some(format) = pads.formats.first().filter(|_| entity == SCALER) {
+            let right = pads.crop.left.unsigned_abs() + pads.crop.width;
+            let bottom = pads.crop.top.unsigned_abs() + pads.crop.height;
+            assert!(pads.crop.left >= 0 && pads.crop.top >= 0, "{pads:?}");
+            assert!(right <= format.width && bottom <= format.height, "{pads:?}");
+        }
+    }
+    for (link, spec) in VIMC.links.iter().enumerate() {
+        let changed = graph.link_flags(link).expect("a link") ^ spec.flags;
+        let is_fixed = spec.flags & sys::MEDIA_LNK_FL_IMMUTABLE != 0;
+        assert!(changed == 0 || !is_fixed && changed == sys::MEDIA_LNK_FL_ENABLED);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// After 1,000 calls and the end of all streams, everything can be set again.
+    #[test]
+    fn random_calls_leave_nothing_held(steps in proptest::collection::vec(step(), 1000)) {
+        let graph = MediaGraph::new(&VIMC);
+        for step in steps {
+            make(&graph, step);
+            check(&graph);
+        }
+        for video in [4, 5, 8] {
+            graph.stop(video);
+        }
+        for entity in 0..VIMC.entities.len() {
+            let first = graph.initial(entity).expect("an entity");
+            prop_assert!(graph.set_pads(entity, first).is_ok());
+        }
+        for (link, spec) in VIMC.links.iter().enumerate() {
+            prop_assert!(graph.set_link(link, spec.flags).is_ok());
+        }
+        prop_assert!(graph.start(RAW_0).is_err(), "a debayer takes no RGB");
+        set(&graph, SENSOR_A, 0x3014, (640, 480));
+        set_video(&graph, RAW_0, &pixfmt::SRGGB8, (640, 480));
+        prop_assert!(graph.start(CAPTURE).is_ok());
+    }
+}
+
+/// Sets the format of pad 0.
+fn set(graph: &MediaGraph, entity: usize, code: u32, (width, height): (u32, u32)) {
+    let mut pads = graph.pads(entity).expect("an entity");
+    let wanted = MbusFormat {
+        width,
+        height,
+        code,
+        color: VIMC.default.color,
+    };
+    let set = graph.set_format(entity, &mut pads, (0, wanted));
+    assert_eq!(set, Some(wanted));
+    graph.set_pads(entity, pads).expect("no stream");
+}
+
+fn set_video(graph: &MediaGraph, entity: usize, pixel: &'static PixelFormat, size: (u32, u32)) {
+    let format = Format::new(pixel, size.0, size.1).expect("a picture");
+    graph.set_video(entity, &format).expect("no stream");
+}
+
+/// Returns a frame of a started pipeline.
+fn frame(graph: &MediaGraph, video: usize, height: u32) -> Vec<u8> {
+    let path = graph.start(video).expect("a pipeline that can stream");
+    let mut chain = Chain::new(graph, &path).expect("a sensor");
+    chain.begin(5, graph);
+    let mut out = Vec::new();
+    chain.render(0..height, &mut out);
+    graph.stop(video);
+    out
+}
+
+#[test]
+fn mosaics_have_one_colour_a_pixel() {
+    let size = (64, 32);
+    for (code, pixel, bytes) in [
+        (0x3014, &pixfmt::SRGGB8, 1),
+        (0x300f, &pixfmt::SRGGB10, 2),
+        (0x3012, &pixfmt::SRGGB12, 2),
+    ] {
+        let graph = MediaGraph::new(&VIMC);
+        graph.set_control(SENSOR_A, vimc::TEST_PATTERN, 7);
+        for entity in [SENSOR_A, DEBAYER_A] {
+            set(&graph, entity, code, size);
+        }
+        set(&graph, SCALER, 0x100a, size);
+        set_video(&graph, RAW_0, pixel, size);
+        set_video(&graph, CAPTURE, &pixfmt::RGB24, size);
+        let raw = frame(&graph, RAW_0, size.1);
+        let most = [0, 255, 1023, 4095][pixel.bits as usize / 2 - 3];
+        for (at, sample) in raw.chunks_exact(bytes).enumerate() {
+            let value = sample
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+            let is_red = at % 2 == 0 && at / 64 % 2 == 0;
+            assert_eq!(value, if is_red { most } else { 0 }, "{at}");
+        }
+        assert_eq!(raw.len(), 64 * 32 * bytes);
+        let developed = frame(&graph, CAPTURE, size.1);
+        assert!(developed.chunks_exact(3).all(|pixel| pixel == [255, 0, 0]));
+    }
+}
+
+#[test]
+fn the_scaler_takes_the_nearest_pixel_of_its_crop() {
+    let graph = MediaGraph::new(&VIMC);
+    let large = (64, 32);
+    set(&graph, INPUT, 0x100a, large);
+    set(&graph, SCALER, 0x100a, large);
+    let mut pads = graph.pads(SCALER).expect("a scaler");
+    let crop = Rect {
+        left: 16,
+        top: 8,
+        width: 32,
+        height: 24,
+    };
+    assert_eq!(graph.set_crop(&mut pads, crop), Some(crop));
+    pads.formats[1].height = 16;
+    graph.set_pads(SCALER, pads).expect("no stream");
+    graph.set_link(4, 0).expect("no stream");
+    graph.set_link(6, 1).expect("no stream");
+    set_video(&graph, CAPTURE, &pixfmt::RGB24, (64, 16));
+    let found = frame(&graph, CAPTURE, 16);
+    let sensed = crate::source::render(
+        &pixfmt::RGB24,
+        Size::nearest(64, 32),
+        5,
+        crate::source::Background::Bars,
+        &crate::source::Picture::default(),
+    );
+    for (at, pixel) in found.chunks_exact(3).enumerate() {
+        let (x, y) = (at % 64 * 32 / 64 + 16, at / 64 * 24 / 16 + 8);
+        let wanted = &sensed.bytes()[(y * 64 + x) * 3..][..3];
+        assert_eq!(pixel, wanted, "{at}");
+    }
+}
+
+#[test]
+fn every_pixel_format_stores_the_codes_that_sensors_have() {
+    let sensor = &VIMC.entities[SENSOR_A].pads[0];
+    assert_eq!(formats(&VIMC).len(), 23);
+    for code in sensor.codes {
+        let fourcc = VIMC.pixel_of(*code).expect("a pixel format");
+        assert!(pixfmt::lookup(fourcc).is_some());
+    }
+}

@@ -3,8 +3,8 @@
 use crate::pixfmt::lookup;
 use crate::{
     Bus, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow,
-    Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Port,
-    Progress, QueuePolicy, Role, VideoDriver, Waiter, sys,
+    Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat,
+    Planarity, Port, Progress, QueuePolicy, Role, VideoDriver, Waiter, sys,
 };
 use std::collections::VecDeque;
 use vb3_queue::{
@@ -44,6 +44,8 @@ pub(crate) struct TestDriver {
     /// Callers that found no finished buffer: those that continued, and those that wait.
     pub(crate) waiters: [u32; 2],
     pub(crate) policy: QueuePolicy,
+    /// The graph of a subdevice, and its entity.
+    pub(crate) subdevice: Option<(MediaGraph, usize)>,
 }
 
 impl TestDriver {
@@ -82,6 +84,7 @@ impl TestDriver {
             shown: Vec::new(),
             exposure: 5,
             waiters: [0; 2],
+            subdevice: None,
             policy: QueuePolicy {
                 max_buffers: 32,
                 ..QueuePolicy::default()
@@ -162,9 +165,15 @@ impl VideoDriver for TestDriver {
 
     fn role(&self) -> Role {
         match self.flow {
+            _ if self.subdevice.is_some() => Role::Subdevice,
             Flow::Capture => Role::Capture,
             Flow::Output => Role::Output,
         }
+    }
+
+    fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
+        let (graph, entity) = self.subdevice.as_ref()?;
+        Some((graph, *entity))
     }
 
     fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = u64> + '_> {
