@@ -144,6 +144,14 @@ impl Chain {
             .frame(&pixfmt::RGB24, self.size, sequence, &picture);
     }
 
+    /// Returns how many samples of the sensor make a pixel.
+    pub(super) const fn samples(&self) -> u32 {
+        match (self.mosaic, self.debayer) {
+            (Some(_), Some(_)) => (2 * self.window + 1).pow(2),
+            _ => 1,
+        }
+    }
+
     /// Appends lines of the frame to `out`.
     pub(super) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
         let cell = self

@@ -26,8 +26,8 @@ use vb3_v4l2::{
 
 /// Seconds per frame. Linux's vimc makes about 60 frames a second.
 const INTERVAL: Fraction = Fraction::new(1, 60);
-/// Pixels rendered in one tick.
-const PIXELS_PER_TICK: u32 = 64 << 10;
+/// Samples of the sensor that one tick reads.
+const SAMPLES_PER_TICK: u32 = 128 << 10;
 
 /// Returns the pixel formats of a table's video nodes.
 pub(crate) fn formats(topology: &Topology) -> Vec<&'static PixelFormat> {
@@ -239,7 +239,8 @@ impl<C> Entity<C> {
         let (work, chain) = (self.work.as_mut()?, self.chain.as_mut()?);
         let format = stream.formats.format;
         if work.lines < format.height {
-            let some = (PIXELS_PER_TICK / format.width.max(1)).max(1);
+            let samples = format.width.saturating_mul(chain.samples()).max(1);
+            let some = (SAMPLES_PER_TICK / samples).max(1);
             let last = work.lines.saturating_add(some).min(format.height);
             let lines = work.lines..last;
             chain.render(lines, &mut self.picture);

@@ -95,7 +95,7 @@ fn cam_hears_of_a_webcam_that_comes_and_goes() {
 }
 
 /// Says that GStreamer's plugin for libcamera is missing; true if so.
-fn lacks_plugin() -> bool {
+pub(crate) fn lacks_plugin() -> bool {
     if lacks("gst-launch-1.0") || lacks("gst-inspect-1.0") {
         return true;
     }

@@ -53,5 +53,6 @@ mod trace;
 mod udev;
 mod userptr;
 mod v4l2_ctl;
+mod vimc;
 mod waiting;
 mod webcam;
