@@ -1,7 +1,7 @@
 //! One open file of a device.
 
 use crate::event::EventQueue;
-use crate::media::Pads;
+use crate::pads::Pads;
 use crate::sys;
 
 /// An open file of a [`VideoDevice`](crate::VideoDevice). Handles are never reused.

@@ -19,8 +19,10 @@ mod file;
 mod flow;
 mod format;
 mod gate;
+mod graph;
 mod handler;
 mod media;
+mod pads;
 pub mod pixfmt;
 mod poll;
 mod program;
@@ -47,10 +49,11 @@ pub use error::{Errno, Error};
 pub use file::FileHandle;
 pub use flow::Flow;
 pub use format::{Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity};
-pub use media::{
-    EntityNode, EntitySpec, Follows, LinkSpec, MEDIA_MAJOR, MbusFormat, MediaDevice, MediaFunction,
-    MediaGraph, PadSpec, Pads, Refused, Topology, clamp_colors,
+pub use graph::{
+    EntityNode, EntitySpec, Follows, LinkSpec, MediaGraph, PadSpec, Refused, Topology, clamp_colors,
 };
+pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};
+pub use pads::{MbusFormat, Pads};
 pub use pixfmt::{FourCc, PixelFormat, PlaneLayout};
 pub use poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use program::{CallContext, Outcome, Program};

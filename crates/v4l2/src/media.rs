@@ -1,16 +1,12 @@
-//! The media device of a video device, with its entities, pads and links.
+//! Media devices, with their entities, pads and links.
 //!
 //! Programs find out from it whether a device decodes, encodes or scales, and libcamera finds webcams.
 
 mod calls;
 mod graph;
-mod pipeline;
-mod topology;
 
-use crate::{Flow, Identity, VideoDriver, sys};
+use crate::{Flow, Identity, MediaGraph, VideoDriver, sys};
 use graph::{Entity, Graph, Kind, M2M, Name, WEBCAM};
-pub use pipeline::{MediaGraph, Pads, Refused, clamp_colors};
-pub use topology::{EntityNode, EntitySpec, Follows, LinkSpec, MbusFormat, PadSpec, Topology};
 
 /// The major number of media devices. Linux assigns it dynamically; this one is the last choice.
 pub const MEDIA_MAJOR: u32 = 384;

@@ -1,4 +1,4 @@
-//! Media devices: one beside each memory-to-memory device and each webcam; and the media requests
+//! Media devices: one for each memory-to-memory device, webcam and media graph; and the media requests
 //! that programs have of them, each a file of its own.
 
 use crate::location::Location;

@@ -1,8 +1,8 @@
 //! Devices whose nodes share a media graph: sensors, image processors and captures.
 //!
-//! A [`Topology`] describes such a device. Each of its video nodes and subdevices becomes a node of
-//! its own. Frames come into being at a video node: it renders the picture that the sensor at the
-//! other end of its pipeline sees, through all entities between them.
+//! A [`Topology`] describes such a device. Each of its video nodes and subdevices becomes a node.
+//! Frames come into being at a video node: it renders the picture that the sensor at the other end of
+//! its pipeline sees, through all entities between them.
 
 mod develop;
 #[cfg(test)]

@@ -7,10 +7,10 @@ use super::selection::{read_rect, write_rect};
 use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::file::FileHandle;
-use crate::media::{MbusFormat, MediaGraph, Pads};
+use crate::pads::{MbusFormat, Pads};
 use crate::request::Call;
 use crate::selection::SelectionTarget;
-use crate::{Colorimetry, Error, Fraction, Rect, VideoDriver, sys};
+use crate::{Colorimetry, Error, Fraction, MediaGraph, Rect, VideoDriver, sys};
 use vb3_plane::MemOps;
 
 /// The format in a `v4l2_subdev_format`.

@@ -3,7 +3,7 @@
 //! Source: Linux 7.2 `v4l2_m2m_register_media_controller`, drivers/media/usb/uvc/uvc_entity.c and
 //! drivers/media/mc/mc-device.c, differs: a webcam has no metadata node.
 
-use super::topology::{EntityNode, EntitySpec, Topology};
+use crate::graph::{EntityNode, EntitySpec, Topology};
 use crate::sys;
 use std::borrow::Cow;
 

@@ -89,10 +89,15 @@ fn seen(b: &mut Bench) -> Vec<Vec<u8>> {
         b.call(sys::VIDIOC_G_CTRL, &mut control);
         all.push(control.to_vec());
     }
-    all.push(vec![
-        u8::from(b.device.context().queue(b.flow).unwrap().is_streaming()),
-        u8::from(b.device.context().queue(b.flow).unwrap().is_busy()),
-    ]);
+    if let Some(queue) = b.device.context().queue(b.flow) {
+        all.push(vec![
+            u8::from(queue.is_streaming()),
+            u8::from(queue.is_busy()),
+        ]);
+    }
+    if let Some((graph, entity)) = &b.device.driver().subdevice {
+        all.push(format!("{:?}", graph.pads(*entity)).into_bytes());
+    }
     all
 }
 
@@ -160,8 +165,7 @@ fn random_call(b: &mut Bench, random: &mut Random) {
     }
 }
 
-fn run(seed: u64, flow: Flow, planarity: Planarity) {
-    let mut b = Bench::new(flow, planarity);
+fn run(seed: u64, mut b: Bench) {
     let mut random = Random(seed);
     let files = [b.file, b.open()];
     let fds = [
@@ -212,9 +216,10 @@ fn run(seed: u64, flow: Flow, planarity: Planarity) {
 #[test]
 fn random_calls_leak_nothing_and_failures_are_clean() {
     for seed in 0..60 {
-        run(seed, Flow::Capture, Planarity::Single);
-        run(seed, Flow::Output, Planarity::Single);
-        run(seed, Flow::Capture, Planarity::Multi);
-        run(seed, Flow::Output, Planarity::Multi);
+        for flow in [Flow::Capture, Flow::Output] {
+            run(seed, Bench::new(flow, Planarity::Single));
+            run(seed, Bench::new(flow, Planarity::Multi));
+        }
+        run(seed, subdev::scaler());
     }
 }

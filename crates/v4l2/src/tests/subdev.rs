@@ -119,6 +119,11 @@ fn bench(graph: &MediaGraph, entity: usize) -> Bench {
     Bench::with(driver)
 }
 
+/// Returns a program with the node of a scaler.
+pub(super) fn scaler() -> Bench {
+    bench(&MediaGraph::new(&CHAIN), SCALER)
+}
+
 impl Bench {
     /// Calls G_FMT, or S_FMT of a size and code. Returns the errno, or size and code.
     fn bus_format(

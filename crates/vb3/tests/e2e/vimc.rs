@@ -8,7 +8,7 @@ use vb3_v4l2::pixfmt;
 
 const CAMERA: &str = "platform/vimc.0 Sensor B";
 
-/// Runs a shell script beside vimc.
+/// Runs a shell script with vimc.
 fn shell(script: &str) -> Outcome {
     Run::on("pc")
         .device("vimc")

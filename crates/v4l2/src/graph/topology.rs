@@ -1,9 +1,10 @@
 //! Tables that describe the media graph of a device: its entities, pads, links and formats.
 
+use crate::pads::MbusFormat;
 use crate::pixfmt::FourCc;
-use crate::{Colorimetry, ControlSpec, Fraction, Rect};
+use crate::{ControlSpec, Fraction};
 
-/// The media graph of a device, from which its nodes, calls and udev data derive.
+/// The media graph of a device. Its nodes, calls and udev data derive from this table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Topology {
     /// Name of the driver.
@@ -109,25 +110,4 @@ pub struct LinkSpec {
     pub sink: (usize, u16),
     /// `MEDIA_LNK_FL_*` at first.
     pub flags: u32,
-}
-
-/// A format on the media bus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MbusFormat {
-    /// Pixels.
-    pub width: u32,
-    /// Lines.
-    pub height: u32,
-    /// `MEDIA_BUS_FMT_*`; the pixel format at a video node.
-    pub code: u32,
-    /// Colours.
-    pub color: Colorimetry,
-}
-
-impl MbusFormat {
-    /// Returns the rectangle of the whole picture.
-    #[must_use]
-    pub const fn whole(&self) -> Rect {
-        Rect::whole(self.width, self.height)
-    }
 }

@@ -3,7 +3,8 @@
 //! Source: Linux 7.2 drivers/media/mc/mc-entity.c, drivers/media/v4l2-core/v4l2-subdev.c, and the
 //! drivers in drivers/media/test-drivers/vimc.
 
-use super::topology::{EntitySpec, Follows, LinkSpec, MbusFormat, Topology};
+use super::topology::{EntitySpec, Follows, LinkSpec, Topology};
+use crate::pads::{MbusFormat, Pads};
 use crate::{Colorimetry, Error, Format, FourCc, Fraction, Rect, sys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,17 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const LAST_COLORSPACE: u32 = 12;
 const EBUSY: i32 = 16;
 const EPIPE: i32 = 32;
-
-/// The formats of an entity's pads, and its crop rectangle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pads {
-    /// By pad.
-    pub formats: Vec<MbusFormat>,
-    /// The part of pad 0's picture that the entity uses.
-    pub crop: Rect,
-    /// Seconds per frame.
-    pub interval: Fraction,
-}
 
 /// A refused STREAMON.
 #[derive(Clone, Debug, PartialEq, Eq)]
