@@ -1,4 +1,4 @@
-//! The world as the front end sees it: each call of a program goes to the part that its file is of.
+//! Implements the front end's interface: passes each call to the part that owns the file.
 
 use crate::World;
 use crate::control::Control;
@@ -100,7 +100,7 @@ impl Backend for World {
             let node = self.nodes.get(at)?;
             Some(node.video.passes_own_buffers(handle, request))
         };
-        // Where time is simulated, all comes in the order of the calls.
+        // With simulated time, every change takes effect in the order of the calls.
         self.clock.is_virtual() || !passes_own().unwrap_or(false)
     }
 
@@ -122,8 +122,8 @@ impl Backend for World {
     fn poll(&mut self, file: FileId, events: i16) -> i16 {
         let waits = self.waiting.contains(&file);
         let found = self.poll_by(file, events, Video::poll);
-        // A program that looks for events while a buffer is done does not wait. It may dequeue next,
-        // and time must not pass before.
+        // A program that polls while a buffer is ready does not wait. It may dequeue next, so time
+        // must not advance before that.
         if found == 0 && !waits && self.clock.is_virtual() {
             self.peek(file, POLL_IN | POLL_OUT | POLL_PRI);
         }

@@ -1,4 +1,4 @@
-//! Who holds which buffer: `vb3 ctl buffers`.
+//! Lists buffers and their holders for `vb3 ctl buffers`.
 
 use crate::World;
 use crate::holders::HeldBy;
@@ -12,11 +12,11 @@ use vb3_dmabuf::{Attachment, HolderKind, MemoryId, UserKind};
 use vb3_machine::Device;
 use vb3_report::sentence::bytes;
 
-/// Most bytes of a list: what a socket takes at once. Buffers beyond are counted.
+/// Longest list in bytes: what a socket accepts at once. Buffers beyond it are only counted.
 const MAX_LIST: usize = 64 << 10;
 
 impl World {
-    /// All buffers with their holders, one line each: a buffer's begins at the margin.
+    /// Returns all buffers with their holders. A buffer's first line has no indent.
     pub(super) fn buffer_list(&self) -> String {
         let mut list = String::new();
         let mut left_out = 0u64;
@@ -63,7 +63,7 @@ impl World {
         })
     }
 
-    /// Appends to a buffer's entry where it lies and who holds it.
+    /// Appends the place and the holders of a buffer to its entry.
     fn holder_lines(
         &self,
         mut entry: String,
@@ -76,7 +76,7 @@ impl World {
         };
         let _ = writeln!(entry, " {place}");
         for holder in memory.holders() {
-            // Processes and devices are named one by one.
+            // Processes and devices get one line each.
             let what = match holder.kind {
                 HolderKind::User(UserKind::Plane) => "its queue",
                 HolderKind::Vmap => "a driver, by the CPU",
@@ -110,7 +110,7 @@ impl World {
         entry
     }
 
-    /// Which buffer memory is.
+    /// Returns the name of the buffer that uses this memory.
     pub(super) fn buffer_name(&self, id: MemoryId) -> String {
         if let Some(place) = summary::place(&self.nodes, id.get()) {
             return place_name(&place);
@@ -138,7 +138,7 @@ fn place_name(place: &summary::Place) -> String {
     )
 }
 
-/// What a device has of a buffer.
+/// Returns how a device uses a buffer: attached or mapped, and in which direction.
 fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'static str {
     match (attachment.direction(), attachment.is_pinned()) {
         (None, _) => "attached",
@@ -149,7 +149,7 @@ fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'st
     }
 }
 
-/// Where memory lies, in pages of `page` bytes.
+/// Returns the place of memory in pages of `page` bytes.
 fn where_it_lies(shared: &Shared, page: u64) -> String {
     match shared.alloc().segments() {
         [] => "not placed yet".to_owned(),
@@ -162,7 +162,7 @@ fn where_it_lies(shared: &Shared, page: u64) -> String {
     }
 }
 
-/// What a process is called, in brackets; nothing for one that is gone.
+/// Returns a process's name in brackets, or nothing if the process has ended.
 fn comm(pid: u32) -> String {
     match process_name(pid) {
         name if name.is_empty() => name,
@@ -170,7 +170,7 @@ fn comm(pid: u32) -> String {
     }
 }
 
-/// What a process is called; nothing for one that is gone, or for none.
+/// Returns a process's name, or nothing if there is no such process.
 pub(super) fn process_name(pid: u32) -> String {
     if pid == 0 {
         return String::new();

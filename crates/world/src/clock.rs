@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use vb3_report::trace::OwnTime;
 
-/// Where the world has its time from.
+/// Where the clock reads time.
 #[derive(Default)]
 enum Source {
-    /// The monotonic clock of the system.
+    /// The system's monotonic clock.
     #[default]
     Monotonic,
-    /// Nanoseconds by whoever owns the world, for runs that can be repeated.
+    /// Nanoseconds that the caller provides, for repeatable runs.
     Given(Box<dyn Fn() -> u64 + Send>),
 }
 
@@ -28,19 +28,19 @@ impl Source {
     }
 }
 
-/// How the time of devices passes.
+/// How fast the devices' time passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
-    /// As the system's.
+    /// The same as the system's time.
     #[default]
     Real,
-    /// So many times as fast.
+    /// This many times as fast as the system's time.
     Fast(u32),
-    /// At once to what is due next whenever a program waits for a device, and not at all else.
+    /// Jumps to the next event when a program waits for a device, and otherwise stands still.
     Virtual,
 }
 
-/// Fastest clock that is no virtual one.
+/// Highest allowed `fast=N`.
 const MAX_RATE: u32 = 1000;
 
 impl FromStr for Pace {
@@ -69,23 +69,23 @@ impl fmt::Display for Pace {
     }
 }
 
-/// The time of devices.
+/// The devices' time.
 #[derive(Default)]
 pub(super) struct Clock {
     source: Source,
-    /// Nanoseconds that it has stood still before the last stop.
+    /// Nanoseconds that the clock stood still before the last stop.
     behind_ns: u64,
-    /// The last stop: when it began and when it ends, by the source.
+    /// When the last stop began and when it ends, in the source's time.
     stop: Option<(u64, u64)>,
     pace: Pace,
-    /// The time at which its pace was set.
+    /// The time when the pace was set.
     origin_ns: u64,
-    /// The time, where it is virtual.
+    /// The current time under `Pace::Virtual`.
     virtual_ns: u64,
 }
 
 impl Clock {
-    /// A clock by whoever owns the world. It must never go back.
+    /// Makes a clock that reads time from a function. The function's values must never decrease.
     pub(super) fn given(now_ns: impl Fn() -> u64 + Send + 'static) -> Self {
         Self {
             source: Source::Given(Box::new(now_ns)),
@@ -93,18 +93,18 @@ impl Clock {
         }
     }
 
-    /// Lets time pass in another way from now on.
+    /// Changes the pace from now on.
     pub(super) fn set_pace(&mut self, pace: Pace) {
         self.origin_ns = self.now_ns();
         if pace == Pace::Virtual {
-            // A timeval then cuts the same off a timestamp in every run.
+            // A timeval then rounds every timestamp the same way in each run.
             self.origin_ns = self.origin_ns.next_multiple_of(1000);
         }
         self.virtual_ns = self.origin_ns;
         self.pace = pace;
     }
 
-    /// When it began and how late it is, where it does not pass by itself.
+    /// Returns when the clock started and how late it is, if it differs from the system's clock.
     pub(super) fn own(&self) -> Option<OwnTime> {
         self.is_virtual().then_some(OwnTime {
             origin_ns: self.origin_ns,
@@ -124,7 +124,7 @@ impl Clock {
         }
     }
 
-    /// The time in nanoseconds. It never goes back.
+    /// Returns the time in nanoseconds. It never decreases.
     pub(super) fn now_ns(&self) -> u64 {
         if self.is_virtual() {
             return self.virtual_ns;
@@ -140,17 +140,17 @@ impl Clock {
         self.origin_ns.saturating_add(passed)
     }
 
-    /// The time of the source, for what has to do with programs and not with devices.
+    /// Returns the source's time, for everything that concerns programs and not devices.
     pub(super) fn real_ns(&self) -> u64 {
         self.source.now_ns()
     }
 
-    /// Goes on to a time, where it is virtual.
+    /// Advances virtual time to `to_ns`.
     pub(super) fn jump(&mut self, to_ns: u64) {
         self.virtual_ns = self.virtual_ns.max(to_ns);
     }
 
-    /// Stands still for a time of the source; longer, if it stands still already.
+    /// Stops the clock for a span of the source's time, or lengthens a stop.
     pub(super) fn stop(&mut self, for_ns: u64) {
         let now = self.source.now_ns();
         self.stop = match self.stop {
@@ -163,7 +163,7 @@ impl Clock {
         };
     }
 
-    /// How long to wait, in nanoseconds of the source, until it is that late.
+    /// Returns how long to wait until `due_ns`, in nanoseconds of the source's time.
     pub(super) fn until(&self, due_ns: u64) -> u64 {
         let now = self.source.now_ns();
         let stands = self.stop.map_or(0, |(_, until)| until.saturating_sub(now));

@@ -1,7 +1,7 @@
-//! A run's socket for orders from outside.
+//! A run's socket for commands from other processes.
 //!
-//! An order is one line. The answer is a line that begins with `ok`, lines of a list after it, or
-//! one that begins with `no` and says why; it comes when programs see what was ordered.
+//! A command is one line. The answer starts with `ok`, followed by the lines of a list, or with
+//! `no` and the reason. It is sent once programs see the command's effect.
 
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,11 +12,12 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// Most bytes of an order.
+/// Longest command in bytes.
 const MAX_ORDER: usize = 256;
-/// Most clients at one time; the oldest gives way.
+/// Most clients at one time. A new client replaces the oldest.
 const MAX_CLIENTS: usize = 16;
-/// Tries to make the socket, of which another run's end may spoil one.
+/// How often to try to make the socket. A run that ends at the same moment may remove its
+/// directory.
 const TRIES: u32 = 4;
 
 /// Names a client of the socket.
@@ -28,12 +29,12 @@ struct Client {
     id: ClientId,
     stream: UnixStream,
     asked: Vec<u8>,
-    /// What it is answered once programs see it.
+    /// The answer that is sent once programs see the effect.
     answer: Option<String>,
     ordered: bool,
 }
 
-/// The socket of a run. It waits for nobody.
+/// The command socket of a run. It never blocks.
 #[derive(Debug)]
 pub struct Control {
     listener: Option<UnixListener>,
@@ -43,14 +44,14 @@ pub struct Control {
 }
 
 impl Control {
-    /// Makes the socket of this process, in a directory that no other user can enter.
+    /// Makes the socket of this process in a directory that no other user can enter.
     ///
     /// # Errors
-    /// A sentence: the directory cannot be made or is another user's.
+    /// Fails with a sentence if the directory cannot be made or belongs to another user.
     pub fn open() -> Result<Self> {
         let dir = directory();
         let pid = std::process::id();
-        // A run that ends removes the directory if it is the last one.
+        // Another run that ends removes the directory if it is the last one.
         (1..TRIES)
             .find_map(|_| Self::open_in(&dir, pid).ok())
             .map_or_else(|| Self::open_in(&dir, pid), Ok)
@@ -87,39 +88,40 @@ impl Control {
         })
     }
 
-    /// Where the socket is.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes no more orders.
+    /// Closes the socket to further commands.
     pub(crate) fn close(&mut self) {
         self.clients.clear();
         if self.listener.take().is_some() {
             let _ = std::fs::remove_file(&self.path);
-            // The last one out; with other runs in it, it stays.
+            // Removes the directory if this was the last run in it.
             let _ = self.path.parent().map(std::fs::remove_dir);
         }
     }
 
-    /// Descriptors whose readability calls for [`orders`](Self::orders).
+    /// Returns the descriptors whose readability calls for [`orders`](Self::orders).
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let asking = self.clients.iter().filter(|client| !client.ordered);
         let asking = asking.map(|client| client.stream.as_fd());
         self.listener.iter().map(|l| l.as_fd()).chain(asking)
     }
 
-    /// The listener, if somebody calls: accept makes a socket before it finds that nobody does.
+    /// Returns the listener if a client is waiting, since accept allocates a socket even without
+    /// one.
     fn caller(&self) -> Option<&UnixListener> {
         let listener = self.listener.as_ref()?;
         let mut looked = [PollFd::new(listener, PollFlags::IN)];
-        // Where it cannot be asked, accept finds out.
+        // If poll fails, accept finds out.
         let called = poll(&mut looked, Some(&Timespec::default()));
         (called != Ok(0)).then_some(listener)
     }
 
-    /// The orders that have come.
+    /// Returns the commands that have arrived.
     pub(crate) fn orders(&mut self) -> Vec<(ClientId, String)> {
         while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
             if stream.set_nonblocking(true).is_err() {
@@ -149,19 +151,19 @@ impl Control {
         orders
     }
 
-    /// Prepares what a client is answered.
+    /// Stores a client's answer until [`answer`](Self::answer) sends it.
     pub(crate) fn prepare(&mut self, id: ClientId, answer: String) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
             client.answer = Some(answer);
         }
     }
 
-    /// Answers all for whom an answer is prepared.
+    /// Sends all stored answers.
     pub(crate) fn answer(&mut self) {
         self.clients
             .retain_mut(|client| match client.answer.take() {
                 Some(answer) => {
-                    // An answer fits the socket's buffer; who does not take it has gone.
+                    // An answer fits the socket's buffer. A client that does not take it has gone.
                     let _ = client.stream.write_all(answer.as_bytes());
                     false
                 }
@@ -177,7 +179,7 @@ impl Drop for Control {
 }
 
 impl Client {
-    /// Its order, once it has come whole; an error for one that has gone or says too much.
+    /// Returns the command once it is complete, or an error if the client left or sent too much.
     fn read(&mut self) -> io::Result<Option<String>> {
         if self.ordered {
             return Ok(None);

@@ -1,9 +1,9 @@
-//! Devices that wait for each other's fences.
+//! Reports devices that wait for each other's fences.
 //!
-//! A device's fence begins when the device gets a buffer, so that a buffer that is held back has
-//! none, and no two buffers wait for each other. But a device may need the next buffer to be done
-//! with the one it has; if that next one is held back for the fence of the one before, neither goes
-//! on. That cannot be known beforehand: it is said when it has lasted.
+//! A device's fence begins when the device gets a buffer. A buffer that waits for a fence has none
+//! itself, so no two buffers wait for each other. But a device may need its next buffer before it
+//! completes the current one. If that next buffer waits for a fence that the current one delays,
+//! both devices are stuck. This cannot be known in advance, so it is reported once it has lasted.
 
 use crate::{World, summary};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,42 +11,42 @@ use vb3_dmabuf::fence::{FenceId, Owner, Usage};
 use vb3_report::DeviceFailure;
 use vb3_v4l2::Flow;
 
-/// How long devices wait for each other before that is said, host's clock.
+/// How long devices wait for each other before the run reports it, by the host's clock.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
-/// A buffer that is held back, and for whom.
+/// A buffer that waits for another device's fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wait {
-    /// The device's place among the nodes.
+    /// The index of the buffer's device among the nodes.
     at: usize,
     buffer: u32,
     fence: FenceId,
-    /// The place of the device that ends the fence.
+    /// The index of the device that signals the fence.
     to: usize,
 }
 
-/// Who waits for whom, as far as it was looked at.
+/// The waits for fences as of the last check.
 #[derive(Debug, Default)]
 pub(super) struct Deadlocks {
     watching: bool,
-    /// Since when, host's clock.
+    /// Since when each wait has lasted, by the host's clock.
     waits: BTreeMap<Wait, u64>,
-    /// Those that have been said.
+    /// Waits that have been reported.
     named: BTreeSet<Wait>,
 }
 
 impl Deadlocks {
-    /// Fences were imported: looks at who waits for them, until none is left.
+    /// Starts checking, because fences were imported. It stops once none is left.
     pub(super) const fn watch(&mut self) {
         self.watching = true;
     }
 
-    /// Whether there is something to look at.
+    /// Returns whether fences have to be checked.
     pub(super) const fn is_watching(&self) -> bool {
         self.watching
     }
 
-    /// Takes in who waits now; gives those that have waited in a circle for long, each once.
+    /// Records the current waits and returns those that form a circle and have lasted, each once.
     fn take_new(&mut self, waits: Vec<Wait>, now_ns: u64) -> Vec<Wait> {
         let since = |wait: &Wait| self.waits.get(wait).copied().unwrap_or(now_ns);
         self.waits = waits.iter().map(|wait| (*wait, since(wait))).collect();
@@ -64,7 +64,7 @@ impl Deadlocks {
     }
 }
 
-/// Whether the device at `from` waits for the one at `to`, by way of others or as the same one.
+/// Returns whether the device at `from` waits for the one at `to`, directly or through others.
 fn leads_to(waits: &[Wait], from: usize, to: usize) -> bool {
     let mut seen = BTreeSet::from([from]);
     let mut todo = vec![from];
@@ -79,7 +79,7 @@ fn leads_to(waits: &[Wait], from: usize, to: usize) -> bool {
 }
 
 impl World {
-    /// Says which devices have been waiting for each other's fences.
+    /// Reports devices that have waited too long for each other's fences.
     pub(super) fn name_deadlocks(&mut self, now_ns: u64) {
         if !self.deadlocks.watching {
             return;
@@ -93,13 +93,13 @@ impl World {
             };
             let (device, other) = (node(wait.at), node(wait.to));
             let circle = match wait.at == wait.to {
-                true => format!("a fence that {device} itself is to end"),
+                true => "its own fence".to_owned(),
                 false => format!("a fence of {other}, which waits for one of {device}"),
             };
             let sentence = format!(
-                "buffer {} has been held back for {} s by {circle}: neither goes on if a device \
-                 needs its next buffer to be done with the one it has; end a stream (STREAMOFF), \
-                 or import fences of other devices only",
+                "buffer {} has waited for {} s for {circle}: a device that needs its next buffer to \
+                 complete the current one waits for ever; end a stream (STREAMOFF), or import \
+                 only fences of other devices",
                 wait.buffer,
                 PATIENCE_NS / 1_000_000_000,
             );
@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// The first buffer that each queue holds back, and the devices that it waits for.
+    /// Returns the first waiting buffer of each queue and the devices that it waits for.
     fn fence_waits(&self) -> Vec<Wait> {
         let memory = &self.memory;
         let mut waits = Vec::new();

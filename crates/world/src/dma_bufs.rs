@@ -1,4 +1,4 @@
-//! Calls on buffers that programs hold as dma-bufs: our own, and those of other drivers.
+//! Calls on dma-bufs that programs hold, both the machine's and those of other drivers.
 
 use crate::World;
 use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
@@ -6,11 +6,11 @@ use vb3_dmabuf::{IOCTL_SYNC, Name};
 use vb3_host::{Caller, Errno, FdIdentity, Outcome};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
-/// `DMA_BUF_SET_NAME` in its two sizes.
+/// The two sizes of `DMA_BUF_SET_NAME`.
 const SET_NAME: [u32; 2] = [0x4004_6201, 0x4008_6201];
 
 impl World {
-    /// An ioctl of a buffer of ours.
+    /// Answers an ioctl on a dma-buf of the machine.
     pub(super) fn dmabuf_ioctl(
         &mut self,
         id: FdIdentity,
@@ -58,7 +58,7 @@ impl World {
         done.into()
     }
 
-    /// What holds on a buffer.
+    /// Returns the poll events of a dma-buf.
     pub(super) fn poll_buffer(&mut self, id: FdIdentity, events: i16) -> i16 {
         let asked = (POLL_IN | POLL_OUT) & events;
         let buf = self.shares.borrow().buf(id);
@@ -70,7 +70,7 @@ impl World {
         found
     }
 
-    /// Notes an access to a buffer of another driver, which answers the call itself.
+    /// Notes an access to another driver's buffer. That driver answers the call itself.
     pub(super) fn sync_foreign(
         &mut self,
         id: FdIdentity,
@@ -83,7 +83,7 @@ impl World {
         self.set_now();
         let mut flags = [0; 8];
         if request == IOCTL_SYNC && caller.read(arg, &mut flags).is_ok() {
-            // What the flags are worth the buffer's own driver says.
+            // The buffer's own driver checks the flags.
             let flags = u64::from_ne_bytes(flags);
             let _ = self.sync_waits(buf, flags, caller);
             let _ = self.memory.sync_buf(buf, flags);
@@ -92,7 +92,7 @@ impl World {
     }
 }
 
-/// A name of a dma-buf from the program: at most 31 bytes before its NUL.
+/// Reads a dma-buf's name from the program: at most 31 bytes before its NUL.
 fn read_name(addr: u64, caller: &dyn Caller) -> Result<Name, Errno> {
     let mut bytes = [0u8; Name::MAX + 1];
     for (at, byte) in bytes.iter_mut().enumerate() {

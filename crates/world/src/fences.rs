@@ -1,4 +1,4 @@
-//! Fences of a run: who waits for them, and who should have.
+//! Fences of a run: which devices wait for them, and which accesses should have waited.
 
 use crate::{World, summary};
 use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
@@ -14,10 +14,10 @@ const fn verb(usage: Usage) -> &'static str {
 }
 
 impl World {
-    /// Gives devices the buffers whose fences have ended, and has those who poll look again.
+    /// Gives devices the buffers whose fences have ended, and wakes programs that poll them.
     pub(super) fn settle_fences(&mut self) {
-        // A device that gets a buffer may drop it, and end its fence with that: not more often
-        // than there are devices in a row.
+        // A device that gets a buffer may drop it, which ends another fence. The chain is at most
+        // as long as the number of devices.
         for _ in 0..=self.nodes.len() {
             let counts = self.memory.with_fences(|fences, _| fences.counts());
             let FenceCounts { begun, ended } = counts;
@@ -34,10 +34,11 @@ impl World {
         }
     }
 
-    /// Somebody waits until devices let go of memory: those that keep a buffer longer than they must
-    /// are to give it back.
+    /// Asks devices for buffers that they keep longer than necessary, because a caller waits for
+    /// fences.
     ///
-    /// Source: Linux 7.2 `dma_fence_ops::enable_signaling`, differs: all are told, of no fence.
+    /// Source: Linux 7.2 `dma_fence_ops::enable_signaling`; differs: all devices are asked,
+    /// whichever fence the caller waits for.
     pub(super) fn want_buffers_back(&mut self) {
         let outputs = self.nodes.iter_mut();
         outputs
@@ -50,7 +51,7 @@ impl World {
             });
     }
 
-    /// Takes down who accessed a buffer that a device had.
+    /// Records which program or driver accessed a buffer while a device had it.
     pub(super) fn note_early_accesses(&mut self) {
         for early in self.memory.with_fences(|fences, _| fences.take_early()) {
             let row = self.early_access(early);

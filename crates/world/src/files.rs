@@ -10,7 +10,7 @@ use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STR
 use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI};
 
 const POLLERR: i16 = 8;
-/// What holds on a file whose device has gone.
+/// The poll events of a file whose device was unplugged.
 ///
 /// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `v4l2_poll`.
 const POLL_GONE: i16 = POLLERR | 0x10 | POLL_PRI;
@@ -19,25 +19,25 @@ const MAP_TYPE: i32 = 0xf;
 const PROT_READ: i32 = 1;
 const PROT_WRITE: i32 = 2;
 
-/// What a call works on.
+/// The device, file and memory that a call uses.
 pub(super) struct Target<'a> {
     pub(super) video: &'a mut Video,
     pub(super) memory: &'a mut Memory,
 }
 
 impl World {
-    /// A name for a new file.
+    /// Returns an unused file identifier.
     pub(super) fn new_file(&mut self) -> FileId {
         self.next_file = self.next_file.wrapping_add(1);
         FileId(self.next_file)
     }
 
-    /// Whether a file is of a kind that has no poll, and no read and write either.
+    /// Returns whether a file's kind supports neither poll nor read and write.
     fn knows_no_poll(&self, file: FileId) -> bool {
         self.heaps.has(file) || self.udmabufs.has(file) || self.timelines.has(file)
     }
 
-    /// What holds on a file; `ask` is how a video device is asked.
+    /// Returns a file's poll events; `ask` queries a video device.
     pub(super) fn poll_by(
         &mut self,
         file: FileId,
@@ -56,7 +56,7 @@ impl World {
             return found;
         }
         if self.knows_no_poll(file) {
-            // As files that know no poll.
+            // Like files without a poll operation.
             return (POLL_IN | POLL_OUT) & events;
         }
         let Ok((at, handle)) = self.file(file) else {
@@ -76,7 +76,7 @@ impl World {
         self.files.get(&file).copied().ok_or(Errno::ENODEV)
     }
 
-    /// A call on a device file.
+    /// Answers a call on a device file.
     pub(super) fn call(
         &mut self,
         file: FileId,
@@ -97,7 +97,7 @@ impl World {
             nonblocking,
             call: caller.call().0,
             now_ns,
-            // Time that programs wait for passes between two pieces: there are none.
+            // With virtual time, work is not split into pieces, since time would pass between them.
             piece_bytes: match self.clock.is_virtual() {
                 true => u64::MAX,
                 false => PIECE_BYTES,
@@ -125,7 +125,8 @@ impl World {
         result
     }
 
-    /// The errno of an ioctl that only USB webcams have; `None` for other ioctls and devices.
+    /// Returns the errno of an ioctl that only USB webcams support, or `None` for other ioctls and
+    /// devices.
     fn usb_refusal(
         &self,
         file: FileId,
@@ -138,7 +139,7 @@ impl World {
         is_usb.then(|| usb::refusal(request, arg, caller)).flatten()
     }
 
-    /// An ioctl on a file that is none of a video device.
+    /// Answers an ioctl on a file of another kind than a video device.
     pub(super) fn other_ioctl(
         &mut self,
         file: FileId,
@@ -165,7 +166,7 @@ impl World {
         Some(outcome)
     }
 
-    /// An ioctl of a video device.
+    /// Answers an ioctl on a video device.
     pub(super) fn video_ioctl(
         &mut self,
         file: FileId,
@@ -182,7 +183,7 @@ impl World {
             return Outcome::Fail(errno);
         }
         if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
-            // Memory of exports that were closed a moment ago is to be had again.
+            // Programs may have closed exports just now, whose memory can then be reused.
             self.shares.get_mut().look(&mut self.memory);
         }
         if request == VIDIOC_STREAMOFF {
@@ -206,7 +207,7 @@ impl World {
         outcome
     }
 
-    /// A read or write, which other files than those of video devices do not have.
+    /// Answers a read or write, which only files of video devices support.
     pub(super) fn transfer(
         &mut self,
         file: FileId,
@@ -232,13 +233,14 @@ impl World {
         args: &Mmap,
         caller: &dyn Caller,
     ) -> Result<Map, Errno> {
-        // A media device has no memory to map: ENODEV, as its file is none of these.
+        // A media device has no memory to map. This returns ENODEV, since its file is not a video
+        // device's.
         let (at, handle) = self.file(file)?;
         self.set_now();
         self.is_accounted = false;
         let node = self.nodes.get_mut(at).ok_or(Errno::ENODEV)?;
         let access = MapAccess {
-            // MAP_SHARED_VALIDATE is shared too.
+            // MAP_SHARED_VALIDATE also counts as shared.
             shared: args.flags & MAP_TYPE & MAP_SHARED != 0,
             read: args.prot & PROT_READ != 0,
             write: args.prot & PROT_WRITE != 0,
@@ -273,7 +275,7 @@ impl World {
         };
         self.numbers.remove(&(at, handle));
         if let Some(node) = self.nodes.get_mut(at) {
-            // A display shows what was written and due before the close.
+            // A display first shows what was written and due before the close.
             let writes =
                 |(flow, queue): (Flow, &Queue<_>)| flow == Flow::Output && queue.fileio_active();
             let is_due = node.video.next_tick().is_some_and(|due| due <= now);

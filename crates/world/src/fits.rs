@@ -1,4 +1,4 @@
-//! Whether buffers fit, before a program asks for any.
+//! Checks how many buffers fit before a program asks for any.
 
 use crate::World;
 use crate::memory::Memory;
@@ -11,29 +11,30 @@ use vb3_v4l2::{Flow, VideoDriver as _};
 /// How many buffers of a queue fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fit {
-    /// The device node.
+    /// Path of the device node.
     pub device: String,
-    /// What it is.
+    /// The device's kind, such as `camera`.
     pub kind: String,
-    /// The queue, as reports call it.
+    /// The queue's name in reports.
     pub queue: &'static str,
-    /// Buffers that fit, no more than were asked for.
+    /// How many buffers fit, at most the number asked for.
     pub buffers: u32,
-    /// Bytes of one, all planes together.
+    /// Bytes of one buffer, all planes together.
     pub size_bytes: u64,
-    /// Why there are no more.
+    /// Why no more buffers fit.
     pub reason: Option<Reason>,
 }
 
 impl World {
-    /// Allocates `buffers` buffers for every queue in turn, as REQBUFS does, each in the format that
-    /// its device has at first; then uses all in turn, as QBUF does, where their place is found then;
-    /// and gives all back at the end. Of a device that takes all or none, those that there is room
-    /// for are told, and are held for the queues after it if they are all.
+    /// Finds how many of `buffers` buffers fit in every queue, and frees them again.
+    ///
+    /// It allocates for the queues one after the other, as REQBUFS does, each in its device's
+    /// initial format. Then it uses the buffers, as QBUF does, which places those with a lazy
+    /// place. A device with `admission=on` keeps its buffers for the later queues only if all fit.
     pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
         let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
         for node in &mut self.nodes {
-            // A memory-to-memory device has its queues once it is open.
+            // A memory-to-memory device has queues only while it is open.
             let file = node.video.open(&self.memory).ok();
             let flows = node.video.role().flows();
             for &flow in flows {
@@ -60,14 +61,14 @@ impl World {
                     fit.buffers += 1;
                 }
                 if bounds.all {
-                    // All are placed by the call that makes them, and with too few it has none.
+                    // The allocating call places all buffers, and keeps none if too few fit.
                     place(&mut self.memory, &mut made, &mut fit);
                     if fit.buffers < bounds.wanted {
                         give_back(&mut self.memory, made.drain(..));
                     }
                 }
                 if fit.buffers < bounds.least {
-                    // A queue with too few has none.
+                    // A queue with too few buffers keeps none.
                     give_back(&mut self.memory, made.drain(..));
                     fit.buffers = 0;
                 }
@@ -91,15 +92,15 @@ impl World {
     }
 }
 
-/// How many buffers a queue makes when it is asked for some: as many as wanted, no fewer than least.
+/// How many buffers a queue makes for a request: the wanted number, but at least `least`.
 struct Bounds {
     wanted: u32,
     least: u32,
-    /// Whether fewer than wanted are none.
+    /// Whether the call fails unless it gets all buffers.
     all: bool,
 }
 
-/// What a device makes of REQBUFS: bytes of each plane, and how many buffers.
+/// Returns a device's answer to REQBUFS: the bytes of each plane, and how many buffers.
 fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)> {
     let context = node.video.contexts_mut().next()?;
     let config = context.queue(flow)?.config();
@@ -114,7 +115,7 @@ fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)
 
 type Plane = vb3_plane::Plane<vb3_machine::Device>;
 
-/// Uses a queue's buffers in turn, until there is no place for one.
+/// Uses a queue's buffers one after the other, until one cannot be placed.
 fn place(memory: &mut Memory, made: &mut [Vec<Plane>], fit: &mut Fit) {
     for (placed, buffer) in (0..).zip(made) {
         let refused = buffer
@@ -134,7 +135,7 @@ fn give_back(memory: &mut Memory, buffers: impl IntoIterator<Item = Vec<Plane>>)
     }
 }
 
-/// The planes of one buffer: all, or the reason why not.
+/// Returns all planes of one buffer, or the reason for the failure.
 fn allocate(
     memory: &mut Memory,
     node: &Node,

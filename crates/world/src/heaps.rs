@@ -1,7 +1,7 @@
-//! dma-heaps: `/dev/dma_heap/NAME`, by which programs allocate dma-bufs of the machine's memory.
+//! dma-heaps: programs allocate dma-bufs of the machine's memory at `/dev/dma_heap/NAME`.
 //!
 //! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
-//! no descriptor is left behind where its number cannot be told.
+//! a call that cannot write the descriptor's number leaves no descriptor open.
 
 use crate::node::Node;
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
@@ -16,9 +16,9 @@ use vb3_host::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
-/// The ids of heaps begin here, above those of media nodes.
+/// First id of heap nodes, above those of media nodes.
 const FIRST_ID: u32 = 1 << 17;
-/// The major number of heaps. Linux hands one out as it starts.
+/// Major number of heaps. Linux assigns one at boot.
 const MAJOR: u32 = 511;
 
 const O_ACCMODE: u32 = 3;
@@ -37,14 +37,14 @@ struct Heap {
     of: Memory,
 }
 
-/// What memory a heap gives.
+/// The memory that a heap allocates from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Memory {
-    /// That which is laid out so.
+    /// Ordinary memory with this layout.
     Any(Layout),
-    /// That of a reserved area, by its number.
+    /// The reserved area with this index.
     Area(usize),
-    /// That which a device has for itself.
+    /// A device's own memory.
     Own(Device),
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Heaps {
     files: BTreeMap<FileId, usize>,
 }
 
-/// What a program asks of a heap.
+/// A program's allocation request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wanted {
     len: u64,
@@ -64,7 +64,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Reads `struct dma_heap_allocation_data`. EINVAL for what Linux refuses.
+    /// Reads `struct dma_heap_allocation_data`. Returns EINVAL where Linux does.
     fn parse(data: [u8; DATA], page: u64) -> Result<Self, Errno> {
         let (len, rest) = data.split_at(8);
         let (fd, rest) = rest.split_at(4);
@@ -75,7 +75,7 @@ impl Wanted {
             return Err(Errno::EINVAL);
         }
         let len = u64::from_ne_bytes(len.try_into().map_err(|_| Errno::EINVAL)?);
-        // Linux rounds what overflows down to nothing, and refuses that.
+        // Linux rounds an overflowing length to zero, which it refuses.
         let len = len.checked_next_multiple_of(page).unwrap_or(0);
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -93,8 +93,8 @@ impl Wanted {
 }
 
 impl Heaps {
-    /// Those that a machine has: pages, its contiguous memory area, each reserved area, and what its
-    /// devices have for themselves.
+    /// Makes the machine's heaps: pages, the contiguous area, reserved areas and devices' own
+    /// memory.
     pub(super) fn new(profile: &Profile, nodes: &[Node]) -> Self {
         let mut all = vec![Heap {
             name: SYSTEM_HEAP.to_owned(),
@@ -121,7 +121,7 @@ impl Heaps {
         }
     }
 
-    /// The nodes.
+    /// Returns the heaps' nodes.
     pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
         (0..).zip(&self.all).map(|(minor, heap)| vb3_host::Node {
             kind: NodeKind::Class {
@@ -132,7 +132,7 @@ impl Heaps {
         })
     }
 
-    /// Opens a heap, if a node is one.
+    /// Opens a file if the node is a heap.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let number = node.0.checked_sub(FIRST_ID).map(|n| n as usize);
         let Some(number) = number.filter(|&n| n < self.all.len()) else {
@@ -142,22 +142,22 @@ impl Heaps {
         true
     }
 
-    /// Forgets a file; whether it was open on a heap.
+    /// Forgets a file. Returns whether it was open on a heap.
     pub(super) fn release(&mut self, file: FileId) -> bool {
         self.files.remove(&file).is_some()
     }
 
-    /// Whether a file is open on a heap.
+    /// Returns whether a file is open on a heap.
     pub(super) fn has(&self, file: FileId) -> bool {
         self.files.contains_key(&file)
     }
 
-    /// Open files.
+    /// Returns the number of open files.
     pub(super) fn open_files(&self) -> usize {
         self.files.len()
     }
 
-    /// The path of the heap that a file is open on.
+    /// Returns the path of the heap that a file is open on.
     pub(super) fn path(&self, file: FileId) -> Option<PathBuf> {
         self.of(file).map(|heap| path(&heap))
     }
@@ -172,7 +172,7 @@ fn path(heap: &Heap) -> PathBuf {
 }
 
 impl World {
-    /// A call on a file of a heap. Linux looks at the call's number alone, not at its letter.
+    /// Answers a call on a heap's file. Linux checks only the call's number, not its letter.
     pub(super) fn heap_ioctl(
         &mut self,
         file: FileId,
@@ -189,7 +189,7 @@ impl World {
         done.into()
     }
 
-    /// `DMA_HEAP_IOCTL_ALLOC`.
+    /// Answers `DMA_HEAP_IOCTL_ALLOC`.
     fn allocate_dmabuf(
         &mut self,
         heap: Heap,
@@ -198,7 +198,7 @@ impl World {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         let mut data = [0; DATA];
-        // As many bytes as the call's number says: what is left out is zero.
+        // Reads as many bytes as the call's number says. The rest is zero.
         let size = (request >> 16 & 0x3fff) as usize;
         let given = data.get_mut(..size.min(DATA)).ok_or(Errno::EFAULT)?;
         caller.read(arg, given)?;
@@ -219,14 +219,14 @@ impl World {
         }
     }
 
-    /// Memory of a heap as a dma-buf.
+    /// Allocates a dma-buf from a heap.
     fn heap_buffer(&mut self, heap: Heap, len: u64) -> Result<BufRef, Errno> {
         if len > self.memory.ops().platform().ram_bytes() {
             return Err(Errno::ENOMEM);
         }
         let mut alloc = allocate(self.memory.ops(), heap.of, len);
         if alloc.is_err() && self.shares.get_mut().look(&mut self.memory) {
-            // What was closed a moment ago has given its memory back only now.
+            // Programs may have closed exports just now, whose memory is free only after this look.
             alloc = allocate(self.memory.ops(), heap.of, len);
         }
         let alloc = alloc.map_err(|e| {
@@ -242,7 +242,7 @@ impl World {
     }
 }
 
-/// Takes `len` bytes, whole pages.
+/// Allocates `len` bytes, rounded to whole pages.
 fn allocate(ops: &Mapper<Machine>, of: Memory, len: u64) -> Result<Alloc, vb3_dma::Error> {
     let machine = ops.platform();
     let pages = match of {

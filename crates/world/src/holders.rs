@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 use vb3_dmabuf::{MemoryId, Vma};
 use vb3_machine::Device;
 
-/// Most processes named that have mapped one file.
+/// Most processes named per file that they have mapped.
 pub(super) const MAX_MAPPERS: usize = 64;
 
-/// In what way a process holds memory.
+/// How a process holds memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum HeldBy {
-    /// It has mapped it.
+    /// The process has mapped it.
     Mapping(u32),
-    /// It was given a descriptor.
+    /// The process received a descriptor.
     Descriptor(u32),
-    /// A device has pinned its pages.
+    /// A device has pinned pages of the process.
     Pages(u32, Device),
 }
 
-/// The processes that have mapped a file, each as a holder of its memory.
+/// Returns the processes that have mapped a file, each as a holder of its memory.
 pub(super) fn mapped_by(
     vma: &Vma,
     pids: &BTreeSet<u32>,

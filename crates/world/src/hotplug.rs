@@ -1,14 +1,13 @@
-//! Devices that come and go while programs run.
+//! Devices that are plugged and unplugged while programs run.
 //!
-//! A device that goes closes all its files on its own side, as a driver does that disconnects:
-//! streams stop, buffers are freed. What programs keep of it stays until they close it: descriptors
-//! on which every call fails with ENODEV, mappings, dma-bufs and what others have imported of them.
+//! An unplugged device closes all its files on its own side, as a driver does on disconnect:
+//! streams stop and buffers are freed. Programs keep their descriptors, on which every call fails
+//! with ENODEV, and their mappings, dma-bufs and imports until they close them.
 //!
 //! Source: Linux 7.2 drivers/media/v4l2-core/v4l2-dev.c `video_unregister_device`,
-//! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`. Differs: a call
-//! that waits ends with ENODEV, where a vb2 driver lets DQBUF end with EINVAL or EIO; the device gets
-//! its number again while files of its former life are open; controls and formats stay as they were
-//! set.
+//! drivers/media/common/videobuf2/videobuf2-v4l2.c `vb2_video_unregister_device`. Differs: a
+//! waiting call ends with ENODEV, where a vb2 driver ends DQBUF with EINVAL or EIO. The device gets
+//! its number again while files from before are still open. Controls and formats keep their values.
 
 use crate::World;
 use crate::control::Control;
@@ -18,26 +17,26 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use vb3_host::{Backend as _, FileId, Hotplug, NodeId};
 
-/// Most comings and goings that programs are yet to see.
+/// Most hotplug events that programs have not seen yet.
 const MAX_UNSEEN: usize = 1024;
 
-/// Which devices are there.
+/// Which devices are plugged in.
 #[derive(Debug)]
 pub(super) struct Plugs {
-    /// By place among the nodes.
+    /// One entry per node.
     present: Vec<bool>,
-    /// How often each has gone.
+    /// How often each device was unplugged.
     unplugged: Vec<u32>,
-    /// When which device comes (or goes), the next one last.
+    /// When each device is plugged or unplugged, the next event last.
     due: Vec<(u64, usize, bool)>,
-    /// Files of devices that have gone, still open in programs.
+    /// Files of unplugged devices that programs still have open.
     gone: BTreeSet<FileId>,
-    /// What programs are yet to see of it.
+    /// Events that programs have not seen yet.
     pub(super) unseen: Unseen<Hotplug>,
 }
 
 impl Plugs {
-    /// Those of nodes in a run that starts now.
+    /// Makes the state of a run that starts now.
     pub(super) fn new(nodes: &[Node], now_ns: u64) -> Self {
         let mut due = Vec::new();
         for (at, node) in nodes.iter().enumerate() {
@@ -59,22 +58,22 @@ impl Plugs {
         }
     }
 
-    /// When a device comes or goes next.
+    /// Returns when the next device is plugged or unplugged.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|(due, ..)| *due)
     }
 
-    /// A file is closed that was of a device that has gone.
+    /// Forgets a file of an unplugged device, because a program closed it.
     pub(super) fn forget(&mut self, file: FileId) {
         self.gone.remove(&file);
     }
 
-    /// Open files of devices that have gone.
+    /// Returns how many files of unplugged devices are open.
     pub(super) fn gone_files(&self) -> usize {
         self.gone.len()
     }
 
-    /// What a person should know of it.
+    /// Returns what the report notes about unplugged devices.
     pub(super) fn remarks(&self, nodes: &[Node]) -> Vec<String> {
         let gone = nodes.iter().zip(&self.unplugged);
         gone.filter(|(_, times)| **times > 0)
@@ -91,7 +90,7 @@ impl Plugs {
 }
 
 impl World {
-    /// Whether the device of a node is there.
+    /// Returns whether a node's device is plugged in.
     pub(super) fn is_plugged(&self, node: NodeId) -> bool {
         let at = self.media.device_at(node).or_else(|| {
             let mut nodes = self.nodes.iter();
@@ -100,7 +99,7 @@ impl World {
         at.is_none_or(|at| self.plugs.present.get(at).copied().unwrap_or(false))
     }
 
-    /// Plugs or unplugs what is due.
+    /// Plugs or unplugs the devices whose time has come.
     pub(super) fn plug_on_time(&mut self, now_ns: u64) {
         while let Some(&(due, at, comes)) = self.plugs.due.last()
             && due <= now_ns
@@ -110,7 +109,7 @@ impl World {
         }
     }
 
-    /// Plugs or unplugs a device; whether that changes anything.
+    /// Plugs or unplugs a device. Returns whether that changes anything.
     pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
         let Some(&present) = self.plugs.present.get(at) else {
             return false;
@@ -173,9 +172,9 @@ impl World {
     }
 }
 
-/// Orders from outside.
+/// Commands from the socket.
 impl World {
-    /// Carries out the orders that have come. They are answered when programs see what was ordered.
+    /// Carries out the commands that have arrived. Answers follow once programs see the effect.
     pub(super) fn serve_control(&mut self) {
         let orders = self.control.as_mut().map(Control::orders);
         let orders = orders.unwrap_or_default();
@@ -194,7 +193,7 @@ impl World {
         self.answer_control();
     }
 
-    /// Answers what was ordered, once programs see all of it.
+    /// Answers the commands whose effects programs can see by now.
     pub(super) fn answer_control(&mut self) {
         if self.plugs.unseen.is_any() || self.revoked.unseen.is_any() {
             return;
@@ -204,7 +203,7 @@ impl World {
         }
     }
 
-    /// Carries out one order; gives the list it asks for.
+    /// Carries out one command and returns the list it asks for.
     fn obey(&mut self, order: &str) -> Result<String, String> {
         let (word, device) = order.split_once(' ').unwrap_or((order, ""));
         let comes = match word {
@@ -219,7 +218,7 @@ impl World {
         self.plug_by_name(device, comes).map(|_| String::new())
     }
 
-    /// Plugs or unplugs a device; gives its place among the nodes.
+    /// Plugs or unplugs a device. Returns its index among the nodes.
     pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
         let at = self.named(device)?;
         if self.plug(at, comes) {
@@ -233,7 +232,7 @@ impl World {
         })
     }
 
-    /// The place among the nodes of a device.
+    /// Returns a device's index among the nodes.
     fn named(&self, device: &str) -> Result<usize, String> {
         let name = device.strip_prefix("/dev/").unwrap_or(device);
         let number = name.strip_prefix("video").unwrap_or(name);
@@ -243,7 +242,7 @@ impl World {
             let paths = self.nodes.iter().map(|node| node.path.display());
             let paths: Vec<String> = paths.map(|path| path.to_string()).collect();
             format!(
-                "\"{device}\" is no video device of this run; there is {}",
+                "\"{device}\" is not a video device of this run; the run has {}",
                 paths.join(", ")
             )
         })

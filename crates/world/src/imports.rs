@@ -1,11 +1,11 @@
-//! Buffers of other drivers: real dma-bufs of the kernel that programs hand to our devices.
+//! Buffers of other drivers: real dma-bufs of the kernel that programs queue at simulated devices.
 //!
-//! Each becomes memory of the machine when it is first queued, and is known by its file from then
-//! on, so that mappings are kept while it goes round. It is let go as soon as no queue names it and
-//! no device has it attached, or once nobody else holds it.
+//! Each becomes memory of the machine when it is first queued. The host recognises it by its file
+//! afterwards, so that devices keep their mappings. The host releases it once no queue names it and
+//! no device has it attached, or once no other process holds it.
 //!
-//! Fences of its own driver are known by poll alone. It is asked when the buffer is queued, and, while
-//! something is pending, again and again; until then queues wait as for fences that programs import.
+//! Only poll shows whether fences of its own driver are pending. The host polls when the buffer is
+//! queued, and again while work is pending. Until then queues wait as they do for imported fences.
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::memory::Memory;
@@ -21,19 +21,19 @@ use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
-/// Most buffers of other drivers at one time. Each takes a descriptor of this process.
+/// Most buffers of other drivers at one time. Each uses a descriptor of this process.
 const MAX_IMPORTS: usize = 512;
 
-/// `ECANCELED`: nobody waits any more.
+/// `ECANCELED`: no caller waits any more.
 const CANCELED: i32 = 125;
 
-/// Most refusals kept until they are taken.
+/// Most refusals kept until they are reported.
 const MAX_REFUSED: usize = 64;
 
-/// Our own part in [`dmabuf_holders`]: a descriptor and a mapping.
+/// The host's own share in [`dmabuf_holders`]: a descriptor and a mapping.
 const OWN_HOLDS: u64 = 2;
 
-/// Work of a buffer's own driver that has not ended.
+/// Unfinished work of a buffer's own driver.
 #[derive(Debug)]
 struct Pending {
     timeline: Timeline<Owner<Device>>,
@@ -44,11 +44,11 @@ struct Pending {
 #[derive(Debug)]
 struct Import {
     fd: Arc<OwnedFd>,
-    /// The reference that keeps it between two calls.
+    /// The reference that keeps the dma-buf between two calls.
     buf: BufRef,
-    /// A program has it mapped, as far as is known.
+    /// A program's mapping, as far as the host knows.
     mapped: Option<Vma>,
-    /// The processes that do.
+    /// The processes that have mapped it.
     mapped_by: BTreeSet<u32>,
     pending: Option<Pending>,
 }
@@ -56,18 +56,18 @@ struct Import {
 /// The buffers of other drivers that are memory of the machine now.
 #[derive(Debug)]
 pub(super) struct Imports {
-    /// What counts as a dma-buf.
+    /// Returns whether a descriptor names a dma-buf.
     recognise: fn(BorrowedFd<'_>) -> bool,
-    /// Which of POLLIN (nobody writes it) and POLLOUT (nobody uses it) hold on one.
+    /// Returns POLLIN if no driver writes the dma-buf, and POLLOUT if no driver uses it.
     poll: fn(BorrowedFd<'_>) -> i16,
     all: HashMap<FdIdentity, Import>,
     refused: Vec<Reason>,
-    /// The front end has not gathered a descriptor and makes the call under way anew.
+    /// The front end has not collected a descriptor yet and will repeat the current call.
     pub(super) lacks: bool,
 }
 
 impl Imports {
-    /// None yet. `recognise` says which descriptors name a dma-buf.
+    /// Makes an empty set. `recognise` returns whether a descriptor names a dma-buf.
     pub(super) fn new(recognise: fn(BorrowedFd<'_>) -> bool) -> Self {
         Self {
             recognise,
@@ -78,58 +78,58 @@ impl Imports {
         }
     }
 
-    /// The same, asked in another way than by poll.
+    /// Uses another function than poll, for tests.
     #[cfg(test)]
     pub(super) fn polled_by(self, poll: fn(BorrowedFd<'_>) -> i16) -> Self {
         Self { poll, ..self }
     }
 
-    /// Whether some driver's work is waited for.
+    /// Returns whether work of any other driver is pending.
     pub(super) fn has_pending(&self) -> bool {
         self.all.values().any(|import| import.pending.is_some())
     }
 
-    /// Asks a buffer's own driver for work that has not ended.
+    /// Polls a buffer's own driver for unfinished work.
     fn ask(&mut self, memory: &mut Memory, file: FdIdentity) {
         if let Some(import) = self.all.get_mut(&file) {
             import.ask(memory, self.poll);
         }
     }
 
-    /// Ends the fences of work that has ended.
+    /// Ends the fences of work that has finished.
     pub(super) fn ask_again(&mut self, memory: &mut Memory) {
         for import in self.all.values_mut() {
             let ready = |usage| (self.poll)(import.fd.as_fd()) & awaited(usage) != 0;
             if import.pending.as_ref().is_some_and(|p| ready(p.usage)) {
                 import.end(memory, Outcome::Done);
-                // Who writes has to wait for readers that came behind a writer.
+                // A writer also waits for readers that came after an earlier writer.
                 import.ask(memory, self.poll);
             }
         }
     }
 
-    /// None yet, of the kernel's.
+    /// Makes an empty set for dma-bufs of the kernel.
     pub(super) fn of_kernel() -> Self {
         Self::new(is_dmabuf)
     }
 
-    /// The dma-buf of the machine that a file is known as.
+    /// Returns the machine's dma-buf for a file.
     pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
         self.all.get(&file).map(|import| import.buf.id())
     }
 
-    /// How many there are.
+    /// Returns how many buffers of other drivers there are.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Why buffers were not taken in, since the last call.
+    /// Takes the reasons for refused imports since the last call.
     pub(super) fn take_refused(&mut self) -> Vec<Reason> {
         std::mem::take(&mut self.refused)
     }
 
-    /// The dma-buf behind a descriptor of a program; made memory of the machine if it is new.
-    /// `None` for a descriptor that names no dma-buf, or one that cannot be taken in: that has a
+    /// Returns the dma-buf behind a program's descriptor, and imports it if it is new. Returns
+    /// `None` for a descriptor that is not a dma-buf or cannot be imported; the latter has a
     /// reason.
     pub(super) fn resolve(
         &mut self,
@@ -191,7 +191,7 @@ impl Imports {
         })
     }
 
-    /// Process `pid` maps such a buffer. It may look at the memory from now on.
+    /// Records that process `pid` maps the buffer and may read its memory from now on.
     pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity, pid: u32) {
         let Some(import) = self.all.get_mut(&file) else {
             return;
@@ -204,28 +204,28 @@ impl Imports {
         }
     }
 
-    /// The processes that have mapped which of them.
+    /// Returns which process has mapped which buffer.
     pub(super) fn mapped_by(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
         let all = self.all.values();
         let mapped = all.filter_map(|import| Some((import.mapped.as_ref()?, import)));
         mapped.flat_map(|(vma, import)| mapped_by(vma, &import.mapped_by))
     }
 
-    /// Lets go of what no queue uses any more.
+    /// Releases imports that no queue uses any more.
     pub(super) fn sweep(&mut self, memory: &mut Memory) {
         self.drop_where(memory, |_, is_attached| !is_attached);
     }
 
-    /// Lets go of what nobody else holds any more, though a device may still have it mapped in
-    /// case that it comes back.
+    /// Releases imports that no other process holds any more, even if a device still has one mapped
+    /// for a later use.
     pub(super) fn look(&mut self, memory: &mut Memory) {
         self.drop_where(memory, |import, _| {
             dmabuf_holders(import.fd.as_fd()).is_some_and(|n| n <= OWN_HOLDS)
         });
     }
 
-    /// Drops those that no queue names and `which` picks, by the import and whether a device is
-    /// attached to it.
+    /// Drops the imports that no queue names and that `which` selects. Its arguments are the import
+    /// and whether a device is attached.
     fn drop_where(&mut self, memory: &mut Memory, which: impl Fn(&Import, bool) -> bool) {
         if self.all.is_empty() {
             return;
@@ -245,7 +245,7 @@ impl Imports {
             .partition(|(_, import)| is_due(import));
         self.all = kept;
         let mut due: Vec<Import> = due.into_values().collect();
-        // The order of a run does not hang on the order of a table.
+        // The order must not depend on the hash table's order.
         due.sort_by_key(|import| import.buf.id());
         for mut import in due {
             import.end(memory, Outcome::Failed(CANCELED));
@@ -274,7 +274,7 @@ impl Import {
             let imported = fence.and_then(|f| fences.import_one(self.buf.memory(), f, usage));
             match imported {
                 Ok(()) => self.pending = Some(Pending { timeline, usage }),
-                // Without room for a fence nobody can wait for it.
+                // Without room for a fence, no caller can wait for it.
                 Err(_) => fences.close(timeline, Outcome::Done, now_ns),
             }
         });
@@ -287,7 +287,7 @@ impl Import {
     }
 }
 
-/// What poll says once work of this kind has ended.
+/// Returns the poll events that show that work of this kind has ended.
 const fn awaited(usage: Usage) -> i16 {
     match usage {
         Usage::Write => POLL_IN,
@@ -295,7 +295,7 @@ const fn awaited(usage: Usage) -> i16 {
     }
 }
 
-/// What holds on a dma-buf now; all of it where that cannot be asked.
+/// Returns the poll events of a dma-buf, or all of them if poll fails.
 fn poll(fd: BorrowedFd<'_>) -> i16 {
     let both = PollFlags::IN | PollFlags::OUT;
     let mut fds = [PollFd::from_borrowed_fd(fd, both)];
@@ -306,11 +306,11 @@ fn poll(fd: BorrowedFd<'_>) -> i16 {
     let asked = rustix::event::poll(&mut fds, Some(&now));
     let [found] = fds;
     let found = asked.map_or(both, |_| found.revents() & both);
-    // CAST: two low bits.
+    // CAST: only the two lowest bits are set.
     found.bits() as i16
 }
 
-/// Why a dma-buf that cannot be mapped is refused.
+/// Returns why a dma-buf that cannot be mapped is refused.
 fn unmappable(fd: &OwnedFd) -> Option<Reason> {
     let size = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0));
     Some(Reason {

@@ -1,7 +1,7 @@
-//! Who has held each buffer over the run, for the report.
+//! Records who held each buffer over the run, for the report.
 //!
-//! The holders of a buffer are looked at when a handle or an attachment has come or gone. Fences come
-//! with every frame: they are taken down only as they stand at such a moment.
+//! The ledger looks at a buffer's holders when a handle or an attachment was added or removed.
+//! Fences change with every frame, so it only records those that exist at such a moment.
 
 use crate::holders::HeldBy;
 use crate::users::UserPages;
@@ -12,12 +12,12 @@ use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
 use vb3_plane::UserId;
 use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
 
-/// Most buffers followed at one time.
+/// Most buffers recorded at one time.
 const MAX_FOLLOWED: usize = 256;
-/// Most holders kept of one buffer.
+/// Most holders recorded per buffer.
 const MAX_HOLDERS: usize = 64;
 
-/// One holder, as it is told apart from others.
+/// One holder, with everything that distinguishes it from others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Holder {
     kind: &'static str,
@@ -35,27 +35,27 @@ impl Holder {
     }
 }
 
-/// What a row is of.
+/// The buffer that a row describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Named {
     /// Memory that can be shared.
     Shared(MemoryId),
-    /// A program's own.
+    /// A program's own memory.
     User(UserId),
 }
 
-/// A buffer that is there.
+/// A buffer that exists.
 #[derive(Debug)]
 struct Row {
-    /// How many rows were made before.
+    /// How many rows were made before this one.
     number: u64,
     told: BufferReport,
-    /// For each of its holders, since when it holds the buffer.
+    /// Since when each holder holds the buffer.
     since: Vec<Option<u64>>,
 }
 
 impl Row {
-    /// Takes in who holds the buffer now.
+    /// Updates the row with the current holders.
     fn look(&mut self, now: &[Holder], now_ns: u64) {
         let is = |told: &HolderReport, holder: &Holder| {
             (&*told.kind, &*told.device, told.process)
@@ -92,7 +92,7 @@ impl Row {
         }
     }
 
-    /// What there is to tell now.
+    /// Returns the report's entry as of now.
     fn tell(&self, now_ns: u64) -> BufferReport {
         let mut told = self.told.clone();
         for (holder, since) in told.holders.iter_mut().zip(&self.since) {
@@ -103,31 +103,31 @@ impl Row {
     }
 }
 
-/// All buffers of a run and who held them.
+/// All buffers of a run and their holders.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Handles and attachments that had come and gone at the last look.
+    /// Count of handle and attachment changes at the last look.
     changes: u64,
     live: BTreeMap<Named, Row>,
-    /// Rows of buffers that are gone, with their numbers.
+    /// Rows of freed buffers, with their numbers.
     gone: Vec<(u64, BufferReport)>,
     /// Rows made so far.
     made: u64,
     left_out: u64,
-    /// Most that were there at one time and not followed.
+    /// Most unrecorded buffers that existed at one time.
     most_unfollowed: u64,
-    /// Programs' own memory: how many rows there are of it, and how many buffers without one.
+    /// How many rows describe programs' own memory, and how many such buffers have no row.
     users: usize,
     unfollowed_users: usize,
-    /// Buffers that devices had at the last look at them.
+    /// Buffers with fences at the last look.
     fenced: BTreeSet<MemoryId>,
     #[cfg(test)]
     looks: u64,
 }
 
 impl Ledger {
-    /// The buffers of the run in the order in which they were first seen, and how many are left
-    /// out. In which order the buffers of a process go that ends is the kernel's to choose.
+    /// Returns the buffers in the order in which they were first seen, and how many were not
+    /// recorded. The kernel chooses the order in which a process's buffers end.
     pub(super) fn tell(&self, now_ns: u64) -> (Vec<BufferReport>, u64) {
         let live = self.live.values();
         let live = live.map(|row| (row.number, row.tell(now_ns)));
@@ -137,13 +137,13 @@ impl Ledger {
         (rows, self.left_out + self.most_unfollowed)
     }
 
-    /// How often holders of a buffer were looked for.
+    /// Returns how often the ledger searched for holders of a buffer.
     #[cfg(test)]
     pub(super) const fn looks(&self) -> u64 {
         self.looks
     }
 
-    /// The rows of memory that can be shared.
+    /// Returns the rows of shareable memory.
     fn shared(&self) -> impl Iterator<Item = MemoryId> {
         self.live.keys().filter_map(|row| match row {
             Named::Shared(id) => Some(*id),
@@ -151,7 +151,7 @@ impl Ledger {
         })
     }
 
-    /// The row of a buffer, which `told` begins; `None` where there are too many.
+    /// Makes a buffer's row from `told`, or returns `None` if there are too many rows.
     fn follow(&mut self, id: Named, told: impl FnOnce() -> BufferReport) -> Option<&mut Row> {
         if !self.live.contains_key(&id) {
             if self.live.len() >= MAX_FOLLOWED {
@@ -180,8 +180,7 @@ impl Ledger {
 }
 
 impl World {
-    /// Takes down who holds which buffer, where that has changed. What it costs does not grow with
-    /// the buffers that have not.
+    /// Records who holds which buffer, if that has changed. Unchanged buffers cost nothing.
     pub(super) fn follow_holders(&mut self) {
         let touched = self.shares.get_mut().take_touched();
         let changes = self.memory.changes();
@@ -192,7 +191,7 @@ impl World {
         let now_ns = self.clock.now_ns();
         let changed = self.memory.take_changed();
         let mut ledger = core::mem::take(&mut self.ledger);
-        // What is a program's own memory now may become a buffer's.
+        // A program's own memory may become a buffer's memory later.
         if changed.is_none() || ledger.users > 0 {
             self.follow_users(&mut ledger, now_ns);
         }
@@ -204,7 +203,7 @@ impl World {
             }
         };
         let users = self.user_pages();
-        // A fence ends without a word.
+        // A fence ends without a notification.
         let fenced = core::mem::take(&mut ledger.fenced);
         for id in looked_at.union(&fenced).copied() {
             self.follow(&mut ledger, id, &users, now_ns);
@@ -216,7 +215,7 @@ impl World {
         self.ledger = ledger;
     }
 
-    /// Takes down who holds a buffer that can be shared.
+    /// Records the holders of shareable memory.
     fn follow(&self, ledger: &mut Ledger, id: MemoryId, users: &[UserPages], now_ns: u64) {
         let buffers = self.memory.buffers();
         let facts = buffers.inspect(id, |m| (m.device().is_some(), m.is_revoked()));
@@ -246,7 +245,7 @@ impl World {
         }
     }
 
-    /// Takes down who holds programs' own memory.
+    /// Records the holders of programs' own memory.
     fn follow_users(&mut self, ledger: &mut Ledger, now_ns: u64) {
         self.find_user_files();
         let users = self.user_pages();
@@ -302,7 +301,7 @@ impl World {
         }
     }
 
-    /// Who holds a buffer, each once. `given` is what programs have of it.
+    /// Returns the holders of a buffer, each once. `given` lists the programs' handles.
     fn holders_of(&self, id: MemoryId, given: &BTreeSet<HeldBy>) -> Vec<Holder> {
         let own = self.memory.buffers().inspect(id, |memory| {
             let own = memory.holders().filter_map(|holder| match holder.kind {
@@ -343,7 +342,7 @@ impl World {
     }
 }
 
-/// Who holds memory of a program's own.
+/// Returns the holders of a program's own memory.
 fn user_holders(user: &UserPages) -> [Holder; 2] {
     let queue = Holder::of("queue", String::new());
     let pages = Holder {

@@ -1,8 +1,8 @@
-//! The world of a run: a machine, the devices on it, and what programs hold of them.
+//! The world of a run: a machine, its devices, and everything that programs hold of them.
 //!
 //! A front end passes each call of a program to the [`World`], which implements
-//! [`vb3_host::Backend`]. The world calls the device and lends it the run's memory. Time passes by
-//! ticks of the front end.
+//! [`vb3_host::Backend`]. The world calls the device and lends it the run's memory. Time advances
+//! with the front end's ticks.
 //!
 //! ```
 //! use vb3_host::Backend as _;
@@ -101,12 +101,12 @@ use vb3_report::trace::OwnTime;
 use vb3_report::{Picture, Refusal, Report};
 use vb3_v4l2::{FileHandle, Role};
 
-/// Most names of memories kept.
+/// Most names of memory kept.
 const MAX_PLACES: usize = 4096;
-/// Most notes on streams that ended as the user asked.
+/// Most notes about streams that ended as the user asked.
 const MAX_ENDS: usize = 64;
 
-/// Nanoseconds after which a tick begins no other device's work: programs' calls come first.
+/// Nanoseconds after which a tick starts no other device's work, since programs' calls come first.
 const TURN_NS: u64 = 300_000;
 
 /// A machine with devices, ready for programs.
@@ -114,14 +114,14 @@ pub struct World {
     clock: Clock,
     memory: Memory,
     nodes: Vec<Node>,
-    /// The node that the next tick begins with.
+    /// The node that the next tick starts with.
     next_turn: usize,
     files: BTreeMap<FileId, (usize, FileHandle)>,
-    /// The number of each open file of a device.
+    /// The identifier of each open file of a device.
     numbers: BTreeMap<(usize, FileHandle), FileId>,
     media: Media,
     heaps: Heaps,
-    /// Lines that a device takes longer than it was asked to.
+    /// Devices that use longer lines than the program asked for.
     lines: Lines,
     udmabufs: Udmabufs,
     sync_files: SyncFiles,
@@ -129,40 +129,40 @@ pub struct World {
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
-    /// Files on which a program has found nothing since time went on.
+    /// Files on which a program found nothing since time last advanced.
     waiting: BTreeSet<FileId>,
-    /// How long a virtual clock has waited for devices that prepare data.
+    /// How long virtual time has waited for devices that prepare data.
     standstill: Standstill,
     report: Report,
-    /// The call under way is not to be counted as refused: the report has it, with its reason, or it
-    /// will be made anew.
+    /// The current call does not count as refused: the report has its reason already, or the front
+    /// end will repeat the call.
     is_accounted: bool,
     play: Play,
     /// Most bytes of plane memory allocated at one time.
     peak_bytes: u64,
     last_look_ns: u64,
-    /// Fences that had ended when who waits for them was looked at last.
+    /// How many fences had ended at the last check for waiters.
     fences_ended: u64,
-    /// Fences that had begun then.
+    /// How many fences had begun at that check.
     fences_begun: u64,
     deadlocks: Deadlocks,
-    /// poll on a dma-buf may answer otherwise than before.
+    /// poll on a dma-buf may return other events than before.
     buffers_changed: bool,
-    /// A program found a dma-buf busy, and waits.
+    /// A program found a dma-buf busy and waits.
     waits_for_buffers: bool,
-    /// Where memory that missed a sync was, by its number.
+    /// The buffer that each memory with a missed sync belonged to, by the memory's number.
     places: BTreeMap<u64, summary::Place>,
-    /// Which devices come and go.
+    /// Which devices are plugged in.
     plugs: Plugs,
-    /// Who has held which buffer.
+    /// Who held which buffer.
     ledger: Ledger,
-    /// Of which files the programs' own memory is that devices have pinned.
+    /// The file behind each range of programs' own memory that devices have pinned.
     user_files: BTreeMap<UserId, Option<FdIdentity>>,
-    /// Buffers that were taken back.
+    /// Buffers that were revoked.
     revoked: Revoked,
-    /// Where orders from outside come in.
+    /// The socket for commands.
     control: Option<Control>,
-    /// Descriptors this process had open once the devices stood.
+    /// Descriptors that this process had open after the devices were made.
     own_fds: usize,
 }
 
@@ -175,9 +175,11 @@ impl std::fmt::Debug for World {
     }
 }
 
-/// Where buffers are placed for all that share them, gives all devices lines that suit all: in V4L2 the
-/// driver chooses `bytesperline`, at `VIDIOC_S_FMT`, before it knows who will share. A program that does
-/// not look at what it was given has the same lines at the next device.
+/// Gives all devices the same line alignment when buffers are placed lazily.
+///
+/// In V4L2 the driver chooses `bytesperline` at `VIDIOC_S_FMT`, before it knows which devices will
+/// share the buffer. With one alignment, a program that ignores `bytesperline` still gets matching
+/// lines everywhere.
 fn align_strides(specs: &mut [DeviceSpec]) {
     let widest = specs.iter().filter_map(|spec| spec.stride).max();
     if specs.iter().any(|spec| spec.lazy) {
@@ -186,17 +188,17 @@ fn align_strides(specs: &mut [DeviceSpec]) {
 }
 
 impl World {
-    /// Builds the machine of a profile and puts the devices on it, with the [default](Outside::default)
-    /// clock and codecs.
+    /// Builds a profile's machine and its devices, with the [default](Outside::default) clock and
+    /// codecs.
     ///
     /// # Errors
-    /// A sentence: the machine's memory is not to be had, two devices want one node, a clip
-    /// cannot be played, a recording cannot be written.
+    /// Fails with a sentence if the machine's memory cannot be allocated, two devices want one
+    /// node, a clip cannot be played, or a recording cannot be written.
     pub fn new(profile: Profile, specs: &[DeviceSpec], seed: u64) -> Result<Self> {
         Self::with(profile, specs, seed, Outside::default())
     }
 
-    /// As [`new`](Self::new), with a clock and codecs of the caller's.
+    /// Does the same as [`new`](Self::new), with the caller's clock and codecs.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -264,13 +266,13 @@ impl World {
         })
     }
 
-    /// Takes orders from outside from now on.
+    /// Accepts commands from this socket from now on.
     pub fn set_control(&mut self, control: Control) {
         self.control = Some(control);
         self.own_fds = open_fds();
     }
 
-    /// Lets the devices' time pass in another way than the system's, from now on.
+    /// Changes the pace of the devices' time from now on.
     pub fn set_pace(&mut self, pace: Pace) {
         self.clock.set_pace(pace);
         if self.clock.is_virtual() {
@@ -279,7 +281,7 @@ impl World {
         self.last_look_ns = self.clock.real_ns();
     }
 
-    /// A stream ends: a display has shown what it has begun to read.
+    /// Lets a display show the frame that it has begun to read, because its stream ends.
     fn show_begun(&mut self, file: FileId) {
         let Some(&(at, _)) = self.files.get(&file) else {
             return;
@@ -292,11 +294,11 @@ impl World {
         }
     }
 
-    /// Lets the devices work, one after the other; those for which this tick has no time come first
-    /// in the next, which is due at once.
+    /// Lets each device work. Devices that this tick has no time for are first in the next tick,
+    /// which is due immediately.
     fn tick_nodes(&mut self, now_ns: u64) {
         let (clock, began) = (&self.clock, self.clock.real_ns());
-        // Time that stands still goes on in the same steps in every run.
+        // Virtual time advances in the same steps in every run.
         let is_virtual = clock.is_virtual();
         let has_time = || is_virtual || clock.real_ns().saturating_sub(began) < TURN_NS;
         let (first, count) = (self.next_turn, self.nodes.len());
@@ -315,13 +317,13 @@ impl World {
         }
     }
 
-    /// The devices' time, where it is not the system's.
+    /// Returns the devices' time if it differs from the system's.
     #[must_use]
     pub fn own_time(&self) -> Option<OwnTime> {
         self.clock.own()
     }
 
-    /// Keeps small versions of what cameras deliver from now on.
+    /// Keeps small versions of the cameras' frames from now on.
     pub fn keep_thumbnails(&mut self) {
         let contexts = self.nodes.iter_mut();
         contexts
@@ -329,8 +331,8 @@ impl World {
             .for_each(|context| context.driver_mut().keep_thumbnails());
     }
 
-    /// Small pictures of at most `count` frames of each device, by its node: frames that displays
-    /// were shown, and frames that cameras delivered.
+    /// Returns at most `count` small pictures per device node: frames that displays showed, and
+    /// frames that cameras delivered.
     #[must_use]
     pub fn pictures(&self, count: usize) -> Vec<(String, Vec<Picture>)> {
         let of = |node: &Node| {
@@ -348,7 +350,7 @@ impl World {
             .collect()
     }
 
-    /// What the run did, once the last program is gone. Recordings are finished first.
+    /// Finishes recordings and returns the report, once the last program has ended.
     pub fn report(&mut self) -> Report {
         for node in &mut self.nodes {
             if let Some(failure) = node.finish() {
@@ -357,7 +359,7 @@ impl World {
         }
         let remarks = node::listed(&self.nodes);
         self.shares.get_mut().look(&mut self.memory);
-        // What only waits for its flush is not held.
+        // Mappings that only wait for their flush do not count as held.
         for node in &self.nodes {
             self.memory.ops_mut().flush_lazy(node.dma);
         }
@@ -399,7 +401,7 @@ impl World {
         report
     }
 
-    /// After every call and tick: who is to look again, and what is there to remember.
+    /// Wakes waiting programs and records events, after every call and tick.
     fn look_around(&mut self) {
         self.advance();
         self.memory.ops().platform().end_foreign_accesses();
@@ -425,7 +427,8 @@ impl World {
                 self.report.fail(failure);
             }
             for end in news.ends {
-                // A program may stream to the end many times, and see another number of frames.
+                // A program may stream to the end many times, each time with another number of
+                // frames.
                 if self.report.notes.len() < MAX_ENDS && !self.report.notes.contains(&end) {
                     self.report.notes.push(end);
                 }
@@ -449,7 +452,7 @@ impl World {
                 refusals.push(told);
             }
         }
-        // A call imports for one device, and fails with the first that is refused.
+        // A call imports for one device, and fails at the first refusal.
         let import = self.memory.take_refused_import();
         self.is_accounted |= !refusals.is_empty();
         for mut refusal in refusals {
@@ -467,7 +470,7 @@ impl World {
                 }
                 self.places.insert(missed.memory, place.clone());
             }
-            // Orphaned memory is told of under the name it had.
+            // Memory whose buffer is gone is reported under the buffer's name.
             let place = place.or_else(|| self.places.get(&missed.memory).cloned());
             self.report
                 .miss_sync(summary::missing(place.unwrap_or_default(), missed));
@@ -478,7 +481,7 @@ impl World {
     }
 }
 
-/// Descriptors of this process.
+/// Returns the number of this process's open descriptors.
 fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

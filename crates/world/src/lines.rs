@@ -1,5 +1,5 @@
-//! Lines of pictures that a device takes longer than another one makes them: no call fails for that,
-//! and the program finds that it cannot share.
+//! Notes a device that needs longer picture lines than another device makes. No call fails, but the
+//! program cannot share buffers between the two.
 
 use crate::node::Node;
 use crate::{World, summary};
@@ -9,23 +9,23 @@ use vb3_host::Caller;
 use vb3_v4l2::sys::{self, v4l2_pix_format, v4l2_pix_format_mplane, v4l2_plane_pix_format};
 use vb3_v4l2::{Flow, VideoDriver as _};
 
-/// The union of `struct v4l2_format` lies behind its type, aligned for pointers.
+/// Offset of the union in `struct v4l2_format`: behind the type, aligned for pointers.
 const PICTURE: u64 = 8;
 
-/// What was asked for and what a device takes instead.
+/// The line length that a program asked for, and the device's choice.
 #[derive(Debug)]
 struct Widened {
     asked: u32,
     taken: u32,
-    /// The node whose lines are as long as was asked for.
+    /// The node whose lines have the requested length.
     exporter: String,
 }
 
-/// By the place of the device among the nodes.
+/// The widened lines, by the device's index among the nodes.
 #[derive(Debug, Default)]
 pub(super) struct Lines(BTreeMap<usize, Widened>);
 
-/// Bytes of a line that an OUTPUT format asks for; `None` for other formats, and for none.
+/// Returns the bytes per line that an OUTPUT format asks for, or `None` for other formats.
 pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
     let number = |at: u64| {
         let mut bytes = [0; 4];
@@ -43,7 +43,7 @@ pub(super) fn asked(arg: u64, caller: &dyn Caller) -> Option<u32> {
     number(PICTURE + at as u64).filter(|line| *line > 0)
 }
 
-/// Bytes of a line of the pictures that a device takes or gives now, whichever file has the longest.
+/// Returns the longest line of the device's current pictures, among all its files.
 fn line(node: &Node, flow: Flow) -> Option<u32> {
     if !node.video.role().flows().contains(&flow) {
         return None;
@@ -57,8 +57,8 @@ fn line(node: &Node, flow: Flow) -> Option<u32> {
 }
 
 impl World {
-    /// Remembers that a device takes longer lines than a program asked for, where another one makes
-    /// such.
+    /// Records that a device uses longer lines than a program asked for, if another device makes
+    /// such lines.
     pub(super) fn note_line(&mut self, at: usize, asked: u32) {
         let Some(node) = self.nodes.get(at) else {
             return;
@@ -84,7 +84,7 @@ impl World {
         self.lines.0.insert(at, widened);
     }
 
-    /// What to tell of devices that then got no picture.
+    /// Returns the report's notes on such devices that got no picture.
     pub(super) fn line_remarks(&self) -> Vec<String> {
         let say = |(at, widened): (&usize, &Widened)| {
             let node = self.nodes.get(*at)?;
@@ -100,10 +100,10 @@ impl World {
                 exporter,
             } = widened;
             Some(format!(
-                "{path} was asked for lines of {asked} bytes, as {exporter} has them, takes lines of \
-                 {taken} (stride={align}), and got no picture: buffers of the one do not suit the \
-                 other; choose a width whose lines are multiples of {align} bytes; or, only in vb3, \
-                 give {exporter} place=lazy, whose lines suit all devices of the run from S_FMT on"
+                "{path} was asked for lines of {asked} bytes, as {exporter} has them, but needs lines \
+                 of {taken} bytes (stride={align}), and got no picture: the two devices cannot share \
+                 buffers; choose a width whose lines are multiples of {align} bytes; or, only in \
+                 vb3, give {exporter} place=lazy, which aligns the lines of all devices at S_FMT"
             ))
         };
         self.lines.0.iter().filter_map(say).collect()

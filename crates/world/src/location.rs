@@ -1,4 +1,4 @@
-//! Where a node's device stands: on the platform bus or at a USB port.
+//! Where a node's device is attached: the platform bus or a USB port.
 
 use crate::usb::Webcam;
 use vb3_devices::spec::DeviceSpec;
@@ -23,7 +23,7 @@ pub(super) enum Location {
 }
 
 impl Location {
-    /// Returns the place of a run's device by the number of its node.
+    /// Returns the location of a run's device, by its node's number.
     pub(super) fn new(spec: &DeviceSpec, number: u32) -> Self {
         let name = format!("vb3-{number:03}");
         match (spec.usb_id(), spec.graph()) {
@@ -39,7 +39,7 @@ impl Location {
         }
     }
 
-    /// Returns whether it is on USB.
+    /// Returns whether the device is on USB.
     pub(super) const fn is_usb(&self) -> bool {
         matches!(self, Self::Usb(_))
     }
@@ -60,7 +60,7 @@ impl Location {
         }
     }
 
-    /// Returns the directory of its own device in /sys.
+    /// Returns the device's own directory in /sys.
     pub(super) fn dir(&self) -> String {
         let own = self.devices().pop();
         own.map(|device| device.path).unwrap_or_default()

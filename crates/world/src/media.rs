@@ -1,5 +1,5 @@
-//! Media devices: one for each memory-to-memory device, webcam and media graph; and the media requests
-//! that programs have of them, each a file of its own.
+//! Media devices, one for each memory-to-memory device and each webcam, and the media requests of
+//! programs. Each request is a file.
 
 use crate::location::Location;
 use crate::node::Node;
@@ -11,10 +11,10 @@ use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
 use vb3_queue::RequestId;
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
-/// The ids of media nodes begin here, above those of video nodes.
+/// First id of media nodes, above those of video nodes.
 const FIRST_ID: u32 = 1 << 16;
 
-/// A media device, and the place of its (first) video device among the nodes.
+/// A media device, and its video device's index among the nodes.
 #[derive(Debug)]
 struct Entry {
     at: usize,
@@ -22,12 +22,12 @@ struct Entry {
     device: MediaDevice,
 }
 
-/// What a file is.
+/// What a file is open on.
 #[derive(Clone, Copy, Debug)]
 enum Opened {
-    /// A media device, by number.
+    /// The media device with this number.
     Device(usize),
-    /// A request of the video device at a place among the nodes.
+    /// A request of the video device with this index among the nodes.
     Request {
         at: usize,
         id: RequestId,
@@ -41,12 +41,12 @@ pub(super) struct Media {
     /// By number: the N of `/dev/mediaN`.
     devices: Vec<Entry>,
     files: BTreeMap<FileId, Opened>,
-    /// Requests by what descriptors name: the device's place among the nodes, and the request.
+    /// Requests by file identity: the video device's index among the nodes, and the request.
     requests: HashMap<FdIdentity, (usize, RequestId)>,
 }
 
 impl Media {
-    /// One for each of the nodes that has one.
+    /// Makes a media device for each node that needs one.
     pub(super) fn new(nodes: &[Node]) -> Self {
         let devices = nodes.iter().enumerate().filter_map(|(at, node)| {
             Some(Entry {
@@ -62,12 +62,12 @@ impl Media {
         }
     }
 
-    /// Open files.
+    /// Returns the number of open files.
     pub(super) fn open_files(&self) -> usize {
         self.files.len()
     }
 
-    /// The nodes.
+    /// Returns the media nodes.
     pub(super) fn nodes(&self) -> impl Iterator<Item = vb3_host::Node> {
         let all = (0..).zip(&self.devices);
         all.map(|(minor, entry)| vb3_host::Node {
@@ -79,33 +79,33 @@ impl Media {
         })
     }
 
-    /// The number of a node that is one of these.
+    /// Returns the number of a media node, or `None` for other nodes.
     fn number(&self, node: NodeId) -> Option<usize> {
         let number = node.0.checked_sub(FIRST_ID)? as usize;
         (number < self.devices.len()).then_some(number)
     }
 
-    /// The node beside the video device at a place among the nodes.
+    /// Returns the media node of the video device with this index.
     pub(super) fn node_of(&self, device: usize) -> Option<NodeId> {
         let mut all = (FIRST_ID..).zip(&self.devices);
         all.find(|(_, entry)| entry.at == device)
             .map(|(id, _)| NodeId(id))
     }
 
-    /// A node and its number, if it is one of these.
+    /// Returns a media node's number and entry.
     fn entry(&self, node: NodeId) -> Option<(usize, &Entry)> {
         let number = self.number(node)?;
         Some((number, self.devices.get(number)?))
     }
 
-    /// Links to drivers of the device that a node is on; none of another node.
+    /// Returns the links to drivers of a media node's device, or none for other nodes.
     pub(super) fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)> {
         self.entry(node).map_or_else(Vec::new, |(_, entry)| {
             udev::device_links(&entry.location, entry.device.identity())
         })
     }
 
-    /// Files of a node under /sys and in udev's database; none of another's.
+    /// Returns a media node's files under /sys and in udev's database, or none for other nodes.
     pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
         let Some((number, entry)) = self.entry(node) else {
             return Vec::new();
@@ -120,8 +120,8 @@ impl Media {
         files
     }
 
-    /// The files of the media device beside the video device at a place among the nodes, and of
-    /// its requests.
+    /// Returns the open files of a video device's media device and requests, by the video device's
+    /// index.
     pub(super) fn files_of(&self, device: usize) -> Vec<FileId> {
         let at = |opened: &Opened| match opened {
             Opened::Device(number) => self.devices.get(*number).map(|entry| entry.at),
@@ -131,12 +131,12 @@ impl Media {
         self.files.iter().filter(of).map(|(id, _)| *id).collect()
     }
 
-    /// The place among the nodes of the video device that a media node stands beside.
+    /// Returns the index of the video device that a media node belongs to.
     pub(super) fn device_at(&self, node: NodeId) -> Option<usize> {
         self.devices.get(self.number(node)?).map(|entry| entry.at)
     }
 
-    /// Opens a node, if it is one of these.
+    /// Opens a file if the node is a media node.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         let Some(number) = self.number(node) else {
             return false;
@@ -145,12 +145,12 @@ impl Media {
         true
     }
 
-    /// Whether a file is one of these.
+    /// Returns whether a file belongs to a media device.
     pub(super) fn has(&self, file: FileId) -> bool {
         self.files.contains_key(&file)
     }
 
-    /// The requests of the device at a place among the nodes, as descriptors name them.
+    /// Returns the requests of the device with this index, by file identity.
     pub(super) const fn names(&self, at: usize) -> Names<'_> {
         Names {
             requests: &self.requests,
@@ -158,7 +158,7 @@ impl Media {
         }
     }
 
-    /// The files of requests of the device at a place among the nodes.
+    /// Returns the files of a device's requests, by the device's index.
     pub(super) fn requests_of(&self, device: usize) -> impl Iterator<Item = FileId> {
         let all = self.files.iter();
         all.filter(move |(_, opened)| matches!(opened, Opened::Request { at, .. } if *at == device))
@@ -167,7 +167,7 @@ impl Media {
 }
 
 impl World {
-    /// The last descriptor of a file is gone; whether it was one of a media device.
+    /// Releases a file whose last descriptor was closed. Returns whether it was a media device's.
     pub(super) fn release_media(&mut self, file: FileId) -> bool {
         let Some(opened) = self.media.files.remove(&file) else {
             return false;
@@ -183,8 +183,8 @@ impl World {
         true
     }
 
-    /// poll on a file of a media device. The device itself is always ready, as files are that
-    /// know no poll.
+    /// Returns the poll events of a media file. The device itself is always ready, like files
+    /// without a poll operation.
     pub(super) fn media_poll(&self, file: FileId, events: i16) -> i16 {
         match self.media.files.get(&file) {
             Some(Opened::Device(_)) => (POLL_IN | POLL_OUT) & events,
@@ -196,8 +196,7 @@ impl World {
         }
     }
 
-    /// The path of the media device that a file is open on, or of the video device whose request it
-    /// is.
+    /// Returns the path of a file's media device, or of the video device if the file is a request.
     pub(super) fn media_path(&self, file: FileId) -> Option<PathBuf> {
         match *self.media.files.get(&file)? {
             Opened::Device(number) => Some(PathBuf::from(format!("/dev/media{number}"))),
@@ -205,7 +204,7 @@ impl World {
         }
     }
 
-    /// A call on a file of a media device.
+    /// Answers a call on a media file.
     pub(super) fn media_ioctl(
         &mut self,
         file: FileId,
@@ -239,7 +238,7 @@ impl World {
         }
     }
 
-    /// Makes a request, and a descriptor of it in the program.
+    /// Makes a request and its descriptor in the program.
     fn alloc_request(&mut self, number: usize, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
         let entry = self.media.devices.get(number).ok_or(Errno::ENODEV)?;
         let at = entry.at;
@@ -247,7 +246,7 @@ impl World {
         if !video.offers_requests() {
             return Err(Errno::ENOTTY);
         }
-        // A descriptor whose number cannot be told must not be made.
+        // The call must not make a descriptor whose number it cannot write.
         caller.write(arg, &0i32.to_ne_bytes())?;
         let id = video.alloc_request().map_err(|e| Errno(e.errno()))?;
         let file = self.new_file();

@@ -1,4 +1,4 @@
-//! The memory of the run: one machine, its mapping layer and the planes on it.
+//! The memory of the run: one machine, its mapping layer and its planes.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes, SgView};
 use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span};
 
-/// Bytes moved at once where they go by way of this process.
+/// Bytes copied at once when the copy passes through this process.
 const CHUNK: usize = 64 << 10;
 
 /// All plane memory of a run.
@@ -19,28 +19,28 @@ pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
 /// The memory of one buffer.
 pub(super) type Shared = vb3_dmabuf::Memory<Mapper<Machine>>;
 
-/// A missing sync as it was heard of: whose memory, which bracket.
+/// A missing sync: which memory, and which of the two syncs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Missed {
     /// The memory's number.
     pub(super) memory: u64,
-    /// Which bracket was left out.
+    /// Which sync the driver left out.
     pub(super) sync: SyncKind,
     /// How often.
     pub(super) times: u64,
 }
 
-/// Most missing syncs kept until they are looked at.
+/// Most missing syncs kept until they are reported.
 const MAX_MISSED: usize = 4096;
 
-/// Hears of missing syncs, and tells how stale memory is.
+/// Records missing syncs, and reports how stale memory is.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
     missed: RefCell<Vec<Missed>>,
 }
 
 impl Ear {
-    /// The missing syncs since the last call.
+    /// Takes the missing syncs since the last call.
     pub(super) fn take(&self) -> Vec<Missed> {
         self.missed.take()
     }
@@ -67,15 +67,15 @@ impl Observer<Mapper<Machine>> for Ear {
     }
 }
 
-/// The way of one device to memory.
+/// One device's access to memory.
 pub(super) struct DeviceBus<'a> {
     pub(super) memory: &'a mut Memory,
     pub(super) dev: vb3_machine::Device,
 }
 
 impl DeviceBus<'_> {
-    /// Where `done` bytes after `offset` of a scattered plane are, and how many of the `left` bytes
-    /// lie there together: at least one.
+    /// Returns the address `done` bytes after `offset` of a scattered plane, and how many of the
+    /// `left` bytes are contiguous there: at least one.
     fn segment(
         &self,
         view: SgView,
@@ -92,8 +92,8 @@ impl DeviceBus<'_> {
         Ok((addr, usize::try_from(len).unwrap_or(left).min(left)))
     }
 
-    /// Does `each` for every run of `len` bytes after `offset` of a scattered plane: where it is,
-    /// and which of the bytes lie there.
+    /// Calls `each` for every contiguous run of `len` bytes after `offset` of a scattered plane,
+    /// with its address and the bytes that it covers.
     fn for_segments(
         &mut self,
         view: SgView,
@@ -113,7 +113,7 @@ impl DeviceBus<'_> {
 }
 
 impl DeviceBus<'_> {
-    /// Copies from another device's plane by way of this process.
+    /// Copies from another device's plane through this process.
     fn copy_by_way(
         &mut self,
         reader: vb3_machine::Device,
@@ -142,7 +142,7 @@ fn dma_at(addr: DmaAddr, offset: u64) -> Result<DmaAddr, BusFault> {
         .ok_or(BusFault::Unmapped { addr: addr.get() })
 }
 
-/// Where a device has a byte of a plane on the bus, if the plane's bytes lie together there.
+/// Returns the bus address of a byte of a plane, if the plane is contiguous on the bus.
 fn on_bus(cookie: &Cookie, offset: u64) -> Option<DmaAddr> {
     match *cookie {
         Cookie::Dma(addr) => addr.checked_add(offset),
@@ -331,12 +331,12 @@ impl Bus<Cookie> for DeviceBus<'_> {
     }
 }
 
-/// A program's memory, as the machine pins it.
+/// A program's memory, which the machine pins.
 #[derive(Debug)]
 pub(super) struct ProgramMemory(Arc<dyn ProcessMemory>);
 
 impl ProgramMemory {
-    /// For a program that was reached, or one that is gone: that one faults at every access.
+    /// Wraps a program's memory. Without one, because the program has ended, every access faults.
     pub(super) fn user(memory: Option<Arc<dyn ProcessMemory>>) -> User {
         match memory {
             Some(memory) => Arc::new(Self(memory)),

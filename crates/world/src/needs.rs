@@ -1,22 +1,22 @@
-//! What devices need of memory that they share, as the solver is told it.
+//! Describes for the solver what devices need of memory that they share.
 
 use vb3_devices::spec::Allocator;
 use vb3_dma::{DmaOps as _, Mapper, PageSource as _, Protected};
 use vb3_dmabuf::solve::{Needs, PictureNeeds, Protection, Translation};
 use vb3_machine::{Demands, Device, Machine};
 
-/// A device, and what the machine does not know of it.
+/// A device, and its needs beyond those that the machine knows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wants {
     pub(super) dma: Device,
     pub(super) allocator: Allocator,
-    /// Bytes that lines of pictures are multiples of.
+    /// Alignment of picture lines in bytes.
     pub(super) stride_align: u32,
     pub(super) demands: Demands,
 }
 
 impl Wants {
-    /// What the device needs of a buffer; `None` for one that the machine does not have.
+    /// Returns what the device needs of a buffer, or `None` if the machine has no such device.
     pub(super) fn needs(&self, ops: &Mapper<Machine>) -> Option<Needs> {
         let machine = ops.platform();
         let picture = PictureNeeds {
@@ -24,7 +24,7 @@ impl Wants {
             ..PictureNeeds::default()
         };
         if self.allocator == Allocator::Vmalloc {
-            // It reaches memory by the CPU.
+            // The device accesses memory with the CPU.
             return Some(Needs {
                 picture,
                 ..of_programs()
@@ -36,7 +36,7 @@ impl Wants {
             let held = ops.iova_bytes(self.dma);
             Some(Translation {
                 granule: iommu.granule()?,
-                // Address 0 is never given.
+                // Address 0 is never allocated.
                 free_bytes: last.saturating_sub(iommu.granule()?).saturating_sub(held),
             })
         });
@@ -47,7 +47,7 @@ impl Wants {
         {
             limits.mask = limits.mask.min(last.get());
             first = window.bus.get();
-            // Two's complement: a window below its memory is a negative offset.
+            // Two's complement: a window below its memory has a negative offset.
             offset = first.wrapping_sub(window.memory.get()).cast_signed();
         }
         Some(Needs {
@@ -70,7 +70,8 @@ impl Wants {
     }
 }
 
-/// What programs need of memory that they have mapped: the CPU is kept from protected memory.
+/// Returns what programs need of memory that they have mapped: the CPU cannot access protected
+/// memory.
 pub(super) fn of_programs() -> Needs {
     Needs {
         protection: Protection::Refused,

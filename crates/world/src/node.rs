@@ -1,4 +1,4 @@
-//! One device node: a video device and where it stands.
+//! A device node: a video device and its location.
 
 use crate::location::Location;
 use crate::memory::{DeviceBus, Memory};
@@ -22,10 +22,10 @@ use vb3_v4l2::{
 };
 
 const EIO: i32 = 5;
-/// Most pieces of pictures that are moved before a stream ends.
+/// Most pieces of pictures that a device moves before a stream ends.
 const MOST_PIECES: usize = 4096;
 
-/// The place of the IOMMU that a device is behind, where that is not the one for all.
+/// Returns the index of the IOMMU that `iommu=` names, or `None` for the machine's common one.
 fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> {
     let Some(name) = &spec.iommu else {
         return Ok(None);
@@ -39,8 +39,8 @@ fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> 
     let names: Vec<&str> = profile.iommus.iter().map(|(name, _)| &**name).collect();
     match names.as_slice() {
         [] => bail!(
-            "there is no IOMMU \"{name}\": machine {} has none by a name ([iommus.NAME] in its \
-             profile)",
+            "there is no IOMMU \"{name}\": machine {} has no named IOMMU; add [iommus.{name}] to \
+             its profile",
             profile.name
         ),
         _ => bail!(
@@ -51,15 +51,13 @@ fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> 
     }
 }
 
-/// What a device sees of memory. `elsewhere`: it is behind an IOMMU, or has memory of its own.
+/// Returns a device's window onto memory. `elsewhere`: the device has an IOMMU or its own memory.
 fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
     let Some((first, last, bus)) = spec.window else {
         return Ok(None);
     };
     if elsewhere {
-        bail!(
-            "window= is for devices that are not behind an IOMMU and have no memory of their own"
-        );
+        bail!("window= needs a device without an IOMMU and without sram=; leave one of them out");
     }
     Ok(Some(BusWindow {
         memory: PhysAddr::new(first),
@@ -68,7 +66,7 @@ fn window(spec: &DeviceSpec, elsewhere: bool) -> Result<Option<BusWindow>> {
     }))
 }
 
-/// What a device demands of memory, for the machine.
+/// Returns what a device demands of memory, for the machine.
 fn demands(spec: &DeviceSpec) -> Demands {
     Demands {
         pages: spec.demands.pages,
@@ -77,7 +75,7 @@ fn demands(spec: &DeviceSpec) -> Demands {
     }
 }
 
-/// Gives a device what the profile says of its memory and its mappings.
+/// Applies the profile's settings for a device's memory and mappings.
 fn own_ways(
     memory: &mut Memory,
     iommu: Option<&IommuProfile>,
@@ -96,13 +94,13 @@ fn own_ways(
     Ok(())
 }
 
-/// Makes the driver of each open file of a memory-to-memory device.
+/// Returns the function that makes a driver for each open file of a memory-to-memory device.
 fn opener(spec: &DeviceSpec, place: Place) -> Opener<Device<Cookie>> {
     let spec = spec.clone();
     Box::new(move || Device::new(&spec, &place).map_err(|_| Error::Driver(DriverError(EIO))))
 }
 
-/// How planes of a device are made.
+/// Returns how a device's planes are allocated.
 const fn plane_device(
     spec: &DeviceSpec,
     dma: vb3_machine::Device,
@@ -128,7 +126,7 @@ fn video_index(graph: &MediaGraph, entity: usize) -> usize {
 /// What happened to a device's source since it was asked last.
 pub(super) struct News {
     pub(super) failures: Vec<DeviceFailure>,
-    /// Ends that the user asked for, as notes.
+    /// Notes on streams that ended as the user asked.
     pub(super) ends: Vec<String>,
     /// Whether the device unplugs itself.
     pub(super) unplugs: bool,
@@ -145,34 +143,34 @@ pub(super) struct Node {
     /// The media graph that it is part of, and its entity there.
     graph: Option<(MediaGraph, usize)>,
     pub(super) location: Location,
-    /// `camera`, `display`, ….
+    /// The device's kind, such as `camera` or `display`.
     pub(super) kind: String,
     pub(super) allocator: Allocator,
     pub(super) dma: vb3_machine::Device,
-    /// How its planes are made.
+    /// How its planes are allocated.
     pub(super) planes: vb3_plane::Device<vb3_machine::Device>,
-    /// Whether a call makes all buffers that it is asked for, or none.
+    /// Whether a call that allocates buffers fails unless it gets all of them.
     pub(super) admission: bool,
-    /// Bytes that lines of pictures are multiples of.
+    /// Alignment of picture lines in bytes.
     pub(super) stride_align: u32,
-    /// Bytes of memory that it has for itself.
+    /// Bytes of the device's own memory.
     pub(super) sram: u64,
     demands: Demands,
     pub(super) video: Video,
-    /// What its media device says of it, if it has one.
+    /// The function that its media device reports, if it has one.
     function: Option<MediaFunction>,
     /// When frames were completed, and which memory was used last.
     pub(super) watch: Watch,
-    /// When it comes and goes by itself.
+    /// When the device is plugged and unplugged by itself.
     pub(super) presence: Presence,
-    /// What a script does to its frames; `None` where it does nothing to the device.
+    /// The script's faults for its frames, or `None` if no script affects the device.
     pub(super) faults: Option<FaultSchedule>,
-    /// It does all its work within a tick.
+    /// Whether the device completes all its work within a tick.
     at_once: bool,
 }
 
 impl Node {
-    /// Puts a device on the machine.
+    /// Adds a device to the machine.
     pub(super) fn new(
         memory: &mut Memory,
         profile: &Profile,
@@ -189,15 +187,15 @@ impl Node {
             Some(at) => profile.iommus.get(at).map(|(_, iommu)| iommu),
             None => profile.iommu.as_ref().filter(|_| !spec.contiguous),
         };
-        // The machine's is for devices that no IOMMU stands before.
+        // The machine's own memory is for devices without an IOMMU.
         let sram = spec.sram.unwrap_or(match iommu {
             None => profile.sram,
             Some(_) => 0,
         });
         if iommu.is_some() && sram > 0 {
             bail!(
-                "{}: sram= is for devices that are not behind an IOMMU; contiguous=on takes it \
-                 out of the machine's",
+                "{}: sram= needs a device without an IOMMU; contiguous=on removes the \
+                 machine's",
                 path.display()
             );
         }
@@ -215,7 +213,7 @@ impl Node {
                 false => Coherency::NonCoherent,
             }),
             demands: demands(spec),
-            // A contiguous plane is one address, so that a limit of segments is one of planes.
+            // A contiguous plane is one segment, so a limit of segments also limits planes.
             max_segments: (spec.allocator == Allocator::Contig
                 && (spec.max_segment.is_some() || spec.boundary.is_some()))
             .then_some(1),
@@ -224,9 +222,9 @@ impl Node {
             .ops_mut()
             .platform_mut()
             .add_device(&file_name, limits)
-            .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
+            .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
         own_ways(memory, iommu, sram, dma)
-            .with_context(|| format!("{}: the machine takes no such device", path.display()))?;
+            .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
         let plane_device = plane_device(spec, dma);
         let location = Location::new(spec, number);
         let place = Place {
@@ -276,7 +274,7 @@ impl Node {
         })
     }
 
-    /// What its device needs of memory.
+    /// Returns what the device needs of memory.
     pub(super) const fn wants(&self) -> Wants {
         Wants {
             dma: self.dma,
@@ -286,12 +284,12 @@ impl Node {
         }
     }
 
-    /// What the heap of its own memory is called.
+    /// Returns the name of the heap of the device's own memory.
     pub(super) fn sram_heap(&self) -> String {
         format!("video{}-sram", self.number)
     }
 
-    /// The N of `/dev/videoN`, and the minor.
+    /// Returns the N of `/dev/videoN`, which is also the minor number.
     pub(super) const fn number(&self) -> u32 {
         self.number
     }
@@ -332,8 +330,8 @@ impl Node {
         Some(MediaDevice::new(identity, function, self.number))
     }
 
-    /// When the device has something to do on a clock that does not pass by itself: at once, or
-    /// when it fills or shows a buffer that it has. Frames without a buffer do not move time.
+    /// Returns when virtual time must stop for the device: now, or when it fills or shows a buffer
+    /// that it has. Frames without a buffer do not advance time.
     pub(super) fn next_event(&self, now_ns: u64) -> Option<u64> {
         let flows = self.video.role().flows();
         let due = self.video.contexts_at_work().filter_map(|context| {
@@ -349,13 +347,13 @@ impl Node {
         due.min()
     }
 
-    /// Whether a process or thread of the device's own prepares its data.
+    /// Returns whether a process or thread of the device prepares its data.
     pub(super) fn is_preparing(&self) -> bool {
         let mut contexts = self.video.contexts_at_work();
         contexts.any(|context| context.driver().is_preparing())
     }
 
-    /// Lets a script disturb the device from now on: all that is open, and what will be.
+    /// Lets a script inject faults into the device, on current and future files.
     pub(super) fn disturb(&mut self) -> &FaultSchedule {
         let schedule = &*self.faults.get_or_insert_with(FaultSchedule::default);
         for context in self.video.contexts_mut() {
@@ -364,8 +362,8 @@ impl Node {
         schedule
     }
 
-    /// Has the device do all its work within a tick, where it can: time that stands still meanwhile
-    /// goes on in the same steps in every run.
+    /// Makes the device complete all its work within a tick if it can, so that virtual time
+    /// advances in the same steps in every run.
     pub(super) fn work_at_once(&mut self) {
         self.at_once = true;
         for context in self.video.contexts_mut() {
@@ -373,7 +371,7 @@ impl Node {
         }
     }
 
-    /// Opens the device once more.
+    /// Opens the device.
     ///
     /// # Errors
     /// As [`VideoDevice::open`].
@@ -388,8 +386,8 @@ impl Node {
         Ok(handle)
     }
 
-    /// Lets the device work; some files' parts of it where it `has_time` for no more. Whether it
-    /// had time for all.
+    /// Lets the device work while `has_time` returns true. Returns whether all its files had their
+    /// turn.
     pub(super) fn tick(
         &mut self,
         memory: &mut Memory,
@@ -404,7 +402,7 @@ impl Node {
         all
     }
 
-    /// Lets the device move what is left of a picture that it has begun to move.
+    /// Lets the device copy the rest of a picture that it has begun.
     pub(super) fn finish_begun(&mut self, memory: &mut Memory, now_ns: u64) {
         for _ in 0..MOST_PIECES {
             if !self.video.has_begun() {
@@ -414,7 +412,7 @@ impl Node {
         }
     }
 
-    /// Finishes what the device records; what went wrong with it.
+    /// Finishes the device's recording. Returns the failure, if any.
     pub(super) fn finish(&mut self) -> Option<DeviceFailure> {
         let failure = self.ask(Device::finish)?;
         Some(DeviceFailure {
@@ -423,7 +421,7 @@ impl Node {
         })
     }
 
-    /// Takes what failed or ended since the last call, and whether the device unplugs itself now.
+    /// Takes failures and ends since the last call, and whether the device unplugs itself now.
     pub(super) fn take_news(&mut self) -> News {
         let (mut failures, mut unplugs) = (Vec::new(), false);
         self.video.ask_drivers(|device| {
@@ -440,7 +438,7 @@ impl Node {
         }
     }
 
-    /// The first answer of the drivers of open files.
+    /// Returns the first answer among the drivers of open files.
     fn ask<T>(&mut self, question: impl Fn(&mut Device<Cookie>) -> Option<T>) -> Option<T> {
         let mut contexts = self.video.contexts_mut();
         contexts.find_map(|context| question(context.driver_mut()))
@@ -456,7 +454,7 @@ impl Node {
     }
 }
 
-/// Names the devices whose formats programs asked for, where no program used any device.
+/// Returns a note naming the devices that programs only listed, if no program used any device.
 pub(super) fn listed(nodes: &[Node]) -> Option<String> {
     let interests = || nodes.iter().map(|node| (node, node.video.interest()));
     if interests().any(|(_, interest)| interest.buffer_calls > 0) {

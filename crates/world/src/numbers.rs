@@ -1,4 +1,4 @@
-//! Which `/dev/videoN` or `/dev/v4l-subdevN` each device gets.
+//! Assigns a `/dev/videoN` number to each device.
 
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ const LAST_SUBDEVICE: u32 = 191;
 /// Returns the minor number of each device: of the node that its options name, or the first free one.
 ///
 /// # Errors
-/// A sentence: two devices want one number, or there are too many devices.
+/// Fails with a sentence if two devices want one number, or if there are too many devices.
 pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
     let mut taken = BTreeSet::new();
     for number in specs.iter().filter_map(|spec| spec.node) {

@@ -10,7 +10,7 @@ pub struct Outside {
 }
 
 impl Default for Outside {
-    /// The system's monotonic clock, and the codecs built into this process, in threads of it.
+    /// Uses the system's monotonic clock, and runs the built-in codecs in threads of this process.
     fn default() -> Self {
         Self::with_codecs(Launch::in_thread())
     }
@@ -25,7 +25,7 @@ impl std::fmt::Debug for Outside {
 }
 
 impl Outside {
-    /// Takes the caller's codecs, with the system's monotonic clock.
+    /// Uses the caller's codecs and the system's monotonic clock.
     pub fn with_codecs(codecs: impl Into<Codecs>) -> Self {
         Self {
             clock: Clock::default(),
@@ -33,7 +33,7 @@ impl Outside {
         }
     }
 
-    /// Takes the caller's clock, in nanoseconds, which must be monotonic, and the codecs.
+    /// Uses the caller's codecs and monotonic clock, in nanoseconds.
     pub fn new(now_ns: impl Fn() -> u64 + Send + 'static, codecs: impl Into<Codecs>) -> Self {
         Self {
             clock: Clock::given(now_ns),

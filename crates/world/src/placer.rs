@@ -1,4 +1,4 @@
-//! Where buffers of devices with `place=lazy` lie.
+//! Places buffers of devices with `place=lazy`.
 
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
@@ -11,7 +11,7 @@ use vb3_dmabuf::solve::{Heap, HeapKind, Needs, Placement, Request, Rule, Run, co
 use vb3_dmabuf::{Backing, Spec};
 use vb3_machine::{Device, Machine, Spot};
 
-/// Places buffers by what all devices need that share them.
+/// Chooses a place that suits all devices that share a buffer.
 #[derive(Debug)]
 pub(super) struct Placer {
     devices: Vec<Wants>,
@@ -34,7 +34,7 @@ impl Placer {
     }
 }
 
-/// Bytes of the whole pieces that `len_bytes` take.
+/// Rounds `len_bytes` up to whole pages of the machine.
 fn whole(machine: &Machine, len_bytes: u64) -> Result<u64, Error> {
     let piece = machine.unmapped_granule();
     len_bytes
@@ -52,7 +52,7 @@ fn request(machine: &Machine, len_bytes: u64, count: u32) -> Request {
     }
 }
 
-/// A part of the machine's memory that buffers are placed in.
+/// A part of the machine's memory where buffers can be placed.
 #[derive(Clone)]
 struct Area {
     kind: HeapKind,
@@ -77,9 +77,10 @@ impl Area {
     }
 }
 
-/// Where a machine has memory, the least precious first: ordinary pages, what ordinary memory has
-/// in one run, the contiguous area, what is reserved by name in RAM, on the chip, and what is
-/// protected; then all of it again, uncached.
+/// Returns the machine's areas of memory, the least scarce first.
+///
+/// The order is: scattered pages, contiguous ordinary memory, the contiguous area, reserved areas
+/// in RAM, memory on the chip, protected memory. All of them follow again as uncached memory.
 fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let free = machine.free_memory();
     let area = |kind, free: &[_]| Area {
@@ -117,7 +118,7 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     areas
 }
 
-/// Places as many buffers for some devices; the error says what is short.
+/// Places the requested buffers for these devices. The error names the shortage.
 fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placement, Error> {
     let areas = areas(machine, request.len_bytes);
     let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
@@ -125,7 +126,7 @@ fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placem
         return Err(Error::NoMemory(shortage(machine, request, needs, &heaps)));
     };
     if let Some(HeapKind::Pieces(_)) = areas.get(placement.heap).map(|area| area.kind) {
-        // Not the lowest pages: those are the ones that devices with short masks need.
+        // Leaves out the lowest pages, which devices with small DMA masks need.
         let reach = needs.iter().map(Needs::reach);
         (placement.first, placement.last) = reach.fold((0, u64::MAX), |(first, last), reach| {
             (reach.0.max(first), reach.1.min(last))
@@ -134,14 +135,14 @@ fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placem
     Ok(placement)
 }
 
-/// Whether the machine has a place for as many buffers that suits all devices.
+/// Returns whether the machine has a place for these buffers that suits all devices.
 pub(super) fn suits(machine: &Machine, request: &Request, needs: &[Needs]) -> bool {
     let areas = areas(machine, request.len_bytes);
     let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
     solve(request, needs, &heaps).is_some()
 }
 
-/// What devices ask for and the machine has not.
+/// Returns what the devices need and the machine lacks.
 fn shortage(machine: &Machine, request: &Request, needs: &[Needs], heaps: &[Heap<'_>]) -> Reason {
     let free = machine.free_memory();
     let all = free.ordinary.iter().chain(&free.contiguous);
@@ -187,7 +188,7 @@ fn shortage(machine: &Machine, request: &Request, needs: &[Needs], heaps: &[Heap
     }
 }
 
-/// Bytes of the longest run that buffers which must be contiguous are given.
+/// Returns the longest contiguous run of free memory, in bytes.
 fn longest(machine: &Machine) -> u64 {
     let free = machine.free_memory();
     let longest = |runs: &[vb3_dma::Segment]| runs.iter().map(|run| run.len).max().unwrap_or(0);
@@ -213,7 +214,7 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
             }));
         }
         let len = whole(machine, spec.len_bytes)?;
-        // With all that was promised and is not placed yet, as if it were for this device, too.
+        // Counts all reserved, unplaced memory as if it were for this device, too.
         let before = machine.promised_bytes().div_ceil(len);
         let count = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
         let needs = self.needs(ops, &mut std::iter::once(device));

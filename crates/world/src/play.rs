@@ -1,4 +1,4 @@
-//! A script at work: what is due, and what has happened.
+//! Plays a script: which steps are due, and what they did.
 
 use crate::World;
 use crate::node::Node;
@@ -12,23 +12,23 @@ use vb3_report::sentence;
 use vb3_report::{DeviceReport, MissedStep, ScriptEvent};
 use vb3_v4l2::{Flow, Role, decode};
 
-/// Calls that are remembered, so that one that is made anew is not counted again.
+/// Calls that are remembered, so that a repeated call is not counted again.
 const MAX_CALLS: usize = 1024;
 
-/// A step, and how far it is.
+/// A step and its progress.
 struct Playing {
     step: Step,
-    /// The device, by its place in the table.
+    /// The device's index in the node table.
     node: Option<usize>,
-    /// Whether it was due.
+    /// Whether the step has begun.
     begun: bool,
-    /// Calls that it has counted.
+    /// Calls that the step has counted.
     calls: u64,
-    /// How often it happened.
+    /// How often the step took effect.
     times: u64,
 }
 
-/// The script of a run; empty for most.
+/// The script of a run; empty for most runs.
 #[derive(Default)]
 pub(super) struct Play {
     steps: Vec<Playing>,
@@ -37,7 +37,7 @@ pub(super) struct Play {
 }
 
 impl Play {
-    /// When the next step is due by time.
+    /// Returns when the next timed step is due.
     pub(super) fn next_ns(&self) -> Option<u64> {
         let waiting = self.steps.iter().filter(|playing| !playing.begun);
         let due = waiting.filter_map(|playing| match playing.step.when {
@@ -47,7 +47,7 @@ impl Play {
         due.min()
     }
 
-    /// Whether a call is new, and not one that waited or is made anew.
+    /// Returns whether a call is new, rather than one that waited or is repeated.
     fn is_new(&mut self, call: CallId) -> bool {
         if self.recent.contains(&call) {
             return false;
@@ -60,7 +60,7 @@ impl Play {
     }
 }
 
-/// What is to say of a fault besides its name.
+/// Describes a fault's parameter, if it has one.
 fn say_fault(fault: FrameFault) -> String {
     match fault {
         FrameFault::Late { by_ns } => sentence::time(by_ns),
@@ -71,19 +71,22 @@ fn say_fault(fault: FrameFault) -> String {
     }
 }
 
-/// What a step needs of its device.
+/// Checks that a step's device supports the step.
 fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     let machine = world.memory.ops().platform();
     let Some(node) = node.and_then(|at| world.nodes.get(at)) else {
         if matches!(step.action, Action::OccupyCma { .. }) && machine.profile().cma == 0 {
             bail!(
-                "machine {} has no contiguous memory area to take; choose one that has, such as \
+                "machine {} has no contiguous memory area; choose a machine with one, such as \
                  --machine soc-cma",
                 machine.profile().name
             );
         }
         if matches!(step.action, Action::StopClock { .. }) && world.clock.is_virtual() {
-            bail!("a virtual clock cannot be stopped: it passes only while a program waits");
+            bail!(
+                "stop_clock has no effect on a virtual clock, which stands still unless a program \
+                 waits; use --clock real"
+            );
         }
         return Ok(());
     };
@@ -91,13 +94,13 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     let is_capture = node.video.role() == Role::Capture;
     match &step.action {
         Action::Frame(_) if node.video.role() == Role::Output => bail!(
-            "{} is for devices that deliver frames (cameras, loopbacks, codecs, converters), and \
+            "{} needs a device that delivers frames (camera, loopback, codec, converter), but \
              {path} is a {}",
             step.action.name(),
             node.kind
         ),
         Action::Source { .. } | Action::Signal(_) if !is_capture => bail!(
-            "{} is for devices with a source of their own (cameras, loopbacks), and {path} is a {}",
+            "{} needs a camera or a loopback, but {path} is a {}",
             step.action.name(),
             node.kind
         ),
@@ -105,12 +108,12 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
             let mut contexts = node.video.contexts();
             if !contexts.all(|context| context.driver().takes_size(*width, *height)) {
                 bail!(
-                    "{path} does not have pictures of {width}x{height}; `sizes=` of --device lists more"
+                    "{path} does not support pictures of {width}x{height}; `sizes=` of --device lists more"
                 );
             }
         }
         Action::IommuFault if !node.has_iommu(machine) => bail!(
-            "{path} is behind no IOMMU on machine {}; choose one that has, such as --machine \
+            "{path} has no IOMMU on machine {}; choose a machine with one, such as --machine \
              soc-iommu",
             machine.profile().name
         ),
@@ -119,7 +122,7 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// What did not come, so that a step never happened. `frames` are those that its device finished.
+/// Says why a step never took effect. `frames` is how many frames its device finished.
 fn missed(playing: &Playing, frames: u64) -> String {
     let called = |what: &str| match playing.calls {
         0 => format!("{what} was never called"),
@@ -145,19 +148,19 @@ fn missed(playing: &Playing, frames: u64) -> String {
         ) => ioctl(*request),
         (_, When::Call { .. }) => called("the device"),
         (Action::Frame(_), _) | (_, When::Frame(_)) => match frames {
-            0 => "the device finished no frame".to_owned(),
-            1 => "the device finished only one frame".to_owned(),
-            n => format!("the device finished only {n} frames"),
+            0 => "the device delivered no frame".to_owned(),
+            1 => "the device delivered only one frame".to_owned(),
+            n => format!("the device delivered only {n} frames"),
         },
-        (_, When::Start | When::Time(_)) => "the run ended before".to_owned(),
+        (_, When::Start | When::Time(_)) => "the run ended earlier".to_owned(),
     }
 }
 
 impl World {
-    /// Plays a script from now on.
+    /// Starts a script.
     ///
     /// # Errors
-    /// A device is missing, or does not have what the step is about.
+    /// Fails if a device is missing or does not support its step.
     pub fn play(&mut self, script: &Script) -> Result<(), ScriptError> {
         let mut steps = Vec::new();
         for step in &script.steps {
@@ -187,7 +190,7 @@ impl World {
             started_ns: self.clock.now_ns(),
             recent: VecDeque::new(),
         };
-        // Frames are counted by the devices themselves.
+        // The devices count their frames themselves.
         for at in 0..self.play.steps.len() {
             let playing = &self.play.steps[at];
             let first = match (&playing.step.action, &playing.step.when) {
@@ -208,7 +211,7 @@ impl World {
         }
     }
 
-    /// Lets the device of a step do to its frames what the step says.
+    /// Passes a step's frame faults to its device.
     fn plan_frames(&mut self, at: usize, first: u64) {
         let Some(playing) = self.play.steps.get_mut(at) else {
             return;
@@ -218,7 +221,7 @@ impl World {
         };
         playing.begun = true;
         let faults = FrameFaults {
-            // CAST: scripts have few steps.
+            // CAST: scripts have at most `MAX_STEPS` steps.
             step: at as u32,
             fault: *fault,
             first,
@@ -230,7 +233,7 @@ impl World {
         }
     }
 
-    /// Frames that a device has finished.
+    /// Returns how many frames a device has finished.
     fn frames_of(&self, at: usize) -> u64 {
         let Some(node) = self.nodes.get(at) else {
             return 0;
@@ -241,7 +244,7 @@ impl World {
         }
     }
 
-    /// After every call and tick: what is due by time or by frames, and what happened to frames.
+    /// Begins the steps that are due by time or by frames, and records what happened to frames.
     pub(super) fn advance(&mut self) {
         if self.play.steps.is_empty() {
             return;
@@ -263,7 +266,7 @@ impl World {
         }
     }
 
-    /// What happened to frames, by what their devices say.
+    /// Records the faults that devices injected into frames.
     fn note_frames(&mut self) {
         for at in 0..self.nodes.len() {
             let faults = self.nodes[at].faults.as_ref();
@@ -293,11 +296,11 @@ impl World {
         let now = self.clock.now_ns();
         let machine = self.memory.ops_mut().platform_mut();
         let value = match action {
-            // Calls are met as they come.
+            // Failing calls are handled when they arrive.
             Action::Fail { .. } => return,
             Action::Frame(fault) => {
                 let frames = node.map_or(0, |node| self.frames_of(node));
-                // The frame before a torn one must have been seen.
+                // A torn frame shows part of the one before, which must have been seen.
                 let first = frames + u64::from(fault == FrameFault::Torn);
                 return self.plan_frames(at, first);
             }
@@ -313,12 +316,12 @@ impl World {
             }
             Action::Plug(comes) => match node.is_some_and(|node| self.plug(node, comes)) {
                 true => String::new(),
-                false => "it was so already".to_owned(),
+                false => "nothing changed".to_owned(),
             },
             Action::OccupyCma { longest } => {
                 let taken = machine.occupy_cma(longest);
                 let (taken, longest) = (sentence::bytes(taken), sentence::bytes(longest));
-                format!("{taken} were taken, and no free run is longer than {longest}")
+                format!("took {taken}; the longest free run is now {longest}")
             }
             Action::FreeCma => sentence::bytes(machine.vacate_cma()),
             Action::IommuFault => {
@@ -335,7 +338,7 @@ impl World {
         self.happened_at(now, at, value, None, None);
     }
 
-    /// Steps that never happened.
+    /// Returns the steps that never took effect.
     pub(super) fn missed_steps(&self) -> Vec<MissedStep> {
         let all = (1..).zip(&self.play.steps);
         let missed = all.filter(|(_, playing)| playing.times == 0);
@@ -348,8 +351,8 @@ impl World {
         missed.map(say).collect()
     }
 
-    /// Takes frames that the script cost off those that were lost: marked as bad, written where a
-    /// fault was, or without a buffer because late ones kept theirs.
+    /// Subtracts frames that the script cost from the lost ones: those marked as bad, those written
+    /// while a fault was active, and those without a buffer because late frames kept theirs.
     pub(super) fn forgive_scripted(&self, devices: &mut [DeviceReport]) {
         for playing in &self.play.steps {
             let device = playing.node.and_then(|node| devices.get_mut(node));
@@ -367,7 +370,8 @@ impl World {
         }
     }
 
-    /// Before an ioctl: what it does to the script, and the errno that it is to fail with.
+    /// Counts an ioctl for the script. Returns the errno that the script makes it fail with, if
+    /// any.
     pub(super) fn meet_call(&mut self, node: usize, request: u32, call: CallId) -> Option<Errno> {
         if self.play.steps.is_empty() || !self.play.is_new(call) {
             return None;
@@ -418,7 +422,7 @@ impl World {
         answer
     }
 
-    /// Writes down what happens now.
+    /// Records an event of a step at the current time.
     fn happened(&mut self, at: usize, value: String, frame: Option<u64>, call: Option<u64>) {
         self.happened_at(self.clock.now_ns(), at, value, frame, call);
     }

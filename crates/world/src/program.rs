@@ -1,4 +1,4 @@
-//! The calling program, as the V4L2 layer needs it.
+//! Presents the calling program to the V4L2 layer.
 
 use crate::memory::{Memory, ProgramMemory};
 use crate::shares::Shares;
@@ -11,7 +11,7 @@ use vb3_plane::ExportAccess;
 use vb3_queue::RequestId;
 use vb3_v4l2::{Errno, Program};
 
-/// Converts the V4L2 layer's answer to a call to the front end's.
+/// Converts the V4L2 layer's result to the front end's.
 pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
     match outcome {
         vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
@@ -21,17 +21,17 @@ pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
     }
 }
 
-/// The requests of one device, by what programs' descriptors name.
+/// The requests of one device, by file identity.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
-    /// The device's place among the nodes, and the request.
+    /// The device's index among the nodes, and the request.
     pub(super) requests: &'a HashMap<FdIdentity, (usize, RequestId)>,
-    /// The device's place.
+    /// The device's index.
     pub(super) at: usize,
 }
 
 impl Names<'_> {
-    /// The request behind a file of a program.
+    /// Returns the request behind a program's file.
     pub(super) fn find(&self, file: FdIdentity) -> Option<RequestId> {
         let &(at, id) = self.requests.get(&file)?;
         (at == self.at).then_some(id)
@@ -42,9 +42,10 @@ impl Names<'_> {
 pub(super) struct Call<'a> {
     pub(super) caller: &'a dyn Caller,
     pub(super) shares: &'a RefCell<Shares>,
-    /// The requests of the device that is called.
+    /// The requests of the called device.
     pub(super) requests: Names<'a>,
-    /// The front end has not gathered what the call needs and makes it anew, whatever it answers.
+    /// The front end has not collected what the call needs, and repeats the call whatever its
+    /// result.
     pub(super) lacks: Cell<bool>,
 }
 
@@ -62,7 +63,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The errno for the V4L2 layer.
+    /// Converts an errno for the V4L2 layer.
     fn errno(&self, e: vb3_host::Errno) -> Errno {
         if e == vb3_host::Errno::NOT_GATHERED {
             self.lacks.set(true);

@@ -1,4 +1,4 @@
-//! Which failed calls count as refused, and how the report hears of them.
+//! Decides which failed calls count as refused, and adds them to the report.
 
 use crate::{World, summary, udmabuf};
 use std::path::Path;
@@ -13,8 +13,8 @@ const EINTR: i32 = 4;
 const EIO: i32 = 5;
 const EPIPE: i32 = 32;
 
-/// Calls whose errors are answers, by the begin of their names: questions, such as where a list ends
-/// or whether a control exists, and crops, which programs try and do without.
+/// Beginnings of names of calls whose errors are answers. They ask where a list ends or whether a
+/// control exists, or try a crop that programs do without.
 const QUESTIONS: [&str; 10] = [
     "ENUM",
     "QUERY",
@@ -28,11 +28,11 @@ const QUESTIONS: [&str; 10] = [
     "UNSUBSCRIBE_EVENT",
 ];
 
-/// Whether a call that failed was refused. `call` is its name without `VIDIOC_`.
+/// Returns whether a failed call counts as refused. `call` is its name without `VIDIOC_`.
 ///
-/// These are not: questions; calls that a device does not have (ENOTTY), that find nothing yet
-/// (EAGAIN), or that come after the device has gone (ENODEV); DQBUF at the end of a stream (EPIPE) or
-/// after it broke (EIO), of which the report has the cause.
+/// These do not count: questions; calls that a device does not have (ENOTTY), that find nothing yet
+/// (EAGAIN), or that come after the device was unplugged (ENODEV); DQBUF at the end of a stream
+/// (EPIPE) or after it broke (EIO), since the report has the cause.
 fn is_refusal(call: &str, errno: Errno) -> bool {
     match errno {
         Errno::EAGAIN | Errno::ENOTTY | Errno::ENODEV | Errno::NOT_GATHERED | Errno(EINTR) => false,
@@ -44,7 +44,7 @@ fn is_refusal(call: &str, errno: Errno) -> bool {
     }
 }
 
-/// The number, and where it stands in the structure, by which a call only asks what the device
+/// Returns the value, and its offset in the structure, with which a call only asks what the device
 /// supports: no buffers to allocate, or the export of a buffer that cannot exist.
 const fn probe(request: u32) -> Option<(u64, u32)> {
     match request {
@@ -55,7 +55,7 @@ const fn probe(request: u32) -> Option<(u64, u32)> {
     }
 }
 
-/// Returns the refusal of a call for this reason.
+/// Returns a call's refusal for this reason.
 pub(super) fn for_reason(device: &Path, call: &str, errno: Errno, reason: Reason) -> Refusal {
     Refusal {
         device: device.display().to_string(),
@@ -69,7 +69,7 @@ pub(super) fn for_reason(device: &Path, call: &str, errno: Errno, reason: Reason
     }
 }
 
-/// A call's name without the prefix that all calls on its kind of device share.
+/// Returns a call's name without the prefix that all calls of its device kind share.
 fn short_name(request: u32) -> Option<&'static str> {
     let name = decode::name(request)?;
     let short = ["VIDIOC_", "MEDIA_IOC_"].iter();
@@ -78,15 +78,14 @@ fn short_name(request: u32) -> Option<&'static str> {
 }
 
 impl World {
-    /// Counts a call on a device that failed, where that is a refusal that the report does not have
-    /// yet.
+    /// Counts a failed call on a device if it is a refusal that the report does not have yet.
     pub(super) fn note_refusal(&mut self, file: FileId, call: &str, errno: Errno) {
         if let Some(&(at, _)) = self.files.get(&file) {
             self.note_refusal_at(at, call, errno);
         }
     }
 
-    /// The same of the device at this place among the nodes.
+    /// Does the same for the device with this index among the nodes.
     pub(super) fn note_refusal_at(&mut self, at: usize, call: &str, errno: Errno) {
         if let Some(node) = self.nodes.get(at) {
             let device = node.path.display().to_string();
@@ -106,7 +105,7 @@ impl World {
         }
     }
 
-    /// The same of an ioctl on a video device, unless it only asked what the device supports.
+    /// Does the same for an ioctl on a video device, unless it only asked what the device supports.
     pub(super) fn note_refused_ioctl(
         &mut self,
         file: FileId,
@@ -124,7 +123,7 @@ impl World {
         }
     }
 
-    /// The same of an ioctl on a file of another kind.
+    /// Does the same for an ioctl on a file of another kind.
     pub(super) fn note_refused_other(&mut self, file: FileId, request: u32, errno: Errno) {
         let called = if let Some(path) = self.heaps.path(file) {
             Some((path, "DMA_HEAP_IOCTL_ALLOC"))
@@ -140,7 +139,7 @@ impl World {
         }
     }
 
-    /// The same of an ioctl on a dma-buf: the device whose buffer it is refuses.
+    /// Does the same for an ioctl on a dma-buf, on behalf of the device whose buffer it is.
     pub(super) fn note_refused_buffer(&mut self, buf: BufId, request: u32, errno: Errno) {
         let memory = self.memory.buf(buf).map(|buf| buf.memory);
         let place = memory.and_then(|memory| summary::place(&self.nodes, memory.get()));

@@ -1,7 +1,7 @@
-//! What would have let all devices use a buffer that one of them was refused.
+//! Finds how all devices could have used a buffer that one of them refused.
 //!
-//! The solver knows neither machines nor nodes; here the machine's limits become demands, and its
-//! memory heaps.
+//! The solver knows neither machines nor nodes. This module turns the machine's limits into needs,
+//! and its memory into heaps.
 
 use crate::memory::Memory;
 use crate::node::Node;
@@ -15,10 +15,10 @@ use vb3_plane::RefusedImport;
 use vb3_report::{Demand, Refusal, Remedy};
 use vb3_v4l2::VideoDriver as _;
 
-/// The heap of pages, as Linux calls it.
+/// Linux's name of the heap of pages.
 pub(super) const SYSTEM_HEAP: &str = "system";
-/// The heap of the contiguous memory area, as Linux calls it where it was set up by the command
-/// line or a device tree.
+/// Linux's name of the heap of the contiguous area, if the command line or a device tree set up the
+/// area.
 pub(super) const CMA_HEAP: &str = "default_cma_region";
 
 /// Constraints that other memory could have met.
@@ -40,7 +40,7 @@ const MET_ELSEWHERE: [Constraint; 15] = [
     Constraint::Unprotected,
 ];
 
-/// Whether an import is what a call was refused for, and other memory could have been used.
+/// Returns whether a call was refused because of this import, and other memory would have helped.
 pub(super) fn is_of(nodes: &[Node], import: &RefusedImport<Device>, refusal: &Refusal) -> bool {
     let node = nodes.iter().find(|node| node.dma == import.device);
     let mut met = MET_ELSEWHERE.iter().map(|constraint| constraint.name());
@@ -49,12 +49,12 @@ pub(super) fn is_of(nodes: &[Node], import: &RefusedImport<Device>, refusal: &Re
         && node.is_some_and(|node| node.path.as_os_str() == &*refusal.device)
 }
 
-/// What a device and its node are called.
+/// Names a device and its node.
 fn name(node: &Node) -> String {
     format!("{} ({})", node.kind, node.path.display())
 }
 
-/// Where the buffer could have been, for the device that was refused and all others that use it.
+/// Finds a place for the buffer that suits the refusing device and all others that use it.
 pub(super) fn find(
     nodes: &[Node],
     memory: &Memory,
@@ -79,14 +79,14 @@ pub(super) fn find(
         .filter_map(|node| node.wants().needs(memory.ops()))
         .collect();
     if refusal.constraint == Constraint::IovaSpace.name() {
-        // What is free may be free in pieces: the refusal knows the longest.
+        // Free memory may be fragmented. The refusal has the longest run.
         let refused = users.iter().zip(&mut needs);
         let refused = refused.filter(|(node, _)| node.dma == import.device);
         for iommu in refused.filter_map(|(_, needs)| needs.iommu.as_mut()) {
             iommu.free_bytes = iommu.free_bytes.min(refusal.found);
         }
     }
-    // The memory that was refused is the exporter's own.
+    // The refused memory is the exporter's own.
     let others: Vec<&Node> = (users.iter().copied())
         .filter(|node| Some(node.dma) != made_for)
         .collect();
@@ -137,15 +137,15 @@ pub(super) fn find(
     Some(remedy)
 }
 
-/// The devices that keep memory from being moved.
+/// Returns the devices that prevent memory from being moved.
 fn pins(attached: &[(Device, bool)], users: &[&Node]) -> Vec<String> {
     let mut users = users.to_vec();
     users.retain(|node| attached.contains(&(node.dma, true)));
     users.into_iter().map(name).collect()
 }
 
-/// As many buffers like the refused one as its queue has planes, with the lines of its present
-/// picture.
+/// Requests as many buffers like the refused one as its queue has planes, with the line length of
+/// its current picture.
 fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
     let mut request = Request {
         len_bytes,
@@ -157,7 +157,7 @@ fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
     for context in importer.video.contexts() {
         for &flow in importer.video.role().flows() {
             let format = context.driver().format(flow);
-            // Where a program names no length, the plane is as long as the buffer it offers.
+            // If a program gives no length, the plane is as long as the offered buffer.
             let planes = format.planes.iter().take(format.num_planes);
             let planes = planes.filter(|plane| u64::from(plane.sizeimage) <= len_bytes);
             let plane = planes.max_by_key(|plane| plane.sizeimage);
@@ -176,7 +176,7 @@ fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
     request
 }
 
-/// A place where buffers can be allocated, and what that is called.
+/// A place where buffers can be allocated, and its name.
 struct Place {
     name: String,
     kind: HeapKind,
@@ -205,7 +205,7 @@ fn views(places: &[Place]) -> Vec<Heap<'_>> {
     places.iter().map(Place::view).collect()
 }
 
-/// The heaps of the machine. What a device has for itself is left out.
+/// Returns the machine's heaps without devices' own memory.
 fn heaps(machine: &Machine) -> Vec<Place> {
     let free = machine.free_memory();
     let profile = machine.profile();
@@ -216,7 +216,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
         align: machine.page_size(),
         pages: true,
         cached: true,
-        // Memory that is for no device is not shared with any.
+        // Private memory is not shared with any device.
         protected: profile.private_memory,
     };
     let pieces = HeapKind::Pieces(machine.unmapped_granule());
@@ -235,7 +235,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
     heaps
 }
 
-/// What each of some devices allocates itself. Memory that a device has for itself is left out.
+/// Returns the memory that each device allocates itself, without devices' own memory.
 fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &Request) -> Vec<Place> {
     let nodes = nodes.iter().filter(|_| machine.profile().sram == 0);
     nodes
@@ -243,7 +243,7 @@ fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &Request) -> Vec<P
         .collect()
 }
 
-/// The memory that a device's own buffers come from.
+/// Returns the memory that a device's own buffers come from.
 fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place> {
     let info = machine.device_info(node.dma)?;
     let free = machine.free_memory();

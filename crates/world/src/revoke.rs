@@ -1,19 +1,19 @@
-//! Buffers that are taken back while programs and devices hold them: `vb3 ctl revoke`.
+//! Revokes buffers while programs and devices hold them: `vb3 ctl revoke`.
 //!
-//! Nothing is taken from those who hold the buffer but its bytes: descriptors, mappings and attachments
-//! stay theirs to let go. Devices' mappings end, and what they do at addresses that they still have
-//! faults in the machine's bus. Programs that have it mapped find zeroes, and memory of no device where
-//! they write, as below a graphics device that was unplugged; or, where that is asked for, they fault
-//! (SIGBUS), as on memory of a device that was handed to a virtual machine. The memory counts as used
-//! until the last holder has let go.
+//! Only the buffer's memory is revoked. Holders keep their descriptors, mappings and attachments
+//! until they release them, and the memory counts as used until the last holder does. Devices'
+//! mappings end, and an access at an old address faults on the machine's bus. Programs with a
+//! mapping read zeroes, and their writes reach no device, as after a graphics device was unplugged.
+//! On request they fault (SIGBUS) instead, as on memory of a device that was passed to a virtual
+//! machine.
 //!
-//! Zeroes are there at once, in any case: the pages leave the file that programs map. That they fault is
-//! the front end's to bring about (`Backend::take_revoked`), process by process; the order is answered
-//! when that is done.
+//! Programs read zeroes immediately in both cases, since the pages leave the file that they map.
+//! The front end then makes each process fault (`Backend::take_revoked`). The command is answered
+//! after that.
 //!
 //! Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c (attach and map fail with ENODEV), 6.12
-//! drivers/gpu/drm/ttm/ttm_bo_vm.c `ttm_bo_vm_dummy_page`. Differs: that page is the process's own; here
-//! programs that have the same buffer mapped go on seeing what each other write to it.
+//! drivers/gpu/drm/ttm/ttm_bo_vm.c `ttm_bo_vm_dummy_page`. Differs: that page belongs to one
+//! process; here programs that map the same buffer still see each other's writes.
 
 use crate::World;
 use crate::memory::{Memory, Shared};
@@ -24,13 +24,13 @@ use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
 use vb3_host::FdIdentity;
 use vb3_queue::Queue;
 
-/// What programs find in mappings of a buffer that was taken back.
+/// What programs find in mappings of a revoked buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mappings {
-    /// Zeroes. Writes go to memory of no device.
+    /// Zeroes. Writes reach no device.
     #[default]
     Zero,
-    /// Nothing: an access gets SIGBUS.
+    /// No memory: an access gets SIGBUS.
     Fault,
 }
 
@@ -46,23 +46,23 @@ impl FromStr for Mappings {
     }
 }
 
-/// What was taken back.
+/// The revoked buffers of a run.
 #[derive(Debug, Default)]
 pub(super) struct Revoked {
-    /// What programs find, where an order does not say.
+    /// What programs find unless the command says otherwise.
     mappings: Mappings,
-    /// Buffers where programs found zeroes.
+    /// Buffers that programs read as zeroes.
     pub(super) zeroed: u64,
-    /// Buffers where they got SIGBUS.
+    /// Buffers on which programs got SIGBUS.
     faulting: u64,
-    /// Files on which programs are to fault, and do not yet.
+    /// Files on which programs must fault but do not yet.
     pub(super) unseen: Unseen<FdIdentity>,
-    /// Memory that programs may not map again, as far as it is still there.
+    /// Memory that programs may not map again, as long as it exists.
     closed: BTreeSet<MemoryId>,
 }
 
 impl Revoked {
-    /// What a person should know of it.
+    /// Returns the report's notes on revoked buffers.
     pub(super) fn remarks(&self) -> impl Iterator<Item = String> {
         let found = [
             (self.zeroed, "programs found zeroes there"),
@@ -79,7 +79,7 @@ impl Revoked {
     }
 }
 
-/// An order's device or buffer, and what programs are to find there if it says.
+/// Splits a command into the device or buffer, and what programs find there if it says so.
 fn split(order: &str) -> (&str, Option<Mappings>) {
     let split = order.rsplit_once(' ');
     let found = split.and_then(|(name, word)| Some((name, word.parse().ok()?)));
@@ -87,12 +87,12 @@ fn split(order: &str) -> (&str, Option<Mappings>) {
 }
 
 impl World {
-    /// What programs find in buffers that are revoked, where an order does not say.
+    /// Sets what programs find in revoked buffers if the command does not say.
     pub fn set_mappings(&mut self, mappings: Mappings) {
         self.revoked.mappings = mappings;
     }
 
-    /// Revokes the buffer of a number in the list of buffers.
+    /// Revokes the buffer with a number from the list of buffers.
     pub(super) fn revoke_by_name(&mut self, order: &str) -> Result<String, String> {
         let (name, mappings) = split(order);
         let buffers = self.memory.buffers();
@@ -100,7 +100,7 @@ impl World {
         let state = named.and_then(|id| Some((id, buffers.inspect(id, |m| m.is_revoked())?)));
         let Some((id, is_revoked)) = state else {
             return Err(format!(
-                "\"{name}\" is no buffer of this run; `vb3 ctl buffers` lists them with their \
+                "\"{name}\" is not a buffer of this run; `vb3 ctl buffers` lists them with their \
                  numbers"
             ));
         };
@@ -118,13 +118,13 @@ impl World {
         Ok(String::new())
     }
 
-    /// Unplugs a device and revokes what it has exported.
+    /// Unplugs a device and revokes its exported buffers.
     pub(super) fn unplug_and_revoke(&mut self, order: &str) -> Result<String, String> {
         let (device, mappings) = split(order);
         self.set_now();
         let at = self.plug_by_name(device, false)?;
         let dma = self.nodes.get(at).map(|node| node.dma);
-        // Its queues are gone, and with them all that nobody else holds.
+        // Its queues are gone, and with them every buffer without other holders.
         let buffers = self.memory.buffers();
         let is_exported = |memory: &Shared| {
             let mut holders = memory.holders();
@@ -136,15 +136,15 @@ impl World {
             .filter(|id| buffers.inspect(*id, is_exported) == Some(true))
             .collect();
         for id in exported {
-            // Memory that a device exports is the machine's.
+            // The memory that a device exports belongs to the machine.
             self.revoke(id, mappings);
         }
         self.look_around();
         Ok(String::new())
     }
 
-    /// Takes a buffer's memory back from devices and programs, which find there what is said, or what
-    /// they find in this run; `false`, and nothing changed, for memory that is not the machine's own.
+    /// Revokes a buffer's memory. Programs find `mappings`, or the run's default. Returns `false`,
+    /// and changes nothing, for memory that does not belong to the machine.
     pub(super) fn revoke(&mut self, id: MemoryId, mappings: Option<Mappings>) -> bool {
         let machine = self.memory.ops().platform();
         let own = self.memory.buffers().inspect(id, |memory| {
@@ -154,7 +154,7 @@ impl World {
             return false;
         };
         machine.wipe(own);
-        // A mapping that could not be taken away leads nowhere afterwards.
+        // A mapping that could not be removed leads nowhere afterwards.
         let _ = self.memory.revoke(id);
         self.memory.ops().platform().withdraw(own);
         match mappings.unwrap_or(self.revoked.mappings) {
@@ -169,7 +169,7 @@ impl World {
         true
     }
 
-    /// Lets programs fault on all files that show memory.
+    /// Makes programs fault on all files that show the memory.
     fn fault(&mut self, id: MemoryId, own_file: Option<FdIdentity>) {
         let revoked = &mut self.revoked;
         revoked.faulting += 1;
@@ -180,15 +180,15 @@ impl World {
         revoked.unseen.extend(shown.into_iter().chain(own_file));
     }
 
-    /// Whether programs fault on a file's memory.
+    /// Returns whether programs fault on a file's memory.
     pub(super) fn faults(&self, file: FdIdentity) -> bool {
         let buf = self.shares.borrow().buf(file);
         let info = buf.and_then(|buf| self.memory.buf(buf));
         info.is_some_and(|info| self.revoked.closed.contains(&info.memory))
     }
 
-    /// A stream all of whose own buffers were revoked can go on no more: it ends with an error, as below
-    /// a driver that gives up. Who polls it would wait for ever.
+    /// Ends streams with an error if all their own buffers were revoked, as a driver does that
+    /// gives up. Otherwise a program that polls the stream would wait for ever.
     fn fail_queues_without_buffers(&mut self) {
         let is_lost = |memory: &Memory, queue: &Queue<Memory>| {
             let is_left = |plane: &vb3_plane::Plane<_>| {

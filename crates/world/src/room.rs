@@ -1,4 +1,4 @@
-//! What is left where a device takes all buffers of a call or none.
+//! Finds the room that is left when a device allocates all buffers of a call or none.
 
 use crate::memory::Memory;
 use crate::node::Node;
@@ -8,15 +8,15 @@ use vb3_dma::{Constraint, PageSource as _, Segment};
 use vb3_report::{Refusal, Room};
 use vb3_v4l2::Shortage;
 
-/// Constraints that free memory says nothing of: a device's own memory, I/O addresses.
+/// Constraints that free RAM does not affect: a device's own memory, I/O addresses.
 const NOT_OF_RAM: [Constraint; 3] = [
     Constraint::CoherentRegion,
     Constraint::IovaSpace,
     Constraint::SizeLimit,
 ];
 
-/// How many buffers of a call there is room for, and what is left of the memory that they would come
-/// from. The call is over, and holds nothing.
+/// Returns how many buffers of a failed call would have fit, and what is free of their memory. The
+/// call holds nothing any more.
 pub(super) fn find(node: &Node, memory: &Memory, refusal: &Refusal, short: Shortage) -> Room {
     let mut room = Room {
         wanted: short.wanted,

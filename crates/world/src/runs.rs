@@ -1,4 +1,4 @@
-//! Free memory as the solver reads it.
+//! Converts free memory for the solver.
 
 use vb3_dma::Segment;
 use vb3_dmabuf::solve::Run;

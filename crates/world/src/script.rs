@@ -11,45 +11,45 @@ pub use shipped::SHIPPED;
 use std::fmt;
 use vb3_devices::FrameFault;
 
-/// Longest script taken, in bytes.
+/// Longest accepted script in bytes.
 pub const MAX_FILE: u64 = 1 << 18;
 /// Most steps of a script.
 pub const MAX_STEPS: usize = 256;
 /// Most frames or calls of a step.
 pub const MAX_COUNT: u64 = 1 << 32;
-/// Longest time that a script can name, in nanoseconds: a day.
+/// Longest time in a script, in nanoseconds: one day.
 pub const MAX_TIME_NS: u64 = 86_400_000_000_000;
 
-/// A script as it was written.
+/// A script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// A short name; may be empty.
+    /// A short name, or an empty string.
     pub name: String,
-    /// One sentence; may be empty.
+    /// One sentence, or an empty string.
     pub description: String,
-    /// What happens, in the order of the file.
+    /// The steps, in the order of the file.
     pub steps: Vec<Step>,
 }
 
-/// One thing that happens.
+/// One event of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Its line in the file, from 1.
+    /// The step's line in the file, from 1.
     pub line: usize,
-    /// The N of `/dev/videoN`; `None` for what happens to the whole machine.
+    /// The N of `/dev/videoN`, or `None` for a step that affects the whole machine.
     pub device: Option<u32>,
-    /// When it begins.
+    /// When the step begins.
     pub when: When,
-    /// How many frames or calls it happens to.
+    /// How many frames or calls it affects.
     pub count: u64,
-    /// From one such frame or call to the next.
+    /// Distance from one affected frame or call to the next.
     pub every: u64,
-    /// What happens.
+    /// What the step does.
     pub action: Action,
 }
 
 impl Step {
-    /// What is wrong with this step.
+    /// Returns an error at this step.
     pub(crate) fn error(&self, message: String) -> ScriptError {
         let line = self.line;
         ScriptError { line, message }
@@ -59,54 +59,54 @@ impl Step {
 /// When a step begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
-    /// With the run.
+    /// When the run starts.
     Start,
     /// At this time of the run, in nanoseconds.
     Time(u64),
     /// At this frame of the device, from 0.
     Frame(u64),
-    /// At this call on the device, from 1: of one ioctl, or of any.
+    /// At this call on the device, from 1.
     Call {
-        /// Which.
+        /// The number of the call.
         number: u64,
-        /// The ioctl that is counted; `None` for all.
+        /// The ioctl that is counted, or `None` for all ioctls.
         request: Option<u32>,
     },
 }
 
-/// What happens.
+/// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// An ioctl fails, and the device does not hear of it.
+    /// Makes an ioctl fail before the device sees it.
     Fail {
         /// The ioctl.
         request: u32,
-        /// With this errno.
+        /// The errno.
         errno: i32,
     },
-    /// Something happens to frames.
+    /// Injects a fault into frames.
     Frame(FrameFault),
-    /// The source has another size.
+    /// Changes the size of the source.
     Source {
-        /// Pixels.
+        /// Width in pixels.
         width: u32,
-        /// Lines.
+        /// Height in lines.
         height: u32,
     },
-    /// The source loses its signal, or has it again.
+    /// Removes the source's signal, or restores it.
     Signal(bool),
-    /// The device is unplugged, or plugged in again.
+    /// Unplugs the device, or plugs it in again.
     Plug(bool),
-    /// Others take contiguous memory, until no free run is longer than this.
+    /// Occupies contiguous memory until no free run is longer than `longest`.
     OccupyCma {
-        /// Bytes.
+        /// Length in bytes.
         longest: u64,
     },
-    /// They give it back.
+    /// Frees the occupied contiguous memory.
     FreeCma,
-    /// The next access of the device to memory faults in its IOMMU.
+    /// Makes the device's next memory access fault in its IOMMU.
     IommuFault,
-    /// The time of the devices stands still.
+    /// Stops the devices' time.
     StopClock {
         /// Nanoseconds of real time.
         for_ns: u64,
@@ -114,7 +114,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The key that stands for it in a script, and in reports.
+    /// Returns the action's key in scripts and reports.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -138,7 +138,7 @@ impl Action {
     }
 }
 
-/// What is wrong with a script.
+/// An error in a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptError {
     /// The line, from 1.
@@ -147,7 +147,7 @@ pub struct ScriptError {
     pub message: String,
 }
 
-/// `LINE: MESSAGE`, to stand behind the name of a file and a colon.
+/// Writes `LINE: MESSAGE`, for use after a file's name and a colon.
 impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.line, self.message)
@@ -157,10 +157,10 @@ impl fmt::Display for ScriptError {
 impl std::error::Error for ScriptError {}
 
 impl Script {
-    /// Reads a script.
+    /// Parses a script.
     ///
     /// # Errors
-    /// [`ScriptError`] with the line.
+    /// Returns a [`ScriptError`] with the line.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
         parse::parse(text)
     }

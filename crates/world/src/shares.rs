@@ -14,13 +14,13 @@ use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Udmabuf, dmabuf_holders};
 use vb3_plane::{ExportAccess, MemOps};
 
-/// Most things held by programs at one time.
+/// Most mappings and exports of programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
 
-/// How many real dma-bufs are looked at in one look at some: each is a read of a file in /proc.
+/// How many real dma-bufs one look checks. Each check reads a file in /proc.
 const LOOKED_AT: usize = 64;
 
-/// One thing a program was given.
+/// A mapping or descriptor that a program was given.
 #[derive(Debug)]
 enum Given {
     /// A mapping of a queue's buffer, in a process.
@@ -33,12 +33,12 @@ enum Given {
     },
 }
 
-/// A file that shows exported memory, and the dma-bufs it stands for.
+/// A file that shows exported memory, and its dma-bufs.
 #[derive(Debug)]
 struct Export {
     len_bytes: u64,
     bufs: BTreeSet<BufId>,
-    /// The mapping that counts, once a program has mapped the file.
+    /// The mapping that the host counts once a program has mapped the file.
     mapped: Option<Vma>,
     /// The processes that have mapped it.
     mapped_by: BTreeSet<u32>,
@@ -52,16 +52,16 @@ pub(super) struct Shown {
     pub(super) kind: ShownKind,
 }
 
-/// What kind of file shows a dma-buf.
+/// The kind of file that shows a dma-buf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShownKind {
-    /// A dma-buf of the kernel's.
+    /// A dma-buf of the kernel.
     Real,
     /// A memfd.
     Memfd,
 }
 
-/// A real dma-buf that programs were given. Its end is looked for by its count of holders.
+/// A real dma-buf that programs were given. Its count of holders shows when it ends.
 #[derive(Debug)]
 struct Real {
     fd: OwnedFd,
@@ -70,12 +70,13 @@ struct Real {
     pid: u32,
 }
 
-/// What makes real dma-bufs of the machine's memory, and tells how many hold one.
+/// Makes real dma-bufs of the machine's memory, and counts their holders.
 pub(super) trait Exporter: Debug {
-    /// A dma-buf of the first `len` bytes of a memfd; `None` where none can be made.
+    /// Makes a dma-buf of a memfd's first `len` bytes, or returns `None` if that is impossible.
     fn export(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<OwnedFd>;
 
-    /// How many descriptors and mappings of it there are, ours included; `None` for what is none.
+    /// Returns how many descriptors and mappings it has, including the host's, or `None` if it is
+    /// not a dma-buf.
     fn holders(&self, buf: BorrowedFd<'_>) -> Option<u64>;
 }
 
@@ -89,25 +90,25 @@ impl Exporter for Udmabuf {
     }
 }
 
-/// The tables of what was given out.
+/// The tables of mappings and exports.
 #[derive(Debug)]
 pub(super) struct Shares {
     next_tag: u64,
-    /// `None` where the kernel makes no dma-bufs of memfds for us.
+    /// `None` if the kernel cannot make dma-bufs of memfds for this process.
     exporter: Option<Box<dyn Exporter + Send>>,
     real: Turns<Real>,
     given: BTreeMap<Tag, Given>,
     exports: HashMap<FdIdentity, Export>,
-    /// Which processes hold which memory by what was given, and how often.
+    /// Which processes hold which memory, and how often.
     holders: BTreeMap<MemoryId, BTreeMap<HeldBy, usize>>,
-    /// Memory that has got another holder since the last look.
+    /// Memory that has gained or lost a holder since the last look.
     touched: BTreeSet<MemoryId>,
-    /// The other way round: buffers of other drivers.
+    /// Buffers of other drivers that programs imported.
     pub(super) imports: Imports,
 }
 
 impl Shares {
-    /// Nothing given out yet. Exports are real dma-bufs where the kernel makes them.
+    /// Makes empty tables. Exports are real dma-bufs if the kernel supports them.
     pub(super) fn new() -> Self {
         Self {
             next_tag: 0,
@@ -121,23 +122,23 @@ impl Shares {
         }
     }
 
-    /// Has exports made by something else than the kernel.
+    /// Uses another exporter than the kernel, for tests.
     #[cfg(test)]
     pub(super) fn set_exporter(&mut self, exporter: Box<dyn Exporter + Send>) {
         self.exporter = Some(exporter);
     }
 
-    /// Whether something is held whose end has to be looked for.
+    /// Returns whether the end of an export must be checked.
     pub(super) fn wants_looks(&self) -> bool {
         self.real.len() > 0 || self.imports.len() > 0
     }
 
-    /// Looks for real dma-bufs that nobody holds any more. Whether there was one.
+    /// Releases real dma-bufs that no process holds any more. Returns whether there was one.
     pub(super) fn look(&mut self, memory: &mut Memory) -> bool {
         self.look_at(memory, usize::MAX)
     }
 
-    /// The same, at some of many: the others have their turn at the next look.
+    /// Does the same for a limited number. The next look continues with the others.
     pub(super) fn look_at_some(&mut self, memory: &mut Memory) {
         self.look_at(memory, LOOKED_AT);
     }
@@ -157,7 +158,7 @@ impl Shares {
         any
     }
 
-    /// Makes a real dma-buf of exported memory, where that can be done.
+    /// Makes a real dma-buf of exported memory if possible.
     fn make_real(&self, memfd: BorrowedFd<'_>, len: u64) -> Option<(OwnedFd, FdIdentity)> {
         let len = len.checked_next_multiple_of(PAGE_SIZE)?;
         let exporter = self.exporter.as_ref()?;
@@ -179,7 +180,7 @@ impl Shares {
         Ok(Tag(self.next_tag))
     }
 
-    /// Counts a mapping of a queue's buffer; gives the tag under which its end is reported.
+    /// Counts a mapping of a queue's buffer. Returns the tag under which its end is reported.
     pub(super) fn map(
         &mut self,
         memory: &mut Memory,
@@ -193,7 +194,7 @@ impl Shares {
         Ok(tag)
     }
 
-    /// Installs a descriptor for a dma-buf in a program. `buf` comes back if that fails.
+    /// Installs a descriptor for a dma-buf in a program. Returns `buf` on failure.
     pub(super) fn install(
         &mut self,
         memory: &mut Memory,
@@ -207,7 +208,7 @@ impl Shares {
             Err(e) => return Err((e, buf)),
         };
         let real = match access {
-            // The kernel would let the program map it.
+            // The kernel would let the program map protected memory.
             _ if is_protected(memory, buf.id()) => None,
             ExportAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
             ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
@@ -233,7 +234,7 @@ impl Shares {
             Ok(tag) => tag,
             Err(e) => return Err((e, buf)),
         };
-        // Known before it can be used: another thread may guess the number.
+        // Recorded before the descriptor exists, since another thread may guess its number.
         self.exports
             .entry(file)
             .or_insert_with(|| Export {
@@ -262,14 +263,16 @@ impl Shares {
         }
     }
 
-    /// Process `pid` maps an exported file, or a buffer of another driver, itself. It may look at the
-    /// memory from now on, and is listed as long as the file is: what it unmaps nobody tells of.
+    /// Records that process `pid` maps an exported file, or a buffer of another driver, itself.
+    ///
+    /// The process may access the memory from now on. It stays listed as long as the file exists,
+    /// since unmapping is not reported.
     ///
     /// # Errors
     /// EINVAL for memory that is protected now.
     ///
-    /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal`, of an exporter without
-    /// `mmap`, differs: asked where the memory lies at this moment.
+    /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal` for an exporter without
+    /// `mmap`; differs: depends on the memory's place at this moment.
     pub(super) fn mapped(
         &mut self,
         memory: &mut Memory,
@@ -300,7 +303,7 @@ impl Shares {
         Ok(())
     }
 
-    /// An exported descriptor is gone; the last one takes the program's mappings with it.
+    /// Releases an exported descriptor. The last one ends the program's mappings.
     fn forget(&mut self, memory: &mut Memory, file: FdIdentity, id: BufId) {
         let Some(export) = self.exports.get_mut(&file) else {
             return;
@@ -323,7 +326,7 @@ impl Shares {
         }
     }
 
-    /// What was given under `tag` is gone.
+    /// Releases the mapping or descriptor with this tag.
     pub(super) fn gone(&mut self, memory: &mut Memory, tag: Tag) {
         match self.given.remove(&tag) {
             Some(Given::Mapping(vma, pid)) => {
@@ -359,7 +362,7 @@ impl Shares {
         }
     }
 
-    /// Which processes hold a memory, each once for each way.
+    /// Returns the processes that hold a memory, each once per kind of handle.
     pub(super) fn holders(&self, memory: MemoryId) -> BTreeSet<HeldBy> {
         let counted = self.holders.get(&memory).into_iter().flatten();
         let others = self.imports.mapped_by().filter(|(of, _)| *of == memory);
@@ -367,12 +370,12 @@ impl Shares {
         counted.chain(others.map(|(_, by)| by)).collect()
     }
 
-    /// Memory that has got another holder since the last call.
+    /// Takes the memory whose holders changed since the last call.
     pub(super) fn take_touched(&mut self) -> BTreeSet<MemoryId> {
         std::mem::take(&mut self.touched)
     }
 
-    /// Which processes hold which memory, as they were given it.
+    /// Returns which process was given which memory.
     pub(super) fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
         let given = self.given.values().map(|given| match given {
             Given::Mapping(vma, pid) => (vma.memory(), HeldBy::Mapping(*pid)),
@@ -389,7 +392,7 @@ impl Shares {
             .chain(self.imports.mapped_by())
     }
 
-    /// The files that show memory to programs, as far as they have descriptors of it.
+    /// Returns the files that show a memory to programs, if programs have descriptors of it.
     pub(super) fn files_of(&self, memory: &Memory, id: MemoryId) -> Vec<FdIdentity> {
         let is_of = |buf: &BufId| memory.buf(*buf).is_some_and(|info| info.memory == id);
         let exports = self.exports.iter();
@@ -397,17 +400,17 @@ impl Shares {
         of.map(|(file, _)| *file).collect()
     }
 
-    /// The dma-buf behind a file.
+    /// Returns the dma-buf behind a file.
     pub(super) fn buf(&self, file: FdIdentity) -> Option<BufId> {
         self.exports.get(&file)?.bufs.first().copied()
     }
 
-    /// Bytes of the dma-buf behind a file.
+    /// Returns the bytes of the dma-buf behind a file.
     pub(super) fn len_bytes(&self, file: FdIdentity) -> u64 {
         self.exports.get(&file).map_or(0, |export| export.len_bytes)
     }
 
-    /// Exported descriptors that programs hold.
+    /// Returns the number of exported descriptors that programs hold.
     pub(super) fn exported(&self) -> u64 {
         self.given
             .values()
@@ -416,7 +419,7 @@ impl Shares {
     }
 }
 
-/// Whether the memory of a dma-buf lies where the CPU is kept from it.
+/// Returns whether a dma-buf is in protected memory.
 fn is_protected(memory: &Memory, buf: BufId) -> bool {
     let Some(info) = memory.buf(buf) else {
         return false;
@@ -427,7 +430,8 @@ fn is_protected(memory: &Memory, buf: BufId) -> bool {
     (first.flatten()).is_some_and(|addr| memory.ops().platform().is_protected(addr))
 }
 
-/// A descriptor of the memory of a dma-buf with the access mode wanted, and who it is.
+/// Opens a dma-buf's memory with the requested access mode. Returns the descriptor and its
+/// identity.
 fn file_of(
     memory: &mut Memory,
     buf: &BufRef,
@@ -458,8 +462,8 @@ fn file_of(
     ))
 }
 
-/// The file of a dma-buf that the CPU is kept from: as long as the buffer, with no byte of it, and
-/// nobody can write to it.
+/// Returns a sealed, empty file for a dma-buf in protected memory. It has the buffer's length but
+/// none of its bytes.
 fn sealed_zeroes(len: u64) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = memfd_create("vb3", flags).and_then(|file| {

@@ -1,5 +1,5 @@
-//! Virtual time stands still while a device prepares data in a process or thread of its own: however
-//! long that takes, the device is never late.
+//! Stops virtual time while a device prepares data in another process or thread, so that the device
+//! is never late.
 
 use crate::World;
 use crate::node::Node;
@@ -11,12 +11,12 @@ use vb3_report::DeviceFailure;
 /// preparing by then has stopped working.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Since when time has stood still: the system's clock, and how many buffers were done by then.
+/// When virtual time stopped, by the system's clock, and how many buffers were done by then.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Standstill(Option<(u64, u64)>);
 
 impl Standstill {
-    /// The wait that is left.
+    /// Returns the rest of the wait.
     fn left(self, real_ns: u64) -> Duration {
         let since = self.0.map_or(real_ns, |(since, _)| since);
         LONGEST.saturating_sub(Duration::from_nanos(real_ns.saturating_sub(since)))
@@ -24,13 +24,14 @@ impl Standstill {
 }
 
 impl World {
-    /// The longest that virtual time still waits for devices; `None` where none prepares data.
+    /// Returns how long virtual time still waits for devices, or `None` if none prepares data.
     pub(super) fn standstill(&self) -> Option<Duration> {
         let prepares = self.nodes.iter().any(Node::is_preparing);
         prepares.then(|| self.standstill.left(self.clock.real_ns()))
     }
 
-    /// Whether virtual time may go on: no device prepares data, or one has stopped working.
+    /// Returns whether virtual time may advance: no device prepares data, or one has stopped
+    /// working.
     pub(super) fn may_pass(&mut self) -> bool {
         let Some(node) = self.nodes.iter().find(|node| node.is_preparing()) else {
             self.standstill = Standstill::default();
@@ -49,7 +50,7 @@ impl World {
         self.report.fail(DeviceFailure {
             device: node.path.display().to_string(),
             sentence: format!(
-                "it has prepared data for {} seconds and has none; the virtual clock goes on \
+                "it has prepared data for {} seconds without a result; the virtual clock continues \
                  without it",
                 LONGEST.as_secs()
             ),

@@ -1,4 +1,4 @@
-//! What there is to report of devices and memory.
+//! Collects what devices and memory did, for the report.
 
 use crate::memory::{Memory, Missed};
 use crate::node::Node;
@@ -28,8 +28,8 @@ pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str
     }
 }
 
-/// What a device did. What it did to memory is counted by device; where it has two queues, that
-/// stands with the first.
+/// Returns a device's entry. The machine counts memory operations per device, so those of a device
+/// with two queues are listed with the first.
 pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
     let planes = memory.counters(node.dma);
     let mapper = memory.ops().counters(node.dma);
@@ -88,7 +88,7 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
     }
 }
 
-/// What the machine's memory went through.
+/// Returns the entry of the machine's memory.
 pub(super) fn memory(memory: &Memory, peak_bytes: u64) -> MemoryReport {
     let machine = memory.ops().platform();
     MemoryReport {
@@ -97,7 +97,7 @@ pub(super) fn memory(memory: &Memory, peak_bytes: u64) -> MemoryReport {
     }
 }
 
-/// All queues of a node, of all its files.
+/// Returns all queues of a node's files.
 pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)> {
     let flows = node.video.role().flows();
     node.video.contexts().flat_map(move |context| {
@@ -106,7 +106,7 @@ pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)
     })
 }
 
-/// What is held now.
+/// Returns what programs hold now.
 pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
     let page = memory.ops().page_size();
     let machine = memory.ops().platform().held();
@@ -129,7 +129,7 @@ pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
     }
 }
 
-/// Which plane a memory is.
+/// The plane that a memory belongs to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     pub(super) device: String,
@@ -139,7 +139,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// An access to its memory that came too early, without who made it.
+    /// Makes the report's entry of an early access, without the accessing process.
     pub(super) fn early(self) -> EarlyAccess {
         EarlyAccess {
             device: self.device,
@@ -151,7 +151,7 @@ impl Place {
     }
 }
 
-/// Finds a plane of a device that is imported from a memory.
+/// Finds the plane of a device that imports a memory.
 pub(super) fn import_place(
     nodes: &[Node],
     memory: &Memory,
@@ -177,7 +177,7 @@ pub(super) fn place(nodes: &[Node], memory: u64) -> Option<Place> {
     })
 }
 
-/// Finds the plane that a pinned range of a program is.
+/// Finds the plane that uses a program's pinned range.
 pub(super) fn user_place(nodes: &[Node], id: UserId) -> Option<Place> {
     place_of(nodes, |plane| plane.user() == Some(id))
 }
@@ -198,7 +198,7 @@ fn place_of(
     })
 }
 
-/// Whose buffer missed which sync.
+/// Makes the report's entry of a missed sync.
 pub(super) fn missing(place: Place, missed: Missed) -> MissingSync {
     MissingSync {
         device: place.device,

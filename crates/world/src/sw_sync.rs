@@ -1,8 +1,7 @@
-//! `/sys/kernel/debug/sync/sw_sync`: timelines of programs, for tests of what waits for fences.
+//! `/sys/kernel/debug/sync/sw_sync`: timelines that programs make to test waits for fences.
 //!
-//! Source: Linux 6.12 drivers/dma-buf/sw_sync.c; differs: a timeline is called
-//! after the number of its program's process, not its name; `SW_SYNC_GET_DEADLINE` knows of no
-//! deadline.
+//! Source: Linux 6.12 drivers/dma-buf/sw_sync.c; differs: a timeline is named by its process's
+//! number instead of the process's name; `SW_SYNC_GET_DEADLINE` returns no deadline.
 
 use crate::World;
 use crate::memory::Memory;
@@ -11,14 +10,14 @@ use std::path::PathBuf;
 use vb3_dmabuf::fence::{Outcome as Ending, Owner, Timeline};
 use vb3_host::{Caller, Errno, FileId, Node, NodeId, NodeKind, Outcome};
 
-/// Above the id of `/dev/udmabuf`.
+/// One above the id of `/dev/udmabuf`.
 const ID: NodeId = NodeId((1 << 18) + 1);
 const PATH: &str = "/sys/kernel/debug/sync/sw_sync";
 
 const CREATE_FENCE: u32 = 0xc028_5700;
 const INC: u32 = 0x4004_5701;
 const GET_DEADLINE: u32 = 0xc010_5702;
-/// Bytes of `struct sw_sync_create_fence_data`, and where the descriptor is.
+/// Bytes of `struct sw_sync_create_fence_data`, and the descriptor's offset.
 const CREATE_BYTES: usize = 40;
 const FENCE_AT: u64 = 36;
 
@@ -36,7 +35,7 @@ pub(super) struct Timelines {
 }
 
 impl Timelines {
-    /// The node.
+    /// Returns the node.
     pub(super) fn node() -> Node {
         Node {
             kind: NodeKind::File,
@@ -44,7 +43,7 @@ impl Timelines {
         }
     }
 
-    /// Opens a timeline, if a node is this one.
+    /// Opens a timeline if the node is this one.
     pub(super) fn open(
         &mut self,
         node: NodeId,
@@ -61,7 +60,7 @@ impl Timelines {
         true
     }
 
-    /// Closes a timeline: fences that are pending fail. Whether a file was one.
+    /// Closes a timeline, which fails its pending fences. Returns whether the file was a timeline.
     pub(super) fn release(&mut self, file: FileId, memory: &mut Memory) -> bool {
         let Some(open) = self.open.remove(&file) else {
             return false;
@@ -71,17 +70,17 @@ impl Timelines {
         true
     }
 
-    /// Whether a file is a timeline.
+    /// Returns whether a file is a timeline.
     pub(super) fn has(&self, file: FileId) -> bool {
         self.open.contains_key(&file)
     }
 
-    /// Open files.
+    /// Returns the number of open files.
     pub(super) fn open_files(&self) -> usize {
         self.open.len()
     }
 
-    /// The name of a timeline; one that is closed has none.
+    /// Returns a timeline's name, or an empty string if it is closed.
     pub(super) fn name(&self, number: u64) -> String {
         let open = self.open.get(&FileId(number));
         open.map_or_else(String::new, |open| open.name.clone())
@@ -89,7 +88,7 @@ impl Timelines {
 }
 
 impl World {
-    /// A call on a timeline.
+    /// Answers a call on a timeline.
     pub(super) fn timeline_ioctl(
         &mut self,
         file: FileId,
@@ -108,7 +107,7 @@ impl World {
         done.into()
     }
 
-    /// `SW_SYNC_IOC_CREATE_FENCE`.
+    /// Answers `SW_SYNC_IOC_CREATE_FENCE`.
     fn create_fence(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
         let mut data = [0; CREATE_BYTES];
         caller.read(arg, &mut data)?;
@@ -122,18 +121,18 @@ impl World {
         self.install_sync_file(made, [0; 32], number_at, caller)
     }
 
-    /// `SW_SYNC_IOC_INC`.
+    /// Answers `SW_SYNC_IOC_INC`.
     fn increment(&mut self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
         let mut value = [0; 4];
         caller.read(arg, &mut value)?;
         let mut left = u32::from_ne_bytes(value);
         let open = self.timelines.open.get_mut(&file).ok_or(Errno::ENOTTY)?;
         let timeline = &mut open.timeline;
-        // What lies further ahead than half of all numbers would count as past.
+        // A step of more than half the range would count as backwards.
         while left > 0 {
             let step = left.min(i32::MAX.unsigned_abs());
             left -= step;
-            // CAST: values are 32 bits wide, and begin anew after the last.
+            // CAST: values have 32 bits and wrap around.
             let to = (timeline.value() as u32).wrapping_add(step);
             self.memory.with_fences(|fences, now_ns| {
                 fences.advance(timeline, to.into(), Ending::Done, now_ns);

@@ -1,9 +1,9 @@
-//! Sync files: fences that programs hold as descriptors; and what programs say of fences of
-//! dma-bufs.
+//! Sync files, which are fences that programs hold as descriptors, and ioctls on dma-bufs' fences.
 //!
 //! Source: Linux 6.12 drivers/dma-buf/sync_file.c and dma-buf.c `dma_buf_export_sync_file`,
-//! `dma_buf_import_sync_file`, `dma_buf_poll`; differs: `DMA_BUF_IOCTL_SYNC` waits for imported
-//! fences alone, as those of V4L2 devices do not exist there; a deadline is taken and has no effect.
+//! `dma_buf_import_sync_file`, `dma_buf_poll`; differs: `DMA_BUF_IOCTL_SYNC` waits only for
+//! imported fences, since V4L2 devices have no fences there; a deadline is accepted and has no
+//! effect.
 
 use crate::World;
 use crate::memory::Memory;
@@ -30,7 +30,7 @@ const SYNC_END: u64 = 4;
 const MERGE_BYTES: usize = 48;
 const INFO_BYTES: usize = 56;
 const FENCE_BYTES: usize = 80;
-/// Bytes of a name, its NUL included.
+/// Bytes of a name including its NUL.
 const NAME: usize = 32;
 
 type Info = FenceInfo<Owner<vb3_machine::Device>>;
@@ -39,10 +39,10 @@ type Info = FenceInfo<Owner<vb3_machine::Device>>;
 #[derive(Debug)]
 struct Open {
     file: SyncFile,
-    /// Given by a merge.
+    /// The name that a merge gave it.
     name: [u8; NAME],
     identity: FdIdentity,
-    /// Who polls it has not been told of its end.
+    /// Whether programs that poll it must still be woken at its end.
     pending: bool,
 }
 
@@ -54,12 +54,12 @@ pub(super) struct SyncFiles {
 }
 
 impl SyncFiles {
-    /// Whether a file is one of these.
+    /// Returns whether a file is a sync file.
     pub(super) fn has(&self, file: FileId) -> bool {
         self.open.contains_key(&file)
     }
 
-    /// Open files.
+    /// Returns the number of open files.
     pub(super) fn open_files(&self) -> usize {
         self.open.len()
     }
@@ -69,7 +69,7 @@ impl SyncFiles {
         Some(&self.open.get(file)?.file)
     }
 
-    /// The files that have ended since the last call.
+    /// Takes the files that have ended since the last call.
     pub(super) fn take_ended(&mut self, memory: &Memory) -> Vec<FileId> {
         let mut ended = Vec::new();
         for (id, open) in &mut self.open {
@@ -82,7 +82,7 @@ impl SyncFiles {
     }
 }
 
-/// How far a sync file is.
+/// Returns a sync file's status.
 fn status(memory: &Memory, file: &SyncFile) -> Status {
     memory.with_fences(|fences, _| fences.sync_file_status(file))
 }
@@ -97,7 +97,7 @@ impl World {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         let id = self.new_file();
-        // A descriptor whose number cannot be written must not be made.
+        // The call must not make a descriptor whose number it cannot write.
         let installed = number_at
             .and_then(|at| caller.write(at, &0i32.to_ne_bytes()).map(|()| at))
             .and_then(|at| Ok((at, caller.install_file(id, c"sync_file", true)?)));
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// The last descriptor of a file is gone; whether it was a sync file.
+    /// Releases a file whose last descriptor was closed. Returns whether it was a sync file.
     pub(super) fn release_sync_file(&mut self, file: FileId) -> bool {
         let Some(open) = self.sync_files.open.remove(&file) else {
             return false;
@@ -135,21 +135,21 @@ impl World {
         true
     }
 
-    /// poll on a sync file.
+    /// Returns a sync file's poll events.
     pub(super) fn sync_file_poll(&self, file: FileId, events: i16) -> i16 {
         let open = self.sync_files.open.get(&file);
         let ended = open.is_none_or(|open| status(&self.memory, &open.file) != Status::Pending);
         if ended { POLL_IN & events } else { 0 }
     }
 
-    /// How far a sync file is.
+    /// Returns a sync file's status.
     #[cfg(test)]
     pub(super) fn sync_file_status(&self, file: FileId) -> Option<Status> {
         let open = self.sync_files.open.get(&file)?;
         Some(status(&self.memory, &open.file))
     }
 
-    /// A call on a sync file.
+    /// Answers a call on a sync file.
     pub(super) fn sync_file_ioctl(
         &mut self,
         file: FileId,
@@ -167,7 +167,7 @@ impl World {
         done.into()
     }
 
-    /// `SYNC_IOC_MERGE`.
+    /// Answers `SYNC_IOC_MERGE`.
     fn merge_sync_files(
         &mut self,
         file: FileId,
@@ -193,7 +193,7 @@ impl World {
         self.install_sync_file(merged, name, number_at, caller)
     }
 
-    /// `SYNC_IOC_FILE_INFO`.
+    /// Answers `SYNC_IOC_FILE_INFO`.
     fn sync_file_info(&self, file: FileId, arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
         let mut data = [0; INFO_BYTES];
         caller.read(arg, &mut data)?;
@@ -209,7 +209,7 @@ impl World {
                 return Err(Errno::EINVAL);
             }
             let statuses = facts.iter().map(|fact| status_of(fact.status));
-            // As Linux adds them up: the last one counts, unless one is pending or has failed.
+            // As in Linux, the last status counts, unless a fence is pending or has failed.
             status = statuses.fold(1, |all, one| if all <= 0 { all } else { one });
             let bytes: Vec<u8> = facts.iter().flat_map(Fact::to_bytes).collect();
             let at = data
@@ -223,12 +223,12 @@ impl World {
         };
         data[..NAME].copy_from_slice(&name);
         data[32..36].copy_from_slice(&status.to_ne_bytes());
-        // CAST: at most as many as a sync file has.
+        // CAST: a sync file has a limited number of fences.
         data[40..44].copy_from_slice(&(facts.len() as u32).to_ne_bytes());
         caller.write(arg, &data)
     }
 
-    /// The fences of a sync file: one that had nothing to wait for has a fence that has ended.
+    /// Returns a sync file's fences. If it waited for nothing, it has one fence that has ended.
     fn facts(&self, file: &SyncFile) -> Vec<Fact> {
         if file.is_empty() {
             return vec![Fact {
@@ -260,13 +260,13 @@ impl World {
         }
     }
 
-    /// The node of a device, as `video0`.
+    /// Returns a device's node name, such as `video0`.
     pub(super) fn device_name(&self, dma: vb3_machine::Device) -> String {
         let node = self.nodes.iter().find(|node| node.dma == dma);
         node.map_or_else(String::new, |node| format!("video{}", node.number()))
     }
 
-    /// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`.
+    /// Answers `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`.
     pub(super) fn export_sync_file(
         &mut self,
         buf: BufId,
@@ -275,7 +275,7 @@ impl World {
     ) -> Result<(), Errno> {
         let mut data = [0; 8];
         caller.read(arg, &mut data)?;
-        // A reader waits for writers, a writer for all.
+        // A reader waits for writers, and a writer for all users.
         let usage = usage_of(word(&data, 0))?;
         let memory = self.memory.buf(buf).ok_or(Errno::EINVAL)?.memory;
         let file = self
@@ -286,7 +286,7 @@ impl World {
         self.install_sync_file(file, [0; NAME], number_at, caller)
     }
 
-    /// `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`.
+    /// Answers `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`.
     pub(super) fn import_sync_file(
         &mut self,
         buf: BufId,
@@ -305,10 +305,10 @@ impl World {
             .map_err(|e| Errno(e.errno()))
     }
 
-    /// Whether `DMA_BUF_IOCTL_SYNC` with these flags has to wait for imported fences. If not, an
-    /// access that begins is noted where a device has the memory.
+    /// Returns whether `DMA_BUF_IOCTL_SYNC` with these flags must wait for imported fences. If not,
+    /// and a device has the memory, notes the beginning access.
     pub(super) fn sync_waits(&mut self, buf: BufId, flags: u64, caller: &dyn Caller) -> bool {
-        // CAST: what is above the low half is refused later.
+        // CAST: flags in the upper half are refused later.
         let Ok(usage) = usage_of(flags as u32 & (SYNC_READ | SYNC_WRITE)) else {
             return false;
         };
@@ -327,7 +327,7 @@ impl World {
         })
     }
 
-    /// poll on a dma-buf: readers may go on when writers are done, writers when all are.
+    /// Returns a dma-buf's poll events: POLLIN once writers are done, POLLOUT once all users are.
     pub(super) fn dmabuf_poll(&self, buf: BufId, events: i16) -> i16 {
         let Some(memory) = self.memory.buf(buf).map(|buf| buf.memory) else {
             return (POLL_IN | POLL_OUT) & events;
@@ -347,7 +347,7 @@ impl World {
     }
 }
 
-/// What a program learns of a fence.
+/// What a program can query of a fence.
 struct Fact {
     driver: &'static str,
     timeline: String,
@@ -357,7 +357,7 @@ struct Fact {
 }
 
 impl Fact {
-    /// `struct sync_fence_info`.
+    /// Returns the bytes of `struct sync_fence_info`.
     fn to_bytes(&self) -> [u8; FENCE_BYTES] {
         let mut bytes = [0; FENCE_BYTES];
         bytes[..NAME].copy_from_slice(&name_of(&self.timeline));
@@ -372,7 +372,7 @@ impl Fact {
     }
 }
 
-/// A name as the kernel's structures have it, cut to what they can hold.
+/// Returns a name as kernel structures hold it, truncated to their size.
 pub(super) fn name_of(text: &str) -> [u8; NAME] {
     let mut name = [0; NAME];
     for (to, from) in name.iter_mut().take(NAME - 1).zip(text.bytes()) {
@@ -381,7 +381,7 @@ pub(super) fn name_of(text: &str) -> [u8; NAME] {
     name
 }
 
-/// The name of a sync file that no merge has named.
+/// Returns the name of a sync file that no merge has named.
 fn default_name(facts: &[Fact]) -> [u8; NAME] {
     match facts {
         [fact] => name_of(&format!(
@@ -392,7 +392,7 @@ fn default_name(facts: &[Fact]) -> [u8; NAME] {
     }
 }
 
-/// 0 while it is pending, 1 when it has ended, a negative errno when it has failed.
+/// Returns 0 for a pending fence, 1 for one that has ended, a negative errno for one that failed.
 const fn status_of(status: Status) -> i32 {
     match status {
         Status::Pending => 0,
@@ -407,7 +407,7 @@ const fn status_of(status: Status) -> i32 {
     }
 }
 
-/// `DMA_BUF_SYNC_READ` and `_WRITE`, one or both.
+/// Parses `DMA_BUF_SYNC_READ` and `_WRITE`, one or both.
 fn usage_of(flags: u32) -> Result<Usage, Errno> {
     match flags {
         SYNC_READ => Ok(Usage::Read),
@@ -416,7 +416,7 @@ fn usage_of(flags: u32) -> Result<Usage, Errno> {
     }
 }
 
-/// `SYNC_IOC_SET_DEADLINE`: a hint for who ends the fences, which nobody here needs.
+/// Answers `SYNC_IOC_SET_DEADLINE`, a hint for drivers. The simulated devices ignore it.
 fn set_deadline(arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
     let mut data = [0; 16];
     caller.read(arg, &mut data)?;
@@ -426,16 +426,16 @@ fn set_deadline(arg: u64, caller: &dyn Caller) -> Result<(), Errno> {
     }
 }
 
-/// The file behind a descriptor's number; `none` where there is none.
+/// Returns the identity of the file behind a descriptor, or the error `none` if there is none.
 fn identify(caller: &dyn Caller, number: u32, none: Errno) -> Result<FdIdentity, Errno> {
-    // CAST: a descriptor, as the kernel takes it.
+    // CAST: the kernel also takes descriptors as `i32`.
     caller.identify(number as i32).map_err(|e| match e {
         Errno::NOT_GATHERED => e,
         _ => none,
     })
 }
 
-/// The number at a place in a structure.
+/// Returns the 32-bit word at offset `at` of a structure.
 fn word<const N: usize>(data: &[u8; N], at: usize) -> u32 {
     let bytes = data.get(at..at + 4).and_then(|b| b.try_into().ok());
     bytes.map_or(0, u32::from_ne_bytes)

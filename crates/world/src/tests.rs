@@ -1,4 +1,4 @@
-//! The whole stack in one process: a program's calls are made by hand.
+//! Tests the whole stack in one process, with programs' calls made by hand.
 
 mod buffers;
 mod exports;
@@ -37,18 +37,18 @@ const OUTPUT: u32 = 2;
 const MMAP: u32 = 1;
 const DMABUF: u32 = 4;
 
-/// A program that is this very process.
+/// A program that is this test process.
 struct Local {
     mem: File,
     call: Cell<u64>,
     given: RefCell<Vec<(OwnedFd, Tag)>>,
-    /// Descriptors of its own.
+    /// The program's descriptors.
     others: RefCell<Vec<OwnedFd>>,
     /// Files that the world has made, and their descriptors' numbers.
     made: RefCell<Vec<(FileId, i32)>>,
-    /// Its memory is read-only.
+    /// Makes writes to the program's memory fail.
     unwritable: Cell<bool>,
-    /// Its memory is not gathered yet.
+    /// Whether the front end has not collected the program's memory yet.
     ungathered: Cell<bool>,
 }
 
@@ -213,7 +213,7 @@ impl Bench {
         )
     }
 
-    /// What EXPBUF takes to export for reading and writing.
+    /// Returns EXPBUF's argument for an export for reading and writing.
     fn exported(kind: u32, index: u32) -> Arg {
         Arg::new(
             size_of::<v4l2_exportbuffer>(),
@@ -230,7 +230,7 @@ impl Bench {
             .u32(offset_of!(v4l2_exportbuffer, fd)) as i32
     }
 
-    /// Maps the first page of a camera's buffer by the device file.
+    /// Maps the first page of a camera's buffer through the device file.
     fn map(&mut self, camera: FileId, index: u32) -> Result<Map, Errno> {
         let mut arg = Self::buffer(CAPTURE, MMAP, index);
         self.try_ioctl(camera, VIDIOC_QUERYBUF, &mut arg).unwrap();
@@ -264,7 +264,7 @@ impl Bench {
         self.ioctl(file, request, Arg::new(4, &[(0, kind)]));
     }
 
-    /// Ticks until a buffer can be dequeued; gives its index and bytes used.
+    /// Ticks until a buffer can be dequeued. Returns its index and bytes used.
     fn dequeue(&mut self, file: FileId, kind: u32, memory: u32) -> (u32, u32) {
         for _ in 0..1000 {
             self.world.tick();
@@ -293,7 +293,8 @@ impl Bench {
     }
 }
 
-/// Frames from a camera to a display, each exported once and queued at both in turn.
+/// Moves frames from a camera to a display. Each buffer is exported once and queued at both
+/// devices.
 fn camera_to_display(machine: &str, frames: u32) -> (Bench, vb3_report::Report) {
     let specs = ["camera=pattern,pace=free", "display,pace=free"];
     pass_frames(Bench::new(machine, &specs), frames)
@@ -362,13 +363,13 @@ fn frames_go_from_camera_to_display_without_a_copy_on_every_machine() {
     }
 }
 
-/// What `vb3 fits` says is what a program then gets: REQBUFS of every queue in turn.
+/// `vb3 fits` reports what a program gets from REQBUFS on one queue after the other.
 #[test]
 fn what_fits_is_what_reqbufs_gives() {
     let sizes = ["640x480", "1920x1080"];
     let bench = |machine: &str, specs: &[&str], seed| {
         let mut profile = Profile::builtin(machine).unwrap();
-        // Small, so that it is soon full.
+        // Small, so that it soon runs out of memory.
         profile.ram = 128 << 20;
         profile.cma = profile.cma.min(24 << 20);
         profile.bounce_pool = profile.bounce_pool.min(16 << 20);
@@ -391,7 +392,7 @@ fn what_fits_is_what_reqbufs_gives() {
                 let fits = bench(machine, &specs, seed).world.fits(buffers);
                 let said: Vec<u32> = fits.iter().map(|fit| fit.buffers).collect();
                 let mut bench = bench(machine, &specs, seed);
-                // Twice the same world: looking gives everything back.
+                // The second call finds the same world: `fits` frees everything.
                 assert_eq!(bench.world.fits(buffers), fits, "{machine}, {specs:?}");
                 let files = [0, 1, 2].map(|node| bench.open(node));
                 let mut given = Vec::new();
@@ -422,8 +423,8 @@ fn what_fits_is_what_reqbufs_gives() {
     assert!(all >= 20 && not_all >= 10, "{all} fit, {not_all} do not");
 }
 
-/// Seed 001: buffers lie in the camera's own memory, no page stands behind them, and the display
-/// reaches them by physical address.
+/// Seed 001: buffers are in the camera's own memory, without struct pages, and the display reaches
+/// them by physical address.
 #[test]
 fn memory_without_pages_is_shared_by_physical_address() {
     use vb3_machine::Event;
@@ -432,7 +433,7 @@ fn memory_without_pages_is_shared_by_physical_address() {
     assert_eq!(report.total(|q| q.syncs_for_device + q.syncs_for_cpu), 0);
     let ops = bench.world.memory.ops();
     let own = Profile::builtin("soc-sram").unwrap().sram;
-    // The hole is given out from its start: the camera's part comes first.
+    // The area is allocated from its start, and the camera allocates first.
     let camera = (3 << 30)..(3 << 30) + own;
     let (mut written, mut read) = (0u64, 0u64);
     for (_, event) in ops.platform().trace().events() {
@@ -460,7 +461,7 @@ fn memory_without_pages_is_shared_by_physical_address() {
 fn a_devices_own_memory_runs_out_with_the_reason() {
     let mut bench = Bench::new("soc-sram", &["camera=pattern,pace=free,size=1920x1080"]);
     let camera = bench.open(0);
-    // As many as fit, and why not more.
+    // As many as fit, and the reason for the limit.
     let count = u64::from(bench.reqbufs(camera, CAPTURE, MMAP, 32));
     let own = Profile::builtin("soc-sram").unwrap().sram;
     let used = bench.world.memory.ops().platform().claimed_bytes();
@@ -490,7 +491,7 @@ fn what_the_camera_writes_is_where_the_display_reads() {
         let (bench, _) = camera_to_display(machine, 8);
         let trace = bench.world.memory.ops().platform().trace();
         assert_eq!(trace.dropped(), 0, "{machine}");
-        // Replays the page tables as the trace tells of them.
+        // Replays the changes of page tables in the trace.
         let mut tables = std::collections::BTreeMap::new();
         let (mut written, mut read) = (BTreeSet::new(), BTreeSet::new());
         for (_, event) in trace.events() {
@@ -528,7 +529,7 @@ fn what_the_camera_writes_is_where_the_display_reads() {
     }
 }
 
-/// The events of camera to display on a clock that can be repeated, and the report.
+/// Returns the trace of camera to display on a repeatable clock, and the report.
 fn story(machine: &str, pace: &str, seed: u64) -> (String, vb3_report::Report) {
     let specs = [
         format!("camera=pattern,pace={pace}"),
@@ -538,7 +539,7 @@ fn story(machine: &str, pace: &str, seed: u64) -> (String, vb3_report::Report) {
     let now = Cell::new(1_000_000_000);
     bench.world.clock = Clock::given(move || now.replace(now.get() + 500_000));
     let (mut bench, mut report) = pass_frames(bench, 8);
-    // Descriptors are the real machine's.
+    // The count of descriptors depends on the real system.
     report.held.fds = 0;
     let trace = bench.world.memory.ops_mut().platform_mut().trace();
     assert_eq!(trace.dropped(), 0);
@@ -578,7 +579,7 @@ fn an_export_whose_number_cannot_be_told_gives_nothing_away() {
         let live = bench.world.memory.live().buffers;
         assert_eq!((live.memories, live.bufs), (2, 0), "{machine}");
         assert_eq!(bench.world.report().held.dmabufs, 0, "{machine}");
-        // It works where it can be told, and all goes back.
+        // The call succeeds once its result can be written, and everything is freed.
         bench.export(camera, CAPTURE, 0);
         assert_eq!(bench.world.memory.live().buffers.bufs, 1, "{machine}");
         bench.close_all(&[camera]);
@@ -586,7 +587,7 @@ fn an_export_whose_number_cannot_be_told_gives_nothing_away() {
     }
 }
 
-/// The refusals of a run by device, call and constraint, with what was wanted and found.
+/// Returns the refusals of a run by device, call and constraint, with what was wanted and found.
 fn refusals(bench: &mut Bench) -> Vec<(String, String, String, u64, u64)> {
     let report = bench.world.report();
     let told = |r: vb3_report::Refusal| (r.device, r.call, r.constraint, r.wanted, r.found);
@@ -602,7 +603,7 @@ fn a_device_with_few_address_bits_gets_memory_it_reaches_or_the_reason() {
         let (camera, big) = (bench.open(0), bench.open(1));
         let platform = bench.world.memory.ops_mut().platform_mut();
         platform.trace_mut().start(1 << 16);
-        // Plenty is free: its memory lies where it reaches.
+        // Enough is free in the memory that it reaches.
         let count = bench.reqbufs(camera, CAPTURE, MMAP, 3);
         for index in 0..count {
             bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
@@ -619,7 +620,7 @@ fn a_device_with_few_address_bits_gets_memory_it_reaches_or_the_reason() {
         }
         assert!(written > 0, "{machine}");
         assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 0), 0);
-        // Another device has taken all of that.
+        // Another device has allocated all of that memory.
         assert_eq!(bench.reqbufs(big, CAPTURE, MMAP, 32), 32);
         let mut arg = Arg::new(
             size_of::<v4l2_requestbuffers>(),

@@ -1,17 +1,17 @@
-//! How time passes: what is due, and who waits for it.
+//! How time advances: which work is due, and which programs wait for it.
 
 use crate::World;
 use std::time::Duration;
 use vb3_host::FileId;
 
-/// How often some real dma-bufs are looked at, whose end nothing tells of.
+/// How often the host checks some real dma-bufs for their end, which the kernel does not report.
 const LOOK_NS: u64 = 50_000_000;
 
-/// How often drivers of other buffers are asked whether their work has ended.
+/// How often the host polls other drivers' buffers for finished work.
 const ASK: Duration = Duration::from_millis(1);
 
 impl World {
-    /// The clock, told to all who keep time.
+    /// Passes the current time to all parts that need it.
     pub(super) fn set_now(&mut self) -> u64 {
         let now = self.clock.now_ns();
         self.memory.set_now(now);
@@ -19,12 +19,12 @@ impl World {
         now
     }
 
-    /// When real dma-bufs are to be looked at again.
+    /// Returns when real dma-bufs are checked again.
     fn next_look_ns(&self) -> u64 {
         self.last_look_ns.saturating_add(LOOK_NS)
     }
 
-    /// When there is something to do next, on a clock that does not pass by itself.
+    /// Returns when virtual time next has an event.
     fn next_event(&self) -> Option<u64> {
         let now = self.clock.now_ns();
         let ticks = self.nodes.iter().filter_map(|node| node.next_event(now));
@@ -34,7 +34,7 @@ impl World {
             .min()
     }
 
-    /// Whether a program that asked a file found nothing, and so waits for time to pass.
+    /// Records whether a program found nothing on a file, and so waits for time to advance.
     pub(super) fn note_wait(&mut self, file: FileId, found_nothing: bool) {
         match found_nothing && self.clock.is_virtual() {
             true => self.waiting.insert(file),
@@ -42,12 +42,12 @@ impl World {
         };
     }
 
-    /// Whether a program waits for time to pass.
+    /// Returns whether a program waits for time to advance.
     pub(super) fn somebody_waits(&self) -> bool {
         !self.waiting.is_empty() || self.waits_for_buffers
     }
 
-    /// The time until the next tick; none where nothing is due.
+    /// Returns the time until the next tick, or `None` if nothing is due.
     pub(super) fn until_next_tick(&self) -> Option<Duration> {
         let looks = self.shares.borrow().wants_looks() || self.deadlocks.is_watching();
         let look = looks.then(|| {
@@ -71,13 +71,13 @@ impl World {
                 .min();
             due.map(|due| Duration::from_nanos(self.clock.until(due)))
         };
-        // Whether another driver's work has ended is only known by asking.
+        // Only polling shows whether another driver's work has ended.
         let asks = self.shares.borrow().imports.has_pending();
         let ask = asks.then_some(ASK);
         due.into_iter().chain(look).chain(ask).min()
     }
 
-    /// Whether time is to pass before the next call.
+    /// Returns whether a tick must run before the next call.
     pub(super) fn is_tick_due(&self) -> bool {
         if self.clock.is_virtual() {
             return self.until_next_tick().is_some_and(|due| due.is_zero());
@@ -89,7 +89,7 @@ impl World {
         due.is_some_and(|due| self.clock.until(due) == 0)
     }
 
-    /// Makes a tick: whatever is due by now happens.
+    /// Runs a tick: everything that is due by now happens.
     pub(super) fn pass_time(&mut self) {
         if self.clock.is_virtual() && self.somebody_waits() {
             if self.may_pass()
@@ -97,7 +97,7 @@ impl World {
             {
                 self.clock.jump(due);
             }
-            // Who still waits says so again, and time goes on.
+            // A program that still waits records that again, and time advances further.
             self.changed.append(&mut self.waiting);
             self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
         }

@@ -1,33 +1,33 @@
-//! Things that are looked at in turn, some at a time.
+//! A queue of things that are checked a few at a time.
 
 use std::collections::VecDeque;
 
-/// What is looked at in turn. A look at some costs the same however many there are.
+/// Things that are checked in rotation. Checking some costs the same however many there are.
 #[derive(Debug)]
 pub(super) struct Turns<T>(VecDeque<T>);
 
 impl<T> Turns<T> {
-    /// Nothing to look at.
+    /// Makes an empty rotation.
     pub(super) const fn new() -> Self {
         Self(VecDeque::new())
     }
 
-    /// Adds one, whose turn is the last.
+    /// Adds a thing at the end of the rotation.
     pub(super) fn push(&mut self, thing: T) {
         self.0.push_back(thing);
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// All of them.
+    /// Returns all of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }
 
-    /// Looks at those whose turn it is, at `most` of them; gives those that `is_gone` says of.
+    /// Checks the next `most` things, and takes those for which `is_gone` is true.
     pub(super) fn take_gone(&mut self, most: usize, is_gone: impl Fn(&T) -> bool) -> Vec<T> {
         let looked_at = most.min(self.0.len());
         let (gone, kept): (Vec<T>, Vec<T>) = self.0.drain(..looked_at).partition(is_gone);

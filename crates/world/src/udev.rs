@@ -1,4 +1,4 @@
-//! What sysfs and udev's database say of the nodes, as if udev had seen them come.
+//! The nodes' entries in sysfs and udev's database, as if udev had processed their devices.
 //!
 //! Source: systemd rules.d/60-persistent-v4l.rules, v4l_id and the builtin path_id.
 
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use vb3_v4l2::{Identity, Role};
 
-/// Microseconds since the machine started.
+/// Returns microseconds since boot.
 fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
@@ -18,7 +18,7 @@ fn now_us() -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(part)
 }
 
-/// What a node does, in udev's words.
+/// Returns a node's capabilities in udev's words.
 const fn capabilities(node: &Node) -> &'static str {
     match node.video.role() {
         Role::Capture => ":capture:",
@@ -27,7 +27,7 @@ const fn capabilities(node: &Node) -> &'static str {
     }
 }
 
-/// The properties of a node by which its links under /dev/v4l/by-id are named, and others.
+/// Returns a node's properties, from which its links under /dev/v4l/by-id are named.
 fn properties(node: &Node) -> Vec<(String, String)> {
     let identity = node.video.identity();
     let (card, driver) = (&identity.card, &identity.driver);
@@ -47,7 +47,7 @@ fn properties(node: &Node) -> Vec<(String, String)> {
     }
 }
 
-/// The links below /dev/v4l of a node.
+/// Returns a node's links below /dev/v4l.
 fn link_names(node: &Node) -> [String; 2] {
     let index = node.index;
     let properties = properties(node);
@@ -65,7 +65,7 @@ fn link_names(node: &Node) -> [String; 2] {
     ]
 }
 
-/// Links to a node, its device and their drivers, and the paths they lead to.
+/// Returns links to a node, its device and their drivers, with their targets.
 pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
     let to_node = link_names(node).map(|link| {
         let link = PathBuf::from(format!("/dev/v4l/{link}"));
@@ -78,7 +78,7 @@ pub(super) fn links(node: &Node) -> Vec<(PathBuf, PathBuf)> {
     to_node.into_iter().chain(of_device).collect()
 }
 
-/// Links between a device and its driver, and by its numbers.
+/// Returns links between a device and its driver, and links by its numbers.
 pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(PathBuf, PathBuf)> {
     match location {
         Location::Usb(webcam) => webcam.links(),
@@ -93,7 +93,7 @@ pub(super) fn device_links(location: &Location, identity: &Identity) -> Vec<(Pat
     }
 }
 
-/// A record of udev's database on a device at this place. It is complete from the start.
+/// Returns udev's database record of a device. It is complete from the start.
 fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     let mut text = String::new();
     for link in links {
@@ -109,7 +109,7 @@ fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     text
 }
 
-/// The generated files of a node and its device.
+/// Returns the generated files of a node and its device.
 pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
     let number = node.number();
     let identity = node.video.identity();
@@ -138,12 +138,12 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
     files.chain(of_device).collect()
 }
 
-/// The generated files of a device, without its nodes.
+/// Returns the generated files of a device without its nodes.
 pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(PathBuf, String)> {
     match location {
         Location::Usb(webcam) => {
             let path = location.id_path();
-            // The device's path has no interface.
+            // The device's path ends before the interface.
             let device = path.rsplit_once(':').map_or(&*path, |(device, _)| device);
             let properties = webcam.properties(&identity.card);
             let records = webcam.records().into_iter().zip([device, &path]);

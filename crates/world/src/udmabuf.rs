@@ -1,8 +1,8 @@
-//! `/dev/udmabuf`, where the host has none: dma-bufs of memfds that programs made.
+//! `/dev/udmabuf` for hosts without one: dma-bufs of memfds that programs made.
 //!
-//! Memory cannot be shown under a second file without the kernel's help, so the dma-buf's file is the
-//! memfd itself, opened anew: what begins at the memfd's start can be had, and nothing else. That is
-//! what libraries ask for.
+//! Only the kernel can show the same memory under a second file. The dma-buf is therefore the memfd
+//! itself, opened again. This works for one part that begins at the memfd's start, which is what
+//! libraries ask for.
 //!
 //! Source: Linux 6.12 drivers/dma-buf/udmabuf.c.
 
@@ -19,12 +19,12 @@ use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
 use vb3_report::DeviceFailure;
 
-/// Above the ids of heaps.
+/// First id above those of heaps.
 const ID: NodeId = NodeId(1 << 18);
 pub(super) const PATH: &str = "/dev/udmabuf";
-/// Of miscellaneous devices.
+/// Major number of miscellaneous devices.
 const MAJOR: u32 = 10;
-/// One of those that Linux hands out as it starts.
+/// One of the minor numbers that Linux assigns at boot.
 const MINOR: u32 = 125;
 
 const UDMABUF_CREATE: u32 = 0x4018_7542;
@@ -34,11 +34,11 @@ const FLAGS_CLOEXEC: u32 = 1;
 const MAX_ITEMS: u32 = 1024;
 /// The module's `size_limit_mb`.
 const MAX_BYTES: u64 = 64 << 20;
-/// Bytes of `struct udmabuf_create` and of `struct udmabuf_create_item`, which are alike but for
-/// the flags.
+/// Bytes of `struct udmabuf_create` and `struct udmabuf_create_item`, which differ only in the
+/// flags.
 const ITEM: usize = 24;
 
-/// Part of a memfd of the program.
+/// A part of a program's memfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Item {
     memfd: i32,
@@ -57,7 +57,7 @@ impl Item {
             u64::from_ne_bytes(bytes.unwrap_or_default())
         };
         let item = Self {
-            // CAST: a descriptor, as the kernel takes it.
+            // CAST: the kernel also takes descriptors as `i32`.
             memfd: word(0) as i32,
             offset: long(8),
             size: long(16),
@@ -66,7 +66,7 @@ impl Item {
     }
 }
 
-/// The node, where it is offered, and the files open on it.
+/// The node, if it is offered, and the files open on it.
 #[derive(Debug)]
 pub(super) struct Udmabufs {
     is_offered: bool,
@@ -74,7 +74,7 @@ pub(super) struct Udmabufs {
 }
 
 impl Udmabufs {
-    /// Offered where the host's own cannot be opened.
+    /// Offers the node if the host's own cannot be opened.
     pub(super) fn new() -> Self {
         Self {
             is_offered: Udmabuf::open().is_none(),
@@ -82,7 +82,7 @@ impl Udmabufs {
         }
     }
 
-    /// The node, if it is offered.
+    /// Returns the node if it is offered.
     pub(super) fn node(&self) -> Option<Node> {
         self.is_offered.then(|| Node {
             kind: NodeKind::Class {
@@ -93,28 +93,29 @@ impl Udmabufs {
         })
     }
 
-    /// Opens it, if a node is it.
+    /// Opens a file if the node is this one.
     pub(super) fn open(&mut self, node: NodeId, file: FileId) -> bool {
         self.is_offered && node == ID && self.files.insert(file)
     }
 
-    /// Forgets a file; whether it was open on it.
+    /// Forgets a file. Returns whether it was open on this node.
     pub(super) fn release(&mut self, file: FileId) -> bool {
         self.files.remove(&file)
     }
 
-    /// Whether a file is open on it.
+    /// Returns whether a file is open on this node.
     pub(super) fn has(&self, file: FileId) -> bool {
         self.files.contains(&file)
     }
 
-    /// Open files.
+    /// Returns the number of open files.
     pub(super) fn open_files(&self) -> usize {
         self.files.len()
     }
 }
 
-/// The sum of all sizes; EINVAL for what is no page, nothing, or more than the module makes.
+/// Returns the sum of all sizes. Returns EINVAL for parts that are not whole pages, for none, and
+/// for more than the module's limits.
 fn checked_len(items: &[Item]) -> Result<u64, Errno> {
     let mut len = 0u64;
     for item in items {
@@ -133,7 +134,7 @@ fn checked_len(items: &[Item]) -> Result<u64, Errno> {
     }
 }
 
-/// A description of our own of a memfd, which must not shrink and must be writable; and its bytes.
+/// Opens a memfd again. Returns its descriptor and length. It must be writable and must not shrink.
 fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
     caller.identify(number).map_err(|e| match e {
         Errno::NOT_GATHERED => e,
@@ -152,7 +153,7 @@ fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
 }
 
 impl World {
-    /// A call on a file of `/dev/udmabuf`.
+    /// Answers a call on a file of `/dev/udmabuf`.
     pub(super) fn udmabuf_ioctl(&mut self, request: u32, arg: u64, caller: &dyn Caller) -> Outcome {
         self.set_now();
         let done = match request {
@@ -212,9 +213,9 @@ impl World {
         let (&[Item { offset: 0, .. }], Some(fd)) = (items, memfds.pop()) else {
             self.report.fail(DeviceFailure {
                 device: PATH.to_owned(),
-                sentence: "a dma-buf of several parts, or of one that does not begin at its \
-                           memfd's start, takes a kernel with /dev/udmabuf; load the module \
-                           udmabuf, or give each buffer a memfd of its own"
+                sentence: "a dma-buf of several parts, or of a part that does not begin at its \
+                           memfd's start, needs the kernel's /dev/udmabuf; load the module \
+                           udmabuf, or use one memfd per buffer"
                     .to_owned(),
                 recording: false,
                 times: 1,

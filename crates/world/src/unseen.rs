@@ -1,10 +1,10 @@
-//! What has happened and programs are yet to see.
+//! Events that programs have not seen yet.
 
-/// Things that a front end takes to show programs, and says when it has.
+/// Events that the front end takes and shows to programs. It then confirms them.
 #[derive(Debug)]
 pub(super) struct Unseen<T> {
     waiting: Vec<T>,
-    /// Some are being shown.
+    /// Whether the front end is showing events now.
     showing: bool,
 }
 
@@ -22,23 +22,23 @@ impl<T> Unseen<T> {
         self.waiting.extend(more);
     }
 
-    /// How many nobody has taken.
+    /// Returns how many the front end has not taken.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Takes all, to show them.
+    /// Takes all events, to show them.
     pub(super) fn take(&mut self) -> Vec<T> {
         self.showing |= !self.waiting.is_empty();
         std::mem::take(&mut self.waiting)
     }
 
-    /// Programs see what was taken.
+    /// Confirms that programs see the taken events.
     pub(super) fn shown(&mut self) {
         self.showing = false;
     }
 
-    /// Whether programs have yet to see something.
+    /// Returns whether programs have not seen some event yet.
     pub(super) fn is_any(&self) -> bool {
         self.showing || !self.waiting.is_empty()
     }

@@ -1,9 +1,10 @@
-//! Webcams on USB: controllers, ports, and what sysfs and udev say of them.
+//! Webcams on USB: controllers, ports, and their entries in sysfs and udev's database.
 //!
-//! Each webcam has a port of its own. 16 ports make a bus with a root hub and a controller.
+//! Each webcam has one port. 16 ports form a bus with a root hub and a controller.
 //!
-//! Source: Linux 7.2 drivers/usb/core/sysfs.c, `usb_make_path`; systemd's builtins usb_id and path_id.
-//! Differs: no `descriptors`, no nodes below /dev/bus/usb; the streaming interface has no directory.
+//! Source: Linux 7.2 drivers/usb/core/sysfs.c, `usb_make_path`; systemd's builtins usb_id and
+//! path_id. Differs: no `descriptors`, no nodes below /dev/bus/usb; the streaming interface has no
+//! directory.
 
 use crate::udev_text::{encoded, plain};
 use std::path::PathBuf;
@@ -12,9 +13,9 @@ use vb3_host::{BusDevice, Caller, Errno};
 
 /// Ports of a bus.
 const PORTS: u32 = 16;
-/// The number of the first bus. The machine's own buses have the low numbers.
+/// Number of the first bus. The host's real buses have the low numbers.
 const FIRST_BUS: u32 = 60;
-/// The major number of USB devices.
+/// Major number of USB devices.
 const MAJOR: u32 = 189;
 const MANUFACTURER: &str = "videobuf3";
 const ENOENT: i32 = 2;
@@ -24,7 +25,8 @@ const REVISION: &str = "0100";
 /// `UVCIOC_CTRL_QUERY`: a query of an extension unit.
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
 
-/// Answers an ioctl that only uvcvideo has; `None` for others. No webcam has extension units.
+/// Returns the errno of an ioctl that only uvcvideo has, or `None` for others. No webcam has
+/// extension units.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_xu_ctrl_query`.
 pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Errno> {
@@ -44,7 +46,7 @@ pub(super) struct Webcam {
     serial: String,
 }
 
-/// Files of a directory.
+/// Returns the files of a directory.
 fn in_dir<'a>(
     dir: &'a str,
     files: impl IntoIterator<Item = (&'a str, String)> + 'a,
@@ -68,7 +70,7 @@ impl Webcam {
         FIRST_BUS + self.controller
     }
 
-    /// Its number on its bus, after the root hub.
+    /// Returns its number on its bus, counted after the root hub.
     const fn devnum(&self) -> u32 {
         self.port + 1
     }
@@ -201,7 +203,7 @@ impl Webcam {
         vec![
             ("uevent", format!("DRIVER=vb3-hcd\nMODALIAS={alias}")),
             ("modalias", alias.to_owned()),
-            // libcamera names cameras by their controller's place in the firmware.
+            // libcamera names cameras by their controller's path in the firmware.
             (
                 "firmware_node/path",
                 format!("\\_SB_.UHC{}", self.controller),
@@ -247,7 +249,7 @@ impl Webcam {
         files
     }
 
-    /// Files that every USB device has.
+    /// Returns the files that every USB device has.
     fn usb_files(
         &self,
         UsbId { vendor, product }: UsbId,
@@ -305,12 +307,12 @@ impl Webcam {
     }
 }
 
-/// The minor number of a device on a bus.
+/// Returns the minor number of a device on a bus.
 const fn minor(bus: u32, devnum: u32) -> u32 {
     (bus - 1) * 128 + devnum - 1
 }
 
-/// A class as uevents write it: in decimal, with slashes.
+/// Returns a class as uevents print it: in decimal, with slashes.
 fn kind(class: [&str; 3]) -> String {
     let number = |hex| u8::from_str_radix(hex, 16).unwrap_or_default().to_string();
     class.map(number).join("/")

@@ -1,4 +1,4 @@
-//! Programs' own memory that devices use, beside the buffers that programs share.
+//! Programs' own memory that devices use, as opposed to buffers that programs share.
 
 use crate::holders::HeldBy;
 use crate::{World, summary};
@@ -16,12 +16,12 @@ pub(super) struct UserPages {
     pub(super) device: Device,
     pub(super) addr: u64,
     pub(super) len_bytes: u64,
-    /// The buffer that these pages are, where a dma-buf was made of their file.
+    /// The buffer that these pages belong to, if a dma-buf was made of their file.
     pub(super) memory: Option<MemoryId>,
 }
 
 impl World {
-    /// Looks once, when it is new, of which file a program's memory is.
+    /// Determines the file behind a program's memory, once, when the memory is new.
     pub(super) fn find_user_files(&mut self) {
         let known = core::mem::take(&mut self.user_files);
         let all = self.memory.user_ranges().map(|(id, range)| {
@@ -34,7 +34,7 @@ impl World {
         self.user_files = all.collect();
     }
 
-    /// All memory of programs that devices have pinned, as it was at the last look.
+    /// Returns all memory of programs that devices have pinned, as of the last look.
     pub(super) fn user_pages(&self) -> Vec<UserPages> {
         let shares = self.shares.borrow();
         let all = self.memory.user_ranges().map(|(id, range)| {
@@ -42,7 +42,7 @@ impl World {
             let buf = file.and_then(|file| self.memory.buf(shares.buf(file)?));
             UserPages {
                 id,
-                // CAST: a process's number, as it was given to the machine.
+                // CAST: the machine was given this process number as a `u32`.
                 pid: range.user.id() as u32,
                 device: range.device,
                 addr: range.addr,
@@ -53,7 +53,7 @@ impl World {
         all.collect()
     }
 
-    /// Which processes hold which memory: each handle once, in order.
+    /// Returns which processes hold which memory: each handle once, in order.
     pub(super) fn all_holders(&self, users: &[UserPages]) -> BTreeMap<MemoryId, Vec<HeldBy>> {
         let mut all: BTreeMap<MemoryId, Vec<HeldBy>> = BTreeMap::new();
         for (memory, held) in self.shares.borrow().held() {
@@ -69,7 +69,7 @@ impl World {
         all
     }
 
-    /// Which plane a process's pages are.
+    /// Returns the plane that a process's pages belong to.
     pub(super) fn user_place(&self, id: UserId) -> summary::Place {
         summary::user_place(&self.nodes, id).unwrap_or_default()
     }

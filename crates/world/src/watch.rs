@@ -1,4 +1,4 @@
-//! Frames of a device as they come.
+//! Watches a device's frames.
 
 use crate::memory::Memory;
 use vb3_devices::Device;
@@ -9,7 +9,7 @@ use vb3_v4l2::{Flow, FlowProgress, VideoDevice};
 /// A device of a run.
 pub(super) type Video = VideoDevice<Memory, Device<Cookie>>;
 
-/// Sees the frames of a device come.
+/// Records when a device completes frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
     capture: StreamWatch,
@@ -17,7 +17,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Looks at the queues after a tick or call.
+    /// Checks the queues after a tick or call.
     pub(super) fn look(&mut self, video: &mut Video, now_ns: u64) {
         for &flow in video.role().flows() {
             match flow {
@@ -35,21 +35,21 @@ impl Watch {
     }
 }
 
-/// Sees frames come, and which memory they came in.
+/// Records when frames come, and in which memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StreamWatch {
     pub(super) memory: Option<MemoryModel>,
     done: u64,
     first_ns: Option<u64>,
     pub(super) longest_ns: u64,
-    /// Frames that the device had dropped when the last one came, or its stream ended.
+    /// Frames that the device had dropped at its last frame or at the end of its stream.
     dropped: u64,
-    /// Frames dropped between two that came.
+    /// Frames dropped between two frames.
     pub(super) lost: u64,
 }
 
 impl StreamWatch {
-    /// Looks at the queues that go one way, after a tick or call.
+    /// Checks the queues of one direction after a tick or call.
     fn look(&mut self, video: &mut Video, flow: Flow, now_ns: u64) {
         let FlowProgress {
             done,

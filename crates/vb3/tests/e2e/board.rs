@@ -248,7 +248,7 @@ fn devices_of_one_machine_have_limits_of_their_own() {
 fn unknown_iommu_error_lists_known_ones() {
     let dir = TempDir::new().unwrap();
     for (machine, device, said) in [
-        ("pc", "camera,iommu=left", "machine pc has none by a name"),
+        ("pc", "camera,iommu=left", "machine pc has no named IOMMU"),
         (
             "rock-5b",
             "camera,iommu=left",
@@ -259,12 +259,12 @@ fn unknown_iommu_error_lists_known_ones() {
             "camera,iommu=left,contiguous=on",
             "exclude each other",
         ),
-        ("pc", "camera,sram=64KiB", "not behind an IOMMU"),
+        ("pc", "camera,sram=64KiB", "a device without an IOMMU"),
         ("soc-cma", "camera,sram=1000", "a multiple of 4KiB"),
         (
             "pc",
             "camera,window=0x0-0xfffff@0xc0000000",
-            "not behind an IOMMU",
+            "a device without an IOMMU",
         ),
         ("soc-cma", "camera,window=0x0-0xfff@0x800", "whole pages"),
         (
@@ -275,7 +275,7 @@ fn unknown_iommu_error_lists_known_ones() {
         (
             "soc-cma",
             "camera,window=0x0-0xfffff@0xfffff000",
-            "takes no such device",
+            "cannot host the device",
         ),
         ("soc-cma", "camera,sram=64KiB,alloc=vmalloc", "does no DMA"),
     ] {

@@ -138,7 +138,7 @@ fn impossible_orders_are_refused_in_a_sentence() {
     assert_eq!(outcome.stdout, want, "{}", outcome.stderr);
     for said in [
         "/dev/video1 is unplugged already",
-        "\"video9\" is no video device of this run; there is /dev/video0, /dev/video1",
+        "\"video9\" is not a video device of this run; the run has /dev/video0, /dev/video1",
         "does not answer",
     ] {
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);

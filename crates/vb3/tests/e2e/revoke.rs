@@ -44,7 +44,10 @@ fn revoked_buffer_reads_zeroes_and_fails_enodev() {
         assert_eq!(outcome.stdout, ANSWERS, "{machine}: {}", outcome.stderr);
         outcome.expect_success();
         outcome.expect_nothing_held();
-        let said = ["is revoked already", "\"nothing\" is no buffer of this run"];
+        let said = [
+            "is revoked already",
+            "\"nothing\" is not a buffer of this run",
+        ];
         for said in said {
             assert!(outcome.stderr.contains(said), "{said}: {}", outcome.stderr);
         }

@@ -103,7 +103,7 @@ fn every_frame_fault_happens_as_scripted() {
         let [(8, why)] = missed.iter().map(|m| (m.step, &m.why)).collect::<Vec<_>>()[..] else {
             panic!("{missed:?}")
         };
-        assert!(why.starts_with("the device finished only "), "{why}");
+        assert!(why.starts_with("the device delivered only "), "{why}");
     }
 }
 
@@ -389,12 +389,12 @@ fn a_bad_script_is_one_sentence_with_its_line() {
         (
             "[[step]]\ndevice = \"/dev/video1\"\nlose = true\n",
             &[],
-            "script.toml:1: lose is for devices",
+            "script.toml:1: lose needs a device that",
         ),
         (
             "[[step]]\ndevice = \"/dev/video0\"\nsignal = \"lost\"\n",
             &["-d", "convert"],
-            "script.toml:1: signal is for devices with a source",
+            "script.toml:1: signal needs a camera",
         ),
         (
             "[[step]]\noccupy_cma = 0\n",
@@ -404,12 +404,12 @@ fn a_bad_script_is_one_sentence_with_its_line() {
         (
             "[[step]]\ndevice = \"/dev/video0\"\niommu_fault = true\n",
             &["-m", "soc-cma"],
-            "is behind no IOMMU on machine soc-cma",
+            "has no IOMMU on machine soc-cma",
         ),
         (
             "[[step]]\ndevice = \"/dev/video0\"\nsource = \"60000x2\"\n",
             &[],
-            "does not have pictures of 60000x2",
+            "does not support pictures of 60000x2",
         ),
         (&long, &[], "script.toml:2: "),
     ] {

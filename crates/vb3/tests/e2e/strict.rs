@@ -114,7 +114,7 @@ fn steps_that_never_happen_fail_a_strict_run() {
         assert_eq!(own_lines(&outcome), [line]);
         let why = outcome.why();
         let called = "steps.toml:6: step 2 (fail) never happened: QBUF was called only ";
-        let late = "steps.toml:12: step 3 (unplug) never happened: the run ended before.";
+        let late = "steps.toml:12: step 3 (unplug) never happened: the run ended earlier.";
         assert!(why.contains(called) && why.contains(late), "{why}");
         assert!(why.contains("steps.toml:1, at "), "{why}");
     }

@@ -1,4 +1,4 @@
-//! From TOML to a checked script, keeping track of lines.
+//! Parses TOML into a checked script and keeps track of lines.
 
 use super::{Action, MAX_COUNT, MAX_STEPS, MAX_TIME_NS, Script, ScriptError, Step, When};
 use serde::Deserialize;
@@ -9,9 +9,9 @@ use vb3_machine::profile::{Size, line_of};
 use vb3_report::sentence;
 use vb3_v4l2::decode;
 
-/// Largest errno of Linux.
+/// Linux's largest errno.
 const MAX_ERRNO: i32 = 133;
-/// Largest picture side that is looked at; devices have their own limits.
+/// Largest picture side that scripts accept. Devices have smaller limits.
 const MAX_SIDE: u32 = 1 << 16;
 
 #[derive(Deserialize)]
@@ -82,7 +82,7 @@ pub(super) fn parse(text: &str) -> Result<Script> {
         source.error(at..at, e.message().trim().replace('\n', ", "))
     })?;
     if raw.step.is_empty() {
-        return Err(source.error(0..0, "there is no [[step]] in it, so nothing would happen"));
+        return Err(source.error(0..0, "the script has no [[step]]; add at least one"));
     }
     if let Some(beyond) = raw.step.get(MAX_STEPS) {
         let message = format!("a script has no more than {MAX_STEPS} steps");
@@ -111,18 +111,18 @@ fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
     let looks_at_device = matches!(when, When::Frame(_) | When::Call { .. });
     if device.is_none() && (!of_machine || looks_at_device) {
         let what = if of_machine {
-            "a frame or a call is"
+            "frames and calls belong to"
         } else {
-            "this happens to"
+            "this step needs"
         };
-        let message = format!("{what} of a device: say which, as device = \"/dev/video0\"");
+        let message = format!("{what} a device; add, for example, device = \"/dev/video0\"");
         return Err(source.error(span, message));
     }
     let repeats = matches!(action, Action::Fail { .. } | Action::Frame(_));
     for (key, value) in [("count", &raw.count), ("every", &raw.every)] {
         if let Some(value) = value.as_ref().filter(|_| !repeats) {
             let message = format!(
-                "{key} is for frames and failing calls; {} is once",
+                "{key} needs an action on frames or calls; {} happens once",
                 action.name()
             );
             return Err(source.error(value.span(), message));
@@ -142,13 +142,13 @@ fn step(source: &Source<'_>, span: Range<usize>, raw: RawStep) -> Result<Step> {
     })
 }
 
-/// The one action of a step.
+/// Returns the one action of a step.
 fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Action> {
     let mut found = Vec::new();
     if let Some(name) = &raw.fail {
         found.push(fail(source, name, raw.errno.as_ref())?);
     } else if let Some(errno) = &raw.errno {
-        let message = "errno says how a call fails: name the call, as fail = \"QBUF\"";
+        let message = "errno needs the failing call; add, for example, fail = \"QBUF\"";
         return Err(source.error(errno.span(), message));
     }
     if let Some(late) = &raw.late {
@@ -170,7 +170,7 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
             "lost" => false,
             "found" => true,
             other => {
-                let message = format!("signal is \"lost\" or \"found\", not {other:?}");
+                let message = format!("signal = {other:?}: must be \"lost\" or \"found\"");
                 return Err(source.error(signal.span(), message));
             }
         }));
@@ -196,7 +196,7 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
         match asked {
             Some(true) => found.push(action),
             Some(false) => {
-                let message = format!("{} is true or left out", action.name());
+                let message = format!("{} must be true; leave it out otherwise", action.name());
                 return Err(source.error(span.clone(), message));
             }
             None => {}
@@ -206,12 +206,12 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
         [one] => Ok(one.clone()),
         [] => Err(source.error(
             span.clone(),
-            "the step says when and not what: one of fail, late, twice, torn, error, short, \
+            "the step has no action; add one of fail, late, twice, torn, error, short, \
              lose, corrupt, source, signal, unplug, plug, occupy_cma, free_cma, iommu_fault, stop_clock",
         )),
         [first, second, ..] => {
             let (first, second) = (first.name(), second.name());
-            let message = format!("{first} and {second} are two steps: give each its own [[step]]");
+            let message = format!("one step cannot have {first} and {second}; write two [[step]]");
             Err(source.error(span.clone(), message))
         }
     }
@@ -225,16 +225,16 @@ fn when(source: &Source<'_>, span: &Range<usize>, raw: &RawStep, action: &Action
     ];
     let given: Vec<&str> = given.into_iter().flatten().collect();
     if let [first, second, ..] = given.as_slice() {
-        let message = format!("{first} and {second} both say when; leave one of them out");
+        let message = format!("a step cannot have both {first} and {second}; remove one");
         return Err(source.error(span.clone(), message));
     }
     let counted = match (&raw.of, action) {
         (Some(of), Action::Fail { .. }) => {
-            let message = "call counts the calls that fail; leave of out";
+            let message = "call counts the failing calls here; remove of";
             return Err(source.error(of.span(), message));
         }
         (Some(of), _) if raw.call.is_none() => {
-            let message = "of says which calls are counted: say how many, as call = 1";
+            let message = "of needs the number of the call; add, for example, call = 1";
             return Err(source.error(of.span(), message));
         }
         (Some(of), _) => Some(request(source, of)?),
@@ -250,7 +250,7 @@ fn when(source: &Source<'_>, span: &Range<usize>, raw: &RawStep, action: &Action
     if let Some(call) = &raw.call {
         if matches!(action, Action::Frame(_)) {
             let message = format!(
-                "{} happens at a time or a frame, not at a call",
+                "{} can begin at a time or a frame, not at a call",
                 action.name()
             );
             return Err(source.error(call.span(), message));
@@ -268,28 +268,33 @@ fn within(source: &Source<'_>, value: &Spanned<i64>, least: u64, most: u64) -> R
     number
         .filter(|number| (least..=most).contains(number))
         .ok_or_else(|| {
-            let message = format!("{} is not from {least} to {most}", value.get_ref());
+            let message = format!(
+                "{} is out of range: allowed are {least} to {most}",
+                value.get_ref()
+            );
             source.error(value.span(), message)
         })
 }
 
-/// The N of `/dev/videoN`.
+/// Returns the N of `/dev/videoN`.
 fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
     let text = device.get_ref();
     let number = text.strip_prefix("/dev/").unwrap_or(text);
     let number = number.strip_prefix("video").and_then(|n| n.parse().ok());
     number.ok_or_else(|| {
-        let message = format!("{text:?} is no device: write \"/dev/video0\"");
+        let message =
+            format!("{text:?} is not a video device; write, for example, \"/dev/video0\"");
         source.error(device.span(), message)
     })
 }
 
-/// An ioctl by its name, with or without `VIDIOC_`.
+/// Returns an ioctl by its name, with or without `VIDIOC_`.
 fn request(source: &Source<'_>, name: &Spanned<String>) -> Result<u32> {
     let text = name.get_ref();
     let short = text.strip_prefix("VIDIOC_").unwrap_or(text);
     decode::request(&format!("VIDIOC_{short}")).ok_or_else(|| {
-        let message = format!("{text:?} is no ioctl that a video device has, such as \"QBUF\"");
+        let message =
+            format!("{text:?} is not an ioctl of video devices; write, for example, \"QBUF\"");
         source.error(name.span(), message)
     })
 }
@@ -301,7 +306,7 @@ fn fail(
 ) -> Result<Action> {
     let request = request(source, name)?;
     let Some(errno) = errno else {
-        let message = "say how it fails, as errno = \"EIO\"";
+        let message = "fail needs an errno; add, for example, errno = \"EIO\"";
         return Err(source.error(name.span(), message));
     };
     let number = match errno.get_ref() {
@@ -310,7 +315,9 @@ fn fail(
     };
     let number = number.filter(|number| (1..=MAX_ERRNO).contains(number));
     let number = number.ok_or_else(|| {
-        let message = format!("no errno that is known here; its number, 1 to {MAX_ERRNO}, will do");
+        let message = format!(
+            "unknown errno; write a known name such as \"EIO\", or a number from 1 to {MAX_ERRNO}"
+        );
         source.error(errno.span(), message)
     })?;
     Ok(Action::Fail {
@@ -319,19 +326,22 @@ fn fail(
     })
 }
 
-/// A size of pictures, as `1280x720`.
+/// Parses a picture size such as `1280x720`.
 fn picture(source: &Source<'_>, size: &Spanned<String>) -> Result<Action> {
     let sides = size.get_ref().split_once('x');
     let sides = sides.and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     let sides = sides.filter(|(w, h)| [w, h].iter().all(|side| (1..=MAX_SIDE).contains(*side)));
     let (width, height) = sides.ok_or_else(|| {
-        let message = format!("{:?} is no size such as \"1280x720\"", size.get_ref());
+        let message = format!(
+            "{:?} is not a size; write, for example, \"1280x720\"",
+            size.get_ref()
+        );
         source.error(size.span(), message)
     })?;
     Ok(Action::Source { width, height })
 }
 
-/// A time in nanoseconds.
+/// Parses a time into nanoseconds.
 fn time(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
     let time = match word.get_ref() {
         Word::Number(seconds) => u64::try_from(*seconds)
@@ -341,13 +351,14 @@ fn time(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
     };
     let time = time.filter(|time| *time <= MAX_TIME_NS);
     time.ok_or_else(|| {
-        let message = "this is a time of at most a day: seconds, or such as \"40ms\" or \"1.5s\"";
+        let message =
+            "not a time of at most one day; write seconds, or for example \"40ms\" or \"1.5s\"";
         source.error(word.span(), message)
     })
 }
 
-/// Nanoseconds of `1.5s`, `40ms`, `200us` or `2min`: exactly, so that a script says the same
-/// everywhere.
+/// Returns the nanoseconds of `1.5s`, `40ms`, `200us` or `2min`, without rounding, so that a script
+/// means the same everywhere.
 fn time_of(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(end)?;

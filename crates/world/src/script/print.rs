@@ -1,4 +1,4 @@
-//! A script as TOML, which reads as the same script.
+//! Prints a script as TOML that parses to the same script.
 
 use super::{Action, Script, Step, When};
 use std::fmt;
@@ -29,7 +29,7 @@ impl fmt::Display for Step {
             When::Frame(frame) => writeln!(f, "frame = {frame}")?,
             When::Call { number, request } => {
                 writeln!(f, "call = {number}")?;
-                // A failing call is what is counted.
+                // `fail` itself names the counted call.
                 let is_said = matches!(self.action, Action::Fail { .. });
                 if let Some(request) = request.filter(|_| !is_said) {
                     writeln!(f, "of = \"{}\"", ioctl(request))?;
@@ -49,7 +49,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// What stands behind the key of an action.
+/// Returns the value for an action's key.
 fn value(action: &Action) -> String {
     match action {
         Action::Fail { request, .. } => format!("\"{}\"", ioctl(*request)),
@@ -74,7 +74,7 @@ fn ioctl(request: u32) -> &'static str {
     name.trim_start_matches("VIDIOC_")
 }
 
-/// Seconds, to the nanosecond.
+/// Prints a time in seconds, exact to the nanosecond.
 fn time(ns: u64) -> String {
     let (seconds, rest) = (ns / 1_000_000_000, ns % 1_000_000_000);
     format!("\"{seconds}.{rest:09}s\"")

@@ -1,6 +1,6 @@
-//! The scripts that ship.
+//! The scripts that ship with this crate.
 
-/// The scripts that ship: name and text.
+/// Name and text of each script.
 pub const SHIPPED: &[(&str, &str)] = &[
     (
         "flaky-usb-camera",

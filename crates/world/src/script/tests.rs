@@ -1,4 +1,4 @@
-//! Scripts as people write them.
+//! Tests scripts as users write them.
 
 mod again;
 
@@ -60,49 +60,73 @@ fn what_is_wrong_is_one_sentence_with_its_line() {
     let of = "device = \"/dev/video0\"\n";
     for (lines, line, said) in [
         ("lose = true".to_owned(), 1, "device = \"/dev/video0\""),
-        (format!("{of}frame = 1"), 1, "when and not what"),
-        (format!("{of}lose = true\ntorn = true"), 1, "two steps"),
-        (format!("{of}lose = false"), 1, "true or left out"),
+        (format!("{of}frame = 1"), 1, "has no action"),
+        (
+            format!("{of}lose = true\ntorn = true"),
+            1,
+            "one step cannot have torn and lose",
+        ),
+        (format!("{of}lose = false"), 1, "lose must be true"),
         (
             format!("{of}lose = true\nframe = 1\ntime = 1"),
             1,
-            "both say when",
+            "cannot have both time and frame",
         ),
         (
             format!("{of}lose = true\nframe = -1"),
             4,
-            "-1 is not from 0",
+            "-1 is out of range: allowed are 0",
         ),
-        (format!("{of}lose = true\ncount = 0"), 4, "0 is not from 1"),
+        (
+            format!("{of}lose = true\ncount = 0"),
+            4,
+            "0 is out of range: allowed are 1",
+        ),
         (
             format!("{of}lose = true\ncount = 9999999999999"),
             4,
-            "is not from 1",
+            "allowed are 1",
         ),
         (format!("{of}lose = true\ncall = 2"), 4, "not at a call"),
-        (format!("{of}late = \"soon\""), 3, "such as \"40ms\""),
-        (format!("{of}late = \"2000min\""), 3, "at most a day"),
+        (format!("{of}late = \"soon\""), 3, "for example \"40ms\""),
+        (format!("{of}late = \"2000min\""), 3, "at most one day"),
         (
             format!("{of}late = \"99999999999999999999s\""),
             3,
-            "at most a day",
+            "at most one day",
         ),
         (format!("{of}short = \"1KB\""), 3, "like \"64MiB\""),
         ("occupy_cma = -1".to_owned(), 2, "a number of bytes"),
-        (format!("{of}corrupt = 1000000"), 3, "is not from 1 to 4096"),
-        (format!("{of}fail = \"QUEUE\"\nerrno = 5"), 3, "no ioctl"),
+        (format!("{of}corrupt = 1000000"), 3, "allowed are 1 to 4096"),
+        (
+            format!("{of}fail = \"QUEUE\"\nerrno = 5"),
+            3,
+            "not an ioctl",
+        ),
         (format!("{of}fail = \"QBUF\""), 3, "errno = \"EIO\""),
-        (format!("{of}errno = 5\nlose = true"), 3, "name the call"),
+        (
+            format!("{of}errno = 5\nlose = true"),
+            3,
+            "needs the failing call",
+        ),
         (
             format!("{of}fail = \"QBUF\"\nerrno = \"EGG\""),
             4,
-            "no errno",
+            "unknown errno",
         ),
-        (format!("{of}fail = \"QBUF\"\nerrno = 0"), 4, "no errno"),
-        (format!("{of}source = \"640\""), 3, "no size"),
-        (format!("{of}source = \"0x480\""), 3, "no size"),
+        (
+            format!("{of}fail = \"QBUF\"\nerrno = 0"),
+            4,
+            "unknown errno",
+        ),
+        (format!("{of}source = \"640\""), 3, "not a size"),
+        (format!("{of}source = \"0x480\""), 3, "not a size"),
         (format!("{of}signal = \"weak\""), 3, "\"lost\" or \"found\""),
-        (format!("{of}iommu_fault = true\nevery = 2"), 4, "is once"),
+        (
+            format!("{of}iommu_fault = true\nevery = 2"),
+            4,
+            "happens once",
+        ),
         (
             format!("{of}signal = \"lost\"\nof = \"QBUF\""),
             4,
@@ -111,12 +135,12 @@ fn what_is_wrong_is_one_sentence_with_its_line() {
         (
             "device = \"camera\"\nlose = true".to_owned(),
             2,
-            "is no device",
+            "is not a video device",
         ),
         (
             "stop_clock = \"1s\"\nframe = 3".to_owned(),
             1,
-            "of a device",
+            "belong to a device",
         ),
         (format!("{of}loose = true"), 3, "unknown field"),
         (format!("{of}lose = "), 3, ""),

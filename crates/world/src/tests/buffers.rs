@@ -1,4 +1,4 @@
-//! Who holds which buffer.
+//! Tests the list of buffers and their holders.
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
 use vb3_host::Backend as _;
@@ -9,10 +9,10 @@ use vb3_v4l2::sys::*;
 const PROT_READ: i32 = 1;
 const MAP_SHARED: i32 = 1;
 
-/// The entry of a buffer: its own line without its address, and its holders.
+/// Returns a buffer's own line without its address, and its holders.
 fn entry(bench: &Bench, first: &str) -> (String, Vec<String>) {
     let list = bench.world.buffer_list();
-    // Its number comes first.
+    // The buffer's number is the first word.
     let is_it = |line: &str| {
         line.split_once(' ')
             .is_some_and(|(_, of)| of.starts_with(first))
@@ -64,14 +64,14 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         holders,
         ["its queue", &mapping, &descriptor, "/dev/video0, in use"]
     );
-    // The other buffer has its queue alone.
+    // Only its queue holds the other buffer.
     let (_, holders) = entry(&bench, "/dev/video0 video-capture buffer 1 plane 0: ");
     assert_eq!(holders, ["its queue", "/dev/video0, attached"]);
     bench.stream(camera, CAPTURE, true);
     let (_, used) = bench.dequeue(camera, CAPTURE, MMAP);
     bench.reqbufs(display, OUTPUT, DMABUF, 2);
     bench.show(display, fd, used).unwrap();
-    // It moved for the display, and the camera has to map it anew.
+    // The buffer moved for the display, so the camera must map it again.
     let (head, holders) = entry(&bench, first);
     assert!(head.contains(" at 0x"), "{head}");
     assert_eq!(
@@ -79,7 +79,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
         ["/dev/video0, attached", "/dev/video1, in use"]
     );
     assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
-    // The queue lets go; what the program holds is left.
+    // The queue releases it. Only the program's handles are left.
     bench.stream(camera, CAPTURE, false);
     bench.reqbufs(display, OUTPUT, DMABUF, 0);
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
@@ -105,7 +105,7 @@ fn a_long_list_says_how_many_it_leaves_out() {
     bench.close_all(&[camera]);
 }
 
-/// A buffer that one device has in use does not move for another one.
+/// A buffer that one device uses does not move for another device.
 #[test]
 fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
     let mut bench = Bench::new(
@@ -143,14 +143,14 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
         "{hint}"
     );
     assert_eq!(report.total(|q| q.bytes_moved), 0);
-    // Once that has let go, it moves.
+    // Once the device has released it, it moves.
     bench.reqbufs(first, OUTPUT, DMABUF, 0);
     bench.show(second, fd, used).unwrap();
     assert_eq!(bench.world.report().total(|q| q.bytes_moved), 2 * PAGE_SIZE);
     bench.close_all(&[camera, first, second]);
 }
 
-/// A frame that was due when its file was closed is shown, however late the clock comes.
+/// A due frame is shown although its file is closed before the next tick.
 #[test]
 fn what_was_written_is_shown_though_the_file_is_closed_at_once() {
     let mut bench = Bench::new("pc", &["display,format=YUYV,size=64x64,pace=free"]);

@@ -1,5 +1,5 @@
-//! Exports as real dma-bufs, by a stand-in for the kernel's `/dev/udmabuf`: nobody tells when a
-//! program lets go of one, so that the memory is looked for when it is wanted.
+//! Exports as real dma-bufs, with a replacement for the kernel's `/dev/udmabuf`. The kernel does
+//! not report when a program closes one, so the world checks when it needs the memory.
 
 use super::{Arg, Bench, CAPTURE, MMAP};
 use crate::shares::Exporter;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use vb3_host::{Backend as _, FileId};
 use vb3_v4l2::sys::*;
 
-/// Makes files that stand for dma-bufs, and knows which of them programs have closed.
+/// Makes files that represent dma-bufs, and records which of them programs have closed.
 #[derive(Clone, Debug, Default)]
 struct StandIn(Arc<Mutex<BTreeSet<u64>>>);
 
@@ -27,7 +27,7 @@ impl Exporter for StandIn {
 }
 
 impl StandIn {
-    /// The program closes a descriptor that it was given.
+    /// Closes a descriptor that the program was given.
     fn close(&self, bench: &Bench, number: i32) {
         let mut given = bench.program.given.borrow_mut();
         let is_it = |(fd, _): &(OwnedFd, _)| fd.as_raw_fd() == number;
@@ -46,21 +46,21 @@ fn bench(specs: &[&str]) -> (Bench, StandIn) {
     (bench, stand_in)
 }
 
-/// A buffer of a heap; the errno where there is none.
+/// Allocates a buffer from a heap, or returns the errno.
 fn allocate(bench: &mut Bench, heap: FileId, len: u32) -> Result<i32, i32> {
     let mut arg = Arg::new(24, &[(0, len), (12, 2)]);
     bench.try_ioctl(heap, 0xc018_4800, &mut arg)?;
     Ok(arg.u32(8).cast_signed())
 }
 
-/// Asserts that all was given back; descriptors are also those of other tests in this process.
+/// Asserts that everything was freed. Other tests in this process also have descriptors.
 fn expect_nothing_held(bench: &mut Bench) {
     let mut held = bench.world.report().held;
     held.fds = 0;
     assert!(held.is_empty(), "{held:?}");
 }
 
-/// REQBUFS of 32 buffers: how many were made, or the errno.
+/// Calls REQBUFS for 32 buffers. Returns how many were made, or the errno.
 fn reqbufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
     let fields = [
         (offset_of!(v4l2_requestbuffers, count), 32),
@@ -72,7 +72,7 @@ fn reqbufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
     Ok(arg.u32(offset_of!(v4l2_requestbuffers, count)))
 }
 
-/// The same by CREATE_BUFS, of the format that is set.
+/// Does the same with CREATE_BUFS in the current format.
 fn create_bufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
     let fields = [(offset_of!(v4l2_format, type_), CAPTURE)];
     let mut format = Arg::new(size_of::<v4l2_format>(), &fields);
@@ -88,8 +88,7 @@ fn create_bufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
     Ok(arg.u32(offset_of!(v4l2_create_buffers, count)))
 }
 
-/// More exports than are looked at in one turn, of which only the one whose turn is the last has been
-/// closed.
+/// There are more exports than one look checks, and only the last one has been closed.
 #[test]
 fn a_heap_looks_at_all_exports_before_it_says_that_there_is_no_memory() {
     const LEN: u32 = 600 << 10;
@@ -105,7 +104,7 @@ fn a_heap_looks_at_all_exports_before_it_says_that_there_is_no_memory() {
     let fit = std::iter::repeat_with(|| allocate(&mut other, heap, LEN)).take_while(Result::is_ok);
     let fit = fit.count();
     assert!(fit > 65, "{fit} fit");
-    // Exactly as many: a call that fails has looked, and those at the front had their turn.
+    // Exactly as many as one look checks. The failing call checks those at the front.
     let (mut bench, stand_in, heap) = with_heap();
     let buffers = (0..fit).map(|_| allocate(&mut bench, heap, LEN).expect("memory"));
     let mut buffers: Vec<i32> = buffers.collect();
@@ -125,8 +124,8 @@ fn a_heap_looks_at_all_exports_before_it_says_that_there_is_no_memory() {
     expect_nothing_held(&mut bench);
 }
 
-/// Buffers that their queue has let go live on with their exports; when those are closed, a queue that
-/// wants the memory gets it at once.
+/// Exported buffers outlive their queue. Once they are closed, a queue that needs their memory gets
+/// it immediately.
 #[test]
 fn a_queue_gets_memory_of_exports_that_were_closed_a_moment_ago() {
     let spec = "camera,sizes=1920x1080,formats=YUYV,max-buffers=32";

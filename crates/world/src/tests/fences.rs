@@ -1,4 +1,4 @@
-//! Fences of a run under random calls: each that begins ends, whatever programs do.
+//! Fences of a run under random calls: each one that begins also ends.
 
 use super::*;
 use crate::summary;
@@ -10,7 +10,7 @@ const EXPORT_SYNC_FILE: u32 = 0xc008_6202;
 const IMPORT_SYNC_FILE: u32 = 0x4008_6203;
 const SYNC_IOC_MERGE: u32 = 0xc030_3e03;
 
-/// Numbers that depend on the seed alone (splitmix64).
+/// Random numbers that depend only on the seed (splitmix64).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -22,14 +22,14 @@ impl Random {
     }
 }
 
-/// A camera whose buffers are a display's, too, and what a program does with both.
+/// A camera and a display that share buffers, and the program's handles for both.
 struct Lab {
     bench: Bench,
     camera: FileId,
     display: FileId,
     /// Exported buffers.
     bufs: Vec<i32>,
-    /// Sync files: what they are open as, and their descriptors' numbers.
+    /// Open sync files and their descriptors' numbers.
     files: Vec<(FileId, i32)>,
 }
 
@@ -71,7 +71,7 @@ impl Lab {
             let at = offset_of!(v4l2_buffer, m);
             arg.0[at..at + 4].copy_from_slice(&fd.to_ne_bytes());
         }
-        // It may be queued already, or the stream in error.
+        // It may be queued already, or the stream may be in error.
         let _refused = self.bench.try_ioctl(file, VIDIOC_QBUF, &mut arg);
     }
 
@@ -88,7 +88,7 @@ impl Lab {
         self.bench.stream(file, kind, on);
     }
 
-    /// A call on a dma-buf.
+    /// Calls an ioctl on a dma-buf.
     fn call_buf(&mut self, buf: usize, request: u32, arg: &mut [i32; 2]) {
         let id = self.bench.program.identify(self.bufs[buf]).unwrap();
         let addr = arg.as_mut_ptr() as u64;
@@ -99,7 +99,7 @@ impl Lab {
         }
     }
 
-    /// The sync file that was made last.
+    /// Takes the newest sync file.
     fn take_made(&mut self) {
         let made = self.bench.program.made.take();
         assert_eq!(made.len(), 1);
@@ -142,7 +142,7 @@ impl Lab {
         }
     }
 
-    /// The program ends, and begins anew; another one keeps its sync files.
+    /// Ends the program and starts it again. Another one keeps its sync files.
     fn kill(&mut self) {
         self.bench.close_all(&[self.camera, self.display]);
         self.camera = self.bench.open(0);
@@ -150,7 +150,7 @@ impl Lab {
         self.make_buffers();
     }
 
-    /// A device's fence is pending exactly while the device has the buffer.
+    /// Asserts that a device's fence is pending exactly while the device has the buffer.
     fn check(&self) {
         let memory = &self.bench.world.memory;
         let counts = memory.with_fences(|fences, _| fences.counts());
@@ -191,7 +191,7 @@ fn every_fence_ends_whatever_a_program_does() {
         begun += lab.finish();
     }
     assert!(begun > 1000, "{begun} fences are no test");
-    // What is pending, and what sync files of programs still show.
+    // Counts pending fences, and those that programs' sync files still show.
     assert!(most < 100, "{most} at one time");
 }
 
@@ -205,7 +205,7 @@ fn a_program_that_dies_ends_its_fences_with_the_reason() {
     lab.take_made();
     let (file, fd) = lab.files[0];
     assert_eq!(lab.bench.world.sync_file_poll(file, 1), 0);
-    // The display waits for it in its queue, and goes with the program, too.
+    // The buffer waits in the display's queue for the fence, and both end with the program.
     lab.call_buf(0, IMPORT_SYNC_FILE, &mut [2, fd]);
     lab.stream(display, true);
     lab.queue(display, 0);
@@ -221,8 +221,8 @@ fn a_program_that_dies_ends_its_fences_with_the_reason() {
     lab.finish();
 }
 
-/// A loopback keeps the buffer with the newest frame. Who polls its dma-buf to write to it again, and
-/// does not look for it at the queue, gets it all the same.
+/// A loopback keeps the buffer with the newest frame. A program that polls its dma-buf for writing
+/// gets it back, although it does not poll the queue.
 #[test]
 fn a_loopback_gives_a_buffer_back_that_somebody_polls_for() {
     let mut bench = Bench::new("pc", &["loopback,size=64x48"]);
@@ -236,7 +236,7 @@ fn a_loopback_gives_a_buffer_back_that_somebody_polls_for() {
     arg.0[used..used + 4].copy_from_slice(&(64u32 * 48 * 2).to_ne_bytes());
     bench.ioctl(writer, VIDIOC_QBUF, arg);
     (0..4).for_each(|_| bench.world.tick());
-    // The device reads, and others may.
+    // The device reads the buffer, and other readers may do so, too.
     assert_eq!(bench.world.buffer_poll(buf, POLL_IN), POLL_IN);
     let copied = bench.world.report().total(|queue| queue.bytes_copied);
     assert_eq!(copied, 0, "nobody wants it back");

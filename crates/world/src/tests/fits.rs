@@ -1,4 +1,4 @@
-//! `vb3 fits` against what the same calls of a program then get.
+//! Compares `vb3 fits` with a program's own calls.
 
 use super::{Arg, Bench, CAPTURE, Local, MMAP, OUTPUT};
 use crate::{Fit, World};
@@ -9,11 +9,11 @@ use vb3_machine::Profile;
 use vb3_machine::profile::{BUILTINS, PAGE_SIZE};
 use vb3_v4l2::sys::*;
 
-/// Unless PROPTEST_CASES says more.
+/// Number of cases unless PROPTEST_CASES is set.
 const CASES: u64 = 150;
 const M: u64 = 1 << 20;
 
-/// A sequence of numbers that a seed decides.
+/// A sequence of numbers that depends on a seed.
 struct Dice(u64);
 
 impl Dice {
@@ -30,7 +30,7 @@ impl Dice {
     }
 }
 
-/// A small machine of any kind, so that memory is short.
+/// Returns a small machine of any kind, so that memory is short.
 fn machine(dice: &mut Dice) -> Profile {
     let at = usize::try_from(dice.below(BUILTINS.len() as u64)).unwrap();
     let mut profile = Profile::builtin(BUILTINS[at].0).unwrap();
@@ -76,7 +76,8 @@ fn device(dice: &mut Dice) -> String {
     format!("{kind}{sizes}{size}{rest}{admission}")
 }
 
-/// What a program gets that asks for `count` buffers of each node in turn, and then uses them all.
+/// Returns how many buffers a program gets that requests `count` for each node and then uses all of
+/// them.
 fn asked(profile: Profile, specs: &[DeviceSpec], kinds: &[u32], count: u32) -> Vec<u32> {
     let mut bench = Bench {
         world: World::new(profile, specs, 1).unwrap(),
@@ -114,7 +115,7 @@ fn asked(profile: Profile, specs: &[DeviceSpec], kinds: &[u32], count: u32) -> V
     got
 }
 
-/// Most machines are too small for all; the ones that are not prove that not all are.
+/// Most machines are too small for all buffers. The others show that the test has both cases.
 #[test]
 fn what_fits_is_what_a_program_gets() {
     let (mut all, mut some, mut none) = (0, 0, 0);
@@ -138,7 +139,7 @@ fn what_fits_is_what_a_program_gets() {
         };
         let fits: Vec<Fit> = world.fits(count);
         let held = world.memory.ops().platform().held().ram_bytes;
-        // A device that takes all or none has none where not all fit.
+        // A device with `admission=on` gets none if not all fit.
         let gets = |(fit, spec): (&Fit, &DeviceSpec)| match spec.admission && fit.buffers < count {
             true => 0,
             false => fit.buffers,
@@ -162,7 +163,7 @@ fn what_fits_is_what_a_program_gets() {
 }
 
 impl Bench {
-    /// REQBUFS of a queue of its own: how many there are, or the errno.
+    /// Calls REQBUFS on one queue. Returns the number of buffers, or the errno.
     fn request(&mut self, (file, kind): (FileId, u32), count: u32) -> Result<u32, i32> {
         let fields = [
             (offset_of!(v4l2_requestbuffers, count), count),
@@ -174,7 +175,7 @@ impl Bench {
         Ok(arg.u32(offset_of!(v4l2_requestbuffers, count)))
     }
 
-    /// QBUF of each: how many can be.
+    /// Calls QBUF for each buffer. Returns how many succeed.
     fn use_all(&mut self, (file, kind): (FileId, u32), count: u32) -> u32 {
         let queued = |index: &u32| {
             let mut arg = Self::buffer(kind, MMAP, *index);
@@ -183,7 +184,7 @@ impl Bench {
         u32::try_from((0..count).take_while(queued).count()).unwrap()
     }
 
-    /// REMOVE_BUFS of one.
+    /// Calls REMOVE_BUFS for one buffer.
     fn remove(&mut self, (file, kind): (FileId, u32), index: u32) {
         let fields = [
             (offset_of!(v4l2_remove_buffers, index), index),
@@ -199,8 +200,8 @@ impl Bench {
     }
 }
 
-/// Whatever lies in a machine's memory by then: a yes is buffers that can all be used, a no holds
-/// nothing and names a number that is given.
+/// With random other users of memory: if the call succeeds, all its buffers can be used; if it
+/// fails, it holds nothing and names a number that fits.
 #[test]
 fn a_queue_that_takes_all_or_none_is_never_promised_too_much() {
     let (mut yes, mut no, mut fewer) = (0, 0, 0);
@@ -227,7 +228,7 @@ fn a_queue_that_takes_all_or_none_is_never_promised_too_much() {
         for (node, word) in (0..).zip(&words) {
             queues.push((bench.open(node), kind(word)));
         }
-        // Others take memory, some use it, and give some of it back here and there.
+        // Other queues allocate memory, use some of it and free some of it.
         let (&asking, others) = queues.split_last().unwrap();
         for &other in others {
             let wanted = 1 + u32::try_from(dice.below(12)).unwrap();
@@ -244,7 +245,7 @@ fn a_queue_that_takes_all_or_none_is_never_promised_too_much() {
         match bench.request(asking, wanted) {
             Ok(count) => {
                 assert_eq!(count, wanted, "{context}");
-                // Whatever others take before the buffers are used.
+                // Other queues allocate before the buffers are used.
                 for &other in others {
                     let more = bench.request(other, 32).unwrap_or(0);
                     bench.use_all(other, more);

@@ -1,5 +1,5 @@
-//! Buffers of other drivers. A memfd stands for a dma-buf of the kernel: it is mapped, read and
-//! written the same way, and only what it is recognised by differs.
+//! Buffers of other drivers. A memfd stands for a kernel dma-buf: the world maps, reads and writes
+//! both in the same way. Only the test for dma-bufs differs.
 
 use super::*;
 use crate::imports::Imports;
@@ -28,7 +28,7 @@ fn camera_and_display(machine: &str, options: &str) -> Bench {
     bench(machine, &[spec("camera=pattern"), spec("display=null")])
 }
 
-/// A buffer of another driver, of whole pages for `bytes`; its number.
+/// Makes a buffer of another driver with room for `bytes`, in whole pages. Returns its descriptor.
 fn other_buffer(bench: &Bench, bytes: u32) -> i32 {
     let fd = memfd_create("other", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&fd, u64::from(bytes).next_multiple_of(PAGE_SIZE)).unwrap();
@@ -49,7 +49,7 @@ fn bytes_of(bench: &Bench, number: i32) -> Vec<u8> {
     bytes
 }
 
-/// Queues a dma-buf with an explicit length, or zero for its own.
+/// Queues a dma-buf with an explicit length, or with zero for its own length.
 fn queue(
     bench: &mut Bench,
     file: FileId,
@@ -70,7 +70,7 @@ fn queue(
     bench.try_ioctl(file, VIDIOC_QBUF, &mut arg)
 }
 
-/// The number of the pattern's picture in `bytes`, which must be that picture bit by bit.
+/// Returns the number of the pattern's picture. `bytes` must equal that picture exactly.
 fn picture_number(bytes: &[u8]) -> u32 {
     let size = Size::new(WIDTH, HEIGHT).unwrap();
     let frame = Frame::from_bytes(&pixfmt::YUYV, size, bytes.to_vec()).unwrap();
@@ -89,7 +89,7 @@ fn picture_number(bytes: &[u8]) -> u32 {
 fn expect_nothing_held(bench: &mut Bench, of: &str) {
     bench.program.others.borrow_mut().clear();
     let report = bench.world.report();
-    // Descriptors are those of all tests.
+    // All tests share this process's descriptors.
     let held = vb3_report::Held {
         fds: 0,
         ..report.held
@@ -105,7 +105,7 @@ fn expect_nothing_held(bench: &mut Bench, of: &str) {
     assert_eq!(bench.world.shares.borrow().imports.len(), 0, "{of}");
 }
 
-/// Four buffers go from camera to display and round, each time at another index.
+/// Passes four buffers from camera to display and back, each time at another index.
 fn go_round(machine: &str, options: &str) -> Bench {
     let mut bench = camera_and_display(machine, options);
     let (camera, display) = (bench.open(0), bench.open(1));
@@ -216,7 +216,7 @@ fn what_is_too_small_or_no_dmabuf_is_refused_as_ever() {
     );
     assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), -1, 0), Err(22));
     assert_eq!(bench.world.shares.borrow().imports.len(), 0);
-    // The kernel says what a dma-buf is: no memfd.
+    // With the kernel's own test, a memfd is not a dma-buf.
     bench.world.shares.get_mut().imports = Imports::of_kernel();
     assert_eq!(queue(&mut bench, camera, (CAPTURE, 0), good, 0), Err(22));
     bench.close_all(&[camera]);
@@ -388,7 +388,7 @@ fn bounced_memory_of_other_drivers_is_right_and_its_copies_are_counted() {
     expect_nothing_held(&mut bench, "vm-bounce");
 }
 
-/// What poll says of buffers of the drivers below.
+/// The poll events of other drivers' buffers.
 static READY: AtomicI16 = AtomicI16::new(0);
 
 #[test]
@@ -410,22 +410,22 @@ fn work_of_a_buffers_own_driver_is_waited_for_and_blocks_nobody_else() {
             bench.try_ioctl(file, VIDIOC_DQBUF, &mut arg).is_ok()
         })
     };
-    // Its driver writes it: nobody gets it, and whoever asks is answered.
+    // Its driver writes it, so no device gets it, and calls still return.
     let buffer = other_buffer(&bench, LEN);
     READY.store(0, Ordering::Relaxed);
     queue(&mut bench, display, (OUTPUT, 0), buffer, 0).unwrap();
     assert!(!comes(&mut bench, display, OUTPUT));
     let due = bench.world.next_tick().unwrap();
     assert!(due <= std::time::Duration::from_millis(1), "{due:?}");
-    // It has written it, and others read it: a display reads it, too.
+    // Its driver is done and others read it, so a display may read it, too.
     READY.store(IN, Ordering::Relaxed);
     assert!(comes(&mut bench, display, OUTPUT));
-    // A camera waits for them.
+    // A camera waits for the readers.
     queue(&mut bench, camera, (CAPTURE, 0), buffer, 0).unwrap();
     assert!(!comes(&mut bench, camera, CAPTURE));
     READY.store(IN | OUT, Ordering::Relaxed);
     assert!(comes(&mut bench, camera, CAPTURE));
-    // A program that goes waits for nobody.
+    // A program that exits does not wait for the fence.
     READY.store(0, Ordering::Relaxed);
     queue(&mut bench, display, (OUTPUT, 1), buffer, 0).unwrap();
     bench.close_all(&[camera, display]);

@@ -1,4 +1,4 @@
-//! Who held each buffer, in the report.
+//! Tests the report's list of buffers and their holders.
 
 use super::{Bench, CAPTURE, DMABUF, MMAP, OUTPUT};
 use std::mem::offset_of;
@@ -6,7 +6,7 @@ use vb3_host::{Backend as _, Caller as _};
 use vb3_report::BufferReport;
 use vb3_v4l2::sys::*;
 
-/// The kinds of a buffer's holders, with the device of each that has one.
+/// Returns the kinds of a buffer's holders, each with its device.
 fn holders(buffer: &BufferReport) -> Vec<String> {
     let kinds = buffer.holders.iter().map(|holder| {
         let own = if holder.process == std::process::id() {
@@ -40,7 +40,8 @@ fn one_buffer_under_all_its_handles_is_one_row_with_all_its_holders() {
     let (camera, display) = (bench.open(0), bench.open(1));
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
     bench.reqbufs(display, OUTPUT, DMABUF, 2);
-    // Twice exported, mapped by its index, queued at its own device and at two indices of another.
+    // The buffer is exported twice, mapped by its index, queued at its own device and at two
+    // indices of another device.
     let fds = [
         bench.export(camera, CAPTURE, 0),
         bench.export(camera, CAPTURE, 0),
@@ -73,7 +74,7 @@ fn one_buffer_under_all_its_handles_is_one_row_with_all_its_holders() {
     assert_eq!(holders(row), wanted);
     assert!(row.holders.iter().all(|holder| holder.at_end));
     assert!(!row.orphaned && !row.revoked);
-    // Its queue lets go, and it lives on; then it is taken back, and let go by all.
+    // Its queue releases it and it stays. Then it is revoked, and all holders release it.
     bench.stream(display, OUTPUT, false);
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
     let number = row.number.clone();
@@ -117,19 +118,19 @@ fn rows_of_a_long_run_are_counted_and_not_all_kept() {
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
     let report = bench.world.report();
     assert_eq!(report.buffers.len(), 768);
-    // 256 and ten times 200, of which 768 are told, and the 44.
+    // The report lists 768 of 256 and ten times 200 buffers. It omits the rest and 44 more.
     assert_eq!(report.buffers_left_out, 256 + 2000 - 768 + 44);
     bench.close_all(&[camera]);
 }
 
-/// Opens the node at a path; `None` where the run offers none.
+/// Opens the node at a path, or returns `None` if the run has none.
 fn open(bench: &mut Bench, path: &str) -> Option<vb3_host::FileId> {
     let mut nodes = bench.world.nodes().into_iter();
     let node = nodes.find(|node| node.path.as_os_str() == path)?;
     Some(bench.world.open(node.id, 2, &bench.program).unwrap())
 }
 
-/// A dma-buf of the system heap.
+/// Allocates a dma-buf from the system heap.
 fn of_heap(bench: &mut Bench) -> i32 {
     let heap = open(bench, "/dev/dma_heap/system").unwrap();
     let mut arg = super::Arg::new(24, &[(0, 8192), (12, 2)]);
@@ -138,7 +139,7 @@ fn of_heap(bench: &mut Bench) -> i32 {
     arg.u32(8) as i32
 }
 
-/// A dma-buf of a memfd; `None` where the host makes such itself.
+/// Makes a dma-buf of a memfd, or returns `None` if the host supports udmabuf itself.
 fn of_memfd(bench: &mut Bench) -> Option<i32> {
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
     let device = open(bench, "/dev/udmabuf")?;
@@ -186,7 +187,7 @@ fn memory_of_a_heap_and_of_a_memfd_is_one_row_whatever_devices_call_it() {
         ];
         assert_eq!(holders(row), wanted, "{way}");
         let revoked = bench.world.revoke_by_name(&row.number);
-        // A memfd is the program's own.
+        // A memfd belongs to the program.
         assert_eq!(revoked.is_ok(), way == "heap", "{revoked:?}");
         bench.close_all(&[camera, display]);
         let report = bench.world.report();
@@ -212,7 +213,7 @@ fn what_a_change_costs_does_not_grow_with_the_buffers_that_it_does_not_concern()
     let [first, second, third] = looks[..] else {
         unreachable!()
     };
-    // One buffer is looked at for each.
+    // Each call looks at one buffer.
     assert_eq!((second - first, third - second), (1, 1));
     let row = &bench.world.report().buffers[0];
     assert_eq!(holders(row), ["descriptor here", "queue"]);

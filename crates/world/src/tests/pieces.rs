@@ -1,13 +1,13 @@
-//! read() and write() in pieces.
+//! Tests read() and write() in pieces.
 
 use super::*;
 use crate::Pace;
 use vb3_host::PIECE_BYTES;
 
-/// Bytes of a frame in NV12.
+/// Bytes of an NV12 frame.
 const FRAME: u64 = 1920 * 1080 * 3 / 2;
 
-/// Writes a frame; what each call of the devices moved.
+/// Writes a frame. Returns how many bytes each device call moved.
 fn written(pace: Pace) -> Vec<u64> {
     let mut bench = Bench::new("pc", &["display,format=NV12,size=1920x1080"]);
     bench.world.set_pace(pace);

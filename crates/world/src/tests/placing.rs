@@ -1,4 +1,4 @@
-//! Where lazily placed buffers lie, and where they may not.
+//! Tests where lazily placed buffers are placed.
 
 use super::*;
 use vb3_dmabuf::MemoryId;
@@ -7,7 +7,7 @@ const EINVAL: Errno = Errno(22);
 const ENOMEM: i32 = 12;
 const SECURE: &str = "secure = { size = \"1MiB\", protected = true }";
 
-/// A machine that ships, with a further area.
+/// Makes a shipped machine with another area.
 fn bench(machine: &str, area: &str, specs: &[&str]) -> Bench {
     let known = BUILTINS.iter().find(|(name, _)| *name == machine);
     let (_, profile) = known.expect("a profile that ships");
@@ -19,13 +19,13 @@ fn bench(machine: &str, area: &str, specs: &[&str]) -> Bench {
     }
 }
 
-/// Maps a dma-buf by its own descriptor.
+/// Maps a dma-buf through its own descriptor.
 fn map_export(bench: &mut Bench, fd: i32) -> Result<(), Errno> {
     let file = bench.program.identify(fd).unwrap();
     bench.world.buffer_mapped(file, std::process::id())
 }
 
-/// Lets a camera draw into its first buffer; gives its dma-buf, and how many bytes.
+/// Lets a camera fill its first buffer. Returns its dma-buf and its bytes.
 fn drawn(bench: &mut Bench, camera: FileId) -> (i32, u32) {
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
     let fd = bench.export(camera, CAPTURE, 0);
@@ -39,7 +39,7 @@ fn queue(bench: &mut Bench, camera: FileId, index: u32) -> Result<i64, i32> {
     bench.try_ioctl(camera, VIDIOC_QBUF, &mut arg)
 }
 
-/// Where the first memory of a run lies: the addresses of each piece.
+/// Returns the address ranges of a run's first memory.
 fn pieces(bench: &Bench) -> Vec<std::ops::Range<u64>> {
     let buffers = bench.world.memory.buffers();
     let first: MemoryId = buffers.memories().next().unwrap();
@@ -50,7 +50,7 @@ fn pieces(bench: &Bench) -> Vec<std::ops::Range<u64>> {
     pieces.unwrap()
 }
 
-/// What was refused last: the device and the constraint.
+/// Returns the device and the constraint of the last refusal.
 fn refused(bench: &mut Bench) -> (String, String) {
     let report = bench.world.report();
     let last = report.refusals.last().expect("a refusal");
@@ -64,7 +64,7 @@ fn a_program_maps_no_protected_memory() {
         let mut bench = bench("soc-cma", SECURE, &[&format!("{spec}{whether}")]);
         let camera = bench.open(0);
         assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
-        // Both lie nowhere yet; queued, the first has its place.
+        // Neither buffer is placed yet. Queuing places the first one.
         let fd = bench.export(camera, CAPTURE, 0);
         queue(&mut bench, camera, 0).unwrap();
         let mapped = bench.map(camera, 0);
@@ -86,7 +86,7 @@ fn memory_that_a_program_has_mapped_is_not_placed_where_it_is_protected() {
         refused(&mut bench),
         ("/dev/video0".to_owned(), "protected".to_owned())
     );
-    // The other is mapped by nobody, and so is this one from now on.
+    // No program maps the other one, nor this one from now on.
     queue(&mut bench, camera, 1).unwrap();
     bench.world.gone(tag);
     queue(&mut bench, camera, 0).unwrap();
@@ -133,7 +133,7 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
     }
 }
 
-/// Of two devices, one takes protected memory alone; the other is not let in.
+/// One device accepts only protected memory, to which the other device has no access.
 #[test]
 fn protected_memory_is_refused_to_a_device_that_is_not_let_in() {
     let specs = [
@@ -151,8 +151,8 @@ fn protected_memory_is_refused_to_a_device_that_is_not_let_in() {
     );
 }
 
-/// What a device's bus shows, from its first byte on; the window lies above 0, at any address of the
-/// bus.
+/// Windows of a device's bus, the first address first. The memory begins above 0, at any bus
+/// address.
 const WINDOWS: [&str; 3] = [
     "0x20000000-0x2fffffff@0x0",
     "0x20000000-0x2fffffff@0x20000000",
@@ -167,8 +167,8 @@ fn expect_in_window(bench: &Bench, of: &str) {
     }
 }
 
-/// What was drawn by a camera is there, and no page of it below the window of the display, which takes
-/// a list of pages.
+/// The camera's picture is intact, and no page is below the window of the display, which accepts
+/// scattered pages.
 #[test]
 fn pages_lie_in_the_window_of_a_device_that_takes_pages() {
     for window in WINDOWS {
@@ -214,8 +214,8 @@ fn a_device_with_a_window_places_its_own_buffers_there() {
     }
 }
 
-/// Where memory of the chip is all that a device's bus shows it, there its buffers lie, unless it takes
-/// memory with pages behind it alone.
+/// If a device's bus shows only memory on the chip, its buffers are placed there, unless it needs
+/// struct pages.
 #[test]
 fn memory_without_pages_is_no_place_for_a_device_that_takes_pages_alone() {
     let chip = "ocram = { size = \"1MiB\", pages = false }";

@@ -1,4 +1,4 @@
-//! Which failed calls the report counts as refused, and which frames as lost.
+//! Tests which failed calls the report counts as refused, and which frames as lost.
 
 use super::{Arg, Bench, CAPTURE, Local, MMAP};
 use crate::script::Script;
@@ -24,7 +24,7 @@ fn reqbufs(memory: u32, count: u32) -> Arg {
     )
 }
 
-/// What the report has of refusals: call, errno, constraint, times.
+/// Returns the report's refusals: call, errno, constraint, count.
 fn refused(bench: &mut Bench) -> Vec<(String, i32, String, u64)> {
     let all = bench.world.report().refusals.into_iter();
     all.map(|r| (r.call, r.errno, r.constraint, r.times))
@@ -35,7 +35,8 @@ fn refused(bench: &mut Bench) -> Vec<(String, i32, String, u64)> {
 fn calls_that_fail_are_refusals_and_questions_are_not() {
     let mut bench = Bench::new("soc-cma", &["camera,sizes=64x48"]);
     let camera = bench.open(0);
-    // Whether there is USERPTR, behind the last format, an unknown control, nothing done yet.
+    // Asks for USERPTR support, for a format behind the last one, for an unknown control, and for a
+    // buffer before any is done.
     let mut format = Arg::new(size_of::<v4l2_fmtdesc>(), &[(0, 99), (4, CAPTURE)]);
     let mut control = Arg::new(size_of::<v4l2_control>(), &[(0, 0xdead)]);
     let mut export = Bench::exported(CAPTURE, u32::MAX);
@@ -91,7 +92,7 @@ fn refused_calls_on_other_files_are_counted() {
     let heap = world.open(node("system"), 0, &bench.program).unwrap();
     let media = world.open(node("media0"), 0, &bench.program).unwrap();
     let fence = world.open(node("sw_sync"), 0, &bench.program).unwrap();
-    // No bytes; a link and an entity that are not there.
+    // Arguments without bytes, for a link and for an entity that do not exist.
     for (file, request, bytes) in [
         (heap, ALLOC, 24),
         (media, MEDIA_IOC_SETUP_LINK, 52),
@@ -154,14 +155,14 @@ fn calls_that_are_made_anew_are_not_refusals() {
     assert_eq!(refused(&mut bench), []);
     bench.program.ungathered.set(false);
     assert!(matches!(write(&mut bench, addr), Outcome::Done(_)));
-    // No memory is there.
+    // That address has no memory.
     assert!(matches!(write(&mut bench, 8), Outcome::Fail(_)));
     let row = ("write".to_owned(), 14, String::new(), 1);
     assert_eq!(refused(&mut bench), [row]);
     bench.close_all(&[display]);
 }
 
-/// A camera whose time is the test's.
+/// Makes a camera whose clock the test sets.
 fn timed() -> (Bench, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(1));
     let clock = Arc::clone(&now);
@@ -182,7 +183,7 @@ fn queue(bench: &mut Bench, camera: FileId, index: u32) {
     bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, index));
 }
 
-/// Lets frames go by; takes the one that came and queues its buffer.
+/// Lets `frames` frames pass, dequeues one and queues its buffer again.
 fn take(bench: &mut Bench, camera: FileId, now: &AtomicU64, frames: u64) {
     for _ in 0..frames {
         now.fetch_add(FRAME_NS, Ordering::Relaxed);
@@ -206,7 +207,7 @@ fn frames_missed_between_two_are_lost_and_at_the_end_not() {
     bench.stream(camera, CAPTURE, true);
     take(&mut bench, camera, &now, 1);
     assert_eq!(lost(&mut bench), (0, 0));
-    // The program keeps its only buffer for some frames, of which the newest waits for it.
+    // The program keeps its only buffer for some frames, and the newest frame waits for it.
     now.fetch_add(4 * FRAME_NS, Ordering::Relaxed);
     bench.world.tick();
     queue(&mut bench, camera, 0);
@@ -243,7 +244,7 @@ fn frames_that_a_script_takes_are_not_lost() {
         .collect();
     let wanted = [
         (2, 5, "QBUF was called only 2 times"),
-        (3, 10, "the device finished only one frame"),
+        (3, 10, "the device delivered only one frame"),
     ];
     assert_eq!(missed, wanted);
     assert_eq!(report.refusals, []);

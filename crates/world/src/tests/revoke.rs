@@ -1,4 +1,4 @@
-//! Buffers that are taken back from devices and programs that hold them.
+//! Tests buffers that are revoked while devices and programs hold them.
 
 use super::fences::Random;
 use super::*;
@@ -8,10 +8,10 @@ use vb3_dmabuf::MemoryId;
 const ENODEV: i32 = 19;
 const SECRET: u8 = 0xa5;
 
-/// An address by which a device had a buffer.
+/// An address at which a device had a buffer.
 type Seen = (vb3_machine::Device, DmaAddr);
 
-/// Where devices have a memory: its owner, and those that have it mapped.
+/// Returns where devices have a memory: its owner, and those that have mapped it.
 fn seen(bench: &Bench, id: MemoryId) -> Vec<Seen> {
     let (memory, ops) = (&bench.world.memory, bench.world.memory.ops());
     let seen = memory.buffers().inspect(id, |shared| {
@@ -26,12 +26,12 @@ fn seen(bench: &Bench, id: MemoryId) -> Vec<Seen> {
     seen.unwrap()
 }
 
-/// No device finds there what the memory held, and no descriptor shows it.
+/// Asserts that no device finds the memory's old content, and that no descriptor shows it.
 fn expect_unreadable(bench: &mut Bench, seen: &[Seen], fds: &[i32], of: &str) {
     for &(dev, addr) in seen {
         let mut bytes = [0; 64];
         let machine = bench.world.memory.ops_mut().platform_mut();
-        // What has no mapping faults; a bounce buffer's place shows others what they copy there.
+        // Without a mapping the access faults. In a bounce buffer, other devices' data may follow.
         let read = machine.bus_read(dev, addr, &mut bytes);
         assert!(read.is_err() || bytes == [0; 64], "{of}: {dev:?} {addr:?}");
     }
@@ -63,14 +63,14 @@ fn import(index: u32, fd: i32, used: u32) -> Arg {
     arg
 }
 
-/// The memories of a run, oldest first.
+/// Returns the memories of a run, oldest first.
 fn memories(bench: &Bench) -> Vec<MemoryId> {
     bench.world.memory.buffers().memories().collect()
 }
 
 fn expect_nothing_held(bench: &mut Bench, of: &str) {
     let report = bench.world.report();
-    // Descriptors are those of all tests.
+    // All tests share this process's descriptors.
     let held = vb3_report::Held {
         fds: 0,
         ..report.held
@@ -115,7 +115,7 @@ fn what_was_revoked_is_refused_and_out_of_reach_on_every_machine() {
         assert!(said.contains("already"), "{said}");
         let list = bench.world.buffer_list();
         assert!(list.contains(" buffer 0 plane 0: 8 KiB revoked"), "{list}");
-        // The display runs over it and says so.
+        // The display meets the revoked buffer and reports an error.
         let mut arg = Bench::buffer(OUTPUT, DMABUF, 0);
         let came = (0..1000).any(|_| {
             bench.world.tick();
@@ -136,7 +136,7 @@ fn what_was_revoked_is_refused_and_out_of_reach_on_every_machine() {
         assert_eq!(refused, Err(ENODEV), "{machine}: EXPBUF");
         let refused = bench.map(camera, 0).map(|map| map.tag);
         assert_eq!(refused, Err(Errno::ENODEV), "{machine}: mmap");
-        // The other buffer goes on.
+        // The other buffer keeps working.
         bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 1));
         bench.stream(camera, CAPTURE, true);
         assert_eq!(bench.dequeue(camera, CAPTURE, MMAP).0, 1, "{machine}");
@@ -205,7 +205,7 @@ fn a_stream_without_a_buffer_left_ends_with_an_error() {
         let mut arg = Bench::buffer(CAPTURE, MMAP, 0);
         assert_eq!(bench.try_ioctl(camera, request, &mut arg), Err(EIO));
     }
-    // As a queue in error does, it works again with other buffers.
+    // Like any queue in error, it works again with other buffers.
     bench.stream(camera, CAPTURE, false);
     bench.reqbufs(camera, CAPTURE, MMAP, 2);
     bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
@@ -215,13 +215,13 @@ fn a_stream_without_a_buffer_left_ends_with_an_error() {
     expect_nothing_held(&mut bench, "pc");
 }
 
-/// One random run: what a program and a user might do, in any order.
+/// One random run: calls of a program and commands of a user in any order.
 struct Walk {
     bench: Bench,
     random: Random,
     camera: FileId,
     display: FileId,
-    /// Exported descriptors, and the memory each shows.
+    /// Exported descriptors, and the memory that each shows.
     fds: Vec<(i32, MemoryId)>,
     maps: Vec<vb3_host::Map>,
     revoked: Vec<(MemoryId, Vec<Seen>)>,
@@ -236,7 +236,7 @@ impl Walk {
         let index = self.pick(4) as u32;
         let (camera, display) = (self.camera, self.display);
         let bench = &mut self.bench;
-        // What is refused is refused: only what is left in the end counts.
+        // Refusals are expected. Only the final state counts.
         match self.random.below(16) {
             0 => {
                 let arg = [(0, index), (4, CAPTURE), (8, MMAP)];
@@ -300,7 +300,7 @@ impl Walk {
         }
     }
 
-    /// Fills a buffer, and takes it back.
+    /// Fills a buffer and revokes it.
     fn revoke(&mut self) {
         let all = memories(&self.bench);
         let Some(&id) = all.get(self.pick(all.len())) else {
@@ -319,14 +319,14 @@ impl Walk {
         self.expect_gone();
     }
 
-    /// The program ends, with all it has open, and another one starts.
+    /// Ends the program with all its files, and starts another one.
     fn kill(&mut self) {
         self.bench.close_all(&[self.camera, self.display]);
         for map in self.maps.drain(..) {
             self.bench.world.gone(map.tag);
         }
         self.fds.clear();
-        // Where it was may be somebody else's now.
+        // Other buffers may use the old addresses now.
         self.revoked.clear();
         expect_nothing_held(&mut self.bench, "killed");
         self.open();
@@ -338,14 +338,14 @@ impl Walk {
         self.bench.reqbufs(self.display, OUTPUT, DMABUF, 4);
     }
 
-    /// Nobody reaches what was taken back, as long as somebody holds it.
+    /// Asserts that revoked memory is unreachable as long as any handle exists.
     fn expect_gone(&mut self) {
         let live = memories(&self.bench);
         self.revoked.retain(|(id, _)| live.contains(id));
         for (id, seen) in &self.revoked {
             let fds = self.fds.iter().filter(|(_, memory)| memory == id);
             let fds: Vec<i32> = fds.map(|(fd, _)| *fd).collect();
-            // Mapped anew, the other addresses are somebody else's in time.
+            // After a new mapping, other buffers may get the other addresses.
             let buffers = self.bench.world.memory.buffers();
             let owner = buffers.inspect(*id, |memory| memory.device()).unwrap();
             let own: Vec<Seen> = (seen.iter().copied())

@@ -1,4 +1,4 @@
-//! Virtual time while a device prepares data.
+//! Tests virtual time while a device prepares data.
 
 use super::*;
 use crate::{Outside, Pace};
@@ -9,8 +9,8 @@ use std::time::Duration;
 const POLL_IN: i16 = 1;
 const MINUTE: u64 = 60_000_000_000;
 
-/// A camera whose ffmpeg never gives a picture and that is unplugged after a second of virtual time;
-/// with the system's clock. `None`, with the reason printed, without ffmpeg.
+/// Makes a camera whose ffmpeg never delivers a picture, and that is unplugged after a second of
+/// virtual time. Returns it with the system's clock, or `None` without ffmpeg.
 fn stuck(dir: &std::path::Path) -> Option<(Bench, Arc<AtomicU64>)> {
     let clip = dir.join("clip.nut");
     let words = "-nostdin -v error -f lavfi -i testsrc2=size=64x48 -frames:v 3 -c:v ffv1";
@@ -31,7 +31,7 @@ fn stuck(dir: &std::path::Path) -> Option<(Bench, Arc<AtomicU64>)> {
     let profile = Profile::builtin("pc").unwrap();
     let mut world = World::with(profile, &[spec.parse().unwrap()], 1, outside).unwrap();
     world.set_pace(Pace::Virtual);
-    // ffmpeg waits for a writer of the pipe.
+    // ffmpeg waits for a writer to open the pipe.
     std::fs::remove_file(&clip).unwrap();
     let made = Command::new("mkfifo").arg(&clip).status();
     assert!(made.unwrap().success());
@@ -50,7 +50,7 @@ fn virtual_time_stands_still_while_ffmpeg_decodes() {
     bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
     bench.stream(camera, CAPTURE, true);
     let is_there = |bench: &Bench| bench.world.is_plugged(NodeId(0));
-    // The camera asks its source, and the program waits.
+    // The camera queries its source while the program waits.
     for _ in 0..4 {
         assert_eq!(bench.world.poll(camera, POLL_IN), 0);
         bench.world.tick();
@@ -70,12 +70,12 @@ fn virtual_time_stands_still_while_ffmpeg_decodes() {
     let [failure] = &failures[..] else {
         panic!("{failures:?}")
     };
-    let wanted = "it has prepared data for 60 seconds and has none";
+    let wanted = "it has prepared data for 60 seconds without a result";
     assert!(failure.sentence.starts_with(wanted), "{failure:?}");
     bench.close_all(&[camera]);
 }
 
-/// v4l2-ctl looks for events before each DQBUF.
+/// v4l2-ctl polls for events before each DQBUF.
 #[test]
 fn a_look_for_events_beside_a_done_buffer_is_no_wait() {
     const POLL_PRI: i16 = 2;

@@ -1,4 +1,4 @@
-//! What a tick does at a time, and what a call comes after.
+//! Tests how much one tick does, and which ticks run before a call.
 
 use super::*;
 use crate::Outside;
@@ -61,7 +61,7 @@ fn what_a_call_minds_is_the_same_where_calls_are_written_down() {
     bench.close_all(&[camera]);
 }
 
-/// A world whose clock has gone on by a second at each look.
+/// Makes a world whose clock advances by a second at each reading.
 fn in_haste(specs: &[&str]) -> Bench {
     let now = AtomicU64::new(1);
     let now = move || now.fetch_add(1_000_000_000, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Webcams: announcements, files in sysfs, and ioctls of uvcvideo.
+//! Tests webcams: hotplug events, files in sysfs, and uvcvideo's ioctls.
 
 use super::*;
 use std::path::Path;
@@ -8,7 +8,7 @@ const EFAULT: i32 = 14;
 const ENOTTY: i32 = 25;
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
 
-/// Names of the nodes that come or go with the first device, in this order.
+/// Returns the nodes that appear or vanish with the first device, in this order.
 fn announced(bench: &mut Bench, comes: bool) -> Vec<String> {
     assert!(bench.world.plug(0, comes));
     let nodes = bench.world.nodes();
@@ -37,7 +37,7 @@ fn media_devices_come_and_go_in_a_kernels_order() {
     assert_eq!(announced(&mut plain, false), [video]);
 }
 
-/// Each node is shown and announced on its own.
+/// Each node appears and is announced separately.
 #[test]
 fn each_node_of_a_webcam_shows_its_usb_device() {
     let bench = Bench::new("pc", &["camera=pattern,usb=046d:0825"]);

@@ -1,4 +1,4 @@
-//! What is printed reads as the same script.
+//! Tests that a printed script parses to the same script.
 
 use super::*;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn fault() -> impl Strategy<Value = FrameFault> {
     ]
 }
 
-/// Of one device, and when one can be chosen freely.
+/// Makes actions of one device, for which any time can be chosen.
 fn on_a_device() -> impl Strategy<Value = Action> {
     prop_oneof![
         (1..=65_536u32, 1..=65_536u32).prop_map(|(width, height)| Action::Source { width, height }),
@@ -94,7 +94,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![failing, frames, device, machine]
 }
 
-/// The same without its lines.
+/// Returns the script without line numbers.
 fn without_lines(mut script: Script) -> Script {
     script.steps.iter_mut().for_each(|step| step.line = 0);
     script
@@ -114,7 +114,7 @@ proptest! {
     }
 }
 
-/// Pieces that scripts are made of, right and wrong.
+/// Valid and invalid pieces that random scripts consist of.
 const PIECES: [&str; 24] = [
     "[[step]]",
     "[[step]",
