@@ -1,8 +1,9 @@
-//! Taking a lock.
+//! Takes locks of the standard library.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Takes a lock, also after a thread has panicked with it: what it guards is whole between calls.
+/// Takes a lock even if a thread panicked while holding it. The guarded data is consistent between
+/// calls.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

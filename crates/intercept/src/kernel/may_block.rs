@@ -1,9 +1,9 @@
-//! The right to wait for others, and the lock under which no thread may.
+//! The right to wait for programs, and the lock under which no thread may wait.
 //!
-//! A program's pages, file systems, threads and descriptors answer when they like, or never. One step
-//! of the world of devices must not wait for them: it has the lock of all devices. Each thread
-//! therefore owns one [`MayBlock`]. Each helper that can wait borrows it, and the lock borrows it
-//! exclusively, so that the compiler refuses a helper that waits under the lock:
+//! A program's pages, file systems, threads and descriptors may answer late or never. A step of the
+//! devices must not wait for them, since it holds the lock of all devices. Each thread therefore
+//! owns one [`MayBlock`]. Every helper that can wait borrows it, and the lock borrows it
+//! exclusively. The compiler therefore rejects a helper that waits under the lock:
 //!
 //! ```compile_fail,E0502
 //! use std::time::Duration;
@@ -14,7 +14,7 @@
 //! world.apply(&mut may, |_| sleep(&may, Duration::ZERO));
 //! ```
 //!
-//! Before and after a step it may wait:
+//! Before and after a step, waiting is allowed:
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,9 +27,9 @@
 //! sleep(&may, Duration::ZERO);
 //! ```
 //!
-//! What the kernel answers by itself needs no token: files in /proc (but for a program's memory),
-//! our own memfds, calls that return at once. `clippy.toml` names the calls that are allowed in few
-//! modules only.
+//! Calls that only the kernel answers need no token: files in /proc (except a program's memory),
+//! the supervisor's memfds, calls that return at once. `clippy.toml` lists the calls that only a
+//! few modules may use.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -48,22 +48,22 @@ use crate::kernel::raw;
 use crate::kernel::reaper::{Locked, Reaper};
 
 thread_local! {
-    /// The thread's token is in use.
+    /// Whether the thread's token is in use.
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The right of one thread to wait for programs. See the module.
+/// One thread's right to wait for programs. See the module's documentation.
 #[derive(Debug)]
 pub struct MayBlock {
-    /// It stays with its thread.
+    /// Keeps the token in its thread.
     _of_thread: PhantomData<*const ()>,
 }
 
 impl MayBlock {
-    /// Takes the calling thread's token; its drop gives it back.
+    /// Takes the calling thread's token. Dropping it returns the token.
     ///
     /// # Panics
-    /// The thread has it already.
+    /// Panics if the thread has it already.
     #[must_use]
     pub fn of_this_thread() -> Self {
         assert!(!TAKEN.replace(true), "a thread has one token");
@@ -79,17 +79,17 @@ impl Drop for MayBlock {
     }
 }
 
-/// What all threads share under one lock.
+/// A value that all threads share under one lock.
 #[derive(Debug)]
 pub struct World<T> {
     inner: Mutex<T>,
-    /// Held by the thread that is next to get the lock.
+    /// Held by the next thread in line for the lock.
     next: Mutex<()>,
     reaper: Reaper,
 }
 
 impl<T> World<T> {
-    /// Shares a value, and starts the thread that closes borrowed descriptors.
+    /// Makes the shared value, and starts the thread that closes borrowed descriptors.
     pub fn new(inner: T) -> Self {
         Self {
             inner: inner.into(),
@@ -98,19 +98,20 @@ impl<T> World<T> {
         }
     }
 
-    /// Makes one step under the lock. It cannot wait for programs: the token is lent.
+    /// Runs one step under the lock. The step cannot wait for programs, since the lock borrows the
+    /// token.
     pub fn apply<R>(&self, may: &mut MayBlock, step: impl FnOnce(&mut T) -> R) -> R {
         step(&mut self.lock(may))
     }
 
-    /// Takes the lock, each thread in turn: a clock that always has work leaves room for calls.
+    /// Takes the lock in order of arrival, so that a busy clock does not keep calls out.
     pub(crate) fn lock<'m>(&'m self, _: &'m mut MayBlock) -> Locked<'m, T> {
         let _next = lock(&self.next);
         Locked::new(lock(&self.inner), &self.reaper)
     }
 }
 
-/// Sleeps.
+/// Sleeps for a duration.
 #[expect(
     clippy::disallowed_methods,
     reason = "the function borrows a MayBlock token"
@@ -119,7 +120,7 @@ pub fn sleep(_: &MayBlock, time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Waits for a thread's end; none where it has panicked.
+/// Waits for a thread to end. Returns `None` if it panicked.
 #[expect(
     clippy::disallowed_methods,
     reason = "the function borrows a MayBlock token"
@@ -133,7 +134,7 @@ pub(crate) fn open(_: &MayBlock, path: &CStr, flags: i32) -> Result<OwnedFd, Err
     raw::open_any(path, flags)
 }
 
-/// Opens a path by the rules of `openat2`.
+/// Opens a path with the options of `openat2`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the function borrows a MayBlock token"
@@ -148,17 +149,17 @@ pub(crate) fn openat2(
     rustix::fs::openat2(dir, path, flags, Mode::empty(), how).ok()
 }
 
-/// What a path names; `flags` of `fstatat`.
+/// Returns the metadata of a path, with `flags` of `fstatat`.
 pub(crate) fn stat(_: &MayBlock, path: &CStr, flags: i32) -> Result<rustix::fs::Stat, Errno> {
     raw::stat_any(path, flags)
 }
 
-/// What a program's descriptor names.
+/// Returns the metadata of a program's descriptor.
 pub(crate) fn fstat(_: &MayBlock, fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
     raw::fstat(fd)
 }
 
-/// The magic number of the file system that an open file lies in.
+/// Returns the magic number of an open file's file system.
 #[expect(
     clippy::disallowed_methods,
     reason = "the function borrows a MayBlock token"
@@ -167,22 +168,22 @@ pub(crate) fn kind_of_system(_: &MayBlock, fd: &OwnedFd) -> Option<u64> {
     Some(rustix::fs::fstatfs(fd).ok()?.f_type.cast_unsigned())
 }
 
-/// Where a symbolic link points.
+/// Returns the target of a symbolic link.
 pub(crate) fn readlink(_: &MayBlock, path: &CStr) -> Result<Vec<u8>, Errno> {
     raw::readlinkat(rustix::fs::CWD, path)
 }
 
-/// Where a symbolic link in a directory points.
+/// Returns the target of a symbolic link in a directory.
 pub(crate) fn readlinkat(_: &MayBlock, dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
     raw::readlinkat(dir, name)
 }
 
-/// What poll says now of programs' files, each with the events asked for.
+/// Returns the current poll events of programs' files, each for its requested events.
 pub(crate) fn poll(_: &MayBlock, files: &[(impl AsFd, i16)]) -> Vec<i16> {
     raw::poll_all_now(files.iter().map(|(file, events)| (file.as_fd(), *events)))
 }
 
-/// What `epoll_ctl` does.
+/// An operation of `epoll_ctl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EpollOp {
     Add,
@@ -190,8 +191,8 @@ pub(crate) enum EpollOp {
     Modify,
 }
 
-/// Changes a program's epoll set. It waits for a thread that waits in the set, while the kernel polls the
-/// files in it for that thread, or writes events to its memory.
+/// Changes a program's epoll set. It blocks while a thread waits in the set and the kernel polls
+/// the set's files or writes events to the thread's memory.
 #[expect(clippy::disallowed_methods, reason = "it has the token")]
 pub(crate) fn epoll_ctl(
     _: &MayBlock,
@@ -209,8 +210,8 @@ pub(crate) fn epoll_ctl(
     done.map_err(raw::err)
 }
 
-/// The first answer that a line of a descriptor's `fdinfo` gives. For an epoll set, the kernel waits as it
-/// does in [`epoll_ctl`], and the text may be long.
+/// Returns the first result of `find` among the lines of a descriptor's `fdinfo`. For an epoll set
+/// this blocks as [`epoll_ctl`] does, and the text may be long.
 pub(crate) fn find_in_fdinfo<T>(
     _: &MayBlock,
     pid: u32,

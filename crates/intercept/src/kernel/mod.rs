@@ -1,6 +1,6 @@
-//! What the kernel offers: system calls, /proc, architectures, locks; and which calls may wait.
+//! The kernel's services: system calls, /proc, architectures, locks, and which calls may wait.
 //!
-//! Other rooms import what this file exports, and nothing behind it.
+//! Other rooms import only the exports of this file.
 
 pub(crate) mod arch;
 mod lock;

@@ -1,4 +1,4 @@
-//! The threads that call, and what their descriptors name.
+//! The calling threads, and the files behind their descriptors.
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,47 +11,47 @@ use crate::kernel::raw;
 use crate::kernel::reaper::Borrowed;
 use vb3_host::{Errno, FdIdentity};
 
-/// Threads remembered at most; others are looked up anew for every call.
+/// Most threads remembered. Others are looked up for every call.
 const REMEMBERED: usize = 8192;
-/// What part of our descriptors they may take.
+/// The share of the supervisor's descriptors that remembered threads may use: one in this many.
 const SHARE: usize = 4;
 
-/// How long it is believed that no number is free: an exec, too, may close some.
+/// How long the supervisor assumes that no number is free. An exec may also close some.
 const FORGET: Duration = Duration::from_millis(200);
 
-/// A thread that has called.
+/// A thread that has made a call.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) tid: u32,
-    /// Its process.
+    /// The number of its process.
     pub(crate) tgid: u32,
-    /// Of the thread itself where the kernel can, else of its process.
+    /// A pidfd of the thread itself if the kernel supports that, else of its process.
     pub(crate) pidfd: OwnedFd,
-    /// Whether that is of the thread itself.
+    /// Whether the pidfd is of the thread itself.
     has_own_pidfd: bool,
-    /// Descriptor numbers last found free in the reserved range (a hint).
+    /// The last number found free in the reserved range, as a hint.
     pub(crate) next_fd: AtomicU32,
-    /// When no kept number was free, and how many closes there had been.
+    /// When no kept number was free, and the count of closes at that time.
     none_free: Mutex<Option<(Instant, u64)>>,
-    /// Held while a descriptor is given to the process at a number that was found free.
+    /// Held while the process gets a descriptor at a number that was found free.
     pub(crate) installing: Arc<Mutex<()>>,
 }
 
-/// What a descriptor of a program names.
+/// The file behind a program's descriptor.
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) id: FdIdentity,
-    /// Its type and permissions.
+    /// The file's type and permissions.
     pub(crate) mode: libc::mode_t,
-    /// A duplicate; absent where borrowing is refused.
+    /// A duplicate, or `None` if the kernel refuses to borrow descriptors.
     pub(crate) fd: Option<Borrowed>,
-    /// Whose descriptor it is, where there is no duplicate to ask.
+    /// The thread and number of the descriptor, if there is no duplicate.
     place: (u32, i32),
 }
 
 impl Look {
-    /// O_* flags of the open file description. Asked for only where they matter: it costs a
-    /// system call.
+    /// Returns the O_* flags of the open file description. This costs a system call, so callers ask
+    /// only when needed.
     pub(crate) fn flags(&self) -> Result<i32, Errno> {
         match &self.fd {
             Some(fd) => raw::status_flags(fd.as_fd()),
@@ -63,7 +63,7 @@ impl Look {
         }
     }
 
-    /// Another description of the same pipe, which polls as the program's own does.
+    /// Opens the same pipe again. The new description polls as the program's own does.
     pub(crate) fn reopened_pipe(&self) -> Option<OwnedFd> {
         if self.mode & libc::S_IFMT != libc::S_IFIFO {
             return None;
@@ -74,19 +74,19 @@ impl Look {
         raw::open(&path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
     }
 
-    /// Whether a poll asks a file system, which a program may serve. Devices, sockets, pipes and
-    /// anonymous files answer at once.
+    /// Returns whether poll calls a file system, which a program may serve. Devices, sockets, pipes
+    /// and anonymous files answer immediately.
     pub(crate) fn may_wait_in_poll(&self) -> bool {
         self.is_always_ready()
     }
 
-    /// Whether it polls as ready always, unless its file system has a poll of its own.
+    /// Returns whether it always polls as ready, unless its file system implements poll.
     pub(crate) fn is_always_ready(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }
 }
 
-/// Threads by their ids and by their processes.
+/// Threads by their numbers and by their processes.
 #[derive(Debug, Default)]
 struct Threads {
     all: HashMap<u32, Arc<Thread>>,
@@ -110,7 +110,7 @@ impl Threads {
         Some(gone)
     }
 
-    /// A thread, if it is known, and with a process's leader all of the process's that are.
+    /// Returns a known thread, and for a process's leader all known threads of the process.
     fn with_siblings(&self, tid: u32) -> Vec<u32> {
         let alone = self.all.contains_key(&tid).then_some(tid);
         let of = self.of.get(&tid).into_iter().flatten().copied();
@@ -121,20 +121,20 @@ impl Threads {
     }
 }
 
-/// The threads known.
+/// The known threads.
 #[derive(Debug)]
 pub(crate) struct Procs {
     threads: Mutex<Threads>,
-    /// How many are remembered at most: each takes a descriptor of ours.
+    /// Most threads remembered. Each takes a descriptor of the supervisor.
     most: usize,
-    /// Why no descriptor of any program can be duplicated here, if so.
+    /// Why this system refuses to duplicate descriptors of any program, if it does.
     no_borrow: Option<Errno>,
     told: AtomicBool,
 }
 
 impl Procs {
-    /// `no_borrow`: why pidfd_getfd is refused for every program, if it is.
-    /// `descriptors`: how many the supervisor may have.
+    /// Makes an empty table. `no_borrow` is the errno of pidfd_getfd if the system refuses it for
+    /// every program. `descriptors` is how many descriptors the supervisor may have.
     pub(crate) fn new(no_borrow: Option<Errno>, descriptors: usize) -> Self {
         Self {
             threads: Mutex::default(),
@@ -144,8 +144,8 @@ impl Procs {
         }
     }
 
-    /// The thread with this id. `watch` gets the pidfd of one that is to be remembered, and is to
-    /// call [`forget`](Self::forget) when it becomes readable.
+    /// Returns the thread with this number. For a thread to be remembered, it passes the pidfd to
+    /// `watch`, which must call [`forget`](Self::forget) when the pidfd becomes readable.
     pub(crate) fn thread(
         &self,
         tid: u32,
@@ -168,7 +168,7 @@ impl Procs {
         Ok(thread)
     }
 
-    /// Drops a thread that has ended, and with a process's leader all of the process's.
+    /// Drops an ended thread, and for a process's leader all threads of the process.
     pub(crate) fn forget(&self, tid: u32) -> Option<Arc<Thread>> {
         let mut threads = lock(&self.threads);
         let gone = threads.remove(tid)?;
@@ -178,17 +178,17 @@ impl Procs {
         Some(gone)
     }
 
-    /// How many threads are known.
+    /// Returns how many threads are known.
     pub(crate) fn count(&self) -> usize {
         lock(&self.threads).all.len()
     }
 
-    /// Whether a thread is known, so that its end will be.
+    /// Returns whether a thread is remembered, so that its end is noticed.
     pub(crate) fn remembers(&self, tid: u32) -> bool {
         lock(&self.threads).all.contains_key(&tid)
     }
 
-    /// Whether the end of a thread will be told though its process goes on.
+    /// Returns whether the thread's own end is noticed even if its process continues.
     pub(crate) fn tells_end_of(&self, tid: u32) -> bool {
         let threads = lock(&self.threads);
         threads
@@ -197,12 +197,12 @@ impl Procs {
             .is_some_and(|thread| thread.has_own_pidfd)
     }
 
-    /// A thread, and with a process's leader all of the process's that are known.
+    /// Returns a known thread, and for a process's leader all known threads of the process.
     pub(crate) fn threads_of(&self, tid: u32) -> Vec<u32> {
         lock(&self.threads).with_siblings(tid)
     }
 
-    /// Why descriptors cannot be borrowed, if so; told once.
+    /// Returns why descriptors cannot be borrowed, only once.
     pub(crate) fn borrow_refused_once(&self) -> Option<Errno> {
         if self.told.swap(true, Ordering::Relaxed) {
             None
@@ -211,10 +211,10 @@ impl Procs {
         }
     }
 
-    /// What descriptor `fd` of a thread names.
+    /// Returns the file behind descriptor `fd` of a thread.
     ///
     /// # Errors
-    /// EBADF.
+    /// Returns EBADF if there is none.
     pub(crate) fn look(&self, thread: &Thread, fd: i32) -> Result<Look, Errno> {
         if fd < 0 {
             return Err(Errno(libc::EBADF));
@@ -237,8 +237,8 @@ impl Procs {
                     });
                 }
                 Err(Errno(libc::EBADF)) => return Err(Errno(libc::EBADF)),
-                // The leader has ended, other threads go on; or this one program may not be
-                // asked. Look by path.
+                // The leader has ended and other threads continue, or this program cannot be
+                // inspected. Uses the path instead.
                 Err(_) => {}
             }
             return Self::look_by_path(place, None);
@@ -246,8 +246,8 @@ impl Procs {
         Self::look_by_path(place, copy.ok())
     }
 
-    /// What a descriptor of a thread names, by its link. `copy`: the one that its process has at this
-    /// number, which is another file where the thread has a table of its own.
+    /// Looks up a descriptor's file by its link. `copy` is the process's descriptor with this
+    /// number, which is another file if the thread has its own table.
     fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<Look, Errno> {
         let (tid, fd) = place;
         let path = raw::c_path(&format!("/proc/{tid}/fd/{fd}"))?;
@@ -262,7 +262,7 @@ impl Procs {
         })
     }
 
-    /// Whether descriptor number `fd` of a thread is free.
+    /// Returns whether a thread's descriptor number `fd` is free.
     pub(crate) fn is_free(&self, thread: &Thread, fd: u32) -> bool {
         if self.no_borrow.is_none()
             && thread.has_own_pidfd
@@ -277,31 +277,31 @@ impl Procs {
     }
 }
 
-/// Whether a descriptor certainly names neither a device nor a buffer, which are memory or dma-bufs: by
-/// its link, for which no file system is asked.
+/// Returns whether a descriptor is certainly neither a device nor a buffer (memory or a dma-buf).
+/// Reads only its link, which calls no file system.
 pub(crate) fn is_of_another(tid: u32, fd: i32) -> bool {
     let link = raw::c_path(&format!("/proc/{tid}/fd/{fd}"));
     link.and_then(|link| raw::readlink(&link))
         .is_ok_and(|target| !may_be_ours(&target))
 }
 
-/// Whether a descriptor's link may lead to a device or a buffer.
+/// Returns whether a descriptor's link may name a device or a buffer.
 pub(crate) fn may_be_ours(target: &[u8]) -> bool {
     target.starts_with(b"/memfd:") || target.starts_with(b"/dmabuf:")
 }
 
-/// How many descriptors a thread has open.
+/// Returns how many descriptors a thread has open.
 pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     let path = format!("/proc/{tid}/fd");
     let stat = raw::stat(&raw::c_path(&path).ok()?, 0).ok()?;
     if stat.st_size > 0 {
         return u32::try_from(stat.st_size).ok();
     }
-    // Before Linux 6.2 the directory has no size.
+    // Before Linux 6.2 the directory reports no size.
     u32::try_from(raw::proc_numbers(&path).len()).ok()
 }
 
-/// A number from a descriptor's fdinfo file.
+/// Returns a number from a descriptor's fdinfo file.
 pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, Errno> {
     let path = raw::c_path(&format!("/proc/{tid}/fdinfo/{fd}"))?;
     let file = raw::open(&path, libc::O_RDONLY).map_err(|_| Errno(libc::EBADF))?;
@@ -309,10 +309,10 @@ pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, E
     field(&text, key, radix).ok_or(Errno(libc::EBADF))
 }
 
-/// A number from a thread's status file.
+/// Returns a number from a thread's status file.
 ///
 /// # Errors
-/// ENOENT, ESRCH: the thread has ended.
+/// Returns ENOENT or ESRCH if the thread has ended.
 pub(crate) fn status(tid: u32, key: &str) -> Result<u64, Errno> {
     let path = raw::c_path(&format!("/proc/{tid}/status"))?;
     let file = raw::open(&path, libc::O_RDONLY)?;
@@ -320,7 +320,7 @@ pub(crate) fn status(tid: u32, key: &str) -> Result<u64, Errno> {
     field(&text, key, 10).ok_or(Errno(libc::ESRCH))
 }
 
-/// The number after `key` at the start of a line.
+/// Parses the number after `key` at the start of a line.
 pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
     let line = text
         .split(|&b| b == b'\n')
@@ -332,7 +332,7 @@ pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
 impl Thread {
     pub(crate) fn new(tid: u32) -> Result<Self, Errno> {
         let (next_fd, none_free) = (AtomicU32::new(0), Mutex::new(None));
-        // Only a process's first thread has a pidfd in every kernel.
+        // Some kernels give a pidfd only for a process's first thread.
         if let Ok(pidfd) = raw::pidfd_open(tid) {
             return Ok(Self {
                 tid,
@@ -359,7 +359,7 @@ impl Thread {
         })
     }
 
-    /// Whether no kept number was free a moment ago and none was closed since.
+    /// Returns whether no kept number was free just now, and no descriptor was closed since.
     pub(crate) fn has_none_free(&self, closes: u64) -> bool {
         let none_free = *lock(&self.none_free);
         none_free.is_some_and(|(at, then)| then == closes && at.elapsed() < FORGET)
@@ -369,7 +369,7 @@ impl Thread {
         *lock(&self.none_free) = Some((Instant::now(), closes));
     }
 
-    /// Whether the pidfd's thread or process has ended.
+    /// Returns whether the pidfd's thread or process has ended.
     pub(crate) fn has_ended(&self) -> bool {
         raw::poll_now(self.pidfd.as_fd(), libc::POLLIN) != 0
     }
@@ -382,7 +382,7 @@ mod tests {
 
     use super::*;
 
-    /// As before Linux 6.9: the pidfd of a thread is its process's.
+    /// Looks up a thread as before Linux 6.9, where its pidfd is its process's.
     fn of_process(tid: u32) -> Thread {
         let own = std::process::id();
         Thread {
@@ -406,7 +406,7 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // SAFETY: these take integers and change the thread's own table.
+                // SAFETY: these take integers and change only the thread's own descriptor table.
                 let tid = unsafe {
                     assert_eq!(libc::unshare(libc::CLONE_FILES), 0);
                     assert!(libc::dup2(own.as_raw_fd(), number) >= 0);
@@ -416,7 +416,7 @@ mod tests {
                 };
                 tell.send(tid).expect("it hears");
                 later.wait();
-                // SAFETY: takes an integer; the file behind it is another's in this table.
+                // SAFETY: takes an integer; in this table the number is of another file.
                 unsafe { libc::close(number) };
                 later.wait();
                 later.wait();

@@ -14,10 +14,10 @@ use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process};
 use vb3_host::{Errno, FdIdentity};
 
-/// Flag of `pidfd_open` for a single thread (Linux 6.9).
+/// The flag of `pidfd_open` for a single thread (Linux 6.9).
 const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
 
-/// The calling thread's errno.
+/// Returns the calling thread's errno.
 pub(crate) fn errno() -> Errno {
     Errno(
         std::io::Error::last_os_error()
@@ -26,18 +26,18 @@ pub(crate) fn errno() -> Errno {
     )
 }
 
-/// The errno of a call by rustix.
+/// Converts rustix's errno.
 pub(crate) fn err(e: rustix::io::Errno) -> Errno {
     Errno(e.raw_os_error())
 }
 
-/// A process or thread, by its number.
+/// Returns the `Pid` of a process or thread number.
 pub(crate) fn pid_of(pid: u32) -> Result<Pid, Errno> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.ok_or(Errno(libc::ESRCH))
 }
 
-/// Sends a signal to a descendant of ours. One that has ended needs none.
+/// Sends a signal to a descendant process. Does nothing if it has ended.
 pub(crate) fn kill(pid: u32, signal: i32) {
     if let (Ok(pid), Some(signal)) = (pid_of(pid), Signal::from_named_raw(signal)) {
         kill_process(pid, signal).ok();
@@ -54,30 +54,31 @@ pub(crate) fn check_long(ret: libc::c_long) -> Result<libc::c_long, Errno> {
     if ret < 0 { Err(errno()) } else { Ok(ret) }
 }
 
-/// Takes over a descriptor that a system call has just made.
+/// Takes ownership of a descriptor that a system call just returned.
 pub(crate) fn owned(ret: libc::c_int) -> Result<OwnedFd, Errno> {
     let fd = check(ret)?;
-    // SAFETY: the kernel has just returned this descriptor to us and nobody else knows it.
+    // SAFETY: the kernel just returned this descriptor, and no other code knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A pidfd of a process; ESRCH, or EINVAL/ENOENT when `pid` is a thread that leads no group.
+/// Opens a process's pidfd. Returns ESRCH if there is no such process, or EINVAL/ENOENT if `pid` is
+/// not a process leader.
 pub(crate) fn pidfd_open(pid: u32) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty()).map_err(err)
 }
 
-/// A pidfd of a single thread; EINVAL before Linux 6.9.
+/// Opens the pidfd of a single thread. Returns EINVAL before Linux 6.9.
 pub(crate) fn pidfd_open_thread(tid: u32) -> Result<OwnedFd, Errno> {
     let flags = PidfdFlags::from_bits_retain(PIDFD_THREAD);
     rustix::process::pidfd_open(pid_of(tid)?, flags).map_err(err)
 }
 
-/// A duplicate of another process's descriptor.
+/// Duplicates another process's descriptor.
 pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()).map_err(err)
 }
 
-/// What poll says of a descriptor for which the kernel itself answers.
+/// Returns the poll events of a descriptor for which only the kernel answers.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
     poll_all_now([(fd, events)].into_iter())
         .first()
@@ -85,24 +86,24 @@ pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: i16) -> i16 {
         .unwrap_or(0)
 }
 
-/// The same of several.
+/// Returns the poll events of several such descriptors.
 pub(crate) fn poll_all_now<'a>(fds: impl Iterator<Item = (BorrowedFd<'a>, i16)>) -> Vec<i16> {
     let asked = |events: i16| PollFlags::from_bits_retain(events.cast_unsigned());
     let polled = fds.map(|(fd, events)| PollFd::from_borrowed_fd(fd, asked(events)));
     let mut polled: Vec<PollFd<'_>> = polled.collect();
-    // Without a result, none is ready.
+    // If poll fails, none is ready.
     rustix::event::poll(&mut polled, Some(&Timespec::default())).ok();
     let found = polled.iter().map(|fd| fd.revents().bits().cast_signed());
     found.collect()
 }
 
-/// How two descriptors of ours stand in the kernel's order of open files; equal ones are the same
-/// file. EPERM or ENOSYS where the kernel does not tell.
+/// Compares two descriptors in the kernel's order of open files. Equal ones are the same file.
+/// Returns EPERM or ENOSYS if the kernel refuses.
 pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Ordering, Errno> {
     compare_with(a, std::process::id(), b.as_raw_fd())
 }
 
-/// The same with a descriptor of another process.
+/// Compares a descriptor with one of another process.
 pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Ordering, Errno> {
     const KCMP_FILE: libc::c_int = 0;
     let own = std::process::id();
@@ -131,18 +132,18 @@ pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     rustix::fs::fstat(fd).map_err(err)
 }
 
-/// Device and inode of an open file, and its mode bits, as the kernel knows them: a file system that
-/// somebody serves is not asked.
+/// Returns the identity and mode of an open file as the kernel caches them, without calling a file
+/// system in user space.
 pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     match rustix::fs::statx(fd, "", flags, KNOWN) {
         Ok(stat) => Ok(of_statx(&stat)),
-        // Old containers refuse it.
+        // Old containers refuse this call.
         Err(_) => fstat(fd).map(|stat| (identity(&stat), stat.st_mode)),
     }
 }
 
-/// Like [`known`], by path.
+/// Does the same as [`known`] for a path.
 pub(crate) fn known_at(path: &CStr) -> Result<(FdIdentity, u32), Errno> {
     match rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN) {
         Ok(stat) => Ok(of_statx(&stat)),
@@ -166,19 +167,19 @@ fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
     (id, stat.stx_mode.into())
 }
 
-/// Like [`fstat`], by the path of a file that the kernel itself answers for.
+/// Returns the metadata of a path that only the kernel answers for.
 pub(crate) fn stat(path: &CStr, flags: i32) -> Result<Stat, Errno> {
     debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
     stat_any(path, flags)
 }
 
-/// Like [`fstat`], by path. For `may_block` alone.
+/// Returns the metadata of a path. For `may_block` only.
 pub(crate) fn stat_any(path: &CStr, flags: i32) -> Result<Stat, Errno> {
     let flags = AtFlags::from_bits_retain(flags.cast_unsigned());
     rustix::fs::statat(rustix::fs::CWD, path, flags).map_err(err)
 }
 
-/// The identity in a stat structure.
+/// Returns the identity in a stat structure.
 pub(crate) fn identity(stat: &Stat) -> FdIdentity {
     FdIdentity {
         dev: stat.st_dev,
@@ -186,19 +187,19 @@ pub(crate) fn identity(stat: &Stat) -> FdIdentity {
     }
 }
 
-/// Whether a path is of a file that the kernel itself answers for.
+/// Returns whether only the kernel answers for a path.
 fn is_the_kernels(path: &CStr) -> bool {
     let path = path.to_bytes();
     path.starts_with(b"/proc/") || path.starts_with(b"/sys/")
 }
 
-/// Opens a file that the kernel itself answers for.
+/// Opens a file that only the kernel answers for.
 pub(crate) fn open(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
     open_any(path, flags)
 }
 
-/// The text of a file in /proc.
+/// Returns the text of a file in /proc.
 pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
     let file = open(&c_path(path)?, libc::O_RDONLY)?;
     let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
@@ -210,12 +211,12 @@ pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
     }
 }
 
-/// The same as a string; empty where there is none.
+/// Returns the text as a string, or an empty one if there is none.
 pub(crate) fn proc_string(path: &str) -> String {
     String::from_utf8(proc_text(path).unwrap_or_default()).unwrap_or_default()
 }
 
-/// The names in a directory in /proc that are numbers.
+/// Returns the numeric names in a directory in /proc.
 pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
     debug_assert!(path.starts_with("/proc/"), "{path}");
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -224,20 +225,21 @@ pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
         .collect()
 }
 
-/// Opens a path. For `may_block` alone.
+/// Opens a path. For `may_block` only.
 pub(crate) fn open_any(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     let flags = OFlags::from_bits_retain(flags.cast_unsigned()) | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(err)
 }
 
-/// A fresh open file description of the file behind `fd`.
+/// Opens the file behind `fd` again, as a new open file description.
 pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     let path = c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
     open(&path, flags | libc::O_NOCTTY)
 }
 
-/// Sets the position of a description to the last one there is. Whoever reads or writes there gets
-/// EINVAL from the kernel, as of a device that can do neither, instead of the end of an empty file.
+/// Sets a description's position to the highest possible one. Reads and writes there fail with
+/// EINVAL, like those of a device without read and write, instead of reaching the end of an empty
+/// file.
 ///
 /// Source: Linux 6.12 fs/read_write.c `rw_verify_area`.
 pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -245,53 +247,53 @@ pub(crate) fn seek_past_all(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::seek(fd, last).map(drop).map_err(err)
 }
 
-/// How many descriptors a thread's process may have now.
+/// Returns how many descriptors a thread's process may have now.
 pub(crate) fn descriptor_limit(tid: u32) -> Result<u64, Errno> {
     let mut limit = libc::rlimit64 {
         rlim_cur: 0,
         rlim_max: 0,
     };
     let kind = libc::RLIMIT_NOFILE;
-    // SAFETY: no limit is set; the structure is live.
+    // SAFETY: sets no limit; the structure is live.
     check(unsafe { libc::prlimit64(tid.cast_signed(), kind, core::ptr::null(), &raw mut limit) })?;
     Ok(limit.rlim_cur)
 }
 
-/// A path as the kernel wants it.
+/// Converts a path to a C string.
 pub(crate) fn c_path(path: &str) -> Result<std::ffi::CString, Errno> {
     std::ffi::CString::new(path).map_err(|_| Errno(libc::EINVAL))
 }
 
-/// The O_* flags of an open file description.
+/// Returns the O_* flags of an open file description.
 pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     let flags = rustix::fs::fcntl_getfl(fd).map_err(err)?;
     Ok(flags.bits().cast_signed())
 }
 
-/// A new empty memfd that may be sealed.
+/// Makes an empty memfd that may be sealed.
 pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     rustix::fs::memfd_create(name, flags).map_err(err)
 }
 
-/// Where a link points that the kernel itself answers for.
+/// Returns the target of a link that only the kernel answers for.
 pub(crate) fn readlink(path: &CStr) -> Result<Vec<u8>, Errno> {
     debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
     readlinkat(rustix::fs::CWD, path)
 }
 
-/// Where a symbolic link points. For `may_block` alone.
+/// Returns the target of a symbolic link. For `may_block` only.
 pub(crate) fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
     let target = rustix::fs::readlinkat(dir, name, Vec::new());
     target.map(CString::into_bytes).map_err(err)
 }
 
-/// Reads from a descriptor; 0 at the end, EAGAIN when there is nothing.
+/// Reads from a descriptor. Returns 0 at the end, and EAGAIN if there is nothing to read.
 pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
     rustix::io::read(fd, out).map_err(err)
 }
 
-/// Reads a small file whole (at most `max` bytes).
+/// Reads a whole file of at most `max` bytes.
 pub(crate) fn read_small(fd: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>, Errno> {
     let mut out = vec![0u8; max];
     let mut len = 0;

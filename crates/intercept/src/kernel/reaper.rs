@@ -1,8 +1,8 @@
-//! Closes files that were borrowed of programs, beside the lock.
+//! Closes files that were borrowed from programs, without holding the lock.
 //!
-//! Each close of a file may ask its file system (FLUSH), which may take long or never answer. A thread
-//! that has the lock keeps what it lets go of until the lock is free. What can close at once is closed
-//! then; the rest goes to a thread of its own.
+//! A close may call the file's file system (FLUSH), which may take long or never answer. A thread
+//! that holds the lock therefore collects the files it drops. Once the lock is free, it closes
+//! those that close immediately, and passes the others to the reaper thread.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -13,11 +13,11 @@ use std::thread::Builder;
 
 use crate::kernel::raw;
 
-/// Files that may wait to be closed; those beyond are closed by who has them.
+/// Most files that wait to be closed. Beyond that, the thread that drops a file closes it.
 const MAX_WAITING: usize = 1024;
 
 thread_local! {
-    /// What this thread has let go of while it has the lock.
+    /// Files that this thread dropped while it holds the lock.
     static LET_GO: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
 }
 
@@ -26,7 +26,7 @@ thread_local! {
 pub(crate) struct Borrowed(Option<OwnedFd>);
 
 impl Borrowed {
-    /// The descriptor, of a file that closes at once, or that others take over.
+    /// Returns the descriptor, for a file that closes immediately or that other code takes over.
     pub(crate) fn into_owned(mut self) -> Option<OwnedFd> {
         self.0.take()
     }
@@ -62,16 +62,16 @@ impl Drop for Borrowed {
     }
 }
 
-/// The thread that closes what may wait.
+/// The thread that closes files whose close may wait.
 #[derive(Debug)]
 pub(crate) struct Reaper(SyncSender<OwnedFd>);
 
 impl Reaper {
-    /// Starts it. It ends with this; where it hangs in a close, with the process.
+    /// Starts the thread. It ends with this value, or with the process if a close hangs.
     pub(crate) fn start() -> Self {
         let (queue, files) = mpsc::sync_channel(MAX_WAITING);
         let thread = Builder::new().name("vb3-reaper".into());
-        // Without it, who has a file closes it.
+        // Without the thread, the dropping thread closes the file.
         let work = move || files.into_iter().for_each(drop::<OwnedFd>);
         drop(thread.spawn(work));
         Self(queue)
@@ -79,13 +79,14 @@ impl Reaper {
 
     fn close(&self, fd: OwnedFd) {
         if !closes_at_once(fd.as_fd()) {
-            // Where too many wait, it is dropped here.
+            // If the queue is full, it is closed here.
             drop(self.0.try_send(fd));
         }
     }
 }
 
-/// Whether a close asks nobody: sockets, pipes and the kernel's anonymous files; memory.
+/// Returns whether a close calls no file system: sockets, pipes, the kernel's anonymous files,
+/// memory.
 fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
     let is_memory = rustix::fs::fcntl_get_seals(fd).is_ok();
     is_memory
@@ -98,7 +99,7 @@ fn closes_at_once(fd: BorrowedFd<'_>) -> bool {
         })
 }
 
-/// A lock that is held. What is let go of meanwhile is closed once it is free.
+/// A held lock. Files dropped meanwhile are closed after its release.
 #[derive(Debug)]
 pub(crate) struct Locked<'s, T> {
     guard: Option<MutexGuard<'s, T>>,
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Whether the writing end of a pipe has no reader any more.
+    /// Returns whether a pipe has no reader any more.
     fn is_closed(writer: &impl AsFd) -> bool {
         raw::poll_now(writer.as_fd(), libc::POLLOUT) & libc::POLLERR != 0
     }

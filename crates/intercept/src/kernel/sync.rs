@@ -1,5 +1,5 @@
-//! What threads share is made of. `tests/loom.rs` has loom's instead, to try the orders in which
-//! they can meet, and a clock of its own.
+//! The synchronisation types of shared data. `tests/loom.rs` replaces them with loom's, and the
+//! clock with its own, to try all interleavings.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Condvar, Mutex};

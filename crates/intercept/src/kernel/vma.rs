@@ -1,4 +1,4 @@
-//! The mappings of a process, as /proc tells of them: where they lie and what they allow.
+//! The mappings of a process, as /proc lists them.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -40,7 +40,7 @@ impl<'a> Mapping<'a> {
         })
     }
 
-    /// What it allows, as PROT_* bits.
+    /// Returns its permissions as PROT_* bits.
     pub(crate) fn prot(&self) -> i32 {
         let bits = [libc::PROT_READ, libc::PROT_WRITE, libc::PROT_EXEC];
         let has = |(at, letter): (usize, &u8)| self.perms.get(at) == Some(letter);
@@ -50,7 +50,7 @@ impl<'a> Mapping<'a> {
             .fold(0, |all, (bit, _)| all | bit)
     }
 
-    /// Who sees what is written: MAP_SHARED or MAP_PRIVATE.
+    /// Returns MAP_SHARED or MAP_PRIVATE.
     pub(crate) fn kind(&self) -> i32 {
         match self.is_shared {
             true => libc::MAP_SHARED,
@@ -74,19 +74,19 @@ fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
     Some((hex()?, hex()?))
 }
 
-/// How many bytes from `addr` on, at most `len`, thread `tid` itself may access so.
+/// Returns how many of the `len` bytes at `addr` thread `tid` may access this way.
 ///
 /// # Errors
-/// ESRCH, EACCES: its mappings cannot be read.
+/// Returns ESRCH or EACCES if its mappings cannot be read.
 pub(crate) fn accessible(tid: u32, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
     let maps = raw::open(&raw::c_path(&format!("/proc/{tid}/maps"))?, libc::O_RDONLY)?;
     covered(&maps, addr, len, |map| map.allows(access))
 }
 
-/// How many bytes from `addr` on, at most `len`, lie in mappings that `is_good` accepts.
+/// Returns how many of the `len` bytes at `addr` are in mappings that `is_good` accepts.
 ///
 /// # Errors
-/// ESRCH: the process has ended.
+/// Returns ESRCH if the process has ended.
 pub(crate) fn covered(
     maps: &impl AsFd,
     addr: u64,
@@ -109,11 +109,11 @@ pub(crate) fn covered(
     Ok(at.min(end) - addr)
 }
 
-/// Visits the mappings that end after `at`, in their order, until `visit` returns false. `maps`: the
-/// `maps` file of a process. Its text, which names every mapping, is read before Linux 6.11 alone.
+/// Visits the mappings that end after `at`, in order, until `visit` returns false. `maps` is a
+/// process's `maps` file. Its text, which lists every mapping, is read only before Linux 6.11.
 ///
 /// # Errors
-/// ESRCH: the process has ended.
+/// Returns ESRCH if the process has ended.
 pub(crate) fn visit(
     maps: BorrowedFd<'_>,
     mut at: u64,
@@ -135,7 +135,7 @@ pub(crate) fn visit(
     }
 }
 
-/// The same by the lines of the file, from its beginning.
+/// Does the same with the lines of the file, from its start.
 pub(crate) fn visit_text(
     maps: BorrowedFd<'_>,
     at: u64,
@@ -144,7 +144,7 @@ pub(crate) fn visit_text(
     rustix::fs::seek(maps, SeekFrom::Start(0)).map_err(raw::err)?;
     let mut text = Vec::new();
     let mut chunk = [0u8; 4096];
-    // Bounded: a process has some 65,530 mappings at most, and the file ends.
+    // Bounded: the file ends, since a process has at most about 65,530 mappings.
     loop {
         let n = raw::read(maps, &mut chunk)?;
         text.extend_from_slice(chunk.get(..n).unwrap_or_default());
@@ -158,10 +158,10 @@ pub(crate) fn visit_text(
     }
 }
 
-/// Room for a name with its NUL: no path that the kernel gives is longer.
+/// Room for a name with its NUL. The kernel returns no longer path.
 const NAME_MAX: usize = 4096;
 
-/// `struct procmap_query`.
+/// The kernel's `struct procmap_query`.
 #[repr(C)]
 #[derive(Default)]
 struct Query {
@@ -183,7 +183,7 @@ struct Query {
 
 const PROCMAP_QUERY: libc::c_ulong =
     3 << 30 | (size_of::<Query>() as libc::c_ulong) << 16 | (b'f' as libc::c_ulong) << 8 | 17;
-/// The mapping around an address, or the next one.
+/// Finds the mapping around an address, or the next one.
 const COVERING_OR_NEXT: u64 = 0x10;
 const SHARED: u64 = 8;
 
@@ -193,10 +193,10 @@ const PERMS: [&[u8; 3]; 8] = [
 ];
 
 impl Query {
-    /// The mapping around `at`, or the next one.
+    /// Returns the mapping around `at`, or the next one.
     ///
     /// # Errors
-    /// ENOENT where there is none; ENOTTY before Linux 6.11.
+    /// Returns ENOENT if there is none, and ENOTTY before Linux 6.11.
     fn next(maps: BorrowedFd<'_>, at: u64, name: &mut [u8; NAME_MAX]) -> Result<Self, Errno> {
         let mut query = Self {
             size: size_of::<Self>() as u64,
@@ -207,7 +207,8 @@ impl Query {
             name: name.as_mut_ptr().expose_provenance() as u64,
             ..Self::default()
         };
-        // SAFETY: the request carries the structure's size; the structure and the name's room are live.
+        // SAFETY: the request contains the structure's size; the structure and the name's buffer
+        // are live.
         raw::check(unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) })?;
         Ok(query)
     }
@@ -233,7 +234,7 @@ impl Query {
 mod tests {
     use super::*;
 
-    /// Pages that may be read and written, only read, not touched, and read and written.
+    /// Four ranges of pages: read-write, read-only, untouched, read-write.
     struct Pages(*mut libc::c_void, u64);
 
     impl Pages {
@@ -242,12 +243,12 @@ mod tests {
             let len = usize::try_from(page * 4).expect("small");
             let rw = libc::PROT_READ | libc::PROT_WRITE;
             let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            // SAFETY: a new mapping at an address of the kernel's choice.
+            // SAFETY: a new mapping at an address that the kernel chooses.
             let at = unsafe { libc::mmap(core::ptr::null_mut(), len, rw, kind, -1, 0) };
             assert_ne!(at, libc::MAP_FAILED);
             for (i, prot) in [(1, libc::PROT_READ), (2, libc::PROT_NONE)] {
                 let page = usize::try_from(page).expect("small");
-                // SAFETY: a page of the mapping made above, which nobody uses.
+                // SAFETY: a page of the mapping made above, which no other code uses.
                 let ret = unsafe { libc::mprotect(at.wrapping_byte_add(i * page), page, prot) };
                 assert_eq!(ret, 0);
             }
@@ -318,7 +319,7 @@ mod tests {
             let of = (map.start, map.end, map.prot(), map.kind());
             (of, map.dev, map.ino, name.to_vec())
         };
-        // The mapping of this code alone: others come and go.
+        // Compares only this code's mapping, since other threads change theirs.
         let (mut by_query, mut by_text) = (Vec::new(), Vec::new());
         let visited = visit(maps.as_fd(), code, |map| {
             by_query.push(seen(map));

@@ -1,12 +1,13 @@
-//! arm64.
+//! The arm64 architecture.
 
-/// `AUDIT_ARCH_AARCH64`: programs of 32 bits carry another.
+/// `AUDIT_ARCH_AARCH64`. 32-bit programs have another value.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_00b7;
 
-/// `AUDIT_ARCH_ARM` and its open and openat: 32-bit programs are notified of these to be named.
+/// `AUDIT_ARCH_ARM` and its open and openat, which the filter reports so that 32-bit programs can
+/// be named.
 pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0028, [5, 322]));
 
-/// Numbers from here on are calls of another architecture under the same name: there are none.
+/// Call numbers from here on belong to another architecture with the same name: arm64 has none.
 pub(crate) const FOREIGN_CALLS: Option<u32> = None;
 
 /// Length of the `svc` instruction.
@@ -14,17 +15,17 @@ const INSTRUCTION: u64 = 4;
 
 /// The instruction `svc #0`.
 pub(super) const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
-/// Where it may lie.
+/// Alignment of the instruction.
 pub(super) const CALL_ALIGN: usize = 4;
 
-/// Whether a call's result lies where its first argument lay, which the kernel keeps elsewhere.
+/// Whether a call's result replaces its first argument, which the kernel saves elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = true;
 
 /// The register that holds a call's number.
 const NUMBER: usize = 8;
 
-/// System calls that not every architecture has. Those that are not here have numbers that no
-/// call carries, each its own.
+/// System calls that only some architectures have. The missing ones get distinct numbers that no
+/// call uses.
 pub(crate) mod nr {
     pub(crate) const OPEN: libc::c_long = -1001;
     pub(crate) const CREAT: libc::c_long = -1002;
@@ -51,10 +52,10 @@ pub(super) fn result(regs: &Regs) -> u64 {
     regs.regs[0]
 }
 
-/// The kernel restarts a call only where the first register says so.
+/// The kernel restarts a call only if the first register requests it.
 pub(super) fn forget_call(_: &mut Regs) {}
 
-/// The kernel has put first argument and program counter back before the stop.
+/// Does nothing: the kernel restores the first argument and the program counter before the stop.
 ///
 /// Source: Linux 7.2 arch/arm64/kernel/signal.c `do_signal`.
 pub(super) fn again(_: &mut Regs) {}

@@ -1,8 +1,8 @@
-//! What differs between processors: the number by which a filter knows the architecture, system
-//! calls that only some have, registers, and the length of the instruction that makes a call.
+//! Differences between architectures: the filter's architecture value, system calls that only some
+//! have, registers, and the length of the system call instruction.
 //!
-//! Structures whose layout differs (`stat`, `epoll_event`) come from libc, which has each
-//! architecture's own; pages are asked for at run time ([`page_size`]).
+//! Structures with other layouts (`stat`, `epoll_event`) come from libc. The page size is known at
+//! run time ([`page_size`]).
 
 use crate::kernel::raw::check_long;
 use vb3_host::Errno;
@@ -34,12 +34,12 @@ use this::{CALL, CALL_ALIGN};
 /// NT_PRSTATUS: the general registers.
 const GENERAL: usize = 1;
 
-/// Bytes of a page. 4096 on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was built.
+/// Returns the bytes of a page: 4096 on x86-64; 4, 16 or 64 KiB on arm64, as the kernel was built.
 pub(crate) fn page_size() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// Where among bytes of code an instruction lies that makes a call.
+/// Finds a system call instruction in code, and returns its offset.
 pub(crate) fn find_call(code: &[u8]) -> Option<usize> {
     let places = (0..code.len()).step_by(CALL_ALIGN);
     let mut calls = places.filter(|&at| code.get(at..).is_some_and(|code| code.starts_with(&CALL)));
@@ -51,10 +51,10 @@ pub(crate) fn find_call(code: &[u8]) -> Option<usize> {
 pub(crate) struct Regs(libc::user_regs_struct);
 
 impl Regs {
-    /// Reads them.
+    /// Reads the registers.
     ///
     /// # Errors
-    /// ESRCH for a thread that is not stopped, or not ours.
+    /// Returns ESRCH if the thread is not stopped or not traced by this thread.
     pub(crate) fn of(tid: libc::pid_t) -> Result<Self, Errno> {
         // SAFETY: a structure of plain integers.
         let mut regs: libc::user_regs_struct = unsafe { core::mem::zeroed() };
@@ -62,60 +62,62 @@ impl Regs {
         Ok(Self(regs))
     }
 
-    /// Writes them.
+    /// Writes the registers.
     ///
     /// # Errors
-    /// ESRCH for a thread that is not stopped, or not ours.
+    /// Returns ESRCH if the thread is not stopped or not traced by this thread.
     pub(crate) fn give(&self, tid: libc::pid_t) -> Result<(), Errno> {
         let mut regs = self.0;
         transfer(libc::PTRACE_SETREGSET, tid, &mut regs)
     }
 
-    /// An argument of the call that is about to be made, 0 to 5.
+    /// Returns argument `i`, 0 to 5, of the call at whose entry the thread is.
     pub(crate) fn arg(&self, i: usize) -> u64 {
         this::arg(&self.0, i).copied().unwrap_or(0)
     }
 
-    /// Sets an argument of the call that is about to be made, 0 to 5.
+    /// Sets argument `i`, 0 to 5, of the call at whose entry the thread is.
     pub(crate) fn set_arg(&mut self, i: usize, value: u64) {
         if let Some(arg) = this::arg_mut(&mut self.0, i) {
             *arg = value;
         }
     }
 
-    /// At the exit of a call, before its result is judged: an argument as it was at its entry.
+    /// Restores an argument from the call's entry, at its exit before the kernel judges its result.
     pub(crate) fn put_back(&mut self, entry: &Self, i: usize) {
         if i > 0 || !this::FIRST_IS_RESULT {
             self.set_arg(i, entry.arg(i));
         }
     }
 
-    /// What the call returned, at its exit.
+    /// Returns the call's result, at its exit.
     pub(crate) fn result(&self) -> u64 {
         this::result(&self.0)
     }
 
-    /// At the exit of a call: the kernel is not to restart it.
+    /// Prevents the kernel from restarting the call, at its exit.
     pub(crate) fn forget_call(&mut self) {
         this::forget_call(&mut self.0);
     }
 
-    /// At the stop before an interrupted call is made again: registers with which the thread
-    /// makes that call, once it goes on, after other calls were made in its stead.
+    /// Returns registers with which the thread repeats its interrupted call after other calls, at
+    /// the stop before the repetition.
     pub(crate) fn again(&self) -> Self {
         let mut regs = *self;
         this::again(&mut regs.0);
         regs
     }
 
-    /// Registers with which the thread goes on at an address, from which it makes other calls.
+    /// Returns registers with which the thread continues at an address, from where it makes other
+    /// calls.
     pub(crate) fn at(&self, instruction: u64) -> Self {
         let mut regs = *self;
         this::go_to(&mut regs.0, instruction);
         regs
     }
 
-    /// Registers with which the thread makes another call by the instruction of its last one.
+    /// Returns registers with which the thread makes another call, using its last call's
+    /// instruction.
     pub(crate) fn make_call(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
         let mut regs = *self;
         this::set_call(&mut regs.0, nr);
@@ -125,7 +127,7 @@ impl Regs {
         regs
     }
 
-    /// At the exit of a call: registers with which its instruction makes another call.
+    /// Returns registers with which the instruction makes another call, at the exit of a call.
     pub(crate) fn one_more(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
         let mut regs = *self;
         this::back_to_instruction(&mut regs.0);
@@ -142,7 +144,7 @@ fn transfer(
         iov_base: core::ptr::from_mut(regs).cast(),
         iov_len: size_of::<libc::user_regs_struct>(),
     };
-    // SAFETY: the vector names one live structure of its whole length.
+    // SAFETY: the vector names one live structure and its full length.
     check_long(unsafe { libc::ptrace(request, tid, GENERAL, &raw mut iov) })?;
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! x86-64.
+//! The x86-64 architecture.
 
-/// `AUDIT_ARCH_X86_64`: programs of 32 bits carry another.
+/// `AUDIT_ARCH_X86_64`. 32-bit programs have another value.
 pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 
-/// `AUDIT_ARCH_I386` and its open and openat: 32-bit programs are notified of these to be named.
+/// `AUDIT_ARCH_I386` and its open and openat, which the filter reports so that 32-bit programs can
+/// be named.
 pub(crate) const OTHER_OPENS: Option<(u32, [u32; 2])> = Some((0x4000_0003, [5, 295]));
 
-/// Numbers from here on are calls of another architecture under the same name (x32).
+/// Call numbers from here on belong to another architecture with the same name (x32).
 pub(crate) const FOREIGN_CALLS: Option<u32> = Some(0x4000_0000);
 
 /// Length of the `syscall` instruction.
@@ -14,16 +15,16 @@ const INSTRUCTION: u64 = 2;
 
 /// The `syscall` instruction.
 pub(super) const CALL: [u8; 2] = [0x0f, 0x05];
-/// It may lie anywhere.
+/// Alignment of the instruction: it may be anywhere.
 pub(super) const CALL_ALIGN: usize = 1;
 
-/// Whether a call's result lies where its first argument lay, which the kernel keeps elsewhere.
+/// Whether a call's result replaces its first argument, which the kernel saves elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = false;
 
-/// In `orig_rax`: no call was made, so none is restarted.
+/// In `orig_rax`: there was no call, so the kernel restarts none.
 const NO_CALL: u64 = u64::MAX;
 
-/// System calls that not every architecture has.
+/// System calls that only some architectures have.
 pub(crate) mod nr {
     pub(crate) const OPEN: libc::c_long = libc::SYS_open;
     pub(crate) const CREAT: libc::c_long = libc::SYS_creat;
@@ -67,7 +68,7 @@ pub(super) fn forget_call(regs: &mut Regs) {
     regs.orig_rax = NO_CALL;
 }
 
-/// The kernel puts number and instruction pointer back only after the stop: here we do.
+/// Restores number and instruction pointer, which the kernel does only after the stop.
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
     back_to_instruction(regs);
@@ -100,13 +101,13 @@ mod tests {
         (plain.rax, plain.r9) = (77, 16);
         let again = Regs(plain).again();
         assert_eq!((again.0.rip, again.0.rax), (0x1000, 9));
-        // Without this the kernel would move the instruction pointer a second time.
+        // Otherwise the kernel would move the instruction pointer a second time.
         assert_eq!(again.0.orig_rax, u64::MAX);
         let exit = Regs(plain);
         assert_eq!((exit.result(), exit.arg(5), exit.arg(6)), (77, 16, 0));
         let close = exit.one_more(libc::SYS_close, [5, 0, 0, 0, 0, 0]);
         assert_eq!((close.0.rip, close.0.rax, close.arg(0)), (0x1000, 3, 5));
-        // Else the kernel would take the exit just left for one to restart.
+        // Otherwise the kernel would restart the call that just ended.
         assert_eq!(close.0.orig_rax, u64::MAX);
         let mut now = close;
         now.put_back(&exit, 5);
