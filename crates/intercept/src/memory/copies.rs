@@ -1,4 +1,4 @@
-//! A program's memory.
+//! Access to a program's memory.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,21 +18,21 @@ use crate::kernel::raw;
 use crate::kernel::{Mapping, vma};
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
-/// How the supervisor reaches the memory of programs.
+/// How the supervisor accesses programs' memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// process_vm_readv and process_vm_writev.
+    /// With process_vm_readv and process_vm_writev.
     Calls,
-    /// `/proc/TID/mem`, where a container's profile refuses those calls. The file ignores page
-    /// protections, so they are asked for first.
+    /// Through `/proc/TID/mem`, if a container's profile refuses those calls. This file ignores
+    /// page protections, so they are checked first.
     Files,
 }
 
 impl Way {
-    /// Tries it on a word of a process, which is written as it is.
+    /// Tests the method on a word of a process, which keeps its value.
     ///
     /// # Errors
-    /// What the kernel says; EIO where it gives another word.
+    /// Returns the kernel's error, or EIO if it reads another word.
     pub(crate) fn try_on(
         self,
         may: &MayBlock,
@@ -42,7 +42,7 @@ impl Way {
     ) -> Result<(), Errno> {
         let mut bytes = [0; 8];
         if self == Self::Files {
-            // For what the kernel says to an open.
+            // Only for the errno of the open.
             raw::open(&raw::c_path(&format!("/proc/{pid}/mem"))?, libc::O_RDWR)?;
         }
         self.copy_in(may, pid, addr, &mut bytes)?;
@@ -52,8 +52,8 @@ impl Way {
         self.copy_out(may, pid, addr, &bytes)
     }
 
-    /// Copies from the memory of thread `tid`; EFAULT unless all of it is readable, EPERM for a
-    /// program that may not be read at all.
+    /// Copies from the memory of thread `tid`. Returns EFAULT unless all of it is readable, and
+    /// EPERM if the program may not be read at all.
     pub(crate) fn copy_in(
         self,
         may: &MayBlock,
@@ -68,7 +68,7 @@ impl Way {
         }
     }
 
-    /// Copies what can be read, from the front.
+    /// Copies the readable part at the front.
     pub(crate) fn copy_in_some(
         self,
         _: &MayBlock,
@@ -94,13 +94,13 @@ impl Way {
             iov_base: out.as_mut_ptr().cast(),
             iov_len: out.len(),
         };
-        // SAFETY: `local` names `out`; the remote range is checked by the kernel.
+        // SAFETY: `local` names `out`; the kernel checks the remote range.
         let n =
             unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
         usize::try_from(n).map_err(|_| refusal())
     }
 
-    /// Reads a byte of every page of a range, up to the first that is not there.
+    /// Reads a byte of every page of a range, up to the first missing page.
     pub(crate) fn touch(self, may: &MayBlock, tid: u32, addr: u64, len: u64) {
         let page = crate::kernel::page_size();
         let end = addr.saturating_add(len);
@@ -111,8 +111,8 @@ impl Way {
         }
     }
 
-    /// Copies to the memory of thread `tid`; EFAULT unless all of it is writable, EPERM for a
-    /// program that may not be written to at all.
+    /// Copies to the memory of thread `tid`. Returns EFAULT unless all of it is writable, and EPERM
+    /// if the program may not be written to at all.
     pub(crate) fn copy_out(
         self,
         _: &MayBlock,
@@ -150,8 +150,8 @@ impl Way {
         }
     }
 
-    /// Copies several pieces to the memory of thread `tid` by one call, in their order. False where
-    /// not all of it was copied, and where that takes several calls: nothing may have been.
+    /// Copies several pieces to the memory of thread `tid` with one call, in order. Returns false
+    /// if not all were copied, or if one call does not suffice; then possibly none was.
     pub(crate) fn copy_all_out(self, _: &MayBlock, tid: u32, pieces: &[(u64, Vec<u8>)]) -> bool {
         let (Self::Calls, Ok(pid)) = (self, pid(tid)) else {
             return false;
@@ -166,8 +166,8 @@ impl Way {
         });
         let local: Vec<_> = local.collect();
         let count = local.len() as libc::c_ulong;
-        // SAFETY: each of `local` names a piece, which is only read, and there are `count` of both;
-        // the kernel checks the remote ranges, and refuses more pieces than it takes at once.
+        // SAFETY: each of `local` names a piece, which is only read, and both have `count` entries;
+        // the kernel checks the remote ranges, and refuses too many pieces.
         let n = unsafe {
             libc::process_vm_writev(pid, local.as_ptr(), count, remote.as_ptr(), count, 0)
         };
@@ -190,7 +190,7 @@ impl Way {
         let mut at = addr;
         let mut chunk = [0u8; 256];
         while out.len() < max {
-            // Never past a page's end, whatever the size of pages: the next may not be there.
+            // Never reads beyond a page of the smallest size, since the next page may be missing.
             let to_page_end = 4096 - (at & 4095);
             let want = chunk.len().min(usize::try_from(to_page_end).unwrap_or(1));
             let part = chunk.get_mut(..want).ok_or(Errno(libc::EFAULT))?;
@@ -206,7 +206,7 @@ impl Way {
     }
 }
 
-/// What a failed call of the kernel means: EPERM, or whatever else as EFAULT.
+/// Converts the errno of a failed call: EPERM stays, all others become EFAULT.
 fn refusal() -> Errno {
     match raw::errno() {
         Errno(libc::EPERM | libc::ENOSYS) => Errno(libc::EPERM),
@@ -214,11 +214,11 @@ fn refusal() -> Errno {
     }
 }
 
-/// A `mem` file for one access. Never kept: after an exec it would still be the old memory, which
-/// a parent that waits in vfork goes on using.
+/// An open `mem` file for one access. It is never kept: after an exec it would still refer to the
+/// old memory, which a parent waiting in vfork continues to use.
 struct Opened {
     mem: OwnedFd,
-    /// Bytes from the address on that the program itself may access so.
+    /// How many bytes from the address the program itself may access this way.
     len: usize,
 }
 
@@ -241,7 +241,7 @@ impl Opened {
     }
 }
 
-/// Repeats a transfer until `len` bytes are done or no more can be; gives how many were.
+/// Repeats a transfer until `len` bytes are done or it stops. Returns how many were done.
 fn all(len: usize, mut some: impl FnMut(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
     let mut done = 0;
     while done < len {
@@ -273,7 +273,7 @@ fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
 /// Files that are device memory when mapped: buffers given to programs.
 pub(crate) type DeviceMemory = Arc<Mutex<HashSet<FdIdentity>>>;
 
-/// The memory of a process by its files in /proc, which are bound to the address space.
+/// A process's memory through its files in /proc, which belong to one address space.
 pub(crate) struct ProcFiles {
     pid: u32,
     mem: File,
@@ -364,7 +364,7 @@ impl ProcessMemory for ProcFiles {
 
     fn maps_file(&self, id: FdIdentity) -> bool {
         let mut is_mapped = false;
-        // The text: one look at all is cheaper than a query for each.
+        // Reads the text once, which is cheaper than one query per mapping.
         let visited = vma::visit_text(self.maps.as_fd(), 0, |map| {
             is_mapped = map.ino == id.ino && map.dev == id.dev;
             !is_mapped
@@ -414,7 +414,7 @@ mod tests {
         let fd = raw::memfd(c"mapped").expect("memfd");
         let id = raw::identity(&raw::fstat(std::os::fd::AsFd::as_fd(&fd)).expect("stat"));
         assert!(!own().maps_file(id));
-        // SAFETY: a new mapping at an address of the kernel's choice; nobody touches it.
+        // SAFETY: a new mapping at an address that the kernel chooses, and no code accesses it.
         let at = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(own.file_at(addr, 16), None);
         let path = raw::c_path("/proc/self/maps").expect("a path");
         let maps = raw::open(&path, libc::O_RDONLY).expect("maps");
-        // SAFETY: PROCMAP_QUERY of no structure: EFAULT where the kernel knows it.
+        // SAFETY: PROCMAP_QUERY without a structure: EFAULT if the kernel supports it.
         let asked = unsafe { libc::ioctl(maps.as_raw_fd(), 0xc068_6611, 0) };
         assert_eq!(asked, -1);
         if raw::errno() == Errno(libc::ENOTTY) {

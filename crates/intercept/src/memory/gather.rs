@@ -1,10 +1,10 @@
-//! What a call has of its program's memory: copied in before the call is applied, copied out after.
+//! Copies of a program's memory for one call: read before the call is applied, written after it.
 //!
-//! A copy may wait for as long as the program likes (a page that a user-space handler fills, a file
-//! on a file system that has stopped), so none is made while the world is locked. A call reads
-//! from what was gathered for it; what is missing is noted, the call fails without having changed
-//! anything, and is made anew once that is gathered, too. What it writes is kept until it is
-//! answered.
+//! A copy may block for as long as the program likes, for example on a page that a user-space
+//! handler fills, or on a file system that has stopped. So no copy is made under the world's lock.
+//! A call reads from the copies made for it. If a part is missing, it is recorded, and the call
+//! fails without changing anything. The supervisor then copies the missing part and repeats the
+//! call. Written data is stored until the call is answered.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,30 +19,31 @@ use crate::kernel::{MayBlock, may_block};
 use crate::memory::copies::Way;
 use vb3_host::Errno;
 
-/// Bytes gathered for one call, at most.
-const MOST: usize = 256 << 20;
-/// Times that one call is made anew, at most.
+/// Most bytes copied for one call.
+const MAX_BYTES: usize = 256 << 20;
+/// How often one call is repeated at most.
 const ROUNDS: u32 = 4096;
-/// Read before and after what is needed, within a page: a structure and the array that it points to
-/// mostly lie side by side on a stack, and a `v4l2_buffer` with all its planes has 600 bytes.
+/// Bytes read before and after the needed part, within a page. A structure and the array that it
+/// points to are usually adjacent on a stack, and a `v4l2_buffer` with all its planes has 600
+/// bytes.
 const AROUND: u64 = 768;
-/// No page is smaller.
+/// The smallest page size.
 const PAGE: u64 = 4096;
 
-/// What stands for a value that has not been gathered yet.
+/// The error for a value that has not been copied yet.
 const MISSING: Errno = Errno::NOT_GATHERED;
 
-/// A part of a program's memory, as it was.
+/// A part of a program's memory as it was.
 #[derive(Debug)]
 struct Part {
     addr: u64,
     bytes: Vec<u8>,
-    /// The byte behind it cannot be read.
+    /// Whether the byte after it cannot be read.
     fault: bool,
 }
 
 impl Part {
-    /// Copies what is needed and what lies around it; EPERM for a program that may not be read.
+    /// Copies the needed part and bytes around it. Returns EPERM if the program may not be read.
     fn copied(
         may: &MayBlock,
         way: Way,
@@ -58,7 +59,7 @@ impl Part {
         let got = way.copy_in_some(may, tid, addr - before, &mut bytes);
         bytes.truncate(got.unwrap_or(0));
         let fault = bytes.len() < wanted;
-        // Of a page that is not there the fault is what is told, where it was asked for.
+        // For a missing page, reports the fault at the requested address.
         let addr = if bytes.is_empty() {
             addr
         } else {
@@ -68,7 +69,7 @@ impl Part {
         (Self { addr, bytes, fault }, refused.map_or(Ok(()), Err))
     }
 
-    /// Whether it tells of these bytes, or of the first that cannot be read.
+    /// Returns whether it contains these bytes, or shows that the first one cannot be read.
     fn answers(&self, addr: u64, len: usize) -> bool {
         let at = addr
             .checked_sub(self.addr)
@@ -90,7 +91,7 @@ impl Part {
     }
 }
 
-/// A descriptor's number, and the events asked for.
+/// A descriptor's number, and the requested events.
 type Polled = (i32, i16);
 
 #[derive(Debug, Default)]
@@ -98,86 +99,87 @@ struct Inner {
     parts: Vec<Part>,
     bytes: usize,
     missing: Vec<(u64, usize)>,
-    /// Ranges of which every page is to be there, and those of which it has been.
+    /// Ranges whose pages must all be touched, and those already touched.
     absent: Vec<(u64, u64)>,
     touched: Vec<(u64, u64)>,
     rounds: u32,
     writes: Vec<(u64, Vec<u8>)>,
-    /// Descriptors that the thread has sent for this call.
+    /// Descriptors that the thread sent for this call.
     lent: Vec<(i32, OwnedFd)>,
-    /// Descriptors that it is to send.
+    /// Descriptors that the thread must send.
     wanted: Vec<i32>,
-    /// It sends none.
+    /// The thread cannot send any.
     sends_none: bool,
-    /// It is to make a userfaultfd and to send that, too.
+    /// The thread must also make and send a userfaultfd.
     wants_watch: bool,
-    /// The number of a new descriptor could not be written back: none is installed.
+    /// The number of a new descriptor could not be written, so none is installed.
     installs_none: bool,
-    /// Files to poll, and what poll said of those that were, by number and events.
+    /// Files to poll, and the results of polled ones by number and events.
     to_poll: Vec<(Polled, Arc<Borrowed>)>,
     polled: HashMap<Polled, i16>,
 }
 
-/// See the module.
+/// The copies for one call. See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     inner: Mutex<Inner>,
     came: OnceLock<Instant>,
-    /// What descriptors name that the call gives, as far as that was asked beside the lock.
+    /// Files behind the call's descriptors, if they were looked up without the lock.
     found: Mutex<HashMap<i32, Result<Look, Errno>>>,
-    /// Files in epoll sets that end with the call, where that was looked for.
+    /// Files in epoll sets that end with the call, if they were looked up.
     ends: Mutex<Option<Vec<Closed>>>,
-    /// The epoll set that the call names, where that was asked beside the lock.
+    /// The epoll set that the call names, if it was looked up without the lock.
     set: OnceLock<u64>,
 }
 
 impl Gathered {
-    /// When the call was first seen to: what its program knows to have ended has ended before.
+    /// Returns when the supervisor first processed the call. Everything that its program saw end
+    /// before has ended.
     pub(crate) fn came(&self) -> Instant {
         *self.came.get_or_init(Instant::now)
     }
 
-    /// Keeps what a descriptor names for the step under the lock.
+    /// Stores the file behind a descriptor for the step under the lock.
     pub(crate) fn keep_look(&self, fd: i32, look: Result<Look, Errno>) {
         lock(&self.found).insert(fd, look);
     }
 
-    /// Keeps which files in epoll sets end with the call.
+    /// Stores the files in epoll sets that end with the call.
     pub(crate) fn keep_ends(&self, ends: Vec<Closed>) {
         *lock(&self.ends) = Some(ends);
     }
 
-    /// What was kept of them, once.
+    /// Takes the stored files, once.
     pub(crate) fn take_ends(&self) -> Option<Vec<Closed>> {
         lock(&self.ends).take()
     }
 
-    /// Keeps which epoll set the call names.
+    /// Stores which epoll set the call names.
     pub(crate) fn keep_set(&self, set: u64) {
         self.set.get_or_init(|| set);
     }
 
-    /// That set.
+    /// Returns the stored set.
     pub(crate) fn known_set(&self) -> Option<u64> {
         self.set.get().copied()
     }
 
-    /// What was kept of a descriptor, once.
+    /// Takes the file stored for a descriptor, once.
     pub(crate) fn take_look(&self, fd: i32) -> Option<Result<Look, Errno>> {
         lock(&self.found).remove(&fd)
     }
 
-    /// Notes that the number of a new descriptor could not be written back.
+    /// Records that the number of a new descriptor could not be written.
     pub(crate) fn install_none(&self) {
         lock(&self.inner).installs_none = true;
     }
 
-    /// Whether no descriptor may be installed.
+    /// Returns whether no descriptor may be installed.
     pub(crate) fn installs_none(&self) -> bool {
         lock(&self.inner).installs_none
     }
 
-    /// From now on the program's memory is not touched.
+    /// Ends access to the program's memory, because the step under the lock begins.
     pub(crate) fn begin(&self) {
         let mut inner = lock(&self.inner);
         inner.writes.clear();
@@ -188,22 +190,22 @@ impl Gathered {
         inner.to_poll.clear();
     }
 
-    /// Lets go of what was gathered for a piece that has been moved.
+    /// Drops the copies for a piece that was transferred.
     pub(crate) fn forget_parts(&self) {
         let mut inner = lock(&self.inner);
         inner.parts.clear();
         (inner.bytes, inner.rounds) = (0, 0);
     }
 
-    /// Whether the call has come upon something that was not gathered, and is to be made anew.
+    /// Returns whether the call missed something and must be repeated.
     pub(crate) fn lacks(&self) -> bool {
         let inner = lock(&self.inner);
         let asks = !inner.wanted.is_empty() || inner.wants_watch || !inner.to_poll.is_empty();
         asks || !inner.missing.is_empty() || !inner.absent.is_empty()
     }
 
-    /// What poll said of files, once. None where that is not known of each: then all are noted to be
-    /// polled.
+    /// Takes the poll results of files, once. If one is missing, records all of them to be polled,
+    /// and returns `None`.
     pub(crate) fn take_polled<'a>(
         &self,
         files: impl Iterator<Item = (Polled, &'a Arc<Borrowed>)> + Clone,
@@ -217,7 +219,7 @@ impl Gathered {
         None
     }
 
-    /// Polls the files noted. May wait for whoever serves them.
+    /// Polls the recorded files. May block on their file systems.
     fn poll(&self, may: &MayBlock) {
         let asked = core::mem::take(&mut lock(&self.inner).to_poll);
         if asked.is_empty() {
@@ -231,18 +233,18 @@ impl Gathered {
         lock(&self.inner).polled.extend(found);
     }
 
-    /// Notes that the thread is to make a userfaultfd; the error with which the call ends until then.
+    /// Records that the thread must make a userfaultfd. Returns the error for the call until then.
     pub(crate) fn want_watch(&self) -> Errno {
         lock(&self.inner).wants_watch = true;
         MISSING
     }
 
-    /// Whether it is to make one.
+    /// Returns whether the thread must make a userfaultfd.
     pub(crate) fn wants_watch(&self) -> bool {
         lock(&self.inner).wants_watch
     }
 
-    /// Takes descriptors in that the thread has sent; without any, it sends none.
+    /// Stores descriptors that the thread has sent. If there are none, it cannot send any.
     pub(crate) fn lend(&self, fds: Vec<(i32, OwnedFd)>) {
         let mut inner = lock(&self.inner);
         inner.sends_none = fds.is_empty();
@@ -250,10 +252,10 @@ impl Gathered {
         inner.wanted.clear();
     }
 
-    /// A duplicate of a descriptor that the thread has sent; notes one that it is to send.
+    /// Duplicates a descriptor that the thread has sent, or records that it must send it.
     ///
     /// # Errors
-    /// EPERM where it sends none; ENOMEM for too many.
+    /// Returns EPERM if the thread cannot send any, and ENOMEM for too many.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let mut inner = lock(&self.inner);
         if let Some((_, file)) = inner.lent.iter().find(|(number, _)| *number == fd) {
@@ -268,7 +270,7 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// The descriptors that the thread is to send, those that it has sent among them.
+    /// Returns the descriptors that the thread must send, including those it has sent.
     pub(crate) fn wanted(&self) -> Vec<i32> {
         let inner = lock(&self.inner);
         if inner.wanted.is_empty() {
@@ -278,7 +280,7 @@ impl Gathered {
         lent.chain(inner.wanted.iter().copied()).collect()
     }
 
-    /// Copies from what was gathered; notes what is missing.
+    /// Reads from the copies, and records what is missing.
     pub(crate) fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         if out.is_empty() {
             return Ok(());
@@ -287,18 +289,18 @@ impl Gathered {
         if let Some(done) = inner.parts.iter().find_map(|part| part.copy(addr, out)) {
             return done;
         }
-        if inner.bytes.saturating_add(out.len()) > MOST || inner.rounds >= ROUNDS {
+        if inner.bytes.saturating_add(out.len()) > MAX_BYTES || inner.rounds >= ROUNDS {
             return Err(Errno(libc::ENOMEM));
         }
         inner.missing.push((addr, out.len()));
         Err(MISSING)
     }
 
-    /// Notes what will be read, in pieces, unless it is gathered. What is too much is left to be
-    /// gathered by the piece.
+    /// Records a range that will be read in pieces, unless it is copied. A range that is too large
+    /// is copied piece by piece later.
     ///
     /// # Errors
-    /// It is missing.
+    /// Fails if the range is missing.
     pub(crate) fn prepare(&self, addr: u64, len: u64) -> Result<(), Errno> {
         let Ok(len) = usize::try_from(len) else {
             return Ok(());
@@ -306,7 +308,7 @@ impl Gathered {
         let mut inner = lock(&self.inner);
         let noted = inner.missing.iter().map(|&(_, len)| len);
         let bytes = noted.fold(inner.bytes.saturating_add(len), usize::saturating_add);
-        let fits = bytes <= MOST && inner.rounds < ROUNDS;
+        let fits = bytes <= MAX_BYTES && inner.rounds < ROUNDS;
         if len == 0 || !fits || inner.parts.iter().any(|p| p.answers(addr, len)) {
             return Ok(());
         }
@@ -314,30 +316,31 @@ impl Gathered {
         Err(MISSING)
     }
 
-    /// Notes a range that a device will use, unless its pages have been seen to: one that nobody has
-    /// filled would keep the device, and all programs, waiting. What is too much is left as it is.
+    /// Records a range that a device will use, unless its pages were touched. An unfilled page
+    /// would block the device and all programs. A range that is too large is ignored.
     ///
     /// # Errors
-    /// They have not.
+    /// Fails if its pages were not touched.
     pub(crate) fn touch(&self, addr: u64, len: u64) -> Result<(), Errno> {
         let mut inner = lock(&self.inner);
         let range = (addr, len);
-        if len > MOST as u64 || inner.touched.contains(&range) {
+        if len > MAX_BYTES as u64 || inner.touched.contains(&range) {
             return Ok(());
         }
         inner.absent.push(range);
         Err(MISSING)
     }
 
-    /// Keeps what is to be copied to the program's memory.
+    /// Stores data for the program's memory.
     pub(crate) fn write(&self, addr: u64, data: &[u8]) {
         lock(&self.inner).writes.push((addr, data.to_vec()));
     }
 
-    /// Copies in what a call will read, or has missed. May wait for the program.
+    /// Copies what a call will read or has missed. May block on the program.
     ///
     /// # Errors
-    /// EPERM for a program that may not be read at all: to the call, nothing is there.
+    /// Returns EPERM if the program may not be read at all: the call then treats its memory as
+    /// missing.
     pub(crate) fn gather(
         &self,
         may: &MayBlock,
@@ -350,7 +353,7 @@ impl Gathered {
             let mut inner = lock(&self.inner);
             let copies = !inner.missing.is_empty() || !inner.absent.is_empty();
             inner.rounds += u32::from(copies || expected.is_some());
-            // Where it could have been asked, it has been.
+            // The thread was asked if that is possible.
             inner.sends_none |= !inner.wanted.is_empty();
             inner.wanted.clear();
             let mut wanted = core::mem::take(&mut inner.missing);
@@ -373,7 +376,7 @@ impl Gathered {
         refused
     }
 
-    /// Copies out what the call has written. May wait for the program.
+    /// Writes the call's results to the program. May block on the program.
     ///
     /// # Errors
     /// EFAULT.
@@ -383,7 +386,7 @@ impl Gathered {
             return Ok(());
         }
         let mut done = Ok(());
-        // All that can be written is, as the kernel does.
+        // As the kernel does, writes everything that is writable.
         for (addr, data) in writes {
             done = done.and(way.copy_out(may, tid, addr, &data));
         }
@@ -447,7 +450,8 @@ mod tests {
 
     #[test]
     fn what_lies_beside_it_is_gathered_with_it_as_far_as_there_is_any() {
-        // SAFETY: a new mapping at an address of the kernel's choice, whose second page cannot be read.
+        // SAFETY: a new mapping at an address that the kernel chooses, whose second page cannot be
+        // read.
         let pages = unsafe {
             let (prot, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
             let two = 2 * PAGE as usize;
@@ -502,7 +506,7 @@ mod tests {
             if let Some(bad) = bad {
                 write(bad, &[7]);
             }
-            // Of two in one place the later counts.
+            // Of two writes to one place, the later one counts.
             write(at + 1, &[3, 4]);
             assert_eq!(gathered.copy_out(&may, Way::Calls, tid), wanted);
             assert_eq!(std::hint::black_box(&data), &[1, 3, 4, 0]);

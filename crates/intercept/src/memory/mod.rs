@@ -1,6 +1,6 @@
 //! Programs' memory: copies for a call, and the pages that devices use.
 //!
-//! Other rooms import what this file exports, and nothing behind it.
+//! Other rooms import only the exports of this file.
 
 mod copies;
 mod gather;

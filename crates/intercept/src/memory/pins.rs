@@ -1,15 +1,14 @@
-//! User memory that devices use, followed until they are done with it.
+//! Tracks user memory while devices use it.
 //!
-//! A kernel pins pages at QBUF: what the program unmaps, moves or replaces afterwards does not
-//! change where the device writes. No process can pin the pages of another. What it can have is
-//! the other's word: a userfaultfd, made by a thread of the program on its way from its call, says
-//! what is unmapped, moved and dropped of the ranges that it is to watch, and holds the program's
-//! call until that is read. From then on devices reach what has been moved where it is now, and
-//! what is gone not at all.
+//! A kernel pins pages at QBUF: if the program later unmaps, moves or replaces them, the device
+//! still writes to the same pages. A process cannot pin another's pages. Instead, a thread of the
+//! program makes a userfaultfd during its call. It reports which watched ranges are unmapped, moved
+//! or dropped, and blocks the program's call until the report is read. From then on devices reach
+//! moved memory at its new address, and removed memory not at all.
 //!
-//! No page is ever protected by it, so the program takes no fault that it would not take otherwise.
-//! Left over is the time between the kernel's unmapping and our reading of it: another thread of
-//! the program that maps the very same addresses in these microseconds may be written to.
+//! The userfaultfd never protects a page, so the program has no additional faults. One race
+//! remains: between the kernel's unmapping and the read of the report, another thread may map the
+//! same addresses, and a device may write there.
 //!
 //! Source: Linux 6.12 mm/userfaultfd.c, mm/mremap.c, Documentation/admin-guide/mm/userfaultfd.rst.
 
@@ -32,19 +31,19 @@ pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
-/// Processes that are followed, at most; those beyond are reached by address.
-const MOST: usize = 1024;
-/// Bytes moved while the ranges are locked, at most: a program that unmaps waits as long.
+/// Most tracked processes. Devices access the memory of others by address.
+const MAX_PROCESSES: usize = 1024;
+/// Most bytes copied while the ranges are locked. A program that unmaps waits that long.
 const CHUNK: u64 = 256 << 10;
 
-/// What is known of a process.
+/// How the memory of a process is tracked.
 #[derive(Debug)]
 pub(crate) enum Known {
-    /// Nothing: a thread of it is to make a userfaultfd.
+    /// Not yet: one of its threads must make a userfaultfd.
     Nothing,
-    /// It is followed.
+    /// It is tracked.
     Followed(Arc<Space>),
-    /// It cannot be: devices reach its memory by address.
+    /// It cannot be tracked: devices access its memory by address.
     Refused,
 }
 
@@ -56,11 +55,11 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    /// What is known of a process; an address space that an exec has ended is forgotten.
+    /// Returns how a process is tracked. Forgets an address space that an exec has ended.
     pub(crate) fn of(&self, pid: u32) -> Known {
         let mut spaces = lock(&self.spaces);
         match spaces.get(&pid) {
-            None if spaces.len() >= MOST => Known::Refused,
+            None if spaces.len() >= MAX_PROCESSES => Known::Refused,
             None => Known::Nothing,
             Some(None) => Known::Refused,
             Some(Some(space)) if space.fault.is_alive() => Known::Followed(Arc::clone(space)),
@@ -71,20 +70,20 @@ impl Pins {
         }
     }
 
-    /// Takes the userfaultfd that a thread of the process has made, or that it could make none.
+    /// Takes the userfaultfd that a thread of the process made, or its failure.
     ///
     /// # Errors
-    /// It is not followed, and why, said once for each process.
+    /// Returns why the process cannot be tracked, once per process.
     pub(crate) fn add(&self, pid: u32, made: Result<OwnedFd, Errno>) -> Result<(), Errno> {
         let space = made
             .and_then(Fault::new)
             .and_then(|fault| self.follow(fault));
         let mut spaces = lock(&self.spaces);
         spaces.retain(|_, space| space.as_ref().is_none_or(|space| space.fault.is_alive()));
-        // Another thread of it may have been first.
+        // Another of its threads may have been first.
         let followed = matches!(spaces.get(&pid), Some(Some(_)));
         let failed = space.as_ref().err().copied();
-        if !followed && (spaces.len() < MOST || spaces.contains_key(&pid)) {
+        if !followed && (spaces.len() < MAX_PROCESSES || spaces.contains_key(&pid)) {
             spaces.insert(pid, space.ok());
         }
         failed.filter(|_| !followed).map_or(Ok(()), Err)
@@ -105,7 +104,7 @@ impl Pins {
     }
 }
 
-/// An address space that is followed.
+/// An address space that is tracked.
 pub(crate) struct Space {
     fault: Fault,
     ranges: Mutex<Ranges>,
@@ -118,15 +117,15 @@ impl fmt::Debug for Space {
 }
 
 impl Space {
-    /// Takes in what the program has done by now.
+    /// Processes the program's changes so far.
     fn look(&self, ranges: &mut Ranges) {
         while let Some(event) = self.fault.next() {
             ranges.apply(event);
         }
     }
 
-    /// Watches a range. `None` where the kernel does not: memory of a file, memory that a
-    /// userfaultfd of the program's own watches.
+    /// Watches a range. Returns `None` if the kernel cannot: memory of a file, or memory that the
+    /// program's own userfaultfd watches.
     fn watch(self: &Arc<Self>, addr: u64, len: u64) -> Option<Watched> {
         let mut ranges = lock(&self.ranges);
         self.look(&mut ranges);
@@ -138,7 +137,7 @@ impl Space {
         })
     }
 
-    /// Whether a device has all of a range already, where it is now.
+    /// Returns whether a device has all of a range already, at its current address.
     pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
         let mut ranges = lock(&self.ranges);
         self.look(&mut ranges);
@@ -154,7 +153,7 @@ impl Space {
     }
 }
 
-/// A range of a program's memory that is followed as long as this lives.
+/// A range of a program's memory that is tracked while this value exists.
 #[derive(Debug)]
 struct Watched {
     space: Arc<Space>,
@@ -162,8 +161,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Goes through `len` bytes that lay at `addr` at first, by the piece: where it is now, if it
-    /// is anywhere, and which bytes of all these are.
+    /// Visits `len` bytes that were first at `addr`, piece by piece, with each piece's current
+    /// address, if any, and its position in the range.
     fn each(
         &self,
         addr: u64,
@@ -191,7 +190,7 @@ impl Drop for Watched {
     }
 }
 
-/// A program's memory of which devices may use parts.
+/// A program's memory, of which devices may use parts.
 #[derive(Debug)]
 pub(crate) struct Pinnable {
     files: Arc<ProcFiles>,
@@ -259,7 +258,7 @@ impl ProcessMemory for Pinned {
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
         self.watched.each(addr, data.len(), |now, part| match now {
             Some(now) => self.files.write(now, data.get(part).unwrap_or_default()),
-            // A kernel's page is still there and nobody sees it.
+            // A kernel would still have the page, but no program would see it.
             None => Ok(()),
         })
     }
@@ -283,14 +282,14 @@ impl ProcessMemory for Pinned {
     }
 }
 
-/// The thread that reads what programs have done, so that none waits for it.
+/// The thread that reads the programs' changes, so that no program waits for it.
 #[derive(Debug)]
 struct Reader {
     follows: Arc<Follows>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread follows.
+/// The address spaces that the thread reads.
 #[derive(Debug)]
 struct Follows {
     epoll: OwnedFd,
@@ -327,7 +326,7 @@ impl Reader {
 )]
 impl Drop for Reader {
     fn drop(&mut self) {
-        // The counter was never set: there is room.
+        // The counter was zero, so the write does not block.
         rustix::io::write(&self.follows.end, &1u64.to_ne_bytes()).ok();
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
@@ -351,7 +350,7 @@ impl Follows {
         self.listen(space.fault.fd(), event)
     }
 
-    /// Until the end. A userfaultfd leaves the set when its space is dropped.
+    /// Runs until the end. A userfaultfd leaves the set when its space is dropped.
     fn read(&self) {
         loop {
             let mut events = [const { MaybeUninit::uninit() }; 16];

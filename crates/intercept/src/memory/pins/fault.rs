@@ -1,17 +1,17 @@
-//! A userfaultfd that tells of changes and catches nothing.
+//! A userfaultfd that reports changes of mappings and handles no faults.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::kernel::raw;
 use vb3_host::Errno;
 
-/// How a thread makes one: closed at exec, never waited for, for faults of the program itself
+/// Flags with which a thread makes it: closed at exec, non-blocking, only for faults in user mode
 /// (`UFFD_USER_MODE_ONLY`), which needs no privilege.
 pub(crate) const CREATE_FLAGS: u64 = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64 | 1;
 
 const API: u64 = 0xaa;
 /// `UFFD_FEATURE_`: `EVENT_REMAP`, `EVENT_REMOVE`, `EVENT_UNMAP`, `PAGEFAULT_FLAG_WP` and
-/// `WP_HUGETLBFS_SHMEM`: watching for writes is the kind of watch that catches nothing unless asked.
+/// `WP_HUGETLBFS_SHMEM`. Write protection is the only mode that catches nothing unless requested.
 const FEATURES: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 | 1 << 12;
 /// `UFFDIO_REGISTER_MODE_WP`.
 const MODE: u64 = 2;
@@ -24,22 +24,25 @@ const UFFDIO_REGISTER: libc::c_ulong = ioctl(3, 0, 32);
 const UFFDIO_UNREGISTER: libc::c_ulong = ioctl(2, 1, 16);
 const UFFDIO_WRITEPROTECT: libc::c_ulong = ioctl(3, 6, 24);
 
-/// What a program has done to memory that is watched.
+/// A change of watched memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// mremap: `len` bytes are elsewhere now.
+    /// mremap: `len` bytes have a new address.
     Moved { from: u64, to: u64, len: u64 },
     /// munmap, or madvise that drops pages.
     Gone { start: u64, end: u64 },
 }
 
-/// See the module.
+/// A userfaultfd. See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Fault(OwnedFd);
 
 impl Fault {
+    /// Initialises the userfaultfd.
+    ///
     /// # Errors
-    /// EINVAL where the kernel does not tell of all that is to be told.
+    ///
+    /// Returns EINVAL if the kernel lacks one of the features.
     pub(crate) fn new(fd: OwnedFd) -> Result<Self, Errno> {
         let fault = Self(fd);
         fault.control(UFFDIO_API, &mut [API, FEATURES, 0])?;
@@ -60,10 +63,9 @@ impl Fault {
         Ok(())
     }
 
-    /// Whether the address space is still in use: after an exec, or the end of its last process, it
-    /// is not.
+    /// Returns whether the address space is still in use. It ends with an exec or its last process.
     pub(crate) fn is_alive(&self) -> bool {
-        // A page that is not watched: ENOENT as long as there is anything to look in.
+        // An unwatched page: ENOENT as long as the address space exists.
         let page = crate::kernel::page_size();
         let asked = self.control(UFFDIO_WRITEPROTECT, &mut [page << 8, page, 0]);
         asked != Err(Errno(libc::ESRCH))
@@ -78,7 +80,7 @@ impl Fault {
             .ok();
     }
 
-    /// What has happened next, if anything has.
+    /// Returns the next change, if there is one.
     pub(crate) fn next(&self) -> Option<Event> {
         loop {
             // struct uffd_msg: the event in the first byte, then three words.
@@ -107,7 +109,7 @@ impl Fault {
                         end: second,
                     });
                 }
-                // A fault, of a page that somebody else has protected: not to be caught here.
+                // A fault on a page that other code has protected is not handled here.
                 0x12 => {
                     let page = crate::kernel::page_size();
                     let at = second & !(page - 1);

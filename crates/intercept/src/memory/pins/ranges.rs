@@ -1,4 +1,4 @@
-//! Where ranges of a program's memory are by now.
+//! The current addresses of ranges of a program's memory.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ impl Piece {
         self.now.saturating_add(self.len)
     }
 
-    /// What of it lies from `start` to `end` now.
+    /// Returns the part of it that is between `start` and `end` now.
     fn part(&self, start: u64, end: u64) -> Option<Self> {
         let from = self.now.max(start);
         let to = self.end().min(end);
@@ -35,14 +35,14 @@ struct Range {
     pieces: Vec<Piece>,
 }
 
-/// See the module.
+/// The ranges of one address space.
 #[derive(Debug, Default)]
 pub(crate) struct Ranges {
     last: u64,
     by_id: HashMap<u64, Range>,
 }
 
-/// The pages that `len` bytes from `addr` lie in: the first, and the end.
+/// Returns the pages that contain `len` bytes from `addr`: the first page, and the end.
 pub(crate) fn pages(addr: u64, len: u64) -> Option<(u64, u64)> {
     let page = crate::kernel::page_size();
     let end = addr
@@ -63,7 +63,7 @@ impl Ranges {
         self.last
     }
 
-    /// Forgets a range; the pages that no other has parts of, as starts and ends.
+    /// Forgets a range. Returns the starts and ends of pages that no other range uses.
     pub(crate) fn remove(&mut self, id: u64) -> Vec<(u64, u64)> {
         let Some(range) = self.by_id.remove(&id) else {
             return Vec::new();
@@ -106,8 +106,8 @@ impl Ranges {
         }
     }
 
-    /// Where the byte is that was at `was`, and for how many from it on, `most` at most, that
-    /// answer holds.
+    /// Returns the current address of the byte that was at `was`, and for how many bytes, at most
+    /// `most`, the offset stays the same.
     pub(crate) fn find(&self, id: u64, was: u64, most: u64) -> (Option<u64>, u64) {
         let pieces = self.by_id.get(&id).map_or(&[][..], |range| &range.pieces);
         let mut until = most;
@@ -122,7 +122,7 @@ impl Ranges {
         (None, until)
     }
 
-    /// Whether some range has all of these bytes, which have not moved.
+    /// Returns whether some range contains all of these bytes, unmoved.
     pub(crate) fn has(&self, addr: u64, len: u64) -> bool {
         let has = |piece: &Piece| {
             piece.now == piece.was
@@ -133,7 +133,7 @@ impl Ranges {
         self.by_id.values().flat_map(|range| &range.pieces).any(has)
     }
 
-    /// Whether all of the range is where it was at first.
+    /// Returns whether the whole range is at its first address.
     pub(crate) fn is_whole(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|range| {
             let stayed = range.pieces.iter().filter(|piece| piece.was == piece.now);
