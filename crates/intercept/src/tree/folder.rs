@@ -1,5 +1,5 @@
-//! A directory of the run's own for generated files. None outlives the run: one whose owner was
-//! killed is removed when the next run starts.
+//! The run's temporary directory for generated files. If a run is killed, the next run removes its
+//! directory.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,20 +20,20 @@ use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
 use vb3_host::Errno;
 
-/// How the names of such directories begin.
+/// Prefix of the directories' names.
 pub(crate) const PREFIX: &str = "vb3-sys-";
-/// Tries against another run that takes a new directory for one left behind.
+/// How often to try again when another run removes the new directory as abandoned.
 const TRIES: u32 = 8;
 
-/// A directory, removed when dropped. Its lock says that its owner lives.
+/// A temporary directory, removed on drop. Its lock shows that its owner runs.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     _lock: OwnedFd,
 }
 
-/// Where it may be, best first: where the user says, in memory, then on a disk, whose file system
-/// may take ten times as long to make the files. `var` gives environment variables.
+/// Returns possible locations, the best first: the user's choice, memory, then a disk, whose file
+/// system may take ten times as long to make the files. `var` reads environment variables.
 fn places(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = var("TMPDIR").map(PathBuf::from).into_iter().collect();
     places.push("/dev/shm".into());
@@ -44,10 +44,10 @@ fn places(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 impl Folder {
-    /// Makes one in TMPDIR, or where one can be made and `fill` finds room.
+    /// Makes a directory in TMPDIR, or elsewhere if that fails or `fill` finds no space.
     ///
     /// # Errors
-    /// What the first place said, if none takes it.
+    /// Returns the first location's error if none works.
     pub(crate) fn make(
         may: &MayBlock,
         fill: impl FnMut(&Self) -> Result<(), Errno>,
@@ -87,7 +87,7 @@ impl Folder {
             template.pop();
             let path = PathBuf::from(OsStr::from_bytes(&template));
             if let Some(lock) = lock(may, &path) {
-                // The program may run as someone else.
+                // The program may run as another user.
                 let mode = fs::Permissions::from_mode(0o755);
                 let folder = Self { path, _lock: lock };
                 fs::set_permissions(&folder.path, mode)
@@ -105,12 +105,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left behind is removed by the next run.
+        // The next run removes what is left.
         drop(fs::remove_dir_all(&self.path));
     }
 }
 
-/// The lock of a directory that nobody holds and that still stands at its path.
+/// Locks a directory that no run holds and that is still at its path.
 fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
     let c_path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
@@ -121,7 +121,7 @@ fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
     (taken.is_ok() && there.ino() == ours.st_ino && there.dev() == ours.st_dev).then_some(fd)
 }
 
-/// Removes what runs of this user that were killed have left.
+/// Removes the directories of this user's killed runs.
 fn remove_stale(may: &MayBlock, place: &Path) {
     let user = rustix::process::geteuid().as_raw();
     let Ok(entries) = fs::read_dir(place) else {

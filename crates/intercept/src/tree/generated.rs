@@ -1,7 +1,7 @@
-//! Generated files: what /sys, /dev and udev's database say of the nodes.
+//! Generated files: the nodes' entries in /sys, /dev and udev's database.
 //!
-//! They lie in a directory of their own, laid out as seen from `/`. Where a path enters the
-//! generated part is known from the start; the system's own entries there are hidden.
+//! They are in a temporary directory that is laid out like `/`. The paths at which the generated
+//! part begins are fixed at the start, and hide the system's entries there.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
@@ -21,13 +21,13 @@ use crate::tree::folder::Folder;
 use crate::tree::path::{Links, normalise};
 use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 
-/// Symbolic links followed at most.
+/// Most symbolic links followed.
 const HOPS: u32 = 16;
 
-/// By this clients of libudev see that udev runs.
+/// Clients of libudev check this path to see whether udev runs.
 const UDEV_SOCKET: &str = "/run/udev/control";
 
-/// Directories of the system with entries of ours among its own.
+/// System directories that contain both their own and generated entries.
 const SHARED: [&str; 17] = [
     "/dev",
     "/dev/dma_heap",
@@ -48,7 +48,7 @@ const SHARED: [&str; 17] = [
     "/sys/kernel/debug",
 ];
 
-/// What a generated path is.
+/// The kind of a generated path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Dir,
@@ -57,17 +57,17 @@ enum Entry {
     Link(String),
 }
 
-/// Where a path leads that enters the generated part.
+/// The result of a path that enters the generated part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// To this real path, which may not be there.
+    /// This real path, which may not exist.
     Inside(CString),
-    /// Out of it again, to this path.
+    /// This path outside the generated part.
     Outside(Vec<u8>),
 }
 
-/// A descriptor of a link (O_PATH, O_NOFOLLOW) cannot be given to a program: an empty memfd stands
-/// for it.
+/// Represents a link (O_PATH, O_NOFOLLOW) by an empty memfd, since a program cannot be given a
+/// descriptor of the generated link.
 #[derive(Debug)]
 struct LinkFile {
     path: String,
@@ -84,19 +84,19 @@ impl LinkFile {
     }
 }
 
-/// A generated tree; removed when it and those made of it are dropped.
+/// A generated tree. The directory is removed when the last tree using it is dropped.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// Where it is written; none before.
+    /// The directory that it is written to, if it was written.
     folder: Option<Arc<Folder>>,
-    /// The file system that is on.
+    /// The device number of the directory's file system.
     dev: u64,
     entries: BTreeMap<String, Entry>,
     /// The devices above the nodes.
     devices: Vec<BusDevice>,
-    /// Where the generated part begins, whether something is there at present or not.
+    /// The paths at which the generated part begins, whether or not they exist now.
     tops: Vec<String>,
-    /// Those asked for so far, no more than there are links.
+    /// Link files requested so far, at most one per link.
     link_files: Arc<Mutex<Vec<LinkFile>>>,
 }
 
@@ -105,8 +105,8 @@ fn errno(e: std::io::Error) -> Errno {
 }
 
 impl Tree {
-    /// Makes the tree for these nodes with these files and these links to nodes, by absolute
-    /// paths. What is not below /sys, /run/udev and /dev is left out.
+    /// Plans and writes the tree for these nodes, files and links to nodes, by absolute paths.
+    /// Ignores paths outside /sys, /run/udev and /dev.
     #[expect(
         clippy::disallowed_methods,
         reason = "the function borrows a MayBlock token"
@@ -125,9 +125,8 @@ impl Tree {
         Ok(this)
     }
 
-    /// The same tree with these nodes, files and links in place of those it has. What was generated
-    /// at first stays hidden by it. Directories that are in both stay the same for those who have
-    /// them open.
+    /// Replaces the tree's nodes, files and links. The paths that were generated first stay hidden.
+    /// Directories in both trees stay the same for programs that have them open.
     pub(crate) fn change(
         &self,
         nodes: &[Node],
@@ -156,7 +155,7 @@ impl Tree {
         Ok(next)
     }
 
-    /// A tree that is not written yet.
+    /// Plans a tree without writing it.
     fn plan(nodes: &[Node], files: &[(PathBuf, String)], links: &[(PathBuf, PathBuf)]) -> Self {
         let mut this = Self {
             folder: None,
@@ -175,7 +174,7 @@ impl Tree {
                 this.add(path, Entry::File(text.clone()));
             }
         }
-        // Clients of libudev listen only where udev runs.
+        // Clients of libudev listen only if udev runs.
         let is_udev = |path: &String| path.starts_with("/run/udev/data/");
         if this.entries.keys().any(is_udev) && !Path::new(UDEV_SOCKET).exists() {
             this.add(UDEV_SOCKET.to_owned(), Entry::File(String::new()));
@@ -209,7 +208,7 @@ impl Tree {
         self.add(path.into(), Entry::Link(target.into()));
     }
 
-    /// Adds the directory of a node, its device, and the links that lead to it.
+    /// Adds a node's directory, its device, and the links to it.
     fn add_node(&mut self, node: &Node) {
         let dir = node.path.parent().and_then(allowed);
         if let Some(dir) = dir.filter(|dir| dir != "/dev") {
@@ -259,7 +258,7 @@ impl Tree {
         }
     }
 
-    /// Adds a device that nodes lie below.
+    /// Adds a device above nodes.
     fn add_device(&mut self, device: &BusDevice) {
         if self.devices.contains(device) {
             return;
@@ -271,7 +270,7 @@ impl Tree {
         self.devices.push(device.clone());
     }
 
-    /// Whether an entry belongs to a device that stays when its nodes go.
+    /// Returns whether an entry belongs to a device that remains when its nodes are removed.
     fn stays(&self, path: &str, entry: &Entry) -> bool {
         let path = match entry {
             Entry::Link(target) if !path.starts_with("/sys/devices/") => target,
@@ -283,7 +282,7 @@ impl Tree {
         own.is_some_and(|device| device.stays)
     }
 
-    /// A path with the links of the tree on its way followed, so that a file can be put at it.
+    /// Resolves the tree's links in a path, so that a file can be written there.
     fn through_links(&self, path: String) -> String {
         match self.walk(path.as_bytes(), Links::Follow, |_| true) {
             Some(at) => String::from_utf8(at).unwrap_or(path),
@@ -298,7 +297,8 @@ impl Tree {
             .try_for_each(|(path, entry)| write_entry(folder, path, entry))
     }
 
-    /// Writes what differs in `next`: first what goes, from the leaves on, then what comes.
+    /// Writes the differences to `next`: first removes entries, the innermost first, then adds
+    /// entries.
     fn rewrite(&self, folder: &Folder, next: &Self) -> std::io::Result<()> {
         let differs = |a: &Self, b: &Self| {
             let entries = a.entries.iter();
@@ -318,7 +318,7 @@ impl Tree {
             .try_for_each(|(path, entry)| write_entry(folder, path, entry))
     }
 
-    /// Finds where the generated part begins: below directories that the system has.
+    /// Finds where the generated part begins: below existing system directories.
     fn begin_at(&mut self, exists: impl Fn(&str) -> bool) {
         let mut tops: Vec<String> = Vec::new();
         for path in self.entries.keys() {
@@ -335,8 +335,8 @@ impl Tree {
         self.tops.iter().any(|top| is_below(path, top))
     }
 
-    /// Walks a path by what the tree has, and by text where it has nothing. Gives the end, if
-    /// what `counts` was met on the way.
+    /// Resolves a path with the tree's entries, and textually elsewhere. Returns the result if the
+    /// path met an entry for which `counts` is true.
     fn walk(&self, path: &[u8], links: Links, counts: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let links = if path.ends_with(b"/") {
             Links::Follow
@@ -374,7 +374,7 @@ impl Tree {
         met.then_some(at)
     }
 
-    /// Where an absolute path leads, if it enters the generated part.
+    /// Resolves an absolute path if it enters the generated part.
     pub(crate) fn find(&self, path: &[u8], links: Links) -> Option<Found> {
         let end = self.walk(path, links, |at| self.covers(at))?;
         if !self.covers(&end) {
@@ -387,7 +387,7 @@ impl Tree {
             .map(Found::Inside)
     }
 
-    /// The real path of the directory that a path lies in, if that is generated.
+    /// Returns the real path of a path's directory, if that is generated.
     pub(crate) fn directory_of(&self, path: &Path) -> Option<CString> {
         match self.find(path.parent()?.as_os_str().as_bytes(), Links::Follow)? {
             Found::Inside(real) => Some(real),
@@ -395,7 +395,7 @@ impl Tree {
         }
     }
 
-    /// The directory of the system that the tree lies in.
+    /// Returns the system directory that contains the tree.
     pub(crate) fn lies_in(&self, may: &MayBlock) -> Option<FdIdentity> {
         let above = self.folder.as_ref()?.path().parent()?;
         let above = CString::new(above.as_os_str().as_bytes()).ok()?;
@@ -403,13 +403,13 @@ impl Tree {
         Some(raw::identity(&stat))
     }
 
-    /// The path by which programs know a real path in the tree.
+    /// Returns the path under which programs know a real path in the tree.
     pub(crate) fn known_as<'a>(&self, real: &'a [u8]) -> Option<&'a [u8]> {
         let rest = real.strip_prefix(self.folder.as_ref()?.path().as_os_str().as_bytes())?;
         rest.starts_with(b"/").then_some(rest)
     }
 
-    /// The text of a generated file.
+    /// Returns the text of a generated file.
     pub(crate) fn text_at(&self, path: &str) -> Option<&str> {
         match self.entries.get(path)? {
             Entry::File(text) => Some(text),
@@ -417,7 +417,7 @@ impl Tree {
         }
     }
 
-    /// Where a generated link leads.
+    /// Returns the target of a generated link.
     pub(crate) fn link_at(&self, path: &str) -> Option<&str> {
         match self.entries.get(path)? {
             Entry::Link(target) => Some(target),
@@ -425,13 +425,13 @@ impl Tree {
         }
     }
 
-    /// The directory in sysfs of the device with this number.
+    /// Returns the sysfs directory of the device with this number.
     pub(crate) fn device_of(&self, major: u32, minor: u32) -> Option<&str> {
         self.link_at(&format!("/sys/dev/char/{major}:{minor}"))
     }
 
-    /// Whether the name may lead into the tree, or from it to a node, when it is looked up in an
-    /// open directory.
+    /// Returns whether a name in an open directory may lead into the tree, or from the tree to a
+    /// node.
     pub(crate) fn has_name(&self, name: &[u8]) -> bool {
         let last = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned());
         self.tops
@@ -443,7 +443,7 @@ impl Tree {
             })
     }
 
-    /// The path by which programs know an open file, if it lies in the tree.
+    /// Returns the path under which programs know an open file, if it is in the tree.
     pub(crate) fn place_of(&self, id: FdIdentity, fd: Option<&Borrowed>) -> Option<Vec<u8>> {
         if id.dev != self.dev {
             return None;
@@ -452,7 +452,7 @@ impl Tree {
         self.known_as(&real).map(<[u8]>::to_vec)
     }
 
-    /// A descriptor that stands for the link at this real path; none if there is no link.
+    /// Returns a descriptor for the link at this real path, or `None` if it is not a link.
     pub(crate) fn link_file(&self, real: &CStr) -> Option<Result<OwnedFd, Errno>> {
         let path = std::str::from_utf8(self.known_as(real.to_bytes())?).ok()?;
         matches!(self.entries.get(path)?, Entry::Link(_)).then(|| {
@@ -469,7 +469,7 @@ impl Tree {
         })
     }
 
-    /// The real path of the link that a descriptor stands for.
+    /// Returns the real path of the link that a descriptor represents.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
         let files = lock(&self.link_files);
         let file = files.iter().find(|file| file.id == id)?;
@@ -479,7 +479,7 @@ impl Tree {
         }
     }
 
-    /// What is there where the generated part begins, each with the type a listing shows.
+    /// Returns the entries at which the generated part begins, each with its type for listings.
     pub(crate) fn tops(&self) -> impl Iterator<Item = (&Path, u8)> {
         self.tops.iter().filter_map(|top| {
             let kind = match self.entries.get(top)? {
@@ -492,17 +492,17 @@ impl Tree {
     }
 }
 
-/// The real path of a borrowed descriptor.
+/// Returns the real path of a borrowed descriptor.
 fn path_of(fd: &impl AsRawFd) -> Option<Vec<u8>> {
     raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?).ok()
 }
 
-/// Where an entry is written.
+/// Returns where an entry is written.
 fn place(folder: &Folder, path: &str) -> PathBuf {
     folder.path().join(path.trim_start_matches('/'))
 }
 
-/// Writes one entry; links are relative, as the kernel makes them.
+/// Writes one entry. Links are relative, as in the kernel's sysfs.
 fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()> {
     let real = place(folder, path);
     match entry {
@@ -512,14 +512,14 @@ fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()
     }
 }
 
-/// Whether a directory of sysfs is there without a device: of a class, a bus or a driver.
+/// Returns whether a sysfs directory exists without a device: a class, a bus or a driver.
 fn outlives_devices(path: &str) -> bool {
     ["/sys/class", "/sys/bus", "/sys/dev"]
         .iter()
         .any(|dir| is_below(path.as_bytes(), dir))
 }
 
-/// A path that files may be generated at, tidied.
+/// Returns the normalised path if files may be generated there.
 fn allowed(path: &Path) -> Option<String> {
     let path = normalise(b"", path.as_os_str().as_bytes());
     let path = String::from_utf8(path).ok()?;
@@ -530,7 +530,7 @@ fn allowed(path: &Path) -> Option<String> {
         .then_some(path)
 }
 
-/// Whether a directory holds entries of the system besides ours.
+/// Returns whether a directory contains both system entries and generated ones.
 fn is_shared(path: &str) -> bool {
     let leads_to = |shared: &str| {
         let rest = shared.strip_prefix(path);
@@ -539,13 +539,13 @@ fn is_shared(path: &str) -> bool {
     SHARED.iter().any(|shared| leads_to(shared))
 }
 
-/// Whether `path` is `top` or lies below it.
+/// Returns whether `path` is `top` or below it.
 fn is_below(path: &[u8], top: &str) -> bool {
     path.strip_prefix(top.as_bytes())
         .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
 }
 
-/// How a link at `from` names `to`, both absolute and tidy.
+/// Returns the relative link from `from` to `to`, both absolute and normalised.
 fn relative(from: &str, to: &str) -> String {
     let from: Vec<&str> = from.split('/').collect();
     let to: Vec<&str> = to.split('/').collect();

@@ -1,7 +1,8 @@
-//! Names of ours in the listings of directories that are not ours: `/dev`, `/sys/class`.
+//! Adds generated names to listings of system directories: `/dev`, `/sys/class`.
 //!
-//! They come before the directory's own, in the answer to the first getdents64. The directory that
-//! holds the generated tree does not list it: a walk of /dev finds no second copy there.
+//! They come before the directory's own names, in the answer to the first getdents64. The directory
+//! that contains the generated tree does not list the tree, so that a walk of /dev finds no second
+//! copy.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -16,17 +17,17 @@ use crate::tree::folder;
 use crate::tree::generated::Tree;
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};
 
-/// What one getdents64 is answered with, at most.
+/// Most bytes of one answer to getdents64.
 pub(crate) const MAX_LISTED: u64 = 64 << 10;
 
-/// What the longest entry of a directory takes.
+/// Bytes of the longest directory entry.
 pub(crate) const ROOM: usize = 280;
 
-/// Entries that directories lack.
+/// Generated entries that system directories lack.
 #[derive(Debug, Default)]
 pub(crate) struct Listings {
     pub(crate) by_dir: HashMap<FdIdentity, Vec<u8>>,
-    /// The directory that generated trees lie in.
+    /// The directory that contains generated trees.
     pub(crate) hides_trees: Option<FdIdentity>,
 }
 
@@ -50,7 +51,7 @@ impl Listings {
         this
     }
 
-    /// Adds a name to a directory of the system, or to one that was generated, by its real path.
+    /// Adds a name to a system directory or to a generated one, by its real path.
     pub(crate) fn add(
         &mut self,
         may: &MayBlock,
@@ -70,7 +71,7 @@ impl Listings {
         let Ok(stat) = may_block::stat(may, &c_dir, 0) else {
             return;
         };
-        // What is there already is listed already.
+        // An existing name is listed already.
         if may_block::stat(may, &c_path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
             return;
         }
@@ -79,7 +80,7 @@ impl Listings {
     }
 }
 
-/// One `struct linux_dirent64`.
+/// Builds a `struct linux_dirent64`.
 pub(crate) fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
     let len = (19 + name.len() + 1).next_multiple_of(8);
     let mut out = Vec::with_capacity(len);
@@ -92,7 +93,7 @@ pub(crate) fn entry(name: &[u8], kind: u8, ino: u64) -> Vec<u8> {
     out
 }
 
-/// The entries in what getdents64 has written.
+/// Splits the result of getdents64 into entries.
 pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || {
         let len = bytes.get(16..18)?.try_into().map_or(0, u16::from_ne_bytes);
@@ -102,13 +103,13 @@ pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether an entry is a generated tree: of this run or another.
+/// Returns whether an entry is a generated tree of any run.
 pub(crate) fn is_tree(entry: &[u8]) -> bool {
     let name = entry.get(19..).unwrap_or_default();
     name.starts_with(folder::PREFIX.as_bytes())
 }
 
-/// The directory's own entries; the position moves on for the program, too.
+/// Reads the directory's own entries. This also advances the program's position.
 pub(crate) fn native_entries(_: &MayBlock, fd: &OwnedFd, room: usize) -> Result<Vec<u8>, Errno> {
     let mut out = vec![0u8; room];
     // SAFETY: the length is the buffer's.
@@ -137,7 +138,7 @@ mod tests {
             .collect();
         let hidden: Vec<bool> = entries(&bytes).map(is_tree).collect();
         assert_eq!(hidden, [true, false, false, false]);
-        // What a kernel would never write ends the list.
+        // An entry that a kernel never writes ends the list.
         bytes.truncate(30);
         assert_eq!(entries(&bytes).count(), 0);
         assert_eq!(entries(&[0; 40]).count(), 0);

@@ -1,6 +1,6 @@
-//! Names: paths, the generated tree, listings of directories, events of udev.
+//! Names: paths, the generated tree, directory listings, udev's events.
 //!
-//! Other rooms import what this file exports, and nothing behind it.
+//! Other rooms import only the exports of this file.
 
 pub(crate) mod folder;
 mod generated;

@@ -1,9 +1,9 @@
-//! Sockets on which programs hear of devices that come and go (`NETLINK_KOBJECT_UEVENT`).
+//! Sockets on which programs receive hotplug events (`NETLINK_KOBJECT_UEVENT`).
 //!
-//! Only the kernel and udev may send on a real one, to all programs of the machine. A program gets
-//! an end of a pair of sockets of ours instead, on which poll, epoll, read() and socket filters are
-//! the kernel's; what shows that it is no netlink socket is answered here: bind, getsockname, and
-//! who sent a message. It tells of our devices alone.
+//! On a real one, only the kernel and udev may send, and to all programs of the system. A program
+//! gets one end of a socket pair instead. The kernel handles poll, epoll, read() and socket filters
+//! on it. The supervisor handles bind, getsockname and a message's sender, which would show that it
+//! is not a netlink socket. It only announces simulated devices.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,23 +13,23 @@ use crate::kernel::raw;
 use crate::tree::uevent::Uevent;
 use vb3_host::FdIdentity;
 
-/// Most sockets of all programs at one time; a further one is the kernel's.
+/// Most monitor sockets at one time. Further ones are real.
 pub(crate) const MAX_MONITORS: usize = 1024;
-/// Most bytes of a message that is received; ours are smaller.
+/// Most bytes of a received message. The supervisor's are smaller.
 pub(crate) const MESSAGE: usize = 16 << 10;
 /// UIO_MAXIOV.
 pub(crate) const MAX_VECTORS: u64 = 1024;
-/// `struct sockaddr_nl`.
+/// Bytes of `struct sockaddr_nl`.
 pub(crate) const ADDRESS: usize = 12;
-/// `struct msghdr`.
+/// Bytes of `struct msghdr`.
 pub(crate) const HEADER: usize = 56;
-/// A control message with `struct ucred`, and the room it takes.
+/// Bytes of a control message with `struct ucred`, without and with padding.
 pub(crate) const CREDENTIALS: (usize, usize) = (28, 32);
 pub(crate) const SOL_NETLINK: i32 = 270;
 pub(crate) const ADD_MEMBERSHIP: i32 = 1;
 pub(crate) const DROP_MEMBERSHIP: i32 = 2;
 
-/// Calls on descriptors that may be such sockets.
+/// Calls on descriptors that may be monitor sockets.
 pub(crate) const CALLS: [i64; 7] = [
     libc::SYS_bind,
     libc::SYS_getsockname,
@@ -40,17 +40,17 @@ pub(crate) const CALLS: [i64; 7] = [
     libc::SYS_sendmsg,
 ];
 
-/// One socket.
+/// One monitor socket.
 #[derive(Debug)]
 pub(crate) struct Monitor {
-    /// Our end.
+    /// The supervisor's end.
     pub(crate) ours: OwnedFd,
     pub(crate) groups: u32,
     pub(crate) port: u32,
 }
 
 impl Monitor {
-    /// Whether the program has closed its end.
+    /// Returns whether the program has closed its end.
     fn is_closed(&self) -> bool {
         raw::poll_now(self.ours.as_fd(), 0) & libc::POLLHUP != 0
     }
@@ -58,13 +58,13 @@ impl Monitor {
     pub(crate) fn send(&self, event: &Uevent) {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         let (at, len) = (event.bytes.as_ptr(), event.bytes.len());
-        // A program that does not read misses events, as it does of a kernel's.
-        // SAFETY: the bytes are live.
+        // SAFETY: the bytes are live. A program that does not read misses events, as with a real
+        // socket.
         unsafe { libc::send(self.ours.as_raw_fd(), at.cast(), len, flags) };
     }
 }
 
-/// All of them, by the program's end.
+/// All monitor sockets, by the program's end.
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     pub(crate) all: HashMap<FdIdentity, Monitor>,
@@ -88,7 +88,7 @@ impl Monitors {
         self.number
     }
 
-    /// Sends events, in this order, to those who listen.
+    /// Sends events in this order to the sockets that listen for them.
     pub(crate) fn send(&mut self, events: &[Uevent]) {
         self.all.retain(|_, monitor| !monitor.is_closed());
         for monitor in self.all.values() {
@@ -98,7 +98,7 @@ impl Monitors {
     }
 }
 
-/// Where what is received goes.
+/// Where a received message is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Receive {
     pub(crate) socket: Arc<OwnedFd>,
@@ -109,9 +109,9 @@ pub(crate) struct Receive {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
-    /// recvfrom: where the address and its length go.
+    /// recvfrom: the addresses of the sender's name and its length.
     From { name: u64, len: u64 },
-    /// recvmsg: where the header is, and what it had.
+    /// recvmsg: the header's address and content.
     Message {
         at: u64,
         name: u64,
@@ -127,7 +127,7 @@ impl Receive {
     }
 }
 
-/// A field of a structure.
+/// Returns a field of a structure.
 pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let part = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
     part.copied().unwrap_or([0; N])
@@ -137,7 +137,7 @@ pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(field(bytes, at))
 }
 
-/// `struct sockaddr_nl`.
+/// Builds a `struct sockaddr_nl`.
 pub(crate) fn address(port: u32, groups: u32) -> [u8; ADDRESS] {
     let mut out = [0; ADDRESS];
     let family = u32::from(libc::AF_NETLINK.unsigned_abs() as u16);

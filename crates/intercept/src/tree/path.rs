@@ -1,4 +1,4 @@
-//! Which of our places a path of the program names.
+//! Finds out whether a program's path names a simulated device or a generated file.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd};
@@ -8,38 +8,38 @@ use std::path::Path;
 use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
 
-/// Symbolic links followed at most.
+/// Most symbolic links followed.
 pub(crate) const HOPS: u32 = 16;
 /// PATH_MAX.
 pub(crate) const MAX: usize = 4096;
-/// Directories without links to devices, not worth a look.
+/// Directories without links to devices, which are not checked.
 pub(crate) const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"];
 
-/// What a path names.
+/// The meaning of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A node, by index.
     Node(usize),
-    /// Where a node is that has gone.
+    /// A node that was unplugged.
     Absent,
-    /// A node as if it were a directory: `/dev/video0/`.
+    /// A node used as a directory: `/dev/video0/`.
     NoDirectory,
-    /// A file of the generated tree: its real path.
+    /// A generated file, by its real path.
     Sys(CString),
-    /// The link that /proc shows for a descriptor on a node, by index.
+    /// The link in /proc of a descriptor on a node, by index.
     DescriptorLink(usize),
-    /// Nothing of ours.
+    /// Any other path, which the kernel resolves.
     Native,
 }
 
-/// Whether a final symbolic link is meant itself.
+/// Whether a final symbolic link is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Links {
     Follow,
     Keep,
 }
 
-/// Joins and tidies by text alone: no `.`, no `..`, no double slashes, no slash at the end.
+/// Joins and normalises paths as text: no `.`, `..`, double slashes or final slash.
 pub(crate) fn normalise(base: &[u8], path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     let base = if path.first() == Some(&b'/') {
@@ -80,7 +80,7 @@ pub(crate) fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
 
-/// A path of the program, from its own root or directory.
+/// Returns a path through /proc that starts at the program's own root or directory.
 pub(crate) fn through(tid: u32, dir: i32, path: &[u8]) -> Vec<u8> {
     let mut seen = match path.first() {
         Some(b'/') => format!("/proc/{tid}/root"),
@@ -91,7 +91,7 @@ pub(crate) fn through(tid: u32, dir: i32, path: &[u8]) -> Vec<u8> {
     seen
 }
 
-/// The magic link to the directory that a relative path starts from.
+/// Returns the magic link to the directory that a relative path starts from.
 pub(crate) fn base_link(tid: u32, dir: i32) -> String {
     if dir == libc::AT_FDCWD {
         format!("/proc/{tid}/cwd")
@@ -104,7 +104,7 @@ pub(crate) fn base_of(tid: u32, dir: i32) -> Option<Vec<u8>> {
     raw::readlink(&raw::c_path(&base_link(tid, dir)).ok()?).ok()
 }
 
-/// The path of a directory with all links resolved.
+/// Returns a directory's path with all links resolved.
 pub(crate) fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
     if path == b"/dev" || path.is_empty() {
         return Some(if path.is_empty() {
@@ -117,7 +117,7 @@ pub(crate) fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
     raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).ok()?).ok()
 }
 
-/// Like `fstatat` etc. want it.
+/// Returns the path as fstatat and similar calls need it.
 pub(crate) fn as_c(path: &CString) -> &CStr {
     path.as_c_str()
 }

@@ -1,4 +1,4 @@
-//! What programs see of the nodes by paths, and how it changes when a node comes or goes.
+//! The nodes' paths as programs see them, and their changes when a device is plugged or unplugged.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,7 +23,7 @@ impl Told {
         }
     }
 
-    /// That of all nodes that are there.
+    /// Joins those of all present nodes.
     fn joined(told: &[Option<Self>]) -> Self {
         let mut all = Self::default();
         for of in told.iter().flatten() {
@@ -34,17 +34,17 @@ impl Told {
     }
 }
 
-/// What programs see at one time.
+/// The files and nodes that programs see at one time.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// Of each node by index: what is told of it while it is there.
+    /// Per node index, its files and links while it is present.
     pub(crate) told: Vec<Option<Told>>,
     pub(crate) tree: Option<Tree>,
     pub(crate) listings: Listings,
 }
 
 impl Shown {
-    /// All nodes. The error is why there is no generated tree.
+    /// Shows all nodes. The error says why there is no generated tree.
     pub(crate) fn all(
         may: &MayBlock,
         nodes: &[Node],
@@ -65,12 +65,12 @@ impl Shown {
         (this, failed)
     }
 
-    /// Whether a node is there, by index.
+    /// Returns whether a node is present, by index.
     pub(crate) fn has(&self, node: usize) -> bool {
         matches!(self.told.get(node), Some(Some(_)))
     }
 
-    /// The same with one node come or gone.
+    /// Returns a copy with one node added or removed.
     pub(crate) fn with(
         &self,
         may: &MayBlock,
@@ -97,7 +97,7 @@ impl Shown {
     }
 }
 
-/// What is shown at present.
+/// The files and nodes that are shown now.
 #[derive(Debug)]
 pub(crate) struct Showing(pub(crate) RwLock<Arc<Shown>>);
 

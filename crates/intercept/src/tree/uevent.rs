@@ -1,13 +1,13 @@
-//! The two messages that tell of a device that comes or goes: the kernel's own, and udev's of it.
+//! The two messages of a hotplug event: the kernel's own, and udev's.
 
 use crate::tree::generated::Tree;
 
-/// Who hears the kernel's messages.
+/// The group that receives the kernel's messages.
 pub(crate) const KERNEL: u32 = 1;
-/// Who hears udev's.
+/// The group that receives udev's messages.
 pub(crate) const UDEV: u32 = 2;
 
-/// How udev's messages begin. A kernel's never does: it has an `@`.
+/// Start of udev's messages. The kernel's messages never have it: they contain an `@`.
 const PREFIX: &[u8; 8] = b"libudev\0";
 const MAGIC: u32 = 0xfeed_cafe;
 /// Bytes before the properties.
@@ -20,7 +20,7 @@ pub(crate) struct Uevent {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The group that a message was sent to.
+/// Returns the group that a message was sent to.
 pub(crate) fn group_of(bytes: &[u8]) -> u32 {
     if bytes.starts_with(PREFIX) {
         UDEV
@@ -29,7 +29,7 @@ pub(crate) fn group_of(bytes: &[u8]) -> u32 {
     }
 }
 
-/// What the kernel and udev say of a device of the tree, by its path from `/sys` on.
+/// Builds the kernel's and udev's message on a device of the tree, by its path below `/sys`.
 pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option<(Uevent, Uevent)> {
     let path = device.strip_prefix("/sys")?;
     let subsystem = tree.link_at(&format!("{device}/subsystem"))?;
@@ -67,7 +67,7 @@ pub(crate) fn of(tree: &Tree, device: &str, action: &str, number: u64) -> Option
     ))
 }
 
-/// The properties that a record of udev's database gives a device.
+/// Returns the properties of a device's record in udev's database.
 fn by_record(record: &str) -> Vec<String> {
     let entries = |kind: &'static str| {
         record
@@ -81,7 +81,7 @@ fn by_record(record: &str) -> Vec<String> {
     properties.chain(since).chain(links).collect()
 }
 
-/// udev's message with these properties, on a device of this subsystem and type.
+/// Builds udev's message with these properties, for a device of this subsystem and type.
 ///
 /// Source: systemd src/libsystemd/sd-device/device-monitor.c `monitor_netlink_header`.
 fn with_header((subsystem, kind): (&str, Option<&str>), properties: &[u8]) -> Vec<u8> {
@@ -100,10 +100,10 @@ fn with_header((subsystem, kind): (&str, Option<&str>), properties: &[u8]) -> Ve
     out
 }
 
-/// MurmurHash2 with the seed 0, by which clients filter subsystems.
+/// Returns MurmurHash2 with seed 0, by which clients filter subsystems.
 fn murmur(bytes: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
-    // CAST: the hash takes the length as 32 bits.
+    // CAST: the hash uses a length of 32 bits.
     let mut hash = bytes.len() as u32;
     let mut words = bytes.chunks_exact(4);
     for word in &mut words {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn hashes_are_those_that_udev_filters_by() {
-        // By libudev's own filters, as its clients install them.
+        // The values in libudev's own filters.
         for (text, hash) in [("", 0), ("a", 0x9268_5f5e), ("video4linux", 0xe9cf_3931)] {
             assert_eq!(murmur(text.as_bytes()), hash, "{text}");
         }

@@ -1,6 +1,5 @@
-//! What a program sees of the file system where that is not what the supervisor sees: after a
-//! chroot, or in a mount name space of its own. A place of ours is there if the directory that it
-//! lies in is there.
+//! A program's view of the file system, if it differs from the supervisor's after a chroot or in
+//! another mount namespace. A simulated path exists there if the directory that contains it does.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,10 +9,10 @@ use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
 use vb3_host::FdIdentity;
 
-/// SYSFS_MAGIC: each network name space has a sysfs of its own, with the same devices.
+/// SYSFS_MAGIC. Each network namespace has another sysfs with the same devices.
 const SYSFS: u64 = 0x6265_6572;
 
-/// Another view than the supervisor's.
+/// A view that differs from the supervisor's.
 pub(crate) struct View {
     pub(crate) root: OwnedFd,
 }
@@ -30,7 +29,7 @@ pub(crate) fn of_dir(may: &MayBlock, dir: BorrowedFd<'_>) -> Option<FdIdentity> 
 }
 
 impl View {
-    /// What thread `tid` sees; none where that is what we see, or where we may not know.
+    /// Returns thread `tid`'s view, or `None` if it is the supervisor's, or cannot be known.
     pub(crate) fn of(may: &MayBlock, tid: u32) -> Option<Self> {
         let differs = |theirs: &str, ours: &str| {
             let theirs = of_path(may, &format!("/proc/{tid}/{theirs}"));
@@ -44,7 +43,7 @@ impl View {
         Some(Self { root })
     }
 
-    /// A directory: by a path from the root, or from another directory where it is relative.
+    /// Opens a directory by a path from the root, or from another directory if it is relative.
     pub(crate) fn dir(&self, may: &MayBlock, from: BorrowedFd<'_>, path: &[u8]) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let absolute = path.first() == Some(&b'/');
@@ -57,7 +56,7 @@ impl View {
         may_block::openat2(may, from, path, flags, how)
     }
 
-    /// Whether the part of the system that a generated path lies in is there.
+    /// Returns whether the system directory that contains a generated path exists.
     pub(crate) fn shows(&self, may: &MayBlock, path: &[u8]) -> bool {
         let Some(first) = path.split(|&b| b == b'/').nth(1) else {
             return false;

@@ -77,7 +77,7 @@ fn a_video_node_leads_to_its_device_and_the_media_node_of_it() {
     );
 }
 
-/// The devices above a camera at a USB controller that stays.
+/// Returns the devices above a camera at a permanent USB controller.
 fn usb() -> Vec<BusDevice> {
     let device = |path: &str, bus, stays| BusDevice {
         path: format!("/sys/devices/platform/{path}"),
@@ -184,7 +184,7 @@ fn a_node_of_a_class_has_its_directory_below_dev() {
         tree.directory_of(Path::new("/dev/dma_heap/system")),
         CString::new(inside).ok()
     );
-    // Where the system has one, heaps of ours stand beside its own.
+    // If the system has heaps, the generated ones appear next to them.
     tree.begin_at(|path| matches!(path, "/dev" | "/dev/dma_heap" | "/sys"));
     assert_eq!(tree.find(b"/dev/dma_heap", Links::Follow), None);
 }
@@ -234,7 +234,7 @@ fn the_generated_part_begins_below_what_the_system_has() {
         let tops = tree.tops().map(|(top, _)| top.display().to_string());
         tops.collect()
     };
-    // Where udev runs, its socket is the system's.
+    // If udev runs, its socket belongs to the system.
     let socket = (!Path::new(UDEV_SOCKET).exists()).then_some(UDEV_SOCKET);
     let want = [
         "/run/udev/data/c81:7",
