@@ -1,4 +1,4 @@
-//! The way of the child process from fork to the program: no allocation, no locks.
+//! The child process between fork and execve: no allocation, no locks.
 
 use std::ffi::CString;
 use std::os::fd::RawFd;
@@ -9,7 +9,7 @@ use crate::process::inherited::ForChild;
 const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
 
-/// What the child process needs, made before the fork.
+/// Everything that the child needs, made before the fork.
 pub(crate) struct Prepared {
     pub(crate) paths: Vec<CString>,
     pub(crate) argv: Vec<*const libc::c_char>,
@@ -20,20 +20,20 @@ pub(crate) struct Prepared {
     pub(crate) limit: Option<libc::rlimit>,
     pub(crate) inherited: ForChild,
     pub(crate) parent: libc::pid_t,
-    /// What the pointers point to.
+    /// Owns the strings that the pointers refer to.
     pub(crate) _strings: Vec<CString>,
 }
 
-/// What the child says on its way to the program. The listener travels with the first kind.
+/// Kinds of messages that the child sends before execve. The first one carries the listener.
 pub(crate) const SAYS_READY: u8 = 1;
 pub(crate) const SAYS_NO_FILTER: u8 = 2;
 pub(crate) const SAYS_NO_EXEC: u8 = 3;
 const SAYS_NO_SETUP: u8 = 4;
 
-/// Sends a message from the child; nothing can be done if it fails.
+/// Sends a message from the child. The child can do nothing if this fails.
 ///
 /// # Safety
-/// Only between fork and execve.
+/// Call only between fork and execve.
 unsafe fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
     let [a, b, c, d] = number.to_ne_bytes();
     let mut text = [kind, a, b, c, d];
@@ -42,8 +42,8 @@ unsafe fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
         iov_len: text.len(),
     };
     let mut control = [0u64; 8];
-    // SAFETY: zero is a value of msghdr; the message names live buffers; the control buffer has
-    // room for one descriptor.
+    // SAFETY: zero is a valid msghdr; the message names live buffers; the control buffer has room
+    // for one descriptor.
     unsafe {
         let mut msg: libc::msghdr = core::mem::zeroed();
         msg.msg_iov = &raw mut iov;
@@ -61,10 +61,10 @@ unsafe fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
     }
 }
 
-/// The child's way from fork to execve.
+/// Prepares the child and executes the program.
 ///
 /// # Safety
-/// Only in the child of a fork.
+/// Call only in the child of a fork.
 pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {
@@ -83,12 +83,13 @@ pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
         libc::close(listener);
         let mut error = libc::ENOENT;
         for path in &p.paths {
-            // Not notified: nobody answers before the program runs.
+            // The filter lets it pass, since the supervisor answers no call before the program
+            // runs.
             let pass = u64::from(PASS) << 32;
             let (argv, envp) = (p.argv.as_ptr(), p.envp.as_ptr());
             libc::syscall(libc::SYS_execve, path.as_ptr(), argv, envp, 0, 0, pass);
             let e = *libc::__errno_location();
-            // As the shell: a file that is there but cannot be executed is the better reason.
+            // Like a shell, prefers the error of an existing file that cannot be executed.
             if e != libc::ENOENT && e != libc::ENOTDIR {
                 error = e;
             }
@@ -98,10 +99,10 @@ pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
     }
 }
 
-/// The way of a child that powers are tried on: one call that is notified, and no more.
+/// Makes one notified call in a child on which the supervisor tries its powers.
 ///
 /// # Safety
-/// Only in the child of a fork.
+/// Call only in the child of a fork.
 pub(crate) unsafe fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {
@@ -120,10 +121,10 @@ pub(crate) unsafe fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
     }
 }
 
-/// Directory, descriptors, limits and signals of the program.
+/// Sets the program's directory, descriptors, limits and signals.
 ///
 /// # Safety
-/// Only in the child of a fork.
+/// Call only in the child of a fork.
 unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
     // SAFETY: async-signal-safe calls with valid arguments.
     unsafe {
@@ -146,7 +147,7 @@ unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
         if let Some(limit) = &p.limit {
             fail(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
         }
-        // Without the supervisor every open fails: better that the program ends with it.
+        // Without the supervisor every open fails, so the program ends with it.
         fail(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         if libc::getppid() != p.parent {
             libc::_exit(125);
@@ -155,10 +156,10 @@ unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
     }
 }
 
-/// Installs the filter; gives the listener and whether waiting calls ignore signals.
+/// Installs the filter. Returns the listener, and whether waiting calls ignore signals.
 ///
 /// # Safety
-/// Only in the child of a fork.
+/// Call only in the child of a fork.
 unsafe fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
     let Ok(len) = libc::c_ushort::try_from(filter.len()) else {
         return Err(libc::EINVAL);
@@ -171,7 +172,7 @@ unsafe fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
         FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV,
         FLAG_NEW_LISTENER,
     ] {
-        // SAFETY: `prog` names a live program; the kernel copies it.
+        // SAFETY: `prog` names a live program, which the kernel copies.
         let fd = unsafe {
             libc::syscall(
                 libc::SYS_seccomp,

@@ -1,8 +1,8 @@
-//! Which system calls are notified: the filter's program.
+//! The seccomp filter: which system calls the kernel reports to the supervisor.
 //!
-//! Calls that never concern a device pass without running the program at all (the kernel keeps a
-//! table of calls that are always allowed). A call that could concern one is narrowed down by its
-//! number arguments: device descriptors get numbers from a reserved [`FdRange`].
+//! Calls that never concern a device pass without running the filter, since the kernel caches which
+//! calls are always allowed. For other calls the filter checks the integer arguments: device
+//! descriptors have numbers in a reserved [`FdRange`].
 
 use crate::kernel::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, nr};
 
@@ -14,12 +14,12 @@ pub(crate) struct FdRange {
 }
 
 impl FdRange {
-    /// Whether a descriptor's number is one of them.
+    /// Returns whether the range contains a descriptor's number.
     pub(crate) fn has(self, fd: i32) -> bool {
         u32::try_from(fd).is_ok_and(|fd| (self.start..self.end).contains(&fd))
     }
 
-    /// The range below the descriptor limit that select can still name.
+    /// Returns the range below the descriptor limit that select still supports.
     pub(crate) fn below(limit: u64) -> Self {
         let end = u32::try_from(limit.min(1024)).unwrap_or(1024).max(8);
         Self {
@@ -29,21 +29,21 @@ impl FdRange {
     }
 }
 
-/// In the upper half of an argument of which the kernel ignores it (mmap's descriptor, a sixth of
-/// execve): this call is our own and passes.
+/// Marks the supervisor's own call, which the filter lets pass. It is the upper half of an argument
+/// that the kernel ignores (mmap's descriptor, a sixth argument of execve).
 pub(crate) const PASS: u32 = 0x7662_3364;
 
-/// Bytes from which on a write to standard output may be a frame for a device it was redirected
-/// to. Smaller ones stay the kernel's: a signal that comes before the supervisor has received a
-/// notified call ends it with EINTR, which writers of text do not expect of a file or pipe with
-/// room, and lose what they wrote. A small write to a redirected device is EPERM.
+/// Smallest write in bytes to a standard descriptor that is reported, since it may be a frame for a
+/// redirected device. A signal that arrives before the supervisor receives a reported call ends it
+/// with EINTR. Programs do not expect that from a file or a pipe with room, and would lose text. A
+/// smaller write to a redirected device fails with EPERM.
 const LARGE_WRITE: u32 = 32 << 10;
 
-/// Standard input, output and error: numbers below this.
+/// First number above standard input, output and error.
 pub(crate) const STANDARD: u32 = 3;
 
-/// ioctls of dma-heaps, udmabuf and sw_sync. Their types are those of other devices, too, so each is
-/// named whole: a program may have such a device at any number.
+/// Ioctls of dma-heaps, udmabuf and sw_sync. Other devices use the same types, and a program may
+/// have such a device at any number, so the filter compares the whole number.
 const MEMORY_IOCTLS: [u32; 6] = [
     0xc018_4800, // DMA_HEAP_IOCTL_ALLOC
     0x4018_7542, // UDMABUF_CREATE
@@ -53,7 +53,7 @@ const MEMORY_IOCTLS: [u32; 6] = [
     0xc010_5702, // SW_SYNC_GET_DEADLINE
 ];
 
-/// fstat by `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
+/// fstat as `newfstatat(fd, "", _, AT_EMPTY_PATH)`.
 const AT_EMPTY_PATH: u32 = 0x1000;
 
 const SOL_NETLINK: u32 = 270;
@@ -84,17 +84,17 @@ const fn high(arg: u32) -> u32 {
     low(arg) + 4
 }
 
-/// What to look at once the number matches. Every list of tests ends with a verdict.
+/// A step of the filter once the number matches. Every list ends with a verdict.
 enum Test {
     /// Loads a word of the call's data.
     Load(u32),
     /// Verdict if equal.
     Equal(u32, u32),
-    /// Verdict unless equal.
+    /// Verdict if not equal.
     Unless(u32, u32),
-    /// Verdict unless equal to one of two.
+    /// Verdict if equal to neither value.
     NoneOf(u32, u32, u32),
-    /// Verdict if not less.
+    /// Verdict if at least this value.
     AtLeast(u32, u32),
     /// Verdict if less.
     Below(u32, u32),
@@ -106,7 +106,7 @@ enum Test {
     AnyBit(u32, u32),
     /// Verdict if in the range of device descriptors.
     InRange(u32),
-    /// The accumulator becomes the request's type byte.
+    /// Keeps only the request's type byte in the accumulator.
     TypeByte,
     /// Verdict.
     End(u32),
@@ -153,12 +153,12 @@ fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
     }
 }
 
-/// `nr` as the filter sees it.
+/// Returns `nr` as the filter compares it.
 fn word(nr: libc::c_long) -> u32 {
     u32::try_from(nr).unwrap_or(u32::MAX)
 }
 
-/// A program that notifies one call.
+/// Returns a filter that reports one call.
 pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
     vec![
         op(LD, NR, 0, 0),
@@ -168,7 +168,7 @@ pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
     ]
 }
 
-/// The filter's program.
+/// Returns the filter of a run.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     use Test::{
         AboveRange, AnyBit, AtLeast, Below, BelowRange, End, Equal, InRange, Load, NoneOf,
@@ -198,10 +198,10 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             emit(&mut body, test, range);
         }
         let skip = u8::try_from(body.len()).unwrap_or(u8::MAX);
-        // Numbers below 0 are calls that this architecture does not have.
+        // Negative numbers stand for calls that this architecture does not have.
         let nrs: Vec<libc::c_long> = nrs.iter().copied().filter(|&nr| nr >= 0).collect();
         for (i, &nr) in nrs.iter().enumerate() {
-            // A match jumps over the remaining numbers of the group into the body.
+            // A match jumps over the group's remaining numbers to the body.
             let left = u8::try_from(nrs.len() - 1 - i).unwrap_or(u8::MAX);
             out.push(op(JEQ, word(nr), left, if left == 0 { skip } else { 0 }));
         }
@@ -267,12 +267,12 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(ALLOW),
         ],
     );
-    // Rare enough to be looked at whatever the number.
+    // Rare enough to report for every number.
     block(
         &[libc::SYS_flock, libc::SYS_fallocate, libc::SYS_ftruncate],
         &[End(NOTIFY)],
     );
-    // What ends or copies a descriptor.
+    // Calls that close or copy a descriptor.
     block(
         &[libc::SYS_close, libc::SYS_dup],
         &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
@@ -283,11 +283,11 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             Load(low(0)),
             InRange(NOTIFY),
             Load(low(1)),
-            // What a memfd has, and no device.
+            // Commands that a memfd has and a device lacks.
             Equal(F_SETLEASE, NOTIFY),
             Equal(F_ADD_SEALS, NOTIFY),
             Equal(F_GET_SEALS, NOTIFY),
-            // A copy that may get a kept number.
+            // A copy may get a kept number.
             NoneOf(F_DUPFD, F_DUPFD_CLOEXEC, ALLOW),
             Load(low(2)),
             BelowRange(ALLOW),
@@ -356,7 +356,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[libc::SYS_newfstatat],
         &[
             Load(low(3)),
-            // Other flags, or a path to look at.
+            // Other flags, or a path that the supervisor must check.
             Equal(AT_EMPTY_PATH | 0x100, NOTIFY),
             Load(low(0)),
             Below(STANDARD, NOTIFY),
@@ -396,7 +396,7 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         ],
         &[End(NOTIFY)],
     );
-    // Sockets that tell of devices, and what shows that ours are none of the kernel's.
+    // Sockets that announce devices, and calls that show that the kernel does not know ours.
     block(
         &[libc::SYS_socket],
         &[

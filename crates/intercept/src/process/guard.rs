@@ -1,9 +1,10 @@
-//! What ends a run whose supervisor was killed.
+//! Ends a run whose supervisor was killed.
 //!
-//! Nobody answers the calls of its programs any more: each would fail with ENOSYS, and a shell that
-//! loops would try for ever. A process of its own waits for the supervisor's end. It kills every
-//! process that the supervisor knew, and says so. It is forked before there are programs, allocates
-//! nothing, and has two descriptors: a pipe that ends with the supervisor, and standard error.
+//! Without the supervisor, no process answers the programs' calls: each fails with ENOSYS, and a
+//! shell in a loop would try for ever. A guard process waits for the supervisor's end, kills every
+//! process that the supervisor knew, and prints a message. It is forked before any program starts,
+//! allocates nothing, and has two descriptors: a pipe that ends with the supervisor, and standard
+//! error.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,20 +19,21 @@ use crate::kernel::lock;
 use crate::kernel::raw;
 use vb3_host::Errno;
 
-/// Threads known at a time, at most. Of two whose numbers leave the same remainder the later is known.
+/// Most threads recorded at a time. Of two threads with the same remainder, the later one is
+/// recorded.
 const PLACES: u32 = 1 << 16;
 
 const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";
 
-/// A thread that has called: its number, and when it began, in ticks since the machine did. A number
-/// that was taken anew is another thread's.
+/// A thread that made a call: its number, and its start time in ticks since boot. Another start
+/// time means that the number was reused.
 #[derive(Debug, Default)]
 struct Place {
     tid: AtomicU64,
     start: AtomicU64,
 }
 
-/// The threads of a run, in memory that the guard shares.
+/// The threads of a run, in memory shared with the guard.
 #[derive(Debug)]
 struct Table(&'static [Place]);
 
@@ -42,12 +44,12 @@ impl Table {
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
         );
-        // SAFETY: a new mapping at an address of the kernel's choice.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, prot, flags, -1, 0) };
         if at == libc::MAP_FAILED {
             return Err(raw::errno());
         }
-        // SAFETY: zeroed memory of this size, aligned to a page, that is unmapped with the table.
+        // SAFETY: zeroed, page-aligned memory of this size, which is unmapped with the table.
         Ok(Self(unsafe {
             core::slice::from_raw_parts(at.cast(), PLACES as usize)
         }))
@@ -66,7 +68,8 @@ impl Table {
         }
     }
 
-    /// Kills the processes of all threads that still run; whether there were any. Async-signal-safe.
+    /// Kills the processes of all recorded threads that still run. Returns whether there were any.
+    /// Async-signal-safe.
     fn kill_all(&self) -> bool {
         let mut found = false;
         for place in self.0 {
@@ -85,12 +88,12 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         let at: *const Place = self.0.as_ptr();
-        // SAFETY: the mapping that the table was made of; nobody else has a reference to it.
+        // SAFETY: the table's own mapping, to which no other reference exists.
         unsafe { libc::munmap(at.cast_mut().cast(), size_of_val(self.0)) };
     }
 }
 
-/// When a thread began, if it has not ended. Async-signal-safe: it allocates nothing.
+/// Returns a thread's start time if it has not ended. Async-signal-safe: allocates nothing.
 fn start_of(tid: u32) -> Option<u64> {
     let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
     let (mut digits, mut left) = ([b'0'; 10], tid);
@@ -117,9 +120,9 @@ fn start_of(tid: u32) -> Option<u64> {
     parse_start(text.get(..usize::try_from(len).ok()?)?)
 }
 
-/// The start time in a stat file, of a thread that has not ended.
+/// Parses the start time from a stat file. Returns `None` for a thread that has ended.
 fn parse_start(text: &[u8]) -> Option<u64> {
-    // The name before may hold anything, also a parenthesis.
+    // The name before it may contain any character, including a parenthesis.
     let end = text.iter().rposition(|&byte| byte == b')')?;
     let mut fields = text.get(end + 2..)?.split(|&byte| byte == b' ');
     if matches!(fields.next()?, b"Z" | b"X") {
@@ -132,26 +135,26 @@ fn parse_start(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// See the module. Dropped, it ends the guard and leaves the programs alone.
+/// The guard of a run. Dropping it ends the guard process and leaves the programs alone.
 #[derive(Debug)]
 pub(crate) struct Guard {
     table: Table,
-    /// The guard's process, and the pipe whose end it waits for.
+    /// The guard process, and the pipe whose end it waits for.
     process: Mutex<Option<(libc::pid_t, OwnedFd)>>,
 }
 
 impl Guard {
-    /// Starts one.
+    /// Starts the guard process.
     ///
     /// # Errors
-    /// No memory or no process is to be had.
+    /// Fails if the system has no memory or process left.
     pub(crate) fn start() -> Result<Self, Errno> {
         let table = Table::new()?;
         let mut fds = [-1; 2];
         // SAFETY: room for two descriptors.
         raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
         let (reader, writer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
-        // SAFETY: the child makes async-signal-safe calls alone, and ends by _exit.
+        // SAFETY: the child makes only async-signal-safe calls, and ends with _exit.
         let pid = raw::check(unsafe { libc::fork() })?;
         if pid == 0 {
             // SAFETY: in the child of a fork.
@@ -163,12 +166,12 @@ impl Guard {
         })
     }
 
-    /// A thread of the run has called.
+    /// Records a thread of the run.
     pub(crate) fn add(&self, tid: u32) {
         self.table.add(tid);
     }
 
-    /// Kills the processes of all threads that are known, and ends the guard.
+    /// Kills the processes of all recorded threads, and ends the guard.
     pub(crate) fn end_programs(&self) {
         self.table.kill_all();
         self.end();
@@ -178,7 +181,8 @@ impl Guard {
         let Some((pid, writer)) = lock(&self.process).take() else {
             return;
         };
-        // SAFETY: a live byte, which tells the guard that all is well; our own child, which ends then.
+        // SAFETY: a live byte that lets the guard end without killing; our own child, which ends
+        // then.
         unsafe {
             libc::write(writer.as_raw_fd(), c"!".as_ptr().cast(), 1);
             while libc::waitpid(pid, core::ptr::null_mut(), 0) < 0 && raw::errno().0 == libc::EINTR
@@ -194,10 +198,10 @@ impl Drop for Guard {
     }
 }
 
-/// The guard's life.
+/// Runs the guard process.
 ///
 /// # Safety
-/// Only in the child of a fork.
+/// Call only in the child of a fork.
 unsafe fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
     // SAFETY: async-signal-safe calls with live arguments.
     unsafe {
@@ -205,7 +209,7 @@ unsafe fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, core::ptr::null_mut());
         libc::prctl(libc::PR_SET_NAME, c"vb3-guard".as_ptr());
-        // The last copy of the pipe's other end must be the supervisor's.
+        // Only the supervisor may keep a copy of the pipe's other end.
         let (first, last) = (pipe.cast_unsigned(), libc::c_uint::MAX);
         libc::syscall(libc::SYS_close_range, 0, 1, 0);
         libc::syscall(libc::SYS_close_range, 3, first - 1, 0);
@@ -224,8 +228,8 @@ unsafe fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
     }
 }
 
-/// Keeps tests that fork apart from those that wait for the last copy of a descriptor: a fork has a
-/// copy of each for a moment.
+/// Serialises tests that fork and tests that wait for a descriptor's last copy, since a fork
+/// briefly copies all descriptors.
 #[cfg(test)]
 pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -254,10 +258,10 @@ mod tests {
         let guard = Guard::start().expect("a guard");
         guard.add(known.id());
         guard.add(other.id());
-        // As if its number had been another's.
+        // Looks as if another thread had the number before.
         let place = &guard.table.0[(other.id() % PLACES) as usize];
         place.start.fetch_add(1, Ordering::Relaxed);
-        // As the supervisor's end closes it.
+        // Closes it, as the supervisor's end does.
         let (pid, writer) = lock(&guard.process).take().expect("it runs");
         drop(writer);
         let status = known.wait().expect("it has ended");

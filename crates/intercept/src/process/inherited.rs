@@ -1,20 +1,21 @@
-//! What a program inherits of the process that starts it: ignored signals and the signal mask.
+//! Signal settings that a program inherits from the process that starts it.
 //!
-//! The supervisor needs others for itself. A program gets those that the supervisor was started with.
+//! The supervisor changes ignored signals and its signal mask for itself. Programs get the settings
+//! that the supervisor was started with.
 
 use core::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether these were ignored when the process began: before Rust's runtime ignored SIGPIPE, and a
-/// run the last.
+/// Whether these signals were ignored at the start of the process, before Rust's runtime ignored
+/// SIGPIPE and a run ignored SIGXFSZ.
 static WAS_IGNORED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// Signals that the supervisor does not treat as it was told to.
+/// Signals for which the supervisor changes the inherited setting.
 const OWN: [libc::c_int; 3] = [libc::SIGPIPE, libc::SIGCHLD, libc::SIGXFSZ];
 
-/// Looks at them before main.
+/// Reads the settings before main.
 #[used]
-// SAFETY: the C runtime calls what stands in this section, once, before main.
+// SAFETY: the C runtime calls the functions in this section once, before main.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
 
@@ -26,7 +27,7 @@ extern "C" fn look() {
 
 fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: room for one structure, which is read only where the kernel has filled it.
+    // SAFETY: room for one structure, which is read only after the kernel has filled it.
     unsafe {
         libc::sigaction(signal, core::ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
@@ -43,21 +44,21 @@ fn set(signal: libc::c_int, ignored: bool) {
     unsafe { libc::signal(signal, action) };
 }
 
-/// See the module. Dropped, it restores the mask. SIGXFSZ stays ignored, so that what is written after
-/// a run fails rather than ends the process.
+/// The inherited settings of a run. Dropping it restores the mask. SIGXFSZ stays ignored, so that
+/// later writes fail instead of ending the process.
 pub(crate) struct Inherited {
     mask: libc::sigset_t,
 }
 
 impl Inherited {
-    /// Takes note of what is there, and sets what the supervisor needs: the ends of its children,
-    /// an error instead of SIGXFSZ, and that `caught` signals arrive.
+    /// Saves the settings and applies the supervisor's: it gets its children's ends, an error
+    /// instead of SIGXFSZ, and the signals in `caught`.
     pub(crate) fn take(caught: &[libc::c_int]) -> Self {
         set(libc::SIGXFSZ, true);
         if is_ignored(libc::SIGCHLD) {
             set(libc::SIGCHLD, false);
         }
-        // SAFETY: live sets of this thread's.
+        // SAFETY: live sets of this thread.
         let mask = unsafe {
             let (mut wanted, mut mask) = (core::mem::zeroed(), core::mem::zeroed());
             libc::sigemptyset(&raw mut wanted);
@@ -70,7 +71,7 @@ impl Inherited {
         Self { mask }
     }
 
-    /// What a child sets before it becomes the program.
+    /// Returns the settings that a child applies before execve.
     pub(crate) fn for_child(&self) -> ForChild {
         ForChild(self.mask)
     }
@@ -89,11 +90,11 @@ impl Drop for Inherited {
     }
 }
 
-/// See [`Inherited::for_child`].
+/// The settings for a child, see [`Inherited::for_child`].
 pub(crate) struct ForChild(libc::sigset_t);
 
 impl ForChild {
-    /// Sets it. Async-signal-safe.
+    /// Applies the settings. Async-signal-safe.
     pub(crate) fn set(&self) {
         for (was_ignored, signal) in WAS_IGNORED.iter().zip(OWN) {
             set(signal, was_ignored.load(Ordering::Relaxed));

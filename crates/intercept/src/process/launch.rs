@@ -1,4 +1,4 @@
-//! Starting the program under the filter.
+//! Starts the program under the filter.
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,7 +12,7 @@ use crate::process::inherited::Inherited;
 use crate::program::Program;
 use vb3_host::Errno;
 
-/// A program under the filter, its execve under way or done.
+/// A program under the filter, during or after its execve.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: u32,
@@ -30,7 +30,7 @@ fn c_string(s: &OsStr) -> Result<CString, Error> {
     CString::new(s.as_bytes()).map_err(|_| Error::Nul)
 }
 
-/// The files that may be meant by the program's name, in the order they are tried.
+/// Returns the files that the program's name may mean, in the order of attempts.
 fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
     if program.name.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(&program.name)?]);
@@ -44,7 +44,7 @@ fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
         .find(|(name, _)| name == "PATH")
         .map(|(_, value)| value.clone());
     let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    // A directory that may not be searched hides nothing: the shell looks the same way.
+    // Like a shell, skips directories that may not be searched.
     std::env::split_paths(&path)
         .map(|dir| dir.join(&program.name))
         .filter(|file| file.is_relative() || file.exists())
@@ -99,13 +99,13 @@ fn prepare(
         filter: filter::program(range),
         limit,
         inherited: inherited.for_child(),
-        // SAFETY: takes nothing.
+        // SAFETY: takes no argument.
         parent: unsafe { libc::getpid() },
         _strings: args,
     })
 }
 
-/// The descriptor limit that programs get, and the range below it that devices use.
+/// Returns the descriptor limit for programs, and the range below it that devices use.
 pub(crate) fn limits() -> (libc::rlimit, FdRange) {
     let mut limit = libc::rlimit {
         rlim_cur: 1024,
@@ -118,7 +118,7 @@ pub(crate) fn limits() -> (libc::rlimit, FdRange) {
 
 /// Starts the program.
 ///
-/// `limit` is the descriptor limit it shall have, if this process has changed its own.
+/// `limit` is the program's descriptor limit, if this process has changed its own.
 pub(crate) fn spawn(
     program: &Program,
     range: FdRange,
@@ -127,11 +127,11 @@ pub(crate) fn spawn(
 ) -> Result<Child, Error> {
     let prepared = prepare(program, range, limit, inherited)?;
     let (ours, theirs) = socket_pair()?;
-    // SAFETY: the child only makes async-signal-safe calls on memory made before, and ends by
+    // SAFETY: the child makes only async-signal-safe calls on memory made before, and ends with
     // execve or _exit.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: in the child of a fork; `prepared` lives in its copy of our memory.
+        // SAFETY: in the child of a fork; `prepared` exists in its copy of our memory.
         unsafe { child(&prepared, theirs.as_raw_fd()) }
     }
     let pid = raw::check(pid).map_err(system("fork"))?.cast_unsigned();
@@ -154,7 +154,7 @@ pub(crate) fn spawn(
     started
 }
 
-/// Ends and reaps a child that cannot be served.
+/// Kills and reaps a child that the supervisor cannot serve.
 #[expect(
     clippy::disallowed_methods,
     reason = "waits for the supervisor's own child, which was killed"
@@ -184,7 +184,7 @@ pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
     Ok((own(fds[0])?, own(fds[1])?))
 }
 
-/// One message of the child: its kind, a number, and a descriptor if one came along.
+/// Receives a message from the child: its kind, a number, and a descriptor if there is one.
 fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error> {
     let mut text = [0u8; 5];
     let mut iov = libc::iovec {
@@ -192,7 +192,7 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
         iov_len: text.len(),
     };
     let mut control = [0u64; 8];
-    // SAFETY: a structure of integers and pointers, for which zero is a value.
+    // SAFETY: a structure of integers and pointers, for which zero is valid.
     let mut msg: libc::msghdr = unsafe { core::mem::zeroed() };
     msg.msg_iov = &raw mut iov;
     msg.msg_iovlen = 1;
@@ -212,7 +212,7 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
     if n < 5 {
         return Ok(None);
     }
-    // SAFETY: the kernel has filled `msg` and the control buffer it names.
+    // SAFETY: the kernel has filled `msg` and the control buffer that it names.
     let fd = unsafe {
         let head = libc::CMSG_FIRSTHDR(&raw const msg);
         if !head.is_null() && (*head).cmsg_type == libc::SCM_RIGHTS {
@@ -226,8 +226,8 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
     Ok(Some((kind, i32::from_ne_bytes(number), fd)))
 }
 
-/// What a child says first: its listener and whether its waits ignore signals, or why it has no
-/// filter. For a child that is no program.
+/// Receives a child's first message: its listener and whether its waits ignore signals, or why it
+/// has no filter. For a child that runs no program.
 pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Errno> {
     let first = receive(socket).map_err(|e| Errno(e.errno()))?;
     match first.ok_or(Errno(libc::ECHILD))? {
@@ -237,7 +237,7 @@ pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Err
     }
 }
 
-/// Follows the child to its execve.
+/// Waits until the child's execve succeeds or fails.
 fn handshake(socket: &OwnedFd) -> Result<(OwnedFd, bool), Error> {
     let gone = Error::System {
         call: "start of the child",
@@ -260,7 +260,7 @@ fn handshake(socket: &OwnedFd) -> Result<(OwnedFd, bool), Error> {
             });
         }
     };
-    // The socket closes by itself when execve succeeds.
+    // A successful execve closes the socket.
     match receive(socket)? {
         None => Ok((listener, killable)),
         Some((SAYS_NO_EXEC, libc::ENOENT, _)) => Err(Error::NotFound),

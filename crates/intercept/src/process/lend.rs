@@ -1,10 +1,10 @@
-//! Borrowing descriptors of a program where pidfd_getfd is refused, as by default in containers:
-//! the calling thread sends them itself.
+//! Borrows descriptors from a program if pidfd_getfd is refused, as containers do by default: the
+//! calling thread sends them itself.
 //!
-//! It is stopped on its way from its call, which the kernel is about to make again, and made to
-//! map a page of ours, to send the descriptors over a socket of ours by the message that the page
-//! holds, and to close both. Then it makes its call again, and meets us with what it has sent.
-//! Nothing of its own memory is touched.
+//! The supervisor makes the kernel restart the thread's call and stops the thread before that. The
+//! thread then maps a page of the supervisor, sends the descriptors with the message in that page
+//! over a socket, and closes both. Then it repeats its call, and the supervisor has the
+//! descriptors. The thread's own memory is not changed.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -21,66 +21,67 @@ use crate::process::listener::{ERESTARTNOINTR, Listener, Notif, Reply};
 use crate::process::rewrite::{self, InStead, Left};
 use vb3_host::Errno;
 
-/// Descriptors that one message carries, at most (the kernel's own limit).
+/// Most descriptors in one message (the kernel's limit).
 const MESSAGE: usize = 253;
 
-/// Descriptors that a thread is asked for, at most: there is room for a userfaultfd beside them.
-pub(crate) const MOST: usize = MESSAGE - 1;
+/// Most descriptors requested from a thread, with room for a userfaultfd.
+pub(crate) const MAX_LENT: usize = MESSAGE - 1;
 
-/// Where the page is mapped for the moment, if nothing is there: far from the program's own mappings.
-/// In a gap between these another thread may be about to map something at the very same address.
+/// Address of the temporary page if it is free, far from the program's mappings. In a gap near
+/// those, another thread may be about to map something at the same address.
 const PLACE: u64 = 0x2b00_0000_0000;
 
-/// How long a thread may take to make its call anew, before what it has sent is dropped.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a thread may take to repeat its call before its descriptors are dropped.
+const REPEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Descriptors that a thread has sent for one call; none where it could not.
+/// Descriptors that a thread sent for one call.
 #[derive(Debug)]
 pub(crate) struct Lent {
     nr: i64,
     args: [u64; 6],
-    /// Those that it was asked for, if it was.
+    /// The requested descriptors, or `None` if none were requested.
     pub(crate) fds: Option<Vec<(i32, OwnedFd)>>,
-    /// The userfaultfd that it was to make, if it was.
+    /// The requested userfaultfd, or `None` if none was requested.
     pub(crate) watch: Option<Result<OwnedFd, Errno>>,
     at: Instant,
 }
 
-/// What a thread is asked for.
+/// A request to a thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
-    /// Descriptors that it has, fewer than [`MOST`].
+    /// At most [`MAX_LENT`] descriptors of the thread.
     pub(crate) fds: &'a [i32],
-    /// A userfaultfd.
+    /// Whether the thread also makes a userfaultfd.
     pub(crate) watch: bool,
 }
 
-/// What threads have sent that have not made their calls anew yet.
+/// Descriptors from threads that have not repeated their calls yet.
 #[derive(Debug, Default)]
 pub(crate) struct Lending(Mutex<HashMap<u32, Lent>>);
 
 impl Lending {
-    /// Keeps what a thread has sent, and drops what others never asked for again.
+    /// Stores a thread's descriptors, and drops those of threads that never repeated their calls.
     pub(crate) fn keep(&self, tid: u32, lent: Lent) {
         let mut all = lock(&self.0);
-        all.retain(|_, lent| lent.at.elapsed() < PATIENCE);
+        all.retain(|_, lent| lent.at.elapsed() < REPEAT_TIMEOUT);
         all.insert(tid, lent);
     }
 
-    /// What the thread has sent for this call. What it sent for another is dropped: a handler of
-    /// a signal came first, or the thread is a new one with an old number.
+    /// Takes the descriptors that the thread sent for this call. Drops them if they are for another
+    /// call: a signal handler ran first, or the number belongs to a new thread.
     pub(crate) fn take(&self, n: &Notif) -> Option<Lent> {
         let lent = lock(&self.0).remove(&n.tid)?;
         (lent.nr == n.nr && lent.args == n.args).then_some(lent)
     }
 }
 
-/// Asks the calling thread for descriptors. Its call is answered by this: it is made
-/// anew, or fails. What is sent is kept before the thread goes on; nothing is where the thread
-/// ends or a signal comes first.
+/// Requests descriptors from the calling thread. This answers its call, which it then repeats, or
+/// which fails. `keep` gets the descriptors before the thread continues. There are none if the
+/// thread ends or a signal arrives first.
 ///
 /// # Errors
-/// EPERM where it cannot be stopped, and what the system lacks: the call waits as before.
+/// Returns EPERM if the thread cannot be stopped, or the error of a missing system call. The call
+/// then still waits.
 pub(crate) fn ask(
     may: &MayBlock,
     listener: &Listener,
@@ -98,7 +99,7 @@ pub(crate) fn ask(
     let (remote_page, remote_socket) = match installed {
         Ok((page, Ok(socket))) => (page, socket),
         Ok((page, Err(e))) => {
-            // The program's table is full: it sends nothing for the call that it makes again.
+            // The program's descriptor table is full, so the repeated call has none.
             keep(Lent {
                 nr: n.nr,
                 args: n.args,
@@ -153,7 +154,7 @@ fn number(fd: i32) -> u64 {
     u64::from(fd.cast_unsigned())
 }
 
-/// A descriptor that a call has returned.
+/// Parses the descriptor that a call returned.
 fn made(value: u64) -> Result<i32, Errno> {
     let value = i32::try_from(value.cast_signed()).map_err(|_| Errno(libc::EBADF))?;
     if value < 0 {
@@ -163,8 +164,8 @@ fn made(value: u64) -> Result<i32, Errno> {
     }
 }
 
-/// Has the thread map the page, send the message in it, and close what it was given. Whether it
-/// has sent it; none where it has ended.
+/// Makes the thread map the page, send its message, and close both descriptors. Returns whether it
+/// sent the message, or `None` if the thread ended.
 fn send(
     thread: &mut InStead<'_>,
     (remote_page, remote_socket): (i32, i32),
@@ -197,7 +198,7 @@ fn is_error(value: u64) -> bool {
     (-4095..0).contains(&value.cast_signed())
 }
 
-/// Both ends of a socket: one to receive from, one to send to it.
+/// Returns both ends of a socket: one to receive from, one to send to it.
 fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let mut fds = [-1; 2];
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -210,12 +211,13 @@ fn write(page: &OwnedFd, bytes: &[u8]) -> Option<()> {
     (rustix::io::pwrite(page, bytes, 0) == Ok(bytes.len())).then_some(())
 }
 
-/// Where the parts of the message lie in the page.
+/// Offsets of the message's parts in the page.
 const VECTOR: usize = 64;
 const BYTE: usize = 96;
 const CONTROL: usize = 128;
 
-/// A `struct msghdr` at `at` and all that it names: one byte, and the descriptors.
+/// Builds a `struct msghdr` for address `at` with everything it names: one byte, and the
+/// descriptors.
 fn message(at: u64, fds: &[i32]) -> Vec<u8> {
     let word = |value: u64| value.to_ne_bytes();
     let place = |offset: usize| word(at + offset as u64);
@@ -238,7 +240,7 @@ fn message(at: u64, fds: &[i32]) -> Vec<u8> {
     out
 }
 
-/// The descriptors of one message; none unless there are as many as wanted.
+/// Receives the descriptors of one message, or `None` unless the number is as wanted.
 fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
     let mut byte = 0u8;
     let mut iov = libc::iovec {
@@ -246,7 +248,7 @@ fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
         iov_len: 1,
     };
     let mut control = [0u64; 2 + MESSAGE.div_ceil(2)];
-    // SAFETY: a structure of integers and pointers, for which zero is a value.
+    // SAFETY: a structure of integers and pointers, for which zero is valid.
     let mut msg: libc::msghdr = unsafe { core::mem::zeroed() };
     (msg.msg_iov, msg.msg_iovlen) = (&raw mut iov, 1);
     msg.msg_control = control.as_mut_ptr().cast();
@@ -258,8 +260,8 @@ fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
         return None;
     }
     let mut out = Vec::new();
-    // SAFETY: the kernel has filled `msg` and the control buffer it names; the descriptors in it
-    // are ours from now on.
+    // SAFETY: the kernel has filled `msg` and the control buffer that it names; this process owns
+    // the descriptors in it.
     unsafe {
         let head = libc::CMSG_FIRSTHDR(&raw const msg);
         if head.is_null() || (*head).cmsg_type != libc::SCM_RIGHTS {

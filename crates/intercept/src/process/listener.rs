@@ -1,4 +1,4 @@
-//! The seccomp listener: receiving calls, answering them, installing descriptors.
+//! The seccomp listener: receives calls, answers them, installs descriptors.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -28,53 +28,53 @@ const FLAG_CONTINUE: u32 = 1;
 const ADDFD_FLAG_SETFD: u32 = 1;
 const ADDFD_FLAG_SEND: u32 = 2;
 
-/// Makes the kernel run the interrupted call again, whether or not a handler ran.
+/// Makes the kernel repeat the interrupted call, whether or not a handler ran.
 pub(crate) const ERESTARTNOINTR: i32 = 513;
-/// Makes the kernel run the call again unless a handler without SA_RESTART ran.
+/// Makes the kernel repeat the call unless a handler without SA_RESTART ran.
 pub(crate) const ERESTARTSYS: i32 = 512;
-/// Makes the kernel make `restart_syscall` instead, only if no handler ran.
+/// Makes the kernel call `restart_syscall` instead, only if no handler ran.
 pub(crate) const ERESTART_RESTARTBLOCK: i32 = 516;
-/// Makes the kernel run the call again only if no handler ran.
+/// Makes the kernel repeat the call only if no handler ran.
 pub(crate) const ERESTARTNOHAND: i32 = 514;
 
 /// One notified call.
 #[derive(Clone, Debug)]
 pub(crate) struct Notif {
-    /// The listener's name for it.
+    /// The listener's identifier of the call.
     pub(crate) id: u64,
     /// The calling thread.
     pub(crate) tid: u32,
-    /// The architecture whose call it is, as in `AUDIT_ARCH_*`.
+    /// The call's architecture, as in `AUDIT_ARCH_*`.
     pub(crate) arch: u32,
     /// The call's number.
     pub(crate) nr: i64,
-    /// Its arguments.
+    /// The call's arguments.
     pub(crate) args: [u64; 6],
-    /// What it has of the program's memory.
+    /// Collected parts of the program's memory.
     pub(crate) gathered: Arc<Gathered>,
 }
 
 impl Notif {
-    /// An argument that is a C int.
+    /// Returns an argument that is a C int.
     pub(crate) fn int(&self, i: usize) -> i32 {
-        // CAST: the kernel, too, takes the low half.
+        // CAST: the kernel also uses the lower half.
         self.arg(i) as u32 as i32
     }
 
-    /// An argument.
+    /// Returns an argument.
     pub(crate) fn arg(&self, i: usize) -> u64 {
         self.args.get(i).copied().unwrap_or(0)
     }
 }
 
-/// How a call is answered.
+/// The answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// With this value.
+    /// The call returns this value.
     Value(i64),
-    /// With this errno, or one of the kernel's restart codes.
+    /// The call fails with this errno, or one of the kernel's restart codes.
     Fail(i32),
-    /// The call is made as it stands.
+    /// The kernel executes the call unchanged.
     Native,
 }
 
@@ -84,7 +84,7 @@ impl From<Errno> for Reply {
     }
 }
 
-/// A listener.
+/// The descriptor of a seccomp listener.
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
@@ -95,7 +95,7 @@ impl AsFd for Listener {
 }
 
 impl Listener {
-    /// Takes a listener into use; tells whether the wake-up on the same CPU is there.
+    /// Wraps a listener. Returns whether the kernel supports wake-ups on the same CPU.
     pub(crate) fn new(fd: OwnedFd) -> (Self, bool) {
         let this = Self(fd);
         // SAFETY: this request takes its flags by value.
@@ -104,16 +104,16 @@ impl Listener {
     }
 
     fn ioctl<T>(&self, request: u64, arg: &mut T) -> Result<i32, Errno> {
-        // SAFETY: every request here carries the size of the structure that its callers pass.
+        // SAFETY: every request here contains the size of the structure that its callers pass.
         raw::check(unsafe { libc::ioctl(self.0.as_raw_fd(), request, core::ptr::from_mut(arg)) })
     }
 
-    /// Waits for a call, or the end of all who could make one; whether there is a call.
+    /// Waits for a call or the end of all callers. Returns whether there is a call.
     pub(crate) fn wait(&self) -> bool {
         self.look(-1) & libc::POLLIN != 0
     }
 
-    /// Whether no thread is left that could call.
+    /// Returns whether no thread is left that could make a call.
     pub(crate) fn is_over(&self) -> bool {
         self.look(0) & (libc::POLLHUP | libc::POLLERR) != 0
     }
@@ -133,12 +133,12 @@ impl Listener {
         fd.revents
     }
 
-    /// The oldest call not yet received; waits for one.
+    /// Receives the oldest new call. Blocks if there is none.
     ///
     /// # Errors
-    /// ENOENT when it has just been given up (a killed thread), EINTR.
+    /// Returns ENOENT if the call was just abandoned (its thread was killed), and EINTR.
     pub(crate) fn recv(&self) -> Result<Notif, Errno> {
-        // SAFETY: a structure of plain integers; the kernel demands that it be zero.
+        // SAFETY: a structure of plain integers; the kernel requires zero.
         let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
         self.ioctl(RECV, &mut n)?;
         Ok(Notif {
@@ -154,7 +154,7 @@ impl Listener {
     /// Answers a call.
     ///
     /// # Errors
-    /// ENOENT when the thread no longer waits for it.
+    /// Returns ENOENT if the thread no longer waits for it.
     pub(crate) fn send(&self, id: u64, reply: Reply) -> Result<(), Errno> {
         let mut resp = match reply {
             Reply::Value(val) => libc::seccomp_notif_resp {
@@ -179,22 +179,22 @@ impl Listener {
         self.ioctl(SEND, &mut resp).map(drop)
     }
 
-    /// Whether the thread still waits for the answer.
+    /// Returns whether the thread still waits for the answer.
     pub(crate) fn is_valid(&self, id: u64) -> bool {
         let mut id = id;
         self.ioctl(ID_VALID, &mut id).is_ok()
     }
 
-    /// Answers a call; that the thread was killed meanwhile is nothing to us.
+    /// Answers a call, and ignores that the thread may have been killed meanwhile.
     pub(crate) fn answer(&self, id: u64, reply: Reply) {
         self.send(id, reply).ok();
     }
 
-    /// Installs a descriptor in the calling process: at number `at`, replacing what is there, or
-    /// at the lowest free one. With `send`, the number is also the call's answer.
+    /// Installs a descriptor in the calling process, at number `at` or at the lowest free one. It
+    /// replaces a descriptor that exists at `at`. With `send`, the number also answers the call.
     ///
     /// # Errors
-    /// EMFILE, EBADF (`at` beyond the limit), ENOENT (no longer waiting).
+    /// Returns EMFILE, EBADF (`at` beyond the limit), or ENOENT (no longer waiting).
     pub(crate) fn add_fd(
         &self,
         id: u64,
@@ -219,7 +219,7 @@ impl Listener {
     }
 }
 
-/// Whether this kernel's notification structures are those we were built for.
+/// Returns whether the kernel's notification structures have the expected sizes.
 pub(crate) fn sizes_fit() -> bool {
     let mut sizes = libc::seccomp_notif_sizes {
         seccomp_notif: 0,

@@ -1,6 +1,6 @@
-//! Programs' processes: their start under the filter, the listener, ptrace, signals and ends.
+//! Programs' processes: start under the filter, listener, ptrace, signals and ends.
 //!
-//! Other rooms import what this file exports, and nothing behind it.
+//! Other rooms import only the exports of this file.
 
 mod child;
 mod filter;

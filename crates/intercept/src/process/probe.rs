@@ -1,7 +1,7 @@
-//! What this machine lets a supervisor do, found by trying it on a child.
+//! Finds out what this system lets a supervisor do, by trying it on a child.
 //!
-//! Versions of kernels and names of containers say little: profiles of system calls, Yama and
-//! capabilities each take something away. So each power is tried, once, at the start.
+//! Kernel versions and names of containers are not enough: system call profiles, Yama and
+//! capabilities can each forbid something. So each power is tried once, at the start.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,53 +16,53 @@ use crate::process::launch;
 use crate::process::listener::{Listener, Notif};
 use vb3_host::Errno;
 
-/// How long the child may take to its call, in milliseconds.
-const PATIENCE: i32 = 2000;
+/// How long the child may take until its call, in milliseconds.
+const CALL_TIMEOUT_MS: i32 = 2000;
 
-/// Whether something was granted, and what was said where it was not.
+/// Whether something is permitted, or the errno of the refusal.
 pub type Power = Result<(), Errno>;
 
 const UNTRIED: Power = Err(Powers::NOT_TRIED);
 
-/// What a supervisor may do here.
+/// The supervisor's powers on this system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Powers {
-    /// Reads files of `/proc`.
+    /// Reading files of `/proc`.
     pub proc: Power,
-    /// Is notified of a child's calls (Linux 5.0); EBUSY inside another supervisor.
+    /// Receiving a child's calls (Linux 5.0); EBUSY inside another supervisor.
     pub listener: Power,
-    /// No signal takes a call out of its hands (Linux 5.19).
+    /// Waiting calls that no signal interrupts (Linux 5.19).
     pub wait_killable: Power,
-    /// Wakes a caller on its own CPU (Linux 6.6).
+    /// Waking a caller on its own CPU (Linux 6.6).
     pub sync_wake_up: Power,
-    /// Installs descriptors in the caller (Linux 5.9).
+    /// Installing descriptors in the caller (Linux 5.9).
     pub add_fd: Power,
-    /// Installs a descriptor and answers with it, in one step (Linux 5.14).
+    /// Installing a descriptor and answering with it in one step (Linux 5.14).
     pub add_fd_send: Power,
-    /// Reads and writes memory by process_vm_readv and process_vm_writev.
+    /// Access to memory with process_vm_readv and process_vm_writev.
     pub process_vm: Power,
-    /// Reads and writes memory by `/proc/PID/mem`, and knows its protection.
+    /// Access to memory and its permissions through `/proc/PID/mem`.
     pub proc_mem: Power,
-    /// Duplicates the child's descriptors by pidfd_getfd (Linux 5.6).
+    /// Duplicating the child's descriptors with pidfd_getfd (Linux 5.6).
     pub getfd: Power,
-    /// Stops the child by ptrace.
+    /// Stopping the child with ptrace.
     pub ptrace: Power,
-    /// Compares descriptors by kcmp. Without it, epoll sets are told apart by what the kernel lists of
+    /// Comparing descriptors with kcmp. Without it, epoll sets are compared by the kernel's list of
     /// their entries, which takes longer.
     pub kcmp: Power,
 }
 
-/// What the child has at the same address.
+/// A value that the child has at the same address.
 static MARK: AtomicU64 = AtomicU64::new(0x7662_3370_726f_6265);
 
-/// Tries everything.
+/// Tries all powers.
 #[must_use]
 pub fn probe() -> Powers {
     probe_with(&MayBlock::of_this_thread())
 }
 
-/// The same in a thread that has its token.
+/// Does the same in a thread that has its token.
 pub(crate) fn probe_with(may: &MayBlock) -> Powers {
     let proc = raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop);
     let mut powers = Powers {
@@ -77,10 +77,10 @@ pub(crate) fn probe_with(may: &MayBlock) -> Powers {
 }
 
 impl Powers {
-    /// Of a power that was not tried, because something before it is missing.
+    /// The errno of a power that was not tried because an earlier one is missing.
     pub const NOT_TRIED: Errno = Errno(libc::ENODATA);
 
-    /// Of a machine that allows everything.
+    /// Returns the powers of a system that permits everything.
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -138,17 +138,17 @@ impl Powers {
         let listener = &subject.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
         self.add_fd = installed.map(drop);
-        // The child's own end of its socket is a descriptor that it certainly has.
+        // The child certainly has its own end of the socket.
         let theirs = installed.unwrap_or(subject.socket);
         self.getfd = raw::pidfd_getfd(subject.pidfd.as_fd(), theirs).map(drop);
         self.kcmp = compare(subject.pid, theirs, listener.as_fd().as_raw_fd());
         let sent = listener.add_fd(call.id, listener.as_fd(), None, true, true);
         self.add_fd_send = sent.map(drop);
-        // Last: it is killed while it is traced.
+        // The last test: the child is killed while it is traced.
         self.ptrace = seize(subject.pid);
     }
 
-    /// By which way memory is reached.
+    /// Returns how the supervisor accesses memory.
     pub(crate) fn memory(&self) -> Way {
         match self.process_vm {
             Err(_) if self.proc_mem.is_ok() => Way::Files,
@@ -156,10 +156,10 @@ impl Powers {
         }
     }
 
-    /// Whether a program can run here at all.
+    /// Checks that a program can run here at all.
     ///
     /// # Errors
-    /// [`Error::Kernel`], with what is missing.
+    /// Returns [`Error::Kernel`] with the missing power.
     pub fn suffice(&self) -> Result<(), Error> {
         let without = |feature| {
             move |e: Errno| Error::Kernel {
@@ -185,7 +185,7 @@ impl Powers {
         Ok(())
     }
 
-    /// What a person should know of this machine before a program runs.
+    /// Returns notes about this system for the user, before a program runs.
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         let mut notes = Vec::new();
@@ -203,27 +203,27 @@ impl Powers {
     }
 }
 
-/// A child that makes one call and waits for its answer; killed when dropped.
+/// A child that makes one call and waits for its answer. Dropping it kills the child.
 struct Subject {
     pid: u32,
     pidfd: OwnedFd,
     listener: Listener,
     wait_killable: bool,
     sync: bool,
-    /// A descriptor that it has.
+    /// A descriptor of the child.
     socket: i32,
 }
 
 impl Subject {
-    /// Starts it. The inner error is what the kernel says to the filter.
+    /// Starts the child. The inner error is the kernel's answer to the filter.
     fn start() -> Result<Result<Self, Errno>, Errno> {
         let filter = crate::process::filter::only(libc::SYS_getppid);
         let (ours, theirs) = launch::socket_pair().map_err(|e| Errno(e.errno()))?;
-        // SAFETY: the child only makes async-signal-safe calls on memory made before, and ends
-        // by _exit or a signal.
+        // SAFETY: the child makes only async-signal-safe calls on memory made before, and ends with
+        // _exit or a signal.
         let pid = raw::check(unsafe { libc::fork() })?;
         if pid == 0 {
-            // SAFETY: in the child of a fork; `filter` lives in its copy of our memory.
+            // SAFETY: in the child of a fork; `filter` exists in its copy of our memory.
             unsafe { child::subject(&filter, theirs.as_raw_fd()) }
         }
         let pid = pid.cast_unsigned();
@@ -256,7 +256,7 @@ impl Subject {
         })
     }
 
-    /// The call it makes.
+    /// Receives the child's call.
     #[expect(
         clippy::disallowed_methods,
         reason = "polls the listener of the supervisor's own child"
@@ -268,7 +268,7 @@ impl Subject {
             revents: 0,
         };
         // SAFETY: one live pollfd.
-        if raw::check(unsafe { libc::poll(&raw mut fd, 1, PATIENCE) })? == 0 {
+        if raw::check(unsafe { libc::poll(&raw mut fd, 1, CALL_TIMEOUT_MS) })? == 0 {
             return Err(Errno(libc::ETIMEDOUT));
         }
         self.listener.recv()
@@ -322,7 +322,7 @@ mod tests {
 
     const REFUSED: Power = Err(Errno(libc::EPERM));
 
-    /// What is said where these powers are, as one text.
+    /// Returns the notes for these powers as one text.
     fn said(powers: &Powers) -> String {
         let notes: Vec<_> = powers.notes().iter().map(ToString::to_string).collect();
         match powers.suffice() {
@@ -337,7 +337,7 @@ mod tests {
         for power in [powers.proc, powers.listener, powers.add_fd] {
             assert_eq!(power, Ok(()), "{powers:?}");
         }
-        // No untried power is left where the listener works.
+        // With a working listener, no power is left untried.
         let text = format!("{powers:?}");
         let untried = format!("{:?}", UNTRIED);
         assert!(!text.contains(&untried), "{text}");

@@ -1,4 +1,4 @@
-//! Ends of processes: the program's own, and orphans that have become our children.
+//! Ends of processes: the program itself, and orphans that became children of the supervisor.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,8 +8,7 @@ use crate::kernel::MayBlock;
 use crate::kernel::field;
 use crate::kernel::raw;
 
-/// Takes the exit status of `pidfd`'s process, if it is our child and has ended; whether it is,
-/// the kernel knows.
+/// Takes the exit status of `pidfd`'s process, if it is a child of this process and has ended.
 pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let status = waitid(WaitId::PidFd(pidfd.as_fd()), ended).ok()??;
@@ -20,18 +19,17 @@ pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By exit.
+    /// The process exited.
     Status(i32),
-    /// By a signal.
+    /// A signal killed the process.
     Signal(i32),
 }
 
-/// Reaps ended children that ran under the filter, orphans above all: those that were never seen
-/// calling, and those whose end was seen while they had another parent.
+/// Reaps ended children that ran under the filter.
 ///
-/// Before Linux 6.11 a process that has ended and was not reaped still counts as one that may
-/// call. Children of other kinds are left to whoever started them, and so are those that `spares`
-/// names.
+/// Most are orphans: some never made a call, others ended while they had another parent. Before
+/// Linux 6.11, an ended process that was not reaped still counts as a possible caller. Other
+/// children are left to the code that started them, and so are those for which `spares` is true.
 pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let own = filters("self").unwrap_or(0);
     for pid in children("self") {
@@ -41,25 +39,25 @@ pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
             && let Ok(pid) = raw::pid_of(pid)
         {
             let exited = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            // It may have been reaped by now.
+            // Another thread may have reaped it.
             waitid(WaitId::Pid(pid), exited).ok();
         }
     }
 }
 
-/// Most processes that are looked for.
-const MOST: usize = 1 << 16;
+/// Most processes that a search visits.
+const MAX_PROCESSES: usize = 1 << 16;
 
 /// A process of a program that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) pid: u32,
-    /// Its session; 0 for one that began outside this pid namespace.
+    /// Its session, or 0 if it began outside this pid namespace.
     pub(crate) session: u32,
 }
 
-/// Processes of programs that have not ended: descendants of this one that are under a filter
-/// more than it is. Children that `spares` names are left out, with what they have started.
+/// Returns the running processes of programs: descendants with more filters than this process.
+/// Skips children for which `spares` is true, and their descendants.
 pub(crate) fn programs(
     may: &mut MayBlock,
     mut spares: impl FnMut(&mut MayBlock, u32) -> bool,
@@ -74,7 +72,7 @@ pub(crate) fn programs(
             let Some(pid) = child.parse().ok().filter(|&pid| ours && !spares(may, pid)) else {
                 continue;
             };
-            if found.len() < MOST {
+            if found.len() < MAX_PROCESSES {
                 found.extend(session(&child).map(|session| Left { pid, session }));
                 todo.push(child);
             }
@@ -83,7 +81,7 @@ pub(crate) fn programs(
     found
 }
 
-/// The children of all threads of a process.
+/// Returns the children of all threads of a process.
 fn children(pid: &str) -> Vec<String> {
     let threads = raw::proc_numbers(&format!("/proc/{pid}/task"));
     let lists = threads
@@ -97,18 +95,18 @@ fn children(pid: &str) -> Vec<String> {
         .collect()
 }
 
-/// The session of a process that has not ended.
+/// Returns the session of a process that has not ended.
 pub(crate) fn session(pid: &str) -> Option<u32> {
     let stat =
         String::from_utf8_lossy(&raw::proc_text(&format!("/proc/{pid}/stat")).ok()?).into_owned();
-    // The name before may hold anything, also a parenthesis.
+    // The name before it may contain any character, including a parenthesis.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let has_ended = fields.next()?.starts_with(['Z', 'X']);
     let (_parent, _group) = (fields.next(), fields.next());
     fields.next()?.parse().ok().filter(|_| !has_ended)
 }
 
-/// The name of a process, ended with zeros.
+/// Returns a process's name, padded with zeros.
 pub(crate) fn name_of(pid: u32) -> [u8; 16] {
     let mut name = [0; 16];
     let text = raw::proc_text(&format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -119,14 +117,14 @@ pub(crate) fn name_of(pid: u32) -> [u8; 16] {
     name
 }
 
-/// Whether a thread is under a filter that is neither ours nor one that we are under: it may not
-/// expect calls that we would have it make.
+/// Returns whether a thread has a further seccomp filter, which may reject calls that the
+/// supervisor makes it execute.
 pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
     let own = filters("self").unwrap_or(0);
     filters(&tid.to_string()).is_none_or(|filters| filters > own + 1)
 }
 
-/// How many seccomp filters a process has.
+/// Returns how many seccomp filters a process has.
 fn filters(pid: &str) -> Option<u64> {
     let file = raw::open(
         &raw::c_path(&format!("/proc/{pid}/status")).ok()?,

@@ -1,8 +1,8 @@
-//! Changing a call in flight with ptrace: only for the thread concerned, only for the time of the
-//! call, with its signals held back so that no handler comes between.
+//! Changes a running call with ptrace, only in its thread and only for the call's duration.
 //!
-//! The thread is seized while it waits for the answer to its call. The answer makes the kernel
-//! restart the call; on its way it stops for us.
+//! All signals are blocked meanwhile, so that no handler runs in between. The supervisor seizes the
+//! thread while it waits for its call's answer. The answer makes the kernel restart the call, and
+//! the thread stops before that.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,17 +22,16 @@ use crate::process::reap::Ended;
 pub(crate) use aside::Found;
 use vb3_host::Errno;
 
-/// How long a thread may take from one stop to the next. Time for which this process is stopped
-/// itself does not count.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What counts of the time between two looks, at most.
+/// How long a thread may take from one stop to the next. The time for which this process itself is
+/// stopped does not count.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most time that counts between two looks.
 const STEP: Duration = Duration::from_millis(5);
-/// How long a call that is to find a signal may take to do so: another thread may have taken it.
+/// How long a call that should find a signal may take. Another thread may have taken the signal.
 const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
-/// Stops between two of a call, at most: SIGSTOP and SIGCONT come in between as often as somebody
-/// sends them, and slow machines see many. Giving up half-way would leave the program in the
-/// middle of a call that it did not make.
+/// Most stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.
+/// Giving up early would leave the program inside a call that it did not make.
 const STOPS: u32 = 10_000;
 
 const PTRACE_SEIZE: libc::c_uint = 0x4206;
@@ -41,19 +40,19 @@ const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
 const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
 const EVENT_STOP: i32 = 128;
 
-/// Which argument of a call is changed.
+/// The argument of a call that is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arg {
     First,
     Second,
 }
 
-/// How a thread was let go.
+/// How a thread was released.
 #[derive(Debug)]
 pub(crate) enum Left {
-    /// It goes on, or has ended.
+    /// It continues, or has ended.
     Free(Option<Ended>),
-    /// It has not stopped yet, and cannot be let go before it does.
+    /// It has not stopped yet, and cannot be released before it does.
     Stray(Stray),
 }
 
@@ -61,12 +60,12 @@ pub(crate) enum Left {
 #[derive(Debug)]
 pub(crate) struct Stray {
     tid: libc::pid_t,
-    /// The signals it had blocked before they were held back.
+    /// The signals that it had blocked itself.
     mask: Option<u64>,
 }
 
 impl Stray {
-    /// Lets it go if it has stopped by now, or has ended.
+    /// Releases it if it has stopped by now, or has ended.
     pub(crate) fn free(self) -> Result<Option<Ended>, Self> {
         let mut stopped = Stopped {
             tid: self.tid,
@@ -90,19 +89,19 @@ impl Stray {
     }
 }
 
-/// A thread that stops for us on its way from its call.
+/// A seized thread that stops before its call restarts.
 #[derive(Debug)]
 pub(crate) struct Stopped {
     tid: libc::pid_t,
     done: bool,
     ended: Option<Ended>,
-    /// The signals it had blocked before they were held back.
+    /// The signals that it had blocked itself.
     mask: Option<u64>,
-    /// The signal for which it has stopped first, and which it has not had yet; 0 for none.
+    /// The signal of its first stop, which is not delivered yet; 0 for none.
     due: i32,
 }
 
-/// What there is to see of a thread at one moment.
+/// The state of a thread at one moment.
 enum Look {
     Nothing,
     Stop(Stop),
@@ -112,24 +111,24 @@ enum Look {
 /// Where a thread has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// At the entry or exit of a call.
+    /// The entry or exit of a call.
     Call,
-    /// As asked, or in a group stop.
+    /// A requested stop, or a group stop.
     Event,
-    /// Before a signal is delivered.
+    /// Before the delivery of a signal.
     Signal(i32),
 }
 
 fn ptrace(request: libc::c_uint, tid: libc::pid_t, addr: usize, data: usize) -> Result<i64, Errno> {
-    // SAFETY: every caller passes addresses of live structures of the size the request needs, or
-    // plain numbers.
+    // SAFETY: every caller passes plain numbers, or addresses of live structures of the request's
+    // size.
     raw::check_long(unsafe { libc::ptrace(request, tid, addr, data) })
 }
 
-/// Takes hold of a thread that waits for an answer.
+/// Seizes a thread that waits for an answer.
 ///
 /// # Errors
-/// EPERM when it is traced already or may not be; ESRCH when it is gone.
+/// Returns EPERM if it is traced already or may not be; ESRCH if it has ended.
 pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
     let tid = libc::pid_t::try_from(tid).map_err(|_| Errno(libc::ESRCH))?;
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).unwrap_or(1);
@@ -149,12 +148,12 @@ pub(crate) fn seize(tid: u32) -> Result<Stopped, Errno> {
 pub(crate) struct InStead<'a> {
     thread: &'a mut Stopped,
     may: &'a MayBlock,
-    /// Its registers before its own.
+    /// The registers for its own call.
     again: Regs,
 }
 
 impl InStead<'_> {
-    /// Has it make a call; what that returned.
+    /// Makes the thread execute a call, and returns the call's result.
     pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<u64> {
         self.thread.set_regs(&self.again.make_call(nr, args))?;
         self.thread.run_to_call(self.may)?;
@@ -166,7 +165,7 @@ impl InStead<'_> {
 impl Stopped {
     /// Waits for the next stop.
     fn next_stop(&mut self, may: &MayBlock) -> Option<Stop> {
-        self.next_stop_within(may, PATIENCE)
+        self.next_stop_within(may, STOP_TIMEOUT)
     }
 
     fn next_stop_within(&mut self, may: &MayBlock, patience: Duration) -> Option<Stop> {
@@ -181,7 +180,7 @@ impl Stopped {
                 Look::Nothing if waited >= patience => return None,
                 Look::Nothing => {}
             }
-            // A stop is a matter of microseconds: stand by first, then sleep.
+            // A stop takes microseconds, so this polls first and sleeps later.
             tries += 1;
             if tries < 200 {
                 std::thread::yield_now();
@@ -236,8 +235,8 @@ impl Stopped {
         ptrace(request, self.tid, 0, signal).ok().map(drop)
     }
 
-    /// Waits for the first stop. A signal that is due there comes when signals are no longer held back:
-    /// the kernel queues it again where it is blocked when the thread goes on.
+    /// Waits for the first stop. If it is a signal's, the kernel queues the blocked signal again
+    /// when the thread continues, and delivers it after the call.
     ///
     /// Source: Linux 6.12 kernel/signal.c `ptrace_signal`.
     fn first_stop(&mut self, may: &MayBlock) -> Option<()> {
@@ -251,7 +250,7 @@ impl Stopped {
     fn run_to_call(&mut self, may: &MayBlock) -> Option<()> {
         let due = core::mem::take(&mut self.due);
         self.resume(libc::PTRACE_SYSCALL, due)?;
-        // Group stops come in between; signals are held back, but for SIGSTOP.
+        // Group stops may come in between. All signals but SIGSTOP are blocked.
         for _ in 0..STOPS {
             match self.next_stop(may)? {
                 Stop::Call => return Some(()),
@@ -282,7 +281,7 @@ impl Stopped {
         ptrace(PTRACE_SETSIGMASK, self.tid, 8, at).ok().map(drop)
     }
 
-    /// Holds all signals back.
+    /// Blocks all signals of the thread.
     fn hold_signals(&mut self) -> Option<()> {
         let mask = self.mask()?;
         self.set_mask(u64::MAX)?;
@@ -290,7 +289,7 @@ impl Stopped {
         Some(())
     }
 
-    /// Lets them come again; where the thread runs, when it is let go.
+    /// Restores the thread's signal mask. A running thread gets it when it is released.
     fn free_signals(&mut self) {
         if let Some(mask) = self.mask
             && self.ended.is_none()
@@ -303,10 +302,10 @@ impl Stopped {
     fn detach(&mut self, signal: i32) {
         self.free_signals();
         if !self.done {
-            // It has not gone on since it stopped for this one.
+            // The thread has not run since it stopped for this signal.
             let signal = if self.due == 0 { signal } else { self.due };
             let signal = usize::try_from(signal).unwrap_or(0);
-            // A thread that runs cannot be let go.
+            // A running thread cannot be released.
             self.done = ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).is_ok();
         }
     }
@@ -323,7 +322,7 @@ impl Stopped {
         }
     }
 
-    /// Waits for the first stop and lets the thread go on as it is.
+    /// Waits for the first stop and releases the thread unchanged.
     pub(crate) fn let_go(mut self, may: &MayBlock) -> Left {
         let signal = match self.next_stop(may) {
             Some(Stop::Signal(signal)) => signal,
@@ -332,8 +331,8 @@ impl Stopped {
         self.leave(signal)
     }
 
-    /// Runs the mmap with another descriptor and offset, and closes that descriptor. Gives what
-    /// the call returned, if it came to that.
+    /// Runs the mmap with another descriptor and offset, and closes that descriptor. Returns the
+    /// call's result if the call was made.
     pub(crate) fn map(mut self, may: &MayBlock, fd: i32, offset: u64) -> (Option<u64>, Left) {
         let result = self.map_at_stop(may, fd, offset);
         (result, self.leave(0))
@@ -353,8 +352,8 @@ impl Stopped {
         mapped
     }
 
-    /// From the first stop over the restarted call to its exit; then a close by the same
-    /// instruction; then the registers as they were, but for the result.
+    /// Runs from the first stop through the restarted call to its exit, makes the same instruction
+    /// close `fd`, and restores all registers except the result.
     fn run_and_close(&mut self, may: &MayBlock, fd: i32, before: &Regs) -> Option<u64> {
         self.run_to_call(may)?; // entry
         self.run_to_call(may)?; // exit
@@ -372,10 +371,10 @@ impl Stopped {
         Some(after.result())
     }
 
-    /// Makes the thread change to the directory that a descriptor of it names, and close that
-    /// descriptor, in place of the call, which returns what the change said.
+    /// Makes the thread change to the directory of its descriptor and close the descriptor, instead
+    /// of its call. The call returns the result of the change.
     pub(crate) fn enter(mut self, may: &MayBlock, fd: i32) -> Left {
-        // What fails here has ended.
+        // A thread for which this fails has ended.
         let _changed = self.enter_at_stop(may, fd);
         self.leave(0)
     }
@@ -392,8 +391,8 @@ impl Stopped {
         done
     }
 
-    /// Makes the thread close descriptors that it was given for a call that a signal has ended since.
-    /// It makes that call again.
+    /// Makes the thread close descriptors from a call that a signal ended. It then repeats that
+    /// call.
     pub(crate) fn close(self, may: &MayBlock, fds: &[i32]) -> Left {
         let (_, left) = self.in_its_stead(may, |thread| {
             for fd in fds {
@@ -405,8 +404,7 @@ impl Stopped {
         left
     }
 
-    /// Has the thread make other calls on its way to the one that is made again, with all signals
-    /// held back.
+    /// Makes the thread execute other calls before it repeats its own, with all signals blocked.
     pub(crate) fn in_its_stead<T>(
         mut self,
         may: &MayBlock,
@@ -426,13 +424,13 @@ impl Stopped {
                 again,
             })
         });
-        // Whatever became of them, the thread goes on as it was.
+        // Whether or not they succeeded, the thread continues as before.
         let _ended = self.set_regs(&again);
         (done, self.leave(0))
     }
 
-    /// Runs the restarted call with one argument changed, and puts it back at its exit, before
-    /// the kernel delivers a signal.
+    /// Runs the restarted call with one argument changed, and restores the argument at the exit,
+    /// before the kernel delivers a signal.
     pub(crate) fn run_with(mut self, may: &MayBlock, arg: Arg, value: u64) -> Left {
         let signal = self.run_with_at_stop(may, arg, value).unwrap_or(0);
         self.leave(signal)
@@ -449,11 +447,11 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         match self.next_stop(may)? {
             Stop::Call => {}
-            // Something else is due first: the call restarts as it was.
+            // Another stop comes first: the call restarts unchanged.
             Stop::Signal(signal) => return Some(signal),
             Stop::Event => return Some(0),
         }
-        // At the entry: the kernel has kept the first argument for a restart by now.
+        // At the entry, the kernel has saved the first argument for a restart.
         let before = self.regs()?;
         let mut regs = before;
         regs.set_arg(i, value);
@@ -461,7 +459,7 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
         if stop.is_none() && !self.done {
-            // Nobody is left to wake it: it is made again as it was.
+            // No thread is left to wake it, so it repeats the original call.
             ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
             stop = self.next_stop(may);
         }

@@ -1,8 +1,8 @@
-//! Signals: those a waiting thread ought to handle, and those sent to the supervisor.
+//! Signals: those that a waiting thread should handle, and those sent to the supervisor.
 //!
-//! While a call waits for our answer the kernel keeps all but fatal signals from the thread, so
-//! that no call runs twice. The wait must therefore look itself whether the thread has a signal
-//! to handle, and end as the kernel's own waits do.
+//! While a call waits for the supervisor's answer, the kernel withholds all but fatal signals from
+//! the thread, so that no call runs twice. The wait must therefore check for signals itself, and
+//! end as the kernel's own waits do.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,30 +11,30 @@ use crate::kernel::field;
 use crate::kernel::raw;
 use vb3_host::Errno;
 
-/// Looks that a process-wide signal must survive before it is taken for this thread's, if another
-/// thread might take it. A thread that can take it does so in microseconds.
-const PATIENCE: u8 = 3;
+/// How many looks a process-wide signal must survive before it counts as this thread's, if another
+/// thread could take it. That thread would take it within microseconds.
+const MAX_LOOKS: u8 = 3;
 
 /// Whether a waiting thread has a signal to handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     None,
-    /// The kernel has marked this thread: restart codes are safe.
+    /// The kernel has assigned it to this thread: restart codes are safe.
     Certain,
     /// A process-wide signal that no other thread takes.
     Ambiguous,
-    /// A signal that only the mask of this very call lets in.
+    /// A signal that only this call's own mask unblocks.
     Masked,
 }
 
-/// How soon a thread is worth another look.
+/// How soon a thread should be checked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// A signal is pending that another thread may take.
     Soon,
-    /// It handles signals.
+    /// The thread handles signals.
     Often,
-    /// It handles none: it can be stopped, or end with a core dump.
+    /// It handles none. It can still be stopped, or end with a core dump.
     Seldom,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Pace {
 pub(crate) struct Signals {
     tid: u32,
     status: Option<OwnedFd>,
-    /// Blocked signals during this call, where it brings its own (ppoll, pselect6).
+    /// Blocked signals during this call, if the call has its own mask (ppoll, pselect6).
     pub(crate) mask: Option<u64>,
     seen: u8,
     handles: bool,
@@ -60,7 +60,7 @@ impl Signals {
         }
     }
 
-    /// How soon the thread is to be looked at again.
+    /// Returns how soon the thread should be checked again.
     pub(crate) fn pace(&self) -> Pace {
         match (self.seen, self.handles) {
             (0, true) => Pace::Often,
@@ -98,11 +98,11 @@ impl Signals {
     }
 }
 
-/// Signals that do nothing to a thread without a handler. One of them may be pending for a moment
-/// because another thread blocks it, or is traced.
+/// Signals that do nothing to a thread without a handler. One may be pending briefly because
+/// another thread blocks it or is traced.
 ///
-/// Source: Linux 6.12 kernel/signal.c `sig_ignored`, include/linux/signal.h `SIG_KERNEL_IGNORE_MASK`,
-/// differs: a call that SIGCONT finds goes on anew.
+/// Source: Linux 6.12 kernel/signal.c `sig_ignored`, include/linux/signal.h
+/// `SIG_KERNEL_IGNORE_MASK`, differs: a call is repeated after SIGCONT.
 const UNHEEDED: [libc::c_int; 3] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH];
 
 /// The signal lines of a thread's status file.
@@ -144,12 +144,12 @@ impl Look {
             *seen = 0;
             return Verdict::None;
         }
-        // The kernel asks the first thread first; it takes what it does not block.
+        // The kernel offers a signal to the first thread first, which takes it unless it blocks it.
         if self.threads <= 1 || self.leader {
             return Verdict::Certain;
         }
         *seen = seen.saturating_add(1);
-        if *seen >= PATIENCE {
+        if *seen >= MAX_LOOKS {
             Verdict::Ambiguous
         } else {
             Verdict::None
@@ -157,11 +157,11 @@ impl Look {
     }
 }
 
-/// The end of the pipe that the handler writes to; -1 when nobody listens.
+/// The end of the pipe that the handler writes to, or -1 if no run reads it.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// Signals passed on to all programs; those passed on to the program alone, also where a timer of its
-/// own sent them; and the one that tells of children, which are reaped.
+/// Signals that the supervisor catches. It passes some on to all programs, and some to the program
+/// only, even if the program's own timer sent them. SIGCHLD makes it reap children.
 pub(crate) const CAUGHT: [libc::c_int; 8] = [
     libc::SIGINT,
     libc::SIGTERM,
@@ -198,7 +198,7 @@ extern "C" fn on_signal(
     // location are async-signal-safe.
     unsafe {
         let saved = *libc::__errno_location();
-        // The terminal sends to the whole foreground group: the program has had it already.
+        // The terminal sends to the whole foreground group, so the program has it already.
         let from_process = !info.is_null() && (*info).si_code <= 0;
         let text = [u8::try_from(signal).unwrap_or(0), from_process.into()];
         libc::write(
@@ -211,7 +211,7 @@ extern "C" fn on_signal(
 }
 
 impl Forward {
-    /// Begins to catch. One at a time in a process; a second one catches nothing.
+    /// Starts to catch signals. Only the first instance in a process catches any.
     pub(crate) fn begin() -> Result<Self, Errno> {
         let mut fds = [-1; 2];
         // SAFETY: room for two descriptors.
@@ -229,7 +229,7 @@ impl Forward {
             return Ok(this);
         }
         for signal in CAUGHT {
-            // SAFETY: zero is a value of sigaction; both structures are live; the handler is
+            // SAFETY: zero is a valid sigaction; both structures are live; the handler is
             // async-signal-safe.
             unsafe {
                 let mut action: libc::sigaction = core::mem::zeroed();
@@ -251,7 +251,7 @@ impl Forward {
         self.reader.as_fd()
     }
 
-    /// Signals that came since, and whether another process sent them.
+    /// Returns the signals since the last call, and whether another process sent each.
     pub(crate) fn take(&self) -> Vec<(i32, bool)> {
         let mut text = [0u8; 128];
         let n = raw::read(self.reader.as_fd(), &mut text).unwrap_or(0);
@@ -265,7 +265,7 @@ impl Forward {
 impl Drop for Forward {
     fn drop(&mut self) {
         for (signal, before) in &self.before {
-            // SAFETY: restores what the kernel has told us before.
+            // SAFETY: restores the action that the kernel reported before.
             unsafe { libc::sigaction(*signal, &raw const before.0, core::ptr::null_mut()) };
         }
         if !self.before.is_empty() {

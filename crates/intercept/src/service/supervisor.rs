@@ -370,7 +370,7 @@ impl<'a> Supervisor<'a> {
     /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
     pub(crate) fn lend(&self, may: &mut MayBlock, n: &Notif) -> bool {
         let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
-        if wanted.len() > lend::MOST {
+        if wanted.len() > lend::MAX_LENT {
             n.gathered.lend(Vec::new());
             wanted.clear();
         }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Runs the program on one call's data, as the kernel does.
+/// Runs the filter on one call's data, as the kernel does.
 fn verdict(arch: u32, nr: libc::c_long, args: [u64; 6]) -> u32 {
     let mut words = vec![word(nr), arch, 0, 0];
     for arg in args {

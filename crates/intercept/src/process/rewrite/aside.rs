@@ -1,21 +1,21 @@
-//! Calls by a thread that was stopped wherever it was: in a call of its own, or in none.
+//! Makes a stopped thread execute calls, whether or not it is inside a call.
 
 use super::{InStead, Left, Look, PTRACE_INTERRUPT, STOPS, Stop, Stopped, ptrace};
 use crate::kernel::MayBlock;
 use crate::process::reap::Ended;
 
-/// How a thread is found that was asked to stop.
+/// The state of a thread that was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Not stopped yet. It comes back to the program's own code only when it has stopped for us.
+    /// Not stopped yet. The thread cannot run the program's code before it stops.
     OnItsWay,
     Stopped,
-    /// It has ended, and how, if nobody else was told.
+    /// Ended, with the exit status unless another thread took it.
     Gone(Option<Ended>),
 }
 
 impl Stopped {
-    /// How the thread is found now. A signal that is due is given to it first.
+    /// Returns the thread's state. Delivers a pending signal first.
     pub(crate) fn find(&mut self) -> Found {
         match self.look() {
             Look::Nothing => Found::OnItsWay,
@@ -28,13 +28,14 @@ impl Stopped {
         }
     }
 
-    /// Has a stopped thread make calls by an instruction of its memory that makes calls, with all
-    /// signals held back. Afterwards it is stopped as it was. A call of its own that was interrupted
-    /// goes on when it is let go: of its interruption it hears nothing.
+    /// Makes a stopped thread execute calls with a system call instruction in its memory.
     ///
-    /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: whether a call is made
-    /// again is judged by the registers after the stop. arch/arm64/kernel/signal.c `do_signal` has
-    /// judged before: there a call with a timeout begins anew.
+    /// All signals are blocked meanwhile, and the thread's state is restored afterwards. If one of
+    /// its own calls was interrupted, it continues after the release and does not return EINTR.
+    ///
+    /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: the registers after
+    /// the stop decide whether a call restarts. arch/arm64/kernel/signal.c `do_signal` decides
+    /// before: there a call with a timeout starts again.
     pub(crate) fn aside<T>(
         &mut self,
         may: &MayBlock,
@@ -49,7 +50,7 @@ impl Stopped {
             thread: self,
             again,
         });
-        // From the exit of the last call to a stop of the kind at which it was found.
+        // From the exit of the last call to a stop like the first one.
         self.go_on_to_a_stop(0);
         for _ in 0..STOPS {
             match self.next_stop(may)? {
@@ -63,17 +64,18 @@ impl Stopped {
     }
 
     fn go_on_to_a_stop(&mut self, signal: i32) {
-        // What fails here has ended: the next look says so. A stop before asked for another.
+        // A thread for which this fails has ended, and the next look shows that. An earlier stop
+        // requests another one.
         let _asked = ptrace(PTRACE_INTERRUPT, self.tid, 0, 0);
         let _gone_on = self.resume(libc::PTRACE_CONT, signal);
     }
 
-    /// Lets a stopped thread go.
+    /// Releases a stopped thread.
     pub(crate) fn free(self) -> Left {
         self.leave(0)
     }
 
-    /// Which thread it is.
+    /// Returns the thread's number.
     pub(crate) fn tid(&self) -> u32 {
         self.tid.unsigned_abs()
     }

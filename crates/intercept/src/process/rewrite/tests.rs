@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 
 use super::*;
 
-/// Where the handler of the child writes.
+/// The descriptor that the child's handler writes to.
 static OUT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
 
 extern "C" fn on_signal(_: i32) {
@@ -13,10 +13,10 @@ extern "C" fn on_signal(_: i32) {
     unsafe { libc::write(out, c"h".as_ptr().cast(), 1) };
 }
 
-/// The child: it handles SIGUSR1, and waits in a read, which it says.
+/// Runs the child: it handles SIGUSR1, reports that it is ready, and waits in a read.
 fn waits(mut input: PipeReader, mut out: PipeWriter) -> Option<()> {
     OUT.store(out.as_raw_fd(), std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: a structure of integers, for which zero is a value, and a handler that only writes.
+    // SAFETY: a structure of integers, for which zero is valid, and a handler that only writes.
     unsafe {
         let mut action: libc::sigaction = core::mem::zeroed();
         action.sa_sigaction = on_signal as extern "C" fn(i32) as usize;
@@ -27,14 +27,15 @@ fn waits(mut input: PipeReader, mut out: PipeWriter) -> Option<()> {
     out.write_all(b"r").ok()
 }
 
-/// The signal is the first stop, and comes once the descriptor is closed. The call is made again.
+/// The signal's stop comes first. The signal is delivered after the descriptor is closed, and the
+/// call restarts.
 #[test]
 fn a_due_signal_leaves_no_descriptor_behind() {
     let may = MayBlock::of_this_thread();
     let (input, mut to) = std::io::pipe().expect("a pipe");
     let (mut from, out) = std::io::pipe().expect("a pipe");
     let given = File::open("/dev/null").expect("it is there");
-    // SAFETY: the child makes system calls alone.
+    // SAFETY: the child makes only system calls.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let done = waits(input, out);
@@ -48,7 +49,7 @@ fn a_due_signal_leaves_no_descriptor_behind() {
         byte[0]
     };
     assert_eq!(heard(), b's');
-    // In its read by now, or soon.
+    // The child is in its read, or will be soon.
     let reads = || {
         let call = raw::proc_string(&format!("/proc/{child}/syscall"));
         call.split(' ').next() == Some(&libc::SYS_read.to_string())
