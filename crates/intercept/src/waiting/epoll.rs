@@ -1,22 +1,22 @@
-//! Device files and buffers in a program's own epoll sets.
+//! Device files and dma-bufs in a program's epoll sets.
 //!
-//! The kernel cannot watch a device file or a dma-buf of ours: they are memfds to it, which it
-//! refuses. The supervisor puts its own object into the program's set instead, with the program's
-//! data: a socket that is always readable and writable and has urgent data. The kernel reports of it
-//! the mask that the supervisor gives the entry: the conditions that hold on the device, of those that
-//! the program asked for. One entry is one event, as in a kernel, and epoll_wait stays the kernel's. POLLERR cannot be masked: while it
-//! holds, an object that is in error besides stands in the socket's place; while POLLHUP does, one
-//! that is in error and hung up.
+//! The kernel cannot watch a device file or a dma-buf of the supervisor: both are memfds, which
+//! epoll refuses. The supervisor adds a substitute object to the program's set, with the program's
+//! data: a socket that is always readable and writable and has urgent data. The supervisor sets the
+//! entry's mask to those requested conditions that the device currently meets, and the kernel
+//! reports that mask. Each entry reports one event, as in a kernel, and epoll_wait needs no
+//! supervisor. POLLERR cannot be masked, so while it holds, another object in error replaces the
+//! socket. For POLLHUP there is an object in error that is also hung up.
 //!
-//! A mask is set anew when what holds changes; for edges, only when the device wakes those who
-//! wait for it, since setting it anew is an edge. Buffers have no edges: a dma-buf's poll that finds
-//! something ready wakes its own waiters, so that what holds is reported at every wait. What an entry
-//! is to show is decided here, under the lock of all devices. [Threads](changes) change the sets without
-//! that lock. The call that changed a file's state, or that closes its last descriptor, is answered after
-//! that, or after 200 ms if a program holds the set for longer.
+//! The mask changes with the device's state. With EPOLLET it changes only when the device wakes its
+//! waiters, since each change is an edge. Buffers have no edges: a dma-buf that polls as ready
+//! wakes its own waiters, so its state is reported at every wait. The masks are decided under the
+//! lock of all devices. [Threads](changes) then change the sets without that lock. A call that
+//! changes a file's state or closes its last descriptor is answered after those changes, or after
+//! 200 ms if a program holds the set's lock for longer.
 //!
-//! A buffer that was exported several times is one file here and several to a program. Where it
-//! closes one of them while it has another, the entry stays until that is closed, too.
+//! A dma-buf that was exported several times is one file to the supervisor and several files to a
+//! program. If the program closes one of them, the entry stays until it closes the others, too.
 
 mod changes;
 mod info;
@@ -44,16 +44,16 @@ pub(crate) use sweep::Sweep;
 
 const ERR: u32 = libc::EPOLLERR.cast_unsigned();
 const HUP: u32 = libc::EPOLLHUP.cast_unsigned();
-/// Conditions that the kernel reports whatever the mask.
+/// Conditions that the kernel reports whether or not the mask has them.
 const UNASKED: u32 = ERR | HUP;
 const ONESHOT: u32 = libc::EPOLLONESHOT.cast_unsigned();
 const EDGES: u32 = libc::EPOLLET.cast_unsigned();
 const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE.cast_unsigned();
-/// Bits that are no conditions but ways of reporting.
+/// Bits that select how conditions are reported.
 const WAYS: u32 = EDGES | ONESHOT | EXCLUSIVE | libc::EPOLLWAKEUP.cast_unsigned();
-/// Conditions that poll knows.
+/// The conditions of poll.
 const CONDITIONS: u32 = 0x03ff;
-/// What may stand beside EPOLLEXCLUSIVE.
+/// Bits that are allowed with EPOLLEXCLUSIVE.
 ///
 /// Source: Linux 7.2 fs/eventpoll.c `EPOLLEXCLUSIVE_OK_BITS`.
 const BESIDE_EXCLUSIVE: u32 = EXCLUSIVE
@@ -62,7 +62,7 @@ const BESIDE_EXCLUSIVE: u32 = EXCLUSIVE
     | (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLHUP).cast_unsigned()
     | libc::EPOLLWAKEUP.cast_unsigned();
 
-/// Names a program's epoll set here.
+/// Identifies a program's epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SetId(pub(crate) u64);
 
@@ -71,9 +71,9 @@ pub(crate) struct SetId(pub(crate) u64);
 struct Set {
     file: Arc<SetFile>,
     entries: usize,
-    /// With which change it was used last.
+    /// The number of the change that last used it.
     used: u64,
-    /// The process that did.
+    /// The process that last used it.
     user: u32,
 }
 
@@ -81,16 +81,16 @@ struct Set {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     events: u32,
-    /// The conditions that it is to show.
+    /// The conditions that it must report.
     shown: u32,
 }
 
-/// Why an entry is looked at.
+/// Why an entry is updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A call was made that may have changed what holds.
+    /// A call may have changed the file's state.
     Call,
-    /// The device woke those who wait for it.
+    /// The device woke its waiters.
     Wake,
 }
 
@@ -100,7 +100,7 @@ impl Entry {
         (self.events & CONDITIONS) as i16
     }
 
-    /// Follows the file: see the module. Whether the entry is to be changed.
+    /// Updates the entry with the file's state. Returns whether its mask changes.
     fn follow(&mut self, now: i16, cause: Cause) -> bool {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let due = if self.events & EDGES == 0 || mask & UNASKED != self.shown & UNASKED {
@@ -108,7 +108,7 @@ impl Entry {
         } else if cause == Cause::Wake {
             mask != 0
         } else {
-            // What holds no longer is not reported; what holds still was reported before.
+            // Conditions that ended need no report, and the others were reported before.
             mask == 0 && self.shown != 0
         };
         if due {
@@ -118,10 +118,10 @@ impl Entry {
     }
 }
 
-/// The ways of reporting that a file does not have.
+/// Returns the reporting modes that a file does not support.
 ///
 /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_poll`, which calls `dma_buf_poll_cb` itself
-/// where no fence is pending; measured on 6.12 and 7.2.
+/// if no fence is pending; measured on 6.12 and 7.2.
 const fn unknown_ways(file: Watched) -> u32 {
     match file {
         Watched::Device(_) => 0,
@@ -129,13 +129,13 @@ const fn unknown_ways(file: Watched) -> u32 {
     }
 }
 
-/// What holds on a file, of what an entry asks for.
+/// Returns which of the conditions in `asked` a file meets.
 fn holds(backend: &mut dyn Backend, file: Watched, asked: i16, by: Asker) -> i16 {
     let now = match file {
         Watched::Device(file) => device_poll(backend, file, asked, by),
         Watched::Buffer(id) => buffer_poll(backend, id, asked),
     };
-    // What has hung up shows as an error, too.
+    // A hung-up file also reports an error.
     if now & libc::POLLHUP != 0 {
         now | libc::POLLERR
     } else {
@@ -143,19 +143,19 @@ fn holds(backend: &mut dyn Backend, file: Watched, asked: i16, by: Asker) -> i16
     }
 }
 
-/// A program's `epoll_ctl` that is being made.
+/// A program's `epoll_ctl` in progress.
 #[derive(Debug)]
 pub(crate) struct Control {
     set: SetId,
     key: Key,
     op: Op,
-    /// The process and number that name the set.
+    /// The process and descriptor number that name the set.
     name: (u32, i32),
     made: Receiver<Result<(), Errno>>,
 }
 
 impl Control {
-    /// Waits for its result. It waits for the set's own lock, as the program's call does in a kernel.
+    /// Waits for the result. Like the kernel's own call, it waits for the set's lock.
     pub(crate) fn wait(&self, _: &MayBlock) -> Result<(), Errno> {
         self.made.recv().unwrap_or(Err(Errno(libc::ENOMEM)))
     }
@@ -167,42 +167,42 @@ pub(crate) struct Epolls {
     objects: Option<Arc<Objects>>,
     numbers: Arc<Numbers>,
     sets: HashMap<SetId, Set>,
-    /// The sets in the kernel's order of files, for looking one up.
+    /// The sets in the kernel's order of files, for lookups.
     order: Vec<SetId>,
-    /// Under which process and number a set was used last.
+    /// The process and descriptor number that last used each set.
     names: HashMap<(u32, i32), SetId>,
-    /// By set and the program's number for the file.
+    /// Entries by file, then by set and the program's number for the file.
     by_file: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
-    /// Entries out of their sets because their file is about to be closed.
+    /// Entries that were removed from their sets because their file is about to be closed.
     parked: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     next: u64,
     /// Changes of sets so far.
     changes: u64,
     sweep_at: usize,
-    /// Somebody looks which sets are gone.
+    /// Whether a thread searches for abandoned sets.
     is_swept: bool,
-    /// What changes the sets.
+    /// The changes that threads make.
     queue: Changes,
-    /// Works that were caused since it was last asked, with the process that uses the set.
+    /// Changes since the last query, each with the process that uses the set.
     caused: Vec<(u32, WorkId)>,
-    /// Those that take a file's last entries out of a set, until they are made: nobody waited for them if
-    /// the file ended with a process.
+    /// Pending changes that remove a file's last entries from a set. No call waits for them if the
+    /// file ended with a process.
     ends: Vec<(u32, WorkId)>,
 }
 
 impl Epolls {
-    /// Whether a file stands in a set.
+    /// Returns whether a file is in a set.
     pub(crate) fn has(&self, file: Watched) -> bool {
         self.by_file.contains_key(&file)
     }
 
-    /// Whether no file stands in any set.
+    /// Returns whether all sets are empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_file.is_empty()
     }
 
-    /// The processes in whose sets something has changed since the last call of this, or in whose sets
-    /// files still stand that are gone, with what waits for that.
+    /// Takes the pending changes since the last call, and those that remove ended files, each with
+    /// the process that uses the set.
     pub(crate) fn take_caused(&mut self) -> Vec<(u32, WorkId)> {
         self.queue.keep_awaited(&mut self.ends);
         let mut caused = core::mem::take(&mut self.caused);
@@ -210,7 +210,7 @@ impl Epolls {
         caused
     }
 
-    /// What waits for those changes among `caused` that are in sets of this process.
+    /// Returns a waiter for those changes in `caused` that concern this process's sets.
     pub(crate) fn changed(&self, caused: &[(u32, WorkId)], process: u32) -> Changed {
         let own = caused.iter().filter(|(user, _)| *user == process);
         let own: Vec<WorkId> = own.map(|(_, work)| *work).collect();
@@ -220,7 +220,7 @@ impl Epolls {
         }
     }
 
-    /// Has a set changed.
+    /// Queues a change of a set.
     fn cause(&mut self, set: SetId, key: Key, change: Change) {
         let Some(set) = self.sets.get(&set) else {
             return;
@@ -237,19 +237,19 @@ impl Epolls {
         }
     }
 
-    /// Shows the states of buffers in the sets they are in.
+    /// Updates the sets that contain buffers.
     pub(crate) fn update_buffers(&mut self, backend: &mut dyn Backend) {
         for id in self.buffers() {
             self.update(Watched::Buffer(id), Cause::Call, backend);
         }
     }
 
-    /// Shows a file's state in the sets it is in.
+    /// Updates the sets that contain a file.
     pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
         let Some(entries) = self.by_file.get_mut(&file) else {
             return;
         };
-        // Most entries ask for the same, and are many where many sets watch a file.
+        // A file in many sets mostly has entries with the same mask, so one result is kept.
         let mut known: Option<(i16, i16)> = None;
         let mut due = Vec::new();
         for ((set, number), entry) in entries {
@@ -268,7 +268,7 @@ impl Epolls {
         }
     }
 
-    /// The buffers that stand in a set.
+    /// Returns the buffers in a set.
     pub(crate) fn buffers(&self) -> Vec<FdIdentity> {
         let known = self.by_file.keys().chain(self.parked.keys());
         let buffers = known.filter_map(|file| match file {
@@ -278,7 +278,7 @@ impl Epolls {
         buffers.collect()
     }
 
-    /// A file is no more: neither are its entries.
+    /// Forgets an ended file and its entries.
     pub(crate) fn forget(&mut self, file: Watched) {
         for entries in [self.by_file.remove(&file), self.parked.remove(&file)] {
             for (set, number) in entries.unwrap_or_default().into_keys() {
@@ -288,7 +288,7 @@ impl Epolls {
         }
     }
 
-    /// One entry less; lets go of a set that has none left.
+    /// Counts one entry less, and drops a set without entries.
     fn count_down(&mut self, id: SetId) {
         let Some(set) = self.sets.get_mut(&id) else {
             return;
@@ -301,7 +301,7 @@ impl Epolls {
         }
     }
 
-    /// Takes a file's entries out of their sets: its last descriptor is about to be closed.
+    /// Removes a file's entries from their sets, because its last descriptor is about to be closed.
     pub(crate) fn park(&mut self, file: Watched) {
         let Some(entries) = self.by_file.remove(&file) else {
             return;
@@ -312,7 +312,7 @@ impl Epolls {
         self.parked.insert(file, entries);
     }
 
-    /// Puts a file's entries back: a descriptor of it is left after all.
+    /// Adds a file's entries again, because a descriptor of it remains.
     pub(crate) fn unpark(&mut self, file: Watched, backend: &mut dyn Backend) {
         let Some(mut entries) = self.parked.remove(&file) else {
             return;
@@ -325,8 +325,8 @@ impl Epolls {
         self.by_file.entry(file).or_default().extend(entries);
     }
 
-    /// Which set a descriptor of ours names; a new one if it is not known. `told`: what the kernel
-    /// tells of that where it compares no files.
+    /// Returns the set behind a duplicated descriptor, or adds a new one. `told` is the set that
+    /// the kernel's list of entries shows if kcmp is refused.
     fn identify(
         &mut self,
         fd: OwnedFd,
@@ -371,7 +371,7 @@ impl Epolls {
         order.map_or(told == Some(id), core::cmp::Ordering::is_eq)
     }
 
-    /// The objects that stand in sets: for kernels that compare no files.
+    /// Returns the objects in sets, for kernels without kcmp.
     pub(crate) fn objects_in_sets(&self) -> ObjectsInSets {
         let objects = self.objects.as_ref();
         ObjectsInSets {
@@ -380,7 +380,7 @@ impl Epolls {
         }
     }
 
-    /// The set behind `fd`, or where it belongs in the order.
+    /// Returns the set behind `fd`, or its position in the order.
     fn find(&self, fd: BorrowedFd<'_>, told: Option<SetId>) -> Result<SetId, usize> {
         let (mut low, mut high) = (0, self.order.len());
         while low < high {
@@ -405,10 +405,11 @@ impl Epolls {
         Err(low)
     }
 
-    /// Begins a program's `epoll_ctl`. `set`: a descriptor of the set, and what the kernel tells of it.
+    /// Begins a program's `epoll_ctl`. `set` is a descriptor of the set, and the set that the
+    /// kernel's list shows.
     ///
     /// # Errors
-    /// EINVAL, EEXIST, and those of descriptors.
+    /// Returns EINVAL, EEXIST, and the errors of descriptors.
     pub(crate) fn change(
         &mut self,
         key: Key,
@@ -435,7 +436,7 @@ impl Epolls {
                 now,
                 done,
             };
-            // Its thread waits for this one itself.
+            // The program's thread waits for this change itself.
             self.queue.add(&set.file, key, change);
         }
         let set = id;
@@ -448,7 +449,7 @@ impl Epolls {
         })
     }
 
-    /// Notes a change of a set; gives what the entry is to show.
+    /// Records a change of a set. Returns the conditions that the entry must report.
     fn change_in(
         &mut self,
         id: SetId,
@@ -481,7 +482,7 @@ impl Epolls {
         Ok(now)
     }
 
-    /// Ends a program's `epoll_ctl`: an entry that is not in its set is none.
+    /// Ends a program's `epoll_ctl`. An entry that did not reach its set is forgotten.
     pub(crate) fn end_change(&mut self, control: &Control, made: Result<(), Errno>) {
         let (id, (file, number)) = (control.set, control.key);
         let is_gone = match control.op {
@@ -503,7 +504,7 @@ impl Epolls {
         if was_there {
             return self.count_down(id);
         }
-        // No set, or one of which nothing is known.
+        // Not a set, or one without a known entry.
         if self.sets.get(&id).is_some_and(|set| set.entries == 0) {
             self.sets.remove(&id);
             self.order.retain(|&known| known != id);
@@ -516,7 +517,7 @@ impl Epolls {
 mod tests {
     use super::*;
 
-    /// An epoll set of this process.
+    /// Makes an epoll set of this process.
     pub(super) fn a_set() -> OwnedFd {
         let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
         rustix::event::epoll::create(flags).expect("a set")

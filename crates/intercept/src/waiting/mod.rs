@@ -1,6 +1,6 @@
-//! Calls that wait: poll, select, epoll, reads and writes, and what is kept of each.
+//! Calls that wait: poll, select, epoll, reads and writes, and the state of each.
 //!
-//! Other rooms import what this file exports, and nothing behind it.
+//! Other rooms import only the exports of this file.
 
 mod epoll;
 mod pending;

@@ -12,20 +12,21 @@ use crate::waiting::poll::Polling;
 use crate::waiting::transfer::Transfer;
 use vb3_host::{FdIdentity, FileId};
 
-/// How often a waiting thread is looked at for signals.
+/// How often the supervisor checks a waiting thread for signals.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
-/// How often where signals come.
+/// How often it checks when the thread handles signals.
 pub(crate) const LOOK_OFTEN: Duration = Duration::from_micros(500);
-/// For how long after one.
+/// How long after a signal that applies.
 const RECENTLY: Duration = Duration::from_millis(200);
-/// How often a thread that handles none, and can only be stopped or end with a core dump.
+/// How often it checks a thread without handlers, which can only be stopped or end with a core
+/// dump.
 pub(crate) const LOOK_SELDOM: Duration = Duration::from_millis(50);
-/// What one look may take of the time: about twenty times what it costs.
+/// Share of time for one check: about twenty times its cost.
 const A_LOOK: Duration = Duration::from_micros(100);
-/// Calls that wait at one time, at most; there is at most one for each thread.
+/// Most calls that wait at one time, at most one per thread.
 pub(crate) const MAX_WAITING: usize = 1 << 16;
 
-/// What waits.
+/// What kind of call waits.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Ioctl {
@@ -40,7 +41,7 @@ pub(crate) enum Kind {
     },
     Transfer(Transfer),
     Poll(Polling),
-    /// recvmsg, recvfrom on a monitor's socket.
+    /// recvmsg or recvfrom on a monitor socket.
     Receive(Receive),
     /// flock, fcntl.
     Lock(LockCall),
@@ -53,9 +54,9 @@ pub(crate) struct Waiting {
     pub(crate) kind: Kind,
     pub(crate) deadline: Option<Instant>,
     pub(crate) signals: Signals,
-    /// When it is looked at for signals next.
+    /// When its thread is next checked for signals.
     pub(crate) look: Option<Instant>,
-    /// The file stays open while the call runs, whoever closes the descriptor.
+    /// Keeps the file open while the call runs, even if the descriptor is closed.
     _hold: Option<OwnedFd>,
 }
 
@@ -71,7 +72,7 @@ impl Waiting {
         }
     }
 
-    /// The files that it waits for.
+    /// Returns the files that it waits for.
     pub(crate) fn files(&self) -> Vec<FileId> {
         match &self.kind {
             Kind::Poll(polling) => polling.files(),
@@ -79,12 +80,13 @@ impl Waiting {
         }
     }
 
-    /// Whether a piece of it was moved: it is the supervisor's then to go on with, and waits for nothing.
+    /// Returns whether a piece of it was transferred. The supervisor then continues it without
+    /// waiting.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(&self.kind, Kind::Transfer(transfer) if transfer.is_under_way())
     }
 
-    /// The file whose backend knows of this call.
+    /// Returns the file whose backend knows of this call.
     pub(crate) fn file(&self) -> Option<FileId> {
         match &self.kind {
             Kind::Ioctl { file, .. } => Some(*file),
@@ -94,14 +96,14 @@ impl Waiting {
     }
 }
 
-/// What has become of a call that was made once more.
+/// The result of another attempt at a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tried {
-    /// It is answered, has gone, or still waits.
+    /// The call is answered, has ended, or still waits.
     Over,
-    /// Something is to be gathered first.
+    /// A part of the program's memory must be copied first.
     Lacks,
-    /// A piece of it was moved.
+    /// A piece was transferred.
     Part,
 }
 
@@ -111,38 +113,38 @@ pub(crate) struct Pending {
     pub(crate) slots: HashMap<u32, Waiting>,
     pub(crate) by_tid: HashMap<u32, u32>,
     pub(crate) by_file: HashMap<FileId, BTreeSet<u32>>,
-    /// Calls on buffers, and polls of them.
+    /// Calls on buffers, and polls of buffers.
     pub(crate) on_buffers: BTreeSet<u32>,
     pub(crate) on_locks: BTreeSet<u32>,
-    /// Calls of threads of whose end nothing tells.
+    /// Calls of threads whose end is not reported.
     pub(crate) unfollowed: BTreeSet<u32>,
     pub(crate) deadlines: BTreeSet<(Instant, u32)>,
-    /// When each is looked at for signals next.
+    /// When each call's thread is next checked for signals.
     pub(crate) looks: BTreeSet<(Instant, u32)>,
     pub(crate) next: u32,
-    /// Files that may have changed since the waiting calls were tried.
+    /// Files that may have changed since the last attempts.
     pub(crate) changed: Vec<FileId>,
-    /// Buffers may have.
+    /// Whether buffers may have changed.
     pub(crate) buffers_changed: bool,
-    /// Threads that a signal has interrupted, and when.
+    /// Threads that a signal interrupted, and when.
     pub(crate) interrupted: HashMap<u32, Instant>,
-    /// Polls that a stop has interrupted, which go on until the same time.
+    /// Polls that a stop interrupted. They continue with the same deadline.
     pub(crate) suspended: HashMap<u32, (i64, Option<Instant>)>,
 }
 
 impl Pending {
-    /// Whether nothing waits.
+    /// Returns whether no call waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// How many wait.
+    /// Returns how many calls wait.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Adds a call; gives it back when there are too many. `followed`: the end of its thread will be
-    /// told.
+    /// Adds a call, or returns it if there are too many. `followed` says that the end of its thread
+    /// is reported.
     pub(crate) fn insert(&mut self, waiting: Waiting, followed: bool) -> Result<u32, Box<Waiting>> {
         if self.slots.len() >= MAX_WAITING {
             return Err(Box::new(waiting));
@@ -171,7 +173,7 @@ impl Pending {
         Ok(slot)
     }
 
-    /// A call that waits, or is under way.
+    /// Returns a call that waits or is in progress.
     pub(crate) fn get(&self, slot: u32) -> Option<&Waiting> {
         self.slots.get(&slot)
     }
@@ -215,8 +217,8 @@ impl Pending {
         Some(waiting)
     }
 
-    /// Plans the next look at a call: after `pause`, sooner where signals come, later where so
-    /// many wait that looking at all of them would take more than a small part of the time.
+    /// Plans the next check of a call's thread after `pause`. It is sooner if the thread handles
+    /// signals, and later if all checks together would take too much time.
     pub(crate) fn plan_look(&mut self, slot: u32, tid: u32, pause: Duration) {
         let now = Instant::now();
         let recent = self
@@ -242,33 +244,33 @@ impl Pending {
         self.interrupted.insert(tid, now);
     }
 
-    /// Notes that a file may have changed.
+    /// Records that a file may have changed.
     pub(crate) fn mark(&mut self, file: FileId) {
         if self.by_file.contains_key(&file) && !self.changed.contains(&file) {
             self.changed.push(file);
         }
     }
 
-    /// Notes that buffers may have changed.
+    /// Records that buffers may have changed.
     pub(crate) fn mark_buffers(&mut self) {
         self.buffers_changed = !self.on_buffers.is_empty();
     }
 
-    /// The time until a deadline passes or signals are to be looked for.
+    /// Returns the time until the next deadline or check.
     pub(crate) fn next_look(&self, now: Instant) -> Option<Duration> {
         let first = [self.deadlines.first(), self.looks.first()];
         let next = first.into_iter().flatten().map(|(at, _)| *at).min()?;
         Some(next.saturating_duration_since(now))
     }
 
-    /// The calls on these files, oldest first, so that they are served in the order they came.
+    /// Returns the calls on these files, the oldest first, so that they are served in order.
     pub(crate) fn slots_on(&self, files: &[FileId]) -> Vec<u32> {
         let on = files.iter().filter_map(|file| self.by_file.get(file));
         let slots: BTreeSet<u32> = on.flatten().copied().collect();
         slots.into_iter().collect()
     }
 
-    /// Those in a list of times that have come.
+    /// Returns the entries of a list whose time has come.
     pub(crate) fn due(list: &BTreeSet<(Instant, u32)>, now: Instant) -> Vec<u32> {
         let due = list.iter().take_while(|(at, _)| *at <= now);
         due.map(|(_, slot)| *slot).collect()

@@ -1,4 +1,4 @@
-//! poll, ppoll, select, pselect6, with device files and others mixed.
+//! poll, ppoll, select and pselect6 with any mix of device files and others.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use crate::process::Notif;
 use crate::waiting::select::Sets;
 use vb3_host::{Backend, Caller, FdIdentity, FileId};
 
-/// Descriptors in one poll, at most; a longer list is refused as for want of memory.
+/// Most descriptors in one poll. A longer list fails with ENOMEM.
 pub(crate) const MAX_POLLED: usize = 1 << 16;
-/// Lists up to this length are looked at descriptor by descriptor, whatever their numbers are.
+/// Lists up to this length are checked descriptor by descriptor, even without kept numbers.
 pub(crate) const SHORT: usize = 64;
-/// Bits that poll reports unasked.
+/// Bits that poll reports without a request.
 pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 
-/// Keeps a file open while it is polled, whoever closes its descriptor.
+/// Keeps a file open while it is polled, even if its descriptor is closed.
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) _fd: Option<OwnedFd>,
 }
 
-/// What is polled at one place of the list.
+/// The file behind one entry of the list.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A device file.
@@ -37,19 +37,20 @@ pub(crate) enum Source {
     ),
     /// A file that is always ready.
     Ready,
-    /// Another file, borrowed, which the kernel itself answers for.
+    /// Another file, borrowed, for which only the kernel answers.
     Other(Borrowed),
-    /// A file of a file system, by its number: a program may serve that. It is polled without the lock.
+    /// A file of a file system, with its number. A program may serve it, so it is polled without
+    /// the lock.
     Slow(i32, Arc<Borrowed>),
-    /// Another file, by its number, that is to be lent, or else is never ready.
+    /// Another file, by its number, which the thread must lend. Otherwise it is never ready.
     Unknown(i32),
-    /// No file.
+    /// Not an open descriptor.
     Bad,
-    /// A negative number: skipped.
+    /// A negative number, which poll skips.
     Skip,
 }
 
-/// One descriptor polled.
+/// One polled descriptor.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) events: i16,
@@ -60,27 +61,27 @@ pub(crate) struct Entry {
 /// How results are written.
 #[derive(Debug)]
 pub(crate) enum Form {
-    /// An array of pollfd at this address.
+    /// To an array of pollfd at this address.
     Poll(u64),
-    /// Three bit sets.
+    /// To three bit sets.
     Select(Sets),
 }
 
-/// A poll of any kind.
+/// A poll or select in progress.
 #[derive(Debug)]
 pub(crate) struct Polling {
     pub(crate) entries: Vec<Entry>,
     pub(crate) form: Form,
     /// Where the remaining time is written, and whether in microseconds.
     pub(crate) remaining: Option<(u64, bool)>,
-    /// Some descriptors are not in the supervisor's epoll set.
+    /// Whether some descriptors are not in the supervisor's epoll set.
     pub(crate) needs_look: bool,
-    /// A thread polls the slow files: it tries the call again.
+    /// Whether a thread polls the slow files and then tries the call again.
     pub(crate) is_asked: bool,
 }
 
 impl Polling {
-    /// The device files in it, each once.
+    /// Returns its device files, each once.
     pub(crate) fn files(&self) -> Vec<FileId> {
         let files = self.entries.iter().filter_map(|entry| match &entry.source {
             Source::Device(file, _) => Some(*file),
@@ -92,7 +93,7 @@ impl Polling {
         files
     }
 
-    /// Whether a buffer is in it.
+    /// Returns whether it contains a buffer.
     pub(crate) fn has_buffers(&self) -> bool {
         let mut sources = self.entries.iter().map(|entry| &entry.source);
         sources.any(|source| matches!(source, Source::Buffer(..)))
@@ -105,8 +106,8 @@ impl Polling {
         })
     }
 
-    /// Takes what poll said of the slow files; false, and has them polled without the lock, where
-    /// that is to be asked first. The call gets that far again when it is known.
+    /// Takes the poll results of slow files. If there are none yet, returns false, and the files
+    /// are polled without the lock before the call is tried again.
     pub(crate) fn take_slow(&mut self, n: &Notif) -> bool {
         let slow = self.entries.iter().filter_map(|entry| match &entry.source {
             Source::Slow(number, file) => Some(((*number, entry.events), file)),
@@ -129,7 +130,7 @@ impl Polling {
         self.needs_look
     }
 
-    /// Writes the time left, for a call that tells it.
+    /// Writes the remaining time if the call returns it.
     pub(crate) fn write_remaining(&self, call: &impl Caller, deadline: Option<Instant>) {
         if let (Some((addr, micros)), Some(deadline)) = (self.remaining, deadline) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -142,26 +143,26 @@ impl Polling {
             let (secs, rest) = bytes.split_at_mut(8);
             secs.copy_from_slice(&left.as_secs().to_ne_bytes());
             rest.copy_from_slice(&u64::from(part).to_ne_bytes());
-            // As the kernel: a time that cannot be written back is no error.
+            // Like the kernel, ignores a failure to write the time.
             call.write(addr, &bytes).ok();
         }
     }
 }
 
-/// A wait's time, as the call gives it.
+/// How long a call waits.
 pub(crate) struct Wait {
-    /// None for ever.
+    /// `None` to wait without a limit.
     pub(crate) time: Option<Duration>,
     pub(crate) remaining: Option<(u64, bool)>,
     pub(crate) mask: Option<u64>,
 }
 
-/// Who asks what holds on a device file.
+/// Who polls a device file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asker {
-    /// A program by a call, which may start something.
+    /// A program with a call, which may start streaming.
     Program,
-    /// The supervisor by itself.
+    /// The supervisor itself.
     Supervisor,
 }
 
@@ -174,8 +175,8 @@ impl Asker {
     }
 }
 
-/// What holds on a device file, with the normal-data bits beside theirs; a program waits until
-/// anything does.
+/// Returns a device file's poll events and the matching normal-data bits. A program's poll makes
+/// the program wait if there are none.
 pub(crate) fn device_poll(backend: &mut dyn Backend, file: FileId, events: i16, by: Asker) -> i16 {
     let found = ready_bits(events, |events| by.ask(backend, file, events));
     if found == 0 {
@@ -184,12 +185,13 @@ pub(crate) fn device_poll(backend: &mut dyn Backend, file: FileId, events: i16, 
     found
 }
 
-/// What holds on a buffer, with the normal-data bits beside theirs.
+/// Returns a buffer's poll events and the matching normal-data bits.
 pub(crate) fn buffer_poll(backend: &mut dyn Backend, id: FdIdentity, events: i16) -> i16 {
     ready_bits(events, |events| backend.buffer_poll(id, events))
 }
 
-/// What `poll` says of the bits that devices know, with the normal-data bits beside theirs.
+/// Adds the matching normal-data bits to the result of `poll`, which gets only bits that devices
+/// know.
 pub(crate) fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
     let mut asked = events & !(libc::POLLRDNORM | libc::POLLWRNORM);
     if events & libc::POLLRDNORM != 0 {
@@ -208,7 +210,7 @@ pub(crate) fn ready_bits(events: i16, poll: impl FnOnce(i16) -> i16) -> i16 {
     now & (events | UNASKED)
 }
 
-/// Whether a list has anything that the kernel would answer wrongly.
+/// Returns whether a list contains a file for which the kernel's answer would be wrong.
 pub(crate) fn concerns_us(entries: &[Entry]) -> bool {
     entries
         .iter()

@@ -3,27 +3,27 @@
 use crate::waiting::poll::Entry;
 use vb3_host::{Caller, Errno};
 
-/// Descriptors looked at, at most: NR_OPEN.
+/// Most descriptors checked: NR_OPEN.
 pub(crate) const MAX_SELECTED: usize = 1 << 20;
-/// Bits in a program's `fd_set`, mostly.
+/// Bits in a program's usual `fd_set`.
 pub(crate) const FD_SETSIZE: usize = 1024;
 
 const IN: i16 = libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLHUP | libc::POLLERR;
 const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND | libc::POLLERR;
 const PRI: i16 = libc::POLLPRI;
 
-/// Where the sets are, and which descriptor each entry of the poll is.
+/// The sets' addresses, and the descriptor of each polled entry.
 #[derive(Debug)]
 pub(crate) struct Sets {
     pub(crate) addrs: [u64; 3],
     pub(crate) bytes: usize,
     pub(crate) fds: Vec<usize>,
-    /// Which of the three sets each entry is in.
+    /// In which of the three sets each entry is.
     pub(crate) asked: Vec<[bool; 3]>,
 }
 
 impl Sets {
-    /// Writes the three sets; the number of bits in them.
+    /// Writes the three sets. Returns the number of bits in them.
     pub(crate) fn write(&self, call: &impl Caller, entries: &[Entry]) -> Result<usize, Errno> {
         let mut count = 0;
         for (i, (&addr, bits)) in self.addrs.iter().zip([IN, OUT, PRI]).enumerate() {

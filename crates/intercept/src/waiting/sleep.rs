@@ -1,19 +1,19 @@
-//! How long the clock sleeps, and who need not wake it.
+//! Decides how long the clock thread sleeps, and when others must wake it.
 
 use std::time::{Duration, Instant};
 
-/// What the clock may be late by, rather than be woken.
+/// How late the clock may be instead of being woken.
 const SLACK: Duration = Duration::from_micros(50);
 
-/// When the clock wakes by itself.
+/// When the clock thread wakes by itself.
 #[derive(Debug, Default)]
 pub(crate) struct Sleep {
     until: Option<Instant>,
 }
 
 impl Sleep {
-    /// Plans to sleep until something is due, or it is time to look again whatever is due. Gives when
-    /// that is.
+    /// Plans to sleep until the next event, or at most until the next regular check. Returns the
+    /// time.
     pub(crate) fn plan(
         &mut self,
         due: Option<Instant>,
@@ -23,7 +23,8 @@ impl Sleep {
         self.until
     }
 
-    /// Whether the clock is to be woken for what is `due`: it would sleep past it. True once.
+    /// Returns whether the clock must be woken for `due`, because it would sleep past it. True only
+    /// once.
     pub(crate) fn is_cut_short_by(&mut self, due: Instant) -> bool {
         let sooner = self.until.is_none_or(|until| due + SLACK < until);
         if sooner {

@@ -1,14 +1,14 @@
-//! read and write in all their forms. Devices have no position: pread is read.
+//! read and write in all their forms. Devices have no position, so pread is the same as read.
 //!
-//! A large one is made in steps ([`Outcome::Part`]): a thread of the pool copies a piece out of the
-//! program, or into it, while the lock is free, and the next is moved under it. The call is among
-//! those that wait meanwhile, so that its thread's end is its own.
+//! A large transfer runs in steps ([`Outcome::Part`]): a thread of the pool copies a piece from or
+//! to the program without the lock, and the device then moves it under the lock. Meanwhile the call
+//! counts as waiting, so that it ends with its thread.
 
 use vb3_host::{Caller, Errno, FileId, PIECE_BYTES};
 
 /// UIO_MAXIOV.
 pub(crate) const MAX_SEGMENTS: u64 = 1024;
-/// MAX_RW_COUNT: what one call moves at most.
+/// MAX_RW_COUNT: most bytes of one call.
 pub(crate) const MAX_BYTES: u64 = 0x7fff_f000;
 
 /// A read or write of a device file.
@@ -18,28 +18,28 @@ pub(crate) struct Transfer {
     pub(crate) write: bool,
     pub(crate) segments: Vec<(u64, u64)>,
     pub(crate) nonblocking: bool,
-    /// How far it is, where it is under way.
+    /// The progress of a transfer in steps.
     pub(crate) progress: Option<Progress>,
 }
 
-/// How far a transfer is.
+/// The progress of a transfer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// The segment it is at, and bytes of those before.
+    /// The current segment, and the bytes of those before it.
     pub(crate) segment: usize,
     pub(crate) done: i64,
-    /// Bytes of that segment which have been moved.
+    /// Bytes of that segment that were transferred.
     pub(crate) moved: u64,
 }
 
 impl Transfer {
-    /// Whether a piece was moved, and the rest is to be.
+    /// Returns whether a piece was transferred and more follow.
     pub(crate) const fn is_under_way(&self) -> bool {
         self.progress.is_some()
     }
 
-    /// Has the next short segments of a vector gathered together, as much as one step moves: else
-    /// each would be gathered by itself.
+    /// Requests copies of the next short segments together, as much as one step transfers.
+    /// Otherwise each would be copied separately.
     pub(crate) fn prepare(&self, call: &impl Caller) -> Result<(), Errno> {
         let next = self.progress.unwrap_or_default().segment;
         let (mut missing, mut left) = (Ok(()), PIECE_BYTES);

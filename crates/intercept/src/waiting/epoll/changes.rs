@@ -1,11 +1,11 @@
-//! Changes of programs' epoll sets, made beside the lock of all devices.
+//! Changes of programs' epoll sets, made without the lock of all devices.
 //!
-//! A program that waits in a set holds the set's own lock while the kernel polls the files in it and
-//! while it writes events to the program's memory. Each may take long: a file system or a page may be
-//! the program's own. `epoll_ctl` and a look at a set's `fdinfo` wait for that lock. Threads of their
-//! own therefore make the changes, of each set in the order in which they were decided. A call is
-//! answered after the changes that it has caused in sets of its own process. It does not wait for ever:
-//! the thread that answers the kernel's poll may be the one that calls.
+//! A program that waits in a set holds the set's lock while the kernel polls the set's files and
+//! while it writes events to the program's memory. Both may take long, since the program may serve
+//! the file system or the page. `epoll_ctl` and a read of the set's `fdinfo` wait for that lock. So
+//! separate threads make the changes of each set in order. A call is answered after the changes
+//! that it caused in sets of its own process. This wait is limited, since the waiting call may come
+//! from the thread that must answer the kernel's poll.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,11 +24,11 @@ use crate::descriptors::Watched;
 use crate::kernel::lock;
 use crate::kernel::{MayBlock, may_block};
 
-/// Threads that make changes, at most.
+/// Most threads that make changes.
 const MAX_THREADS: usize = 64;
 /// How long an answer waits for changes.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// Bytes of stack of such a thread.
+const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
+/// Stack size of such a thread in bytes.
 const STACK: usize = 256 << 10;
 
 /// An entry of a set: its file, and the program's number for it.
@@ -37,7 +37,7 @@ pub(super) type Key = (Watched, i32);
 /// One change of an entry.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// The program's own `epoll_ctl`; its result is sent.
+    /// The program's own `epoll_ctl`, whose result is sent back.
     Control {
         op: Op,
         events: u32,
@@ -45,18 +45,18 @@ pub(super) enum Change {
         now: i16,
         done: SyncSender<Result<(), Errno>>,
     },
-    /// The entry stands in its set and shows these conditions.
+    /// Reports these conditions for an entry in its set.
     Show(i16),
-    /// The entry is out of its set for now.
+    /// Removes the entry from its set for now.
     Park,
-    /// The entry is gone.
+    /// Removes the entry for ever.
     Forget,
-    /// Whoever makes changes waits for the test.
+    /// Makes the thread wait for a test.
     #[cfg(test)]
     Hold(std::sync::mpsc::Receiver<()>),
 }
 
-/// A program's set, as those see it who change it.
+/// A program's set, as the threads see it.
 #[derive(Debug)]
 pub(super) struct SetFile {
     pub(super) id: SetId,
@@ -66,7 +66,7 @@ pub(super) struct SetFile {
     entries: Mutex<HashMap<Key, Standing>>,
 }
 
-/// An object in a file's place.
+/// The object that replaces a file in a set.
 #[derive(Debug)]
 struct Standing {
     events: u32,
@@ -75,9 +75,9 @@ struct Standing {
     which: Object,
     /// The conditions in the entry's mask.
     shown: u32,
-    /// EPOLLONESHOT has not been used up.
+    /// Whether EPOLLONESHOT still permits an event.
     is_armed: bool,
-    /// It is in the set.
+    /// Whether it is in the set.
     is_in: bool,
     numbers: Arc<Numbers>,
 }
@@ -116,12 +116,12 @@ impl SetFile {
                 done,
             } => {
                 let made = self.control(may, &mut entries, key, op, (events, data), now);
-                // Its thread waits for that.
+                // The program's thread waits for the result.
                 done.send(made).ok();
             }
             Change::Show(now) => {
                 if let Some(entry) = entries.get_mut(&key) {
-                    // The set is there and has room for what it had before.
+                    // The set exists and has room for its former entry.
                     self.follow(may, entry, now).ok();
                 }
             }
@@ -176,7 +176,7 @@ impl SetFile {
                 entries.remove(&key);
                 Ok(())
             }
-            // Not there; or no set at all, as the kernel will say.
+            // The entry does not exist, or the kernel will say that this is not a set.
             (Op::Modify | Op::Delete, None) => {
                 match may_block::epoll_ctl(may, &self.fd, op, &self.objects.ready, None) {
                     Err(e) => Err(e),
@@ -186,7 +186,7 @@ impl SetFile {
         }
     }
 
-    /// Follows the file, unless the entry's one event was delivered.
+    /// Updates the entry, unless its only event was delivered.
     fn follow(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
         if !entry.is_armed {
             return Ok(());
@@ -199,7 +199,7 @@ impl SetFile {
         self.show(may, entry, now)
     }
 
-    /// Shows conditions; puts the entry into the set where it is out of it.
+    /// Sets the reported conditions. Adds the entry to the set if it was removed.
     fn show(&self, may: &MayBlock, entry: &mut Standing, now: i16) -> Result<(), Errno> {
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
         let which = Object::of(mask);
@@ -231,24 +231,24 @@ impl SetFile {
     }
 }
 
-/// Names the work on a set from its first change to the last.
+/// Identifies the work on a set from its first change to its last.
 pub(super) type WorkId = u64;
 
-/// Changes of one set that are to be made.
+/// Pending changes of one set.
 #[derive(Debug)]
 struct Work {
     id: WorkId,
     file: Arc<SetFile>,
     changes: VecDeque<(Key, Change)>,
-    /// An answer has waited long enough for it.
+    /// Whether an answer has waited too long for it.
     is_late: bool,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Sets with changes to be made, or being made.
+    /// Sets with pending changes, or whose changes a thread makes now.
     works: HashMap<SetId, Work>,
-    /// Those of them that no thread has taken.
+    /// The sets among them that no thread has taken.
     ready: VecDeque<SetId>,
     threads: usize,
     idle: usize,
@@ -257,8 +257,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// Adds a change. One that shows what holds replaces the last of its entry that does, so that a set
-    /// that is waited for has no more of them than entries.
+    /// Adds a change. If the entry's last pending change also reports conditions, this replaces it,
+    /// so that a blocked set has at most one such change per entry.
     fn add(&mut self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
         let Self {
             works, ready, next, ..
@@ -282,7 +282,7 @@ impl Queue {
         work.id
     }
 
-    /// Whether an answer is still to wait for one of these.
+    /// Returns whether an answer must still wait for one of these.
     fn is_awaited(&self, ids: &[WorkId]) -> bool {
         let mut works = self.works.values();
         works.any(|work| !work.is_late && ids.contains(&work.id))
@@ -292,14 +292,14 @@ impl Queue {
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// There is work, or none will come.
+    /// Signals work, or that none will follow.
     has_work: Condvar,
-    /// The changes of a set are made.
+    /// Signals that the changes of a set are made.
     made: Condvar,
 }
 
 impl Shared {
-    /// Makes changes until there will be no more.
+    /// Makes changes until no more will come.
     fn work(&self) {
         let may = MayBlock::of_this_thread();
         let mut queue = lock(&self.queue);
@@ -333,7 +333,7 @@ fn wait<'q>(condvar: &Condvar, queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Q
     condvar.wait(queue).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The changes to be made, and the threads that make them.
+/// The pending changes, and the threads that make them.
 #[derive(Debug, Default)]
 pub(super) struct Changes(Arc<Shared>);
 
@@ -345,14 +345,14 @@ impl Drop for Changes {
 }
 
 impl Changes {
-    /// Adds a change; a thread makes it.
+    /// Adds a change, which a thread makes.
     pub(super) fn add(&self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
         let mut queue = lock(&self.0.queue);
         let id = queue.add(file, key, change);
         if queue.ready.len() > queue.idle && queue.threads < MAX_THREADS {
             let shared = Arc::clone(&self.0);
             let thread = Builder::new().name("vb3-sets".into()).stack_size(STACK);
-            // Where the system refuses a thread, those that there are make it.
+            // If the system refuses a thread, the existing ones make the change.
             queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
         }
         drop(queue);
@@ -360,7 +360,7 @@ impl Changes {
         id
     }
 
-    /// Keeps those works that an answer is still to wait for.
+    /// Keeps only the work that an answer must still wait for.
     pub(super) fn keep_awaited(&self, works: &mut Vec<(u32, WorkId)>) {
         if !works.is_empty() {
             let queue = lock(&self.0.queue);
@@ -368,18 +368,18 @@ impl Changes {
         }
     }
 
-    /// What waits for changes.
+    /// Returns a waiter for this work.
     pub(super) fn waiter(&self, works: Vec<WorkId>) -> Changed {
         Changed(Some((Arc::clone(&self.0), works)))
     }
 }
 
-/// Changes that a call has caused, and that are to be made before it is answered.
+/// Changes that a call caused, and that must be made before its answer.
 #[derive(Debug, Default)]
 pub(crate) struct Changed(Option<(Arc<Shared>, Vec<WorkId>)>);
 
 impl Changed {
-    /// Whether some of them are still to be made.
+    /// Returns whether some of them are pending.
     pub(crate) fn is_awaited(&self) -> bool {
         let is_awaited = |(shared, ids): &(Arc<Shared>, Vec<WorkId>)| {
             let queue = lock(&shared.queue);
@@ -388,10 +388,10 @@ impl Changed {
         self.0.as_ref().is_some_and(is_awaited)
     }
 
-    /// Waits until they are made. Gives up where a set's own lock is held for long.
+    /// Waits until they are made, or gives up if a program holds a set's lock for long.
     pub(crate) fn wait(self, _: &MayBlock) {
         let Some((shared, ids)) = self.0 else { return };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + CHANGE_TIMEOUT;
         let mut queue = lock(&shared.queue);
         while queue.is_awaited(&ids) {
             let left = until.saturating_duration_since(Instant::now());
@@ -420,7 +420,7 @@ mod tests {
     const FILE: Key = (Watched::Device(FileId(1)), 3);
     const OTHER: Key = (Watched::Device(FileId(1)), 4);
 
-    /// Queues, and two sets of their own.
+    /// Makes the queue and two sets.
     fn two_sets() -> (Changes, [Arc<SetFile>; 2]) {
         let objects = Arc::new(Objects::new().expect("objects"));
         let numbers = Arc::default();
@@ -458,7 +458,7 @@ mod tests {
         let shown = changes.add(&free, FILE, Change::Show(libc::POLLIN));
         changes.waiter(vec![shown]).wait(&may);
         assert!(is_ready(&free));
-        // An answer waits for the held set once, and not for ever.
+        // An answer waits for the blocked set once, for a limited time.
         changes.waiter(vec![late]).wait(&may);
         assert!(!changes.waiter(vec![late]).is_awaited());
         changes.add(&held, FILE, Change::Show(libc::POLLIN));

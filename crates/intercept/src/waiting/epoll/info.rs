@@ -1,8 +1,8 @@
-//! What the kernel tells of a set's entries, in the `fdinfo` file of its descriptor.
+//! The kernel's list of a set's entries, in the `fdinfo` file of its descriptor.
 //!
-//! An entry is told of by the number that it was added under and its file's inode. An object of the
-//! supervisor's has a number of the supervisor's, which no other object has. This tells which set a
-//! descriptor names where the kernel compares no files (kcmp), and whether an entry is disarmed.
+//! Each line has the number that an entry was added with, and its file's inode. Each object of the
+//! supervisor has a unique number. The list therefore identifies the set behind a descriptor
+//! without kcmp, and shows whether an entry is disarmed.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::kernel::lock;
 use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
 
-/// The objects that stand in programs' sets, by their numbers.
+/// The objects in programs' sets, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(Mutex<HashMap<i32, SetId>>);
 
@@ -27,7 +27,7 @@ impl Numbers {
     }
 }
 
-/// One entry, as the kernel tells of it.
+/// One entry in the kernel's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     number: i32,
@@ -35,7 +35,7 @@ struct Told {
     inode: u64,
 }
 
-/// The entry that a line tells of.
+/// Parses a line of the list.
 fn told(line: &str) -> Option<Told> {
     let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
@@ -49,16 +49,16 @@ fn told(line: &str) -> Option<Told> {
     })
 }
 
-/// The objects that stand in programs' sets.
+/// The objects in programs' sets.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectsInSets {
     pub(super) numbers: Arc<Numbers>,
-    /// Of their files.
+    /// The inodes of the objects' files.
     pub(super) inodes: [u64; 3],
 }
 
 impl ObjectsInSets {
-    /// The set that a descriptor of a process names, if it is known.
+    /// Returns the known set behind a process's descriptor.
     pub(crate) fn set_of(&self, may: &MayBlock, pid: u32, fd: i32) -> Option<SetId> {
         may_block::find_in_fdinfo(may, pid, fd, |line| self.set_in(line))
     }
@@ -70,17 +70,17 @@ impl ObjectsInSets {
     }
 }
 
-/// Whether the kernel has disarmed an entry of a set because its one event was delivered.
+/// Returns whether the kernel has disarmed an entry because its only event was delivered.
 pub(super) fn is_disarmed(may: &MayBlock, set: &OwnedFd, object: &OwnedFd) -> bool {
     let Ok(stat) = raw::fstat(object.as_fd()) else {
         return false;
     };
-    // The program's own entries may have the same number: they are of other files.
+    // The program's entries may have the same number, but other files.
     let is_it = |told: &Told| (told.number, told.inode) == (object.as_raw_fd(), stat.st_ino);
     let entry = may_block::find_in_fdinfo(may, std::process::id(), set.as_raw_fd(), |line| {
         told(line).filter(is_it)
     });
-    // An armed entry has EPOLLERR and EPOLLHUP always.
+    // An armed entry always has EPOLLERR and EPOLLHUP.
     entry.is_some_and(|entry| entry.events & ERR == 0)
 }
 
@@ -103,7 +103,7 @@ mod tests {
             assert_eq!(set(head), None);
         }
         assert_eq!(set(&line(8, "2af")), Some(SetId(2)));
-        // A file of the program's own under the same number.
+        // A program's file with the same number.
         assert_eq!(set(&line(8, "2b0")), None);
         assert_eq!(set(&line(7, "11")), Some(SetId(1)));
         assert_eq!(set(&line(9, "2af")), None);

@@ -1,4 +1,4 @@
-//! The supervisor's objects that stand for files in programs' epoll sets. See the module above.
+//! The objects that replace files in programs' epoll sets. See the parent module.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,27 +10,28 @@ use vb3_host::Errno;
 use super::{ERR, HUP};
 use crate::kernel::raw;
 
-/// Files that poll as readable, writable, urgent and in error as long as nobody reads them.
+/// Files that always poll as readable, writable, urgent and in error, as long as no process reads
+/// them.
 const IN_ERROR: [&CStr; 3] = [
     c"/sys/kernel/uevent_seqnum",
     c"/sys/devices/system/cpu/online",
     c"/proc/pressure/cpu",
 ];
 
-/// What the kernel watches in a device's place.
+/// The objects that the kernel watches instead of devices.
 #[derive(Debug)]
 pub(super) struct Objects {
     /// Always readable, writable and urgent.
     pub(super) ready: OwnedFd,
     /// The socket's other end, which has sent the urgent byte.
     _peer: OwnedFd,
-    /// All that and in error; in error and writable where there is nothing better.
+    /// As `ready`, and in error. Without such a file, only writable and in error.
     error: OwnedFd,
-    /// All that, in error and hung up.
+    /// As `ready`, in error and hung up.
     hung_up: OwnedFd,
 }
 
-/// Which of the objects stands in a device's place.
+/// Which object replaces a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Object {
     Ready,
@@ -39,7 +40,7 @@ pub(super) enum Object {
 }
 
 impl Object {
-    /// The one that shows these conditions.
+    /// Returns the object for these conditions.
     pub(super) const fn of(mask: u32) -> Self {
         if mask & HUP != 0 {
             Self::HungUp
@@ -51,7 +52,7 @@ impl Object {
     }
 }
 
-/// Two sockets; the first has urgent data.
+/// Makes a socket pair whose first socket has urgent data.
 fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (family, flags) = (
         AddressFamily::UNIX,
@@ -70,8 +71,8 @@ fn send(socket: &OwnedFd, flags: SendFlags) -> Result<(), Errno> {
     sent.map(drop).map_err(raw::err)
 }
 
-/// A socket whose other end was closed before it had read everything: it has hung up and is in
-/// error.
+/// Makes a socket that is hung up and in error: its other end was closed before it had read
+/// everything.
 ///
 /// Source: Linux 7.2 net/unix/af_unix.c `unix_release_sock`.
 fn reset_socket() -> Result<OwnedFd, Errno> {
@@ -106,7 +107,7 @@ impl Objects {
         all.map(|object| raw::known(object.as_fd()).map_or(0, |(id, _)| id.ino))
     }
 
-    /// A descriptor of its own for one entry.
+    /// Returns a new descriptor of an object for one entry.
     pub(super) fn one(&self, object: Object) -> Result<OwnedFd, Errno> {
         let of = match object {
             Object::Ready => &self.ready,
@@ -118,7 +119,7 @@ impl Objects {
     }
 }
 
-/// The writing end of a pipe that nobody reads.
+/// Makes the writing end of a pipe without a reader.
 fn broken_pipe() -> Result<OwnedFd, Errno> {
     let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
     let (_, writer) = rustix::pipe::pipe_with(flags).map_err(raw::err)?;

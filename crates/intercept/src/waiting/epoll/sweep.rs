@@ -1,6 +1,7 @@
-//! Letting go of sets that no program holds any more. The kernel tells of none: the descriptors of
-//! all programs are looked at, which takes tens of milliseconds with thousands of sets. A thread of
-//! its own does that, beside the lock.
+//! Drops sets that no program holds any more.
+//!
+//! The kernel does not report their end. A separate thread checks the descriptors of all programs
+//! without the lock, which takes tens of milliseconds with thousands of sets.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -10,22 +11,22 @@ use super::{Epolls, ObjectsInSets, SetFile, SetId};
 use crate::descriptors::holders;
 use crate::kernel::MayBlock;
 
-/// Sets known before those are looked for that no program holds any more.
+/// How many sets must be known before the first check.
 const FROM: usize = 64;
-/// How many times as many sets may come while the thread looks.
-const MOST: usize = 4;
+/// Factor by which the sets may grow while the thread checks.
+const LATE_FACTOR: usize = 4;
 
-/// Sets to look for, as of some time.
+/// The sets to check, as of some time.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     sets: Vec<(SetId, Arc<SetFile>)>,
-    /// What stands in them.
+    /// The objects in the sets.
     objects: ObjectsInSets,
-    /// How many changes there had been.
+    /// The count of changes at that time.
     changes: u64,
 }
 
-/// Sets that nobody held.
+/// Sets that no program holds.
 #[derive(Debug)]
 pub(crate) struct Swept {
     gone: HashSet<SetId>,
@@ -33,7 +34,7 @@ pub(crate) struct Swept {
 }
 
 impl Sweep {
-    /// Looks which of them nobody holds.
+    /// Finds out which sets no program holds.
     pub(crate) fn look(self, may: &MayBlock) -> Swept {
         let sets = self.sets.iter().map(|(id, set)| (id, set.fd.as_fd()));
         let objects = &self.objects;
@@ -47,17 +48,17 @@ impl Sweep {
 }
 
 impl Epolls {
-    /// Each time there are twice as many as were left the last time.
+    /// Returns whether there are `times` as many sets as the last check left.
     fn is_sweep_due(&self, times: usize) -> bool {
         self.sets.len() >= self.sweep_at.max(FROM) * times
     }
 
-    /// Whether somebody should look which sets are gone.
+    /// Returns whether a thread should check for abandoned sets.
     pub(crate) fn wants_sweep(&self) -> bool {
         !self.is_swept && self.is_sweep_due(1)
     }
 
-    /// The sets to look for, if it is time.
+    /// Returns the sets to check if it is time.
     pub(crate) fn begin_sweep(&mut self) -> Option<Sweep> {
         if !self.wants_sweep() {
             return None;
@@ -66,7 +67,7 @@ impl Epolls {
         Some(self.sweep())
     }
 
-    /// Nobody can look now.
+    /// Records that no thread can check now.
     pub(crate) fn give_up_sweep(&mut self) {
         self.is_swept = false;
         self.sweep_at = self.sets.len() * 2;
@@ -81,7 +82,7 @@ impl Epolls {
         }
     }
 
-    /// Lets go of what was found gone and has not been used since.
+    /// Drops the sets that were found abandoned and have not been used since.
     pub(crate) fn end_sweep(&mut self, swept: Swept) {
         let Swept { mut gone, changes } = swept;
         gone.retain(|id| self.sets.get(id).is_some_and(|set| set.used <= changes));
@@ -97,9 +98,9 @@ impl Epolls {
         self.is_swept = false;
     }
 
-    /// The sets to look for where they come faster than the thread looks: the caller looks.
+    /// Returns the sets for the caller to check itself, if they grow faster than the thread checks.
     pub(crate) fn begin_late_sweep(&self) -> Option<Sweep> {
-        self.is_sweep_due(MOST).then(|| self.sweep())
+        self.is_sweep_due(LATE_FACTOR).then(|| self.sweep())
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
     use super::super::{Objects, Set};
     use super::*;
 
-    /// Sets that this process holds alone, so no program below it does.
+    /// Makes sets that only this process holds.
     fn sets(count: u64) -> Epolls {
         let mut epolls = Epolls::default();
         let objects = Arc::new(Objects::new().expect("objects"));
