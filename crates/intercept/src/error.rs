@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Why a program could not be run, or serving it ended early.
+/// Why a program could not be run, or why the run ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -10,28 +10,28 @@ pub enum Error {
     NotFound,
     /// The program was found and could not be executed (exit status 126 in a shell).
     Exec {
-        /// What execve said.
+        /// The errno of execve.
         errno: i32,
     },
     /// An argument, a variable or the program's name contains a NUL byte.
     Nul,
-    /// The kernel lacks something that cannot be done without.
+    /// The kernel lacks a required feature.
     Kernel {
-        /// What is missing.
+        /// The missing feature.
         feature: Feature,
-        /// What the kernel said.
+        /// The kernel's errno.
         errno: i32,
     },
     /// A system call of the supervisor failed.
     System {
-        /// Which.
+        /// The call.
         call: &'static str,
-        /// What it said.
+        /// Its errno.
         errno: i32,
     },
 }
 
-/// What the front end needs from the kernel.
+/// A feature that the front end needs from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Feature {
@@ -39,18 +39,18 @@ pub enum Feature {
     Listener,
     /// Installing descriptors in a program (Linux 5.9, atomically 5.14).
     AddFd,
-    /// Calls that nothing takes out of the supervisor's hands (Linux 5.19).
+    /// Calls that no signal interrupts while the supervisor answers them (Linux 5.19).
     Waits,
     /// Files of /proc.
     Proc,
-    /// The memory of programs, by process_vm_readv or by /proc/PID/mem.
+    /// Access to programs' memory with process_vm_readv or /proc/PID/mem.
     Memory,
-    /// A listener is installed already: filters with a listener do not nest.
+    /// A listener is installed already, and filters with a listener do not nest.
     Nested,
 }
 
 impl Error {
-    /// The errno behind it.
+    /// Returns the errno behind the error.
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {
@@ -60,7 +60,7 @@ impl Error {
         }
     }
 
-    /// The exit status a shell gives for it.
+    /// Returns the exit status that a shell uses for it.
     #[must_use]
     pub const fn exit_status(self) -> i32 {
         match self {
@@ -92,8 +92,8 @@ impl fmt::Display for Error {
                     text(errno)
                 ),
                 Feature::Waits => f.write_str(
-                    "this kernel is too old: it lets a signal take a call back that is being \
-                     answered, so that buffers could be queued twice and not be mapped (Linux \
+                    "this kernel is too old: a signal can cancel a call that is being answered, so \
+                     that a buffer could be queued twice or stay unmapped (Linux \
                      5.19 or newer)",
                 ),
                 Feature::Proc => write!(
@@ -103,14 +103,14 @@ impl fmt::Display for Error {
                 ),
                 Feature::Memory => write!(
                     f,
-                    "the memory of programs cannot be reached, process_vm_readv and \
+                    "the memory of programs cannot be accessed: process_vm_readv and \
                      /proc/PID/mem are refused: {} (in a container, --cap-add SYS_PTRACE; \
                      elsewhere, kernel.yama.ptrace_scope must be 0 or 1)",
                     text(errno)
                 ),
                 Feature::Nested => f.write_str(
-                    "a seccomp listener is installed already: a run cannot be started from \
-                     inside another",
+                    "a seccomp listener is installed already: `vb3 run` cannot start inside \
+                     another run",
                 ),
             },
             Self::System {

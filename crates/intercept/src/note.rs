@@ -1,121 +1,121 @@
-//! What a person may want to know about a run.
+//! Notes for the user about a run.
 
 use core::fmt;
 
 use crate::kernel::nr;
 
-/// A remark on a run.
+/// A note about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
-    /// Every notified call costs two wake-ups across CPUs (Linux before 6.6).
+    /// Each reported call costs two wake-ups of another CPU (before Linux 6.6).
     NoSyncWakeUp,
-    /// Threads cannot be stopped (PTRACE_SEIZE refused): buffers cannot be mapped.
+    /// Threads cannot be stopped (PTRACE_SEIZE refused), so buffers cannot be mapped.
     NoStop {
-        /// What the kernel said.
+        /// The kernel's errno.
         errno: i32,
     },
-    /// The memory of a program may not be read: it sees no devices.
+    /// A program's memory may not be read, so it sees no devices.
     Unreadable {
         /// The process.
         pid: u32,
     },
-    /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused): no epoll on
-    /// device files, and polls of device files together with others see the device files only.
+    /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused). Epoll does not
+    /// work on device files, and polls of device files with others see only the device files.
     NoBorrow {
-        /// What the kernel said.
+        /// The kernel's errno.
         errno: i32,
     },
-    /// What a process does to memory that it has given to a device is not seen: the device reaches
-    /// it by address.
+    /// The supervisor cannot track how a process changes memory that a device uses. The device
+    /// accesses that memory by address.
     NoPins {
         /// The process.
         pid: u32,
-        /// What the kernel said.
+        /// The kernel's errno.
         errno: i32,
     },
-    /// A buffer could not be mapped: the calling thread cannot be stopped.
+    /// A buffer could not be mapped, since the calling thread cannot be stopped.
     MapRefused {
         /// The thread.
         tid: u32,
-        /// What PTRACE_SEIZE said; EPERM where strace or a debugger is attached.
+        /// The errno of PTRACE_SEIZE; EPERM if strace or a debugger is attached.
         errno: i32,
     },
-    /// A mapping was begun and the thread did not come to where it was expected.
+    /// A thread did not reach the expected stop during a mapping.
     MapLost {
         /// The thread.
         tid: u32,
     },
-    /// Mappings of revoked memory stay as they are: a process cannot be made to put others there.
+    /// Mappings of revoked memory stay, since the process cannot be made to replace them.
     MappingsStay {
         /// The process.
         pid: u32,
-        /// What the kernel said; EPERM also for one with a seccomp filter of its own.
+        /// The kernel's errno; EPERM also for a process with its own seccomp filter.
         errno: i32,
     },
     /// The generated tree for /sys could not be made.
     NoSysfs {
-        /// What the system said.
+        /// The system's errno.
         errno: i32,
     },
-    /// The program asked for an io_uring, by which its calls would pass the devices by.
+    /// The program asked for an io_uring, whose calls would bypass the devices.
     NoIoUring,
-    /// A program copies a device's descriptor to a number at which not every call on it is seen.
+    /// A program copies a device's descriptor to a number at which the filter misses some calls.
     OrdinaryNumber {
         /// The process.
         pid: u32,
         /// The copy's number, 3 or more.
         number: u32,
     },
-    /// A 32-bit program opens files: it sees no devices, and those that the machine has are not
-    /// hidden from it.
+    /// A 32-bit program opens files. It sees the system's devices instead of the simulated ones.
     OtherCalls {
         /// The process.
         pid: u32,
     },
-    /// Calls of a process take long in what is the program's own: a page that nobody fills, a file
-    /// system that does not answer.
+    /// Calls of a process block on the program itself: an unfilled page, or a file system that does
+    /// not answer.
     Stalled {
         /// The process.
         pid: u32,
         /// The number of the system call.
         nr: i64,
-        /// How many of its calls stand so.
+        /// How many of its calls block.
         calls: usize,
     },
-    /// As many calls stall as there may be threads: all others wait until one of them goes on.
+    /// As many calls block as there may be threads. All others wait until one of them continues.
     NobodyServes {
-        /// How many.
+        /// How many calls block.
         calls: usize,
-        /// The process of the one that has stalled longest.
+        /// The process whose call has blocked longest.
         pid: u32,
         /// The number of its system call.
         nr: i64,
     },
-    /// A process is still running although the program has ended.
+    /// A process still runs although the program has ended.
     LeftOver {
-        /// Which.
+        /// The process.
         pid: u32,
-        /// Its name, cut by the kernel and ended with zeros.
+        /// Its name, truncated by the kernel and padded with zeros.
         name: [u8; 16],
-        /// It will be ended; the run waits for it otherwise.
+        /// Whether the run ends it. Otherwise the run waits for it.
         is_ended: bool,
     },
-    /// Close events are lost; closes are looked for by the clock.
+    /// Close events cannot be received, so closes are noticed by regular checks.
     NoInotify {
-        /// What the kernel said.
+        /// The kernel's errno.
         errno: i32,
     },
 }
 
 impl Note {
-    /// Whether it tells of all programs, so that it is worth hearing after any number about single ones.
+    /// Returns whether it concerns all programs, so that it is shown even after many notes about
+    /// single ones.
     #[must_use]
     pub const fn is_of_all_programs(self) -> bool {
         matches!(self, Self::NobodyServes { .. })
     }
 
-    /// Whether it matters to someone who only wants the program to run.
+    /// Returns whether it matters to a user who only wants the program to run.
     #[must_use]
     pub const fn is_warning(self) -> bool {
         matches!(
@@ -145,79 +145,78 @@ impl fmt::Display for Note {
             Self::NoBorrow { errno } => write!(
                 f,
                 "epoll on devices, and polls of devices together with sockets or other events, do \
-                 not work here, pidfd_getfd is refused: {} (in a container, --cap-add SYS_PTRACE)",
+                 not work here: pidfd_getfd is refused: {} (in a container, --cap-add SYS_PTRACE)",
                 text(errno)
             ),
             Self::NoStop { errno } => write!(
                 f,
-                "buffers of devices cannot be mapped here, ptrace is refused: {} (in a container, \
+                "buffers of devices cannot be mapped here: ptrace is refused: {} (in a container, \
                  --cap-add SYS_PTRACE; or let the program use read() or user pointers)",
                 text(errno)
             ),
             Self::Unreadable { pid } => write!(
                 f,
-                "process {pid} sees no devices, its memory may not be read (a program without \
-                 read permission, or one that changed its user or made itself undumpable)"
+                "process {pid} sees no devices: its memory may not be read (the program has no read \
+                 permission, changed its user or made itself undumpable)"
             ),
             Self::NoPins { pid, errno } => write!(
                 f,
-                "process {pid} gives memory of its own to a device, which is reached by address here, \
-                 userfaultfd is refused: {}; what the program maps there before the device is done \
-                 is overwritten",
+                "process {pid} gives its own memory to a device, which accesses it by address, since \
+                 userfaultfd is refused: {}; if the program maps other memory there before the \
+                 device is done, the device overwrites it",
                 text(errno)
             ),
             Self::MapRefused { tid, errno } => write!(
                 f,
                 "a buffer was not mapped: thread {tid} cannot be stopped: {} (strace or a \
-                 debugger attached to it, or ptrace forbidden here; attach after the buffers \
-                 are mapped, or use read() or user pointers)",
+                 debugger is attached, or ptrace is forbidden; attach after the buffers are \
+                 mapped, or use read() or user pointers)",
                 text(errno)
             ),
             Self::MapLost { tid } => {
                 write!(
                     f,
-                    "a buffer was not mapped: thread {tid} ended or was stopped meanwhile"
+                    "a buffer was not mapped: thread {tid} ended or was stopped during the call"
                 )
             }
             Self::MappingsStay { pid, errno } => write!(
                 f,
-                "process {pid} reads zeroes in revoked memory and does not fault: it cannot be stopped: \
-                 {} (strace or a debugger attached to it, a seccomp filter of its own, or ptrace \
-                 forbidden here)",
+                "process {pid} reads zeroes in revoked memory instead of faulting: it cannot be stopped: \
+                 {} (strace or a debugger is attached, it has its own seccomp filter, or ptrace is \
+                 forbidden)",
                 text(errno)
             ),
             Self::NoSysfs { errno } => write!(
                 f,
-                "programs that look for devices by udev or /sys find none: no directory can be made \
-                 for generated files, in TMPDIR or elsewhere: {} (set TMPDIR to one that can be \
-                 written)",
+                "programs find no devices with udev or in /sys: no directory for generated files can \
+                 be made in TMPDIR or elsewhere: {} (set TMPDIR to a writable directory)",
                 text(errno)
             ),
-            Self::NoIoUring => f.write_str(
-                "io_uring is refused (ENOSYS): calls made through it would not reach the devices",
-            ),
+            Self::NoIoUring => {
+                f.write_str("io_uring is refused (ENOSYS): its calls would not reach the devices")
+            }
             Self::OrdinaryNumber { pid, number } => write!(
                 f,
                 "process {pid} copies a device to descriptor {number}: read and write fail there \
-                 (EINVAL), ioctl, mmap, poll, select and epoll work (let it copy to standard input, \
-                 or use the number that open gave)"
+                 (EINVAL); ioctl, mmap, poll, select and epoll work (let it copy to standard input, \
+                 or use the number that open returned)"
             ),
             Self::OtherCalls { pid } => write!(
                 f,
-                "process {pid} is a 32-bit program: it sees none of the devices here, and those \
-                 that this machine has itself (use a 64-bit build of it)"
+                "process {pid} is a 32-bit program: it sees this system's own devices instead of the \
+                 simulated ones (use a 64-bit build)"
             ),
             Self::Stalled { pid, nr, calls } => write!(
                 f,
-                "process {pid} waits for itself: {calls} of its calls ({} first) wait for its own \
-                 memory or a file system that does not answer; others go on",
+                "process {pid} blocks itself: {calls} of its calls (first {}) wait for its own \
+                 memory, or for a file system that does not answer; other processes continue",
                 name_of(nr)
             ),
             Self::NobodyServes { calls, pid, nr } => write!(
                 f,
-                "{calls} calls wait for their programs' own memory or file systems, as many as can \
-                 be served at a time: calls of all others wait until one of those programs goes on \
-                 or is ended, such as process {pid}, which has waited longest (in {})",
+                "{calls} calls, the most at one time, wait for their programs' own memory or file \
+                 systems: all other calls wait until one of those programs continues or is killed; \
+                 process {pid} has waited longest (in {})",
                 name_of(nr)
             ),
             Self::LeftOver {
@@ -236,7 +235,7 @@ impl fmt::Display for Note {
             Self::NoInotify { errno } => {
                 write!(
                     f,
-                    "closed files are noticed late, inotify is refused: {}",
+                    "closed files are noticed late: inotify is refused: {}",
                     text(errno)
                 )
             }
@@ -244,7 +243,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// A system call's name, of those that may stall.
+/// Returns the name of a system call that may block.
 fn name_of(nr: i64) -> std::borrow::Cow<'static, str> {
     let names = [
         (libc::SYS_ioctl, "ioctl"),

@@ -1,4 +1,4 @@
-//! What to run, how, and what came of it.
+//! The program to run, its options, and the result.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -17,8 +17,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program by path, or by name in the search path, with the environment, directory and
-    /// standard descriptors of this process.
+    /// Makes a program from a path, or from a name in the search path. It gets this process's
+    /// environment, directory and standard descriptors.
     #[must_use]
     pub fn new(name: impl AsRef<OsStr>) -> Self {
         Self {
@@ -61,28 +61,28 @@ impl Program {
         self
     }
 
-    /// Starts the program in this directory.
+    /// Sets the program's working directory.
     #[must_use]
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
         self
     }
 
-    /// Gives the program this standard input.
+    /// Sets the program's standard input.
     #[must_use]
     pub fn stdin(mut self, fd: OwnedFd) -> Self {
         self.stdio[0] = Some(fd);
         self
     }
 
-    /// Gives the program this standard output.
+    /// Sets the program's standard output.
     #[must_use]
     pub fn stdout(mut self, fd: OwnedFd) -> Self {
         self.stdio[1] = Some(fd);
         self
     }
 
-    /// Gives the program this standard error.
+    /// Sets the program's standard error.
     #[must_use]
     pub fn stderr(mut self, fd: OwnedFd) -> Self {
         self.stdio[2] = Some(fd);
@@ -90,16 +90,16 @@ impl Program {
     }
 }
 
-/// How to run it.
+/// Options of a run.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Gets what a person may want to know while the program runs.
+    /// Receives notes for the user while the program runs.
     pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
-    /// Catches no signals. Otherwise SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to all
-    /// processes of the run, unless the terminal has sent them to both; a second SIGINT or SIGTERM
-    /// kills them. SIGUSR1, SIGUSR2 and SIGALRM are passed on to the program.
+    /// Leaves signals alone. Otherwise SIGINT, SIGTERM, SIGHUP and SIGQUIT go to all processes of
+    /// the run, unless the terminal has sent them to both; a second SIGINT or SIGTERM kills them.
+    /// SIGUSR1, SIGUSR2 and SIGALRM go to the program.
     pub keep_signals: bool,
-    /// What becomes of processes that outlive the program.
+    /// What happens to processes that outlive the program.
     pub leftover: Leftover,
 }
 
@@ -113,31 +113,31 @@ impl core::fmt::Debug for Options<'_> {
     }
 }
 
-/// How a program ended, and what was served.
+/// How a program ended, and how many calls were answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExitReport {
-    /// Exit status, or 128 plus the signal's number, as a shell says it.
+    /// Exit status, or 128 plus the signal's number, as in a shell.
     pub status: i32,
-    /// The signal that ended it.
+    /// The signal that ended the program.
     pub signal: Option<i32>,
-    /// System calls answered or looked at.
+    /// System calls that were reported to the supervisor.
     pub notifications: u64,
     /// Files opened on nodes.
     pub opens: u64,
-    /// Mappings of device files made.
+    /// Mappings of device files.
     pub maps: u64,
 }
 
-/// What becomes of processes that outlive the program.
+/// What happens to processes that outlive the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leftover {
-    /// The run goes on until those of the program's own session end. Daemons, which have detached
-    /// into sessions of their own, are then given two seconds, sent SIGTERM, and after two more
-    /// seconds SIGKILL.
+    /// Waits for the processes in the program's own session. Then daemons, which have moved to
+    /// other sessions, have two seconds to end. They get SIGTERM after that, and SIGKILL after two
+    /// more seconds.
     #[default]
     Session,
-    /// The run goes on until all of them end.
+    /// Waits for all of them.
     Wait,
-    /// All of them are sent SIGTERM at once, and after two seconds SIGKILL.
+    /// Sends SIGTERM to all of them immediately, and SIGKILL after two seconds.
     Kill,
 }

@@ -1,4 +1,4 @@
-//! Running a program from start to end.
+//! Runs a program from start to end.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,19 +41,18 @@ use rustix::event::EventfdFlags;
 use rustix::process::{Pid, child_subreaper, set_child_subreaper};
 use vb3_host::{Backend, Errno};
 
-/// Remarks that wait to be said, at most.
+/// Most notes that wait to be shown.
 const REMARKS: usize = 64;
 
-/// Runs a program and answers its calls on the backend's devices, until the program and all its
-/// children are gone.
+/// Runs a program and answers its calls with the backend's devices, until the program and all its
+/// children have ended.
 ///
-/// The program runs with `no_new_privs`: programs with the set-user-ID bit gain nothing by it.
-/// Orphans of the program become children of this process and are reaped. One run at a time in
-/// a process.
+/// The program runs with `no_new_privs`, so the set-user-ID bit has no effect. Orphans of the
+/// program become children of this process, which reaps them. A process can have one run at a time.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Exec`] when the program cannot be started; [`Error::Kernel`] when
-/// the kernel lacks what is needed; [`Error::System`] otherwise.
+/// Returns [`Error::NotFound`] or [`Error::Exec`] if the program cannot be started,
+/// [`Error::Kernel`] if the kernel lacks a feature, and [`Error::System`] otherwise.
 pub fn run(
     program: &Program,
     backend: &mut dyn Backend,
@@ -162,8 +161,8 @@ pub fn run(
         host,
     };
     std::thread::scope(|scope| {
-        // What is said may wait for whoever reads it: on a thread of its own. Without one the run
-        // goes on in silence.
+        // A separate thread shows notes, since that may block on their reader. Without the thread,
+        // the run shows no notes.
         let says = Builder::new().name("vb3-notes".into());
         says.spawn_scoped(scope, || say(remarks, options.notes))
             .ok();
@@ -181,13 +180,13 @@ pub fn run(
             notifications: supervisor.received.load(Ordering::Relaxed),
             ..supervisor.server(&mut may).report
         };
-        // The remarks end with who makes them.
+        // The channel of notes closes with the supervisor.
         drop(supervisor);
         served.map(|()| report)
     })
 }
 
-/// Says remarks as they come.
+/// Shows notes as they come.
 fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + Send)>) {
     for note in remarks {
         if let Some(say) = &mut notes {
@@ -196,7 +195,8 @@ fn say(remarks: mpsc::Receiver<Note>, mut notes: Option<&mut (dyn FnMut(Note) + 
     }
 }
 
-/// Whether a receive ends when all programs are gone (Linux 6.11). Before, it would wait for ever.
+/// Returns whether a receive ends when all programs have ended (Linux 6.11). On older kernels it
+/// would block for ever.
 #[expect(
     clippy::disallowed_methods,
     reason = "reads /proc once, before the program starts"
@@ -208,13 +208,13 @@ fn receive_ends() -> bool {
     (number(), number()) >= (6, 11)
 }
 
-/// Orphans of the program come to us while this exists.
+/// Makes orphans of the program children of this process while it exists.
 struct Subreaper(Option<Pid>);
 
 impl Subreaper {
     fn begin() -> Self {
         let before = child_subreaper().ok().flatten();
-        // Where it is refused, orphans are not reaped.
+        // If this is refused, orphans are not reaped.
         set_child_subreaper(Some(rustix::process::getpid())).ok();
         Self(before)
     }
@@ -226,7 +226,7 @@ impl Drop for Subreaper {
     }
 }
 
-/// A higher descriptor limit for the supervisor, which holds some of every program.
+/// A raised descriptor limit for the supervisor, which holds descriptors for every program.
 struct RaisedLimit(libc::rlimit);
 
 impl RaisedLimit {

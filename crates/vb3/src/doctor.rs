@@ -232,7 +232,7 @@ fn parts(facts: &Facts) -> Vec<Row> {
             "seccomp notification",
             powers.listener,
             if is_nested {
-                "leave this run: a run cannot be started inside another"
+                "leave this run: `vb3 run` cannot start inside another run"
             } else {
                 "Linux 5.19, or a profile that allows it"
             },

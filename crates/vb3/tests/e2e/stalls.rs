@@ -66,7 +66,7 @@ fn a_page_filled_late_by_a_thread_that_calls_devices() {
     let Some(outcome) = beside_a_capture(|_| "page".to_owned()) else {
         return;
     };
-    let named = |note: &String| note.contains("waits for itself") && note.contains("ioctl");
+    let named = |note: &String| note.contains("blocks itself") && note.contains("ioctl");
     assert!(
         outcome.report.notes.iter().any(named),
         "{:?}",
