@@ -1,19 +1,19 @@
-//! The list of devices attached to a memory: one kernel allocation for each.
+//! The list of devices attached to a memory, one kernel allocation per entry.
 
 use crate::kernel::KBox;
 use vb3_dmabuf::Store;
 
-/// Names an entry; never used again.
+/// Identifies an entry. A key is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
 
 impl Key {
-    /// The key as a number that is not zero.
+    /// Returns the key as a number that is not zero.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The key with this number. Whether it names anything is for the list to say.
+    /// Returns the key with this number. The list decides whether an entry has it.
     pub const fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
@@ -36,7 +36,7 @@ impl<T> List<T> {
     /// Most devices attached to one memory at a time.
     pub const LIMIT: usize = 4096;
 
-    /// An empty list.
+    /// Makes an empty list.
     pub const fn new() -> Self {
         Self {
             head: None,
@@ -71,7 +71,7 @@ impl<T> List<T> {
 impl<T> Drop for List<T> {
     #[inline]
     fn drop(&mut self) {
-        // One by one: dropping the head would recurse as deep as the list is long.
+        // Drops entries one by one, since dropping the head would recurse through the whole list.
         let mut at = self.head.take();
         while let Some(mut node) = at {
             at = node.next.take();

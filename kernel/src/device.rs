@@ -1,5 +1,5 @@
-//! Devices, directions and attributes, as Linux names them.
-// UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
+//! Devices, directions and attributes with Linux's numbers.
+// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::sys;
 use core::ffi::{c_int, c_uint, c_ulong};
@@ -7,7 +7,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use vb3_dma::{Attrs, Direction};
 
-/// What makes a kernel wait for memory rather than a program: how its numbers name directions.
+/// Converts to `enum dma_data_direction`.
 pub const fn direction_to_c(direction: Direction) -> c_int {
     match direction {
         Direction::Bidirectional => 0,
@@ -16,7 +16,7 @@ pub const fn direction_to_c(direction: Direction) -> c_int {
     }
 }
 
-/// The direction a kernel means; `None` for `DMA_NONE`.
+/// Converts from `enum dma_data_direction`, or returns `None` for `DMA_NONE`.
 pub const fn direction_from_c(raw: c_int) -> Option<Direction> {
     match raw {
         0 => Some(Direction::Bidirectional),
@@ -40,7 +40,7 @@ const ATTR_TABLE: [(Attrs, c_ulong); 5] = [
     (Attrs::NO_WARN, ATTR_NO_WARN),
 ];
 
-/// The attributes of a queue that have a name here.
+/// Converts the `DMA_ATTR_*` bits that [`Attrs`] supports.
 pub fn attrs_from_c(raw: c_ulong) -> Attrs {
     let mut attrs = Attrs::empty();
     for (attr, bit) in ATTR_TABLE {
@@ -61,33 +61,33 @@ pub(crate) fn attrs_to_c(attrs: Attrs) -> c_ulong {
     raw
 }
 
-/// A device, and what its queue wishes of allocations beyond what [`Attrs`] can say.
+/// A device, and its queue's allocation flags that [`Attrs`] cannot express.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Dev {
     /// NULL for a queue without a device, whose memory only the CPU uses.
     at: *mut sys::Device,
     /// `gfp_flags` of the queue.
     pub(crate) gfp: c_uint,
-    /// `dma_attrs` of the queue that have no name in [`Attrs`].
+    /// `dma_attrs` of the queue that [`Attrs`] does not support.
     pub(crate) attrs: c_ulong,
-    /// Takes memory in pieces: nothing need be one run for it.
+    /// Whether the device accepts scattered memory, so that nothing must be contiguous.
     pub(crate) in_pieces: bool,
 }
 
 impl Dev {
-    /// Names a device.
+    /// Wraps a device.
     ///
     /// # Safety
-    /// The device outlives all values made with this name.
+    /// The device must outlive all values made with this one.
     pub const unsafe fn new(at: NonNull<sys::Device>) -> Self {
         // SAFETY: the caller's promise.
         unsafe { Self::of_cpu(at.as_ptr()) }
     }
 
-    /// Names the device, if there is one (NULL: none), of a queue whose memory only the CPU uses.
+    /// Wraps the device of a queue whose memory only the CPU uses, or NULL for none.
     ///
     /// # Safety
-    /// As [`new`](Self::new). Without a device, nothing is allocated or mapped for it.
+    /// As [`new`](Self::new). Without a device, nothing may be allocated or mapped for it.
     pub const unsafe fn of_cpu(at: *mut sys::Device) -> Self {
         Self {
             at,
@@ -97,7 +97,7 @@ impl Dev {
         }
     }
 
-    /// The same device, as one that takes memory in pieces.
+    /// Marks the device as one that accepts scattered memory.
     #[must_use]
     pub const fn in_pieces(self) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Dev {
         }
     }
 
-    /// The same device with a queue's wishes.
+    /// Adds a queue's allocation flags.
     #[must_use]
     pub fn with_wishes(self, gfp: c_uint, attrs: c_ulong) -> Self {
         let named = attrs_to_c(attrs_from_c(attrs));

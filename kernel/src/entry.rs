@@ -1,9 +1,10 @@
-//! What the shim calls; of vmalloc `entry_cpu.rs`, and of dma-sg `entry_sg.rs`.
-// UNSAFETY: raw pointers come from C. What this relies on is in SOUNDNESS.md.
+//! Functions that the shim calls. Those for vmalloc are in `entry_cpu.rs`, for dma-sg in
+//! `entry_sg.rs`.
+// UNSAFETY: raw pointers come from C. SOUNDNESS.md lists the conditions.
 //!
-//! Every `rust` is the payload of a C buffer, in which one of the functions that take `to` has
-//! put an [`Object`] and succeeded; `vb3_rs_release`, `vb3_rs_put_userptr` and
-//! `vb3_rs_import_detach` end it, and are called once, by the last who has it.
+//! Every `rust` argument is the payload of a C buffer. A function with a `to` argument has put an
+//! [`Object`] there and succeeded. `vb3_rs_release`, `vb3_rs_put_userptr` and
+//! `vb3_rs_import_detach` end the object. The last user calls them once.
 
 use crate::import::Buf;
 use crate::imported::Import;
@@ -21,10 +22,10 @@ use vb3_plane::{AllocArgs, Due};
 
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>());
 
-/// The object in a payload.
+/// Returns the object in a payload.
 ///
 /// # Safety
-/// As the module's head says; nobody ends it during `'a`.
+/// See the module's documentation; no caller may end the object during `'a`.
 pub(crate) unsafe fn object<'a>(rust: *mut c_void) -> Option<&'a Object> {
     // SAFETY: the caller's promise.
     unsafe { rust.cast::<Object>().as_ref() }
@@ -58,40 +59,40 @@ const fn user_kind(raw: c_int) -> UserKind {
     }
 }
 
-/// What C is told of `made`: 1 or 0 as it says, or the negative errno.
+/// Converts a result for C: its number, or the negative errno.
 #[inline]
 pub(crate) fn answer(made: impl FnOnce() -> Result<c_int, Errno>) -> c_int {
     made().unwrap_or_else(Errno::to_c)
 }
 
-/// A pointer of C's that must be there.
+/// Returns a required pointer from C.
 ///
 /// # Errors
-/// EINVAL for NULL.
+/// Returns EINVAL for NULL.
 #[inline]
 pub(crate) fn given<T>(pointer: *mut T) -> Result<NonNull<T>, Errno> {
     NonNull::new(pointer).ok_or(Errno::INVALID)
 }
 
-/// A direction of C's.
+/// Converts a direction from C.
 ///
 /// # Errors
-/// EINVAL for what is none.
+/// Returns EINVAL for other numbers.
 #[inline]
 pub(crate) fn direction(raw: c_int) -> Result<Direction, Errno> {
     direction_from_c(raw).ok_or(Errno::INVALID)
 }
 
-/// Bytes of a payload.
+/// Returns the size of a payload in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_bytes() -> usize {
     size_of::<Object>()
 }
 
-/// `alloc`.
+/// Implements `alloc`.
 ///
 /// # Safety
-/// `to` is an empty payload, `dev` a device that the caller has, `addr` can be written.
+/// `to` is an empty payload, the caller holds `dev`, and `addr` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_alloc(
     to: *mut c_void,
@@ -114,7 +115,7 @@ pub unsafe extern "C" fn vb3_rs_alloc(
                 Coherency::Coherent
             },
         };
-        // SAFETY: the object takes a reference of its own.
+        // SAFETY: the object takes its own reference.
         let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
         // SAFETY: the caller's promise.
         let at = unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) }?;
@@ -125,30 +126,30 @@ pub unsafe extern "C" fn vb3_rs_alloc(
     })
 }
 
-/// 1 if hand-overs of the object in a payload can have anything to do.
+/// Returns 1 if hand-overs of the payload's object may need a sync.
 ///
 /// # Safety
-/// The payload is not empty.
+/// The payload must not be empty.
 pub(crate) unsafe fn handed_over(payload: NonNull<c_void>) -> c_int {
     // SAFETY: the caller's promise.
     c_int::from(unsafe { payload.cast::<Object>().as_ref() }.is_handed_over())
 }
 
-/// Puts an object into its payload; 1 if hand-overs can have anything to do.
+/// Puts an object into its payload. Returns 1 if hand-overs may need a sync.
 ///
 /// # Safety
-/// `to` is an empty payload.
+/// `to` must be an empty payload.
 pub(crate) unsafe fn put(to: NonNull<c_void>, object: Object) -> c_int {
     // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
     unsafe { to.cast::<Object>().write(object) };
-    // SAFETY: it was put there.
+    // SAFETY: the object was put there above.
     unsafe { handed_over(to) }
 }
 
-/// Counts a user of allocated memory.
+/// Counts one more user of allocated memory.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_add_user(rust: *mut c_void, kind: c_int) {
     // SAFETY: the caller's promise.
@@ -157,10 +158,10 @@ pub unsafe extern "C" fn vb3_rs_add_user(rust: *mut c_void, kind: c_int) {
     }
 }
 
-/// Counts a user less.
+/// Counts one user less.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
     // SAFETY: the caller's promise.
@@ -172,20 +173,20 @@ pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
 /// Ends allocated memory.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
-    // SAFETY: the caller's promise; nobody else has it any more.
+    // SAFETY: the caller's promise; no other code uses it any more.
     if let Some(Object::Allocated(a)) = unsafe { rust.cast::<Object>().as_mut() } {
         // SAFETY: the caller's promise.
         unsafe { a.end() };
     }
 }
 
-/// `get_dmabuf`; NULL on failure.
+/// Implements `get_dmabuf`. Returns NULL on failure.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mut sys::DmaBuf {
     // SAFETY: the caller's promise.
@@ -196,10 +197,10 @@ pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mu
     unsafe { sys::vb3_export(rust, bytes, flags) }
 }
 
-/// `vaddr`.
+/// Implements `vaddr`.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
     // SAFETY: the caller's promise.
@@ -211,10 +212,11 @@ pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
     }
 }
 
-/// `prepare` and `finish`. Does not sleep. 1 if there was a sync, -1 if a hint left it out, else 0.
+/// Implements `prepare` and `finish`. Does not sleep. Returns 1 after a sync, -1 if a cache hint
+/// omitted it, else 0.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, skip: bool) -> c_int {
     let sync = if to_device {
@@ -230,10 +232,10 @@ pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, sk
     }
 }
 
-/// `mmap`.
+/// Implements `mmap`.
 ///
 /// # Safety
-/// As the module's head says; `vma` is being mapped.
+/// See the module's documentation; `vma` is being mapped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_mmap(
     rust: *mut c_void,
@@ -246,13 +248,13 @@ pub unsafe extern "C" fn vb3_rs_mmap(
         return Errno::INVALID.to_c();
     };
     match a.mmap(offset, bytes) {
-        // SAFETY: the caller's promise; the memory is there, because the caller holds it.
+        // SAFETY: the caller's promise; the caller holds the memory, so it exists.
         Ok(mmap) => unsafe { mmap.map(vma) },
         Err(e) => e.to_c(),
     }
 }
 
-/// `get_userptr`.
+/// Implements `get_userptr`.
 ///
 /// # Safety
 /// As for `vb3_rs_alloc`; the device outlives the object.
@@ -277,20 +279,20 @@ pub unsafe extern "C" fn vb3_rs_get_userptr(
     })
 }
 
-/// `put_userptr`.
+/// Implements `put_userptr`.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_put_userptr(rust: *mut c_void) {
     // SAFETY: the caller's promise.
     if let Some(Object::User(user)) = unsafe { object(rust) } {
-        // SAFETY: nobody uses what is left behind.
+        // SAFETY: no code uses the moved-out value.
         unsafe { ptr::read(user) }.put();
     }
 }
 
-/// `attach_dmabuf`.
+/// Implements `attach_dmabuf`.
 ///
 /// # Safety
 /// As for `vb3_rs_alloc`; device and dma-buf outlive the object.
@@ -314,10 +316,10 @@ pub unsafe extern "C" fn vb3_rs_import(
     })
 }
 
-/// `map_dmabuf`. Mapping twice gives the same address.
+/// Implements `map_dmabuf`. A second call returns the same address.
 ///
 /// # Safety
-/// As the module's head says; `addr` can be written.
+/// See the module's documentation; `addr` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) -> c_int {
     answer(|| {
@@ -331,10 +333,10 @@ pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) ->
     })
 }
 
-/// `unmap_dmabuf`.
+/// Implements `unmap_dmabuf`.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
     // SAFETY: the caller's promise.
@@ -344,23 +346,23 @@ pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
     }
 }
 
-/// `detach_dmabuf`.
+/// Implements `detach_dmabuf`.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_detach(rust: *mut c_void) {
     // SAFETY: the caller's promise.
     if let Some(i) = unsafe { import(rust) } {
-        // SAFETY: nobody else uses it any more.
+        // SAFETY: no other code uses it any more.
         unsafe { i.detach() };
     }
 }
 
-/// A device attaches to our dma-buf.
+/// Attaches a device to a dma-buf of this module.
 ///
 /// # Safety
-/// As the module's head says; the device outlives the attachment, `key` can be written.
+/// See the module's documentation; the device outlives the attachment, and `key` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_attach(
     rust: *mut c_void,
@@ -378,10 +380,10 @@ pub unsafe extern "C" fn vb3_rs_attach(
     })
 }
 
-/// A device detaches.
+/// Detaches a device.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: u64) {
     // SAFETY: the caller's promise.
@@ -390,10 +392,10 @@ pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: u64) {
     }
 }
 
-/// Maps for an attached device.
+/// Maps the memory for an attached device.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_map(
     rust: *mut c_void,
@@ -414,7 +416,7 @@ pub unsafe extern "C" fn vb3_rs_map(
 /// Undoes one map.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: u64) {
     // SAFETY: the caller's promise.
@@ -423,10 +425,10 @@ pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: u64) {
     }
 }
 
-/// Begins or ends an access by the CPU; how many devices were synced.
+/// Begins or ends an access by the CPU. Returns how many devices were synced.
 ///
 /// # Safety
-/// As the module's head says.
+/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_cpu_access(
     rust: *mut c_void,
@@ -440,10 +442,10 @@ pub unsafe extern "C" fn vb3_rs_cpu_access(
     }
 }
 
-/// What is held: bytes, objects, attachments, mappings; true if nothing is.
+/// Stores the held bytes, objects, attachments and mappings. Returns true if all are zero.
 ///
 /// # Safety
-/// `held` has room for four.
+/// `held` must have room for four numbers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_is_idle(held: *mut i64) -> bool {
     let now = ledger::held();
@@ -452,8 +454,9 @@ pub unsafe extern "C" fn vb3_rs_is_idle(held: *mut i64) -> bool {
     now == [0; 4]
 }
 
-/// A counter, for debugfs: bytes, objects, attachments, mappings held; hand-overs synced, and left
-/// out by a hint; linked ranges held; refusals. 0 past the last.
+/// Returns a counter for debugfs, or 0 past the last one. The counters are: held bytes, objects,
+/// attachments and mappings; synced hand-overs, and those that a hint omitted; held linked ranges;
+/// refusals.
 #[unsafe(no_mangle)]
 pub extern "C" fn vb3_rs_counter(index: c_uint) -> i64 {
     match index {

@@ -1,5 +1,5 @@
-//! What the shim of `videobuf2-vmalloc` calls: memory that drivers use by the CPU.
-// UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
+//! Functions for the shim of `videobuf2-vmalloc`, whose memory drivers access with the CPU.
+// UNSAFETY: like `entry.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::entry::{self, answer, given, handed_over, put};
 use crate::import::Buf;
@@ -12,10 +12,10 @@ use core::ffi::{c_int, c_void};
 use vb3_dma::Coherency;
 use vb3_plane::AllocArgs;
 
-/// `alloc`.
+/// Implements `alloc`.
 ///
 /// # Safety
-/// `to` is an empty payload, `dev` NULL or a device that the caller has.
+/// `to` is an empty payload; `dev` is NULL or a device that the caller holds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_alloc_virtual(
     to: *mut c_void,
@@ -30,17 +30,17 @@ pub unsafe extern "C" fn vb3_rs_alloc_virtual(
             direction: entry::direction(direction)?,
             coherency: Coherency::Coherent,
         };
-        // SAFETY: the object takes a reference of its own; the caller's promise.
+        // SAFETY: the object takes its own reference; the caller's promise.
         unsafe { Allocated::of_cpu(to, Dev::of_cpu(dev), args) }?;
         // SAFETY: it was made.
         Ok(unsafe { handed_over(to) })
     })
 }
 
-/// `get_userptr`.
+/// Implements `get_userptr`.
 ///
 /// # Safety
-/// As for `vb3_rs_alloc_virtual`; the device, if there is one, outlives the object.
+/// As for `vb3_rs_alloc_virtual`; a device outlives the object.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_get_userptr_virtual(
     to: *mut c_void,
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn vb3_rs_get_userptr_virtual(
     })
 }
 
-/// `attach_dmabuf`.
+/// Implements `attach_dmabuf`.
 ///
 /// # Safety
 /// As for `vb3_rs_get_userptr_virtual`; the dma-buf outlives the object.

@@ -1,5 +1,5 @@
-//! What the shim of `videobuf2-dma-sg` calls: memory that devices take in pieces.
-// UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
+//! Functions for the shim of `videobuf2-dma-sg`, whose devices accept scattered memory.
+// UNSAFETY: like `entry.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::entry::{self, answer, given, handed_over, import, put};
 use crate::import::Buf;
@@ -13,10 +13,10 @@ use core::ffi::{c_int, c_uint, c_void};
 use vb3_dma::Coherency;
 use vb3_plane::AllocArgs;
 
-/// `alloc`.
+/// Implements `alloc`.
 ///
 /// # Safety
-/// `to` is an empty payload, `dev` a device that the caller has, `table` can be written.
+/// `to` is an empty payload, the caller holds `dev`, and `table` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_alloc_sg(
     to: *mut c_void,
@@ -33,7 +33,7 @@ pub unsafe extern "C" fn vb3_rs_alloc_sg(
             direction: entry::direction(direction)?,
             coherency: Coherency::NonCoherent,
         };
-        // SAFETY: the object takes a reference of its own.
+        // SAFETY: the object takes its own reference.
         let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, 0);
         // SAFETY: the caller's promise.
         let sgt = unsafe { Allocated::sg(to, dev, args) }?;
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn vb3_rs_alloc_sg(
     })
 }
 
-/// `get_userptr`.
+/// Implements `get_userptr`.
 ///
 /// # Safety
 /// As for `vb3_rs_alloc_sg`; the device outlives the object.
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn vb3_rs_get_userptr_sg(
     })
 }
 
-/// `attach_dmabuf`.
+/// Implements `attach_dmabuf`.
 ///
 /// # Safety
 /// As for `vb3_rs_get_userptr_sg`; the dma-buf outlives the object.
@@ -93,10 +93,10 @@ pub unsafe extern "C" fn vb3_rs_import_sg(
     })
 }
 
-/// `map_dmabuf`. Mapping twice gives the same table.
+/// Implements `map_dmabuf`. A second call returns the same table.
 ///
 /// # Safety
-/// As the head of `entry.rs` says; `table` can be written.
+/// See the documentation of `entry.rs`; `table` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_map_sg(
     rust: *mut c_void,

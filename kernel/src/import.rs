@@ -1,5 +1,5 @@
-//! dma-bufs of others, by the kernel's own calls.
-// UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
+//! dma-bufs of other drivers, through the kernel's own calls.
+// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::kernel::{Errno, pointer};
 use crate::ledger;
@@ -12,19 +12,19 @@ use core::ptr::{self, NonNull};
 use vb3_dma::{Constraint, Direction, DmaSegment, Reason};
 use vb3_dmabuf::{Error, Importer};
 
-/// A dma-buf that the queue holds a reference of.
+/// A dma-buf to which the queue holds a reference.
 pub struct Buf {
     at: NonNull<sys::DmaBuf>,
     vaddr: Cell<*mut c_void>,
-    /// Whether `vaddr` is I/O memory, as the exporter said.
+    /// Whether the exporter's `vaddr` is I/O memory.
     is_iomem: Cell<bool>,
 }
 
 impl Buf {
-    /// Names a dma-buf.
+    /// Wraps a dma-buf.
     ///
     /// # Safety
-    /// It outlives the value.
+    /// The dma-buf must outlive the value.
     pub const unsafe fn new(at: NonNull<sys::DmaBuf>) -> Self {
         Self {
             at,
@@ -33,12 +33,12 @@ impl Buf {
         }
     }
 
-    /// The kernel's dma-buf.
+    /// Returns the kernel's dma-buf.
     pub const fn raw(&self) -> *mut sys::DmaBuf {
         self.at.as_ptr()
     }
 
-    /// Its kernel mapping; NULL without one.
+    /// Returns its kernel mapping, or NULL without one.
     pub fn vaddr(&self) -> *mut c_void {
         self.vaddr.get()
     }
@@ -48,13 +48,13 @@ impl Buf {
 pub struct Attached {
     at: NonNull<sys::DmaBufAttachment>,
     dev: Dev,
-    /// Bytes that must be one run.
+    /// Bytes that must be contiguous.
     wanted: u64,
     mapped: Option<Mapped>,
 }
 
 impl Attached {
-    /// Says how much of the dma-buf must be one run; none, until it is said.
+    /// Sets how many bytes must be contiguous; initially none.
     #[must_use]
     pub fn wanting(self, len_bytes: u64) -> Self {
         Self {
@@ -63,12 +63,12 @@ impl Attached {
         }
     }
 
-    /// The exporter's table, while it is mapped.
+    /// Returns the exporter's table while it is mapped.
     pub fn sgt(&self) -> Option<*mut sys::SgTable> {
         self.mapped.as_ref().map(|mapped| mapped.sgt.as_ptr())
     }
 
-    /// Whether it is mapped, and which way.
+    /// Returns the direction in which it is mapped, if it is.
     pub fn direction(&self) -> Option<Direction> {
         self.mapped.as_ref().map(|mapped| mapped.direction)
     }
@@ -91,12 +91,12 @@ impl Importer for Linux {
     type Attachment = Attached;
 
     fn size(&self, buf: &Buf) -> u64 {
-        // SAFETY: the dma-buf is there.
+        // SAFETY: the dma-buf exists.
         unsafe { sys::vb3_buf_size(buf.at.as_ptr()) }
     }
 
     fn attach(&self, buf: &Buf, dev: Dev) -> Result<Attached, Error> {
-        // SAFETY: dma-buf and device are there.
+        // SAFETY: dma-buf and device exist.
         let at = pointer(unsafe { sys::vb3_buf_attach(buf.at.as_ptr(), dev.raw()) })
             .map_err(exporter)?;
         ledger::ATTACHMENTS.add(1);
@@ -112,10 +112,10 @@ impl Importer for Linux {
         if attachment.mapped.is_some() {
             return Err(Error::Busy);
         }
-        // SAFETY: the attachment is there and not mapped.
+        // SAFETY: the attachment exists and is not mapped.
         let sgt = unsafe { sys::vb3_buf_map(attachment.at.as_ptr(), direction_to_c(direction)) };
         let sgt = pointer(sgt).map_err(|errno| {
-            // SAFETY: the attachment is there.
+            // SAFETY: the attachment exists.
             if !unsafe { sys::vb3_buf_is_own(attachment.at.as_ptr()) } {
                 attachment.dev.refused_by_exporter(errno);
             }
@@ -124,7 +124,7 @@ impl Importer for Linux {
         attachment.mapped = Some(Mapped {
             sgt,
             direction,
-            // SAFETY: mapped above, and unmapped after this went.
+            // SAFETY: mapped above, and unmapped after this value is dropped.
             laid: unsafe { Laid::new(attachment.dev, sgt, attachment.wanted, direction) },
             cursor: Cursor::new(),
         });
@@ -137,7 +137,7 @@ impl Importer for Linux {
         if let Some(whole) = mapped.laid.whole() {
             return (index == 0).then_some(whole);
         }
-        // SAFETY: the table is mapped for as long as `mapped` is there.
+        // SAFETY: the table is mapped as long as `mapped` exists.
         unsafe { mapped.cursor.segment(mapped.sgt, index) }
     }
 
@@ -162,7 +162,7 @@ impl Importer for Linux {
     }
 
     fn begin_cpu_access(&self, buf: &Buf, direction: Direction) -> Result<(), Error> {
-        // SAFETY: the dma-buf is there.
+        // SAFETY: the dma-buf exists.
         match unsafe { sys::vb3_buf_begin(buf.at.as_ptr(), direction_to_c(direction)) } {
             0 => Ok(()),
             ret => Err(exporter(Errno::from_c(ret))),
@@ -170,7 +170,7 @@ impl Importer for Linux {
     }
 
     fn end_cpu_access(&self, buf: &Buf, direction: Direction) -> Result<(), Error> {
-        // SAFETY: the dma-buf is there.
+        // SAFETY: the dma-buf exists.
         match unsafe { sys::vb3_buf_end(buf.at.as_ptr(), direction_to_c(direction)) } {
             0 => Ok(()),
             ret => Err(exporter(Errno::from_c(ret))),
@@ -182,7 +182,7 @@ impl Importer for Linux {
             return Err(Error::Busy);
         }
         let mut is_iomem = false;
-        // SAFETY: the dma-buf is there, `is_iomem` can be written.
+        // SAFETY: the dma-buf exists, and `is_iomem` can be written.
         let at = NonNull::new(unsafe { sys::vb3_buf_vmap(buf.at.as_ptr(), &raw mut is_iomem) });
         let at = at.ok_or(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
             constraint: Constraint::PagesBehind,

@@ -1,4 +1,4 @@
-//! Somebody else's memory as a plane's.
+//! A plane with another driver's memory.
 
 use crate::import::{Attached, Buf};
 use crate::kernel::{Errno, Locked, Serial};
@@ -13,20 +13,19 @@ use vb3_dma::{Direction, DmaAddr, SyncFor};
 use vb3_dmabuf::Importer;
 use vb3_plane::{PlaneError, contig, sg};
 
-/// Somebody else's memory.
+/// Another driver's memory.
 pub struct Import {
-    /// There until it is detached, and never where only the CPU uses the memory. For `map`,
-    /// `unmap` and `detach`, which the queue's lock makes one after another.
+    /// The attachment, until it is detached; `None` if only the CPU uses the memory. Only for
+    /// `map`, `unmap` and `detach`, which the queue's lock serialises.
     attached: Serial<Option<Attached>>,
     /// Whether only the CPU uses the memory.
     pub(crate) of_cpu: bool,
-    /// The dma-buf, with the kernel's mapping of it.
+    /// The dma-buf, with its kernel mapping.
     buf: Locked<Buf>,
     vaddr: AtomicPtr<c_void>,
     raw: *mut DmaBuf,
     is_mapped: AtomicBool,
-    /// Whether the device takes it in pieces, and while it is mapped, the table, which is synced at
-    /// hand-overs.
+    /// The table that hand-overs sync while it is mapped, if the device accepts scattered memory.
     pub(crate) in_pieces: bool,
     pieces: AtomicPtr<SgTable>,
     dev: Dev,
@@ -34,7 +33,7 @@ pub struct Import {
     len_bytes: u64,
 }
 
-/// Says in the log why a dma-buf was refused; gives the errno.
+/// Logs why a dma-buf was refused. Returns the errno.
 fn refused(dev: Dev, error: PlaneError) -> Errno {
     dev.refused("a dma-buf", error.reason());
     errno(error)
@@ -44,7 +43,7 @@ impl Import {
     /// Attaches a device.
     ///
     /// # Errors
-    /// EFAULT for a dma-buf that is too small; what the exporter says.
+    /// Returns EFAULT for a dma-buf that is too small, or the exporter's error.
     ///
     /// # Safety
     /// As [`Locked::new`].
@@ -63,10 +62,10 @@ impl Import {
         Ok(unsafe { Self::of(payload, dev, buf, Some(attached), asked) })
     }
 
-    /// Takes it for the CPU.
+    /// Imports it for the CPU.
     ///
     /// # Errors
-    /// EFAULT for a dma-buf that is too small; EINVAL for length zero.
+    /// Returns EFAULT for a dma-buf that is too small, and EINVAL for length zero.
     ///
     /// # Safety
     /// As [`Locked::new`].
@@ -108,7 +107,7 @@ impl Import {
         }
     }
 
-    /// Attaches a device that takes it in pieces.
+    /// Attaches a device that accepts scattered memory.
     ///
     /// # Errors
     /// As [`contig`](Self::contig).
@@ -132,10 +131,10 @@ impl Import {
         })
     }
 
-    /// Maps in pieces, and gives the table; where it is mapped already, the one there is.
+    /// Maps the scattered memory and returns its table. Returns the existing table if it is mapped.
     ///
     /// # Errors
-    /// EINVAL when mapping fails.
+    /// Returns EINVAL if mapping fails.
     ///
     /// # Safety
     /// As [`Serial::with`].
@@ -155,20 +154,20 @@ impl Import {
         Ok(sgt)
     }
 
-    /// Syncs the table, while it is mapped.
+    /// Syncs the table while it is mapped.
     pub(crate) fn sync(&self, sync: SyncFor) {
         if let Some(sgt) = NonNull::new(self.pieces.load(Ordering::Acquire)) {
-            // SAFETY: the core unmaps no buffer that it hands over.
+            // SAFETY: the core does not unmap a buffer while it hands it over.
             unsafe { Linux.sync_table(self.dev, sgt, self.direction, sync) };
             ledger::SYNCS.add(1);
         }
     }
 
-    /// Maps as one run; where it is mapped already, gives the address it has. For the CPU, maps for
-    /// the CPU, and gives no address.
+    /// Maps the memory as one segment. Returns the existing address if it is mapped. For the CPU,
+    /// maps it for the CPU and returns no address.
     ///
     /// # Errors
-    /// EINVAL when mapping fails; EFAULT when it is scattered, or cannot be mapped for the CPU.
+    /// Returns EINVAL if mapping fails, and EFAULT if it is scattered or the CPU cannot map it.
     ///
     /// # Safety
     /// As [`Serial::with`].
@@ -194,18 +193,18 @@ impl Import {
         mapped.map_err(|e| refused(self.dev, e))
     }
 
-    /// Bytes, which way they go, and the dma-buf.
+    /// Returns bytes, direction and the dma-buf.
     pub fn facts(&self) -> (u64, Direction, *mut DmaBuf) {
         (self.len_bytes, self.direction, self.raw)
     }
 
-    /// The device, and which way it has the dma-buf mapped; `None` while it has not.
+    /// Returns the device, and the direction in which it has the dma-buf mapped, if it has.
     pub fn mapped(&self) -> (Dev, Option<Direction>) {
         let is_mapped = self.is_mapped.load(Ordering::Relaxed);
         (self.dev, is_mapped.then_some(self.direction))
     }
 
-    /// Unmaps, for kernel and device.
+    /// Unmaps the memory for kernel and device.
     ///
     /// # Safety
     /// As [`Serial::with`].
@@ -227,7 +226,7 @@ impl Import {
         self.is_mapped.store(false, Ordering::Relaxed);
     }
 
-    /// The kernel's mapping, made when first asked for; NULL if there is none.
+    /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
     pub fn vaddr(&self) -> *mut c_void {
         let known = self.vaddr.load(Ordering::Acquire);
         if !known.is_null() {

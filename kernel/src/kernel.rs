@@ -1,5 +1,6 @@
 //! Kernel memory, locks, device references and error pointers.
-// UNSAFETY: this file, `linux.rs` and `entry.rs` talk to the kernel. What they rely on is in SOUNDNESS.md.
+// UNSAFETY: this file, `linux.rs` and `entry.rs` call the kernel. SOUNDNESS.md lists the
+// conditions.
 
 use crate::linux::Dev;
 use crate::sys;
@@ -23,31 +24,31 @@ impl Errno {
     /// EINVAL.
     pub const INVALID: Self = Self(22);
 
-    /// What a C function returned, if it is no success.
+    /// Converts the return value of a C function that failed.
     pub const fn from_c(ret: c_int) -> Self {
         Self(if ret < 0 { ret.wrapping_neg() } else { ret })
     }
 
-    /// Of an error of our crates.
+    /// Wraps the errno of an error of the `dma`, `dmabuf` and `plane` crates.
     pub const fn new(errno: i32) -> Self {
         Self(errno)
     }
 
-    /// What a C function returns for it.
+    /// Returns the negative errno for C.
     pub const fn to_c(self) -> c_int {
         self.0.wrapping_neg()
     }
 
-    /// Positive.
+    /// Returns the positive errno.
     pub const fn get(self) -> i32 {
         self.0
     }
 }
 
-/// Most bytes of the address space that are errors instead of addresses (`MAX_ERRNO`).
+/// Size in bytes of the address range that encodes errors (`MAX_ERRNO`).
 const MAX_ERRNO: usize = 4095;
 
-/// Takes an error pointer apart. NULL is ENOMEM.
+/// Splits an error pointer into pointer and errno. NULL means ENOMEM.
 pub fn pointer<T>(at: *mut T) -> Result<NonNull<T>, Errno> {
     let errno = at.addr().wrapping_neg();
     match NonNull::new(at) {
@@ -57,23 +58,23 @@ pub fn pointer<T>(at: *mut T) -> Result<NonNull<T>, Errno> {
     }
 }
 
-/// An error pointer.
+/// Makes an error pointer.
 pub fn error_pointer<T>(errno: Errno) -> *mut T {
     let raw = usize::try_from(errno.0).unwrap_or(22);
     core::ptr::without_provenance_mut(raw.wrapping_neg())
 }
 
-/// One kernel allocation with a value in it.
+/// One kernel allocation that contains a value.
 pub struct KBox<T>(NonNull<T>);
 
 impl<T> KBox<T> {
-    /// What the kernel's allocator aligns all memory to (`ARCH_KMALLOC_MINALIGN` is no less).
+    /// Alignment of all allocations (`ARCH_KMALLOC_MINALIGN` is at least this).
     const ALIGN: usize = 8;
 
-    /// Allocates.
+    /// Allocates memory for a value.
     ///
     /// # Errors
-    /// Gives the value back when there is no memory.
+    /// Returns the value if there is no memory.
     pub fn new(value: T) -> Result<Self, T> {
         const { assert!(align_of::<T>() <= Self::ALIGN && size_of::<T>() > 0) };
         // SAFETY: no condition.
@@ -81,17 +82,17 @@ impl<T> KBox<T> {
         match NonNull::new(at.cast::<T>()) {
             None => Err(value),
             Some(at) => {
-                // SAFETY: as large and as aligned as T, and nobody else's.
+                // SAFETY: as large and as aligned as T, and no other code has it.
                 unsafe { at.write(value) };
                 Ok(Self(at))
             }
         }
     }
 
-    /// Takes the value out and frees the memory.
+    /// Returns the value and frees the memory.
     pub fn into_inner(self) -> T {
         let this = ManuallyDrop::new(self);
-        // SAFETY: the value is there, and is not used in place again: `this` is not dropped.
+        // SAFETY: the value exists, and is not used in place again: `this` is not dropped.
         let value = unsafe { this.0.read() };
         // SAFETY: allocated by `new`, and not used again.
         unsafe { sys::vb3_free(this.0.as_ptr().cast()) };
@@ -101,7 +102,7 @@ impl<T> KBox<T> {
 
 impl<T> Drop for KBox<T> {
     fn drop(&mut self) {
-        // SAFETY: the value is there and ends here.
+        // SAFETY: the value exists and ends here.
         unsafe { self.0.drop_in_place() };
         // SAFETY: allocated by `new`, and not used again.
         unsafe { sys::vb3_free(self.0.as_ptr().cast()) };
@@ -112,30 +113,30 @@ impl<T> Deref for KBox<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the value is there for as long as the box.
+        // SAFETY: the value exists as long as the box.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> DerefMut for KBox<T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the value is there for as long as the box, which is borrowed alone.
+        // SAFETY: the value exists as long as the box, which is exclusively borrowed.
         unsafe { self.0.as_mut() }
     }
 }
 
-/// A value behind the mutex of the buffer it lies in.
+/// A value behind the mutex of the buffer that contains it.
 pub struct Locked<T> {
-    /// The payload of the C buffer, whose mutex it is.
+    /// The payload of the C buffer that has the mutex.
     payload: NonNull<c_void>,
     value: UnsafeCell<T>,
 }
 
 impl<T> Locked<T> {
-    /// Puts a value behind the mutex of the buffer with this payload.
+    /// Wraps a value with the mutex of the buffer with this payload.
     ///
     /// # Safety
-    /// The value will lie in that payload, and is the only one with this mutex.
+    /// The value must be stored in that payload, as the only one with this mutex.
     pub const unsafe fn new(payload: NonNull<c_void>, value: T) -> Self {
         Self {
             payload,
@@ -143,11 +144,11 @@ impl<T> Locked<T> {
         }
     }
 
-    /// Uses the value. May sleep; `f` must not use the same value again.
+    /// Locks the value and passes it to `f`. May sleep; `f` must not lock it again.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: the buffer is there, because the value lies in it.
+        // SAFETY: the buffer exists, since it contains the value.
         unsafe { sys::vb3_lock(self.payload.as_ptr()) };
-        // SAFETY: nobody else is between lock and unlock.
+        // SAFETY: no other thread is between lock and unlock.
         let value = unsafe { &mut *self.value.get() };
         let result = f(value);
         // SAFETY: locked above.
@@ -155,19 +156,18 @@ impl<T> Locked<T> {
         result
     }
 
-    /// The value in place, when nobody else has the buffer.
+    /// Returns the value in place. No other code may have the buffer.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
-    /// The value, when nobody else has the buffer.
+    /// Returns the value. No other code may have the buffer.
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
 }
 
-/// A value of a plane's memory that only those calls use which videobuf2's core makes one after
-/// another.
+/// A value that only those calls use which videobuf2's core serialises.
 pub struct Serial<T>(UnsafeCell<T>);
 
 impl<T> Serial<T> {
@@ -176,23 +176,23 @@ impl<T> Serial<T> {
         Self(UnsafeCell::new(value))
     }
 
-    /// Uses the value; `f` must not use the same value again.
+    /// Passes the value to `f`, which must not use it again.
     ///
     /// # Safety
-    /// The caller is one of those calls.
+    /// The caller must be one of those serialised calls.
     pub unsafe fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: the caller's promise: nobody else uses it now.
+        // SAFETY: the caller's promise: no other code uses it now.
         f(unsafe { &mut *self.0.get() })
     }
 }
 
-/// A counted reference that keeps a device.
+/// A counted reference to a device.
 pub struct DeviceRef(Dev);
 
 impl DeviceRef {
     /// Takes a reference.
     pub fn new(dev: Dev) -> Self {
-        // SAFETY: the device is there.
+        // SAFETY: the device exists.
         unsafe { sys::vb3_get_device(dev.raw()) };
         Self(dev)
     }
@@ -205,7 +205,7 @@ impl Drop for DeviceRef {
     }
 }
 
-/// The time, in nanoseconds since boot.
+/// Returns the time in nanoseconds since boot.
 pub fn now_ns() -> u64 {
     // SAFETY: no condition.
     unsafe { sys::vb3_now_ns() }

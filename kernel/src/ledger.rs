@@ -1,4 +1,4 @@
-//! What the module holds and did, for all devices together.
+//! Counters of the module's memory and calls, for all devices together.
 
 use crate::linux::{Dev, Linux};
 use core::cell::Cell;
@@ -14,12 +14,12 @@ impl Count {
         Self(AtomicI64::new(0))
     }
 
-    /// Adds.
+    /// Adds a number, which may be negative.
     pub fn add(&self, by: i64) {
         self.0.fetch_add(by, Relaxed);
     }
 
-    /// Now.
+    /// Returns the current count.
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
     }
@@ -29,23 +29,23 @@ impl Count {
 pub static BYTES: Count = Count::new();
 /// Allocations, pinned ranges and imports.
 pub static OBJECTS: Count = Count::new();
-/// Devices attached to our memory, and our attachments to others'.
+/// Devices attached to this module's memory, and its attachments to other drivers' memory.
 pub static ATTACHMENTS: Count = Count::new();
 /// Tables mapped for a device.
 pub static MAPPINGS: Count = Count::new();
 /// Hand-overs that were synced.
 pub static SYNCS: Count = Count::new();
-/// Hand-overs whose sync a program's hint left out.
+/// Hand-overs whose sync a program's cache hint omitted.
 pub static SKIPPED: Count = Count::new();
-/// Ranges laid over mappings in pieces.
+/// Linked ranges over scattered mappings.
 pub static LINKS: Count = Count::new();
 /// Refusals with a reason.
 pub static REFUSALS: Count = Count::new();
 
-/// Counts.
+/// Counts for one call.
 #[derive(Default)]
 pub struct Ledger {
-    /// Syncs done through this one.
+    /// Syncs made with this ledger.
     pub syncs: Cell<u32>,
 }
 
@@ -72,7 +72,8 @@ impl Observer<Linux> for Ledger {
     }
 }
 
-/// What is held: bytes, objects, attachments, mappings. All zero when all was given back.
+/// Returns the held bytes, objects, attachments and mappings. All are zero when everything is
+/// freed.
 pub fn held() -> [i64; 4] {
     [
         BYTES.get(),

@@ -1,8 +1,8 @@
 //! videobuf2's allocators for stock Linux kernels: `plane` and `dmabuf` over Linux's DMA API.
 //!
-//! One object for all kernels of an architecture: it sees kernel structures only as pointers, and
-//! reaches them through the accessors of `module/shim.c`. No heap, no formatting, no panics: the
-//! build fails if `core::panicking` is reachable.
+//! One object file serves all kernels of an architecture. It has kernel structures only as opaque
+//! pointers, and accesses them with the functions of `module/shim.c`. It has no heap, no formatting
+//! and no panics: the build fails if `core::panicking` is reachable.
 #![no_std]
 
 mod attachments;
@@ -22,7 +22,7 @@ mod show;
 mod sys;
 mod user;
 
-/// Nothing reaches this: the build checks that the linked object does not hold it.
+/// Never called: the build checks that the linked object does not contain it.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -1,6 +1,6 @@
-//! Whether a mapping is one run of addresses; one range over a mapping in pieces, where the kernel
-//! lets drivers lay out ranges.
-// UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
+//! Checks whether a mapping is contiguous. Lays one range over scattered pieces if the kernel lets
+//! drivers do so.
+// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::ledger;
 use crate::linux::{Cursor, Dev, direction_to_c};
@@ -9,29 +9,30 @@ use core::ptr::NonNull;
 use vb3_dma::{Direction, DmaAddr, DmaSegment};
 use vb3_plane::contig;
 
-/// How a mapped table lies in the device's addresses.
+/// The layout of a mapped table in the device's addresses.
 pub enum Laid {
-    /// What was wanted is one run.
+    /// The required part is contiguous.
     Run(DmaSegment),
-    /// In pieces, with one range over them.
+    /// Scattered, with one range over the pieces.
     Link(Link),
-    /// In pieces.
+    /// Scattered.
     Pieces,
 }
 
-/// One range over pieces. Dropping it takes the range away; the mapping below it stays.
+/// One range over scattered pieces. Dropping it removes the range; the mapping stays.
 pub struct Link {
     at: NonNull<sys::Link>,
     whole: DmaSegment,
 }
 
 impl Laid {
-    /// Looks at the first `len_bytes` of a mapped table, and lays one range over them where they
-    /// are in pieces. That cannot be done without an IOMMU, on kernels that do not let drivers do
+    /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are
+    /// scattered. This fails without an IOMMU, on kernels that do not let drivers do it, and for
+    /// pieces that end within a page.
     /// it, for pieces that end within a page.
     ///
     /// # Safety
-    /// `sgt` is mapped for `dev` in this direction, and stays so until the value is dropped.
+    /// `sgt` must be mapped for `dev` in this direction until the value is dropped.
     pub unsafe fn new(
         dev: Dev,
         sgt: NonNull<sys::SgTable>,
@@ -67,7 +68,7 @@ impl Laid {
         Self::Link(Link { at, whole })
     }
 
-    /// The one segment that there is; `None` for pieces, which the table has.
+    /// Returns the only segment, or `None` for scattered memory, which the table describes.
     pub const fn whole(&self) -> Option<DmaSegment> {
         match self {
             Self::Run(whole) | Self::Link(Link { whole, .. }) => Some(*whole),

@@ -1,5 +1,6 @@
 //! Linux's DMA API as [`DmaOps`].
-// UNSAFETY: this file, `kernel.rs` and `entry.rs` talk to the kernel. What they rely on is in SOUNDNESS.md.
+// UNSAFETY: this file, `kernel.rs` and `entry.rs` call the kernel. SOUNDNESS.md lists the
+// conditions.
 
 use crate::kernel::{Errno, pointer};
 use crate::link::Laid;
@@ -23,7 +24,7 @@ impl Linux {
     /// Syncs a table.
     ///
     /// # Safety
-    /// It is mapped for the device in this direction.
+    /// It must be mapped for the device in this direction.
     ///
     /// # Context
     /// Does not sleep.
@@ -40,7 +41,7 @@ impl Linux {
     }
 }
 
-/// Where coherent memory is.
+/// The address of coherent memory.
 #[derive(Clone, Copy)]
 pub struct Coherent {
     dev: Dev,
@@ -50,7 +51,7 @@ pub struct Coherent {
     attrs: c_ulong,
 }
 
-/// Where non-coherent memory is.
+/// The address of non-coherent memory.
 #[derive(Clone, Copy)]
 pub struct NonCoherent {
     dev: Dev,
@@ -59,7 +60,7 @@ pub struct NonCoherent {
     direction: Direction,
 }
 
-/// Where memory for the CPU is.
+/// The address of memory for the CPU.
 #[derive(Clone, Copy)]
 pub struct Virtual {
     at: NonNull<c_void>,
@@ -76,7 +77,7 @@ pub enum Alloc {
     Virtual(Virtual),
 }
 
-/// A scatter table of the CPU's.
+/// A scatter table for the CPU.
 pub struct Table {
     sgt: NonNull<sys::SgTable>,
     len: u64,
@@ -84,13 +85,13 @@ pub struct Table {
 }
 
 enum TableKind {
-    /// Made for the table's sake.
+    /// Made for this table.
     Owned,
-    /// That of a non-coherent allocation.
+    /// The table of a non-coherent allocation.
     Borrowed,
-    /// Pinned user memory. Its first mapping uses the table itself.
+    /// Pinned user memory. The first mapping uses the table itself.
     Pinned(NonNull<sys::FrameVector>, Cell<bool>),
-    /// A physical range without pages: the table has the length, and no page.
+    /// A physical range without struct pages: the table has the length, but no page.
     PageLess(u64),
 }
 
@@ -100,29 +101,29 @@ pub struct Mapping {
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
     kind: MappingKind,
-    /// One range over it all, for a table that is mapped in pieces.
+    /// One range over it, if the table is mapped as scattered pieces.
     laid: Laid,
     cursor: Cursor,
 }
 
-/// Whose the table of a mapping is.
+/// Which table a mapping uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MappingKind {
     /// The CPU's table itself.
     Own,
     /// A copy.
     Copy,
-    /// A copy of a table without pages, mapped by physical address.
+    /// A copy of a table without struct pages, mapped by physical address.
     PageLess,
 }
 
 impl Table {
-    /// The table.
+    /// Returns the table.
     pub const fn sgt(&self) -> *mut sys::SgTable {
         self.sgt.as_ptr()
     }
 
-    /// A kernel mapping that [`DmaOps::vmap_table`] made, by its address.
+    /// Describes a kernel mapping that [`DmaOps::vmap_table`] made, by its address.
     pub const fn vmapped(&self, at: NonNull<c_void>) -> Vmap {
         Vmap {
             at,
@@ -135,13 +136,13 @@ impl Table {
 }
 
 impl Mapping {
-    /// The table, for a dma-buf's importer.
+    /// Returns the table for a dma-buf's importer.
     pub const fn sgt(&self) -> *mut sys::SgTable {
         self.sgt.as_ptr()
     }
 }
 
-/// Walks the segments of a mapped table; remembers where it stood.
+/// Iterates over the segments of a mapped table, and remembers its position.
 pub struct Cursor(Cell<(c_uint, *mut sys::Scatterlist)>);
 
 impl Cursor {
@@ -149,10 +150,10 @@ impl Cursor {
         Self(Cell::new((0, ptr::null_mut())))
     }
 
-    /// Segment `index` of `sgt`.
+    /// Returns segment `index` of `sgt`.
     ///
     /// # Safety
-    /// `sgt` is a mapped table, the same at each call.
+    /// `sgt` must be a mapped table, the same at each call.
     pub(crate) unsafe fn segment(
         &self,
         sgt: NonNull<sys::SgTable>,
@@ -161,7 +162,8 @@ impl Cursor {
         let index = c_uint::try_from(index).ok()?;
         let (mut known, mut at) = self.0.get();
         let (mut addr, mut len) = (0, 0);
-        // SAFETY: the table is there, and `at` an entry of it or null; the rest can be written.
+        // SAFETY: the table exists, and `at` is null or one of its entries; the rest can be
+        // written.
         let found = unsafe {
             sys::vb3_sgt_segment(
                 sgt.as_ptr(),
@@ -190,20 +192,20 @@ pub struct Vmap {
 enum Unmap {
     /// With the allocation.
     Never,
-    /// That of non-coherent memory of this device.
+    /// As a mapping of this device's non-coherent memory.
     NonCoherent(Dev),
-    /// That of pinned memory.
+    /// As a mapping of pinned memory.
     Pinned(NonNull<sys::FrameVector>),
 }
 
 impl Vmap {
-    /// Where it is.
+    /// Returns its address.
     pub const fn get(&self) -> NonNull<c_void> {
         self.at
     }
 }
 
-/// What to map into a program.
+/// The memory that is mapped into a program.
 #[derive(Clone, Copy)]
 pub enum Mmap {
     /// Coherent memory.
@@ -215,13 +217,13 @@ pub enum Mmap {
 }
 
 impl Mmap {
-    /// Maps it, from the offset that the VMA has.
+    /// Maps the memory, starting at the VMA's offset.
     ///
     /// # Errors
-    /// What the DMA layer says; ENXIO out of range.
+    /// Returns the DMA layer's error, and ENXIO out of range.
     ///
     /// # Safety
-    /// `vma` is being mapped by the caller; the allocation is there.
+    /// The caller is mapping `vma`; the allocation must exist.
     pub unsafe fn map(self, vma: *mut sys::Vma) -> c_int {
         match self {
             // SAFETY: the values are those of the allocation.
@@ -239,12 +241,12 @@ impl Mmap {
 }
 
 impl NonCoherent {
-    /// The table that is mapped for the device.
+    /// Returns the table that is mapped for the device.
     pub const fn sgt(&self) -> *mut sys::SgTable {
         self.sgt.as_ptr()
     }
 
-    /// Hands the whole memory over, with its kernel mapping.
+    /// Syncs the whole memory and its kernel mapping for a hand-over.
     ///
     /// # Context
     /// Does not sleep.
@@ -271,10 +273,10 @@ const fn no_memory(constraint: Constraint, wanted: u64, found: u64) -> Error {
     })
 }
 
-/// Lengths up to this are tried without a look at how much memory there is.
+/// Largest length in bytes that is tried without a check of the available memory.
 const SMALL_BYTES: u64 = 16 << 20;
 
-/// A length as the kernel takes it.
+/// Converts a length for the kernel.
 fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
     if len_bytes == 0 {
         return Err(Error::Invalid);
@@ -282,7 +284,7 @@ fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
     let limit = if len_bytes <= SMALL_BYTES {
         SMALL_BYTES
     } else {
-        // SAFETY: the device is there.
+        // SAFETY: the device exists.
         unsafe { sys::vb3_size_limit(dev.raw()) }
     };
     match usize::try_from(len_bytes) {
@@ -293,7 +295,7 @@ fn size(dev: Dev, len_bytes: u64) -> Result<usize, Error> {
 
 impl DmaOps for Linux {
     type Device = Dev;
-    /// The current program: there is no other whose memory could be pinned.
+    /// Only the current program's memory can be pinned.
     type User = ();
     type Alloc = Alloc;
     type Table = Table;
@@ -312,16 +314,16 @@ impl DmaOps for Linux {
     }
 
     fn coherency(&self, _dev: Dev) -> Coherency {
-        // The kernel decides at each sync whether there is anything to do.
+        // The kernel decides at each sync whether it has an effect.
         Coherency::NonCoherent
     }
 
     fn alloc_coherent(&self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Alloc, Error> {
         let len = size(dev, len_bytes)?;
-        // Memory without a kernel mapping would not be cleared.
+        // Without a kernel mapping, the memory would not be cleared.
         let attrs = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING)) | dev.attrs;
         let mut addr = 0;
-        // SAFETY: the device is there, the length is not zero.
+        // SAFETY: the device exists; the length is not zero.
         let cookie =
             unsafe { sys::vb3_alloc_coherent(dev.raw(), len, dev.gfp, attrs, &raw mut addr) };
         let cookie =
@@ -343,9 +345,9 @@ impl DmaOps for Linux {
         attrs: Attrs,
     ) -> Result<Alloc, Error> {
         let len = size(dev, len_bytes)?;
-        // It takes this one attribute and warns about all others.
+        // The call accepts only this attribute and warns about all others.
         let attrs = attrs_to_c(attrs.intersection(Attrs::ALLOC_SINGLE_PAGES));
-        // SAFETY: the device is there, the length is not zero.
+        // SAFETY: the device exists; the length is not zero.
         let sgt = unsafe {
             sys::vb3_alloc_noncontiguous(dev.raw(), len, direction_to_c(direction), dev.gfp, attrs)
         };
@@ -391,7 +393,7 @@ impl DmaOps for Linux {
         match alloc {
             Alloc::Coherent(c) => Some(DmaAddr::new(c.addr)),
             Alloc::NonCoherent(n) => {
-                // SAFETY: the allocation's table is mapped for as long as it lives.
+                // SAFETY: the allocation's table is mapped as long as the allocation exists.
                 unsafe { Cursor::new().segment(n.sgt, 0) }.map(|first| first.addr)
             }
             Alloc::Virtual(_) => None,
@@ -521,7 +523,7 @@ impl DmaOps for Linux {
         direction: Direction,
         attrs: Attrs,
     ) -> Result<Mapping, Error> {
-        // A table holds the addresses of one mapping.
+        // A table stores the addresses of one mapping only.
         let kind = match &table.kind {
             TableKind::Pinned(_, mapped) if !mapped.replace(true) => MappingKind::Own,
             TableKind::PageLess(_) => MappingKind::PageLess,
@@ -530,7 +532,7 @@ impl DmaOps for Linux {
         let sgt = if kind == MappingKind::Own {
             table.sgt
         } else {
-            // SAFETY: the table is there.
+            // SAFETY: the table exists.
             NonNull::new(unsafe { sys::vb3_sgt_copy(table.sgt.as_ptr()) }).ok_or(no_memory(
                 Constraint::Ram,
                 table.len,
@@ -548,16 +550,16 @@ impl DmaOps for Linux {
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
         let raw = direction_to_c(direction);
         let ret = match table.kind {
-            // SAFETY: nobody else maps this table, which has one entry.
+            // SAFETY: no other code maps this table, which has one entry.
             TableKind::PageLess(phys) => unsafe {
                 sys::vb3_map_resource(dev.raw(), sgt.as_ptr(), phys, raw)
             },
-            // SAFETY: nobody else maps this table.
+            // SAFETY: no other code maps this table.
             _ => unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), raw, skip) },
         };
         if ret == 0 {
             if matches!(table.kind, TableKind::Pinned(..)) && !dev.in_pieces {
-                // SAFETY: mapped above, and unmapped after this went.
+                // SAFETY: mapped above, and unmapped after this value is dropped.
                 mapping.laid = unsafe { Laid::new(dev, sgt, table.len, direction) };
             }
             return Ok(mapping);
@@ -586,13 +588,13 @@ impl DmaOps for Linux {
             _ => unsafe { sys::vb3_sgt_unmap(dev, sgt, direction, skip) },
         }
         if mapping.kind != MappingKind::Own {
-            // SAFETY: the copy made by `map`; nothing names it any more.
+            // SAFETY: the copy made by `map`, which no other code uses any more.
             unsafe { sys::vb3_sgt_free(sgt) };
         }
     }
 
     fn sync(&self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
-        // No cache lies before memory without pages.
+        // Memory without struct pages is not cached.
         if mapping.kind == MappingKind::PageLess {
             return false;
         }
@@ -614,7 +616,7 @@ impl DmaOps for Linux {
         if let Some(whole) = mapping.laid.whole() {
             return (index == 0).then_some(whole);
         }
-        // SAFETY: the table is mapped, and a mapping keeps to one table.
+        // SAFETY: the table is mapped, and a mapping always uses one table.
         unsafe { mapping.cursor.segment(mapping.sgt, index) }
     }
 
@@ -672,14 +674,14 @@ impl DmaOps for Linux {
     }
 }
 
-/// Why a table could not be mapped, as far as it can be seen from here.
+/// Returns the likely reason why a table could not be mapped.
 fn unmappable(dev: Dev, table: &Table) -> Reason {
-    // SAFETY: the device is there.
+    // SAFETY: the device exists.
     let mask = unsafe { sys::vb3_dma_mask(dev.raw()) };
     let len = table.len;
     let top = match table.kind {
         TableKind::PageLess(phys) => phys.saturating_add(len.saturating_sub(1)),
-        // SAFETY: the table is there, and all of it has pages.
+        // SAFETY: the table exists, and all of it has struct pages.
         _ => unsafe { sys::vb3_sgt_top(table.sgt.as_ptr()) },
     };
     if top > mask {

@@ -1,4 +1,4 @@
-//! What a plane's memory is: allocated, a program's, or imported.
+//! The memory of a plane: allocated, a program's, or imported.
 
 use crate::attachments::{Key, List};
 use crate::imported::Import;
@@ -17,7 +17,7 @@ use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, contig, due, vmall
 /// Memory with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
 
-/// Runs `f` with what a call of our crates needs.
+/// Calls `f` with the context for calls of `dma`, `dmabuf` and `plane`.
 pub(crate) fn with_cx<R>(now_ns: u64, f: impl FnOnce(&Cx<'_, Linux, Ledger>) -> R) -> R {
     f(&Cx {
         ops: &Linux,
@@ -30,7 +30,7 @@ pub(crate) fn errno(e: PlaneError) -> Errno {
     Errno::new(e.errno())
 }
 
-/// Tells the log which device was refused what, and why.
+/// Logs which device was refused, what it asked for, and why.
 fn refused(dev: Dev, what: &'static str, e: Error) -> Errno {
     dev.refused(what, e.reason());
     Errno::new(e.errno())
@@ -50,8 +50,8 @@ pub enum Object {
     Import(Import),
 }
 
-/// How memory was allocated, with what a hand-over needs: it may not sleep, so it does not take the
-/// lock.
+/// How memory was allocated, with the data for hand-overs, which must not take the lock since they
+/// must not sleep.
 enum Kind {
     Coherent,
     NonCoherent(NonCoherent),
@@ -59,7 +59,7 @@ enum Kind {
     Virtual,
 }
 
-/// What allocated memory is, for people.
+/// How memory was allocated, for debugfs.
 #[derive(Clone, Copy)]
 pub enum AllocatedAs {
     /// For a device.
@@ -68,27 +68,27 @@ pub enum AllocatedAs {
     Virtual,
 }
 
-/// Allocated memory, and everybody who uses it.
+/// Allocated memory, and its users.
 pub struct Allocated {
     shared: Locked<Exporter>,
     kind: Kind,
     direction: Direction,
     dev: Dev,
     vaddr: AtomicPtr<c_void>,
-    /// A driver has asked for memory without a kernel mapping.
+    /// Whether a driver asked for memory without a kernel mapping.
     no_vaddr: bool,
-    /// Goes last: freeing needs the device.
+    /// Dropped last, since freeing needs the device.
     _keeps: DeviceRef,
 }
 
 impl Allocated {
-    /// Allocates for a device, in a payload; gives where the device finds the memory.
+    /// Allocates contiguous memory in a payload. Returns its address for the device.
     ///
     /// # Errors
-    /// ENOMEM whatever the cause; EINVAL for length zero. The payload stays empty.
+    /// Returns ENOMEM for any cause but length zero (EINVAL). The payload stays empty.
     ///
     /// # Safety
-    /// `payload` is an empty payload, which nobody else has yet.
+    /// `payload` must be an empty payload that no other code has yet.
     pub unsafe fn contig(
         payload: NonNull<c_void>,
         dev: Dev,
@@ -100,14 +100,14 @@ impl Allocated {
         match Linux.alloc_dma_addr(made.shared.get_mut().alloc()) {
             Some(addr) => Ok(addr),
             None => {
-                // SAFETY: nobody else has it, and the payload is empty from here on.
+                // SAFETY: no other code has it, and the payload is empty from here on.
                 unsafe { made.end() };
                 Err(Errno::NO_MEMORY)
             }
         }
     }
 
-    /// Allocates in pieces, mapped for a device, in a payload; gives the table.
+    /// Allocates scattered memory, mapped for a device, in a payload. Returns the table.
     ///
     /// # Errors
     /// As [`contig`](Self::contig).
@@ -119,7 +119,7 @@ impl Allocated {
         dev: Dev,
         args: AllocArgs,
     ) -> Result<*mut SgTable, Errno> {
-        // The shim's non-coherent memory is in pieces there, and due is the same at hand-overs.
+        // The shim's non-coherent memory is scattered there, and needs the same syncs.
         let args = AllocArgs {
             coherency: Coherency::NonCoherent,
             ..args
@@ -133,7 +133,7 @@ impl Allocated {
         })
     }
 
-    /// Allocates for the CPU, in a payload; the device, if there is one, only names the owner.
+    /// Allocates memory for the CPU in a payload. A device only names the owner.
     ///
     /// # Errors
     /// As [`contig`](Self::contig).
@@ -145,10 +145,10 @@ impl Allocated {
         unsafe { Self::make(payload, dev, vmalloc::spec(dev, args), Attrs::empty()) }.map(|_| ())
     }
 
-    /// Makes an object in its payload: it is large, and is written once, where it stays.
+    /// Makes an object in its payload. It is large, so it is written once, in place.
     ///
     /// # Safety
-    /// `payload` is an empty payload with this mutex; nobody else has it while the object is made.
+    /// `payload` must be an empty payload with this mutex; no other code has it meanwhile.
     #[inline(always)]
     unsafe fn make<'a>(
         payload: NonNull<c_void>,
@@ -190,20 +190,20 @@ impl Allocated {
         };
         let (is_mapped, shared) = (is_mapped && !made.no_vaddr, made.shared.get_mut());
         if is_mapped {
-            // It is mapped already: this cannot fail.
+            // It is mapped already, so this cannot fail.
             if let Ok(vmap) = shared.vmap(&Linux, now) {
                 *made.vaddr.get_mut() = vmap.get().as_ptr();
             }
         }
         if shared.add_user(UserKind::Plane, now).is_err() {
-            // SAFETY: nobody else has it, and the payload is empty from here on.
+            // SAFETY: no other code has it, and the payload is empty from here on.
             unsafe { made.end() };
             return Err(Errno::NO_MEMORY);
         }
         Ok(made)
     }
 
-    /// The kernel's mapping, made when first asked for; NULL if there is none.
+    /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
     pub fn vaddr(&self) -> *mut c_void {
         let known = self.vaddr.load(Ordering::Acquire);
         if !known.is_null() || self.no_vaddr {
@@ -221,10 +221,10 @@ impl Allocated {
         })
     }
 
-    /// Gets ready to be exported, and counts the export as a user; gives the length.
+    /// Prepares an export and counts it as a user. Returns the length in bytes.
     ///
     /// # Errors
-    /// Memory that cannot be described to other devices.
+    /// Fails for memory that cannot be described to other devices.
     pub fn export(&self) -> Result<u64, Errno> {
         let done = self.shared.with(|shared| {
             with_cx(0, |cx| shared.prepare_export(cx))?;
@@ -235,22 +235,22 @@ impl Allocated {
         done.map_err(|e| refused(self.dev, "an export", e))
     }
 
-    /// Counts a user.
+    /// Counts one more user.
     pub fn add_user(&self, kind: UserKind) {
-        // The count that decides is the shim's; this one tells who they are, up to 2^32 of them.
+        // The shim's count decides. This one records the kinds of users, up to 2^32 of them.
         let _full = self.shared.with(|shared| shared.add_user(kind, now_ns()));
     }
 
-    /// Counts a user less.
+    /// Counts one user less.
     pub fn drop_user(&self, kind: UserKind) {
         self.shared
             .with(|shared| with_cx(0, |cx| shared.drop_user(cx, kind)));
     }
 
-    /// What to map into a program.
+    /// Returns the memory to map into a program.
     ///
     /// # Errors
-    /// ENXIO out of range.
+    /// Returns ENXIO out of range.
     pub fn mmap(&self, offset: u64, len_bytes: u64) -> Result<Mmap, Errno> {
         self.shared
             .with(|shared| shared.mmap(&Linux, offset, len_bytes))
@@ -260,7 +260,7 @@ impl Allocated {
     /// Attaches a device.
     ///
     /// # Errors
-    /// ENOMEM.
+    /// Returns ENOMEM.
     pub fn attach(&self, dev: Dev) -> Result<Key, Errno> {
         let key = self
             .shared
@@ -280,10 +280,10 @@ impl Allocated {
         }
     }
 
-    /// Maps for an attached device; gives the table the importer reads.
+    /// Maps the memory for an attached device. Returns the table for the importer.
     ///
     /// # Errors
-    /// EBUSY while mapped in a direction that excludes this one; ENOMEM; EIO.
+    /// Returns EBUSY while mapped in a direction that excludes this one; ENOMEM; EIO.
     pub fn map(&self, key: Key, direction: Direction) -> Result<*mut crate::sys::SgTable, Errno> {
         let (importer, mapped) = self.shared.with(|shared| {
             let importer = shared.attachments().get(key).map(Attachment::device);
@@ -302,7 +302,7 @@ impl Allocated {
             .with(|shared| with_cx(0, |cx| shared.unmap(cx, key)));
     }
 
-    /// Begins or ends an access by the CPU: syncs for the own and all mapped devices; gives how
+    /// Begins or ends an access by the CPU: syncs for the owner and all mapped devices. Returns how
     /// many.
     pub fn cpu_access(&self, direction: Direction, begin: bool) -> u32 {
         self.shared.with(|shared| {
@@ -317,7 +317,7 @@ impl Allocated {
         })
     }
 
-    /// Shows who holds the memory, in turn.
+    /// Calls `show` for each holder of the memory.
     pub fn each_holder(&self, mut show: impl FnMut(Holder<Dev>)) {
         self.shared.with(|shared| {
             for holder in shared.holders() {
@@ -334,20 +334,19 @@ impl Allocated {
         }
     }
 
-    /// Bytes, direction and kind of the memory.
+    /// Returns bytes, direction and kind of the memory.
     pub fn facts(&self) -> (u64, Direction, AllocatedAs) {
         let bytes = self.shared.with(|shared| shared.len_bytes());
         (bytes, self.direction, self.allocated_as())
     }
 
-    /// Takes the memory away from all devices and gives it back, in place, because the object is
-    /// large.
+    /// Detaches all devices and frees the memory in place, since the object is large.
     ///
     /// # Safety
-    /// Nobody uses the object any more, this one neither.
+    /// No code may use the object afterwards, including the caller.
     pub unsafe fn end(&mut self) {
         let closed = with_cx(0, |cx| self.shared.get_mut().close(cx));
-        // SAFETY: nobody uses what is left behind.
+        // SAFETY: no code uses the moved-out value.
         let gone = unsafe { ptr::read(self) };
         with_cx(0, |cx| gone.shared.into_inner().free(cx, closed));
         ledger::OBJECTS.add(-1);
@@ -364,20 +363,20 @@ impl Object {
             Self::User(u) if u.memory.vmap().is_some() => (Memory::UserVirtual, u.direction),
             Self::User(u) => (Memory::User, u.direction),
             Self::Import(i) if i.of_cpu => (Memory::Virtual, i.direction),
-            // As the C module does: an exporter may be one that syncs nothing itself.
+            // As the C module does: the exporter may not sync anything itself.
             Self::Import(i) if i.in_pieces => (Memory::Scattered, i.direction),
             Self::Import(i) => (Memory::Imported, i.direction),
         }
     }
 
-    /// Whether a hand-over can have anything to do.
+    /// Returns whether a hand-over may need a sync.
     pub fn is_handed_over(&self) -> bool {
         let (memory, direction) = self.memory();
         let (prepare, finish) = due(memory, direction, HintSkip::empty());
         prepare == Due::Sync || finish == Due::Sync
     }
 
-    /// Hands the memory to the device or back, with the sync that is due; gives what came of it.
+    /// Hands the memory to the device or back, with the necessary sync. Returns the result.
     ///
     /// # Context
     /// Does not sleep.
@@ -401,7 +400,7 @@ impl Object {
                 }
             }
             (Self::User(u), Due::Sync) => {
-                // Pinned memory cannot be taken away: a copy to bounce slots does not fail.
+                // Pinned memory cannot be revoked, and a copy to bounce slots does not fail.
                 let _done = with_cx(0, |cx| u.memory.sync(cx, sync));
             }
             (Self::Import(i), Due::Sync) => i.sync(sync),

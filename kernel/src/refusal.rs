@@ -1,5 +1,6 @@
-//! What the log says of a refusal: which device, what, why, and what would do.
-// UNSAFETY: like `linux.rs`. What it relies on is in SOUNDNESS.md.
+//! Log messages about refusals: which device, what it asked for, why it failed, and what would
+//! work.
+// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::kernel::Errno;
 use crate::ledger;
@@ -8,7 +9,7 @@ use crate::sys;
 use core::ffi::c_int;
 use vb3_dma::{Constraint, Reason};
 
-/// `struct vb3_text` of module/buffer.h: not ended by zero, and constant.
+/// `struct vb3_text` of module/buffer.h: a constant without a final zero.
 #[repr(C)]
 pub struct Text {
     at: *const u8,
@@ -27,18 +28,18 @@ impl Text {
 /// `struct vb3_refusal` of module/buffer.h.
 #[repr(C)]
 pub struct Refusal {
-    /// What was asked for.
+    /// What the device asked for.
     what: Text,
-    /// What stood against it, with the value needed and the value there was.
+    /// The constraint, with the required value and the value found.
     constraint: Text,
     wanted: u64,
     found: u64,
-    /// What would have been granted.
+    /// What would work instead.
     remedy: Text,
 }
 
-/// What would do in the place of what was refused, in words that hold for every machine: heaps and
-/// other devices are not known here.
+/// Returns what would work instead of the refused request, in general words: this module knows no
+/// heaps and no other devices.
 const fn remedy(constraint: Constraint) -> &'static str {
     match constraint {
         Constraint::Contiguous => {
@@ -61,13 +62,13 @@ const fn remedy(constraint: Constraint) -> &'static str {
         Constraint::PagesBehind | Constraint::CpuMapping => {
             "memory with pages that the CPU can map"
         }
-        // Not found by the kernel's own calls.
+        // The kernel's own calls do not find these.
         _ => "a buffer that this device allocates",
     }
 }
 
 impl Dev {
-    /// Tells the log, at a bounded rate, why something was refused.
+    /// Logs why a request was refused, at a limited rate.
     pub fn refused(self, what: &'static str, reason: Option<Reason>) {
         let Some(reason) = reason else {
             return;
@@ -81,8 +82,8 @@ impl Dev {
         });
     }
 
-    /// Tells the log that another driver's dma-buf was not mapped for this device. Why, its exporter
-    /// knows.
+    /// Logs that another driver's dma-buf was not mapped for this device. Only its exporter knows
+    /// why.
     pub fn refused_by_exporter(self, errno: Errno) {
         self.tell(&Refusal {
             what: Text::new("a dma-buf"),
@@ -95,7 +96,7 @@ impl Dev {
 
     fn tell(self, refusal: &Refusal) {
         ledger::REFUSALS.add(1);
-        // SAFETY: the device is there (`new`); the texts are constants, as long as said.
+        // SAFETY: the device exists (`new`); the texts are constants with these lengths.
         unsafe { sys::vb3_refused(self.raw(), refusal) };
     }
 }

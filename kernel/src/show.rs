@@ -1,5 +1,5 @@
-//! What a buffer is and who holds it, for debugfs.
-// UNSAFETY: like `entry.rs`. What it relies on is in SOUNDNESS.md.
+//! A buffer's description and holders, for debugfs.
+// UNSAFETY: like `entry.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::entry::object;
 use crate::linux::{Dev, direction_to_c};
@@ -47,10 +47,10 @@ fn facts(object: &Object) -> Facts {
     }
 }
 
-/// Says what a buffer is. May sleep.
+/// Describes a buffer. May sleep.
 ///
 /// # Safety
-/// As the head of `entry.rs` says; `to` can be written.
+/// See the documentation of `entry.rs`; `to` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_describe(rust: *mut c_void, to: *mut Facts) {
     // SAFETY: the caller's promise.
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn vb3_rs_describe(rust: *mut c_void, to: *mut Facts) {
 /// Calls `vb3_show_holder` for each holder of a buffer. May sleep.
 ///
 /// # Safety
-/// As the head of `entry.rs` says; `file` is being shown.
+/// See the documentation of `entry.rs`; `file` is being shown.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_holders(rust: *mut c_void, file: *mut sys::SeqFile) {
     // SAFETY: the caller's promise.
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn vb3_rs_holders(rust: *mut c_void, file: *mut sys::SeqFi
 }
 
 /// # Safety
-/// `file` is being shown; the device is there.
+/// `file` is being shown; the device exists.
 unsafe fn line(
     file: *mut sys::SeqFile,
     name: &'static str,
@@ -112,7 +112,7 @@ unsafe fn line(
     direction: Option<Direction>,
     since_ns: u64,
 ) {
-    // SAFETY: the caller's promise; the text is as long as said.
+    // SAFETY: the caller's promise; the text has this length.
     unsafe {
         sys::vb3_show_holder(
             file,

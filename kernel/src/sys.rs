@@ -1,11 +1,11 @@
-//! The C side, as the shim offers it: kernel structures are pointers to nothing known.
+//! The shim's C functions, with kernel structures as opaque pointers.
 //!
-//! Declared in the order of `module/shim.c`, `virtual.c`, `dmabuf.c`, `link.c` and `debug.c`, which say what each
-//! wraps.
+//! The declarations follow the order of `module/shim.c`, `virtual.c`, `dmabuf.c`, `link.c` and
+//! `debug.c`, which name the wrapped functions.
 
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 
-/// A kernel structure that only the shim looks into.
+/// Declares a kernel structure that only the shim accesses.
 macro_rules! opaque {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         $(

@@ -1,4 +1,4 @@
-//! A program's memory as a plane's.
+//! A plane with a program's memory.
 
 use crate::kernel::Errno;
 use crate::ledger;
@@ -15,17 +15,17 @@ use vb3_plane::{PlaneError, UserMemory};
 pub struct User {
     pub(crate) memory: UserMemory<Linux>,
     pub(crate) direction: Direction,
-    /// The kernel's mapping of memory that a device takes in pieces, made when first asked for.
+    /// The kernel's mapping of scattered memory, made at the first call of `vaddr`.
     view: AtomicPtr<c_void>,
     in_pieces: bool,
 }
 
 impl User {
-    /// Pins and maps for a device.
+    /// Pins the memory and maps it for a device as one segment.
     ///
     /// # Errors
-    /// EINVAL for alignment or length zero; EFAULT for memory that is missing, read-only or
-    /// scattered; ENOMEM; EIO.
+    /// Returns EINVAL for a wrong alignment or length zero; EFAULT for memory that is missing,
+    /// read-only or scattered; ENOMEM; EIO.
     pub fn contig(
         dev: Dev,
         at: u64,
@@ -40,10 +40,10 @@ impl User {
         Ok((this, addr))
     }
 
-    /// Pins and maps for a device, in pieces; gives the table.
+    /// Pins the memory and maps it for a device as scattered memory. Returns the table.
     ///
     /// # Errors
-    /// ENOMEM whatever the cause.
+    /// Returns ENOMEM for any cause.
     pub fn sg(
         dev: Dev,
         at: u64,
@@ -55,15 +55,15 @@ impl User {
         });
         let mut this = Self::of(dev, direction, made)?;
         this.in_pieces = true;
-        // Its first mapping is in the table itself.
+        // The first mapping is in the table itself.
         let sgt = this.memory.table().sgt();
         Ok((this, sgt))
     }
 
-    /// Pins and maps for the CPU.
+    /// Pins the memory and maps it for the CPU.
     ///
     /// # Errors
-    /// EINVAL for length zero; EFAULT for memory that is missing or read-only; ENOMEM.
+    /// Returns EINVAL for length zero; EFAULT for memory that is missing or read-only; ENOMEM.
     pub fn of_cpu(dev: Dev, at: u64, len_bytes: u64, direction: Direction) -> Result<Self, Errno> {
         let made = with_cx(0, |cx| {
             UserMemory::vmalloc(cx, dev, &(), at, len_bytes, direction)
@@ -89,7 +89,7 @@ impl User {
         })
     }
 
-    /// The kernel's mapping; NULL if there is none, as for memory that is one run for a device.
+    /// Returns the kernel's mapping, or NULL if there is none, as for memory in one segment.
     pub fn vaddr(&self) -> *mut c_void {
         if let Some(vmap) = self.memory.vmap() {
             return vmap.get().as_ptr();
@@ -110,19 +110,19 @@ impl User {
         {
             Ok(_) => at,
             Err(first) => {
-                // Somebody else asked at the same time.
+                // Another caller has made one at the same time.
                 DmaOps::vunmap(&Linux, made);
                 first
             }
         }
     }
 
-    /// Bytes, and which way they go.
+    /// Returns bytes and direction.
     pub fn facts(&self) -> (u64, Direction) {
         (Linux.table_len(self.memory.table()), self.direction)
     }
 
-    /// Unmaps and unpins.
+    /// Unmaps and unpins the memory.
     pub fn put(self) {
         if let Some(at) = NonNull::new(self.view.load(Ordering::Acquire)) {
             DmaOps::vunmap(&Linux, self.memory.table().vmapped(at));
