@@ -1,4 +1,4 @@
-//! From QEMU's `-kernel` to Rust: PVH entry, page tables, long mode.
+//! Boots Rust from QEMU's `-kernel`: PVH entry, page tables, long mode.
 //!
 //! Source: Xen `docs/misc/pvh.pandoc` (the note, the state at entry, `hvm_start_info`).
 
@@ -86,7 +86,7 @@ boot_long:
 /// Bytes that [`boot_pdpt`](self) maps, each at its own address.
 pub(crate) const MAPPED: u64 = 512 << 30;
 
-/// What the boot loader says, at the address it gives.
+/// The boot loader's information, at the address that it passes.
 #[repr(C)]
 pub(crate) struct StartInfo {
     magic: u32,
@@ -114,36 +114,36 @@ const MAGIC: u32 = 0x336e_c578;
 const RAM: u32 = 1;
 
 unsafe extern "C" {
-    /// Where the program ends; the linker's.
+    /// The end of the program, from the linker.
     static _end: u8;
 }
 
 impl StartInfo {
     /// # Safety
-    /// `addr` is what the boot loader gave, and nothing has written there since.
+    /// `addr` must come from the boot loader, and its memory must be unchanged.
     pub(crate) unsafe fn at(addr: u64) -> Option<&'static Self> {
         let info = core::ptr::with_exposed_provenance::<Self>(usize::try_from(addr).ok()?);
-        // SAFETY: by the caller; the loader keeps it in mapped memory, on a multiple of eight.
+        // SAFETY: by the caller; the loader keeps it in mapped memory, aligned to eight bytes.
         let info = unsafe { info.as_ref() }?;
         (info.magic == MAGIC && info.version >= 1).then_some(info)
     }
 
-    /// What the user appended.
+    /// Returns the user's command line.
     pub(crate) fn command_line(&self) -> &'static str {
         let text = core::ptr::with_exposed_provenance(self.command_line as usize);
         if self.command_line == 0 {
             return "";
         }
-        // SAFETY: the loader leaves a string there, ended by a zero.
+        // SAFETY: the loader stores a string there that ends with a zero.
         unsafe { CStr::from_ptr(text) }.to_str().unwrap_or("")
     }
 
-    /// RAM from the end of this program to the end of the range that it lies in, in whole pages.
+    /// Returns the RAM from the program's end to the end of its range, in whole pages.
     pub(crate) fn free_ram(&self) -> Option<(u64, u64)> {
         let first = (&raw const _end as u64).checked_next_multiple_of(4096)?;
         let map = core::ptr::with_exposed_provenance::<MapEntry>(self.memory_map as usize);
         let len = self.memory_map_len as usize;
-        // SAFETY: the loader leaves so many entries there.
+        // SAFETY: the loader stores this many entries there.
         let map = unsafe { core::slice::from_raw_parts(map, len) };
         let inside = |e: &&MapEntry| e.kind == RAM && (e.addr..e.addr + e.len).contains(&first);
         let range = map.iter().find(inside)?;

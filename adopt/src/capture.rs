@@ -1,5 +1,5 @@
-//! A camera and a display over our queue. Frames go from the camera's memory through dma-bufs,
-//! which both devices map, to the display's memory. An interrupt completes every piece.
+//! A camera and a display with the `queue` crate. Frames pass from the camera's memory through
+//! dma-bufs, which both devices map, to the display's memory. An interrupt completes each piece.
 
 use crate::Outcome;
 use crate::edu::{self, Edu, FRAME, Half};
@@ -102,7 +102,7 @@ fn buffer(index: u32, dmabuf: Option<Dmabuf>) -> QueueBuffer<Frames> {
         }
     };
     let mut buffer = QueueBuffer::new(index, memory);
-    // There is room for one.
+    // The buffer has room for one plane.
     let _ = buffer.push_plane(plane);
     buffer
 }

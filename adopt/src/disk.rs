@@ -1,4 +1,4 @@
-//! `VirtIOBlk`: a disk is read and written; and read once more while an entry is missing.
+//! `VirtIOBlk`: reads and writes a disk, and reads it once while a page table entry is missing.
 
 use crate::Outcome;
 use crate::faults;
@@ -13,13 +13,13 @@ use virtio_drivers::device::blk::{BlkReq, BlkResp, SECTOR_SIZE, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::{BufferDirection, Hal};
 
-/// Sectors of a request, in turn: less than a page, a page, more, many.
+/// Sectors per request: less than a page, one page, more, many.
 const LENGTHS: [usize; 4] = [1, 8, 15, 200];
 
-/// What the disk is number of, among devices.
+/// The disk's number among the devices.
 const DISK: usize = 0;
 
-/// Copies the first half of the disk to the second, every byte inverted, and reads it back.
+/// Copies the first half of the disk to the second, inverts every byte, and reads it back.
 pub(crate) fn copy(dma: &'static Dma) -> Outcome {
     let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<OnDma<DISK>, _>::new(transport)
@@ -30,7 +30,7 @@ pub(crate) fn copy(dma: &'static Dma) -> Outcome {
     let (mut at, mut requests) = (0, 0usize);
     while at < half {
         let sectors = LENGTHS[requests % LENGTHS.len()].min(half - at);
-        // At an odd address, so that pages are mapped in part.
+        // At an odd address, so that pages are mapped partially.
         let data = &mut buffer[1..][..sectors * SECTOR_SIZE];
         let again = &mut again[..sectors * SECTOR_SIZE];
         disk.read_blocks(at, data)
@@ -54,15 +54,15 @@ pub(crate) fn copy(dma: &'static Dma) -> Outcome {
     Ok(())
 }
 
-/// The length of the buffer that [`Breaking`] breaks.
+/// Length of the buffer that [`Breaking`] breaks.
 const BROKEN: usize = 9 * SECTOR_SIZE;
-/// Where the device was told that this buffer is.
+/// The device's address of that buffer.
 static BROKEN_AT: AtomicU64 = AtomicU64::new(0);
 
-/// [`OnDma`] with a mistake: the entry for a buffer's second page goes missing.
+/// [`OnDma`] with a mistake: the entry for a buffer's second page is missing.
 struct Breaking;
 
-// SAFETY: all is done by `OnDma`; the device only reaches less.
+// SAFETY: `OnDma` does all the work; the device only reaches less memory.
 unsafe impl Hal for Breaking {
     fn dma_alloc(pages: usize, direction: BufferDirection) -> (u64, NonNull<u8>) {
         OnDma::<DISK>::dma_alloc(pages, direction)
@@ -104,7 +104,7 @@ pub(crate) fn read_broken(dma: &'static Dma) -> Outcome {
         .map_err(|err| format!("the disk's driver does not start: {err}"))?;
     let (mut request, mut response) = (BlkReq::default(), BlkResp::default());
     let mut data = vec![0; BROKEN];
-    // SAFETY: none of them is touched until the device has been reset.
+    // SAFETY: no code accesses the buffers until the device is reset.
     unsafe { disk.read_blocks_nb(0, &mut request, &mut data, &mut response) }
         .map_err(|err| format!("the request is not taken: {err}"))?;
     let addr = BROKEN_AT.load(Ordering::Relaxed);
@@ -112,7 +112,7 @@ pub(crate) fn read_broken(dma: &'static Dma) -> Outcome {
     // Resets the device.
     drop(disk);
     faults::only(dma, fault, device, addr)?;
-    // The part of the buffer that lies in that page; the disk holds no page of zeros.
+    // The part of the buffer in that page; the disk contains no page of zeros.
     let hidden = 4096 - data.as_ptr().addr() % 4096;
     let hidden = &data[hidden..][..4096.min(BROKEN - hidden)];
     if let Some(place) = hidden.iter().position(|&byte| byte != 0) {

@@ -1,7 +1,7 @@
 //! `dma_api::DmaOp` over the mapping layer, for one device.
 //!
-//! Devices of this machine see the CPU's caches, so the trait's own hand-overs, which do nothing
-//! then, are left as they are.
+//! Devices of this machine see the CPU's caches. The trait's default hand-overs then do nothing, so
+//! they are not overridden.
 
 use crate::driven::Driven;
 use crate::machine::Dma;
@@ -15,19 +15,19 @@ use dma_api::{
 };
 use vb3_dma::{Direction, Error};
 
-/// A device's memory, as `dma-api` asks for it.
+/// A device's memory behind the interface of `dma-api`.
 pub(crate) struct OpOnDma {
     pub(crate) driven: Driven,
 }
 
 impl OpOnDma {
-    /// Lets a device do DMA.
+    /// Lets a device use DMA.
     pub(crate) fn attach(dma: &'static Dma, device: Bdf) -> Result<Self, Error> {
         let driven = Driven::attach(dma, device)?;
         Ok(Self { driven })
     }
 
-    /// What a driver takes.
+    /// Returns the handle that a driver uses.
     pub(crate) fn device_dma(&'static self, translates: bool) -> DeviceDma {
         let domain = match NonZeroU64::new(u64::from(self.driven.bdf().0) + 1) {
             Some(id) if translates => DmaDomainId::Translated(id),
@@ -39,10 +39,10 @@ impl OpOnDma {
     }
 
     fn alloc(&self, layout: Layout) -> Option<DmaAllocHandle> {
-        // Memory comes in pages; what must lie on more than that is refused by the caller's check.
+        // Memory is allocated in pages. The caller's check refuses larger alignments.
         let (addr, seen) = self.driven.alloc(layout.size())?;
-        // SAFETY: the pages are zeroed, hold the layout's bytes, have that address for the device,
-        // and are nobody else's until they are freed.
+        // SAFETY: the pages are zeroed, have the layout's size and this address for the device, and
+        // no other code uses them until they are freed.
         Some(unsafe { DmaAllocHandle::new(seen, seen, addr.into(), layout) })
     }
 }
@@ -96,7 +96,7 @@ impl DmaOp for OpOnDma {
         let buffer = NonNull::slice_from_raw_parts(addr, size.get());
         let shared = self.driven.share(buffer, direction);
         let shared = shared.map_err(|_| DmaError::NoMemory)?;
-        // SAFETY: the caller's buffer, mapped as it is.
+        // SAFETY: the caller's buffer, mapped in place.
         Ok(unsafe { DmaMapHandle::new(addr, shared.into(), layout, None) })
     }
 

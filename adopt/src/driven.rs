@@ -1,5 +1,5 @@
-//! What an adapter keeps for a driver. Drivers' traits give back nothing but addresses, so that is
-//! what memory and mappings are found by.
+//! The records of one driver's memory and mappings. Drivers' traits pass back only addresses, so
+//! the records are found by address.
 
 use crate::lock::{Spin, SpinLocks};
 use crate::machine::{Dma, Machine, run_of, view_of};
@@ -11,7 +11,7 @@ use vb3_dma::{Attrs, Direction, Error, Iova, Lock as _};
 
 type Mapping<D> = Mapped<'static, Machine, SpinLocks, D, Device>;
 
-/// A buffer that the device has.
+/// A buffer that the device uses.
 enum Shared {
     Read(Mapping<ToDevice>),
     Written(Mapping<FromDevice>),
@@ -36,7 +36,7 @@ impl Shared {
     }
 }
 
-/// One device, with all that its driver has taken.
+/// One device, with all memory that its driver uses.
 pub(crate) struct Driven {
     device: DmaDevice<'static, Machine, SpinLocks>,
     memory: Spin<Vec<(u64, Coherent<'static, Machine, SpinLocks>)>>,
@@ -44,7 +44,7 @@ pub(crate) struct Driven {
 }
 
 impl Driven {
-    /// Lets `device` do DMA.
+    /// Lets `device` use DMA.
     pub(crate) fn attach(dma: &'static Dma, device: Bdf) -> Result<Self, Error> {
         dma.platform().attach(device, u64::MAX)?;
         Ok(Self {
@@ -58,10 +58,11 @@ impl Driven {
         self.device.id()
     }
 
-    /// Zeroed memory: its address for the device, and where the CPU sees it. Devices here see the CPU's
-    /// caches, so that drivers which ask for cached memory get the same.
+    /// Allocates zeroed memory. Returns its address for the device and its address for the CPU.
+    /// Devices here see the CPU's caches, so drivers that ask for cached memory get the same
+    /// memory.
     pub(crate) fn alloc(&self, len: usize) -> Option<(u64, NonNull<u8>)> {
-        // Together in memory, too: the CPU sees it where it lies.
+        // Physically contiguous, too, since the CPU uses physical addresses.
         let attrs = Attrs::FORCE_CONTIGUOUS;
         let memory = self.device.alloc_coherent_with(len as u64, attrs).ok()?;
         let seen = view_of(memory.alloc().ok()?.segments().first()?)?;
@@ -70,7 +71,7 @@ impl Driven {
         Some((addr, seen))
     }
 
-    /// Gives memory back; whether there was any.
+    /// Frees memory. Returns whether it existed.
     pub(crate) fn free(&self, addr: u64) -> bool {
         take(&self.memory, addr).map(drop).is_some()
     }
@@ -88,8 +89,8 @@ impl Driven {
         Ok(addr)
     }
 
-    /// Takes a buffer back. What the caller does next with its memory must not be seen by the device,
-    /// and no trait lets us say that it would be.
+    /// Takes a buffer back. The device must not see the caller's later writes to its memory, and no
+    /// trait passes on an error.
     pub(crate) fn unshare(&self, addr: u64) {
         let unmapped = take(&self.shared, addr)
             .ok_or(Error::Invalid)
@@ -97,12 +98,12 @@ impl Driven {
         unmapped.unwrap_or_else(|err| panic!("{addr:#x} is not unmapped: {err}"));
     }
 
-    /// Takes back the buffers that the driver left with the device, which was reset.
+    /// Takes back the buffers that the driver left with the device, after the device was reset.
     pub(crate) fn reclaim(&self) {
         drop(self.shared.with(core::mem::take));
     }
 
-    /// Removes a page behind the layer's back.
+    /// Removes a page table entry without the layer's knowledge.
     pub(crate) fn break_entry(&self, iova: Iova) -> Result<(), Error> {
         let machine = self.device.mapper().platform();
         machine.break_entry(self.bdf(), iova)

@@ -1,5 +1,5 @@
-//! QEMU's teaching device as a camera and as a display: it has 4 KiB of its own and copies between
-//! them and memory, one piece at a time, with an interrupt for each. It addresses 28 bits.
+//! QEMU's teaching device as a camera and as a display. It has 4 KiB of memory and copies between
+//! that and RAM, one piece at a time, with an interrupt for each piece. It uses 28-bit addresses.
 //!
 //! Source: QEMU `docs/specs/edu.rst`.
 
@@ -23,7 +23,7 @@ use virtio_drivers::transport::pci::bus::{
 
 pub(crate) const MASK: u64 = (1 << 28) - 1;
 
-/// Bytes of a piece, pieces of a frame, and of that three pages.
+/// Bytes of a piece. A frame has several pieces, which fill three pages.
 const PIECE: u64 = 2048;
 pub(crate) const FRAME: u64 = 6 * PIECE;
 
@@ -33,14 +33,14 @@ const DMA_FROM: u64 = 0x80;
 const DMA_TO: u64 = 0x88;
 const DMA_BYTES: u64 = 0x90;
 const DMA_COMMAND: u64 = 0x98;
-/// Where the device addresses its own memory.
+/// The device's address of its own memory.
 const OWN: u64 = 0x4_0000;
-/// Starts, and interrupts at the end.
+/// Starts a copy to the device, with an interrupt at the end.
 const IN: u64 = 1 | 4;
-/// The same, out of the device.
+/// Starts a copy from the device, with an interrupt at the end.
 const OUT: u64 = 1 | 2 | 4;
 
-/// The capability by which a device sends messages for interrupts.
+/// PCI capability for message signaled interrupts.
 const MESSAGES: u8 = 5;
 
 /// The device's registers.
@@ -49,7 +49,7 @@ pub(crate) struct Edu {
 }
 
 impl Edu {
-    /// Finds the `nth` such device, and has it send interrupts.
+    /// Finds the `nth` such device and makes it send interrupts.
     pub(crate) fn find(nth: usize) -> Outcome<(Bdf, Self)> {
         let mut bus = PciRoot::new(Config);
         let is_edu = |id: (u16, u16)| id == (0x1234, 0x11e8);
@@ -74,9 +74,9 @@ impl Edu {
         view(PhysAddr::new(self.base + offset)).cast::<T>()
     }
 
-    /// Whether the device interrupts; if so, it stops.
+    /// Returns whether the device interrupts, and acknowledges the interrupt.
     fn take_interrupt(&self) -> bool {
-        // SAFETY: registers of a device that is driven from here alone.
+        // SAFETY: registers of a device that only this code drives.
         unsafe {
             let status = self.register::<u32>(INTERRUPT_STATUS).read_volatile();
             self.register::<u32>(INTERRUPT_DONE).write_volatile(status);
@@ -93,13 +93,13 @@ impl Edu {
             (DMA_COMMAND, command),
         ];
         for (register, value) in all {
-            // SAFETY: as above; the device reaches what is mapped for it.
+            // SAFETY: as above; the device accesses mapped memory.
             unsafe { self.register::<u64>(register).write_volatile(value) };
         }
     }
 }
 
-/// Has a device send its interrupts as messages.
+/// Makes a device send its interrupts as messages.
 fn send_messages(place: DeviceFunction, at: u8) {
     let mut config = Config;
     config.write_word(place, at + 4, irq::MESSAGE_ADDRESS);
@@ -109,26 +109,26 @@ fn send_messages(place: DeviceFunction, at: u8) {
     config.write_word(place, at, control | 1 << 16);
 }
 
-/// What a device works on: buffers, and the memory at its other end, where frames lie one behind the
-/// other (what a camera sees, or what a display has shown).
+/// The work of a device: its buffers, and the memory at its far end. There, frames are stored one
+/// after the other (the camera's scene or the display's screen).
 pub(crate) struct Engine {
     edu: Edu,
     is_camera: bool,
     far: u64,
     waiting: VecDeque<Active<Cookie>>,
-    /// Bytes of the first buffer that are done, and whether the device has the next piece.
+    /// Finished bytes of the first buffer, and whether the device is copying the next piece.
     done: u64,
     has_piece: bool,
     sequence: u32,
     finished: Completions<Cookie>,
 }
 
-/// The engines, which the interrupt handler shares with everybody else.
+/// The engines, which the interrupt handler shares with other code.
 static ENGINES: [Spin<Option<Engine>>; 2] = [const { Spin::holding(None) }; 2];
 
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
-/// Interrupts that were handled.
+/// Returns the number of handled interrupts.
 pub(crate) fn interrupts() -> u32 {
     INTERRUPTS.load(Ordering::Relaxed)
 }
@@ -147,7 +147,7 @@ pub(crate) fn interrupt() {
 }
 
 impl Engine {
-    /// Where the next piece of the first buffer is for the device.
+    /// Returns the device's address of the first buffer's next piece.
     fn near(&self) -> Option<u64> {
         let plane = self.waiting.front()?.plane(0).ok().flatten()?;
         match plane.cookie {
@@ -158,7 +158,7 @@ impl Engine {
 
     /// Starts the next copy, if there is one.
     fn start(&mut self) {
-        // The buffers of a queue that stopped are nobody's.
+        // After a stop, no queue owns these buffers.
         while self.near().is_none() && self.waiting.pop_front().is_some() {
             (self.done, self.has_piece) = (0, false);
         }
@@ -176,7 +176,7 @@ impl Engine {
         }
     }
 
-    /// A copy is done.
+    /// Handles the end of a copy.
     fn step(&mut self) {
         self.has_piece = !self.has_piece;
         if !self.has_piece {
@@ -186,7 +186,7 @@ impl Engine {
             self.done = 0;
             if let Some(token) = self.waiting.pop_front() {
                 let done = Completion::new(DoneState::Done, self.sequence);
-                // Of a queue that stopped meanwhile: then nobody waits.
+                // If the queue stopped meanwhile, no caller waits for the buffer.
                 let _ = self.finished.push(token, done);
             }
             self.sequence += 1;
@@ -195,11 +195,11 @@ impl Engine {
     }
 }
 
-/// The driver's other half, which the queue calls.
+/// The driver part that the queue calls.
 pub(crate) struct Half(usize);
 
 impl Half {
-    /// Gives device `number` its work: frames between its buffers and `far`.
+    /// Starts the work of device `number`: copies frames between its buffers and `far`.
     pub(crate) fn new(number: usize, edu: Edu, far: u64, finished: Completions<Cookie>) -> Self {
         let engine = Engine {
             edu,
@@ -215,7 +215,7 @@ impl Half {
         Self(number)
     }
 
-    /// The oldest buffer that is finished.
+    /// Returns the oldest finished buffer.
     pub(crate) fn pop(number: usize) -> Option<vb3_queue::Finished<Cookie>> {
         ENGINES[number].with(|engine| engine.as_mut()?.finished.pop())
     }

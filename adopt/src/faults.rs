@@ -1,13 +1,13 @@
-//! What the IOMMU refused, and what it should have.
+//! Checks the IOMMU's faults.
 
 use crate::machine::Dma;
 use crate::port::say;
 use crate::vtd::{Bdf, Fault};
-use crate::{Outcome, PATIENCE};
+use crate::{MAX_POLLS, Outcome};
 use alloc::format;
 use core::iter;
 
-/// Nothing was refused.
+/// Fails if the IOMMU has recorded a fault.
 pub(crate) fn none(dma: &Dma) -> Outcome {
     match dma.platform().take_fault() {
         Some(fault) => Err(format!("the IOMMU refused an access: {fault:?}")),
@@ -17,10 +17,11 @@ pub(crate) fn none(dma: &Dma) -> Outcome {
 
 /// Waits for a fault.
 pub(crate) fn wait(dma: &Dma) -> Option<Fault> {
-    (0..PATIENCE).find_map(|_| dma.platform().take_fault())
+    (0..MAX_POLLS).find_map(|_| dma.platform().take_fault())
 }
 
-/// `first` and all that came since are a device's writes to one page. (It may try more than once.)
+/// Fails unless `first` and all later faults are a device's writes to one page. The device may try
+/// several times.
 pub(crate) fn only(dma: &Dma, first: Option<Fault>, device: Bdf, page: u64) -> Outcome {
     let expected = Fault {
         device,

@@ -1,4 +1,4 @@
-//! Physical pages: who has which, and what the CPU sees there.
+//! Physical pages: allocation, and the CPU's view of them.
 
 use alloc::vec::Vec;
 use vb3_dma::iopt::TableMemory;
@@ -6,18 +6,18 @@ use vb3_dma::{Constraint, Error, PhysAddr, Reason};
 
 pub(crate) const PAGE: u64 = 4096;
 
-/// The pages of a range of RAM that nobody else uses. The CPU sees each at its own address.
+/// The pages of a range of RAM that no other code uses. The CPU sees each at its physical address.
 pub(crate) struct Frames {
     first: u64,
     used: Vec<bool>,
-    /// Where the search for a single page goes on.
+    /// Where the search for a single page continues.
     next: usize,
 }
 
 impl Frames {
     /// # Safety
-    /// Nothing else uses the RAM from `first` to `end`, both whole pages; it is mapped where it
-    /// lies.
+    /// No other code uses the RAM from `first` to `end`, which are page-aligned; the CPU sees it at
+    /// its physical address.
     pub(crate) unsafe fn new(first: u64, end: u64) -> Self {
         let pages = usize::try_from((end - first) / PAGE).unwrap_or(0);
         Self {
@@ -40,7 +40,7 @@ impl Frames {
         })
     }
 
-    /// Takes `pages` pages that lie together, zeroed.
+    /// Allocates `pages` contiguous pages, zeroed.
     pub(crate) fn take(&mut self, pages: usize) -> Result<PhysAddr, Error> {
         let mut starts = (0..self.used.len()).map(|n| (n + self.next) % self.used.len());
         let is_free = |&start: &usize| {
@@ -49,7 +49,7 @@ impl Frames {
         };
         let start = starts.find(is_free).ok_or_else(|| self.full(pages))?;
         self.used[start..start + pages].fill(true);
-        // Leaves a gap, so that pages taken one by one do not lie together.
+        // Leaves a gap, so that single pages are not contiguous.
         self.next = start + pages + 1;
         let addr = PhysAddr::new(self.first + start as u64 * PAGE);
         // SAFETY: the pages are RAM, were free until now, and are ours.
@@ -71,7 +71,7 @@ impl Frames {
     }
 }
 
-/// What the CPU sees at a physical address.
+/// Returns the CPU's pointer to a physical address.
 pub(crate) fn view(addr: PhysAddr) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut(addr.get() as usize)
 }
@@ -86,12 +86,12 @@ impl TableMemory for Frames {
     }
 
     fn read_entry(&self, at: PhysAddr) -> u64 {
-        // SAFETY: inside our RAM and aligned, as was just checked.
+        // SAFETY: inside our RAM and aligned, as just checked.
         unsafe { self.entry(at).read_volatile() }
     }
 
     fn write_entry(&mut self, at: PhysAddr, entry: u64) {
-        // SAFETY: as above; only tables are written through this, and they are nobody else's.
+        // SAFETY: as above; the layer writes only tables through this, which no other code uses.
         unsafe { self.entry(at).write_volatile(entry) }
     }
 }

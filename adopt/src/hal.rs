@@ -9,16 +9,16 @@ use spin::Once;
 use vb3_dma::{Direction, Error, PhysAddr};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE};
 
-/// Most devices. The trait's functions have no `self`: a type stands for each device.
+/// Most devices. The trait's functions have no `self`, so a type represents each device.
 const DEVICES: usize = 4;
 
 static DRIVEN: [Once<Driven>; DEVICES] = [const { Once::new() }; DEVICES];
 
-/// What the driver of device `N` calls.
+/// The adapter for the driver of device `N`.
 pub(crate) struct OnDma<const N: usize>;
 
 impl<const N: usize> OnDma<N> {
-    /// Lets `device` do DMA, as number `N`.
+    /// Lets `device` use DMA, as number `N`.
     pub(crate) fn attach(dma: &'static Dma, device: Bdf) -> Result<(), Error> {
         DRIVEN[N].try_call_once(|| Driven::attach(dma, device))?;
         Ok(())
@@ -30,12 +30,12 @@ impl<const N: usize> OnDma<N> {
     }
 }
 
-// SAFETY: what the layer allocates is zeroed RAM in whole pages, nobody else's until it is freed,
-// and the CPU sees it where it lies.
+// SAFETY: the layer allocates zeroed RAM in whole pages, which no other code uses until it is
+// freed, and the CPU sees it at its physical address.
 unsafe impl<const N: usize> Hal for OnDma<N> {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (u64, NonNull<u8>) {
         let memory = Self::driven().alloc(pages * PAGE_SIZE);
-        // Zero is the trait's word for failure.
+        // Zero means failure in this trait.
         memory.unwrap_or((0, NonNull::dangling()))
     }
 
@@ -55,7 +55,7 @@ unsafe impl<const N: usize> Hal for OnDma<N> {
             BufferDirection::DeviceToDriver => Direction::FromDevice,
             BufferDirection::Both => Direction::Bidirectional,
         };
-        // The trait has no way to refuse, and no address is harmless without an IOMMU.
+        // The trait cannot return an error, and without an IOMMU no address is harmless.
         let shared = Self::driven().share(buffer, direction);
         shared.unwrap_or_else(|err| panic!("cannot map {} bytes: {err}", buffer.len()))
     }

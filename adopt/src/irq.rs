@@ -1,4 +1,4 @@
-//! Interrupts: one vector, for messages that devices send.
+//! Interrupts: one vector for the devices' messages.
 
 use crate::frames::view;
 use crate::port;
@@ -6,12 +6,12 @@ use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use vb3_dma::PhysAddr;
 
-/// What devices send.
+/// The vector of the devices' messages.
 pub(crate) const VECTOR: u8 = 0x40;
-/// Where they send it: the local interrupt controller of processor 0.
+/// The address of those messages: the local interrupt controller of processor 0.
 pub(crate) const MESSAGE_ADDRESS: u32 = 0xfee0_0000;
 
-/// The controller's registers: whether it is on, and the end of an interrupt.
+/// The controller's registers: the switch, and the end of an interrupt.
 const LOCAL: u64 = 0xfee0_0000;
 const SPURIOUS: u64 = 0xf0;
 const END: u64 = 0xb0;
@@ -52,7 +52,7 @@ unsafe extern "C" {
     fn irq_nothing();
 }
 
-/// The processor's table of handlers. What has none ends the machine.
+/// The processor's interrupt table. A vector without a handler ends the machine.
 #[repr(C, align(16))]
 struct Table(UnsafeCell<[[u64; 2]; 256]>);
 
@@ -68,12 +68,13 @@ fn gate(handler: unsafe extern "C" fn()) -> [u64; 2] {
     [low, at >> 32]
 }
 
-/// Lets interrupts in.
+/// Enables interrupts.
 pub(crate) fn start() {
     let table = TABLE.0.get();
     let pointer = [0xfff_u64 << 48, table as u64];
-    // SAFETY: nobody else writes the table, and interrupts are off. The pointer is the table's last
-    // byte, in 16 bits, and its address; the old controller is masked and the local one switched on.
+    // SAFETY: no other code writes the table, and interrupts are disabled. The pointer is the
+    // table's last byte, in 16 bits, and its address; the old controller is masked and the local
+    // one enabled.
     unsafe {
         (*table)[usize::from(VECTOR)] = gate(irq_entry);
         (*table)[0xff] = gate(irq_nothing);
@@ -94,27 +95,27 @@ extern "C" fn handle() {
     unsafe { register(END).write_volatile(0) };
 }
 
-/// Does something while no interrupt comes.
+/// Calls `act` with interrupts disabled.
 pub(crate) fn without<R>(act: impl FnOnce() -> R) -> R {
     let flags: u64;
-    // SAFETY: keeps interrupts off, and then restores what was.
+    // SAFETY: disables interrupts, and later restores the previous state.
     unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
     let result = act();
     if flags & 1 << 9 != 0 {
-        // SAFETY: they were on.
+        // SAFETY: interrupts were enabled.
         unsafe { asm!("sti", options(nostack)) };
     }
     result
 }
 
-/// Sleeps until something is so, which an interrupt makes so.
+/// Sleeps until an interrupt makes the condition true.
 pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
     loop {
         let done = without(|| {
             let done = is_so();
             if !done {
-                // SAFETY: an interrupt that comes from here on wakes the processor up: `sti` lets
-                // none in before the next instruction.
+                // SAFETY: an interrupt from here on wakes the processor: `sti` admits none before
+                // the next instruction.
                 unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
             }
             done

@@ -1,9 +1,9 @@
-//! The lock that this machine brings to the mapping layer.
+//! The lock that this machine provides to the mapping layer.
 
 use crate::irq;
 use vb3_dma::{Lock, Locks};
 
-/// A lock that interrupt handlers may take: it keeps interrupts off while it is held.
+/// A lock for data that interrupt handlers use. It disables interrupts while it is held.
 pub(crate) struct Spin<T>(spin::Mutex<T>);
 
 impl<T> Spin<T> {
@@ -22,7 +22,7 @@ impl<T> Lock<T> for Spin<T> {
     }
 }
 
-/// [`Spin`] for the layer.
+/// [`Spin`] as the layer's kind of lock.
 pub(crate) struct SpinLocks;
 
 impl Locks for SpinLocks {

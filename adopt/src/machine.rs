@@ -1,4 +1,4 @@
-//! What this machine brings to the mapping layer: its pages, and its IOMMU if it has one.
+//! The machine behind the mapping layer: its pages, and its IOMMU if it has one.
 
 use crate::frames::{Frames, PAGE, view};
 use crate::lock::{Spin, SpinLocks};
@@ -20,17 +20,17 @@ static DMA: Once<Dma> = Once::new();
 /// Most devices.
 const DEVICES: usize = 8;
 
-/// Makes the mapping layer that the program uses from then on.
+/// Makes the mapping layer for the whole program.
 pub(crate) fn start(machine: Machine) -> Result<&'static Dma, Error> {
     DMA.try_call_once(|| Dma::with_locks(machine, DEVICES))
 }
 
-/// A PC whose devices see the CPU's caches, and where the CPU sees all memory where it lies.
+/// A PC whose devices see the CPU's caches. The CPU sees all memory at its physical address.
 pub(crate) struct Machine {
     frames: Spin<Frames>,
     vtd: Option<Spin<Vtd>>,
     iommu: Option<IommuInfo>,
-    /// The highest address of each device on bus 0; 0 for one that is not attached.
+    /// The highest address of each device on bus 0, or 0 for a device that is not attached.
     masks: [AtomicU64; 256],
 }
 
@@ -44,12 +44,12 @@ impl Machine {
         }
     }
 
-    /// Whether an IOMMU stands between devices and memory.
+    /// Returns whether an IOMMU translates the devices' addresses.
     pub(crate) fn translates(&self) -> bool {
         self.vtd.is_some()
     }
 
-    /// Lets a device do DMA: to what is mapped for it, where there is an IOMMU.
+    /// Lets a device use DMA. With an IOMMU it reaches only mapped memory.
     pub(crate) fn attach(&self, device: Bdf, mask: u64) -> Result<(), Error> {
         let place = self.masks.get(usize::from(device.0));
         place.ok_or(Error::Invalid)?.store(mask, Ordering::Relaxed);
@@ -62,12 +62,12 @@ impl Machine {
         self.vtd(|vtd, _| vtd.take_fault()).flatten()
     }
 
-    /// Pages that a device reaches through the IOMMU.
+    /// Returns how many pages a device reaches through the IOMMU.
     pub(crate) fn mapped_pages(&self, device: Bdf) -> u64 {
         self.vtd(|vtd, _| vtd.pages(device)).unwrap_or(0)
     }
 
-    /// Removes an entry behind the layer's back, as a mistake in it would.
+    /// Removes an entry without the layer's knowledge, to simulate a defect.
     pub(crate) fn break_entry(&self, device: Bdf, iova: Iova) -> Result<(), Error> {
         self.vtd(|vtd, frames| {
             vtd.unmap(frames, device, iova, PAGE)?;
@@ -82,7 +82,8 @@ impl Machine {
     }
 }
 
-/// Memory of this program as the layer takes it: one run, since the CPU sees it where it lies.
+/// Describes this program's memory for the layer: one segment, since the CPU uses physical
+/// addresses.
 pub(crate) fn run_of(memory: NonNull<[u8]>) -> Segment {
     Segment {
         addr: PhysAddr::new(memory.cast::<u8>().as_ptr().expose_provenance() as u64),
@@ -91,7 +92,7 @@ pub(crate) fn run_of(memory: NonNull<[u8]>) -> Segment {
     }
 }
 
-/// Where the CPU sees the first byte of a run.
+/// Returns the CPU's pointer to the first byte of a segment.
 pub(crate) fn view_of(run: &Segment) -> Option<NonNull<u8>> {
     NonNull::new(view(run.addr))
 }
@@ -182,7 +183,7 @@ impl Iommu for Machine {
 
     fn iommu_flush(&self, device: Bdf) {
         let done = self.vtd(|vtd, frames| vtd.flush(frames, device));
-        // Without it, memory goes back that the device may still reach.
+        // Without the flush, the layer would free memory that the device still reaches.
         assert_eq!(done, Some(Ok(())), "the IOMMU does not flush");
     }
 
@@ -194,12 +195,12 @@ impl Iommu for Machine {
         .unwrap_or(Ok(()))
     }
 
-    /// Writes there are interrupts.
+    /// Writes to these addresses are interrupts.
     fn reserved_iova(&self, _device: Bdf, index: usize) -> Option<(Iova, Iova)> {
         (index == 0).then_some((Iova::new(0xfee0_0000), Iova::new(0xfeef_ffff)))
     }
 }
 
-// What it does not have: caches that devices do not see, a bounce pool, programs, views of memory
-// other than where it lies.
+// This machine has no non-coherent caches, no bounce pool, no user memory, and no other views of
+// memory.
 vb3_dma::without!(Machine: Caches, Bounce, UserPages, KernelViews);

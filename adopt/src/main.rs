@@ -1,8 +1,8 @@
-//! Drivers from crates.io, unmodified, on a bare machine, over the mapping layer; and devices of our own
-//! over the queue.
+//! Runs unmodified drivers from crates.io over the mapping layer on a bare machine, and two devices
+//! of ours over the queue.
 //!
-//! `cargo xtask adopt` builds this, boots it in QEMU and compares what the drivers did with files
-//! on the host. The words on the command line say what is done; each prints one line.
+//! `cargo xtask adopt` builds this program, boots it in QEMU and compares the drivers' results with
+//! files on the host. The words on the command line select tests. Each test prints one line.
 #![no_std]
 #![no_main]
 
@@ -41,13 +41,13 @@ use virtio_drivers::transport::pci::bus::{Command, DeviceFunction, PciRoot};
 use virtio_drivers::transport::pci::{PciTransport, virtio_device_type};
 use vtd::{Bdf, Vtd};
 
-/// What went wrong, in words.
+/// A result with an error in words.
 type Outcome<T = ()> = Result<T, String>;
 
 const HEAP: u64 = 16 << 20;
 
-/// How often a device is asked whether it is done.
-const PATIENCE: u32 = 20_000_000;
+/// How often a device is polled for its completion.
+const MAX_POLLS: u32 = 20_000_000;
 
 #[global_allocator]
 static HEAP_MEMORY: LockedHeap = LockedHeap::empty();
@@ -58,12 +58,12 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     port::exit(false)
 }
 
-/// Where `boot` goes on, with the address of what the boot loader says.
+/// Continues after `boot`, with the address of the boot loader's information.
 extern "C" fn start(info: u64) -> ! {
-    // SAFETY: the loader's address, untouched until now.
+    // SAFETY: the loader's address, unchanged until now.
     let info = unsafe { StartInfo::at(info) };
     let (first, end) = info.and_then(StartInfo::free_ram).expect("no memory map");
-    // SAFETY: nothing else uses RAM behind the program; the heap has the first part of it.
+    // SAFETY: no other code uses the RAM after the program; the heap has the first part of it.
     let frames = unsafe {
         let heap = core::ptr::with_exposed_provenance_mut(first as usize);
         HEAP_MEMORY.lock().init(heap, HEAP as usize);
@@ -111,8 +111,8 @@ fn run(words: &str, mut frames: Frames) -> Outcome {
     Ok(())
 }
 
-/// Takes a device's buffers back after its driver is gone, and looks whether all went well. Returns
-/// how often memory was mapped for it.
+/// Takes a device's buffers back after its driver has ended, and checks for errors. Returns how
+/// often memory was mapped for it.
 fn finish(dma: &Dma, driven: &Driven) -> Outcome<u64> {
     driven.reclaim();
     faults::none(dma)?;

@@ -1,23 +1,23 @@
-//! `VirtIONet`: a question to the network, and its answer.
+//! `VirtIONet`: sends a request to the network and checks the reply.
 
 use crate::hal::OnDma;
 use crate::machine::Dma;
 use crate::port::say;
-use crate::{Outcome, PATIENCE};
+use crate::{MAX_POLLS, Outcome};
 use alloc::format;
 use virtio_drivers::device::net::{TxBuffer, VirtIONet};
 use virtio_drivers::transport::DeviceType;
 
 const NET: usize = 1;
-/// Addresses in QEMU's network: ours, and that of its gateway.
+/// Addresses in QEMU's network: this machine's, and the gateway's.
 const GUEST: [u8; 4] = [10, 0, 2, 15];
 const GATEWAY: [u8; 4] = [10, 0, 2, 2];
-/// Hardware and protocol (Ethernet, IPv4), lengths of their addresses; then the operation.
+/// Hardware and protocol (Ethernet, IPv4), and lengths of their addresses. The operation follows.
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
 const REPLY: [u8; 2] = [0, 2];
 
-/// Asks who has the gateway's address, and waits for what it says.
+/// Asks for the gateway's hardware address, and waits for the reply.
 pub(crate) fn exchange(dma: &'static Dma) -> Outcome {
     let (_, transport) = crate::virtio::<NET>(dma, DeviceType::Network)?;
     let mut net = VirtIONet::<OnDma<NET>, _, 16>::new(transport, 2048)
@@ -37,10 +37,10 @@ pub(crate) fn exchange(dma: &'static Dma) -> Outcome {
     ];
     net.send(TxBuffer::from(&parts.concat()))
         .map_err(|err| format!("nothing can be sent: {err}"))?;
-    let answer = (0..PATIENCE).find_map(|_| net.receive().ok());
+    let answer = (0..MAX_POLLS).find_map(|_| net.receive().ok());
     let answer = answer.ok_or("the network does not answer")?;
     let said = answer.packet();
-    // Behind the Ethernet header: the kinds, the operation, who says it, to whom.
+    // After the Ethernet header: the kinds, the operation, the sender, the receiver.
     let is_reply = said.get(..6) == Some(&own)
         && said.get(14..20) == Some(&ETHERNET_IPV4)
         && said.get(20..22) == Some(&REPLY)

@@ -1,4 +1,5 @@
-//! `nvme-driver`: an NVMe disk is read and written; and read once more while an entry is missing.
+//! `nvme-driver`: reads and writes an NVMe disk, and reads it once while a page table entry is
+//! missing.
 
 use crate::dma_op::OpOnDma;
 use crate::faults;
@@ -6,7 +7,7 @@ use crate::frames::view;
 use crate::machine::Dma;
 use crate::port::{Config as Ports, say};
 use crate::vtd::Bdf;
-use crate::{Outcome, PATIENCE};
+use crate::{MAX_POLLS, Outcome};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -24,13 +25,13 @@ use spin::Once;
 use vb3_dma::{Iova, PhysAddr};
 use virtio_drivers::transport::pci::bus::{Command, DeviceFunction, PciRoot, Status};
 
-/// Blocks of a request, in turn: less than a page, a page, more than two, and what needs a list.
+/// Blocks per request: less than a page, one page, more than two, and enough for a list.
 const LENGTHS: [u64; 4] = [1, 8, 17, 200];
 const PAGE: usize = 4096;
 
 static OP: Once<OpOnDma> = Once::new();
 
-/// Registers are seen where they lie.
+/// Maps registers at their physical addresses.
 struct Registers;
 
 impl MmioOp for Registers {
@@ -41,14 +42,15 @@ impl MmioOp for Registers {
         let seen = NonNull::new(seen)
             .filter(|_| is_seen)
             .ok_or(MapError::Invalid)?;
-        // SAFETY: all of the device's registers are mapped where they lie.
+        // SAFETY: all of the device's registers are mapped at their physical addresses.
         Ok(unsafe { MmioRaw::new(addr, seen, size) })
     }
 
     fn iounmap(&self, _mmio: &MmioRaw) {}
 }
 
-/// The interrupt line, as the device's configuration space shows it: the CPU takes no interrupts.
+/// The interrupt line, read from the device's configuration space, since the CPU takes no
+/// interrupts.
 #[derive(Clone, Copy)]
 struct Line(DeviceFunction);
 
@@ -59,7 +61,7 @@ impl NvmeIntxSource for Line {
     }
 }
 
-/// A running disk: what a kernel's block layer would keep.
+/// A running disk, with the state that a kernel's block layer would have.
 struct Disk {
     controller: NvmeBlockDriver,
     line: Line,
@@ -76,7 +78,7 @@ impl Disk {
             queues: Vec::new(),
         };
         let mut state = disk.advance(ControllerEvent::Start { target_queues: 1 })?;
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_POLLS {
             state = match state {
                 ControllerState::Ready => return Ok(disk),
                 ControllerState::RegisterPending { .. } => {
@@ -94,7 +96,7 @@ impl Disk {
             update.map_err(|err| format!("the controller refuses {event:?}: {err:?}"))?;
         self.queues.extend(update.take_queues());
         for end in update.take_irq_endpoints() {
-            // A later one takes the place of an earlier one of the same source.
+            // A later handler replaces an earlier one of the same source.
             self.handlers
                 .retain(|(source, _)| *source != end.source_id());
             self.handlers.push((end.source_id(), end.into_handler()));
@@ -102,7 +104,7 @@ impl Disk {
         Ok(update.controller_state())
     }
 
-    /// Handles the interrupt, if the line is up; what has completed goes to `done`.
+    /// Handles an interrupt if the line is raised. Adds completed requests to `done`.
     fn interrupt(&mut self, done: &mut Vec<CompletedRequest>) -> Outcome<Option<ControllerState>> {
         if !self.line.is_asserted() {
             return Ok(None);
@@ -128,7 +130,7 @@ impl Disk {
         Ok(state)
     }
 
-    /// Has one request done.
+    /// Runs one request to its end.
     fn run(&mut self, request: OwnedRequest) -> Outcome<Option<CpuDmaBuffer>> {
         let what = format!(
             "{:?} of {} blocks at {}",
@@ -147,7 +149,7 @@ impl Disk {
             .commit_submissions()
             .map_err(|err| format!("{what} is not submitted: {err:?}"))?;
         let mut done = Vec::new();
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_POLLS {
             self.interrupt(&mut done)?;
             if let Some(done) = done.pop() {
                 done.result
@@ -161,7 +163,7 @@ impl Disk {
     fn stop(mut self) -> Outcome {
         self.advance(ControllerEvent::QuiesceIrqs)?;
         let mut state = self.advance(ControllerEvent::Shutdown)?;
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_POLLS {
             if state == ControllerState::Shutdown {
                 let (queues, mut left) = (&mut self.queues, Vec::new());
                 let stopped = queues
@@ -220,8 +222,8 @@ fn find() -> Outcome<(DeviceFunction, Bdf, u64, usize)> {
     Ok((place, crate::bdf_of(place), addr, size as usize))
 }
 
-/// Copies the first half of the disk to the second, every byte inverted, and reads it back. With
-/// `breaks`, reads sectors afterwards while the entry for a page of their buffer is missing.
+/// Copies the first half of the disk to the second, inverts every byte, and reads it back. With
+/// `breaks`, it then reads sectors while the entry for a page of their buffer is missing.
 pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> Outcome {
     let (place, device, registers, size) = find()?;
     let op = OP
@@ -276,7 +278,7 @@ fn read_broken(disk: &mut Disk, memory: &DeviceDma, dma: &'static Dma, op: &OpOn
     let blocks = (2 * PAGE / disk.controller.device_info().logical_block_size) as u64;
     let read = disk.run(request(RequestOp::Read, 0, blocks, Some(data)));
     faults::only(dma, faults::wait(dma), op.driven.bdf(), second)?;
-    // A device may say that it failed, or not know.
+    // The device may or may not report the failure.
     let Ok(Some(data)) = read else {
         return Ok(());
     };

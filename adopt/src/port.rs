@@ -1,4 +1,4 @@
-//! The machine's ports: the serial line, PCI configuration, the way out.
+//! The machine's ports: serial line, PCI configuration, exit.
 
 use core::arch::asm;
 use core::fmt;
@@ -7,11 +7,11 @@ use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 const SERIAL: u16 = 0x3f8;
 const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;
-/// QEMU's `isa-debug-exit`: it ends with status `2 * value + 1`.
+/// QEMU's `isa-debug-exit`: ends QEMU with status `2 * value + 1`.
 const EXIT: u16 = 0xf4;
 
 /// # Safety
-/// What the port does harms no memory in use.
+/// The port's action must not affect memory in use.
 unsafe fn out8(port: u16, value: u8) {
     // SAFETY: by the caller.
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack)) }
@@ -42,16 +42,16 @@ unsafe fn in32(port: u16) -> u32 {
     value
 }
 
-/// Keeps the PC's old interrupt controllers silent.
+/// Masks the PC's old interrupt controllers.
 pub(crate) fn mask_old_interrupts() {
-    // SAFETY: no interrupt is wanted of them.
+    // SAFETY: the program needs no interrupt from them.
     unsafe {
         out8(0x21, 0xff);
         out8(0xa1, 0xff);
     }
 }
 
-/// The first serial line, as the firmware left it.
+/// The first serial line, as the firmware configured it.
 pub(crate) struct Serial;
 
 impl fmt::Write for Serial {
@@ -76,7 +76,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Ends the machine: QEMU's status is 33 if all went well, and 35 otherwise.
+/// Ends the machine. QEMU's status is 33 for success, and 35 otherwise.
 pub(crate) fn exit(is_good: bool) -> ! {
     // SAFETY: nothing runs afterwards.
     unsafe { out32(EXIT, if is_good { 16 } else { 17 }) };
@@ -92,7 +92,7 @@ impl Config {
     fn select(at: DeviceFunction, register: u8) {
         let (bus, device) = (u32::from(at.bus), u32::from(at.device));
         let place = bus << 16 | device << 11 | u32::from(at.function) << 8;
-        // SAFETY: chooses a register; nothing is accessed yet.
+        // SAFETY: selects a register, without an access.
         unsafe { out32(CONFIG_ADDRESS, 1 << 31 | place | u32::from(register & !3)) };
     }
 }
@@ -106,7 +106,8 @@ impl ConfigurationAccess for Config {
 
     fn write_word(&mut self, at: DeviceFunction, register: u8, data: u32) {
         Self::select(at, register);
-        // SAFETY: a device that masters the bus by this uses what its driver mapped for it.
+        // SAFETY: a device that becomes bus master by this uses memory that its driver mapped for
+        // it.
         unsafe { out32(CONFIG_DATA, data) }
     }
 
@@ -115,7 +116,7 @@ impl ConfigurationAccess for Config {
     }
 }
 
-/// The time-stamp counter. Under `-icount shift=0` it counts instructions.
+/// Reads the time-stamp counter. Under `-icount shift=0` it counts instructions.
 pub(crate) fn ticks() -> u64 {
     // SAFETY: reads a counter.
     unsafe { core::arch::x86_64::_rdtsc() }

@@ -1,9 +1,8 @@
 //! Virtio behind an IOMMU.
 //!
-//! A device that takes its addresses from an IOMMU must be told that the driver knows
-//! (`VIRTIO_F_ACCESS_PLATFORM`). The drivers of `virtio-drivers` 0.13 never say so, although their
-//! `Hal` makes it true; what stands between them and the device says it for them, and looks whether
-//! the device agrees.
+//! A device behind an IOMMU expects its driver to accept `VIRTIO_F_ACCESS_PLATFORM`. The drivers of
+//! `virtio-drivers` 0.13 never do, although their `Hal` makes it true. This adapter accepts it for
+//! them, and checks that the device agrees.
 
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{PhysAddr, Result};
@@ -11,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const ACCESS_PLATFORM: u64 = 1 << 33;
 
-/// A transport whose driver takes the device's addresses from its `Hal`.
+/// A transport whose driver gets the device's addresses from its `Hal`.
 pub(crate) struct Translated<T> {
     inner: T,
     offered: u64,
@@ -78,7 +77,7 @@ impl<T: Transport> Transport for Translated<T> {
         self.inner.finish_init();
         let status = self.inner.get_status();
         let agrees = status.contains(DeviceStatus::FEATURES_OK | DeviceStatus::DRIVER_OK);
-        // The trait takes no error.
+        // The trait cannot return an error.
         assert!(agrees, "the device refuses its driver: {status:?}");
     }
 

@@ -1,4 +1,4 @@
-//! The IOMMU of Intel machines: its registers, and which device uses which page table.
+//! Intel's IOMMU: its registers, and the page table of each device.
 //!
 //! Source: Intel Virtualization Technology for Directed I/O, chapters 9 (root and context entries)
 //! and 10 (registers).
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{Error, IommuInfo, Iova, PhysAddr, Prot};
 
-/// Where QEMU's q35 has the registers; its ACPI table DMAR says the same.
+/// The address of the registers in QEMU's q35, as in its ACPI table DMAR.
 pub(crate) const REGISTERS: u64 = 0xfed9_0000;
 
 const VERSION: u64 = 0x00;
@@ -23,51 +23,51 @@ const FAULT_STATUS: u64 = 0x34;
 /// `GCMD`, and the same bits in `GSTS`.
 const TRANSLATE: u32 = 1 << 31;
 const SET_ROOT_TABLE: u32 = 1 << 30;
-/// `CCMD`: invalidate, everything.
+/// `CCMD`: invalidates everything.
 const CONTEXT_ALL: u64 = 1 << 63 | 1 << 61;
-/// `IOTLB_REG`: invalidate, one domain, reads and writes drained.
+/// `IOTLB_REG`: invalidates one domain, and drains reads and writes.
 const IOTLB_DOMAIN: u64 = 1 << 63 | 2 << 60 | 1 << 49 | 1 << 48;
-/// `FSTS`: a fault is recorded, or more than there is room for.
+/// `FSTS`: a fault is recorded, or the record overflowed.
 const FAULT_PENDING: u32 = 1 << 1;
 const FAULT_OVERFLOW: u32 = 1 << 0;
 
-/// How often a register is read until it says that a command is done.
-const PATIENCE: u32 = 1_000_000;
+/// How often a register is read until a command is complete.
+const MAX_READS: u32 = 1_000_000;
 
-/// A device by its place on the bus: bus, device and function, as it signs its requests.
+/// A device's identifier in its requests: bus, device and function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bdf(pub(crate) u16);
 
-/// An access that was refused, as the hardware recorded it.
+/// A refused access, as the hardware recorded it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) device: Bdf,
-    /// The page.
+    /// The page's address.
     pub(crate) addr: u64,
     pub(crate) reason: u8,
 }
 
 impl Fault {
-    /// The entry lets the device write nothing. (6 is the same for reading.)
+    /// The entry forbids writing. (6 is the same for reading.)
     pub(crate) const NO_WRITE: u8 = 5;
 }
 
-/// Intel's IOMMU with translation on: a device without a page table reaches nothing.
+/// Intel's IOMMU with translation enabled: a device without a page table reaches nothing.
 pub(crate) struct Vtd {
     base: u64,
     capability: u64,
     extended: u64,
     root: PhysAddr,
-    /// A domain's number is its place here, and one more.
+    /// Each domain's number is its index here plus one.
     domains: Vec<(Bdf, PageTable)>,
 }
 
 impl Vtd {
     /// # Safety
-    /// The registers of such an IOMMU are at `base`, and nothing else uses them.
+    /// The registers of such an IOMMU must be at `base`, and no other code may use them.
     ///
     /// # Errors
-    /// `Unsupported` if nothing answers there, or does not do what it is told.
+    /// Returns `Unsupported` if no IOMMU answers there, or if it ignores a command.
     pub(crate) unsafe fn start(base: u64, frames: &mut Frames) -> Result<Self, Error> {
         let mut vtd = Self {
             base,
@@ -92,7 +92,7 @@ impl Vtd {
         Ok(vtd)
     }
 
-    /// Gives a device a page table, unless it has one.
+    /// Makes a page table for a device, unless it has one.
     pub(crate) fn attach(&mut self, device: Bdf, frames: &mut Frames) -> Result<(), Error> {
         if self.domain(device).is_ok() {
             return Ok(());
@@ -107,7 +107,8 @@ impl Vtd {
         };
         let table = PageTable::new(frames, &config)?;
         let domain = self.domains.len() as u64 + 1;
-        // One entry of 16 bytes for each bus, and there one for each of its 256 functions.
+        // The root table has one entry of 16 bytes per bus. It points to a table with one entry per
+        // function.
         let bus = PhysAddr::new(self.root.get() + u64::from(device.0 >> 8) * 16);
         let contexts = match frames.read_entry(bus) & !4095 {
             0 => frames.take(1)?,
@@ -122,7 +123,7 @@ impl Vtd {
         self.flush_domain(domain)
     }
 
-    /// What the mapping layer must know.
+    /// Describes the IOMMU for the mapping layer.
     pub(crate) fn info(&self) -> IommuInfo {
         IommuInfo {
             page_sizes: self.page_sizes(),
@@ -139,7 +140,7 @@ impl Vtd {
         mut prot: Prot,
     ) -> Result<(), Error> {
         if self.extended & 1 << 7 == 0 {
-            // No snoop control: the bit is reserved, and all accesses snoop.
+            // Without snoop control this bit is reserved, and all accesses snoop.
             prot.remove(Prot::COHERENT);
         }
         let (_, table) = self.domain(device)?;
@@ -157,7 +158,7 @@ impl Vtd {
         table.unmap(frames, iova, len).map(|_removed| ())
     }
 
-    /// Makes the hardware forget what it knows of a device's page table.
+    /// Invalidates the hardware's cached translations of a device.
     pub(crate) fn flush(&mut self, frames: &mut Frames, device: Bdf) -> Result<(), Error> {
         let (domain, table) = self.domain(device)?;
         let retired = table.take_retired();
@@ -166,12 +167,12 @@ impl Vtd {
         Ok(())
     }
 
-    /// Whether the hardware remembers that an entry was absent.
+    /// Returns whether the hardware caches missing entries.
     pub(crate) fn keeps_absence(&self) -> bool {
         self.capability & 1 << 7 != 0
     }
 
-    /// Pages that are mapped for a device.
+    /// Returns how many pages are mapped for a device.
     pub(crate) fn pages(&self, device: Bdf) -> u64 {
         let found = self.domains.iter().find(|(known, _)| *known == device);
         found.map_or(0, |(_, table)| table.leaf_count())
@@ -202,7 +203,7 @@ impl Vtd {
         Ok((number, table))
     }
 
-    /// Bits of an address that goes in, and what a context entry has for them.
+    /// Returns the width of input addresses, and the context entry's code for it.
     fn input(&self) -> (u32, u64) {
         if self.capability & 1 << 10 != 0 {
             (48, 2)
@@ -228,7 +229,7 @@ impl Vtd {
     }
 
     fn wait(&self, done: impl Fn(&Self) -> bool) -> Result<(), Error> {
-        let is_done = (0..PATIENCE).any(|_| done(self));
+        let is_done = (0..MAX_READS).any(|_| done(self));
         if is_done {
             Ok(())
         } else {

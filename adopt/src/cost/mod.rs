@@ -11,7 +11,7 @@ use crate::hal::OnDma;
 use crate::machine::Dma;
 use crate::port::{say, ticks};
 use crate::vtd::Bdf;
-use crate::{Outcome, PATIENCE};
+use crate::{MAX_POLLS, Outcome};
 use alloc::{format, vec};
 use core::hint::black_box;
 use core::num::NonZeroUsize;
@@ -79,7 +79,7 @@ fn read<H: Hal>(dma: &'static Dma) -> Outcome<u64> {
         let token = unsafe { disk.read_blocks_nb(0, &mut request, &mut data, &mut response) };
         spent += ticks() - start;
         let token = token.map_err(|err| format!("the request is not taken: {err}"))?;
-        if !(0..PATIENCE).any(|_| disk.peek_used() == Some(token)) {
+        if !(0..MAX_POLLS).any(|_| disk.peek_used() == Some(token)) {
             return Err("the disk does not answer".into());
         }
         let start = ticks();
