@@ -1,10 +1,11 @@
 //! House rules that a machine can check: layers, rooms, circles of imports, file lengths, where unsafe
-//! stands, documentation, leftovers.
+//! stands, documentation, words, leftovers.
 
 mod circles;
 mod docs;
 mod places;
 mod rooms;
+mod words;
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -154,6 +155,7 @@ pub(crate) fn run() -> Result<()> {
         let name = text(package, "name");
         let may_unsafe = ROOMS.iter().any(|r| r.name == name && r.may_unsafe);
         faults.extend(crate_faults(dir, may_unsafe));
+        faults.extend(words::repeated_types(name, &sources(dir)));
         if name == rooms::PACKAGE {
             faults.extend(room_faults(dir));
         }
@@ -170,7 +172,7 @@ pub(crate) fn run() -> Result<()> {
         bail!("{} faults", faults.len());
     }
     println!(
-        "tidy: layers, rooms, circles, file lengths, unsafe, documentation and leftovers are in order"
+        "tidy: layers, rooms, circles, file lengths, unsafe, documentation, words and leftovers are in order"
     );
     Ok(())
 }
@@ -240,11 +242,26 @@ fn crate_faults(dir: &Path, may_unsafe: bool) -> Vec<String> {
     }
     for file in rust_files(dir) {
         match std::fs::read_to_string(&file) {
-            Ok(text) => faults.extend(file_faults(&file, &text)),
+            Ok(text) => {
+                faults.extend(file_faults(&file, &text));
+                faults.extend(words::faults(&file, &text));
+            }
             Err(e) => faults.push(format!("{} cannot be read: {e}", shown(&file))),
         }
     }
     faults
+}
+
+/// Returns the source files of a crate without its tests.
+fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
+    let is_test = |file: &PathBuf| {
+        file.iter()
+            .any(|part| part == "tests" || part == "tests.rs")
+    };
+    let files = rust_files(&dir.join("src")).into_iter();
+    let files = files.filter(|file| !is_test(file));
+    let read = |file: PathBuf| Some((file.clone(), std::fs::read_to_string(file).ok()?));
+    files.filter_map(read).collect()
 }
 
 /// Whether a file has an unsafe block, function or implementation.

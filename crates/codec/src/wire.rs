@@ -18,37 +18,37 @@ pub(crate) enum Op {
     Hello = 1,
     /// (type, settings...), with memory for an encoder's packets as in `Proceed`.
     Configure,
-    /// (tag, slot, length)
+    /// (tag, slot, length).
     Decode,
-    /// (tag, slot, force key)
+    /// (tag, slot, force key).
     Encode,
     Drain,
     Flush,
     /// With memory for pictures: (generation, bytes of a slot, chroma layout, whether pictures wait for
     /// a loan).
     Proceed,
-    /// (generation, slot)
+    /// (generation, slot).
     Release,
-    /// To the parent: (tag, slot)
+    /// To the parent: (tag, slot).
     Consumed,
-    /// (the format)
+    /// (the format).
     Format,
-    /// (tag, generation, slot, damaged, field, number of the loan, bytes copied to the loan)
+    /// (tag, generation, slot, damaged, field, number of the loan, bytes copied to the loan).
     Picture,
-    /// (tag, generation, slot, length, key)
+    /// (tag, generation, slot, length, key).
     Packet,
     Drained,
     Flushed,
-    /// (tag), and a sentence
+    /// (tag), and a sentence.
     Corrupt,
-    /// (tag, number of the loan), and a sentence
+    /// (tag, number of the loan), and a sentence.
     Unsupported,
-    /// To the worker, with memory to map: (its number)
+    /// To the worker, with memory to map: (its number).
     Map,
     /// To the worker: unmap everything.
     Unmap,
-    /// To the worker: (number of the loan, chroma layout, width, height, and three times: number of the
-    /// memory, offset, stride)
+    /// To the worker: (number of the loan, chroma layout, width, height, and three times: number of the.
+    /// memory, offset, stride).
     Lend,
     /// To the parent, first: (version of these messages), and the program's version.
     Version,

@@ -13,8 +13,8 @@ use std::thread::{Builder, JoinHandle};
 /// Bytes that are freed faster than a thread wakes up.
 const SMALL: u64 = 256 << 10;
 /// Largest number of pending objects. Beyond it, memory is freed at once.
-const MOST: usize = 64;
-const MOST_BYTES: u64 = 512 << 20;
+const MAX_PENDING: usize = 64;
+const MAX_PENDING_BYTES: u64 = 512 << 20;
 
 /// Memory to be freed when it is dropped.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Disposal {
         };
         let is_nothing = waste._store.is_none() && waste._dram.is_none();
         let waiting = self.waiting_bytes.load(Ordering::Relaxed);
-        if is_nothing || bytes < SMALL || waiting.saturating_add(bytes) > MOST_BYTES {
+        if is_nothing || bytes < SMALL || waiting.saturating_add(bytes) > MAX_PENDING_BYTES {
             return;
         }
         let Some(sender) = self.sender() else {
@@ -74,7 +74,7 @@ impl Disposal {
     /// Returns the thread's queue; none if no thread can be started.
     fn sender(&mut self) -> Option<SyncSender<Waste>> {
         if self.thread.is_none() {
-            let (sender, waste) = sync_channel(MOST);
+            let (sender, waste) = sync_channel(MAX_PENDING);
             let waiting = Arc::clone(&self.waiting_bytes);
             let thread = Builder::new().name("vb3-waste".into());
             let thread = thread.spawn(move || give_back(&waste, &waiting)).ok()?;
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_is_too_much_to_wait_is_given_back_at_once() {
         let mut state = state("coherent = true");
-        let much = come_and_go(&mut state, super::MOST_BYTES + (1 << 12));
+        let much = come_and_go(&mut state, super::MAX_PENDING_BYTES + (1 << 12));
         assert!(!is_mapped(much) && state.waste.given == 0);
     }
 }

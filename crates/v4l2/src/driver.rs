@@ -53,7 +53,7 @@ impl Role {
 pub struct Port {
     /// Name, at most 31 bytes.
     pub name: &'static str,
-    /// `V4L2_INPUT_TYPE_CAMERA` (2) or `V4L2_OUTPUT_TYPE_ANALOG` (2), …
+    /// `V4L2_INPUT_TYPE_CAMERA` (2) or `V4L2_OUTPUT_TYPE_ANALOG` (2), for example.
     pub kind: u32,
 }
 

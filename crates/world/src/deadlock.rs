@@ -12,7 +12,7 @@ use vb3_report::DeviceFailure;
 use vb3_v4l2::Flow;
 
 /// How long devices wait for each other before the run reports it, by the host's clock.
-const PATIENCE_NS: u64 = 2_000_000_000;
+const REPORT_AFTER_NS: u64 = 2_000_000_000;
 
 /// A buffer that waits for another device's fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ impl Deadlocks {
         let since = |wait: &Wait| self.waits.get(wait).copied().unwrap_or(now_ns);
         self.waits = waits.iter().map(|wait| (*wait, since(wait))).collect();
         self.named.retain(|wait| self.waits.contains_key(wait));
-        let is_old = |since: u64| now_ns.saturating_sub(since) >= PATIENCE_NS;
+        let is_old = |since: u64| now_ns.saturating_sub(since) >= REPORT_AFTER_NS;
         let old = self.waits.iter().filter(|(_, since)| is_old(**since));
         let old: Vec<Wait> = old.map(|(wait, _)| *wait).collect();
         let circular = old.iter().filter(|wait| leads_to(&old, wait.to, wait.at));
@@ -101,7 +101,7 @@ impl World {
                  complete the current one waits for ever; end a stream (STREAMOFF), or import \
                  only fences of other devices",
                 wait.buffer,
-                PATIENCE_NS / 1_000_000_000,
+                REPORT_AFTER_NS / 1_000_000_000,
             );
             self.report.fail(DeviceFailure {
                 device,
@@ -169,14 +169,14 @@ mod tests {
         // 4 waits for the circle and is in none.
         let all = waits(&[(0, 1), (1, 2), (2, 0), (3, 3), (4, 0), (5, 6)]);
         assert_eq!(deadlocks.take_new(all.clone(), 5), []);
-        assert_eq!(deadlocks.take_new(all.clone(), PATIENCE_NS), []);
-        let told = deadlocks.take_new(all.clone(), PATIENCE_NS + 5);
+        assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS), []);
+        let told = deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 5);
         assert_eq!(told, all[..4]);
-        assert_eq!(deadlocks.take_new(all.clone(), PATIENCE_NS + 6), []);
+        assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 6), []);
         // One that was over in between begins anew.
-        assert_eq!(deadlocks.take_new(Vec::new(), PATIENCE_NS + 7), []);
-        assert_eq!(deadlocks.take_new(all.clone(), PATIENCE_NS + 8), []);
-        let again = deadlocks.take_new(all.clone(), 2 * PATIENCE_NS + 8);
+        assert_eq!(deadlocks.take_new(Vec::new(), REPORT_AFTER_NS + 7), []);
+        assert_eq!(deadlocks.take_new(all.clone(), REPORT_AFTER_NS + 8), []);
+        let again = deadlocks.take_new(all.clone(), 2 * REPORT_AFTER_NS + 8);
         assert_eq!(again, all[..4]);
     }
 }

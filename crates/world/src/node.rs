@@ -23,7 +23,7 @@ use vb3_v4l2::{
 
 const EIO: i32 = 5;
 /// Most pieces of pictures that a device moves before a stream ends.
-const MOST_PIECES: usize = 4096;
+const MAX_PIECES: usize = 4096;
 
 /// Returns the index of the IOMMU that `iommu=` names, or `None` for the machine's common one.
 fn further_iommu(spec: &DeviceSpec, profile: &Profile) -> Result<Option<usize>> {
@@ -404,7 +404,7 @@ impl Node {
 
     /// Lets the device copy the rest of a picture that it has begun.
     pub(super) fn finish_begun(&mut self, memory: &mut Memory, now_ns: u64) {
-        for _ in 0..MOST_PIECES {
+        for _ in 0..MAX_PIECES {
             if !self.video.has_begun() {
                 return;
             }

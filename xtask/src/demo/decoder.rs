@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 /// Width of the converter's pictures: half of the demo clip's.
 const WIDTH: u32 = 640;
 /// Fewest decibels between a frame and its model. Two good scalers differ by less.
-const LEAST_PSNR: f64 = 40.0;
+const MIN_PSNR_DB: f64 = 40.0;
 
 /// Runs the line on one machine, and looks at what came of it.
 pub(super) fn stream(
@@ -111,7 +111,7 @@ fn examine(run: &Run, report: &Value, mut model: Model) -> Result<Shown> {
     if missing != 0 {
         faults.push(format!("{missing} frames were not shown"));
     }
-    if worst < LEAST_PSNR {
+    if worst < MIN_PSNR_DB {
         faults.push(format!("a frame is only {worst:.1} dB near to ffmpeg's"));
     }
     Ok(Shown {

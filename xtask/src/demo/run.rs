@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longest a machine may take beyond the clip's own time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EXTRA_TIME: Duration = Duration::from_secs(30);
 
 /// One run of a pipeline on a machine.
 pub(super) struct Run {
@@ -82,7 +82,7 @@ impl Run {
         let bar = ProgressBar::new(u64::from(self.frames))
             .with_style(style)
             .with_message(self.label.clone());
-        let patience = self.time + PATIENCE;
+        let patience = self.time + EXTRA_TIME;
         let start = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait()? {

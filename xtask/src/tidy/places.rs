@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Most files that one thing takes.
-const MOST: usize = 3;
+const MAX_FILES: usize = 3;
 
 /// Below this line the table stands.
 const HEADING: &str = "## Where things are added";
@@ -23,9 +23,9 @@ pub(super) fn faults(contributing: &str, root: &Path) -> Vec<String> {
         let files = cells.next().unwrap_or_default();
         let files: Vec<&str> = files.split('`').skip(1).step_by(2).collect();
         let said = cells.next().and_then(|count| count.parse::<usize>().ok());
-        if files.is_empty() || files.len() > MOST || said != Some(files.len()) {
+        if files.is_empty() || files.len() > MAX_FILES || said != Some(files.len()) {
             faults.push(format!(
-                "CONTRIBUTING.md: {what} takes {} files; it says {said:?}, and the limit is {MOST}",
+                "CONTRIBUTING.md: {what} takes {} files; it says {said:?}, and the limit is {MAX_FILES}",
                 files.len()
             ));
         }

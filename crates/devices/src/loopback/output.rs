@@ -284,10 +284,10 @@ impl Formats for WriterFormats {
     }
 
     fn set_interval(&mut self, wanted: Fraction) {
-        const LEAST: u64 = 1_000_000_000 / crate::spec::MAX_FPS as u64;
+        const MIN_INTERVAL_NS: u64 = 1_000_000_000 / crate::spec::MAX_FPS as u64;
         let wanted = match (wanted.numerator, wanted.as_nanos()) {
             (0, _) | (_, None) => self.default_interval,
-            (_, Some(..LEAST)) => Fraction::new(1, crate::spec::MAX_FPS),
+            (_, Some(..MIN_INTERVAL_NS)) => Fraction::new(1, crate::spec::MAX_FPS),
             (_, Some(1_000_000_001..)) => Fraction::new(1, 1),
             _ => wanted,
         };

@@ -6,7 +6,7 @@
 mod player;
 
 use super::probe::{self, ClipInfo};
-use super::tool::PATIENCE;
+use super::tool::PICTURE_TIMEOUT;
 use crate::Failure;
 use crate::picture::{Frame, Size};
 use crate::spec::ClipEnd;
@@ -51,7 +51,7 @@ impl Clip {
             path: path.to_owned(),
             info,
             end,
-            patience: PATIENCE,
+            patience: PICTURE_TIMEOUT,
             program: "ffmpeg".into(),
             player: None,
         })

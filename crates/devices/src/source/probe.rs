@@ -1,6 +1,6 @@
 //! The properties of a clip before it plays, from ffprobe.
 
-use super::tool::{PATIENCE, Stop, Tool, reason};
+use super::tool::{PICTURE_TIMEOUT, Stop, Tool, reason};
 use crate::Failure;
 use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
 use crate::spec::MAX_FPS;
@@ -42,7 +42,7 @@ pub(super) fn probe(path: &Path) -> Result<ClipInfo, Failure> {
         .args(["-show_streams", "-show_format", "-of", "json"])
         .args(LOCAL)
         .arg(input(path));
-    let mut tool = Tool::start("ffprobe", &mut command, PATIENCE, &Arc::default())?;
+    let mut tool = Tool::start("ffprobe", &mut command, PICTURE_TIMEOUT, &Arc::default())?;
     let mut answer = vec![0; ANSWER_MAX];
     let len = match tool.fill(&mut answer, None) {
         Ok(len) => len,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for one picture, or for ffprobe's answer. It uses the system's clock, since the
 /// devices' clock may stand still meanwhile.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PICTURE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes kept of a tool's messages.
 const MESSAGES_MAX: u64 = 4096;
 
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_closed_quit_pipe_ends_a_read() {
         let (quit, closed) = std::io::pipe().expect("a pipe");
-        let mut tool = sh("exec sleep 1000", PATIENCE);
+        let mut tool = sh("exec sleep 1000", PICTURE_TIMEOUT);
         drop(closed);
         let stopped = tool.fill(&mut [0; 4], Some(quit.as_fd()));
         assert!(matches!(stopped, Err(Stop::Quit)));

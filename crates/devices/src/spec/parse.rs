@@ -83,13 +83,13 @@ pub(super) fn parse_in(value: &str, min: u32, max: u32) -> Option<u32> {
 
 /// Parses a DMA mask: its bits, 20 to 64, or the highest address in hexadecimal.
 pub(super) fn parse_mask(value: &str) -> Option<u64> {
-    const LEAST: u32 = 20;
+    const MIN_BITS: u32 = 20;
     if let Some(digits) = value.strip_prefix("0x") {
         let is_number = digits.bytes().all(|b| b.is_ascii_hexdigit());
         let last = u64::from_str_radix(digits, 16).ok().filter(|_| is_number)?;
-        return (last >= u64::from(u32::MAX >> (32 - LEAST))).then_some(last);
+        return (last >= u64::from(u32::MAX >> (32 - MIN_BITS))).then_some(last);
     }
-    let bits = parse_in(value, LEAST, 64)?;
+    let bits = parse_in(value, MIN_BITS, 64)?;
     u64::MAX.checked_shr(64 - bits)
 }
 

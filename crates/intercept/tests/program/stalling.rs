@@ -25,7 +25,7 @@ const OWN: usize = 200;
 const FAILED: i32 = 101;
 const REFUSED: i32 = 77;
 /// How long what must happen may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Memory whose pages nobody fills while this exists; a page of zeros afterwards.
 struct Unfilled {
@@ -71,7 +71,7 @@ impl Unfilled {
 pub(crate) fn becomes(mut is_so: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !is_so() {
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > TIMEOUT {
             return false;
         }
         std::thread::park_timeout(Duration::from_millis(5));
@@ -122,7 +122,7 @@ fn stall(file: &File, end: i32, calls: usize) -> i32 {
         // From here on it makes no call that is noticed. Should nobody end it, this does.
         // SAFETY: a number; one byte into a live buffer.
         unsafe {
-            libc::alarm(PATIENCE.as_secs() as u32);
+            libc::alarm(TIMEOUT.as_secs() as u32);
             libc::read(end, [0u8; 1].as_mut_ptr().cast(), 1);
         }
         // Fills the page.
@@ -250,7 +250,7 @@ fn waits_for_a_free_thread() {
     let others: Vec<_> = others.collect();
     // No call that vb3 is notified of: it would wait with the others.
     // SAFETY: a number. Should no remark come, this ends the program.
-    unsafe { libc::alarm(PATIENCE.as_secs() as u32) };
+    unsafe { libc::alarm(TIMEOUT.as_secs() as u32) };
     said.read_exact(&mut [0]).expect("the remark");
     ends.write_all(&vec![b'x'; CROWD]).expect("room");
     await_end(others);
@@ -292,7 +292,7 @@ fn beside(programs: usize, calls: usize, act: impl FnOnce(&File)) {
     assert!(becomes(|| stall() || ended()), "they do not stall");
     if stall() {
         // SAFETY: a number. Should no remark come, this ends the program.
-        unsafe { libc::alarm(PATIENCE.as_secs() as u32) };
+        unsafe { libc::alarm(TIMEOUT.as_secs() as u32) };
         said().read_exact(&mut [0]).expect("the remark");
         // SAFETY: a number.
         unsafe { libc::alarm(0) };

@@ -139,7 +139,7 @@ impl Run {
             devices: Vec::new(),
             options: Vec::new(),
             program: Vec::new(),
-            patience: PATIENCE,
+            patience: COMMAND_TIMEOUT,
             scratch: None,
             dir: tempdir(),
         }
@@ -222,7 +222,7 @@ impl Run {
 }
 
 /// Time limit of a command, much longer than any command needs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Makes a `vb3` command that runs in a directory and keeps its last report there.
 pub(crate) fn vb3(dir: &Path) -> Command {
@@ -239,7 +239,7 @@ pub(crate) fn slowness() -> u32 {
 /// Runs a command to its end. Returns status, stdout and stderr. Both go to files, so that no full
 /// pipe can block the command.
 pub(crate) fn finish(command: &mut Command, dir: &Path) -> (i32, String, String) {
-    finish_within(command, dir, PATIENCE)
+    finish_within(command, dir, COMMAND_TIMEOUT)
 }
 
 fn finish_within(command: &mut Command, dir: &Path, patience: Duration) -> (i32, String, String) {

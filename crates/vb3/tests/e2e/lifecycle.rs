@@ -1,6 +1,6 @@
 //! Start and end of a run: signals, remaining processes, files, limits.
 
-use crate::common::{PATIENCE, Run, SIZE, finish, lacks, size_option, vb3};
+use crate::common::{COMMAND_TIMEOUT, Run, SIZE, finish, lacks, size_option, vb3};
 use crate::surroundings::command;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -16,7 +16,7 @@ pub(crate) fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "{what} did not come");
+        assert!(start.elapsed() < COMMAND_TIMEOUT, "{what} did not come");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -62,7 +62,7 @@ impl Lasting {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(start.elapsed() < PATIENCE, "vb3 goes on");
+            assert!(start.elapsed() < COMMAND_TIMEOUT, "vb3 goes on");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -111,7 +111,7 @@ fn a_second_signal_kills_those_that_do_not_listen() {
     // Two pending signals of one kind would merge, so wait before the second.
     let again = Instant::now();
     while run.child.try_wait().unwrap().is_none() {
-        assert!(again.elapsed() < PATIENCE, "vb3 goes on");
+        assert!(again.elapsed() < COMMAND_TIMEOUT, "vb3 goes on");
         run.send(Signal::TERM);
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -3,7 +3,7 @@
 //!
 //! `cargo xtask storm` runs these tests longer and with other seeds.
 
-use crate::common::{Outcome, PATIENCE, Run, SIZE, compiled, expect_pattern, size_option};
+use crate::common::{COMMAND_TIMEOUT, Outcome, Run, SIZE, compiled, expect_pattern, size_option};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
@@ -27,7 +27,7 @@ fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
     let outcome = Run::on(machine)
         .device(format!("camera=pattern,{options},sizes={width}x{height}"))
         .device(format!("display=null,{options}"))
-        .patience(number("VB3_STORM_PATIENCE", PATIENCE.as_secs()))
+        .patience(number("VB3_STORM_PATIENCE", COMMAND_TIMEOUT.as_secs()))
         .program([
             "sh",
             "-c",
@@ -106,7 +106,7 @@ fn ten_thousand_signals_a_second() {
                 "camera=pattern,format=YUYV,fps=60,{}",
                 size_option()
             ))
-            .patience(number("VB3_STORM_PATIENCE", PATIENCE.as_secs()))
+            .patience(number("VB3_STORM_PATIENCE", COMMAND_TIMEOUT.as_secs()))
             .program([signals.as_os_str()])
             .and([&*frames.to_string(), mode])
             .run();

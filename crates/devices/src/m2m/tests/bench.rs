@@ -15,7 +15,7 @@ use vb3_queue::{
 use vb3_v4l2::{Command, DriverEvent, Finished, Flow, Format, Progress};
 
 /// Longest wait for a worker.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes the device of a SPEC.
 pub(crate) fn device<D>(
@@ -280,14 +280,14 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
 
     /// Runs the device, and waits for the worker, until `done`.
     pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + WORKER_TIMEOUT;
         loop {
             self.work();
             if done(self) {
                 return;
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{what} did not come in {PATIENCE:?}");
+            assert!(!left.is_zero(), "{what} did not come in {WORKER_TIMEOUT:?}");
             let fd = self.device.wake_fd();
             let fd = fd.unwrap_or_else(|| panic!("nothing is under way, and {what} did not come"));
             let left = Timespec::try_from(left).expect("a short time");
