@@ -1,5 +1,5 @@
-//! Device trees from anywhere: what is read of one is a machine that can be, with devices that can
-//! be offered, or a sentence.
+//! Arbitrary device trees: each one is read as a valid machine with devices that it can host, or
+//! refused with a sentence.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_board::Board;
@@ -24,6 +24,6 @@ vb3_fuzz::target!(|dtb: Rest| {
             assert!(parsed.is_ok(), "{spec}: {:?}", parsed.err());
         }
     }
-    // What it prints is read by people: no more than a tree's worth.
+    // People read these lines, so there are at most as many as a tree has devices.
     assert!(board.not_taken.len() <= 200, "{}", board.not_taken.len());
 });

@@ -1,5 +1,5 @@
-//! The same driver over machines that bounce always, when needed, or because memory is private,
-//! with a pool that is used up at once.
+//! A random driver on machines that bounce always, when needed, or for private memory, with a small
+//! pool.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -35,7 +35,7 @@ vb3_fuzz::target!(|input: Input| {
         input.coherent, input.private
     );
     let limits = DeviceLimits {
-        // Most of the machine's 32 MiB are out of a 24-bit device's reach.
+        // A 24-bit device cannot reach most of the machine's 32 MiB.
         mask: input.narrow.then_some((1 << 24) - 1),
         ..DeviceLimits::default()
     };

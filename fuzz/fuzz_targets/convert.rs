@@ -1,5 +1,5 @@
-//! Pictures of any layout, in memory of any measure, with any rectangles: what makes sense is done,
-//! what does not is refused, and no byte outside the compose rectangle is written.
+//! Pictures of any layout, size and rectangle. Valid requests are carried out, others are refused,
+//! and no byte outside the compose rectangle changes.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -16,17 +16,17 @@ struct Side {
     layout: u8,
     width: u8,
     height: u8,
-    /// A thousand and more pixels across or down.
+    /// Adds a thousand or more pixels of width or height.
     long: u8,
     pad: u8,
-    /// Bytes of each plane more or less than it needs.
+    /// Bytes of each plane beyond its need, or missing.
     slack: [i8; 3],
-    /// Planes more or less than there are; mostly none.
+    /// Planes beyond the layout's, or missing; mostly none.
     planes: u8,
     in_one: bool,
 }
 
-/// A rectangle: mostly inside.
+/// A rectangle, mostly inside the picture.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Place {
     All,
@@ -62,7 +62,7 @@ struct Input {
     tasks: [Task; 2],
 }
 
-/// Bytes of a line and lines of a plane.
+/// Returns the bytes of a line and the lines of a plane.
 fn plane(layout: &PixelFormat, size: Size, index: usize) -> Option<(usize, usize)> {
     let line = layout.line_bytes(index, size.width())?;
     Some((line as usize, layout.lines(index, size.height()) as usize))
@@ -92,11 +92,11 @@ impl Side {
         }
     }
 
-    /// Stride and bytes of the planes that are given; of one memory, one.
+    /// Returns stride and bytes of each given plane. Planes in one memory count as one.
     fn measures(&self) -> Vec<(usize, usize)> {
         let (layout, size, pad) = (self.layout(), self.size(), usize::from(self.pad));
         let (line, _) = plane(layout, size, 0).expect("the first plane");
-        // Chroma of three planes in one memory has half the stride.
+        // In one memory, the chroma of three planes has half the stride.
         let stride = (line + pad).next_multiple_of(2);
         if self.in_one {
             let bytes = (0..layout.components.len()).filter_map(|i| {
@@ -116,7 +116,7 @@ impl Side {
         (0..self.planes()).map(plane).collect()
     }
 
-    /// Whether a view of it must come about.
+    /// Returns whether a view of it must be possible.
     fn is_whole(&self) -> bool {
         let slack = self.slack.iter().take(self.layout().components.len());
         let enough = slack.clone().all(|slack| *slack >= 0);
@@ -183,7 +183,7 @@ fn color(bits: u8) -> Color {
     }
 }
 
-/// Makes what `compose` may have changed as it was, and leaves the rest.
+/// Restores the bytes that `compose` may change, and leaves all others.
 fn undo(side: &Side, rect: Rect, memory: &mut [Vec<u8>], before: &[Vec<u8>]) {
     let (layout, size) = (side.layout(), side.size());
     let measures = side.measures();

@@ -1,5 +1,5 @@
-//! H.264 streams in any pieces through a decoder in a process of its own, the program that
-//! `VB3_CODEC` names. The library may fail there; what its owner hears must be right.
+//! H.264 streams in any pieces, through the decoder process that `VB3_CODEC` names. The library may
+//! fail, but its owner must get valid events.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;

@@ -1,6 +1,6 @@
-//! A program that does anything to devices of every kind, on machines of several kinds, with codecs
-//! that keep to the rules or do not: every call has an answer, nothing waits that may not, devices
-//! come to rest, and when all is closed nothing is held.
+//! A program with arbitrary calls on all kinds of devices and machines, with codecs that follow the
+//! rules or break them. Every call is answered, devices come to rest, and nothing is held after all
+//! files are closed.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_fuzz::world::{Input, run};

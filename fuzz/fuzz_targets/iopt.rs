@@ -1,5 +1,5 @@
-//! Page tables of every format against the walker that the tests have, with tables that cannot be
-//! had and bytes that are changed behind the table's back.
+//! Page tables of every format, compared with the tests' walker. Table allocations fail, and bytes
+//! change without the table's knowledge.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -28,7 +28,7 @@ enum Step {
         prot: u8,
         fail_at: Option<u8>,
     },
-    /// Places where ranges and blocks meet.
+    /// Addresses near the borders of ranges and blocks.
     Near {
         block: u8,
         granules: u8,
@@ -58,11 +58,11 @@ struct Input {
     sizes: u8,
     keep: bool,
     steps: Vec<Step>,
-    /// Words that are written over at the end: the walk must end all the same.
+    /// Words that overwrite the tables at the end. The walk must still end.
     vandal: Vec<(u16, u64)>,
 }
 
-/// Mapped ranges: where they start, bytes, and where they lead.
+/// Mapped ranges: start, bytes, target.
 type Model = BTreeMap<u64, (u64, u64)>;
 
 fn overlaps(model: &Model, iova: u64, len: u64) -> bool {
@@ -127,7 +127,7 @@ vb3_fuzz::target!(|input: Input| {
         return;
     };
     if table.start_level() == 3 && config.input_bits < bits + 3 {
-        // Shorter than any table of the manuals; nothing to compare with.
+        // Shorter than any table in the manuals, so there is nothing to compare.
         return table.free(&mut mem);
     }
     let (granule, end) = (1u64 << bits, 1u64 << config.input_bits);
@@ -170,7 +170,7 @@ vb3_fuzz::target!(|input: Input| {
                 prot,
                 fail_at,
             } => {
-                // A range of terabytes in small pages would take all day.
+                // A range of terabytes in small pages would take too long.
                 let large = sizes & block != 0 && iova % block == phys % block;
                 let len = len % if large { 8 << 30 } else { 16 << 20 };
                 map(
@@ -260,7 +260,8 @@ vb3_fuzz::target!(|input: Input| {
         assert_eq!(mem.live(), 0);
         return;
     }
-    // Entries that lead out of the tables read as nothing; no walk is longer than its levels.
+    // Entries that point outside the tables read as empty. No walk is longer than the number of
+    // levels.
     for &(place, word) in input.vandal.iter().take(16) {
         let (at, _) = tables[usize::from(place) % tables.len()];
         mem.poke(at + 8 * u64::from(place % 512), word);
@@ -276,7 +277,7 @@ mod lenient {
     use vb3_dma::iopt::TableMemory;
     use vb3_dma::{Error, PhysAddr};
 
-    /// Reads outside the tables find nothing.
+    /// Reads outside the tables return nothing.
     pub(crate) struct Lenient<'a>(pub(crate) &'a Tables);
 
     impl TableMemory for Lenient<'_> {

@@ -1,4 +1,4 @@
-//! The address allocator, against a sorted list of what is live.
+//! The I/O address allocator, compared with a sorted list of live ranges.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -12,7 +12,7 @@ enum Step {
         limit: u64,
         natural: bool,
     },
-    /// Lengths that are likely to fit.
+    /// Allocates a length that probably fits.
     Small {
         granules: u8,
         limit_bits: u8,
@@ -21,7 +21,7 @@ enum Step {
     Free {
         which: u8,
     },
-    /// What was not given, or not so.
+    /// Frees a range that was not allocated, or with another length.
     Bad {
         at: u64,
         len: u64,
@@ -50,7 +50,7 @@ vb3_fuzz::target!(|input: Input| {
     if input.low {
         space.prefer_low();
     }
-    // Length in granules and length asked for, by address.
+    // By address: length in granules, and the requested length.
     let mut live: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     let take = |space: &mut IovaAllocator, live: &mut BTreeMap<_, _>, len: u64, limit, natural| {
         let align = if natural {

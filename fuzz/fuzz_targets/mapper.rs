@@ -1,5 +1,5 @@
-//! A driver at random over machines with and without an IOMMU, with faults put in: nothing is
-//! left, nothing is reached after its unmapping, and the rules of the API are kept.
+//! A random driver on machines with and without an IOMMU, with injected faults. Nothing remains at
+//! the end, unmapped memory is unreachable, and the API's rules hold.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -24,14 +24,14 @@ vb3_fuzz::target!(|input: Input| {
         3 => "",
         _ => "none",
     };
-    // The sizes of the IOMMU's pages, where the format has them: the smallest, and others.
+    // The IOMMU's page sizes, if the format has a choice: the smallest, and the others.
     let (page, others) = match input.format / 25 % 3 {
         1 if iommu.contains("arm") => (16 << 10, ""),
         2 if iommu.contains("arm") => (64 << 10, ""),
         _ => (4 << 10, ", \"2MiB\""),
     };
     let bounce = format!("[bounce]\nmode = \"when-needed\"\npool = {}", 16 * page);
-    // Four machines of five are of a kind of their own, where they have an IOMMU.
+    // Four of five machines are of a special kind if they have an IOMMU.
     let (kind, own, more) = match input.format / 5 % 5 {
         0 => ("", "", ""),
         1 => ("untrusted = true", "", &bounce[..]),
@@ -45,7 +45,7 @@ vb3_fuzz::target!(|input: Input| {
             "[iommu]\n{format}\npage_sizes = [{page}{others}]\naperture = 24\n{own}\n{more}"
         ),
     };
-    // Its own memory is for a device without an IOMMU, distrust for one behind it.
+    // A device without an IOMMU may have its own memory; one behind an IOMMU may be untrusted.
     let kind = if kind.starts_with("sram") == (iommu == "none") {
         kind
     } else {
@@ -56,7 +56,7 @@ vb3_fuzz::target!(|input: Input| {
         input.coherent
     );
     let limits = DeviceLimits {
-        // At least a page, as every device has it.
+        // At least a page, as for every device.
         boundary: input.boundary.map(|bits| (1u64 << (12 + bits % 20)) - 1),
         max_segment: input.max_segment.map(|len| 4096 + u64::from(len)),
         max_segments: input.max_segments.map(|n| u32::from(n).max(1)),

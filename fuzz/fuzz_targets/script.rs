@@ -1,11 +1,11 @@
-//! Scripts from anywhere: what is read of one is a script that prints as one which reads the same,
-//! or a sentence with its line.
+//! Arbitrary scripts: each one is parsed and prints as an equal script, or is refused with a
+//! sentence and its line.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use vb3_fuzz::random::Rest;
 use vb3_world::script::{MAX_STEPS, Script};
 
-/// A script that was understood, without its lines.
+/// Returns a valid script without its line numbers.
 fn read(text: &str) -> Option<Script> {
     let mut script = Script::parse(text).ok()?;
     script.steps.iter_mut().for_each(|step| step.line = 0);

@@ -1,6 +1,6 @@
-//! Streams as a program may send them, in any pieces. H.264, HEVC, MPEG-2 and MPEG-4 are cut into
-//! access units, which must not depend on the pieces. JPEG files are decoded by a worker. libavcodec is left to
-//! the target `decoder`.
+//! Streams in any pieces, as programs send them. H.264, HEVC, MPEG-2 and MPEG-4 are cut into access
+//! units, which must not depend on the pieces. A worker decodes JPEG files. The target `decoder`
+//! tests libavcodec.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -9,7 +9,7 @@ use vb3_codec::{Framing, Kind, Launch};
 use vb3_fuzz::drive::{Plan, drive};
 use vb3_fuzz::random::{Random, Rest};
 
-/// Cuts pieces into units; with `drains`, sometimes in the middle.
+/// Cuts pieces into units. With `drains`, it sometimes drains in the middle.
 fn cut<S: Syntax>(pieces: &[&[u8]], mut drains: Option<Random>, whole: bool) -> Vec<Unit> {
     let mut units = Cutter::<S>::default();
     units.set_framing(Framing::Stream);
@@ -31,7 +31,7 @@ fn cut<S: Syntax>(pieces: &[&[u8]], mut drains: Option<Random>, whole: bool) -> 
             assert!((1..=tag).contains(&at) && !sentence.is_empty());
             faults += 1;
         }
-        // What there is to say of a piece is said in few words.
+        // A piece causes few faults.
         assert!(faults <= 2 * tag, "{faults} faults in {tag} pieces");
     }
     assert!(
@@ -63,7 +63,7 @@ fn compare<S: Syntax>(mut random: Random, data: &[u8]) {
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Odd: JPEG; even: a codec whose streams are cut.
+    /// Odd: JPEG. Even: a codec whose streams are cut.
     kind: u8,
     plan: Plan,
     data: Rest,

@@ -1,5 +1,5 @@
-//! Codec workers that lie: whatever they send, their owner hears well-formed events that answer
-//! what it asked, or that the worker died, and never more of them than messages came.
+//! Codec workers that send arbitrary messages. Their owner gets only well-formed events that answer
+//! its requests, or the worker's end, and at most one event per message.
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
 use arbitrary::Arbitrary;
@@ -13,7 +13,7 @@ use vb3_fuzz::wire::{CONFIG_WORDS, End, Op, WORDS, played, taken};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    /// What the owner does.
+    /// Actions of the owner.
     Configure {
         width: u8,
         height: u8,
@@ -31,7 +31,7 @@ enum Step {
     Drop {
         which: u8,
     },
-    /// What the worker does: as it should, by what it knows.
+    /// Actions of the worker that follow the rules.
     Hear,
     Consume {
         which: u8,
@@ -50,7 +50,7 @@ enum Step {
     Plain {
         op: Op,
     },
-    /// As it should not.
+    /// Actions that break the rules.
     Say {
         op: Op,
         words: Vec<u64>,
@@ -73,7 +73,7 @@ struct Input {
     steps: Steps<Step>,
 }
 
-/// What an owner holds.
+/// Objects that the owner holds.
 #[derive(Debug)]
 enum Given {
     Picture(Picture),
@@ -84,9 +84,9 @@ struct Owner {
     kind: Kind,
     worker: Worker,
     end: Option<End>,
-    /// Messages that came to the owner and were not seen to be.
+    /// Messages to the owner that it has not processed.
     sent: usize,
-    /// Tags of input that was not given back.
+    /// Tags of input that was not returned.
     under_way: Vec<u64>,
     next_tag: u64,
     size: Option<(u32, u32)>,
@@ -95,7 +95,7 @@ struct Owner {
     format: Option<StreamFormat>,
     given: Vec<Given>,
     died: bool,
-    /// What the worker heard: tag and slot of input, and the memory it has.
+    /// Messages that the worker received: tag and slot of input, and its memory.
     heard: Vec<(u64, u64)>,
     generations: Vec<u64>,
 }
@@ -157,7 +157,7 @@ impl Owner {
                 let done = self.worker.submit(job);
                 let format = self.format;
                 if self.took(done) {
-                    // Numbers alone: the pictures come in slots.
+                    // Only numbers: the pictures are in slots.
                     let _ = self.worker.lend(None);
                     let visible = format.expect("a format to go on with").visible;
                     self.size = Some((visible.width, visible.height));
@@ -246,7 +246,7 @@ impl Owner {
         }
     }
 
-    /// Whether a job was taken; it may be only for reasons that the interface tells of.
+    /// Returns whether the worker accepted a job. It may refuse only for the interface's reasons.
     fn took(&self, done: Result<(), Refused>) -> bool {
         assert!(!self.died || done != Ok(()), "the dead took a job");
         done.is_ok()
@@ -327,11 +327,11 @@ impl Owner {
         }
     }
 
-    /// Hears all there is: at most one event for each message, and one for the end.
+    /// Receives all events: at most one per message, and one for the end.
     fn poll(&mut self) {
         let most = self.sent + 1;
         let (mut events, mut silences) = (0, 0);
-        // What is not for the owner is passed over, some of it each time.
+        // The owner ignores invalid messages, a few at a time.
         while silences <= most / 64 {
             let Some(event) = self.worker.poll() else {
                 silences += 1;

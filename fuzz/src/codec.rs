@@ -1,16 +1,16 @@
-//! Codecs that only seem to be: they keep to the order of answers, or do not, as an input says.
-//! Nothing is decoded; all happens in the thread of the one who asks.
+//! Simulated codecs that follow the order of answers or break it, as the input says. They decode
+//! nothing, and run in the caller's thread.
 
 use crate::random::Random;
 use crate::wire::{CONFIG_WORDS, End, Op, WORDS, taken};
 use std::collections::VecDeque;
 
-/// All codecs that were started.
+/// All started codecs.
 #[derive(Debug)]
 pub struct Codecs {
     all: Vec<Codec>,
     random: Random,
-    /// Of 256 answers, how many are wrong.
+    /// How many of 256 answers are wrong.
     lies: u8,
 }
 
@@ -20,7 +20,7 @@ struct Codec {
     jobs: VecDeque<(Op, [u64; WORDS])>,
     encodes: bool,
     jpeg: bool,
-    /// The memory there is, and which slots of it are free.
+    /// The current memory, and its free slots.
     generation: u64,
     free: u32,
     format: Option<(u64, u64)>,
@@ -29,7 +29,7 @@ struct Codec {
 }
 
 impl Codecs {
-    /// None yet.
+    /// Makes an empty set.
     #[must_use]
     pub const fn new(random: Random, lies: u8) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Codecs {
         }
     }
 
-    /// Does what is to be done; at most so many jobs each.
+    /// Processes pending jobs, at most `most` per codec.
     pub fn work(&mut self, most: usize) {
         let started = taken().into_iter().map(|end| Codec {
             end,
@@ -83,7 +83,7 @@ impl Codec {
                 Op::Proceed => self.set_ring(words[0]),
                 Op::Configure if self.encodes => self.set_ring(words[CONFIG_WORDS]),
                 Op::Flush => {
-                    // What came before is only given back.
+                    // Earlier jobs are only returned.
                     for (op, words) in std::mem::take(&mut self.jobs) {
                         match op {
                             Op::Drain => self.end.say(Op::Drained, &[], b""),
@@ -105,7 +105,7 @@ impl Codec {
         (self.generation, self.free, self.waits) = (generation, 0xff, false);
     }
 
-    /// Does one job; false if there is none or it must wait.
+    /// Processes one job. Returns false if there is none or it must wait.
     fn job(&mut self, random: &mut Random) -> bool {
         let Some((op, words)) = self.jobs.front().copied() else {
             return false;

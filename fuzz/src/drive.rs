@@ -1,4 +1,4 @@
-//! An owner of a decoder that does everything right, with streams that are not.
+//! A correct owner of a decoder, with invalid streams.
 
 use crate::random::Random;
 use arbitrary::Arbitrary;
@@ -9,8 +9,8 @@ use vb3_codec::{
     Worker,
 };
 
-/// Longest silence of a worker that has something to do: more than it may compute.
-const PATIENCE: Timespec = Timespec {
+/// Longest time that a worker may compute without an event.
+const WORKER_TIMEOUT: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
 };
@@ -18,16 +18,16 @@ const PATIENCE: Timespec = Timespec {
 /// How a stream is submitted.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Plan {
-    /// Pieces, drains, flushes, and pictures that are kept.
+    /// Chooses pieces, drains, flushes, and pictures to keep.
     pub random: Random,
-    /// Framing, how large pieces are, and how chroma is wanted.
+    /// Framing, size of pieces, and chroma layout.
     pub manner: u8,
 }
 
-/// Gives a worker a stream in pieces, and checks all that it says.
+/// Sends a stream to a worker in pieces, and checks its events.
 ///
 /// # Panics
-/// The worker is silent, or says what it must not.
+/// Panics if the worker sends no event or an invalid one.
 pub fn drive(kind: Kind, launch: &Launch, plan: Plan, data: &[u8]) {
     let Plan { mut random, manner } = plan;
     let worker = Worker::spawn(kind, launch).expect("a worker can be started");
@@ -54,7 +54,7 @@ pub fn drive(kind: Kind, launch: &Launch, plan: Plan, data: &[u8]) {
     };
     owner.submit(Job::Configure(Config::Decoder(framing)));
     let most = [64, 1024, 1 << 14, 1 << 20][usize::from(manner / 3 % 4)];
-    // More pieces than these take long and show nothing new.
+    // More pieces take longer and show nothing new.
     let pieces = random.pieces(data, most.max(data.len() / 64));
     for (tag, data) in (1..).zip(pieces) {
         if owner.submit(Job::Decode { tag, data }) {
@@ -81,20 +81,20 @@ struct Owner {
     kind: Kind,
     worker: Worker,
     chroma: Chroma,
-    /// Tags of what was not given back.
+    /// Tags of input that was not returned.
     under_way: VecDeque<u64>,
-    /// What has a lower tag is forgotten.
+    /// Lower tags were flushed.
     flushed_below: u64,
     drains: usize,
     flushes: usize,
     size: Option<(u32, u32)>,
-    /// The last few pictures.
+    /// The newest pictures.
     kept: VecDeque<Picture>,
     alive: bool,
 }
 
 impl Owner {
-    /// Whether it was taken; else the worker is gone.
+    /// Returns whether the worker accepted it; otherwise the worker has ended.
     fn submit(&mut self, job: Job<'_>) -> bool {
         while self.alive {
             match self.worker.submit(job) {
@@ -110,10 +110,13 @@ impl Owner {
         false
     }
 
-    /// Waits until there is something to hear.
+    /// Waits for an event.
     fn wait(&mut self) {
         let fd = self.worker.wake_fd();
-        let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&PATIENCE));
+        let ready = poll(
+            &mut [PollFd::new(&fd, PollFlags::IN)],
+            Some(&WORKER_TIMEOUT),
+        );
         assert_eq!(ready, Ok(1), "the worker is silent");
         self.take();
     }
@@ -128,7 +131,7 @@ impl Owner {
     fn event(&mut self, event: Event) {
         match event {
             Event::Consumed { tag } => {
-                // Jobs are done in order.
+                // Jobs finish in order.
                 assert_eq!(self.under_way.pop_front(), Some(tag));
             }
             Event::Format(format) => {
@@ -167,7 +170,7 @@ impl Owner {
                 );
             }
             Event::Died { sentence } => {
-                // The H.264 library may fail; what is ours and JPEG may not.
+                // The H.264 library may fail. Our own code and the JPEG decoder may not.
                 assert_eq!(self.kind, Kind::H264Decoder, "{sentence}");
                 eprintln!("{sentence}");
                 self.alive = false;

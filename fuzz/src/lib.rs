@@ -1,4 +1,4 @@
-//! What the targets share: a program's memory, and a device that is used at random.
+//! Parts that the targets share: a program's memory, and a randomly used device.
 #![forbid(unsafe_code)]
 
 pub mod codec;
@@ -21,8 +21,8 @@ use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFaul
 #[doc(hidden)]
 pub use libfuzzer_sys;
 
-/// A target: a closure over one input. Under libFuzzer it is fuzzed; without, it is a program that
-/// runs the files it is given, and all files of directories.
+/// Defines a target as a closure over one input. libFuzzer fuzzes it. Without libFuzzer it is a
+/// program that runs the given files and all files of given directories.
 #[cfg(feature = "libfuzzer")]
 #[macro_export]
 macro_rules! target {
@@ -31,8 +31,8 @@ macro_rules! target {
     };
 }
 
-/// A target: a closure over one input. Under libFuzzer it is fuzzed; without, it is a program that
-/// runs the files it is given, and all files of directories.
+/// Defines a target as a closure over one input. libFuzzer fuzzes it. Without libFuzzer it is a
+/// program that runs the given files and all files of given directories.
 #[cfg(not(feature = "libfuzzer"))]
 #[macro_export]
 macro_rules! target {
@@ -43,10 +43,10 @@ macro_rules! target {
     };
 }
 
-/// Runs each input that the command line names, and says which one it is.
+/// Runs each input that the command line names, and prints its name.
 ///
 /// # Panics
-/// An input cannot be read, none is there, or the target fails.
+/// Panics if an input cannot be read, if there is none, or if the target fails.
 pub fn replay<T: for<'a> Arbitrary<'a>>(run: impl Fn(T)) {
     let mut files = Vec::new();
     for path in std::env::args_os().skip(1).map(std::path::PathBuf::from) {
@@ -78,7 +78,7 @@ pub fn replay<T: for<'a> Arbitrary<'a>>(run: impl Fn(T)) {
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
-/// Where the program's memory starts, off a page's start on purpose.
+/// Start of the program's memory, deliberately not page-aligned.
 const BASE: u64 = 0x10_0000;
 const USER_BYTES: usize = 1 << 20;
 
@@ -122,7 +122,7 @@ impl UserMemory for Program {
     }
 }
 
-/// Which way, as an input says it.
+/// A direction, as an input encodes it.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Way {
     To,
@@ -143,7 +143,7 @@ impl From<Way> for Direction {
 /// One step of a program and its driver.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Step {
-    /// Pin memory of the program: an offset, and bytes.
+    /// Pins memory of the program: an offset, and bytes.
     Pin {
         offset: u32,
         len: u32,
@@ -166,7 +166,7 @@ pub enum Step {
         which: u8,
         for_cpu: bool,
     },
-    /// The device goes over what it may, and checks it against the program's memory.
+    /// The device accesses its memory, and compares it with the program's.
     Device {
         which: u8,
         byte: u8,
@@ -190,7 +190,7 @@ type Sink = fn(Report<Device>);
 type Ops = Checked<Mapper<Machine>, Sink>;
 
 fn complain(report: Report<Device>) {
-    // Memory may be mapped twice for one device here: that is the input's doing.
+    // An input may map memory twice for one device.
     assert!(
         matches!(report.violation, Violation::Overlap { .. }),
         "{report}"
@@ -209,8 +209,8 @@ struct Table {
     way: Direction,
 }
 
-/// Runs steps on a machine of this profile, with a device of these limits. Everything is given
-/// back at the end, and nothing may be left.
+/// Runs steps on a machine of this profile, with a device of these limits. At the end it frees
+/// everything, and nothing may remain.
 pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
     let text = format!("name = \"fuzz\"\nram = \"32MiB\"\ndma_mask = 32\n{profile}\n");
     let profile = Profile::parse(&text).expect("a profile of our own");
@@ -236,7 +236,7 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
         mapper.declare_coherent(dev, own, addr).expect("in reach");
     }
     let ops: Ops = Checked::new(mapper, complain as Sink, 1 << 16);
-    // Linux's layout keeps a run of memory whole, whatever the device takes.
+    // Linux's layout keeps contiguous memory contiguous, whatever the device's limits.
     if !compatible {
         ops.set_limits(dev, info.limits);
     }
@@ -258,7 +258,7 @@ pub fn run(profile: &str, limits: DeviceLimits, steps: &[Step]) {
 struct Driver {
     ops: Ops,
     dev: Device,
-    /// What was unmapped is reached until it is flushed.
+    /// Whether unmapped memory stays reachable until a flush.
     lazy: bool,
     user: User,
     allocs: Vec<Option<<Ops as DmaOps>::Alloc>>,
@@ -374,7 +374,7 @@ impl Driver {
         let Some(Table { table, way, .. }) = &self.tables[index] else {
             return;
         };
-        // Memory pinned for reading is not mapped for writing: no caller would.
+        // No caller maps memory for writing that was pinned for reading.
         if direction.device_writes() && !way.device_writes() {
             return;
         }
@@ -406,8 +406,8 @@ impl Driver {
         }
     }
 
-    /// Attributes that must come back at the unmap are not kept here: unmap at once where they
-    /// were used.
+    /// Attributes that the unmap must repeat are not stored here, so these mappings are unmapped
+    /// immediately.
     fn reattribute(&mut self, attrs: Attrs) {
         let sticky = Attrs::NO_KERNEL_MAPPING | Attrs::FORCE_CONTIGUOUS | Attrs::REQUIRE_COHERENT;
         if attrs.intersects(sticky)
@@ -417,7 +417,7 @@ impl Driver {
         }
     }
 
-    /// Every segment is reached by the device, byte by byte what the direction allows.
+    /// Checks that the device reaches every segment, byte by byte, as its direction permits.
     fn access(&mut self, which: u8, byte: u8) {
         let Some(index) = self.mapping(which) else {
             return;

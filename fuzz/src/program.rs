@@ -1,24 +1,24 @@
-//! A program that is not there: plain memory, and descriptors with small numbers.
+//! A simulated program: plain memory, and descriptors with small numbers.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_host::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
 
-/// Where its memory starts.
+/// Start of its memory.
 pub const BASE: u64 = 0x1_0000;
-/// Bytes of it.
+/// Bytes of its memory.
 pub const BYTES: usize = 0x8000;
 /// Its lowest descriptor.
 pub const FIRST_FD: usize = 3;
-/// Most descriptors of it.
+/// Its highest number of descriptors.
 const MAX_FDS: usize = 16;
 
 const EBADF: Errno = Errno(9);
 const EFAULT: Errno = Errno(14);
 const EMFILE: Errno = Errno(24);
 
-/// The program.
+/// A simulated program.
 #[derive(Debug)]
 pub struct Fake {
     memory: RefCell<Vec<u8>>,
@@ -43,7 +43,7 @@ fn place(addr: u64, len: usize) -> Option<std::ops::Range<usize>> {
 }
 
 impl Fake {
-    /// The next call is another one.
+    /// Begins another call.
     pub fn begin_call(&self) -> CallId {
         self.call.set(self.call.get() + 1);
         CallId(self.call.get())
@@ -52,16 +52,16 @@ impl Fake {
     /// Writes to its memory.
     ///
     /// # Panics
-    /// It is not there.
+    /// Panics if the address is outside the memory.
     pub fn poke(&self, addr: u64, bytes: &[u8]) {
         let at = place(addr, bytes.len()).expect("memory of the program");
         self.memory.borrow_mut()[at].copy_from_slice(bytes);
     }
 
-    /// A word of its memory.
+    /// Returns a word of its memory.
     ///
     /// # Panics
-    /// It is not there.
+    /// Panics if the address is outside the memory.
     #[must_use]
     pub fn word(&self, addr: u64) -> u32 {
         let at = place(addr, 4).expect("memory of the program");

@@ -1,16 +1,16 @@
-//! Choices that an input makes by one number.
+//! Choices that one number of the input determines.
 
 use arbitrary::{Arbitrary, Unstructured};
 
 /// Most steps of a story.
 const MAX_STEPS: usize = 128;
 
-/// A small generator (splitmix64): the same number makes the same choices.
+/// A small generator (splitmix64): the same seed makes the same choices.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Random(pub u64);
 
 impl Random {
-    /// Any number.
+    /// Returns the next number.
     #[allow(clippy::should_implement_trait)]
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -20,12 +20,12 @@ impl Random {
         z ^ z >> 31
     }
 
-    /// A number below another.
+    /// Returns a number below `n`.
     pub const fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
-    /// Bytes cut into pieces, none of them empty; of no more than `most` bytes.
+    /// Cuts at most `most` bytes into pieces that are not empty.
     pub fn pieces<'a>(&mut self, mut data: &'a [u8], most: usize) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
         while !data.is_empty() {
@@ -38,7 +38,7 @@ impl Random {
     }
 }
 
-/// The rest of an input as it is, so that a stream is found in it byte for byte.
+/// The rest of the input, unchanged, so that the fuzzer sees the stream's bytes.
 #[derive(Clone, Debug)]
 pub struct Rest(pub Vec<u8>);
 
@@ -53,7 +53,7 @@ impl<'a> Arbitrary<'a> for Rest {
     }
 }
 
-/// Steps as long as there are bytes for them: any bytes make a long story.
+/// As many steps as the bytes suffice for.
 #[derive(Clone, Debug)]
 pub struct Steps<T>(pub Vec<T>);
 

@@ -1,4 +1,4 @@
-//! What codec workers and their owners say to each other, for workers that lie.
+//! Messages between codec workers and their owners, for workers that break the rules.
 
 use arbitrary::Arbitrary;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -8,10 +8,10 @@ use vb3_codec::Launch;
 
 /// Numbers in a message.
 pub const WORDS: usize = 16;
-/// Numbers of a set-up; after them comes the generation of the memory for packets.
+/// Numbers of a configuration. The generation of the packets' memory follows.
 pub const CONFIG_WORDS: usize = 13;
 
-/// What a message is about, as its first byte says.
+/// The kind of a message: its first byte.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Op {
@@ -62,7 +62,7 @@ thread_local! {
     static TAKEN: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Workers that this very thread plays: their ends are then had by [`taken`].
+/// Returns a launcher for workers that this thread simulates. [`taken`] returns their ends.
 #[must_use]
 pub const fn played() -> Launch {
     fn take(end: OwnedFd) {
@@ -71,14 +71,14 @@ pub const fn played() -> Launch {
     Launch::handed(take)
 }
 
-/// The ends of workers started since the last call.
+/// Returns the ends of the workers started since the last call.
 #[must_use]
 pub fn taken() -> Vec<End> {
     TAKEN.take().into_iter().map(End).collect()
 }
 
 impl End {
-    /// Says something; what finds no room is lost.
+    /// Sends a message, or drops it if the socket is full.
     pub fn say(&self, op: Op, words: &[u64], text: &[u8]) {
         let mut bytes = vec![op as u8];
         for at in 0..WORDS {
@@ -88,12 +88,12 @@ impl End {
         self.say_bytes(&bytes);
     }
 
-    /// Says what may be no message.
+    /// Sends bytes that may not be a message.
     pub fn say_bytes(&self, bytes: &[u8]) {
         let _ = send(&self.0, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 
-    /// What was said here; descriptors with it are let go.
+    /// Receives a message, and drops its descriptors.
     #[must_use]
     pub fn hear(&self) -> Option<(Op, [u64; WORDS])> {
         let mut bytes = [0u8; 512];

@@ -1,4 +1,4 @@
-//! A world of devices, and a program that does anything to it.
+//! A world of devices, and a program with arbitrary calls.
 
 mod arg;
 mod buffer;
@@ -21,13 +21,13 @@ use vb3_host::{Backend as _, FileId, Mmap, NodeId, Outcome, Tag};
 use vb3_machine::Profile;
 use vb3_world::{Outside, World};
 
-/// Ticks at one time until a world must be at rest.
+/// Most ticks until a world must be at rest.
 const MAX_TICKS: usize = 256;
-/// Where the ids of media nodes begin.
+/// First id of media nodes.
 const MEDIA: u32 = 1 << 16;
 const MS: u64 = 1_000_000;
 
-/// One thing that a program does.
+/// One step of the program.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Step {
     Open {
@@ -74,7 +74,7 @@ pub enum Step {
     },
 }
 
-/// The devices, and what is done to them.
+/// The devices, and the steps.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     machine: u8,
@@ -122,10 +122,10 @@ struct Bench {
     media: u32,
 }
 
-/// Runs a program on a world; at its end nothing may be held.
+/// Runs a program on a world. Nothing may be held at its end.
 ///
 /// # Panics
-/// Something is, or an answer is none that there can be.
+/// Panics if something is held, or if an answer is impossible.
 pub fn run(input: Input) {
     let machine = MACHINES[usize::from(input.machine) % MACHINES.len()];
     let text = format!("name = \"fuzz\"\nram = \"64MiB\"\ndma_mask = 32\n{machine}\n");
@@ -253,7 +253,7 @@ impl Bench {
         }
     }
 
-    /// Time passes; whoever is due works, and then all are at rest.
+    /// Advances time. Devices work until all are at rest.
     fn time(&mut self, ms: u8, jobs: u8) {
         self.now.fetch_add(u64::from(ms) * MS, Ordering::Relaxed);
         self.codecs.work(usize::from(jobs % 8));
@@ -271,7 +271,8 @@ impl Bench {
         let Some((file, _)) = self.file(which) else {
             return;
         };
-        // Offsets as QUERYBUF gives them are pages; capture of two queues begins at 1 GiB.
+        // QUERYBUF returns offsets in pages. The capture queue of a device with two queues begins
+        // at 1 GiB.
         let base = if offset & 0x80 != 0 { 1 << 30 } else { 0 };
         let args = Mmap {
             offset: base + u64::from(offset & 0x7f) * 4096,

@@ -2,9 +2,9 @@
 
 use crate::program::BASE;
 
-/// Where a call's structure lies.
+/// Address of a call's structure.
 pub(super) const ARG: u64 = BASE + 0x100;
-/// Where arrays are.
+/// Address of arrays.
 pub(super) const ARRAY: u64 = BASE + 0x1000;
 
 /// A structure of the API.
@@ -16,7 +16,7 @@ impl Arg {
         Self(vec![0; bytes])
     }
 
-    /// What a request's number says of its size.
+    /// Makes a zeroed structure of the size in the request's number.
     pub(super) fn of(request: u32) -> Self {
         Self::new((request >> 16 & 0x3fff) as usize)
     }

@@ -1,4 +1,4 @@
-//! The calls that take a buffer.
+//! The calls with a buffer.
 
 use super::arg::{ARG, Arg};
 use super::call::{Type, memory};
@@ -74,7 +74,7 @@ impl Dequeue {
     }
 }
 
-/// Points a buffer to planes that lie behind it.
+/// Points a buffer to planes that follow it.
 fn planes(arg: Arg, mplane: bool, used: u16, fd: u32) -> Arg {
     if !mplane {
         return arg;

@@ -1,4 +1,4 @@
-//! The calls of a program: their structures are mostly right.
+//! The calls of a program, with mostly valid structures.
 
 use super::arg::{ARG, ARRAY, Arg};
 use super::buffer::{BufferAt, Dequeue, Queue};
@@ -7,7 +7,7 @@ use arbitrary::Arbitrary;
 use std::mem::{offset_of, size_of};
 use vb3_v4l2::sys::*;
 
-/// Which queue, or any number.
+/// A queue's type, or any number.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Type {
     Capture,
@@ -27,7 +27,7 @@ impl Type {
     }
 }
 
-/// MMAP mostly, and DMABUF.
+/// Returns mostly MMAP, and DMABUF.
 pub(super) fn memory(n: u8) -> u32 {
     match n {
         0..160 => 1,
@@ -36,7 +36,7 @@ pub(super) fn memory(n: u8) -> u32 {
     }
 }
 
-/// A call with its structure mostly right.
+/// A call with a mostly valid structure.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Call {
     Format(SetFormat),
@@ -55,7 +55,7 @@ pub enum Call {
     Event,
     /// Any ioctl with any words.
     Any(Words),
-    /// Any number.
+    /// An ioctl with any number.
     Number {
         request: u32,
         addr: u64,
@@ -63,7 +63,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// The request, and its structure; the argument itself where there is none.
+    /// Returns the request and its structure, or the plain argument if it has none.
     pub(super) fn structure(&self, mplane: bool) -> (u32, Result<Arg, u64>) {
         let (request, arg) = match self {
             Self::Format(call) => call.structure(mplane),
@@ -243,7 +243,7 @@ impl Select {
         } else {
             VIDIOC_G_SELECTION
         };
-        // The older types without planes are right for both.
+        // The older types without planes are valid for both.
         let arg = Arg::of(request)
             .with(0, self.ty.number(self.flags & 0x80 != 0))
             .with(4, u32::from(self.target) % 0x104)
@@ -343,7 +343,7 @@ impl Words {
         let mut arg = Arg::of(request);
         for &(at, value) in self.words.iter().take(16) {
             let value = match value {
-                // A place where arrays are.
+                // An address of arrays.
                 0xffff_0000.. => ARRAY as u32 + (value & 0xfff),
                 other => other,
             };

@@ -1,8 +1,8 @@
-//! What a program at random chooses from.
+//! The values from which a random program chooses.
 
 use vb3_v4l2::sys::*;
 
-/// Requests, and some that there are none of.
+/// Requests, including some that do not exist.
 pub(super) const REQUESTS: [u32; 56] = [
     VIDIOC_QUERYCAP,
     VIDIOC_ENUM_FMT,
