@@ -68,7 +68,7 @@ impl Coding for H264Settings {
         }
     }
 
-    /// Omits the unit in which x264 describes itself, since a device's stream has none.
+    /// Omits x264's description of itself, since a device's stream has none.
     fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
         let mut parts = units(packet);
         parts.retain(|unit| kind(unit) != SEI);

@@ -168,7 +168,7 @@ impl State {
         }
         let len = usize::try_from(span.len).unwrap_or(usize::MAX);
         self.access(dev, span.addr, len, true, |object, _, at, _| {
-            // It was written after it was taken away: nobody is to see that.
+            // A write after the revocation must not be visible to any reader.
             if object.wipe_withdrawn() {
                 return Err(Miss::Nothing(at));
             }

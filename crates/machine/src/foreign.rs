@@ -58,8 +58,8 @@ unsafe impl Send for Window {}
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // SAFETY: by the invariant this is a whole mapping of `len` bytes, and nobody uses it
-        // after the value is gone.
+        // SAFETY: by the invariant this is a whole mapping of `len` bytes, which no code uses after
+        // the value is dropped.
         let _ = unsafe { munmap(self.base.as_ptr(), self.len) };
     }
 }
@@ -163,9 +163,9 @@ impl Foreign {
         // SAFETY:
         // 1. The kernel writes to `ours` only, which is an exclusive slice of our own of that
         //    length. It reads from the window, which is mapped for that length.
-        // 2. A page of the window that cannot be had makes the kernel's copy fail: the call then
-        //    tells of fewer bytes. It raises no signal, since no instruction of this process
-        //    touched the page.
+        // 2. If a page of the window is unavailable, the kernel's copy stops there and returns
+        // fewer bytes. This raises no signal, since no instruction of this process touched the
+        // page.
         let copied =
             unsafe { libc::process_vm_writev(own(), &raw const window, 1, &raw const ours, 1, 0) };
         usize::try_from(copied) == Ok(out.len())

@@ -392,7 +392,7 @@ impl Memory {
         object.segments = segments_of(&frames, kind, part);
         if object.dram.is_some() != dram.is_some() {
             object.dram = dram;
-            // A store of its own begins as the CPU leaves it, whose memory that is until now.
+            // Until now the memory is the CPU's, so the new store begins with its clean content.
             object.clean(part.0, part.1).ok();
         }
         let old = std::mem::replace(&mut object.frames, frames.clone());

@@ -109,7 +109,7 @@ impl State {
         };
         let (backing, kind) = (Backing::Foreign(foreign), SegmentKind::Pages);
         let mut object = Object::new(backing, dram, frames, kind, (0, len), false);
-        // What was written before the machine knew of the memory has long left the caches.
+        // Earlier writes have long left the caches.
         if let Err(miss) = object.clean(0, len) {
             self.ram.give(&object.frames);
             return Err(missed(miss));
@@ -195,7 +195,7 @@ impl State {
     }
 
     pub(crate) fn release_physical(&mut self, range: Segment) {
-        // What was there before it was claimed stays.
+        // The earlier content stays.
         if let Some(id) = self.claimed.remove(&range.addr.get()) {
             let object = self.memory.remove(id);
             let (addr, len) = (range.addr.get(), range.len);
@@ -428,7 +428,8 @@ impl State {
         to: PhysAddr,
         len: u64,
     ) -> Result<(), Error> {
-        // Not made to fail: nobody could be told, and a copy that fails is a lost one.
+        // Fault injection does not make this copy fail: no caller could be notified, and a failed
+        // copy loses data.
         if let Err(err) = self.bounce_copy(to, slot, len) {
             self.lost += 1;
             return Err(err);

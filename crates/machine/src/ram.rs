@@ -276,7 +276,7 @@ impl Ram {
         if free < frames {
             return Err(short(Constraint::ContiguousPool, frames, free));
         }
-        // What is free may lie beyond the device's reach.
+        // Free memory may be outside the device's reach.
         Err(match self.cma.take_run((frames, align), u64::MAX / FRAME) {
             Some(first) => {
                 self.cma.give(first, frames);

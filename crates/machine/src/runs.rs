@@ -132,7 +132,7 @@ impl Runs {
             }
             let step = longest + 1;
             for at in (run + longest..run + len).step_by(step as usize) {
-                // What lies before is a run of its own by now.
+                // The part before is now a separate run.
                 let rest = if at == run + longest {
                     run
                 } else {
@@ -162,7 +162,7 @@ impl Runs {
         (piece, within): (u64, Range<u64>),
     ) -> Option<u64> {
         let wish = (lowest + rng.next_u64() % (top - lowest)) & !(piece - 1);
-        // Where it is wished, or the next behind; where there is none, the lowest.
+        // At the preferred place or after it, else at the lowest place.
         let from = wish.max(within.start);
         let mut behind = self.pieces(piece, from..within.end);
         let found = behind.next();

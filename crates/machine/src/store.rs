@@ -29,8 +29,8 @@ unsafe impl Send for Mapped {}
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // SAFETY: by the invariant this is a whole mapping of `len` bytes, and nobody uses it
-        // after the value is gone.
+        // SAFETY: by the invariant this is a whole mapping of `len` bytes, which no code uses after
+        // the value is dropped.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
     }
 }

@@ -36,7 +36,8 @@ unsafe impl Ioctl for Create {
     }
 
     unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> rustix::io::Result<OwnedFd> {
-        // SAFETY: a descriptor the kernel has just made for this call, owned by nobody yet.
+        // SAFETY: the kernel has just made this descriptor for this call, and no other code owns
+        // it.
         Ok(unsafe { OwnedFd::from_raw_fd(out) })
     }
 }

@@ -39,7 +39,7 @@ impl Disposal {
         let bytes = object.bytes_of_frames();
         let store = match object.backing {
             Backing::Shared(store) => Some(store),
-            // Who made it sees at once that it is let go.
+            // Its maker sees the release immediately.
             Backing::User { .. } | Backing::Foreign(_) => None,
         };
         let waste = Waste {

@@ -30,7 +30,7 @@ fn occupied_memory_leaves_short_runs_and_is_nobodys_debt() {
         (reason.constraint, reason.wanted, reason.found),
         (Constraint::Contiguous, 17 * PAGE, 16 * PAGE)
     );
-    // What is left can go, too.
+    // The rest can be taken, too.
     let rest = mapper.platform_mut().occupy_cma(0);
     assert_eq!(rest, free - taken);
     let refused = mapper.alloc_coherent(dev, 2 * PAGE, Attrs::empty());

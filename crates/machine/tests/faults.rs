@@ -60,7 +60,7 @@ fn with_cached(
     result
 }
 
-/// Another driver's memory, for which a memfd is used.
+/// Makes another driver's memory from a memfd.
 fn other_drivers(len: u64) -> Foreign {
     let fd = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&fd, len).unwrap();
@@ -122,8 +122,8 @@ fn a_fault_at_each_call_is_an_error_and_leaves_nothing() {
                     assert_eq!(reason.wanted, n);
                     failures += 1;
                 }
-                // A copy into a bounce slot at a sync: nobody could be told but the caller of
-                // `sync`, by its answer.
+                // A copy into a bounce slot at a sync: only the caller of `sync` learns of it, from
+                // the result.
                 Ok(()) => assert!(lines.contains("bounce"), "call {n} was swallowed"),
             }
         }

@@ -44,8 +44,8 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
     for granule in GRANULES {
         for attrs in [Attrs::empty(), Attrs::FORCE_CONTIGUOUS] {
             let (mut mapper, dev) = bench(&lines(granule, ""));
-            // Memory of others, made in turn with the device's, so that they lie as close as can
-            // be: a program's, another device's, the CPU's.
+            // Memory of a program, another device and the CPU, allocated between the device's
+            // allocations so that they are as close as possible.
             let bytes = vec![0x5e; 64 * PAGE as usize];
             let program = Program::new(0x40_0000, bytes.clone());
             let user: User = program.clone();

@@ -64,7 +64,7 @@ fn a_changed_entry_changes_where_the_device_goes() {
         let root = machine.iommu_root(dev).unwrap();
         let entries = [addr, second].map(|a| last_entry(machine, root, a.get(), (bits, below)));
         let words = entries.map(|at| machine.iommu_word(at).unwrap());
-        // What the table said before is in the translation buffer until a flush.
+        // The table's former entry stays in the translation cache until a flush.
         machine.set_iommu_word(entries[0], words[1]);
         vb3_dma::Iommu::iommu_flush(machine, dev);
         let mut out = [0u8; 4];
@@ -100,7 +100,7 @@ fn faults_name_the_level_at_which_the_walk_ended() {
         assert_eq!(level(&mapper, 0x8000_0000), Some(top));
         let alloc = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
         let addr = mapper.alloc_dma_addr(&alloc).unwrap().get();
-        // The page beside it has an entry in the same last table.
+        // The next page has an entry in the same last table.
         assert_eq!(level(&mapper, addr ^ page), Some(last));
         assert_eq!(level(&mapper, addr ^ 0x8000_0000), Some(top));
         mapper.free(alloc);
@@ -146,7 +146,7 @@ fn a_device_that_goes_over_a_buffer_again_hardly_walks() {
         .unwrap();
     let addr = mapper.alloc_dma_addr(&alloc).unwrap();
     let machine = mapper.platform_mut();
-    // What is larger is not looked for again at all (host_spans.rs).
+    // Larger ranges are not looked up again (host_spans.rs).
     for page in (0..160).map(|access| access % 16) {
         let addr = addr.checked_add(page * PAGE).unwrap();
         machine.bus_write(dev, addr, &[7; PAGE as usize]).unwrap();

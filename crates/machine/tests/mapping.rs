@@ -194,7 +194,7 @@ fn more_segments_than_the_device_takes_are_refused_with_the_number() {
 #[test]
 fn what_the_mask_does_not_reach_is_refused_with_both_addresses() {
     let mut mapper = mapper(CMA);
-    // 20 bits reach the first MiB only, which nobody gets.
+    // 20 bits reach only the first MiB, which is never allocated.
     let narrow = DeviceLimits {
         mask: Some((1 << 20) - 1),
         ..DeviceLimits::default()
@@ -277,7 +277,7 @@ fn a_device_faults_once_the_memory_is_unmapped() {
         .bus_read(dev, addr, &mut byte)
         .unwrap();
     assert_eq!(byte, [0]);
-    // Read only, and for nobody else.
+    // Read-only, and for no other device.
     let fault = mapper
         .platform_mut()
         .bus_write(dev, addr, &[1])

@@ -50,7 +50,7 @@ fn allocations_take_whole_pages_and_one_page_is_not_from_the_contiguous_area() {
         for alloc in [&one, &two] {
             assert!(alloc.segments()[0].addr.is_aligned(page), "{page:#x}");
         }
-        // What the CPU cannot map alone is not mapped: offsets are pages.
+        // A part that the CPU cannot map by itself is refused: offsets are whole pages.
         assert_eq!(mapper.mmap(&two, page, 1).map(|mmap| mmap.offset), Ok(page));
         assert_eq!(mapper.mmap(&two, page / 2, 1).unwrap_err().errno(), 22);
         mapper.free(one);

@@ -60,7 +60,7 @@ fn private_memory_is_copied_both_ways_and_every_byte_counted() {
     assert_eq!(seen, data);
     assert_eq!(mapper.counters(dev).bytes_bounced, len);
 
-    // What the device writes is seen after a sync for the CPU, not before.
+    // The device's write is visible after a sync for the CPU, not before.
     mapper
         .platform_mut()
         .bus_write(dev, addr, b"device")

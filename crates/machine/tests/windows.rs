@@ -52,7 +52,7 @@ fn what_it_allocates_is_seen_in_the_window_and_nowhere_else() {
 
 #[test]
 fn it_gets_no_memory_from_beyond_its_window() {
-    // 16 MiB of contiguous memory from 1 MiB on, of which it sees 3 MiB.
+    // 16 MiB of contiguous memory from 1 MiB on. The device sees 3 MiB of them.
     let (mapper, dev) = with_window(CMA, 4 << 20);
     let all = mapper.alloc_coherent(dev, 3 << 20, Attrs::empty()).unwrap();
     let error = mapper

@@ -251,7 +251,7 @@ impl Host {
         old.into_iter().flatten().collect()
     }
 
-    /// Collects pictures that were reported before all loans were taken back. They do not belong to the
+    /// Collects pictures that were reported before all loans were revoked. They do not belong to the
     /// loans.
     fn take_late(&mut self) {
         while let Some(event) = self.worker.poll() {

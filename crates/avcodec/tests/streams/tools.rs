@@ -81,7 +81,7 @@ pub(crate) fn access_units(stream: &[u8]) -> Vec<&[u8]> {
     cuts.windows(2).map(|w| &stream[w[0]..w[1]]).collect()
 }
 
-/// Names the first picture in which two decoders differ.
+/// Panics with the number of the first picture that differs between two decoders.
 pub(crate) fn assert_same_pictures(name: &str, ours: &[&[u8]], theirs: &[u8]) {
     let mut rest = theirs;
     for (i, picture) in ours.iter().enumerate() {

@@ -75,7 +75,7 @@ impl State {
                 return false;
             }
             let here = one.len.min(other.len);
-            // What was found leads on from its end alone.
+            // Only a segment that ends here leads on to the next one.
             ours = (one.len == here).then_some(source.found);
             theirs = (other.len == here).then_some(target.found);
             done += here;

@@ -62,7 +62,7 @@ fn cam_hears_of_a_webcam_that_comes_and_goes() {
     if lacks("cam") {
         return;
     }
-    // libcamera 0.0.3 itself fails when a webcam comes back that it found at its start.
+    // libcamera 0.0.3 fails if a webcam that it found at its start is plugged in again.
     let script = format!(
         "VB3={}
          $VB3 ctl unplug video0
