@@ -1,5 +1,5 @@
-//! Every order in which the receiver, the threads beside it and the clock can meet, up to two
-//! preemptions where there are three of them.
+//! Tries all interleavings of the receiver, the other threads and the clock, with at most two
+//! preemptions if there are three threads.
 
 #![allow(clippy::disallowed_methods, reason = "tests may block")]
 
@@ -9,9 +9,10 @@ mod pool;
 #[path = "../src/service/watch.rs"]
 mod watch;
 
-/// What the kernel's room exports.
+/// The exports of the kernel room.
 mod kernel {
-    /// loom's, in the place of `src/kernel/sync.rs`; and a clock by which all has taken a minute.
+    /// loom's types instead of `src/kernel/sync.rs`, and a clock on which every wait has taken a
+    /// minute.
     mod sync {
         pub(crate) use loom::sync::atomic::{
             AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -62,7 +63,7 @@ mod kernel {
     pub(crate) use sync::*;
 }
 
-/// What the pool knows of calls.
+/// The pool's view of calls.
 mod process {
     #[derive(Clone, Debug)]
     pub(crate) struct Notif {
@@ -97,7 +98,7 @@ use watch::Watch;
 
 const CALL: Notif = Notif { tid: 7, nr: 16 };
 
-/// Up to so many preemptions: all orders of three threads are too many.
+/// Explores interleavings with a limited number of preemptions, since three threads have too many.
 fn model(preemptions: usize, of: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -121,7 +122,7 @@ fn a_call_that_begins_as_the_clock_goes_to_rest_is_looked_at() {
     });
 }
 
-/// What stalls, until somebody lets it go on.
+/// Blocks a thread until another one opens it.
 struct Gate(Mutex<bool>, Condvar);
 
 impl Gate {
@@ -142,13 +143,13 @@ impl Gate {
     }
 }
 
-/// Two threads of a pool and its clock: the first call stalls until the second is received.
+/// Two threads of a pool and its clock. The first call blocks until the second is received.
 struct Run {
     pool: Pool,
     /// Wakes the clock.
     alarm: Notify,
     gate: Gate,
-    /// How many receive now, and how many have.
+    /// How many threads receive now, and how many have received.
     receivers: AtomicUsize,
     received: AtomicUsize,
 }
@@ -226,7 +227,7 @@ fn a_receiver_that_stalls_is_left_alone_and_another_one_receives() {
 #[test]
 fn a_call_that_is_held_back_is_served_when_the_one_before_is_over() {
     model(3, || {
-        // A process has one at a time.
+        // A process has one such thread at a time.
         let pool = Arc::new(Pool::of_at_most(2));
         let served = Arc::new(AtomicUsize::new(0));
         assert!(matches!(pool.next(), Part::Receive(_)));
@@ -248,7 +249,7 @@ fn a_call_that_is_held_back_is_served_when_the_one_before_is_over() {
                 }
             }
         });
-        // Before the first is begun, while it is under way, or after it.
+        // Before the first call begins, during it, or after it.
         pool.hand_over(7, Job::Call(CALL));
         worker.join().unwrap();
         assert_eq!(served.load(Ordering::Acquire), 2);

@@ -1,4 +1,4 @@
-//! Device files in the program's epoll sets.
+//! Tests device files in the program's epoll sets.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -9,7 +9,7 @@ struct Set(OwnedFd);
 
 impl Set {
     fn new() -> Self {
-        // SAFETY: takes flags; a new descriptor is ours.
+        // SAFETY: takes flags; the new descriptor is ours.
         Self(unsafe { OwnedFd::from_raw_fd(libc::epoll_create1(libc::EPOLL_CLOEXEC)) })
     }
 
@@ -23,7 +23,7 @@ impl Set {
         if n < 0 { Err(errno()) } else { Ok(()) }
     }
 
-    /// The union of the conditions reported, and each event's data.
+    /// Returns all reported conditions together, and each event's data.
     fn wait(&self, timeout: i32) -> (u32, Vec<u64>) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 8];
         // SAFETY: the array and its length are live.
@@ -37,7 +37,7 @@ impl Set {
 }
 
 impl Set {
-    /// One event, as a program hears of it that takes one at a time.
+    /// Waits for one event, like a program that takes one at a time.
     fn wait_one(&self) -> u32 {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: one live event.
@@ -114,8 +114,7 @@ inside! {
         assert_eq!(set.wait(0), (4, vec![7]));
     }
 
-    /// A kernel disarms the entry with its first event, whatever comes later, until the program
-    /// arms it again.
+    /// A kernel disarms the entry with its first event until the program arms it again.
     fn one_shot_is_one_event() {
         let (file, set) = (device(), Set::new());
         let all = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLONESHOT;
@@ -129,7 +128,7 @@ inside! {
         set.control(MOD, &file, all, 8).expect("armed");
         assert_eq!(set.wait(0), (1, vec![8]));
         set.control(MOD, &file, all, 9).expect("armed");
-        // What held when it was armed and holds no longer is no event, and uses nothing up.
+        // A condition that ended before the wait is no event, and does not disarm the entry.
         call(&file, STATE, 0).expect("set");
         assert_eq!(set.wait(0), (0, vec![]));
         call(&file, STATE, 2).expect("set");
@@ -146,7 +145,7 @@ inside! {
             call(&file, COUNT, 0).expect("counted");
             assert_eq!(set.wait(0), (0, vec![]));
         }
-        // A wake while it is readable is an edge, as a second buffer is.
+        // A wake while it is readable is an edge, as with a second buffer.
         call(&file, STATE, 1).expect("set");
         assert_eq!(set.wait(0), (1, vec![7]));
     }
@@ -180,7 +179,7 @@ inside! {
         }
     }
 
-    /// An entry is of the open file and goes with its last descriptor.
+    /// An entry belongs to the open file and ends with its last descriptor.
     fn a_file_with_another_descriptor_stays_in_its_sets() {
         let (set, file) = (Set::new(), device());
         set.control(ADD, &file, libc::EPOLLIN, 1).expect("added");
@@ -216,7 +215,7 @@ inside! {
         // SAFETY: takes integers; the number is ours.
         assert!(unsafe { libc::dup2(reader.as_raw_fd(), file.as_raw_fd()) } >= 0);
         assert_eq!(set.wait(0), (0, vec![]));
-        // And it is the pipe's now.
+        // Now the number is the pipe's.
         std::io::Write::write_all(&mut writer, b"x").expect("room");
         let mut byte = [0];
         std::io::Read::read_exact(&mut &file, &mut byte).expect("a byte");

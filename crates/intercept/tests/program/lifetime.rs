@@ -1,4 +1,4 @@
-//! Files over fork, exec, passing on, and the death of programs.
+//! Tests files over fork, exec, passing, and the death of programs.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -33,7 +33,7 @@ fn pass(socket: i32, fd: i32) {
     }
 }
 
-/// Receives one.
+/// Receives a descriptor.
 fn take(socket: i32) -> File {
     let mut byte = 0u8;
     let mut iov = libc::iovec {
@@ -129,20 +129,21 @@ inside! {
         }
     }
 
-    /// A call that does not mind ends is made before they are looked for, and anew where it fails.
+    /// A call that ignores closed files runs before the search for them, and is repeated if it
+    /// fails.
     fn what_has_ended_makes_no_call_fail() {
         let file = device();
         for round in 0..50 {
             assert_eq!(call(&file, ALONE, round), Ok(round));
             let other = device();
-            // SAFETY: the child keeps what was opened, until it is killed.
+            // SAFETY: the child keeps its open files until it is killed.
             let child = unsafe { libc::fork() };
             if child == 0 {
                 // SAFETY: takes nothing.
                 unsafe { libc::pause() };
             }
             drop(other);
-            // The first of these is where the close of ours is over.
+            // The first of these calls follows the end of our own close.
             for _ in 0..2 {
                 assert_eq!(call(&file, ALONE, round), Err(libc::EBUSY));
             }
@@ -195,7 +196,7 @@ fn programs_that_cannot_be_started_are_errors() {
 
 #[test]
 fn daemons_are_served_until_they_end() {
-    // The shell ends at once; what it leaves behind opens the device afterwards.
+    // The shell ends immediately. Its child opens the device afterwards.
     let (report, toy, _) =
         run_shell("(sleep 0.2; head -c 1 /dev/video90 >/dev/null; sleep 0.1) & exit 3");
     assert_eq!(report.status, 3);
@@ -249,7 +250,7 @@ fn a_signal_to_the_supervisor_reaches_the_program() {
     assert_eq!(report.map(|report| report.status), Ok(9));
 }
 
-/// As in a container whose own filter refuses it.
+/// As in a container whose filter refuses it.
 #[test]
 fn without_borrowed_descriptors_the_rest_works() {
     let _one = crate::one_run();

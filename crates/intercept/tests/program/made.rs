@@ -1,4 +1,4 @@
-//! Files that the backend makes, and nobody has opened by a path.
+//! Tests files that the backend makes and no program opens by a path.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -49,7 +49,7 @@ inside! {
         assert_eq!(call(&copy, OPENS, 0), Ok(2));
         drop(copy);
         assert_eq!(call(&file, OPENS, 0), Ok(1));
-        // It outlives the file it was made by.
+        // It outlives the file that made it.
         let made = make(&file);
         drop(file);
         assert_eq!(call(&made, OPENS, 0), Ok(1));

@@ -1,7 +1,8 @@
-//! Programs run under the front end, with a toy backend behind it.
+//! Runs programs under the front end, with a toy backend.
 //!
-//! Each test runs this very file as a program, as one of the functions in `inside` modules, which
-//! do nothing unless they are run so. What a program checks fails its exit status.
+//! Each test runs this test binary again as a program, with one of the functions in `inside`
+//! modules. They do nothing unless they are run that way. A failed check fails the program's exit
+//! status.
 
 #![allow(clippy::disallowed_methods, reason = "tests may block")]
 
@@ -29,7 +30,8 @@ use std::sync::{Mutex, PoisonError};
 use toy::Toy;
 use vb3_intercept::{ExitReport, Note, Options, Program};
 
-/// One run at a time in a process: a fork for another would keep what this one has just closed.
+/// Serialises runs in this process, since a fork for another run would copy descriptors that this
+/// one has just closed.
 fn one_run() -> impl Drop {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,7 +49,7 @@ fn run_alone(program: &Program) -> (ExitReport, Toy, Vec<Note>) {
     (report, toy, notes)
 }
 
-/// Runs a program, and calls `note` with remarks as they come.
+/// Runs a program, and calls `note` with each note.
 fn run_noting(program: &Program, note: &mut (dyn FnMut(Note) + Send)) -> (ExitReport, Toy) {
     let mut toy = Toy::new();
     let options = Options {
@@ -59,7 +61,7 @@ fn run_noting(program: &Program, note: &mut (dyn FnMut(Note) + Send)) -> (ExitRe
     (report, toy)
 }
 
-/// Runs one of the functions in an `inside` module; it must succeed and leave nothing behind.
+/// Runs one of the functions in an `inside` module. It must succeed and leave nothing behind.
 fn run_inside(name: &str) -> (ExitReport, Toy, Vec<Note>) {
     let ran = run_program(&itself(name));
     assert_eq!(ran.0.status, 0, "{name} failed inside");
@@ -84,7 +86,7 @@ fn run_shell(command: &str) -> (ExitReport, Toy, Vec<Note>) {
     run_program(&Program::new("sh").args(["-c", command]))
 }
 
-/// Whether this process is a program under the front end.
+/// Returns whether this process is a program under the front end.
 fn is_inside() -> bool {
     std::env::var_os("VB3_INSIDE").is_some()
 }
@@ -98,7 +100,7 @@ fn device() -> File {
         .expect("the device opens")
 }
 
-/// Runs a body in a process with one thread, as the test harness has two.
+/// Runs `body` in a process with one thread, since the test harness has two.
 fn alone(body: impl FnOnce()) {
     // SAFETY: the harness's other thread sleeps and holds no lock.
     let child = unsafe { libc::fork() };
@@ -113,7 +115,7 @@ fn alone(body: impl FnOnce()) {
     assert_eq!(status, 0, "the single-threaded body failed");
 }
 
-/// Puts the calling thread under a filter of its own: what becomes of one call.
+/// Puts the calling thread under its own filter, which decides one call.
 fn filter_itself(nr: i64, becomes: u32) {
     let op = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
     let mut code = [
@@ -133,7 +135,7 @@ fn filter_itself(nr: i64, becomes: u32) {
     }
 }
 
-/// An ioctl with a number in and out; the result, or the errno.
+/// Calls an ioctl with a number as input and output. Returns the number, or the errno.
 fn call(file: &impl AsRawFd, request: u64, value: u32) -> Result<u32, i32> {
     let mut value = value;
     // SAFETY: the toy's requests take a pointer to one u32.

@@ -1,4 +1,4 @@
-//! mmap of devices and of exported buffers.
+//! Tests mmap of devices and of exported buffers.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -23,7 +23,7 @@ impl Mapping {
         flags: i32,
     ) -> Result<Self, i32> {
         let none = std::ptr::null_mut();
-        // SAFETY: a new mapping where the kernel likes.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let at = unsafe { libc::mmap(none, len, prot, flags, file.as_raw_fd(), offset as i64) };
         if at == libc::MAP_FAILED {
             Err(errno())
@@ -33,7 +33,7 @@ impl Mapping {
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: mapped as long as we live, and used by one thread at a time.
+        // SAFETY: mapped as long as this value exists, and used by one thread at a time.
         unsafe { std::slice::from_raw_parts_mut(self.0, self.1) }
     }
 }
@@ -47,7 +47,7 @@ impl Drop for Mapping {
 
 fn export(file: &File, n: u32) -> File {
     let fd = call(file, EXPORT, n).expect("exported");
-    // SAFETY: a descriptor that we have just been given.
+    // SAFETY: a descriptor that was just returned to us.
     unsafe { File::from_raw_fd(fd as i32) }
 }
 
@@ -103,7 +103,7 @@ inside! {
         assert_eq!(unsafe { libc::mprotect(map.0.cast(), LEN, prot) }, -1);
         assert_eq!(map.bytes()[0], pattern(0));
         drop(map);
-        // Refused by the kernel after the rewrite: nothing stays behind.
+        // The kernel refuses the rewritten call, and nothing may stay behind.
         let odd = std::ptr::without_provenance_mut(8);
         // SAFETY: a fixed address that is refused.
         let at = unsafe {

@@ -1,4 +1,4 @@
-//! What a number names is known after everything that can change it.
+//! Tests that the supervisor knows a number's file after every call that can change it.
 
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::toy::{COUNT, FRAME, STATE};
 use crate::{alone, call, device, errno, inside};
 
-/// Two threads come to this point together, or one of them fails.
+/// Waits until two threads reach this point, or fails if one does not.
 fn meet(steps: &AtomicU32, at: u32) {
     steps.fetch_add(1, Ordering::SeqCst);
     let began = Instant::now();
@@ -22,7 +22,7 @@ fn meet(steps: &AtomicU32, at: u32) {
     }
 }
 
-/// A device's number, not closed by itself, and left open by an exec.
+/// Opens a device. The caller closes the number, and an exec keeps it open.
 fn number() -> i32 {
     let path = c"/dev/video90";
     // SAFETY: the path is NUL-terminated.
@@ -44,7 +44,7 @@ impl AsRawFd for Number {
     }
 }
 
-/// Has the supervisor know what the number names.
+/// Lets the supervisor see the number's file.
 fn use_it(fd: i32) {
     for _ in 0..3 {
         call(&Number(fd), COUNT, 0).expect("counted");
@@ -82,11 +82,11 @@ inside! {
         // SAFETY: takes integers.
         assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, copy, u32::MAX, 0) }, 0);
         assert_eq!(call(&Number(copy), COUNT, 0), Err(libc::EBADF));
-        // Closed with those above.
+        // The calls above have closed it.
         let _: i32 = std::os::fd::IntoRawFd::into_raw_fd(other);
     }
 
-    /// A memfd, which it is, could be sought in, sealed and leased.
+    /// A memfd would accept seeks, seals and leases.
     fn a_copy_is_a_device_in_every_call() {
         let file = device();
         // SAFETY: takes integers.
@@ -112,19 +112,18 @@ inside! {
         }
         // SAFETY: takes integers.
         assert_eq!(unsafe { libc::fcntl(copies[1], libc::F_GETFD) }, libc::FD_CLOEXEC);
-        // What closes its standard input means the copy to take its place.
+        // A program that closes its standard input wants the copy to replace it.
         close(0);
         // SAFETY: takes integers.
         assert_eq!(unsafe { libc::dup(file.as_raw_fd()) }, 0);
         use_it(0);
     }
 
-    /// A shell's `exec 7<>`, `PROGRAM <&7`, and what a program hands to a child at 3.
+    /// A shell's `exec 7<>`, `PROGRAM <&7`, and a number 3 that a program passes to a child.
     fn a_copy_to_a_number_of_the_programs_choice_is_a_device() {
         let file = device();
         for number in [0, 1, 2, 3, 10] {
-            // The harness writes to these.
-            // SAFETY: takes integers.
+            // SAFETY: takes integers. The harness writes to these numbers.
             let saved = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 20) };
             // SAFETY: takes integers; none but the standard ones is in use.
             assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), number) }, number);
@@ -139,7 +138,7 @@ inside! {
         }
     }
 
-    /// As processes that clone makes with CLONE_FILES, and threads without.
+    /// Tables of processes that clone makes with CLONE_FILES, and of threads without it.
     fn tables_that_are_shared_and_not() {
         let (fd, kept) = (number(), number());
         use_it(fd);
@@ -152,7 +151,7 @@ inside! {
                 assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
                 use_it(fd);
                 meet(&step, 1);
-                // Closed over there, and here still open; the other one the other way round.
+                // Closed in the other thread and still open here, and the reverse.
                 meet(&step, 2);
                 use_it(fd);
                 close(kept);
@@ -168,7 +167,7 @@ inside! {
         });
     }
 
-    /// Closed by a process of its own that shares the table.
+    /// Another process that shares the table closes the number.
     fn a_process_that_shares_the_table_closes() {
         alone(|| {
             let fd = number();
@@ -191,14 +190,14 @@ inside! {
         });
     }
 
-    /// Whatever other threads open while a device's descriptor is on its way has lower numbers.
+    /// While a device's descriptor is being installed, other threads' opens get lower numbers.
     fn numbers_are_far_from_those_that_the_program_gets() {
         for _ in 0..300 {
             let fd = number();
             assert!(fd >= 896, "{fd}");
             close(fd);
         }
-        // Many at a time fill the rest, too.
+        // Many numbers at one time also fill the rest of the range.
         let held: std::collections::BTreeSet<i32> = (0..200).map(|_| number()).collect();
         assert_eq!(held.len(), 200);
         assert!(held.iter().all(|fd| (768..1024).contains(fd)), "{held:?}");
@@ -213,7 +212,7 @@ inside! {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !over.load(order) {
-                        // Of a number that comes and goes: a device, or nothing.
+                        // A call on a number that changes between a device and nothing.
                         let done = call(&Number(fd.load(order)), COUNT, 0);
                         assert!(matches!(done, Ok(_) | Err(libc::EBADF)), "{done:?}");
                     }
@@ -242,7 +241,7 @@ inside! {
     }
 }
 
-/// A call, its result, and the errno where that is −1.
+/// A call, its result, and the errno if the result is −1.
 type Made = (&'static str, i64, i32);
 
 /// Makes every kind of call on a copy of the device's descriptor.
@@ -320,7 +319,7 @@ fn calls_on_a_copy(number: i32) -> Vec<Made> {
     made
 }
 
-/// What a device answers, and what the kernel does where it is not asked.
+/// The results of a device, and of the kernel for calls that it answers alone.
 fn answers_of_a_copy(number: i32) -> Vec<Made> {
     let (standard, refused) = (number < 3, (-1, libc::EINVAL));
     let frame = (FRAME.len() as i64, 0);
@@ -360,7 +359,7 @@ fn answers_of_a_copy(number: i32) -> Vec<Made> {
     .to_vec()
 }
 
-/// Two numbers of one open file, so that it stays open; an exec closes the second.
+/// Two numbers of one open file, so that it stays open. An exec closes the second.
 struct Marked {
     open: i32,
     marked: i32,
@@ -378,7 +377,7 @@ impl Marked {
     }
 }
 
-/// Goes on as [`after_exec`].
+/// Executes this program again, as [`after_exec`].
 fn exec(Marked { open, marked }: &Marked) {
     use_it(*marked);
     let name = std::env::current_exe().expect("own path");
@@ -391,13 +390,13 @@ fn exec(Marked { open, marked }: &Marked) {
     panic!("execve: {}", errno());
 }
 
-/// Runs before `main`: the test harness makes threads, of whose numbers nothing is known.
+/// Runs before `main`, since the test harness makes threads whose numbers are unknown.
 #[used]
-// SAFETY: the C library calls what stands there; it asks for no arguments.
+// SAFETY: the C library calls the functions in this section; this one takes no arguments.
 #[unsafe(link_section = ".init_array")]
 static AFTER_EXEC: extern "C" fn() = after_exec;
 
-/// The program after the exec: the second number is closed, and the first is not.
+/// Runs after the exec: the second number is closed, and the first is not.
 extern "C" fn after_exec() {
     let Ok(numbers) = std::env::var("VB3_NUMBERS") else {
         return;

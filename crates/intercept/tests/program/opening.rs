@@ -1,4 +1,4 @@
-//! Opening, and what a descriptor looks like.
+//! Tests opens, and the properties of a descriptor.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -15,7 +15,7 @@ fn open_error(flags: i32) -> i32 {
     opened.expect_err("refused").raw_os_error().unwrap_or(0)
 }
 
-/// A directory of the test's own, removed at the end.
+/// A temporary directory of the test.
 struct Dir(std::path::PathBuf);
 
 impl Dir {
@@ -58,11 +58,11 @@ inside! {
     fn many_opens_overflow_the_reserved_numbers() {
         let files: Vec<File> = (0..150).map(|_| device()).collect();
         assert_eq!(call(&files[149], OPENS, 0), Ok(150));
-        // 150 exports on top of 150 files: more than the 256 numbers kept for us.
+        // 150 exports and 150 files: more than the 256 reserved numbers.
         let exports: Vec<u32> =
             (0..150).map(|_| call(&files[0], EXPORT, 0).expect("exported")).collect();
         assert!(exports.iter().any(|&fd| fd < 200), "the overflow goes to low numbers");
-        // SAFETY: descriptors that we have just been given.
+        // SAFETY: descriptors that were just returned to us.
         exports.iter().for_each(|&fd| drop(unsafe { File::from_raw_fd(fd as i32) }));
     }
 

@@ -1,4 +1,4 @@
-//! Children of the supervisor: those of programs that are gone, and its own.
+//! Tests children of the supervisor: orphans of programs, and its own.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -8,7 +8,7 @@ use crate::toy::Toy;
 use crate::{one_run, run_shell};
 use vb3_intercept::{Options, Program};
 
-/// A child that ends with a status, under a filter that lets every call pass; it has ended.
+/// Returns an ended child with an exit status, which ran under a filter that allows every call.
 fn ended_under_a_filter(status: i32) -> Child {
     fn enter() -> io::Result<()> {
         let mut allow = libc::sock_filter {
@@ -40,7 +40,7 @@ fn ended_under_a_filter(status: i32) -> Child {
     unsafe { command.pre_exec(enter) };
     let child = command.spawn().expect("sh starts");
     let exited = libc::WEXITED | libc::WNOWAIT;
-    // SAFETY: waits for a child of ours, and leaves it.
+    // SAFETY: waits for our child, and does not reap it.
     unsafe { libc::waitid(libc::P_PID, child.id(), std::ptr::null_mut(), exited) };
     child
 }
@@ -62,12 +62,12 @@ fn a_child_of_the_backend_is_left_to_it() {
     assert_eq!(report.status, 0);
     let status = own.wait().expect("its status is there");
     assert_eq!(status.code(), Some(3));
-    // That of nobody has been taken for an orphan.
+    // The child that no run started counted as an orphan.
     let taken = other.wait().expect_err("it is gone").raw_os_error();
     assert_eq!(taken, Some(libc::ECHILD));
 }
 
-/// The process in the middle never waits for its child, and ends before the program does.
+/// The middle process never waits for its child, and ends before the program does.
 const ORPHANS: &str = "
 for n in 1 2 3; do
     sh -c 'true & exec ls /' > /dev/null

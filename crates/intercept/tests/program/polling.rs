@@ -1,4 +1,4 @@
-//! poll, ppoll, select, pselect6.
+//! Tests poll, ppoll, select and pselect6.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -37,7 +37,7 @@ const IN: i16 = libc::POLLIN;
 const OUT: i16 = libc::POLLOUT;
 
 inside! {
-    /// A program that is sandboxed dies of a call that it has not foreseen.
+    /// A sandboxed program dies of an unexpected call.
     fn a_poll_makes_no_calls_that_a_filter_forbids() {
         const TRAP: u32 = 0x0003_0000;
         let file = device();
@@ -47,7 +47,7 @@ inside! {
         let mut list = [(file.as_raw_fd(), IN, 0), (reader.as_raw_fd(), IN, 0)];
         assert_eq!(poll(&mut list, 10_000), 1);
         assert_eq!(list[0].2, IN);
-        // SAFETY: an eventfd that nobody has written to.
+        // SAFETY: an eventfd without a write.
         let event = unsafe { libc::eventfd(0, 0) };
         let mut list = [(file.as_raw_fd(), IN, 0), (event, IN, 0)];
         assert_eq!(poll(&mut list, 10_000), 1);
@@ -123,7 +123,7 @@ inside! {
                 call(&file, STATE, OUT as u32).expect("set");
             });
             let mut list = [(file.as_raw_fd(), OUT, 0)];
-            // The state changes in a call: every waiter on the file looks again.
+            // A call changes the state, and every waiter on the file checks again.
             assert_eq!(poll(&mut list, 10_000), 1);
             assert_eq!(list[0].2, OUT);
         });

@@ -1,4 +1,4 @@
-//! Programs that mean ill, and storms.
+//! Tests malicious programs, and many calls at one time.
 
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::toy::{COUNT, WAIT};
 use crate::{call, device, inside};
 
-/// A small generator of numbers, the same in every run.
+/// A small random generator with the same numbers in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -51,7 +51,7 @@ inside! {
             libc::SYS_statx, libc::SYS_readlinkat, libc::SYS_getdents64, libc::SYS_preadv,
             libc::SYS_faccessat2, libc::SYS_fstatfs,
         ];
-        // Room for what is written at the last of the random pointers.
+        // Room for writes at the last random pointer.
         let memory = vec![0xffu8; 1 << 18];
         for _ in 0..10_000 {
             let nr = nrs[n.next() as usize % nrs.len()];
@@ -71,20 +71,20 @@ inside! {
                     args[0] = file.as_raw_fd() as u64;
                     args[1] = args[1] & !0xff00 | 0x5600;
                 }
-                // Not for ever, and no mapping over our own memory.
+                // No endless waits, and no mapping over our own memory.
                 libc::SYS_poll => args[2] %= 2,
                 libc::SYS_ppoll => args[2] = memory.as_ptr().addr() as u64,
                 libc::SYS_select | libc::SYS_pselect6 => args[4] = memory.as_ptr().addr() as u64,
                 libc::SYS_mmap => args[3] &= !0x10,
                 _ => {}
             }
-            // SAFETY: random calls; the outputs go to memory of ours or are refused, except that
-            // a lucky pointer may hit the vector, which is all it can hit.
+            // SAFETY: random calls; outputs go to our memory or are refused. At worst a random
+            // pointer hits the vector.
             let ret = unsafe {
                 libc::syscall(nr, args[0], args[1], args[2], args[3], args[4], args[5])
             };
             if ret >= 0 && nr == libc::SYS_mmap {
-                // SAFETY: what was just mapped.
+                // SAFETY: the mapping that was just made.
                 unsafe { libc::munmap(ret as *mut _, args[1] as usize) };
             }
         }
@@ -109,7 +109,7 @@ inside! {
             let file = device();
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(20));
-                // SAFETY: ends the child with its other thread waiting.
+                // SAFETY: ends the child while its other thread waits.
                 unsafe { libc::_exit(5) };
             });
             call(&file, WAIT, 60_000).ok();

@@ -1,5 +1,5 @@
-//! Programs that see another file system than the supervisor: after a chroot, with mounts of their
-//! own.
+//! Tests programs with another view of the file system than the supervisor's: after a chroot, and
+//! with their own mounts.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ fn c(path: &Path) -> CString {
     CString::new(path.to_str().expect("utf-8")).expect("no NUL")
 }
 
-/// Mounts of its own for this process; false, with the reason, where the system refuses.
+/// Gives this process its own mounts. Returns false, and prints the reason, if the system refuses.
 fn own_mounts() -> bool {
     // SAFETY: takes flags; this process has one thread.
     let made = unsafe {
@@ -42,8 +42,7 @@ fn mount(from: &CStr, to: &Path, flags: libc::c_ulong, kind: Option<&CStr>) -> b
     true
 }
 
-/// A directory of this test on a file system of its own, and a name in it that outside is a link
-/// to the device.
+/// Makes a directory on a new file system, with a name in it that outside is a link to the device.
 fn jail(name: &str) -> (PathBuf, PathBuf) {
     let own = format!("vb3-{name}-{}", std::process::id());
     let link = std::env::temp_dir().join(&own);

@@ -1,4 +1,4 @@
-//! Unmodified tools.
+//! Tests unmodified tools.
 
 use crate::{run_program, run_shell};
 use vb3_intercept::{Note, Program};

@@ -1,4 +1,4 @@
-//! Signals while calls wait.
+//! Tests signals while calls wait.
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -116,7 +116,7 @@ inside! {
             let none: libc::sigset_t = std::mem::zeroed();
             let n = libc::ppoll(&raw mut fd, 1, &raw const limit, &raw const none);
             assert_eq!((n, errno(), handled()), (-1, libc::EINTR, 1));
-            // And the thread's own mask is back.
+            // The thread has its own mask again.
             timer(Duration::from_millis(5), Duration::ZERO);
             assert_eq!(libc::poll(&raw mut fd, 1, 60), 0);
             assert_eq!(handled(), 1);
@@ -135,7 +135,7 @@ inside! {
         alone(|| {
         let file = device();
         handle(libc::SIGUSR1, 0);
-        // SAFETY: our own thread, alive until it is joined.
+        // SAFETY: our own thread, which runs until it is joined.
         let tid = std::sync::Arc::new(AtomicU32::new(0));
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {
@@ -157,7 +157,7 @@ inside! {
         });
     }
 
-    /// The kernel restarts a notified call that a signal interrupts: nothing may run twice.
+    /// The kernel restarts a reported call that a signal interrupts: no call may run twice.
     fn ten_thousand_signals_a_second_double_nothing() {
         alone(|| {
         let file = device();

@@ -1,4 +1,5 @@
-//! A program whose calls stall in its own memory: others go on, and it is named.
+//! Tests a program whose calls block on its own memory: other programs continue, and a note names
+//! it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,22 +13,22 @@ use crate::toy::COUNT;
 use crate::{call, device, errno, is_inside, itself, one_run, run_noting};
 use vb3_intercept::Note;
 
-/// Calls of one program that stall: more than threads that it gets.
+/// Blocking calls of one program, more than it gets threads.
 const CALLS: usize = 300;
 /// Programs with one such call each.
 const PROGRAMS: usize = 300;
-/// Threads of the pool, and programs with a call each that stalls: more than that.
+/// Threads of the pool. As many programs, each with a blocking call, use all of them.
 const THREADS: usize = 1024;
 const CROWD: usize = 1040;
-/// Calls of the program beside it.
+/// Calls of the other program.
 const OWN: usize = 200;
-/// Statuses of the one whose calls stall: it failed; it has no userfaultfd.
+/// Exit statuses of the blocking program: it failed; it has no userfaultfd.
 const FAILED: i32 = 101;
 const REFUSED: i32 = 77;
-/// How long what must happen may take on a machine that is busy.
+/// Time limit for expected events on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Memory whose pages nobody fills while this exists; a page of zeros afterwards.
+/// Memory whose pages stay unfilled while this exists, and read as zeroes afterwards.
 struct Unfilled {
     at: usize,
     faults: OwnedFd,
@@ -67,7 +68,7 @@ impl Unfilled {
     }
 }
 
-/// Whether it is so within a minute.
+/// Waits until a condition holds, at most a minute. Returns whether it does.
 pub(crate) fn becomes(mut is_so: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !is_so() {
@@ -79,7 +80,7 @@ pub(crate) fn becomes(mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// How many threads of a process are in an ioctl.
+/// Returns how many threads of a process are in an ioctl.
 fn in_ioctl(process: libc::pid_t) -> usize {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else {
         return 0;
@@ -92,7 +93,7 @@ fn in_ioctl(process: libc::pid_t) -> usize {
     calls.filter(|call| call.starts_with(&ioctl)).count()
 }
 
-/// A program of its own, so many of whose calls on a device stall until it gets a byte from `end`.
+/// Starts a program with this many blocking calls on a device, until it gets a byte from `end`.
 fn begin_stalling(file: &File, end: &impl AsRawFd, calls: usize) -> libc::pid_t {
     // SAFETY: the harness's other thread sleeps and holds no lock.
     let child = unsafe { libc::fork() };
@@ -105,7 +106,7 @@ fn begin_stalling(file: &File, end: &impl AsRawFd, calls: usize) -> libc::pid_t 
     child
 }
 
-/// Gives 0, or what of it cannot be.
+/// Runs the blocking calls. Returns 0, or the status that says why it cannot.
 fn stall(file: &File, end: i32, calls: usize) -> i32 {
     let Ok(Unfilled { at, faults }) = Unfilled::new() else {
         return REFUSED;
@@ -119,8 +120,8 @@ fn stall(file: &File, end: i32, calls: usize) -> i32 {
         for _ in 0..calls {
             scope.spawn(call);
         }
-        // From here on it makes no call that is noticed. Should nobody end it, this does.
-        // SAFETY: a number; one byte into a live buffer.
+        // SAFETY: a number; one byte into a live buffer. From here on it makes no reported call,
+        // and the alarm ends it if the test does not.
         unsafe {
             libc::alarm(TIMEOUT.as_secs() as u32);
             libc::read(end, [0u8; 1].as_mut_ptr().cast(), 1);
@@ -131,8 +132,8 @@ fn stall(file: &File, end: i32, calls: usize) -> i32 {
     0
 }
 
-/// Runs a program that hears by a FIFO of a remark of this kind; `None` where it could make no calls
-/// that stall. Gives the calls that were counted, and the remarks.
+/// Runs a program that waits at a FIFO for a note of this kind. Returns the counted calls and the
+/// notes, or `None` if no call could block.
 fn run_beside(name: &str, hears_of: fn(&Note) -> bool) -> Option<(usize, Vec<Note>)> {
     let said = format!(
         "{}/stalled-{}",
@@ -164,7 +165,7 @@ fn open_fifo(path: &Path) -> File {
     opened.expect("a FIFO")
 }
 
-/// The FIFO by which a program hears of a remark.
+/// Opens the FIFO through which a program learns of a note.
 fn said() -> File {
     open_fifo(std::env::var_os("VB3_SAID").expect("set").as_ref())
 }
@@ -173,7 +174,7 @@ const fn is_of_one(note: &Note) -> bool {
     matches!(note, Note::Stalled { .. })
 }
 
-/// The calls named in remarks about single programs, and how many of each stall.
+/// Returns the calls in notes about single programs, and how many of each block.
 fn stalled(notes: &[Note]) -> Vec<(i64, usize)> {
     let of = |note: &Note| match *note {
         Note::Stalled { nr, calls, .. } => Some((nr, calls)),
@@ -193,7 +194,7 @@ fn calls_of_others_go_on_while_one_program_fills_the_pool() {
     let [(libc::SYS_ioctl, calls)] = stalled[..] else {
         panic!("one program stalls in ioctl: {stalled:?}");
     };
-    // One may be counted twice while it is being held back.
+    // One may be counted twice while it is being postponed.
     assert!((1..=CALLS + 1).contains(&calls), "{calls}");
 }
 
@@ -211,7 +212,7 @@ fn calls_of_others_go_on_while_many_programs_stall() {
     assert!(stalled.iter().all(alike), "{stalled:?}");
 }
 
-/// Each thread serves a call that stalls. All others wait, and each is served once when threads are free.
+/// Each thread serves a blocking call. All others wait, and are served once when threads are free.
 #[test]
 fn calls_wait_while_every_thread_stalls() {
     let _one = one_run();
@@ -248,8 +249,8 @@ fn waits_for_a_free_thread() {
     let (file, mut said) = (device(), said());
     let others = (0..CROWD).map(|_| begin_stalling(&file, &end, 1));
     let others: Vec<_> = others.collect();
-    // No call that vb3 is notified of: it would wait with the others.
-    // SAFETY: a number. Should no remark come, this ends the program.
+    // SAFETY: a number; ends the program if no note comes. A reported call would wait with the
+    // others.
     unsafe { libc::alarm(TIMEOUT.as_secs() as u32) };
     said.read_exact(&mut [0]).expect("the remark");
     ends.write_all(&vec![b'x'; CROWD]).expect("room");
@@ -271,7 +272,7 @@ fn make_own_calls(_: &File) {
     }
 }
 
-/// Does something beside so many programs of which each has so many calls that stall.
+/// Calls `act` while other programs have this many blocking calls each.
 fn beside(programs: usize, calls: usize, act: impl FnOnce(&File)) {
     let (end, mut ends) = std::io::pipe().expect("pipe");
     let file = device();
@@ -279,7 +280,7 @@ fn beside(programs: usize, calls: usize, act: impl FnOnce(&File)) {
         .map(|_| begin_stalling(&file, &end, calls))
         .collect();
     let has_ended = |program| {
-        // SAFETY: a zeroed siginfo_t is one; our own child, which stays to be waited for.
+        // SAFETY: zero is a valid siginfo_t; our own child, which can still be waited for.
         unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -291,7 +292,7 @@ fn beside(programs: usize, calls: usize, act: impl FnOnce(&File)) {
     let ended = || others.iter().any(|other| has_ended(*other));
     assert!(becomes(|| stall() || ended()), "they do not stall");
     if stall() {
-        // SAFETY: a number. Should no remark come, this ends the program.
+        // SAFETY: a number; ends the program if no note comes.
         unsafe { libc::alarm(TIMEOUT.as_secs() as u32) };
         said().read_exact(&mut [0]).expect("the remark");
         // SAFETY: a number.
@@ -303,7 +304,7 @@ fn beside(programs: usize, calls: usize, act: impl FnOnce(&File)) {
     await_end(others);
 }
 
-/// Waits for programs whose calls have stalled.
+/// Waits for the programs with blocking calls.
 fn await_end(others: Vec<libc::pid_t>) {
     for other in others {
         let mut status = 0;

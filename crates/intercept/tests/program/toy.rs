@@ -17,33 +17,33 @@ const fn request(nr: u64) -> u64 {
     3 << 30 | 4 << 16 | (b'V' as u64) << 8 | nr
 }
 
-/// As VIDIOC_QUERYCAP.
+/// The number of VIDIOC_QUERYCAP.
 pub(crate) const QUERYCAP: u64 = 0x8068_5600;
-/// Counts the calls made with it: the count after this one.
+/// Counts its calls. Returns the new count.
 pub(crate) const COUNT: u64 = request(192);
-/// Waits for so many milliseconds, then counts.
+/// Waits for this many milliseconds, then counts.
 pub(crate) const WAIT: u64 = request(193);
-/// Sets the poll state now.
+/// Sets the poll state immediately.
 pub(crate) const STATE: u64 = request(194);
-/// Sets POLLIN in so many milliseconds.
+/// Sets POLLIN after this many milliseconds.
 pub(crate) const ARM: u64 = request(195);
-/// Exports buffer n; the descriptor.
+/// Exports buffer n. Returns the descriptor.
 pub(crate) const EXPORT: u64 = request(196);
-/// How many opens are not released.
+/// Returns how many opens are not released.
 pub(crate) const OPENS: u64 = request(197);
-/// How many things given out are not gone.
+/// Returns how many mappings and descriptors have not ended.
 pub(crate) const GIVEN: u64 = request(198);
-/// Whether the descriptor is an exported buffer: its length.
+/// Returns an exported buffer's length, if the descriptor is one.
 pub(crate) const IMPORT: u64 = request(199);
-/// How many calls were abandoned.
+/// Returns how many calls were abandoned.
 pub(crate) const ABANDONED: u64 = request(200);
-/// Bytes of user memory at the address in the u64 at arg that a device could write.
+/// Returns how many bytes of user memory at the address in the u64 at arg a device could write.
 pub(crate) const PROBE: u64 = request(201);
-/// Makes a file that has no path; its descriptor.
+/// Makes a file without a path. Returns its descriptor.
 pub(crate) const MAKE: u64 = request(202);
 /// Makes a descriptor that wakes the supervisor when it is readable, or closes it.
 pub(crate) const WAKE_FD: u64 = request(203);
-/// Succeeds where no other file is open; does not mind ends otherwise.
+/// Succeeds if no other file is open. The supervisor looks for closed files only if it fails.
 pub(crate) const ALONE: u64 = request(204);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
@@ -54,7 +54,7 @@ pub(crate) const LEN: usize = 12288;
 pub(crate) const fn cookie(n: u64) -> u64 {
     n * 0x8000
 }
-/// What buffer n is filled with.
+/// Returns the byte that fills buffer n.
 pub(crate) fn pattern(n: u64) -> u8 {
     0xa0 + u8::try_from(n).expect("few buffers")
 }
@@ -68,7 +68,7 @@ struct Open {
     flags: i32,
 }
 
-/// See the module.
+/// A backend with two trivial devices.
 pub(crate) struct Toy {
     files: HashMap<FileId, Open>,
     buffers: Vec<(OwnedFd, FdIdentity)>,
@@ -84,12 +84,12 @@ pub(crate) struct Toy {
     pub(crate) written: Vec<u8>,
     /// Children that it started itself.
     pub(crate) children: Vec<u32>,
-    /// Opens refused from this many on.
+    /// The number of opens from which on further ones are refused.
     pub(crate) most: usize,
 }
 
 fn memfd(name: &CStr) -> OwnedFd {
-    // SAFETY: the name is NUL-terminated; a new descriptor is ours.
+    // SAFETY: the name is NUL-terminated; the new descriptor is ours.
     unsafe { OwnedFd::from_raw_fd(libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC)) }
 }
 
@@ -159,7 +159,7 @@ impl Toy {
             COUNT => self.count,
             STATE | ARM => n,
             WAKE_FD => {
-                // SAFETY: takes integers; a new descriptor is ours.
+                // SAFETY: takes integers; the new descriptor is ours.
                 self.wake = (n > 0)
                     .then(|| unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) });
                 n
@@ -233,7 +233,7 @@ impl Backend for Toy {
     }
 
     fn open(&mut self, node: NodeId, flags: i32, _: &dyn Caller) -> Result<FileId, Errno> {
-        // The second node can be open once at a time.
+        // The second node can be open only once at a time.
         let busy = node == NodeId(1) && self.files.values().any(|open| open.flags < 0);
         if busy || self.files.len() >= self.most {
             return Err(Errno(libc::EBUSY));

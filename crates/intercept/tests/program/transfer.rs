@@ -1,4 +1,4 @@
-//! read and write.
+//! Tests read and write.
 
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, IoSliceMut, Read, Write};
@@ -55,7 +55,7 @@ inside! {
         assert_eq!(file.read_at(&mut bytes[..4], 1000).expect("pread"), 4);
         let (mut a, mut b) = ([0; 3], [0; 40]);
         let n = file.read_vectored(&mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)]);
-        // A segment filled is followed by the next, a short one ends it.
+        // A full segment is followed by the next one, and a short one ends the transfer.
         assert_eq!(n.expect("readv"), 3 + FRAME.len());
         // SAFETY: a bad pointer is refused, not followed.
         assert_eq!(unsafe { libc::read(file.as_raw_fd(), 8 as *mut _, 4) }, -1);

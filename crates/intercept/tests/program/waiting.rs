@@ -1,4 +1,4 @@
-//! Waits as a kernel makes them: their time, their number, what ends them.
+//! Tests that waits take the kernel's time, count and end as in a kernel.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -23,7 +23,7 @@ fn poll(fds: &mut [libc::pollfd], millis: i32) -> i32 {
     unsafe { libc::poll(fds.as_mut_ptr(), count, millis) }
 }
 
-/// The time of the clock that all processes have.
+/// Returns the time of the clock that all processes share.
 fn monotonic() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -35,7 +35,8 @@ fn monotonic() -> Duration {
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)
 }
 
-/// Whether a process with one thread is in poll, or in ppoll where the processor has no other.
+/// Returns whether a process with one thread is in poll, or in ppoll if the architecture has no
+/// poll.
 fn is_in_poll(process: u32) -> bool {
     const POLL: i64 = 7;
     let call = std::fs::read_to_string(format!("/proc/{process}/syscall"));
@@ -55,8 +56,8 @@ extern "C" fn count(_: i32) {
 }
 
 inside! {
-    /// The kernel's poll goes on after a stop, and ends when it would have without: at once, where
-    /// its time was over by then. One whose time began anew would end a whole timeout later.
+    /// The kernel's poll continues after a stop with its original timeout. It ends immediately if
+    /// its time was over. A poll that started again would end a whole timeout later.
     fn a_stop_does_not_lengthen_a_poll() {
         const TIMEOUT: Duration = Duration::from_secs(3);
         alone(|| {
@@ -109,7 +110,7 @@ inside! {
         assert_eq!(poll(&mut fds, 10_000), 5000);
     }
 
-    /// A descriptor of the backend's that is gone must not take another with it.
+    /// A closed descriptor of the backend must not end another one's wake-ups.
     fn a_wake_up_is_not_lost_with_another_file() {
         let (file, other) = (device(), device());
         for _ in 0..20 {
@@ -155,7 +156,7 @@ inside! {
         });
     }
 
-    /// A process-wide signal that ppoll lets in and another thread takes: the wait goes on.
+    /// ppoll unblocks a process-wide signal, but another thread takes it: the wait continues.
     fn a_signal_that_another_thread_takes_does_not_park_a_poll() {
         alone(|| {
             let file = std::sync::Arc::new(device());
@@ -220,7 +221,7 @@ inside! {
         });
     }
 
-    /// As where a container refuses it: programs fall back on calls that reach the devices.
+    /// As in a container that refuses it, programs then use calls that reach the devices.
     fn io_uring_is_refused() {
         let mut params = [0u8; 120];
         // SAFETY: the structure is live.
