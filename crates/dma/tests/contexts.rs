@@ -1,37 +1,16 @@
 //! Several contexts at one mapper: threads that map at the same time, and what an interrupt handler
 //! may call while another context is in the middle of a call that sleeps.
 
-use std::sync::{Barrier, Mutex, PoisonError, mpsc};
-use vb3_dma::fake::{Fake, PAGE, Setup, ram};
+use std::sync::{Barrier, Mutex, mpsc};
+use vb3_dma::fake::{Fake, Mutexes, PAGE, Setup, ram};
 use vb3_dma::mapped::{Cpu, ToDevice};
 use vb3_dma::{
     Attrs, Bounce, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy,
-    Iommu, Iova, KernelViews, Lock, Locks, Mapper, NoLocks, PageRequest, PageSource, PhysAddr,
-    Prot, Segment, SyncFor, UserPages,
+    Iommu, Iova, KernelViews, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Prot, Segment,
+    SyncFor, UserPages,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
-
-/// The locks of a host with threads.
-#[derive(Debug)]
-struct Mutexes;
-
-#[derive(Debug)]
-struct Guarded<T>(Mutex<T>);
-
-impl Locks for Mutexes {
-    type Lock<T> = Guarded<T>;
-}
-
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 fn shared(setup: Setup) -> Mapper<Fake, Mutexes> {
     Mapper::with_locks(Fake::new(setup), 8).unwrap()
@@ -81,7 +60,9 @@ fn public_types_are_send_and_sync_as_they_say() {
 /// As [`public_types_are_send_and_sync_as_they_say`], for values, wrappers and the host for tests.
 #[test]
 fn types_say_which_threads_they_may_visit() {
-    use vb3_dma::fake::{Entry, FakePages, FakeVmap};
+    use vb3_dma::fake::{
+        CountedLock, CountedLocks, Entry, FakePages, FakePinned, FakeUser, FakeVmap, MutexLock,
+    };
     use vb3_dma::iopt::{Config, EmptyTables, Fault, FaultCause, Format, Leaf, Leaves};
     use vb3_dma::mapped::{
         Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
@@ -96,6 +77,8 @@ fn types_say_which_threads_they_may_visit() {
     };
     fn any_thread<T: Send + Sync>() {}
     any_thread::<(Setup, Entry, FakePages, FakeVmap, PageRequest<u8>)>();
+    any_thread::<(CountedLock<u8>, CountedLocks, MutexLock<u8>, Mutexes)>();
+    any_thread::<(FakePinned, FakeUser)>();
     any_thread::<(Config, EmptyTables, Fault, FaultCause, Format, Leaf)>();
     any_thread::<Leaves<'_, u8>>();
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();

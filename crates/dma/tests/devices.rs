@@ -1,6 +1,6 @@
 //! Devices that are added, removed, or share an address space; and page tables that fail to unmap.
 
-use vb3_dma::fake::{Fake, PAGE, Setup, ram};
+use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram};
 use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy, PhysAddr};
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -88,7 +88,7 @@ fn memory_in_reach_goes_back_to_nobody() {
     let memory = mapper.alloc_virtual(2 * PAGE).unwrap();
     let part = mapper.alloc_coherent_atomic(1, PAGE).unwrap();
     let (of_memory, of_part) = (mapper.table_of(&memory), mapper.table_of(&part));
-    let pinned = mapper.pin_user(&(), PAGE + 5, 20, BOTH);
+    let pinned = mapper.pin_user(&FakeUser::default(), PAGE + 5, 20, BOTH);
     let tables = [of_memory, of_part, pinned].map(Result::unwrap);
     let mapped = |table| mapper.map(0, table, BOTH, Attrs::empty()).unwrap();
     let mappings = tables.each_ref().map(mapped);
@@ -118,7 +118,9 @@ fn memory_in_reach_goes_back_to_nobody() {
     assert_eq!(live.quarantined_bytes - before, kept);
     // One pin keeps a page: those that follow go.
     for _ in 0..3 {
-        let again = mapper.pin_user(&(), PAGE + 5, 20, BOTH).unwrap();
+        let again = mapper
+            .pin_user(&FakeUser::default(), PAGE + 5, 20, BOTH)
+            .unwrap();
         mapper.free_table(again, true);
     }
     assert_eq!(mapper.platform().vmaps_and_pins(), (0, 1));

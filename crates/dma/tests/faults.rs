@@ -1,7 +1,7 @@
 //! A fault at every call of the platform, in every operation: the state afterwards is the state
 //! before. And the defects and classes of defects that this layer must not have.
 
-use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
+use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Layout, Live,
     Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentMode, SyncFor,
@@ -86,7 +86,7 @@ const OPERATIONS: [(&str, Step); 17] = [
         vmap.and(shown.map(|_| ()))
     }),
     ("pin", |m| {
-        let table = m.pin_user(&(), 0x1000_0321, 2 * PAGE, BOTH)?;
+        let table = m.pin_user(&FakeUser::default(), 0x1000_0321, 2 * PAGE, BOTH)?;
         let mapping = m.map(0, &table, BOTH, Attrs::empty());
         let result = mapping.map(|mapping| m.unmap(mapping, Attrs::empty()));
         m.free_table(table, true);

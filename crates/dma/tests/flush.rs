@@ -1,7 +1,7 @@
 //! No address is given out again while a device may still use its old translation.
 
 use proptest::prelude::*;
-use vb3_dma::fake::{Fake, PAGE, Setup, ram};
+use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram};
 use vb3_dma::{
     Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table,
 };
@@ -190,7 +190,9 @@ fn memory_is_released_only_after_a_flush() {
     assert_eq!(mapper.platform().freed_in_reach(), []);
     assert!(mapper.live().is_empty());
 
-    let table = mapper.pin_user(&(), 0, PAGE, BOTH).unwrap();
+    let table = mapper
+        .pin_user(&FakeUser::default(), 0, PAGE, BOTH)
+        .unwrap();
     let mapping = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap();
     let at = mapping.segments()[0].addr;
     mapper.unmap(mapping, Attrs::empty());

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use vb3_dma::fake::{DIRT, Fake, PAGE, POOL, RAM, Setup, ram, sram};
+use vb3_dma::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};
 use vb3_dma::{
     Alloc, Attrs, BounceMode, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Mapper,
     Mapping, PageSource, PhysAddr, Reason, Segment, SegmentMode, SyncFor, contiguous_len,
@@ -220,7 +220,9 @@ fn shared_granules_are_refused_with_the_constraint() {
             }
             let err = mapper.link_all(0, &[page], BOTH, Attrs::empty());
             refused(err.unwrap_err(), granule, 3 * PAGE);
-            let table = mapper.pin_user(&(), 0x1000_3000, PAGE, BOTH).unwrap();
+            let table = mapper
+                .pin_user(&FakeUser::default(), 0x1000_3000, PAGE, BOTH)
+                .unwrap();
             let err = mapper.map(0, &table, BOTH, Attrs::empty()).unwrap_err();
             refused(err, granule, 3 * PAGE);
             mapper.free_table(table, false);

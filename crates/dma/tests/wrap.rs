@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use vb3_dma::fake::{PAGE, Setup};
+use vb3_dma::fake::{FakeUser, PAGE, Setup};
 use vb3_dma::wrap::{Checked, Claim, Kind, Ledger, Report, Site, Violation};
 use vb3_dma::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, SyncFor,
@@ -499,7 +499,9 @@ fn a_failed_unmap_is_passed_on_by_the_checker() {
     let reports = |report: Report<u32>| panic!("{report}");
     let ops = Checked::new(&mapper, reports, 8);
     for fails in [false, true] {
-        let pinned = ops.pin_user(&(), 0, PAGE, Direction::ToDevice).unwrap();
+        let pinned = ops
+            .pin_user(&FakeUser::default(), 0, PAGE, Direction::ToDevice)
+            .unwrap();
         let mapping = ops.map(0, &pinned, Direction::ToDevice, Attrs::empty());
         mapper.platform().fail_unmaps(fails);
         let expected = if fails {

@@ -83,14 +83,12 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(test, feature = "test-utils"))]
+#[cfg(test)]
 extern crate std;
 
 #[cfg(feature = "alloc")]
 mod buffers;
 mod error;
-#[cfg(any(all(test, feature = "alloc"), feature = "test-utils"))]
-pub mod fake;
 pub mod fence;
 mod file;
 #[cfg(feature = "alloc")]

@@ -5,7 +5,7 @@ mod common;
 use common::{COHERENT, PAGE, mapper, with_iommu};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
-use vb3_dma::fake::{Fake, Setup, ram, sram};
+use vb3_dma::fake::{Fake, FakeUser, Setup, ram, sram};
 use vb3_dma::{
     Attrs, BounceMode, Caching, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks,
     Mapper, PageSource as _, PhysAddr, Segment,
@@ -212,7 +212,9 @@ fn what_stays_in_reach_is_remembered_outside_the_lock() {
             m.free(piece);
         }
         for n in 0..40 {
-            let pin = m.pin_user(&(), n * 9 * PAGE + 5, 20, BOTH).unwrap();
+            let pin = m
+                .pin_user(&FakeUser::default(), n * 9 * PAGE + 5, 20, BOTH)
+                .unwrap();
             let mapping = m.map(0, &pin, BOTH, Attrs::empty()).unwrap();
             m.unmap(mapping, Attrs::empty());
             m.free_table(pin, true);

@@ -2,7 +2,7 @@
 //! so nobody else is given it.
 
 use std::collections::BTreeSet;
-use vb3_dma::fake::{Fake, Setup};
+use vb3_dma::fake::{Fake, FakeUser, Setup};
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_plane::{
     AllocArgs, Coherency, Cookie, Device, Direction, ExportAccess, MemOps, Plane, Planes,
@@ -83,7 +83,9 @@ fn an_imported_buffer_goes_to_nobody_else() {
 fn a_programs_memory_stays_pinned() {
     let t = planes();
     let (addr, direction) = (64 * LEN, Direction::FromDevice);
-    let plane = t.get_userptr(CAMERA, &(), addr, LEN, direction).unwrap();
+    let plane = t
+        .get_userptr(CAMERA, &FakeUser::default(), addr, LEN, direction)
+        .unwrap();
     let at = dma(&t, &plane);
     t.ops().platform().fail_unmaps(true);
     t.put(plane);

@@ -3,11 +3,12 @@
 //! Locks are counted, no time is taken.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, TryLockError, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread;
+use vb3_dma::fake::CountedLocks;
 use vb3_dma::{
-    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr,
-    Segment, SegmentKind,
+    BounceMode, DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
+    SegmentKind,
 };
 use vb3_plane::{
     AllocArgs, Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Planes,
@@ -17,38 +18,6 @@ const PAGE: u64 = 4096;
 const CAMERA: u8 = 0;
 const DISPLAY: u8 = 1;
 const SLOW: u8 = 2;
-
-/// Locks that count how many are held, and how often one was already held.
-struct Counted;
-struct CountedLock<T>(Mutex<T>);
-
-static HELD: AtomicU64 = AtomicU64::new(0);
-static CONTENDED: AtomicU64 = AtomicU64::new(0);
-
-impl Locks for Counted {
-    type Lock<T> = CountedLock<T>;
-}
-
-impl<T> Lock<T> for CountedLock<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        let mut value = match self.0.try_lock() {
-            Ok(value) => value,
-            Err(TryLockError::WouldBlock) => {
-                CONTENDED.fetch_add(1, SeqCst);
-                self.0.lock().unwrap()
-            }
-            Err(TryLockError::Poisoned(err)) => panic!("{err}"),
-        };
-        HELD.fetch_add(1, SeqCst);
-        let result = act(&mut value);
-        HELD.fetch_sub(1, SeqCst);
-        result
-    }
-}
 
 /// Pages, for which the slow device has to wait until the test lets it continue.
 struct Host {
@@ -96,7 +65,7 @@ impl PageSource for Host {
 
 vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
 
-type Shared = Planes<Mapper<Host, Counted>, (), Counted>;
+type Shared = Planes<Mapper<Host, CountedLocks>, (), CountedLocks>;
 
 const ARGS: AllocArgs = AllocArgs {
     len_bytes: PAGE,
@@ -136,21 +105,21 @@ fn sleeping_allocation_holds_no_lock() {
         asleep,
         wake: Mutex::new(woken),
     };
-    let layer = Mapper::<_, Counted>::with_locks(host, 3).unwrap();
+    let layer = Mapper::<_, CountedLocks>::with_locks(host, 3).unwrap();
     let planes = Shared::with_locks(layer, ());
     thread::scope(|scope| {
         // Dropped if this thread fails: the other one then ends, too.
         let wake = wake.take().unwrap();
         let slow = scope.spawn(|| planes.alloc(Device::contig(SLOW), ARGS).unwrap());
         is_asleep.recv().unwrap();
-        assert_eq!(HELD.load(SeqCst), 0, "nothing is locked while it sleeps");
+        assert_eq!(CountedLocks::held(), 0, "nothing is locked while it sleeps");
         // More than one chunk of a table has slots for.
         let held: Vec<_> = (0..40)
             .map(|_| planes.alloc(Device::contig(CAMERA), ARGS).unwrap())
             .collect();
         live_and_end(&planes);
         held.into_iter().for_each(|plane| planes.put(plane));
-        assert_eq!(CONTENDED.load(SeqCst), 0, "none that the other holds");
+        assert_eq!(CountedLocks::contended(), 0, "none that the other holds");
         wake.send(()).unwrap();
         planes.put(slow.join().unwrap());
     });

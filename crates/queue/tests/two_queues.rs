@@ -1,11 +1,12 @@
 //! Two queues of one memory: one waits for the host's allocator, and the other does not notice.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, TryLockError, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread;
+use vb3_dma::fake::CountedLocks;
 use vb3_dma::{
-    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr,
-    Segment, SegmentKind,
+    BounceMode, DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
+    SegmentKind,
 };
 use vb3_plane::{Device, Planes};
 use vb3_queue::{
@@ -16,40 +17,6 @@ use vb3_queue::{
 const PAGE: u64 = 4096;
 const FAST: u8 = 0;
 const SLOW: u8 = 1;
-
-/// Locks that count their acquisitions, how many are held, and how often one was already held.
-struct Counted;
-struct CountedLock<T>(Mutex<T>);
-
-static TAKEN: AtomicU64 = AtomicU64::new(0);
-static HELD: AtomicU64 = AtomicU64::new(0);
-static CONTENDED: AtomicU64 = AtomicU64::new(0);
-
-impl Locks for Counted {
-    type Lock<T> = CountedLock<T>;
-}
-
-impl<T> Lock<T> for CountedLock<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        let mut value = match self.0.try_lock() {
-            Ok(value) => value,
-            Err(TryLockError::WouldBlock) => {
-                CONTENDED.fetch_add(1, SeqCst);
-                self.0.lock().unwrap()
-            }
-            Err(TryLockError::Poisoned(err)) => panic!("{err}"),
-        };
-        TAKEN.fetch_add(1, SeqCst);
-        HELD.fetch_add(1, SeqCst);
-        let result = act(&mut value);
-        HELD.fetch_sub(1, SeqCst);
-        result
-    }
-}
 
 /// Pages, for which the slow device has to wait until the test lets it go on.
 struct Host {
@@ -125,8 +92,8 @@ impl<C> Driver for Camera<C> {
     }
 }
 
-type Layer<'a> = &'a Mapper<Host, Counted>;
-type Memories<'a> = Planes<Layer<'a>, (), Counted>;
+type Layer<'a> = &'a Mapper<Host, CountedLocks>;
+type Memories<'a> = Planes<Layer<'a>, (), CountedLocks>;
 
 fn queue<M: MemOps>(device: M::Device) -> Queue<M> {
     Queue::new(Config::new(device, QueueType::Capture)).unwrap()
@@ -174,7 +141,7 @@ impl<'a> Stream<'a> {
 
     /// How many locks ten frames take.
     fn run(&mut self, memory: &Memories<'a>) -> u64 {
-        let before = TAKEN.load(SeqCst);
+        let before = CountedLocks::taken();
         for sequence in 0..10 {
             let token = self.camera.0.pop().unwrap();
             let frame = Completion::new(DoneState::Done, sequence);
@@ -184,7 +151,7 @@ impl<'a> Stream<'a> {
             assert_eq!(session.dqbuf(MAX_PLANES).unwrap().sequence, sequence);
             session.qbuf(buffer()).unwrap();
         }
-        TAKEN.load(SeqCst) - before
+        CountedLocks::taken() - before
     }
 }
 
@@ -198,7 +165,7 @@ fn sleeping_allocation_delays_no_other_queue() {
         asleep,
         wake: Mutex::new(woken),
     };
-    let layer = Mapper::<_, Counted>::with_locks(host, 2).unwrap();
+    let layer = Mapper::<_, CountedLocks>::with_locks(host, 2).unwrap();
     let memory = Memories::with_locks(&layer, ());
     let mut stream = Stream::new(&memory);
     let alone = stream.run(&memory);
@@ -207,10 +174,10 @@ fn sleeping_allocation_delays_no_other_queue() {
         let wake = wake.take().unwrap();
         scope.spawn(|| allocate(&memory, SLOW));
         is_asleep.recv().unwrap();
-        assert_eq!(HELD.load(SeqCst), 0, "nothing is locked while it sleeps");
+        assert_eq!(CountedLocks::held(), 0, "nothing is locked while it sleeps");
         assert_eq!(stream.run(&memory), alone, "frames take as many locks");
         allocate(&memory, FAST);
-        assert_eq!(CONTENDED.load(SeqCst), 0, "none that the other holds");
+        assert_eq!(CountedLocks::contended(), 0, "none that the other holds");
         wake.send(()).unwrap();
     });
     let mut session = stream.queue.session(&memory, &mut stream.camera);

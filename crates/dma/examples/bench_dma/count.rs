@@ -1,7 +1,8 @@
 //! Map and unmap of one segment, again and again, for a tool that counts instructions.
 
-use crate::platform::{Devices, Mutexes, PAGE};
+use crate::platform::{Devices, PAGE};
 use std::hint::black_box;
+use vb3_dma::fake::Mutexes;
 use vb3_dma::mapped::{FromDevice, ToDevice};
 use vb3_dma::{Mapper, PhysAddr, Segment, SegmentKind};
 

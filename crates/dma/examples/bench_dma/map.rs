@@ -1,10 +1,11 @@
 //! Mapping and unmapping, flushing, bouncing, and what it takes in memory.
 
 use crate::iova;
-use crate::platform::{BOUNCED, Bench, Devices, Mutexes, PAGE, RAM, TRANSLATED, Table};
+use crate::platform::{BOUNCED, Bench, Devices, PAGE, RAM, TRANSLATED, Table};
 use crate::stats::{Summary, time};
 use std::hint::black_box;
 use std::time::Duration;
+use vb3_dma::fake::Mutexes;
 use vb3_dma::{Attrs, Direction, DmaOps as _, FlushPolicy, Mapper, PhysAddr, Segment, SegmentKind};
 
 const LIMIT: Duration = Duration::from_millis(1500);

@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use vb3_dma::fake::MutexLock;
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{
     Bounce, BounceMode, BouncePool, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, Limits,
-    Lock, Locks, PageRequest, PageSource, PhysAddr, Prot, Segment,
+    Lock, PageRequest, PageSource, PhysAddr, Prot, Segment,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -229,35 +229,16 @@ impl Bounce for Bench {
 
 vb3_dma::without!(Bench: Caches, UserPages, KernelViews);
 
-/// The locks of a host with threads.
-pub(crate) struct Mutexes;
-
-pub(crate) struct Guarded<T>(Mutex<T>);
-
-impl Locks for Mutexes {
-    type Lock<T> = Guarded<T>;
-}
-
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Alone on its cache lines.
 #[repr(align(128))]
-pub(crate) struct Apart(Guarded<Table>);
+pub(crate) struct Apart(MutexLock<Table>);
 
 /// Devices with a page table each, behind a lock each. None at all: devices without an IOMMU.
 pub(crate) struct Devices(Vec<Apart>);
 
 impl Devices {
     pub(crate) fn new(count: usize) -> Self {
-        let table = |_| Apart(Guarded::new(Table::new(PAGE)));
+        let table = |_| Apart(MutexLock::new(Table::new(PAGE)));
         Self((0..count).map(table).collect())
     }
 

@@ -1,9 +1,9 @@
 //! The fake as a platform.
 
-use super::{DIRT, Entry, Fake, PAGE, RAM};
+use super::{DIRT, Entry, Fake, PAGE};
 use crate::{
-    Bounce, BouncePool, Caches, Caching, DeviceInfo, Error, Iommu, Iova, KernelViews, Layout,
-    PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
+    Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, Iova, KernelViews,
+    Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, SegmentKind,
 };
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry as Slot;
@@ -15,7 +15,7 @@ use std::vec::Vec;
 pub struct FakePages {
     /// First byte and bytes of each run.
     pub runs: Vec<(u64, u64)>,
-    granule: u64,
+    pub(super) granule: u64,
 }
 
 /// A mapping for the CPU.
@@ -24,6 +24,12 @@ pub struct FakeVmap {
     segments: Vec<Segment>,
     caching: Caching,
 }
+
+const OUTSIDE: Error = Error::NoSuchMemory(Reason {
+    constraint: Constraint::CpuMapping,
+    wanted: 1,
+    found: 0,
+});
 
 impl FakeVmap {
     fn phys(&self, offset: u64) -> Option<u64> {
@@ -55,12 +61,14 @@ impl PageSource for Fake {
     }
 
     fn device_info(&self, dev: u32) -> Option<DeviceInfo> {
-        (dev < self.setup.devices).then_some(DeviceInfo {
-            limits: self.setup.limits,
-            coherency: self.setup.coherency,
-            cache_alignment: 1,
-            iommu: self.setup.iommu,
-            bounce: self.setup.bounce,
+        let known = dev < self.setup.devices || self.setup.others.contains_key(&dev);
+        let device = self.of(dev);
+        known.then_some(DeviceInfo {
+            limits: device.limits,
+            coherency: device.coherency,
+            cache_alignment: device.cache_alignment,
+            iommu: device.iommu,
+            bounce: device.bounce,
         })
     }
 
@@ -89,6 +97,8 @@ impl PageSource for Fake {
         let pages = FakePages { runs, granule };
         for &(first, len) in &pages.runs {
             state.memory.set(first, &vec![0; len as usize]);
+            let is_cached = request.caching == Caching::Cached;
+            state.memory.set_cached(first, len, is_cached);
         }
         Ok(pages)
     }
@@ -117,8 +127,8 @@ impl PageSource for Fake {
         })
     }
 
-    fn min_address_align(&self, _: u32) -> u64 {
-        self.setup.align
+    fn min_address_align(&self, dev: u32) -> u64 {
+        self.of(dev).align
     }
 }
 
@@ -147,7 +157,7 @@ impl Iommu for Fake {
     ) -> Result<(), Error> {
         let mut state = self.state();
         state.may_fail()?;
-        let granule = self.setup.iommu.and_then(|i| i.granule()).unwrap_or(PAGE);
+        let granule = self.of(dev).iommu.and_then(|i| i.granule()).unwrap_or(PAGE);
         let parts = iova.get() | phys.get() | len;
         assert_eq!(parts % granule, 0, "whole granules");
         assert!(iova.get() != 0 && len > 0);
@@ -172,7 +182,7 @@ impl Iommu for Fake {
         if state.unmap_fails {
             return Err(Error::Unsupported);
         }
-        let granule = self.setup.iommu.and_then(|i| i.granule()).unwrap_or(PAGE);
+        let granule = self.of(dev).iommu.and_then(|i| i.granule()).unwrap_or(PAGE);
         assert_eq!((iova.get() | len) % granule, 0, "whole granules");
         let range = (dev, iova.get())..(dev, iova.get() + len);
         let gone: Vec<(u32, u64)> = state.table.range(range).map(|(&at, _)| at).collect();
@@ -197,17 +207,17 @@ impl Iommu for Fake {
         Ok(())
     }
 
-    fn prefers_low_iova(&self, _: u32) -> bool {
-        self.setup.low_first
+    fn prefers_low_iova(&self, dev: u32) -> bool {
+        self.of(dev).low_first
     }
 
-    fn reserved_iova(&self, _: u32, index: usize) -> Option<(Iova, Iova)> {
-        let region = self.setup.reserved.get(index)?;
+    fn reserved_iova(&self, dev: u32, index: usize) -> Option<(Iova, Iova)> {
+        let region = self.of(dev).reserved.get(index)?;
         Some((Iova::new(region.0), Iova::new(region.1)))
     }
 
     fn is_untrusted(&self, dev: u32) -> bool {
-        self.setup.untrusted && !self.setup.trusted.contains(&dev)
+        self.of(dev).untrusted && !self.setup.trusted.contains(&dev)
     }
 }
 
@@ -223,8 +233,8 @@ impl Bounce for Fake {
         self.setup.run_bytes
     }
 
-    fn min_align_mask(&self, _: u32) -> u64 {
-        self.setup.min_align
+    fn min_align_mask(&self, dev: u32) -> u64 {
+        self.of(dev).min_align
     }
 
     fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
@@ -250,33 +260,6 @@ impl Bounce for Fake {
     }
 }
 
-impl UserPages for Fake {
-    type User = ();
-    type Pinned = FakePages;
-
-    fn pin_user(&self, (): &(), addr: u64, len: u64, _: bool) -> Result<FakePages, Error> {
-        let mut state = self.state();
-        state.may_fail()?;
-        state.pins += 1;
-        Ok(FakePages {
-            runs: vec![(RAM + (addr & 0xfff_ffff), len)],
-            granule: PAGE,
-        })
-    }
-
-    fn unpin_user(&self, _: FakePages, _: bool) {
-        self.state().pins -= 1;
-    }
-
-    fn pinned_segment(&self, pinned: &FakePages, index: usize) -> Option<Segment> {
-        self.pages_segment(pinned, index)
-    }
-
-    fn pin_is_current(&self, _: &FakePages, (): &(), _: u64) -> bool {
-        true
-    }
-}
-
 impl KernelViews for Fake {
     type Vmap = FakeVmap;
     /// The physical range a program would see.
@@ -297,7 +280,7 @@ impl KernelViews for Fake {
     fn vmap_read(&self, vmap: &FakeVmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let mut state = self.state();
         for (n, byte) in (0u64..).zip(out) {
-            let at = vmap.phys(offset + n).ok_or(Error::Invalid)?;
+            let at = vmap.phys(offset + n).ok_or(OUTSIDE)?;
             let read = match vmap.caching {
                 Caching::Cached => state.memory.cpu_read(at, 1),
                 Caching::Uncached => state.memory.read(at, 1),
@@ -311,7 +294,7 @@ impl KernelViews for Fake {
         let mut state = self.state();
         state.may_fail()?;
         for (n, &byte) in (0u64..).zip(data) {
-            let at = vmap.phys(offset + n).ok_or(Error::Invalid)?;
+            let at = vmap.phys(offset + n).ok_or(OUTSIDE)?;
             match vmap.caching {
                 Caching::Cached => state.memory.cpu_write(at, &[byte]),
                 Caching::Uncached => state.memory.set(at, &[byte]),

@@ -1,6 +1,6 @@
 //! Bytes: memory, and the lines that the CPU's cache has of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec;
 use std::vec::Vec;
 
@@ -23,6 +23,8 @@ struct Line {
 pub(super) struct Memory {
     pages: BTreeMap<u64, Vec<u8>>,
     lines: BTreeMap<u64, Line>,
+    /// Pages that the CPU reaches past its cache.
+    uncached: BTreeSet<u64>,
     has_cache: bool,
 }
 
@@ -42,8 +44,24 @@ impl Memory {
         Self {
             pages: BTreeMap::new(),
             lines: BTreeMap::new(),
+            uncached: BTreeSet::new(),
             has_cache,
         }
+    }
+
+    /// Sets whether the CPU reaches whole pages through its cache.
+    pub(super) fn set_cached(&mut self, addr: u64, len: u64, is_cached: bool) {
+        for page in (addr..addr + len).step_by(PAGE as usize) {
+            if is_cached {
+                self.uncached.remove(&page);
+            } else {
+                self.uncached.insert(page);
+            }
+        }
+    }
+
+    fn is_cached(&self, addr: u64) -> bool {
+        self.has_cache && !self.uncached.contains(&(addr & !(PAGE - 1)))
     }
 
     fn page(&mut self, addr: u64) -> &mut Vec<u8> {
@@ -83,11 +101,12 @@ impl Memory {
 
     /// Reads as the CPU does: what its cache has, wins.
     pub(super) fn cpu_read(&mut self, addr: u64, len: u64) -> Vec<u8> {
-        if !self.has_cache {
-            return self.read(addr, len);
-        }
         let mut out = vec![0; len as usize];
         pieces(addr, len, LINE, |at, range| {
+            if !self.is_cached(at) {
+                out[range.clone()].copy_from_slice(&self.read(at, range.len() as u64));
+                return;
+            }
             let start = (at % LINE) as usize;
             let end = start + range.len();
             out[range].copy_from_slice(&self.line(at).bytes[start..end]);
@@ -97,16 +116,26 @@ impl Memory {
 
     /// Writes as the CPU does: into its cache.
     pub(super) fn cpu_write(&mut self, addr: u64, data: &[u8]) {
-        if !self.has_cache {
-            return self.write(addr, data);
-        }
         pieces(addr, data.len() as u64, LINE, |at, range| {
+            if !self.is_cached(at) {
+                return self.write(at, &data[range]);
+            }
             let start = (at % LINE) as usize;
             let end = start + range.len();
             let line = self.line(at);
             line.bytes[start..end].copy_from_slice(&data[range]);
             line.is_dirty = true;
         });
+    }
+
+    /// Bytes of a range that the CPU's cache and memory hold differently.
+    pub(super) fn stale(&mut self, addr: u64, len: u64) -> u64 {
+        let memory = self.read(addr, len);
+        let differ = |(at, byte): (u64, &u8)| {
+            let line = self.lines.get(&(at & !(LINE - 1)));
+            line.is_some_and(|line| line.bytes[(at % LINE) as usize] != *byte)
+        };
+        (addr..).zip(&memory).filter(|&pair| differ(pair)).count() as u64
     }
 
     fn lines_of(&self, addr: u64, len: u64) -> Vec<u64> {

@@ -32,10 +32,14 @@
 //! ```
 
 mod host;
+mod locks;
 mod memory;
+mod user;
 
 pub use host::{FakePages, FakeVmap};
+pub use locks::{CountedLock, CountedLocks, MutexLock, Mutexes};
 pub use memory::{DIRT, LINE, PAGE};
+pub use user::{FakePinned, FakeUser};
 
 use crate::{
     BounceMode, Coherency, Constraint, DmaAddr, Error, IommuInfo, Iova, Limits, Mapper, PhysAddr,
@@ -86,6 +90,10 @@ pub struct Setup {
     pub small_pieces: bool,
     /// What addresses of the devices must be multiples of, bytes.
     pub align: u64,
+    /// Bytes of a cache line, as the devices' buffers must respect it.
+    pub cache_alignment: u64,
+    /// Where RAM begins. With 0, the first allocation lies at address zero.
+    pub ram_base: u64,
     /// How many devices there are, by number from 0.
     pub devices: u32,
     /// Which of them share the page table of device 0.
@@ -93,6 +101,8 @@ pub struct Setup {
     /// The number of each, as [`PageSource::device_number`](crate::PageSource::device_number) tells
     /// it; none where it is empty.
     pub numbers: Vec<usize>,
+    /// Devices unlike the rest, by number. Of each, only the fields that describe a device count.
+    pub others: BTreeMap<u32, Setup>,
 }
 
 impl Setup {
@@ -119,9 +129,12 @@ impl Setup {
             unmapped_granule: PAGE,
             small_pieces: false,
             align: 1,
+            cache_alignment: 1,
+            ram_base: RAM,
             devices: 1,
             grouped: Vec::new(),
             numbers: Vec::new(),
+            others: BTreeMap::new(),
         }
     }
 
@@ -182,6 +195,18 @@ impl Setup {
         }
     }
 
+    /// The same with a device unlike the rest.
+    #[must_use]
+    pub fn with_device(mut self, number: u32, device: Self) -> Self {
+        self.others.insert(number, device);
+        self
+    }
+
+    fn has_cache(&self) -> bool {
+        let mut all = self.others.values().chain([self]);
+        all.any(|device| device.coherency == Coherency::NonCoherent)
+    }
+
     /// A mapping layer over this host.
     ///
     /// # Panics
@@ -230,16 +255,19 @@ struct State {
     calls: u64,
     hits: u64,
     unmap_fails: bool,
+    users: Vec<user::Memory>,
+    pin_errno: Option<i32>,
 }
 
 impl Fake {
     /// A host of this kind.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let has_cache = setup.coherency == Coherency::NonCoherent;
         let state = Mutex::new(State {
-            memory: Memory::new(has_cache),
-            next_page: RAM,
+            memory: Memory::new(setup.has_cache()),
+            next_page: setup.ram_base,
+            users: Vec::new(),
+            pin_errno: None,
             free_pages: BTreeMap::new(),
             pages_out: 0,
             vmaps: 0,
@@ -273,6 +301,13 @@ impl Fake {
         self.state().unmap_fails = fails;
     }
 
+    /// Whether a call that [`fail`](Self::fail) chose is still to come.
+    #[must_use]
+    pub fn is_fault_pending(&self) -> bool {
+        let state = self.state();
+        state.fail_at.is_some_and(|at| at >= state.calls)
+    }
+
     /// Calls that may fail, since [`fail`](Self::fail), and how many of them did.
     #[must_use]
     pub fn calls_and_failures(&self) -> (u64, u64) {
@@ -291,6 +326,30 @@ impl Fake {
         self.state().memory.cpu_read(addr, len)
     }
 
+    /// Writes to scattered memory from byte `offset` on, as the CPU does.
+    pub fn poke_in(&self, memory: &[Segment], offset: u64, data: &[u8]) {
+        for (at, byte) in bytes_of(memory, offset).zip(data.chunks(1)) {
+            self.poke(at, byte);
+        }
+    }
+
+    /// Reads `len` bytes of scattered memory from byte `offset` on, as the CPU does.
+    #[must_use]
+    pub fn peek_in(&self, memory: &[Segment], offset: u64, len: u64) -> Vec<u8> {
+        let bytes = bytes_of(memory, offset).take(len as usize);
+        bytes.flat_map(|at| self.peek(at, 1)).collect()
+    }
+
+    /// Counts the bytes that the CPU's cache and memory hold differently.
+    #[must_use]
+    pub fn stale(&self, memory: &[Segment]) -> u64 {
+        let mut state = self.state();
+        let parts = memory
+            .iter()
+            .map(|s| state.memory.stale(s.addr.get(), s.len));
+        parts.sum()
+    }
+
     /// The CPU's cache writes back and drops all its lines, as it may at any time.
     pub fn evict(&self) {
         self.state().memory.evict();
@@ -304,16 +363,24 @@ impl Fake {
 
     fn reach_for(&self, dev: u32, addr: DmaAddr, access: Prot) -> Option<u64> {
         let addr = addr.get();
-        if addr > self.setup.limits.mask {
+        if addr > self.of(dev).limits.mask {
             return None;
         }
-        if self.setup.iommu.is_none() {
+        if self.of(dev).iommu.is_none() {
             return Some(addr);
         }
         let page = addr & !(PAGE - 1);
         let table = self.table_of(dev);
         let entry = self.state().tlb.get(&(table, page)).copied()?;
         (entry.prot.contains(access)).then_some(entry.phys + addr % PAGE)
+    }
+
+    fn of(&self, dev: u32) -> &Setup {
+        self.setup.others.get(&dev).unwrap_or(&self.setup)
+    }
+
+    fn is_coherent(&self, dev: u32) -> bool {
+        self.of(dev).coherency == Coherency::Coherent
     }
 
     /// Whose page table a device uses.
@@ -348,7 +415,12 @@ impl Fake {
     pub fn dev_read_as(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
         let parts = self.parts(dev, addr, len, Prot::READ)?;
         let memory = &mut self.state().memory;
-        let read = parts.into_iter().map(|(at, len)| memory.read(at, len));
+        let read = parts
+            .into_iter()
+            .map(|(at, len)| match self.is_coherent(dev) {
+                true => memory.cpu_read(at, len),
+                false => memory.read(at, len),
+            });
         Some(read.flatten().collect())
     }
 
@@ -364,7 +436,11 @@ impl Fake {
         let mut done = 0;
         for (at, len) in self.parts(dev, addr, data.len() as u64, Prot::WRITE)? {
             let next = done + len as usize;
-            self.state().memory.write(at, &data[done..next]);
+            let memory = &mut self.state().memory;
+            match self.is_coherent(dev) {
+                true => memory.cpu_write(at, &data[done..next]),
+                false => memory.write(at, &data[done..next]),
+            }
             done = next;
         }
         Some(())
@@ -454,10 +530,18 @@ impl State {
     }
 
     fn take_new(&mut self, len: u64, granule: u64) -> u64 {
-        let first = (self.next_page + PAGE).next_multiple_of(granule);
-        self.next_page = first + len;
+        let first = self.next_page.next_multiple_of(granule);
+        self.next_page = first + len + PAGE;
         first
     }
+}
+
+/// The addresses of bytes of scattered memory, from byte `offset` on.
+fn bytes_of(memory: &[Segment], offset: u64) -> impl Iterator<Item = u64> {
+    let all = memory
+        .iter()
+        .flat_map(|s| s.addr.get()..s.addr.get() + s.len);
+    all.skip(offset as usize)
 }
 
 /// Pages of RAM that start at `offset` bytes into a part of it that is never given out.

@@ -1,9 +1,10 @@
 //! Who syncs, in which direction, and whether the bytes are right.
 
+use super::host::{OTHER, PC};
 use super::*;
 use crate::{AttachRef, Importer, SyncKind, intersect};
 use vb3_dma::Direction::{Bidirectional, FromDevice, ToDevice};
-use vb3_dma::{DmaAddr, SyncFor};
+use vb3_dma::DmaAddr;
 
 struct Set {
     b: Bufs,
@@ -13,23 +14,20 @@ struct Set {
 }
 
 /// Memory of the camera's, attached and mapped for `dev`.
-fn set(backing: Backing<FakeDevice>, own: Direction, dev: FakeDevice, dir: Direction) -> Set {
+fn set(backing: Backing<u32>, own: Direction, dev: u32, dir: Direction) -> Set {
     let b = buffers();
     let id = memory(&b, backing, own, 2);
     let buf = export(&b, id);
     let mut a = b.attach(&buf, dev).unwrap();
     b.map(&mut a, dir).unwrap();
-    b.ops().state().syncs.clear();
+    // The CPU's cache has all of it from now on.
+    cpu_read(&b, id, 0, 2 * PAGE);
     Set { b, id, buf, a }
 }
 
 impl Set {
     fn addr(&self) -> DmaAddr {
         self.b.segment(&self.a, 0).unwrap().addr
-    }
-
-    fn block(&self) -> usize {
-        block(&self.b, self.id)
     }
 
     fn owner(&mut self, to_device: bool, sync: bool) {
@@ -53,12 +51,12 @@ impl Set {
         self.owner(false, sync);
     }
 
-    fn seen_by(&self, dev: FakeDevice) -> Vec<u8> {
+    fn seen_by(&self, dev: u32) -> Vec<u8> {
         self.b.ops().dev_read(dev, self.addr(), 8).unwrap()
     }
 
     fn cpu(&self) -> Vec<u8> {
-        self.b.ops().cpu_read(self.block(), 0, 8)
+        cpu_read(&self.b, self.id, 0, 8)
     }
 
     fn end(self) {
@@ -92,9 +90,8 @@ fn defect_05_mapping_an_exported_cached_buffer_hands_it_over() {
         let id = memory(&b, Backing::NonCoherent(CAMERA), Bidirectional, 1);
         let buf = export(&b, id);
         let mut a = b.attach(&buf, dev).unwrap();
-        let at = block(&b, id);
         for byte in [22, 33] {
-            b.ops().cpu_write(at, 0, &[byte; 8]);
+            cpu_write(&b, id, 0, &[byte; 8]);
             b.map(&mut a, ToDevice).unwrap();
             let addr = b.segment(&a, 0).unwrap().addr;
             assert_eq!(b.ops().dev_read(dev, addr, 8).unwrap(), [byte; 8]);
@@ -110,10 +107,10 @@ fn defect_05_mapping_an_exported_cached_buffer_hands_it_over() {
 fn defect_05_begin_and_end_do_the_work_while_it_stays_mapped() {
     for dev in [DISPLAY, BOUNCER] {
         let s = set(Backing::NonCoherent(CAMERA), FromDevice, dev, ToDevice);
-        let (at, buf) = (s.block(), s.buf.id());
+        let (at, buf) = (s.id, s.buf.id());
         for byte in [22, 33] {
             s.b.sync(buf, 2).unwrap();
-            s.b.ops().cpu_write(at, 0, &[byte; 8]);
+            cpu_write(&s.b, at, 0, &[byte; 8]);
             s.b.sync(buf, 6).unwrap();
             s.b.hand_to_device(&s.a).unwrap();
             assert_eq!(s.seen_by(dev), [byte; 8], "{dev:?}");
@@ -125,43 +122,34 @@ fn defect_05_begin_and_end_do_the_work_while_it_stays_mapped() {
 
 #[test]
 fn defect_06_all_attachments_are_synced_in_the_requested_direction() {
-    let mut s = set(
+    let s = set(
         Backing::NonCoherent(CAMERA),
         Bidirectional,
         DISPLAY,
         ToDevice,
     );
-    let other = FakeDevice::new(9);
-    let mut second = s.b.attach(&s.buf, other).unwrap();
+    let mut second = s.b.attach(&s.buf, OTHER).unwrap();
     s.b.map(&mut second, Bidirectional).unwrap();
     let third = s.b.attach(&s.buf, BOUNCER).unwrap();
-    let syncs = |s: &mut Set, flags| {
-        s.b.ops().state().syncs.clear();
+    // Which devices were synced for, and how often for the CPU, of camera, display and the other.
+    let devices = [CAMERA, DISPLAY, OTHER];
+    let counts = |s: &Set| {
+        devices.map(|dev| {
+            let counters = s.b.ops().counters(dev);
+            (counters.syncs_for_device, counters.syncs_for_cpu)
+        })
+    };
+    let syncs = |s: &Set, flags| {
+        let before = counts(s);
         s.b.sync(s.buf.id(), flags).unwrap();
-        s.b.ops().state().syncs.clone()
+        let after = counts(s);
+        [0, 1, 2].map(|n| (after[n].0 - before[n].0, after[n].1 - before[n].1))
     };
     // The display's mapping takes no part in a read by the CPU: it cannot have written.
-    assert_eq!(
-        syncs(&mut s, 1),
-        [(1, FromDevice, SyncFor::Cpu), (9, FromDevice, SyncFor::Cpu)]
-    );
-    assert_eq!(
-        syncs(&mut s, 6),
-        [
-            (1, ToDevice, SyncFor::Device),
-            (2, ToDevice, SyncFor::Device),
-            (9, ToDevice, SyncFor::Device)
-        ]
-    );
-    assert_eq!(
-        syncs(&mut s, 7),
-        [
-            (1, Bidirectional, SyncFor::Device),
-            (2, ToDevice, SyncFor::Device),
-            (9, Bidirectional, SyncFor::Device)
-        ]
-    );
-    assert_eq!(syncs(&mut s, 2), [], "nothing to bring in for a write");
+    assert_eq!(syncs(&s, 1), [(0, 1), (0, 0), (0, 1)]);
+    assert_eq!(syncs(&s, 6), [(1, 0); 3]);
+    assert_eq!(syncs(&s, 7), [(1, 0); 3]);
+    assert_eq!(syncs(&s, 2), [(0, 0); 3], "nothing to bring in for a write");
     s.b.detach(second);
     s.b.detach(third);
     s.end();
@@ -172,11 +160,11 @@ fn device_to_device_takes_no_cache_maintenance_and_the_bytes_are_right() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
     for byte in 1..20 {
         s.capture(byte, false);
-        s.b.ops().state().syncs.clear();
+        let before = s.b.ops().counters(DISPLAY);
         s.b.hand_to_device(&s.a).unwrap();
         assert_eq!(s.seen_by(DISPLAY), [byte; 8]);
         s.b.take_from_device(&s.a);
-        assert_eq!(s.b.ops().state().syncs, []);
+        assert_eq!(s.b.ops().counters(DISPLAY), before);
     }
     assert_eq!(s.cpu(), [0; 8], "the CPU asked for nothing");
     assert_eq!(s.b.observer().get().missing, [], "and wrote nothing");
@@ -282,7 +270,7 @@ fn reading_without_begin_is_stale_and_told() {
     s.b.take_from_device(&s.a);
     assert_eq!(s.cpu(), [0; 8], "stale");
     let fact = s.b.inspect(s.id, |m| m.missing_sync()).flatten().unwrap();
-    assert_eq!((fact.sync, fact.device.id), (SyncKind::BeginRead, 1));
+    assert_eq!((fact.sync, fact.device), (SyncKind::BeginRead, 1));
     assert_eq!(
         s.b.observer().get().missing,
         [],
@@ -322,12 +310,12 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
 #[test]
 fn writing_without_end_is_stale_at_the_device_and_told() {
     let s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
-    let at = s.block();
-    s.b.ops().cpu_write(at, 0, &[4; 5]);
+    let at = s.id;
+    cpu_write(&s.b, at, 0, &[4; 5]);
     s.b.hand_to_device(&s.a).unwrap();
     assert_eq!(s.seen_by(DISPLAY), [0; 8], "stale");
     let fact = s.b.observer().get().missing[0];
-    assert_eq!((fact.sync, fact.device.id), (SyncKind::EndWrite, 2));
+    assert_eq!((fact.sync, fact.device), (SyncKind::EndWrite, 2));
     assert_eq!(fact.stale_bytes, Some(5));
     s.b.sync(s.buf.id(), 6).unwrap();
     s.b.hand_to_device(&s.a).unwrap();
@@ -338,18 +326,14 @@ fn writing_without_end_is_stale_at_the_device_and_told() {
 
 #[test]
 fn coherent_memory_and_coherent_devices_miss_nothing() {
-    let pc = FakeDevice {
-        coherent: true,
-        ..DISPLAY
-    };
     for (backing, dev) in [
         (Backing::Coherent(CAMERA), DISPLAY),
-        (Backing::NonCoherent(pc), pc),
+        (Backing::NonCoherent(PC), PC),
     ] {
         let s = set(backing, Bidirectional, dev, Bidirectional);
         let vma = s.b.vma_open_buf(s.buf.id()).unwrap();
-        let at = s.block();
-        s.b.ops().cpu_write(at, 0, &[4; 8]);
+        let at = s.id;
+        cpu_write(&s.b, at, 0, &[4; 8]);
         s.b.hand_to_device(&s.a).unwrap();
         assert_eq!(s.seen_by(dev), [4; 8]);
         let addr = s.addr();

@@ -1,19 +1,23 @@
-//! Tests of sharing, over a DMA layer that is not there.
+//! Tests of sharing.
 
 mod access;
 mod attach;
+mod host;
 mod lifetime;
 mod placing;
 mod table;
 mod threads;
 
-use crate::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, PAGE};
+use crate::solve::Placement;
 use crate::{
-    Access, Backing, BufRef, Buffers, Live, MemoryId, MissingSync, Name, Observer, Spec, UserKind,
+    Access, Backing, BufRef, Buffers, Live, MemoryId, MissingSync, Name, Observer, Placer, Spec,
+    UserKind,
 };
 use alloc::vec::Vec;
+use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
 use std::sync::{Mutex, MutexGuard};
-use vb3_dma::{Attrs, Direction, DmaOps, Lock, Locks};
+use vb3_dma::fake::Fake;
+use vb3_dma::{Alloc, Attrs, Direction, DmaOps};
 
 /// Hears everything, and knows how many bytes are stale.
 #[derive(Debug, Default)]
@@ -27,83 +31,56 @@ impl Log {
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    pub(super) missing: Vec<MissingSync<FakeDevice>>,
+    pub(super) missing: Vec<MissingSync<u32>>,
     pub(super) maps: i64,
     pub(super) bytes: i64,
     pub(super) moved: u64,
-    pub(super) quarantined: Vec<(u8, u64)>,
+    pub(super) quarantined: Vec<(u32, u64)>,
 }
 
-impl Observer<Fake> for Log {
-    fn mapped(&self, _: FakeDevice) {
+impl Observer<Ops> for Log {
+    fn mapped(&self, _: u32) {
         self.get().maps += 1;
     }
 
-    fn unmapped(&self, _: FakeDevice) {
+    fn unmapped(&self, _: u32) {
         self.get().maps -= 1;
     }
 
-    fn quarantined(&self, dev: FakeDevice, len_bytes: u64) {
-        self.get().quarantined.push((dev.id, len_bytes));
+    fn quarantined(&self, dev: u32, len_bytes: u64) {
+        self.get().quarantined.push((dev, len_bytes));
     }
 
-    fn moved(&self, _: FakeDevice, len_bytes: u64) {
+    fn moved(&self, _: u32, len_bytes: u64) {
         self.get().moved += len_bytes;
     }
 
-    fn allocated(&self, _: FakeDevice, len_bytes: u64) {
+    fn allocated(&self, _: u32, len_bytes: u64) {
         self.get().bytes += i64::try_from(len_bytes).unwrap();
     }
 
-    fn freed(&self, _: FakeDevice, len_bytes: u64) {
+    fn freed(&self, _: u32, len_bytes: u64) {
         self.get().bytes -= i64::try_from(len_bytes).unwrap();
     }
 
-    fn stale_bytes(&self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
-        Some(ops.state().stale(alloc.block))
+    fn stale_bytes(&self, ops: &Ops, alloc: &Alloc<Fake>) -> Option<u64> {
+        Some(ops.platform().stale(alloc.segments()))
     }
 
-    fn missing_sync(&self, fact: MissingSync<FakeDevice>) {
+    fn missing_sync(&self, fact: MissingSync<u32>) {
         self.get().missing.push(fact);
     }
 }
 
-/// Locks for threads.
-pub(super) struct Mutexes;
-
-#[derive(Debug)]
-pub(super) struct Guarded<T>(Mutex<T>);
-
-impl Locks for Mutexes {
-    type Lock<T> = Guarded<T>;
-}
-
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().expect("no panic"))
-    }
-}
-
-pub(super) type Bufs = Buffers<Fake, Log>;
-
-pub(super) const CAMERA: FakeDevice = FakeDevice::new(1);
-pub(super) const DISPLAY: FakeDevice = FakeDevice::new(2);
-pub(super) const BOUNCER: FakeDevice = FakeDevice {
-    bounces: true,
-    ..FakeDevice::new(3)
-};
+pub(super) type Bufs = Buffers<Ops, Log>;
 
 pub(super) fn buffers() -> Bufs {
-    Buffers::new(Fake::default(), Log::default())
+    Buffers::new(host::ops(host::setup()), Log::default())
 }
 
 pub(super) fn memory(
     b: &Bufs,
-    backing: Backing<FakeDevice>,
+    backing: Backing<u32>,
     direction: Direction,
     pages: u64,
 ) -> MemoryId {
@@ -121,9 +98,14 @@ pub(super) fn export(b: &Bufs, id: MemoryId) -> BufRef {
         .expect("export")
 }
 
-pub(super) fn block(b: &Bufs, id: MemoryId) -> usize {
-    b.inspect(id, |memory| memory.alloc().block)
-        .expect("memory")
+pub(super) fn cpu_read(b: &Bufs, id: MemoryId, offset: u64, len: u64) -> Vec<u8> {
+    let read = b.inspect(id, |memory| b.ops().cpu_read(memory.alloc(), offset, len));
+    read.expect("memory")
+}
+
+pub(super) fn cpu_write(b: &Bufs, id: MemoryId, offset: u64, data: &[u8]) {
+    let written = b.inspect(id, |memory| b.ops().cpu_write(memory.alloc(), offset, data));
+    written.expect("memory");
 }
 
 pub(super) fn own_addr(b: &Bufs, id: MemoryId) -> vb3_dma::DmaAddr {
@@ -139,7 +121,8 @@ pub(super) fn end(b: Bufs, id: MemoryId) {
 
 pub(super) fn assert_nothing(b: &Bufs) {
     assert_eq!(b.live(), Live::default());
-    assert_eq!(b.ops().state().live, FakeLive::default());
+    assert_eq!(b.ops().held(), vb3_dma::Live::default());
+    assert_eq!(b.ops().platform().freed_in_reach(), []);
     let heard = b.observer().get();
     assert_eq!((heard.maps, heard.bytes), (0, 0));
 }

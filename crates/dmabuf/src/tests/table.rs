@@ -1,10 +1,10 @@
 //! The table that threads share.
 
-use super::Mutexes;
 use crate::{Slab, SlabKey, Store, Table};
 use alloc::vec::Vec;
 use std::thread;
 use vb3_dma::NoLocks;
+use vb3_dma::fake::Mutexes;
 
 /// Adds, removes and looks at both tables alike.
 #[test]

@@ -1,11 +1,7 @@
 //! Which threads the public types may visit. A type parameter that is `Send` and `Sync` stands for the
 //! host's part.
 
-use super::{Log, Mutexes};
-use crate::fake::{
-    FakeAlloc, FakeDevice, FakeLive, FakeMapping, FakeMmap, FakePlacer, FakeTable, FakeUser,
-    FakeVmap, State,
-};
+use super::{Log, Ops};
 use crate::fence::{
     Early, EarlyAccess, FenceCounts, FenceId, FenceInfo, Fences, Outcome, Owner, Status, SyncFile,
     Timeline, Usage,
@@ -20,8 +16,8 @@ use crate::{
     SyncKind, Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
+use vb3_dma::fake::Mutexes;
 
-type Ops = crate::fake::Fake;
 type Attached = Slab<Attachment<Ops>>;
 
 #[test]
@@ -44,7 +40,4 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();
     any_thread::<(PictureNeeds, Placement, Protection, Relief, Request, Rule)>();
     any_thread::<(Run, Translation)>();
-    // The host for tests.
-    any_thread::<(Ops, FakeAlloc, FakeDevice, FakeLive, FakeMapping, FakeMmap)>();
-    any_thread::<(FakePlacer, FakeTable, FakeUser, FakeVmap, State)>();
 }

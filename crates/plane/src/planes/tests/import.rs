@@ -5,7 +5,7 @@ use super::*;
 use Coherency::{Coherent, NonCoherent};
 use Direction::{Bidirectional, FromDevice, ToDevice};
 
-const HERE: Device<FakeDevice> = Device::contig(DISPLAY);
+const HERE: Device<u32> = Device::contig(DISPLAY);
 
 fn owned(t: &Test) -> (TestPlane, BufRef) {
     let owner = alloc(t, Device::contig(CAMERA), FromDevice, NonCoherent);
@@ -44,10 +44,10 @@ fn defect_02_each_plane_is_measured_against_the_shared_buffer() {
 fn size_is_tested_before_all_else() {
     let t = planes();
     let (owner, buf) = owned(&t);
-    t.ops().state().fail_after = Some(0);
+    t.ops().fail_after(0);
     let e = t.attach_dmabuf(HERE, &buf, u64::MAX, ToDevice).unwrap_err();
     assert_eq!((e.errno(), reason(e).0), (14, Constraint::BufferSize));
-    t.ops().state().fail_after = None;
+    t.ops().platform().fail(None);
     assert_eq!(
         t.attach_dmabuf(HERE, &buf, 0, ToDevice).unwrap_err(),
         PlaneError::Invalid(None)
@@ -66,11 +66,11 @@ fn a_mapping_that_fails_is_einval_and_can_be_tried_again() {
         t.prepare(&mut plane, HintSkip::empty()),
         Err(PlaneError::Invalid(None))
     );
-    t.ops().state().fail_after = Some(0);
+    t.ops().fail_after(0);
     let e = t.map_dmabuf(&mut plane).unwrap_err();
     assert_eq!((e.errno(), reason(e).0), (22, Constraint::InjectedFault));
     assert_eq!(t.cookie(&plane), None);
-    assert_eq!(t.ops().state().live.mappings, 0);
+    assert_eq!(t.ops().live().mappings, 0);
     t.map_dmabuf(&mut plane).unwrap();
     assert!(t.cookie(&plane).is_some());
     t.put(plane);
@@ -89,12 +89,12 @@ fn scattered_memory_is_efault_and_unmapped_again() {
     let e = t.map_dmabuf(&mut plane).unwrap_err();
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::Contiguous, 2 * PAGE, PAGE));
-    assert_eq!(t.ops().state().live.mappings, 0);
+    assert_eq!(t.ops().live().mappings, 0);
     // As much of it as is one run will do, and does not lose it to a plane that wants more.
     let mut small = t.attach_dmabuf(direct, &buf, PAGE, ToDevice).unwrap();
     t.map_dmabuf(&mut small).unwrap();
     assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 14);
-    assert_eq!(t.ops().state().live.mappings, 1);
+    assert_eq!(t.ops().live().mappings, 1);
     assert!(t.cookie(&small).is_some());
     t.put(small);
     t.put(plane);
@@ -105,17 +105,22 @@ fn scattered_memory_is_efault_and_unmapped_again() {
 
 #[test]
 fn defect_20_an_import_at_address_zero_is_mapped_and_unmapped() {
-    let t = planes();
-    let (owner, buf) = owned(&t);
-    let mut plane = mapped(&t, &buf);
+    let mut setup = host::setup();
+    setup.ram_base = 0;
+    let t = Planes::new(host::ops(setup), Log::default());
+    let here = Device::contig(DIRECT);
+    let owner = alloc(&t, here, FromDevice, NonCoherent);
+    let buf = export(&t, &owner);
+    let mut plane = t.attach_dmabuf(here, &buf, PAGE, ToDevice).unwrap();
+    t.map_dmabuf(&mut plane).unwrap();
     assert_eq!(dma(&t, &plane), DmaAddr::new(0));
     t.map_dmabuf(&mut plane).unwrap();
-    assert_eq!(t.counters(DISPLAY).maps, 1, "mapping twice is a no-op");
+    assert_eq!(t.counters(DIRECT).maps, 1, "mapping twice is a no-op");
     t.unmap_dmabuf(&mut plane);
     t.unmap_dmabuf(&mut plane);
     assert_eq!(t.cookie(&plane), None);
     t.put(plane);
-    assert_eq!(t.counters(DISPLAY).unmaps, 1);
+    assert_eq!(t.counters(DIRECT).unmaps, 1);
     t.put_dmabuf(buf);
     t.put(owner);
     assert_nothing(&t);
@@ -194,11 +199,11 @@ fn camera_to_display_without_a_sync_or_a_copy() {
             t.prepare(&mut owner, HintSkip::empty()).unwrap();
             assert!(t.ops().dev_write(CAMERA, from, &[byte]));
             t.finish(&mut owner, HintSkip::FINISH);
-            t.ops().state().syncs.clear();
+            let before = t.ops().counters(DISPLAY);
             t.prepare(&mut plane, HintSkip::empty()).unwrap();
             assert_eq!(t.ops().dev_read(DISPLAY, to, 1).unwrap(), [byte]);
             t.finish(&mut plane, HintSkip::empty());
-            assert_eq!(t.ops().state().syncs, []);
+            assert_eq!(t.ops().counters(DISPLAY), before);
         }
         assert_eq!(t.counters(DISPLAY).maps, 1);
         assert_eq!(t.counters(DISPLAY).copied_bytes, 0);
@@ -220,14 +225,15 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
         let camera = Device::contig(CAMERA);
         let mut plane = t.attach_dmabuf(camera, &buf, PAGE, FromDevice).unwrap();
         t.map_dmabuf(&mut plane).unwrap();
-        let (addr, at) = (dma(&t, &plane), block(&t, &owner));
+        let addr = dma(&t, &plane);
+        cpu_read(&t, &owner, 0, 16);
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
         assert!(t.ops().dev_write(CAMERA, addr, &[3; 16]));
         t.finish(&mut plane, HintSkip::empty());
         if sync {
             t.sync_buf(buf.id(), 1).unwrap();
         }
-        let seen = t.ops().cpu_read(at, 0, 16);
+        let seen = cpu_read(&t, &owner, 0, 16);
         assert_eq!(seen, [if sync { 3 } else { 0 }; 16]);
         t.prepare(&mut owner, HintSkip::empty()).unwrap();
         let told: Vec<_> = t
@@ -235,7 +241,7 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
             .missing
             .borrow()
             .iter()
-            .map(|m| (m.sync, m.device.id, m.stale_bytes))
+            .map(|m| (m.sync, m.device, m.stale_bytes))
             .collect();
         if sync {
             assert_eq!(told, []);
@@ -263,16 +269,16 @@ fn defect_18_a_failed_acquire_leaves_the_former_planes_as_they_were() {
         let buf = export(&t, &one);
         (one, buf)
     };
-    let (live, layer) = (t.live(), t.ops().state().live);
+    let (live, layer) = (t.live(), t.ops().live());
     for _ in 0..10 {
         let e = t
             .attach_dmabuf(HERE, &tiny, PAGE + 1, ToDevice)
             .unwrap_err();
         assert_eq!(e.errno(), 14);
-        let user = t.ops().state().user(PAGE, false);
+        let user = t.ops().platform().add_user(1, false);
         assert!(t.get_userptr(HERE, &user, 64, PAGE, ToDevice).is_err());
     }
-    assert_eq!((t.live(), t.ops().state().live), (live, layer));
+    assert_eq!((t.live(), t.ops().live()), (live, layer));
     assert!(t.cookie(&plane).is_some());
     t.put(plane);
     for (plane, buf) in [(owner, buf), (small, tiny)] {

@@ -1,9 +1,11 @@
 //! Planes that are placed when they are first used.
 
-use super::{BufRef, Coherency, Direction, FakeDevice, HintSkip, MemOps, PAGE, TestPlane};
-use super::{CAMERA, DIRECT, DISPLAY, Device, Test, alloc, assert_nothing, dma, export, planes};
+use super::host::{FakePlacer, TestOps as _};
+use super::{BufRef, Coherency, Direction, HintSkip, MemOps, PAGE, TestPlane};
+use super::{
+    CAMERA, DIRECT, DISPLAY, Device, Test, alloc, assert_nothing, cpu_read, dma, export, planes,
+};
 use alloc::boxed::Box;
-use vb3_dmabuf::fake::FakePlacer;
 
 fn lazy(has_runs: bool) -> (Test, TestPlane) {
     let mut t = planes();
@@ -16,21 +18,23 @@ fn lazy(has_runs: bool) -> (Test, TestPlane) {
     (t, plane)
 }
 
-fn import(t: &Test, buf: &BufRef, dev: FakeDevice) -> TestPlane {
+fn import(t: &Test, buf: &BufRef, dev: u32) -> TestPlane {
     t.attach_dmabuf(Device::contig(dev), buf, 2 * PAGE, Direction::ToDevice)
         .expect("attached")
 }
 
 /// As a queue prepares a buffer, and its device writes or reads it.
-fn cycle(t: &Test, plane: &mut TestPlane, dev: FakeDevice, write: Option<&[u8]>) -> [u8; 2] {
+fn cycle(t: &Test, plane: &mut TestPlane, dev: u32, write: Option<&[u8]>) -> [u8; 2] {
     t.place(plane).expect("a place");
     let at = dma(t, plane);
     t.prepare(plane, HintSkip::empty()).expect("handed over");
     if let Some(bytes) = write {
         assert!(t.ops().dev_write(dev, at, bytes));
     }
-    let seen = t.ops().dev_read(dev, at, 2).expect("mapped");
+    // The camera may not read its memory; the CPU does.
+    let seen = (dev != CAMERA).then(|| t.ops().dev_read(dev, at, 2).expect("mapped"));
     t.finish(plane, HintSkip::empty());
+    let seen = seen.unwrap_or_else(|| cpu_read(t, plane, 0, 2));
     [seen[0], seen[1]]
 }
 
@@ -44,7 +48,6 @@ fn a_plane_follows_its_importers() {
     t.map_dmabuf(&mut display).expect("behind an IOMMU");
     assert_eq!(&cycle(&t, &mut display, DISPLAY, None), b"ab");
     assert_eq!(t.counters(CAMERA).moved_bytes, 0);
-    let before = dma(&t, &display);
     // It needs one run: the memory moves, and everybody follows.
     let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
@@ -55,7 +58,6 @@ fn a_plane_follows_its_importers() {
         assert_eq!(&cycle(&t, &mut direct, DIRECT, None), round);
         assert_eq!(&cycle(&t, &mut display, DISPLAY, None), round);
     }
-    assert_ne!(dma(&t, &display), before);
     assert_eq!(t.counters(CAMERA).moved_bytes, 2 * PAGE, "moved once");
     assert_eq!(t.counters(CAMERA).copied_bytes, 0);
     for plane in [direct, display] {
@@ -148,6 +150,13 @@ fn plane_moved_since_its_place_is_refused() {
     // Another queue moves the memory before the first one's device gets it.
     let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
+    // Its old addresses are given to something else.
+    let other = alloc(
+        &t,
+        Device::contig(DISPLAY),
+        Direction::ToDevice,
+        Coherency::NonCoherent,
+    );
     t.place(&mut two).expect("mapped again");
     assert_ne!(dma(&t, &two), before);
     assert_eq!(
@@ -155,7 +164,7 @@ fn plane_moved_since_its_place_is_refused() {
         16
     );
     assert_eq!(&cycle(&t, &mut one, DISPLAY, None), b"ab", "placed again");
-    for plane in [one, two, direct] {
+    for plane in [one, two, direct, other] {
         t.put(plane);
     }
     t.put_dmabuf(buf);

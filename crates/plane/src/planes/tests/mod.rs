@@ -1,5 +1,7 @@
-//! Tests of planes over a DMA layer that is not there.
+//! Tests of planes.
 
+#[path = "../../../../dmabuf/src/tests/host.rs"]
+mod host;
 mod import;
 mod lazy;
 mod mmap;
@@ -15,43 +17,32 @@ use super::{Cookie, Device, Live, Plane, Planes};
 use crate::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Reason};
-use vb3_dmabuf::fake::{Fake, FakeAlloc, FakeDevice, FakeLive, FakeUser, PAGE};
-use vb3_dmabuf::{BufRef, MissingSync, Observer, SyncKind};
+use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
+use vb3_dma::fake::{Fake, FakeUser};
+use vb3_dma::{Alloc, Coherency, Constraint, Direction, DmaAddr, Reason};
+use vb3_dmabuf::solve::Placement;
+use vb3_dmabuf::{BufRef, MissingSync, Observer, Placer, Spec, SyncKind};
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pub(super) missing: RefCell<Vec<MissingSync<FakeDevice>>>,
+    pub(super) missing: RefCell<Vec<MissingSync<u32>>>,
 }
 
-impl Observer<Fake> for Log {
-    fn stale_bytes(&self, ops: &Fake, alloc: &FakeAlloc) -> Option<u64> {
-        Some(ops.state().stale(alloc.block))
+impl Observer<Ops> for Log {
+    fn stale_bytes(&self, ops: &Ops, alloc: &Alloc<Fake>) -> Option<u64> {
+        Some(ops.platform().stale(alloc.segments()))
     }
 
-    fn missing_sync(&self, fact: MissingSync<FakeDevice>) {
+    fn missing_sync(&self, fact: MissingSync<u32>) {
         self.missing.borrow_mut().push(fact);
     }
 }
 
-pub(super) type Test = Planes<Fake, Log>;
-pub(super) type TestPlane = Plane<FakeDevice>;
-
-/// Behind an IOMMU, caches not coherent.
-pub(super) const CAMERA: FakeDevice = FakeDevice::new(1);
-pub(super) const DISPLAY: FakeDevice = FakeDevice::new(2);
-/// No IOMMU.
-pub(super) const DIRECT: FakeDevice = FakeDevice {
-    iommu: false,
-    ..FakeDevice::new(3)
-};
-pub(super) const BOUNCER: FakeDevice = FakeDevice {
-    bounces: true,
-    ..FakeDevice::new(4)
-};
+pub(super) type Test = Planes<Ops, Log>;
+pub(super) type TestPlane = Plane<u32>;
 
 pub(super) fn planes() -> Test {
-    Planes::new(Fake::default(), Log::default())
+    Planes::new(host::ops(host::setup()), Log::default())
 }
 
 pub(super) fn args(len_bytes: u64, direction: Direction, coherency: Coherency) -> AllocArgs {
@@ -64,7 +55,7 @@ pub(super) fn args(len_bytes: u64, direction: Direction, coherency: Coherency) -
 
 pub(super) fn alloc(
     t: &Test,
-    dev: Device<FakeDevice>,
+    dev: Device<u32>,
     direction: Direction,
     coherency: Coherency,
 ) -> TestPlane {
@@ -83,15 +74,26 @@ pub(super) fn dma(t: &Test, plane: &TestPlane) -> DmaAddr {
     }
 }
 
-pub(super) fn block(t: &Test, plane: &TestPlane) -> usize {
+/// Reads an allocated plane as the CPU does.
+pub(super) fn cpu_read(t: &Test, plane: &TestPlane, offset: u64, len: u64) -> Vec<u8> {
     let memory = plane.memory().expect("allocated");
-    let block = t.buffers.inspect(memory, |memory| memory.alloc().block);
-    block.expect("memory")
+    let read = |memory: &Allocated| t.ops().cpu_read(memory.alloc(), offset, len);
+    t.buffers.inspect(memory, read).expect("memory")
 }
+
+/// Writes an allocated plane as the CPU does.
+pub(super) fn cpu_write(t: &Test, plane: &TestPlane, offset: u64, data: &[u8]) {
+    let memory = plane.memory().expect("allocated");
+    let write = |memory: &Allocated| t.ops().cpu_write(memory.alloc(), offset, data);
+    t.buffers.inspect(memory, write).expect("memory");
+}
+
+type Allocated = vb3_dmabuf::Memory<Ops>;
 
 pub(super) fn assert_nothing(t: &Test) {
     assert_eq!(t.live(), Live::default());
-    assert_eq!(t.ops().state().live, FakeLive::default());
+    assert_eq!(t.ops().held(), vb3_dma::Live::default());
+    assert_eq!(t.ops().platform().freed_in_reach(), []);
     for dev in [CAMERA, DISPLAY, DIRECT, BOUNCER] {
         let c = t.counters(dev);
         assert_eq!((c.maps, c.bytes), (c.unmaps, 0), "{dev:?}");

@@ -1,8 +1,8 @@
 //! Memory for several planes, all of it or none.
 
-use super::{CAMERA, DIRECT, args, assert_nothing, planes};
+use super::host::TestOps as _;
+use super::{CAMERA, DIRECT, PAGE, args, assert_nothing, planes};
 use crate::{Coherency, Device, Direction, MemOps, PlaneError, Short, reserve};
-use vb3_dmabuf::fake::PAGE;
 
 #[test]
 fn all_planes_are_given_or_none() {
@@ -12,7 +12,7 @@ fn all_planes_are_given_or_none() {
         let mut failing = 0;
         let given = loop {
             let t = planes();
-            t.ops().state().fail_after = Some(failing);
+            t.ops().fail_after(failing.into());
             match reserve(&t, Device::contig(dev), 3, wanted) {
                 Ok(given) => break (t, given),
                 Err(Short { fits, why }) => {

@@ -4,9 +4,8 @@ use super::*;
 use Coherency::Coherent;
 use Direction::{FromDevice, ToDevice};
 use alloc::vec;
-use vb3_dma::SyncFor;
 
-const HERE: Device<FakeDevice> = Device::sg(DIRECT);
+const HERE: Device<u32> = Device::sg(DIRECT);
 
 fn view(t: &Test, plane: &TestPlane) -> super::super::SgView {
     match t.cookie(plane) {
@@ -16,7 +15,7 @@ fn view(t: &Test, plane: &TestPlane) -> super::super::SgView {
 }
 
 /// Writes `byte` over the whole plane as the device does, segment by segment.
-fn device_fills(t: &Test, dev: FakeDevice, plane: &TestPlane, byte: u8) {
+fn device_fills(t: &Test, dev: u32, plane: &TestPlane, byte: u8) {
     let view = view(t, plane);
     let mut at = 0;
     while at < plane.len_bytes() {
@@ -58,18 +57,23 @@ fn scattered_pages_are_reached_segment_by_segment() {
 fn syncs_are_done_each_time_and_left_out_by_hints() {
     let t = planes();
     let mut plane = alloc(&t, HERE, FromDevice, Coherent);
-    let at = block(&t, &plane);
-    t.ops().state().syncs.clear();
+    cpu_read(&t, &plane, 0, PAGE);
+    let syncs = || {
+        let done = t.ops().counters(DIRECT);
+        (done.syncs_for_device, done.syncs_for_cpu)
+    };
+    let before = syncs();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.finish(&mut plane, HintSkip::empty());
-    let done = [SyncFor::Device, SyncFor::Cpu].map(|sync| (3, FromDevice, sync));
-    assert_eq!(t.ops().state().syncs, done);
+    let done = (before.0 + 1, before.1 + 1);
+    assert_eq!(syncs(), done);
+    cpu_read(&t, &plane, 0, PAGE);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
     device_fills(&t, DIRECT, &plane, 7);
     t.finish(&mut plane, HintSkip::all());
-    assert_eq!(t.ops().state().syncs.len(), 2, "left out");
+    assert_eq!(syncs(), done, "left out");
     assert_eq!(
-        t.ops().cpu_read(at, 0, 1),
+        cpu_read(&t, &plane, 0, 1),
         [0],
         "so the CPU sees what it had"
     );
@@ -84,11 +88,10 @@ fn a_bounced_plane_is_copied_whatever_a_hint_says() {
     for hints in [HintSkip::empty(), HintSkip::all()] {
         let t = planes();
         let mut plane = alloc(&t, Device::sg(BOUNCER), FromDevice, Coherent);
-        let at = block(&t, &plane);
         t.prepare(&mut plane, hints).unwrap();
         device_fills(&t, BOUNCER, &plane, 9);
         t.finish(&mut plane, hints);
-        assert_eq!(t.ops().cpu_read(at, 0, 4), [9; 4]);
+        assert_eq!(cpu_read(&t, &plane, 0, 4), [9; 4]);
         t.put(plane);
         assert_nothing(&t);
     }
@@ -97,7 +100,7 @@ fn a_bounced_plane_is_copied_whatever_a_hint_says() {
 #[test]
 fn user_memory_needs_no_run_and_no_alignment() {
     let t = planes();
-    let user = t.ops().state().user(4 * PAGE, false);
+    let user = t.ops().platform().add_user(4, false);
     let base = FakeUser::BASE + 1;
     let mut plane = t
         .get_userptr(HERE, &user, base, 2 * PAGE, FromDevice)
@@ -105,9 +108,9 @@ fn user_memory_needs_no_run_and_no_alignment() {
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     device_fills(&t, DIRECT, &plane, 5);
     t.finish(&mut plane, HintSkip::empty());
-    let at = t.ops().state().user_block(user);
-    assert_eq!(t.ops().cpu_read(at, 0, 2), [0, 5]);
-    assert_eq!(t.ops().cpu_read(at, 2 * PAGE, 2), [5, 0]);
+    let at = t.ops().platform().user_memory(user);
+    assert_eq!(t.ops().platform().peek_in(&at, 0, 2), [0, 5]);
+    assert_eq!(t.ops().platform().peek_in(&at, 2 * PAGE, 2), [5, 0]);
     t.put(plane);
     for (addr, len) in [(0, PAGE), (base, 4 * PAGE), (u64::MAX, PAGE)] {
         let e = t

@@ -35,12 +35,12 @@ fn expected(kind: Kind, direction: Direction, no_clean: bool, no_invalidate: boo
     )
 }
 
-fn make(t: &Test, dev: FakeDevice, kind: Kind, dir: Direction) -> (TestPlane, Option<Both>) {
+fn make(t: &Test, dev: u32, kind: Kind, dir: Direction) -> (TestPlane, Option<Both>) {
     let dev = Device::contig(dev);
     match kind {
         Kind::Mmap(coherency) => (alloc(t, dev, dir, coherency), None),
         Kind::UserPtr => {
-            let user = t.ops().state().user(2 * PAGE, false);
+            let user = t.ops().platform().add_user(2, false);
             let plane = t.get_userptr(dev, &user, FakeUser::BASE, 2 * PAGE, dir);
             (plane.expect("user memory"), None)
         }
@@ -70,7 +70,7 @@ fn end(t: Test, plane: TestPlane, both: Option<Both>) {
 fn every_kind_direction_coherency_and_hint() {
     let mut rows = 0;
     for coherent in [false, true] {
-        let dev = FakeDevice { coherent, ..CAMERA };
+        let dev = if coherent { PC } else { CAMERA };
         for kind in [
             Kind::Mmap(Coherent),
             Kind::Mmap(NonCoherent),
@@ -126,10 +126,14 @@ fn defect_20_a_hint_lasts_for_one_hand_over() {
     let mut plane = alloc(&t, Device::contig(CAMERA), Bidirectional, NonCoherent);
     t.prepare(&mut plane, HintSkip::all()).unwrap();
     t.finish(&mut plane, HintSkip::all());
-    assert_eq!(t.ops().state().syncs.len(), 0);
+    let syncs = || {
+        let done = t.ops().counters(CAMERA);
+        done.syncs_for_device + done.syncs_for_cpu
+    };
+    assert_eq!(syncs(), 0);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.finish(&mut plane, HintSkip::empty());
-    assert_eq!(t.ops().state().syncs.len(), 2);
+    assert_eq!(syncs(), 2);
     t.put(plane);
     assert_nothing(&t);
 }
@@ -139,8 +143,8 @@ fn bytes_are_right_with_the_syncs_and_stale_without() {
     for (skip, seen) in [(HintSkip::empty(), 5), (HintSkip::all(), 0)] {
         let t = planes();
         let mut plane = alloc(&t, Device::contig(CAMERA), Bidirectional, NonCoherent);
-        let (at, addr) = (block(&t, &plane), dma(&t, &plane));
-        t.ops().cpu_write(at, 0, &[5]);
+        let addr = dma(&t, &plane);
+        cpu_write(&t, &plane, 0, &[5]);
         t.prepare(&mut plane, skip).unwrap();
         assert_eq!(t.ops().dev_read(CAMERA, addr, 1).unwrap(), [seen]);
         assert!(
@@ -148,7 +152,7 @@ fn bytes_are_right_with_the_syncs_and_stale_without() {
                 .dev_write(CAMERA, addr.checked_add(1).unwrap(), &[5])
         );
         t.finish(&mut plane, skip);
-        assert_eq!(t.ops().cpu_read(at, 1, 1), [seen]);
+        assert_eq!(cpu_read(&t, &plane, 1, 1), [seen]);
         t.put(plane);
     }
 }
@@ -157,8 +161,7 @@ fn bytes_are_right_with_the_syncs_and_stale_without() {
 fn a_missing_clean_is_told() {
     let t = planes();
     let mut plane = alloc(&t, Device::contig(CAMERA), ToDevice, NonCoherent);
-    let at = block(&t, &plane);
-    t.ops().cpu_write(at, 0, &[5; 3]);
+    cpu_write(&t, &plane, 0, &[5; 3]);
     t.prepare(&mut plane, HintSkip::PREPARE).unwrap();
     let fact = t.host().missing.borrow()[0];
     assert_eq!((fact.sync, fact.stale_bytes), (SyncKind::EndWrite, Some(3)));

@@ -5,9 +5,9 @@ use Direction::{Bidirectional, FromDevice, ToDevice};
 
 const BASE: u64 = FakeUser::BASE;
 
-fn refuse(dev: FakeDevice, addr: u64, len: u64, read_only: bool) -> PlaneError {
+fn refuse(dev: u32, addr: u64, len: u64, read_only: bool) -> PlaneError {
     let t = planes();
-    let user = t.ops().state().user(4 * PAGE, read_only);
+    let user = t.ops().platform().add_user(4, read_only);
     let refused = t
         .get_userptr(Device::contig(dev), &user, addr, len, FromDevice)
         .expect_err("refused");
@@ -48,8 +48,8 @@ fn a_pin_error_of_the_host_keeps_its_errno() {
     const EINTR: i32 = 4;
     for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
         let t = planes();
-        let user = t.ops().state().user(PAGE, false);
-        t.ops().state().pin_errno = Some(EINTR);
+        let user = t.ops().platform().add_user(1, false);
+        t.ops().platform().fail_pins(Some(EINTR));
         let refused = t.get_userptr(dev, &user, BASE, PAGE, FromDevice);
         assert_eq!(refused.expect_err("refused").errno(), EINTR);
         assert_nothing(&t);
@@ -58,15 +58,10 @@ fn a_pin_error_of_the_host_keeps_its_errno() {
 
 #[test]
 fn a_byte_address_is_fine_where_caches_are_coherent() {
-    let pc = FakeDevice {
-        coherent: true,
-        cache_alignment: 1,
-        ..CAMERA
-    };
     let t = planes();
-    let user = t.ops().state().user(4 * PAGE, false);
+    let user = t.ops().platform().add_user(4, false);
     let plane = t
-        .get_userptr(Device::contig(pc), &user, BASE + 1, PAGE, FromDevice)
+        .get_userptr(Device::contig(PC), &user, BASE + 1, PAGE, FromDevice)
         .unwrap();
     t.put(plane);
     assert_nothing(&t);
@@ -78,12 +73,12 @@ fn defect_13_scattered_memory_is_one_run_or_refused_with_the_length_found() {
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::Contiguous, 4 * PAGE, PAGE));
     let t = planes();
-    let user = t.ops().state().user(4 * PAGE, false);
-    let at = t.ops().state().user_block(user);
+    let user = t.ops().platform().add_user(4, false);
+    let at = t.ops().platform().user_memory(user);
     let dev = Device::contig(CAMERA);
     let mut plane = t.get_userptr(dev, &user, BASE, 4 * PAGE, ToDevice).unwrap();
     let addr = dma(&t, &plane);
-    t.ops().cpu_write(at, 3 * PAGE, &[9]);
+    t.ops().platform().poke_in(&at, 3 * PAGE, &[9]);
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     let last = addr.checked_add(3 * PAGE).unwrap();
     assert_eq!(t.ops().dev_read(CAMERA, last, 1).unwrap(), [9]);
@@ -100,8 +95,8 @@ fn defect_13_scattered_memory_is_one_run_or_refused_with_the_length_found() {
 fn what_the_dma_layer_cannot_map_is_eio() {
     for (after, errno) in [(0, 12), (1, 5)] {
         let t = planes();
-        let user = t.ops().state().user(4 * PAGE, false);
-        t.ops().state().fail_after = Some(after);
+        let user = t.ops().platform().add_user(4, false);
+        t.ops().fail_after(after);
         let e = t
             .get_userptr(Device::contig(CAMERA), &user, BASE, PAGE, FromDevice)
             .unwrap_err();
@@ -114,14 +109,14 @@ fn what_the_dma_layer_cannot_map_is_eio() {
 #[test]
 fn identity_is_the_memory_and_not_the_address() {
     let t = planes();
-    let user = t.ops().state().user(4 * PAGE, false);
-    let other = t.ops().state().user(4 * PAGE, false);
+    let user = t.ops().platform().add_user(4, false);
+    let other = t.ops().platform().add_user(4, false);
     let dev = Device::contig(CAMERA);
     let plane = t.get_userptr(dev, &user, BASE, PAGE, FromDevice).unwrap();
     assert!(t.is_current(&plane, &user, BASE));
     assert!(!t.is_current(&plane, &user, BASE + PAGE));
     assert!(!t.is_current(&plane, &other, BASE));
-    t.ops().state().remap_user(user);
+    t.ops().platform().remap_user(user);
     assert!(!t.is_current(&plane, &user, BASE), "mapped anew");
     t.put(plane);
     let plane = alloc(&t, dev, FromDevice, Coherency::Coherent);
@@ -133,20 +128,20 @@ fn identity_is_the_memory_and_not_the_address() {
 #[test]
 fn bounced_user_memory_is_copied_at_the_hand_overs() {
     let t = planes();
-    let user = t.ops().state().user(2 * PAGE, false);
-    let at = t.ops().state().user_block(user);
+    let user = t.ops().platform().add_user(2, false);
+    let at = t.ops().platform().user_memory(user);
     let dev = Device::contig(BOUNCER);
     let mut plane = t
         .get_userptr(dev, &user, BASE, 2 * PAGE, Bidirectional)
         .unwrap();
     let addr = dma(&t, &plane);
     for byte in 1..4 {
-        t.ops().cpu_write(at, 0, &[byte]);
+        t.ops().platform().poke_in(&at, 0, &[byte]);
         t.prepare(&mut plane, HintSkip::empty()).unwrap();
         assert_eq!(t.ops().dev_read(BOUNCER, addr, 1).unwrap(), [byte]);
         assert!(t.ops().dev_write(BOUNCER, addr, &[byte + 100]));
         t.finish(&mut plane, HintSkip::empty());
-        assert_eq!(t.ops().cpu_read(at, 0, 1), [byte + 100]);
+        assert_eq!(t.ops().platform().peek_in(&at, 0, 1), [byte + 100]);
     }
     assert_eq!(t.counters(BOUNCER).syncs_for_cpu, 3);
     t.put(plane);
@@ -156,7 +151,7 @@ fn bounced_user_memory_is_copied_at_the_hand_overs() {
 #[test]
 fn user_memory_is_neither_exported_nor_mapped() {
     let t = planes();
-    let user = t.ops().state().user(2 * PAGE, false);
+    let user = t.ops().platform().add_user(2, false);
     let dev = Device::contig(CAMERA);
     let mut plane = t.get_userptr(dev, &user, BASE, PAGE, FromDevice).unwrap();
     assert_eq!(t.mmap(&plane, PAGE).unwrap_err().errno(), 22);

@@ -4,7 +4,7 @@ use super::*;
 use Coherency::NonCoherent;
 use Direction::{FromDevice, ToDevice};
 
-const SOFT: Device<FakeDevice> = Device::vmalloc(DISPLAY);
+const SOFT: Device<u32> = Device::vmalloc(DISPLAY);
 
 #[test]
 fn a_soft_driver_sees_what_a_device_wrote_and_the_other_way_round() {
@@ -89,20 +89,20 @@ fn an_access_that_was_cancelled_is_ended() {
 #[test]
 fn user_memory_of_a_soft_driver() {
     let t = planes();
-    let user = t.ops().state().user(3 * PAGE, false);
-    let at = t.ops().state().user_block(user);
+    let user = t.ops().platform().add_user(3, false);
+    let at = t.ops().platform().user_memory(user);
     let base = FakeUser::BASE + 5;
     let mut plane = t.get_userptr(SOFT, &user, base, PAGE, FromDevice).unwrap();
     let cookie = t.cookie(&plane).unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     t.cpu_write(DISPLAY, cookie, 0, &[1, 2]).unwrap();
     t.finish(&mut plane, HintSkip::empty());
-    assert_eq!(t.ops().cpu_read(at, 5, 2), [1, 2]);
+    assert_eq!(t.ops().platform().peek_in(&at, 5, 2), [1, 2]);
     let past = t.cpu_write(DISPLAY, cookie, PAGE - 1, &[1, 2]).unwrap_err();
     assert_eq!(past.errno(), 16);
     t.put(plane);
     assert!(t.cpu_write(DISPLAY, cookie, 0, &[1]).is_err(), "gone");
-    t.ops().state().fail_after = Some(1);
+    t.ops().fail_after(1);
     let e = t.get_userptr(SOFT, &user, base, PAGE, FromDevice);
     assert_eq!(e.unwrap_err().errno(), 12);
     assert_nothing(&t);
@@ -114,7 +114,7 @@ fn a_cpu_mapping_that_fails_is_efault_at_map() {
     let owner = alloc(&t, Device::contig(CAMERA), FromDevice, NonCoherent);
     let buf = export(&t, &owner);
     let mut plane = t.attach_dmabuf(SOFT, &buf, PAGE, FromDevice).unwrap();
-    t.ops().state().fail_after = Some(0);
+    t.ops().fail_after(0);
     assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 14);
     t.put(plane);
     let e = t

@@ -1,0 +1,190 @@
+//! The mapping layer over the host of [`vb3_dma::fake`], with devices of several kinds. The tests of
+//! `vb3-plane` use this file, too.
+
+use super::{Placement, Placer, Spec};
+use alloc::vec;
+use alloc::vec::Vec;
+use std::sync::Mutex;
+use vb3_dma::fake::{Fake, Mutexes, Setup};
+use vb3_dma::{Alloc, Attrs, BounceMode, Direction, DmaAddr, DmaOps as _, Error, Live, Mapper};
+
+pub(crate) use vb3_dma::fake::PAGE;
+
+/// The DMA layer of all tests.
+pub(crate) type Ops = Mapper<Fake, Mutexes>;
+
+// Devices that do not see the CPU's caches. The first three are behind an IOMMU.
+pub(crate) const CAMERA: u32 = 1;
+pub(crate) const DISPLAY: u32 = 2;
+pub(crate) const OTHER: u32 = 9;
+/// All of its streaming mappings are copies.
+pub(crate) const BOUNCER: u32 = 3;
+/// It has no IOMMU.
+pub(crate) const DIRECT: u32 = 5;
+/// As the display, with coherent caches and without an alignment.
+pub(crate) const PC: u32 = 6;
+
+pub(crate) fn setup() -> Setup {
+    let behind = Setup {
+        cache_alignment: 64,
+        ..Setup::iommu(32).non_coherent()
+    };
+    let bouncer = Setup {
+        bounce: BounceMode::Always,
+        ..behind.clone()
+    };
+    let direct = Setup {
+        cache_alignment: 64,
+        ..Setup::direct().non_coherent()
+    };
+    let all = Setup {
+        devices: 0,
+        pool_bytes: 256 * PAGE,
+        ..Setup::direct()
+    };
+    all.with_device(CAMERA, behind.clone())
+        .with_device(DISPLAY, behind.clone())
+        .with_device(OTHER, behind)
+        .with_device(BOUNCER, bouncer)
+        .with_device(DIRECT, direct)
+        .with_device(PC, Setup::iommu(32))
+}
+
+pub(crate) fn ops(setup: Setup) -> Ops {
+    Mapper::with_locks(Fake::new(setup), 16).expect("a setup that can be")
+}
+
+/// What tests do with memory, faults and devices.
+pub(crate) trait TestOps {
+    /// Reads as a device does; `None` if it faults.
+    fn dev_read(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>>;
+    /// Writes as a device does; false if it faults.
+    fn dev_write(&self, dev: u32, addr: DmaAddr, data: &[u8]) -> bool;
+    /// Reads through a CPU mapping with the allocation's caching.
+    fn cpu_read(&self, alloc: &Alloc<Fake>, offset: u64, len: u64) -> Vec<u8>;
+    /// Writes through a CPU mapping with the allocation's caching.
+    fn cpu_write(&self, alloc: &Alloc<Fake>, offset: u64, data: &[u8]);
+    /// After so many calls of the host that may fail, the next one does.
+    fn fail_after(&self, calls: u64);
+    /// Calls of the host that failed since the last [`fail_after`](Self::fail_after).
+    fn faults(&self) -> u64;
+    /// All that is held, but for what is quarantined.
+    fn held(&self) -> Live;
+}
+
+impl TestOps for Ops {
+    fn dev_read(&self, dev: u32, addr: DmaAddr, len: u64) -> Option<Vec<u8>> {
+        self.platform().dev_read_as(dev, addr, len)
+    }
+
+    fn dev_write(&self, dev: u32, addr: DmaAddr, data: &[u8]) -> bool {
+        self.platform().dev_write_as(dev, addr, data).is_some()
+    }
+
+    fn cpu_read(&self, alloc: &Alloc<Fake>, offset: u64, len: u64) -> Vec<u8> {
+        let view = self.vmap_alloc(alloc).expect("a CPU mapping");
+        let mut out = vec![0; usize::try_from(len).expect("a length")];
+        self.vmap_read(&view, offset, &mut out).expect("inside");
+        self.vunmap(view);
+        out
+    }
+
+    fn cpu_write(&self, alloc: &Alloc<Fake>, offset: u64, data: &[u8]) {
+        let view = self.vmap_alloc(alloc).expect("a CPU mapping");
+        self.vmap_write(&view, offset, data).expect("inside");
+        self.vunmap(view);
+    }
+
+    fn fail_after(&self, calls: u64) {
+        self.platform().fail(Some(calls));
+    }
+
+    fn faults(&self) -> u64 {
+        self.platform().calls_and_failures().1
+    }
+
+    fn held(&self) -> Live {
+        let live = self.live();
+        if live.quarantined_bytes == 0 {
+            return live;
+        }
+        Live {
+            quarantined_bytes: 0,
+            page_bytes: 0,
+            iova_bytes: 0,
+            ..live
+        }
+    }
+}
+
+/// Places memory in one run if a device without an IOMMU shares it, else page by page.
+#[derive(Debug)]
+pub(crate) struct FakePlacer {
+    /// Whether there are runs to place memory in.
+    has_runs: bool,
+    /// Where memory begins that has its place.
+    placed: Mutex<Vec<u64>>,
+}
+
+impl FakePlacer {
+    pub(crate) const fn new(has_runs: bool) -> Self {
+        let placed = Mutex::new(Vec::new());
+        Self { has_runs, placed }
+    }
+
+    fn first(alloc: &Alloc<Fake>) -> u64 {
+        alloc.segments()[0].addr.get()
+    }
+}
+
+impl Placer<Ops> for FakePlacer {
+    fn allocate(&self, ops: &Ops, spec: &Spec<u32>) -> Result<Alloc<Fake>, Error> {
+        ops.alloc_virtual(spec.len_bytes)
+    }
+
+    fn find(
+        &self,
+        _: &Ops,
+        len_bytes: u64,
+        devices: &mut dyn Iterator<Item = u32>,
+        _: bool,
+    ) -> Result<Placement, Error> {
+        let in_run = devices.filter(|&dev| dev == DIRECT).count() > 0;
+        if in_run && !self.has_runs {
+            return Err(Error::no_ram(len_bytes));
+        }
+        Ok(Placement {
+            heap: usize::from(in_run),
+            len_bytes,
+            stride: 0,
+            first: 0,
+            last: u64::MAX,
+        })
+    }
+
+    fn place(
+        &self,
+        ops: &Ops,
+        alloc: &mut Alloc<Fake>,
+        placement: &Placement,
+    ) -> Result<u64, Error> {
+        let mut placed = self.placed.lock().expect("no panic");
+        let before = Self::first(alloc);
+        let is_move = placed.contains(&before);
+        let len = placement.len_bytes;
+        if is_move || placement.heap == 1 {
+            let new = match placement.heap {
+                0 => ops.alloc_virtual(len)?,
+                _ => {
+                    ops.alloc_noncontiguous(DIRECT, len, Direction::Bidirectional, Attrs::empty())?
+                }
+            };
+            let bytes = ops.platform().peek_in(alloc.segments(), 0, len);
+            ops.platform().poke_in(new.segments(), 0, &bytes);
+            ops.free(core::mem::replace(alloc, new));
+        }
+        placed.retain(|&first| first != before);
+        placed.push(Self::first(alloc));
+        Ok(if is_move { len } else { 0 })
+    }
+}
