@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 use vb3_dma::{
-    BounceMode, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, Layout, Limits, Lock as _,
+    DeviceInfo, Error, Iommu, IommuInfo, Iova, Layout, Limits, Lock as _,
     Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 
@@ -115,17 +115,12 @@ impl PageSource for Machine {
         if mask == 0 {
             return None;
         }
-        Some(DeviceInfo {
-            limits: Limits {
-                mask,
-                max_segment: u64::MAX,
-                ..Limits::default()
-            },
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: self.iommu,
-            bounce: BounceMode::Never,
-        })
+        let limits = Limits {
+            mask,
+            max_segment: u64::MAX,
+            ..Limits::default()
+        };
+        Some(DeviceInfo::new(limits).with_iommu(self.iommu))
     }
 
     fn alloc_pages(&self, request: PageRequest<Bdf>) -> Result<Vec<Segment>, Error> {

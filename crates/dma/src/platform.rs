@@ -51,6 +51,7 @@ impl IommuInfo {
 
 /// Properties of a device that the mapping layer needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct DeviceInfo {
     /// Addresses and segments that a device can use.
     pub limits: Limits,
@@ -76,6 +77,29 @@ impl DeviceInfo {
             iommu: None,
             bounce: BounceMode::Never,
         }
+    }
+
+    /// The same for a device that does not see the CPU's caches. Its buffers begin and end on
+    /// multiples of `cache_alignment` bytes.
+    #[must_use]
+    pub const fn non_coherent(mut self, cache_alignment: u64) -> Self {
+        self.coherency = Coherency::NonCoherent;
+        self.cache_alignment = cache_alignment;
+        self
+    }
+
+    /// The same behind an IOMMU, or without one.
+    #[must_use]
+    pub const fn with_iommu(mut self, iommu: Option<IommuInfo>) -> Self {
+        self.iommu = iommu;
+        self
+    }
+
+    /// The same with bounces when `bounce` says.
+    #[must_use]
+    pub const fn with_bounce(mut self, bounce: BounceMode) -> Self {
+        self.bounce = bounce;
+        self
     }
 
     /// Returns whether memory can meet the limits at all: [`Limits::is_valid`], and an IOMMU has a

@@ -6,9 +6,9 @@
 use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use vb3_dma::{
-    Attrs, Bounce, BounceMode, BouncePool, Caches, Coherency, DeviceInfo, Direction, DmaOps as _,
-    Error, FlushPolicy, Iommu, IommuInfo, Iova, KernelViews, Limits, Lock, Locks, Mapper,
-    PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
+    Attrs, Bounce, BounceMode, BouncePool, Caches, DeviceInfo, Direction, DmaOps as _, Error,
+    FlushPolicy, Iommu, IommuInfo, Iova, KernelViews, Limits, Lock, Locks, Mapper, PageRequest,
+    PageSource, PhysAddr, Prot, Segment, SegmentKind, UserPages,
 };
 
 const PAGE: u64 = 4096;
@@ -61,19 +61,14 @@ impl PageSource for Host {
         PAGE
     }
     fn device_info(&self, _: u8) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits::default(),
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: (!self.pool).then_some(IommuInfo {
+        let info = DeviceInfo::new(Limits::default());
+        Some(match self.pool {
+            true => info.with_bounce(BounceMode::Always),
+            false => info.with_iommu(Some(IommuInfo {
                 page_sizes: PAGE,
                 first: Iova::new(0),
                 last: Iova::new(3 * PAGE - 1),
-            }),
-            bounce: match self.pool {
-                true => BounceMode::Always,
-                false => BounceMode::Never,
-            },
+            })),
         })
     }
     fn alloc_pages(&self, _: PageRequest<u8>) -> Result<(), Error> {

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use vb3_dma::fake::{PAGE, Setup, ram, sram};
 use vb3_dma::mapped::{Bidirectional, FromDevice, ToDevice};
 use vb3_dma::{
-    Attrs, Bounce, BounceMode, Caches, Caching, Coherency, DeviceInfo, DmaOps as _, Error,
-    FlushPolicy, Iommu, KernelViews, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
-    SegmentKind, UserPages,
+    Attrs, Bounce, Caches, Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, Iommu,
+    KernelViews, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+    UserPages,
 };
 
 /// Whatever the policy: the memory is the caller's again.
@@ -135,13 +135,7 @@ impl PageSource for Flat {
         PAGE
     }
     fn device_info(&self, (): ()) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits::default(),
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: None,
-            bounce: BounceMode::Never,
-        })
+        Some(DeviceInfo::new(Limits::default()))
     }
     fn alloc_pages(&self, _: PageRequest<()>) -> Result<Segment, Error> {
         Err(Error::Unsupported)

@@ -6,8 +6,8 @@
 
 use loom::sync::{Arc, Mutex};
 use vb3_dma::{
-    Attrs, BounceMode, Coherency, DeviceInfo, Direction, Error, Limits, Lock, Locks, Mapper,
-    PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+    Attrs, DeviceInfo, Direction, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource,
+    PhysAddr, Segment, SegmentKind,
 };
 use vb3_dmabuf::fence::{Outcome, Owner, Usage};
 use vb3_dmabuf::{Access, Backing, Buffers, Importer as _, Live, MemoryId, Name, Spec, UserKind};
@@ -50,13 +50,7 @@ impl PageSource for Host {
     }
 
     fn device_info(&self, _: u8) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits::default(),
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: None,
-            bounce: BounceMode::Never,
-        })
+        Some(DeviceInfo::new(Limits::default()))
     }
 
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {

@@ -261,20 +261,16 @@ impl State {
         }
         let reserved = iommu.map_or_else(Vec::new, |iommu| iommu.reserved.clone());
         let coherency = limits.coherency.unwrap_or(profile.coherency());
-        let info = DeviceInfo {
-            limits: all,
-            coherency,
-            cache_alignment: match coherency {
-                Coherency::Coherent => 1,
-                Coherency::NonCoherent => profile.cache_line,
-            },
-            iommu: iommu.map(|iommu| IommuInfo {
+        let mut info = DeviceInfo::new(all)
+            .with_bounce(profile.bounce)
+            .with_iommu(iommu.map(|iommu| IommuInfo {
                 page_sizes: iommu.page_sizes,
                 first: Iova::new(0),
                 last: Iova::new(iommu.last()),
-            }),
-            bounce: profile.bounce,
-        };
+            }));
+        if coherency == Coherency::NonCoherent {
+            info = info.non_coherent(profile.cache_line);
+        }
         let mut mem = Tables {
             ram: &mut self.ram,
             frames: &mut self.tables,

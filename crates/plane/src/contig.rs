@@ -129,9 +129,7 @@ pub fn map<I: Importer>(
     direction: Direction,
     len_bytes: u64,
 ) -> Result<DmaAddr, PlaneError> {
-    importer
-        .map(attachment, direction)
-        .map_err(PlaneError::shared)?;
+    importer.map(attachment, direction)?;
     let found = one_run(|index| importer.segment(attachment, index), len_bytes);
     if found.is_err() {
         importer.unmap(attachment);
@@ -139,14 +137,14 @@ pub fn map<I: Importer>(
     found
 }
 
-const fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
+fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
     match e {
         vb3_dmabuf::Error::TableFull { .. } | vb3_dmabuf::Error::Dma(Error::NoMemory(_)) => {
             PlaneError::NoMemory(e.reason())
         }
         vb3_dmabuf::Error::Exporter { errno } => PlaneError::Exporter(errno),
         vb3_dmabuf::Error::Quarantined => PlaneError::Io(e.reason()),
-        _ => PlaneError::shared(e),
+        _ => PlaneError::from(e),
     }
 }
 

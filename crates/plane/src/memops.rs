@@ -66,15 +66,6 @@ impl PlaneError {
         }
     }
 
-    /// What a failed sharing call is for the queue: EINVAL with its reason, but for memory that was
-    /// taken back.
-    pub(crate) const fn shared(e: vb3_dmabuf::Error) -> Self {
-        match e {
-            vb3_dmabuf::Error::Revoked => Self::Revoked,
-            _ => Self::Invalid(e.reason()),
-        }
-    }
-
     /// The constraint behind the refusal, where there is one.
     #[must_use]
     pub const fn reason(self) -> Option<Reason> {
@@ -82,6 +73,16 @@ impl PlaneError {
             Self::Invalid(r) | Self::NoMemory(r) | Self::Fault(r) | Self::Io(r) => r,
             Self::Revoked => vb3_dmabuf::Error::Revoked.reason(),
             Self::Busy | Self::Exporter(_) | Self::Pin(_) => None,
+        }
+    }
+}
+
+impl From<vb3_dmabuf::Error> for PlaneError {
+    /// Converts the error of a shared buffer: EINVAL with its reason, or ENODEV for revoked memory.
+    fn from(error: vb3_dmabuf::Error) -> Self {
+        match error {
+            vb3_dmabuf::Error::Revoked => Self::Revoked,
+            _ => Self::Invalid(error.reason()),
         }
     }
 }

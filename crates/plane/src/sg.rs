@@ -36,7 +36,7 @@ pub fn map<I: Importer>(
 ) -> Result<(), PlaneError> {
     importer
         .map(attachment, direction)
-        .map_err(PlaneError::shared)
+        .map_err(PlaneError::from)
 }
 
 /// What a failed allocation is for the queue: ENOMEM, but for arguments that make no sense.

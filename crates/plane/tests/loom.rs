@@ -4,8 +4,8 @@
 
 use loom::sync::{Arc, Mutex};
 use vb3_dma::{
-    BounceMode, DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr,
-    Segment, SegmentKind,
+    DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr, Segment,
+    SegmentKind,
 };
 use vb3_dmabuf::BufRef;
 use vb3_plane::{
@@ -47,13 +47,7 @@ impl PageSource for Host {
     }
 
     fn device_info(&self, _: u8) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits::default(),
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: None,
-            bounce: BounceMode::Never,
-        })
+        Some(DeviceInfo::new(Limits::default()))
     }
 
     fn alloc_pages(&self, _: PageRequest<u8>) -> Result<(), Error> {

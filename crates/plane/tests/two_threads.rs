@@ -7,8 +7,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use vb3_dma::fake::CountedLocks;
 use vb3_dma::{
-    BounceMode, DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
-    SegmentKind,
+    DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
 };
 use vb3_plane::{
     AllocArgs, Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Planes,
@@ -35,13 +34,7 @@ impl PageSource for Host {
     }
 
     fn device_info(&self, _: u8) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits::default(),
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: None,
-            bounce: BounceMode::Never,
-        })
+        Some(DeviceInfo::new(Limits::default()))
     }
 
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {

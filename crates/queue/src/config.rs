@@ -82,6 +82,7 @@ pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 
 /// What a queue is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config<Dev> {
     /// The device whose memory constraints hold for the planes.
     pub device: Dev,

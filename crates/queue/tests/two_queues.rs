@@ -5,8 +5,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use vb3_dma::fake::CountedLocks;
 use vb3_dma::{
-    BounceMode, DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
-    SegmentKind,
+    DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
 };
 use vb3_plane::{Device, Planes};
 use vb3_queue::{
@@ -34,13 +33,7 @@ impl PageSource for Host {
     }
 
     fn device_info(&self, _: u8) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits::default(),
-            coherency: Coherency::NonCoherent,
-            cache_alignment: 64,
-            iommu: None,
-            bounce: BounceMode::Never,
-        })
+        Some(DeviceInfo::new(Limits::default()).non_coherent(64))
     }
 
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Segment, Error> {

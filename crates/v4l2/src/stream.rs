@@ -45,23 +45,21 @@ impl<M: MemOps> Stream<M> {
             Flow::Output => (QueueType::Output, IoModes::WRITE),
         };
         modes.set(file_io, policy.file_io);
-        let config = Config {
-            io_modes: modes,
-            max_num_buffers: policy.max_buffers,
-            min_queued_buffers: policy.min_queued,
-            min_reqbufs_allocation: policy.min_reqbufs,
-            allow_cache_hints: policy.cache_hints,
-            timestamps: policy.timestamps,
-            allow_zero_bytesused: policy.allow_zero_bytesused,
-            requests: match flow {
-                Flow::Output if is_mem_to_mem && policy.min_queued == 0 => policy.requests,
-                _ => Requests::None,
-            },
-            m2m_capture: is_mem_to_mem && flow == Flow::Capture,
-            page_shift: mem.page_shift(),
-            admission: policy.admission,
-            ..Config::new(device, queue_type)
+        let mut config = Config::new(device, queue_type);
+        config.io_modes = modes;
+        config.max_num_buffers = policy.max_buffers;
+        config.min_queued_buffers = policy.min_queued;
+        config.min_reqbufs_allocation = policy.min_reqbufs;
+        config.allow_cache_hints = policy.cache_hints;
+        config.timestamps = policy.timestamps;
+        config.allow_zero_bytesused = policy.allow_zero_bytesused;
+        config.requests = match flow {
+            Flow::Output if is_mem_to_mem && policy.min_queued == 0 => policy.requests,
+            _ => Requests::None,
         };
+        config.m2m_capture = is_mem_to_mem && flow == Flow::Capture;
+        config.page_shift = mem.page_shift();
+        config.admission = policy.admission;
         Ok(Self {
             flow,
             queue: Queue::new(config)?,

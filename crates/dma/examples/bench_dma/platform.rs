@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use vb3_dma::fake::MutexLock;
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{
-    Bounce, BounceMode, BouncePool, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, Limits,
-    Lock, PageRequest, PageSource, PhysAddr, Prot, Segment,
+    Bounce, BounceMode, BouncePool, DeviceInfo, Error, Iommu, IommuInfo, Iova, Limits, Lock,
+    PageRequest, PageSource, PhysAddr, Prot, Segment,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -130,24 +130,19 @@ impl Bench {
 
 /// Returns the layer's description of a device.
 pub(crate) fn info(page_sizes: u64, dev: u32) -> DeviceInfo {
-    DeviceInfo {
-        limits: Limits {
-            mask: u64::MAX,
-            max_segment: u64::MAX,
-            ..Limits::default()
-        },
-        coherency: Coherency::Coherent,
-        cache_alignment: 1,
-        iommu: (dev == TRANSLATED).then_some(IommuInfo {
+    let info = DeviceInfo::new(Limits {
+        mask: u64::MAX,
+        max_segment: u64::MAX,
+        ..Limits::default()
+    });
+    match dev {
+        TRANSLATED => info.with_iommu(Some(IommuInfo {
             page_sizes,
             first: Iova::new(0),
             last: Iova::new((1 << 48) - 1),
-        }),
-        bounce: if dev == BOUNCED {
-            BounceMode::Always
-        } else {
-            BounceMode::Never
-        },
+        })),
+        BOUNCED => info.with_bounce(BounceMode::Always),
+        _ => info,
     }
 }
 

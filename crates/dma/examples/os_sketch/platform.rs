@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use vb3_dma::iopt::{Config, EmptyTables, Format, PageTable, TableMemory};
 use vb3_dma::{
-    BounceMode, Caching, Coherency, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Layout,
-    Limits, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
+    Caching, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Layout, Limits, PageRequest,
+    PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 
 /// The system: two devices, each behind a separate page table. `RefCell` stands for its locks.
@@ -49,20 +49,15 @@ impl PageSource for Os {
     fn device_info(&self, dev: u8) -> Option<DeviceInfo> {
         self.table(dev).ok()?;
         let (first, last) = (Iova::new(PAGE), Iova::new(u64::from(u32::MAX)));
-        Some(DeviceInfo {
-            limits: Limits {
-                max_segment: u64::MAX,
-                ..Limits::default()
-            },
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: Some(IommuInfo {
-                page_sizes: PAGE,
-                first,
-                last,
-            }),
-            bounce: BounceMode::Never,
-        })
+        let limits = Limits {
+            max_segment: u64::MAX,
+            ..Limits::default()
+        };
+        Some(DeviceInfo::new(limits).with_iommu(Some(IommuInfo {
+            page_sizes: PAGE,
+            first,
+            last,
+        })))
     }
     fn alloc_pages(&self, request: PageRequest<u8>) -> Result<Vec<Segment>, Error> {
         if request.layout == Layout::Contiguous && request.len > PAGE {

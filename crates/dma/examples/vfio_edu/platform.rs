@@ -5,9 +5,8 @@ use crate::vfio::{READ, Vfio, WRITE};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use vb3_dma::{
-    Bounce, BounceMode, Caches, Caching, Coherency, Constraint, DeviceInfo, Error, Iommu,
-    IommuInfo, Iova, KernelViews, Limits, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
-    SegmentKind, UserPages,
+    Bounce, Caches, Caching, Constraint, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews,
+    Limits, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, SegmentKind, UserPages,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -50,20 +49,15 @@ impl PageSource for Driver {
     }
 
     fn device_info(&self, (): ()) -> Option<DeviceInfo> {
-        Some(DeviceInfo {
-            limits: Limits {
-                mask: self.mask,
-                ..Limits::default()
-            },
-            coherency: Coherency::Coherent,
-            cache_alignment: 1,
-            iommu: Some(IommuInfo {
-                page_sizes: self.vfio.page_sizes & !(PAGE - 1) | PAGE,
-                first: Iova::new(PAGE),
-                last: Iova::new(self.mask),
-            }),
-            bounce: BounceMode::Never,
-        })
+        let limits = Limits {
+            mask: self.mask,
+            ..Limits::default()
+        };
+        Some(DeviceInfo::new(limits).with_iommu(Some(IommuInfo {
+            page_sizes: self.vfio.page_sizes & !(PAGE - 1) | PAGE,
+            first: Iova::new(PAGE),
+            last: Iova::new(self.mask),
+        })))
     }
 
     fn alloc_pages(&self, request: PageRequest<()>) -> Result<Pages, Error> {

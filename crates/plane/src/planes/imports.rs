@@ -209,7 +209,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     pub(super) fn hand_import(&self, key: ImportKey, addr: DmaAddr) -> Result<(), PlaneError> {
         let handed = self.imports.with(key.0, |import| {
             let handed = self.buffers.hand_to_device(&import.attachment);
-            handed.map_err(PlaneError::shared)?;
+            handed?;
             // The memory stays from now on.
             let first = self.buffers.segment(&import.attachment, 0);
             if first.is_some_and(|first| first.addr == addr) {

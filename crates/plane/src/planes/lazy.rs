@@ -85,7 +85,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             }
             Ok(run)
         });
-        mapped.map_err(PlaneError::shared)?
+        mapped?
     }
 
     /// Maps memory; where that fails and the memory is placed lazily, places it for all attached
@@ -145,9 +145,9 @@ fn is_of_place(refused: PlaneError) -> bool {
 }
 
 /// Why memory could not be placed.
-const fn short(e: Error) -> PlaneError {
+fn short(e: Error) -> PlaneError {
     match e {
         Error::Dma(vb3_dma::Error::NoMemory(_)) => PlaneError::NoMemory(e.reason()),
-        _ => PlaneError::shared(e),
+        _ => PlaneError::from(e),
     }
 }

@@ -106,7 +106,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             }
             (_, Due::CpuAccess) => self
                 .bracket(plane, sync_for == SyncFor::Device)
-                .map_err(PlaneError::shared),
+                .map_err(PlaneError::from),
             (
                 Kind::Allocated {
                     memory,
@@ -420,8 +420,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
         let mmap = self
             .buffers
-            .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes))
-            .map_err(PlaneError::shared)?;
+            .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes))?;
         Ok(PlaneMmap { memory, mmap })
     }
 
@@ -433,7 +432,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
         self.buffers
             .export(memory, access, Name::default())
-            .map_err(PlaneError::shared)
+            .map_err(PlaneError::from)
     }
 
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64 {

@@ -48,7 +48,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             };
             Ok(())
         });
-        handed.map_err(PlaneError::shared)
+        handed.map_err(PlaneError::from)
     }
 
     /// Segment `index` of a scattered plane as its device sees it; `None` past the last, and once
