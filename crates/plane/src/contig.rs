@@ -1,7 +1,7 @@
 //! dma-contig: a plane is one run of addresses for its device.
 //!
-//! Whether that takes physically contiguous memory or an IOMMU is the DMA layer's business; what
-//! is not one run is refused with the length wanted and the length found.
+//! The DMA layer decides between physically contiguous memory and an IOMMU. Memory that is not one
+//! run is refused, with the length wanted and the length found.
 
 use crate::{AllocArgs, PlaneError};
 use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason};
@@ -121,7 +121,7 @@ pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
 /// Maps an attached dma-buf and finds where its one run begins.
 ///
 /// # Errors
-/// `Invalid` (EINVAL) when mapping fails, whatever the cause; `Fault` (EFAULT) when the mapping is
+/// `Invalid` (EINVAL) when mapping fails for any cause; `Fault` (EFAULT) when the mapping is
 /// scattered or too short: it is unmapped again.
 pub fn map<I: Importer>(
     importer: &I,
@@ -148,7 +148,7 @@ fn attach_error(e: vb3_dmabuf::Error) -> PlaneError {
     }
 }
 
-/// What a failed allocation is for the queue: ENOMEM, but for arguments that make no sense.
+/// Converts the error of an allocation: ENOMEM, or EINVAL for invalid arguments.
 #[must_use]
 pub const fn alloc_error(e: vb3_dmabuf::Error) -> PlaneError {
     match e {

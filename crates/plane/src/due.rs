@@ -1,4 +1,4 @@
-//! Which sync is due: the one place where that is decided.
+//! Decides which sync is necessary. No other module does.
 
 use crate::HintSkip;
 use vb3_dma::{Coherency, Direction};
@@ -20,7 +20,7 @@ pub enum Memory {
     UserVirtual,
 }
 
-/// What is to be done at a hand-over.
+/// The work of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
     /// Nothing.
@@ -29,13 +29,13 @@ pub enum Due {
     Sync,
     /// It would be due, and the user asked to leave it out.
     Skipped,
-    /// The exporter does what is due between devices.
+    /// The exporter does the work between devices.
     Exporter,
     /// The hand-over begins (prepare) or ends (finish) an access by the CPU.
     CpuAccess,
 }
 
-/// What is due before the device uses the memory (prepare), and after it (finish).
+/// Returns the work before the device uses the memory (prepare), and after it (finish).
 ///
 /// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, `vb2_dma_sg_prepare`,
 /// `vb2_dma_sg_finish`, differs: hints are not remembered, and

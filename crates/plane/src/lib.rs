@@ -21,16 +21,16 @@
 //! | vmalloc, a program's | nothing | nothing | no effect |
 //!
 //! *Imported* memory that stays mapped over many cycles goes from device to device. The importer
-//! asks the exporter to do what is due between devices: that is the copy of a bounced mapping,
-//! and no cache maintenance, for the CPU's caches play no part when a device reads what another
-//! device wrote to memory. A CPU that looks at or changes an imported buffer must say so
-//! (`DMA_BUF_IOCTL_SYNC`); the exporter then syncs for all mapped attachments. Were the importer
-//! to clean caches at each QBUF, a program that forgot its SYNC would work here and fail on a
-//! board. The *first* map of an import does sync, as every map does.
+//! asks the exporter for the work between devices, which is the copy of a bounced mapping. There is
+//! no cache maintenance: the CPU's caches have no part when one device reads what another device
+//! wrote to memory. A program that reads or writes an imported buffer with the CPU must announce it
+//! (`DMA_BUF_IOCTL_SYNC`); the exporter then syncs for all mapped attachments. If the importer
+//! cleaned caches at each QBUF, a program that forgot its SYNC would work here and fail on a board.
+//! The *first* map of an import does sync, as every map does.
 //!
-//! *vmalloc* memory is used by a driver that reads and writes with the CPU: its use is an access
-//! by the CPU to memory that other devices may have mapped, and is bracketed as such, in the
-//! opposite direction: the driver of an OUTPUT queue (TO_DEVICE) reads.
+//! *vmalloc* memory is for a driver that reads and writes with the CPU. Other devices may have the
+//! memory mapped, so prepare and finish bracket the driver's access as one by the CPU. The direction
+//! is the opposite one: the driver of an OUTPUT queue (TO_DEVICE) reads.
 //!
 //! A hint lasts for the call it is given to; nothing here remembers it.
 //!
@@ -47,8 +47,8 @@
 //! | 3 | of the counters, of what is kept of all planes together | a few instructions |
 //!
 //! No thread holds two of row 1. While the host allocates, pins or frees, the thread holds no lock,
-//! so that one queue's allocation delays no other queue. `tests/loom.rs` tries the orders in which two
-//! threads meet.
+//! so that one queue's allocation delays no other queue. `tests/loom.rs` tries the orders of
+//! two threads.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -7,7 +7,7 @@ use vb3_dmabuf::fence::Outcome;
 
 pub use vb3_dmabuf::Access as ExportAccess;
 
-/// What a plane to be allocated must be like.
+/// Properties of a plane to allocate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocArgs {
     /// Bytes; the implementation rounds up to pages.
@@ -35,17 +35,17 @@ bitflags! {
 pub enum PlaneError {
     /// EINVAL: bad argument, wrong kind of plane, or a dma-buf that cannot be mapped.
     Invalid(Option<Reason>),
-    /// ENOMEM: the memory is not to be had.
+    /// ENOMEM: out of memory.
     NoMemory(Option<Reason>),
     /// EFAULT: user memory is missing or read-only, or the memory is too small or scattered.
     Fault(Option<Reason>),
     /// EIO: the DMA layer cannot map it.
     Io(Option<Reason>),
-    /// EBUSY: somebody else has it in a way that excludes this use.
+    /// EBUSY: another use of the memory excludes this one.
     Busy,
     /// ENODEV: its exporter has taken the memory back.
     Revoked,
-    /// What an exporter that is not ours said, in its own number.
+    /// The errno of an exporter outside this crate.
     Exporter(i32),
     /// What pinning user memory failed with in the host, in its own number.
     Pin(i32),
@@ -104,10 +104,10 @@ impl fmt::Display for PlaneError {
 
 impl core::error::Error for PlaneError {}
 
-/// What a queue asks of the memory of its planes.
+/// The memory of a queue's planes.
 ///
-/// Values of [`Plane`](Self::Plane) and [`DmaBuf`](Self::DmaBuf) own what they name and go back
-/// through [`put`](Self::put) and [`put_dmabuf`](Self::put_dmabuf), exactly once. A failed call
+/// Values of [`Plane`](Self::Plane) and [`DmaBuf`](Self::DmaBuf) own their memory. The queue returns
+/// each exactly once, with [`put`](Self::put) or [`put_dmabuf`](Self::put_dmabuf). A failed call
 /// holds nothing.
 ///
 /// Queues share one memory by reference. A call of one queue must not delay those of others.
@@ -124,9 +124,9 @@ pub trait MemOps {
     type Plane;
     /// One counted reference to a dma-buf.
     type DmaBuf;
-    /// What a driver is given to find the plane: a DMA address, or a CPU mapping.
+    /// The plane's place for the driver: a DMA address, or a CPU mapping.
     type Cookie: Clone + fmt::Debug;
-    /// What a front end is given to map the plane into a program.
+    /// The plane's place for a front end, which maps it into a program.
     type Mmap;
 
     /// Which memory models the allocator offers.
@@ -140,7 +140,7 @@ pub trait MemOps {
     /// Allocates zeroed memory.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM) whatever ran out; `Invalid` for length zero.
+    /// `NoMemory` (ENOMEM) for any shortage; `Invalid` for length zero.
     fn alloc(&self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError>;
 
     /// Takes `len_bytes` of a program's memory at `addr` for a plane and maps them for the device,
@@ -162,8 +162,8 @@ pub trait MemOps {
     /// Whether the bytes of `plane` still are what `user` has at `addr` (and can be kept).
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
-    /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference of its own: the
-    /// caller keeps `buf` until after [`put`](Self::put).
+    /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference: the caller
+    /// keeps `buf` until after [`put`](Self::put).
     ///
     /// # Errors
     /// `Fault` (EFAULT) when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`
@@ -186,7 +186,7 @@ pub trait MemOps {
     /// Unmaps an attached dma-buf. Unmapping twice is a no-op.
     fn unmap_dmabuf(&self, plane: &mut Self::Plane);
 
-    /// Gives a plane's memory back, of whatever kind. Mappings into programs and exported
+    /// Releases a plane's memory of any kind. Mappings into programs and exported
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
     fn put(&self, plane: Self::Plane);
 
@@ -201,17 +201,17 @@ pub trait MemOps {
         Ok(())
     }
 
-    /// Hands the plane to the device; does the cache maintenance that is due, unless skipped.
+    /// Hands the plane to the device, with the necessary cache maintenance unless it is skipped.
     ///
     /// # Errors
     /// Whatever the exporter of an imported buffer says.
     fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
-    /// Hands the plane back to the CPU; does the cache maintenance that is due, unless skipped.
+    /// Hands the plane back to the CPU, with the necessary cache maintenance unless it is skipped.
     fn finish(&self, plane: &mut Self::Plane, skip: HintSkip);
 
     /// The driver gets the plane: from now on its access is a fence in the memory's reservation.
-    /// Where none can be made the access goes on without.
+    /// If no fence can be made, the access continues without one.
     fn begin_access(&self, plane: &mut Self::Plane) {
         let _ = plane;
     }
@@ -229,7 +229,7 @@ pub trait MemOps {
         false
     }
 
-    /// Where the driver finds the plane; `None` while an imported plane is not mapped.
+    /// Returns the plane's place for the driver; `None` while an imported plane is not mapped.
     fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie>;
 
     /// Who holds the memory: 1 for the queue, plus program mappings, plus exports.
@@ -244,7 +244,7 @@ pub trait MemOps {
     /// Exports an allocated plane. Each call makes a new dma-buf.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) whatever fails, with the reason.
+    /// `Invalid` (EINVAL) for any failure, with the reason.
     fn export(&self, plane: &Self::Plane, access: ExportAccess)
     -> Result<Self::DmaBuf, PlaneError>;
 

@@ -36,14 +36,14 @@ impl core::error::Error for Short {
 
 /// Allocates `count` planes for a device, each where the device reaches it, or none.
 ///
-/// Memory that would be placed at its first use is placed now: what is given is there, whatever
-/// others take afterwards. The planes go back one by one, through [`MemOps::put`].
+/// Memory that would be placed at its first use is placed now, so that later allocations cannot take
+/// its room. The caller releases the planes one by one, with [`MemOps::put`].
 ///
 /// A queue does the same for REQBUFS with `admission` in its configuration.
 ///
 /// # Errors
-/// What [`MemOps::alloc`] or [`MemOps::place`] says of the first plane that cannot be had (`NoMemory`,
-/// ENOMEM, whatever ran out; `Invalid`, EINVAL, for length zero), and how many can. Nothing is held.
+/// The error of [`MemOps::alloc`] or [`MemOps::place`] for the first plane that fails (`NoMemory`,
+/// ENOMEM; `Invalid`, EINVAL, for length zero), and how many fit. Nothing is held.
 ///
 /// # Context
 /// May sleep.

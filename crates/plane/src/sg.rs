@@ -1,4 +1,4 @@
-//! dma-sg: a plane is pages wherever they are, mapped for its device as a list of segments.
+//! dma-sg: a plane is scattered pages, mapped for its device as a list of segments.
 //!
 //! For devices that take scatter lists. Nothing has to be one run of addresses, with or without an
 //! IOMMU.
@@ -23,10 +23,10 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
     }
 }
 
-/// Maps an attached dma-buf, whatever segments come of it.
+/// Maps an attached dma-buf as any number of segments.
 ///
 /// # Errors
-/// `Invalid` (EINVAL) when mapping fails, whatever the cause.
+/// `Invalid` (EINVAL) when mapping fails for any cause.
 ///
 /// Source: Linux 7.2 `vb2_dma_sg_map_dmabuf`.
 pub fn map<I: Importer>(
@@ -39,13 +39,13 @@ pub fn map<I: Importer>(
         .map_err(PlaneError::from)
 }
 
-/// What a failed allocation is for the queue: ENOMEM, but for arguments that make no sense.
+/// Converts the error of an allocation: ENOMEM, or EINVAL for invalid arguments.
 #[must_use]
 pub const fn alloc_error(e: vb3_dmabuf::Error) -> PlaneError {
     contig::alloc_error(e)
 }
 
-/// What failed user memory is for the queue: ENOMEM whatever the cause, with its reason.
+/// Converts the error of user memory: ENOMEM for any cause, with its reason.
 ///
 /// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
 pub(crate) const fn user_error(e: PlaneError) -> PlaneError {

@@ -91,11 +91,11 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Pins and maps for `dev`, whatever segments come of it. No cache maintenance is done yet, and
+    /// Pins and maps for `dev`, as any number of segments. No cache maintenance is done yet, and
     /// address and length need no alignment. A failed call holds nothing.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM) whatever the cause, with its reason.
+    /// `NoMemory` (ENOMEM) for any cause, with its reason.
     ///
     /// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
     pub fn sg<W: Observer<O>>(
@@ -154,8 +154,7 @@ impl<O: DmaOps> UserMemory<O> {
     }
 
     /// Unmaps and unpins; pages are marked dirty if the device could write. If the unmap fails, the
-    /// observer is told, and the DMA layer keeps the pages pinned: the program's memory is never
-    /// handed out to anybody else.
+    /// observer hears of it, and the DMA layer keeps the pages pinned. No other program gets them.
     pub fn put<W: Observer<O>>(self, cx: &Cx<'_, O, W>) {
         match self.reached {
             Reached::Mapped(mapping, _) => {
@@ -173,7 +172,7 @@ impl<O: DmaOps> UserMemory<O> {
         ops.is_current(&self.table, user, addr)
     }
 
-    /// Where the device finds it as one run; `None` if it is scattered, or the CPU's.
+    /// Returns the address of the single run for the device; `None` if it is scattered, or for the CPU.
     pub const fn dma_addr(&self) -> Option<DmaAddr> {
         match self.reached {
             Reached::Mapped(_, at) => at,

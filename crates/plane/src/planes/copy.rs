@@ -40,7 +40,7 @@ impl Bytes<'_> {
     }
 }
 
-/// A CPU view that is not to be had is EBUSY; anything else EINVAL.
+/// Converts the error: EBUSY if the host gives no CPU view, else EINVAL.
 fn view_error(e: Error) -> PlaneError {
     match e {
         Error::Dma(vb3_dma::Error::Unsupported | vb3_dma::Error::NoSuchMemory(_)) => {

@@ -1,11 +1,11 @@
-//! What was done, per device.
+//! Counters of each device.
 
 use crate::HintSkip;
 use alloc::vec::Vec;
 use vb3_dma::{DmaOps, Lock, Locks, SyncFor};
 use vb3_dmabuf::{MissingSync, Observer};
 
-/// What was done for one device.
+/// Counters of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Hand-overs to the device that took cache maintenance or a bounce copy.

@@ -1,7 +1,7 @@
 //! The fences of planes: one timeline for each plane, one fence for each time its device has it.
 //!
-//! A queue need not finish its buffers in the order in which it got them, so that buffers do not
-//! share a timeline: on one of a single plane, fences end in order whatever a driver does.
+//! A queue may finish its buffers in any order. On a shared timeline, fences would end out of order.
+//! Each plane therefore has its timeline.
 
 use super::{Kind, Plane, Planes};
 use vb3_dma::{DmaOps, Locks};
@@ -33,7 +33,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let (owner, access) = (Owner::Device(plane.dev.dma), &mut plane.access);
         self.with_fences(|fences, _| {
             let timeline = access.get_or_insert_with(|| fences.timeline(owner));
-            // Without room for a fence the device still works; nobody can wait for it.
+            // Without room for a fence the device still works, and others cannot wait for it.
             let _no_room = fences.begin_access(memory, timeline, Usage::of(plane.direction));
         });
     }

@@ -1,9 +1,9 @@
 //! Imported dma-bufs, kept by identity: one attachment for each device, dma-buf and direction.
 //!
-//! Planes that name the same dma-buf share it, and it stays mapped while no plane uses it, in
-//! case the same buffer comes back at another index. It is given up when the last plane of its
-//! device and direction goes (the queue has let go of its buffers), when the dma-buf goes, or
-//! when too many lie idle. It holds no reference to the dma-buf.
+//! Planes of the same dma-buf share it. It stays mapped while no plane uses it, because the same
+//! buffer may return at another index. It ends when the last plane of its device and direction ends
+//! (the queue has released its buffers), when the dma-buf ends, or when too many are idle. It holds
+//! no reference to the dma-buf.
 
 use super::{Allocator, Device, Kind, Plane, Planes};
 use crate::{PlaneError, contig, sg};

@@ -7,8 +7,8 @@ use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps, Locks};
 use vb3_dmabuf::{Error, Memory, MemoryId, Observer, Shared, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Attaches the device that memory was allocated for. After a failure the memory has been given
-    /// back.
+    /// Attaches the device that memory was allocated for. After a failure the memory is
+    /// released.
     pub(super) fn attach_own(
         &self,
         memory: MemoryId,
@@ -64,7 +64,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.or_placed(memory, |this| this.map_own_run(memory, own, len_bytes))
     }
 
-    /// Where memory begins for its own device; `None` while that has it not mapped.
+    /// Returns the address of memory for the device it was made for; `None` while it is not mapped.
     pub(super) fn own_addr(&self, memory: MemoryId, key: SlabKey) -> Option<DmaAddr> {
         let first = |shared: &Memory<O>| shared.segment(self.ops(), key, 0);
         Some(self.buffers.inspect(memory, first)??.addr)

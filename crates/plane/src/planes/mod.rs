@@ -29,7 +29,7 @@ use vb3_dmabuf::{Observer, Placer, Table, Vma};
 pub enum Allocator {
     /// dma-contig: one run of addresses for the device.
     Contig,
-    /// dma-sg: pages wherever they are, as a list of segments for the device.
+    /// dma-sg: scattered pages, as a list of segments for the device.
     Sg,
     /// vmalloc: memory for a driver that uses the CPU.
     Vmalloc,
@@ -44,8 +44,8 @@ pub struct Device<D> {
     pub allocator: Allocator,
     /// Attributes of its coherent allocations (`dma_attrs`).
     pub attrs: Attrs,
-    /// Whether contiguous planes are placed when they are first used, and moved where another
-    /// device needs them; see [`Planes::set_placer`].
+    /// Places contiguous planes at their first use, and moves them if another device needs it; see
+    /// [`Planes::set_placer`].
     pub lazy: bool,
 }
 
@@ -81,7 +81,7 @@ impl<D> Device<D> {
     }
 }
 
-/// What a driver is given to find a plane.
+/// A plane's place for its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookie {
     /// An address of the device's.
@@ -108,7 +108,7 @@ pub struct SgView(Segments);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Segments {
-    /// Allocated memory, and the attachment of its own device.
+    /// Allocated memory, and the attachment of the device it was allocated for.
     Own(MemoryId, SlabKey),
     User(SlabKey),
     Import(ImportKey),
@@ -141,7 +141,7 @@ enum Kind {
         coherency: Coherency,
         /// A driver's access is under way (vmalloc).
         open: bool,
-        /// The attachment of its own device (sg, and planes that are placed lazily).
+        /// The attachment of the plane's device (sg, and planes that are placed lazily).
         own: Option<SlabKey>,
     },
     User(SlabKey),
@@ -198,7 +198,7 @@ pub struct RefusedImport<D> {
     pub len_bytes: u64,
 }
 
-/// What is held at the moment. All zero when everything has been given back.
+/// Resources in use. All zero when everything is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// Memories, dma-bufs, attachments, mappings in programs.
@@ -228,7 +228,7 @@ pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
     facts: L::Lock<Facts<O::Device>>,
 }
 
-/// What is kept of all planes together.
+/// State of all planes together.
 struct Facts<D> {
     /// How often a pinned range has come or gone.
     user_changes: u64,
@@ -296,7 +296,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.set_now(now_ns);
     }
 
-    /// What was done for a device so far.
+    /// Returns the counters of a device.
     pub fn counters(&self, dev: O::Device) -> Counters {
         self.buffers.observer().get(dev)
     }
@@ -306,7 +306,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.facts.with(|facts| facts.refused.take())
     }
 
-    /// What is held at the moment.
+    /// Returns the resources in use.
     pub fn live(&self) -> Live {
         Live {
             buffers: self.buffers.live(),
@@ -375,7 +375,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.adopt(alloc, len_bytes, Name::default())
     }
 
-    /// What there is to know of a dma-buf.
+    /// Returns the description of a dma-buf.
     pub fn buf(&self, buf: BufId) -> Option<BufInfo> {
         self.buffers.buf(buf)
     }

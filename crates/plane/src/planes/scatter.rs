@@ -7,7 +7,7 @@ use vb3_dmabuf::{Error, Memory, MemoryId, Observer, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
-    /// has been given back.
+    /// is released.
     pub(super) fn map_own(
         &self,
         memory: MemoryId,
@@ -64,8 +64,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Where byte `offset` of a scattered plane is for its device, and how many bytes follow there;
-    /// `None` past the end. Looks at the segments before it, one by one.
+    /// Returns the address of byte `offset` of a scattered plane for its device, and how many bytes
+    /// follow there; `None` past the end. Visits the segments before it, one by one.
     pub fn sg_find(&self, view: SgView, offset: u64) -> Option<(DmaAddr, u64)> {
         let mut before = 0_u64;
         for index in 0.. {
