@@ -11,13 +11,13 @@ pub enum Error {
     Invalid,
     /// EBUSY: the attachment is mapped in a direction that excludes this one.
     Busy,
-    /// EINVAL: the memory lies nowhere yet.
+    /// EINVAL: the memory has not been placed yet.
     Unplaced,
     /// EBUSY: the memory cannot be moved: a device uses it, or has it mapped and does not follow.
     Pinned,
     /// ENODEV: the exporter has taken the memory back.
     Revoked,
-    /// EIO: an unmap failed, so that a device may still reach the memory. Nobody else gets it.
+    /// EIO: an unmap failed, so that a device may still reach the memory. No other device gets it.
     Quarantined,
     /// ENOMEM: a table of the host is full.
     TableFull {
@@ -26,12 +26,12 @@ pub enum Error {
     },
     /// ENOTTY: the file knows no such call.
     UnknownCall,
-    /// What an exporter that is not ours said, in its own number.
+    /// The errno of an exporter outside this crate.
     Exporter {
         /// Linux errno, positive.
         errno: i32,
     },
-    /// What the DMA layer said.
+    /// The error of the DMA layer.
     Dma(vb3_dma::Error),
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for Error {
         match self {
             Self::Invalid => f.write_str("invalid argument"),
             Self::Busy => f.write_str("mapped in another direction"),
-            Self::Unplaced => f.write_str("the memory lies nowhere yet"),
+            Self::Unplaced => f.write_str("the memory has not been placed yet"),
             Self::Pinned => f.write_str("the memory cannot be moved while a device uses it"),
             Self::Revoked => f.write_str("the exporter has taken the memory back"),
             Self::Quarantined => {

@@ -1,4 +1,4 @@
-//! The importer's seam: how a queue uses a buffer that somebody else made.
+//! The importer's interface: how a queue uses a buffer of another driver.
 
 use crate::Error;
 use vb3_dma::{Direction, DmaSegment};
@@ -6,7 +6,7 @@ use vb3_dma::{Direction, DmaSegment};
 /// How an importing queue reaches dma-bufs.
 ///
 /// [`Buffers`](crate::Buffers) implements it over [`Shared`](crate::Shared) memory; a kernel home
-/// with `dma_buf_attach` and its like. Attachments own what they name and go back through
+/// with `dma_buf_attach` and its like. The importer ends each attachment with
 /// [`detach`](Self::detach).
 pub trait Importer {
     /// A device.
@@ -25,7 +25,7 @@ pub trait Importer {
     /// ENOMEM, ENODEV after revocation, and what the exporter says.
     fn attach(&self, buf: &Self::Buf, dev: Self::Device) -> Result<Self::Attachment, Error>;
 
-    /// Maps for the attached device, with the syncs that are due. Counted: each map needs its
+    /// Maps for the attached device, with the necessary syncs. Counted: each map needs its
     /// [`unmap`](Self::unmap).
     ///
     /// # Errors
@@ -44,8 +44,8 @@ pub trait Importer {
 
     /// The attached device is about to use the mapped buffer once more.
     ///
-    /// Does what is due between devices, which is nothing but the copy of a bounced mapping. A
-    /// home whose exporters offer no such call has nothing to do here.
+    /// Does the work between devices, which is only the copy of a bounced mapping. A host whose
+    /// exporters offer no such call has nothing to do here.
     ///
     /// # Errors
     /// ENODEV after revocation.
@@ -54,7 +54,7 @@ pub trait Importer {
         Ok(())
     }
 
-    /// The attached device has done with it for now.
+    /// The attached device has finished this use of the buffer.
     fn take_from_device(&self, attachment: &Self::Attachment) {
         let _ = attachment;
     }
@@ -62,19 +62,19 @@ pub trait Importer {
     /// Begins an access by the CPU. `FromDevice` is a CPU that reads, `ToDevice` one that writes.
     ///
     /// # Errors
-    /// What the exporter says.
+    /// The error of the exporter.
     fn begin_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
     /// Ends an access by the CPU.
     ///
     /// # Errors
-    /// What the exporter says.
+    /// The error of the exporter.
     fn end_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
     /// Maps for the CPU. Counted.
     ///
     /// # Errors
-    /// What the exporter says.
+    /// The error of the exporter.
     fn vmap(&self, buf: &Self::Buf) -> Result<(), Error>;
 
     /// Undoes one [`vmap`](Self::vmap).

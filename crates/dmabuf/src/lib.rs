@@ -3,24 +3,24 @@
 //!
 //! [`Shared`] is the exporter: memory that several handles name (a queue's plane, program
 //! mappings, exported dma-bufs) with one lifetime, and the devices attached to it. [`Importer`]
-//! is the seam that an importing queue uses. [`Buffers`] (feature `alloc`) is the registry of a
-//! home without a kernel below it: it numbers memories and dma-bufs and answers the file
-//! operations of a dma-buf.
+//! is the interface of an importing queue. [`Buffers`] (feature `alloc`) is the registry for a host
+//! without a kernel: it numbers memories and dma-bufs and implements the file operations of a
+//! dma-buf.
 //!
 //! # Who syncs when
 //!
-//! The exporter syncs, for all its mapped attachments and for its own device:
+//! The exporter syncs, for all its mapped attachments and for its device:
 //!
-//! * *Mapping* an attachment hands the memory to its device, with the cache maintenance and the
-//!   bounce copy that are due; *unmapping* hands it back.
+//! * *Mapping* an attachment hands the memory to its device, with the necessary cache
+//!   maintenance and bounce copy; *unmapping* hands it back.
 //! * *CPU access* is bracketed by [`Shared::begin_cpu_access`] and [`Shared::end_cpu_access`]
-//!   (`DMA_BUF_IOCTL_SYNC` for programs). Each mapped attachment and the exporter's own device is
+//!   (`DMA_BUF_IOCTL_SYNC` for programs). Each mapped attachment and the exporter's device is
 //!   synced in the part of the requested direction that its mapping allows.
 //! * *Device to device*, with the mapping kept over many cycles, is [`Shared::hand_to_device`] and
-//!   [`Shared::take_from_device`]. Caches of the CPU play no part when one device reads from memory
-//!   what another wrote to memory, so no cache maintenance is done: it would cost time, and it
-//!   would hide from a program that it forgot its SYNC. What *is* due is the copy of a bounced
-//!   mapping, since that shows its device a copy of the memory.
+//!   [`Shared::take_from_device`]. The CPU's caches have no part when one device reads from memory
+//!   what another wrote to memory, so there is no cache maintenance. It would cost time, and a
+//!   program would not notice that it forgot its SYNC. The copy of a bounced mapping *is* necessary,
+//!   because its device sees a copy of the memory.
 //!
 //! A CPU access without its bracket therefore reads or leaves stale bytes here as it would on a
 //! board. Such facts go to [`Observer::missing_sync`].
@@ -33,29 +33,28 @@
 //! addresses stay: the memory is *pinned*. One that was attached
 //! [dynamically](Shared::attach_dynamic) pins it only while it uses it; otherwise
 //! [`Shared::place`] may take its mapping away and move the memory, and it is mapped again, at
-//! other addresses, before it is used next. [`Shared::revoke`] heeds no pin: the exporter takes the
-//! memory back, mappings go, behind an IOMMU accesses fault, and all later calls fail with ENODEV.
+//! other addresses, before its next use. [`Shared::revoke`] ignores pins: the exporter takes the
+//! memory back, mappings end, behind an IOMMU accesses fault, and all later calls fail with ENODEV.
 //!
 //! # When an unmap fails
 //!
-//! A page table may not let go ([`DmaOps::try_unmap`](vb3_dma::DmaOps::try_unmap)). The device may
-//! then reach the memory as long as the machine runs, so the memory is *quarantined*
-//! ([`Shared::is_quarantined`]): those who have it may go on, nobody else gets it ([`Error::Quarantined`]
-//! for attaching, a first mapping, exporting and moving), and when the last handle goes the DMA layer
-//! keeps it from being handed out again. [`Observer::quarantined`] says which device and how much.
+//! An unmap may fail ([`DmaOps::try_unmap`](vb3_dma::DmaOps::try_unmap)). The device may then reach
+//! the memory as long as the machine runs, so the memory is *quarantined*
+//! ([`Shared::is_quarantined`]). Existing holders keep it. Attaching, a first mapping, exporting and
+//! moving fail with [`Error::Quarantined`]. After the last handle, the DMA layer does not allocate the
+//! memory again. [`Observer::quarantined`] reports the device and the length.
 //!
 //! # Lazy placement
 //!
 //! Memory of [`Backing::Lazy`] has bytes, handles and attachments from the beginning, and no
-//! addresses. [`Shared::place`] gives it some when it is first mapped: the host's [`Placer`] is told
-//! all devices attached by then and finds a place for them with [`solve`]. A device that attaches
-//! later and cannot use that place is a reason to move the memory, once.
+//! addresses. [`Shared::place`] gives it some when it is first mapped: the host's [`Placer`] gets
+//! all devices that are attached by then and finds a place for them with [`solve`]. If a device
+//! attaches later and cannot use that place, the memory moves, once.
 //!
-//! Exact are the addresses: a place is found for the demands of all that are attached, and a device
-//! that finds none changes nothing for the others. Not exact, because it was agreed on before: the
-//! length and the lines of a picture stay as the owner's program set them, so that a device with
-//! another stride is refused as ever. What was promised at the allocation is an amount of memory, not
-//! an address: placing can still fail with ENOMEM where what is left lies in pieces or out of reach.
+//! The place suits the demands of all attached devices. A device without a place changes nothing for
+//! the others. The length and the lines of a picture stay as the owner's program set them, so a device
+//! with another stride is refused. The allocation promises an amount of memory, not an address:
+//! placing can still fail with ENOMEM if the free memory is in pieces or out of reach.
 //!
 //! # Context
 //!
@@ -76,8 +75,8 @@
 //! | 4 | of the host: in its placer, its observer and the DMA layer | what they do |
 //!
 //! No thread holds two of one row, but for those of the host. Allocating memory and freeing it hold
-//! none, so that an allocation that sleeps delays no other thread. `tests/loom.rs` tries the orders in
-//! which two threads meet.
+//! none, so that an allocation that sleeps delays no other thread. `tests/loom.rs` tries the orders of
+//! two threads.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What a host observes, and what each call needs.
+//! Events that a host observes, and the context of each call.
 
 use vb3_dma::{DmaOps, SyncFor};
 
@@ -30,13 +30,13 @@ pub struct MissingSync<D> {
     pub stale_bytes: Option<u64>,
 }
 
-/// What a host observes of sharing. Every method has a default; `()` observes nothing.
+/// The events of sharing. Every method has a default; `()` observes nothing.
 ///
 /// Queues share one observer, so its methods take `&self`. An observer that counts brings its own
 /// atomics or lock.
 ///
 /// # Context
-/// Called from whatever calls this crate; must not call back.
+/// Called by the thread that called this crate; must not call back.
 pub trait Observer<O: DmaOps> {
     /// Cache maintenance or a bounce copy was done for `dev`.
     fn synced(&self, dev: O::Device, sync: SyncFor) {
@@ -48,7 +48,7 @@ pub trait Observer<O: DmaOps> {
         let _ = (dev, len_bytes);
     }
 
-    /// Memory that was allocated for `dev` was given back.
+    /// Memory that was allocated for `dev` was freed.
     fn freed(&self, dev: O::Device, len_bytes: u64) {
         let _ = (dev, len_bytes);
     }
@@ -73,8 +73,8 @@ pub trait Observer<O: DmaOps> {
         let _ = (dev, len_bytes);
     }
 
-    /// How many bytes of `alloc` differ between the CPU's view and the devices'; `None` where
-    /// nobody can know, as on real hardware.
+    /// Counts the bytes of `alloc` that differ between the CPU's view and the devices'; `None` if
+    /// the host cannot know, as on real hardware.
     fn stale_bytes(&self, ops: &O, alloc: &O::Alloc) -> Option<u64> {
         let _ = (ops, alloc);
         None

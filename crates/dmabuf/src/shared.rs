@@ -58,7 +58,7 @@ impl<D: Copy> Backing<D> {
 /// What memory is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec<D> {
-    /// How, and for which device.
+    /// The kind of memory, and its device.
     pub backing: Backing<D>,
     /// Bytes; rounded up to pages.
     pub len_bytes: u64,
@@ -103,8 +103,8 @@ pub(crate) struct UserCount {
 /// A held mapping was made from `table`, which shows `alloc`; they go in that order.
 ///
 /// Source: Linux 7.2 `videobuf2-dma-contig.c` `vb2_dc_buf` and its dma-buf ops, differs: one
-/// list of attachments for all exports of the memory, syncs reach all of them, nothing is cached
-/// in an attachment after its last unmap.
+/// list of attachments for all exports of the memory, syncs reach all of them, an attachment caches
+/// nothing after its last unmap.
 #[must_use = "memory goes back through `release`"]
 #[derive(Debug)]
 pub struct Shared<O: DmaOps, L> {
@@ -178,7 +178,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Memory of `len_bytes` (a multiple of pages) that another driver made, as an allocation of
-    /// the DMA layer. It has no users yet, and is given back like memory of our own.
+    /// the DMA layer. It has no users yet, and is freed like allocated memory.
     pub fn adopt(alloc: O::Alloc, len_bytes: u64, list: L) -> Self {
         let spec = Spec {
             backing: Backing::Foreign,
@@ -218,7 +218,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// The first half of [`Self::release`], for a host that closes in place because the object is
     /// large: takes the memory away from all devices, and frees its table and kernel mapping.
-    /// What it gives is needed for the second half, [`free`](Self::free).
+    /// Pass the result to the second half, [`free`](Self::free).
     ///
     /// ```compile_fail,E0061
     /// use vb3_dmabuf::{Attachment, Cx, Shared, Store, Observer};
@@ -247,9 +247,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Closed(())
     }
 
-    /// The second half of [`Self::release`]: gives memory back that was just closed. A host that
-    /// attaches or maps in between loses what it made. [Quarantined](Self::is_quarantined) memory
-    /// goes back, too; the DMA layer, whose it is, keeps it from being used again.
+    /// The second half of [`Self::release`]: frees memory that was just closed. Attachments and
+    /// mappings made in between are lost. [Quarantined](Self::is_quarantined) memory returns to the DMA
+    /// layer, too, which does not use it again.
     #[inline]
     pub fn free<W: Observer<O>>(self, cx: &Cx<'_, O, W>, _: Closed) {
         cx.ops.free(self.alloc);
@@ -258,7 +258,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// A number of the host's own, which comes back in [`crate::MissingSync`].
+    /// A number of the host, which returns in [`crate::MissingSync`].
     pub fn set_tag(&mut self, tag: u64) {
         self.tag = tag;
     }

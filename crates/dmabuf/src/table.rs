@@ -1,4 +1,4 @@
-//! A bounded table that threads share: each entry has a lock of its own.
+//! A bounded table that threads share: each entry has a lock.
 
 use crate::SlabKey;
 use crate::slab::Slot;
@@ -162,8 +162,8 @@ impl<T, L: Locks> Table<T, L> {
 
     /// Takes a vacant slot, made if there is none.
     fn vacancy(&self) -> Option<u32> {
-        // Another thread may take all that this one made; then there are more entries than before,
-        // of which there is a bound.
+        // Another thread may take all that this one made. The number of entries grows then, and it has
+        // a bound.
         loop {
             let (index, end) = self.vacant.with(|vacant| (vacant.take(), vacant.end));
             if index.is_some() || end >= self.limit {

@@ -72,7 +72,7 @@ pub struct AttachRef {
     key: SlabKey,
 }
 
-/// What there is to know of a dma-buf.
+/// The description of a dma-buf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufInfo {
     /// The memory it shows.
@@ -98,7 +98,7 @@ struct Buf {
     since_ns: u64,
 }
 
-/// What is held at the moment. All zero when everything has been given back.
+/// Resources in use. All zero when everything is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// Memories.
@@ -158,7 +158,7 @@ impl Changes {
 
 /// Memories and dma-bufs by number, over a DMA layer.
 ///
-/// A dma-buf keeps its memory alive; each export makes a dma-buf of its own. The host keeps the
+/// A dma-buf keeps its memory alive; each export makes another dma-buf. The host keeps the
 /// map from a file's identity to a [`BufId`], one [`BufRef`] for each open file, and opens
 /// and closes a [`Vma`] for each mapping in a program.
 ///
@@ -280,8 +280,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.changes.with(|changes| changes.count)
     }
 
-    /// The memories that came or went since the last call, or of which a handle or an attachment did,
-    /// each at least once; `None` where they were more than 64, so that any may have changed.
+    /// Returns the memories that changed since the last call, each at least once: their handles, their
+    /// attachments, or their existence. `None` after more than 64 changes; any may have changed then.
     pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
         self.changes.with(Changes::take)
     }
@@ -384,8 +384,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         })
     }
 
-    /// Ends a mapping. That of a dma-buf drops its reference; true when that was the last one
-    /// and the dma-buf is gone.
+    /// Ends a mapping. A mapping of a dma-buf drops its reference; returns true if that was the last
+    /// one and the dma-buf no longer exists.
     pub fn vma_close(&self, vma: Vma) -> bool {
         let Vma { memory, buf } = vma;
         self.drop_user(memory, UserKind::Mapping);
@@ -474,7 +474,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.bufs.with(id.0, |buf| buf.memory).ok_or(Error::Invalid)
     }
 
-    /// What there is to know of a dma-buf.
+    /// The description of a dma-buf.
     #[must_use]
     pub fn buf(&self, id: BufId) -> Option<BufInfo> {
         let info = self.bufs.with(id.0, |buf| BufInfo {
@@ -543,7 +543,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         revoked.unwrap_or(Ok(()))
     }
 
-    /// What is held at the moment.
+    /// Returns the resources in use.
     #[must_use]
     pub fn live(&self) -> Live {
         let mut live = Live {

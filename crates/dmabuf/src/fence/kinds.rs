@@ -5,15 +5,15 @@ use vb3_dma::Direction;
 /// Who ends a fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner<D> {
-    /// A device, once it is done with a buffer.
+    /// A device, when it has finished with a buffer.
     Device(D),
     /// A program, by its timeline's number.
     Program(u64),
-    /// Another driver, of whose work no more is known than whether it has ended.
+    /// Another driver. This crate only knows whether its work has ended.
     Driver,
 }
 
-/// What a fence protects.
+/// The access that a fence protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Usage {
     /// The memory is being written.
@@ -23,7 +23,7 @@ pub enum Usage {
 }
 
 impl Usage {
-    /// What a device does to memory that is transferred in this direction.
+    /// Returns the access of a device to memory with this direction.
     #[must_use]
     pub const fn of(direction: Direction) -> Self {
         match direction {
@@ -52,7 +52,7 @@ pub enum Outcome {
 /// How far a fence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// The work goes on.
+    /// The work continues.
     Pending,
     /// It has ended.
     Ended {

@@ -1,7 +1,7 @@
 //! Fences: when the accesses of devices to a memory end.
 //!
-//! A fence stands for one piece of work in progress. It belongs to a context, on which fences end
-//! in the order of their sequence numbers, and ends exactly once, with or without an error. A
+//! A fence stands for one piece of work in progress. It belongs to a context, whose fences end
+//! in the order of their sequence numbers. It ends exactly once, with or without an error. A
 //! *reservation* lists the fences of one memory: who writes it and who reads it. A *sync file* is
 //! a set of fences that a program holds.
 //!

@@ -42,7 +42,7 @@ pub struct Early<T> {
     pub memory: MemoryId,
     /// Who accessed it.
     pub by: EarlyAccess<T>,
-    /// What the access was: a read or a write.
+    /// The access: a read or a write.
     pub usage: Usage,
     /// Who had the memory.
     pub owner: T,
@@ -90,7 +90,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// wait for.
     ///
     /// # Errors
-    /// `TableFull` (ENOMEM): the access goes on without a fence.
+    /// `TableFull` (ENOMEM): the access continues without a fence.
     pub fn begin_access(
         &mut self,
         memory: MemoryId,
@@ -143,7 +143,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         Ok(())
     }
 
-    /// Adds a fence of somebody else to a memory's: queues wait for it.
+    /// Adds a fence of another party to a memory's fences: queues wait for it.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM); `Invalid` for a fence that is gone.
@@ -168,8 +168,8 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.hold(fence)?;
         let mut replaced = None;
         if let Some(entries) = self.reservations.entries_mut(memory) {
-            // An earlier one of the same context ends before this one, so that nobody needs to wait
-            // for it. A device's stays as it is: what it was given to do is not for a program to say.
+            // An earlier one of the same context ends before this one, so that no waiter needs it. A
+            // device's fence stays: a program cannot replace the fence of a device's work.
             let same = entries.iter_mut().find(|e| {
                 !e.of_device
                     && e.context == context
@@ -234,7 +234,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         entries.filter(move |e| usage.waits_for(e.usage) && self.is_pending(e.fence))
     }
 
-    /// Who is to end the fences that are pending on the memory.
+    /// Returns the parties that must end the memory's pending fences.
     pub fn owners(&self, memory: MemoryId) -> impl Iterator<Item = T> {
         let entries = self.reservations.entries(memory).iter();
         let pending = entries.filter(|e| self.is_pending(e.fence));

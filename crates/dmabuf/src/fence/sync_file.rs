@@ -23,7 +23,7 @@ pub struct SyncFile {
     since_ns: u64,
 }
 
-/// What is known of a fence in a sync file.
+/// The state of a fence in a sync file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FenceInfo<T> {
     /// The context it belongs to.
@@ -84,7 +84,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         })
     }
 
-    /// What an access of kind `usage` to a memory has to wait for, as it is now
+    /// Returns the fences that an access of kind `usage` to a memory must wait for now
     /// (`DMA_BUF_IOCTL_EXPORT_SYNC_FILE`).
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// How many fences there are, ended ones that somebody looks at included.
+    /// Counts the fences, with ended ones that a sync file still holds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
@@ -80,8 +80,8 @@ impl<T: Copy> Fences<T> {
         self.table.is_empty()
     }
 
-    /// What has begun and ended. The numbers are equal when nothing is pending; whoever waits for
-    /// fences looks again when they have changed.
+    /// Counts the fences that have begun and that have ended. The numbers are equal when nothing is
+    /// pending. A waiter checks its fences again when they have changed.
     #[must_use]
     pub const fn counts(&self) -> FenceCounts {
         self.counts
@@ -141,8 +141,8 @@ impl<T: Copy> Fences<T> {
         Ok(())
     }
 
-    /// One fewer looks at the fence. One that nobody looks at is forgotten; nobody learns of its
-    /// end.
+    /// Drops one reference to the fence. The table forgets a fence without references and does not
+    /// report its end.
     pub(super) fn let_go(&mut self, fence: FenceId) {
         let Some(found) = self.table.get_mut(fence.0) else {
             return;

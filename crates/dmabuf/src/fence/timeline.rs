@@ -1,4 +1,4 @@
-//! Contexts on which fences end in order.
+//! Contexts, whose fences end in order.
 
 use super::table::is_later;
 use super::{FenceId, Fences, Outcome};
@@ -43,7 +43,7 @@ impl<T: Copy> Timeline<T> {
         self.context
     }
 
-    /// The sequence number up to which all has ended.
+    /// The highest sequence number whose work has ended, with all work before it.
     #[must_use]
     pub const fn value(&self) -> u64 {
         self.value
@@ -82,7 +82,7 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// Begins the next fence of a timeline. It stays until it ends, whoever looks at it.
+    /// Begins the next fence of a timeline. It stays until it ends, with or without references.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM).

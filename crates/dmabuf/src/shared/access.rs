@@ -24,7 +24,7 @@ struct Wrote<D> {
     exposed: bool,
 }
 
-/// What is known about the CPU's view.
+/// The state of the CPU's view.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CpuState<D> {
     wrote: Option<Wrote<D>>,
@@ -66,7 +66,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
     /// mapping is synced in the part of the direction that it allows, and a bounced copy that
-    /// its device did not write to is left alone.
+    /// its device did not write to stays.
     pub fn begin_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_add(1);
@@ -84,8 +84,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_all(cx, direction, SyncFor::Device, None);
     }
 
-    /// The owner's device is about to use the memory. With `sync`, the maintenance that is due
-    /// between it and the CPU is done; returns whether there was any.
+    /// The owner's device is about to use the memory. With `sync`, does the necessary
+    /// maintenance between it and the CPU; returns whether there was any.
     ///
     /// # Context
     /// Does not sleep.
@@ -102,8 +102,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.sync_own(cx, self.spec.direction, SyncFor::Device)
     }
 
-    /// The owner's device has done with the memory for now. With `sync`, the maintenance that is
-    /// due is done; returns whether there was any.
+    /// The owner's device has finished this use of the memory. With `sync`, does the necessary
+    /// maintenance; returns whether there was any.
     ///
     /// # Context
     /// Does not sleep.
@@ -118,9 +118,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// The owner's device is about to use memory that it reaches by an attachment (dma-sg:
-    /// scattered memory is mapped for its own device as for any other). With `sync`, the
-    /// maintenance that is due between it and the CPU is done; the copy of a bounced mapping is
-    /// made in any case. Returns whether something was done.
+    /// scattered memory is mapped for the owner's device as for any other). With `sync`, does the
+    /// necessary maintenance between it and the CPU; the copy of a bounced mapping is made in any
+    /// case. Returns whether there was any work.
     ///
     /// # Errors
     /// As [`hand_to_device`](Self::hand_to_device).
@@ -149,9 +149,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(done)
     }
 
-    /// The owner's device, attached, has done with the memory for now. With `sync`, the CPU's view
-    /// is brought up to date; the copy of a bounced mapping is copied back in any case. Returns
-    /// whether something was done.
+    /// The owner's device, attached, has finished this use of the memory. With `sync`, updates the
+    /// CPU's view; the copy of a bounced mapping is copied back in any case. Returns whether there was
+    /// any work.
     ///
     /// # Context
     /// Does not sleep.
@@ -183,8 +183,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Hands the mapping of an attached device to it for one use. The memory stays where it is until
     /// [`take_from_device`](Self::take_from_device) has ended each use.
     ///
-    /// Only a bounced mapping needs anything: its copy is made anew from the memory, after the
-    /// CPU (which copies) has been brought up to date. See the crate's head for the reason.
+    /// Only a bounced mapping needs work: it is copied again from the memory, after an update of
+    /// the CPU's view (the CPU copies). See the crate's head for the reason.
     ///
     /// # Errors
     /// `Revoked`; `Invalid` for what is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
@@ -232,8 +232,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
 
     /// Ends one use of a mapping by its device.
     ///
-    /// What it wrote to a bounced copy is copied to the memory, and on to the other devices. The
-    /// CPU's view of what it wrote to the memory itself stays as it is until
+    /// Copies what the device wrote to a bounced copy to the memory, then to the other devices. The
+    /// CPU's view of what the device wrote to the memory itself stays old until
     /// [`begin_cpu_access`](Self::begin_cpu_access).
     pub fn take_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
         let Some(attachment) = self.list.get_mut(key) else {

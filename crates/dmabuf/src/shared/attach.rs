@@ -21,7 +21,7 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) since_ns: u64,
     pub(crate) held: Option<Held<O::Mapping>>,
     pub(crate) follows: bool,
-    /// Uses that were handed to the device and not yet taken back.
+    /// Uses by the device that have not ended.
     pub(crate) active: u32,
 }
 
@@ -77,8 +77,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.attach_as(cx, dev, false)
     }
 
-    /// Attaches a device that follows moves: before each use, whoever attached it looks whether it
-    /// is still mapped, and maps it again if not. From each [`hand_to_device`](Self::hand_to_device)
+    /// Attaches a device that follows moves: before each use, the caller checks whether it is still
+    /// mapped, and maps it again if not. From each [`hand_to_device`](Self::hand_to_device)
     /// to its [`take_from_device`](Self::take_from_device) the memory is pinned for it.
     ///
     /// # Errors
@@ -116,8 +116,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             })
     }
 
-    /// Maps the memory for an attached device, with the cache maintenance and the copies that
-    /// are due. Counted: each map needs its [`unmap`](Self::unmap).
+    /// Maps the memory for an attached device, with the necessary cache maintenance and
+    /// copies. Counted: each map needs its [`unmap`](Self::unmap).
     ///
     /// A second map shares the first one's mapping if that allows the direction. It never
     /// replaces it: who mapped first may be using its addresses.
@@ -212,7 +212,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             Attrs::empty()
         };
         let dev = attachment.dev;
-        // What failed is remembered, whoever asked for it.
+        // The failure is remembered for all callers.
         let _quarantined = self.end_mapping(cx, dev, held.mapping, attrs);
         cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
@@ -244,7 +244,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.quarantined
     }
 
-    /// Refuses memory that nobody new may get.
+    /// Refuses memory that gets no new holders.
     pub(crate) fn check_usable(&self) -> Result<(), Error> {
         if self.revoked {
             Err(Error::Revoked)
@@ -262,13 +262,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
-    /// now on, and nobody can attach, map or export it again. Devices without an IOMMU, the owner's
-    /// addresses and handles of the CPU keep what they have: whoever made the memory takes that
-    /// away. It zeroes it before, so that copies for devices that bounce are zeroed, too.
+    /// now on, and later attaching, mapping and exporting fail. Devices without an IOMMU, the owner's
+    /// addresses and handles of the CPU keep their access; the exporter ends it. The exporter zeroes
+    /// the memory before, so that copies for devices that bounce are zeroed, too.
     ///
     /// # Errors
-    /// `Quarantined` (EIO) where an unmap failed, now or before: a device may still reach the
-    /// memory. All the same nobody can map it again.
+    /// `Quarantined` (EIO) if an unmap failed, now or before: a device may still reach the
+    /// memory. Mapping it again fails also then.
     ///
     /// Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c `vfio_pci_dma_buf_move`, where attach
     /// and map fail with ENODEV afterwards. Differs: importers need not follow moves.
@@ -285,7 +285,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
-        // What a device wrote there is nobody's to read any more.
+        // No later read may see what a device wrote there.
         self.cpu.synced();
         if self.quarantined {
             return Err(Error::Quarantined);
@@ -293,7 +293,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Whether the memory was taken back.
+    /// Whether the memory was revoked.
     pub fn is_revoked(&self) -> bool {
         self.revoked
     }

@@ -4,11 +4,11 @@ use crate::solve::Placement;
 use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Spec, Store};
 use vb3_dma::DmaOps;
 
-/// Where memory of a lazy exporter lies: the host's part.
+/// Chooses the place of a lazy exporter's memory: the host's part.
 ///
-/// Source: Linux 7.2 `dma_buf_ops.pin` and what drivers do in it, differs: told for which devices.
+/// Source: Linux 7.2 `dma_buf_ops.pin` and its drivers, differs: it gets the devices.
 pub trait Placer<O: DmaOps> {
-    /// Zeroed memory that lies nowhere yet.
+    /// Allocates zeroed memory without a place.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) where the owner's device alone could not be given as much now, with what
@@ -19,7 +19,7 @@ pub trait Placer<O: DmaOps> {
     /// memory mapped. Changes nothing.
     ///
     /// # Errors
-    /// What is short, or `Invalid` (EINVAL) where the devices' demands exclude each other.
+    /// The shortage, or `Invalid` (EINVAL) if the devices' demands exclude each other.
     fn find(
         &self,
         ops: &O,
@@ -32,7 +32,7 @@ pub trait Placer<O: DmaOps> {
     /// were copied for that: none if it lay nowhere before.
     ///
     /// # Errors
-    /// What the DMA layer says. The memory then lies where it lay.
+    /// The error of the DMA layer. The memory then stays where it was.
     fn place(
         &self,
         ops: &O,
@@ -41,10 +41,10 @@ pub trait Placer<O: DmaOps> {
     ) -> Result<u64, vb3_dma::Error>;
 }
 
-/// Whether memory lies somewhere, and whether it could lie better.
+/// Whether memory is placed, and whether another place could be better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Nowhere yet.
+    /// Not placed yet.
     Nowhere,
     /// For the devices attached now.
     Settled,
@@ -156,7 +156,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let is_mapped = self.user_count(crate::UserKind::Mapping).count > 0;
         let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
         if found.is_err() {
-            // Asked again when somebody else attaches.
+            // Asked again when another device attaches.
             if self.place == Place::Outgrown {
                 self.place = Place::Settled;
             }

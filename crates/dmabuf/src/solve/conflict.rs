@@ -19,14 +19,14 @@ pub struct Relief {
 pub struct Blamed {
     /// The demand.
     pub demand: Demand,
-    /// What would be enough if this demand alone gave way; `None` if that does not help.
+    /// The value at which this demand alone no longer conflicts; `None` if there is none.
     pub relief: Option<Relief>,
 }
 
 /// Demands that exclude each other on these heaps.
 ///
-/// No smaller set of demands does. An empty one says that no heap has room for the request, whatever
-/// the devices are.
+/// No smaller set of demands does. If it is empty, no heap has room for the request, even
+/// without devices.
 #[derive(Clone, Copy, Debug)]
 pub struct Conflict {
     blamed: [Option<Blamed>; RULES.len()],

@@ -51,9 +51,9 @@
 //!
 //! # What is promised
 //!
-//! A placement is met by memory as the heap gives it, wherever that lies in pieces: a device that
-//! counts segments is given no more bytes than its segments hold at worst. Nothing is reserved: what
-//! is free may be taken before it is allocated.
+//! A placement holds for any pieces that the heap gives: a device with a limit of segments gets no
+//! more bytes than its segments hold at worst. Nothing is reserved: free memory may be taken before
+//! it is allocated.
 
 mod conflict;
 mod needs;

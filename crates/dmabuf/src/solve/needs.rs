@@ -11,7 +11,7 @@ pub struct Translation {
     pub free_bytes: u64,
 }
 
-/// What a device says of protected memory, which the CPU cannot read.
+/// A device's demand on protected memory, which the CPU cannot read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protection {
     /// It reaches both kinds.
@@ -71,7 +71,7 @@ pub struct Needs {
     pub coherent: bool,
     /// Whether it needs pages behind the memory.
     pub pages: bool,
-    /// What it says of protected memory.
+    /// Its demand on protected memory.
     pub protection: Protection,
     /// How a picture must lie in it.
     pub picture: PictureNeeds,
@@ -158,7 +158,7 @@ pub enum HeapKind {
     /// Each buffer is one physical run.
     Contiguous,
     /// A buffer is made of pieces of this many bytes, a power of two of at least a page, each on a
-    /// multiple of its length and in reach as a whole, wherever they are free.
+    /// multiple of its length and completely in reach, at any free place.
     Pieces(u64),
 }
 
@@ -167,7 +167,7 @@ pub enum HeapKind {
 pub struct Heap<'a> {
     /// How it gives memory.
     pub kind: HeapKind,
-    /// What is free, in ascending order, without overlaps.
+    /// The free ranges, in ascending order, without overlaps.
     pub free: &'a [Run],
     /// Whether an allocation can be told which addresses to use. If not, as a program's from a
     /// dma-heap, all that is free must suit.
@@ -183,7 +183,7 @@ pub struct Heap<'a> {
     pub protected: bool,
 }
 
-/// What is to be placed.
+/// The memory to place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Bytes of a buffer, at least.

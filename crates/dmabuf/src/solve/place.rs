@@ -204,8 +204,8 @@ fn is_in_block(run: &Run, boundary: u64) -> bool {
     (run.first ^ run.first.saturating_add(run.len.saturating_sub(1))) & !boundary == 0
 }
 
-/// The lowest address from `from` on that is aligned and from which `len` bytes cross no multiple
-/// of `boundary + 1`.
+/// Returns the lowest aligned address from `from` on whose `len` bytes cross no multiple of
+/// `boundary + 1`.
 fn next(from: u64, Block { len, align, .. }: Block, boundary: u64) -> Option<u64> {
     let at = from.checked_next_multiple_of(align)?;
     let last = at.checked_add(len - 1)?;

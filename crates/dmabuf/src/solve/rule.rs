@@ -25,7 +25,7 @@ pub enum Rule {
     Granule,
     /// Bytes of I/O addresses.
     IovaSpace,
-    /// Most bytes for which the segments suffice, however the memory lies.
+    /// Most bytes that the segments can hold in any layout.
     SegmentCount,
     /// Pages behind the memory (1).
     Pages,
@@ -111,7 +111,7 @@ impl Rule {
         1 << self as u8
     }
 
-    /// What a device demands of this kind; `None` if any memory will do.
+    /// Returns a device's demand of this kind; `None` if any memory suits it.
     fn of(self, needs: &Needs, page_bytes: u64) -> Option<u64> {
         let limits = &needs.limits;
         let direct = needs.iommu.is_none();
@@ -178,7 +178,7 @@ pub(super) fn longest(limits: &vb3_dma::Limits, page_bytes: u64, in_pieces: bool
 pub struct Demand {
     /// Index of the device.
     pub device: usize,
-    /// What it demands.
+    /// The demand.
     pub rule: Rule,
     /// How much, in the rule's unit.
     pub value: u64,
@@ -236,7 +236,7 @@ impl Strictest {
         all
     }
 
-    /// The kinds of which there is a demand.
+    /// Returns the kinds with a demand.
     pub(super) fn rules(&self) -> Rules {
         let bits = self.0.iter().flatten().map(|demand| demand.rule.bit());
         Rules(bits.fold(0, |all, bit| all | bit))
