@@ -163,7 +163,7 @@ impl<M: MemOps> Plane<M> {
         Ok(())
     }
 
-    /// Remembers the descriptor by which the program named the same dma-buf this time.
+    /// Stores the program's descriptor of the same dma-buf for this call.
     pub(crate) fn rename(&mut self, source: &PlaneSource<M>) {
         if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
             (&mut self.location, source)

@@ -13,7 +13,7 @@ pub type Timecode = [u8; 16];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stale;
 
-/// What a driver sees of one plane.
+/// One plane, as a driver sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneView<C> {
     /// Where the plane is, for the driver.
@@ -30,7 +30,7 @@ const NO_SLOT: u32 = u32::MAX;
 /// Bit in [`Slot::live`]: the token was dropped.
 const DROPPED: u64 = 1 << 63;
 
-/// What a token and its queue share of one buffer index.
+/// State of one buffer index that a token and its queue share.
 ///
 /// # Invariants
 /// `live` holds the generation of the one token that counts for this index, 0 for none, and
@@ -274,7 +274,7 @@ pub struct Active<C> {
     index: u32,
     epoch: u64,
     generation: u64,
-    /// Whether the buffer still is to be given back.
+    /// Whether the buffer must still return.
     armed: bool,
     planes: [Option<PlaneView<C>>; MAX_PLANES],
     timestamp_ns: u64,
@@ -284,7 +284,7 @@ pub struct Active<C> {
     request: Option<RequestId>,
 }
 
-/// What a token knows of its buffer, besides the planes.
+/// Facts about a token's buffer, without the planes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TokenFacts {
     pub(crate) index: u32,
@@ -383,7 +383,7 @@ impl<C> Active<C> {
         self.timecode
     }
 
-    /// OUTPUT: what the program says of the frame.
+    /// OUTPUT: the program's description of the frame.
     #[must_use]
     pub fn frame_flags(&self) -> u32 {
         self.frame_flags
@@ -395,7 +395,7 @@ impl<C> Active<C> {
         self.request
     }
 
-    /// What the token shares with its queue.
+    /// State that the token shares with its queue.
     pub(crate) fn ownership(&self) -> &Ownership {
         &self.ownership
     }

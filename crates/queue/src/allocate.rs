@@ -34,7 +34,7 @@ impl<M: MemOps> Session<'_, M> {
     /// # Errors
     /// * EINVAL: [`Invalid::ModelNotOffered`], [`Invalid::NoPlanes`].
     /// * EBUSY: file I/O is active, the queue streams, a caller waits in DQBUF.
-    /// * What the driver's `queue_setup` says.
+    /// * The error of the driver's `queue_setup`.
     /// * [`Error::NoMemory`] (ENOMEM): none or too few could be made, with
     ///   [`Config::admission`](crate::Config::admission) not all. There are no buffers then.
     pub fn reqbufs(
@@ -120,7 +120,7 @@ impl<M: MemOps> Session<'_, M> {
     /// * EBUSY: file I/O is active, a caller waits in DQBUF and there are no buffers,
     ///   [`Busy::ModelFixed`]. Not with a count of zero.
     /// * [`Error::QueueFull`] (ENOBUFS).
-    /// * What the driver's `queue_setup` says (EINVAL for sizes below the format's).
+    /// * The error of the driver's `queue_setup` (EINVAL for sizes below the format's).
     /// * [`Error::NoMemory`] (ENOMEM): none, or fewer than the driver needs; with
     ///   [`Config::admission`](crate::Config::admission) not all that the queue has places for.
     pub fn create_bufs(

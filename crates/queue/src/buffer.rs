@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use vb3_plane::{HintSkip, MemOps};
 
-/// Who has a buffer.
+/// The holder of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BufferState {
@@ -84,7 +84,7 @@ impl<M: MemOps> PlaneRequest<M> {
 
 /// A buffer that a program queues or prepares.
 ///
-/// The dma-buf references in it pass to the queue with the call, whatever comes of it.
+/// The dma-buf references in it pass to the queue with the call, also if it fails.
 pub struct QueueBuffer<M: MemOps> {
     /// Which buffer.
     pub index: u32,
@@ -100,7 +100,7 @@ pub struct QueueBuffer<M: MemOps> {
     pub hints: HintSkip,
     /// OUTPUT: a timecode.
     pub timecode: Option<Timecode>,
-    /// OUTPUT: what the program says of the frame, passed through without being looked at.
+    /// OUTPUT: the program's description of the frame, passed through unchecked.
     pub frame_flags: u32,
     /// The program named a media request: for
     /// [`qbuf_in_request`](crate::Session::qbuf_in_request), and refused elsewhere.
@@ -143,7 +143,7 @@ impl<M: MemOps> QueueBuffer<M> {
         self.planes.iter().take_while(|p| p.is_some()).count()
     }
 
-    /// Drops the dma-buf references that nobody took.
+    /// Drops the dma-buf references that are left.
     pub(crate) fn release(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().flatten() {
             if let Some(buf) = plane.source.buf_mut().and_then(Option::take) {
@@ -194,7 +194,7 @@ pub struct BufferInfo {
     pub index: u32,
     /// Its memory model.
     pub memory: Memory,
-    /// Who has it. [`Dequeued`](BufferState::Dequeued) in the answer of DQBUF.
+    /// The holder. [`Dequeued`](BufferState::Dequeued) in the answer of DQBUF.
     pub state: BufferState,
     /// Mapped into a program or exported.
     pub mapped: bool,
@@ -202,7 +202,7 @@ pub struct BufferInfo {
     pub queued: bool,
     /// In a media request that is not queued yet.
     pub in_request: bool,
-    /// The descriptor by which QBUF named a media request, until DQBUF.
+    /// QBUF's descriptor of a media request, until DQBUF.
     pub request_fd: Option<i32>,
     /// Prepared, and with the program or in a request.
     pub prepared: bool,
@@ -222,7 +222,7 @@ pub struct BufferInfo {
     pub field: u32,
     /// The program's timecode.
     pub timecode: Option<Timecode>,
-    /// What is said of the frame: by the program on OUTPUT, by the device on CAPTURE.
+    /// The description of the frame: the program's on OUTPUT, the device's on CAPTURE.
     pub frame_flags: u32,
     /// Its planes, from the first on.
     pub planes: [Option<PlaneInfo>; MAX_PLANES],
@@ -277,7 +277,7 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) last: bool,
     /// In a request: one, while the buffer is InRequest; none otherwise.
     pub(crate) in_request: VecDeque<RequestEntry<M>>,
-    /// The request it was queued by, until the device is done with it.
+    /// The request that queued it, until the device has finished it.
     pub(crate) request: Option<RequestId>,
     pub(crate) request_fd: Option<i32>,
 }
@@ -332,7 +332,7 @@ impl<M: MemOps> Buffer<M> {
         }
     }
 
-    /// What a token shows of the planes.
+    /// The planes, as a token shows them.
     pub(crate) fn views(&self) -> [Option<PlaneView<M::Cookie>>; MAX_PLANES] {
         core::array::from_fn(|i| {
             let plane = self.planes.get(i)?;
@@ -436,7 +436,7 @@ impl<M: MemOps> Plane<M> {
     }
 }
 
-/// What a buffer's QBUF said, kept until the request is queued.
+/// The arguments of a buffer's QBUF, kept until the request is queued.
 pub(crate) struct RequestEntry<M: MemOps> {
     pub(crate) request: RequestId,
     pub(crate) wanted: QueueBuffer<M>,

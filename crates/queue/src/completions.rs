@@ -14,7 +14,7 @@ pub struct Finished<C> {
 /// Buffers that an interrupt handler or another thread has finished, oldest first, until the
 /// queue's own context collects them ([`Session::collect`](crate::Session::collect)).
 ///
-/// The host keeps it outside the queue, behind a lock of its own that no sleeping call holds: a
+/// The host keeps it outside the queue, behind a separate lock that no sleeping call holds: a
 /// spinlock with interrupts off in a kernel, a mutex in a program. Nothing here takes a lock or
 /// allocates after [`new`](Self::new).
 ///
@@ -47,8 +47,8 @@ impl<C> Completions<C> {
         Ok(Self { list, limit })
     }
 
-    /// Finishes a buffer. The host then wakes whoever sleeps with a [`Wait`](crate::Wait) on the
-    /// queue, and has it collect.
+    /// Finishes a buffer. The host then wakes the threads that sleep with a [`Wait`](crate::Wait) on
+    /// the queue, and they collect.
     ///
     /// # Errors
     /// [`Stale`]: the buffer is no longer the device's; or the list is full, which only tokens of
@@ -101,7 +101,7 @@ impl<C> Completions<C> {
 
 impl<C> Drop for Completions<C> {
     fn drop(&mut self) {
-        // What was not collected comes back with an error, as every dropped token does.
+        // Buffers that were not collected return with an error, as for every dropped token.
         while self.pop().is_some() {}
     }
 }

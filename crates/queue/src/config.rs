@@ -1,4 +1,4 @@
-//! What a queue is: fixed when it is made.
+//! Settings of a queue, fixed when it is made.
 
 use bitflags::bitflags;
 use core::fmt;
@@ -31,7 +31,7 @@ pub enum Memory {
     Mmap,
     /// The program's own memory.
     UserPtr,
-    /// A dma-buf of somebody else.
+    /// A dma-buf of another driver.
     DmaBuf,
 }
 
@@ -80,7 +80,7 @@ pub enum Requests {
 /// Fewest buffers that the limit of a queue may name, and the default limit.
 pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 
-/// What a queue is made with.
+/// The settings of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config<Dev> {
@@ -93,7 +93,7 @@ pub struct Config<Dev> {
     pub queue_type: QueueType,
     /// The device also reads what it has captured, or writes to what it is given.
     pub bidirectional: bool,
-    /// What is offered.
+    /// The I/O modes that the queue offers.
     pub io_modes: IoModes,
     /// Most buffers at a time; 0 stands for 32, less than 32 is refused.
     pub max_num_buffers: u32,
@@ -113,8 +113,8 @@ pub struct Config<Dev> {
     pub m2m_capture: bool,
     /// read() emulation reports the end of the file after one frame.
     pub fileio_read_once: bool,
-    /// Whether buffers may be queued by media requests; not where `min_queued_buffers` is set,
-    /// since queueing a request cannot fail.
+    /// Whether media requests may queue buffers; not if `min_queued_buffers` is set, since
+    /// queueing a request cannot fail.
     pub requests: Requests,
     /// write() emulation queues a buffer after every call, not only full ones.
     pub fileio_write_immediately: bool,
@@ -228,7 +228,7 @@ impl<Dev: Copy> Config<Dev> {
     }
 }
 
-/// What is wrong with a [`Config`] (EINVAL).
+/// The error in a [`Config`] (EINVAL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigError {

@@ -1,4 +1,4 @@
-//! Buffers that come back from the device.
+//! Buffers that return from the device.
 
 use crate::active::TokenFacts;
 use crate::config::MAX_PLANES;
@@ -54,7 +54,7 @@ impl<M: MemOps> Session<'_, M> {
     pub fn collect(&mut self, mut next: impl FnMut() -> Option<Finished<M::Cookie>>) -> u32 {
         let mut collected = 0_u32;
         while let Some(Finished { token, completion }) = next() {
-            // A stale token is counted; its buffer was given back before.
+            // A stale token is counted; its buffer returned before.
             let _ = self.complete(token, completion);
             collected = collected.saturating_add(1);
         }

@@ -134,7 +134,7 @@ pub trait Driver {
     /// Passed to the caller; the buffer stays dequeued.
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
 
-    /// A prepared buffer goes back to the program.
+    /// A prepared buffer returns to the program.
     fn buf_finish(&mut self, index: u32) {
         let _ = index;
     }
@@ -147,10 +147,10 @@ pub trait Driver {
     /// The device gets a buffer.
     fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
 
-    /// A buffer has left its media request: the device is done with it, or the queue was
-    /// cancelled. The host takes it out of its [`Request`](crate::Request) by
+    /// A buffer has left its media request: the device has finished it, or the queue was
+    /// cancelled. The host removes it from its [`Request`](crate::Request) by
     /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for
-    /// buffers given back by [`Session::req_release`](crate::Session::req_release).
+    /// buffers that [`Session::req_release`](crate::Session::req_release) returns.
     fn buf_request_complete(&mut self, index: u32, request: RequestId) {
         let _ = (index, request);
     }
@@ -250,7 +250,7 @@ pub struct Completion {
     /// The timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps what
     /// was there.
     pub timecode: Option<Timecode>,
-    /// What is said of the frame, passed through; `None` keeps what was there.
+    /// The description of the frame, passed through; `None` keeps the old one.
     pub frame_flags: Option<u32>,
 }
 
@@ -272,7 +272,7 @@ impl Completion {
     }
 }
 
-/// The two states a buffer can come back in.
+/// The two states in which a buffer can return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoneState {
     /// Filled, or shown.

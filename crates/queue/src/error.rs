@@ -49,7 +49,7 @@ pub enum Busy {
     },
 }
 
-/// What is wrong with an argument, or with the moment of a call (EINVAL).
+/// The error in an argument, or in the moment of a call (EINVAL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Invalid {
@@ -85,7 +85,7 @@ pub enum Invalid {
     },
     /// No such plane, or too few planes given.
     Planes {
-        /// What was given.
+        /// The given value.
         given: u32,
         /// How many planes the buffer has.
         planes: u32,
@@ -251,7 +251,7 @@ impl Error {
             Self::TooManyForFileIo { .. } => 28,
             Self::Fault => 14,
             Self::Plane(e) => e.errno(),
-            // What is no errno at all must not look like success.
+            // A value that is not an errno must not look like success.
             Self::Driver(DriverError(e)) => {
                 if e >= 1 && e <= 4095 {
                     e

@@ -1,7 +1,7 @@
 //! Fences: what the device does to a buffer as others see it, and what a buffer waits for.
 //!
-//! Source: none in Linux 6.12, whose V4L2 neither adds fences to a buffer's reservation nor waits
-//! for any; a buffer is the device's from QBUF on, whatever fences its memory has.
+//! Source: none in Linux 6.12, whose V4L2 ignores fences: it adds none to a buffer's reservation and waits
+//! for none. There, a buffer is the device's from QBUF on.
 
 use crate::buffer::Buffer;
 use crate::{Active, BufferState, Error, Queue, Session};
@@ -26,10 +26,9 @@ impl<M: MemOps> Queue<M> {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Looks again at what may have changed since the last call: tokens that were dropped, a
-    /// device that has failed (the fences of what it has end with EIO, though the buffers stay its
-    /// own until the stream is ended), buffers held back by fences that have ended (the driver
-    /// gets them, in the order in which they were queued).
+    /// Processes changes since the last call. Dropped tokens end. If the device has failed, the fences
+    /// of its buffers end with EIO; it keeps the buffers until the stream ends. The driver gets the
+    /// buffers whose fences have ended, in the order in which they were queued.
     ///
     /// A host calls it after fences have ended and after a device has failed. A driver that
     /// cannot be started then is a queue in error.
@@ -54,7 +53,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Gives queued buffers to a driver that has been started, up to one that is held back.
+    /// Gives queued buffers to a driver that has been started, up to one that waits for a fence.
     pub(crate) fn give_queued(&mut self) -> Result<(), Error> {
         while let Some(&index) = self.queue.queued.front() {
             if self.is_held_back(index) {
@@ -85,12 +84,12 @@ impl<M: MemOps> Session<'_, M> {
             && self.ready().take(least as usize).count() as u32 == least
     }
 
-    /// How many queued buffers come before one that is held back.
+    /// How many queued buffers come before one that waits for a fence.
     pub(crate) fn ready_count(&self) -> usize {
         self.ready().count()
     }
 
-    /// The queued buffers before one that is held back.
+    /// The queued buffers before one that waits for a fence.
     fn ready(&self) -> impl Iterator<Item = u32> {
         let queued = self.queue.queued.iter().copied();
         queued.take_while(|index| !self.is_held_back(*index))

@@ -57,8 +57,8 @@ pub trait Source {
 
 impl<M: MemOps> Session<'_, M> {
     /// Reads captured bytes into `sink`: at most `len_bytes`, at most to the end of a frame.
-    /// The first call starts streaming with all buffers queued. Buffers that come back empty
-    /// are queued again. A read-once queue says 0 (the end) once after each frame.
+    /// The first call starts streaming with all buffers queued. Buffers that return empty
+    /// are queued again. A read-once queue returns 0 (the end) once after each frame.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
@@ -75,8 +75,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`read`](Self::read), of which one piece is moved now and the rest by
-    /// [`read_on`](Self::read_on).
+    /// As [`read`](Self::read), but moves one piece now. [`read_on`](Self::read_on) moves the rest.
     ///
     /// # Errors
     /// As [`read`](Self::read); EBUSY also where another call is under way
@@ -159,8 +158,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`write`](Self::write), of which one piece is moved now and the rest by
-    /// [`write_on`](Self::write_on).
+    /// As [`write`](Self::write), but moves one piece now. [`write_on`](Self::write_on) moves the rest.
     ///
     /// # Errors
     /// As [`begin_read`](Self::begin_read).

@@ -36,8 +36,8 @@ impl<M: MemOps> Session<'_, M> {
         self.prepare(request)
     }
 
-    /// Queues a buffer. The references in `request` pass to the queue, whatever comes of it.
-    /// A buffer that PREPARE_BUF has prepared keeps what was said of its planes then.
+    /// Queues a buffer. The references in `request` pass to the queue, also if it fails.
+    /// A buffer that PREPARE_BUF has prepared keeps the planes of that call.
     ///
     /// A buffer whose memory has pending fences that a program imported
     /// ([`MemOps::is_held_back`]), and all that are queued after it, stay Queued until
@@ -54,8 +54,8 @@ impl<M: MemOps> Session<'_, M> {
     /// * [`Error::QueueError`] (EIO).
     /// * [`Error::RequestUnsupported`], [`Error::RequestRequired`] (EBADR).
     /// * [`Busy::UsesRequests`] (EBUSY): buffers have been queued by requests.
-    /// * What the memory or the driver says. Where it is the driver that could not start, the
-    ///   buffer is the program's again, still prepared.
+    /// * The error of the memory or the driver. If the driver could not start, the buffer returns
+    ///   to the program, still prepared.
     pub fn qbuf(&mut self, mut request: QueueBuffer<M>) -> Result<BufferInfo, Error> {
         self.reap();
         let queued = self
@@ -182,7 +182,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// OUTPUT: takes what QBUF says of the frame.
+    /// OUTPUT: takes QBUF's description of the frame.
     ///
     /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
     pub(crate) fn set_frame_info(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
@@ -227,7 +227,7 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// The checks of what is said of the planes, as far as it does not depend on memory.
+    /// Checks the description of the planes, as far as it does not depend on memory.
     pub(crate) fn check_planes(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
         let buffer = self.buffer(index)?;

@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 //! # How the parts work together
 //!
-//! A [`Queue`] keeps the buffers that a program and a device exchange. A [`Session`] puts it
-//! together with the memory of their planes ([`MemOps`]) and the device's [`Driver`], and has all
+//! A [`Queue`] keeps the buffers that a program and a device exchange. A [`Session`] joins it
+//! with the memory of their planes ([`MemOps`]) and the device's [`Driver`], and has all
 //! calls: REQBUFS, QBUF, DQBUF, STREAMON, … For each buffer that the device owns, the driver has
 //! an [`Active`] token. The crate knows no V4L2 structures, no addresses and no allocator, and
 //! does no I/O: it never sleeps, takes no lock and reads no clock.
@@ -12,18 +12,18 @@
 //! 1. **The device finishes a buffer.** In the queue's own context, the host hands the token to
 //!    [`Session::complete`]. In another one, an interrupt handler or a second thread, it pushes it
 //!    to a list of [`Completions`], which the host keeps outside the queue, behind a lock that no
-//!    sleeping call holds, and wakes whoever sleeps. A dropped token counts as finished, with an
+//!    sleeping call holds, and wakes the sleepers. A dropped token counts as finished, with an
 //!    error.
 //! 2. **The queue collects.** Before a call that depends on it (DQBUF, poll, read, write), or when
 //!    woken, the host calls [`Session::collect`] with a closure that locks the list and pops one.
 //!    Caches are synced for the CPU here.
-//! 3. **A caller waits.** Where DQBUF, read or write says [`Error::WouldBlock`] and the caller is
-//!    to sleep, the host takes a [`Wait`] ([`Queue::wait`]), lets go of the queue, and sleeps until
-//!    [`Wait::is_over`], which needs no lock: then it drops the `Wait`, collects, and makes the
-//!    call again. A host whose sleep can miss a wake-up looks at `is_over` under the lock that
-//!    step 1 takes.
-//! 4. **The host wakes others.** After a session, where [`Queue::event_count`] grew, it wakes all
-//!    who wait or poll.
+//! 3. **A caller waits.** If DQBUF, read or write returns [`Error::WouldBlock`] and the caller may
+//!    sleep, the host takes a [`Wait`] ([`Queue::wait`]), unlocks the queue, and sleeps until
+//!    [`Wait::is_over`], which needs no lock. Then it drops the `Wait`, collects, and repeats the
+//!    call. A host whose sleep can miss a wake-up checks `is_over` under the lock that step 1
+//!    takes.
+//! 4. **The host wakes others.** If [`Queue::event_count`] grew during a session, it wakes all callers
+//!    that wait or poll.
 //!
 //! A buffer that leaves its media request is a call of the driver
 //! ([`Driver::buf_request_complete`]), as in videobuf2.
@@ -40,8 +40,8 @@
 //! | [`Wait`] | `Send`, `Sync`; any context | nobody: lock-free |
 //! | all others | plain values | – |
 //!
-//! `tests/loom.rs` tries the orders in which threads that drop, push, collect, sleep and stop can meet,
-//! as far as two or three preemptions make one.
+//! `tests/loom.rs` tries the orders of threads that drop, push, collect, sleep and stop, with two or
+//! three preemptions.
 //!
 //! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`, differs: a buffer that
 //! the device owns is a value; errors carry numbers.

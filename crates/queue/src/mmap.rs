@@ -39,7 +39,7 @@ impl<M: MemOps> Session<'_, M> {
     /// * EINVAL: [`Invalid::MapAccess`], [`Invalid::NotMmap`], [`Invalid::Cookie`],
     ///   [`Invalid::MapLength`] (longer than the plane in whole pages).
     /// * EBUSY: file I/O is active.
-    /// * What the memory says.
+    /// * The error of the memory.
     pub fn mmap(
         &mut self,
         cookie: u64,

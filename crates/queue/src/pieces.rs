@@ -26,7 +26,7 @@ impl Pieces {
     };
 }
 
-/// What a piece of a read() or write() was.
+/// The result of a piece of a read() or write().
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
     /// The last one, and its bytes: the call is over. None are left where a read() was several.

@@ -3,7 +3,7 @@
 use crate::{IoModes, Queue, Session};
 use vb3_plane::MemOps;
 
-/// What a caller of poll asks about.
+/// The events that a caller of poll asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interest {
     /// POLLIN or POLLRDNORM.

@@ -22,7 +22,7 @@ pub(crate) struct Plan {
 
 impl<M: MemOps> Session<'_, M> {
     /// Prepares a buffer that is with the program and not prepared. After a failure it is as it
-    /// was, but for memory that had to be given back.
+    /// was, but its former memory may be released.
     pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
         let plan = self.plan(request)?;
         let hints = self.queue.granted_hints(request);
@@ -36,7 +36,7 @@ impl<M: MemOps> Session<'_, M> {
         buffer.state = BufferState::Dequeued;
         prepared?;
         buffer.prepared = true;
-        // What is said of the frame counts when it is queued.
+        // The description of the frame counts when it is queued.
         buffer.timestamp_ns = 0;
         buffer.timecode = None;
         buffer.frame_flags = 0;
@@ -45,8 +45,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Checks what the request says of its planes. Lengths are those of the memory it names,
-    /// not of what the buffer had before.
+    /// Checks the planes of the request. Lengths are those of its memory, not of the buffer's former
+    /// memory.
     pub(crate) fn plan(&self, request: &QueueBuffer<M>) -> Result<Plan, Error> {
         let is_output = self.queue.config.is_output();
         if is_output && request.field == FIELD_ALTERNATE {

@@ -48,7 +48,7 @@ pub(crate) struct FileIo {
     pub(crate) chunk: Vec<u8>,
     /// The one frame of a read-once queue was read; the next read() says so.
     pub(crate) ended: bool,
-    /// The read() or write() of which a piece has been moved.
+    /// The read() or write() that has moved a piece.
     pub(crate) under_way: Option<UnderWay>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct UnderWay {
     pub(crate) done: u64,
 }
 
-/// What has happened on a queue since it was made.
+/// Counters of a queue since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Statistics {
     /// Buffers queued.
@@ -111,8 +111,8 @@ pub struct Queue<M: MemOps> {
     pub(crate) num_buffers: u32,
     pub(crate) memory: Option<Memory>,
     pub(crate) coherency: Coherency,
-    /// Queued and not given to the driver yet, in order. Of a started queue, the first is held
-    /// back by fences.
+    /// Queued and not given to the driver yet, in order. In a started queue, the first waits
+    /// for fences.
     pub(crate) queued: VecDeque<u32>,
     /// Done and not dequeued yet, in order.
     pub(crate) done: VecDeque<u32>,
@@ -173,7 +173,7 @@ impl<M: MemOps> Queue<M> {
         })
     }
 
-    /// What the queue was made with, defaults filled in.
+    /// Returns the settings of the queue, with defaults filled in.
     #[must_use]
     pub fn config(&self) -> &Config<M::Device> {
         &self.config
@@ -244,12 +244,12 @@ impl<M: MemOps> Queue<M> {
     /// [`reap`](crate::Session::reap).
     #[must_use]
     pub fn active_count(&self) -> u32 {
-        // CAST: lists hold buffers, of which there are at most 32768.
+        // CAST: lists hold buffers, at most 32768.
         let listed = self.queued.len().saturating_add(self.done.len()) as u32;
         self.queued_count.saturating_sub(listed)
     }
 
-    /// What has happened so far. Dropped tokens count after [`reap`](crate::Session::reap).
+    /// Returns the counters. Dropped tokens count after [`reap`](crate::Session::reap).
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.statistics

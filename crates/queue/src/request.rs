@@ -22,8 +22,8 @@ pub struct BoundBuffer {
     pub index: u32,
 }
 
-/// What a host does to the buffers of a request, each by the method of
-/// [`Session`](crate::Session) named.
+/// The work of a host on the buffers of a request. Each names its method of
+/// [`Session`](crate::Session).
 pub trait RequestHost {
     /// [`req_prepare`](crate::Session::req_prepare).
     ///
@@ -65,7 +65,7 @@ impl Request {
         self.state
     }
 
-    /// Its buffers, in the order in which they came.
+    /// Its buffers, in the order of their arrival.
     #[must_use]
     pub fn buffers(&self) -> &[BoundBuffer] {
         &self.buffers
@@ -106,9 +106,9 @@ impl Request {
         Ok(())
     }
 
-    /// A buffer is in the request no more: the device is done with it, or its queue gave it back
-    /// to the program ([`Driver::buf_request_complete`](crate::Driver::buf_request_complete)). Whether the request
-    /// is complete by that.
+    /// Removes a buffer from the request: the device has finished it, or its queue returned it to
+    /// the program ([`Driver::buf_request_complete`](crate::Driver::buf_request_complete)). Returns whether this
+    /// completes the request.
     pub fn unbind(&mut self, buffer: BoundBuffer) -> bool {
         self.buffers.retain(|b| *b != buffer);
         let complete = self.state == RequestState::Queued && self.buffers.is_empty();

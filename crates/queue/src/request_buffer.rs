@@ -23,8 +23,8 @@ pub struct Binding<'a> {
 impl<M: MemOps> Session<'_, M> {
     /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). It is the queue's
     /// until the request is queued or emptied. The references in `wanted` pass to the queue,
-    /// whatever comes of it. What is said of its planes is checked now, and memory is taken when
-    /// the request is queued.
+    /// also if the call fails. The planes are checked now, and memory is taken when the request is
+    /// queued.
     ///
     /// # Errors
     /// As [`qbuf`](Self::qbuf), and in this order after the checks of the structure:

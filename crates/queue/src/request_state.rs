@@ -1,4 +1,4 @@
-//! What is known of a media request without looking into it.
+//! The state of a media request, without its buffers.
 
 /// The host's name for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,7 +14,7 @@ pub enum RequestState {
     Validating,
     /// Its buffers are queued.
     Queued,
-    /// The device is done with all of them.
+    /// The device has finished all of them.
     Complete,
     /// Being emptied.
     Cleaning,

@@ -11,7 +11,7 @@ pub(crate) type DynDriver<'a, M> = dyn Driver<Cookie = <M as MemOps>::Cookie> + 
 /// changes something needs. It has queue and driver alone. Other queues' sessions use the same
 /// memory at the same time.
 ///
-/// A host makes one for a call, or for several in a row, while it holds whatever lock it keeps
+/// A host makes one for a call, or for several in a row, while it holds its lock
 /// around the queue. It costs three references.
 ///
 /// # Context

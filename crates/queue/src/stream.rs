@@ -11,7 +11,7 @@ impl<M: MemOps> Session<'_, M> {
     /// # Errors
     /// * EBUSY: file I/O is active.
     /// * EINVAL: [`Invalid::TooFewBuffers`], none or fewer than the driver needs queued.
-    /// * What the driver says. Buffers stay queued.
+    /// * The error of the driver. Buffers stay queued.
     pub fn streamon(&mut self) -> Result<(), Error> {
         self.reap();
         self.queue.check_no_fileio()?;
@@ -39,7 +39,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Gives all queued buffers, up to one that is held back, to the driver and starts it. Where
+    /// Gives all queued buffers, up to one that waits for a fence, to the driver and starts it. If
     /// it cannot start, they are queued as before, and tokens it has kept are stale.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         let ready = self.ready_count();
@@ -118,7 +118,7 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.error_settled = false;
         self.queue.last_buffer_dequeued = false;
         self.queue.ownership.note_event();
-        // What was dropped counts no more; this only empties the list.
+        // Dropped tokens no longer count; this only empties the list.
         self.reap();
     }
 }
@@ -131,7 +131,7 @@ impl<M: MemOps> Queue<M> {
         self.ownership.note_event();
     }
 
-    /// The driver goes on after the last buffer (a decoder after a change of resolution).
+    /// The driver continues after the last buffer (a decoder after a change of resolution).
     pub fn clear_last_buffer(&mut self) {
         self.last_buffer_dequeued = false;
     }

@@ -1,5 +1,5 @@
-//! What tokens and their queue share is made of. `tests/loom.rs` compiles the crate with loom's
-//! instead, to try the orders in which threads can meet.
+//! Types of the state that tokens share with their queue. `tests/loom.rs` compiles the crate with
+//! loom's types instead, to try the orders of threads.
 
 pub(crate) use alloc::sync::Arc;
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};

@@ -8,9 +8,9 @@ use vb3_plane::MemOps;
 
 /// A caller that sleeps in DQBUF, read() or write().
 ///
-/// While it exists nobody else may dequeue, and buffers are not replaced. Dropping it ends the
-/// wait: before the call is made again, or when it is given up (a signal, a timeout, the end of a
-/// process).
+/// While it exists no other caller may dequeue, and buffers are not replaced. Dropping it ends the
+/// wait: before the call is repeated, or when the caller abandons it (a signal, a timeout, the end of
+/// a process).
 ///
 /// # Context
 /// `Send` and `Sync`. All its methods may run in any context, and without the queue.
@@ -49,8 +49,7 @@ impl fmt::Debug for Wait {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Begins the wait of a caller to whom [`Error::WouldBlock`] was said, before the host lets go
-    /// of the queue.
+    /// Begins the wait of a caller that got [`Error::WouldBlock`], before the host unlocks the queue.
     ///
     /// # Errors
     /// [`Busy::Waiting`] (EBUSY): another caller waits.
@@ -70,9 +69,9 @@ impl<M: MemOps> Queue<M> {
         self.ownership.waiter() != 0
     }
 
-    /// A number that grows whenever something happened that somebody may wait for: a buffer was
-    /// done or its token dropped, in whatever context; the device failed; streaming ended. Where
-    /// it grew since a host last looked, the host wakes all who wait or poll.
+    /// A number that grows with each event that a caller may wait for: a buffer was done or its token
+    /// dropped, in any context; the device failed; streaming ended. If it grew since the host's last
+    /// check, the host wakes all callers that wait or poll.
     #[must_use]
     pub fn event_count(&self) -> u64 {
         self.ownership.events()
