@@ -37,7 +37,7 @@ impl<T> Lock<T> for Guarded<T> {
 
 /// Pages that are counted.
 struct Host {
-    /// Pages given out so far, and pages given back.
+    /// Pages allocated so far, and pages freed.
     pages: Mutex<(u64, u64)>,
 }
 

@@ -176,7 +176,7 @@ fn camera_to_display_on_every_machine_without_a_copy() {
             let buf = lab.export(&owner);
             let mut plane = lab.import(display, &buf, Direction::ToDevice);
             for byte in 1..5 {
-                // The user asks for no invalidation: nobody looks with the CPU.
+                // The user asks for no invalidation: the CPU does not read.
                 lab.write(camera.dma, &mut owner, HintSkip::FINISH, byte);
                 let frame = lab.read(display.dma, &mut plane);
                 assert!(frame.iter().all(|b| *b == byte), "{name} {coherency:?}");

@@ -1,5 +1,5 @@
-//! Memory whose unmap failed, on a host whose page tables do not let go: a device may still reach it,
-//! so nobody else is given it.
+//! Memory whose unmap failed, on a host whose page tables keep their entries. A device may still
+//! reach it, so it is not allocated again.
 
 use std::collections::BTreeSet;
 use vb3_dma::fake::{Fake, FakeUser, Setup};

@@ -18,7 +18,7 @@ const CAMERA: u8 = 0;
 const DISPLAY: u8 = 1;
 const SLOW: u8 = 2;
 
-/// Pages, for which the slow device has to wait until the test lets it continue.
+/// Pages. The slow device waits for them until the test lets it continue.
 struct Host {
     next: AtomicU64,
     asleep: mpsc::SyncSender<()>,

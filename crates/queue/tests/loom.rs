@@ -1,8 +1,8 @@
-//! Every order in which threads can meet at what tokens share with their queue, as far as two or
-//! three preemptions make one.
+//! All orders of threads at the state that tokens share with their queue, with two or three
+//! preemptions.
 //!
-//! The crate is compiled once more, into this test, with loom's atomics for its own (`sync`), so
-//! that loom decides who runs next at each of them and which of the values written a load sees.
+//! The crate is compiled once more, into this test, with loom's atomics (`sync`). Loom
+//! chooses the next thread at each of them, and the value that each load sees.
 //! loom takes sequentially consistent orders for acquire and release: what holds here needs no more.
 #![allow(
     dead_code,
@@ -132,7 +132,7 @@ use fake::{FakeDriver, FakeMem};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-/// What the device's context and the program's share: the host keeps it outside the queue.
+/// State that the device's context shares with the program's. The host keeps it outside the queue.
 #[derive(Clone)]
 struct Shared {
     finished: Arc<Mutex<Completions<u64>>>,
@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// What an interrupt handler does. Says whether the buffer was the device's still.
+    /// Acts as an interrupt handler. Returns whether the device still had the buffer.
     fn push(&self, token: Active<u64>) -> bool {
         let completion = Completion::new(DoneState::Done, 0);
         let pushed = self.finished.lock().unwrap().push(token, completion);
@@ -155,7 +155,7 @@ impl Shared {
         pushed.is_ok()
     }
 
-    /// What a driver does that fails.
+    /// Acts as a driver that fails.
     fn drop_token(&self, token: Active<u64>) {
         drop(token);
         self.wake_all();
@@ -258,7 +258,7 @@ impl Bench {
         }
     }
 
-    /// Nothing is left to wake for, and all memory goes back.
+    /// Checks that no wake-up is left and all memory returns.
     fn finish(mut self) {
         assert_eq!(self.look(), None);
         let wait = self.queue.wait().unwrap();

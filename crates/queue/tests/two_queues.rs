@@ -17,7 +17,7 @@ const PAGE: u64 = 4096;
 const FAST: u8 = 0;
 const SLOW: u8 = 1;
 
-/// Pages, for which the slow device has to wait until the test lets it go on.
+/// Pages. The slow device waits for them until the test lets it continue.
 struct Host {
     next: AtomicU64,
     asleep: mpsc::SyncSender<()>,

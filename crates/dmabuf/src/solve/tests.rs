@@ -45,7 +45,7 @@ fn counts(set: u32, rule: Rule) -> bool {
     set >> (rule as u32) & 1 != 0
 }
 
-/// Whether a layout suits, wherever it lies.
+/// Returns whether a layout suits at any place.
 fn suits_layout(request: &Request, all: &Counted<'_>, len: u64, stride: u64) -> bool {
     all.iter().all(|(needs, set)| {
         let limits = &needs.limits;
@@ -122,7 +122,7 @@ fn with_only<'a>(all: &Counted<'a>, rules: &[Rule]) -> Vec<(&'a Needs, u32)> {
         .collect()
 }
 
-/// All multiples of `step` from which `len` bytes are free.
+/// Returns all multiples of `step` with `len` free bytes after them.
 fn places(heap: &OwnHeap, len: u64, step: u64) -> Vec<u64> {
     let is_free = |at: u64| {
         let mut runs = heap.free.iter();
@@ -170,7 +170,7 @@ fn has_room(request: &Request, all: &Counted<'_>, heap: &OwnHeap, len: u64) -> b
             });
             suits && choose(places(heap, len, given), len)
         }
-        // A device may see pieces in any order, so that each must suit wherever pieces lie.
+        // A device may see pieces in any order, so that each piece must suit at any place.
         HeapKind::Pieces(piece) => {
             let alignment = all.iter().all(|(needs, set)| {
                 let granule = needs.iommu.map_or(1, |iommu| iommu.granule);

@@ -1,4 +1,4 @@
-//! Who syncs, in which direction, and whether the bytes are right.
+//! Syncs and their directions, and the bytes that the CPU and devices see.
 
 use super::host::{OTHER, PC};
 use super::*;

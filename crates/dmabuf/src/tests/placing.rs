@@ -207,7 +207,7 @@ fn a_mapping_that_fails_after_a_move_is_made_later() {
     end(b, id);
 }
 
-/// Its old place would be given to somebody else.
+/// Its old place would be allocated again.
 #[test]
 fn what_a_device_may_still_reach_is_not_moved() {
     let (b, id) = lazy(true);

@@ -1,4 +1,4 @@
-//! What must hold at any moment.
+//! Rules that hold at any moment.
 
 use super::Bench;
 use super::fake::{FakeMem, Kind, done};
@@ -148,8 +148,8 @@ impl Bench {
         self.complete(done()).unwrap();
     }
 
-    /// Insists on what always holds: each buffer in exactly one place, the memory of its planes
-    /// owned by whoever has it, nothing that nobody knows.
+    /// Checks what always holds: each buffer is in exactly one place, its holder owns the memory of
+    /// its planes, and the queue knows all memory.
     pub(crate) fn check(&self) {
         let queue = &self.queue;
         let queued: Vec<u32> = queue.queued.iter().copied().collect();

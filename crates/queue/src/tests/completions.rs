@@ -206,7 +206,7 @@ fn completions_that_nobody_collects_come_back_as_errors() {
     b.finish();
 }
 
-/// A device in a thread of its own, a program that sleeps in DQBUF: 2,000 frames, no lost
+/// A device in another thread, a program that sleeps in DQBUF: 2,000 frames, no lost
 /// wake-up, every frame in order.
 #[test]
 fn a_second_thread_completes_what_the_first_one_queues() {

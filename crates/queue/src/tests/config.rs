@@ -1,4 +1,4 @@
-//! What a queue can be made with.
+//! Settings of a queue.
 
 use super::fake::FakeMem;
 use crate::{Config, ConfigError, Error, IoModes, Memory, Queue, QueueType};

@@ -174,7 +174,7 @@ fn with_admission_a_call_makes_all_buffers_or_none() {
         assert!(!b.queue.is_busy());
         // As many as there is room for.
         assert_eq!(b.reqbufs(Memory::Mmap, 5), Ok(5));
-        // More beside them: those that were there stay.
+        // More buffers: the existing ones stay.
         let refused = Error::NoMemory {
             wanted: 2,
             found: 1,
@@ -206,7 +206,7 @@ fn with_admission_all_buffers_have_a_place_before_any_is_used() {
     assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (0, 0));
     b.mem.get().places = Some(4);
     assert_eq!(b.reqbufs(Memory::Mmap, 2), Ok(2));
-    // Memory that somebody else allocates is not asked for.
+    // The queue does not allocate memory of programs or exporters.
     assert_eq!(b.reqbufs(Memory::DmaBuf, 8), Ok(8));
     b.finish();
     // Without, places are found as buffers are used.

@@ -72,7 +72,7 @@ impl FakeMem {
     }
 }
 
-/// What the memory was asked, by name.
+/// The calls of the memory, by name.
 #[derive(Default, Debug)]
 pub(crate) struct Books {
     pub(crate) planes: BTreeMap<u64, Record>,
@@ -622,7 +622,7 @@ impl Driver for FakeDriver {
     }
 }
 
-/// A buffer done with everything in it.
+/// A completion with all fields set.
 pub(crate) fn done() -> Completion {
     Completion {
         timestamp_ns: Some(1_000),

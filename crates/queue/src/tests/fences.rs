@@ -1,4 +1,4 @@
-//! What a device's access looks like to others, and buffers that wait for others' accesses.
+//! Fences of a device's accesses, and buffers that wait for the accesses of others.
 
 use super::fake::done;
 use super::std::vec::Vec;
@@ -90,7 +90,7 @@ fn a_device_that_fails_ends_what_it_had_though_the_buffers_stay() {
     b.session().complete(token, done()).unwrap();
     b.streamoff().unwrap();
     assert_eq!(b.mem.get().outcomes.len(), 1);
-    // And it is told anew when it fails anew.
+    // A second failure is reported again.
     b.streamon().unwrap();
     b.qbuf(1).unwrap();
     b.queue.set_error();

@@ -15,7 +15,7 @@ use crate::{
 struct Lab {
     queues: Vec<Bench>,
     requests: Vec<Request>,
-    /// What was done to buffers of requests.
+    /// Calls for the buffers of requests.
     story: Vec<(&'static str, u64)>,
 }
 
@@ -381,7 +381,7 @@ fn an_error_of_the_device_stops_a_request_before_it_is_queued() {
     lab.finish();
 }
 
-/// What must hold between requests and queues at any moment.
+/// Checks the rules between requests and queues.
 fn check_bonds(lab: &mut Lab) {
     use super::std::collections::BTreeSet;
     let mut named = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! read() and write() as streams of bytes: whatever the sizes of calls and whatever fails, no
+//! read() and write() as streams of bytes: with any sizes of calls and any failure, no
 //! byte is lost, doubled or out of order.
 
 use super::Bench;

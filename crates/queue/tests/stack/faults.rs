@@ -51,7 +51,7 @@ pub(crate) fn script(coherency: Coherency) -> Vec<Op> {
     ops.extend([Op::Mmap(0, 0), Op::MmapBuf(1), Op::Write(0), Op::Sync(0, 7)]);
     frames(&mut ops, [Mmap, DmaBuf]);
     ops.extend([Op::Create(0, Mmap, 2, coherency), Op::Remove(0, 0, 2)]);
-    // The display keeps what the camera let go.
+    // The display keeps the memory that the camera released.
     ops.push(Op::Reqbufs(0, UserPtr, 3, coherency));
     ops.extend((0..6).map(|_| Op::CloseBuf(0)));
     ops.push(Op::Reqbufs(1, UserPtr, 3, coherency));

@@ -110,7 +110,7 @@ pub(crate) fn slot_addr(slot: usize) -> u64 {
     BASE + slot as u64 * STRIDE
 }
 
-/// A device: it keeps its tokens, also the stale ones, until it is told what to do with them.
+/// A device: it keeps its tokens, also the stale ones, until the test finishes or drops them.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) tokens: Vec<Token>,
@@ -179,7 +179,7 @@ pub(crate) struct Lab {
     pub(crate) sides: [Side; 2],
     pub(crate) user: User,
     pub(crate) bufs: Vec<BufRef>,
-    /// What the program has mapped.
+    /// The program's mappings.
     pub(crate) maps: Vec<(Vma, File)>,
     pub(crate) clock: u64,
 }
@@ -219,7 +219,7 @@ pub(crate) enum Op {
     WriteSlot(usize),
 }
 
-/// What a program hands in with QBUF.
+/// A program's arguments of QBUF.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer {
     pub(crate) memory: Memory,
@@ -551,7 +551,7 @@ impl Lab {
         }
     }
 
-    /// What a program does with memory it holds.
+    /// A program's access to its memory.
     fn program(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
         match op {
             Op::Export(side, index) => {
@@ -637,14 +637,14 @@ impl Lab {
         self.mem.vma_close(vma);
     }
 
-    /// What the program sees through a mapping.
+    /// Returns the bytes of a program's mapping.
     pub(crate) fn mapped_bytes(&self, at: usize) -> Vec<u8> {
         let mut out = vec![0; LEN as usize];
         self.maps[at].1.read_exact_at(&mut out, 0).unwrap();
         out
     }
 
-    /// Ends everything, whatever state it is in, and checks that nothing is held.
+    /// Ends everything, in any state, and checks that nothing is held.
     pub(crate) fn end(mut self) {
         self.machine().set_faults(vb3_machine::Faults::Off);
         for side in &mut self.sides {

@@ -21,7 +21,7 @@ enum Step {
     Begin(usize, usize, bool),
     /// A device is done, or has failed.
     Complete(usize, bool),
-    /// STREAMOFF: whatever it has ends.
+    /// STREAMOFF: all of its accesses end.
     StreamOff(usize),
     /// Its program dies: the timeline goes with its fences.
     Kill(usize),
@@ -63,7 +63,7 @@ fn usage(write: bool) -> Usage {
 /// A fence by its place: context and sequence number.
 type Place = (u64, u64);
 
-/// What is true of fences, told in the plainest way.
+/// The rules of fences, in their simplest form.
 #[derive(Default)]
 struct Model {
     pending: BTreeSet<Place>,

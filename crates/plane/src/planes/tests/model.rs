@@ -1,6 +1,5 @@
-//! Random operations with faults, against a small model that foretells each result: an operation
-//! succeeds exactly when the model says so, fails exactly when a fault is injected or the model
-//! says so, and never leaks.
+//! Random operations with faults, against a small model that predicts each result. An operation fails
+//! exactly when a fault is injected or the model expects it, and never leaks.
 
 use super::super::Allocator;
 use super::*;
@@ -51,7 +50,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the model knows of a plane.
+/// A plane in the model.
 struct Known {
     plane: TestPlane,
     dev: Device<u32>,
@@ -73,7 +72,7 @@ struct Model {
     memories: Vec<Made>,
 }
 
-/// What the model knows of a memory.
+/// A memory in the model.
 struct Made {
     len: u64,
     /// One run for no device without an IOMMU.
@@ -87,8 +86,8 @@ fn is_one_run(dev: Device<u32>, len: u64) -> bool {
     dev.allocator != Allocator::Contig || joins || len <= PAGE
 }
 
-/// Compares a result with the foretold one: `Err` has the errno. An injected fault is an error
-/// whatever was foretold.
+/// Compares a result with the predicted one: `Err` has the errno. An injected fault is always an
+/// error.
 fn assert_foretold<T>(
     what: &Op,
     done: &Result<T, PlaneError>,
@@ -104,7 +103,7 @@ fn assert_foretold<T>(
 }
 
 impl Model {
-    /// Memories that somebody still names.
+    /// Memories with a plane, a dma-buf or a mapping.
     fn live(&self) -> u64 {
         let named = |m: usize| {
             self.planes
@@ -215,7 +214,7 @@ impl Run {
                 let attached = self.t.attach_dmabuf(d, &own, len, direction(dev));
                 let fault = self.fault_since(faults);
                 let made = &self.m.memories[memory];
-                // Of memory that was taken back, an attachment from before may still be kept.
+                // An older attachment of revoked memory may still exist.
                 let may_be_kept = made.revoked && d.allocator != Allocator::Vmalloc;
                 let foretold = match len {
                     _ if len > made.len => Err(14),

@@ -1,4 +1,4 @@
-//! dma-sg: planes of pages wherever they are.
+//! dma-sg: planes of scattered pages.
 
 use super::*;
 use Coherency::Coherent;

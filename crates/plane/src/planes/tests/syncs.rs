@@ -1,4 +1,4 @@
-//! The rule of which sync is due, written down a second time.
+//! The rule of necessary syncs, written a second time.
 
 use super::*;
 use Coherency::{Coherent, NonCoherent};

@@ -29,7 +29,7 @@ pub(in crate::tests) const ENXIO: i32 = -6;
 
 type Row = (&'static str, (i32, i32), fn(&mut Bench) -> i32);
 
-/// What a program sees.
+/// The program's view.
 pub(in crate::tests) fn seen<T>(result: Result<T, Error>) -> i32 {
     result.map_or_else(|e| -e.errno(), |_| 0)
 }
