@@ -57,13 +57,11 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
     pub(crate) fn new(device: D) -> Self {
         let side = |flow: Flow, kind| {
             let policy = device.queue_policy(flow);
-            let config = Config {
-                timestamps: TimestampKind::Copy,
-                min_reqbufs_allocation: policy.min_reqbufs,
-                allow_zero_bytesused: policy.allow_zero_bytesused,
-                m2m_capture: flow == Flow::Capture,
-                ..Config::new((), kind)
-            };
+            let mut config = Config::new((), kind);
+            config.timestamps = TimestampKind::Copy;
+            config.min_reqbufs_allocation = policy.min_reqbufs;
+            config.allow_zero_bytesused = policy.allow_zero_bytesused;
+            config.m2m_capture = flow == Flow::Capture;
             Side {
                 queue: Queue::new(config).expect("a valid queue"),
                 base: 1,
