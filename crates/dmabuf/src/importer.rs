@@ -62,19 +62,19 @@ pub trait Importer {
     /// Begins an access by the CPU. `FromDevice` is a CPU that reads, `ToDevice` one that writes.
     ///
     /// # Errors
-    /// The error of the exporter.
+    /// As the exporter says.
     fn begin_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
     /// Ends an access by the CPU.
     ///
     /// # Errors
-    /// The error of the exporter.
+    /// As the exporter says.
     fn end_cpu_access(&self, buf: &Self::Buf, direction: Direction) -> Result<(), Error>;
 
     /// Maps for the CPU. Counted.
     ///
     /// # Errors
-    /// The error of the exporter.
+    /// As the exporter says.
     fn vmap(&self, buf: &Self::Buf) -> Result<(), Error>;
 
     /// Undoes one [`vmap`](Self::vmap).

@@ -68,7 +68,7 @@ impl<T: Copy> Fences<T> {
         }
     }
 
-    /// Counts the fences, with ended ones that a sync file still holds.
+    /// The number of fences, with ended ones that a sync file still holds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()

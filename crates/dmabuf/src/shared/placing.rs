@@ -32,7 +32,7 @@ pub trait Placer<O: DmaOps> {
     /// were copied for that: none if it lay nowhere before.
     ///
     /// # Errors
-    /// The error of the DMA layer. The memory then stays where it was.
+    /// `Dma`, as the DMA layer says. The memory then stays where it was.
     fn place(
         &self,
         ops: &O,
