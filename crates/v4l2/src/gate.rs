@@ -7,7 +7,7 @@
 use crate::context::Context;
 use crate::requests::Requests;
 use crate::stream::Stream;
-use crate::{Flow, VideoDriver};
+use crate::{Flow, VideoDriver, sys};
 use std::collections::VecDeque;
 use vb3_plane::MemOps;
 use vb3_queue::{Active, BoundBuffer, Driver, DriverError, PlaneSizes, Prepare, RequestId};
@@ -140,7 +140,8 @@ where
                 // A control that the device refuses keeps its value, as on Linux.
                 let set = self.controls.set(control, value.clone(), &mut self.driver);
                 if set == Ok(true) {
-                    self.raise_control(control, now_ns, None);
+                    let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
+                    self.raise_control((control, value), now_ns, None);
                 }
             }
             self.gate.out = Some(id);

@@ -1,7 +1,7 @@
 //! The controls of a device: table, values and write checks.
 
 use crate::bytes::{Image, field};
-use crate::control::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT};
+use crate::control::{ControlFlags, ControlKind, ControlSpec, ControlValue, MAX_TEXT, Master};
 use crate::event::{PAYLOAD, Payload};
 use crate::{Error, VideoDriver, sys};
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ pub(crate) struct Control {
     pub(crate) name: &'static str,
     pub(crate) kind: Option<ControlKind>,
     pub(crate) flags: ControlFlags,
+    pub(crate) master: Option<Master>,
     pub(crate) value: ControlValue,
 }
 
@@ -82,6 +83,7 @@ impl Control {
             name: spec.name,
             kind: Some(spec.kind),
             flags,
+            master: spec.master,
             value: default_of(&spec.kind),
         }
     }
@@ -92,6 +94,7 @@ impl Control {
             name: class_name(class),
             kind: None,
             flags: ControlFlags::READ_ONLY | ControlFlags::WRITE_ONLY,
+            master: None,
             value: ControlValue::Number(0),
         }
     }
@@ -358,7 +361,36 @@ impl Handler {
         }
         controls.sort_by_key(|control| control.id);
         controls.dedup_by_key(|control| control.id);
-        Self { controls }
+        let mut handler = Self { controls };
+        let masters = handler.controls.iter().filter_map(|c| c.master);
+        let masters: Vec<u32> = masters.map(|master| master.id).collect();
+        for id in masters {
+            handler.follow(id);
+        }
+        handler
+    }
+
+    /// Updates the flags of the controls that `id` governs. Returns those that changed.
+    ///
+    /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `__uvc_query_v4l2_ctrl`. Differs: inactive
+    /// controls can be set, as with other drivers.
+    pub(crate) fn follow(&mut self, id: u32) -> Vec<u32> {
+        let Some(value) = self.find(id).map(|control| control.value.number()) else {
+            return Vec::new();
+        };
+        let mut changed = Vec::new();
+        for control in &mut self.controls {
+            let Some(master) = control.master.filter(|master| master.id == id) else {
+                continue;
+            };
+            let before = control.flags;
+            let is_inactive = value != master.manual;
+            control.flags.set(ControlFlags::INACTIVE, is_inactive);
+            if control.flags != before {
+                changed.push(control.id);
+            }
+        }
+        changed
     }
 
     pub(crate) fn is_empty(&self) -> bool {

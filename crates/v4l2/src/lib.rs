@@ -41,7 +41,7 @@ pub use context::Context;
 pub use contexts::FlowProgress;
 pub use control::{
     CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix,
-    H264Sps,
+    H264Sps, Master,
 };
 pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
 pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter};

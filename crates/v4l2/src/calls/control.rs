@@ -115,7 +115,7 @@ where
         self.apply(id, value, file, now_ns)
     }
 
-    /// Sets a validated value and raises its control event.
+    /// Sets a validated value. Raises its control event, and those of controls that it governs.
     pub(crate) fn apply(
         &mut self,
         id: u32,
@@ -124,7 +124,12 @@ where
         now_ns: u64,
     ) -> Result<(), Error> {
         if self.controls.set(id, value, &mut self.driver)? {
-            self.raise_control(id, now_ns, Some(file));
+            let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
+            self.raise_control((id, value), now_ns, Some(file));
+            for id in self.controls.follow(id) {
+                let flags = sys::V4L2_EVENT_CTRL_CH_FLAGS;
+                self.raise_control((id, flags), now_ns, None);
+            }
         }
         Ok(())
     }

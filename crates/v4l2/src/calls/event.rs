@@ -124,8 +124,13 @@ where
         }
     }
 
-    /// Raises the event of a changed control.
-    pub(crate) fn raise_control(&mut self, id: u32, now_ns: u64, by: Option<FileHandle>) {
+    /// Raises the event of a control with these `V4L2_EVENT_CTRL_CH_*`.
+    pub(crate) fn raise_control(
+        &mut self,
+        (id, changes): (u32, u32),
+        now_ns: u64,
+        by: Option<FileHandle>,
+    ) {
         let Some(control) = self.controls.find(id) else {
             return;
         };
@@ -133,7 +138,7 @@ where
             kind: sys::V4L2_EVENT_CTRL,
             id: control.id,
         };
-        let payload = control.event(sys::V4L2_EVENT_CTRL_CH_VALUE);
+        let payload = control.event(changes);
         self.raise(topic, payload, now_ns, by);
     }
 
@@ -157,7 +162,8 @@ where
             }
             DriverEvent::Control { id, value } => {
                 if self.controls.update(id, value).is_some() {
-                    self.raise_control(id, now_ns, None);
+                    let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
+                    self.raise_control((id, value), now_ns, None);
                 }
                 return;
             }

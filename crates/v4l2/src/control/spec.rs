@@ -112,6 +112,17 @@ pub struct ControlSpec {
     pub kind: ControlKind,
     /// Flags in addition to those of the kind.
     pub flags: ControlFlags,
+    /// The control that can make this one inactive.
+    pub master: Option<Master>,
+}
+
+/// A control that makes others inactive, such as an automatic mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Its id.
+    pub id: u32,
+    /// Its value that makes the others active. With other values, they have no effect.
+    pub manual: i64,
 }
 
 impl ControlSpec {
@@ -134,6 +145,7 @@ impl ControlSpec {
             name,
             kind,
             flags: ControlFlags::empty(),
+            master: None,
         }
     }
 
@@ -146,6 +158,7 @@ impl ControlSpec {
             name,
             kind,
             flags: ControlFlags::empty(),
+            master: None,
         }
     }
 
@@ -163,6 +176,7 @@ impl ControlSpec {
             name,
             kind,
             flags: ControlFlags::empty(),
+            master: None,
         }
     }
 
@@ -174,6 +188,7 @@ impl ControlSpec {
             name,
             kind: ControlKind::Button,
             flags: ControlFlags::empty(),
+            master: None,
         }
     }
 
@@ -191,6 +206,7 @@ impl ControlSpec {
             name,
             kind,
             flags: ControlFlags::empty(),
+            master: None,
         }
     }
 
@@ -202,7 +218,15 @@ impl ControlSpec {
             name,
             kind: ControlKind::Compound(of),
             flags: ControlFlags::empty(),
+            master: None,
         }
+    }
+
+    /// The same, inactive unless the control `id` has the value `manual`.
+    #[must_use]
+    pub const fn governed_by(mut self, id: u32, manual: i64) -> Self {
+        self.master = Some(Master { id, manual });
+        self
     }
 
     /// The same with more flags.

@@ -1,6 +1,6 @@
 //! Controls: enumeration, ranges, and the extended calls' error index.
 
-use super::driver::{BUTTON, GRABBED, MASK, NUMBERS, TEXT, WIDE};
+use super::driver::{AUTO, BUTTON, GOVERNED, GRABBED, MASK, NUMBERS, TEXT, WIDE};
 use super::*;
 use crate::bytes::field;
 use crate::sys;
@@ -68,7 +68,9 @@ fn enumeration_ascends_and_includes_classes() {
             USER_CLASS,
             BRIGHTNESS,
             CONTRAST,
+            AUTO,
             sys::V4L2_CID_HFLIP,
+            GOVERNED,
             EFFECT,
             BUTTON,
             TEXT,
@@ -319,6 +321,21 @@ fn error_index_differs_for_try_and_set() {
     );
     assert!(b.device.driver().written.is_empty());
     b.close();
+}
+
+#[test]
+fn a_governed_control_is_active_in_manual_mode() {
+    let mut b = Bench::capture();
+    let flags = |b: &mut Bench| get(&query(b, GOVERNED).1, 56);
+    for (mode, inactive) in [(1, 0x10), (0, 0), (1, 0x10)] {
+        assert_eq!(set_ctrl(&mut b, AUTO, mode), Ok(mode));
+        assert_eq!(flags(&mut b), inactive, "mode {mode}");
+        assert_eq!(set_ctrl(&mut b, GOVERNED, 7), Ok(7));
+    }
+    b.close();
+    let mut fresh = Bench::capture();
+    assert_eq!(flags(&mut fresh), 0x10, "the default is automatic");
+    fresh.close();
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub(crate) const TEXT: u32 = sys::V4L2_CID_USER_BASE | 0x1002;
 pub(crate) const WIDE: u32 = sys::V4L2_CID_USER_BASE | 0x1003;
 pub(crate) const MASK: u32 = sys::V4L2_CID_USER_BASE | 0x1004;
 pub(crate) const NUMBERS: u32 = sys::V4L2_CID_USER_BASE | 0x1005;
+pub(crate) const AUTO: u32 = sys::V4L2_CID_AUTO_WHITE_BALANCE;
+/// Inactive while [`AUTO`] is on.
+pub(crate) const GOVERNED: u32 = sys::V4L2_CID_WHITE_BALANCE_TEMPERATURE;
 pub(crate) const GRABBED: u32 = sys::V4L2_CID_USER_BASE | 0x1006;
 
 pub(crate) struct TestDriver {
@@ -266,6 +269,7 @@ impl VideoDriver for TestDriver {
             name,
             kind,
             flags: ControlFlags::empty(),
+            master: None,
         };
         let exposure =
             ControlSpec::integer(sys::V4L2_CID_EXPOSURE_ABSOLUTE, "Exposure", (1, 99, 1), 5);
@@ -276,6 +280,8 @@ impl VideoDriver for TestDriver {
                 .with(ControlFlags::SLIDER),
             ControlSpec::boolean(sys::V4L2_CID_HFLIP, "Mirror", false),
             ControlSpec::menu(sys::V4L2_CID_COLORFX, "Effect", &["None", "", "Sepia"], 0),
+            ControlSpec::boolean(AUTO, "Auto", true),
+            ControlSpec::integer(GOVERNED, "Governed", (0, 9, 1), 5).governed_by(AUTO, 0),
             ControlSpec::button(BUTTON, "Push"),
             ControlSpec::text(TEXT, "Text", (2, 8), "abc"),
             of(

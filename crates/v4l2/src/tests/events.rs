@@ -1,5 +1,6 @@
 //! Subscriptions, and events as bytes.
 
+use super::driver::{AUTO, GOVERNED};
 use super::*;
 use crate::bytes::field;
 use crate::{ControlValue, DriverEvent, POLL_PRI, sys};
@@ -70,6 +71,23 @@ fn only_known_events_can_be_subscribed() {
         0,
         "of nothing"
     );
+    b.close();
+}
+
+#[test]
+fn a_mode_change_raises_flag_events_of_governed_controls() {
+    let mut b = Bench::capture();
+    assert_eq!(subscribe(&mut b, None, CTRL, GOVERNED, 0), 0);
+    for (mode, flags) in [(0, 0), (1, 0x10)] {
+        let mut arg: [u8; 8] = record(&[(0, AUTO), (4, mode)]);
+        assert_eq!(b.call(sys::VIDIOC_S_CTRL, &mut arg), 0);
+        let event = dequeue(&mut b, None).unwrap();
+        let payload = field!(v4l2_event.u);
+        let at = |offset| get(&event, payload + offset);
+        assert_eq!(at(0), sys::V4L2_EVENT_CTRL_CH_FLAGS, "changes");
+        assert_eq!(at(field!(v4l2_event_ctrl.flags)), flags);
+        assert_eq!(dequeue(&mut b, None), Err(ENOENT), "one event");
+    }
     b.close();
 }
 
