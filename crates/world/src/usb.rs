@@ -19,22 +19,74 @@ const FIRST_BUS: u32 = 60;
 const MAJOR: u32 = 189;
 const MANUFACTURER: &str = "videobuf3";
 const ENOENT: i32 = 2;
+const ENOTTY: i32 = 25;
 /// `bcdDevice`.
 const REVISION: &str = "0100";
 
 /// `UVCIOC_CTRL_QUERY`: a query of an extension unit.
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
 
-/// Returns the errno of an ioctl that only uvcvideo has, or `None` for others. No webcam has
-/// extension units.
+/// `UVCIOC_CTRL_MAP`: a V4L2 control for one of an extension unit.
+const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
+
+/// Returns the errno of an ioctl that only uvcvideo has; `None` for others. No webcam has extension
+/// units.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_xu_ctrl_query`.
 pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Errno> {
     let mut query = [0; 16];
-    (request == UVCIOC_CTRL_QUERY).then(|| match caller.read(arg, &mut query) {
-        Ok(()) => Errno(ENOENT),
-        Err(e) => e,
-    })
+    match request {
+        UVCIOC_CTRL_QUERY => Some(caller.read(arg, &mut query).err().unwrap_or(Errno(ENOENT))),
+        UVCIOC_CTRL_MAP => Some(map_refusal(arg, caller).unwrap_or_else(|e| e)),
+        _ => None,
+    }
+}
+
+/// Checks a mapping in the order of uvcvideo, which then finds no extension unit.
+///
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_xu_ctrl_map`, uvc_ctrl.c
+/// `uvc_ctrl_add_mapping`.
+fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
+    /// `UVC_CTRL_DATA_TYPE_BITMASK`, the last type that programs may map.
+    const LAST_DATA_TYPE: u32 = 5;
+    /// `V4L2_CTRL_TYPE_MENU`.
+    const MENU: u32 = 3;
+    /// `UVC_MAX_CONTROL_MENU_ENTRIES`.
+    const MAX_MENU: usize = 32;
+    /// Size of `struct uvc_menu_info`.
+    const ITEM: usize = 36;
+    /// `V4L2_CTRL_ID_MASK`.
+    const ID_MASK: u32 = 0x0fff_ffff;
+    let mut map = [0; 96];
+    caller.read(arg, &mut map)?;
+    let word = |at: usize| {
+        let bytes = map.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes)
+    };
+    let (id, name) = (word(0), map.get(4));
+    let (control_type, data_type) = (word(56), word(60));
+    // V4L2 has names only for its own controls.
+    let is_drivers_own = id & 0xffff >= 0x1000;
+    if data_type > LAST_DATA_TYPE || is_drivers_own && name == Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    match control_type {
+        // Integer, boolean, button.
+        1 | 2 | 4 => {}
+        MENU => {
+            let mut items = [0; MAX_MENU * ITEM];
+            // CAST: 32 bits fit.
+            let len = (word(72) as usize).saturating_mul(ITEM);
+            let items = items.get_mut(..len).filter(|items| !items.is_empty());
+            let addr = u64::from(word(64)) | u64::from(word(68)) << 32;
+            caller.read(addr, items.ok_or(Errno::EINVAL)?)?;
+        }
+        _ => return Err(Errno(ENOTTY)),
+    }
+    if id & !ID_MASK != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Errno(ENOENT))
 }
 
 /// A webcam at a port.

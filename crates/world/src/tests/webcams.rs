@@ -5,8 +5,10 @@ use std::path::Path;
 
 const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
+const EINVAL: i32 = 22;
 const ENOTTY: i32 = 25;
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
+const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
 
 /// Returns the nodes that appear or vanish with the first device, in this order.
 fn announced(bench: &mut Bench, comes: bool) -> Vec<String> {
@@ -75,4 +77,42 @@ fn extension_units_are_answered_as_by_a_webcam_without() {
     let world = &mut bench.world;
     let null = world.ioctl(file, UVCIOC_CTRL_QUERY, 0, true, &bench.program);
     assert!(matches!(null, Outcome::Fail(Errno(EFAULT))), "{null:?}");
+}
+
+#[test]
+fn mappings_are_checked_before_the_unit_is_missed() {
+    let specs = ["camera=pattern", "camera=pattern,identity=plain"];
+    let mut bench = Bench::new("pc", &specs);
+    let file = bench.open(0);
+    let menu = [0u8; 36];
+    // The fields: id, first letter of the name, types of the control and of the data, menu entries.
+    let rows: [(&str, [u32; 5], i32); 9] = [
+        ("a control of V4L2", [0x0098_0900, 0, 1, 1, 0], ENOENT),
+        ("an own control", [0x0098_f900, 65, 2, 1, 0], ENOENT),
+        (
+            "an own control without a name",
+            [0x0098_f900, 0, 1, 1, 0],
+            EINVAL,
+        ),
+        ("an unknown type of data", [0x0098_0900, 0, 1, 6, 0], EINVAL),
+        ("an unknown type", [0x0098_0900, 0, 5, 1, 0], ENOTTY),
+        ("flags in the id", [0x8098_0900, 0, 1, 1, 0], EINVAL),
+        ("an empty menu", [0x0098_0900, 0, 3, 4, 0], EINVAL),
+        ("a long menu", [0x0098_0900, 0, 3, 4, 33], EINVAL),
+        ("a menu", [0x0098_0900, 0, 3, 4, 1], ENOENT),
+    ];
+    for (what, [id, name, kind, data, count], errno) in rows {
+        let fields = [(0, id), (4, name), (56, kind), (60, data), (72, count)];
+        let mut map = Arg::new(96, &fields);
+        map.0[64..72].copy_from_slice(&(menu.as_ptr() as u64).to_ne_bytes());
+        let done = bench.try_ioctl(file, UVCIOC_CTRL_MAP, &mut map);
+        assert_eq!(done, Err(errno), "{what}");
+        map.0[64..72].fill(0);
+        let no_menu = if what == "a menu" { EFAULT } else { errno };
+        let done = bench.try_ioctl(file, UVCIOC_CTRL_MAP, &mut map);
+        assert_eq!(done, Err(no_menu), "{what}, without memory");
+    }
+    let plain = bench.open(1);
+    let done = bench.try_ioctl(plain, UVCIOC_CTRL_MAP, &mut Arg::new(96, &[]));
+    assert_eq!(done, Err(ENOTTY));
 }
