@@ -118,7 +118,7 @@ impl<C> Camera<C> {
             moving: None,
             source,
             jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
-            controls: Controls::new(native.is_some()),
+            controls: Controls::new(native.is_some(), spec.usb_id().is_some()),
             state: State::default(),
             owed: 0,
             at_once: false,

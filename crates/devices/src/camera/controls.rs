@@ -17,23 +17,81 @@ const CLIP_MENU: &[&str] = &[
     "Solid Grey",
 ];
 
+/// Items of the menu of a webcam's exposure modes. Few webcams offer the others.
+const EXPOSURE_MENU: &[&str] = &["", "Manual Mode", "", "Aperture Priority Mode"];
+/// `V4L2_EXPOSURE_MANUAL`.
+const MANUAL: i64 = 1;
+/// `V4L2_EXPOSURE_APERTURE_PRIORITY`.
+const APERTURE_PRIORITY: u32 = 3;
+/// The exposure time that does not change the picture, in units of 100 µs.
+const EXPOSURE: i32 = 156;
+
 /// Values of a camera's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
     picture: Picture,
+    /// The value of the control, which `picture` has multiplied by the exposure.
+    gain: u8,
+    /// The exposure time that was set, in units of 100 µs; `None` for automatic exposure.
+    exposure: Option<i32>,
+    /// The exposure time for manual exposure.
+    manual: i32,
     pattern: i64,
     has_clip: bool,
+    is_webcam: bool,
     frames: u64,
 }
 
 impl Controls {
-    pub(super) fn new(has_clip: bool) -> Self {
+    pub(super) fn new(has_clip: bool, is_webcam: bool) -> Self {
+        let picture = Picture::default();
         Self {
-            picture: Picture::default(),
+            gain: picture.gain,
+            picture,
+            exposure: None,
+            manual: EXPOSURE,
             pattern: 0,
             has_clip,
+            is_webcam,
             frames: 0,
         }
+    }
+
+    /// Multiplies gain by exposure.
+    fn expose(&mut self) {
+        let time = self.exposure.unwrap_or(EXPOSURE);
+        let gain = i32::from(self.gain).saturating_mul(time) / EXPOSURE;
+        self.picture.gain = u8::try_from(gain).unwrap_or(u8::MAX);
+    }
+
+    /// Returns the controls that only webcams have. White balance does not change the picture.
+    ///
+    /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_ctrl_mappings`, for names.
+    fn of_webcam() -> [ControlSpec; 4] {
+        let exposure = (1, 10_000, 1);
+        [
+            ControlSpec::boolean(cid::AUTO_WHITE_BALANCE, "White Balance, Automatic", true),
+            ControlSpec::integer(
+                cid::WHITE_BALANCE_TEMPERATURE,
+                "White Balance Temperature",
+                (2000, 7500, 10),
+                4000,
+            )
+            .governed_by(cid::AUTO_WHITE_BALANCE, 0),
+            ControlSpec::menu(
+                cid::EXPOSURE_AUTO,
+                "Auto Exposure",
+                EXPOSURE_MENU,
+                APERTURE_PRIORITY,
+            ),
+            ControlSpec::integer(
+                cid::EXPOSURE_ABSOLUTE,
+                "Exposure Time, Absolute",
+                exposure,
+                EXPOSURE,
+            )
+            .governed_by(cid::EXPOSURE_AUTO, MANUAL),
+        ]
     }
 
     pub(super) const fn picture(&self) -> &Picture {
@@ -63,7 +121,7 @@ impl Controls {
         } else {
             Background::MENU
         };
-        vec![
+        let mut all = vec![
             slider(cid::BRIGHTNESS, "Brightness", (0, 255, 1), 128),
             slider(cid::CONTRAST, "Contrast", (0, 255, 1), 128),
             slider(cid::SATURATION, "Saturation", (0, 255, 1), 128),
@@ -74,7 +132,11 @@ impl Controls {
             ControlSpec::integer(FRAMES, "Frames Produced", (0, i32::MAX, 1), 0)
                 .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE)),
             ControlSpec::menu(cid::TEST_PATTERN, "Test Pattern", items, 0),
-        ]
+        ];
+        if self.is_webcam {
+            all.extend(Self::of_webcam());
+        }
+        all
     }
 
     pub(super) fn set(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
@@ -84,12 +146,21 @@ impl Controls {
             cid::CONTRAST => self.picture.contrast = byte()?,
             cid::SATURATION => self.picture.saturation = byte()?,
             cid::HUE => self.picture.hue = i8::try_from(value).map_err(|_| EINVAL)?,
-            cid::GAIN => self.picture.gain = byte()?,
+            cid::GAIN => self.gain = byte()?,
+            cid::EXPOSURE_AUTO => {
+                self.exposure = (value == MANUAL).then_some(self.manual);
+            }
+            cid::EXPOSURE_ABSOLUTE => {
+                self.manual = i32::try_from(value).map_err(|_| EINVAL)?;
+                self.exposure = self.exposure.map(|_| self.manual);
+            }
+            cid::AUTO_WHITE_BALANCE | cid::WHITE_BALANCE_TEMPERATURE => {}
             cid::HFLIP => self.picture.hflip = value != 0,
             cid::VFLIP => self.picture.vflip = value != 0,
             cid::TEST_PATTERN => self.pattern = value,
             _ => return Err(EINVAL),
         }
+        self.expose();
         Ok(())
     }
 

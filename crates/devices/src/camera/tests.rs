@@ -7,7 +7,7 @@ use crate::surface::FIELD_NONE;
 use vb3_queue::{Driver as _, Error, PlaneSizes, Prepare};
 use vb3_v4l2::{
     Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Statistics,
-    VideoDriver as _, Waiter, pixfmt,
+    VideoDriver as _, Waiter, cid, pixfmt,
 };
 
 const MS: u64 = 1_000_000;
@@ -596,6 +596,34 @@ fn controls_reach_the_picture() {
         bench.device.volatile_control(frames.id),
         Some(ControlValue::Number(1))
     );
+}
+
+#[test]
+fn manual_exposure_multiplies_gain() {
+    let mut bench = bench(",format=NV12", 1);
+    let mut set = |id, value| bench.device.set_control(id, &ControlValue::Number(value));
+    for (id, value) in [(cid::EXPOSURE_ABSOLUTE, 312), (cid::GAIN, 32)] {
+        assert_eq!(set(id, value), Ok(()), "it waits for the manual mode");
+    }
+    let gain = |bench: &Bench<Camera<u32>>| bench.device.engine.controls.picture().gain;
+    assert_eq!(gain(&bench), 32, "automatic");
+    for (id, value, seen) in [
+        (cid::EXPOSURE_AUTO, 1, 64),
+        (cid::EXPOSURE_ABSOLUTE, 78, 16),
+        (cid::EXPOSURE_ABSOLUTE, 10_000, 255),
+        (cid::EXPOSURE_AUTO, 3, 32),
+    ] {
+        let value = ControlValue::Number(value);
+        assert_eq!(bench.device.set_control(id, &value), Ok(()));
+        assert_eq!(gain(&bench), seen, "{id:#x} {value:?}");
+    }
+    let names = |options: &str| {
+        let device = camera(&format!("camera=pattern{options}"));
+        let has = |id| device.controls().iter().any(|spec| spec.id == id);
+        [cid::EXPOSURE_AUTO, cid::EXPOSURE_ABSOLUTE].map(has)
+    };
+    assert_eq!(names(""), [true; 2]);
+    assert_eq!(names(",identity=plain"), [false; 2]);
 }
 
 #[test]

@@ -38,6 +38,22 @@ fn cam_lists_each_webcam_and_nothing_else() {
 }
 
 #[test]
+fn cam_lists_exposure_and_gain() {
+    if lacks("cam") {
+        return;
+    }
+    let outcome = Run::on("pc")
+        .device("camera=pattern")
+        .program(["cam", "-c1", "--list-controls"])
+        .run();
+    outcome.expect_success();
+    for control in ["AeEnable", "ExposureTime", "AnalogueGain", "Brightness"] {
+        let line = format!("Control: {control}: [");
+        assert!(outcome.stdout.contains(&line), "{}", outcome.stdout);
+    }
+}
+
+#[test]
 fn cam_captures_the_pattern() {
     if lacks("cam") {
         return;
