@@ -4,7 +4,6 @@ mod controls;
 mod jpeg;
 mod moving;
 
-use crate::Failure;
 use crate::mode::Mode;
 use crate::picture::Size;
 use crate::place::Place;
@@ -13,6 +12,7 @@ use crate::source::{Ready, Source};
 use crate::spec::{ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
 use crate::surface::EIO;
+use crate::{Failure, MetadataLink};
 use controls::Controls;
 use jpeg::JpegEncoder;
 use moving::Moving;
@@ -50,6 +50,18 @@ const PATTERN: (u32, u32) = (1280, 720);
 /// error flag at STREAMOFF.
 pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 
+/// Returns the card of a camera without a name; `None` for other devices.
+pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
+    match kind {
+        DeviceKind::Camera { scaler: true, .. } => Some("Camera with Scaler"),
+        DeviceKind::Camera { source, .. } => Some(match source {
+            SourceSpec::Pattern => "Test Pattern Camera",
+            SourceSpec::Clip(_) => "Clip Camera",
+        }),
+        _ => None,
+    }
+}
+
 /// Plays a source into buffers.
 #[derive(Debug)]
 pub(crate) struct Player<C> {
@@ -60,6 +72,7 @@ pub(crate) struct Player<C> {
     source: Source,
     jpeg: JpegEncoder<C>,
     controls: Controls,
+    metadata: Option<MetadataLink>,
     state: State,
     /// Number of pictures to skip before the next one is shown.
     owed: u64,
@@ -99,11 +112,7 @@ impl<C> Camera<C> {
         else {
             return Err(Failure::new("a display is no camera"));
         };
-        let card = match source {
-            _ if *scaler => "Camera with Scaler",
-            SourceSpec::Pattern => "Test Pattern Camera",
-            SourceSpec::Clip(_) => "Clip Camera",
-        };
+        let card = default_card(&spec.kind).unwrap_or_default();
         let name = match source {
             SourceSpec::Pattern => String::new(),
             SourceSpec::Clip(path) => path.display().to_string(),
@@ -119,6 +128,7 @@ impl<C> Camera<C> {
             source,
             jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
             controls: Controls::new(native.is_some(), spec.usb_id().is_some()),
+            metadata: spec.metadata.clone(),
             state: State::default(),
             owed: 0,
             at_once: false,
@@ -212,6 +222,9 @@ impl<C> Player<C> {
         {
             stream.fail(failure, progress);
             return false;
+        }
+        if let Some(metadata) = &self.metadata {
+            metadata.push(stamp);
         }
         self.begin(stream, (stamp, token), bus, progress);
         true

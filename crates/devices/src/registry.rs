@@ -6,6 +6,7 @@ use crate::device::Outside;
 use crate::display::Display;
 use crate::graph::GraphNode;
 use crate::loopback::{Link, LoopbackCapture, LoopbackOutput};
+use crate::metadata::{self, Metadata, MetadataLink};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
 use crate::{
@@ -50,6 +51,11 @@ pub enum DeviceKind {
         link: Link,
         /// Whether it has no format without a writer.
         exclusive: bool,
+    },
+    /// The metadata node of a webcam; see [`DeviceSpec::metadata_node`].
+    Metadata {
+        /// The camera's frames.
+        link: MetadataLink,
     },
     /// Decodes a stream or files to pictures, memory to memory.
     Decoder(Kind),
@@ -294,6 +300,7 @@ impl DeviceKind {
             Self::Loopback { .. } => "loopback",
             Self::LoopbackOutput { .. } => "loopback-output",
             Self::LoopbackCapture { .. } => "loopback-capture",
+            Self::Metadata { .. } => "metadata",
             Self::Decoder(kind) | Self::StatelessDecoder(kind) | Self::Encoder(kind) => kind.word(),
             Self::Converter => "convert",
             Self::Graph(topology) => topology.driver,
@@ -323,6 +330,7 @@ impl DeviceSpec {
             DeviceKind::Loopback { .. }
             | DeviceKind::LoopbackOutput { .. }
             | DeviceKind::LoopbackCapture { .. } => loopback::formats(),
+            DeviceKind::Metadata { .. } => metadata::FORMATS.to_vec(),
             DeviceKind::Converter => m2m::converter_formats(self),
             DeviceKind::StatelessDecoder(_) => m2m::stateless_formats(),
             DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
@@ -347,6 +355,7 @@ impl DeviceSpec {
             }
             DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(self, place)?),
             DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(self, place)?),
+            DeviceKind::Metadata { .. } => Box::new(Metadata::new(self, place)?),
             DeviceKind::Decoder(_) => Box::new(Decoder::new(self, place)?),
             DeviceKind::StatelessDecoder(_) => Box::new(StatelessDecoder::new(self, place)?),
             DeviceKind::Encoder(_) => Box::new(Encoder::new(self, place)?),

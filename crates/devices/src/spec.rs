@@ -83,6 +83,8 @@ pub struct DeviceSpec {
     pub identity: Option<CameraIdentity>,
     /// The ids of a USB webcam; `None` for the usual ones.
     pub usb: Option<UsbId>,
+    /// The link to a webcam's metadata node, if the host has made one.
+    pub metadata: Option<crate::MetadataLink>,
     /// Card name; `None` for one made from the kind.
     pub name: Option<String>,
     /// Highest address that the device can drive, at least 2^20 - 1; `None` for the machine's.
@@ -224,6 +226,7 @@ impl DeviceSpec {
             min_queued: 0,
             identity: None,
             usb: None,
+            metadata: None,
             name: None,
             mask: None,
             contiguous: false,

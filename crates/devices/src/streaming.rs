@@ -318,7 +318,7 @@ impl Stamp {
 #[derive(Debug)]
 pub(crate) struct StreamingDevice<E, F, C> {
     identity: Identity,
-    policy: QueuePolicy,
+    pub(crate) policy: QueuePolicy,
     pub(crate) stream: Stream<F, C>,
     pub(crate) engine: E,
 }

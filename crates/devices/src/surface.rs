@@ -114,9 +114,9 @@ struct Part<'a, C> {
 pub(crate) struct Surface<'a>(pub(crate) &'a Format);
 
 impl Surface<'_> {
-    /// Returns whether it has a codec's bytes instead of lines.
+    /// Returns whether it has bytes of a codec, or metadata, instead of lines.
     fn is_compressed(self) -> bool {
-        pixfmt::lookup(self.0.fourcc).is_some_and(vb3_v4l2::PixelFormat::is_compressed)
+        pixfmt::lookup(self.0.fourcc).is_none_or(vb3_v4l2::PixelFormat::is_compressed)
     }
 
     /// Returns the bytes of a picture in memory plane `index`, including line padding, but not a larger

@@ -101,6 +101,8 @@ where
             (Flow::Capture, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE,
             (Flow::Output, Planarity::Single) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT,
             (Flow::Output, Planarity::Multi) => sys::V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE,
+            (Flow::Capture, Planarity::Meta) => sys::V4L2_BUF_TYPE_META_CAPTURE,
+            (Flow::Output, Planarity::Meta) => sys::V4L2_BUF_TYPE_META_OUTPUT,
         }
     }
 

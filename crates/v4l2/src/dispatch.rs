@@ -8,7 +8,7 @@ use crate::driver::Role;
 use crate::program::CallContext;
 use crate::request::{Call, Request};
 use crate::requests::Scope;
-use crate::{Error, Program, VideoDriver};
+use crate::{Error, Planarity, Program, VideoDriver};
 use vb3_plane::MemOps;
 
 impl<M, D> Context<M, D>
@@ -75,10 +75,28 @@ where
     }
 
     /// ENOTTY for a call that this device does not support.
+    ///
+    /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c `uvc_meta_ioctl_ops`, for metadata.
     fn check_offered(&self, call: Call) -> Result<(), Error> {
         let is_subdev = self.driver.role() == Role::Subdevice;
+        let is_meta = self.driver.planarity() == Planarity::Meta;
         let offered = match call {
             call if call.is_of_subdevices() => self.subdev_offers(call),
+            Call::EnumInput
+            | Call::GetInput
+            | Call::SetInput
+            | Call::EnumOutput
+            | Call::GetOutput
+            | Call::SetOutput
+            | Call::GetParm
+            | Call::SetParm
+            | Call::EnumFrameSizes
+            | Call::EnumFrameIntervals
+            | Call::ExportBuf
+                if is_meta =>
+            {
+                false
+            }
             Call::EnumInput | Call::GetInput | Call::SetInput => {
                 self.driver.role() == Role::Capture
             }

@@ -8,13 +8,15 @@ pub(crate) const FIELD_NONE: u32 = 1;
 /// Longest line that a program may request, in bytes.
 pub(crate) const MAX_BYTESPERLINE: u32 = 1 << 16;
 
-/// Whether buffers are single- or multi-planar (`*_MPLANE`).
+/// Whether buffers hold pictures, single- or multi-planar (`*_MPLANE`), or metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Planarity {
     /// `V4L2_BUF_TYPE_VIDEO_CAPTURE` or `_OUTPUT`.
     Single,
     /// `V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE` or `_OUTPUT_MPLANE`.
     Multi,
+    /// `V4L2_BUF_TYPE_META_CAPTURE` or `_OUTPUT`. Of a format, only code and buffer size count.
+    Meta,
 }
 
 /// Colorimetry: `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
@@ -108,6 +110,24 @@ impl Format {
             *plane = pixel.plane_layout(index, width, height, 0, MAX_BYTESPERLINE)?;
         }
         Some(format)
+    }
+
+    /// Returns a format of metadata in buffers of so many bytes.
+    #[must_use]
+    pub fn meta(fourcc: FourCc, len_bytes: u32) -> Self {
+        let mut planes = [PlaneLayout::default(); MAX_PLANES];
+        if let Some(first) = planes.first_mut() {
+            first.sizeimage = len_bytes;
+        }
+        Self {
+            width: 0,
+            height: 0,
+            fourcc,
+            field: FIELD_NONE,
+            color: Colorimetry::default(),
+            planes,
+            num_planes: 1,
+        }
     }
 
     /// Returns the layouts of the existing memory planes.

@@ -78,9 +78,10 @@ pub struct MediaDevice {
 }
 
 impl MediaDevice {
-    /// Returns the media device of the video device with this identity and minor number.
+    /// Returns the media device of the video device with this identity and the minor numbers of its
+    /// nodes: for a webcam, those for pictures and for metadata.
     #[must_use]
-    pub fn new(identity: &Identity, function: MediaFunction, minor: u32) -> Self {
+    pub fn new(identity: &Identity, function: MediaFunction, minors: Vec<u32>) -> Self {
         let mut end = identity.card.len().min(MAX_STEM);
         while !identity.card.is_char_boundary(end) {
             end -= 1;
@@ -88,7 +89,7 @@ impl MediaDevice {
         Self {
             identity: identity.clone(),
             function: function.number(),
-            minors: vec![minor],
+            minors,
             stem: identity.card.get(..end).unwrap_or_default().to_owned(),
             graph: function.graph().clone(),
             state: None,

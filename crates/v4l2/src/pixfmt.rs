@@ -155,6 +155,17 @@ impl fmt::Display for PixelFormat {
     }
 }
 
+/// The metadata of a webcam: headers of USB payloads. Not a format of pictures, so not in [`TABLE`].
+pub static UVC_METADATA: PixelFormat = PixelFormat {
+    name: "UVC",
+    fourcc: FourCc::new(*b"UVCH"),
+    description: "UVC Payload Header Metadata",
+    ffmpeg: None,
+    bits: 8,
+    memory_planes: 1,
+    components: &[],
+};
+
 /// Finds a format by its code.
 #[must_use]
 pub fn lookup(fourcc: FourCc) -> Option<&'static PixelFormat> {

@@ -33,8 +33,9 @@ impl World {
     /// place. A device with `admission=on` keeps its buffers for the later queues only if all fit.
     pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
         let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
-        for node in &mut self.nodes {
-            // A memory-to-memory device has queues only while it is open.
+        let devices = self.nodes.iter_mut();
+        for node in devices.filter(|node| node.webcam.is_none()) {
+            // A memory-to-memory device has its queues once it is open.
             let file = node.video.open(&self.memory).ok();
             let flows = node.video.role().flows();
             for &flow in flows {
@@ -83,7 +84,8 @@ impl World {
         for made in queues {
             give_back(&mut self.memory, made);
         }
-        for (node, file) in self.nodes.iter_mut().zip(files) {
+        let devices = self.nodes.iter_mut();
+        for (node, file) in devices.filter(|node| node.webcam.is_none()).zip(files) {
             if let Some(file) = file {
                 node.video.release(&mut self.memory, file);
             }

@@ -109,12 +109,10 @@ impl World {
         }
     }
 
-    /// Plugs or unplugs a device. Returns whether that changes anything.
+    /// Plugs or unplugs a device with all its nodes. Returns whether that changes anything.
     pub(super) fn plug(&mut self, at: usize, comes: bool) -> bool {
-        let Some(&present) = self.plugs.present.get(at) else {
-            return false;
-        };
-        if present == comes || self.plugs.unseen.len() >= MAX_UNSEEN {
+        let present = self.plugs.present.get(at).copied();
+        if present != Some(!comes) || self.plugs.unseen.len() >= MAX_UNSEEN {
             return false;
         }
         let all = self.siblings(at);
@@ -122,16 +120,16 @@ impl World {
             if let Some(present) = self.plugs.present.get_mut(at) {
                 *present = comes;
             }
-            if let Some(times) = self.plugs.unplugged.get_mut(at).filter(|_| !comes) {
-                *times = times.saturating_add(1);
-            }
             if !comes {
                 self.disconnect(at);
             }
         }
+        if !comes && let Some(times) = self.plugs.unplugged.get_mut(at) {
+            *times = times.saturating_add(1);
+        }
         let videos = all.iter().filter_map(|at| self.nodes.get(*at));
         let videos = videos.map(|node| NodeId(node.number()));
-        // A media device is registered last. It goes first, but uvcvideo's goes last.
+        // A media device is registered last and removed first. With uvcvideo it is removed last.
         let media = all.iter().filter_map(|at| self.media.node_of(*at));
         let mut nodes: Vec<NodeId> = videos.chain(media).collect();
         let is_usb = self
@@ -149,13 +147,16 @@ impl World {
         true
     }
 
-    /// The places of all nodes that come and go with one: those of its media graph.
+    /// Returns the indices of all nodes that come and go with one: those of its media graph, and a
+    /// webcam's metadata node.
     fn siblings(&self, at: usize) -> Vec<usize> {
         let Some(node) = self.nodes.get(at) else {
             return Vec::new();
         };
-        let all = self.nodes.iter().enumerate();
-        let all = all.filter(|(of, other)| *of == at || other.shares_graph(node));
+        let is_sibling = |(of, other): &(usize, &Node)| {
+            *of == at || other.shares_graph(node) || other.webcam == Some(node.number())
+        };
+        let all = self.nodes.iter().enumerate().filter(is_sibling);
         all.map(|(at, _)| at).collect()
     }
 
@@ -237,9 +238,11 @@ impl World {
         let name = device.strip_prefix("/dev/").unwrap_or(device);
         let number = name.strip_prefix("video").unwrap_or(name);
         let number = number.parse::<u32>().ok();
-        let at = self.nodes.iter().position(|n| Some(n.number()) == number);
+        let is_it = |node: &Node| Some(node.number()) == number && node.webcam.is_none();
+        let at = self.nodes.iter().position(is_it);
         at.ok_or_else(|| {
-            let paths = self.nodes.iter().map(|node| node.path.display());
+            let devices = self.nodes.iter().filter(|node| node.webcam.is_none());
+            let paths = devices.map(|node| node.path.display());
             let paths: Vec<String> = paths.map(|path| path.to_string()).collect();
             format!(
                 "\"{device}\" is not a video device of this run; the run has {}",
@@ -250,7 +253,8 @@ impl World {
 
     fn device_list(&self) -> String {
         let mut list = String::new();
-        for (node, present) in self.nodes.iter().zip(&self.plugs.present) {
+        let nodes = self.nodes.iter().zip(&self.plugs.present);
+        for (node, present) in nodes.filter(|(node, _)| node.webcam.is_none()) {
             let state = if *present { "plugged" } else { "unplugged" };
             let _ = writeln!(list, "{} {state} {}", node.path.display(), node.kind);
         }

@@ -80,6 +80,7 @@ use media::Media;
 use memory::{Ear, Memory};
 use node::Node;
 pub use numbers::numbers;
+use numbers::with_metadata_nodes;
 pub use outside::Outside;
 use placer::Placer;
 use play::Play;
@@ -219,11 +220,11 @@ impl World {
             expanded.extend(nodes.map_err(|failure| anyhow!("{}", failure.sentence()))?);
         }
         align_strides(&mut expanded);
-        let specs = &expanded;
         let mut nodes = Vec::new();
-        for (spec, number) in specs.iter().zip(numbers(specs)?) {
+        for (spec, number, webcam) in with_metadata_nodes(expanded)? {
             let codecs = outside.codecs.clone();
-            nodes.push(Node::new(&mut memory, &profile, (spec, number), codecs)?);
+            let node = (&spec, number, webcam);
+            nodes.push(Node::new(&mut memory, &profile, node, codecs)?);
         }
         nodes.sort_by_key(Node::number);
         let plugs = Plugs::new(&nodes, outside.clock.now_ns());
@@ -368,10 +369,13 @@ impl World {
             control.close();
         }
         let mut report = self.report.clone();
+        let is_shown =
+            |node: &&Node| node.webcam.is_none() || node.video.interest().buffer_calls > 0;
         report.devices = self
             .nodes
             .iter()
             .filter(|node| !node.is_subdevice())
+            .filter(is_shown)
             .map(|node| summary::device(node, &self.memory))
             .collect();
         self.forgive_scripted(&mut report.devices);

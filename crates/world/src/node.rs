@@ -135,6 +135,8 @@ pub(super) struct News {
 /// A device node.
 pub(super) struct Node {
     number: u32,
+    /// The number of the webcam whose metadata node it is.
+    pub(super) webcam: Option<u32>,
     pub(super) path: PathBuf,
     /// `name` in sysfs.
     pub(super) name: String,
@@ -170,11 +172,11 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Adds a device to the machine.
+    /// Puts a device on the machine. `webcam`: it is the metadata node of the device of this number.
     pub(super) fn new(
         memory: &mut Memory,
         profile: &Profile,
-        (spec, number): (&DeviceSpec, u32),
+        (spec, number, webcam): (&DeviceSpec, u32, Option<u32>),
         codecs: Codecs,
     ) -> Result<Self> {
         let file_name = match number.checked_sub(FIRST_SUBDEVICE) {
@@ -226,7 +228,7 @@ impl Node {
         own_ways(memory, iommu, sram, dma)
             .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
         let plane_device = plane_device(spec, dma);
-        let location = Location::new(spec, number);
+        let location = Location::new(spec, webcam.unwrap_or(number));
         let place = Place {
             bus_info: location.bus_info(),
             userptr: profile
@@ -238,7 +240,7 @@ impl Node {
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
         let function = match (device.role(), &location) {
             (Role::MemToMem, _) => Some(MediaFunction::of(&device)),
-            (_, Location::Usb(_)) => Some(MediaFunction::Webcam),
+            (_, Location::Usb(_)) if webcam.is_none() => Some(MediaFunction::Webcam),
             _ => None,
         };
         let video = match device.role() {
@@ -252,9 +254,13 @@ impl Node {
         let graph = spec.graph();
         Ok(Self {
             number,
+            webcam,
             path,
             name: name.map_or_else(|| video.identity().card.clone(), str::to_owned),
-            index: graph.map_or(0, |(graph, entity)| video_index(graph, entity)),
+            index: match webcam {
+                Some(_) => 1,
+                None => graph.map_or(0, |(graph, entity)| video_index(graph, entity)),
+            },
             graph: graph.map(|(graph, entity)| (graph.clone(), entity)),
             location,
             kind: spec.kind.name().to_owned(),
@@ -326,8 +332,11 @@ impl Node {
             return is_first.then(|| MediaDevice::of_graph(graph.clone(), minors));
         }
         let function = self.function?;
+        let metadata = nodes.iter().find(|node| node.webcam == Some(self.number));
+        let mut minors = vec![self.number];
+        minors.extend(metadata.map(Self::number));
         let identity = self.video.identity();
-        Some(MediaDevice::new(identity, function, self.number))
+        Some(MediaDevice::new(identity, function, minors))
     }
 
     /// Returns when virtual time must stop for the device: now, or when it fills or shows a buffer
@@ -456,7 +465,10 @@ impl Node {
 
 /// Returns a note naming the devices that programs only listed, if no program used any device.
 pub(super) fn listed(nodes: &[Node]) -> Option<String> {
-    let interests = || nodes.iter().map(|node| (node, node.video.interest()));
+    let interests = || {
+        let nodes = nodes.iter().filter(|node| node.webcam.is_none());
+        nodes.map(|node| (node, node.video.interest()))
+    };
     if interests().any(|(_, interest)| interest.buffer_calls > 0) {
         return None;
     }

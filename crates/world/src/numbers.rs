@@ -61,3 +61,23 @@ fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
     }
     Ok(())
 }
+
+/// Returns each device with its number, then the metadata nodes of webcams with theirs and the
+/// webcam's.
+///
+/// Metadata nodes have the numbers after the last device's, so that those of devices do not depend on
+/// them. Linux numbers a metadata node right after its webcam.
+pub(super) fn with_metadata_nodes(
+    mut specs: Vec<DeviceSpec>,
+) -> Result<Vec<(DeviceSpec, u32, Option<u32>)>> {
+    let numbers = numbers(&specs)?;
+    let mut free = numbers.iter().max().map_or(0, |last| last + 1)..;
+    let mut metadata = Vec::new();
+    for (spec, number) in specs.iter_mut().zip(&numbers) {
+        let node = spec.metadata_node();
+        metadata.extend(node.and_then(|node| Some((node, free.next()?, Some(*number)))));
+    }
+    let devices = specs.into_iter().zip(numbers);
+    let devices = devices.map(|(spec, number)| (spec, number, None));
+    Ok(devices.chain(metadata).collect())
+}

@@ -25,6 +25,8 @@ pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str
         (Flow::Capture, Planarity::Multi) => "video-capture-mplane",
         (Flow::Output, Planarity::Single) => "video-output",
         (Flow::Output, Planarity::Multi) => "video-output-mplane",
+        (Flow::Capture, Planarity::Meta) => "meta-capture",
+        (Flow::Output, Planarity::Meta) => "meta-output",
     }
 }
 

@@ -21,6 +21,7 @@ fn now_us() -> u64 {
 /// Returns a node's capabilities in udev's words.
 const fn capabilities(node: &Node) -> &'static str {
     match node.video.role() {
+        _ if node.webcam.is_some() => ":",
         Role::Capture => ":capture:",
         Role::Output => ":video_output:",
         Role::MemToMem | Role::Subdevice => ":",
@@ -47,7 +48,7 @@ fn properties(node: &Node) -> Vec<(String, String)> {
     }
 }
 
-/// Returns a node's links below /dev/v4l.
+/// The links below /dev/v4l of a node.
 fn link_names(node: &Node) -> [String; 2] {
     let index = node.index;
     let properties = properties(node);

@@ -25,6 +25,12 @@ macro_rules! pix_mp {
     };
 }
 
+macro_rules! meta {
+    ($name:ident) => {
+        PIX + field!(v4l2_meta_format.$name)
+    };
+}
+
 /// Offset of plane `index` in a multi-planar `v4l2_format`.
 const fn plane_at(index: usize) -> usize {
     pix_mp!(plane_fmt) + index * size_of::<sys::v4l2_plane_pix_format>()
@@ -36,6 +42,10 @@ pub(crate) fn read_format(arg: &Image<'_>, planarity: Planarity) -> Format {
     match planarity {
         Planarity::Single => read_single(arg),
         Planarity::Multi => read_multi(arg),
+        Planarity::Meta => Format::meta(
+            FourCc(arg.u32(meta!(dataformat))),
+            arg.u32(meta!(buffersize)),
+        ),
     }
 }
 
@@ -94,6 +104,11 @@ pub(crate) fn write_format(arg: &mut Image<'_>, format: &Format, planarity: Plan
     match planarity {
         Planarity::Single => write_single(arg, format),
         Planarity::Multi => write_multi(arg, format),
+        Planarity::Meta => {
+            let layout = format.layouts().first().copied().unwrap_or_default();
+            arg.set_u32(meta!(dataformat), format.fourcc.0);
+            arg.set_u32(meta!(buffersize), layout.sizeimage);
+        }
     }
 }
 
@@ -169,7 +184,8 @@ where
             }
         };
         let pixel = *pixel.ok_or(Error::Invalid)?;
-        let compressed = match pixel.is_compressed() {
+        let is_picture = self.driver.planarity() != Planarity::Meta;
+        let compressed = match is_picture && pixel.is_compressed() {
             true => sys::V4L2_FMT_FLAG_COMPRESSED,
             false => 0,
         };

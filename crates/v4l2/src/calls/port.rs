@@ -19,6 +19,11 @@ where
             (Role::Capture, Planarity::Multi) => sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE,
             (Role::Output, Planarity::Single) => sys::V4L2_CAP_VIDEO_OUTPUT,
             (Role::Output, Planarity::Multi) => sys::V4L2_CAP_VIDEO_OUTPUT_MPLANE,
+            (Role::Capture, Planarity::Meta) => sys::V4L2_CAP_META_CAPTURE,
+            (Role::Output, Planarity::Meta) => sys::V4L2_CAP_META_OUTPUT,
+            (Role::MemToMem, Planarity::Meta) => {
+                sys::V4L2_CAP_META_CAPTURE | sys::V4L2_CAP_META_OUTPUT
+            }
             (Role::MemToMem, Planarity::Single) => sys::V4L2_CAP_VIDEO_M2M,
             (Role::MemToMem, Planarity::Multi) => sys::V4L2_CAP_VIDEO_M2M_MPLANE,
             (Role::Subdevice, _) => return 0,

@@ -1,7 +1,7 @@
 //! The graphs of media devices: entities, pads and links with their ids.
 //!
 //! Source: Linux 7.2 `v4l2_m2m_register_media_controller`, drivers/media/usb/uvc/uvc_entity.c and
-//! drivers/media/mc/mc-device.c, differs: a webcam has no metadata node.
+//! drivers/media/mc/mc-device.c, differs: a topology is constant, so its parts are tables.
 
 use crate::graph::{EntityNode, EntitySpec, Topology};
 use crate::sys;
@@ -230,7 +230,7 @@ pub(super) static M2M: Graph = Graph {
     version: 14,
 };
 
-/// A USB webcam: a camera, a processing unit and the video node.
+/// A USB webcam: a camera, a processing unit, the video node and the metadata node.
 pub(super) static WEBCAM: Graph = Graph {
     entities: Cow::Borrowed(&[
         Entity {
@@ -238,23 +238,24 @@ pub(super) static WEBCAM: Graph = Graph {
             name: Name::Card,
             kind: Kind::Node,
             flags: sys::MEDIA_ENT_FL_DEFAULT,
-            pads: Cow::Borrowed(&[pad(4, 0, SINK)]),
+            pads: Cow::Borrowed(&[pad(7, 0, SINK)]),
         },
-        entity(
-            5,
-            Name::Whole("Processing 2"),
-            Kind::Subdevice(sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER),
-            &[pad(6, 0, SINK), pad(7, 1, SOURCE)],
-        ),
+        entity(4, Name::Card, Kind::Node, &[]),
         entity(
             8,
+            Name::Whole("Processing 2"),
+            Kind::Subdevice(sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER),
+            &[pad(9, 0, SINK), pad(10, 1, SOURCE)],
+        ),
+        entity(
+            11,
             Name::Whole("Camera 1"),
             Kind::Subdevice(sys::MEDIA_ENT_F_CAM_SENSOR),
-            &[pad(9, 0, SOURCE)],
+            &[pad(12, 0, SOURCE)],
         ),
     ]),
-    links: Cow::Borrowed(&[link(10, (1, 1), (0, 0)), link(12, (2, 0), (1, 0))]),
-    interfaces: Cow::Borrowed(&[video(2, &[(LINK | 3, 1)])]),
+    links: Cow::Borrowed(&[link(13, (2, 1), (0, 0)), link(15, (3, 0), (2, 0))]),
+    interfaces: Cow::Borrowed(&[video(2, &[(LINK | 3, 1)]), video(5, &[(LINK | 6, 4)])]),
     ancillary: Cow::Borrowed(&[]),
-    version: 13,
+    version: 16,
 };

@@ -58,7 +58,7 @@ impl TestDriver {
 
     pub(crate) fn new(flow: Flow, planarity: Planarity) -> Self {
         let codes = match planarity {
-            Planarity::Single => vec![FourCc::YUYV, FourCc::NV12, FourCc::GREY],
+            Planarity::Single | Planarity::Meta => vec![FourCc::YUYV, FourCc::NV12, FourCc::GREY],
             Planarity::Multi => vec![FourCc::NV12M, FourCc::YUYV],
         };
         let formats: Vec<_> = codes.into_iter().filter_map(lookup).collect();

@@ -60,7 +60,7 @@ fn invalid_formats_become_valid_and_stable() {
             assert_eq!(get(&got, PIX + field!(v4l2_pix_format.field)), 1);
             // The offset of the colour space depends on the planarity.
             let space = match planarity {
-                Planarity::Single => field!(v4l2_pix_format.colorspace),
+                Planarity::Single | Planarity::Meta => field!(v4l2_pix_format.colorspace),
                 Planarity::Multi => field!(v4l2_pix_format_mplane.colorspace),
             };
             assert_eq!(get(&got, PIX + space), 3);

@@ -25,7 +25,7 @@ impl Bench {
         };
         Self {
             program: TestProgram::default(),
-            device: MediaDevice::new(&identity, function, 9),
+            device: MediaDevice::new(&identity, function, vec![9, 11]),
         }
     }
 
@@ -217,6 +217,7 @@ fn a_webcams_camera_leads_to_its_video_node() {
     const ENTITY: usize = size_of::<sys::media_v2_entity>();
     const PAD: usize = size_of::<sys::media_v2_pad>();
     const LINK: usize = size_of::<sys::media_v2_link>();
+    const INTERFACE: usize = size_of::<sys::media_v2_interface>();
     let bench = Bench::of("A webcam", MediaFunction::Webcam);
     let list = |at: usize, count: u32, len: usize| -> Vec<Vec<u8>> {
         let mut topology = vec![0; size_of::<sys::media_v2_topology>()];
@@ -227,7 +228,7 @@ fn a_webcams_camera_leads_to_its_video_node() {
         let bytes = bench.bytes(ARRAY, count as usize * len);
         bytes.chunks(len).map(<[u8]>::to_vec).collect()
     };
-    let entities = list(field!(media_v2_topology.num_entities), 3, ENTITY);
+    let entities = list(field!(media_v2_topology.num_entities), 4, ENTITY);
     let entity = |bytes: &Vec<u8>| {
         let (id, function) = (get(bytes, 0), field!(media_v2_entity.function));
         let name = text(bytes, field!(media_v2_entity.name));
@@ -242,13 +243,14 @@ fn a_webcams_camera_leads_to_its_video_node() {
             sys::MEDIA_ENT_F_IO_V4L,
             sys::MEDIA_ENT_FL_DEFAULT,
         ),
+        (4, "A webcam", sys::MEDIA_ENT_F_IO_V4L, 0),
         (
-            5,
+            8,
             "Processing 2",
             sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER,
             0,
         ),
-        (8, "Camera 1", sys::MEDIA_ENT_F_CAM_SENSOR, 0),
+        (11, "Camera 1", sys::MEDIA_ENT_F_CAM_SENSOR, 0),
     ];
     assert_eq!(
         entities,
@@ -259,25 +261,35 @@ fn a_webcams_camera_leads_to_its_video_node() {
         let pad = pads.iter().find(|pad| get(pad, 0) == id);
         pad.map(|pad| get(pad, field!(media_v2_pad.entity_id)))
     };
-    let links = list(field!(media_v2_topology.num_links), 3, LINK);
+    let links = list(field!(media_v2_topology.num_links), 4, LINK);
     let ends = |link: &Vec<u8>| {
         let source = get(link, field!(media_v2_link.source_id));
         (source, get(link, field!(media_v2_link.sink_id)))
     };
     let links: Vec<_> = links.iter().map(ends).collect();
-    let [to_node, to_unit, (interface, node)] = links[..] else {
+    let [to_node, to_unit, video, metadata] = links[..] else {
         panic!("{links:x?}");
     };
-    assert_eq!((owner(to_node.0), owner(to_node.1)), (Some(5), Some(1)));
-    assert_eq!((owner(to_unit.0), owner(to_unit.1)), (Some(8), Some(5)));
-    assert_eq!((interface, node), (0x0300_0002, 1));
+    assert_eq!((owner(to_node.0), owner(to_node.1)), (Some(8), Some(1)));
+    assert_eq!((owner(to_unit.0), owner(to_unit.1)), (Some(11), Some(8)));
+    assert_eq!((video, metadata), ((0x0300_0002, 1), (0x0300_0005, 4)));
+    let interfaces = list(field!(media_v2_topology.num_interfaces), 2, INTERFACE);
+    let minor = field!(media_v2_interface.__bindgen_anon_1) + 4;
+    let minors = interfaces
+        .iter()
+        .map(|bytes| (get(bytes, 0), get(bytes, minor)));
+    let minors: Vec<_> = minors.collect();
+    assert_eq!(minors, [(video.0, 9), (metadata.0, 11)]);
     let mut old = [0; size_of::<sys::media_entity_desc>()];
     for (id, kind) in [
-        (5, sys::MEDIA_ENT_F_V4L2_SUBDEV_UNKNOWN),
-        (8, sys::MEDIA_ENT_F_CAM_SENSOR),
+        (8, sys::MEDIA_ENT_F_V4L2_SUBDEV_UNKNOWN),
+        (11, sys::MEDIA_ENT_F_CAM_SENSOR),
+        (4, sys::MEDIA_ENT_F_IO_V4L),
     ] {
         Image(&mut old).set_u32(0, id);
         assert_eq!(bench.call(sys::MEDIA_IOC_ENUM_ENTITIES, &mut old), 0);
         assert_eq!(get(&old, field!(media_entity_desc.type_)), kind);
     }
+    let minor = field!(media_entity_desc.__bindgen_anon_1) + 4;
+    assert_eq!(get(&old, minor), 11, "the metadata node");
 }

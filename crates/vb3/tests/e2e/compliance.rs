@@ -64,6 +64,22 @@ fn summary_is_read_from_the_last_line() {
     assert_eq!(summary("no such line"), None);
 }
 
+/// Metadata comes only while the camera streams.
+#[test]
+fn a_webcams_metadata_node_complies() {
+    if lacks("v4l2-compliance") || lacks("v4l2-ctl") {
+        return;
+    }
+    let script = "v4l2-ctl -d /dev/video0 --stream-mmap >/dev/null 2>&1 &
+                  v4l2-compliance -d /dev/video1 -s; kill $!";
+    let outcome = Run::on("pc")
+        .device("camera=pattern,size=320x240")
+        .program(["sh", "-c", script])
+        .run();
+    let found = summary(&outcome.stdout);
+    assert_eq!(found, Some((0, 0)), "{}", outcome.stdout);
+}
+
 macro_rules! on_machine {
     ($($module:ident $machine:literal $(#[$full:meta])?)*) => {$(
         mod $module {

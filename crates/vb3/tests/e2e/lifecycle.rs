@@ -208,7 +208,7 @@ fn nothing_stays_in_the_temporary_directory() {
     // The directory of /sys, and that of the socket for `vb3 ctl`.
     assert_eq!(names_in(tmp.path()).len(), 2);
     let (status, listed, _) = next(&run.dir);
-    assert_eq!((status, &*listed), (0, "video0\nvideo1\n"));
+    assert_eq!((status, &*listed), (0, "video0\nvideo1\nvideo2\n"));
     assert_eq!(
         names_in(tmp.path()).len(),
         2,

@@ -44,7 +44,10 @@ fn a_walk_of_dev_finds_each_node_once() {
         .stdout
         .lines()
         .partition(|line| line.starts_with("/dev/"));
-    assert_eq!(nodes, ["/dev/video0", "/dev/video1", "/dev/video2"]);
+    assert_eq!(
+        nodes,
+        ["/dev/video0", "/dev/video1", "/dev/video2", "/dev/video3"]
+    );
     assert!(
         !others.iter().any(|name| name.contains("vb3-sys")),
         "{others:?}"
@@ -73,6 +76,7 @@ fn libudev_lists_devices_with_properties() {
             "platform-vb3-002",
             ":video_output:",
         ),
+        ("/dev/video3", WEBCAM, WEBCAM_ID, ":"),
     ] {
         let device = find(node);
         let name = node.trim_start_matches("/dev/");
@@ -84,9 +88,11 @@ fn libudev_lists_devices_with_properties() {
         assert_eq!(properties["ID_V4L_CAPABILITIES"], capabilities);
         assert_eq!(properties["ID_V4L_PRODUCT"], device["attribute"]["name"]);
         assert_eq!(properties["ID_PATH"], id_path);
-        assert_eq!(device["attribute"]["index"], "0");
+        // The webcam's metadata node.
+        let index = if node == "/dev/video3" { "1" } else { "0" };
+        assert_eq!(device["attribute"]["index"], index);
         assert!(device["age"].as_f64().unwrap() >= 0.0);
-        let by_path = format!("/dev/v4l/by-path/{id_path}-video-index0");
+        let by_path = format!("/dev/v4l/by-path/{id_path}-video-index{index}");
         let links = device["links"].as_array().unwrap();
         assert_eq!(links.len(), 2, "{links:?}");
         assert!(links.iter().any(|link| *link == *by_path), "{links:?}");
@@ -112,7 +118,7 @@ fn libudev_lists_devices_with_properties() {
         assert_eq!(*model, find(video)["attribute"]["name"]);
         assert_eq!(device["properties"].get("ID_BUS"), None);
     }
-    assert_eq!(devices.len(), 5, "no devices of this machine among them");
+    assert_eq!(devices.len(), 6, "no devices of this machine among them");
 }
 
 #[test]
@@ -186,7 +192,7 @@ fn device_links_open_from_any_directory() {
         "/sys/class/video4linux\nTest Pattern Camera\nDRIVER=videobuf3\n\
          MODALIAS=platform:videobuf3\n\
          /sys/devices/platform/{WEBCAM}/video4linux/video0\n\
-         usb:v1D6Bp0102d0100dcEFdsc02dp01ic0Eisc01ip00in00\nvideo0\nvideo4linux\n3\n"
+         usb:v1D6Bp0102d0100dcEFdsc02dp01ic0Eisc01ip00in00\nvideo0\nvideo3\nvideo4linux\n4\n"
     );
     assert_eq!(after, Some(&*want), "{said}");
 }
@@ -200,7 +206,7 @@ fn v4l2_ctl_lists_every_device_under_its_name() {
     outcome.expect_success();
     let said = &outcome.stdout;
     for want in [
-        "Test Pattern Camera (usb-vb3-hcd.0-1):\n\t/dev/video0\n\t/dev/media0\n",
+        "Test Pattern Camera (usb-vb3-hcd.0-1):\n\t/dev/video0\n\t/dev/video3\n\t/dev/media0\n",
         "(platform:vb3-001):\n\t/dev/video1\n\t/dev/media1\n",
         "Display (platform:vb3-002):\n\t/dev/video2\n",
     ] {

@@ -29,8 +29,9 @@
 #define DEVICE "@/devices/platform/vb3-hcd.0/usb60/60-1"
 #define INTERFACE DEVICE "/60-1:1.0"
 #define VIDEO INTERFACE "/video4linux/video0"
+#define METADATA INTERFACE "/video4linux/video2"
 #define MEDIA INTERFACE "/media0"
-#define PATHS 4
+#define PATHS 5
 #define CHECK(what) \
 	do { \
 		if (!(what)) { \
@@ -334,8 +335,8 @@ static int monitor(unsigned int groups, int flags)
 static void events(void)
 {
 	/* In the order in which a kernel announces a webcam. */
-	static const char *const gone[] = { VIDEO, MEDIA, INTERFACE, DEVICE };
-	static const char *const come[] = { DEVICE, INTERFACE, VIDEO, MEDIA };
+	static const char *const gone[] = { VIDEO, METADATA, MEDIA, INTERFACE, DEVICE };
+	static const char *const come[] = { DEVICE, INTERFACE, VIDEO, METADATA, MEDIA };
 	int kernel = monitor(1, 0), udev = monitor(2, SOCK_NONBLOCK), none = monitor(0, SOCK_NONBLOCK);
 	int route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	struct waiter listener = { .error = kernel };

@@ -15,12 +15,13 @@ for source in ("udev", "kernel"):
     monitor.start()
     for order in ("unplug", "plug"):
         subprocess.run([sys.argv[1], "ctl", order, "video0"], check=True)
-        device = monitor.poll(timeout=20)
-        there = [found.device_node for found in context.list_devices(subsystem="video4linux")]
-        print(json.dumps({
-            "source": source,
-            "action": device.action,
-            "node": device.device_node,
-            "properties": dict(device.properties),
-            "there": sorted(there),
-        }))
+        for _ in ("video", "metadata"):
+            device = monitor.poll(timeout=20)
+            there = [found.device_node for found in context.list_devices(subsystem="video4linux")]
+            print(json.dumps({
+                "source": source,
+                "action": device.action,
+                "node": device.device_node,
+                "properties": dict(device.properties),
+                "there": sorted(there),
+            }))

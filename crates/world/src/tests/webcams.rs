@@ -26,14 +26,18 @@ fn announced(bench: &mut Bench, comes: bool) -> Vec<String> {
 
 #[test]
 fn media_devices_come_and_go_in_a_kernels_order() {
-    let (video, media) = ("/dev/video0", "/dev/media0");
-    for (spec, gone) in [
-        ("camera=pattern", [video, media]),
-        ("convert", [media, video]),
+    let (video, metadata, media) = ("/dev/video0", "/dev/video1", "/dev/media0");
+    for (spec, comes, goes) in [
+        (
+            "camera=pattern",
+            &[video, metadata, media][..],
+            &[video, metadata, media][..],
+        ),
+        ("convert", &[video, media], &[media, video]),
     ] {
         let mut bench = Bench::new("pc", &[spec]);
-        assert_eq!(announced(&mut bench, false), gone, "{spec}");
-        assert_eq!(announced(&mut bench, true), [video, media], "{spec}");
+        assert_eq!(announced(&mut bench, false), goes, "{spec}");
+        assert_eq!(announced(&mut bench, true), comes, "{spec}");
     }
     let mut plain = Bench::new("pc", &["camera=pattern,identity=plain"]);
     assert_eq!(announced(&mut plain, false), [video]);
@@ -60,7 +64,7 @@ fn each_node_of_a_webcam_shows_its_usb_device() {
             "{path}"
         );
     }
-    assert_eq!(count, 2, "a video node and a media node");
+    assert_eq!(count, 3, "nodes of video, metadata and media");
 }
 
 #[test]
@@ -115,4 +119,73 @@ fn mappings_are_checked_before_the_unit_is_missed() {
     let plain = bench.open(1);
     let done = bench.try_ioctl(plain, UVCIOC_CTRL_MAP, &mut Arg::new(96, &[]));
     assert_eq!(done, Err(ENOTTY));
+}
+
+#[test]
+fn metadata_nodes_are_numbered_after_all_devices() {
+    let specs = [
+        "camera",
+        "camera,node=video5",
+        "display",
+        "camera,identity=plain",
+    ];
+    let bench = Bench::new("pc", &specs);
+    let nodes = bench.world.nodes();
+    let index = |number: u32| {
+        let path = format!("/sys/class/video4linux/video{number}/index");
+        let files = bench.world.files(NodeId(number));
+        let file = files.iter().find(|(at, _)| at == Path::new(&path));
+        file.map(|(_, text)| text.trim_end().to_owned())
+    };
+    let video = nodes.iter().filter(|node| node.id.0 < 64);
+    let found: Vec<_> = video.map(|node| (node.id.0, index(node.id.0))).collect();
+    let wanted = [(0, "0"), (1, "0"), (2, "0"), (5, "0"), (6, "1"), (7, "1")];
+    let wanted = wanted.map(|(number, index)| (number, Some(index.to_owned())));
+    assert_eq!(found, wanted);
+    let dir = |number: u32| {
+        let node = nodes.iter().find(|node| node.id.0 == number);
+        let own = node.and_then(|node| node.devices.last());
+        own.map(|device| device.path.clone())
+    };
+    assert!(dir(0).is_some_and(|dir| dir.ends_with("60-1:1.0")));
+    assert_eq!((dir(0), dir(5)), (dir(6), dir(7)));
+}
+
+/// A stream of the metadata node has its frames' numbers and times.
+#[test]
+fn metadata_comes_with_each_frame() {
+    const META: u32 = 13;
+    let mut bench = Bench::new("pc", &["camera=pattern,pace=free,size=16x8"]);
+    let files = [(bench.open(1), META), (bench.open(0), CAPTURE)];
+    for (file, kind) in files {
+        assert_eq!(bench.reqbufs(file, kind, MMAP, 2), 2);
+        for index in 0..2 {
+            let fields = [
+                (0, index),
+                (4, kind),
+                (offset_of!(v4l2_buffer, memory), MMAP),
+            ];
+            let buffer = Arg::new(size_of::<v4l2_buffer>(), &fields);
+            bench.ioctl(file, VIDIOC_QBUF, buffer);
+        }
+        bench.ioctl(file, VIDIOC_STREAMON, Arg::new(4, &[(0, kind)]));
+    }
+    let unlisted = bench.world.report();
+    assert_eq!(unlisted.devices.len(), 2, "it was used");
+    for _ in 0..4 {
+        bench.world.tick();
+    }
+    for sequence in 0..2 {
+        let done = files.map(|(file, kind)| {
+            let fields = [(4, kind), (offset_of!(v4l2_buffer, memory), MMAP)];
+            let buffer = Arg::new(size_of::<v4l2_buffer>(), &fields);
+            let done = bench.ioctl(file, VIDIOC_DQBUF, buffer);
+            let stamp = offset_of!(v4l2_buffer, timestamp);
+            let time = done.0[stamp..stamp + 16].to_vec();
+            assert_eq!(done.u32(offset_of!(v4l2_buffer, sequence)), sequence);
+            (time, done.u32(offset_of!(v4l2_buffer, bytesused)))
+        });
+        assert_eq!(done[0].0, done[1].0, "timestamps");
+        assert_eq!((done[0].1, done[1].1), (22, 16 * 8 * 2));
+    }
 }

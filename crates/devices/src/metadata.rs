@@ -1,0 +1,242 @@
+//! The metadata node of a webcam: the headers of its USB payloads, one buffer for each frame.
+//!
+//! Source: Linux 7.2 drivers/media/usb/uvc/uvc_metadata.c, uvc_video.c `uvc_video_decode_meta`.
+//! Differs: each frame has one payload; a real webcam's has many.
+
+use crate::Failure;
+use crate::camera;
+use crate::place::Place;
+use crate::spec::{Allocator, CameraIdentity, DeviceKind, DeviceSpec};
+use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
+use crate::surface::Trouble;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vb3_queue::{Active, DriverError, MAX_PLANES};
+use vb3_v4l2::{
+    Bus, Flow, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Port,
+    Progress, pixfmt,
+};
+
+/// Bytes of a buffer (`UVC_METADATA_BUF_SIZE`).
+const BUFFER_BYTES: u32 = 10_240;
+/// Largest number of frames whose headers wait for the node's next tick.
+const PENDING_MAX: usize = 64;
+/// Bytes of a payload header with both times.
+const HEADER: u8 = 12;
+/// Ticks of the webcam's clock in a microsecond (`dwClockFrequency` is 48 MHz).
+const TICKS_PER_US: u64 = 48;
+
+/// Frames of a camera whose headers the metadata node has not written yet.
+#[derive(Debug, Default)]
+struct Frames {
+    /// Whether the metadata node streams.
+    is_on: bool,
+    /// Oldest first.
+    pending: VecDeque<Stamp>,
+}
+
+/// The link from a camera to its metadata node.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataLink(Arc<Mutex<Frames>>);
+
+/// Links are equal if they are the same one.
+impl PartialEq for MetadataLink {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for MetadataLink {}
+
+impl MetadataLink {
+    fn lock(&self) -> MutexGuard<'_, Frames> {
+        // No code panics in the middle of a change, so a poisoned lock guards consistent state.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on a frame that the camera has begun to write.
+    pub(crate) fn push(&self, stamp: Stamp) {
+        let mut frames = self.lock();
+        if frames.is_on {
+            frames.pending.push_back(stamp);
+            if frames.pending.len() > PENDING_MAX {
+                frames.pending.pop_front();
+            }
+        }
+    }
+}
+
+impl DeviceSpec {
+    /// Links a USB webcam with a metadata node. Returns the node; `None` for other devices.
+    #[must_use]
+    pub fn metadata_node(&mut self) -> Option<Self> {
+        let usb = self.usb_id()?;
+        let link = MetadataLink::default();
+        self.metadata = Some(link.clone());
+        let name = self.name.clone();
+        let name = name.or_else(|| camera::default_card(&self.kind).map(str::to_owned));
+        Some(Self {
+            usb: Some(usb),
+            identity: Some(CameraIdentity::Uvc),
+            name,
+            // The driver copies headers from USB packets to memory that no device reaches.
+            allocator: Allocator::Vmalloc,
+            sram: Some(0),
+            ..Self::new(DeviceKind::Metadata { link }, false)
+        })
+    }
+}
+
+/// The metadata node. A frame without a buffer is dropped and counted.
+pub(crate) type Metadata<C> = StreamingDevice<Headers, MetadataFormats, C>;
+
+/// Writes headers to buffers.
+#[derive(Debug)]
+pub(crate) struct Headers {
+    link: MetadataLink,
+    /// The bit of the header that changes with each frame.
+    frame_id: u8,
+}
+
+impl<C> Metadata<C> {
+    /// Makes the node of a SPEC of [`DeviceSpec::metadata_node`].
+    ///
+    /// # Errors
+    /// A sentence, for another device.
+    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+        let DeviceKind::Metadata { link } = &spec.kind else {
+            return Err(Failure::new("this is no metadata node"));
+        };
+        let headers = Headers {
+            link: link.clone(),
+            frame_id: 0,
+        };
+        let mut node = Self::with_engine(spec, place, "Webcam", MetadataFormats, headers);
+        node.policy.file_io = false;
+        node.policy.dmabuf = false;
+        Ok(node)
+    }
+}
+
+/// Returns the contents of a buffer: `struct uvc_meta_buf` with a header.
+fn contents(stamp: Stamp, frame_id: u8) -> Vec<u8> {
+    /// Flags: end of header, source clock, presentation time, end of frame.
+    const FLAGS: u8 = 0x80 | 8 | 4 | 2;
+    // CAST: the webcam's counters wrap.
+    let ticks = ((stamp.time_ns / 1000).wrapping_mul(TICKS_PER_US) as u32).to_le_bytes();
+    let usb_frame = (stamp.time_ns / 1_000_000 & 0x7ff) as u16;
+    let mut bytes = stamp.time_ns.to_ne_bytes().to_vec();
+    bytes.extend(usb_frame.to_ne_bytes());
+    bytes.extend([HEADER, FLAGS | frame_id]);
+    bytes.extend(ticks);
+    bytes.extend(ticks);
+    bytes.extend(usb_frame.to_le_bytes());
+    bytes
+}
+
+/// Writes a frame's metadata to a buffer. Returns the bytes used in each plane.
+fn write<C>(
+    token: &Active<C>,
+    bytes: &[u8],
+    bus: &mut dyn Bus<C>,
+) -> Result<[u64; MAX_PLANES], Trouble> {
+    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
+    let plane = plane.ok_or(Trouble::TooSmall)?;
+    // CAST: a few bytes.
+    let len = bytes.len() as u64;
+    if len > plane.length_bytes {
+        return Err(Trouble::TooSmall);
+    }
+    let written = bus.write(&plane.cookie, 0, bytes);
+    written.map_err(|_| Trouble::Fault)?;
+    let mut payloads = [0; MAX_PLANES];
+    payloads[0] = len;
+    Ok(payloads)
+}
+
+impl<C> Engine<C> for Headers {
+    type Formats = MetadataFormats;
+
+    const FLOW: Flow = Flow::Capture;
+    const PORTS: &'static [Port] = &[];
+
+    fn start(&mut self, _: &mut Stream<MetadataFormats, C>) -> Result<(), DriverError> {
+        self.link.lock().is_on = true;
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &mut Stream<MetadataFormats, C>) {
+        *self.link.lock() = Frames::default();
+    }
+
+    fn step(
+        &mut self,
+        stream: &mut Stream<MetadataFormats, C>,
+        _: u64,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) -> bool {
+        let Some(stamp) = self.link.lock().pending.pop_front() else {
+            return false;
+        };
+        let Some(token) = stream.tokens.pop_front() else {
+            stream.count_dropped(1);
+            return true;
+        };
+        self.frame_id ^= 1;
+        let written = write(&token, &contents(stamp, self.frame_id), bus);
+        if let Some((outcome, payloads)) = stream.outcome(written) {
+            stamp.finish(Flow::Capture, token, outcome, payloads, progress);
+        }
+        true
+    }
+
+    fn next_step(&self, _: &Stream<MetadataFormats, C>) -> Option<u64> {
+        (!self.link.lock().pending.is_empty()).then_some(0)
+    }
+}
+
+/// The only format of a metadata node.
+#[derive(Debug)]
+pub(crate) struct MetadataFormats;
+
+/// The formats of a metadata node.
+pub(crate) const FORMATS: &[&PixelFormat] = &[&pixfmt::UVC_METADATA];
+
+impl Formats for MetadataFormats {
+    fn planarity(&self) -> Planarity {
+        Planarity::Meta
+    }
+
+    fn pixels(&self) -> &[&'static PixelFormat] {
+        FORMATS
+    }
+
+    fn sizes(&self) -> FrameSizes<'_> {
+        FrameSizes::One(0, 0)
+    }
+
+    fn intervals(&self) -> FrameIntervals<'_> {
+        FrameIntervals::One(self.interval())
+    }
+
+    fn format(&self) -> Format {
+        Format::meta(pixfmt::UVC_METADATA.fourcc, BUFFER_BYTES)
+    }
+
+    fn try_format(&self, _: &Format) -> Format {
+        self.format()
+    }
+
+    fn set_format(&mut self, _: &Format) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// Not offered to programs.
+    fn interval(&self) -> Fraction {
+        Fraction::new(1, 30)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use super::*;
+use crate::bench::Bench;
+use crate::camera::Camera;
+use vb3_queue::Error;
+use vb3_v4l2::VideoDriver as _;
+
+const START: u64 = 1_000_000_000;
+const FRAME_NS: u64 = 10_000_000;
+
+fn place() -> Place {
+    Place {
+        bus_info: "usb-x-1".into(),
+        userptr: true,
+        codecs: vb3_codec::Launch::in_thread().into(),
+    }
+}
+
+/// A camera of 100 frames per second and its metadata node.
+fn pair(buffers: u32) -> (Bench<Camera<u32>>, Bench<Metadata<u32>>) {
+    let spec = "camera,size=16x8,fps=100,format=NV12,name=Cam".parse();
+    let mut spec: DeviceSpec = spec.expect("a SPEC");
+    let node = spec.metadata_node().expect("a webcam");
+    let camera = Camera::new(&spec, &place()).expect("a camera");
+    let metadata = Metadata::new(&node, &place()).expect("a node");
+    (Bench::new(camera, 2), Bench::new(metadata, buffers))
+}
+
+#[test]
+fn each_frame_has_a_header_with_its_number_and_time() {
+    let (mut camera, mut node) = pair(2);
+    let identity = node.device.identity();
+    assert_eq!((&*identity.driver, &*identity.card), ("uvcvideo", "Cam"));
+    (0..2).for_each(|index| node.queue(index));
+    node.start();
+    assert_eq!(node.device.next_tick(), None, "the camera does not stream");
+    (0..2).for_each(|index| camera.queue(index));
+    camera.start();
+    for frame in 0..2 {
+        let now = START + u64::from(frame) * FRAME_NS;
+        camera.tick(now);
+        assert_eq!(node.device.next_tick(), Some(0));
+        assert_eq!(node.tick(now), 1);
+        let info = node.take().expect("metadata");
+        assert_eq!((info.sequence, info.timestamp_ns), (frame, now));
+        let bytes = node.plane(info.index, 0);
+        let ticks = ((now / 1000 * 48) as u32).to_le_bytes();
+        let sof = ((now / 1_000_000 & 0x7ff) as u16).to_le_bytes();
+        assert_eq!(bytes[..8], now.to_ne_bytes());
+        assert_eq!(bytes[8..10], sof);
+        assert_eq!(bytes[10..12], [12, 0x8e | (frame as u8 + 1) % 2]);
+        assert_eq!(bytes[12..16], ticks);
+        assert_eq!(bytes[16..20], ticks);
+        assert_eq!(bytes[20..22], sof);
+    }
+}
+
+#[test]
+fn frames_without_a_buffer_are_dropped() {
+    let (mut camera, mut node) = pair(1);
+    (0..2).for_each(|index| camera.queue(index));
+    camera.start();
+    camera.tick(START);
+    node.start();
+    assert_eq!(node.device.next_tick(), None, "no frame since the start");
+    camera.tick(START + FRAME_NS);
+    assert_eq!(node.tick(START), 0);
+    assert_eq!(node.device.statistics().dropped, 1);
+    node.queue(0);
+    assert_eq!(node.tick(START), 0);
+    assert_eq!(node.take().map(drop), Err(Error::WouldBlock));
+}
+
+#[test]
+fn only_webcams_have_a_metadata_node() {
+    for (spec, has_one) in [
+        ("camera", true),
+        ("camera,identity=plain", false),
+        ("camera,mplane=on", false),
+        ("display", false),
+        ("capture-convert,identity=uvc", true),
+    ] {
+        let mut spec: DeviceSpec = spec.parse().expect(spec);
+        assert_eq!(spec.metadata_node().is_some(), has_one, "{spec:?}");
+        assert_eq!(spec.metadata.is_some(), has_one);
+    }
+}
