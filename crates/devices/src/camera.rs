@@ -422,6 +422,10 @@ impl<C> Engine<C> for Player<C> {
         self.scaler.as_mut()
     }
 
+    fn is_webcam(&self) -> bool {
+        self.controls.is_webcam()
+    }
+
     fn controls(&self) -> Vec<ControlSpec> {
         self.controls.declare()
     }

@@ -303,6 +303,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.has_selection()
     }
 
+    fn sets_selection(&self) -> bool {
+        self.inner.sets_selection()
+    }
+
     fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
         self.inner.selection(flow, target)
     }

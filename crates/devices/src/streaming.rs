@@ -154,6 +154,13 @@ pub(crate) trait Engine<C> {
         None
     }
 
+    /// Returns whether it is a USB webcam, which shows the bounds of its picture and crops nothing.
+    ///
+    /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_g_selection`.
+    fn is_webcam(&self) -> bool {
+        false
+    }
+
     fn controls(&self) -> Vec<ControlSpec> {
         Vec::new()
     }
@@ -460,12 +467,30 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn has_selection(&self) -> bool {
+        self.sets_selection() || self.engine.is_webcam()
+    }
+
+    fn sets_selection(&self) -> bool {
         self.engine.scaler().is_some()
     }
 
     fn selection(&self, _: Flow, target: SelectionTarget) -> Option<Rect> {
-        let scaler = self.engine.scaler()?;
-        Some(scaler.rect(target, &self.stream.formats.format()))
+        let format = self.stream.formats.format();
+        if let Some(scaler) = self.engine.scaler() {
+            return Some(scaler.rect(target, &format));
+        }
+        let whole = Rect {
+            left: 0,
+            top: 0,
+            width: format.width,
+            height: format.height,
+        };
+        let is_fixed = self.engine.is_webcam()
+            && matches!(
+                target,
+                SelectionTarget::CropDefault | SelectionTarget::CropBounds
+            );
+        is_fixed.then_some(whole)
     }
 
     fn set_selection(

@@ -107,11 +107,8 @@ where
                 let mut flows = self.driver.role().flows().iter();
                 flows.any(|&flow| self.driver.interval(flow).is_some())
             }
-            Call::GetSelection
-            | Call::SetSelection
-            | Call::CropCap
-            | Call::GetCrop
-            | Call::SetCrop => self.driver.has_selection(),
+            Call::GetSelection | Call::CropCap | Call::GetCrop => self.driver.has_selection(),
+            Call::SetSelection | Call::SetCrop => self.driver.sets_selection(),
             Call::DecoderCmd | Call::TryDecoderCmd => {
                 self.driver.commands() == Some(CommandSet::Decoder)
             }

@@ -249,6 +249,11 @@ pub trait VideoDriver {
         false
     }
 
+    /// Whether those of them that set a rectangle are offered too.
+    fn sets_selection(&self) -> bool {
+        self.has_selection()
+    }
+
     /// Returns a rectangle of the picture; `None` for an unsupported target.
     fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
         let _ = (flow, target);

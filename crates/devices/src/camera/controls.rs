@@ -57,6 +57,10 @@ impl Controls {
         }
     }
 
+    pub(super) const fn is_webcam(&self) -> bool {
+        self.is_webcam
+    }
+
     /// Multiplies gain by exposure.
     fn expose(&mut self) {
         let time = self.exposure.unwrap_or(EXPOSURE);

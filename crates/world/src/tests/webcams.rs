@@ -189,3 +189,36 @@ fn metadata_comes_with_each_frame() {
         assert_eq!((done[0].1, done[1].1), (22, 16 * 8 * 2));
     }
 }
+
+#[test]
+fn a_webcam_shows_the_bounds_of_its_picture() {
+    // Active crop, its default, its bounds; bounds of composing.
+    let targets = [0, 1, 2, 0x102];
+    let specs = ["camera,size=32x16", "camera,identity=plain"];
+    let mut bench = Bench::new("pc", &specs);
+    let rect = offset_of!(v4l2_selection, r);
+    for (device, errnos) in [
+        (0, [Err(EINVAL), Ok(0), Ok(0), Err(EINVAL)]),
+        (1, [Err(ENOTTY); 4]),
+    ] {
+        let file = bench.open(device);
+        for (target, wanted) in targets.into_iter().zip(errnos) {
+            let fields = [(0, CAPTURE), (4, target)];
+            let mut arg = Arg::new(size_of::<v4l2_selection>(), &fields);
+            let done = bench.try_ioctl(file, VIDIOC_G_SELECTION, &mut arg);
+            assert_eq!(done, wanted, "device {device}, target {target:#x}");
+            if done.is_ok() {
+                let size = [0, 4, 8, 12].map(|at| arg.u32(rect + at));
+                assert_eq!(size, [0, 0, 32, 16]);
+            }
+            let done = bench.try_ioctl(file, VIDIOC_S_SELECTION, &mut arg);
+            assert_eq!(done, Err(ENOTTY));
+        }
+        let mut arg = Arg::new(size_of::<v4l2_cropcap>(), &[(0, CAPTURE)]);
+        let done = bench.try_ioctl(file, VIDIOC_CROPCAP, &mut arg);
+        assert_eq!(done, errnos[1]);
+        if done.is_ok() {
+            assert_eq!([4, 12, 16, 36, 40].map(|at| arg.u32(at)), [0, 32, 16, 1, 1]);
+        }
+    }
+}
