@@ -124,7 +124,7 @@ fn contents(stamp: Stamp, frame_id: u8) -> Vec<u8> {
     const FLAGS: u8 = 0x80 | 8 | 4 | 2;
     // CAST: the webcam's counters wrap.
     let ticks = ((stamp.time_ns / 1000).wrapping_mul(TICKS_PER_US) as u32).to_le_bytes();
-    let usb_frame = (stamp.time_ns / 1_000_000 & 0x7ff) as u16;
+    let usb_frame = (stamp.time_ns / 1_000_000 % 2048) as u16;
     let mut bytes = stamp.time_ns.to_ne_bytes().to_vec();
     bytes.extend(usb_frame.to_ne_bytes());
     bytes.extend([HEADER, FLAGS | frame_id]);

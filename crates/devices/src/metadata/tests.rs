@@ -44,10 +44,10 @@ fn each_frame_has_a_header_with_its_number_and_time() {
         assert_eq!((info.sequence, info.timestamp_ns), (frame, now));
         let bytes = node.plane(info.index, 0);
         let ticks = ((now / 1000 * 48) as u32).to_le_bytes();
-        let sof = ((now / 1_000_000 & 0x7ff) as u16).to_le_bytes();
+        let sof = ((now / 1_000_000 % 2048) as u16).to_le_bytes();
         assert_eq!(bytes[..8], now.to_ne_bytes());
         assert_eq!(bytes[8..10], sof);
-        assert_eq!(bytes[10..12], [12, 0x8e | (frame as u8 + 1) % 2]);
+        assert_eq!(bytes[10..12], [12, 0x8e + (frame as u8 + 1) % 2]);
         assert_eq!(bytes[12..16], ticks);
         assert_eq!(bytes[16..20], ticks);
         assert_eq!(bytes[20..22], sof);
