@@ -327,7 +327,7 @@ fn shipped_scripts_play_and_are_explained() {
     let outcome = run.program(stream).run();
     assert_eq!(outcome.report.refusals[0].constraint, "contiguous");
     let page = String::from_utf8(outcome.read("run.html")).unwrap();
-    let said = "no free run is longer than 256 KiB";
+    let said = "the longest free run is now 256 KiB";
     assert!(page.contains("<h2>Script</h2>") && page.contains(said));
     let dir = outcome.dir.path();
     let (status, why, _) = finish(vb3(dir).arg("why"), dir);
