@@ -21,6 +21,9 @@ pub(crate) trait Outside: VideoDriver {
         None
     }
 
+    /// Keeps thumbnails of the pictures that it is shown from now on.
+    fn keep_thumbnails(&mut self) {}
+
     /// Returns thumbnails of at most `count` pictures that it was shown.
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let _ = count;

@@ -281,6 +281,10 @@ impl<C> Engine<C> for Screen<C> {
         self.sink.finish().failure
     }
 
+    fn keep_thumbnails(&mut self) {
+        self.sink.keep_thumbnails();
+    }
+
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         self.sink.thumbnails(count)
     }

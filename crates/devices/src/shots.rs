@@ -9,8 +9,9 @@ use vb3_queue::DoneState;
 use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 
 impl<C: 'static> Device<C> {
-    /// Keeps thumbnails of frames from now on, if the device delivers any.
+    /// Keeps thumbnails of frames that it delivers or is shown from now on.
     pub fn keep_thumbnails(&mut self) {
+        self.inner.keep_thumbnails();
         if self.inner.role() == Role::Capture {
             self.shots.get_or_insert_default();
         }
@@ -18,7 +19,7 @@ impl<C: 'static> Device<C> {
 
     /// Returns thumbnails of at most `count` frames.
     ///
-    /// They are evenly spread over all that a display was shown, or that a camera has delivered since
+    /// They are evenly spread over all that a display was shown, or that a camera has delivered, since
     /// [`keep_thumbnails`](Self::keep_thumbnails).
     #[must_use]
     pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {

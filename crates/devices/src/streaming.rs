@@ -183,6 +183,9 @@ pub(crate) trait Engine<C> {
         None
     }
 
+    /// As [`Outside::keep_thumbnails`].
+    fn keep_thumbnails(&mut self) {}
+
     /// As [`Outside::thumbnails`].
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let _ = count;
@@ -567,6 +570,10 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
 
     fn finish(&mut self) -> Option<Failure> {
         self.engine.finish()
+    }
+
+    fn keep_thumbnails(&mut self) {
+        self.engine.keep_thumbnails();
     }
 
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {

@@ -324,7 +324,7 @@ impl World {
         self.clock.own()
     }
 
-    /// Keeps small versions of the cameras' frames from now on.
+    /// Keeps small versions of what cameras deliver and displays show from now on.
     pub fn keep_thumbnails(&mut self) {
         let contexts = self.nodes.iter_mut();
         contexts

@@ -1,5 +1,6 @@
 use super::*;
 use crate::bench::Bench;
+use crate::device::Outside as _;
 use crate::picture::{Frame, Matrix, Size};
 use crate::sink::Record;
 use crate::source::{Background, Picture, read_number, render};
@@ -101,23 +102,40 @@ fn pictures_are_shown_in_order_at_the_refresh() {
 fn what_nobody_wants_is_read_but_not_looked_at() {
     let mut bench = Bench::new(unwatched("display,size=16x8,pace=free"), 1);
     bench.start();
-    for number in 0..101 {
-        queue_picture(&mut bench, 0, number);
-        assert_eq!(bench.tick(START), 1);
-        assert_eq!(bench.take().map(|info| info.error), Ok(false));
-    }
-    // All of the first 32, then every second, then every fourth, for the contact sheet.
-    let seen = 32 + 32 / 2 + (101_usize - 64).div_ceil(4);
-    assert_eq!(bench.memory.unseen, (101 - seen) * 256);
+    show_101(&mut bench);
+    assert_eq!(bench.memory.unseen, 101 * 256);
     assert_eq!(bench.memory.accesses.len(), 101);
     assert!(bench.device.sink().checksums().is_empty());
-    assert_eq!(bench.device.sink().record().shown, 101);
-    assert_eq!(bench.device.sink().thumbnails(usize::MAX).len(), 26);
-    // The next picture is not kept either, but a failed read is still noticed.
+    assert!(bench.device.sink().thumbnails(usize::MAX).is_empty());
+    // A failed read is still noticed.
     bench.memory.unmapped.push(1);
     queue_picture(&mut bench, 0, 101);
     assert_eq!(bench.tick(START), 1);
     assert_eq!(bench.take().map(|info| info.error), Ok(true));
+}
+
+#[test]
+fn only_the_pictures_of_a_contact_sheet_are_looked_at() {
+    let mut display = unwatched("display,size=16x8,pace=free");
+    display.keep_thumbnails();
+    let mut bench = Bench::new(display, 1);
+    show_101(&mut bench);
+    // All of the first 32, then every second, then every fourth.
+    let seen = 32 + 32 / 2 + (101_usize - 64).div_ceil(4);
+    assert_eq!(bench.memory.unseen, (101 - seen) * 256);
+    assert_eq!(bench.memory.accesses.len(), 101);
+    assert_eq!(bench.device.sink().thumbnails(usize::MAX).len(), 26);
+}
+
+/// Shows pictures 0 to 100.
+fn show_101(bench: &mut Bench<Display<u32>>) {
+    bench.start();
+    for number in 0..101 {
+        queue_picture(bench, 0, number);
+        assert_eq!(bench.tick(START), 1);
+        assert_eq!(bench.take().map(|info| info.error), Ok(false));
+    }
+    assert_eq!(bench.device.sink().record().shown, 101);
 }
 
 #[test]

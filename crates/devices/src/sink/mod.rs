@@ -1,8 +1,8 @@
 //! A display's recording, exactly as shown.
 //!
-//! A [`Sink`] passes pictures to a thread that writes them, and keeps a few thumbnails for a contact
-//! sheet. On request, it also keeps checksums and the last picture ([`Sink::remember`]). It never
-//! waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
+//! A [`Sink`] passes pictures to a thread that writes them. On request, it keeps a few thumbnails for a
+//! contact sheet ([`Sink::keep_thumbnails`]), or checksums and the last picture ([`Sink::remember`]). It
+//! never waits: if the thread is late, [`Sink::has_room`] returns false, and the display keeps its buffers.
 //! Unneeded pictures are not read ([`Sink::take_next`]).
 
 #[cfg(test)]
@@ -63,7 +63,8 @@ pub struct Sink {
     /// Memory for the next picture.
     spare: Option<Frame>,
     checksums: Vec<u32>,
-    thumbs: Collection,
+    /// Thumbnails, if requested.
+    thumbs: Option<Collection>,
     shown: u64,
 }
 
@@ -86,7 +87,7 @@ impl Sink {
             last: None,
             spare: None,
             checksums: Vec::new(),
-            thumbs: Collection::default(),
+            thumbs: None,
             shown: 0,
         })
     }
@@ -100,6 +101,11 @@ impl Sink {
     /// Keeps checksums of the following pictures, and the last of them.
     pub const fn remember(&mut self) {
         self.remembers = true;
+    }
+
+    /// Keeps thumbnails of the following pictures.
+    pub fn keep_thumbnails(&mut self) {
+        self.thumbs.get_or_insert_default();
     }
 
     /// Sets the shape of the following pictures.
@@ -132,7 +138,8 @@ impl Sink {
     /// and [`show_unseen`](Self::show_unseen) suffices.
     #[must_use]
     pub fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
-        let is_seen = self.writer.is_some() || self.remembers || self.thumbs.keeps_next();
+        let is_kept = self.thumbs.as_ref().is_some_and(Collection::keeps_next);
+        let is_seen = self.writer.is_some() || self.remembers || is_kept;
         is_seen.then(|| self.take_frame(format, size))
     }
 
@@ -160,7 +167,9 @@ impl Sink {
         if self.remembers && self.checksums.len() < CHECKSUMS_MAX {
             self.checksums.push(frame.checksum());
         }
-        self.thumbs.offer(&frame);
+        if let Some(thumbs) = &mut self.thumbs {
+            thumbs.offer(&frame);
+        }
         let before = self.last.replace(Arc::new(frame));
         match (&mut self.writer, &self.last) {
             (Some(writer), Some(frame)) => {
@@ -176,7 +185,9 @@ impl Sink {
     /// Counts a picture that need not be read.
     pub fn show_unseen(&mut self) {
         self.shown = self.shown.saturating_add(1);
-        self.thumbs.offer_frame(|| None);
+        if let Some(thumbs) = &mut self.thumbs {
+            thumbs.offer_frame(|| None);
+        }
     }
 
     /// Returns an unused picture's memory.
@@ -198,10 +209,11 @@ impl Sink {
     }
 
     /// Returns thumbnails of at most `count` pictures, evenly spread over all that were shown; no more
-    /// than [`THUMBNAILS_MAX`].
+    /// than [`THUMBNAILS_MAX`]. None before [`keep_thumbnails`](Self::keep_thumbnails).
     #[must_use]
     pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
-        self.thumbs.spread(count)
+        let thumbs = self.thumbs.as_ref();
+        thumbs.map_or_else(Vec::new, |thumbs| thumbs.spread(count))
     }
 
     /// Returns a descriptor that is readable when [`has_room`](Self::has_room) returned false and would

@@ -292,6 +292,7 @@ fn small_pictures_are_few_and_evenly_spread() {
         ..shape(&pixfmt::YUYV)
     };
     let mut sink = Sink::open(&SinkSpec::Null).expect("no file");
+    sink.keep_thumbnails();
     sink.begin(shape).expect("a layout it takes");
     let mut frame = render(
         shape.format,
