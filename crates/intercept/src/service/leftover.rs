@@ -13,7 +13,7 @@ use crate::service::supervisor::Supervisor;
 /// How long processes may take to end by themselves before they are named.
 const GRACE: Duration = Duration::from_millis(500);
 /// How long daemons outlive the session, and how long SIGTERM is given to work.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the end of processes is looked for, at most.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A look takes at most one part in so many of the time.
@@ -75,10 +75,10 @@ impl Ending {
         };
         let signal = match self.sent {
             // A process that was forked meanwhile has not had the last one.
-            Some((_, at)) if is_over(at, PATIENCE) => libc::SIGKILL,
+            Some((_, at)) if is_over(at, CHANGE_TIMEOUT) => libc::SIGKILL,
             Some(_) => return Due::Nothing,
             None if self.wish == Leftover::Kill => libc::SIGTERM,
-            None if fate == Fate::Ended && is_over(since, PATIENCE) => libc::SIGTERM,
+            None if fate == Fate::Ended && is_over(since, CHANGE_TIMEOUT) => libc::SIGTERM,
             None if self.named != Some(fate) && is_over(since, GRACE) => {
                 self.named = Some(fate);
                 return Due::Name(fate);

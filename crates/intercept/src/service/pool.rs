@@ -19,7 +19,7 @@ use crate::kernel::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, 
 use crate::note::Note;
 use crate::process::Notif;
 
-/// Most threads at one time. Idle threads end after [`PATIENCE`].
+/// Most threads at one time. Idle threads end after [`CHANGE_TIMEOUT`].
 const MAX_THREADS: usize = 1024;
 /// How often the receiver is looked at while calls come.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
@@ -30,7 +30,7 @@ const REMARK: Duration = Duration::from_secs(1);
 /// Looks further apart than this were lost: the supervisor itself was stopped, or got no CPU.
 const LOST: Duration = Duration::from_millis(400);
 /// How long a thread waits for work before it goes.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a thread is to do.
 #[derive(Debug)]
@@ -208,7 +208,7 @@ impl Pool {
             inner.idle += 1;
             let (again, timeout) = self
                 .work
-                .wait_timeout(inner, PATIENCE)
+                .wait_timeout(inner, CHANGE_TIMEOUT)
                 .unwrap_or_else(PoisonError::into_inner);
             inner = again;
             inner.idle -= 1;

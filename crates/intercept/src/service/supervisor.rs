@@ -24,6 +24,7 @@ use crate::process::{ERESTARTNOINTR, Notif, Reply};
 use crate::service::dispatch;
 use crate::service::host::{Call, Host};
 use crate::service::pool::{Admission, Job, Part, Pool, Term, Work};
+use crate::service::promises::Promises;
 use crate::service::revoke::Revoking;
 use crate::service::serve::{Answer, How, Server, Verdict};
 use crate::tree::Showing;
@@ -69,6 +70,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) alarm: OwnedFd,
     /// A thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
+    /// Answers whose threads change sets before.
+    pub(crate) promises: Promises,
     /// A receive ends when nobody is left who could call (Linux 6.11).
     pub(crate) receive_ends: bool,
 }
@@ -101,9 +104,11 @@ impl<'a> Supervisor<'a> {
     /// [`apply`](Self::apply) of a call, and what is left to do after it.
     fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Rest) {
         let mut server = self.server(may);
+        server.epolls.begin_call();
         let verdict = server.call(n);
         let mut answers = core::mem::take(&mut server.answers);
-        let changed = server.await_changes(Some(n), &mut answers);
+        let mut changed = server.await_changes(Some(n), &mut answers);
+        server.epolls.end_call(&mut changed);
         let tick_is_due = server.is_tick_due();
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);
@@ -182,6 +187,9 @@ impl<'a> Supervisor<'a> {
                 call: "ppoll",
                 errno,
             })?;
+            for (id, reply) in self.promises.overdue(Instant::now()) {
+                self.host.listener.answer(id, reply);
+            }
             self.read_locks_beside(may, scope);
             let (over, answers) = self.apply(may, Server::pass);
             for answer in answers {
@@ -469,12 +477,19 @@ impl<'a> Supervisor<'a> {
                 dispatch::look_ahead(n);
                 self.look_for_holders(may, n);
             }
-            let (verdict, mut rest) = self.apply_call(may, n);
+            let (mut verdict, mut rest) = self.apply_call(may, n);
             let again = n.gathered.lacks();
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // It waits for a set, and others do not.
                 rest = self.see_to_rest(may, rest);
-                core::mem::take(&mut rest.changed).wait(may);
+                let changed = core::mem::take(&mut rest.changed);
+                match verdict {
+                    Verdict::Reply(reply) if !again => {
+                        self.change_and_reply(may, n, changed, reply);
+                        verdict = Verdict::Answered;
+                    }
+                    _ => changed.wait(may),
+                }
             }
             // Its own answer first.
             let verdict = match verdict {
@@ -535,6 +550,16 @@ impl<'a> Supervisor<'a> {
     fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
         let reply = self.copied_out(may, n, reply);
         self.host.listener.answer(n.id, reply);
+    }
+
+    /// The same once sets are changed; or by the clock, where a program holds one for long.
+    fn change_and_reply(&self, may: &MayBlock, n: &Notif, changed: Changed, reply: Reply) {
+        let reply = self.copied_out(may, n, reply);
+        self.promises.give(n.id, reply);
+        changed.make(may);
+        if let Some(reply) = self.promises.keep(n.id) {
+            self.host.listener.answer(n.id, reply);
+        }
     }
 
     /// Copies out what a call has written; gives the answer that it has by then.
