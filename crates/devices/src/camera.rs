@@ -3,12 +3,13 @@
 mod controls;
 mod jpeg;
 mod moving;
+mod program;
 
 use crate::mode::Mode;
 use crate::picture::Size;
 use crate::place::Place;
 use crate::scaler::Scaler;
-use crate::source::{Ready, Source};
+use crate::source::{NextSource, Ready, Source};
 use crate::spec::{ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
 use crate::surface::EIO;
@@ -16,6 +17,7 @@ use crate::{Failure, MetadataLink};
 use controls::Controls;
 use jpeg::JpegEncoder;
 use moving::Moving;
+use program::Program;
 use std::os::fd::BorrowedFd;
 use vb3_queue::DriverError;
 use vb3_v4l2::{
@@ -70,6 +72,8 @@ pub(crate) struct Player<C> {
     /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
+    /// What the host ordered: the next source, or a pause.
+    program: Program,
     jpeg: JpegEncoder<C>,
     controls: Controls,
     metadata: Option<MetadataLink>,
@@ -126,6 +130,7 @@ impl<C> Camera<C> {
             scaler: scaler.then(|| Scaler::new(sensor, &mode.format)),
             moving: None,
             source,
+            program: Program::default(),
             jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
             controls: Controls::new(native.is_some(), spec.usb_id().is_some()),
             metadata: spec.metadata.clone(),
@@ -194,7 +199,7 @@ impl<C> Player<C> {
             if ready != Ready::Frame || self.owed == 0 {
                 return ready;
             }
-            self.source.advance();
+            self.advance_source();
             self.owed -= 1;
         }
     }
@@ -208,9 +213,10 @@ impl<C> Player<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
-        let background = self.controls.background();
+        let background = self.controls.background(self.source.is_clip());
         let picture = self.controls.picture();
-        let Some(frame) = self.source.picture(stamp.sequence, picture, background) else {
+        let number = self.program.number(stamp.sequence);
+        let Some(frame) = self.source.picture(number, picture, background) else {
             return false;
         };
         stream.tokens.retain(|token| !token.is_stale());
@@ -232,7 +238,7 @@ impl<C> Player<C> {
 
     /// Advances from the current picture, which is completely taken.
     fn leave_picture(&mut self) {
-        self.source.advance();
+        self.advance_source();
         self.controls.count_frames(1);
     }
 
@@ -276,7 +282,9 @@ impl<C> Engine<C> for Player<C> {
         };
         self.state = State::Running;
         (self.owed, self.is_awaited) = (0, false);
+        self.take_program_before_start();
         let started = self.source.start(format, size, mode.interval);
+        let started = started.and_then(|()| self.program.start(&self.source, mode.interval));
         started.map_err(|failure| {
             stream.failure = Some(failure);
             EIO
@@ -287,6 +295,7 @@ impl<C> Engine<C> for Player<C> {
         self.state = State::Running;
         self.stop_moving();
         self.source.stop();
+        self.program.stop();
         self.jpeg.stop();
     }
 
@@ -320,6 +329,9 @@ impl<C> Engine<C> for Player<C> {
         if self.state == State::AtEnd && self.is_awaited && !self.has_under_way() {
             self.end_stream(stream, progress);
         }
+        if self.program_follows() {
+            self.switch();
+        }
         let has_buffer = self.has_buffer(stream);
         let needs_buffer = stream.pace == Pace::Free || stream.due_ns.is_none();
         let is_over = matches!(self.state, State::AtEnd | State::Ended) || self.needs_picture();
@@ -332,6 +344,7 @@ impl<C> Engine<C> for Player<C> {
         }
         let before = self.state;
         let time_ns = self.catch_up(stream, before, (now_ns, due_ns), progress);
+        self.follow_program(stream);
         match self.next_picture() {
             Ready::Frame => self.state = State::Running,
             Ready::Later => {
@@ -375,6 +388,7 @@ impl<C> Engine<C> for Player<C> {
         let at_once = self.has_buffer(stream).then_some(0);
         match (self.state, stream.pace, stream.due_ns) {
             (State::Ended | State::AwaitsSource, ..) => None,
+            (State::AtEnd, ..) if self.program_follows() => Some(0),
             (State::AtEnd, ..) => (self.is_awaited && !self.has_under_way()).then_some(0),
             (_, Pace::Free, _) | (_, _, None) => at_once,
             (State::Running, Pace::Real, Some(due_ns)) => at_once
@@ -405,6 +419,15 @@ impl<C> Engine<C> for Player<C> {
 
     fn take_unplug(&mut self) -> bool {
         std::mem::take(&mut self.wants_unplug)
+    }
+
+    fn play(&mut self, stream: &mut Stream<Mode, C>, next: NextSource) -> Result<(), Failure> {
+        self.order(stream, next)
+    }
+
+    fn pause(&mut self, paused: bool) -> bool {
+        self.program.pause(paused);
+        true
     }
 
     fn work_at_once(&mut self) {

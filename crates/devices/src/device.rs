@@ -3,6 +3,7 @@
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::inject::{Fault, Inject};
 use crate::sink::{Collection, Thumbnail};
+use crate::source::NextSource;
 use crate::spec::DeviceSpec;
 use crate::{Failure, Place};
 use std::os::fd::BorrowedFd;
@@ -49,7 +50,22 @@ pub(crate) trait Outside: VideoDriver {
     fn take_unplug(&mut self) -> bool {
         false
     }
+
+    /// Plays another source, from the frame that it names.
+    fn play(&mut self, next: NextSource) -> Result<(), Failure> {
+        let _ = next;
+        Err(Failure::new(NO_SOURCE))
+    }
+
+    /// Stops or continues the source's pictures. Returns whether the device has a source.
+    fn pause(&mut self, paused: bool) -> bool {
+        let _ = paused;
+        false
+    }
 }
+
+/// The refusal of a device that is no camera.
+pub(crate) const NO_SOURCE: &str = "only a camera plays a clip or pattern";
 
 /// A device, with the faults that a program may request.
 pub struct Device<C> {
@@ -112,6 +128,21 @@ impl<C: Send + 'static> Device<C> {
     /// Returns whether the device unplugs itself now, at the end of a clip. True once.
     pub fn take_unplug(&mut self) -> bool {
         self.inner.take_unplug()
+    }
+
+    /// Plays another source: from the frame that it names, else from its first picture on. A camera
+    /// that does not stream plays it from its next stream's first frame.
+    ///
+    /// # Errors
+    /// A sentence: the device is no camera, or the system lacks a thread or descriptor.
+    pub fn play(&mut self, next: NextSource) -> Result<(), Failure> {
+        self.inner.play(next)
+    }
+
+    /// Stops the source at its present picture, which all further frames show, or continues it.
+    /// Returns whether the device has a source.
+    pub fn pause(&mut self, paused: bool) -> bool {
+        self.inner.pause(paused)
     }
 
     /// Returns the external failure since the last call: the reason why streaming did not start, or

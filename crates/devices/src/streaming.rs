@@ -5,10 +5,11 @@
 //! that belongs to one kind of device.
 
 use crate::Failure;
-use crate::device::Outside;
+use crate::device::{NO_SOURCE, Outside};
 use crate::place::{Place, identity, policy};
 use crate::scaler::Scaler;
 use crate::sink::Thumbnail;
+use crate::source::NextSource;
 use crate::spec::{DeviceSpec, Pace};
 use crate::surface::{EINVAL, FIELD_NONE, PIECE, Surface, Trouble};
 use std::collections::VecDeque;
@@ -201,6 +202,22 @@ pub(crate) trait Engine<C> {
     fn take_unplug(&mut self) -> bool {
         false
     }
+
+    /// As [`Outside::play`].
+    fn play(
+        &mut self,
+        stream: &mut Stream<Self::Formats, C>,
+        next: NextSource,
+    ) -> Result<(), Failure> {
+        let _ = (stream, next);
+        Err(Failure::new(NO_SOURCE))
+    }
+
+    /// As [`Outside::pause`].
+    fn pause(&mut self, paused: bool) -> bool {
+        let _ = paused;
+        false
+    }
 }
 
 /// The queue's side of a device, for its engine.
@@ -226,6 +243,11 @@ pub(crate) struct Stream<F, C> {
 }
 
 impl<F: Formats, C> Stream<F, C> {
+    /// Returns whether it runs: between STREAMON and STREAMOFF.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Nanoseconds per frame.
     pub(crate) fn interval_ns(&self) -> u64 {
         self.formats.interval().as_nanos().unwrap_or(1).max(1)
@@ -590,5 +612,13 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
 
     fn take_unplug(&mut self) -> bool {
         self.engine.take_unplug()
+    }
+
+    fn play(&mut self, next: NextSource) -> Result<(), Failure> {
+        self.engine.play(&mut self.stream, next)
+    }
+
+    fn pause(&mut self, paused: bool) -> bool {
+        self.engine.pause(paused)
     }
 }

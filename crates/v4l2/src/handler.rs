@@ -427,6 +427,10 @@ impl Handler {
             .find(|control| wanted(control))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Control> {
+        self.controls.iter()
+    }
+
     /// Whether a class has controls.
     pub(crate) fn has_class(&self, class: u32) -> bool {
         self.find(class | 1).is_some()

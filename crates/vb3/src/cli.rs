@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use vb3_report::trace::Format;
+use vb3_world::script::time_of;
 use vb3_world::{Mappings, Pace};
 
 /// Exit status when vb3 itself fails; the program's own statuses are passed on.
@@ -189,6 +190,9 @@ pub struct RunOptions {
         value_parser = one_of::<Mappings>(["zero", "fault"])
     )]
     pub mappings: Mappings,
+    /// Make the socket for `vb3 ctl` here. Programs of the run find it in VB3_CONTROL
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
     /// When the program ends, wait for all processes that it leaves running, including daemons
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,
@@ -261,6 +265,11 @@ where
     PossibleValuesParser::new(words).try_map(|word| word.parse())
 }
 
+/// Parses a time in nanoseconds.
+fn duration(text: &str) -> Result<u64, String> {
+    time_of(text).ok_or_else(|| "a number and us, ms, s or min, such as 1500ms".to_owned())
+}
+
 fn trace_format() -> impl TypedValueParser<Value = Format> {
     one_of([
         PossibleValue::new("text").help("A line of text for each call"),
@@ -291,6 +300,12 @@ pub struct CtlArgs {
     /// only run]
     #[arg(long, value_name = "PID")]
     pub run: Option<u32>,
+    /// The run, by the socket of its `--control`
+    #[arg(long, value_name = "PATH", conflicts_with = "run")]
+    pub control: Option<PathBuf>,
+    /// Print the run's answers as JSON
+    #[arg(long)]
+    pub json: bool,
     /// What to do
     #[command(subcommand)]
     pub order: CtlOrder,
@@ -323,6 +338,69 @@ pub enum CtlOrder {
     },
     /// List the devices and whether each is plugged in
     List,
+    /// Let a camera play another clip, picture or pattern
+    Play {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+        /// A video or picture file, or `pattern`
+        source: PathBuf,
+        /// First frame of the new source, by its sequence number [default: the first one it can have]
+        #[arg(long, value_name = "N")]
+        frame: Option<u32>,
+    },
+    /// Stop a camera's source at its present picture; frames still arrive
+    Pause {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+    },
+    /// Let a paused source continue
+    Resume {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+    },
+    /// Take the signal from a camera, or give it back
+    Signal {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+        /// `lost` or `back`
+        #[arg(value_parser = ["lost", "back"])]
+        signal: String,
+    },
+    /// Let the next calls of an ioctl fail
+    Fail {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+        /// The ioctl, such as QBUF
+        call: String,
+        /// The error, such as EIO
+        errno: String,
+        /// Number of calls
+        #[arg(default_value_t = 1)]
+        times: u64,
+    },
+    /// Set a control of a device; its programs get an event
+    Set {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+        /// The control, as `v4l2-ctl --list-ctrls` names it
+        control: String,
+        /// The value
+        #[arg(allow_negative_numbers = true)]
+        value: i64,
+    },
+    /// Wait until a device has finished a frame
+    Wait {
+        /// The device: /dev/videoN, videoN or N
+        device: String,
+        /// The frame, counted from 0 since the start of the run
+        frame: u64,
+    },
+    /// Let a virtual clock pass
+    Advance {
+        /// How long, such as 1500ms or 2s
+        #[arg(value_parser = duration)]
+        time: u64,
+    },
     /// List the buffers with their memory and holders: queues, devices, and mappings and
     /// descriptors of processes
     Buffers,

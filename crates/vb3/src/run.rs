@@ -136,7 +136,11 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
             .play(script)
             .map_err(|e| anyhow!("{}:{e}", setup.script_file))?;
     }
-    let orders = match Control::open() {
+    let control = match &options.control {
+        Some(path) => Ok(Control::open_at(path)?),
+        None => Control::open(),
+    };
+    let orders = match control {
         Ok(control) => {
             let path = control.path().as_os_str().to_owned();
             world.set_control(control);

@@ -289,7 +289,7 @@ impl Backend for World {
             .flat_map(|node| node.video.contexts_at_work())
             .filter_map(|context| context.driver().wake_fd());
         let control = self.control.iter().flat_map(Control::fds);
-        devices.chain(control).collect()
+        devices.chain(control).chain(self.orders.fds()).collect()
     }
 
     fn is_own_child(&self, pid: u32) -> bool {

@@ -1,10 +1,11 @@
 //! A run's socket for commands from other processes.
 //!
-//! A command is one line. The answer starts with `ok`, followed by the lines of a list, or with
-//! `no` and the reason. It is sent once programs see the command's effect.
+//! An order is one line of JSON, and so is its answer (docs/control.md). The answer comes when programs
+//! see the order's effect. A client may send any number of orders; they are carried out one by one.
 
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -12,8 +13,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// Longest command in bytes.
-const MAX_ORDER: usize = 256;
+/// Longest order in bytes.
+const MAX_ORDER: usize = 4096;
 /// Most clients at one time. A new client replaces the oldest.
 const MAX_CLIENTS: usize = 16;
 /// How often to try to make the socket. A run that ends at the same moment may remove its
@@ -57,6 +58,24 @@ impl Control {
             .map_or_else(|| Self::open_in(&dir, pid), Ok)
     }
 
+    /// Makes the socket at a path. Only this user's processes may use it.
+    ///
+    /// # Errors
+    /// A sentence: a socket cannot be made there.
+    pub fn open_at(path: &Path) -> Result<Self> {
+        let listener = UnixListener::bind(path).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
+        Ok(Self {
+            listener: Some(listener),
+            path: path.to_owned(),
+            clients: Vec::new(),
+            next: 0,
+        })
+    }
+
     fn open_in(dir: &Path, pid: u32) -> Result<Self> {
         let mut made = std::fs::DirBuilder::new();
         match made.mode(0o700).create(dir) {
@@ -75,17 +94,7 @@ impl Control {
         living(dir);
         let path = dir.join(pid.to_string());
         let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        });
-        let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
-        Ok(Self {
-            listener: Some(listener),
-            path,
-            clients: Vec::new(),
-            next: 0,
-        })
+        Self::open_at(&path)
     }
 
     /// Returns the path of the socket.
@@ -124,7 +133,8 @@ impl Control {
     /// Returns the commands that have arrived.
     pub(crate) fn orders(&mut self) -> Vec<(ClientId, String)> {
         while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
-            if stream.set_nonblocking(true).is_err() {
+            let is_own = socket_peercred(&stream).is_ok_and(|peer| peer.uid == geteuid());
+            if !is_own || stream.set_nonblocking(true).is_err() {
                 continue;
             }
             if self.clients.len() >= MAX_CLIENTS {
@@ -158,17 +168,26 @@ impl Control {
         }
     }
 
-    /// Sends all stored answers.
+    /// Sends the prepared answers. A client that does not read its answers loses its connection.
     pub(crate) fn answer(&mut self) {
-        self.clients
-            .retain_mut(|client| match client.answer.take() {
-                Some(answer) => {
-                    // An answer fits the socket's buffer. A client that does not take it has gone.
-                    let _ = client.stream.write_all(answer.as_bytes());
-                    false
-                }
-                None => true,
-            });
+        self.clients.retain_mut(|client| {
+            let Some(answer) = client.answer.take() else {
+                return true;
+            };
+            client.ordered = false;
+            client.stream.write_all(answer.as_bytes()).is_ok()
+        });
+    }
+
+    /// Returns whether a client is connected.
+    pub(crate) fn has(&self, id: ClientId) -> bool {
+        self.clients.iter().any(|client| client.id == id)
+    }
+
+    /// Returns whether an order has come that was not taken yet.
+    pub(crate) fn has_lines(&self) -> bool {
+        let mut clients = self.clients.iter();
+        clients.any(|client| !client.ordered && client.asked.contains(&b'\n'))
     }
 }
 
@@ -179,26 +198,38 @@ impl Drop for Control {
 }
 
 impl Client {
-    /// Returns the command once it is complete, or an error if the client left or sent too much.
+    /// Returns its next order once it is complete, unless the last one is not answered yet.
+    ///
+    /// # Errors
+    /// The client has closed the connection, or a line is too long.
     fn read(&mut self) -> io::Result<Option<String>> {
         if self.ordered {
             return Ok(None);
         }
-        let mut bytes = [0; MAX_ORDER];
-        let len = match self.stream.read(&mut bytes) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(len) => len,
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
-            Err(e) => return Err(e),
-        };
-        self.asked.extend(bytes.iter().take(len));
-        let end = self.asked.iter().position(|&byte| byte == b'\n');
-        if end.is_none() && self.asked.len() >= MAX_ORDER {
+        let mut line = self.next_line();
+        if line.is_none() {
+            let mut bytes = [0; MAX_ORDER];
+            let len = match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(len) => len,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+                Err(e) => return Err(e),
+            };
+            self.asked.extend(bytes.iter().take(len));
+            line = self.next_line();
+        }
+        if line.is_none() && self.asked.len() >= MAX_ORDER {
             return Err(ErrorKind::InvalidData.into());
         }
-        let line = end.and_then(|end| self.asked.get(..end));
         self.ordered = line.is_some();
-        Ok(line.map(|line| String::from_utf8_lossy(line).into_owned()))
+        Ok(line)
+    }
+
+    /// Takes a complete line that was read before.
+    fn next_line(&mut self) -> Option<String> {
+        let end = self.asked.iter().position(|&byte| byte == b'\n')?;
+        let line: Vec<u8> = self.asked.drain(..=end).take(end).collect();
+        Some(String::from_utf8_lossy(&line).into_owned())
     }
 }
 
@@ -257,9 +288,9 @@ mod tests {
         control.prepare(*id, "ok\n".to_owned());
         assert!(control.orders().is_empty());
         control.answer();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).expect("answered");
-        assert_eq!(answer, "ok\n");
+        let mut answer = [0; 3];
+        client.read_exact(&mut answer).expect("answered");
+        assert_eq!(&answer, b"ok\n");
     }
 
     #[test]

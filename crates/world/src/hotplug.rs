@@ -10,11 +10,9 @@
 //! its number again while files from before are still open. Controls and formats keep their values.
 
 use crate::World;
-use crate::control::Control;
 use crate::node::Node;
 use crate::unseen::Unseen;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use vb3_host::{Backend as _, FileId, Hotplug, NodeId};
 
 /// Most hotplug events that programs have not seen yet.
@@ -58,6 +56,11 @@ impl Plugs {
         }
     }
 
+    /// Returns whether a device is plugged in.
+    pub(super) fn is_present(&self, at: usize) -> bool {
+        self.present.get(at).copied().unwrap_or(false)
+    }
+
     /// Returns when the next device is plugged or unplugged.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.due.last().map(|(due, ..)| *due)
@@ -96,7 +99,7 @@ impl World {
             let mut nodes = self.nodes.iter();
             nodes.position(|n| n.number() == node.0)
         });
-        at.is_none_or(|at| self.plugs.present.get(at).copied().unwrap_or(false))
+        at.is_none_or(|at| self.plugs.is_present(at))
     }
 
     /// Plugs or unplugs the devices whose time has come.
@@ -173,52 +176,7 @@ impl World {
     }
 }
 
-/// Commands from the socket.
 impl World {
-    /// Carries out the commands that have arrived. Answers follow once programs see the effect.
-    pub(super) fn serve_control(&mut self) {
-        let orders = self.control.as_mut().map(Control::orders);
-        let orders = orders.unwrap_or_default();
-        if orders.is_empty() {
-            return;
-        }
-        for (client, order) in orders {
-            let answer = match self.obey(&order) {
-                Ok(list) => format!("ok\n{list}"),
-                Err(why) => format!("no {why}\n"),
-            };
-            if let Some(control) = &mut self.control {
-                control.prepare(client, answer);
-            }
-        }
-        self.answer_control();
-    }
-
-    /// Answers the commands whose effects programs can see by now.
-    pub(super) fn answer_control(&mut self) {
-        if self.plugs.unseen.is_any() || self.revoked.unseen.is_any() {
-            return;
-        }
-        if let Some(control) = &mut self.control {
-            control.answer();
-        }
-    }
-
-    /// Carries out one command and returns the list it asks for.
-    fn obey(&mut self, order: &str) -> Result<String, String> {
-        let (word, device) = order.split_once(' ').unwrap_or((order, ""));
-        let comes = match word {
-            "list" => return Ok(self.device_list()),
-            "buffers" => return Ok(self.buffer_list()),
-            "revoke" => return self.revoke_by_name(device),
-            "unplug-and-revoke" => return self.unplug_and_revoke(device),
-            "plug" => true,
-            "unplug" => false,
-            _ => return Err(format!("\"{word}\" is not understood by this run")),
-        };
-        self.plug_by_name(device, comes).map(|_| String::new())
-    }
-
     /// Plugs or unplugs a device. Returns its index among the nodes.
     pub(super) fn plug_by_name(&mut self, device: &str, comes: bool) -> Result<usize, String> {
         let at = self.named(device)?;
@@ -234,7 +192,7 @@ impl World {
     }
 
     /// Returns a device's index among the nodes.
-    fn named(&self, device: &str) -> Result<usize, String> {
+    pub(super) fn named(&self, device: &str) -> Result<usize, String> {
         let name = device.strip_prefix("/dev/").unwrap_or(device);
         let number = name.strip_prefix("video").unwrap_or(name);
         let number = number.parse::<u32>().ok();
@@ -249,15 +207,5 @@ impl World {
                 paths.join(", ")
             )
         })
-    }
-
-    fn device_list(&self) -> String {
-        let mut list = String::new();
-        let nodes = self.nodes.iter().zip(&self.plugs.present);
-        for (node, present) in nodes.filter(|(node, _)| node.webcam.is_none()) {
-            let state = if *present { "plugged" } else { "unplugged" };
-            let _ = writeln!(list, "{} {state} {}", node.path.display(), node.kind);
-        }
-        list
     }
 }

@@ -39,6 +39,7 @@ mod memory;
 mod needs;
 mod node;
 mod numbers;
+mod orders;
 mod outside;
 mod placer;
 mod play;
@@ -81,6 +82,7 @@ use memory::{Ear, Memory};
 use node::Node;
 pub use numbers::numbers;
 use numbers::with_metadata_nodes;
+use orders::Orders;
 pub use outside::Outside;
 use placer::Placer;
 use play::Play;
@@ -163,6 +165,8 @@ pub struct World {
     revoked: Revoked,
     /// The socket for commands.
     control: Option<Control>,
+    /// Orders that are answered later.
+    orders: Orders,
     /// Descriptors that this process had open after the devices were made.
     own_fds: usize,
 }
@@ -235,6 +239,7 @@ impl World {
             user_files: BTreeMap::new(),
             revoked: Revoked::default(),
             control: None,
+            orders: Orders::default(),
             clock: outside.clock,
             memory,
             media: Media::new(&nodes),
@@ -270,6 +275,7 @@ impl World {
     /// Accepts commands from this socket from now on.
     pub fn set_control(&mut self, control: Control) {
         self.control = Some(control);
+        self.start_play();
         self.own_fds = open_fds();
     }
 

@@ -14,6 +14,8 @@ use vb3_v4l2::{Flow, Role, decode};
 
 /// Calls that are remembered, so that a repeated call is not counted again.
 const MAX_CALLS: usize = 1024;
+/// Most steps of a run's script and orders.
+const MAX_PLAYED: usize = 4096;
 
 /// A step and its progress.
 struct Playing {
@@ -26,6 +28,13 @@ struct Playing {
     calls: u64,
     /// How often the step took effect.
     times: u64,
+}
+
+impl Playing {
+    /// Returns whether it came by the run's socket, not in its script.
+    const fn is_ordered(&self) -> bool {
+        self.step.line == 0
+    }
 }
 
 /// The script of a run; empty for most runs.
@@ -204,6 +213,37 @@ impl World {
         Ok(())
     }
 
+    /// Marks the start of the run, from which times of events are counted.
+    pub(super) fn start_play(&mut self) {
+        if self.play.steps.is_empty() {
+            self.play.started_ns = self.clock.now_ns();
+        }
+    }
+
+    /// Adds a step that begins now.
+    ///
+    /// # Errors
+    /// A sentence: the device does not have what the step needs, or there are too many steps.
+    pub(super) fn add_step(&mut self, step: Step, node: usize) -> Result<(), String> {
+        if self.play.steps.len() >= MAX_PLAYED {
+            return Err(format!("a run has at most {MAX_PLAYED} such orders"));
+        }
+        check(self, &step, Some(node)).map_err(|e| e.to_string())?;
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.disturb();
+        }
+        let begins = matches!(step.action, Action::Fail { .. });
+        self.play.steps.push(Playing {
+            step,
+            node: Some(node),
+            begun: begins,
+            calls: 0,
+            times: 0,
+        });
+        self.advance();
+        Ok(())
+    }
+
     fn each_device(&mut self, at: usize, act: impl Fn(&mut Device<Cookie>)) {
         let node = self.nodes.get_mut(at);
         for context in node.into_iter().flat_map(|node| node.video.contexts_mut()) {
@@ -341,7 +381,7 @@ impl World {
     /// Returns the steps that never took effect.
     pub(super) fn missed_steps(&self) -> Vec<MissedStep> {
         let all = (1..).zip(&self.play.steps);
-        let missed = all.filter(|(_, playing)| playing.times == 0);
+        let missed = all.filter(|(_, playing)| playing.times == 0 && !playing.is_ordered());
         let say = |(step, playing): (u64, &Playing)| MissedStep {
             step,
             line: playing.step.line as u64,

@@ -79,13 +79,6 @@ impl Revoked {
     }
 }
 
-/// Splits a command into the device or buffer, and what programs find there if it says so.
-fn split(order: &str) -> (&str, Option<Mappings>) {
-    let split = order.rsplit_once(' ');
-    let found = split.and_then(|(name, word)| Some((name, word.parse().ok()?)));
-    found.map_or((order, None), |(name, mappings)| (name, Some(mappings)))
-}
-
 impl World {
     /// Sets what programs find in revoked buffers if the command does not say.
     pub fn set_mappings(&mut self, mappings: Mappings) {
@@ -93,8 +86,11 @@ impl World {
     }
 
     /// Revokes the buffer with a number from the list of buffers.
-    pub(super) fn revoke_by_name(&mut self, order: &str) -> Result<String, String> {
-        let (name, mappings) = split(order);
+    pub(super) fn revoke_by_name(
+        &mut self,
+        name: &str,
+        mappings: Option<Mappings>,
+    ) -> Result<(), String> {
         let buffers = self.memory.buffers();
         let named = buffers.memories().find(|id| id.to_string() == name);
         let state = named.and_then(|id| Some((id, buffers.inspect(id, |m| m.is_revoked())?)));
@@ -115,12 +111,15 @@ impl World {
             ));
         }
         self.look_around();
-        Ok(String::new())
+        Ok(())
     }
 
     /// Unplugs a device and revokes its exported buffers.
-    pub(super) fn unplug_and_revoke(&mut self, order: &str) -> Result<String, String> {
-        let (device, mappings) = split(order);
+    pub(super) fn unplug_and_revoke(
+        &mut self,
+        device: &str,
+        mappings: Option<Mappings>,
+    ) -> Result<(), String> {
         self.set_now();
         let at = self.plug_by_name(device, false)?;
         let dma = self.nodes.get(at).map(|node| node.dma);
@@ -140,7 +139,7 @@ impl World {
             self.revoke(id, mappings);
         }
         self.look_around();
-        Ok(String::new())
+        Ok(())
     }
 
     /// Revokes a buffer's memory. Programs find `mappings`, or the run's default. Returns `false`,

@@ -6,6 +6,8 @@ mod shipped;
 #[cfg(test)]
 mod tests;
 
+pub use parse::time_of;
+pub(crate) use parse::{call_named, errno_named};
 pub use shipped::SHIPPED;
 
 use std::fmt;

@@ -74,7 +74,10 @@ impl World {
         // Only polling shows whether another driver's work has ended.
         let asks = self.shares.borrow().imports.has_pending();
         let ask = asks.then_some(ASK);
-        due.into_iter().chain(look).chain(ask).min()
+        let ordered =
+            self.has_orders() || self.clock.is_virtual() && self.orders.next_time().is_some();
+        let order = ordered.then_some(Duration::ZERO);
+        due.into_iter().chain(look).chain(ask).chain(order).min()
     }
 
     /// Returns whether a tick must run before the next call.
@@ -100,6 +103,12 @@ impl World {
             // A program that still waits records that again, and time advances further.
             self.changed.append(&mut self.waiting);
             self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
+        }
+        if let Some(target) = self.orders.next_time()
+            && self.may_pass()
+        {
+            let due = self.next_event().filter(|due| *due < target);
+            self.clock.jump(due.unwrap_or(target));
         }
         let now = self.set_now();
         self.memory.ops_mut().tick(now);

@@ -102,9 +102,10 @@ impl Controls {
         &self.picture
     }
 
-    /// Returns the test pattern to show; `None` for the clip.
-    pub(super) const fn background(&self) -> Option<Background> {
+    /// Returns the test pattern to show; `None` for the clip. `is_clip`: a clip plays now.
+    pub(super) const fn background(&self, is_clip: bool) -> Option<Background> {
         match (self.has_clip, self.pattern) {
+            (false, _) if is_clip => None,
             (false, index) => Some(Background::from_index(index)),
             (true, 0) => None,
             (true, index) => Some(Background::from_index(index - 1)),

@@ -17,6 +17,31 @@ use crate::spec::{ClipEnd, SourceSpec};
 use std::os::fd::BorrowedFd;
 use vb3_v4l2::{Fraction, PixelFormat, pixfmt};
 
+/// A source that a host gives a running camera.
+#[derive(Debug)]
+pub struct NextSource {
+    pub(crate) source: Source,
+    pub(crate) name: String,
+    /// The frame of a stream, by its sequence number, that is the first of it. Without a number, it is
+    /// the first frame for which the source has a picture.
+    pub(crate) at: Option<u32>,
+}
+
+impl NextSource {
+    /// Opens the source. It may wait for ffprobe, for at most 30 seconds.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open(spec: &SourceSpec, end: ClipEnd, at: Option<u32>) -> Result<Self, Failure> {
+        let name = match spec {
+            SourceSpec::Pattern => String::new(),
+            SourceSpec::Clip(path) => path.display().to_string(),
+        };
+        let source = Source::open(spec, end)?;
+        Ok(Self { source, name, at })
+    }
+}
+
 /// A test pattern or a clip, one picture after the other.
 #[derive(Debug)]
 pub struct Source {
@@ -96,6 +121,21 @@ impl Source {
         };
         playing.current = None;
         playing.clip.start(format, size, interval)
+    }
+
+    /// Begins with the first picture, in the shape of another source.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_like(&mut self, other: &Self, interval: Fraction) -> Result<(), Failure> {
+        let (format, size) = other.shape;
+        self.start(format, size, interval)
+    }
+
+    /// Returns whether it plays a clip.
+    #[must_use]
+    pub const fn is_clip(&self) -> bool {
+        self.clip.is_some()
     }
 
     /// Ends; a clip's decoder is stopped.

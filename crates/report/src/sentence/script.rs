@@ -3,8 +3,11 @@
 use super::all_of;
 use crate::report::{MissedStep, ScriptEvent};
 
-/// Returns a step's place in the form that editors understand: `FILE:LINE`.
+/// Returns a step's place in the form that editors understand: `FILE:LINE`. Orders have line 0.
 fn place(file: &str, line: u64) -> String {
+    if line == 0 {
+        return "vb3 ctl".to_owned();
+    }
     let name = std::path::Path::new(file).file_name();
     let name = name.map_or_else(|| "script".into(), |name| name.to_string_lossy());
     format!("{name}:{line}")
@@ -28,7 +31,9 @@ pub fn missed_step(file: &str, missed: &MissedStep) -> String {
 pub fn script(file: &str, events: &[ScriptEvent]) -> Vec<String> {
     /// Maximum number of frames or calls that a sentence names.
     const MAX_NAMED: usize = 6;
-    let same = |a: &ScriptEvent, b: &ScriptEvent| a.line == b.line && a.value == b.value;
+    let same = |a: &ScriptEvent, b: &ScriptEvent| {
+        (a.line, &a.value, &a.action, &a.device) == (b.line, &b.value, &b.action, &b.device)
+    };
     let mut kinds: Vec<&ScriptEvent> = Vec::new();
     for event in events {
         if !kinds.iter().any(|known| same(known, event)) {

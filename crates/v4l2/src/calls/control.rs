@@ -123,15 +123,57 @@ where
         file: FileHandle,
         now_ns: u64,
     ) -> Result<(), Error> {
+        self.apply_from(id, value, Some(file), now_ns)
+    }
+
+    fn apply_from(
+        &mut self,
+        id: u32,
+        value: ControlValue,
+        file: Option<FileHandle>,
+        now_ns: u64,
+    ) -> Result<(), Error> {
         if self.controls.set(id, value, &mut self.driver)? {
             let value = sys::V4L2_EVENT_CTRL_CH_VALUE;
-            self.raise_control((id, value), now_ns, Some(file));
+            self.raise_control((id, value), now_ns, file);
             for id in self.controls.follow(id) {
                 let flags = sys::V4L2_EVENT_CTRL_CH_FLAGS;
                 self.raise_control((id, flags), now_ns, None);
             }
         }
         Ok(())
+    }
+
+    /// Returns the names of the controls that hold a number, as v4l2-ctl prints them.
+    pub fn control_names(&self) -> Vec<String> {
+        let simple = self.controls.iter().filter(|c| c.is_simple());
+        simple.map(|control| plain_name(control.name)).collect()
+    }
+
+    /// Sets a control by [name](Self::control_names), as a program with the file could, and raises its
+    /// event for all files. Returns the value after rounding to the control's range; `None` for an
+    /// unknown name.
+    ///
+    /// # Errors
+    /// As VIDIOC_S_CTRL: EACCES for a read-only control, EBUSY for a grabbed one, ERANGE or EINVAL for
+    /// a value that is no item of its menu, and the driver's errors.
+    pub fn set_control(
+        &mut self,
+        name: &str,
+        value: i64,
+        now_ns: u64,
+    ) -> Option<Result<i64, Error>> {
+        let (id, value) = {
+            let mut simple = self.controls.iter().filter(|c| c.is_simple());
+            let control = simple.find(|control| plain_name(control.name) == name)?;
+            (control.id, control.validate(ControlValue::Number(value)))
+        };
+        Some(value.and_then(|value| {
+            self.driver.try_control(id, &value)?;
+            let number = value.number();
+            self.apply_from(id, value, None, now_ns)?;
+            Ok(number)
+        }))
     }
 
     /// Checks whether the device has controls of a class, or any if `which` names no class.
@@ -144,6 +186,19 @@ where
             _ => Err(Error::Invalid),
         }
     }
+}
+
+/// Returns a control's name as v4l2-ctl prints it: in lower case, with underscores.
+fn plain_name(name: &str) -> String {
+    let mut plain = String::new();
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() {
+            plain.push(c.to_ascii_lowercase());
+        } else if !plain.ends_with('_') {
+            plain.push('_');
+        }
+    }
+    plain.trim_end_matches('_').to_owned()
 }
 
 /// Widens a 32-bit value. Bit masks are unsigned.

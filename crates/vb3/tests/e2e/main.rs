@@ -30,6 +30,7 @@ mod loopback;
 mod machines;
 mod media;
 mod mistakes;
+mod orders;
 mod page;
 mod pages;
 mod pipeline;

@@ -288,11 +288,20 @@ fn node(source: &Source<'_>, device: &Spanned<String>) -> Result<u32> {
     })
 }
 
-/// Returns an ioctl by its name, with or without `VIDIOC_`.
+/// Returns the ioctl of a name, with or without `VIDIOC_`.
+pub(crate) fn call_named(name: &str) -> Option<u32> {
+    let short = name.strip_prefix("VIDIOC_").unwrap_or(name);
+    decode::request(&format!("VIDIOC_{short}"))
+}
+
+/// Returns the errno of a name.
+pub(crate) fn errno_named(name: &str) -> Option<i32> {
+    (1..=MAX_ERRNO).find(|n| sentence::errno(*n).0 == name)
+}
+
 fn request(source: &Source<'_>, name: &Spanned<String>) -> Result<u32> {
     let text = name.get_ref();
-    let short = text.strip_prefix("VIDIOC_").unwrap_or(text);
-    decode::request(&format!("VIDIOC_{short}")).ok_or_else(|| {
+    call_named(text).ok_or_else(|| {
         let message =
             format!("{text:?} is not an ioctl of video devices; write, for example, \"QBUF\"");
         source.error(name.span(), message)
@@ -311,7 +320,7 @@ fn fail(
     };
     let number = match errno.get_ref() {
         Word::Number(number) => i32::try_from(*number).ok(),
-        Word::Text(text) => (1..=MAX_ERRNO).find(|n| sentence::errno(*n).0 == text),
+        Word::Text(text) => errno_named(text),
     };
     let number = number.filter(|number| (1..=MAX_ERRNO).contains(number));
     let number = number.ok_or_else(|| {
@@ -359,7 +368,8 @@ fn time(source: &Source<'_>, word: &Spanned<Word>) -> Result<u64> {
 
 /// Returns the nanoseconds of `1.5s`, `40ms`, `200us` or `2min`, without rounding, so that a script
 /// means the same everywhere.
-fn time_of(text: &str) -> Option<u64> {
+#[must_use]
+pub fn time_of(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(end)?;
     let unit_ns: u64 = match unit.trim_start() {

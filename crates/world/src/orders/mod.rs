@@ -1,0 +1,354 @@
+//! Carries out orders from a run's [socket](crate::control).
+
+mod parse;
+mod sources;
+
+use crate::World;
+use crate::control::{ClientId, Control};
+use crate::script::{Action, Step, When};
+use parse::{Order, Refused, Request, VERSION};
+use serde_json::{Map, Value, json};
+use sources::Opening;
+use std::os::fd::BorrowedFd;
+use vb3_v4l2::{Flow, Role};
+
+/// Orders of one client that a tick carries out. Others come in the next.
+const MAX_ROUNDS: usize = 16;
+
+/// Fields of an answer.
+type Answer = Result<Map<String, Value>, Refused>;
+
+/// Whether an order is carried out.
+enum Done {
+    Now(Map<String, Value>),
+    /// It is answered later.
+    Later(Awaited),
+}
+
+/// What an order waits for.
+#[derive(Debug)]
+enum Awaited {
+    /// The device has finished this frame.
+    Frame { at: usize, frame: u64 },
+    /// A virtual clock shows this time.
+    Time(u64),
+    /// A source is open.
+    Source { at: usize, opening: Opening },
+}
+
+/// An order that is answered later.
+#[derive(Debug)]
+struct Waiting {
+    client: ClientId,
+    id: Option<Value>,
+    awaited: Awaited,
+}
+
+/// Orders that are not answered yet.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    waiting: Vec<Waiting>,
+}
+
+impl Orders {
+    /// Returns descriptors that become readable when an awaited source is open.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.waiting
+            .iter()
+            .filter_map(|order| match &order.awaited {
+                Awaited::Source { opening, .. } => Some(opening.wake_fd()),
+                _ => None,
+            })
+    }
+
+    /// Returns the time to which a virtual clock is to pass.
+    pub(super) fn next_time(&self) -> Option<u64> {
+        let times = self.waiting.iter().filter_map(|order| match order.awaited {
+            Awaited::Time(ns) => Some(ns),
+            _ => None,
+        });
+        times.min()
+    }
+}
+
+/// Returns an answer as a line.
+fn line(id: Option<Value>, answer: Answer) -> String {
+    let mut fields = Map::new();
+    fields.extend(id.map(|id| ("id".to_owned(), id)));
+    fields.insert("ok".to_owned(), answer.is_ok().into());
+    match answer {
+        Ok(more) => fields.extend(more),
+        Err(refused) => {
+            let error = json!({ "field": refused.field, "message": refused.message });
+            fields.insert("error".to_owned(), error);
+        }
+    }
+    format!("{}\n", Value::Object(fields))
+}
+
+fn fields<const N: usize>(list: [(&str, Value); N]) -> Map<String, Value> {
+    let list = list.into_iter();
+    list.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Names the field of a refusal.
+fn of(field: &'static str) -> impl Fn(String) -> Refused {
+    move |message| Refused::new(field, message)
+}
+
+impl World {
+    /// Carries out the orders that have come. They are answered when programs see their effect.
+    pub(super) fn serve_control(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            let orders = self.control.as_mut().map(Control::orders);
+            let orders = orders.unwrap_or_default();
+            for (client, order) in &orders {
+                self.serve(*client, parse::request(order));
+            }
+            self.answer_waiting();
+            if orders.is_empty() || !self.answer_shown() {
+                return;
+            }
+        }
+    }
+
+    /// Answers orders once programs see their effect, and carries out those that clients sent behind
+    /// them.
+    pub(super) fn answer_control(&mut self) {
+        if self.answer_shown() {
+            self.serve_control();
+        }
+    }
+
+    /// Returns whether a client's next order has come and can be carried out.
+    pub(super) fn has_orders(&self) -> bool {
+        let has_lines = self.control.as_ref().is_some_and(Control::has_lines);
+        has_lines && !self.is_unseen()
+    }
+
+    fn is_unseen(&self) -> bool {
+        self.plugs.unseen.is_any() || self.revoked.unseen.is_any()
+    }
+
+    /// Answers orders if programs see all effects. Returns whether they do.
+    fn answer_shown(&mut self) -> bool {
+        if self.is_unseen() {
+            return false;
+        }
+        if let Some(control) = &mut self.control {
+            control.answer();
+        }
+        true
+    }
+
+    fn serve(&mut self, client: ClientId, request: Request) {
+        let Request { id, order } = request;
+        let answer = match order.and_then(|order| self.obey(order)) {
+            Ok(Done::Later(awaited)) => {
+                return self.orders.waiting.push(Waiting {
+                    client,
+                    id,
+                    awaited,
+                });
+            }
+            Ok(Done::Now(fields)) => Ok(fields),
+            Err(refused) => Err(refused),
+        };
+        self.prepare_answer(client, id, answer);
+    }
+
+    fn prepare_answer(&mut self, client: ClientId, id: Option<Value>, answer: Answer) {
+        if let Some(control) = &mut self.control {
+            control.prepare(client, line(id, answer));
+        }
+    }
+
+    /// Prepares answers to orders whose event has come, and drops those of clients that have gone.
+    fn answer_waiting(&mut self) {
+        for mut order in std::mem::take(&mut self.orders.waiting) {
+            let is_there = |control: &Control| control.has(order.client);
+            if !self.control.as_ref().is_some_and(is_there) {
+                continue;
+            }
+            match self.look_at(&mut order.awaited) {
+                Some(answer) => self.prepare_answer(order.client, order.id, answer),
+                None => self.orders.waiting.push(order),
+            }
+        }
+    }
+
+    /// Returns the answer to an order whose event has come.
+    fn look_at(&mut self, awaited: &mut Awaited) -> Option<Answer> {
+        match awaited {
+            Awaited::Frame { at, frame } => {
+                let done = self.finished_frames(*at);
+                let is_plugged = self.plugs.is_present(*at);
+                match (done > *frame, is_plugged) {
+                    (true, _) => Some(Ok(fields([("frames", done.into())]))),
+                    (false, true) => None,
+                    (false, false) => {
+                        let message = format!("the device was unplugged after {done} frames");
+                        Some(Err(Refused::new("device", message)))
+                    }
+                }
+            }
+            Awaited::Time(ns) => {
+                let now = self.clock.now_ns();
+                (now >= *ns).then(|| Ok(fields([("time_ns", now.into())])))
+            }
+            Awaited::Source { at, opening } => {
+                let opened = opening.take()?.map_err(of("source"));
+                let played = opened.and_then(|next| self.play_next(*at, next));
+                Some(played.map(|()| Map::new()))
+            }
+        }
+    }
+
+    /// Carries out one order.
+    fn obey(&mut self, order: Order) -> Result<Done, Refused> {
+        let device = of("device");
+        match order {
+            Order::State => return Ok(Done::Now(self.state())),
+            Order::Buffers => {
+                return Ok(Done::Now(fields([("buffers", self.buffer_list().into())])));
+            }
+            Order::Plug(name) => {
+                self.plug_by_name(&name, true).map_err(device)?;
+            }
+            Order::Unplug {
+                device: name,
+                revoke: false,
+                ..
+            } => {
+                self.plug_by_name(&name, false).map_err(device)?;
+            }
+            Order::Unplug {
+                device: name,
+                mappings,
+                ..
+            } => self.unplug_and_revoke(&name, mappings).map_err(device)?,
+            Order::Revoke { buffer, mappings } => {
+                self.revoke_by_name(&buffer, mappings)
+                    .map_err(of("buffer"))?;
+            }
+            Order::Fail {
+                device: name,
+                request,
+                errno,
+                times,
+            } => self.order_step(&name, times, Action::Fail { request, errno })?,
+            Order::Signal {
+                device: name,
+                present,
+            } => self.order_step(&name, 1, Action::Signal(present))?,
+            Order::Set {
+                device: name,
+                control,
+                value,
+            } => {
+                return self
+                    .set_control_value(&name, &control, value)
+                    .map(Done::Now);
+            }
+            Order::Play {
+                device: name,
+                source,
+                at,
+            } => return self.open_source(&name, source, at).map(Done::Later),
+            Order::Pause {
+                device: name,
+                paused,
+            } => {
+                let at = self.named(&name).map_err(&device)?;
+                let node = self.nodes.get_mut(at);
+                let mut contexts = node.into_iter().flat_map(|node| node.video.contexts_mut());
+                if !contexts.all(|context| context.driver_mut().pause(paused)) {
+                    return Err(device(format!("{name} is no camera")));
+                }
+            }
+            Order::Wait {
+                device: name,
+                frame,
+            } => {
+                let at = self.named(&name).map_err(device)?;
+                return Ok(Done::Later(Awaited::Frame { at, frame }));
+            }
+            Order::Advance { ns } => return self.advance_clock(ns).map(Done::Later),
+        }
+        Ok(Done::Now(Map::new()))
+    }
+
+    fn advance_clock(&self, ns: u64) -> Result<Awaited, Refused> {
+        if !self.clock.is_virtual() {
+            let message = "only a virtual clock can be advanced (`vb3 run --clock virtual`)";
+            return Err(Refused::new("do", message));
+        }
+        Ok(Awaited::Time(self.clock.now_ns().saturating_add(ns)))
+    }
+
+    /// Makes something happen to a device now, as a step of a script does.
+    fn order_step(&mut self, name: &str, count: u64, action: Action) -> Result<(), Refused> {
+        let at = self.named(name).map_err(of("device"))?;
+        let step = Step {
+            line: 0,
+            device: self.nodes.get(at).map(|node| node.number()),
+            when: When::Start,
+            count,
+            every: 1,
+            action,
+        };
+        self.add_step(step, at).map_err(of("device"))
+    }
+
+    fn set_control_value(&mut self, name: &str, control: &str, value: i64) -> Answer {
+        let at = self.named(name).map_err(of("device"))?;
+        let now = self.clock.now_ns();
+        let node = self.nodes.get_mut(at);
+        let mut set = None;
+        for context in node.into_iter().flat_map(|node| node.video.contexts_mut()) {
+            let Some(known) = context.set_control(control, value, now) else {
+                let names = context.control_names().join(", ");
+                let message = format!("{name} has no control {control:?}; it has {names}");
+                return Err(Refused::new("control", message));
+            };
+            let known = known.map_err(|e| {
+                Refused::new("value", format!("{control} cannot be set to {value}: {e}"))
+            })?;
+            set = Some(known);
+        }
+        let message = "a codec or converter has controls for each open file, not for the device";
+        let set = set.ok_or_else(|| Refused::new("device", message))?;
+        Ok(fields([("value", set.into())]))
+    }
+
+    /// Returns the number of frames that a device has finished.
+    fn finished_frames(&self, at: usize) -> u64 {
+        let node = self.nodes.get(at);
+        node.map_or(0, |node| {
+            let flow = match node.video.role() {
+                Role::Output => Flow::Output,
+                _ => Flow::Capture,
+            };
+            node.video.statistics(flow).queue.done
+        })
+    }
+
+    fn state(&self) -> Map<String, Value> {
+        let nodes = self.nodes.iter().enumerate();
+        let own = nodes.filter(|(_, node)| node.webcam.is_none() && !node.is_subdevice());
+        let devices = own.map(|(at, node)| {
+            json!({
+                "path": node.path.display().to_string(),
+                "kind": node.kind,
+                "plugged": self.plugs.is_present(at),
+                "frames": self.finished_frames(at),
+            })
+        });
+        let devices: Vec<Value> = devices.collect();
+        fields([
+            ("version", VERSION.into()),
+            ("time_ns", self.clock.now_ns().into()),
+            ("devices", devices.into()),
+        ])
+    }
+}
