@@ -84,7 +84,7 @@ fn one_buffer_under_all_its_handles_is_one_row_with_all_its_holders() {
     assert!(row.orphaned);
     let queue = row.holders.iter().find(|holder| holder.kind == "queue");
     assert!(queue.is_some_and(|queue| !queue.at_end && queue.longest_ns > 0));
-    bench.world.revoke_by_name(&number).unwrap();
+    bench.world.revoke_by_name(&number, None).unwrap();
     assert_eq!(
         bench
             .world
@@ -186,8 +186,8 @@ fn memory_of_a_heap_and_of_a_memfd_is_one_row_whatever_devices_call_it() {
             "descriptor here",
         ];
         assert_eq!(holders(row), wanted, "{way}");
-        let revoked = bench.world.revoke_by_name(&row.number);
-        // A memfd belongs to the program.
+        let revoked = bench.world.revoke_by_name(&row.number, None);
+        // A memfd is the program's own.
         assert_eq!(revoked.is_ok(), way == "heap", "{revoked:?}");
         bench.close_all(&[camera, display]);
         let report = bench.world.report();

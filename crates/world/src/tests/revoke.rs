@@ -104,14 +104,14 @@ fn what_was_revoked_is_refused_and_out_of_reach_on_every_machine() {
         let seen = seen(&bench, id);
         assert!(!seen.is_empty(), "{machine}");
         let name = id.to_string();
-        assert_eq!(bench.world.revoke_by_name(&name), Ok(String::new()));
+        assert_eq!(bench.world.revoke_by_name(&name, None), Ok(()));
         expect_unreadable(&mut bench, &seen, &[fd], machine);
         let mut bytes = [1; 64];
         rustix::io::pread(&map.fd, &mut bytes, 0).unwrap();
         assert_eq!(bytes, [0; 64], "{machine}: the program's mapping");
         let ready = bench.world.buffer_poll(file, 4);
         assert_ne!(ready, 0, "{machine}: its fence has ended");
-        let said = bench.world.revoke_by_name(&name).unwrap_err();
+        let said = bench.world.revoke_by_name(&name, None).unwrap_err();
         assert!(said.contains("already"), "{said}");
         let list = bench.world.buffer_list();
         assert!(list.contains(" buffer 0 plane 0: 8 KiB revoked"), "{list}");
@@ -163,13 +163,10 @@ fn an_unplugged_device_can_take_its_exports_with_it() {
         let fd = bench.export(camera, CAPTURE, 0);
         fill(&bench, fd);
         let done = match revoke {
-            true => bench.world.unplug_and_revoke("video0"),
-            false => bench
-                .world
-                .plug_by_name("video0", false)
-                .map(|_| String::new()),
+            true => bench.world.unplug_and_revoke("video0", None),
+            false => bench.world.plug_by_name("video0", false).map(drop),
         };
-        assert_eq!(done, Ok(String::new()));
+        assert_eq!(done, Ok(()));
         assert_eq!(first_bytes(&bench, fd)[0], if revoke { 0 } else { SECRET });
         let queued = bench.try_ioctl(display, VIDIOC_QBUF, &mut import(0, fd, 6144));
         assert_eq!(queued.err(), revoke.then_some(ENODEV));
@@ -191,10 +188,10 @@ fn a_stream_without_a_buffer_left_ends_with_an_error() {
     }
     bench.stream(camera, CAPTURE, true);
     let names: Vec<String> = memories(&bench).iter().map(MemoryId::to_string).collect();
-    bench.world.revoke_by_name(&names[0]).unwrap();
+    bench.world.revoke_by_name(&names[0], None).unwrap();
     assert_eq!(bench.world.poll(camera, POLLIN) & POLLERR, 0, "one is left");
     let _ = bench.world.take_changed();
-    bench.world.revoke_by_name(&names[1]).unwrap();
+    bench.world.revoke_by_name(&names[1], None).unwrap();
     assert_eq!(
         bench.world.take_changed(),
         [camera],
@@ -312,7 +309,12 @@ impl Walk {
             fill(&self.bench, *fd);
         }
         let seen = seen(&self.bench, id);
-        if self.bench.world.revoke_by_name(&id.to_string()).is_ok() {
+        if self
+            .bench
+            .world
+            .revoke_by_name(&id.to_string(), None)
+            .is_ok()
+        {
             expect_unreadable(&mut self.bench, &seen, &[], "random");
             self.revoked.push((id, seen));
         }
