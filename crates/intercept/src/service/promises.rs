@@ -60,7 +60,7 @@ mod tests {
         promises.give(2, Reply::Value(2));
         let now = Instant::now();
         assert_eq!(promises.keep(1), Some(Reply::Value(1)));
-        let (before, after) = (now.checked_sub(CHANGE_TIMEOUT), now + PATIENCE);
+        let (before, after) = (now.checked_sub(CHANGE_TIMEOUT), now + CHANGE_TIMEOUT);
         assert_eq!(promises.overdue(before.unwrap_or(now)), []);
         assert_eq!(promises.overdue(after), [(2, Reply::Value(2))]);
         assert_eq!(promises.keep(2), None);
