@@ -1,17 +1,22 @@
 #!/bin/sh
-# Builds the test drivers for one kernel, beside the module they use: driver.sh LAB OUT ARCH KERNEL
+# Builds the test drivers for one kernel, beside the module they use, and vb2-why:
+# driver.sh LAB OUT ARCH KERNEL
 set -eu
 . "$1/arch/$3.sh"
+why=$1/../kernel/why
 work=$2/driver
 build=$(headers "$4")
-from=$(cat "$build/.config" "$2/from" "$1"/driver/* "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)
+from=$(cat "$build/.config" "$2/from" "$1"/driver/* "$why"/* "$1/arch/$3.sh" "$1/driver.sh" | sha256sum)
 if [ "$(cat "$work/from" 2>/dev/null)" = "$from" ]; then
     exit
 fi
-rm -rf "$work"
-mkdir -p "$work"
+rm -rf "$work" "$2/why"
+mkdir -p "$work" "$2/why"
 cp "$1"/driver/* "$work/"
-# shellcheck disable=SC2086 # one word each
-make -C "$build" M="$work" $kbuild KCFLAGS=-Werror modules
-cp "$work"/vb3*.ko "$2/"
+cp "$why"/* "$2/why/"
+for dir in "$work" "$2/why"; do
+    # shellcheck disable=SC2086 # one word each
+    make -C "$build" M="$dir" $kbuild KCFLAGS=-Werror modules
+done
+cp "$work"/vb3*.ko "$2/why/vb2-why.ko" "$2/"
 echo "$from" >"$work/from"

@@ -27,6 +27,7 @@ pub(super) const EVERYTHING: Scenarios = &[
     ("sg", &[Iommu::None, Iommu::Intel]),
     ("vfio", &[Iommu::Intel]),
     ("buffers", &[Iommu::None]),
+    ("why", &[Iommu::None]),
 ];
 
 pub(super) const OLDER: Scenarios = &[
