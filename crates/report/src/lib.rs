@@ -6,6 +6,7 @@
 
 pub mod diff;
 mod event;
+pub mod kernel;
 #[cfg(feature = "page")]
 pub mod page;
 mod report;

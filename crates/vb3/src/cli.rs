@@ -291,6 +291,9 @@ pub struct WhyArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Explain what this system's kernel refused, as the module vb2-why recorded it
+    #[arg(long, conflicts_with_all = ["report", "json"])]
+    pub kernel: bool,
 }
 
 /// Arguments of `vb3 ctl`.

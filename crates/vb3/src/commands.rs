@@ -6,7 +6,8 @@ use crate::{ctl, devices, doctor, fits, machines, manual, replay, run, scripts};
 use anyhow::{Error, Result};
 use clap::{CommandFactory as _, Parser as _};
 use std::io::Write;
-use vb3_report::{diff, why};
+use std::path::Path;
+use vb3_report::{diff, kernel, why};
 
 /// Runs the command line. Returns the exit status.
 #[must_use]
@@ -122,6 +123,9 @@ fn is_broken_pipe(error: &Error) -> bool {
 }
 
 fn explain_report(args: &WhyArgs, out: &mut dyn Write) -> Result<()> {
+    if args.kernel {
+        return kernel::print(Path::new(kernel::DEBUGFS), out);
+    }
     let report = why::load_or_last(args.report.as_deref())?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
