@@ -1,4 +1,4 @@
-//! Getting, keeping and losing the memory of a buffer's planes (USERPTR and DMABUF).
+//! Acquires, keeps and releases the memory of a buffer's planes (USERPTR and DMABUF).
 
 use crate::buffer::{Buffer, Plane};
 use crate::config::MAX_PLANES;
@@ -6,7 +6,7 @@ use crate::session::DynDriver;
 use crate::{Error, Invalid, Memory, PlaneLocation, PlaneSource, QueueBuffer};
 use vb3_plane::{Direction, MemOps, PlaneError};
 
-/// For whom a buffer's memory is acquired.
+/// The buffer that acquires memory, and the direction of its queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) direction: Direction,
@@ -14,9 +14,10 @@ pub(crate) struct Target {
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Makes sure that the planes have the memory the request names, of the given lengths.
-    /// Memory that is still the same is kept. `buf_init` and `buf_cleanup` stay balanced; after
-    /// a failure the buffer has either its old memory or none.
+    /// Gives each plane the memory that the request names, with the length in `lengths` (bytes).
+    ///
+    /// If no plane's memory changes, this does nothing. Calls `buf_cleanup` before memory is replaced
+    /// and `buf_init` after. After an error the buffer has either its old memory or none.
     pub(crate) fn acquire(
         &mut self,
         mem: &M,
@@ -55,7 +56,7 @@ impl<M: MemOps> Buffer<M> {
         }
     }
 
-    /// Which planes do not have the memory that the request names.
+    /// Returns, for each plane, whether its memory differs from the request's.
     fn stale_planes(
         &self,
         mem: &M,
@@ -71,7 +72,7 @@ impl<M: MemOps> Buffer<M> {
         })
     }
 
-    /// Takes the memory of all planes that have none.
+    /// Acquires memory for all planes without memory.
     fn take_planes(
         &mut self,
         mem: &M,
@@ -85,7 +86,7 @@ impl<M: MemOps> Buffer<M> {
                 plane.take(mem, target, i, &mut wanted.source, *length)?;
             }
         }
-        // Mapped only when all have been attached, so that the exporter knows them all.
+        // Maps only after all are attached, so that the exporter knows all attachments.
         for plane in &mut self.planes {
             if let (Some(memory), Some(_)) = (&mut plane.memory, &plane.dmabuf) {
                 mem.map_dmabuf(memory)?;
@@ -101,7 +102,7 @@ impl<M: MemOps> Buffer<M> {
         }
     }
 
-    /// Gives all memory back, with the driver's knowledge.
+    /// Releases the memory of all planes, after the driver's `buf_cleanup`.
     pub(crate) fn lose_memory(&mut self, mem: &M, driver: &mut DynDriver<'_, M>, index: u32) {
         self.cleanup(driver, index);
         self.put_planes(mem);
@@ -109,7 +110,7 @@ impl<M: MemOps> Buffer<M> {
 }
 
 impl<M: MemOps> Plane<M> {
-    /// Whether the plane has the memory that `source` names.
+    /// Returns whether the plane has the memory that `source` names.
     fn has(&self, mem: &M, source: &PlaneSource<M>, length: u64) -> bool {
         let Some(memory) = &self.memory else {
             return false;
@@ -128,7 +129,7 @@ impl<M: MemOps> Plane<M> {
         }
     }
 
-    /// Takes the memory that `source` names; the plane has none.
+    /// Acquires the memory that `source` names. The plane must have no memory.
     fn take(
         &mut self,
         mem: &M,
@@ -152,8 +153,8 @@ impl<M: MemOps> Plane<M> {
                     fd: *fd,
                 };
                 let named = buf.as_ref().ok_or(missing)?;
-                // Every plane is attached by itself, also where several name the same dma-buf,
-                // so that each length is checked against it.
+                // Planes of the same dma-buf are attached separately, so that each plane's length is
+                // checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
                 self.dmabuf = buf.take();
                 self.location = PlaneLocation::Fd(*fd);
@@ -163,7 +164,7 @@ impl<M: MemOps> Plane<M> {
         Ok(())
     }
 
-    /// Stores the program's descriptor of the same dma-buf for this call.
+    /// Stores this call's descriptor, which may be another number for the same dma-buf.
     pub(crate) fn rename(&mut self, source: &PlaneSource<M>) {
         if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
             (&mut self.location, source)

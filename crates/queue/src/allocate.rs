@@ -6,37 +6,41 @@ use crate::{BufferState, Busy, Error, Invalid, Memory, Queue, Session};
 use core::ops::Range;
 use vb3_plane::{Coherency, MemOps};
 
-/// What REQBUFS made.
+/// The result of REQBUFS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocated {
-    /// How many buffers there are now.
+    /// Number of buffers in the queue.
     pub count: u32,
-    /// What their memory is like: the wish, if the queue grants such wishes.
+    /// Coherency of their memory: as requested if the queue allows cache hints, else coherent.
     pub coherency: Coherency,
 }
 
-/// What CREATE_BUFS made.
+/// The result of CREATE_BUFS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Created {
-    /// Index of the first new buffer; with a count of zero, how many buffers there are.
+    /// Index of the first new buffer. If 0 buffers were requested: the number of buffers in the queue.
     pub first_index: u32,
-    /// How many new buffers there are.
+    /// Number of new buffers.
     pub count: u32,
-    /// What their memory is like.
+    /// Coherency of their memory, as in [`Allocated`].
     pub coherency: Coherency,
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Replaces all buffers by `count` new ones; 0 only frees (REQBUFS). The number made lies
-    /// between what the driver needs at least and the queue's limit. Memory that programs have
-    /// mapped or exported lives on without the queue.
+    /// Replaces all buffers by `count` new ones (REQBUFS); 0 only frees them. The result's count can
+    /// differ: the driver has a minimum, the queue has a limit, and memory may be short. Memory that
+    /// programs have mapped or exported remains valid after its buffer is freed.
     ///
     /// # Errors
-    /// * EINVAL: [`Invalid::ModelNotOffered`], [`Invalid::NoPlanes`].
-    /// * EBUSY: file I/O is active, the queue streams, a caller waits in DQBUF.
-    /// * The error of the driver's `queue_setup`.
-    /// * [`Error::NoMemory`] (ENOMEM): none or too few could be made, with
-    ///   [`Config::admission`](crate::Config::admission) not all. There are no buffers then.
+    /// The old buffers remain after these errors:
+    /// * EINVAL: [`Invalid::ModelNotOffered`].
+    /// * EBUSY: file I/O is active, the queue streams, or a caller waits in DQBUF and `count` is not 0.
+    ///
+    /// The queue has no buffers after these errors:
+    /// * EINVAL: [`Invalid::NoPlanes`], [`Invalid::AllocDev`].
+    /// * The error of the driver's `queue_setup` or `buffer_count`.
+    /// * [`Error::NoMemory`] (ENOMEM): memory for fewer buffers than the driver needs. With
+    ///   [`Config::admission`](crate::Config::admission): for fewer than requested.
     pub fn reqbufs(
         &mut self,
         memory: Memory,
@@ -84,8 +88,8 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Makes `count` buffers in an empty queue, or more or fewer as the driver needs and the
-    /// memory allows.
+    /// Makes buffers in an empty queue and returns their number: `count`, unless the driver needs
+    /// more or memory is short.
     fn request(&mut self, count: u32) -> Result<u32, Error> {
         let least = self.queue.config.min_reqbufs_allocation;
         let max = self.queue.config.max_num_buffers;
@@ -108,21 +112,23 @@ impl<M: MemOps> Session<'_, M> {
         Ok(made.count)
     }
 
-    /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). A count of zero only
-    /// asks whether `memory` would do. First-fit: a hole for all of them if there is one,
-    /// otherwise for as many as possible.
+    /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). The new buffers have
+    /// consecutive indices: the first free run that is long enough for all, else the longest. With
+    /// `count` 0, only checks whether the queue offers `memory`.
     ///
     /// A streaming queue keeps its memory model, even when all its buffers have been removed.
     ///
     /// # Errors
-    /// * EINVAL: [`Invalid::ModelNotOffered`], [`Invalid::PlaneSizes`],
-    ///   [`Invalid::ModelMismatch`], [`Invalid::CoherencyMismatch`].
-    /// * EBUSY: file I/O is active, a caller waits in DQBUF and there are no buffers,
-    ///   [`Busy::ModelFixed`]. Not with a count of zero.
+    /// With `count` 0, only [`Invalid::ModelNotOffered`] (EINVAL). Otherwise also:
+    /// * EINVAL: [`Invalid::PlaneSizes`], [`Invalid::ModelMismatch`], [`Invalid::CoherencyMismatch`],
+    ///   [`Invalid::NoPlanes`], [`Invalid::AllocDev`].
+    /// * EBUSY: file I/O is active, a caller waits in DQBUF of a queue without buffers, or
+    ///   [`Busy::ModelFixed`].
     /// * [`Error::QueueFull`] (ENOBUFS).
-    /// * The error of the driver's `queue_setup` (EINVAL for sizes below the format's).
-    /// * [`Error::NoMemory`] (ENOMEM): none, or fewer than the driver needs; with
-    ///   [`Config::admission`](crate::Config::admission) not all that the queue has places for.
+    /// * The error of the driver's `queue_setup` (EINVAL for sizes below the format's) or
+    ///   `buffer_count`.
+    /// * [`Error::NoMemory`] (ENOMEM): no buffer could be made, or fewer than the driver needs. With
+    ///   [`Config::admission`](crate::Config::admission): fewer than the queue has room for.
     pub fn create_bufs(
         &mut self,
         memory: Memory,
@@ -183,12 +189,12 @@ impl<M: MemOps> Session<'_, M> {
             return Err(made.shortfall(wanted));
         }
         if made.count < wanted {
-            // Whatever the driver says here, memory is what is missing.
+            // An error of the driver here counts as too few buffers: the call fails for lack of memory.
             let enough = self
                 .driver
                 .buffer_count(made.count)
                 .is_ok_and(|n| n <= made.count);
-            // Fewer because of a hole are as good as any.
+            // Fewer suffice if the driver says so, also if only the run of free indices was short.
             if !enough {
                 self.free_range(made.range());
                 return Err(made.shortfall(wanted));
@@ -197,12 +203,12 @@ impl<M: MemOps> Session<'_, M> {
         Ok(made)
     }
 
-    /// Removes `count` buffers from `first` on, all or none (REMOVE_BUFS). Allowed while
-    /// streaming. Prepared buffers are finished first.
+    /// Removes `count` buffers from index `first` on, all or none (REMOVE_BUFS). May be called while
+    /// streaming. Undoes the preparation of prepared buffers first.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::Range`].
-    /// * EBUSY: file I/O is active, [`Busy::BufferOwned`].
+    /// * EBUSY: file I/O is active, or [`Busy::BufferOwned`].
     pub fn remove_bufs(&mut self, first: u32, count: u32) -> Result<(), Error> {
         self.reap();
         if count == 0 {
@@ -229,22 +235,22 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Ends all use of the queue, as when the file that owns it is closed: stops streaming and
-    /// file I/O and frees all buffers. The queue can be used again.
+    /// Stops streaming and file I/O and frees all buffers, as when the owning file is closed. The
+    /// queue can be used again.
     pub fn release(&mut self) {
         self.queue.fileio = None;
         self.queue.ownership.end_waits();
         self.free_all();
     }
 
-    /// Cancels and frees everything.
+    /// Cancels streaming and frees all buffers.
     pub(crate) fn free_all(&mut self) {
         self.cancel();
         self.free_range(0..self.queue.config.max_num_buffers);
         self.queue.reset_unused_model();
     }
 
-    /// Frees the buffers there are in `range`. They are with the program.
+    /// Frees the buffers with an index in `range`. The program must own all of them.
     pub(crate) fn free_range(&mut self, range: Range<u32>) {
         for index in range {
             let Ok(place) = usize::try_from(index) else {
@@ -266,7 +272,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Forgets the memory model where nothing depends on it any more.
+    /// Resets the memory model of a queue that has no buffers and does not stream.
     pub(crate) fn reset_unused_model(&mut self) {
         if !self.has_buffers() && !self.streaming {
             self.memory = None;
@@ -274,7 +280,7 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// Whether the queue has all devices that the driver names.
+    /// Fails unless the queue has all allocating devices that the driver names.
     fn check_alloc_devs(&self, sizes: &PlaneSizes) -> Result<(), Error> {
         for (plane, number) in (0..).zip(0..sizes.as_slice().len()) {
             let wanted = sizes.alloc_dev(number);

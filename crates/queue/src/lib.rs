@@ -1,22 +1,22 @@
 #![doc = include_str!("../README.md")]
 //! # How the parts work together
 //!
-//! A [`Queue`] keeps the buffers that a program and a device exchange. A [`Session`] joins it
-//! with the memory of their planes ([`MemOps`]) and the device's [`Driver`], and has all
-//! calls: REQBUFS, QBUF, DQBUF, STREAMON, … For each buffer that the device owns, the driver has
-//! an [`Active`] token. The crate knows no V4L2 structures, no addresses and no allocator, and
-//! does no I/O: it never sleeps, takes no lock and reads no clock.
+//! A [`Queue`] stores the buffers that a program and a device exchange. A [`Session`] connects it
+//! with the memory of the planes ([`MemOps`]) and the device's [`Driver`] for one call. Its methods are
+//! the calls: REQBUFS, QBUF, DQBUF, STREAMON, … For each buffer that the device owns, the driver has
+//! an [`Active`] token. The crate knows no V4L2 structures, addresses or allocators. It does no I/O,
+//! never sleeps, takes no lock and reads no clock.
 //!
 //! # Waiting, waking, completing
 //!
-//! 1. **The device finishes a buffer.** In the queue's own context, the host hands the token to
-//!    [`Session::complete`]. In another one, an interrupt handler or a second thread, it pushes it
-//!    to a list of [`Completions`], which the host keeps outside the queue, behind a lock that no
-//!    sleeping call holds, and wakes the sleepers. A dropped token counts as finished, with an
+//! 1. **The device finishes a buffer.** In the queue's own context, the host passes the token to
+//!    [`Session::complete`]. An interrupt handler or a second thread pushes the token to a list of
+//!    [`Completions`] instead, and wakes the sleeping callers. The host keeps this list outside the
+//!    queue, behind a lock that no sleeping call holds. A dropped token finishes its buffer with an
 //!    error.
-//! 2. **The queue collects.** Before a call that depends on it (DQBUF, poll, read, write), or when
-//!    woken, the host calls [`Session::collect`] with a closure that locks the list and pops one.
-//!    Caches are synced for the CPU here.
+//! 2. **The queue collects.** The host calls [`Session::collect`] before DQBUF, poll, read and write,
+//!    and after a wake-up. It passes a closure that locks the list and pops one finished buffer.
+//!    Collecting syncs caches for the CPU.
 //! 3. **A caller waits.** If DQBUF, read or write returns [`Error::WouldBlock`] and the caller may
 //!    sleep, the host takes a [`Wait`] ([`Queue::wait`]), unlocks the queue, and sleeps until
 //!    [`Wait::is_over`], which needs no lock. Then it drops the `Wait`, collects, and repeats the
@@ -25,26 +25,26 @@
 //! 4. **The host wakes others.** If [`Queue::event_count`] grew during a session, it wakes all callers
 //!    that wait or poll.
 //!
-//! A buffer that leaves its media request is a call of the driver
-//! ([`Driver::buf_request_complete`]), as in videobuf2.
+//! When a buffer leaves its media request, the queue calls [`Driver::buf_request_complete`], as
+//! videobuf2 does.
 //!
 //! # Locks and threads
 //!
-//! | what | is | who serialises |
+//! | type | threads and contexts | calls are serialised by |
 //! |---|---|---|
-//! | [`Queue`] | `Send`, `Sync` where its memory's types are | the host, as Linux does by `q->lock` |
-//! | [`Session`] | bound to one call; borrows its queue and driver alone, the memory with others | nobody |
-//! | the memory ([`MemOps`]) | shared by all queues | its own locks; they are taken inside `q->lock` |
-//! | [`Active`] | `Send`, `Sync` where the cookie is; any context | nobody: lock-free |
-//! | [`Completions`] | `Send`, `Sync` where the cookie is; any context | a lock of the host, as `done_lock` |
-//! | [`Wait`] | `Send`, `Sync`; any context | nobody: lock-free |
+//! | [`Queue`] | `Send`, `Sync` if its memory's types are | a lock of the host (in Linux, `q->lock`) |
+//! | [`Session`] | one call; borrows queue and driver exclusively, the memory shared | its borrows |
+//! | the memory ([`MemOps`]) | shared by all queues | its own locks, taken inside `q->lock` |
+//! | [`Active`] | `Send`, `Sync` if the cookie is; any context | not needed: lock-free |
+//! | [`Completions`] | `Send`, `Sync` if the cookie is; any context | a lock of the host (in Linux, `done_lock`) |
+//! | [`Wait`] | `Send`, `Sync`; any context | not needed: lock-free |
 //! | all others | plain values | – |
 //!
-//! `tests/loom.rs` tries the orders of threads that drop, push, collect, sleep and stop, with two or
-//! three preemptions.
+//! `tests/loom.rs` checks threads that drop, push, collect, sleep and stop, in all orders with at most
+//! two or three preemptions.
 //!
-//! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`, differs: a buffer that
-//! the device owns is a value; errors carry numbers.
+//! Source: Linux 7.2 `drivers/media/common/videobuf2/videobuf2-core.c`. Differs: an owned value stands
+//! for a buffer of the device, and errors carry numbers.
 #![no_std]
 #![forbid(unsafe_code)]
 

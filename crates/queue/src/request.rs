@@ -1,48 +1,51 @@
-//! Media requests: buffers that are queued together, with the settings that hold for them.
+//! Media requests: buffers that are queued together, with the controls that belong to them.
 //!
-//! A [`Request`] knows which buffers it has and how far it is; its host keeps it, knows the queues
-//! by number, and does to buffers what [`RequestHost`] asks.
+//! A [`Request`] stores its buffers and its state. The host stores the request, numbers the queues,
+//! and implements [`RequestHost`] to prepare, queue and free the buffers.
 //!
-//! Source: Linux 7.2 drivers/media/mc/mc-request.c and `vb2_request_validate`, differs: a request
-//! takes one buffer of a queue at most (Linux takes more, and warns when they complete); one that
-//! goes before it was queued gives its buffers back at once (Linux keeps them until STREAMOFF).
+//! Source: Linux 7.2 drivers/media/mc/mc-request.c and `vb2_request_validate`. Two differences:
+//!
+//! * A request has at most one buffer of each queue. Linux accepts more, and warns when they complete.
+//! * A request that is freed before it was queued returns its buffers at once. Linux keeps them until
+//!   STREAMOFF.
 
 use crate::{Busy, Error, RequestState};
 use alloc::vec::Vec;
 
-/// Most buffers of a request, each of another queue.
+/// Largest number of buffers in a request, each of another queue.
 pub const MAX_REQUEST_BUFFERS: usize = 64;
 
 /// A buffer in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BoundBuffer {
-    /// The host's number for its queue.
+    /// The host's number for the buffer's queue.
     pub queue: u64,
-    /// Its index.
+    /// The buffer's index in its queue.
     pub index: u32,
 }
 
-/// The work of a host on the buffers of a request. Each names its method of
-/// [`Session`](crate::Session).
+/// The host's access to the buffers of a request. Each method finds the buffer's queue and calls one
+/// method of its [`Session`](crate::Session).
 pub trait RequestHost {
-    /// [`req_prepare`](crate::Session::req_prepare).
+    /// Calls [`req_prepare`](crate::Session::req_prepare).
     ///
     /// # Errors
-    /// Passed to who queues the request.
+    /// The error of `req_prepare`. [`Request::enqueue`] returns it.
     fn prepare(&mut self, buffer: BoundBuffer) -> Result<(), Error>;
-    /// [`req_unprepare`](crate::Session::req_unprepare).
+    /// Calls [`req_unprepare`](crate::Session::req_unprepare).
     fn unprepare(&mut self, buffer: BoundBuffer);
-    /// [`req_queue`](crate::Session::req_queue).
+    /// Calls [`req_queue`](crate::Session::req_queue).
     fn queue(&mut self, buffer: BoundBuffer);
-    /// [`req_release`](crate::Session::req_release).
+    /// Calls [`req_release`](crate::Session::req_release).
     fn free(&mut self, buffer: BoundBuffer);
 }
 
 /// A media request.
 ///
 /// # Invariants
-/// At most one buffer of each queue. Complete ones have none. Buffers in it are InRequest while it
-/// is Idle, and Queued or Active while it is Queued.
+/// * A request has at most one buffer of each queue.
+/// * The buffers of an Idle request are InRequest; those of a Queued request are Queued or Active.
+/// * A Complete request has no buffers.
 #[derive(Debug, Default)]
 pub struct Request {
     state: RequestState,
@@ -50,7 +53,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// An empty one.
+    /// Makes an empty request.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -59,22 +62,22 @@ impl Request {
         }
     }
 
-    /// How far it is.
+    /// Returns the request's state.
     #[must_use]
     pub const fn state(&self) -> RequestState {
         self.state
     }
 
-    /// Its buffers, in the order of their arrival.
+    /// Returns the buffers, in the order in which they were added.
     #[must_use]
     pub fn buffers(&self) -> &[BoundBuffer] {
         &self.buffers
     }
 
-    /// Fails unless things may be put into it.
+    /// Fails unless buffers and controls may be added.
     ///
     /// # Errors
-    /// [`Busy::Request`] (EBUSY).
+    /// [`Busy::Request`] (EBUSY): the request is not Idle.
     pub fn check_idle(&self) -> Result<(), Error> {
         if self.state == RequestState::Idle {
             Ok(())
@@ -83,10 +86,12 @@ impl Request {
         }
     }
 
-    /// Takes a buffer in.
+    /// Adds a buffer.
     ///
     /// # Errors
-    /// [`Busy::Request`], [`Busy::RequestHasBuffer`] (EBUSY); [`Error::NoMemory`] (ENOMEM).
+    /// * [`Busy::Request`] (EBUSY): the request is not Idle.
+    /// * [`Busy::RequestHasBuffer`] (EBUSY): it has another buffer of this queue.
+    /// * [`Error::NoMemory`] (ENOMEM): it has [`MAX_REQUEST_BUFFERS`], or the heap is exhausted.
     pub(crate) fn bind(&mut self, buffer: BoundBuffer) -> Result<(), Error> {
         self.check_idle()?;
         let known = self.buffers.iter().find(|b| b.queue == buffer.queue);
@@ -118,13 +123,13 @@ impl Request {
         complete
     }
 
-    /// Queues all buffers (`MEDIA_REQUEST_IOC_QUEUE`), or none. All are prepared first; where one
-    /// cannot be, those before it are unprepared, the last one first, and the request is as it was.
+    /// Queues all buffers or none (`MEDIA_REQUEST_IOC_QUEUE`). Prepares all of them first. If one
+    /// fails, unprepares the earlier ones in reverse order, and the request stays Idle.
     ///
     /// # Errors
-    /// * [`Busy::Request`] (EBUSY): it is queued, or complete.
-    /// * [`Error::RequestEmpty`] (ENOENT).
-    /// * What preparing a buffer says.
+    /// * [`Busy::Request`] (EBUSY): the request is queued or complete.
+    /// * [`Error::RequestEmpty`] (ENOENT): it has no buffer.
+    /// * The error of [`RequestHost::prepare`].
     pub fn enqueue<H: RequestHost + ?Sized>(&mut self, host: &mut H) -> Result<(), Error> {
         self.check_idle()?;
         if self.buffers.is_empty() {
@@ -144,10 +149,11 @@ impl Request {
         Ok(())
     }
 
-    /// Empties the request, so that it can be filled again (`MEDIA_REQUEST_IOC_REINIT`), or goes.
+    /// Removes all buffers, so that the request can be used again (`MEDIA_REQUEST_IOC_REINIT`) or
+    /// dropped.
     ///
     /// # Errors
-    /// [`Busy::Request`] (EBUSY): it is queued.
+    /// [`Busy::Request`] (EBUSY): the request is queued.
     pub fn reinit<H: RequestHost + ?Sized>(&mut self, host: &mut H) -> Result<(), Error> {
         if !matches!(self.state, RequestState::Idle | RequestState::Complete) {
             return Err(Busy::Request { state: self.state }.into());

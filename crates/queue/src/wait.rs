@@ -8,12 +8,12 @@ use vb3_plane::MemOps;
 
 /// A caller that sleeps in DQBUF, read() or write().
 ///
-/// While it exists no other caller may dequeue, and buffers are not replaced. Dropping it ends the
-/// wait: before the call is repeated, or when the caller abandons it (a signal, a timeout, the end of
-/// a process).
+/// While it exists, no other caller may dequeue, and REQBUFS cannot replace buffers. Dropping it ends
+/// the wait. The host drops it before it repeats the call, or when the caller abandons the call (a
+/// signal, a timeout, the end of a process).
 ///
 /// # Context
-/// `Send` and `Sync`. All its methods may run in any context, and without the queue.
+/// `Send` and `Sync`. Its methods may run in any context and need no access to the queue.
 #[must_use = "dropping it ends the wait"]
 pub struct Wait {
     ownership: Arc<Ownership>,
@@ -22,8 +22,8 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Whether the caller is to look again: something was done or dropped, the device failed, or
-    /// streaming ended, since the wait began. Stays true.
+    /// Returns whether the caller must repeat its call. Since the wait began, a buffer was finished or
+    /// its token dropped, the device failed, or streaming ended. Once true, it stays true.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let shared = &*self.ownership;
@@ -49,7 +49,8 @@ impl fmt::Debug for Wait {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Begins the wait of a caller that got [`Error::WouldBlock`], before the host unlocks the queue.
+    /// Begins the wait of a caller that got [`Error::WouldBlock`]. The host calls it before it unlocks
+    /// the queue, and sleeps afterwards.
     ///
     /// # Errors
     /// [`Busy::Waiting`] (EBUSY): another caller waits.
@@ -63,15 +64,15 @@ impl<M: MemOps> Queue<M> {
         })
     }
 
-    /// Whether a caller waits.
+    /// Returns whether a caller waits.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.ownership.waiter() != 0
     }
 
-    /// A number that grows with each event that a caller may wait for: a buffer was done or its token
-    /// dropped, in any context; the device failed; streaming ended. If it grew since the host's last
-    /// check, the host wakes all callers that wait or poll.
+    /// Returns a number that grows with each event that a caller may wait for. Events are a finished
+    /// buffer, a dropped token (in any context), a failed device, and the end of streaming. If the
+    /// number grew since the host's last check, the host wakes all callers that wait or poll.
     #[must_use]
     pub fn event_count(&self) -> u64 {
         self.ownership.events()

@@ -1,5 +1,5 @@
-//! Random calls, compared after each with a small model that knows nothing of planes, tokens or
-//! caches: only where each buffer is. Faults are put in at any call to the memory or the driver.
+//! Makes random calls and compares the queue with a small model after each. The model knows only
+//! where each buffer is, not its planes, tokens or caches. Calls to the memory or the driver may fail.
 
 use super::fake::{SIZE, done};
 use super::std::collections::{BTreeMap, VecDeque};
@@ -57,11 +57,11 @@ enum Op {
     Wake,
     Poll,
     Release,
-    /// The call to memory after so many others fails, within the next operation.
+    /// In the next operation, the memory refuses a call after `after` successful ones.
     MemoryFault {
         after: u64,
     },
-    /// A callback of the driver fails, within the next operation.
+    /// In the next operation, a callback of the driver fails.
     DriverFault {
         callback: usize,
     },
@@ -127,7 +127,7 @@ enum Place {
     Done { error: bool, last: bool },
 }
 
-/// Where buffers are, by the words of the specification.
+/// The place of each buffer, as the V4L2 specification describes it.
 #[derive(Debug)]
 struct Model {
     output: bool,
@@ -135,7 +135,7 @@ struct Model {
     max: u32,
     memory: Option<Memory>,
     places: BTreeMap<u32, Place>,
-    /// In the order of QBUF, not given to the device yet.
+    /// Buffers queued but not yet passed to the device, in the order of QBUF.
     waiting: Vec<u32>,
     done: VecDeque<u32>,
     streaming: bool,
@@ -143,7 +143,7 @@ struct Model {
     error: bool,
     ended: bool,
     sleeper: bool,
-    /// CAPTURE: nothing queued since buffers were made or streaming ended.
+    /// CAPTURE: no buffer was queued since buffers were made or streaming ended.
     idle: bool,
 }
 
@@ -202,7 +202,7 @@ impl Model {
         self.started = true;
     }
 
-    /// Errno that QBUF or PREPARE_BUF must give, before memory and driver are asked.
+    /// Returns the errno of QBUF or PREPARE_BUF that does not depend on memory or driver.
     fn refuse(&self, index: u32, bad: bool, prepare: bool) -> Option<i32> {
         let Some(place) = self.places.get(&index) else {
             return Some(22);
@@ -219,7 +219,7 @@ impl Model {
         bad.then_some(22)
     }
 
-    /// Where the first `count` new buffers fit.
+    /// Returns the first index and number of at most `count` new buffers.
     fn room(&self, count: u32) -> (u32, u32) {
         let free = |i: &u32| !self.places.contains_key(i);
         for size in (1..=count.min(self.max)).rev() {
@@ -251,7 +251,7 @@ impl Run {
         }
     }
 
-    /// Does one operation in both worlds and compares.
+    /// Performs one operation on the queue and on the model, and compares them.
     fn step(&mut self, op: Op) {
         self.bench.mem.get().failed = false;
         let armed = self.bench.driver.fail.len();
@@ -274,7 +274,7 @@ impl Run {
         self.compare();
     }
 
-    /// Whether a fault struck during this operation.
+    /// Returns whether an injected fault occurred during this operation.
     fn struck(&self, armed: usize) -> bool {
         self.bench.mem.get().failed || self.bench.driver.fail.len() < armed
     }
@@ -471,13 +471,13 @@ impl Run {
         }
     }
 
-    /// A request that is right, or whose first plane is too short or missing.
+    /// Returns a valid request, or one that QBUF must refuse.
     fn request(&mut self, index: u32, bad: bool) -> crate::QueueBuffer<super::fake::FakeMem> {
         let mut request = self.bench.request(index);
         if bad {
             match self.model.memory {
                 Some(Memory::Mmap) | None => {
-                    // Too much payload is refused on OUTPUT only; a missing request always.
+                    // OUTPUT refuses this field. CAPTURE ignores it, so its plane is missing.
                     request.field = 7;
                     if !self.model.output {
                         request.planes[0] = None;
@@ -495,7 +495,7 @@ impl Run {
 
     fn queue(&mut self, index: u32, bad: bool, armed: usize) {
         let request = self.request(index, bad);
-        // A missing plane is noticed before anything else, on prepared buffers too.
+        // QBUF checks for missing planes first, even on prepared buffers.
         let few = request.planes[0].is_none();
         let result = self.bench.qbuf_as(request);
         let struck = self.struck(armed);
@@ -526,7 +526,7 @@ impl Run {
             }
             Err(e) => {
                 assert!(struck && [6, 12].contains(&e.errno()), "{e:?}");
-                // Prepared before, or so far as to start the driver in vain.
+                // It was prepared before, or QBUF prepared it and then failed to start the driver.
                 let info = self.bench.query(index).unwrap();
                 let starting = model.streaming && !model.started;
                 let prepared = was == Some(Place::Program { prepared: true });
@@ -693,7 +693,7 @@ impl Run {
                 "buffer {index}"
             );
         }
-        // Asking has made the queue notice dropped tokens.
+        // The queries above made the queue collect dropped tokens.
         assert!(
             self.bench.queue.done.iter().eq(&self.model.done),
             "the order of done buffers"
