@@ -1,54 +1,54 @@
 #![doc = include_str!("../README.md")]
 //! # How the parts work together
 //!
-//! [`MemOps`] is the seam to the queue above (vb2's `mem_ops`). [`contig`], [`sg`],
-//! [`vmalloc`] and [`UserMemory`] are the allocators themselves: no heap, no tables, usable in a kernel.
-//! [`Planes`] (feature `alloc`) puts them together with a registry of dma-bufs and implements
-//! [`MemOps`] for a process.
+//! [`MemOps`] is the interface that a queue calls (vb2's `mem_ops`). [`contig`], [`sg`], [`vmalloc`] and
+//! [`UserMemory`] are the allocators. They need no heap and no tables, so a kernel can use them.
+//! [`Planes`] (feature `alloc`) combines them with a registry of dma-bufs and implements [`MemOps`] for
+//! a process.
 //!
 //! # Who syncs when
 //!
-//! Decided in [`due`], once, from the kind of memory, the direction, and the hint of this QBUF:
+//! [`due`] decides this for each buffer. The decision depends on the memory, the direction, and the
+//! cache hint of the buffer's QBUF. *Prepare* runs before the device uses the buffer, *finish* after:
 //!
-//! | memory | prepare | finish | hint |
+//! | memory | prepare | finish | a cache hint |
 //! |---|---|---|---|
-//! | allocated, coherent | nothing | nothing | no effect |
-//! | allocated, non-coherent | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
-//! | allocated, scattered (sg) | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
-//! | a program's (USERPTR) | sync for device | sync for CPU, unless TO_DEVICE | leaves it out |
-//! | imported dma-buf | the exporter's hand-over | the exporter's taking back | no effect |
-//! | vmalloc, allocated or imported | begin CPU access | end CPU access | no effect |
-//! | vmalloc, a program's | nothing | nothing | no effect |
+//! | allocated, coherent | nothing | nothing | has no effect |
+//! | allocated, non-coherent | sync for device | sync for CPU, but nothing for TO_DEVICE | omits the sync |
+//! | allocated, scattered (sg) | sync for device | sync for CPU, but nothing for TO_DEVICE | omits the sync |
+//! | a program's (USERPTR) | sync for device | sync for CPU, but nothing for TO_DEVICE | omits the sync |
+//! | imported dma-buf | exporter hands memory to the device | exporter takes it back | has no effect |
+//! | vmalloc, allocated or imported | begin CPU access | end CPU access | has no effect |
+//! | vmalloc, a program's | nothing | nothing | has no effect |
 //!
-//! *Imported* memory that stays mapped over many cycles goes from device to device. The importer
-//! asks the exporter for the work between devices, which is the copy of a bounced mapping. There is
-//! no cache maintenance: the CPU's caches have no part when one device reads what another device
-//! wrote to memory. A program that reads or writes an imported buffer with the CPU must announce it
-//! (`DMA_BUF_IOCTL_SYNC`); the exporter then syncs for all mapped attachments. If the importer
-//! cleaned caches at each QBUF, a program that forgot its SYNC would work here and fail on a board.
-//! The *first* map of an import does sync, as every map does.
+//! *Imported* memory stays mapped while it is queued many times. If its mapping bounces, the exporter
+//! copies the data at each hand-over. It does no cache maintenance: if one device writes to memory and
+//! another reads it, the data never passes the CPU's caches. A program that reads or writes an imported
+//! buffer with the CPU must announce it (`DMA_BUF_IOCTL_SYNC`). The exporter then syncs for all mapped
+//! attachments. If the importer cleaned caches at each QBUF, a program that forgot its SYNC would work
+//! here and fail on a board. The *first* map of an import does sync, as every map does.
 //!
-//! *vmalloc* memory is for a driver that reads and writes with the CPU. Other devices may have the
-//! memory mapped, so prepare and finish bracket the driver's access as one by the CPU. The direction
-//! is the opposite one: the driver of an OUTPUT queue (TO_DEVICE) reads.
+//! *vmalloc* memory is for a driver that reads and writes with the CPU. Other devices may have mapped
+//! the memory. So prepare begins a CPU access and finish ends it. The driver of an OUTPUT queue
+//! (TO_DEVICE) *reads* the memory, so the access has the opposite direction.
 //!
-//! A hint lasts for the call it is given to; nothing here remembers it.
+//! A hint applies to one QBUF only. This crate does not store it.
 //!
 //! # Locks
 //!
-//! Queues on several threads share [`Planes`] by reference. The host brings its locks
-//! ([`vb3_dma::Locks`]), which must be mutexes as for [`Buffers`](vb3_dmabuf::Buffers): some are held
-//! while the DMA layer works. While a thread holds a lock it takes only locks further down:
+//! Queues on several threads share [`Planes`] by reference. The host provides the lock type
+//! ([`vb3_dma::Locks`]). As for [`Buffers`](vb3_dmabuf::Buffers), locks must be mutexes that a thread
+//! may hold while it sleeps in the DMA layer. A thread that holds a lock takes only locks of later rows:
 //!
-//! | order | lock | held during |
+//! | order | lock of | held during |
 //! |---|---|---|
-//! | 1 | of one import, of one pinned range | its map, unmap, hand-over and copy |
-//! | 2 | those of [`vb3_dmabuf`](vb3_dmabuf#locks) | what is said there |
-//! | 3 | of the counters, of what is kept of all planes together | a few instructions |
+//! | 1 | one import; one pinned range | its map, unmap, hand-over and copy |
+//! | 2 | [`vb3_dmabuf`](vb3_dmabuf#locks) | see there |
+//! | 3 | the counters; the state of all planes together | a few instructions |
 //!
-//! No thread holds two of row 1. While the host allocates, pins or frees, the thread holds no lock,
-//! so that one queue's allocation delays no other queue. `tests/loom.rs` tries the orders of
-//! two threads.
+//! No thread holds two locks of row 1. A thread holds no lock while the host allocates, pins or frees,
+//! so one queue's allocation does not delay other queues. `tests/loom.rs` checks the orders of two
+//! threads.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,19 +1,21 @@
-//! Imported dma-bufs, kept by identity: one attachment for each device, dma-buf and direction.
+//! Imported dma-bufs: one attachment for each device, dma-buf and direction.
 //!
-//! Planes of the same dma-buf share it. It stays mapped while no plane uses it, because the same
-//! buffer may return at another index. It ends when the last plane of its device and direction ends
-//! (the queue has released its buffers), when the dma-buf ends, or when too many are idle. It holds
-//! no reference to the dma-buf.
+//! All planes of the same dma-buf share one import. An import without a plane is idle. It stays
+//! attached and mapped, because the same buffer may return at another index. It ends in three cases:
+//!
+//! * The last plane of its device and direction is released: the queue has freed its buffers.
+//! * The dma-buf is gone. An import holds no reference to it.
+//! * More than [`IDLE_LIMIT`] imports are idle, and it was used longest ago.
 
 use super::{Allocator, Device, Kind, Plane, Planes};
 use crate::{PlaneError, contig, sg};
 use vb3_dma::{Direction, DmaAddr, DmaOps, DmaSegment, Lock, Locks};
 use vb3_dmabuf::{AttachRef, BufId, BufRef, Importer, MemoryId, Observer, SlabKey};
 
-/// Most imports that stay mapped without a plane.
+/// Largest number of idle imports.
 pub(super) const IDLE_LIMIT: usize = 64;
 
-/// Names an import.
+/// Identifies an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ImportKey(SlabKey);
 
@@ -26,7 +28,7 @@ pub(super) struct Import<D> {
     memory: MemoryId,
     attachment: AttachRef,
     mapped: bool,
-    /// Planes that name it.
+    /// Number of planes that use it.
     planes: u32,
     last_use: u64,
 }
@@ -38,7 +40,7 @@ impl<D: Copy + Eq> Import<D> {
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Attaches a dma-buf for a plane. Its size is tested for each plane.
+    /// Attaches a dma-buf for a plane, or uses its existing import. Checks the size for each plane.
     pub(super) fn import(
         &self,
         dev: Device<O::Device>,
@@ -51,7 +53,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             facts.import_uses = facts.import_uses.saturating_add(1);
             facts.import_uses
         });
-        // Of two threads that find none, each makes one: that costs an attachment, no more.
+        // Two threads may both find no import and both make one. That only costs an attachment.
         let joined = self.imports.find_map(|key, import| {
             let is_it = import.is_of(dev.dma, direction) && import.buf == buf.id();
             is_it.then(|| {
@@ -96,8 +98,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    /// Maps an import for the planes that have it; places its memory for that, where it is placed
-    /// lazily. Returns where it begins.
+    /// Maps an import and returns its first address. Places the memory first if it is lazily placed.
     pub(super) fn map_import(
         &self,
         key: ImportKey,
@@ -134,7 +135,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 let first = buffers.segment(attachment, 0);
                 first.ok_or(PlaneError::Invalid(None))?.addr
             }
-            // All others need one run.
+            // Other allocators need one run of addresses.
             _ if import.mapped => contig::one_run(|i| buffers.segment(attachment, i), len_bytes)?,
             _ => contig::map(buffers, attachment, import.direction, len_bytes)?,
         };
@@ -142,7 +143,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Ok(addr)
     }
 
-    /// Releases a plane's part of an import. Its mapping stays for the next plane.
+    /// Releases a plane's use of an import. The mapping stays for the next plane.
     pub(super) fn put_import(&self, key: ImportKey) {
         let left = self.imports.with(key.0, |import| {
             import.planes = import.planes.saturating_sub(1);
@@ -163,14 +164,14 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.forget_gone();
     }
 
-    /// Drops what no plane uses and `which` picks.
+    /// Drops all idle imports that `which` selects.
     fn drop_imports(&self, which: impl Fn(&Import<O::Device>) -> bool) {
         self.imports
             .keys()
             .for_each(|key| self.drop_if(key, &which));
     }
 
-    /// Drops an import that no plane uses, if `which` picks it.
+    /// Drops one import if it is idle and `which` selects it.
     fn drop_if(&self, key: SlabKey, which: impl Fn(&Import<O::Device>) -> bool) {
         let picked = (self.imports).remove_if(key, |import| import.planes == 0 && which(import));
         if let Some(import) = picked {
@@ -178,7 +179,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Gives up the import unused longest while too many lie idle.
+    /// Drops the idle import that was used longest ago, if more than [`IDLE_LIMIT`] are idle.
     fn trim_idle(&self) {
         let mut idle = 0_usize;
         let mut oldest: Option<(u64, SlabKey)> = None;
@@ -197,20 +198,21 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Forgets idle imports of dma-bufs that are gone.
+    /// Drops idle imports of dma-bufs that are gone.
     pub(super) fn forget_gone(&self) {
         self.drop_imports(|import| self.buffers.buf(import.buf).is_none());
     }
 
-    /// The exporter's part of a hand-over to the device, which finds the import at `addr`.
+    /// Does the exporter's work before the device uses the import at `addr`.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) where another queue's use has moved the memory since the plane was placed.
+    /// * `Busy` (EBUSY): another queue has moved the memory, so it is no longer at `addr`.
+    /// * The error of [`Importer::hand_to_device`].
     pub(super) fn hand_import(&self, key: ImportKey, addr: DmaAddr) -> Result<(), PlaneError> {
         let handed = self.imports.with(key.0, |import| {
             let handed = self.buffers.hand_to_device(&import.attachment);
             handed?;
-            // The memory stays from now on.
+            // From here on the memory cannot move.
             let first = self.buffers.segment(&import.attachment, 0);
             if first.is_some_and(|first| first.addr == addr) {
                 return Ok(());
@@ -221,22 +223,22 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         handed.unwrap_or(Err(PlaneError::Invalid(None)))
     }
 
-    /// The exporter's part of a hand-over back.
+    /// Does the exporter's work after the device has used the import.
     pub(super) fn take_back(&self, key: ImportKey) {
-        // A plane has the import: it is there.
+        // The import exists, since a plane uses it.
         let _there = self.imports.with(key.0, |import| {
             self.buffers.take_from_device(&import.attachment);
         });
     }
 
-    /// Segment `index` of an import for its device; `None` while that has it not mapped.
+    /// Returns segment `index` of an import; `None` if it is not mapped or has fewer segments.
     pub(super) fn import_segment(&self, key: ImportKey, index: usize) -> Option<DmaSegment> {
         self.imports.with(key.0, |import| {
             self.buffers.segment(&import.attachment, index)
         })?
     }
 
-    /// Remembers that a device could not use an import.
+    /// Stores the refusal of an import for [`take_refused_import`](Self::take_refused_import).
     pub(super) fn note_refused_import(&self, key: ImportKey, device: O::Device, len_bytes: u64) {
         if let Some(memory) = self.import_memory(key) {
             self.note_refused(device, memory, len_bytes);

@@ -1,4 +1,4 @@
-//! The planes of a process: allocators, dma-bufs and imports in one host object.
+//! [`Planes`]: the plane memory of a process, with allocators, dma-bufs and imports.
 
 mod copy;
 mod counters;
@@ -35,7 +35,7 @@ pub enum Allocator {
     Vmalloc,
 }
 
-/// A device, and how its planes are made.
+/// A device and the settings of its planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device<D> {
     /// The device.
@@ -44,13 +44,13 @@ pub struct Device<D> {
     pub allocator: Allocator,
     /// Attributes of its coherent allocations (`dma_attrs`).
     pub attrs: Attrs,
-    /// Places contiguous planes at their first use, and moves them if another device needs it; see
-    /// [`Planes::set_placer`].
+    /// Whether contiguous planes are placed at their first use, and moved if another device needs
+    /// other memory. Needs [`Planes::set_placer`].
     pub lazy: bool,
 }
 
 impl<D> Device<D> {
-    /// A device with contiguous planes.
+    /// Makes a device with contiguous planes, no attributes and no lazy placement.
     pub const fn contig(dma: D) -> Self {
         Self {
             dma,
@@ -60,7 +60,7 @@ impl<D> Device<D> {
         }
     }
 
-    /// A device with scattered planes.
+    /// Makes a device with scattered planes, no attributes and no lazy placement.
     pub const fn sg(dma: D) -> Self {
         Self {
             dma,
@@ -70,7 +70,7 @@ impl<D> Device<D> {
         }
     }
 
-    /// A device whose driver uses the CPU.
+    /// Makes a device whose driver uses the CPU, with no attributes and no lazy placement.
     pub const fn vmalloc(dma: D) -> Self {
         Self {
             dma,
@@ -81,10 +81,10 @@ impl<D> Device<D> {
     }
 }
 
-/// A plane's place for its driver.
+/// How a driver reaches a plane's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookie {
-    /// An address of the device's.
+    /// The first address of one run for the device.
     Dma(DmaAddr),
     /// Segments: [`Planes::sg_segment`] and [`Planes::sg_find`] take it.
     Sg(SgView),
@@ -92,7 +92,7 @@ pub enum Cookie {
     Cpu(CpuView),
 }
 
-/// Names the CPU mapping of a plane for as long as the plane is mapped.
+/// Identifies the CPU mapping of a plane. Valid while the plane is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuView(View);
 
@@ -102,24 +102,24 @@ enum View {
     User(SlabKey),
 }
 
-/// Names the segments of a plane for as long as the plane is mapped.
+/// Identifies the segments of a plane. Valid while the plane is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SgView(Segments);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Segments {
-    /// Allocated memory, and the attachment of the device it was allocated for.
+    /// Allocated memory, and the attachment of its own device.
     Own(MemoryId, SlabKey),
     User(SlabKey),
     Import(ImportKey),
 }
 
-/// How to map a plane into a program, and whose mapping to count.
+/// How to map a plane into a program, and the memory whose mappings to count.
 #[derive(Debug)]
 pub struct PlaneMmap<M> {
-    /// For [`Planes::vma_open`], once the mapping is made.
+    /// The memory to pass to [`Planes::vma_open`] after mapping.
     pub memory: MemoryId,
-    /// What to map.
+    /// The DMA layer's description of the mapping.
     pub mmap: M,
 }
 
@@ -130,7 +130,7 @@ pub struct Plane<D> {
     direction: Direction,
     len_bytes: u64,
     kind: Kind,
-    /// What its device does to the memory, once it has had it.
+    /// The fence timeline of the device's accesses; `None` before the first access.
     access: Option<Timeline<Owner<D>>>,
 }
 
@@ -139,17 +139,17 @@ enum Kind {
     Allocated {
         memory: MemoryId,
         coherency: Coherency,
-        /// A driver's access is under way (vmalloc).
+        /// Whether a driver's CPU access is in progress (vmalloc).
         open: bool,
-        /// The attachment of the plane's device (sg, and planes that are placed lazily).
+        /// The attachment of the plane's device (sg and lazily placed planes).
         own: Option<SlabKey>,
     },
     User(SlabKey),
     Imported {
         import: ImportKey,
-        /// Where it begins, once it is mapped.
+        /// Its first address for the device; `None` before it is mapped.
         mapped: Option<DmaAddr>,
-        /// Uses that the device was handed and did not end.
+        /// Number of hand-overs to the device that have not ended.
         handed: u32,
     },
     ImportedVirtual {
@@ -171,13 +171,13 @@ impl<D: fmt::Debug> fmt::Debug for Plane<D> {
 }
 
 impl<D> Plane<D> {
-    /// Bytes, as the queue asked for.
+    /// Returns the length that the queue requested, in bytes.
     #[must_use]
     pub const fn len_bytes(&self) -> u64 {
         self.len_bytes
     }
 
-    /// The memory of an allocated plane.
+    /// Returns the memory of an allocated plane; `None` for USERPTR and DMABUF.
     #[must_use]
     pub const fn memory(&self) -> Option<MemoryId> {
         match self.kind {
@@ -194,11 +194,11 @@ pub struct RefusedImport<D> {
     pub device: D,
     /// The memory behind the dma-buf.
     pub memory: MemoryId,
-    /// Bytes of the plane that it was to be.
+    /// Length of the plane that would have used it, in bytes.
     pub len_bytes: u64,
 }
 
-/// Resources in use. All zero when everything is released.
+/// Counts of resources in use. All are zero when everything is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// Memories, dma-bufs, attachments, mappings in programs.
@@ -210,7 +210,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Whether nothing is held.
+    /// Returns whether everything is released.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -230,11 +230,11 @@ pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
 
 /// State of all planes together.
 struct Facts<D> {
-    /// How often a pinned range has come or gone.
+    /// How often a range was pinned or unpinned.
     user_changes: u64,
-    /// At the last [`take_changed`](Planes::take_changed).
+    /// Value of `user_changes` at the last [`take_changed`](Planes::take_changed).
     user_changes_seen: u64,
-    /// Counts uses of imports, to find the one unused longest.
+    /// Counts uses of imports, to find the least recently used one.
     import_uses: u64,
     refused: Option<RefusedImport<D>>,
 }
@@ -249,14 +249,14 @@ impl<O: DmaOps, H, L: Locks> fmt::Debug for Planes<O, H, L> {
 }
 
 impl<O: DmaOps, H: Observer<O>> Planes<O, H> {
-    /// No planes yet, for one thread.
+    /// Makes an empty object for one thread.
     pub fn new(ops: O, host: H) -> Self {
         Self::with_locks(ops, host)
     }
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// No planes yet.
+    /// Makes an empty object with the host's locks.
     pub fn with_locks(ops: O, host: H) -> Self {
         Self {
             buffers: Buffers::with_locks(ops, CounterTable::new(host)),
@@ -271,27 +271,28 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Sets who places planes of devices that want it ([`Device::lazy`]). Without, they get none.
+    /// Sets the placer for devices with [`Device::lazy`]. Without one, their planes cannot be
+    /// allocated.
     pub fn set_placer(&mut self, placer: Box<dyn Placer<O> + Send + Sync>) {
         self.buffers.set_placer(placer);
     }
 
-    /// The DMA layer.
+    /// Returns the DMA layer.
     pub const fn ops(&self) -> &O {
         self.buffers.ops()
     }
 
-    /// The DMA layer.
+    /// Returns the DMA layer for changes.
     pub const fn ops_mut(&mut self) -> &mut O {
         self.buffers.ops_mut()
     }
 
-    /// The host's observer.
+    /// Returns the host's observer.
     pub fn host(&self) -> &H {
         &self.buffers.observer().host
     }
 
-    /// Sets the clock for what is recorded from now on, in nanoseconds.
+    /// Sets the time for later records, in nanoseconds.
     pub fn set_now(&self, now_ns: u64) {
         self.buffers.set_now(now_ns);
     }
@@ -301,7 +302,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.observer().get(dev)
     }
 
-    /// The dma-buf that a device was refused last, since this was asked last.
+    /// Returns the latest dma-buf that a device could not use since the previous call.
     pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
         self.facts.with(|facts| facts.refused.take())
     }
@@ -315,7 +316,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Memories and dma-bufs, to look at: holders, names, counts.
+    /// Returns the registry of memories and dma-bufs, for their holders, names and counts.
     pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>, L> {
         &self.buffers
     }
@@ -334,8 +335,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         });
     }
 
-    /// Counts a program's mapping of an allocated plane ([`PlaneMmap::memory`]). Until
-    /// [`vma_close`](Self::vma_close) the memory lives on, orphaned if its queue lets go.
+    /// Counts a program's mapping of an allocated plane ([`PlaneMmap::memory`]). The memory stays
+    /// allocated until [`vma_close`](Self::vma_close), even if its queue releases it.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for memory that is gone.
@@ -343,7 +344,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.vma_open(memory)
     }
 
-    /// Counts a program's mapping of a dma-buf, which keeps the dma-buf.
+    /// Counts a program's mapping of a dma-buf. The mapping holds a reference to the dma-buf.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
@@ -366,11 +367,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.get_buf(buf)
     }
 
-    /// Makes a dma-buf of memory of `len_bytes` (a multiple of pages) that another driver made,
-    /// as an allocation of the DMA layer. Devices import it as they do exports of our own.
+    /// Makes a dma-buf of an allocation that another driver made in the DMA layer. `len_bytes` must be
+    /// a multiple of the page size. Devices import it like any other dma-buf.
     ///
     /// # Errors
-    /// `TableFull` (ENOMEM), and what the DMA layer says. The allocation has then been freed.
+    /// `TableFull` (ENOMEM), and errors of the DMA layer. The allocation has then been freed.
     pub fn adopt(&self, alloc: O::Alloc, len_bytes: u64) -> Result<BufRef, Error> {
         self.buffers.adopt(alloc, len_bytes, Name::default())
     }
@@ -380,7 +381,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.buf(buf)
     }
 
-    /// Describes `len` bytes from `offset` of a dma-buf for mapping into a program.
+    /// Returns how to map `len` bytes from `offset` of a dma-buf into a program.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) past the end.
@@ -388,7 +389,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.mmap_buf(buf, offset, len)
     }
 
-    /// `DMA_BUF_IOCTL_SYNC` with the flags as they came.
+    /// Handles `DMA_BUF_IOCTL_SYNC` with the program's unchecked flags.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for unknown bits or no direction.
@@ -396,7 +397,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.sync(buf, flags)
     }
 
-    /// `DMA_BUF_SET_NAME`.
+    /// Handles `DMA_BUF_SET_NAME`.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a dma-buf that is gone.
@@ -404,18 +405,18 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.set_name(buf, name)
     }
 
-    /// Takes a memory back from all devices that imported it, and ends their fences with ENODEV; it
-    /// is queued, mapped and exported no more. What its own device and programs have of it is the
-    /// host's to take.
+    /// Revokes memory from all devices that imported it, and ends their fences with ENODEV. The memory
+    /// can no longer be queued, mapped or exported. The host must revoke the access of its own device
+    /// and of programs.
     ///
     /// # Errors
-    /// `Io` (EIO) where an unmap failed: a device may still reach the memory.
+    /// `Io` (EIO): an unmap failed, so a device may still reach the memory.
     pub fn revoke(&self, memory: MemoryId) -> Result<(), PlaneError> {
         let revoked = self.buffers.revoke(memory);
         revoked.map_err(|e| PlaneError::Io(e.reason()))
     }
 
-    /// Whether cache maintenance would have been due for a hint to leave out.
+    /// Counts a skipped sync, unless the device is coherent and needs none.
     fn count_skip(&self, dev: O::Device, skip: HintSkip) {
         if self.ops().coherency(dev) == Coherency::NonCoherent {
             self.buffers.observer().skipped(dev, skip);

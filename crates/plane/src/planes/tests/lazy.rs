@@ -1,4 +1,4 @@
-//! Planes that are placed when they are first used.
+//! Tests planes that are placed at their first use.
 
 use super::host::{FakePlacer, TestOps as _};
 use super::{BufRef, Coherency, Direction, HintSkip, MemOps, PAGE, TestPlane};
@@ -23,7 +23,7 @@ fn import(t: &Test, buf: &BufRef, dev: u32) -> TestPlane {
         .expect("attached")
 }
 
-/// As a queue prepares a buffer, and its device writes or reads it.
+/// Prepares and finishes a plane as a queue does; its device writes or reads it in between.
 fn cycle(t: &Test, plane: &mut TestPlane, dev: u32, write: Option<&[u8]>) -> [u8; 2] {
     t.place(plane).expect("a place");
     let at = dma(t, plane);
@@ -48,7 +48,7 @@ fn a_plane_follows_its_importers() {
     t.map_dmabuf(&mut display).expect("behind an IOMMU");
     assert_eq!(&cycle(&t, &mut display, DISPLAY, None), b"ab");
     assert_eq!(t.counters(CAMERA).moved_bytes, 0);
-    // It needs one run: the memory moves, and everybody follows.
+    // The third device needs one run: the memory moves, and all devices map it again.
     let mut direct = import(&t, &buf, DIRECT);
     t.map_dmabuf(&mut direct).expect("moved");
     assert_eq!(t.counters(CAMERA).moved_bytes, 2 * PAGE);
@@ -87,8 +87,8 @@ fn while_a_device_has_it_an_importer_is_refused() {
     assert_nothing(&t);
 }
 
-/// Planes at two indices of one queue share the import. One that goes while its device has it counts
-/// no more.
+/// Planes of one queue share the import. A plane that is released during its device's access no longer
+/// pins the memory.
 #[test]
 fn memory_stays_while_any_plane_of_an_import_is_used() {
     let (t, mut camera) = lazy(true);

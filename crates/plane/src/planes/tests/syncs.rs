@@ -1,4 +1,4 @@
-//! The rule of necessary syncs, written a second time.
+//! Compares the syncs that are done with a second implementation of the rule.
 
 use super::*;
 use Coherency::{Coherent, NonCoherent};
@@ -11,7 +11,7 @@ enum Kind {
     DmaBuf,
 }
 
-/// Which of these are done: clean at prepare, invalidate at finish.
+/// Returns the expected numbers of syncs: cleans at prepare, invalidates at finish.
 fn expected(kind: Kind, direction: Direction, no_clean: bool, no_invalidate: bool) -> (u64, u64) {
     let table: &[(Kind, Direction, u64, u64)] = &[
         (Kind::Mmap(Coherent), ToDevice, 0, 0),
