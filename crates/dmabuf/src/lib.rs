@@ -1,82 +1,84 @@
 #![doc = include_str!("../README.md")]
 //! # How the parts work together
 //!
-//! [`Shared`] is the exporter: memory that several handles name (a queue's plane, program
-//! mappings, exported dma-bufs) with one lifetime, and the devices attached to it. [`Importer`]
-//! is the interface of an importing queue. [`Buffers`] (feature `alloc`) is the registry for a host
-//! without a kernel: it numbers memories and dma-bufs and implements the file operations of a
-//! dma-buf.
+//! [`Shared`] is the exporter: one memory, its handles, and the devices attached to it. Handles are a
+//! queue's plane, program mappings and exported dma-bufs. The memory exists as long as any handle does.
+//! [`Importer`] is the interface that an importing queue calls. [`Buffers`] (feature `alloc`) is the
+//! registry for a host without a kernel. It numbers memories and dma-bufs, and implements the file
+//! operations of a dma-buf.
 //!
 //! # Who syncs when
 //!
-//! The exporter syncs, for all its mapped attachments and for its device:
+//! The exporter syncs for all its mapped attachments and for its own device:
 //!
-//! * *Mapping* an attachment hands the memory to its device, with the necessary cache
-//!   maintenance and bounce copy; *unmapping* hands it back.
-//! * *CPU access* is bracketed by [`Shared::begin_cpu_access`] and [`Shared::end_cpu_access`]
+//! * *Mapping* an attachment gives the memory to its device, with the necessary cache maintenance and
+//!   bounce copy. *Unmapping* returns it.
+//! * A *CPU access* begins with [`Shared::begin_cpu_access`] and ends with [`Shared::end_cpu_access`]
 //!   (`DMA_BUF_IOCTL_SYNC` for programs). Each mapped attachment and the exporter's device is
 //!   synced in the part of the requested direction that its mapping allows.
-//! * *Device to device*, with the mapping kept over many cycles, is [`Shared::hand_to_device`] and
-//!   [`Shared::take_from_device`]. The CPU's caches have no part when one device reads from memory
-//!   what another wrote to memory, so there is no cache maintenance. It would cost time, and a
-//!   program would not notice that it forgot its SYNC. The copy of a bounced mapping *is* necessary,
-//!   because its device sees a copy of the memory.
+//! * A *device's use* of a mapping begins with [`Shared::hand_to_device`] and ends with
+//!   [`Shared::take_from_device`]. A mapping can be used many times. These calls copy the data of
+//!   bounced mappings and do no cache maintenance. If one device writes to memory and another reads it,
+//!   the data never passes the CPU's caches. Cache maintenance would also hide a program's missing SYNC.
 //!
-//! A CPU access without its bracket therefore reads or leaves stale bytes here as it would on a
-//! board. Such facts go to [`Observer::missing_sync`].
+//! So a CPU access without these calls reads or leaves stale bytes, as on a board.
+//! [`Observer::missing_sync`] reports it.
 //!
 //! # Attach, map, pin
 //!
-//! *Attaching* puts a device into the memory's list; it allocates and maps nothing. *Mapping* is
-//! counted: the first one maps for the device, the last unmap takes the mapping away. Detaching
-//! unmaps what is still mapped. While a device that was [attached](Shared::attach) is mapped, its
-//! addresses stay: the memory is *pinned*. One that was attached
-//! [dynamically](Shared::attach_dynamic) pins it only while it uses it; otherwise
-//! [`Shared::place`] may take its mapping away and move the memory, and it is mapped again, at
-//! other addresses, before its next use. [`Shared::revoke`] ignores pins: the exporter takes the
-//! memory back, mappings end, behind an IOMMU accesses fault, and all later calls fail with ENODEV.
+//! *Attaching* adds a device to the memory's list. It allocates and maps nothing. *Mapping* is
+//! counted: the first call maps for the device, and the last unmap removes the mapping. Detaching also
+//! unmaps.
+//!
+//! A mapped device *pins* the memory: its addresses cannot change. A device that was attached
+//! [dynamically](Shared::attach_dynamic) pins the memory only during a use. At other times
+//! [`Shared::place`] may remove its mapping and move the memory. The device must then be mapped again,
+//! at other addresses, before its next use.
+//!
+//! [`Shared::revoke`] ignores pins and removes all mappings. Accesses behind an IOMMU then fault, and
+//! later calls fail with ENODEV.
 //!
 //! # When an unmap fails
 //!
 //! An unmap may fail ([`DmaOps::try_unmap`](vb3_dma::DmaOps::try_unmap)). The device may then reach
 //! the memory as long as the machine runs, so the memory is *quarantined*
 //! ([`Shared::is_quarantined`]). Existing holders keep it. Attaching, a first mapping, exporting and
-//! moving fail with [`Error::Quarantined`]. After the last handle, the DMA layer does not allocate the
-//! memory again. [`Observer::quarantined`] reports the device and the length.
+//! moving fail with [`Error::Quarantined`]. The DMA layer never allocates the memory again, even after
+//! the last handle is closed. [`Observer::quarantined`] reports the device and the length.
 //!
 //! # Lazy placement
 //!
-//! Memory of [`Backing::Lazy`] has bytes, handles and attachments from the beginning, and no
-//! addresses. [`Shared::place`] gives it some when it is first mapped: the host's [`Placer`] gets
-//! all devices that are attached by then and finds a place for them with [`solve`]. If a device
-//! attaches later and cannot use that place, the memory moves, once.
+//! Memory of [`Backing::Lazy`] has a length, handles and attachments from the beginning, but no
+//! addresses. When it is first mapped, [`Shared::place`] passes all attached devices to the host's
+//! [`Placer`], which finds a place for them with [`solve`]. If a device attaches later and cannot use
+//! that place, the memory moves once.
 //!
-//! The place suits the demands of all attached devices. A device without a place changes nothing for
-//! the others. The length and the lines of a picture stay as the owner's program set them, so a device
-//! with another stride is refused. The allocation promises an amount of memory, not an address:
-//! placing can still fail with ENOMEM if the free memory is in pieces or out of reach.
+//! The place suits the demands of all attached devices. If no place suits a further device, only that
+//! device is refused. Placing does not change a buffer's length and stride, so a device that needs
+//! another stride is refused. Allocation reserves an amount of memory, not an address. Placing can still
+//! fail with ENOMEM if the free memory is in pieces or out of a device's reach.
 //!
 //! # Context
 //!
-//! [`Shared`] takes no lock, allocates nothing and does not block: the host serialises calls on one,
-//! in a kernel by the reservation lock. Its DMA layer, observer and placer may sleep.
+//! [`Shared`] takes no lock, allocates nothing and does not block. The host serialises the calls on each
+//! `Shared`; a kernel uses the reservation lock. The host's DMA layer, observer and placer may sleep.
 //!
 //! # Locks
 //!
-//! Threads share [`Buffers`] by reference. The host brings its locks ([`vb3_dma::Locks`]). They must
-//! be mutexes, and no call may come from an interrupt handler: a memory's lock is held while the DMA
-//! layer works, which may sleep. While a thread holds a lock it takes only locks further down:
+//! Threads share [`Buffers`] by reference. The host provides the lock type ([`vb3_dma::Locks`]). Locks
+//! must be mutexes, and interrupt handlers must not call `Buffers`: a thread holds a memory's lock while
+//! the DMA layer works, which may sleep. A thread that holds a lock takes only locks of later rows:
 //!
-//! | order | lock | held during |
+//! | order | lock of | held during |
 //! |---|---|---|
-//! | 1 | of one memory | [`Buffers::with_memory`], [`Buffers::inspect`], each call that names the memory |
-//! | 2 | of all fences | [`Buffers::with_fences`] |
-//! | 3 | of one dma-buf's entry, of the clock, of the list of changes, of vacant slots | a few instructions |
-//! | 4 | of the host: in its placer, its observer and the DMA layer | what they do |
+//! | 1 | one memory | [`Buffers::with_memory`], [`Buffers::inspect`], each call that names the memory |
+//! | 2 | all fences | [`Buffers::with_fences`] |
+//! | 3 | one dma-buf's entry; the clock; the list of changes; vacant slots | a few instructions |
+//! | 4 | the host's placer, observer and DMA layer | their own work |
 //!
-//! No thread holds two of one row, but for those of the host. Allocating memory and freeing it hold
-//! none, so that an allocation that sleeps delays no other thread. `tests/loom.rs` tries the orders of
-//! two threads.
+//! No thread holds two locks of one row, except in row 4. A thread holds no lock while memory is
+//! allocated or freed, so an allocation that sleeps does not delay other threads. `tests/loom.rs` checks
+//! the orders of two threads.
 #![no_std]
 #![forbid(unsafe_code)]
 
