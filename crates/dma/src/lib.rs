@@ -1,7 +1,7 @@
 //! The DMA mapping layer: addresses, scatter tables, constraints and mapping.
 //!
-//! The crate has two interfaces. Below it, a machine, a Rust operating system or a VFIO container
-//! implements [`Platform`]. Above it, buffer code calls [`DmaOps`]. [`Mapper`] implements
+//! The crate has two interfaces. The host below it (a simulated machine, a Rust operating system or a
+//! VFIO container) implements [`Platform`]. Buffer code above it calls [`DmaOps`]. [`Mapper`] implements
 //! [`DmaOps`] over a [`Platform`]. An operating system with its own DMA layer implements [`DmaOps`]
 //! directly.
 //!

@@ -8,12 +8,17 @@ use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Makes an allocation of pages that the platform has reserved and not yet placed. They have no
-    /// physical runs until [`place_pages`](Self::place_pages). `len_bytes` of them are used. The
-    /// allocation belongs to no device, and is freed like any other.
+    /// physical runs until [`place_pages`](Self::place_pages). The allocation belongs to no device, and
+    /// is freed like any other.
+    ///
+    /// The allocation uses `len_bytes` of the reserved bytes. Rounded up to whole pieces
+    /// ([`PageSource::unmapped_granule`](crate::PageSource::unmapped_granule)), `len_bytes` must be the
+    /// reserved size. `place_pages` checks this.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a length of zero or above the reserved size, which is whole pieces.
-    /// The pages are freed then.
+    /// The pages are freed after these errors:
+    /// * `Invalid` (EINVAL): `len_bytes` is zero.
+    /// * `NoMemory` (ENOMEM): `len_bytes` is greater than the machine's RAM.
     pub fn adopt_unplaced(
         &self,
         pages: P::Pages,
@@ -46,19 +51,19 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Lets `place` move an allocation's pages; the CPU's view has `caching` from then on. The
-    /// allocation must be mapped for no device, and its existing tables keep the old addresses.
-    /// Returns the value of `place`.
+    /// Calls `place`, which places or moves an allocation's pages, and returns its value. Later CPU views
+    /// have the caching mode `caching`. No device may have the allocation mapped. Existing tables of
+    /// it keep the old addresses.
     ///
     /// # Errors
-    /// * `Invalid` (EINVAL) for an allocation that was made for a device or is not of pages.
-    /// * `Busy` (EBUSY) while a device may still reach the current pages.
-    /// * `NoMemory` (ENOMEM) for the list of its runs.
+    /// * `Invalid` (EINVAL): the allocation was made for a device, or does not consist of pages.
+    /// * `Busy` (EBUSY): a device may still reach the current pages.
+    /// * `NoMemory` (ENOMEM): no heap for the list of runs.
     /// * The error of `place`.
     ///
-    /// After these errors the allocation has not moved. If the host breaks the contract and places
-    /// the pages in runs that are not whole pieces of the reserved length, the call also fails with
-    /// `Invalid`, and the allocation has no pages.
+    /// After these errors the allocation has not moved. `place` must return whole, aligned pages with
+    /// the reserved total length. Otherwise the call fails with `Invalid`, and the allocation has no
+    /// runs.
     pub fn place_pages<R>(
         &self,
         alloc: &mut Alloc<P>,
@@ -101,13 +106,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         super::alloc::shorten(&mut segments, alloc.len);
-        // Most runs are joined: the list need not stay as long as it could have been.
+        // Joined runs need fewer entries than reserved: a copy returns the rest to the heap.
         alloc.segments = super::copy_segments(&segments).unwrap_or(segments);
         Ok(answer)
     }
 }
 
-/// An empty list with room for `most` runs.
+/// Returns an empty list with room for `most` runs.
 fn room_for_runs(most: u64) -> Result<Vec<Segment>, Error> {
     let mut runs = Vec::new();
     usize::try_from(most)
