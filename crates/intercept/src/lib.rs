@@ -11,37 +11,41 @@
 //! * **Opens.** The open of a node returns a descriptor of an empty memfd. Its number comes from a
 //!   reserved range (256 numbers below 1024), so that the filter recognises reads and writes of
 //!   devices. Its inode identifies the file after dup, fork, exec or passing it over a socket.
-//! * **Waits.** The supervisor answers poll and select, and borrows the other files in them. Epoll
-//!   sets get one substitute object per file, whose mask follows the device's state.
+//! * **Waits.** The supervisor answers poll and select. It borrows the program's other files for such a
+//!   call. An epoll set gets one substitute object per device file, whose mask follows the device's
+//!   state.
 //! * **Mappings.** An mmap is rewritten while it runs, so that it maps the buffer's own memfd.
-//! * **Closes.** The filter reports calls that close or copy a reserved number before they run. The
-//!   end of a device file's inode shows that its last descriptor is closed, also after SIGKILL.
+//! * **Closes.** The filter reports calls that close or copy a reserved number before they run. When the
+//!   last descriptor of a device file is closed, its inode ends. The supervisor notices this, also after
+//!   SIGKILL.
 //! * **Files without a path.** A backend can make further device files with
 //!   [`Caller::install_file`](vb3_host::Caller::install_file).
 //!
 //! # Limits
 //! * The program has `no_new_privs`: set-user-ID programs (sudo) gain no privileges.
-//! * A device's descriptor is not the lowest free number, and neither is a copy by dup, unless a
-//!   standard descriptor is free.
-//! * A device's descriptor may get a number outside the range by dup2 or over a socket. There,
-//!   ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and leases work as on a
-//!   device. At numbers 0 to 2 all other calls do, too, except write: the device gets writes of 32
-//!   KiB and more to standard output, and other writes fail with EINVAL. At higher numbers read,
-//!   write, sendfile and splice fail with EINVAL, and a note says so. Other calls there show a
-//!   memfd: fstat (a regular file), lseek, pread (no bytes), pwrite (EPERM), fsync (no effect), a
-//!   private mapping, and the last close, whose event epoll_wait may still deliver. lockf of more
-//!   than one byte from the current position fails with EOVERFLOW.
+//! * A device's descriptor is not the lowest free number, and neither is a copy by dup. The exception
+//!   is a free standard descriptor (0 to 2): it is used first.
+//! * dup2 or a socket can give a device's descriptor a number outside the reserved range:
+//!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
+//!     leases work as on a device.
+//!   * At numbers 0 to 2 all other calls do, too, except write: the device gets writes of 32 KiB and
+//!     more to standard output, and other writes fail with EINVAL.
+//!   * At higher numbers read, write, sendfile and splice fail with EINVAL, and a note says so. Other
+//!     calls act on the memfd: fstat (a regular file), lseek, pread (no bytes), pwrite (EPERM), fsync
+//!     (no effect), a private mapping, and the last close, whose event epoll_wait may still deliver.
+//!   * lockf of more than one byte from the current position fails with EOVERFLOW.
 //! * A signal whose handler lacks SA_RESTART may arrive in the microseconds before the supervisor
-//!   receives a reported call. It then ends that call with EINTR, whichever call it is.
+//!   receives a reported call. Any reported call can then end with EINTR.
 //! * 32-bit programs and opens through io_uring do not see the devices. A program that installs its
 //!   own seccomp listener gets EBUSY.
-//! * Opens of one node exclude each other by flock of reserved numbers, not by POSIX locks.
-//! * A program can punch holes in a dma-buf's mapping (MADV_REMOVE) and extend it with mremap, past
-//!   its end without memory. A kernel refuses both. Seals cannot prevent this: the seal against
-//!   punching also forbids mapping.
+//! * Two opens of one node exclude each other with flock (at reserved numbers), but not with POSIX
+//!   locks.
+//! * A program can punch holes in a dma-buf's mapping (MADV_REMOVE). It can also extend the mapping
+//!   with mremap; the part past the buffer's end has no memory. A kernel refuses both. Seals cannot
+//!   prevent this: the seal against punching also forbids mapping.
 //! * A kernel pins the pages of a user pointer. Here a thread of the program makes a userfaultfd
-//!   that reports changes (`pins`): a device reaches moved pages at their new address, and unmapped
-//!   pages not at all. A display cannot read memory that was unmapped after QBUF: a bus fault.
+//!   that reports changes (`pins`). A device reaches moved pages at their new address, and cannot reach
+//!   unmapped pages. If a program unmaps memory after QBUF, a display that reads it gets a bus fault.
 //! * Some memory cannot be tracked in this way: in containers with the default profile, without
 //!   ptrace, in a program with its own filter, for shared mappings of files on a disk, and on arm64
 //!   before Linux 6.10. Memory that replaces it then gets the device's data, and a note says so.
@@ -52,10 +56,10 @@
 //!   program can reach the kernel in other ways.
 //! * If pidfd_getfd is refused (containers by default), each epoll_ctl, and each poll of a device
 //!   together with sockets or other events, stops the calling thread for some tenths of a
-//!   millisecond. A device that is closed while another thread polls it ends that poll.
+//!   millisecond. If a device is closed while another thread polls it, that poll ends.
 //!
-//! Supports Linux 6.1 and newer on x86-64 and arm64 (`arch`). Calls are slow before 6.6, and no
-//! program starts before 5.19. [`probe`] finds out which features are missing.
+//! Runs on Linux 5.19 and newer on x86-64 and arm64 (`arch`). Calls are slow before 6.6, and no program
+//! starts before 5.19. [`probe`] finds out which features are missing.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may block"))]
 
