@@ -26,14 +26,14 @@
 //!
 //! # Communication
 //! Input and output are in shared memory that the parent makes (sealed memfds of fixed size). Short
-//! messages use a socket. The parent checks every number from a worker, and waits for it only to take
-//! lent memory back. A worker waits for the parent: when all picture slots are in use, it continues
-//! once a [`Picture`] or [`Packet`] is dropped.
+//! messages use a socket. The parent checks every number that a worker sends. It waits for the worker in
+//! one case only: [`Worker::take_back`]. The worker waits for the parent when all picture slots are in
+//! use. It continues once a [`Picture`] or [`Packet`] is dropped.
 //!
 //! A host may lend its own memory for decoded pictures ([`Worker::lend`]). The worker maps it and
-//! writes each picture there once, or its library decodes there directly ([`Out::frame`]). A shared
-//! word records each loan's owner. So [`Worker::take_back`] waits only for a picture that is being
-//! written, or for a library that decodes there.
+//! writes each picture there once, or its library decodes there directly ([`Out::frame`]). A word in
+//! shared memory records the owner of each loan. So [`Worker::take_back`] waits only while the worker
+//! writes a picture to the loan or its library decodes into it.
 //!
 //! # Order
 //! The order of events depends only on the jobs. Pictures are returned in display order, and packets in
@@ -82,7 +82,7 @@ pub const MAX_WIDTH: u32 = 4096;
 pub const MAX_HEIGHT: u32 = 2304;
 /// Longest piece of input, in bytes.
 pub const MAX_INPUT: usize = 20 << 20;
-/// Largest number of simultaneous jobs with data.
+/// Largest number of jobs with input data that a worker holds at once.
 pub const MAX_IN_FLIGHT: usize = 8;
 /// Largest number of pictures or packets held at once. A worker without a free slot waits for one.
 pub const OUTPUT_SLOTS: usize = 8;

@@ -1,4 +1,4 @@
-//! The encoder: baseline, 4:2:0 or 4:2:2.
+//! The JPEG encoder: baseline, 4:2:0 or 4:2:2.
 
 use crate::job::{Config, Planes, Subsampling};
 use crate::serve::{Codec, Out, Stop};
@@ -6,7 +6,7 @@ use jpeg_encoder::{
     ChromaSubsamplingMethod, Encoder as Library, ImageBuffer, JpegColorType, SamplingFactor,
 };
 
-/// Pictures to files.
+/// Encodes pictures as JPEG files.
 #[derive(Default)]
 pub(crate) struct Encoder {
     settings: Option<(u8, Subsampling)>,
@@ -19,9 +19,10 @@ impl Encoder {
     }
 }
 
-/// A picture in the library's row-by-row format, with as much chroma as luma.
+/// Passes a picture to the library row by row, with one chroma sample for each pixel.
 ///
-/// The library takes one pixel's chroma of each block, which is the picture's own.
+/// The picture's chroma is repeated for this. The library then uses the chroma of one pixel in each
+/// block, so it encodes exactly the picture's samples.
 struct Rows<'a> {
     planes: &'a Planes<'a>,
     sampling: Subsampling,

@@ -9,9 +9,9 @@ use crate::slots::Layout;
 use crate::window::Window;
 use std::rc::Rc;
 
-/// Largest number of pictures that a library may have at a time.
+/// Largest number of pictures that a library may hold at once.
 const MAX_HELD: usize = 40;
-/// Number of copied pictures after one lacked a loan because the library had all of them.
+/// After a picture found no loan because the library held all of them, this many pictures are copied.
 const PAUSE: u32 = 64;
 /// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;
@@ -23,7 +23,7 @@ pub struct FrameShape {
     pub visible: (u32, u32),
     /// Bytes from one row to the next.
     pub strides: [usize; 3],
-    /// Bytes that it may access, from the first sample of each plane on.
+    /// Bytes that the library may access from the first sample of each plane.
     pub rooms: [usize; 3],
 }
 
@@ -39,7 +39,7 @@ pub struct FramePlane {
 /// Memory for one picture.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
-    /// Names it; never 0.
+    /// Identifies the memory; never 0.
     pub id: u64,
     /// Y, U and V. The library uses its own memory for planes that are `None`.
     pub planes: [Option<FramePlane>; 3],
@@ -48,7 +48,7 @@ pub struct Frame {
 /// A buffer's planes, mapped for a library.
 #[derive(Debug)]
 pub(super) struct Windows {
-    /// For each plane: the memory's number, and the plane's offset in it.
+    /// For each plane: the number of its memory, and the plane's offset there in bytes.
     key: Vec<(u64, usize)>,
     rooms: Vec<usize>,
     planes: Vec<Window>,
@@ -87,12 +87,12 @@ fn key(loan: &Loan) -> Vec<(u64, usize)> {
     planes.map(|plane| (plane.number, plane.offset)).collect()
 }
 
-/// A picture's memory that a library has.
+/// Memory that the library holds for one picture.
 #[derive(Debug)]
 pub(super) struct Held {
     id: u64,
     windows: Rc<Windows>,
-    /// Numbers of the memory of all planes.
+    /// For each plane, the number of its memory.
     memory: Vec<u64>,
     /// The claimed loan, until the picture is returned or the loan is used elsewhere.
     loan: Option<Loan>,
@@ -100,26 +100,26 @@ pub(super) struct Held {
     is_shared: bool,
 }
 
-/// Pictures' memory that the library has.
+/// All picture memory that the library holds.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     held: Vec<Held>,
     /// Mappings of buffers, for reuse.
     mapped: Vec<Rc<Windows>>,
     last: u64,
-    /// Number of pictures that are still to be copied.
+    /// Number of next pictures that get no loan ([`PAUSE`]).
     pause: u32,
 }
 
 impl Frames {
-    /// Returns whether the library has memory of a loan, as a reference or to write.
+    /// Returns whether the library holds memory of a loan, as a reference or to write.
     pub(super) fn has(&self, loan: &Loan) -> bool {
         let is_one = |number: &u64| loan.planes.iter().any(|plane| plane.number == *number);
         let mut shared = self.held.iter().filter(|held| held.is_shared);
         shared.any(|held| held.memory.iter().any(is_one))
     }
 
-    /// Returns whether the library may write the memory.
+    /// Returns whether memory `id` has a loan, so that the library may write it.
     pub(super) fn is_lent(&self, id: u64) -> bool {
         let held = self.held.iter().find(|held| held.id == id);
         held.is_some_and(|held| held.loan.is_some())
@@ -179,7 +179,8 @@ impl Frames {
         Some(made)
     }
 
-    /// The library does not need the memory any more. Returns a loan without a picture, for reuse.
+    /// Releases memory that the library no longer needs. Returns its loan for reuse if no picture was
+    /// finished there.
     pub(super) fn release(&mut self, id: u64, input: &Shared) -> Option<Loan> {
         let at = self.held.iter().position(|held| held.id == id)?;
         let held = self.held.swap_remove(at);
@@ -193,8 +194,8 @@ impl Frames {
         loan::set_holding(input, is_holding);
     }
 
-    /// Ends a picture in its memory. Returns the loan and the number of copied bytes; `None` if it is
-    /// not in a loan, or is not the loan's picture.
+    /// Finishes a picture in its loan. Returns the loan and the number of copied bytes; `None` if the
+    /// picture is not in a loan, does not have the loan's layout, or could not be copied.
     pub(super) fn finish(
         &mut self,
         id: u64,
@@ -219,8 +220,8 @@ impl Frames {
         }
     }
 
-    /// Frees a loan for a picture that found none, since the library has all. The library continues
-    /// with a copy.
+    /// Frees a loan for a picture when the library holds all loans. The library continues with a copy of
+    /// that loan's memory.
     pub(super) fn copy_one(
         &mut self,
         loans: &mut Loans,
@@ -251,7 +252,7 @@ impl Frames {
         Ok(loan)
     }
 
-    /// Replaces all of the library's memory by copies.
+    /// Replaces all lent memory that the library holds by copies.
     pub(super) fn copy_all(&mut self, input: &Shared) -> Result<(), Stop> {
         for held in &mut self.held {
             held.detach(&mut self.mapped)?;
@@ -262,7 +263,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Unmaps memory that no picture needs.
+    /// Unmaps buffers that no picture uses.
     pub(super) fn unmap(&mut self) {
         self.mapped.clear();
     }
