@@ -36,7 +36,7 @@ pub(crate) struct Scaler {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     job: Job,
-    /// Its size then.
+    /// Size of the scaled picture.
     to: Size,
     /// Its place in the buffer.
     compose: Rect,
@@ -90,7 +90,7 @@ impl Scaler {
         self.at_once = true;
     }
 
-    /// Makes `beside` scale large pictures.
+    /// Makes the thread `beside` scale large pictures.
     #[cfg(test)]
     pub(crate) fn scale_by(&mut self, beside: Beside) {
         self.beside = Some(beside);
@@ -199,8 +199,8 @@ impl Scaler {
         self.is_large(frame, plan.bytes) && self.has_thread()
     }
 
-    /// Continues to copy a picture for the thread, at most `left` bytes. `taken` have been copied.
-    /// Returns whether all are.
+    /// Continues to copy a picture for the thread, at most `left` bytes, after the first `taken` bytes.
+    /// Updates both numbers. Returns whether the whole picture has been copied.
     pub(crate) fn take_in(&mut self, frame: &Frame, taken: &mut usize, left: &mut usize) -> bool {
         self.source.truncate(*taken);
         let rest = frame.bytes().get(*taken..).unwrap_or_default();

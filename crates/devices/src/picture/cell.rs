@@ -1,4 +1,4 @@
-//! Cells of a picture: the meaning of each byte, by the format's row.
+//! Cells of a picture: the meaning of each byte, from the format's row in the table of formats.
 
 use super::{Frame, Rgb, Yuv};
 use vb3_v4l2::PixelFormat;
@@ -10,8 +10,8 @@ const fn upper(format: &PixelFormat) -> usize {
     format.sample_bytes() as usize - 1
 }
 
-/// Returns the positions of such samples in a component's cell: line of the cell, and byte of that
-/// line.
+/// Returns the positions of all samples of kind `sample` in a component's cell. A position is a line of
+/// the cell and the byte in that line.
 pub(crate) fn places(
     format: &PixelFormat,
     component: &Component,
@@ -26,7 +26,7 @@ pub(crate) fn places(
         .collect()
 }
 
-/// Positions of the samples of one kind.
+/// A picture's samples of one kind, and their positions.
 #[derive(Clone, Copy, Debug)]
 struct Taps<'a> {
     data: &'a [u8],

@@ -299,8 +299,8 @@ fn colours_are_carried_between_matrices() {
     }
 }
 
-/// A part of a picture is converted like a whole one. Nothing outside is read, and the last line is
-/// complete even at the end of the memory.
+/// A crop is converted to a window like a whole picture. Nothing outside is read or written. The last
+/// line is complete even at the end of the memory.
 #[test]
 fn a_window_is_a_picture() {
     for a in FORMATS {

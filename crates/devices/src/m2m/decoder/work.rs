@@ -40,7 +40,7 @@ impl<C> Decoder<C> {
         let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
         match forgot {
             Some(Ok(())) => self.own.flushing += 1,
-            // A new one begins afresh.
+            // The next worker starts with the new stream.
             Some(Err(_)) | None => self.restart(),
         }
     }
@@ -83,7 +83,7 @@ impl<C> Decoder<C> {
     fn proceed(&mut self) {
         let (chroma, is_file) = (self.chroma(), self.own.row.input == Input::File);
         let job = match is_file {
-            // Files have buffers without a picture.
+            // Files are decoded without loans: a file without a picture also returns a buffer.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };
@@ -200,7 +200,7 @@ impl<C> Decoder<C> {
             let fed = match self.output.take() {
                 Some(token) => self.feed_one(token, bus, progress),
                 None => match &mut self.drain {
-                    // Some of them were taken back.
+                    // Some of the buffers to drain were taken back.
                     Drain::Feeding(left) => {
                         *left = 0;
                         continue;
@@ -223,13 +223,13 @@ impl<C> Decoder<C> {
             Some(worker) => match worker.submit(Job::Drain) {
                 Ok(()) => Drain::Asked,
                 Err(Refused::Dead) => Drain::Ready,
-                // Asked again when it has room.
+                // The worker is asked again when it has room.
                 Err(_) => Drain::Feeding(0),
             },
         };
     }
 
-    /// Whether the buffer was used up.
+    /// Passes a buffer to the worker. Returns whether it was used up.
     fn feed_one(
         &mut self,
         token: Active<C>,
@@ -384,7 +384,7 @@ impl<C> Decoder<C> {
         pixfmt::lookup(self.own.held.fourcc).is_some_and(|pixel| has_bits(pixel, bits))
     }
 
-    /// Returns whether they hold pictures of a size. Odd sizes are rounded up there.
+    /// Returns whether the current buffers hold pictures of a size. Odd sizes are rounded up there.
     pub(super) const fn holds(&self, width: u32, height: u32) -> bool {
         width + width % 2 == self.own.held.width && height + height % 2 == self.own.held.height
     }
@@ -482,14 +482,14 @@ impl<C> Decoded<C> {
         outlives && self.content.begin_again()
     }
 
-    /// Returns whether it is partly in its buffer.
+    /// Returns whether the picture is partly written to its buffer.
     pub(super) fn has_begun(&self) -> bool {
         matches!(self.content, Content::Slot(_, way) if way != Way::default())
     }
 }
 
 impl Content {
-    /// Handles the loss of its buffer. Returns whether the picture can be put into another one.
+    /// Handles the loss of the picture's buffer. Returns whether it can be put into another one.
     fn begin_again(&mut self) -> bool {
         if let Self::Slot(_, way) = self {
             *way = Way::default();

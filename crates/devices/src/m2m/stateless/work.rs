@@ -88,7 +88,7 @@ impl<C> Work<C> {
 enum Unfit {
     /// The bus access failed.
     Fault,
-    /// It is none that is decoded.
+    /// The decoder refuses it, for this reason.
     Refused(String),
 }
 
@@ -361,7 +361,7 @@ impl<C> StatelessDecoder<C> {
         let meta = Meta::of(&source);
         self.output.consume(source, outcome, progress);
         let Some(target) = target else { return };
-        // It has the sequence number of the buffer that ends it.
+        // `give` sets the sequence number, once the picture is complete.
         let completion = Completion {
             field,
             ..meta.completion(outcome, payloads, 0, false)

@@ -1,5 +1,5 @@
-//! A test bench for devices with two queues: plain memory, and a worker in a thread whose answers are
-//! awaited.
+//! A test bench for devices with two queues. Memory is plain, and the worker runs in a thread; the bench
+//! waits for its answers.
 
 use crate::bench::Memory;
 use crate::device::Outside;
