@@ -64,31 +64,31 @@ pub struct Report {
     pub memory: MemoryReport,
     /// Buffers of the run and the holders of each. Released buffers come first, oldest first.
     pub buffers: Vec<BufferReport>,
-    /// Buffers beyond [`MAX_BUFFERS`], or beyond the number that can be tracked at one time.
+    /// Number of buffers beyond [`MAX_BUFFERS`], or beyond the number that can be tracked at one time.
     pub buffers_left_out: u64,
     /// Refused calls, oldest first. Equal refusals are one entry with a count. Queries (`ENUM_*`,
     /// `G_*`, `TRY_*`, …) and calls that a script makes fail are not listed.
     pub refusals: Vec<Refusal>,
-    /// Refusals beyond [`MAX_REFUSALS`].
+    /// Number of refusals beyond [`MAX_REFUSALS`].
     pub refusals_left_out: u64,
     /// Handovers of a shared buffer without the required cache sync, oldest first. Equal ones are
     /// one entry with a count.
     pub missing_syncs: Vec<MissingSync>,
-    /// Missing syncs beyond [`MAX_MISSING_SYNCS`].
+    /// Number of missing syncs beyond [`MAX_MISSING_SYNCS`].
     pub missing_syncs_left_out: u64,
     /// Accesses to a buffer while a device still used it, oldest first. Equal ones are one entry
     /// with a count.
     pub early_accesses: Vec<EarlyAccess>,
-    /// Early accesses beyond [`MAX_EARLY_ACCESSES`].
+    /// Number of early accesses beyond [`MAX_EARLY_ACCESSES`].
     pub early_accesses_left_out: u64,
     /// Failures outside the simulated devices, oldest first: an unreadable clip, a codec process
     /// that ended, a recording that cannot be written. Equal ones are one entry with a count.
     pub failures: Vec<DeviceFailure>,
-    /// Failures beyond [`MAX_FAILURES`].
+    /// Number of failures beyond [`MAX_FAILURES`].
     pub failures_left_out: u64,
     /// Events of the script, in order.
     pub script: Vec<ScriptEvent>,
-    /// Events beyond [`MAX_SCRIPT_EVENTS`].
+    /// Number of events beyond [`MAX_SCRIPT_EVENTS`].
     pub script_left_out: u64,
     /// Steps of the script that never happened.
     pub script_missed: Vec<MissedStep>,
@@ -284,7 +284,7 @@ pub struct Remedy {
     pub size_bytes: u64,
     /// Bytes from one line of the picture to the next; zero if unknown.
     pub stride_bytes: u64,
-    /// If no memory of the machine suits: the smallest set of demands that exclude each other.
+    /// If no memory of the machine suits: the smallest set of demands that cannot all be met.
     /// Empty if suitable memory exists but is too small.
     pub conflict: Vec<Demand>,
 }

@@ -75,7 +75,7 @@ pub fn verdict(report: &Report) -> Verdict {
     }
     let is_good = said.is_empty() && problems.is_none();
     said.push(match problems {
-        // "step", "still" and "something" get a capital; no device's name begins with s.
+        // Only "step", "still" and "something" begin with s and get a capital; no device's name does.
         Some(problems) => match problems.strip_prefix('s') {
             Some(rest) => format!("S{rest}"),
             None => problems,

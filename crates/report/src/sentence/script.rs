@@ -3,7 +3,8 @@
 use super::all_of;
 use crate::report::{MissedStep, ScriptEvent};
 
-/// Returns a step's place in the form that editors understand: `FILE:LINE`. Orders have line 0.
+/// Returns a step's place in the form that editors understand: `FILE:LINE`. Line 0 stands for an order
+/// of `vb3 ctl`.
 fn place(file: &str, line: u64) -> String {
     if line == 0 {
         return "vb3 ctl".to_owned();
