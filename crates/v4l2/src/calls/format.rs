@@ -328,7 +328,7 @@ where
         Ok(())
     }
 
-    /// Returns the field order for buffers whose program left it open.
+    /// Returns the field order (`V4L2_FIELD_*`) for buffers whose program did not choose one.
     pub(crate) fn default_field(&self, flow: Flow) -> u32 {
         match self.driver.format(flow).field {
             0 => FIELD_NONE,

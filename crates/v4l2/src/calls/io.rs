@@ -68,7 +68,8 @@ where
         })
     }
 
-    /// Polls a queue. `look` says who asks: a program's poll, or the host.
+    /// Polls a device for a program or for the host (`look`). Returns the pending `events`, and
+    /// `POLL_ERR` on an error.
     pub(crate) fn poll(
         &mut self,
         mem: &mut M,
@@ -127,7 +128,7 @@ where
         }
     }
 
-    /// A caller waits for these poll events, none of which holds.
+    /// Notifies the driver that a caller waits for poll events, none of which is pending.
     pub(crate) fn poll_waits(&mut self, events: i16) {
         for &flow in self.driver.role().flows() {
             let is_ready = self.queue(flow).is_none_or(vb3_queue::Queue::is_ready);
@@ -137,7 +138,7 @@ where
         }
     }
 
-    /// Notes that a poll for these events found no finished buffer.
+    /// Notifies the driver that a poll for these events found no finished buffer.
     fn note_poll(&mut self, events: i16, flow: Flow, waiter: Waiter) {
         let wanted = match flow {
             Flow::Capture => POLL_IN,
@@ -201,7 +202,7 @@ where
         };
         let mut flows = self.driver.role().flows().iter();
         let Some(&flow) = flows.find(|flow| is_its(**flow)) else {
-            // Its buffers have gone since.
+            // No queue has this transfer any more: its buffers were freed meanwhile.
             return Outcome::Fail(Error::Busy);
         };
         let window = &mut Window { program, addr };
@@ -220,7 +221,7 @@ where
             ended |= stream.queue.transfer_under_way() == Some(call);
             stream.queue.end_transfer(call);
         }
-        // Others wait for its end.
+        // Other calls may wait for its end.
         self.wake |= ended;
     }
 
