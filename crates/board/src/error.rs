@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// A part of the tree is damaged.
     Damaged {
-        /// Where, in bytes from the start.
+        /// Its offset from the start of the file, in bytes.
         offset: usize,
         /// The part.
         damage: Damage,
@@ -50,7 +50,7 @@ pub enum Damage {
     StructureBlock,
     /// A field of the header places the block of property names outside the tree.
     StringsBlock,
-    /// A word that is no token.
+    /// The block of nodes has a word that is no token of the format.
     Token(u32),
     /// The block of nodes ends before its end token.
     NoEnd,
