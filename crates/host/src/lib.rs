@@ -1,9 +1,9 @@
 //! The interface between devices and the programs that use them.
 //!
-//! A [`Backend`] hosts devices and answers calls on their files. A front end brings the calls of
-//! programs to it, and implements [`Caller`]. Through it, the backend reaches the program during one
-//! call. `intercept` is a front end that intercepts system calls of unmodified programs. Backend and
-//! front end know each other only through this crate.
+//! A [`Backend`] hosts devices and answers calls on their files. A front end passes programs' calls to
+//! it, and implements [`Caller`], through which the backend reaches the program during one call.
+//! `intercept` is a front end that intercepts system calls of unmodified programs. Backend and front end
+//! know each other only through this crate.
 //!
 //! Numbers are Linux's: `errno` values, `O_*`, `PROT_*`, `MAP_*` and `POLL*` bits, ioctl requests.
 
