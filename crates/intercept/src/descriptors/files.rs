@@ -1,4 +1,4 @@
-//! Which inode is which device file.
+//! Maps inodes to device files and nodes.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -13,24 +13,24 @@ use vb3_host::{Errno, FdIdentity, FileId, Node, NodeKind};
 #[derive(Debug)]
 pub(crate) struct DeviceFile {
     pub(crate) inode: FdIdentity,
-    /// Index of its node; `None` where it was not opened by a path.
+    /// Index of its node; `None` if the file was not opened by a path.
     pub(crate) node: Option<usize>,
-    /// Descriptors are left.
+    /// Whether programs have descriptors of it.
     pub(crate) open: bool,
-    /// Mappings that are left.
+    /// Number of mappings.
     pub(crate) maps: u32,
 }
 
-/// What a descriptor names.
+/// The file that a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A device file.
     Device(FileId),
-    /// A node that was not opened (O_PATH), by index.
+    /// A node that was not opened (O_PATH), by its index.
     Node(usize),
     /// A buffer of the backend.
     Buffer(FdIdentity),
-    /// Nothing of ours.
+    /// A file that is not the supervisor's.
     Other,
 }
 
@@ -77,12 +77,12 @@ impl Files {
         self.all.get_mut(&id)
     }
 
-    /// The node a file was opened on.
+    /// Returns the node that a file was opened on.
     pub(crate) fn node_of(&self, id: FileId) -> Option<usize> {
         self.all.get(&id)?.node
     }
 
-    /// The last descriptor of a file is gone.
+    /// Records that a file's last descriptor has gone.
     pub(crate) fn close(&mut self, id: FileId) {
         if let Some(file) = self.all.get_mut(&id) {
             file.open = false;
@@ -90,7 +90,7 @@ impl Files {
         }
     }
 
-    /// Forgets a file if nothing is left of it; true if so.
+    /// Forgets a file without descriptors and mappings; returns true if so.
     pub(crate) fn remove_if_gone(&mut self, id: FileId) -> bool {
         let gone = self
             .all
@@ -102,7 +102,7 @@ impl Files {
         gone
     }
 
-    /// Whether a descriptor could be ours at all.
+    /// Returns whether no device file is open.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -111,7 +111,7 @@ impl Files {
         self.all.keys().copied().collect()
     }
 
-    /// The device file or node behind an inode.
+    /// Returns the device file or node behind an inode.
     pub(crate) fn find(&self, inode: FdIdentity) -> Option<Target> {
         if let Some(&file) = self.by_inode.get(&inode) {
             return Some(Target::Device(file));
@@ -122,14 +122,14 @@ impl Files {
             .map(Target::Node)
     }
 
-    /// A description of the memfd that stands for a node.
+    /// Returns a new description of the memfd that represents a node.
     pub(crate) fn reopen_reference(&self, node: usize) -> Result<OwnedFd, Errno> {
         let (fd, _) = self.references.get(node).ok_or(Errno(libc::ENODEV))?;
         raw::reopen(fd.as_fd(), libc::O_RDONLY)
     }
 }
 
-/// The inode number of a node.
+/// Returns the inode number of a node.
 pub(crate) fn inode(node: &Node) -> u64 {
     let base = match node.kind {
         NodeKind::Video => 0x7662_0000,
@@ -140,14 +140,14 @@ pub(crate) fn inode(node: &Node) -> u64 {
     base + u64::from(node.minor)
 }
 
-/// A file for one open of a node.
+/// Makes a file for one open of a node.
 pub(crate) fn empty_node(node: &Node) -> Result<OwnedFd, Errno> {
     let name = node.path.file_name().unwrap_or_default();
     let name = CString::new(name.as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
     empty_file(&name)
 }
 
-/// A memfd that cannot be written to: what a native read or write that no one catches finds.
+/// Makes a memfd that refuses writes. An unsupervised read or write reaches this file.
 pub(crate) fn empty_file(name: &CStr) -> Result<OwnedFd, Errno> {
     let fd = raw::memfd(name)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
@@ -155,7 +155,7 @@ pub(crate) fn empty_file(name: &CStr) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// What stands in programs' sets.
+/// A file that can be a member of programs' epoll sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Watched {
     /// A device file.
@@ -165,7 +165,7 @@ pub(crate) enum Watched {
 }
 
 impl Watched {
-    /// What a descriptor names, if that can stand in a set.
+    /// Returns the file if it can be a member of an epoll set.
     pub(crate) const fn of(target: Target) -> Option<Self> {
         match target {
             Target::Device(file) => Some(Self::Device(file)),

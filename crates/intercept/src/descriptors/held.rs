@@ -1,11 +1,12 @@
-//! What programs hold: open file descriptions given to them, and when the last descriptor and
-//! mapping of one is gone.
+//! Tracks the open file descriptions that programs got, and finds the end of each: when its last
+//! descriptor and mapping have gone.
 //!
-//! A device file has an inode of its own, which nothing keeps but the program's descriptors: an
-//! inotify watch tells when the inode is gone, which is exactly then. Many descriptions can be of
-//! one buffer, whose memory the backend keeps. Each of those carries a lock on a byte of its own
-//! of the file, which only the kernel takes away, when the description ends, and a watch says
-//! when to look. The kernel sends that event just before it drops the lock, and sends one for
+//! A device file has a separate inode, and only the program's descriptors keep it. An inotify watch
+//! reports the end of the inode. Many descriptions can belong to one buffer, whose memory the backend
+//! keeps. Each holds an OFD lock on its own byte of the file; the kernel releases the lock when the
+//! description ends. A watch reports closes. The kernel sends that event just before it releases the
+//! lock, and merges several events into one. So this module checks the file again for a second, at
+//! growing intervals.
 //! several that come together: the file is looked at again, less and less often, for a second.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,18 +18,18 @@ use vb3_host::{Errno, FdIdentity, FileId, Tag};
 
 use crate::kernel::raw;
 
-/// When a buffer with a close event is looked at again: this long after, then four times as long.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// From when on a close event has no more to tell.
-const LOOKED_ENOUGH: Duration = Duration::from_secs(1);
-/// Without inotify: how often everything is looked at.
-pub(crate) const LOOK_AT_ALL: Duration = Duration::from_millis(20);
-/// Descriptions of one buffer up to which each is asked for alone.
-const FEW: usize = 64;
-/// What part of the time may be spent on looking at buffers with more of them.
-const SHARE: u32 = 20;
+/// Delay of the first check after a close event. Each further delay is four times as long.
+pub(crate) const RECHECK_DELAY: Duration = Duration::from_millis(1);
+/// Time after a close event when the checks stop.
+const RECHECK_LIMIT: Duration = Duration::from_secs(1);
+/// Interval of checks of everything, without inotify.
+pub(crate) const FULL_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Most descriptions of one buffer that are probed one by one.
+const MAX_PROBED: usize = 64;
+/// Checks of buffers with more descriptions may use one part in this many of the time.
+const TIME_SHARE: u32 = 20;
 
-/// What a description was given for.
+/// The purpose of a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Given {
     /// A device file.
@@ -39,72 +40,72 @@ pub(crate) enum Given {
     Buffer(Tag),
 }
 
-/// How the end of descriptions is learnt.
+/// How the end of descriptions is detected.
 #[derive(Debug)]
-enum Way {
-    /// The inode goes with its only description.
+enum EndSignal {
+    /// The inode ends with its only description.
     Inode,
-    /// By the locks, seen from a description of our own.
+    /// By the locks, probed through the supervisor's own description.
     Locks(OwnedFd),
 }
 
-/// What [`Held::collect`] looks at besides what has just ended.
+/// Files that [`Held::collect`] checks, besides those that have just ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Files in doubt for which it is time.
+    /// Files in doubt whose next check has come.
     Due,
-    /// All files in doubt that were not looked at since then, whatever that costs.
+    /// All files in doubt without a check since this time, at any cost.
     Since(Instant),
     /// Every file.
     All,
 }
 
-/// When a file is looked at next.
+/// The time of a file's next check.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
     next: Instant,
     pause: Duration,
 }
 
-/// A file that descriptions were given of.
+/// A file with descriptions given to programs.
 #[derive(Debug)]
 struct Inode {
-    way: Way,
+    way: EndSignal,
     watch: Option<i32>,
     given: BTreeMap<i64, Given>,
     doubt: Option<Doubt>,
-    /// How long the last look took.
+    /// How long the last check took.
     cost: Duration,
     looked: Instant,
 }
 
 impl Inode {
-    /// When looking at it is worth its cost again.
+    /// Returns the time when the next check is worth its cost.
     fn affordable(&self) -> Instant {
-        if self.given.len() <= FEW {
+        if self.given.len() <= MAX_PROBED {
             self.looked
         } else {
-            self.looked + self.cost * SHARE
+            self.looked + self.cost * TIME_SHARE
         }
     }
 }
 
-/// All descriptions given and not known to be gone.
+/// All descriptions given to programs and not known to have ended.
 #[derive(Debug)]
 pub(crate) struct Held {
     inotify: Option<OwnedFd>,
     inodes: HashMap<FdIdentity, Inode>,
     watches: HashMap<i32, FdIdentity>,
-    /// Files whose inode is gone.
+    /// Files whose inode has ended.
     ended: Vec<FdIdentity>,
     doubtful: HashSet<FdIdentity>,
     next_byte: i64,
     unwatched: usize,
-    /// A look at a file with many descriptions waits for the list of all locks.
+    /// A check of a file with many descriptions waits for the list of all locks.
     wants_locks: bool,
     /// The list, and how long it took to read.
     locks: Option<(LockTable, Duration)>,
-    /// Set when a watch was refused.
+    /// Set when the kernel refused a watch.
     pub(crate) refused: Option<Errno>,
 }
 
@@ -127,20 +128,20 @@ impl Held {
         }
     }
 
-    /// Becomes readable when something may be gone.
+    /// Becomes readable when something may have ended.
     pub(crate) fn event_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Until when [`collect`](Self::collect) wants to be called again without an event.
+    /// Returns the time until [`collect`](Self::collect) must be called without an event.
     pub(crate) fn look_again(&self) -> Option<Duration> {
         if self.unwatched > 0 {
-            return Some(LOOK_AT_ALL);
+            return Some(FULL_CHECK_INTERVAL);
         }
         let next = self.doubtful.iter().filter_map(|id| {
             let inode = self.inodes.get(id)?;
-            // Who reads the list says when it is there.
-            let waits = self.wants_locks() && inode.given.len() > FEW;
+            // The thread that reads the list reports when it has it.
+            let waits = self.wants_locks() && inode.given.len() > MAX_PROBED;
             let next = inode.doubt?.next.max(inode.affordable());
             (!waits).then_some(next)
         });
@@ -148,12 +149,12 @@ impl Held {
             .map(|next| next.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether nothing is out.
+    /// Returns whether programs hold nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.inodes.is_empty()
     }
 
-    /// Gives up on everything: all that is out, as if it were gone.
+    /// Ends everything that programs hold, and returns it.
     pub(crate) fn take_all(&mut self) -> Vec<Given> {
         let all = self.inodes.values().flat_map(|inode| inode.given.values());
         let mut all: Vec<Given> = all.copied().collect();
@@ -167,18 +168,18 @@ impl Held {
         all
     }
 
-    /// How many descriptions are out.
+    /// Returns the number of descriptions that programs hold.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.inodes.values().map(|inode| inode.given.len()).sum()
     }
 
-    /// Makes a description of the file behind `fd` with the open flags `flags`, to be given to a
-    /// program. From now on its end is reported, wherever it ends. For a device file, `fd` itself
-    /// is to be closed before that: while it is there, nothing ends.
+    /// Makes a description of the file behind `fd` with the open flags `flags`, for a program. Its end
+    /// is reported, in whichever process it ends. The caller must close `fd` before a device file can
+    /// end.
     ///
     /// # Errors
-    /// What reopening and locking say: ENOENT or EACCES for what is no memfd, EMFILE.
+    /// Errors of reopening and locking: ENOENT or EACCES if `fd` is no memfd, EMFILE.
     pub(crate) fn make(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -197,7 +198,7 @@ impl Held {
         let by_lock = self
             .inodes
             .get(&id)
-            .is_some_and(|inode| matches!(inode.way, Way::Locks(_)));
+            .is_some_and(|inode| matches!(inode.way, EndSignal::Locks(_)));
         if by_lock && let Err(e) = lock(made.as_fd(), flags, byte) {
             self.drop_if_unused(id);
             return Err(e);
@@ -218,9 +219,9 @@ impl Held {
         let alone = matches!(given, Given::File(_));
         let watch = self.watch(fd, alone);
         let way = if alone && watch.is_some() {
-            Way::Inode
+            EndSignal::Inode
         } else {
-            Way::Locks(raw::reopen(fd, libc::O_RDWR)?)
+            EndSignal::Locks(raw::reopen(fd, libc::O_RDWR)?)
         };
         match watch {
             Some(watch) => drop(self.watches.insert(watch, id)),
@@ -251,7 +252,7 @@ impl Held {
         watch.map_err(|e| self.refused = Some(raw::err(e))).ok()
     }
 
-    /// Takes back a description that was never given: its end is not reported.
+    /// Withdraws a description that no program received: its end is not reported.
     pub(crate) fn forget(&mut self, id: FdIdentity, byte: i64) {
         if let Some(inode) = self.inodes.get_mut(&id) {
             inode.given.remove(&byte);
@@ -273,8 +274,8 @@ impl Held {
         self.doubtful.remove(&id);
         match (inode.watch, &self.inotify) {
             (Some(watch), Some(inotify)) => {
-                // The kernel may have taken it away itself, and its number is not used again.
-                // It is gone where the file is.
+                // The kernel may have removed the watch with the file; it does not reuse the watch's
+                // number.
                 inotify::remove_watch(inotify, watch).ok();
                 self.watches.remove(&watch);
             }
@@ -282,12 +283,12 @@ impl Held {
         }
     }
 
-    /// Whether a description of this file is out.
+    /// Returns whether programs hold a description of this file.
     pub(crate) fn knows(&self, id: FdIdentity) -> bool {
         self.inodes.contains_key(&id)
     }
 
-    /// Adds what is gone by now to `gone`.
+    /// Appends everything that has ended to `gone`.
     pub(crate) fn collect(&mut self, look: Look, gone: &mut Vec<Given>) {
         let overflow = self.read_events();
         if overflow {
@@ -323,22 +324,22 @@ impl Held {
         };
         self.wants_locks = false;
         for id in due {
-            self.look_at(id, locks.as_ref(), gone);
+            self.check_file(id, locks.as_ref(), gone);
         }
     }
 
-    /// Whether [`collect`](Self::collect) is to be called again at once, after
+    /// Returns whether [`collect`](Self::collect) must be called again at once, after
     /// [`take_locks`](Self::take_locks).
     pub(crate) const fn wants_locks(&self) -> bool {
         self.wants_locks && self.locks.is_none()
     }
 
-    /// Takes the list of all locks, as of now, for the next look.
+    /// Accepts the current list of all locks for the next check.
     pub(crate) fn take_locks(&mut self, locks: (LockTable, Duration)) {
         self.locks = Some(locks);
     }
 
-    fn look_at(
+    fn check_file(
         &mut self,
         id: FdIdentity,
         locks: Option<&(LockTable, Duration)>,
@@ -347,10 +348,10 @@ impl Held {
         let Some(inode) = self.inodes.get_mut(&id) else {
             return;
         };
-        let Way::Locks(probe) = &inode.way else {
+        let EndSignal::Locks(probe) = &inode.way else {
             return;
         };
-        let is_large = inode.given.len() > FEW;
+        let is_large = inode.given.len() > MAX_PROBED;
         if is_large && locks.is_none() {
             self.wants_locks = true;
             return;
@@ -360,7 +361,8 @@ impl Held {
         let listed = locks.and_then(|(locks, _)| locks.of(id));
         let is_listed = |byte: &i64| listed.is_some_and(|listed| listed.contains(byte));
         let mut ended = HashSet::new();
-        // What is not listed may have been missed: the list is read piece by piece.
+        // The list may lack locks that are held, because it is read in pieces. So missing ones are
+        // probed.
         let bytes: Vec<i64> = inode.given.keys().copied().collect();
         for run in bytes.split(is_listed) {
             find_unlocked(probe.as_fd(), run, &mut ended);
@@ -373,13 +375,13 @@ impl Held {
             held
         });
         let now = Instant::now();
-        // What has ended since the list was begun may not be seen.
+        // The list may still contain locks that ended after its reading began.
         let reading = locks.map_or(Duration::ZERO, |(_, took)| *took);
         let seen = locks.map_or(began, |(locks, _)| locks.begun);
         (inode.cost, inode.looked) = (now - began + reading, seen);
         inode.doubt = inode.doubt.and_then(|doubt| {
             let pause = doubt.pause * 4;
-            (pause <= LOOKED_ENOUGH).then(|| Doubt {
+            (pause <= RECHECK_LIMIT).then(|| Doubt {
                 next: now + pause,
                 pause,
             })
@@ -390,7 +392,7 @@ impl Held {
         self.drop_if_unused(id);
     }
 
-    /// Events were lost: finds the watches that the kernel has taken away.
+    /// Finds the watches that the kernel has removed, after it lost events.
     fn find_ended(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         let path = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
@@ -407,7 +409,7 @@ impl Held {
         self.ended.extend(gone.map(|(_, id)| *id));
     }
 
-    /// Notes the files with events; true when events were lost.
+    /// Records the files with events; returns true when the kernel lost events.
     fn read_events(&mut self) -> bool {
         let Some(inotify) = &self.inotify else {
             return false;
@@ -428,7 +430,7 @@ impl Held {
                 } else if mask & libc::IN_CLOSE != 0
                     && let Some(inode) = self.inodes.get_mut(&id)
                 {
-                    let pause = LOOK_AGAIN / 4;
+                    let pause = RECHECK_DELAY / 4;
                     let next = Instant::now();
                     inode.doubt = Some(Doubt { next, pause });
                     self.doubtful.insert(id);
@@ -446,13 +448,13 @@ impl Held {
 #[derive(Debug)]
 pub(crate) struct LockTable {
     of: HashMap<FdIdentity, HashSet<i64>>,
-    /// When it was begun to read.
+    /// When its reading began.
     begun: Instant,
 }
 
 impl LockTable {
-    /// What the kernel lists. With thousands of locks that takes milliseconds: beside all locks of
-    /// ours.
+    /// Reads the kernel's list. With thousands of locks, that takes milliseconds: call it without a
+    /// lock of the supervisor.
     fn read() -> Self {
         let begun = Instant::now();
         let text = raw::proc_string("/proc/locks");
@@ -463,20 +465,20 @@ impl LockTable {
         Self { of, begun }
     }
 
-    /// The same, and how long it took.
+    /// Reads the list, and returns the time that took.
     pub(crate) fn timed() -> (Self, Duration) {
         let began = Instant::now();
         let read = Self::read();
         (read, began.elapsed())
     }
 
-    /// The first bytes of the locks on a file; none where the kernel does not list them.
+    /// Returns the first bytes of the locks on a file, or `None` if the list has no lock of the file.
     fn of(&self, id: FdIdentity) -> Option<&HashSet<i64>> {
         self.of.get(&id)
     }
 }
 
-/// One line of /proc/locks, of a lock held: the file and the first byte.
+/// Parses the line of a held lock in /proc/locks: the file and the first byte.
 fn listed_lock(line: &str) -> Option<(FdIdentity, i64)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     (words.next()? == "OFDLCK").then_some(())?;
@@ -488,7 +490,7 @@ fn listed_lock(line: &str) -> Option<(FdIdentity, i64)> {
     Some((FdIdentity { dev, ino }, words.next()?.parse().ok()?))
 }
 
-/// Splits the first event off: watch, mask, the rest.
+/// Splits off the first event: watch, mask, remaining bytes.
 fn event(bytes: &[u8]) -> Option<(i32, u32, &[u8])> {
     let word = |at: usize| {
         bytes
@@ -522,15 +524,15 @@ fn lock(fd: BorrowedFd<'_>, flags: i32, byte: i64) -> Result<(), Errno> {
     ofd_lock(fd, libc::F_OFD_SETLK, &mut range(kind, byte))
 }
 
-/// rustix has no locks of descriptions.
+/// Makes an fcntl call for OFD locks, which rustix does not have.
 fn ofd_lock(fd: BorrowedFd<'_>, command: i32, lock: &mut libc::flock) -> Result<(), Errno> {
     // SAFETY: the structure is live.
     let done = unsafe { libc::fcntl(fd.as_raw_fd(), command, core::ptr::from_mut(lock)) };
     raw::check(done).map(drop)
 }
 
-/// Adds those of `run`, in order, that are locked no more. Many that ended together take one question,
-/// each of which the kernel answers by going through all locks of the file.
+/// Adds the bytes of the sorted `run` that are no longer locked. One query covers many neighbours that
+/// ended together; for each, the kernel searches all locks of the file.
 fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>) {
     let mut runs = vec![run];
     while let Some(run) = runs.pop() {
@@ -541,14 +543,14 @@ fn find_unlocked(probe: BorrowedFd<'_>, run: &[i64], unlocked: &mut HashSet<i64>
             unlocked.extend(run);
             continue;
         };
-        // One of those that are locked, not the first one.
+        // The kernel reports any locked byte of the range, not always the first.
         let before = run.partition_point(|&other| other < byte);
         let (before, rest) = run.split_at(before);
         runs.extend([before, rest.strip_prefix(&[byte]).unwrap_or(rest)]);
     }
 }
 
-/// A byte from `first` to `last` that somebody has locked.
+/// Returns a locked byte from `first` to `last`.
 fn locked_in(probe: BorrowedFd<'_>, first: i64, last: i64) -> Option<i64> {
     let mut lock = range(libc::F_WRLCK, first);
     lock.l_len = last - first + 1;
@@ -572,12 +574,12 @@ mod tests {
     }
 
     #[test]
-    fn many_are_looked_at_once_the_list_of_locks_has_been_read_elsewhere() {
+    fn many_descriptions_are_checked_by_the_lock_list() {
         let _alone = crate::process::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let mut made = Vec::new();
-        for tag in 0..=FEW as u64 {
+        for tag in 0..=MAX_PROBED as u64 {
             let given = Given::Buffer(Tag(tag));
             let one = held.make(memfd.as_fd(), libc::O_RDWR, given);
             made.push(one.expect("made"));
@@ -590,9 +592,9 @@ mod tests {
         }
         held.take_locks(LockTable::timed());
         held.collect(Look::Due, &mut gone);
-        assert_eq!(gone, [Given::Buffer(Tag(FEW as u64))]);
+        assert_eq!(gone, [Given::Buffer(Tag(MAX_PROBED as u64))]);
         assert!(!held.wants_locks());
-        // As many as may be asked for one by one.
+        // Few enough to be probed one by one.
         drop(made.pop());
         held.collect(Look::Due, &mut gone);
         assert_eq!(gone.len(), 2);
@@ -600,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_those_that_are_locked_no_more_among_those_that_are() {
+    fn unlocked_bytes_are_found_among_locked_ones() {
         let _alone = crate::process::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
@@ -635,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_each_description_once_and_only_when_its_last_holder_is_gone() {
+    fn each_description_ends_once_with_its_last_holder() {
         let _alone = crate::process::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
@@ -660,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_closing_the_file_ends_nothing() {
+    fn foreign_close_ends_no_description() {
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
         let (_a, ..) = held
@@ -668,12 +670,15 @@ mod tests {
             .expect("made");
         drop(raw::reopen(memfd.as_fd(), libc::O_RDONLY).expect("stranger"));
         assert_eq!(collect(&mut held), []);
-        // The kernel says so before the lock is gone: it is looked at again.
-        assert!(held.look_again().is_some_and(|pause| pause <= LOOK_AGAIN));
+        // The kernel reports the close before it releases the lock, so another check is planned.
+        assert!(
+            held.look_again()
+                .is_some_and(|pause| pause <= RECHECK_DELAY)
+        );
     }
 
     #[test]
-    fn a_device_file_ends_with_its_last_descriptor_and_at_once() {
+    fn device_file_ends_with_its_last_descriptor() {
         let _alone = crate::process::alone();
         let mut held = Held::new();
         for n in 0..100 {
@@ -701,7 +706,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_events_are_made_good() {
+    fn lost_events_lose_no_end() {
         let _alone = crate::process::alone();
         let mut held = Held::new();
         let made: Vec<_> = (0..3)
@@ -713,7 +718,7 @@ mod tests {
             .collect();
         let [a, b, c] = <[_; 3]>::try_from(made).expect("three");
         drop(b);
-        // The events are read by somebody else.
+        // Another reader consumes the events.
         let inotify = held.inotify.as_ref().expect("inotify").as_fd();
         raw::read(inotify, &mut [0; 4096]).expect("an event");
         held.find_ended();
@@ -723,7 +728,7 @@ mod tests {
     }
 
     #[test]
-    fn of_thousands_of_descriptions_each_end_is_found() {
+    fn each_end_of_thousands_is_found() {
         let _alone = crate::process::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
@@ -744,7 +749,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_lock_list_is_understood() {
+    fn lock_list_line_is_parsed() {
         let line = "7: OFDLCK ADVISORY  WRITE -1 00:01:1035 12 12";
         let id = FdIdentity {
             dev: libc::makedev(0, 1),
@@ -760,7 +765,7 @@ mod tests {
     }
 
     #[test]
-    fn without_inotify_a_look_finds_it() {
+    fn check_finds_ends_without_inotify() {
         let _alone = crate::process::alone();
         let memfd = raw::memfd(c"held").expect("memfd");
         let mut held = Held::new();
@@ -769,7 +774,7 @@ mod tests {
             .make(memfd.as_fd(), libc::O_RDWR, Given::File(FileId(1)))
             .expect("made");
         assert_eq!(collect(&mut held), []);
-        assert_eq!(held.look_again(), Some(LOOK_AT_ALL));
+        assert_eq!(held.look_again(), Some(FULL_CHECK_INTERVAL));
         drop(a);
         assert_eq!(collect(&mut held), [Given::File(FileId(1))]);
         assert_eq!(held.look_again(), None);

@@ -1,4 +1,4 @@
-//! Which programs hold a file, where only looking at all of them can tell.
+//! Searches all programs for descriptors of a file.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -10,10 +10,10 @@ use crate::kernel::MayBlock;
 use crate::kernel::procs;
 use crate::kernel::raw;
 
-/// Processes looked at, at most.
-const MOST: usize = 1 << 16;
+/// Most processes to search.
+const MAX_PROCESSES: usize = 1 << 16;
 
-/// All processes that descend from this one.
+/// Returns all descendants of this process.
 pub(crate) fn descendants(_: &MayBlock) -> Vec<u32> {
     let mut all = vec![std::process::id()];
     let mut at = 0;
@@ -21,7 +21,7 @@ pub(crate) fn descendants(_: &MayBlock) -> Vec<u32> {
         at += 1;
         for tid in raw::proc_numbers(&format!("/proc/{pid}/task")) {
             let children = raw::proc_string(&format!("/proc/{pid}/task/{tid}/children"));
-            let room = MOST.saturating_sub(all.len());
+            let room = MAX_PROCESSES.saturating_sub(all.len());
             let pids = children.split_ascii_whitespace();
             all.extend(pids.filter_map(|pid| pid.parse::<u32>().ok()).take(room));
         }
@@ -29,14 +29,14 @@ pub(crate) fn descendants(_: &MayBlock) -> Vec<u32> {
     all.split_off(1)
 }
 
-/// The descriptor numbers of a process.
+/// Returns the descriptor numbers of a process.
 fn numbers(pid: u32) -> Vec<i32> {
     let numbers = raw::proc_numbers(&format!("/proc/{pid}/fd"));
     numbers.into_iter().map(u32::cast_signed).collect()
 }
 
-/// Whether a program has a descriptor of a device file or a buffer, other than those that `spares` names by process
-/// and number.
+/// Returns whether a program has a descriptor of a device file or a buffer. `spares` names descriptors
+/// to ignore, by process and number.
 pub(crate) fn has_another(
     may: &MayBlock,
     id: FdIdentity,
@@ -47,7 +47,7 @@ pub(crate) fn has_another(
             let Ok(path) = raw::c_path(&format!("/proc/{pid}/fd/{number}")) else {
                 return false;
             };
-            // No file system is asked of anything that the link tells.
+            // Reading the link asks no file system.
             raw::readlink(&path).is_ok_and(|target| procs::may_be_ours(&target))
                 && raw::known_at(&path).is_ok_and(|(known, _)| known == id)
                 && !spares(pid, number)
@@ -55,15 +55,15 @@ pub(crate) fn has_another(
     })
 }
 
-/// Which of these epoll sets some program holds. Where the kernel compares no files, `known_as` tells
-/// which one a descriptor names, if any.
+/// Returns the epoll sets that a program still holds. If the kernel cannot compare files, `known_as`
+/// returns the set that a descriptor refers to, if any.
 pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
     may: &MayBlock,
     sets: impl Iterator<Item = (&'a K, BorrowedFd<'a>)>,
     known_as: impl Fn(u32, i32) -> Option<K>,
 ) -> HashSet<K> {
     let mut left: Vec<(K, BorrowedFd<'_>)> = sets.map(|(id, fd)| (*id, fd)).collect();
-    // In the kernel's order of files, if it tells: then one is found in a few steps.
+    // Sorted in the kernel's order of files, if it reports one, for a binary search.
     let mut compares = true;
     left.sort_by(|(_, a), (_, b)| {
         raw::compare_files(*a, *b).unwrap_or_else(|_| {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_that_nobody_below_holds_are_not_found() {
+    fn sets_without_holders_are_not_found() {
         let may = MayBlock::of_this_thread();
         let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
         let set = rustix::event::epoll::create(flags).expect("set");
@@ -130,12 +130,12 @@ mod tests {
             eprintln!("skipped: this kernel compares no files");
             return;
         }
-        // A child that another test is starting has all that is open here until its exec.
-        let nobody =
+        // A child of another test holds this process's files until its exec.
+        let without_holders =
             || epoll_sets(&may, [(&1u32, set.as_fd())].into_iter(), |_, _| None).is_empty();
         assert!((0..1000).any(|_| {
             std::thread::yield_now();
-            nobody()
+            without_holders()
         }));
     }
 }

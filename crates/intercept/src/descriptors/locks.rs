@@ -2,6 +2,8 @@
 //!
 //! A device has one inode, so the kernel compares the locks of all its opens. Here each open has another
 //! inode, and this table compares them. It makes no system call.
+//! The kernel compares the locks of all opens of a device, since they share one inode. Here each open
+//! has a separate inode, and this table compares them. It makes no system call.
 //!
 //! A record lock belongs to a *descriptor table*: threads and processes that share one share its locks.
 
@@ -9,16 +11,16 @@ use std::collections::HashMap;
 
 use vb3_host::FileId;
 
-/// Locks on one node, at most. A kernel has no bound.
-const MOST: usize = 1024;
-/// Waits that are followed to find a deadlock, at most, as in Linux.
-const MOST_WAITS: usize = 10;
+/// Most locks on one node. A kernel has no limit.
+const MAX_LOCKS: usize = 1024;
+/// Longest chain of waiters that the deadlock check follows, as in Linux.
+const MAX_WAIT_CHAIN: usize = 10;
 
-/// A descriptor table with locks. 0 stands for all that hold none.
+/// A descriptor table with locks. All tables without locks have 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableId(u64);
 
-/// Who holds a record lock.
+/// The owner of a record lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// A descriptor table.
@@ -33,7 +35,7 @@ pub(crate) struct Record {
     pub(crate) owner: Owner,
     pub(crate) write: bool,
     pub(crate) first: i64,
-    /// The last byte, which is locked too.
+    /// The last byte, inclusive.
     pub(crate) last: i64,
     pub(crate) pid: u32,
 }
@@ -47,7 +49,7 @@ impl Record {
         self.owner != other.owner && (self.write || other.write) && self.overlaps(other)
     }
 
-    /// Whether the two make one lock.
+    /// Returns whether the two merge into one lock.
     fn joins(&self, other: &Self) -> bool {
         self.write == other.write
             && self.first <= other.last.saturating_add(1)
@@ -63,12 +65,12 @@ pub(crate) struct LockCall {
     pub(crate) wanted: Wanted,
 }
 
-/// The lock that a call wants; `write` is `None` for an unlock.
+/// The lock that a call asks for; `write` is `None` for an unlock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted {
-    /// flock.
+    /// A flock.
     Whole { write: Option<bool> },
-    /// A lock of a range, for the descriptor table of `task`, or for the file.
+    /// A lock of a range, for the descriptor table of `task` or for the file.
     Record {
         task: Option<u32>,
         pid: u32,
@@ -78,12 +80,12 @@ pub(crate) enum Wanted {
     },
 }
 
-/// Why a lock is not granted.
+/// The reason why a lock is not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Another lock is in the way.
+    /// The owner of a conflicting lock.
     Held(Owner),
-    /// There are too many.
+    /// The node has too many locks.
     Full,
 }
 
@@ -91,14 +93,14 @@ pub(crate) enum Refused {
 #[derive(Debug, Default)]
 struct OfNode {
     records: Vec<Record>,
-    /// The files that owners have locked through.
+    /// The files that each owner has locked through.
     through: Vec<(Owner, FileId)>,
     /// Files that hold a flock, and whether it is exclusive.
     whole: Vec<(FileId, bool)>,
 }
 
 impl OfNode {
-    /// Takes a range from what its owner holds; `taken` grows by the locks that it joins.
+    /// Removes a range from its owner's locks. With `joins`, `taken` grows by adjacent locks.
     fn carve(&mut self, taken: &mut Record, joins: bool) {
         let before = core::mem::take(&mut self.records);
         for old in before {
@@ -125,24 +127,24 @@ impl OfNode {
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
     nodes: HashMap<usize, OfNode>,
-    /// Tables that hold record locks, and the processes and threads known to use each.
+    /// Tables with record locks, and the processes and threads known to use each.
     tables: Vec<(TableId, Vec<u32>)>,
     next: u64,
 }
 
 impl Locks {
-    /// Whether any record lock is held.
+    /// Returns whether any record lock is held.
     pub(crate) fn has_records(&self) -> bool {
         !self.tables.is_empty()
     }
 
-    /// The processes and threads that hold record locks.
+    /// Returns the processes and threads that hold record locks.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = u32> {
         let tasks = self.tables.iter().flat_map(|(_, tasks)| tasks);
         tasks.copied()
     }
 
-    /// The table of a task. `shares` tells whether two tasks have the same one.
+    /// Returns the table of a task. `shares` returns whether two tasks use the same one.
     pub(crate) fn table_of(&self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let is_its = |other: &u32| *other == task || shares(task, *other);
         let mut tables = self.tables.iter();
@@ -150,7 +152,8 @@ impl Locks {
         found.map_or(TableId::default(), |(id, _)| *id)
     }
 
-    /// The same; a table that held no lock is added, until [`set`](Self::set) has returned.
+    /// Returns the table of a task, as [`table_of`](Self::table_of) does. Keeps a new table until
+    /// [`set`](Self::set) has returned.
     pub(crate) fn table_for(&mut self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let mut id = self.table_of(task, shares);
         if id == TableId::default() {
@@ -167,7 +170,7 @@ impl Locks {
         id
     }
 
-    /// flock; `write`: `None` unlocks. The lock held before is lost even where the new one is refused.
+    /// Applies a flock; `None` for `write` unlocks. A refused call still releases the earlier lock.
     ///
     /// Source: Linux 7.2 fs/locks.c `flock_lock_inode`.
     pub(crate) fn flock(&mut self, node: usize, file: FileId, write: Option<bool>) -> bool {
@@ -183,7 +186,7 @@ impl Locks {
         is_free
     }
 
-    /// The lock that would keep this one from being granted.
+    /// Returns the lock that conflicts with this one.
     pub(crate) fn blocker(&self, node: usize, wanted: &Record) -> Option<Record> {
         let mut records = self.nodes.get(&node)?.records.iter();
         records.find(|held| held.conflicts(wanted)).copied()
@@ -202,7 +205,7 @@ impl Locks {
             Some(held) => Err(Refused::Held(held.owner)),
             None => {
                 let of = self.nodes.entry(node).or_default();
-                if of.records.len() < MOST {
+                if of.records.len() < MAX_LOCKS {
                     of.carve(&mut wanted, true);
                     of.records.push(wanted);
                     let through = (wanted.owner, file);
@@ -219,13 +222,13 @@ impl Locks {
         done
     }
 
-    /// Takes a range from the locks of its owner.
+    /// Releases a range of its owner's locks.
     ///
     /// # Errors
-    /// [`Refused::Full`]: it would leave two locks of one.
+    /// [`Refused::Full`]: the call would split a lock in two, and the node has too many.
     pub(crate) fn unset(&mut self, node: usize, mut range: Record) -> Result<(), Refused> {
         if let Some(of) = self.nodes.get_mut(&node) {
-            if of.records.len() > MOST {
+            if of.records.len() > MAX_LOCKS {
                 return Err(Refused::Full);
             }
             of.carve(&mut range, false);
@@ -234,7 +237,8 @@ impl Locks {
         Ok(())
     }
 
-    /// A table closes a descriptor of a node: its locks there are gone, whichever descriptor it was.
+    /// Releases the locks of a table that closes a descriptor of a node, through whichever file it
+    /// locked.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
         let Some(of) = self.nodes.get_mut(&node) else {
             return false;
@@ -247,7 +251,7 @@ impl Locks {
         changed
     }
 
-    /// A file has no descriptor left: those that had locked through it have closed it.
+    /// Releases the locks of a file without descriptors, and the locks taken through it.
     pub(crate) fn file_ended(&mut self, file: FileId) -> bool {
         let mut changed = false;
         for of in self.nodes.values_mut() {
@@ -261,7 +265,7 @@ impl Locks {
         changed
     }
 
-    /// A process, or a thread with a separate table, has ended: a table that no other task uses ends.
+    /// Removes an ended process, or an ended thread with a separate table. A table without tasks ends.
     pub(crate) fn task_ended(&mut self, task: u32) -> bool {
         let mut ended = Vec::new();
         for (id, tasks) in &mut self.tables {
@@ -295,10 +299,11 @@ impl Locks {
     }
 }
 
-/// Whether `owner` would wait for itself, if it waited for `blocker`. `waits`: pairs of a waiter and a blocker.
+/// Returns whether `owner` would wait for itself if it waited for `blocker`. `waits` are pairs of
+/// waiter and blocker.
 pub(crate) fn is_deadlock(owner: Owner, blocker: Owner, waits: &[(Owner, Owner)]) -> bool {
     let mut at = blocker;
-    for _ in 0..MOST_WAITS {
+    for _ in 0..MAX_WAIT_CHAIN {
         if at == owner {
             return true;
         }

@@ -1,6 +1,6 @@
-//! What programs' descriptors name, who holds them, and how their ends are learnt.
+//! Programs' descriptors: the files that they refer to, their holders and their ends.
 //!
-//! Other rooms import what this file exports, and nothing behind it.
+//! Other modules import the exports of this file only.
 
 pub(crate) mod files;
 mod held;

@@ -1,19 +1,19 @@
-//! What the kept numbers of programs name, and the calls that close them.
+//! Maps programs' kept numbers to files, and tracks calls that close them.
 //!
-//! A name is known of one thread and one number, so that it does not matter here which threads share a
-//! descriptor table: asking the kernel for that would cost a system call in each call. The table forgets
-//! a name before a call that closes or replaces the number is let through, whichever thread makes it.
-//! It learns the name again only after that thread has made another call, because the kernel may not
-//! have made the close before. unshare and clone copy names as they are. An exec counts as a close of
-//! all numbers by its process. A descriptor that comes from another process gets a number that was free.
+//! An entry belongs to one thread and one number. So it does not matter here which threads share a
+//! descriptor table: asking the kernel would cost a system call in each call. The table drops an entry
+//! before the supervisor lets a call through that closes or replaces the number, in whichever thread.
+//! It adds the entry again only after that thread's next call, because the kernel may not have made the
+//! close before. unshare and clone copy entries as they are. An exec counts as a close of all numbers
+//! by its process. A descriptor from another process gets a number that was free.
 //!
-//! A close also takes files that it may end out of their epoll sets, until it is over.
+//! A close also removes the files that it may end from their epoll sets, until it is over.
 //!
-//! Which fact is kept where: the names and the closes in this module; the files and their nodes in
-//! `files`; the locks in `locks`, by descriptor table. Two stay apart. `held` tells when the last
-//! descriptor and mapping have gone, which only the kernel knows, and has a lock for callers that do
-//! not hold the lock of all devices. `under_way` makes an open wait for calls of threads that have
-//! ended, and no wait is allowed under the lock of all devices.
+//! Each fact has one owner: this module has the entries and the closes; `files` has the files and their
+//! nodes; `locks` has the locks, by descriptor table. Two modules stay separate. `held` reports when
+//! the last descriptor and mapping have gone. Only the kernel knows that, and callers without the lock
+//! of all devices use the module, so it has a separate lock. `under_way` makes an open wait for calls
+//! of ended threads, and the lock of all devices allows no wait.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -22,31 +22,31 @@ use vb3_host::{Errno, FdIdentity};
 
 use super::files::Watched;
 
-/// Names remembered, at most.
-const MOST: usize = 1 << 16;
-/// The time after a close without a further call of its thread after which its numbers are looked at.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// Looks at a close that the kernel has not made yet: a thread may wait for a processor.
-const LOOKS: u32 = 100;
+/// Most entries.
+const MAX_ENTRIES: usize = 1 << 16;
+/// Delay of each check of a close, if its thread makes no further call.
+const CHECK_DELAY: Duration = Duration::from_millis(50);
+/// Most checks of a close that the kernel has not made yet. The thread may wait for a CPU.
+const MAX_CHECKS: u32 = 100;
 
 /// CLOSE_RANGE_CLOEXEC.
 pub(crate) const CLOSES_NOTHING: i32 = 1 << 2;
 
-/// Numbers from the first to the last one.
+/// Numbers from the first to the last one, inclusive.
 pub(crate) type Numbers = (u32, u32);
 
-/// What is known of a number.
+/// The table's entry of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// Nothing: the kernel is to be asked, and its answer may be kept.
+    /// No entry. Ask the kernel; its answer may be kept.
     Nothing,
-    /// It names this.
+    /// The number refers to this file.
     Names(FdIdentity),
-    /// Nothing, and the kernel's answer may not be kept.
+    /// No entry. Ask the kernel; its answer may not be kept.
     Ask,
 }
 
-/// A file, by the descriptor that is being closed.
+/// A file, with the descriptor that is being closed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed {
     pub(crate) file: Watched,
@@ -54,58 +54,58 @@ pub(crate) struct Closed {
     pub(crate) id: FdIdentity,
 }
 
-/// A call that closes or changes numbers, let through and not known to be over.
+/// A call that closes or changes numbers. The supervisor has let it through, and it may not be over.
 #[derive(Debug)]
 struct Closing {
     tid: u32,
     numbers: Numbers,
-    /// Whose descriptor table it closes them in; `None` where it closes none for certain.
+    /// The owner of the descriptor table; `None` if it may close nothing.
     task: Option<u32>,
-    /// Files that it may end, out of their epoll sets meanwhile.
+    /// Files that it may end. They are out of their epoll sets meanwhile.
     files: Vec<Closed>,
     since: Instant,
     looks: u32,
-    /// The thread has ended and makes no further call.
+    /// The thread has ended, so it makes no further call.
     has_ended: bool,
 }
 
 impl Closing {
-    /// Whether its files need not wait any longer. A close that the kernel refused leaves the numbers as
-    /// they were, and its files wait for the last look.
+    /// Returns whether its files need not wait any longer. After a close that the kernel refused, the
+    /// numbers stay as they were, and the files wait for the last check.
     fn is_over(&mut self, is_open: impl Fn(u32, &Closed) -> bool) -> bool {
-        if self.since.elapsed() < PATIENCE {
+        if self.since.elapsed() < CHECK_DELAY {
             return false;
         }
         self.looks += 1;
         self.since = Instant::now();
         let tid = self.tid;
-        self.looks >= LOOKS || !self.files.iter().any(|file| is_open(tid, file))
+        self.looks >= MAX_CHECKS || !self.files.iter().any(|file| is_open(tid, file))
     }
 }
 
-/// See the module.
+/// The table; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// By number and thread: of the kept numbers, which are few.
+    /// By kept number, then by thread. There are few kept numbers.
     known: BTreeMap<i32, HashMap<u32, FdIdentity>>,
     count: usize,
     closing: Vec<Closing>,
-    /// Processes of which no name is kept any more: a thread that was not the leader made an exec,
-    /// and its number is gone when that is over.
+    /// Processes without entries: a thread other than the leader made an exec. That thread's number
+    /// ends with the exec.
     unkept: HashSet<u32>,
 }
 
 impl Table {
-    /// What a thread's descriptor names.
+    /// Returns the entry of a thread's descriptor.
     pub(crate) fn get(&self, tid: u32, fd: i32) -> Known {
         match self.known.get(&fd).and_then(|of| of.get(&tid)) {
             Some(id) => Known::Names(*id),
-            None if self.count >= MOST || self.is_closing(fd) => Known::Ask,
+            None if self.count >= MAX_ENTRIES || self.is_closing(fd) => Known::Ask,
             None => Known::Nothing,
         }
     }
 
-    /// Whether calls that close numbers may be under way.
+    /// Returns whether calls that close numbers may be under way.
     pub(crate) fn is_changing(&self) -> bool {
         !self.closing.is_empty()
     }
@@ -117,7 +117,7 @@ impl Table {
         })
     }
 
-    /// What a descriptor of the caller names. `look` asks the kernel.
+    /// Returns the file that the caller's descriptor refers to. `look` asks the kernel.
     ///
     /// # Errors
     /// EBADF.
@@ -140,7 +140,7 @@ impl Table {
         Ok(id)
     }
 
-    /// A thread is about to close or change these numbers. `task`: see [`Closing`].
+    /// Records that a thread is about to close or change these numbers. For `task`, see [`Closing`].
     pub(crate) fn close(
         &mut self,
         tid: u32,
@@ -149,7 +149,7 @@ impl Table {
         files: Vec<Closed>,
     ) {
         let (first, last) = numbers;
-        // CAST: no descriptor is above this.
+        // CAST: no descriptor number is higher.
         let last_fd = last.min(i32::MAX as u32) as i32;
         let first_fd = i32::try_from(first).ok().filter(|first| *first <= last_fd);
         let closed = first_fd.map(|first| self.known.range(first..=last_fd));
@@ -176,22 +176,22 @@ impl Table {
         });
     }
 
-    /// The tables with closes under way, by a task that uses each, and the numbers.
+    /// Returns the tables with closes under way, each by a task that uses it, and the numbers.
     pub(crate) fn closes(&self) -> Vec<(u32, Numbers)> {
         let all = self.closing.iter();
         all.filter_map(|close| Some((close.task?, close.numbers)))
             .collect()
     }
 
-    /// The time until [`over`](Self::over) has a look to make.
+    /// Returns the time until [`over`](Self::over) has a check to make.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let closes = self.closing.iter().filter(|close| close.task.is_some());
         let first = closes.map(|close| close.since).min()?;
-        Some(PATIENCE.saturating_sub(first.elapsed()))
+        Some(CHECK_DELAY.saturating_sub(first.elapsed()))
     }
 
-    /// A thread makes another call, so its last close is over; or time has passed. Returns the files
-    /// of closes that need not wait any longer.
+    /// Ends closes: of the calling thread, whose last close is over, or by time. Returns the files of
+    /// closes that need not wait any longer.
     pub(crate) fn over(
         &mut self,
         tid: Option<u32>,
@@ -210,7 +210,7 @@ impl Table {
         files
     }
 
-    /// A thread is about to make an exec. `threads`: those known of its process.
+    /// Records that a thread is about to make an exec. `threads` are the known ones of its process.
     pub(crate) fn exec(&mut self, tid: u32, process: u32, threads: &[u32]) {
         self.forget(threads);
         if tid == process {
@@ -220,7 +220,7 @@ impl Table {
         }
     }
 
-    /// A thread has ended. Files of its closes wait for a look.
+    /// Records that a thread has ended. The files of its closes wait for a check.
     pub(crate) fn ended(&mut self, tid: u32) {
         for close in self.closing.iter_mut().filter(|close| close.tid == tid) {
             close.has_ended = true;

@@ -1,5 +1,5 @@
-//! Calls that hold a program's file beside the lock: who opens a node waits for those of threads
-//! that have ended, as a file is gone when the process is that was waited for.
+//! Tracks calls that hold a program's file outside the lock of all devices. An open waits for those of
+//! ended threads. When a program has waited for a process, that process's files must be free.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,18 +9,18 @@ use crate::kernel::MayBlock;
 use crate::kernel::Thread;
 use crate::kernel::lock;
 
-/// How long is waited at most: what is done for a thread that has ended waits for nothing.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Longest wait. Work for an ended thread waits for nothing, so it is over soon.
+const ENDED_CALLS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// The calls; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct UnderWay {
-    /// By the listener's name of the call.
+    /// By the listener's number of the call.
     calls: Mutex<BTreeMap<u64, Arc<Thread>>>,
     over: Condvar,
 }
 
-/// A call is under way as long as this is there.
+/// A call is under way as long as this value exists.
 #[derive(Debug)]
 pub(crate) struct Holding<'a> {
     of: &'a UnderWay,
@@ -35,16 +35,16 @@ impl Drop for Holding<'_> {
 }
 
 impl UnderWay {
-    /// A call of a thread begins to hold a file. What is given is to be dropped after that.
+    /// Begins a call that holds a file. The caller drops the file before the returned value.
     pub(crate) fn begin(&self, call: u64, thread: Arc<Thread>) -> Holding<'_> {
         lock(&self.calls).insert(call, thread);
         Holding { of: self, call }
     }
 
-    /// Waits until no call of a thread that has ended holds a file; whether none does.
+    /// Waits until no call of an ended thread holds a file; returns whether none does.
     pub(crate) fn await_ended(&self, _: &MayBlock) -> bool {
         let mut calls = lock(&self.calls);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + ENDED_CALLS_TIMEOUT;
         while calls.values().any(|thread| thread.has_ended()) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn only_calls_of_threads_that_have_ended_are_waited_for() {
+    fn open_waits_only_for_calls_of_ended_threads() {
         let calls = UnderWay::default();
         let _lives = calls.begin(1, thread(std::process::id()));
         let mut child = Command::new("true").spawn().expect("true");

@@ -1,4 +1,4 @@
-//! Calls that end or copy descriptors of devices.
+//! Calls that close or copy descriptors of devices.
 
 use crate::descriptors::Target;
 use crate::descriptors::Watched;
@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use vb3_host::{Caller, Errno, FdIdentity};
 
-/// The numbers that a call closes, the last one included.
+/// Returns the numbers that a call closes, both ends inclusive.
 fn numbers_of(n: &Notif) -> Option<Numbers> {
     // CAST: C unsigned ints in the kernel.
     let (first, second) = (n.arg(0) as u32, n.arg(1) as u32);
@@ -32,7 +32,7 @@ fn numbers_of(n: &Notif) -> Option<Numbers> {
 }
 
 impl Supervisor<'_> {
-    /// Gives a program a copy at a number, which closes what is there. That may ask a file system.
+    /// Gives a program a copy at a number, and closes the file there. That close may ask a file system.
     pub(crate) fn install_copy(
         &self,
         n: &Notif,
@@ -46,8 +46,8 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Looks which files in epoll sets end with a call, beside the lock: all descriptors of all
-    /// programs are looked at. As long as one is left, the kernel leaves a file in its sets.
+    /// Finds the files in epoll sets that a call ends, without the lock. It searches all descriptors of
+    /// all programs. The kernel keeps a file in its sets while any descriptor of it exists.
     pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
         let Some((first, last)) = numbers_of(n) else {
             return;
@@ -114,7 +114,7 @@ impl Server<'_> {
                 self.host.note(Note::OrdinaryNumber { pid, number: new });
             }
         }
-        // The kernel has its own answer to these.
+        // The kernel answers these itself.
         if old == n.int(1) || flags & !libc::O_CLOEXEC != 0 || !(start..end).contains(&new) {
             return Ok(Verdict::native());
         }
@@ -139,9 +139,9 @@ impl Server<'_> {
         })
     }
 
-    /// Gives a copy of a kept number the next kept one, although lower ones from `from` on are
-    /// free, so that all calls on it are seen. `None` where there is none to be had, and where a
-    /// standard descriptor is closed: the copy is meant to take its place.
+    /// Gives a copy of a kept number the next kept one, even if lower numbers from `from` on are free,
+    /// so that the supervisor sees all calls on it. Returns `None` if no kept number is free, or if a
+    /// standard descriptor is closed: then the copy should replace it.
     fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
         let call = Call::new(&self.host, n);
         let thread = call.thread().ok()?;
@@ -156,7 +156,7 @@ impl Server<'_> {
         made.ok().map(|_| Verdict::Answered)
     }
 
-    /// Notes that a copy gets a number that is not kept; true if it is one of a device.
+    /// Records that a copy gets a number that is not kept; returns true if it is a device's.
     fn note_copy(&mut self, n: &Notif, number: u32) -> bool {
         let is_device = matches!(self.named(n, 0), Some(Target::Device(_)));
         if is_device {
@@ -165,11 +165,11 @@ impl Server<'_> {
         is_device
     }
 
-    /// fcntl of a kept number, or one that may give out a kept number.
+    /// fcntl of a kept number, or an fcntl that may return a kept number.
     pub(crate) fn fcntl(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
-            // Regular files and memfds have these, devices and dma-bufs do not.
+            // Regular files and memfds support these; devices and dma-bufs do not.
             libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS
                 if matches!(
                     self.named(n, 0),
@@ -206,8 +206,8 @@ impl Server<'_> {
         Ok(Verdict::Answered)
     }
 
-    /// Notes that a call is about to close these descriptors; gives those whose file stands in an
-    /// epoll set, and all numbers that are being closed.
+    /// Records that a call is about to close these descriptors. Returns those whose file is in an epoll
+    /// set, and all numbers that are being closed.
     fn begin_close(
         &mut self,
         tid: u32,
@@ -236,7 +236,7 @@ impl Server<'_> {
         (ends, self.table.closes())
     }
 
-    /// Takes entries out of epoll sets whose file may end with a close of these numbers.
+    /// Removes entries from epoll sets if their file may end with a close of these numbers.
     fn before_close(&mut self, n: &Notif, numbers: Numbers) {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
         let ends = n.gathered.take_ends();
@@ -248,8 +248,8 @@ impl Server<'_> {
             .close(n.tid, numbers, task, ends.unwrap_or_default());
     }
 
-    /// Puts back what was taken out for closes that are over and have not ended its file: a
-    /// descriptor of it was under way between processes.
+    /// Restores entries that were removed for closes that are over but did not end the file. A
+    /// descriptor of it was in transit between processes.
     pub(crate) fn after_close(&mut self, tid: Option<u32>) {
         if !self.table.is_changing() {
             return;
@@ -269,8 +269,8 @@ impl Server<'_> {
         }
     }
 
-    /// fsync, fdatasync, fallocate, sendfile, splice, copy_file_range: a device and a dma-buf have
-    /// none of these.
+    /// fsync, fdatasync, fallocate, sendfile, splice, copy_file_range. Devices and dma-bufs support
+    /// none of them.
     ///
     /// Source: Linux 7.2 fs/sync.c `vfs_fsync_range`, fs/open.c `vfs_fallocate`, fs/splice.c
     /// `do_splice_read`, `do_splice_from`, fs/read_write.c `generic_file_rw_checks`.
@@ -294,7 +294,7 @@ impl Server<'_> {
         Err(Errno(libc::EINVAL))
     }
 
-    /// A program that uses io_uring falls back on system calls that can be answered here.
+    /// Refuses io_uring. Programs then use system calls, which the supervisor can answer.
     pub(crate) fn io_uring_setup(&mut self) -> Errno {
         if !core::mem::replace(&mut self.said_no_io_uring, true) {
             self.host.note(Note::NoIoUring);

@@ -14,7 +14,7 @@ use crate::tree::{Links, Place};
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
-    /// chdir: the kernel cannot walk to what is not there, but to an open directory.
+    /// chdir. The kernel cannot resolve a generated path, but it can enter an open directory.
     pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let place = {
             let call = Call::new(&self.host, n);
@@ -57,7 +57,7 @@ impl Supervisor<'_> {
         Verdict::Answered
     }
 
-    /// getcwd: a directory of the tree by the path that programs know it by.
+    /// getcwd. Returns a generated directory by the path that programs know.
     pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let real =
             raw::c_path(&format!("/proc/{}/cwd", n.tid)).and_then(|link| raw::readlink(&link));

@@ -1,5 +1,5 @@
-//! Which handler answers which call, and the calls on descriptors that need no file of their own:
-//! ioctl, lseek, ftruncate.
+//! Selects the handler of each call. Has the handlers that need no separate file: ioctl, lseek,
+//! ftruncate.
 
 use crate::descriptors::Target;
 use crate::kernel::Borrowed;
@@ -13,11 +13,11 @@ use crate::service::serve::{Server, Verdict};
 use crate::waiting::{Kind, Waiting};
 use vb3_host::{Access, Caller, Errno, FileId, Outcome};
 
-/// ioctls that any descriptor has, and that change whether an exec closes it.
+/// ioctls that every descriptor supports. They change whether an exec closes it.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
 
-/// Whether a call reads or writes a file.
+/// Returns whether a call reads or writes a file.
 const fn moves_bytes(number: i64) -> bool {
     matches!(
         number,
@@ -34,8 +34,8 @@ const fn moves_bytes(number: i64) -> bool {
     )
 }
 
-/// Whether a call is the kernel's, by its descriptor: a look at that borrows no file, whose close could
-/// take long.
+/// Returns whether the descriptor shows that the call is the kernel's. This check borrows no file,
+/// since closing a borrowed file could take long.
 pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
     let by_descriptor = matches!(
         n.nr,
@@ -51,8 +51,8 @@ pub(crate) fn is_of_another(host: &Host, n: &Notif) -> bool {
     (by_descriptor || moves_bytes(n.nr)) && !host.range.has(fd) && procs::is_of_another(n.tid, fd)
 }
 
-/// Looks whether an ioctl of a dma-buf or a sync file could write its result, before the lock is
-/// taken: one that gives out a descriptor and cannot tell its number leaves none behind.
+/// Checks whether an ioctl of a dma-buf or a sync file could write its result. The check precedes the
+/// lock. If the call cannot return the number of a new descriptor, it must not create one.
 ///
 /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_export_sync_file`, sync_file.c
 /// `sync_file_ioctl_merge`.
@@ -72,7 +72,7 @@ pub(crate) fn look_ahead(n: &Notif) {
 }
 
 impl Server<'_> {
-    /// A call on a descriptor; those that concern paths are the supervisor's.
+    /// Dispatches a call on a descriptor. The supervisor handles calls on paths.
     pub(crate) fn dispatch(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         match n.nr {
             libc::SYS_ioctl => self.ioctl(n),
@@ -118,7 +118,7 @@ impl Server<'_> {
         if matches!(request, FIOCLEX | FIONCLEX) {
             return Ok(Verdict::native());
         }
-        // A descriptor that is not there is the kernel's to refuse.
+        // The kernel refuses a descriptor that does not exist.
         let may_be_kept = || self.host.range.has(fd) && self.host.procs.remembers(n.tid);
         let look = || call.look(fd).map(|look| look.id);
         let by = (n.tid, || call.pid());
@@ -141,8 +141,7 @@ impl Server<'_> {
             Target::Device(file) if matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W') => {
                 let backend = &mut self.backend;
                 let mut done = backend.ioctl(file, request, arg, false, &call);
-                // Most calls never wait: whether this one may, and what keeps the file open
-                // meanwhile, is asked only when it would.
+                // Most calls never wait. So the file is held open only when a call would wait.
                 let mut hold = None;
                 if matches!(done, Outcome::Wait) {
                     let look = call
@@ -176,7 +175,7 @@ impl Server<'_> {
         }
     }
 
-    /// An exec: the kernel closes what is marked for it.
+    /// exec. The kernel closes the descriptors marked for it.
     fn exec(&mut self, n: &Notif) -> Verdict {
         let process = Call::new(&self.host, n).pid();
         let threads = self.host.procs.threads_of(process);
@@ -184,7 +183,7 @@ impl Server<'_> {
         Verdict::native()
     }
 
-    /// Takes in files that the backend has made in the call just now.
+    /// Records the files that the backend has made in this call.
     fn adopt(&mut self) {
         let made = core::mem::take(&mut *lock(&self.host.made));
         for (file, inode) in made {
@@ -192,7 +191,7 @@ impl Server<'_> {
         }
     }
 
-    /// A device has no position. A buffer tells its size, as dma-bufs do.
+    /// lseek. A device has no position; a buffer returns its size, as dma-bufs do.
     ///
     /// Source: Linux 7.2 drivers/dma-buf/dma-buf.c `dma_buf_llseek`.
     fn lseek(&mut self, n: &Notif) -> Result<Verdict, Errno> {
@@ -218,7 +217,7 @@ impl Server<'_> {
         }
     }
 
-    /// What the descriptor in an argument names, if it is there.
+    /// Returns the file that the descriptor in an argument refers to, if it is open.
     pub(crate) fn named(&self, n: &Notif, arg: usize) -> Option<Target> {
         if self.holds_nothing() {
             return None;
@@ -227,7 +226,7 @@ impl Server<'_> {
         Some(self.target(look.id))
     }
 
-    /// Tries a waiting ioctl once more.
+    /// Retries a waiting ioctl.
     pub(crate) fn ioctl_again(
         &mut self,
         n: &Notif,
@@ -240,7 +239,7 @@ impl Server<'_> {
     }
 }
 
-/// The answer in an outcome; none when it waits or is under way.
+/// Returns the answer in an outcome, or `None` if the call waits or is under way.
 pub(crate) fn reply(outcome: Outcome) -> Option<Reply> {
     match outcome {
         Outcome::Done(value) => Some(Reply::Value(value)),
@@ -249,7 +248,7 @@ pub(crate) fn reply(outcome: Outcome) -> Option<Reply> {
     }
 }
 
-/// The verdict in an outcome.
+/// Returns the verdict for an outcome.
 pub(crate) fn verdict(outcome: Outcome, wait: impl FnOnce() -> Waiting) -> Verdict {
     match reply(outcome) {
         Some(reply) => Verdict::Reply(reply),

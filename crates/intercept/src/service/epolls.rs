@@ -11,7 +11,7 @@ use crate::waiting::{Changed, Control, SetId};
 use vb3_host::{Caller, Errno};
 
 impl Supervisor<'_> {
-    /// Asks which set an `epoll_ctl` names, where the kernel compares no files.
+    /// Finds the set that an `epoll_ctl` names, if the kernel cannot compare files.
     pub(crate) fn look_for_set(&self, may: &mut MayBlock, n: &Notif) {
         if self.host.powers.kcmp.is_ok() {
             return;
@@ -22,7 +22,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for a change of a set; gives the call's answer.
+    /// Waits for a change of a set; returns the call's answer.
     pub(crate) fn end_change(&self, may: &mut MayBlock, control: &Control) -> Reply {
         let made = control.wait(may);
         self.server(may).epolls.end_change(control, made);
@@ -31,7 +31,8 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// What a call and the answers to others wait for: changes of epoll sets of their own processes.
+    /// Returns the changes of epoll sets that a call and the answers to others wait for. Each changes
+    /// sets of its own process.
     pub(crate) fn await_changes(&mut self, n: Option<&Notif>, answers: &mut [Answer]) -> Changed {
         let caused = self.epolls.take_caused();
         if caused.is_empty() {
@@ -64,7 +65,7 @@ impl Server<'_> {
             let mut bytes = [0; size_of::<libc::epoll_event>()];
             call.read(n.arg(3), &mut bytes)?;
             let (events, _) = bytes.split_at(4);
-            // Where it lies depends on the architecture: packed on x86-64 alone.
+            // The offset depends on the architecture: only x86-64 packs the structure.
             let (_, data) = bytes.split_at(core::mem::offset_of!(libc::epoll_event, u64));
             let events = events.try_into().map_or(0, u32::from_ne_bytes);
             (events, data.try_into().map_or(0, u64::from_ne_bytes))

@@ -1,5 +1,5 @@
-//! What every part of the front end uses while a backend is at work: the listener, the threads,
-//! the descriptions given out, and one call seen from the backend's side.
+//! The state that every part of the front end uses while a backend works: the listener, the threads,
+//! the descriptions given to programs, and one call as the backend sees it.
 
 use std::cell::OnceCell;
 use std::ffi::CStr;
@@ -30,26 +30,26 @@ use crate::process::reap;
 use crate::process::{Listener, Notif};
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
-/// Numbers below the kept ones that must be free for one of those to be given out: more than
-/// a program can open while one call is answered.
+/// Free numbers below a kept one that allow its use: more than a program can open while one call is
+/// answered.
 const ROOM: u32 = 64;
 
-/// What an event of the supervisor's own epoll set is about.
+/// The source of an event in the supervisor's epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A thread or process has ended.
     Thread(u32),
-    /// Something given may be gone.
+    /// A description given to a program may have ended.
     Held,
-    /// A signal came.
+    /// A signal arrived.
     Signal,
-    /// The backend has something to do.
+    /// The backend has work.
     Wake,
-    /// No thread is left that could call.
+    /// No thread that could call is left.
     Hangup,
-    /// A descriptor that a waiting poll is interested in.
+    /// A descriptor of a waiting poll has changed.
     Poll(u32),
-    /// The program itself has ended.
+    /// The program's first process has ended.
     Main,
 }
 
@@ -111,11 +111,10 @@ impl Events {
         };
     }
 
-    /// Waits until something has happened, the time is over, or the alarm (an eventfd) is set,
-    /// which is reset.
+    /// Waits for an event, the end of the time, or the alarm (an eventfd), and resets the alarm.
     ///
     /// # Errors
-    /// What ppoll says, EINTR aside.
+    /// Errors of ppoll except EINTR.
     #[expect(
         clippy::disallowed_methods,
         reason = "polls the supervisor's own descriptors"
@@ -127,7 +126,7 @@ impl Events {
     ) -> Result<(), Errno> {
         let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut fds = [self.0.as_fd(), alarm].map(wanted);
-        // What is longer than a clock can hold is for ever.
+        // A time that the clock cannot represent is infinite.
         let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(()),
@@ -139,10 +138,10 @@ impl Events {
         Ok(())
     }
 
-    /// Events taken at a time, at most.
+    /// Most events per call of [`take`](Self::take).
     pub(crate) const AT_ONCE: usize = 64;
 
-    /// What has happened, at most [`AT_ONCE`](Self::AT_ONCE).
+    /// Returns pending events, at most [`AT_ONCE`](Self::AT_ONCE).
     pub(crate) fn take(&self, out: &mut Vec<Event>) {
         let mut events = [const { MaybeUninit::uninit() }; Self::AT_ONCE];
         let Ok((events, _)) = epoll::wait(&self.0, &mut events, Some(&Timespec::default())) else {
@@ -158,40 +157,40 @@ impl AsFd for Events {
     }
 }
 
-/// See the module.
+/// The front end's state; see the module's comment.
 pub(crate) struct Host {
     pub(crate) listener: Listener,
     pub(crate) powers: Powers,
     pub(crate) events: Events,
     pub(crate) procs: Procs,
-    /// Ends the programs where the supervisor is killed; none where there was no process for it.
+    /// Ends the programs if the supervisor is killed; `None` if no process could be started for it.
     pub(crate) guard: Option<Guard>,
     pub(crate) held: Mutex<Held>,
-    /// Files that the backend has made in the call that is being answered.
+    /// Files that the backend has made in the present call.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
     pub(crate) device_memory: DeviceMemory,
-    /// Calls that hold programs' files beside the lock.
+    /// Calls that hold programs' files without the lock.
     pub(crate) under_way: UnderWay,
-    /// Programs whose own memory devices use.
+    /// Programs whose memory devices use.
     pub(crate) pins: Pins,
     pub(crate) range: FdRange,
-    /// A device has a descriptor outside the kept numbers.
+    /// Whether a device has a descriptor outside the kept numbers.
     pub(crate) outside: AtomicBool,
-    /// How many calls have closed kept numbers.
+    /// Number of calls that have closed kept numbers.
     pub(crate) closes: AtomicU64,
-    /// Remarks for the person who runs the program, said by a thread of their own.
+    /// Remarks for the user who runs the program. A separate thread prints them.
     pub(crate) notes: SyncSender<Note>,
 }
 
 impl Host {
-    /// Whether a descriptor can be of a device: all that programs have asked us about outside the
-    /// kept numbers were not.
+    /// Returns whether a descriptor can be a device's: it has a kept number, or a device has another
+    /// number.
     pub(crate) fn may_be_device(&self, fd: i32) -> bool {
         self.outside.load(Ordering::Relaxed) || self.range.has(fd)
     }
 
-    /// Reads the list of all locks where a look at what programs hold waits for it. It takes
-    /// milliseconds where there are thousands.
+    /// Reads the list of all locks if a check of programs' files waits for it. With thousands of locks,
+    /// that takes milliseconds.
     pub(crate) fn read_locks(&self, _: &MayBlock) {
         if lock(&self.held).wants_locks() {
             let locks = LockTable::timed();
@@ -199,7 +198,7 @@ impl Host {
         }
     }
 
-    /// The thread with this id.
+    /// Returns the thread with this id.
     pub(crate) fn thread(&self, tid: u32) -> Result<Arc<Thread>, Errno> {
         let known = self.procs.thread(tid, |pidfd, tid| {
             self.events
@@ -208,45 +207,44 @@ impl Host {
         known.map_err(|_| Errno(libc::ESRCH))
     }
 
-    /// Who has a thread's descriptor table: its process, or itself alone.
+    /// Returns the owner of a thread's descriptor table: its process, or the thread alone.
     pub(crate) fn task(&self, tid: u32) -> u32 {
         let process = self.thread(tid).map_or(tid, |thread| thread.tgid);
         if tid != process && raw::share_table(tid, process) == Some(false) {
             return tid;
         }
-        // Its end will be told.
+        // This follows the process, so that its end is reported.
         self.thread(process).ok();
         process
     }
 
-    /// Remembers a remark for the person who runs the program.
+    /// Queues a remark for the user who runs the program.
     pub(crate) fn note(&self, note: Note) {
-        // Too many at a time are too many to read.
+        // If the queue is full, there are more remarks than a user can read.
         self.try_note(note);
     }
 
-    /// The same; false where too many wait to be said.
+    /// Queues a remark; returns false if the queue is full.
     pub(crate) fn try_note(&self, note: Note) -> bool {
         self.notes.try_send(note).is_ok()
     }
 
-    /// Follows what a process does to memory that devices use, or says once that it cannot.
+    /// Follows a process's changes of memory that devices use, or remarks once that it cannot.
     pub(crate) fn follow(&self, pid: u32, made: Result<OwnedFd, Errno>) {
         if let Err(e) = self.pins.add(pid, made) {
             self.note(Note::NoPins { pid, errno: e.0 });
         }
     }
 
-    /// Installs a descriptor in the caller, at a kept number if there is one to be had.
+    /// Installs a descriptor in the caller, at a kept number if one is free.
     ///
-    /// The kernel installs at a given number by replacing what is there, and another thread of the
-    /// program may open a file at a number that was free a moment ago. It gets the lowest free one:
-    /// this one only after all below it, of which [`ROOM`] and more are free. Where no number is so
-    /// far from what is taken, the kernel chooses for us.
+    /// The kernel installs at a given number by replacing its file, and another thread of the program
+    /// may open a file at a number that was free a moment ago. That thread gets the lowest free number.
+    /// It reaches this one only after all below it, and at least [`ROOM`] of those are free. If no kept
+    /// number has enough free ones below it, the kernel chooses the number.
     ///
     /// # Errors
-    /// EMFILE; EFAULT where its number could not be written back; ENOENT where the thread no longer
-    /// waits.
+    /// EMFILE; EFAULT if the number could not be written back; ENOENT if the thread no longer waits.
     pub(crate) fn install(
         &self,
         call: &Call<'_>,
@@ -270,14 +268,16 @@ impl Host {
         Ok(number)
     }
 
-    /// Notes a number of a device's descriptor: from the first outside those kept on, any can be.
+    /// Records the number of a device's descriptor. After the first outside the kept numbers, any
+    /// number can be a device's.
     pub(crate) fn note_number(&self, number: i32) {
         if !self.range.has(number) {
             self.outside.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The kept number that the next descriptor gets; `None` if none is far enough from what is taken.
+    /// Returns the kept number of the next descriptor, or `None` if none has enough free numbers below
+    /// it.
     pub(crate) fn free_number(&self, call: &Call<'_>) -> Option<u32> {
         let thread = call.thread().ok()?;
         let closes = self.closes.load(Ordering::Relaxed);
@@ -287,9 +287,9 @@ impl Host {
         let FdRange { start, end } = self.range;
         let taken = procs::open_descriptors(thread.tid)?;
         let safe = taken.saturating_add(ROOM.min(start / 2));
-        // In turn from the top down, so that what is taken is seldom asked for again, and below the
-        // middle only where the upper half is full: however long this thread is kept from going on,
-        // the program has all numbers below to fill first.
+        // The search goes down from the top in rotation, so that it rarely tries a used number. It uses
+        // the lower half only if the upper half is full. So even if this thread is delayed for long,
+        // the program must first fill all numbers below.
         let middle = start + (end - start) / 2;
         let last = end.saturating_sub(1);
         let first = match thread.next_fd.load(Ordering::Relaxed) {
@@ -326,7 +326,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The calling thread.
+    /// Returns the calling thread.
     pub(crate) fn thread(&self) -> Result<Arc<Thread>, Errno> {
         if let Some(thread) = self.thread.get() {
             return Ok(Arc::clone(thread));
@@ -335,11 +335,11 @@ impl<'a> Call<'a> {
         Ok(Arc::clone(self.thread.get_or_init(|| thread)))
     }
 
-    /// What a descriptor of the caller names.
+    /// Returns the file that the caller's descriptor refers to.
     pub(crate) fn look(&self, fd: i32) -> Result<Look, Errno> {
         let thread = self.thread()?;
         match self.host.procs.look(&thread, fd) {
-            // The thread may have ended and its number been taken anew.
+            // The thread may have ended, and a new thread may have its number.
             Err(Errno(libc::EBADF)) if thread.has_ended() => {
                 self.host.procs.forget(thread.tid);
                 let fresh = self.host.thread(self.notif.tid)?;
@@ -349,7 +349,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A NUL-terminated string of at most `max` bytes, without the NUL.
+    /// Reads a NUL-terminated string of at most `max` bytes. Returns it without the NUL.
     ///
     /// # Errors
     /// EFAULT, ENAMETOOLONG.
@@ -359,7 +359,7 @@ impl<'a> Call<'a> {
         done.map_err(|e| self.unreadable(e))
     }
 
-    /// Says, once, that a program's memory is closed to us; the program sees EFAULT.
+    /// Remarks once that the supervisor cannot access a program's memory; the program sees EFAULT.
     fn unreadable(&self, e: Errno) -> Errno {
         if e != Errno(libc::EPERM) {
             return e;
@@ -368,7 +368,7 @@ impl<'a> Call<'a> {
         Errno(libc::EFAULT)
     }
 
-    /// Copies in what the call will read or has missed. May wait for the program.
+    /// Copies in the memory that the call will read or has lacked. May wait for the program.
     pub(crate) fn gather(&self, may: &MayBlock, expected: Option<(u64, usize)>) {
         let (way, tid) = (self.host.powers.memory(), self.notif.tid);
         if let Err(e) = self.notif.gathered.gather(may, way, tid, expected) {
@@ -376,12 +376,12 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A duplicate of a descriptor, where there is none by [`look`](Self::look): the thread sends
-    /// it, and makes its call anew.
+    /// Returns a duplicate of a descriptor, if [`look`](Self::look) has none: the thread sends it, and
+    /// repeats its call.
     ///
     /// # Errors
-    /// EPERM where it cannot be asked: a filter of the program's own may end it for the calls that it
-    /// would make. Until it has sent it, an error that no program sees.
+    /// EPERM if the thread cannot be asked: the program's own filter may kill it for the necessary
+    /// calls. Until the thread has sent it, an error that no program sees.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
         if self.host.powers.ptrace.is_err() || reap::has_filter_of_its_own(self.notif.tid) {
             self.notif.gathered.lend(Vec::new());
@@ -393,10 +393,10 @@ impl<'a> Call<'a> {
         lent
     }
 
-    /// Where what the process does to its memory is followed; `None` where it cannot be.
+    /// Returns the tracker of a process's changes of its memory, or `None` if it cannot be followed.
     ///
     /// # Errors
-    /// The thread is to make what that takes, and its call anew.
+    /// The thread must first create a descriptor for the tracking, and then repeat its call.
     fn space(&self, pid: u32) -> Result<Option<Arc<Space>>, Errno> {
         match self.host.pins.of(pid) {
             Known::Followed(space) => Ok(Some(space)),
@@ -419,7 +419,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Says once that descriptors are not lent here, if so.
+    /// Remarks once if programs cannot lend descriptors.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.borrow_refused_once() {
             self.host.note(Note::NoBorrow { errno: e.0 });
@@ -460,7 +460,7 @@ impl<'a> Call<'a> {
         done.map_err(|e| self.unreadable(e))
     }
 
-    /// Reads a value of plain integers from what was gathered.
+    /// Reads a value of plain integers from the gathered memory.
     pub(crate) fn read_bytes<const N: usize>(&self, addr: u64) -> Result<[u8; N], Errno> {
         let mut out = [0; N];
         self.read(addr, &mut out)?;

@@ -1,4 +1,4 @@
-//! What is still running when the program itself has ended, and the end of a whole run.
+//! Processes that outlive the program, and the end of a run.
 
 use std::time::{Duration, Instant};
 
@@ -10,37 +10,37 @@ use crate::program::Leftover;
 use crate::service::serve::Server;
 use crate::service::supervisor::Supervisor;
 
-/// How long processes may take to end by themselves before they are named.
-const GRACE: Duration = Duration::from_millis(500);
-/// How long daemons outlive the session, and how long SIGTERM is given to work.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the end of processes is looked for, at most.
-const PAUSE: Duration = Duration::from_millis(100);
-/// A look takes at most one part in so many of the time.
-const SHARE: u32 = 20;
-/// Most that are named.
-const NAMED: usize = 8;
+/// Time for processes to end by themselves before the supervisor names them.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// Time that daemons may outlive the session, and time for SIGTERM to work.
+const STEP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Shortest interval of checks for the end of processes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Checks use at most one part in this many of the time.
+const TIME_SHARE: u32 = 20;
+/// Most processes that are named.
+const MAX_NAMED: usize = 8;
 
-/// How far the end of a run is.
+/// The progress of a run's end.
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
     wish: Leftover,
-    /// When the program was seen to have ended.
+    /// When the supervisor noticed the program's end.
     since: Option<Instant>,
-    /// When none of its session was left.
+    /// When the session's last process was gone.
     detached_since: Option<Instant>,
-    /// What the processes named last were told to expect.
+    /// The fate announced for the processes that were named last.
     named: Option<Fate>,
-    /// The last signal sent to what is left.
+    /// The last signal sent to leftover processes, and when.
     sent: Option<(i32, Instant)>,
-    /// A signal to end was passed on to all programs.
+    /// A terminating signal was passed on to all programs.
     asked: bool,
     /// Signals to pass on to all programs.
     pub(crate) to_pass: Vec<i32>,
     next_look: Option<Instant>,
 }
 
-/// What is done about a process that is left.
+/// The treatment of a leftover process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Awaited,
@@ -55,7 +55,7 @@ impl Ending {
         }
     }
 
-    /// What is done about those that are left; `in_session`: some are of the program's session.
+    /// Returns the treatment of leftover processes. `in_session`: some belong to the program's session.
     fn fate(&self, in_session: bool) -> Fate {
         match self.wish {
             Leftover::Kill => Fate::Ended,
@@ -64,7 +64,7 @@ impl Ending {
         }
     }
 
-    /// Returns what is due for those that are left, and notes that it is done.
+    /// Returns the next action for leftover processes, and records it as done.
     fn take_due(&mut self, now: Instant, in_session: bool) -> Due {
         let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
         let since = *self.since.get_or_insert(now);
@@ -74,12 +74,12 @@ impl Ending {
             Fate::Awaited => since,
         };
         let signal = match self.sent {
-            // A process that was forked meanwhile has not had the last one.
-            Some((_, at)) if is_over(at, CHANGE_TIMEOUT) => libc::SIGKILL,
+            // A process forked meanwhile has not had the last signal.
+            Some((_, at)) if is_over(at, STEP_TIMEOUT) => libc::SIGKILL,
             Some(_) => return Due::Nothing,
             None if self.wish == Leftover::Kill => libc::SIGTERM,
-            None if fate == Fate::Ended && is_over(since, CHANGE_TIMEOUT) => libc::SIGTERM,
-            None if self.named != Some(fate) && is_over(since, GRACE) => {
+            None if fate == Fate::Ended && is_over(since, STEP_TIMEOUT) => libc::SIGTERM,
+            None if self.named != Some(fate) && is_over(since, EXIT_GRACE) => {
                 self.named = Some(fate);
                 return Due::Name(fate);
             }
@@ -95,12 +95,12 @@ impl Ending {
 enum Due {
     Nothing,
     Name(Fate),
-    /// A signal, and before it their names, unless they were named.
+    /// A signal, after the processes' names if they were not named before.
     Send(i32, Option<Fate>),
 }
 
 impl Supervisor<'_> {
-    /// Once the program has ended: names what it has left, or ends it.
+    /// After the program's end, names its leftover processes or ends them.
     pub(crate) fn look_after_leftovers(&self, may: &mut MayBlock) {
         let start = Instant::now();
         let is_due = |server: &Server<'_>| {
@@ -116,7 +116,7 @@ impl Supervisor<'_> {
         let now = Instant::now();
         let due = {
             let ending = &mut self.server(may).ending;
-            ending.next_look = Some(now + PAUSE.max((now - start) * SHARE));
+            ending.next_look = Some(now + CHECK_INTERVAL.max((now - start) * TIME_SHARE));
             match left.is_empty() {
                 true => Due::Nothing,
                 false => ending.take_due(now, left.iter().any(in_session)),
@@ -132,8 +132,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Passes signals that were sent to the supervisor on to every program. One that asks to end and
-    /// comes a second time kills them.
+    /// Passes signals from the supervisor to every program. A second terminating signal kills them.
     pub(crate) fn pass_signals_on(&self, may: &mut MayBlock) {
         let signals = core::mem::take(&mut self.server(may).ending.to_pass);
         for signal in signals {
@@ -141,13 +140,13 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The processes of programs, those of the backend aside.
+    /// Returns the processes of programs, without the backend's.
     fn programs(&self, may: &mut MayBlock) -> Vec<Left> {
         reap::programs(may, |may, pid| self.server(may).backend.is_own_child(pid))
     }
 
     fn name(&self, left: &[Left], fate: Fate) {
-        for left in left.iter().take(NAMED) {
+        for left in left.iter().take(MAX_NAMED) {
             self.host.note(Note::LeftOver {
                 pid: left.pid,
                 name: reap::name_of(left.pid),
@@ -158,13 +157,13 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Notes a signal for [`pass_signals_on`](Supervisor::pass_signals_on).
+    /// Records a signal for [`pass_signals_on`](Supervisor::pass_signals_on).
     pub(crate) fn pass_on(&mut self, signal: i32) {
         let ends = matches!(signal, libc::SIGTERM | libc::SIGINT);
         let again = ends && self.ending.asked;
         self.ending.asked |= ends;
         if ends {
-            // What outlives the program now is not waited for.
+            // The supervisor no longer waits for processes that outlive the program.
             self.ending.wish = Leftover::Kill;
         }
         let signal = if again { libc::SIGKILL } else { signal };

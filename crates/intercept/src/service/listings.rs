@@ -1,4 +1,4 @@
-//! getdents64 of directories in which names of ours are listed.
+//! getdents64 of directories that list the supervisor's names.
 
 use crate::kernel::Borrowed;
 use crate::kernel::MayBlock;
@@ -42,7 +42,7 @@ impl Supervisor<'_> {
             return Ok(Verdict::native());
         }
         let begin = out.len();
-        // Of a directory of which all that was read is hidden, more is read: nothing is its end.
+        // If all names read so far are hidden, it reads on: an empty result would mean the end.
         while out.len() == begin {
             let theirs = native_entries(may, &fd, room - begin)?;
             if theirs.is_empty() {

@@ -21,7 +21,7 @@ pub(crate) const COMMANDS: [i32; 6] = [
 ];
 pub(crate) const FLOCK_BYTES: usize = 32;
 
-/// A `struct flock` of a program, on every architecture with 64 bits.
+/// A program's `struct flock`, the same on every 64-bit architecture.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     kind: i32,
@@ -72,7 +72,7 @@ impl Asked {
         call.write(at + 24, &pid.to_ne_bytes())
     }
 
-    /// The first and the last byte. A device has no size, and its position is 0.
+    /// Returns the first and the last byte. A device has no size, and its position is 0.
     ///
     /// Source: Linux 7.2 fs/locks.c `flock64_to_posix_lock`.
     fn range(&self) -> Result<(i64, i64), Errno> {
@@ -91,7 +91,7 @@ impl Asked {
         Ok((self.start, last.ok_or(Errno(libc::EOVERFLOW))?))
     }
 
-    /// True for a write lock, false for a read lock; `None` unlocks.
+    /// Returns true for a write lock, false for a read lock, `None` for an unlock.
     fn write_wanted(&self) -> Result<Option<bool>, Errno> {
         match self.kind {
             libc::F_RDLCK => Ok(Some(false)),
@@ -155,7 +155,7 @@ impl Server<'_> {
             _ => None,
         };
         let Some((node, file)) = file else {
-            // Nobody else ever has it. A lock on its own memory would say that it is held.
+            // No other process has this file. A lock on its own memory would report a conflict.
             if asks {
                 Asked::write(&call, n.arg(2), None)?;
             }
@@ -184,7 +184,7 @@ impl Server<'_> {
     fn lock(&mut self, n: &Notif, lock: LockCall, waits: bool) -> Result<Verdict, Errno> {
         let mut done = self.try_lock(&lock);
         if done.is_err() {
-            // Who holds it may be no more.
+            // The holder may have ended.
             self.forget_ended();
             done = self.try_lock(&lock);
         }
@@ -204,7 +204,7 @@ impl Server<'_> {
         }
     }
 
-    /// The record lock that a call is about.
+    /// Returns the record lock that a call is about.
     fn record_of(&self, lock: &LockCall) -> Option<Record> {
         let Wanted::Record {
             task,
@@ -256,7 +256,7 @@ impl Server<'_> {
         })
     }
 
-    /// Tries a waiting lock once more.
+    /// Retries a waiting lock.
     pub(crate) fn lock_again(&mut self, lock: &LockCall) -> Option<Reply> {
         match self.try_lock(lock) {
             Ok(()) => Some(Reply::Value(0)),
@@ -265,8 +265,10 @@ impl Server<'_> {
         }
     }
 
+    /// Checks that a wait closes no cycle.
+    ///
     /// # Errors
-    /// EDEADLK: the tables that wait for each other would wait for ever.
+    /// EDEADLK: the tables would wait for each other forever.
     fn check_deadlock(&self, lock: &LockCall) -> Result<(), Errno> {
         let wait_of = |lock: &LockCall| {
             let record = self.record_of(lock)?;
@@ -282,7 +284,7 @@ impl Server<'_> {
         }
     }
 
-    /// Sees to the locks of processes that have ended.
+    /// Releases the locks of processes that have ended.
     fn forget_ended(&mut self) {
         self.settle_ends();
         let has_ended = |task: &u32| {
@@ -294,14 +296,14 @@ impl Server<'_> {
         ended.into_iter().for_each(|task| self.task_ended(task));
     }
 
-    /// A process, or a thread with a separate descriptor table, has ended, and its locks with it.
+    /// Releases the locks of an ended process, or of an ended thread with a separate descriptor table.
     pub(crate) fn task_ended(&mut self, task: u32) {
         if self.locks.task_ended(task) {
             self.retry_locks();
         }
     }
 
-    /// A thread is about to close descriptors of these nodes: record locks of its table are gone.
+    /// Releases the record locks of a thread's table before it closes descriptors of these nodes.
     pub(crate) fn unlock_closed(&mut self, tid: u32, nodes: impl Iterator<Item = usize>) {
         let table = self.locks.table_of(self.host.task(tid), shares);
         let mut changed = false;
@@ -314,7 +316,7 @@ impl Server<'_> {
     }
 }
 
-/// Whether two tasks are known to share a descriptor table.
+/// Returns whether two tasks are known to share a descriptor table.
 pub(crate) fn shares(a: u32, b: u32) -> bool {
     a == b || raw::share_table(a, b).unwrap_or_default()
 }

@@ -1,9 +1,9 @@
 //! mmap of a device file: the buffer's own memory is mapped instead.
 //!
-//! A buffer is a memfd of its own, so that its exported descriptor shows it at offset 0, while
-//! the device file shows it at its cookie. The call is rewritten in flight: the buffer's
-//! descriptor is installed, the thread is stopped, its descriptor and offset registers are
-//! changed, the call runs, the descriptor is closed and the registers are put back.
+//! A buffer is a separate memfd: its exported descriptor shows it at offset 0, but the device file
+//! shows it at its cookie. So the supervisor rewrites the call. It installs the buffer's descriptor,
+//! stops the thread, and changes its descriptor and offset registers. After the call it closes the
+//! descriptor and restores the registers.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,7 +24,7 @@ use crate::service::supervisor::Supervisor;
 use vb3_host::{Caller as _, Errno, FdIdentity, FileId, Mmap};
 
 impl Server<'_> {
-    /// Which device file a mapping is of; none where the kernel makes it.
+    /// Returns the device file of a mapping, or `None` if the kernel makes the mapping.
     fn mapped_file(
         &mut self,
         id: FdIdentity,
@@ -58,7 +58,7 @@ impl Server<'_> {
         }
     }
 
-    /// What a device maps, as a description for the program, and the offset in it.
+    /// Returns the memory that a device maps, as a description for the program, and the offset in it.
     fn map(
         &mut self,
         n: &Notif,
@@ -80,7 +80,8 @@ impl Server<'_> {
         Ok((fd, map.offset))
     }
 
-    /// A traced thread's end is told to its tracer first: it may have been the program itself.
+    /// Records the end of a traced thread, which its tracer learns first. The thread may have been the
+    /// program.
     pub(crate) fn note_ended(&mut self, tid: u32, ended: Option<Ended>) {
         if let Some(ended) = ended
             && tid == self.main.0
@@ -100,7 +101,7 @@ impl Supervisor<'_> {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
-        // Until all that is held here is dropped.
+        // The thread is released after everything else that this function holds.
         let thread = call.thread().ok();
         let _holding = thread.map(|thread| self.host.under_way.begin(n.id, thread));
         let Ok(look) = call.look(n.int(4)) else {
@@ -150,13 +151,14 @@ impl Supervisor<'_> {
         };
         let (asked, answers) = self.apply(may, |server| server.map(n, file, args, mode));
         self.answer_all(may, answers);
-        // The mapping stands for the file now, which the program may close as soon as it is back.
+        // The mapping now keeps the file alive. The program may close the file as soon as it has its
+        // answer.
         drop(hold);
         let (fd, offset) = match asked {
             Ok(map) => map,
             Err(e) => return Ok(self.refuse(may, n, stopped, e)),
         };
-        // From here on a failure ends the description, and its end is reported.
+        // After this point, a failure ends the description, and its end is reported.
         let listener = &self.host.listener;
         let installed = listener.add_fd(n.id, fd.as_fd(), None, true, false);
         drop(fd);
@@ -180,7 +182,7 @@ impl Supervisor<'_> {
         Ok(Verdict::Answered)
     }
 
-    /// Refuses a mapping; the thread stops once it has its answer, and is let go.
+    /// Refuses a mapping. The thread stops at its answer, and is released.
     fn refuse(&self, may: &mut MayBlock, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
         self.host.listener.answer(n.id, Reply::from(e));
         self.left(may, n.tid, stopped.let_go(may));
@@ -188,7 +190,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// What the kernel checks before it asks a driver.
+/// Makes the checks that precede the driver in the kernel.
 ///
 /// Source: Linux 7.2 mm/mmap.c `do_mmap`.
 fn check(args: &Mmap, flags: i32) -> Result<(), Errno> {

@@ -1,6 +1,6 @@
-//! The threads that serve calls, and each call's way: gather, apply, answer.
+//! The threads that serve calls, and the stages of each call: gather, apply, answer.
 //!
-//! Other rooms import what this file exports, and nothing behind it.
+//! Other modules import the exports of this file only.
 
 mod closes;
 mod cwd;

@@ -1,4 +1,4 @@
-//! Calls on sockets for events of devices.
+//! Calls on sockets that receive device events.
 
 use crate::kernel::MayBlock;
 use crate::kernel::raw;
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
-    /// socket: the filter notifies only those for events of devices.
+    /// socket. The filter notifies only sockets for device events.
     pub(crate) fn socket(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let kind = n.int(1);
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
@@ -42,7 +42,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// A call on a socket that may be one of ours.
+    /// Serves a call on a socket that may be the supervisor's.
     pub(crate) fn monitor_call(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let Ok(id) = call.identify(n.int(0)) else {
@@ -81,7 +81,7 @@ impl Server<'_> {
             }
             // Programs without CAP_NET_ADMIN may not send.
             libc::SYS_sendto | libc::SYS_sendmsg => Err(Errno(libc::EPERM)),
-            // Nobody asks who sent it: the bytes are the kernel's to give.
+            // The call does not ask for the sender, so the kernel can copy the bytes.
             libc::SYS_recvfrom if n.arg(4) == 0 => Ok(Verdict::native()),
             libc::SYS_recvfrom | libc::SYS_recvmsg => self.receive_event(n),
             _ => Ok(Verdict::native()),
@@ -106,21 +106,21 @@ impl Server<'_> {
         }
     }
 
-    /// Tries once more to receive.
+    /// Retries a receive.
     pub(crate) fn receive_again(&self, n: &Notif, receive: &Receive) -> Option<Reply> {
         let call = Call::new(&self.host, n);
         received(&call, receive).unwrap_or_else(|e| Some(e.into()))
     }
 }
 
-/// Writes an address as the kernel does: as much as there is room for, and how long it is.
+/// Writes an address as the kernel does: as much as fits, and its full length.
 fn write_name(call: &Call<'_>, at: u64, len_at: u64, name: &[u8]) -> Result<(), Errno> {
     let room = u32::from_ne_bytes(call.read_bytes(len_at)?) as usize;
     call.write(at, name.get(..room.min(name.len())).unwrap_or_default())?;
     call.write(len_at, &(name.len() as u32).to_ne_bytes())
 }
 
-/// What a call wants to receive.
+/// Parses the arguments of a call that receives.
 fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
     let (segments, flags, form) = if n.nr == libc::SYS_recvfrom {
         let form = Form::From {
@@ -154,13 +154,13 @@ fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
     })
 }
 
-/// Receives a message, if there is one, as from the kernel or udev.
+/// Receives a pending message, as from the kernel or udev.
 fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> {
     let mut bytes = vec![0; MESSAGE];
     let flags = receive.flags & (libc::MSG_PEEK) | libc::MSG_DONTWAIT | libc::MSG_TRUNC;
     let (fd, room) = (receive.socket.as_raw_fd(), bytes.len());
     if let Form::From { len, .. } = receive.form {
-        // Read before the message is taken.
+        // A fault must not lose the message, so this precedes the receive.
         call.read_bytes::<4>(len)?;
     }
     // SAFETY: the buffer and its length are live.
@@ -192,7 +192,7 @@ fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> 
     Ok(Some(Reply::Value(told as i64)))
 }
 
-/// Fills in a message's header: who sent it, by which user, and flags.
+/// Writes a message's header: its sender, the sender's user, and flags.
 fn write_header(
     call: &Call<'_>,
     receive: &Receive,
@@ -224,7 +224,7 @@ fn write_header(
             let mut message = (len as u64).to_ne_bytes().to_vec();
             message.extend(libc::SOL_SOCKET.to_ne_bytes());
             message.extend(libc::SCM_CREDENTIALS.to_ne_bytes());
-            // Process 0 of root: the kernel, and udev as one sees it.
+            // Process 0 of root represents the kernel, and udev as its listeners see it.
             message.resize(len, 0);
             call.write(control, &message)?;
             filled = control_len.min(space as u64);
@@ -234,10 +234,10 @@ fn write_header(
     call.write(at.wrapping_add(48), &flags.to_ne_bytes())
 }
 
-/// SO_PASSCRED.
+/// Returns whether SO_PASSCRED is set.
 fn passes_credentials(socket: &OwnedFd) -> bool {
     let (mut on, mut len) = (0i32, 4 as libc::socklen_t);
-    // SAFETY: room for one int, and its length.
+    // SAFETY: the buffer has room for one int, and the length says so.
     let got = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

@@ -15,7 +15,7 @@ use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, Place};
 use vb3_host::Errno;
 
-/// Flags of open that the description keeps.
+/// Flags of open that the description stores.
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
 
 impl Supervisor<'_> {
@@ -30,7 +30,7 @@ impl Supervisor<'_> {
             libc::SYS_openat => (n.int(0), n.arg(1), n.int(2)),
             _ => {
                 let how: [u8; 8] = Call::new(&self.host, n).copy_in_bytes(may, n.arg(2))?;
-                // CAST: open's flags are the low half; others are refused by the kernel.
+                // CAST: open's flags are the low half; the kernel refuses others.
                 (n.int(0), n.arg(1), u64::from_ne_bytes(how) as i32)
             }
         };
@@ -41,7 +41,7 @@ impl Supervisor<'_> {
         };
         let place = {
             let call = Call::new(&self.host, n);
-            // A path that cannot be read is the kernel's to refuse.
+            // The kernel refuses a path that cannot be read.
             self.place(may, &call, dir, addr, links)
                 .unwrap_or(Place::Native)
         };
@@ -87,7 +87,7 @@ impl Supervisor<'_> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
             let fd = self.server(may).files.reopen_reference(node)?;
-            // At a kept number, so that fstat is seen.
+            // At a kept number, so that the supervisor sees fstat.
             let call = Call::new(&self.host, n);
             let number = self.host.install(&call, fd.as_fd(), cloexec)?;
             return Ok(Verdict::value(number.into()));
@@ -101,7 +101,7 @@ impl Supervisor<'_> {
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
         self.host.under_way.await_ended(may);
-        // A file closed a moment ago, or held by a process that has just ended, is free now.
+        // A file closed a moment ago, or held by a process that has just ended, must be free now.
         let ((), answers) = self.apply(may, Server::settle_ends);
         self.answer_all(may, answers);
         self.host.read_locks(may);
@@ -112,8 +112,8 @@ impl Supervisor<'_> {
         self.publish(n, opened?, cloexec)
     }
 
-    /// Hands a descriptor over, in the range kept for devices: the last step of an open.
-    /// Nothing of ours holds the file when the program has it: it may close it at once.
+    /// Installs a descriptor at a kept number: the last step of an open. The supervisor must hold no
+    /// reference to the file by then, since the program may close it at once.
     pub(crate) fn publish(&self, n: &Notif, fd: OwnedFd, cloexec: bool) -> Result<Verdict, Errno> {
         let call = Call::new(&self.host, n);
         let number = self.host.install(&call, fd.as_fd(), cloexec)?;
@@ -146,14 +146,14 @@ impl Supervisor<'_> {
                 node.path.as_os_str().as_bytes().to_vec()
             }
         };
-        // CAST: a C int in the kernel, which refuses what is not positive.
+        // CAST: a C int in the kernel, which refuses values below 1.
         let len = usize::try_from(len as i32).ok().filter(|&len| len > 0);
         let cut = target.len().min(len.ok_or(Errno(libc::EINVAL))?);
         call.copy_out(may, out, target.get(..cut).unwrap_or_default())?;
         Ok(Verdict::Reply(Reply::Value(cut as i64)))
     }
 
-    /// The generated link that a descriptor stands for, where the path at `addr` is empty.
+    /// Returns the generated link behind a descriptor, if the path at `addr` is empty.
     fn link_named(&self, may: &MayBlock, call: &Call<'_>, fd: i32, addr: u64) -> Option<CString> {
         let [first] = call.copy_in_bytes(may, addr).ok()?;
         let id = (first == 0u8 && fd >= 0).then(|| call.look(fd).ok())??.id;
@@ -162,7 +162,7 @@ impl Supervisor<'_> {
 }
 
 impl Server<'_> {
-    /// Opens a node; gives a description of `memfd` that stands for the file.
+    /// Opens a node; returns a description of `memfd` that represents the file.
     fn open(
         &mut self,
         n: &Notif,
@@ -187,8 +187,8 @@ impl Server<'_> {
     }
 }
 
-/// Opens a generated file. A mere reference (O_PATH) cannot be installed in a program: it gets a
-/// descriptor for reading, of what a link leads to.
+/// Opens a generated file. The supervisor cannot install a mere reference (O_PATH) in a program, so the
+/// program gets a readable descriptor of the link's target.
 fn open_plain(may: &MayBlock, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
     if flags & libc::O_PATH != 0 {

@@ -1,4 +1,4 @@
-//! Which of our places a path of the program names.
+//! Maps a program's path to a node or a generated file.
 
 use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
@@ -14,10 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
-    /// What the path at `addr` names, relative to `dir`.
+    /// Finds the target of the path at `addr`, relative to `dir`.
     ///
     /// # Errors
-    /// EFAULT and ENAMETOOLONG for the path itself.
+    /// EFAULT and ENAMETOOLONG for the path string.
     pub(crate) fn place(
         &self,
         may: &mut MayBlock,
@@ -34,8 +34,8 @@ impl Supervisor<'_> {
         })
     }
 
-    /// By text, as long as the program sees what we see: that is looked at where a path might be
-    /// ours, or is a link.
+    /// Compares the path's text, if the program's view of the file system equals the supervisor's. It
+    /// checks the view only for links and for paths that may match.
     fn place_of(
         &self,
         may: &mut MayBlock,
@@ -55,8 +55,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// What a path names here; none for a link that is to be followed, and for a name like one of
-    /// ours somewhere else.
+    /// Finds the target of a path in the supervisor's view. Returns `None` for a link that must be
+    /// followed, and for the same name in another directory.
     fn place_here(
         &self,
         may: &mut MayBlock,
@@ -97,7 +97,7 @@ impl Supervisor<'_> {
         }
         let name = split_last(path).1;
         if self.nodes.iter().any(|node| file_name(&node.path) == name) {
-            // In another view its directory may be the one that ours lies in.
+            // In another view, its directory may be the one that contains the node.
             return None;
         }
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
@@ -110,9 +110,9 @@ impl Supervisor<'_> {
         }
     }
 
-    /// What the program's own link leads to.
+    /// Finds the target of the program's own link.
     fn place_behind(&self, may: &mut MayBlock, call: &Call<'_>, dir: i32, path: &[u8]) -> Place {
-        // Seen from here, through its directory.
+        // As the supervisor sees it, through the link's directory.
         let seen = if path.first() == Some(&b'/') {
             normalise(b"", path)
         } else {
@@ -121,7 +121,7 @@ impl Supervisor<'_> {
         self.follow(may, call, seen).unwrap_or(Place::Native)
     }
 
-    /// Follows links that lead nowhere natively but may lead to one of our places.
+    /// Follows links without a native target that may lead to a node or a generated file.
     fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<Place> {
         for _ in 0..HOPS {
             let target = may_block::readlink(may, &c_bytes(&path)?).ok()?;
@@ -138,7 +138,7 @@ impl Supervisor<'_> {
         None
     }
 
-    /// Whether a relative path has a name in it that occurs in our places.
+    /// Returns whether a relative path contains a name that occurs in the supervisor's paths.
     fn may_be_ours(&self, path: &[u8]) -> bool {
         let shown = self.shown();
         let tree = shown.tree.as_ref();
@@ -148,15 +148,15 @@ impl Supervisor<'_> {
         })
     }
 
-    /// The path of a directory, as programs know it: one of the generated tree by where it stands
-    /// for them.
+    /// Returns the path of a directory as programs know it. A generated directory has its place in
+    /// their tree.
     fn as_programs_know(&self, real: Vec<u8>) -> Vec<u8> {
         let shown = self.shown();
         let known = shown.tree.as_ref().and_then(|tree| tree.known_as(&real));
         known.map(<[u8]>::to_vec).unwrap_or(real)
     }
 
-    /// What an absolute path names that enters the generated tree, if it does.
+    /// Finds the target of an absolute path that enters the generated tree, if it does.
     pub(crate) fn generated(
         &self,
         may: &mut MayBlock,
@@ -168,21 +168,22 @@ impl Supervisor<'_> {
         let tree = shown.tree.as_ref()?;
         match tree.find(path, links)? {
             Found::Inside(real) => {
-                // Nodes in generated directories are no files there.
+                // Generated directories contain no files for nodes.
                 let node = tree.known_as(real.as_bytes()).and_then(|known| {
                     let mut nodes = self.nodes.iter();
                     nodes.position(|node| node.path.as_os_str().as_bytes() == known)
                 });
                 Some(node.map_or(Place::Sys(real), |node| self.node_place(node)))
             }
-            // The kernel cannot walk through what is not there; from here it can be named.
+            // The kernel cannot resolve a generated path, but the supervisor can give the target's real
+            // path.
             Found::Outside(path) => self
                 .known(may, call, &path, links)
                 .or_else(|| c_bytes(&path).map(Place::Sys)),
         }
     }
 
-    /// Our place at a tidy absolute path, if it is one.
+    /// Finds the node or generated file at a normalised absolute path, if there is one.
     fn known(
         &self,
         may: &mut MayBlock,
@@ -214,7 +215,7 @@ impl Supervisor<'_> {
         (wanted.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
     }
 
-    /// A descriptor of ours by its path under /proc or /dev/fd.
+    /// Finds the supervisor's file behind a path under /proc or /dev/fd.
     pub(crate) fn descriptor(
         &self,
         may: &mut MayBlock,

@@ -1,4 +1,4 @@
-//! poll and ppoll, with device files and others mixed.
+//! poll and ppoll, with device files and other files mixed.
 
 use crate::descriptors::Target;
 use crate::kernel::Borrowed;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{Caller, Errno};
 
-/// Asks what the descriptors of a long poll name, before the lock is taken: each costs two system
+/// Looks up the files of a long poll's descriptors before the lock is taken: each costs two system
 /// calls.
 pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
     // CAST: a C unsigned int in the kernel.
@@ -49,7 +49,7 @@ impl Server<'_> {
         self.poll_for(n, None)
     }
 
-    /// The same for another time than the call's own; `Some(None)` is for ever.
+    /// Polls with another time than the call's; `Some(None)` is infinite.
     pub(crate) fn poll_for(
         &mut self,
         n: &Notif,
@@ -57,7 +57,7 @@ impl Server<'_> {
     ) -> Result<Verdict, Errno> {
         // CAST: a C unsigned int in the kernel.
         let count = n.arg(1) as u32 as usize;
-        // The kernel refuses a list that is longer than the process may have descriptors.
+        // The kernel refuses a list longer than the process's limit of descriptors.
         let is_refused = || raw::descriptor_limit(n.tid).is_ok_and(|limit| count as u64 > limit);
         if self.holds_nothing() || count > SHORT && is_refused() {
             return Ok(Verdict::native());
@@ -115,7 +115,7 @@ impl Server<'_> {
         self.poll_entries(n, entries, Form::Poll(n.arg(0)), wait)
     }
 
-    /// What stands behind a descriptor in a poll.
+    /// Returns the file behind a descriptor of a poll.
     pub(crate) fn source(&self, call: &Call<'_>, fd: i32) -> Source {
         let kept = call.notif.gathered.take_look(fd);
         let look = match kept.unwrap_or_else(|| call.look(fd)) {
@@ -144,7 +144,7 @@ impl Server<'_> {
         }
     }
 
-    /// Polls once, and waits if nothing is ready.
+    /// Checks the entries once, and waits if none is ready.
     pub(crate) fn poll_entries(
         &mut self,
         n: &Notif,
@@ -164,7 +164,7 @@ impl Server<'_> {
             return Err(Errno::NOT_GATHERED);
         }
         let ready = self.look_once(&mut polling.entries, Asker::Program);
-        // A timeout beyond what a clock can hold is for ever.
+        // A timeout that the clock cannot represent is infinite.
         let deadline = wait.time.and_then(|time| Instant::now().checked_add(time));
         if ready > 0 || wait.time == Some(Duration::ZERO) {
             return Ok(Verdict::Reply(self.poll_result(n, &polling, deadline)));
@@ -179,7 +179,7 @@ impl Server<'_> {
                 let slot = Event::Poll(slot);
                 polling.needs_look |= self.host.events.add(fd.as_fd(), events, slot).is_err();
             }
-            // The kernel polls such a file with our epoll set locked.
+            // The kernel would poll such a file with the supervisor's epoll set locked.
             polling.needs_look |= matches!(entry.source, Source::Slow(..));
         }
         let mut waiting = Waiting::new(n, Kind::Poll(polling), None);
@@ -188,13 +188,13 @@ impl Server<'_> {
         Ok(Verdict::Wait(Box::new(waiting)))
     }
 
-    /// Fills in what is ready now; the number of ready entries.
+    /// Sets the events that are ready now; returns the number of ready entries.
     fn look_once(&mut self, entries: &mut [Entry], by: Asker) -> usize {
         let others = entries.iter().filter_map(|entry| match &entry.source {
             Source::Other(fd) => Some((fd.as_fd(), entry.events)),
             _ => None,
         });
-        // The kernel itself answers for these.
+        // The kernel polls these.
         let others = raw::poll_all_now(others);
         let mut others = others.into_iter();
         let mut ready = 0;
@@ -230,7 +230,7 @@ impl Server<'_> {
         written.map_or_else(Reply::from, |count| Reply::Value(count as i64))
     }
 
-    /// Looks once more at a poll that waits.
+    /// Checks a waiting poll again.
     pub(crate) fn poll_again(
         &mut self,
         n: &Notif,
@@ -246,10 +246,10 @@ impl Server<'_> {
     }
 }
 
-/// Has the files lent that a poll cannot watch without.
+/// Borrows the files that a poll needs to watch.
 ///
 /// # Errors
-/// They are not all there yet: the call is made anew.
+/// Some have not arrived yet. The thread repeats the call.
 fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     let mut missing = Ok(());
     for entry in entries {
@@ -264,7 +264,7 @@ fn borrow(call: &Call<'_>, entries: &mut [Entry]) -> Result<(), Errno> {
     missing
 }
 
-/// Writes back the results only, entry by entry where they lie apart.
+/// Writes back only the results. They are not contiguous, so each is one write.
 fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize, Errno> {
     let mut ready = 0;
     for (i, entry) in entries.iter().enumerate() {
@@ -277,7 +277,7 @@ fn write_pollfds(call: &Call<'_>, addr: u64, entries: &[Entry]) -> Result<usize,
     Ok(ready)
 }
 
-/// A timespec's time; none where there is no timespec.
+/// Reads a timespec; returns `None` if the pointer is null.
 ///
 /// # Errors
 /// EFAULT, EINVAL.
@@ -285,7 +285,7 @@ pub(crate) fn timespec(call: &Call<'_>, addr: u64) -> Result<Option<Duration>, E
     time(call, addr, 1_000_000_000).map(|t| t.map(|(secs, part)| Duration::new(secs, part)))
 }
 
-/// Two 64-bit numbers at `addr`: seconds, and parts of which `parts` make one.
+/// Reads two 64-bit numbers at `addr`: seconds, and fractions with `parts` of them in a second.
 pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64, u32)>, Errno> {
     if addr == 0 {
         return Ok(None);
@@ -301,7 +301,7 @@ pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64
     Ok(Some((secs.unsigned_abs(), part)))
 }
 
-/// A signal mask; none where there is none.
+/// Reads a signal mask; returns `None` if the pointer is null.
 ///
 /// # Errors
 /// EFAULT, EINVAL for another size than the kernel's.

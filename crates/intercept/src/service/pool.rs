@@ -1,12 +1,12 @@
-//! The threads that serve calls: who receives, who may stall, and how many.
+//! The threads that serve calls: the receiver, the threads that may stall, and their number.
 //!
 //! One thread at a time receives calls and serves them itself, so that a call costs no change of
-//! thread. The clock looks whether it gets on; where it does not, it is left alone with its call
-//! and another thread receives. What the clock itself finds done is answered by the other threads.
+//! thread. The clock checks the receiver's progress. If the receiver stalls, it stays with its call,
+//! and another thread receives. Other threads send the answers that the clock finds.
 //!
-//! At most [`MAX_THREADS`] threads exist. A process whose calls stall gets a quarter of the free ones at
-//! most, so that other processes' calls go on. Its further calls are held back until a stalled call
-//! ends. When every thread stalls, all further calls wait until one of them is free.
+//! At most [`MAX_THREADS`] threads exist. A process whose calls stall gets at most a quarter of the
+//! free ones, so that other processes' calls proceed. Its further calls wait until a stalled call ends.
+//! When every thread stalls, all further calls wait for a free one.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::PoisonError;
@@ -19,20 +19,20 @@ use crate::kernel::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, 
 use crate::note::Note;
 use crate::process::Notif;
 
-/// Most threads at one time. Idle threads end after [`CHANGE_TIMEOUT`].
+/// Most threads at one time. Idle threads end after [`IDLE_TIMEOUT`].
 const MAX_THREADS: usize = 1024;
-/// How often the receiver is looked at while calls come.
-pub(crate) const LOOK: Duration = Duration::from_millis(4);
-/// How often stalled threads are looked at.
-const LOOK_STALLED: Duration = Duration::from_millis(100);
-/// A call that stalls for so long is worth a remark.
-const REMARK: Duration = Duration::from_secs(1);
-/// Looks further apart than this were lost: the supervisor itself was stopped, or got no CPU.
-const LOST: Duration = Duration::from_millis(400);
-/// How long a thread waits for work before it goes.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Interval of checks of the receiver while calls arrive.
+pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
+/// Interval of checks of stalled threads.
+const STALLED_INTERVAL: Duration = Duration::from_millis(100);
+/// Duration of a stall that deserves a remark.
+const REMARK_AFTER: Duration = Duration::from_secs(1);
+/// Checks further apart than this do not count: the supervisor was stopped, or got no CPU.
+const MAX_CHECK_GAP: Duration = Duration::from_millis(400);
+/// How long an idle thread waits for work before it ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a thread is to do.
+/// A thread's task.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Serve a call that was received.
@@ -50,22 +50,22 @@ impl Job {
     }
 }
 
-/// A thread's part, until it asks again.
+/// A thread's role, until it asks again.
 #[derive(Debug)]
 pub(crate) enum Part {
     /// To receive calls.
     Receive(Term),
-    /// To do this.
+    /// To do this job.
     Work(Work, Job),
     /// To end.
     End,
 }
 
-/// The time for which a thread is the receiver.
+/// The period of one receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Term(u64);
 
-/// Bits of a receiver's steps.
+/// Bits that count a receiver's steps.
 const STEPS: u32 = 40;
 
 impl Term {
@@ -73,23 +73,23 @@ impl Term {
         Self(state >> STEPS)
     }
 
-    /// The state at the start of the next term.
+    /// Returns the state at the start of the next term.
     fn next(self) -> u64 {
         self.0.wrapping_add(1) << STEPS
     }
 }
 
-/// Something a thread is at that is not the receiver.
+/// A job of a thread other than the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work(u64);
 
-/// Whether a call may be served now.
+/// Whether and how a call may be served now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Serve,
-    /// It may be served, and the clock is to start a thread that receives.
+    /// Serve it. The clock must start a thread that receives.
     ServeShort,
-    /// Its process has too many that stall.
+    /// Too many calls of its process stall, so the call waits.
     HeldBack,
 }
 
@@ -101,9 +101,9 @@ struct At {
 }
 
 impl At {
-    /// Whether it takes so long that it stalls.
+    /// Returns whether it takes so long that it counts as stalled.
     fn stalls(&self) -> bool {
-        self.since.elapsed() >= REMARK
+        self.since.elapsed() >= REMARK_AFTER
     }
 }
 
@@ -115,19 +115,19 @@ struct Inner {
     idle: usize,
     receiver_wanted: bool,
     jobs: VecDeque<(u32, Job)>,
-    /// What threads are at, the receiver aside.
+    /// The jobs of all threads but the receiver.
     at: HashMap<u64, At>,
     next: u64,
-    /// What a receiver is at that has lost its part.
+    /// Jobs of receivers that have lost their role.
     left: HashMap<u64, Work>,
     held_back: HashMap<u32, VecDeque<Job>>,
     named: HashSet<u32>,
-    /// The remark that all threads stall was made.
+    /// Whether the user got the remark that all threads stall.
     said_full: bool,
-    /// The receiver's state at the last look that found another one than before, and when.
+    /// The receiver's state at the last check that found a change, and its time.
     seen: u64,
     seen_at: Option<Instant>,
-    /// The last look.
+    /// The time of the last check.
     looked: Option<Instant>,
     closing: bool,
 }
@@ -149,7 +149,7 @@ impl Inner {
         Work(self.next)
     }
 
-    /// Takes the oldest call that was held back of a process, one of whose calls has ended.
+    /// Takes the oldest waiting call of a process, after one of its calls has ended.
     fn next_after(&mut self, pid: u32) -> Option<(u32, Job)> {
         let held = self.held_back.get_mut(&pid);
         let own = held.and_then(VecDeque::pop_front);
@@ -160,17 +160,17 @@ impl Inner {
     }
 }
 
-/// See the module.
+/// The pool; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     inner: Mutex<Inner>,
     work: Condvar,
-    /// How far the receiver is, and whether the clock looks at it.
+    /// The receiver's progress, and whether the clock checks it.
     watch: Watch,
-    /// Whose call it is at.
+    /// The caller that the receiver serves.
     tid: AtomicU32,
     nr: AtomicU64,
-    /// Threads at work that are not the receiver.
+    /// Number of busy threads besides the receiver.
     busy: AtomicUsize,
 }
 
@@ -179,7 +179,7 @@ impl Pool {
         Self::of_at_most(MAX_THREADS)
     }
 
-    /// Returns a pool of at most `most` threads.
+    /// Returns a pool with at most `most` threads.
     pub(crate) fn of_at_most(most: usize) -> Self {
         let pool = Self::default();
         let mut inner = lock(&pool.inner);
@@ -189,7 +189,7 @@ impl Pool {
         pool
     }
 
-    /// What a thread is to do next; waits for it.
+    /// Waits for a thread's next task, and returns it.
     pub(crate) fn next(&self) -> Part {
         let mut inner = lock(&self.inner);
         loop {
@@ -208,7 +208,7 @@ impl Pool {
             inner.idle += 1;
             let (again, timeout) = self
                 .work
-                .wait_timeout(inner, CHANGE_TIMEOUT)
+                .wait_timeout(inner, IDLE_TIMEOUT)
                 .unwrap_or_else(PoisonError::into_inner);
             inner = again;
             inner.idle -= 1;
@@ -220,7 +220,7 @@ impl Pool {
         }
     }
 
-    /// What a thread has been at is over. Gives what has waited for that.
+    /// Ends a thread's job. Returns the next job that has waited for it.
     pub(crate) fn done(&self, work: Work) -> Option<(Work, Job)> {
         let mut inner = lock(&self.inner);
         let at = inner.at.remove(&work.0);
@@ -235,19 +235,21 @@ impl Pool {
         next
     }
 
-    /// Whether a thread is the receiver still.
+    /// Returns whether a thread is still the receiver.
     pub(crate) fn receives(&self, term: Term) -> bool {
         Term::of(self.watch.state.load(Ordering::Acquire)) == term
     }
 
-    /// The receiver is at a call from now on. True if the clock is to be woken, to look at it.
+    /// Records that the receiver begins a call. Returns true if the caller must wake the clock to check
+    /// it.
     pub(crate) fn step_in(&self, n: &Notif) -> bool {
         self.tid.store(n.tid, Ordering::Relaxed);
         self.nr.store(n.nr.cast_unsigned(), Ordering::Relaxed);
         self.watch.step_in()
     }
 
-    /// The receiver's call is served. Where it has lost its part meanwhile: what it was at.
+    /// Records that the receiver has served its call. If it has lost its role meanwhile, returns its
+    /// job.
     pub(crate) fn step_out(&self, term: Term) -> Option<Work> {
         let at = self.watch.state.load(Ordering::Acquire);
         let next = |at| (Term::of(at) == term).then(|| at + 1);
@@ -258,13 +260,14 @@ impl Pool {
         lock(&self.inner).left.remove(&term.0)
     }
 
-    /// Whether any thread stalls, or is at a call beside the receiver.
+    /// Returns whether any thread stalls, or serves a call besides the receiver.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire) > 0
     }
 
-    /// Before the receiver serves a call: where another call of the process is being served it may
-    /// stall, and someone else receives. Holds the call back where too many of them stall.
+    /// Decides how the receiver may serve a call. If another call of the process is being served, this
+    /// one may stall, so another thread becomes the receiver. If too many calls of the process stall,
+    /// the call waits.
     pub(crate) fn admit(&self, pid: u32, n: &Notif) -> Admission {
         let mut inner = lock(&self.inner);
         if inner.busy(pid) == 0 {
@@ -284,7 +287,7 @@ impl Pool {
         }
     }
 
-    /// Someone else becomes the receiver, if the one that is has not moved on from `state`.
+    /// Makes another thread the receiver, unless the present one has moved on from `state`.
     fn pass_on(&self, inner: &mut Inner, state: u64, pid: u32, nr: i64) {
         let next = Term::of(state).next();
         let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
@@ -303,7 +306,7 @@ impl Pool {
         self.work.notify_one();
     }
 
-    /// Gives a job to some thread; whether one is to be started for it.
+    /// Queues a job for any thread; returns whether the caller must start one for it.
     pub(crate) fn hand_over(&self, pid: u32, job: Job) -> bool {
         let mut inner = lock(&self.inner);
         if inner.may_begin(pid) {
@@ -318,8 +321,8 @@ impl Pool {
         }
     }
 
-    /// The clock's look: has the receiver got on since the last one? `pid_of` finds a thread's
-    /// process. Gives when to look again, and what is worth a remark.
+    /// Checks for the clock whether the receiver has moved on since the last check. `pid_of` returns a
+    /// thread's process. Returns the time until the next check, and remarks for the user.
     pub(crate) fn look(&self, pid_of: impl Fn(u32) -> u32) -> (Option<Duration>, Vec<Note>) {
         let mut inner = lock(&self.inner);
         inner.forgive(Instant::now());
@@ -330,32 +333,32 @@ impl Pool {
         }
         let is_at_a_call = state % 2 == 1;
         let since = inner.seen_at.map_or(Duration::ZERO, |at| at.elapsed());
-        if is_at_a_call && since >= LOOK {
+        if is_at_a_call && since >= RECEIVER_INTERVAL {
             let pid = pid_of(self.tid.load(Ordering::Relaxed));
             let nr = self.nr.load(Ordering::Relaxed).cast_signed();
             self.pass_on(&mut inner, state, pid, nr);
         }
         let remarks = inner.remarks();
-        let active = is_at_a_call || since < LOOK * 8 || inner.receiver_wanted;
+        let active = is_at_a_call || since < RECEIVER_INTERVAL * 8 || inner.receiver_wanted;
         if active {
             self.watch.keep();
         }
         let again = if active || !self.watch.rest(state) {
-            Some(LOOK)
+            Some(RECEIVER_INTERVAL)
         } else {
-            (!inner.at.is_empty()).then_some(LOOK_STALLED)
+            (!inner.at.is_empty()).then_some(STALLED_INTERVAL)
         };
         (again, remarks)
     }
 
-    /// A remark of the last look could not be said: the next one makes it anew.
+    /// Records that a remark of the last check could not be queued; the next check repeats it.
     pub(crate) fn unsaid(&self, remark: &Note) {
         if matches!(remark, Note::NobodyServes { .. }) {
             lock(&self.inner).said_full = false;
         }
     }
 
-    /// How many threads are to be started, so that one is always free. They count as started.
+    /// Returns how many threads to start so that one is always free. They count as started.
     pub(crate) fn wanted(&self) -> usize {
         let mut inner = lock(&self.inner);
         let work = inner.jobs.len() + usize::from(inner.receiver_wanted);
@@ -365,44 +368,44 @@ impl Pool {
         wanted
     }
 
-    /// So many threads could not be started after all; how many there are.
+    /// Records that `count` threads could not be started; returns the number of threads.
     pub(crate) fn unstarted(&self, count: usize) -> usize {
         let mut inner = lock(&self.inner);
         inner.threads -= count;
         inner.threads
     }
 
-    /// Whether a thread is wanted and none is free to take the part.
+    /// Returns whether a thread is wanted and none is free for it.
     pub(crate) fn is_short(&self) -> bool {
         let inner = lock(&self.inner);
         inner.receiver_wanted && inner.idle == 0
     }
 
-    /// All threads end when they are done with what they are at.
+    /// Tells all threads to end after their present jobs.
     pub(crate) fn close(&self) {
         lock(&self.inner).closing = true;
         self.work.notify_all();
     }
 
-    /// Whether all threads are to end.
+    /// Returns whether all threads must end.
     pub(crate) fn is_closing(&self) -> bool {
         lock(&self.inner).closing
     }
 }
 
 impl Inner {
-    /// Time in which nobody looked is not what calls have stalled for.
+    /// Excludes time without checks from the calls' stalls.
     fn forgive(&mut self, now: Instant) {
         let lost = self.looked.map_or(Duration::ZERO, |looked| now - looked);
         self.looked = Some(now);
-        if lost > LOST {
+        if lost > MAX_CHECK_GAP {
             for at in self.at.values_mut() {
                 at.since = (at.since + lost).min(now);
             }
         }
     }
 
-    /// What concerns all programs comes first: who says it takes only so much at a time.
+    /// Collects remarks. Those that concern all programs come first, because the queue is short.
     fn remarks(&mut self) -> Vec<Note> {
         let mut late: Vec<&At> = self.at.values().filter(|at| at.stalls()).collect();
         late.sort_by_key(|at| at.since);
@@ -418,7 +421,7 @@ impl Inner {
         for &&At { pid, nr, .. } in &late {
             if self.named.len() < 4096 && self.named.insert(pid) {
                 let held_back = self.held_back.get(&pid).map_or(0, VecDeque::len);
-                // One that has just begun may be over at once.
+                // Calls that have just begun may end at once, so they do not count.
                 let stalled = late.iter().filter(|at| at.pid == pid).count();
                 let calls = stalled + held_back;
                 remarks.push(Note::Stalled { pid, nr, calls });
@@ -427,7 +430,7 @@ impl Inner {
         remarks
     }
 
-    /// Whether every thread there may be stands still with a call.
+    /// Returns whether every possible thread stalls with a call.
     fn is_full(&self) -> bool {
         self.receiver_wanted && self.at.len() >= self.most && self.at.values().all(At::stalls)
     }

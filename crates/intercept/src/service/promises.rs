@@ -1,8 +1,7 @@
 //! Answers that follow changes of epoll sets.
 //!
-//! The thread of a call changes the sets and answers then. A program can hold its set for as long as it
-//! likes, and the thread waits for that in the kernel. The clock looks at stalled threads, and answers in
-//! their place.
+//! The thread of a call changes the sets, then answers. A program can hold its set as long as it likes,
+//! and the thread waits for that in the kernel. The clock checks stalled threads, and answers for them.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -19,25 +18,25 @@ struct Promise {
     given: Instant,
 }
 
-/// See the module.
+/// The answers; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Promises(Mutex<Vec<Promise>>);
 
 impl Promises {
-    /// A thread will answer this call.
+    /// Records that a thread will answer this call.
     pub(crate) fn give(&self, id: u64, reply: Reply) {
         let given = Instant::now();
         lock(&self.0).push(Promise { id, reply, given });
     }
 
-    /// The answer that is due; none if the clock has given it.
+    /// Returns the thread's answer, or `None` if the clock has given it.
     pub(crate) fn keep(&self, id: u64) -> Option<Reply> {
         let mut all = lock(&self.0);
         let at = all.iter().position(|promise| promise.id == id)?;
         Some(all.swap_remove(at).reply)
     }
 
-    /// Takes those that have waited for long enough.
+    /// Takes the answers that have waited too long.
     pub(crate) fn overdue(&self, now: Instant) -> Vec<(u64, Reply)> {
         let mut all = lock(&self.0);
         let is_overdue = |promise: &mut Promise| {

@@ -1,4 +1,4 @@
-//! Trying waiting calls again, and ending them.
+//! Retries waiting calls, and ends them.
 
 use crate::kernel::nr;
 use crate::process::Arg;
@@ -12,12 +12,12 @@ use std::time::Instant;
 use vb3_host::{CallId, Errno, FileId};
 
 impl Server<'_> {
-    /// Tries calls once more that wait for files or buffers that have changed.
+    /// Retries the calls that wait for changed files or buffers.
     pub(crate) fn retry_changed(&mut self) {
         if core::mem::take(&mut self.pending.buffers_changed) {
             self.retry_buffers();
         }
-        // Each round answers a call or ends: as many rounds as calls.
+        // Each round answers a call or ends, so there are at most as many rounds as calls.
         for _ in 0..=MAX_WAITING {
             if self.pending.changed.is_empty() {
                 return;
@@ -33,24 +33,24 @@ impl Server<'_> {
         }
     }
 
-    /// Tries waiting calls on buffers once more.
+    /// Retries waiting calls on buffers.
     pub(crate) fn retry_buffers(&mut self) {
         let slots: Vec<u32> = self.pending.on_buffers.iter().copied().collect();
         slots.into_iter().for_each(|slot| self.retry(slot));
     }
 
-    /// Tries waiting locks once more, in the order they came.
+    /// Retries waiting locks, in their order of arrival.
     pub(crate) fn retry_locks(&mut self) {
         let slots: Vec<u32> = self.pending.on_locks.iter().copied().collect();
         slots.into_iter().for_each(|slot| self.retry(slot));
     }
 
-    /// Tries one waiting call once more, and answers it if it is done.
+    /// Retries one waiting call, and answers it if it is complete.
     pub(crate) fn retry(&mut self, slot: u32) {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
         };
-        // Who copies its last piece goes on with it, and so does who polls its files.
+        // A thread already copies this call's last piece, or polls its files.
         let is_asked = matches!(&waiting.kind, Kind::Poll(polling) if polling.is_asked);
         if is_asked || waiting.is_under_way() {
             return;
@@ -63,7 +63,7 @@ impl Server<'_> {
         }
     }
 
-    /// The same after what it lacked was gathered.
+    /// Retries a call after its missing memory was gathered.
     pub(crate) fn retry_gathered(&mut self, slot: u32) {
         let waiting = self.pending.slots.get_mut(&slot);
         if let Some(Kind::Poll(polling)) = waiting.map(|waiting| &mut waiting.kind) {
@@ -72,12 +72,12 @@ impl Server<'_> {
         self.retry(slot);
     }
 
-    /// Makes a call once more; answers it if it is done, and gives what is left to do.
+    /// Retries a call and answers it if it is complete. Returns the remaining work.
     pub(crate) fn try_once(&mut self, slot: u32) -> Tried {
         let Some(mut waiting) = self.pending.slots.remove(&slot) else {
             return Tried::Over;
         };
-        // A poll takes nothing from a thread that is still there: the answer finds out itself.
+        // A poll takes nothing, so an answer to a thread that has ended loses nothing.
         let takes = !matches!(waiting.kind, Kind::Poll(_));
         if takes && !self.host.listener.is_valid(waiting.notif.id) {
             self.pending.slots.insert(slot, waiting);
@@ -112,7 +112,7 @@ impl Server<'_> {
             return Tried::Part;
         }
         if let Some(reply) = done {
-            // Out of the epoll set and the table before the thread can call again.
+            // It must leave the epoll set and the table before the thread can call again.
             if let Some(waiting) = self.pending.remove(slot) {
                 unregister(&self.host, &waiting);
             }
@@ -121,7 +121,7 @@ impl Server<'_> {
         Tried::Over
     }
 
-    /// Ends waits whose time has come or whose thread has a signal to handle.
+    /// Ends waits with an expired time, and waits of threads with a signal to handle.
     pub(crate) fn pending_due(&mut self) {
         if self.pending.slots.is_empty() {
             return;
@@ -140,15 +140,15 @@ impl Server<'_> {
             return;
         };
         let tid = waiting.notif.tid;
-        // Where only a thread's end takes its call away, and that will be told, nothing is asked: the
-        // kernel looks for a call among all that wait.
+        // If only the thread's end can cancel this call, that end is reported, so no query is needed.
+        // To answer one, the kernel searches all waiting calls.
         let told = self.wait_killable && !self.pending.unfollowed.contains(&slot);
         if !told && !self.host.listener.is_valid(waiting.notif.id) {
             self.give_up(slot);
             return;
         }
         if waiting.is_under_way() {
-            // It is over soon, whatever signals come, as a kernel's copy is.
+            // It is over soon despite signals, as a kernel's copy is.
             return self.pending.plan_look(slot, tid, LOOK);
         }
         if let Kind::Poll(polling) = &waiting.kind
@@ -186,16 +186,16 @@ impl Server<'_> {
         let n = waiting.notif.clone();
         n.gathered.begin();
         if let Kind::Poll(polling) = &waiting.kind {
-            // A restarted call goes on with the time that is left.
+            // A restarted call uses the remaining time.
             polling.write_remaining(&Call::new(&self.host, &n), waiting.deadline);
         }
         self.give_up(slot);
         self.answer(&n, How::Reply(Reply::Fail(code)));
     }
 
-    /// How the kernel is to go on with a poll if no handler runs. Its time is in a register for
-    /// poll alone, and cannot be written back: the kernel makes another call then, of which we
-    /// are notified.
+    /// Returns how the kernel continues a poll if no handler runs. Only poll has its time in a
+    /// register, so the time cannot be written back. The kernel makes another call then, and the filter
+    /// notifies it.
     ///
     /// Source: Linux 7.2 fs/select.c `do_restart_poll`.
     fn restart_of_poll(&mut self, slot: u32) -> i32 {
@@ -212,7 +212,7 @@ impl Server<'_> {
         ERESTART_RESTARTBLOCK
     }
 
-    /// restart_syscall: a poll that was stopped goes on, until the time it had.
+    /// restart_syscall. Continues a stopped poll until its original deadline.
     pub(crate) fn restart(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let Some(&(nr, deadline)) = self.pending.suspended.get(&n.tid) else {
             return Ok(Verdict::native());
@@ -221,14 +221,14 @@ impl Server<'_> {
         again.nr = nr;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let done = self.poll_for(&again, Some(left));
-        // Where something is to be gathered first, it is asked for once more.
+        // If memory must be gathered first, the call is repeated.
         if !n.gathered.lacks() {
             self.pending.suspended.remove(&n.tid);
         }
         done
     }
 
-    /// Has a ppoll or pselect6 ended for a signal that only its own mask lets in.
+    /// Starts the end of a ppoll or pselect6 for a signal that only its own mask admits.
     fn interrupt_masked(&mut self, slot: u32) {
         let Some(waiting) = self.pending.slots.get(&slot) else {
             return;
@@ -242,7 +242,7 @@ impl Server<'_> {
         self.answer(&n, How::Interrupt(slot, count));
     }
 
-    /// Drops a waiting call without an answer; whether it was there.
+    /// Drops a waiting call without an answer; returns whether it existed.
     pub(crate) fn give_up(&mut self, slot: u32) -> bool {
         let Some(waiting) = self.pending.remove(slot) else {
             return false;
@@ -252,7 +252,7 @@ impl Server<'_> {
         true
     }
 
-    /// Tells the backend that a call no longer waits, or is no longer under way.
+    /// Notifies the backend that a call no longer waits, or is no longer under way.
     pub(crate) fn abandon(&mut self, waiting: &Waiting) {
         if let Some(file) = waiting.file() {
             self.backend.abandon(file, CallId(waiting.notif.id));
@@ -262,14 +262,14 @@ impl Server<'_> {
         }
     }
 
-    /// A thread that calls anew has given up the call it waited in.
+    /// Drops the waiting call of a thread that makes a new call.
     pub(crate) fn give_up_thread(&mut self, tid: u32) {
         if let Some(slot) = self.pending.by_tid.get(&tid).copied() {
             self.give_up(slot);
         }
     }
 
-    /// The same with all that is kept of a thread: it has ended.
+    /// Drops the waiting call and all other state of a thread that has ended.
     pub(crate) fn give_up_ended_thread(&mut self, tid: u32) {
         self.table.ended(tid);
         self.task_ended(tid);
@@ -278,7 +278,7 @@ impl Server<'_> {
         self.pending.suspended.remove(&tid);
     }
 
-    /// Gives up calls whose threads no longer wait.
+    /// Drops calls whose threads no longer wait.
     pub(crate) fn give_up_ended(&mut self) {
         let listener = &self.host.listener;
         let mut slots = self.pending.all();
@@ -291,8 +291,8 @@ impl Server<'_> {
         }
     }
 
-    /// Gives up calls of threads that have ended without a word: they keep files open. Only these
-    /// are asked for: the kernel looks for a call among all that wait.
+    /// Drops calls of threads whose end was not reported, because the calls keep files open. It queries
+    /// only these threads: for each, the kernel searches all waiting calls.
     pub(crate) fn give_up_unfollowed(&mut self) {
         let slots: Vec<u32> = self.pending.unfollowed.iter().copied().collect();
         for slot in slots {
@@ -303,7 +303,7 @@ impl Server<'_> {
         }
     }
 
-    /// Gives up calls on a file that is no more.
+    /// Drops calls on a file that has ended.
     pub(crate) fn give_up_file(&mut self, file: FileId) {
         for slot in self.pending.slots_on(&[file]) {
             let waiting = self.pending.slots.get(&slot);
@@ -318,7 +318,7 @@ impl Server<'_> {
         }
     }
 
-    /// Gives up everything.
+    /// Drops all calls.
     pub(crate) fn give_up_all(&mut self) {
         for slot in self.pending.all() {
             self.give_up(slot);
@@ -326,7 +326,7 @@ impl Server<'_> {
     }
 }
 
-/// Takes a poll's borrowed descriptors out of the supervisor's epoll set.
+/// Removes a poll's borrowed descriptors from the supervisor's epoll set.
 fn unregister(host: &Host, waiting: &Waiting) {
     match &waiting.kind {
         Kind::Poll(polling) => polling

@@ -1,13 +1,13 @@
-//! Mappings of programs whose memory was taken away, where touching them is to be a SIGBUS.
+//! Replaces programs' mappings of revoked memory, so that an access raises SIGBUS.
 //!
-//! All threads of a process that maps a file are stopped, wherever they are; one of them puts a
-//! mapping of an empty file in the place of each mapping of it, as long and with the same protection.
-//! Whatever it does there is a SIGBUS at that address, as in memory that a kernel's driver has revoked;
-//! the range can be protected, moved and unmapped as before.
+//! The supervisor stops all threads of a process that maps a file. One of them replaces each mapping of
+//! the file by one of an empty file, with the same length and protection. Every access then raises
+//! SIGBUS at its address, as in memory that a kernel driver has revoked. The program can protect, move
+//! and unmap the range as before.
 //!
-//! A thread whose call waits for an answer of ours does not stop before it has one, and touches nothing
-//! meanwhile. Where all threads of a process wait so, it is left in the hands of a thread of its own,
-//! and stops on its way from the first answer, before its own code goes on.
+//! A thread whose call waits for an answer stops only after the answer, and accesses nothing meanwhile.
+//! If all threads of a process wait so, a separate thread of the supervisor takes over the process. The
+//! process then stops at the first answer, before its own code continues.
 //!
 //! Source: Linux 6.12 mm/memory.c `unmap_mapping_range` as drivers use it to revoke; mm/filemap.c and
 //! mm/shmem.c: a fault past the end of a file is VM_FAULT_SIGBUS.
@@ -33,39 +33,40 @@ use crate::process::{Found, InStead, Left, Stopped, rewrite};
 use crate::service::supervisor::Supervisor;
 use vb3_host::{Errno, FdIdentity};
 
-/// Bytes of stack of a thread that stops others.
+/// Stack size in bytes of a thread that stops others.
 const STACK: usize = 256 << 10;
-/// How long others may take to stop once one thread has.
-const GRACE: Duration = Duration::from_millis(20);
-/// After this without a stop, all threads are taken for waiting.
-const WAITS: Duration = Duration::from_millis(200);
-/// How long a thread may be in a debugger's hands, or in ours for another purpose.
-const REFUSED: Duration = Duration::from_millis(500);
-/// How often threads are looked at that all wait.
-const PAUSE: Duration = Duration::from_millis(1);
-/// How often is looked whether their process has the mappings still.
-const LOOK: Duration = Duration::from_millis(100);
-/// How often processes are looked for that have made or inherited a mapping meanwhile.
-const ROUNDS: u32 = 16;
+/// Time for other threads to stop after the first one.
+const STOP_GRACE: Duration = Duration::from_millis(20);
+/// If no thread has stopped after this time, all count as waiting.
+const STOP_TIMEOUT: Duration = Duration::from_millis(200);
+/// Longest time that a thread may be in the hands of a debugger, or stopped by the supervisor for
+/// another purpose.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+/// Interval of checks of threads that all wait.
+const STOP_INTERVAL: Duration = Duration::from_millis(1);
+/// Interval of checks whether their process still has the mappings.
+const MAPS_INTERVAL: Duration = Duration::from_millis(100);
+/// Most searches for processes that have made or inherited a mapping meanwhile.
+const MAX_SEARCHES: u32 = 16;
 
 /// `MFD_NOEXEC_SEAL`, since Linux 6.3.
 const NOEXEC_SEAL: libc::c_uint = 8;
 
-/// What is under way.
+/// The revocations under way.
 #[derive(Debug, Default)]
 pub(crate) struct Revoking {
-    /// Threads that are asked to stop, and not let go yet.
+    /// Threads that were asked to stop, and not released yet.
     held: Mutex<HashSet<u32>>,
-    /// Which files each process is yet to lose that is in a thread's hands.
+    /// The files that each process in a thread's hands must still lose.
     owed: Mutex<HashMap<u32, Vec<FdIdentity>>>,
-    /// It is said that mappings stay as they are.
+    /// Whether the user got the remark that mappings stay.
     said: AtomicBool,
 }
 
-/// What became of a process.
+/// The result for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    /// It maps them no more.
+enum TakeOutcome {
+    /// It no longer maps the files.
     Done,
     /// All its threads wait.
     Waits,
@@ -74,7 +75,7 @@ enum Told {
 }
 
 impl Revoking {
-    /// Whether a thread is asked to stop.
+    /// Returns whether a thread was asked to stop.
     pub(crate) fn holds(&self, tid: u32) -> bool {
         lock(&self.held).contains(&tid)
     }
@@ -86,12 +87,12 @@ struct Threads {
     asked: HashSet<u32>,
     on_their_way: Vec<Stopped>,
     stopped: Vec<Stopped>,
-    /// How those were let go, or ended, that are neither.
+    /// The other threads: they were released or have ended.
     gone: Vec<(u32, Left)>,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Takes away, beside the clock, what the backend has revoked for programs to fault on.
+    /// Replaces the mappings of revoked files in a separate thread, not the clock's.
     pub(crate) fn show_revoked<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -118,8 +119,8 @@ impl<'a> Supervisor<'a> {
         self.answer_all(may, answers);
     }
 
-    /// Answers a call whose thread cannot be seized because it is to stop for a revocation: it does so,
-    /// and makes its call anew. Whether that is so.
+    /// Answers a call whose thread cannot be seized because it must stop for a revocation. The thread
+    /// stops, and repeats its call. Returns whether that is so.
     pub(crate) fn stops_first(&self, n: &Notif) -> bool {
         let held = lock(&self.revoking.held);
         let stops = held.contains(&n.tid);
@@ -129,7 +130,7 @@ impl<'a> Supervisor<'a> {
         stops
     }
 
-    /// Takes files from all programs that map them; those that wait get them taken as they go on.
+    /// Replaces files in all programs that map them. Waiting programs lose them when they continue.
     fn take_mappings<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -137,7 +138,7 @@ impl<'a> Supervisor<'a> {
         files: &[FdIdentity],
     ) {
         let mut left: HashSet<u32> = HashSet::new();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_SEARCHES {
             let mut pids = holders::descendants(may);
             pids.retain(|pid| !left.contains(pid) && maps_any(*pid, files));
             pids.retain(|pid| !self.server(may).backend.is_own_child(*pid));
@@ -177,9 +178,9 @@ impl<'a> Supervisor<'a> {
             {
                 open.remove(&pid);
                 match what {
-                    Told::Done => {}
-                    Told::Waits => drop(left.insert(pid)),
-                    Told::Refused(errno) => {
+                    TakeOutcome::Done => {}
+                    TakeOutcome::Waits => drop(left.insert(pid)),
+                    TakeOutcome::Refused(errno) => {
                         left.insert(pid);
                         self.say_refused(pid, errno);
                     }
@@ -195,12 +196,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Takes from one process what it owes.
-    fn take_from(&self, may: &mut MayBlock, pid: u32, tell: impl Fn(Told) + Sync) {
+    /// Replaces the files that one process must lose.
+    fn take_from(&self, may: &mut MayBlock, pid: u32, tell: impl Fn(TakeOutcome) + Sync) {
         let mut threads = Threads::default();
         let taken = std::thread::scope(|scope| {
             let name = Builder::new().name("vb3-revoke".into()).stack_size(STACK);
-            // What it has asked to stop and has not stopped is let go by the kernel when it ends.
+            // When this thread ends, the kernel releases the threads that it has asked to stop and that
+            // have not.
             let stops =
                 || self.stop_and_take(&MayBlock::of_this_thread(), pid, &mut threads, &tell);
             let stops = name.spawn_scoped(scope, stops);
@@ -212,29 +214,29 @@ impl<'a> Supervisor<'a> {
             self.left(may, tid, left);
         }
         tell(match taken {
-            Ok(()) => Told::Done,
+            Ok(()) => TakeOutcome::Done,
             Err(errno) => {
                 lock(&self.revoking.owed).remove(&pid);
-                Told::Refused(errno)
+                TakeOutcome::Refused(errno)
             }
         });
     }
 
-    /// Stops a process, takes from it what it owes, and lets it go.
+    /// Stops a process, replaces the files that it must lose, and releases it.
     fn stop_and_take(
         &self,
         may: &MayBlock,
         pid: u32,
         threads: &mut Threads,
-        tell: &impl Fn(Told),
+        tell: &impl Fn(TakeOutcome),
     ) -> Result<(), Errno> {
         self.host.powers.ptrace?;
         if reap::has_filter_of_its_own(pid) {
-            // It may be ended for a call that it does not expect.
+            // The process's own filter may kill it for the calls.
             return Err(Errno(libc::EPERM));
         }
         let taken = self.stop(may, pid, threads, tell).and_then(|()| {
-            // What comes to be owed later takes another stop.
+            // Files revoked later take another stop.
             let files = lock(&self.revoking.owed).remove(&pid);
             let thread = threads.stopped.first_mut();
             thread.map_or(Ok(()), |thread| {
@@ -247,13 +249,13 @@ impl<'a> Supervisor<'a> {
         taken
     }
 
-    /// Asks all threads of a process to stop until one has, and the others had time to.
+    /// Asks all threads of a process to stop, and waits until one has and the others had time to.
     fn stop(
         &self,
         may: &MayBlock,
         pid: u32,
         threads: &mut Threads,
-        tell: &impl Fn(Told),
+        tell: &impl Fn(TakeOutcome),
     ) -> Result<(), Errno> {
         let began = Instant::now();
         let mut first = None;
@@ -265,33 +267,40 @@ impl<'a> Supervisor<'a> {
             if !threads.stopped.is_empty() {
                 let first = *first.get_or_insert_with(Instant::now);
                 if threads.on_their_way.is_empty() && seized == Ok(false)
-                    || first.elapsed() >= GRACE
+                    || first.elapsed() >= STOP_GRACE
                 {
                     return Ok(());
                 }
             } else if threads.on_their_way.is_empty() {
                 match seized {
-                    // It has ended.
+                    // The process has ended.
                     Ok(false) => return Ok(()),
-                    Err(errno) if began.elapsed() >= REFUSED => return Err(errno),
+                    Err(errno) if began.elapsed() >= BUSY_TIMEOUT => return Err(errno),
                     _ => {}
                 }
             }
-            if !waits && first.is_none() && began.elapsed() >= WAITS {
+            if !waits && first.is_none() && began.elapsed() >= STOP_TIMEOUT {
                 waits = true;
-                tell(Told::Waits);
+                tell(TakeOutcome::Waits);
             }
-            if self.pool.is_closing() || waits && looked.elapsed() >= LOOK {
+            if self.pool.is_closing() || waits && looked.elapsed() >= MAPS_INTERVAL {
                 if self.pool.is_closing() || self.has_nothing_to_lose(pid) {
                     return Ok(());
                 }
                 looked = Instant::now();
             }
-            may_block::sleep(may, if waits { PAUSE } else { PAUSE / 10 });
+            may_block::sleep(
+                may,
+                if waits {
+                    STOP_INTERVAL
+                } else {
+                    STOP_INTERVAL / 10
+                },
+            );
         }
     }
 
-    /// Asks the threads to stop that were not asked yet; whether there were any.
+    /// Asks new threads to stop; returns whether there were any.
     fn seize_new(&self, pid: u32, threads: &mut Threads) -> Result<bool, Errno> {
         let mut refused = None;
         let mut seized = false;
@@ -299,7 +308,7 @@ impl<'a> Supervisor<'a> {
             if threads.asked.contains(&tid) {
                 continue;
             }
-            // Whoever finds it in other hands finds it here.
+            // A call that cannot seize the thread must find it in this set.
             let mut held = lock(&self.revoking.held);
             match rewrite::seize(tid) {
                 Ok(thread) => {
@@ -322,7 +331,7 @@ impl<'a> Supervisor<'a> {
 }
 
 impl Threads {
-    /// Looks which have stopped by now, or ended.
+    /// Updates the lists of threads that have stopped or ended.
     fn look(&mut self) {
         for mut thread in core::mem::take(&mut self.on_their_way) {
             match thread.find() {
@@ -334,7 +343,7 @@ impl Threads {
     }
 }
 
-/// Has a stopped thread map nothing in the place of all mappings of some files.
+/// Makes a stopped thread replace all mappings of some files.
 fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<(), Errno> {
     let maps = raw::proc_text(&format!("/proc/{}/maps", thread.tid()));
     let maps = maps.map_err(|_| Errno(libc::ESRCH))?;
@@ -348,12 +357,12 @@ fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<()
         .and_then(|code| tools(may, thread.tid(), &code))
         .ok_or(Errno(libc::ENOSYS))?;
     let taken = thread.aside(may, call, |thread| map_nothing(thread, &lost, empty));
-    // A thread that has ended takes no more part; others of the process are found in the next round.
+    // A thread that has ended cannot help. The next round finds the process's other threads.
     taken.unwrap_or(Ok(()))
 }
 
-/// In the code that the kernel gives every program: an instruction that makes a call, and a zero byte,
-/// which is a string without a letter.
+/// Finds two things in the code that the kernel gives every program: a system call instruction, and a
+/// zero byte, which is an empty string.
 fn tools(may: &MayBlock, tid: u32, code: &Mapping<'_>) -> Option<(u64, u64)> {
     let len = usize::try_from(code.end.checked_sub(code.start)?).ok()?;
     let mut bytes = vec![0; len.min(64 << 10)];
@@ -409,9 +418,9 @@ fn threads_of(pid: u32) -> Vec<u32> {
     raw::proc_numbers(&format!("/proc/{pid}/task"))
 }
 
-/// Whether a process has a mapping of one of these files.
+/// Returns whether a process has a mapping of one of these files.
 fn maps_any(pid: u32, files: &[FdIdentity]) -> bool {
-    // A leader that has ended has none, and others of its threads have.
+    // A leader that has ended has no mappings, but its other threads do.
     let maps = threads_of(pid).into_iter().find_map(|tid| {
         let maps = raw::proc_text(&format!("/proc/{tid}/maps")).ok()?;
         (!maps.is_empty()).then_some(maps)

@@ -20,7 +20,7 @@ impl Server<'_> {
             return Ok(Verdict::native());
         }
         let call = Call::new(&self.host, n);
-        // What is beyond the table is neither read nor written.
+        // Bits beyond the table are neither read nor written.
         let mut count = match count {
             0..=FD_SETSIZE => count,
             _ => count.min(table_size(n.tid)?),
@@ -83,7 +83,7 @@ impl Server<'_> {
     }
 }
 
-/// The size of a thread's descriptor table.
+/// Returns the size of a thread's descriptor table.
 ///
 /// Source: Linux 7.2 fs/select.c `core_sys_select`, fs/proc/array.c `task_state`.
 fn table_size(tid: u32) -> Result<usize, Errno> {
@@ -97,7 +97,7 @@ fn select_wait(call: &Call<'_>) -> Result<Wait, Errno> {
     let n = call.notif;
     let at = n.arg(4);
     if n.nr == nr::SELECT {
-        // The kernel takes any number of microseconds here.
+        // The kernel accepts any number of microseconds here.
         let time = polls::time(call, at, i64::from(u32::MAX))?;
         let time = time.and_then(|(secs, micros)| {
             Duration::from_secs(secs).checked_add(Duration::from_micros(micros.into()))

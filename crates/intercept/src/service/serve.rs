@@ -1,4 +1,4 @@
-//! What is under the lock: the devices, and what programs have of them.
+//! The state under the lock: the devices, and programs' files and buffers.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -25,24 +25,24 @@ use crate::waiting::{Cause, Changed, Control, Epolls};
 use crate::waiting::{Pending, Waiting};
 use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
-/// How often ends of processes are looked for once the program itself is gone.
-const AFTERWARDS: Duration = Duration::from_millis(100);
-/// How many ends of what programs had are seen to in one step.
-const ENDS_AT_ONCE: usize = 128;
+/// Interval of checks for ends of processes after the program's end.
+const LEFTOVER_INTERVAL: Duration = Duration::from_millis(100);
+/// Most ends of files and buffers that one step handles.
+const MAX_ENDS_PER_STEP: usize = 128;
 
-/// What becomes of a notified call.
+/// The result of a notified call.
 pub(crate) enum Verdict {
-    /// It is answered so.
+    /// It gets this answer.
     Reply(Reply),
-    /// It has been answered.
+    /// It has its answer.
     Answered,
     /// It waits.
     Wait(Box<Waiting>),
-    /// More has ended than one step may see to: the call is to be made anew.
+    /// One step cannot handle all ends. The thread repeats the call.
     Behind,
-    /// An epoll set is being changed, which may wait for the program.
+    /// It changes an epoll set, which may wait for the program.
     InSet(Box<Control>),
-    /// It gets a copy of a descriptor at this number once its epoll sets are changed.
+    /// It gets a copy of a descriptor at this number, after its changes of epoll sets.
     Copied {
         copy: OwnedFd,
         number: u32,
@@ -50,25 +50,25 @@ pub(crate) enum Verdict {
     },
 }
 
-/// What is left to do for a call that waited.
+/// The remaining work for a call that waited.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) notif: Notif,
     pub(crate) how: How,
-    /// What is to be changed first.
+    /// Changes of epoll sets that go first.
     pub(crate) after: Changed,
 }
 
-/// How it is answered.
+/// The way to answer a call.
 #[derive(Debug)]
 pub(crate) enum How {
-    /// With what it has written, and this.
+    /// With the data that it has written, and this result.
     Reply(Reply),
-    /// Not yet: something of the program's memory is to be gathered first.
+    /// Not yet: some of the program's memory must be gathered first.
     Again(u32),
-    /// By the kernel, which is to find a signal.
+    /// By the kernel, which must find a signal.
     Interrupt(u32, Arg),
-    /// Not yet: a piece of a read() or write() was moved, and the rest is to be.
+    /// Not yet: one piece of a read or write was moved, and more remain.
     Part(u32),
 }
 
@@ -102,25 +102,25 @@ pub(crate) struct Server<'a> {
     pub(crate) wait_killable: bool,
     pub(crate) wake_fds: Vec<i32>,
     pub(crate) swept: Instant,
-    /// Calls that are done and wait for the lock to be free.
+    /// Answers that wait until the lock is free.
     pub(crate) answers: Vec<Answer>,
-    /// Of the clock.
+    /// The clock's sleep.
     pub(crate) sleep: Sleep,
-    /// No thread is left that could call.
+    /// Whether no thread is left that could call.
     pub(crate) hung_up: bool,
     pub(crate) ending: Ending,
-    /// What programs have let go of, and the backend has not been told yet.
+    /// Ended files and buffers that the backend does not know yet.
     pub(crate) gone: VecDeque<Given>,
-    /// Sockets on which programs hear of nodes that come and go.
+    /// Sockets that report new and removed nodes to programs.
     pub(crate) monitors: Monitors,
-    /// Nodes that have come and gone, which programs are yet to see.
+    /// New and removed nodes that programs do not see yet.
     pub(crate) hotplug: Vec<Hotplug>,
-    /// Files that were revoked, on whose mappings programs are yet to fault.
+    /// Revoked files whose mappings must still be replaced.
     pub(crate) revoked: Vec<FdIdentity>,
 }
 
 impl Server<'_> {
-    /// Has the supervisor's own epoll set watch what is there from the start.
+    /// Adds the sources that exist from the start to the supervisor's epoll set.
     pub(crate) fn watch_all(&self) -> Result<(), Error> {
         let add = |fd, events: i32, event| {
             let added = self.host.events.add(fd, events.cast_unsigned(), event);
@@ -131,7 +131,7 @@ impl Server<'_> {
         };
         add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
         add(self.wakes.as_fd(), libc::EPOLLIN, Event::Wake)?;
-        // Calls wake the thread that receives them, and not this one.
+        // Calls wake the thread that receives them, not this one.
         add(self.host.listener.as_fd(), 0, Event::Hangup)?;
         let held = lock(&self.host.held);
         if let Some(fd) = held.event_fd() {
@@ -146,7 +146,7 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// When something is due without an event.
+    /// Returns the time of the next work without an event.
     fn due(&self) -> Option<Instant> {
         let now = Instant::now();
         let soonest = [
@@ -154,7 +154,7 @@ impl Server<'_> {
             self.pending.next_look(now),
             self.table.next_due(),
             lock(&self.host.held).look_again(),
-            self.ended.map(|_| AFTERWARDS),
+            self.ended.map(|_| LEFTOVER_INTERVAL),
             (!self.gone.is_empty() || self.epolls.wants_sweep()).then_some(Duration::ZERO),
         ]
         .into_iter()
@@ -163,14 +163,14 @@ impl Server<'_> {
         soonest.and_then(|soonest| now.checked_add(soonest))
     }
 
-    /// Until when the clock may sleep, which wakes after `look_again` whatever is due: nobody need
-    /// wake it for what is due after that.
+    /// Returns how long the clock may sleep. It wakes after `look_again` in any case, so work after
+    /// that needs no further wake.
     pub(crate) fn plan(&mut self, look_again: Option<Duration>) -> Option<Instant> {
         let look_again = look_again.and_then(|pause| Instant::now().checked_add(pause));
         self.sleep.plan(self.due(), look_again)
     }
 
-    /// Whether something is due before the clock wakes by itself. Told once.
+    /// Returns whether work comes before the clock's own wake. Reports each case once.
     pub(crate) fn is_due_sooner(&mut self) -> bool {
         let has_work = !self.hotplug.is_empty() || !self.revoked.is_empty();
         if has_work || !self.ending.to_pass.is_empty() {
@@ -180,7 +180,8 @@ impl Server<'_> {
             .is_some_and(|due| self.sleep.is_cut_short_by(due))
     }
 
-    /// What happens by itself: ends of things, time. True when nothing of the program is left.
+    /// Handles events that no call causes: ends and time. Returns true when all of the program has
+    /// ended.
     pub(crate) fn pass(&mut self) -> bool {
         self.take_events();
         self.collect();
@@ -190,43 +191,43 @@ impl Server<'_> {
         }
         self.pending_due();
         self.retry_changed();
-        if self.ended.is_some() && self.swept.elapsed() >= AFTERWARDS {
+        if self.ended.is_some() && self.swept.elapsed() >= LEFTOVER_INTERVAL {
             self.swept = Instant::now();
             self.sweep();
         }
         if self.hung_up && self.ended.is_none() {
-            // The program is between its end and our notice of it.
+            // The program has ended, and its end is about to be reported.
             self.await_main();
         }
         self.hung_up && self.ended.is_some()
     }
 
-    /// One call on a descriptor.
+    /// Serves one call on a descriptor.
     pub(crate) fn call(&mut self, n: &Notif) -> Verdict {
         n.gathered.begin();
-        // What ended before the call has ended when it is made. Closes are looked for themselves:
-        // epoll_wait may see nothing while the clock looks at the same set.
-        // Ends of threads matter where their calls keep files open.
+        // An end before the call must have its effect when the call is made. This looks for closes
+        // itself: epoll_wait may report none while the clock polls the same set.
+        // Ends of threads matter if their calls keep files open.
         if !self.pending.is_empty() {
             self.take_events();
         }
         let minds_ends = self.minds_ends(n);
         if minds_ends {
-            self.collect_at_most(ENDS_AT_ONCE, self.look_of(n));
+            self.collect_at_most(MAX_ENDS_PER_STEP, self.look_of(n));
             if self.is_behind() {
                 return Verdict::Behind;
             }
         }
-        // A thread that calls anew no longer waits for its last call.
+        // A thread that calls again no longer waits for its last call.
         self.give_up_thread(n.tid);
         self.after_close(Some(n.tid));
-        // What was due before the call comes before it: a display without a clock has shown what
-        // was queued when the program stops it.
+        // Work due before the call precedes it. So a display without a clock has shown the queued
+        // frames when the program stops it.
         self.tick_if_due();
         let mut verdict = self.dispatched(n);
         let succeeds = matches!(verdict, Verdict::Reply(Reply::Value(_)));
         if !minds_ends && !succeeds && !n.gathered.lacks() && self.collect() {
-            // It may be for what has ended that it fails or waits.
+            // An end that is not handled yet may be the reason why it fails or waits.
             if self.is_behind() {
                 return Verdict::Behind;
             }
@@ -257,7 +258,7 @@ impl Server<'_> {
         verdict
     }
 
-    /// How a call looks at what has ended before it.
+    /// Returns which ends are checked before a call.
     fn look_of(&self, n: &Notif) -> Look {
         // CAST: a C unsigned int in the kernel.
         match n.nr == libc::SYS_ioctl && self.backend.takes_memory(n.arg(1) as u32) {
@@ -271,8 +272,8 @@ impl Server<'_> {
         verdict.unwrap_or_else(|e| Verdict::Reply(e.into()))
     }
 
-    /// Whether ends that no call has told of may matter to this one. The look costs a system call,
-    /// and buffers come and go by thousands a second.
+    /// Returns whether ends that no call has reported may matter to this call. The check costs a system
+    /// call, and buffers come and go by thousands a second.
     fn minds_ends(&self, n: &Notif) -> bool {
         let known = match n.nr {
             libc::SYS_ioctl if !self.table.is_changing() => self.table.get(n.tid, n.int(0)),
@@ -288,24 +289,24 @@ impl Server<'_> {
         }
     }
 
-    /// Whether the end of a thread alone will be told.
+    /// Returns whether the end of the thread alone is reported.
     fn is_followed(&self, tid: u32) -> bool {
         self.host.procs.tells_end_of(tid)
     }
 
-    /// Whether time is to be passed on to the devices before a call.
+    /// Returns whether the devices need a tick before a call.
     pub(crate) fn is_tick_due(&self) -> bool {
         self.backend.is_due()
     }
 
-    /// Answers a call that waited, once the lock is free.
+    /// Queues the answer to a call that waited, until the lock is free.
     pub(crate) fn answer(&mut self, n: &Notif, how: How) {
         let notif = n.clone();
         let after = Changed::default();
         self.answers.push(Answer { notif, how, after });
     }
 
-    /// Handles what the supervisor's own epoll set reports; how much that was.
+    /// Handles events of the supervisor's epoll set; returns their number.
     pub(crate) fn take_events(&mut self) -> usize {
         let mut events = Vec::new();
         self.host.events.take(&mut events);
@@ -329,10 +330,10 @@ impl Server<'_> {
         count
     }
 
-    /// Sees whatever has ended by now that may hold a file. A process that was waited for has ended
-    /// for its pidfd, too.
+    /// Handles all ends up to now that may free a file. If a program has waited for a process, its
+    /// pidfd reports the end, too.
     pub(crate) fn settle_ends(&mut self) {
-        // Some of what is taken may stay there to be taken again: no more rounds than it fills.
+        // Some events may stay and be taken again, so the number of rounds is limited.
         let most = self.pending.len() + self.host.procs.count();
         for _ in 0..=most / Events::AT_ONCE {
             if self.take_events() < Events::AT_ONCE {
@@ -343,7 +344,7 @@ impl Server<'_> {
         self.settle_locks();
     }
 
-    /// Sees what has ended by the list of locks, as far as that was read.
+    /// Handles the ends that the list of locks shows, as far as it was read.
     pub(crate) fn settle_locks(&mut self) {
         self.collect_at_most(usize::MAX, Look::Due);
     }
@@ -356,11 +357,11 @@ impl Server<'_> {
         threads
             .into_iter()
             .for_each(|tid| self.give_up_ended_thread(tid));
-        // A process that was orphaned is ours to reap; another's is not, and the kernel knows.
+        // The supervisor must reap an orphaned process. The kernel refuses that for other processes.
         if thread.tid == thread.tgid && tid != self.main.0 {
             reap::try_reap(&thread.pidfd);
         }
-        // Its children are ours now. Where no signal tells of those, this is when to look.
+        // The supervisor inherits its children. Without signals for those, it reaps them here.
         if thread.tid == thread.tgid && self.forward.is_none() {
             self.sweep();
         }
@@ -388,9 +389,9 @@ impl Server<'_> {
         }
     }
 
-    /// Sees some of what programs have let go of, and tells the backend; whether there was anything.
+    /// Handles some ended files and buffers, and notifies the backend. Returns whether there were any.
     pub(crate) fn collect(&mut self) -> bool {
-        self.collect_at_most(ENDS_AT_ONCE, Look::Due)
+        self.collect_at_most(MAX_ENDS_PER_STEP, Look::Due)
     }
 
     fn collect_at_most(&mut self, most: usize, look: Look) -> bool {
@@ -402,16 +403,16 @@ impl Server<'_> {
         self.gone.extend(gone);
         let now = most.min(self.gone.len());
         let now = self.gone.drain(..now).collect();
-        self.let_go(now);
+        self.release_ended(now);
         found
     }
 
-    /// Whether [`collect`](Self::collect) has left something for the next time.
+    /// Returns whether [`collect`](Self::collect) has left ends for the next time.
     pub(crate) fn is_behind(&self) -> bool {
         !self.gone.is_empty() || lock(&self.host.held).wants_locks()
     }
 
-    fn let_go(&mut self, gone: Vec<Given>) {
+    fn release_ended(&mut self, gone: Vec<Given>) {
         if gone.is_empty() {
             return;
         }
@@ -470,8 +471,8 @@ impl Server<'_> {
         self.retry_buffers();
     }
 
-    /// Keeps the backend's wake descriptors in an epoll set of their own: one that was closed has
-    /// left it, and its number may be another file's by now.
+    /// Keeps the backend's wake descriptors in a separate epoll set. A closed descriptor has left the
+    /// set, and another file may have its number now.
     pub(crate) fn sync_wake_fds(&mut self) {
         let fds = self.backend.wake_fds();
         if fds.is_empty() && self.wake_fds.is_empty() {
@@ -483,7 +484,7 @@ impl Server<'_> {
             }
         }
         for fd in &fds {
-            // Already there: EEXIST.
+            // EEXIST: it is already in the set.
             self.wakes
                 .add(*fd, libc::EPOLLIN.cast_unsigned(), Event::Wake)
                 .ok();
@@ -491,7 +492,7 @@ impl Server<'_> {
         self.wake_fds = fds.iter().map(AsRawFd::as_raw_fd).collect();
     }
 
-    /// Brings the epoll sets of programs up to date before a call on `file` is answered.
+    /// Updates programs' epoll sets before a call on `file` is answered.
     pub(crate) fn refresh(&mut self, file: FileId) {
         self.backend_changed();
         self.epolls
@@ -512,7 +513,7 @@ impl Server<'_> {
         }
     }
 
-    /// What a file's identity means here.
+    /// Returns the supervisor's file with this identity.
     pub(crate) fn target(&self, id: FdIdentity) -> Target {
         self.files.find(id).unwrap_or_else(|| {
             if self.backend.is_buffer(id) {
@@ -523,7 +524,7 @@ impl Server<'_> {
         })
     }
 
-    /// The node that an open file is, if it is one.
+    /// Returns the node of an open file, if it has one.
     pub(crate) fn node_behind(&self, id: FdIdentity) -> Option<usize> {
         match self.files.find(id)? {
             Target::Device(file) => self.files.node_of(file),
@@ -532,20 +533,20 @@ impl Server<'_> {
         }
     }
 
-    /// Whether no program holds anything of ours.
+    /// Returns whether no program holds any of the supervisor's files.
     pub(crate) fn holds_nothing(&self) -> bool {
         self.files.is_empty() && lock(&self.host.held).is_empty()
     }
 
-    /// Nothing of the program is left: what is still held was passed to strangers, or its end
-    /// has not been seen yet.
+    /// Ends everything that is left. It was passed to processes outside the run, or its end is not
+    /// noticed yet.
     pub(crate) fn finish(&mut self) {
         self.give_up_all();
         let mut gone: Vec<Given> = self.gone.drain(..).collect();
         lock(&self.host.held).collect(Look::All, &mut gone);
-        self.let_go(gone);
+        self.release_ended(gone);
         let rest = lock(&self.host.held).take_all();
-        self.let_go(rest);
+        self.release_ended(rest);
         for file in self.files.all() {
             self.files.close(file);
             self.release_if_gone(file);

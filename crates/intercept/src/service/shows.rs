@@ -1,4 +1,4 @@
-//! Showing programs which nodes come and go.
+//! Shows programs the new and removed nodes.
 
 use crate::kernel::MayBlock;
 use crate::note::Note;
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use vb3_host::{Errno, Hotplug, Node};
 
 impl Supervisor<'_> {
-    /// What programs see at present.
+    /// Returns the tree that programs see at present.
     pub(crate) fn shown(&self) -> Arc<Shown> {
         self.showing.now()
     }
 
-    /// A node by its path: it may have gone.
+    /// Returns the place of a node by its path, which may have gone.
     pub(crate) fn node_place(&self, node: usize) -> Place {
         if self.shown().has(node) {
             Place::Node(node)
@@ -26,7 +26,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Shows programs which nodes have come and gone. Beside the lock: it writes files.
+    /// Shows programs new and removed nodes. It writes files, so it runs without the lock.
     pub(crate) fn show_hotplug(&self, may: &mut MayBlock) {
         let changes = core::mem::take(&mut self.server(may).hotplug);
         if changes.is_empty() {
@@ -63,15 +63,14 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Tells those who listen what has come to the one tree, or gone from the other: the node, and
-    /// the devices above it.
+    /// Notifies listeners of added or removed devices: the node, and the devices above it.
     fn tell(&self, may: &mut MayBlock, node: &Node, before: &Tree, now: &Tree) {
         let of = |tree: &Tree| tree.device_of(node.major(), node.minor).map(str::to_owned);
         let is_in = |tree: &Tree, path: &str| tree.text_at(&format!("{path}/uevent")).is_some();
         let above = node.devices.iter().map(|device| device.path.clone());
         let above = above.filter(|path| is_in(before, path) != is_in(now, path));
         let (gone, come) = (of(before), of(now));
-        // A device comes before what belongs to it, and goes after.
+        // A device appears before its children, and disappears after them.
         let mut devices: Vec<String> = above.collect();
         let (tree, action) = match (gone, come) {
             (Some(gone), None) => {

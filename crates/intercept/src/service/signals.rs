@@ -10,7 +10,7 @@ impl crate::service::serve::Server<'_> {
         }
     }
 
-    /// Passes on what was sent to the supervisor, and reaps the children that it was told of.
+    /// Passes on signals to the supervisor, and reaps the children that they report.
     pub(crate) fn forward_signals(&mut self) {
         let Some(forward) = &self.forward else { return };
         let (children, signals): (Vec<_>, Vec<_>) = forward
@@ -25,8 +25,8 @@ impl crate::service::serve::Server<'_> {
                 self.pass_to_main(signal);
                 continue;
             }
-            // The terminal's signal has reached the programs, too; but not their daemons, which
-            // are left when the program is gone.
+            // The terminal sends its signal to the programs, too, but not to their daemons. Those may
+            // be left after the program's end.
             if from_process || self.ended.is_some() {
                 self.pass_on(signal);
             }

@@ -20,14 +20,14 @@ use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, Place};
 use vb3_host::{Errno, FdIdentity, NodeKind};
 
-/// The bytes of a plain structure that the kernel has filled.
+/// Returns the bytes of a plain structure that the kernel has filled.
 fn bytes_of<T>(value: &T) -> &[u8] {
-    // SAFETY: only used with structures of the kernel's interface, which the kernel or
-    // `zeroed` has filled whole, padding included.
+    // SAFETY: only used with structures of the kernel's interface. The kernel or `zeroed` has
+    // initialised all their bytes, padding included.
     unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// What a stat call asks about.
+/// The arguments of a stat call.
 struct Asked {
     dir: i32,
     path: Option<u64>,
@@ -102,7 +102,7 @@ impl Supervisor<'_> {
                 call.copy_out(may, asked.out, bytes_of(&stat))?;
                 Ok(Verdict::value(0))
             }
-            // The link itself is the kernel's, only where it points is ours.
+            // The link is the kernel's; only its target is the supervisor's.
             Place::DescriptorLink(_) => Ok(Verdict::native()),
         }
     }
@@ -121,7 +121,7 @@ impl Supervisor<'_> {
             }
         };
         if by_fd {
-            // A descriptor of a link is of the link itself.
+            // A descriptor of a link refers to the link, not its target.
             asked.flags |= libc::AT_SYMLINK_NOFOLLOW;
             return self.place_of_fd(may, call, asked.dir);
         }
@@ -145,7 +145,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The link of the generated tree that a descriptor stands for.
+    /// Returns the generated link behind a descriptor.
     pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
         self.shown().tree.as_ref()?.link_of(id)
     }
@@ -204,7 +204,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// getxattr, lgetxattr, listxattr, llistxattr: there are none.
+    /// getxattr, lgetxattr, listxattr, llistxattr. Nodes have no attributes.
     pub(crate) fn xattr(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
@@ -223,8 +223,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// statfs, fstatfs: a file generated under /sys claims to lie in sysfs, which device libraries
-    /// check; others to lie where /run does.
+    /// statfs, fstatfs. A file generated under /sys reports sysfs, which device libraries check. Others
+    /// report the file system of /run.
     pub(crate) fn statfs(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
         let shown = self.shown();
         let Some(tree) = &shown.tree else {

@@ -1,9 +1,8 @@
-//! What all threads of the supervisor share, and the way of a call: gather, apply, answer.
+//! The state that all threads of the supervisor share, and the stages of a call: gather, apply, answer.
 //!
-//! *Gather*: whose call it is, which file, its path, its arguments copied in. *Apply*: one step in
-//! the world of devices, under the one lock there is. *Answer*: results copied out, descriptors
-//! installed. Only the second is under the lock; the others may wait for as long as the program's
-//! own pages and file systems do.
+//! *Gather* finds the caller, the file and its path, and copies the arguments in. *Apply* is one step
+//! of the devices, under the only lock. *Answer* copies results out and installs descriptors. Only the
+//! second stage holds the lock. The others may wait as long as the program's pages and file systems do.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -32,47 +31,47 @@ use crate::tree::monitor;
 use crate::waiting::{Changed, Sweep};
 use vb3_host::{Errno, Node};
 
-/// Bytes of stack of a thread that serves calls.
+/// Stack size in bytes of a thread that serves calls.
 const STACK: usize = 512 << 10;
-/// How often a thread is looked at that did not stop in time to be let go, and a thread asked for that
-/// the system refused.
-const STRAY: Duration = Duration::from_millis(10);
+/// Interval of checks of a thread that did not stop in time to be released, and of new attempts to
+/// start a thread that the system refused.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What is left to do after a call was applied, besides its answer.
+/// Work that remains after a call was applied, besides its answer.
 #[derive(Default)]
 struct Rest {
-    /// Other calls that it has ended.
+    /// Other calls that it has completed.
     answers: Vec<Answer>,
-    /// Changes of epoll sets that come before its answer.
+    /// Changes of epoll sets that must precede its answer.
     changed: Changed,
-    /// A tick is due, which the caller makes: the clock is not woken for that.
+    /// The caller must run a tick. It does not wake the clock for that.
     tick_is_due: bool,
 }
 
-/// See the module.
+/// The supervisor; see the module's comment.
 pub(crate) struct Supervisor<'a> {
     pub(crate) host: Arc<Host>,
     pub(crate) world: World<Server<'a>>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
-    /// The program's process.
+    /// Process id of the program.
     pub(crate) main: u32,
     pub(crate) showing: Showing,
-    /// Seconds since the epoch: the age of the nodes.
+    /// Start time in seconds since the epoch: the time stamp of the nodes.
     pub(crate) started: i64,
-    /// Calls received.
+    /// Number of calls received.
     pub(crate) received: AtomicU64,
-    /// Descriptors sent by threads that have not made their calls anew yet.
+    /// Descriptors from threads that have not repeated their calls yet.
     pub(crate) lent: Lending,
-    /// Memory that is being taken from programs.
+    /// Memory that is being revoked.
     pub(crate) revoking: Revoking,
     /// Wakes the clock.
     pub(crate) alarm: OwnedFd,
-    /// A thread reads the list of locks.
+    /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
-    /// Answers whose threads change sets before.
+    /// Answers that wait for their threads to change epoll sets.
     pub(crate) promises: Promises,
-    /// A receive ends when nobody is left who could call (Linux 6.11).
+    /// Whether a receive returns when no caller is left (Linux 6.11).
     pub(crate) receive_ends: bool,
 }
 
@@ -82,8 +81,8 @@ impl<'a> Supervisor<'a> {
         self.world.lock(may)
     }
 
-    /// One step in the world of devices. What it finds done of other calls is given back: to be
-    /// answered once the lock is free.
+    /// Makes one step of the devices. Returns the answers to other calls that it has completed; the
+    /// caller sends them when the lock is free.
     pub(crate) fn apply<T>(
         &self,
         may: &mut MayBlock,
@@ -101,7 +100,7 @@ impl<'a> Supervisor<'a> {
         (done, answers)
     }
 
-    /// [`apply`](Self::apply) of a call, and what is left to do after it.
+    /// Applies a call, and returns the remaining work.
     fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Rest) {
         let mut server = self.server(may);
         server.epolls.begin_call();
@@ -123,36 +122,36 @@ impl<'a> Supervisor<'a> {
         (verdict, rest)
     }
 
-    /// Whether no program holds anything of ours.
+    /// Returns whether no program holds any of the supervisor's files.
     pub(crate) fn holds_nothing(&self, may: &mut MayBlock) -> bool {
         self.server(may).holds_nothing()
     }
 
     fn wake_clock(&self) {
-        // Where it is full, the clock is to wake already.
+        // A full eventfd wakes the clock anyway.
         rustix::io::write(&self.alarm, &1u64.to_ne_bytes()).ok();
     }
 
-    /// Serves until nothing of the program is left.
+    /// Serves calls until the program's last process has ended.
     pub(crate) fn run(&self, may: &mut MayBlock) -> Result<(), Error> {
         std::thread::scope(|scope| {
             let served = self.clock(may, scope);
             self.pool.close();
             served
         })?;
-        // Nobody is left to be answered.
+        // No caller is left.
         self.apply(may, Server::finish);
         Ok(())
     }
 
-    /// Keeps the time, and looks after what happens by itself. Never touches a program.
+    /// Advances time and handles events that no call causes. Never accesses a program's memory.
     fn clock<'scope>(
         &'scope self,
         may: &mut MayBlock,
         scope: &'scope Scope<'scope, '_>,
     ) -> Result<(), Error> {
         self.server(may).watch_all()?;
-        // What is not there at the start goes before the first call.
+        // Devices that are absent at the start disappear before the first call.
         self.apply(may, |server| {
             server.sync_wake_fds();
             server.backend_changed();
@@ -180,7 +179,8 @@ impl<'a> Supervisor<'a> {
             }
             let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             if is_refused {
-                timeout = Some(timeout.map_or(STRAY, |timeout| timeout.min(STRAY)));
+                timeout =
+                    Some(timeout.map_or(RETRY_INTERVAL, |timeout| timeout.min(RETRY_INTERVAL)));
             }
             let waited = self.host.events.wait(timeout, self.alarm.as_fd());
             waited.map_err(|Errno(errno)| Error::System {
@@ -194,7 +194,7 @@ impl<'a> Supervisor<'a> {
             let (over, answers) = self.apply(may, Server::pass);
             for answer in answers {
                 let pid = self.pid_of(answer.notif.tid);
-                // This thread starts what is missing.
+                // This thread starts missing workers.
                 let _ = self.pool.hand_over(pid, Job::Answer(answer));
             }
             self.pass_signals_on(may);
@@ -207,10 +207,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Starts the threads that the pool wants; whether the system refuses some.
+    /// Starts the threads that the pool wants; returns whether the system refused some.
     ///
     /// # Errors
-    /// It refuses all: nobody would serve.
+    /// The system refused all, so no thread would serve.
     fn start_workers<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
@@ -232,7 +232,8 @@ impl<'a> Supervisor<'a> {
         Ok(false)
     }
 
-    /// Has the list of locks read where a look waits for it. Ticks do not wait for that.
+    /// Reads the list of locks in a separate thread if a check waits for it. Ticks do not wait for
+    /// that.
     fn read_locks_beside<'scope>(&'scope self, may: &MayBlock, scope: &'scope Scope<'scope, '_>) {
         let is_wanted = lock(&self.host.held).wants_locks();
         if !is_wanted || self.reads_locks.swap(true, Ordering::AcqRel) {
@@ -250,7 +251,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Looks for sets that no program holds any more, where they come faster than the thread looks.
+    /// Searches for sets that no program holds, if they appear faster than the thread searches.
     fn sweep_if_late(&self, may: &mut MayBlock) {
         let sweep = self.server(may).epolls.begin_late_sweep();
         if let Some(sweep) = sweep {
@@ -259,7 +260,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Has sets looked for that no program holds any more, where it is time.
+    /// Starts a thread that searches for sets that no program holds, if it is time.
     fn sweep_beside<'scope>(
         &'scope self,
         may: &mut MayBlock,
@@ -281,7 +282,7 @@ impl<'a> Supervisor<'a> {
         self.host.thread(tid).map_or(tid, |thread| thread.tgid)
     }
 
-    /// A thread's life.
+    /// Runs a worker thread.
     fn work(&self) {
         let _guard = EndOnPanic(self);
         let mut may = MayBlock::of_this_thread();
@@ -295,7 +296,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does one thing after the other, as long as something has waited for the last.
+    /// Does a job, then each job that has waited for the one before.
     fn work_on(&self, may: &mut MayBlock, work: Work, job: Job) {
         let mut next = Some((work, job));
         while let Some((work, job)) = next {
@@ -303,10 +304,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Receives calls and serves them, as long as none of them stalls.
+    /// Receives and serves calls until one of them stalls.
     fn receive(&self, may: &mut MayBlock, term: Term) {
         while self.pool.receives(term) {
-            // A receive after the last caller's end would never return.
+            // On older kernels, a receive after the last caller's end never returns.
             if !self.receive_ends && !self.host.listener.wait() {
                 if self.pool.is_closing() {
                     return;
@@ -320,7 +321,7 @@ impl<'a> Supervisor<'a> {
                     if self.pool.is_closing() {
                         return;
                     }
-                    // The clock has not seen the end yet.
+                    // The clock has not noticed the end yet.
                     may_block::sleep(may, Duration::from_millis(1));
                     continue;
                 }
@@ -353,7 +354,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does what a thread was given; gives what has waited for that.
+    /// Does a job; returns the next job that has waited for this one.
     fn do_job(&self, may: &mut MayBlock, work: Work, job: Job) -> Option<(Work, Job)> {
         match job {
             Job::Answer(Answer {
@@ -363,8 +364,8 @@ impl<'a> Supervisor<'a> {
             }) => {
                 after.wait(may);
                 let reply = self.copied_out(may, &n, reply);
-                // What may stall is over. A program that has its answer calls again at once, and
-                // while this thread counts as one at work, another one would have to receive that.
+                // The part that may stall is over. A program calls again as soon as it has its answer.
+                // If this thread still counted as busy, another thread would have to receive that call.
                 let next = self.pool.done(work);
                 self.host.listener.answer(n.id, reply);
                 return next;
@@ -375,7 +376,8 @@ impl<'a> Supervisor<'a> {
         self.pool.done(work)
     }
 
-    /// Asks the calling thread for descriptors that its call needs; whether it makes it anew.
+    /// Asks the calling thread for descriptors that its call needs. Returns whether the thread repeats
+    /// the call.
     pub(crate) fn lend(&self, may: &mut MayBlock, n: &Notif) -> bool {
         let (mut wanted, watch) = (n.gathered.wanted(), n.gathered.wants_watch());
         if wanted.len() > lend::MAX_LENT {
@@ -408,7 +410,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// What the thread has sent for this call.
+    /// Accepts the descriptors that the thread has sent for this call.
     fn take_lent(&self, n: &Notif) {
         let Some(lent) = self.lent.take(n) else {
             return;
@@ -455,9 +457,9 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// A call on a descriptor.
+    /// Serves a call on a descriptor.
     fn call(&self, may: &mut MayBlock, n: &Notif) -> Verdict {
-        // The one is refused whatever is open, the others are on sockets.
+        // io_uring_setup is always refused; the others are calls on sockets.
         let always = n.nr == libc::SYS_io_uring_setup || monitor::CALLS.contains(&n.nr);
         if !always && (self.holds_nothing(may) || dispatch::is_of_another(&self.host, n)) {
             return Verdict::native();
@@ -480,7 +482,7 @@ impl<'a> Supervisor<'a> {
             let (mut verdict, mut rest) = self.apply_call(may, n);
             let again = n.gathered.lacks();
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
-                // It waits for a set, and others do not.
+                // This call waits for an epoll set; the others do not.
                 rest = self.see_to_rest(may, rest);
                 let changed = core::mem::take(&mut rest.changed);
                 match verdict {
@@ -491,7 +493,7 @@ impl<'a> Supervisor<'a> {
                     _ => changed.wait(may),
                 }
             }
-            // Its own answer first.
+            // This call's own answer goes first.
             let verdict = match verdict {
                 _ if again && self.lend(may, n) => Some(Verdict::Answered),
                 _ if again => None,
@@ -527,14 +529,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Makes a tick that is due, and answers other calls; gives what their own call waits for.
+    /// Runs a due tick, and answers other calls. Returns the work that this call waits for.
     fn see_to_rest(&self, may: &mut MayBlock, rest: Rest) -> Rest {
         let Rest {
             mut answers,
             changed,
             tick_is_due,
         } = rest;
-        // What is due by now needs no other thread, and the program need not wait for it.
+        // This thread runs the tick, so the program does not wait for another one.
         if tick_is_due {
             let ((), more) = self.apply(may, Server::tick_if_due);
             answers.extend(more);
@@ -546,13 +548,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Copies out what a call has written, and answers it.
+    /// Copies a call's results out, and answers it.
     fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
         let reply = self.copied_out(may, n, reply);
         self.host.listener.answer(n.id, reply);
     }
 
-    /// The same once sets are changed; or by the clock, where a program holds one for long.
+    /// Answers a call after its changes of epoll sets. If a program holds a set for long, the clock
+    /// answers.
     fn change_and_reply(&self, may: &MayBlock, n: &Notif, changed: Changed, reply: Reply) {
         let reply = self.copied_out(may, n, reply);
         self.promises.give(n.id, reply);
@@ -562,7 +565,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Copies out what a call has written; gives the answer that it has by then.
+    /// Copies a call's results out; returns the answer.
     fn copied_out(&self, may: &MayBlock, n: &Notif, reply: Reply) -> Reply {
         match n.gathered.copy_out(may, self.host.powers.memory(), n.tid) {
             Err(e) if matches!(reply, Reply::Value(_)) => e.into(),
@@ -570,10 +573,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Answers calls that another one has brought to an end.
+    /// Answers calls that another one has completed.
     pub(crate) fn answer_all(&self, may: &mut MayBlock, answers: Vec<Answer>) {
         for answer in answers {
-            // Where its process stalls already, this may, too. What takes long keeps no receiver.
+            // A stalled process may stall this answer, too. Long answers must not occupy the receiver.
             let is_long = matches!(answer.how, How::Part(_)) || answer.after.is_awaited();
             if self.pool.is_busy() || is_long {
                 let pid = self.pid_of(answer.notif.tid);
@@ -606,8 +609,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Copies a piece of a read() out, or one of a write() in, and has it moved under the lock, one after
-    /// the other until the call is over.
+    /// Copies one piece of a read or write at a time between the program and the devices, until the
+    /// call is over. The devices move a piece under the lock.
     fn move_on(&self, may: &mut MayBlock, n: &Notif, slot: u32) {
         loop {
             let copied = n.gathered.copy_out(may, self.host.powers.memory(), n.tid);
@@ -626,12 +629,12 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Ends a ppoll or pselect6 for a signal that only its own mask lets in: the kernel runs the
-    /// call itself, without descriptors, finds the signal, and runs the handler as it should.
+    /// Ends a ppoll or pselect6 for a signal that only its own mask admits. The kernel runs the call
+    /// itself, without descriptors. It finds the signal and runs the handler.
     fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: Arg) {
         let restart = Reply::Fail(ERESTARTNOINTR);
         if self.revoking.holds(n.tid) {
-            // It stops for that, and finds the signal when it makes its call anew.
+            // The thread stops for that, and finds the signal when it repeats its call.
             let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
             self.answer_all(may, answers);
             if given_up {
@@ -645,7 +648,7 @@ impl<'a> Supervisor<'a> {
         let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
         self.answer_all(may, answers);
         let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
-        // What fails here is a thread that has ended or a debugger's affair.
+        // A failure means that the thread has ended or a debugger has it.
         let left = if restarted {
             stopped.run_with(may, count, 0)
         } else {
@@ -654,7 +657,7 @@ impl<'a> Supervisor<'a> {
         self.left(may, n.tid, left);
     }
 
-    /// Takes note of how a thread was let go; waits for one that has not stopped yet.
+    /// Records how a thread was released; waits for one that has not stopped yet.
     pub(crate) fn left(&self, may: &mut MayBlock, tid: u32, left: Left) {
         let ended = match left {
             Left::Free(ended) => ended,
@@ -663,7 +666,7 @@ impl<'a> Supervisor<'a> {
                     Ok(ended) => break ended,
                     Err(still) => stray = still,
                 }
-                may_block::sleep(may, STRAY);
+                may_block::sleep(may, RETRY_INTERVAL);
             },
         };
         if ended.is_some() {
@@ -672,7 +675,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// The node that an open file is, if it is one.
+    /// Returns the node of an open file, if it has one.
     pub(crate) fn node_behind(
         &self,
         may: &mut MayBlock,
@@ -682,7 +685,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Ends the run where a thread panics: its part would be taken by nobody.
+/// Ends the run if a thread panics, because no other thread would do its job.
 struct EndOnPanic<'a, 'b>(&'a Supervisor<'b>);
 
 impl Drop for EndOnPanic<'_, '_> {
@@ -694,7 +697,7 @@ impl Drop for EndOnPanic<'_, '_> {
     }
 }
 
-/// What a call will read of the program's memory, as far as its arguments tell.
+/// Returns the part of the program's memory that a call will read, as far as its arguments say.
 fn expected(n: &Notif) -> Option<(u64, usize)> {
     match n.nr {
         libc::SYS_ioctl => {

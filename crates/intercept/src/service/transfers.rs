@@ -65,8 +65,8 @@ impl Server<'_> {
         }))
     }
 
-    /// Segment by segment, as the kernel does for files that know no vectors: a short one ends it. As
-    /// much as may be moved in one step; of what is left, `t` keeps where it is.
+    /// Moves the segments in order, as the kernel does for files without vector calls: a short one ends
+    /// the call. It moves at most one step's bytes; `t` records the position of the rest.
     fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> Outcome {
         let call = Call::new(&self.host, n);
         let Progress {
@@ -121,8 +121,8 @@ impl Server<'_> {
                     t.progress = Some(at(i, done, moved));
                     return outcome;
                 }
-                // Made anew, the call would write the segments before this one twice: it goes on
-                // from here.
+                // A repeated call would write the segments before this one twice, so this one continues
+                // here.
                 Outcome::Fail(_) if done > 0 && n.gathered.lacks() => {
                     n.gathered.begin();
                     t.progress = Some(at(i, done, 0));
@@ -142,13 +142,13 @@ impl Server<'_> {
         Outcome::Done(done)
     }
 
-    /// Tries a waiting read or write once more, or goes on with it.
+    /// Retries a waiting read or write, or continues one.
     pub(crate) fn transfer_again(&mut self, n: &Notif, t: &mut Transfer) -> Option<Reply> {
         crate::service::dispatch::reply(self.move_some(n, t))
     }
 
-    /// Goes on with a call whose last piece was `copied`, or what it lacked for the next; whether there is
-    /// more to copy.
+    /// Continues a call after its last piece was copied, or after missing memory for the next was
+    /// gathered. `copied` is the result of that. Returns whether more must be copied.
     pub(crate) fn next_piece(&mut self, slot: u32, copied: Result<(), Errno>) -> bool {
         // Its thread may have ended meanwhile.
         let waiting = self.pending.get(slot);
@@ -180,7 +180,7 @@ impl Server<'_> {
     }
 }
 
-/// The memory that a call names.
+/// Returns the memory segments that a call names.
 fn segments(call: &Call<'_>) -> Result<Vec<(u64, u64)>, Errno> {
     let n = call.notif;
     if matches!(

@@ -1,4 +1,4 @@
-//! Paths in another view of the file system than the supervisor's.
+//! Paths in a view of the file system that differs from the supervisor's.
 
 use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use vb3_host::FdIdentity;
 
 impl Supervisor<'_> {
-    /// What a path names in another view than ours.
+    /// Finds the target of a path in such a view.
     pub(crate) fn place_in(
         &self,
         may: &mut MayBlock,
@@ -39,7 +39,7 @@ impl Supervisor<'_> {
             .map_or(Place::Native, |node| self.node_place(node))
     }
 
-    /// The node that a path leads to, link by link.
+    /// Returns the node behind a path, and follows each link.
     fn node_in(
         &self,
         may: &MayBlock,
@@ -74,7 +74,7 @@ impl Supervisor<'_> {
         None
     }
 
-    /// The node of this name in this directory.
+    /// Returns the node with this name in this directory.
     fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {
         self.nodes.iter().position(|node| {
             let named = node.path.file_name().is_some_and(|n| n.as_bytes() == name);

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Bytes of a node; the last one stands for all that follow.
+/// Bytes of a node; the last one represents all that follow.
 const BYTES: usize = 12;
 
-/// What may happen. A task is a process; tasks from 4 on share the tables of those below.
+/// A step of a test. A task is a process; tasks from 4 on share the tables of those below.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Set(Ask),
@@ -22,7 +22,7 @@ enum Step {
 struct Ask {
     node: usize,
     file: u64,
-    /// `None`: the file locks.
+    /// `None` for a lock of the file.
     task: Option<u32>,
     write: bool,
     first: usize,
@@ -57,20 +57,20 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Who has locked a byte: a table by its lowest task, or a file.
+/// The owner of a locked byte: a table by its lowest task, or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
     Table(u32),
     File(u64),
 }
 
-/// Each byte by itself, and whether it is locked for writing.
+/// Each locked byte, and whether it is locked for writing.
 type Bytes = BTreeMap<(usize, usize, Who), bool>;
 
 #[derive(Debug, Default)]
 struct Model {
     bytes: Bytes,
-    /// The files that somebody has locked a node through.
+    /// The files that each owner has locked a node through.
     through: BTreeSet<(usize, Who, u64)>,
     /// The tasks that have locked, by table.
     tasks: BTreeMap<u32, BTreeSet<u32>>,
@@ -110,7 +110,7 @@ impl Model {
             }
             self.through.insert((ask.node, ask.who(), ask.file));
         }
-        // Who is refused shares the table of those who hold locks all the same.
+        // A refused task still shares the table of the tasks that hold locks.
         if let Some(task) = ask.task {
             self.tasks.entry(task % 4).or_default().insert(task);
         }
@@ -162,7 +162,7 @@ impl Model {
         true
     }
 
-    /// Who holds nothing is forgotten.
+    /// Forgets owners without locks.
     fn tidy(&mut self) {
         let held: BTreeSet<(usize, Who)> = self.bytes.keys().map(|k| (k.0, k.2)).collect();
         self.through
@@ -230,15 +230,15 @@ fn covered(locks: &Locks) -> Bytes {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Locks of ranges are those of a model that knows each byte by itself.
+    /// Locks of ranges equal those of a model that tracks each byte.
     #[test]
-    fn locks_are_those_of_a_model_of_bytes(steps in proptest::collection::vec(steps(), 1..80)) {
+    fn locks_match_a_model_of_bytes(steps in proptest::collection::vec(steps(), 1..80)) {
         let (mut locks, mut model) = (Locks::default(), Model::default());
         for step in steps {
             prop_assert_eq!(take(&mut locks, step), model.step(step), "{:?}", step);
             model.tidy();
             prop_assert_eq!(covered(&locks), model.bytes.clone(), "{:?}", step);
-            // Two that touch are one, as a program sees by F_GETLK.
+            // Adjacent locks merge, as a program sees by F_GETLK.
             for of in locks.nodes.values() {
                 for (i, a) in of.records.iter().enumerate() {
                     let mut others = of.records[i + 1..].iter();
@@ -251,11 +251,11 @@ proptest! {
 }
 
 #[test]
-fn who_waits_for_itself_is_found_by_those_between() {
+fn deadlock_is_found_through_other_waiters() {
     let [a, b, c, d] = [1, 2, 3, 4].map(|n| Owner::Table(TableId(n)));
     assert!(is_deadlock(a, b, &[(b, c), (c, a)]));
     assert!(!is_deadlock(a, b, &[(b, c), (c, d)]));
-    // Others wait for each other, and not for this one.
+    // The others wait for each other, but not for this one.
     assert!(!is_deadlock(a, b, &[(b, c), (c, b)]));
 }
 
@@ -274,7 +274,7 @@ fn locks_of_a_node_are_bounded() {
         };
         locks.set((0, FileId(1)), record)
     };
-    let set_all = (0..i64::try_from(MOST).unwrap()).all(|n| set(n * 2).is_ok());
+    let set_all = (0..i64::try_from(MAX_LOCKS).unwrap()).all(|n| set(n * 2).is_ok());
     assert!(set_all);
     assert_eq!(set(1 << 20), Err(Refused::Full));
 }

@@ -20,7 +20,7 @@ fn look(table: &mut Table, tid: u32, fd: i32) {
 }
 
 #[test]
-fn a_close_is_for_all_threads_and_lasts_until_its_thread_calls() {
+fn close_holds_for_all_threads_until_the_next_call() {
     let mut table = Table::default();
     for tid in [10, 11] {
         look(&mut table, tid, 800);
@@ -28,7 +28,7 @@ fn a_close_is_for_all_threads_and_lasts_until_its_thread_calls() {
     }
     assert_eq!(table.get(10, 800), Known::Names(ID));
     table.close(10, (800, 800), None, Vec::new());
-    // The kernel may not have closed it yet: what it names now says nothing of later.
+    // The kernel may not have closed it yet, so its present file is no guide for later.
     assert_eq!(
         (table.get(10, 800), table.get(11, 800)),
         (Known::Ask, Known::Ask)
@@ -44,7 +44,7 @@ fn a_close_is_for_all_threads_and_lasts_until_its_thread_calls() {
 }
 
 #[test]
-fn an_exec_by_a_thread_that_is_not_the_leader_keeps_nothing() {
+fn exec_by_a_thread_drops_all_entries() {
     let mut table = Table::default();
     look(&mut table, 20, 800);
     table.exec(21, 20, &[20, 21]);
@@ -55,48 +55,48 @@ fn an_exec_by_a_thread_that_is_not_the_leader_keeps_nothing() {
     assert_eq!(table.get(20, 800), Known::Names(ID));
 }
 
-/// A program whose processor is taken from it closes later than anyone waits.
+/// A program without CPU time may close later than the table waits.
 #[test]
-fn a_close_that_is_not_made_yet_is_not_over() {
+fn close_not_made_yet_is_not_over() {
     let mut table = Table::default();
     table.close(7, (700, 700), Some(7), closed());
-    table.closing[0].since -= PATIENCE;
+    table.closing[0].since -= CHECK_DELAY;
     assert_eq!(over(&mut table, None), []);
-    table.closing[0].since -= PATIENCE;
+    table.closing[0].since -= CHECK_DELAY;
     assert_eq!(table.over(None, |_, closed| closed.number != 700), [FILE]);
-    // Its table is closing no more, and what it named may not be kept before its thread calls.
+    // Its table is no longer closing, but its entry may not be kept before its thread's next call.
     assert!(table.closes().is_empty() && table.next_due().is_none());
     assert_eq!(table.get(8, 700), Known::Ask);
-    // A call of the same thread says at once that it is over.
+    // The next call of the same thread ends the close at once.
     table.close(7, (700, 700), Some(7), closed());
     assert_eq!(over(&mut table, Some(7)), [FILE]);
     assert!(!table.is_changing());
 }
 
-/// dup2 of a closed number onto an open one: refused by the kernel, and nothing is closed.
+/// The kernel refuses a dup2 of a closed number onto an open one, and closes nothing.
 #[test]
-fn a_close_that_the_kernel_refused_is_over_in_the_end() {
+fn refused_close_is_over_in_the_end() {
     let mut table = Table::default();
     table.close(7, (700, 700), Some(7), closed());
     // Its thread is killed meanwhile.
     table.ended(7);
     let mut looks = 0;
     loop {
-        table.closing[0].since -= PATIENCE;
+        table.closing[0].since -= CHECK_DELAY;
         if !over(&mut table, None).is_empty() {
             break;
         }
         looks += 1;
-        assert!(looks < LOOKS);
+        assert!(looks < MAX_CHECKS);
     }
-    assert_eq!(looks, LOOKS - 1);
+    assert_eq!(looks, MAX_CHECKS - 1);
     assert!(!table.is_changing());
 }
 
-/// What a program may do. Threads are named by their place among those that live.
+/// A step of a program. Threads are named by their place among the live ones.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A call on a descriptor, of which the table is asked.
+    /// A call on a descriptor, which asks the table.
     Call {
         at: usize,
         fd: i32,
@@ -106,7 +106,7 @@ enum Step {
         fd: i32,
         cloexec: bool,
     },
-    /// A descriptor by SCM_RIGHTS, of which nothing is heard.
+    /// A descriptor received by SCM_RIGHTS. The supervisor sees no call.
     Receive {
         at: usize,
         fd: i32,
@@ -127,7 +127,7 @@ enum Step {
         at: usize,
         fails: bool,
     },
-    /// The kernel makes the close, copy or exec of a thread, which makes no other call yet.
+    /// The kernel makes the close, copy or exec of a thread, which has not made another call yet.
     Made {
         at: usize,
     },
@@ -171,11 +171,11 @@ type Files = BTreeMap<i32, (u64, bool)>;
 struct Thread {
     process: u32,
     table: usize,
-    /// What was let through and is not made yet.
+    /// The call that the supervisor let through and the kernel has not made yet.
     under_way: Option<Step>,
 }
 
-/// Programs as a kernel has them.
+/// Programs as a kernel sees them.
 #[derive(Debug)]
 struct Model {
     tables: Vec<Files>,
@@ -217,7 +217,7 @@ impl Model {
         self.files(tid).entry(fd).or_insert(new);
     }
 
-    /// Numbers of threads and processes are used again.
+    /// Starts a thread or process. The kernel reuses their numbers.
     fn start(&mut self, by: u32, process: Option<u32>) -> u32 {
         let taken = |tid: &u32| {
             let mut threads = self.threads.iter();
@@ -234,7 +234,7 @@ impl Model {
         tid
     }
 
-    /// The kernel makes what a thread's last call asked for.
+    /// The kernel makes the last call of a thread.
     fn make(&mut self, table: &mut Table, tid: u32) {
         match self.threads.get_mut(&tid).unwrap().under_way.take() {
             Some(Step::Close { first, last, .. }) => {
@@ -254,7 +254,7 @@ impl Model {
                 for other in others {
                     if of(&self.threads[&other], thread.process) {
                         self.threads.remove(&other);
-                        // The end of a process is not told: it goes on.
+                        // The supervisor does not see the end of such a process, so it continues.
                         if other != thread.process {
                             table.ended(other);
                         }
@@ -363,9 +363,9 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// No thread is ever told of a file that its number does not name.
+    /// The table never returns a file to a thread whose number refers to another file.
     #[test]
-    fn names_are_those_of_a_model_of_a_kernel(steps in proptest::collection::vec(steps(), 1..60)) {
+    fn entries_match_a_model_of_a_kernel(steps in proptest::collection::vec(steps(), 1..60)) {
         let (mut table, mut model) = (Table::default(), Model::new());
         for step in steps {
             model.step(&mut table, step)?;
