@@ -8,22 +8,10 @@ use std::path::{Path, PathBuf};
 /// Names of constants that do not say what they limit.
 const VAGUE: [&str; 3] = ["MOST", "LEAST", "PATIENCE"];
 
-/// Directories whose constants do not follow the rule yet.
-const OLD_NAMES: [&str; 5] = [
-    "crates/dmabuf/",
-    "crates/intercept/src/descriptors/",
-    "crates/intercept/src/service/",
-    "crates/plane/",
-    "crates/queue/",
-];
-
 /// Returns the faults of one file.
 pub(super) fn faults(file: &Path, text: &str) -> Vec<String> {
     let name = super::shown(file);
-    let mut faults = Vec::new();
-    if !OLD_NAMES.iter().any(|dir| name.starts_with(dir)) {
-        faults.extend(vague_constants(&name, text));
-    }
+    let mut faults = vague_constants(&name, text);
     faults.extend(unfinished_summaries(&name, text));
     faults
 }

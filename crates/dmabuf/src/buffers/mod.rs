@@ -122,13 +122,13 @@ pub struct Live {
 struct Changes {
     count: u64,
     memories: Vec<MemoryId>,
-    /// There were more than are noted.
+    /// Whether more memories have changed than the list has.
     more: bool,
 }
 
 impl Changes {
-    /// Most that are noted.
-    const MOST: usize = 64;
+    /// Most memories in the list.
+    const MAX_MEMORIES: usize = 64;
 
     const fn new() -> Self {
         Self {
@@ -143,7 +143,7 @@ impl Changes {
         if self.memories.last() == Some(&id) {
             return;
         }
-        if self.memories.len() < Self::MOST && self.memories.try_reserve(1).is_ok() {
+        if self.memories.len() < Self::MAX_MEMORIES && self.memories.try_reserve(1).is_ok() {
             self.memories.push(id);
         } else {
             self.more = true;

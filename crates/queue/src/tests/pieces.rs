@@ -10,10 +10,10 @@ use crate::{
     Source,
 };
 
-const MOST: u64 = SIZE / 4;
+const PIECE_BYTES: u64 = SIZE / 4;
 const MINE: Pieces = Pieces {
     call: 7,
-    most_bytes: MOST,
+    most_bytes: PIECE_BYTES,
 };
 const OTHER: Pieces = Pieces { call: 8, ..MINE };
 
@@ -38,7 +38,7 @@ impl Sink for Piece {
 
 impl Source for Piece {
     fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
-        assert!(len_bytes <= MOST);
+        assert!(len_bytes <= PIECE_BYTES);
         if self.absent { Err(Fault) } else { Ok(()) }
     }
 
@@ -100,8 +100,12 @@ fn a_frame_is_read_in_pieces_and_another_call_waits_for_its_end() {
     let mut b = reader(2);
     let mut piece = Piece::default();
     let moved = b.session().begin_read(&mut piece, SIZE * 2, MINE);
-    assert_eq!(moved, Ok(Moved::Part(MOST)));
-    assert_eq!(piece.bytes.len() as u64, MOST, "no more than a piece");
+    assert_eq!(moved, Ok(Moved::Part(PIECE_BYTES)));
+    assert_eq!(
+        piece.bytes.len() as u64,
+        PIECE_BYTES,
+        "no more than a piece"
+    );
     assert_eq!(b.queue.transfer_under_way(), Some(7));
     let other = b.session().begin_read(&mut Piece::default(), SIZE, OTHER);
     assert_eq!(seen(other.map(|_| ())), EBUSY);
@@ -118,7 +122,7 @@ fn a_frame_is_read_in_pieces_and_another_call_waits_for_its_end() {
         "the buffer is not given back before"
     );
     let (all, most) = rest(&mut b, piece.bytes);
-    assert!(all == pattern(1, 0, SIZE) && most as u64 == MOST);
+    assert!(all == pattern(1, 0, SIZE) && most as u64 == PIECE_BYTES);
     assert_eq!(b.queue.transfer_under_way(), None);
     assert_eq!(b.driver.tokens.len(), 1, "once");
     let ended = b.session().read_on(&mut Piece::default(), MINE);
@@ -139,8 +143,8 @@ fn what_was_given_up_or_failed_is_read_again_from_where_it_began() {
     let begin = |b: &mut Bench| {
         let mut piece = Piece::default();
         let moved = b.session().begin_read(&mut piece, SIZE, MINE).unwrap();
-        assert_eq!(moved, Moved::Part(MOST));
-        assert!(piece.bytes == pattern(1, 10, 10 + MOST));
+        assert_eq!(moved, Moved::Part(PIECE_BYTES));
+        assert!(piece.bytes == pattern(1, 10, 10 + PIECE_BYTES));
         piece.bytes
     };
     begin(&mut b);
@@ -169,7 +173,7 @@ fn a_queue_that_is_let_go_in_between_ends_the_read() {
         .session()
         .begin_read(&mut Piece::default(), SIZE, MINE)
         .unwrap();
-    assert_eq!(begun, Moved::Part(MOST));
+    assert_eq!(begun, Moved::Part(PIECE_BYTES));
     b.session().release();
     let ended = b.session().read_on(&mut Piece::default(), MINE);
     assert_eq!(seen(ended.map(|_| ())), EBUSY);
@@ -187,19 +191,19 @@ fn a_write_in_pieces_is_one_buffer() {
         // A whole buffer; where each write() is one, less than that.
         let len = if immediately { SIZE - 5 } else { SIZE };
         let piece = |at: u64| Piece {
-            bytes: pattern(3, at, len.min(at + MOST)),
+            bytes: pattern(3, at, len.min(at + PIECE_BYTES)),
             ..Piece::default()
         };
         let begun = b.session().begin_write(&mut piece(0), len, 77, MINE);
-        assert_eq!(begun, Ok(Moved::Part(MOST)));
-        let mut absent = piece(MOST);
+        assert_eq!(begun, Ok(Moved::Part(PIECE_BYTES)));
+        let mut absent = piece(PIECE_BYTES);
         absent.absent = true;
         let missing = b.session().write_on(&mut absent, 77, MINE);
         assert_eq!(seen(missing.map(|_| ())), EFAULT);
         assert_eq!(b.queue.transfer_under_way(), Some(7), "it can be fetched");
         let other = b.session().begin_write(&mut piece(0), len, 77, OTHER);
         assert_eq!(seen(other.map(|_| ())), EBUSY);
-        let mut at = MOST;
+        let mut at = PIECE_BYTES;
         while let Moved::Part(bytes) = b.session().write_on(&mut piece(at), 77, MINE).unwrap() {
             at += bytes;
             assert!(b.driver.tokens.is_empty(), "not before all of it is there");
@@ -221,7 +225,7 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
         ..Piece::default()
     };
     let begun = b.session().begin_write(&mut piece, SIZE, 77, MINE);
-    assert_eq!(begun, Ok(Moved::Part(MOST)));
+    assert_eq!(begun, Ok(Moved::Part(PIECE_BYTES)));
     piece.bad = true;
     let failed = b.session().write_on(&mut piece, 77, MINE);
     assert_eq!(seen(failed.map(|_| ())), EFAULT);

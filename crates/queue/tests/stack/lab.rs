@@ -28,7 +28,7 @@ pub(crate) const OUTPUT: usize = 1;
 /// Places in the program's memory that it offers as USERPTR.
 pub(crate) const SLOTS: usize = 3;
 /// Most bufs and mappings of a program.
-const MOST: usize = 8;
+const MAX_HELD: usize = 8;
 const BASE: u64 = 0x7000_0000;
 const STRIDE: u64 = 2 * LEN;
 
@@ -555,7 +555,7 @@ impl Lab {
     fn program(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
         match op {
             Op::Export(side, index) => {
-                if self.bufs.len() >= MOST {
+                if self.bufs.len() >= MAX_HELD {
                     return Ok(Reply::Nothing);
                 }
                 for plane in 0..self.sides[side].engine.planes as u32 {
@@ -575,7 +575,7 @@ impl Lab {
             }
             Op::Mmap(side, index) => return self.mmap(side, index),
             Op::MmapBuf(nth) => {
-                let (Some(at), false) = (pick(&self.bufs, nth), self.maps.len() >= MOST) else {
+                let (Some(at), false) = (pick(&self.bufs, nth), self.maps.len() >= MAX_HELD) else {
                     return Ok(Reply::Nothing);
                 };
                 let id = self.bufs[at].id();
@@ -612,7 +612,7 @@ impl Lab {
     }
 
     fn mmap(&mut self, side: usize, index: u32) -> Result<Reply, i32> {
-        if self.maps.len() >= MOST {
+        if self.maps.len() >= MAX_HELD {
             return Ok(Reply::Nothing);
         }
         let mut session = self.sides[side].session(&self.mem);

@@ -408,10 +408,10 @@ impl Model {
     }
 
     fn program(&mut self, op: Op, stamp: u32) -> Result<Reply, i32> {
-        const MOST: usize = 8;
+        const MAX_HELD: usize = 8;
         match op {
             Op::Export(side, index) => {
-                if self.held.len() >= MOST {
+                if self.held.len() >= MAX_HELD {
                     return Ok(Reply::Nothing);
                 }
                 let mem = self.own(side, index)?;
@@ -428,7 +428,7 @@ impl Model {
                 self.put_buf(buf);
             }
             Op::Mmap(side, index) => {
-                if self.maps.len() >= MOST {
+                if self.maps.len() >= MAX_HELD {
                     return Ok(Reply::Nothing);
                 }
                 let mem = self.own(side, index)?;
@@ -436,7 +436,7 @@ impl Model {
                 self.maps.push((mem, None));
             }
             Op::MmapBuf(nth) => {
-                let (Some(at), false) = (pick(&self.held, nth), self.maps.len() >= MOST) else {
+                let (Some(at), false) = (pick(&self.held, nth), self.maps.len() >= MAX_HELD) else {
                     return Ok(Reply::Nothing);
                 };
                 let buf = self.held[at];
