@@ -138,7 +138,7 @@ fn place_name(place: &summary::Place) -> String {
     )
 }
 
-/// Returns how a device uses a buffer: attached or mapped, and in which direction.
+/// Returns a device's use of a buffer: attached, or mapped with a direction.
 fn state(attachment: &Attachment<vb3_dma::Mapper<vb3_machine::Machine>>) -> &'static str {
     match (attachment.direction(), attachment.is_pinned()) {
         (None, _) => "attached",

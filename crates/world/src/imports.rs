@@ -4,8 +4,8 @@
 //! afterwards, so that devices keep their mappings. The host releases it once no queue names it and
 //! no device has it attached, or once no other process holds it.
 //!
-//! Only poll shows whether fences of its own driver are pending. The host polls when the buffer is
-//! queued, and again while work is pending. Until then queues wait as they do for imported fences.
+//! Only poll shows whether the exporter's fences are pending. The host polls when the buffer is queued,
+//! and again while work is pending. Until then queues wait as they do for imported fences.
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::memory::Memory;

@@ -126,8 +126,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns the buffers in the order in which they were first seen, and how many were not
-    /// recorded. The kernel chooses the order in which a process's buffers end.
+    /// Returns the buffers, sorted by first sight, and how many were not recorded. The kernel chooses
+    /// the order of the ends of a process's buffers.
     pub(super) fn tell(&self, now_ns: u64) -> (Vec<BufferReport>, u64) {
         let live = self.live.values();
         let live = live.map(|row| (row.number, row.tell(now_ns)));

@@ -132,7 +132,7 @@ pub struct World {
     next_file: u64,
     shares: RefCell<Shares>,
     changed: BTreeSet<FileId>,
-    /// Files on which a program found nothing since time last advanced.
+    /// Files that gave a program nothing since time last advanced.
     waiting: BTreeSet<FileId>,
     /// How long virtual time has waited for devices that prepare data.
     standstill: Standstill,
@@ -301,8 +301,8 @@ impl World {
         }
     }
 
-    /// Lets each device work. Devices that this tick has no time for are first in the next tick,
-    /// which is due immediately.
+    /// Lets each device work. If this tick's time runs out, the other devices go first in the next
+    /// tick, which follows immediately.
     fn tick_nodes(&mut self, now_ns: u64) {
         let (clock, began) = (&self.clock, self.clock.real_ns());
         // Virtual time advances in the same steps in every run.

@@ -22,7 +22,7 @@ struct Entry {
     device: MediaDevice,
 }
 
-/// What a file is open on.
+/// The object behind an open file.
 #[derive(Clone, Copy, Debug)]
 enum Opened {
     /// The media device with this number.

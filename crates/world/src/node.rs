@@ -322,7 +322,7 @@ impl Node {
         machine.iommu_root(self.dma).is_some()
     }
 
-    /// The media device beside it, if it has one. Of several nodes of a graph, the first has it.
+    /// Returns the node's media device, if it has one. Of a graph's nodes, the first has it.
     pub(super) fn media(&self, nodes: &[Self]) -> Option<MediaDevice> {
         if let Some((graph, _)) = &self.graph {
             let all = nodes.iter().filter(|node| node.shares_graph(self));

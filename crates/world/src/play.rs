@@ -1,4 +1,4 @@
-//! Plays a script: which steps are due, and what they did.
+//! Plays a script: finds its due steps, runs them and records their results.
 
 use crate::World;
 use crate::node::Node;
@@ -46,7 +46,7 @@ pub(super) struct Play {
 }
 
 impl Play {
-    /// Returns when the next timed step is due.
+    /// Returns the time of the next timed step.
     pub(super) fn next_ns(&self) -> Option<u64> {
         let waiting = self.steps.iter().filter(|playing| !playing.begun);
         let due = waiting.filter_map(|playing| match playing.step.when {
@@ -213,7 +213,7 @@ impl World {
         Ok(())
     }
 
-    /// Marks the start of the run, from which times of events are counted.
+    /// Marks the start of the run. Times of events count from here.
     pub(super) fn start_play(&mut self) {
         if self.play.steps.is_empty() {
             self.play.started_ns = self.clock.now_ns();
@@ -284,7 +284,7 @@ impl World {
         }
     }
 
-    /// Begins the steps that are due by time or by frames, and records what happened to frames.
+    /// Begins steps whose time or frame has come, and records what happened to frames.
     pub(super) fn advance(&mut self) {
         if self.play.steps.is_empty() {
             return;
@@ -325,7 +325,7 @@ impl World {
         }
     }
 
-    /// Begins a step that is due.
+    /// Begins a step.
     fn begin(&mut self, at: usize) {
         let Some(playing) = self.play.steps.get_mut(at) else {
             return;

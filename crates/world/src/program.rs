@@ -44,7 +44,7 @@ pub(super) struct Call<'a> {
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the called device.
     pub(super) requests: Names<'a>,
-    /// The front end has not collected what the call needs, and repeats the call whatever its
+    /// The front end has not collected what the call needs, so it repeats the call and ignores its
     /// result.
     pub(super) lacks: Cell<bool>,
 }

@@ -44,8 +44,8 @@ fn is_refusal(call: &str, errno: Errno) -> bool {
     }
 }
 
-/// Returns the value, and its offset in the structure, with which a call only asks what the device
-/// supports: no buffers to allocate, or the export of a buffer that cannot exist.
+/// Returns the value, and its offset in the structure, that makes a call only a query. Such a call
+/// allocates no buffers, or exports a buffer that cannot exist.
 const fn probe(request: u32) -> Option<(u64, u32)> {
     match request {
         VIDIOC_REQBUFS => Some((0, 0)),

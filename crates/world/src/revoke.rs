@@ -53,9 +53,9 @@ pub(super) struct Revoked {
     mappings: Mappings,
     /// Buffers that programs read as zeroes.
     pub(super) zeroed: u64,
-    /// Buffers on which programs got SIGBUS.
+    /// Number of buffers that raised SIGBUS in programs.
     faulting: u64,
-    /// Files on which programs must fault but do not yet.
+    /// Files whose mappings must still be replaced, so that programs fault.
     pub(super) unseen: Unseen<FdIdentity>,
     /// Memory that programs may not map again, as long as it exists.
     closed: BTreeSet<MemoryId>,

@@ -46,7 +46,7 @@ pub struct Step {
     pub count: u64,
     /// Distance from one affected frame or call to the next.
     pub every: u64,
-    /// What the step does.
+    /// The step's action.
     pub action: Action,
 }
 
@@ -76,7 +76,7 @@ pub enum When {
     },
 }
 
-/// What a step does.
+/// The action of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Makes an ioctl fail before the device sees it.
@@ -145,7 +145,7 @@ impl Action {
 pub struct ScriptError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong, and what to write instead.
+    /// The fault, and what to write instead.
     pub message: String,
 }
 

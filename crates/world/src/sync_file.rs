@@ -347,7 +347,7 @@ impl World {
     }
 }
 
-/// What a program can query of a fence.
+/// The properties of a fence that a program can query.
 struct Fact {
     driver: &'static str,
     timeline: String,

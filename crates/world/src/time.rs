@@ -1,4 +1,4 @@
-//! How time advances: which work is due, and which programs wait for it.
+//! Advances time: finds due work, and the programs that wait for it.
 
 use crate::World;
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl World {
         !self.waiting.is_empty() || self.waits_for_buffers
     }
 
-    /// Returns the time until the next tick, or `None` if nothing is due.
+    /// Returns the time until the next tick, or `None` if no work is planned.
     pub(super) fn until_next_tick(&self) -> Option<Duration> {
         let looks = self.shares.borrow().wants_looks() || self.deadlocks.is_watching();
         let look = looks.then(|| {
@@ -92,7 +92,7 @@ impl World {
         due.is_some_and(|due| self.clock.until(due) == 0)
     }
 
-    /// Runs a tick: everything that is due by now happens.
+    /// Runs a tick: does all work planned up to now.
     pub(super) fn pass_time(&mut self) {
         if self.clock.is_virtual() && self.somebody_waits() {
             if self.may_pass()

@@ -27,7 +27,7 @@ impl<T> Turns<T> {
         self.0.iter()
     }
 
-    /// Checks the next `most` things, and takes those for which `is_gone` is true.
+    /// Checks the next `most` things, and removes those that `is_gone` accepts.
     pub(super) fn take_gone(&mut self, most: usize, is_gone: impl Fn(&T) -> bool) -> Vec<T> {
         let looked_at = most.min(self.0.len());
         let (gone, kept): (Vec<T>, Vec<T>) = self.0.drain(..looked_at).partition(is_gone);

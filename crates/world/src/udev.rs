@@ -28,7 +28,7 @@ const fn capabilities(node: &Node) -> &'static str {
     }
 }
 
-/// Returns a node's properties, from which its links under /dev/v4l/by-id are named.
+/// Returns a node's properties. Its link names under /dev/v4l/by-id come from them.
 fn properties(node: &Node) -> Vec<(String, String)> {
     let identity = node.video.identity();
     let (card, driver) = (&identity.card, &identity.driver);

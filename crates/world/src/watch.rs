@@ -35,7 +35,7 @@ impl Watch {
     }
 }
 
-/// Records when frames come, and in which memory.
+/// Records the times of frames, and their memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StreamWatch {
     pub(super) memory: Option<MemoryModel>,

@@ -25,7 +25,7 @@ enum Done {
     Later(Awaited),
 }
 
-/// What an order waits for.
+/// The condition that completes an order.
 #[derive(Debug)]
 enum Awaited {
     /// The device has finished this frame.
@@ -61,7 +61,7 @@ impl Orders {
             })
     }
 
-    /// Returns the time to which a virtual clock is to pass.
+    /// Returns the next time that a virtual clock must advance to.
     pub(super) fn next_time(&self) -> Option<u64> {
         let times = self.waiting.iter().filter_map(|order| match order.awaited {
             Awaited::Time(ns) => Some(ns),

@@ -133,7 +133,7 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
     }
 }
 
-/// One device accepts only protected memory, to which the other device has no access.
+/// One device accepts only protected memory, and the other has no access to that.
 #[test]
 fn protected_memory_is_refused_to_a_device_that_is_not_let_in() {
     let specs = [

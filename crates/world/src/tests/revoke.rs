@@ -8,7 +8,7 @@ use vb3_dmabuf::MemoryId;
 const ENODEV: i32 = 19;
 const SECRET: u8 = 0xa5;
 
-/// An address at which a device had a buffer.
+/// A device's address of a buffer.
 type Seen = (vb3_machine::Device, DmaAddr);
 
 /// Returns where devices have a memory: its owner, and those that have mapped it.

@@ -23,7 +23,7 @@ fn fault() -> impl Strategy<Value = FrameFault> {
     ]
 }
 
-/// Makes actions of one device, for which any time can be chosen.
+/// Makes actions of one device that may happen at any time.
 fn on_a_device() -> impl Strategy<Value = Action> {
     prop_oneof![
         (1..=65_536u32, 1..=65_536u32).prop_map(|(width, height)| Action::Source { width, height }),
