@@ -1,4 +1,4 @@
-//! What a camera's host orders while it runs: another source, or a pause.
+//! Orders that change a running camera: another source, or a pause.
 
 use super::{Player, State};
 use crate::Failure;
