@@ -6,19 +6,19 @@
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
-// Most pixels of a picture: those of H.264's and HEVC's largest level with room to spare.
+// Most pixels of a picture: more than the largest level of H.264 or HEVC allows.
 #define MAX_PIXELS (16384LL * 8704)
 
-// Most pictures in memory that was offered: more than any codec refers to.
+// Most offered pictures in memory: more than any codec refers to.
 #define MAX_MEMORY 40
-// Bytes that vector code may touch after the last row.
+// Bytes that vector code may access after the last row.
 #define BEYOND 128
 
-// Memory that was offered.
+// One offered memory block.
 struct memory {
-	// 0 if there is none here.
+	// 0 if the entry is free.
 	uint64_t number;
-	// Planes that the library has.
+	// Planes that the library uses.
 	int used;
 	int taken;
 };
@@ -27,23 +27,23 @@ struct vb3_av {
 	AVCodecContext *context;
 	AVPacket *packet;
 	AVFrame *frame;
-	// What the last picture is like for which the decoder took memory.
+	// Format of the last picture that the decoder allocated.
 	struct vb3_av_format coming;
 	int has_coming;
 	enum AVPixelFormat pixels;
-	// Of the last picture in memory of the library's own.
+	// Layout of the last picture in the library's memory.
 	struct vb3_av_shape shape;
 	struct memory memory[MAX_MEMORY];
-	// What is offered, and where.
+	// The offered memory, its layout and its planes.
 	struct memory *offered;
 	struct vb3_av_shape offered_shape;
 	uint8_t *planes[3];
-	// The picture under way, if it is to be kept; the decoder's own frame of it, which lives as long
-	// as the decoder and says what went wrong (true of versions 59 to 61).
+	// The present picture, if the caller keeps it, and the decoder's own frame of it. That frame
+	// lives as long as the decoder and has its error flags (true of versions 59 to 61).
 	AVFrame *current;
 	const AVFrame *own;
-	// Whether the last packet began it; the second field of a picture goes on with it, once.
-	enum { NO_PICTURE, BEGUN, GONE_ON } progress;
+	// Whether the last packet began the picture. The picture's second field may continue it, once.
+	enum { NO_PICTURE, BEGUN, CONTINUED } progress;
 	// For planes that the offers lack.
 	AVBufferPool *pool;
 	size_t pool_size;
@@ -123,7 +123,7 @@ static void describe(const AVCodecContext *context, const AVFrame *frame, struct
 	f->held_back = context->has_b_frames > 0 ? context->has_b_frames : 0;
 }
 
-// Finds out what the library made of a picture's memory.
+// Records how the library laid out a picture.
 static void note_shape(AVCodecContext *context, const AVFrame *frame, struct vb3_av_shape *shape)
 {
 	int width = frame->width, height = frame->height, plane;
@@ -150,7 +150,7 @@ static void let_go(void *opaque, uint8_t *data)
 	memory->used--;
 }
 
-// A plane of the pictures for which there is no memory in the offer.
+// Allocates a plane of a picture that the offer has no memory for.
 static AVBufferRef *own_plane(struct vb3_av *av, size_t size)
 {
 	if (av->pool_size != size) {
@@ -161,7 +161,7 @@ static AVBufferRef *own_plane(struct vb3_av *av, size_t size)
 	return av->pool ? av_buffer_pool_get(av->pool) : NULL;
 }
 
-// Gives a picture the memory that is offered; 0 where there is none for it.
+// Gives a picture the offered memory; returns 0 if none fits.
 static int take_offer(struct vb3_av *av, AVFrame *frame)
 {
 	const struct vb3_av_shape *shape = &av->offered_shape;
@@ -197,7 +197,7 @@ failed:
 	return 0;
 }
 
-// Keeps a reference to the memory of the picture that is begun.
+// Keeps a reference to the memory of the begun picture.
 static int keep(struct vb3_av *av, const AVFrame *frame)
 {
 	if (!av->current)
@@ -213,7 +213,7 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 	int error;
 	struct vb3_av *av = context->opaque;
 	describe(context, frame, &av->coming);
-	// Cropping may be put into the frame later, while the context knows the size already.
+	// The library may crop the frame later, but the context already has the size.
 	if (context->width > 0 && context->height > 0 &&
 	    context->width <= frame->width && context->height <= frame->height) {
 		av->coming.width = context->width;
@@ -251,9 +251,9 @@ struct vb3_av *vb3_av_open(uint32_t codec)
 	av->context->get_buffer2 = get_buffer;
 	av->context->thread_count = 1;
 	av->context->max_pixels = MAX_PIXELS;
-	// The whole picture comes, with what is to be shown of it: its left edge is the stream's.
+	// The decoder returns the whole picture with its visible part; its left edge is the stream's.
 	av->context->apply_cropping = 0;
-	// Pictures leave when the standard says, not as soon as they seem to be in order.
+	// Pictures leave in the standard's order and time, not as soon as their order seems clear.
 	av->context->strict_std_compliance = FF_COMPLIANCE_STRICT;
 	if (avcodec_open2(av->context, found, NULL) < 0)
 		goto failed;
@@ -285,7 +285,7 @@ int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t numb
 		return error;
 	memcpy(av->packet->data, data, len);
 	av->packet->pts = number;
-	av->progress = av->progress == BEGUN ? GONE_ON : NO_PICTURE;
+	av->progress = av->progress == BEGUN ? CONTINUED : NO_PICTURE;
 	error = avcodec_send_packet(av->context, av->packet);
 	av_packet_unref(av->packet);
 	return error;
@@ -313,7 +313,7 @@ static uint64_t memory_of(const struct vb3_av *av, const AVFrame *frame)
 	return 0;
 }
 
-// Says where a picture is; -1 if that cannot be.
+// Returns the place of a picture, or -1 if it has none.
 static int show(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_picture *picture)
 {
 	int plane;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause); H.264 and HEVC by its wrappers of x264 and x265
-// (both GPL-2.0-or-later), which only a libavcodec built under the GPL has.
+// Encodes VP8 by libavcodec's wrapper of libvpx (BSD-3-Clause). Encodes H.264 and HEVC by its wrappers
+// of x264 and x265 (both GPL-2.0-or-later); only a libavcodec built under the GPL has these.
 #include "shim.h"
 
 #include <libavcodec/avcodec.h>
@@ -31,9 +31,9 @@ const char *vb3_av_encoder(uint32_t codec)
 	return found ? found->name : NULL;
 }
 
-// One packet for each picture, at once, and the same ones on every machine: nothing is looked at
-// ahead, no frame is made that is not shown, and the effort does not depend on the time that is left
-// (which a negative number says).
+// Each picture yields one packet at once, and the same packet on every machine. So there is no
+// look-ahead and no invisible frame. The effort does not depend on the time left (a negative number
+// sets that).
 static int set_up_vp8(AVCodecContext *context, const struct vb3_av_settings *s)
 {
 	if (s->constant)
@@ -56,15 +56,15 @@ static void set_colours(AVCodecContext *context, const struct vb3_av_settings *s
 	context->color_range = s->full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
 }
 
-// x264 changes the bitrate within a stream only where its rate buffer was on from the start. The buffer
-// holds a second.
+// x264 changes the bitrate within a stream only if its rate buffer was on from the start. The buffer
+// holds one second.
 static void set_h264_bitrate(AVCodecContext *context, uint32_t bitrate)
 {
 	context->bit_rate = context->rc_max_rate = bitrate;
 	context->rc_buffer_size = bitrate > INT_MAX ? INT_MAX : (int)bitrate;
 }
 
-// One packet for each picture, at once, and the same ones on every machine, as above.
+// Each picture yields one packet at once, as above.
 static int set_up_h264(AVCodecContext *context, const struct vb3_av_settings *s)
 {
 	static const char *const PROFILES[] = { "baseline", "main", "high" };
@@ -83,8 +83,8 @@ static int set_up_h264(AVCodecContext *context, const struct vb3_av_settings *s)
 	       av_opt_set(context->priv_data, "x264-params", text, 0) < 0;
 }
 
-// The same of HEVC: one thread codes, without a pool of others. The library writes the tier by the
-// greatest rate (vbv-maxrate), and says nothing on standard error.
+// The same settings for HEVC: one thread codes, without a thread pool. The library derives the tier
+// from the highest rate (vbv-maxrate), and prints nothing on standard error.
 static int set_up_hevc(AVCodecContext *context, const struct vb3_av_settings *s)
 {
 	char text[400];
@@ -156,7 +156,7 @@ int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
 {
 	AVFrame *frame = av->frame;
 	int error, plane;
-	// The library copies a picture that counts no references before it returns.
+	// The library copies a picture without reference count before it returns.
 	for (plane = 0; plane < 3; plane++) {
 		frame->data[plane] = (uint8_t *)planes[plane];
 		frame->linesize[plane] = (int)strides[plane];

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What src/library.rs calls. All that is libavcodec's stays behind it: which version it is matters
-// to the compiler of the C alone.
+// The functions that src/library.rs calls. They hide libavcodec: only the C compiler depends on its
+// version.
 #ifndef VB3_AVCODEC_SHIM_H
 #define VB3_AVCODEC_SHIM_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-// As the order of src/library.rs: Codec.
+// In the order of src/library.rs: Codec.
 enum vb3_av_codec {
 	VB3_AV_H264,
 	VB3_AV_HEVC,
@@ -19,7 +19,7 @@ enum vb3_av_codec {
 	VB3_AV_CODECS,
 };
 
-// Of a picture, or of those that are to come.
+// Format of one picture, or of the following ones.
 struct vb3_av_format {
 	uint32_t coded_width;
 	uint32_t coded_height;
@@ -28,92 +28,94 @@ struct vb3_av_format {
 	uint32_t top;
 	uint32_t width;
 	uint32_t height;
-	// Bytes of a sample of 4:2:0 in three planes: 1, or 2 where it has 10 bits; 0 for all else, and
-	// for 10 bits of a codec whose device has 8 alone.
+	// Bytes per sample of planar 4:2:0: 1, or 2 for 10 bits. 0 for all other formats, and for 10
+	// bits if the codec's device supports only 8.
 	uint32_t sample_bytes;
-	// Code points of ITU-T H.273; 1 for full range.
+	// Code points of ITU-T H.273; full_range is 1 for full range.
 	uint8_t primaries;
 	uint8_t transfer;
 	uint8_t matrix;
 	uint8_t full_range;
 	int32_t profile;
 	int32_t level;
-	// Pictures that the decoder holds back.
+	// Number of pictures that the decoder delays.
 	uint32_t held_back;
 };
 
 struct vb3_av_picture {
 	struct vb3_av_format format;
-	// Of the packet it came from; negative if the library does not say.
+	// Number of the picture's packet; negative if the library does not report it.
 	int64_t number;
 	// Y, U and V of the visible part.
 	const uint8_t *data[3];
 	size_t strides[3];
-	// 1 if parts are made up.
+	// 1 if the decoder concealed missing parts.
 	uint32_t damaged;
 	// 0 progressive, 1 top field first, 2 bottom field first.
 	uint32_t interlaced;
-	// Of the memory given by vb3_av_offer that it lies in; 0 where it lies in the library's own.
+	// Number of the vb3_av_offer memory that holds it; 0 for the library's memory.
 	uint64_t memory;
 };
 
-// How the library lays out pictures: Y, U and V.
+// The library's layout of pictures: Y, U and V.
 struct vb3_av_shape {
-	// With what is not shown.
+	// Includes the invisible part.
 	uint32_t width;
 	uint32_t height;
 	// Bytes from one row to the next.
 	size_t strides[3];
-	// Bytes that it may touch from the first sample of each plane on.
+	// Bytes that it may access from each plane's first sample on.
 	size_t rooms[3];
 };
 
 struct vb3_av;
 
-// 0 without the library, else its version as major << 16 | minor << 8 | micro.
+// Returns the library's version as major << 16
+// minor << 8
+// micro, or 0 without the library.
 uint32_t vb3_av_version(void);
-// Of the library as it was built, e.g. "LGPL version 2.1 or later".
+// Returns the licence of the library's build, e.g. "LGPL version 2.1 or later".
 const char *vb3_av_license(void);
-// The name of the decoder for a codec; NULL without one.
+// Returns the name of a codec's decoder, or NULL without one.
 const char *vb3_av_decoder(uint32_t codec);
-// NULL without decoder or memory.
+// Returns NULL without decoder or memory.
 struct vb3_av *vb3_av_open(uint32_t codec);
 void vb3_av_close(struct vb3_av *av);
-// Sends a packet; one without bytes asks for all pictures that are held. Gives 0 or a negative error.
+// Sends a packet. An empty one requests all delayed pictures. Returns 0 or a negative error.
 int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number);
-// 1 with a picture, whose planes stay until the next call; 0 without; a negative error.
+// Returns 1 with a picture, 0 without, or a negative error. Its planes stay valid until the next call.
 int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture);
-// From now on the picture under way is kept for vb3_av_current, in whichever order they come out.
-// 0 or a negative error.
+// Keeps the present picture for vb3_av_current from now on, whatever the output order. Returns 0 or a
+// negative error.
 int vb3_av_keep_current(struct vb3_av *av);
-// The picture that the last packet was decoded into: 1 with one, whose planes stay until the next
-// packet or vb3_av_flush; 0 where it was decoded into none.
+// Returns 1 with the picture that the last packet was decoded into, or 0 if there is none. Its planes
+// stay valid until the next packet or vb3_av_flush.
 int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture);
-// Forgets pictures and references.
+// Drops pictures and references.
 void vb3_av_flush(struct vb3_av *av);
-// What a picture under way is like that was not received yet; 0 if there is none.
+// Returns 1 with the format of a picture in progress that was not received yet, or 0 if there is none.
 int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format);
-// Says what an error means; writes at most len bytes with the last 0.
+// Writes the text of an error, at most len bytes with the final 0.
 void vb3_av_error(int error, char *text, size_t len);
-// How it laid out the last picture that it took memory of its own for; 0 if there was none, or it
-// was no 8-bit 4:2:0.
+// Returns the layout of the last picture in the library's memory; 0 if there was none, or if it was not
+// 8-bit 4:2:0.
 int vb3_av_shape(const struct vb3_av *av, struct vb3_av_shape *shape);
-// Offers memory for one picture of a shape: Y, U and V; for a plane that is NULL the library takes
-// memory of its own. The memory stays until vb3_av_released names it, or vb3_av_withdraw. 0 if there
-// is an offer already, or no room for one more.
+// Offers memory for one picture of a layout: Y, U and V. The library allocates planes that are NULL.
+// The memory must stay until vb3_av_released or vb3_av_withdraw returns it. Returns 0 if an offer is
+// pending, or if the table is full.
 int vb3_av_offer(struct vb3_av *av, uint64_t memory, const struct vb3_av_shape *shape,
 		 uint8_t *const planes[3]);
-// The memory that was offered and not taken; 0 if there is none.
+// Returns offered memory that the library has not taken; 0 if there is none.
 uint64_t vb3_av_offered(const struct vb3_av *av);
 void vb3_av_withdraw(struct vb3_av *av);
-// Memory that was taken and is used no more, told once; 0 if there is none.
+// Returns taken memory that the library no longer uses, once each; 0 if there is none.
 uint64_t vb3_av_released(struct vb3_av *av);
-// Done with the picture received last.
+// Releases the picture received last.
 void vb3_av_done(struct vb3_av *av);
-// The name of the pixel format of the picture received, or coming.
+// Returns the pixel format name of the received or coming picture.
 const char *vb3_av_pixels(const struct vb3_av *av);
 
-// As the order of src/encoders.rs: Codec.
+// In the order of src/encoders.rs: Codec.
 enum vb3_av_encoder_codec {
 	VB3_AV_VP8_ENCODER,
 	VB3_AV_HEVC_ENCODER,
@@ -121,29 +123,29 @@ enum vb3_av_encoder_codec {
 	VB3_AV_ENCODERS,
 };
 
-// What an encoder is to make.
+// The settings of an encoder.
 struct vb3_av_settings {
 	uint32_t codec;
 	uint32_t width;
 	uint32_t height;
-	// So many pictures in so many seconds.
+	// Frame rate: pictures per this many seconds.
 	uint32_t frames;
 	uint32_t seconds;
 	uint32_t bitrate;
-	// 1 where as many bits are spent at all times.
+	// 1 for a constant bitrate.
 	uint32_t constant;
 	// Most pictures from one key frame to the next.
 	uint32_t gop;
 	// VP8: 0 to 3. H.264: 0 Constrained Baseline, 1 Main, 2 High.
 	uint32_t profile;
-	// H.264: level_idc, 9 for level 1b, 0 for the lowest that fits. HEVC: times 10.
+	// H.264: level_idc, 9 for level 1b, 0 for the lowest sufficient one. HEVC: level times 10.
 	uint32_t level;
-	// HEVC: most bits a second that the level allows, in thousands.
+	// HEVC: highest bitrate of the level, in thousands of bits per second.
 	uint32_t most_kilobits;
-	// As the library counts them: VP8 0 to 63, HEVC 0 to 51.
+	// Quantisers on the library's scale: VP8 0 to 63, HEVC 0 to 51.
 	uint32_t least_quantizer;
 	uint32_t greatest_quantizer;
-	// Code points of ITU-T H.273; 1 for full range. VP8 says nothing of them.
+	// Code points of ITU-T H.273; full_range is 1 for full range. VP8 ignores them.
 	uint8_t primaries;
 	uint8_t transfer;
 	uint8_t matrix;
@@ -158,17 +160,17 @@ struct vb3_av_packet {
 
 struct vb3_av_encoder;
 
-// The name of the encoder for a codec; NULL without one.
+// Returns the name of a codec's encoder, or NULL without one.
 const char *vb3_av_encoder(uint32_t codec);
-// NULL without encoder or memory, or for settings that it does not take.
+// Returns NULL without encoder or memory, or if it refuses the settings.
 struct vb3_av_encoder *vb3_av_encoder_open(const struct vb3_av_settings *settings);
 void vb3_av_encoder_close(struct vb3_av_encoder *av);
-// H.264 alone: spends so many bits a second from the next picture on.
+// Sets the bitrate from the next picture on. H.264 only.
 void vb3_av_set_bitrate(struct vb3_av_encoder *av, uint32_t bitrate);
-// Encodes Y, U and V; number goes up by 1 from picture to picture. Gives 0 or a negative error.
+// Encodes Y, U and V; number increases by 1 per picture. Returns 0 or a negative error.
 int vb3_av_encode(struct vb3_av_encoder *av, const uint8_t *const planes[3],
 		  const size_t strides[3], int64_t number, int force_key);
-// 1 with a packet, whose bytes stay until the next call; 0 without; a negative error.
+// Returns 1 with a packet, 0 without, or a negative error. Its bytes stay valid until the next call.
 int vb3_av_packet(struct vb3_av_encoder *av, struct vb3_av_packet *packet);
 
 #endif
