@@ -55,8 +55,8 @@ static void allocate(int fd, unsigned count)
 	}
 }
 
-// Medians of the smallest notification (on no descriptor: EBADF), of a call that a device answers
-// without looking at memory (ENOTTY), of QBUF and of DQBUF.
+// Medians of four calls: the smallest notification (EBADF without a descriptor), an ioctl that a device
+// answers without access to memory (ENOTTY), QBUF and DQBUF.
 static void cycles(int fd, unsigned buffers, unsigned count)
 {
 	uint64_t *bare = calloc(count, sizeof(*bare));
@@ -88,7 +88,7 @@ static void cycles(int fd, unsigned buffers, unsigned count)
 		if (i == count / 10)
 			begin = clock_ns(CLOCK_MONOTONIC);
 		struct v4l2_buffer b = buffer(0);
-		// The camera fills the next buffer meanwhile; that is not what is measured.
+		// The camera fills the next buffer meanwhile, outside the measured time.
 		(void)!ioctl(-1, _IO('V', 199), 0);
 		uint64_t t0 = clock_ns(CLOCK_MONOTONIC);
 		must(ioctl(fd, VIDIOC_DQBUF, &b), "VIDIOC_DQBUF");
@@ -109,7 +109,7 @@ static void cycles(int fd, unsigned buffers, unsigned count)
 	printf("cycle_ns %llu\n", (unsigned long long)(cycle_ns > bare_ns ? cycle_ns - bare_ns : 0));
 }
 
-// CPU time of capturing frames, here and in the supervisor, and of copying as many bytes.
+// CPU time to capture frames, here and in the supervisor, and to copy as many bytes.
 static void capture(int fd, unsigned frames)
 {
 	unsigned char *mapped[4];

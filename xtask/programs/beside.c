@@ -1,4 +1,4 @@
-// Makes calls on a device that change nothing, one every 0.2 ms, and tells how long they took.
+// Makes calls on a device that change nothing, one every 0.2 ms, and prints how long they took.
 //
 //   beside NODE SECONDS   prints calls, p50_ns, p99_ns, max_ns
 #include <fcntl.h>

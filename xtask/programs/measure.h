@@ -1,4 +1,4 @@
-// What the clients of `cargo xtask bench` measure with.
+// Measurements shared by the clients of `cargo xtask bench`.
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
-// A program of `cargo xtask bench pipeline`: decodes STREAM on /dev/video0, converts it on
-// /dev/video1 as often as sizes are named and shows it on /dev/video2, by dma-buf all the way; prints
-// `key value` lines. `pipeline STREAM BUFFERS WIDTHxHEIGHT...`
+// The client of `cargo xtask bench pipeline`. It decodes STREAM on /dev/video0, converts it on
+// /dev/video1 once for each size and shows it on /dev/video2, by dma-buf all the way. Prints `key
+// value` lines. `pipeline STREAM BUFFERS WIDTHxHEIGHT...`
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
@@ -18,7 +18,7 @@
 #define OUTPUT V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE
 #define MAX_BUFFERS 512
 #define MAX_HOPS 4
-// Bytes of the stream that are given to the decoder at once, and how many pieces may wait.
+// Bytes of the stream in each OUTPUT buffer, and the number of OUTPUT buffers.
 #define PIECE (64 << 10)
 #define PIECES 4
 
@@ -41,7 +41,7 @@ static void call(int fd, unsigned long request, void *argument, const char *what
 		fail(what);
 }
 
-// One queue with buffers of its own, or with places for those of another.
+// One queue, with its own buffers or with imports of another queue's.
 struct queue {
 	int fd;
 	unsigned type;
@@ -68,7 +68,7 @@ static void queue(const struct queue *q, unsigned index, int dmabuf, unsigned by
 	call(q->fd, VIDIOC_QBUF, &b, "VIDIOC_QBUF");
 }
 
-// Waits for a buffer that is done; gives its flags too.
+// Waits for a completed buffer; returns its flags too.
 static unsigned dequeue(const struct queue *q, unsigned *bytes, unsigned *flags)
 {
 	struct v4l2_plane plane;
@@ -137,7 +137,7 @@ static int open_node(const char *path)
 	return fd;
 }
 
-// The decoder and what it is fed with.
+// The decoder and its input.
 struct decoder {
 	struct queue in, out;
 	FILE *stream;
@@ -161,7 +161,7 @@ static void feed_one(struct decoder *d, unsigned index)
 	d->drained = 1;
 }
 
-// Feeds until `wanted` is there.
+// Feeds the decoder until poll reports `wanted`.
 static void feed_until(struct decoder *d, short wanted)
 {
 	for (;;) {
@@ -211,7 +211,7 @@ static void start_decoder(struct decoder *d, const char *path, unsigned buffers)
 	stream_on(&d->out);
 }
 
-// A converter, or a display, whose `out` is not used.
+// A converter, or a display without `out`.
 struct stage {
 	struct queue in, out;
 	unsigned turn;
@@ -235,7 +235,7 @@ static void start_converter(struct stage *s, unsigned from[2], unsigned to[2])
 	stream_on(&s->out);
 }
 
-// Queues a picture at the next place; gives the place.
+// Queues a picture in the next buffer; returns its index.
 static unsigned put(struct stage *s, int dmabuf, unsigned bytes)
 {
 	unsigned index = s->turn++ % s->in.count;
@@ -243,7 +243,7 @@ static unsigned put(struct stage *s, int dmabuf, unsigned bytes)
 	return index;
 }
 
-// Converts a picture; gives the dma-buf that holds the result.
+// Converts a picture; returns the dma-buf of the result.
 static int convert(struct stage *s, int dmabuf, unsigned *bytes)
 {
 	queue(&s->out, s->turn % s->out.count, -1, 0);

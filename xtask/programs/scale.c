@@ -1,6 +1,6 @@
-// The client of `cargo xtask bench scale`: scale WHAT COUNT. Has so many of something at once and
-// prints `key value` lines: what one more costs, what a call costs and how long a waiter needs to hear
-// of a picture meanwhile, what taking them all away costs, and how a camera at 60 fps fares beside it.
+// The client of `cargo xtask bench scale`: scale WHAT COUNT. Makes COUNT objects of one kind and prints
+// `key value` lines: the cost of one more object, of a call and of the removal of all, the latency of a
+// waiter for a picture, and the lost frames of a concurrent camera at 60 fps.
 //
 // /dev/video0 is a converter, /dev/video1 a camera.
 #define _GNU_SOURCE
@@ -108,8 +108,8 @@ static void take(int fd, unsigned type)
 	must(ioctl(fd, VIDIOC_DQBUF, &b), "DQBUF");
 }
 
-/* A thread that waits for a converter: by DQBUF for its own, as a queue has one such waiter at most, or
- * by poll for the one of all. */
+/* A thread that waits for a converter: by DQBUF for its own, since a queue has at most one such
+ * waiter, or by poll for the shared one. */
 struct waiter {
 	pthread_t thread;
 	int fd;
@@ -136,7 +136,7 @@ static void *wait_there(void *given)
 	return NULL;
 }
 
-/* Until a thread waits in the kernel, which its state says. */
+/* Waits until a thread sleeps in the kernel, as its state shows. */
 static void until_asleep(int pid, int tid)
 {
 	char path[64], text[512];
@@ -165,14 +165,14 @@ static uint64_t cpu_ns(void)
 	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) + cpu_of(getppid());
 }
 
-/* What one more has cost since `start` and `cpu`. */
+/* The cost of one more object since `start` and `cpu`. */
 static void say_added(uint64_t start, uint64_t cpu, unsigned count)
 {
 	say("add_ns", (now_ns() - start) / count);
 	say("add_cpu_ns", (cpu_ns() - cpu) / count);
 }
 
-/* What a call costs that changes nothing. */
+/* The cost of a call that changes nothing. */
 static void say_call(int fd)
 {
 	static uint64_t times[CALLS];
@@ -244,7 +244,7 @@ static void exports(unsigned count)
 	say("end_ns", (now_ns() - start) / count);
 }
 
-/* One poll of many descriptors; all of the device. */
+/* One poll of many descriptors, all of one device. */
 static void pollfds(unsigned count)
 {
 	static uint64_t times[POLLS];
@@ -274,7 +274,7 @@ static void pollfds(unsigned count)
 	say("end_ns", (now_ns() - start) / count);
 }
 
-/* A file in many sets. */
+/* One file in many epoll sets. */
 static void sets(unsigned count)
 {
 	int fd = converter();
@@ -345,7 +345,7 @@ static void stop(int number)
 	enough = 1;
 }
 
-/* A camera's program beside it all: the pictures it lost, and the longest time without one. */
+/* A concurrent camera program: its lost pictures, and the longest time without one. */
 static void watch(int to)
 {
 	enum { BUFFERS = 4 };

@@ -1,5 +1,5 @@
-# Runs "$@" in a Docker container with the default profile, by an engine of its own in a name space
-# of its own: nothing of it outlives the command. Its image is empty; /usr and /etc are the system's.
+# Runs "$@" in a Docker container with the default profile. A separate engine in a new name space runs
+# it, so nothing outlives the command. The image is empty; /usr and /etc are the system's.
 set -e
 if [ "$1" != inside ]; then
     exec unshare -m --propagation private sh "$SCRIPT" inside "$@"
@@ -9,7 +9,7 @@ umount -R -l /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs none /mnt
 mkdir -p /mnt/data /mnt/exec /mnt/image
-# vfs: the name space's root may not be one to stack on.
+# vfs: overlayfs may not stack on the name space's root.
 dockerd --data-root /mnt/data --exec-root /mnt/exec -H unix:///mnt/socket -p /mnt/pid \
     --iptables=false --bridge=none --storage-driver vfs >/mnt/log 2>&1 &
 engine=$!
