@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The buffers that the probes have seen. Pointers are keys here and are never followed: a buffer may
- * be gone whose end no probe saw.
+ * The buffers that the probes have seen. Pointers are only keys and are never dereferenced, because a
+ * probe may have missed a buffer's end.
  */
 #include <linux/device.h>
 #include <linux/dma-buf.h>
@@ -31,13 +31,13 @@ struct buffer {
 	u64 size, inode;
 	struct device *dev;
 	struct dma_buf *exported;
-	/* Attachments beyond HOLDERS are counted only. */
+	/* Attachments beyond HOLDERS are only counted. */
 	int attachments;
 	struct holder holders[HOLDERS];
 };
 
 static DEFINE_RAW_SPINLOCK(lock);
-/* Apart from the buffers, to be searched fast. */
+/* Separate from the buffers, for a fast search. */
 static void *keys[BUFFERS];
 static struct buffer buffers[BUFFERS];
 static unsigned int left_out;
@@ -143,7 +143,7 @@ bool why_is_exported(struct dma_buf *dmabuf)
 	return is;
 }
 
-/* Adds an attachment to the list of a buffer that was exported. */
+/* Adds an attachment to the list of an exported buffer. */
 void why_attached(struct dma_buf *dmabuf, struct device *dev, void *attachment)
 {
 	unsigned long flags;
@@ -180,7 +180,7 @@ void why_detached(struct dma_buf *dmabuf, void *attachment)
 	raw_spin_unlock_irqrestore(&lock, flags);
 }
 
-/* Adds the buffer of a frame that is done, if it was made before the probes were there. */
+/* Adds a completed frame's buffer if it is older than the probes. */
 void why_found(struct vb2_buffer *vb)
 {
 	static const enum kind kinds[] = {
@@ -212,7 +212,7 @@ void why_found(struct vb2_buffer *vb)
 	}
 }
 
-/* The size of a buffer, and its device, if it is known. */
+/* Returns a buffer's size, and its device if known. */
 u64 why_size(void *priv, struct device **dev)
 {
 	unsigned long flags;
@@ -227,7 +227,7 @@ u64 why_size(void *priv, struct device **dev)
 	return size;
 }
 
-/* Forgets the buffers of an allocator; of all for NO_ALLOCATOR. */
+/* Forgets an allocator's buffers, or all for NO_ALLOCATOR. */
 void why_forget(enum allocator allocator)
 {
 	unsigned long flags;

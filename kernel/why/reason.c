@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Why an operation failed: the constraint, the value wanted and the value found. */
+/* Explains a failed operation: the constraint, the value wanted and the value found. */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
@@ -10,7 +10,7 @@
 
 #include "why.h"
 
-/* Entries of a scatter table that are read: handlers run with preemption disabled. */
+/* Most entries of a scatter table that are read: handlers run with preemption disabled. */
 #define MAX_ENTRIES 65536
 
 static bool is_translated(struct device *dev)
@@ -20,8 +20,7 @@ static bool is_translated(struct device *dev)
 	return domain && domain->type & __IOMMU_DOMAIN_PAGING;
 }
 
-/* Reads a scatter table after an attempt to map it: its DMA addresses if that went well, else its
- * pages. */
+/* Reads a scatter table after an attempt to map it: its DMA addresses after success, else its pages. */
 void why_look(struct op *op, struct sg_table *sgt, int error)
 {
 	dma_addr_t next = 0;
@@ -49,7 +48,8 @@ void why_look(struct op *op, struct sg_table *sgt, int error)
 	}
 }
 
-/* Bytes of the largest free block in zones that begin below the mask. Read without locks. */
+/* Returns the size of the largest free block in zones that begin below the mask. Reads without
+ * locks. */
 static u64 largest_block(u64 mask)
 {
 	u64 largest = 0;
@@ -140,7 +140,7 @@ static void of_user(const struct op *op, struct refusal *r)
 
 static void of_import(const struct op *op, struct refusal *r)
 {
-	/* DMA mapping errors are an exporter's, too, but for these the reason is known. */
+	/* DMA mapping errors can be the exporter's, too, but these have a known reason. */
 	if (op->kind == ATTACH && op->dmabuf->size < op->size)
 		REASON(r, "buffer-size", op->size, op->dmabuf->size, "a dma-buf of the size wanted");
 	else if (op->kind == MAP && op->dma_error && op->dev)
@@ -157,7 +157,7 @@ static const char *const what[] = {
 	[MAP] = "a dma-buf", [EXPORT] = "an export", [MMAP] = "a mapping",
 };
 
-/* Fills in a refusal whose error is set. */
+/* Completes a refusal with a known error. */
 void why_explain(const struct op *op, struct refusal *r)
 {
 	r->what = what[op->kind];

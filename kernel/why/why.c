@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Says why stock videobuf2 refused memory, and who holds its buffers. Probes are armed only while
- * the parameter `enabled` is set. Handlers change nothing outside of this module.
+ * Records why stock videobuf2 refused memory, and which tasks hold its buffers. Probes are armed only
+ * while the parameter `enabled` is set. Handlers change nothing outside this module.
  */
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
@@ -59,7 +59,7 @@ static struct hlist_head *mine(void)
 	return &active[hash_ptr(current, TASKS_BITS)];
 }
 
-/* Returns this task's operation. Only the task itself changes or ends it. */
+/* Returns this task's operation. Only the task changes or ends it. */
 static struct op *own_op(void)
 {
 	struct op *op, *found = NULL;
@@ -131,7 +131,7 @@ static void refuse(const struct op *op, int error)
 
 static void end_op(struct op *op, unsigned long value)
 {
-	/* MAP and MMAP return int, the others a pointer. */
+	/* MAP and MMAP return int, the others return a pointer. */
 	bool is_int = op->kind == MAP || op->kind == MMAP;
 	long error = is_int ? (int)value : IS_ERR_VALUE(value) ? (long)value : value ? 0 : -ENOMEM;
 	unsigned long flags;
@@ -147,7 +147,7 @@ static void end_op(struct op *op, unsigned long value)
 		why_exported(op->priv, (void *)value);
 }
 
-/* Entry of any probed function; 1 if its return is of no interest. */
+/* Handles the entry of a probed function; returns 1 to skip its return. */
 static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
 	struct kretprobe *rp = get_kretprobe(ri);
@@ -192,7 +192,7 @@ static int on_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 	return 0;
 }
 
-/* A call inside an operation has returned. */
+/* Handles the return of a call inside an operation. */
 static void end_call(const struct probe *p, const struct call *call, unsigned long value)
 {
 	struct dma_buf_attachment *at = (void *)call->arg[0];
@@ -246,7 +246,7 @@ static void arm(struct probe *p)
 	p->rp.handler = on_return;
 	p->rp.data_size = p->kind <= MMAP ? sizeof(struct op) : sizeof(struct call);
 	p->rp.maxactive = 32;
-	/* A module that is not loaded has no symbols: it is probed when it comes. */
+	/* A module that is not loaded has no symbols. Its probes are registered when it loads. */
 	p->is_armed = !register_kretprobe(&p->rp);
 }
 
@@ -259,7 +259,7 @@ static void disarm(struct probe *p)
 
 static void arm_all(bool on)
 {
-	/* All at once: the kernel waits for the end of the handlers then. */
+	/* Unregisters all at once, so that the kernel waits for running handlers only once. */
 	static struct kretprobe *armed[ARRAY_SIZE(probes)];
 	unsigned int i, count = 0;
 
@@ -273,7 +273,7 @@ static void arm_all(bool on)
 	if (on)
 		return;
 	unregister_kretprobes(armed, count);
-	/* Operations that were in progress end unseen. */
+	/* The probes do not see the end of operations in progress. */
 	memset(active, 0, sizeof(active));
 	why_forget(NO_ALLOCATOR);
 }
@@ -294,7 +294,7 @@ static const struct kernel_param_ops enabled_ops = { .set = set_enabled, .get = 
 module_param_cb(enabled, &enabled_ops, &enabled, 0644);
 MODULE_PARM_DESC(enabled, "Probe videobuf2; without, the module costs nothing");
 
-/* Modules that are probed come and go. */
+/* Modules with probed functions load and unload. */
 static int on_module(struct notifier_block *nb, unsigned long event, void *data)
 {
 	unsigned int i;
@@ -348,7 +348,7 @@ static int buffers_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(buffers);
 
-/* What is probed, and how many calls were missed: of more than 32 at a time. */
+/* Lists the probes and their missed calls. A probe misses calls beyond 32 at a time. */
 static int probes_show(struct seq_file *file, void *unused)
 {
 	unsigned int i;

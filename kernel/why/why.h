@@ -12,7 +12,7 @@ struct seq_file;
 struct sg_table;
 struct vb2_buffer;
 
-/* The functions that are probed. An operation (up to MMAP) can be refused. */
+/* The probed functions. Operations (up to MMAP) can fail with a refusal. */
 enum kind {
 	ALLOC, USERPTR, ATTACH, MAP, EXPORT, MMAP,
 	PUT, PUT_USERPTR, DETACH, DMA_MAP, DMABUF_MAP, DMABUF_ATTACH, DMABUF_DETACH, VM_OPEN, DONE,
@@ -20,13 +20,13 @@ enum kind {
 
 enum allocator { CONTIG, SG, VMALLOC, NO_ALLOCATOR };
 
-/* An operation in progress: its arguments, and the results of the calls that it makes. */
+/* An operation in progress: its arguments, and the results of its calls. */
 struct op {
 	struct hlist_node node;
 	struct task_struct *task;
 	enum kind kind;
 	enum allocator allocator;
-	/* The buffer, before the operation returns one; for EXPORT and MMAP, too. */
+	/* The buffer, if known before the operation returns; also set for EXPORT and MMAP. */
 	void *priv;
 	struct device *dev;
 	struct dma_buf *dmabuf;
@@ -34,7 +34,7 @@ struct op {
 	u64 size;
 	/* Errors of the last dma_map_sgtable() and dma_buf_map_attachment(). */
 	int dma_error, dmabuf_error;
-	/* The scatter table that one of them mapped, or did not map. */
+	/* Whether one of them mapped the scatter table that follows. */
 	bool is_mapped;
 	u64 contiguous, longest, last_address;
 	unsigned int segments;
@@ -47,16 +47,16 @@ struct refusal {
 	char comm[TASK_COMM_LEN];
 	char device[32];
 	char note[80];
-	/* Constants. */
+	/* Constant strings. */
 	const char *what, *constraint, *remedy;
 	u64 wanted, found;
 };
 
-/* reason.c. Callable from interrupt context, as all below. */
+/* Functions of reason.c. Interrupt context may call these and all below. */
 void why_look(struct op *op, struct sg_table *sgt, int error);
 void why_explain(const struct op *op, struct refusal *r);
 
-/* buffers.c */
+/* Functions of buffers.c. */
 const char *why_device(struct device *dev);
 void why_add(const struct op *op, void *priv);
 void why_change(void *priv, int change);
