@@ -25,7 +25,7 @@ const show = async () => {
   const track = stream.getVideoTracks()[0];
   track.onended = () => tell({event: 'ended'});
   devices.ondevicechange = async () => tell({event: 'devices', cameras: await cameras()});
-  // Chromium notices a change only after its first list, for which it starts an audio process.
+  // Chromium notices a change only after its first list, which starts an audio process.
   await cameras();
   const video = document.createElement('video');
   video.srcObject = stream;
@@ -38,7 +38,7 @@ const show = async () => {
     [canvas.width, canvas.height] = [width, height];
     context.drawImage(video, 0, 0);
     const bytes = context.getImageData(0, 0, width, height).data;
-    // A busy browser tells of its first frame before it can draw it: black then, which no picture is.
+    // A busy browser may report its first frame before it can draw it. The canvas is black then; no picture is.
     const drawn = bytes.some((byte, place) => place % 4 < 3 && byte !== 0);
     if (drawn) {
       const place = FRAMES - left--;
@@ -80,7 +80,7 @@ def hear(wanted):
         what = said.get(timeout=100)
         if "pixels" in what:
             rgba = base64.b64decode(what.pop("pixels"))
-            # Messages may pass each other on their way.
+            # Messages may arrive in another order.
             with open(f"{what['place']}.rgb", "wb") as out:
                 out.write(bytes(byte for at, byte in enumerate(rgba) if at % 4 < 3))
         print(json.dumps(what), flush=True)

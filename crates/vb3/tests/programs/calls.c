@@ -1,4 +1,9 @@
-// Single calls whose refusal is looked at: calls create BYTES | calls request COUNT… | calls userptr | calls stale sync|skip node|dmabuf.
+// Single calls whose refusals a test reads: calls create BYTES
+// calls request COUNT…
+// calls userptr
+// calls stale sync
+// skip node
+// dmabuf.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +74,7 @@ static void create(int fd, unsigned bytes)
 	say("CREATE_BUFS", ioctl(fd, VIDIOC_CREATE_BUFS, &c));
 }
 
-// REQBUFS with one number of buffers after another: how many are given, and whether all can be queued.
+// Calls REQBUFS with each number of buffers; prints how many it gets, and whether all can be queued.
 static void counts(int fd, char **words)
 {
 	unsigned type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
@@ -77,7 +82,7 @@ static void counts(int fd, char **words)
 		struct v4l2_requestbuffers r = { .count = (unsigned)atoi(*words), .type = type, .memory = V4L2_MEMORY_MMAP };
 		if (ioctl(fd, VIDIOC_REQBUFS, &r) < 0) {
 			printf("%s: %s\n", *words, strerrorname_np(errno));
-			// A call between that succeeds.
+			// A call in between that succeeds.
 			format(fd, type);
 			continue;
 		}
@@ -109,7 +114,7 @@ static void userptr(int fd)
 	say("QBUF", ioctl(fd, VIDIOC_QBUF, &b));
 }
 
-// A cached buffer of the display, filled by the camera, read with or without the sync that is due.
+// A display's cached buffer, filled by the camera and read with or without the necessary sync.
 static void stale(int camera, int sync, int by_node)
 {
 	unsigned in = V4L2_BUF_TYPE_VIDEO_CAPTURE, out = V4L2_BUF_TYPE_VIDEO_OUTPUT;

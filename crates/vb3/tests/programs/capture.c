@@ -1,7 +1,7 @@
 // Captures frames with raw system calls and no C library call in between, and writes them to a
 // file: capture mmap|read|poll|loop COUNT FILE [NODE].
 //
-// "loop" is for being killed at any moment: it streams for ever, with exported buffers mapped.
+// "loop" streams forever with exported buffers mapped, until a test kills it at some moment.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +50,7 @@ static long control(int fd, unsigned long request, void *argument)
 	return syscall(SYS_ioctl, fd, request, argument);
 }
 
-/* Waits 5 seconds at most. Not every processor has a call named poll. */
+/* Waits at most 5 seconds. Not every architecture has a call named poll. */
 static long wait_for(struct pollfd *waiting)
 {
 #ifdef SYS_poll

@@ -1,10 +1,10 @@
-// Descriptors that come and go at the numbers that devices get, beside the program's own:
-// churn COUNT SEED NODE; COUNT opens and closes of all threads together.
+// Descriptors appear and disappear at device numbers, among the program's own: churn COUNT SEED NODE.
+// COUNT is the number of opens and closes of all threads together.
 //
-// Two threads open and close NODE. Three open files of their own, at the lowest free number and at
-// the highest ones, and look after each what the number names. So many numbers are taken that the
-// lowest free one comes near those of devices, and falls back, all the time. A file that is not the
-// one that was opened, or is gone before it was closed, is lost.
+// Two threads open and close NODE. Three open ordinary files at the lowest free number and at the
+// highest ones, and check each number's file afterwards. So many numbers are in use that the lowest
+// free one repeatedly approaches those of devices and falls again. A file is lost if its number refers
+// to another file, or to none before its close.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +60,7 @@ static void *devices(void *given)
 	return NULL;
 }
 
-/* Whether a number names the file with this inode still. */
+/* Returns whether a number still refers to the file with this inode. */
 static int names(int fd, ino_t inode)
 {
 	struct stat stat;
@@ -87,7 +87,7 @@ static void *owns(void *given)
 	static _Thread_local int taken[LIMIT];
 	unsigned count = 0, most = 0;
 	while (is_more()) {
-		/* How full the table is goes up and down. */
+		/* The number of used descriptors rises and falls. */
 		if (count >= most || count >= LIMIT / OWN) {
 			while (count) {
 				check(taken[--count], stat.st_ino, "before its close");
@@ -98,7 +98,7 @@ static void *owns(void *given)
 		int above = draw(t) % 4 == 0;
 		int fd = fcntl(file, F_DUPFD_CLOEXEC, above ? LIMIT - 256 + (int)(draw(t) % 256) : 0);
 		if (fd < 0) {
-			/* As the limit has it; what is taken goes. */
+			/* The table is at its limit, so descriptors are closed from here on. */
 			most = count;
 			continue;
 		}

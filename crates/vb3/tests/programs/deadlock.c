@@ -1,4 +1,4 @@
-// A converter's OUTPUT buffer that is to wait for the picture made of it. Word: the converter.
+// Makes a converter's OUTPUT buffer wait for its own picture. Argument: the converter.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/dma-buf.h>

@@ -1,20 +1,21 @@
-// Speaks to a stateful decoder with plain ioctls, as the kernel's interface for it wants:
-// decode FOURCC STREAM PICTURES [COMMANDS [CODED]], with commands in a file or on standard input and
-// CODED the fourcc of the stream, or else H264:
+// Drives a stateful decoder by plain ioctls, as the kernel's documentation demands: decode FOURCC
+// STREAM PICTURES [COMMANDS [CODED]]. Commands come from a file or standard input. CODED is the
+// stream's fourcc, H264 if absent.
 //
 //   feed N     the next N bytes of STREAM in one OUTPUT buffer; its timestamp is its number, from 1
-//   jump N M   goes on at byte N of STREAM with timestamp M
+//   jump N M   continues at byte N of STREAM with timestamp M
 //   seek       STREAMOFF and STREAMON at OUTPUT
-//   seek-both  the same, and at CAPTURE too
-//   drain      V4L2_DEC_CMD_STOP; the last buffer, EPIPE and the event of the end must come
+//   seek-both  the same, and at CAPTURE
+//   drain      V4L2_DEC_CMD_STOP; then the last buffer, EPIPE and the end event must come
 //   start      V4L2_DEC_CMD_START
-//   restart    STREAMOFF and STREAMON at CAPTURE, the other way to go on after a drain
-//   wait N     waits until N pictures have come in all
+//   restart    STREAMOFF and STREAMON at CAPTURE, the other way to continue after a drain
+//   wait N     waits until N pictures have come in total
 //   ready      waits until the stream's format is known and CAPTURE streams
 //   capture    starts CAPTURE before the stream's format is known
 //
-// Says what came: "picture TIMESTAMP WIDTHxHEIGHT", "damaged TIMESTAMP …", "refused TIMESTAMP",
-// "field NUMBER" of a picture that is not progressive, "change WIDTHxHEIGHT", "last", "end". Pictures go to a file, lines without padding.
+// Prints what arrives: "picture TIMESTAMP WIDTHxHEIGHT", "damaged TIMESTAMP …", "refused TIMESTAMP",
+// "field NUMBER" for an interlaced picture, "change WIDTHxHEIGHT", "last", "end". It writes pictures to
+// a file, in lines without padding.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,8 @@ static unsigned char *out_map[OUTPUTS];
 static unsigned char *cap_map[CAPTURES][2];
 static size_t cap_len[CAPTURES][2];
 static unsigned captures, out_free, next_stamp = 1, came;
-// Whether CAPTURE streams; the last buffer came; the event of the end came; a change is announced.
+// Whether CAPTURE streams, whether the last buffer and the end event came, and whether a size change is
+// pending.
 static int capturing, last, end, change;
 
 static void die(const char *what)
@@ -152,7 +154,7 @@ static void write_lines(const unsigned char *from, unsigned stride, unsigned wid
 
 static void write_picture(unsigned index)
 {
-	// P010 has two bytes of each sample.
+	// P010 has two bytes per sample.
 	unsigned sample = fourcc == V4L2_PIX_FMT_P010 ? 2 : 1;
 	unsigned width = sample * shape.width, height = shape.height;
 	unsigned stride = shape.plane_fmt[0].bytesperline;
@@ -221,7 +223,7 @@ static void take_capture(void)
 	}
 }
 
-// What the interface wants when the size changes: what is left of the old one is taken first.
+// Handles a change of size: pictures of the old size come first.
 static void take_change(void)
 {
 	if (!change || (capturing && !last))
@@ -232,7 +234,7 @@ static void take_change(void)
 	printf("change %ux%u\n", shape.width, shape.height);
 }
 
-// Waits for something, and takes it.
+// Waits for the next result, and takes it.
 static void step(void)
 {
 	struct pollfd waiting = { .fd = node, .events = POLLPRI };
@@ -273,7 +275,7 @@ static void drain(void)
 {
 	struct v4l2_decoder_cmd stop = { .cmd = V4L2_DEC_CMD_STOP };
 	call(VIDIOC_DECODER_CMD, &stop, "V4L2_DEC_CMD_STOP");
-	// Where no format was found, CAPTURE does not stream, and nothing can come there.
+	// Without a format CAPTURE does not stream, so no picture can come.
 	while (!capturing) {
 		if (out_free == (1u << OUTPUTS) - 1)
 			return;
@@ -351,7 +353,7 @@ static void start(void)
 	struct v4l2_decoder_cmd again = { .cmd = V4L2_DEC_CMD_START };
 	call(VIDIOC_DECODER_CMD, &again, "V4L2_DEC_CMD_START");
 	last = 0;
-	// The buffer that was the last is the program's, and the only one that is not queued.
+	// The program has the last buffer, the only one that is not queued.
 	for (unsigned i = 0; i < captures; i++) {
 		struct v4l2_plane planes[VIDEO_MAX_PLANES];
 		struct v4l2_buffer b = buffer(CAP, i, planes);

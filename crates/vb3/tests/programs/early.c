@@ -1,6 +1,6 @@
-// Frames from a camera to a display, in the camera's buffers. Words: camera, display, frames, and how the
-// display gets a buffer: "wait" until the camera has given it back; "never" wait; "fences": at once, with the
-// camera's fence imported.
+// Passes frames from a camera to a display, in the camera's buffers. Arguments: camera, display,
+// frames, and the time when the display gets a buffer. "wait": after the camera returns it. "never": at
+// once, without a wait. "fences": at once, with the camera's fence imported.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/dma-buf.h>

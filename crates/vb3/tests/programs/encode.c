@@ -1,7 +1,7 @@
-// Encodes by one open stateful encoder, one part after the other:
+// Encodes parts in sequence with one open stateful encoder:
 // encode WIDTH HEIGHT FRAMES BITRATE PICTURES STREAM [WIDTH ...]
-// PICTURES is I420 without gaps; each packet of STREAM follows its length, four bytes, the lowest
-// first. A bitrate of 0 leaves it; the second half of a part whose bitrate is not 0 has half of it.
+// PICTURES is I420 without gaps. In STREAM, each packet follows its length in four bytes, lowest first.
+// A bitrate of 0 leaves the setting; else the second half of a part has half the bitrate.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
@@ -37,7 +37,7 @@ static struct v4l2_buffer buffer(unsigned type, struct v4l2_plane *plane)
 	};
 }
 
-// The one buffer of a queue.
+// The only buffer of a queue.
 static unsigned char *make(unsigned type, size_t *len)
 {
 	struct v4l2_requestbuffers wanted = { .count = 2, .type = type, .memory = V4L2_MEMORY_MMAP };

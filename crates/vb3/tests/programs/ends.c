@@ -1,6 +1,6 @@
-// Exports each of twelve buffers seventy times, lets go of the queue's own, has a child alone hold all
-// descriptors, kills that, and asks for twelve buffers again: as often as argv[2] says. Prints how many
-// it got.
+// Exports each of twelve buffers seventy times and frees the queue's references. A child then holds all
+// descriptors alone. Kills it, and requests twelve buffers again, argv[2] times. Prints how many it
+// got.
 #include <fcntl.h>
 #include <linux/videodev2.h>
 #include <signal.h>

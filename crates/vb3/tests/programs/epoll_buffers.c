@@ -1,5 +1,5 @@
-// epoll on a dma-buf and on sync files, level and edge, with a device and an eventfd in the same set: what
-// each wait reports, one line for each. Words: camera.
+// Tests epoll on a dma-buf and on sync files, level and edge, with a device and an eventfd in the same
+// set. Prints one line with the result of each wait. Argument: camera.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ static int control(int op, int fd, unsigned events, unsigned data)
 	return epoll_ctl(set, op, fd, &event);
 }
 
-// What is reported, in the order of the data.
+// Prints the reported events, sorted by their data.
 static void reported(const char *what, int timeout)
 {
 	struct epoll_event events[8];
@@ -52,7 +52,7 @@ static void reported(const char *what, int timeout)
 	fflush(stdout);
 }
 
-// A fence that ends with the next increment.
+// A fence that signals at the next increment.
 static int fence(void)
 {
 	struct create create = { .value = value + 1, .name = "epoll" };

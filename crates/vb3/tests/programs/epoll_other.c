@@ -1,6 +1,6 @@
-// What poll and epoll report of a dma-buf by the fences that it has, one line for each look: what was
-// reported, and what a stock kernel reports where that differs, which fails. Words: vgem, for a buffer
-// and fences of the driver of that name, or sw_sync, for one of the system heap with imported fences.
+// Prints what poll and epoll report of a dma-buf with fences, one line per check. If a stock kernel
+// reports something else, the line has that too, and the check fails. Argument: vgem, for a buffer and
+// fences of that driver, or sw_sync, for a buffer of the system heap with imported fences.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-// Of include/uapi/drm: what a system without libdrm's headers lacks.
+// From include/uapi/drm, for systems without libdrm's headers.
 struct version { int numbers[3]; size_t name_len; char *name; size_t date_len; char *date;
 		 size_t desc_len; char *desc; };
 struct dumb { __u32 height, width, bpp, flags, handle, pitch; __u64 size; };
@@ -28,14 +28,14 @@ struct signal { __u32 fence, flags; };
 #define FENCE_SIGNAL _IOW('d', 0x42, struct signal)
 #define FENCE_WRITE 1
 
-// Of drivers/dma-buf/sw_sync.c.
+// From drivers/dma-buf/sw_sync.c.
 struct create { __u32 value; char name[32]; __s32 fence; };
 #define CREATE_FENCE _IOWR('W', 0, struct create)
 #define INCREMENT _IOW('W', 1, __u32)
 
 #define BOTH (EPOLLIN | EPOLLOUT)
 
-// `buf` is what is looked at: the buffer, or a sync file of its fences.
+// `buf` is the polled file: the buffer, or a sync file of its fences.
 static int card = -1, timeline = -1, dmabuf, buf, set;
 static __u32 handle, fence, value;
 
@@ -78,7 +78,7 @@ static void open_heap(void)
 	must(timeline, "sw_sync");
 }
 
-// Somebody writes the buffer, or reads it, until end().
+// A fence marks the buffer as written or read until end().
 static void begin(int writes)
 {
 	if (card >= 0) {
@@ -127,7 +127,7 @@ static const char *events(unsigned found)
 	}
 }
 
-// Waits up to a second for what must come.
+// Waits up to a second for an expected event.
 static void polled(const char *name, int asked, int wait, const char *wanted)
 {
 	struct pollfd fds = { .fd = buf, .events = asked };
@@ -239,7 +239,7 @@ static void sync_file(void)
 	polled("sync file, poll, ended", BOTH, 0, "in");
 	close(buf);
 	reported("sync file, closed", 0, "none");
-	// One whose fence ends before anybody looks.
+	// A fence that ends before the first poll.
 	begin(1);
 	must(ioctl(dmabuf, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &export), "EXPORT_SYNC_FILE");
 	buf = export.fd;

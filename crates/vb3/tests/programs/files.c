@@ -60,7 +60,7 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* An event is pending from now on: POLLPRI. Without IN or OUT, poll asks for nothing else. */
+/* An event is pending from here on: POLLPRI. Without IN or OUT, poll asks only for that. */
 static void make_urgent(int fd)
 {
 	struct v4l2_event_subscription sub = {
@@ -125,7 +125,7 @@ static void control(int set, int op, int fd, uint32_t events, uint64_t data)
 	CHECK(epoll_ctl(set, op, fd, &e) == 0);
 }
 
-/* The events at once: their number, and those of the first. */
+/* Returns the number of pending events, and the first one's events. */
 static int wait_for(int set, uint32_t *events)
 {
 	struct epoll_event e[8] = { 0 };
@@ -159,7 +159,7 @@ static void close_epoll(void)
 	}
 }
 
-/* An entry belongs to the open file: it stays until its last descriptor is closed. */
+/* An entry belongs to the open file: it stays until the file's last descriptor is closed. */
 static void close_copies(void)
 {
 	uint32_t events;
@@ -176,7 +176,7 @@ static void close_copies(void)
 	CHECK(wait_for(set, &events) == 0);
 }
 
-/* The close of a descriptor in a table that two processes share is its last one. */
+/* If two processes share a table, the close of a descriptor there is the last one. */
 static void close_shared(void)
 {
 	pid_t child = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
@@ -199,7 +199,7 @@ static void close_shared(void)
 	CHECK(waitpid(child, NULL, 0) == child);
 }
 
-/* Whoever has waited for a killed process finds its queue free. */
+/* After a wait for a killed process, its queue is free. */
 static void close_killed(void)
 {
 	for (int i = 0; i < 200; i++) {
@@ -237,7 +237,7 @@ static void close_killed(void)
 	}
 }
 
-/* One entry, one event: whatever holds comes in it, once if EPOLLONESHOT. */
+/* One entry reports one event with all conditions, and only once if EPOLLONESHOT. */
 static void epoll_one(void)
 {
 	uint32_t events, all = EPOLLIN | EPOLLPRI | EPOLLONESHOT;
@@ -278,12 +278,12 @@ static void epoll_resize(void)
 		CHECK(ioctl(fd, VIDIOC_S_FMT, &format) == 0);
 		CHECK(epoll_wait(set, &event, 1, 0) == 0);
 	}
-	/* The program's own poll does start it. */
+	/* The program's own poll starts it. */
 	CHECK(epoll_ctl(set, EPOLL_CTL_MOD, fd, &event) == 0);
 	FAILS(ioctl(fd, VIDIOC_S_FMT, &format), EBUSY);
 }
 
-/* An edge is a wake-up: a call that wakes nobody makes none. */
+/* An edge is a wake-up: a call that wakes no waiter causes none. */
 static void epoll_edges(void)
 {
 	struct v4l2_capability cap;
@@ -315,7 +315,7 @@ static void epoll_sets(void)
 
 	more_files(4096);
 	fd = device();
-	/* Those of a process that has ended count no more. */
+	/* Entries of an ended process no longer count. */
 	if (fork() == 0) {
 		for (int i = 0; i < 300; i++)
 			control(epoll_create1(0), EPOLL_CTL_ADD, fd, EPOLLPRI, i);
@@ -331,8 +331,8 @@ static void epoll_sets(void)
 		CHECK(wait_for(sets[i], &events) == 1 && events == EPOLLPRI);
 }
 
-/* A poll that is stopped and continued ends when it would have without. */
-/* How long a wait of 2.2 s takes that is stopped for 1.8 s. */
+/* A stopped and continued poll ends at its original time. */
+/* Returns how long a wait of 2.2 s takes that is stopped for 1.8 s. */
 static double stopped_wait(int (*wait_for)(struct pollfd *))
 {
 	struct pollfd p = { .fd = device(), .events = POLLPRI };
@@ -381,7 +381,7 @@ static void *wait_beside(void *set)
 	return (void *)strange;
 }
 
-/* Of two sets with one device, which is in error, each sees its own entries alone. */
+/* Two sets contain one device with an error. Each reports only its own entries. */
 static void epoll_apart(void)
 {
 	int fd = device(), sets[2] = { epoll_create1(0), epoll_create1(0) };
@@ -399,7 +399,7 @@ static void epoll_apart(void)
 	CHECK(pthread_join(thread, &strange) == 0 && strange == NULL);
 }
 
-/* Sets that are closed with an entry are gone. */
+/* Closed sets with an entry disappear. */
 static void epoll_closed(void)
 {
 	int fd = device();
@@ -413,7 +413,7 @@ static void epoll_closed(void)
 	}
 }
 
-/* Far enough from each other for a busy machine. arm64 has no poll but ppoll. */
+/* The times differ enough for a busy machine. arm64 has only ppoll. */
 static void poll_stopped(void)
 {
 	double took;
@@ -422,7 +422,7 @@ static void poll_stopped(void)
 	took = stopped_wait(by_poll);
 	CHECK(took >= 2.2 && took < 3.8);
 #endif
-	/* What is left is written back as the stop comes, and is the time of the call made anew. */
+	/* The stop writes back the remaining time, and the repeated call uses it. */
 	took = stopped_wait(by_ppoll);
 	CHECK(took >= 3.9 && took < 5.5);
 }
@@ -443,7 +443,7 @@ static void poll_many(void)
 	CHECK(poll(p, 5000, 10000) == 1 && p[4999].revents == POLLPRI);
 }
 
-/* What has no meaning for a device or a dma-buf fails as the kernel has it fail. */
+/* Operations without meaning for a device or a dma-buf fail with the kernel's errno. */
 static void refused(void)
 {
 	char page[4096] = { 0 };
@@ -468,7 +468,7 @@ static void refused(void)
 	FAILS(syscall(SYS_io_uring_setup, 8, page), ENOSYS);
 }
 
-/* The kernel looks at no more bits than the descriptor table has, whatever number it is given. */
+/* The kernel reads no more bits than the descriptor table has, even for larger numbers. */
 static void select_large(void)
 {
 	unsigned char sets[8192];
@@ -496,7 +496,7 @@ static unsigned descriptors(void)
 	return count;
 }
 
-/* A descriptor whose number cannot be told is not made. */
+/* If a call cannot write a descriptor's number, it creates none. */
 static void untold(void)
 {
 	struct dma_buf_export_sync_file e = { .flags = DMA_BUF_SYNC_READ, .fd = -1 };
@@ -569,7 +569,7 @@ static void vectors(void)
 	CHECK(supervisors_peak() < before + (100 << 10));
 }
 
-/* Locks on a node are the program's: none of somebody else's is in the way. */
+/* Locks on a node are the program's: no other party's lock conflicts. */
 static void locks(void)
 {
 	struct flock whole = { .l_type = F_WRLCK };
@@ -587,7 +587,7 @@ static void locks(void)
 	CHECK(flock(fd, LOCK_SH) == 0);
 	CHECK(flock(again, LOCK_SH | LOCK_NB) == 0);
 	FAILS(flock(again, LOCK_EX | LOCK_NB), EWOULDBLOCK);
-	/* One that waits gets it with the other's last close. */
+	/* A waiting lock is granted at the other's last close. */
 	if (fork() == 0) {
 		close(again);
 		usleep(200000);
@@ -598,7 +598,7 @@ static void locks(void)
 	CHECK(wait(NULL) > 0);
 }
 
-/* Locks of an exported buffer are no business of those who track it. */
+/* Locks of an exported buffer do not disturb those that track it. */
 static void locks_of_buffers(void)
 {
 	struct flock whole = { .l_type = F_WRLCK };
@@ -616,7 +616,7 @@ static void locks_of_buffers(void)
 	CHECK(fcntl(buffer, F_GETLK, &whole) == 0 && whole.l_type == F_UNLCK);
 	whole.l_type = 7;
 	FAILS(fcntl(buffer, F_SETLK, &whole), EINVAL);
-	/* It is a dma-buf still. */
+	/* It is still a dma-buf. */
 	CHECK(lseek(buffer, 0, SEEK_END) > 0);
 	at = mmap(NULL, 4096, PROT_READ, MAP_SHARED, buffer, 0);
 	CHECK(at != MAP_FAILED);
@@ -654,7 +654,7 @@ static void nodes(void)
 static unsigned long opens;
 static volatile int over;
 
-/* Each descriptor must be what was opened, with the number that was written into it. */
+/* Each descriptor must still be the opened file, which contains its number. */
 static void *churn_own(void *arg)
 {
 	enum { HELD = 210 };
@@ -683,7 +683,7 @@ static void *churn_own(void *arg)
 	return NULL;
 }
 
-/* Files opened all the time, up to the limit, while devices are: nothing of them is lost. */
+/* Files are opened all the time, up to the limit, together with devices. None may get lost. */
 static void churn(void)
 {
 	const char *slowness = getenv("VB3_SLOWNESS");
@@ -711,7 +711,7 @@ static void churn(void)
 	printf("opens %lu devices %lu\n", opens, devices);
 }
 
-/* Thousands of exported buffers are held, and go with the process. */
+/* A process holds thousands of exported buffers, and they end with it. */
 static void exports(void)
 {
 	int fd;

@@ -1,11 +1,11 @@
-// Captures frames and says of each what came: frames COUNT FILE [NODE [BUSY_MS]]. Works for
-// BUSY_MS on each.
+// Captures frames and prints a line for each: frames COUNT FILE [NODE [BUSY_MS]]. Works for BUSY_MS on
+// each frame.
 //
-//   frame SEQUENCE BYTESUSED ERROR LATE_MS TIMESTAMP_US     and its bytes go to FILE
+//   frame SEQUENCE BYTESUSED ERROR LATE_MS TIMESTAMP_US     its bytes go to FILE
 //   event TYPE CHANGES STATUS                  with the input's status
 //   format WIDTH HEIGHT                        before each stream
-//   failed CALL ERRNO                          and it is tried again
-//   silence                                    nothing came for a second
+//   failed CALL ERRNO                          the call is repeated
+//   silence                                    no frame came for a second
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +34,7 @@ static void fail(const char *call)
 		exit(1);
 }
 
-/* Tries again until it succeeds. */
+/* Repeats a call until it succeeds. */
 static void must(unsigned long request, void *argument, const char *call)
 {
 	while (ioctl(fd, request, argument) < 0)

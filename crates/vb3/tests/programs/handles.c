@@ -1,6 +1,6 @@
-// One buffer under all the handles that a program can have of it, which then go one after another.
-// Words: v4l2, heap, udmabuf or own; a camera, a display, and another one. `$VB3 ctl buffers` is
-// asked behind each line that begins with ==.
+// Holds one buffer by all handles that a program can have, and closes them one by one. Arguments: v4l2,
+// heap, udmabuf or own; a camera, a display, and another display. The test runs `$VB3 ctl buffers`
+// after each line that begins with ==.
 #define _GNU_SOURCE
 #include "other.h"
 #include <linux/videodev2.h>
@@ -60,7 +60,7 @@ static void *map(int fd, unsigned at)
 	return new;
 }
 
-// As udmabuf() does; the memfd is the program's to map.
+// Like udmabuf(), but the program can map the memfd.
 static int udmabuf_of(int memfd)
 {
 	int device = open(UDMABUF, O_RDWR | O_CLOEXEC);
@@ -100,7 +100,7 @@ int main(int argc, char **argv)
 		must(ftruncate(memfd, whole_pages(SIZE)) | fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK),
 		     "memfd");
 		one = map(memfd, 0);
-		// Before it is a udmabuf's, too: then no device pins it.
+		// Before the memfd becomes a udmabuf, so that no device pins it.
 		give(other, one);
 		buf = udmabuf_of(memfd);
 		close(memfd);
@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 	close(copy);
 	list("without all but a device");
 	reqbufs(display, OUT, V4L2_MEMORY_DMABUF, 0);
-	// What is closed is found out a moment later.
+	// The supervisor notices a close a moment later.
 	must(system("until test -z \"$($VB3 ctl buffers)\"; do sleep 0.02; done"), "sh");
 	list("none");
 	return 0;

@@ -1,4 +1,5 @@
-// Calls on a dma-heap, one line for each: heap NODE MORE, where MORE is more bytes than it has.
+// Makes calls on a dma-heap and prints a line for each: heap NODE MORE. MORE is a size that exceeds the
+// heap.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -52,7 +53,7 @@ static void list(void)
 	printf("\n");
 }
 
-// All bytes are zero; what is written through one mapping is seen through another.
+// All bytes are zero; writes through one mapping appear in another.
 static long use(int fd, size_t len)
 {
 	unsigned char *at = mmap(0, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -95,8 +96,8 @@ int main(int argc, char **argv)
 	say("use", use(fd, 102400));
 	say("rename", ioctl(fd, DMA_BUF_SET_NAME, "heap"));
 	close(fd);
-	// Again, all zero, and more often than all the memory would do; less often where that takes
-	// long.
+	// Allocates again, with all bytes zero, more often than the memory would last. If that takes
+	// long, it stops earlier.
 	const char *slowness = getenv("VB3_SLOWNESS");
 	int times = 2000 / (slowness ? atoi(slowness) : 1);
 	for (int i = 0; i < times && fd >= 0; i++) {

@@ -1,7 +1,7 @@
-// Holds one thread of vb3 while the programs under it go on:
+// Stops one thread of vb3 while its programs run:
 //
-//   hold THREAD vb3 run …   runs vb3; each line at ./hold has the thread of that name stand or go on,
-//                           and is answered at ./held
+//   hold THREAD vb3 run …   runs vb3; each line at ./hold stops or continues the thread with that
+//                           name, and the answer comes at ./held
 //   hold scaled NODE NODE   under that: captures from a camera whose scaler is held, and its sibling
 //
 // It is the parent of vb3, so that the kernel lets it stop that thread (ptrace).
@@ -57,12 +57,12 @@ static int outside(const char *name, char **command)
 {
 	must(mkfifo("hold", 0600), "mkfifo hold");
 	must(mkfifo("held", 0600), "mkfifo held");
-	// Both ways open, so that nobody waits for the other one to open its end.
+	// Both ends are open, so that neither side waits for the other's open.
 	int asked = must(open("hold", O_RDWR | O_CLOEXEC), "hold");
 	int answer = must(open("held", O_RDWR | O_CLOEXEC), "held");
 	int vb3 = must(fork(), "fork");
 	if (!vb3) {
-		// What fails here leaves nothing that waits.
+		// A failure here leaves no waiter.
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execvp(command[0], command);
 		must(-1, command[0]);
@@ -111,7 +111,7 @@ static int take(int fd)
 	return must(ioctl(fd, VIDIOC_QBUF, &b), "QBUF");
 }
 
-// Takes a frame as soon as there is one.
+// Takes the next frame as soon as it comes.
 static void await(int fd)
 {
 	struct pollfd entry = { .fd = fd, .events = POLLIN };
@@ -136,7 +136,7 @@ static int inside(const char *scaled, const char *sibling)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	int held = stream(scaled, O_NONBLOCK), other = stream(sibling, 0);
-	// The thread is there from the first frame on.
+	// The thread exists from the first frame on.
 	await(held);
 	ask();
 	int frames = 0;

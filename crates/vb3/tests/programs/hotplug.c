@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define BUFFERS 4
-/* The directories of a webcam that come and go. */
+/* The directories of a webcam, which appear and disappear. */
 #define DEVICE "@/devices/platform/vb3-hcd.0/usb60/60-1"
 #define INTERFACE DEVICE "/60-1:1.0"
 #define VIDEO INTERFACE "/video4linux/video0"
@@ -42,7 +42,7 @@
 
 static const char *device;
 
-/* Sends an order to the run, and waits until it is carried out; whether it was. */
+/* Sends an order to the run and waits for its end; returns whether it was carried out. */
 static int order(const char *word)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -75,7 +75,7 @@ static struct v4l2_buffer buffer(unsigned int index)
 				     .memory = V4L2_MEMORY_MMAP };
 }
 
-/* Opens the device and maps buffers; -1 where a call fails. */
+/* Opens the device and maps buffers; returns -1 if a call fails. */
 static int begin(struct stream *s)
 {
 	struct v4l2_requestbuffers req = { .count = BUFFERS,
@@ -112,7 +112,7 @@ static void end(struct stream *s)
 		close(s->fd);
 }
 
-/* Waits for frames; -1 where a call fails. */
+/* Waits for frames; returns -1 if a call fails. */
 static int frames(struct stream *s, int wanted)
 {
 	for (unsigned int i = 0; i < s->count; i++) {
@@ -177,7 +177,7 @@ static void until_asleep(atomic_int *tid)
 	}
 }
 
-/* Whether a directory lists a name. */
+/* Returns whether a directory lists a name. */
 static int lists(const char *path, const char *name)
 {
 	DIR *dir = opendir(path);
@@ -222,7 +222,7 @@ static void gone(void)
 	}
 	copy = malloc(s.length[0]);
 	memcpy(copy, s.at[0], s.length[0]);
-	/* Nothing is queued: who waits, waits. */
+	/* No buffer is queued, so every call waits. */
 	CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, s.fd, &event) == 0);
 	CHECK(pthread_create(&threads[0], NULL, waits, &dqbuf) == 0);
 	CHECK(pthread_create(&threads[1], NULL, waits, &polled) == 0);
@@ -238,7 +238,7 @@ static void gone(void)
 	p = (struct pollfd){ .fd = s.fd, .events = POLLPRI | POLLOUT };
 	CHECK(poll(&p, 1, -1) == 1 && p.revents == (POLLERR | POLLHUP | POLLPRI));
 
-	/* The file is open, and refuses everything. */
+	/* The file stays open, and refuses every call. */
 	CHECK(ioctl(s.fd, VIDIOC_QUERYCAP, &cap) == -1 && errno == ENODEV);
 	CHECK(ioctl(s.fd, VIDIOC_QBUF, &b) == -1 && errno == ENODEV);
 	CHECK(stream_on(&s) == -1 && errno == ENODEV);
@@ -246,7 +246,7 @@ static void gone(void)
 	CHECK(mmap(NULL, s.length[1], PROT_READ, MAP_SHARED, s.fd, 0) == MAP_FAILED && errno == ENODEV);
 	CHECK(fstat(s.fd, &stat_buf) == 0 && S_ISCHR(stat_buf.st_mode));
 
-	/* The node is not there, under none of its names. */
+	/* The node has disappeared under all its names. */
 	CHECK(open(device, O_RDWR) == -1 && errno == ENOENT);
 	CHECK(stat(device, &stat_buf) == -1 && errno == ENOENT);
 	CHECK(access(device, F_OK) == -1 && errno == ENOENT);
@@ -256,7 +256,7 @@ static void gone(void)
 	CHECK(access("/run/udev/data/c81:0", F_OK) == -1 && errno == ENOENT);
 	CHECK(!order("unplug"));
 
-	/* What it had given stays, until it is closed. */
+	/* Its buffers stay until they are closed. */
 	CHECK(memcmp(copy, s.at[0], s.length[0]) == 0);
 	CHECK(lseek(export.fd, 0, SEEK_END) >= (off_t)s.length[0]);
 	shared = mmap(NULL, s.length[0], PROT_READ, MAP_SHARED, export.fd, 0);
@@ -334,7 +334,7 @@ static int monitor(unsigned int groups, int flags)
 
 static void events(void)
 {
-	/* In the order in which a kernel announces a webcam. */
+	/* In a kernel's order for a webcam. */
 	static const char *const gone[] = { VIDEO, METADATA, MEDIA, INTERFACE, DEVICE };
 	static const char *const come[] = { DEVICE, INTERFACE, VIDEO, METADATA, MEDIA };
 	int kernel = monitor(1, 0), udev = monitor(2, SOCK_NONBLOCK), none = monitor(0, SOCK_NONBLOCK);
@@ -359,7 +359,7 @@ static void events(void)
 	pthread_join(thread, (void **)&first);
 	CHECK(strncmp(first->text, "remove", 6) == 0 && strcmp(first->text + 6, gone[0]) == 0);
 	CHECK(first->from.nl_groups == 1 && first->from.nl_pid == 0 && first->who.uid == 0);
-	/* The devices that the node was on go after it. */
+	/* The node's parent devices follow it. */
 	for (int i = 1; i < PATHS; i++) {
 		CHECK(recv(kernel, text, sizeof(text), 0) > 0);
 		CHECK(strncmp(text, "remove", 6) == 0 && strcmp(text + 6, gone[i]) == 0);
@@ -374,7 +374,7 @@ static void events(void)
 		CHECK(read(udev, text, sizeof(text)) > 40);
 
 	CHECK(order("plug"));
-	/* When one hears of a node, it is there. */
+	/* When a listener gets the event, the node exists. */
 	for (int i = 0; i < PATHS; i++) {
 		CHECK(recv(kernel, text, sizeof(text), 0) > 0);
 		CHECK(strncmp(text, "add", 3) == 0 && strcmp(text + 3, come[i]) == 0);
@@ -382,7 +382,7 @@ static void events(void)
 	CHECK((found = open(device, O_RDWR)) >= 0 && close(found) == 0);
 	CHECK(hear(none, 0, 100).length == -1 && errno == EAGAIN);
 
-	/* Without SO_PASSCRED nobody is told of; other protocols are the kernel's. */
+	/* Without SO_PASSCRED the message has no sender; the kernel serves other protocols. */
 	CHECK(setsockopt(udev, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0);
 	CHECK(recvfrom(udev, text, sizeof(text), 0, NULL, NULL) > 40);
 	name = (struct sockaddr_nl){ .nl_family = AF_NETLINK };
@@ -393,7 +393,7 @@ static void events(void)
 static atomic_uint calls;
 static atomic_int over;
 
-/* Streams again and again, whatever becomes of the device. */
+/* Streams again and again, whether the device exists or not. */
 static void *streams(void *given)
 {
 	unsigned int *whole = given;
@@ -430,7 +430,7 @@ static void *polls(void *given)
 			CHECK(errno == ENODEV || errno == ENOENT);
 			continue;
 		}
-		/* Nothing but the unplugging ends this. */
+		/* Only the unplugging ends this. */
 		while (!atomic_load(&over) && poll(&p, 1, 100) == 0)
 			;
 		*hung_up += p.revents & POLLHUP ? 1 : 0;

@@ -47,7 +47,7 @@ static int lock(int fd, int type, off_t start, off_t len)
 	return lock_by(fd, F_SETLK, type, start, len);
 }
 
-/* What another process is told that opens the file and locks: 0 or an errno. */
+/* Returns the result of another process's lock attempt on the file: 0 or an errno. */
 static int others(int type, off_t start, off_t len)
 {
 	int status;
@@ -59,7 +59,7 @@ static int others(int type, off_t start, off_t len)
 	return WEXITSTATUS(status);
 }
 
-/* A process that locks, says so, and waits for its end. */
+/* A process that locks, reports that, and waits until it is killed. */
 static pid_t holder(off_t start, off_t len)
 {
 	char said;
@@ -97,7 +97,7 @@ static void ranges(void)
 		CHECK(fcntl(fd, F_GETLK, &seen) == 0);
 		CHECK(seen.l_type == F_WRLCK && seen.l_pid == getppid());
 		CHECK(seen.l_start == 20 && seen.l_len == 0 && seen.l_whence == SEEK_SET);
-		/* A child has no locks, and its closes end none of its parent's. */
+		/* A child inherits no locks, and its closes release none of its parent's. */
 		FAILS(lock(again, F_WRLCK, 0, 0), EAGAIN);
 		close(fd);
 		close(again);
@@ -106,7 +106,7 @@ static void ranges(void)
 	CHECK(wait(NULL) > 0);
 	CHECK(others(F_WRLCK, 30, 1) == EAGAIN);
 	CHECK(fcntl(fd, F_GETLK, &seen) == 0 && seen.l_type == F_UNLCK);
-	/* The close of any descriptor of the file ends all its locks. */
+	/* The close of any descriptor of the file releases all the process's locks. */
 	close(again);
 	CHECK(others(F_WRLCK, 0, 0) == 0);
 	CHECK(lock(fd, F_WRLCK, 0, 0) == 0);
@@ -116,7 +116,7 @@ static void ranges(void)
 	CHECK((again = opened(O_RDWR)) >= 0 && dup2(fd, again) == again);
 	CHECK(others(F_WRLCK, 0, 0) == 0);
 	CHECK(lock(fd, F_WRLCK, 0, 0) == 0);
-	/* One that closes nothing. */
+	/* A close without effect. */
 	FAILS(dup2(999, again), EBADF);
 	CHECK(dup2(fd, fd) == fd && others(F_WRLCK, 0, 0) == EAGAIN);
 	CHECK(syscall(SYS_close_range, again, again, 0) == 0);
@@ -145,7 +145,8 @@ static void refused(void)
 	close(reader);
 }
 
-/* Locks of descriptions exclude each other in one process, too, and end with the last descriptor. */
+/* Locks of descriptions also exclude each other within one process, and end with the last
+ * descriptor. */
 static void of_descriptions(void)
 {
 	struct flock seen = { .l_type = F_WRLCK };
@@ -173,7 +174,7 @@ static void ends(void)
 	CHECK(waitpid(other, NULL, 0) == other);
 	CHECK(lock(fd, F_WRLCK, 0, 0) == 0);
 	CHECK(lock(fd, F_UNLCK, 0, 0) == 0);
-	/* One that waits gets it when the holder ends. */
+	/* A waiting lock is granted when the holder ends. */
 	other = holder(0, 0);
 	if (fork() == 0) {
 		kill(other, SIGKILL);
@@ -183,7 +184,7 @@ static void ends(void)
 	while (wait(NULL) > 0)
 		;
 	CHECK(lock(fd, F_UNLCK, 0, 0) == 0);
-	/* Of two that wait for each other, one is told so. */
+	/* If two wait for each other, one gets an error. */
 	CHECK(lock(fd, F_WRLCK, 0, 1) == 0);
 	if ((other = fork()) == 0) {
 		fd = opened(O_RDWR);

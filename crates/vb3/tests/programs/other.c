@@ -1,9 +1,9 @@
-// Streams through dma-bufs of another driver, and writes what the CPU saw of each picture:
+// Streams through dma-bufs of another driver, and writes what the CPU read of each picture:
 //
 //   other show KIND FRAMES FILE    the CPU fills buffers, the display /dev/video1 shows them
-//   other pass KIND FRAMES FILE    the camera /dev/video0 fills them, the CPU looks, the display
+//   other pass KIND FRAMES FILE    the camera /dev/video0 fills them, the CPU reads them, the display
 //                                  shows them
-//   other many KIND FRAMES FILE    the display shows a new buffer each time, and lets go of it
+//   other many KIND FRAMES FILE    the display shows a new buffer each time, and releases it
 #define _GNU_SOURCE
 #include "other.h"
 #include <linux/dma-buf.h>
@@ -81,7 +81,7 @@ static void fill(unsigned char *at, unsigned size, unsigned frame)
 	}
 }
 
-// How many dma-bufs a process has open.
+// Returns the number of a process's open dma-bufs.
 static unsigned dmabufs_of(pid_t pid)
 {
 	char path[64], to[64];
@@ -112,7 +112,7 @@ static int many(const char *kind, unsigned frames, FILE *file)
 		fill(at, size, frame);
 		save(file, at, size);
 		bracket(dmabuf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE);
-		// The first stays at an index of its own, so that the queue is never without one.
+		// The first stays at a separate index, so that the queue is never empty.
 		queue(display, OUT, frame == 0, dmabuf, size);
 		dequeue(display, OUT);
 		if (frame > 0) {
@@ -120,7 +120,7 @@ static int many(const char *kind, unsigned frames, FILE *file)
 			close(dmabuf);
 		}
 	}
-	// The device's queue still names the first and the last one. The others go in their own time.
+	// The device's queue still refers to the first and the last one. The others are released later.
 	unsigned held = 0;
 	for (int look = 0; look < 500; look++) {
 		held = dmabufs_of(getppid());

@@ -1,5 +1,5 @@
-/* What a program sees of a machine's page size: mmap offsets, lengths of buffers, of dma-bufs and of
- * a heap's memory, beside its own page size. */
+/* Prints a machine's page size as a program sees it: mmap offsets, and lengths of buffers, dma-bufs
+ * and a heap's memory, next to the program's page size. */
 #include <fcntl.h>
 #include <linux/dma-heap.h>
 #include <linux/videodev2.h>
@@ -48,7 +48,7 @@ int main(void)
 		need(shared != MAP_FAILED, "mmap of a dma-buf");
 		at[buffer.length - 1] = (char)(i + 1);
 		need(shared[buffer.length - 1] == (char)(i + 1), "the same bytes");
-		/* A page of the program's own, of a dma-buf that is longer. */
+		/* A page of the program's size, from a longer dma-buf. */
 		char *second = mmap(NULL, 1, PROT_READ, MAP_SHARED, export.fd,
 				    sysconf(_SC_PAGESIZE));
 		need(second != MAP_FAILED, "mmap of a dma-buf's second page");

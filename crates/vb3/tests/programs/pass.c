@@ -1,4 +1,4 @@
-// A camera in one process, a display in another: buffers go over by SCM_RIGHTS, nothing is copied.
+// A camera in one process, a display in another: buffers pass by SCM_RIGHTS, without a copy.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +71,7 @@ static void allocate(int fd, unsigned type, unsigned memory)
 	}
 }
 
-// Shows what it is sent, and says when a buffer is free again.
+// Shows received buffers, and reports when each is free again.
 static void display(int peer)
 {
 	unsigned type = V4L2_BUF_TYPE_VIDEO_OUTPUT, size;

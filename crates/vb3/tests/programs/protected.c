@@ -1,5 +1,5 @@
-// A buffer of a protected heap, which devices share and the CPU is kept from: one line for each call.
-// Words: the heap, a camera and a display that may use it, and a display that may not.
+// Devices share a buffer of a protected heap, which the CPU cannot access. Prints one line per call.
+// Arguments: the heap, a camera and a display that may use it, and a display that may not.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +81,7 @@ int main(int argc, char **argv)
 	say("pwrite", pwrite(buf, &byte, 1, 0));
 	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ };
 	say("SYNC", ioctl(buf, DMA_BUF_IOCTL_SYNC, &sync));
-	// At a number that nobody takes for a device's, the file itself answers.
+	// At a number outside the kept ones, the file itself answers.
 	int copy = dup2(buf, 20);
 	printf("a copy shows: %s\n", shows(copy));
 	say("pwrite to it", pwrite(copy, &byte, 1, 0));

@@ -1,6 +1,6 @@
 // Random ioctls with random arguments and pointers on a device: random COUNT SEED NODE.
 //
-// A child makes the calls, so that a crash of the client itself is seen and told apart.
+// A child makes the calls, so that the test detects a crash of the client itself.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +39,7 @@ static const unsigned long KNOWN[] = {
 
 #define AREA 65536
 
-static unsigned char *area; // followed by a page that is not there
+static unsigned char *area; // an unmapped page follows
 static unsigned char *read_only;
 
 static uint32_t value(void)
@@ -77,7 +77,7 @@ static void fill(unsigned char *at, size_t length)
 		uint32_t v = value();
 		memcpy(at + i, &v, 4);
 	}
-	// Pointers where structures have them, and types that exist.
+	// Pointers at the structures' offsets, and existing types.
 	for (int i = 0; i < 3; i++) {
 		uint64_t p = pointer();
 		memcpy(at + (number() % (length / 8)) * 8, &p, 8);

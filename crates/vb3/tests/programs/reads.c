@@ -1,4 +1,4 @@
-// Large read()s of one file by several who have it open:
+// Large read()s of one file by several readers:
 // reads together NODE BYTES COUNT   two threads, which read COUNT frames each
 // reads killed NODE BYTES           a child, killed in the middle of a read(), and its parent
 // reads fault NODE BYTES            into memory that ends within a frame
@@ -61,8 +61,8 @@ static void keep(const unsigned char *frame, size_t len)
 	pthread_mutex_unlock(&one);
 }
 
-// Who comes while the other waits for a frame is refused (EBUSY), and comes again at once: some of
-// its calls come while the other's frame is copied.
+// A reader is refused (EBUSY) while the other waits for a frame, and retries at once. So some of its
+// calls come while the other's frame is copied.
 static void *read_frames(void *unused)
 {
 	(void)unused;
@@ -89,7 +89,7 @@ static void together(void)
 		pthread_join(threads[i], NULL);
 }
 
-// Fills the pages of the first half; tells when one behind that is asked for, and leaves it.
+// Fills the pages of the first half; reports a request for a later page, and leaves it.
 static void *fill(void *faults)
 {
 	struct uffd_msg fault;
@@ -147,7 +147,7 @@ static void killed(void)
 	keep(frame, bytes);
 }
 
-// A kernel stays where it was in the frame.
+// A kernel keeps its position in the frame.
 static void fault(void)
 {
 	unsigned char *frame = map(bytes + PAGE);

@@ -1,5 +1,6 @@
-// Media requests on a memory-to-memory device: the rows of the table, what controls do to
-// pictures, and waiting for requests. requests VIDEO MEDIA [none|kill]
+// Tests media requests on a memory-to-memory device: the table's rows, the effect of controls on
+// pictures, and waits for requests. requests VIDEO MEDIA [none
+// kill]
 #include "rows.h"
 #include <linux/media.h>
 #include <signal.h>
@@ -161,7 +162,7 @@ static unsigned char *memory_of(int fd, unsigned of, unsigned index, size_t *len
 	return mem;
 }
 
-// Waits in another way for each request.
+// Waits by another method for each request.
 static int wait_for(int request, int way)
 {
 	if (way == 0) {
@@ -183,7 +184,7 @@ static int wait_for(int request, int way)
 	return select(request + 1, 0, 0, &set, &t) == 1 && FD_ISSET(request, &set);
 }
 
-// Turns every other picture by a control in its request, while all are queued at once.
+// Mirrors every other picture by a control in its request, while all are queued at once.
 static void pictures(void)
 {
 	int fd = ready(), requests[BUFFERS], zero = 0, value;
@@ -201,7 +202,7 @@ static void pictures(void)
 		to[i] = memory_of(fd, capture_type, i, &len);
 		requests[i] = a_request();
 		value = i % 2;
-		// The last but one says nothing, and keeps what holds.
+		// The last but one sets no control, so the value stays.
 		if (i != 2 && control(fd, VIDIOC_S_EXT_CTRLS, requests[i], &value))
 			die("S_EXT_CTRLS");
 		if (put(fd, i, requests[i]) || go(requests[i]))
@@ -241,7 +242,7 @@ static void pictures(void)
 	printf("now %d\n", now.value);
 }
 
-// What becomes of buffers whose request goes, before and after it was queued.
+// Checks the buffers of a request that ends before or after it was queued.
 static void closing(void)
 {
 	int fd = ready(), idle = a_request(), queued = a_request();
@@ -255,7 +256,7 @@ static void closing(void)
 	say("again", put(fd, 0, a_request()));
 	switch_on(fd, type, 0);
 	printf("cancelled flags=%lx\n", flags_of(fd, 1));
-	// A request outlives the file whose buffer it had.
+	// A request outlives its buffer's file.
 	int left = a_request();
 	put(fd, 2, left);
 	go(left);

@@ -1,5 +1,5 @@
-// A camera's buffer that a display imports is taken back by `$VB3 ctl revoke`: what the program finds in its
-// mappings, and what calls answer, one line for each. Words: camera, display.
+// A display imports a camera's buffer, and `$VB3 ctl revoke` revokes it. Prints what the program finds
+// in its mappings, and the results of calls, one line each. Arguments: camera, display.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

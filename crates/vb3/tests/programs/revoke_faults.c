@@ -1,6 +1,6 @@
-// What a program and its children find in all their mappings of a camera's buffer that is taken back by
-// `$VB3 ctl revoke ORDER...`: SIGBUS where they touch it, or what they read there. One line for each.
-// Words: camera, another camera, how it is revoked, "filtered" for a program with a seccomp filter of its own.
+// `$VB3 ctl revoke ORDER...` revokes a camera's buffer. A program and its children access all their
+// mappings of it. Prints one line each: SIGBUS or the value read. Arguments: camera, another camera,
+// the order, and "filtered" for a program with its own seccomp filter.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +26,9 @@ static int cameras[2];
 static __thread sigjmp_buf back;
 static __thread siginfo_t fault;
 
-// What children and threads say of themselves.
+// Reports of children and threads.
 struct told {
-	// The thread that is about to wait.
+	// The thread that will wait next.
 	volatile pid_t waits;
 	volatile int go;
 	char text[64];
@@ -72,7 +72,7 @@ static int call(int camera, unsigned long request, int index, unsigned *at)
 	return result;
 }
 
-// Until a thread has gone to sleep, in a call that it makes after it has said so.
+// Waits until a thread sleeps in the call that follows its report.
 static void until_it_waits(const struct told *who, pid_t pid)
 {
 	char path[64], text[512], *state;
@@ -140,7 +140,7 @@ int main(int argc, char **argv)
 	}
 	ioctl(cameras[0], VIDIOC_EXPBUF, &expbuf);
 
-	// A page of its own, the buffer, another buffer, a page of its own.
+	// The program's page, the buffer, another buffer, the program's page.
 	unsigned char *all = mmap(NULL, 6 * PAGE, both, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unsigned char *one = mmap(all + PAGE, 2 * PAGE, both, MAP_SHARED | MAP_FIXED, cameras[0], at[0]);
 	unsigned char *other = mmap(one + 2 * PAGE, 2 * PAGE, both, MAP_SHARED | MAP_FIXED, cameras[0], at[1]);

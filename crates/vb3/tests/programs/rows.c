@@ -240,7 +240,7 @@ static void user_pointers(void)
 	say("U9", queue_user(fd, 0, good, 0xfffff000));
 	stream(fd, 0);
 
-	// The same address, other memory: the frame must go where the address points now.
+	// The same address with other memory: the frame must go to the memory at that address now.
 	if (!out) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		long result = queue_user(fd, 3, good, size) | stream(fd, 1);
@@ -277,7 +277,7 @@ static void imports(void)
 	say("F2", queue_dmabuf(fd, 0, none, 0, 0));
 	say("F3", queue_dmabuf(fd, 0, tiny, 0, 0));
 	say("F4", queue_dmabuf(fd, 0, tiny, size, 0));
-	// Ten times: nothing of a failed attempt may stay.
+	// Ten times, since a failed attempt must leave nothing behind.
 	for (int i = 0; i < 10; i++)
 		queue_dmabuf(fd, (unsigned)i % 4, tiny, size, 0);
 	struct v4l2_exportbuffer e = { .type = type };
@@ -306,7 +306,7 @@ static void imports_of_size(void)
 	close(fd);
 }
 
-// OUTPUT only: bytesused is held against the dma-buf that comes with it, not the one before.
+// OUTPUT only: bytesused is compared with its own call's dma-buf, not an earlier one.
 static void import_payloads(void)
 {
 	int good = foreign_dmabuf(size), large = foreign_dmabuf(size * 4), fd = device();
@@ -383,7 +383,7 @@ static void model(void)
 	close(fd);
 }
 
-// A thread that sleeps in DQBUF, and what it got.
+// A thread that sleeps in DQBUF, and its result.
 static int sleeper_fd;
 static pid_t sleeper_tid;
 static long sleeper_result;
@@ -418,7 +418,7 @@ static void until_asleep(void)
 			break;
 		sched_yield();
 	}
-	// Calls are taken in order: when this one is answered, the sleeper's has been looked at.
+	// Calls are served in order: when this one has its answer, the sleeper's was checked.
 	struct v4l2_capability c;
 	ioctl(sleeper_fd, VIDIOC_QUERYCAP, &c);
 }

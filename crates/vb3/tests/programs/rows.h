@@ -1,4 +1,4 @@
-// What the clients of the errno table share: calls that return a number or -1, and how to say it.
+// Shared by the clients of the errno table: calls that return a number or -1, and output of the result.
 #pragma once
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +23,7 @@ struct v4l2_remove_buffers {
 
 #define MAX_PLANES_GIVEN 9
 
-// Each client uses its part of this.
+// Each client uses some of these.
 #pragma GCC diagnostic ignored "-Wunused-function"
 
 static const char *node, *exporter_node;
@@ -197,7 +197,7 @@ static long stream(int fd, int on)
 	return stream_of(fd, on, type);
 }
 
-// A dma-buf's fd, or -1.
+// Returns a dma-buf's descriptor, or -1.
 static long export_of(int fd, unsigned of, unsigned index, unsigned plane, unsigned flags)
 {
 	struct v4l2_exportbuffer e;
@@ -240,13 +240,13 @@ static long cookie(int fd, unsigned index)
 	return mplane ? (long)plane_array[0].m.mem_offset : (long)b.m.offset;
 }
 
-// read() or write(), whichever the device does.
+// Calls read() or write(), according to the device's direction.
 static long transfer(int fd, void *at, size_t length)
 {
 	return out ? write(fd, at, length) : read(fd, at, length);
 }
 
-// A dma-buf of at least `bytes` from another, single-planar device of the other direction.
+// Returns a dma-buf of at least `bytes` from a single-planar device of the other direction.
 static int foreign_dmabuf(unsigned bytes)
 {
 	unsigned of = out ? V4L2_BUF_TYPE_VIDEO_CAPTURE : V4L2_BUF_TYPE_VIDEO_OUTPUT;
@@ -257,7 +257,7 @@ static int foreign_dmabuf(unsigned bytes)
 	c.memory = V4L2_MEMORY_MMAP;
 	c.format = get_format(fd, of);
 	if (bytes <= 4096) {
-		// The smallest picture there is: one page.
+		// The smallest possible picture: one page.
 		c.format.fmt.pix.width = c.format.fmt.pix.height = 2;
 		if (ioctl(fd, VIDIOC_S_FMT, &c.format) < 0)
 			die("S_FMT at the exporter");
@@ -269,7 +269,7 @@ static int foreign_dmabuf(unsigned bytes)
 	long dmabuf = export_of(fd, of, c.index, 0, O_RDWR | O_CLOEXEC);
 	if (dmabuf < 0)
 		die("EXPBUF at the exporter");
-	// Closing orphans the buffer; the dma-buf lives on.
+	// The close orphans the buffer; the dma-buf survives.
 	close(fd);
 	return (int)dmabuf;
 }

@@ -79,12 +79,12 @@ static void imports(int fd)
 	int good = foreign_dmabuf(size);
 	if (request(fd, type, V4L2_MEMORY_DMABUF, 4) < 0)
 		die("REQBUFS for DMABUF");
-	// A plane that is too small, again and again: nothing of it may stay.
+	// A plane that is too small, repeatedly: a failure must leave nothing behind.
 	long result = 0;
 	for (int i = 0; i < 10; i++)
 		result = queue_dmabufs(fd, (unsigned)i % 4, good, size, good, 16 * size);
 	say("W1", result);
-	// One dma-buf for both planes, the second one longer than it.
+	// One dma-buf for both planes, and longer than the second.
 	say("W2", queue_dmabufs(fd, 0, good, size, good, 16 * size));
 	say("W2b", queue_dmabufs(fd, 0, good, size, good, chroma));
 	stream(fd, 0);

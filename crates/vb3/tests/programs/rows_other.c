@@ -1,6 +1,6 @@
-// Performs the rows of the errno table that need a dma-buf of another driver, and prints
-// `ID value` lines: rows_other cap|out NODE EXPORTER [userptr]. What the kernel here does not
-// offer is told on stderr and left out.
+// Tests the rows of the errno table that need another driver's dma-buf, and prints `ID value` lines:
+// rows_other cap
+// out NODE EXPORTER [userptr]. If this kernel lacks a driver, it skips the row and says so on stderr.
 #include "rows.h"
 #include "other.h"
 
@@ -15,7 +15,7 @@ static void import(const char *id, const char *kind)
 	if (request(fd, type, V4L2_MEMORY_DMABUF, 4) < 0)
 		die("REQBUFS for DMABUF");
 	say(id, queue_dmabuf(fd, 0, other, 0, 0));
-	// Again and again: nothing of it may stay.
+	// Repeatedly: a failure must leave nothing behind.
 	for (unsigned i = 0; i < 20; i++)
 		queue_dmabuf(fd, i % 4, other, size, 0);
 	close(other);

@@ -1,6 +1,6 @@
-// Both sides of a loopback with the same buffers: share OWNER FRAME_BYTES. One side makes them, the
-// reader or the writer, and the other imports them. Frames come from pattern.raw; what the reader
-// finds goes to got.raw. Every buffer comes back with what is said of its frame.
+// Both sides of a loopback with the same buffers: share OWNER FRAME_BYTES. The reader or the writer
+// allocates them, and the other side imports them. Frames come from pattern.raw; the reader writes its
+// frames to got.raw. Every buffer returns with its frame's fields.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
@@ -60,7 +60,7 @@ static void queue(int fd, unsigned type, unsigned index, unsigned used)
 	must(ioctl(fd, VIDIOC_QBUF, &b) == 0, type == OUT ? "QBUF by the writer" : "QBUF by the reader");
 }
 
-// Each way in which a program waits for a buffer: poll, epoll, or DQBUF alone.
+// The ways to wait for a buffer: poll, epoll, or DQBUF alone.
 static void await(int fd, unsigned type, unsigned way)
 {
 	struct pollfd ready = { .fd = fd, .events = type == OUT ? POLLOUT : POLLIN };
@@ -115,7 +115,7 @@ int main(int argc, char **argv)
 	must(pattern && got && frame, "files");
 	unsigned sequence = 0;
 	for (; fread(frame, bytes, 1, pattern) == 1; sequence++) {
-		// Not always in the order in which the reader has queued them.
+		// Buffers may return in another order than the reader's.
 		unsigned index = (sequence * 2) % BUFFERS;
 		bracket(shared[index], DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE);
 		memcpy(map[index], frame, bytes);
@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 		bracket(shared[index], DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
 		must(fwrite(map[index], bytes, 1, got) == 1, "got.raw");
 		bracket(shared[index], DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ);
-		// The writer gets its buffer back, whether the reader has gone on or not.
+		// The writer gets its buffer back, even if the reader has not continued.
 		if (sequence % 2 == 0)
 			queue(reader, CAP, index, 0);
 		struct v4l2_buffer written = dequeue(writer, OUT, index, sequence);

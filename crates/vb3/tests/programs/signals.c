@@ -1,8 +1,8 @@
 // Streams while signals come 10,000 times a second: signals FRAMES restart|interrupt.
 //
 // A QBUF that ran twice would fail with EINVAL; a lost one would leave the camera without buffers.
-// Without SA_RESTART any call may be interrupted (as the kernel's own may be while they wait for
-// the queue's lock), but then it has done nothing, and doing it again succeeds.
+// Without SA_RESTART any call may be interrupted, as the kernel's own calls may be while they wait for
+// the queue's lock. Such a call must have no effect, and its repetition must succeed.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ static void count_signal(int number)
 
 static int restart, interrupted;
 
-// Does a call until it is not interrupted.
+// Repeats a call until it is not interrupted.
 static int call(int fd, unsigned long request, void *argument)
 {
 	for (;;) {

@@ -1,17 +1,17 @@
-// Makes a call of its own stall, while another process captures:
+// Makes one of its calls stall while another process captures:
 //
 //   stalls watch COUNT NODE     captures that many frames, or until SIGTERM; each writes a byte to
 //                               descriptor 9, if there is one
-//   stalls frames               waits for frames of that process
+//   stalls frames               waits for frames from that process
 //   stalls page                 an argument's page is filled late, by a thread that calls devices
-//   stalls userptr              so are the pages that a device is to fill
+//   stalls userptr              the same for pages that a device must fill
 //   stalls fuse DIR             a path leads through a file system that this program serves
-//   stalls held DIR             a file of such a file system is held, and takes long to be asked
+//   stalls held DIR             such a file system's file is held, and answers late
 //   stalls set                  the kernel holds the lock of an epoll set with a streaming camera
-//   stalls stopped NODE         a process that makes calls all the time is stopped, at moments of all kinds
-//   stalls traced               a mapping is refused, of which the supervisor has something to say
+//   stalls stopped NODE         a process that makes calls all the time is stopped at random moments
+//   stalls traced               a mapping is refused, and the supervisor must print a remark
 //
-// Each ends with 0 once its call came back as the kernel would have it.
+// Each exits with 0 if its call returned the kernel's result.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +48,7 @@ static int must(int result, const char *what)
 	return result;
 }
 
-// Buffers of a camera, one mapped to see that this goes on, too.
+// Buffers of a camera. One is mapped, to check that streaming continues.
 static int stream(const char *node, unsigned count)
 {
 	int fd = must(open(node, O_RDWR), node);
@@ -92,7 +92,7 @@ static int watch(unsigned count, const char *node)
 	return 0;
 }
 
-// Waits until the watching process has taken so many more frames.
+// Waits until the watching process has taken that many more frames.
 static void late(void)
 {
 	static char bytes[1 << 16];
@@ -122,7 +122,8 @@ static void *fill(void *page)
 	return NULL;
 }
 
-// Memory whose pages a thread of this program fills; NULL, and told, where that is not allowed.
+// Memory whose pages a thread of this program fills. Returns NULL and prints a line if that is not
+// allowed.
 static void *memory_filled_by(void *(*fill)(void *), size_t len, pthread_t *handler)
 {
 	faults = syscall(SYS_userfaultfd, O_CLOEXEC);
@@ -157,7 +158,7 @@ static int late_page(void)
 	return 0;
 }
 
-// Fills every page that is asked for, the first of them late.
+// Fills every requested page, and the first one late.
 static void *fill_all(void *unused)
 {
 	(void)unused;
@@ -174,7 +175,7 @@ static void *fill_all(void *unused)
 	return NULL;
 }
 
-// A kernel asks for all pages in the call that gives them to the device.
+// A kernel faults in all pages in the call that gives them to the device.
 static int late_buffer(void)
 {
 	int fd = must(open("/dev/video1", O_RDWR), "/dev/video1");
@@ -200,7 +201,8 @@ static int late_buffer(void)
 
 static int streaming, set;
 
-// Takes frames of the camera in the set while the kernel writes events of that set, which fills the page.
+// Takes frames of the camera in the set while the kernel writes that set's events, which fills the
+// page.
 static void *take_frames(void *page)
 {
 	struct uffd_msg fault;
@@ -218,7 +220,7 @@ static void *take_frames(void *page)
 	return NULL;
 }
 
-// The kernel has the lock of a set while it writes events.
+// The kernel holds the lock of a set while it writes events.
 static int late_events(void)
 {
 	pthread_t handler;
@@ -230,7 +232,7 @@ static int late_events(void)
 	must(write(pipes[1], "", 1), "write");
 	streaming = stream("/dev/video1", 4);
 	set = must(epoll_create1(0), "epoll_create1");
-	// One-shot, whose state the kernel tells under the same lock.
+	// A one-shot entry; the kernel reports its state under the same lock.
 	struct epoll_event once = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = 1 };
 	struct epoll_event event = { .events = EPOLLIN, .data.u32 = 2 };
 	must(epoll_ctl(set, EPOLL_CTL_ADD, streaming, &once), "epoll_ctl");
@@ -239,7 +241,7 @@ static int late_events(void)
 	int n = must(epoll_wait(set, events, 8, -1), "epoll_wait");
 	pthread_join(handler, NULL);
 	printf("stalled\n");
-	// It follows the camera again.
+	// The set watches the camera again.
 	must(epoll_ctl(set, EPOLL_CTL_MOD, streaming, &once), "epoll_ctl");
 	while (!(must(epoll_wait(set, &event, 1, -1), "epoll_wait") && event.data.u32 == 1))
 		;
@@ -259,8 +261,8 @@ static void reply(int fuse, uint64_t unique, int error, const void *data, size_t
 
 enum { LINK = 2, LATE_FILE = 3 };
 
-// One directory in which every name is a link to a device, told of late; but "file" is a file that is
-// told of, polled, and let go of, late.
+// A directory where every name is a link to a device, and answers are late. Only "file" is a file, with
+// late answers to lookup, poll and release.
 static void serve(int fuse)
 {
 	static char in[1 << 17] __attribute__((aligned(8)));
@@ -291,7 +293,7 @@ static void serve(int fuse)
 			late();
 			reply(fuse, head->unique, 0, NULL, 0);
 		} else if (head->opcode == FUSE_LOOKUP) {
-			// A server makes calls of its own.
+			// A server makes further calls.
 			struct stat st;
 			must(stat("/dev/video1", &st), "stat by the server");
 			late();
@@ -314,7 +316,7 @@ static void serve(int fuse)
 	}
 }
 
-// Serves such a file system at DIR while `use` does something with it.
+// Serves such a file system at DIR while `use` accesses it.
 static int with_own_files(const char *dir, int (*use)(const char *dir))
 {
 	int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -347,8 +349,8 @@ static int open_link(const char *dir)
 	return !ok;
 }
 
-// Calls that are none of a device's, on a file that is let go of late; the end of a device in an epoll
-// set, for which all descriptors are looked at; a poll of both.
+// Calls on other files than a device's, with a late release; the end of a device in an epoll set, which
+// requires a search of all descriptors; a poll of both.
 static int hold_file(const char *dir)
 {
 	char path[PAGE];
@@ -363,11 +365,11 @@ static int hold_file(const char *dir)
 	struct epoll_event event = { .events = EPOLLPRI };
 	must(epoll_ctl(set, EPOLL_CTL_ADD, camera, &event), "epoll_ctl");
 	struct pollfd both[] = { { .fd = camera, .events = POLLPRI }, { .fd = file, .events = POLLIN } };
-	// The file is never ready: it is asked, late, and asked again when the time is over.
+	// The file is never ready. It answers late, at first and after the timeout.
 	if (must(poll(both, 2, 100), "poll") != 0)
 		return 1;
 	close(camera);
-	// Its own close takes long, whoever waits for it.
+	// Its own close takes long, for any waiter.
 	close(file);
 	printf("stalled\n");
 	return 0;
@@ -387,7 +389,7 @@ static int traced(void)
 	return !WIFEXITED(status) || WEXITSTATUS(status);
 }
 
-// Opens, streams, maps and closes until it is told to end; once round is told by a byte each.
+// Opens, streams, maps and closes until a signal to end; writes a byte per round.
 static void busy(const char *node, int rounds, int end)
 {
 	char byte = 0;
@@ -418,7 +420,7 @@ static int stopped(const char *node)
 	if (child == 0)
 		busy(node, rounds[1], end[0]);
 	for (unsigned i = 0; i < sizeof(ms) / sizeof(ms[0]); i++) {
-		// It gets on, between two stops.
+		// It makes progress between two stops.
 		must(read(rounds[0], &byte, 1), "read");
 		usleep(i * 3000);
 		kill(child, SIGSTOP);

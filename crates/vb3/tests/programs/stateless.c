@@ -1,4 +1,4 @@
-// A stateless H.264 decoder, spoken to with controls that are right, wrong and nonsense.
+// Drives a stateless H.264 decoder with correct, wrong and random controls.
 // stateless VIDEO MEDIA calls|refused|hold|random SEED ROUNDS|loop
 #define _GNU_SOURCE
 #include <errno.h>
@@ -73,7 +73,7 @@ static void plain(void)
 	params.flags = V4L2_H264_DECODE_PARAM_FLAG_IDR_PIC;
 }
 
-// An IDR picture whose samples all have one value, of macroblocks that are not coded.
+// An IDR picture without coded macroblocks, whose samples all have one value.
 static unsigned picture(uint8_t *to, uint8_t value)
 {
 	static const uint8_t head[] = { 0, 0, 1, 0x65, 0x88, 0x84, 0x86, 0x80 };
@@ -130,7 +130,7 @@ static long queue(unsigned type, unsigned index, unsigned len, int request, unsi
 	return ioctl(video, VIDIOC_QBUF, &b);
 }
 
-// The buffer that comes back: its index, or -1; its flags and timestamp.
+// Returns the index of the next buffer with its flags and timestamp, or -1.
 static int dequeue(unsigned type, unsigned *flags, long *stamp)
 {
 	struct v4l2_plane plane = { 0 };
@@ -171,7 +171,7 @@ static void go(int request)
 		die("REINIT");
 }
 
-// Sends what lies in slice buffer 0; says what came of both buffers.
+// Sends the contents of slice buffer 0; prints the result of both buffers.
 static int once(int request, unsigned len, const char *name)
 {
 	unsigned out_flags = 0, flags = 0;
@@ -291,7 +291,7 @@ static void hold(int request)
 		if (dequeue(OUTPUT, &flags, &stamp) != (int)i)
 			die("DQBUF");
 	}
-	// The same timestamp: into the buffer that is held.
+	// The same timestamp, so it goes into the held buffer.
 	len = picture(slices[2], 70);
 	fill(request);
 	if (queue(OUTPUT, 2, len, request, 0, 11) < 0)

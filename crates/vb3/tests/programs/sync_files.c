@@ -1,5 +1,5 @@
-// Fences of a camera's buffers as sync files, one line for each call. Words: the camera, which takes a
-// second for a frame, and a display.
+// Tests fences of a camera's buffers as sync files, one line per call. Arguments: the camera, which
+// takes a second per frame, and a display.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -180,7 +180,7 @@ static int receive_fd(int socket)
 	return fd;
 }
 
-// Another program streams, passes a fence of its camera's on, and is killed.
+// Another program streams, sends a fence of its camera, and is killed.
 static void of_a_dead_program(char **argv)
 {
 	int pair[2];
@@ -230,7 +230,7 @@ static void wrong_calls(void)
 	say("import of what has ended", import_fences(bufs[0], DMA_BUF_SYNC_WRITE, idle));
 	say("merge with no descriptor", merge(idle, 999, 0, "m"));
 	say("merge with a dma-buf", merge(idle, bufs[0], 0, "m"));
-	// Numbers that were a sync file's, and files that are none.
+	// Closed sync file numbers, and files of other kinds.
 	int stale = dup(idle), other = open("/dev/null", O_RDWR), event = eventfd(1, 0);
 	close(stale);
 	say("import of a closed one", import_fences(bufs[0], DMA_BUF_SYNC_READ, stale));
@@ -294,7 +294,7 @@ static void of_a_program(void)
 	say("increment", increment(1));
 	expect("  first", status(first), 1);
 	expect("  both", status(both), 0);
-	// A child waits by a copy that the parent no longer has.
+	// A child waits on a copy that the parent has closed.
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 		perror("socketpair");
@@ -336,7 +336,7 @@ static void until_asleep(pid_t pid)
 	}
 }
 
-// A buffer with imported fences waits in the display's queue, and those after it with it.
+// A buffer with imported fences waits in the display's queue, and blocks later ones.
 static void held_back(void)
 {
 	int held = fence(1);
@@ -357,7 +357,7 @@ static void held_back(void)
 	say("STREAMOFF", stream(display, 0));
 	ioctl(display, VIDIOC_QUERYBUF, &buffer);
 	expect("  is the program's", buffer.flags & V4L2_BUF_FLAG_QUEUED, 0);
-	// What the CPU says it will do waits, too.
+	// A CPU access announced by the sync ioctl waits, too.
 	fflush(stdout);
 	int go[2];
 	char byte = 0;

@@ -1,8 +1,8 @@
 // Random system calls on device and dma-buf descriptors by eight threads at once:
 // threads COUNT SEED shared|unshared NODE…; COUNT of all threads together.
 //
-// Each thread draws from one table of numbers, which others close and give out anew meanwhile: a
-// call may find any file, or none. `unshared`: each thread has a descriptor table of its own.
+// The threads share one table of numbers. Others close and reuse these meanwhile, so a call may find
+// any file, or none. `unshared`: each thread has its own descriptor table.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/dma-buf.h>
@@ -24,7 +24,7 @@
 enum { THREADS = 8, NUMBERS = 48, AREA = 65536 };
 
 static atomic_int shared_numbers[NUMBERS];
-static unsigned char *area; // followed by a page that is not there
+static unsigned char *area; // an unmapped page follows
 static char **nodes;
 static unsigned node_count;
 static int unshared;
@@ -61,7 +61,7 @@ static int any(struct thread *t)
 	return atomic_load(&t->numbers[draw(t) % NUMBERS]);
 }
 
-/* Puts a number into the table, and closes the one that was there. */
+/* Stores a number in the table, and closes the previous one. */
 static void put(struct thread *t, int fd)
 {
 	count(t, fd);
@@ -102,7 +102,7 @@ static void random_ioctl(struct thread *t, int fd)
 	count(t, ioctl(fd, request, at));
 }
 
-/* Makes a queue work for a moment, so that the others meet one that does. */
+/* Runs a queue for a moment, so that other threads find it active. */
 static void stream(struct thread *t, int fd)
 {
 	unsigned type = draw(t) % 2 ? V4L2_BUF_TYPE_VIDEO_CAPTURE : V4L2_BUF_TYPE_VIDEO_OUTPUT;
@@ -161,7 +161,7 @@ static void one(struct thread *t)
 		put(t, fcntl(fd, F_DUPFD, (int)(draw(t) % 2 ? draw(t) % 1024 : 0)));
 		break;
 	case 4: {
-		/* Onto a number of the table, whatever it names by now. */
+		/* Onto a number of the table, which may refer to any file by now. */
 		int onto = any(t);
 		if (onto > 2)
 			count(t, dup2(fd, onto));
@@ -205,7 +205,7 @@ static void *work(void *given)
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	for (long i = 0; i < t->calls; i++)
 		one(t);
-	/* A table of its own ends with its thread. */
+	/* A separate table ends with its thread. */
 	return NULL;
 }
 

@@ -1,5 +1,5 @@
-// Calls on /dev/udmabuf, one line for each. With a word more, also those that only a kernel with
-// udmabuf can do.
+// Makes calls on /dev/udmabuf and prints a line for each. A second argument adds those that need a
+// kernel with udmabuf.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +48,7 @@ static int create_list(unsigned count, const struct udmabuf_create_item *items)
 	return ioctl(device, UDMABUF_CREATE_LIST, list);
 }
 
-// What is written through the dma-buf is in the memfd, and the other way round.
+// Writes through the dma-buf appear in the memfd, and vice versa.
 static long shares(int memfd, int fd)
 {
 	char *of_buf = mmap(0, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -1,15 +1,15 @@
-// Gives memory of its own to a camera, and takes it away before there is a frame:
+// Gives a camera the program's memory, and replaces it before the frame comes:
 //
-//   userptr replaced NODE FILE   other memory in its place keeps what is in it, and gets the next frame
-//   userptr moved NODE FILE      the frame comes where the memory is now, and is written to FILE
-//   userptr partly NODE FILE     one page of it is other memory: that page alone is kept
+//   userptr replaced NODE FILE   other memory at its address keeps its contents, and gets the next frame
+//   userptr moved NODE FILE      the frame goes to the memory's new address, and into FILE
+//   userptr partly NODE FILE     one page of it is replaced: only that page is kept
 //   userptr dropped NODE FILE    madvise(MADV_DONTNEED): the program sees zeros
-//   userptr shared NODE FILE     as moved, of shared memory
-//   userptr exec NODE FILE       as replaced, in a program that was started by one that did it before
-//   userptr gap NODE FILE        nothing comes into a gap between mappings, where a thread may map
-//   userptr all NODE FILE        all of it, by two threads, for a hundred buffers
+//   userptr shared NODE FILE     as moved, with shared memory
+//   userptr exec NODE FILE       as replaced, in a program started by one that did it before
+//   userptr gap NODE FILE        nothing goes to a gap between mappings, where a thread may map
+//   userptr all NODE FILE        all of these, by two threads, for a hundred buffers
 //
-// A kernel pins the pages at QBUF: the frame goes to these, whoever sees them.
+// A kernel pins the pages at QBUF: the frame goes to those pages, in any mapping.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -125,7 +125,7 @@ static void replaced(void)
 	memory(at, span, MAP_PRIVATE | MAP_FIXED_NOREPLACE);
 	frame();
 	kept(at, span);
-	// What is given now is what gets the next. (vb2 goes on with the pages of the first time.)
+	// Memory given now gets the next frame. (vb2 keeps the pages of the first QBUF.)
 	queue(at);
 	frame();
 	is_frame(at, size);
@@ -171,7 +171,7 @@ static void dropped(void)
 	must(munmap(at, span), "munmap");
 }
 
-// Another thread maps and unmaps beside, at a place of its own.
+// Another thread concurrently maps and unmaps at a separate address.
 static void *churn(void *stop)
 {
 	unsigned char *at = mmap(NULL, 16 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -215,7 +215,7 @@ static void gap(const char *node)
 	end();
 }
 
-// Each in a process that the camera does not know yet.
+// Each in a process that is new to the camera.
 static void gaps(const char *node)
 {
 	for (int i = 0; i < 20; i++) {
