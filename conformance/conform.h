@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* What the conformance programs share: calls, and one line for what came of each. */
+/* Shared by the conformance programs: calls, and output of their results. */
 #ifndef CONFORM_H
 #define CONFORM_H
 

@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(argv[1], "userptr")) {
 		struct v4l2_format f = { .type = CAP };
 
-		/* Where it can be had, no more than a piece of a page: that is one run anywhere. */
+		/* At most a part of a page if possible: that is contiguous everywhere. */
 		call(fd, VIDIOC_G_FMT, &f);
 		f.fmt.pix.sizeimage = 2048;
 		call(fd, VIDIOC_S_FMT, &f);

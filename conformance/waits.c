@@ -34,7 +34,7 @@ static int open_node(int flags)
 	return got;
 }
 
-/* Poll's answer in words. */
+/* Returns poll's answer in words. */
 static void events(const char *name, int ready, uint32_t got)
 {
 	static const struct {
@@ -205,7 +205,7 @@ static void epolling(void)
 	close(set);
 }
 
-/* A call that another thread or process waits in, and what came of it. */
+/* A call in another thread or process that waits, and its result. */
 struct waiter {
 	void (*act)(struct waiter *);
 	int on;
@@ -325,7 +325,7 @@ static const struct {
 	{ "epoll", wait_by_epoll },
 };
 
-/* A streaming file whose waits end by nothing but what is done to it: no buffer is queued. */
+/* A streaming file without queued buffers, so only the test's actions end its waits. */
 static int starved(void)
 {
 	int on = open_node(0);
@@ -360,7 +360,7 @@ static void ending(void)
 		finish(name, thread2, &w2);
 		close(on);
 
-		/* The file lives on in the call. */
+		/* The waiting call keeps the file alive. */
 		on = starved();
 		int copy = dup(on);
 		thread = start(&w, kinds[i].act, on);
@@ -390,7 +390,7 @@ static void on_signal(int number)
 	(void)number;
 }
 
-/* What a signal does to a wait: with a handler that restarts, one that does not, and by a stop. */
+/* Tests signals during a wait: a handler with restart, one without, and a stop. */
 static void interrupting(void)
 {
 	struct waiter w;
@@ -407,7 +407,7 @@ static void interrupting(void)
 
 			sigaction(SIGUSR1, &action, NULL);
 			pthread_kill(thread, SIGUSR1);
-			/* DQBUF goes on, and sleeps again; the others end by any handler. */
+			/* DQBUF continues and sleeps again; any handler ends the others. */
 			if (restart && i == 0) {
 				until_asleep(w.tid);
 				call(on, VIDIOC_STREAMOFF, &(int){ CAP });
@@ -435,7 +435,7 @@ static void interrupting(void)
 		waitpid(child, &status, WUNTRACED);
 		kill(child, SIGCONT);
 		waitpid(child, &status, WCONTINUED);
-		/* epoll_wait ends by the stop alone; the others wait on. */
+		/* Only the stop ends epoll_wait; the others continue to wait. */
 		if (kinds[i].act != wait_by_epoll)
 			until_asleep(child);
 		call(on, VIDIOC_STREAMOFF, &(int){ CAP });
@@ -510,7 +510,7 @@ static int lock(int on, int command, int type)
 	return fcntl(on, command, &l);
 }
 
-/* Says what another process gets that locks this file, or one that it opens itself (-1). */
+/* Prints the result of another process's lock on this file, or on one that it opens itself (-1). */
 static void lock_in_a_child(const char *name, int on)
 {
 	int status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the files of the shim know of one another. The file that exports symbols does not include
- * this one: its list of includes is fixed.
+ * Shared by the files of the shim. The file that exports symbols does not include this one: its list of
+ * includes is fixed.
  */
 #ifndef VB3_BUFFER_H
 #define VB3_BUFFER_H
@@ -21,14 +21,14 @@ struct vb2_buffer;
 struct vm_area_struct;
 
 /*
- * Which of the modules this is: VB3_NAME in the log and in debugfs, VB3_WHAT for modinfo. Set in
- * the Kbuild of each.
+ * Names of this module: VB3_NAME in the log and in debugfs, VB3_WHAT for modinfo. Each module's Kbuild
+ * sets them.
  */
 #ifndef VB3_NAME
 #error "VB3_NAME is not set"
 #endif
 
-/* mem_priv: what the kernel must find by itself, and the Rust object behind it. */
+/* mem_priv: the fields that the kernel reads, and the Rust object behind them. */
 struct vb3_buf {
 	dma_addr_t dma_addr;	/* what the cookie points at */
 	struct sg_table *sgt;	/* the cookie of dma-sg */
@@ -47,14 +47,14 @@ struct vb3_buf {
 	u64 rust[];
 };
 
-/* No warnings, no OOM killer: a refusal is an answer. */
+/* No warnings and no OOM killer, because the caller handles a refusal. */
 #define VB3_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 #define VB3_ZONES (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP)
 
 #define RUST(buf) ((void *)(buf)->rust)
 #define BUF(payload) container_of((void *)(payload), struct vb3_buf, rust)
 
-/* What a buffer is, for people; Facts in src/show.rs. */
+/* A buffer's description for users; Facts in src/show.rs. */
 struct vb3_facts {
 	u64 bytes;
 	u32 kind;
@@ -62,13 +62,13 @@ struct vb3_facts {
 	struct dma_buf *import;
 };
 
-/* A text of the Rust object's: constant, and not ended by zero. */
+/* A constant text of the Rust object, without a final zero. */
 struct vb3_text {
 	const char *at;
 	int len;
 };
 
-/* What was refused, why, and what would do; Refusal in src/refusal.rs. */
+/* A refusal: the operation, the reason and the remedy; Refusal in src/refusal.rs. */
 struct vb3_refusal {
 	struct vb3_text what;
 	struct vb3_text constraint;
@@ -79,8 +79,8 @@ struct vb3_refusal {
 enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF, VB3_VIRTUAL };
 
 /*
- * The Rust object, in src/entry.rs. Addresses are u64 there. What makes an object says, if it does
- * not fail, whether prepare and finish can have anything to do for it.
+ * The Rust object, in src/entry.rs, where addresses are u64. A constructor that succeeds returns
+ * whether prepare and finish can have work for the object.
  */
 size_t vb3_rs_bytes(void);
 int vb3_rs_alloc(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
@@ -121,17 +121,17 @@ void vb3_rs_holders(void *rust, struct seq_file *file);
 /* Kinds of users; UserKind in src/entry.rs. */
 enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
 
-/* Counts who has allocated memory; the last one ends it. In memops.c. */
+/* Counts the users of allocated memory; the last one frees it. In memops.c. */
 void vb3_add_user(struct vb3_buf *buf, int kind);
 void vb3_drop_user(struct vb3_buf *buf, int kind);
 
-/* Makes a buffer without a payload, or an error pointer; whose mutex it is, is the caller's to say. In
+/* Makes a buffer without a payload, or an error pointer. The caller sets the class of its mutex. In
  * memops.c. */
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
-/* What the Rust object made of a new buffer, by what it returned. */
+/* Completes a new buffer from the Rust object's return value. */
 void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr);
 
-/* Whether the next step that can fail is to fail, for tests. In shim.c. */
+/* Whether the next step that can fail must fail, for tests. In shim.c. */
 bool vb3_fails(void);
 
 /* The list of all buffers, in debug.c. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * For people, in /sys/kernel/debug/VB3_NAME: what there is (buffers), who holds it, what was
- * done (counters), and what was refused and why (refusals, and the log).
+ * State for users, in /sys/kernel/debug/VB3_NAME: buffers and their holders (buffers), operations
+ * (counters), and refusals with reasons (refusals, also in the log).
  */
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
@@ -14,7 +14,7 @@
 
 #include "buffer.h"
 
-/* Taken before a buffer's mutex, and by nobody who has one. */
+/* Taken before a buffer's mutex, never by a holder of one. */
 static DEFINE_MUTEX(list_lock);
 static LIST_HEAD(list);
 static u64 last_number;
@@ -24,7 +24,7 @@ void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 	buf->dma_addr = addr;
 	buf->dev = dev;
 	buf->pid = task_tgid_nr(current);
-	/* For people: who changes their name at this moment may be called by half of each. */
+	/* Display only: if a name changes at this moment, it may be half old and half new. */
 	memcpy(buf->comm, current->comm, sizeof(buf->comm));
 	mutex_lock(&list_lock);
 	buf->number = ++last_number;
@@ -32,7 +32,7 @@ void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 	mutex_unlock(&list_lock);
 }
 
-/* Before it is taken apart: who reads the list finds it whole. */
+/* Unlisted before it is taken apart, so that readers of the list find it complete. */
 void vb3_unlist(struct vb3_buf *buf)
 {
 	mutex_lock(&list_lock);
@@ -57,7 +57,7 @@ static const char *name_in(const char *const *names, unsigned int count, unsigne
 
 #define NAME(names, at) name_in(names, ARRAY_SIZE(names), at)
 
-/* Queues whose memory only the CPU uses need have no device. */
+/* Queues with memory for the CPU only need no device. */
 static const char *name_of(struct device *dev)
 {
 	return dev ? dev_name(dev) : "no device";
@@ -70,7 +70,7 @@ static u64 seconds_since(u64 since_ns)
 	return now > since_ns ? div_u64(now - since_ns, NSEC_PER_SEC) : 0;
 }
 
-/* Called by vb3_rs_holders for each holder; in src/show.rs. */
+/* vb3_rs_holders calls this for each holder; in src/show.rs. */
 void vb3_show_holder(struct seq_file *file, const char *kind, int kind_len, u32 count,
 		     struct device *dev, int direction, u64 since_ns)
 {
@@ -124,7 +124,7 @@ static int counters_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
 
-/* The last refusals. The texts are constants of the Rust object; the device may be gone. */
+/* The last refusals. The texts are constants of the Rust object; the device may have gone. */
 #define REFUSALS 32
 #define WHY "%.*s: wanted %llu, found %llu"
 #define WHY_OF(r) (r)->constraint.len, (r)->constraint.at, (r)->wanted, (r)->found
@@ -140,11 +140,11 @@ struct refusal {
 };
 
 static DEFINE_SPINLOCK(refusals_lock);
-/* Of as many, from the first one on: most modules never refuse anything. */
+/* Room for that many, allocated at the first one: most modules never refuse anything. */
 static struct refusal *refusals;
 static u64 refusals_made;
 
-/* Keeps a refusal for debugfs, where there is memory for it. */
+/* Keeps a refusal for debugfs, if there is memory for it. */
 static void keep_refusal(const struct refusal *made)
 {
 	struct refusal *first = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* dma-bufs, of others for the Rust object and of the module's own for others. */
+/* dma-bufs: foreign ones for the Rust object, and the module's own for importers. */
 #include <linux/dma-buf.h>
 #include <linux/module.h>
 
@@ -8,7 +8,7 @@
 #include "buffer.h"
 #include "vb3.h"
 
-/* Other people's dma-bufs. */
+/* Foreign dma-bufs. */
 
 u64 vb3_buf_size(struct dma_buf *buf)
 {
@@ -47,8 +47,7 @@ int vb3_buf_end(struct dma_buf *buf, int direction)
 	return dma_buf_end_cpu_access(buf, direction);
 }
 
-/* The exporter must be told again whether what it mapped is I/O memory: that decides how it is
- * unmapped. */
+/* The exporter must learn again whether it mapped I/O memory, because that decides how to unmap it. */
 static void vunmap_buf(struct dma_buf *buf, void *vaddr, bool is_iomem)
 {
 	struct iosys_map map;
@@ -60,7 +59,7 @@ static void vunmap_buf(struct dma_buf *buf, void *vaddr, bool is_iomem)
 	dma_buf_vunmap_unlocked(buf, &map);
 }
 
-/* Drivers read and write the result like memory, which I/O memory allows on x86 alone. */
+/* Drivers access the result like memory. Only x86 allows that for I/O memory. */
 void *vb3_buf_vmap(struct dma_buf *buf, bool *is_iomem)
 {
 	struct iosys_map map;
@@ -80,7 +79,7 @@ void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
 	vunmap_buf(buf, vaddr, is_iomem);
 }
 
-/* Our own dma-bufs. */
+/* The module's dma-bufs. */
 
 static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
 {
@@ -166,13 +165,13 @@ static const struct dma_buf_ops vb3_buf_ops = {
 	.release = buf_release,
 };
 
-/* Whether this module's own exporter is behind it, which told the log already if it refused. */
+/* Returns whether this module exported it. Then the log already has the refusal. */
 bool vb3_buf_is_own(struct dma_buf_attachment *attachment)
 {
 	return attachment->dmabuf->ops == &vb3_buf_ops;
 }
 
-/* The Rust object has counted the export; here is the count that decides. */
+/* The Rust object has counted the export; this is the count that decides. */
 struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);

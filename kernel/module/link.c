@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One range of addresses over a mapping that is scattered behind an IOMMU, on kernels that let
- * drivers lay out such ranges themselves. Elsewhere there is none.
+ * Links a mapping that is scattered behind an IOMMU into one range of addresses, on kernels that let
+ * drivers lay out such ranges. Other kernels have none.
  *
- * The memory is found by the IOMMU's own translation of the mapping, not by pages, so it may be
- * anybody's: what the device could reach in pieces it reaches once more in one. The mapping stays,
- * and all cache maintenance is done by it.
+ * The IOMMU's translation of the mapping gives the memory, not its pages, so any exporter's memory
+ * works. The device reaches the same memory again, now in one range. The mapping stays, and does all
+ * cache maintenance.
  */
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
@@ -45,7 +45,7 @@ static unsigned long link_attrs(phys_addr_t phys)
 	return attrs;
 }
 
-/* Links what has been gathered. */
+/* Links the gathered memory. */
 static int link_run(struct vb3_link *link)
 {
 	int ret;
@@ -77,8 +77,8 @@ static int add_piece(struct vb3_link *link, phys_addr_t phys, size_t bytes)
 	return ret;
 }
 
-/* Goes through the pages of the device's view. Only the first may begin and only the last may end
- * within one, or there can be no one range. */
+/* Goes through the pages of the device's view. Only the first page may begin with a gap and only the
+ * last may end with one, else one range is impossible. */
 static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg_table *sgt,
 		   size_t bytes, size_t granule)
 {
@@ -111,17 +111,18 @@ static int add_all(struct vb3_link *link, struct iommu_domain *domain, struct sg
 }
 
 /*
- * The kernel copies to a bounce slot where a device may not see what shares a page with the memory,
- * and the run begins or ends within a page. The mapping below has done so already, and its syncs
- * reach its own slots alone: a second slot would never be filled or read again.
+ * Returns whether the kernel would use a bounce slot. If a device must not see other data in the
+ * memory's pages, and the run begins or ends within a page, the kernel copies to a bounce slot. The
+ * mapping below has done so already, and its syncs reach only its own slots: no sync would fill or read
+ * a second slot.
  */
 static bool has_bounced(const struct vb3_link *link)
 {
 	return link->state.__size & DMA_IOVA_USE_SWIOTLB;
 }
 
-/* Takes away what is linked and gives back all that was reserved: dma_iova_destroy() would give
- * back no more addresses than are linked. */
+/* Unlinks the memory and frees the whole reservation: dma_iova_destroy() would free only the linked
+ * addresses. */
 void vb3_unlink(struct vb3_link *link)
 {
 	if (link->linked)
@@ -148,7 +149,7 @@ struct vb3_link *vb3_link(struct device *dev, struct sg_table *sgt, u64 bytes, i
 		return NULL;
 	link->dev = dev;
 	link->direction = direction;
-	/* Refused where addresses are not translated by this interface's rules. */
+	/* Refused if this interface's rules do not translate the addresses. */
 	if (!dma_iova_try_alloc(dev, &link->state, first, bytes)) {
 		kfree(link);
 		return NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations that are the same for all kinds of memory, and the module itself. */
+/* Memory operations common to all kinds of memory, and the module itself. */
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -12,9 +12,8 @@
 #include "vb3.h"
 
 /*
- * Buffers with their payloads, in memory of their size: kmalloc's next one is twice it. They come and
- * go with a mutex that nobody holds, for which kernels that clear what they hand out leave them as they
- * are.
+ * Buffers with their payloads, in objects of exactly their size: kmalloc's next size is double. A free
+ * buffer has an unlocked mutex. Kernels that clear allocated memory skip caches with a constructor.
  */
 static struct kmem_cache *buffers __ro_after_init;
 
@@ -25,8 +24,9 @@ static void construct(void *buf)
 
 #ifdef CONFIG_KASAN
 /*
- * All but the mutex is written before it is read. A kernel with checkers sees to that: what nobody
- * has written is this, payload included. (Slab's own poison is not for objects with a constructor.)
+ * Every field but the mutex is written before it is read. A kernel with checkers verifies that:
+ * unwritten fields, payload included, have this value. (Slab's own poison does not work for objects
+ * with a constructor.)
  */
 #define POISON 0xa5
 
@@ -38,7 +38,7 @@ static void poison(struct vb3_buf *buf)
 	memset((u8 *)buf + rest, POISON, kmem_cache_size(buffers) - rest);
 }
 
-/* The fields leave no hole of four bytes. A pointer or a number that is this by itself is rare. */
+/* The fields leave no gap of four bytes. A valid pointer or number rarely equals this. */
 static void check_written(const struct vb3_buf *buf)
 {
 	size_t at;
@@ -62,7 +62,8 @@ static void check_written(const struct vb3_buf *buf)
 
 struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 {
-	/* All else is written before it is read: the payload by who makes it, the rest by vb3_list. */
+	/* All other fields are written before they are read: the payload by its maker, the rest by
+	 * vb3_list. */
 	struct vb3_buf *buf = vb3_fails() ? NULL : kmem_cache_alloc(buffers, GFP_KERNEL);
 
 	if (!buf)
@@ -95,10 +96,11 @@ void vb3_add_user(struct vb3_buf *buf, int kind)
 	vb3_rs_add_user(RUST(buf), kind);
 }
 
-/* The count decides, not the list of users behind the mutex: who frees must not be inside it. */
+/* The count decides, not the list of users behind the mutex: the freeing party must not hold the
+ * mutex. */
 void vb3_drop_user(struct vb3_buf *buf, int kind)
 {
-	/* Of the last one the list need not be told, for it goes as well. */
+	/* The list is freed with the last user, so it needs no update. */
 	if (refcount_read(&buf->users) > 1)
 		vb3_rs_drop_user(RUST(buf), kind);
 	if (!refcount_dec_and_test(&buf->users))
@@ -186,7 +188,7 @@ static int __init vb3_init(void)
 	return buffers ? vb3_debug_init() : -ENOMEM;
 }
 
-/* The numbers are those of src/ledger.rs: all zero, or something was leaked. */
+/* The numbers are those of src/ledger.rs. All must be zero, or something leaked. */
 static void __exit vb3_exit(void)
 {
 	s64 held[4] = {};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Cached memory that is one run of addresses for its device. dma-sg has its own, sg/pages.c. */
+/* Cached memory in one range of addresses for its device. dma-sg has its own, sg/pages.c. */
 #include <linux/dma-mapping.h>
 #include <linux/gfp.h>
 #include <linux/scatterlist.h>
 
 #include "buffer.h"
 
-/* Zone wishes make this call warn and fail; the device's mask says the same. */
+/* Zone flags make this call warn and fail; the device's mask has the same effect. */
 struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
 					 unsigned int gfp, unsigned long attrs)
 {

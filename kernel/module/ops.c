@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory operations in which the kinds of memory differ; how they do, is in the kind.h of each. */
+/* Memory operations that differ by kind of memory; each kind.h has the differences. */
 #include <linux/device.h>
 #include <linux/lockdep.h>
 #include <linux/slab.h>
@@ -10,7 +10,7 @@
 #include "vb3.h"
 #include "kind.h"
 
-/* Importers' mutexes are of another class than exporters', which are taken below them. */
+/* Importers' mutexes have a separate lock class, since exporters' are taken below them. */
 static struct lock_class_key exporters, importers;
 
 static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev)
@@ -48,7 +48,7 @@ void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned lon
 
 	if (IS_ERR(buf))
 		return buf;
-	/* Nobody locks user memory. */
+	/* User memory has no lock. */
 	ret = kind_get_userptr(buf, dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
 	return vb3_made(buf, ret, dev, addr);
 }

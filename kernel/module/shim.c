@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Accessors for the Rust object: whatever a kernel may inline or lay out differently. Nothing is
- * decided here.
+ * Accessors for the Rust object, for everything that a kernel may inline or lay out differently. They
+ * decide nothing.
  */
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
@@ -18,8 +18,8 @@
 #include "buffer.h"
 
 /*
- * Failures on purpose, for tests: each Nth call that can fail does. Who may write it may load
- * modules as well.
+ * Deliberate failures, for tests: each Nth call that can fail does. Only users who may load modules can
+ * set it.
  */
 static unsigned int fail_every;
 module_param(fail_every, uint, 0600);
@@ -90,7 +90,7 @@ unsigned int vb3_cache_alignment(void)
 	return dma_get_cache_alignment();
 }
 
-/* Bytes beyond which an allocation is not tried: it would only take all memory from others. */
+/* Larger allocations are not tried: they would only take all memory from others. */
 u64 vb3_size_limit(struct device *dev)
 {
 #ifdef CONFIG_DMA_DECLARE_COHERENT
@@ -131,7 +131,8 @@ int vb3_mmap_coherent(struct device *dev, struct vm_area_struct *vma, void *cook
 	return dma_mmap_attrs(dev, vma, cookie, addr, bytes, attrs);
 }
 
-/* Whether all of a table's entries have pages. What has none got its page by arithmetic. */
+/* Returns whether all of a table's entries have real pages. Other entries have a computed page
+ * pointer. */
 static bool has_pages(struct sg_table *sgt)
 {
 	struct scatterlist *at;
@@ -144,8 +145,8 @@ static bool has_pages(struct sg_table *sgt)
 }
 
 /*
- * Makes of a table with one entry, whose page is none, a table without pages, if what it says and
- * the device's address agree on where the memory is; U64_MAX if they do not.
+ * Converts a table with one entry and an invalid page into a table without pages, if its content and
+ * the device's address agree on the memory's place. Returns U64_MAX if they do not.
  */
 static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, size_t bytes)
 {
@@ -157,7 +158,7 @@ static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, siz
 	return phys;
 }
 
-/* *phys stays as it is for memory with pages, and is where memory without pages is. */
+/* Leaves *phys for memory with pages, and sets it to the address of memory without pages. */
 struct sg_table *vb3_get_sgtable(struct device *dev, void *cookie, u64 addr, size_t bytes,
 				 unsigned long attrs, u64 *phys)
 {
@@ -178,7 +179,7 @@ free:
 	return NULL;
 }
 
-/* Hands memory over, with the alias that a kernel mapping of it may be. */
+/* Hands memory over, with its possible alias in a kernel mapping. */
 void vb3_sync(struct device *dev, struct sg_table *sgt, int direction, bool for_cpu, void *vaddr,
 	      size_t bytes)
 {
@@ -285,8 +286,8 @@ void vb3_sgt_unmap(struct device *dev, struct sg_table *sgt, int direction, bool
 }
 
 /*
- * Maps a table of one entry without a page. Where nothing translates, an address that the device does
- * not reach is refused here: the kernel would refuse it, too, with a warning.
+ * Maps a table of one entry without a page. Without address translation, this refuses an address that
+ * the device does not reach. The kernel would refuse it, too, with a warning.
  */
 int vb3_map_resource(struct device *dev, struct sg_table *sgt, u64 phys, int direction)
 {
@@ -310,8 +311,8 @@ void vb3_unmap_resource(struct device *dev, struct sg_table *sgt, int direction)
 }
 
 /*
- * Segment `index` of a mapped table, if there is one. *at and *known say where an earlier call
- * stood, NULL where there was none.
+ * Finds segment `index` of a mapped table; returns false if there is none. *at and *known keep the
+ * position of the last call; *at is NULL before the first.
  */
 bool vb3_sgt_segment(struct sg_table *sgt, unsigned int index, struct scatterlist **at,
 		     unsigned int *known, u64 *addr, unsigned int *bytes)
@@ -329,7 +330,7 @@ bool vb3_sgt_segment(struct sg_table *sgt, unsigned int index, struct scatterlis
 	return true;
 }
 
-/* The highest physical address in the table. */
+/* Returns the highest physical address in the table. */
 u64 vb3_sgt_top(struct sg_table *sgt)
 {
 	struct scatterlist *at;

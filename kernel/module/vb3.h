@@ -10,7 +10,7 @@
 
 struct vb3_buf;
 
-/* Memory operations: those in which the kinds of memory differ are in ops.c, the others in memops.c. */
+/* Memory operations: ops.c has those that differ by kind of memory, memops.c the others. */
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size);
 void vb3_op_put(void *priv);
 struct dma_buf *vb3_op_get_dmabuf(struct vb2_buffer *vb, void *priv, unsigned long flags);
@@ -29,7 +29,7 @@ void *vb3_op_cookie(struct vb2_buffer *vb, void *priv);
 unsigned int vb3_op_num_users(void *priv);
 int vb3_op_mmap(void *priv, struct vm_area_struct *vma);
 
-/* Those of every module, and those of modules whose memory a device uses. */
+/* Operations of every module, and those of modules with memory for devices. */
 #define VB3_MEM_OPS \
 	.alloc = vb3_op_alloc, \
 	.put = vb3_op_put, \

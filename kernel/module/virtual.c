@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory that the CPU uses: from vmalloc, and a program's. What it is asked for is in pages. */
+/* Memory that only the CPU uses: from vmalloc, and a program's. Sizes are in pages. */
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -9,7 +9,7 @@
 
 #include "buffer.h"
 
-/* Cleared, and such that programs may map it. */
+/* Cleared, and mappable by programs. */
 void *vb3_virtual_alloc(size_t bytes)
 {
 	return vb3_fails() ? NULL : vmalloc_user(bytes);
@@ -20,7 +20,7 @@ void vb3_virtual_free(void *at)
 	vfree(at);
 }
 
-/* From the page that the VMA asks for. */
+/* Begins at the page that the VMA asks for. */
 int vb3_virtual_mmap(struct vm_area_struct *vma, void *at)
 {
 	return remap_vmalloc_range(vma, at, vma->vm_pgoff);
@@ -47,7 +47,7 @@ struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
 	return sgt;
 }
 
-/* A program's memory, where the CPU finds its first byte. */
+/* A program's memory, at the CPU's address of its first byte. */
 void *vb3_pinned_map(struct frame_vector *pinned, struct sg_table *sgt)
 {
 	void *at = NULL;

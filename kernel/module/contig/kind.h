@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Of dma-contig. The cookie points at the address at which the device finds the memory. */
+/* For dma-contig. The cookie points at the device's address of the memory. */
 #define VB3_NEEDS_DEVICE true
 #define VB3_COOKIE(buf) (&(buf)->dma_addr)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Of dma-sg. The cookie is the table that is mapped for the device. */
+/* For dma-sg. The cookie is the table that is mapped for the device. */
 #define VB3_NEEDS_DEVICE true
 #define VB3_COOKIE(buf) ((buf)->sgt)
 

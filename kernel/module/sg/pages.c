@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Cached memory in pieces, as large as they can be had, mapped for its device. Takes the place of
- * noncontiguous.c.
+ * Cached memory in the largest available pieces, mapped for its device. Replaces noncontiguous.c.
  */
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
@@ -31,7 +30,7 @@ static void free_pages_of(struct pages *pages)
 	kvfree(pages);
 }
 
-/* A piece of at most `most` pages; what is hard to have is had by the page. */
+/* Allocates a piece of at most `most` pages; falls back to single pages. */
 static struct page *piece_of(unsigned int most, gfp_t gfp, unsigned int *order)
 {
 	struct page *page;
@@ -59,7 +58,7 @@ static bool fill(struct pages *pages, unsigned int count, gfp_t gfp)
 	return true;
 }
 
-/* Caches are left alone: that is due at each hand-over. */
+/* Skips cache maintenance, which each hand-over does. */
 struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int direction,
 					 unsigned int gfp, unsigned long attrs)
 {
@@ -91,7 +90,7 @@ void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *s
 	free_pages_of(pages_of(sgt));
 }
 
-/* From the page that the VMA asks for. */
+/* Begins at the page that the VMA asks for. */
 int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t bytes,
 			   struct sg_table *sgt)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Of vmalloc. There may be no device, and there is no cookie: only the CPU uses the memory. */
+/* For vmalloc. There may be no device, and there is no cookie: only the CPU uses the memory. */
 #define VB3_NEEDS_DEVICE false
 
 static inline int kind_alloc(struct vb3_buf *buf, struct device *dev, unsigned long size,
