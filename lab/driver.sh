@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the test drivers for one kernel, beside the module they use, and vb2-why:
+# Builds the test drivers for one kernel, next to the module they use, and vb2-why:
 # driver.sh LAB OUT ARCH KERNEL
 set -eu
 . "$1/arch/$3.sh"

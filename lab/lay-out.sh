@@ -1,8 +1,8 @@
 #!/bin/sh
-# Lays out the source of one module, as kbuild takes it: lay-out.sh SOURCES RUST ARCH MODULE OUT
+# Writes the source of one module in kbuild's layout: lay-out.sh SOURCES RUST ARCH MODULE OUT
 #
-# ARCH is a file of lab/arch, MODULE is a directory of kernel/module: contig, sg, vmalloc. Leaves in
-# OUT what all modules share, what is this one's, and of the Rust object the part that they call.
+# ARCH is a file of lab/arch, MODULE is a directory of kernel/module: contig, sg, vmalloc. OUT gets the
+# files of all modules, those of this module, and the part of the Rust object that they call.
 set -eu
 
 sources=$1

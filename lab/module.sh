@@ -3,10 +3,10 @@
 #
 #   module.sh SOURCES RUST ARCH KERNEL OUT
 #
-# SOURCES holds kernel/, RUST is where rust-object.sh worked, ARCH is a file of lab/arch. Leaves
-# OUT/videobuf2-*.ko. A warning of the compiler, objtool or modpost is an error, and so is a
-# relocation that the module loader does not know, and another CRC than the kernel's own module has
-# for a symbol, where there are CRCs. What was built from the same is left as it is.
+# SOURCES holds kernel/, RUST is the directory of rust-object.sh, ARCH is a file of lab/arch. Makes
+# OUT/videobuf2-*.ko. Three things are errors: a warning of the compiler, objtool or modpost; a
+# relocation that the module loader does not know; a symbol's CRC that differs from the kernel's own
+# module. Existing output of the same source is kept.
 set -eu
 
 sources=$1
@@ -37,7 +37,7 @@ for dir in "$sources"/kernel/module/*/; do
     sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$work"
     # shellcheck disable=SC2086 # one word each
     make -C "$build" M="$work" $kbuild KCFLAGS=-Werror modules >"$log" 2>&1 || fail
-    # The headers say which compiler built the kernel; the build root has a patch level of its own.
+    # The headers name the compiler that built the kernel; the build root may have another patch level.
     if grep -v 'the compiler differs\|The kernel was built by\|You are using\|Skipping BTF' "$log" |
         grep -iE 'warning|objtool|modpost:|error'; then
         fail

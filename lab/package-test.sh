@@ -1,11 +1,10 @@
 #!/bin/sh
-# Installs packages in the build root, looks which modules each kernel would load, and removes them:
+# Installs packages in the build root, checks which modules each kernel would load, and removes them:
 #
 #   package-test.sh LAB ARCH PACKAGE...
 #
-# ARCH is a file of lab/arch. Where it is not this machine's, the packages' own scripts and dkms run all
-# the same, and a cross compiler builds the modules. What depmod and dkms keep is then for the time of the
-# test.
+# ARCH is a file of lab/arch. For a foreign architecture, the packages' own scripts and dkms still run,
+# and a cross compiler builds the modules. depmod's and dkms's data then exist only during the test.
 set -eu
 
 arch=$2
@@ -28,11 +27,11 @@ if [ -n "$cross" ]; then
         mkdir "/lib/modules/$kernel"
         ln -s "$(headers "$kernel")" "/lib/modules/$kernel/build"
     done
-    # dkms strips what it has built, and knows one name for that.
+    # dkms strips its output, with a program of a fixed name.
     PATH=/usr/${cross%-}/bin:$PATH
 fi
 for kernel in $(cat $list); do
-    # What an installed kernel has: the stock module where depmod finds it.
+    # An installed kernel has the stock module at depmod's path.
     stock=/lib/modules/$kernel/kernel/drivers/media/common/videobuf2
     mkdir -p "$stock"
     for kind in $kinds; do
@@ -43,7 +42,7 @@ for kernel in $(cat $list); do
     done
     depmod "$kernel"
 done
-# Every kernel must find every module where it is said.
+# Every kernel must find every module at its expected path.
 all_in() {
     for kernel in $(cat $list); do
         for kind in $kinds; do
@@ -58,7 +57,7 @@ all_in() {
 }
 dpkg ${cross:+--force-architecture} -i "$@"
 all_in updates/dkms
-# For a machine that boots with what is installed now.
+# For a machine that boots with the packages installed now.
 for kernel in $(cat $list); do
     rm -rf "/work/$kernel/updates"
     mkdir -p "/work/$kernel/updates"

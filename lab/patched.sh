@@ -24,8 +24,8 @@ for patch in "$patches"/*.patch; do
     echo "applying ${patch##*/}"
     patch -s -p1 <"$patch"
 done
-# A header more would change the sums over the exported symbols' types (MODVERSIONS), by which stock drivers
-# are loaded; what it defines does not concern them.
+# Another header would change the checksums of the exported symbols' types (MODVERSIONS). Stock drivers
+# load by those checksums, and the header's definitions do not concern them.
 sed -i 's|^#include <linux/dma-resv.h>$|#ifndef __GENKSYMS__\n&\n#endif|' \
     drivers/media/common/videobuf2/videobuf2-*.c
 dir=$work/drivers/media/common/videobuf2

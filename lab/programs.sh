@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the guest's programs, statically: programs.sh LAB ARCH OUT
 #
-# Those in programs/ARCH are one architecture's alone.
+# programs/ARCH has those for one architecture only.
 set -eu
 . "$1/arch/$2.sh"
 mkdir -p "$3"

@@ -117,10 +117,11 @@ static int transfer(struct edu *edu, u64 src, u64 dst, u32 bytes, u32 command)
 	return -ETIMEDOUT;
 }
 
-/* Held while they are used; the module of dma-contig is held by name. */
+/* Held while in use; the module of dma-contig is held by name. */
 static const struct vb2_mem_ops *sg_ops, *vmalloc_ops;
 
-/* Where the device finds byte `at` of a buffer, and how many bytes follow there, at most *bytes. */
+/* Returns the device's address of byte `at` of a buffer, and the number of bytes that follow, at
+ * most *bytes. */
 static dma_addr_t find(struct vb2_buffer *vb, u32 at, u32 *bytes)
 {
 	struct scatterlist *sg;
@@ -137,12 +138,12 @@ static dma_addr_t find(struct vb2_buffer *vb, u32 at, u32 *bytes)
 		}
 		at -= sg_dma_len(sg);
 	}
-	/* The table is too short. The device does nothing. */
+	/* The table is too short, so the device does nothing. */
 	*bytes = 0;
 	return 0;
 }
 
-/* A few bytes from one buffer through the device into the other, segment by segment. */
+/* Moves a few bytes from one buffer through the device into the other, segment by segment. */
 static int copy_chunk(struct edu *edu, struct vb2_buffer *src, struct vb2_buffer *dst, u32 at,
 		      u32 chunk)
 {
@@ -357,7 +358,7 @@ static int g_fmt(struct file *file, void *fh, struct v4l2_format *f)
 	return 0;
 }
 
-/* The one number of the format is bytes in a frame: sizeimage. */
+/* The format has one number, the bytes in a frame: sizeimage. */
 static int s_fmt(struct file *file, void *fh, struct v4l2_format *f)
 {
 	struct edu *edu = video_drvdata(file);
@@ -446,7 +447,7 @@ static const struct v4l2_ioctl_ops edu_ioctl_ops = {
 	.vidioc_streamoff = streamoff,
 };
 
-/* The last handle to go takes all buffers along. */
+/* The last handle's close frees all buffers. */
 static int release(struct file *file)
 {
 	struct edu *edu = video_drvdata(file);
@@ -464,7 +465,7 @@ static int mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct edu *edu = video_drvdata(file);
 
-	/* Queue 1 hands out its offsets from the middle on, like m2m devices. */
+	/* Queue 1's offsets begin at the middle, as in m2m devices. */
 	if (vma->vm_pgoff >= BIT(30 - PAGE_SHIFT)) {
 		vma->vm_pgoff -= BIT(30 - PAGE_SHIFT);
 		return vb2_mmap(&edu->queue[1], vma);
@@ -591,7 +592,7 @@ static int show_other(struct edu *edu, struct pci_dev *pci)
 	if (!strcmp(other, "board")) {
 		dev = board_open(region);
 		other_error = -PTR_ERR_OR_ZERO(dev);
-		/* Without its node, which is not what is looked at then. */
+		/* Without its node, which no test needs then. */
 		if (other_error) {
 			put_other();
 			return 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Faults on purpose, one for each of the checkers of the checked kernel, which is to find it. Which
- * one is said at load, and is done then; the module does not stay.
+ * Deliberate faults, one for each checker of the checked kernel. A parameter at load selects the fault,
+ * which happens at once; the module does not stay loaded.
  */
 #include <linux/compiler.h>
 #include <linux/dma-mapping.h>
@@ -31,7 +31,7 @@ static void use_after_free(void)
 	sink = kept[3];
 }
 
-/* Larger than what others leak, so that it can be told from them. */
+/* Larger than other leaks, so that the test can identify it. */
 static void leak(void)
 {
 	void *at = kmalloc(3333, GFP_KERNEL);
@@ -63,7 +63,7 @@ static void atomic_sleep(void)
 	spin_unlock(&spin);
 }
 
-/* Takes a mapping away that was never made. */
+/* Removes a mapping that was never made. */
 static void unmapped_dma(void)
 {
 	dma_unmap_single(&edu->dev, 0x1234000, PAGE_SIZE, DMA_TO_DEVICE);
@@ -89,7 +89,7 @@ static void object(void)
 		return;
 	timer_setup(timer, no_timer, 0);
 	mod_timer(timer, jiffies + HZ);
-	/* Freed while it runs: it is found, and stopped, before it can do harm. */
+	/* Freed while it runs. The checker stops it before it can do harm. */
 	kfree(timer);
 }
 
@@ -128,7 +128,7 @@ static int __init planted_init(void)
 		if (!strcmp(faults[i].name, fault))
 			faults[i].plant();
 	pci_dev_put(edu);
-	/* There is nothing to stay for. */
+	/* The module need not stay. */
 	return -EAGAIN;
 }
 

@@ -29,7 +29,7 @@ static struct pci_dev *ivshmem;
 static void *view;
 static resource_size_t start;
 
-/* Which pages of it are taken. */
+/* Which of its pages are used. */
 #define MOST_PAGES 4096
 static DECLARE_BITMAP(taken, MOST_PAGES);
 static DEFINE_SPINLOCK(taken_lock);
@@ -121,7 +121,7 @@ struct device *far_open(void)
 	return &far_device->dev;
 }
 
-/* A device of the device tree's node vb3-board, with one of the regions of memory that it names. */
+/* Returns a device of the device tree's node vb3-board, with one of the named memory regions. */
 struct device *board_open(const char *region)
 {
 	struct device_node *node = of_find_node_by_path("/vb3-board");

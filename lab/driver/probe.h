@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What programs ask of /dev/vb3probe. */
+/* The interface of /dev/vb3probe. */
 #ifndef PROBE_H
 #define PROBE_H
 
@@ -8,14 +8,14 @@
 
 #define PROBE_CHUNKS 16
 
-/* Makes a dma-buf of chunks of 4096 << order[i] bytes; none lies behind the one before it. */
+/* Makes a dma-buf of chunks of 4096 << order[i] bytes, none adjacent to the one before. */
 struct probe_make {
 	__u32 count;
 	__s32 fd;
 	__u8 order[PROBE_CHUNKS];
 };
 
-/* Calls the allocator in a way that no program can; what the result means is in probe.c. */
+/* Calls the allocator as no program can; probe.c explains the result. */
 struct probe_check {
 	__s32 fd;
 	__u32 rounds;

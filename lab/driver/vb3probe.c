@@ -33,9 +33,9 @@ struct chunks {
 	unsigned int count;
 	struct page *page[PROBE_CHUNKS];
 	unsigned int order[PROBE_CHUNKS];
-	/* Pages that keep one chunk from lying behind another. */
+	/* Pages that separate chunks. */
 	struct page *gap[PROBE_CHUNKS];
-	/* Hands out DMA address 0 without mapping. */
+	/* Returns DMA address 0 without a mapping. */
 	bool at_zero;
 	int maps, unmaps;
 };
@@ -173,8 +173,8 @@ static long make(struct probe_make *p)
 }
 
 /*
- * Maps one attachment of an exported buffer both ways, one after the other. result[0]: errno of
- * the second map; [1]: whether the first one's address still leads anywhere then.
+ * Maps one attachment of an exported buffer in both directions, one after the other. result[0] is the
+ * errno of the second map; result[1] is whether the first one's address is still mapped then.
  */
 static long remap(struct probe_check *p)
 {
@@ -211,7 +211,7 @@ put:
 	return ret;
 }
 
-/* A queue and a buffer that hold no more than an allocator looks at. */
+/* A queue and a buffer with only the fields that an allocator reads. */
 struct fake {
 	struct vb2_queue queue;
 	struct vb2_buffer buffer;
@@ -249,8 +249,8 @@ static int race_one(void *arg)
 	return 0;
 }
 
-/* Two threads ask for the first kernel mapping of a non-coherent buffer. result[0]: how often they
- * were given two mappings, of which one is never taken away; [1]: how often there was none. */
+/* Two threads request the first kernel mapping of a non-coherent buffer. result[0] counts double
+ * mappings, one of which leaks; result[1] counts failures. */
 static long race(struct probe_check *p)
 {
 	struct fake *fake = fake_make();
@@ -291,8 +291,8 @@ static long race(struct probe_check *p)
 	return ret;
 }
 
-/* Imports a buffer whose DMA address is 0, maps it, and detaches as a core does that leaves the
- * unmapping to the allocator. result[0]: maps, [1]: unmaps. */
+/* Imports a buffer with DMA address 0, maps it, and detaches without an unmap, which some cores
+ * leave to the allocator. result[0]: maps, [1]: unmaps. */
 static long at_zero(struct probe_check *p)
 {
 	static const u8 order[] = { 4 };

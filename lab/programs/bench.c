@@ -169,7 +169,7 @@ static int heap_buffer(void)
 	return a.fd;
 }
 
-/* Buffers of the other queue, as dma-bufs: then both ends are the loaded module's. */
+/* Buffers of the other queue, as dma-bufs: the loaded module is then both exporter and importer. */
 static void exported(int fds[2])
 {
 	struct v4l2_format f = { .type = IN, .fmt.pix.sizeimage = bytes };
@@ -201,7 +201,7 @@ int main(int argc, char **argv)
 	streaming("cycle-mmap", V4L2_MEMORY_MMAP, 0, 0, 0);
 	exported(own);
 	streaming("export-moving", V4L2_MEMORY_DMABUF, own[0], own[1], 1);
-	/* Only an IOMMU makes one run of these. */
+	/* Only an IOMMU makes these contiguous. */
 	if (argc > 3 && !strcmp(argv[3], "iommu")) {
 		a = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

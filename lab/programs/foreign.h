@@ -15,7 +15,7 @@
 
 #define UNUSED __attribute__((unused))
 
-/* errno of a call, 0 for success. */
+/* Returns the errno of a call, 0 for success. */
 static UNUSED int call(int fd, unsigned long request, void *arg)
 {
 	int ret;
@@ -26,7 +26,7 @@ static UNUSED int call(int fd, unsigned long request, void *arg)
 	return ret < 0 ? errno : 0;
 }
 
-/* A program's memory as a dma-buf, in pieces if it is more than a page. */
+/* Returns a program's memory as a dma-buf, in pieces if it is longer than a page. */
 static UNUSED int udmabuf(uint32_t size)
 {
 	struct udmabuf_create c = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
@@ -50,7 +50,8 @@ static UNUSED int udmabuf(uint32_t size)
 	return fd;
 }
 
-/* Memory of the system heap; of udmabuf in kernels without heaps, as Debian's for arm64 are. */
+/* Returns memory of the system heap, or of udmabuf in kernels without heaps, such as Debian's for
+ * arm64. */
 static UNUSED int heap_buffer(uint32_t size)
 {
 	struct dma_heap_allocation_data a = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };

@@ -26,7 +26,7 @@
 
 static int probe = -1;
 
-/* One small page, and behind it pages that lie next to one another. */
+/* One small page, then adjacent pages. */
 static uint8_t *small_then_large(uint32_t size)
 {
 	uint8_t *at = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -116,13 +116,13 @@ static void untrusted(int whole, int within)
 	b.view = small_then_large(bytes);
 	want = whole;
 	with_each("untrusted.whole-pages", &b);
-	/* What is bounced must fit between two boundaries. */
+	/* Bounced memory must fit between two boundaries. */
 	set_size(4096 + 40 * 1024 + 1536);
 	want = within;
 	with_each("untrusted.within-pages", &b);
 }
 
-/* Where the module says that its only buffer is for the device; 0 if it does not. */
+/* Returns the device address of the module's only buffer; 0 if the module reports none. */
 static unsigned long long dma_addr(void)
 {
 	char text[4096] = "";
@@ -153,9 +153,9 @@ static int queue_once(struct buffer *b, unsigned int fail_at, unsigned long long
 }
 
 /*
- * The second of two runs cannot be linked: the addresses of both must come back. The kernel hands
- * out the highest that are free, so if they are lost, each further range lies lower. It frees them
- * some time after they were unmapped (its flush queue): what is only late comes back while we ask.
+ * The second of two runs cannot be linked, so both addresses must be freed. The kernel allocates the
+ * highest free addresses: after a leak, each further range is lower. It frees addresses some time after
+ * their unmapping (its flush queue), so late ones return during the loop.
  */
 static void partial(void)
 {
@@ -230,7 +230,7 @@ static void calls(void)
 	     !error && c.result[0] == c.result[1] ? "true" : "false");
 }
 
-/* A buffer of the other node's queue, exported. Nothing but the dma-buf and the view hold it. */
+/* An exported buffer of the other node's queue. Only the dma-buf and the view hold it. */
 static int borrow(const char *path, int flags, struct buffer *b)
 {
 	int own = video, error;
@@ -250,7 +250,7 @@ static int borrow(const char *path, int flags, struct buffer *b)
 	return error;
 }
 
-/* The device reads and writes what was allocated for another one. */
+/* The device reads and writes memory that was allocated for another one. */
 static void other(const char *path, int flags, const char *kind)
 {
 	struct buffer b = { .fd = -1 };
@@ -281,7 +281,7 @@ static unsigned long long where(void)
 	return at;
 }
 
-/* A buffer of a board's device, in memory of its own from `start` on; and edu reads and writes it. */
+/* A buffer of a board's device, in its own memory from `start` on; edu reads and writes it. */
 static void board(const char *path, const char *region, unsigned long long start, int export)
 {
 	struct buffer b = { .fd = -1 };
@@ -303,8 +303,8 @@ static void board(const char *path, const char *region, unsigned long long start
 	close(b.fd);
 }
 
-/* The same buffer again and again at the same index, so that its mapping stays: the device must
- * see what the CPU wrote last within begin and end of an access. */
+/* The same buffer at the same index each time, so that its mapping stays. The device must see the
+ * CPU's last writes between begin and end of an access. */
 static void stale(const char *path, int flags, const char *kind)
 {
 	struct buffer b = { .type = OUT, .fd = -1 }, cap;

@@ -12,7 +12,7 @@
 
 #define TRACING "/sys/kernel/debug/tracing/"
 
-/* Bytes that the kernel kept caches of in step with memory. */
+/* Bytes of the kernel's cache maintenance. */
 struct seen {
 	unsigned long device, cpu;
 };
@@ -54,7 +54,8 @@ static void forget(void)
 	close(open(TRACING "trace", O_WRONLY | O_TRUNC));
 }
 
-/* What was done since. For the CPU nothing is done after a device has only read (way 1). */
+/* Returns the maintenance since then. After a device's read (way 1), the kernel does nothing for the
+ * CPU. */
 static struct seen look(void)
 {
 	struct seen seen = { 0 };
@@ -109,7 +110,8 @@ static const struct hint {
 	{ "neither", V4L2_BUF_FLAG_NO_CACHE_CLEAN | V4L2_BUF_FLAG_NO_CACHE_INVALIDATE },
 };
 
-/* Due for a buffer: only MMAP takes hints; coherent memory and imports need nothing of videobuf2. */
+/* The necessary maintenance of a buffer: only MMAP accepts hints; coherent memory and imports need
+ * none of videobuf2's. */
 static struct seen due(const char *kind, int type, unsigned int flags, int is_sg)
 {
 	int is_mmap = !strcmp(kind, "coherent") || !strcmp(kind, "noncoherent");
@@ -124,7 +126,7 @@ static struct seen due(const char *kind, int type, unsigned int flags, int is_sg
 	};
 }
 
-/* One buffer of a kind, queued and dequeued twice: of the second time nothing is left but upkeep. */
+/* Queues and dequeues one buffer of a kind twice: the second time needs only maintenance. */
 static void cycle(const char *kind, int type, const struct hint *hint, int is_sg)
 {
 	struct seen at_queue = { 0 }, at_dequeue = { 0 };

@@ -55,7 +55,7 @@ static int opened(const char *path)
 	return fd;
 }
 
-/* Sets a format and gives the size of an image. */
+/* Sets a format and returns the size of an image. */
 static uint32_t format(int fd, uint32_t type, uint32_t fourcc, uint32_t width, uint32_t height)
 {
 	struct v4l2_format f = { .type = type };
@@ -163,7 +163,7 @@ static void tell(uint32_t distinct, long wrong)
 	       distinct > 1 && !wrong ? "true" : "false");
 }
 
-/* What pictures are: a path, FOURCC, width and height. */
+/* A picture format: a path, FOURCC, width and height. */
 struct kind {
 	const char *path;
 	uint32_t fourcc, width, height;
@@ -230,7 +230,7 @@ static uint32_t framebuffer(int card, uint32_t handle, uint32_t pitch, uint32_t 
 	return f.fb_id;
 }
 
-/* Shows a framebuffer, and gives the display's checksum of what it scans out. */
+/* Shows a framebuffer, and returns the display's checksum of its output. */
 static uint64_t shown(int card, uint32_t crtc, uint32_t connector, uint32_t fb, uint32_t width,
 		      uint32_t height)
 {
@@ -253,7 +253,7 @@ static uint64_t shown(int card, uint32_t crtc, uint32_t connector, uint32_t fb, 
 	if (write(control, "auto", 4) != 4)
 		fail("crc/control");
 	data = open("/sys/kernel/debug/dri/0/crtc-0/crc/data", O_RDONLY);
-	/* The first may be of what was shown before. */
+	/* The first may belong to the picture before. */
 	for (int i = 0; i < 3; i++) {
 		ssize_t got = read(data, line, sizeof(line) - 1);
 

@@ -16,10 +16,10 @@
 #define TYPE V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE
 #define REFUSALS "/sys/kernel/debug/vb2-dma-contig/refusals"
 #define FOUR_GIB 0x100000000ull
-/* Short enough to be bounced; long enough that it is not, since a bounce is of 256 KiB at most. */
+/* One size is short enough for a bounce; the other is not, since a bounce has at most 256 KiB. */
 #define SHORT 65536u
 #define LONG (1u << 20)
-/* In one piece, there is no such thing without a reserved area. */
+/* Without a reserved area, no contiguous memory has this size. */
 #define TOO_LONG (64u << 20)
 #define HUGE (2u << 20)
 
@@ -36,7 +36,7 @@ struct node {
 
 static struct node straight = { .first = NEAR }, crossed = { .first = WIDE };
 
-/* What a program has of one plane. */
+/* A program's handles of one plane. */
 struct plane {
 	uint8_t *view;
 	int fd;
@@ -113,8 +113,8 @@ static int queue(struct node *n, struct plane p[PLANES], unsigned long request)
 	return call(n->fd, request, &v);
 }
 
-/* A buffer goes through the device; the bytes in each plane that the CPU may look at then, which
- * are not the device's. */
+/* Passes a buffer through the device. `bad` gets the number of wrong bytes in each plane that the
+ * CPU may read, else -1. */
 static int stream(struct node *n, struct plane p[PLANES], int bad[PLANES])
 {
 	int on = TYPE, error;
@@ -152,7 +152,7 @@ static int stream(struct node *n, struct plane p[PLANES], int bad[PLANES])
 	return error;
 }
 
-/* Where the device found the planes of the last buffer. */
+/* Returns the addresses of the last buffer's planes. */
 static void where(unsigned long long at[PLANES])
 {
 	FILE *file = fopen("/sys/module/vb3planes/parameters/at", "r");
@@ -164,7 +164,7 @@ static void where(unsigned long long at[PLANES])
 		fclose(file);
 }
 
-/* Streams once and tells how it went: no error, no wrong byte, near's plane below 4 GiB and wide's
+/* Streams once and prints the result: no error, no wrong byte, near's plane below 4 GiB and wide's
  * above. */
 static void must_stream(const char *name, struct node *n, struct plane p[PLANES], int error)
 {
@@ -182,7 +182,7 @@ static void must_stream(const char *name, struct node *n, struct plane p[PLANES]
 	     !error && apart ? "true" : "false");
 }
 
-/* The lines of the module's refusals, if it tells any. */
+/* Returns the lines of the module's refusals, if it prints any. */
 static char *refusals(char *text, size_t size)
 {
 	int fd = open(REFUSALS, O_RDONLY);
@@ -222,7 +222,7 @@ static void unmap(struct node *n, struct plane p[PLANES])
 			munmap(p[i].view, n->bytes[i]);
 }
 
-/* Memory of the queue itself, by mmap, and by the dma-bufs of it. */
+/* The queue's own memory, by mmap and by its dma-bufs. */
 static void own(const char *kind, unsigned int flags)
 {
 	struct node *nodes[] = { &straight, &crossed };
@@ -242,8 +242,7 @@ static void own(const char *kind, unsigned int flags)
 	}
 }
 
-/* Dma-bufs of `from`'s two planes, which lie where its engines' memory does; nothing else keeps
- * them. */
+/* dma-bufs of `from`'s two planes, in memory for its engines; nothing else holds them. */
 static int lend(struct node *from, uint32_t size, unsigned int flags, struct plane p[PLANES])
 {
 	int error = set_sizes(from, size, size);
@@ -275,8 +274,8 @@ static void swap(struct plane p[PLANES])
 	p[1] = first;
 }
 
-/* The dma-bufs of one node as the other's planes: each to the engine that it was allocated for; to
- * the other one, too long to be bounced; and short enough. */
+/* The dma-bufs of one node as the other's planes: for the engine that they were allocated for, then
+ * for the other one, too long for a bounce, and short enough. */
 static void lent(const char *kind, unsigned int flags)
 {
 	unsigned long long at[PLANES] = {};
@@ -297,7 +296,7 @@ static void lent(const char *kind, unsigned int flags)
 	must_refuse(name, EINVAL, error ? error : queue(to, p, VIDIOC_QBUF), NEAR, "dma-mask");
 	give_back(to, p);
 
-	/* Near gets memory of wide's, which the kernel bounces for it; wide reaches near's as it is. */
+	/* Near gets wide's memory, which the kernel bounces; wide reaches near's directly. */
 	error = lend(&straight, SHORT, flags, p);
 	error = error ? error : set_sizes(to, SHORT, SHORT);
 	error = error ? error : request(to, V4L2_MEMORY_DMABUF, 1, 0);
@@ -312,7 +311,7 @@ static void lent(const char *kind, unsigned int flags)
 	give_back(to, p);
 }
 
-/* Memory of another exporter, which knows nothing of masks: the system heap. */
+/* Memory of the system heap, an exporter that ignores masks. */
 static void foreign(void)
 {
 	struct plane p[PLANES], low[PLANES];
@@ -329,7 +328,7 @@ static void foreign(void)
 	must_refuse("heap.for-near", EINVAL, error ? error : queue(&straight, p, VIDIOC_QBUF), NEAR,
 		    "exporter-errno");
 	request(&straight, V4L2_MEMORY_DMABUF, 0, 0);
-	/* With near's plane from elsewhere, wide takes the heap's. */
+	/* With another source for near's plane, wide accepts the heap's. */
 	error = lend(&straight, LONG, 0, low);
 	p[0].view = mmap(NULL, LONG, PROT_READ | PROT_WRITE, MAP_SHARED, p[0].fd, 0);
 	error = error ? error : set_sizes(&crossed, LONG, LONG);
@@ -347,7 +346,7 @@ static void foreign(void)
 	close(low[1].fd);
 }
 
-/* A huge page, which lies above 4 GiB while there is room. */
+/* A huge page, which is above 4 GiB while that has room. */
 static uint8_t *huge_page(void)
 {
 	uint8_t *at = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -360,7 +359,7 @@ static uint8_t *huge_page(void)
 	return at;
 }
 
-/* A program's memory: in one piece that only wide reaches, a page that is bounced, and pieces. */
+/* A program's memory: one piece that only wide reaches, a bounced page, and pieces. */
 static void user(void)
 {
 	uint8_t *huge = huge_page(), *page = huge + LONG, *pieces = scattered(SHORT);
@@ -390,7 +389,7 @@ static void user(void)
 	request(&straight, V4L2_MEMORY_USERPTR, 0, 0);
 }
 
-/* What cannot be allocated in one piece, for either. */
+/* Sizes that neither can allocate in one piece. */
 static void too_long(void)
 {
 	int error = set_sizes(&straight, TOO_LONG, SHORT);

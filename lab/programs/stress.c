@@ -34,7 +34,7 @@ static int fds[KEPT];
 static void *views[KEPT];
 static uint32_t bytes = 65536;
 static uint8_t *user;
-/* One for each buffer: what is mapped twice at a time, checkers take for a mistake. */
+/* One per buffer: the checkers report memory that is mapped twice at a time. */
 static int foreign[2][4];
 static int is_foreign;
 
@@ -49,7 +49,7 @@ static int type_of(uint32_t at)
 	return at ? V4L2_BUF_TYPE_VIDEO_CAPTURE : V4L2_BUF_TYPE_VIDEO_OUTPUT;
 }
 
-/* What a call says does not matter here: each may be refused. */
+/* The result of a call does not matter here: each may be refused. */
 static void one(void)
 {
 	int type = type_of(pick(2));

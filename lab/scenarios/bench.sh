@@ -1,4 +1,4 @@
-# Times the C module and ours in turn, in one boot: C, Rust, Rust, C, and again.
+# Times the C module and ours alternately, in one boot: C, Rust, Rust, C, and again.
 . /scenario/lib.sh
 
 for which in c rust rust c c rust rust c; do

@@ -1,5 +1,5 @@
-# What poll and epoll report of dma-bufs and sync files, by fences of vgem: a test of `vb3 run` asks the
-# same program for the same answers. No module of ours is in it.
+# Events that poll and epoll report for dma-bufs and sync files with fences of vgem. A test of `vb3 run`
+# expects the same answers from the same program. It uses no module of ours.
 . /scenario/lib.sh
 
 modprobe vgem

@@ -1,5 +1,5 @@
-# The conformance calls, for each module: on vivid, and on edu for user pointers, which vivid has
-# none of with contiguous buffers.
+# The conformance calls, for each module: on vivid, and on edu for user pointers, since vivid has none
+# with contiguous buffers.
 . /scenario/lib.sh
 
 for which in $MODULES; do

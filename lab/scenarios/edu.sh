@@ -5,7 +5,7 @@
 modprobe udmabuf 2>/dev/null
 for which in $MODULES; do
     use_module "$which" || continue
-    # Without an IOMMU, a narrow mask would refuse whatever lies too high.
+    # Without an IOMMU, a narrow mask would refuse memory at high addresses.
     [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
     insmod /scenario/vb3edu.ko mask=$mask || step "$which.driver" '"ok":false'
     check_iommu

@@ -1,5 +1,5 @@
-# 100,000 random operations while one of ten of the kernel's own allocations fails: of slab memory,
-# then of pages. For the checked kernel, which can make them fail, and sees what is lost by it.
+# 100,000 random operations while one in ten of the kernel's allocations fails: first of slab memory,
+# then of pages. Needs the checked kernel, which makes them fail and finds leaks.
 . /scenario/lib.sh
 
 may_be_blind=Y

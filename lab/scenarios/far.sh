@@ -1,5 +1,5 @@
-# Memory beyond the reach of the device that imports it, with the kernel's bounce pool between: who
-# leaves a sync out, shows old bytes.
+# Memory beyond the importing device's reach, through the kernel's bounce pool: a missing sync shows old
+# bytes.
 #memory 5120
 . /scenario/lib.sh
 
@@ -15,8 +15,7 @@ for which in $MODULES; do
     drop_module "$which"
 done
 
-# The same for memory from vmalloc, which the other node allocates: of this the vmalloc module is the
-# exporter.
+# The same for memory from vmalloc, which the other node allocates. The vmalloc module is its exporter.
 modprobe videobuf2-dma-contig
 module=videobuf2-vmalloc
 for which in $MODULES; do

@@ -1,18 +1,18 @@
-# What scenarios share. Runs in the guest's BusyBox shell.
+# Shared by the scenarios. Runs in the guest's BusyBox shell.
 
-# One line of result: a step, and facts as JSON members.
+# Prints one line of result: a step, and facts as JSON members.
 step() {
     printf '{"step":"%s"%s}\n' "$1" "${2:+,$2}" >/dev/results
     echo "step: $1 $2"
 }
 
-# The module that a scenario is about; one may say otherwise.
+# The module under test; a scenario may name another.
 module=videobuf2-dma-contig
 
 modprobe virtio_pci 2>/dev/null
 [ "$IOMMU" = virtio ] && modprobe virtio-iommu
 
-# Whether the test device is behind the IOMMU that was asked for; known once its driver is loaded.
+# Whether the test device is behind the requested IOMMU; known once its driver is loaded.
 check_iommu() {
     for device in /sys/bus/pci/devices/*; do
         [ "$(cat "$device/device")" = 0x11e8 ] || continue
@@ -23,10 +23,10 @@ check_iommu() {
     done
 }
 
-# Whether the kernel has the checkers of the checked one.
+# Whether the kernel has the checked kernel's checkers.
 is_checked() { [ -e /sys/kernel/debug/kmemleak ]; }
 
-# Runs a program for at most so many seconds; in the checked kernel, for four times as many.
+# Runs a program with a limit in seconds; the checked kernel allows four times as many.
 within() {
     local seconds=$1
     shift
@@ -34,17 +34,17 @@ within() {
     timeout "$seconds" "$@"
 }
 
-# Looks for memory that nothing points to, and puts what is found into /tmp/leaks.
+# Searches for unreferenced memory, and writes the results to /tmp/leaks.
 scan_for_leaks() {
-    # The kernel takes nothing for leaked that is younger than five seconds, or has just changed.
+    # The kernel reports no memory younger than five seconds or just changed.
     sleep 6
     echo scan >/sys/kernel/debug/kmemleak
     echo scan >/sys/kernel/debug/kmemleak
     cat /sys/kernel/debug/kmemleak >/tmp/leaks
 }
 
-# What the checkers count that do not complain by themselves, since the last call: memory leaked,
-# faults in the use of the DMA API; and whether all of them still look.
+# Prints the counts of silent checkers since the last call: leaked memory, faults in the use of the DMA
+# API, and whether all checkers still work.
 dma_errors_before=0
 excused_so_far=0
 checkers() {
@@ -56,7 +56,7 @@ checkers() {
     locks=$(sed -n 's/^ *debug_locks: *//p' /proc/lockdep_stats)
     blind=$(cat /sys/kernel/debug/dma-api/disabled)
     ok=true
-    # Its own memory can be what fails on purpose; then the checker of the DMA API gives up.
+    # A deliberate failure can hit the DMA API's checker itself; then it stops.
     [ "$blind" = "${may_be_blind:-N}" ] && blind=N
     [ "$1" != rust ] || [ "$leaks $errors $locks $blind" = '0 0 1 N' ] || ok=false
     [ "$ok" = true ] || cat /tmp/leaks
@@ -64,13 +64,14 @@ checkers() {
     echo clear >/sys/kernel/debug/kmemleak
 }
 
-# Of what was leaked on the way up, nothing is ours.
+# Leaks during boot are not ours.
 if is_checked; then
     echo clear >/sys/kernel/debug/kmemleak
     echo 1 >/sys/kernel/debug/dma-api/all_errors
 fi
 
-# Loads the stock C module, ours, or the C module with the patches of docs/upstream, with what it needs.
+# Loads the stock C module, ours, or the C module with the patches of docs/upstream, and its
+# dependencies.
 use_module() {
     for dep in mc videodev videobuf2-common videobuf2-v4l2 videobuf2-memops; do
         modprobe "$dep"
@@ -84,7 +85,7 @@ use_module() {
     false
 }
 
-# Unloads it; ours says what it still holds.
+# Unloads it; our module prints what it still holds.
 drop_module() {
     rmmod $module || step "$1.unload" '"ok":false'
     if [ "$1" = rust ]; then
@@ -97,7 +98,7 @@ drop_module() {
     checkers "$1"
 }
 
-# A module exports another device's memory without pages. The kernel may trip over what it hands out.
+# A module exports another device's memory without pages. The kernel may oops on the result.
 pool_of() {
     [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
     insmod /scenario/vb3edu.ko mask=$mask other=pool || step "$1.driver" '"ok":false'
@@ -109,7 +110,7 @@ pool_of() {
     complaints "$1"
 }
 
-# What our module tells in debugfs, on the console, and whether the counters are there.
+# Prints our module's debugfs files on the console, and whether the counters exist.
 show_debug() {
     [ "$1" = rust ] || return
     dir=/sys/kernel/debug/vb2-${module#videobuf2-}
@@ -120,7 +121,7 @@ show_debug() {
     step rust.counters "\"counters\":\"$(tr "\n" "," <$dir/counters)\""
 }
 
-# What the loaded module takes of the kernel's memory.
+# Prints the kernel memory that the loaded module uses.
 module_facts() {
     printf '"bytes":%s' "$(cat "/sys/module/$(echo $module | tr - _)/coresize")"
 }
@@ -147,14 +148,14 @@ comply() {
     total=$(echo "$line" | sed -n 's/.*: \([0-9]*\), Succeeded.*/\1/p')
     good=$(echo "$line" | sed -n 's/.*Succeeded: \([0-9]*\),.*/\1/p')
     fails=$(grep -E '(: FAIL|fail:)' /tmp/out | tr -d '"\\' | tr -s '\t\r ' ' ' | tr '\n' '|')
-    # Whether user memory happens to be in one piece.
+    # Whether user memory happens to be contiguous.
     luck=0
     [ "$IOMMU" = none ] && luck=$(grep -c 'test USERPTR.*: FAIL' /tmp/out)
     step "$name" "\"code\":$code,\"total\":${total:-0},\"succeeded\":${good:-0},\"luck\":$luck,\"fails\":\"$fails\""
     cat /tmp/out
 }
 
-# The results of conformance calls, as steps: their program's end, and what each gave.
+# Prints the results of conformance calls as steps: their program's exit, and each value.
 results() {
     step "$which.conform.exit" "\"result\":\"$1\""
     while read -r name value; do
@@ -162,7 +163,7 @@ results() {
     done </tmp/out
 }
 
-# The conformance calls of a device, and those of one kind.
+# Runs a device's conformance calls, and those of one kind.
 conform() {
     within 120 /scenario/conform "$@" >/tmp/out
     results $?
@@ -176,8 +177,8 @@ kinds() {
     results $?
 }
 
-# Runs a program that reports its own steps, for at most so many seconds. It must end well: steps
-# that it did not come to would be missed by nobody.
+# Runs a program that reports its own steps, with a limit in seconds. It must exit with 0, because
+# missing steps would go unnoticed.
 report() {
     name=$1
     shift
@@ -185,25 +186,24 @@ report() {
     ended "$name.exit" $?
 }
 
-# A step that went well if a program said so.
+# A step that succeeds if a program reported success.
 ended() {
     [ "$2" = 0 ] && ok=true || ok=false
     step "$1" "\"code\":$2,\"ok\":$ok"
 }
 
-# Puts the complaints in a log into a file, those that come with any module by kind into another, and
-# counts the latter. Of the DMA
-# API's checker: a program may have one memory at two buffers; vivid, vicodec, vim2m and vkms do not say
-# how long their segments may be; the system heap and udmabuf sync in the direction that a program says,
-# whatever they mapped; and a program's memory that lies in one piece is mapped as it lies, across the
-# boundaries of segments, which dma-contig's drivers do not make of it: they take its first address.
-# Not counted: 6.12 warns when there is no memory for the page tables of a program's mapping.
+# Writes a log's complaints to a file, and those that every module causes to another, by kind. Counts
+# the latter. These come from the DMA API's checker. A program may use one memory for two buffers.
+# vivid, vicodec, vim2m and vkms do not set their longest segment. The system heap and udmabuf sync in
+# the program's direction, not the mapping's. A program's contiguous memory is mapped in one piece
+# across segment boundaries; dma-contig's drivers only use its first address. Not counted: 6.12 warns if
+# it has no memory for the page tables of a program's mapping.
 excuse() {
     : >"$2"
     : >"$2.excused"
     awk -v to="$2" '
         { line[NR] = $0 }
-        # Whether what a report on this line says of the calls that led to it has one of these.
+        # Whether the call trace of the report on this line contains one of these.
         function led_by(i, calls,    j) {
             for (j = i + 1; j < i + 80 && j <= NR && line[j] !~ /end trace/; j++)
                 if (line[j] ~ calls)
@@ -240,8 +240,8 @@ excuse() {
         }' "$1"
 }
 
-# Counts the kernel's complaints since the last call. The C module's defects cause some: they are
-# told, and are no fault of the run.
+# Counts the kernel's complaints since the last call. The C module's defects cause some; those are
+# reported, but do not fail the run.
 complaints() {
     dmesg >/tmp/dmesg.now
     dmesg -c >/dev/null
@@ -255,7 +255,7 @@ complaints() {
     step "$1.complaints" "\"count\":$count,\"first\":\"$first\",\"excused\":\"$(cat /tmp/complaints.excused)\",\"ok\":$ok"
 }
 
-# Lets the kernel say again what it says once only.
+# Makes the kernel repeat its one-time warnings.
 warn_again() { echo 1 >/sys/kernel/debug/clear_warn_once; }
 
 # Loads vivid with a capture and an output node, $capture and $output; takes more parameters.
@@ -276,7 +276,7 @@ comply_vivid() {
     comply "$1.output-imports" -d "$output" -s10 -e "$capture"
 }
 
-# Sets `ended`: whether a program started last ends by itself. One that the kernel tripped over never does.
+# Sets `ended`: whether the program started last exits by itself. After an oops in it, it never does.
 await_program() {
     program=$!
     ended=false

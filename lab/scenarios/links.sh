@@ -1,5 +1,5 @@
-# Memory in pieces for a device that minds segment boundaries: ours lays one range over it where
-# the kernel lets drivers do so.
+# Memory in pieces for a device with segment boundaries: our module links it into one range if the
+# kernel allows drivers that.
 . /scenario/lib.sh
 
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
@@ -13,7 +13,7 @@ for which in $MODULES; do
         *) want=0 ;;
     esac
     report "$which.links" 250 /scenario/limits "$(node vb3edu)" "$which" links "$want"
-    # Failures on purpose are our module's, ranges over pieces newer kernels'.
+    # Our module has deliberate failures; newer kernels have ranges over pieces.
     case $which-$want in
         rust-0) report "$which.partial" 250 /scenario/limits "$(node vb3edu)" "$which" partial ;;
     esac

@@ -1,12 +1,12 @@
-# A bus on which devices see nothing of the CPU's caches, so that each sync is the kernel's upkeep of
-# them: all kinds of memory by DMA and by the kernel's mapping; and for how many bytes of each QBUF and
-# DQBUF caches are cleaned and invalidated, by kind of memory, direction and hint, beside what is due.
+# A bus without coherent caches, so that each sync is cache maintenance by the kernel. Tests all kinds
+# of memory by DMA and by the kernel's mapping. For each QBUF and DQBUF it compares the bytes cleaned
+# and invalidated with the necessary ones, by kind of memory, direction and hint.
 #tree noncoherent
 #append init_on_alloc=0
 . /scenario/lib.sh
 
 modprobe udmabuf 2>/dev/null
-# Without an IOMMU, more than a page of a program's is in pieces.
+# Without an IOMMU, a program's memory longer than a page is in pieces.
 [ "$IOMMU" = none ] && mask=0xffffffff bytes=4096 || mask=0xfffffff bytes=65536
 for kind in contig sg; do
     module=videobuf2-dma-$kind

@@ -1,9 +1,9 @@
-# A machine that boots with the packages installed: the kernel's tools find our modules before the
-# stock ones, and drivers stream through it; once it is removed, through the stock ones again.
+# A machine that boots with the packages installed: the kernel's tools find our modules before the stock
+# ones, and drivers stream through them. After the removal, drivers use the stock ones again.
 #needs package
 . /scenario/lib.sh
 
-# kmod's tools, as on an installed system; BusyBox's shell would take its own.
+# kmod's tools, as on an installed system; BusyBox's shell would use its own.
 depmod() { /usr/sbin/depmod "$@"; }
 modprobe() { /usr/sbin/modprobe "$@"; }
 

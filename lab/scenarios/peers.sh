@@ -1,5 +1,5 @@
-# Drivers that Debian's kernels leave out, beside vivid: each allocates through the module, and
-# frames go from one to another by dma-buf.
+# Drivers that Debian's kernels omit, together with vivid: each allocates through the module, and frames
+# pass between them by dma-buf.
 #needs peers
 . /scenario/lib.sh
 
@@ -14,7 +14,7 @@ set_up_vimc() {
     v4l2-ctl -d "$1" -v width=640,height=480,pixelformat=BA81
 }
 
-# Frames go from one to another.
+# Frames pass from one driver to another.
 frames() { report "$which.$1" 100 /scenario/peers "$which" "$@"; }
 
 for which in $MODULES; do
@@ -40,7 +40,7 @@ for which in $MODULES; do
     set_up_vimc "$raw"
     comply "$which.vicodec-encoder" -d "$(node stateful-encoder)" -s10
     frames vivid-to-vim2m m2m "$vivid" RGB3 640 360 "$m2m" RGB3 640 360
-    # vim2m takes no Bayer pictures; their bytes do for others.
+    # vim2m supports no Bayer pictures; their bytes can represent others.
     frames vimc-to-vim2m m2m "$raw" BA81 640 480 "$m2m" RGB3 320 320
     frames vivid-to-vkms kms "$vivid" /dev/dri/card0 640 360
     complaints "$which"

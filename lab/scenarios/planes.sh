@@ -1,13 +1,13 @@
-# A queue whose planes are of two devices, one of which does not reach all memory: where each plane
-# lies, whose bytes arrive, and what each device refuses. Ours says in the log which one it was, why,
-# and what would do.
+# A queue with planes of two devices, one of which does not reach all memory. Checks each plane's
+# address, the bytes that arrive, and each device's refusals. Our module's log names the device, the
+# reason and the remedy.
 #memory 5120
 #append cma=0
 . /scenario/lib.sh
 
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 
-# Whether the log has a line with all that one of ours must have.
+# Whether the log has a line with all parts of our message.
 logged() {
     dmesg | grep -q "platform vb3$2: vb2-dma-contig: $3 refused ($4: wanted [0-9]*, found [0-9]*); would do: $5" &&
         ok=true || ok=false

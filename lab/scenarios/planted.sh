@@ -1,7 +1,7 @@
-# The checkers of the checked kernel, each of which must find the fault that is planted for it.
+# Each checker of the checked kernel must find the fault planted for it.
 . /scenario/lib.sh
 
-# A fault, and what the kernel must say of it.
+# A fault, and the kernel's expected report.
 plant() {
     dmesg -c >/dev/null
     insmod /scenario/vb3planted.ko fault="$1" 2>/dev/null
@@ -15,7 +15,7 @@ plant() {
     dmesg -c >/dev/null
 }
 
-# Any other report blinds it.
+# Any other report disables this checker.
 plant lock-order 'WARNING: possible circular locking dependency'
 plant leak 'unreferenced object .*size 4096'
 plant use-after-free 'BUG: KASAN: slab-use-after-free in use_after_free'

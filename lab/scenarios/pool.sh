@@ -1,5 +1,5 @@
-# Memory without pages, of another device: exported, and imported by physical address. The stock
-# module hands out a page that is none, and the kernel trips over it; so it comes last.
+# Another device's memory without pages: exported, and imported by physical address. The stock module
+# returns an invalid page and the kernel oopses, so it comes last.
 #device ivshmem
 . /scenario/lib.sh
 

@@ -1,5 +1,5 @@
-# The process home on a real kernel: dma-bufs that the kernel's own drivers made go through
-# `vb3 run`, and our exports are real dma-bufs.
+# `vb3 run` on a real kernel: programs pass dma-bufs of the kernel's own drivers through it, and its
+# exports are real dma-bufs.
 . /scenario/lib.sh
 
 modprobe udmabuf 2>/dev/null
@@ -11,12 +11,12 @@ vb3=/scenario/vb3
 version=$($vb3 --version 2>&1) && right=true || right=false
 step vb3.version "\"ok\":$right,\"says\":\"$(echo "$version" | tr -d '"\\\\' | tr '\n' ' ')\""
 
-# Whether a run gave everything back.
+# Whether a run released everything.
 nothing_held() {
     [ -s report.json ] && ! sed -n '/"held": {/,/}/p' report.json | grep -q ': [1-9]'
 }
 
-# A step of a run: its name, what it printed, whether all is as it must be.
+# A step of a run: its name, its output, whether all is correct.
 told() {
     nothing_held && held=none || held=some
     [ "$held" = none ] && [ "$3" = true ] && ok=true || ok=false
@@ -24,7 +24,8 @@ told() {
     [ "$ok" = true ] || cat err report.json
 }
 
-# Rows of the errno table: name, machine, cap|out, options, word, what must be seen.
+# Rows of the errno table: name, machine, cap
+# out, options, word, expected result.
 rows() {
     case $3 in
         cap) first=camera second=display ;;
@@ -50,8 +51,8 @@ for way in cap out; do
     rows vmalloc pc $way ,alloc=vmalloc userptr 'F7 0 F8 0 U10 EFAULT U11 EFAULT'
 done
 
-# What the CPU wrote or saw of each picture is what the display showed, byte for byte, without a
-# copy. Each buffer is mapped once a device: there are four, or always new ones.
+# The display shows exactly the bytes that the CPU wrote or read of each picture, without a copy. Each
+# buffer is mapped once per device, for four buffers and for ever new ones.
 for machine in soc-iommu soc-noncoherent pc; do
     for kind in udmabuf heap; do
         for way in show pass many; do
@@ -76,7 +77,7 @@ for machine in soc-iommu soc-noncoherent pc; do
     done
 done
 
-# Exports as real dma-bufs, by the stock programs.
+# Exports as real dma-bufs, used by stock programs.
 rm -f report.json
 $vb3 run --machine soc-iommu --report report.json \
     --device "camera=pattern,$shape" --device "display=shown.raw,$shape" \

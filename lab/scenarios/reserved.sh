@@ -1,8 +1,7 @@
-# Memory that a board's device tree keeps for a device, declared to the kernel: taken from the kernel's
-# memory, beyond all that the kernel knows (so that it has no pages), and lent to the kernel meanwhile.
-# Another device imports it, on a bus on which devices see nothing of caches. And regions that make no
-# sense. The stock module hands out pages that are none, and the kernel trips over them; so it
-# comes last.
+# Memory that a board's device tree reserves for a device: taken from the kernel's memory, beyond the
+# kernel's memory (so without pages), and lent to the kernel meanwhile. Another device imports it, on a
+# bus without coherent caches. Some regions are invalid. The stock module returns invalid pages and the
+# kernel oopses, so it comes last.
 #memory 5120
 #append mem=2048M
 #tree reserved
@@ -17,8 +16,8 @@ load() {
     error=$(cat /sys/module/vb3edu/parameters/other_error)
 }
 
-# A region that there is: where it begins, the errno of a buffer of it, that of importing it. Once a
-# program does not end, nothing that comes after says anything.
+# A valid region: its start, the errno of a buffer in it, and that of its import. After a program that
+# hangs, later results mean nothing.
 has_tripped=false
 use() {
     [ $has_tripped = false ] || return
@@ -30,7 +29,7 @@ use() {
     if [ $ended = true ]; then rmmod vb3edu; else has_tripped=true; fi
 }
 
-# One that makes no sense: the errno of having it is the kernel's.
+# An invalid region: the kernel returns its errno.
 refuse() {
     load "$1" "$2"
     step "$1.region.$2" "\"errno\":$error,\"want\":$3"
@@ -44,7 +43,7 @@ for which in rust c; do
     use "$which" inside 0x60000000 0 0
     use "$which" lent 0x70000000 0 0
     use "$which" small 0x68000000 12 0
-    # The kernel says that they overlap, and takes both.
+    # The kernel reports the overlap, and accepts both.
     refuse "$which" overlapping 0
     refuse "$which" absurd 22
     refuse "$which" empty 22
@@ -53,7 +52,7 @@ for which in rust c; do
     complaints "$which"
     [ "$which" = rust ] || break
     if [ $high != 0 ]; then
-        # Where the last byte is, and how far the device reaches.
+        # The address of the last byte, and the device's reach.
         grep -q 'dma-mask: wanted 5368774655, found 4294967295' /sys/kernel/debug/vb2-dma-contig/refusals &&
             ok=true || ok=false
         step rust.refusal "\"ok\":$ok"

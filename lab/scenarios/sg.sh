@@ -22,7 +22,7 @@ for which in $MODULES; do
     drop_module "$which"
 done
 
-# Of the stock module no step can be made to fail; beside ours it shows something where there are checkers.
+# The stock module has no deliberate failures; its run is useful only with checkers.
 is_checked || MODULES=rust
 for which in $MODULES; do
     use_module "$which" || continue

@@ -1,17 +1,17 @@
-# Our module under random operations, killed programs, failing steps, and 200 rounds of load, stream and unload.
-# Afterwards nothing is held, and slab and free memory are where they were.
+# Our module under random operations, killed programs, failing steps, and 200 rounds of load, stream and
+# unload. Afterwards it holds nothing, and slab and free memory have their former size.
 . /scenario/lib.sh
 
 slab() { sed -n 's/^SUnreclaim: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
 free_kb() { sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
-# Without an IOMMU, and without a bounce pool, the kernel warns of what lies above a narrow mask.
+# Without an IOMMU and a bounce pool, the kernel warns of memory above a narrow mask.
 [ "$IOMMU" = none ] && mask=0xffffffff || mask=0xfffffff
 load() {
     use_module "$1" && insmod /scenario/vb3edu.ko mask=$mask instant=1
     device=$(node vb3edu)
 }
 
-# The stock module beside it shows nothing but where there are checkers.
+# The stock module's run is useful only with checkers.
 is_checked || MODULES=rust
 for which in $MODULES; do
     load "$which" || continue
@@ -27,7 +27,7 @@ for which in $MODULES; do
         wait $program 2>/dev/null
     done
     step "$which.killed" '"programs":30'
-    # Of the stock module no step can be made to fail.
+    # The stock module has no deliberate failures.
     if [ "$which" = rust ]; then
         for every in 2 3 5 7 13; do
             echo $every >/sys/module/videobuf2_dma_contig/parameters/fail_every
@@ -36,14 +36,14 @@ for which in $MODULES; do
         done
         echo 0 >/sys/module/videobuf2_dma_contig/parameters/fail_every
     fi
-    # Before the module goes, for what is excused is not counted then.
+    # Before the unload, since excused complaints are not counted afterwards.
     complaints "$which"
     rmmod vb3edu
     drop_module "$which"
 done
 case " $MODULES " in *" rust "*) ;; *) exit ;; esac
 
-# The checked kernel takes ten times as long for each, and what these figures are to show it counts.
+# The checked kernel takes ten times as long per round, and it counts leaks directly.
 rounds=200
 is_checked && rounds=20
 before_slab=0
@@ -62,8 +62,8 @@ grown=$(($(slab) - before_slab))
 lost=$((before_free - $(free_kb)))
 held=$(dmesg | grep -c 'unloaded with')
 ok=true
-# 150 rounds that lost one page each would show. Where leaks are counted, freed memory is kept for
-# a while, and these figures say nothing.
+# 150 rounds that leaked one page each would be visible. A kernel that counts leaks delays frees, so
+# these figures mean nothing there.
 is_checked || { [ "$grown" -lt 512 ] && [ "$lost" -lt 8192 ]; } || ok=false
 [ "$held" = 0 ] || ok=false
 step rust.growth "\"slab_kb\":$grown,\"lost_kb\":$lost,\"unloads_with_something_held\":$held,\"ok\":$ok"

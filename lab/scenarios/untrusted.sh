@@ -1,5 +1,5 @@
-# A device that must not see what shares a page with its memory: the kernel bounces what begins or
-# ends within one.
+# A device that must not see other data in its memory's pages: the kernel bounces memory that begins or
+# ends within a page.
 #append swiotlb=force iommu.strict=1
 . /scenario/lib.sh
 

@@ -1,10 +1,10 @@
-# The patches of docs/upstream, in a machine with memory beyond the reach of the device that imports it:
-# what the C modules' exporters get wrong, and the same with the patches.
+# The patches of docs/upstream, with memory beyond the importing device's reach: defects of the C
+# modules' exporters, and the same calls with the patches.
 #memory 5120
 #needs patched
 . /scenario/lib.sh
 
-# Runs one kind of memory of the node that exports, on the stock module and on the patched one.
+# Runs one kind of memory of the exporting node, on the stock module and on the patched one.
 far() {
     kind=$1
     for which in c patched; do

@@ -1,5 +1,5 @@
-# The patches of docs/upstream: memory without pages, exported. The kernel trips over what the stock
-# module hands out, so that comes last.
+# The patches of docs/upstream: exported memory without pages. The kernel oopses on the stock module's
+# result, so that comes last.
 #device ivshmem
 #needs patched
 . /scenario/lib.sh

@@ -1,5 +1,5 @@
-# The patches of docs/upstream: what the C module gets wrong, and the same module with the patches, in
-# the same machine. What needs more memory, or memory without pages, is in upstream-far and upstream-pool.
+# The patches of docs/upstream: defects of the C module, and the same module with the patches, in the
+# same machine. upstream-far and upstream-pool have the tests with more memory and without pages.
 #append init_on_alloc=0
 #needs patched
 . /scenario/lib.sh
@@ -13,10 +13,10 @@ for which in c patched; do
     insmod /scenario/vb3probe.ko || step "$which.probe" '"ok":false'
     check_iommu
     report "$which.calls" 250 /scenario/limits "$(node vb3edu)" "$which" calls
-    # That a mapped buffer is detached deserves a warning.
+    # The detach of a mapped buffer deserves a warning.
     complaints "$which.calls"
-    # Behind an IOMMU the stock module oopses at the one and has other programs killed at the other;
-    # without one it has no kernel mapping of such memory, and the other is a warning.
+    # Behind an IOMMU, the stock module oopses at the first and makes the OOM killer kill programs at
+    # the second. Without one, it has no kernel mapping of such memory, and the second is a warning.
     case $IOMMU.$which in
         none.*) more=huge ;;
         *.patched) more=vmap ;;

@@ -1,5 +1,5 @@
-# A driver in user space over our mapping layer: the edu device does DMA at the addresses it chose,
-# and reaches nothing once they are unmapped.
+# A user space driver with our mapping layer: the edu device does DMA at addresses that the layer chose,
+# and reaches nothing after their unmapping.
 . /scenario/lib.sh
 
 for module in vfio vfio_iommu_type1 vfio-pci; do
@@ -17,6 +17,6 @@ for device in /sys/bus/pci/devices/*; do
         step vb3.vfio-exit "\"ok\":false,\"says\":\"$says\""
     }
 done
-# A write that was not let through is told of by the IOMMU.
+# The IOMMU reports a blocked write.
 dmesg | grep -q 'DMAR:.*fault' && ok=true || ok=false
 step vb3.vfio-fault "\"ok\":$ok"

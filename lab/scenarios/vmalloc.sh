@@ -1,5 +1,5 @@
-# The vmalloc allocator, which vivid uses unless it is told otherwise: v4l2-compliance and the
-# conformance calls, and what the stock module gets wrong, on the C module and ours.
+# The vmalloc allocator, vivid's default: v4l2-compliance, the conformance calls, and the stock module's
+# defects, on the C module and ours.
 . /scenario/lib.sh
 
 module=videobuf2-vmalloc

@@ -1,5 +1,5 @@
-# vb2-why beside the stock modules: each refusal has its reason in debugfs, buffers have their
-# holders, and the probes come and go under streaming.
+# vb2-why with the stock modules: debugfs has each refusal's reason and each buffer's holders. Probes
+# are armed and disarmed during streaming.
 #memory 5120
 #append cma=0
 . /scenario/lib.sh
@@ -23,7 +23,7 @@ same() {
     step "why.$1" "\"found\":\"$2\",\"wanted\":\"$3\",\"ok\":$ok"
 }
 
-# Loaded first: it must find the modules when they come.
+# Loaded first: it must find the modules when they load.
 insmod /scenario/vb2-why.ko || step why.load '"ok":false'
 use_module c
 modprobe videobuf2-vmalloc
@@ -47,7 +47,7 @@ step why.trace "\"ok\":$ok"
 rmmod vb3planes
 same buffers-gone "$(wc -l <$dir/buffers)" 0
 
-# Off, there is no probe; the list of refusals stays.
+# After the parameter is cleared, no probe is armed; the list of refusals stays.
 echo 0 >$switch
 same off "$(armed)" 0
 grep -c . /sys/kernel/debug/kprobes/list >/tmp/left
@@ -57,11 +57,11 @@ insmod /scenario/vb3planes.ko
 /scenario/planes "$(node vb3planes)" "$(node vb3crossed)" c >/dev/null
 same off-refusals "$(wc -l <$dir/refusals)" "$lines"
 rmmod vb3planes
-# The stock kernel warns of the allocation that is too long.
+# The stock kernel warns of an allocation that is too long.
 complaints c
 
-# A buffer of vivid's capture that vivid's output imports: exporter and importer are listed, those
-# from before the probes, too.
+# vivid's output imports a buffer of vivid's capture. The list has exporter and importer, and also
+# buffers from before the probes.
 load_vivid allocators=1
 v4l2-ctl -d "$output" --set-fmt-video-out=width=640,height=360
 v4l2-ctl -d "$capture" --set-fmt-video=width=640,height=360
@@ -71,7 +71,7 @@ echo 1 >$switch
 until grep -q MMAP $dir/buffers; do usleep 50000; done
 listed found buffers "^vivid[^:]*: MMAP, [0-9]+ bytes, by .*, references [1-9]"
 
-# Loaded and removed under streaming, read at the same time.
+# Loaded and removed during streaming, with a concurrent reader.
 rounds=12
 done=0
 for round in $(seq 1 $rounds); do

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <x86intrin.h>
 
-/* A moment by both clocks. */
+/* One moment on both clocks. */
 struct moment {
 	uint64_t ticks;
 	int64_t ns;
@@ -22,7 +22,7 @@ static int64_t now(void)
 	return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-/* The closest of some looks at both: whoever is interrupted between them takes long. */
+/* The closest of several reads of both: an interruption between them takes long. */
 static struct moment look(void)
 {
 	struct moment best = { 0, 0 };
