@@ -24,8 +24,7 @@ told() {
     [ "$ok" = true ] || cat err report.json
 }
 
-# Rows of the errno table: name, machine, cap
-# out, options, word, expected result.
+# Rows of the errno table: name, machine, cap|out, options, word, expected result.
 rows() {
     case $3 in
         cap) first=camera second=display ;;

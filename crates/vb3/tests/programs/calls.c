@@ -1,9 +1,5 @@
-// Single calls whose refusals a test reads: calls create BYTES
-// calls request COUNT…
-// calls userptr
-// calls stale sync
-// skip node
-// dmabuf.
+// Single calls whose refusals a test reads:
+// calls create BYTES | calls request COUNT… | calls userptr | calls stale sync|skip node|dmabuf.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

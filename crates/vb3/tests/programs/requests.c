@@ -1,6 +1,5 @@
 // Tests media requests on a memory-to-memory device: the table's rows, the effect of controls on
-// pictures, and waits for requests. requests VIDEO MEDIA [none
-// kill]
+// pictures, and waits for requests. requests VIDEO MEDIA [none|kill]
 #include "rows.h"
 #include <linux/media.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 // Tests the rows of the errno table that need another driver's dma-buf, and prints `ID value` lines:
-// rows_other cap
-// out NODE EXPORTER [userptr]. If this kernel lacks a driver, it skips the row and says so on stderr.
+// rows_other cap|out NODE EXPORTER [userptr]. If this kernel lacks a driver, it skips the row and says so
+// on stderr.
 #include "rows.h"
 #include "other.h"
 
