@@ -304,7 +304,7 @@ fn a_lazy_exporter_has_the_lines_that_others_want() {
         converter: ",stride=256",
         display: "",
         refused: ("/dev/video1", "stride"),
-        said: "takes lines of 512 (stride=256)",
+        said: "needs lines of 512 bytes (stride=256)",
         moves: false,
     };
     let Some(fixed) = pair.run_failing("") else {

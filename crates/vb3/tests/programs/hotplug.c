@@ -53,12 +53,13 @@ static int order(const char *word)
 	CHECK(s >= 0 && getenv("VB3_CONTROL"));
 	strncpy(address.sun_path, getenv("VB3_CONTROL"), sizeof(address.sun_path) - 1);
 	CHECK(connect(s, (struct sockaddr *)&address, sizeof(address)) == 0);
-	snprintf(text, sizeof(text), "%s %s\n", word, device);
+	snprintf(text, sizeof(text), "{\"do\":\"%s\",\"device\":\"%s\"}\n", word, device);
 	CHECK(write(s, text, strlen(text)) == (ssize_t)strlen(text));
-	while ((got = read(s, answer + length, sizeof(answer) - 1 - length)) > 0)
+	while (!strchr(answer, '\n') &&
+	       (got = read(s, answer + length, sizeof(answer) - 1 - length)) > 0)
 		length += got;
 	close(s);
-	return strcmp(answer, "ok\n") == 0;
+	return strcmp(answer, "{\"ok\":true}\n") == 0;
 }
 
 struct stream {

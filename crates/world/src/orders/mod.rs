@@ -106,7 +106,8 @@ impl World {
                 self.serve(*client, parse::request(order));
             }
             self.answer_waiting();
-            if orders.is_empty() || !self.answer_shown() {
+            let are_shown = self.answer_shown();
+            if orders.is_empty() || !are_shown {
                 return;
             }
         }
