@@ -132,6 +132,20 @@ impl Control {
 
     /// Returns the commands that have arrived.
     pub(crate) fn orders(&mut self) -> Vec<(ClientId, String)> {
+        let mut orders = Vec::new();
+        self.clients.retain_mut(|client| match client.read() {
+            Ok(Some(line)) => {
+                orders.push((client.id, line));
+                true
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        });
+        orders
+    }
+
+    /// Accepts new clients. Call it in a tick only: the front end then asks for their descriptors.
+    pub(crate) fn accept(&mut self) {
         while let Some(Ok((stream, _))) = self.caller().map(UnixListener::accept) {
             let is_own = socket_peercred(&stream).is_ok_and(|peer| peer.uid == geteuid());
             if !is_own || stream.set_nonblocking(true).is_err() {
@@ -149,16 +163,6 @@ impl Control {
                 ordered: false,
             });
         }
-        let mut orders = Vec::new();
-        self.clients.retain_mut(|client| match client.read() {
-            Ok(Some(line)) => {
-                orders.push((client.id, line));
-                true
-            }
-            Ok(None) => true,
-            Err(_) => false,
-        });
-        orders
     }
 
     /// Stores a client's answer until [`answer`](Self::answer) sends it.
@@ -168,15 +172,19 @@ impl Control {
         }
     }
 
-    /// Sends the prepared answers. A client that does not read its answers loses its connection.
-    pub(crate) fn answer(&mut self) {
+    /// Sends the prepared answers. Returns whether there was one. A client that does not read its
+    /// answers loses its connection.
+    pub(crate) fn answer(&mut self) -> bool {
+        let mut any = false;
         self.clients.retain_mut(|client| {
             let Some(answer) = client.answer.take() else {
                 return true;
             };
+            any = true;
             client.ordered = false;
             client.stream.write_all(answer.as_bytes()).is_ok()
         });
+        any
     }
 
     /// Returns whether a client is connected.
@@ -270,6 +278,11 @@ mod tests {
         (dir, control)
     }
 
+    fn come(control: &mut Control) -> Vec<(ClientId, String)> {
+        control.accept();
+        control.orders()
+    }
+
     fn ask(control: &Control, text: &str) -> UnixStream {
         let mut stream = UnixStream::connect(control.path()).expect("connected");
         stream.write_all(text.as_bytes()).expect("written");
@@ -280,13 +293,13 @@ mod tests {
     fn an_order_is_answered_when_it_is_shown() {
         let (_dir, mut control) = control();
         let mut client = ask(&control, "unplug video0\n");
-        let orders = control.orders();
+        let orders = come(&mut control);
         let [(id, order)] = &orders[..] else {
             panic!("{orders:?}")
         };
         assert_eq!(order, "unplug video0");
         control.prepare(*id, "ok\n".to_owned());
-        assert!(control.orders().is_empty());
+        assert!(come(&mut control).is_empty());
         control.answer();
         let mut answer = [0; 3];
         client.read_exact(&mut answer).expect("answered");
@@ -297,13 +310,13 @@ mod tests {
     fn who_says_too_much_or_nothing_holds_nothing() {
         let (_dir, mut control) = control();
         let _long = ask(&control, &"x".repeat(MAX_ORDER));
-        assert!(control.orders().is_empty());
+        assert!(come(&mut control).is_empty());
         assert_eq!(control.clients.len(), 0);
         let silent: Vec<UnixStream> = (0..MAX_CLIENTS + 3).map(|_| ask(&control, "")).collect();
-        assert!(control.orders().is_empty());
+        assert!(come(&mut control).is_empty());
         assert_eq!(control.clients.len(), MAX_CLIENTS);
         drop(silent);
-        assert!(control.orders().is_empty());
+        assert!(come(&mut control).is_empty());
         assert_eq!(control.clients.len(), 0);
     }
 

@@ -146,7 +146,7 @@ where
 
     /// Returns the names of the controls that hold a number, as v4l2-ctl prints them.
     pub fn control_names(&self) -> Vec<String> {
-        let simple = self.controls.iter().filter(|c| c.is_simple());
+        let simple = self.controls.iter().filter(|c| has_number(c));
         simple.map(|control| plain_name(control.name)).collect()
     }
 
@@ -164,7 +164,7 @@ where
         now_ns: u64,
     ) -> Option<Result<i64, Error>> {
         let (id, value) = {
-            let mut simple = self.controls.iter().filter(|c| c.is_simple());
+            let mut simple = self.controls.iter().filter(|c| has_number(c));
             let control = simple.find(|control| plain_name(control.name) == name)?;
             (control.id, control.validate(ControlValue::Number(value)))
         };
@@ -186,6 +186,11 @@ where
             _ => Err(Error::Invalid),
         }
     }
+}
+
+/// Returns whether a control holds a number. A class has no value.
+fn has_number(control: &Control) -> bool {
+    control.kind.is_some() && control.is_simple()
 }
 
 /// Returns a control's name as v4l2-ctl prints it: in lower case, with underscores.

@@ -30,6 +30,7 @@ pages! {
     readme: "README.md",
     getting_started: "docs/getting-started.md",
     devices: "docs/devices.md",
+    control: "docs/control.md",
     machines: "docs/machines.md",
     clock: "docs/clock.md",
     scripts: "docs/scripts.md",

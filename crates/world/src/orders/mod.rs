@@ -48,6 +48,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     waiting: Vec<Waiting>,
+    /// A client was answered outside a tick: its next order may have come.
+    are_answered: bool,
 }
 
 impl Orders {
@@ -97,8 +99,13 @@ fn of(field: &'static str) -> impl Fn(String) -> Refused {
 }
 
 impl World {
-    /// Carries out the orders that have come. They are answered when programs see their effect.
+    /// Carries out the orders that have come, in a tick. They are answered when programs see their
+    /// effect.
     pub(super) fn serve_control(&mut self) {
+        self.orders.are_answered = false;
+        if let Some(control) = &mut self.control {
+            control.accept();
+        }
         for _ in 0..MAX_ROUNDS {
             let orders = self.control.as_mut().map(Control::orders);
             let orders = orders.unwrap_or_default();
@@ -113,18 +120,15 @@ impl World {
         }
     }
 
-    /// Answers orders once programs see their effect, and carries out those that clients sent behind
-    /// them.
+    /// Answers orders once programs see their effect.
     pub(super) fn answer_control(&mut self) {
-        if self.answer_shown() {
-            self.serve_control();
-        }
+        self.answer_shown();
     }
 
-    /// Returns whether a client's next order has come and can be carried out.
+    /// Returns whether a client's next order may have come, and can be carried out.
     pub(super) fn has_orders(&self) -> bool {
         let has_lines = self.control.as_ref().is_some_and(Control::has_lines);
-        has_lines && !self.is_unseen()
+        (has_lines || self.orders.are_answered) && !self.is_unseen()
     }
 
     fn is_unseen(&self) -> bool {
@@ -137,7 +141,7 @@ impl World {
             return false;
         }
         if let Some(control) = &mut self.control {
-            control.answer();
+            self.orders.are_answered |= control.answer();
         }
         true
     }
