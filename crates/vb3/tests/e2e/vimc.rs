@@ -212,15 +212,19 @@ fn libcamerasrc_streams_from_sensor_b() {
     if lacks_plugin() {
         return;
     }
+    // At its end, libcamerasrc 0.0.3 frees requests before it stops the camera, and may crash. The
+    // test ends with the pictures.
+    let len = 480 * 270 * 3 * 5;
+    let script = format!(
+        "unset {PLUGINS}; gst-launch-1.0 -q --no-fault libcamerasrc ! \
+         video/x-raw,format=RGB,width=480,height=270 ! fdsink | head -c {len} >frames.raw"
+    );
     let outcome = Run::on("pc")
         .device("vimc")
-        .program(["env", &format!("--unset={PLUGINS}")])
-        .and(["gst-launch-1.0", "libcamerasrc", "!"])
-        .and(["video/x-raw,width=480,height=270", "!"])
-        .and(["identity", "eos-after=5", "!", "fakesink"])
+        .program(["sh", "-c", &script])
         .run();
     outcome.expect_success();
-    assert!(outcome.stdout.contains("Got EOS"), "{}", outcome.stdout);
+    assert_eq!(outcome.read("frames.raw").len(), len, "{}", outcome.stderr);
 }
 
 #[test]
