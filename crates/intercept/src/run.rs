@@ -28,7 +28,6 @@ use crate::process::{Listener, listener};
 use crate::program::{ExitReport, Options, Program};
 use crate::service::Ending;
 use crate::service::Pool;
-use crate::service::Promises;
 use crate::service::Revoking;
 use crate::service::Server;
 use crate::service::Supervisor;
@@ -158,7 +157,6 @@ pub fn run(
         revoking: Revoking::default(),
         alarm: alarm.map_err(system("eventfd"))?,
         reads_locks: AtomicBool::new(false),
-        promises: Promises::default(),
         receive_ends: receive_ends(),
         host,
     };

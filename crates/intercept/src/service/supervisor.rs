@@ -23,7 +23,6 @@ use crate::process::{ERESTARTNOINTR, Notif, Reply};
 use crate::service::dispatch;
 use crate::service::host::{Call, Host};
 use crate::service::pool::{Admission, Job, Part, Pool, Term, Work};
-use crate::service::promises::Promises;
 use crate::service::revoke::Revoking;
 use crate::service::serve::{Answer, How, Server, Verdict};
 use crate::tree::Showing;
@@ -69,8 +68,6 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) alarm: OwnedFd,
     /// Whether a thread reads the list of locks.
     pub(crate) reads_locks: AtomicBool,
-    /// Answers that wait for their threads to change epoll sets.
-    pub(crate) promises: Promises,
     /// Whether a receive returns when no caller is left (Linux 6.11).
     pub(crate) receive_ends: bool,
 }
@@ -103,11 +100,9 @@ impl<'a> Supervisor<'a> {
     /// Applies a call, and returns the remaining work.
     fn apply_call(&self, may: &mut MayBlock, n: &Notif) -> (Verdict, Rest) {
         let mut server = self.server(may);
-        server.epolls.begin_call();
         let verdict = server.call(n);
         let mut answers = core::mem::take(&mut server.answers);
-        let mut changed = server.await_changes(Some(n), &mut answers);
-        server.epolls.end_call(&mut changed);
+        let changed = server.await_changes(Some(n), &mut answers);
         let tick_is_due = server.is_tick_due();
         let wake = !tick_is_due && server.is_due_sooner();
         drop(server);
@@ -187,9 +182,6 @@ impl<'a> Supervisor<'a> {
                 call: "ppoll",
                 errno,
             })?;
-            for (id, reply) in self.promises.overdue(Instant::now()) {
-                self.host.listener.answer(id, reply);
-            }
             self.read_locks_beside(may, scope);
             let (over, answers) = self.apply(may, Server::pass);
             for answer in answers {
@@ -479,19 +471,12 @@ impl<'a> Supervisor<'a> {
                 dispatch::look_ahead(n);
                 self.look_for_holders(may, n);
             }
-            let (mut verdict, mut rest) = self.apply_call(may, n);
+            let (verdict, mut rest) = self.apply_call(may, n);
             let again = n.gathered.lacks();
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // This call waits for an epoll set; the others do not.
                 rest = self.see_to_rest(may, rest);
-                let changed = core::mem::take(&mut rest.changed);
-                match verdict {
-                    Verdict::Reply(reply) if !again => {
-                        self.change_and_reply(may, n, changed, reply);
-                        verdict = Verdict::Answered;
-                    }
-                    _ => changed.wait(may),
-                }
+                core::mem::take(&mut rest.changed).wait(may);
             }
             // This call's own answer goes first.
             let verdict = match verdict {
@@ -552,17 +537,6 @@ impl<'a> Supervisor<'a> {
     fn reply(&self, may: &MayBlock, n: &Notif, reply: Reply) {
         let reply = self.copied_out(may, n, reply);
         self.host.listener.answer(n.id, reply);
-    }
-
-    /// Answers a call after its changes of epoll sets. If a program holds a set for long, the clock
-    /// answers.
-    fn change_and_reply(&self, may: &MayBlock, n: &Notif, changed: Changed, reply: Reply) {
-        let reply = self.copied_out(may, n, reply);
-        self.promises.give(n.id, reply);
-        changed.make(may);
-        if let Some(reply) = self.promises.keep(n.id) {
-            self.host.listener.answer(n.id, reply);
-        }
     }
 
     /// Copies a call's results out; returns the answer.

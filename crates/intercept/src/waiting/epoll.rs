@@ -8,12 +8,12 @@
 //! supervisor. POLLERR cannot be masked, so while it holds, another object in error replaces the
 //! socket. For POLLHUP there is an object in error that is also hung up.
 //!
-//! A mask is set anew when what holds changes; for edges, only when the device wakes those who
-//! wait for it, since setting it anew is an edge. Buffers have no edges: a dma-buf's poll that finds
-//! something ready wakes its own waiters, so that what holds is reported at every wait. What an entry
-//! is to show is decided here, under the lock of all devices. [Threads](changes) change the sets without
-//! that lock; a call's own thread does, where the call caused the change. The call that changed a file's state, or that closes its last descriptor, is answered after
-//! that, or after 200 ms if a program holds the set for longer.
+//! The mask changes with the device's state. With EPOLLET it changes only when the device wakes its
+//! waiters, since each change is an edge. Buffers have no edges: a dma-buf that polls as ready
+//! wakes its own waiters, so its state is reported at every wait. The masks are decided under the
+//! lock of all devices. [Threads](changes) then change the sets without that lock. A call that
+//! changes a file's state or closes its last descriptor is answered after those changes, or after
+//! 200 ms if a program holds the set's lock for longer.
 //!
 //! A dma-buf that was exported several times is one file to the supervisor and several files to a
 //! program. If the program closes one of them, the entry stays until it closes the others, too.
@@ -35,7 +35,7 @@ use crate::kernel::EpollOp as Op;
 use crate::kernel::MayBlock;
 use crate::kernel::raw;
 use crate::waiting::poll::{Asker, buffer_poll, device_poll};
-pub(crate) use changes::{CHANGE_TIMEOUT, Changed};
+pub(crate) use changes::Changed;
 use changes::{Change, Changes, Key, SetFile, WorkId};
 use info::Numbers;
 pub(crate) use info::ObjectsInSets;
@@ -210,17 +210,7 @@ impl Epolls {
         caused
     }
 
-    /// A call is applied from now on.
-    pub(crate) const fn begin_call(&mut self) {
-        self.queue.begin_call();
-    }
-
-    /// The call is applied: its thread makes what `changed` waits for.
-    pub(crate) fn end_call(&mut self, changed: &mut Changed) {
-        self.queue.end_call(changed);
-    }
-
-    /// What waits for those changes among `caused` that are in sets of this process.
+    /// Returns a waiter for those changes in `caused` that concern this process's sets.
     pub(crate) fn changed(&self, caused: &[(u32, WorkId)], process: u32) -> Changed {
         let own = caused.iter().filter(|(user, _)| *user == process);
         let own: Vec<WorkId> = own.map(|(_, work)| *work).collect();

@@ -9,7 +9,7 @@ mod select;
 mod sleep;
 mod transfer;
 
-pub(crate) use epoll::{CHANGE_TIMEOUT, Cause, Changed, Control, Epolls, SetId, Sweep};
+pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId, Sweep};
 pub(crate) use pending::{
     Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
 };

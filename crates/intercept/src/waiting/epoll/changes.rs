@@ -1,12 +1,11 @@
 //! Changes of programs' epoll sets, made without the lock of all devices.
 //!
-//! A program that waits in a set holds the set's own lock while the kernel polls the files in it and
-//! while it writes events to the program's memory. Each may take long: a file system or a page may be
-//! the program's own. `epoll_ctl` and a look at a set's `fdinfo` wait for that lock. Threads of their
-//! own therefore make the changes, of each set in the order in which they were decided. What a call has
-//! caused in sets of its own process, the thread that serves it makes itself once the lock is free: that
-//! costs no change of thread. The call is answered after that. It does not wait for ever: the thread that
-//! answers the kernel's poll may be the one that calls.
+//! A program that waits in a set holds the set's lock while the kernel polls the set's files and
+//! while it writes events to the program's memory. Both may take long, since the program may serve
+//! the file system or the page. `epoll_ctl` and a read of the set's `fdinfo` wait for that lock. So
+//! separate threads make the changes of each set in order. A call is answered after the changes
+//! that it caused in sets of its own process. This wait is limited, since the waiting call may come
+//! from the thread that must answer the kernel's poll.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -28,7 +27,7 @@ use crate::kernel::{MayBlock, may_block};
 /// Most threads that make changes.
 const MAX_THREADS: usize = 64;
 /// How long an answer waits for changes.
-pub(crate) const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
+const CHANGE_TIMEOUT: Duration = Duration::from_millis(200);
 /// Stack size of such a thread in bytes.
 const STACK: usize = 256 << 10;
 
@@ -314,47 +313,19 @@ impl Shared {
                 queue.idle -= 1;
                 continue;
             };
-            queue = self.make_all(&may, id, queue);
-        }
-    }
-
-    /// Makes the changes of a set that nobody else has taken.
-    fn make_all<'q>(
-        &'q self,
-        may: &MayBlock,
-        id: SetId,
-        mut queue: MutexGuard<'q, Queue>,
-    ) -> MutexGuard<'q, Queue> {
-        while let Some(work) = queue.works.get_mut(&id) {
-            let Some((key, change)) = work.changes.pop_front() else {
-                queue.works.remove(&id);
-                self.made.notify_all();
-                break;
-            };
-            let file = Arc::clone(&work.file);
-            drop(queue);
-            file.make(may, key, change);
-            drop(file);
-            queue = lock(&self.queue);
-        }
-        queue
-    }
-
-    /// Has threads make what is ready.
-    fn start(self: &Arc<Self>) {
-        let mut queue = lock(&self.queue);
-        let ready = queue.ready.len();
-        for _ in queue.idle..ready {
-            if queue.threads >= MAX_THREADS {
-                break;
+            while let Some(work) = queue.works.get_mut(&id) {
+                let Some((key, change)) = work.changes.pop_front() else {
+                    queue.works.remove(&id);
+                    self.made.notify_all();
+                    break;
+                };
+                let file = Arc::clone(&work.file);
+                drop(queue);
+                file.make(&may, key, change);
+                drop(file);
+                queue = lock(&self.queue);
             }
-            let shared = Arc::clone(self);
-            let thread = Builder::new().name("vb3-sets".into()).stack_size(STACK);
-            // Where the system refuses a thread, those that there are make it.
-            queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
         }
-        drop(queue);
-        (0..ready).for_each(|_| self.has_work.notify_one());
     }
 }
 
@@ -364,135 +335,65 @@ fn wait<'q>(condvar: &Condvar, queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Q
 
 /// The pending changes, and the threads that make them.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
-    shared: Arc<Shared>,
-    /// A call is being applied.
-    is_in_call: bool,
-    /// Changes were added since, and no thread knows.
-    is_untold: bool,
-}
+pub(super) struct Changes(Arc<Shared>);
 
 impl Drop for Changes {
     fn drop(&mut self) {
-        lock(&self.shared.queue).is_over = true;
-        self.shared.has_work.notify_all();
+        lock(&self.0.queue).is_over = true;
+        self.0.has_work.notify_all();
     }
 }
 
 impl Changes {
-    /// Adds a change; a thread makes it.
-    pub(super) fn add(&mut self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
-        let id = lock(&self.shared.queue).add(file, key, change);
-        match self.is_in_call {
-            true => self.is_untold = true,
-            false => self.shared.start(),
+    /// Adds a change, which a thread makes.
+    pub(super) fn add(&self, file: &Arc<SetFile>, key: Key, change: Change) -> WorkId {
+        let mut queue = lock(&self.0.queue);
+        let id = queue.add(file, key, change);
+        if queue.ready.len() > queue.idle && queue.threads < MAX_THREADS {
+            let shared = Arc::clone(&self.0);
+            let thread = Builder::new().name("vb3-sets".into()).stack_size(STACK);
+            // If the system refuses a thread, the existing ones make the change.
+            queue.threads += usize::from(thread.spawn(move || shared.work()).is_ok());
         }
+        drop(queue);
+        self.0.has_work.notify_one();
         id
     }
 
-    /// A call is applied from now on: threads are told of its changes once it is.
-    pub(super) const fn begin_call(&mut self) {
-        self.is_in_call = true;
-    }
-
-    /// The call is applied. Its own thread makes what `changed` waits for, and others the rest.
-    pub(super) fn end_call(&mut self, changed: &mut Changed) {
-        self.is_in_call = false;
-        if core::mem::take(&mut self.is_untold) {
-            changed.claim();
-            if !lock(&self.shared.queue).ready.is_empty() {
-                self.shared.start();
-            }
-        }
-    }
-
-    /// Keeps those works that an answer is still to wait for.
+    /// Keeps only the work that an answer must still wait for.
     pub(super) fn keep_awaited(&self, works: &mut Vec<(u32, WorkId)>) {
         if !works.is_empty() {
-            let queue = lock(&self.shared.queue);
+            let queue = lock(&self.0.queue);
             works.retain(|(_, work)| queue.is_awaited(&[*work]));
         }
     }
 
     /// Returns a waiter for this work.
     pub(super) fn waiter(&self, works: Vec<WorkId>) -> Changed {
-        Changed {
-            of: Some((Arc::clone(&self.shared), works)),
-            own: Vec::new(),
-        }
+        Changed(Some((Arc::clone(&self.0), works)))
     }
 }
 
 /// Changes that a call caused, and that must be made before its answer.
 #[derive(Debug, Default)]
-pub(crate) struct Changed {
-    of: Option<(Arc<Shared>, Vec<WorkId>)>,
-    /// Sets whose changes this thread is to make.
-    own: Vec<SetId>,
-}
-
-impl Drop for Changed {
-    fn drop(&mut self) {
-        self.hand_back();
-    }
-}
+pub(crate) struct Changed(Option<(Arc<Shared>, Vec<WorkId>)>);
 
 impl Changed {
-    /// Takes those that no thread has taken.
-    fn claim(&mut self) {
-        let Some((shared, ids)) = &self.of else {
-            return;
-        };
-        let mut queue = lock(&shared.queue);
-        let Queue { works, ready, .. } = &mut *queue;
-        ready.retain(|set| {
-            let is_own = works.get(set).is_some_and(|work| ids.contains(&work.id));
-            if is_own {
-                self.own.push(*set);
-            }
-            !is_own
-        });
-    }
-
-    /// Leaves what was taken to other threads.
-    fn hand_back(&mut self) {
-        let own = core::mem::take(&mut self.own);
-        if let Some((shared, _)) = self.of.as_ref().filter(|_| !own.is_empty()) {
-            lock(&shared.queue).ready.extend(own);
-            shared.start();
-        }
-    }
-
-    /// Makes them, and waits for those that another thread makes. It may take as long as a program holds
-    /// its set: see that the call is answered by then.
-    pub(crate) fn make(mut self, may: &MayBlock) {
-        let own = core::mem::take(&mut self.own);
-        if let Some((shared, _)) = &self.of {
-            for set in own {
-                drop(shared.make_all(may, set, lock(&shared.queue)));
-            }
-        }
-        self.wait(may);
-    }
-
-    /// Whether some of them are still to be made.
+    /// Returns whether some of them are pending.
     pub(crate) fn is_awaited(&self) -> bool {
         let is_awaited = |(shared, ids): &(Arc<Shared>, Vec<WorkId>)| {
             let queue = lock(&shared.queue);
             queue.is_awaited(ids)
         };
-        self.of.as_ref().is_some_and(is_awaited)
+        self.0.as_ref().is_some_and(is_awaited)
     }
 
     /// Waits until they are made, or gives up if a program holds a set's lock for long.
-    pub(crate) fn wait(mut self, _: &MayBlock) {
-        self.hand_back();
-        let Some((shared, ids)) = &self.of else {
-            return;
-        };
+    pub(crate) fn wait(self, _: &MayBlock) {
+        let Some((shared, ids)) = self.0 else { return };
         let until = Instant::now() + CHANGE_TIMEOUT;
         let mut queue = lock(&shared.queue);
-        while queue.is_awaited(ids) {
+        while queue.is_awaited(&ids) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let late = queue.works.values_mut();
@@ -546,7 +447,7 @@ mod tests {
     #[test]
     fn a_held_set_delays_no_other() {
         let may = MayBlock::of_this_thread();
-        let (mut changes, [held, free]) = two_sets();
+        let (changes, [held, free]) = two_sets();
         let (go, until) = std::sync::mpsc::channel();
         changes.add(&held, FILE, Change::Hold(until));
         let (add, held_made) = control(Op::Add, 0);
@@ -568,14 +469,14 @@ mod tests {
 
     #[test]
     fn changes_of_a_held_set_are_bounded() {
-        let (mut changes, [held, _]) = two_sets();
+        let (changes, [held, _]) = two_sets();
         let (go, until) = std::sync::mpsc::channel();
         changes.add(&held, FILE, Change::Hold(until));
         for n in 0..1000 {
             changes.add(&held, FILE, Change::Show(n % 2));
             changes.add(&held, OTHER, Change::Park);
         }
-        let queue = lock(&changes.shared.queue);
+        let queue = lock(&changes.0.queue);
         let waiting = queue.works.get(&held.id).map(|work| work.changes.len());
         drop(queue);
         assert!(waiting.is_some_and(|n| n <= 3), "{waiting:?}");
@@ -585,7 +486,7 @@ mod tests {
     #[test]
     fn ends_are_awaited_until_they_are_made() {
         let may = MayBlock::of_this_thread();
-        let (mut changes, [set, _]) = two_sets();
+        let (changes, [set, _]) = two_sets();
         let (go, until) = std::sync::mpsc::channel();
         changes.add(&set, FILE, Change::Hold(until));
         let mut ends = vec![(1, changes.add(&set, FILE, Change::Forget))];
@@ -597,35 +498,5 @@ mod tests {
         changes.waiter(vec![ends[0].1]).wait(&may);
         changes.keep_awaited(&mut ends);
         assert_eq!(ends, []);
-    }
-
-    #[test]
-    fn the_thread_of_a_call_makes_what_it_has_caused() {
-        let may = MayBlock::of_this_thread();
-        let (mut changes, [own, other]) = two_sets();
-        changes.begin_call();
-        let (add, _made) = control(Op::Add, libc::POLLIN);
-        let caused = changes.add(&own, FILE, add);
-        let mut changed = changes.waiter(vec![caused]);
-        changes.end_call(&mut changed);
-        assert!(!is_ready(&own) && changed.is_awaited());
-        changed.make(&may);
-        assert!(is_ready(&own));
-        assert_eq!(lock(&changes.shared.queue).threads, 0, "nobody was woken");
-        // What it does not wait for is left to others; so is what it does not make.
-        for is_made in [true, false] {
-            changes.begin_call();
-            let (add, made) = control(Op::Add, 0);
-            changes.add(&other, FILE, add);
-            let show = changes.add(&own, FILE, Change::Show(0));
-            let mut changed = changes.waiter(vec![show]);
-            changes.end_call(&mut changed);
-            assert!(made.recv().is_ok());
-            match is_made {
-                true => changed.make(&may),
-                false => changed.wait(&may),
-            }
-            assert!(!is_ready(&own));
-        }
     }
 }
