@@ -7,11 +7,11 @@ use crate::{AllocArgs, PlaneError};
 use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason};
 use vb3_dmabuf::{Backing, Importer, Spec};
 
-/// Attributes that allocated non-coherent memory can have. The others speak of mappings that it
-/// does not have, and are left out.
+/// Attributes that apply to non-coherent allocations. The others describe mappings that such memory
+/// does not have, so [`spec`] drops them.
 const NON_COHERENT_ATTRS: Attrs = Attrs::ALLOC_SINGLE_PAGES.union(Attrs::NO_WARN);
 
-/// What to allocate for a plane.
+/// Returns the allocation request for a plane. Keeps only the attributes that apply to its memory.
 #[must_use]
 pub const fn spec<D: Copy>(dev: D, args: AllocArgs, attrs: Attrs) -> Spec<D> {
     let (backing, attrs) = match args.coherency {
@@ -29,7 +29,7 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs, attrs: Attrs) -> Spec<D> {
     }
 }
 
-/// What to allocate for a plane that is placed when it is first used.
+/// Returns the allocation request for a plane that is placed at its first use.
 #[must_use]
 pub const fn lazy_spec<D: Copy>(device: D, args: AllocArgs) -> Spec<D> {
     Spec {
@@ -43,9 +43,10 @@ pub const fn lazy_spec<D: Copy>(device: D, args: AllocArgs) -> Spec<D> {
     }
 }
 
-/// Bytes that form one run from the first segment on, as far as `enough`, and where it begins.
+/// Returns the address and length of the run that begins at the first segment. Stops counting at
+/// `enough` bytes.
 ///
-/// Segments that touch count as one run, merged or not.
+/// Adjacent segments count as one run, merged or not.
 ///
 /// Source: Linux 7.2 `vb2_dc_get_contiguous_size`.
 pub fn run_of(
@@ -67,7 +68,7 @@ pub fn run_of(
     Some((first.addr, run))
 }
 
-/// Where a mapping of `len_bytes` begins, if it is one run.
+/// Returns the address of a mapping of `len_bytes`, if the mapping is one run.
 ///
 /// # Errors
 /// `Fault` (EFAULT) with the length wanted and the length found.
@@ -88,8 +89,8 @@ pub fn one_run(
 /// Attaches a dma-buf after testing its size.
 ///
 /// # Errors
-/// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, before all else; `NoMemory`; `Invalid`;
-/// what a foreign exporter says, unchanged.
+/// `Fault` (EFAULT) for a buffer smaller than `len_bytes`, checked first; `NoMemory`; `Invalid`;
+/// the errno of an exporter outside this crate, unchanged.
 pub fn attach<I: Importer>(
     importer: &I,
     buf: &I::Buf,
@@ -100,7 +101,7 @@ pub fn attach<I: Importer>(
     importer.attach(buf, dev).map_err(attach_error)
 }
 
-/// Whether a buffer of `size` bytes has room for a plane.
+/// Checks that a buffer of `size` bytes has room for a plane.
 ///
 /// # Errors
 /// `Fault` (EFAULT) if not; `Invalid` for a plane of length zero.
@@ -118,11 +119,11 @@ pub const fn fits(size: u64, len_bytes: u64) -> Result<(), PlaneError> {
     Ok(())
 }
 
-/// Maps an attached dma-buf and finds where its one run begins.
+/// Maps an attached dma-buf and returns the address of its one run.
 ///
 /// # Errors
-/// `Invalid` (EINVAL) when mapping fails for any cause; `Fault` (EFAULT) when the mapping is
-/// scattered or too short: it is unmapped again.
+/// `Invalid` (EINVAL) when mapping fails for any cause. `Fault` (EFAULT) when the mapping is
+/// scattered or too short; it is then unmapped again.
 pub fn map<I: Importer>(
     importer: &I,
     attachment: &mut I::Attachment,

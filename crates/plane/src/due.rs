@@ -3,35 +3,35 @@
 use crate::HintSkip;
 use vb3_dma::{Coherency, Direction};
 
-/// What kind of memory a plane is, as far as syncs go.
+/// Kind of a plane's memory, as far as syncs are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Memory {
     /// Allocated for the device (MMAP).
     Allocated(Coherency),
     /// Allocated as scattered pages and mapped for the device (MMAP, dma-sg).
     Scattered,
-    /// A program's, mapped for the device (USERPTR).
+    /// A program's memory, mapped for the device (USERPTR).
     User,
-    /// Somebody else's, attached and mapped (DMABUF).
+    /// Imported from another driver, attached and mapped (DMABUF).
     Imported,
-    /// Allocated or imported, used by a driver through the CPU.
+    /// Allocated or imported, accessed by a driver through the CPU.
     Virtual,
-    /// A program's, used by a driver through the CPU.
+    /// A program's memory, accessed by a driver through the CPU.
     UserVirtual,
 }
 
-/// The work of a hand-over.
+/// Work of one hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
     /// Nothing.
     Nothing,
     /// Cache maintenance by the plane's owner.
     Sync,
-    /// It would be due, and the user asked to leave it out.
+    /// Cache maintenance that is necessary, but that the user asked to omit.
     Skipped,
     /// The exporter does the work between devices.
     Exporter,
-    /// The hand-over begins (prepare) or ends (finish) an access by the CPU.
+    /// The hand-over begins (prepare) or ends (finish) a CPU access.
     CpuAccess,
 }
 

@@ -1,4 +1,4 @@
-//! The seam between a queue and the memory of its planes: vb2's `mem_ops`.
+//! Interface between a queue and the memory of its planes: vb2's `mem_ops`.
 
 use bitflags::bitflags;
 use core::fmt;
@@ -12,24 +12,24 @@ pub use vb3_dmabuf::Access as ExportAccess;
 pub struct AllocArgs {
     /// Bytes; the implementation rounds up to pages.
     pub len_bytes: u64,
-    /// Which way the device moves bytes.
+    /// Direction of the device's transfers.
     pub direction: Direction,
     /// `NonCoherent` for `V4L2_MEMORY_FLAG_NON_COHERENT`.
     pub coherency: Coherency,
 }
 
 bitflags! {
-    /// Which cache maintenance the user asked to leave out, for one QBUF only.
+    /// Cache maintenance that the user asked to omit, for one QBUF only.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct HintSkip: u8 {
-        /// `V4L2_BUF_FLAG_NO_CACHE_CLEAN`: nothing to do before the device.
+        /// `V4L2_BUF_FLAG_NO_CACHE_CLEAN`: no maintenance before the device's access.
         const PREPARE = 1 << 0;
-        /// `V4L2_BUF_FLAG_NO_CACHE_INVALIDATE`: nothing to do after it.
+        /// `V4L2_BUF_FLAG_NO_CACHE_INVALIDATE`: no maintenance after the device's access.
         const FINISH = 1 << 1;
     }
 }
 
-/// Why a plane's memory was refused.
+/// Error of an operation on a plane's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlaneError {
@@ -43,11 +43,11 @@ pub enum PlaneError {
     Io(Option<Reason>),
     /// EBUSY: another use of the memory excludes this one.
     Busy,
-    /// ENODEV: its exporter has taken the memory back.
+    /// ENODEV: the exporter has revoked the memory.
     Revoked,
     /// The errno of an exporter outside this crate.
     Exporter(i32),
-    /// What pinning user memory failed with in the host, in its own number.
+    /// The host's errno when it failed to pin user memory.
     Pin(i32),
 }
 
@@ -66,7 +66,7 @@ impl PlaneError {
         }
     }
 
-    /// The constraint behind the refusal, where there is one.
+    /// Returns the constraint that caused the refusal, if known.
     #[must_use]
     pub const fn reason(self) -> Option<Reason> {
         match self {
@@ -118,18 +118,18 @@ impl core::error::Error for PlaneError {}
 pub trait MemOps {
     /// A device that the planes are for (`alloc_devs`).
     type Device: Copy + Eq + fmt::Debug;
-    /// The memory of the program that speaks to the queue.
+    /// The memory of the program that calls the queue.
     type User: Clone;
     /// The memory of one plane, of any kind: allocated, pinned user memory, imported dma-buf.
     type Plane;
     /// One counted reference to a dma-buf.
     type DmaBuf;
-    /// The plane's place for the driver: a DMA address, or a CPU mapping.
+    /// How the driver reaches the plane: a DMA address, or a CPU mapping.
     type Cookie: Clone + fmt::Debug;
-    /// The plane's place for a front end, which maps it into a program.
+    /// How a front end maps the plane into a program.
     type Mmap;
 
-    /// Which memory models the allocator offers.
+    /// Returns whether the allocator supports USERPTR.
     fn supports_userptr(&self) -> bool;
 
     /// Base-2 logarithm of a page's bytes, 12 to 16: mmap offsets count pages.
@@ -147,9 +147,9 @@ pub trait MemOps {
     /// without cache syncs.
     ///
     /// # Errors
-    /// Contig: `Invalid` (EINVAL) alignment/size, `Fault` (EFAULT) for missing, read-only or
-    /// scattered memory, `Io` (EIO) when the DMA layer cannot map it. Vmalloc: `Fault` (EFAULT),
-    /// `NoMemory` (ENOMEM).
+    /// Contig: `Invalid` (EINVAL) for bad alignment or size, `Fault` (EFAULT) for missing,
+    /// read-only or scattered memory, `Io` (EIO) when the DMA layer cannot map it. Vmalloc: `Fault`
+    /// (EFAULT), `NoMemory` (ENOMEM).
     fn get_userptr(
         &self,
         dev: Self::Device,
@@ -159,14 +159,15 @@ pub trait MemOps {
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError>;
 
-    /// Whether the bytes of `plane` still are what `user` has at `addr` (and can be kept).
+    /// Returns whether `user` still has the memory of `plane` at `addr`, so that the plane can keep
+    /// it.
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
     /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference: the caller
     /// keeps `buf` until after [`put`](Self::put).
     ///
     /// # Errors
-    /// `Fault` (EFAULT) when the dma-buf is smaller than `len_bytes` (before all else), `NoMemory`
+    /// `Fault` (EFAULT) when the dma-buf is smaller than `len_bytes` (checked first), `NoMemory`
     /// (ENOMEM), `Io` (EIO) where a device may still reach the memory because an unmap failed.
     fn attach_dmabuf(
         &self,
@@ -190,12 +191,12 @@ pub trait MemOps {
     /// dma-bufs keep allocated memory alive (it is orphaned, not freed).
     fn put(&self, plane: Self::Plane);
 
-    /// Sees to it that the device has the plane mapped where its memory lies now: memory may be
-    /// placed when it is first used, and be moved between two uses. To be called before
-    /// [`cookie`](Self::cookie) and [`prepare`](Self::prepare), each time.
+    /// Makes sure that the device has the plane mapped at its memory's current place. Memory may be
+    /// placed at its first use, and moved between two uses. The queue calls this each time before
+    /// [`cookie`](Self::cookie) and [`prepare`](Self::prepare).
     ///
     /// # Errors
-    /// As [`map_dmabuf`](Self::map_dmabuf); `NoMemory` where there is no place.
+    /// As [`map_dmabuf`](Self::map_dmabuf); `NoMemory` if the memory cannot be placed.
     fn place(&self, plane: &mut Self::Plane) -> Result<(), PlaneError> {
         let _ = plane;
         Ok(())
@@ -204,41 +205,42 @@ pub trait MemOps {
     /// Hands the plane to the device, with the necessary cache maintenance unless it is skipped.
     ///
     /// # Errors
-    /// Whatever the exporter of an imported buffer says.
+    /// The error of an imported buffer's exporter.
     fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
     /// Hands the plane back to the CPU, with the necessary cache maintenance unless it is skipped.
     fn finish(&self, plane: &mut Self::Plane, skip: HintSkip);
 
-    /// The driver gets the plane: from now on its access is a fence in the memory's reservation.
-    /// If no fence can be made, the access continues without one.
+    /// Begins the driver's access. Until it ends, a fence in the memory's reservation stands for
+    /// it. If no fence can be made, the access continues without one.
     fn begin_access(&self, plane: &mut Self::Plane) {
         let _ = plane;
     }
 
-    /// The driver has the plane no longer. Without a call of
-    /// [`begin_access`](Self::begin_access) before, nothing happens.
+    /// Ends the driver's access. Does nothing without an earlier
+    /// [`begin_access`](Self::begin_access).
     fn end_access(&self, plane: &mut Self::Plane, outcome: Outcome) {
         let _ = (plane, outcome);
     }
 
-    /// Whether fences that a program imported for the plane's memory have yet to end before the
-    /// driver gets it.
+    /// Returns whether the driver must wait for fences that a program imported for the plane's
+    /// memory.
     fn is_held_back(&self, plane: &Self::Plane) -> bool {
         let _ = plane;
         false
     }
 
-    /// Returns the plane's place for the driver; `None` while an imported plane is not mapped.
+    /// Returns how the driver reaches the plane; `None` while an imported plane is not mapped.
     fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie>;
 
-    /// Who holds the memory: 1 for the queue, plus program mappings, plus exports.
+    /// Returns the number of users of the memory: 1 for the queue, plus program mappings, plus
+    /// exports.
     fn num_users(&self, plane: &Self::Plane) -> u32;
 
     /// Describes the plane for mapping into a program. `len_bytes` has been checked by the queue.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for planes that are no allocated memory.
+    /// `Invalid` (EINVAL) for planes that are not allocated memory.
     fn mmap(&self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError>;
 
     /// Exports an allocated plane. Each call makes a new dma-buf.
@@ -248,7 +250,7 @@ pub trait MemOps {
     fn export(&self, plane: &Self::Plane, access: ExportAccess)
     -> Result<Self::DmaBuf, PlaneError>;
 
-    /// Bytes of a dma-buf.
+    /// Returns the size of a dma-buf in bytes.
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64;
 
     /// Whether two references name the same dma-buf.
@@ -275,7 +277,7 @@ pub trait MemOps {
         out: &mut [u8],
     ) -> Result<(), PlaneError>;
 
-    /// Copies bytes to `offset` on in a plane's CPU view (write() emulation).
+    /// Copies bytes into a plane's CPU view, starting at `offset` (write() emulation).
     ///
     /// # Errors
     /// As [`copy_from`](Self::copy_from).

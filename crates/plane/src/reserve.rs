@@ -4,12 +4,12 @@ use crate::{AllocArgs, MemOps, PlaneError};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// There is not memory for all planes that were asked for.
+/// Error of [`reserve`]: not all requested planes fit in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
-    /// How many planes there is memory for.
+    /// Number of planes that fit in memory.
     pub fits: u32,
-    /// What there is not enough of for one more.
+    /// Error of the first plane that does not fit.
     pub why: PlaneError,
 }
 
@@ -34,10 +34,11 @@ impl core::error::Error for Short {
     }
 }
 
-/// Allocates `count` planes for a device, each where the device reaches it, or none.
+/// Allocates `count` planes for a device and places each where the device reaches it, or allocates
+/// none.
 ///
 /// Memory that would be placed at its first use is placed now, so that later allocations cannot take
-/// its room. The caller releases the planes one by one, with [`MemOps::put`].
+/// The caller releases the planes one by one, with [`MemOps::put`].
 ///
 /// A queue does the same for REQBUFS with `admission` in its configuration.
 ///
@@ -48,7 +49,7 @@ impl core::error::Error for Short {
 /// # Context
 /// May sleep.
 ///
-/// Source: none; videobuf2 gives as many buffers as there is memory for.
+/// Source: none; videobuf2 makes as many buffers as memory allows.
 pub fn reserve<M: MemOps>(
     mem: &M,
     dev: M::Device,

@@ -1,18 +1,18 @@
 //! dma-sg: a plane is scattered pages, mapped for its device as a list of segments.
 //!
-//! For devices that take scatter lists. Nothing has to be one run of addresses, with or without an
+//! For devices that accept scatter lists. The memory need not be contiguous, with or without an
 //! IOMMU.
 
 use crate::{AllocArgs, PlaneError, contig};
 use vb3_dma::{Attrs, Direction};
 use vb3_dmabuf::{Backing, Importer, Spec};
 
-/// What to allocate for a plane: cached pages within the device's reach, as drivers with short masks
-/// ask for them. Its device is then attached to them, as any other
-/// that shares them. Coherency means nothing here: caches are always synced, unless a hint says
-/// not to.
+/// Returns the allocation request for a plane: cached pages that the device can address. Its own
+/// device is then attached like any other device that shares the pages. The requested coherency is
+/// ignored: caches are always synced, unless a hint says not to.
 ///
-/// Source: Linux 7.2 `vb2_dma_sg_alloc`, differs: `gfp_flags` follow from the mask.
+/// Source: Linux 7.2 `vb2_dma_sg_alloc`, differs: `gfp_flags` follow from the device's address
+/// mask.
 #[must_use]
 pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
     Spec {

@@ -7,7 +7,7 @@ use vb3_dmabuf::{Cx, Observer};
 /// How the driver reaches pinned memory.
 #[derive(Debug)]
 enum Reached<M, V> {
-    /// The address of the one run, where it is one.
+    /// The mapping, and the address of its run; `None` if it is scattered.
     Mapped(M, Option<DmaAddr>),
     Virtual(V),
 }
@@ -31,7 +31,7 @@ const fn user_pages(wanted: u64) -> PlaneError {
 }
 
 impl<O: DmaOps> UserMemory<O> {
-    /// Pins and maps for `dev` as one run. No cache maintenance is done yet.
+    /// Pins a program's memory and maps it for `dev` as one run. Does no cache maintenance yet.
     ///
     /// Checked in this order: alignment of address and length to cache lines, length, pinning,
     /// mapping, contiguity. A failed call holds nothing.
@@ -39,8 +39,8 @@ impl<O: DmaOps> UserMemory<O> {
     /// # Errors
     /// `Invalid` (EINVAL) for alignment or length zero; `Fault` (EFAULT) for memory that is
     /// missing, read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the
-    /// DMA layer cannot map it; `Fault` (EFAULT) when it is no one run for the device, or shares
-    /// pages of an IOMMU with memory that is not the program's.
+    /// DMA layer cannot map it. `Fault` (EFAULT) also when the mapping is not one run for the
+    /// device, or when it shares an IOMMU's pages with memory of other owners.
     ///
     /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: such an IOMMU works.
     pub fn contig<W: Observer<O>>(
@@ -91,8 +91,8 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Pins and maps for `dev`, as any number of segments. No cache maintenance is done yet, and
-    /// address and length need no alignment. A failed call holds nothing.
+    /// Pins a program's memory and maps it for `dev` as any number of segments. Does no cache
+    /// maintenance yet. Address and length need no alignment. A failed call holds nothing.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for any cause, with its reason.
@@ -154,7 +154,7 @@ impl<O: DmaOps> UserMemory<O> {
     }
 
     /// Unmaps and unpins; pages are marked dirty if the device could write. If the unmap fails, the
-    /// observer hears of it, and the DMA layer keeps the pages pinned. No other program gets them.
+    /// observer is notified, and the DMA layer keeps the pages pinned. No other program gets them.
     pub fn put<W: Observer<O>>(self, cx: &Cx<'_, O, W>) {
         match self.reached {
             Reached::Mapped(mapping, _) => {
@@ -167,7 +167,7 @@ impl<O: DmaOps> UserMemory<O> {
             .free_table(self.table, self.direction.device_writes());
     }
 
-    /// Whether its bytes still are what `user` has at `addr`.
+    /// Returns whether `user` still has this memory at `addr`.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
         ops.is_current(&self.table, user, addr)
     }
@@ -180,7 +180,8 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// Segment `index` as the device sees it; `None` past the last, and for memory of the CPU's.
+    /// Returns segment `index` as the device sees it; `None` past the last, and for memory mapped
+    /// for the CPU.
     pub fn segment(&self, ops: &O, index: usize) -> Option<DmaSegment> {
         match &self.reached {
             Reached::Mapped(mapping, _) => ops.segment(mapping, index),
@@ -188,7 +189,7 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// The driver's CPU mapping; `None` for memory mapped for a device.
+    /// Returns the driver's CPU mapping; `None` for memory mapped for a device.
     pub const fn vmap(&self) -> Option<&O::Vmap> {
         match &self.reached {
             Reached::Mapped(..) => None,
@@ -196,21 +197,21 @@ impl<O: DmaOps> UserMemory<O> {
         }
     }
 
-    /// The device it is for.
+    /// Returns the device that the memory was pinned for.
     pub const fn device(&self) -> O::Device {
         self.dev
     }
 
-    /// The pinned memory.
+    /// Returns the pinned memory.
     pub const fn table(&self) -> &O::Table {
         &self.table
     }
 
-    /// Does the cache maintenance of a hand-over; returns whether any was due.
+    /// Does the cache maintenance of a hand-over; returns whether any was necessary.
     ///
     /// # Errors
-    /// `Fault` (EFAULT) when what the device is to read could not be copied to where it reads:
-    /// the program has taken its memory away.
+    /// `Fault` (EFAULT) when the program has unmapped its memory, so it cannot be copied to the
+    /// bounce pool for the device.
     ///
     /// # Context
     /// Does not sleep.
@@ -229,14 +230,14 @@ impl<O: DmaOps> UserMemory<O> {
             && self.direction.device_reads()
             && cx.ops.bounces(mapping)
         {
-            // A copy is always due there.
+            // A bounced mapping always needs a copy, so this one failed.
             return Err(user_pages(cx.ops.table_len(&self.table)));
         }
         Ok(done)
     }
 }
 
-/// Unmaps, and says what the device may still reach.
+/// Unmaps, and notifies the observer of bytes that the device may still reach.
 fn end_mapping<O: DmaOps, W: Observer<O>>(
     cx: &Cx<'_, O, W>,
     dev: O::Device,

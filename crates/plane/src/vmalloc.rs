@@ -4,7 +4,8 @@ use crate::AllocArgs;
 use vb3_dma::{Attrs, Direction};
 use vb3_dmabuf::{Backing, Spec};
 
-/// What to allocate for a plane. Coherency means nothing to memory without a device.
+/// Returns the allocation request for a plane. Ignores coherency, since no device accesses the
+/// memory.
 #[must_use]
 pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
     Spec {
@@ -15,8 +16,8 @@ pub const fn spec<D: Copy>(dev: D, args: AllocArgs) -> Spec<D> {
     }
 }
 
-/// The CPU's access that a driver's use of a plane amounts to: what a "device" that is a program
-/// reads, the CPU reads.
+/// Returns the direction of the CPU's access for a driver that uses the CPU. The driver reads a
+/// TO_DEVICE plane, as a CPU reads what a device wrote.
 #[must_use]
 pub const fn cpu_access(direction: Direction) -> Direction {
     match direction {

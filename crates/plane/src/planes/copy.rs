@@ -5,7 +5,7 @@ use crate::{PlaneError, UserMemory};
 use vb3_dma::{Direction, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey};
 
-/// Bytes on their way.
+/// The program's side of a copy, with its direction.
 pub(super) enum Bytes<'a> {
     Out(&'a mut [u8]),
     In(&'a [u8]),
@@ -52,7 +52,7 @@ fn view_error(e: Error) -> PlaneError {
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Copies to or from a plane, counted.
+    /// Copies to or from a plane, and counts the bytes.
     pub(super) fn copy(
         &self,
         plane: &Plane<O::Device>,
@@ -80,7 +80,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Ok(())
     }
 
-    /// Copies through a CPU mapping of shared memory, as an access that others must see.
+    /// Copies through a CPU mapping of shared memory, as a CPU access that its importers must see.
     fn copy_memory(
         &self,
         id: MemoryId,
@@ -115,11 +115,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         copied.map_err(|e| view_error(Error::Dma(e)))
     }
 
-    /// Reads bytes from `offset` on of a plane as its driver, through the CPU mapping of its
-    /// cookie. Counted as copied for `dev`.
+    /// Reads a plane's bytes from `offset` on, as its driver, through the CPU mapping of its
+    /// cookie. Counts the bytes as copied for `dev`.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) outside the memory, or for a cookie that is no CPU mapping.
+    /// `Invalid` (EINVAL) outside the memory, or for a cookie that is not a CPU mapping.
     pub fn cpu_read(
         &self,
         dev: O::Device,
@@ -130,7 +130,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.driver_copy(dev, cookie, offset, Bytes::Out(out))
     }
 
-    /// Writes bytes to `offset` on in a plane, as its driver.
+    /// Writes bytes into a plane, starting at `offset`, as its driver.
     ///
     /// # Errors
     /// As [`cpu_read`](Self::cpu_read).
@@ -154,7 +154,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let len = bytes.len();
         match cookie {
             Cookie::Dma(_) | Cookie::Sg(_) => return Err(PlaneError::Invalid(None)),
-            // Prepare and finish are the brackets here.
+            // Prepare and finish already begin and end this access.
             Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, false)?,
             Cookie::Cpu(CpuView(View::User(key))) => self.copy_user(key, offset, bytes)?,
         }

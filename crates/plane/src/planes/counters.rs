@@ -8,17 +8,17 @@ use vb3_dmabuf::{MissingSync, Observer};
 /// Counters of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Hand-overs to the device that took cache maintenance or a bounce copy.
+    /// Hand-overs to the device that did cache maintenance or a bounce copy.
     pub syncs_for_device: u64,
-    /// Hand-overs to the CPU that did.
+    /// Hand-overs to the CPU that did cache maintenance or a bounce copy.
     pub syncs_for_cpu: u64,
-    /// Hand-overs to the device whose maintenance the user left out.
+    /// Hand-overs to the device whose maintenance was skipped at the user's request.
     pub skipped_for_device: u64,
-    /// Hand-overs to the CPU whose maintenance the user left out.
+    /// Hand-overs to the CPU whose maintenance was skipped at the user's request.
     pub skipped_for_cpu: u64,
     /// Mappings made of imported and user memory.
     pub maps: u64,
-    /// Mappings taken away.
+    /// Mappings removed.
     pub unmaps: u64,
     /// Bytes copied by read() and write() emulation and by drivers that use the CPU.
     pub copied_bytes: u64,
@@ -38,7 +38,7 @@ pub(super) struct CounterTable<D, H, L: Locks> {
     counters: L::Lock<Vec<(D, Counters)>>,
 }
 
-/// Devices that are counted.
+/// Maximum number of devices with counters.
 const LIMIT: usize = 4096;
 
 impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
@@ -56,7 +56,7 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
         })
     }
 
-    /// Counts, as long as there is memory to count in.
+    /// Counts an event. Drops it if there is no memory for the counters.
     fn count(&self, dev: D, what: impl Fn(&mut Counters)) {
         let counted = |list: &mut Vec<(D, Counters)>| {
             let found = list.iter_mut().find(|(d, _)| *d == dev);
@@ -66,13 +66,13 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
         if is_done || len >= LIMIT {
             return;
         }
-        // The lock is not held while the heap is asked for room.
+        // Allocates without the lock.
         let mut room = Vec::new();
         if room.try_reserve_exact(len.saturating_add(8)).is_err() {
             return;
         }
         let _former = self.counters.with(|list| {
-            // Another thread may have entered the device, or others.
+            // Another thread may have added this device, or others, meanwhile.
             if counted(list) {
                 return room;
             }

@@ -1,23 +1,23 @@
-//! The fences of planes: one timeline for each plane, one fence for each time its device has it.
+//! The fences of planes: one timeline for each plane, one fence for each access of its device.
 //!
 //! A queue may finish its buffers in any order. On a shared timeline, fences would end out of order.
-//! Each plane therefore has its timeline.
+//! Therefore each plane has its own timeline.
 
 use super::{Kind, Plane, Planes};
 use vb3_dma::{DmaOps, Locks};
 use vb3_dmabuf::fence::{Fences, Outcome, Owner, Usage};
 use vb3_dmabuf::{MemoryId, Observer};
 
-/// `ECANCELED`: the plane goes while its device has it.
+/// `ECANCELED`: the plane is released during its device's access.
 const CANCELED: i32 = 125;
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Lets `act` have the fences of all memories, alone, and the time.
+    /// Calls `act` with exclusive access to all fences, and with the time.
     pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
         self.buffers.with_fences(act)
     }
 
-    /// The memory that a plane is, or is imported from; none for a program's.
+    /// Returns the memory that a plane owns or imports; `None` for a program's memory.
     pub fn memory_of(&self, plane: &Plane<O::Device>) -> Option<MemoryId> {
         match plane.kind {
             Kind::Allocated { memory, .. } | Kind::ImportedVirtual { memory, .. } => Some(memory),
@@ -33,7 +33,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let (owner, access) = (Owner::Device(plane.dev.dma), &mut plane.access);
         self.with_fences(|fences, _| {
             let timeline = access.get_or_insert_with(|| fences.timeline(owner));
-            // Without room for a fence the device still works, and others cannot wait for it.
+            // Without room for a fence, the device still works, but others cannot wait for its
+            // access.
             let _no_room = fences.begin_access(memory, timeline, Usage::of(plane.direction));
         });
     }

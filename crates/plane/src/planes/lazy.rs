@@ -23,7 +23,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         })
     }
 
-    /// Sees to it that the device has the plane mapped where its memory lies now.
+    /// Makes sure that the device has the plane mapped at its memory's current place.
     pub(super) fn map_in_place(&self, plane: &mut Plane<O::Device>) -> Result<(), PlaneError> {
         match &mut plane.kind {
             Kind::Allocated {
@@ -51,7 +51,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Where lazily placed memory begins for its own device, which is mapped if it is not.
+    /// Returns the address of lazily placed memory for its own device. Maps the memory if
+    /// necessary.
     fn map_lazy(
         &self,
         memory: MemoryId,
@@ -88,7 +89,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         mapped?
     }
 
-    /// Maps memory; where that fails and the memory is placed lazily, places it for all attached
+    /// Maps memory. If that fails and the memory is placed lazily, places it for all attached
     /// devices and tries again.
     pub(super) fn or_placed<T>(
         &self,
@@ -106,13 +107,14 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         };
         match (self.buffers.place(memory), refused) {
             (Ok(_), _) => map(self),
-            // Why the devices cannot share where it lies says more than why it stays there.
+            // The reason why the devices cannot share the current place is more useful to the
+            // caller than the reason why the memory cannot move.
             (Err(_), Some(refused)) => Err(refused),
             (Err(e), None) => Err(short(e)),
         }
     }
 
-    /// Sees to it that memory lies somewhere, for an access by the CPU.
+    /// Makes sure that memory has been placed, for an access by the CPU.
     pub(super) fn settle(&self, memory: MemoryId) -> Result<(), PlaneError> {
         let is_placed = self.buffers.inspect(memory, Shared::is_placed);
         if is_placed != Some(false) {
@@ -121,7 +123,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.place(memory).map(|_| ()).map_err(short)
     }
 
-    /// Where an import begins for its device, which is mapped again if the memory was moved.
+    /// Returns an import's address for its device. Maps it again if the memory was moved.
     fn follow_import(
         &self,
         key: ImportKey,
@@ -135,7 +137,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 }
 
-/// Whether a device might use memory that lay elsewhere.
+/// Returns whether memory at another place might suit the device.
 fn is_of_place(refused: PlaneError) -> bool {
     let constraint = refused.reason().map(|reason| reason.constraint);
     !matches!(
@@ -144,7 +146,7 @@ fn is_of_place(refused: PlaneError) -> bool {
     )
 }
 
-/// Why memory could not be placed.
+/// Converts the error of a failed placement.
 fn short(e: Error) -> PlaneError {
     match e {
         Error::Dma(vb3_dma::Error::NoMemory(_)) => PlaneError::NoMemory(e.reason()),

@@ -57,7 +57,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Hands allocated memory to its own device or back.
     fn owner(&self, id: MemoryId, sync_for: SyncFor, sync: bool) {
-        // The plane is a user: its memory is there.
+        // The plane uses the memory, so the memory exists.
         let _there = self.buffers.with_memory(id, |memory, cx| {
             match sync_for {
                 SyncFor::Device => memory.owner_to_device(cx, sync),
@@ -92,7 +92,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 },
                 _,
             ) => {
-                // The import counts the uses of its planes; memory that was revoked is refused.
+                // The import counts the accesses of its planes. It refuses revoked memory.
                 match sync_for {
                     SyncFor::Device => {
                         self.hand_import(*import, *addr)?;
@@ -155,7 +155,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     fn vunmap(&self, id: MemoryId) {
-        // Memory that is gone has no mapping either.
+        // Freed memory has no mapping.
         let _gone = self.buffers.with_memory(id, |memory, cx| {
             memory.vunmap(cx.ops);
             Ok(())
@@ -299,7 +299,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     }
 
     fn unmap_dmabuf(&self, plane: &mut Self::Plane) {
-        // An access that a cancelled queue left open ends here; memory that is gone has none.
+        // Ends an access that a cancelled queue left open. Freed memory has none.
         let _gone = self.bracket(plane, false);
         match &mut plane.kind {
             Kind::Imported {
@@ -353,7 +353,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
 
     fn finish(&self, plane: &mut Self::Plane, skip: HintSkip) {
         let (_, step) = Self::due(plane, skip);
-        // Taking back fails only for what is mapped no longer: there is nothing to take.
+        // This fails only for a plane that is no longer mapped, which needs no work.
         let _unmapped = self.hand_over(plane, step, SyncFor::Cpu);
     }
 

@@ -35,7 +35,7 @@ pub enum Allocator {
     Vmalloc,
 }
 
-/// A device and the settings of its planes.
+/// A device, and the settings of its planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device<D> {
     /// The device.
@@ -282,7 +282,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.ops()
     }
 
-    /// Returns the DMA layer for changes.
+    /// Returns the DMA layer, mutably.
     pub const fn ops_mut(&mut self) -> &mut O {
         self.buffers.ops_mut()
     }

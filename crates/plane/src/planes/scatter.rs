@@ -1,4 +1,4 @@
-//! Scattered planes: pages mapped for their own device, and the segments that drivers are given.
+//! Scattered planes: pages mapped for their own device, and the segments that drivers get.
 
 use super::{Plane, Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
@@ -27,7 +27,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Unmaps and detaches the device that memory was allocated for.
     pub(super) fn unmap_own(&self, memory: MemoryId, key: SlabKey) {
-        // The plane is a user: its memory is there.
+        // The plane uses the memory, so the memory exists.
         let _there = self.buffers.with_memory(memory, |shared, cx| {
             shared.detach(cx, key);
             Ok(())
@@ -51,8 +51,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         handed.map_err(PlaneError::from)
     }
 
-    /// Segment `index` of a scattered plane as its device sees it; `None` past the last, and once
-    /// the plane is unmapped.
+    /// Returns segment `index` of a scattered plane, as its device sees it. `None` past the last
+    /// segment, or if the plane is not mapped.
     pub fn sg_segment(&self, view: SgView, index: usize) -> Option<DmaSegment> {
         match view.0 {
             Segments::Own(memory, key) => {
@@ -64,8 +64,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         }
     }
 
-    /// Returns the address of byte `offset` of a scattered plane for its device, and how many bytes
-    /// follow there; `None` past the end. Visits the segments before it, one by one.
+    /// Returns the device address of byte `offset` of a scattered plane, and the number of bytes
+    /// that follow in its segment; `None` past the end. Takes time proportional to the segments
+    /// before it.
     pub fn sg_find(&self, view: SgView, offset: u64) -> Option<(DmaAddr, u64)> {
         let mut before = 0_u64;
         for index in 0.. {
@@ -82,7 +83,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 }
 
 impl<D> Plane<D> {
-    /// The segments of allocated memory, where it is scattered.
+    /// Returns the segments of allocated memory, if it is scattered.
     pub(super) const fn own_segments(memory: MemoryId, own: Option<SlabKey>) -> Option<SgView> {
         match own {
             Some(key) => Some(SgView(Segments::Own(memory, key))),

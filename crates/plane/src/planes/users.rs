@@ -1,4 +1,4 @@
-//! Planes in programs' own memory, and whose it is.
+//! Planes in programs' own memory (USERPTR), and the program behind each.
 
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, UserMemory};
@@ -7,18 +7,18 @@ use core::fmt;
 use vb3_dma::{DmaOps, Lock, Locks};
 use vb3_dmabuf::{MemoryId, Observer, SlabKey};
 
-/// Names a pinned range of a program.
+/// Identifies a pinned range of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub(super) SlabKey);
 
-/// As a host may show it to people: `u3.1`.
+/// Formats the identifier for people: `u3.1`.
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "u{:?}", self.0)
     }
 }
 
-/// A pinned range, and what it was pinned from.
+/// A pinned range, and the program's memory and address that it came from.
 pub(super) struct Pinned<O: DmaOps> {
     pub(super) memory: UserMemory<O>,
     user: O::User,
@@ -26,7 +26,7 @@ pub(super) struct Pinned<O: DmaOps> {
     len_bytes: u64,
 }
 
-/// A program's memory that a device uses as a plane.
+/// Description of program memory that a device uses as a plane.
 #[derive(Clone)]
 pub struct UserRange<O: DmaOps> {
     /// The program's memory.
@@ -49,7 +49,7 @@ impl<O: DmaOps> fmt::Debug for UserRange<O> {
 }
 
 impl<D> Plane<D> {
-    /// The pinned range of a plane in a program's own memory.
+    /// Returns the pinned range of a USERPTR plane; `None` for other planes.
     #[must_use]
     pub const fn user(&self) -> Option<UserId> {
         match self.kind {
@@ -60,7 +60,7 @@ impl<D> Plane<D> {
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Keeps a pinned range.
+    /// Stores a pinned range.
     pub(super) fn keep_user(
         &self,
         memory: UserMemory<O>,
@@ -97,7 +97,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             .with(|facts| facts.user_changes = facts.user_changes.wrapping_add(1));
     }
 
-    /// Lets `act` have pinned memory, alone; `None` for memory that is gone.
+    /// Calls `act` with exclusive access to pinned memory; `None` if it was released.
     pub(super) fn with_user<R>(
         &self,
         key: SlabKey,
@@ -106,19 +106,19 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.users.with(key, |pinned| act(&pinned.memory))
     }
 
-    /// A pinned range; `None` for one that is gone.
+    /// Returns the description of a pinned range; `None` if it was released.
     pub fn user_range(&self, id: UserId) -> Option<UserRange<O>> {
         self.users.with(id.0, |pinned| pinned.range())
     }
 
-    /// All pinned ranges.
+    /// Returns all pinned ranges.
     pub fn user_ranges(&self) -> impl Iterator<Item = (UserId, UserRange<O>)> + '_ {
         let ids = self.users.keys().map(UserId);
         ids.filter_map(|id| Some((id, self.user_range(id)?)))
     }
 
-    /// How often a memory, a handle, an attachment or a pinned range has come or gone: who follows
-    /// holders looks again when the number has changed.
+    /// Returns a number that grows whenever a memory, handle, attachment or pinned range is added
+    /// or removed. A host that tracks holders checks them again when the number has changed.
     pub fn changes(&self) -> u64 {
         let users = self.facts.with(|facts| facts.user_changes);
         self.buffers.changes().wrapping_add(users)

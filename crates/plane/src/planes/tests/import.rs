@@ -90,7 +90,8 @@ fn scattered_memory_is_efault_and_unmapped_again() {
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::Contiguous, 2 * PAGE, PAGE));
     assert_eq!(t.ops().live().mappings, 0);
-    // As much of it as is one run will do, and does not lose it to a plane that wants more.
+    // A plane that needs only the contiguous part accepts it. A refused longer plane does not unmap
+    // it.
     let mut small = t.attach_dmabuf(direct, &buf, PAGE, ToDevice).unwrap();
     t.map_dmabuf(&mut small).unwrap();
     assert_eq!(t.map_dmabuf(&mut plane).unwrap_err().errno(), 14);

@@ -31,7 +31,7 @@ fn cycle(t: &Test, plane: &mut TestPlane, dev: u32, write: Option<&[u8]>) -> [u8
     if let Some(bytes) = write {
         assert!(t.ops().dev_write(dev, at, bytes));
     }
-    // The camera may not read its memory; the CPU does.
+    // The camera can only write its memory, so the CPU reads.
     let seen = (dev != CAMERA).then(|| t.ops().dev_read(dev, at, 2).expect("mapped"));
     t.finish(plane, HintSkip::empty());
     let seen = seen.unwrap_or_else(|| cpu_read(t, plane, 0, 2));

@@ -54,12 +54,12 @@ fn op() -> impl Strategy<Value = Op> {
 struct Known {
     plane: TestPlane,
     dev: Device<u32>,
-    /// The memory, numbered by the model, for what was allocated or imported.
+    /// The model's number of the memory, for allocated or imported planes.
     memory: Option<usize>,
     imported: bool,
-    /// An address was promised for this many bytes.
+    /// Length for which an address was promised, in bytes.
     mapped: Option<u64>,
-    /// Keeps an imported buffer.
+    /// Reference that keeps an imported buffer alive.
     buf: Option<BufRef>,
 }
 
@@ -68,19 +68,19 @@ struct Model {
     planes: Vec<Known>,
     bufs: Vec<(BufRef, usize)>,
     vmas: Vec<(vb3_dmabuf::Vma, usize)>,
-    /// Each memory ever made.
+    /// Each memory that was ever made.
     memories: Vec<Made>,
 }
 
 /// A memory in the model.
 struct Made {
     len: u64,
-    /// One run for no device without an IOMMU.
+    /// Whether the memory is scattered for devices without an IOMMU.
     scattered: bool,
     revoked: bool,
 }
 
-/// Whether `dev` gets `len` bytes of scattered memory as one run.
+/// Returns whether `dev` gets `len` bytes of scattered memory as one run.
 fn is_one_run(dev: Device<u32>, len: u64) -> bool {
     let joins = dev.dma != DIRECT;
     dev.allocator != Allocator::Contig || joins || len <= PAGE
@@ -155,7 +155,7 @@ impl Run {
         }
     }
 
-    /// Whether a fault has come since so many had.
+    /// Returns whether a fault was injected since the count was `faults`.
     fn fault_since(&self, faults: u64) -> bool {
         self.t.ops().faults() > faults
     }

@@ -12,9 +12,9 @@ use vb3_dma::fake::Mutexes;
 fn types_say_which_threads_they_may_visit() {
     fn any_thread<T: Send + Sync>() {}
     fn one_thread<T: Send>() {}
-    // With all that a host has in it.
+    // With all parts that a host supplies.
     any_thread::<(UserMemory<Ops>, UserRange<Ops>)>();
-    // By the host's locks: any thread, or one at a time.
+    // The host's lock type decides: any thread, or one at a time.
     any_thread::<Planes<Ops, (), Mutexes>>();
     one_thread::<Planes<Ops, Log>>();
     any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();

@@ -84,7 +84,7 @@ fn defect_13_scattered_memory_is_one_run_or_refused_with_the_length_found() {
     assert_eq!(t.ops().dev_read(CAMERA, last, 1).unwrap(), [9]);
     t.finish(&mut plane, HintSkip::empty());
     t.put(plane);
-    // One page is one run for anybody.
+    // One page is one run for every device.
     let one = Device::contig(DIRECT);
     let plane = t.get_userptr(one, &user, BASE, PAGE, ToDevice).unwrap();
     t.put(plane);
