@@ -153,7 +153,7 @@ impl<M: MemOps> Plane<M> {
                     fd: *fd,
                 };
                 let named = buf.as_ref().ok_or(missing)?;
-                // Planes of the same dma-buf are attached separately, so that each plane's length is
+                // Attaches planes of the same dma-buf separately, so that each plane's length is
                 // checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
                 self.dmabuf = buf.take();
@@ -164,7 +164,7 @@ impl<M: MemOps> Plane<M> {
         Ok(())
     }
 
-    /// Stores this call's descriptor, which may be another number for the same dma-buf.
+    /// Stores this call's descriptor. Its number may differ although the dma-buf is the same.
     pub(crate) fn rename(&mut self, source: &PlaneSource<M>) {
         if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
             (&mut self.location, source)

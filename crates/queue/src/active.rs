@@ -6,10 +6,10 @@ use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, SeqCst};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// A timecode, passed through without being looked at.
+/// A timecode, passed through unread.
 pub type Timecode = [u8; 16];
 
-/// The buffer went back to the program, or its memory is gone: the token is worth nothing.
+/// The token is no longer valid: the buffer went back to the program, or its memory was freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stale;
 
@@ -20,9 +20,9 @@ pub struct PlaneView<C> {
     pub cookie: C,
     /// Bytes it can hold.
     pub length_bytes: u64,
-    /// Bytes used: by the program on OUTPUT, to be used by the device on CAPTURE.
+    /// Bytes used. On OUTPUT, the program has written them; on CAPTURE, the device will.
     pub payload_bytes: u64,
-    /// Where the data begins, in bytes.
+    /// Offset of the first data byte, in bytes.
     pub data_offset: u64,
 }
 
@@ -33,9 +33,9 @@ const DROPPED: u64 = 1 << 63;
 /// State of one buffer index that a token and its queue share.
 ///
 /// # Invariants
-/// `live` holds the generation of the one token that counts for this index, 0 for none, and
-/// [`DROPPED`] once that token was dropped. A slot is in the list of dropped ones, or being
-/// pushed to it, exactly while `listed` is set.
+/// `live` holds the generation of the valid token of this index, and 0 if there is none.
+/// [`DROPPED`] is added when that token is dropped. While `listed` is set, and only then, the slot
+/// is in the list of dropped tokens or is being added to it.
 #[derive(Debug)]
 struct Slot {
     live: AtomicU64,
@@ -43,23 +43,23 @@ struct Slot {
     listed: AtomicBool,
 }
 
-/// What all tokens of a queue share with it.
+/// State that a queue shares with all its tokens.
 #[derive(Debug)]
 pub(crate) struct Ownership {
     epoch: AtomicU64,
     first_dropped: AtomicU32,
     slots: Vec<Slot>,
-    /// Grows with everything that a caller who waits may have waited for.
+    /// Counts events that a waiting caller may wait for.
     events: AtomicU64,
     /// Completions pushed in another context and not popped yet.
     pending: AtomicU64,
-    /// The number of the [`Wait`](crate::Wait) there is; 0 for none.
+    /// Number of the current [`Wait`](crate::Wait); 0 for none.
     waiter: AtomicU64,
     last_waiter: AtomicU64,
 }
 
 impl Ownership {
-    /// Makes room for tokens of `buffers` buffers; `None` when there is no memory.
+    /// Makes room for the tokens of `buffers` buffers; `None` if memory runs out.
     pub(crate) fn new(buffers: u32) -> Option<Arc<Self>> {
         let count = usize::try_from(buffers).ok()?;
         let mut slots = Vec::new();
@@ -69,7 +69,7 @@ impl Ownership {
             next: AtomicU32::new(NO_SLOT),
             listed: AtomicBool::new(false),
         }));
-        // The one allocation whose failure cannot be reported: some 40 bytes, once per queue.
+        // The one allocation whose failure cannot be reported: about 40 bytes, once per queue.
         Some(Arc::new(Self {
             epoch: AtomicU64::new(1),
             first_dropped: AtomicU32::new(NO_SLOT),
@@ -98,7 +98,7 @@ impl Ownership {
         self.events.load(SeqCst)
     }
 
-    /// Something happened that a caller may wait for. Lock-free; may run in any context.
+    /// Counts an event that a caller may wait for. Lock-free; may run in any context.
     pub(crate) fn note_event(&self) {
         self.events.fetch_add(1, SeqCst);
     }
@@ -107,48 +107,48 @@ impl Ownership {
         self.pending.load(SeqCst) != 0
     }
 
-    /// A completion was pushed, and waits to be collected.
+    /// Counts a completion that was pushed and is not popped yet.
     pub(crate) fn add_pending(&self) {
         self.pending.fetch_add(1, SeqCst);
         self.note_event();
     }
 
-    /// A completion was popped.
+    /// Counts that a completion was popped.
     pub(crate) fn sub_pending(&self) {
         self.pending.fetch_sub(1, SeqCst);
     }
 
-    /// The number of the caller that waits; 0 for none.
+    /// Returns the number of the waiting caller; 0 for none.
     pub(crate) fn waiter(&self) -> u64 {
         self.waiter.load(SeqCst)
     }
 
-    /// Lets a caller wait: its number, or `None` while another does.
+    /// Lets a caller wait. Returns its number, or `None` while another caller waits.
     pub(crate) fn begin_wait(&self) -> Option<u64> {
         let number = self.last_waiter.fetch_add(1, SeqCst).wrapping_add(1);
         let free = self.waiter.compare_exchange(0, number, SeqCst, SeqCst);
         free.is_ok().then_some(number)
     }
 
-    /// The caller with this number no longer waits.
+    /// Ends the wait of the caller with this number.
     pub(crate) fn end_wait(&self, number: u64) {
         let _ended_before = self.waiter.compare_exchange(number, 0, SeqCst, SeqCst);
     }
 
-    /// Nobody waits any more: the queue goes.
+    /// Ends every wait, since the queue is dropped.
     pub(crate) fn end_waits(&self) {
         self.waiter.store(0, SeqCst);
         self.note_event();
     }
 
-    /// The token with `generation` now counts for `index`; an older one is stale.
+    /// Makes the token with `generation` the valid one of `index`. Older tokens become stale.
     pub(crate) fn grant(&self, index: u32, generation: u64) {
         if let Some(slot) = self.slot(index) {
             slot.live.store(generation, SeqCst);
         }
     }
 
-    /// No token counts for `index` any more.
+    /// Leaves `index` without a valid token.
     pub(crate) fn revoke(&self, index: u32) {
         self.grant(index, 0);
     }
@@ -158,25 +158,25 @@ impl Ownership {
             .is_some_and(|s| s.live.load(SeqCst) == generation)
     }
 
-    /// Whether the token of `generation` was dropped, rather than overtaken.
+    /// Returns whether the token of `generation` was dropped and is still the latest of its index.
     pub(crate) fn was_dropped(&self, index: u32, generation: u64) -> bool {
         self.is_live(index, generation | DROPPED)
     }
 
-    /// Whether tokens were dropped since the list was taken.
+    /// Returns whether tokens were dropped since the list was last taken.
     pub(crate) fn any_dropped(&self) -> bool {
         self.first_dropped.load(SeqCst) != NO_SLOT
     }
 
-    /// Takes the list of dropped tokens: its first index.
+    /// Takes the list of dropped tokens; returns its first index.
     pub(crate) fn take_dropped(&self) -> Option<u32> {
         let first = self.first_dropped.swap(NO_SLOT, SeqCst);
         (first != NO_SLOT).then_some(first)
     }
 
-    /// Takes `index` off the list that [`take_dropped`](Self::take_dropped) gave; returns the
-    /// next. From here on the slot can be listed again, so [`was_dropped`](Self::was_dropped)
-    /// is to be asked afterwards.
+    /// Removes `index` from the list that [`take_dropped`](Self::take_dropped) returned; returns
+    /// the next index. The slot can be listed again from then on, so call
+    /// [`was_dropped`](Self::was_dropped) only afterwards.
     pub(crate) fn unlist(&self, index: u32) -> Option<u32> {
         let slot = self.slot(index)?;
         let next = slot.next.load(SeqCst);
@@ -184,8 +184,7 @@ impl Ownership {
         (next != NO_SLOT).then_some(next)
     }
 
-    /// A token was dropped. Only the one that counts leaves a trace. Lock-free; may run in any
-    /// context.
+    /// Records that a token was dropped; ignores stale tokens. Lock-free; may run in any context.
     fn drop_token(&self, index: u32, generation: u64) {
         let Some(slot) = self.slot(index) else { return };
         let was_live = slot
@@ -210,16 +209,16 @@ impl Ownership {
 
 /// A buffer that the device owns.
 ///
-/// The queue gives it to [`Driver::buf_queue`](crate::Driver::buf_queue). It ends in
-/// [`Session::complete`](crate::Session::complete), or in
-/// [`Completions::push`](crate::Completions::push) where the device finishes in another context
-/// than the queue's; both consume it. Dropping it returns the buffer with an error, at the
-/// queue's next call. STREAMOFF, REQBUFS and release make it stale: it can neither complete nor
-/// reach memory then.
+/// The queue passes it to [`Driver::buf_queue`](crate::Driver::buf_queue). The driver ends it with
+/// [`Session::complete`](crate::Session::complete). If the device finishes in another context than
+/// the queue's, the driver uses [`Completions::push`](crate::Completions::push) instead. Both
+/// consume the token. Dropping the token returns the buffer with an error at the queue's next call.
+/// STREAMOFF, REQBUFS and release make it stale: a stale token can neither complete the buffer nor
+/// reach its memory.
 ///
 /// # Context
-/// `Send` and `Sync` where the cookie is. All methods, and dropping it, may run in any context,
-/// interrupt handlers included: they are lock-free.
+/// `Send` and `Sync` if the cookie is. All methods, and dropping it, are lock-free and may run in
+/// any context, including interrupt handlers.
 ///
 /// It is not `Clone`, so a buffer cannot be completed twice:
 ///
@@ -250,7 +249,7 @@ impl Ownership {
 /// }
 /// ```
 ///
-/// nor brought back to life by anyone but the queue:
+/// nor revived by any code but the queue:
 ///
 /// ```compile_fail,E0616
 /// use vb3_queue::Active;
@@ -297,7 +296,7 @@ pub(crate) struct TokenFacts {
 }
 
 impl<C> Active<C> {
-    /// Makes the token that counts for the buffer from now on.
+    /// Makes the valid token of a buffer.
     pub(crate) fn new(
         ownership: &Arc<Ownership>,
         facts: TokenFacts,
@@ -319,34 +318,34 @@ impl<C> Active<C> {
         }
     }
 
-    /// The buffer's index.
+    /// Returns the buffer's index.
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// A number that no other token of the queue has or had.
+    /// Returns a number that is unique among all tokens of the queue, past ones included.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The queue's epoch when the token was made.
+    /// Returns the queue's epoch when the token was made.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Whether the buffer is no longer the device's.
+    /// Returns whether the device no longer owns the buffer.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.ownership.epoch() != self.epoch || !self.ownership.is_live(self.index, self.generation)
     }
 
-    /// The planes of the buffer, in order.
+    /// Returns the planes of the buffer, in order.
     ///
     /// # Errors
-    /// [`Stale`] once the buffer is no longer the device's.
+    /// [`Stale`] if the device no longer owns the buffer.
     pub fn planes(&self) -> Result<impl Iterator<Item = &PlaneView<C>> + Clone, Stale> {
         if self.is_stale() {
             return Err(Stale);
@@ -354,10 +353,10 @@ impl<C> Active<C> {
         Ok(self.planes.iter().flatten())
     }
 
-    /// One plane; `None` past the last.
+    /// Returns one plane; `None` past the last.
     ///
     /// # Errors
-    /// [`Stale`] once the buffer is no longer the device's.
+    /// [`Stale`] if the device no longer owns the buffer.
     pub fn plane(&self, plane: usize) -> Result<Option<&PlaneView<C>>, Stale> {
         if self.is_stale() {
             return Err(Stale);
@@ -365,43 +364,45 @@ impl<C> Active<C> {
         Ok(self.planes.get(plane).and_then(Option::as_ref))
     }
 
-    /// OUTPUT queues that copy timestamps: the program's, in nanoseconds. Otherwise 0.
+    /// Returns the program's timestamp in nanoseconds, on OUTPUT queues that copy timestamps; else
+    /// 0.
     #[must_use]
     pub fn timestamp_ns(&self) -> u64 {
         self.timestamp_ns
     }
 
-    /// `V4L2_FIELD_*`: the program's on OUTPUT, or what the driver set when it prepared.
+    /// Returns `V4L2_FIELD_*`: the program's value on OUTPUT, or the value that the driver set in
+    /// `buf_prepare`.
     #[must_use]
     pub fn field(&self) -> u32 {
         self.field
     }
 
-    /// OUTPUT: the program's timecode.
+    /// Returns the program's timecode (OUTPUT).
     #[must_use]
     pub fn timecode(&self) -> Option<Timecode> {
         self.timecode
     }
 
-    /// OUTPUT: the program's description of the frame.
+    /// Returns the program's frame flags (OUTPUT).
     #[must_use]
     pub fn frame_flags(&self) -> u32 {
         self.frame_flags
     }
 
-    /// The media request the buffer was queued by.
+    /// Returns the media request that queued the buffer.
     #[must_use]
     pub fn request(&self) -> Option<RequestId> {
         self.request
     }
 
-    /// State that the token shares with its queue.
+    /// Returns the state that the token shares with its queue.
     pub(crate) fn ownership(&self) -> &Ownership {
         &self.ownership
     }
 
-    /// Whether the token belongs to the queue with `ownership` and still counts. Consumes the
-    /// duty to give the buffer back.
+    /// Returns whether the token belongs to the queue with `ownership` and is valid. From then on,
+    /// dropping the token does not return the buffer.
     pub(crate) fn surrender(mut self, ownership: &Arc<Ownership>) -> Result<(u32, u64), Stale> {
         if !Arc::ptr_eq(&self.ownership, ownership) || self.is_stale() {
             return Err(Stale);

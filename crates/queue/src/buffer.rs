@@ -1,4 +1,4 @@
-//! Buffers: what the queue keeps of one, and how it shows it.
+//! Buffers: the queue's record of each, and what programs see of it.
 
 use crate::config::MAX_PLANES;
 use crate::{Memory, PlaneView, RequestId, Timecode};
@@ -15,7 +15,7 @@ pub enum BufferState {
     Dequeued,
     /// A media request that is not queued yet.
     InRequest,
-    /// Being prepared.
+    /// The call that prepares it.
     Preparing,
     /// The queue; the driver has not been started.
     Queued,
@@ -23,32 +23,32 @@ pub enum BufferState {
     Active,
     /// The queue; filled or shown.
     Done,
-    /// The queue; the contents are not to be trusted.
+    /// The queue; the device reported an error, so the data is unreliable.
     Error,
 }
 
-/// Where the memory of a plane is to come from.
+/// Source of a plane's memory.
 pub enum PlaneSource<M: MemOps> {
-    /// It is the queue's.
+    /// The queue's own memory (MMAP).
     Mmap,
-    /// The program's memory.
+    /// The program's memory (USERPTR).
     UserPtr {
-        /// Whose.
+        /// The program.
         user: M::User,
         /// Address of its first byte in the program.
         addr: u64,
     },
-    /// A dma-buf. The reference passes to the queue.
+    /// A dma-buf. The queue takes over the reference.
     DmaBuf {
-        /// The dma-buf; `None` when the descriptor names none.
+        /// The dma-buf; `None` if the descriptor does not name one.
         buf: Option<M::DmaBuf>,
-        /// The descriptor's number in the program, shown again by QUERYBUF.
+        /// The program's descriptor number, which QUERYBUF returns.
         fd: i32,
     },
 }
 
 impl<M: MemOps> PlaneSource<M> {
-    /// The reference to a dma-buf, where it is one.
+    /// Returns the reference to a dma-buf, if the source is one.
     pub(crate) fn buf_mut(&mut self) -> Option<&mut Option<M::DmaBuf>> {
         match self {
             Self::DmaBuf { buf, .. } => Some(buf),
@@ -59,18 +59,18 @@ impl<M: MemOps> PlaneSource<M> {
 
 /// One plane of a buffer that a program queues or prepares.
 pub struct PlaneRequest<M: MemOps> {
-    /// OUTPUT: bytes used; 0 for all (unless the queue allows zero).
+    /// OUTPUT: bytes used; 0 for the full length (unless the queue allows zero).
     pub payload_bytes: u64,
-    /// USERPTR, DMABUF: bytes of the plane; 0 for all of a dma-buf.
+    /// USERPTR, DMABUF: length in bytes; 0 for the whole dma-buf.
     pub length_bytes: u64,
-    /// OUTPUT: first byte of the data.
+    /// OUTPUT: offset of the first data byte, in bytes.
     pub data_offset: u64,
-    /// Where the memory is.
+    /// Source of the memory.
     pub source: PlaneSource<M>,
 }
 
 impl<M: MemOps> PlaneRequest<M> {
-    /// A plane of the queue's memory with `payload_bytes` used.
+    /// Makes a plane of the queue's memory with `payload_bytes` used.
     #[must_use]
     pub const fn mmap(payload_bytes: u64) -> Self {
         Self {
@@ -84,31 +84,31 @@ impl<M: MemOps> PlaneRequest<M> {
 
 /// A buffer that a program queues or prepares.
 ///
-/// The dma-buf references in it pass to the queue with the call, also if it fails.
+/// The queue takes over its dma-buf references, even if the call fails.
 pub struct QueueBuffer<M: MemOps> {
-    /// Which buffer.
+    /// Index of the buffer.
     pub index: u32,
-    /// The memory model the program believes in.
+    /// Memory model that the program expects.
     pub memory: Memory,
-    /// Its planes, from the first on.
+    /// Its planes, in order.
     pub planes: [Option<PlaneRequest<M>>; MAX_PLANES],
-    /// OUTPUT on a queue that copies timestamps: nanoseconds.
+    /// Timestamp in nanoseconds, for OUTPUT queues that copy timestamps.
     pub timestamp_ns: u64,
     /// `V4L2_FIELD_*`.
     pub field: u32,
-    /// Cache maintenance to leave out, this time.
+    /// Cache maintenance to skip, for this call only.
     pub hints: HintSkip,
     /// OUTPUT: a timecode.
     pub timecode: Option<Timecode>,
-    /// OUTPUT: the program's description of the frame, passed through unchecked.
+    /// OUTPUT: frame flags, passed through unchecked.
     pub frame_flags: u32,
-    /// The program named a media request: for
-    /// [`qbuf_in_request`](crate::Session::qbuf_in_request), and refused elsewhere.
+    /// Whether the program named a media request. Only
+    /// [`qbuf_in_request`](crate::Session::qbuf_in_request) accepts it.
     pub with_request: bool,
 }
 
 impl<M: MemOps> QueueBuffer<M> {
-    /// A buffer without planes yet.
+    /// Makes a buffer without planes.
     #[must_use]
     pub fn new(index: u32, memory: Memory) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl<M: MemOps> QueueBuffer<M> {
     /// Adds the next plane.
     ///
     /// # Errors
-    /// Gives the plane back when there are [`MAX_PLANES`] already.
+    /// Returns the plane if there are [`MAX_PLANES`] already.
     pub fn push_plane(&mut self, plane: PlaneRequest<M>) -> Result<(), PlaneRequest<M>> {
         match self.planes.iter_mut().find(|p| p.is_none()) {
             Some(place) => {
@@ -138,12 +138,12 @@ impl<M: MemOps> QueueBuffer<M> {
         }
     }
 
-    /// How many planes were given.
+    /// Returns the number of planes given.
     pub(crate) fn num_planes(&self) -> usize {
         self.planes.iter().take_while(|p| p.is_some()).count()
     }
 
-    /// Drops the dma-buf references that are left.
+    /// Releases the remaining dma-buf references.
     pub(crate) fn release(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().flatten() {
             if let Some(buf) = plane.source.buf_mut().and_then(Option::take) {
@@ -163,58 +163,58 @@ impl<M: MemOps> fmt::Debug for QueueBuffer<M> {
     }
 }
 
-/// How a program finds the memory of a plane.
+/// How a program finds a plane's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PlaneLocation {
-    /// MMAP: the cookie, an offset for mmap.
+    /// MMAP: the offset for mmap.
     Cookie(u64),
-    /// USERPTR: the address that was given; 0 for none.
+    /// USERPTR: the address from the last QBUF; 0 for none.
     UserPtr(u64),
-    /// DMABUF: the descriptor's number that was given; 0 for none.
+    /// DMABUF: the descriptor's number from the last QBUF; 0 for none.
     Fd(i32),
 }
 
-/// One plane, as QUERYBUF shows it.
+/// One plane, as QUERYBUF returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneInfo {
     /// Bytes it can hold.
     pub length_bytes: u64,
-    /// Bytes used, those before `data_offset` included.
+    /// Bytes used, including those before `data_offset`.
     pub payload_bytes: u64,
-    /// First byte of the data: the program's on OUTPUT, the device's on CAPTURE.
+    /// Offset of the first data byte: the program's value on OUTPUT, the device's on CAPTURE.
     pub data_offset: u64,
-    /// Where it is.
+    /// Where the program finds the memory.
     pub location: PlaneLocation,
 }
 
-/// A buffer, as QUERYBUF and DQBUF show it.
+/// A buffer, as QUERYBUF and DQBUF return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferInfo {
     /// Its index.
     pub index: u32,
     /// Its memory model.
     pub memory: Memory,
-    /// The holder. [`Dequeued`](BufferState::Dequeued) in the answer of DQBUF.
+    /// The holder. DQBUF returns [`Dequeued`](BufferState::Dequeued).
     pub state: BufferState,
-    /// Mapped into a program or exported.
+    /// Whether it is mapped into a program or exported.
     pub mapped: bool,
-    /// Queued, or with the device.
+    /// Whether the queue or the device has it.
     pub queued: bool,
-    /// In a media request that is not queued yet.
+    /// Whether it is in a media request that is not queued yet.
     pub in_request: bool,
-    /// QBUF's descriptor of a media request, until DQBUF.
+    /// QBUF's descriptor of the media request, until DQBUF.
     pub request_fd: Option<i32>,
-    /// Prepared, and with the program or in a request.
+    /// Whether it is prepared, and the program or a request has it.
     pub prepared: bool,
-    /// Done, and not dequeued yet.
+    /// Whether it is done and not dequeued yet.
     pub done: bool,
-    /// The contents are not to be trusted.
+    /// Whether the device reported an error, so that the data is unreliable.
     pub error: bool,
-    /// The last buffer.
+    /// Whether it is the last buffer of the stream.
     pub last: bool,
-    /// Cache maintenance left out, as the QBUF asked.
+    /// Cache maintenance that was skipped at the request of QBUF.
     pub hints: HintSkip,
-    /// Nanoseconds.
+    /// Timestamp in nanoseconds.
     pub timestamp_ns: u64,
     /// Frame sequence number.
     pub sequence: u32,
@@ -222,14 +222,14 @@ pub struct BufferInfo {
     pub field: u32,
     /// The program's timecode.
     pub timecode: Option<Timecode>,
-    /// The description of the frame: the program's on OUTPUT, the device's on CAPTURE.
+    /// Frame flags: the program's on OUTPUT, the device's on CAPTURE.
     pub frame_flags: u32,
-    /// Its planes, from the first on.
+    /// Its planes, in order.
     pub planes: [Option<PlaneInfo>; MAX_PLANES],
 }
 
 impl BufferInfo {
-    /// How many planes it has.
+    /// Returns the number of planes.
     #[must_use]
     pub fn num_planes(&self) -> usize {
         self.planes.iter().flatten().count()
@@ -239,13 +239,13 @@ impl BufferInfo {
 /// One plane of a buffer.
 ///
 /// # Invariants
-/// `dmabuf` is there exactly when `memory` is an attachment to it.
+/// `dmabuf` is set exactly when `memory` is an attachment to it.
 pub(crate) struct Plane<M: MemOps> {
     pub(crate) memory: Option<M::Plane>,
     pub(crate) dmabuf: Option<M::DmaBuf>,
-    /// Whose constraints hold for the memory.
+    /// Device whose constraints apply to the memory.
     pub(crate) device: M::Device,
-    /// Where the driver finds it, while the buffer is prepared.
+    /// How the driver reaches it, while the buffer is prepared.
     pub(crate) cookie: Option<M::Cookie>,
     pub(crate) location: PlaneLocation,
     pub(crate) length_bytes: u64,
@@ -258,15 +258,16 @@ pub(crate) struct Plane<M: MemOps> {
 /// A buffer.
 ///
 /// # Invariants
-/// `synced` only while every plane has been handed over by `MemOps::prepare`. `initialised` only
-/// between `buf_init` and `buf_cleanup`. `prepared` only between `buf_prepare` and `buf_finish`.
+/// `synced` is set only while `MemOps::prepare` has handed over every plane. `initialised` is set
+/// only between `buf_init` and `buf_cleanup`, `prepared` only between `buf_prepare` and
+/// `buf_finish`.
 pub(crate) struct Buffer<M: MemOps> {
     pub(crate) planes: Vec<Plane<M>>,
     pub(crate) state: BufferState,
     pub(crate) prepared: bool,
     pub(crate) synced: bool,
     pub(crate) initialised: bool,
-    /// Of its token, while it is Active.
+    /// Values of its token, while it is Active.
     pub(crate) generation: u64,
     pub(crate) hints: HintSkip,
     pub(crate) timestamp_ns: u64,
@@ -275,9 +276,9 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) timecode: Option<Timecode>,
     pub(crate) frame_flags: u32,
     pub(crate) last: bool,
-    /// In a request: one, while the buffer is InRequest; none otherwise.
+    /// The stored QBUF arguments while the buffer is InRequest; otherwise none.
     pub(crate) in_request: VecDeque<RequestEntry<M>>,
-    /// The request that queued it, until the device has finished it.
+    /// The request that queued it, until the device has finished with the buffer.
     pub(crate) request: Option<RequestId>,
     pub(crate) request_fd: Option<i32>,
 }
@@ -304,7 +305,7 @@ impl<M: MemOps> Buffer<M> {
         }
     }
 
-    /// Leaves the request the buffer is in, or was queued by: which it was.
+    /// Removes the buffer from its request, and returns that request.
     pub(crate) fn leave_request(&mut self, mem: &M) -> Option<RequestId> {
         let mut left = self.request.take();
         for mut entry in self.in_request.drain(..) {
@@ -325,14 +326,14 @@ impl<M: MemOps> Buffer<M> {
         }
     }
 
-    /// Gives the memory of all planes back, last plane first.
+    /// Releases the memory of all planes, last plane first.
     pub(crate) fn put_planes(&mut self, mem: &M) {
         for plane in self.planes.iter_mut().rev() {
             plane.put(mem);
         }
     }
 
-    /// The planes, as a token shows them.
+    /// Describes the planes for a token.
     pub(crate) fn views(&self) -> [Option<PlaneView<M::Cookie>>; MAX_PLANES] {
         core::array::from_fn(|i| {
             let plane = self.planes.get(i)?;
@@ -397,13 +398,14 @@ impl<M: MemOps> Plane<M> {
         }
     }
 
-    /// Sets what of the plane is used: no more than there is, and no offset beyond what is used.
+    /// Sets payload and data offset. Limits the payload to the length, and the offset to the
+    /// payload.
     pub(crate) fn set_payload(&mut self, payload_bytes: u64, data_offset: u64) {
         self.payload_bytes = payload_bytes.min(self.length_bytes);
         self.data_offset = data_offset.min(self.payload_bytes);
     }
 
-    /// Gives the memory back. The plane is as it was before it ever had any.
+    /// Releases the memory. The plane is then as it was before it had any.
     pub(crate) fn put(&mut self, mem: &M) {
         self.cookie = None;
         let dmabuf = self.dmabuf.take();
@@ -440,6 +442,6 @@ impl<M: MemOps> Plane<M> {
 pub(crate) struct RequestEntry<M: MemOps> {
     pub(crate) request: RequestId,
     pub(crate) wanted: QueueBuffer<M>,
-    /// The request has prepared it, not PREPARE_BUF.
+    /// Whether the request prepared it, rather than PREPARE_BUF.
     pub(crate) prepared: bool,
 }

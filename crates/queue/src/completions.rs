@@ -4,23 +4,23 @@ use crate::{Active, Completion, Error, Stale};
 use alloc::collections::VecDeque;
 use core::fmt;
 
-/// A buffer that the device has finished with, on its way to its queue.
+/// A buffer that the device has finished, before its queue has collected it.
 #[derive(Debug)]
 pub struct Finished<C> {
     pub(crate) token: Active<C>,
     pub(crate) completion: Completion,
 }
 
-/// Buffers that an interrupt handler or another thread has finished, oldest first, until the
-/// queue's own context collects them ([`Session::collect`](crate::Session::collect)).
+/// Buffers that an interrupt handler or another thread has finished, oldest first. They wait here
+/// until the queue's own context collects them ([`Session::collect`](crate::Session::collect)).
 ///
-/// The host keeps it outside the queue, behind a separate lock that no sleeping call holds: a
-/// spinlock with interrupts off in a kernel, a mutex in a program. Nothing here takes a lock or
-/// allocates after [`new`](Self::new).
+/// The host keeps the list outside the queue, behind a separate lock that no sleeping call holds:
+/// in a kernel a spinlock with interrupts off, in a program a mutex. The list takes no lock and
+/// allocates only in [`new`](Self::new).
 ///
 /// # Context
-/// `Send` and `Sync` where the cookie is. [`push`](Self::push) and [`pop`](Self::pop) do not
-/// sleep and may run in interrupt handlers.
+/// `Send` and `Sync` if the cookie is. [`push`](Self::push) and [`pop`](Self::pop) do not sleep and
+/// may run in interrupt handlers.
 ///
 /// Source: Linux 7.2 `vb2_queue`, `done_list` and `done_lock`, differs: caches are synced for the
 /// CPU when the buffer is collected, not in the interrupt handler.
@@ -30,7 +30,7 @@ pub struct Completions<C> {
 }
 
 impl<C> Completions<C> {
-    /// An empty list for a queue of at most `max_num_buffers`
+    /// Makes an empty list for a queue of at most `max_num_buffers`
     /// ([`Config::max_num_buffers`](crate::Config::max_num_buffers)).
     ///
     /// # Errors
@@ -51,8 +51,8 @@ impl<C> Completions<C> {
     /// the queue, and they collect.
     ///
     /// # Errors
-    /// [`Stale`]: the buffer is no longer the device's; or the list is full, which only tokens of
-    /// more queues than it was made for can do: the buffer is then returned with an error.
+    /// [`Stale`]: the device no longer owns the buffer, or the list is full. The list can be full
+    /// only if several queues push to it; the buffer then returns with an error.
     pub fn push(&mut self, token: Active<C>, completion: Completion) -> Result<(), Stale> {
         if token.is_stale() {
             return Err(Stale);
@@ -68,26 +68,26 @@ impl<C> Completions<C> {
         Ok(())
     }
 
-    /// Takes the oldest one.
+    /// Removes and returns the oldest buffer.
     pub fn pop(&mut self) -> Option<Finished<C>> {
         let finished = self.list.pop_front()?;
         finished.token.ownership().sub_pending();
         Some(finished)
     }
 
-    /// How many there are.
+    /// Returns the number of buffers in the list.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Makes space: streaming was stopped while these waited.
+    /// Removes buffers whose streaming was stopped while they waited, to make room.
     fn drop_stale(&mut self) {
         self.list.retain(|finished| {
             let is_live = !finished.token.is_stale();
@@ -101,7 +101,7 @@ impl<C> Completions<C> {
 
 impl<C> Drop for Completions<C> {
     fn drop(&mut self) {
-        // Buffers that were not collected return with an error, as for every dropped token.
+        // Uncollected buffers return with an error, like every dropped token.
         while self.pop().is_some() {}
     }
 }

@@ -4,11 +4,11 @@ use bitflags::bitflags;
 use core::fmt;
 use vb3_plane::Direction;
 
-/// Most planes of one buffer (`VIDEO_MAX_PLANES`).
+/// Maximum number of planes of one buffer (`VIDEO_MAX_PLANES`).
 pub const MAX_PLANES: usize = 8;
 
 bitflags! {
-    /// Which ways of passing data a queue offers.
+    /// I/O modes that a queue offers.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct IoModes: u8 {
         /// Buffers allocated by the queue.
@@ -24,10 +24,10 @@ bitflags! {
     }
 }
 
-/// Where the memory of a queue's buffers comes from.
+/// Memory model: the source of a queue's buffer memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Memory {
-    /// Allocated by the queue, mapped by the program.
+    /// Memory that the queue allocates and the program maps.
     Mmap,
     /// The program's own memory.
     UserPtr,
@@ -36,7 +36,7 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// The mode a queue must offer for it.
+    /// Returns the mode that a queue must offer for this memory model.
     #[must_use]
     pub const fn io_mode(self) -> IoModes {
         match self {
@@ -47,7 +47,7 @@ impl Memory {
     }
 }
 
-/// Which way the data of a queue goes.
+/// Direction of a queue's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QueueType {
     /// From the device to the program.
@@ -56,7 +56,7 @@ pub enum QueueType {
     Output,
 }
 
-/// Where the timestamps of a queue come from.
+/// Source of a queue's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimestampKind {
     /// The driver reads the monotonic clock.
@@ -65,71 +65,73 @@ pub enum TimestampKind {
     Copy,
 }
 
-/// Whether buffers of a queue may be queued by media requests.
+/// Whether media requests may queue a queue's buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Requests {
-    /// Never: EBADR.
+    /// Never: a QBUF with a request fails with EBADR.
     #[default]
     None,
-    /// By requests or directly, all the same way until the stream is ended.
+    /// Either by requests or directly, but not both before the stream is ended.
     Optional,
-    /// Always: EBADR without.
+    /// Always: a QBUF without a request fails with EBADR.
     Required,
 }
 
-/// Fewest buffers that the limit of a queue may name, and the default limit.
+/// Smallest limit that a queue may set on its number of buffers, and the default limit.
 pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 
 /// The settings of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config<Dev> {
-    /// The device whose memory constraints hold for the planes.
+    /// The device whose memory constraints apply to the planes.
     pub device: Dev,
     /// Other devices that planes may be for, for example the two memory ports of a codec. A
     /// driver names them in [`PlaneSizes::with_alloc_dev`](crate::PlaneSizes::with_alloc_dev).
     pub alloc_devs: [Option<Dev>; MAX_PLANES],
-    /// Which way the data goes.
+    /// Direction of the data.
     pub queue_type: QueueType,
-    /// The device also reads what it has captured, or writes to what it is given.
+    /// Whether the device also reads what it has captured, or writes to what it is given.
     pub bidirectional: bool,
     /// The I/O modes that the queue offers.
     pub io_modes: IoModes,
-    /// Most buffers at a time; 0 stands for 32, less than 32 is refused.
+    /// Maximum number of buffers; 0 means 32, and values below 32 are refused.
     pub max_num_buffers: u32,
     /// Buffers that must be queued before the driver is started.
     pub min_queued_buffers: u32,
-    /// Fewest buffers REQBUFS makes; raised to `min_queued_buffers` + 1 where that is not 0.
+    /// Minimum number of buffers that REQBUFS makes. If `min_queued_buffers` is not 0, the minimum
+    /// is at least one more than it.
     pub min_reqbufs_allocation: u32,
     /// Whether programs may ask for non-coherent memory and skip cache maintenance.
     pub allow_cache_hints: bool,
-    /// Where timestamps come from.
+    /// Source of timestamps.
     pub timestamps: TimestampKind,
-    /// OUTPUT: a payload of zero means zero, not the full length.
+    /// OUTPUT: whether a payload of zero means zero instead of the full length.
     pub allow_zero_bytesused: bool,
-    /// CAPTURE: poll says error until the first QBUF after an allocation (V4L2 does).
+    /// CAPTURE: whether poll returns an error until the first QBUF after an allocation (as in
+    /// V4L2).
     pub quirk_poll_must_check_waiting_for_buffers: bool,
-    /// The CAPTURE side of a mem2mem device: mmap cookies have bit 30 set.
+    /// Whether this is the CAPTURE queue of a mem2mem device. Bit 30 of its mmap cookies is set.
     pub m2m_capture: bool,
-    /// read() emulation reports the end of the file after one frame.
+    /// Whether read() emulation reports the end of the file after each frame.
     pub fileio_read_once: bool,
-    /// Whether media requests may queue buffers; not if `min_queued_buffers` is set, since
+    /// Whether media requests may queue buffers. Not allowed if `min_queued_buffers` is set, since
     /// queueing a request cannot fail.
     pub requests: Requests,
-    /// write() emulation queues a buffer after every call, not only full ones.
+    /// Whether write() emulation queues a buffer after every call, instead of only full buffers.
     pub fileio_write_immediately: bool,
     /// Base-2 logarithm of the page size in bytes, 12 to 16; mmap cookies count pages.
     pub page_shift: u32,
-    /// Longest plane, in bytes, that is tried to allocate.
+    /// Maximum length of a plane in bytes; longer ones are not tried.
     pub max_plane_bytes: u64,
-    /// Whether one call makes all buffers that it was asked for and that the queue has places for,
-    /// each where its device reaches it, or none (ENOMEM). Without it a call makes as many as there
-    /// is memory for, as vb2 does. Here alone.
+    /// Whether a call makes either all requested buffers (as far as the queue has places), each
+    /// placed where its device reaches it, or none (ENOMEM). Without it, a call makes as many as
+    /// fit in memory, as vb2 does. vb2 has no such setting.
     pub admission: bool,
 }
 
 impl<Dev> Config<Dev> {
-    /// An MMAP and DMABUF queue with Linux's defaults.
+    /// Returns the settings of an MMAP and DMABUF queue with Linux's defaults.
     #[must_use]
     pub const fn new(device: Dev, queue_type: QueueType) -> Self {
         Self {
@@ -155,9 +157,10 @@ impl<Dev> Config<Dev> {
         }
     }
 
-    /// Checks the configuration and fills in what was left to default.
+    /// Checks the configuration and fills in defaults.
     ///
-    /// Source: Linux 7.2 `vb2_core_queue_init`, differs: the limits of mmap cookies are checked
+    /// Source: Linux 7.2 `vb2_core_queue_init`, differs: this also checks the limits of mmap
+    /// cookies.
     /// here too.
     pub(crate) fn checked(mut self) -> Result<Self, ConfigError> {
         if self.max_num_buffers == 0 {
@@ -206,7 +209,7 @@ impl<Dev> Config<Dev> {
         matches!(self.queue_type, QueueType::Output)
     }
 
-    /// Which way the device moves bytes.
+    /// Returns the direction of the device's transfers.
     pub(crate) const fn direction(&self) -> Direction {
         match (self.bidirectional, self.queue_type) {
             (true, _) => Direction::Bidirectional,
@@ -217,8 +220,8 @@ impl<Dev> Config<Dev> {
 }
 
 impl<Dev: Copy> Config<Dev> {
-    /// The device that a plane is for: 0 names the queue's own, other numbers those of
-    /// `alloc_devs` from 1 on; `None` for one that is not there.
+    /// Returns the device that a plane is for. Number 0 is the queue's own device; numbers from 1
+    /// on are those of `alloc_devs`. `None` if there is no such device.
     pub(crate) fn alloc_dev(&self, number: u32) -> Option<Dev> {
         let Some(other) = number.checked_sub(1) else {
             return Some(self.device);
@@ -248,16 +251,17 @@ pub enum ConfigError {
         /// Largest value.
         most: u32,
     },
-    /// Media requests, and buffers that must be queued before the driver starts.
+    /// Media requests are allowed, but a minimum number of buffers must be queued before the driver
+    /// starts.
     RequestsWithMinBuffers {
-        /// How many buffers must be queued.
+        /// Buffers that must be queued.
         min: u32,
     },
-    /// More buffers are needed than there can be.
+    /// The queue needs more buffers than it may have.
     MinBuffers {
         /// Buffers needed.
         min: u32,
-        /// Buffers possible.
+        /// Buffers allowed.
         max: u32,
     },
 }

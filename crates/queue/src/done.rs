@@ -8,16 +8,16 @@ use vb3_plane::{MemOps, Outcome};
 
 impl<M: MemOps> Session<'_, M> {
     /// Takes a buffer back from the device (`vb2_buffer_done`): hands its planes to the CPU and
-    /// puts it at the end of those to be dequeued. Consumes the token, also when it is stale.
+    /// appends it to the buffers to be dequeued. Consumes the token, even if it is stale.
     ///
-    /// Payloads above a plane's length are cut to it.
+    /// Limits payloads to the plane's length.
     ///
     /// # Context
     /// Does not sleep.
     ///
     /// # Errors
-    /// [`Stale`]: the buffer is no longer the device's, or the token is another queue's (where it
-    /// counts as dropped). Here nothing happens but that it is counted.
+    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue,
+    /// where it counts as dropped. This queue only counts the stale token.
     pub fn complete(
         &mut self,
         token: Active<M::Cookie>,
@@ -45,24 +45,24 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Completes what another context has finished: takes one after another from `next`, which
-    /// pops the host's [`Completions`](crate::Completions) and holds the lock around them only
-    /// while it does. Gives how many there were, stale ones included.
+    /// Completes the buffers that another context has finished. `next` pops one from the host's
+    /// [`Completions`](crate::Completions) and holds their lock only during the pop. Returns the
+    /// number of buffers popped, including stale ones.
     ///
     /// # Context
     /// Does not sleep, unless the memory's `finish` does.
     pub fn collect(&mut self, mut next: impl FnMut() -> Option<Finished<M::Cookie>>) -> u32 {
         let mut collected = 0_u32;
         while let Some(Finished { token, completion }) = next() {
-            // A stale token is counted; its buffer returned before.
+            // A stale token is only counted. Its buffer returned earlier.
             let _ = self.complete(token, completion);
             collected = collected.saturating_add(1);
         }
         collected
     }
 
-    /// Takes back the buffers whose tokens were dropped, with an error. All other calls of a
-    /// session do this first.
+    /// Returns the buffers whose tokens were dropped, with an error. All other calls of a session
+    /// do this first.
     pub fn reap(&mut self) {
         let Some(first) = self.queue.ownership.take_dropped() else {
             return;
@@ -92,7 +92,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Active → Done or Error. The token is gone already.
+    /// Active → Done or Error. The token has been consumed.
     fn buffer_done(&mut self, index: u32, completion: &Completion) {
         let is_output = self.queue.config.is_output();
         let Ok(buffer) = self.queue.buffer_mut(index) else {
@@ -153,11 +153,11 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Queued → Active: makes the token. The buffer leaves the list of queued ones by the
-    /// caller's hand.
+    /// Queued → Active: makes the token. The caller removes the buffer from the list of queued
+    /// ones.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
         let generation = self.next_generation;
-        // 2^63 buffers are never queued.
+        // Generations cannot overflow: no queue reaches 2^63 buffers.
         self.next_generation = generation.wrapping_add(1);
         let buffer = self.buffer_mut(index)?;
         buffer.state = BufferState::Active;

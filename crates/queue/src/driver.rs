@@ -1,4 +1,4 @@
-//! The seam to a device: what it gives a queue, and what it gets.
+//! Interface between a queue and the driver of its device.
 
 use crate::{Active, MAX_PLANES, RequestId, Timecode};
 use core::fmt;
@@ -15,7 +15,7 @@ pub struct PlaneSizes {
 }
 
 impl PlaneSizes {
-    /// Takes the sizes; `None` for no plane, too many, or a size of zero.
+    /// Makes plane sizes; `None` for no plane, too many, or a size of zero.
     #[must_use]
     pub fn new(bytes: &[u64]) -> Option<Self> {
         if bytes.is_empty() || bytes.len() > MAX_PLANES || bytes.contains(&0) {
@@ -32,13 +32,12 @@ impl PlaneSizes {
         Some(sizes)
     }
 
-    /// Says which device a plane is for: 0 for the queue's own
+    /// Sets which device a plane is for: 0 for the queue's own
     /// ([`Config::device`](crate::Config::device)), n for the nth of
-    /// [`Config::alloc_devs`](crate::Config::alloc_devs). A plane that is not there changes
-    /// nothing.
+    /// [`Config::alloc_devs`](crate::Config::alloc_devs). Ignores planes that do not exist.
     ///
-    /// Source: Linux 7.2 `queue_setup`, argument `alloc_devs`, differs: devices are named by
-    /// number, and the choice holds for the buffers that the call makes.
+    /// Source: Linux 7.2 `queue_setup`, argument `alloc_devs`, differs: devices have numbers, and
+    /// the choice applies to the buffers of this call only.
     #[must_use]
     pub fn with_alloc_dev(mut self, plane: usize, number: u32) -> Self {
         if let Some(place) = self.alloc_devs.get_mut(plane) {
@@ -47,19 +46,19 @@ impl PlaneSizes {
         self
     }
 
-    /// Number of the device that a plane is for.
+    /// Returns the number of the device that a plane is for.
     pub(crate) fn alloc_dev(&self, plane: usize) -> u32 {
         self.alloc_devs.get(plane).copied().unwrap_or(0)
     }
 
-    /// The sizes.
+    /// Returns the sizes in bytes, one for each plane.
     #[must_use]
     pub fn as_slice(&self) -> &[u64] {
         self.bytes.get(..self.count).unwrap_or(&[])
     }
 }
 
-/// An error a driver gives, as an errno; it is passed to the caller unchanged.
+/// Errno of a driver's error. The caller gets it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DriverError(pub i32);
 
@@ -71,17 +70,17 @@ impl fmt::Display for DriverError {
 
 impl core::error::Error for DriverError {}
 
-/// What QBUF or PREPARE_BUF shows the driver of a buffer, and lets it set.
+/// A buffer in QBUF or PREPARE_BUF, as the driver sees it and may change it.
 #[derive(Debug)]
 pub struct Prepare<'a> {
     /// Buffer index.
     pub index: u32,
     /// Bytes each plane can hold.
     pub lengths: &'a [u64],
-    /// Bytes used in each plane: given by the program on OUTPUT, set by the driver on CAPTURE.
+    /// Bytes used in each plane: the program's value on OUTPUT, set by the driver on CAPTURE.
     pub payloads: &'a mut [u64],
-    /// First byte of the data in each plane: given by the program on OUTPUT, set by the driver
-    /// on CAPTURE. Cut to the payload.
+    /// Offset of the first data byte in each plane: the program's value on OUTPUT, set by the
+    /// driver on CAPTURE. Limited to the payload.
     pub data_offsets: &'a mut [u64],
     /// `V4L2_FIELD_*`, passed through.
     pub field: &'a mut u32,
@@ -89,29 +88,29 @@ pub struct Prepare<'a> {
 
 /// A device, as its queue sees it.
 ///
-/// All methods are called with the queue borrowed by the caller; a driver never calls back.
-/// It keeps the [`Active`] tokens it is given and hands each one back to
-/// [`Session::complete`](crate::Session::complete), through its host, or from another context to
-/// [`Completions::push`](crate::Completions::push), or drops it, which returns the buffer as an
+/// The caller of each method has borrowed the queue, so a driver never calls back. It keeps each
+/// [`Active`] token until the device has finished the buffer. Then the token goes to
+/// [`Session::complete`](crate::Session::complete) through the host, or from another context to
+/// [`Completions::push`](crate::Completions::push). Dropping a token returns its buffer with an
 /// error.
 ///
 /// # Context
-/// May sleep, but for what the host's memory forbids.
+/// May sleep, unless the host's memory forbids it.
 ///
-/// Source: Linux `struct vb2_ops`, differs: ownership is the token.
+/// Source: Linux `struct vb2_ops`, differs: a token stands for the ownership of a buffer.
 pub trait Driver {
-    /// Where the memory of a plane is, as the device sees it (`MemOps::Cookie`).
+    /// How the driver reaches a plane's memory (`MemOps::Cookie`).
     type Cookie;
 
-    /// Planes and sizes for new buffers. `create` holds the sizes asked for by CREATE_BUFS;
-    /// a driver checks that they are large enough for the format.
+    /// Returns planes and sizes for new buffers. `create` holds the sizes that CREATE_BUFS
+    /// requests; the driver checks that they are large enough for the format.
     ///
     /// # Errors
     /// Passed to the caller (EINVAL for sizes that are too small).
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
 
-    /// How many buffers to make when `offered` are asked for. Asked again with the number that
-    /// could be made where memory ran out; naming more than that then refuses them all.
+    /// Returns how many buffers to make if `offered` are requested. If memory ran out, the queue
+    /// calls this again with the number that it could make. A larger result then refuses them all.
     ///
     /// # Errors
     /// Passed to the caller.
@@ -119,7 +118,7 @@ pub trait Driver {
         Ok(offered)
     }
 
-    /// A buffer has got its memory (again).
+    /// Initialises a buffer that got memory, for the first time or again.
     ///
     /// # Errors
     /// Passed to the caller; the memory is released without `buf_cleanup`.
@@ -134,28 +133,28 @@ pub trait Driver {
     /// Passed to the caller; the buffer stays dequeued.
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError>;
 
-    /// A prepared buffer returns to the program.
+    /// Finishes a prepared buffer that returns to the program.
     fn buf_finish(&mut self, index: u32) {
         let _ = index;
     }
 
-    /// A buffer is about to lose its memory. Balanced with `buf_init`.
+    /// Cleans up a buffer before it loses its memory. Pairs with `buf_init`.
     fn buf_cleanup(&mut self, index: u32) {
         let _ = index;
     }
 
-    /// The device gets a buffer.
+    /// Passes a buffer to the device.
     fn buf_queue(&mut self, buffer: Active<Self::Cookie>);
 
-    /// A buffer has left its media request: the device has finished it, or the queue was
-    /// cancelled. The host removes it from its [`Request`](crate::Request) by
-    /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for
-    /// buffers that [`Session::req_release`](crate::Session::req_release) returns.
+    /// Reports that a buffer has left its media request, because the device has finished it or the
+    /// queue was cancelled. The host removes it from its [`Request`](crate::Request) with
+    /// [`Request::unbind`](crate::Request::unbind), now or after the call. Not called for buffers
+    /// that [`Session::req_release`](crate::Session::req_release) returns.
     fn buf_request_complete(&mut self, index: u32, request: RequestId) {
         let _ = (index, request);
     }
 
-    /// STREAMON, before it is known whether enough buffers are queued to start.
+    /// Prepares for streaming (STREAMON). Enough buffers to start may not be queued yet.
     ///
     /// # Errors
     /// Passed to the caller.
@@ -163,20 +162,20 @@ pub trait Driver {
         Ok(())
     }
 
-    /// The end of what `prepare_streaming` began, after `stop_streaming` if it was started.
+    /// Undoes `prepare_streaming`. If the driver was started, `stop_streaming` comes first.
     fn unprepare_streaming(&mut self) {}
 
-    /// Streaming begins; `queued` buffers have been given by `buf_queue` before.
+    /// Starts streaming. `buf_queue` has passed `queued` buffers before.
     ///
     /// # Errors
-    /// Passed to the caller; the driver drops its tokens, and the buffers are queued again.
+    /// Passed to the caller. The driver drops its tokens, and the buffers are queued again.
     fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError>;
 
-    /// Streaming ends: the driver drops or has completed all its tokens.
+    /// Stops streaming. The driver completes or drops all its tokens.
     fn stop_streaming(&mut self);
 }
 
-/// A borrowed driver is a driver.
+/// Forwards to the borrowed driver.
 impl<D: Driver + ?Sized> Driver for &mut D {
     type Cookie = D::Cookie;
 
@@ -229,33 +228,33 @@ impl<D: Driver + ?Sized> Driver for &mut D {
     }
 }
 
-/// How a device finished with a buffer.
+/// Result of the device's work on a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Done, or the data is bad.
+    /// Whether the data is good.
     pub outcome: DoneState,
-    /// Bytes used in each plane; `None` keeps what was there. Cut to the plane's length.
+    /// Bytes used in each plane; `None` keeps the old values. Limited to the plane's length.
     pub payloads: Option<[u64; MAX_PLANES]>,
-    /// CAPTURE: first byte of the data in each plane, for a device that puts a header before it;
-    /// `None` keeps what was there. Cut to the payload.
+    /// CAPTURE: offset of the first data byte in each plane, for a device that puts a header before
+    /// it; `None` keeps the old values. Limited to the payload.
     pub data_offsets: Option<[u64; MAX_PLANES]>,
-    /// Nanoseconds on the monotonic clock; `None` keeps the one given by the program.
+    /// Nanoseconds of the monotonic clock; `None` keeps the program's timestamp.
     pub timestamp_ns: Option<u64>,
     /// Frame sequence number.
     pub sequence: u32,
     /// `V4L2_FIELD_*`.
     pub field: u32,
-    /// The last buffer (`V4L2_BUF_FLAG_LAST`).
+    /// Whether this is the last buffer (`V4L2_BUF_FLAG_LAST`).
     pub last: bool,
-    /// The timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps what
-    /// was there.
+    /// The timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps the old
+    /// one.
     pub timecode: Option<Timecode>,
-    /// The description of the frame, passed through; `None` keeps the old one.
+    /// Frame flags, passed through; `None` keeps the old ones.
     pub frame_flags: Option<u32>,
 }
 
 impl Completion {
-    /// Frame `sequence`, progressive; everything else stays as it was.
+    /// Makes a completion of frame `sequence`, progressive, that keeps all other values.
     #[must_use]
     pub const fn new(outcome: DoneState, sequence: u32) -> Self {
         Self {
@@ -277,6 +276,6 @@ impl Completion {
 pub enum DoneState {
     /// Filled, or shown.
     Done,
-    /// The contents are not to be trusted.
+    /// The device reported an error, so the data is unreliable.
     Error,
 }

@@ -4,7 +4,7 @@ use crate::{ConfigError, DriverError, Memory, RequestState, Stale};
 use core::fmt;
 use vb3_plane::{Constraint, PlaneError, Reason};
 
-/// What excludes a call for the moment (EBUSY).
+/// Another activity that prevents a call for now (EBUSY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Busy {
@@ -21,35 +21,35 @@ pub enum Busy {
         /// Planes of a buffer.
         planes: u32,
     },
-    /// The memory model of a streaming queue stays, even when all buffers have been removed.
+    /// A streaming queue keeps its memory model, even when all its buffers have been removed.
     ModelFixed {
         /// The model asked for.
         wanted: Memory,
         /// The model of the queue.
         found: Memory,
     },
-    /// The buffer is not with the program, so it cannot be removed.
+    /// The program does not own the buffer, so it cannot be removed.
     BufferOwned {
         /// Its index.
         index: u32,
     },
-    /// Buffers have been queued directly, so not by media requests until the queue is cancelled.
+    /// Buffers were queued directly. Requests cannot queue any until the queue is cancelled.
     UsesQbuf,
-    /// Buffers have been queued by media requests, so not directly until the queue is cancelled.
+    /// Requests have queued buffers. None can be queued directly until the queue is cancelled.
     UsesRequests,
     /// The media request is queued or complete.
     Request {
-        /// How far it is.
+        /// State of the request.
         state: RequestState,
     },
-    /// The media request has a buffer of this queue.
+    /// The media request already has a buffer of this queue.
     RequestHasBuffer {
         /// Its index.
         index: u32,
     },
 }
 
-/// The error in an argument, or in the moment of a call (EINVAL).
+/// A wrong argument, or a call in the wrong state (EINVAL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Invalid {
@@ -69,41 +69,41 @@ pub enum Invalid {
     CoherencyMismatch,
     /// No such buffer.
     Index {
-        /// The index asked for.
+        /// Requested index.
         index: u32,
-        /// How many buffers there are.
+        /// Number of buffers.
         buffers: u32,
     },
-    /// Buffers are missing in the range, or it goes past the end.
+    /// The range has no buffer at some index, or exceeds the queue.
     Range {
         /// First index.
         first: u32,
-        /// How many.
+        /// Number of buffers requested.
         count: u32,
-        /// How many buffers there are.
+        /// Number of buffers.
         buffers: u32,
     },
-    /// No such plane, or too few planes given.
+    /// No such plane, or too few planes.
     Planes {
         /// The given value.
         given: u32,
-        /// How many planes the buffer has.
+        /// Number of planes of the buffer.
         planes: u32,
     },
-    /// The driver named no plane.
+    /// The driver returned no planes.
     NoPlanes,
     /// No plane, too many planes, or a size of zero.
     PlaneSizes,
-    /// The driver named a device for a plane that the queue does not have.
+    /// The driver named a device for a plane that is not in the queue's configuration.
     AllocDev {
-        /// Which plane.
+        /// Plane index.
         plane: u32,
         /// The device's number.
         wanted: u32,
     },
-    /// A plane comes from another kind of source than the queue's memory model.
+    /// A plane's source does not match the queue's memory model.
     Source {
-        /// Which plane.
+        /// Plane index.
         plane: u32,
     },
     /// The buffer is not in a state for this call (already queued or prepared).
@@ -111,23 +111,23 @@ pub enum Invalid {
         /// Its index.
         index: u32,
     },
-    /// PREPARE_BUF takes no media request.
+    /// PREPARE_BUF does not accept a media request.
     Request,
-    /// A file descriptor that names no media request of the device.
+    /// The file descriptor is not a media request of the device.
     NoRequest {
         /// The descriptor's number in the program.
         fd: i32,
     },
-    /// A file descriptor that names no dma-buf.
+    /// The file descriptor is not a dma-buf.
     NoDmaBuf {
-        /// Which plane.
+        /// Plane index.
         plane: u32,
         /// The descriptor's number in the program.
         fd: i32,
     },
     /// A plane is smaller than the format needs.
     LengthBelowSetup {
-        /// Which plane.
+        /// Plane index.
         plane: u32,
         /// Bytes needed.
         wanted: u64,
@@ -136,16 +136,16 @@ pub enum Invalid {
     },
     /// More payload than the plane holds.
     PayloadAboveLength {
-        /// Which plane.
+        /// Plane index.
         plane: u32,
         /// Bytes of payload.
         wanted: u64,
         /// Bytes of the plane.
         found: u64,
     },
-    /// The data would begin at or after its end.
+    /// The data would begin at or after the end of the payload.
     DataOffset {
-        /// Which plane.
+        /// Plane index.
         plane: u32,
         /// Offset in bytes.
         offset: u64,
@@ -160,77 +160,77 @@ pub enum Invalid {
     TooFewBuffers {
         /// Buffers needed.
         wanted: u32,
-        /// Buffers there are.
+        /// Buffers present.
         found: u32,
     },
     /// Only allocated (MMAP) buffers can be exported or mapped.
     NotMmap,
-    /// A mapping that is not shared, or lacks the access the queue's direction needs.
+    /// The mapping is not shared, or lacks the access that the queue's direction needs.
     MapAccess,
-    /// A mapping at an offset where no plane is.
+    /// No plane has this mmap offset.
     Cookie {
-        /// The offset asked for.
+        /// Requested offset.
         cookie: u64,
     },
     /// A mapping longer than the plane.
     MapLength {
-        /// Bytes asked for.
+        /// Bytes requested.
         wanted: u64,
         /// Bytes of the plane, in whole pages.
         found: u64,
     },
-    /// read() or write() on a queue that does not offer it.
+    /// The queue does not offer read() or write().
     FileIoNotOffered,
 }
 
-/// Why a queue refused.
+/// Error of a call on a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// EBUSY: something excludes the call for now.
+    /// EBUSY: another activity prevents the call for now.
     Busy(Busy),
-    /// EINVAL: an argument, or the moment, is wrong.
+    /// EINVAL: an argument is wrong, or the call is not allowed in this state.
     Invalid(Invalid),
-    /// EINVAL: the queue cannot be made like this.
+    /// EINVAL: the configuration is invalid.
     Config(ConfigError),
-    /// EAGAIN: nothing is done yet.
+    /// EAGAIN: no buffer is done yet.
     WouldBlock,
-    /// EIO: the device has reported an error that only STREAMOFF clears.
+    /// EIO: the device has failed; only STREAMOFF clears the error.
     QueueError,
     /// EPIPE: the last buffer has been dequeued.
     LastBuffer,
     /// EBADR: media requests are not supported.
     RequestUnsupported,
-    /// EBADR: buffers are queued by media requests only.
+    /// EBADR: only media requests may queue buffers.
     RequestRequired,
-    /// ENOENT: a media request without a buffer.
+    /// ENOENT: the media request has no buffer.
     RequestEmpty,
     /// ENOBUFS: the queue is full.
     QueueFull {
-        /// Most buffers at a time.
+        /// Maximum number of buffers.
         max: u32,
     },
-    /// ENOMEM: not all buffers that are needed could be allocated; or the queue's own tables.
+    /// ENOMEM: the necessary buffers, or the queue's own tables, could not be allocated.
     NoMemory {
         /// Buffers (or bytes of a table) needed.
         wanted: u64,
         /// Buffers that could be made.
         found: u64,
-        /// What stopped the allocation.
+        /// The error that stopped the allocation.
         cause: Option<Reason>,
     },
     /// ENOSPC: read() and write() cannot handle as many buffers as the driver needs.
     TooManyForFileIo {
         /// Buffers the driver needs.
         wanted: u32,
-        /// Most that can be handled.
+        /// Maximum number that can be handled.
         max: u32,
     },
     /// EFAULT: the program's memory cannot be read or written.
     Fault,
-    /// The memory of a plane was refused; errno as there.
+    /// The memory of a plane was refused, with that error's errno.
     Plane(PlaneError),
-    /// The driver refused; errno as there (EIO where it named none).
+    /// The driver refused, with its errno (EIO if it gave none).
     Driver(DriverError),
 }
 
@@ -251,7 +251,7 @@ impl Error {
             Self::TooManyForFileIo { .. } => 28,
             Self::Fault => 14,
             Self::Plane(e) => e.errno(),
-            // A value that is not an errno must not look like success.
+            // An invalid errno must not look like success.
             Self::Driver(DriverError(e)) => {
                 if e >= 1 && e <= 4095 {
                     e
@@ -262,7 +262,7 @@ impl Error {
         }
     }
 
-    /// The constraint behind the refusal, where there is one.
+    /// Returns the constraint that caused the refusal, if known.
     #[must_use]
     pub const fn reason(self) -> Option<Reason> {
         match self {

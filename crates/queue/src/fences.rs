@@ -1,4 +1,5 @@
-//! Fences: what the device does to a buffer as others see it, and what a buffer waits for.
+//! Fences: those that others see for a device's access to a buffer, and those that a buffer waits
+//! for.
 //!
 //! Source: none in Linux 6.12, whose V4L2 ignores fences: it adds none to a buffer's reservation and waits
 //! for none. There, a buffer is the device's from QBUF on.
@@ -7,14 +8,14 @@ use crate::buffer::Buffer;
 use crate::{Active, BufferState, Error, Queue, Session};
 use vb3_plane::{MemOps, Outcome};
 
-/// How a fence ends whose buffer came back with an error, or whose device failed.
+/// Errno of a fence whose buffer returned with an error, or whose device failed.
 pub(crate) const EIO: i32 = 5;
-/// How a fence ends whose stream was ended.
+/// Errno of a fence whose stream was ended.
 pub(crate) const ECANCELED: i32 = 125;
 
 impl<M: MemOps> Queue<M> {
-    /// The first buffer of a streaming queue that the driver does not get yet because of fences,
-    /// and a plane whose memory they are of.
+    /// Returns the first buffer of a streaming queue that the driver does not get yet because of
+    /// fences, and the first of its planes that has such fences.
     pub fn first_held_back(&self, mem: &M) -> Option<(u32, &M::Plane)> {
         let mut queued = self.queued.iter().filter(|_| self.streaming);
         queued.find_map(|&index| {
@@ -30,14 +31,14 @@ impl<M: MemOps> Session<'_, M> {
     /// of its buffers end with EIO; it keeps the buffers until the stream ends. The driver gets the
     /// buffers whose fences have ended, in the order in which they were queued.
     ///
-    /// A host calls it after fences have ended and after a device has failed. A driver that
-    /// cannot be started then is a queue in error.
+    /// A host calls this after fences have ended, and after a device has failed. If the driver then
+    /// cannot be started, the queue is in error.
     pub fn settle(&mut self) {
         self.reap();
         if self.queue.error {
             self.settle_error();
         } else if self.queue.started {
-            // The buffers are there: they are listed.
+            // Listed buffers exist.
             let _listed = self.give_queued();
         } else if self.queue.streaming && self.can_start() && self.start().is_err() {
             self.queue.set_error();
@@ -53,7 +54,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Gives queued buffers to a driver that has been started, up to one that waits for a fence.
+    /// Passes queued buffers to a started driver, up to the first that waits for a fence.
     pub(crate) fn give_queued(&mut self) -> Result<(), Error> {
         while let Some(&index) = self.queue.queued.front() {
             if self.is_held_back(index) {
@@ -66,7 +67,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Makes the token, and the fences that its end will end.
+    /// Makes the token, and the fences that end with the device's access.
     pub(crate) fn activate(&mut self, index: u32) -> Result<Active<M::Cookie>, Error> {
         let token = self.queue.activate(index)?;
         let buffer = self.queue.buffer_mut(index)?;
@@ -76,7 +77,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(token)
     }
 
-    /// Whether there are enough buffers for the driver to start with.
+    /// Returns whether enough buffers are queued to start the driver.
     pub(crate) fn can_start(&self) -> bool {
         let least = self.queue.config.min_queued_buffers;
         // CAST: lossless where there are buffers at all.
@@ -84,12 +85,12 @@ impl<M: MemOps> Session<'_, M> {
             && self.ready().take(least as usize).count() as u32 == least
     }
 
-    /// How many queued buffers come before one that waits for a fence.
+    /// Returns the number of queued buffers before the first that waits for a fence.
     pub(crate) fn ready_count(&self) -> usize {
         self.ready().count()
     }
 
-    /// The queued buffers before one that waits for a fence.
+    /// Returns the queued buffers before the first that waits for a fence.
     fn ready(&self) -> impl Iterator<Item = u32> {
         let queued = self.queue.queued.iter().copied();
         queued.take_while(|index| !self.is_held_back(*index))
@@ -105,7 +106,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// The device has the buffer no longer, or has failed: what it did to the planes has ended.
+    /// Ends the fences of the device's access: it returned the buffer, or has failed.
     pub(crate) fn end_access(&mut self, mem: &M, outcome: Outcome) {
         if self.state != BufferState::Active {
             return;

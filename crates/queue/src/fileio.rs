@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use vb3_plane::{Coherency, MemOps};
 
-/// Most buffers that emulation handles.
+/// Maximum number of buffers that emulation handles.
 const MAX_BUFFERS: u32 = 32;
-/// Bytes copied at a time.
+/// Maximum number of bytes copied at a time.
 const CHUNK_BYTES: u64 = 64 << 10;
 
 /// The program's memory cannot be read or written (EFAULT).
@@ -27,7 +27,7 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
-/// Where read() puts its bytes: the program's memory.
+/// Destination of read(): the program's memory.
 pub trait Sink {
     /// Stores `data`, `offset` bytes from the start of the piece.
     ///
@@ -36,37 +36,36 @@ pub trait Sink {
     fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault>;
 }
 
-/// Where write() takes its bytes: the program's memory.
+/// Source of write(): the program's memory.
 pub trait Source {
-    /// Told, before the first [`get`](Self::get) of a piece, how many bytes will be asked for: a
-    /// source that fetches them from elsewhere can fetch them at once, or fail before any is used.
+    /// Announces the total length of a piece, before the first [`get`](Self::get). A source can
+    /// then fetch all bytes at once, or fail before any byte is used.
     ///
     /// # Errors
-    /// [`Fault`]: they cannot be had now.
+    /// [`Fault`]: the bytes are not available now.
     fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
         let _ = len_bytes;
         Ok(())
     }
 
-    /// Fills `out` from `offset` bytes from the start of the piece.
+    /// Fills `out` with the piece's bytes from `offset` on.
     ///
     /// # Errors
-    /// [`Fault`]: not all of it could be loaded.
+    /// [`Fault`]: not all bytes could be loaded.
     fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault>;
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Reads captured bytes into `sink`: at most `len_bytes`, at most to the end of a frame.
-    /// The first call starts streaming with all buffers queued. Buffers that return empty
-    /// are queued again. A read-once queue returns 0 (the end) once after each frame.
+    /// Reads captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. The
+    /// first call starts streaming with all buffers queued. Queues empty buffers again. A read-once
+    /// queue returns 0 (end of file) once after each frame.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
-    /// * EBUSY: another caller waits; there are buffers already; the format has several planes; the
-    ///   memory has no CPU view.
-    /// * [`Error::Fault`] (EFAULT): `sink` failed; the bytes are read again next time.
-    /// * [`Error::WouldBlock`] (EAGAIN): a caller that is to sleep takes a [`Queue::wait`]
-    ///   now.
+    /// * EBUSY: another caller waits; the queue already has buffers; the format has several planes;
+    ///   the memory has no CPU view.
+    /// * [`Error::Fault`] (EFAULT): `sink` failed; the next call reads the bytes again.
+    /// * [`Error::WouldBlock`] (EAGAIN): a caller that may sleep now takes a [`Queue::wait`].
     /// * Starting: as [`reqbufs`](Self::reqbufs), [`qbuf`](Self::qbuf),
     ///   [`streamon`](Self::streamon), [`Error::TooManyForFileIo`] (ENOSPC).
     /// * As [`dqbuf`](Self::dqbuf).
@@ -75,10 +74,11 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`read`](Self::read), but moves one piece now. [`read_on`](Self::read_on) moves the rest.
+    /// As [`read`](Self::read), but moves only the first piece. [`read_on`](Self::read_on) moves
+    /// the rest.
     ///
     /// # Errors
-    /// As [`read`](Self::read); EBUSY also where another call is under way
+    /// As [`read`](Self::read); EBUSY also while another call is in progress
     /// ([`Queue::transfer_under_way`]).
     pub fn begin_read(
         &mut self,
@@ -105,16 +105,16 @@ impl<M: MemOps> Session<'_, M> {
         self.read_on(sink, pieces)
     }
 
-    /// Moves the next piece of a read(), or, once all are moved, takes note that they have arrived.
+    /// Moves the next piece of a read(). After the last piece, records that all bytes have arrived.
     ///
     /// # Errors
-    /// As [`read`](Self::read). EBUSY: the call is not under way. After any error it is over, and none
-    /// of its bytes count.
+    /// As [`read`](Self::read). EBUSY: this call is not in progress. Any error ends the call, and
+    /// none of its bytes count.
     pub fn read_on(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let from = current.after(under_way.done);
         let bytes = under_way.piece(pieces);
-        // Where several pieces went, the last may not have reached the program yet.
+        // With several pieces, the last may not have reached the program yet.
         let is_over = bytes == 0 || under_way.count <= pieces.most_bytes;
         if let Err(error) = self.copy_out(from, bytes, sink) {
             self.queue.end_transfer(pieces.call);
@@ -136,18 +136,18 @@ impl<M: MemOps> Session<'_, M> {
                     fileio.ended = true;
                 }
             } else if self.queue_current(current, 0).is_ok() {
-                // Where it could not be queued, the next read() tries again and returns the error.
+                // If it could not be queued, the next read() tries again and returns the error.
                 self.queue.set_current(None);
             }
         }
     }
 
-    /// Writes bytes from `source` to the device: at most `len_bytes`, at most to the end of a
-    /// buffer. A full buffer is queued with what was written to it as payload. `now_ns` is the
-    /// timestamp for queues that copy timestamps.
+    /// Writes bytes from `source` to the device: at most `len_bytes`, and not past the end of a
+    /// buffer. Queues a full buffer; its payload is the bytes written. `now_ns` is the timestamp
+    /// for queues that copy timestamps.
     ///
     /// # Errors
-    /// As [`read`](Self::read). After an error none of the bytes of this call count.
+    /// As [`read`](Self::read). After an error, none of this call's bytes count.
     pub fn write(
         &mut self,
         source: &mut dyn Source,
@@ -158,7 +158,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`write`](Self::write), but moves one piece now. [`write_on`](Self::write_on) moves the rest.
+    /// As [`write`](Self::write), but moves only the first piece. [`write_on`](Self::write_on)
+    /// moves the rest.
     ///
     /// # Errors
     /// As [`begin_read`](Self::begin_read).
@@ -192,7 +193,7 @@ impl<M: MemOps> Session<'_, M> {
     /// Moves the next piece of a write().
     ///
     /// # Errors
-    /// As [`read_on`](Self::read_on), but where [`Source::prepare`] failed the call is still under way.
+    /// As [`read_on`](Self::read_on), but the call stays in progress if [`Source::prepare`] fails.
     pub fn write_on(
         &mut self,
         source: &mut dyn Source,
@@ -232,7 +233,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Makes buffers and starts streaming. After a failure there is nothing.
+    /// Makes buffers and starts streaming. A failure leaves no buffers.
     pub(crate) fn start_fileio(&mut self) -> Result<(), Error> {
         if self.queue.streaming || self.queue.has_buffers() {
             return Err(Busy::HasBuffers.into());
@@ -291,10 +292,10 @@ impl<M: MemOps> Session<'_, M> {
         self.free_all();
     }
 
-    /// The buffer to read from: the one begun, or the next done one that is not empty. An empty
-    /// last one is the end.
+    /// Returns the buffer to read from: the current one, or the next done one that is not empty. An
+    /// empty last buffer is the end of the file.
     fn buffer_to_read(&mut self) -> Result<Current, Error> {
-        // Each round but the last queues a buffer that was empty or read.
+        // Each iteration but the last queues a buffer that was empty or fully read.
         for _ in 0..=self.queue.num_buffers.saturating_add(1) {
             if let Some(current) = self.queue.fileio.as_ref().and_then(|f| f.current) {
                 if current.left() > 0 {
@@ -313,7 +314,8 @@ impl<M: MemOps> Session<'_, M> {
         Err(Error::WouldBlock)
     }
 
-    /// The buffer to write to: the one begun, one that was never queued, or the next done one.
+    /// Returns the buffer to write to: the current one, one that was never queued, or the next done
+    /// one.
     fn buffer_to_write(&mut self) -> Result<Current, Error> {
         let (current, fresh) = match &self.queue.fileio {
             Some(fileio) => (fileio.current, fileio.fresh),
@@ -341,7 +343,7 @@ impl<M: MemOps> Session<'_, M> {
         })
     }
 
-    /// Queues the buffer with what is in it. After a failure it is the program's, unprepared.
+    /// Queues the buffer with its content. After a failure the program owns it, unprepared.
     fn queue_current(&mut self, current: Current, now_ns: u64) -> Result<(), Error> {
         let index = current.index;
         let payload = if self.queue.config.is_output() {
@@ -380,7 +382,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Whether part of a frame is still to be read.
+    /// Returns whether part of a frame has not been read yet.
     pub(crate) fn fileio_has_data(&self) -> bool {
         !self.config.is_output()
             && self
@@ -390,7 +392,7 @@ impl<M: MemOps> Queue<M> {
                 .is_some_and(|c| c.left() > 0)
     }
 
-    /// Whether the next read() returns 0, the end of the file.
+    /// Returns whether the next read() returns 0, the end of the file.
     pub(crate) fn fileio_ended(&self) -> bool {
         self.fileio.as_ref().is_some_and(|f| f.ended)
     }
@@ -412,8 +414,8 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// Moves `count` bytes in chunks: plane, position in the plane, position in the program's
-    /// memory, bytes.
+    /// Moves `count` bytes in chunks. `each` gets the plane, the position in the plane, the
+    /// position in the program's memory, and the chunk.
     fn copy(
         &mut self,
         current: Current,
@@ -444,7 +446,7 @@ impl<M: MemOps> Queue<M> {
     }
 }
 
-/// Queues an MMAP buffer on the queue's own behalf.
+/// Describes an MMAP buffer that the queue itself queues.
 fn request<M: MemOps>(index: u32, payload_bytes: u64, timestamp_ns: u64) -> QueueBuffer<M> {
     let mut request = QueueBuffer::new(index, Memory::Mmap);
     if let Some(plane) = request.planes.first_mut() {

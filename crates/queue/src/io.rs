@@ -8,11 +8,11 @@ use crate::{
 use vb3_plane::{HintSkip, MemOps};
 
 impl<M: MemOps> Session<'_, M> {
-    /// Prepares a buffer ahead of QBUF. The references in `request` pass to the queue.
+    /// Prepares a buffer ahead of QBUF. The queue takes over the references in `request`.
     ///
     /// # Errors
-    /// As [`qbuf`](Self::qbuf), and EINVAL ([`Invalid::State`], [`Invalid::Request`]) for a
-    /// buffer that is prepared already or named with a request.
+    /// As [`qbuf`](Self::qbuf), and EINVAL ([`Invalid::State`], [`Invalid::Request`]) for a buffer
+    /// that is already prepared or names a request.
     pub fn prepare_buf(&mut self, mut request: QueueBuffer<M>) -> Result<BufferInfo, Error> {
         self.reap();
         let prepared = self.core_prepare_buf(&mut request);
@@ -36,14 +36,14 @@ impl<M: MemOps> Session<'_, M> {
         self.prepare(request)
     }
 
-    /// Queues a buffer. The references in `request` pass to the queue, also if it fails.
-    /// A buffer that PREPARE_BUF has prepared keeps the planes of that call.
+    /// Queues a buffer. The queue takes over the references in `request`, even if it fails. A
+    /// buffer that PREPARE_BUF has prepared keeps the planes of that call.
     ///
-    /// A buffer whose memory has pending fences that a program imported
-    /// ([`MemOps::is_held_back`]), and all that are queued after it, stay Queued until
-    /// [`settle`](Self::settle) finds that they have ended.
+    /// If a program imported fences for the buffer's memory and they are pending
+    /// ([`MemOps::is_held_back`]), the buffer stays Queued, and so do all later ones.
+    /// [`settle`](Self::settle) continues when the fences have ended.
     ///
-    /// The cost does not depend on how many buffers there are.
+    /// Takes constant time, however many buffers there are.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::Index`], [`Invalid::ModelMismatch`], [`Invalid::Planes`],
@@ -104,8 +104,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Starts the driver because the buffer just queued was the last one missing; gives that
-    /// buffer back where it fails.
+    /// Starts the driver because the buffer just queued completes the minimum. Returns that buffer
+    /// to the program if the start fails.
     fn start_with_last(&mut self, index: u32) -> Result<(), Error> {
         self.start().inspect_err(|_| {
             self.queue.queued.pop_back();
@@ -116,11 +116,11 @@ impl<M: MemOps> Session<'_, M> {
         })
     }
 
-    /// Takes the next done buffer. `max_planes` is how many planes the caller has space for
-    /// ([`MAX_PLANES`](crate::MAX_PLANES) where there is no such limit).
+    /// Takes the next done buffer. `max_planes` is the number of planes that the caller has space
+    /// for ([`MAX_PLANES`](crate::MAX_PLANES) if unlimited).
     ///
-    /// The cost does not depend on how many buffers there are. Nothing but the buffer itself
-    /// decides whether it was the last one.
+    /// Takes constant time, however many buffers there are. Only the buffer's own flag decides
+    /// whether it was the last one.
     ///
     /// # Errors
     /// In this order:
@@ -128,9 +128,8 @@ impl<M: MemOps> Session<'_, M> {
     /// * EINVAL: [`Invalid::NotStreaming`].
     /// * [`Error::QueueError`] (EIO).
     /// * [`Error::LastBuffer`] (EPIPE).
-    /// * [`Error::WouldBlock`] (EAGAIN): a caller that is to sleep takes a [`Queue::wait`]
-    ///   now.
-    /// * EINVAL: [`Invalid::Planes`], the buffer stays.
+    /// * [`Error::WouldBlock`] (EAGAIN): a caller that may sleep now takes a [`Queue::wait`].
+    /// * EINVAL: [`Invalid::Planes`]; the buffer stays in the queue.
     pub fn dqbuf(&mut self, max_planes: usize) -> Result<BufferInfo, Error> {
         self.reap();
         self.queue.check_no_fileio()?;
@@ -182,7 +181,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// OUTPUT: takes QBUF's description of the frame.
+    /// OUTPUT: stores QBUF's timestamp, timecode and frame flags.
     ///
     /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
     pub(crate) fn set_frame_info(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
@@ -196,7 +195,7 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Whether buffers may be queued directly, after the checks that come before.
+    /// Checks that buffers may be queued directly, after the earlier checks.
     fn check_queued_by(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         self.check_planes(request)?;
         if request.with_request && self.config.requests == Requests::None {
@@ -211,7 +210,7 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// The checks that PREPARE_BUF and QBUF share.
+    /// Makes the checks that PREPARE_BUF and QBUF share.
     fn check_request(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
         self.check_planes(request)?;
@@ -227,7 +226,7 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Checks the description of the planes, as far as it does not depend on memory.
+    /// Checks the request's planes, as far as this does not depend on memory.
     pub(crate) fn check_planes(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         let index = request.index;
         let buffer = self.buffer(index)?;

@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
 
-/// The buffers that one call made, next to each other.
+/// The buffers that one call made, with consecutive indices.
 pub(crate) struct NewBuffers {
     pub(crate) first: u32,
     pub(crate) count: u32,
-    /// How many there is memory for, where fewer were made than that.
+    /// Number of buffers that fit in memory, if fewer were made.
     room: Option<u32>,
     pub(crate) cause: Option<Reason>,
 }
@@ -31,8 +31,8 @@ impl NewBuffers {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Makes up to `wanted` buffers, next to each other; with admission all that the queue has
-    /// places for, or none.
+    /// Makes up to `wanted` buffers with consecutive indices. With admission, makes all that the
+    /// queue has places for, or none.
     pub(crate) fn make_buffers(&mut self, wanted: u32, sizes: &PlaneSizes) -> NewBuffers {
         self.queue.shortfall = None;
         let (first, free) = self.queue.find_hole(wanted);
@@ -70,8 +70,8 @@ impl<M: MemOps> Session<'_, M> {
         made
     }
 
-    /// Gives all buffers of a call back, unless all have been made and their devices reach them:
-    /// what is promised and not placed is no room yet.
+    /// Frees all buffers of a call, unless all were made and placed where their devices reach them.
+    /// Reserved but unplaced memory does not count as available.
     fn admit(&mut self, made: &mut NewBuffers, wanted: u32) {
         let placed = made.range().try_fold(0_u32, |placed, index| {
             let planes = self
@@ -171,7 +171,8 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Where `wanted` buffers go: the first hole for all, otherwise the first largest one.
+    /// Returns where `wanted` buffers go: the first hole that fits all, else the first of the
+    /// largest.
     fn find_hole(&self, wanted: u32) -> (u32, u32) {
         let (mut best_first, mut best) = (0, 0);
         let (mut first, mut run) = (0_u32, 0_u32);
@@ -197,7 +198,7 @@ impl<M: MemOps> Queue<M> {
         (best_first, best.min(wanted))
     }
 
-    /// Makes sure that a buffer at `index` has a place in every list; `None` without memory.
+    /// Reserves room in every list for a buffer at `index`; `None` if memory runs out.
     fn reserve_place(&mut self, index: u32) -> Option<()> {
         let count = usize::try_from(index).ok()?.checked_add(1)?;
         if let Some(more) = count.checked_sub(self.buffers.len()) {

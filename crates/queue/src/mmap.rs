@@ -6,21 +6,21 @@ use vb3_plane::{ExportAccess, MemOps};
 
 /// Marks the cookies of a mem2mem device's CAPTURE queue.
 const M2M_CAPTURE: u64 = 1 << 30;
-/// Bits of a plane's number in a cookie.
+/// Number of bits of a plane's index in a cookie.
 const PLANE_BITS: u32 = 3;
 const _: () = assert!(
     MAX_PLANES == 1 << PLANE_BITS,
     "a plane's number fits its bits"
 );
 
-/// Whether an mmap offset is of the CAPTURE queue of a mem2mem device, rather than of its OUTPUT
-/// queue.
+/// Returns whether an mmap offset belongs to the CAPTURE queue of a mem2mem device, rather than to
+/// its OUTPUT queue.
 #[must_use]
 pub const fn is_m2m_capture(cookie: u64) -> bool {
     cookie & M2M_CAPTURE != 0
 }
 
-/// How a program wants to map a plane.
+/// Access that a program requests for a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MapAccess {
     /// MAP_SHARED.
@@ -32,8 +32,8 @@ pub struct MapAccess {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Describes the plane at an mmap offset for mapping `len_bytes` of it, from its start.
-    /// Allowed to everyone.
+    /// Describes the plane at an mmap offset, for mapping `len_bytes` from its start. Every caller
+    /// may do this, not only the queue's owner.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::MapAccess`], [`Invalid::NotMmap`], [`Invalid::Cookie`],
@@ -115,7 +115,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// The mmap offset of a plane.
+    /// Returns the mmap offset of a plane.
     pub(crate) fn cookie_of(&self, index: u32, plane: usize) -> u64 {
         let shift = self.config.page_shift;
         // CAST: a plane's number is below MAX_PLANES.
@@ -128,7 +128,7 @@ impl<M: MemOps> Queue<M> {
         base | (u64::from(index) << (shift + PLANE_BITS)) | plane
     }
 
-    /// The buffer and plane at an mmap offset.
+    /// Returns the buffer and plane at an mmap offset.
     fn find_cookie(&self, cookie: u64) -> Result<(u32, usize), Error> {
         let bad = Error::from(Invalid::Cookie { cookie });
         let shift = self.config.page_shift;

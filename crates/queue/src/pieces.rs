@@ -1,25 +1,24 @@
-//! A read() or write() whose bytes are moved in pieces.
+//! A read() or write() that moves its bytes in pieces.
 //!
-//! A caller that is not to keep others waiting moves a large one in pieces, and does other things
-//! between two of them. The queue is that call's meanwhile: no other one moves bytes, and the
-//! buffer's position stays where it was until all are moved, as a kernel leaves it where the
-//! program's memory fails.
+//! A caller that must not delay others moves a large transfer in pieces, and does other work in
+//! between. Until the transfer ends, no other call moves bytes of this queue. The buffer's position
+//! changes only after the last piece, as in a kernel when access to the program's memory fails.
 
 use crate::queue::{Current, UnderWay};
 use crate::{Busy, Error, Queue};
 use vb3_plane::MemOps;
 
-/// Whose read() or write() it is, and how much of it is moved at a time.
+/// Identifies a read() or write(), and limits the size of its pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pieces {
-    /// The call: the same number for each piece of it.
+    /// Number of the call, the same for each of its pieces.
     pub call: u64,
-    /// Bytes of a piece, at most.
+    /// Maximum number of bytes in a piece.
     pub most_bytes: u64,
 }
 
 impl Pieces {
-    /// All bytes at once.
+    /// Moves all bytes in one piece.
     pub(crate) const WHOLE: Self = Self {
         call: 0,
         most_bytes: u64::MAX,
@@ -29,9 +28,9 @@ impl Pieces {
 /// The result of a piece of a read() or write().
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// The last one, and its bytes: the call is over. None are left where a read() was several.
+    /// The last piece: its bytes. The call has ended. Zero if a read() of several pieces ends.
     Last(u64),
-    /// Its bytes; more follow.
+    /// A piece: its bytes. More pieces follow.
     Part(u64),
 }
 
@@ -44,7 +43,7 @@ impl Moved {
 }
 
 impl UnderWay {
-    /// Bytes of the next piece.
+    /// Returns the length of the next piece in bytes.
     pub(crate) fn piece(&self, pieces: Pieces) -> u64 {
         let left = self.count.saturating_sub(self.done);
         left.min(pieces.most_bytes.max(1))
@@ -52,14 +51,14 @@ impl UnderWay {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// The read() or write() that has moved a piece, and has more to move.
+    /// Returns the number of the read() or write() that has moved a piece and is not finished.
     #[must_use]
     pub fn transfer_under_way(&self) -> Option<u64> {
         let under_way = self.fileio.as_ref()?.under_way?;
         Some(under_way.call)
     }
 
-    /// A read() or write() is given up, if it is under way. None of its bytes count.
+    /// Abandons a read() or write() that is in progress. None of its bytes count.
     pub fn end_transfer(&mut self, call: u64) {
         if let Some(fileio) = &mut self.fileio {
             fileio.under_way.take_if(|known| known.call == call);
@@ -83,7 +82,7 @@ impl<M: MemOps> Queue<M> {
         }
     }
 
-    /// The buffer that a call is at, and how far it is.
+    /// Returns the buffer of the call in progress, and the position in it.
     pub(crate) fn transfer_of(&self, call: u64) -> Result<(Current, UnderWay), Error> {
         let fileio = self.fileio.as_ref();
         fileio
@@ -92,7 +91,7 @@ impl<M: MemOps> Queue<M> {
             .ok_or(Busy::Waiting.into())
     }
 
-    /// A piece has been moved; none where the call is over.
+    /// Records a moved piece; none ends the call.
     pub(crate) fn note_piece(
         &mut self,
         mut under_way: UnderWay,

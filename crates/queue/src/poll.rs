@@ -12,21 +12,21 @@ pub struct Interest {
     pub writable: bool,
 }
 
-/// What poll answers.
+/// Result of poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Readiness {
-    /// Nothing yet.
+    /// A buffer is not available yet.
     Nothing,
     /// DQBUF, read() or write() would not wait: POLLIN on CAPTURE, POLLOUT on OUTPUT.
     Ready,
-    /// Waiting would never end: POLLERR.
+    /// A wait would never end: POLLERR.
     Error,
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Returns whether a caller would have to wait. Allowed to everyone. Without buffers it starts
-    /// read() or write() emulation where that is offered (see
-    /// [`Queue::fileio_active`] for who then owns the queue).
+    /// Returns whether a caller would have to wait. Every caller may poll, not only the queue's
+    /// owner. A queue without buffers that offers read() or write() starts its emulation
+    /// ([`Queue::fileio_active`] describes who then owns the queue).
     ///
     /// Source: Linux 7.2 `vb2_core_poll`.
     pub fn poll(&mut self, interest: Interest) -> Readiness {
@@ -36,8 +36,8 @@ impl<M: MemOps> Session<'_, M> {
         self.peek(interest)
     }
 
-    /// Returns what [`poll`](Self::poll) would, and starts nothing: for a host that looks by itself,
-    /// without a program's call.
+    /// Returns what [`poll`](Self::poll) would, but starts nothing. For a host that checks by
+    /// itself, without a program's call.
     pub fn peek(&mut self, interest: Interest) -> Readiness {
         self.reap();
         let is_output = self.queue.config.is_output();
@@ -78,7 +78,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Whether a poll for `interest` starts read() or write() emulation.
+    /// Returns whether a poll for `interest` starts read() or write() emulation.
     fn would_start_fileio(&self, interest: Interest) -> bool {
         let queue = &self.queue;
         let (interested, mode) = if queue.config.is_output() {
@@ -94,15 +94,15 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Whether DQBUF would return at once: with a buffer, or with EPIPE after the last one.
+    /// Returns whether DQBUF would return at once, with a buffer or with EPIPE after the last one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.done.is_empty() || self.last_buffer_dequeued
     }
 
-    /// Whether waiting for a buffer could be of use: the queue streams, its device works, and
-    /// something is queued or the end was reached. A memory-to-memory device says POLLERR where
-    /// this holds for neither of its queues.
+    /// Returns whether a wait for a buffer can end: the queue streams, its device works, and a
+    /// buffer is queued or the end was reached. A memory-to-memory device reports POLLERR if this
+    /// holds for neither of its queues.
     ///
     /// Source: Linux 7.2 `v4l2_m2m_poll`.
     #[must_use]

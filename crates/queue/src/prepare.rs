@@ -1,4 +1,4 @@
-//! Preparing a buffer for the device, and taking that back.
+//! Preparing a buffer for the device, and undoing it.
 
 use crate::acquire::Target;
 use crate::buffer::Buffer;
@@ -13,7 +13,7 @@ use vb3_plane::{HintSkip, MemOps, PlaneError};
 /// `V4L2_FIELD_ALTERNATE`.
 const FIELD_ALTERNATE: u32 = 7;
 
-/// Bytes of each plane that a request comes to.
+/// Lengths, payloads and data offsets of the planes that a request results in, in bytes.
 pub(crate) struct Plan {
     lengths: [u64; MAX_PLANES],
     payloads: [u64; MAX_PLANES],
@@ -21,8 +21,8 @@ pub(crate) struct Plan {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Prepares a buffer that is with the program and not prepared. After a failure it is as it
-    /// was, but its former memory may be released.
+    /// Prepares a buffer that the program owns and that is not prepared. A failure changes nothing,
+    /// except that the former memory may be released.
     pub(crate) fn prepare(&mut self, request: &mut QueueBuffer<M>) -> Result<(), Error> {
         let plan = self.plan(request)?;
         let hints = self.queue.granted_hints(request);
@@ -36,7 +36,7 @@ impl<M: MemOps> Session<'_, M> {
         buffer.state = BufferState::Dequeued;
         prepared?;
         buffer.prepared = true;
-        // The description of the frame counts when it is queued.
+        // Timestamp and flags are stored when the buffer is queued.
         buffer.timestamp_ns = 0;
         buffer.timecode = None;
         buffer.frame_flags = 0;
@@ -45,8 +45,8 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Checks the planes of the request. Lengths are those of its memory, not of the buffer's former
-    /// memory.
+    /// Checks the planes of the request. Uses the lengths of the request's memory, not those of the
+    /// buffer's former memory.
     pub(crate) fn plan(&self, request: &QueueBuffer<M>) -> Result<Plan, Error> {
         let is_output = self.queue.config.is_output();
         if is_output && request.field == FIELD_ALTERNATE {
@@ -81,7 +81,7 @@ impl<M: MemOps> Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Which cache maintenance the request may leave out.
+    /// Returns the cache maintenance that the request may skip.
     pub(crate) fn granted_hints(&self, request: &QueueBuffer<M>) -> HintSkip {
         if self.allows_hints(request.memory) {
             request.hints
@@ -128,7 +128,7 @@ impl<M: MemOps> Queue<M> {
     }
 }
 
-/// The length of memory that a program brings.
+/// Returns the length of memory that a program provides.
 fn given_length<M: MemOps>(
     mem: &M,
     plane: u32,
@@ -158,7 +158,7 @@ fn given_length<M: MemOps>(
 }
 
 impl<M: MemOps> Buffer<M> {
-    /// Memory, driver, caches, in this order; undone in reverse.
+    /// Prepares memory, driver and caches, in this order; undoes them in reverse.
     fn prepare(
         &mut self,
         mem: &M,
@@ -218,8 +218,8 @@ impl<M: MemOps> Buffer<M> {
             self.synced = true;
             return Ok(());
         };
-        // No device has written. Where cleaning was left out, what the CPU wrote may be in its
-        // cache only, and must not be invalidated.
+        // The device has written nothing. If cleaning was skipped, the CPU's data may be only in
+        // its cache and must not be invalidated.
         let skip = if hints.contains(HintSkip::PREPARE) {
             HintSkip::all()
         } else {
@@ -237,7 +237,7 @@ impl<M: MemOps> Buffer<M> {
         Err(error)
     }
 
-    /// Takes preparation back: the buffer goes to the program.
+    /// Undoes the preparation: the program owns the buffer again.
     pub(crate) fn unprepare(&mut self, mem: &M, driver: &mut DynDriver<'_, M>, index: u32) {
         self.finish(mem);
         if core::mem::take(&mut self.prepared) {

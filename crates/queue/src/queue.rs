@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps, Reason};
 
-/// How buffers have been queued since the queue was last cancelled; the two do not mix.
+/// How buffers were queued since the queue was last cancelled. The two ways cannot be mixed.
 ///
 /// Source: Linux 7.2 `vb2_queue`, `uses_qbuf` and `uses_requests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum QueuedBy {
     Requests,
 }
 
-/// How far read() or write() is in a buffer.
+/// Position of read() or write() in a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
     pub(crate) index: u32,
@@ -31,33 +31,33 @@ impl Current {
         self.end.saturating_sub(self.pos)
     }
 
-    /// So many bytes further on.
+    /// Returns the position `count` bytes further on.
     pub(crate) fn after(&self, bytes: u64) -> Self {
         let pos = self.pos.saturating_add(bytes);
         Self { pos, ..*self }
     }
 }
 
-/// The state of emulation.
+/// State of read() or write() emulation.
 #[derive(Debug)]
 pub(crate) struct FileIo {
     pub(crate) current: Option<Current>,
     /// write(): the next buffer that was never queued.
     pub(crate) fresh: u32,
-    /// What bytes pass through on their way.
+    /// Bytes on their way between a plane and the program.
     pub(crate) chunk: Vec<u8>,
-    /// The one frame of a read-once queue was read; the next read() says so.
+    /// Whether the one frame of a read-once queue was read. The next read() then returns 0.
     pub(crate) ended: bool,
-    /// The read() or write() that has moved a piece.
+    /// The read() or write() that has moved a piece and is not finished.
     pub(crate) under_way: Option<UnderWay>,
 }
 
-/// A read() or write() that moves its bytes in pieces. Where it began stays the buffer's position
-/// until all are moved.
+/// A read() or write() that moves its bytes in pieces. The buffer's position stays at the start
+/// until all pieces are moved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnderWay {
     pub(crate) call: u64,
-    /// Bytes of it in all, and those that have been moved.
+    /// Total number of bytes, and number of bytes moved.
     pub(crate) count: u64,
     pub(crate) done: u64,
 }
@@ -67,18 +67,18 @@ pub(crate) struct UnderWay {
 pub struct Statistics {
     /// Buffers queued.
     pub queued: u64,
-    /// Buffers that came back done.
+    /// Buffers that returned without an error.
     pub done: u64,
-    /// Buffers that came back with an error, dropped ones included.
+    /// Buffers that returned with an error, including those of dropped tokens.
     pub errors: u64,
-    /// Tokens handed back after they had become stale.
+    /// Stale tokens that drivers returned.
     pub stale_tokens: u64,
-    /// Tokens dropped while their buffer was the device's.
+    /// Tokens dropped while the device owned their buffer.
     pub dropped_tokens: u64,
 }
 
 impl Statistics {
-    /// Adds what happened on another queue.
+    /// Adds the counts of another queue.
     pub fn add(&mut self, other: Self) {
         for (sum, more) in [
             (&mut self.queued, other.queued),
@@ -94,15 +94,16 @@ impl Statistics {
 
 /// A queue of video buffers.
 ///
-/// All calls that touch memory or the device are those of a [`Session`](crate::Session); what only looks is here.
-/// A host must end it with [`Session::release`](crate::Session::release); a queue that is dropped without makes its
-/// tokens stale, but cannot give the memory of its planes back.
+/// Calls that use memory or the device are methods of [`Session`](crate::Session); calls that only
+/// read the queue are here. A host must end a queue with
+/// [`Session::release`](crate::Session::release). A queue that is dropped without it makes its
+/// tokens stale, but cannot free the memory of its planes.
 ///
 /// # Invariants
-/// A buffer is in exactly one place: Dequeued in none, InRequest in a request, Queued in
-/// `queued`, Active in a token, Done and Error in `done`. `queued_count` counts all but the
-/// Dequeued and InRequest. The capacity of all lists is enough for all buffers. `memory` is
-/// there whenever there are buffers, or the queue streams.
+/// A buffer is in exactly one place: Dequeued in none, InRequest in a request, Queued in `queued`,
+/// Active in a token, Done and Error in `done`. `queued_count` counts all except Dequeued and
+/// InRequest. Every list has capacity for all buffers. `memory` is set whenever the queue has
+/// buffers or streams.
 pub struct Queue<M: MemOps> {
     pub(crate) config: Config<M::Device>,
     pub(crate) ownership: Arc<Ownership>,
@@ -111,8 +112,8 @@ pub struct Queue<M: MemOps> {
     pub(crate) num_buffers: u32,
     pub(crate) memory: Option<Memory>,
     pub(crate) coherency: Coherency,
-    /// Queued and not given to the driver yet, in order. In a started queue, the first waits
-    /// for fences.
+    /// Queued and not passed to the driver yet, in order. In a started queue, the first waits for
+    /// fences.
     pub(crate) queued: VecDeque<u32>,
     /// Done and not dequeued yet, in order.
     pub(crate) done: VecDeque<u32>,
@@ -121,15 +122,15 @@ pub struct Queue<M: MemOps> {
     pub(crate) queued_count: u32,
     pub(crate) next_generation: u64,
     pub(crate) streaming: bool,
-    /// `start_streaming` has succeeded and `stop_streaming` has not been called.
+    /// Set from the success of `start_streaming` to the call of `stop_streaming`.
     pub(crate) started: bool,
     pub(crate) error: bool,
-    /// The fences of what the device had when it failed have been ended.
+    /// Whether the fences of a failed device's buffers have been ended.
     pub(crate) error_settled: bool,
     pub(crate) last_buffer_dequeued: bool,
-    /// CAPTURE: no QBUF since allocation or STREAMOFF.
+    /// CAPTURE: whether no QBUF was made since allocation or STREAMOFF.
     pub(crate) waiting_for_buffers: bool,
-    /// Why fewer buffers were made than asked for.
+    /// The reason why fewer buffers were made than requested.
     pub(crate) shortfall: Option<Reason>,
     pub(crate) fileio: Option<FileIo>,
     pub(crate) statistics: Statistics,
@@ -140,7 +141,7 @@ impl<M: MemOps> Queue<M> {
     ///
     /// # Errors
     /// * [`Error::Config`] (EINVAL): no memory model offered, `max_num_buffers` below 32 or above
-    ///   what mmap cookies can name, more buffers needed than possible.
+    ///   the limit of mmap cookies, more buffers needed than allowed.
     /// * [`Error::NoMemory`] (ENOMEM): no memory for the tables.
     pub fn new(config: Config<M::Device>) -> Result<Self, Error> {
         let config = config.checked()?;
@@ -179,68 +180,69 @@ impl<M: MemOps> Queue<M> {
         &self.config
     }
 
-    /// How many buffers there are.
+    /// Returns the number of buffers.
     #[must_use]
     pub fn num_buffers(&self) -> u32 {
         self.num_buffers
     }
 
-    /// Whether there are buffers.
+    /// Returns whether the queue has buffers.
     #[must_use]
     pub fn has_buffers(&self) -> bool {
         self.num_buffers != 0
     }
 
-    /// The memory model; `None` before buffers are made.
+    /// Returns the memory model; `None` before buffers are made.
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
         self.memory
     }
 
-    /// Whether MMAP buffers are made of non-coherent memory.
+    /// Returns the coherency of the memory of MMAP buffers.
     #[must_use]
     pub fn coherency(&self) -> Coherency {
         self.coherency
     }
 
-    /// Whether the queue is in use: it has buffers, or streams. While it is, formats stay and
-    /// the file handle that owns it keeps it; when it no longer is, a host drops the owner.
+    /// Returns whether the queue has buffers or streams. While it does, the format cannot change
+    /// and the owning file handle stays the owner. Afterwards, a host clears the owner.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.has_buffers() || self.streaming || self.fileio.is_some()
     }
 
-    /// Whether STREAMON has succeeded.
+    /// Returns whether STREAMON has succeeded.
     #[must_use]
     pub fn is_streaming(&self) -> bool {
         self.streaming
     }
 
-    /// Whether the driver has been started: with `min_queued_buffers`, later than STREAMON.
+    /// Returns whether the driver has been started. With `min_queued_buffers` this is later than
+    /// STREAMON.
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.started
     }
 
-    /// Whether read() or write() emulation uses the queue.
+    /// Returns whether read() or write() emulation uses the queue.
     #[must_use]
     pub fn fileio_active(&self) -> bool {
         self.fileio.is_some()
     }
 
-    /// Whether the device has reported an error.
+    /// Returns whether the device has failed.
     #[must_use]
     pub fn has_error(&self) -> bool {
         self.error
     }
 
-    /// Buffers with the queue or the device, not with the program.
+    /// Returns the number of buffers that the queue or the device has.
     #[must_use]
     pub fn queued_count(&self) -> u32 {
         self.queued_count
     }
 
-    /// Buffers that the device has, each as a token; dropped ones count until
+    /// Returns the number of buffers that the device owns. Buffers of dropped tokens count until
     /// [`reap`](crate::Session::reap).
     #[must_use]
     pub fn active_count(&self) -> u32 {
@@ -264,13 +266,14 @@ impl<M: MemOps> Queue<M> {
         })
     }
 
-    /// Why the last REQBUFS or CREATE_BUFS made fewer buffers than were asked for, or none.
-    /// Cleared by the call.
+    /// Returns the reason why the last REQBUFS or CREATE_BUFS made fewer buffers than requested,
+    /// and clears it.
     pub fn take_shortfall(&mut self) -> Option<Reason> {
         self.shortfall.take()
     }
 
-    /// Whether the program may ask for non-coherent memory and give hints with `memory`.
+    /// Returns whether a program that uses `memory` may ask for non-coherent memory and skip cache
+    /// maintenance.
     pub(crate) fn allows_hints(&self, memory: Memory) -> bool {
         self.config.allow_cache_hints && memory == Memory::Mmap
     }

@@ -8,26 +8,26 @@ use crate::{
 };
 use vb3_plane::MemOps;
 
-/// The request that a QBUF names.
+/// A media request that a QBUF names.
 #[derive(Debug)]
 pub struct Binding<'a> {
-    /// The request behind the descriptor, and the host's name for it; `None` where the descriptor
-    /// names none.
+    /// The request of the descriptor, with the host's identifier; `None` if the descriptor is not a
+    /// request.
     pub request: Option<(RequestId, &'a mut Request)>,
-    /// The descriptor's number in the program, shown again by QUERYBUF.
+    /// The program's descriptor number, which QUERYBUF returns.
     pub fd: i32,
     /// The host's number for this queue.
     pub queue: u64,
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). It is the queue's
-    /// until the request is queued or emptied. The references in `wanted` pass to the queue,
-    /// also if the call fails. The planes are checked now, and memory is taken when the request is
+    /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). The program cannot use
+    /// the buffer until the request is queued or emptied. The queue takes over the references in
+    /// `wanted`, even if the call fails. Checks the planes now; acquires memory when the request is
     /// queued.
     ///
     /// # Errors
-    /// As [`qbuf`](Self::qbuf), and in this order after the checks of the structure:
+    /// As [`qbuf`](Self::qbuf), and after its checks of the structure, in this order:
     /// * [`Error::RequestUnsupported`] (EBADR).
     /// * [`Busy::UsesQbuf`] (EBUSY): buffers have been queued directly.
     /// * [`Invalid::NoRequest`] (EINVAL).
@@ -43,7 +43,7 @@ impl<M: MemOps> Session<'_, M> {
             wanted.release(self.mem);
             return Err(e);
         }
-        // The request names the buffer now: nothing fails any more.
+        // The request contains the buffer now. Nothing fails from here on.
         self.queue.set_frame_info(&wanted)?;
         self.queue.queued_by = Some(QueuedBy::Requests);
         let buffer = self.queue.buffer_mut(index)?;
@@ -57,7 +57,7 @@ impl<M: MemOps> Session<'_, M> {
         self.querybuf(index)
     }
 
-    /// Checks everything, and puts the buffer into the request.
+    /// Makes all checks, and puts the buffer into the request.
     fn bind(&mut self, wanted: &QueueBuffer<M>, binding: Binding<'_>) -> Result<(), Error> {
         self.queue.check_no_fileio()?;
         self.queue.check_planes(wanted)?;
@@ -104,12 +104,12 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Prepares a buffer of a request that is to be queued. One that PREPARE_BUF has prepared
-    /// stays as it is.
+    /// Prepares a buffer of a request that is to be queued. Does nothing if PREPARE_BUF has
+    /// prepared it.
     ///
     /// # Errors
-    /// [`Error::QueueError`] (EIO), [`Invalid::State`] (EINVAL) for a buffer in no request, and
-    /// what the memory or the driver says: it is in the request as before.
+    /// [`Error::QueueError`] (EIO), [`Invalid::State`] (EINVAL) for a buffer in no request, and the
+    /// error of the memory or the driver. The buffer then stays in the request as before.
     pub fn req_prepare(&mut self, index: u32) -> Result<(), Error> {
         self.reap();
         if self.queue.error {
@@ -129,12 +129,12 @@ impl<M: MemOps> Session<'_, M> {
         entry.prepared = prepared.is_ok();
         let buffer = self.queue.buffer_mut(index)?;
         buffer.state = BufferState::InRequest;
-        // Popped above: there is room.
+        // A value was popped above, so there is room.
         buffer.in_request.push_back(entry);
         prepared
     }
 
-    /// Prepares, and keeps the references in `wanted`, so that it can be done once more.
+    /// Prepares the buffer, and keeps the references in `wanted` for another attempt.
     fn prepare_again(&mut self, wanted: &mut QueueBuffer<M>) -> Result<(), Error> {
         let mut spare = QueueBuffer::new(wanted.index, wanted.memory);
         let cloned = clone_references(self.mem, wanted, &mut spare);
@@ -152,7 +152,7 @@ impl<M: MemOps> Session<'_, M> {
         prepared
     }
 
-    /// Takes back what [`req_prepare`](Self::req_prepare) did.
+    /// Undoes [`req_prepare`](Self::req_prepare).
     pub fn req_unprepare(&mut self, index: u32) {
         let Ok(buffer) = self.queue.buffer_mut(index) else {
             return;
@@ -163,7 +163,7 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Queues a prepared buffer of a request. One that is not is left alone.
+    /// Queues a prepared buffer of a request. Ignores a buffer that is not prepared.
     pub fn req_queue(&mut self, index: u32) {
         self.reap();
         let Ok(buffer) = self.queue.buffer_mut(index) else {
@@ -176,13 +176,14 @@ impl<M: MemOps> Session<'_, M> {
             return;
         };
         buffer.request = Some(entry.request);
-        // A buffer that is there is queued, and a queue with requests starts without waiting.
+        // The buffer exists, and a queue with requests needs no minimum to start, so this cannot
+        // fail.
         let _ = self.enqueue(&entry.wanted);
         entry.wanted.release(self.mem);
     }
 
-    /// Gives a buffer of a request that is emptied, or goes, back to the program. It stays
-    /// prepared where PREPARE_BUF has done that.
+    /// Returns a buffer to the program when its request is emptied or freed. It stays prepared if
+    /// PREPARE_BUF has prepared it.
     pub fn req_release(&mut self, index: u32) {
         self.req_unprepare(index);
         let Ok(buffer) = self.queue.buffer_mut(index) else {

@@ -1,16 +1,16 @@
 //! The state of a media request, without its buffers.
 
-/// The host's name for a request.
+/// The host's identifier of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// How far a request is.
+/// State of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RequestState {
-    /// Being filled.
+    /// Idle: buffers may be added.
     #[default]
     Idle,
-    /// Being looked at, so that queueing it cannot fail.
+    /// Being checked, so that queueing it cannot fail.
     Validating,
     /// Its buffers are queued.
     Queued,

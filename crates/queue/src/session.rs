@@ -1,4 +1,4 @@
-//! One call, or several, on a queue with its memory and its device.
+//! One or more calls on a queue, with its memory and its device.
 
 use crate::{BufferInfo, Driver, Error, Memory, Queue};
 use core::fmt;
@@ -7,16 +7,16 @@ use vb3_plane::MemOps;
 /// The driver of a queue whose memory is `M`.
 pub(crate) type DynDriver<'a, M> = dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a;
 
-/// A queue with the memory of its planes and the driver of its device: what every call that
-/// changes something needs. It has queue and driver alone. Other queues' sessions use the same
-/// memory at the same time.
+/// A queue with the memory of its planes and the driver of its device, as every call that changes
+/// something needs. It borrows the queue and the driver exclusively. Sessions of other queues use
+/// the same memory at the same time.
 ///
-/// A host makes one for a call, or for several in a row, while it holds its lock
-/// around the queue. It costs three references.
+/// A host makes one for a call, or for several in a row, while it holds its lock around the queue.
+/// A session is three references.
 ///
 /// # Context
-/// It lives inside one call of the host and stays in its thread: neither `Send` nor `Sync` is
-/// promised. Calls may sleep as far as the memory and the driver do; none waits for a buffer.
+/// A session stays within one call of the host and in its thread: it need not be `Send` or `Sync`.
+/// Its methods may sleep if the memory or the driver does; none waits for a buffer.
 pub struct Session<'a, M: MemOps> {
     pub(crate) queue: &'a mut Queue<M>,
     pub(crate) mem: &'a M,
@@ -32,8 +32,8 @@ impl<M: MemOps> fmt::Debug for Session<'_, M> {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Puts the queue together with its memory and its driver, for calls on it. It must be the
-    /// same memory and driver for as long as there are buffers.
+    /// Returns a session of the queue with its memory and driver. As long as the queue has buffers,
+    /// these must stay the same.
     pub fn session<'a>(
         &'a mut self,
         mem: &'a M,
@@ -48,14 +48,14 @@ impl<M: MemOps> Queue<M> {
 }
 
 impl<M: MemOps> Session<'_, M> {
-    /// The queue, to look at.
+    /// Returns the queue, for reading.
     #[must_use]
     pub fn queue(&self) -> &Queue<M> {
         self.queue
     }
 
-    /// Describes a buffer (QUERYBUF). Allowed to everyone, also during file I/O; the memory
-    /// model the program believes in does not matter.
+    /// Describes a buffer (QUERYBUF). Every caller may do this, also during file I/O, and with any
+    /// memory model.
     ///
     /// # Errors
     /// [`Invalid::Index`](crate::Invalid::Index) (EINVAL).

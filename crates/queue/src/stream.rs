@@ -5,12 +5,13 @@ use crate::{BufferState, Error, Invalid, Queue, Session};
 use vb3_plane::{MemOps, Outcome};
 
 impl<M: MemOps> Session<'_, M> {
-    /// Begins streaming. The driver is started at once if enough buffers are queued, otherwise
-    /// by the QBUF that makes it enough. Streaming already is fine.
+    /// Begins streaming. Starts the driver at once if enough buffers are queued; otherwise the QBUF
+    /// that completes the minimum starts it. Does nothing if the queue streams already.
     ///
     /// # Errors
     /// * EBUSY: file I/O is active.
-    /// * EINVAL: [`Invalid::TooFewBuffers`], none or fewer than the driver needs queued.
+    /// * EINVAL: [`Invalid::TooFewBuffers`]: the queue has no buffers, or fewer than the driver
+    ///   needs.
     /// * The error of the driver. Buffers stay queued.
     pub fn streamon(&mut self) -> Result<(), Error> {
         self.reap();
@@ -39,8 +40,9 @@ impl<M: MemOps> Session<'_, M> {
         Ok(())
     }
 
-    /// Gives all queued buffers, up to one that waits for a fence, to the driver and starts it. If
-    /// it cannot start, they are queued as before, and tokens it has kept are stale.
+    /// Passes all queued buffers, up to the first that waits for a fence, to the driver and starts
+    /// it. If it cannot start, the buffers are queued as before, and tokens that it kept become
+    /// stale.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         let ready = self.ready_count();
         for place in 0..ready {
@@ -75,8 +77,8 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Ends streaming and gives all buffers back to the program, streaming or not. Clears an
-    /// error of the device and the end of the stream. Tokens become stale.
+    /// Ends streaming and returns all buffers to the program, even if the queue did not stream.
+    /// Clears a device's error and the end of the stream. Tokens become stale.
     ///
     /// # Errors
     /// EBUSY: file I/O is active.
@@ -118,25 +120,25 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.error_settled = false;
         self.queue.last_buffer_dequeued = false;
         self.queue.ownership.note_event();
-        // Dropped tokens no longer count; this only empties the list.
+        // Dropped tokens are stale now. This only empties the list.
         self.reap();
     }
 }
 
 impl<M: MemOps> Queue<M> {
-    /// The device has failed (`vb2_queue_error`): nothing can be queued, prepared or dequeued
-    /// until the stream is ended. An event: all who wait look again.
+    /// Records that the device has failed (`vb2_queue_error`). Nothing can be queued, prepared or
+    /// dequeued until the stream is ended. Counts as an event, so that waiting callers check again.
     pub fn set_error(&mut self) {
         self.error = true;
         self.ownership.note_event();
     }
 
-    /// The driver continues after the last buffer (a decoder after a change of resolution).
+    /// Lets the driver continue after the last buffer (a decoder after a change of resolution).
     pub fn clear_last_buffer(&mut self) {
         self.last_buffer_dequeued = false;
     }
 
-    /// Whether the last buffer has been dequeued.
+    /// Returns whether the last buffer has been dequeued.
     #[must_use]
     pub fn last_buffer_dequeued(&self) -> bool {
         self.last_buffer_dequeued
