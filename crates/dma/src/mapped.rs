@@ -24,7 +24,7 @@
 //! assert!(dma.live().is_empty());
 //! # Ok::<(), vb3_dma::Error>(())
 //! ```
-//! While the CPU has the memory, there is no address to give to the device:
+//! While the CPU owns the memory, the mapping has no address for the device:
 //! ```compile_fail,E0599
 //! # use vb3_dma::fake::{Setup, ram};
 //! # use vb3_dma::mapped::FromDevice;
@@ -33,7 +33,7 @@
 //! let frame = frame.into_cpu().ok().unwrap();
 //! frame.addr();
 //! ```
-//! While the device has it, there is nothing to see:
+//! While the device owns the memory, the CPU has no view:
 //! ```compile_fail,E0599
 //! # use vb3_dma::fake::{Setup, ram};
 //! # use vb3_dma::mapped::FromDevice;
@@ -92,7 +92,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A direction, as a type.
+/// A direction of transfer, as a type.
 pub trait MapDirection: sealed::Sealed {
     /// The direction.
     const DIRECTION: Direction;
@@ -110,7 +110,7 @@ pub struct ToDevice;
 /// The CPU reads what the device wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct FromDevice;
-/// Both.
+/// CPU and device both read what the other wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct Bidirectional;
 
@@ -134,14 +134,14 @@ impl CpuReads for Bidirectional {}
 
 /// Owner of mapped memory: [`Cpu`] or [`Device`].
 pub trait Owner: sealed::Sealed {
-    /// Attributes of the unmapping.
+    /// Attributes for unmapping.
     const UNMAP: Attrs;
 }
 
-/// The CPU has the memory.
+/// The CPU owns the memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu;
-/// The device has the memory.
+/// The device owns the memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Device;
 
@@ -149,14 +149,14 @@ impl sealed::Sealed for Cpu {}
 impl sealed::Sealed for Device {}
 
 impl Owner for Cpu {
-    // It was handed over already; a second copy would undo what the CPU wrote since.
+    // It was handed over already. A second copy would overwrite the CPU's later writes.
     const UNMAP: Attrs = Attrs::SKIP_CPU_SYNC;
 }
 impl Owner for Device {
     const UNMAP: Attrs = Attrs::empty();
 }
 
-/// One device of a mapper: what a driver keeps.
+/// A driver's handle of one device of a mapper.
 ///
 /// It is `Send` and `Sync` if the mapper is `Sync`. After the device was
 /// [removed](Mapper::remove_device) its calls fail with [`Error::Removed`].
@@ -185,7 +185,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// need not query it. A driver that changes the device's limits must get a new handle.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one more than the mapper was made for.
+    /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
+    /// it.
     pub fn device(&self, dev: P::Device) -> Result<DmaDevice<'_, P, L>, Error> {
         Ok(DmaDevice {
             mapper: self,
@@ -196,25 +197,25 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 }
 
 impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
-    /// The device's name.
+    /// Returns the host's identifier of the device.
     #[must_use]
     pub fn id(&self) -> P::Device {
         self.at.dev
     }
 
-    /// The mapper.
+    /// Returns the mapper.
     #[must_use]
     pub fn mapper(&self) -> &'m Mapper<P, L> {
         self.mapper
     }
 
-    /// Maps an allocation, which lives longer than the mapping, and hands it to the device.
+    /// Maps an allocation and hands it to the device. The allocation must outlive the mapping.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV).
     ///
     /// # Context
-    /// As the platform's `iommu_map`.
+    /// May sleep if the platform's `iommu_map` does.
     pub fn map<'a, D: MapDirection>(
         &self,
         memory: &'a Alloc<P>,
@@ -244,7 +245,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// `Removed` (ENODEV).
     ///
     /// # Context
-    /// As the platform's `iommu_map`.
+    /// May sleep if the platform's `iommu_map` does.
     ///
     /// Source: Linux `dma_map_single`.
     pub fn map_raw<D: MapDirection>(
@@ -266,7 +267,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         Ok(Mapped::new(self.mapper, Memory::Raw(memory), mapping))
     }
 
-    /// Maps a table, which outlives the mapping, and hands it to the device.
+    /// Maps a table and hands it to the device. The table must outlive the mapping.
     ///
     /// # Errors
     /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV).
@@ -310,17 +311,17 @@ impl<P: Platform> Copy for Memory<'_, P> {}
 pub struct Mapped<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> {
     mapper: &'m Mapper<P, L>,
     memory: Memory<'m, P>,
-    /// There until it is dropped or changes its owner.
+    /// `None` only while it is dropped or changes its owner.
     mapping: Option<Mapping<P>>,
     kind: PhantomData<fn() -> (D, O)>,
 }
 
-/// A hand-over that failed, with the mapping: nothing has changed hands.
+/// A failed hand-over. The owner has not changed.
 #[derive(Debug)]
 pub struct NotHandedOver<M> {
-    /// Why.
+    /// The error.
     pub error: Error,
-    /// The mapping, as it was.
+    /// The unchanged mapping.
     pub mapping: M,
 }
 
@@ -359,7 +360,7 @@ impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O
         let Some(mapping) = self.mapping.take() else {
             return Ok(());
         };
-        // The caller may use it for something else at once; other memory is flushed for when it is freed.
+        // The caller may reuse it at once. Other memory is flushed when it is freed.
         let now = matches!(self.memory, Memory::Raw(_));
         self.mapper.end_mapping(&mapping, O::UNMAP, now)
     }
@@ -372,7 +373,7 @@ impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O
         self.end()
     }
 
-    /// Hands over, to become a mapping of owner `T`.
+    /// Hands the memory over to owner `T`.
     fn hand_over<T: Owner>(
         mut self,
         sync: SyncFor,
@@ -394,13 +395,13 @@ impl<'m, P: Platform, L: Locks, D: MapDirection, O: Owner> Mapped<'m, P, L, D, O
 }
 
 impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Device> {
-    /// The first address that the device sees.
+    /// Returns the first address that the device sees.
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
         self.runs().first().map_or(DmaAddr::new(0), |run| run.addr)
     }
 
-    /// The runs that the device sees, in order.
+    /// Returns the runs that the device sees, in order.
     #[must_use]
     pub fn segments(&self) -> &[DmaSegment] {
         self.runs()
@@ -432,7 +433,7 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
         self.hand_over(SyncFor::Device)
     }
 
-    /// The CPU's view of the memory, as long as the CPU has it.
+    /// Returns the CPU's view of the memory.
     ///
     /// # Errors
     /// As the platform's `vmap`; `Unsupported` (EOPNOTSUPP) for a raw run without pages.
@@ -457,7 +458,7 @@ impl<'m, P: Platform, L: Locks, D: MapDirection> Mapped<'m, P, L, D, Cpu> {
     }
 }
 
-/// The CPU's view of mapped memory that it has. Goes when it is dropped.
+/// The CPU's view of mapped memory that the CPU owns. Dropping it unmaps the view.
 pub struct CpuView<'a, P: Platform, L: Locks, D: MapDirection> {
     mapper: &'a Mapper<P, L>,
     vmap: Option<Vmap<P>>,
@@ -479,8 +480,8 @@ impl<P: Platform, L: Locks, D: MapDirection> Drop for CpuView<'_, P, L, D> {
 }
 
 impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
-    /// The bytes where they are, if the host can show them so. They are atomic because programs
-    /// that have the memory mapped may write them at any time.
+    /// Returns the bytes in place, if the host can. They are atomic because programs that have
+    /// mapped the memory may write them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
         self.mapper
@@ -488,7 +489,7 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
             .vmap_bytes(self.vmap.as_ref()?.host())
     }
 
-    /// Copies the device's bytes, from byte `offset` on.
+    /// Copies the device's bytes, starting at byte `offset`.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported`.
@@ -500,7 +501,7 @@ impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
         self.mapper.vmap_read(vmap, offset, out)
     }
 
-    /// Copies bytes into the memory for the device, from byte `offset` on.
+    /// Copies bytes into the memory for the device, starting at byte `offset`.
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -8,11 +8,12 @@ use crate::{PhysAddr, Prot};
 
 /// Descriptor bit 0: the entry is valid.
 const VALID: u64 = 1 << 0;
-/// Descriptor bit 1: a table above the last level, a page at it. Clear for a block.
+/// Descriptor bit 1: set for a table above the last level and for a page at the last; clear for a
+/// block.
 const TABLE_OR_PAGE: u64 = 1 << 1;
 /// `AttrIndx[2:0]` or `MemAttr[3:0]`, from this bit on.
 const ATTR_SHIFT: u32 = 2;
-/// Stage 1 `AP[1]`: unprivileged accesses are allowed, which is what devices make.
+/// Stage 1 `AP[1]`: allows unprivileged accesses, such as those of devices.
 const AP_UNPRIVILEGED: u64 = 1 << 6;
 /// Stage 1 `AP[2]`: read only.
 const AP_READ_ONLY: u64 = 1 << 7;
@@ -24,25 +25,25 @@ const S2AP_WRITE: u64 = 1 << 7;
 const SH_OUTER: u64 = 0b10 << 8;
 /// `SH[1:0]`: inner shareable.
 const SH_INNER: u64 = 0b11 << 8;
-/// Access flag: set, so that no access faults for it.
+/// Access flag: set, so that no access faults because of it.
 const AF: u64 = 1 << 10;
 /// Stage 1 `nG`: the entry belongs to one ASID.
 const NG: u64 = 1 << 11;
-/// Stage 1 `PXN` and `UXN`: nothing is executed from there.
+/// Stage 1 `PXN` and `UXN`: execution is not allowed.
 const S1_XN: u64 = 0b11 << 53;
-/// Stage 2 `XN[1:0]` = 0b10: nothing is executed from there.
+/// Stage 2 `XN[1:0]` = 0b10: execution is not allowed.
 const S2_XN: u64 = 0b10 << 53;
-/// Bits a descriptor has for an address.
+/// Address bits of a descriptor.
 const ADDR: u64 = ((1 << 48) - 1) & !0xfff;
 
 /// `AttrIndx` of uncached memory.
 const INDEX_NORMAL_NC: u64 = 0;
 /// `AttrIndx` of cached memory.
 const INDEX_NORMAL_WB: u64 = 1;
-/// `AttrIndx` of device registers and other targets that are no RAM.
+/// `AttrIndx` of device registers and other targets that are not RAM.
 const INDEX_DEVICE: u64 = 2;
 
-/// What `MAIR` must hold for stage 1 tables: index 0 Normal non-cacheable, index 1 Normal
+/// Required value of `MAIR` for stage 1 tables: index 0 Normal non-cacheable, index 1 Normal
 /// write-back read- and write-allocate, index 2 Device-nGnRE.
 pub const MAIR: u64 = 0x0004_ff44;
 
@@ -103,7 +104,7 @@ pub(super) const fn with_count(entry: u64, count: u64) -> u64 {
     entry & !COUNT | (count & 0xff) << COUNT_LOW_SHIFT | (count >> 8 & 0xff) << COUNT_HIGH_SHIFT
 }
 
-/// What makes an entry a leaf of this height.
+/// Returns the type bits of a leaf of this height.
 pub(super) const fn leaf_type(height: u32) -> u64 {
     if height == 0 {
         VALID | TABLE_OR_PAGE
@@ -112,12 +113,12 @@ pub(super) const fn leaf_type(height: u32) -> u64 {
     }
 }
 
-/// The bits of a leaf that are neither address nor type.
+/// Returns the attribute bits of a leaf.
 pub(super) const fn attributes(entry: u64) -> u64 {
     entry & !ADDR & !(VALID | TABLE_OR_PAGE)
 }
 
-/// Stage 1 knows no write-only memory: a right to write is a right to read as well.
+/// Stage 1 has no write-only memory: permission to write includes permission to read.
 pub(super) fn s1_attributes(prot: Prot) -> u64 {
     let mut entry = AF | NG | S1_XN | AP_UNPRIVILEGED;
     if !prot.contains(Prot::WRITE) {

@@ -3,21 +3,21 @@
 use super::{arm, vtd};
 use crate::{Error, PhysAddr, Prot};
 
-/// Most levels of any format.
+/// Maximum number of levels of any format.
 pub(super) const MAX_LEVELS: usize = 5;
-/// Bytes of an entry, as a shift.
+/// Base-2 logarithm of an entry's size in bytes.
 pub(super) const ENTRY_SHIFT: u32 = 3;
 
-/// Who walks the tables, and thus how they look.
+/// Format of a page table, which depends on the IOMMU that walks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Arm VMSAv8-64 stage 1, with a granule of 4, 16 or 64 KiB.
     ///
-    /// Knows no write-only memory. The walker's `MAIR` must hold [`MAIR`](super::MAIR).
+    /// Has no write-only memory. The walker's `MAIR` must hold [`MAIR`](super::MAIR).
     ArmLpaeS1,
     /// Arm VMSAv8-64 stage 2, with a granule of 4, 16 or 64 KiB.
     ///
-    /// Up to sixteen tables are concatenated at the root where that saves a level and loses no
+    /// Up to sixteen tables are concatenated at the root if that saves a level and prevents no
     /// block.
     ArmLpaeS2,
     /// Intel VT-d second-stage tables of three, four or five levels.
@@ -25,10 +25,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// All there are.
+    /// All formats.
     pub const ALL: &[Self] = &[Self::VtdSecondStage, Self::ArmLpaeS1, Self::ArmLpaeS2];
 
-    /// What machine profiles call it, such as `vt-d`.
+    /// Returns the name in machine profiles, such as `vt-d`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,8 +38,8 @@ impl Format {
         }
     }
 
-    /// The sizes an entry can have where the smallest is `1 << granule_bits`, as a mask; zero if
-    /// the format has no such granule.
+    /// Returns the entry sizes for a smallest size of `1 << granule_bits`, as a mask; zero if the
+    /// format has no such granule.
     #[must_use]
     pub const fn page_sizes(self, granule_bits: u32) -> u64 {
         match (self, granule_bits) {
@@ -52,7 +52,7 @@ impl Format {
         }
     }
 
-    /// Most bits of an address that goes in.
+    /// Returns the maximum number of bits of an input address.
     #[must_use]
     pub const fn max_input_bits(self) -> u32 {
         match self {
@@ -61,7 +61,7 @@ impl Format {
         }
     }
 
-    /// Most bits of an address that comes out.
+    /// Returns the maximum number of bits of an output address.
     #[must_use]
     pub const fn max_output_bits(self) -> u32 {
         match self {
@@ -87,40 +87,40 @@ impl Format {
     }
 }
 
-/// What becomes of a table when its last entry is removed.
+/// Treatment of a table whose last entry is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EmptyTables {
-    /// It is taken out, and goes with the next [batch](super::PageTable::take_retired).
+    /// It is unlinked, and freed with the next [batch](super::PageTable::take_retired).
     #[default]
     Free,
-    /// It stays and is filled again. Where it stands, no larger block is made any more.
+    /// It stays and can be filled again. No larger block can replace it.
     Keep,
 }
 
-/// How a page table is to be.
+/// Settings of a page table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Who walks it.
+    /// Format of the table.
     pub format: Format,
-    /// Sizes of an entry: bit `n` set for `2^n` bytes. The smallest is the granule; no size
-    /// between the smallest and the largest may be missing that the format has.
+    /// Entry sizes: bit `n` set for `2^n` bytes. The smallest is the granule. Between the smallest
+    /// and the largest, all sizes of the format must be set.
     pub page_sizes: u64,
-    /// Bits of an address that goes in.
+    /// Number of bits of an input address.
     pub input_bits: u32,
-    /// Bits of an address that comes out.
+    /// Number of bits of an output address.
     pub output_bits: u32,
-    /// What becomes of empty tables.
+    /// Treatment of empty tables.
     pub empty_tables: EmptyTables,
 }
 
-/// An entry, taken apart.
+/// A decoded entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Empty,
     Table(PhysAddr),
     /// A page or block, by its address.
     Leaf(u64),
-    /// Bits that the manual reserves.
+    /// The entry has bits that the manual reserves.
     Malformed,
 }
 
@@ -146,7 +146,7 @@ impl Geometry {
         } = *config;
         let granule_bits = page_sizes.trailing_zeros();
         let offered = format.page_sizes(granule_bits);
-        // Everything the format has up to the largest size that is asked for.
+        // All sizes of the format, up to the largest requested one.
         let wanted = offered & page_sizes;
         let top = 63u32.saturating_sub(wanted.leading_zeros());
         let whole = offered & (u64::MAX >> 63u32.saturating_sub(top));
@@ -188,7 +188,7 @@ impl Geometry {
         1 << self.granule_bits
     }
 
-    /// Bytes of the root: a granule, or several where tables are concatenated.
+    /// Returns the bytes of the root: a granule, or several if tables are concatenated.
     pub(super) const fn root_bytes(&self) -> u64 {
         let bytes = 1u64 << (self.root_index_bits + ENTRY_SHIFT);
         if bytes > self.granule() {
@@ -198,22 +198,22 @@ impl Geometry {
         }
     }
 
-    /// The first address that does not go in.
+    /// Returns the first address beyond the input addresses.
     pub(super) const fn input_end(&self) -> u64 {
         1 << self.input_bits
     }
 
-    /// Bits below which an entry of this height says nothing. At most 57.
+    /// Returns the number of address bits inside an entry of this height. At most 57.
     pub(super) const fn shift(&self, height: u32) -> u32 {
         self.granule_bits + self.index_bits * height
     }
 
-    /// Bytes an entry of this height covers.
+    /// Returns the bytes that an entry of this height covers.
     pub(super) const fn size(&self, height: u32) -> u64 {
         1 << self.shift(height)
     }
 
-    /// Entries of a table of this height.
+    /// Returns the number of entries of a table of this height.
     pub(super) const fn entries(&self, height: u32) -> u64 {
         if height + 1 == self.levels {
             1 << self.root_index_bits
@@ -226,12 +226,12 @@ impl Geometry {
         iova >> self.shift(height) & (self.entries(height) - 1)
     }
 
-    /// Where the entry for `iova` stands in a table of this height.
+    /// Returns the place of the entry for `iova` in a table of this height.
     pub(super) const fn entry_at(&self, table: PhysAddr, iova: u64, height: u32) -> PhysAddr {
         PhysAddr::new(table.get() | self.index(iova, height) << ENTRY_SHIFT)
     }
 
-    /// The height of the largest entry that fits at both addresses.
+    /// Returns the height of the largest entry that fits at both addresses.
     pub(super) fn leaf_height(&self, iova: u64, phys: u64, len: u64) -> u32 {
         let mut height = self.max_leaf;
         while height > 0 {
@@ -244,18 +244,19 @@ impl Geometry {
         height
     }
 
-    /// The greatest height an entry may map a page at.
+    /// Returns the maximum height at which an entry may map a page.
     pub(super) const fn max_leaf(&self) -> u32 {
         self.max_leaf
     }
 
-    /// Entries from the one of `iova` on that lie in its table and cover no more than `len` bytes.
+    /// Returns how many entries, from that of `iova` on, lie in its table and cover at most `len`
+    /// bytes.
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
         let left = self.entries(height) - self.index(iova, height);
         left.min(len >> self.shift(height))
     }
 
-    /// The level, as the manual counts.
+    /// Returns the manual's number of the level.
     pub(super) const fn level(&self, height: u32) -> u32 {
         match self.format {
             Format::ArmLpaeS1 | Format::ArmLpaeS2 => 3u32.saturating_sub(height),
@@ -284,7 +285,7 @@ impl Geometry {
         }
     }
 
-    /// Entries in use of the table that `entry` names.
+    /// Returns the number of used entries of the table that `entry` points to.
     pub(super) const fn count(&self, entry: u64) -> u64 {
         match self.format {
             Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::count(entry),
@@ -299,7 +300,7 @@ impl Geometry {
         }
     }
 
-    /// The attributes of a leaf that allows `prot`.
+    /// Returns the attributes of a leaf that allows `prot`.
     pub(super) fn attributes_for(&self, prot: Prot) -> u64 {
         match self.format {
             Format::ArmLpaeS1 => arm::s1_attributes(prot),
@@ -308,7 +309,7 @@ impl Geometry {
         }
     }
 
-    /// The attributes a leaf has.
+    /// Returns the attributes of a leaf entry.
     pub(super) const fn attributes_of(&self, entry: u64) -> u64 {
         match self.format {
             Format::ArmLpaeS1 | Format::ArmLpaeS2 => arm::attributes(entry),
@@ -333,7 +334,7 @@ impl Geometry {
     }
 }
 
-/// The adjusted guest address widths that there are: 39, 48 and 57 bits.
+/// Returns the levels of the supported adjusted guest address widths: 39, 48 and 57 bits.
 const fn vtd_levels(input_bits: u32) -> u32 {
     match input_bits {
         0..=39 => 3,
@@ -342,7 +343,7 @@ const fn vtd_levels(input_bits: u32) -> u32 {
     }
 }
 
-/// Levels, and the bits that index the root.
+/// Returns the number of levels, and the number of bits that index the root.
 const fn arm_levels(input_bits: u32, granule_bits: u32, index_bits: u32) -> (u32, u32) {
     let bits = input_bits - granule_bits;
     let levels = bits.div_ceil(index_bits);

@@ -1,10 +1,10 @@
-//! Entering ranges.
+//! Mapping ranges.
 
 use super::layout::{ENTRY_SHIFT, Entry, Geometry, MAX_LEVELS};
 use super::{Chain, PageTable, Path, TableMemory};
 use crate::{Constraint, Error, Iova, PhysAddr, Prot, Reason};
 
-/// A range to enter, with its entries' attributes.
+/// A range to map, with its entries' attributes.
 #[derive(Clone, Copy)]
 struct Request {
     iova: u64,
@@ -25,18 +25,18 @@ impl Request {
     }
 }
 
-/// Where the first part of a request goes.
+/// Place of the first part of a request.
 struct Place {
     path: Path,
-    /// The height of its entries; below the path's where tables are missing.
+    /// Height of its entries; below the path's height if tables are missing.
     height: u32,
-    /// Entries of the part.
+    /// Number of entries in the part.
     run: u64,
 }
 
-/// Counts the tables that are missing on the way of a request, each once.
+/// Counts the tables that a request lacks, each once.
 struct Missing {
-    /// The table of each height that was counted last, by the addresses it is for.
+    /// For each height, the address range of the table that was counted last.
     last: [u64; MAX_LEVELS],
     count: u64,
 }
@@ -58,13 +58,13 @@ impl Missing {
 impl PageTable {
     /// Maps `len` bytes at `iova` to `phys`, with the largest blocks that fit both addresses.
     ///
-    /// A range that ends where another begins is not joined to it.
+    /// Does not merge the range with an adjacent mapping.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) unless all are whole granules, the addresses fit the format, nothing is
-    /// mapped in the range, and `prot` allows something; `Unmappable` (EIO) for physical addresses
-    /// the format does not reach; what the memory says if it has no tables. Nothing has changed
-    /// then.
+    /// `Invalid` (EINVAL) unless addresses and length are whole granules, the addresses fit the
+    /// format, nothing is mapped in the range, and `prot` allows an access. `Unmappable` (EIO) for
+    /// physical addresses beyond the format. The error of the memory if it has no tables. An error
+    /// changes nothing.
     pub fn map<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -94,7 +94,7 @@ impl PageTable {
             len,
             attributes: self.geometry.attributes_for(prot),
         };
-        // Most requests go into one table that is there.
+        // Most requests fit one table that exists already.
         let place = self.place(mem, &request)?;
         if place.path.height == place.height && self.bytes(&place) == len {
             self.fill(mem, &place, &request);
@@ -105,12 +105,12 @@ impl PageTable {
         self.enter(mem, &request, &mut spare)
     }
 
-    /// Bytes of a part.
+    /// Returns the bytes of a part.
     fn bytes(&self, place: &Place) -> u64 {
         place.run << self.geometry.shift(place.height)
     }
 
-    /// Finds where the first part of a request goes, if nothing is there.
+    /// Finds the place of the first part of a request. Fails if an entry exists there.
     fn place<M: TableMemory + ?Sized>(&self, mem: &M, request: &Request) -> Result<Place, Error> {
         let geo = &self.geometry;
         let mut height = geo.leaf_height(request.iova, request.phys, request.len);
@@ -126,14 +126,14 @@ impl PageTable {
                     let run = self.empty_run(mem, path.end(), most);
                     return Ok(Place { path, height, run });
                 }
-                // A table where a block would fit: filled by smaller ones, if it is empty.
+                // A table where a block would fit: an empty table is filled with smaller entries.
                 Entry::Table(_) if height > 0 => height -= 1,
                 Entry::Table(_) | Entry::Leaf(_) | Entry::Malformed => return Err(Error::Invalid),
             }
         }
     }
 
-    /// Entries without anything from `at` on, up to `most`. The first one is.
+    /// Returns the number of empty entries from `at` on, at most `most`. The first one is empty.
     fn empty_run<M: TableMemory + ?Sized>(&self, mem: &M, at: PhysAddr, most: u64) -> u64 {
         let is_empty = |index: &u64| {
             let next = PhysAddr::new(at.get() + (index << ENTRY_SHIFT));
@@ -158,7 +158,7 @@ impl PageTable {
         Ok(missing.count)
     }
 
-    /// Enters a surveyed request. The spare tables are enough.
+    /// Maps a request that `survey` has checked. The spare tables suffice.
     fn enter<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -184,7 +184,7 @@ impl PageTable {
         Ok(())
     }
 
-    /// Writes the entries of a part whose table is there.
+    /// Writes the entries of a part whose table exists.
     fn fill<M: TableMemory + ?Sized>(&mut self, mem: &mut M, place: &Place, request: &Request) {
         let geo = self.geometry;
         let first = place.path.end();
@@ -192,7 +192,7 @@ impl PageTable {
         for index in 0..place.run {
             let at = PhysAddr::new(first.get() + (index << ENTRY_SHIFT));
             mem.write_entry(at, geo.leaf(place.height, phys, request.attributes));
-            // The last step may end at the end of the address space.
+            // The last iteration may end at the end of the address space.
             phys = phys.wrapping_add(geo.size(place.height));
         }
         mem.publish(first, place.run << ENTRY_SHIFT);

@@ -1,6 +1,6 @@
 //! I/O page tables, byte for byte as IOMMUs walk them.
 //!
-//! [`PageTable`] keeps a table in one of the [`Format`]s in memory that a [`TableMemory`] gives.
+//! [`PageTable`] stores a table in one of the [`Format`]s, in memory from a [`TableMemory`].
 //! It uses no heap and no lock, and only follows pointers that it wrote. The manuals leave some
 //! bits of a table entry to software. These bits hold the number of used entries in that table, so
 //! an empty table is found without a search.
@@ -72,34 +72,33 @@ use layout::{Entry, Geometry, MAX_LEVELS};
 
 /// Memory for tables.
 ///
-/// # What the implementer owes
+/// # Requirements on the implementer
 /// * An allocated table is zeroed, for the CPU and for the walker, and aligned to its length.
 /// * Entries are read and written as one 64-bit access, little endian.
 pub trait TableMemory {
-    /// Takes memory for a table of `len` bytes: a granule, or at the root of Arm stage 2 up to
-    /// sixteen.
+    /// Allocates a table of `len` bytes: one granule, or up to sixteen at the root of Arm stage 2.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM).
     fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error>;
 
-    /// Gives a table back, of the length it was taken with. Its bytes may be anything.
+    /// Frees a table of `len` bytes, the length of its allocation. Its content may be anything.
     fn free_table(&mut self, table: PhysAddr, len: u64);
 
-    /// Reads an entry of a table that was taken.
+    /// Reads an entry of an allocated table.
     fn read_entry(&self, at: PhysAddr) -> u64;
 
-    /// Writes an entry of a table that was taken.
+    /// Writes an entry of an allocated table.
     fn write_entry(&mut self, at: PhysAddr, entry: u64);
 
-    /// Makes `len` bytes of entries written since seen by a walker that does not snoop, before
-    /// anything is written later.
+    /// Makes `len` bytes of written entries visible to a walker that does not snoop, before any
+    /// later write.
     fn publish(&mut self, at: PhysAddr, len: u64) {
         let _ = (at, len);
     }
 
-    /// Makes a walker forget a block of `len` bytes: called between its removal and the entry of
-    /// the table that takes its place, where an architecture wants a break before the make.
+    /// Makes a walker forget a block of `len` bytes. Called after the block's removal and before a
+    /// table replaces it, for architectures that require break-before-make.
     fn break_block(&mut self, iova: Iova, len: u64) {
         let _ = (iova, len);
     }
@@ -107,40 +106,41 @@ pub trait TableMemory {
 
 /// A page table in memory.
 ///
-/// Goes back through [`free`](Self::free); dropped, its memory stays taken.
+/// [`free`](Self::free) releases its memory. Dropping it leaks the memory.
 #[derive(Debug)]
 #[must_use = "goes back through PageTable::free"]
 pub struct PageTable {
     geometry: Geometry,
     root: PhysAddr,
     empty_tables: EmptyTables,
-    /// Tables taken out since the last flush, chained by their first word. An aligned address is
-    /// no valid entry in any format, so that a walker that still comes by finds nothing.
+    /// Tables unlinked since the last flush, chained by their first word. In every format, an
+    /// aligned address is an invalid entry, so a walker that still reads the table finds no
+    /// translation.
     retired: Chain,
     tables: u64,
     leaves: u64,
 }
 
-/// Tables that a [`PageTable`] uses no more and a walker may still use, until a flush.
+/// Tables that a [`PageTable`] no longer uses. A walker may still use them until a flush.
 ///
-/// Dropped, their memory stays taken.
+/// Dropping it leaks their memory.
 #[derive(Debug)]
 #[must_use = "goes back through Retired::free, after a flush"]
 pub struct Retired {
     tables: Chain,
-    /// Bytes of each.
+    /// Size of each table in bytes.
     bytes: u64,
 }
 
 impl Retired {
-    /// Frees the tables. The translation buffers were flushed since
+    /// Frees the tables. The caller must have flushed the translation buffers since
     /// [`take_retired`](PageTable::take_retired).
     pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
         self.tables.free(mem, self.bytes);
     }
 }
 
-/// Tables that are linked nowhere, chained by their first word.
+/// Unlinked tables, chained by their first word.
 #[derive(Clone, Copy, Debug, Default)]
 struct Chain {
     first: u64,
@@ -174,10 +174,10 @@ impl Chain {
     }
 }
 
-/// The way from the root to an entry.
+/// The path from the root to an entry.
 #[derive(Clone, Copy, Debug)]
 struct Path {
-    /// Where the entry of each height stands, from `height` up.
+    /// Address of the entry at each height, from `height` up.
     entries: [PhysAddr; MAX_LEVELS],
     height: u32,
     entry: u64,
@@ -192,18 +192,18 @@ impl Path {
             .filter(|at| at.get() != u64::MAX)
     }
 
-    /// Where the entry at the end of the way stands.
+    /// Returns the address of the entry at the end of the path.
     fn end(&self) -> PhysAddr {
         self.at(self.height).unwrap_or(PhysAddr::new(0))
     }
 }
 
 impl PageTable {
-    /// An empty table.
+    /// Makes an empty table.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a configuration the format does not have; what the memory says
-    /// otherwise.
+    /// `Invalid` (EINVAL) for a configuration that the format does not support; the error of the
+    /// memory.
     pub fn new<M: TableMemory + ?Sized>(mem: &mut M, config: &Config) -> Result<Self, Error> {
         let geometry = Geometry::new(config)?;
         let root = mem.alloc_table(geometry.root_bytes())?;
@@ -217,43 +217,43 @@ impl PageTable {
         })
     }
 
-    /// The address of the root, for the IOMMU's base register or context entry.
+    /// Returns the address of the root, for the IOMMU's base register or context entry.
     #[must_use]
     pub fn root(&self) -> PhysAddr {
         self.root
     }
 
-    /// Levels that are walked.
+    /// Returns the number of levels that a walk visits.
     #[must_use]
     pub fn levels(&self) -> u32 {
         self.geometry.levels
     }
 
-    /// The level of the root, as the manual counts.
+    /// Returns the manual's number of the root's level.
     #[must_use]
     pub fn start_level(&self) -> u32 {
         self.geometry.level(self.geometry.levels - 1)
     }
 
-    /// The format.
+    /// Returns the format.
     #[must_use]
     pub fn format(&self) -> Format {
         self.geometry.format
     }
 
-    /// Bytes of the smallest page.
+    /// Returns the bytes of the smallest page.
     #[must_use]
     pub fn granule(&self) -> u64 {
         self.geometry.granule()
     }
 
-    /// Tables in use, the root among them.
+    /// Returns the number of tables in use, including the root.
     #[must_use]
     pub fn tables(&self) -> u64 {
         self.tables
     }
 
-    /// Bytes of the tables in use, and of those that wait for a flush that has not begun.
+    /// Returns the bytes of the tables in use, and of retired tables not yet taken for a flush.
     #[must_use]
     pub fn table_bytes(&self) -> u64 {
         let below = (self.tables - 1).saturating_add(self.retired.len);
@@ -262,19 +262,19 @@ impl PageTable {
             .saturating_add(self.geometry.root_bytes())
     }
 
-    /// Pages and blocks that are mapped.
+    /// Returns the number of mapped pages and blocks.
     #[must_use]
     pub fn leaf_count(&self) -> u64 {
         self.leaves
     }
 
-    /// Tables that wait for a flush that has not begun.
+    /// Returns the number of retired tables not yet taken for a flush.
     #[must_use]
     pub fn retired_tables(&self) -> u64 {
         self.retired.len
     }
 
-    /// Returns the tables that earlier calls took out, to be freed after a flush that begins now.
+    /// Returns the tables that earlier calls unlinked. The host flushes, and then frees them.
     pub fn take_retired(&mut self) -> Retired {
         Retired {
             tables: core::mem::take(&mut self.retired),
@@ -282,11 +282,11 @@ impl PageTable {
         }
     }
 
-    /// Frees all tables. No walker uses them any more.
+    /// Frees all tables. No walker may use them any more.
     pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
         self.take_retired().free(mem);
         let geo = self.geometry;
-        // From the bottom up, each height as a whole.
+        // Frees from the bottom up, one whole height at a time.
         for height in 1..geo.levels {
             let mut at = 0u64;
             while at < geo.input_end() {
@@ -304,7 +304,8 @@ impl PageTable {
         mem.free_table(self.root, geo.root_bytes());
     }
 
-    /// Walks down to the entry for `iova` of height `stop`, or to the first that names no table.
+    /// Walks down to the entry for `iova` at height `stop`, or to the first entry that is not a
+    /// table.
     fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
         let geo = &self.geometry;
         let mut path = Path {
@@ -330,7 +331,7 @@ impl PageTable {
         }
     }
 
-    /// Takes tables, or none.
+    /// Allocates all tables, or none.
     fn take_tables<M: TableMemory + ?Sized>(
         &self,
         mem: &mut M,
@@ -350,8 +351,8 @@ impl PageTable {
         Ok(spare)
     }
 
-    /// Changes the number of entries in use of the table that the way leads through at `height`.
-    /// Returns the new number; `None` for the root, which has none.
+    /// Changes the number of used entries of the path's table at `height`. Returns the new number;
+    /// `None` for the root, which stores none.
     fn recount<M: TableMemory + ?Sized>(
         &self,
         mem: &mut M,
@@ -368,7 +369,7 @@ impl PageTable {
         Some(count)
     }
 
-    /// Refuses what is not whole granules inside the input addresses.
+    /// Checks that a range is whole granules inside the input addresses.
     fn check_range(&self, iova: Iova, len: u64) -> Result<u64, Error> {
         let end = iova.get().checked_add(len).ok_or(Error::Invalid)?;
         let inside = self.geometry.granule() - 1;

@@ -1,19 +1,19 @@
-//! Removing ranges, and splitting blocks that reach out of them.
+//! Removing ranges, and splitting blocks that extend beyond them.
 
 use super::layout::{ENTRY_SHIFT, EmptyTables, Entry, MAX_LEVELS};
 use super::{Chain, PageTable, Path, TableMemory};
 use crate::{Error, Iova, PhysAddr};
 
 impl PageTable {
-    /// Removes what is mapped in a range. A block that reaches out of it is split, and keeps what
-    /// lies outside. Returns the bytes that were mapped.
+    /// Removes all mappings in a range. Splits a block that extends beyond the range, and keeps the
+    /// part outside. Returns the number of bytes that were mapped.
     ///
-    /// A walker may go on using what was removed until its translation buffers are flushed.
+    /// A walker may use removed entries until its translation buffers are flushed.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for what is not whole granules of input addresses; what the memory says
-    /// if it has no tables for splitting (at most two for each level). Nothing has changed then. A
-    /// range whose ends lie inside no block never needs memory.
+    /// `Invalid` (EINVAL) unless the range is whole granules of input addresses. The error of the
+    /// memory if it has no tables for splitting (at most two for each level). An error changes
+    /// nothing. A range that splits no block never needs memory.
     pub fn unmap<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -45,13 +45,13 @@ impl PageTable {
         Ok(removed)
     }
 
-    /// Tables that must be there to cut blocks at both ends of a range.
+    /// Returns the number of tables needed to split blocks at both ends of a range.
     fn tables_to_split<M: TableMemory + ?Sized>(&self, mem: &M, start: u64, end: u64) -> u64 {
         let geo = &self.geometry;
         let mut count = 0u64;
         let mut first_cut = [u64::MAX; MAX_LEVELS];
         for cut in [start, end] {
-            // A cut on the largest block's boundary, or behind the last address, cuts nothing.
+            // A cut at a boundary of the largest block, or after the last address, splits nothing.
             if cut >= geo.input_end() || cut & (geo.size(geo.max_leaf()) - 1) == 0 {
                 continue;
             }
@@ -76,7 +76,7 @@ impl PageTable {
         count
     }
 
-    /// Puts a table of smaller entries in the place of a block.
+    /// Replaces a block by a table of smaller entries.
     fn split<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -106,8 +106,9 @@ impl PageTable {
         Ok(())
     }
 
-    /// Clears up to `most` entries of one table, as far as they name no table, and takes the table
-    /// out if it is empty then. Returns the entries passed, and how many of them were leaves.
+    /// Clears up to `most` entries of one table, as long as they are not tables. Unlinks the table
+    /// if it is then empty. Returns the number of entries visited, and how many of them were
+    /// leaves.
     fn clear<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -138,7 +139,7 @@ impl PageTable {
         (passed, leaves)
     }
 
-    /// Takes the empty table at the end of a way out, and those above that are empty then.
+    /// Unlinks the empty table at the end of a path, and the tables above that become empty.
     fn take_out<M: TableMemory + ?Sized>(&mut self, mem: &mut M, path: &Path) {
         let geo = self.geometry;
         let mut height = path.height;

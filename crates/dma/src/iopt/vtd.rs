@@ -14,11 +14,11 @@ const WRITE: u64 = 1 << 1;
 const PAGE_SIZE: u64 = 1 << 7;
 /// `SNP`: accesses snoop the CPU's caches.
 const SNOOP: u64 = 1 << 11;
-/// Bits an entry has for an address; those above the host address width must be zero.
+/// Address bits of an entry. Those above the host address width must be zero.
 const ADDR: u64 = ((1 << 52) - 1) & !0xfff;
 /// `EMT` and `IPAT`: the memory type, ignored by requests without PASID. `EMT` 0 is uncached.
 const IPAT: u64 = 1 << 6;
-/// Ignored bits of an entry that names a table: hold the count.
+/// Ignored bits of an entry that points to a table. They hold the count.
 const COUNT_SHIFT: u32 = 52;
 const COUNT: u64 = 0x3ff << COUNT_SHIFT;
 
@@ -43,7 +43,7 @@ pub(super) fn decode(height: u32, entry: u64) -> Entry {
     }
 }
 
-/// The rights of the entries on the way are combined: all of them, up to the leaf.
+/// A walker combines the rights of all entries up to the leaf, so tables allow everything.
 pub(super) const fn table(next: PhysAddr) -> u64 {
     next.get() & ADDR | READ | WRITE
 }
@@ -56,12 +56,12 @@ pub(super) const fn with_count(entry: u64, count: u64) -> u64 {
     entry & !COUNT | count << COUNT_SHIFT & COUNT
 }
 
-/// What makes an entry a leaf of this height.
+/// Returns the type bits of a leaf of this height.
 pub(super) const fn leaf_type(height: u32) -> u64 {
     if height == 0 { 0 } else { PAGE_SIZE }
 }
 
-/// The bits of a leaf that are neither address nor type.
+/// Returns the attribute bits of a leaf.
 pub(super) const fn attributes(entry: u64) -> u64 {
     entry & !ADDR & !PAGE_SIZE
 }
@@ -74,7 +74,7 @@ pub(super) fn from_prot(prot: Prot) -> u64 {
     if prot.contains(Prot::WRITE) {
         entry |= WRITE;
     }
-    // A target that is no RAM is marked by its memory type, and is never snooped.
+    // A target that is not RAM has its own memory type, and is never snooped.
     if prot.contains(Prot::MMIO) {
         entry | IPAT
     } else if prot.contains(Prot::COHERENT) {

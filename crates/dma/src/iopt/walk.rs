@@ -1,4 +1,4 @@
-//! Looking things up.
+//! Looking up addresses.
 
 use super::layout::Entry;
 use super::{PageTable, TableMemory};
@@ -7,15 +7,15 @@ use crate::{Iova, PhysAddr, Prot};
 /// A page or block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// Its first address.
+    /// First input address.
     pub iova: Iova,
-    /// What that leads to.
+    /// Physical address of the first byte.
     pub phys: PhysAddr,
     /// Length in bytes.
     pub len: u64,
-    /// Allowed accesses. Arm's stage 1 allows reads in all places that allow writes.
+    /// Allowed accesses. Arm's stage 1 allows reads wherever it allows writes.
     pub prot: Prot,
-    /// The level its entry stands at, as the manual counts: down to 3 on Arm, down to 1 on VT-d.
+    /// Level of its entry in the manual's numbering: down to 3 on Arm, down to 1 on VT-d.
     pub level: u32,
 }
 
@@ -30,10 +30,10 @@ impl Leaf {
     }
 }
 
-/// Why a walk found no page.
+/// Reason why a walk found no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultCause {
-    /// The address has more bits than go in.
+    /// The address has more bits than an input address.
     InputSize,
     /// An entry is not valid.
     NotPresent,
@@ -41,18 +41,18 @@ pub enum FaultCause {
     Malformed,
 }
 
-/// Where a walk ended without a page.
+/// A walk that found no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
-    /// The level of the entry, as the manual counts: from 0 to 3 on Arm, from 5 to 1 on VT-d. See
+    /// Level of the entry in the manual's numbering: from 0 to 3 on Arm, from 5 to 1 on VT-d. See
     /// [`Format::level_name`](super::Format::level_name).
     pub level: u32,
-    /// Why.
+    /// Reason.
     pub cause: FaultCause,
 }
 
 impl PageTable {
-    /// Looks an address up as a walker does.
+    /// Looks up an address as a walker does.
     ///
     /// # Errors
     /// [`Fault`] with the level at which the walk ended.
@@ -85,7 +85,8 @@ impl PageTable {
         }
     }
 
-    /// All pages and blocks that reach into the addresses from `first` to `last`, in order.
+    /// Iterates in order over all pages and blocks that overlap the addresses from `first` to
+    /// `last`.
     pub fn leaves<'a, M: TableMemory + ?Sized>(
         &'a self,
         mem: &'a M,
@@ -103,7 +104,7 @@ impl PageTable {
     }
 }
 
-/// The pages and blocks of a range, in order.
+/// Iterator over the pages and blocks of a range, in order.
 #[derive(Debug)]
 pub struct Leaves<'a, M: ?Sized> {
     table: &'a PageTable,

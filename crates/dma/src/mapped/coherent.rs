@@ -1,4 +1,4 @@
-//! Memory that a device and the CPU see alike: for descriptor rings, whole or in small blocks.
+//! Coherent memory of a device and the CPU: for descriptor rings, whole or in small blocks.
 
 use super::DmaDevice;
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
@@ -9,7 +9,7 @@ use crate::{
 use core::fmt;
 use core::sync::atomic::AtomicU8;
 
-/// Zeroed memory that a device and the CPU see alike, without syncs. Freed when it is dropped.
+/// Zeroed memory that a device and the CPU use without syncs. Dropping it frees it.
 ///
 /// It is `Send` and `Sync` if the mapper is `Sync` and the platform's memory is.
 ///
@@ -37,7 +37,7 @@ use core::sync::atomic::AtomicU8;
 #[must_use = "is freed when it is dropped"]
 pub struct Coherent<'m, P: Platform, L: Locks = NoLocks> {
     mapper: &'m Mapper<P, L>,
-    /// Both are there until it is dropped; no view where the host has none.
+    /// Both are set until it is dropped. The view is unset if the host has none.
     alloc: Option<Alloc<P>>,
     view: Option<Vmap<P>>,
     addr: DmaAddr,
@@ -67,9 +67,9 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// Allocates `len_bytes` of coherent memory, rounded up to pages.
     ///
     /// # Errors
-    /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. A
-    /// host without views of memory allocates, and [`read`](Coherent::read) and
-    /// [`write`](Coherent::write) fail.
+    /// As [`DmaOps::alloc_coherent`], and as the platform's `vmap`. On a host without views of
+    /// memory, the allocation succeeds, but [`read`](Coherent::read) and [`write`](Coherent::write)
+    /// fail.
     ///
     /// # Context
     /// May sleep.
@@ -81,7 +81,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// [`Attrs::FORCE_CONTIGUOUS`].
     ///
     /// # Errors
-    /// As there, such as `NoMemory` (ENOMEM).
+    /// As [`alloc_coherent`](Self::alloc_coherent), such as `NoMemory` (ENOMEM).
     pub fn alloc_coherent_with(
         &self,
         len_bytes: u64,
@@ -104,8 +104,8 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         Ok(memory)
     }
 
-    /// Allocates coherent memory of `len_bytes`, to be handed out in blocks of at least `unit` bytes, a
-    /// power of two.
+    /// Allocates `len_bytes` of coherent memory, to be divided into blocks of at least `unit`
+    /// bytes, a power of two.
     ///
     /// # Errors
     /// As [`alloc_coherent`](Self::alloc_coherent); `Invalid` for a unit that is no power of two or
@@ -130,22 +130,22 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
 }
 
 impl<P: Platform, L: Locks> Coherent<'_, P, L> {
-    /// The address of the first byte for the device.
+    /// Returns the device's address of the first byte.
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
         self.addr
     }
 
-    /// Bytes, whole pages.
+    /// Returns the length in bytes, whole pages.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.alloc.as_ref().map_or(0, Alloc::len_bytes)
     }
 
-    /// The allocation, for calls that take one.
+    /// Returns the allocation, for calls that need one.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL), which happens only while it is dropped.
+    /// `Invalid` (EINVAL), but only during drop.
     pub fn alloc(&self) -> Result<&Alloc<P>, Error> {
         self.alloc.as_ref().ok_or(Error::Invalid)
     }
@@ -154,8 +154,8 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
         self.view.as_ref().ok_or(Error::Unsupported)
     }
 
-    /// The bytes where they are, if the host can show them so. They are atomic because the device
-    /// may write them at any time.
+    /// Returns the bytes in place, if the host can. They are atomic because the device may write
+    /// them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
         self.mapper
@@ -163,16 +163,16 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
             .vmap_bytes(self.view.as_ref()?.host())
     }
 
-    /// Copies bytes from `offset` on.
+    /// Copies bytes out, starting at byte `offset`.
     ///
     /// # Errors
-    /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported` where the host has no views.
+    /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported` if the host has no views.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         end_within(self.len_bytes(), offset, out.len())?;
         self.mapper.vmap_read(self.view()?, offset, out)
     }
 
-    /// Copies bytes to `offset` on.
+    /// Copies bytes in, starting at byte `offset`.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -182,7 +182,7 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
     }
 }
 
-/// Coherent memory that is handed out in blocks below a page.
+/// Coherent memory that is divided into blocks smaller than a page.
 ///
 /// # Examples
 /// ```
@@ -211,12 +211,12 @@ impl<P: Platform, L: Locks> fmt::Debug for CoherentPool<'_, P, L> {
 }
 
 impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
-    /// Takes a zeroed block of at least `len` bytes, at a multiple of the next power of two where
-    /// there is such a place.
+    /// Takes a zeroed block of at least `len` bytes. If possible, its address is a multiple of the
+    /// next power of two.
     ///
     /// # Errors
-    /// `Invalid` for length zero; `NoMemory` (ENOMEM) with `CoherentRegion`, the bytes wanted and the
-    /// longest free block; as [`Coherent::write`].
+    /// `Invalid` for length zero. `NoMemory` (ENOMEM) with `CoherentRegion`, the bytes wanted and
+    /// the longest free block. Errors of [`Coherent::write`].
     ///
     /// # Context
     /// Does not sleep, if the layer's heap and the host's `vmap_write` do not.
@@ -235,7 +235,7 @@ impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
             first,
             len: units.saturating_mul(self.unit),
         };
-        // The new owner must not see the block's former content.
+        // The new owner must not see the block's previous content.
         match self.memory.view {
             Some(_) => block.zero()?,
             None => return Err(Error::Unsupported),
@@ -244,7 +244,7 @@ impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
     }
 }
 
-/// A block of a [`CoherentPool`]. Goes back when it is dropped.
+/// A block of a [`CoherentPool`]. Dropping it returns it to the pool.
 #[must_use = "goes back when it is dropped"]
 pub struct CoherentBlock<'a, 'm, P: Platform, L: Locks = NoLocks> {
     pool: &'a CoherentPool<'m, P, L>,
@@ -264,7 +264,7 @@ impl<P: Platform, L: Locks> fmt::Debug for CoherentBlock<'_, '_, P, L> {
 impl<P: Platform, L: Locks> Drop for CoherentBlock<'_, '_, P, L> {
     fn drop(&mut self) {
         let units = self.len / self.pool.unit;
-        // Refuses what is not taken; then nothing has changed.
+        // The allocator refuses a range that is not taken, without a change.
         let _ = self
             .pool
             .space
@@ -278,7 +278,7 @@ impl<P: Platform, L: Locks> CoherentBlock<'_, '_, P, L> {
         self.first.saturating_mul(self.pool.unit)
     }
 
-    /// The offset in the pool of `len` bytes at `offset` of the block.
+    /// Returns the pool offset of `len` bytes at `offset` in the block.
     fn place(&self, offset: u64, len: usize) -> Result<u64, Error> {
         end_within(self.len, offset, len)?;
         Ok(self.offset().saturating_add(offset))
@@ -296,20 +296,20 @@ impl<P: Platform, L: Locks> CoherentBlock<'_, '_, P, L> {
         Ok(())
     }
 
-    /// The address of the first byte for the device.
+    /// Returns the device's address of the first byte.
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
         let first = self.pool.memory.addr.get();
         DmaAddr::new(first.saturating_add(self.offset()))
     }
 
-    /// Bytes, a multiple of the pool's unit.
+    /// Returns the length in bytes, a multiple of the pool's unit.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.len
     }
 
-    /// Copies bytes from `offset` of the block on.
+    /// Copies bytes out, starting at `offset` in the block.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the block.
@@ -318,7 +318,7 @@ impl<P: Platform, L: Locks> CoherentBlock<'_, '_, P, L> {
         self.pool.memory.read(place, out)
     }
 
-    /// Copies bytes to `offset` of the block on.
+    /// Copies bytes in, starting at `offset` in the block.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the block.
@@ -328,7 +328,7 @@ impl<P: Platform, L: Locks> CoherentBlock<'_, '_, P, L> {
     }
 }
 
-/// Refuses `len` bytes at `offset` that do not lie within `found` bytes.
+/// Checks that `len` bytes at `offset` lie within `found` bytes.
 fn end_within(found: u64, offset: u64, len: usize) -> Result<(), Error> {
     // CAST: a slice's length fits 64 bits.
     match offset.checked_add(len as u64) {

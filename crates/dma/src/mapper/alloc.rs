@@ -10,7 +10,7 @@ use crate::{
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Rounds a size from outside up to pages; refuses what the machine cannot hold.
+    /// Rounds an unchecked size up to pages; refuses more than the machine's memory.
     pub(super) fn checked_len(&self, len_bytes: u64) -> Result<u64, Error> {
         if len_bytes == 0 {
             return Err(Error::Invalid);
@@ -37,10 +37,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Memory for `dev`, mapped as one run of bus addresses.
+    /// Allocates memory for `dev`, mapped as one run of bus addresses.
     ///
-    /// Source: Linux 7.2 `__iommu_dma_alloc_pages`, which takes no pieces below the smallest page
-    /// of the IOMMU, either.
+    /// Source: Linux 7.2 `__iommu_dma_alloc_pages`. It also takes no pieces smaller than the
+    /// IOMMU's smallest page.
     pub(super) fn alloc_for(
         &self,
         dev: P::Device,
@@ -51,7 +51,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<Alloc<P>, Error> {
         let info = self.device_info(dev)?;
         let len = self.checked_len(len_bytes)?;
-        // The device's state exists before anything is held.
+        // Makes the device's state before it allocates.
         let at = self.at(dev)?;
         let make = || {
             if caching.is_none() && self.has_region(at) {
@@ -62,7 +62,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.holding(at, |live| &mut live.allocs, make)
     }
 
-    /// As [`alloc_for`](Self::alloc_for), from the host's pages.
+    /// As [`alloc_for`](Self::alloc_for), but always from the host's pages.
     fn alloc_pages_for(
         &self,
         (at, info): (At<P::Device>, &DeviceInfo),
@@ -108,7 +108,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 })
             }
             Err(err) => {
-                // Taking back what was mapped may have failed, too.
+                // The unmap may have failed, too.
                 if self.is_stuck(&segments) {
                     self.keep_pages(pages, request.len);
                 } else {
@@ -178,7 +178,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Memory for the CPU alone, up to an address.
+    /// Allocates memory for the CPU only, below an address.
     pub(super) fn alloc_unmapped(
         &self,
         len_bytes: u64,
@@ -216,7 +216,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// pages.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). The pages are freed then.
+    /// `Invalid` (EINVAL) for no pages; `NoMemory` (ENOMEM). After an error the pages are freed.
     pub fn adopt(&self, pages: P::Pages) -> Result<Alloc<P>, Error> {
         let runs = collect(|index| self.platform.pages_segment(&pages, index))
             .and_then(|segments| Ok((total_len(&segments)?, segments)));
@@ -242,7 +242,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Takes pages, and says where the first `len` bytes of them lie.
+    /// Allocates pages, and returns the runs of their first `len` bytes.
     fn take_pages(
         &self,
         request: PageRequest<P::Device>,
@@ -269,7 +269,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
     }
 
-    /// Takes the device's view away, then the memory. If the view does not go, the memory stays.
+    /// Removes the device's view, then frees the memory. If the view cannot be removed, the memory
+    /// stays allocated.
     pub(super) fn free_alloc(&self, alloc: Alloc<P>) {
         let held = alloc.held_bytes();
         let mut is_gone = true;
@@ -279,7 +280,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             let is_part = matches!(alloc.backing, Backing::Pool { .. });
             self.with_slot(own.at.slot, |state| {
-                // A part of a pool was counted with the pool.
+                // A part of a pool was counted when the pool was filled.
                 let bytes = if is_part { 0 } else { held };
                 let c = &mut state.counters;
                 c.allocated_bytes = c.allocated_bytes.saturating_sub(bytes);
@@ -289,13 +290,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             self.live
                 .with(|live| live.allocs = live.allocs.saturating_sub(1));
         }
-        // It may have been mapped through a table, too.
+        // A table may have mapped it, too.
         self.flush_all_lazy();
         let is_gone = is_gone && !self.is_stuck(&alloc.segments);
         match alloc.backing {
             Backing::Pages(pages) if is_gone => self.give_pages(pages, held),
             Backing::Pages(pages) => self.keep_pages(pages, held),
-            // Never lent again.
+            // Its slots are never used again.
             Backing::Region { .. } if !is_gone => self.count_quarantined(held),
             Backing::Region { unit } => {
                 for &memory in &alloc.segments {
@@ -312,10 +313,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Limits for memory that has one address and is no table: how many segments a table may have does
-/// not matter, unless one is all that the device takes.
+/// Returns the limits for memory that has one address instead of a table. The segment limit does
+/// not apply, unless the device accepts only one segment.
 ///
-/// Source: Linux 7.2 `dma_alloc_attrs`, which knows no segments; differs: a device with one.
+/// Source: Linux 7.2 `dma_alloc_attrs`, which has no segments; differs for a device that accepts
+/// one.
 const fn as_one_address(info: &DeviceInfo) -> DeviceInfo {
     let mut info = *info;
     if info.limits.max_segments != 1 {
@@ -333,7 +335,7 @@ pub(super) fn whole_pieces(len: u64, piece: u64) -> Result<u64, Error> {
     }))
 }
 
-/// Whether runs are what was asked for: as long, and in whole aligned pieces.
+/// Returns whether runs match the request: the right length, in whole aligned pieces.
 fn are_pieces<D>(runs: &[Segment], request: &PageRequest<D>) -> bool {
     let piece = request.granule - 1;
     total_len(runs) == Ok(request.len)
@@ -342,7 +344,7 @@ fn are_pieces<D>(runs: &[Segment], request: &PageRequest<D>) -> bool {
             .all(|run| (run.addr.get() | run.len) & piece == 0)
 }
 
-/// Cuts runs off behind their first `len` bytes.
+/// Truncates runs to their first `len` bytes.
 pub(super) fn shorten(runs: &mut Vec<Segment>, len: u64) {
     let mut left = len;
     runs.retain_mut(|run| {

@@ -1,8 +1,7 @@
-//! The bounce pool: a copy of what the device cannot reach, kept in memory it can.
+//! The bounce pool: copies of memory that the device cannot reach, in memory that it can.
 //!
 //! Neighbouring segments that bounce share one run of slots if the pool has one that long, so
-//! scattered memory becomes contiguous on the way. Slots hold nothing but the bytes of their
-//! segment: what lies around them in the run is zeroed.
+//! contiguous there. Slots hold only their segment's bytes; the rest of the run is zeroed.
 //!
 //! Memory of an untrusted device that does not fill whole granules bounces only at its ends; the
 //! middle is mapped directly. If an IOMMU's granule is larger than a page, the same holds for any
@@ -23,12 +22,12 @@ use alloc::vec::Vec;
 /// Bytes of a slot.
 const SLOT: u64 = 2048;
 
-/// A run of slots that stands in for some segments.
+/// A run of slots that replaces some segments.
 #[derive(Debug)]
 pub(super) struct Bounced {
     /// First byte of the copy.
     pub(super) at: PhysAddr,
-    /// Bytes of the table before what is copied.
+    /// Bytes of the table before the copied part.
     pub(super) offset: u64,
     /// Bytes of the copy.
     pub(super) len: u64,
@@ -37,28 +36,28 @@ pub(super) struct Bounced {
     slots: Slots,
 }
 
-/// Slots that are taken.
+/// Slots in use.
 #[derive(Clone, Copy, Debug)]
 struct Slots {
     first: u64,
     count: u64,
 }
 
-/// Which parts of a table go where.
+/// The mapping plan of a table: which parts bounce and which do not.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
-    /// Segments for the device, in order, if any of them bounces.
+    /// Segments for the device, in order, if any part bounces.
     targets: List<Segment>,
     /// The parts that do not bounce.
     direct: &'a mut List<Segment>,
     /// The parts that do.
     bounced: &'a mut Vec<Bounced>,
-    /// Address bits of the memory that its copy must have, too.
+    /// Address bits that the copy must share with the memory.
     keep_mask: u64,
 }
 
 impl<'a> Plan<'a> {
-    /// A plan whose parts go into two empty lists.
+    /// Makes a plan with two empty lists.
     pub(super) const fn new(direct: &'a mut List<Segment>, bounced: &'a mut Vec<Bounced>) -> Self {
         Self {
             targets: List::new(),
@@ -68,7 +67,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Makes copies lie in their granules where the memory lies in its own.
+    /// Makes each copy keep its memory's offset in the granule.
     pub(super) const fn keeping_offsets(mut self, granule: u64) -> Self {
         self.keep_mask = granule - 1;
         self
@@ -84,33 +83,33 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The part of a granule that a device must not see.
+/// Parts of a granule that a device must not see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guard {
     granule: u64,
-    /// What shares an aligned block of so many bytes with the memory may be shown. Less than the
-    /// granule.
+    /// The device may see other bytes in the memory's aligned block of this size, which is smaller
+    /// than the granule.
     unit: u64,
     untrusted: bool,
-    /// Whether what must not be shown may go through the bounce pool.
+    /// Whether the hidden part may be handled by bouncing.
     pool: bool,
 }
 
-/// How a segment falls into granules.
+/// A segment divided at granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ends {
     /// Bytes before the first whole granule, or all of it if there is none.
     head: u64,
     /// Bytes of whole granules.
     middle: u64,
-    /// Bytes behind them.
+    /// Bytes after them.
     tail: u64,
 }
 
 impl Ends {
     fn of(segment: Segment, guard: Guard) -> Self {
         let (inside, unit) = (guard.granule - 1, guard.unit - 1);
-        // Counted from the start of the granule it begins in.
+        // Counted from the start of the segment's first granule.
         let start = segment.addr.get() & inside;
         let end = start.saturating_add(segment.len);
         let first = if start & !unit == 0 {
@@ -119,7 +118,7 @@ impl Ends {
             guard.granule
         };
         let last = match end & inside {
-            // What follows in its unit fills the granule.
+            // The rest of its unit fills the granule.
             rest if rest > 0 && (rest - 1) | unit == inside => end,
             rest => end - rest,
         };
@@ -137,7 +136,7 @@ impl Ends {
         }
     }
 
-    /// Bytes that do not fill a granule.
+    /// Returns the bytes outside whole granules.
     const fn bytes(self) -> u64 {
         self.head.saturating_add(self.tail)
     }
@@ -150,7 +149,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Bytes of slots that are taken.
+    /// Returns the bytes of slots in use.
     pub(super) fn used_bytes(&self) -> u64 {
         self.space.used().saturating_mul(SLOT)
     }
@@ -169,7 +168,7 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<Pool>, Error> {
         return Ok(None);
     };
     let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
-    // Numbered by their addresses, so that what is aligned among them is aligned for an IOMMU.
+    // Numbered by address, so that aligned slots are aligned for an IOMMU.
     match RangeAllocator::new(pool.base.get() / SLOT, last.get() / SLOT) {
         Ok(space) => Ok(Some(Pool { space })),
         Err(RangeError::Invalid) => Err(Error::Invalid),
@@ -186,7 +185,8 @@ fn no_slots(wanted: u64, found: u64) -> Error {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Whether a segment must bounce. What cannot bounce and cannot be reached fails later.
+    /// Returns whether a segment must bounce. Memory that can neither bounce nor be reached fails
+    /// later.
     fn must_bounce(&self, dev: P::Device, info: &DeviceInfo, segment: Segment) -> bool {
         if segment.kind == SegmentKind::Physical {
             return false;
@@ -204,9 +204,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns what the device must not see of granules that also hold other memory. `owned` is an
     /// alignment: the memory's owner also owns everything up to multiples of it.
     ///
-    /// A page is what the CPU keeps programs apart by: a device that is trusted may see the rest of
-    /// one, as in Linux. The rest of a larger granule is pages of other programs and of the kernel,
-    /// and there a driver's mistake, or a frame larger than was agreed on, would reach them.
+    /// The CPU separates programs by pages. A trusted device may see the rest of a page, as in
+    /// Linux. The rest of a larger granule belongs to other programs and the kernel. A driver's
+    /// mistake, or a frame larger than agreed, would reach it.
     fn guard(&self, dev: P::Device, info: &DeviceInfo, owned: u64) -> Option<Guard> {
         let granule = info.iommu?.granule()?;
         let untrusted = self.platform.is_untrusted(dev);
@@ -224,7 +224,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Bytes of a segment that bounce because of what they share a granule with.
+    /// Returns the bytes of a segment that bounce because they share a granule with other memory.
     fn bounced_ends(&self, segment: Segment, guard: Option<Guard>) -> Result<u64, Error> {
         let Some(guard) = guard else { return Ok(0) };
         let ends = Ends::of(segment, guard);
@@ -242,7 +242,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         )))
     }
 
-    /// Decides what bounces and takes the slots. All or nothing; the plan is empty before.
+    /// Decides which parts bounce and takes the slots, all or none. The plan must be empty.
     pub(super) fn plan(
         &self,
         dev: P::Device,
@@ -271,7 +271,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 self.bounced_ends(Segment { kind, ..segment }, guard)?
             };
             if physical && bounced > 0 {
-                // What no page stands behind is not copied.
+                // Memory without pages cannot be copied.
                 return Err(refusal(bounced));
             }
             wanted = wanted.saturating_add(bounced);
@@ -298,7 +298,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let (mut rest, mut offset) = (segments, 0u64);
-        // Memory that must keep its place in the pool is not put behind other memory there.
+        // Memory that must keep its offset in the pool is not appended to other memory there.
         let own = self.platform.min_align_mask(dev) & (self.platform.page_size() - 1);
         let mask = own | plan.keep_mask;
         let joins = mask == 0 && guard.is_none();
@@ -312,7 +312,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             };
             let alike = |segment: &&Segment| self.must_bounce(dev, info, **segment) == bounces;
             let count = if joins {
-                // The first is like itself.
+                // The first segment always matches itself.
                 1 + rest.iter().skip(1).take_while(alike).count()
             } else {
                 small.max(1)
@@ -339,8 +339,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// How many segments, from the first on, hold no whole granule though it is larger than a page.
-    /// All of each bounces, so that they can share a run.
+    /// Returns how many segments from the first on contain no whole granule, if granules are larger
+    /// than a page. These bounce completely, so they can share a run.
     fn small_segments(
         &self,
         dev: P::Device,
@@ -357,7 +357,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         segments.iter().take_while(is_small).count()
     }
 
-    /// Bounces a group: in one run, or piece by piece.
+    /// Bounces a group of segments, in one run or piece by piece.
     fn plan_group(
         &self,
         device: (P::Device, &DeviceInfo),
@@ -373,7 +373,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let mut at = offset;
         for segment in group.chunks(1) {
-            // If a piece does not fit either, the whole tells more.
+            // If a piece does not fit either, the error for the whole group is more useful.
             self.bounce_run(device, (segment, at), mask, plan)
                 .map_err(|_| err)?;
             at = at.saturating_add(total_len(segment)?);
@@ -381,7 +381,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Bounces the head and the tail of a segment, where they do not fill a granule.
+    /// Bounces the head and the tail of a segment that do not fill a granule.
     fn plan_ends(
         &self,
         device: (P::Device, &DeviceInfo),
@@ -404,18 +404,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             if bounces {
                 self.bounce_run(device, (&[part], offset), guard.granule - 1, plan)?;
             } else {
-                // Not joined to a slot before it, even where the two touch.
+                // Not joined to a previous slot, even if they are adjacent.
                 plan.targets.push(part)?;
                 plan.direct.push(part)?;
             }
             offset = offset.saturating_add(len);
-            // The last byte of a segment may be the last there is; nothing follows it then.
+            // The segment may end at the last address; nothing follows it then.
             at = PhysAddr::new(at.get().wrapping_add(len));
         }
         Ok(())
     }
 
-    /// Gives a group of segments one run of slots. Nothing is held if it fails.
+    /// Gives a group of segments one run of slots. A failure takes none.
     fn bounce_run(
         &self,
         device: (P::Device, &DeviceInfo),
@@ -437,7 +437,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let room = plan.bounced.try_reserve(1);
         room.map_err(|_| super::heap_exhausted(bytes))?;
         let (at, slots) = self.take_slots(device, (keep, mask), len)?;
-        // Not joined to a run before it: another device's slots must never be part of a segment.
+        // Not joined to a previous run: another device's slots must never be part of a segment.
         plan.targets.push(Segment {
             addr: at,
             len,
@@ -453,7 +453,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Takes slots for `len` bytes that start `keep` bytes into the first, and says where.
+    /// Takes slots for `len` bytes that start `keep` bytes into the first slot. Returns their
+    /// place.
     fn take_slots(
         &self,
         (dev, info): (P::Device, &DeviceInfo),
@@ -467,9 +468,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if len > longest {
             return Err(no_slots(len, longest));
         }
-        // Behind an IOMMU whole granules become visible, so a run owns whole granules.
+        // Behind an IOMMU, whole granules become visible, so a run owns whole granules.
         let granule = info.iommu.and_then(|iommu| iommu.granule()).unwrap_or(SLOT);
-        // Without one, the copy's own address is what the device sees.
+        // Without an IOMMU, the device sees the copy's own address.
         let aligned = self.platform.min_address_align(dev);
         let align = granule.max(SLOT).max(mask.saturating_add(1)).max(aligned) / SLOT;
         let count = keep
@@ -513,11 +514,11 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return;
         };
         let Slots { first, count } = bounced.slots;
-        // Refuses what is not taken; then nothing has changed.
+        // The allocator refuses slots that are not taken, without a change.
         let _ = pool.with(|pool| pool.space.give_back(first, count));
     }
 
-    /// Gives slots back without copying anything, but for those that a device may still reach.
+    /// Releases slots without a copy, except those that a device may still reach.
     pub(super) fn release_slots(&self, runs: &[Bounced]) {
         for run in runs {
             let slot = Segment {
@@ -540,10 +541,10 @@ fn refusal(bytes: u64) -> Error {
     })
 }
 
-/// Appends segments as they are.
+/// Appends segments unchanged.
 fn plan_direct(segments: &[Segment], attrs: Attrs, list: &mut List<Segment>) -> Result<(), Error> {
     list.reserve(segments.len())?;
-    // Not joined: what touches by chance may stand apart in the table.
+    // Not joined: segments that are adjacent by chance may be apart in the table.
     for &segment in segments {
         list.push(Segment {
             kind: if attrs.contains(Attrs::MMIO) {

@@ -1,11 +1,11 @@
-//! Coherent memory that is there beforehand: a device's own (SRAM, a carve-out), and a pool for
-//! callers that may not sleep.
+//! Preallocated coherent memory: a device's own (SRAM, a carve-out), and a pool for callers that
+//! may not sleep.
 //!
 //! A device's own memory has no pages. It is allocated from and mapped into programs like other
 //! memory, and another device gets it through a table of physical ranges, mapped by physical
 //! address. Only a request for its pages is refused.
 //!
-//! Source: Linux 7.2 kernel/dma/coherent.c and pool.c, differs: allocations are of any number of
+//! Source: Linux 7.2 kernel/dma/coherent.c and pool.c, differs: allocations may have any number of
 //! pages; sharing works.
 
 use super::{Alloc, At, Mapper, OwnMapping, Slot, push};
@@ -17,10 +17,10 @@ use crate::{
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Most chunks of pools, over all devices.
+/// Maximum number of pool chunks, over all devices.
 const MAX_CHUNKS: usize = 64;
 
-/// Where an allocation comes from.
+/// Source of an allocation.
 #[derive(Debug)]
 pub(super) enum Backing<Pages> {
     /// Separately allocated pages.
@@ -40,21 +40,21 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// Whether part of it is allocated.
+    /// Returns whether part of it is allocated.
     pub(super) fn is_used(&self) -> bool {
         self.space.live() > 0
     }
 }
 
-/// A piece of a pool: coherent memory that is handed out by pages.
+/// A chunk of a pool: coherent memory that is allocated in pages.
 pub(super) struct Chunk<P: Platform> {
     dev: P::Device,
     /// The memory; `None` once it has been drained.
     alloc: Option<Alloc<P>>,
-    /// In units of so many bytes, which no two parts share.
+    /// Allocator, in units of this many bytes. No two parts share a unit.
     unit_bytes: u64,
     space: RangeAllocator,
-    /// Parts that could not be zeroed and stay out of use.
+    /// Bytes of parts that could not be zeroed and stay unused.
     aside: u64,
 }
 
@@ -91,14 +91,14 @@ impl<P: Platform> Pools<P> {
         all.filter(move |c| c.dev == dev)
     }
 
-    /// Adds a chunk in the place of a drained one, which is left in `chunk`, or at the end; returns
-    /// whether there is a place.
+    /// Adds a chunk in place of a drained one, or at the end. Leaves the drained one in `chunk`.
+    /// Returns whether there was room.
     fn add(&mut self, chunk: &mut Vec<Chunk<P>>) -> bool {
         let is_empty = |chunk: &&mut Vec<Chunk<P>>| chunk.iter().all(|c| c.alloc.is_none());
         if let Some(empty) = self.chunks.iter_mut().find(is_empty) {
             core::mem::swap(empty, chunk);
         } else if self.chunks.len() < MAX_CHUNKS {
-            // There is room: it was reserved when the mapper was made.
+            // There is room, reserved when the mapper was made.
             self.chunks.push(core::mem::take(chunk));
         } else {
             return false;
@@ -118,12 +118,12 @@ impl<P: Platform> fmt::Debug for Chunk<P> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Declares a physical range as the coherent memory of `dev`, which has it at `addr` on its
-    /// bus. From then on `alloc_coherent` takes from it alone.
+    /// Declares a physical range as the coherent memory of `dev`. The range is at `addr` on the
+    /// device's bus. From then on, `alloc_coherent` uses only this memory.
     ///
     /// # Errors
     /// * `Invalid` for a range that is empty, not of whole pages or past the end.
-    /// * `Busy` (EBUSY) if the device has one.
+    /// * `Busy` (EBUSY) if the device already has such memory.
     /// * `Unmappable` with `Mask` if the device does not reach all of it.
     /// * `NoMemory`.
     ///
@@ -170,7 +170,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         declared?
     }
 
-    /// Takes the declaration back.
+    /// Removes the declaration.
     ///
     /// # Errors
     /// `Busy` (EBUSY) while anything of it is allocated; `Invalid` (EINVAL) if there is none.
@@ -181,7 +181,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             Some(region) if region.is_used() => Err(Error::Busy),
             Some(_) => Ok(state.region.take()),
         });
-        // Freed here, where nothing is locked.
+        // Freed here, without a lock.
         released.unwrap_or(Err(Error::Invalid)).map(drop)
     }
 
@@ -190,7 +190,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_slot(at.slot, |state| state.region.is_some()) == Some(true)
     }
 
-    /// Takes `len` bytes of whole pages of the device's own memory.
+    /// Allocates `len` bytes, whole pages, of the device's own memory.
     pub(super) fn alloc_from_region(&self, at: At<P::Device>, len: u64) -> Result<Alloc<P>, Error> {
         let page = self.platform.page_size();
         let info = self.device_info(at.dev)?;
@@ -245,7 +245,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn give_to_region(&self, at: At<P::Device>, unit: u64, len: u64) {
         let page = self.platform.page_size();
         self.with_slot(at.slot, |state| {
-            // Refuses what is not allocated; then nothing has changed.
+            // The allocator refuses a range that is not allocated, without a change.
             let region = state.region.as_mut();
             region.map(|region| region.space.give_back(unit, len / page))
         });
@@ -299,8 +299,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// alone.
     ///
     /// # Context
-    /// Does not sleep, if the layer's heap does not. Giving the memory back may: it is zeroed
-    /// then.
+    /// Does not sleep, unless the layer's heap does. Freeing the memory may sleep, because it
+    /// zeroes the memory.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) with `AtomicPool`; `Invalid` (EINVAL) for length zero.
@@ -327,7 +327,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.with_slot(at.slot, |state| {
             state.live.allocs = state.live.allocs.saturating_add(1);
         });
-        // Its bytes count as allocated since the pool was filled.
+        // Its bytes count as allocated from the time the pool was filled.
         Ok(Alloc {
             owner: self.id,
             backing: Backing::Pool { chunk, unit },
@@ -344,10 +344,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Zeroes and takes back a part of a pool. What cannot be zeroed is not handed out again, nor
-    /// what a device may still reach.
+    /// Zeroes and frees a part of a pool. Memory that cannot be zeroed, or that a device may still
+    /// reach, is not used again.
     pub(super) fn give_to_pool(&self, index: usize, unit: u64, len: u64, is_gone: bool) {
-        // All the device saw, which may be more than was asked for.
+        // Everything that the device saw, which may be more than was requested.
         let parts = room_for_parts(len, self.platform.page_size()).ok();
         let memory = parts.filter(|_| is_gone).and_then(|mut parts| {
             let caching = self.pools.with(|pools| {
@@ -374,10 +374,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Gives the pool of `dev` back, with what could not be zeroed.
+    /// Frees the pool of `dev`, including parts that could not be zeroed.
     ///
     /// # Errors
-    /// `Busy` (EBUSY) while part of it is allocated. Nothing has changed.
+    /// `Busy` (EBUSY) while part of it is allocated. An error changes nothing.
     pub fn drain_atomic_pool(&self, dev: P::Device) -> Result<(), Error> {
         let is_busy = self.pools.with(|pools| {
             let mut chunks = pools.of(dev);
@@ -390,7 +390,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let taken = self.pools.with(|pools| {
                 let mut chunks = pools.of_mut(dev);
                 chunks.find_map(|chunk| {
-                    // Another context may have taken a part of it meanwhile.
+                    // Another context may have allocated a part meanwhile.
                     if chunk.space.live() > chunk.aside {
                         return None;
                     }
@@ -404,13 +404,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// The pages of an allocation, for a caller that cannot do without.
+    /// Returns the pages of an allocation, for a caller that requires pages.
     ///
     /// # Errors
-    /// `NoSuchMemory` with `PagesBehind` (ENXIO): a device's own memory has none, and a pool's
-    /// are not its own.
+    /// `NoSuchMemory` with `PagesBehind` (ENXIO): a device's own memory has no pages, and an
+    /// allocation from a pool does not own its pages.
     ///
-    /// Source: Linux `dma_get_sgtable`, differs: never a page that is not there.
+    /// Source: Linux `dma_get_sgtable`, differs: never returns nonexistent pages.
     pub fn pages_of<'a>(&self, alloc: &'a Alloc<P>) -> Result<&'a P::Pages, Error> {
         alloc.pages().ok_or(Error::NoSuchMemory(Reason {
             constraint: Constraint::PagesBehind,
@@ -419,7 +419,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }))
     }
 
-    /// Describes part of an allocation, which holds it, for mapping into a program.
+    /// Describes part of an allocation for mapping into a program. The mapping keeps the memory.
     pub(super) fn mmap_part(
         &self,
         alloc: &Alloc<P>,
@@ -428,8 +428,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<P::Mmap, Error> {
         match &alloc.backing {
             Backing::Pages(pages) => self.platform.mmap(pages, offset, len),
-            // Parts of a pool go by their physical address: whose pages they are part of is known to
-            // the pool alone.
+            // Parts of a pool are described by physical address, because only the pool knows their
+            // pages.
             Backing::Region { .. } | Backing::Pool { .. } => {
                 let memory = alloc.segments.first().ok_or(Error::Invalid)?;
                 let addr = memory.addr.checked_add(offset).ok_or(Error::Invalid)?;
@@ -453,8 +453,8 @@ struct Part<D> {
     addr: DmaAddr,
 }
 
-/// Takes `len` bytes of whole units of the pools of `dev`, and lists where they lie. Where that
-/// lacks room, it fails and `room` knows.
+/// Takes `len` bytes, whole units, from the pools of `dev`, and lists their runs. A failure for
+/// lack of room is recorded in `room`.
 fn take_part<P: Platform>(
     pools: &mut Pools<P>,
     dev: P::Device,
@@ -511,7 +511,7 @@ fn pages_of_len(len: u64, page: u64) -> Result<RangeAllocator, Error> {
     })
 }
 
-/// Why a device's own memory has no `len` bytes left.
+/// Returns the error for a device's own memory without room for `len` bytes.
 fn no_pages_because(err: RangeError, len: u64, page: u64) -> Error {
     match err {
         RangeError::Exhausted(found) => {
@@ -530,7 +530,7 @@ fn no_pages(constraint: Constraint, wanted: u64, found: u64) -> Error {
     })
 }
 
-/// An empty list with room for the physical runs of `len` bytes of a pool.
+/// Returns an empty list with room for the physical runs of `len` bytes of a pool.
 fn room_for_parts(len: u64, page: u64) -> Result<Vec<Segment>, Error> {
     let mut list = Vec::new();
     usize::try_from(len.div_ceil(page))
@@ -540,7 +540,7 @@ fn room_for_parts(len: u64, page: u64) -> Result<Vec<Segment>, Error> {
     Ok(list)
 }
 
-/// Lists the physical runs of `len` bytes from `offset`; `None` if there is no room for them.
+/// Lists the physical runs of `len` bytes from `offset`; `None` if the list has no room for them.
 fn part_of(segments: &[Segment], (offset, len): (u64, u64), list: &mut Vec<Segment>) -> Option<()> {
     list.clear();
     let end = offset.checked_add(len)?;
@@ -556,7 +556,7 @@ fn part_of(segments: &[Segment], (offset, len): (u64, u64), list: &mut Vec<Segme
     Some(())
 }
 
-/// The parts of physical runs from byte `start` to byte `end` of them.
+/// Returns the parts of physical runs between bytes `start` and `end`.
 fn parts_of(segments: &[Segment], start: u64, end: u64) -> impl Iterator<Item = Segment> + '_ {
     let mut at = 0u64;
     segments.iter().filter_map(move |segment| {
@@ -573,7 +573,7 @@ fn parts_of(segments: &[Segment], start: u64, end: u64) -> impl Iterator<Item = 
     })
 }
 
-/// An allocation that cannot be mapped is memory of the right kind running out.
+/// Converts the error: an allocation that cannot be mapped counts as out of suitable memory.
 pub(super) fn as_shortage(err: Error) -> Error {
     match err {
         Error::Unmappable(reason) => Error::NoMemory(reason),

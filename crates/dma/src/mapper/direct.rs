@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// The bus address of a physical run that the device must reach by itself.
+    /// Returns the bus address of a physical run that the device must reach directly.
     pub(super) fn bus_run(
         &self,
         dev: P::Device,
@@ -30,7 +30,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         match (addr, last) {
             (None, _) => hidden(segment.addr),
             (Some(addr), Some(last)) if last.get() <= info.limits.mask => match end {
-                // It may begin where the device's bus shows memory, and end where it does not.
+                // The run may begin in memory that the device's bus shows, and end outside it.
                 Some(end) if self.platform.bus_addr(dev, end) != Some(last) => hidden(end),
                 _ => Ok(addr),
             },
@@ -42,7 +42,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Refuses an address that lies otherwise than the device needs.
+    /// Checks that an address has the alignment that the device needs.
     pub(super) fn check_align(&self, dev: P::Device, addr: DmaAddr) -> Result<(), Error> {
         let align = self.platform.min_address_align(dev);
         if align <= 1 || addr.is_aligned(align) {
@@ -55,7 +55,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }))
     }
 
-    /// Refuses a run of memory, allocated for the device, that it does not take as it lies.
+    /// Checks that the device accepts a run of memory that was allocated for it.
     pub(super) fn check_one_address(
         &self,
         dev: P::Device,

@@ -12,11 +12,11 @@ use crate::{Error, FlushPolicy, Iova, Lock, Locks, Platform};
 use alloc::collections::VecDeque;
 use core::sync::atomic::Ordering;
 
-/// Ranges that wait at most; one more flushes.
+/// Maximum number of waiting ranges; one more causes a flush.
 const QUEUE: usize = 256;
 /// Number of ranges that one hold of the lock releases.
 const BATCH: usize = 16;
-/// How long they wait at most, once the host says what time it is.
+/// Maximum time that ranges wait, if the host reports the time.
 const WAIT_NS: u64 = 10_000_000;
 
 /// Ranges of a device that are unmapped but not flushed.
@@ -24,14 +24,14 @@ const WAIT_NS: u64 = 10_000_000;
 pub(super) struct Queue {
     policy: FlushPolicy,
     ranges: VecDeque<IovaRange>,
-    /// Ranges that have left the queue since it was made.
+    /// Number of ranges that have left the queue since it was made.
     flushed: u64,
-    /// When the first of them was queued.
+    /// Time when the first of them was queued.
     since_ns: u64,
 }
 
 impl Queue {
-    /// Lets no further range wait.
+    /// Stops further ranges from waiting.
     pub(super) fn set_strict(&mut self) {
         self.policy = FlushPolicy::Strict;
     }
@@ -40,41 +40,41 @@ impl Queue {
         !self.ranges.is_empty()
     }
 
-    /// Ranges that were ever queued.
+    /// Returns the number of ranges ever queued.
     fn queued(&self) -> u64 {
         // CAST: a vector's length fits 64 bits.
         self.flushed.saturating_add(self.ranges.len() as u64)
     }
 }
 
-/// What becomes of a range that was removed from a page table.
+/// State of a range that was removed from a page table.
 enum Removed {
     /// It waits.
     Waits,
     /// It waits, and the queue is full now.
     Fills,
-    /// It is to be flushed at once.
+    /// It must be flushed at once.
     AtOnce,
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Sets when translations of `dev` (and of the devices of its group) are flushed.
-    /// [`FlushPolicy::Lazy`] holds up to 256 ranges for up to 10 ms (by the times told to
-    /// [`tick`](Self::tick)). An untrusted device stays strict, with its group; a group becomes
-    /// strict when an untrusted device joins it.
+    /// [`FlushPolicy::Lazy`] holds up to 256 ranges for up to 10 ms, in the time that
+    /// [`tick`](Self::tick) reports. An untrusted device stays strict, with its group. A group
+    /// becomes strict when an untrusted device joins it.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM) for the queue; the device then is strict. `Invalid` (EINVAL) for no
-    /// device; `Busy` (EBUSY) for one too many; `Removed` (ENODEV).
+    /// `NoMemory` (ENOMEM) for the queue; the device is then strict. `Invalid` (EINVAL) for a
+    /// nonexistent device; `Busy` (EBUSY) if the mapper has no room for it; `Removed` (ENODEV).
     pub fn set_flush_policy(&self, dev: P::Device, policy: FlushPolicy) -> Result<(), Error> {
         let at = self.at(dev)?;
-        // First, so that nothing comes to wait behind the flush.
+        // Done first, so that no range waits after the flush.
         self.with_space(at, |state| state.queue.set_strict())?;
         self.flush_slot(at.space);
         if policy == FlushPolicy::Strict {
             return Ok(());
         }
-        // A queue that has no such room is empty.
+        // A queue without capacity is empty.
         let mut room = VecDeque::new();
         room.try_reserve_exact(QUEUE)
             .map_err(|_| super::heap_exhausted(QUEUE * size_of::<IovaRange>()))?;
@@ -90,7 +90,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Tells the time. Flushes what has waited for 10 ms.
+    /// Reports the time in nanoseconds. Flushes ranges that have waited for 10 ms.
     pub fn tick(&self, now_ns: u64) {
         let now = self.now_ns.with(|now| {
             *now = now_ns.max(*now);
@@ -107,7 +107,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Whether what is unmapped is flushed for at once.
+    /// Returns whether unmapped ranges are flushed at once.
     #[inline]
     pub(super) fn is_strict(&self, at: At<P::Device>) -> bool {
         let policy = self.with_slot(at.space, |state| state.queue.policy);
@@ -118,7 +118,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.used.load(Ordering::Relaxed).min(self.slots.len())
     }
 
-    /// Flushes what waits for `dev` now.
+    /// Flushes the waiting ranges of `dev` now.
     pub fn flush_lazy(&self, dev: P::Device) {
         if let Ok(at) = self.at(dev) {
             self.flush_slot(at.space);
@@ -165,14 +165,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let now = self.now_ns.with(|now| *now);
         let removed = self.with_slot(at.space, |state| {
             let queue = &mut state.queue;
-            // Full while another context flushes.
+            // The queue is full while another context flushes.
             if queue.policy == FlushPolicy::Strict || queue.ranges.len() >= QUEUE {
                 return Removed::AtOnce;
             }
             if queue.ranges.is_empty() {
                 queue.since_ns = now;
             }
-            // There is room: it was reserved with the policy.
+            // There is room, reserved with the policy.
             queue.ranges.push_back(range);
             if queue.ranges.len() >= QUEUE {
                 Removed::Fills
@@ -191,18 +191,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// As [`unmap_iommu`](Self::unmap_iommu), and certain at once: the memory is used for
-    /// something else next.
+    /// As [`unmap_iommu`](Self::unmap_iommu), but flushes at once, because the memory is reused
+    /// next.
     ///
     /// # Errors
-    /// As there.
+    /// As [`unmap_iommu`](Self::unmap_iommu).
     pub(super) fn unmap_iommu_now(&self, at: At<P::Device>, range: IovaRange) -> Result<(), Error> {
         let done = self.unmap_iommu(at, range);
         self.flush_slot(at.space);
         done
     }
 
-    /// Keeps addresses from being given out again: a device may still use them.
+    /// Quarantines addresses that a device may still use.
     pub(super) fn quarantine(&self, at: At<P::Device>, range: IovaRange) {
         self.with_slot(at.space, |state| {
             let live = &mut state.live;
@@ -220,15 +220,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Gives back some of the ranges that were queued before number `until`; returns whether others are
-/// left. The lock is held for a few of them at a time, since interrupts may wait for it.
+/// Frees some of the ranges that were queued before number `until`; returns whether others remain.
+/// Frees a few for each hold of the lock, since interrupts may wait for it.
 fn give_batch<D>(state: &mut Slot<D>, until: u64) -> bool {
     for _ in 0..BATCH {
         // Another context may have flushed some of them meanwhile.
         if state.queue.flushed >= until {
             return false;
         }
-        // The queue keeps its room, so that queueing never fails.
+        // The queue keeps its capacity, so that queueing never fails.
         let Some(range) = state.queue.ranges.pop_front() else {
             return false;
         };
@@ -243,7 +243,7 @@ pub(super) fn give_back<D>(state: &mut Slot<D>, range: IovaRange) {
     let Some(space) = &mut state.iova else { return };
     state.live.iova_bytes = state.live.iova_bytes.saturating_sub(range.len);
     if let Some(range) = state.spares.keep(range) {
-        // Refuses what is not taken; then nothing has changed.
+        // The allocator refuses a range that is not taken, without a change.
         let _ = space.free(Iova::new(range.base), range.len);
     }
 }

@@ -53,7 +53,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         let needed = self.placing(at.dev, info, plan.total());
         if let Some(first) = targets.first() {
-            // The rest of the address is ours to choose.
+            // The layer may choose the rest of the address.
             self.check_align(at.dev, DmaAddr::new(first.addr.get() & (granule - 1)))?;
         }
         let align = match shape.mode {
@@ -68,8 +68,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .map_err(|err| with_whole_length(err, targets))
     }
 
-    /// Fills the page table. If that fails, it removes what it had mapped and gives the addresses
-    /// back.
+    /// Fills the page table. A failure removes all entries written so far and frees the addresses.
     fn map_range(
         &self,
         at: At<P::Device>,
@@ -86,8 +85,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         result
     }
 
-    /// Removes `len` bytes from `first` on, which a call that failed had mapped, and gives the whole
-    /// range back; quarantines it, and what is behind it, if they cannot be removed.
+    /// Removes `len` bytes from `first` on, which a failed call had mapped, and frees the whole
+    /// range. If they cannot be removed, quarantines the range and its memory.
     pub(super) fn undo_map(
         &self,
         at: At<P::Device>,
@@ -131,8 +130,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ) -> Result<List<DmaSegment>, Error> {
         let mut report = Report::new(shape.mode, info.limits)?;
         let mut plan = Layouter::new(range.granule, shape.mode, &info.limits);
-        // An uncached view and a snooping device would disagree on nothing, but the attribute
-        // says what the memory is for.
+        // Uncached views and snooping devices do not conflict, but the attribute documents the
+        // memory's use.
         let coherency = match shape.caching {
             Caching::Cached => info.coherency,
             Caching::Uncached => Coherency::NonCoherent,
@@ -152,7 +151,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(report.finish())
     }
 
-    /// Takes addresses for `len` bytes. What waits for a flush is flushed before giving up.
+    /// Takes addresses for `len` bytes. Flushes the waiting ranges before it fails.
     pub(super) fn take_iova(
         &self,
         at: At<P::Device>,
@@ -170,7 +169,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Takes addresses; `Err` of the outer kind if there is nowhere to take them from.
+    /// Takes addresses. The outer `Err` means that there is no address space.
     fn try_iova(
         &self,
         at: At<P::Device>,
@@ -218,7 +217,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut space = IovaAllocator::new(&info.iommu.ok_or(Error::Unsupported)?)?;
         let mut index = 0usize;
         while let Some((first, last)) = self.platform.reserved_iova(dev, index) {
-            // Refuses one too many, so this ends.
+            // Devices beyond the limit are refused, so this loop ends.
             space.reserve(first, last)?;
             index = index.saturating_add(1);
         }

@@ -21,11 +21,11 @@ pub(super) struct Shape {
     pub(super) direction: Direction,
     pub(super) caching: Caching,
     pub(super) mode: SegmentMode,
-    /// One run without gaps, or nothing.
+    /// Whether the table must become one run without gaps, or fail.
     pub(super) one_run: bool,
 }
 
-/// Builds the device's segments: joins what touches, splits at the device's limits.
+/// Builds the device's segments: joins adjacent runs, splits at the device's limits.
 #[derive(Debug)]
 pub(super) struct Output {
     limits: Limits,
@@ -67,7 +67,7 @@ impl Output {
         Ok(())
     }
 
-    /// Makes the last segment longer if the run continues it; returns by how much.
+    /// Extends the last segment if the run continues it; returns by how many bytes.
     fn extend(&mut self, at: DmaAddr, len: u64) -> u64 {
         let limits = self.limits;
         let Some(last) = self.segments.last_mut() else {
@@ -95,7 +95,7 @@ impl Output {
     }
 }
 
-/// Bytes from `at` to the end of its block of `boundary + 1` bytes.
+/// Returns the bytes from `at` to the end of its block of `boundary + 1` bytes.
 pub(super) const fn to_boundary(at: DmaAddr, boundary: u64) -> u64 {
     ((at.get() | boundary) - at.get()).saturating_add(1)
 }
@@ -104,20 +104,20 @@ const fn starts_block(at: DmaAddr, boundary: u64) -> bool {
     boundary != u64::MAX && at.get() & boundary == 0
 }
 
-/// Where a segment goes, in bytes from the start of the range.
+/// Place of a segment, in bytes from the start of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
-    /// The first granule that is mapped for it.
+    /// First mapped granule.
     pub(super) base: u64,
-    /// The memory there.
+    /// Physical address of that granule.
     pub(super) phys: PhysAddr,
-    /// Bytes mapped: whole granules.
+    /// Number of mapped bytes, whole granules.
     pub(super) mapped: u64,
-    /// The segment's first byte.
+    /// Place of the segment's first byte.
     pub(super) start: u64,
-    /// The segment's bytes.
+    /// Length of the segment in bytes.
     pub(super) len: u64,
-    /// Whether it does not go on where the segment before it ended.
+    /// Whether the segment does not continue the previous one.
     pub(super) after_gap: bool,
 }
 
@@ -173,19 +173,19 @@ impl Layouter {
         })
     }
 
-    /// Bytes of the whole range.
+    /// Returns the bytes of the whole range.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
 }
 
-/// Refuses a table that page tables cannot show as one run, and says where it breaks.
+/// Refuses a table that page tables cannot map as one run. The error names the break.
 pub(super) fn check_one_run(segments: &[Segment], granule: u64, page: u64) -> Result<(), Error> {
     for pair in segments.windows(2) {
         let [before, after] = pair else { continue };
         let end = before.addr.get().wrapping_add(before.len) & (granule - 1);
         let start = after.addr.get() & (granule - 1);
-        // The offset that is in the way; if both are, the first.
+        // The offset that prevents the run; if both do, the first.
         let found = if end != 0 { end } else { start };
         if found != 0 {
             return Err(Error::Unmappable(granule_reason(granule, page, found)));
@@ -245,20 +245,20 @@ impl Finalise {
 
 /// Returns how many bytes a segment may grow, in compatible mode.
 ///
-/// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len` of two `unsigned int`: a segment that is
-/// longer than the device takes leaves room for more.
+/// Source: Linux 7.2 `__finalise_sg`, `max_len - cur_len` of two `unsigned int`: the difference
+/// wraps, so a segment beyond the device's maximum leaves room for more.
 const fn compatible_room(max_segment: u64, len: u64) -> u64 {
     let max = if max_segment > u32::MAX as u64 {
         u32::MAX
     } else {
-        // CAST: no more than 32 bits.
+        // CAST: at most 32 bits.
         max_segment as u32
     };
-    // CAST: cut as Linux's counter is.
+    // CAST: truncated like Linux's counter.
     max.wrapping_sub(len as u32) as u64
 }
 
-/// Why a device that takes one segment alone does not take `len` bytes at `addr` behind `before`.
+/// Returns why a device that accepts only one segment refuses `len` bytes at `addr` after `before`.
 pub(super) fn one_segment_refusal(
     limits: &Limits,
     before: Option<&DmaSegment>,
@@ -277,7 +277,7 @@ pub(super) fn one_segment_refusal(
     } else if run > limits.max_segment {
         (Constraint::MaxSegment, run, limits.max_segment)
     } else if differing > limits.boundary {
-        // The smallest boundary that would not be crossed.
+        // The smallest boundary that the run would not cross.
         let mask = u64::MAX.checked_shr(differing.leading_zeros());
         (Constraint::Boundary, mask.unwrap_or(0), limits.boundary)
     } else {
@@ -290,7 +290,7 @@ pub(super) fn one_segment_refusal(
     })
 }
 
-/// Where a device takes one segment, the whole of the memory is what was wanted in one.
+/// For a device that accepts one segment, the request was the whole memory in one segment.
 pub(super) fn with_whole_length(err: Error, segments: &[Segment]) -> Error {
     match err {
         Error::Unmappable(
@@ -329,7 +329,7 @@ pub(super) fn push_counted(
     list.push(DmaSegment { addr, len })
 }
 
-/// The device's segments, in either mode.
+/// Builds the device's segments, in either mode.
 #[derive(Debug)]
 pub(super) enum Report {
     Contiguous(Output),

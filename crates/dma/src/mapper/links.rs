@@ -1,9 +1,9 @@
-//! Link as you go: reserve a range of addresses, put pieces of memory into it one by one, sync
-//! once, use it as one run.
+//! Linked mappings: reserve a range of addresses, link pieces of memory into it one by one, sync
+//! once, and use the range as one run.
 //!
-//! Source: Linux 7.2 `dma_iova_try_alloc`, `_link`, `_sync`, `_unlink`, `_free`; differs: the
-//! range knows what was reserved and what is linked, so every failure gives all of it back, and
-//! a range that is freed with pieces in it unlinks them.
+//! Source: Linux 7.2 `dma_iova_try_alloc`, `_link`, `_sync`, `_unlink`, `_free`; differs: the range
+//! records what is reserved and linked. Every failure therefore releases all of it, and freeing a
+//! range unlinks its pieces.
 
 use super::bounce::{Bounced, Plan};
 use super::iommu::prot;
@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 
 /// A reserved range of addresses, and the memory linked into it.
 ///
-/// Goes back through [`Mapper::free_links`].
+/// Must be freed with [`Mapper::free_links`].
 #[derive(Debug)]
 #[must_use = "goes back through Mapper::free_links"]
 pub struct Links<P: Platform> {
@@ -28,11 +28,11 @@ pub struct Links<P: Platform> {
     /// Offset of the first byte in its granule.
     head: u64,
     len: u64,
-    /// Sorted by place, apart from each other.
+    /// Sorted by place, without overlaps.
     pieces: Vec<Piece>,
     /// Bytes of the range that were linked but not yet synced.
     unsynced: Option<(u64, u64)>,
-    /// Whether a view could not be ended: its addresses are then never given out again.
+    /// Whether a view could not be removed. The addresses are then never reused.
     stuck: bool,
 }
 
@@ -47,25 +47,25 @@ struct Piece {
     memory: Segment,
     direction: Direction,
     attrs: Attrs,
-    /// The parts of it that are shown through the bounce pool.
+    /// Parts of it that are mapped through the bounce pool.
     bounced: Vec<Bounced>,
     direct: Option<Segment>,
 }
 
 impl<P: Platform> Links<P> {
-    /// The address of the first byte.
+    /// Returns the address of the first byte.
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
         DmaAddr::new(self.range.base.saturating_add(self.head))
     }
 
-    /// Bytes reserved.
+    /// Returns the number of bytes reserved.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.len
     }
 
-    /// Bytes linked.
+    /// Returns the number of bytes linked.
     #[must_use]
     pub fn linked_bytes(&self) -> u64 {
         self.pieces
@@ -73,7 +73,7 @@ impl<P: Platform> Links<P> {
             .fold(0, |sum, p| sum.saturating_add(p.len))
     }
 
-    /// The device it is for.
+    /// Returns the device that the range was reserved for.
     #[must_use]
     pub fn device(&self) -> P::Device {
         self.at.dev
@@ -81,8 +81,8 @@ impl<P: Platform> Links<P> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Reserves `len` bytes of addresses for `dev`. `first` is the memory that will stand at the
-    /// start: its offset in a granule is kept.
+    /// Reserves `len` bytes of addresses for `dev`. `first` is the memory that will be linked at
+    /// the start; its offset in a granule is kept.
     ///
     /// # Errors
     /// * `Unsupported` (EOPNOTSUPP) for a device without IOMMU.
@@ -128,10 +128,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     ///   a page. A later piece does not begin on a granule, or its offset in a granule differs from
     ///   that of its place. Also `IommuGranule` if memory shares a granule with other pages and
     ///   nothing may bounce.
-    /// * `Invalid`: a piece outside the range, or over one that is linked.
+    /// * `Invalid`: the piece is outside the range, or overlaps a linked one.
     /// * `Forbidden` (EPERM): part of it would have to bounce, and `attrs` has `MMIO`,
     ///   `REQUIRE_COHERENT` or `NO_BOUNCE`.
-    /// * `Unsupported` (EOPNOTSUPP): `REQUIRE_COHERENT` for a device that is not.
+    /// * `Unsupported` (EOPNOTSUPP): `REQUIRE_COHERENT` for a device that is not coherent.
     /// * `NoMemory`, `Unmappable`: tables or slots ran out.
     ///
     /// Pieces that were linked before stay linked.
@@ -223,7 +223,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
         if result.is_err() {
             let done = next.saturating_sub(piece.base);
-            // What cannot be removed stays where it is, copy and all, until the links go.
+            // A piece that cannot be removed keeps its place and its copy until the links are
+            // freed.
             if self.remove_now(at, (first, done)).is_ok() {
                 self.release_slots(&core::mem::take(&mut piece.bounced));
             } else {
@@ -247,7 +248,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Makes everything linked so far visible to the device. Once, after the last `link`.
+    /// Makes all linked pieces visible to the device. Called once, after the last `link`.
     ///
     /// # Errors
     /// The hardware's error. The pieces stay linked and may be synced again.
@@ -268,8 +269,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Unlinks the pieces that lie in `len` bytes from `offset`. The addresses stay reserved.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) if the bytes are outside the range, or hold part of a piece only. Nothing
-    /// has changed.
+    /// `Invalid` (EINVAL) if the bytes are outside the range, or contain only part of a piece. An
+    /// error changes nothing.
     pub fn unlink(&self, links: &mut Links<P>, offset: u64, len: u64) -> Result<(), Error> {
         if !self.is_own(links.owner) {
             return Err(Error::Invalid);
@@ -306,8 +307,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Ends the view of some pieces, then copies out what bounced. Slots of a piece whose view does
-    /// not end stay taken.
+    /// Removes the view of some pieces, then copies out bounced data. If a view cannot be removed,
+    /// its slots stay taken.
     fn drop_pieces(&self, links: &mut Links<P>, first: usize, stop: usize) {
         let at = links.at;
         let Some(pieces) = links.pieces.get(first..stop) else {
@@ -322,7 +323,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let removed = self.platform.iommu_unmap(at.group, iova, piece.mapped);
             is_gone &= removed.is_ok();
         }
-        // The places can be linked again, so this flush cannot wait.
+        // The addresses can be linked again, so this flush cannot wait.
         self.platform.iommu_flush(at.group);
         links.stuck |= !is_gone;
         let coherency = self.platform.device_info(at.dev).map(|info| info.coherency);
@@ -331,7 +332,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 piece.direction.device_writes() && !piece.attrs.contains(Attrs::SKIP_CPU_SYNC);
             if reads {
                 for run in piece.bounced.iter() {
-                    // Nobody can be told; the platform counts what it lost.
+                    // No caller can receive the error; the platform counts lost bytes.
                     let _ = self.copy_run(at.slot, run, SyncFor::Cpu);
                 }
                 let direct = piece.direct.filter(|d| d.kind == SegmentKind::Pages);
@@ -347,7 +348,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Unlinks what is still linked and gives the addresses back.
+    /// Unlinks the remaining pieces and frees the addresses.
     pub fn free_links(&self, links: Links<P>) {
         if !self.is_own(links.owner) {
             return;
@@ -355,7 +356,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut links = links;
         let all = links.pieces.len();
         self.drop_pieces(&mut links, 0, all);
-        // With the length that was reserved, not that of what was linked.
+        // Frees the reserved length, not just the linked length.
         if links.stuck {
             self.quarantine(links.at, links.range);
         } else {
@@ -366,7 +367,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
     }
 
-    /// Shows `ranges` to `dev` as one run: reserves, links each at its own offset, syncs.
+    /// Maps `ranges` for `dev` as one run: reserves, links each at its own offset, and syncs.
     ///
     /// # Errors
     /// As [`reserve_links`](Self::reserve_links), [`link`](Self::link) and
@@ -408,7 +409,7 @@ fn direct_of(piece: &Piece) -> &[Segment] {
     piece.direct.as_slice()
 }
 
-/// The granules for `memory` at `offset`, and the place among the pieces.
+/// Returns the granules for `memory` at `offset`, and its index among the pieces.
 fn place_of<P: Platform>(
     links: &Links<P>,
     offset: u64,

@@ -1,4 +1,4 @@
-//! A list that needs no heap for its first item: most of what is mapped is in one piece.
+//! A list that needs no heap for its first item, because most mapped memory is one run.
 
 use super::heap_exhausted;
 use crate::Error;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
-/// Some items, in order.
+/// A list of items, in order.
 #[derive(Debug, Default)]
 pub(super) enum List<T> {
     #[default]
@@ -20,10 +20,10 @@ impl<T> List<T> {
         Self::Empty
     }
 
-    /// Makes sure that `more` items (one at least) can be appended.
+    /// Makes sure that `more` items (at least one) can be appended.
     ///
     /// # Errors
-    /// `NoMemory`; nothing has changed.
+    /// `NoMemory`; the list is unchanged.
     #[inline]
     pub(super) fn reserve(&mut self, more: usize) -> Result<(), Error> {
         match self {
@@ -51,7 +51,7 @@ impl<T> List<T> {
     /// Appends an item.
     ///
     /// # Errors
-    /// `NoMemory`; nothing has changed.
+    /// `NoMemory`; the list is unchanged.
     #[inline]
     pub(super) fn push(&mut self, item: T) -> Result<(), Error> {
         if let Self::Empty = self {

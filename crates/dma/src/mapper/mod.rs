@@ -33,7 +33,7 @@ use ::alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most devices of a mapper that is not told otherwise.
+/// Default maximum number of devices of a mapper.
 const DEVICES: usize = 64;
 
 /// Maps memory for devices, over any [`Platform`].
@@ -54,18 +54,18 @@ const DEVICES: usize = 64;
 /// can have its own `DmaOps`.
 pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     platform: P,
-    /// Which device has which place, where the platform does not number them.
+    /// The index of each device, for platforms that do not number their devices.
     known: L::Lock<Vec<P::Device>>,
     slots: Vec<Apart<L::Lock<Slot<P::Device>>>>,
-    /// No place from this one on has been used.
+    /// No index from this one on has been used.
     used: AtomicUsize,
     pools: L::Lock<coherent::Pools<P>>,
     bounce: Option<L::Lock<bounce::Pool>>,
     live: L::Lock<Live>,
-    /// What devices may still reach, although it is mapped no more.
+    /// Memory that devices may still reach after its unmapping failed.
     stuck: L::Lock<stuck::Stuck<P>>,
     now_ns: L::Lock<u64>,
-    /// Tells mappers apart: what one made, another does not take.
+    /// Identifies the mapper, so that it refuses objects of other mappers.
     id: usize,
     refused: L::Lock<u64>,
 }
@@ -84,11 +84,11 @@ struct Slot<D> {
     counters: Counters,
     mode: SegmentMode,
     region: Option<coherent::Region>,
-    /// Where its I/O address space is kept: here, or with the device that stands for its group.
+    /// Place of its I/O address space: its own, or that of the device that represents its group.
     space: usize,
-    /// Devices that keep theirs here, this one not counted.
+    /// Number of other devices that use this device's address space.
     members: u32,
-    /// Whether the device is untrusted, and how many of those members are.
+    /// Whether the device is untrusted, and how many of those devices are.
     untrusted: bool,
     untrusted_members: u32,
     iova: Option<IovaAllocator>,
@@ -130,8 +130,8 @@ impl<D> Slot<D> {
         (self.dev, self.space, self.untrusted) = (Some(dev), slot, untrusted);
     }
 
-    /// Counts a device whose address space is here. No translation waits where an untrusted one
-    /// could use it.
+    /// Counts a device that uses this address space. No translation may wait for a flush if an
+    /// untrusted device could use it.
     fn add_member(&mut self, untrusted: bool) {
         self.members = self.members.saturating_add(1);
         if untrusted {
@@ -145,18 +145,18 @@ impl<D> Slot<D> {
         self.untrusted_members = self.untrusted_members.saturating_sub(untrusted.into());
     }
 
-    /// Whether translations here may outlive their mapping for a while.
+    /// Returns whether translations here may remain for a while after their mapping ends.
     fn may_be_lazy(&self) -> bool {
         !self.untrusted && self.untrusted_members == 0
     }
 }
 
-/// A device, and where its state is.
+/// A device, and the index of its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At<D> {
     pub(crate) dev: D,
     slot: usize,
-    /// The device whose page table it uses, and where that one's state is.
+    /// The device whose page table it uses, and the index of that device's state.
     group: D,
     pub(crate) space: usize,
 }
@@ -171,7 +171,7 @@ struct IovaRange {
 
 /// Memory allocated through a [`Mapper`].
 ///
-/// Goes back through [`DmaOps::free`](crate::DmaOps::free); dropped, its memory stays allocated.
+/// Must be freed with [`DmaOps::free`](crate::DmaOps::free). Dropping it leaks the memory.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::free"]
 pub struct Alloc<P: Platform> {
@@ -179,14 +179,14 @@ pub struct Alloc<P: Platform> {
     backing: coherent::Backing<P::Pages>,
     segments: Vec<Segment>,
     len: u64,
-    /// The memory comes in aligned pieces of so many bytes: what follows the last byte in its piece
-    /// is this allocation's, too. 1 if nothing is known.
+    /// Size of the aligned pieces that the memory consists of, in bytes. The rest of the last piece
+    /// also belongs to this allocation. 1 if unknown.
     granule: u64,
     caching: Caching,
     own: Option<OwnMapping<P::Device>>,
 }
 
-/// The mapping an allocation has for the device it was made for.
+/// An allocation's mapping for the device that it was made for.
 #[derive(Debug)]
 struct OwnMapping<D> {
     at: At<D>,
@@ -196,8 +196,8 @@ struct OwnMapping<D> {
 }
 
 impl<P: Platform> Alloc<P> {
-    /// The platform's pages, which may be more than was asked for; `None` for memory without, and
-    /// for a part of a pool.
+    /// Returns the platform's pages, which may be more than requested. `None` for memory without
+    /// pages, and for a part of a pool.
     #[must_use]
     pub fn pages(&self) -> Option<&P::Pages> {
         match &self.backing {
@@ -206,39 +206,40 @@ impl<P: Platform> Alloc<P> {
         }
     }
 
-    /// The physical runs, in order.
+    /// Returns the physical runs, in order.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// Bytes, a multiple of the page size.
+    /// Returns the length in bytes, a multiple of the page size.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.len
     }
 
-    /// Bytes of memory it holds: whole pages of the IOMMU where those are larger than the CPU's.
+    /// Returns the bytes of memory it holds: whole pages of the IOMMU if those are larger than the
+    /// CPU's.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         round_up(self.len, self.granule).unwrap_or(self.len)
     }
 
-    /// The device it was made for; `None` for virtual memory.
+    /// Returns the device that it was made for; `None` for virtual memory.
     #[must_use]
     pub fn device(&self) -> Option<P::Device> {
         self.own.as_ref().map(|own| own.at.dev)
     }
 }
 
-/// Whose memory a table shows.
+/// Owner of a table's memory.
 #[derive(Debug)]
 enum Memory<Pinned> {
-    /// The layer's own: an allocation, which is flushed for when it is freed.
+    /// The layer: an allocation, flushed when it is freed.
     Allocated,
-    /// A program's.
+    /// A program.
     Pinned(Pinned),
-    /// The caller's, who may use it for something else once the table is gone.
+    /// The caller, who may reuse the memory after freeing the table.
     Callers,
 }
 
@@ -257,13 +258,13 @@ pub struct Table<P: Platform> {
 }
 
 impl<P: Platform> Table<P> {
-    /// The physical runs, in order. Runs that touch stand as one.
+    /// Returns the physical runs, in order. Adjacent runs are joined.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// How the CPU maps the memory.
+    /// Returns how the CPU maps the memory.
     #[must_use]
     pub fn caching(&self) -> Caching {
         self.caching
@@ -278,7 +279,7 @@ pub struct Mapping<P: Platform> {
     at: At<P::Device>,
     direction: Direction,
     output: List<DmaSegment>,
-    /// What cache maintenance works on: the parts that do not bounce.
+    /// The parts that do not bounce, for cache maintenance.
     direct: List<Segment>,
     bounced: Vec<bounce::Bounced>,
     iova: Option<IovaRange>,
@@ -286,25 +287,25 @@ pub struct Mapping<P: Platform> {
 }
 
 impl<P: Platform> Mapping<P> {
-    /// The device it was made for.
+    /// Returns the device that it was made for.
     #[must_use]
     pub fn device(&self) -> P::Device {
         self.at.dev
     }
 
-    /// Which way the bytes go.
+    /// Returns the direction of transfer.
     #[must_use]
     pub fn direction(&self) -> Direction {
         self.direction
     }
 
-    /// The runs as the device sees them, in order.
+    /// Returns the runs as the device sees them, in order.
     #[must_use]
     pub fn segments(&self) -> &[DmaSegment] {
         &self.output
     }
 
-    /// Bytes that go through the bounce pool.
+    /// Returns the bytes that go through the bounce pool.
     #[must_use]
     pub fn bounced_bytes(&self) -> u64 {
         self.bounced
@@ -315,7 +316,8 @@ impl<P: Platform> Mapping<P> {
 
 /// A mapping of memory for the CPU, made by a [`Mapper`].
 ///
-/// Goes back through [`DmaOps::vunmap`](crate::DmaOps::vunmap); dropped, the memory stays mapped.
+/// Must be unmapped with [`DmaOps::vunmap`](crate::DmaOps::vunmap). Dropping it leaves the memory
+/// mapped.
 #[derive(Debug)]
 #[must_use = "goes back through DmaOps::vunmap"]
 pub struct Vmap<P: Platform> {
@@ -324,7 +326,7 @@ pub struct Vmap<P: Platform> {
 }
 
 impl<P: Platform> Vmap<P> {
-    /// The platform's own mapping.
+    /// Returns the platform's own mapping.
     #[must_use]
     pub fn host(&self) -> &P::Vmap {
         &self.host
@@ -342,11 +344,11 @@ impl<P: Platform> Mapper<P> {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// A layer over `platform` with up to `devices` devices, and locks of a kind of the host's own.
+    /// Makes a layer over `platform` with up to `devices` devices, and with the host's own locks.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a page size that is no power of two or a bounce pool that is not page
-    /// aligned; `NoMemory` (ENOMEM).
+    /// `Invalid` (EINVAL) for a page size that is not a power of two or a bounce pool that is not
+    /// page aligned; `NoMemory` (ENOMEM).
     pub fn with_locks(platform: P, devices: usize) -> Result<Self, Error> {
         if !platform.page_size().is_power_of_two() {
             return Err(Error::Invalid);
@@ -377,18 +379,18 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// The platform below.
+    /// Returns the platform.
     #[must_use]
     pub fn platform(&self) -> &P {
         &self.platform
     }
 
-    /// Returns the platform for changes. Resources that the layer holds must stay valid.
+    /// Returns the platform, mutably. Resources that the layer holds must stay valid.
     pub fn platform_mut(&mut self) -> &mut P {
         &mut self.platform
     }
 
-    /// Returns the platform, which keeps resources that are still held.
+    /// Returns the platform. Resources still held stay allocated there.
     pub fn into_platform(self) -> P {
         self.platform
     }
@@ -401,7 +403,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .unwrap_or_default()
     }
 
-    /// Bytes of I/O virtual addresses that are taken in the address space that `dev` uses.
+    /// Returns the bytes taken in the I/O address space that `dev` uses.
     #[must_use]
     pub fn iova_bytes(&self, dev: P::Device) -> u64 {
         self.find(self.platform.iommu_group(dev))
@@ -448,7 +450,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Sets the layout of tables for `dev`. Existing mappings do not change.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for no device; `Busy` (EBUSY) for one too many; `Removed` (ENODEV).
+    /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
+    /// it; `Removed` (ENODEV).
     pub fn set_segment_mode(&self, dev: P::Device, mode: SegmentMode) -> Result<(), Error> {
         let at = self.at(dev)?;
         self.with_device(at, |state| state.mode = mode)
@@ -463,13 +466,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Removes a device that is gone, with its addresses, pool and counters. If the platform still
-    /// has it, it can be used again like a new device.
+    /// Removes a device that no longer exists, with its addresses, pool and counters. If the
+    /// platform still has it, the device can be used again like a new one.
     ///
     /// # Errors
     /// `Busy` (EBUSY) while anything is mapped, linked or allocated for it, devices of its group
-    /// remain, or addresses are quarantined. Then only the waiting ranges were flushed; nothing
-    /// else has changed.
+    /// remain, or addresses are quarantined. The call then only flushes the waiting ranges.
     pub fn remove_device(&self, dev: P::Device) -> Result<(), Error> {
         let Some(slot) = self.find(dev) else {
             return Ok(());
@@ -495,7 +497,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns the platform's description of `dev`.
     ///
     /// # Errors
-    /// `Invalid` for no device, or one whose limits or page sizes nothing could meet.
+    /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet.
     fn device_info(&self, dev: P::Device) -> Result<DeviceInfo, Error> {
         match self.platform.device_info(dev) {
             Some(info) if info.is_valid() => Ok(info),
@@ -511,7 +513,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// As [`with_slot`](Self::with_slot), for the state of a device.
     ///
     /// # Errors
-    /// `Removed` (ENODEV) if the device was removed. Its place may be another one's by then.
+    /// `Removed` (ENODEV) if the device was removed. Another device may use its place by then.
     #[inline]
     fn with_device<R>(
         &self,
@@ -539,8 +541,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         .ok_or(Error::Removed)
     }
 
-    /// Does something that leaves an object for a device, or fails. The device is not removed while
-    /// that is under way: `count` of its state counts the object beforehand.
+    /// Runs an operation that leaves an object for a device, or fails. `count` counts the object in
+    /// the device's state first, so that the device is not removed meanwhile.
     #[inline]
     fn holding<R>(
         &self,
@@ -562,7 +564,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         made
     }
 
-    /// Where the state of `dev` is, if anything was done for it.
+    /// Returns the index of the state of `dev`, if it has one.
     fn find(&self, dev: P::Device) -> Option<usize> {
         let slot = match self.platform.device_number(dev) {
             Some(number) => number,
@@ -570,15 +572,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 .known
                 .with(|known| known.iter().position(|&other| other == dev))?,
         };
-        // A device that was removed leaves its place.
+        // A removed device frees its index.
         let is_here = self.with_slot(slot, |state| state.dev == Some(dev));
         is_here.filter(|&here| here).map(|_| slot)
     }
 
-    /// A device and its state, made on first use.
+    /// Returns a device and its state. Makes the state on first use.
     ///
     /// # Errors
-    /// `Invalid` for no device; `Busy` for one more than the mapper was made for.
+    /// `Invalid` for a nonexistent device; `Busy` if the mapper has no room for it.
     pub(crate) fn at(&self, dev: P::Device) -> Result<At<P::Device>, Error> {
         let group = self.platform.iommu_group(dev);
         let slot = self.place(dev)?;
@@ -595,7 +597,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// The place of a device; makes one on first use.
+    /// Returns the index of a device. Makes one on first use.
     fn place(&self, dev: P::Device) -> Result<usize, Error> {
         if let Some(slot) = self.find(dev) {
             return Ok(slot);
@@ -616,20 +618,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .fetch_max(slot.saturating_add(1), Ordering::Relaxed);
         match is_its {
             Some(true) => Ok(slot),
-            // Two devices of one number.
+            // Two devices have the same number.
             Some(false) => Err(Error::Invalid),
             None => Err(Error::Busy),
         }
     }
 
-    /// A place for a device that has no number.
+    /// Returns a new index for a device that the platform does not number.
     fn name(&self, dev: P::Device) -> Result<usize, Error> {
         let slot = self.known.with(|known| {
             if let Some(slot) = known.iter().position(|&other| other == dev) {
                 return Some(slot);
             }
             if known.len() < self.slots.len() {
-                // There is room: it was reserved when the mapper was made.
+                // There is room, reserved when the mapper was made.
                 known.push(dev);
                 return Some(known.len().saturating_sub(1));
             }
@@ -638,7 +640,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         slot.or_else(|| self.reuse(dev)).ok_or(Error::Busy)
     }
 
-    /// The place of a device that was removed.
+    /// Returns the index of a removed device for `dev`.
     fn reuse(&self, dev: P::Device) -> Option<usize> {
         let untrusted = self.platform.is_untrusted(dev);
         for slot in 0..self.slots.len() {
@@ -661,7 +663,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         None
     }
 
-    /// Makes a device use the address space of the one that stands for its group.
+    /// Makes a device use the address space of the device that represents its group.
     fn join(&self, dev: P::Device, group: P::Device, slot: usize) -> Result<usize, Error> {
         if self.platform.iommu_group(group) != group {
             return Err(Error::Invalid);
@@ -672,7 +674,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if has_joined {
             return Ok(space);
         }
-        // Nothing waits for a flush any more when the device maps for the first time.
+        // No range may wait for a flush when the device maps for the first time.
         self.with_slot(space, |state| state.add_member(untrusted));
         if untrusted {
             self.flush_slot(space);
@@ -686,7 +688,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         });
         let (is_its, joins) = joins.unwrap_or_default();
         if !joins {
-            // Another context was faster, or removed the device.
+            // Another context did it first, or removed the device.
             self.with_slot(space, |state| state.drop_member(untrusted));
         }
         is_its.then_some(space).ok_or(Error::Removed)
@@ -715,7 +717,7 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
     Ok(())
 }
 
-/// Appends a physical run, joined to the last one where they touch.
+/// Appends a physical run, joined to the last one if they are adjacent.
 fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> {
     if join_segment(list.last_mut(), segment)? {
         return Ok(());
@@ -723,7 +725,7 @@ fn push_segment(list: &mut Vec<Segment>, segment: Segment) -> Result<(), Error> 
     push(list, segment)
 }
 
-/// Makes a physical run longer by one that begins where it ends; returns whether it does.
+/// Extends a physical run by one that begins at its end; returns whether it does.
 fn join_segment(last: Option<&mut Segment>, segment: Segment) -> Result<bool, Error> {
     if segment.len == 0 || segment.addr.checked_add(segment.len - 1).is_none() {
         return Err(Error::Invalid);
@@ -764,7 +766,7 @@ fn collect(next: impl Fn(usize) -> Option<Segment>) -> Result<Vec<Segment>, Erro
     Ok(list)
 }
 
-/// The heap of the layer itself had no room.
+/// The layer's own heap is exhausted.
 fn heap_exhausted(bytes: usize) -> Error {
     // CAST: usize has at most 64 bits on all supported targets.
     Error::NoMemory(Reason {
@@ -774,10 +776,11 @@ fn heap_exhausted(bytes: usize) -> Error {
     })
 }
 
-/// Memory does not fill the granules of an IOMMU: it begins or ends `found` bytes into one.
+/// Returns the reason for memory that does not fill an IOMMU's granules: it begins or ends `found`
+/// bytes into one.
 const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
     Reason {
-        // Where a granule is a page or less, an alignment is all that is asked for.
+        // If a granule is at most a page, only alignment is required.
         constraint: if granule > page {
             Constraint::IommuGranule
         } else {
@@ -788,7 +791,7 @@ const fn granule_reason(granule: u64, page: u64, found: u64) -> Reason {
     }
 }
 
-/// Rounds up to a power of two's multiple.
+/// Rounds up to a multiple of a power of two.
 const fn round_up(value: u64, align: u64) -> Option<u64> {
     match value.checked_add(align - 1) {
         Some(sum) => Some(sum & !(align - 1)),

@@ -14,8 +14,8 @@ use crate::{
 use ::alloc::vec::Vec;
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// A table of physical ranges that the caller guarantees: its own pages, or ranges without
-    /// pages (device memory, a carve-out). Pages count as cached.
+    /// Makes a table of physical ranges that the caller guarantees: its own pages, or ranges
+    /// without pages (device memory, a carve-out). Pages count as cached.
     ///
     /// The ranges must stay valid as long as the table.
     ///
@@ -42,8 +42,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Fills in a mapping that was made for the device and the direction. It is empty if that
-    /// fails.
+    /// Fills in a mapping for a device and a direction. The mapping is empty after a failure.
     fn map_memory(
         &self,
         (info, mode): (&DeviceInfo, SegmentMode),
@@ -120,11 +119,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         result
     }
 
-    /// Takes the device's view away. Slots are used for something else next, so no translation
-    /// to them may be left.
+    /// Removes the device's view. The slots are reused next, so no translation to them may remain.
     ///
     /// # Errors
-    /// The platform's error: the device may still have the view.
+    /// The platform's error. The device may still have the view.
     fn end_view(&self, mapping: &Mapping<P>) -> Result<(), Error> {
         match mapping.iova {
             Some(range) if mapping.bounced.is_empty() => self.unmap_iommu(mapping.at, range),
@@ -166,7 +164,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.map_list(at, &facts.info, memory, wanted)
     }
 
-    /// As [`map_segments`](Self::map_segments), for what the short path does not take.
+    /// As [`map_segments`](Self::map_segments), for mappings that the short path does not handle.
     #[inline(never)]
     fn map_list(
         &self,
@@ -253,15 +251,16 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(Vmap { owner, host })
     }
 
-    /// As [`end_mapping`](Self::end_mapping), for what the short path does not take.
+    /// As [`end_mapping`](Self::end_mapping), for mappings that the short path does not handle.
     #[inline(never)]
     pub(super) fn end_any(&self, mapping: &Mapping<P>, attrs: Attrs) -> Result<(), Error> {
-        // The device's view goes first: what is copied out is what it left.
+        // Removes the device's view before it copies out, so that the copy has the device's last
+        // writes.
         let ended = self.end_view(mapping);
         self.end_view_of(mapping, attrs, ended)
     }
 
-    /// What follows the end of a mapping's view: hand-over, counts, slots.
+    /// Finishes a mapping after its view has ended: hand-over, counters, slots.
     #[inline(never)]
     pub(super) fn end_view_of(
         &self,

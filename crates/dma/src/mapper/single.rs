@@ -1,5 +1,6 @@
-//! The short path: one run of memory that the device takes as it lies, which is what drivers map
-//! most. Nothing is planned, nothing bounces, and the device's state is locked once each way.
+//! The short path, for the most frequent mapping: one run of memory that the device accepts
+//! unchanged. It makes no plan and no bounce copy, and locks the device's state once to map and
+//! once to unmap.
 
 use super::flush::give_back;
 use super::iommu::{prot, take_range};
@@ -19,9 +20,9 @@ use ::alloc::vec::Vec;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(super) info: DeviceInfo,
-    /// Bytes that an address must be a multiple of.
+    /// Required alignment of an address in bytes.
     align: u64,
-    /// Whether the device must not see what shares a page with its memory.
+    /// Whether the device must not see other memory in the same page.
     untrusted: bool,
 }
 
@@ -48,10 +49,10 @@ impl Wanted {
 }
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Asks the host for what mapping must know.
+    /// Asks the host for the facts that mapping needs.
     ///
     /// # Errors
-    /// `Invalid` for no device, or one whose limits or page sizes nothing could meet.
+    /// `Invalid` for a nonexistent device, or for limits or page sizes that no memory could meet.
     #[inline]
     pub(crate) fn facts(&self, dev: P::Device) -> Result<Facts, Error> {
         let info = self.device_info(dev)?;
@@ -62,11 +63,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })
     }
 
-    /// Maps one run that the device takes as it lies. `None` for any other, which
-    /// [`map_segments`](Self::map_segments) maps, or refuses with the reason. `owned` as there.
+    /// Maps one run that the device accepts unchanged. Returns `None` for any other run:
+    /// [`map_segments`](Self::map_segments) then maps it, or refuses it with the reason. `owned` is
+    /// as there.
     ///
     /// # Errors
-    /// `Removed`; what the platform says.
+    /// `Removed`; the platform's error.
     #[inline]
     pub(super) fn map_one(
         &self,
@@ -111,7 +113,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }))
     }
 
-    /// The address of a run for a device without an IOMMU, which counts as mapped then.
+    /// Returns the address of a run for a device without an IOMMU, and counts it as mapped.
     #[inline]
     fn reach_one(
         &self,
@@ -140,7 +142,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(Some(addr))
     }
 
-    /// Takes an address of the device's own space for a run, which counts as mapped then.
+    /// Takes an address in the device's own space for a run, and counts the run as mapped.
     #[inline]
     fn translate_one(
         &self,
@@ -154,7 +156,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Ok(None);
         };
         let inside = granule - 1;
-        // What shares a granule with the memory, and must not be shown.
+        // Other memory in the same granules, beyond this unit, must stay hidden from the device.
         let unit = if facts.untrusted {
             owned
         } else {
@@ -168,7 +170,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let (Some(len), true) = (len, alone && limits.max_segments > 1) else {
             return Ok(None);
         };
-        // A group shares the space of another device, where it is locked by itself.
+        // A group shares another device's address space, which has a lock of its own.
         if at.space != at.slot || facts.align > granule || offset & facts.align.wrapping_sub(1) != 0
         {
             return Ok(None);
@@ -180,7 +182,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             let align = IovaAlign::Preferred;
             let base = take_range(state, &mut RangeRoom::new(), len, limits.mask, align)?.ok()?;
-            // Where it would be cut in two, a list is made.
+            // A run that would be split needs a list.
             if segment.len > to_boundary(DmaAddr::new(base.saturating_add(offset)), limits.boundary)
             {
                 give_back(state, IovaRange { base, len, granule });
@@ -213,7 +215,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         )))
     }
 
-    /// Ends a mapping. With `now`, or where nothing waits, it is flushed for at once.
+    /// Ends a mapping. Flushes at once if `now` is set or ranges may not wait.
     ///
     /// # Errors
     /// As [`DmaOps::try_unmap`](crate::DmaOps::try_unmap).
@@ -233,7 +235,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         if !is_short {
             return self.end_any(mapping, attrs);
         }
-        // The device's view goes first: what the CPU then sees is what it left.
+        // Removes the device's view first, so that the CPU sees the device's last writes.
         if let Some(range) = mapping.iova {
             let iova = Iova::new(range.base);
             if let Err(err) = self.platform.iommu_unmap(at.group, iova, range.len) {
@@ -276,7 +278,7 @@ fn count_mapped<D>(state: &mut Slot<D>, synced: bool) {
     c.syncs_for_device = c.syncs_for_device.saturating_add(synced.into());
 }
 
-/// Takes back what [`count_mapped`] did.
+/// Undoes [`count_mapped`].
 fn uncount_mapped<D>(state: &mut Slot<D>, synced: bool) {
     state.live.mappings = state.live.mappings.saturating_sub(1);
     let c = &mut state.counters;

@@ -6,24 +6,24 @@
 
 use super::IovaRange;
 
-/// Most ranges that are kept.
+/// Maximum number of cached ranges.
 const MAX_SPARES: usize = 16;
-/// Granules of the longest range that is kept.
+/// Length of the longest cached range, in granules.
 const MAX_GRANULES: u64 = 32;
 
-/// A range that is free, and that the allocator counts as taken.
+/// A free range that the allocator counts as taken.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spare {
     base: u64,
     len: u64,
 }
 
-/// Some free ranges, each at a multiple of the power of two above its length.
+/// Cached ranges, each aligned to the next power of two of its length.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     ranges: [Spare; MAX_SPARES],
     count: usize,
-    /// The place that the next range takes where none is left.
+    /// Index of the entry to replace when all are used.
     next: usize,
 }
 
@@ -41,7 +41,7 @@ impl Spares {
         Some(base)
     }
 
-    /// Keeps a range. Returns one that is to be freed instead, if there is no place for both.
+    /// Caches a range. Returns the range to free instead if there is no room for both.
     #[inline]
     pub(super) fn keep(&mut self, range: IovaRange) -> Option<IovaRange> {
         let IovaRange { base, len, granule } = range;
@@ -62,7 +62,7 @@ impl Spares {
         Some(IovaRange { base, len, granule })
     }
 
-    /// Takes any range: its base and length.
+    /// Removes any range; returns its base and length.
     pub(super) fn pop(&mut self) -> Option<(u64, u64)> {
         let last = self.count.checked_sub(1)?;
         let Spare { base, len } = *self.ranges.get(last)?;

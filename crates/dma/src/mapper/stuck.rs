@@ -5,7 +5,7 @@ use super::{Mapper, round_up};
 use crate::{Lock, Locks, PhysAddr, Platform, Segment, SegmentKind};
 use ::alloc::vec::Vec;
 
-/// Most times that room is made for one item.
+/// Maximum number of times that an insertion makes room.
 const MAX_ROUNDS: usize = 16;
 
 /// The quarantine. It lasts as long as the mapper, because nothing reports a later removal.
@@ -13,16 +13,16 @@ const MAX_ROUNDS: usize = 16;
 pub(super) struct Stuck<P: Platform> {
     /// In whole pages of the IOMMU.
     runs: Runs,
-    /// There was no room to remember one: any memory may be meant.
+    /// Set when there was no room to record a range. Every range then counts as quarantined.
     is_all: bool,
-    /// Pages that would have been freed.
+    /// Pages that were not freed.
     pages: Vec<P::Pages>,
-    /// Memory of programs that would have been unpinned, and where it lies.
+    /// Programs' memory that was not unpinned, with its runs.
     pins: Vec<P::Pinned>,
     pinned: Runs,
 }
 
-/// First byte, and the one behind the last.
+/// Returns the first address, and the address after the last.
 const fn ends(segment: &Segment) -> (u64, u64) {
     let first = segment.addr.get();
     (first, first.saturating_add(segment.len))
@@ -33,19 +33,19 @@ const fn ends(segment: &Segment) -> (u64, u64) {
 struct Runs(Vec<Segment>);
 
 impl Runs {
-    /// The first run that ends behind an address.
+    /// Returns the index of the first run that ends after an address.
     fn first_behind(&self, start: u64) -> usize {
         self.0.partition_point(|run| ends(run).1 <= start)
     }
 
-    /// Whether part of a segment lies in a run.
+    /// Returns whether part of a segment lies in a run.
     fn has(&self, segment: &Segment) -> bool {
         let (start, end) = ends(segment);
         let run = self.0.get(self.first_behind(start));
         start < end && run.is_some_and(|run| ends(run).0 < end)
     }
 
-    /// Whether all of a segment lies in one run.
+    /// Returns whether a whole segment lies in one run.
     fn covers(&self, segment: &Segment) -> bool {
         let (start, end) = ends(segment);
         let run = self.0.get(self.first_behind(start)).map(ends);
@@ -86,7 +86,7 @@ impl<P: Platform> Stuck<P> {
     }
 }
 
-/// The whole granules that a segment lies in.
+/// Returns the whole granules that contain a segment.
 fn in_granules(segment: &Segment, granule: u64) -> Segment {
     let first = segment.addr.get() & !(granule - 1);
     let end = round_up(ends(segment).1, granule).unwrap_or(u64::MAX);
@@ -102,7 +102,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn set_stuck(&self, segments: &[Segment], granule: u64) {
         for segment in segments {
             let run = in_granules(segment, granule);
-            // Mapped again and again, it is remembered once.
+            // A range that is mapped repeatedly is recorded once.
             if self.stuck.with(|stuck| stuck.runs.covers(&run)) {
                 continue;
             }
@@ -121,7 +121,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         insert: impl FnOnce(&mut Stuck<P>),
     ) -> bool {
         let (mut insert, mut longer) = (Some(insert), Vec::new());
-        // Others may take the room that was made, but not for ever.
+        // Other contexts may use the room first, so the number of attempts is limited.
         for _ in 0..MAX_ROUNDS {
             let lacks = self.stuck.with(|stuck| {
                 let items = list(stuck);
@@ -148,30 +148,30 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         false
     }
 
-    /// Whether a device may reach part of some memory that is mapped no more.
+    /// Returns whether a device may still reach part of some unmapped memory.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
         self.stuck
             .with(|stuck| segments.iter().any(|segment| stuck.has(segment)))
     }
 
-    /// Keeps pages from being used for anything else.
+    /// Keeps pages from being reused.
     pub(super) fn keep_pages(&self, pages: P::Pages, len: u64) {
         self.live
             .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
         self.count_quarantined(len);
-        // Without room for them, the pages are dropped, which leaves them allocated as well.
+        // Without room to record the pages, dropping them also leaves them allocated.
         self.insert_stuck(|stuck| &mut stuck.pages, |stuck| stuck.pages.push(pages));
     }
 
-    /// Counts memory that is never handed out again.
+    /// Counts memory that is never reused.
     pub(super) fn count_quarantined(&self, len: u64) {
         self.live.with(|live| {
             live.quarantined_bytes = live.quarantined_bytes.saturating_add(len);
         });
     }
 
-    /// Whether a pin of a program's memory may end: a device reaches none of it, or an earlier pin is
-    /// kept for that.
+    /// Returns whether a program's memory may be unpinned: no device reaches it, or an earlier pin
+    /// keeps it.
     pub(super) fn may_unpin(&self, segments: &[Segment]) -> bool {
         self.stuck.with(|stuck| {
             let is_kept = |run: &Segment| stuck.pinned.covers(run);
@@ -183,10 +183,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn keep_pin(&self, pinned: P::Pinned, segments: &[Segment], len: u64) {
         self.count_quarantined(len);
         for &run in segments {
-            // Without room for it, it is kept once more another time.
+            // Without room, the memory is recorded again at a later attempt.
             self.insert_stuck(|stuck| &mut stuck.pinned.0, |stuck| stuck.pinned.add(run));
         }
-        // Without room for it, it is dropped, and not unpinned, either.
+        // Without room, it is dropped without being unpinned.
         self.insert_stuck(|stuck| &mut stuck.pins, |stuck| stuck.pins.push(pinned));
     }
 }

@@ -5,7 +5,7 @@ use super::{Alloc, Mapper, Mapping};
 use crate::{Direction, Error, Locks, Platform, Segment, SegmentKind, SyncFor};
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Hands a mapping over. Returns whether something was due and all of it was done.
+    /// Hands a mapping over. Returns whether work was necessary and all of it was done.
     pub(super) fn sync_mapping(
         &self,
         mapping: &Mapping<P>,
@@ -15,7 +15,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.try_sync(mapping, direction, sync) == Ok(true)
     }
 
-    /// Hands a mapping over. Returns whether something was due.
+    /// Hands a mapping over. Returns whether work was necessary.
     ///
     /// # Errors
     /// The platform's error for a bounce copy. All other copies were made.
@@ -46,7 +46,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Hands over `len` bytes from `offset` of a mapping: only these are maintained or copied.
     ///
-    /// Returns whether something was due and all of it was done.
+    /// Returns whether work was necessary and all of it was done.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for length zero, a range outside the mapping, or a mapping of another
@@ -76,7 +76,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         };
         let (mut done, mut failed, mut at) = (false, false, 0u64);
         let (mut direct, mut bounced) = (mapping.direct.iter(), mapping.bounced.iter().peekable());
-        // The parts, in the order of the table: what is not bounced is direct.
+        // The parts in the order of the table; those that do not bounce are direct.
         while at < end {
             if let Some(run) = bounced.next_if(|run| run.offset == at) {
                 let (from, to) = (offset.max(at), end.min(at.saturating_add(run.len)));
@@ -164,7 +164,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         Ok(())
     }
 
-    /// Cleans what does not bounce, for a first hand-over.
+    /// Cleans the caches of parts that do not bounce, for a first hand-over.
     pub(super) fn maintain_direct(&self, mapping: &Mapping<P>) -> bool {
         maintain(
             &self.platform,
@@ -198,10 +198,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 }
 
-/// Cleans or invalidates. Returns whether anything was due.
+/// Cleans or invalidates caches. Returns whether that was necessary.
 ///
-/// Lines are cleaned for every direction: a dirty line written back later would overwrite what
-/// the device wrote.
+/// Cleans lines for every direction: a dirty line that is written back later would overwrite the
+/// device's data.
 pub(super) fn maintain<P: Platform>(
     platform: &P,
     segments: &[Segment],

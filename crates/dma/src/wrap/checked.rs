@@ -1,4 +1,4 @@
-//! The wrapper that checks.
+//! The checking wrapper.
 
 use super::objects::{Ended, Id, Objects};
 use super::{Claim, Kind, Ledger, Report, Sink, Site, Violation};
@@ -12,7 +12,7 @@ use core::panic::Location;
 /// Checks how a driver uses a [`DmaOps`], and reports each misuse. It passes every call on
 /// unchanged.
 ///
-/// Bounded, like Linux's: with more than `capacity` live segments it ends, and says so.
+/// Bounded, like Linux's: beyond `capacity` live segments, it reports that and stops checking.
 ///
 /// `L` makes the lock around its ledger. Unlike the mapper's own locks, this one is held while the
 /// ledger allocates and while the sink takes a report. The sink must not call the wrapper.
@@ -50,7 +50,7 @@ impl<O: DmaOps, S, L: Locks> fmt::Debug for Checked<O, S, L> {
     }
 }
 
-/// An allocation, with what was said when it was made.
+/// An allocation, with the claim made at its allocation.
 #[derive(Clone, Debug)]
 #[must_use = "goes back through DmaOps::free"]
 pub struct CheckedAlloc<A, D> {
@@ -86,7 +86,7 @@ impl<A, D> CheckedAlloc<A, D> {
     }
 }
 
-/// A table, with what it shows.
+/// A table, with the allocation it describes.
 #[derive(Clone, Debug)]
 #[must_use = "goes back through DmaOps::free_table"]
 pub struct CheckedTable<T> {
@@ -101,7 +101,7 @@ impl<T> CheckedTable<T> {
     }
 }
 
-/// A mapping, with what was said when it was made.
+/// A mapping, with the claim made when it was mapped.
 #[derive(Clone, Debug)]
 #[must_use = "goes back through DmaOps::unmap"]
 pub struct CheckedMapping<M, D> {
@@ -155,14 +155,15 @@ impl<D: Copy + Eq, S: Sink<Report<D>>> Book<D, S> {
 }
 
 impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
-    /// Checks `ops` for one thread, keeping track of up to `capacity` segments (Linux: 65536).
+    /// Makes a checker of `ops` for one thread that tracks up to `capacity` segments (Linux:
+    /// 65536).
     pub fn new(ops: O, sink: S, capacity: usize) -> Self {
         Self::with_locks(ops, sink, capacity)
     }
 }
 
 impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
-    /// Checks as [`new`](Checked::new) does, for callers that `L` keeps apart.
+    /// As [`new`](Checked::new), for several threads, with locks of type `L`.
     pub fn with_locks(ops: O, sink: S, capacity: usize) -> Self {
         let book = L::Lock::new(Book {
             ledger: Ledger::new(capacity),
@@ -173,22 +174,22 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         Self { ops, book }
     }
 
-    /// The layer below.
+    /// Returns the layer below.
     pub fn inner(&self) -> &O {
         &self.ops
     }
 
-    /// The layer below, to be changed.
+    /// Returns the layer below, mutably.
     pub fn inner_mut(&mut self) -> &mut O {
         &mut self.ops
     }
 
-    /// Gives the layer below back.
+    /// Returns the layer below, without the checker.
     pub fn into_inner(self) -> O {
         self.ops
     }
 
-    /// How many segments are mapped or allocated now.
+    /// Returns the number of segments mapped or allocated now.
     pub fn live_segments(&self) -> usize {
         self.book.with(|book| book.ledger.len())
     }
@@ -222,7 +223,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         });
     }
 
-    /// Checks an unmap that is about to be made.
+    /// Checks an unmap before it is done.
     #[track_caller]
     fn note_unmap(&self, mapping: &CheckedMapping<O::Mapping, O::Device>, attrs: Attrs) {
         let at = Location::caller();
@@ -485,7 +486,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
                 by: book.here(at),
             };
             for part in segments(&self.ops, &mapping.inner) {
-                // One report for one call.
+                // One report for each call.
                 if !book.ledger.sync(claim, part, &mut book.sink) {
                     break;
                 }

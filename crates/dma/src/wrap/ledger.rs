@@ -4,27 +4,27 @@ use super::{Kind, Report, Sink, Site, Violation};
 use crate::{Attrs, Direction, DmaAddr, DmaSegment, Limits};
 use alloc::vec::Vec;
 
-/// Unmapped entries that are remembered, for telling a second unmap from a wild one.
+/// Number of ended entries kept, to distinguish a second unmap from an unmap of unmapped memory.
 const REMEMBERED: usize = 64;
 
-/// Attributes that must be the same when a mapping ends.
+/// Attributes that must be the same at map and unmap.
 const COMPARED: Attrs = Attrs::NO_KERNEL_MAPPING
     .union(Attrs::FORCE_CONTIGUOUS)
     .union(Attrs::MMIO)
     .union(Attrs::REQUIRE_COHERENT);
 
-/// A caller's claim about a mapping.
+/// Properties of a mapping, as a caller states them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim<D> {
-    /// For whom.
+    /// The device.
     pub dev: D,
-    /// What for.
+    /// Kind of the mapping.
     pub kind: Kind,
-    /// Which way.
+    /// Direction of transfer.
     pub direction: Direction,
-    /// With which attributes.
+    /// Attributes.
     pub attrs: Attrs,
-    /// Who says so.
+    /// The call that states them.
     pub by: Site,
 }
 
@@ -49,7 +49,7 @@ struct Known<D> {
     limits: Option<Limits>,
     /// Sorted by start.
     spans: Vec<Span>,
-    /// Bytes, less one, of the longest span there ever was.
+    /// Length of the longest span so far, in bytes, less one.
     longest: u64,
 }
 
@@ -61,7 +61,7 @@ struct Gone<D> {
 
 /// The mappings and their rules.
 ///
-/// Bounded: when `capacity` segments are live, it says so once and checks nothing any more.
+/// Bounded: beyond `capacity` live segments, it reports that once and checks nothing more.
 #[derive(Debug)]
 pub struct Ledger<D> {
     devices: Vec<Known<D>>,
@@ -75,7 +75,7 @@ pub struct Ledger<D> {
 }
 
 impl<D: Copy + Eq> Ledger<D> {
-    /// An empty ledger for `capacity` live segments. Memory is taken as it is needed.
+    /// Makes an empty ledger for `capacity` live segments. Allocates memory as needed.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -90,19 +90,19 @@ impl<D: Copy + Eq> Ledger<D> {
         }
     }
 
-    /// Live segments.
+    /// Returns the number of live segments.
     #[must_use]
     pub fn len(&self) -> usize {
         self.spans
     }
 
-    /// Whether nothing is mapped.
+    /// Returns whether nothing is mapped.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spans == 0
     }
 
-    /// Says what `dev` can address, for the rules about segments.
+    /// Sets the addresses that `dev` can use, for the rules about segments.
     pub fn set_limits(&mut self, dev: D, limits: Limits) {
         if let Some(known) = self.known(dev) {
             known.limits = Some(limits);
@@ -175,7 +175,7 @@ impl<D: Copy + Eq> Ledger<D> {
             }
         }
         if let Some(slot) = self.entries.get_mut(index) {
-            // A mapping without segments has no address to be known by.
+            // A mapping without segments has no address to identify it.
             *slot = (entry.segments > 0).then_some(entry);
         }
         let most = self.device(claim.dev).and_then(|known| known.limits);
@@ -204,7 +204,7 @@ impl<D: Copy + Eq> Ledger<D> {
                 let mask = limits.mask;
                 return Some((Violation::BeyondMask { mask }, None));
             }
-            // Allocations are one run, however long.
+            // An allocation is one run of any length.
             let streams = claim.kind == Kind::Streaming;
             if streams && segment.len > limits.max_segment {
                 let (len, limit) = (segment.len, limits.max_segment);
@@ -229,7 +229,7 @@ impl<D: Copy + Eq> Ledger<D> {
         Some((Violation::Overlap { with }, Some(with)))
     }
 
-    /// Ends a mapping of `segments` segments and `len` bytes, known by its first address.
+    /// Ends a mapping of `segments` segments and `len` bytes, identified by its first address.
     pub fn unmap<S: Sink<Report<D>>>(
         &mut self,
         claim: Claim<D>,
@@ -262,7 +262,7 @@ impl<D: Copy + Eq> Ledger<D> {
         self.remove(index, claim.by);
     }
 
-    /// Notes the use of a part of a mapping. Returns whether it was right.
+    /// Checks the sync of part of a mapping. Returns whether it was correct.
     pub fn sync<S: Sink<Report<D>>>(
         &mut self,
         claim: Claim<D>,
@@ -328,13 +328,13 @@ impl<D: Copy + Eq> Ledger<D> {
         self.devices.retain(|known| known.dev != dev);
     }
 
-    /// Room for an entry.
+    /// Makes room for an entry and returns its index.
     fn vacancy(&mut self, entry: Entry<D>) -> Option<usize> {
         if let Some(index) = self.vacant.pop() {
             *self.entries.get_mut(index)? = Some(entry);
             return Some(index);
         }
-        // Room to give it back is made first.
+        // Reserves room first for returning the index.
         self.entries.try_reserve(1).ok()?;
         let needed = self.entries.len().saturating_add(1);
         self.vacant
@@ -364,7 +364,7 @@ impl<D: Copy + Eq> Ledger<D> {
         true
     }
 
-    /// The entry that starts at an address; of several the one that fits best.
+    /// Finds the entry that starts at an address; if there are several, the best match.
     fn find(&self, claim: &Claim<D>, addr: u64, len: u64) -> Option<usize> {
         let known = self.device(claim.dev)?;
         let from = known.spans.partition_point(|span| span.start < addr);
@@ -400,7 +400,7 @@ impl<D: Copy + Eq> Ledger<D> {
         }
     }
 
-    /// The latest mapping that is gone and held an address.
+    /// Returns the latest ended mapping that contained an address.
     fn remembered(&self, claim: &Claim<D>, addr: u64) -> Option<Gone<D>> {
         let (newer, older) = self.gone.split_at_checked(self.next_gone)?;
         let latest_first = newer.iter().rev().chain(older.iter().rev());
@@ -448,7 +448,7 @@ impl<D: Copy + Eq> Ledger<D> {
 }
 
 impl<D> Known<D> {
-    /// The spans that reach into an inclusive range.
+    /// Returns the spans that overlap an inclusive range.
     fn reaching(&self, start: u64, last: u64) -> impl Iterator<Item = &Span> {
         let end = self.spans.partition_point(|span| span.start <= last);
         let from = start.saturating_sub(self.longest);
@@ -462,7 +462,7 @@ impl<D> Known<D> {
     }
 }
 
-/// How a mapping differs from what is said at its end.
+/// Returns how an ended mapping differs from the caller's statement at its end.
 fn differences<D>(
     entry: &Entry<D>,
     claim: &Claim<D>,

@@ -1,9 +1,9 @@
-//! Which allocations and tables are alive, and who still uses them.
+//! Tracks which allocations and tables are alive, and which users they have.
 
 use super::Site;
 use alloc::vec::Vec;
 
-/// An allocation or table. Never used for another one.
+/// Identifies an allocation or table. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id {
     index: usize,
@@ -22,15 +22,15 @@ struct Object {
 /// How an object ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// As it should.
+    /// Correctly.
     Well,
-    /// Others still used it.
+    /// It still had users.
     InUse { users: u32, made_by: Site },
-    /// It had ended before.
+    /// It had ended earlier.
     Already,
 }
 
-/// All objects, up to a bound; what does not fit is not followed.
+/// All objects, up to a limit. Objects beyond it are not tracked.
 #[derive(Debug)]
 pub(super) struct Objects {
     list: Vec<Object>,
@@ -49,7 +49,7 @@ impl Objects {
         }
     }
 
-    /// Follows a new object, which uses `parent`.
+    /// Tracks a new object, which uses `parent`.
     pub(super) fn add(&mut self, parent: Option<Id>, by: Site) -> Option<Id> {
         self.generation = self.generation.checked_add(1)?;
         let object = Object {
@@ -89,7 +89,7 @@ impl Objects {
         (object.generation == id.generation && object.is_live).then_some(object)
     }
 
-    /// Whether an object and what it shows are alive.
+    /// Returns whether an object and its parent are alive.
     pub(super) fn is_alive(&self, id: Id) -> bool {
         let is_live = |id: Id| {
             self.list

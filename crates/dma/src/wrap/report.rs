@@ -4,7 +4,7 @@ use crate::{Attrs, Direction, DmaAddr};
 use core::fmt;
 use core::panic::Location;
 
-/// Who did something: the line of the call, and the tag that was set then.
+/// Origin of a call: its source line, and the tag set at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
     /// The call's place in the source.
@@ -14,7 +14,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// The caller's line, under a tag.
+    /// Returns the caller's source line, with a tag.
     #[must_use]
     #[track_caller]
     pub fn here(tag: &'static str) -> Self {
@@ -37,7 +37,7 @@ impl fmt::Display for Site {
 /// Kind of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Memory handed to and fro.
+    /// Memory mapped for transfers.
     Streaming,
     /// Memory allocated for the device.
     Allocation,
@@ -50,11 +50,11 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Unmapped or freed, but nothing is mapped there and nothing was lately.
+    /// Unmapped or freed, but nothing is mapped there and nothing was recently.
     NotMapped,
     /// Unmapped or freed a second time.
     UnmappedTwice {
-        /// Who did it the first time.
+        /// Site of the first unmap.
         by: Site,
     },
     /// Unmapped for another device than it was mapped for.
@@ -73,7 +73,7 @@ pub enum Violation {
         /// Segments that were unmapped.
         given: u64,
     },
-    /// Unmapped as something else than it was mapped as.
+    /// Unmapped as another kind than it was mapped.
     WrongKind {
         /// Kind that it was mapped as.
         mapped: Kind,
@@ -85,16 +85,16 @@ pub enum Violation {
         /// The direction it was unmapped with.
         given: Direction,
     },
-    /// Unmapped with other attributes, of those that must be the same.
+    /// Unmapped with other attributes, among those that must be the same.
     WrongAttributes {
-        /// Those it was mapped with.
+        /// Attributes at map.
         mapped: Attrs,
-        /// Those it was unmapped with.
+        /// Attributes at unmap.
         given: Attrs,
     },
-    /// Synced where nothing is mapped.
+    /// Synced an address where nothing is mapped.
     SyncNotMapped,
-    /// Synced beyond the end of what is mapped.
+    /// Synced beyond the end of the mapping.
     SyncOutside {
         /// Bytes mapped from the synced address on.
         mapped: u64,
@@ -110,66 +110,66 @@ pub enum Violation {
     },
     /// Used after it was unmapped.
     UsedAfterUnmap {
-        /// Who unmapped it.
+        /// Site of the unmap.
         by: Site,
     },
     /// A table or its memory was used after it was freed.
     UsedAfterFree,
-    /// Memory or a table was freed while others still use it.
+    /// Memory or a table was freed while it still had users.
     FreedInUse {
-        /// Tables or mappings that are left.
+        /// Number of remaining tables or mappings.
         users: u32,
     },
-    /// Mapped twice for one device, which writes to it.
+    /// Mapped twice for one device that writes to it.
     Overlap {
-        /// Who mapped the other one.
+        /// Site of the other mapping.
         with: Site,
     },
-    /// A segment longer than the device takes.
+    /// A segment is longer than the device's maximum.
     SegmentTooLong {
         /// Bytes of the segment.
         len: u64,
-        /// Bytes the device takes.
+        /// Maximum in bytes.
         limit: u64,
     },
-    /// A segment across a boundary the device cannot cross.
+    /// A segment crosses a boundary that the device cannot cross.
     CrossesBoundary {
         /// The boundary in bytes, as a mask.
         boundary: u64,
     },
-    /// More segments than the device takes.
+    /// More segments than the device's maximum.
     TooManySegments {
         /// Segments of the mapping.
         segments: u64,
-        /// Segments the device takes.
+        /// Maximum number of segments.
         limit: u64,
     },
-    /// A segment the device cannot address.
+    /// A segment is at an address that the device cannot use.
     BeyondMask {
         /// The device's mask.
         mask: u64,
     },
     /// Still mapped or allocated when the device was removed.
     Leak,
-    /// Not the caller's fault: there was no room to keep track any more. Nothing is checked from
-    /// here on.
+    /// The checker ran out of room, which is not the caller's fault. It checks nothing from here
+    /// on.
     TrackingEnded,
 }
 
-/// One thing that was done wrong.
+/// One detected misuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report<D> {
-    /// The rule that was broken.
+    /// The violated rule.
     pub violation: Violation,
-    /// For which device; `None` where there is none.
+    /// The device; `None` if there is none.
     pub dev: Option<D>,
-    /// The first address, where there is one.
+    /// The first address, if there is one.
     pub addr: Option<DmaAddr>,
     /// Length in bytes.
     pub len: u64,
-    /// Who did it.
+    /// Site of the misuse.
     pub by: Site,
-    /// Who mapped or allocated it, where that is known.
+    /// Site of the map or allocation, if known.
     pub mapped_by: Option<Site>,
 }
 
