@@ -1,21 +1,21 @@
-//! Memory that is placed when it is first mapped, and moved where another device needs it.
+//! Memory that is placed at its first mapping, and moved if another device needs other memory.
 
 use crate::solve::Placement;
 use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Spec, Store};
 use vb3_dma::DmaOps;
 
-/// Chooses the place of a lazy exporter's memory: the host's part.
+/// Host's interface to choose the place of a lazy exporter's memory.
 ///
-/// Source: Linux 7.2 `dma_buf_ops.pin` and its drivers, differs: it gets the devices.
+/// Source: Linux 7.2 `dma_buf_ops.pin` and its drivers, differs: the placer gets the devices.
 pub trait Placer<O: DmaOps> {
-    /// Allocates zeroed memory without a place.
+    /// Allocates zeroed memory that is not placed yet.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM) where the owner's device alone could not be given as much now, with what
-    /// is short.
+    /// `NoMemory` (ENOMEM), with the shortage, if the owner's device alone could not get this much
+    /// now.
     fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Alloc, vb3_dma::Error>;
 
-    /// A place that suits all of some devices, for `len_bytes`; and programs, if they have the
+    /// Finds a place of `len_bytes` that suits all given devices, and programs if they have the
     /// memory mapped. Changes nothing.
     ///
     /// # Errors
@@ -28,11 +28,11 @@ pub trait Placer<O: DmaOps> {
         is_mapped: bool,
     ) -> Result<Placement, vb3_dma::Error>;
 
-    /// Lets memory lie where [`find`](Self::find) said, mapped for no device. Gives the bytes that
-    /// were copied for that: none if it lay nowhere before.
+    /// Places memory where [`find`](Self::find) chose. No device may have it mapped. Returns the
+    /// bytes copied: 0 if the memory was not placed before.
     ///
     /// # Errors
-    /// `Dma`, as the DMA layer says. The memory then stays where it was.
+    /// `Dma`: the error of the DMA layer. The memory then stays at its old place.
     fn place(
         &self,
         ops: &O,
@@ -46,9 +46,9 @@ pub trait Placer<O: DmaOps> {
 pub(crate) enum Place {
     /// Not placed yet.
     Nowhere,
-    /// For the devices attached now.
+    /// Placed; no other place need be tried for the devices attached now.
     Settled,
-    /// For those that were attached before others came.
+    /// Placed, but devices have attached since, and another place may suit them.
     Outgrown,
 }
 
@@ -61,11 +61,10 @@ impl Place {
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Memory of a [lazy](Backing::Lazy) backing. It has no users yet, and lies nowhere until
-    /// [`place`](Self::place).
+    /// Makes memory of a [lazy](Backing::Lazy) backing. It has no users, and is not placed until
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for another backing or length zero; what the placer says.
+    /// `Invalid` (EINVAL) for another backing or length zero; the placer's error.
     pub fn allocate_lazy<W: Observer<O>>(
         cx: &Cx<'_, O, W>,
         spec: Spec<O::Device>,
@@ -83,13 +82,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(shared)
     }
 
-    /// Whether the memory lies somewhere. Only lazily placed memory may not.
+    /// Returns whether the memory is placed. Only lazily placed memory can be unplaced.
     pub fn is_placed(&self) -> bool {
         self.place != Place::Nowhere
     }
 
-    /// Whether the memory must stay where it is: a device uses it now, or has it mapped and does
-    /// not follow, or the CPU has it mapped for a driver.
+    /// Returns whether the memory cannot be moved: a device uses it now, or has it mapped and does
+    /// not follow moves, or the CPU has it mapped for a driver.
     pub fn is_pinned(&self) -> bool {
         let mut at = self.list.next(None);
         while let Some(key) = at {
@@ -101,15 +100,15 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.vmapped().is_some()
     }
 
-    /// Places lazily placed memory where all attached devices can use it: for the first time, or,
-    /// once for all those that attached since, elsewhere. Mappings of devices that follow are gone
-    /// afterwards. Returns the bytes that were moved.
+    /// Places lazily placed memory where all attached devices can use it, at its first use or once
+    /// after more devices attached. Removes the mappings of devices that follow moves. Returns the
+    /// number of bytes moved.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for memory that is not placed lazily, or lies already where the placer
-    /// would put it; `Revoked` (ENODEV); `Pinned` (EBUSY); `Quarantined` (EIO) where a device may
-    /// still reach where it lies now, because an unmap failed; what the placer says. The memory
-    /// then lies where it lay.
+    /// `Invalid` (EINVAL) for memory that is not placed lazily, or that is already at the place
+    /// found; `Revoked` (ENODEV); `Pinned` (EBUSY); `Quarantined` (EIO) if a device may still reach
+    /// the current place because an unmap failed; the placer's error. The memory then stays at its
+    /// old place.
     pub fn place<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
@@ -144,7 +143,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
                 cx.observer.moved(device, moved);
             }
         }
-        // It lies where it lies now. Without room for the new table, the next map makes it.
+        // The memory is placed even if there is no room for the new table. The next map makes the
+        // table.
         let _no_room = self.prepare_export(cx);
         Ok(placed?)
     }
@@ -156,7 +156,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let is_mapped = self.user_count(crate::UserKind::Mapping).count > 0;
         let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
         if found.is_err() {
-            // Asked again when another device attaches.
+            // The next attachment of a device starts a new attempt.
             if self.place == Place::Outgrown {
                 self.place = Place::Settled;
             }

@@ -1,16 +1,16 @@
-//! The fewest demands that no heap meets together, and what would do instead.
+//! The smallest sets of demands that no heap meets together, and the values that would suffice.
 
 use super::needs::{Heap, Needs, Placement, Request};
 use super::place::place;
 use super::rule::{Demand, RULES, Rule, Rules, Strictest};
 
-/// What would be enough, were one demand not there.
+/// A change of one demand that resolves a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relief {
-    /// The value that the demand's rule would have to allow or to do without, in its unit; 0 for
-    /// demands that are met or not.
+    /// The value that would suffice for the demand's rule, in the rule's unit; 0 for demands
+    /// without a numeric value.
     pub enough: u64,
-    /// Where the buffers would go.
+    /// Placement of the buffers after the change.
     pub placement: Placement,
 }
 
@@ -19,13 +19,13 @@ pub struct Relief {
 pub struct Blamed {
     /// The demand.
     pub demand: Demand,
-    /// The value at which this demand alone no longer conflicts; `None` if there is none.
+    /// The change of this demand alone that resolves the conflict; `None` if there is none.
     pub relief: Option<Relief>,
 }
 
-/// Demands that exclude each other on these heaps.
+/// Demands that no heap can meet together.
 ///
-/// No smaller set of demands does. If it is empty, no heap has room for the request, even
+/// No smaller set of demands conflicts. If the set is empty, no heap has room for the request, even
 /// without devices.
 #[derive(Clone, Copy, Debug)]
 pub struct Conflict {
@@ -33,13 +33,13 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// The demands, at most one of each kind.
+    /// Returns the demands, at most one of each kind.
     pub fn demands(&self) -> impl Iterator<Item = &Blamed> {
         self.blamed.iter().flatten()
     }
 }
 
-/// The first heap that has room under the demands of some rules.
+/// Returns the placement in the first heap that has room, with only the demands of `among`.
 pub(super) fn first_fit(
     request: &Request,
     all: &Strictest,
@@ -50,7 +50,7 @@ pub(super) fn first_fit(
     heaps.find_map(|heap| place(request, all, among, heap))
 }
 
-/// Why nothing fits. `all` has been found to have no place.
+/// Returns the reason why no placement exists. The caller has found none for `all`.
 pub(super) fn conflict(
     request: &Request,
     devices: &[Needs],
@@ -85,7 +85,7 @@ pub(super) fn conflict(
     Conflict { blamed }
 }
 
-/// The value of a rule that a placement meets.
+/// Returns the value of a rule that a placement meets.
 fn enough(rule: Rule, request: &Request, others: &Strictest, at: &Placement) -> u64 {
     let demanded = |rule| others.value(rule, others.rules(), 1);
     match rule {
@@ -116,9 +116,9 @@ fn enough(rule: Rule, request: &Request, others: &Strictest, at: &Placement) -> 
     }
 }
 
-/// All sets of `len` rules out of some.
+/// Returns all sets of `len` rules from `of`.
 fn subsets(of: Rules, len: u32) -> impl Iterator<Item = Rules> {
-    // Each number with `len` bits among as many bits as there are rules, spread over them.
+    // Each number with `len` bits, of as many bits as there are rules, selects the rules of a set.
     let end = 1u32 << of.len();
     let first = (1u32 << len) - 1;
     let following = move |bits: &u32| {
@@ -130,7 +130,7 @@ fn subsets(of: Rules, len: u32) -> impl Iterator<Item = Rules> {
     core::iter::successors(Some(first), following).map(move |bits| spread(bits, of))
 }
 
-/// Bit `n` of a number for the rule `n` of some.
+/// Returns the rules whose positions in `over` are set in `bits`.
 fn spread(bits: u32, over: Rules) -> Rules {
     let picked = over.iter().zip(0u32..).filter(|(_, n)| bits >> n & 1 != 0);
     picked.fold(Rules(0), |all, (rule, _)| Rules(all.0 | 1 << rule as u8))

@@ -1,43 +1,43 @@
-//! What devices need of memory that they share, and the memory there is.
+//! Demands of devices on shared memory, and the memory available.
 
 use vb3_dma::Limits;
 
 /// How a device's mappings go through an IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// Bytes of its smallest page, a power of two. Memory that does not fill whole ones is refused.
+    /// Bytes of its smallest page, a power of two. Memory must consist of whole pages.
     pub granule: u64,
-    /// Bytes of I/O addresses that are free within the device's reach.
+    /// Free bytes of I/O addresses within the device's reach.
     pub free_bytes: u64,
 }
 
 /// A device's demand on protected memory, which the CPU cannot read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protection {
-    /// It reaches both kinds.
+    /// It reaches protected and other memory.
     #[default]
     Either,
-    /// It takes protected memory alone.
+    /// It reaches only protected memory.
     Required,
     /// It has no access to protected memory.
     Refused,
 }
 
-/// How the bytes of a picture must lie for a device.
+/// A device's demands on the layout of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PictureNeeds {
-    /// Bytes that a line's length is a multiple of, a power of two.
+    /// Required alignment of a line's length in bytes, a power of two.
     pub stride_align: u64,
-    /// Most bytes of a line.
+    /// Maximum bytes of a line.
     pub max_stride: u64,
-    /// Bytes that a buffer has at least.
+    /// Minimum bytes of a buffer.
     pub min_len: u64,
-    /// Bytes that a buffer's length is a multiple of, a power of two.
+    /// Required alignment of a buffer's length in bytes, a power of two.
     pub len_align: u64,
 }
 
 impl Default for PictureNeeds {
-    /// Any layout will do.
+    /// Accepts any layout.
     fn default() -> Self {
         Self {
             stride_align: 1,
@@ -48,37 +48,37 @@ impl Default for PictureNeeds {
     }
 }
 
-/// What one device needs of a buffer.
+/// One device's demands on a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Last bus address, segments and boundary. The last address counts without an IOMMU alone:
-    /// behind one, [`Translation::free_bytes`] says what is in reach.
+    /// Last bus address, segments and boundary. The last address applies only without an IOMMU;
+    /// behind one, [`Translation::free_bytes`] gives the reachable amount.
     pub limits: Limits,
     /// Lowest bus address it reaches without an IOMMU.
     pub first: u64,
     /// Bus address minus physical address: the offset of its bus's window (`dma-ranges`). A multiple
     /// of [`align`](Self::align) and of the boundary's block.
     pub offset: i64,
-    /// Bytes that the bus address of a buffer is a multiple of, a power of two.
+    /// Required alignment of a buffer's bus address in bytes, a power of two.
     pub align: u64,
-    /// Its IOMMU; `None` where bus addresses are physical addresses, but for the offset.
+    /// Its IOMMU; `None` if bus addresses are physical addresses plus the offset.
     pub iommu: Option<Translation>,
-    /// Whether a buffer is one run of addresses for it, in however many segments.
+    /// Whether a buffer must be one run of addresses, in any number of segments.
     pub one_run: bool,
-    /// Whether it sees the CPU's caches.
+    /// Whether its accesses see the CPU's caches.
     pub snoops: bool,
-    /// Whether it must see what the CPU wrote, and the CPU what it wrote, without a sync.
+    /// Whether it and the CPU must see each other's writes without a sync.
     pub coherent: bool,
-    /// Whether it needs pages behind the memory.
+    /// Whether the memory must have pages.
     pub pages: bool,
     /// Its demand on protected memory.
     pub protection: Protection,
-    /// How a picture must lie in it.
+    /// Its demands on a picture's layout.
     pub picture: PictureNeeds,
 }
 
 impl Default for Needs {
-    /// A device that takes any memory.
+    /// Returns the demands of a device that accepts any memory.
     fn default() -> Self {
         Self {
             limits: Limits {
@@ -102,7 +102,8 @@ impl Default for Needs {
 }
 
 impl Needs {
-    /// The lowest and the highest physical address that the device reaches: any behind an IOMMU.
+    /// Returns the lowest and highest physical address that the device reaches: all behind an
+    /// IOMMU.
     #[must_use]
     pub const fn reach(&self) -> (u64, u64) {
         if self.iommu.is_some() {
@@ -112,8 +113,8 @@ impl Needs {
         (first, physical(self.limits.mask, self.offset))
     }
 
-    /// Whether the numbers make sense: limits that memory can meet, powers of two where they are
-    /// demanded, and an offset that keeps alignment and boundary.
+    /// Returns whether the values are valid: memory can meet the limits, powers of two where
+    /// required, and an offset that keeps alignment and boundary.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let keeps = |multiple: u64| {
@@ -131,7 +132,7 @@ impl Needs {
     }
 }
 
-/// The physical address behind a bus address, as far as there is one.
+/// Returns the physical address of a bus address, limited to the address range.
 const fn physical(bus: u64, offset: i64) -> u64 {
     if bus == u64::MAX {
         return u64::MAX;
@@ -143,7 +144,7 @@ const fn physical(bus: u64, offset: i64) -> u64 {
     }
 }
 
-/// Memory that is free: physical addresses.
+/// A free range of physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// First byte.
@@ -152,63 +153,64 @@ pub struct Run {
     pub len: u64,
 }
 
-/// How a heap gives memory.
+/// How a heap allocates memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeapKind {
     /// Each buffer is one physical run.
     Contiguous,
-    /// A buffer is made of pieces of this many bytes, a power of two of at least a page, each on a
-    /// multiple of its length and completely in reach, at any free place.
+    /// A buffer consists of pieces of this many bytes, a power of two of at least a page. Each
+    /// piece is aligned to its length, completely within reach, and at any free place.
     Pieces(u64),
 }
 
-/// A place that buffers can be allocated from.
+/// A heap that buffers can be allocated from.
 #[derive(Clone, Copy, Debug)]
 pub struct Heap<'a> {
-    /// How it gives memory.
+    /// How it allocates memory.
     pub kind: HeapKind,
     /// The free ranges, in ascending order, without overlaps.
     pub free: &'a [Run],
-    /// Whether an allocation can be told which addresses to use. If not, as a program's from a
-    /// dma-heap, all that is free must suit.
+    /// Whether an allocation can choose its addresses. If not, as for a program that uses a
+    /// dma-heap, all free memory must suit.
     pub directed: bool,
-    /// Bytes that the address of every contiguous buffer is a multiple of in a heap that is not
-    /// directed, a power of two.
+    /// Alignment of every contiguous buffer in bytes, a power of two, in a heap where allocations
+    /// cannot choose addresses.
     pub align: u64,
-    /// Whether the CPU sees it through its caches.
+    /// Whether the CPU accesses it through its caches.
     pub cached: bool,
-    /// Whether pages stand behind it.
+    /// Whether the memory has pages.
     pub pages: bool,
     /// Whether it is protected from the CPU.
     pub protected: bool,
 }
 
-/// The memory to place.
+/// A request for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Bytes of a buffer, at least.
+    /// Minimum bytes of a buffer.
     pub len_bytes: u64,
-    /// Visible bytes of a picture's line; 0 for what is no picture.
+    /// Visible bytes of a picture's line; 0 if it is not a picture.
     pub line_bytes: u64,
-    /// Lines, those of all planes counted at the first plane's stride.
+    /// Number of lines. Lines of all planes count with the first plane's stride.
     pub lines: u64,
-    /// How many buffers.
+    /// Number of buffers.
     pub count: u32,
     /// Bytes of a page, a power of two.
     pub page_bytes: u64,
 }
 
-/// Where buffers go, and how.
+/// Placement of the buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// Index of the heap.
     pub heap: usize,
     /// Bytes of a buffer.
     pub len_bytes: u64,
-    /// Bytes from one line of a picture to the next; 0 for what is no picture.
+    /// Bytes from one line of a picture to the next; 0 if it is not a picture.
     pub stride: u64,
-    /// Lowest physical address that is used; that may be, in a heap that is not directed.
+    /// Lowest physical address in use. If allocations cannot choose addresses: the lowest possible.
     pub first: u64,
-    /// Highest physical address that is used; that may be, in a heap that is not directed.
+    /// Highest physical address in use. If allocations cannot choose addresses: the highest
+    /// possible.
     pub last: u64,
 }

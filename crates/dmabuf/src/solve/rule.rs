@@ -1,9 +1,9 @@
-//! The demands one by one, and the strictest of each kind.
+//! The kinds of demand, and the strictest demand of each kind.
 
 use super::needs::{Needs, Protection, Request};
 use vb3_dma::Constraint;
 
-/// A kind of demand. Of two demands of one kind, one always asks for more.
+/// A kind of demand. Of two different values of one kind, one is always stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Rule {
@@ -13,19 +13,19 @@ pub enum Rule {
     Last,
     /// One physical run (1).
     Contiguous,
-    /// Most bytes of a buffer that must be one segment.
+    /// Maximum bytes of a buffer that must be one segment.
     MaxSegment,
     /// Boundary mask that the physical addresses of a buffer do not cross.
     Boundary,
     /// Boundary mask that the I/O addresses of a buffer do not cross.
     IoBoundary,
-    /// Bytes that a physical address is a multiple of.
+    /// Required alignment of a physical address, in bytes.
     Alignment,
-    /// Bytes of an IOMMU's page, which memory fills whole.
+    /// Bytes of an IOMMU's page. Memory must consist of whole pages.
     Granule,
     /// Bytes of I/O addresses.
     IovaSpace,
-    /// Most bytes that the segments can hold in any layout.
+    /// Maximum bytes that the segments can hold in any layout.
     SegmentCount,
     /// Pages behind the memory (1).
     Pages,
@@ -35,13 +35,13 @@ pub enum Rule {
     Protected,
     /// Memory that is not protected (1).
     Unprotected,
-    /// Bytes that a line's length is a multiple of.
+    /// Required alignment of a line's length, in bytes.
     StrideAlign,
-    /// Most bytes of a line.
+    /// Maximum bytes of a line.
     MaxStride,
-    /// Least bytes of a buffer.
+    /// Minimum bytes of a buffer.
     MinLen,
-    /// Bytes that a buffer's length is a multiple of.
+    /// Required alignment of a buffer's length, in bytes.
     LenAlign,
 }
 
@@ -68,8 +68,8 @@ pub(super) const RULES: [Rule; 18] = [
 ];
 
 impl Rule {
-    /// A short stable name, as it stands in reports: where there is a [`Constraint`] for it, its
-    /// name.
+    /// Returns a short stable name for reports. Equals the name of the matching [`Constraint`] if
+    /// there is one.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Rule {
         }
     }
 
-    /// Whether the smaller of two values asks for more.
+    /// Returns whether the smaller of two values is stricter.
     const fn smaller_is_stricter(self) -> bool {
         matches!(
             self,
@@ -147,8 +147,8 @@ impl Rule {
     }
 }
 
-/// Most bytes that a device with several segments takes, however they lie: one run from a page on,
-/// or single pages where it takes pieces.
+/// Returns the maximum bytes that a device with several segments accepts in any layout: as one run
+/// that starts at a page, or as single pages if `in_pieces`.
 pub(super) fn longest(limits: &vb3_dma::Limits, page_bytes: u64, in_pieces: bool) -> u64 {
     let count = u64::from(limits.max_segments);
     if limits.max_segments == u32::MAX {
@@ -167,7 +167,7 @@ pub(super) fn longest(limits: &vb3_dma::Limits, page_bytes: u64, in_pieces: bool
     if limits.boundary == u64::MAX {
         return count.saturating_mul(segment);
     }
-    // A block takes this many segments, and the run may begin and end within one.
+    // A block needs this many segments, and the run may begin and end inside a block.
     let each = block.div_ceil(segment).max(1);
     let blocks = (count / each).saturating_sub(1);
     by_page.max(blocks.saturating_mul(block))
@@ -178,13 +178,13 @@ pub(super) fn longest(limits: &vb3_dma::Limits, page_bytes: u64, in_pieces: bool
 pub struct Demand {
     /// Index of the device.
     pub device: usize,
-    /// The demand.
+    /// Kind of the demand.
     pub rule: Rule,
-    /// How much, in the rule's unit.
+    /// Value in the rule's unit.
     pub value: u64,
 }
 
-/// Some of the kinds of demand.
+/// A set of kinds of demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rules(pub(super) u32);
 
@@ -206,12 +206,12 @@ impl Rules {
     }
 }
 
-/// The strictest demand of each kind. The others of its kind are met where it is.
+/// The strictest demand of each kind. Memory that meets it also meets the others of that kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strictest([Option<Demand>; RULES.len()]);
 
 impl Strictest {
-    /// The strictest of all demands of devices, but for one.
+    /// Returns the strictest demands of devices, ignoring one demand.
     pub(super) fn of(devices: &[Needs], request: &Request, but: Option<Demand>) -> Self {
         let mut all = Self([None; RULES.len()]);
         for (device, needs) in devices.iter().enumerate() {
@@ -246,7 +246,8 @@ impl Strictest {
         *self.0.get(rule as usize)?
     }
 
-    /// The value of a rule, if it is among those that count; else the other.
+    /// Returns the value of a rule if `among` contains it and a device demands it; otherwise
+    /// `otherwise`.
     pub(super) fn value(&self, rule: Rule, among: Rules, otherwise: u64) -> u64 {
         match self.demand(rule) {
             Some(demand) if among.has(rule) => demand.value,
