@@ -14,7 +14,7 @@ const END: u32 = 9;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 40;
-/// Longest name. Names are copied for every node below, and shared by properties.
+/// Maximum length of a name. Names are copied for every node below, and shared by properties.
 const MAX_NAME: usize = 255;
 
 /// One token of the structure block.
@@ -22,7 +22,7 @@ const MAX_NAME: usize = 255;
 pub(crate) enum Token<'a> {
     /// A node begins.
     Begin(&'a str),
-    /// A property of the node that began last.
+    /// A property of the most recent node.
     Property(&'a str, &'a [u8]),
     /// A node ends.
     End,
@@ -35,11 +35,11 @@ pub(crate) enum Token<'a> {
 pub(crate) struct Reader<'a> {
     dtb: &'a [u8],
     strings: &'a [u8],
-    /// Offset of the token that was read last, in bytes from the start.
+    /// Offset of the most recent token, in bytes from the start.
     start: usize,
-    /// The next token.
+    /// Offset of the next token.
     at: usize,
-    /// Where the structure block ends.
+    /// End of the structure block.
     end: usize,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An error at the token that was read last.
+    /// Returns an error at the most recent token.
     pub(crate) const fn damaged(&self, damage: Damage) -> Error {
         Error::Damaged {
             offset: self.start,
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next token.
+    /// Reads the next token.
     pub(crate) fn token(&mut self) -> Result<Token<'a>, Error> {
         loop {
             self.start = self.at;
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         value.ok_or_else(|| self.damaged(Damage::NoEnd))
     }
 
-    /// Skips so many bytes and aligns to four; `None` beyond the block's end.
+    /// Skips this many bytes and aligns to four; `None` beyond the block's end.
     fn skip(&mut self, bytes: usize) -> Option<()> {
         let next = self.at.checked_add(bytes)?.checked_next_multiple_of(4)?;
         self.at = Some(next).filter(|&next| next <= self.end)?;

@@ -64,8 +64,8 @@ impl Board {
     /// Reads a flattened device tree.
     ///
     /// # Errors
-    /// [`Error`]: the bytes are no tree, a damaged tree, or a tree beyond the bounds. The message names the
-    /// damaged part and its byte offset, the expected value, and a remedy.
+    /// [`Error`]: the bytes are not a tree, are damaged, or exceed the bounds. The message names
+    /// the damaged part and its byte offset, the expected value, and a remedy.
     pub fn read(dtb: &[u8]) -> Result<Self, Error> {
         let tree = Tree::read(dtb)?;
         let mut not_taken = Vec::new();

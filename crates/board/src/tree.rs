@@ -27,7 +27,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// The root.
+    /// Returns the root.
     pub(crate) const ROOT: Id = 0;
 
     /// Reads a flattened tree.
@@ -87,7 +87,7 @@ impl Tree {
         }
     }
 
-    /// All nodes, parents before their children.
+    /// Returns all nodes, parents before their children.
     pub(crate) fn all(&self) -> impl Iterator<Item = Id> + '_ {
         0..self.nodes.len()
     }
@@ -103,7 +103,7 @@ impl Tree {
         path.rsplit_once('/').map_or(path, |(_, name)| name)
     }
 
-    /// The node above.
+    /// Returns the parent node.
     pub(crate) fn parent(&self, id: Id) -> Option<Id> {
         self.nodes.get(id)?.parent
     }
@@ -117,12 +117,12 @@ impl Tree {
         self.all().filter(move |&id| self.parent(id) == Some(of))
     }
 
-    /// The node at a path.
+    /// Returns the node at a path.
     pub(crate) fn find(&self, path: &str) -> Option<Id> {
         self.nodes.iter().position(|node| node.path == path)
     }
 
-    /// The node that a reference names.
+    /// Returns the node that a phandle refers to.
     pub(crate) fn by_phandle(&self, phandle: u32) -> Option<Id> {
         self.phandles.get(&phandle).copied()
     }
