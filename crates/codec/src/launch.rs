@@ -21,7 +21,7 @@ pub enum Failure {
          it"
     )]
     NoLibrary {
-        /// In words.
+        /// Name of the codec, for messages.
         codec: &'static str,
     },
     /// No process, thread, socket or memory.
@@ -29,7 +29,7 @@ pub enum Failure {
     System {
         /// The step that failed.
         what: &'static str,
-        /// Linux's number.
+        /// Linux's errno.
         errno: i32,
     },
 }
@@ -82,7 +82,7 @@ impl Launch {
         ))
     }
 
-    /// The same with a program that has codecs of another library.
+    /// As [`program`](Self::program), for a program that has codecs of another library.
     pub fn other_program(program: impl Into<PathBuf>) -> Self {
         let how = How::Program(program.into(), Vec::new());
         Self { how, other: true }
@@ -106,14 +106,14 @@ impl Launch {
         Self::by(How::Thread(serve::built_in))
     }
 
-    /// The same with codecs of another library.
+    /// As [`in_thread`](Self::in_thread), with codecs of another library.
     #[must_use]
     pub const fn in_thread_with(make: MakeCodec) -> Self {
         let how = How::Thread(make);
         Self { how, other: true }
     }
 
-    /// Passes the worker's end of the socket to `take`, which must have it served as
+    /// Passes the worker's end of the socket to `take`, which must serve it as
     /// [`serve`](crate::serve) does.
     ///
     /// The server does not end with the [`Worker`], but finds the socket closed. Every kind can be
