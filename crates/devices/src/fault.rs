@@ -27,7 +27,7 @@ pub enum FrameFault {
     Torn,
     /// It is returned with `V4L2_BUF_FLAG_ERROR`.
     Flagged,
-    /// Every plane reports at most so many bytes (`bytesused`).
+    /// Every plane reports at most this many bytes (`bytesused`).
     Short {
         /// Bytes.
         len: u64,

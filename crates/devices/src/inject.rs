@@ -79,7 +79,7 @@ impl Inject {
         true
     }
 
-    /// Whether a fault is asked for.
+    /// Returns whether a fault is requested.
     pub(crate) fn wants(&self, fault: Fault) -> bool {
         self.pending[fault as usize]
     }

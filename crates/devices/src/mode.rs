@@ -19,13 +19,13 @@ const COLOR: Colorimetry = Colorimetry {
     quantization: 0,
 };
 
-/// Every size there is.
+/// All supported sizes.
 pub(crate) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     width: (SIZE_MIN, WIDTH_MAX, SIZE_MIN),
     height: (SIZE_MIN, HEIGHT_MAX, SIZE_MIN),
 };
 
-/// Every interval there is.
+/// All supported intervals.
 pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
     max: Fraction::new(1, 1),

@@ -82,7 +82,7 @@ pub fn bytes(format: &PixelFormat, size: Size) -> usize {
 
 fn component_bytes(format: &PixelFormat, size: Size, index: usize) -> usize {
     let bytes = format.component_bytes(index, size.width, size.height);
-    // No size there is overflows.
+    // No supported size overflows.
     bytes.unwrap_or_default()
 }
 

@@ -125,7 +125,7 @@ pub(crate) trait Engine<C> {
         false
     }
 
-    /// A caller found no finished buffer.
+    /// Handles a caller that found no finished buffer.
     fn note_waiter(&mut self, waiter: Waiter) {
         let _ = waiter;
     }
@@ -135,13 +135,13 @@ pub(crate) trait Engine<C> {
         None
     }
 
-    /// A buffer was allocated.
+    /// Handles the allocation of a buffer.
     fn buf_init(&mut self, formats: &Self::Formats) -> Result<(), DriverError> {
         let _ = formats;
         Ok(())
     }
 
-    /// A buffer was freed.
+    /// Handles the release of a buffer.
     fn buf_cleanup(&mut self, formats: &Self::Formats) {
         let _ = formats;
     }

@@ -10,11 +10,11 @@ use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Subsamplin
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress};
 
-/// Most pictures under way.
+/// Maximum number of pictures being encoded.
 const MAX_AHEAD: usize = 3;
 /// Largest number of events handled at once. The rest makes the descriptor readable again.
 const MAX_EVENTS: usize = 64;
-/// As webcams have it.
+/// Quality of the files, as webcams have it.
 const QUALITY: u8 = 85;
 
 /// A picture being encoded, with the buffer for its file.
@@ -41,7 +41,7 @@ impl<C> JpegEncoder<C> {
         }
     }
 
-    /// Whether it takes another picture now.
+    /// Returns whether it accepts another picture now.
     pub(super) fn has_room(&self) -> bool {
         self.coding.len() < MAX_AHEAD
     }

@@ -9,7 +9,7 @@ use crate::surface::{Trouble, Way};
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress};
 
-/// A frame on its way to a buffer.
+/// A frame that is being moved to a buffer.
 #[derive(Debug)]
 pub(super) struct Moving<C> {
     stamp: Stamp,
@@ -20,11 +20,11 @@ pub(super) struct Moving<C> {
 /// The current step of a frame.
 #[derive(Debug)]
 enum Stage {
-    /// The JPEG encoder copies the source's picture, and has so many samples.
+    /// The JPEG encoder copies the source's picture. The number counts the samples copied so far.
     Filling(usize),
     /// The source's picture is written to the buffer.
     Writing(Way),
-    /// The scaler copies the source's picture, and has so many bytes.
+    /// The scaler copies the source's picture. The number counts the bytes copied so far.
     TakingIn(Plan, usize),
     /// A thread scales it.
     Scaling,

@@ -9,7 +9,7 @@ use yuv::{
     YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
 };
 
-/// Which values Y'CbCr takes.
+/// Range of Y'CbCr values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Range {
     /// Y from 16 to 235, chroma from 16 to 240.
@@ -19,12 +19,12 @@ pub enum Range {
     Full,
 }
 
-/// How Y'CbCr is meant.
+/// Colour encoding of Y'CbCr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Color {
     /// The matrix of its conversion from R'G'B'.
     pub matrix: Matrix,
-    /// Which values it takes.
+    /// Range of its values.
     pub range: Range,
 }
 

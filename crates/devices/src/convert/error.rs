@@ -1,9 +1,9 @@
-//! Why a picture cannot be converted.
+//! Errors of conversions.
 
 use crate::picture::Rect;
 use vb3_v4l2::FourCc;
 
-/// A refusal.
+/// Reason why a picture cannot be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConvertError {
@@ -18,7 +18,7 @@ pub enum ConvertError {
     },
     /// Lines of a plane overlap, or their stride exceeds the longest line.
     Stride {
-        /// Which plane.
+        /// Plane index.
         plane: usize,
         /// Bytes of a line's samples.
         wanted: usize,
@@ -27,11 +27,11 @@ pub enum ConvertError {
     },
     /// A plane is too short for its lines.
     Short {
-        /// Which plane.
+        /// Plane index.
         plane: usize,
         /// Bytes needed.
         wanted: usize,
-        /// Bytes there are.
+        /// Bytes present.
         found: usize,
     },
     /// The crop rectangle is odd, empty, or not inside the source.
@@ -40,7 +40,7 @@ pub enum ConvertError {
     Compose(Rect),
     /// No memory for an intermediate picture.
     NoMemory {
-        /// Bytes wanted.
+        /// Bytes requested.
         bytes: usize,
     },
     /// A library refused checked input.
@@ -50,14 +50,14 @@ pub enum ConvertError {
 /// The step that a library refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// To scale.
+    /// Scaling.
     Scale,
-    /// To convert colours.
+    /// Colour conversion.
     Color,
 }
 
 impl ConvertError {
-    /// The number a program sees.
+    /// Returns the Linux errno for the program, positive.
     #[must_use]
     pub const fn errno(self) -> i32 {
         match self {

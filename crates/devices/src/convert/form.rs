@@ -333,7 +333,7 @@ impl<'a> PictureMut<'a> {
 pub(super) struct Buffer(Vec<u8>);
 
 impl Buffer {
-    /// Returns at least so many bytes of unspecified content.
+    /// Returns at least this many bytes of unspecified content.
     pub(super) fn bytes(&mut self, bytes: usize) -> Result<&mut [u8], ConvertError> {
         if let Some(more) = bytes.checked_sub(self.0.len()) {
             self.0

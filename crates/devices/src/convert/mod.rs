@@ -43,9 +43,9 @@ pub struct Job {
     pub compose: Rect,
     /// Clockwise rotation, after mirroring.
     pub rotate: Rotate,
-    /// Whether left and right change places.
+    /// Whether left and right are exchanged.
     pub hflip: bool,
-    /// Whether top and bottom change places.
+    /// Whether top and bottom are exchanged.
     pub vflip: bool,
     /// Colour encoding of the source's Y'CbCr; no effect for R'G'B'.
     pub source_color: Color,

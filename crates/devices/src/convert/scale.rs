@@ -1,4 +1,4 @@
-//! Planes in other measures.
+//! Scales planes to other sizes.
 
 use super::error::{ConvertError, Step};
 use super::form::{Buffer, Picture, PictureMut, Plane, PlaneMut, Shape};

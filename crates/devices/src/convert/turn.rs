@@ -30,7 +30,7 @@ impl Rotate {
         }
     }
 
-    /// Whether width and height change places.
+    /// Returns whether the rotation exchanges width and height.
     #[must_use]
     pub const fn swaps(self) -> bool {
         matches!(self, Self::Quarter | Self::ThreeQuarters)

@@ -1,4 +1,4 @@
-//! How a frame comes into being: the sensor's pattern, its mosaic, the debayer and the scaler.
+//! Renders a frame: the sensor's pattern, its mosaic, the debayer and the scaler.
 //!
 //! Source: Linux 7.2 drivers/media/test-drivers/vimc/vimc-debayer.c and vimc-scaler.c.
 

@@ -181,7 +181,7 @@ pub(crate) struct Entity<C> {
     index: usize,
     spec: &'static EntitySpec,
     port: [Port; 1],
-    /// How frames come into being, while the node streams.
+    /// The chain that renders frames, while the node streams.
     chain: Option<Chain>,
     work: Option<Work<C>>,
     picture: Vec<u8>,
@@ -335,7 +335,7 @@ impl<C> Engine<C> for Entity<C> {
             .finish(flow, work.token, state, payloads, progress);
     }
 
-    /// Takes the next frame. A frame without a buffer does not come into being.
+    /// Takes the next frame. Without a buffer, no frame is rendered.
     fn step(
         &mut self,
         stream: &mut Stream<Video, C>,

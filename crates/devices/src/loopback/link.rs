@@ -130,7 +130,7 @@ impl Shared {
         }
     }
 
-    /// Returns memory for a frame of so many bytes.
+    /// Returns memory for a frame of this many bytes.
     pub(super) fn memory(&mut self, len: u64) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.spare);
         // CAST: no longer than an allocated buffer.

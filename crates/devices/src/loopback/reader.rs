@@ -129,7 +129,7 @@ fn is_free<C: 'static>(shared: &Shared, token: &Active<C>, bus: &mut dyn Bus<C>)
     !loans.any(|loan| is_same(loan, token, bus))
 }
 
-/// A frame is not readable from the writer's buffer any more.
+/// The writer's buffer no longer has the frame.
 struct Lost;
 
 /// The bytes of a passed frame, and how many were moved for it.

@@ -18,7 +18,7 @@ use vb3_v4l2::{
     QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver,
 };
 
-/// How far a drain is.
+/// Progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Drain {
     /// None is under way.
@@ -123,7 +123,7 @@ pub(crate) struct Coder<S, C> {
     planarity: Planarity,
     pub(super) coded: Vec<&'static PixelFormat>,
     pub(super) raw: Vec<&'static PixelFormat>,
-    /// Lines of pictures are multiples of so many bytes.
+    /// Lines of pictures are multiples of this many bytes.
     pub(super) stride: u32,
     pub(super) output: M2mQueue<C>,
     pub(super) capture: M2mQueue<C>,

@@ -29,7 +29,7 @@ pub(crate) struct FrameConverter<C> {
     policy: QueuePolicy,
     planarity: Planarity,
     formats: Vec<&'static PixelFormat>,
-    /// Lines of pictures are multiples of so many bytes.
+    /// Lines of pictures are multiples of this many bytes.
     stride: u32,
     output: M2mQueue<C>,
     capture: M2mQueue<C>,

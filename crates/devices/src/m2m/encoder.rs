@@ -30,7 +30,7 @@ use vb3_v4l2::{
     FrameIntervals, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget,
 };
 
-/// OUTPUT buffers it needs.
+/// Minimum number of OUTPUT buffers.
 const MIN_BUFFERS: u32 = 2;
 
 /// A picture's result, waiting for a buffer.

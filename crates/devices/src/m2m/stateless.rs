@@ -52,7 +52,7 @@ pub(crate) struct StatelessDecoder<C> {
     planarity: Planarity,
     coded: Vec<&'static PixelFormat>,
     raw: Vec<&'static PixelFormat>,
-    /// Lines of pictures are multiples of so many bytes.
+    /// Lines of pictures are multiples of this many bytes.
     stride: u32,
     output: M2mQueue<C>,
     capture: M2mQueue<C>,

@@ -7,7 +7,7 @@ use crate::spec::SinkSpec;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// Longest wait for permission.
+/// Maximum time to wait for permission.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How many pictures may still pass.

@@ -46,7 +46,7 @@ impl Recorder for Png {
         let path = self.name.with(self.next);
         self.next = self.next.saturating_add(1);
         write_png(&path, frame.size(), &frame.to_rgb()).map_err(|e| {
-            // Half a picture is none.
+            // Removes an incomplete file.
             let _ = std::fs::remove_file(&path);
             Failure::new(format!(
                 "cannot write {}: {e}; make room on the disk, or record to other files",

@@ -44,7 +44,7 @@ impl Files {
         })
     }
 
-    /// Goes on in another file.
+    /// Continues in another file.
     pub(super) fn next(&mut self) -> Result<(), Failure> {
         let count = self.count.saturating_add(1);
         let path = name::nth(&self.path, count);

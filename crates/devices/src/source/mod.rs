@@ -63,7 +63,7 @@ struct Playing {
 /// Whether a picture is available.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// Yes.
+    /// A picture is available.
     Frame,
     /// Not yet; the source's descriptor becomes readable.
     Later,

@@ -88,7 +88,7 @@ impl DeviceSpec {
     }
 }
 
-/// Whether two fractions are one number.
+/// Returns whether two fractions have the same value.
 pub(crate) fn same(a: Fraction, b: Fraction) -> bool {
     let cross = |a: u32, b: u32| u64::from(a) * u64::from(b);
     cross(a.numerator, b.denominator) == cross(b.numerator, a.denominator)

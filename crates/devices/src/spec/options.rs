@@ -56,7 +56,7 @@ enum Kinds {
 pub struct DeviceOption {
     /// Its name.
     pub name: &'static str,
-    /// The values it takes.
+    /// Its allowed values.
     pub values: &'static str,
     /// Its effect.
     pub meaning: &'static str,

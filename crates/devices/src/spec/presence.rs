@@ -1,4 +1,4 @@
-//! When a device is there.
+//! The times at which a device appears and disappears.
 
 use super::parse::parse_in;
 use super::{DeviceSpec, SpecError};

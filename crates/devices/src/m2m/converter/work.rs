@@ -39,9 +39,9 @@ impl<C> UnderWay<C> {
 
 /// The current step of a picture.
 enum Stage {
-    /// It is read.
+    /// The picture is being read.
     Reading(Way),
-    /// The thread has it.
+    /// The thread converts the picture.
     Converting,
     /// The converted picture is written.
     Writing(Task, Way),

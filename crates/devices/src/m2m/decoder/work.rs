@@ -379,7 +379,7 @@ impl<C> Decoder<C> {
         self.holds(format.visible.width, format.visible.height) && self.has_bits(format.bits)
     }
 
-    /// Returns whether samples have so many bits in the current buffers.
+    /// Returns whether samples in the current buffers have `bits` bits.
     pub(super) fn has_bits(&self, bits: u8) -> bool {
         pixfmt::lookup(self.own.held.fourcc).is_some_and(|pixel| has_bits(pixel, bits))
     }
@@ -516,7 +516,7 @@ const fn field_of(field: Field) -> u32 {
     }
 }
 
-/// Returns whether a format's samples have so many bits.
+/// Returns whether a format's samples have `bits` bits.
 fn has_bits(pixel: &PixelFormat, bits: u8) -> bool {
     pixel.bits == u32::from(bits)
 }

@@ -299,8 +299,8 @@ impl<C> Encoder<C> {
         }
     }
 
-    /// A packet did not reach its buffer. The next picture must be independent, since those that refer
-    /// to it are useless.
+    /// Handles a packet that did not reach its buffer. The next picture must be independent, since
+    /// pictures that refer to the lost one are useless.
     fn lose(&mut self, trouble: Trouble) {
         self.own.controls.force_key = true;
         match trouble {

@@ -32,9 +32,9 @@ pub(super) struct Job {
     pub(super) size: Size,
     pub(super) interval: Fraction,
     pub(super) end: ClipEnd,
-    /// It is one picture.
+    /// Whether it is a single picture.
     pub(super) still: bool,
-    /// Longest wait for one picture.
+    /// Maximum time to wait for one picture.
     pub(super) patience: Duration,
     /// The program that decodes it.
     pub(super) program: PathBuf,
