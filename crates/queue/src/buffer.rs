@@ -168,9 +168,9 @@ impl<M: MemOps> fmt::Debug for QueueBuffer<M> {
 pub enum PlaneLocation {
     /// MMAP: the offset for mmap.
     Cookie(u64),
-    /// USERPTR: the address from the last QBUF; 0 for none.
+    /// USERPTR: the address from the last QBUF or PREPARE_BUF; 0 for none.
     UserPtr(u64),
-    /// DMABUF: the descriptor's number from the last QBUF; 0 for none.
+    /// DMABUF: the descriptor's number from the last QBUF or PREPARE_BUF; 0 for none.
     Fd(i32),
 }
 
