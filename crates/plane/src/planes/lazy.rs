@@ -86,7 +86,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             }
             Ok(run)
         });
-        mapped?
+        mapped.map_err(own_error)?
     }
 
     /// Maps memory. If that fails and the memory is placed lazily, places it for all attached
@@ -110,7 +110,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             // The reason why the devices cannot share the current place is more useful to the
             // caller than the reason why the memory cannot move.
             (Err(_), Some(refused)) => Err(refused),
-            (Err(e), None) => Err(short(e)),
+            (Err(e), None) => Err(own_error(e)),
         }
     }
 
@@ -120,7 +120,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         if is_placed != Some(false) {
             return Ok(());
         }
-        self.buffers.place(memory).map(|_| ()).map_err(short)
+        self.buffers.place(memory).map(|_| ()).map_err(own_error)
     }
 
     /// Returns an import's address for its device. Maps it again if the memory was moved.
@@ -146,8 +146,10 @@ fn is_of_place(refused: PlaneError) -> bool {
     )
 }
 
-/// Converts the error of a failed placement.
-fn short(e: Error) -> PlaneError {
+/// Converts the error of a queue's own memory: a shortage is ENOMEM, as where memory is allocated.
+///
+/// Source: Linux 7.2 `vb2_dc_alloc`, `vb2_dc_mmap`.
+pub(super) fn own_error(e: Error) -> PlaneError {
     match e {
         Error::Dma(vb3_dma::Error::NoMemory(_)) => PlaneError::NoMemory(e.reason()),
         _ => PlaneError::from(e),

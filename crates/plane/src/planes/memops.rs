@@ -1,6 +1,7 @@
 //! [`MemOps`] for a process.
 
 use super::copy::Bytes;
+use super::lazy::own_error;
 use super::{
     Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
 };
@@ -106,7 +107,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             }
             (_, Due::CpuAccess) => self
                 .bracket(plane, sync_for == SyncFor::Device)
-                .map_err(PlaneError::from),
+                .map_err(own_error),
             (
                 Kind::Allocated {
                     memory,
@@ -420,7 +421,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
         let mmap = self
             .buffers
-            .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes))?;
+            .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes));
+        let mmap = mmap.map_err(own_error)?;
         Ok(PlaneMmap { memory, mmap })
     }
 

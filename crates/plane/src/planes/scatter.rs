@@ -1,5 +1,6 @@
 //! Scattered planes: pages mapped for their own device, and the segments that drivers get.
 
+use super::lazy::own_error;
 use super::{Plane, Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
@@ -48,7 +49,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             };
             Ok(())
         });
-        handed.map_err(PlaneError::from)
+        handed.map_err(|e| match e {
+            // The copy for a device that bounces could not be made.
+            Error::Dma(vb3_dma::Error::NoSuchMemory(_)) => PlaneError::Io(e.reason()),
+            _ => own_error(e),
+        })
     }
 
     /// Returns segment `index` of a scattered plane, as its device sees it. `None` past the last
