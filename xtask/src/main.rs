@@ -19,6 +19,7 @@ mod pictures;
 mod reach;
 mod setup;
 mod sh;
+mod sim;
 mod storm;
 mod table;
 mod tidy;
@@ -61,6 +62,8 @@ enum Task {
     Fluster(fluster::Args),
     /// Kill, confuse and interrupt programs for long: nothing hangs, is held or is lost
     Storm(storm::Args),
+    /// Simulate the whole stack by seed, or show which planted errors seeds find
+    Sim(sim::Args),
     /// Make what users install: a static binary in a tarball and in a Debian package
     Dist(dist::Args),
     /// Install the system packages that demo and test need
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Task::Exact(args) => exact::run(&args),
         Task::Fluster(args) => fluster::run(&args),
         Task::Storm(args) => storm::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
         Task::Bindings => bindings::run(),

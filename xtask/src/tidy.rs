@@ -67,6 +67,19 @@ const ROOMS: &[Room] = &[
         ],
         false,
     ),
+    // Simulates programs on a world by seed; nothing depends on it.
+    room(
+        "vb3-sim",
+        &[
+            "vb3-codec",
+            "vb3-devices",
+            "vb3-host",
+            "vb3-machine",
+            "vb3-v4l2",
+            "vb3-world",
+        ],
+        false,
+    ),
     // Knows device trees; depends on nothing of ours.
     room("vb3-board", &[], false),
     room(

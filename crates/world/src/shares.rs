@@ -122,6 +122,11 @@ impl Shares {
         }
     }
 
+    /// Shows exports as memfds from now on.
+    pub(super) fn export_memfds(&mut self) {
+        self.exporter = None;
+    }
+
     /// Uses another exporter than the kernel, for tests.
     #[cfg(test)]
     pub(super) fn set_exporter(&mut self, exporter: Box<dyn Exporter + Send>) {

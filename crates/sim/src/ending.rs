@@ -1,0 +1,150 @@
+//! The end of a simulation: no more faults, frames from every device, and then nothing is held.
+
+use crate::api::Model;
+use crate::model::Place;
+use crate::plan::{Dice, Pace};
+use crate::run::{Check, Sim};
+use crate::steps::At;
+use vb3_host::Backend as _;
+use vb3_machine::Faults;
+use vb3_world::LeftOver;
+
+/// Buffers that each queue must give.
+const ENOUGH: u32 = 3;
+/// Ticks within which it must.
+const MOST_TICKS: u32 = 400;
+/// Longest step of a given clock.
+const STEP_NS: u64 = 40_000_000;
+
+impl Sim<'_> {
+    pub(crate) fn end(&mut self) -> Check {
+        self.note(|| "faults end".to_owned());
+        self.counts.faults += self.world.machine().injected_faults();
+        self.world.machine_mut().set_faults(Faults::Off);
+        for at in 0..self.nodes.len() {
+            if self.nodes.get(at).is_some_and(|node| !node.present) {
+                self.plug(at, true)?;
+            }
+        }
+        self.progress()?;
+        self.start_anew()?;
+        self.close_everything()
+    }
+
+    /// Streams that nothing has disturbed go on by themselves.
+    fn progress(&mut self) -> Check {
+        let mut dice = Dice::new(self.plan.seed, 2);
+        for file in 0..self.files.len() {
+            let is_camera = (self.files.get(file))
+                .filter(|file| !file.dead)
+                .and_then(|file| self.nodes.get(file.node))
+                .is_some_and(|node| node.name == "camera");
+            let at = (file, 0);
+            let goes = |sim: &Self| {
+                let queue = sim.queue(at).ok()?;
+                (queue.streaming && queue.queued() >= 3).then_some(queue.taken)
+            };
+            let Some(before) = goes(self).filter(|_| is_camera && !self.disturbed) else {
+                continue;
+            };
+            for tick in 0.. {
+                if self.queue(at)?.taken > before {
+                    break;
+                }
+                if tick >= MOST_TICKS {
+                    return Err(format!("the stream of {at:?} does not go on"));
+                }
+                self.dequeue(at, &mut dice)?;
+                self.settle()?;
+                self.pass(STEP_NS)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every camera and display works for a program that begins now.
+    fn start_anew(&mut self) -> Check {
+        let programs: Vec<u32> = self.programs.keys().copied().collect();
+        for program in programs {
+            self.kill(program)?;
+        }
+        self.settle()?;
+        let Some(&program) = self.programs.keys().next() else {
+            return Ok(());
+        };
+        self.revoked = false;
+        self.disturbed = false;
+        for node in 0..self.nodes.len() {
+            let name = self.nodes.get(node).map(|node| node.name.clone());
+            if matches!(name.as_deref(), Some("camera" | "display")) {
+                self.expect_frames(program, node)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_frames(&mut self, program: u32, node: usize) -> Check {
+        let Some(file) = self.open_node(program, node)? else {
+            return Err("a device that is plugged in cannot be opened".to_owned());
+        };
+        let at = (file, 0);
+        let mut dice = Dice::new(self.plan.seed, 3);
+        if !self.request(at, Model::Mmap, 4, false)? || !self.fill(at, &mut dice)? {
+            return Err(format!("no buffers for node {node} after all faults"));
+        }
+        if !self.stream(at, true)? {
+            return Err(format!("node {node} does not stream after all faults"));
+        }
+        for _ in 0..MOST_TICKS {
+            if self.queue(at)?.taken >= ENOUGH {
+                self.close(file);
+                return Ok(());
+            }
+            self.dequeue(at, &mut dice)?;
+            self.settle()?;
+            self.fill(at, &mut dice)?;
+            self.pass(STEP_NS)?;
+        }
+        Err(format!(
+            "node {node} gives no buffers after all faults: {:?}",
+            self.queue(at)?
+        ))
+    }
+
+    /// Queues all that the program has.
+    fn fill(&mut self, at: At, dice: &mut Dice) -> Check<bool> {
+        for _ in 0..8 {
+            if !self
+                .buffers(at)
+                .values()
+                .any(|place| *place == Place::Program)
+            {
+                return Ok(true);
+            }
+            self.enqueue(at, dice, false)?;
+            self.settle()?;
+        }
+        Ok(self.queue(at)?.queued() > 0)
+    }
+
+    /// Conservation: once all is closed, nothing is held.
+    fn close_everything(&mut self) -> Check {
+        let programs: Vec<u32> = self.programs.keys().copied().collect();
+        for program in programs {
+            self.kill(program)?;
+        }
+        // Lazy flushes and delayed frees have their turn.
+        for _ in 0..4 {
+            self.world.tick();
+        }
+        let left = self.world.left_over();
+        if left != LeftOver::default() {
+            return Err(format!("still held: {left:?}"));
+        }
+        if self.plan.pace == Pace::Virtual {
+            let own = self.world.own_time();
+            self.counts.time_ns = own.map_or(0, |own| own.now_ns - own.origin_ns);
+        }
+        Ok(())
+    }
+}

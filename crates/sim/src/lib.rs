@@ -1,0 +1,30 @@
+//! The whole stack by seed: `world` and all below it in one thread, without a front end.
+//!
+//! A seed gives a machine, devices, programs and faults ([`Plan`]), and a list of steps. Each step is
+//! one call of a program, or an event that programs do not cause. After each step, [`simulate`] compares
+//! the result with a reference model. At the end it stops all faults, expects frames from every device,
+//! closes everything, and expects that nothing is held.
+//!
+//! ```
+//! let plan = vb3_sim::Plan::of(7);
+//! let outcome = vb3_sim::simulate(&plan, true);
+//! assert_eq!(outcome.failure, None);
+//! assert_eq!(outcome.trace, vb3_sim::simulate(&plan, true).trace);
+//! ```
+#![forbid(unsafe_code)]
+
+mod api;
+mod ending;
+mod memory;
+mod model;
+mod moves;
+mod pixels;
+mod plan;
+mod process;
+mod run;
+mod shrink;
+mod steps;
+
+pub use plan::{Pace, Plan};
+pub use run::{Counts, Outcome, simulate};
+pub use shrink::shrink;

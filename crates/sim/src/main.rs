@@ -1,0 +1,135 @@
+//! `vb3-sim`: runs seeds.
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use vb3_sim::{Counts, Plan, shrink, simulate};
+
+/// Simulate the whole stack by seed
+#[derive(Debug, Parser)]
+#[command(name = "vb3-sim")]
+struct Args {
+    /// Run this seed alone and print its trace
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "from"], value_parser = seed)]
+    seed: Option<u64>,
+    /// How many seeds to run
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
+    from: u64,
+    /// Stop at the first failure, and print its seed only
+    #[arg(long)]
+    brief: bool,
+}
+
+/// Most failing seeds that are shown.
+const MOST_SHOWN: usize = 5;
+
+fn seed(text: &str) -> Result<u64, String> {
+    let parsed = text.parse::<u64>();
+    parsed.map_err(|_| format!("a seed is a number from 0 to {}", u64::MAX))
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // A panic is a failure of its seed, with its message.
+    std::panic::set_hook(Box::new(|_| {}));
+    match args.seed {
+        Some(seed) => one(seed),
+        None => many(&args),
+    }
+}
+
+fn one(seed: u64) -> ExitCode {
+    let plan = Plan::of(seed);
+    let outcome = simulate(&plan, true);
+    say(&format!("{plan}\n{}", outcome.trace));
+    match outcome.failure {
+        None => ExitCode::SUCCESS,
+        Some(_) => {
+            show(&plan);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints; a closed pipe ends nothing.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints a failing plan, made small.
+fn show(plan: &Plan) {
+    let least = shrink(plan);
+    let outcome = simulate(&least, true);
+    let why = outcome.failure.unwrap_or_default();
+    let trace = outcome.trace;
+    say(&format!(
+        "{least}\nthe least steps that fail:\n{trace}FAILED: {why}"
+    ));
+    say(&format!(
+        "again: cargo run --release -p vb3-sim -- --seed {}",
+        plan.seed
+    ));
+}
+
+fn many(args: &Args) -> ExitCode {
+    let began = Instant::now();
+    let mut told = began;
+    let mut total = Counts::default();
+    let mut failed = Vec::new();
+    let terminal = std::io::stderr().is_terminal();
+    for done in 0..args.seeds {
+        let plan = Plan::of(args.from.saturating_add(done));
+        let outcome = simulate(&plan, false);
+        total.calls += outcome.counts.calls;
+        total.cycles += outcome.counts.cycles;
+        total.pictures += outcome.counts.pictures;
+        total.faults += outcome.counts.faults;
+        total.time_ns = total.time_ns.saturating_add(outcome.counts.time_ns);
+        if let Some(why) = outcome.failure {
+            say(&format!("seed {} failed: {why}", plan.seed));
+            failed.push(plan.seed);
+            if args.brief {
+                return ExitCode::FAILURE;
+            }
+            if failed.len() <= MOST_SHOWN {
+                show(&plan);
+            }
+        }
+        if terminal && told.elapsed() > Duration::from_millis(200) {
+            told = Instant::now();
+            eprint!(
+                "\r{} of {} seeds, {} failed",
+                done + 1,
+                args.seeds,
+                failed.len()
+            );
+        }
+    }
+    if terminal {
+        eprintln!();
+    }
+    let took = began.elapsed().as_secs_f64();
+    let per_second = |n: u64| n as f64 / took.max(1e-9);
+    say(&format!(
+        "{} seeds in {took:.1} s on one core: {:.0} seeds, {:.0} calls and {:.0} buffer cycles a \
+         second; {} pictures compared, {} injected faults, {:.1} hours of simulated time; {} failed",
+        args.seeds,
+        per_second(args.seeds),
+        per_second(total.calls),
+        per_second(total.cycles),
+        total.pictures,
+        total.faults,
+        total.time_ns as f64 / 3.6e12,
+        failed.len(),
+    ));
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,134 @@
+//! The reference model: expected files, queues and buffers.
+
+use crate::api::{Kind, Model};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use vb3_host::{CallId, FileId, Tag};
+
+/// A node, as the simulation found it at the start.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) present: bool,
+    /// Checksums of what was written to it; a loopback's reader delivers only these.
+    pub(crate) written: BTreeSet<u32>,
+    /// Something was written whose bytes the model does not know.
+    pub(crate) unknown: bool,
+    /// The node whose writes this one delivers.
+    pub(crate) writer: Option<usize>,
+}
+
+/// The holder of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Program,
+    Prepared,
+    Queue,
+}
+
+/// A buffer of a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    pub(crate) place: Place,
+    /// Its memory, in the model's count; zero for none yet.
+    pub(crate) memory: u64,
+    /// The memory's generation when it was queued.
+    pub(crate) generation: u64,
+    /// The descriptor that was queued, or the program's slot.
+    pub(crate) fd: i32,
+    pub(crate) slot: u32,
+}
+
+/// A picture's size, pixel format, and bytes.
+pub(crate) type Picture = (u32, u32, u32, u32);
+
+/// A queue of a file.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) kind: Kind,
+    pub(crate) model: Option<Model>,
+    pub(crate) cached: bool,
+    pub(crate) buffers: BTreeMap<u32, Buffer>,
+    pub(crate) streaming: bool,
+    pub(crate) last: Option<(u32, i64)>,
+    pub(crate) picture: Picture,
+    /// A program found nothing there, and has not been woken since.
+    pub(crate) waits: bool,
+    /// A thread waits in DQBUF.
+    pub(crate) blocked: Option<CallId>,
+    /// Buffers dequeued without error since the ending began.
+    pub(crate) taken: u32,
+}
+
+impl Queue {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            model: None,
+            cached: false,
+            buffers: BTreeMap::new(),
+            streaming: false,
+            last: None,
+            picture: (0, 0, 0, 0),
+            waits: false,
+            blocked: None,
+            taken: 0,
+        }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        let all = self.buffers.values();
+        all.filter(|buffer| buffer.place == Place::Queue).count()
+    }
+
+    /// The stream has stopped: the program has all buffers.
+    pub(crate) fn stop(&mut self) {
+        for buffer in self.buffers.values_mut() {
+            buffer.place = Place::Program;
+        }
+        self.streaming = false;
+        self.last = None;
+    }
+
+    pub(crate) fn at(&self, place: Place) -> Vec<u32> {
+        let all = self.buffers.iter();
+        let all = all.filter(|(_, buffer)| buffer.place == place);
+        all.map(|(index, _)| *index).collect()
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) id: FileId,
+    pub(crate) node: usize,
+    pub(crate) program: u32,
+    /// Its device has gone since.
+    pub(crate) dead: bool,
+    pub(crate) queues: Vec<Queue>,
+}
+
+/// A mapping of a buffer by a program.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    pub(crate) fd: OwnedFd,
+    pub(crate) offset: u64,
+    pub(crate) tag: Tag,
+    pub(crate) memory: u64,
+    pub(crate) program: u32,
+}
+
+/// The expected state of a memory.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Grows with each writer.
+    pub(crate) generation: u64,
+    /// Checksum and length of its first bytes, where the model knows them.
+    pub(crate) content: Option<(u32, u32)>,
+    /// Queues that may write to it now.
+    pub(crate) writers: u32,
+    /// Output nodes that have it queued.
+    pub(crate) readers: BTreeSet<usize>,
+}

@@ -1,0 +1,430 @@
+//! Buffers that programs queue and dequeue, and the bytes in between.
+
+use crate::api::{self, EAGAIN, EINVAL, ENODEV, ERROR, Model, Source, Told};
+use crate::memory::{SLOT_BYTES, SLOTS, slot_at};
+use crate::model::{Buffer, Place};
+use crate::pixels::{self, YUYV};
+use crate::plan::Dice;
+use crate::run::{Check, Sim};
+use crate::steps::{At, EBUSY, EIO, ENOMEM};
+use rustix::io::{pread, pwrite};
+use std::collections::BTreeMap;
+use vb3_host::{Backend as _, CallId, ProcessMemory as _};
+use vb3_v4l2::sys::{VIDIOC_DQBUF, VIDIOC_PREPARE_BUF, VIDIOC_QBUF};
+
+/// DMA_BUF_IOCTL_SYNC, and its flags.
+const SYNC: u32 = 0x4008_6200;
+const END: u64 = 4;
+
+impl Sim<'_> {
+    /// The device has none of a queue's buffers any more.
+    pub(crate) fn stop(&mut self, at: At) {
+        let Ok(queue) = self.queue(at) else { return };
+        for index in queue.at(Place::Queue) {
+            self.take_back(at, index);
+        }
+        if let Some(queue) = self.queue_mut(at) {
+            queue.stop();
+        }
+    }
+
+    /// A buffer has left the device's hands.
+    fn take_back(&mut self, (file, queue): At, index: u32) {
+        let node = self.files.get(file).map_or(0, |file| file.node);
+        let Ok(of) = self.queue((file, queue)) else {
+            return;
+        };
+        let (output, memory) = (
+            of.kind.output,
+            of.buffers.get(&index).map_or(0, |b| b.memory),
+        );
+        if let Some(memory) = self.memories.get_mut(&memory) {
+            if output {
+                memory.readers.remove(&node);
+            } else {
+                memory.writers = memory.writers.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Notes a write to a memory. Devices that read it now get unknown bytes.
+    fn written(&mut self, memory: u64) {
+        let Some(memory) = self.memories.get_mut(&memory) else {
+            return;
+        };
+        memory.generation += 1;
+        memory.content = None;
+        for &node in &memory.readers {
+            if let Some(node) = self.nodes.get_mut(node) {
+                node.unknown = true;
+            }
+        }
+    }
+
+    /// Where a buffer's memory is to come from, and its number in the model.
+    fn source(
+        &mut self,
+        at: At,
+        index: u32,
+        dice: &mut Dice,
+    ) -> Check<Option<(Source, u64, Buffer)>> {
+        let queue = self.queue(at)?;
+        let (model, size) = (queue.model, queue.picture.3);
+        let Some(buffer) = queue.buffers.get(&index).cloned() else {
+            return Ok(None);
+        };
+        let program = self.files.get(at.0).map_or(0, |file| file.program);
+        let pid = self.pid(program);
+        let Some(process) = self.programs.get(&program) else {
+            return Ok(None);
+        };
+        match model {
+            Some(Model::DmaBuf) => {
+                let fds: Vec<i32> = process.fds.borrow().keys().copied().collect();
+                let fd = match fds.contains(&buffer.fd) && dice.percent(80) {
+                    true => buffer.fd,
+                    false => dice.pick(&fds).copied().unwrap_or(77),
+                };
+                let memory = process.shared(fd).map_or(0, |shared| shared.memory.get());
+                Ok(Some((Source::Fd(fd), memory, Buffer { fd, ..buffer })))
+            }
+            Some(Model::UserPtr) => {
+                let slot = match buffer.slot > 0 && dice.percent(80) {
+                    true => buffer.slot,
+                    false => 1 + dice.below(SLOTS - 1),
+                };
+                // Numbers of slots lie far above all others.
+                let memory = (u64::from(pid) << 32) + u64::from(slot);
+                self.memories.entry(memory).or_default();
+                let len = size.max(1).min(u32::try_from(SLOT_BYTES).unwrap_or(0));
+                let source = Source::User(slot_at(slot), len);
+                Ok(Some((source, memory, Buffer { slot, ..buffer })))
+            }
+            _ => Ok(Some((Source::Own, buffer.memory, buffer))),
+        }
+    }
+
+    pub(crate) fn enqueue(&mut self, at: At, dice: &mut Dice, only_prepare: bool) -> Check {
+        let queue = self.queue(at)?;
+        let mut free = queue.at(Place::Program);
+        free.extend(queue.at(Place::Prepared));
+        let index = match dice.percent(3) {
+            true => dice.below(8),
+            false => dice.pick(&free).copied().unwrap_or(0),
+        };
+        let (kind, model) = (queue.kind, queue.model.unwrap_or(Model::Mmap));
+        let (size, place) = (queue.picture.3, queue.buffers.get(&index).map(|b| b.place));
+        let Some((source, memory, buffer)) = self.source(at, index, dice)? else {
+            return Ok(());
+        };
+        if kind.output && place == Some(Place::Program) && dice.percent(80) {
+            self.paint(at, source, memory)?;
+        }
+        let (mut arg, mut plane) = api::buffer(kind, model, index, source, size);
+        let request = if only_prepare {
+            VIDIOC_PREPARE_BUF
+        } else {
+            VIDIOC_QBUF
+        };
+        let done = self.ioctl(at.0, request, (&mut arg, plane.as_mut()), None)?;
+        self.note(|| {
+            format!(
+                "{at:?} QBUF {index} prepare {only_prepare} {source:?} memory {memory}: {done:?}"
+            )
+        });
+        match (done, place) {
+            (Err(errno), Some(Place::Program | Place::Prepared)) => {
+                let allowed: &[i32] = match model {
+                    _ if only_prepare && place == Some(Place::Prepared) => &[EINVAL],
+                    // A revoked buffer cannot be prepared.
+                    Model::Mmap if self.revoked => &[EIO, EINVAL, ENODEV],
+                    // A buffer that is placed at its first use says so when a fault prevents that.
+                    Model::Mmap if self.disturbed => &[],
+                    Model::Mmap => &[],
+                    Model::UserPtr => &[EINVAL, 14],
+                    Model::DmaBuf => &[EINVAL, 14, 9, ENOMEM, ENODEV],
+                };
+                self.expect(at, "QBUF", errno, allowed)
+            }
+            (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
+            (Ok(_), Some(Place::Program)) => self.queued(at, index, (memory, buffer), only_prepare),
+            (Ok(_), Some(Place::Prepared)) if !only_prepare => {
+                self.queued(at, index, (memory, buffer), false)
+            }
+            (Ok(_), place) => Err(format!("QBUF took buffer {index} that is {place:?}")),
+        }
+    }
+
+    fn queued(&mut self, at: At, index: u32, (memory, buffer): (u64, Buffer), only: bool) -> Check {
+        let node = self.files.get(at.0).map_or(0, |file| file.node);
+        let queue = self.queue(at)?;
+        let output = queue.kind.output;
+        // Prepared memory stays: what the second call names does not matter.
+        let was = queue
+            .buffers
+            .get(&index)
+            .filter(|b| b.place == Place::Prepared)
+            .cloned();
+        let (memory, buffer) = was.map_or((memory, buffer), |was| (was.memory, was));
+        let mut is_shared = false;
+        if !only && output {
+            let of = self.memories.entry(memory).or_default();
+            of.readers.insert(node);
+            let content = of.content.filter(|_| of.writers == 0);
+            if let Some(node) = self.nodes.get_mut(node) {
+                match content {
+                    Some((sum, _)) => _ = node.written.insert(sum),
+                    None => node.unknown = true,
+                }
+            }
+        } else if !only {
+            self.written(memory);
+            let of = self.memories.entry(memory).or_default();
+            of.writers += 1;
+            is_shared = of.writers > 1;
+        }
+        // Another queue that writes there already may do so last.
+        let generation = match self.memories.get(&memory) {
+            Some(memory) if !is_shared => memory.generation,
+            _ => u64::MAX,
+        };
+        let place = if only { Place::Prepared } else { Place::Queue };
+        let buffer = Buffer {
+            place,
+            memory,
+            generation,
+            ..buffer
+        };
+        let queue = self.queue_mut(at);
+        queue.map(|queue| queue.buffers.insert(index, buffer));
+        Ok(())
+    }
+
+    pub(crate) fn dequeue(&mut self, at: At, dice: &mut Dice) -> Check {
+        let queue = self.queue(at)?;
+        let (kind, model) = (queue.kind, queue.model.unwrap_or(Model::Mmap));
+        let (streaming, known) = (queue.streaming, queue.model.is_some());
+        let has_buffers = !queue.buffers.is_empty();
+        let file = self.files.get(at.0).map(|file| file.id);
+        if let (Some(call), Some(file)) = (queue.blocked, file)
+            && dice.percent(10)
+        {
+            self.note(|| format!("{at:?} DQBUF is interrupted"));
+            self.world.abandon(file, call);
+            if let Some(queue) = self.queue_mut(at) {
+                queue.blocked = None;
+            }
+            return Ok(());
+        }
+        let waits = queue.blocked.or_else(|| {
+            let blocks = dice.percent(15) && streaming;
+            blocks.then_some(CallId(self.next_call))
+        });
+        let (mut arg, mut plane) = api::buffer(kind, model, 0, Source::Own, 0);
+        let done = self.ioctl(at.0, VIDIOC_DQBUF, (&mut arg, plane.as_mut()), waits)?;
+        let told = api::told(&arg, plane.as_ref());
+        self.note(|| format!("{at:?} DQBUF: {done:?} {}", done.map_or(0, |_| told.index)));
+        let Some(queue) = self.queue_mut(at) else {
+            return Ok(());
+        };
+        queue.waits = matches!(done, Ok(None) | Err(EAGAIN));
+        queue.blocked = waits.filter(|_| done == Ok(None));
+        match done {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => self.dequeued(at, told),
+            Err(EAGAIN) if waits.is_none() && streaming => Ok(()),
+            // EPIPE after a stream's last buffer.
+            Err(errno) if streaming => self.expect(at, "DQBUF", errno, &[EBUSY, 32]),
+            Err(errno) if known && has_buffers => self.expect(at, "DQBUF", errno, &[EINVAL]),
+            Err(errno) => self.expect(at, "DQBUF", errno, &[EINVAL, EBUSY]),
+        }
+    }
+
+    fn dequeued(&mut self, at: At, told: Told) -> Check {
+        let index = told.index;
+        let queue = self.queue(at)?;
+        let Some(buffer) = queue.buffers.get(&index).cloned() else {
+            return Err(format!("DQBUF gave buffer {index}, which is not there"));
+        };
+        if buffer.place != Place::Queue || !queue.streaming {
+            return Err(format!(
+                "DQBUF gave buffer {index}, which is {:?}",
+                buffer.place
+            ));
+        }
+        let is_error = told.flags & ERROR != 0;
+        if is_error && !self.disturbed {
+            return Err(format!(
+                "DQBUF gave buffer {index} with an error, and nothing failed"
+            ));
+        }
+        let output = queue.kind.output;
+        let last = (told.sequence, told.time_us);
+        if let Some((sequence, time)) = queue.last
+            && !output
+            && !is_error
+            && (told.sequence <= sequence || told.time_us < time)
+        {
+            return Err(format!("DQBUF: {last:?} after {:?}", (sequence, time)));
+        }
+        if !output && !is_error {
+            self.compare(at, &buffer, told)?;
+        }
+        self.take_back(at, index);
+        self.counts.cycles += 1;
+        if let Some(queue) = self.queue_mut(at) {
+            if !is_error {
+                queue.last = Some(last);
+                queue.taken += 1;
+            }
+            if let Some(buffer) = queue.buffers.get_mut(&index) {
+                buffer.place = Place::Program;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares a captured picture with what it must be.
+    fn compare(&mut self, (file, queue): At, buffer: &Buffer, told: Told) -> Check {
+        let (width, height, pixel, _) = self.queue((file, queue))?.picture;
+        let Some(file) = self.files.get(file) else {
+            return Ok(());
+        };
+        let memory = self.memories.get(&buffer.memory);
+        let is_alone = memory.is_some_and(|m| m.generation == buffer.generation && m.writers == 1);
+        let len = width * height * 2;
+        if self.revoked || pixel != YUYV || told.used != len || !is_alone {
+            return Ok(());
+        }
+        let program = file.program;
+        let node = file.node;
+        let Some(bytes) = self.bytes(program, buffer, len)? else {
+            return Ok(());
+        };
+        let Some(node) = self.nodes.get(node) else {
+            return Ok(());
+        };
+        let sum = crc32fast::hash(&bytes);
+        if node.name == "camera" {
+            let is_right = pixels::picture(width, height, told.sequence, |right| right == bytes);
+            if !is_right {
+                return Err(format!(
+                    "buffer {}: not the bytes of picture {}",
+                    told.index, told.sequence
+                ));
+            }
+        } else if let Some(writer) = node.writer.and_then(|at| self.nodes.get(at)) {
+            if !writer.unknown && !writer.written.contains(&sum) {
+                return Err(format!("buffer {}: bytes that nobody wrote", told.index));
+            }
+        } else {
+            return Ok(());
+        }
+        self.counts.pictures += 1;
+        if let Some(memory) = self.memories.get_mut(&buffer.memory) {
+            memory.content = Some((sum, len));
+        }
+        Ok(())
+    }
+
+    /// Returns a buffer's bytes for a program; `None` where it has no way to it.
+    fn bytes(&mut self, program: u32, buffer: &Buffer, len: u32) -> Check<Option<Vec<u8>>> {
+        let mut bytes = vec![0; len as usize];
+        if buffer.memory >> 32 != 0 {
+            let Some(process) = self.programs.get(&program) else {
+                return Ok(None);
+            };
+            let read = process.space.read(slot_at(buffer.slot), &mut bytes);
+            return Ok(read.is_ok().then_some(bytes));
+        }
+        let mapping = self.mappings.iter().find(|m| m.memory == buffer.memory);
+        if let Some(mapping) = mapping.filter(|_| buffer.fd < 0) {
+            let read = pread(&mapping.fd, &mut bytes, mapping.offset);
+            return Ok((read == Ok(bytes.len())).then_some(bytes));
+        }
+        let process = self.programs.get(&program);
+        let Some(shared) = process.and_then(|process| process.shared(buffer.fd)) else {
+            return Ok(None);
+        };
+        if shared.memory.get() != buffer.memory || !self.sync(program, buffer.fd, 1)? {
+            return Ok(None);
+        }
+        let read = pread(&shared.fd, &mut bytes, 0);
+        self.sync(program, buffer.fd, 1 | END)?;
+        Ok((read == Ok(bytes.len())).then_some(bytes))
+    }
+
+    /// A bracket around a program's access to a dma-buf; whether it may access now.
+    fn sync(&mut self, program: u32, fd: i32, flags: u64) -> Check<bool> {
+        use crate::memory::ARG;
+        let Some(process) = self.programs.get(&program) else {
+            return Ok(false);
+        };
+        let Some(shared) = process.shared(fd) else {
+            return Ok(false);
+        };
+        process.call.set(CallId(self.next_call));
+        self.next_call += 1;
+        let _ = process.space.write(ARG, &flags.to_ne_bytes());
+        let done = self.world.buffer_ioctl(shared.id, SYNC, ARG, process);
+        Ok(matches!(done, vb3_host::Outcome::Done(_)))
+    }
+
+    /// Lets a program write a unique picture, if it has access.
+    fn paint(&mut self, at: At, source: Source, memory: u64) -> Check {
+        let (width, height, pixel, _) = self.queue(at)?.picture;
+        let program = self.files.get(at.0).map_or(0, |file| file.program);
+        let number = self.next_picture;
+        self.next_picture += 1;
+        if pixel != YUYV {
+            return Ok(());
+        }
+        let mut bytes = pixels::picture(width, height, number % 512, <[u8]>::to_vec);
+        // No two pictures are the same.
+        bytes
+            .iter_mut()
+            .zip(number.to_ne_bytes())
+            .for_each(|(to, byte)| *to = byte);
+        let written = match source {
+            Source::Own => {
+                let mapping = self.mappings.iter().find(|m| m.memory == memory);
+                mapping.map_or(0, |m| pwrite(&m.fd, &bytes, m.offset).unwrap_or(0))
+            }
+            Source::User(addr, _) => {
+                let process = self.programs.get(&program);
+                let done = process.map(|process| process.space.write(addr, &bytes));
+                done.and_then(Result::ok).map_or(0, |()| bytes.len())
+            }
+            Source::Fd(fd) => {
+                let process = self.programs.get(&program);
+                let shared = process.and_then(|process| process.shared(fd));
+                match shared {
+                    Some(shared) if self.sync(program, fd, 2)? => {
+                        let written = pwrite(&shared.fd, &bytes, 0).unwrap_or(0);
+                        self.sync(program, fd, 2 | END)?;
+                        written
+                    }
+                    _ => 0,
+                }
+            }
+        };
+        // A dma-buf smaller than the picture takes the beginning of it.
+        if written > 0 {
+            self.written(memory);
+        }
+        if written == bytes.len() {
+            let len = u32::try_from(bytes.len()).unwrap_or(0);
+            if let Some(memory) = self.memories.get_mut(&memory).filter(|m| m.writers == 0) {
+                memory.content = Some((crc32fast::hash(&bytes), len));
+            }
+        }
+        Ok(())
+    }
+
+    /// The model's buffers, by their place.
+    pub(crate) fn buffers(&self, at: At) -> BTreeMap<u32, Place> {
+        let queue = self.queue(at).ok();
+        let all = queue.into_iter().flat_map(|queue| &queue.buffers);
+        all.map(|(index, buffer)| (*index, buffer.place)).collect()
+    }
+}

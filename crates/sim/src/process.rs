@@ -1,0 +1,106 @@
+//! A simulated process: its memory and its descriptors.
+
+use crate::memory::Space;
+use rustix::fs::fstat;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use vb3_host::{CallId, Caller, Errno, FdIdentity, ProcessMemory, Tag};
+
+/// A dma-buf's open file, which descriptors of several processes name.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) fd: OwnedFd,
+    pub(crate) id: FdIdentity,
+    pub(crate) tag: Tag,
+    /// Which memory it shows, in the simulation's count; set once its number is known.
+    pub(crate) memory: Cell<u64>,
+}
+
+/// Most descriptors of a process.
+const MAX_FDS: usize = 24;
+
+/// A process, during its calls.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) call: Cell<CallId>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) fds: RefCell<BTreeMap<i32, Rc<Shared>>>,
+}
+
+impl Process {
+    pub(crate) fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            call: Cell::new(CallId(0)),
+            space: Space::new(pid),
+            fds: RefCell::default(),
+        }
+    }
+
+    /// Takes the lowest free number for a file.
+    pub(crate) fn adopt(&self, shared: Rc<Shared>) -> Result<i32, Errno> {
+        const EMFILE: Errno = Errno(24);
+        let mut fds = self.fds.borrow_mut();
+        if fds.len() >= MAX_FDS {
+            return Err(EMFILE);
+        }
+        let number = (3..).find(|n| !fds.contains_key(n)).ok_or(EMFILE)?;
+        fds.insert(number, shared);
+        Ok(number)
+    }
+
+    pub(crate) fn shared(&self, fd: i32) -> Option<Rc<Shared>> {
+        self.fds.borrow().get(&fd).cloned()
+    }
+
+    /// Closes a descriptor; gives the tag if it was the last of its file.
+    pub(crate) fn close(&self, fd: i32) -> Option<Tag> {
+        let shared = self.fds.borrow_mut().remove(&fd)?;
+        Rc::into_inner(shared).map(|last| last.tag)
+    }
+}
+
+impl Caller for Process {
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn call(&self) -> CallId {
+        self.call.get()
+    }
+
+    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+        self.space.read(addr, out)
+    }
+
+    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.space.write(addr, data)
+    }
+
+    fn identify(&self, fd: i32) -> Result<FdIdentity, Errno> {
+        const EBADF: Errno = Errno(9);
+        self.shared(fd).map(|shared| shared.id).ok_or(EBADF)
+    }
+
+    fn install(&self, fd: BorrowedFd<'_>, _: bool, tag: Tag) -> Result<i32, Errno> {
+        let fd = fd.try_clone_to_owned().map_err(|_| Errno::ENFILE)?;
+        let stat = fstat(&fd).map_err(|_| Errno::EIO)?;
+        self.adopt(Rc::new(Shared {
+            fd,
+            id: FdIdentity {
+                dev: stat.st_dev,
+                ino: stat.st_ino,
+            },
+            tag,
+            memory: Cell::new(0),
+        }))
+    }
+
+    fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
+        Ok(Arc::clone(&self.space) as _)
+    }
+}

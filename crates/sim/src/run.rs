@@ -1,0 +1,360 @@
+//! One seed from its start to its end.
+
+use crate::api::{self, Arg, Kind};
+use crate::memory::{ARG, PLANES};
+use crate::model::{File, Mapping, Memory, Node};
+use crate::plan::{Dice, Pace, Plan};
+use crate::process::Process;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vb3_devices::spec::DeviceSpec;
+use vb3_host::{
+    Backend as _, CallId, Caller as _, Errno, NodeId, Outcome as Answer, ProcessMemory as _,
+};
+use vb3_machine::Profile;
+use vb3_v4l2::sys::VIDIOC_G_FMT;
+use vb3_world::{Outside, World};
+
+/// Counts of one or more runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls of programs.
+    pub calls: u64,
+    /// Buffers that were queued and dequeued again.
+    pub cycles: u64,
+    /// Pictures whose bytes were compared.
+    pub pictures: u64,
+    /// Platform calls that were made to fail.
+    pub faults: u64,
+    /// Simulated nanoseconds.
+    pub time_ns: u64,
+}
+
+/// The end of a simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The failure; `None` if there is none.
+    pub failure: Option<String>,
+    /// One line for each call and event; empty unless it was asked for.
+    pub trace: String,
+    /// Counts of calls, buffers and faults.
+    pub counts: Counts,
+}
+
+/// What went wrong.
+pub(crate) type Check<T = ()> = Result<T, String>;
+
+/// The start of a given clock, in nanoseconds.
+const START_NS: u64 = 1_000_000_000;
+
+pub(crate) struct Sim<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) world: World,
+    pub(crate) clock: Arc<AtomicU64>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) programs: BTreeMap<u32, Process>,
+    pub(crate) files: Vec<File>,
+    pub(crate) mappings: Vec<Mapping>,
+    pub(crate) memories: BTreeMap<u64, Memory>,
+    pub(crate) next_memory: u64,
+    pub(crate) next_call: u64,
+    pub(crate) next_pid: u32,
+    pub(crate) next_picture: u32,
+    /// A fault has happened, or a device went, or a buffer was revoked.
+    pub(crate) disturbed: bool,
+    /// A buffer was revoked: its bytes are not known.
+    pub(crate) revoked: bool,
+    pub(crate) counts: Counts,
+    pub(crate) log: Option<String>,
+}
+
+/// Runs a plan; never panics itself.
+#[must_use]
+pub fn simulate(plan: &Plan, with_trace: bool) -> Outcome {
+    let mut sim = match Sim::new(plan, with_trace) {
+        Ok(sim) => sim,
+        Err(why) => {
+            return Outcome {
+                failure: Some(why),
+                trace: String::new(),
+                counts: Counts::default(),
+            };
+        }
+    };
+    let ran = catch_unwind(AssertUnwindSafe(|| sim.run()));
+    let failure = match ran {
+        Ok(done) => done.err(),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+            Some(format!("panic: {}", said.unwrap_or("without a message")))
+        }
+    };
+    let outcome = Outcome {
+        failure,
+        trace: sim.log.take().unwrap_or_default(),
+        counts: sim.counts,
+    };
+    if outcome
+        .failure
+        .as_ref()
+        .is_some_and(|why| why.starts_with("panic"))
+    {
+        // What panicked may panic again where it is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(sim)));
+    }
+    outcome
+}
+
+/// The machine of a profile, smaller than it is: large enough for these pictures.
+fn profile(name: &str) -> Check<Profile> {
+    let mut profile = Profile::builtin(name).ok_or_else(|| format!("no machine {name}"))?;
+    profile.ram = profile.ram.min(64 << 20);
+    profile.cma = profile.cma.min(16 << 20);
+    profile.bounce_pool = profile.bounce_pool.min(8 << 20);
+    profile.sram = profile.sram.min(4 << 20);
+    Ok(profile)
+}
+
+impl<'a> Sim<'a> {
+    fn new(plan: &'a Plan, with_trace: bool) -> Check<Self> {
+        let clock = Arc::new(AtomicU64::new(START_NS));
+        let source = Arc::clone(&clock);
+        let codecs = vb3_codec::Launch::in_thread();
+        let outside = Outside::new(move || source.load(Ordering::Relaxed), codecs);
+        let specs = plan.devices.iter().map(|spec| spec.parse::<DeviceSpec>());
+        let specs = specs.collect::<Result<Vec<_>, _>>();
+        let specs = specs.map_err(|e| e.to_string())?;
+        let world = World::with(profile(plan.machine)?, &specs, plan.seed, outside);
+        let mut world = world.map_err(|e| format!("{e:#}"))?;
+        world.export_memfds();
+        if plan.pace == Pace::Virtual {
+            world.set_pace(vb3_world::Pace::Virtual);
+        }
+        if with_trace {
+            world.machine_mut().trace_mut().start(1 << 16);
+        }
+        let mut sim = Self {
+            plan,
+            world,
+            clock,
+            nodes: Vec::new(),
+            programs: BTreeMap::new(),
+            files: Vec::new(),
+            mappings: Vec::new(),
+            memories: BTreeMap::new(),
+            next_memory: 1,
+            next_call: 1,
+            next_pid: 100,
+            next_picture: 1 << 20,
+            disturbed: false,
+            revoked: false,
+            counts: Counts::default(),
+            log: with_trace.then(String::new),
+        };
+        sim.find_nodes()?;
+        for number in &plan.programs {
+            sim.start(*number);
+        }
+        Ok(sim)
+    }
+
+    /// Starts a new program with this number.
+    pub(crate) fn start(&mut self, number: u32) {
+        self.programs.insert(number, Process::new(self.next_pid));
+        self.next_pid += 1;
+    }
+
+    fn find_nodes(&mut self) -> Check {
+        let devices = self.world.devices();
+        let devices: Vec<_> = devices.map(|(n, kind)| (n, kind.to_owned())).collect();
+        let mut writer = None;
+        for (number, name) in devices {
+            if name == "loopback-output" {
+                writer = Some(self.nodes.len());
+            }
+            let kinds = self.kinds_of(number)?;
+            let writer = writer.filter(|_| name == "loopback-capture");
+            self.nodes.push(Node {
+                number,
+                name,
+                kinds,
+                present: true,
+                written: Default::default(),
+                unknown: false,
+                writer,
+            });
+        }
+        Ok(())
+    }
+
+    /// The queues of a node: those whose format can be asked for.
+    fn kinds_of(&mut self, number: u32) -> Check<Vec<Kind>> {
+        let process = Process::new(1);
+        let file = self.world.open(NodeId(number), 2, &process);
+        let file = file.map_err(|e| format!("open at the start: errno {}", e.0))?;
+        let all = [(false, false), (true, false), (false, true), (true, true)];
+        let all = all.map(|(output, mplane)| Kind { output, mplane });
+        let mut found = Vec::new();
+        for kind in all {
+            let arg = api::format(kind);
+            let _ = process.write(ARG, &arg.0);
+            let asked = self.world.ioctl(file, VIDIOC_G_FMT, ARG, true, &process);
+            if matches!(asked, Answer::Done(_)) {
+                found.push(kind);
+            }
+        }
+        self.world.release(file);
+        Ok(found)
+    }
+
+    fn run(&mut self) -> Check {
+        for &step in &self.plan.steps {
+            let mut dice = self.plan.dice(step);
+            let done = self.step(&mut dice);
+            let done = done.and_then(|()| self.settle());
+            done.map_err(|why| format!("step {step}: {why}"))?;
+        }
+        self.end().map_err(|why| format!("at the end: {why}"))?;
+        self.note_machine();
+        Ok(())
+    }
+
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            let time = self.clock.load(Ordering::Relaxed);
+            let own = self.world.own_time().map(|own| own.now_ns);
+            let _ = writeln!(log, "{} {}", own.unwrap_or(time) / 1000, line());
+        }
+    }
+
+    /// The machine's events end the trace.
+    fn note_machine(&mut self) {
+        if let Some(log) = &mut self.log {
+            let _ = write!(log, "{}", self.world.machine().trace());
+        }
+    }
+
+    /// Makes an ioctl for a program; `Ok(None)` where it has to wait.
+    pub(crate) fn ioctl(
+        &mut self,
+        file: usize,
+        request: u32,
+        (arg, plane): (&mut Arg, Option<&mut Arg>),
+        wait: Option<CallId>,
+    ) -> Check<Result<Option<i64>, i32>> {
+        let (id, program) = match self.files.get(file) {
+            Some(file) => (file.id, file.program),
+            None => return Err("the simulation has lost a file".to_owned()),
+        };
+        let Some(process) = self.programs.get(&program) else {
+            return Err("the simulation has lost a program".to_owned());
+        };
+        self.counts.calls += 1;
+        let call = wait.unwrap_or(CallId(self.next_call));
+        self.next_call += 1;
+        process.call.set(call);
+        let space = &process.space;
+        let fault = |_: Errno| "the simulation's own memory".to_owned();
+        space.write(ARG, &arg.0).map_err(fault)?;
+        if let Some(plane) = &plane {
+            space.write(PLANES, &plane.0).map_err(fault)?;
+        }
+        let answer = self.world.ioctl(id, request, ARG, wait.is_none(), process);
+        space.read(ARG, &mut arg.0).map_err(fault)?;
+        if let Some(plane) = plane {
+            space.read(PLANES, &mut plane.0).map_err(fault)?;
+        }
+        match answer {
+            Answer::Done(value) => Ok(Ok(Some(value))),
+            Answer::Fail(errno) => Ok(Err(errno.0)),
+            Answer::Wait if wait.is_some() => Ok(Ok(None)),
+            other => Err(format!(
+                "request {request:#x} that must not wait: {other:?}"
+            )),
+        }
+    }
+
+    /// Does due device work after a step, and checks that waiting programs were woken.
+    pub(crate) fn settle(&mut self) -> Check {
+        for _ in 0..64 {
+            self.wake()?;
+            if !self.world.is_due() {
+                return Ok(());
+            }
+            self.world.tick();
+        }
+        self.wake()
+    }
+
+    /// Lets time pass until the next device work, or for `ns`.
+    pub(crate) fn pass(&mut self, ns: u64) -> Check {
+        if self.plan.pace == Pace::Given {
+            let due = self.world.next_tick();
+            let due = due.and_then(|due| u64::try_from(due.as_nanos()).ok());
+            let by = due.map_or(ns, |due| due.min(ns));
+            self.clock.fetch_add(by, Ordering::Relaxed);
+            self.counts.time_ns += by;
+        }
+        self.world.tick();
+        self.settle()
+    }
+
+    /// Whoever waits for what holds now must have been told.
+    fn wake(&mut self) -> Check {
+        let changed = self.world.take_changed();
+        self.world.take_buffers_changed();
+        for at in 0..self.files.len() {
+            for queue in 0..self.files.get(at).map_or(0, |file| file.queues.len()) {
+                self.wake_queue(at, queue, &changed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wake_queue(&mut self, at: usize, nth: usize, changed: &[vb3_host::FileId]) -> Check {
+        const READY: [i16; 2] = [1, 4];
+        let Some(file) = self.files.get_mut(at) else {
+            return Ok(());
+        };
+        let id = file.id;
+        let Some(queue) = file.queues.get_mut(nth).filter(|queue| queue.waits) else {
+            return Ok(());
+        };
+        if changed.contains(&id) {
+            queue.waits = false;
+            return Ok(());
+        }
+        let ready = READY[usize::from(queue.kind.output)];
+        let output = queue.kind.output;
+        let (streaming, queued) = (queue.streaming, queue.queued());
+        if streaming && queued > 0 && self.world.peek(id, ready) & ready != 0 {
+            let what = if output { "output" } else { "capture" };
+            return Err(format!(
+                "a program that waits for {what} of {id:?} was not woken"
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        let number = self.next_memory;
+        self.next_memory += 1;
+        self.memories.insert(number, Memory::default());
+        number
+    }
+
+    pub(crate) fn picks(&self, dice: &mut Dice) -> Option<u32> {
+        let all: Vec<u32> = self.programs.keys().copied().collect();
+        dice.pick(&all).copied()
+    }
+
+    pub(crate) fn pid(&self, program: u32) -> u32 {
+        self.programs
+            .get(&program)
+            .map_or(0, |process| process.pid())
+    }
+}

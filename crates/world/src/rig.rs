@@ -1,0 +1,86 @@
+//! Functions for a simulation of the whole stack.
+
+use crate::World;
+use vb3_machine::Machine;
+use vb3_report::Held;
+
+/// Memory and mappings that are still held. A run that has released everything leaves zeroes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOver {
+    /// As the report counts it, without descriptors of this process.
+    pub held: Held,
+    /// Counts of the machine.
+    pub machine: vb3_machine::Held,
+    /// Memories of buffers.
+    pub memories: u64,
+    /// Fences that have begun and not ended.
+    pub fences: u64,
+    /// As the mapping layer counts it.
+    pub mapper: vb3_dma::Live,
+}
+
+impl World {
+    /// Returns the machine.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        self.memory.ops().platform()
+    }
+
+    /// Returns the machine, for its plan of faults and its trace.
+    pub fn machine_mut(&mut self) -> &mut Machine {
+        self.memory.ops_mut().platform_mut()
+    }
+
+    /// Shows exported buffers as memfds from now on, even where the kernel could make dma-bufs of them.
+    pub fn export_memfds(&mut self) {
+        self.shares.get_mut().export_memfds();
+    }
+
+    /// Returns each video node's number and the name of its device's kind.
+    pub fn devices(&self) -> impl Iterator<Item = (u32, &str)> {
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter(|node| node.webcam.is_none() && !node.is_subdevice());
+        nodes.map(|node| (node.number(), node.kind.as_str()))
+    }
+
+    /// Returns the list of buffers, as `vb3 ctl buffers` prints it.
+    #[must_use]
+    pub fn list_buffers(&self) -> String {
+        self.buffer_list()
+    }
+
+    /// Plugs or unplugs the device of a node.
+    ///
+    /// # Errors
+    /// A sentence: the device does not exist, or is plugged or unplugged already.
+    pub fn plug_device(&mut self, number: u32, comes: bool) -> Result<(), String> {
+        self.plug_by_name(&number.to_string(), comes).map(drop)
+    }
+
+    /// Revokes the buffer with a number from the list of buffers.
+    ///
+    /// # Errors
+    /// A sentence: the buffer does not exist, was revoked, or is a program's.
+    pub fn revoke_buffer(&mut self, number: &str) -> Result<(), String> {
+        self.revoke_by_name(number, None)
+    }
+
+    /// Returns what is held, once the last program is gone.
+    pub fn left_over(&mut self) -> LeftOver {
+        let held = Held {
+            fds: 0,
+            ..self.report().held
+        };
+        let counts = self.memory.with_fences(|fences, _| fences.counts());
+        LeftOver {
+            held,
+            machine: vb3_machine::Held {
+                iommu_pages: 0,
+                ..self.machine().held()
+            },
+            memories: self.memory.buffers().memories().count() as u64,
+            fences: counts.begun.saturating_sub(counts.ended),
+            mapper: self.memory.ops().live(),
+        }
+    }
+}
