@@ -159,8 +159,7 @@ pub trait MemOps {
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError>;
 
-    /// Returns whether `user` still has the memory of `plane` at `addr`, so that the plane can keep
-    /// it.
+    /// Returns whether `plane` still has the same bytes as `user` at address `addr`, and can be kept.
     fn is_current(&self, plane: &Self::Plane, user: &Self::User, addr: u64) -> bool;
 
     /// Attaches a dma-buf; it is not mapped yet. The plane takes no reference: the caller
@@ -205,7 +204,7 @@ pub trait MemOps {
     /// Hands the plane to the device, with the necessary cache maintenance unless it is skipped.
     ///
     /// # Errors
-    /// The error of an imported buffer's exporter.
+    /// The error of an imported buffer's exporter, such as EIO.
     fn prepare(&self, plane: &mut Self::Plane, skip: HintSkip) -> Result<(), PlaneError>;
 
     /// Hands the plane back to the CPU, with the necessary cache maintenance unless it is skipped.

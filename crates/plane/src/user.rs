@@ -167,7 +167,7 @@ impl<O: DmaOps> UserMemory<O> {
             .free_table(self.table, self.direction.device_writes());
     }
 
-    /// Returns whether `user` still has this memory at `addr`.
+    /// Returns whether the bytes of `user` at address `addr` are still this memory.
     pub fn is_current(&self, ops: &O, user: &O::User, addr: u64) -> bool {
         ops.is_current(&self.table, user, addr)
     }

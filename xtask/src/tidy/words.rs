@@ -121,7 +121,6 @@ mod tests {
         let vague = format!("const {}: u32 = 3;\n", VAGUE[0]);
         assert_eq!(found(&format!("{vague}pub(crate) {vague}")), 2);
         assert_eq!(found(&format!("const MAX_FRAMES: u32 = 3;\n// {vague}")), 0);
-        assert_eq!(faults(Path::new("crates/queue/src/a.rs"), &vague).len(), 0);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub trait Placer<O: DmaOps> {
     /// bytes copied: 0 if the memory was not placed before.
     ///
     /// # Errors
-    /// `Dma`: the error of the DMA layer. The memory then stays at its old place.
+    /// `Dma`: the error of the DMA layer, such as ENOMEM. The memory then stays at its old place.
     fn place(
         &self,
         ops: &O,
@@ -61,7 +61,8 @@ impl Place {
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
-    /// Makes memory of a [lazy](Backing::Lazy) backing. It has no users, and is not placed until
+    /// Makes memory of a [lazy](Backing::Lazy) backing. It has no users yet, and is not placed until
+    /// [`place`](Self::place).
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for another backing or length zero; the placer's error.
