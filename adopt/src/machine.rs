@@ -8,8 +8,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 use vb3_dma::{
-    DeviceInfo, Error, Iommu, IommuInfo, Iova, Layout, Limits, Lock as _,
-    Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
+    DeviceInfo, Error, Iommu, IommuInfo, Iova, Layout, Limits, Lock as _, Mapper, PageRequest,
+    PageSource, PhysAddr, Prot, Segment, SegmentKind,
 };
 
 /// The mapping layer on this machine.
