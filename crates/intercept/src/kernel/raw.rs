@@ -7,10 +7,15 @@
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process};
 use vb3_host::{Errno, FdIdentity};
 
@@ -76,6 +81,37 @@ pub(crate) fn pidfd_open_thread(tid: u32) -> Result<OwnedFd, Errno> {
 /// Duplicates another process's descriptor.
 pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty()).map_err(err)
+}
+
+/// Makes two connected sockets.
+pub(crate) fn socket_pair(
+    kind: SocketType,
+    flags: SocketFlags,
+) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = flags | SocketFlags::CLOEXEC;
+    rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).map_err(err)
+}
+
+/// Receives a message: the length of its text, and its descriptors. The kernel closes those after
+/// the first `most`.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    text: &mut [u8],
+    most: usize,
+    flags: RecvFlags,
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(most))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let mut text = [IoSliceMut::new(text)];
+    let message = rustix::net::recvmsg(socket, &mut text, &mut control, flags).map_err(err)?;
+    let mut fds = Vec::new();
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            fds.extend(rights);
+        }
+    }
+    Ok((message.bytes, fds))
 }
 
 /// Returns the poll events of a descriptor for which only the kernel answers.

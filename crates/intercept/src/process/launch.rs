@@ -1,8 +1,10 @@
 //! Starts the program under the filter.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+
+use rustix::net::{RecvFlags, SocketFlags, SocketType};
 
 use crate::error::{Error, Feature};
 use crate::kernel::raw;
@@ -169,61 +171,23 @@ pub(crate) fn reap(pid: u32) {
 }
 
 pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
-    let mut fds = [-1; 2];
-    // SAFETY: room for two descriptors.
-    raw::check(unsafe {
-        libc::socketpair(
-            libc::AF_UNIX,
-            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
-            0,
-            fds.as_mut_ptr(),
-        )
-    })
-    .map_err(system("socketpair"))?;
-    let own = |fd| raw::owned(fd).map_err(system("socketpair"));
-    Ok((own(fds[0])?, own(fds[1])?))
+    raw::socket_pair(SocketType::SEQPACKET, SocketFlags::empty()).map_err(system("socketpair"))
 }
 
 /// Receives a message from the child: its kind, a number, and a descriptor if there is one.
 fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error> {
     let mut text = [0u8; 5];
-    let mut iov = libc::iovec {
-        iov_base: text.as_mut_ptr().cast(),
-        iov_len: text.len(),
-    };
-    let mut control = [0u64; 8];
-    // SAFETY: a structure of integers and pointers, for which zero is valid.
-    let mut msg: libc::msghdr = unsafe { core::mem::zeroed() };
-    msg.msg_iov = &raw mut iov;
-    msg.msg_iovlen = 1;
-    msg.msg_control = control.as_mut_ptr().cast();
-    msg.msg_controllen = size_of_val(&control);
-    let n = loop {
-        // SAFETY: the message names live buffers with their sizes.
-        let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut msg, libc::MSG_CMSG_CLOEXEC) };
-        if n >= 0 {
-            break n;
-        }
-        let e = raw::errno();
-        if e.0 != libc::EINTR {
-            return Err(system("recvmsg")(e));
+    let (len, mut fds) = loop {
+        match raw::receive(socket.as_fd(), &mut text, 1, RecvFlags::empty()) {
+            Err(Errno(libc::EINTR)) => {}
+            other => break other.map_err(system("recvmsg"))?,
         }
     };
-    if n < 5 {
+    if len < text.len() {
         return Ok(None);
     }
-    // SAFETY: the kernel has filled `msg` and the control buffer that it names.
-    let fd = unsafe {
-        let head = libc::CMSG_FIRSTHDR(&raw const msg);
-        if !head.is_null() && (*head).cmsg_type == libc::SCM_RIGHTS {
-            let fd: i32 = core::ptr::read_unaligned(libc::CMSG_DATA(head).cast());
-            raw::owned(fd).ok()
-        } else {
-            None
-        }
-    };
     let [kind, number @ ..] = text;
-    Ok(Some((kind, i32::from_ne_bytes(number), fd)))
+    Ok(Some((kind, i32::from_ne_bytes(number), fds.pop())))
 }
 
 /// Receives a child's first message: its listener and whether its waits ignore signals, or why it

@@ -7,9 +7,11 @@
 //! descriptors. The thread's own memory is not changed.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use rustix::net::{RecvFlags, SocketFlags, SocketType};
 
 use crate::kernel::MayBlock;
 use crate::kernel::arch;
@@ -200,11 +202,7 @@ fn is_error(value: u64) -> bool {
 
 /// Returns both ends of a socket: one to receive from, one to send to it.
 fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let mut fds = [-1; 2];
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: room for two descriptors.
-    raw::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
-    Ok((raw::owned(fds[0])?, raw::owned(fds[1])?))
+    raw::socket_pair(SocketType::DGRAM, SocketFlags::NONBLOCK)
 }
 
 fn write(page: &OwnedFd, bytes: &[u8]) -> Option<()> {
@@ -242,42 +240,16 @@ fn message(at: u64, fds: &[i32]) -> Vec<u8> {
 
 /// Receives the descriptors of one message, or `None` unless the number is as wanted.
 fn receive(socket: &OwnedFd, wanted: usize) -> Option<Vec<OwnedFd>> {
-    let mut byte = 0u8;
-    let mut iov = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
-    };
-    let mut control = [0u64; 2 + MESSAGE.div_ceil(2)];
-    // SAFETY: a structure of integers and pointers, for which zero is valid.
-    let mut msg: libc::msghdr = unsafe { core::mem::zeroed() };
-    (msg.msg_iov, msg.msg_iovlen) = (&raw mut iov, 1);
-    msg.msg_control = control.as_mut_ptr().cast();
-    msg.msg_controllen = size_of_val(&control) as _;
-    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
-    // SAFETY: the message names live buffers with their sizes.
-    let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut msg, flags) };
-    if n < 0 {
-        return None;
-    }
-    let mut out = Vec::new();
-    // SAFETY: the kernel has filled `msg` and the control buffer that it names; this process owns
-    // the descriptors in it.
-    unsafe {
-        let head = libc::CMSG_FIRSTHDR(&raw const msg);
-        if head.is_null() || (*head).cmsg_type != libc::SCM_RIGHTS {
-            return None;
-        }
-        let bytes = ((*head).cmsg_len as usize).saturating_sub(size_of::<libc::cmsghdr>());
-        for i in 0..bytes / size_of::<i32>() {
-            let fd = core::ptr::read_unaligned(libc::CMSG_DATA(head).cast::<i32>().add(i));
-            out.extend(raw::owned(fd));
-        }
-    }
-    (out.len() == wanted).then_some(out)
+    let fds = raw::receive(socket.as_fd(), &mut [0], MESSAGE, RecvFlags::DONTWAIT);
+    fds.ok()
+        .map(|(_, fds)| fds)
+        .filter(|fds| fds.len() == wanted)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
