@@ -7,7 +7,6 @@
 //! description ends. A watch reports closes. The kernel sends that event just before it releases the
 //! lock, and merges several events into one. So this module checks the file again for a second, at
 //! growing intervals.
-//! several that come together: the file is looked at again, less and less often, for a second.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

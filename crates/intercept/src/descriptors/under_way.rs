@@ -70,6 +70,7 @@ mod tests {
 
     #[test]
     fn open_waits_only_for_calls_of_ended_threads() {
+        let _alone = crate::process::alone();
         let calls = UnderWay::default();
         let _lives = calls.begin(1, thread(std::process::id()));
         let mut child = Command::new("true").spawn().expect("true");

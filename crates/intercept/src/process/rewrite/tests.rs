@@ -31,6 +31,7 @@ fn waits(mut input: PipeReader, mut out: PipeWriter) -> Option<()> {
 /// call restarts.
 #[test]
 fn a_due_signal_leaves_no_descriptor_behind() {
+    let _alone = crate::process::alone();
     let may = MayBlock::of_this_thread();
     let (input, mut to) = std::io::pipe().expect("a pipe");
     let (mut from, out) = std::io::pipe().expect("a pipe");
