@@ -149,6 +149,27 @@ fn run(setup: Setup, ops: &[Op]) {
     lab.end();
 }
 
+/// Two buffers name one dma-buf, and share its bounced copy. While the device has the second one, a
+/// sync for the CPU copies what the device may have written over what the program wrote.
+#[test]
+fn a_shared_copy_is_copied_back_while_in_use() {
+    let second = Offer {
+        memory: Memory::DmaBuf,
+        nth: 0,
+        hints: HintSkip::empty(),
+    };
+    let mut ops = prelude(OUTPUT, Memory::DmaBuf, Coherency::Coherent);
+    ops.extend([
+        Op::Prepare(0, 2, second),
+        Op::DropToken(0, 0),
+        Op::Write(0),
+        Op::Sync(0, 1),
+    ]);
+    for setup in setups() {
+        run(setup, &ops);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

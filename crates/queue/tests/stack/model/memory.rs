@@ -241,8 +241,11 @@ impl Model {
                 if !self.contig(side) {
                     self.for_device(mem, by_cpu(side), None);
                 } else if self.bounces(side, mem) && writes {
+                    // All buffers that name the same dma-buf share one copy.
+                    let mut buffers = self.streams[side].buffers.values();
+                    let still_used = buffers.any(|b| b.synced && b.holds == holds);
                     let import = self.imports.get_mut(&(side, buf)).unwrap();
-                    import.maybe_written = false;
+                    import.maybe_written = still_used;
                     let slot = import.slot;
                     self.cpu_writes(mem, slot);
                     self.for_device(mem, READS, Some((side, buf)));
