@@ -72,7 +72,7 @@ pub(crate) struct Player<C> {
     /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
-    /// What the host ordered: the next source, or a pause.
+    /// Orders of the host: the next source, or a pause.
     program: Program,
     jpeg: JpegEncoder<C>,
     controls: Controls,

@@ -347,9 +347,10 @@ pub enum CtlOrder {
         device: String,
         /// A video or picture file, or `pattern`
         source: PathBuf,
-        /// First frame of the new source, by its sequence number [default: the first one it can have]
+        /// First frame of the new source, by its sequence number in the stream [default: the first for
+        /// which the source has a picture]
         #[arg(long, value_name = "N")]
-        frame: Option<u32>,
+        sequence: Option<u32>,
     },
     /// Stop a camera's source at its present picture; frames still arrive
     Pause {

@@ -114,7 +114,7 @@ fn order(order: &CtlOrder) -> Result<Value> {
         CtlOrder::Play {
             device,
             source,
-            frame,
+            sequence,
         } => {
             let source = match source.as_os_str() == "pattern" {
                 true => source.clone(),
@@ -123,8 +123,8 @@ fn order(order: &CtlOrder) -> Result<Value> {
             };
             let source = source.to_str().context("the file's name is not UTF-8")?;
             let mut order = json!({"do": "play", "device": device, "source": source});
-            if let Some(frame) = frame {
-                order["frame"] = json!(frame);
+            if let Some(sequence) = sequence {
+                order["sequence"] = json!(sequence);
             }
             order
         }

@@ -1,4 +1,4 @@
-//! A run's socket for commands from other processes.
+//! A run's socket for orders from other processes.
 //!
 //! An order is one line of JSON, and so is its answer (docs/control.md). The answer comes when programs
 //! see the order's effect. A client may send any number of orders; they are carried out one by one.
@@ -9,7 +9,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -35,11 +35,13 @@ struct Client {
     ordered: bool,
 }
 
-/// The command socket of a run. It never blocks.
+/// The socket of a run for orders. It never blocks.
 #[derive(Debug)]
 pub struct Control {
     listener: Option<UnixListener>,
     path: PathBuf,
+    /// The directory that the last run of this user removes.
+    dir: Option<PathBuf>,
     clients: Vec<Client>,
     next: u64,
 }
@@ -58,19 +60,23 @@ impl Control {
             .map_or_else(|| Self::open_in(&dir, pid), Ok)
     }
 
-    /// Makes the socket at a path. Only this user's processes may use it.
+    /// Makes the socket at a path. Only this user's processes may use it. Replaces the socket of a run
+    /// that has ended.
     ///
     /// # Errors
     /// A sentence: a socket cannot be made there.
     pub fn open_at(path: &Path) -> Result<Self> {
-        let listener = UnixListener::bind(path).and_then(|listener| {
+        let path = std::path::absolute(path)?;
+        is_alive(&path);
+        let listener = UnixListener::bind(&path).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
         let listener = listener.with_context(|| format!("cannot listen at {}", path.display()))?;
         Ok(Self {
             listener: Some(listener),
-            path: path.to_owned(),
+            path,
+            dir: None,
             clients: Vec::new(),
             next: 0,
         })
@@ -94,7 +100,9 @@ impl Control {
         living(dir);
         let path = dir.join(pid.to_string());
         let _ = std::fs::remove_file(&path);
-        Self::open_at(&path)
+        let mut control = Self::open_at(&path)?;
+        control.dir = Some(dir.to_owned());
+        Ok(control)
     }
 
     /// Returns the path of the socket.
@@ -103,13 +111,13 @@ impl Control {
         &self.path
     }
 
-    /// Closes the socket to further commands.
+    /// Closes the socket to further orders.
     pub(crate) fn close(&mut self) {
         self.clients.clear();
         if self.listener.take().is_some() {
             let _ = std::fs::remove_file(&self.path);
             // Removes the directory if this was the last run in it.
-            let _ = self.path.parent().map(std::fs::remove_dir);
+            let _ = self.dir.as_ref().map(std::fs::remove_dir);
         }
     }
 
@@ -130,7 +138,7 @@ impl Control {
         (called != Ok(0)).then_some(listener)
     }
 
-    /// Returns the commands that have arrived.
+    /// Returns the orders that have arrived: at most one of each client.
     pub(crate) fn orders(&mut self) -> Vec<(ClientId, String)> {
         let mut orders = Vec::new();
         self.clients.retain_mut(|client| match client.read() {
@@ -150,6 +158,9 @@ impl Control {
             let is_own = socket_peercred(&stream).is_ok_and(|peer| peer.uid == geteuid());
             if !is_own || stream.set_nonblocking(true).is_err() {
                 continue;
+            }
+            if self.clients.len() >= MAX_CLIENTS {
+                self.clients.retain(|client| !client.has_gone());
             }
             if self.clients.len() >= MAX_CLIENTS {
                 self.clients.remove(0);
@@ -206,6 +217,13 @@ impl Drop for Control {
 }
 
 impl Client {
+    /// Returns whether it has closed its connection, even while it waits for an answer.
+    fn has_gone(&self) -> bool {
+        let mut looked = [PollFd::new(&self.stream, PollFlags::empty())];
+        let found = poll(&mut looked, Some(&Timespec::default()));
+        found == Ok(1) && looked[0].revents().contains(PollFlags::HUP)
+    }
+
     /// Returns its next order once it is complete, unless the last one is not answered yet.
     ///
     /// # Errors
@@ -254,18 +272,25 @@ pub fn directory() -> PathBuf {
 /// Lists the sockets in a directory that a run listens at. Removes those whose run has ended.
 pub fn living(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut found = Vec::new();
-    for path in entries.map(|entry| entry.path()) {
-        match UnixStream::connect(&path) {
-            Ok(_) => found.push(path),
-            Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
-                let _ = std::fs::remove_file(&path);
-            }
-            Err(_) => {}
-        }
-    }
+    let paths = entries.map(|entry| entry.path());
+    let mut found: Vec<_> = paths.filter(|path| is_alive(path)).collect();
     found.sort();
     found
+}
+
+/// Returns whether a run listens at a socket. Removes the socket of a run that has ended.
+fn is_alive(path: &Path) -> bool {
+    match UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(e) => {
+            let is_socket =
+                std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+            if is_socket && e.kind() == ErrorKind::ConnectionRefused {
+                let _ = std::fs::remove_file(path);
+            }
+            false
+        }
+    }
 }
 
 #[cfg(test)]
@@ -329,6 +354,36 @@ mod tests {
         assert!(!runs.join("6").exists());
         drop(control);
         assert!(!runs.exists(), "the last one removes the directory");
+    }
+
+    #[test]
+    fn a_socket_at_a_path_leaves_the_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let own = dir.path().join("own");
+        std::fs::create_dir(&own).expect("made");
+        let path = own.join("socket");
+        // A run that was killed leaves its socket.
+        drop(UnixListener::bind(&path).expect("bound"));
+        let control = Control::open_at(&path).expect("a socket");
+        assert!(Control::open_at(&path).is_err(), "a run listens there");
+        drop(control);
+        assert!(own.is_dir() && !path.exists());
+    }
+
+    #[test]
+    fn clients_that_have_gone_give_way_first() {
+        let (_dir, mut control) = control();
+        let first = ask(&control, "wait\n");
+        assert_eq!(come(&mut control).len(), 1);
+        for _ in 0..MAX_CLIENTS * 2 {
+            drop(ask(&control, "wait\n"));
+            assert_eq!(come(&mut control).len(), 1);
+        }
+        assert_eq!(
+            control.clients.first().map(|client| client.id),
+            Some(ClientId(1))
+        );
+        drop(first);
     }
 
     #[test]

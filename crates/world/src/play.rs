@@ -14,7 +14,7 @@ use vb3_v4l2::{Flow, Role, decode};
 
 /// Calls that are remembered, so that a repeated call is not counted again.
 const MAX_CALLS: usize = 1024;
-/// Most steps of a run's script and orders.
+/// Most steps of a run's script and of orders that have not happened yet.
 const MAX_PLAYED: usize = 4096;
 
 /// A step and its progress.
@@ -34,6 +34,11 @@ impl Playing {
     /// Returns whether it came by the run's socket, not in its script.
     const fn is_ordered(&self) -> bool {
         self.step.line == 0
+    }
+
+    /// Returns whether it is an order that has happened as often as it was to.
+    const fn is_done_order(&self) -> bool {
+        self.is_ordered() && self.times >= self.step.count
     }
 }
 
@@ -225,8 +230,11 @@ impl World {
     /// # Errors
     /// A sentence: the device does not have what the step needs, or there are too many steps.
     pub(super) fn add_step(&mut self, step: Step, node: usize) -> Result<(), String> {
+        self.play.steps.retain(|playing| !playing.is_done_order());
         if self.play.steps.len() >= MAX_PLAYED {
-            return Err(format!("a run has at most {MAX_PLAYED} such orders"));
+            return Err(format!(
+                "{MAX_PLAYED} such orders have not happened yet; this run accepts no more"
+            ));
         }
         check(self, &step, Some(node)).map_err(|e| e.to_string())?;
         if let Some(node) = self.nodes.get_mut(node) {

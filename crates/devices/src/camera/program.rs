@@ -11,24 +11,24 @@ use vb3_v4l2::Fraction;
 #[derive(Debug, Default)]
 pub(super) struct Program {
     next: Option<NextSource>,
-    /// The source stands still. The number is that of the frame that it shows, once one was taken.
-    paused: Option<Option<u32>>,
+    is_paused: bool,
+    /// The number that a paused test pattern shows, once it has shown one.
+    still: Option<u32>,
 }
 
 impl Program {
-    pub(super) const fn pause(&mut self, paused: bool) {
-        self.paused = match (paused, self.paused) {
-            (false, _) => None,
-            (true, Some(number)) => Some(number),
-            (true, None) => Some(None),
-        };
+    pub(super) const fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+        if !is_paused {
+            self.still = None;
+        }
     }
 
     /// Returns the number that a test pattern shows in frame `sequence`.
     pub(super) fn number(&mut self, sequence: u32) -> u32 {
-        match &mut self.paused {
-            Some(number) => *number.get_or_insert(sequence),
-            None => sequence,
+        match self.is_paused {
+            true => *self.still.get_or_insert(sequence),
+            false => sequence,
         }
     }
 
@@ -74,19 +74,15 @@ impl<C> Player<C> {
         self.state == State::AtEnd && self.program.next.is_some() && !self.needs_picture()
     }
 
-    /// Before a stream: a source without a frame number becomes the present one.
+    /// Changes the source before a stream, unless the next one waits for a later frame.
     pub(super) fn take_program_before_start(&mut self) {
-        if self
-            .program
-            .next
-            .as_ref()
-            .is_some_and(|next| next.at.is_none_or(|at| at == 0))
-        {
+        let next = self.program.next.as_ref();
+        if next.is_some_and(|next| next.at.is_none_or(|at| at == 0)) {
             self.switch();
         }
     }
 
-    /// Before the next frame is taken: changes the source if its frame or its first picture has come.
+    /// Changes the source before a frame is taken, if the frame is the next source's first.
     pub(super) fn follow_program(&mut self, stream: &mut Stream<Mode, C>) {
         let Some(next) = &mut self.program.next else {
             return;
@@ -123,7 +119,7 @@ impl<C> Player<C> {
 
     /// Advances the source to its next picture, unless it is paused.
     pub(super) fn advance_source(&mut self) {
-        if self.program.paused.is_none() {
+        if !self.program.is_paused {
             self.source.advance();
         }
     }

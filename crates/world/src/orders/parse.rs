@@ -216,14 +216,13 @@ fn play(fields: &mut Fields) -> Result<Order, Refused> {
             return Err(Refused::new("source", message));
         }
     };
-    let at = match fields.left.contains_key("frame") {
-        true => Some(fields.count("frame", 0, u64::from(u32::MAX))?),
+    let at = match fields.left.contains_key("sequence") {
+        true => Some(fields.count("sequence", 0, u64::from(u32::MAX))?),
         false => None,
     };
     Ok(Order::Play {
         device,
         source,
-        // LINT: the count is in range.
         at: at.and_then(|at| u32::try_from(at).ok()),
     })
 }
