@@ -18,7 +18,7 @@ pub struct Counters {
     pub bytes_copied: u64,
     /// Bytes allocated for the device now.
     pub allocated_bytes: u64,
-    /// Mappings, allocations and links whose view could not be taken from the device.
+    /// Mappings and allocations whose view could not be taken from the device.
     pub failed_unmaps: u64,
     /// Most bytes that were allocated for it at one time.
     pub peak_bytes: u64,

@@ -44,7 +44,7 @@ pub use error::{Constraint, Error, Reason};
 pub use iova::{IovaAlign, IovaAllocator};
 pub use lock::{Lock, Locks, NoLocks};
 #[cfg(feature = "alloc")]
-pub use mapper::{Alloc, Links, Mapper, Mapping, Table, Vmap};
+pub use mapper::{Alloc, Mapper, Mapping, Table, Vmap};
 pub use ops::{DmaOps, contiguous_len};
 pub use platform::{
     Bounce, BounceMode, BouncePool, Caches, DeviceInfo, Iommu, IommuInfo, KernelViews, Layout,

@@ -367,15 +367,6 @@ pub trait Bounce: PageSource {
         u64::MAX
     }
 
-    /// Address bits of the memory that must come out the same in the bounce pool (`2^n - 1`, below
-    /// the page size).
-    ///
-    /// Source: Linux `dma_set_min_align_mask`.
-    fn min_align_mask(&self, dev: Self::Device) -> u64 {
-        let _ = dev;
-        0
-    }
-
     /// Whether `dev` is kept from a physical range by more than its mask (private memory of a
     /// confidential machine).
     fn is_private(&self, dev: Self::Device, segment: Segment) -> bool {

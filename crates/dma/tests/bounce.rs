@@ -180,23 +180,6 @@ fn untrusted_device_bounces_ends_without_gaps() {
     done(&mapper);
 }
 
-#[test]
-fn address_bits_the_device_depends_on_are_kept() {
-    let setup = Setup {
-        min_align: 0xfff,
-        ..Setup::narrow(64 * SLOT)
-    };
-    let mut mapper = setup.mapper();
-    let list = [ram(0x234, 3000), ram(0x5_0678, 100), ram(0x9_0000, PAGE)];
-    let mapping = map(&mut mapper, &list, BOTH, Attrs::empty()).unwrap();
-    for (segment, memory) in mapping.segments().iter().zip(&list) {
-        assert_eq!(segment.addr.get() & 0xfff, memory.addr.get() & 0xfff);
-        assert_eq!(segment.len, memory.len);
-    }
-    mapper.unmap(mapping, Attrs::empty());
-    done(&mapper);
-}
-
 /// The copy, not the memory, is what lies at the device's address.
 #[test]
 fn a_copy_lies_as_the_device_needs_it() {
@@ -253,30 +236,6 @@ fn running_out_says_how_much_was_wanted_and_found() {
     // In pieces that fit a set it works.
     let pieces = [ram(0, 200 << 10), ram(1 << 20, 200 << 10)];
     let mapping = map(&mut mapper, &pieces, BOTH, Attrs::empty()).unwrap();
-    mapper.unmap(mapping, Attrs::empty());
-    done(&mapper);
-}
-
-#[test]
-fn a_partial_sync_copies_that_part() {
-    let mut mapper = Setup::narrow(64 * SLOT).mapper();
-    let list = [ram(0, 3000), ram(1 << 20, 5000)];
-    list.iter().for_each(|&s| fill(&mut mapper, s, 1));
-    let mapping = map(&mut mapper, &list, BOTH, Attrs::empty()).unwrap();
-    let at = mapping.segments()[0].addr;
-    mapper.platform_mut().dev_write(at, &[2; 8000]).unwrap();
-    let before = mapper.counters(0).bytes_bounced;
-    let synced = mapper.sync_range(&mapping, 2990, 30, BOTH, SyncFor::Cpu);
-    assert_eq!(synced, Ok(true));
-    assert_eq!(mapper.counters(0).bytes_bounced - before, 30);
-    let first = mapper.platform_mut().peek(list[0].addr.get(), 3000);
-    let second = mapper.platform_mut().peek(list[1].addr.get(), 5000);
-    assert!(first[..2990].iter().all(|&b| b == 1) && first[2990..].iter().all(|&b| b == 2));
-    assert!(second[..20].iter().all(|&b| b == 2) && second[20..].iter().all(|&b| b == 1));
-    for (offset, len) in [(0, 0), (0, 8001), (8000, 1), (u64::MAX, 2), (1, u64::MAX)] {
-        let bad = mapper.sync_range(&mapping, offset, len, BOTH, SyncFor::Cpu);
-        assert_eq!(bad, Err(Error::Invalid));
-    }
     mapper.unmap(mapping, Attrs::empty());
     done(&mapper);
 }

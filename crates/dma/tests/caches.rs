@@ -154,9 +154,7 @@ proptest! {
         for op in ops {
             match op {
                 Op::CpuWrites(at, len, byte) => {
-                    // Whole lines change hands.
-                    let (from, to) = (at & !63, (at + len).next_multiple_of(64));
-                    mapper.sync_range(&mapping, from, to - from, BOTH, SyncFor::Cpu).unwrap();
+                    mapper.sync(&mapping, BOTH, SyncFor::Cpu);
                     let mut done = 0;
                     while done < len {
                         let (addr, run) = phys(at + done);
@@ -164,7 +162,7 @@ proptest! {
                         fake.poke(addr, &vec![byte; part as usize]);
                         done += part;
                     }
-                    mapper.sync_range(&mapping, from, to - from, BOTH, SyncFor::Device).unwrap();
+                    mapper.sync(&mapping, BOTH, SyncFor::Device);
                     model[at as usize..(at + len) as usize].fill(byte);
                 }
                 Op::DeviceWrites(at, len, byte) => {

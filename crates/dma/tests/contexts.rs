@@ -38,8 +38,6 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<vb3_dma::Vmap<Fake>>();
     is_send::<vb3_dma::iopt::Retired>();
     is_sync::<vb3_dma::iopt::Retired>();
-    is_send::<vb3_dma::Links<Fake>>();
-    is_sync::<vb3_dma::Links<Fake>>();
     is_send::<vb3_dma::mapped::DmaDevice<'_, Fake, Mutexes>>();
     is_sync::<vb3_dma::mapped::DmaDevice<'_, Fake, Mutexes>>();
     is_send::<vb3_dma::mapped::Mapped<'_, Fake, Mutexes, ToDevice, Cpu>>();
@@ -273,10 +271,7 @@ fn nothing_that_sleeps_holds_what_an_interrupt_needs() {
         assert_eq!(dma.platform().fake.dev_write(at, b"a frame"), Some(()));
         assert!(dma.sync(&mapping, BOTH, SyncFor::Cpu));
         assert_eq!(dma.platform().fake.peek(memory.addr.get(), 7), b"a frame");
-        assert_eq!(
-            dma.sync_range(&mapping, 0, 8, BOTH, SyncFor::Device),
-            Ok(true)
-        );
+        assert!(dma.sync(&mapping, BOTH, SyncFor::Device));
         let part = dma.alloc_coherent_atomic(0, PAGE).unwrap();
         // It could even unmap, as far as this host's page tables do not sleep.
         dma.unmap(mapping, Attrs::empty());

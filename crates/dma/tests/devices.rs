@@ -1,7 +1,7 @@
 //! Devices that are added, removed, or share an address space; and page tables that fail to unmap.
 
 use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram};
-use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy, PhysAddr};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, FlushPolicy};
 
 const BOTH: Direction = Direction::Bidirectional;
 
@@ -60,18 +60,6 @@ fn slots_of_a_view_that_does_not_end_stay_taken() {
     mapper.platform().fail_unmaps(true);
     mapper.unmap(mapping, Attrs::empty());
     assert_eq!(mapper.live().bounce_bytes, slots);
-    let links = mapper.reserve_links(0, PhysAddr::new(0), PAGE);
-    let mut links = links.unwrap();
-    mapper
-        .link(&mut links, 0, ram(0, PAGE), BOTH, Attrs::empty())
-        .unwrap();
-    let before = mapper.live().quarantined_bytes;
-    mapper.free_links(links);
-    assert_eq!(
-        mapper.live().quarantined_bytes - before,
-        PAGE,
-        "nor addresses of links"
-    );
     mapper.free_table(table, false);
 }
 
@@ -129,19 +117,6 @@ fn memory_in_reach_goes_back_to_nobody() {
     assert_ne!(others.segments()[0], in_reach);
     assert!(mapper.alloc_coherent_atomic(1, PAGE).is_err());
     mapper.free(others);
-}
-
-/// Pages of links whose view does not end are kept as well.
-#[test]
-fn linked_memory_in_reach_is_not_freed() {
-    let mapper = Setup::iommu(32).mapper();
-    let memory = mapper.alloc_virtual(2 * PAGE).unwrap();
-    let links = mapper.link_all(0, memory.segments(), BOTH, Attrs::empty());
-    mapper.platform().fail_unmaps(true);
-    mapper.free_links(links.unwrap());
-    mapper.free(memory);
-    assert_eq!(mapper.platform().freed_in_reach(), []);
-    assert_eq!(mapper.platform().pages_out(), 2);
 }
 
 /// A map that fails half-way, and cannot be undone, lends no slot again that the device may reach.

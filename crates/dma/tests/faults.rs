@@ -54,7 +54,7 @@ fn large(setup: Setup) -> Setup {
     }
 }
 
-const OPERATIONS: [(&str, Step); 17] = [
+const OPERATIONS: [(&str, Step); 14] = [
     ("map", |m| {
         mapped(m, &[ram(0, 3 * PAGE), ram(9 * PAGE, PAGE)], Attrs::empty())
     }),
@@ -92,21 +92,6 @@ const OPERATIONS: [(&str, Step); 17] = [
         m.free_table(table, true);
         result
     }),
-    ("link all", |m| {
-        let list = [ram(0, PAGE), ram(5 * PAGE, 2 * PAGE), sram(0, PAGE)];
-        let links = m.link_all(0, &list, BOTH, Attrs::empty())?;
-        m.free_links(links);
-        Ok(())
-    }),
-    ("link one by one", |m| {
-        let mut links = m.reserve_links(0, PhysAddr::new(0), 8 * PAGE)?;
-        let mut result = m.link(&mut links, 4 * PAGE, ram(0, PAGE), BOTH, Attrs::empty());
-        result = result.and(m.link(&mut links, 0, ram(8 * PAGE, 0x900), BOTH, Attrs::empty()));
-        result = result.and(m.sync_links(&mut links));
-        let _ = m.unlink(&mut links, 4 * PAGE, PAGE);
-        m.free_links(links);
-        result
-    }),
     ("own memory", |m| {
         m.declare_coherent(0, sram(0, 4 * PAGE), DmaAddr::new(0x2000_0000))?;
         let alloc = m.alloc_coherent(0, 3 * PAGE, Attrs::empty());
@@ -141,12 +126,6 @@ const OPERATIONS: [(&str, Step); 17] = [
         m.free_table(table, true);
         m.free(alloc);
         result
-    }),
-    ("link large pieces", |m| {
-        let list = [ram(0, BIG), sram(0, BIG), ram(5 * BIG, BIG + 3 * PAGE)];
-        let links = m.link_all(0, &list, BOTH, Attrs::empty())?;
-        m.free_links(links);
-        Ok(())
     }),
     ("pages together", |m| {
         let list: Vec<Segment> = (0..5).map(|n| ram((9 - n) * 2 * PAGE, PAGE)).collect();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use vb3_dma::fake::{Fake, FakeUser, PAGE, Setup, ram};
 use vb3_dma::{
-    Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Segment, Table,
+    Attrs, Coherency, Constraint, Direction, DmaOps, FlushPolicy, Mapper, Mapping, Table,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -218,8 +218,6 @@ enum Op {
     Unmap(usize),
     Alloc(u64),
     Free(usize),
-    Link(u64),
-    Unlink(usize),
     Tick(u64),
     Flush,
     Policy(bool),
@@ -231,8 +229,6 @@ fn op() -> impl Strategy<Value = Op> {
         6 => any::<usize>().prop_map(Op::Unmap),
         1 => (1u64..4).prop_map(Op::Alloc),
         1 => any::<usize>().prop_map(Op::Free),
-        1 => (1u64..4).prop_map(Op::Link),
-        1 => any::<usize>().prop_map(Op::Unlink),
         1 => (0u64..4_000_000).prop_map(Op::Tick),
         1 => Just(Op::Flush),
         1 => prop_oneof![9 => Just(true), 1 => Just(false)].prop_map(Op::Policy),
@@ -257,7 +253,7 @@ proptest! {
         let setup = Setup::iommu(bits + large).granule(granule);
         let mut mapper = Setup { coherency, ..setup }.mapper();
         mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
-        let (mut maps, mut allocs, mut links) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut maps, mut allocs) = (Vec::new(), Vec::new());
         let (mut now, mut tables) = (0, Vec::new());
         let units = (1u64 << bits) / PAGE - 1;
         for op in ops {
@@ -269,7 +265,7 @@ proptest! {
                         Err(err) => {
                             prop_assert_eq!(err.reason().unwrap().constraint, Constraint::IovaSpace);
                             // The free addresses lie in no more gaps than this, all too short.
-                            let gaps = 1 + (maps.len() + allocs.len() + links.len()) as u64;
+                            let gaps = 1 + (maps.len() + allocs.len()) as u64;
                             let free = units - mapper.live().iova_bytes / granule;
                             prop_assert!(free < pages * gaps, "{} free in {} gaps", free, gaps);
                         }
@@ -288,14 +284,6 @@ proptest! {
                     let alloc = allocs.swap_remove(which % allocs.len());
                     mapper.free(alloc);
                 }
-                Op::Link(pages) => {
-                    let ranges: Vec<Segment> = (0..pages).map(|n| ram(n * 4 * granule, granule)).collect();
-                    links.extend(mapper.link_all(0, &ranges, BOTH, Attrs::empty()));
-                }
-                Op::Unlink(which) if !links.is_empty() => {
-                    let range = links.swap_remove(which % links.len());
-                    mapper.free_links(range);
-                }
                 Op::Tick(ns) => { now += ns; mapper.tick(now); }
                 Op::Flush => mapper.flush_lazy(0),
                 Op::Policy(lazy) => {
@@ -313,7 +301,6 @@ proptest! {
         }
         maps.into_iter().for_each(|(mapping, _)| mapper.unmap(mapping, Attrs::empty()));
         allocs.into_iter().for_each(|alloc| mapper.free(alloc));
-        links.into_iter().for_each(|range| mapper.free_links(range));
         mapper.flush_lazy(0);
         tables.into_iter().for_each(|table| mapper.free_table(table, false));
         prop_assert!(mapper.live().is_empty() && mapper.platform().is_clean());

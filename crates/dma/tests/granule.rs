@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use vb3_dma::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};
 use vb3_dma::{
     Alloc, Attrs, BounceMode, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, Mapper,
-    Mapping, PageSource, PhysAddr, Reason, Segment, SegmentMode, SyncFor, contiguous_len,
+    Mapping, PageSource, Reason, Segment, SegmentMode, contiguous_len,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -218,8 +218,6 @@ fn shared_granules_are_refused_with_the_constraint() {
                 refused(err, granule, found);
                 assert!(mapper.platform().table().is_empty());
             }
-            let err = mapper.link_all(0, &[page], BOTH, Attrs::empty());
-            refused(err.unwrap_err(), granule, 3 * PAGE);
             let table = mapper
                 .pin_user(&FakeUser::default(), 0x1000_3000, PAGE, BOTH)
                 .unwrap();
@@ -306,15 +304,7 @@ fn scattered_pages_become_one_run_in_the_pool() {
         assert_eq!(seen, expected);
         let written: Vec<u8> = (0..run.len).map(|n| (n % 253) as u8).collect();
         mapper.platform_mut().dev_write(run.addr, &written).unwrap();
-        // A part of it first, then all.
-        let synced = mapper.sync_range(&mapping, PAGE - 1, 2, BOTH, SyncFor::Cpu);
-        assert_eq!(synced, Ok(true));
         let of = |m: &mut Mapper<Fake>, n: usize| m.platform_mut().peek(list[n].addr.get(), PAGE);
-        assert_eq!(
-            of(&mut mapper, 0)[PAGE as usize - 1],
-            written[PAGE as usize - 1]
-        );
-        assert_eq!(of(&mut mapper, 1)[..2], [written[PAGE as usize], 1]);
         mapper.unmap(mapping, Attrs::empty());
         for n in 0..9 {
             let from = n * PAGE as usize;
@@ -340,68 +330,6 @@ fn scattered_pages_become_one_run_in_the_pool() {
     assert_eq!(mapping.segments().len(), 3);
     mapper.unmap(mapping, Attrs::empty());
     done(&mapper);
-}
-
-#[test]
-fn links_stand_on_granules() {
-    for granule in GRANULES {
-        let mut mapper = with_pool(granule, false).mapper();
-        let list = [
-            ram(0x80, 2 * granule - 0x80),
-            sram(0, granule),
-            ram(9 * granule, 3 * granule + 5),
-        ];
-        let links = mapper.link_all(0, &list, BOTH, Attrs::empty()).unwrap();
-        let copied = if granule > PAGE { 5 } else { 0 };
-        assert_eq!(mapper.counters(0).bytes_bounced, copied, "the tail alone");
-        let bytes: Vec<u8> = (0..links.len_bytes()).map(|n| (n % 249) as u8).collect();
-        mapper
-            .platform_mut()
-            .dev_write(links.addr(), &bytes)
-            .unwrap();
-        mapper.free_links(links);
-        let mut rest = &bytes[..];
-        for part in list {
-            let (own, tail) = rest.split_at(part.len as usize);
-            assert_eq!(mapper.platform_mut().peek(part.addr.get(), part.len), own);
-            rest = tail;
-        }
-        let behind = list[2].addr.get() + list[2].len;
-        assert_eq!(mapper.platform_mut().peek(behind, 1), [DIRT], "left alone");
-
-        let mut links = mapper
-            .reserve_links(0, PhysAddr::new(0), 4 * granule)
-            .unwrap();
-        let err = mapper
-            .link(
-                &mut links,
-                granule / 2,
-                ram(granule / 2, 8),
-                BOTH,
-                Attrs::empty(),
-            )
-            .unwrap_err();
-        let reason = err.reason().unwrap();
-        assert_eq!((reason.wanted, reason.found), (granule, granule / 2));
-        assert_eq!(
-            reason.constraint == Constraint::IommuGranule,
-            granule > PAGE
-        );
-        let whole = ram(0, 2 * granule);
-        mapper
-            .link(&mut links, granule, whole, BOTH, Attrs::NO_BOUNCE)
-            .unwrap();
-        let at = links.addr().checked_add(granule).unwrap();
-        assert_eq!(mapper.platform().reach(at), Some(whole.addr.get()));
-        assert_eq!(
-            mapper.unlink(&mut links, granule, granule),
-            Err(Error::Invalid)
-        );
-        mapper.unlink(&mut links, granule, 2 * granule).unwrap();
-        assert_eq!(mapper.platform().reach(at), None);
-        mapper.free_links(links);
-        done(&mapper);
-    }
 }
 
 /// Parts of a pool are lent one by one: no two of them share a granule.

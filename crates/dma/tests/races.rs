@@ -3,8 +3,7 @@
 use std::cell::{Cell, RefCell};
 use vb3_dma::fake::{Fake, PAGE, Setup, ram, sram};
 use vb3_dma::{
-    Attrs, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks, Mapper, PhysAddr,
-    SegmentMode,
+    Attrs, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks, Mapper, SegmentMode,
 };
 
 const BOTH: Direction = Direction::Bidirectional;
@@ -61,7 +60,7 @@ fn replace(test: &Test) {
 
 type Step = fn(&Test) -> Result<(), Error>;
 
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 6] = [
     ("map", |m| {
         let table = m.table_of_segments(&[ram(0, PAGE)])?;
         let mapping = m.map(0, &table, BOTH, Attrs::empty());
@@ -95,13 +94,6 @@ const STEPS: [(&str, Step); 7] = [
         THEN.set(None);
         m.drain_atomic_pool(0)?;
         ended
-    }),
-    ("link", |m| {
-        let links = m.reserve_links(0, PhysAddr::new(0), PAGE)?;
-        assert!(!REMOVED.get(), "reserved for a device that is gone");
-        THEN.set(None);
-        m.free_links(links);
-        Ok(())
     }),
     ("lazy", |m| m.set_flush_policy(0, FlushPolicy::Lazy)),
     ("mode", |m| m.set_segment_mode(0, SegmentMode::Compatible)),

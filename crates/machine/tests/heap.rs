@@ -149,10 +149,6 @@ fn map_many(m: &Test, dev: u32) {
     held.into_iter()
         .for_each(|mapping| m.unmap(mapping, Attrs::empty()));
     tables.into_iter().for_each(|t| m.free_table(t, true));
-    // Addresses alone, which take many nodes of their bookkeeping.
-    let ranges = (0..60).map(|_| m.reserve_links(dev, PhysAddr::new(0), 4097 * PAGE));
-    let ranges: Vec<_> = ranges.map_while(Result::ok).collect();
-    ranges.into_iter().for_each(|links| m.free_links(links));
 }
 
 fn allocate_many(m: &Test, dev: u32) -> Result<(), Error> {

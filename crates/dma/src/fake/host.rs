@@ -233,10 +233,6 @@ impl Bounce for Fake {
         self.setup.run_bytes
     }
 
-    fn min_align_mask(&self, dev: u32) -> u64 {
-        self.of(dev).min_align
-    }
-
     fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
         let mut state = self.state();
         state.may_fail()?;

@@ -74,8 +74,6 @@ pub struct Setup {
     pub untrusted: bool,
     /// Devices that are trusted all the same, by number.
     pub trusted: Vec<u32>,
-    /// Address bits that must be kept in the bounce pool.
-    pub min_align: u64,
     /// Whether addresses below 4 GiB are tried first.
     pub low_first: bool,
     /// Addresses that are never given out: first and last.
@@ -121,7 +119,6 @@ impl Setup {
             run_bytes: u64::MAX,
             untrusted: false,
             trusted: Vec::new(),
-            min_align: 0,
             low_first: false,
             reserved: Vec::new(),
             coherency: Coherency::Coherent,

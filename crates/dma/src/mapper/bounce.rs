@@ -27,8 +27,6 @@ const SLOT: u64 = 2048;
 pub(super) struct Bounced {
     /// First byte of the copy.
     pub(super) at: PhysAddr,
-    /// Bytes of the table before the copied part.
-    pub(super) offset: u64,
     /// Bytes of the copy.
     pub(super) len: u64,
     /// Segments to copy, in order.
@@ -52,8 +50,6 @@ pub(super) struct Plan<'a> {
     direct: &'a mut List<Segment>,
     /// The parts that do.
     bounced: &'a mut Vec<Bounced>,
-    /// Address bits that the copy must share with the memory.
-    keep_mask: u64,
 }
 
 impl<'a> Plan<'a> {
@@ -63,14 +59,7 @@ impl<'a> Plan<'a> {
             targets: List::new(),
             direct,
             bounced,
-            keep_mask: 0,
         }
-    }
-
-    /// Makes each copy keep its memory's offset in the granule.
-    pub(super) const fn keeping_offsets(mut self, granule: u64) -> Self {
-        self.keep_mask = granule - 1;
-        self
     }
 
     /// Returns the segments for the device, in order.
@@ -297,21 +286,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (segments, guard): (&[Segment], Option<Guard>),
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
-        let (mut rest, mut offset) = (segments, 0u64);
-        // Memory that must keep its offset in the pool is not appended to other memory there.
-        let own = self.platform.min_align_mask(dev) & (self.platform.page_size() - 1);
-        let mask = own | plan.keep_mask;
-        let joins = mask == 0 && guard.is_none();
+        let mut rest = segments;
         while let Some(&first) = rest.first() {
             let bounces = self.must_bounce(dev, info, first);
             let small = match guard {
-                Some(guard) if mask == 0 && !bounces => {
-                    self.small_segments(dev, info, (rest, guard))
-                }
+                Some(guard) if !bounces => self.small_segments(dev, info, (rest, guard)),
                 _ => 0,
             };
             let alike = |segment: &&Segment| self.must_bounce(dev, info, **segment) == bounces;
-            let count = if joins {
+            let count = if guard.is_none() {
                 // The first segment always matches itself.
                 1 + rest.iter().skip(1).take_while(alike).count()
             } else {
@@ -322,18 +305,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             };
             match guard {
                 Some(guard) if small > 1 => {
-                    self.plan_group((dev, info), (group, offset), guard.granule - 1, plan)?;
+                    self.plan_group((dev, info), group, guard.granule - 1, plan)?;
                 }
                 Some(guard) if !bounces => {
-                    self.plan_ends((dev, info), (first, offset), guard, plan)?;
+                    self.plan_ends((dev, info), first, guard, plan)?;
                 }
                 _ if !bounces => {
                     plan_direct(group, Attrs::empty(), &mut plan.targets)?;
                     plan_direct(group, Attrs::empty(), plan.direct)?;
                 }
-                _ => self.plan_group((dev, info), (group, offset), mask, plan)?,
+                _ => self.plan_group((dev, info), group, 0, plan)?,
             }
-            offset = offset.saturating_add(total_len(group)?);
             rest = tail;
         }
         Ok(())
@@ -361,22 +343,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn plan_group(
         &self,
         device: (P::Device, &DeviceInfo),
-        (group, offset): (&[Segment], u64),
+        group: &[Segment],
         mask: u64,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
-        let Err(err) = self.bounce_run(device, (group, offset), mask, plan) else {
+        let Err(err) = self.bounce_run(device, group, mask, plan) else {
             return Ok(());
         };
         if group.len() == 1 {
             return Err(err);
         }
-        let mut at = offset;
         for segment in group.chunks(1) {
             // If a piece does not fit either, the error for the whole group is more useful.
-            self.bounce_run(device, (segment, at), mask, plan)
+            self.bounce_run(device, segment, mask, plan)
                 .map_err(|_| err)?;
-            at = at.saturating_add(total_len(segment)?);
         }
         Ok(())
     }
@@ -385,13 +365,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn plan_ends(
         &self,
         device: (P::Device, &DeviceInfo),
-        (segment, offset): (Segment, u64),
+        segment: Segment,
         guard: Guard,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
         let ends = Ends::of(segment, guard);
         let mut at = segment.addr;
-        let mut offset = offset;
         for (len, bounces) in [(ends.head, true), (ends.middle, false), (ends.tail, true)] {
             if len == 0 {
                 continue;
@@ -402,13 +381,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 kind: segment.kind,
             };
             if bounces {
-                self.bounce_run(device, (&[part], offset), guard.granule - 1, plan)?;
+                self.bounce_run(device, &[part], guard.granule - 1, plan)?;
             } else {
                 // Not joined to a previous slot, even if they are adjacent.
                 plan.targets.push(part)?;
                 plan.direct.push(part)?;
             }
-            offset = offset.saturating_add(len);
             // The segment may end at the last address; nothing follows it then.
             at = PhysAddr::new(at.get().wrapping_add(len));
         }
@@ -419,7 +397,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn bounce_run(
         &self,
         device: (P::Device, &DeviceInfo),
-        (group, offset): (&[Segment], u64),
+        group: &[Segment],
         mask: u64,
         plan: &mut Plan<'_>,
     ) -> Result<(), Error> {
@@ -445,7 +423,6 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         })?;
         plan.bounced.push(Bounced {
             at,
-            offset,
             len,
             sources,
             slots,

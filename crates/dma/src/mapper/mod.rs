@@ -11,7 +11,6 @@ mod direct;
 mod flush;
 mod iommu;
 mod layout;
-mod links;
 mod list;
 mod ops;
 mod placed;
@@ -20,7 +19,6 @@ mod spares;
 mod stuck;
 mod sync;
 
-pub use links::Links;
 use list::List;
 pub(crate) use single::{Facts, Wanted};
 
@@ -43,7 +41,7 @@ const DEVICES: usize = 64;
 /// holds two locks, and none while it calls the platform. Two devices can therefore map at the same
 /// time, and a call that sleeps holds no lock.
 ///
-/// [`sync`](crate::DmaOps::sync), [`Self::sync_range`], [`sync_alloc`](crate::DmaOps::sync_alloc) and
+/// [`sync`](crate::DmaOps::sync), [`sync_alloc`](crate::DmaOps::sync_alloc) and
 /// [`Self::alloc_coherent_atomic`] call nothing of the platform that may sleep, so they may run in
 /// interrupt context if `L` keeps interrupts off.
 ///
@@ -102,7 +100,6 @@ struct Slot<D> {
 struct SlotLive {
     allocs: u64,
     mappings: u64,
-    links: u64,
     iova_bytes: u64,
     quarantined_bytes: u64,
 }

@@ -102,7 +102,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 self.platform.bounce_zero(run.at, run.len);
                 continue;
             }
-            result = self.copy_part_counting(run, (0, run.len), SyncFor::Device, &mut copied);
+            result = self.copy_run_counting(run, SyncFor::Device, &mut copied);
             if result.is_err() {
                 break;
             }
