@@ -1,15 +1,17 @@
 //! The records of one driver's memory and mappings. Drivers' traits pass back only addresses, so
 //! the records are found by address.
 
-use crate::lock::{Spin, SpinLocks};
-use crate::machine::{Dma, Machine, run_of, view_of};
+use crate::lock::Spin;
+use crate::machine::{Dma, run_of, view_of};
 use crate::vtd::Bdf;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use vb3_dma::mapped::{Bidirectional, Coherent, Device, DmaDevice, FromDevice, Mapped, ToDevice};
+use vb3_dma::mapped::{
+    Bidirectional, Coherent, Device, DmaDevice, FromDevice, Mapped, Raw, ToDevice,
+};
 use vb3_dma::{Attrs, Direction, Error, Iova, Lock as _};
 
-type Mapping<D> = Mapped<'static, Machine, SpinLocks, D, Device>;
+type Mapping<D> = Mapped<&'static Dma, Raw, D, Device>;
 
 /// A buffer that the device uses.
 enum Shared {
@@ -33,13 +35,14 @@ impl Shared {
             Self::Written(mapped) => mapped.unmap(),
             Self::Both(mapped) => mapped.unmap(),
         }
+        .map(drop)
     }
 }
 
 /// One device, with all memory that its driver uses.
 pub(crate) struct Driven {
-    device: DmaDevice<'static, Machine, SpinLocks>,
-    memory: Spin<Vec<(u64, Coherent<'static, Machine, SpinLocks>)>>,
+    device: DmaDevice<&'static Dma>,
+    memory: Spin<Vec<(u64, Coherent<&'static Dma>)>>,
     shared: Spin<Vec<(u64, Shared)>>,
 }
 

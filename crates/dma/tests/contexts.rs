@@ -3,7 +3,7 @@
 
 use std::sync::{Barrier, Mutex, mpsc};
 use vb3_dma::fake::{Fake, Mutexes, PAGE, Setup, ram};
-use vb3_dma::mapped::{Cpu, ToDevice};
+use vb3_dma::mapped::{Cpu, Raw, ToDevice};
 use vb3_dma::{
     Attrs, Bounce, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy,
     Iommu, Iova, KernelViews, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Prot, Segment,
@@ -15,6 +15,9 @@ const BOTH: Direction = Direction::Bidirectional;
 fn shared(setup: Setup) -> Mapper<Fake, Mutexes> {
     Mapper::with_locks(Fake::new(setup), 8).unwrap()
 }
+
+type Host<'a> = &'a Mapper<Fake, Mutexes>;
+type Arced = std::sync::Arc<Mapper<Fake, Mutexes>>;
 
 const fn is_send<T: Send>() {}
 const fn is_sync<T: Sync>() {}
@@ -38,10 +41,10 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<vb3_dma::Vmap<Fake>>();
     is_send::<vb3_dma::iopt::Retired>();
     is_sync::<vb3_dma::iopt::Retired>();
-    is_send::<vb3_dma::mapped::DmaDevice<'_, Fake, Mutexes>>();
-    is_sync::<vb3_dma::mapped::DmaDevice<'_, Fake, Mutexes>>();
-    is_send::<vb3_dma::mapped::Mapped<'_, Fake, Mutexes, ToDevice, Cpu>>();
-    is_sync::<vb3_dma::mapped::Mapped<'_, Fake, Mutexes, ToDevice, Cpu>>();
+    is_send::<vb3_dma::mapped::DmaDevice<Host<'_>>>();
+    is_sync::<vb3_dma::mapped::DmaDevice<Host<'_>>>();
+    is_send::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
+    is_sync::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
     is_send::<vb3_dma::mapped::CpuView<'_, Fake, Mutexes, ToDevice>>();
     is_send::<Fake>();
     is_sync::<Fake>();
@@ -64,6 +67,7 @@ fn types_say_which_threads_they_may_visit() {
     use vb3_dma::iopt::{Config, EmptyTables, Fault, FaultCause, Format, Leaf, Leaves};
     use vb3_dma::mapped::{
         Bidirectional, Coherent, CoherentBlock, CoherentPool, CpuView, FromDevice, NotHandedOver,
+        OwnedMemory,
     };
     use vb3_dma::wrap::{
         Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Kind, Ledger, Report, Site,
@@ -82,9 +86,9 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
     any_thread::<vb3_dma::mapped::Device>();
     any_thread::<CpuView<'_, Fake, Mutexes, ToDevice>>();
-    any_thread::<Coherent<'_, Fake, Mutexes>>();
-    any_thread::<CoherentPool<'_, Fake, Mutexes>>();
-    any_thread::<CoherentBlock<'_, '_, Fake, Mutexes>>();
+    any_thread::<Coherent<Host<'_>>>();
+    any_thread::<CoherentPool<Host<'_>>>();
+    any_thread::<(CoherentBlock<'_, Arced>, OwnedMemory<Arced>)>();
     any_thread::<Checked<&Mapper<Fake, Mutexes>, u8, Mutexes>>();
     any_thread::<(
         CheckedAlloc<u8, u8>,

@@ -7,7 +7,7 @@ mod host;
 
 use host::Host;
 use vb3_dma::mapped::FromDevice;
-use vb3_dma::{DmaAddr, DmaOps, Error, Mapper};
+use vb3_dma::{DmaAddr, Error, Mapper};
 
 /// A descriptor: the address and the length of a buffer.
 fn descriptor(addr: DmaAddr, len: u32) -> [u8; 16] {
@@ -29,19 +29,19 @@ fn main() -> Result<(), Error> {
     let nic = dma.device(0)?;
     // The ring: one address for the device, a view for the CPU, freed when it is dropped.
     let ring = nic.alloc_coherent(256 * 16)?;
-    let memory = dma.alloc_virtual(host::PAGE)?;
+    let mut memory = nic.alloc(host::PAGE)?;
     for index in 0..3 {
         // The buffer is the device's until the mapping is handed to the CPU.
-        let buffer = nic.map(&memory, FromDevice)?;
+        let buffer = nic.map(memory, FromDevice)?;
         ring.write(index * 16, &descriptor(buffer.addr(), 2048))?;
         device_answers(dma.platform(), ring.addr(), index);
         let buffer = buffer.into_cpu().map_err(|refused| refused.error)?;
         let mut packet = [0; 8];
         buffer.view()?.read(0, &mut packet)?;
         assert_eq!(&packet, b"a packet");
+        memory = buffer.unmap()?;
     }
-    drop(ring);
-    dma.free(memory);
+    drop((ring, memory));
     assert!(dma.live().is_empty());
     Ok(())
 }

@@ -1,17 +1,18 @@
 //! Coherent memory of a device and the CPU: for descriptor rings, whole or in small blocks.
 
-use super::DmaDevice;
+use super::device::{DmaDevice, MapperRef};
+use super::memory::OwnedMemory;
 use crate::ranges::{RangeAllocator, RangeError, RangeRoom};
 use crate::{
-    Alloc, Attrs, Constraint, DmaAddr, DmaOps, Error, Lock, Locks, Mapper, NoLocks, Platform,
-    Reason, Vmap,
+    Alloc, Attrs, Constraint, DmaAddr, DmaOps, Error, KernelViews, Lock, Locks, Mapper, Reason,
+    Vmap,
 };
 use core::fmt;
 use core::sync::atomic::AtomicU8;
 
 /// Zeroed memory that a device and the CPU use without syncs. Dropping it frees it.
 ///
-/// It is `Send` and `Sync` if the mapper is `Sync` and the platform's memory is.
+/// It is `Send` and `Sync` if the reference to the mapper and the platform's memory are.
 ///
 /// # Examples
 /// ```
@@ -35,15 +36,15 @@ use core::sync::atomic::AtomicU8;
 /// drop(ring);
 /// ```
 #[must_use = "is freed when it is dropped"]
-pub struct Coherent<'m, P: Platform, L: Locks = NoLocks> {
-    mapper: &'m Mapper<P, L>,
-    /// Both are set until it is dropped. The view is unset if the host has none.
-    alloc: Option<Alloc<P>>,
-    view: Option<Vmap<P>>,
+pub struct Coherent<H: MapperRef> {
+    host: H,
+    /// Unset if the host has none.
+    view: Option<Vmap<H::Platform>>,
+    memory: OwnedMemory<H>,
     addr: DmaAddr,
 }
 
-impl<P: Platform, L: Locks> fmt::Debug for Coherent<'_, P, L> {
+impl<H: MapperRef> fmt::Debug for Coherent<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coherent")
             .field("addr", &self.addr)
@@ -52,18 +53,15 @@ impl<P: Platform, L: Locks> fmt::Debug for Coherent<'_, P, L> {
     }
 }
 
-impl<P: Platform, L: Locks> Drop for Coherent<'_, P, L> {
+impl<H: MapperRef> Drop for Coherent<H> {
     fn drop(&mut self) {
         if let Some(view) = self.view.take() {
-            self.mapper.vunmap(view);
-        }
-        if let Some(alloc) = self.alloc.take() {
-            self.mapper.free(alloc);
+            self.mapper().vunmap(view);
         }
     }
 }
 
-impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
+impl<H: MapperRef> DmaDevice<H> {
     /// Allocates `len_bytes` of coherent memory, rounded up to pages.
     ///
     /// # Errors
@@ -73,7 +71,7 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     ///
     /// # Context
     /// May sleep.
-    pub fn alloc_coherent(&self, len_bytes: u64) -> Result<Coherent<'m, P, L>, Error> {
+    pub fn alloc_coherent(&self, len_bytes: u64) -> Result<Coherent<H>, Error> {
         self.alloc_coherent_with(len_bytes, Attrs::empty())
     }
 
@@ -82,26 +80,25 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     ///
     /// # Errors
     /// As [`alloc_coherent`](Self::alloc_coherent), such as `NoMemory` (ENOMEM).
-    pub fn alloc_coherent_with(
-        &self,
-        len_bytes: u64,
-        attrs: Attrs,
-    ) -> Result<Coherent<'m, P, L>, Error> {
-        let mapper = self.mapper;
-        let alloc = mapper.alloc_coherent(self.at.dev, len_bytes, attrs)?;
+    pub fn alloc_coherent_with(&self, len_bytes: u64, attrs: Attrs) -> Result<Coherent<H>, Error> {
+        let host = self.host();
+        let mapper = host.mapper();
+        let alloc = mapper.alloc_coherent(self.id(), len_bytes, attrs)?;
+        let addr = mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0));
         // From here on, dropping it frees the memory.
-        let mut memory = Coherent {
-            mapper,
-            addr: mapper.alloc_dma_addr(&alloc).unwrap_or(DmaAddr::new(0)),
-            alloc: Some(alloc),
-            view: None,
-        };
-        match memory.alloc().and_then(|alloc| mapper.vmap_alloc(alloc)) {
-            Ok(view) => memory.view = Some(view),
-            Err(Error::Unsupported) => {}
+        let memory = OwnedMemory::of(host.clone(), alloc);
+        let alloc = memory.as_alloc().ok_or(Error::Invalid)?;
+        let view = match mapper.vmap_alloc(alloc) {
+            Ok(view) => Some(view),
+            Err(Error::Unsupported) => None,
             Err(err) => return Err(err),
-        }
-        Ok(memory)
+        };
+        Ok(Coherent {
+            host,
+            view,
+            memory,
+            addr,
+        })
     }
 
     /// Allocates `len_bytes` of coherent memory, to be divided into blocks of at least `unit`
@@ -110,12 +107,8 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
     /// # Errors
     /// As [`alloc_coherent`](Self::alloc_coherent); `Invalid` for a unit that is no power of two or
     /// longer than a page.
-    pub fn coherent_pool(
-        &self,
-        len_bytes: u64,
-        unit: u64,
-    ) -> Result<CoherentPool<'m, P, L>, Error> {
-        if !unit.is_power_of_two() || unit > self.mapper.page_size() {
+    pub fn coherent_pool(&self, len_bytes: u64, unit: u64) -> Result<CoherentPool<H>, Error> {
+        if !unit.is_power_of_two() || unit > self.mapper().page_size() {
             return Err(Error::Invalid);
         }
         let memory = self.alloc_coherent(len_bytes)?;
@@ -124,12 +117,16 @@ impl<'m, P: Platform, L: Locks> DmaDevice<'m, P, L> {
         Ok(CoherentPool {
             memory,
             unit,
-            space: L::Lock::new(space),
+            space: <H::Locks as Locks>::Lock::new(space),
         })
     }
 }
 
-impl<P: Platform, L: Locks> Coherent<'_, P, L> {
+impl<H: MapperRef> Coherent<H> {
+    fn mapper(&self) -> &Mapper<H::Platform, H::Locks> {
+        self.host.mapper()
+    }
+
     /// Returns the device's address of the first byte.
     #[must_use]
     pub fn addr(&self) -> DmaAddr {
@@ -139,18 +136,18 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
     /// Returns the length in bytes, whole pages.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
-        self.alloc.as_ref().map_or(0, Alloc::len_bytes)
+        self.memory.len_bytes()
     }
 
     /// Returns the allocation, for calls that need one.
     ///
     /// # Errors
     /// `Invalid` (EINVAL), but only during drop.
-    pub fn alloc(&self) -> Result<&Alloc<P>, Error> {
-        self.alloc.as_ref().ok_or(Error::Invalid)
+    pub fn alloc(&self) -> Result<&Alloc<H::Platform>, Error> {
+        self.memory.as_alloc().ok_or(Error::Invalid)
     }
 
-    fn view(&self) -> Result<&Vmap<P>, Error> {
+    fn view(&self) -> Result<&Vmap<H::Platform>, Error> {
         self.view.as_ref().ok_or(Error::Unsupported)
     }
 
@@ -158,7 +155,7 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
     /// them at any time.
     #[must_use]
     pub fn bytes(&self) -> Option<&[AtomicU8]> {
-        self.mapper
+        self.mapper()
             .platform()
             .vmap_bytes(self.view.as_ref()?.host())
     }
@@ -169,7 +166,7 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported` if the host has no views.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         end_within(self.len_bytes(), offset, out.len())?;
-        self.mapper.vmap_read(self.view()?, offset, out)
+        self.mapper().vmap_read(self.view()?, offset, out)
     }
 
     /// Copies bytes in, starting at byte `offset`.
@@ -178,7 +175,7 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
     /// As [`read`](Self::read).
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         end_within(self.len_bytes(), offset, data.len())?;
-        self.mapper.vmap_write(self.view()?, offset, data)
+        self.mapper().vmap_write(self.view()?, offset, data)
     }
 }
 
@@ -195,13 +192,13 @@ impl<P: Platform, L: Locks> Coherent<'_, P, L> {
 /// command.write(0, b"go")?;
 /// # Ok::<(), vb3_dma::Error>(())
 /// ```
-pub struct CoherentPool<'m, P: Platform, L: Locks = NoLocks> {
-    memory: Coherent<'m, P, L>,
+pub struct CoherentPool<H: MapperRef> {
+    memory: Coherent<H>,
     unit: u64,
-    space: L::Lock<RangeAllocator>,
+    space: <H::Locks as Locks>::Lock<RangeAllocator>,
 }
 
-impl<P: Platform, L: Locks> fmt::Debug for CoherentPool<'_, P, L> {
+impl<H: MapperRef> fmt::Debug for CoherentPool<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoherentPool")
             .field("memory", &self.memory)
@@ -210,7 +207,7 @@ impl<P: Platform, L: Locks> fmt::Debug for CoherentPool<'_, P, L> {
     }
 }
 
-impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
+impl<H: MapperRef> CoherentPool<H> {
     /// Takes a zeroed block of at least `len` bytes. If possible, its address is a multiple of the
     /// next power of two.
     ///
@@ -220,7 +217,7 @@ impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
     ///
     /// # Context
     /// Does not sleep, if the layer's heap and the host's `vmap_write` do not.
-    pub fn take(&self, len: u64) -> Result<CoherentBlock<'_, 'm, P, L>, Error> {
+    pub fn take(&self, len: u64) -> Result<CoherentBlock<'_, H>, Error> {
         let units = len.div_ceil(self.unit);
         let mut room = RangeRoom::new();
         let first = loop {
@@ -246,13 +243,13 @@ impl<'m, P: Platform, L: Locks> CoherentPool<'m, P, L> {
 
 /// A block of a [`CoherentPool`]. Dropping it returns it to the pool.
 #[must_use = "goes back when it is dropped"]
-pub struct CoherentBlock<'a, 'm, P: Platform, L: Locks = NoLocks> {
-    pool: &'a CoherentPool<'m, P, L>,
+pub struct CoherentBlock<'a, H: MapperRef> {
+    pool: &'a CoherentPool<H>,
     first: u64,
     len: u64,
 }
 
-impl<P: Platform, L: Locks> fmt::Debug for CoherentBlock<'_, '_, P, L> {
+impl<H: MapperRef> fmt::Debug for CoherentBlock<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoherentBlock")
             .field("addr", &self.addr())
@@ -261,7 +258,7 @@ impl<P: Platform, L: Locks> fmt::Debug for CoherentBlock<'_, '_, P, L> {
     }
 }
 
-impl<P: Platform, L: Locks> Drop for CoherentBlock<'_, '_, P, L> {
+impl<H: MapperRef> Drop for CoherentBlock<'_, H> {
     fn drop(&mut self) {
         let units = self.len / self.pool.unit;
         // The allocator refuses a range that is not taken, without a change.
@@ -272,7 +269,7 @@ impl<P: Platform, L: Locks> Drop for CoherentBlock<'_, '_, P, L> {
     }
 }
 
-impl<P: Platform, L: Locks> CoherentBlock<'_, '_, P, L> {
+impl<H: MapperRef> CoherentBlock<'_, H> {
     fn offset(&self) -> u64 {
         // No overflow: the block lies in the memory.
         self.first.saturating_mul(self.pool.unit)

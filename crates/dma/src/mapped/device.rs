@@ -1,0 +1,243 @@
+//! A driver's handle of a device, and the reference to a mapper that it and its guards keep.
+
+use super::guard::Mapped;
+use super::memory::{Mappable, OwnedMemory, Raw};
+use super::{Device, MapDirection};
+use crate::mapper::{At, Facts};
+use crate::{Attrs, Error, Locks, Mapper, Platform, Segment};
+use alloc::sync::Arc;
+use core::fmt;
+
+/// A reference to a mapper, as guards keep it: `&Mapper`, or `Arc<Mapper>` for guards that live in a
+/// driver's own structures.
+///
+/// A host with its own counted references implements it for them. Each clone must refer to the same
+/// mapper. Guards of another mapper are refused, and stay with the mapper that made them.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use vb3_dma::fake::{Fake, Mutexes, Setup};
+/// use vb3_dma::mapped::{Coherent, Cpu, DmaDevice, FromDevice, Mapped, OwnedMemory};
+/// use vb3_dma::{Error, Mapper};
+///
+/// type Host = Arc<Mapper<Fake, Mutexes>>;
+///
+/// struct Camera {
+///     ring: Coherent<Host>,
+///     frame: Mapped<Host, OwnedMemory<Host>, FromDevice, Cpu>,
+/// }
+///
+/// impl Camera {
+///     fn new(host: Host) -> Result<Self, Error> {
+///         let device = DmaDevice::new(host, 0)?;
+///         let frame = device.map(device.alloc(4096)?, FromDevice)?;
+///         let frame = frame.into_cpu().map_err(|refused| refused.error)?;
+///         let ring = device.alloc_coherent(256)?;
+///         Ok(Self { ring, frame })
+///     }
+/// }
+///
+/// let host: Host = Arc::new(Mapper::with_locks(Fake::new(Setup::direct()), 1)?);
+/// let camera = Camera::new(Arc::clone(&host))?;
+/// std::thread::scope(|scope| scope.spawn(|| camera.ring.write(0, b"start")).join()).unwrap()?;
+/// camera.frame.unmap()?;
+/// drop(camera.ring);
+/// assert!(host.live().is_empty());
+/// # Ok::<(), Error>(())
+/// ```
+pub trait MapperRef: Clone {
+    /// The host.
+    type Platform: Platform;
+    /// The host's locks.
+    type Locks: Locks;
+
+    /// Returns the mapper.
+    fn mapper(&self) -> &Mapper<Self::Platform, Self::Locks>;
+}
+
+impl<P: Platform, L: Locks> MapperRef for &Mapper<P, L> {
+    type Platform = P;
+    type Locks = L;
+
+    fn mapper(&self) -> &Mapper<P, L> {
+        self
+    }
+}
+
+impl<P: Platform, L: Locks> MapperRef for Arc<Mapper<P, L>> {
+    type Platform = P;
+    type Locks = L;
+
+    fn mapper(&self) -> &Mapper<P, L> {
+        self
+    }
+}
+
+/// The host's identifier of a device.
+pub(super) type DeviceOf<H> = <<H as MapperRef>::Platform as crate::PageSource>::Device;
+
+/// A driver's handle of one device of a mapper.
+///
+/// It is `Send` and `Sync` if the reference to the mapper is. After the device was
+/// [removed](Mapper::remove_device) its calls fail with [`Error::Removed`].
+pub struct DmaDevice<H: MapperRef> {
+    host: H,
+    at: At<DeviceOf<H>>,
+    facts: Facts,
+}
+
+impl<H: MapperRef> Clone for DmaDevice<H> {
+    fn clone(&self) -> Self {
+        Self {
+            host: self.host.clone(),
+            at: self.at,
+            facts: self.facts,
+        }
+    }
+}
+
+impl<H: MapperRef + Copy> Copy for DmaDevice<H> {}
+
+impl<H: MapperRef> fmt::Debug for DmaDevice<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DmaDevice").field(&self.at.dev).finish()
+    }
+}
+
+impl<P: Platform, L: Locks> Mapper<P, L> {
+    /// Returns a handle of `dev`, as [`DmaDevice::new`] does.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
+    /// it.
+    pub fn device(&self, dev: P::Device) -> Result<DmaDevice<&Self>, Error> {
+        DmaDevice::new(self, dev)
+    }
+}
+
+impl<H: MapperRef> DmaDevice<H> {
+    /// Returns a handle of `dev`. It caches the host's description of the device, so that mapping
+    /// need not query it. A driver that changes the device's limits must get a new handle.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a nonexistent device; `Busy` (EBUSY) if the mapper has no room for
+    /// it.
+    pub fn new(host: H, dev: DeviceOf<H>) -> Result<Self, Error> {
+        let mapper = host.mapper();
+        let (at, facts) = (mapper.at(dev)?, mapper.facts(dev)?);
+        Ok(Self { host, at, facts })
+    }
+
+    /// Returns the host's identifier of the device.
+    #[must_use]
+    pub fn id(&self) -> DeviceOf<H> {
+        self.at.dev
+    }
+
+    /// Returns the mapper.
+    #[must_use]
+    pub fn mapper(&self) -> &Mapper<H::Platform, H::Locks> {
+        self.host.mapper()
+    }
+
+    pub(super) fn host(&self) -> H {
+        self.host.clone()
+    }
+
+    /// Maps memory and hands it to the device: an [`Alloc`](crate::Alloc) or a
+    /// [`Table`](crate::Table) that is borrowed, or [`OwnedMemory`], borrowed or owned.
+    ///
+    /// # Errors
+    /// As [`Mapper::map`](crate::DmaOps::map); `Removed` (ENODEV); `Invalid` (EINVAL) if the
+    /// device writes, and the memory was pinned for reading. Owned memory is freed.
+    ///
+    /// # Context
+    /// May sleep if the platform's `iommu_map` does.
+    pub fn map<M, D>(&self, memory: M, direction: D) -> Result<Mapped<H, M, D, Device>, Error>
+    where
+        M: Mappable<H::Platform>,
+        D: MapDirection,
+    {
+        self.map_with(memory, direction, Attrs::empty())
+    }
+
+    /// Maps as [`map`](Self::map), with attributes such as [`Attrs::ONE_RUN`].
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn map_with<M, D>(
+        &self,
+        memory: M,
+        direction: D,
+        attrs: Attrs,
+    ) -> Result<Mapped<H, M, D, Device>, Error>
+    where
+        M: Mappable<H::Platform>,
+        D: MapDirection,
+    {
+        let _ = direction;
+        let device = (self.at, &self.facts);
+        let mapping = memory
+            .source()
+            .map(self.mapper(), device, D::DIRECTION, attrs)?;
+        Ok(Mapped::new(self.host(), memory, mapping))
+    }
+
+    /// Maps one run of physically contiguous, cached memory and hands it to the device. Does not
+    /// allocate if the device accepts the run of pages directly; only the address space may
+    /// allocate, to track live ranges.
+    ///
+    /// **Dangerous**: nothing keeps the memory allocated. The device reaches these physical
+    /// addresses, and the caller guarantees that they stay the same memory until the mapping ends.
+    /// [`map`](Self::map) keeps or borrows the memory instead. The end of this mapping always
+    /// flushes, with any policy.
+    ///
+    /// # Errors
+    /// As [`Mapper::map`](crate::DmaOps::map); `Invalid` for an empty run or one that wraps;
+    /// `Removed` (ENODEV).
+    ///
+    /// # Context
+    /// May sleep if the platform's `iommu_map` does.
+    ///
+    /// Source: Linux `dma_map_single`.
+    pub fn map_raw<D: MapDirection>(
+        &self,
+        memory: Segment,
+        direction: D,
+    ) -> Result<Mapped<H, Raw, D, Device>, Error> {
+        let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
+        memory.addr.checked_add(last).ok_or(Error::Invalid)?;
+        self.map(Raw(memory), direction)
+    }
+
+    /// Allocates zeroed, cached memory in pages that the device reaches. It is mapped for no
+    /// device.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM); `Removed` (ENODEV).
+    ///
+    /// # Context
+    /// May sleep.
+    pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
+        OwnedMemory::alloc(self.host(), self.at.dev, len_bytes)
+    }
+
+    /// Pins `len_bytes` of a program's memory at `addr`.
+    ///
+    /// # Errors
+    /// As [`DmaOps::pin_user`](crate::DmaOps::pin_user).
+    ///
+    /// # Context
+    /// May sleep.
+    pub fn pin<D: MapDirection>(
+        &self,
+        user: &<H::Platform as crate::UserPages>::User,
+        addr: u64,
+        len_bytes: u64,
+        direction: D,
+    ) -> Result<OwnedMemory<H>, Error> {
+        let _ = direction;
+        OwnedMemory::pin(self.host(), user, (addr, len_bytes), D::DIRECTION)
+    }
+}

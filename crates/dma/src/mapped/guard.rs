@@ -1,0 +1,228 @@
+//! Mapped memory with its direction and owner.
+
+#![expect(
+    clippy::result_large_err,
+    reason = "the error returns the mapping; allocating a Box for it could fail"
+)]
+
+use super::device::MapperRef;
+use super::memory::Mappable;
+use super::{Cpu, CpuReads, CpuWrites, Device, MapDirection, Owner};
+use crate::{DmaAddr, DmaOps, DmaSegment, Error, Locks, Mapper, Mapping, Platform, SyncFor, Vmap};
+use core::fmt;
+use core::marker::PhantomData;
+use core::sync::atomic::AtomicU8;
+
+/// Mapped memory: `M` is the memory, owned or borrowed, `D` the direction of transfer, `O` the owner
+/// of its bytes. Unmaps when it is dropped, and then drops the memory.
+///
+/// It is `Send` and `Sync` if the reference to the mapper, the memory and the platform's devices
+/// are.
+#[must_use = "unmaps when it is dropped"]
+pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> {
+    host: H,
+    /// `None` only while it is dropped or changes its owner.
+    held: Option<(M, Mapping<H::Platform>)>,
+    kind: PhantomData<fn() -> (D, O)>,
+}
+
+/// A failed hand-over. The owner has not changed.
+#[derive(Debug)]
+pub struct NotHandedOver<M> {
+    /// The error.
+    pub error: Error,
+    /// The unchanged mapping.
+    pub mapping: M,
+}
+
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> fmt::Debug
+    for Mapped<H, M, D, O>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = self.held.as_ref().map(|(_, mapping)| mapping.device());
+        f.debug_struct("Mapped")
+            .field("device", &device)
+            .field("direction", &D::DIRECTION)
+            .field("segments", &self.runs())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Drop
+    for Mapped<H, M, D, O>
+{
+    fn drop(&mut self) {
+        // On failure, the layer quarantines the memory and counts it.
+        let _ = self.end();
+    }
+}
+
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H, M, D, O> {
+    pub(super) const fn new(host: H, memory: M, mapping: Mapping<H::Platform>) -> Self {
+        Self {
+            host,
+            held: Some((memory, mapping)),
+            kind: PhantomData,
+        }
+    }
+
+    fn runs(&self) -> &[DmaSegment] {
+        self.held
+            .as_ref()
+            .map_or(&[], |(_, mapping)| mapping.segments())
+    }
+
+    /// Unmaps. Returns the memory, unless that was done before.
+    fn end(&mut self) -> Result<Option<M>, Error> {
+        let Some((memory, mapping)) = self.held.take() else {
+            return Ok(None);
+        };
+        // The caller of `map_raw` may reuse it at once. Other memory is flushed when it is freed.
+        let now = M::IS_RAW;
+        self.host.mapper().end_mapping(&mapping, O::UNMAP, now)?;
+        Ok(Some(memory))
+    }
+
+    /// Unmaps, and returns the memory.
+    ///
+    /// # Errors
+    /// As [`Mapper::try_unmap`]: the device may still reach the memory. Owned memory is then
+    /// quarantined.
+    pub fn unmap(mut self) -> Result<M, Error> {
+        self.end()?.ok_or(Error::Invalid)
+    }
+
+    /// Hands the memory over to owner `T`.
+    fn hand_over<T: Owner>(
+        mut self,
+        sync: SyncFor,
+    ) -> Result<Mapped<H, M, D, T>, NotHandedOver<Self>> {
+        let mapper = self.host.mapper();
+        let done = match &self.held {
+            Some((_, mapping)) => mapper.try_sync(mapping, D::DIRECTION, sync),
+            None => Err(Error::Invalid),
+        };
+        match (done, self.held.take()) {
+            (Ok(_), Some((memory, mapping))) => Ok(Mapped::new(self.host.clone(), memory, mapping)),
+            (done, held) => {
+                self.held = held;
+                let error = done.err().unwrap_or(Error::Invalid);
+                let mapping = self;
+                Err(NotHandedOver { error, mapping })
+            }
+        }
+    }
+}
+
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Device> {
+    /// Returns the first address that the device sees.
+    #[must_use]
+    pub fn addr(&self) -> DmaAddr {
+        self.runs().first().map_or(DmaAddr::new(0), |run| run.addr)
+    }
+
+    /// Returns the runs that the device sees, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[DmaSegment] {
+        self.runs()
+    }
+
+    /// Hands the memory to the CPU, which then sees the device's bytes.
+    ///
+    /// # Errors
+    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounced copy
+    /// could not be made.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn into_cpu(self) -> Result<Mapped<H, M, D, Cpu>, NotHandedOver<Self>> {
+        self.hand_over(SyncFor::Cpu)
+    }
+}
+
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Cpu> {
+    /// Hands the memory to the device, which then sees the CPU's bytes.
+    ///
+    /// # Errors
+    /// [`NotHandedOver`] returns the mapping and the error (`NoSuchMemory`, ENXIO) if a bounced copy
+    /// could not be made.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn into_device(self) -> Result<Mapped<H, M, D, Device>, NotHandedOver<Self>> {
+        self.hand_over(SyncFor::Device)
+    }
+
+    /// Returns the CPU's view of the memory.
+    ///
+    /// # Errors
+    /// As the platform's `vmap`; `Unsupported` (EOPNOTSUPP) for a raw run without pages.
+    ///
+    /// # Context
+    /// May sleep.
+    pub fn view(&self) -> Result<CpuView<'_, H::Platform, H::Locks, D>, Error> {
+        let mapper = self.host.mapper();
+        let (memory, _) = self.held.as_ref().ok_or(Error::Invalid)?;
+        Ok(CpuView {
+            mapper,
+            vmap: Some(memory.source().view(mapper)?),
+            kind: PhantomData,
+        })
+    }
+}
+
+/// The CPU's view of mapped memory that the CPU owns. Dropping it unmaps the view.
+pub struct CpuView<'a, P: Platform, L: Locks, D: MapDirection> {
+    mapper: &'a Mapper<P, L>,
+    vmap: Option<Vmap<P>>,
+    kind: PhantomData<fn() -> D>,
+}
+
+impl<P: Platform, L: Locks, D: MapDirection> fmt::Debug for CpuView<'_, P, L, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CpuView").finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform, L: Locks, D: MapDirection> Drop for CpuView<'_, P, L, D> {
+    fn drop(&mut self) {
+        if let Some(vmap) = self.vmap.take() {
+            self.mapper.vunmap(vmap);
+        }
+    }
+}
+
+impl<P: Platform, L: Locks, D: MapDirection> CpuView<'_, P, L, D> {
+    /// Returns the bytes in place, if the host can. They are atomic because programs that have
+    /// mapped the memory may write them at any time.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[AtomicU8]> {
+        self.mapper
+            .platform()
+            .vmap_bytes(self.vmap.as_ref()?.host())
+    }
+
+    /// Copies the device's bytes, starting at byte `offset`.
+    ///
+    /// # Errors
+    /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported`.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error>
+    where
+        D: CpuReads,
+    {
+        let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
+        self.mapper.vmap_read(vmap, offset, out)
+    }
+
+    /// Copies bytes into the memory for the device, starting at byte `offset`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error>
+    where
+        D: CpuWrites,
+    {
+        let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
+        self.mapper.vmap_write(vmap, offset, data)
+    }
+}

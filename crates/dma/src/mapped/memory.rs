@@ -1,0 +1,222 @@
+//! Memory that guards keep while it is mapped.
+
+use super::device::{DeviceOf, MapperRef};
+use crate::mapper::{At, Facts};
+use crate::{
+    Alloc, Attrs, Caching, Direction, DmaOps, Error, Locks, Mapper, Mapping, Platform, Segment,
+    SegmentKind, Table, UserPages, Vmap,
+};
+use core::fmt;
+
+mod sealed {
+    use super::{Alloc, Direction, Platform, Segment, Table};
+
+    /// The memory behind a [`Mappable`](super::Mappable).
+    #[expect(missing_debug_implementations, reason = "the host's types have none")]
+    pub enum Source<'a, P: Platform> {
+        Run(Segment),
+        Alloc(&'a Alloc<P>),
+        Table(&'a Table<P>),
+        /// Memory of a program, pinned for this direction.
+        Pinned(&'a Table<P>, Direction),
+        Freed,
+    }
+
+    pub trait Sealed<P: Platform> {
+        /// Whether the memory's owner may reuse it as soon as the mapping ends.
+        const IS_RAW: bool = false;
+
+        fn source(&self) -> Source<'_, P>;
+    }
+}
+
+pub(super) use sealed::Source;
+
+impl<P: Platform> Source<'_, P> {
+    pub(super) fn map<L: Locks>(
+        &self,
+        mapper: &Mapper<P, L>,
+        device: (At<P::Device>, &Facts),
+        direction: Direction,
+        attrs: Attrs,
+    ) -> Result<Mapping<P>, Error> {
+        match *self {
+            Self::Run(run) => {
+                let runs = (&[run][..], 1);
+                mapper.map_segments(device, runs, Caching::Cached, direction, attrs)
+            }
+            Self::Alloc(alloc) => mapper.map_alloc(device, alloc, direction, attrs),
+            Self::Pinned(_, pinned) if direction.device_writes() && !pinned.device_writes() => {
+                Err(Error::Invalid)
+            }
+            Self::Table(table) | Self::Pinned(table, _) => {
+                mapper.map_for(device, table, direction, attrs)
+            }
+            Self::Freed => Err(Error::Invalid),
+        }
+    }
+
+    pub(super) fn view<L: Locks>(&self, mapper: &Mapper<P, L>) -> Result<Vmap<P>, Error> {
+        match *self {
+            Self::Run(run) if run.kind == SegmentKind::Pages => {
+                mapper.vmap_segments(&[run], Caching::Cached)
+            }
+            Self::Run(_) => Err(Error::Unsupported),
+            Self::Alloc(alloc) => mapper.vmap_alloc(alloc),
+            Self::Table(table) | Self::Pinned(table, _) => mapper.vmap_table(table),
+            Self::Freed => Err(Error::Invalid),
+        }
+    }
+}
+
+/// Memory that [`DmaDevice::map`](super::DmaDevice::map) takes: `&Alloc`, `&Table`, [`OwnedMemory`] and
+/// `&OwnedMemory`.
+pub trait Mappable<P: Platform>: sealed::Sealed<P> {}
+
+impl<P: Platform, M: sealed::Sealed<P>> Mappable<P> for M {}
+
+/// Memory that only the caller of [`map_raw`](super::DmaDevice::map_raw) knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw(pub(super) Segment);
+
+impl<P: Platform> sealed::Sealed<P> for Raw {
+    const IS_RAW: bool = true;
+
+    fn source(&self) -> Source<'_, P> {
+        Source::Run(self.0)
+    }
+}
+
+impl<P: Platform> sealed::Sealed<P> for &Alloc<P> {
+    fn source(&self) -> Source<'_, P> {
+        Source::Alloc(self)
+    }
+}
+
+impl<P: Platform> sealed::Sealed<P> for &Table<P> {
+    fn source(&self) -> Source<'_, P> {
+        Source::Table(self)
+    }
+}
+
+/// Memory of a mapper. Dropping it frees it, or unpins a program's memory.
+///
+/// # Examples
+/// ```
+/// use vb3_dma::fake::Setup;
+/// use vb3_dma::mapped::{FromDevice, ToDevice};
+///
+/// let dma = Setup { devices: 2, ..Setup::direct() }.mapper();
+/// let (camera, display) = (dma.device(0)?, dma.device(1)?);
+/// let memory = camera.alloc(4096)?;
+/// let frame = camera.map(&memory, FromDevice)?;
+/// dma.platform().dev_write(frame.addr(), b"a frame");
+/// frame.unmap()?;
+/// // A mapping can own its memory, and gives it back.
+/// let shown = display.map(memory, ToDevice)?;
+/// let memory = shown.unmap()?;
+/// assert_eq!(memory.len_bytes(), 4096);
+/// drop(memory);
+/// assert!(dma.live().is_empty());
+/// # Ok::<(), vb3_dma::Error>(())
+/// ```
+#[must_use = "is freed when it is dropped"]
+pub struct OwnedMemory<H: MapperRef> {
+    host: H,
+    kind: Kind<H::Platform>,
+}
+
+enum Kind<P: Platform> {
+    Allocated(Alloc<P>),
+    /// Memory of a program, pinned for this direction.
+    Pinned(Table<P>, Direction),
+    /// Only while it is dropped.
+    Freed,
+}
+
+impl<H: MapperRef> fmt::Debug for OwnedMemory<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedMemory")
+            .field("len", &self.len_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H: MapperRef> Drop for OwnedMemory<H> {
+    fn drop(&mut self) {
+        let mapper = self.host.mapper();
+        match core::mem::replace(&mut self.kind, Kind::Freed) {
+            Kind::Allocated(alloc) => mapper.free(alloc),
+            Kind::Pinned(table, direction) => mapper.free_table(table, direction.device_writes()),
+            Kind::Freed => {}
+        }
+    }
+}
+
+impl<H: MapperRef> OwnedMemory<H> {
+    pub(super) fn alloc(host: H, dev: DeviceOf<H>, len_bytes: u64) -> Result<Self, Error> {
+        let alloc = host.mapper().alloc_scattered(dev, len_bytes)?;
+        Ok(Self::of(host, alloc))
+    }
+
+    pub(super) const fn of(host: H, alloc: Alloc<H::Platform>) -> Self {
+        let kind = Kind::Allocated(alloc);
+        Self { host, kind }
+    }
+
+    pub(super) fn pin(
+        host: H,
+        user: &<H::Platform as UserPages>::User,
+        (addr, len_bytes): (u64, u64),
+        direction: Direction,
+    ) -> Result<Self, Error> {
+        let table = host.mapper().pin_user(user, addr, len_bytes, direction)?;
+        let kind = Kind::Pinned(table, direction);
+        Ok(Self { host, kind })
+    }
+
+    /// Returns the length in bytes; of allocated memory, whole pages.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Allocated(alloc) => alloc.len_bytes(),
+            Kind::Pinned(table, _) => self.host.mapper().table_len(table),
+            Kind::Freed => 0,
+        }
+    }
+
+    /// Returns the physical runs, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        match &self.kind {
+            Kind::Allocated(alloc) => alloc.segments(),
+            Kind::Pinned(table, _) => table.segments(),
+            Kind::Freed => &[],
+        }
+    }
+
+    /// Returns the allocation; `None` for pinned memory.
+    #[must_use]
+    pub fn as_alloc(&self) -> Option<&Alloc<H::Platform>> {
+        match &self.kind {
+            Kind::Allocated(alloc) => Some(alloc),
+            Kind::Pinned(..) | Kind::Freed => None,
+        }
+    }
+}
+
+impl<H: MapperRef> sealed::Sealed<H::Platform> for OwnedMemory<H> {
+    fn source(&self) -> Source<'_, H::Platform> {
+        match &self.kind {
+            Kind::Allocated(alloc) => Source::Alloc(alloc),
+            Kind::Pinned(table, direction) => Source::Pinned(table, *direction),
+            Kind::Freed => Source::Freed,
+        }
+    }
+}
+
+impl<H: MapperRef> sealed::Sealed<H::Platform> for &OwnedMemory<H> {
+    fn source(&self) -> Source<'_, H::Platform> {
+        sealed::Sealed::source(*self)
+    }
+}
