@@ -34,7 +34,7 @@ impl World {
     pub fn fits(&mut self, buffers: u32) -> Vec<Fit> {
         let (mut fits, mut queues, mut files) = (Vec::new(), Vec::new(), Vec::new());
         let devices = self.nodes.iter_mut();
-        for node in devices.filter(|node| node.webcam.is_none()) {
+        for node in devices.filter(|node| node.is_listed()) {
             // A memory-to-memory device has its queues once it is open.
             let file = node.video.open(&self.memory).ok();
             let flows = node.video.role().flows();
@@ -85,7 +85,7 @@ impl World {
             give_back(&mut self.memory, made);
         }
         let devices = self.nodes.iter_mut();
-        for (node, file) in devices.filter(|node| node.webcam.is_none()).zip(files) {
+        for (node, file) in devices.filter(|node| node.is_listed()).zip(files) {
             if let Some(file) = file {
                 node.video.release(&mut self.memory, file);
             }

@@ -150,16 +150,13 @@ impl World {
         true
     }
 
-    /// Returns the indices of all nodes that come and go with one: those of its media graph, and a
-    /// webcam's metadata node.
+    /// Returns the indices of all nodes that come and go with one.
     fn siblings(&self, at: usize) -> Vec<usize> {
         let Some(node) = self.nodes.get(at) else {
             return Vec::new();
         };
-        let is_sibling = |(of, other): &(usize, &Node)| {
-            *of == at || other.shares_graph(node) || other.webcam == Some(node.number())
-        };
-        let all = self.nodes.iter().enumerate().filter(is_sibling);
+        let all = self.nodes.iter().enumerate();
+        let all = all.filter(|(_, other)| other.shares_device(node));
         all.map(|(at, _)| at).collect()
     }
 
@@ -196,10 +193,10 @@ impl World {
         let name = device.strip_prefix("/dev/").unwrap_or(device);
         let number = name.strip_prefix("video").unwrap_or(name);
         let number = number.parse::<u32>().ok();
-        let is_it = |node: &Node| Some(node.number()) == number && node.webcam.is_none();
+        let is_it = |node: &Node| Some(node.number()) == number && node.is_listed();
         let at = self.nodes.iter().position(is_it);
         at.ok_or_else(|| {
-            let devices = self.nodes.iter().filter(|node| node.webcam.is_none());
+            let devices = self.nodes.iter().filter(|node| node.is_listed());
             let paths = devices.map(|node| node.path.display());
             let paths: Vec<String> = paths.map(|path| path.to_string()).collect();
             format!(

@@ -227,9 +227,9 @@ impl World {
         }
         align_strides(&mut expanded);
         let mut nodes = Vec::new();
-        for (spec, number, webcam) in with_metadata_nodes(expanded)? {
+        for (spec, number, part) in with_metadata_nodes(expanded)? {
             let codecs = outside.codecs.clone();
-            let node = (&spec, number, webcam);
+            let node = (&spec, number, part);
             nodes.push(Node::new(&mut memory, &profile, node, codecs)?);
         }
         nodes.sort_by_key(Node::number);
@@ -377,16 +377,17 @@ impl World {
             control.close();
         }
         let mut report = self.report.clone();
-        let is_shown =
-            |node: &&Node| node.webcam.is_none() || node.video.interest().buffer_calls > 0;
-        report.devices = self
-            .nodes
-            .iter()
-            .filter(|node| !node.is_subdevice())
-            .filter(is_shown)
-            .map(|node| summary::device(node, &self.memory))
-            .collect();
-        self.forgive_scripted(&mut report.devices);
+        let is_shown = |node: &Node| {
+            let is_used = node.video.interest().buffer_calls > 0;
+            !node.is_subdevice() && (node.is_listed() || is_used)
+        };
+        let nodes = self.nodes.iter().enumerate();
+        let shown = nodes.filter(|(_, node)| is_shown(node)).map(|(at, node)| {
+            let mut device = summary::device(node, &self.memory);
+            self.forgive_scripted(at, &mut device);
+            device
+        });
+        report.devices = shown.collect();
         report.script_missed = self.missed_steps();
         report.notes.extend(remarks);
         report.notes.extend(self.line_remarks());

@@ -132,18 +132,26 @@ pub(super) struct News {
     pub(super) unplugs: bool,
 }
 
+/// The part that a node plays for its device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The device itself; of a webcam, the node for pictures.
+    Device,
+    /// The metadata node of the webcam with this number.
+    Metadata { webcam: u32 },
+    /// This entity of a media graph.
+    Entity(MediaGraph, usize),
+}
+
 /// A device node.
 pub(super) struct Node {
     number: u32,
-    /// The number of the webcam whose metadata node it is.
-    pub(super) webcam: Option<u32>,
+    pub(super) part: Part,
     pub(super) path: PathBuf,
     /// `name` in sysfs.
     pub(super) name: String,
     /// Its number among the video nodes of its device.
     pub(super) index: usize,
-    /// The media graph that it is part of, and its entity there.
-    graph: Option<(MediaGraph, usize)>,
     pub(super) location: Location,
     /// The device's kind, such as `camera` or `display`.
     pub(super) kind: String,
@@ -172,11 +180,11 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Puts a device on the machine. `webcam`: it is the metadata node of the device of this number.
+    /// Puts a node of this number on the machine.
     pub(super) fn new(
         memory: &mut Memory,
         profile: &Profile,
-        (spec, number, webcam): (&DeviceSpec, u32, Option<u32>),
+        (spec, number, part): (&DeviceSpec, u32, Part),
         codecs: Codecs,
     ) -> Result<Self> {
         let file_name = match number.checked_sub(FIRST_SUBDEVICE) {
@@ -228,7 +236,10 @@ impl Node {
         own_ways(memory, iommu, sram, dma)
             .with_context(|| format!("{}: this machine cannot host the device", path.display()))?;
         let plane_device = plane_device(spec, dma);
-        let location = Location::new(spec, webcam.unwrap_or(number));
+        let location = match part {
+            Part::Metadata { webcam } => Location::new(spec, webcam),
+            Part::Device | Part::Entity(..) => Location::new(spec, number),
+        };
         let place = Place {
             bus_info: location.bus_info(),
             userptr: profile
@@ -240,7 +251,7 @@ impl Node {
             .map_err(|failure| anyhow!("{}: {}", path.display(), failure.sentence()))?;
         let function = match (device.role(), &location) {
             (Role::MemToMem, _) => Some(MediaFunction::of(&device)),
-            (_, Location::Usb(_)) if webcam.is_none() => Some(MediaFunction::Webcam),
+            (_, Location::Usb(_)) if part == Part::Device => Some(MediaFunction::Webcam),
             _ => None,
         };
         let video = match device.role() {
@@ -251,17 +262,17 @@ impl Node {
         };
         let video = video.with_context(|| format!("{}: no queue can be made", path.display()))?;
         let name = spec.entity().map(|entity| entity.name);
-        let graph = spec.graph();
+        let index = match &part {
+            Part::Device => 0,
+            Part::Metadata { .. } => 1,
+            Part::Entity(graph, entity) => video_index(graph, *entity),
+        };
         Ok(Self {
             number,
-            webcam,
+            part,
             path,
             name: name.map_or_else(|| video.identity().card.clone(), str::to_owned),
-            index: match webcam {
-                Some(_) => 1,
-                None => graph.map_or(0, |(graph, entity)| video_index(graph, entity)),
-            },
-            graph: graph.map(|(graph, entity)| (graph.clone(), entity)),
+            index,
             location,
             kind: spec.kind.name().to_owned(),
             allocator: spec.allocator,
@@ -311,10 +322,25 @@ impl Node {
         self.video.role() == Role::Subdevice
     }
 
-    /// Whether both are nodes of one media graph.
-    pub(super) fn shares_graph(&self, other: &Self) -> bool {
-        let graph = |node: &Self| node.graph.as_ref().map(|(graph, _)| graph.clone());
-        graph(self).is_some() && graph(self) == graph(other)
+    /// Whether lists of devices name it: it is neither a metadata node nor a subdevice.
+    pub(super) fn is_listed(&self) -> bool {
+        !matches!(self.part, Part::Metadata { .. }) && !self.is_subdevice()
+    }
+
+    /// Whether both are nodes of one device.
+    pub(super) fn shares_device(&self, other: &Self) -> bool {
+        match (&self.part, &other.part) {
+            (Part::Entity(graph, _), Part::Entity(of_other, _)) => graph == of_other,
+            _ => self.device() == other.device(),
+        }
+    }
+
+    /// Returns the number of its device's first node.
+    const fn device(&self) -> u32 {
+        match self.part {
+            Part::Metadata { webcam } => webcam,
+            Part::Device | Part::Entity(..) => self.number,
+        }
     }
 
     /// Whether it is behind an IOMMU.
@@ -322,21 +348,18 @@ impl Node {
         machine.iommu_root(self.dma).is_some()
     }
 
-    /// Returns the node's media device, if it has one. Of a graph's nodes, the first has it.
+    /// Returns the node's media device, if it has one. Of a device's nodes, the first has it.
     pub(super) fn media(&self, nodes: &[Self]) -> Option<MediaDevice> {
-        if let Some((graph, _)) = &self.graph {
-            let all = nodes.iter().filter(|node| node.shares_graph(self));
-            let all: Vec<&Self> = all.collect();
-            let is_first = all.first().is_some_and(|first| first.number == self.number);
-            let minors = all.iter().map(|node| node.number).collect();
-            return is_first.then(|| MediaDevice::of_graph(graph.clone(), minors));
+        let all = nodes.iter().filter(|node| node.shares_device(self));
+        let minors: Vec<u32> = all.map(Self::number).collect();
+        if minors.first() != Some(&self.number) {
+            return None;
         }
-        let function = self.function?;
-        let metadata = nodes.iter().find(|node| node.webcam == Some(self.number));
-        let mut minors = vec![self.number];
-        minors.extend(metadata.map(Self::number));
+        if let Part::Entity(graph, _) = &self.part {
+            return Some(MediaDevice::of_graph(graph.clone(), minors));
+        }
         let identity = self.video.identity();
-        Some(MediaDevice::new(identity, function, minors))
+        Some(MediaDevice::new(identity, self.function?, minors))
     }
 
     /// Returns when virtual time must stop for the device: now, or when it fills or shows a buffer
@@ -466,7 +489,7 @@ impl Node {
 /// Returns a note naming the devices that programs only listed, if no program used any device.
 pub(super) fn listed(nodes: &[Node]) -> Option<String> {
     let interests = || {
-        let nodes = nodes.iter().filter(|node| node.webcam.is_none());
+        let nodes = nodes.iter().filter(|node| node.is_listed());
         nodes.map(|node| (node, node.video.interest()))
     };
     if interests().any(|(_, interest)| interest.buffer_calls > 0) {

@@ -1,5 +1,6 @@
 //! Assigns a `/dev/videoN` number to each device.
 
+use crate::node::Part;
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
@@ -62,22 +63,26 @@ fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
     Ok(())
 }
 
-/// Returns each device with its number, then the metadata nodes of webcams with theirs and the
-/// webcam's.
+/// Returns each device's nodes with their numbers, then the metadata nodes of webcams.
 ///
 /// Metadata nodes have the numbers after the last device's, so that those of devices do not depend on
 /// them. Linux numbers a metadata node right after its webcam.
 pub(super) fn with_metadata_nodes(
     mut specs: Vec<DeviceSpec>,
-) -> Result<Vec<(DeviceSpec, u32, Option<u32>)>> {
+) -> Result<Vec<(DeviceSpec, u32, Part)>> {
     let numbers = numbers(&specs)?;
     let mut free = numbers.iter().max().map_or(0, |last| last + 1)..;
     let mut metadata = Vec::new();
     for (spec, number) in specs.iter_mut().zip(&numbers) {
+        let part = Part::Metadata { webcam: *number };
         let node = spec.metadata_node();
-        metadata.extend(node.and_then(|node| Some((node, free.next()?, Some(*number)))));
+        metadata.extend(node.and_then(|node| Some((node, free.next()?, part))));
     }
     let devices = specs.into_iter().zip(numbers);
-    let devices = devices.map(|(spec, number)| (spec, number, None));
+    let devices = devices.map(|(spec, number)| {
+        let graph = spec.graph();
+        let part = graph.map_or(Part::Device, |(graph, at)| Part::Entity(graph.clone(), at));
+        (spec, number, part)
+    });
     Ok(devices.chain(metadata).collect())
 }

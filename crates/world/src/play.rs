@@ -399,12 +399,12 @@ impl World {
         missed.map(say).collect()
     }
 
-    /// Subtracts frames that the script cost from the lost ones: those marked as bad, those written
-    /// while a fault was active, and those without a buffer because late frames kept theirs.
-    pub(super) fn forgive_scripted(&self, devices: &mut [DeviceReport]) {
-        for playing in &self.play.steps {
-            let device = playing.node.and_then(|node| devices.get_mut(node));
-            for queue in device.into_iter().flat_map(|device| &mut device.queues) {
+    /// Subtracts frames that the script cost a node from the lost ones: those marked as bad, those
+    /// written while a fault was active, and those without a buffer because late frames kept theirs.
+    pub(super) fn forgive_scripted(&self, node: usize, device: &mut DeviceReport) {
+        let steps = self.play.steps.iter();
+        for playing in steps.filter(|playing| playing.node == Some(node)) {
+            for queue in &mut device.queues {
                 let each = match playing.step.action {
                     Action::Frame(FrameFault::Flagged) | Action::IommuFault => 1,
                     Action::Frame(FrameFault::Late { by_ns }) => {

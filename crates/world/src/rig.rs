@@ -39,7 +39,7 @@ impl World {
     /// Returns each video node's number and the name of its device's kind.
     pub fn devices(&self) -> impl Iterator<Item = (u32, &str)> {
         let nodes = self.nodes.iter();
-        let nodes = nodes.filter(|node| node.webcam.is_none() && !node.is_subdevice());
+        let nodes = nodes.filter(|node| node.is_listed());
         nodes.map(|node| (node.number(), node.kind.as_str()))
     }
 

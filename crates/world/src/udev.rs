@@ -3,7 +3,7 @@
 //! Source: systemd rules.d/60-persistent-v4l.rules, v4l_id and the builtin path_id.
 
 use crate::location::{Location, Platform};
-use crate::node::Node;
+use crate::node::{Node, Part};
 use crate::udev_text::plain;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ fn now_us() -> u64 {
 /// Returns a node's capabilities in udev's words.
 const fn capabilities(node: &Node) -> &'static str {
     match node.video.role() {
-        _ if node.webcam.is_some() => ":",
+        _ if matches!(node.part, Part::Metadata { .. }) => ":",
         Role::Capture => ":capture:",
         Role::Output => ":video_output:",
         Role::MemToMem | Role::Subdevice => ":",

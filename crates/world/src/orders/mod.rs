@@ -340,7 +340,7 @@ impl World {
 
     fn state(&self) -> Map<String, Value> {
         let nodes = self.nodes.iter().enumerate();
-        let own = nodes.filter(|(_, node)| node.webcam.is_none() && !node.is_subdevice());
+        let own = nodes.filter(|(_, node)| node.is_listed());
         let devices = own.map(|(at, node)| {
             json!({
                 "path": node.path.display().to_string(),

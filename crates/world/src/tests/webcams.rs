@@ -1,7 +1,9 @@
 //! Tests webcams: hotplug events, files in sysfs, and uvcvideo's ioctls.
 
 use super::*;
+use crate::script::Script;
 use std::path::Path;
+use vb3_report::DeviceReport;
 
 const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
@@ -221,4 +223,31 @@ fn a_webcam_shows_the_bounds_of_its_picture() {
             assert_eq!([4, 12, 16, 36, 40].map(|at| arg.u32(at)), [0, 32, 16, 1, 1]);
         }
     }
+}
+
+/// The report lists no unused metadata node, so its devices have other indices than the nodes.
+#[test]
+fn scripted_faults_of_metadata_are_not_lost() {
+    const META: u32 = 13;
+    let mut bench = Bench::new("pc", &["camera=pattern,pace=free,size=16x8"; 2]);
+    let script = "[[step]]\ndevice = \"video3\"\nframe = 0\nerror = true\n";
+    bench.world.play(&Script::parse(script).unwrap()).unwrap();
+    for (device, kind) in [(3, META), (1, CAPTURE)] {
+        let file = bench.open(device);
+        assert_eq!(bench.reqbufs(file, kind, MMAP, 2), 2);
+        let fields = [(4, kind), (offset_of!(v4l2_buffer, memory), MMAP)];
+        let buffer = Arg::new(size_of::<v4l2_buffer>(), &fields);
+        bench.ioctl(file, VIDIOC_QBUF, buffer);
+        bench.ioctl(file, VIDIOC_STREAMON, Arg::new(4, &[(0, kind)]));
+    }
+    for _ in 0..4 {
+        bench.world.tick();
+    }
+    let report = bench.world.report();
+    let flagged = report.script.iter().map(|event| &*event.device);
+    assert_eq!(flagged.collect::<Vec<_>>(), ["/dev/video3"]);
+    let lost = |device: &DeviceReport| (device.node.clone(), device.queues[0].lost);
+    let found: Vec<_> = report.devices.iter().map(lost).collect();
+    let wanted = [0, 1, 3].map(|number| (format!("/dev/video{number}"), 0));
+    assert_eq!(found, wanted);
 }
