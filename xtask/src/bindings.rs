@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// The header that bindgen is given.
-const HEADER: &str =
-    "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n#include <linux/media.h>\n";
+const HEADER: &str = "#include <linux/videodev2.h>\n#include <linux/dma-buf.h>\n\
+                      #include <linux/media.h>\n#include <linux/v4l2-subdev.h>\n";
 
 /// Makes the bindings again and compares them with the ones checked in. Says why where it cannot.
 pub(crate) fn run() -> Result<()> {

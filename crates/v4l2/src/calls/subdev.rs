@@ -16,6 +16,9 @@ use vb3_plane::MemOps;
 /// The format in a `v4l2_subdev_format`.
 const FORMAT: usize = field!(v4l2_subdev_format.format);
 
+/// The only capability of a file that a subdevice knows. CAST: widening.
+const USES_WHICH: u64 = sys::V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH as u64;
+
 macro_rules! bus {
     ($name:ident) => {
         FORMAT + field!(v4l2_mbus_framefmt.$name)
@@ -42,7 +45,7 @@ fn read_format(arg: &Image<'_>) -> MbusFormat {
         color: Colorimetry {
             colorspace: arg.u32(bus!(colorspace)),
             xfer_func: arg.u16(bus!(xfer_func)).into(),
-            ycbcr_enc: arg.u16(bus!(ycbcr_enc)).into(),
+            ycbcr_enc: arg.u16(bus!(__bindgen_anon_1)).into(),
             quantization: arg.u16(bus!(quantization)).into(),
         },
     }
@@ -56,7 +59,7 @@ fn write_format(arg: &mut Image<'_>, format: &MbusFormat) {
     arg.set_u32(bus!(code), format.code);
     arg.set_u32(bus!(field), crate::format::FIELD_NONE);
     arg.set_u32(bus!(colorspace), format.color.colorspace);
-    arg.set_bytes(bus!(ycbcr_enc), narrow(format.color.ycbcr_enc));
+    arg.set_bytes(bus!(__bindgen_anon_1), narrow(format.color.ycbcr_enc));
     arg.set_bytes(bus!(quantization), narrow(format.color.quantization));
     arg.set_bytes(bus!(xfer_func), narrow(format.color.xfer_func));
 }
@@ -254,7 +257,7 @@ where
             }
             Call::SubdevSetClientCap => {
                 // No subdevice has streams.
-                let caps = arg.u64(0) & sys::V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH;
+                let caps = arg.u64(0) & USES_WHICH;
                 self.file_mut(file)?.client_caps = caps;
                 arg.set_u64(0, caps);
                 return Ok(());
@@ -263,7 +266,7 @@ where
         }
         let (pad_at, which_at) = places(call);
         let handle = self.file_mut(file)?;
-        let uses_which = handle.client_caps & sys::V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH != 0;
+        let uses_which = handle.client_caps & USES_WHICH != 0;
         let interval_which = field!(v4l2_subdev_frame_interval.which);
         let which = match which_at.or(uses_which.then_some(interval_which)) {
             Some(at) => arg.u32(at),

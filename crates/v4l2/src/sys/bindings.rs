@@ -24,6 +24,7 @@ pub type v4l2_frmsizetypes = ::core::ffi::c_uint;
 pub type v4l2_frmivaltypes = ::core::ffi::c_uint;
 pub type v4l2_std_id = __u64;
 pub type v4l2_ctrl_type = ::core::ffi::c_uint;
+pub type v4l2_subdev_format_whence = ::core::ffi::c_uint;
 #[derive(PartialEq, Eq, Copy, Clone, Debug, Hash)]
 #[repr(C)]
 pub struct __BindgenOpaqueArray<T>(pub T);
@@ -850,6 +851,108 @@ pub struct media_v2_topology {
     pub reserved4: __u32,
     pub ptr_links: __u64,
 }
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_mbus_framefmt {
+    pub width: __u32,
+    pub height: __u32,
+    pub code: __u32,
+    pub field: __u32,
+    pub colorspace: __u32,
+    pub __bindgen_anon_1: v4l2_mbus_framefmt__bindgen_ty_1,
+    pub quantization: __u16,
+    pub xfer_func: __u16,
+    pub flags: __u16,
+    pub reserved: [__u16; 10usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_subdev_format {
+    pub which: __u32,
+    pub pad: __u32,
+    pub format: v4l2_mbus_framefmt,
+    pub stream: __u32,
+    pub reserved: [__u32; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_crop {
+    pub which: __u32,
+    pub pad: __u32,
+    pub rect: v4l2_rect,
+    pub stream: __u32,
+    pub reserved: [__u32; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_mbus_code_enum {
+    pub pad: __u32,
+    pub index: __u32,
+    pub code: __u32,
+    pub which: __u32,
+    pub flags: __u32,
+    pub stream: __u32,
+    pub reserved: [__u32; 6usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_frame_size_enum {
+    pub index: __u32,
+    pub pad: __u32,
+    pub code: __u32,
+    pub min_width: __u32,
+    pub max_width: __u32,
+    pub min_height: __u32,
+    pub max_height: __u32,
+    pub which: __u32,
+    pub stream: __u32,
+    pub reserved: [__u32; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_frame_interval {
+    pub pad: __u32,
+    pub interval: v4l2_fract,
+    pub stream: __u32,
+    pub which: __u32,
+    pub reserved: [__u32; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_frame_interval_enum {
+    pub index: __u32,
+    pub pad: __u32,
+    pub code: __u32,
+    pub width: __u32,
+    pub height: __u32,
+    pub interval: v4l2_fract,
+    pub which: __u32,
+    pub stream: __u32,
+    pub reserved: [__u32; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_selection {
+    pub which: __u32,
+    pub pad: __u32,
+    pub target: __u32,
+    pub flags: __u32,
+    pub r: v4l2_rect,
+    pub stream: __u32,
+    pub reserved: [__u32; 7usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_capability {
+    pub version: __u32,
+    pub capabilities: __u32,
+    pub reserved: [__u32; 14usize],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_subdev_client_capability {
+    pub capabilities: __u64,
+}
 pub const V4L2_SEL_TGT_CROP: u32 = 0;
 pub const V4L2_SEL_TGT_CROP_DEFAULT: u32 = 1;
 pub const V4L2_SEL_TGT_CROP_BOUNDS: u32 = 2;
@@ -909,6 +1012,7 @@ pub const V4L2_H264_TOP_FIELD_REF: u32 = 1;
 pub const V4L2_H264_BOTTOM_FIELD_REF: u32 = 2;
 pub const V4L2_H264_FRAME_REF: u32 = 3;
 pub const V4L2_H264_NUM_DPB_ENTRIES: u32 = 16;
+pub const V4L2_H264_REF_LIST_LEN: u32 = 32;
 pub const V4L2_H264_DPB_ENTRY_FLAG_VALID: u32 = 1;
 pub const V4L2_H264_DPB_ENTRY_FLAG_ACTIVE: u32 = 2;
 pub const V4L2_H264_DPB_ENTRY_FLAG_LONG_TERM: u32 = 4;
@@ -1604,6 +1708,164 @@ pub const MEDIA_ENT_T_V4L2_SUBDEV_LENS: u32 = 131075;
 pub const MEDIA_ENT_T_V4L2_SUBDEV_DECODER: u32 = 131076;
 pub const MEDIA_ENT_T_V4L2_SUBDEV_TUNER: u32 = 131077;
 pub const MEDIA_ENT_F_DTV_DECODER: u32 = 24577;
+pub const MEDIA_BUS_FMT_FIXED: u32 = 1;
+pub const MEDIA_BUS_FMT_RGB444_1X12: u32 = 4118;
+pub const MEDIA_BUS_FMT_RGB444_2X8_PADHI_BE: u32 = 4097;
+pub const MEDIA_BUS_FMT_RGB444_2X8_PADHI_LE: u32 = 4098;
+pub const MEDIA_BUS_FMT_RGB555_2X8_PADHI_BE: u32 = 4099;
+pub const MEDIA_BUS_FMT_RGB555_2X8_PADHI_LE: u32 = 4100;
+pub const MEDIA_BUS_FMT_RGB565_1X16: u32 = 4119;
+pub const MEDIA_BUS_FMT_BGR565_2X8_BE: u32 = 4101;
+pub const MEDIA_BUS_FMT_BGR565_2X8_LE: u32 = 4102;
+pub const MEDIA_BUS_FMT_RGB565_2X8_BE: u32 = 4103;
+pub const MEDIA_BUS_FMT_RGB565_2X8_LE: u32 = 4104;
+pub const MEDIA_BUS_FMT_RGB666_1X18: u32 = 4105;
+pub const MEDIA_BUS_FMT_RGB666_2X9_BE: u32 = 4133;
+pub const MEDIA_BUS_FMT_BGR666_1X18: u32 = 4131;
+pub const MEDIA_BUS_FMT_RBG888_1X24: u32 = 4110;
+pub const MEDIA_BUS_FMT_RGB666_1X24_CPADHI: u32 = 4117;
+pub const MEDIA_BUS_FMT_BGR666_1X24_CPADHI: u32 = 4132;
+pub const MEDIA_BUS_FMT_RGB565_1X24_CPADHI: u32 = 4130;
+pub const MEDIA_BUS_FMT_RGB666_1X7X3_SPWG: u32 = 4112;
+pub const MEDIA_BUS_FMT_BGR888_1X24: u32 = 4115;
+pub const MEDIA_BUS_FMT_BGR888_3X8: u32 = 4123;
+pub const MEDIA_BUS_FMT_GBR888_1X24: u32 = 4116;
+pub const MEDIA_BUS_FMT_RGB888_1X24: u32 = 4106;
+pub const MEDIA_BUS_FMT_RGB888_2X12_BE: u32 = 4107;
+pub const MEDIA_BUS_FMT_RGB888_2X12_LE: u32 = 4108;
+pub const MEDIA_BUS_FMT_RGB888_3X8: u32 = 4124;
+pub const MEDIA_BUS_FMT_RGB888_3X8_DELTA: u32 = 4125;
+pub const MEDIA_BUS_FMT_RGB888_1X7X4_SPWG: u32 = 4113;
+pub const MEDIA_BUS_FMT_RGB888_1X7X4_JEIDA: u32 = 4114;
+pub const MEDIA_BUS_FMT_RGB666_1X30_CPADLO: u32 = 4126;
+pub const MEDIA_BUS_FMT_RGB888_1X30_CPADLO: u32 = 4127;
+pub const MEDIA_BUS_FMT_ARGB8888_1X32: u32 = 4109;
+pub const MEDIA_BUS_FMT_RGB888_1X32_PADHI: u32 = 4111;
+pub const MEDIA_BUS_FMT_RGB101010_1X30: u32 = 4120;
+pub const MEDIA_BUS_FMT_RGB666_1X36_CPADLO: u32 = 4128;
+pub const MEDIA_BUS_FMT_RGB888_1X36_CPADLO: u32 = 4129;
+pub const MEDIA_BUS_FMT_RGB121212_1X36: u32 = 4121;
+pub const MEDIA_BUS_FMT_RGB161616_1X48: u32 = 4122;
+pub const MEDIA_BUS_FMT_Y8_1X8: u32 = 8193;
+pub const MEDIA_BUS_FMT_UV8_1X8: u32 = 8213;
+pub const MEDIA_BUS_FMT_UYVY8_1_5X8: u32 = 8194;
+pub const MEDIA_BUS_FMT_VYUY8_1_5X8: u32 = 8195;
+pub const MEDIA_BUS_FMT_YUYV8_1_5X8: u32 = 8196;
+pub const MEDIA_BUS_FMT_YVYU8_1_5X8: u32 = 8197;
+pub const MEDIA_BUS_FMT_UYVY8_2X8: u32 = 8198;
+pub const MEDIA_BUS_FMT_VYUY8_2X8: u32 = 8199;
+pub const MEDIA_BUS_FMT_YUYV8_2X8: u32 = 8200;
+pub const MEDIA_BUS_FMT_YVYU8_2X8: u32 = 8201;
+pub const MEDIA_BUS_FMT_Y10_1X10: u32 = 8202;
+pub const MEDIA_BUS_FMT_Y10_2X8_PADHI_LE: u32 = 8236;
+pub const MEDIA_BUS_FMT_UYVY10_2X10: u32 = 8216;
+pub const MEDIA_BUS_FMT_VYUY10_2X10: u32 = 8217;
+pub const MEDIA_BUS_FMT_YUYV10_2X10: u32 = 8203;
+pub const MEDIA_BUS_FMT_YVYU10_2X10: u32 = 8204;
+pub const MEDIA_BUS_FMT_Y12_1X12: u32 = 8211;
+pub const MEDIA_BUS_FMT_UYVY12_2X12: u32 = 8220;
+pub const MEDIA_BUS_FMT_VYUY12_2X12: u32 = 8221;
+pub const MEDIA_BUS_FMT_YUYV12_2X12: u32 = 8222;
+pub const MEDIA_BUS_FMT_YVYU12_2X12: u32 = 8223;
+pub const MEDIA_BUS_FMT_Y14_1X14: u32 = 8237;
+pub const MEDIA_BUS_FMT_Y16_1X16: u32 = 8238;
+pub const MEDIA_BUS_FMT_UYVY8_1X16: u32 = 8207;
+pub const MEDIA_BUS_FMT_VYUY8_1X16: u32 = 8208;
+pub const MEDIA_BUS_FMT_YUYV8_1X16: u32 = 8209;
+pub const MEDIA_BUS_FMT_YVYU8_1X16: u32 = 8210;
+pub const MEDIA_BUS_FMT_YDYUYDYV8_1X16: u32 = 8212;
+pub const MEDIA_BUS_FMT_UYVY10_1X20: u32 = 8218;
+pub const MEDIA_BUS_FMT_VYUY10_1X20: u32 = 8219;
+pub const MEDIA_BUS_FMT_YUYV10_1X20: u32 = 8205;
+pub const MEDIA_BUS_FMT_YVYU10_1X20: u32 = 8206;
+pub const MEDIA_BUS_FMT_VUY8_1X24: u32 = 8228;
+pub const MEDIA_BUS_FMT_YUV8_1X24: u32 = 8229;
+pub const MEDIA_BUS_FMT_UYYVYY8_0_5X24: u32 = 8230;
+pub const MEDIA_BUS_FMT_UYVY12_1X24: u32 = 8224;
+pub const MEDIA_BUS_FMT_VYUY12_1X24: u32 = 8225;
+pub const MEDIA_BUS_FMT_YUYV12_1X24: u32 = 8226;
+pub const MEDIA_BUS_FMT_YVYU12_1X24: u32 = 8227;
+pub const MEDIA_BUS_FMT_YUV10_1X30: u32 = 8214;
+pub const MEDIA_BUS_FMT_UYYVYY10_0_5X30: u32 = 8231;
+pub const MEDIA_BUS_FMT_AYUV8_1X32: u32 = 8215;
+pub const MEDIA_BUS_FMT_UYYVYY12_0_5X36: u32 = 8232;
+pub const MEDIA_BUS_FMT_YUV12_1X36: u32 = 8233;
+pub const MEDIA_BUS_FMT_YUV16_1X48: u32 = 8234;
+pub const MEDIA_BUS_FMT_UYYVYY16_0_5X48: u32 = 8235;
+pub const MEDIA_BUS_FMT_SBGGR8_1X8: u32 = 12289;
+pub const MEDIA_BUS_FMT_SGBRG8_1X8: u32 = 12307;
+pub const MEDIA_BUS_FMT_SGRBG8_1X8: u32 = 12290;
+pub const MEDIA_BUS_FMT_SRGGB8_1X8: u32 = 12308;
+pub const MEDIA_BUS_FMT_SBGGR10_ALAW8_1X8: u32 = 12309;
+pub const MEDIA_BUS_FMT_SGBRG10_ALAW8_1X8: u32 = 12310;
+pub const MEDIA_BUS_FMT_SGRBG10_ALAW8_1X8: u32 = 12311;
+pub const MEDIA_BUS_FMT_SRGGB10_ALAW8_1X8: u32 = 12312;
+pub const MEDIA_BUS_FMT_SBGGR10_DPCM8_1X8: u32 = 12299;
+pub const MEDIA_BUS_FMT_SGBRG10_DPCM8_1X8: u32 = 12300;
+pub const MEDIA_BUS_FMT_SGRBG10_DPCM8_1X8: u32 = 12297;
+pub const MEDIA_BUS_FMT_SRGGB10_DPCM8_1X8: u32 = 12301;
+pub const MEDIA_BUS_FMT_SBGGR10_2X8_PADHI_BE: u32 = 12291;
+pub const MEDIA_BUS_FMT_SBGGR10_2X8_PADHI_LE: u32 = 12292;
+pub const MEDIA_BUS_FMT_SBGGR10_2X8_PADLO_BE: u32 = 12293;
+pub const MEDIA_BUS_FMT_SBGGR10_2X8_PADLO_LE: u32 = 12294;
+pub const MEDIA_BUS_FMT_SBGGR10_1X10: u32 = 12295;
+pub const MEDIA_BUS_FMT_SGBRG10_1X10: u32 = 12302;
+pub const MEDIA_BUS_FMT_SGRBG10_1X10: u32 = 12298;
+pub const MEDIA_BUS_FMT_SRGGB10_1X10: u32 = 12303;
+pub const MEDIA_BUS_FMT_SBGGR12_1X12: u32 = 12296;
+pub const MEDIA_BUS_FMT_SGBRG12_1X12: u32 = 12304;
+pub const MEDIA_BUS_FMT_SGRBG12_1X12: u32 = 12305;
+pub const MEDIA_BUS_FMT_SRGGB12_1X12: u32 = 12306;
+pub const MEDIA_BUS_FMT_SBGGR14_1X14: u32 = 12313;
+pub const MEDIA_BUS_FMT_SGBRG14_1X14: u32 = 12314;
+pub const MEDIA_BUS_FMT_SGRBG14_1X14: u32 = 12315;
+pub const MEDIA_BUS_FMT_SRGGB14_1X14: u32 = 12316;
+pub const MEDIA_BUS_FMT_SBGGR16_1X16: u32 = 12317;
+pub const MEDIA_BUS_FMT_SGBRG16_1X16: u32 = 12318;
+pub const MEDIA_BUS_FMT_SGRBG16_1X16: u32 = 12319;
+pub const MEDIA_BUS_FMT_SRGGB16_1X16: u32 = 12320;
+pub const MEDIA_BUS_FMT_JPEG_1X8: u32 = 16385;
+pub const MEDIA_BUS_FMT_S5C_UYVY_JPEG_1X8: u32 = 20481;
+pub const MEDIA_BUS_FMT_AHSV8888_1X32: u32 = 24577;
+pub const MEDIA_BUS_FMT_METADATA_FIXED: u32 = 28673;
+pub const MEDIA_BUS_FMT_META_8: u32 = 32769;
+pub const MEDIA_BUS_FMT_META_10: u32 = 32770;
+pub const MEDIA_BUS_FMT_META_12: u32 = 32771;
+pub const MEDIA_BUS_FMT_META_14: u32 = 32772;
+pub const MEDIA_BUS_FMT_META_16: u32 = 32773;
+pub const MEDIA_BUS_FMT_META_20: u32 = 32774;
+pub const MEDIA_BUS_FMT_META_24: u32 = 32775;
+pub const V4L2_SUBDEV_CAP_RO_SUBDEV: u32 = 1;
+pub const V4L2_SUBDEV_CAP_STREAMS: u32 = 2;
+pub const V4L2_SUBDEV_CLIENT_CAP_STREAMS: u32 = 1;
+pub const V4L2_SUBDEV_CLIENT_CAP_INTERVAL_USES_WHICH: u32 = 2;
+pub const VIDIOC_SUBDEV_QUERYCAP: u32 = 2151699968;
+pub const VIDIOC_SUBDEV_G_FMT: u32 = 3227014660;
+pub const VIDIOC_SUBDEV_S_FMT: u32 = 3227014661;
+pub const VIDIOC_SUBDEV_G_FRAME_INTERVAL: u32 = 3224393237;
+pub const VIDIOC_SUBDEV_S_FRAME_INTERVAL: u32 = 3224393238;
+pub const VIDIOC_SUBDEV_ENUM_MBUS_CODE: u32 = 3224393218;
+pub const VIDIOC_SUBDEV_ENUM_FRAME_SIZE: u32 = 3225441866;
+pub const VIDIOC_SUBDEV_ENUM_FRAME_INTERVAL: u32 = 3225441867;
+pub const VIDIOC_SUBDEV_G_CROP: u32 = 3224917563;
+pub const VIDIOC_SUBDEV_S_CROP: u32 = 3224917564;
+pub const VIDIOC_SUBDEV_G_SELECTION: u32 = 3225441853;
+pub const VIDIOC_SUBDEV_S_SELECTION: u32 = 3225441854;
+pub const VIDIOC_SUBDEV_G_ROUTING: u32 = 3225441830;
+pub const VIDIOC_SUBDEV_S_ROUTING: u32 = 3225441831;
+pub const VIDIOC_SUBDEV_G_CLIENT_CAP: u32 = 2148030053;
+pub const VIDIOC_SUBDEV_S_CLIENT_CAP: u32 = 3221771878;
+pub const VIDIOC_SUBDEV_G_STD: u32 = 2148029975;
+pub const VIDIOC_SUBDEV_S_STD: u32 = 1074288152;
+pub const VIDIOC_SUBDEV_ENUMSTD: u32 = 3225966105;
+pub const VIDIOC_SUBDEV_G_EDID: u32 = 3223868968;
+pub const VIDIOC_SUBDEV_S_EDID: u32 = 3223868969;
+pub const VIDIOC_SUBDEV_QUERYSTD: u32 = 2148030015;
+pub const VIDIOC_SUBDEV_S_DV_TIMINGS: u32 = 3229898327;
+pub const VIDIOC_SUBDEV_G_DV_TIMINGS: u32 = 3229898328;
+pub const VIDIOC_SUBDEV_ENUM_DV_TIMINGS: u32 = 3230946914;
+pub const VIDIOC_SUBDEV_QUERY_DV_TIMINGS: u32 = 2156156515;
+pub const VIDIOC_SUBDEV_DV_TIMINGS_CAP: u32 = 3230684772;
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     ["Size of timeval"][::core::mem::size_of::<timeval>() - 16usize];
@@ -3202,6 +3464,203 @@ const _: () = {
     ["Offset of field: media_v2_topology::ptr_links"]
         [::core::mem::offset_of!(media_v2_topology, ptr_links) - 64usize];
 };
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_mbus_framefmt__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_mbus_framefmt__bindgen_ty_1>() - 2usize];
+    ["Alignment of v4l2_mbus_framefmt__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_mbus_framefmt__bindgen_ty_1>() - 2usize];
+    ["Offset of field: v4l2_mbus_framefmt__bindgen_ty_1::ycbcr_enc"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt__bindgen_ty_1, ycbcr_enc) - 0usize];
+    ["Offset of field: v4l2_mbus_framefmt__bindgen_ty_1::hsv_enc"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt__bindgen_ty_1, hsv_enc) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_mbus_framefmt"][::core::mem::size_of::<v4l2_mbus_framefmt>() - 48usize];
+    ["Alignment of v4l2_mbus_framefmt"][::core::mem::align_of::<v4l2_mbus_framefmt>() - 4usize];
+    ["Offset of field: v4l2_mbus_framefmt::width"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, width) - 0usize];
+    ["Offset of field: v4l2_mbus_framefmt::height"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, height) - 4usize];
+    ["Offset of field: v4l2_mbus_framefmt::code"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, code) - 8usize];
+    ["Offset of field: v4l2_mbus_framefmt::field"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, field) - 12usize];
+    ["Offset of field: v4l2_mbus_framefmt::colorspace"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, colorspace) - 16usize];
+    ["Offset of field: v4l2_mbus_framefmt::quantization"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, quantization) - 22usize];
+    ["Offset of field: v4l2_mbus_framefmt::xfer_func"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, xfer_func) - 24usize];
+    ["Offset of field: v4l2_mbus_framefmt::flags"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, flags) - 26usize];
+    ["Offset of field: v4l2_mbus_framefmt::reserved"]
+        [::core::mem::offset_of!(v4l2_mbus_framefmt, reserved) - 28usize];
+};
+pub const V4L2_SUBDEV_FORMAT_TRY: v4l2_subdev_format_whence = 0;
+pub const V4L2_SUBDEV_FORMAT_ACTIVE: v4l2_subdev_format_whence = 1;
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_format"][::core::mem::size_of::<v4l2_subdev_format>() - 88usize];
+    ["Alignment of v4l2_subdev_format"][::core::mem::align_of::<v4l2_subdev_format>() - 4usize];
+    ["Offset of field: v4l2_subdev_format::which"]
+        [::core::mem::offset_of!(v4l2_subdev_format, which) - 0usize];
+    ["Offset of field: v4l2_subdev_format::pad"]
+        [::core::mem::offset_of!(v4l2_subdev_format, pad) - 4usize];
+    ["Offset of field: v4l2_subdev_format::format"]
+        [::core::mem::offset_of!(v4l2_subdev_format, format) - 8usize];
+    ["Offset of field: v4l2_subdev_format::stream"]
+        [::core::mem::offset_of!(v4l2_subdev_format, stream) - 56usize];
+    ["Offset of field: v4l2_subdev_format::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_format, reserved) - 60usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_crop"][::core::mem::size_of::<v4l2_subdev_crop>() - 56usize];
+    ["Alignment of v4l2_subdev_crop"][::core::mem::align_of::<v4l2_subdev_crop>() - 4usize];
+    ["Offset of field: v4l2_subdev_crop::which"]
+        [::core::mem::offset_of!(v4l2_subdev_crop, which) - 0usize];
+    ["Offset of field: v4l2_subdev_crop::pad"]
+        [::core::mem::offset_of!(v4l2_subdev_crop, pad) - 4usize];
+    ["Offset of field: v4l2_subdev_crop::rect"]
+        [::core::mem::offset_of!(v4l2_subdev_crop, rect) - 8usize];
+    ["Offset of field: v4l2_subdev_crop::stream"]
+        [::core::mem::offset_of!(v4l2_subdev_crop, stream) - 24usize];
+    ["Offset of field: v4l2_subdev_crop::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_crop, reserved) - 28usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_mbus_code_enum"]
+        [::core::mem::size_of::<v4l2_subdev_mbus_code_enum>() - 48usize];
+    ["Alignment of v4l2_subdev_mbus_code_enum"]
+        [::core::mem::align_of::<v4l2_subdev_mbus_code_enum>() - 4usize];
+    ["Offset of field: v4l2_subdev_mbus_code_enum::pad"]
+        [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, pad) - 0usize];
+    ["Offset of field: v4l2_subdev_mbus_code_enum::index"]
+        [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, index) - 4usize];
+    ["Offset of field: v4l2_subdev_mbus_code_enum::code"]
+        [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, code) - 8usize];
+    ["Offset of field: v4l2_subdev_mbus_code_enum::which"]
+        [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, which) - 12usize];
+    ["Offset of field: v4l2_subdev_mbus_code_enum::flags"]
+        [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, flags) - 16usize];
+    ["Offset of field: v4l2_subdev_mbus_code_enum::stream"]
+        [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, stream) - 20usize];
+    ["Offset of field: v4l2_subdev_mbus_code_enum::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_mbus_code_enum, reserved) - 24usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_frame_size_enum"]
+        [::core::mem::size_of::<v4l2_subdev_frame_size_enum>() - 64usize];
+    ["Alignment of v4l2_subdev_frame_size_enum"]
+        [::core::mem::align_of::<v4l2_subdev_frame_size_enum>() - 4usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::index"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, index) - 0usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::pad"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, pad) - 4usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::code"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, code) - 8usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::min_width"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, min_width) - 12usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::max_width"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, max_width) - 16usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::min_height"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, min_height) - 20usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::max_height"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, max_height) - 24usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::which"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, which) - 28usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::stream"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, stream) - 32usize];
+    ["Offset of field: v4l2_subdev_frame_size_enum::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_size_enum, reserved) - 36usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_frame_interval"]
+        [::core::mem::size_of::<v4l2_subdev_frame_interval>() - 48usize];
+    ["Alignment of v4l2_subdev_frame_interval"]
+        [::core::mem::align_of::<v4l2_subdev_frame_interval>() - 4usize];
+    ["Offset of field: v4l2_subdev_frame_interval::pad"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval, pad) - 0usize];
+    ["Offset of field: v4l2_subdev_frame_interval::interval"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval, interval) - 4usize];
+    ["Offset of field: v4l2_subdev_frame_interval::stream"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval, stream) - 12usize];
+    ["Offset of field: v4l2_subdev_frame_interval::which"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval, which) - 16usize];
+    ["Offset of field: v4l2_subdev_frame_interval::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval, reserved) - 20usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_frame_interval_enum"]
+        [::core::mem::size_of::<v4l2_subdev_frame_interval_enum>() - 64usize];
+    ["Alignment of v4l2_subdev_frame_interval_enum"]
+        [::core::mem::align_of::<v4l2_subdev_frame_interval_enum>() - 4usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::index"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, index) - 0usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::pad"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, pad) - 4usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::code"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, code) - 8usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::width"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, width) - 12usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::height"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, height) - 16usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::interval"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, interval) - 20usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::which"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, which) - 28usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::stream"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, stream) - 32usize];
+    ["Offset of field: v4l2_subdev_frame_interval_enum::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_frame_interval_enum, reserved) - 36usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_selection"][::core::mem::size_of::<v4l2_subdev_selection>() - 64usize];
+    ["Alignment of v4l2_subdev_selection"]
+        [::core::mem::align_of::<v4l2_subdev_selection>() - 4usize];
+    ["Offset of field: v4l2_subdev_selection::which"]
+        [::core::mem::offset_of!(v4l2_subdev_selection, which) - 0usize];
+    ["Offset of field: v4l2_subdev_selection::pad"]
+        [::core::mem::offset_of!(v4l2_subdev_selection, pad) - 4usize];
+    ["Offset of field: v4l2_subdev_selection::target"]
+        [::core::mem::offset_of!(v4l2_subdev_selection, target) - 8usize];
+    ["Offset of field: v4l2_subdev_selection::flags"]
+        [::core::mem::offset_of!(v4l2_subdev_selection, flags) - 12usize];
+    ["Offset of field: v4l2_subdev_selection::r"]
+        [::core::mem::offset_of!(v4l2_subdev_selection, r) - 16usize];
+    ["Offset of field: v4l2_subdev_selection::stream"]
+        [::core::mem::offset_of!(v4l2_subdev_selection, stream) - 32usize];
+    ["Offset of field: v4l2_subdev_selection::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_selection, reserved) - 36usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_capability"][::core::mem::size_of::<v4l2_subdev_capability>() - 64usize];
+    ["Alignment of v4l2_subdev_capability"]
+        [::core::mem::align_of::<v4l2_subdev_capability>() - 4usize];
+    ["Offset of field: v4l2_subdev_capability::version"]
+        [::core::mem::offset_of!(v4l2_subdev_capability, version) - 0usize];
+    ["Offset of field: v4l2_subdev_capability::capabilities"]
+        [::core::mem::offset_of!(v4l2_subdev_capability, capabilities) - 4usize];
+    ["Offset of field: v4l2_subdev_capability::reserved"]
+        [::core::mem::offset_of!(v4l2_subdev_capability, reserved) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_subdev_client_capability"]
+        [::core::mem::size_of::<v4l2_subdev_client_capability>() - 8usize];
+    ["Alignment of v4l2_subdev_client_capability"]
+        [::core::mem::align_of::<v4l2_subdev_client_capability>() - 8usize];
+    ["Offset of field: v4l2_subdev_client_capability::capabilities"]
+        [::core::mem::offset_of!(v4l2_subdev_client_capability, capabilities) - 0usize];
+};
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub union v4l2_pix_format__bindgen_ty_1 {
@@ -3347,6 +3806,12 @@ pub union media_entity_desc__bindgen_ty_1 {
 pub union media_v2_interface__bindgen_ty_1 {
     pub devnode: media_v2_intf_devnode,
     pub raw: [__u32; 16usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_mbus_framefmt__bindgen_ty_1 {
+    pub ycbcr_enc: __u16,
+    pub hsv_enc: __u16,
 }
 impl<T: Copy + Default, const N: usize> Default for __BindgenOpaqueArray<[T; N]> {
     fn default() -> Self {
