@@ -3,8 +3,11 @@
 use super::develop::Chain;
 use super::*;
 use proptest::prelude::*;
-use vb3_v4l2::{Format, MbusFormat, Rect, sys};
+use std::collections::{BTreeMap, BTreeSet};
+use vb3_v4l2::{Error, Format, MbusFormat, Rect, sys};
 
+const RAW: u32 = sys::MEDIA_BUS_FMT_SRGGB8_1X8;
+const RGB: u32 = sys::MEDIA_BUS_FMT_RGB888_1X24;
 const SENSOR_A: usize = 0;
 const DEBAYER_A: usize = 2;
 const RAW_0: usize = 4;
@@ -18,6 +21,8 @@ enum Step {
     Format(usize, usize, (u32, u32, usize)),
     Crop([i32; 2], [u32; 2]),
     Video(usize, (u32, u32, usize)),
+    /// Formats with which every pipeline can stream.
+    Agree,
     Start(usize),
     Stop(usize),
 }
@@ -33,17 +38,91 @@ fn step() -> impl Strategy<Value = Step> {
         (0..12_usize, 0..3_usize, size()).prop_map(|(e, p, s)| Step::Format(e, p, s)),
         (any::<[i32; 2]>(), any::<[u32; 2]>()).prop_map(|(at, len)| Step::Crop(at, len)),
         (0..3_usize, size()).prop_map(|(video, s)| Step::Video([4, 5, 8][video], s)),
+        Just(Step::Agree),
         (0..3_usize).prop_map(|video| Step::Start([4, 5, 8][video])),
         (0..3_usize).prop_map(|video| Step::Stop([4, 5, 8][video])),
     ]
 }
 
-/// Makes one call. Errors are answers.
-fn make(graph: &MediaGraph, step: Step) {
-    match step {
-        Step::Link(link, flags) => {
-            let _ = graph.set_link(link, flags);
+/// The calls' effects as Linux's media controller has them, kept apart from the graph's own state.
+#[derive(Default)]
+struct Model {
+    /// Links that are not as the table has them.
+    changed: BTreeSet<usize>,
+    /// By video node: all entities of its pipeline, and those through which its frames pass.
+    running: BTreeMap<usize, (BTreeSet<usize>, Vec<usize>)>,
+}
+
+impl Model {
+    fn is_enabled(&self, link: usize) -> bool {
+        let at_first = VIMC.links[link].flags & sys::MEDIA_LNK_FL_ENABLED != 0;
+        at_first != self.changed.contains(&link)
+    }
+
+    /// Returns all entities that enabled links connect with one.
+    fn pipeline(&self, entity: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([entity]);
+        let mut rest = vec![entity];
+        while let Some(here) = rest.pop() {
+            let links = (0..VIMC.links.len()).filter(|link| self.is_enabled(*link));
+            for spec in links.map(|link| &VIMC.links[link]) {
+                let (from, to) = (spec.source.0, spec.sink.0);
+                let there = [(from, to), (to, from)];
+                let there = there.into_iter().find(|(end, _)| *end == here);
+                rest.extend(there.filter(|(_, other)| found.insert(*other)).map(|t| t.1));
+            }
         }
+        found
+    }
+
+    fn link(&mut self, link: usize, flags: u32) -> Result<(), Error> {
+        let spec = VIMC.links.get(link).ok_or(Error::Invalid)?;
+        let now = u32::from(self.is_enabled(link)) | spec.flags & !sys::MEDIA_LNK_FL_ENABLED;
+        if flags == now {
+            return Ok(());
+        }
+        let is_fixed = spec.flags & sys::MEDIA_LNK_FL_IMMUTABLE != 0;
+        if is_fixed || flags & !sys::MEDIA_LNK_FL_ENABLED != 0 {
+            return Err(Error::Invalid);
+        }
+        let mut members = self.running.values().map(|(members, _)| members);
+        if members.any(|all| all.contains(&spec.source.0) || all.contains(&spec.sink.0)) {
+            return Err(Error::Busy);
+        }
+        if !self.changed.remove(&link) {
+            self.changed.insert(link);
+        }
+        Ok(())
+    }
+
+    /// Returns the answer to a new format or crop rectangle of an entity.
+    fn set(&self, entity: usize) -> Result<(), Error> {
+        let mut paths = self.running.values().map(|(_, path)| path);
+        match paths.any(|path| path.contains(&entity)) {
+            true => Err(Error::Busy),
+            false => Ok(()),
+        }
+    }
+
+    fn start(&mut self, video: usize, answer: &Result<Vec<usize>, i32>) {
+        let members = self.pipeline(video);
+        let mut others = self.running.values();
+        let is_busy = others.any(|(others, _)| !others.is_disjoint(&members));
+        match answer {
+            Ok(path) => {
+                assert!(!is_busy);
+                assert!(members.is_superset(&path.iter().copied().collect()));
+                self.running.insert(video, (members, path.clone()));
+            }
+            Err(errno) => assert_eq!(*errno, if is_busy { 16 } else { 32 }),
+        }
+    }
+}
+
+/// Makes one call, and checks that it is answered as the model answers it.
+fn make(graph: &MediaGraph, model: &mut Model, step: Step) {
+    match step {
+        Step::Link(link, flags) => assert_eq!(graph.set_link(link, flags), model.link(link, flags)),
         Step::Format(entity, pad, (width, height, code)) => {
             let Some(mut pads) = graph.pads(entity) else {
                 return;
@@ -57,7 +136,7 @@ fn make(graph: &MediaGraph, step: Step) {
                 color: VIMC.default.color,
             };
             if graph.set_format(entity, &mut pads, (pad, wanted)).is_some() {
-                let _ = graph.set_pads(entity, pads);
+                assert_eq!(graph.set_pads(entity, pads), model.set(entity));
             }
         }
         Step::Crop([left, top], [width, height]) => {
@@ -69,16 +148,42 @@ fn make(graph: &MediaGraph, step: Step) {
                 height,
             };
             graph.set_crop(&mut pads, wanted);
-            let _ = graph.set_pads(SCALER, pads);
+            assert_eq!(graph.set_pads(SCALER, pads), model.set(SCALER));
         }
         Step::Video(entity, (width, height, pixel)) => {
             let all = formats(&VIMC);
             let (width, height) = VIMC.nearest_size(width, height);
             let format = Format::new(all[pixel % all.len()], width, height);
-            let _ = graph.set_video(entity, &format.expect("a small picture"));
+            let format = format.expect("a small picture");
+            assert_eq!(graph.set_video(entity, &format), model.set(entity));
+        }
+        Step::Agree => {
+            for (entity, code) in [(0, RAW), (1, RAW), (2, RAW), (3, RAW), (6, RGB), (7, RGB)] {
+                let mut pads = graph.initial(entity).expect("an entity");
+                let wanted = MbusFormat {
+                    code,
+                    ..VIMC.default
+                };
+                graph.set_format(entity, &mut pads, (0, wanted));
+                assert_eq!(graph.set_pads(entity, pads), model.set(entity));
+            }
+            for (video, pixel) in [
+                (4, &pixfmt::SRGGB8),
+                (5, &pixfmt::SRGGB8),
+                (8, &pixfmt::RGB24),
+            ] {
+                let format = Format::new(pixel, 640, 480).expect("a small picture");
+                assert_eq!(graph.set_video(video, &format), model.set(video));
+            }
         }
         Step::Start(entity) => {
-            if let Ok(path) = graph.start(entity) {
+            let answer = graph.start(entity);
+            let errno = answer
+                .as_ref()
+                .map(Vec::clone)
+                .map_err(|refused| refused.errno);
+            model.start(entity, &errno);
+            if let Ok(path) = answer {
                 let mut chain = Chain::new(graph, &path).expect("a sensor");
                 chain.begin(1, graph);
                 let mut out = Vec::new();
@@ -86,7 +191,10 @@ fn make(graph: &MediaGraph, step: Step) {
                 assert!(!out.is_empty());
             }
         }
-        Step::Stop(entity) => graph.stop(entity),
+        Step::Stop(entity) => {
+            graph.stop(entity);
+            model.running.remove(&entity);
+        }
     }
 }
 
@@ -119,8 +227,9 @@ proptest! {
     #[test]
     fn random_calls_leave_nothing_held(steps in proptest::collection::vec(step(), 1000)) {
         let graph = MediaGraph::new(&VIMC);
+        let mut model = Model::default();
         for step in steps {
-            make(&graph, step);
+            make(&graph, &mut model, step);
             check(&graph);
         }
         for video in [4, 5, 8] {

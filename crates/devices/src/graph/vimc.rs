@@ -20,127 +20,104 @@ const SOURCE: u32 = sys::MEDIA_PAD_FL_SOURCE;
 const ENABLED: u32 = sys::MEDIA_LNK_FL_ENABLED;
 const FIXED: u32 = ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
 
-/// Bus codes (`MEDIA_BUS_FMT_*`).
-const BGR888_1X24: u32 = 0x1013;
-const BGR888_3X8: u32 = 0x101b;
-const RGB888_1X24: u32 = 0x100a;
-const RGB888_2X12_BE: u32 = 0x100b;
-const RGB888_2X12_LE: u32 = 0x100c;
-const RGB888_3X8: u32 = 0x101c;
-const RGB888_1X7X4_SPWG: u32 = 0x1011;
-const RGB888_1X7X4_JEIDA: u32 = 0x1012;
-const RGB888_1X32_PADHI: u32 = 0x100f;
-const GBR888_1X24: u32 = 0x1014;
-const ARGB8888_1X32: u32 = 0x100d;
-const SRGGB8: u32 = 0x3014;
+/// Bus codes in groups, each in Linux's order.
+const BGR: &[u32] = &[
+    sys::MEDIA_BUS_FMT_BGR888_1X24,
+    sys::MEDIA_BUS_FMT_BGR888_3X8,
+];
+const RGB: &[u32] = &[
+    sys::MEDIA_BUS_FMT_RGB888_1X24,
+    sys::MEDIA_BUS_FMT_RGB888_2X12_BE,
+    sys::MEDIA_BUS_FMT_RGB888_2X12_LE,
+    sys::MEDIA_BUS_FMT_RGB888_3X8,
+    sys::MEDIA_BUS_FMT_RGB888_1X7X4_SPWG,
+    sys::MEDIA_BUS_FMT_RGB888_1X7X4_JEIDA,
+    sys::MEDIA_BUS_FMT_RGB888_1X32_PADHI,
+];
+const GBR: &[u32] = &[sys::MEDIA_BUS_FMT_GBR888_1X24];
+const ARGB: &[u32] = &[sys::MEDIA_BUS_FMT_ARGB8888_1X32];
+const RAW8: &[u32] = &[
+    sys::MEDIA_BUS_FMT_SBGGR8_1X8,
+    sys::MEDIA_BUS_FMT_SGBRG8_1X8,
+    sys::MEDIA_BUS_FMT_SGRBG8_1X8,
+    sys::MEDIA_BUS_FMT_SRGGB8_1X8,
+];
+const RAW10: &[u32] = &[
+    sys::MEDIA_BUS_FMT_SBGGR10_1X10,
+    sys::MEDIA_BUS_FMT_SGBRG10_1X10,
+    sys::MEDIA_BUS_FMT_SGRBG10_1X10,
+    sys::MEDIA_BUS_FMT_SRGGB10_1X10,
+];
+const ALAW: &[u32] = &[
+    sys::MEDIA_BUS_FMT_SBGGR10_ALAW8_1X8,
+    sys::MEDIA_BUS_FMT_SGBRG10_ALAW8_1X8,
+    sys::MEDIA_BUS_FMT_SGRBG10_ALAW8_1X8,
+    sys::MEDIA_BUS_FMT_SRGGB10_ALAW8_1X8,
+];
+const DPCM: &[u32] = &[
+    sys::MEDIA_BUS_FMT_SBGGR10_DPCM8_1X8,
+    sys::MEDIA_BUS_FMT_SGBRG10_DPCM8_1X8,
+    sys::MEDIA_BUS_FMT_SGRBG10_DPCM8_1X8,
+    sys::MEDIA_BUS_FMT_SRGGB10_DPCM8_1X8,
+];
+const RAW12: &[u32] = &[
+    sys::MEDIA_BUS_FMT_SBGGR12_1X12,
+    sys::MEDIA_BUS_FMT_SGBRG12_1X12,
+    sys::MEDIA_BUS_FMT_SGRBG12_1X12,
+    sys::MEDIA_BUS_FMT_SRGGB12_1X12,
+];
+
+/// Codes of sensors.
+const SENSED: &[u32] = &join::<31>(&[BGR, RGB, GBR, ARGB, RAW8, RAW10, ALAW, DPCM, RAW12]);
+/// Codes of the scaler.
+const SCALED: &[u32] = &join::<11>(&[BGR, RGB, GBR, ARGB]);
+/// Codes that a debayer takes.
+const MOSAICS: &[u32] = &join::<12>(&[RAW8, RAW10, RAW12]);
+/// Codes that a debayer enumerates at its source pad.
+const DEBAYERED: &[u32] = &join::<10>(&[GBR, BGR, RGB]);
 
 /// Pixel formats and the bus codes that they store.
 const PIXELS: &[(FourCc, &[u32])] = &[
-    (FourCc::BGR24, &[BGR888_1X24, BGR888_3X8]),
-    (
-        FourCc::RGB24,
-        &[
-            RGB888_1X24,
-            RGB888_2X12_BE,
-            RGB888_2X12_LE,
-            RGB888_3X8,
-            RGB888_1X7X4_SPWG,
-            RGB888_1X7X4_JEIDA,
-            RGB888_1X32_PADHI,
-            GBR888_1X24,
-        ],
-    ),
-    (FourCc::ARGB32, &[ARGB8888_1X32]),
-    (FourCc::SBGGR8, &[0x3001]),
-    (FourCc::SGBRG8, &[0x3013]),
-    (FourCc::SGRBG8, &[0x3002]),
-    (FourCc::SRGGB8, &[SRGGB8]),
-    (FourCc::SBGGR10, &[0x3007]),
-    (FourCc::SGBRG10, &[0x300e]),
-    (FourCc::SGRBG10, &[0x300a]),
-    (FourCc::SRGGB10, &[0x300f]),
-    (FourCc::SBGGR10ALAW8, &[0x3015]),
-    (FourCc::SGBRG10ALAW8, &[0x3016]),
-    (FourCc::SGRBG10ALAW8, &[0x3017]),
-    (FourCc::SRGGB10ALAW8, &[0x3018]),
-    (FourCc::SBGGR10DPCM8, &[0x300b]),
-    (FourCc::SGBRG10DPCM8, &[0x300c]),
-    (FourCc::SGRBG10DPCM8, &[0x3009]),
-    (FourCc::SRGGB10DPCM8, &[0x300d]),
-    (FourCc::SBGGR12, &[0x3008]),
-    (FourCc::SGBRG12, &[0x3010]),
-    (FourCc::SGRBG12, &[0x3011]),
-    (FourCc::SRGGB12, &[0x3012]),
+    (FourCc::BGR24, BGR),
+    (FourCc::RGB24, &join::<8>(&[RGB, GBR])),
+    (FourCc::ARGB32, ARGB),
+    (FourCc::SBGGR8, &[RAW8[0]]),
+    (FourCc::SGBRG8, &[RAW8[1]]),
+    (FourCc::SGRBG8, &[RAW8[2]]),
+    (FourCc::SRGGB8, &[RAW8[3]]),
+    (FourCc::SBGGR10, &[RAW10[0]]),
+    (FourCc::SGBRG10, &[RAW10[1]]),
+    (FourCc::SGRBG10, &[RAW10[2]]),
+    (FourCc::SRGGB10, &[RAW10[3]]),
+    (FourCc::SBGGR10ALAW8, &[ALAW[0]]),
+    (FourCc::SGBRG10ALAW8, &[ALAW[1]]),
+    (FourCc::SGRBG10ALAW8, &[ALAW[2]]),
+    (FourCc::SRGGB10ALAW8, &[ALAW[3]]),
+    (FourCc::SBGGR10DPCM8, &[DPCM[0]]),
+    (FourCc::SGBRG10DPCM8, &[DPCM[1]]),
+    (FourCc::SGRBG10DPCM8, &[DPCM[2]]),
+    (FourCc::SRGGB10DPCM8, &[DPCM[3]]),
+    (FourCc::SBGGR12, &[RAW12[0]]),
+    (FourCc::SGBRG12, &[RAW12[1]]),
+    (FourCc::SGRBG12, &[RAW12[2]]),
+    (FourCc::SRGGB12, &[RAW12[3]]),
 ];
 
-/// Codes of sensors, in the order of [`PIXELS`].
-const SENSED: &[u32] = &[
-    BGR888_1X24,
-    BGR888_3X8,
-    RGB888_1X24,
-    RGB888_2X12_BE,
-    RGB888_2X12_LE,
-    RGB888_3X8,
-    RGB888_1X7X4_SPWG,
-    RGB888_1X7X4_JEIDA,
-    RGB888_1X32_PADHI,
-    GBR888_1X24,
-    ARGB8888_1X32,
-    0x3001,
-    0x3013,
-    0x3002,
-    SRGGB8,
-    0x3007,
-    0x300e,
-    0x300a,
-    0x300f,
-    0x3015,
-    0x3016,
-    0x3017,
-    0x3018,
-    0x300b,
-    0x300c,
-    0x3009,
-    0x300d,
-    0x3008,
-    0x3010,
-    0x3011,
-    0x3012,
-];
-
-/// Codes of the scaler.
-const RGB: &[u32] = &[
-    BGR888_1X24,
-    BGR888_3X8,
-    RGB888_1X24,
-    RGB888_2X12_BE,
-    RGB888_2X12_LE,
-    RGB888_3X8,
-    RGB888_1X7X4_SPWG,
-    RGB888_1X7X4_JEIDA,
-    RGB888_1X32_PADHI,
-    GBR888_1X24,
-    ARGB8888_1X32,
-];
-
-/// Codes that a debayer takes.
-const MOSAICS: &[u32] = &[
-    0x3001, 0x3013, 0x3002, SRGGB8, 0x3007, 0x300e, 0x300a, 0x300f, 0x3008, 0x3010, 0x3011, 0x3012,
-];
-
-/// Codes that a debayer enumerates at its source pad.
-const DEBAYERED: &[u32] = &[
-    GBR888_1X24,
-    BGR888_1X24,
-    BGR888_3X8,
-    RGB888_1X24,
-    RGB888_2X12_BE,
-    RGB888_2X12_LE,
-    RGB888_3X8,
-    RGB888_1X7X4_SPWG,
-    RGB888_1X7X4_JEIDA,
-    RGB888_1X32_PADHI,
-];
+/// Joins groups of codes.
+const fn join<const N: usize>(groups: &[&[u32]]) -> [u32; N] {
+    let mut all = [0; N];
+    let (mut group, mut len) = (0, 0);
+    while group < groups.len() {
+        let mut at = 0;
+        while at < groups[group].len() {
+            all[len] = groups[group][at];
+            (at, len) = (at + 1, len + 1);
+        }
+        group += 1;
+    }
+    assert!(len == N);
+    all
+}
 
 /// Names of test patterns; empty for those of Linux that the sensor does not paint.
 const PATTERNS: &[&str] = &[
@@ -228,14 +205,14 @@ const fn subdevice(
 }
 
 const fn sensor(name: &'static str) -> EntitySpec {
-    const PADS: &[PadSpec] = &[pad(SOURCE, SENSED, RGB888_1X24, Follows::Nothing)];
+    const PADS: &[PadSpec] = &[pad(SOURCE, SENSED, RGB[0], Follows::Nothing)];
     subdevice(name, sys::MEDIA_ENT_F_CAM_SENSOR, PADS, SENSOR_CONTROLS)
 }
 
 const fn debayer(name: &'static str) -> EntitySpec {
     const PADS: &[PadSpec] = &[
-        pad(SINK, MOSAICS, SRGGB8, Follows::Nothing),
-        pad(SOURCE, DEBAYERED, RGB888_1X24, Follows::Size),
+        pad(SINK, MOSAICS, RAW8[3], Follows::Nothing),
+        pad(SOURCE, DEBAYERED, RGB[0], Follows::Size),
     ];
     let function = sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_ENC_CONV;
     subdevice(name, function, PADS, DEBAYER_CONTROLS)
@@ -243,8 +220,8 @@ const fn debayer(name: &'static str) -> EntitySpec {
 
 const fn scaler(name: &'static str) -> EntitySpec {
     const PADS: &[PadSpec] = &[
-        pad(SINK, RGB, RGB888_1X24, Follows::Nothing),
-        pad(SOURCE, RGB, RGB888_1X24, Follows::Code),
+        pad(SINK, SCALED, RGB[0], Follows::Nothing),
+        pad(SOURCE, SCALED, RGB[0], Follows::Code),
     ];
     EntitySpec {
         crop: true,
@@ -321,9 +298,9 @@ pub(crate) static VIMC: Topology = Topology {
     default: MbusFormat {
         width: 640,
         height: 480,
-        code: RGB888_1X24,
+        code: RGB[0],
         color: Colorimetry {
-            colorspace: 8,
+            colorspace: sys::V4L2_COLORSPACE_SRGB,
             xfer_func: 0,
             ycbcr_enc: 0,
             quantization: 0,
