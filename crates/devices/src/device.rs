@@ -2,6 +2,9 @@
 
 use crate::disturb::{NO_SIGNAL, Plan};
 use crate::inject::{Fault, Inject};
+use crate::notes::Note;
+use crate::picture::Frame;
+use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::{Collection, Thumbnail};
 use crate::source::NextSource;
 use crate::spec::DeviceSpec;
@@ -29,6 +32,21 @@ pub(crate) trait Outside: VideoDriver {
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let _ = count;
         Vec::new()
+    }
+
+    /// As [`Device::last_shown`].
+    fn last_shown(&mut self) -> Option<LastShown> {
+        None
+    }
+
+    /// As [`Device::read_shown`].
+    fn read_shown(
+        &self,
+        planes: &BufferPlanes<Self::Cookie>,
+        bus: &mut dyn Bus<Self::Cookie>,
+    ) -> Option<Frame> {
+        let _ = (planes, bus);
+        None
     }
 
     /// Makes it do all its work within a tick from now on, except work of other processes.
@@ -75,6 +93,8 @@ pub struct Device<C> {
     pub(crate) plan: Option<Plan<C>>,
     /// Thumbnails of its delivered frames, if requested.
     pub(crate) shots: Option<Collection>,
+    /// Notes for the host, if it watches the device.
+    pub(crate) notes: Option<Vec<Note>>,
     /// The last reported failure.
     told: Option<Failure>,
 }
@@ -100,6 +120,7 @@ impl<C: Send + 'static> Device<C> {
             inject,
             plan: None,
             shots: None,
+            notes: None,
             told: None,
         })
     }
@@ -157,12 +178,13 @@ impl<C: Send + 'static> Device<C> {
     }
 }
 
-/// A queue's driver with requested failures. It reports streams to the plan.
+/// A queue's driver with requested failures. It reports streams to the plan and the host.
 struct Faulty<'a, C> {
     flow: Flow,
     inner: Box<dyn Driver<Cookie = C> + 'a>,
     inject: &'a mut Inject,
     plan: Option<&'a mut Plan<C>>,
+    notes: Option<&'a mut Vec<Note>>,
 }
 
 impl<C> Driver for Faulty<'_, C> {
@@ -217,6 +239,9 @@ impl<C> Driver for Faulty<'_, C> {
         if let Some(plan) = &mut self.plan {
             plan.is_streaming |= self.flow == Flow::Capture;
         }
+        if let Some(notes) = &mut self.notes {
+            notes.push(Note::Start(self.flow));
+        }
         Ok(())
     }
 
@@ -249,7 +274,7 @@ impl<C: 'static> VideoDriver for Device<C> {
             self.follow_source();
         }
         let inner = self.inner.queue_driver(flow);
-        if !self.inject.is_on() && self.plan.is_none() {
+        if !self.inject.is_on() && self.plan.is_none() && self.notes.is_none() {
             return inner;
         }
         Box::new(Faulty {
@@ -257,6 +282,7 @@ impl<C: 'static> VideoDriver for Device<C> {
             inner,
             inject: &mut self.inject,
             plan: self.plan.as_mut(),
+            notes: self.notes.as_mut(),
         })
     }
 
@@ -410,6 +436,7 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.tick(now_ns, bus, progress);
         self.disturb_frames(now_ns, bus, progress);
         self.look_at_frames(bus, progress);
+        self.note_frames(progress);
     }
 
     fn note_waiter(&mut self, flow: Flow, waiter: Waiter) {

@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::mode::Mode;
 use crate::picture::Frame;
 use crate::place::Place;
+use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::{Shape, Sink, Thumbnail};
 use crate::spec::{DeviceKind, DeviceSpec, Pace};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
@@ -37,11 +38,29 @@ struct Reading<C> {
     time_ns: u64,
 }
 
+/// The last picture that was shown.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    sequence: u32,
+    place: PicturePlace,
+}
+
+/// Where the last picture is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PicturePlace {
+    Sink,
+    /// In the buffer of this index.
+    Buffer(u32),
+    /// In a buffer that the program queued again before the stream ended.
+    Lost,
+}
+
 /// Shows buffers, and repeats the last one if none is new.
 #[derive(Debug)]
 pub(crate) struct Screen<C> {
     sink: Sink,
     reading: Option<Reading<C>>,
+    last: Option<Last>,
     /// The last tick left no buffer.
     starved: bool,
     /// Whether the sink had no room.
@@ -62,6 +81,7 @@ impl<C> Display<C> {
         let screen = Screen {
             sink: Sink::open(sink)?,
             reading: None,
+            last: None,
             starved: false,
             held: false,
             repeated: 0,
@@ -123,19 +143,31 @@ impl<C> Screen<C> {
             return;
         };
         let outcome = stream.outcome(read).map(|(outcome, _)| outcome);
-        match (outcome, frame) {
-            (Some(DoneState::Done), Some(frame)) => self.sink.show(frame),
-            (Some(DoneState::Done), None) => self.sink.show_unseen(),
-            (_, Some(frame)) => self.sink.put_back(frame),
-            (_, None) => {}
-        }
         let Some(outcome) = outcome else {
+            frame
+                .into_iter()
+                .for_each(|frame| self.sink.put_back(frame));
             return;
         };
-        if outcome != DoneState::Done {
-            stream.count_dropped(1);
-        }
         let sequence = stream.next_sequence();
+        match (outcome, frame) {
+            (DoneState::Done, Some(frame)) => {
+                self.sink.show(frame);
+                let place = PicturePlace::Sink;
+                self.last = Some(Last { sequence, place });
+            }
+            (DoneState::Done, None) => {
+                self.sink.show_unseen();
+                let place = PicturePlace::Buffer(token.index());
+                self.last = Some(Last { sequence, place });
+            }
+            (DoneState::Error, frame) => {
+                frame
+                    .into_iter()
+                    .for_each(|frame| self.sink.put_back(frame));
+                stream.count_dropped(1);
+            }
+        }
         progress.events.push(DriverEvent::FrameSync { sequence });
         let stamp = Stamp {
             sequence,
@@ -171,8 +203,15 @@ impl<C> Engine<C> for Screen<C> {
         })
     }
 
-    fn stop(&mut self, _: &mut Stream<Mode, C>) {
+    fn stop(&mut self, stream: &mut Stream<Mode, C>) {
         self.held = false;
+        let begun = self.reading.iter().map(|reading| &reading.token);
+        let mut queued = stream.tokens.iter().chain(begun).map(Active::index);
+        if let Some(last) = &mut self.last
+            && queued.any(|index| last.place == PicturePlace::Buffer(index))
+        {
+            last.place = PicturePlace::Lost;
+        }
         if let Some(frame) = self.reading.take().and_then(|reading| reading.frame) {
             self.sink.put_back(frame);
         }
@@ -279,6 +318,30 @@ impl<C> Engine<C> for Screen<C> {
 
     fn finish(&mut self) -> Option<Failure> {
         self.sink.finish().failure
+    }
+
+    fn last_shown(&mut self) -> Option<LastShown> {
+        self.sink.read_all();
+        let Some(Last { sequence, place }) = self.last else {
+            return Some(LastShown::Nothing);
+        };
+        Some(match place {
+            PicturePlace::Buffer(index) => LastShown::Buffer { sequence, index },
+            PicturePlace::Lost => LastShown::Lost,
+            PicturePlace::Sink => match self.sink.last_shared() {
+                Some(frame) => LastShown::Picture { sequence, frame },
+                None => LastShown::Lost,
+            },
+        })
+    }
+
+    fn read_shown(
+        &self,
+        mode: &Mode,
+        planes: &BufferPlanes<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Option<Frame> {
+        mode.inspect(planes, bus)
     }
 
     fn keep_thumbnails(&mut self) {

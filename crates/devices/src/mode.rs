@@ -1,6 +1,7 @@
 //! The format and rate of cameras and displays.
 
 use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
+use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
 use crate::surface::{EINVAL, Surface, Trouble, Way, align_lines, go_on};
@@ -256,6 +257,27 @@ impl Mode {
     ) -> Result<bool, Trouble> {
         let component = |index| frame.component(index);
         self.surface().write_on(buffer, going, bus, component)
+    }
+
+    /// Reads the picture in a buffer that the device has returned. Nothing is counted.
+    pub(crate) fn inspect<C>(
+        &self,
+        planes: &BufferPlanes<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Option<Frame> {
+        let mut frame = Frame::new(self.pixel(), self.size());
+        let plane_of = |index: usize| Ok(planes.get(index).and_then(Option::as_ref));
+        let all = self.surface().lines_in(plane_of, Flow::Output).ok()?;
+        let (mut way, mut left) = (Way::default(), usize::MAX);
+        let read = go_on(&all, &mut way, &mut left, |run| {
+            let component = frame.component_mut(run.component);
+            let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
+            let read = bus.inspect(run.cookie, run.offset, bytes);
+            read.map_err(|_| Trouble::Fault)
+        });
+        read.ok()?;
+        frame.set_matrix(self.matrix());
+        Some(frame)
     }
 
     /// Continues to read a picture from a buffer, at most `left` bytes. Without a `frame`, reads are

@@ -6,8 +6,10 @@
 
 use crate::Failure;
 use crate::device::{NO_SOURCE, Outside};
+use crate::picture::Frame;
 use crate::place::{Place, identity, policy};
 use crate::scaler::Scaler;
+use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::Thumbnail;
 use crate::source::NextSource;
 use crate::spec::{DeviceSpec, Pace};
@@ -173,6 +175,22 @@ pub(crate) trait Engine<C> {
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         let _ = id;
+        None
+    }
+
+    /// As [`Outside::last_shown`].
+    fn last_shown(&mut self) -> Option<LastShown> {
+        None
+    }
+
+    /// As [`Outside::read_shown`].
+    fn read_shown(
+        &self,
+        formats: &Self::Formats,
+        planes: &BufferPlanes<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Option<Frame> {
+        let _ = (formats, planes, bus);
         None
     }
 
@@ -600,6 +618,14 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
 
     fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         self.engine.thumbnails(count)
+    }
+
+    fn last_shown(&mut self) -> Option<LastShown> {
+        self.engine.last_shown()
+    }
+
+    fn read_shown(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
+        self.engine.read_shown(&self.stream.formats, planes, bus)
     }
 
     fn failure(&self) -> Option<&Failure> {

@@ -236,9 +236,18 @@ impl Surface<'_> {
         buffer: &Active<C>,
         flow: Flow,
     ) -> Result<Vec<Lines<'_, C>>, Trouble> {
+        self.lines_in(planes_of(buffer), flow)
+    }
+
+    /// As [`lines`](Self::lines), with a function that finds a plane of the buffer.
+    pub(crate) fn lines_in<'b, C: 'b>(
+        self,
+        plane_of: impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
+        flow: Flow,
+    ) -> Result<Vec<Lines<'b, C>>, Trouble> {
         let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
         let lines = (0..pixel.components.len()).map(|index| {
-            let part = self.part(pixel, buffer, flow, index)?;
+            let part = self.part(pixel, &plane_of, flow, index)?;
             Ok(Lines {
                 cookie: &part.plane.cookie,
                 offset: part.first,
@@ -258,7 +267,7 @@ impl Surface<'_> {
     ) -> Result<Vec<(Span<'_, C>, u64)>, Trouble> {
         let pixel = pixfmt::lookup(self.0.fourcc).ok_or(Trouble::TooSmall)?;
         let spans = (0..pixel.components.len()).map(|index| {
-            let part = self.part(pixel, buffer, Flow::Capture, index)?;
+            let part = self.part(pixel, &planes_of(buffer), Flow::Capture, index)?;
             let stride = u64::from(part.bytesperline);
             let before = u64::from(part.layout.lines.saturating_sub(1)) * stride;
             let span = Span {
@@ -275,17 +284,14 @@ impl Surface<'_> {
     fn part<'b, C>(
         self,
         pixel: &PixelFormat,
-        buffer: &'b Active<C>,
+        plane_of: &impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble>,
         flow: Flow,
         index: usize,
     ) -> Result<Part<'b, C>, Trouble> {
         let layout = pixel
             .component_layout(index, self.0.width, self.0.height, self.0.layouts())
             .ok_or(Trouble::TooSmall)?;
-        let plane = buffer
-            .plane(layout.memory_plane)
-            .map_err(|_| Trouble::Stale)?
-            .ok_or(Trouble::TooSmall)?;
+        let plane = plane_of(layout.memory_plane)?.ok_or(Trouble::TooSmall)?;
         let (start, filled) = match flow {
             Flow::Output => (plane.data_offset, plane.payload_bytes),
             Flow::Capture => (0, plane.length_bytes),
@@ -369,7 +375,7 @@ impl Surface<'_> {
             return Err(Trouble::TooSmall);
         }
         let lines = (0..pixel.components.len()).map(|index| {
-            let part = self.part(pixel, buffer, flow, index)?;
+            let part = self.part(pixel, &planes_of(buffer), flow, index)?;
             let bytes = |columns| pixel.line_bytes(index, columns).ok_or(Trouble::TooSmall);
             let above = u64::from(pixel.lines(index, top));
             let pitch = u64::from(part.bytesperline);
@@ -383,6 +389,13 @@ impl Surface<'_> {
         });
         lines.collect()
     }
+}
+
+/// Returns a function that finds a plane of a buffer.
+fn planes_of<'b, C>(
+    buffer: &'b Active<C>,
+) -> impl Fn(usize) -> Result<Option<&'b PlaneView<C>>, Trouble> {
+    move |index| buffer.plane(index).map_err(|_| Trouble::Stale)
 }
 
 /// Returns a format with lines that are multiples of `stride` bytes; `None` if they would be too long.

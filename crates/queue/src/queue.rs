@@ -1,9 +1,9 @@
 //! The queue: its state, and calls that only read it.
 
 use crate::active::Ownership;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, BufferState};
 use crate::sync::Arc;
-use crate::{Busy, Config, Error, Invalid, Memory};
+use crate::{Busy, Config, Error, Invalid, MAX_PLANES, Memory, PlaneView};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps, Reason};
@@ -264,6 +264,21 @@ impl<M: MemOps> Queue<M> {
             let (plane, _) = planes.find(|(_, p)| p.memory.as_ref().is_some_and(&is_it))?;
             Some((index, plane))
         })
+    }
+
+    /// Returns the planes of a buffer that the device has finished, for a look at what it showed.
+    ///
+    /// Returns `None` if the buffer has another sequence number, the program has queued it again, or it
+    /// is gone. The program may write to the memory at any time.
+    #[must_use]
+    pub fn finished_planes(
+        &self,
+        index: u32,
+        sequence: u32,
+    ) -> Option<[Option<PlaneView<M::Cookie>>; MAX_PLANES]> {
+        let buffer = self.buffer(index).ok()?;
+        let is_finished = matches!(buffer.state, BufferState::Done | BufferState::Dequeued);
+        (is_finished && buffer.sequence == sequence).then(|| buffer.views())
     }
 
     /// Returns the reason why the last REQBUFS or CREATE_BUFS made fewer buffers than requested,

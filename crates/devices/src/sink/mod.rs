@@ -10,11 +10,13 @@ mod gate;
 mod name;
 mod png;
 mod raw;
+mod save;
 mod thumb;
 mod writer;
 mod y4m;
 
 pub use name::NumberedName;
+pub use save::{FileFormat, save};
 pub(crate) use thumb::Collection;
 pub use thumb::{THUMBNAILS_MAX, Thumbnail};
 
@@ -59,6 +61,8 @@ pub struct Sink {
     kind: SinkSpec,
     writer: Option<Writer>,
     remembers: bool,
+    /// Whether every picture is read.
+    reads_all: bool,
     last: Option<Arc<Frame>>,
     /// Memory for the next picture.
     spare: Option<Frame>,
@@ -84,6 +88,7 @@ impl Sink {
             kind: spec.clone(),
             writer: recorder.map(Writer::start).transpose()?,
             remembers: false,
+            reads_all: false,
             last: None,
             spare: None,
             checksums: Vec::new(),
@@ -101,6 +106,11 @@ impl Sink {
     /// Keeps checksums of the following pictures, and the last of them.
     pub const fn remember(&mut self) {
         self.remembers = true;
+    }
+
+    /// Has every following picture read, so that [`last_shared`](Self::last_shared) is the last shown.
+    pub const fn read_all(&mut self) {
+        self.reads_all = true;
     }
 
     /// Keeps thumbnails of the following pictures.
@@ -139,7 +149,7 @@ impl Sink {
     #[must_use]
     pub fn take_next(&mut self, format: &'static PixelFormat, size: Size) -> Option<Frame> {
         let is_kept = self.thumbs.as_ref().is_some_and(Collection::keeps_next);
-        let is_seen = self.writer.is_some() || self.remembers || is_kept;
+        let is_seen = self.writer.is_some() || self.remembers || self.reads_all || is_kept;
         is_seen.then(|| self.take_frame(format, size))
     }
 
@@ -199,6 +209,12 @@ impl Sink {
     #[must_use]
     pub fn last(&self) -> Option<&Frame> {
         self.last.as_deref()
+    }
+
+    /// As [`last`](Self::last), for another thread.
+    #[must_use]
+    pub fn last_shared(&self) -> Option<Arc<Frame>> {
+        self.last.clone()
     }
 
     /// Returns the CRC-32 of each picture since [`remember`](Self::remember), of the first

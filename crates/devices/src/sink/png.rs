@@ -45,7 +45,10 @@ impl Recorder for Png {
     fn write(&mut self, frame: &Frame) -> Result<(), Failure> {
         let path = self.name.with(self.next);
         self.next = self.next.saturating_add(1);
-        write_png(&path, frame.size(), &frame.to_rgb()).map_err(|e| {
+        let written = File::create(&path)
+            .map_err(png::EncodingError::IoError)
+            .and_then(|file| write_png(file, frame.size(), &frame.to_rgb()));
+        written.map_err(|e| {
             // Removes an incomplete file.
             let _ = std::fs::remove_file(&path);
             Failure::new(format!(
@@ -56,9 +59,8 @@ impl Recorder for Png {
     }
 }
 
-fn write_png(path: &Path, size: Size, rgb: &[u8]) -> Result<(), png::EncodingError> {
-    let file = BufWriter::new(File::create(path)?);
-    let mut encoder = png::Encoder::new(file, size.width(), size.height());
+pub(super) fn write_png(file: File, size: Size, rgb: &[u8]) -> Result<(), png::EncodingError> {
+    let mut encoder = png::Encoder::new(BufWriter::new(file), size.width(), size.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);

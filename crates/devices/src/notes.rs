@@ -1,0 +1,53 @@
+//! Notes of a device's streams and frames, for a host that watches the device.
+
+use crate::Device;
+use vb3_queue::DoneState;
+use vb3_v4l2::{Flow, Progress};
+
+/// An action of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// It started a stream.
+    Start(Flow),
+    /// It finished a frame without an error.
+    Frame {
+        /// The frame's queue.
+        flow: Flow,
+        /// The number of the frame in its stream.
+        sequence: u32,
+        /// The time that the device gave the frame, in nanoseconds of the host's clock; `None` if the
+        /// frame keeps the program's time.
+        time_ns: Option<u64>,
+    },
+}
+
+impl<C> Device<C> {
+    /// Begins or ends to take notes. A host that lets the device take notes must
+    /// [take](Self::take_notes) them after each tick and call.
+    pub fn take_note(&mut self, begins: bool) {
+        match begins {
+            true => drop(self.notes.get_or_insert_default()),
+            false => self.notes = None,
+        }
+    }
+
+    /// Returns the notes since the last call, oldest first.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        let notes = self.notes.as_mut();
+        notes.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes the frames of a tick.
+    pub(crate) fn note_frames(&mut self, progress: &Progress<C>) {
+        let Some(notes) = &mut self.notes else {
+            return;
+        };
+        let done = progress.finished.iter();
+        let done = done.filter(|finished| finished.completion.outcome == DoneState::Done);
+        notes.extend(done.map(|finished| Note::Frame {
+            flow: finished.flow,
+            sequence: finished.completion.sequence,
+            time_ns: finished.completion.timestamp_ns,
+        }));
+    }
+}

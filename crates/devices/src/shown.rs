@@ -1,0 +1,49 @@
+//! The picture that a display showed last, for a host that asks for it.
+
+use crate::Device;
+use crate::picture::Frame;
+use std::sync::Arc;
+use vb3_queue::{MAX_PLANES, PlaneView};
+use vb3_v4l2::Bus;
+
+/// The planes of a buffer.
+pub type BufferPlanes<C> = [Option<PlaneView<C>>; MAX_PLANES];
+
+/// The picture that a display showed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastShown {
+    /// It has shown none.
+    Nothing,
+    /// The display has read it.
+    Picture {
+        /// Its number in the stream.
+        sequence: u32,
+        /// The picture.
+        frame: Arc<Frame>,
+    },
+    /// The display has not read it. It was in this buffer, which the program may use again.
+    Buffer {
+        /// Its number in the stream.
+        sequence: u32,
+        /// The buffer's index.
+        index: u32,
+    },
+    /// The display has not read it, and the program has queued its buffer again since.
+    Lost,
+}
+
+impl<C> Device<C> {
+    /// Returns the picture that a display showed last; `None` for another device.
+    ///
+    /// From the first call on, the display reads each picture that it shows.
+    pub fn last_shown(&mut self) -> Option<LastShown> {
+        self.inner.last_shown()
+    }
+
+    /// Reads the picture in the planes of a [`LastShown::Buffer`]. This is no access of the device.
+    ///
+    /// Returns `None` if the device is no display, or the memory is gone.
+    pub fn read_shown(&self, planes: &BufferPlanes<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
+        self.inner.read_shown(planes, bus)
+    }
+}

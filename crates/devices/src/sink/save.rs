@@ -1,0 +1,44 @@
+//! Writes one picture to a file, for a host that asks for it.
+
+use super::png::write_png;
+use crate::Failure;
+use crate::picture::Frame;
+use rustix::fs::{Mode, OFlags, open};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+/// The format of a file with one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// PNG, as a display's `png` recording has it.
+    Png,
+    /// The picture's bytes, line after line without padding, component after component.
+    Raw,
+}
+
+/// Writes a picture to a regular file, which is created or replaced.
+///
+/// # Errors
+/// A sentence: the file cannot be written, or is a device, pipe or directory.
+pub fn save(frame: &Frame, path: &Path, format: FileFormat) -> Result<(), Failure> {
+    let cannot = |e: &dyn std::fmt::Display| {
+        Failure::new(format!(
+            "cannot write {}: {e}; choose another file",
+            path.display()
+        ))
+    };
+    // A pipe would make the open call wait without NONBLOCK.
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::from_raw_mode(0o666)).map_err(|e| cannot(&e))?;
+    let mut file = File::from(file);
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Err(cannot(&"it is not a regular file"));
+    }
+    file.set_len(0).map_err(|e| cannot(&e))?;
+    match format {
+        FileFormat::Png => write_png(file, frame.size(), &frame.to_rgb()).map_err(|e| cannot(&e)),
+        FileFormat::Raw => file.write_all(frame.bytes()).map_err(|e| cannot(&e)),
+    }
+}
