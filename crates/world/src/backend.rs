@@ -57,6 +57,7 @@ impl Backend for World {
         };
         self.files.insert(id, (at, handle));
         self.numbers.insert((at, handle), id);
+        self.report_open(at, caller.pid());
         Ok(id)
     }
 

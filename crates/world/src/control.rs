@@ -3,6 +3,7 @@
 //! An order is one line of JSON, and so is its answer (docs/control.md). The answer comes when programs
 //! see the order's effect. A client may send any number of orders; they are carried out one by one.
 
+use crate::orders::events::{EventKind, Subscription};
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
@@ -33,6 +34,13 @@ struct Client {
     /// The answer that is sent once programs see the effect.
     answer: Option<String>,
     ordered: bool,
+    /// Bytes that the socket had no room for: an answer, or the rest of an event's line.
+    unsent: Vec<u8>,
+    subscription: Subscription,
+    /// The subscription from the prepared answer on.
+    next_subscription: Option<Subscription>,
+    /// Events that were not sent since the last one that was.
+    lost: u64,
 }
 
 /// The socket of a run for orders. It never blocks.
@@ -123,7 +131,7 @@ impl Control {
 
     /// Returns the descriptors whose readability calls for [`orders`](Self::orders).
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let asking = self.clients.iter().filter(|client| !client.ordered);
+        let asking = self.clients.iter().filter(|client| client.may_ask());
         let asking = asking.map(|client| client.stream.as_fd());
         self.listener.iter().map(|l| l.as_fd()).chain(asking)
     }
@@ -172,6 +180,10 @@ impl Control {
                 asked: Vec::new(),
                 answer: None,
                 ordered: false,
+                unsent: Vec::new(),
+                subscription: Subscription::default(),
+                next_subscription: None,
+                lost: 0,
             });
         }
     }
@@ -183,8 +195,39 @@ impl Control {
         }
     }
 
-    /// Sends the prepared answers. Returns whether there was one. A client that does not read its
-    /// answers loses its connection.
+    /// Sets the events that a client gets after its prepared answer.
+    pub(crate) fn subscribe(&mut self, id: ClientId, subscription: Subscription) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
+            client.next_subscription = Some(subscription);
+        }
+    }
+
+    /// Returns whether a client wants events of a kind and device.
+    pub(crate) fn wants(&self, kind: EventKind, device: Option<usize>) -> bool {
+        let mut clients = self.clients.iter();
+        clients.any(|client| client.subscription.has(kind, device))
+    }
+
+    /// Sends an event's line to the clients that want it. Counts it as lost for a client whose socket
+    /// is full.
+    pub(crate) fn send_event(&mut self, kind: EventKind, device: Option<usize>, line: &str) {
+        self.clients.retain_mut(|client| {
+            !client.subscription.has(kind, device) || client.send_event(line).is_ok()
+        });
+    }
+
+    /// Sends what clients' sockets had no room for.
+    pub(crate) fn flush(&mut self) {
+        self.clients.retain_mut(|client| client.flush().is_ok());
+    }
+
+    /// Returns whether a client's socket had no room.
+    pub(crate) fn has_backlog(&self) -> bool {
+        let mut clients = self.clients.iter();
+        clients.any(|client| !client.unsent.is_empty() || client.lost > 0)
+    }
+
+    /// Sends the prepared answers. Returns whether there was one.
     pub(crate) fn answer(&mut self) -> bool {
         let mut any = false;
         self.clients.retain_mut(|client| {
@@ -193,7 +236,11 @@ impl Control {
             };
             any = true;
             client.ordered = false;
-            client.stream.write_all(answer.as_bytes()).is_ok()
+            if let Some(subscription) = client.next_subscription.take() {
+                client.subscription = subscription;
+            }
+            client.unsent.extend(answer.into_bytes());
+            client.flush().is_ok()
         });
         any
     }
@@ -206,7 +253,7 @@ impl Control {
     /// Returns whether an order has come that was not taken yet.
     pub(crate) fn has_lines(&self) -> bool {
         let mut clients = self.clients.iter();
-        clients.any(|client| !client.ordered && client.asked.contains(&b'\n'))
+        clients.any(|client| client.may_ask() && client.asked.contains(&b'\n'))
     }
 }
 
@@ -224,12 +271,55 @@ impl Client {
         found == Ok(1) && looked[0].revents().contains(PollFlags::HUP)
     }
 
+    /// Returns whether its next order may be read: it has its answers.
+    const fn may_ask(&self) -> bool {
+        !self.ordered && self.unsent.is_empty()
+    }
+
+    /// Sends waiting bytes, then the number of lost events, as far as the socket has room.
+    ///
+    /// # Errors
+    /// The client has closed the connection.
+    fn flush(&mut self) -> io::Result<()> {
+        loop {
+            if self.unsent.is_empty() {
+                match std::mem::take(&mut self.lost) {
+                    0 => return Ok(()),
+                    lost => {
+                        self.unsent =
+                            format!("{{\"event\":\"lost\",\"count\":{lost}}}\n").into_bytes()
+                    }
+                }
+            }
+            match self.stream.write(&self.unsent) {
+                Ok(len) => drop(self.unsent.drain(..len)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Sends an event's line, or counts it as lost.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    fn send_event(&mut self, line: &str) -> io::Result<()> {
+        self.flush()?;
+        if !self.unsent.is_empty() {
+            self.lost = self.lost.saturating_add(1);
+            return Ok(());
+        }
+        self.unsent.extend_from_slice(line.as_bytes());
+        self.flush()
+    }
+
     /// Returns its next order once it is complete, unless the last one is not answered yet.
     ///
     /// # Errors
     /// The client has closed the connection, or a line is too long.
     fn read(&mut self) -> io::Result<Option<String>> {
-        if self.ordered {
+        if !self.may_ask() {
             return Ok(None);
         }
         let mut line = self.next_line();

@@ -113,11 +113,11 @@ impl World {
         node.watch.look(&mut node.video, now_ns);
         let imports = &mut self.shares.get_mut().imports;
         self.is_accounted = lacks || std::mem::take(&mut imports.lacks);
-        for reason in imports.take_refused() {
-            self.is_accounted = true;
-            let refused = refusals::for_reason(&node.path, "QBUF", Errno::EINVAL, reason);
-            self.report.refuse(refused);
-        }
+        let reasons = imports.take_refused();
+        let refused = |reason| refusals::for_reason(&node.path, "QBUF", Errno::EINVAL, reason);
+        let refused: Vec<_> = reasons.into_iter().map(refused).collect();
+        self.is_accounted |= !refused.is_empty();
+        refused.into_iter().for_each(|refused| self.refuse(refused));
         self.look_around();
         let result = outcome(result);
         let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(Errno::EAGAIN));

@@ -234,7 +234,7 @@ impl World {
                 self.is_accounted = true;
                 let call = "DMA_HEAP_IOCTL_ALLOC";
                 let refused = refusals::for_reason(&path(&heap), call, Errno::ENOMEM, reason);
-                self.report.refuse(refused);
+                self.refuse(refused);
             }
             Errno::ENOMEM
         })?;

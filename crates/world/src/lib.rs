@@ -417,6 +417,7 @@ impl World {
     /// Wakes waiting programs and records events, after every call and tick.
     fn look_around(&mut self) {
         self.advance();
+        self.report_notes();
         self.memory.ops().platform().end_foreign_accesses();
         self.shares.get_mut().imports.ask_again(&mut self.memory);
         self.shares.get_mut().imports.sweep(&mut self.memory);
@@ -473,7 +474,7 @@ impl World {
             if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {
                 refusal.remedy = remedy::find(&self.nodes, &self.memory, import, &refusal);
             }
-            self.report.refuse(refusal);
+            self.refuse(refusal);
         }
         for missed in self.memory.host().take() {
             let place = summary::place(&self.nodes, missed.memory);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
-use vb3_devices::{Device, Failure, FaultSchedule, Place};
+use vb3_devices::{Device, Failure, FaultSchedule, Note, Place};
 use vb3_dma::{Coherency, DmaAddr, PhysAddr};
 use vb3_machine::profile::IommuProfile;
 use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
@@ -177,6 +177,8 @@ pub(super) struct Node {
     pub(super) faults: Option<FaultSchedule>,
     /// Whether the device completes all its work within a tick.
     at_once: bool,
+    /// Whether a client wants events of the device's streams.
+    is_watched: bool,
 }
 
 impl Node {
@@ -288,6 +290,7 @@ impl Node {
             presence: spec.presence,
             faults: None,
             at_once: false,
+            is_watched: false,
         })
     }
 
@@ -415,7 +418,34 @@ impl Node {
         if self.at_once {
             self.work_at_once();
         }
+        if self.is_watched {
+            self.take_note(true);
+        }
         Ok(handle)
+    }
+
+    /// Lets the device take notes of its streams and frames, or ends this.
+    pub(super) fn set_watched(&mut self, is_watched: bool) {
+        if std::mem::replace(&mut self.is_watched, is_watched) != is_watched {
+            self.take_note(is_watched);
+        }
+    }
+
+    fn take_note(&mut self, begins: bool) {
+        for context in self.video.contexts_mut() {
+            context.driver_mut().take_note(begins);
+        }
+    }
+
+    /// Returns the notes since the last call.
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        if !self.is_watched {
+            return Vec::new();
+        }
+        let contexts = self.video.contexts_mut();
+        contexts
+            .flat_map(|context| context.driver_mut().take_notes())
+            .collect()
     }
 
     /// Lets the device work while `has_time` returns true. Returns whether all its files had their

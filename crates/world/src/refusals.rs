@@ -95,7 +95,7 @@ impl World {
 
     fn note_refusal_by(&mut self, device: String, call: &str, errno: Errno) {
         if !self.is_accounted && is_refusal(call, errno) {
-            self.report.refuse(Refusal {
+            self.refuse(Refusal {
                 device,
                 call: call.to_owned(),
                 errno: errno.0,

@@ -1,6 +1,7 @@
 //! Advances time: finds due work, and the programs that wait for it.
 
 use crate::World;
+use crate::control::Control;
 use std::time::Duration;
 use vb3_host::FileId;
 
@@ -9,6 +10,9 @@ const LOOK_NS: u64 = 50_000_000;
 
 /// How often the host polls other drivers' buffers for finished work.
 const ASK: Duration = Duration::from_millis(1);
+
+/// How often the host tries to send lines to clients whose sockets were full.
+const FLUSH: Duration = Duration::from_millis(50);
 
 impl World {
     /// Passes the current time to all parts that need it.
@@ -77,7 +81,10 @@ impl World {
         let ordered =
             self.has_orders() || self.clock.is_virtual() && self.orders.next_time().is_some();
         let order = ordered.then_some(Duration::ZERO);
-        due.into_iter().chain(look).chain(ask).chain(order).min()
+        let has_backlog = self.control.as_ref().is_some_and(Control::has_backlog);
+        let flush = has_backlog.then_some(FLUSH);
+        let others = [look, ask, order, flush];
+        due.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Returns whether a tick must run before the next call.

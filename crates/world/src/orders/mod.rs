@@ -1,16 +1,21 @@
 //! Carries out orders from a run's [socket](crate::control).
 
+pub(crate) mod events;
+mod job;
 mod parse;
+mod shown;
 mod sources;
 
 use crate::World;
 use crate::control::{ClientId, Control};
 use crate::script::{Action, Step, When};
+use events::{EventKind, Subscription, main_flow};
+use job::Job;
 use parse::{Order, Refused, Request, VERSION};
 use serde_json::{Map, Value, json};
-use sources::Opening;
+use shown::PictureFile;
 use std::os::fd::BorrowedFd;
-use vb3_v4l2::{Flow, Role};
+use vb3_devices::source::NextSource;
 
 /// Orders of one client that a tick carries out. Others come in the next.
 const MAX_ROUNDS: usize = 16;
@@ -33,7 +38,11 @@ enum Awaited {
     /// A virtual clock shows this time.
     Time(u64),
     /// A source is open.
-    Source { at: usize, opening: Opening },
+    Source { at: usize, opening: Job<NextSource> },
+    /// The display has shown its next picture.
+    Shown { at: usize, file: PictureFile },
+    /// A picture is written.
+    Written(Job<Map<String, Value>>),
 }
 
 /// An order that is answered later.
@@ -59,6 +68,7 @@ impl Orders {
             .iter()
             .filter_map(|order| match &order.awaited {
                 Awaited::Source { opening, .. } => Some(opening.wake_fd()),
+                Awaited::Written(job) => Some(job.wake_fd()),
                 _ => None,
             })
     }
@@ -103,9 +113,16 @@ impl World {
     /// effect.
     pub(super) fn serve_control(&mut self) {
         self.orders.are_answered = false;
+        self.report_notes();
         if let Some(control) = &mut self.control {
             control.accept();
+            control.flush();
         }
+        self.serve_clients();
+        self.watch_devices();
+    }
+
+    fn serve_clients(&mut self) {
         for _ in 0..MAX_ROUNDS {
             let orders = self.control.as_mut().map(Control::orders);
             let orders = orders.unwrap_or_default();
@@ -148,7 +165,14 @@ impl World {
 
     fn serve(&mut self, client: ClientId, request: Request) {
         let Request { id, order } = request;
-        let answer = match order.and_then(|order| self.obey(order)) {
+        let obeyed = order.and_then(|order| match order {
+            Order::Subscribe { kinds, device } => {
+                let subscribed = self.subscribe(client, kinds, device.as_deref());
+                subscribed.map(|()| Done::Now(Map::new()))
+            }
+            order => self.obey(order),
+        });
+        let answer = match obeyed {
             Ok(Done::Later(awaited)) => {
                 return self.orders.waiting.push(Waiting {
                     client,
@@ -206,7 +230,30 @@ impl World {
                 let played = opened.and_then(|next| self.play_next(*at, next));
                 Some(played.map(|()| Map::new()))
             }
+            Awaited::Shown { at, file } => match self.find_next_shown(*at, file)? {
+                Ok(found) => {
+                    *awaited = found;
+                    self.look_at(awaited)
+                }
+                Err(refused) => Some(Err(refused)),
+            },
+            Awaited::Written(job) => shown::written(job),
         }
+    }
+
+    /// Sends a client other events from its answer on.
+    fn subscribe(
+        &mut self,
+        client: ClientId,
+        kinds: Vec<EventKind>,
+        device: Option<&str>,
+    ) -> Result<(), Refused> {
+        let device = device.map(|name| self.named(name)).transpose();
+        let device = device.map_err(of("device"))?;
+        if let Some(control) = &mut self.control {
+            control.subscribe(client, Subscription { kinds, device });
+        }
+        Ok(())
     }
 
     /// Carries out one order.
@@ -279,6 +326,10 @@ impl World {
                 return Ok(Done::Later(Awaited::Frame { at, frame }));
             }
             Order::Advance { ns } => return self.advance_clock(ns).map(Done::Later),
+            Order::Shown { device, file } => {
+                return self.find_shown(&device, file).map(Done::Later);
+            }
+            Order::Subscribe { .. } => {}
         }
         Ok(Done::Now(Map::new()))
     }
@@ -330,10 +381,7 @@ impl World {
     fn finished_frames(&self, at: usize) -> u64 {
         let node = self.nodes.get(at);
         node.map_or(0, |node| {
-            let flow = match node.video.role() {
-                Role::Output => Flow::Output,
-                _ => Flow::Capture,
-            };
+            let flow = main_flow(node.video.role());
             node.video.statistics(flow).queue.done
         })
     }

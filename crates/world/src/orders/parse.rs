@@ -1,9 +1,11 @@
 //! Reads an order: one line of JSON.
 
+use super::events::EventKind;
 use crate::Mappings;
 use crate::script::{MAX_COUNT, MAX_TIME_NS, call_named, errno_named};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use vb3_devices::sink::FileFormat;
 use vb3_devices::spec::SourceSpec;
 
 /// Version of the protocol.
@@ -58,11 +60,76 @@ pub(super) enum Order {
     Advance {
         ns: u64,
     },
+    /// Describe the picture that a display showed last, and write it to a file.
+    Shown {
+        device: String,
+        file: Option<(PathBuf, FileFormat)>,
+    },
+    /// Send the client a line for each event of these kinds, instead of those it had subscribed to.
+    Subscribe {
+        kinds: Vec<EventKind>,
+        device: Option<String>,
+    },
 }
 
-const VERBS: &[&str] = &[
-    "state", "buffers", "plug", "unplug", "revoke", "fail", "signal", "set", "play", "pause",
-    "resume", "wait", "advance",
+/// An order's name, its fields, and the function that reads them.
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    /// Fields besides those of [`COMMON`].
+    pub(super) fields: &'static [&'static str],
+    read: fn(&mut Fields) -> Result<Order, Refused>,
+}
+
+const fn verb(
+    name: &'static str,
+    fields: &'static [&'static str],
+    read: fn(&mut Fields) -> Result<Order, Refused>,
+) -> Verb {
+    Verb { name, fields, read }
+}
+
+/// Fields of every order.
+pub(super) const COMMON: &[&str] = &["id", "version", "do"];
+
+/// All orders. docs/control.schema.json describes the same.
+pub(super) const VERBS: &[Verb] = &[
+    verb("state", &[], |_| Ok(Order::State)),
+    verb("buffers", &[], |_| Ok(Order::Buffers)),
+    verb("plug", &["device"], |fields| {
+        Ok(Order::Plug(fields.device()?))
+    }),
+    verb("unplug", &["device", "revoke", "mappings"], unplug),
+    verb("revoke", &["buffer", "mappings"], |fields| {
+        Ok(Order::Revoke {
+            buffer: fields.text("buffer")?,
+            mappings: fields.mappings()?,
+        })
+    }),
+    verb("fail", &["device", "call", "errno", "times"], fail),
+    verb("signal", &["device", "signal"], signal),
+    verb("set", &["device", "control", "value"], |fields| {
+        Ok(Order::Set {
+            device: fields.device()?,
+            control: fields.text("control")?,
+            value: fields.integer("value")?,
+        })
+    }),
+    verb("play", &["device", "source", "sequence"], play),
+    verb("pause", &["device"], |fields| pause(fields, true)),
+    verb("resume", &["device"], |fields| pause(fields, false)),
+    verb("wait", &["device", "frame"], |fields| {
+        Ok(Order::Wait {
+            device: fields.device()?,
+            frame: fields.count("frame", 0, MAX_COUNT)?,
+        })
+    }),
+    verb("advance", &["ns"], |fields| {
+        Ok(Order::Advance {
+            ns: fields.count("ns", 1, MAX_TIME_NS)?,
+        })
+    }),
+    verb("shown", &["device", "path", "format"], shown),
+    verb("subscribe", &["events", "device"], subscribe),
 ];
 
 /// Why an order is refused: the field, and what it may be.
@@ -95,10 +162,7 @@ pub(super) fn request(line: &str) -> Request {
         Ok(_) => return refuse("", "an order is a JSON object, such as {\"do\":\"state\"}"),
         Err(e) => return refuse("", &format!("this is not JSON: {e}")),
     };
-    let mut fields = Fields {
-        left: fields,
-        known: vec!["id", "version"],
-    };
+    let mut fields = Fields { left: fields };
     let id = fields.left.remove("id");
     let order = order(&mut fields);
     Request { id, order }
@@ -117,49 +181,20 @@ fn order(fields: &mut Fields) -> Result<Order, Refused> {
         let message = format!("this run speaks version {VERSION} of the protocol");
         return Err(Refused::new("version", message));
     }
-    let verb = fields.text("do")?;
-    let order = match verb.as_str() {
-        "state" => Order::State,
-        "buffers" => Order::Buffers,
-        "plug" => Order::Plug(fields.device()?),
-        "unplug" => unplug(fields)?,
-        "revoke" => Order::Revoke {
-            buffer: fields.text("buffer")?,
-            mappings: fields.mappings()?,
-        },
-        "fail" => fail(fields)?,
-        "signal" => Order::Signal {
-            device: fields.device()?,
-            present: match fields.text("signal")?.as_str() {
-                "lost" => false,
-                "back" => true,
-                _ => return Err(Refused::new("signal", "\"lost\" or \"back\"")),
-            },
-        },
-        "set" => Order::Set {
-            device: fields.device()?,
-            control: fields.text("control")?,
-            value: fields.integer("value")?,
-        },
-        "play" => play(fields)?,
-        "pause" | "resume" => Order::Pause {
-            device: fields.device()?,
-            paused: verb == "pause",
-        },
-        "wait" => Order::Wait {
-            device: fields.device()?,
-            frame: fields.count("frame", 0, MAX_COUNT)?,
-        },
-        "advance" => Order::Advance {
-            ns: fields.count("ns", 1, MAX_TIME_NS)?,
-        },
-        _ => {
-            let message = format!("there is no order {verb:?}; there are {}", VERBS.join(", "));
-            return Err(Refused::new("do", message));
-        }
+    let name = fields.text("do")?;
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+        let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
+        let message = format!("there is no order {name:?}; there are {}", names.join(", "));
+        return Err(Refused::new("do", message));
     };
-    fields.finish()?;
-    Ok(order)
+    let known = || COMMON.iter().chain(verb.fields);
+    let mut given = fields.left.keys();
+    if let Some(field) = given.find(|field| !known().any(|known| known == field)) {
+        let known: Vec<&str> = known().copied().collect();
+        let message = format!("there is no such field; there are {}", known.join(", "));
+        return Err(Refused::new(field, message));
+    }
+    (verb.read)(fields)
 }
 
 fn unplug(fields: &mut Fields) -> Result<Order, Refused> {
@@ -179,6 +214,65 @@ fn unplug(fields: &mut Fields) -> Result<Order, Refused> {
         revoke,
         mappings,
     })
+}
+
+fn signal(fields: &mut Fields) -> Result<Order, Refused> {
+    Ok(Order::Signal {
+        device: fields.device()?,
+        present: match fields.text("signal")?.as_str() {
+            "lost" => false,
+            "back" => true,
+            _ => return Err(Refused::new("signal", "\"lost\" or \"back\"")),
+        },
+    })
+}
+
+fn pause(fields: &mut Fields, paused: bool) -> Result<Order, Refused> {
+    let device = fields.device()?;
+    Ok(Order::Pause { device, paused })
+}
+
+fn shown(fields: &mut Fields) -> Result<Order, Refused> {
+    let device = fields.device()?;
+    let path = match fields.left.contains_key("path") {
+        true => Some(PathBuf::from(fields.text("path")?)),
+        false => None,
+    };
+    if path.as_ref().is_some_and(|path| !path.is_absolute()) {
+        return Err(Refused::new("path", "the absolute path of a file"));
+    }
+    let format = match fields.take("format") {
+        None => FileFormat::Png,
+        Some(_) if path.is_none() => {
+            return Err(Refused::new("format", "needs \"path\""));
+        }
+        Some(Value::String(format)) if format == "png" => FileFormat::Png,
+        Some(Value::String(format)) if format == "raw" => FileFormat::Raw,
+        Some(_) => return Err(Refused::new("format", "\"png\" or \"raw\"")),
+    };
+    let file = path.map(|path| (path, format));
+    Ok(Order::Shown { device, file })
+}
+
+fn subscribe(fields: &mut Fields) -> Result<Order, Refused> {
+    let refused = || {
+        let names = EventKind::ALL.map(EventKind::name).join(", ");
+        Refused::new("events", format!("a list of: {names}; empty for none"))
+    };
+    let Some(Value::Array(names)) = fields.take("events") else {
+        return Err(refused());
+    };
+    let mut kinds = Vec::new();
+    for name in names {
+        let named = |kind: &EventKind| Some(kind.name()) == name.as_str();
+        let kind = EventKind::ALL.into_iter().find(named);
+        kinds.push(kind.ok_or_else(refused)?);
+    }
+    let device = match fields.left.contains_key("device") {
+        true => Some(fields.device()?),
+        false => None,
+    };
+    Ok(Order::Subscribe { kinds, device })
 }
 
 fn fail(fields: &mut Fields) -> Result<Order, Refused> {
@@ -230,12 +324,10 @@ fn play(fields: &mut Fields) -> Result<Order, Refused> {
 /// The fields of an order that were not read yet.
 struct Fields {
     left: Map<String, Value>,
-    known: Vec<&'static str>,
 }
 
 impl Fields {
     fn take(&mut self, name: &'static str) -> Option<Value> {
-        self.known.push(name);
         self.left.remove(name)
     }
 
@@ -276,19 +368,6 @@ impl Fields {
             None => Ok(None),
             Some(Value::String(text)) => text.parse().map(Some).map_err(|_| refused()),
             Some(_) => Err(refused()),
-        }
-    }
-
-    fn finish(&self) -> Result<(), Refused> {
-        match self.left.keys().next() {
-            None => Ok(()),
-            Some(field) => {
-                let message = format!(
-                    "there is no such field; there are {}",
-                    self.known.join(", ")
-                );
-                Err(Refused::new(field, message))
-            }
         }
     }
 }

@@ -1,0 +1,56 @@
+//! Work of an order on a thread, since it may wait for files or programs.
+
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+/// Work on a thread, which ends by itself.
+#[derive(Debug)]
+pub(super) struct Job<T> {
+    done: Receiver<Result<T, String>>,
+    wake: Arc<OwnedFd>,
+}
+
+impl<T: Send + 'static> Job<T> {
+    /// Starts a thread of this name.
+    ///
+    /// # Errors
+    /// A sentence: the system lacks a descriptor or a thread.
+    pub(super) fn start(
+        name: &str,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<Self, String> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| format!("cannot make an eventfd: {e}"))?;
+        let wake = Arc::new(wake);
+        let (sender, done) = channel();
+        let ready = Arc::clone(&wake);
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                // The order may have been dropped.
+                let _ = sender.send(work());
+                // A counter of one is never full.
+                let _ = rustix::io::write(&*ready, &1u64.to_ne_bytes());
+            })
+            .map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok(Self { done, wake })
+    }
+
+    /// Returns the result once the work is done.
+    pub(super) fn take(&self) -> Option<Result<T, String>> {
+        match self.done.try_recv() {
+            Ok(done) => Some(done),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err("the work ended early".to_owned())),
+        }
+    }
+}
+
+impl<T> Job<T> {
+    /// Returns a descriptor that is readable once the work is done.
+    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}

@@ -1,0 +1,110 @@
+//! Finds the picture that a display showed last, and writes it on a thread.
+
+use super::job::Job;
+use super::{Answer, Awaited, Refused, fields, of};
+use crate::World;
+use crate::memory::DeviceBus;
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+use std::sync::Arc;
+use vb3_devices::LastShown;
+use vb3_devices::picture::Frame;
+use vb3_devices::sink::{FileFormat, save};
+use vb3_v4l2::Flow;
+
+/// The file that an order names.
+pub(super) type PictureFile = Option<(PathBuf, FileFormat)>;
+
+/// Whether a shown picture can be had.
+enum Found {
+    Picture(u32, Arc<Frame>),
+    /// The next picture can.
+    Next,
+}
+
+impl World {
+    /// Begins to describe and write the picture that a display showed last.
+    pub(super) fn find_shown(&mut self, name: &str, file: PictureFile) -> Result<Awaited, Refused> {
+        let at = self.named(name).map_err(of("device"))?;
+        match self.last_shown(at).map_err(of("device"))? {
+            Found::Picture(sequence, frame) => keep(sequence, frame, file),
+            Found::Next => Ok(Awaited::Shown { at, file }),
+        }
+    }
+
+    /// Begins to do so for a picture that an order waits for; `None` if none was shown yet.
+    pub(super) fn find_next_shown(
+        &mut self,
+        at: usize,
+        file: &mut PictureFile,
+    ) -> Option<Result<Awaited, Refused>> {
+        match self.last_shown(at).map_err(of("device")) {
+            Ok(Found::Next) => None,
+            Ok(Found::Picture(sequence, frame)) => Some(keep(sequence, frame, file.take())),
+            Err(refused) => Some(Err(refused)),
+        }
+    }
+
+    /// Returns the picture that a display showed last.
+    fn last_shown(&mut self, at: usize) -> Result<Found, String> {
+        let node = self.nodes.get_mut(at).ok_or("there is no such device")?;
+        let (path, dev) = (node.path.display().to_string(), node.dma);
+        let mut contexts = node.video.contexts_mut();
+        let found =
+            contexts.find_map(|context| Some((context.driver_mut().last_shown()?, context)));
+        let Some((last, context)) = found else {
+            let kind = &node.kind;
+            return Err(format!("{path} is a {kind}; only a display shows pictures"));
+        };
+        let queue = context.queue(Flow::Output);
+        let (sequence, planes) = match last {
+            LastShown::Nothing => return Err(format!("{path} has shown nothing yet")),
+            LastShown::Picture { sequence, frame } => return Ok(Found::Picture(sequence, frame)),
+            LastShown::Lost => (0, None),
+            LastShown::Buffer { sequence, index } => {
+                let planes = queue.and_then(|queue| queue.finished_planes(index, sequence));
+                (sequence, planes)
+            }
+        };
+        let is_streaming = queue.is_some_and(|queue| queue.is_streaming());
+        let memory = &mut self.memory;
+        let read = |planes| {
+            let driver = context.driver();
+            driver.read_shown(&planes, &mut DeviceBus { memory, dev })
+        };
+        match planes.and_then(read) {
+            Some(frame) => Ok(Found::Picture(sequence, Arc::new(frame))),
+            None if is_streaming => Ok(Found::Next),
+            None => Err(format!(
+                "{path} did not keep its last picture, and the program has used the memory again; \
+                 send this order once before the stream begins, and the display keeps its pictures"
+            )),
+        }
+    }
+}
+
+/// Writes a picture on a thread, and describes it.
+fn keep(sequence: u32, frame: Arc<Frame>, file: PictureFile) -> Result<Awaited, Refused> {
+    let job = Job::start("vb3-shown", move || {
+        if let Some((path, format)) = file {
+            save(&frame, &path, format).map_err(|e| e.sentence().to_owned())?;
+        }
+        Ok(describe(sequence, &frame))
+    });
+    Ok(Awaited::Written(job.map_err(of("path"))?))
+}
+
+fn describe(sequence: u32, frame: &Frame) -> Map<String, Value> {
+    fields([
+        ("sequence", sequence.into()),
+        ("width", frame.size().width().into()),
+        ("height", frame.size().height().into()),
+        ("format", frame.format().fourcc.to_string().into()),
+        ("checksum", format!("{:08x}", frame.checksum()).into()),
+    ])
+}
+
+/// Returns the answer to an order whose picture is written.
+pub(super) fn written(job: &Job<Map<String, Value>>) -> Option<Answer> {
+    Some(job.take()?.map_err(of("path")))
+}
