@@ -270,7 +270,9 @@ impl Lab {
     /// A command inside the build root, as if run there by root.
     pub(crate) fn inside(&self, words: &[&str]) -> Command {
         let mut command = namespace();
+        // The caller's directory for scratch files need not exist inside.
         command
+            .env_remove("TMPDIR")
             .args(["sh", "-c"])
             .arg(
                 r#"root=$1 work=$2; shift 2; mkdir -p "$work" "$root/work" &&
