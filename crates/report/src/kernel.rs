@@ -1,8 +1,9 @@
 //! `vb3 why --kernel`: explains the refusals that the kernel module `vb2-why` has recorded.
 
-use anyhow::{Context as _, Result, anyhow};
+use crate::sentence::errno_name;
+use anyhow::{Context as _, Error, Result, anyhow};
 use std::fs::File;
-use std::io::{ErrorKind, Read as _, Write};
+use std::io::{self, ErrorKind, Read as _, Write};
 use std::path::Path;
 
 #[cfg(test)]
@@ -14,122 +15,181 @@ pub const DEBUGFS: &str = "/sys/kernel/debug";
 /// Bytes that are read: the module keeps 256 lines.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// One line of the module: `N DEVICE, PROGRAM[PID], S s ago: WHAT, CONSTRAINT: wanted W, found F…`.
+/// One line of the module:
+/// `DEVICE: KIND, N bytes, by PROGRAM[PID], S s ago: CONSTRAINT: wanted W, found F, DETAILS, errno E`.
 struct Refusal<'a> {
     device: &'a str,
+    kind: &'a str,
     program: &'a str,
     age: &'a str,
-    what: &'a str,
     constraint: &'a str,
     wanted: u64,
     found: u64,
-    /// Details and errno.
-    rest: &'a str,
-    remedy: &'a str,
+    details: &'a str,
+    errno: i32,
 }
 
-/// Prints the refusals below `debugfs`, oldest first.
+/// Prints the refusals below `debugfs`, oldest first, and who holds which buffer.
 ///
 /// # Errors
-/// The module is not loaded, or its file cannot be read; the message says what to do. Output fails.
+/// The module is not loaded, or its files cannot be read; the message says what to do. Output fails.
 pub fn print(debugfs: &Path, out: &mut dyn Write) -> Result<()> {
-    let path = debugfs.join("vb2-why/refusals");
-    let mut text = String::new();
-    File::open(&path)
-        .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-        .map_err(|e| match e.kind() {
-            ErrorKind::NotFound => anyhow!(
-                "there is no {}: load the kernel module first (`sudo insmod vb2-why.ko`, docs/kernel-modules.md), with debugfs \
-                 mounted (`sudo mount -t debugfs debugfs {DEBUGFS}`)",
-                path.display()
-            ),
-            ErrorKind::PermissionDenied => anyhow!(
-                "cannot read {}: only root may; run `sudo vb3 why --kernel`",
-                path.display()
-            ),
-            _ => anyhow!(e),
-        })
-        .with_context(|| "the kernel's refusals are unavailable")?;
-    if text.is_empty() {
+    let read = |name| lines(debugfs, name).context("the kernel's refusals are unavailable");
+    let refusals = read("refusals")?;
+    if refusals.is_empty() {
         writeln!(
             out,
             "The kernel has refused no buffer since vb2-why was loaded."
         )?;
     }
-    // A program chooses its name, and could put control characters there.
-    let shown = text.replace(|c: char| c.is_control() && c != '\n', "?");
-    for line in shown.lines() {
+    for line in refusals.lines() {
         match parse(line) {
             Some(refusal) => explain(&refusal, out)?,
             None => writeln!(out, "{line}")?,
         }
     }
+    let buffers = read("buffers")?;
+    if !buffers.is_empty() {
+        write!(out, "Buffers held now:\n{buffers}")?;
+    }
     Ok(())
 }
 
+/// Returns the text of one of the module's files.
+fn lines(debugfs: &Path, name: &str) -> Result<String> {
+    let path = debugfs.join("vb2-why").join(name);
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
+        .map_err(|e| unreadable(e, debugfs, &path))?;
+    // A program chooses its name, and could put control characters there.
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.replace(|c: char| c.is_control() && c != '\n', "?"))
+}
+
+/// Says what to do about a file that cannot be read.
+fn unreadable(error: io::Error, debugfs: &Path, path: &Path) -> Error {
+    let is_empty = || debugfs.read_dir().is_ok_and(|mut all| all.next().is_none());
+    match error.kind() {
+        ErrorKind::PermissionDenied => anyhow!(
+            "only root may read {}: run `sudo vb3 why --kernel`",
+            path.display()
+        ),
+        ErrorKind::NotFound if !debugfs.exists() => anyhow!(
+            "there is no {}: this kernel has no debugfs (CONFIG_DEBUG_FS)",
+            debugfs.display()
+        ),
+        ErrorKind::NotFound if is_empty() => anyhow!(
+            "debugfs is not mounted: run `sudo mount -t debugfs debugfs {}`",
+            debugfs.display()
+        ),
+        ErrorKind::NotFound => anyhow!(
+            "the kernel module vb2-why is not loaded: build it (docs/kernel-modules.md), \
+             and run `sudo insmod vb2-why.ko`"
+        ),
+        _ => anyhow!(error).context(format!("cannot read {}", path.display())),
+    }
+}
+
+/// Reads a line from its end: the program's name may contain separators.
 fn parse(line: &str) -> Option<Refusal<'_>> {
-    let (_, line) = line.split_once(' ')?;
-    let (reason, remedy) = line.rsplit_once("; would do: ")?;
-    let (device, reason) = reason.split_once(", ")?;
-    // The program's name may contain separators; what follows its age does not.
-    let (before, reason) = reason.rsplit_once(" s ago: ")?;
-    let (program, age) = before.rsplit_once(", ")?;
-    let (what, reason) = reason.split_once(", ")?;
-    let (constraint, reason) = reason.split_once(": wanted ")?;
-    let (wanted, reason) = reason.split_once(", found ")?;
-    let (found, rest) = reason.split_once(", ")?;
+    let (line, errno) = line.rsplit_once(", errno ")?;
+    let (line, found) = line.rsplit_once(", found ")?;
+    let (found, details) = found.split_once(", ")?;
+    let (line, wanted) = line.rsplit_once(": wanted ")?;
+    let (line, constraint) = line.rsplit_once(" s ago: ")?;
+    let (line, age) = line.rsplit_once(", ")?;
+    let (device, line) = line.split_once(": ")?;
+    let (kind, line) = line.split_once(", ")?;
+    let (_, program) = line.split_once(" bytes, by ")?;
     Some(Refusal {
         device,
+        kind,
         program,
         age,
-        what,
         constraint,
         wanted: wanted.parse().ok()?,
         found: found.parse().ok()?,
-        rest,
-        remedy,
+        details,
+        errno: errno.parse().ok()?,
     })
 }
 
 fn explain(r: &Refusal<'_>, out: &mut dyn Write) -> Result<()> {
-    let Refusal {
-        device,
-        program,
-        age,
-        what,
-        constraint,
-        wanted,
-        found,
-        rest,
-        remedy,
-    } = r;
+    let what = match r.kind {
+        "MMAP" => "an allocation",
+        "USERPTR" => "user memory",
+        _ => "a dma-buf",
+    };
     writeln!(
         out,
-        "{device} refused {what} of {program}, {age} s ago ({constraint})."
+        "{} refused {what} of {}, {} s ago ({}).",
+        r.device, r.program, r.age, r.constraint
     )?;
-    let reason = match *constraint {
-        "dma-mask" => {
-            format!(
-                "The memory ends at {wanted:#x}; the device reaches addresses up to {found:#x}."
-            )
-        }
-        "contiguous" => {
-            format!("The device needs {wanted} bytes in one piece; the first piece has {found}.")
-        }
-        "cma-size" => {
-            format!("The device needs {wanted} bytes in one piece; at most {found} were free.")
-        }
-        "buffer-size" => format!("{wanted} bytes are needed; there are {found}."),
-        "ram" => format!("{wanted} bytes are needed; {found} were available."),
-        "alignment" => format!("Address and length must be multiples of {wanted}, not of {found}."),
-        "user-pages" => {
-            format!("The {wanted} pages are not memory of the program that it may use so.")
-        }
-        "bounce-pool" => format!("A segment has {wanted} bytes; a bounce has at most {found}."),
-        "exporter-errno" => format!("The exporter answered with errno {found}."),
-        _ => format!("Wanted {wanted}, found {found}."),
-    };
-    writeln!(out, "  {reason} Details: {rest}.")?;
+    let (reason, remedy) = reason(r);
+    let errno = errno_name(r.errno);
+    writeln!(out, "  {reason} Details: {}, {errno}.", r.details)?;
     writeln!(out, "  Instead: {remedy}.")?;
     Ok(())
+}
+
+/// Returns what the device needs, and what to do.
+fn reason(r: &Refusal<'_>) -> (String, &'static str) {
+    let Refusal { wanted, found, .. } = r;
+    let of_device = "a buffer that this device allocates";
+    let fewer =
+        "smaller or fewer buffers, or more contiguous memory that this device reaches (cma=)";
+    match (r.constraint, r.kind) {
+        ("dma-mask", _) => (
+            format!(
+                "The memory ends at {wanted:#x}; the device reaches addresses up to {found:#x}."
+            ),
+            "memory up to the address found: a buffer that this device allocates",
+        ),
+        ("contiguous", "MMAP") => (
+            format!(
+                "No free memory has {wanted} bytes in one piece, although {found} are possible."
+            ),
+            fewer,
+        ),
+        ("contiguous", _) => (
+            format!("The device needs {wanted} bytes in one piece; the first piece has {found}."),
+            "memory in one piece: a buffer that this device allocates, or one of a contiguous heap",
+        ),
+        ("cma-size", _) => (
+            format!("The device needs {wanted} bytes in one piece; at most {found} were possible."),
+            fewer,
+        ),
+        ("buffer-size", "USERPTR") => ("The length is 0.".to_owned(), "a length above 0"),
+        ("buffer-size", _) => (
+            format!("{wanted} bytes are needed; there are {found}."),
+            "a dma-buf of the size wanted",
+        ),
+        ("ram", _) => (
+            format!("{wanted} bytes are needed; {found} were available."),
+            "smaller or fewer buffers",
+        ),
+        ("alignment", _) => (
+            format!("Address and length must be multiples of {wanted}, not of {found}."),
+            "address and length at multiples of what was wanted",
+        ),
+        ("user-pages", _) => (
+            format!("The {wanted} pages are not memory of the program that it may use so."),
+            "memory that the program has mapped, and may write if the device writes",
+        ),
+        ("bounce-pool", _) => (
+            format!("A segment has {wanted} bytes; a bounce has at most {found}."),
+            of_device,
+        ),
+        ("iova-space", _) => (
+            format!("The IOMMU had no room for {wanted} bytes."),
+            "smaller or fewer buffers mapped at one time",
+        ),
+        ("exporter-errno", _) => {
+            let errno = i32::try_from(*found).map(errno_name);
+            let errno = errno.unwrap_or_else(|_| found.to_string());
+            (format!("The exporter answered with {errno}."), of_device)
+        }
+        _ => (format!("Wanted {wanted}, found {found}."), of_device),
+    }
 }
