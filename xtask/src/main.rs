@@ -38,49 +38,50 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Stream a real clip from a camera to a display on several machines, and show the result
+    /// Stream a clip through two pipelines on four machines; make a table and a contact sheet
     Demo(demo::Args),
-    /// Run the tests: quick, the default ones, or full
+    /// Install packages, then run the tests: quick, the default ones, or full
     Test(ci::TestArgs),
-    /// Measure; every figure is a ratio of two timings taken in one run
+    /// Measure, mostly ratios of two timings: alone, or `pipeline`, `scale`, `beside`, `dma`, `kernel`
     Bench(bench::Args),
-    /// Test the kernel module in virtual machines, and compare it with the C module
+    /// Test the kernel modules in virtual machines, and compare them with the C modules
     Vm(vm::Args),
-    /// Compare what `vb3 run` says to each call with what stock Linux says
+    /// Compare answers to calls: stock Linux's, our kernel modules' and `vb3 run`'s
     Conformance,
-    /// Run the tests that run v4l2-compliance by other versions of it, from Debian's releases
+    /// Run our compliance tests with v4l2-compliance of other Debian releases
     Compliance(compliance::Args),
-    /// Build the kernel module's package
+    /// Build the kernel modules' packages
     Dkms(vm::dkms::Args),
-    /// Test containers and kernels and show what works: `reach` for all, or `reach docker` for some
+    /// Test containers and kernels, all or `reach docker`; lists those that are unavailable
     Reach(reach::Args),
-    /// Run a command under a container's profile of system calls: `confine docker-20.10 vb3 …`
+    /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
     Confine(reach::ConfineArgs),
-    /// Decode many streams at random, and compare every picture with ffmpeg's
+    /// Decode random streams, and compare each picture with ffmpeg's
     Exact(exact::Args),
-    /// Decode conformance streams by fluster, and compare their checksums with those it knows
+    /// Run conformance streams of `--vectors DIR` with fluster
     Fluster(fluster::Args),
-    /// Kill, confuse and interrupt programs for long: nothing hangs, is held or is lost
+    /// Stress `vb3` for a long time with SIGKILLs, random calls, opens and signals, by `--seed`
     Storm(storm::Args),
-    /// Simulate the whole stack by seed, or show which planted errors seeds find
+    /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
+    /// crates/sim/planted to make a seed fail
     Sim(sim::Args),
-    /// Make what users install: a static binary in a tarball and in a Debian package
+    /// Build static binaries, tarballs and Debian packages; `--try` installs them, `--crates` packs crates
     Dist(dist::Args),
     /// Install the system packages that demo and test need
     Setup,
-    /// Regenerate the V4L2 bindings and compare them with the ones checked in
+    /// Regenerate the V4L2 bindings, and compare
     Bindings,
-    /// Check the layers, file lengths and where unsafe stands
+    /// Check layers, import cycles, file lengths, unsafe, documentation, vague names and leftovers
     Tidy,
-    /// Check licences, sources and advisories of dependencies, where cargo-deny is installed
+    /// Check licences, sources and advisories of dependencies; needs cargo-deny
     Deny(audit::DenyArgs),
-    /// Compare what the libraries offer with an earlier commit, where cargo-semver-checks is installed
+    /// Compare the libraries' API with a tag or `--against COMMIT`; needs cargo-semver-checks
     Semver(audit::SemverArgs),
-    /// Link the no_std crates without std, and check them for other targets
+    /// Link the no_std crates without std, check other targets, test on Rust 1.85
     Nostd,
-    /// Run other people's drivers over the mapping layer, on a bare machine in QEMU
+    /// Boot drivers from crates.io on our crates, on a bare PC in QEMU
     Adopt,
-    /// Fuzz the mapping layer, or run the inputs kept where the tools for it are missing
+    /// Run eleven fuzz targets; without nightly and cargo-fuzz, only their stored inputs
     Fuzz(fuzz::Args),
     /// Everything that must pass: formatting, clippy, docs, tidy, bindings, nostd, adopt, fuzz,
     /// tests, VMs

@@ -1,4 +1,8 @@
 //! Resource limits of a worker process.
+//!
+//! Before it reads any input, a worker loses all system calls except the few that a library needs. x265
+//! starts threads when it opens. Its worker is therefore set up first, from checked numbers, and then
+//! confined together with its threads (`Kind::is_set_up_once`).
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};

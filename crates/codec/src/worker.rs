@@ -1,5 +1,9 @@
 //! The parent's side of a worker. It trusts no message of the worker, and waits only to take memory
 //! back.
+//!
+//! A worker that crashes, hangs or breaks the protocol is ended, and its owner learns how it died. The
+//! owner ends a worker that holds a loan for half a second after it was demanded, or whose library works
+//! for two seconds.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch};

@@ -1,6 +1,10 @@
 //! Fences: those that others see for a device's access to a buffer, and those that a buffer waits
 //! for.
 //!
+//! When a driver gets a buffer, the memory of each plane gets a fence that signals when the buffer returns.
+//! Only fences that a host imports delay a buffer. That buffer, and those behind it, stay Queued until
+//! these fences have signalled.
+//!
 //! Source: none in Linux 6.12, whose V4L2 ignores fences: it adds none to a buffer's reservation and waits
 //! for none. There, a buffer is the device's from QBUF on.
 

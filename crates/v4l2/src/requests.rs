@@ -2,6 +2,9 @@
 //!
 //! A request has at most one OUTPUT buffer of each open file, and controls that apply while the device
 //! processes them.
+//!
+//! Buffers stay InRequest until the whole request is queued. This crate then applies the controls and
+//! passes the driver one token at a time, so drivers know nothing about requests.
 
 use crate::contexts::Contexts;
 use crate::control::ControlValue;

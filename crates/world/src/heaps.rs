@@ -1,5 +1,7 @@
 //! dma-heaps: programs allocate dma-bufs of the machine's memory at `/dev/dma_heap/NAME`.
 //!
+//! A heap allocates pages, or a contiguous run, before any device is involved.
+//!
 //! Source: Linux 7.2 drivers/dma-buf/dma-heap.c, heaps/system_heap.c and heaps/cma_heap.c; differs:
 //! a call that cannot write the descriptor's number leaves no descriptor open.
 

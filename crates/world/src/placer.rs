@@ -1,4 +1,10 @@
 //! Places buffers of devices with `place=lazy`.
+//!
+//! Such a buffer has bytes (a memfd) after REQBUFS, and an address after its first mapping.
+//! `dmabuf::Shared` then asks the [`Placer`] for a place that suits all attached devices,
+//! and asks again if a device attaches that cannot use it. `queue` maps again after a move. A buffer does
+//! not move while a device owns it. S_FMT fixes line lengths before the devices are known, so in a run with
+//! such a device all devices use the widest stride.
 
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;

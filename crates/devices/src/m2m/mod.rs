@@ -1,5 +1,11 @@
 //! Shared parts of memory-to-memory devices: the two queues of one open file, and the metadata of
 //! frames on their way between them.
+//!
+//! A decoder copies an OUTPUT buffer's bytes to memory that it shares with a codec process, and returns
+//! the buffer. Timestamp, timecode and flags wait under a tag. When the process reports the format, the
+//! program gets an event, allocates CAPTURE buffers and starts them, and the device lends them to the
+//! process. A change of resolution and a drain end with a buffer marked LAST. After a seek, no earlier
+//! picture appears.
 
 mod coder;
 mod color;

@@ -6,6 +6,9 @@
 //! from the controls, and keeps its own reference pictures, chosen by the slice headers. The controls
 //! for references are checked and not used.
 //!
+//! The process copies each complete picture to the CAPTURE buffer of its request. It does not decode in
+//! place, since the program may use the buffer again while the library still reads the picture.
+//!
 //! Source: Linux Documentation/userspace-api/media/v4l/dev-stateless-decoder.rst, differs: only whole
 //! frames with start codes; STREAMOFF at either queue drops all reference pictures; a picture whose
 //! slices use several picture parameter sets is returned with an error.

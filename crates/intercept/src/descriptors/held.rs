@@ -7,6 +7,9 @@
 //! description ends. A watch reports closes. The kernel sends that event just before it releases the
 //! lock, and merges several events into one. So this module checks the file again for a second, at
 //! growing intervals.
+//!
+//! The supervisor reads these events before each call and processes at most 128 ends at a time. QBUF and
+//! DQBUF of a streaming queue skip this unless they fail or wait (`Backend::minds_ends`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

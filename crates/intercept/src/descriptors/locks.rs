@@ -1,7 +1,5 @@
 //! Locks on nodes: flock, record locks (`lockf`, `F_SETLK`) and locks of descriptions (`F_OFD_SETLK`).
 //!
-//! A device has one inode, so the kernel compares the locks of all its opens. Here each open has another
-//! inode, and this table compares them. It makes no system call.
 //! The kernel compares the locks of all opens of a device, since they share one inode. Here each open
 //! has a separate inode, and this table compares them. It makes no system call.
 //!

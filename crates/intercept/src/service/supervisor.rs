@@ -3,6 +3,16 @@
 //! *Gather* finds the caller, the file and its path, and copies the arguments in. *Apply* is one step
 //! of the devices, under the only lock. *Answer* copies results out and installs descriptors. Only the
 //! second stage holds the lock. The others may wait as long as the program's pages and file systems do.
+//!
+//! The lock is never held for long:
+//!
+//! * A device moves 512 KiB at a tick and reports unfinished pictures. The next tick is then due at once,
+//!   and calls run in between. A tick starts no other device's work after 0.3 ms.
+//! * read() and write() of more than 640 KiB take one step for each piece (`Outcome::Part`). Until the
+//!   last step, other reads and writes of the same file wait.
+//! * In virtual time, one tick or call does all of its work.
+//! * Not divided: allocation (1 to 2 ms for a buffer of 12 MB), cache maintenance and bounces at QBUF and
+//!   DQBUF, compressed frames, and a loopback's copy for a writer that waits.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;

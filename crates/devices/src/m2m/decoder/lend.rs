@@ -5,6 +5,15 @@
 //! the display order of their pictures. A buffer that the process cannot map is lent by number only,
 //! and its picture is copied by the bus. A buffer that is queued again while later pictures refer to
 //! its picture is also lent, and the process waits to use it.
+//!
+//! libavcodec decodes directly into a loan if the line lengths agree. Otherwise the process copies the
+//! picture once, counted as `bytes_copied_by_codec`: interlaced pictures, sizes whose lines do not agree,
+//! AV1, 10-bit pictures, and the first picture of a format. If the library refers to all lent buffers, it
+//! continues with a copy of one picture.
+//!
+//! STREAMOFF takes unclaimed loans back. It waits while one picture is copied, or until the library has
+//! finished its current packet and copied its references. No other call waits for a codec process. Nothing
+//! is written after STREAMOFF has returned.
 
 use super::{Decoder, Drain, Pending};
 use crate::m2m::loan;
