@@ -1,6 +1,6 @@
 //! The boards that ship. On each, a decoder, a converter and a display form one pipeline; and a
-//! known problem of the board is reproduced, explained and solved. `docs/machines.md` has the same
-//! table.
+//! known problem of the board is reproduced, explained and solved. `docs/machines.md` lists the
+//! problems.
 
 use crate::common::{Run, compiled, few, lacks};
 use crate::pipeline::{encode, expect_pictures, failing, line, reference};

@@ -35,7 +35,6 @@ pages! {
     clock: "docs/clock.md",
     scripts: "docs/scripts.md",
     reports: "docs/reports.md",
-    ci: "docs/ci.md",
     codecs: "docs/codecs.md",
     refusals: "docs/refusals.md",
 }
