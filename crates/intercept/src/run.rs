@@ -38,7 +38,7 @@ use crate::waiting::Epolls;
 use crate::waiting::Pending;
 use crate::waiting::Sleep;
 use rustix::event::EventfdFlags;
-use rustix::process::{Pid, child_subreaper, set_child_subreaper};
+use rustix::process::{Pid, Resource, Rlimit, child_subreaper, set_child_subreaper, setrlimit};
 use vb3_host::{Backend, Errno};
 
 /// Most notes that wait to be shown.
@@ -235,15 +235,23 @@ impl RaisedLimit {
             rlim_cur: before.rlim_max,
             ..before
         };
-        // SAFETY: the structure is live.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) };
+        set_limit(raised);
         Self(before)
     }
 }
 
+/// Sets this process's descriptor limit, if it may.
+fn set_limit(limit: libc::rlimit) {
+    let bound = |value| (value != libc::RLIM_INFINITY).then_some(value);
+    let limit = Rlimit {
+        current: bound(limit.rlim_cur),
+        maximum: bound(limit.rlim_max),
+    };
+    setrlimit(Resource::Nofile, limit).ok();
+}
+
 impl Drop for RaisedLimit {
     fn drop(&mut self) {
-        // SAFETY: the structure is live.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const self.0) };
+        set_limit(self.0);
     }
 }

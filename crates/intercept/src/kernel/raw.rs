@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
@@ -57,13 +57,6 @@ pub(crate) fn check(ret: libc::c_int) -> Result<libc::c_int, Errno> {
 /// Turns −1 into the errno.
 pub(crate) fn check_long(ret: libc::c_long) -> Result<libc::c_long, Errno> {
     if ret < 0 { Err(errno()) } else { Ok(ret) }
-}
-
-/// Takes ownership of a descriptor that a system call just returned.
-pub(crate) fn owned(ret: libc::c_int) -> Result<OwnedFd, Errno> {
-    let fd = check(ret)?;
-    // SAFETY: the kernel just returned this descriptor, and no other code knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Opens a process's pidfd. Returns ESRCH if there is no such process, or EINVAL/ENOENT if `pid` is
@@ -158,7 +151,11 @@ pub(crate) fn share_table(a: u32, b: u32) -> Option<bool> {
     order.ok().map(|order| order == 0)
 }
 
-fn kcmp((a, b): (u32, u32), kind: i32, (of_a, of_b): (i32, i32)) -> Result<libc::c_long, Errno> {
+pub(crate) fn kcmp(
+    (a, b): (u32, u32),
+    kind: i32,
+    (of_a, of_b): (i32, i32),
+) -> Result<libc::c_long, Errno> {
     // SAFETY: takes integers.
     check_long(unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind, of_a, of_b) })
 }

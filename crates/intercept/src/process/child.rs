@@ -1,10 +1,12 @@
-//! The child process between fork and execve: no allocation, no locks.
+//! The child process between fork and execve: only async-signal-safe calls, no allocation, no locks.
 
 use std::ffi::CString;
 use std::os::fd::RawFd;
 
+use crate::kernel::raw;
 use crate::process::filter::PASS;
 use crate::process::inherited::ForChild;
+use vb3_host::Errno;
 
 const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
@@ -31,10 +33,7 @@ pub(crate) const SAYS_NO_EXEC: u8 = 3;
 const SAYS_NO_SETUP: u8 = 4;
 
 /// Sends a message from the child. The child can do nothing if this fails.
-///
-/// # Safety
-/// Call only between fork and execve.
-unsafe fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
+fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
     let [a, b, c, d] = number.to_ne_bytes();
     let mut text = [kind, a, b, c, d];
     let mut iov = libc::iovec {
@@ -62,10 +61,7 @@ unsafe fn say(socket: RawFd, kind: u8, number: i32, fd: Option<RawFd>) {
 }
 
 /// Prepares the child and executes the program.
-///
-/// # Safety
-/// Call only in the child of a fork.
-pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
+pub(crate) fn child(p: &Prepared, socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {
         if let Err(e) = set_up(p) {
@@ -100,10 +96,7 @@ pub(crate) unsafe fn child(p: &Prepared, socket: RawFd) -> ! {
 }
 
 /// Makes one notified call in a child on which the supervisor tries its powers.
-///
-/// # Safety
-/// Call only in the child of a fork.
-pub(crate) unsafe fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
+pub(crate) fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
     // SAFETY: only async-signal-safe calls, on memory that was made before the fork.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
@@ -122,10 +115,7 @@ pub(crate) unsafe fn subject(filter: &[libc::sock_filter], socket: RawFd) -> ! {
 }
 
 /// Sets the program's directory, descriptors, limits and signals.
-///
-/// # Safety
-/// Call only in the child of a fork.
-unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
+fn set_up(p: &Prepared) -> Result<(), i32> {
     // SAFETY: async-signal-safe calls with valid arguments.
     unsafe {
         let fail = |ret: libc::c_int| {
@@ -157,10 +147,7 @@ unsafe fn set_up(p: &Prepared) -> Result<(), i32> {
 }
 
 /// Installs the filter. Returns the listener, and whether waiting calls ignore signals.
-///
-/// # Safety
-/// Call only in the child of a fork.
-unsafe fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
+fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
     let Ok(len) = libc::c_ushort::try_from(filter.len()) else {
         return Err(libc::EINVAL);
     };
@@ -186,10 +173,9 @@ unsafe fn install(filter: &[libc::sock_filter]) -> Result<(RawFd, bool), i32> {
         {
             return Ok((fd, flags & FLAG_WAIT_KILLABLE_RECV != 0));
         }
-        // SAFETY: reads this thread's errno.
-        let e = unsafe { *libc::__errno_location() };
-        if e != libc::EINVAL {
-            return Err(e);
+        match raw::errno() {
+            Errno(libc::EINVAL) => {}
+            Errno(e) => return Err(e),
         }
     }
     Err(libc::EINVAL)

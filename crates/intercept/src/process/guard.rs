@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernel::lock;
 use crate::kernel::raw;
+use crate::process::launch::{await_child, fork};
+use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
 /// Most threads recorded at a time. Of two threads with the same remainder, the later one is
@@ -77,8 +79,7 @@ impl Table {
             let start = place.start.load(Ordering::Acquire);
             if tid > 1 && start_of(tid) == Some(start) {
                 found = true;
-                // SAFETY: takes two integers.
-                unsafe { libc::kill(tid.cast_signed(), libc::SIGKILL) };
+                raw::kill(tid, libc::SIGKILL);
             }
         }
         found
@@ -150,16 +151,9 @@ impl Guard {
     /// Fails if the system has no memory or process left.
     pub(crate) fn start() -> Result<Self, Errno> {
         let table = Table::new()?;
-        let mut fds = [-1; 2];
-        // SAFETY: room for two descriptors.
-        raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
-        let (reader, writer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
-        // SAFETY: the child makes only async-signal-safe calls, and ends with _exit.
-        let pid = raw::check(unsafe { libc::fork() })?;
-        if pid == 0 {
-            // SAFETY: in the child of a fork.
-            unsafe { wait_for_end(&table, reader.as_raw_fd()) }
-        }
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(raw::err)?;
+        // SAFETY: the child makes only async-signal-safe calls.
+        let pid = unsafe { fork(|| wait_for_end(&table, reader.as_raw_fd()))? };
         Ok(Self {
             table,
             process: Mutex::new(Some((pid, writer))),
@@ -181,14 +175,9 @@ impl Guard {
         let Some((pid, writer)) = lock(&self.process).take() else {
             return;
         };
-        // SAFETY: a live byte that lets the guard end without killing; our own child, which ends
-        // then.
-        unsafe {
-            libc::write(writer.as_raw_fd(), c"!".as_ptr().cast(), 1);
-            while libc::waitpid(pid, core::ptr::null_mut(), 0) < 0 && raw::errno().0 == libc::EINTR
-            {
-            }
-        }
+        // A byte lets the guard end without killing.
+        rustix::io::write(&writer, b"!").ok();
+        await_child(pid);
     }
 }
 
@@ -199,10 +188,7 @@ impl Drop for Guard {
 }
 
 /// Runs the guard process.
-///
-/// # Safety
-/// Call only in the child of a fork.
-unsafe fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
+fn wait_for_end(table: &Table, pipe: RawFd) -> ! {
     // SAFETY: async-signal-safe calls with live arguments.
     unsafe {
         let mut all: libc::sigset_t = core::mem::zeroed();
@@ -266,8 +252,7 @@ mod tests {
         drop(writer);
         let status = known.wait().expect("it has ended");
         assert_eq!(status.signal(), Some(libc::SIGKILL));
-        // SAFETY: our own child.
-        unsafe { libc::waitpid(pid, core::ptr::null_mut(), 0) };
+        await_child(pid);
         assert!(other.try_wait().expect("a child").is_none());
         let guard = Guard::start().expect("a guard");
         guard.add(other.id());

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, waitpid};
 
 use crate::error::{Error, Feature};
 use crate::kernel::raw;
@@ -101,20 +102,18 @@ fn prepare(
         filter: filter::program(range),
         limit,
         inherited: inherited.for_child(),
-        // SAFETY: takes no argument.
-        parent: unsafe { libc::getpid() },
+        parent: std::process::id().cast_signed(),
         _strings: args,
     })
 }
 
 /// Returns the descriptor limit for programs, and the range below it that devices use.
 pub(crate) fn limits() -> (libc::rlimit, FdRange) {
-    let mut limit = libc::rlimit {
-        rlim_cur: 1024,
-        rlim_max: 1024,
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let limit = libc::rlimit {
+        rlim_cur: current.unwrap_or(libc::RLIM_INFINITY),
+        rlim_max: maximum.unwrap_or(libc::RLIM_INFINITY),
     };
-    // SAFETY: the kernel fills the structure.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     (limit, FdRange::below(limit.rlim_cur))
 }
 
@@ -129,14 +128,9 @@ pub(crate) fn spawn(
 ) -> Result<Child, Error> {
     let prepared = prepare(program, range, limit, inherited)?;
     let (ours, theirs) = socket_pair()?;
-    // SAFETY: the child makes only async-signal-safe calls on memory made before, and ends with
-    // execve or _exit.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        // SAFETY: in the child of a fork; `prepared` exists in its copy of our memory.
-        unsafe { child(&prepared, theirs.as_raw_fd()) }
-    }
-    let pid = raw::check(pid).map_err(system("fork"))?.cast_unsigned();
+    // SAFETY: the child makes only async-signal-safe calls.
+    let pid = unsafe { fork(|| child(&prepared, theirs.as_raw_fd())) };
+    let pid = pid.map_err(system("fork"))?.cast_unsigned();
     drop(theirs);
     let started = raw::pidfd_open(pid)
         .map_err(system("pidfd_open"))
@@ -156,18 +150,36 @@ pub(crate) fn spawn(
     started
 }
 
+/// Forks, and returns the child's number. The child ends with `in_child`.
+///
+/// # Safety
+/// `in_child` makes only async-signal-safe calls, on memory that was made before.
+pub(crate) unsafe fn fork(in_child: impl FnOnce()) -> Result<libc::pid_t, Errno> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let pid = raw::check(libc::fork())?;
+        if pid == 0 {
+            in_child();
+            libc::_exit(0);
+        }
+        Ok(pid)
+    }
+}
+
 /// Kills and reaps a child that the supervisor cannot serve.
+pub(crate) fn reap(pid: u32) {
+    raw::kill(pid, libc::SIGKILL);
+    await_child(pid.cast_signed());
+}
+
+/// Waits for the end of a child of this process, which ends soon.
 #[expect(
     clippy::disallowed_methods,
-    reason = "waits for the supervisor's own child, which was killed"
+    reason = "waits for the supervisor's own child, which was killed or told to end"
 )]
-pub(crate) fn reap(pid: u32) {
-    let pid = pid.cast_signed();
-    // SAFETY: our own child, not yet reaped.
-    unsafe {
-        libc::kill(pid, libc::SIGKILL);
-        while libc::waitpid(pid, core::ptr::null_mut(), 0) < 0 && raw::errno().0 == libc::EINTR {}
-    }
+pub(crate) fn await_child(pid: libc::pid_t) {
+    let pid = Pid::from_raw(pid);
+    while waitpid(pid, WaitOptions::empty()).is_err_and(|e| e == rustix::io::Errno::INTR) {}
 }
 
 pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::kernel::raw;
 use crate::memory::Gathered;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vb3_host::Errno;
 
 const IOC_WRITE: u64 = 1;
@@ -122,15 +123,16 @@ impl Listener {
         clippy::disallowed_methods,
         reason = "polls the supervisor's own descriptor"
     )]
-    fn look(&self, timeout_ms: i32) -> i16 {
-        let mut fd = libc::pollfd {
-            fd: self.0.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one live pollfd.
-        unsafe { libc::poll(&raw mut fd, 1, timeout_ms) };
-        fd.revents
+    /// Returns the poll events that come within a time; -1 is without limit.
+    pub(crate) fn look(&self, timeout_ms: i32) -> i16 {
+        let timeout = u32::try_from(timeout_ms).ok().map(|ms| Timespec {
+            tv_sec: i64::from(ms / 1000),
+            tv_nsec: i64::from(ms % 1000) * 1_000_000,
+        });
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let polled = poll(&mut fds, timeout.as_ref());
+        let [fd] = fds;
+        polled.map_or(0, |_| fd.revents().bits().cast_signed())
     }
 
     /// Receives the oldest new call. Blocks if there is none.
@@ -138,8 +140,19 @@ impl Listener {
     /// # Errors
     /// Returns ENOENT if the call was just abandoned (its thread was killed), and EINTR.
     pub(crate) fn recv(&self) -> Result<Notif, Errno> {
-        // SAFETY: a structure of plain integers; the kernel requires zero.
-        let mut n: libc::seccomp_notif = unsafe { core::mem::zeroed() };
+        let data = libc::seccomp_data {
+            nr: 0,
+            arch: 0,
+            instruction_pointer: 0,
+            args: [0; 6],
+        };
+        let (id, pid, flags) = (0, 0, 0);
+        let mut n = libc::seccomp_notif {
+            id,
+            pid,
+            flags,
+            data,
+        };
         self.ioctl(RECV, &mut n)?;
         Ok(Notif {
             id: n.id,

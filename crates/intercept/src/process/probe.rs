@@ -14,6 +14,7 @@ use crate::note::Note;
 use crate::process::child;
 use crate::process::launch;
 use crate::process::listener::{Listener, Notif};
+use crate::process::rewrite::{self, PTRACE_SEIZE};
 use vb3_host::Errno;
 
 /// How long the child may take until its call, in milliseconds.
@@ -219,14 +220,9 @@ impl Subject {
     fn start() -> Result<Result<Self, Errno>, Errno> {
         let filter = crate::process::filter::only(libc::SYS_getppid);
         let (ours, theirs) = launch::socket_pair().map_err(|e| Errno(e.errno()))?;
-        // SAFETY: the child makes only async-signal-safe calls on memory made before, and ends with
-        // _exit or a signal.
-        let pid = raw::check(unsafe { libc::fork() })?;
-        if pid == 0 {
-            // SAFETY: in the child of a fork; `filter` exists in its copy of our memory.
-            unsafe { child::subject(&filter, theirs.as_raw_fd()) }
-        }
-        let pid = pid.cast_unsigned();
+        // SAFETY: the child makes only async-signal-safe calls.
+        let pid = unsafe { launch::fork(|| child::subject(&filter, theirs.as_raw_fd())) };
+        let pid = pid?.cast_unsigned();
         let socket = theirs.as_raw_fd();
         drop(theirs);
         let found = raw::pidfd_open(pid).and_then(|pidfd| Ok((pidfd, launch::first_word(&ours)?)));
@@ -257,18 +253,8 @@ impl Subject {
     }
 
     /// Receives the child's call.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "polls the listener of the supervisor's own child"
-    )]
     fn call(&self) -> Result<Notif, Errno> {
-        let mut fd = libc::pollfd {
-            fd: self.listener.as_fd().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one live pollfd.
-        if raw::check(unsafe { libc::poll(&raw mut fd, 1, CALL_TIMEOUT_MS) })? == 0 {
+        if self.listener.look(CALL_TIMEOUT_MS) == 0 {
             return Err(Errno(libc::ETIMEDOUT));
         }
         self.listener.recv()
@@ -282,34 +268,12 @@ impl Drop for Subject {
 }
 
 fn seize(pid: u32) -> Power {
-    let options: libc::c_long = 0;
-    // SAFETY: takes numbers.
-    raw::check_long(unsafe {
-        libc::ptrace(
-            libc::PTRACE_SEIZE,
-            pid.cast_signed(),
-            0 as libc::c_long,
-            options,
-        )
-    })
-    .map(drop)
+    rewrite::ptrace(PTRACE_SEIZE, pid.cast_signed(), 0, 0).map(drop)
 }
 
 fn compare(pid: u32, theirs: i32, ours: i32) -> Power {
-    const KCMP_FILE: libc::c_long = 0;
-    let own = std::process::id();
-    // SAFETY: takes integers.
-    raw::check_long(unsafe {
-        libc::syscall(
-            libc::SYS_kcmp,
-            own,
-            pid,
-            KCMP_FILE,
-            libc::c_long::from(ours),
-            libc::c_long::from(theirs),
-        )
-    })
-    .map(drop)
+    const KCMP_FILE: libc::c_int = 0;
+    raw::kcmp((std::process::id(), pid), KCMP_FILE, (ours, theirs)).map(drop)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::kernel::{MayBlock, may_block};
 use crate::process::filter::PASS;
 use crate::process::reap::Ended;
 pub(crate) use aside::Found;
+use rustix::process::{Pid, WaitOptions, waitpid};
 use vb3_host::Errno;
 
 /// How long a thread may take from one stop to the next. The time for which this process itself is
@@ -34,7 +35,7 @@ const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 /// Giving up early would leave the program inside a call that it did not make.
 const STOPS: u32 = 10_000;
 
-const PTRACE_SEIZE: libc::c_uint = 0x4206;
+pub(crate) const PTRACE_SEIZE: libc::c_uint = 0x4206;
 const PTRACE_INTERRUPT: libc::c_uint = 0x4207;
 const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
 const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
@@ -119,7 +120,12 @@ enum Stop {
     Signal(i32),
 }
 
-fn ptrace(request: libc::c_uint, tid: libc::pid_t, addr: usize, data: usize) -> Result<i64, Errno> {
+pub(crate) fn ptrace(
+    request: libc::c_uint,
+    tid: libc::pid_t,
+    addr: usize,
+    data: usize,
+) -> Result<i64, Errno> {
     // SAFETY: every caller passes plain numbers, or addresses of live structures of the request's
     // size.
     raw::check_long(unsafe { libc::ptrace(request, tid, addr, data) })
@@ -195,17 +201,16 @@ impl Stopped {
     }
 
     fn look(&mut self) -> Look {
-        let mut status = 0;
-        // SAFETY: `status` is live.
-        let got = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
-        if got == self.tid {
-            return self.understand(status);
+        // CAST: a flag in the sign bit.
+        let all = WaitOptions::from_bits_retain(libc::__WALL as u32);
+        match waitpid(Pid::from_raw(self.tid), all | WaitOptions::NOHANG) {
+            Ok(Some((_, status))) => self.understand(status.as_raw()),
+            Ok(None) | Err(rustix::io::Errno::INTR) => Look::Nothing,
+            Err(_) => {
+                self.done = true;
+                Look::Gone
+            }
         }
-        if got < 0 && raw::errno().0 != libc::EINTR {
-            self.done = true;
-            return Look::Gone;
-        }
-        Look::Nothing
     }
 
     fn understand(&mut self, status: i32) -> Look {

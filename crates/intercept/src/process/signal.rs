@@ -4,11 +4,12 @@
 //! the thread, so that no call runs twice. The wait must therefore check for signals itself, and
 //! end as the kernel's own waits do.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::kernel::field;
 use crate::kernel::raw;
+use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
 /// How many looks a process-wide signal must survive before it counts as this thread's, if another
@@ -213,17 +214,16 @@ extern "C" fn on_signal(
 impl Forward {
     /// Starts to catch signals. Only the first instance in a process catches any.
     pub(crate) fn begin() -> Result<Self, Errno> {
-        let mut fds = [-1; 2];
-        // SAFETY: room for two descriptors.
-        raw::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-        let (reader, writer) = (raw::owned(fds[0])?, raw::owned(fds[1])?);
+        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        let (reader, writer) = pipe_with(flags).map_err(raw::err)?;
+        let number = writer.as_raw_fd();
         let mut this = Self {
             reader,
             _writer: writer,
             before: Vec::new(),
         };
         let free = PIPE
-            .compare_exchange(-1, fds[1], Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(-1, number, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok();
         if !free {
             return Ok(this);

@@ -13,8 +13,8 @@ use crate::tree::{
 };
 use crate::waiting::{Kind, Waiting};
 use rustix::fs::OFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use std::os::fd::{AsFd, OwnedFd};
 use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
@@ -157,18 +157,16 @@ fn asked(call: &Call<'_>, n: &Notif) -> Result<Receive, Errno> {
 /// Receives a pending message, as from the kernel or udev.
 fn received(call: &Call<'_>, receive: &Receive) -> Result<Option<Reply>, Errno> {
     let mut bytes = vec![0; MESSAGE];
-    let flags = receive.flags & (libc::MSG_PEEK) | libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    let (fd, room) = (receive.socket.as_raw_fd(), bytes.len());
+    let mut flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+    flags.set(RecvFlags::PEEK, receive.flags & libc::MSG_PEEK != 0);
     if let Form::From { len, .. } = receive.form {
         // A fault must not lose the message, so this precedes the receive.
         call.read_bytes::<4>(len)?;
     }
-    // SAFETY: the buffer and its length are live.
-    let len = unsafe { libc::recv(fd, bytes.as_mut_ptr().cast(), room, flags) };
-    let len = match usize::try_from(len) {
-        Ok(len) => len.min(room),
-        Err(_) if raw::errno() == Errno(libc::EAGAIN) => return Ok(None),
-        Err(_) => return Err(raw::errno()),
+    let len = match rustix::net::recv(&receive.socket, bytes.as_mut_slice(), flags) {
+        Ok((len, _)) => len,
+        Err(rustix::io::Errno::AGAIN) => return Ok(None),
+        Err(e) => return Err(raw::err(e)),
     };
     bytes.truncate(len);
     let mut rest = bytes.as_slice();
@@ -236,16 +234,5 @@ fn write_header(
 
 /// Returns whether SO_PASSCRED is set.
 fn passes_credentials(socket: &OwnedFd) -> bool {
-    let (mut on, mut len) = (0i32, 4 as libc::socklen_t);
-    // SAFETY: the buffer has room for one int, and the length says so.
-    let got = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PASSCRED,
-            (&raw mut on).cast(),
-            &raw mut len,
-        )
-    };
-    got == 0 && on != 0
+    rustix::net::sockopt::socket_passcred(socket).unwrap_or(false)
 }

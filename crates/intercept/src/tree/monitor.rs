@@ -6,11 +6,12 @@
 //! is not a netlink socket. It only announces simulated devices.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::kernel::raw;
 use crate::tree::uevent::Uevent;
+use rustix::net::SendFlags;
 use vb3_host::FdIdentity;
 
 /// Most monitor sockets at one time. Further ones are real.
@@ -56,11 +57,9 @@ impl Monitor {
     }
 
     pub(crate) fn send(&self, event: &Uevent) {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        let (at, len) = (event.bytes.as_ptr(), event.bytes.len());
-        // SAFETY: the bytes are live. A program that does not read misses events, as with a real
-        // socket.
-        unsafe { libc::send(self.ours.as_raw_fd(), at.cast(), len, flags) };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        // A program that does not read misses events, as with a real socket.
+        rustix::net::send(&self.ours, &event.bytes, flags).ok();
     }
 }
 

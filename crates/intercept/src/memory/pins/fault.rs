@@ -84,18 +84,18 @@ impl Fault {
     pub(crate) fn next(&self) -> Option<Event> {
         loop {
             // struct uffd_msg: the event in the first byte, then three words.
-            let mut msg = [0u64; 4];
-            let size = size_of_val(&msg);
-            // SAFETY: the length is the buffer's.
-            let n = unsafe { libc::read(self.0.as_raw_fd(), msg.as_mut_ptr().cast(), size) };
-            if n < 0 && raw::errno() == Errno(libc::EINTR) {
-                continue;
+            let mut msg = [0u8; 32];
+            match rustix::io::read(&self.0, &mut msg) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Ok(32) => {}
+                _ => return None,
             }
-            if usize::try_from(n) != Ok(size) {
+            let (words, _) = msg.as_chunks::<8>();
+            let [kind, first, second, third] = *words else {
                 return None;
-            }
-            let [kind, first, second, third] = msg;
-            match kind.to_ne_bytes()[0] {
+            };
+            let [first, second, third] = [first, second, third].map(u64::from_ne_bytes);
+            match kind[0] {
                 0x14 => {
                     return Some(Event::Moved {
                         from: first,

@@ -3,6 +3,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 
 use super::*;
+use crate::process::launch::{await_child, fork};
 
 /// The descriptor that the child's handler writes to.
 static OUT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
@@ -37,13 +38,7 @@ fn a_due_signal_leaves_no_descriptor_behind() {
     let (mut from, out) = std::io::pipe().expect("a pipe");
     let given = File::open("/dev/null").expect("it is there");
     // SAFETY: the child makes only system calls.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let done = waits(input, out);
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(i32::from(done.is_none())) };
-    }
-    drop((input, out));
+    let child = unsafe { fork(|| assert!(waits(input, out).is_some())) }.expect("a child");
     let mut byte = [0];
     let mut heard = || {
         from.read_exact(&mut byte).expect("it writes");
@@ -60,8 +55,7 @@ fn a_due_signal_leaves_no_descriptor_behind() {
     }
     let options = usize::try_from(libc::PTRACE_O_TRACESYSGOOD).expect("a bit");
     ptrace(PTRACE_SEIZE, child, 0, options).expect("seized");
-    // SAFETY: our own child.
-    unsafe { libc::kill(child, libc::SIGUSR1) };
+    raw::kill(child.cast_unsigned(), libc::SIGUSR1);
     let stopped = Stopped {
         tid: child,
         done: false,
@@ -78,8 +72,5 @@ fn a_due_signal_leaves_no_descriptor_behind() {
     assert_eq!(heard(), b'h');
     to.write_all(b"x").expect("it reads");
     assert_eq!(heard(), b'r');
-    let mut status = 0;
-    // SAFETY: our own child.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0);
+    await_child(child);
 }
