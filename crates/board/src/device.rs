@@ -1,4 +1,4 @@
-//! The video devices of a tree.
+//! The video devices of a device tree.
 
 use crate::bus::{self, Window};
 use crate::drivers::{self, Allocator, Codec, Kind, Sourced};
@@ -29,7 +29,7 @@ pub struct Device {
     pub kinds: Vec<Kind>,
     /// The allocator of its picture buffers.
     pub alloc: Sourced<Allocator>,
-    /// How its codecs work; `None` for a device without streams.
+    /// Whether its codec is stateful or stateless; `None` if it has no codec.
     pub codec: Option<Sourced<Codec>>,
     /// Highest address that it can drive.
     pub last_address: u64,
@@ -61,7 +61,7 @@ const NAMES: &[&str] = &[
     "vpu",
 ];
 
-/// Finds the video devices. Possible ones without a row are added to `not_taken`.
+/// Finds the video devices whose driver is known. Adds others that look like one to `not_taken`.
 pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
     let mut out = Vec::new();
     for id in tree.all().filter(|&id| tree.is_enabled(id)) {

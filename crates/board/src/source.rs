@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// The tag of a source must occur within this many bytes.
+/// A source contains `/dts-v1/` within this many bytes.
 const TAG_WITHIN: usize = 4096;
 /// Longest time that the compiler takes.
 const DTC_TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,8 +26,8 @@ pub fn is_source(bytes: &[u8]) -> bool {
 /// files in the directory of the source. May take seconds.
 ///
 /// # Errors
-/// A sentence: `dtc` is not installed, the source needs the C preprocessor first, or the message of
-/// `dtc`.
+/// Fails with a sentence for the user: `dtc` is not installed, the source needs the C preprocessor
+/// first, or the message of `dtc`.
 pub fn compile(source: &Path) -> Result<Vec<u8>, String> {
     compile_by(Command::new("dtc"), source, DTC_TIMEOUT)
 }

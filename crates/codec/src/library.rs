@@ -40,7 +40,8 @@ impl Library {
     /// Asks a program for its codecs, for at most a minute.
     ///
     /// # Errors
-    /// A sentence: the program cannot be run, does not answer in time, or has no codec.
+    /// Fails with a sentence for the user: the program cannot be run, does not answer in time, or has
+    /// no codec.
     pub fn ask(program: &Path) -> Result<Self, String> {
         let found = Self::ask_for(program, ANSWER_TIMEOUT)?;
         found.ok_or_else(|| stub(program))
@@ -190,7 +191,7 @@ impl Codecs {
     /// Describes the library for a kind, and its licence.
     ///
     /// # Errors
-    /// A sentence: no available library supports it, with a remedy.
+    /// Fails with a sentence for the user: no available library supports it, with a remedy.
     pub fn describe(&self, kind: Kind) -> Result<String, String> {
         let Err(missing) = self.built_in.check(kind) else {
             return Ok(match kind {

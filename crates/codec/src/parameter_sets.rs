@@ -14,7 +14,7 @@
 )]
 pub struct Sps {
     pub profile_idc: u8,
-    /// Set 0 in the lowest bit.
+    /// `constraint_set0_flag` is the lowest bit, `constraint_set1_flag` the next.
     pub constraint_set_flags: u8,
     pub level_idc: u8,
     pub seq_parameter_set_id: u8,
@@ -40,7 +40,7 @@ pub struct Sps {
     reason = "fields are syntax elements of ITU-T H.264, 7.3.2"
 )]
 pub enum PictureOrder {
-    /// 0: each slice has the low bits.
+    /// Type 0: each slice contains the low bits of its order.
     Lsb {
         log2_max_pic_order_cnt_lsb_minus4: u8,
     },
@@ -186,7 +186,7 @@ impl Pps {
     /// Returns the NAL unit, with a start code.
     ///
     /// # Errors
-    /// A sentence: a scaling list has a 0, which a stream cannot contain.
+    /// Fails with a sentence for the user: a scaling list has a 0, which a stream cannot contain.
     pub fn write(&self) -> Result<Vec<u8>, String> {
         let mut bits = BitWriter::default();
         bits.ue(self.pic_parameter_set_id.into());
@@ -388,7 +388,7 @@ fn nal_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// parameter set's id.
 ///
 /// # Errors
-/// A sentence that names other content.
+/// Fails with a sentence for the user, which names the other content.
 pub fn check_slices(stream: &[u8], pps: &Pps) -> Result<(), String> {
     let mut first_slices = 0;
     let mut slices = 0;

@@ -38,7 +38,7 @@ impl Task {
 /// State shared by owner and thread.
 #[derive(Debug, Default)]
 struct State {
-    /// Between [`Beside::give`] and [`Beside::take`].
+    /// Whether the thread has a picture: from [`Beside::give`] to [`Beside::take`].
     has_picture: bool,
     todo: Option<Task>,
     done: Option<Task>,
@@ -105,7 +105,7 @@ impl Beside {
     /// Starts a thread that calls `run` for each picture.
     ///
     /// # Errors
-    /// A sentence, if no thread or descriptor is available.
+    /// Fails if no thread or descriptor is available, with a sentence for the user.
     pub(crate) fn start(mut run: impl FnMut(&mut Task) + Send + 'static) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| Failure::new(format!("cannot make an eventfd: {e}")))?;

@@ -106,7 +106,7 @@ impl<C> Camera<C> {
     /// Makes the camera of a SPEC.
     ///
     /// # Errors
-    /// A sentence, for a clip that cannot be played.
+    /// Fails for a clip that cannot be played, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let DeviceKind::Camera {
             source,

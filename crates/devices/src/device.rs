@@ -111,7 +111,8 @@ impl<C: Send + 'static> Device<C> {
     /// Makes the device of a SPEC, or one open file's part of a memory-to-memory device.
     ///
     /// # Errors
-    /// A sentence, for a clip that cannot be played or a recording that cannot be written.
+    /// Fails for a clip that cannot be played or a recording that cannot be written, with a sentence
+    /// for the user.
     pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let inner = spec.make(place)?;
         let inject = Inject::new(spec.inject);
@@ -155,7 +156,8 @@ impl<C: Send + 'static> Device<C> {
     /// that does not stream plays it from its next stream's first frame.
     ///
     /// # Errors
-    /// A sentence: the device is no camera, or the system lacks a thread or descriptor.
+    /// Fails with a sentence for the user: the device is no camera, or the system lacks a thread or
+    /// descriptor.
     pub fn play(&mut self, next: NextSource) -> Result<(), Failure> {
         self.inner.play(next)
     }

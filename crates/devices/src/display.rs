@@ -73,7 +73,7 @@ impl<C> Display<C> {
     /// Makes the display of a SPEC.
     ///
     /// # Errors
-    /// A sentence, for a recording that cannot be written.
+    /// Fails for a recording that cannot be written, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let DeviceKind::Display { sink } = &spec.kind else {
             return Err(Failure::new("a camera is no display"));

@@ -102,7 +102,7 @@ impl<C> Metadata<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::metadata_node`].
     ///
     /// # Errors
-    /// A sentence, for another device.
+    /// Fails for another device, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let DeviceKind::Metadata { link } = &spec.kind else {
             return Err(Failure::new("this is no metadata node"));

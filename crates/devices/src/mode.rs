@@ -32,7 +32,7 @@ pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
-/// Returns a display's colorimetry of pictures without any.
+/// Returns the colorimetry that a display assumes if the program sets none.
 fn told_nothing(fourcc: FourCc) -> Colorimetry {
     pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
 }
@@ -78,8 +78,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// Returns the lists of a SPEC, or its single size or rate. Without them: the clip's own, then the
-    /// usual ones that do not exceed the clip's.
+    /// Returns the sizes and rates that a SPEC names. If it names none, returns the clip's own first, then
+    /// usual ones up to the clip's.
     fn new(
         spec: &DeviceSpec,
         size: Size,

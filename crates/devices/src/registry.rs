@@ -342,7 +342,8 @@ impl DeviceSpec {
     /// Makes the device, or one open file's part of a memory-to-memory device.
     ///
     /// # Errors
-    /// A sentence, for a clip that cannot be played or a recording that cannot be written.
+    /// Fails for a clip that cannot be played or a recording that cannot be written, with a sentence
+    /// for the user.
     pub(crate) fn make<C: Send + 'static>(
         &self,
         place: &Place,

@@ -28,8 +28,8 @@
 //! * dup2 or a socket can give a device's descriptor a number outside the reserved range:
 //!   * At any such number ioctl, mmap, poll, select, epoll, flock, fallocate, ftruncate, seals and
 //!     leases work as on a device.
-//!   * At numbers 0 to 2 all other calls do, too, except write: the device gets writes of 32 KiB and
-//!     more to standard output, and other writes fail with EINVAL.
+//!   * At numbers 0 to 2, all other calls except write do, too. A write of 32 KiB or more to standard
+//!     output reaches the device; other writes fail with EINVAL.
 //!   * At higher numbers read, write, sendfile and splice fail with EINVAL, and a note says so. Other
 //!     calls act on the memfd: fstat (a regular file), lseek, pread (no bytes), pwrite (EPERM), fsync
 //!     (no effect), a private mapping, and the last close, whose event epoll_wait may still deliver.

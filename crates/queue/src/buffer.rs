@@ -21,7 +21,7 @@ pub enum BufferState {
     Queued,
     /// The device: an [`Active`](crate::Active) token exists.
     Active,
-    /// The queue; filled or shown.
+    /// The queue; the device has filled it (CAPTURE) or read it (OUTPUT).
     Done,
     /// The queue; the device reported an error, so the data is unreliable.
     Error,
@@ -267,7 +267,7 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) prepared: bool,
     pub(crate) synced: bool,
     pub(crate) initialised: bool,
-    /// Values of its token, while it is Active.
+    /// Identifies its token, while it is Active.
     pub(crate) generation: u64,
     pub(crate) hints: HintSkip,
     pub(crate) timestamp_ns: u64,
@@ -405,7 +405,7 @@ impl<M: MemOps> Plane<M> {
         self.data_offset = data_offset.min(self.payload_bytes);
     }
 
-    /// Releases the memory. The plane is then as it was before it had any.
+    /// Releases the memory, and resets the plane.
     pub(crate) fn put(&mut self, mem: &M) {
         self.cookie = None;
         let dmabuf = self.dmabuf.take();

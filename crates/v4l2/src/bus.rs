@@ -104,9 +104,9 @@ pub struct Peer(pub u32);
 /// An error of copying from one device's plane to another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyFault {
-    /// They could not be read there.
+    /// The other device could not read the bytes.
     From(BusFault),
-    /// They could not be written here.
+    /// This device could not write the bytes.
     To(BusFault),
 }
 
@@ -182,8 +182,8 @@ pub trait Bus<C> {
     /// That process may write there in place of the device; then call
     /// [`note_written`](Self::note_written).
     ///
-    /// Returns `None` if a write would fault. Also if the device does not write directly to a plane's
-    /// own memory, or no process can map it. Examples are bounced or scattered memory, memory of a
+    /// Returns `None` if a write would fault, if the device does not write directly to a plane's own
+    /// memory, or if no process can map it. Examples are bounced or scattered memory, memory of a
     /// program or another driver, and memory that the CPU does not see coherently.
     fn host_spans(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<HostSpan<'_>>> {
         let _ = spans;
@@ -208,8 +208,7 @@ pub trait Bus<C> {
     /// Copies bytes from another device's plane to byte `offset` of one of ours. It counts as a write.
     ///
     /// The other device has counted its read ([`note_read`](Self::note_read), by its own bus). Returns
-    /// how many bytes were moved in memory. Bytes count again for each further copy of an indirect
-    /// path.
+    /// how many bytes were moved in memory. If a path needs several copies, the bytes of each count.
     ///
     /// # Errors
     /// [`CopyFault`]; part of the bytes may have arrived.

@@ -72,7 +72,7 @@ impl Control {
     /// that has ended.
     ///
     /// # Errors
-    /// A sentence: a socket cannot be made there.
+    /// Fails with a sentence for the user: a socket cannot be made there.
     pub fn open_at(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)?;
         is_alive(&path);

@@ -228,7 +228,8 @@ impl World {
     /// Adds a step that begins now.
     ///
     /// # Errors
-    /// A sentence: the device does not have what the step needs, or there are too many steps.
+    /// Fails with a sentence for the user: the device does not have what the step needs, or there are
+    /// too many steps.
     pub(super) fn add_step(&mut self, step: Step, node: usize) -> Result<(), String> {
         self.play.steps.retain(|playing| !playing.is_done_order());
         if self.play.steps.len() >= MAX_PLAYED {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// Largest number of pictures that a library may hold at once.
 const MAX_HELD: usize = 40;
-/// After a picture found no loan because the library held all of them, this many pictures are copied.
+/// Pictures that are copied after the library held all loans, so that one picture found none.
 const PAUSE: u32 = 64;
 /// Alignment of planes in bytes, as for the widest vectors of current processors.
 const ALIGN: usize = 64;
@@ -74,7 +74,7 @@ impl Windows {
     }
 }
 
-/// Returns how many planes a library can decode into: only Y if chroma becomes pairs.
+/// Returns how many planes a library can decode into: only Y if the buffer has interleaved chroma.
 fn wanted(loan: &Loan) -> usize {
     match loan.chroma {
         Chroma::Planar => 3,

@@ -51,7 +51,7 @@ impl<C> Player<C> {
     /// Takes the order to play another source.
     ///
     /// # Errors
-    /// A sentence, if the system lacks a thread or descriptor for a clip.
+    /// Fails if the system lacks a thread or descriptor for a clip, with a sentence for the user.
     pub(super) fn order(
         &mut self,
         stream: &mut Stream<Mode, C>,

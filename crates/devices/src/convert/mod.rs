@@ -1,8 +1,8 @@
 //! Pixel conversion: crop, scale, place, mirror, rotate, and change of layout or colour.
 //!
 //! Pure arithmetic on memory: [`Converter::run`] reads one picture and writes another. It knows neither
-//! devices nor addresses. The `fast_image_resize` crate scales (bilinear, with as many taps as a
-//! reduction needs), and the `yuv` crate converts colours. Both choose their SIMD code by the CPU at
+//! devices nor addresses. The `fast_image_resize` crate scales (bilinear; a reduction weighs
+//! all source pixels), and the `yuv` crate converts colours. Both choose their SIMD code by the CPU at
 //! run time. Code that only moves bytes is ours.
 //!
 //! Planes are scaled separately: Y'CbCr is not converted to R'G'B' unless its matrix or range changes.
@@ -84,7 +84,7 @@ const fn all(size: Size) -> Rect {
 /// at most).
 #[derive(Debug, Default)]
 pub struct Converter {
-    /// The source in another form, before it is moved.
+    /// The source with its samples in separate planes, before scaling and turning.
     loaded: Buffer,
     /// The picture in its new shape, before conversion to the target's layout.
     moved: Buffer,

@@ -191,7 +191,7 @@ impl<C> GraphNode<C> {
     /// Makes a node of a graph.
     ///
     /// # Errors
-    /// A sentence, for a SPEC of another kind.
+    /// Fails for a SPEC of another kind, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let (graph, index) = spec.graph().ok_or_else(|| spec.no_such_format())?;
         let entity = graph.entity(index).ok_or_else(|| spec.no_such_format())?;

@@ -6,8 +6,8 @@
 //! its buffer back when there is a newer frame and all streaming readers have got this one. If the
 //! writer looks for a buffer and has none, it gets one after the readers' next tick, and the loopback
 //! makes its own copy. A writer waits for copies that have begun, but never for readers. A reader never
-//! sees half a frame. A copy moves a piece in each tick. If the frame is lost meanwhile, the next one
-//! begins in its buffer.
+//! sees half a frame. A copy moves a piece in each tick. If the writer's buffer is lost meanwhile, for
+//! example by STREAMOFF, the next frame is copied to the same reader's buffer.
 //!
 //! If a reader has queued a buffer with the same memory as the writer's, nothing is copied, and both
 //! sides get their buffers. The exporter does not matter, since the devices' addresses show whether
@@ -68,7 +68,7 @@ impl DeviceSpec {
     /// Returns the nodes of a device: itself, an OUTPUT node and CAPTURE nodes, or those of a graph.
     ///
     /// # Errors
-    /// A sentence, for an unsupported format.
+    /// Fails for an unsupported format, with a sentence for the user.
     pub fn nodes(&self) -> Result<Vec<Self>, Failure> {
         let (readers, exclusive) = match self.kind {
             DeviceKind::Loopback { readers, exclusive } => (readers, exclusive),

@@ -50,7 +50,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
     ///
     /// # Errors
-    /// A sentence, for another device.
+    /// Fails for another device, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let DeviceKind::LoopbackOutput { link } = &spec.kind else {
             return Err(Failure::new("this is no OUTPUT node of a loopback"));

@@ -58,7 +58,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
     /// Makes the node of a SPEC of [`DeviceSpec::nodes`].
     ///
     /// # Errors
-    /// A sentence, for another device.
+    /// Fails for another device, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let DeviceKind::LoopbackCapture { link, exclusive } = &spec.kind else {
             return Err(Failure::new("this is no CAPTURE node of a loopback"));

@@ -80,7 +80,7 @@ impl<C> FrameConverter<C> {
     /// Makes one open file's part of the converter of a SPEC.
     ///
     /// # Errors
-    /// A sentence, for a SPEC with an unsupported format.
+    /// Fails for a SPEC with an unsupported format, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let formats = formats(spec);
         let none = || spec.no_such_format();

@@ -53,7 +53,7 @@ struct Decoded<C> {
 enum Content {
     /// No picture: the file has none, or it is not decoded.
     None,
-    /// In the codec process's memory, and copied up to here.
+    /// In the codec process's memory. The second field says how much of it was copied.
     Slot(Picture, Way),
     /// In the buffer.
     Buffer(Field),
@@ -89,7 +89,7 @@ pub(crate) struct Decoding<C> {
     /// Its OUTPUT buffer stays with the device until the codec has finished with it. Without any queued
     /// buffer, a program that polls for the stream's format would see POLLERR.
     kept: Option<u64>,
-    /// JPEG: the file with the latest picture.
+    /// JPEG: tag of the file with the latest picture.
     answered: u64,
     decoded: VecDeque<Decoded<C>>,
     lent: Lending<C>,
@@ -106,7 +106,7 @@ impl<C> Decoder<C> {
     /// Makes one open file's part of the decoder of a SPEC.
     ///
     /// # Errors
-    /// A sentence, for a SPEC that is no decoder's.
+    /// Fails for a SPEC that is no decoder's, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let row = match spec.kind {
             DeviceKind::Decoder(kind) => table::row_of(kind),
@@ -296,7 +296,7 @@ impl<C> Coding<C> for Decoder<C> {
         self.capture.streaming && first.is_some_and(Decoded::has_begun)
     }
 
-    /// A stream's process may wait for the program's buffers. It surely works only before it has
+    /// Returns whether the process works without waiting for the program's buffers: before it has
     /// announced the first format.
     fn is_preparing(&self) -> bool {
         let is_known = self.own.visible.width != 0;

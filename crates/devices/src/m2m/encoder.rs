@@ -81,7 +81,7 @@ impl<C> Encoder<C> {
     /// Makes one open file's part of the encoder of a SPEC.
     ///
     /// # Errors
-    /// A sentence, for a SPEC that is no encoder's.
+    /// Fails for a SPEC that is no encoder's, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let (kind, card) = match spec.kind {
             DeviceKind::Encoder(Kind::H264Encoder) => (Kind::H264Encoder, "H.264 Encoder"),

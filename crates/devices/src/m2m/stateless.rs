@@ -71,8 +71,8 @@ impl<C> StatelessDecoder<C> {
     /// Makes one open file's part of the decoder of a SPEC. The worker starts with the first request.
     ///
     /// # Errors
-    /// A sentence: no available library decodes H.264 by requests, or the SPEC names an unsupported
-    /// format.
+    /// Fails with a sentence for the user: no available library decodes H.264 by requests, or the SPEC
+    /// names an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
         let kind = Kind::H264StatelessDecoder;
         place.codecs.describe(kind).map_err(Failure::new)?;

@@ -165,8 +165,8 @@ impl Frame {
 
     /// Copies the samples of another picture of the same size, RGB24 or YUYV.
     ///
-    /// It supports formats whose cells have as many lines as they cover. These include all that ffmpeg
-    /// does not write.
+    /// It supports formats without vertical chroma subsampling, among them all that ffmpeg does not
+    /// write.
     pub(crate) fn take_samples(&mut self, from: &Self) {
         let format = self.format;
         let Some(source) = from.format.components.first() else {

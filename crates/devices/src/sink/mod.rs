@@ -76,7 +76,7 @@ impl Sink {
     /// Opens the destination of a SPEC. Files are created now, also the directory of numbered pictures.
     ///
     /// # Errors
-    /// A sentence, for a path that cannot be written.
+    /// Fails for a path that cannot be written, with a sentence for the user.
     pub fn open(spec: &SinkSpec) -> Result<Self, Failure> {
         let recorder: Option<Box<dyn Recorder>> = match spec {
             SinkSpec::Null => None,
@@ -124,7 +124,7 @@ impl Sink {
     /// …).
     ///
     /// # Errors
-    /// A sentence, for an unsupported format.
+    /// Fails for an unsupported format, with a sentence for the user.
     pub fn begin(&mut self, shape: Shape) -> Result<(), Failure> {
         if !self.accepts(shape.format) {
             return Err(Failure::new(

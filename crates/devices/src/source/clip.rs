@@ -44,7 +44,7 @@ impl Clip {
     /// Checks a file, and stores its size and rate. It may wait for ffprobe, for at most 30 seconds.
     ///
     /// # Errors
-    /// A sentence, for a missing file, one without pictures, or missing ffmpeg.
+    /// Fails for a missing file, one without pictures, or missing ffmpeg, with a sentence for the user.
     pub fn open(path: &Path, end: ClipEnd) -> Result<Self, Failure> {
         let info = probe::probe(path)?;
         Ok(Self {
@@ -66,7 +66,7 @@ impl Clip {
     /// Plays from the beginning, in this shape and at `interval` seconds per frame.
     ///
     /// # Errors
-    /// A sentence, if no thread or descriptor is available.
+    /// Fails if no thread or descriptor is available, with a sentence for the user.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,

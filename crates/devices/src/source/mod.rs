@@ -77,7 +77,7 @@ impl Source {
     /// Opens the source of a SPEC.
     ///
     /// # Errors
-    /// A sentence, for a file that cannot be played.
+    /// Fails for a file that cannot be played, with a sentence for the user.
     pub fn open(spec: &SourceSpec, end: ClipEnd) -> Result<Self, Failure> {
         let clip = match spec {
             SourceSpec::Pattern => None,
@@ -108,7 +108,7 @@ impl Source {
     /// Begins with the first picture.
     ///
     /// # Errors
-    /// A sentence, if the system lacks a thread or descriptor for a clip.
+    /// Fails if the system lacks a thread or descriptor for a clip, with a sentence for the user.
     pub fn start(
         &mut self,
         format: &'static PixelFormat,

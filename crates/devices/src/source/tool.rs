@@ -92,7 +92,8 @@ impl Tool {
     /// Starts a tool in its own process group, so that a ^C at the terminal reaches only the program.
     ///
     /// # Errors
-    /// A sentence, if the tool is not installed or the system lacks a process or thread.
+    /// Fails if the tool is not installed or the system lacks a process or thread, with a sentence for
+    /// the user.
     pub(super) fn start(
         name: &'static str,
         command: &mut Command,
@@ -174,7 +175,7 @@ impl Tool {
     /// Waits for the tool's end after the end of its output. Returns its status and its messages.
     ///
     /// # Errors
-    /// A sentence, for a tool that does not end in time.
+    /// Fails for a tool that does not end in time, with a sentence for the user.
     pub(super) fn end(mut self) -> Result<(ExitStatus, String), Failure> {
         let pid = Pid::from_child(&self.child);
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {

@@ -1,11 +1,11 @@
-//! Handing memory over: cache maintenance and bounce copies.
+//! Hands memory over between the CPU and devices: cache maintenance and bounce copies.
 
 use super::bounce::Bounced;
 use super::{Alloc, Mapper, Mapping};
 use crate::{Direction, Error, Locks, Platform, Segment, SegmentKind, SyncFor};
 
 impl<P: Platform, L: Locks> Mapper<P, L> {
-    /// Hands a mapping over. Returns whether work was necessary and all of it was done.
+    /// Hands a mapping over to the CPU or the device. Returns whether work was necessary and was done.
     pub(super) fn sync_mapping(
         &self,
         mapping: &Mapping<P>,
@@ -116,8 +116,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
 /// Cleans or invalidates caches. Returns whether that was necessary.
 ///
-/// Cleans lines for every direction: a dirty line that is written back later would overwrite the
-/// device's data.
+/// For the device, it cleans lines in every direction: a dirty line that is written back later would
+/// overwrite the device's data.
 pub(super) fn maintain<P: Platform>(
     platform: &P,
     segments: &[Segment],

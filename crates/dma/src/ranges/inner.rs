@@ -1,5 +1,5 @@
-//! The levels above the leaves: sixty-four children. Each child is free, taken, or mixed; a mixed
-//! child has a node.
+//! Inner nodes, above the leaves. Each has sixty-four children, which are free, taken, or mixed. A
+//! mixed child has a node.
 
 use super::bits::{FAN, FAN_BITS, Runs, blocks, highest, largest_order};
 use super::leaf::LEAF_BITS;
@@ -32,12 +32,12 @@ pub(super) struct Inner {
     pub(super) runs: Runs,
     /// Whether `runs` is out of date.
     pub(super) stale: bool,
-    /// The next node that is not in use, where this one is not.
+    /// The next unused node, if this one is unused.
     pub(super) next: u32,
 }
 
 impl Inner {
-    /// All free, for a node whose children have `bits` bits.
+    /// Makes a node with all units free, whose children have `bits` bits.
     pub(super) fn new(bits: u32) -> Self {
         let mut fits = [0; MAX_CHILD_BITS as usize + 1];
         for mask in fits.iter_mut().take(bits as usize + 1) {

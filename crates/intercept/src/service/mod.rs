@@ -1,5 +1,13 @@
 //! The threads that serve calls, and the stages of each call: gather, apply, answer.
 //!
+//! | thread or process of a run | work |
+//! |---|---|
+//! | receivers, up to 1,024 | gather, apply, answer; one receives at a time |
+//! | the clock | ticks, timeouts, closed files, ended processes; starts another receiver if one stalls |
+//! | `vb3-sets`, up to 64 | change programs' epoll sets, each set in order |
+//! | one for each clip, recording, large converter | decodes, writes, converts |
+//! | one codec process for each stream | a codec library, confined |
+//!
 //! Other modules import the exports of this file only.
 
 mod closes;

@@ -1,9 +1,9 @@
 //! Sockets on which programs receive hotplug events (`NETLINK_KOBJECT_UEVENT`).
 //!
-//! On a real one, only the kernel and udev may send, and to all programs of the system. A program
-//! gets one end of a socket pair instead. The kernel handles poll, epoll, read() and socket filters
-//! on it. The supervisor handles bind, getsockname and a message's sender, which would show that it
-//! is not a netlink socket. It only announces simulated devices.
+//! On a real netlink socket, only the kernel and udev may send, and all programs of the system
+//! receive. A program gets one end of a socket pair instead. The kernel handles poll, epoll, read()
+//! and socket filters on it. The supervisor handles bind, getsockname and a message's sender, which
+//! would show that it is not a netlink socket. It only announces simulated devices.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};

@@ -22,7 +22,7 @@ const BELOW: u32 = 28;
 const LETTER: f64 = 8.0;
 /// Maximum number of points of a plot. The highest point of each group stands for the group.
 const MAX_POINTS: usize = 1800;
-/// Maximum number of stays drawn, and of their rows.
+/// Maximum number of bars drawn (a bar is one stay of a buffer at the device), and of their rows.
 const MAX_STAYS: usize = 1500;
 const MAX_ROWS: usize = 32;
 

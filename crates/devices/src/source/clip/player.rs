@@ -319,7 +319,7 @@ impl<'a> Decoder<'a> {
     /// Waits for ffmpeg's end.
     ///
     /// # Errors
-    /// A sentence, if ffmpeg failed before the clip's end.
+    /// Fails if ffmpeg failed before the clip's end, with a sentence for the user.
     fn end(self) -> Result<(), Failure> {
         let name = self.job.path.display();
         let (status, said) = self.tool.end()?;
