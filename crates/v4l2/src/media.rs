@@ -6,7 +6,7 @@ mod calls;
 mod graph;
 
 use crate::{Flow, Identity, MediaGraph, VideoDriver, sys};
-use graph::{Entity, Graph, Kind, M2M, Name, WEBCAM};
+use graph::{Entity, Graph, Kind, Name};
 
 /// The major number of media devices. Linux assigns it dynamically; this one is the last choice.
 pub const MEDIA_MAJOR: u32 = 384;
@@ -55,10 +55,10 @@ impl MediaFunction {
         }
     }
 
-    const fn graph(self) -> &'static Graph {
+    fn graph(self) -> Graph {
         match self {
-            Self::Decoder | Self::Encoder | Self::Scaler => &M2M,
-            Self::Webcam => &WEBCAM,
+            Self::Decoder | Self::Encoder | Self::Scaler => Graph::mem2mem(),
+            Self::Webcam => Graph::webcam(),
         }
     }
 }
@@ -91,7 +91,7 @@ impl MediaDevice {
             function: function.number(),
             minors,
             stem: identity.card.get(..end).unwrap_or_default().to_owned(),
-            graph: function.graph().clone(),
+            graph: function.graph(),
             state: None,
         }
     }

@@ -295,7 +295,8 @@ impl MediaDevice {
             image.set_u32(field!(media_v2_link.sink_id), sink);
             image.set_u32(field!(media_v2_link.flags), flags);
         })?;
-        out.set_u64(field!(media_v2_topology.topology_version), graph.version);
+        let version = u64::from(graph.version);
+        out.set_u64(field!(media_v2_topology.topology_version), version);
         let found = [
             graph.entities.len(),
             graph.interfaces.len(),

@@ -1,22 +1,29 @@
 //! The graphs of media devices: entities, pads and links with their ids.
 //!
 //! Source: Linux 7.2 `v4l2_m2m_register_media_controller`, drivers/media/usb/uvc/uvc_entity.c and
-//! drivers/media/mc/mc-device.c, differs: a topology is constant, so its parts are tables.
+//! drivers/media/mc/mc-device.c.
 
-use crate::graph::{EntityNode, EntitySpec, Topology};
+use crate::graph::{EntityNode, Topology};
 use crate::sys;
-use std::borrow::Cow;
+
+/// Types of objects, in the upper bits of their ids.
+const PAD: u32 = 1 << 24;
+const LINK: u32 = 2 << 24;
+const INTERFACE: u32 = 3 << 24;
+
+const SINK: u32 = sys::MEDIA_PAD_FL_SINK;
+const SOURCE: u32 = sys::MEDIA_PAD_FL_SOURCE;
 
 /// The objects of a media device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Graph {
-    pub(super) entities: Cow<'static, [Entity]>,
-    pub(super) links: Cow<'static, [Link]>,
-    pub(super) interfaces: Cow<'static, [Interface]>,
+    pub(super) entities: Vec<Entity>,
+    pub(super) links: Vec<Link>,
+    pub(super) interfaces: Vec<Interface>,
     /// Ancillary links: id and the ids of both entities.
-    pub(super) ancillary: Cow<'static, [(u32, u32, u32)]>,
+    pub(super) ancillary: Vec<(u32, u32, u32)>,
     /// Number of assigned ids.
-    pub(super) version: u64,
+    pub(super) version: u32,
 }
 
 /// A node.
@@ -26,7 +33,7 @@ pub(super) struct Interface {
     /// `MEDIA_INTF_T_*`.
     pub(super) kind: u32,
     /// Its links: ids of link and entity.
-    pub(super) links: Cow<'static, [(u32, u32)]>,
+    pub(super) links: Vec<(u32, u32)>,
 }
 
 /// A part.
@@ -36,7 +43,7 @@ pub(super) struct Entity {
     pub(super) name: Name,
     pub(super) kind: Kind,
     pub(super) flags: u32,
-    pub(super) pads: Cow<'static, [Pad]>,
+    pub(super) pads: Vec<Pad>,
 }
 
 /// An entity's name.
@@ -104,158 +111,123 @@ impl Graph {
         self.interfaces.iter().position(is_it)
     }
 
-    /// Returns the objects of a table, with ids in the order of registration: each entity with its
-    /// pads, and with its interface if it is a video node; then links; then subdevices' interfaces.
-    pub(super) fn of(topology: &'static Topology) -> Self {
-        let mut ids = 0;
-        let mut next = || {
-            ids += 1;
-            ids
-        };
-        let mut interfaces = Vec::new();
-        let mut interface = |next: &mut dyn FnMut() -> u32, kind, entity| {
-            let id = INTERFACE | next();
-            let links = Cow::Owned(vec![(LINK | next(), entity)]);
-            interfaces.push(Interface { id, kind, links });
-        };
-        let mut entities = Vec::new();
-        for spec in topology.entities {
-            let id = next();
-            let pads = spec.pads.iter().zip(0..);
-            let pads = pads
-                .map(|(of, index)| pad(next(), index, of.flags))
-                .collect();
-            if spec.node == EntityNode::Video {
-                interface(&mut next, sys::MEDIA_INTF_T_V4L_VIDEO, id);
-            }
-            entities.push(Entity {
-                id,
-                name: Name::Whole(spec.name),
-                kind: kind_of(spec),
-                flags: 0,
-                pads: Cow::Owned(pads),
+    /// Returns the next number. All objects are numbered in the order of registration, as by Linux.
+    const fn number(&mut self) -> u32 {
+        self.version += 1;
+        self.version
+    }
+
+    /// Adds an entity without pads. Returns its index.
+    fn entity(&mut self, name: Name, kind: Kind) -> usize {
+        let id = self.number();
+        self.entities.push(Entity {
+            id,
+            name,
+            kind,
+            flags: 0,
+            pads: Vec::new(),
+        });
+        self.entities.len() - 1
+    }
+
+    /// Adds pads with these flags to an entity.
+    fn pads(&mut self, entity: usize, all: impl IntoIterator<Item = u32>) {
+        for (index, flags) in (0..).zip(all) {
+            let id = PAD | self.number();
+            let entity = self.entities.get_mut(entity);
+            entity.into_iter().for_each(|entity| {
+                entity.pads.push(Pad { id, index, flags });
             });
         }
-        let end = |(entity, pad): (usize, u16)| (entity, usize::from(pad));
-        let mut links = Vec::new();
-        for of in topology.links {
-            links.push(link(next(), end(of.source), end(of.sink)));
-            // The backlink's.
-            next();
+    }
+
+    /// Adds a data link. Its backlink has a number, too.
+    fn link(&mut self, source: (usize, usize), sink: (usize, usize)) {
+        let id = LINK | self.number();
+        self.number();
+        self.links.push(Link { id, source, sink });
+    }
+
+    /// Adds the node of one or several entities.
+    fn node(&mut self, kind: u32, entities: &[usize]) {
+        let id = INTERFACE | self.number();
+        let entities = entities.iter();
+        let links = entities.map(|entity| (LINK | self.number(), self.id(*entity)));
+        let links = links.collect();
+        self.interfaces.push(Interface { id, kind, links });
+    }
+
+    fn id(&self, entity: usize) -> u32 {
+        self.entities.get(entity).map_or(0, |entity| entity.id)
+    }
+
+    /// Returns a memory-to-memory device: a source, a processor and a sink. The video node is the
+    /// interface of both ends.
+    pub(super) fn mem2mem() -> Self {
+        let mut graph = Self::default();
+        let source = graph.entity(Name::Ending("source"), Kind::Node);
+        graph.pads(source, [SOURCE]);
+        let processor = graph.entity(Name::Ending("proc"), Kind::Processor);
+        graph.pads(processor, [SINK, SOURCE]);
+        let sink = graph.entity(Name::Ending("sink"), Kind::Node);
+        graph.pads(sink, [SINK]);
+        graph.link((source, 0), (processor, 0));
+        graph.link((processor, 1), (sink, 0));
+        graph.node(sys::MEDIA_INTF_T_V4L_VIDEO, &[source, sink]);
+        graph
+    }
+
+    /// Returns a USB webcam: a camera, a processing unit, the video node and the metadata node.
+    pub(super) fn webcam() -> Self {
+        let mut graph = Self::default();
+        let video = graph.entity(Name::Card, Kind::Node);
+        graph.node(sys::MEDIA_INTF_T_V4L_VIDEO, &[video]);
+        let metadata = graph.entity(Name::Card, Kind::Node);
+        graph.node(sys::MEDIA_INTF_T_V4L_VIDEO, &[metadata]);
+        graph.pads(video, [SINK]);
+        let function = sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER;
+        let unit = graph.entity(Name::Whole("Processing 2"), Kind::Subdevice(function));
+        graph.pads(unit, [SINK, SOURCE]);
+        let function = sys::MEDIA_ENT_F_CAM_SENSOR;
+        let camera = graph.entity(Name::Whole("Camera 1"), Kind::Subdevice(function));
+        graph.pads(camera, [SOURCE]);
+        graph.link((unit, 1), (video, 0));
+        graph.link((camera, 0), (unit, 0));
+        if let Some(video) = graph.entities.get_mut(video) {
+            video.flags = sys::MEDIA_ENT_FL_DEFAULT;
         }
-        let id = |index: usize| entities.get(index).map_or(0, |entity| entity.id);
-        let ancillary = topology.ancillary.iter();
-        let ancillary = ancillary.map(|(from, to)| (LINK | next(), id(*from), id(*to)));
-        let ancillary = ancillary.collect();
-        for (entity, spec) in entities.iter().zip(topology.entities) {
-            if spec.node == EntityNode::Subdevice {
-                interface(&mut next, sys::MEDIA_INTF_T_V4L_SUBDEV, entity.id);
+        graph
+    }
+
+    /// Returns the objects of a table: each entity with its pads, and with its interface if it is a
+    /// video node; then links; then subdevices' interfaces.
+    pub(super) fn of(topology: &'static Topology) -> Self {
+        let mut graph = Self::default();
+        for spec in topology.entities {
+            let kind = match spec.node {
+                EntityNode::Video => Kind::Node,
+                EntityNode::Subdevice => Kind::Subdevice(spec.function),
+            };
+            let entity = graph.entity(Name::Whole(spec.name), kind);
+            graph.pads(entity, spec.pads.iter().map(|pad| pad.flags));
+            if spec.node == EntityNode::Video {
+                graph.node(sys::MEDIA_INTF_T_V4L_VIDEO, &[entity]);
             }
         }
-        Self {
-            entities: Cow::Owned(entities),
-            links: Cow::Owned(links),
-            interfaces: Cow::Owned(interfaces),
-            ancillary: Cow::Owned(ancillary),
-            version: ids.into(),
+        let end = |(entity, pad): (usize, u16)| (entity, usize::from(pad));
+        for of in topology.links {
+            graph.link(end(of.source), end(of.sink));
         }
+        for (from, to) in topology.ancillary {
+            let link = LINK | graph.number();
+            let ends = (graph.id(*from), graph.id(*to));
+            graph.ancillary.push((link, ends.0, ends.1));
+        }
+        for (entity, spec) in topology.entities.iter().enumerate() {
+            if spec.node == EntityNode::Subdevice {
+                graph.node(sys::MEDIA_INTF_T_V4L_SUBDEV, &[entity]);
+            }
+        }
+        graph
     }
 }
-
-const fn kind_of(spec: &EntitySpec) -> Kind {
-    match spec.node {
-        EntityNode::Video => Kind::Node,
-        EntityNode::Subdevice => Kind::Subdevice(spec.function),
-    }
-}
-
-/// Object ids as Linux assigns them, in the order of registration.
-const PAD: u32 = 1 << 24;
-const LINK: u32 = 2 << 24;
-const INTERFACE: u32 = 3 << 24;
-
-const SINK: u32 = sys::MEDIA_PAD_FL_SINK;
-const SOURCE: u32 = sys::MEDIA_PAD_FL_SOURCE;
-
-const fn pad(id: u32, index: u16, flags: u32) -> Pad {
-    Pad {
-        id: PAD | id,
-        index,
-        flags,
-    }
-}
-
-const fn link(id: u32, source: (usize, usize), sink: (usize, usize)) -> Link {
-    Link {
-        id: LINK | id,
-        source,
-        sink,
-    }
-}
-
-const fn entity(id: u32, name: Name, kind: Kind, pads: &'static [Pad]) -> Entity {
-    Entity {
-        id,
-        name,
-        kind,
-        flags: 0,
-        pads: Cow::Borrowed(pads),
-    }
-}
-
-const fn video(id: u32, links: &'static [(u32, u32)]) -> Interface {
-    Interface {
-        id: INTERFACE | id,
-        kind: sys::MEDIA_INTF_T_V4L_VIDEO,
-        links: Cow::Borrowed(links),
-    }
-}
-
-/// A memory-to-memory device: a source, a processor and a sink. The video node is the interface of
-/// both ends. Each link takes two numbers, since its backlink has one.
-pub(super) static M2M: Graph = Graph {
-    entities: Cow::Borrowed(&[
-        entity(1, Name::Ending("source"), Kind::Node, &[pad(2, 0, SOURCE)]),
-        entity(
-            3,
-            Name::Ending("proc"),
-            Kind::Processor,
-            &[pad(4, 0, SINK), pad(5, 1, SOURCE)],
-        ),
-        entity(6, Name::Ending("sink"), Kind::Node, &[pad(7, 0, SINK)]),
-    ]),
-    links: Cow::Borrowed(&[link(8, (0, 0), (1, 0)), link(10, (1, 1), (2, 0))]),
-    interfaces: Cow::Borrowed(&[video(12, &[(LINK | 13, 1), (LINK | 14, 6)])]),
-    ancillary: Cow::Borrowed(&[]),
-    version: 14,
-};
-
-/// A USB webcam: a camera, a processing unit, the video node and the metadata node.
-pub(super) static WEBCAM: Graph = Graph {
-    entities: Cow::Borrowed(&[
-        Entity {
-            id: 1,
-            name: Name::Card,
-            kind: Kind::Node,
-            flags: sys::MEDIA_ENT_FL_DEFAULT,
-            pads: Cow::Borrowed(&[pad(7, 0, SINK)]),
-        },
-        entity(4, Name::Card, Kind::Node, &[]),
-        entity(
-            8,
-            Name::Whole("Processing 2"),
-            Kind::Subdevice(sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER),
-            &[pad(9, 0, SINK), pad(10, 1, SOURCE)],
-        ),
-        entity(
-            11,
-            Name::Whole("Camera 1"),
-            Kind::Subdevice(sys::MEDIA_ENT_F_CAM_SENSOR),
-            &[pad(12, 0, SOURCE)],
-        ),
-    ]),
-    links: Cow::Borrowed(&[link(13, (2, 1), (0, 0)), link(15, (3, 0), (2, 0))]),
-    interfaces: Cow::Borrowed(&[video(2, &[(LINK | 3, 1)]), video(5, &[(LINK | 6, 4)])]),
-    ancillary: Cow::Borrowed(&[]),
-    version: 16,
-};
