@@ -143,12 +143,9 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
 pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(PathBuf, String)> {
     match location {
         Location::Usb(webcam) => {
-            let path = location.id_path();
-            // The device's path ends before the interface.
-            let device = path.rsplit_once(':').map_or(&*path, |(device, _)| device);
             let properties = webcam.properties(&identity.card);
-            let records = webcam.records().into_iter().zip([device, &path]);
-            let records = records.map(|(at, path)| (at.into(), record(path, &[], &properties)));
+            let records = webcam.records().into_iter();
+            let records = records.map(|(at, path)| (at.into(), record(&path, &[], &properties)));
             records.chain(webcam.files(&identity.card)).collect()
         }
         Location::Platform(_) => {

@@ -89,6 +89,11 @@ fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
     Ok(Errno(ENOENT))
 }
 
+/// Number of the interface that controls the camera and has the nodes.
+const CONTROL: u8 = 0;
+/// Number of the interface that carries pictures.
+const STREAMING: u8 = 1;
+
 /// A webcam at a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Webcam {
@@ -135,8 +140,8 @@ impl Webcam {
         format!("{}-{}", self.bus(), self.port)
     }
 
-    fn interface(&self) -> String {
-        format!("{}:1.0", self.device())
+    fn interface(&self, number: u8) -> String {
+        format!("{}:1.{number}", self.device())
     }
 
     /// Returns `bus_info` of QUERYCAP.
@@ -149,24 +154,23 @@ impl Webcam {
         format!("platform-{}-usb-0:{}:1.0", self.host(), self.port)
     }
 
-    /// Returns controller, root hub, device and interface.
+    /// Returns controller, root hub, device and its interfaces, that of the nodes last.
     pub(super) fn devices(&self) -> Vec<BusDevice> {
-        let mut path = "/sys/devices/platform".to_owned();
+        let host = format!("/sys/devices/platform/{}", self.host());
+        let hub = format!("{host}/usb{}", self.bus());
+        let device = format!("{hub}/{}", self.device());
+        let interface = |number| format!("{device}/{}", self.interface(number));
+        let (streaming, control) = (interface(STREAMING), interface(CONTROL));
         let names = [
-            (self.host(), "platform", true),
-            (format!("usb{}", self.bus()), "usb", true),
-            (self.device(), "usb", false),
-            (self.interface(), "usb", false),
+            (host, "platform", true),
+            (hub, "usb", true),
+            (device, "usb", false),
+            (streaming, "usb", false),
+            (control, "usb", false),
         ];
-        let device = |(name, bus, stays)| {
-            path = format!("{path}/{name}");
-            BusDevice {
-                path: path.clone(),
-                bus,
-                stays,
-            }
-        };
-        names.into_iter().map(device).collect()
+        names
+            .map(|(path, bus, stays)| BusDevice { path, bus, stays })
+            .into()
     }
 
     /// Returns ID_SERIAL: maker, model and serial number.
@@ -202,12 +206,18 @@ impl Webcam {
         all
     }
 
-    /// Returns the paths of udev's records on the device and its interface.
-    pub(super) fn records(&self) -> [String; 2] {
+    /// Returns the paths of udev's records on the device and its interfaces, each with its ID_PATH.
+    pub(super) fn records(&self) -> [(String, String); 3] {
         let minor = minor(self.bus(), self.devnum());
+        let path = format!("platform-{}-usb-0:{}", self.host(), self.port);
+        let interface = |number| {
+            let record = format!("/run/udev/data/+usb:{}", self.interface(number));
+            (record, format!("{path}:1.{number}"))
+        };
         [
-            format!("/run/udev/data/c{MAJOR}:{minor}"),
-            format!("/run/udev/data/+usb:{}", self.interface()),
+            (format!("/run/udev/data/c{MAJOR}:{minor}"), path.clone()),
+            interface(CONTROL),
+            interface(STREAMING),
         ]
     }
 
@@ -218,6 +228,7 @@ impl Webcam {
             "platform/drivers/vb3-hcd",
             "usb/drivers/usb",
             "usb/drivers/usb",
+            "usb/drivers/uvcvideo",
             "usb/drivers/uvcvideo",
         ];
         let mut links = Vec::new();
@@ -240,13 +251,14 @@ impl Webcam {
     pub(super) fn files(&self, card: &str) -> Vec<(PathBuf, String)> {
         let paths = self.devices().into_iter().map(|device| device.path);
         let paths: Vec<String> = paths.collect();
-        let [host, hub, device, interface] = &paths[..] else {
+        let [host, hub, device, streaming, control] = &paths[..] else {
             return Vec::new();
         };
         in_dir(host, self.host_files())
             .chain(in_dir(hub, self.hub_files()))
             .chain(in_dir(device, self.device_files(card)))
-            .chain(in_dir(interface, self.interface_files()))
+            .chain(in_dir(streaming, self.interface_files(STREAMING)))
+            .chain(in_dir(control, self.interface_files(CONTROL)))
             .collect()
     }
 
@@ -335,26 +347,34 @@ impl Webcam {
         ]
     }
 
-    fn interface_files(&self) -> Vec<(&'static str, String)> {
+    fn interface_files(&self, number: u8) -> Vec<(&'static str, String)> {
         let UsbId { vendor, product } = self.id;
-        let alias =
-            format!("usb:v{vendor:04X}p{product:04X}d{REVISION}dcEFdsc02dp01ic0Eisc01ip00in00");
+        // The usual setting of the streaming interface has no endpoint.
+        let (subclass, endpoints) = if number == CONTROL {
+            (1, "01")
+        } else {
+            (2, "00")
+        };
+        let alias = format!(
+            "usb:v{vendor:04X}p{product:04X}d{REVISION}dcEFdsc02dp01ic0Eisc{subclass:02X}ip00\
+             in{number:02X}"
+        );
         let uevent = format!(
             "DEVTYPE=usb_interface\nDRIVER=uvcvideo\nPRODUCT={vendor:x}/{product:x}/100\n\
-             TYPE=239/2/1\nINTERFACE=14/1/0\nMODALIAS={alias}"
+             TYPE=239/2/1\nINTERFACE=14/{subclass}/0\nMODALIAS={alias}"
         );
         let mut files = vec![("uevent", uevent), ("modalias", alias)];
         files.extend(
             [
-                ("bInterfaceNumber", "00"),
                 ("bInterfaceClass", "0e"),
-                ("bInterfaceSubClass", "01"),
                 ("bInterfaceProtocol", "00"),
                 ("bAlternateSetting", " 0"),
-                ("bNumEndpoints", "01"),
+                ("bNumEndpoints", endpoints),
             ]
             .map(|(name, text)| (name, text.to_owned())),
         );
+        files.push(("bInterfaceNumber", format!("{number:02x}")));
+        files.push(("bInterfaceSubClass", format!("{subclass:02x}")));
         files
     }
 }
@@ -434,6 +454,9 @@ mod tests {
         let alias = "usb:v046Dp0825d0100dcEFdsc02dp01ic0Eisc01ip00in00";
         assert_eq!(read("usb60/60-2/60-2:1.0/modalias"), alias);
         assert_eq!(read("usb60/60-2/60-2:1.0/bInterfaceNumber"), "00");
+        let alias = "usb:v046Dp0825d0100dcEFdsc02dp01ic0Eisc02ip00in01";
+        assert_eq!(read("usb60/60-2/60-2:1.1/modalias"), alias);
+        assert_eq!(read("usb60/60-2/60-2:1.1/bInterfaceSubClass"), "02");
     }
 
     #[test]

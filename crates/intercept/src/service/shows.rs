@@ -67,27 +67,41 @@ impl Supervisor<'_> {
     }
 
     /// Notifies listeners of added or removed devices: the node, and the devices above it.
+    ///
+    /// Source: Linux 7.2 drivers/base/core.c `device_add`, `device_del`, drivers/base/dd.c
+    /// `driver_bound`. Differs: all interfaces of a USB device come before its nodes.
     fn tell(&self, may: &mut MayBlock, node: &Node, before: &Tree, now: &Tree) {
         let of = |tree: &Tree| tree.device_of(node.major(), node.minor).map(str::to_owned);
         let is_in = |tree: &Tree, path: &str| tree.text_at(&format!("{path}/uevent")).is_some();
         let above = node.devices.iter().map(|device| device.path.clone());
-        let above = above.filter(|path| is_in(before, path) != is_in(now, path));
+        let above: Vec<String> = above
+            .filter(|path| is_in(before, path) != is_in(now, path))
+            .collect();
         let (gone, come) = (of(before), of(now));
-        // A device appears before its children, and disappears after them.
-        let mut devices: Vec<String> = above.collect();
-        let (tree, action) = match (gone, come) {
-            (Some(gone), None) => {
-                devices.push(gone);
-                devices.reverse();
-                (before, "remove")
+        let mut events = Vec::new();
+        let tree = if let (Some(gone), None) = (gone, &come) {
+            // A device disappears after its children.
+            events.push(("remove", gone));
+            for path in above.into_iter().rev() {
+                if is_bound(before, &path) {
+                    events.push(("unbind", path.clone()));
+                }
+                events.push(("remove", path));
             }
-            (_, come) => {
-                devices.extend(come);
-                (now, "add")
+            before
+        } else {
+            events.extend(above.into_iter().chain(come).map(|path| ("add", path)));
+            // A driver has made all nodes before it is bound.
+            if self.has_all_of(node) {
+                let devices = node.devices.iter().filter(|device| !device.stays);
+                let bound = devices.filter(|device| is_bound(now, &device.path));
+                let bound = bound.map(|device| ("bind", device.path.clone()));
+                events.extend(bound.rev());
             }
+            now
         };
         let send = |server: &mut Server<'_>| {
-            let events = devices.iter().filter_map(|device| {
+            let events = events.iter().filter_map(|(action, device)| {
                 let number = server.monitors.next_number();
                 uevent::of(tree, device, action, number)
             });
@@ -97,4 +111,16 @@ impl Supervisor<'_> {
         let ((), answers) = self.apply(may, send);
         self.answer_all(may, answers);
     }
+
+    /// Returns whether programs see all nodes of a node's device.
+    fn has_all_of(&self, node: &Node) -> bool {
+        let shown = self.shown();
+        let mut all = self.nodes.iter().enumerate();
+        all.all(|(at, other)| other.devices != node.devices || shown.has(at))
+    }
+}
+
+/// Returns whether a device has a driver.
+fn is_bound(tree: &Tree, path: &str) -> bool {
+    tree.link_at(&format!("{path}/driver")).is_some()
 }

@@ -28,8 +28,9 @@ const HOPS: u32 = 16;
 const UDEV_SOCKET: &str = "/run/udev/control";
 
 /// System directories that contain both their own and generated entries.
-const SHARED: [&str; 17] = [
+const SHARED: [&str; 18] = [
     "/dev",
+    "/dev/char",
     "/dev/dma_heap",
     "/run/udev/data",
     "/sys/bus",
@@ -250,6 +251,9 @@ impl Tree {
         self.link(format!("{here}/subsystem"), subsystem);
         self.link(format!("{all}/{name}"), here.clone());
         self.link(format!("/sys/dev/char/{major}:{minor}"), here.clone());
+        if let Some(path) = allowed(&node.path) {
+            self.link(format!("/dev/char/{major}:{minor}"), path);
+        }
         if let Some(parent) = parent {
             self.link(format!("{here}/device"), parent.clone());
         }

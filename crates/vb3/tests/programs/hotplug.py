@@ -25,3 +25,10 @@ for source in ("udev", "kernel"):
                 "properties": dict(device.properties),
                 "there": sorted(there),
             }))
+monitor = pyudev.Monitor.from_netlink(context)
+monitor.start()
+for order in ("unplug", "plug"):
+    subprocess.run([sys.argv[1], "ctl", order, "video0"], check=True)
+    for _ in range(9):
+        device = monitor.poll(timeout=20)
+        print(json.dumps(f"{device.action} {device.sys_name}"))

@@ -200,6 +200,7 @@ fn a_way_out_of_the_tree_is_found() {
     let tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[link]).expect("a tree");
     let by_path = "/dev/v4l/by-path/platform-vb3-007-video-index0";
     assert_eq!(outside(&tree, by_path), "/dev/video7");
+    assert_eq!(outside(&tree, "/dev/char/81:7"), "/dev/video7");
     assert!(tree.has_name(b"platform-vb3-007-video-index0") && !tree.has_name(b"name"));
     assert_eq!(
         outside(&tree, "/sys/class/video4linux/../net"),
@@ -243,10 +244,12 @@ fn the_generated_part_begins_below_what_the_system_has() {
         "/sys/dev/char",
         "/sys/devices",
     ];
-    let want: Vec<&str> = socket.into_iter().chain(want).collect();
+    let want = ["/dev/char"].into_iter().chain(socket).chain(want);
+    let want: Vec<&str> = want.collect();
     assert_eq!(tops(&tree), want);
     tree.begin_at(|path| matches!(path, "/run" | "/sys"));
     let want = [
+        "/dev",
         "/run/udev",
         "/sys/bus",
         "/sys/class",
