@@ -73,6 +73,61 @@ fn cam_captures_the_pattern() {
     }
 }
 
+/// `cam` does not end by itself: it gets no frames until it is interrupted. Before it has heard that the
+/// camera is gone, libcamera's assertions do not survive a failed STREAMOFF, on a kernel either.
+#[test]
+fn cam_ends_after_its_camera_is_unplugged() {
+    if lacks("cam") {
+        return;
+    }
+    let webcam = format!("camera=pattern,format=YUYV,{}", size_option());
+    let size = format!("width={},height={},pixelformat=YUYV", SIZE.0, SIZE.1);
+    for (device, node, stream) in [
+        (&*webcam, "video0", &*size),
+        ("vimc", "video2", "width=480,height=270"),
+    ] {
+        let script = format!(
+            "export LIBCAMERA_LOG_LEVELS=Camera:DEBUG
+             cam -c1 -C -s {stream} >cam.txt 2>&1 & cam=$!
+             until_said() {{
+                 until grep -q \"$1\" cam.txt; do kill -0 $cam || exit; sleep 0.05; done
+             }}
+             until_said 'seq: 000002'
+             {} ctl unplug {node}
+             until_said Disconnecting
+             kill -INT $cam; wait $cam; echo ended $?; ls /dev/video* /dev/media* 2>/dev/null",
+            env!("CARGO_BIN_EXE_vb3")
+        );
+        let outcome = Run::on("pc")
+            .device(device)
+            .program(["bash", "-c", &script])
+            .run();
+        let said = String::from_utf8(outcome.read("cam.txt")).unwrap();
+        assert_eq!(outcome.stdout, "ended 0\n", "{said}");
+        assert!(said.contains("No such device"), "{said}");
+        outcome.expect_nothing_held();
+    }
+}
+
+/// libcamera's own tests of a camera: each kind in each role, with five requests.
+#[test]
+fn lc_compliance_accepts_a_webcam() {
+    if lacks("lc-compliance") {
+        return;
+    }
+    let outcome = Run::on("pc")
+        .device(format!(
+            "camera=pattern,format=YUYV,fps=60,{}",
+            size_option()
+        ))
+        .program(["lc-compliance", "-f", "*_5", "-c"])
+        .and(["\\_SB_.UHC0-1:1.0-1d6b:0102"])
+        .run();
+    outcome.expect_success();
+    let said = &outcome.stdout;
+    assert!(said.contains("[  PASSED  ] 12 tests."), "{said}");
+}
+
 #[test]
 fn cam_hears_of_a_webcam_that_comes_and_goes() {
     if lacks("cam") {

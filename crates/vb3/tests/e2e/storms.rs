@@ -3,7 +3,9 @@
 //!
 //! `cargo xtask storm` runs these tests longer and with other seeds.
 
-use crate::common::{COMMAND_TIMEOUT, Outcome, Run, SIZE, compiled, expect_pattern, size_option};
+use crate::common::{
+    COMMAND_TIMEOUT, Outcome, Run, SIZE, compiled, expect_pattern, lacks, size_option,
+};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
@@ -68,6 +70,36 @@ fn killed_at_random_moments() {
             "{}",
             outcome.stdout
         );
+    }
+}
+
+/// A killed `cam` holds neither buffers nor the camera's lock.
+#[test]
+fn cam_killed_at_random_moments() {
+    let Some(killer) = compiled("killer.c") else {
+        return;
+    };
+    if lacks("cam") {
+        return;
+    }
+    let times = number("VB3_STORM_KILLS", 12).min(200) / 2;
+    let webcam = format!("camera=pattern,format=YUYV,{}", size_option());
+    for (device, size) in [(&*webcam, SIZE), ("vimc", (480, 270))] {
+        let cam = format!("cam -c1 -s width={},height={}", size.0, size.1);
+        let script = format!(
+            "{} {times}:999 {} {cam} -C >killed.txt && {cam} -C2 && cat killed.txt",
+            word(&killer),
+            1 + seed()
+        );
+        let outcome = Run::on("pc")
+            .device(device)
+            .patience(number("VB3_STORM_PATIENCE", COMMAND_TIMEOUT.as_secs()))
+            .program(["sh", "-c", &script])
+            .run();
+        outcome.expect_success();
+        let said = &outcome.stdout;
+        assert!(said.contains("seq: 000001"), "{said}");
+        assert!(said.contains(&format!("killed {times}\n")), "{said}");
     }
 }
 
