@@ -15,7 +15,8 @@
 //!   bounce copy. *Unmapping* returns it.
 //! * A *CPU access* begins with [`Shared::begin_cpu_access`] and ends with [`Shared::end_cpu_access`]
 //!   (`DMA_BUF_IOCTL_SYNC` for programs). Each mapped attachment and the exporter's device is
-//!   synced in the part of the requested direction that its mapping allows.
+//!   synced in the part of the requested direction that its mapping allows. What the CPU wrote always
+//!   leaves its cache.
 //! * A *device's use* of a mapping begins with [`Shared::hand_to_device`] and ends with
 //!   [`Shared::take_from_device`]. A mapping can be used many times. These calls copy the data of
 //!   bounced mappings and do no cache maintenance. If one device writes to memory and another reads it,

@@ -15,6 +15,15 @@ pub const fn intersect(wanted: Direction, allowed: Direction) -> Option<Directio
     }
 }
 
+/// The direction in which a mapping that does not bounce takes part in a sync. What the CPU wrote
+/// leaves its cache whatever the mapping allows: a later sync for the CPU would drop it.
+const fn part_of(wanted: Direction, allowed: Direction, sync: SyncFor) -> Option<Direction> {
+    match (intersect(wanted, allowed), sync) {
+        (None, SyncFor::Device) if wanted.device_reads() => Some(allowed),
+        (part, _) => part,
+    }
+}
+
 /// A device's write that no sync for the CPU has followed.
 #[derive(Clone, Copy, Debug)]
 struct Wrote<D> {
@@ -62,15 +71,20 @@ impl<D> CpuState<D> {
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Begins an access by the CPU: brings its view up to date for all that devices wrote.
-    /// `FromDevice` is a CPU that reads, `ToDevice` one that writes.
+    /// `FromDevice` is a CPU that reads, `ToDevice` one that writes. A CPU that writes keeps the bytes
+    /// around those, so it also needs what devices wrote.
     ///
     /// Source: Linux 7.2 `dma_buf_begin_cpu_access` and the system heap's exporter, differs: each
-    /// mapping is synced in the part of the direction that it allows, and a bounced copy that
-    /// its device did not write to stays.
+    /// mapping is synced in the part of the direction that it allows, what a device wrote is brought
+    /// in also for a CPU that only writes, and a bounced copy that its device did not write to stays.
     pub fn begin_cpu_access<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, direction: Direction) {
         if direction.device_reads() {
             self.cpu.open_writes = self.cpu.open_writes.saturating_add(1);
         }
+        let direction = match self.cpu.has_unread() {
+            true => Direction::Bidirectional,
+            false => direction,
+        };
         self.sync_all(cx, direction, SyncFor::Cpu, None);
     }
 
@@ -282,7 +296,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let Backing::NonCoherent(dev) = self.spec.backing else {
             return false;
         };
-        let Some(part) = intersect(direction, self.spec.direction) else {
+        let Some(part) = part_of(direction, self.spec.direction, sync) else {
             return false;
         };
         let done = cx.ops.sync_alloc(&self.alloc, part, sync);
@@ -316,12 +330,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             let Some(held) = attachment.held.as_mut() else {
                 continue;
             };
-            let Some(part) = intersect(direction, held.direction) else {
+            let part = match bounced {
+                true => intersect(direction, held.direction),
+                false => part_of(direction, held.direction, sync),
+            };
+            let Some(part) = part.filter(|_| cx.ops.bounces(&held.mapping) == bounced) else {
                 continue;
             };
-            if cx.ops.bounces(&held.mapping) != bounced {
-                continue;
-            }
             if bounced && sync == SyncFor::Cpu && !held.maybe_written {
                 continue;
             }

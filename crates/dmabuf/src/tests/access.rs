@@ -307,6 +307,39 @@ fn reading_with_begin_is_right_and_nothing_is_told() {
     s.end();
 }
 
+/// The camera never reads. Still, what the CPU wrote must leave its cache, or the next sync for a reader
+/// drops it.
+#[test]
+fn what_the_cpu_wrote_stays_in_a_cameras_memory() {
+    for own in [DISPLAY, CAMERA] {
+        let direction = if own == CAMERA { FromDevice } else { ToDevice };
+        let s = set(Backing::NonCoherent(own), direction, CAMERA, FromDevice);
+        for byte in [22, 33] {
+            s.b.sync(s.buf.id(), 2).unwrap();
+            cpu_write(&s.b, s.id, 0, &[byte; 8]);
+            s.b.sync(s.buf.id(), 6).unwrap();
+            s.b.sync(s.buf.id(), 1).unwrap();
+            assert_eq!(s.cpu(), [byte; 8], "{own:?}");
+        }
+        s.end();
+    }
+}
+
+/// As a program that draws into a captured picture: all that it does not draw stays.
+#[test]
+fn a_cpu_that_writes_keeps_the_bytes_around() {
+    let s = set(Backing::NonCoherent(DISPLAY), ToDevice, CAMERA, FromDevice);
+    s.b.hand_to_device(&s.a).unwrap();
+    assert!(s.b.ops().dev_write(CAMERA, s.addr(), &[3; 8]));
+    s.b.take_from_device(&s.a);
+    s.b.sync(s.buf.id(), 2).unwrap();
+    cpu_write(&s.b, s.id, 0, &[9; 4]);
+    s.b.sync(s.buf.id(), 6).unwrap();
+    s.b.sync(s.buf.id(), 1).unwrap();
+    assert_eq!(s.cpu(), [9, 9, 9, 9, 3, 3, 3, 3]);
+    s.end();
+}
+
 #[test]
 fn writing_without_end_is_stale_at_the_device_and_told() {
     let s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);

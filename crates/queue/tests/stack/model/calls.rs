@@ -51,6 +51,7 @@ impl Model {
                     kind,
                     cpu: 0,
                     dev: 0,
+                    unread: false,
                     queue: true,
                     bufs: 0,
                     maps: 0,

@@ -30,7 +30,7 @@ impl Model {
 
     pub(super) fn invalidate(&mut self, mem: u32) {
         let mem = self.mems.get_mut(&mem).unwrap();
-        mem.cpu = mem.dev;
+        (mem.cpu, mem.unread) = (mem.dev, false);
     }
 
     /// Writes as the CPU does.
@@ -54,7 +54,13 @@ impl Model {
 
     /// The CPU is about to look (`WRITES`) or to change (`READS`).
     pub(super) fn for_cpu(&mut self, mem: u32, direction: u8) {
-        let Mem { side, kind, .. } = self.mems[&mem];
+        let Mem {
+            side, kind, unread, ..
+        } = self.mems[&mem];
+        let direction = if unread { READS | WRITES } else { direction };
+        if direction & WRITES != 0 {
+            self.mems.get_mut(&mem).unwrap().unread = false;
+        }
         if kind == Kind::NonCoherent && !self.coherent && direction & device(side) & WRITES != 0 {
             self.invalidate(mem);
         }
@@ -74,16 +80,17 @@ impl Model {
     /// The CPU has changed it, or looked.
     pub(super) fn for_device(&mut self, mem: u32, direction: u8, except: Option<(usize, u32)>) {
         let Mem { side, kind, .. } = self.mems[&mem];
-        if kind == Kind::NonCoherent && !self.coherent && direction & device(side) != 0 {
+        // What the CPU wrote leaves its cache, whatever the device does.
+        let part = |side| direction & (device(side) | READS);
+        if kind == Kind::NonCoherent && !self.coherent && part(side) != 0 {
             self.clean(mem);
         }
         for key in self.attached(mem, except) {
-            let part = direction & device(key.0);
             if self.bounces(key.0, mem) {
-                if part & READS != 0 {
+                if direction & device(key.0) & READS != 0 {
                     self.imports.get_mut(&key).unwrap().slot = self.mems[&mem].cpu;
                 }
-            } else if part != 0 && self.two_views(mem) {
+            } else if part(key.0) != 0 && self.two_views(mem) {
                 self.clean(mem);
             }
         }
@@ -227,6 +234,7 @@ impl Model {
             Holds::Own(mem) if !self.contig(side) => self.for_device(mem, by_cpu(side), None),
             Holds::Own(mem) => {
                 let cached = self.mems[&mem].kind == Kind::NonCoherent && !self.coherent;
+                self.mems.get_mut(&mem).unwrap().unread |= cached && writes;
                 if cached && writes && !skip.contains(HintSkip::FINISH) {
                     self.invalidate(mem);
                 }
@@ -249,6 +257,9 @@ impl Model {
                     let slot = import.slot;
                     self.cpu_writes(mem, slot);
                     self.for_device(mem, READS, Some((side, buf)));
+                } else if writes {
+                    let unread = self.two_views(mem);
+                    self.mems.get_mut(&mem).unwrap().unread |= unread;
                 }
             }
         }

@@ -43,6 +43,8 @@ struct Mem {
     kind: Kind,
     cpu: u32,
     dev: u32,
+    /// A device wrote, and no sync for the CPU followed.
+    unread: bool,
     queue: bool,
     bufs: usize,
     maps: usize,
