@@ -15,6 +15,7 @@
 
 mod api;
 mod ending;
+mod events;
 mod memory;
 mod model;
 mod moves;

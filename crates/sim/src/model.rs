@@ -52,6 +52,8 @@ pub(crate) struct Queue {
     pub(crate) cached: bool,
     pub(crate) buffers: BTreeMap<u32, Buffer>,
     pub(crate) streaming: bool,
+    /// When it began to stream.
+    pub(crate) began_ns: u64,
     pub(crate) last: Option<(u32, i64)>,
     pub(crate) picture: Picture,
     /// A program found nothing there, and has not been woken since.
@@ -70,6 +72,7 @@ impl Queue {
             cached: false,
             buffers: BTreeMap::new(),
             streaming: false,
+            began_ns: 0,
             last: None,
             picture: (0, 0, 0, 0),
             waits: false,

@@ -20,7 +20,9 @@ impl Sim<'_> {
     /// The device has none of a queue's buffers any more.
     pub(crate) fn stop(&mut self, at: At) {
         let Ok(queue) = self.queue(at) else { return };
-        for index in queue.at(Place::Queue) {
+        let mut handed = queue.at(Place::Queue);
+        handed.extend(queue.at(Place::Prepared));
+        for index in handed {
             self.take_back(at, index);
         }
         if let Some(queue) = self.queue_mut(at) {
@@ -29,7 +31,7 @@ impl Sim<'_> {
     }
 
     /// A buffer has left the device's hands.
-    fn take_back(&mut self, (file, queue): At, index: u32) {
+    pub(crate) fn take_back(&mut self, (file, queue): At, index: u32) {
         let node = self.files.get(file).map_or(0, |file| file.node);
         let Ok(of) = self.queue((file, queue)) else {
             return;
@@ -159,15 +161,18 @@ impl Sim<'_> {
         let node = self.files.get(at.0).map_or(0, |file| file.node);
         let queue = self.queue(at)?;
         let output = queue.kind.output;
-        // Prepared memory stays: what the second call names does not matter.
+        // The call that prepares hands the memory over, and it stays: what a second call names does
+        // not matter.
         let was = queue
             .buffers
             .get(&index)
             .filter(|b| b.place == Place::Prepared)
             .cloned();
-        let (memory, buffer) = was.map_or((memory, buffer), |was| (was.memory, was));
-        let mut is_shared = false;
-        if !only && output {
+        let (memory, generation, buffer) = match was {
+            Some(was) => (was.memory, was.generation, was),
+            None => (memory, self.hand_over(memory, output), buffer),
+        };
+        if output {
             let of = self.memories.entry(memory).or_default();
             of.readers.insert(node);
             let content = of.content.filter(|_| of.writers == 0);
@@ -177,17 +182,7 @@ impl Sim<'_> {
                     None => node.unknown = true,
                 }
             }
-        } else if !only {
-            self.written(memory);
-            let of = self.memories.entry(memory).or_default();
-            of.writers += 1;
-            is_shared = of.writers > 1;
         }
-        // Another queue that writes there already may do so last.
-        let generation = match self.memories.get(&memory) {
-            Some(memory) if !is_shared => memory.generation,
-            _ => u64::MAX,
-        };
         let place = if only { Place::Prepared } else { Place::Queue };
         let buffer = Buffer {
             place,
@@ -198,6 +193,21 @@ impl Sim<'_> {
         let queue = self.queue_mut(at);
         queue.map(|queue| queue.buffers.insert(index, buffer));
         Ok(())
+    }
+
+    /// A memory passes to a device. Returns its generation, or one that no memory has where other
+    /// devices that write have it, too: one of them may write last, or its copy be copied back.
+    fn hand_over(&mut self, memory: u64, output: bool) -> u64 {
+        let is_shared = self.memories.get(&memory).is_some_and(|m| m.writers > 0);
+        // Without coherent caches, this writes the CPU's cache back. Bytes that another device has
+        // written meanwhile are gone.
+        let cleans = is_shared && !self.world.machine().profile().coherent;
+        if !output || cleans {
+            self.written(memory);
+        }
+        let of = self.memories.entry(memory).or_default();
+        of.writers += u32::from(!output);
+        if is_shared { u64::MAX } else { of.generation }
     }
 
     pub(crate) fn dequeue(&mut self, at: At, dice: &mut Dice) -> Check {
@@ -268,6 +278,7 @@ impl Sim<'_> {
             return Err(format!("DQBUF: {last:?} after {:?}", (sequence, time)));
         }
         if !output && !is_error {
+            self.check_sequence(at, told)?;
             self.compare(at, &buffer, told)?;
         }
         self.take_back(at, index);
@@ -284,6 +295,22 @@ impl Sim<'_> {
         Ok(())
     }
 
+    /// A stream of the first camera, which has a rate, has had time for all its pictures.
+    fn check_sequence(&self, at: At, told: Told) -> Check {
+        /// The shortest interval of cameras.
+        const INTERVAL_NS: u64 = 1_000_000_000 / 60;
+        let queue = self.queue(at)?;
+        let most = self.now_ns().saturating_sub(queue.began_ns) / INTERVAL_NS + 1;
+        let is_timed = self.files.get(at.0).is_some_and(|file| file.node == 0);
+        if is_timed && u64::from(told.sequence) > most {
+            return Err(format!(
+                "DQBUF: sequence {} of a stream that had time for {most}",
+                told.sequence
+            ));
+        }
+        Ok(())
+    }
+
     /// Compares a captured picture with what it must be.
     fn compare(&mut self, (file, queue): At, buffer: &Buffer, told: Told) -> Check {
         let (width, height, pixel, _) = self.queue((file, queue))?.picture;
@@ -293,6 +320,16 @@ impl Sim<'_> {
         let memory = self.memories.get(&buffer.memory);
         let is_alone = memory.is_some_and(|m| m.generation == buffer.generation && m.writers == 1);
         let len = width * height * 2;
+        let is_camera = self
+            .nodes
+            .get(file.node)
+            .is_some_and(|n| n.name == "camera");
+        if is_camera && pixel == YUYV && told.used != len {
+            return Err(format!(
+                "buffer {}: {} bytes of a picture of {len}",
+                told.index, told.used
+            ));
+        }
         if self.revoked || pixel != YUYV || told.used != len || !is_alone {
             return Ok(());
         }

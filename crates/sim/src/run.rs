@@ -224,11 +224,16 @@ impl<'a> Sim<'a> {
     }
 
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            let time = self.clock.load(Ordering::Relaxed);
-            let own = self.world.own_time().map(|own| own.now_ns);
-            let _ = writeln!(log, "{} {}", own.unwrap_or(time) / 1000, line());
+        let now_ns = self.log.is_some().then(|| self.now_ns());
+        if let (Some(log), Some(now_ns)) = (&mut self.log, now_ns) {
+            let _ = writeln!(log, "{} {}", now_ns / 1000, line());
         }
+    }
+
+    /// The time for devices and programs.
+    pub(crate) fn now_ns(&self) -> u64 {
+        let own = self.world.own_time().map(|own| own.now_ns);
+        own.unwrap_or_else(|| self.clock.load(Ordering::Relaxed))
     }
 
     /// The machine's events end the trace.

@@ -65,6 +65,9 @@ impl Sim<'_> {
                     return Ok(());
                 };
                 let done = self.world.revoke_buffer(id).is_ok();
+                if self.world.has_mapped_revoked() {
+                    return Err(format!("revoked memory {id} is mapped for a device"));
+                }
                 self.disturbed |= done;
                 self.revoked |= done;
                 self.note(|| format!("revoke {id}: {done}"));
@@ -146,7 +149,9 @@ impl Sim<'_> {
                     dead,
                     queues,
                 });
-                Ok(Some(self.files.len() - 1))
+                let file = self.files.len() - 1;
+                self.hear(file)?;
+                Ok(Some(file))
             }
             Err(e) if !present && e.0 == ENODEV => Ok(None),
             Err(e) if self.disturbed && e.0 == ENOMEM => Ok(None),
@@ -412,6 +417,9 @@ impl Sim<'_> {
         match done {
             Ok(_) if is_out => Err(format!("REMOVE_BUFS took buffer {index} from the queue")),
             Ok(_) => {
+                if self.buffers(at).get(&index) == Some(&Place::Prepared) {
+                    self.take_back(at, index);
+                }
                 let queue = self.queue_mut(at);
                 queue.map(|queue| queue.buffers.remove(&index));
                 Ok(())
@@ -425,10 +433,15 @@ impl Sim<'_> {
         let queue = self.queue(at)?;
         let model = queue.model.unwrap_or(Model::Mmap);
         let place = queue.buffers.get(&index).map(|buffer| buffer.place);
+        let size = queue.picture.3;
         let (mut arg, mut plane) = api::buffer(queue.kind, model, index, Source::Own, 0);
         let done = self.ioctl(at.0, VIDIOC_QUERYBUF, (&mut arg, plane.as_mut()), None)?;
         let told = api::told(&arg, plane.as_ref());
         match (done, place) {
+            (Ok(_), Some(_)) if model == Model::Mmap && told.length < size => Err(format!(
+                "QUERYBUF of buffer {index}: length {}, and a picture has {size}",
+                told.length
+            )),
             (Err(errno), Some(_)) => self.expect(at, "QUERYBUF", errno, &[]),
             (Err(errno), None) => self.expect(at, "QUERYBUF", errno, &[EINVAL]),
             (Ok(_), None) => Err(format!("QUERYBUF of buffer {index} that is not there")),
@@ -538,8 +551,11 @@ impl Sim<'_> {
             Ok(_) => {
                 if !on {
                     self.stop(at);
-                } else if let Some(queue) = self.queue_mut(at) {
-                    queue.streaming = true;
+                } else {
+                    let now_ns = self.now_ns();
+                    if let Some(queue) = self.queue_mut(at).filter(|queue| !queue.streaming) {
+                        (queue.streaming, queue.began_ns) = (true, now_ns);
+                    }
                 }
                 Ok(true)
             }

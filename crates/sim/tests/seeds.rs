@@ -6,10 +6,15 @@ use vb3_sim::{Plan, simulate};
 fn what_must_hold_does_for_each_seed() {
     let (mut cycles, mut pictures, mut faults) = (0, 0, 0);
     // In 783, two queues write to one memory. In 784, a program writes more than a buffer holds, while a
-    // camera has it. In 2819, a queue without buffers belongs to another program. In the others, a
-    // fault stops the first use of a queue's own memory: QBUF in 185 (placed lazily), 527 (vmalloc) and
-    // 957 (scattered), mmap in 216.
-    for seed in (0..100).chain([185, 216, 527, 783, 784, 957, 2819]) {
+    // camera has it. In 2819, a queue without buffers belongs to another program. In 4672, 9548 and 9584, a
+    // driver writes by the CPU to memory of a camera without coherent caches. In 5410, a queue passes
+    // memory to its device while another device writes there. In 13661, a prepared buffer shares
+    // memory with a captured one, and its copy is copied back. In the others, a fault stops the first
+    // use of a queue's own memory: QBUF in 185 (placed lazily), 527 and 957 (scattered), mmap in 216.
+    let more = [
+        185, 216, 527, 783, 784, 957, 2819, 4672, 5410, 9548, 9584, 13661,
+    ];
+    for seed in (0..100).chain(more) {
         let plan = Plan::of(seed);
         let outcome = simulate(&plan, false);
         assert_eq!(outcome.failure, None, "{plan}");

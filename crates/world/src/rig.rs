@@ -1,6 +1,8 @@
 //! Functions for a simulation of the whole stack.
 
 use crate::World;
+use crate::memory::Shared;
+use vb3_dmabuf::HolderKind;
 use vb3_machine::Machine;
 use vb3_report::Held;
 
@@ -13,7 +15,7 @@ pub struct LeftOver {
     pub machine: vb3_machine::Held,
     /// Memories of buffers.
     pub memories: u64,
-    /// Fences that have begun and not ended.
+    /// Fences that have begun and not ended, or ended more than once.
     pub fences: u64,
     /// As the mapping layer counts it.
     pub mapper: vb3_dma::Live,
@@ -66,6 +68,20 @@ impl World {
         self.revoke_by_name(number, None)
     }
 
+    /// Returns whether a device has memory mapped that was revoked and is not quarantined.
+    #[must_use]
+    pub fn has_mapped_revoked(&self) -> bool {
+        let buffers = self.memory.buffers();
+        let is_mapped = |memory: &Shared| {
+            let mut kinds = memory.holders().map(|holder| holder.kind);
+            memory.is_revoked()
+                && !memory.is_quarantined()
+                && kinds.any(|kind| matches!(kind, HolderKind::Mapped(_)))
+        };
+        let mut all = buffers.memories();
+        all.any(|id| buffers.inspect(id, is_mapped) == Some(true))
+    }
+
     /// Returns what is held, once the last program is gone.
     pub fn left_over(&mut self) -> LeftOver {
         let held = Held {
@@ -80,7 +96,7 @@ impl World {
                 ..self.machine().held()
             },
             memories: self.memory.buffers().memories().count() as u64,
-            fences: counts.begun.saturating_sub(counts.ended),
+            fences: counts.begun.abs_diff(counts.ended),
             mapper: self.memory.ops().live(),
         }
     }
