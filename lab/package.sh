@@ -28,5 +28,6 @@ fill postinst DEBIAN/postinst
 fill prerm DEBIAN/prerm
 chmod 755 "$tree/DEBIAN/postinst" "$tree/DEBIAN/prerm"
 fill dkms.conf "$source/dkms.conf"
+cp "$sources/kernel/package/build.sh" "$tree/$source/"
 cp "$sources/kernel/LICENSE" "$tree/$docs/copyright"
 dpkg-deb --root-owner-group -Zxz -b "$tree" "$out"

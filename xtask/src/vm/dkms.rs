@@ -91,7 +91,7 @@ pub(crate) fn test(lab: &Lab, arch: Arch) -> Result<()> {
             "installing and removing the packages of {} in the build root",
             arch.name()
         ),
-        600,
+        1200,
         &format!("package-test-{}", arch.name()),
         &words,
     )
