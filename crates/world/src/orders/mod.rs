@@ -3,12 +3,14 @@
 pub(crate) mod events;
 mod job;
 mod parse;
+#[cfg(test)]
+pub(crate) mod schema;
 mod shown;
 mod sources;
 
-use crate::World;
 use crate::control::{ClientId, Control};
 use crate::script::{Action, Step, When};
+use crate::{TURN_NS, World};
 use events::{EventKind, Subscription, main_flow};
 use job::Job;
 use parse::{Order, Refused, Request, VERSION};
@@ -17,7 +19,7 @@ use shown::PictureFile;
 use std::os::fd::BorrowedFd;
 use vb3_devices::source::NextSource;
 
-/// Orders of one client that a tick carries out. Others come in the next.
+/// Most orders of one client that a tick carries out. Others come in the next.
 const MAX_ROUNDS: usize = 16;
 
 /// Fields of an answer.
@@ -123,7 +125,12 @@ impl World {
     }
 
     fn serve_clients(&mut self) {
-        for _ in 0..MAX_ROUNDS {
+        let began = self.clock.real_ns();
+        let has_time = |world: &Self| world.clock.real_ns().saturating_sub(began) < TURN_NS;
+        for round in 0..MAX_ROUNDS {
+            if round > 0 && !self.clock.is_virtual() && !has_time(self) {
+                return;
+            }
             let orders = self.control.as_mut().map(Control::orders);
             let orders = orders.unwrap_or_default();
             for (client, order) in &orders {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::Control;
+use crate::orders::schema::check;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -32,14 +33,28 @@ impl Client {
     fn line(&mut self) -> Option<Value> {
         let mut line = String::new();
         match self.lines.read_line(&mut line) {
-            Ok(_) => Some(serde_json::from_str(&line).unwrap()),
+            Ok(_) => {
+                let line = serde_json::from_str(&line).unwrap();
+                let is_event = Value::get(&line, "event").is_some();
+                check(&line, if is_event { "event" } else { "answer" }).unwrap();
+                Some(line)
+            }
             Err(_) => None,
         }
     }
 
     fn ask(&mut self, bench: &mut Bench, order: &Value) -> Value {
         self.send(order);
-        self.answer(bench)
+        let answer = self.answer(bench);
+        if answer["ok"] == true {
+            check(order, "order").unwrap();
+            check(
+                &answer,
+                &format!("answer.{}", order["do"].as_str().unwrap()),
+            )
+            .unwrap();
+        }
+        answer
     }
 
     /// Ticks until the next line comes.
@@ -58,10 +73,16 @@ impl Client {
 /// A run with a socket.
 fn controlled(specs: &[&str]) -> (Bench, tempfile::TempDir) {
     let mut bench = Bench::new("pc", specs);
+    let dir = control(&mut bench);
+    (bench, dir)
+}
+
+/// Opens the run's socket.
+fn control(bench: &mut Bench) -> tempfile::TempDir {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let control = Control::open_at(&dir.path().join("socket")).unwrap();
     bench.world.set_control(control);
-    (bench, dir)
+    dir
 }
 
 /// Writes one byte all over a buffer of a display.
@@ -157,6 +178,30 @@ fn a_picture_in_a_reused_buffer_is_the_next() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("before the stream begins"), "{message}");
     bench.close_all(&[display]);
+}
+
+#[test]
+fn answers_have_the_fields_of_the_schema() {
+    let mut bench = Bench::new("pc", &[DISPLAY, "camera,size=16x8"]);
+    bench.world.set_pace(crate::Pace::Virtual);
+    let dir = control(&mut bench);
+    let mut client = Client::new(&mut bench);
+    let camera = bench.open(1);
+    bench.reqbufs(camera, CAPTURE, MMAP, 1);
+    bench.ioctl(camera, VIDIOC_QBUF, Bench::buffer(CAPTURE, MMAP, 0));
+    bench.stream(camera, CAPTURE, true);
+    for order in [
+        json!({"do": "state", "id": [1]}),
+        json!({"do": "buffers"}),
+        json!({"do": "set", "device": 1, "control": "brightness", "value": 3}),
+        json!({"do": "advance", "ns": 1_000_000_000}),
+        json!({"do": "wait", "device": 1, "frame": 0}),
+        json!({"do": "pause", "device": 1}),
+    ] {
+        assert_eq!(client.ask(&mut bench, &order)["ok"], true, "{order}");
+    }
+    bench.close_all(&[camera]);
+    drop(dir);
 }
 
 #[test]
