@@ -50,6 +50,8 @@ const ROOMS: &[Room] = &[
     // Reports and traces of a run; knows no devices.
     room("vb3-report", &["vb3-host", "vb3-v4l2"], false),
     room("vb3-intercept", &["vb3-host"], true),
+    // A client of a run's socket, for tests of other projects; depends on nothing of ours.
+    room("vb3-control", &[], false),
     // Assembles a run; knows no seccomp and no command line.
     room(
         "vb3-world",
@@ -88,6 +90,7 @@ const ROOMS: &[Room] = &[
             "vb3-avcodec",
             "vb3-board",
             "vb3-codec",
+            "vb3-control",
             "vb3-devices",
             "vb3-dma",
             "vb3-host",
@@ -112,6 +115,7 @@ const LIBRARIES: &[(&str, bool)] = &[
     ("vb3-machine", false),
     ("vb3-host", false),
     ("vb3-board", false),
+    ("vb3-control", false),
 ];
 
 /// The packages of [`LIBRARIES`].

@@ -405,6 +405,28 @@ pub enum CtlOrder {
         #[arg(value_parser = duration)]
         time: u64,
     },
+    /// Describe the picture that a display showed last, and write it to a file
+    ///
+    /// From the first such command on, the display keeps each picture that it shows. Before, the
+    /// picture is read from its buffer, which the program may be filling again.
+    Shown {
+        /// The display: /dev/videoN, videoN or N
+        device: String,
+        /// The file: PNG if its name ends with .png, else the picture's bytes
+        file: Option<PathBuf>,
+    },
+    /// Print events until the run ends
+    Watch {
+        /// Kinds of events [default: all]
+        #[arg(value_parser = ["frame", "open", "start", "refusal"])]
+        events: Vec<String>,
+        /// Only of this device: /dev/videoN, videoN or N
+        #[arg(long)]
+        device: Option<String>,
+        /// End after this many events
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+    },
     /// List the buffers with their memory and holders: queues, devices, and mappings and
     /// descriptors of processes
     Buffers,

@@ -1,19 +1,14 @@
 //! `vb3 ctl`: sends an order to a run's socket and prints the answer.
 
 use crate::cli::{CtlArgs, CtlOrder};
-use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::{Value, json};
-use std::io::{self, BufRead as _, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vb3_control::{Client, EventKind, FileFormat, Order, VARIABLE};
 use vb3_world::Mappings;
 use vb3_world::control::{directory, living};
-
-/// Environment variable with the path of the run's socket, for `vb3 ctl` inside the run.
-pub(crate) const VARIABLE: &str = "VB3_CONTROL";
-/// Maximum time to wait for an answer, except to an order that waits.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Finds the socket of the named run, else of the run around this process, else of the only run.
 fn socket(args: &CtlArgs) -> Result<PathBuf> {
@@ -53,39 +48,72 @@ fn socket(args: &CtlArgs) -> Result<PathBuf> {
 /// There is no such run or device, or the device already has the requested state.
 pub fn send(args: &CtlArgs, out: &mut dyn Write) -> Result<()> {
     let path = socket(args)?;
-    let order = order(&args.order)?;
-    let waits = matches!(args.order, CtlOrder::Wait { .. } | CtlOrder::Advance { .. });
-    let timeout = (!waits).then_some(ANSWER_TIMEOUT);
-    let answer = exchange(&path, &order, timeout)
-        .with_context(|| format!("the run at {} does not answer", path.display()))?;
-    if answer.is_empty() {
-        bail!("the run at {} has ended", path.display());
+    let of_run = |e: vb3_control::Error| match e {
+        vb3_control::Error::Ended => anyhow!("the run at {} has ended", path.display()),
+        e => Error::new(e).context(format!("the run at {}", path.display())),
+    };
+    let mut client = Client::connect(&path).map_err(of_run)?;
+    let answer = client.exchange(&order(&args.order)?).map_err(of_run)?;
+    if let CtlOrder::Watch { count, .. } = args.order
+        && answer.get("error").is_none()
+    {
+        return watch(&mut client, count, args.json, out);
     }
     if args.json {
-        return Ok(out.write_all(answer.as_bytes())?);
+        return Ok(writeln!(out, "{answer}")?);
     }
-    let answer: Value = serde_json::from_str(&answer)
-        .with_context(|| format!("the run at {} answers in another language", path.display()))?;
     if let Some(error) = answer.get("error") {
         return Err(anyhow!("{}", text(error, "message")));
     }
-    if let Some(buffers) = answer.get("buffers").and_then(Value::as_str) {
-        out.write_all(buffers.as_bytes())?;
+    print(&args.order, &answer, out)
+}
+
+/// Prints an answer as text.
+fn print(order: &CtlOrder, answer: &Value, out: &mut dyn Write) -> Result<()> {
+    match order {
+        CtlOrder::Buffers => out.write_all(text(answer, "buffers").as_bytes())?,
+        CtlOrder::List => {
+            let devices = answer.get("devices").and_then(Value::as_array);
+            for device in devices.into_iter().flatten() {
+                let is_plugged = device.get("plugged").and_then(Value::as_bool);
+                let state = match is_plugged {
+                    Some(true) => "plugged",
+                    _ => "unplugged",
+                };
+                let (path, kind) = (text(device, "path"), text(device, "kind"));
+                writeln!(out, "{path} {state} {kind}")?;
+            }
+        }
+        CtlOrder::Shown { .. } => writeln!(out, "{}", words(answer, &["ok"]))?,
+        _ => {}
     }
-    let devices = answer.get("devices").and_then(Value::as_array);
-    for device in devices.into_iter().flatten() {
-        let is_plugged = device.get("plugged").and_then(Value::as_bool);
-        let state = if is_plugged == Some(true) {
-            "plugged"
-        } else {
-            "unplugged"
+    Ok(())
+}
+
+/// Prints events, `count` of them or until the run ends.
+fn watch(
+    client: &mut Client,
+    count: Option<u64>,
+    is_json: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut left = count;
+    while left != Some(0) {
+        let event = match client.next_event_line() {
+            Err(vb3_control::Error::Ended) if count.is_none() => return Ok(()),
+            event => event.context("the run does not send events")?,
         };
-        writeln!(
-            out,
-            "{} {state} {}",
-            text(device, "path"),
-            text(device, "kind")
-        )?;
+        match is_json {
+            true => writeln!(out, "{event}")?,
+            false => writeln!(
+                out,
+                "{} {}",
+                text(&event, "event"),
+                words(&event, &["event"])
+            )?,
+        }
+        out.flush()?;
+        left = left.map(|left| left - 1);
     }
     Ok(())
 }
@@ -94,81 +122,98 @@ fn text<'a>(object: &'a Value, name: &str) -> &'a str {
     object.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Returns the fields as `name=value`, without the `hidden` ones.
+fn words(object: &Value, hidden: &[&str]) -> String {
+    let fields = object.as_object().into_iter().flatten();
+    let fields = fields.filter(|(name, _)| !hidden.contains(&name.as_str()));
+    let words = fields.map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name}={text}"),
+        None => format!("{name}={value}"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Returns an order as the socket's protocol has it.
-fn order(order: &CtlOrder) -> Result<Value> {
+fn order(order: &CtlOrder) -> Result<Order> {
     Ok(match order {
-        CtlOrder::List => json!({"do": "state"}),
-        CtlOrder::Buffers => json!({"do": "buffers"}),
-        CtlOrder::Plug { device } => json!({"do": "plug", "device": device}),
+        CtlOrder::List => Order::state(),
+        CtlOrder::Buffers => Order::buffers(),
+        CtlOrder::Plug { device } => Order::plug(device),
         CtlOrder::Unplug {
             device,
-            revoke,
+            revoke: true,
             mappings,
-        } => {
-            let order = json!({"do": "unplug", "device": device, "revoke": revoke});
-            with_mappings(order, *mappings)
-        }
-        CtlOrder::Revoke { buffer, mappings } => {
-            with_mappings(json!({"do": "revoke", "buffer": buffer}), *mappings)
-        }
+        } => Order::unplug_and_revoke(device, mappings.map(named)),
+        CtlOrder::Unplug { device, .. } => Order::unplug(device),
+        CtlOrder::Revoke { buffer, mappings } => Order::revoke(buffer, mappings.map(named)),
         CtlOrder::Play {
             device,
             source,
             sequence,
         } => {
             let source = match source.as_os_str() == "pattern" {
-                true => source.clone(),
-                false => std::path::absolute(source)
-                    .with_context(|| format!("cannot find {}", source.display()))?,
+                true => "pattern".to_owned(),
+                false => absolute(source)?,
             };
-            let source = source.to_str().context("the file's name is not UTF-8")?;
-            let mut order = json!({"do": "play", "device": device, "source": source});
-            if let Some(sequence) = sequence {
-                order["sequence"] = json!(sequence);
+            match sequence {
+                Some(sequence) => Order::play_at(device, &source, *sequence),
+                None => Order::play(device, &source),
             }
-            order
         }
-        CtlOrder::Pause { device } => json!({"do": "pause", "device": device}),
-        CtlOrder::Resume { device } => json!({"do": "resume", "device": device}),
-        CtlOrder::Signal { device, signal } => {
-            json!({"do": "signal", "device": device, "signal": signal})
-        }
+        CtlOrder::Pause { device } => Order::pause(device),
+        CtlOrder::Resume { device } => Order::resume(device),
+        CtlOrder::Signal { device, signal } => Order::signal(device, signal == "back"),
         CtlOrder::Fail {
             device,
             call,
             errno,
             times,
-        } => {
-            json!({"do": "fail", "device": device, "call": call, "errno": errno, "times": times})
-        }
+        } => Order::fail(device, call, errno, *times),
         CtlOrder::Set {
             device,
             control,
             value,
-        } => json!({"do": "set", "device": device, "control": control, "value": value}),
-        CtlOrder::Wait { device, frame } => {
-            json!({"do": "wait", "device": device, "frame": frame})
+        } => Order::set(device, control, *value),
+        CtlOrder::Wait { device, frame } => Order::wait(device, *frame),
+        CtlOrder::Advance { time } => Order::advance(Duration::from_nanos(*time)),
+        CtlOrder::Shown { device, file: None } => Order::shown(device),
+        CtlOrder::Shown {
+            device,
+            file: Some(file),
+        } => {
+            let is_png = file
+                .extension()
+                .is_some_and(|end| end.eq_ignore_ascii_case("png"));
+            let format = match is_png {
+                true => FileFormat::Png,
+                false => FileFormat::Raw,
+            };
+            Order::save_shown(device, &absolute(file)?, format)
         }
-        CtlOrder::Advance { time } => json!({"do": "advance", "ns": time}),
+        CtlOrder::Watch { events, device, .. } => {
+            let kinds: Vec<_> = events
+                .iter()
+                .filter_map(|name| EventKind::named(name))
+                .collect();
+            let kinds = match kinds.as_slice() {
+                [] => &EventKind::ALL,
+                kinds => kinds,
+            };
+            Order::subscribe(kinds, device.as_deref())
+        }
     })
 }
 
-fn with_mappings(mut order: Value, mappings: Option<Mappings>) -> Value {
-    if let Some(mappings) = mappings {
-        order["mappings"] = json!(match mappings {
-            Mappings::Zero => "zero",
-            Mappings::Fault => "fault",
-        });
-    }
-    order
+fn absolute(file: &Path) -> Result<String> {
+    let path = std::path::absolute(file);
+    let path = path.with_context(|| format!("cannot find {}", file.display()))?;
+    let text = path.to_str().context("the file's name is not UTF-8")?;
+    Ok(text.to_owned())
 }
 
-/// Sends one line and returns the answer's line; an empty one if the run ends before.
-fn exchange(path: &Path, order: &Value, timeout: Option<Duration>) -> io::Result<String> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(timeout)?;
-    stream.write_all(format!("{order}\n").as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(answer)
+const fn named(mappings: Mappings) -> vb3_control::Mappings {
+    match mappings {
+        Mappings::Zero => vb3_control::Mappings::Zero,
+        Mappings::Fault => vb3_control::Mappings::Fault,
+    }
 }

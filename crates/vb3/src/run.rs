@@ -3,7 +3,7 @@
 use crate::cli::{FAILED, RunArgs, RunOptions, STRICT};
 use crate::say::say;
 use crate::target::Target;
-use crate::{codecs, ctl, elements, outputs, scripts};
+use crate::{codecs, elements, outputs, scripts};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -287,7 +287,7 @@ fn supervise(
         program = program.env(name, file);
     }
     if let Some(path) = orders {
-        program = program.env(ctl::VARIABLE, path);
+        program = program.env(vb3_control::VARIABLE, path);
     }
     let options = Options {
         notes: Some(&mut remark),

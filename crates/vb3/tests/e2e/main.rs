@@ -50,6 +50,7 @@ mod storms;
 mod streams;
 mod strict;
 mod surroundings;
+mod swap;
 mod trace;
 mod udev;
 mod userptr;

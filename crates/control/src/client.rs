@@ -1,0 +1,314 @@
+//! A connection to a run's socket.
+
+use crate::answer::{number, text};
+use crate::order::absolute;
+use crate::{Error, Event, EventKind, FileFormat, Mappings, Order, Shown, State, VARIABLE};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long to wait for an answer, except to an order that waits.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most events kept while the client waits for an answer. Further ones count as lost.
+const MAX_EVENTS: usize = 4096;
+
+/// A connection to a run. Every method waits for the run's answer, which comes when programs see the
+/// order's effect.
+///
+/// # Errors
+/// Every order: [`Error::Refused`] with the wrong field and what is allowed; [`Error::Ended`] after the
+/// run's end; [`Error::Socket`] if the socket fails. Use a new client after an error that is no refusal.
+#[derive(Debug)]
+pub struct Client {
+    lines: BufReader<UnixStream>,
+    /// Events that came before an answer.
+    events: VecDeque<Value>,
+    lost: u64,
+}
+
+impl Client {
+    /// Connects to the run around this process.
+    ///
+    /// # Errors
+    /// [`Error::Start`] outside a run; [`Error::Socket`] if the socket cannot be reached.
+    pub fn attach() -> Result<Self, Error> {
+        match std::env::var_os(VARIABLE) {
+            Some(path) => Self::connect(Path::new(&path)),
+            None => Err(Error::Start(format!(
+                "this process is not inside a run: {VARIABLE} is not set"
+            ))),
+        }
+    }
+
+    /// Connects to the run at a socket.
+    ///
+    /// # Errors
+    /// [`Error::Socket`] if the socket cannot be reached.
+    pub fn connect(path: &Path) -> Result<Self, Error> {
+        let stream = UnixStream::connect(path).map_err(Error::Socket)?;
+        Ok(Self {
+            lines: BufReader::new(stream),
+            events: VecDeque::new(),
+            lost: 0,
+        })
+    }
+
+    /// Sends an order and returns the whole answer, also of a refusal.
+    ///
+    /// # Errors
+    /// As every order, without refusals.
+    pub fn exchange(&mut self, order: &Order) -> Result<Value, Error> {
+        let timeout = (!order.waits()).then_some(ANSWER_TIMEOUT);
+        let stream = self.lines.get_mut();
+        stream.set_read_timeout(timeout).map_err(Error::Socket)?;
+        stream.write_all(format!("{order}\n").as_bytes())?;
+        loop {
+            let line = self.line()?;
+            if line.get("event").is_none() {
+                return Ok(line);
+            }
+            if self.events.len() < MAX_EVENTS {
+                self.events.push_back(line);
+            } else {
+                self.lost = self.lost.saturating_add(1);
+            }
+        }
+    }
+
+    /// Sends an order and returns its answer's fields.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn ask(&mut self, order: &Order) -> Result<Value, Error> {
+        let answer = self.exchange(order)?;
+        if answer.get("ok") == Some(&Value::Bool(true)) {
+            return Ok(answer);
+        }
+        match answer.get("error") {
+            Some(error) => Err(Error::Refused {
+                field: text(error, "field")?,
+                message: text(error, "message")?,
+            }),
+            None => Err(Error::Answer(answer.to_string())),
+        }
+    }
+
+    fn line(&mut self) -> Result<Value, Error> {
+        let mut line = String::new();
+        while !line.ends_with('\n') {
+            match self.lines.read_line(&mut line) {
+                Ok(0) => return Err(Error::Ended),
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        serde_json::from_str(&line).map_err(|_| Error::Answer(line))
+    }
+
+    fn done(&mut self, order: &Order) -> Result<(), Error> {
+        self.ask(order).map(drop)
+    }
+
+    /// Returns the run's time and devices.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn state(&mut self) -> Result<State, Error> {
+        State::read(&self.ask(&Order::state())?)
+    }
+
+    /// Returns a text with each buffer and its holders.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn buffers(&mut self) -> Result<String, Error> {
+        text(&self.ask(&Order::buffers())?, "buffers")
+    }
+
+    /// Plugs a device in.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn plug(&mut self, device: &str) -> Result<(), Error> {
+        self.done(&Order::plug(device))
+    }
+
+    /// Unplugs a device.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn unplug(&mut self, device: &str) -> Result<(), Error> {
+        self.done(&Order::unplug(device))
+    }
+
+    /// Unplugs a device and revokes the buffers that it exported. Without `mappings`, they behave as
+    /// `vb3 run --mappings` says.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn unplug_and_revoke(
+        &mut self,
+        device: &str,
+        mappings: Option<Mappings>,
+    ) -> Result<(), Error> {
+        self.done(&Order::unplug_and_revoke(device, mappings))
+    }
+
+    /// Revokes a buffer, by its number in [`buffers`](Self::buffers).
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn revoke(&mut self, buffer: &str, mappings: Option<Mappings>) -> Result<(), Error> {
+        self.done(&Order::revoke(buffer, mappings))
+    }
+
+    /// Lets a camera play a video or picture file, from the file's first picture.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn play(&mut self, device: &str, file: impl AsRef<Path>) -> Result<(), Error> {
+        let file = absolute(file.as_ref())?;
+        self.done(&Order::play(device, &file))
+    }
+
+    /// Lets a camera play a file from the stream's frame of this number on.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn play_at(
+        &mut self,
+        device: &str,
+        file: impl AsRef<Path>,
+        sequence: u32,
+    ) -> Result<(), Error> {
+        let file = absolute(file.as_ref())?;
+        self.done(&Order::play_at(device, &file, sequence))
+    }
+
+    /// Lets a camera play the test pattern.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn play_pattern(&mut self, device: &str) -> Result<(), Error> {
+        self.done(&Order::play(device, "pattern"))
+    }
+
+    /// Freezes a camera's picture; frames still arrive.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn pause(&mut self, device: &str) -> Result<(), Error> {
+        self.done(&Order::pause(device))
+    }
+
+    /// Lets a camera's picture move again.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn resume(&mut self, device: &str) -> Result<(), Error> {
+        self.done(&Order::resume(device))
+    }
+
+    /// Takes a camera's signal (`false`), or gives it back.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn signal(&mut self, device: &str, is_present: bool) -> Result<(), Error> {
+        self.done(&Order::signal(device, is_present))
+    }
+
+    /// Lets the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn fail(&mut self, device: &str, call: &str, errno: &str, times: u64) -> Result<(), Error> {
+        self.done(&Order::fail(device, call, errno, times))
+    }
+
+    /// Sets a control. Returns its value after rounding.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn set(&mut self, device: &str, control: &str, value: i64) -> Result<i64, Error> {
+        let answer = self.ask(&Order::set(device, control, value))?;
+        let value = answer.get("value").and_then(Value::as_i64);
+        value.ok_or_else(|| Error::Answer(answer.to_string()))
+    }
+
+    /// Waits until a device has finished a frame of the run, counted from 0. Returns how many it has
+    /// finished.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn wait_frame(&mut self, device: &str, frame: u64) -> Result<u64, Error> {
+        number(&self.ask(&Order::wait(device, frame))?, "frames")
+    }
+
+    /// Lets a virtual clock pass. Returns its time in nanoseconds.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn advance(&mut self, time: Duration) -> Result<u64, Error> {
+        number(&self.ask(&Order::advance(time))?, "time_ns")
+    }
+
+    /// Describes the picture that a display showed last.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn shown(&mut self, device: &str) -> Result<Shown, Error> {
+        Shown::read(&self.ask(&Order::shown(device))?)
+    }
+
+    /// Writes the picture that a display showed last to a file, and describes it.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn save_shown(
+        &mut self,
+        device: &str,
+        file: impl AsRef<Path>,
+        format: FileFormat,
+    ) -> Result<Shown, Error> {
+        let file = absolute(file.as_ref())?;
+        Shown::read(&self.ask(&Order::save_shown(device, &file, format))?)
+    }
+
+    /// Subscribes to events of these kinds instead of earlier ones, of one device or all.
+    ///
+    /// # Errors
+    /// As every order.
+    pub fn subscribe(&mut self, kinds: &[EventKind], device: Option<&str>) -> Result<(), Error> {
+        self.done(&Order::subscribe(kinds, device))
+    }
+
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    /// As every order, without refusals.
+    pub fn next_event(&mut self) -> Result<Event, Error> {
+        Event::read(&self.next_event_line()?)
+    }
+
+    /// Waits for the next event, as the run sends it.
+    ///
+    /// # Errors
+    /// As every order, without refusals.
+    pub fn next_event_line(&mut self) -> Result<Value, Error> {
+        if let Some(event) = self.events.pop_front() {
+            return Ok(event);
+        }
+        match std::mem::take(&mut self.lost) {
+            0 => {
+                let stream = self.lines.get_mut();
+                stream.set_read_timeout(None).map_err(Error::Socket)?;
+                self.line()
+            }
+            count => Ok(json!({"event": "lost", "count": count})),
+        }
+    }
+}

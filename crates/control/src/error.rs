@@ -1,0 +1,57 @@
+//! Errors of orders and runs.
+
+use std::fmt;
+use std::io;
+
+/// The reason why an order or a run failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The run refused the order.
+    Refused {
+        /// The wrong field; empty if the line is no order.
+        field: String,
+        /// A sentence: the fault and the allowed values.
+        message: String,
+    },
+    /// The run has ended.
+    Ended,
+    /// The run's answer is not one of this protocol.
+    Answer(String),
+    /// The program or `vb3` cannot be started. The message says why.
+    Start(String),
+    /// The socket failed; [`TimedOut`](io::ErrorKind::TimedOut) or
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if no answer came in time.
+    Socket(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { message, .. } => f.write_str(message),
+            Self::Ended => f.write_str("the run has ended"),
+            Self::Answer(line) => write!(f, "the run answers in another language: {line}"),
+            Self::Start(message) => f.write_str(message),
+            Self::Socket(e) => write!(f, "the run does not answer: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Socket(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match e.kind() {
+            BrokenPipe | ConnectionReset => Self::Ended,
+            _ => Self::Socket(e),
+        }
+    }
+}

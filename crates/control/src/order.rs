@@ -1,0 +1,212 @@
+//! Orders, as lines of JSON.
+
+use crate::EventKind;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+/// How mappings of a revoked buffer behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mappings {
+    /// They read as zeroes.
+    Zero,
+    /// They fault (SIGBUS).
+    Fault,
+}
+
+impl Mappings {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Zero => "zero",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// The format of a file with a display's picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// PNG.
+    Png,
+    /// The picture's bytes, without padding.
+    Raw,
+}
+
+/// An order. A device is `/dev/videoN`, `videoN` or N.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order(Map<String, Value>);
+
+impl Order {
+    fn new(verb: &str) -> Self {
+        Self(Map::new()).with("do", verb)
+    }
+
+    fn on(verb: &str, device: &str) -> Self {
+        Self::new(verb).with("device", device)
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(field.to_owned(), value.into());
+        self
+    }
+
+    fn with_mappings(self, mappings: Option<Mappings>) -> Self {
+        match mappings {
+            Some(mappings) => self.with("mappings", mappings.name()),
+            None => self,
+        }
+    }
+
+    /// Answers the run's version, time and devices.
+    #[must_use]
+    pub fn state() -> Self {
+        Self::new("state")
+    }
+
+    /// Answers a text with each buffer and its holders.
+    #[must_use]
+    pub fn buffers() -> Self {
+        Self::new("buffers")
+    }
+
+    /// Plugs a device in.
+    #[must_use]
+    pub fn plug(device: &str) -> Self {
+        Self::on("plug", device)
+    }
+
+    /// Unplugs a device.
+    #[must_use]
+    pub fn unplug(device: &str) -> Self {
+        Self::on("unplug", device)
+    }
+
+    /// Unplugs a device and revokes the buffers that it exported.
+    #[must_use]
+    pub fn unplug_and_revoke(device: &str, mappings: Option<Mappings>) -> Self {
+        Self::unplug(device)
+            .with("revoke", true)
+            .with_mappings(mappings)
+    }
+
+    /// Revokes a buffer, by its number in the list of buffers.
+    #[must_use]
+    pub fn revoke(buffer: &str, mappings: Option<Mappings>) -> Self {
+        Self::new("revoke")
+            .with("buffer", buffer)
+            .with_mappings(mappings)
+    }
+
+    /// Lets a camera play `pattern` or a file, by its absolute path.
+    #[must_use]
+    pub fn play(device: &str, source: &str) -> Self {
+        Self::on("play", device).with("source", source)
+    }
+
+    /// Lets a camera do so from the stream's frame of this number on.
+    #[must_use]
+    pub fn play_at(device: &str, source: &str, sequence: u32) -> Self {
+        Self::play(device, source).with("sequence", sequence)
+    }
+
+    /// Freezes a camera's picture.
+    #[must_use]
+    pub fn pause(device: &str) -> Self {
+        Self::on("pause", device)
+    }
+
+    /// Lets a camera's picture move again.
+    #[must_use]
+    pub fn resume(device: &str) -> Self {
+        Self::on("resume", device)
+    }
+
+    /// Takes a camera's signal, or gives it back.
+    #[must_use]
+    pub fn signal(device: &str, is_present: bool) -> Self {
+        let signal = if is_present { "back" } else { "lost" };
+        Self::on("signal", device).with("signal", signal)
+    }
+
+    /// Lets the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.
+    #[must_use]
+    pub fn fail(device: &str, call: &str, errno: &str, times: u64) -> Self {
+        let order = Self::on("fail", device).with("call", call);
+        order.with("errno", errno).with("times", times)
+    }
+
+    /// Sets a control.
+    #[must_use]
+    pub fn set(device: &str, control: &str, value: i64) -> Self {
+        let order = Self::on("set", device).with("control", control);
+        order.with("value", value)
+    }
+
+    /// Waits until a device has finished a frame of the run, counted from 0.
+    #[must_use]
+    pub fn wait(device: &str, frame: u64) -> Self {
+        Self::on("wait", device).with("frame", frame)
+    }
+
+    /// Lets a virtual clock pass.
+    #[must_use]
+    pub fn advance(time: Duration) -> Self {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self::new("advance").with("ns", ns)
+    }
+
+    /// Describes the picture that a display showed last.
+    #[must_use]
+    pub fn shown(device: &str) -> Self {
+        Self::on("shown", device)
+    }
+
+    /// Also writes it to a file, by its absolute path.
+    #[must_use]
+    pub fn save_shown(device: &str, path: &str, format: FileFormat) -> Self {
+        let format = match format {
+            FileFormat::Png => "png",
+            FileFormat::Raw => "raw",
+        };
+        Self::shown(device)
+            .with("path", path)
+            .with("format", format)
+    }
+
+    /// Sends events of these kinds from now on, of one device or all.
+    #[must_use]
+    pub fn subscribe(kinds: &[EventKind], device: Option<&str>) -> Self {
+        let kinds: Vec<Value> = kinds.iter().map(|kind| kind.name().into()).collect();
+        let order = Self::new("subscribe").with("events", kinds);
+        match device {
+            Some(device) => order.with("device", device),
+            None => order,
+        }
+    }
+
+    /// Returns whether the answer may come after any time.
+    pub(crate) fn waits(&self) -> bool {
+        let verb = self.0.get("do").and_then(Value::as_str);
+        matches!(verb, Some("wait" | "advance" | "shown"))
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = serde_json::to_string(&self.0);
+        f.write_str(&line.map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Returns a file's absolute path as an order has it.
+pub(crate) fn absolute(path: &Path) -> Result<String, crate::Error> {
+    let path = std::path::absolute(path)?;
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| crate::Error::Refused {
+        field: "path".to_owned(),
+        message: format!("{}: the file's name is not UTF-8", path.display()),
+    })
+}
