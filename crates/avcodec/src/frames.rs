@@ -1,4 +1,5 @@
-//! Codecs whose streams have no start codes. A piece is a picture, or several that belong together.
+//! Codecs whose streams have no start codes. A piece of input is one picture, or several that belong
+//! together.
 
 use crate::decoder::Cut;
 use std::collections::VecDeque;
@@ -6,7 +7,7 @@ use std::marker::PhantomData;
 use vb3_codec::Framing;
 use vb3_codec::units::{Key, Unit};
 
-/// Every piece is a unit.
+/// Treats every piece of input as one unit for the decoder.
 #[derive(Default)]
 pub(crate) struct Frames<K> {
     units: VecDeque<Unit>,

@@ -15,7 +15,8 @@ fn kind(unit: &[u8]) -> u8 {
     header.map_or(0, |header| header & 0x1f)
 }
 
-/// Returns the NAL units of a packet with their start codes. The last part begins with the first slice.
+/// Splits a packet into NAL units with their start codes. The first slice and everything after it stay
+/// together as the last part.
 fn units(packet: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut rest = packet;

@@ -49,10 +49,10 @@ impl Board {
         (sum >= MIN_RAM).then_some(sum.min(MAX_RAM) / LARGEST_PAGE * LARGEST_PAGE)
     }
 
-    /// Returns the address where RAM begins: the lowest RAM address in the tree. Without one, it is the
-    /// lowest address that a bus shows its devices at another address.
+    /// Returns the board's first RAM address. If the tree gives none, this is the lowest memory address
+    /// that a bus translates for its devices.
     ///
-    /// A machine's RAM begins at 0.
+    /// The simulated machine's RAM begins at 0.
     #[must_use]
     pub fn ram_start(&self) -> u64 {
         let named = self.memory.iter().map(|range| range.start).min();
@@ -222,7 +222,7 @@ impl Iommu {
 impl Device {
     /// Returns the highest address that it reaches, limited by its mask and its buses' windows.
     ///
-    /// `ram_start` is the board's address of RAM, which begins at 0 on the machine.
+    /// `ram_start` is the board's first RAM address. The result is for a machine whose RAM begins at 0.
     #[must_use]
     pub fn reaches(&self, ram_start: u64) -> u64 {
         // Behind an IOMMU, the windows limit the IOMMU, not the device.
@@ -234,8 +234,8 @@ impl Device {
             .max(MIN_MASK)
     }
 
-    /// Returns the one window that shows memory at other addresses, as far as a SPEC can express it:
-    /// whole pages below the mask.
+    /// Returns the device's window, if it has one window that translates addresses. A SPEC can express
+    /// only whole pages below the mask; for anything else this returns `None`.
     fn window(&self, ram_start: u64) -> Option<Window> {
         let [window] = self.windows.as_slice() else {
             return None;
@@ -337,8 +337,8 @@ impl Device {
     }
 }
 
-/// Adapts a window to a machine whose RAM begins at 0 instead of `ram_start`. A window with equal bus
-/// and memory addresses moves as a whole. Of any other, the part below RAM is dropped.
+/// Adapts a window to a machine whose RAM begins at 0 instead of `ram_start`. A window that does not
+/// translate addresses stays unchanged. From any other window, the part below RAM is dropped.
 fn rebase_window(window: Window, ram_start: u64) -> Window {
     let Window { bus, memory } = window;
     if bus == memory.start {

@@ -33,7 +33,7 @@ pub struct Library {
     pub kinds: Vec<(Kind, String)>,
 }
 
-/// The library name that a program prints if it was built without one.
+/// The name that a program without a library prints instead of the library's.
 const NO_LIBRARY: &str = "none";
 
 impl Library {
@@ -47,7 +47,7 @@ impl Library {
         found.ok_or_else(|| stub(program))
     }
 
-    /// Asks a program; `None` if it was built without a library.
+    /// Asks a program for its codecs. Returns `None` if it was built without a library.
     fn ask_for(program: &Path, timeout: Duration) -> Result<Option<Self>, String> {
         let named = |what: String| format!("{}: {what}", program.display());
         let mut child = Command::new(program)
@@ -159,9 +159,9 @@ impl From<Launch> for Codecs {
 impl Codecs {
     /// Returns this crate's codecs, started by `built_in`, and those of an external program.
     ///
-    /// The variable `VB3_CODEC` names that program. Without it, the first `vb3-codec` with a library is
-    /// used, next to this program or in the search path. The search runs at first use, and takes as
-    /// long as starting a program.
+    /// The variable `VB3_CODEC` names that program. Otherwise this looks for `vb3-codec` next to this
+    /// program, then in the search path, and takes the first one with a library. The search runs at
+    /// first use, and takes as long as starting a program.
     #[must_use]
     pub fn with_program(built_in: Launch) -> Self {
         Self {
@@ -173,7 +173,7 @@ impl Codecs {
     /// Returns the external program's library.
     ///
     /// # Errors
-    /// A sentence that says why there is none.
+    /// A sentence for the user that says why there is none.
     pub fn other(&self) -> Result<&Library, &str> {
         let found = self.other.get_or_init(|| find(std::env::var_os(VARIABLE)));
         found.as_ref().map_err(String::as_str)
@@ -279,8 +279,8 @@ mod tests {
         assert!(silent.contains("no codec"), "{silent}");
     }
 
-    /// Writes a shell script by another process. This process may be forking, and a file that is open
-    /// for writing cannot be executed.
+    /// Writes a shell script from a child process. If this process wrote it, another test's child could
+    /// inherit the open file, and the kernel does not execute a file that is open for writing.
     fn script(program: &Path, body: &str) {
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 700 \"$0\"";
         let mut sh = Command::new("sh");

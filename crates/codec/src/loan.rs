@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 /// Most loans at a time.
 pub const MAX_LOANS: usize = 32;
-/// Stands in a loan without memory, in place of the picture's layout: the picture uses a slot.
+/// Marks a loan without memory. It replaces the picture's layout, and the picture uses a slot.
 pub(crate) const BY_SLOT: u64 = u64::MAX;
-/// Number of words. Larger than the number of loans, so that words are not soon reused.
+/// Number of loans' words. It exceeds the number of loans, so that a word is not reused soon.
 const WORDS: usize = 4 * MAX_LOANS;
 /// Offset of the words in the input's memory.
 const START: usize = MAX_INPUT * MAX_IN_FLIGHT;
@@ -46,7 +46,7 @@ const LIBRARY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval of checks that the worker still exists.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Returns a loan's word in a state. Numbers repeat after 2^30 loans.
+/// Returns the value of a loan's word for a state. Values repeat after 2^30 loans.
 const fn word(number: u64, state: u32) -> u32 {
     // CAST: the lower bits are meant.
     (number as u32) << 2 | state
@@ -79,7 +79,7 @@ pub(crate) fn claim(input: &Shared, number: u64) -> bool {
     })
 }
 
-/// The worker, after the last byte.
+/// Worker: releases a loan after the last byte.
 pub(crate) fn release(input: &Shared, number: u64) {
     if let Some(state) = of(input, number) {
         state.store(word(number, WRITTEN), Ordering::Release);
@@ -186,13 +186,13 @@ pub(crate) fn answer_demand(input: &Shared, demand: u32) {
 /// A plane of samples in lent memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LentPlane<'a> {
-    /// The memory: of fixed size, and used only for this.
+    /// The memory. Its size is fixed, and nothing else uses it.
     pub memory: BorrowedFd<'a>,
     /// Unique number of this memory, never reused.
     pub number: u64,
     /// Length of the memory in bytes.
     pub len: u64,
-    /// The first sample, in bytes.
+    /// Offset of the first sample in bytes.
     pub offset: u64,
     /// Bytes from one row to the next.
     pub stride: u64,
@@ -201,7 +201,7 @@ pub struct LentPlane<'a> {
 /// Memory for one picture.
 #[derive(Clone, Copy, Debug)]
 pub struct Lent<'a> {
-    /// How chroma lies.
+    /// The arrangement of the chroma samples.
     pub chroma: Chroma,
     /// Y, U and V, or Y and UV pairs.
     pub planes: &'a [LentPlane<'a>],

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// `DMA_BUF_MAGIC` of `linux/magic.h`.
 const DMA_BUF_MAGIC: FsWord = 0x444d_4142;
-/// `DMA_BUF_SYNC_RW`, which is also `DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW`.
+/// `DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW`.
 const SYNC_START_RW: u64 = 3;
 /// `DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW`.
 const SYNC_END_RW: u64 = 4 | 3;
@@ -94,7 +94,7 @@ impl Foreign {
         })
     }
 
-    /// Bytes.
+    /// Returns the length of the memory in bytes.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.window.len as u64
@@ -107,8 +107,8 @@ impl Foreign {
 
     /// Announces CPU accesses to the exporter, once for many accesses.
     ///
-    /// The call waits for other devices' work on the buffer. V4L2 importers do not wait for it, so the
-    /// call is omitted while there is any.
+    /// The kernel's call waits until other devices have finished with the buffer. V4L2 importers do not
+    /// wait for them, so this does nothing while other devices work on it.
     fn begin(&self) {
         if self.begun.get() {
             return;

@@ -245,7 +245,7 @@ pub(crate) struct Plane<M: MemOps> {
     pub(crate) dmabuf: Option<M::DmaBuf>,
     /// Device whose constraints apply to the memory.
     pub(crate) device: M::Device,
-    /// How the driver reaches it, while the buffer is prepared.
+    /// The driver's view of the memory, while the buffer is prepared.
     pub(crate) cookie: Option<M::Cookie>,
     pub(crate) location: PlaneLocation,
     pub(crate) length_bytes: u64,
@@ -442,6 +442,6 @@ impl<M: MemOps> Plane<M> {
 pub(crate) struct RequestEntry<M: MemOps> {
     pub(crate) request: RequestId,
     pub(crate) wanted: QueueBuffer<M>,
-    /// Whether the request prepared it, rather than PREPARE_BUF.
+    /// Whether the request prepared the buffer, and not an earlier PREPARE_BUF.
     pub(crate) prepared: bool,
 }

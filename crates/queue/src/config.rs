@@ -71,13 +71,13 @@ pub enum Requests {
     /// Never: a QBUF with a request fails with EBADR.
     #[default]
     None,
-    /// Either by requests or directly, but not both before the stream is ended.
+    /// Allowed. Until streaming stops, programs queue all buffers by requests, or all directly.
     Optional,
     /// Always: a QBUF without a request fails with EBADR.
     Required,
 }
 
-/// Smallest limit that a queue may set on its number of buffers, and the default limit.
+/// Default and minimum of [`Config::max_num_buffers`].
 pub(crate) const MIN_MAX_BUFFERS: u32 = 32;
 
 /// The settings of a queue.
@@ -91,7 +91,7 @@ pub struct Config<Dev> {
     pub alloc_devs: [Option<Dev>; MAX_PLANES],
     /// Direction of the data.
     pub queue_type: QueueType,
-    /// Whether the device also reads what it has captured, or writes to what it is given.
+    /// Whether the device also reads CAPTURE buffers, or also writes to OUTPUT buffers.
     pub bidirectional: bool,
     /// The I/O modes that the queue offers.
     pub io_modes: IoModes,
@@ -122,11 +122,11 @@ pub struct Config<Dev> {
     pub fileio_write_immediately: bool,
     /// Base-2 logarithm of the page size in bytes, 12 to 16; mmap cookies count pages.
     pub page_shift: u32,
-    /// Maximum length of a plane in bytes; longer ones are not tried.
+    /// Maximum length of a plane in bytes. Longer planes are refused without an allocation.
     pub max_plane_bytes: u64,
-    /// Whether a call makes either all requested buffers (as far as the queue has places), each
-    /// placed where its device reaches it, or none (ENOMEM). Without it, a call makes as many as
-    /// fit in memory, as vb2 does. vb2 has no such setting.
+    /// Whether a call makes all requested buffers or none (ENOMEM). All are placed where their
+    /// device reaches them. The queue's maximum number of buffers still limits a call. If false, a
+    /// call makes as many as fit in memory, as vb2 does. vb2 has no such setting.
     pub admission: bool,
 }
 
@@ -161,7 +161,6 @@ impl<Dev> Config<Dev> {
     ///
     /// Source: Linux 7.2 `vb2_core_queue_init`, differs: this also checks the limits of mmap
     /// cookies.
-    /// here too.
     pub(crate) fn checked(mut self) -> Result<Self, ConfigError> {
         if self.max_num_buffers == 0 {
             self.max_num_buffers = MIN_MAX_BUFFERS;
@@ -246,7 +245,7 @@ pub enum ConfigError {
     MaxBuffers {
         /// The value given.
         max: u32,
-        /// Least value.
+        /// Smallest value.
         least: u32,
         /// Largest value.
         most: u32,

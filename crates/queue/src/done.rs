@@ -16,8 +16,8 @@ impl<M: MemOps> Session<'_, M> {
     /// Does not sleep.
     ///
     /// # Errors
-    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue,
-    /// where it counts as dropped. This queue only counts the stale token.
+    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue. The
+    /// other queue then treats it as dropped. This queue only counts stale tokens.
     pub fn complete(
         &mut self,
         token: Active<M::Cookie>,

@@ -1,10 +1,10 @@
-//! Who holds memory.
+//! The processes that hold memory.
 
 use std::collections::BTreeSet;
 use vb3_dmabuf::{MemoryId, Vma};
 use vb3_machine::Device;
 
-/// Most processes named per file that they have mapped.
+/// Maximum number of processes that are recorded as mapping one file.
 pub(super) const MAX_MAPPERS: usize = 64;
 
 /// How a process holds memory.

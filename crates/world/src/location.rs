@@ -7,13 +7,13 @@ use vb3_host::BusDevice;
 /// A device on the platform bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Platform {
-    /// Its name there.
+    /// Its name on the bus.
     pub(super) name: String,
     /// `bus_info` of QUERYCAP.
     bus_info: String,
 }
 
-/// Where a node's device stands.
+/// The bus of a node's device, and its place there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Location {
     /// On the platform bus.
@@ -23,7 +23,7 @@ pub(super) enum Location {
 }
 
 impl Location {
-    /// Returns the location of a run's device, by its node's number.
+    /// Makes the location of the device with this node number.
     pub(super) fn new(spec: &DeviceSpec, number: u32) -> Self {
         let name = format!("vb3-{number:03}");
         match (spec.usb_id(), spec.graph()) {

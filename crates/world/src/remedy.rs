@@ -17,11 +17,11 @@ use vb3_v4l2::VideoDriver as _;
 
 /// Linux's name of the heap of pages.
 pub(super) const SYSTEM_HEAP: &str = "system";
-/// Linux's name of the heap of the contiguous area, if the command line or a device tree set up the
-/// area.
+/// Linux's name of the heap of the contiguous area. Linux uses it if the command line or a device tree
+/// set up the area.
 pub(super) const CMA_HEAP: &str = "default_cma_region";
 
-/// Constraints that other memory could have met.
+/// Constraints that a buffer in other memory could have met.
 const MET_ELSEWHERE: [Constraint; 15] = [
     Constraint::Alignment,
     Constraint::Boundary,
@@ -144,8 +144,8 @@ fn pins(attached: &[(Device, bool)], users: &[&Node]) -> Vec<String> {
     users.into_iter().map(name).collect()
 }
 
-/// Requests as many buffers like the refused one as its queue has planes, with the line length of
-/// its current picture.
+/// Describes the memory that the importing queue needs: a piece of the refused length for each plane of
+/// each buffer, with the line length of the current picture.
 fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
     let mut request = Request {
         len_bytes,
@@ -205,7 +205,7 @@ fn views(places: &[Place]) -> Vec<Heap<'_>> {
     places.iter().map(Place::view).collect()
 }
 
-/// Returns the machine's heaps without devices' own memory.
+/// Returns the heaps of the machine's RAM. Devices' own memory is not among them.
 fn heaps(machine: &Machine) -> Vec<Place> {
     let free = machine.free_memory();
     let profile = machine.profile();
@@ -235,7 +235,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
     heaps
 }
 
-/// Returns the memory that each device allocates itself, without devices' own memory.
+/// Returns the memory that each device's buffers come from; nothing if devices have their own memory.
 fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &Request) -> Vec<Place> {
     let nodes = nodes.iter().filter(|_| machine.profile().sram == 0);
     nodes

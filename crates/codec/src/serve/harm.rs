@@ -6,11 +6,12 @@ use crate::slots::Layout;
 use crate::wire::{Message, Op};
 use std::sync::mpsc::{Sender, channel};
 
-/// Does what its input names: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`, `escape`, `format`,
-/// `hold`.
+/// A codec that reads its fault from the input: `abort`, `exit`, `hang`, `memory`, `nonsense`, `lie`,
+/// `escape`, `format` or `hold`.
 pub(super) struct Harm;
 
-/// Exits with a status of one bit for each escape that worked, after a 1.
+/// Tries to leave the sandbox in five ways. The exit status has a leading 1, then one bit for each way
+/// that worked.
 fn escape() -> ! {
     let parent = rustix::process::getppid();
     let freed = [
@@ -26,7 +27,8 @@ fn escape() -> ! {
     std::process::exit(code)
 }
 
-/// Starts a thread at set-up, which misbehaves on input. `thread` reports that there is none.
+/// A codec that starts a thread at set-up. The thread tries to leave the sandbox at the first input. If
+/// no thread could be started, inputs are reported as corrupt.
 #[derive(Default)]
 pub(super) struct InThread(Option<Sender<()>>);
 

@@ -6,13 +6,13 @@ use vb3_v4l2::pixfmt::{ColorModel, Sample};
 
 /// Values of the picture controls. The default changes no byte.
 ///
-/// On luma `y` and chroma `u`, `v`, in this order, all divisions rounding down:
+/// They change luma `y` and chroma `u`, `v` in this order. All divisions round down.
 ///
-/// - gain `g`: `y = 16 + (y - 16) * g / 64`; `u - 128` and `v - 128` are scaled alike, below;
+/// - gain `g`: `y = 16 + (y - 16) * g / 64`;
 /// - contrast `c`: `y = 126 + (y - 126) * c / 128` (126 is middle grey);
 /// - brightness `b`: `y = y + b - 128`;
-/// - hue `h` turns the vector (`u - 128`, `v - 128`) by `h * 180 / 128` degrees, saturation `s`
-///   scales it by `s / 128` and gain by `g / 64`;
+/// - hue `h` turns the vector (`u - 128`, `v - 128`) by `h * 180 / 128` degrees. Then saturation `s`
+///   and gain `g` scale it, by `s / 128` and `g / 64`;
 /// - each result is clamped to a byte.
 ///
 /// RGB24 pictures go through [`Rgb::to_yuv`] and back when any of these is off its default.
@@ -28,9 +28,9 @@ pub struct Picture {
     pub hue: i8,
     /// 0 to 255, neutral at 64.
     pub gain: u8,
-    /// Left and right exchanged.
+    /// Whether left and right are exchanged.
     pub hflip: bool,
-    /// Top and bottom exchanged.
+    /// Whether top and bottom are exchanged.
     pub vflip: bool,
 }
 

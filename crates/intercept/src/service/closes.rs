@@ -32,7 +32,8 @@ fn numbers_of(n: &Notif) -> Option<Numbers> {
 }
 
 impl Supervisor<'_> {
-    /// Gives a program a copy at a number, and closes the file there. That close may ask a file system.
+    /// Gives a program a copy at a number, and closes the file that was there. This may block, since a
+    /// close may call a file system.
     pub(crate) fn install_copy(
         &self,
         n: &Notif,
@@ -46,8 +47,9 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Finds the files in epoll sets that a call ends, without the lock. It searches all descriptors of
-    /// all programs. The kernel keeps a file in its sets while any descriptor of it exists.
+    /// Finds the files in epoll sets whose last descriptor a call closes. The kernel keeps a file in its
+    /// sets while any descriptor of it exists, so this searches the descriptors of all programs. The
+    /// search runs without the lock.
     pub(crate) fn look_for_holders(&self, may: &mut MayBlock, n: &Notif) {
         let Some((first, last)) = numbers_of(n) else {
             return;
@@ -139,9 +141,9 @@ impl Server<'_> {
         })
     }
 
-    /// Gives a copy of a kept number the next kept one, even if lower numbers from `from` on are free,
-    /// so that the supervisor sees all calls on it. Returns `None` if no kept number is free, or if a
-    /// standard descriptor is closed: then the copy should replace it.
+    /// Gives a copy of a kept number the next kept number, so that the supervisor sees all calls on it.
+    /// Free numbers from `from` on that are lower do not matter. Returns `None` if no kept number is
+    /// free, or if a standard descriptor is closed, which the copy is meant to replace.
     fn copy_to_kept(&self, n: &Notif, from: u32, cloexec: bool) -> Option<Verdict> {
         let call = Call::new(&self.host, n);
         let thread = call.thread().ok()?;
@@ -248,8 +250,8 @@ impl Server<'_> {
             .close(n.tid, numbers, task, ends.unwrap_or_default());
     }
 
-    /// Restores entries that were removed for closes that are over but did not end the file. A
-    /// descriptor of it was in transit between processes.
+    /// Restores entries of epoll sets that were removed before a close, if the close is over and the file
+    /// still exists. A descriptor in transit between processes keeps it.
     pub(crate) fn after_close(&mut self, tid: Option<u32>) {
         if !self.table.is_changing() {
             return;
