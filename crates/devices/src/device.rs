@@ -292,6 +292,10 @@ impl<C: 'static> VideoDriver for Device<C> {
         self.inner.stored_as(code)
     }
 
+    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
+        self.inner.take_ranges()
+    }
+
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
         self.inner.subdevice()
     }

@@ -89,6 +89,11 @@ pub(crate) trait Engine<C> {
         None
     }
 
+    /// As [`VideoDriver::take_ranges`].
+    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
+        Vec::new()
+    }
+
     /// As [`VideoDriver::subdevice`].
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
         None
@@ -455,6 +460,10 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
 
     fn stored_as(&self, code: u32) -> Option<Option<FourCc>> {
         self.engine.stored_as(code)
+    }
+
+    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
+        self.engine.take_ranges()
     }
 
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {

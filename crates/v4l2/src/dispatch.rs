@@ -169,7 +169,7 @@ where
             Call::SubscribeEvent => self.subscribe(cx.file, arg, cx.now_ns)?,
             Call::UnsubscribeEvent => self.unsubscribe(cx.file, arg)?,
             Call::DequeueEvent => return self.dequeue_event(cx, arg),
-            call => self.subdev_call(cx.file, call, arg)?,
+            call => self.subdev_call(cx.file, call, arg, cx.now_ns)?,
         }
         Ok(Answer::Done)
     }

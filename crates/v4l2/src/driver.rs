@@ -215,6 +215,12 @@ pub trait VideoDriver {
         None
     }
 
+    /// Takes the controls whose ranges or values changed with a format or another control, with their
+    /// values.
+    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
+        Vec::new()
+    }
+
     /// Returns a subdevice's graph, and its index there.
     fn subdevice(&self) -> Option<(&MediaGraph, usize)> {
         None

@@ -1,7 +1,9 @@
 //! Media graphs that programs change: their tables and their state.
 
 mod pipeline;
+mod sensor;
 mod topology;
 
 pub use pipeline::{MediaGraph, Refused, clamp_colors};
+pub use sensor::{Gain, Sensor, SensorMode};
 pub use topology::{EntityNode, EntitySpec, Follows, LinkSpec, PadSpec, Topology};

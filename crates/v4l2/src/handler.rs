@@ -476,6 +476,23 @@ impl Handler {
         Ok(changed)
     }
 
+    /// Changes the range of a control, and its value. Returns whether the value has changed; `None` if
+    /// neither has, or without such a control.
+    ///
+    /// Source: Linux 7.2 `__v4l2_ctrl_modify_range`.
+    pub(crate) fn change_range(&mut self, spec: &ControlSpec, value: i64) -> Option<bool> {
+        let at = self.position(spec.id)?;
+        let control = self.controls.get_mut(at)?;
+        let value = ControlValue::Number(value);
+        let is_new = control.value != value;
+        if !is_new && control.kind == Some(spec.kind) {
+            return None;
+        }
+        control.kind = Some(spec.kind);
+        control.value = value;
+        Some(is_new)
+    }
+
     /// Stores a value that the driver changed by itself. Returns the control if the value is new.
     pub(crate) fn update(&mut self, id: u32, value: ControlValue) -> Option<&Control> {
         let at = self.position(id)?;

@@ -50,7 +50,8 @@ pub use file::FileHandle;
 pub use flow::Flow;
 pub use format::{Colorimetry, Format, Fraction, FrameIntervals, FrameSizes, Planarity};
 pub use graph::{
-    EntityNode, EntitySpec, Follows, LinkSpec, MediaGraph, PadSpec, Refused, Topology, clamp_colors,
+    EntityNode, EntitySpec, Follows, Gain, LinkSpec, MediaGraph, PadSpec, Refused, Sensor,
+    SensorMode, Topology, clamp_colors,
 };
 pub use media::{MEDIA_MAJOR, MediaDevice, MediaFunction};
 pub use pads::{MbusFormat, Pads};

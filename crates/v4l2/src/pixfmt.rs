@@ -85,7 +85,7 @@ pub enum Sample {
 pub struct Component {
     /// The samples of a cell in memory order, line by line.
     pub cell: &'static [&'static [Sample]],
-    /// Columns of the picture that a cell covers: 1 or 2.
+    /// Columns of the picture that a cell covers: 1, 2 or 4.
     pub across: u32,
     /// Lines of the picture that a cell covers: 1 or 2.
     pub down: u32,

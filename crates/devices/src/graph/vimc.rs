@@ -201,6 +201,7 @@ const fn subdevice(
         crop: false,
         controls,
         intervals: &[],
+        sensor: None,
     }
 }
 

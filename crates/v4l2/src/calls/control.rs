@@ -140,8 +140,25 @@ where
                 let flags = sys::V4L2_EVENT_CTRL_CH_FLAGS;
                 self.raise_control((id, flags), now_ns, None);
             }
+            self.change_ranges(now_ns);
         }
         Ok(())
+    }
+
+    /// Takes over ranges and values that the driver changed, and raises their events.
+    pub(crate) fn change_ranges(&mut self, now_ns: u64) {
+        for (spec, value) in self.driver.take_ranges() {
+            let Some(changed) = self.controls.change_range(&spec, value) else {
+                continue;
+            };
+            let value = if changed {
+                sys::V4L2_EVENT_CTRL_CH_VALUE
+            } else {
+                0
+            };
+            let changes = value | sys::V4L2_EVENT_CTRL_CH_RANGE;
+            self.raise_control((spec.id, changes), now_ns, None);
+        }
     }
 
     /// Returns the names of the controls that hold a number, as v4l2-ctl prints them.

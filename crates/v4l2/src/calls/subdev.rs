@@ -10,8 +10,11 @@ use crate::file::FileHandle;
 use crate::pads::{MbusFormat, Pads};
 use crate::request::Call;
 use crate::selection::SelectionTarget;
-use crate::{Colorimetry, Error, Fraction, MediaGraph, Rect, VideoDriver, sys};
+use crate::{Colorimetry, Error, Fraction, MediaGraph, Rect, Sensor, VideoDriver, sys};
 use vb3_plane::MemOps;
+
+/// `V4L2_SEL_TGT_NATIVE_SIZE`, which only sensors have.
+const NATIVE_SIZE: u32 = 3;
 
 /// The format in a `v4l2_subdev_format`.
 const FORMAT: usize = field!(v4l2_subdev_format.format);
@@ -142,16 +145,25 @@ impl Pad<'_> {
 
     fn enum_size(&self, arg: &mut Image<'_>) -> Result<(), Error> {
         self.check_code(arg.u32(field!(v4l2_subdev_frame_size_enum.code)))?;
-        if arg.u32(field!(v4l2_subdev_frame_size_enum.index)) > 0 {
-            return Err(Error::Invalid);
-        }
-        let topology = self.graph.topology();
-        let (width, height) = (topology.width, topology.height);
+        let index = arg.u32(field!(v4l2_subdev_frame_size_enum.index));
+        let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
+        let (width, height) = match self.sensor() {
+            Some(sensor) => {
+                let (width, height) = sensor.modes.get(index).ok_or(Error::Invalid)?.size;
+                ((width, width), (height, height))
+            }
+            None if index > 0 => return Err(Error::Invalid),
+            None => (self.graph.topology().width, self.graph.topology().height),
+        };
         arg.set_u32(field!(v4l2_subdev_frame_size_enum.min_width), width.0);
         arg.set_u32(field!(v4l2_subdev_frame_size_enum.max_width), width.1);
         arg.set_u32(field!(v4l2_subdev_frame_size_enum.min_height), height.0);
         arg.set_u32(field!(v4l2_subdev_frame_size_enum.max_height), height.1);
         Ok(())
+    }
+
+    fn sensor(&self) -> Option<&'static Sensor> {
+        self.graph.entity(self.entity)?.sensor
     }
 
     fn intervals(&self) -> &'static [Fraction] {
@@ -196,9 +208,15 @@ impl Pad<'_> {
     fn rect(&self, target: u32) -> Result<Rect, Error> {
         let bounds = self.pads.formats.first().filter(|_| self.index == 0);
         let bounds = bounds.ok_or(Error::Invalid)?.whole();
-        match SelectionTarget::from_number(target) {
-            Some(SelectionTarget::Crop) => Ok(self.pads.crop),
-            Some(SelectionTarget::CropBounds) => Ok(bounds),
+        match (SelectionTarget::from_number(target), self.sensor()) {
+            (Some(SelectionTarget::Crop), _) => Ok(self.pads.crop),
+            (Some(SelectionTarget::CropBounds), None) => Ok(bounds),
+            (Some(SelectionTarget::CropBounds | SelectionTarget::CropDefault), Some(sensor)) => {
+                Ok(sensor.active)
+            }
+            (None, Some(sensor)) if target == NATIVE_SIZE => {
+                Ok(Rect::whole(sensor.native.0, sensor.native.1))
+            }
             _ => Err(Error::Invalid),
         }
     }
@@ -226,10 +244,8 @@ where
         };
         match call {
             Call::SubdevQueryCap | Call::SubdevGetClientCap | Call::SubdevSetClientCap => true,
-            Call::SubdevGetSelection
-            | Call::SubdevSetSelection
-            | Call::SubdevGetCrop
-            | Call::SubdevSetCrop => spec.crop,
+            Call::SubdevGetSelection | Call::SubdevGetCrop => spec.crop || spec.sensor.is_some(),
+            Call::SubdevSetSelection | Call::SubdevSetCrop => spec.crop,
             Call::SubdevEnumFrameInterval | Call::SubdevGetInterval | Call::SubdevSetInterval => {
                 !spec.intervals.is_empty()
             }
@@ -243,6 +259,7 @@ where
         file: FileHandle,
         call: Call,
         arg: &mut Image<'_>,
+        now_ns: u64,
     ) -> Result<(), Error> {
         let (graph, entity) = self.driver.subdevice().ok_or(Error::NotTty)?;
         let (graph, entity) = (graph.clone(), entity);
@@ -291,7 +308,10 @@ where
         if pad.run(call, arg)? {
             match which {
                 sys::V4L2_SUBDEV_FORMAT_TRY => handle.pads = Some(pad.pads),
-                _ => graph.set_pads(entity, pad.pads)?,
+                _ => {
+                    graph.set_pads(entity, pad.pads)?;
+                    self.change_ranges(now_ns);
+                }
             }
         }
         Ok(())

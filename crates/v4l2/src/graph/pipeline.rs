@@ -193,9 +193,14 @@ impl MediaGraph {
         let specs = self.entity(entity)?.pads;
         let spec = specs.get(pad)?;
         let now = *pads.formats.get(pad)?;
-        let (width, height) = self.topology.nearest_size(wanted.width, wanted.height);
+        let sensor = self.entity(entity).and_then(|spec| spec.sensor);
+        let mode = sensor.and_then(|sensor| sensor.nearest(wanted.width, wanted.height));
+        let (width, height) = match mode {
+            Some(mode) => mode.size,
+            None => self.topology.nearest_size(wanted.width, wanted.height),
+        };
         let format = match spec.follows {
-            Follows::Size => return Some(now),
+            Follows::Size | Follows::Everything => return Some(now),
             Follows::Code => MbusFormat {
                 width,
                 height,
@@ -208,11 +213,14 @@ impl MediaGraph {
                     true => wanted.code,
                     false => spec.code,
                 },
-                color: clamp_colors(wanted.color),
+                color: match mode {
+                    Some(_) => self.topology.default.color,
+                    None => clamp_colors(wanted.color),
+                },
             },
         };
         if spec.follows == Follows::Nothing && pad == 0 {
-            pads.crop = format.whole();
+            pads.crop = mode.map_or_else(|| format.whole(), |mode| mode.crop);
             for (other, spec) in pads.formats.iter_mut().zip(specs) {
                 match spec.follows {
                     Follows::Nothing => {}
@@ -222,7 +230,7 @@ impl MediaGraph {
                             ..format
                         }
                     }
-                    Follows::Code => *other = format,
+                    Follows::Code | Follows::Everything => *other = format,
                 }
             }
         }
@@ -354,7 +362,8 @@ fn initial(topology: &Topology, entity: &EntitySpec) -> Pads {
     };
     Pads {
         formats: entity.pads.iter().map(|pad| format(pad.code)).collect(),
-        crop: topology.default.whole(),
+        crop: (entity.sensor.and_then(|sensor| sensor.modes.first()))
+            .map_or_else(|| topology.default.whole(), |mode| mode.crop),
         interval: (entity.intervals.first().copied()).unwrap_or(Fraction::new(0, 1)),
     }
 }

@@ -1,5 +1,6 @@
 //! Tables that describe the media graph of a device: its entities, pads, links and formats.
 
+use super::sensor::Sensor;
 use crate::pads::MbusFormat;
 use crate::pixfmt::FourCc;
 use crate::{ControlSpec, Fraction};
@@ -75,6 +76,8 @@ pub struct EntitySpec {
     pub controls: &'static [ControlSpec],
     /// Frame intervals that it offers; empty if it has no calls for them.
     pub intervals: &'static [Fraction],
+    /// Its modes and timings, if it is an image sensor with such.
+    pub sensor: Option<&'static Sensor>,
 }
 
 /// A pad of an entity.
@@ -99,6 +102,8 @@ pub enum Follows {
     Size,
     /// All but the size, which pad 0 resets.
     Code,
+    /// All.
+    Everything,
 }
 
 /// A data link of a [`Topology`].

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cid;
 
 #[test]
 fn rounding_at_the_edges_of_numbers() {
@@ -43,4 +44,19 @@ fn invalid_declarations_are_omitted() {
         .map(|n| ControlSpec::boolean(sys::V4L2_CID_USER_BASE | (0x1000 + n), "One", true))
         .collect();
     assert!(Handler::new(&many).controls.len() <= MAX_CONTROLS);
+}
+
+#[test]
+fn a_range_changes_with_its_value() {
+    let spec = |max| ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, max, 1), 100);
+    let mut handler = Handler::new(&[spec(1000)]);
+    assert_eq!(handler.change_range(&spec(1000), 100), None);
+    assert_eq!(handler.change_range(&spec(500), 100), Some(false));
+    assert_eq!(handler.change_range(&spec(50), 50), Some(true));
+    let control = handler.find(cid::EXPOSURE).unwrap();
+    assert_eq!((control.range().max, control.value.number()), (50, 50));
+    let value = control.validate(ControlValue::Number(1000));
+    assert_eq!(value, Ok(ControlValue::Number(50)));
+    let other = ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false);
+    assert_eq!(handler.change_range(&other, 1), None);
 }

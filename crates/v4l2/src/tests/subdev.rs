@@ -3,8 +3,8 @@
 use super::*;
 use crate::bytes::field;
 use crate::{
-    Colorimetry, EntityNode, EntitySpec, Follows, FourCc, Fraction, LinkSpec, MbusFormat,
-    MediaDevice, MediaGraph, PadSpec, Topology, sys,
+    Colorimetry, EntityNode, EntitySpec, Follows, FourCc, Fraction, Gain, LinkSpec, MbusFormat,
+    MediaDevice, MediaGraph, PadSpec, Rect, Sensor, SensorMode, Topology, sys,
 };
 
 const RGB: u32 = 0x100a;
@@ -29,6 +29,7 @@ const fn entity(name: &'static str, node: EntityNode, pads: &'static [PadSpec]) 
         crop: false,
         controls: &[],
         intervals: &[],
+        sensor: None,
     }
 }
 
@@ -265,6 +266,107 @@ fn clients_are_granted_no_streams() {
     assert_eq!(b.call(sys::VIDIOC_SUBDEV_G_CLIENT_CAP, &mut caps), 0);
     assert_eq!(u64::from_ne_bytes(caps), 2);
     b.close();
+}
+
+const fn sensor_mode(size: (u32, u32), left: i32) -> SensorMode {
+    SensorMode {
+        size,
+        crop: Rect {
+            left,
+            top: 4,
+            width: 1000,
+            height: 800,
+        },
+        pixel_rate: 1_000_000,
+        line: 2000,
+        frame: 1000,
+        link: 0,
+    }
+}
+
+/// A sensor with modes, and a receiver whose source pad follows its sink.
+static SENSED: Topology = Topology {
+    entities: &[
+        EntitySpec {
+            sensor: Some(&Sensor {
+                model: "test",
+                native: (1032, 824),
+                active: Rect {
+                    left: 16,
+                    top: 12,
+                    width: 1000,
+                    height: 800,
+                },
+                modes: &[sensor_mode((640, 480), 2), sensor_mode((1000, 800), 16)],
+                longest_line: None,
+                lines: (4, 2000),
+                exposure: (4, 500),
+                margin: 4,
+                gain_codes: (16, 255, 16),
+                gain: Gain::Linear { unit: 16 },
+                digital: None,
+                black: 64,
+                links: &[],
+                patterns: &["Disabled"],
+            }),
+            ..entity(
+                "test 1-0010",
+                EntityNode::Subdevice,
+                &[pad(SOURCE, &[RGB, BGR], RGB, Follows::Nothing)],
+            )
+        },
+        entity(
+            "Receiver",
+            EntityNode::Subdevice,
+            &[
+                pad(SINK, &[RGB, BGR], RGB, Follows::Nothing),
+                pad(SOURCE, &[RGB, BGR], RGB, Follows::Everything),
+            ],
+        ),
+    ],
+    links: &[],
+    ancillary: &[],
+    ..CHAIN
+};
+
+#[test]
+fn a_sensor_has_modes_and_fixed_rectangles() {
+    let graph = MediaGraph::new(&SENSED);
+    let mut b = bench(&graph, SENSOR);
+    let mut size = |index: u32| {
+        let mut arg: [u8; 64] = record(&[(0, index), (8, BGR), (28, TRY)]);
+        let errno = b.call(sys::VIDIOC_SUBDEV_ENUM_FRAME_SIZE, &mut arg);
+        (errno, [12, 16, 20, 24].map(|at| get(&arg, at)))
+    };
+    assert_eq!(size(0), (0, [640, 640, 480, 480]));
+    assert_eq!(size(1), (0, [1000, 1000, 800, 800]));
+    assert_eq!(size(2).0, EINVAL);
+    assert_eq!(b.crop(ACTIVE, 0, None), Ok([2, 4, 1000, 800]));
+    // 640 + 480 are as near to 820 x 640 as 1000 + 800; the first mode wins.
+    for (asked, given, left) in [
+        ((820, 640), (640, 480), 2),
+        ((822, 640), (1000, 800), 16),
+        ((u32::MAX, 0), (1000, 800), 16),
+        ((0, 0), (640, 480), 2),
+    ] {
+        let wanted = Some((asked.0, asked.1, BGR));
+        let set = b.bus_format((ACTIVE, 0), wanted);
+        assert_eq!(set, Ok((given.0, given.1, BGR)), "{asked:?}");
+        assert_eq!(b.crop(ACTIVE, 0, None), Ok([left, 4, 1000, 800]));
+    }
+    for target in [1, 2] {
+        assert_eq!(b.crop(ACTIVE, target, None), Ok([16, 12, 1000, 800]));
+    }
+    assert_eq!(b.crop(ACTIVE, 3, None), Ok([0, 0, 1032, 824]));
+    assert_eq!(b.crop(ACTIVE, 0, Some([0, 0, 64, 64])), Err(ENOTTY));
+    b.close();
+    let mut receiver = bench(&graph, 1);
+    let wide = (322, 242, BGR);
+    assert_eq!(receiver.bus_format((TRY, 0), Some(wide)), Ok(wide));
+    let other = Some((64, 64, RGB));
+    assert_eq!(receiver.bus_format((TRY, 1), other), Ok(wide));
+    assert_eq!(receiver.crop(ACTIVE, 3, None), Err(ENOTTY));
+    receiver.close();
 }
 
 /// Calls SETUP_LINK from entity to entity, by id.

@@ -1,0 +1,116 @@
+//! Tables of image sensors: pixel arrays, modes, timings and ranges of controls.
+
+use crate::selection::Rect;
+
+/// How a sensor's gain code multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gain {
+    /// By `code / unit`.
+    Linear {
+        /// The code of gain 1.
+        unit: u32,
+    },
+    /// By `top / (top - code)`.
+    Inverse {
+        /// One more than the code of infinite gain.
+        top: u32,
+    },
+}
+
+impl Gain {
+    /// Returns the gain of a code, in 1/256.
+    #[must_use]
+    pub fn of(self, code: i64) -> u64 {
+        let code = u64::try_from(code).unwrap_or(0);
+        match self {
+            Self::Linear { unit } => code.saturating_mul(256) / u64::from(unit.max(1)),
+            Self::Inverse { top } => {
+                let top = u64::from(top);
+                top * 256 / top.saturating_sub(code).max(1)
+            }
+        }
+    }
+}
+
+/// A mode of a sensor: a size, the part of the array that it reads, and its timing at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SensorMode {
+    /// Pixels and lines.
+    pub size: (u32, u32),
+    /// The part of the array that it reads.
+    pub crop: Rect,
+    /// Pixels per second.
+    pub pixel_rate: i64,
+    /// Pixels of a line with blanking.
+    pub line: u32,
+    /// Lines of a frame with blanking.
+    pub frame: u32,
+    /// Index of its frequency in [`Sensor::links`].
+    pub link: u32,
+}
+
+/// An image sensor.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sensor {
+    /// Its model.
+    pub model: &'static str,
+    /// Pixels and lines of the whole array.
+    pub native: (u32, u32),
+    /// The part of the array that makes pictures.
+    pub active: Rect,
+    /// Its modes. The first one is set at first.
+    pub modes: &'static [SensorMode],
+    /// Most pixels of a line with blanking; `None` if it is fixed.
+    pub longest_line: Option<u32>,
+    /// Fewest blank lines, and most lines of a frame with them.
+    pub lines: (u32, u32),
+    /// Shortest exposure in lines, and the one at first.
+    pub exposure: (i32, i32),
+    /// Lines of a frame that cannot expose.
+    pub margin: i32,
+    /// Smallest and largest code of the analogue gain, and the one at first.
+    pub gain_codes: (i32, i32, i32),
+    /// What such a code does.
+    pub gain: Gain,
+    /// Largest code of the digital gain, in 1/256; `None` without one.
+    pub digital: Option<i32>,
+    /// Sample of a dark pixel, with ten bits.
+    pub black: u16,
+    /// Frequencies of its link, in Hz.
+    pub links: &'static [i64],
+    /// Test patterns: off first. An empty name is one that it does not make.
+    pub patterns: &'static [&'static str],
+}
+
+impl Sensor {
+    /// Returns the mode whose size is nearest.
+    ///
+    /// Source: Linux 7.2 `v4l2_find_nearest_size`.
+    #[must_use]
+    pub fn nearest(&self, width: u32, height: u32) -> Option<&'static SensorMode> {
+        let modes = self.modes.iter();
+        modes.min_by_key(|mode| {
+            let (w, h) = mode.size;
+            u64::from(w.abs_diff(width)) + u64::from(h.abs_diff(height))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gain;
+
+    #[test]
+    fn gains_follow_their_laws() {
+        let inverse = Gain::Inverse { top: 256 };
+        assert_eq!([0, 128, 232].map(|code| inverse.of(code)), [256, 512, 2730]);
+        let linear = Gain::Linear { unit: 16 };
+        assert_eq!(
+            [16, 32, 1023].map(|code| linear.of(code)),
+            [256, 512, 16368]
+        );
+        // No code divides by zero.
+        assert_eq!((inverse.of(256), inverse.of(i64::MAX)), (65536, 65536));
+        assert_eq!(linear.of(-1), 0);
+    }
+}
