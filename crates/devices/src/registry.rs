@@ -246,6 +246,19 @@ pub(crate) const ROWS: &[Row] = &[
         false,
         |value| bare(value, DeviceKind::Graph(&graph::VIMC)),
     ),
+    row(
+        help(
+            "sensor",
+            graph::MODELS,
+            "a raw image sensor behind Qualcomm's camera receiver (default imx219)",
+        ),
+        true,
+        |value| {
+            let topology = graph::sensor_topology(value);
+            let unknown = Some("sensor= takes imx219 or ov5647");
+            topology.map(DeviceKind::Graph).ok_or(unknown)
+        },
+    ),
 ];
 
 /// Returns a codec's row. Codecs are multi-planar, as most of the kernel's.
@@ -303,8 +316,8 @@ impl DeviceKind {
             Self::Metadata { .. } => "metadata",
             Self::Decoder(kind) | Self::StatelessDecoder(kind) | Self::Encoder(kind) => kind.word(),
             Self::Converter => "convert",
-            Self::Graph(topology) => topology.driver,
-            Self::GraphNode { graph, .. } => graph.topology().driver,
+            Self::Graph(topology) => graph::kind(topology),
+            Self::GraphNode { graph, .. } => graph::kind(graph.topology()),
         }
     }
 
@@ -379,7 +392,11 @@ mod tests {
             assert_eq!((spec.kind.name(), spec.mplane), (name, row.mplane));
             assert!(!spec.pixel_formats().is_empty(), "{name}");
             // Only kinds with documented values accept one.
-            let given = format!("{name}=pattern.y4m").parse::<DeviceSpec>();
+            let value = match name {
+                "sensor" => "ov5647",
+                _ => "pattern.y4m",
+            };
+            let given = format!("{name}={value}").parse::<DeviceSpec>();
             assert_eq!(given.is_ok(), !row.help.values.is_empty(), "{name}");
         }
     }

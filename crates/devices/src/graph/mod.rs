@@ -5,10 +5,13 @@
 //! its pipeline sees, through all entities between them.
 
 mod develop;
+mod scene;
+mod sensor;
 #[cfg(test)]
 mod tests;
 mod vimc;
 
+pub(crate) use sensor::{MODELS, topology as sensor_topology};
 pub(crate) use vimc::VIMC;
 
 use crate::Failure;
@@ -17,11 +20,13 @@ use crate::place::Place;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EBUSY, EINVAL, Surface, Trouble, Way};
-use develop::Chain;
+use scene::Scene;
+use sensor::Setting;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
     Bus, ControlSpec, EntityNode, EntitySpec, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, MediaGraph, PixelFormat, Planarity, Port, Progress, Role, Topology, pixfmt,
+    FrameSizes, MediaGraph, PixelFormat, Planarity, Port, Progress, Role, SensorMode, Topology,
+    pixfmt,
 };
 
 /// Seconds per frame. Linux's vimc makes about 60 frames a second.
@@ -34,6 +39,16 @@ pub(crate) fn formats(topology: &Topology) -> Vec<&'static PixelFormat> {
     let all = topology.pixels.iter();
     all.filter_map(|(fourcc, _)| pixfmt::lookup(*fourcc))
         .collect()
+}
+
+/// Returns the name of a graph's kind in a SPEC.
+pub(crate) fn kind(topology: &Topology) -> &'static str {
+    let has_sensor = (topology.entities.iter()).any(|entity| entity.sensor.is_some());
+    if has_sensor {
+        "sensor"
+    } else {
+        topology.driver
+    }
 }
 
 /// Returns the nodes of a graph: video nodes first, then subdevices.
@@ -92,6 +107,7 @@ pub(crate) struct Video {
     graph: MediaGraph,
     entity: usize,
     pixels: Vec<&'static PixelFormat>,
+    planarity: Planarity,
     format: Format,
 }
 
@@ -107,7 +123,7 @@ impl Video {
 
 impl Formats for Video {
     fn planarity(&self) -> Planarity {
-        Planarity::Single
+        self.planarity
     }
 
     fn pixels(&self) -> &[&'static PixelFormat] {
@@ -182,7 +198,9 @@ pub(crate) struct Entity<C> {
     spec: &'static EntitySpec,
     port: [Port; 1],
     /// The chain that renders frames, while the node streams.
-    chain: Option<Chain>,
+    chain: Option<Scene>,
+    /// A sensor's mode when ranges of controls were taken last.
+    mode: Option<&'static SensorMode>,
     work: Option<Work<C>>,
     picture: Vec<u8>,
 }
@@ -205,6 +223,10 @@ impl<C> GraphNode<C> {
             graph: graph.clone(),
             entity: index,
             pixels: formats(topology),
+            planarity: match spec.mplane {
+                true => Planarity::Multi,
+                false => Planarity::Single,
+            },
             format,
         };
         let engine = Entity {
@@ -216,6 +238,7 @@ impl<C> GraphNode<C> {
                 kind: 2,
             }],
             chain: None,
+            mode: Setting::of(graph, index).map(|setting| setting.reset()),
             work: None,
             picture: Vec::new(),
         };
@@ -287,7 +310,16 @@ impl<C> Engine<C> for Entity<C> {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        self.spec.controls.to_vec()
+        let setting = Setting::of(&self.graph, self.index);
+        setting.map_or_else(|| self.spec.controls.to_vec(), |now| now.controls())
+    }
+
+    fn take_ranges(&mut self) -> Vec<(ControlSpec, i64)> {
+        let Some(setting) = Setting::of(&self.graph, self.index) else {
+            return Vec::new();
+        };
+        let last = self.mode.replace(setting.mode);
+        setting.take_ranges(last.unwrap_or(setting.mode))
     }
 
     fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
@@ -300,7 +332,7 @@ impl<C> Engine<C> for Entity<C> {
             stream.failure = Some(Failure::asked_for(refused.sentence));
             DriverError(refused.errno)
         })?;
-        self.chain = Chain::new(&self.graph, &path);
+        self.chain = Scene::new(&self.graph, &path);
         if self.chain.is_none() {
             self.graph.stop(self.index);
             return Err(EINVAL);
@@ -356,10 +388,14 @@ impl<C> Engine<C> for Entity<C> {
             time_ns: now_ns,
             last: false,
         };
-        stream.due_ns = Some(now_ns.saturating_add(stream.interval_ns()));
         let format = stream.formats.format;
         let size = Size::nearest(format.width, format.height);
         chain.begin(stamp.sequence, &self.graph);
+        let interval_ns = chain.frame_ns().unwrap_or_else(|| stream.interval_ns());
+        // A frame that is a little late does not delay the next ones.
+        let is_late = |due: &u64| now_ns.saturating_sub(*due) < interval_ns;
+        let from_ns = stream.due_ns.filter(is_late).unwrap_or(now_ns);
+        stream.due_ns = Some(from_ns.saturating_add(interval_ns));
         let bytes = pixfmt::lookup(format.fourcc).map(|pixel| crate::picture::bytes(pixel, size));
         self.picture.clear();
         self.picture.reserve(bytes.unwrap_or_default());

@@ -44,6 +44,7 @@ mod scaler;
 mod scripts;
 mod seek;
 mod selftests;
+mod sensor;
 mod stalls;
 mod stateless;
 mod storms;

@@ -1,0 +1,55 @@
+//! Frames for a video node of a graph: processed, or raw.
+
+use super::develop::Chain;
+use super::sensor::Raw;
+use std::ops::Range;
+use vb3_v4l2::MediaGraph;
+
+/// The frames that reach a video node.
+#[derive(Debug)]
+pub(super) enum Scene {
+    /// Through processors.
+    Developed(Chain),
+    /// As the sensor sends them.
+    Raw(Box<Raw>),
+}
+
+impl Scene {
+    /// Returns the scene of a path; `None` for a path without a sensor.
+    pub(super) fn new(graph: &MediaGraph, path: &[usize]) -> Option<Self> {
+        let raw = Raw::new(graph, path).map(|raw| Self::Raw(Box::new(raw)));
+        raw.or_else(|| Chain::new(graph, path).map(Self::Developed))
+    }
+
+    /// Begins frame `sequence`, with the present values of controls.
+    pub(super) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
+        match self {
+            Self::Developed(chain) => chain.begin(sequence, graph),
+            Self::Raw(raw) => raw.begin(sequence, graph),
+        }
+    }
+
+    /// Returns how many samples of the sensor make a pixel.
+    pub(super) const fn samples(&self) -> u32 {
+        match self {
+            Self::Developed(chain) => chain.samples(),
+            Self::Raw(_) => 1,
+        }
+    }
+
+    /// Returns the nanoseconds from this frame to the next, if the sensor decides.
+    pub(super) const fn frame_ns(&self) -> Option<u64> {
+        match self {
+            Self::Developed(_) => None,
+            Self::Raw(raw) => Some(raw.frame_ns),
+        }
+    }
+
+    /// Appends lines of the frame to `out`.
+    pub(super) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
+        match self {
+            Self::Developed(chain) => chain.render(lines, out),
+            Self::Raw(raw) => raw.render(lines, out),
+        }
+    }
+}

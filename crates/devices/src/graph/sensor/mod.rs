@@ -1,0 +1,379 @@
+//! Image sensors behind Qualcomm's camera receiver (CAMSS): topologies, controls and timings.
+//!
+//! Source: Linux 7.2 drivers/media/platform/qcom/camss. Differs: one receiver of each kind; the video
+//! node and the pads have the sensor's format at first.
+
+mod imx219;
+mod ov5647;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+pub(super) use raw::Raw;
+
+use imx219::IMX219;
+use ov5647::OV5647;
+use vb3_v4l2::{
+    Colorimetry, ControlFlags, ControlKind, ControlSpec, EntityNode, EntitySpec, Follows, FourCc,
+    LinkSpec, MbusFormat, MediaGraph, PadSpec, Sensor, SensorMode, Topology, cid, sys,
+};
+
+/// Pixel formats and the bus codes that they store, in the order of Linux.
+const PIXELS: &[(FourCc, &[u32])] = &[
+    (FourCc::SBGGR8, &[sys::MEDIA_BUS_FMT_SBGGR8_1X8]),
+    (FourCc::SGBRG8, &[sys::MEDIA_BUS_FMT_SGBRG8_1X8]),
+    (FourCc::SGRBG8, &[sys::MEDIA_BUS_FMT_SGRBG8_1X8]),
+    (FourCc::SRGGB8, &[sys::MEDIA_BUS_FMT_SRGGB8_1X8]),
+    (FourCc::SBGGR10P, &[sys::MEDIA_BUS_FMT_SBGGR10_1X10]),
+    (FourCc::SGBRG10P, &[sys::MEDIA_BUS_FMT_SGBRG10_1X10]),
+    (FourCc::SGRBG10P, &[sys::MEDIA_BUS_FMT_SGRBG10_1X10]),
+    (FourCc::SRGGB10P, &[sys::MEDIA_BUS_FMT_SRGGB10_1X10]),
+];
+
+/// Codes that the receiver passes on.
+const RAW: &[u32] = &{
+    let mut codes = [0; PIXELS.len()];
+    let mut index = 0;
+    while index < codes.len() {
+        codes[index] = PIXELS[index].1[0];
+        index += 1;
+    }
+    codes
+};
+
+const ENABLED: u32 = sys::MEDIA_LNK_FL_ENABLED;
+const FIXED: u32 = ENABLED | sys::MEDIA_LNK_FL_IMMUTABLE;
+
+/// `V4L2_COLORSPACE_RAW`.
+const RAW_COLORS: Colorimetry = Colorimetry {
+    colorspace: 11,
+    xfer_func: 0,
+    ycbcr_enc: 0,
+    quantization: 0,
+};
+
+const fn pad(flags: u32, codes: &'static [u32], code: u32, follows: Follows) -> PadSpec {
+    PadSpec {
+        flags,
+        codes,
+        code,
+        follows,
+    }
+}
+
+const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> EntitySpec {
+    EntitySpec {
+        name,
+        function,
+        node: EntityNode::Subdevice,
+        pads,
+        crop: false,
+        controls: &[],
+        intervals: &[],
+        sensor: None,
+    }
+}
+
+/// Returns the link from a pad to the first pad of another entity.
+const fn link(source: (usize, u16), sink: usize, flags: u32) -> LinkSpec {
+    LinkSpec {
+        source,
+        sink: (sink, 0),
+        flags,
+    }
+}
+
+/// Declares the topology of a sensor behind the receiver.
+macro_rules! behind_receiver {
+    ($topology:ident, $sensor:expr, $name:literal, $codes:expr, $pixel:expr) => {
+        static $topology: Topology = {
+            const CODES: &[u32] = $codes;
+            const SENSOR: &[PadSpec] = &[pad(
+                sys::MEDIA_PAD_FL_SOURCE,
+                CODES,
+                CODES[0],
+                Follows::Nothing,
+            )];
+            const RECEIVER: &[PadSpec] = &[
+                pad(sys::MEDIA_PAD_FL_SINK, RAW, CODES[0], Follows::Nothing),
+                pad(sys::MEDIA_PAD_FL_SOURCE, RAW, CODES[0], Follows::Everything),
+            ];
+            const VIDEO: &[PadSpec] =
+                &[pad(sys::MEDIA_PAD_FL_SINK, &[], $pixel.0, Follows::Nothing)];
+            const FORMATTER: u32 = sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER;
+            Topology {
+                driver: "qcom-camss",
+                model: "Qualcomm Camera Subsystem",
+                bus_info: "platform:ac6a000.camss",
+                device: "ac6a000.camss",
+                entities: &[
+                    subdevice("msm_csiphy0", sys::MEDIA_ENT_F_VID_IF_BRIDGE, RECEIVER),
+                    subdevice("msm_csid0", FORMATTER, RECEIVER),
+                    subdevice("msm_vfe0_rdi0", FORMATTER, RECEIVER),
+                    EntitySpec {
+                        node: EntityNode::Video,
+                        ..subdevice("msm_vfe0_video0", sys::MEDIA_ENT_F_IO_V4L, VIDEO)
+                    },
+                    EntitySpec {
+                        sensor: Some(&$sensor),
+                        ..subdevice($name, sys::MEDIA_ENT_F_CAM_SENSOR, SENSOR)
+                    },
+                ],
+                links: &[
+                    link((0, 1), 1, 0),
+                    link((1, 1), 2, 0),
+                    link((2, 1), 3, FIXED),
+                    link((4, 0), 0, FIXED),
+                ],
+                ancillary: &[],
+                pixels: PIXELS,
+                width: (16, 4096),
+                height: (16, 4096),
+                default: MbusFormat {
+                    width: $sensor.modes[0].size.0,
+                    height: $sensor.modes[0].size.1,
+                    code: CODES[0],
+                    color: RAW_COLORS,
+                },
+            }
+        };
+    };
+}
+
+behind_receiver!(
+    BEHIND_IMX219,
+    IMX219,
+    "imx219 10-0010",
+    &[
+        sys::MEDIA_BUS_FMT_SRGGB10_1X10,
+        sys::MEDIA_BUS_FMT_SRGGB8_1X8
+    ],
+    FourCc::SRGGB10P
+);
+behind_receiver!(
+    BEHIND_OV5647,
+    OV5647,
+    "ov5647 10-0036",
+    &[sys::MEDIA_BUS_FMT_SBGGR10_1X10],
+    FourCc::SBGGR10P
+);
+
+/// The models, as a SPEC's help names them.
+pub(crate) const MODELS: &str = "imx219 or ov5647";
+
+/// Returns the topology of a model; that of the first one for an empty name.
+pub(crate) fn topology(model: &str) -> Option<&'static Topology> {
+    let all = [&BEHIND_IMX219, &BEHIND_OV5647];
+    all.into_iter().find(|topology| {
+        let mut sensors = topology.entities.iter().filter_map(|entity| entity.sensor);
+        model.is_empty() || sensors.any(|sensor| sensor.model == model)
+    })
+}
+
+/// The present state of a sensor.
+pub(super) struct Setting {
+    entity: usize,
+    sensor: &'static Sensor,
+    pub(super) mode: &'static SensorMode,
+    graph: MediaGraph,
+}
+
+/// Returns the nearest 32-bit number.
+fn narrow(value: i64) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+impl Setting {
+    /// Returns the state of an entity; `None` if it is no sensor with modes.
+    pub(super) fn of(graph: &MediaGraph, entity: usize) -> Option<Self> {
+        let sensor = graph.entity(entity)?.sensor?;
+        let format = *graph.pads(entity)?.formats.first()?;
+        Some(Self {
+            entity,
+            sensor,
+            mode: sensor.nearest(format.width, format.height)?,
+            graph: graph.clone(),
+        })
+    }
+
+    fn value(&self, id: u32, default: i64) -> i64 {
+        self.graph.control(self.entity, id).unwrap_or(default)
+    }
+
+    /// Returns the blank lines of the mode at first.
+    fn first_vblank(&self) -> i64 {
+        i64::from(self.mode.frame) - i64::from(self.mode.size.1)
+    }
+
+    fn first_hblank(&self) -> i64 {
+        i64::from(self.mode.line) - i64::from(self.mode.size.0)
+    }
+
+    fn vblank(&self) -> i64 {
+        self.value(cid::VBLANK, self.first_vblank())
+    }
+
+    /// Returns the pixels of a line with blanking.
+    fn line(&self) -> i64 {
+        i64::from(self.mode.size.0) + self.value(cid::HBLANK, self.first_hblank())
+    }
+
+    fn most_exposure(&self) -> i64 {
+        let lines = i64::from(self.mode.size.1) + self.vblank();
+        (lines - i64::from(self.sensor.margin)).max(self.sensor.exposure.0.into())
+    }
+
+    /// Returns the exposure in lines.
+    fn exposure(&self) -> i64 {
+        let lines = self.value(cid::EXPOSURE, self.sensor.exposure.1.into());
+        lines.clamp(self.sensor.exposure.0.into(), self.most_exposure())
+    }
+
+    /// Returns the nanoseconds of so many pixels.
+    fn time_ns(&self, pixels: i64) -> u64 {
+        let ns = i128::from(pixels) * 1_000_000_000 / i128::from(self.mode.pixel_rate.max(1));
+        u64::try_from(ns).unwrap_or(0)
+    }
+
+    /// Returns the nanoseconds of an exposure of so many lines.
+    fn exposure_ns(&self, lines: i64) -> u64 {
+        self.time_ns(lines.saturating_mul(self.line()))
+    }
+
+    /// Returns the nanoseconds from one frame to the next.
+    pub(super) fn frame_ns(&self) -> u64 {
+        let lines = i64::from(self.mode.size.1) + self.vblank();
+        self.time_ns(lines.saturating_mul(self.line())).max(1)
+    }
+
+    /// Returns the gain in 1/256, analogue and digital.
+    fn gain(&self) -> u64 {
+        let code = self.value(cid::ANALOGUE_GAIN, self.sensor.gain_codes.2.into());
+        let digital = self.value(cid::DIGITAL_GAIN, 256);
+        let analogue = self.sensor.gain.of(code);
+        analogue.saturating_mul(u64::try_from(digital).unwrap_or(256)) / 256
+    }
+
+    /// Returns the controls whose ranges follow from the mode and other controls, with their values.
+    fn ranges(&self) -> Vec<(ControlSpec, i64)> {
+        let mode = self.mode;
+        let (width, height) = (i64::from(mode.size.0), i64::from(mode.size.1));
+        let integer = |id, name, (min, max): (i64, i64), default| {
+            let range = (narrow(min), narrow(max), 1);
+            ControlSpec::integer(id, name, range, narrow(default))
+        };
+        let (least, most) = self.sensor.lines;
+        let vertical = (i64::from(least), i64::from(most) - height);
+        let hblank = self.first_hblank();
+        let longest = self.sensor.longest_line;
+        let longest = longest.map_or(hblank, |line| i64::from(line) - width);
+        let fixed = match self.sensor.longest_line {
+            None => ControlFlags::READ_ONLY,
+            Some(_) => ControlFlags::empty(),
+        };
+        let (first, most) = (self.sensor.exposure, self.most_exposure());
+        let rate = ControlKind::Integer64 {
+            min: mode.pixel_rate,
+            max: mode.pixel_rate,
+            step: 1,
+            default: mode.pixel_rate,
+        };
+        let frequency = ControlKind::IntegerMenu {
+            items: self.sensor.links,
+            default: mode.link,
+        };
+        let read_only = |id, name, kind| ControlSpec {
+            id,
+            name,
+            kind,
+            flags: ControlFlags::READ_ONLY,
+            master: None,
+        };
+        vec![
+            (
+                integer(
+                    cid::EXPOSURE,
+                    "Exposure",
+                    (first.0.into(), most),
+                    i64::from(first.1).min(most),
+                ),
+                self.exposure(),
+            ),
+            (
+                integer(
+                    cid::VBLANK,
+                    "Vertical Blanking",
+                    vertical,
+                    self.first_vblank(),
+                ),
+                self.vblank(),
+            ),
+            (
+                integer(
+                    cid::HBLANK,
+                    "Horizontal Blanking",
+                    (hblank, longest),
+                    hblank,
+                )
+                .with(fixed),
+                self.line() - width,
+            ),
+            (
+                read_only(cid::PIXEL_RATE, "Pixel Rate", rate),
+                mode.pixel_rate,
+            ),
+            (
+                read_only(cid::LINK_FREQ, "Link Frequency", frequency),
+                mode.link.into(),
+            ),
+        ]
+    }
+
+    /// Returns all controls.
+    pub(super) fn controls(&self) -> Vec<ControlSpec> {
+        let (least, most, first) = self.sensor.gain_codes;
+        let mut all: Vec<_> = self.ranges().into_iter().map(|(spec, _)| spec).collect();
+        all.extend([
+            ControlSpec::integer(cid::ANALOGUE_GAIN, "Analogue Gain", (least, most, 1), first),
+            ControlSpec::menu(cid::TEST_PATTERN, "Test Pattern", self.sensor.patterns, 0),
+            ControlSpec::menu(
+                cid::CAMERA_ORIENTATION,
+                "Camera Orientation",
+                &["Front", "Back", "External"],
+                1,
+            )
+            .with(ControlFlags::READ_ONLY),
+            ControlSpec::integer(
+                cid::CAMERA_SENSOR_ROTATION,
+                "Camera Sensor Rotation",
+                (0, 0, 1),
+                0,
+            )
+            .with(ControlFlags::READ_ONLY),
+        ]);
+        let digital = self.sensor.digital.map(|most| {
+            ControlSpec::integer(cid::DIGITAL_GAIN, "Digital Gain", (256, most, 1), 256)
+        });
+        all.extend(digital);
+        all
+    }
+
+    /// Sets the values at first. Returns the mode.
+    pub(super) fn reset(&self) -> &'static SensorMode {
+        self.take_ranges(self.mode);
+        self.mode
+    }
+
+    /// Returns the changed controls after a call that may have set another mode than `last`.
+    ///
+    /// A new mode resets blanking; the exposure stays if it fits.
+    pub(super) fn take_ranges(&self, last: &'static SensorMode) -> Vec<(ControlSpec, i64)> {
+        let set = |id, value| self.graph.set_control(self.entity, id, value);
+        if last != self.mode {
+            set(cid::VBLANK, self.first_vblank());
+            set(cid::HBLANK, self.first_hblank());
+        }
+        set(cid::EXPOSURE, self.exposure());
+        self.ranges()
+    }
+}

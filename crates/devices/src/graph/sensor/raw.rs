@@ -1,0 +1,185 @@
+//! Raw frames of a sensor: light, exposure, gain, noise and black level, as a mosaic.
+
+use super::Setting;
+use crate::picture::Size;
+use crate::source::{Pattern, Picture};
+use std::ops::Range;
+use vb3_v4l2::pixfmt::Sample;
+use vb3_v4l2::{MediaGraph, PixelFormat, Sensor, cid, pixfmt};
+
+/// Nanoseconds after which white saturates green with gain 1.
+const WHITE_NS: f64 = 10e6;
+/// How the sensor responds to white light: red, green, blue. Green is strongest, as with most sensors.
+const RESPONSE: [f64; 3] = [0.6, 1.0, 0.75];
+/// Exponent from a picture's samples to light.
+const GAMMA: f64 = 2.2;
+/// Largest sample with ten bits.
+const FULL: u16 = 1023;
+/// Colours of test pattern 1, from left to right.
+const BARS: [[u8; 3]; 8] = [
+    [255, 255, 255],
+    [255, 255, 0],
+    [0, 255, 255],
+    [0, 255, 0],
+    [255, 0, 255],
+    [255, 0, 0],
+    [0, 0, 255],
+    [0, 0, 0],
+];
+
+/// How a video node stores samples of ten bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Storage {
+    /// The upper eight bits.
+    Eight,
+    /// Four samples in five bytes.
+    Packed,
+}
+
+/// A sensor that streams.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    sensor: &'static Sensor,
+    entity: usize,
+    size: Size,
+    cell: &'static [&'static [Sample]],
+    storage: Storage,
+    pattern: Pattern,
+    /// Light by sample of the pattern, 1 for white.
+    light: [f64; 256],
+    /// Raw values by sample of the pattern, for red, green and blue.
+    levels: [[u16; 256]; 3],
+    /// The exposure that was set when the last frame began, in lines. It works in the next frame.
+    exposure: Option<i64>,
+    bars: bool,
+    sequence: u32,
+    /// Nanoseconds from one frame to the next.
+    pub(crate) frame_ns: u64,
+}
+
+/// Returns the raw value of so much light, without noise.
+fn level(light: f64, black: u16) -> u16 {
+    let range = f64::from(FULL - black);
+    // CAST: between 0 and 1023.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is clamped to the range of samples"
+    )]
+    let above = (light * range).clamp(0.0, range) as u16;
+    black + above
+}
+
+/// Returns noise from -3 to 3, and advances the generator.
+const fn noise(state: &mut u32) -> i32 {
+    *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    // CAST: two bits each.
+    (*state >> 30) as i32 + ((*state >> 28) & 3) as i32 - 3
+}
+
+impl Raw {
+    /// Returns the sensor at the start of a path; `None` if there is none.
+    pub(crate) fn new(graph: &MediaGraph, path: &[usize]) -> Option<Self> {
+        let (&entity, &video) = (path.first()?, path.last()?);
+        let setting = Setting::of(graph, entity)?;
+        let node = *graph.pads(video)?.formats.first()?;
+        let pixel: &PixelFormat = pixfmt::lookup(vb3_v4l2::FourCc(node.code))?;
+        let first = pixel.components.first()?;
+        let mut light = [0.0; 256];
+        for (value, light) in (0_u32..).zip(&mut light) {
+            *light = (f64::from(value) / 255.0).powf(GAMMA);
+        }
+        Some(Self {
+            sensor: setting.sensor,
+            entity,
+            size: Size::nearest(node.width, node.height),
+            cell: first.cell,
+            storage: match first.across {
+                4 => Storage::Packed,
+                _ => Storage::Eight,
+            },
+            pattern: Pattern::default(),
+            light,
+            levels: [[0; 256]; 3],
+            exposure: None,
+            bars: false,
+            sequence: 0,
+            frame_ns: setting.frame_ns(),
+        })
+    }
+
+    /// Begins frame `sequence`. A new gain works in it, a new exposure in the next one.
+    pub(crate) fn begin(&mut self, sequence: u32, graph: &MediaGraph) {
+        let Some(setting) = Setting::of(graph, self.entity) else {
+            return;
+        };
+        let next = setting.exposure();
+        let lines = self.exposure.replace(next).unwrap_or(next);
+        // CAST: floats, whose precision suffices.
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "an exposure is far below 2^52 ns"
+        )]
+        let amount = setting.exposure_ns(lines) as f64 / WHITE_NS * setting.gain() as f64 / 256.0;
+        for (levels, response) in self.levels.iter_mut().zip(RESPONSE) {
+            for (to, light) in levels.iter_mut().zip(self.light) {
+                *to = level(light * response * amount, self.sensor.black);
+            }
+        }
+        self.bars = graph.control(self.entity, cid::TEST_PATTERN) == Some(1);
+        self.sequence = sequence;
+        self.frame_ns = setting.frame_ns();
+        if !self.bars {
+            let picture = Picture::default();
+            self.pattern
+                .frame(&pixfmt::RGB24, self.size, sequence, &picture);
+        }
+    }
+
+    /// Returns the raw sample of a pixel.
+    fn sample(&self, x: u32, y: u32, state: &mut u32) -> u16 {
+        // CAST: one bit each, and widening.
+        let line = self.cell.get((y & 1) as usize).copied().unwrap_or_default();
+        let channel = match line.get((x & 1) as usize) {
+            Some(Sample::R) => 0,
+            Some(Sample::B) => 2,
+            _ => 1,
+        };
+        if self.bars {
+            let bar = (x * 8 / self.size.width().max(1)) as usize;
+            let color = BARS.get(bar).copied().unwrap_or_default();
+            return u16::from(color[channel]) << 2 | u16::from(color[channel]) >> 6;
+        }
+        let at = (y as usize * self.size.width() as usize + x as usize) * 3 + channel;
+        let seen = self.pattern.last().bytes().get(at).copied();
+        let value = self.levels[channel][usize::from(seen.unwrap_or_default())];
+        // Noise grows with light.
+        let grain = noise(state) * (256 + i32::from(value - self.sensor.black.min(value))) / 256;
+        let noisy = i32::from(value) + grain;
+        // CAST: it is clamped.
+        noisy.clamp(0, FULL.into()) as u16
+    }
+
+    /// Appends lines of the frame to `out`.
+    pub(crate) fn render(&self, lines: Range<u32>, out: &mut Vec<u8>) {
+        let width = self.size.width();
+        for y in lines {
+            let mut state = (self.sequence ^ y.rotate_left(16)).wrapping_mul(2_654_435_761);
+            match self.storage {
+                Storage::Eight => {
+                    // CAST: ten bits without two.
+                    out.extend((0..width).map(|x| (self.sample(x, y, &mut state) >> 2) as u8));
+                }
+                Storage::Packed => {
+                    for x in (0..width).step_by(4) {
+                        let four = [0, 1, 2, 3].map(|more| self.sample(x + more, y, &mut state));
+                        // CAST: the upper eight of ten bits, then four times two bits.
+                        out.extend(four.map(|sample| (sample >> 2) as u8));
+                        let low = (0..4).zip(four);
+                        out.push(low.fold(0, |low, (at, s)| low | ((s & 3) as u8) << (2 * at)));
+                    }
+                }
+            }
+        }
+    }
+}

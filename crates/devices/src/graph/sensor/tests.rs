@@ -1,0 +1,254 @@
+//! Sensors behind a receiver: timings, ranges, and the light in raw samples.
+
+use super::*;
+use proptest::prelude::*;
+use std::ops::Range;
+use vb3_v4l2::{Format, pixfmt};
+
+const VIDEO: usize = 3;
+const SENSOR: usize = 4;
+
+/// Returns a graph whose pads have a mode of the sensor, with all links enabled.
+fn linked(topology: &'static Topology, (width, height): (u32, u32)) -> MediaGraph {
+    let graph = MediaGraph::new(topology);
+    for link in [0, 1] {
+        graph.set_link(link, ENABLED).expect("no stream");
+    }
+    let wanted = MbusFormat {
+        width,
+        height,
+        ..topology.default
+    };
+    for entity in [SENSOR, 0, 1, 2] {
+        let mut pads = graph.pads(entity).expect("an entity");
+        let set = graph.set_format(entity, &mut pads, (0, wanted));
+        assert_eq!(set, Some(wanted));
+        graph.set_pads(entity, pads).expect("no stream");
+    }
+    let pixel = topology.pixel_of(wanted.code).and_then(pixfmt::lookup);
+    let format = Format::new(pixel.expect("a pixel format"), width, height);
+    let mut format = format.expect("a picture");
+    format.color = RAW_COLORS;
+    graph.set_video(VIDEO, &format).expect("no stream");
+    graph
+}
+
+fn streaming(graph: &MediaGraph) -> Raw {
+    let path = graph.start(VIDEO).expect("a pipeline that can stream");
+    assert_eq!(path, [SENSOR, 0, 1, 2, VIDEO]);
+    Raw::new(graph, &path).expect("a sensor")
+}
+
+/// Returns the samples of packed lines.
+fn frame(raw: &Raw, lines: Range<u32>) -> Vec<u16> {
+    let mut out = Vec::new();
+    raw.render(lines, &mut out);
+    let unpack = |five: &[u8]| {
+        let (four, low) = (&five[..4], five[4]);
+        let sample =
+            |(at, high): (usize, &u8)| u16::from(*high) << 2 | u16::from(low >> (2 * at) & 3);
+        four.iter().enumerate().map(sample).collect::<Vec<_>>()
+    };
+    out.chunks_exact(5).flat_map(unpack).collect()
+}
+
+fn setting(graph: &MediaGraph) -> Setting {
+    Setting::of(graph, SENSOR).expect("a sensor")
+}
+
+fn range(graph: &MediaGraph, id: u32) -> (i64, ControlSpec) {
+    let all = setting(graph).ranges();
+    let (spec, value) = all.into_iter().find(|(spec, _)| spec.id == id).expect("it");
+    (value, spec)
+}
+
+#[test]
+fn every_mode_streams_at_the_rate_of_its_driver() {
+    for (topology, rates) in [
+        (&BEHIND_IMX219, vec![15.0, 30.0, 30.0, 30.0]),
+        (&BEHIND_OV5647, vec![62.5, 15.63, 32.8, 32.2]),
+    ] {
+        let sensor = topology.entities[SENSOR].sensor.expect("a sensor");
+        assert_eq!(sensor.modes.len(), rates.len());
+        for (mode, rate) in sensor.modes.iter().zip(rates) {
+            let graph = linked(topology, mode.size);
+            let found = 1e9 / setting(&graph).frame_ns() as f64;
+            assert!((found - rate).abs() < 0.1, "{:?}: {found}", mode.size);
+            assert_eq!(graph.start(VIDEO).map(|path| path.len()), Ok(5));
+            graph.stop(VIDEO);
+        }
+    }
+}
+
+#[test]
+fn blanking_makes_frames_longer_and_exposures_possible() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let kind = |most| ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, most, 1), 1600);
+    assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(1759)));
+    graph.set_control(SENSOR, cid::VBLANK, 2 * 1763 - 480);
+    assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(2 * 1763 - 4)));
+    let twice = 2 * 1763 * 3448 * 1_000_000_000_u64 / 182_400_000;
+    assert_eq!(setting(&graph).frame_ns(), twice);
+    graph.set_control(SENSOR, cid::EXPOSURE, 3000);
+    graph.set_control(SENSOR, cid::VBLANK, 4);
+    let last = setting(&graph).mode;
+    let changed = setting(&graph).take_ranges(last);
+    let short = changed
+        .into_iter()
+        .find(|(spec, _)| spec.id == cid::EXPOSURE);
+    let least = ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, 480, 1), 480);
+    assert_eq!(short, Some((least, 480)), "the exposure fits the frame");
+    assert_eq!(graph.control(SENSOR, cid::EXPOSURE), Some(480));
+}
+
+#[test]
+fn another_mode_resets_blanking() {
+    let graph = linked(&BEHIND_OV5647, (640, 480));
+    let last = setting(&graph).mode;
+    graph.set_control(SENSOR, cid::VBLANK, 9999);
+    graph.set_control(SENSOR, cid::HBLANK, 5000);
+    let kept = setting(&graph).take_ranges(last);
+    assert!(
+        kept.iter()
+            .any(|(spec, value)| spec.id == cid::VBLANK && *value == 9999)
+    );
+    let mut pads = graph.pads(SENSOR).expect("a sensor");
+    let wanted = MbusFormat {
+        width: 1296,
+        height: 972,
+        ..BEHIND_OV5647.default
+    };
+    graph.set_format(SENSOR, &mut pads, (0, wanted));
+    graph.set_pads(SENSOR, pads).expect("no stream");
+    let found: Vec<_> = setting(&graph).take_ranges(last).into_iter().collect();
+    let values: Vec<_> = found
+        .iter()
+        .map(|(spec, value)| (spec.id, *value))
+        .collect();
+    let wanted = [
+        (cid::EXPOSURE, 1000),
+        (cid::VBLANK, 1435 - 972),
+        (cid::HBLANK, 1896 - 1296),
+        (cid::PIXEL_RATE, 87_500_000),
+        (cid::LINK_FREQ, 0),
+    ];
+    assert_eq!(values, wanted);
+}
+
+/// Returns the mean of a colour's samples in the first bar, which is light grey, of 40 lines.
+fn mean(samples: &[u16], (x, y): (usize, usize)) -> f64 {
+    let lines = (0..20).map(|pair| &samples[(2 * pair + y) * 640..][..640]);
+    let of_line = lines.flat_map(|line| line[8..64].iter().skip(x).step_by(2));
+    let (sum, count) = of_line.fold((0.0, 0.0), |(sum, count), sample| {
+        (sum + f64::from(*sample), count + 1.0)
+    });
+    sum / count
+}
+
+#[test]
+fn light_follows_exposure_and_gain_above_black() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    graph.set_control(SENSOR, cid::EXPOSURE, 200);
+    let mut raw = streaming(&graph);
+    let green = (1, 0);
+    let mut above = |sequence: u32| {
+        raw.begin(sequence, &graph);
+        mean(&frame(&raw, 300..340), green) - 64.0
+    };
+    let first = above(0);
+    // Light grey of 191 is 0.53 of white, and 200 lines are 3.78 ms of 10.
+    assert!((first - 0.53 * 0.378 * 959.0).abs() < 4.0, "{first}");
+    graph.set_control(SENSOR, cid::EXPOSURE, 400);
+    assert!((above(1) / first - 1.0).abs() < 0.01, "not yet");
+    assert!((above(2) / first - 2.0).abs() < 0.02, "twice the exposure");
+    graph.set_control(SENSOR, cid::ANALOGUE_GAIN, 64);
+    assert!(
+        (above(3) / first - 2.0 * 256.0 / 192.0).abs() < 0.02,
+        "gain"
+    );
+    graph.set_control(SENSOR, cid::DIGITAL_GAIN, 0xfff);
+    assert!((above(4) - 959.0).abs() < 3.0, "full");
+    graph.set_control(SENSOR, cid::EXPOSURE, 4);
+    graph.set_control(SENSOR, cid::DIGITAL_GAIN, 256);
+    graph.set_control(SENSOR, cid::ANALOGUE_GAIN, 0);
+    above(5);
+    assert!(above(6) < 8.0, "dark");
+}
+
+#[test]
+fn colours_stand_in_the_order_of_the_mosaic() {
+    // By sensor: the places of red, of a green and of blue.
+    for (topology, red, blue) in [
+        (&BEHIND_IMX219, (0, 0), (1, 1)),
+        (&BEHIND_OV5647, (1, 1), (0, 0)),
+    ] {
+        let graph = linked(topology, (640, 480));
+        let black = f64::from(topology.entities[SENSOR].sensor.expect("a sensor").black);
+        let mut raw = streaming(&graph);
+        graph.set_control(SENSOR, cid::EXPOSURE, 150);
+        raw.begin(0, &graph);
+        raw.begin(1, &graph);
+        let samples = frame(&raw, 300..340);
+        let [red, green, blue] = [red, (1, 0), blue].map(|at| mean(&samples, at) - black);
+        assert!((red / green - 0.6).abs() < 0.03, "{red} {green}");
+        assert!((blue / green - 0.75).abs() < 0.03, "{blue} {green}");
+    }
+}
+
+#[test]
+fn frames_have_noise_that_a_sequence_repeats() {
+    let graph = linked(&BEHIND_IMX219, (640, 480));
+    let mut raw = streaming(&graph);
+    let mut lines = |sequence| {
+        raw.begin(sequence, &graph);
+        frame(&raw, 300..304)
+    };
+    let first = lines(7);
+    assert_eq!(first, lines(7));
+    let other = lines(8);
+    let changed = first.iter().zip(&other).filter(|(a, b)| a != b).count();
+    assert!(changed > first.len() / 4, "{changed}");
+    let far = first.iter().zip(&other).all(|(a, b)| a.abs_diff(*b) < 40);
+    assert!(far, "it is only noise");
+}
+
+proptest! {
+    /// No values of controls panic, and frames end.
+    #[test]
+    fn any_values_give_frames(values in proptest::collection::vec(any::<i64>(), 6), sequence: u32) {
+        let graph = linked(&BEHIND_OV5647, (640, 480));
+        let ids = [
+            cid::EXPOSURE,
+            cid::VBLANK,
+            cid::HBLANK,
+            cid::ANALOGUE_GAIN,
+            cid::DIGITAL_GAIN,
+            cid::TEST_PATTERN,
+        ];
+        let mut raw = streaming(&graph);
+        for (id, value) in ids.into_iter().zip(values) {
+            // Controls hold 32 bits.
+            graph.set_control(SENSOR, id, value >> 33);
+        }
+        raw.begin(sequence, &graph);
+        prop_assert!(frame(&raw, 0..2).iter().all(|sample| *sample <= 1023));
+        prop_assert!(raw.frame_ns > 0);
+    }
+}
+
+#[test]
+fn models_are_found_by_name() {
+    assert_eq!(topology("imx219"), Some(&BEHIND_IMX219));
+    assert_eq!(topology("ov5647"), Some(&BEHIND_OV5647));
+    assert_eq!(topology(""), Some(&BEHIND_IMX219));
+    assert!(topology("imx").is_none());
+    for topology in [&BEHIND_IMX219, &BEHIND_OV5647] {
+        let graph = MediaGraph::new(topology);
+        (0..2).for_each(|link| graph.set_link(link, ENABLED).expect("no stream"));
+        assert!(graph.start(VIDEO).is_ok(), "all formats are alike at first");
+        for (fourcc, codes) in topology.pixels {
+            assert!(pixfmt::lookup(*fourcc).is_some());
+            assert_eq!(codes.len(), 1);
+        }
+    }
+}

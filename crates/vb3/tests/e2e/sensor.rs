@@ -1,0 +1,310 @@
+//! Raw sensors behind a receiver: media-ctl, v4l2-ctl, v4l2-compliance, and libcamera's software ISP.
+
+use crate::common::{Outcome, Run, lacks};
+use crate::compliance::summary;
+use crate::libcamera::lacks_plugin;
+use crate::surroundings::PLUGINS;
+
+/// Runs a shell script with a sensor.
+fn shell(model: &str, script: &str) -> Outcome {
+    Run::on("pc")
+        .device(format!("sensor={model}"))
+        .program(["bash", "-ec", script])
+        .run()
+}
+
+/// Sets up all links and pads for a bus code and size, and the video node for a pixel format.
+fn set_up(sensor: &str, code: &str, pixel: &str) -> String {
+    let mut script = "media-ctl -l '\"msm_csiphy0\":1->\"msm_csid0\":0[1]'
+         media-ctl -l '\"msm_csid0\":1->\"msm_vfe0_rdi0\":0[1]'\n"
+        .to_owned();
+    for entity in [sensor, "msm_csiphy0", "msm_csid0", "msm_vfe0_rdi0"] {
+        script += &format!("media-ctl -V '\"{entity}\":0 [fmt:{code}/640x480]'\n");
+    }
+    script + &format!("v4l2-ctl -d0 -v width=640,height=480,pixelformat={pixel}\n")
+}
+
+/// Returns the mean of 16 x 16 samples of a packed frame of 640 x 480, in bar `bar` of 8 and below the
+/// moving box.
+fn mean(frame: &[u8], bar: usize, (x, y): (usize, usize)) -> u32 {
+    let mut sum = 0;
+    for line in 0..16 {
+        for column in 0..16 {
+            let (x, y) = (bar * 80 + 24 + 2 * column + x, 320 + 2 * line + y);
+            let five = &frame[y * 800 + x / 4 * 5..][..5];
+            let low = five[4] >> (2 * (x % 4)) & 3;
+            sum += u32::from(five[x % 4]) << 2 | u32::from(low);
+        }
+    }
+    sum / 256
+}
+
+#[test]
+fn raw_frames_follow_exposure_and_gain() {
+    if lacks("media-ctl") || lacks("v4l2-ctl") {
+        return;
+    }
+    let streams = set_up("imx219 10-0010", "SRGGB10_1X10", "pRAA");
+    let outcome = shell(
+        "imx219",
+        &format!(
+            "{streams}
+         take() {{
+             v4l2-ctl -d /dev/v4l-subdev3 -c exposure=$1,analogue_gain=$2
+             v4l2-ctl -d0 --stream-mmap --stream-count=3 --stream-to=$3
+         }}
+         take 200 0 short.raw; take 400 0 long.raw; take 200 128 gain.raw; take 1759 232 full.raw"
+        ),
+    );
+    outcome.expect_success();
+    let last = |name: &str| {
+        let frames = outcome.read(name);
+        assert_eq!(frames.len(), 3 * 800 * 480, "{name}");
+        frames[2 * 800 * 480..].to_vec()
+    };
+    let green = |name: &str| mean(&last(name), 0, (1, 0)) - 64;
+    let short = green("short.raw");
+    assert!(short.abs_diff(192) < 8, "{short}");
+    assert!(green("long.raw").abs_diff(2 * short) < 8);
+    assert!(green("gain.raw").abs_diff(2 * short) < 8);
+    let full = last("full.raw");
+    assert!(mean(&full, 0, (1, 0)) > 1015, "white is full");
+    assert!(mean(&full, 7, (1, 0)).abs_diff(64) < 4, "black is black");
+    // The sixth bar is red, and the mosaic begins with red.
+    let long = last("long.raw");
+    assert!(mean(&long, 5, (0, 0)) > 200 && mean(&long, 5, (1, 1)) < 100);
+}
+
+#[test]
+fn formats_change_ranges_of_controls() {
+    if lacks("media-ctl") || lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = shell(
+        "ov5647",
+        "list() { v4l2-ctl -d /dev/v4l-subdev3 -L | grep -E 'exposure|blanking|pixel_rate'; }
+         list
+         media-ctl -V '\"ov5647 10-0036\":0 [fmt:SBGGR10_1X10/1296x972]'
+         list
+         v4l2-ctl -d /dev/v4l-subdev3 -c vertical_blanking=5000
+         list
+         media-ctl -p | grep -A6 ov5647.10",
+    );
+    outcome.expect_success();
+    let said: String = outcome.stdout.split_whitespace().collect();
+    for wanted in [
+        "exposure0x00980911(int):min=4max=500step=1default=500value=500",
+        "vertical_blanking0x009e0901(int):min=24max=32287step=1default=24value=24",
+        "pixel_rate0x009f0902(int64):min=58333000max=58333000",
+        "exposure0x00980911(int):min=4max=1431step=1default=1000value=500",
+        "vertical_blanking0x009e0901(int):min=24max=31795step=1default=463value=463",
+        "horizontal_blanking0x009e0902(int):min=600max=6895step=1default=600value=600",
+        "exposure0x00980911(int):min=4max=5968step=1default=1000value=500",
+        "crop.bounds:(16,6)/2592x1944",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn blanking_sets_the_rate_of_frames() {
+    if lacks("media-ctl") || lacks("v4l2-ctl") {
+        return;
+    }
+    let streams = set_up("imx219 10-0010", "SRGGB10_1X10", "pRAA");
+    let outcome = Run::on("pc")
+        .device("sensor=imx219")
+        .options(["--clock", "virtual"])
+        .program([
+            "bash",
+            "-ec",
+            &format!(
+                "{streams}
+             v4l2-ctl -d0 --stream-mmap --stream-count=9 --verbose 2>&1 | grep ' seq: '
+             v4l2-ctl -d /dev/v4l-subdev3 -c vertical_blanking=10098
+             v4l2-ctl -d0 --stream-mmap --stream-count=9 --verbose 2>&1 | grep ' seq: '"
+            ),
+        ])
+        .run();
+    outcome.expect_success();
+    let rates = outcome.stdout.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("delta: ")?;
+        rest.split_once(" ms")?.0.parse::<f64>().ok()
+    });
+    let rates: Vec<f64> = rates.collect();
+    let near = |wanted: f64| {
+        rates
+            .iter()
+            .filter(|ms| (*ms - wanted).abs() < 0.01)
+            .count()
+    };
+    // 1763 lines, then six times as many.
+    assert_eq!((near(33.327), near(199.96)), (8, 8), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_pipeline_without_links_does_not_stream() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = shell(
+        "imx219",
+        "v4l2-ctl -d0 --stream-mmap --stream-count=1 2>&1 || true",
+    );
+    outcome.expect_success();
+    assert!(outcome.stdout.contains("Broken pipe"), "{}", outcome.stdout);
+    let why = outcome.why();
+    assert!(
+        why.contains("no enabled link connects it to a source"),
+        "{why}"
+    );
+}
+
+#[test]
+fn v4l2_compliance_finds_no_failure() {
+    if lacks("v4l2-compliance") {
+        return;
+    }
+    for model in ["imx219", "ov5647"] {
+        let script = "for node in {0..3}; do v4l2-compliance -u /dev/v4l-subdev$node || true; done
+                      v4l2-compliance -d /dev/video0 || true; v4l2-compliance -M /dev/media0 || true";
+        let outcome = shell(model, script);
+        outcome.expect_success();
+        let totals: Vec<_> = outcome.stdout.lines().filter_map(summary).collect();
+        // As drivers of sensors on Linux, this one has no S_SELECTION, which gives two warnings.
+        let wanted = [(0, 0), (0, 0), (0, 0), (0, 2), (0, 0), (0, 0)];
+        assert_eq!(totals, wanted, "{}", outcome.stdout);
+    }
+}
+
+/// Returns whether `cam` is missing, or of a libcamera without software ISP.
+fn lacks_software_isp() -> bool {
+    if lacks("cam") {
+        return true;
+    }
+    let listed = shell("imx219", "cam -l 2>&1");
+    let is_old = listed.stdout.contains("libcamera v0.0.");
+    if is_old {
+        eprintln!("skipped: this libcamera has no software ISP; `cargo xtask compliance` has one");
+    }
+    is_old
+}
+
+#[test]
+fn cam_lists_the_sensor() {
+    if lacks_software_isp() {
+        return;
+    }
+    for model in ["imx219", "ov5647"] {
+        let outcome = shell(
+            model,
+            "cam -l; cam -c1 -I --list-controls --list-properties",
+        );
+        outcome.expect_success();
+        let said = &outcome.stdout;
+        let id = format!("1: Internal back camera (platform/ac6a000.camss {model})");
+        assert!(said.contains(&id), "{said}");
+        assert!(said.contains(&format!("Model = {model}")), "{said}");
+    }
+}
+
+#[test]
+fn cam_develops_the_pattern() {
+    if lacks_software_isp() {
+        return;
+    }
+    for model in ["imx219", "ov5647"] {
+        let outcome = shell(
+            model,
+            "v4l2-ctl -d /dev/v4l-subdev3 -c exposure=400
+             cam -c1 -C30 -Fx-#.bin -s width=632,height=480,pixelformat=BGR888",
+        );
+        outcome.expect_success();
+        let name = outcome
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once("bytesused: "));
+        assert_eq!(name.count(), 30, "{}", outcome.stdout);
+        let frame = outcome.read("x-cam0-stream0-000029.bin");
+        let stride = frame.len() / 480;
+        // Libcamera's BGR888 is V4L2's RGB24. Bars: grey, yellow, cyan, green, magenta, red, blue, black.
+        let pixel = |bar: usize| {
+            let pixel = &frame[400 * stride + (bar * 80 + 40) * 3..][..3];
+            [pixel[0], pixel[1], pixel[2]]
+        };
+        let grey = pixel(0);
+        let spread = grey.iter().max().unwrap() - grey.iter().min().unwrap();
+        assert!(grey[1] > 100 && spread < 50, "white balance: {grey:?}");
+        for (bar, lit) in [
+            (1, [true, true, false]),
+            (2, [false, true, true]),
+            (3, [false, true, false]),
+            (4, [true, false, true]),
+            (5, [true, false, false]),
+            (6, [false, false, true]),
+            (7, [false, false, false]),
+        ] {
+            let seen = pixel(bar);
+            for (value, lit) in seen.into_iter().zip(lit) {
+                assert_eq!(value > 75, lit, "{model}, bar {bar}: {seen:?}");
+            }
+        }
+    }
+}
+
+/// Returns mean sample values, exposures and gains that libcamera's automatic exposure logs.
+fn exposures(said: &str) -> Vec<(f64, u32, f64)> {
+    let all = said.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("exposureMSV ")?;
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let [mean, "exp", lines, "again", gain] = words[..] else {
+            return None;
+        };
+        Some((mean.parse().ok()?, lines.parse().ok()?, gain.parse().ok()?))
+    });
+    all.collect()
+}
+
+#[test]
+fn exposure_settles_from_dark_and_from_light() {
+    if lacks_software_isp() {
+        return;
+    }
+    for (lines, code) in [(100, 0), (1759, 232)] {
+        let outcome = shell(
+            "imx219",
+            &format!(
+                "v4l2-ctl -d /dev/v4l-subdev3 -c exposure={lines},analogue_gain={code}
+                 LIBCAMERA_LOG_LEVELS=IPASoftExposure:0 cam -c1 -C120 -s width=632,height=480 2>&1"
+            ),
+        );
+        outcome.expect_success();
+        let all = exposures(&outcome.stdout);
+        let series: Vec<_> = all.iter().step_by(6).collect();
+        println!("from {lines} lines, gain code {code}: {series:?}");
+        assert!(all.len() > 100, "{}", outcome.stdout);
+        let (first, last) = (all[0], &all[all.len() - 12..]);
+        assert!((first.0 - 2.5).abs() > 0.5, "{first:?}");
+        // One step changes the exposure by a tenth. Two neighbours may both be near enough.
+        let lines = last.iter().map(|now| now.1);
+        let (least, most) = (lines.clone().min().unwrap(), lines.max().unwrap());
+        assert!(most * 10 <= least * 11 + 10, "{last:?}");
+        assert!(last.iter().all(|now| (now.0 - 2.5).abs() < 0.21), "{last:?}");
+    }
+}
+
+#[test]
+fn libcamerasrc_streams_the_sensor() {
+    if lacks_plugin() || lacks_software_isp() {
+        return;
+    }
+    // As with vimc, the test ends with the pictures.
+    let len = 632 * 480 * 4 * 5;
+    let script = format!(
+        "unset {PLUGINS}; gst-launch-1.0 -q --no-fault libcamerasrc ! \
+         video/x-raw,format=BGRx,width=632,height=480 ! fdsink | head -c {len} >frames.raw"
+    );
+    let outcome = shell("imx219", &script);
+    outcome.expect_success();
+    assert_eq!(outcome.read("frames.raw").len(), len, "{}", outcome.stderr);
+}
