@@ -84,6 +84,7 @@ pub(crate) const ALL: &[Package] = &[
     package("gstreamer1.0-pipewire", "pipewiresrc, which the tests run"),
     package("dbus-daemon", "a session for pipewire"),
     package("python3-pyudev", "a client of libudev, which the tests run"),
+    package("python3-pytest", "runs the tests of the Python module"),
     package("gcc", "compiles the tests' C programs"),
     package("libc6-dev", "links them statically"),
     package("golang-go", "compiles the tests' Go program"),

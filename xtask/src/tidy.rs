@@ -4,6 +4,7 @@
 mod circles;
 mod docs;
 mod places;
+mod python;
 mod rooms;
 mod words;
 
@@ -182,6 +183,7 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     faults.extend(doc_faults());
+    faults.extend(python_faults());
     for fault in &faults {
         eprintln!("tidy: {fault}");
     }
@@ -411,6 +413,20 @@ fn doc_faults() -> Vec<String> {
         }
     }
     faults
+}
+
+/// Faults of the Python module's files.
+fn python_faults() -> Vec<String> {
+    let list = |dir: &str| std::fs::read_dir(sh::root().join("python").join(dir));
+    let files = ["src/vb3", "tests"]
+        .into_iter()
+        .filter_map(|dir| list(dir).ok());
+    let files = files.flatten().flatten().map(|entry| entry.path());
+    let files = files.filter(|file| file.extension().is_some_and(|end| end == "py"));
+    let read = |file: PathBuf| Some((std::fs::read_to_string(&file).ok()?, file));
+    let files = files.filter_map(read);
+    let faults = files.flat_map(|(text, file)| python::faults(Path::new(&shown(&file)), &text));
+    faults.collect()
 }
 
 /// Lines of the first program of a README up to its `main`, blank ones aside.

@@ -193,6 +193,9 @@ pub struct RunOptions {
     /// Make the socket for `vb3 ctl` here. Programs of the run find it in VB3_CONTROL
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
+    /// Write the path of this socket to a file or FIFO once the run takes orders
+    #[arg(long, value_name = "FILE")]
+    pub ready: Option<PathBuf>,
     /// When the program ends, wait for all processes that it leaves running, including daemons
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::path::Path;
 use std::time::Instant;
 use vb3_devices::spec::DeviceSpec;
 use vb3_host::Backend;
@@ -148,6 +149,9 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         }
         Err(e) => Err(format!("`vb3 ctl` cannot reach this run: {e:#}")),
     };
+    if let Some(file) = &options.ready {
+        announce(file, &orders)?;
+    }
     let start = Instant::now();
     let mut timeline = options
         .report
@@ -207,6 +211,16 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         say(format_args!("cannot store the report for `vb3 why`: {e:#}"));
     }
     Ok(exit_status(status, options, &report))
+}
+
+/// Writes the path of the run's socket to a file or FIFO.
+///
+/// # Errors
+/// There is no socket, or the file cannot be written.
+fn announce(file: &Path, orders: &Result<OsString, String>) -> Result<()> {
+    let path = orders.as_ref().map_err(|e| anyhow!("{e}"))?;
+    let line = [path.as_encoded_bytes(), b"\n"].concat();
+    std::fs::write(file, line).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Ends a trace. Returns notes on its gaps, which are also printed.

@@ -35,6 +35,7 @@ mod page;
 mod pages;
 mod pipeline;
 mod players;
+mod python;
 mod reads;
 mod replay;
 mod requests;

@@ -1,0 +1,371 @@
+"""Runs programs on simulated V4L2 devices, and changes the devices meanwhile.
+
+Each order is a line of JSON on the run's socket; docs/control.md describes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sysconfig
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
+
+__all__ = ["Device", "Ended", "Error", "Run", "Shown", "binary", "run"]
+
+_Path = Union[str, "os.PathLike[str]"]
+#: Seconds between the signals that end a run.
+_GRACE = 5
+
+
+class Error(Exception):
+    """A run refused an order: `field` names the wrong field, `message` says what is allowed."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+        self.message = message
+
+
+class Ended(Error):
+    """The run ended before it answered."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that a display showed. `data` has its bytes if a format was named."""
+
+    sequence: int
+    width: int
+    height: int
+    format: str
+    checksum: Optional[Any] = None
+    data: Optional[bytes] = None
+
+
+def binary() -> str:
+    """Returns the path of `vb3`: `$VB3_BINARY`, this package's, or the first in PATH.
+
+    Raises FileNotFoundError if there is none.
+    """
+    schemes = ["posix_prefix", "posix_user"]
+    own = [sysconfig.get_path("scripts")] + [sysconfig.get_path("scripts", s) for s in schemes]
+    places = [os.environ.get("VB3_BINARY", "")] + [os.path.join(dir, "vb3") for dir in own]
+    found = next((place for place in places if os.access(place, os.X_OK)), None) or shutil.which("vb3")
+    if found is None:
+        raise FileNotFoundError("there is no program vb3: install the wheel, or set VB3_BINARY")
+    return found
+
+
+def run(
+    program: Sequence[_Path],
+    *,
+    camera: Optional[_Path] = None,
+    display: Optional[_Path] = None,
+    devices: Sequence[str] = (),
+    clock: str = "real",
+    options: Sequence[_Path] = (),
+    cwd: Optional[_Path] = None,
+    env: Optional[Mapping[str, str]] = None,
+    directory: Optional[_Path] = None,
+    timeout: float = 60.0,
+) -> Run:
+    """Starts a program on simulated devices, and returns once the run takes orders.
+
+    By default /dev/video0 is a camera and /dev/video1 a display. `camera` and `display` are their sources
+    (docs/devices.md); `devices` replaces both. `options` are further ones of `vb3 run`. Output and report
+    are kept in `directory`, else in a temporary one. An order fails after `timeout` seconds.
+    """
+    if devices and (camera is not None or display is not None):
+        raise ValueError("name the camera and the display in `devices`")
+    default = [_spec("camera", camera or "pattern"), _spec("display", display or "null")]
+    words = [binary(), "run", "--kill", "--clock", clock, *(os.fspath(word) for word in options)]
+    words += [f"--device={spec}" for spec in devices or default]
+    return Run(words, [os.fspath(word) for word in program], cwd, env, directory, timeout)
+
+
+def _spec(kind: str, value: _Path) -> str:
+    # Commas in a string separate options; those of a Path are of the file's name.
+    return f"{kind}={value}" if isinstance(value, str) else f"{kind}={os.fspath(value)}".replace(",", "\\,")
+
+
+class _Line:
+    """A connection to a run's socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout)
+        self._socket.connect(path)
+        self._lines = self._socket.makefile("rb")
+        self._id = 0
+
+    def ask(self, order: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Sends an order and returns its answer. Skips answers to orders that were given up."""
+        self._id += 1
+        given = {name: value for name, value in fields.items() if value is not None}
+        self._socket.sendall(json.dumps({"do": order, "id": self._id, **given}).encode() + b"\n")
+        answer = self.read()
+        while answer.get("id") != self._id:
+            answer = self.read()
+        if not answer["ok"]:
+            raise Error(answer["error"]["field"], answer["error"]["message"])
+        return answer
+
+    def read(self) -> dict[str, Any]:
+        line: dict[str, Any] = json.loads(self._lines.readline() or b"null") or {}
+        if not line:
+            raise ConnectionResetError("the run closed its socket")
+        return line
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
+
+
+class Run:
+    """A program on simulated devices. `run.video0` is a device by its node, `run.display0` by its kind."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        program: Sequence[str],
+        cwd: Optional[_Path],
+        env: Optional[Mapping[str, str]],
+        directory: Optional[_Path],
+        timeout: float,
+    ) -> None:
+        self._own = tempfile.TemporaryDirectory(prefix="vb3-") if directory is None else None
+        self.directory = Path(self._own.name if self._own else directory or ".").absolute()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.timeout = timeout
+        self._line: Optional[_Line] = None
+        ready = self.directory / "ready"
+        os.mkfifo(ready)
+        fifo = os.open(ready, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            files = ["--ready", str(ready), "--report", str(self.directory / "report.json")]
+            with open(self.directory / "stdout", "wb") as out, open(self.directory / "stderr", "wb") as err:
+                self.process = subprocess.Popen(
+                    [*words, *files, "--", *program],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    cwd=cwd,
+                    env=None if env is None else {**os.environ, **env},
+                )
+            self._path = self._await(fifo)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(fifo)
+            ready.unlink(missing_ok=True)
+
+    def _await(self, fifo: int) -> str:
+        """Waits for the path of the run's socket."""
+        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            poll = select.poll()
+            poll.register(fifo, select.POLLIN)
+            poll.register(pidfd, select.POLLIN)
+            if not poll.poll(self.timeout * 1000):
+                raise TimeoutError(f"vb3 is not ready after {self.timeout} s")
+            path = os.read(fifo, 4096)
+        finally:
+            os.close(pidfd)
+        if not path:
+            raise self._ended()
+        return os.fsdecode(path.rstrip(b"\n"))
+
+    def _ended(self) -> Ended:
+        status = self.process.wait(self.timeout)
+        return Ended("", f"vb3 ended with status {status}: {self.stderr.strip()}")
+
+    def order(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Sends an order and returns the answer's fields. Raises Error, Ended or TimeoutError."""
+        try:
+            self._line = self._line or _Line(self._path, self.timeout)
+            return self._line.ask(do, fields)
+        except TimeoutError:
+            raise TimeoutError(f"no answer to {do!r} in {self.timeout} s") from None
+        except OSError:
+            raise self._ended() from None
+
+    def __getattr__(self, name: str) -> Device:
+        found = re.fullmatch(r"([a-z][a-z0-9_]*?)([0-9]+)", name)
+        if found is None:
+            raise AttributeError(name)
+        paths = self._names(found[1].replace("_", "-"), name)
+        index = 0 if found[1] == "video" else int(found[2])
+        if index >= len(paths):
+            raise AttributeError(f"the run has no device {name}")
+        return Device(self, paths[index])
+
+    def _names(self, kind: str, node: str) -> list[str]:
+        own = ((device["kind"], os.path.basename(device["path"])) for device in self.state()["devices"])
+        return [name for its, name in own if its == kind or name == node]
+
+    def state(self) -> dict[str, Any]:
+        """Returns `time_ns`, and `devices` with `path`, `kind`, `plugged` and `frames`."""
+        return self.order("state")
+
+    def advance(self, seconds: float) -> int:
+        """Lets a virtual clock pass. Returns its time in nanoseconds."""
+        return int(self.order("advance", ns=round(seconds * 1e9))["time_ns"])
+
+    def buffers(self) -> str:
+        """Returns a text with each buffer and its holders."""
+        return str(self.order("buffers")["buffers"])
+
+    def revoke(self, buffer: str, mappings: Optional[str] = None) -> None:
+        """Revokes a buffer by its number in `buffers()`; `mappings` is "zero" or "fault"."""
+        self.order("revoke", buffer=buffer, mappings=mappings)
+
+    @contextmanager
+    def events(self, *events: str, device: Optional[str] = None) -> Iterator[Iterator[dict[str, Any]]]:
+        """Subscribes to "frame", "open", "start" or "refusal". Gives an iterator of events."""
+        line = _Line(self._path, self.timeout)
+        try:
+            line.ask("subscribe", {"events": list(events), "device": device})
+            yield iter(line.read, None)
+        finally:
+            line.close()
+
+    def wait(self, timeout: Optional[float] = None) -> int:
+        """Waits until the program ends. Returns the exit status."""
+        return self.process.wait(self.timeout if timeout is None else timeout)
+
+    @property
+    def stdout(self) -> str:
+        """What the program wrote so far."""
+        return (self.directory / "stdout").read_text(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """What the program and `vb3` wrote so far."""
+        return (self.directory / "stderr").read_text(errors="replace")
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report of a run that has ended."""
+        report: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
+        return report
+
+    def why(self) -> str:
+        """Explains what went wrong in a run that has ended, as `vb3 why` does."""
+        words = [binary(), "why", str(self.directory / "report.json")]
+        return subprocess.run(words, capture_output=True, text=True, timeout=self.timeout).stdout
+
+    def end(self) -> None:
+        """Ends the program and all processes of the run. Keeps output and report."""
+        if self._line is not None:
+            self._line.close()
+        # The first signal is passed to the programs; the second kills them.
+        for stop in (self.process.terminate, self.process.terminate, self.process.kill):
+            if self.process.poll() is not None:
+                return
+            stop()
+            try:
+                self.process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def close(self) -> None:
+        """Ends the run, and removes a temporary directory."""
+        if hasattr(self, "process"):
+            self.end()
+        if self._own is not None:
+            self._own.cleanup()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of a run, by the name of its node."""
+
+    run: Run
+    name: str
+
+    def order(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Sends an order for this device."""
+        return self.run.order(do, device=self.name, **fields)
+
+    def plug(self) -> None:
+        """Plugs the device in."""
+        self.order("plug")
+
+    def unplug(self, revoke: bool = False, mappings: Optional[str] = None) -> None:
+        """Unplugs the device; with `revoke`, also revokes its exported buffers."""
+        self.order("unplug", revoke=revoke, mappings=mappings)
+
+    def play(self, source: _Path, sequence: Optional[int] = None) -> None:
+        """Plays a file or "pattern", from a frame on or at once."""
+        path = source if source == "pattern" else os.path.abspath(source)
+        self.order("play", source=path, sequence=sequence)
+
+    def pause(self) -> None:
+        """Freezes the picture; frames still arrive."""
+        self.order("pause")
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        self.order("resume")
+
+    def signal(self, signal: str) -> None:
+        """Takes the signal ("lost") or gives it back ("back")."""
+        self.order("signal", signal=signal)
+
+    def fail(self, call: str, errno: str, times: int = 1) -> None:
+        """Lets the next calls of an ioctl fail, such as `fail("QBUF", "EIO")`."""
+        self.order("fail", call=call, errno=errno, times=times)
+
+    def set(self, control: str, value: int) -> int:
+        """Sets a control. Returns its value after rounding."""
+        return int(self.order("set", control=control, value=value)["value"])
+
+    def wait(self, frame: int) -> int:
+        """Waits until a frame of the run, from 0, is finished. Returns the number of finished frames."""
+        return int(self.order("wait", frame=frame)["frames"])
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that the device has finished."""
+        own = (each for each in self.run.state()["devices"] if os.path.basename(each["path"]) == self.name)
+        return int(next(own)["frames"])
+
+    def shown(self, format: Optional[str] = None) -> Shown:
+        """Returns the display's picture: its checksum, or its bytes as "png" or "raw"."""
+        path = None if format is None else self.run.directory / f"shown.{format}"
+        answer = self.order("shown", path=None if path is None else str(path), format=format)
+        facts = {name: answer[name] for name in ("sequence", "width", "height", "format")}
+        data = None if path is None else path.read_bytes()
+        return Shown(**facts, checksum=answer.get("checksum"), data=data)
+
+    def shows(self, is_wanted: Callable[[Shown], bool], frames: int = 300) -> Shown:
+        """Waits for a wanted picture among the display's next `frames`. Raises LookupError."""
+        first = seen = self.frames
+        while seen < first + frames:
+            seen = self.wait(seen)
+            shown = self.shown()
+            if is_wanted(shown):
+                return shown
+        raise LookupError(f"{self.name} did not show the picture in {frames} frames")

@@ -1,0 +1,46 @@
+"""The module and its pytest plugin."""
+
+from pathlib import Path
+
+import pytest
+import vb3
+
+pytest_plugins = ["pytester"]
+
+
+def test_refusals_name_the_field():
+    with vb3.run(["sleep", "infinity"]) as run:
+        with pytest.raises(vb3.Error, match="only a virtual clock") as refused:
+            run.advance(1)
+        assert refused.value.field == "do"
+        with pytest.raises(vb3.Error) as refused:
+            run.video0.set("shine", 1)
+        assert refused.value.field == "control"
+        with pytest.raises(AttributeError, match="camera1"):
+            run.camera1.unplug()
+        assert run.camera0 == run.video0 and run.display0 == run.video1
+        process = run.process
+    assert process.returncode is not None
+
+
+def test_a_run_that_cannot_start_says_why():
+    with pytest.raises(vb3.Ended, match="status 125.*/no/such/clip"):
+        vb3.run(["true"], camera=Path("/no/such/clip,1.mp4"))
+    with vb3.run(["true"]) as run:
+        assert run.wait() == 0 and run.report["exit_status"] == 0
+        with pytest.raises((vb3.Ended, vb3.Error)):
+            run.state()
+
+
+def test_a_failing_test_has_the_runs_report(pytester: pytest.Pytester):
+    pytester.makepyfile(
+        """
+        def test_it(vb3_run):
+            run = vb3_run(["sh", "-c", "echo said >&2"])
+            run.wait()
+            run.video0.unplug()
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Ended: vb3 ended with status 0*", "*run 0: why*", "*report.json", "*stderr*", "said"])
