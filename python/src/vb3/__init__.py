@@ -48,7 +48,7 @@ class Shown:
     width: int
     height: int
     format: str
-    checksum: Optional[Any] = None
+    checksum: str
     data: Optional[bytes] = None
 
 
@@ -353,19 +353,20 @@ class Device:
         return int(next(own)["frames"])
 
     def shown(self, format: Optional[str] = None) -> Shown:
-        """Returns the display's picture: its checksum, or its bytes as "png" or "raw"."""
+        """Returns the display's last picture, with its bytes if `format` is "png" or "raw"."""
         path = None if format is None else self.run.directory / f"shown.{format}"
         answer = self.order("shown", path=None if path is None else str(path), format=format)
-        facts = {name: answer[name] for name in ("sequence", "width", "height", "format")}
-        data = None if path is None else path.read_bytes()
-        return Shown(**facts, checksum=answer.get("checksum"), data=data)
+        facts = {name: answer[name] for name in ("sequence", "width", "height", "format", "checksum")}
+        return Shown(**facts, data=None if path is None else path.read_bytes())
 
-    def shows(self, is_wanted: Callable[[Shown], bool], frames: int = 300) -> Shown:
+    def shows(
+        self, is_wanted: Callable[[Shown], bool], format: Optional[str] = None, frames: int = 300
+    ) -> Shown:
         """Waits for a wanted picture among the display's next `frames`. Raises LookupError."""
         first = seen = self.frames
         while seen < first + frames:
             seen = self.wait(seen)
-            shown = self.shown()
+            shown = self.shown(format)
             if is_wanted(shown):
                 return shown
         raise LookupError(f"{self.name} did not show the picture in {frames} frames")
