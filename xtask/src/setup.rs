@@ -75,6 +75,7 @@ pub(crate) const ALL: &[Package] = &[
         "chromium",
         "the browser that opens the report's page, and a page with a camera",
     ),
+    package("firefox-esr", "the browser of a recipe's test"),
     package("guvcview", "takes photographs in the tests"),
     package("mplayer", "shows a camera in the tests"),
     package("xvfb", "a screen for guvcview"),

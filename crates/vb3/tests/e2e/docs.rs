@@ -14,6 +14,14 @@ use std::sync::OnceLock;
 /// Seconds that one command may take.
 const COMMAND_SECONDS: u64 = 180;
 
+/// What the recipes use besides.
+const RECIPES_NEED: [&str; 4] = [
+    "/usr/bin/python3",
+    crate::python::PYTEST,
+    "chromium",
+    "firefox-esr",
+];
+
 /// A test for each page.
 macro_rules! pages {
     ($($name:ident: $page:literal,)*) => {
@@ -31,6 +39,7 @@ pages! {
     getting_started: "docs/getting-started.md",
     devices: "docs/devices.md",
     control: "docs/control.md",
+    recipes: "docs/recipes.md",
     machines: "docs/machines.md",
     clock: "docs/clock.md",
     scripts: "docs/scripts.md",
@@ -154,9 +163,12 @@ fn clip() -> &'static [u8] {
 fn shell(dir: &Path, command: &str) -> Command {
     let programs = Path::new(env!("CARGO_BIN_EXE_vb3")).parent().unwrap();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
+    // The system's Python has the packages that the tests use.
+    let first = [programs.to_owned(), "/usr/bin".into()];
+    let path = first.into_iter().chain(std::env::split_paths(&path));
     let seconds = (COMMAND_SECONDS * u64::from(crate::common::slowness())).to_string();
     let mut shell = crate::surroundings::command("timeout", dir);
+    crate::python::with_module(&mut shell);
     shell
         .args([
             "--kill-after=10",
@@ -176,6 +188,9 @@ fn shell(dir: &Path, command: &str) -> Command {
 fn run_page(page: &str) {
     let programs = ["bash", "timeout", "ffmpeg", "gst-launch-1.0", "v4l2-ctl"];
     if programs.into_iter().any(lacks) || lacks_libavcodec() {
+        return;
+    }
+    if page == "docs/recipes.md" && RECIPES_NEED.into_iter().any(lacks) {
         return;
     }
     let text = read(page);

@@ -4,6 +4,9 @@ use crate::common::{finish, lacks};
 use std::path::Path;
 use std::process::Command;
 
+/// A file of pytest as the system's package.
+pub(crate) const PYTEST: &str = "/usr/lib/python3/dist-packages/pytest/__init__.py";
+
 /// Prepares Python with the module and the plugin.
 pub(crate) fn with_module(python: &mut Command) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/src");
@@ -17,8 +20,7 @@ pub(crate) fn with_module(python: &mut Command) {
 #[test]
 fn module_and_plugin_pass_their_tests() {
     let python = "/usr/bin/python3";
-    let pytest = "/usr/lib/python3/dist-packages/pytest/__init__.py";
-    if [python, pytest, "ffmpeg"].into_iter().any(lacks) {
+    if [python, PYTEST, "ffmpeg"].into_iter().any(lacks) {
         return;
     }
     let dir = crate::common::tempdir();
