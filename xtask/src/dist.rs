@@ -1,10 +1,13 @@
-//! What users install: a static binary in a tarball and in a Debian package, and the codecs in another.
+//! What users install: a static binary in a tarball, a Debian package and a Python wheel, and the codecs
+//! in another package.
 
 mod codec;
 mod licences;
 mod root;
+mod services;
 mod stage;
 mod trial;
+mod wheel;
 
 use crate::sh;
 use anyhow::{Context as _, Result, bail};
@@ -66,6 +69,14 @@ impl Arch {
             name.to_owned()
         } else {
             format!("{}-linux-gnu-{name}", self.machine())
+        }
+    }
+
+    /// Lets a build link statically for this architecture.
+    fn linked_statically(self, build: &mut Command) {
+        build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        if !self.is_here() {
+            cross(build, self.target(), &self.tool(""));
         }
     }
 
@@ -141,8 +152,22 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
     println!("{}", tarball.display());
     let package = stage::debian(release, arch, &stage)?;
     println!("{}", package.display());
+    let wheel = match wheel::missing() {
+        Some(why) => {
+            println!("wheel for {}: not made, {why}", arch.machine());
+            None
+        }
+        None => Some(wheel::make(release, arch, &binary)?),
+    };
+    if let Some(wheel) = &wheel {
+        println!("{}", wheel.display());
+    }
     if try_it && arch.is_here() {
         trial::everywhere(release, &stage.join("vb3"), &package)?;
+        services::everywhere(release, &package, &tarball)?;
+        if let Some(wheel) = &wheel {
+            trial::wheel(release, wheel)?;
+        }
     } else if try_it && arch == Arch::Arm64 {
         trial::arm64(release, &stage.join("vb3"))?;
     }
@@ -177,10 +202,7 @@ fn build(arch: Arch) -> Result<PathBuf> {
         "--target",
         arch.target(),
     ]);
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    if !arch.is_here() {
-        cross(&mut cargo, arch.target(), &arch.tool(""));
-    }
+    arch.linked_statically(&mut cargo);
     sh::run(&mut cargo)?;
     Ok(sh::target().join(arch.target()).join("release/vb3"))
 }

@@ -2,13 +2,14 @@
 
 use super::{Release, root};
 use crate::guest::{self, Guest};
+use crate::sh;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The page whose lines are run.
-const PAGE: &str = include_str!("../../../docs/ci.md");
+pub(super) const PAGE: &str = include_str!("../../../docs/ci.md");
 
 /// The page that a newcomer follows.
 const README: &str = include_str!("../../../README.md");
@@ -48,6 +49,28 @@ vb3 doctor | grep --quiet -e '--  vb3-codec'
 vb3 doctor | grep --quiet 'install the package vb3-codec'
 ";
 
+/// Installs the wheel where nothing but Python is. The module, the plugin's entry and the program are there.
+const WHEEL_ALONE: &str = "
+python3 -m venv alone
+alone/bin/pip install --quiet --no-index ./vb3-*.whl
+alone/bin/python -c 'import vb3; assert vb3.binary().startswith(\"/work/alone/\"), vb3.binary()'
+alone/bin/vb3 run -- alone/bin/vb3 --version
+";
+
+/// Runs the module's tests twice in an environment with pytest: as they are, and one without its swap of
+/// the picture, which must fail.
+const WHEEL_TESTS: &str = "
+tests/bin/python -m pytest --durations=0 -p no:cacheprovider test_*.py
+sed 's/run.video0.play(red)/pass/' test_swap.py > broken.py
+! cmp test_swap.py broken.py
+! tests/bin/python -m pytest -p no:cacheprovider broken.py > broken.txt
+grep 'did not show the picture' broken.txt
+grep 'vb3 run 0: stderr' broken.txt
+";
+
+/// Packages that the wheel's tests use.
+const WHEEL_PACKAGES: &str = "ffmpeg,python3-pytest,python3-venv";
+
 /// Checks of the binary in a guest.
 const GUEST_CHECKS: &str = "
 set -ex
@@ -78,10 +101,13 @@ fn commands(page: &str) -> Vec<String> {
     commands
 }
 
-/// The lines of the page that are run.
-fn recipe(page: &str) -> Option<&str> {
-    let (_, after) = page.split_once("```sh skip=run-by-dist\n")?;
-    after.split_once("```").map(|(lines, _)| lines)
+/// The lines of a page's block that begins with this info string.
+pub(super) fn block<'a>(page: &'a str, info: &str) -> Result<&'a str> {
+    let after = page.split_once(&format!("```{info}\n"));
+    let lines = after.and_then(|(_, after)| after.split_once("```"));
+    Ok(lines
+        .with_context(|| format!("docs/ci.md has no block {info:?}"))?
+        .0)
 }
 
 /// Tries the binary alone, and the package on each Debian.
@@ -90,7 +116,7 @@ pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Re
     println!("tried alone in an empty directory: it runs itself, and needs nothing else");
     for (version, suite) in root::SUITES {
         let root = debian(release, suite, "essential", &[package])?;
-        let lines = recipe(PAGE).context("docs/ci.md has no lines to run")?;
+        let lines = block(PAGE, "sh skip=run-by-dist")?;
         let script = format!("cd /work; export HOME=/work; {lines}{CHECKS}");
         root::inside(&root, &[], &["sh", "-exc", &script])
             .with_context(|| format!("the package does not work on Debian {version}"))?;
@@ -103,13 +129,7 @@ pub(super) fn everywhere(release: &Release, binary: &Path, package: &Path) -> Re
 /// Tries `vb3-codec` on the Debian that it was built for.
 pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, suite: &str) -> Result<()> {
     let root = debian(release, suite, "apt", &[vb3, codec])?;
-    // apt in the root reaches its mirror as this system does.
-    for file in ["resolv.conf", "hosts"] {
-        let from = Path::new("/etc").join(file);
-        if from.exists() {
-            fs::copy(from, root.join("etc").join(file))?;
-        }
-    }
+    share_network(&root)?;
     let install = format!("cd /work; export HOME=/work; {CODEC_INSTALL}{NEWCOMER}");
     let began = Instant::now();
     let examples = commands(README).join("\n");
@@ -129,6 +149,42 @@ pub(super) fn codec(release: &Release, vb3: &Path, codec: &Path, suite: &str) ->
         .with_context(|| format!("vb3-codec does not work on Debian {suite}"))?;
     println!("tried vb3-codec on Debian {suite}: installed by apt, found by vb3, removed");
     fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
+/// Lets apt in a root reach its mirror as this system does.
+pub(super) fn share_network(root: &Path) -> Result<()> {
+    for file in ["resolv.conf", "hosts"] {
+        let from = Path::new("/etc").join(file);
+        if from.exists() {
+            fs::copy(from, root.join("etc").join(file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tries the wheel and its module's tests on each Debian.
+pub(super) fn wheel(release: &Release, wheel: &Path) -> Result<()> {
+    let options = [
+        "--variant=apt".to_owned(),
+        format!("--include={WHEEL_PACKAGES}"),
+    ];
+    let lines = block(PAGE, "sh skip=run-by-dist-with-pytest")?;
+    let script = format!("cd /work; export HOME=/work; {WHEEL_ALONE}{lines}{WHEEL_TESTS}");
+    for (version, suite) in root::SUITES {
+        let root = root::fresh(release, suite, "python", &options)?;
+        put(&root, &[wheel])?;
+        for test in fs::read_dir(sh::root().join("python/tests"))? {
+            put(&root, &[&test?.path()])?;
+        }
+        let said = root::inside(&root, &[], &["bash", "-exc", &script])
+            .with_context(|| format!("the wheel does not work on Debian {version}"))?;
+        let said = String::from_utf8_lossy(&said);
+        let times = said.lines().filter(|line| line.contains(" call "));
+        println!("tried the wheel on Debian {version}: installed, and its tests pass");
+        times.for_each(|line| println!("  {line}"));
+        fs::remove_dir_all(&root)?;
+    }
     Ok(())
 }
 
@@ -173,14 +229,28 @@ fn alone(release: &Release, binary: &Path) -> Result<()> {
 }
 
 /// A fresh root of Debian, of one of mmdebstrap's variants, with the packages in it.
-fn debian(release: &Release, suite: &str, variant: &str, packages: &[&Path]) -> Result<PathBuf> {
+pub(super) fn debian(
+    release: &Release,
+    suite: &str,
+    variant: &str,
+    packages: &[&Path],
+) -> Result<PathBuf> {
     let root = root::fresh(release, suite, variant, &[format!("--variant={variant}")])?;
-    fs::create_dir_all(root.join("work"))?;
-    for package in packages {
-        let name = package.file_name().context("the package has a name")?;
-        fs::copy(package, root.join("work").join(name))?;
-    }
+    put(&root, packages)?;
     Ok(root)
+}
+
+/// Copies files to a root's directory /work.
+fn put(root: &Path, files: &[&Path]) -> Result<()> {
+    let work = root.join("work");
+    fs::create_dir_all(&work)?;
+    for file in files.iter().filter(|file| file.is_file()) {
+        fs::copy(
+            file,
+            work.join(file.file_name().context("the file has a name")?),
+        )?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -197,8 +267,10 @@ mod tests {
 
     #[test]
     fn the_page_has_lines_to_run() {
-        let lines = recipe(PAGE).expect("lines");
+        let lines = block(PAGE, "sh skip=run-by-dist").expect("lines");
         assert!(lines.contains("dpkg --install") && lines.contains("dd if=/dev/video0"));
         assert!(!lines.contains("```"));
+        let lines = block(PAGE, "sh skip=run-by-dist-with-pytest").expect("lines");
+        assert!(lines.contains("pip install"));
     }
 }
