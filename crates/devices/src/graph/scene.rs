@@ -9,7 +9,7 @@ use vb3_v4l2::MediaGraph;
 #[derive(Debug)]
 pub(super) enum Scene {
     /// Through processors.
-    Developed(Chain),
+    Developed(Box<Chain>),
     /// As the sensor sends them.
     Raw(Box<Raw>),
 }
@@ -18,7 +18,7 @@ impl Scene {
     /// Returns the scene of a path; `None` for a path without a sensor.
     pub(super) fn new(graph: &MediaGraph, path: &[usize]) -> Option<Self> {
         let raw = Raw::new(graph, path).map(|raw| Self::Raw(Box::new(raw)));
-        raw.or_else(|| Chain::new(graph, path).map(Self::Developed))
+        raw.or_else(|| Chain::new(graph, path).map(|chain| Self::Developed(Box::new(chain))))
     }
 
     /// Begins frame `sequence`, with the present values of controls.
@@ -30,7 +30,7 @@ impl Scene {
     }
 
     /// Returns how many samples of the sensor make a pixel.
-    pub(super) const fn samples(&self) -> u32 {
+    pub(super) fn samples(&self) -> u32 {
         match self {
             Self::Developed(chain) => chain.samples(),
             Self::Raw(_) => 1,
@@ -38,7 +38,7 @@ impl Scene {
     }
 
     /// Returns the nanoseconds from this frame to the next, if the sensor decides.
-    pub(super) const fn frame_ns(&self) -> Option<u64> {
+    pub(super) fn frame_ns(&self) -> Option<u64> {
         match self {
             Self::Developed(_) => None,
             Self::Raw(raw) => Some(raw.frame_ns),

@@ -178,10 +178,7 @@ fn make(graph: &MediaGraph, model: &mut Model, step: Step) {
         }
         Step::Start(entity) => {
             let answer = graph.start(entity);
-            let errno = answer
-                .as_ref()
-                .map(Vec::clone)
-                .map_err(|refused| refused.errno);
+            let errno = answer.clone().map_err(|refused| refused.errno);
             model.start(entity, &errno);
             if let Ok(path) = answer {
                 let mut chain = Chain::new(graph, &path).expect("a sensor");

@@ -289,7 +289,10 @@ fn exposure_settles_from_dark_and_from_light() {
         let lines = last.iter().map(|now| now.1);
         let (least, most) = (lines.clone().min().unwrap(), lines.max().unwrap());
         assert!(most * 10 <= least * 11 + 10, "{last:?}");
-        assert!(last.iter().all(|now| (now.0 - 2.5).abs() < 0.21), "{last:?}");
+        assert!(
+            last.iter().all(|now| (now.0 - 2.5).abs() < 0.21),
+            "{last:?}"
+        );
     }
 }
 
