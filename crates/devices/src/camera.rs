@@ -13,7 +13,7 @@ use crate::source::{NextSource, Ready, Source};
 use crate::spec::{ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
 use crate::surface::EIO;
-use crate::{Failure, MetadataLink};
+use crate::{Failure, MetadataLink, PlayError};
 use controls::Controls;
 use jpeg::JpegEncoder;
 use moving::Moving;
@@ -306,6 +306,7 @@ impl<C> Engine<C> for Player<C> {
         progress: &mut Progress<C>,
     ) {
         self.source.acknowledge();
+        self.program.acknowledge();
         self.go_on(stream, bus, progress);
         match self.jpeg.finish(bus, progress) {
             Ok(faults) => stream.count_faults(faults),
@@ -406,7 +407,9 @@ impl<C> Engine<C> for Player<C> {
         let waits = self.state == State::AwaitsSource;
         let source = || waits.then(|| self.source.wake_fd()).flatten();
         let scaled = || self.scaler.as_ref().and_then(Scaler::wake_fd);
-        self.jpeg.wake_fd().or_else(scaled).or_else(source)
+        let next = || self.program.wake_fd();
+        let own = self.jpeg.wake_fd().or_else(scaled).or_else(source);
+        own.or_else(next)
     }
 
     fn note_waiter(&mut self, _: Waiter) {
@@ -421,8 +424,12 @@ impl<C> Engine<C> for Player<C> {
         std::mem::take(&mut self.wants_unplug)
     }
 
-    fn play(&mut self, stream: &mut Stream<Mode, C>, next: NextSource) -> Result<(), Failure> {
+    fn play(&mut self, stream: &mut Stream<Mode, C>, next: NextSource) -> Result<(), PlayError> {
         self.order(stream, next)
+    }
+
+    fn is_next_ready(&mut self) -> bool {
+        self.program.is_ready()
     }
 
     fn pause(&mut self, paused: bool) -> bool {

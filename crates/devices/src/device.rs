@@ -8,7 +8,7 @@ use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::{Collection, Thumbnail};
 use crate::source::NextSource;
 use crate::spec::DeviceSpec;
-use crate::{Failure, Place};
+use crate::{Failure, Place, PlayError};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -70,9 +70,14 @@ pub(crate) trait Outside: VideoDriver {
     }
 
     /// Plays another source, from the frame that it names.
-    fn play(&mut self, next: NextSource) -> Result<(), Failure> {
+    fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
         let _ = next;
-        Err(Failure::new(NO_SOURCE))
+        Err(PlayError::NoCamera)
+    }
+
+    /// As [`Device::is_next_ready`].
+    fn is_next_ready(&mut self) -> bool {
+        true
     }
 
     /// Stops or continues the source's pictures. Returns whether the device has a source.
@@ -81,9 +86,6 @@ pub(crate) trait Outside: VideoDriver {
         false
     }
 }
-
-/// The refusal of a device that is no camera.
-pub(crate) const NO_SOURCE: &str = "only a camera plays a clip or pattern";
 
 /// A device, with the faults that a program may request.
 pub struct Device<C> {
@@ -156,10 +158,15 @@ impl<C: Send + 'static> Device<C> {
     /// that does not stream plays it from its next stream's first frame.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: the device is no camera, or the system lacks a thread or
-    /// descriptor.
-    pub fn play(&mut self, next: NextSource) -> Result<(), Failure> {
+    /// [`PlayError`] says why.
+    pub fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
         self.inner.play(next)
+    }
+
+    /// Returns whether the next source has a picture, or there is none to wait for. Until then,
+    /// [`wake_fd`](VideoDriver::wake_fd) becomes readable when it may have one.
+    pub fn is_next_ready(&mut self) -> bool {
+        self.inner.is_next_ready()
     }
 
     /// Stops the source at its present picture, which all further frames show, or continues it.

@@ -46,3 +46,37 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// The reason why a device does not play another source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlayError {
+    /// It is no camera.
+    NoCamera,
+    /// The frame is over.
+    Passed {
+        /// The number of the stream's next frame.
+        next: u32,
+    },
+    /// The system lacks a thread or descriptor.
+    Failed(Failure),
+}
+
+impl From<Failure> for PlayError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl fmt::Display for PlayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCamera => f.write_str("only a camera plays a clip or pattern"),
+            Self::Passed { next } => {
+                write!(f, "this frame is over; the stream's next frame is {next}")
+            }
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PlayError {}

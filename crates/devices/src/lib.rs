@@ -39,7 +39,7 @@ mod streaming;
 mod surface;
 
 pub use device::Device;
-pub use failure::Failure;
+pub use failure::{Failure, PlayError};
 pub use fault::{FaultHit, FaultSchedule, FrameFault, FrameFaults, MAX_CORRUPT};
 pub use loopback::Link;
 use m2m::{Decoder, Encoder, FrameConverter, StatelessDecoder};

@@ -4,8 +4,7 @@
 //! the calls that all such devices answer alike. An [`Engine`] moves the pictures, and has everything
 //! that belongs to one kind of device.
 
-use crate::Failure;
-use crate::device::{NO_SOURCE, Outside};
+use crate::device::Outside;
 use crate::picture::Frame;
 use crate::place::{Place, identity, policy};
 use crate::scaler::Scaler;
@@ -14,6 +13,7 @@ use crate::sink::Thumbnail;
 use crate::source::NextSource;
 use crate::spec::{DeviceSpec, Pace};
 use crate::surface::{EINVAL, FIELD_NONE, PIECE, Surface, Trouble};
+use crate::{Failure, PlayError};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{
@@ -231,9 +231,14 @@ pub(crate) trait Engine<C> {
         &mut self,
         stream: &mut Stream<Self::Formats, C>,
         next: NextSource,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PlayError> {
         let _ = (stream, next);
-        Err(Failure::new(NO_SOURCE))
+        Err(PlayError::NoCamera)
+    }
+
+    /// As [`Outside::is_next_ready`].
+    fn is_next_ready(&mut self) -> bool {
+        true
     }
 
     /// As [`Outside::pause`].
@@ -649,8 +654,12 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
         self.engine.take_unplug()
     }
 
-    fn play(&mut self, next: NextSource) -> Result<(), Failure> {
+    fn play(&mut self, next: NextSource) -> Result<(), PlayError> {
         self.engine.play(&mut self.stream, next)
+    }
+
+    fn is_next_ready(&mut self) -> bool {
+        !self.stream.is_on || self.engine.is_next_ready()
     }
 
     fn pause(&mut self, paused: bool) -> bool {

@@ -1,16 +1,19 @@
 //! Orders that change a running camera: another source, or a pause.
 
 use super::{Player, State};
-use crate::Failure;
 use crate::mode::Mode;
 use crate::source::{NextSource, Ready, Source};
 use crate::streaming::Stream;
+use crate::{Failure, PlayError};
+use std::os::fd::BorrowedFd;
 use vb3_v4l2::Fraction;
 
 /// Orders that a camera follows at its next frames.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     next: Option<NextSource>,
+    /// Whether the next source has not had a picture yet.
+    awaits_picture: bool,
     is_paused: bool,
     /// The number that a paused test pattern shows, once it has shown one.
     still: Option<u32>,
@@ -40,7 +43,28 @@ impl Program {
         }
     }
 
+    /// Returns whether the next source has a picture, or never will.
+    pub(super) fn is_ready(&mut self) -> bool {
+        let next = self.next.as_mut();
+        self.awaits_picture &= next.is_some_and(|next| next.source.ready() == Ready::Later);
+        !self.awaits_picture
+    }
+
+    /// Returns a descriptor that is readable when the next source may have its first picture.
+    pub(super) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        let next = self.next.as_ref().filter(|_| self.awaits_picture);
+        next.and_then(|next| next.source.wake_fd())
+    }
+
+    /// Makes [`wake_fd`](Self::wake_fd) unreadable.
+    pub(super) fn acknowledge(&mut self) {
+        if let Some(next) = self.next.as_ref().filter(|_| self.awaits_picture) {
+            next.source.acknowledge();
+        }
+    }
+
     pub(super) fn stop(&mut self) {
+        self.awaits_picture = false;
         if let Some(next) = &mut self.next {
             next.source.stop();
         }
@@ -51,12 +75,17 @@ impl<C> Player<C> {
     /// Takes the order to play another source.
     ///
     /// # Errors
-    /// Fails if the system lacks a thread or descriptor for a clip, with a sentence for the user.
+    /// [`PlayError::Passed`], or the system lacks a thread or descriptor for a clip.
     pub(super) fn order(
         &mut self,
         stream: &mut Stream<Mode, C>,
         mut next: NextSource,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PlayError> {
+        if stream.is_on() && next.at.is_some_and(|at| at < stream.sequence) {
+            return Err(PlayError::Passed {
+                next: stream.sequence,
+            });
+        }
         self.program.stop();
         if !stream.is_on() {
             self.program.next = Some(next);
@@ -66,6 +95,7 @@ impl<C> Player<C> {
         next.source
             .start_like(&self.source, stream.formats.interval)?;
         self.program.next = Some(next);
+        self.program.awaits_picture = true;
         Ok(())
     }
 

@@ -34,9 +34,14 @@ fn expect_change(outcome: &Outcome, first: u32) {
     let len = pattern(&pixfmt::YUYV, 0).bytes().len();
     let frames: Vec<&[u8]> = bytes.chunks_exact(len).collect();
     let sequences = sequences(&String::from_utf8_lossy(&outcome.read("log")));
-    assert_eq!(frames.len(), sequences.len(), "{}", outcome.stderr);
-    let (last, still) = (sequences.last().unwrap(), frames.last().unwrap());
-    assert!(*last > first, "{sequences:?}");
+    // A killed program may not have written its last frame.
+    let still = frames.last().unwrap();
+    assert!(
+        frames.len().abs_diff(sequences.len()) <= 1,
+        "{}",
+        outcome.stderr
+    );
+    assert!(sequences[frames.len() - 2] > first, "{sequences:?}");
     for (frame, sequence) in frames.iter().zip(&sequences) {
         if *sequence < first {
             assert_eq!(expect_pattern(&pixfmt::YUYV, frame), [*sequence]);
@@ -71,13 +76,18 @@ fn a_running_source_changes_at_its_sequence() {
     }
     let run = camera("real");
     make_picture(run.dir.path());
+    // A busy machine may open the picture after the frame. Then the order is refused.
     let outcome = shell(
         run,
-        "v4l2-ctl --stream-mmap=16 --stream-count=90 --stream-to=frames.raw --verbose >log 2>&1 &
-         $VB3 ctl wait video0 5 && $VB3 ctl play video0 red.png --sequence 60; wait",
+        "v4l2-ctl --stream-mmap=16 --stream-to=frames.raw --verbose >log 2>&1 &
+         $VB3 ctl wait video0 5
+         for first in 40 80 160 320 640 1280; do
+             $VB3 ctl play video0 red.png --sequence $first && break
+         done
+         echo $first; $VB3 ctl wait video0 $((first + 40)); kill $!",
     );
-    outcome.expect_success();
-    expect_change(&outcome, 60);
+    let first = outcome.stdout.trim().parse().expect(&outcome.stderr);
+    expect_change(&outcome, first);
 }
 
 #[test]
@@ -193,7 +203,7 @@ fn orders_reach_calls_controls_and_the_clock() {
     );
 }
 
-/// Sends random lines, half lines and unread orders from many clients beside a stream. Prints how much
+/// Sends random lines, half lines and unread orders from many clients during a stream. Prints how much
 /// memory the run gained, and how long it waited for a processor.
 const HOSTILE: &str = r#"
 import json, os, random, socket, subprocess

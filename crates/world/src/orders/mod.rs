@@ -41,6 +41,8 @@ enum Awaited {
     Time(u64),
     /// A source is open.
     Source { at: usize, opening: Job<NextSource> },
+    /// A camera's next source has a picture.
+    Picture { at: usize },
     /// The display has shown its next picture.
     Shown { at: usize, file: PictureFile },
     /// A picture is written.
@@ -234,8 +236,15 @@ impl World {
             }
             Awaited::Source { at, opening } => {
                 let opened = opening.take()?.map_err(of("source"));
-                let played = opened.and_then(|next| self.play_next(*at, next));
-                Some(played.map(|()| Map::new()))
+                if let Err(refused) = opened.and_then(|next| self.play_next(*at, next)) {
+                    return Some(Err(refused));
+                }
+                *awaited = Awaited::Picture { at: *at };
+                self.look_at(awaited)
+            }
+            Awaited::Picture { at } => {
+                let is_ready = self.is_next_ready(*at);
+                is_ready.then(|| Ok(Map::new()))
             }
             Awaited::Shown { at, file } => match self.find_next_shown(*at, file)? {
                 Ok(found) => {

@@ -75,10 +75,8 @@ fn matches(value: &Value, wanted: &Value, root: &Value) -> Result<(), String> {
             }),
             "if" => !fits(rule) || fits(&wanted["then"]),
             "items" => {
-                let items = value.as_array().into_iter().flatten();
-                items
-                    .map(|item| matches(item, rule, root))
-                    .collect::<Result<(), _>>()?;
+                let mut items = value.as_array().into_iter().flatten();
+                items.try_for_each(|item| matches(item, rule, root))?;
                 true
             }
             "properties" => {

@@ -3,6 +3,7 @@
 use super::job::Job;
 use super::{Awaited, Refused, of};
 use crate::World;
+use vb3_devices::PlayError;
 use vb3_devices::source::NextSource;
 use vb3_devices::spec::{ClipEnd, SourceSpec};
 
@@ -30,12 +31,23 @@ impl World {
         match contexts.next() {
             Some(context) => {
                 let played = context.driver_mut().play(next);
-                played.map_err(|e| Refused::new("device", e.sentence()))
+                played.map_err(|e| {
+                    let field = match e {
+                        PlayError::NoCamera => "device",
+                        PlayError::Passed { .. } => "sequence",
+                        PlayError::Failed(_) => "source",
+                    };
+                    Refused::new(field, e.to_string())
+                })
             }
-            None => Err(Refused::new(
-                "device",
-                "only a camera plays a clip or pattern",
-            )),
+            None => Err(Refused::new("device", PlayError::NoCamera.to_string())),
         }
+    }
+
+    /// Returns whether a camera's next source has a picture.
+    pub(super) fn is_next_ready(&mut self, at: usize) -> bool {
+        let node = self.nodes.get_mut(at);
+        let mut contexts = node.into_iter().flat_map(|node| node.video.contexts_mut());
+        contexts.all(|context| context.driver_mut().is_next_ready())
     }
 }

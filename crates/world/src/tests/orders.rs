@@ -140,7 +140,7 @@ fn a_display_tells_its_last_picture() {
     bench.dequeue(display, OUTPUT, MMAP);
     // Not read before: the picture is still in its buffer.
     assert_eq!(client.ask(&mut bench, &shown), picture(0, 7));
-    // Read from now on, whatever the program does with the buffer.
+    // From now on, the display reads each picture. The program may fill the buffer again.
     queue(&mut bench, display, 1);
     bench.dequeue(display, OUTPUT, MMAP);
     fill(&mut bench, display, 1, 9);
@@ -200,6 +200,13 @@ fn answers_have_the_fields_of_the_schema() {
     ] {
         assert_eq!(client.ask(&mut bench, &order)["ok"], true, "{order}");
     }
+    let late = json!({"do": "play", "device": 1, "source": "pattern", "sequence": 0});
+    let answer = client.ask(&mut bench, &late);
+    assert_eq!(answer["error"]["field"], "sequence", "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("this frame is over"), "{message}");
+    let next = json!({"do": "play", "device": 1, "source": "pattern"});
+    assert_eq!(client.ask(&mut bench, &next)["ok"], true);
     bench.close_all(&[camera]);
     drop(dir);
 }
