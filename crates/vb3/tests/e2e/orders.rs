@@ -204,7 +204,7 @@ fn orders_reach_calls_controls_and_the_clock() {
 }
 
 /// Sends random lines, half lines and unread orders from many clients during a stream. Prints how much
-/// memory the run gained, and how long it waited for a processor.
+/// memory the run gained, and the frame from which on it had its processor first; -1 for never.
 const HOSTILE: &str = r#"
 import json, os, random, socket, subprocess
 random.seed(5)
@@ -215,10 +215,6 @@ def client():
     return s
 def pages():
     return int(open(f"/proc/{os.getppid()}/statm").read().split()[1])
-def waited():
-    """Nanoseconds that the run's threads have waited for a processor."""
-    tasks = f"/proc/{os.getppid()}/task"
-    return sum(int(open(f"{tasks}/{task}/schedstat").read().split()[1]) for task in os.listdir(tasks))
 words = [b'{', b'}', b'"do"', b':', b'"state"', b'"wait"', b',', b'"device"', b'0', b'[', b'\xff']
 def line():
     return b''.join(random.choice(words) for _ in range(random.randrange(20))) + b'\n'
@@ -232,8 +228,17 @@ def rude(s):
         pass
 log = open("log", "w")
 stream = subprocess.Popen(["v4l2-ctl", "--stream-mmap=32", "--verbose"], stderr=log, stdout=log)
+try:
+    # Before all other programs of the machine.
+    for task in os.listdir(f"/proc/{os.getppid()}/task") + [stream.pid]:
+        os.sched_setscheduler(int(task), os.SCHED_FIFO, os.sched_param(1))
+    is_first = True
+except PermissionError:
+    is_first = False
 s = client()
-s.sendall(b'{"do":"wait","device":0,"frame":10}\n')
+s.sendall(b'{"do":"state"}\n')
+first = json.loads(s.makefile().readline())["devices"][0]["frames"] + 10
+s.sendall(b'{"do":"wait","device":0,"frame":%d}\n' % first)
 assert json.loads(s.makefile().readline())["ok"]
 held = []
 def batch(lines):
@@ -262,15 +267,13 @@ f.write('{"do":"state","id":"a"}\n{"do":"fly","id":"b"}\n')
 f.flush()
 assert json.loads(f.readline())["id"] == "a"
 assert json.loads(f.readline())["error"]["field"] == "do"
-print((pages() - before) * os.sysconf("SC_PAGESIZE"), waited())
+print((pages() - before) * os.sysconf("SC_PAGESIZE"), first if is_first else -1)
 stream.terminate()
 stream.wait()
 "#;
 
 /// Largest growth of the run while most of the hostile clients come and go.
 const MAX_GROWTH: i64 = 16 << 20;
-/// Nanoseconds of a frame.
-const FRAME_NS: u64 = 1_000_000_000 / 60;
 
 #[test]
 fn hostile_clients_delay_no_other() {
@@ -280,24 +283,23 @@ fn hostile_clients_delay_no_other() {
     let run = Run::on("pc").device(format!("camera=pattern,fps=60,{}", size_option()));
     let outcome = run.program(["python3", "-c", HOSTILE]).run();
     outcome.expect_success();
-    let (growth, waited) = outcome
+    let (growth, first) = outcome
         .stdout
         .trim()
         .split_once(' ')
         .expect(&outcome.stderr);
-    let (growth, waited): (i64, u64) = (growth.parse().unwrap(), waited.parse().unwrap());
+    let (growth, first): (i64, i64) = (growth.parse().unwrap(), first.parse().unwrap());
     assert!(growth < MAX_GROWTH, "{growth} bytes");
     let sequences = sequences(&String::from_utf8_lossy(&outcome.read("log")));
-    assert!(sequences.len() > 10, "{sequences:?}");
-    // A busy machine loses frames while the run waits for a processor. Clients lose none.
-    let lost: u32 = sequences.windows(2).map(|two| two[1] - two[0] - 1).sum();
+    let Ok(first) = u32::try_from(first) else {
+        eprintln!("skipped: only root can keep other programs from delaying the camera");
+        return;
+    };
+    let later: Vec<u32> = sequences.into_iter().filter(|at| *at >= first).collect();
+    assert!(later.len() > 10, "{later:?}");
     assert!(
-        u64::from(lost) <= waited / FRAME_NS,
-        "{lost} lost, {waited} ns, {sequences:?}"
-    );
-    println!(
-        "{lost} of {} frames lost; waited {waited} ns",
-        sequences.len()
+        later.windows(2).all(|two| two[1] == two[0] + 1),
+        "{later:?}"
     );
 }
 
