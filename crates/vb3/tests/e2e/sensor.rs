@@ -2,7 +2,7 @@
 
 use crate::common::{Outcome, Run, lacks};
 use crate::compliance::summary;
-use crate::libcamera::lacks_plugin;
+use crate::libcamera::{expect_lc_compliant, lacks_plugin};
 use crate::surroundings::PLUGINS;
 
 /// Runs a shell script with a sensor.
@@ -310,4 +310,14 @@ fn libcamerasrc_streams_the_sensor() {
     let outcome = shell("imx219", &script);
     outcome.expect_success();
     assert_eq!(outcome.read("frames.raw").len(), len, "{}", outcome.stderr);
+}
+
+/// It streams the largest mode, which takes long.
+#[test]
+fn lc_compliance_accepts_the_sensor() {
+    if lacks("lc-compliance") || lacks_software_isp() {
+        return;
+    }
+    let id = "platform/ac6a000.camss ov5647";
+    expect_lc_compliant("sensor=ov5647", id, "*.Capture/Viewfinder_5");
 }

@@ -61,11 +61,6 @@ pub(crate) struct Raw {
 fn level(light: f64, black: u16) -> u16 {
     let range = f64::from(FULL - black);
     // CAST: between 0 and 1023.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the value is clamped to the range of samples"
-    )]
     let above = (light * range).clamp(0.0, range) as u16;
     black + above
 }
