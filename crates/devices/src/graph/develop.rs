@@ -144,12 +144,13 @@ impl Chain {
             .frame(&pixfmt::RGB24, self.size, sequence, &picture);
     }
 
-    /// Returns how many samples of the sensor make a pixel.
+    /// Returns how many samples of the sensor a line reads.
     pub(super) const fn samples(&self) -> u32 {
-        match (self.mosaic, self.debayer) {
-            (Some(_), Some(_)) => (2 * self.window + 1).pow(2),
+        let lines = match (self.mosaic, self.debayer) {
+            (Some(_), Some(_)) => 2 * self.window + 1,
             _ => 1,
-        }
+        };
+        self.size.width() * lines
     }
 
     /// Appends lines of the frame to `out`.
@@ -163,18 +164,23 @@ impl Chain {
             // A mosaic's cell has two lines. CAST: at most 2.
             let line = cell.get((y % cell.len().max(1) as u32) as usize);
             let line = line.copied().unwrap_or_default();
-            for x in 0..self.width {
-                if is_mosaic(self.output) {
+            if is_mosaic(self.output) {
+                for x in 0..self.width {
                     let sample = line.get((x & 1) as usize).copied();
                     let color = self.seen(x, y);
                     self.push_raw(color[channel(sample.unwrap_or(Sample::G))], out);
-                } else {
-                    let color = self.pixel(x, y);
-                    out.extend(line.iter().map(|sample| match sample {
-                        Sample::X => 255,
-                        sample => color[channel(*sample)],
-                    }));
                 }
+                continue;
+            }
+            let row = self.row(self.source(0, y).1);
+            for x in 0..self.width {
+                // CAST: widening, on every target there is.
+                let color = row.get(self.source(x, y).0 as usize).copied();
+                let color = color.unwrap_or_default();
+                out.extend(line.iter().map(|sample| match sample {
+                    Sample::X => 255,
+                    sample => color[channel(*sample)],
+                }));
             }
         }
     }
@@ -192,15 +198,19 @@ impl Chain {
         }
     }
 
-    /// Returns the colour of a pixel at the video node.
-    fn pixel(&self, x: u32, y: u32) -> [u8; 3] {
-        let (x, y) = match &self.scaling {
+    /// Returns the sensor's pixel for one of the video node.
+    const fn source(&self, x: u32, y: u32) -> (u32, u32) {
+        match &self.scaling {
             Some(scaling) => scaling.source(x, y),
             None => (x, y),
-        };
+        }
+    }
+
+    /// Returns the colours of a line of the sensor, debayered if that is part of the chain.
+    fn row(&self, y: u32) -> Vec<[u8; 3]> {
         match (self.mosaic, self.debayer) {
-            (Some(mosaic), Some(_)) => self.debayered(mosaic, x, y),
-            _ => self.seen(x, y),
+            (Some(mosaic), Some(_)) => self.debayered(mosaic, y),
+            _ => (0..self.size.width()).map(|x| self.seen(x, y)).collect(),
         }
     }
 
@@ -216,20 +226,37 @@ impl Chain {
         color.copied().unwrap_or_default()
     }
 
-    /// Returns the means of the mosaic's samples of each colour in the window around a pixel.
-    fn debayered(&self, mosaic: &PixelFormat, x: u32, y: u32) -> [u8; 3] {
-        let (mut sums, mut counts) = ([0_u32; 3], [0_u32; 3]);
+    /// Returns a line with, for each pixel and colour, the mean of the mosaic's samples in the window
+    /// around the pixel.
+    fn debayered(&self, mosaic: &PixelFormat, y: u32) -> Vec<[u8; 3]> {
+        let (width, height) = (self.size.width(), self.size.height());
         let around = |at: u32, len: u32| {
             at.saturating_sub(self.window)..at.saturating_add(self.window + 1).min(len)
         };
-        for line in around(y, self.size.height()) {
-            for column in around(x, self.size.width()) {
-                let channel = channel(sample_at(mosaic, column, line));
-                sums[channel] += u32::from(self.seen(column, line)[channel]);
-                counts[channel] += 1;
+        // For each column, the sums and counts of samples in the columns before it, by colour.
+        let mut all = [(0_u32, 0_u32); 3];
+        let mut before = vec![all];
+        for x in 0..width {
+            for line in around(y, height) {
+                let channel = channel(sample_at(mosaic, x, line));
+                let (sum, count) = &mut all[channel];
+                *sum += u32::from(self.seen(x, line)[channel]);
+                *count += 1;
             }
+            before.push(all);
         }
-        // CAST: a mean of bytes is a byte.
-        [0, 1, 2].map(|channel| (sums[channel] / counts[channel].max(1)) as u8)
+        // CAST: widening, on every target there is.
+        let sums = |x: u32| before.get(x as usize).copied().unwrap_or_default();
+        let pixels = (0..width).map(|x| {
+            let columns = around(x, width);
+            let (first, last) = (sums(columns.start), sums(columns.end));
+            [0, 1, 2].map(|channel| {
+                let (sum, count) = last[channel];
+                let (sum, count) = (sum - first[channel].0, count - first[channel].1);
+                // CAST: a mean of bytes is a byte.
+                (sum / count.max(1)) as u8
+            })
+        });
+        pixels.collect()
     }
 }

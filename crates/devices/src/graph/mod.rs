@@ -262,8 +262,7 @@ impl<C> Entity<C> {
         let (work, chain) = (self.work.as_mut()?, self.chain.as_mut()?);
         let format = stream.formats.format;
         if work.lines < format.height {
-            let samples = format.width.saturating_mul(chain.samples()).max(1);
-            let some = (SAMPLES_PER_TICK / samples).max(1);
+            let some = (SAMPLES_PER_TICK / chain.samples().max(1)).max(1);
             let last = work.lines.saturating_add(some).min(format.height);
             let lines = work.lines..last;
             chain.render(lines, &mut self.picture);

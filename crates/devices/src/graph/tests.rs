@@ -308,6 +308,41 @@ fn mosaics_have_one_colour_a_pixel() {
     }
 }
 
+/// The pattern has edges between its bars, and the window is cut off at those of the picture.
+#[test]
+fn the_debayer_takes_means_of_its_window() {
+    let size = (64, 32);
+    for window in [1, 3, 5] {
+        let graph = MediaGraph::new(&VIMC);
+        graph.set_control(DEBAYER_A, vimc::MEAN_WINDOW, window);
+        for entity in [SENSOR_A, DEBAYER_A] {
+            set(&graph, entity, RAW, size);
+        }
+        set(&graph, SCALER, RGB, size);
+        set_video(&graph, RAW_0, &pixfmt::SRGGB8, size);
+        set_video(&graph, CAPTURE, &pixfmt::RGB24, size);
+        let (raw, found) = (frame(&graph, RAW_0, 32), frame(&graph, CAPTURE, 32));
+        let reach = i64::from(i32::try_from(window / 2).unwrap());
+        for (at, found) in (0_i64..).zip(found.chunks_exact(3)) {
+            let (x, y) = (at % 64, at / 64);
+            let mut samples = [const { Vec::new() }; 3];
+            for line in (y - reach).max(0)..=(y + reach).min(31) {
+                for column in (x - reach).max(0)..=(x + reach).min(63) {
+                    let channel = usize::try_from(line % 2 + column % 2).unwrap();
+                    let at = usize::try_from(line * 64 + column).unwrap();
+                    samples[channel].push(usize::from(raw[at]));
+                }
+            }
+            let means = samples.map(|all| all.iter().sum::<usize>() / all.len().max(1));
+            assert_eq!(
+                found.iter().map(|b| usize::from(*b)).collect::<Vec<_>>(),
+                means,
+                "{x} {y}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_scaler_takes_the_nearest_pixel_of_its_crop() {
     let graph = MediaGraph::new(&VIMC);
