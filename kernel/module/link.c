@@ -140,7 +140,8 @@ struct vb3_link *vb3_link(struct device *dev, struct sg_table *sgt, u64 bytes, i
 	size_t granule;
 	phys_addr_t first;
 
-	if (!domain || !sgt->nents || bytes > SIZE_MAX / 2)
+	/* A domain without page sizes does not translate. */
+	if (!domain || !domain->pgsize_bitmap || !sgt->nents || bytes > SIZE_MAX / 2)
 		return NULL;
 	granule = 1UL << __ffs(domain->pgsize_bitmap);
 	first = iommu_iova_to_phys(domain, sg_dma_address(sgt->sgl));

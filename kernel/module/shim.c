@@ -4,8 +4,10 @@
  * decide nothing.
  */
 #include <linux/dma-direct.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
+#include <linux/iommu.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -88,6 +90,16 @@ void vb3_put_device(struct device *dev)
 unsigned int vb3_cache_alignment(void)
 {
 	return dma_get_cache_alignment();
+}
+
+/* Whether the CPU caches a device's coherent memory. Other memory may have no mapping that caches. */
+bool vb3_caches_coherent(struct device *dev)
+{
+#ifdef CONFIG_DMA_DECLARE_COHERENT
+	if (dev->dma_mem)
+		return false;
+#endif
+	return dev_is_dma_coherent(dev);
 }
 
 /* Larger allocations are not tried: they would only take all memory from others. */
@@ -283,6 +295,21 @@ int vb3_sgt_map(struct device *dev, struct sg_table *sgt, int direction, bool sk
 void vb3_sgt_unmap(struct device *dev, struct sg_table *sgt, int direction, bool skip)
 {
 	dma_unmap_sgtable(dev, sgt, direction, skip ? DMA_ATTR_SKIP_CPU_SYNC : 0);
+}
+
+/* Whether a device uses bounced copies of a mapped table's memory. Whole pages behind an IOMMU have none. */
+bool vb3_sgt_bounces(struct device *dev, struct sg_table *sgt)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	struct scatterlist *at;
+	unsigned int i;
+
+	if (domain && domain->type & __IOMMU_DOMAIN_PAGING)
+		return false;
+	for_each_sgtable_sg(sgt, at, i)
+		if (dma_to_phys(dev, sg_dma_address(at)) != sg_phys(at))
+			return true;
+	return false;
 }
 
 /*

@@ -87,6 +87,8 @@ pub struct Table {
 enum TableKind {
     /// Made for this table.
     Owned,
+    /// Made for this table, of memory that the CPU does not cache.
+    Uncached,
     /// The table of a non-coherent allocation.
     Borrowed,
     /// Pinned user memory. The first mapping uses the table itself.
@@ -101,6 +103,9 @@ pub struct Mapping {
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
     kind: MappingKind,
+    /// Whether no sync has an effect. The memory may not be in the kernel's own mapping, through
+    /// which a sync of a non-coherent device cleans caches.
+    needs_no_sync: bool,
     /// One range over it, if the table is mapped as scattered pieces.
     laid: Laid,
     cursor: Cursor,
@@ -442,7 +447,11 @@ impl DmaOps for Linux {
                     sgt: NonNull::new(sgt).ok_or(Error::NoSuchMemory(none))?,
                     len,
                     kind: match phys {
-                        u64::MAX => TableKind::Owned,
+                        // SAFETY: the device exists.
+                        u64::MAX if unsafe { sys::vb3_caches_coherent(c.dev.raw()) } => {
+                            TableKind::Owned
+                        }
+                        u64::MAX => TableKind::Uncached,
                         phys => TableKind::PageLess(phys),
                     },
                 })
@@ -501,7 +510,7 @@ impl DmaOps for Linux {
     fn free_table(&self, table: Table, device_wrote: bool) {
         match table.kind {
             // SAFETY: the table was made by `table_of`, and ends here.
-            TableKind::Owned | TableKind::PageLess(_) => unsafe {
+            TableKind::Owned | TableKind::Uncached | TableKind::PageLess(_) => unsafe {
                 sys::vb3_sgt_free(table.sgt.as_ptr());
             },
             TableKind::Borrowed => {}
@@ -544,10 +553,11 @@ impl DmaOps for Linux {
             sgt,
             direction,
             kind,
+            needs_no_sync: matches!(table.kind, TableKind::Uncached | TableKind::PageLess(_)),
             laid: Laid::Pieces,
             cursor: Cursor::new(),
         };
-        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
+        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC) || mapping.needs_no_sync;
         let raw = direction_to_c(direction);
         let ret = match table.kind {
             // SAFETY: no other code maps this table, which has one entry.
@@ -558,9 +568,18 @@ impl DmaOps for Linux {
             _ => unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), raw, skip) },
         };
         if ret == 0 {
-            if matches!(table.kind, TableKind::Pinned(..)) && !dev.in_pieces {
-                // SAFETY: mapped above, and unmapped after this value is dropped.
-                mapping.laid = unsafe { Laid::new(dev, sgt, table.len, direction) };
+            match table.kind {
+                TableKind::Pinned(..) if !dev.in_pieces => {
+                    // SAFETY: mapped above, and unmapped after this value is dropped.
+                    mapping.laid = unsafe { Laid::new(dev, sgt, table.len, direction) };
+                }
+                // A bounced copy needs syncs.
+                // SAFETY: mapped above, and all of the table has struct pages.
+                TableKind::Uncached if unsafe { sys::vb3_sgt_bounces(dev.raw(), sgt.as_ptr()) } => {
+                    mapping.needs_no_sync = false;
+                    self.sync(&mapping, direction, SyncFor::Device);
+                }
+                _ => {}
             }
             return Ok(mapping);
         }
@@ -577,7 +596,7 @@ impl DmaOps for Linux {
     }
 
     fn unmap(&self, mapping: Mapping, attrs: Attrs) {
-        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC);
+        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC) || mapping.needs_no_sync;
         let direction = direction_to_c(mapping.direction);
         drop(mapping.laid);
         let (dev, sgt) = (mapping.dev.raw(), mapping.sgt.as_ptr());
@@ -594,8 +613,7 @@ impl DmaOps for Linux {
     }
 
     fn sync(&self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
-        // Memory without struct pages is not cached.
-        if mapping.kind == MappingKind::PageLess {
+        if mapping.needs_no_sync {
             return false;
         }
         // SAFETY: the table is mapped.

@@ -51,6 +51,7 @@ unsafe extern "C" {
     pub fn vb3_get_device(dev: *mut Device);
     pub fn vb3_put_device(dev: *mut Device);
     pub fn vb3_cache_alignment() -> c_uint;
+    pub fn vb3_caches_coherent(dev: *mut Device) -> bool;
     pub fn vb3_size_limit(dev: *mut Device) -> u64;
     pub fn vb3_dma_mask(dev: *mut Device) -> u64;
     pub fn vb3_refused(dev: *mut Device, refusal: *const crate::refusal::Refusal);
@@ -130,6 +131,7 @@ unsafe extern "C" {
     pub fn vb3_sgt_free(sgt: *mut SgTable);
     pub fn vb3_sgt_map(dev: *mut Device, sgt: *mut SgTable, direction: c_int, skip: bool) -> c_int;
     pub fn vb3_sgt_unmap(dev: *mut Device, sgt: *mut SgTable, direction: c_int, skip: bool);
+    pub fn vb3_sgt_bounces(dev: *mut Device, sgt: *mut SgTable) -> bool;
     pub fn vb3_map_resource(
         dev: *mut Device,
         sgt: *mut SgTable,
