@@ -3,7 +3,10 @@
 //! An order is one line of JSON, and so is its answer (docs/control.md). The answer comes when programs
 //! see the order's effect. A client may send any number of orders; they are carried out one by one.
 
-use crate::orders::events::{EventKind, Subscription};
+mod subscription;
+
+pub(crate) use subscription::{EventKind, Subscription};
+
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;

@@ -3,7 +3,6 @@
 use crate::location::Location;
 use crate::memory::{DeviceBus, Memory};
 use crate::needs::Wants;
-use crate::numbers::FIRST_SUBDEVICE;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
@@ -131,6 +130,9 @@ pub(super) struct News {
     /// Whether the device unplugs itself.
     pub(super) unplugs: bool,
 }
+
+/// The first minor number of subdevices. Linux reserves 128 to 191 for them and others.
+pub(super) const FIRST_SUBDEVICE: u32 = 128;
 
 /// The part that a node plays for its device.
 #[derive(Clone, Debug, PartialEq, Eq)]

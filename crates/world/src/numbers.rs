@@ -1,14 +1,12 @@
 //! Assigns a `/dev/videoN` number to each device.
 
-use crate::node::Part;
+use crate::node::{FIRST_SUBDEVICE, Part};
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use vb3_devices::spec::{DeviceSpec, MAX_DEVICES};
 use vb3_v4l2::MediaGraph;
 
-/// The first minor number of subdevices. Linux reserves 128 to 191 for them and others.
-pub(super) const FIRST_SUBDEVICE: u32 = 128;
-/// The last one.
+/// The last minor number of subdevices.
 const LAST_SUBDEVICE: u32 = 191;
 
 /// Returns the minor number of each device: of the node that its options name, or the first free one.

@@ -1,6 +1,7 @@
 //! Sends events to the clients that subscribed to them.
 
 use crate::World;
+use crate::control::EventKind;
 use crate::node::Node;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -8,48 +9,6 @@ use vb3_devices::Note;
 use vb3_report::Refusal;
 use vb3_report::sentence::errno_name;
 use vb3_v4l2::{Flow, Role};
-
-/// A kind of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventKind {
-    /// A device finished a frame.
-    Frame,
-    /// A program opened a device.
-    Open,
-    /// A stream started.
-    Start,
-    /// A call was refused.
-    Refusal,
-}
-
-impl EventKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Frame, Self::Open, Self::Start, Self::Refusal];
-
-    /// Returns the name in an order and in an event.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Frame => "frame",
-            Self::Open => "open",
-            Self::Start => "start",
-            Self::Refusal => "refusal",
-        }
-    }
-}
-
-/// Events that a client wants.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Subscription {
-    pub(crate) kinds: Vec<EventKind>,
-    /// The index of the only device; `None` for all.
-    pub(crate) device: Option<usize>,
-}
-
-impl Subscription {
-    /// Returns whether it has events of a kind and device.
-    pub(crate) fn has(&self, kind: EventKind, device: Option<usize>) -> bool {
-        self.kinds.contains(&kind) && (self.device.is_none() || self.device == device)
-    }
-}
 
 /// Returns the direction whose frames count as the device's.
 pub(super) const fn main_flow(role: Role) -> Flow {

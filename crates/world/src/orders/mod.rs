@@ -8,10 +8,10 @@ pub(crate) mod schema;
 mod shown;
 mod sources;
 
-use crate::control::{ClientId, Control};
+use crate::control::{ClientId, Control, EventKind, Subscription};
 use crate::script::{Action, Step, When};
 use crate::{TURN_NS, World};
-use events::{EventKind, Subscription, main_flow};
+use events::main_flow;
 use job::Job;
 use parse::{Order, Refused, Request, VERSION};
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! Reads an order: one line of JSON.
 
-use super::events::EventKind;
 use crate::Mappings;
+use crate::control::EventKind;
 use crate::script::{MAX_COUNT, MAX_TIME_NS, call_named, errno_named};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
