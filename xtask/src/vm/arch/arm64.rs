@@ -26,6 +26,7 @@ pub(super) const EVERYTHING: Scenarios = &[
     ("noncoherent", &[Iommu::None, Iommu::Smmuv3]),
     ("reserved", &[Iommu::None, Iommu::Smmuv3]),
     ("sg", &[Iommu::None, Iommu::Smmuv3]),
+    ("why", &[Iommu::None]),
 ];
 
 /// What CI runs on the newest kernel: what only these machines show.
