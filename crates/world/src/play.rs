@@ -180,12 +180,12 @@ impl World {
         for step in &script.steps {
             let node = match step.device {
                 None => None,
-                Some(number) => match self.nodes.iter().position(|n| n.number() == number) {
-                    None => {
-                        return Err(step.error(format!("there is no /dev/video{number}")));
-                    }
-                    found => found,
-                },
+                Some(number) => {
+                    let is_it = |node: &Node| node.number() == number && !node.is_subdevice();
+                    let found = self.nodes.iter().position(is_it);
+                    let missing = || step.error(format!("there is no /dev/video{number}"));
+                    Some(found.ok_or_else(missing)?)
+                }
             };
             check(self, step, node).map_err(|e| step.error(e.to_string()))?;
             steps.push(Playing {

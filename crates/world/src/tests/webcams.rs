@@ -251,3 +251,12 @@ fn scripted_faults_of_metadata_are_not_lost() {
     let wanted = [0, 1, 3].map(|number| (format!("/dev/video{number}"), 0));
     assert_eq!(found, wanted);
 }
+
+#[test]
+fn a_script_names_no_subdevice() {
+    let mut bench = Bench::new("pc", &["vimc"]);
+    let script = "[[step]]\ndevice = \"video128\"\nfail = \"STREAMON\"\nerrno = \"EIO\"\n";
+    let refused = bench.world.play(&Script::parse(script).unwrap());
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("there is no /dev/video128"), "{said}");
+}
