@@ -235,27 +235,38 @@ fn two_programs_set_one_pad_in_turns() {
     );
 }
 
-/// Programs call at random on the graph, two subdevices and a capture, all at once.
+/// Programs call at random on the graph, two subdevices and a capture, all at once: first during a
+/// stream, then without one.
 #[test]
 fn random_calls_leave_a_graph_that_works() {
     let Some(random) = compiled("random.c") else {
         return;
     };
-    if lacks("cam") {
+    if lacks("cam") || lacks("media-ctl") || lacks("v4l2-ctl") {
         return;
     }
     let outcome = shell(&format!(
-        "for node in media0 v4l-subdev1 v4l-subdev5 video2; do
-             {} 1000 1 /dev/$node & jobs=\"$jobs $!\"
-         done
-         for job in $jobs; do wait $job; done
+        "calls() {{
+             jobs=
+             for node in media0 v4l-subdev1 v4l-subdev5 video2; do
+                 {} 1000 $1 /dev/$node & jobs=\"$jobs $!\"
+             done
+             for job in $jobs; do wait $job; done
+         }}
+         media-ctl -d /dev/media0 -l '\"Debayer A\":1->\"Scaler\":0[0]'
+         media-ctl -d /dev/media0 -l '\"RGB/YUV Input\":0->\"Scaler\":0[1]'
+         v4l2-ctl -d /dev/video2 --stream-mmap --stream-to=frames.rgb >stream.txt 2>&1 & stream=$!
+         until [ -s frames.rgb ]; do kill -0 $stream || exit 1; sleep 0.05; done
+         calls 1
+         kill $stream; wait $stream || true
+         calls 2
          cam -c1 -C2 -Fx-#.bin -s width=480,height=270",
         random.display()
     ));
     outcome.expect_success();
     let ends = outcome.stdout.lines();
     let ends = ends.filter(|line| line.starts_with("done ")).count();
-    assert_eq!(ends, 4, "{}", outcome.stdout);
+    assert_eq!(ends, 8, "{}", outcome.stdout);
     assert_eq!(outcome.read("x-cam0-stream0-000001.bin").len(), 388_800);
 }
 

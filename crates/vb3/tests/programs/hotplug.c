@@ -28,10 +28,11 @@
 /* The directories of a webcam, which appear and disappear. */
 #define DEVICE "@/devices/platform/vb3-hcd.0/usb60/60-1"
 #define INTERFACE DEVICE "/60-1:1.0"
+#define STREAMING DEVICE "/60-1:1.1"
 #define VIDEO INTERFACE "/video4linux/video0"
 #define METADATA INTERFACE "/video4linux/video2"
 #define MEDIA INTERFACE "/media0"
-#define PATHS 5
+#define EVENTS 9
 #define CHECK(what) \
 	do { \
 		if (!(what)) { \
@@ -336,8 +337,15 @@ static int monitor(unsigned int groups, int flags)
 static void events(void)
 {
 	/* In a kernel's order for a webcam. */
-	static const char *const gone[] = { VIDEO, METADATA, MEDIA, INTERFACE, DEVICE };
-	static const char *const come[] = { DEVICE, INTERFACE, VIDEO, METADATA, MEDIA };
+	static const char *const gone[EVENTS] = {
+		"remove" VIDEO, "remove" METADATA, "remove" MEDIA,
+		"unbind" INTERFACE, "remove" INTERFACE, "unbind" STREAMING, "remove" STREAMING,
+		"unbind" DEVICE, "remove" DEVICE,
+	};
+	static const char *const come[EVENTS] = {
+		"add" DEVICE, "add" STREAMING, "add" INTERFACE, "add" VIDEO, "add" METADATA, "add" MEDIA,
+		"bind" INTERFACE, "bind" STREAMING, "bind" DEVICE,
+	};
 	int kernel = monitor(1, 0), udev = monitor(2, SOCK_NONBLOCK), none = monitor(0, SOCK_NONBLOCK);
 	int route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	struct waiter listener = { .error = kernel };
@@ -358,12 +366,12 @@ static void events(void)
 	until_asleep(&listener.tid);
 	CHECK(order("unplug"));
 	pthread_join(thread, (void **)&first);
-	CHECK(strncmp(first->text, "remove", 6) == 0 && strcmp(first->text + 6, gone[0]) == 0);
+	CHECK(strcmp(first->text, gone[0]) == 0);
 	CHECK(first->from.nl_groups == 1 && first->from.nl_pid == 0 && first->who.uid == 0);
 	/* The node's parent devices follow it. */
-	for (int i = 1; i < PATHS; i++) {
+	for (int i = 1; i < EVENTS; i++) {
 		CHECK(recv(kernel, text, sizeof(text), 0) > 0);
-		CHECK(strncmp(text, "remove", 6) == 0 && strcmp(text + 6, gone[i]) == 0);
+		CHECK(strcmp(text, gone[i]) == 0);
 	}
 
 	CHECK(epoll_wait(epoll, &told, 1, -1) == 1 && told.events == EPOLLIN);
@@ -371,14 +379,14 @@ static void events(void)
 	CHECK(h.length == 20 && h.flags & MSG_TRUNC && strcmp(h.text, "libudev") == 0);
 	h = hear(udev, 0, sizeof(h.text));
 	CHECK(h.length > 100 && !(h.flags & MSG_TRUNC) && h.from.nl_groups == 2 && h.who.uid == 0);
-	for (int i = 1; i < PATHS; i++)
+	for (int i = 1; i < EVENTS; i++)
 		CHECK(read(udev, text, sizeof(text)) > 40);
 
 	CHECK(order("plug"));
 	/* When a listener gets the event, the node exists. */
-	for (int i = 0; i < PATHS; i++) {
+	for (int i = 0; i < EVENTS; i++) {
 		CHECK(recv(kernel, text, sizeof(text), 0) > 0);
-		CHECK(strncmp(text, "add", 3) == 0 && strcmp(text + 3, come[i]) == 0);
+		CHECK(strcmp(text, come[i]) == 0);
 	}
 	CHECK((found = open(device, O_RDWR)) >= 0 && close(found) == 0);
 	CHECK(hear(none, 0, 100).length == -1 && errno == EAGAIN);
