@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 /// Seeds that run on each patch. The first that fails ends the run.
-const SEEDS: &str = "2000";
+const SEEDS: &str = "10000";
 
 /// Runs seeds, or the planted errors.
 ///

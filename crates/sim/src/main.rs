@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use vb3_sim::{Counts, Plan, shrink, simulate};
@@ -56,9 +56,18 @@ fn one(seed: u64) -> ExitCode {
     }
 }
 
-/// Prints; a closed pipe ends nothing.
+/// Prints. What cannot be written, because a disk is full, goes to standard error. A closed pipe ends
+/// nothing.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let mut out = std::io::stdout().lock();
+    let done = writeln!(out, "{text}").and_then(|()| out.flush());
+    let Err(e) = done else { return };
+    if e.kind() != ErrorKind::BrokenPipe {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "vb3-sim: standard output cannot be written ({e}). The text is:\n{text}"
+        );
+    }
 }
 
 /// Prints a failing plan, made small.

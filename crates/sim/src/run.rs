@@ -14,7 +14,7 @@ use vb3_devices::spec::DeviceSpec;
 use vb3_host::{
     Backend as _, CallId, Caller as _, Errno, NodeId, Outcome as Answer, ProcessMemory as _,
 };
-use vb3_machine::Profile;
+use vb3_machine::{Profile, Staleness};
 use vb3_v4l2::sys::VIDIOC_G_FMT;
 use vb3_world::{Outside, World};
 
@@ -133,6 +133,16 @@ impl<'a> Sim<'a> {
         world.export_memfds();
         if plan.pace == Pace::Virtual {
             world.set_pace(vb3_world::Pace::Virtual);
+        }
+        if plan.seed % 2 == 1 {
+            // As hardware does: a new page in the place of a removed one is not seen before the flush.
+            let machine = world.machine_mut();
+            for device in (0..)
+                .map_while(|nth| machine.device_at(nth))
+                .collect::<Vec<_>>()
+            {
+                machine.set_staleness(device, Staleness::Cached);
+            }
         }
         if with_trace {
             world.machine_mut().trace_mut().start(1 << 16);
