@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn recipes_have_lines_to_run() {
-        assert!(action().expect("a script").contains("vb3 doctor"));
+        assert!(action().expect("a script").contains("vb3\" doctor"));
         assert!(gitlab().expect("a job").len() > 3);
         assert!(
             docker()
