@@ -142,7 +142,8 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Returns the order in which its lines were taken. Both fields are in it, line by line.
+    /// Returns whether it was captured at once or in two fields, and which came first. The lines of two
+    /// fields are interleaved.
     #[must_use]
     pub const fn field(&self) -> Field {
         self.field
@@ -246,7 +247,7 @@ impl Layout {
         [self.sample * self.width as usize, half, half]
     }
 
-    /// Returns the bytes of a row, and the rows, of a plane.
+    /// Returns a plane's bytes per row, and its number of rows.
     pub(crate) const fn plane(&self, plane: usize) -> (usize, usize) {
         let (width, height) = match plane {
             0 => (self.width, self.height),

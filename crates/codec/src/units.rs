@@ -57,7 +57,7 @@ pub struct Cutter<S: Syntax> {
     syntax: S,
     units: Units<S>,
     framing: Framing,
-    /// With [`Framing::Auto`]: whether pieces were found to be access units, now and permanently.
+    /// With [`Framing::Auto`]: whether all pieces so far were access units; `None` until this is known.
     aligned: Option<bool>,
 }
 
@@ -147,7 +147,7 @@ const MAX_UNIT: usize = 16 << 20;
 const MAX_LEAD: usize = 1 << 20;
 /// The id of a slice lies within this many bytes.
 const PEEK: usize = 48;
-/// Bytes of a start code. If one begins within [`PEEK`], the slice is shorter than that.
+/// Bytes of a start code. A start code within the first [`PEEK`] bytes ends a shorter slice.
 const START: usize = 3;
 
 /// An access unit with at least one slice.

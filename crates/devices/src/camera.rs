@@ -24,8 +24,8 @@ use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, pixfmt,
 };
 
-/// Largest number of a clip's pictures that one late tick skips, and of its events. The rest is skipped
-/// later. With a clock that stands still meanwhile, all are skipped at once.
+/// Maximum number of pictures of a clip that one late tick skips, and of events that it makes. Later
+/// ticks skip the rest. If the clock stands still while pictures are skipped, one tick skips them all.
 const SKIP_MAX: u64 = 64;
 
 /// The part of the test pattern that the sensor of a camera with a scaler sees.

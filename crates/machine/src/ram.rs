@@ -1,8 +1,8 @@
 //! Physical memory as a map of frames. Only allocated memory has bytes.
 //!
 //! The layout, from address zero: the first MiB, which is never allocated; the contiguous memory area;
-//! the bounce pool; reserved areas; the rest. A hole of 1 GiB at 3 GiB has the chip's memory: areas
-//! without struct pages first, then devices' own. RAM continues after it.
+//! the bounce pool; reserved areas; the rest. At 3 GiB is a hole of 1 GiB, and RAM continues after it.
+//! The hole has the memory of the chip: areas without struct pages first, then devices' own memory.
 
 use crate::profile::Profile;
 use crate::runs::Runs;
@@ -168,7 +168,7 @@ impl Ram {
         areas.find(|area| (area.first..area.end).contains(&addr))
     }
 
-    /// Returns the kind of memory at an address of pages or an area.
+    /// Returns the kind of memory at an address. Outside areas, all memory has struct pages.
     pub(crate) fn kind_at(&self, addr: u64) -> SegmentKind {
         (self.area_at(addr)).map_or(SegmentKind::Pages, |area| area.kind)
     }

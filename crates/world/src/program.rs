@@ -44,8 +44,8 @@ pub(super) struct Call<'a> {
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the called device.
     pub(super) requests: Names<'a>,
-    /// The front end has not collected what the call needs, so it repeats the call and ignores its
-    /// result.
+    /// Whether the front end must still collect data from the program. It then repeats the call, and
+    /// ignores this result.
     pub(super) lacks: Cell<bool>,
 }
 

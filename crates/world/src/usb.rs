@@ -26,7 +26,7 @@ const REVISION: &str = "0100";
 /// `UVCIOC_CTRL_QUERY`: a query of an extension unit.
 const UVCIOC_CTRL_QUERY: u32 = 0xc010_7521;
 
-/// `UVCIOC_CTRL_MAP`: a V4L2 control for one of an extension unit.
+/// `UVCIOC_CTRL_MAP`: maps a control of an extension unit to a V4L2 control.
 const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
 
 /// Returns the errno of an ioctl that only uvcvideo has; `None` for others. No webcam has extension
@@ -42,7 +42,7 @@ pub(super) fn refusal(request: u32, arg: u64, caller: &dyn Caller) -> Option<Err
     }
 }
 
-/// Checks a mapping in the order of uvcvideo, which then finds no extension unit.
+/// Checks a mapping in the same order as uvcvideo. Returns its errno for a missing extension unit.
 ///
 /// Source: Linux 7.2 drivers/media/usb/uvc/uvc_v4l2.c `uvc_ioctl_xu_ctrl_map`, uvc_ctrl.c
 /// `uvc_ctrl_add_mapping`.
@@ -221,7 +221,7 @@ impl Webcam {
         ]
     }
 
-    /// Returns links to drivers and by numbers.
+    /// Returns the links in sysfs between devices and drivers, and from device numbers to devices.
     pub(super) fn links(&self) -> Vec<(PathBuf, PathBuf)> {
         let devices = self.devices();
         let drivers = [

@@ -26,7 +26,7 @@ pub(super) struct Loan {
     pub(super) number: u64,
     pub(super) chroma: Chroma,
     pub(super) size: (u32, u32),
-    /// Empty if the picture uses a slot nevertheless.
+    /// The planes in the lent memory; empty if the picture uses a slot instead.
     pub(super) planes: Vec<Plane>,
 }
 

@@ -8,7 +8,8 @@ use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
 /// The first free control id for drivers in the user class.
 const FRAMES: u32 = cid::DRIVERS_OWN;
 
-/// [`Background::MENU`] after an item for the clip itself.
+/// The menu of test patterns for a camera that plays a clip. The first item shows the clip; the others
+/// are those of [`Background::MENU`].
 const CLIP_MENU: &[&str] = &[
     "Disabled",
     "75% Colorbar",
@@ -30,7 +31,7 @@ const EXPOSURE: i32 = 156;
 #[derive(Debug)]
 pub(super) struct Controls {
     picture: Picture,
-    /// The value of the control, which `picture` has multiplied by the exposure.
+    /// The value of the gain control. The gain in `picture` is this value times the exposure.
     gain: u8,
     /// The exposure time that was set, in units of 100 µs; `None` for automatic exposure.
     exposure: Option<i32>,
@@ -102,7 +103,7 @@ impl Controls {
         &self.picture
     }
 
-    /// Returns the test pattern to show; `None` for the clip. `is_clip`: a clip plays now.
+    /// Returns the test pattern to show; `None` for the clip. `is_clip` says whether a clip plays now.
     pub(super) const fn background(&self, is_clip: bool) -> Option<Background> {
         match (self.has_clip, self.pattern) {
             (false, _) if is_clip => None,

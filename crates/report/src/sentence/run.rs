@@ -15,7 +15,7 @@ pub struct Verdict {
 /// Lists the problems that no script caused: one clause for each device, then missed steps and
 /// resources still held. `None` if there are none.
 ///
-/// Failures outside the devices count here; [`failure`](super::failure) explains them.
+/// The list includes failures outside the devices. [`failure`](super::failure) explains those.
 #[must_use]
 pub fn problems(report: &Report) -> Option<String> {
     let rows = report.rows();
