@@ -1,7 +1,7 @@
 //! A camera and a display with the `queue` crate. Frames pass from the camera's memory through
 //! dma-bufs, which both devices map, to the display's memory. An interrupt completes each piece.
 
-use crate::Outcome;
+use crate::TestResult;
 use crate::edu::{self, Edu, FRAME, Half};
 use crate::frames::view;
 use crate::irq;
@@ -41,7 +41,7 @@ struct Side {
 }
 
 impl Side {
-    fn new(dma: &'static Dma, number: usize, kind: QueueType) -> Outcome<Self> {
+    fn new(dma: &'static Dma, number: usize, kind: QueueType) -> TestResult<Self> {
         let (bdf, edu) = Edu::find(number)?;
         dma.platform()
             .attach(bdf, edu::MASK)
@@ -69,7 +69,7 @@ impl Side {
     }
 
     /// Dequeues a buffer that the device has completed, if there is one.
-    fn take(&mut self, number: usize, frames: &Frames) -> Outcome<Option<BufferInfo>> {
+    fn take(&mut self, number: usize, frames: &Frames) -> TestResult<Option<BufferInfo>> {
         let mut session = self.session(frames);
         session.collect(|| Half::pop(number));
         match session.dqbuf(MAX_PLANES) {
@@ -108,7 +108,7 @@ fn buffer(index: u32, dmabuf: Option<Dmabuf>) -> QueueBuffer<Frames> {
 }
 
 /// Streams frames, and compares the display's pictures with the camera's scene.
-pub(crate) fn stream(dma: &'static Dma) -> Outcome {
+pub(crate) fn stream(dma: &'static Dma) -> TestResult {
     let mut camera = Side::new(dma, CAMERA, QueueType::Capture)?;
     let mut display = Side::new(dma, DISPLAY, QueueType::Output)?;
     let mut state = 0x2545_f491_u32;
@@ -174,7 +174,7 @@ fn finish(
     (mut camera, mut display): (Side, Side),
     frames: Frames,
     dmabufs: Vec<Dmabuf>,
-) -> Outcome {
+) -> TestResult {
     if camera.far_bytes() != display.far_bytes() {
         return Err("the display shows other bytes than the camera's scene".into());
     }

@@ -1,6 +1,6 @@
 //! `VirtIOBlk`: reads and writes a disk, and reads it once while a page table entry is missing.
 
-use crate::Outcome;
+use crate::TestResult;
 use crate::faults;
 use crate::hal::OnDma;
 use crate::machine::Dma;
@@ -20,7 +20,7 @@ const LENGTHS: [usize; 4] = [1, 8, 15, 200];
 const DISK: usize = 0;
 
 /// Copies the first half of the disk to the second, inverts every byte, and reads it back.
-pub(crate) fn copy(dma: &'static Dma) -> Outcome {
+pub(crate) fn copy(dma: &'static Dma) -> TestResult {
     let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<OnDma<DISK>, _>::new(transport)
         .map_err(|err| format!("the disk's driver does not start: {err}"))?;
@@ -98,7 +98,7 @@ unsafe impl Hal for Breaking {
 }
 
 /// Reads sectors while the entry for a page of their buffer is missing, and then with it.
-pub(crate) fn read_broken(dma: &'static Dma) -> Outcome {
+pub(crate) fn read_broken(dma: &'static Dma) -> TestResult {
     let (device, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<Breaking, _>::new(transport)
         .map_err(|err| format!("the disk's driver does not start: {err}"))?;

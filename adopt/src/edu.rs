@@ -8,7 +8,7 @@ use crate::irq;
 use crate::lock::Spin;
 use crate::port::Config;
 use crate::vtd::Bdf;
-use crate::{Outcome, bdf_of};
+use crate::{TestResult, bdf_of};
 use alloc::collections::VecDeque;
 use alloc::format;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -50,7 +50,7 @@ pub(crate) struct Edu {
 
 impl Edu {
     /// Finds the `nth` such device and makes it send interrupts.
-    pub(crate) fn find(nth: usize) -> Outcome<(Bdf, Self)> {
+    pub(crate) fn find(nth: usize) -> TestResult<(Bdf, Self)> {
         let mut bus = PciRoot::new(Config);
         let is_edu = |id: (u16, u16)| id == (0x1234, 0x11e8);
         let found = bus.enumerate_bus(0);

@@ -3,12 +3,12 @@
 use crate::machine::Dma;
 use crate::port::say;
 use crate::vtd::{Bdf, Fault};
-use crate::{MAX_POLLS, Outcome};
+use crate::{MAX_POLLS, TestResult};
 use alloc::format;
 use core::iter;
 
 /// Fails if the IOMMU has recorded a fault.
-pub(crate) fn none(dma: &Dma) -> Outcome {
+pub(crate) fn none(dma: &Dma) -> TestResult {
     match dma.platform().take_fault() {
         Some(fault) => Err(format!("the IOMMU refused an access: {fault:?}")),
         None => Ok(()),
@@ -22,7 +22,7 @@ pub(crate) fn wait(dma: &Dma) -> Option<Fault> {
 
 /// Fails unless `first` and all later faults are a device's writes to one page. The device may try
 /// several times.
-pub(crate) fn only(dma: &Dma, first: Option<Fault>, device: Bdf, page: u64) -> Outcome {
+pub(crate) fn only(dma: &Dma, first: Option<Fault>, device: Bdf, page: u64) -> TestResult {
     let expected = Fault {
         device,
         addr: page,

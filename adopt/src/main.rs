@@ -42,7 +42,7 @@ use virtio_drivers::transport::pci::{PciTransport, virtio_device_type};
 use vtd::{Bdf, Vtd};
 
 /// A result with an error in words.
-type Outcome<T = ()> = Result<T, String>;
+type TestResult<T = ()> = Result<T, String>;
 
 const HEAP: u64 = 16 << 20;
 
@@ -79,7 +79,7 @@ extern "C" fn start(info: u64) -> ! {
     }
 }
 
-fn run(words: &str, mut frames: Frames) -> Outcome {
+fn run(words: &str, mut frames: Frames) -> TestResult {
     let has = |word: &str| words.split_whitespace().any(|w| w == word);
     let vtd = if has("iommu") {
         // SAFETY: QEMU was started with its IOMMU, whose registers are there.
@@ -113,7 +113,7 @@ fn run(words: &str, mut frames: Frames) -> Outcome {
 
 /// Takes a device's buffers back after its driver has ended, and checks for errors. Returns how
 /// often memory was mapped for it.
-fn finish(dma: &Dma, driven: &Driven) -> Outcome<u64> {
+fn finish(dma: &Dma, driven: &Driven) -> TestResult<u64> {
     driven.reclaim();
     faults::none(dma)?;
     let (counters, live) = (dma.counters(driven.bdf()), dma.live());
@@ -134,7 +134,7 @@ fn bdf_of(place: DeviceFunction) -> Bdf {
 fn virtio<const N: usize>(
     dma: &'static Dma,
     kind: DeviceType,
-) -> Outcome<(Bdf, Translated<PciTransport>)> {
+) -> TestResult<(Bdf, Translated<PciTransport>)> {
     let mut bus = PciRoot::new(Config);
     let mut found = bus.enumerate_bus(0);
     let found = found.find(|(_, info)| virtio_device_type(info) == Some(kind));

@@ -3,7 +3,7 @@
 use crate::hal::OnDma;
 use crate::machine::Dma;
 use crate::port::say;
-use crate::{MAX_POLLS, Outcome};
+use crate::{MAX_POLLS, TestResult};
 use alloc::format;
 use virtio_drivers::device::net::{TxBuffer, VirtIONet};
 use virtio_drivers::transport::DeviceType;
@@ -18,7 +18,7 @@ const REQUEST: [u8; 2] = [0, 1];
 const REPLY: [u8; 2] = [0, 2];
 
 /// Asks for the gateway's hardware address, and waits for the reply.
-pub(crate) fn exchange(dma: &'static Dma) -> Outcome {
+pub(crate) fn exchange(dma: &'static Dma) -> TestResult {
     let (_, transport) = crate::virtio::<NET>(dma, DeviceType::Network)?;
     let mut net = VirtIONet::<OnDma<NET>, _, 16>::new(transport, 2048)
         .map_err(|err| format!("the network's driver does not start: {err}"))?;

@@ -7,7 +7,7 @@ use crate::frames::view;
 use crate::machine::Dma;
 use crate::port::{Config as Ports, say};
 use crate::vtd::Bdf;
-use crate::{MAX_POLLS, Outcome};
+use crate::{MAX_POLLS, TestResult};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -70,7 +70,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn start(nvme: Nvme, line: Line) -> Outcome<Self> {
+    fn start(nvme: Nvme, line: Line) -> TestResult<Self> {
         let mut disk = Self {
             controller: NvmeBlockDriver::from_nvme(nvme).with_intx_source(line),
             line,
@@ -90,7 +90,7 @@ impl Disk {
         Err("the controller does not get ready".into())
     }
 
-    fn advance(&mut self, event: ControllerEvent) -> Outcome<ControllerState> {
+    fn advance(&mut self, event: ControllerEvent) -> TestResult<ControllerState> {
         let update = self.controller.advance(event);
         let mut update: ControllerUpdate =
             update.map_err(|err| format!("the controller refuses {event:?}: {err:?}"))?;
@@ -105,7 +105,10 @@ impl Disk {
     }
 
     /// Handles an interrupt if the line is raised. Adds completed requests to `done`.
-    fn interrupt(&mut self, done: &mut Vec<CompletedRequest>) -> Outcome<Option<ControllerState>> {
+    fn interrupt(
+        &mut self,
+        done: &mut Vec<CompletedRequest>,
+    ) -> TestResult<Option<ControllerState>> {
         if !self.line.is_asserted() {
             return Ok(None);
         }
@@ -131,7 +134,7 @@ impl Disk {
     }
 
     /// Runs one request to its end.
-    fn run(&mut self, request: OwnedRequest) -> Outcome<Option<CpuDmaBuffer>> {
+    fn run(&mut self, request: OwnedRequest) -> TestResult<Option<CpuDmaBuffer>> {
         let what = format!(
             "{:?} of {} blocks at {}",
             request.op, request.block_count, request.lba
@@ -160,7 +163,7 @@ impl Disk {
         Err(format!("{what} does not end"))
     }
 
-    fn stop(mut self) -> Outcome {
+    fn stop(mut self) -> TestResult {
         self.advance(ControllerEvent::QuiesceIrqs)?;
         let mut state = self.advance(ControllerEvent::Shutdown)?;
         for _ in 0..MAX_POLLS {
@@ -201,13 +204,13 @@ fn request(op: RequestOp, lba: u64, blocks: u64, data: Option<CpuDmaBuffer>) -> 
     }
 }
 
-fn buffer(dma: &DeviceDma, bytes: usize) -> Outcome<CpuDmaBuffer> {
+fn buffer(dma: &DeviceDma, bytes: usize) -> TestResult<CpuDmaBuffer> {
     let len = NonZeroUsize::new(bytes).ok_or("no bytes")?;
     CpuDmaBuffer::new_zero(dma, len, PAGE, DmaDirection::Bidirectional)
         .map_err(|err| format!("no buffer of {bytes} bytes: {err}"))
 }
 
-fn find() -> Outcome<(DeviceFunction, Bdf, u64, usize)> {
+fn find() -> TestResult<(DeviceFunction, Bdf, u64, usize)> {
     let mut bus = PciRoot::new(Ports);
     let is_nvme = |class: u8, subclass: u8| class == 1 && subclass == 8;
     let mut found = bus.enumerate_bus(0);
@@ -224,7 +227,7 @@ fn find() -> Outcome<(DeviceFunction, Bdf, u64, usize)> {
 
 /// Copies the first half of the disk to the second, inverts every byte, and reads it back. With
 /// `breaks`, it then reads sectors while the entry for a page of their buffer is missing.
-pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> Outcome {
+pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> TestResult {
     let (place, device, registers, size) = find()?;
     let op = OP
         .try_call_once(|| OpOnDma::attach(dma, device))
@@ -269,7 +272,7 @@ pub(crate) fn copy(dma: &'static Dma, breaks: bool) -> Outcome {
 }
 
 /// Reads two pages while the entry for the second is missing.
-fn read_broken(disk: &mut Disk, memory: &DeviceDma, dma: &'static Dma, op: &OpOnDma) -> Outcome {
+fn read_broken(disk: &mut Disk, memory: &DeviceDma, dma: &'static Dma, op: &OpOnDma) -> TestResult {
     let data = buffer(memory, 2 * PAGE)?;
     let second = data.dma_addr().as_u64() + PAGE as u64;
     op.driven

@@ -28,7 +28,7 @@ struct Side {
 
 /// A rectangle, mostly inside the picture.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Place {
+enum FuzzRect {
     All,
     Inside {
         x: u8,
@@ -46,8 +46,8 @@ enum Place {
 
 #[derive(Arbitrary, Debug)]
 struct Task {
-    crop: Place,
-    compose: Place,
+    crop: FuzzRect,
+    compose: FuzzRect,
     rotate: u8,
     hflip: bool,
     vflip: bool,
@@ -124,7 +124,7 @@ impl Side {
     }
 }
 
-impl Place {
+impl FuzzRect {
     fn rect(self, size: Size) -> Rect {
         let (width, height) = (size.width(), size.height());
         match self {

@@ -124,18 +124,18 @@ impl UserMemory for Program {
 
 /// A direction, as an input encodes it.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Way {
+pub enum FuzzDirection {
     To,
     From,
     Both,
 }
 
-impl From<Way> for Direction {
-    fn from(way: Way) -> Self {
+impl From<FuzzDirection> for Direction {
+    fn from(way: FuzzDirection) -> Self {
         match way {
-            Way::To => Self::ToDevice,
-            Way::From => Self::FromDevice,
-            Way::Both => Self::Bidirectional,
+            FuzzDirection::To => Self::ToDevice,
+            FuzzDirection::From => Self::FromDevice,
+            FuzzDirection::Both => Self::Bidirectional,
         }
     }
 }
@@ -147,7 +147,7 @@ pub enum Step {
     Pin {
         offset: u32,
         len: u32,
-        way: Way,
+        way: FuzzDirection,
     },
     Alloc {
         pages: u8,
@@ -159,7 +159,7 @@ pub enum Step {
     },
     Map {
         which: u8,
-        way: Way,
+        way: FuzzDirection,
         attrs: u16,
     },
     Sync {

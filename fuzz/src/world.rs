@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vb3_devices::spec::DeviceSpec;
-use vb3_host::{Backend as _, FileId, Mmap, NodeId, Outcome, Tag};
+use vb3_host::{Backend as _, CallOutcome, FileId, Mmap, NodeId, Tag};
 use vb3_machine::Profile;
 use vb3_world::{Outside, World};
 
@@ -211,12 +211,12 @@ impl Bench {
             Step::Unmap { which } => {
                 if !self.maps.is_empty() {
                     let tag = self.maps.swap_remove(usize::from(which) % self.maps.len());
-                    self.world.gone(tag);
+                    self.world.tag_ended(tag);
                 }
             }
             Step::CloseFd { which } => {
                 if let Some(tag) = self.program.close(usize::from(which % 16)) {
-                    self.world.gone(tag);
+                    self.world.tag_ended(tag);
                 }
             }
             Step::Sync { fd, flags } => self.sync(fd, flags),
@@ -244,12 +244,12 @@ impl Bench {
         let _ = self.world.take_changed();
     }
 
-    fn judge(&self, outcome: Outcome, blocking: bool, what: &str) {
+    fn judge(&self, outcome: CallOutcome, blocking: bool, what: &str) {
         match outcome {
-            Outcome::Done(value) => assert!(value >= 0, "{what} gave {value}"),
-            Outcome::Fail(e) => assert!((1..4096).contains(&e.0), "{what}: errno {}", e.0),
-            Outcome::Wait => assert!(blocking, "{what} waits although it may not"),
-            Outcome::Part(bytes) => panic!("{what}: a piece of {bytes} bytes of so few"),
+            CallOutcome::Done(value) => assert!(value >= 0, "{what} gave {value}"),
+            CallOutcome::Fail(e) => assert!((1..4096).contains(&e.0), "{what}: errno {}", e.0),
+            CallOutcome::Wait => assert!(blocking, "{what} waits although it may not"),
+            CallOutcome::Part(bytes) => panic!("{what}: a piece of {bytes} bytes of so few"),
         }
     }
 
@@ -295,7 +295,7 @@ impl Bench {
         if self.maps.len() < 32 {
             self.maps.push(map.tag);
         } else {
-            self.world.gone(map.tag);
+            self.world.tag_ended(map.tag);
         }
     }
 
@@ -328,7 +328,7 @@ impl Bench {
         let outcome = self
             .world
             .ioctl(file, request, addr, !blocking, &self.program);
-        let waits = matches!(outcome, Outcome::Wait);
+        let waits = matches!(outcome, CallOutcome::Wait);
         self.judge(outcome, blocking, &format!("request {request:#x}"));
         if waits {
             self.world.tick();
@@ -340,10 +340,10 @@ impl Bench {
 
     fn finish(mut self) {
         for tag in self.program.close_all() {
-            self.world.gone(tag);
+            self.world.tag_ended(tag);
         }
         for tag in std::mem::take(&mut self.maps) {
-            self.world.gone(tag);
+            self.world.tag_ended(tag);
         }
         for (file, _) in std::mem::take(&mut self.files) {
             self.world.release(file);

@@ -12,7 +12,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
 use vb3_dmabuf::{Attachment, Cx, Error, Holder, Shared, Spec, Store, UserKind};
-use vb3_plane::{AllocArgs, Due, HintSkip, Memory, PlaneError, contig, due, vmalloc};
+use vb3_plane::{AllocArgs, Due, HintSkip, MemoryKind, PlaneError, contig, due, vmalloc};
 
 /// Memory with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
@@ -354,18 +354,18 @@ impl Allocated {
 }
 
 impl Object {
-    fn memory(&self) -> (Memory, Direction) {
+    fn memory(&self) -> (MemoryKind, Direction) {
         match self {
             Self::Allocated(a) => match a.allocated_as() {
-                AllocatedAs::Device(coherency) => (Memory::Allocated(coherency), a.direction),
-                AllocatedAs::Virtual => (Memory::Virtual, a.direction),
+                AllocatedAs::Device(coherency) => (MemoryKind::Allocated(coherency), a.direction),
+                AllocatedAs::Virtual => (MemoryKind::Virtual, a.direction),
             },
-            Self::User(u) if u.memory.vmap().is_some() => (Memory::UserVirtual, u.direction),
-            Self::User(u) => (Memory::User, u.direction),
-            Self::Import(i) if i.of_cpu => (Memory::Virtual, i.direction),
+            Self::User(u) if u.memory.vmap().is_some() => (MemoryKind::UserVirtual, u.direction),
+            Self::User(u) => (MemoryKind::User, u.direction),
+            Self::Import(i) if i.of_cpu => (MemoryKind::Virtual, i.direction),
             // As the C module does: the exporter may not sync anything itself.
-            Self::Import(i) if i.in_pieces => (Memory::Scattered, i.direction),
-            Self::Import(i) => (Memory::Imported, i.direction),
+            Self::Import(i) if i.in_pieces => (MemoryKind::Scattered, i.direction),
+            Self::Import(i) => (MemoryKind::Imported, i.direction),
         }
     }
 

@@ -48,14 +48,14 @@ struct Shown {
 
 /// What all machines did.
 #[derive(Default)]
-struct Outcome {
+struct DemoOutcome {
     rows: Vec<Vec<String>>,
     sheet: Vec<Row>,
     skipped: usize,
     faults: Vec<String>,
 }
 
-impl Outcome {
+impl DemoOutcome {
     fn add(&mut self, pipeline: &str, machine: &str, shown: Shown) {
         let mut row = vec![pipeline.to_owned(), machine.to_owned()];
         row.extend(shown.row);
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ratio(clip.rate),
         clip.digests.len()
     );
-    let mut outcome = Outcome::default();
+    let mut outcome = DemoOutcome::default();
     for machine in &args.machine {
         let shown = camera::stream(&vb3, &dir, machine, &clip, args.frames)
             .with_context(|| format!("on machine {machine}"))?;
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Prints the table, draws the contact sheet, and says what was wrong.
-fn conclude(dir: &Path, outcome: &Outcome, keep: bool) -> Result<()> {
+fn conclude(dir: &Path, outcome: &DemoOutcome, keep: bool) -> Result<()> {
     let sheet = dir.join("contact-sheet.png");
     pictures::write_sheet(&sheet, &outcome.sheet)?;
     let mut header = vec!["pipeline", "machine"];

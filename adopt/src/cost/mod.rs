@@ -11,7 +11,7 @@ use crate::hal::OnDma;
 use crate::machine::Dma;
 use crate::port::{say, ticks};
 use crate::vtd::Bdf;
-use crate::{MAX_POLLS, Outcome};
+use crate::{MAX_POLLS, TestResult};
 use alloc::{format, vec};
 use core::hint::black_box;
 use core::num::NonZeroUsize;
@@ -66,7 +66,7 @@ fn by_dma_api(device: &DeviceDma, memory: &mut [u8]) -> (u64, u64) {
 }
 
 /// Returns the driver's instructions to read 4 KiB, without those that wait for the disk.
-fn read<H: Hal>(dma: &'static Dma) -> Outcome<u64> {
+fn read<H: Hal>(dma: &'static Dma) -> TestResult<u64> {
     let (_, transport) = crate::virtio::<DISK>(dma, DeviceType::Block)?;
     let mut disk = VirtIOBlk::<H, _>::new(transport)
         .map_err(|err| format!("the disk's driver does not start: {err}"))?;
@@ -101,7 +101,7 @@ fn compare(what: &str, ours: u64, theirs: u64) {
 }
 
 /// Counts the instructions of all operations and prints them.
-pub(crate) fn measure(dma: &'static Dma) -> Outcome {
+pub(crate) fn measure(dma: &'static Dma) -> TestResult {
     OnDma::<OURS>::attach(dma, FIRST_UNUSED)
         .map_err(|err| format!("the device does not attach: {err}"))?;
     // A driver keeps its queue mapped. Without it, each mapping would be the device's first and

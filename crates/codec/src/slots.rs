@@ -80,14 +80,14 @@ impl Ring {
     }
 
     /// Takes a slot that the worker reports as filled; `None` if that is impossible.
-    pub(crate) fn take(self: &Arc<Self>, slot: u64, len: u64) -> Option<Held> {
+    pub(crate) fn take(self: &Arc<Self>, slot: u64, len: u64) -> Option<HeldSlot> {
         let slot = u32::try_from(slot).ok()?;
         let len = usize::try_from(len).ok()?;
         if slot as usize >= OUTPUT_SLOTS || len > self.slot_len {
             return None;
         }
         let before = self.held.fetch_or(1 << slot, Ordering::Relaxed);
-        (before & (1 << slot) == 0).then(|| Held {
+        (before & (1 << slot) == 0).then(|| HeldSlot {
             ring: Arc::clone(self),
             slot,
             len,
@@ -97,13 +97,13 @@ impl Ring {
 
 /// A slot that stays in use until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldSlot {
     ring: Arc<Ring>,
     slot: u32,
     len: usize,
 }
 
-impl Held {
+impl HeldSlot {
     fn bytes(&self) -> &[u8] {
         let offset = self.slot as usize * self.ring.slot_len;
         // The slot and length were checked when the slot was taken.
@@ -111,7 +111,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldSlot {
     fn drop(&mut self) {
         self.ring
             .held
@@ -122,7 +122,7 @@ impl Drop for Held {
 
 /// An encoded picture. Dropping it returns its memory to the worker.
 #[derive(Debug)]
-pub struct Packet(pub(crate) Held);
+pub struct Packet(pub(crate) HeldSlot);
 
 impl Packet {
     /// Its bytes.
@@ -136,7 +136,7 @@ impl Packet {
 /// [`Worker`](crate::Worker).
 #[derive(Debug)]
 pub struct Picture {
-    pub(crate) held: Held,
+    pub(crate) held: HeldSlot,
     pub(crate) layout: Layout,
     pub(crate) field: Field,
 }

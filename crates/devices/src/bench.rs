@@ -21,7 +21,7 @@ pub(crate) const FILLER: u8 = 0xa5;
 
 /// Planes by number, and counters of their accesses.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct BenchMemory {
     pub(crate) planes: RefCell<BTreeMap<u32, Vec<u8>>>,
     next: Cell<u32>,
     /// Planes without a mapping for the device.
@@ -39,7 +39,7 @@ pub(crate) struct Memory {
     pub(crate) accesses: Vec<(u32, u64, usize)>,
 }
 
-impl Memory {
+impl BenchMemory {
     /// Returns the number of planes made so far.
     pub(crate) const fn made(&self) -> u32 {
         self.next.get()
@@ -91,7 +91,7 @@ fn file_of(plane: &[u8]) -> File {
     file
 }
 
-impl Bus<u32> for Memory {
+impl Bus<u32> for BenchMemory {
     fn read(&mut self, cookie: &u32, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
         let range = self.range(*cookie, offset, out.len())?;
         self.accesses.push((*cookie, offset, out.len()));
@@ -186,7 +186,7 @@ impl Bus<u32> for Memory {
     }
 }
 
-impl MemOps for Memory {
+impl MemOps for BenchMemory {
     type Device = ();
     type User = ();
     type Plane = u32;
@@ -288,13 +288,13 @@ impl MemOps for Memory {
 
 /// Another device's memory, and pairs of planes that are the same: ours and the other's.
 pub(crate) struct Beside<'a> {
-    pub(crate) other: &'a mut Memory,
+    pub(crate) other: &'a mut BenchMemory,
     pub(crate) same: &'a [(u32, u32)],
 }
 
 /// A bus to the memory of two devices.
 struct Joined<'a> {
-    own: &'a mut Memory,
+    own: &'a mut BenchMemory,
     beside: Beside<'a>,
 }
 
@@ -342,8 +342,8 @@ impl Bus<u32> for Joined<'_> {
 pub(crate) struct Bench<D> {
     pub(crate) device: D,
     flow: Flow,
-    pub(crate) queue: Queue<Memory>,
-    pub(crate) memory: Memory,
+    pub(crate) queue: Queue<BenchMemory>,
+    pub(crate) memory: BenchMemory,
     /// Events since the last take.
     pub(crate) events: Vec<DriverEvent>,
 }
@@ -361,7 +361,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             device,
             flow,
             queue,
-            memory: Memory::default(),
+            memory: BenchMemory::default(),
             events: Vec::new(),
         };
         bench
@@ -444,7 +444,7 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
     pub(crate) fn tick(&mut self, now_ns: u64) -> usize {
         let mut progress = Progress::default();
         self.device.tick(now_ns, &mut self.memory, &mut progress);
-        self.settle(progress)
+        self.complete_finished(progress)
     }
 
     /// Runs a tick of a device that also reaches another's memory.
@@ -455,10 +455,10 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             beside,
         };
         self.device.tick(now_ns, &mut bus, &mut progress);
-        self.settle(progress)
+        self.complete_finished(progress)
     }
 
-    fn settle(&mut self, progress: Progress<u32>) -> usize {
+    fn complete_finished(&mut self, progress: Progress<u32>) -> usize {
         let mut progress = progress;
         let finished = progress.finished.len();
         for Finished {

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn its_descriptor_goes_with_the_owner_though_it_converts_still() {
+    fn descriptor_closes_with_owner_during_conversion() {
         let (go, may_go) = channel::<()>();
         let (say, said) = channel();
         let beside = Beside::start(move |_| {

@@ -7,7 +7,7 @@ mod program;
 
 use crate::mode::Mode;
 use crate::picture::Size;
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::scaler::Scaler;
 use crate::source::{NextSource, Ready, Source};
 use crate::spec::{ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
@@ -107,7 +107,7 @@ impl<C> Camera<C> {
     ///
     /// # Errors
     /// Fails for a clip that cannot be played, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Camera {
             source,
             end,
@@ -307,7 +307,7 @@ impl<C> Engine<C> for Player<C> {
     ) {
         self.source.acknowledge();
         self.program.acknowledge();
-        self.go_on(stream, bus, progress);
+        self.resume(stream, bus, progress);
         match self.jpeg.finish(bus, progress) {
             Ok(faults) => stream.count_faults(faults),
             Err(failure) => {

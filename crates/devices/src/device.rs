@@ -8,7 +8,7 @@ use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::{Collection, Thumbnail};
 use crate::source::NextSource;
 use crate::spec::DeviceSpec;
-use crate::{Failure, Place, PlayError};
+use crate::{Failure, HostSettings, PlayError};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
@@ -115,7 +115,7 @@ impl<C: Send + 'static> Device<C> {
     /// # Errors
     /// Fails for a clip that cannot be played or a recording that cannot be written, with a sentence
     /// for the user.
-    pub fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let inner = spec.make(place)?;
         let inject = Inject::new(spec.inject);
         Ok(Self {

@@ -3,12 +3,12 @@
 use crate::Failure;
 use crate::mode::Mode;
 use crate::picture::Frame;
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::{Shape, Sink, Thumbnail};
 use crate::spec::{DeviceKind, DeviceSpec, Pace};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
-use crate::surface::{EINVAL, Way};
+use crate::surface::{EINVAL, PictureCursor};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
@@ -34,7 +34,7 @@ struct Reading<C> {
     token: Active<C>,
     /// None if the picture is not needed.
     frame: Option<Frame>,
-    way: Way,
+    cursor: PictureCursor,
     time_ns: u64,
 }
 
@@ -74,7 +74,7 @@ impl<C> Display<C> {
     ///
     /// # Errors
     /// Fails for a recording that cannot be written, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Display { sink } = &spec.kind else {
             return Err(Failure::new("a camera is no display"));
         };
@@ -111,14 +111,14 @@ impl<C> Screen<C> {
         self.reading = Some(Reading {
             token,
             frame,
-            way: Way::default(),
+            cursor: PictureCursor::default(),
             time_ns,
         });
-        self.go_on(stream, bus, progress);
+        self.resume(stream, bus, progress);
     }
 
     /// Continues to read, and shows a completed picture.
-    fn go_on(
+    fn resume(
         &mut self,
         stream: &mut Stream<Mode, C>,
         bus: &mut dyn Bus<C>,
@@ -127,9 +127,11 @@ impl<C> Screen<C> {
         let Some(reading) = &mut self.reading else {
             return;
         };
-        let going = (&mut reading.way, &mut stream.left);
+        let going = (&mut reading.cursor, &mut stream.left);
         let frame = reading.frame.as_mut();
-        let read = stream.formats.read_on(frame, &reading.token, going, bus);
+        let read = stream
+            .formats
+            .resume_read(frame, &reading.token, going, bus);
         if read == Ok(false) {
             return;
         }
@@ -224,7 +226,7 @@ impl<C> Engine<C> for Screen<C> {
         progress: &mut Progress<C>,
     ) {
         self.sink.acknowledge();
-        self.go_on(stream, bus, progress);
+        self.resume(stream, bus, progress);
     }
 
     /// Shows the next picture.

@@ -45,5 +45,5 @@ pub use loopback::Link;
 use m2m::{Decoder, Encoder, FrameConverter, StatelessDecoder};
 pub use metadata::MetadataLink;
 pub use notes::Note;
-pub use place::Place;
+pub use place::HostSettings;
 pub use shown::{BufferPlanes, LastShown};

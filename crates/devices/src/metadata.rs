@@ -5,7 +5,7 @@
 
 use crate::Failure;
 use crate::camera;
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::spec::{Allocator, CameraIdentity, DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::Trouble;
@@ -103,7 +103,7 @@ impl<C> Metadata<C> {
     ///
     /// # Errors
     /// Fails for another device, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::Metadata { link } = &spec.kind else {
             return Err(Failure::new("this is no metadata node"));
         };

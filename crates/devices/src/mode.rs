@@ -4,7 +4,7 @@ use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
-use crate::surface::{EINVAL, Surface, Trouble, Way, align_lines, go_on};
+use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, resume};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
@@ -248,15 +248,15 @@ impl Mode {
     }
 
     /// Continues to write a picture to a buffer, at most `left` bytes. Returns whether all is written.
-    pub(crate) fn write_on<C>(
+    pub(crate) fn resume_write<C>(
         &self,
         frame: &Frame,
         buffer: &Active<C>,
-        going: (&mut Way, &mut usize),
+        going: (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
     ) -> Result<bool, Trouble> {
         let component = |index| frame.component(index);
-        self.surface().write_on(buffer, going, bus, component)
+        self.surface().resume_write(buffer, going, bus, component)
     }
 
     /// Reads the picture in a buffer that the device has returned. Nothing is counted.
@@ -268,8 +268,8 @@ impl Mode {
         let mut frame = Frame::new(self.pixel(), self.size());
         let plane_of = |index: usize| Ok(planes.get(index).and_then(Option::as_ref));
         let all = self.surface().lines_in(plane_of, Flow::Output).ok()?;
-        let (mut way, mut left) = (Way::default(), usize::MAX);
-        let read = go_on(&all, &mut way, &mut left, |run| {
+        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+        let read = resume(&all, &mut cursor, &mut left, |run| {
             let component = frame.component_mut(run.component);
             let bytes = component.get_mut(run.packed).ok_or(Trouble::TooSmall)?;
             let read = bus.inspect(run.cookie, run.offset, bytes);
@@ -282,15 +282,15 @@ impl Mode {
 
     /// Continues to read a picture from a buffer, at most `left` bytes. Without a `frame`, reads are
     /// only counted. Returns whether all is read.
-    pub(crate) fn read_on<C>(
+    pub(crate) fn resume_read<C>(
         &self,
         mut frame: Option<&mut Frame>,
         buffer: &Active<C>,
-        (way, left): (&mut Way, &mut usize),
+        (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
     ) -> Result<bool, Trouble> {
         let all = self.surface().lines(buffer, Flow::Output)?;
-        go_on(&all, way, left, |run| {
+        resume(&all, cursor, left, |run| {
             let read = match &mut frame {
                 Some(frame) => {
                     let component = frame.component_mut(run.component);

@@ -6,7 +6,7 @@ use vb3_v4l2::{Identity, QueuePolicy};
 
 /// The host's settings for a device: its location, and memory options.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct HostSettings {
     /// `bus_info` of QUERYCAP, e.g. `platform:vb3-000`.
     pub bus_info: String,
     /// Whether USERPTR is offered if the SPEC leaves it open.
@@ -16,7 +16,7 @@ pub struct Place {
 }
 
 /// Returns a device's identity. `card` is its name if the SPEC has none.
-pub(crate) fn identity(spec: &DeviceSpec, place: &Place, card: &str) -> Identity {
+pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
     let driver = match (spec.usb_id(), spec.graph()) {
         (Some(_), _) => "uvcvideo",
         (None, Some((graph, _))) => graph.topology().driver,
@@ -30,7 +30,7 @@ pub(crate) fn identity(spec: &DeviceSpec, place: &Place, card: &str) -> Identity
 }
 
 /// Returns the settings of a device's queue.
-pub(crate) fn policy(spec: &DeviceSpec, place: &Place) -> QueuePolicy {
+pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
     let defaults = QueuePolicy::default();
     QueuePolicy {
         userptr: spec.userptr.unwrap_or(place.userptr),

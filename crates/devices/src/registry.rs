@@ -10,8 +10,8 @@ use crate::metadata::{self, Metadata, MetadataLink};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
 use crate::{
-    Decoder, Encoder, Failure, FrameConverter, Place, StatelessDecoder, convert, graph, loopback,
-    m2m, mode,
+    Decoder, Encoder, Failure, FrameConverter, HostSettings, StatelessDecoder, convert, graph,
+    loopback, m2m, mode,
 };
 use vb3_codec::Kind;
 use vb3_v4l2::{MediaGraph, PixelFormat, Topology, pixfmt};
@@ -359,7 +359,7 @@ impl DeviceSpec {
     /// for the user.
     pub(crate) fn make<C: Send + 'static>(
         &self,
-        place: &Place,
+        place: &HostSettings,
     ) -> Result<Box<dyn Outside<Cookie = C> + Send>, Failure> {
         Ok(match self.kind {
             DeviceKind::Camera { .. } => Box::new(Camera::new(self, place)?),
@@ -385,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_called_as_it_is_asked_for_and_offers_formats() {
+    fn each_kind_has_its_name_and_formats() {
         for row in ROWS {
             let name = row.help.name;
             let spec: DeviceSpec = name.parse().expect(name);

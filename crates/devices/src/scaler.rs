@@ -6,7 +6,7 @@ use crate::convert::{Color, ConvertError, Converter, Job, Range};
 use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
 use crate::select::{fit, settable};
-use crate::surface::{EINVAL, Surface, Trouble, Way};
+use crate::surface::{EINVAL, PictureCursor, Surface, Trouble};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
@@ -48,14 +48,14 @@ pub(crate) struct Plan {
 pub(crate) struct Scaled {
     task: Task,
     compose: Rect,
-    way: Way,
+    cursor: PictureCursor,
 }
 
 impl std::fmt::Debug for Scaled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scaled")
             .field("compose", &self.compose)
-            .field("way", &self.way)
+            .field("cursor", &self.cursor)
             .finish_non_exhaustive()
     }
 }
@@ -188,8 +188,8 @@ impl Scaler {
         let target = (pixel, plan.to, self.target.as_mut_slice());
         let done = self.engine.run_unpadded(&plan.job, source, target);
         done.map_err(|_: ConvertError| Trouble::Fault)?;
-        let (mut way, mut left) = (Way::default(), usize::MAX);
-        let (place, going) = ((buffer, plan.compose), (&mut way, &mut left));
+        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+        let (place, going) = ((buffer, plan.compose), (&mut cursor, &mut left));
         surface.write_rect_on(place, going, bus, &self.target)?;
         surface.payloads()
     }
@@ -261,8 +261,12 @@ impl Scaler {
         let compose = self.under_way?;
         let task = self.beside.as_ref().and_then(Beside::take)?;
         self.under_way = None;
-        let way = Way::default();
-        Some(Scaled { task, compose, way })
+        let cursor = PictureCursor::default();
+        Some(Scaled {
+            task,
+            compose,
+            cursor,
+        })
     }
 
     /// Continues to write a scaled picture to its buffer, if the device still has it, at most `left`
@@ -281,7 +285,7 @@ impl Scaler {
             return Err(Trouble::Fault);
         }
         let surface = Surface(format);
-        let (place, going) = ((buffer, scaled.compose), (&mut scaled.way, left));
+        let (place, going) = ((buffer, scaled.compose), (&mut scaled.cursor, left));
         match surface.write_rect_on(place, going, bus, &scaled.task.target)? {
             true => surface.payloads().map(Some),
             false => Ok(None),

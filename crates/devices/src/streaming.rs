@@ -6,7 +6,7 @@
 
 use crate::device::Outside;
 use crate::picture::Frame;
-use crate::place::{Place, identity, policy};
+use crate::place::{HostSettings, identity, policy};
 use crate::scaler::Scaler;
 use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::Thumbnail;
@@ -387,7 +387,7 @@ impl<E: Engine<C>, C> StreamingDevice<E, E::Formats, C> {
     /// Makes the device of a SPEC; `card` is its name if the SPEC has none.
     pub(crate) fn with_engine(
         spec: &DeviceSpec,
-        place: &Place,
+        place: &HostSettings,
         card: &str,
         formats: E::Formats,
         engine: E,

@@ -30,7 +30,7 @@ pub(crate) const PIECE: usize = 512 << 10;
 
 /// How far a picture has been moved to or from a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Way {
+pub(crate) struct PictureCursor {
     /// Index of the next plane of samples.
     component: usize,
     /// Bytes of it that have been moved, counted without padding.
@@ -62,26 +62,26 @@ impl<C> Run<'_, C> {
 
 /// Calls `copy` with contiguous runs of the buffer, from `way` on, for at most `left` bytes. Subtracts
 /// the moved bytes from `left`. Returns whether that was the last run.
-pub(crate) fn go_on<'b, C>(
+pub(crate) fn resume<'b, C>(
     all: &[Lines<'b, C>],
-    way: &mut Way,
+    cursor: &mut PictureCursor,
     left: &mut usize,
     mut copy: impl FnMut(Run<'b, C>) -> Result<(), Trouble>,
 ) -> Result<bool, Trouble> {
-    while let Some(lines) = all.get(way.component) {
+    while let Some(lines) = all.get(cursor.component) {
         // CAST: widening, on every target there is.
         let (line_bytes, pitch) = (lines.line_bytes as usize, lines.pitch as usize);
         let bytes = line_bytes.saturating_mul(lines.count as usize);
-        let there = bytes.saturating_sub(way.moved);
+        let there = bytes.saturating_sub(cursor.moved);
         if there == 0 {
-            way.before = way.before.saturating_add(bytes);
-            (way.component, way.moved) = (way.component + 1, 0);
+            cursor.before = cursor.before.saturating_add(bytes);
+            (cursor.component, cursor.moved) = (cursor.component + 1, 0);
             continue;
         }
         if *left == 0 {
             return Ok(false);
         }
-        let (line, column) = (way.moved / line_bytes, way.moved % line_bytes);
+        let (line, column) = (cursor.moved / line_bytes, cursor.moved % line_bytes);
         let together = match pitch == line_bytes {
             true => there,
             false => line_bytes - column,
@@ -90,11 +90,11 @@ pub(crate) fn go_on<'b, C>(
         copy(Run {
             cookie: lines.cookie,
             offset: lines.offset + (line * pitch + column) as u64,
-            component: way.component,
-            packed: way.moved..way.moved + len,
-            before: way.before,
+            component: cursor.component,
+            packed: cursor.moved..cursor.moved + len,
+            before: cursor.before,
         })?;
-        way.moved += len;
+        cursor.moved += len;
         *left -= len;
     }
     Ok(true)
@@ -194,15 +194,15 @@ impl Surface<'_> {
 
     /// Continues to write a picture from the packed lines of its components, at most `left` bytes.
     /// Returns whether all is written. Padding is not touched.
-    pub(crate) fn write_on<'p, C>(
+    pub(crate) fn resume_write<'p, C>(
         self,
         buffer: &Active<C>,
-        (way, left): (&mut Way, &mut usize),
+        (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
         component: impl Fn(usize) -> &'p [u8],
     ) -> Result<bool, Trouble> {
         let all = self.lines(buffer, Flow::Capture)?;
-        go_on(&all, way, left, |run| {
+        resume(&all, cursor, left, |run| {
             let bytes = component(run.component).get(run.packed);
             bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
                 .map_err(|_| Trouble::Fault)
@@ -226,8 +226,8 @@ impl Surface<'_> {
         copy: impl FnMut(Run<'_, C>) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let all = self.lines(buffer, flow)?;
-        let (mut way, mut left) = (Way::default(), usize::MAX);
-        go_on(&all, &mut way, &mut left, copy).map(drop)
+        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+        resume(&all, &mut cursor, &mut left, copy).map(drop)
     }
 
     /// Returns the lines of each component.
@@ -328,13 +328,13 @@ impl Surface<'_> {
     pub(crate) fn read_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
-        (way, left): (&mut Way, &mut usize),
+        (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
         to: &mut Vec<u8>,
     ) -> Result<bool, Trouble> {
         to.resize(self.rect_bytes(rect).ok_or(Trouble::TooSmall)?, 0);
         let all = self.rect_lines(buffer, Flow::Output, rect)?;
-        go_on(&all, way, left, |run| {
+        resume(&all, cursor, left, |run| {
             let bytes = to.get_mut(run.in_all()).ok_or(Trouble::TooSmall)?;
             bus.read(run.cookie, run.offset, bytes)
                 .map_err(|_| Trouble::Fault)
@@ -346,12 +346,12 @@ impl Surface<'_> {
     pub(crate) fn write_rect_on<C>(
         self,
         (buffer, rect): (&Active<C>, Rect),
-        (way, left): (&mut Way, &mut usize),
+        (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
         from: &[u8],
     ) -> Result<bool, Trouble> {
         let all = self.rect_lines(buffer, Flow::Capture, rect)?;
-        go_on(&all, way, left, |run| {
+        resume(&all, cursor, left, |run| {
             let bytes = from.get(run.in_all()).ok_or(Trouble::TooSmall)?;
             bus.write(run.cookie, run.offset, bytes)
                 .map_err(|_| Trouble::Fault)

@@ -70,8 +70,8 @@ fn types_say_which_threads_they_may_visit() {
         OwnedMemory,
     };
     use vb3_dma::wrap::{
-        Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Kind, Ledger, Report, Site,
-        Violation,
+        Checked, CheckedAlloc, CheckedMapping, CheckedTable, Claim, Ledger, MappingKind, Report,
+        Site, Violation,
     };
     use vb3_dma::{
         BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, IovaAlign, Layout,
@@ -96,7 +96,7 @@ fn types_say_which_threads_they_may_visit() {
         CheckedTable<u8>,
     )>();
     any_thread::<(Claim<u8>, Ledger<u8>, Report<u8>)>();
-    any_thread::<(Kind, Site, Violation)>();
+    any_thread::<(MappingKind, Site, Violation)>();
     any_thread::<(
         BounceMode,
         BouncePool,

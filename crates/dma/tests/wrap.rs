@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use vb3_dma::fake::{FakeUser, PAGE, Setup};
-use vb3_dma::wrap::{Checked, Claim, Kind, Ledger, Report, Site, Violation};
+use vb3_dma::wrap::{Checked, Claim, Ledger, MappingKind, Report, Site, Violation};
 use vb3_dma::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, SyncFor,
 };
@@ -440,7 +440,7 @@ fn ledger_distinguishes_devices_and_kinds() {
     let by = Site::here("raw");
     let claim = Claim {
         dev: 1,
-        kind: Kind::Streaming,
+        kind: MappingKind::Streaming,
         direction: TO,
         attrs: NONE,
         by,
@@ -455,7 +455,7 @@ fn ledger_distinguishes_devices_and_kinds() {
     ledger.unmap(other, segment, 1, 64, &mut sink);
     let turned = Claim {
         direction: FROM,
-        kind: Kind::Allocation,
+        kind: MappingKind::Allocation,
         ..claim
     };
     ledger.unmap(turned, segment, 1, 64, &mut sink);
@@ -482,7 +482,7 @@ fn ledger_distinguishes_devices_and_kinds() {
         [
             Violation::WrongDevice,
             Violation::WrongKind {
-                mapped: Kind::Streaming
+                mapped: MappingKind::Streaming
             },
             Violation::WrongDirection {
                 mapped: TO,

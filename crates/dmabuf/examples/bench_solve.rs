@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 use vb3_dma::Limits;
-use vb3_dmabuf::solve::{Heap, HeapKind, Needs, PictureNeeds, Protection, Request, Run};
+use vb3_dmabuf::solve::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Protection, Run};
 use vb3_dmabuf::solve::{Translation, conflict, solve};
 
 const ROUNDS: usize = 101;
@@ -66,7 +66,7 @@ fn heap(kind: HeapKind, free: &[Run]) -> Heap<'_> {
     }
 }
 
-fn measure(name: &str, request: &Request, devices: &[Needs], heaps: &[Heap<'_>]) {
+fn measure(name: &str, request: &MemoryRequest, devices: &[Needs], heaps: &[Heap<'_>]) {
     let call = || {
         let (request, devices, heaps) = (black_box(request), black_box(devices), black_box(heaps));
         let placed = solve(request, devices, heaps);
@@ -98,7 +98,7 @@ fn measure(name: &str, request: &Request, devices: &[Needs], heaps: &[Heap<'_>])
 }
 
 fn main() {
-    let request = Request {
+    let request = MemoryRequest {
         len_bytes: 0,
         line_bytes: 1920,
         lines: 1620,

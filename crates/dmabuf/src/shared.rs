@@ -12,7 +12,7 @@ pub use placing::Placer;
 
 use crate::{Cx, Error, Observer, Store};
 use access::CpuState;
-use placing::Place;
+use placing::PlaceState;
 use vb3_dma::{Attrs, Caching, Coherency, Constraint, Direction, DmaOps, Reason};
 
 /// How memory is allocated.
@@ -115,7 +115,7 @@ pub struct Shared<O: DmaOps, L> {
     pub(crate) revoked: bool,
     /// A device may still reach the memory although it is mapped for it no more.
     pub(crate) quarantined: bool,
-    pub(crate) place: Place,
+    pub(crate) place: PlaceState,
     pub(crate) cpu: CpuState<O::Device>,
     pub(crate) tag: u64,
     vmap: Option<O::Vmap>,
@@ -198,7 +198,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             spec,
             revoked: false,
             quarantined: false,
-            place: Place::Settled,
+            place: PlaceState::Settled,
             cpu: CpuState::default(),
             tag: 0,
             vmap: None,
@@ -390,7 +390,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.revoked {
             return Err(Error::Revoked);
         }
-        if self.place == Place::Nowhere {
+        if self.place == PlaceState::Nowhere {
             return Err(Error::Unplaced);
         }
         let count = self.vmaps.count.checked_add(1).ok_or(Error::Busy)?;

@@ -9,7 +9,7 @@ use vb3_dma::{
     Attrs, DeviceInfo, Direction, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource,
     PhysAddr, Segment, SegmentKind,
 };
-use vb3_dmabuf::fence::{Outcome, Owner, Usage};
+use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
 use vb3_dmabuf::{Access, Backing, Buffers, Importer as _, Live, MemoryId, Name, Spec, UserKind};
 
 const PAGE: u64 = 4096;
@@ -185,7 +185,7 @@ fn fences_are_looked_at_inside_a_memory() {
             buffers.with_fences(|fences, _| fences.begin_access(id, &mut timeline, Usage::Write));
         begun.unwrap();
         buffers.revoke(id).unwrap();
-        buffers.with_fences(|fences, now_ns| fences.close(timeline, Outcome::Done, now_ns));
+        buffers.with_fences(|fences, now_ns| fences.close(timeline, FenceOutcome::Done, now_ns));
     };
     explore(look, access, drop_plane);
 }

@@ -12,7 +12,7 @@ const POLL_OUT: i16 = 4;
 
 /// The result of a call.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// Return this value (not negative).
     Done(i64),
     /// Fail.
@@ -22,7 +22,7 @@ pub enum Outcome {
     Wait,
     /// A read() or write() has moved this many bytes (not 0), and more remain.
     ///
-    /// The front end lets other calls run, then continues with [`Backend::go_on`]. The call's value is
+    /// The front end lets other calls run, then continues with [`Backend::resume`]. The call's value is
     /// the sum. If it stops instead, it calls [`Backend::abandon`], and none of the bytes count. Until
     /// then, other reads and writes of the same file return [`Wait`](Self::Wait).
     Part(i64),
@@ -33,7 +33,7 @@ pub enum Outcome {
 pub const PIECE_BYTES: u64 = 640 << 10;
 
 /// A call that returns 0 if it does not fail.
-impl From<Result<(), Errno>> for Outcome {
+impl From<Result<(), Errno>> for CallOutcome {
     fn from(done: Result<(), Errno>) -> Self {
         match done {
             Ok(()) => Self::Done(0),
@@ -63,7 +63,7 @@ pub struct Map {
     pub fd: OwnedFd,
     /// Offset in it, page-aligned.
     pub offset: u64,
-    /// [`Backend::gone`] reports it when the mapping and all parts and copies of it (fork, mremap) have
+    /// [`Backend::tag_ended`] reports it when the mapping and all parts and copies of it (fork, mremap) have
     /// ended, also if the kernel refused the mapping.
     pub tag: Tag,
 }
@@ -71,7 +71,7 @@ pub struct Map {
 /// A host of devices.
 ///
 /// Calls come one at a time, from any thread. A call must not block, since it would delay all others. A
-/// call that has to wait returns [`Outcome::Wait`].
+/// call that has to wait returns [`CallOutcome::Wait`].
 pub trait Backend: Send {
     /// Returns all nodes, including those that may appear later. Called once, at the start. All are
     /// present until [`take_hotplug`](Self::take_hotplug) reports otherwise.
@@ -91,11 +91,11 @@ pub trait Backend: Send {
 
     /// Reports the end of a mapping or descriptor that a program got under `tag` ([`Map`],
     /// [`Caller::install`]).
-    fn gone(&mut self, tag: Tag);
+    fn tag_ended(&mut self, tag: Tag);
 
     /// ioctl on a device file, of V4L2 or of media devices.
     ///
-    /// After [`Wait`](Outcome::Wait) on an O_NONBLOCK file, the front end repeats the call at once with
+    /// After [`Wait`](CallOutcome::Wait) on an O_NONBLOCK file, the front end repeats the call at once with
     /// `nonblocking`; it must then not wait. On other files, it repeats the call, with the same
     /// [`Caller::call`], when the file may be ready.
     fn ioctl(
@@ -105,11 +105,11 @@ pub trait Backend: Send {
         arg: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome;
+    ) -> CallOutcome;
 
     /// Returns whether closes and unmaps by other calls can change the result of this ioctl. The front
     /// end then collects them before the call, else soon after.
-    fn minds_ends(&self, file: FileId, request: u32) -> bool {
+    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
         let _ = (file, request);
         true
     }
@@ -145,7 +145,7 @@ pub trait Backend: Send {
         len: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome;
+    ) -> CallOutcome;
 
     /// write() of `len` bytes from `addr`.
     fn write(
@@ -155,15 +155,15 @@ pub trait Backend: Send {
         len: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome;
+    ) -> CallOutcome;
 
-    /// Continues the read() or write() (same [`Caller::call`]) that returned [`Outcome::Part`], at
+    /// Continues the read() or write() (same [`Caller::call`]) that returned [`CallOutcome::Part`], at
     /// `addr`.
     ///
     /// An error ends the call, except [`Errno::NOT_GATHERED`].
-    fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
+    fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
         let _ = (file, addr, caller);
-        Outcome::Fail(Errno::EINVAL)
+        CallOutcome::Fail(Errno::EINVAL)
     }
 
     /// Returns whether a file is one of the backend's exported buffers (dma-bufs).
@@ -176,7 +176,7 @@ pub trait Backend: Send {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome;
+    ) -> CallOutcome;
 
     /// poll on an exported buffer. Returns which of POLLIN (no writer) and POLLOUT (no user) hold now,
     /// among `events`.

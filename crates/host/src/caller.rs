@@ -64,7 +64,7 @@ pub trait Caller {
     ///
     /// The program gets a new open file description of the memfd `fd`, with `fd`'s access mode. When
     /// its last descriptor and mapping have ended in all processes, the front end calls
-    /// [`Backend::gone`](crate::Backend::gone) with `tag`. A failed call leaves nothing behind and
+    /// [`Backend::tag_ended`](crate::Backend::tag_ended) with `tag`. A failed call leaves nothing behind and
     /// reports nothing. A descriptor that is not a memfd is installed unchanged, and its end is not
     /// reported.
     ///

@@ -23,6 +23,6 @@ pub struct CallId(pub u64);
 
 /// The backend's name for a mapping or descriptor that a program got.
 ///
-/// [`Backend::gone`](crate::Backend::gone) reports its end, once.
+/// [`Backend::tag_ended`](crate::Backend::tag_ended) reports its end, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u64);

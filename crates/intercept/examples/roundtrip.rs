@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome, Tag,
+    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Tag,
 };
 use vb3_intercept::{Options, Program};
 
@@ -34,7 +34,7 @@ impl Backend for Null {
         Ok(FileId(1))
     }
     fn release(&mut self, _: FileId) {}
-    fn gone(&mut self, _: Tag) {}
+    fn tag_ended(&mut self, _: Tag) {}
     fn ioctl(
         &mut self,
         _: FileId,
@@ -42,17 +42,17 @@ impl Backend for Null {
         arg: u64,
         _: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         if u64::from(request) == NOTHING {
-            return Outcome::Done(0);
+            return CallOutcome::Done(0);
         }
         let mut bytes = [0; 104];
         match caller
             .read(arg, &mut bytes)
             .and_then(|()| caller.write(arg, &bytes))
         {
-            Ok(()) => Outcome::Done(0),
-            Err(e) => Outcome::Fail(e),
+            Ok(()) => CallOutcome::Done(0),
+            Err(e) => CallOutcome::Fail(e),
         }
     }
     fn abandon(&mut self, _: FileId, _: CallId) {}
@@ -66,17 +66,17 @@ impl Backend for Null {
     fn poll(&mut self, _: FileId, events: i16) -> i16 {
         events & libc::POLLIN
     }
-    fn read(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> Outcome {
-        Outcome::Fail(Errno(libc::EINVAL))
+    fn read(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
+        CallOutcome::Fail(Errno(libc::EINVAL))
     }
-    fn write(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> Outcome {
-        Outcome::Fail(Errno(libc::EINVAL))
+    fn write(&mut self, _: FileId, _: u64, _: u64, _: bool, _: &dyn Caller) -> CallOutcome {
+        CallOutcome::Fail(Errno(libc::EINVAL))
     }
     fn is_buffer(&self, _: FdIdentity) -> bool {
         false
     }
-    fn buffer_ioctl(&mut self, _: FdIdentity, _: u32, _: u64, _: &dyn Caller) -> Outcome {
-        Outcome::Fail(Errno(libc::ENOTTY))
+    fn buffer_ioctl(&mut self, _: FdIdentity, _: u32, _: u64, _: &dyn Caller) -> CallOutcome {
+        CallOutcome::Fail(Errno(libc::ENOTTY))
     }
     fn buffer_len(&self, _: FdIdentity) -> u64 {
         0

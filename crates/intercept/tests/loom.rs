@@ -106,7 +106,7 @@ fn model(preemptions: usize, of: impl Fn() + Send + Sync + 'static) {
 }
 
 #[test]
-fn a_call_that_begins_as_the_clock_goes_to_rest_is_looked_at() {
+fn call_during_clock_rest_is_noticed() {
     loom::model(|| {
         let watch = Arc::new(Watch::default());
         watch.keep();
@@ -201,7 +201,7 @@ impl Run {
 }
 
 #[test]
-fn a_receiver_that_stalls_is_left_alone_and_another_one_receives() {
+fn another_thread_receives_for_a_stalled_one() {
     model(2, || {
         let run = Arc::new(Run {
             pool: Pool::of_at_most(2),
@@ -225,7 +225,7 @@ fn a_receiver_that_stalls_is_left_alone_and_another_one_receives() {
 }
 
 #[test]
-fn a_call_that_is_held_back_is_served_when_the_one_before_is_over() {
+fn held_back_call_runs_after_its_predecessor() {
     model(3, || {
         // A process has one such thread at a time.
         let pool = Arc::new(Pool::of_at_most(2));
@@ -291,7 +291,7 @@ fn a_call_is_admitted_or_held_back_and_served_once() {
 }
 
 #[test]
-fn threads_are_started_for_all_there_is_to_do_and_end_with_the_pool() {
+fn pool_starts_enough_threads_and_ends_them() {
     model(2, || {
         let pool = Arc::new(Pool::of_at_most(3));
         let done = Arc::new(Gate::new());
@@ -325,7 +325,7 @@ fn threads_are_started_for_all_there_is_to_do_and_end_with_the_pool() {
 }
 
 #[test]
-fn where_nobody_is_left_to_receive_one_is_named_and_once() {
+fn missing_receiver_is_noted_once() {
     loom::model(|| {
         let pool = Pool::of_at_most(3);
         let Part::Receive(term) = pool.next() else {

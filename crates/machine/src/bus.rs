@@ -4,7 +4,7 @@ mod copy;
 
 use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
 use crate::machine::State;
-use crate::memory::{Backing, Found, InPlace, Miss, Object, Place, View};
+use crate::memory::{Backing, Extent, Found, InPlace, Miss, Object, View};
 use crate::ram::FRAME;
 use crate::trace::Event;
 use std::ops::Range;
@@ -97,7 +97,7 @@ impl State {
         let places = |lines: &[BusLines], write| {
             let places = lines.iter();
             let places = places.map(|lines| self.place(dev, &lines.extent()?, write));
-            places.collect::<Option<Vec<Place>>>()
+            places.collect::<Option<Vec<Extent>>>()
         };
         let (sources, targets) = (places(from, false)?, places(to, true)?);
         let done = self.memory.in_place(&sources, &targets, act)?;
@@ -122,7 +122,7 @@ impl State {
             return None;
         }
         let places = spans.iter().map(|span| self.proven_place(dev, span, true));
-        let places: Vec<Place> = places.collect::<Option<_>>()?;
+        let places: Vec<Extent> = places.collect::<Option<_>>()?;
         let spans = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
             if object.withdrawn
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// Returns [`place`](Self::place), searched only if anything has changed since the last search.
-    fn proven_place(&mut self, dev: Device, span: &BusSpan, write: bool) -> Option<Place> {
+    fn proven_place(&mut self, dev: Device, span: &BusSpan, write: bool) -> Option<Extent> {
         let changes = self.changes();
         if let Some(place) = self.proven.find(changes, (dev, write), span) {
             return Some(place);
@@ -177,7 +177,7 @@ impl State {
     }
 
     /// Returns the location of a span, if it is contiguous and `dev` reaches all of it.
-    fn place(&self, dev: Device, span: &BusSpan, write: bool) -> Option<Place> {
+    fn place(&self, dev: Device, span: &BusSpan, write: bool) -> Option<Extent> {
         let first = self.target(dev, span.addr, span.len, write, None).ok()?;
         let (object, offset) = (first.found.piece.object, first.found.piece.offset);
         let (mut last, mut done) = (first.found, first.found.piece.len);
@@ -190,7 +190,7 @@ impl State {
             }
             done += last.piece.len;
         }
-        Some(Place {
+        Some(Extent {
             object,
             offset,
             len: span.len,

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_are_gone_fail_the_access_and_raise_no_signal() {
+    fn lost_pages_fail_the_access_without_signal() {
         let fd = memfd(8192);
         let foreign = Foreign::map(fd.clone()).unwrap();
         ftruncate(&*fd, 4096).unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_mapped_is_refused_and_what_cannot_be_written_is_read() {
+    fn unmappable_fd_is_refused_read_only_fd_is_read() {
         let null = Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
         assert!(Foreign::map(null).is_err());
         assert!(Foreign::map(memfd(0)).is_err());

@@ -143,8 +143,8 @@ impl Machine {
 
     /// Waits until freed memory has been returned to the system. The machine's thread does that for
     /// large memory, and closes its descriptor shortly after the call that freed it.
-    pub fn settle_freed(&self) {
-        self.state.borrow_mut().waste.settle();
+    pub fn wait_until_freed(&self) {
+        self.state.borrow_mut().waste.wait_until_freed();
     }
 
     /// Returns the bytes of RAM that hold page tables.

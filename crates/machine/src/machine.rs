@@ -3,7 +3,7 @@
 use crate::device::{BusStats, Device};
 use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
-use crate::memory::{Backing, Memory, Object};
+use crate::memory::{Backing, MachineMemory, Object};
 use crate::profile::Profile;
 use crate::proven::Proven;
 use crate::ram::{FRAME, Ram};
@@ -155,7 +155,7 @@ pub struct Held {
 pub(crate) struct State {
     pub(crate) profile: Profile,
     pub(crate) ram: Ram,
-    pub(crate) memory: Memory,
+    pub(crate) memory: MachineMemory,
     /// Claimed parts of devices' own memory: address and object.
     pub(crate) claimed: BTreeMap<u64, u64>,
     /// Objects that may hold more than one allocation.
@@ -197,7 +197,7 @@ impl State {
         let mut machine = Self {
             profile: profile.clone(),
             ram,
-            memory: Memory::default(),
+            memory: MachineMemory::default(),
             claimed: BTreeMap::new(),
             common: BTreeSet::new(),
             imported: BTreeSet::new(),

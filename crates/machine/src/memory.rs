@@ -132,7 +132,7 @@ impl Object {
     }
 
     /// Copies bytes from another object; `None` if they are not directly accessible.
-    fn copy_from(&mut self, to: &Place, from: &Self, source: &Place) -> Option<()> {
+    fn copy_from(&mut self, to: &Extent, from: &Self, source: &Extent) -> Option<()> {
         if self.withdrawn || from.withdrawn {
             return None;
         }
@@ -309,14 +309,14 @@ pub type InPlace<'a> = dyn FnMut(&[&[u8]], &mut [&mut [u8]]) -> bool + 'a;
 
 /// Contiguous bytes of an object, with the view of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Extent {
     pub(crate) object: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
     pub(crate) view: View,
 }
 
-impl Place {
+impl Extent {
     fn of<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let start = usize::try_from(self.offset).ok()?;
         bytes.get(start..)?.get(..usize::try_from(self.len).ok()?)
@@ -326,7 +326,7 @@ impl Place {
 /// Splits an object's bytes into parts, in the order of `places`; `None` if they overlap or lie
 /// outside.
 fn carve<'a>(
-    places: &mut [(&Place, &mut Option<&'a mut [u8]>)],
+    places: &mut [(&Extent, &mut Option<&'a mut [u8]>)],
     bytes: &'a mut [u8],
 ) -> Option<()> {
     places.sort_by_key(|(place, _)| place.offset);
@@ -343,7 +343,7 @@ fn carve<'a>(
 
 /// All memory of the machine in use.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct MachineMemory {
     objects: BTreeMap<u64, Object>,
     places: BTreeMap<u64, Placement>,
     next: u64,
@@ -354,7 +354,7 @@ pub(crate) struct Memory {
     pub(crate) looked: std::sync::atomic::AtomicU64,
 }
 
-impl Memory {
+impl MachineMemory {
     /// Adds an object at its frames. Returns its number, which is never reused.
     pub(crate) fn insert(&mut self, object: Object) -> u64 {
         let id = self.next;
@@ -541,8 +541,8 @@ impl Memory {
     /// or are in an object that is also read.
     pub(crate) fn in_place(
         &mut self,
-        from: &[Place],
-        to: &[Place],
+        from: &[Extent],
+        to: &[Extent],
         act: &mut InPlace<'_>,
     ) -> Option<bool> {
         let mut sources: Vec<Option<&[u8]>> = from.iter().map(|_| None).collect();
@@ -573,7 +573,7 @@ impl Memory {
 
     /// Copies bytes of one object to another; `None` if they are the same object or not directly
     /// accessible.
-    pub(crate) fn copy_place(&mut self, from: &Place, to: &Place) -> Option<()> {
+    pub(crate) fn copy_place(&mut self, from: &Extent, to: &Extent) -> Option<()> {
         let (low, high) = (from.object.min(to.object), from.object.max(to.object));
         let mut objects = self.objects.range_mut(low..=high);
         let (first, last) = (objects.next()?.1, objects.next_back()?.1);

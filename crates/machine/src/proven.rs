@@ -1,7 +1,7 @@
 //! Spans that devices were found to read or write. They are valid until a change.
 
 use crate::device::{BusSpan, Device};
-use crate::memory::Place;
+use crate::memory::Extent;
 use std::collections::BTreeMap;
 
 /// Largest number of stored spans. Beyond it, all are dropped.
@@ -13,7 +13,7 @@ pub(crate) struct Proven {
     /// The number of changes to translations and memory at that time.
     changes: u64,
     /// By device, whether it writes, and first address: bytes and place.
-    places: BTreeMap<(u32, bool, u64), (u64, Place)>,
+    places: BTreeMap<(u32, bool, u64), (u64, Extent)>,
 }
 
 impl Proven {
@@ -23,7 +23,7 @@ impl Proven {
         changes: u64,
         (dev, write): (Device, bool),
         span: &BusSpan,
-    ) -> Option<Place> {
+    ) -> Option<Extent> {
         if self.changes != changes {
             return None;
         }
@@ -32,7 +32,7 @@ impl Proven {
         let (&(.., first), (len, place)) = self.places.range(before).next_back()?;
         let inside = addr - first;
         let is_inside = inside.checked_add(span.len)? <= *len;
-        is_inside.then(|| Place {
+        is_inside.then(|| Extent {
             offset: place.offset + inside,
             len: span.len,
             ..*place
@@ -45,7 +45,7 @@ impl Proven {
         changes: u64,
         (dev, write): (Device, bool),
         span: &BusSpan,
-        place: Place,
+        place: Extent,
     ) {
         if self.changes != changes || self.places.len() >= MAX {
             self.places.clear();

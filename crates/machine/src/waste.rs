@@ -63,7 +63,7 @@ impl Disposal {
     }
 
     /// Waits until all memory passed to the thread has been freed.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn wait_until_freed(&mut self) {
         if let Some((sender, thread)) = self.thread.take() {
             drop(sender);
             // It only unmaps and closes.
@@ -94,7 +94,7 @@ fn give_back(waste: &Receiver<Waste>, waiting: &AtomicU64) {
 
 impl Drop for Disposal {
     fn drop(&mut self) {
-        self.settle();
+        self.wait_until_freed();
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn large_memory_is_given_back_beside_and_all_of_it_by_the_machines_end() {
+    fn large_memory_is_freed_by_a_thread_before_the_end() {
         for lines in ["coherent = true", "coherent = false"] {
             let mut state = state(lines);
             let small = come_and_go(&mut state, 1 << 16);

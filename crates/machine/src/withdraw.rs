@@ -2,7 +2,7 @@
 
 use crate::front::Machine;
 use crate::machine::Pages;
-use crate::memory::{Backing, Memory, Object};
+use crate::memory::{Backing, MachineMemory, Object};
 use vb3_dma::Segment;
 
 /// Identifies memory of the machine that can be revoked. It may have been freed.
@@ -54,7 +54,7 @@ impl Machine {
     }
 }
 
-impl Memory {
+impl MachineMemory {
     fn withdraw(&mut self, id: u64) {
         if let Some(object) = self.get_mut(id) {
             object.wipe();

@@ -7,7 +7,7 @@ use vb3_dma::{Attrs, Constraint, DmaOps as _};
 use vb3_machine::{BusSpan, DeviceLimits, FaultKind, Held};
 
 #[test]
-fn occupied_memory_leaves_short_runs_and_is_nobodys_debt() {
+fn occupied_memory_leaves_short_runs_and_is_not_held() {
     let mut mapper = mapper(CMA);
     let limits = DeviceLimits::default();
     let dev = mapper.platform_mut().add_device("dev", limits).unwrap();

@@ -92,7 +92,7 @@ fn setup(lines: &str) -> (Mapper<Machine>, Device, User) {
 }
 
 #[test]
-fn a_fault_at_each_call_is_an_error_and_leaves_nothing() {
+fn fault_at_each_call_leaves_nothing() {
     for lines in [
         CMA.to_owned(),
         with_iommu(CMA),
@@ -142,7 +142,7 @@ fn a_fault_at_each_call_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
-fn a_failed_mapping_leaves_no_entry_the_device_could_use() {
+fn failed_mapping_leaves_no_usable_entry() {
     let (mut mapper, dev, _) = setup(&with_iommu(COHERENT));
     let alloc = mapper.alloc_virtual(4 * PAGE).unwrap();
     let table = mapper.table_of(&alloc).unwrap();

@@ -118,7 +118,7 @@ fn a_device_never_reaches_what_lies_beside_its_memory() {
 
 /// A buffer's file and the device show the same bytes at the same offsets.
 #[test]
-fn programs_and_devices_see_the_same_bytes_at_the_same_offsets() {
+fn programs_and_devices_see_bytes_at_equal_offsets() {
     for granule in GRANULES {
         let (mut mapper, dev) = bench(&lines(granule, ""));
         let len = 2 * granule + 3 * PAGE;

@@ -108,7 +108,7 @@ fn faults_name_the_level_at_which_the_walk_ended() {
 }
 
 #[test]
-fn tables_take_ram_and_give_it_back_and_devices_cannot_reach_them() {
+fn tables_use_ram_that_devices_cannot_reach() {
     let mut mapper = mapper(&lines("vt-d", 12));
     let limits = DeviceLimits::default();
     let dev = mapper.platform_mut().add_device("dev", limits).unwrap();
@@ -135,7 +135,7 @@ fn tables_take_ram_and_give_it_back_and_devices_cannot_reach_them() {
 }
 
 #[test]
-fn a_device_that_goes_over_a_buffer_again_hardly_walks() {
+fn second_pass_over_a_buffer_hardly_walks() {
     let mut mapper = mapper(&lines("arm-lpae-s1", 12));
     let dev = mapper
         .platform_mut()

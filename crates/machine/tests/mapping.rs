@@ -135,7 +135,7 @@ fn scattered_pieces_stay_apart_without_an_iommu() {
 }
 
 #[test]
-fn a_joint_inside_a_page_opens_a_gap_and_shows_no_neighbour() {
+fn joint_inside_a_page_exposes_no_neighbour() {
     let mut mapper = mapper(&with_iommu(CMA));
     let dev = device(&mut mapper, DeviceLimits::default());
     let pieces = pieces(&mut mapper, &[2 * PAGE, 2 * PAGE]);
@@ -169,7 +169,7 @@ fn a_joint_inside_a_page_opens_a_gap_and_shows_no_neighbour() {
 }
 
 #[test]
-fn more_segments_than_the_device_takes_are_refused_with_the_number() {
+fn too_many_segments_are_refused_with_count() {
     let mut mapper = mapper(CMA);
     let limits = DeviceLimits {
         max_segments: Some(2),
@@ -192,7 +192,7 @@ fn more_segments_than_the_device_takes_are_refused_with_the_number() {
 }
 
 #[test]
-fn what_the_mask_does_not_reach_is_refused_with_both_addresses() {
+fn address_beyond_mask_names_both_addresses() {
     let mut mapper = mapper(CMA);
     // 20 bits reach only the first MiB, which is never allocated.
     let narrow = DeviceLimits {
@@ -226,7 +226,7 @@ fn what_the_mask_does_not_reach_is_refused_with_both_addresses() {
 }
 
 #[test]
-fn io_addresses_keep_below_the_mask_and_run_out_with_numbers() {
+fn iovas_stay_below_mask_and_run_out_with_counts() {
     let mut mapper = mapper(&with_iommu(COHERENT));
     let limits = DeviceLimits {
         mask: Some(0xff_ffff),

@@ -65,7 +65,7 @@ fn contiguous_memory_runs_out_with_what_is_left_of_it() {
 }
 
 #[test]
-fn contiguous_memory_beyond_a_devices_reach_is_refused_with_both_addresses() {
+fn unreachable_contiguous_memory_names_both_addresses() {
     let (mut mapper, far) = with_device(CMA);
     let limits = DeviceLimits {
         mask: Some((4 * M) - 1),
@@ -141,7 +141,7 @@ fn an_iommu_makes_scattered_pages_one_run() {
 }
 
 #[test]
-fn sizes_from_outside_are_refused_before_anything_is_tried() {
+fn bad_sizes_are_refused_before_any_work() {
     for profile in [CMA.to_owned(), with_iommu(CMA)] {
         let (mut mapper, dev) = with_device(&profile);
         mapper.platform_mut().trace_mut().start(100);
@@ -231,7 +231,7 @@ fn memory_is_zero_although_it_was_used_before() {
 }
 
 #[test]
-fn coherent_memory_needs_no_syncs_and_noncontiguous_memory_does() {
+fn only_noncontiguous_memory_needs_syncs() {
     let (mut mapper, dev) = with_device(&with_iommu("coherent = false"));
     let coherent = mapper.alloc_coherent(dev, PAGE, Attrs::empty()).unwrap();
     let cached = mapper
@@ -359,7 +359,7 @@ fn a_cpu_mapping_ends_with_its_memory() {
 }
 
 #[test]
-fn single_pages_lie_side_by_side_only_if_the_profile_says_so() {
+fn single_pages_adjoin_only_if_profile_says() {
     let (mapper, _) = with_device("coherent = true\nscattered = false");
     let alloc = mapper.alloc_virtual(M).unwrap();
     assert_eq!(alloc.segments().len(), 1);

@@ -149,7 +149,7 @@ fn a_boundary_is_kept_where_the_address_can_be_chosen() {
 }
 
 #[test]
-fn an_alignment_is_kept_where_the_address_can_be_chosen() {
+fn alignment_holds_where_address_is_free() {
     let limits = DeviceLimits {
         align: Some(M),
         ..DeviceLimits::default()

@@ -7,7 +7,7 @@ use vb3_dma::{Attrs, Constraint, DmaAddr, DmaOps as _};
 use vb3_machine::{DeviceLimits, Faults, Held};
 
 #[test]
-fn a_devices_own_memory_has_a_file_for_each_part_that_starts_at_its_beginning() {
+fn each_part_of_own_memory_has_its_file() {
     let mut mapper = mapper(CMA);
     let machine = mapper.platform_mut();
     let dev = machine.add_device("dev", DeviceLimits::default()).unwrap();

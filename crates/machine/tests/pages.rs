@@ -36,7 +36,7 @@ fn reason(result: Result<Alloc<Machine>, Error>) -> (Constraint, u64, u64) {
 }
 
 #[test]
-fn allocations_take_whole_pages_and_one_page_is_not_from_the_contiguous_area() {
+fn single_page_does_not_use_contiguous_area() {
     for (page, _) in PAGES {
         let (mapper, dev) = bench(page, "64MiB", "cma = \"16MiB\"");
         assert_eq!(mapper.platform().page_size(), page);
@@ -73,7 +73,7 @@ fn ordinary_memory_gives_longer_runs_of_larger_pages() {
 }
 
 #[test]
-fn pages_of_no_device_are_whole_ones_and_so_are_places() {
+fn deviceless_pages_and_areas_are_page_multiples() {
     for (page, _) in PAGES {
         let (mapper, _) = bench(page, "64MiB", "cma = \"16MiB\"\n[areas]\nown = \"1MiB\"");
         let machine = mapper.platform();
@@ -148,7 +148,7 @@ fn another_drivers_memory_takes_whole_pages() {
 
 /// Unmapped memory may later be used behind any of the machine's IOMMUs.
 #[test]
-fn pieces_are_as_large_as_the_largest_page_of_an_iommu() {
+fn pieces_match_the_largest_iommu_page() {
     for (page, _) in PAGES {
         let (mapper, _) = bench(page, "64MiB", "");
         assert_eq!(mapper.platform().unmapped_granule(), page);

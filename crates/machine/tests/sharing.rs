@@ -31,7 +31,7 @@ fn no_bounce(bytes: u64) -> Error {
 }
 
 #[test]
-fn private_memory_is_copied_both_ways_and_every_byte_counted() {
+fn private_memory_is_copied_and_counted() {
     let (mut mapper, dev) = with_device(PRIVATE);
     let len = 3 * PAGE;
     let alloc = mapper.alloc_virtual(len).unwrap();
@@ -153,7 +153,7 @@ fn a_bounce_slot_shows_no_earlier_bytes() {
 }
 
 #[test]
-fn a_mapping_that_must_not_bounce_says_how_many_bytes_would() {
+fn refused_bounce_names_its_bytes() {
     let (mut mapper, dev) = with_device(PRIVATE);
     let alloc = mapper.alloc_virtual(2 * PAGE).unwrap();
     let table = mapper.table_of(&alloc).unwrap();
@@ -225,7 +225,7 @@ fn private_memory_is_out_of_reach_by_its_own_address() {
 }
 
 #[test]
-fn every_streaming_mapping_bounces_where_the_profile_says_always() {
+fn bounce_always_bounces_streaming_mappings() {
     for iommu in [false, true] {
         let bounce = "[bounce]\nmode = \"always\"\npool = \"64KiB\"";
         let lines = format!("coherent = false\ncma = \"8MiB\"\n{bounce}");
@@ -331,7 +331,7 @@ fn caches_are_stale_until_a_sync_in_both_directions() {
 }
 
 #[test]
-fn a_device_that_snoops_sees_what_the_cpu_wrote_where_another_does_not() {
+fn only_snooping_device_sees_cpu_writes() {
     let (mut mapper, deaf) = with_device(&with_iommu("coherent = false"));
     let limits = DeviceLimits {
         coherency: Some(vb3_dma::Coherency::Coherent),
@@ -435,7 +435,7 @@ fn user_memory_is_reached_through_the_program() {
 }
 
 #[test]
-fn user_memory_that_is_not_there_is_refused_with_what_is() {
+fn missing_user_pages_are_refused_with_found_bytes() {
     let (mapper, _) = with_device(COHERENT);
     let program = Program::new(0x10_0000, vec![0; 3 * PAGE as usize]);
     let user: User = program;
@@ -476,7 +476,7 @@ fn user_memory_that_is_not_there_is_refused_with_what_is() {
 }
 
 #[test]
-fn scattered_user_memory_is_short_of_one_run_without_an_iommu() {
+fn scattered_user_memory_is_no_run_without_iommu() {
     let (mapper, dev) = with_device(CMA);
     let user: User = Program::new(0x10_0000, vec![0; 16 * PAGE as usize]);
     let table = mapper

@@ -27,7 +27,7 @@ fn with_window(lines: &str, len: u64) -> (Mapper, Device) {
 }
 
 #[test]
-fn what_it_allocates_is_seen_in_the_window_and_nowhere_else() {
+fn allocations_are_seen_only_in_the_window() {
     let (mut mapper, dev) = with_window(CMA, 8 << 20);
     let alloc = mapper
         .alloc_coherent(dev, 4 * PAGE, Attrs::empty())

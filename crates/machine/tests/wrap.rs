@@ -76,9 +76,9 @@ where
 }
 
 /// The result of a run: its outcome, the injected faults, and the reports.
-type Outcome = (Result<(), Error>, u64, Vec<Report<Device>>);
+type RunResult = (Result<(), Error>, u64, Vec<Report<Device>>);
 
-fn run(profile: &Profile, faults: Faults) -> Outcome {
+fn run(profile: &Profile, faults: Faults) -> RunResult {
     let reports: Rc<RefCell<Vec<Report<Device>>>> = Rc::default();
     let mut mapper = Mapper::new(Machine::new(profile, 3).unwrap()).unwrap();
     let dev = mapper
@@ -107,7 +107,7 @@ fn run(profile: &Profile, faults: Faults) -> Outcome {
 }
 
 #[test]
-fn right_use_is_silent_on_every_machine_whatever_fails() {
+fn right_use_is_silent_whatever_fails() {
     for (name, _) in profile::BUILTINS {
         let profile = Profile::builtin(name).unwrap();
         let (result, _, reports) = run(&profile, Faults::Off);

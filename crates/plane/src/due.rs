@@ -5,7 +5,7 @@ use vb3_dma::{Coherency, Direction};
 
 /// Kind of a plane's memory, as far as syncs are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Memory {
+pub enum MemoryKind {
     /// Allocated for the device (MMAP).
     Allocated(Coherency),
     /// Allocated as scattered pages and mapped for the device (MMAP, dma-sg).
@@ -41,12 +41,14 @@ pub enum Due {
 /// `vb2_dma_sg_finish`, differs: hints are not remembered, and
 /// imported and virtual memory is handed over instead of ignored.
 #[must_use]
-pub const fn due(memory: Memory, direction: Direction, skip: HintSkip) -> (Due, Due) {
+pub const fn due(memory: MemoryKind, direction: Direction, skip: HintSkip) -> (Due, Due) {
     match memory {
-        Memory::Allocated(Coherency::Coherent) | Memory::UserVirtual => {
+        MemoryKind::Allocated(Coherency::Coherent) | MemoryKind::UserVirtual => {
             (Due::Nothing, Due::Nothing)
         }
-        Memory::Allocated(Coherency::NonCoherent) | Memory::Scattered | Memory::User => {
+        MemoryKind::Allocated(Coherency::NonCoherent)
+        | MemoryKind::Scattered
+        | MemoryKind::User => {
             let prepare = if skip.contains(HintSkip::PREPARE) {
                 Due::Skipped
             } else {
@@ -61,7 +63,7 @@ pub const fn due(memory: Memory, direction: Direction, skip: HintSkip) -> (Due, 
             };
             (prepare, finish)
         }
-        Memory::Imported => (Due::Exporter, Due::Exporter),
-        Memory::Virtual => (Due::CpuAccess, Due::CpuAccess),
+        MemoryKind::Imported => (Due::Exporter, Due::Exporter),
+        MemoryKind::Virtual => (Due::CpuAccess, Due::CpuAccess),
     }
 }

@@ -68,7 +68,7 @@ pub mod sg;
 mod user;
 pub mod vmalloc;
 
-pub use due::{Due, Memory, due};
+pub use due::{Due, MemoryKind, due};
 pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
 pub use planes::{
@@ -79,4 +79,4 @@ pub use planes::{
 pub use reserve::{Short, reserve};
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};
-pub use vb3_dmabuf::fence::Outcome;
+pub use vb3_dmabuf::fence::FenceOutcome;

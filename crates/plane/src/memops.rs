@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 use core::fmt;
 use vb3_dma::{Coherency, Direction, Reason};
-use vb3_dmabuf::fence::Outcome;
+use vb3_dmabuf::fence::FenceOutcome;
 
 pub use vb3_dmabuf::Access as ExportAccess;
 
@@ -218,7 +218,7 @@ pub trait MemOps {
 
     /// Ends the driver's access. Does nothing without an earlier
     /// [`begin_access`](Self::begin_access).
-    fn end_access(&self, plane: &mut Self::Plane, outcome: Outcome) {
+    fn end_access(&self, plane: &mut Self::Plane, outcome: FenceOutcome) {
         let _ = (plane, outcome);
     }
 

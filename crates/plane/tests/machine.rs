@@ -194,7 +194,7 @@ fn camera_to_display_on_every_machine_without_a_copy() {
 }
 
 #[test]
-fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
+fn cpu_reads_stale_bytes_without_sync() {
     for name in machines() {
         for sync in [false, true] {
             let mut lab = Lab::new(name);
@@ -240,7 +240,7 @@ fn the_cpu_reads_right_bytes_with_sync_and_stale_ones_without() {
 }
 
 #[test]
-fn user_memory_is_one_run_where_there_is_an_iommu_or_a_bounce_pool() {
+fn iommu_or_bounce_makes_user_memory_one_run() {
     for name in machines() {
         let mut lab = Lab::new(name);
         let user: User = Arc::new(Program(Mutex::new(vec![0; 1 << 20])));
@@ -280,7 +280,7 @@ fn user_memory_is_one_run_where_there_is_an_iommu_or_a_bounce_pool() {
 }
 
 #[test]
-fn more_than_the_contiguous_area_holds_is_enomem_with_the_reason() {
+fn full_contiguous_area_is_enomem_with_reason() {
     let lab = Lab::new("soc-cma");
     let camera = lab.camera;
     let args = AllocArgs {
@@ -379,7 +379,7 @@ fn a_fault_at_any_call_of_any_machine_leaks_nothing() {
 }
 
 #[test]
-fn scattered_planes_hold_whole_frames_on_every_machine() {
+fn scattered_planes_hold_frames_on_every_machine() {
     for name in machines() {
         let mut lab = Lab::new(name);
         let camera = Device::sg(lab.camera.dma);

@@ -4,7 +4,7 @@ use crate::active::TokenFacts;
 use crate::config::MAX_PLANES;
 use crate::fences::EIO;
 use crate::{Active, BufferState, Completion, DoneState, Error, Finished, Queue, Session, Stale};
-use vb3_plane::{MemOps, Outcome};
+use vb3_plane::{FenceOutcome, MemOps};
 
 impl<M: MemOps> Session<'_, M> {
     /// Takes a buffer back from the device (`vb2_buffer_done`): hands its planes to the CPU and
@@ -101,8 +101,8 @@ impl<M: MemOps> Session<'_, M> {
         buffer.end_access(
             self.mem,
             match completion.outcome {
-                DoneState::Done => Outcome::Done,
-                DoneState::Error => Outcome::Failed(EIO),
+                DoneState::Done => FenceOutcome::Done,
+                DoneState::Error => FenceOutcome::Failed(EIO),
             },
         );
         buffer.finish(self.mem);

@@ -10,7 +10,7 @@
 
 use crate::buffer::Buffer;
 use crate::{Active, BufferState, Error, Queue, Session};
-use vb3_plane::{MemOps, Outcome};
+use vb3_plane::{FenceOutcome, MemOps};
 
 /// Errno of a fence whose buffer returned with an error, or whose device failed.
 pub(crate) const EIO: i32 = 5;
@@ -40,7 +40,7 @@ impl<M: MemOps> Session<'_, M> {
     pub fn settle(&mut self) {
         self.reap();
         if self.queue.error {
-            self.settle_error();
+            self.fail_accesses();
         } else if self.queue.started {
             // Listed buffers exist.
             let _listed = self.give_queued();
@@ -49,12 +49,12 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    fn settle_error(&mut self) {
-        if core::mem::replace(&mut self.queue.error_settled, true) {
+    fn fail_accesses(&mut self) {
+        if core::mem::replace(&mut self.queue.accesses_failed, true) {
             return;
         }
         for buffer in self.queue.buffers.iter_mut().flatten() {
-            buffer.end_access(self.mem, Outcome::Failed(EIO));
+            buffer.end_access(self.mem, FenceOutcome::Failed(EIO));
         }
     }
 
@@ -111,7 +111,7 @@ impl<M: MemOps> Session<'_, M> {
 
 impl<M: MemOps> Buffer<M> {
     /// Ends the fences of the device's access: it returned the buffer, or has failed.
-    pub(crate) fn end_access(&mut self, mem: &M, outcome: Outcome) {
+    pub(crate) fn end_access(&mut self, mem: &M, outcome: FenceOutcome) {
         if self.state != BufferState::Active {
             return;
         }

@@ -74,7 +74,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`read`](Self::read), but moves only the first piece. [`read_on`](Self::read_on) moves
+    /// As [`read`](Self::read), but moves only the first piece. [`resume_read`](Self::resume_read) moves
     /// the rest.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl<M: MemOps> Session<'_, M> {
         let current = self.buffer_to_read()?;
         let count = len_bytes.min(current.left());
         self.queue.begin_transfer(pieces.call, count);
-        self.read_on(sink, pieces)
+        self.resume_read(sink, pieces)
     }
 
     /// Moves the next piece of a read(). After the last piece, records that all bytes have arrived.
@@ -110,7 +110,7 @@ impl<M: MemOps> Session<'_, M> {
     /// # Errors
     /// As [`read`](Self::read). EBUSY: this call is not in progress. Any error ends the call, and
     /// none of its bytes count.
-    pub fn read_on(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
+    pub fn resume_read(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let from = current.after(under_way.done);
         let bytes = under_way.piece(pieces);
@@ -158,7 +158,7 @@ impl<M: MemOps> Session<'_, M> {
         Ok(moved.bytes())
     }
 
-    /// As [`write`](Self::write), but moves only the first piece. [`write_on`](Self::write_on)
+    /// As [`write`](Self::write), but moves only the first piece. [`resume_write`](Self::resume_write)
     /// moves the rest.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.set_current(Some(current));
         self.queue
             .begin_transfer(pieces.call, len_bytes.min(current.left()));
-        let moved = self.write_on(source, now_ns, pieces);
+        let moved = self.resume_write(source, now_ns, pieces);
         if moved.is_err() {
             self.queue.end_transfer(pieces.call);
         }
@@ -193,8 +193,8 @@ impl<M: MemOps> Session<'_, M> {
     /// Moves the next piece of a write().
     ///
     /// # Errors
-    /// As [`read_on`](Self::read_on), but the call stays in progress if [`Source::prepare`] fails.
-    pub fn write_on(
+    /// As [`resume_read`](Self::resume_read), but the call stays in progress if [`Source::prepare`] fails.
+    pub fn resume_write(
         &mut self,
         source: &mut dyn Source,
         now_ns: u64,

@@ -126,7 +126,7 @@ pub struct Queue<M: MemOps> {
     pub(crate) started: bool,
     pub(crate) error: bool,
     /// Whether the fences of a failed device's buffers have been ended.
-    pub(crate) error_settled: bool,
+    pub(crate) accesses_failed: bool,
     pub(crate) last_buffer_dequeued: bool,
     /// CAPTURE: whether no QBUF was made since allocation or STREAMOFF.
     pub(crate) waiting_for_buffers: bool,
@@ -165,7 +165,7 @@ impl<M: MemOps> Queue<M> {
             streaming: false,
             started: false,
             error: false,
-            error_settled: false,
+            accesses_failed: false,
             last_buffer_dequeued: false,
             waiting_for_buffers: false,
             shortfall: None,

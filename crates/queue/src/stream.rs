@@ -2,7 +2,7 @@
 
 use crate::fences::ECANCELED;
 use crate::{BufferState, Error, Invalid, Queue, Session};
-use vb3_plane::{MemOps, Outcome};
+use vb3_plane::{FenceOutcome, MemOps};
 
 impl<M: MemOps> Session<'_, M> {
     /// Begins streaming. Starts the driver at once if enough buffers are queued; otherwise the QBUF
@@ -67,7 +67,7 @@ impl<M: MemOps> Session<'_, M> {
                     };
                     self.queue.ownership.revoke(index);
                     if let Ok(buffer) = self.queue.buffer_mut(index) {
-                        buffer.end_access(self.mem, Outcome::Failed(ECANCELED));
+                        buffer.end_access(self.mem, FenceOutcome::Failed(ECANCELED));
                         buffer.state = BufferState::Queued;
                         buffer.generation = 0;
                     }
@@ -102,7 +102,7 @@ impl<M: MemOps> Session<'_, M> {
         for (index, place) in (0_u32..).zip(&mut self.queue.buffers) {
             let Some(buffer) = place else { continue };
             self.queue.ownership.revoke(index);
-            buffer.end_access(self.mem, Outcome::Failed(ECANCELED));
+            buffer.end_access(self.mem, FenceOutcome::Failed(ECANCELED));
             buffer.unprepare(self.mem, self.driver, index);
             if let Some(request) = buffer.leave_request(self.mem) {
                 self.driver.buf_request_complete(index, request);
@@ -117,7 +117,7 @@ impl<M: MemOps> Session<'_, M> {
         self.queue.queued_count = 0;
         self.queue.queued_by = None;
         self.queue.error = false;
-        self.queue.error_settled = false;
+        self.queue.accesses_failed = false;
         self.queue.last_buffer_dequeued = false;
         self.queue.ownership.note_event();
         // Dropped tokens are stale now. This only empties the list.

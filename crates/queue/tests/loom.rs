@@ -282,7 +282,7 @@ fn explore_deeper(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn each_buffer_comes_back_once_whether_pushed_or_dropped() {
+fn pushed_or_dropped_buffer_comes_back_once() {
     explore(|| {
         let mut b = Bench::streaming(2);
         let shared = b.shared.clone();
@@ -300,7 +300,7 @@ fn each_buffer_comes_back_once_whether_pushed_or_dropped() {
 }
 
 #[test]
-fn tokens_dropped_by_two_threads_at_once_are_all_found() {
+fn concurrently_dropped_tokens_are_all_found() {
     explore(|| {
         let mut b = Bench::streaming(2);
         let (one, other) = (b.driver.tokens.remove(0), b.driver.tokens.remove(0));
@@ -317,7 +317,7 @@ fn tokens_dropped_by_two_threads_at_once_are_all_found() {
 }
 
 #[test]
-fn a_buffer_that_is_dropped_and_queued_again_is_found_each_time() {
+fn redropped_buffer_is_found_each_time() {
     explore(|| {
         let mut b = Bench::streaming(2);
         let (mine, other) = (b.driver.tokens.remove(0), b.driver.tokens.remove(0));
@@ -404,14 +404,14 @@ fn streamoff_meanwhile(end: fn(&Shared, Active<u64>)) {
 }
 
 #[test]
-fn a_token_pushed_during_streamoff_counts_for_nothing_after_it() {
+fn token_pushed_during_streamoff_is_stale() {
     streamoff_meanwhile(|shared, token| {
         let _is_before_or_after = shared.push(token);
     });
 }
 
 #[test]
-fn a_token_dropped_during_streamoff_counts_for_nothing_after_it() {
+fn token_dropped_during_streamoff_is_stale() {
     streamoff_meanwhile(|shared, token| shared.drop_token(token));
 }
 

@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node, NodeId, Outcome,
-    Tag,
+    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, Node,
+    NodeId, Tag,
 };
 use vb3_v4l2::decode::{self, Fields, Value};
 use watch::Watched;
@@ -208,14 +208,14 @@ impl<'a, B: Backend> Traced<'a, B> {
         &mut self,
         caller: &dyn Caller,
         mut begun: PendingCall,
-        done: &Outcome,
+        done: &CallOutcome,
         results: Fields,
     ) {
         let outcome = match *done {
-            Outcome::Done(value) => Answer::Value(begun.moved.saturating_add(value)),
-            Outcome::Fail(Errno(errno)) => Answer::Errno(errno),
-            Outcome::Wait | Outcome::Part(_) => {
-                if let Outcome::Part(bytes) = *done {
+            CallOutcome::Done(value) => Answer::Value(begun.moved.saturating_add(value)),
+            CallOutcome::Fail(Errno(errno)) => Answer::Errno(errno),
+            CallOutcome::Wait | CallOutcome::Part(_) => {
+                if let CallOutcome::Part(bytes) = *done {
                     begun.moved = begun.moved.saturating_add(bytes);
                 }
                 if self.waiting.len() < MAX_WAITING {
@@ -267,8 +267,8 @@ impl<'a, B: Backend> Traced<'a, B> {
     }
 
     /// Returns the results that a successful call wrote to the program's structure.
-    fn answered(request: u32, done: &Outcome, watched: &Watched<'_>) -> Fields {
-        if !matches!(done, Outcome::Done(_)) || request & WRITES == 0 {
+    fn answered(request: u32, done: &CallOutcome, watched: &Watched<'_>) -> Fields {
+        if !matches!(done, CallOutcome::Done(_)) || request & WRITES == 0 {
             return Fields::new();
         }
         watched.results()
@@ -279,10 +279,10 @@ fn number(name: &'static str, value: u64) -> (&'static str, Value) {
     (name, Value::Unsigned(value))
 }
 
-fn result<T>(result: &Result<T, Errno>, value: impl FnOnce(&T) -> i64) -> Outcome {
+fn result<T>(result: &Result<T, Errno>, value: impl FnOnce(&T) -> i64) -> CallOutcome {
     match result {
-        Ok(good) => Outcome::Done(value(good)),
-        Err(e) => Outcome::Fail(*e),
+        Ok(good) => CallOutcome::Done(value(good)),
+        Err(e) => CallOutcome::Fail(*e),
     }
 }
 
@@ -327,8 +327,8 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.tell(begun, device, None, Answer::Value(0), Fields::new());
     }
 
-    fn gone(&mut self, tag: Tag) {
-        self.devices.gone(tag);
+    fn tag_ended(&mut self, tag: Tag) {
+        self.devices.tag_ended(tag);
     }
 
     fn ioctl(
@@ -338,10 +338,10 @@ impl<B: Backend> Backend for Traced<'_, B> {
         arg: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let watched = match Watched::new(caller, request, arg) {
             Ok(watched) => watched,
-            Err(errno) => return Outcome::Fail(errno),
+            Err(errno) => return CallOutcome::Fail(errno),
         };
         let describe = || Self::structure(request, arg, &watched);
         let begun = self.begin(caller, Some(file), describe);
@@ -397,7 +397,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         len: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let begun = self.begin(caller, Some(file), || {
             ("read".to_owned(), vec![number("length", len)])
         });
@@ -417,7 +417,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         len: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let begun = self.begin(caller, Some(file), || {
             ("write".to_owned(), vec![number("length", len)])
         });
@@ -430,9 +430,9 @@ impl<B: Backend> Backend for Traced<'_, B> {
         done
     }
 
-    fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
+    fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
         let watched = Watched::plain(caller);
-        let done = self.devices.go_on(file, addr, &watched);
+        let done = self.devices.resume(file, addr, &watched);
         if !watched.lacks()
             && let Some(begun) = self.waiting.remove(&caller.call())
         {
@@ -451,10 +451,10 @@ impl<B: Backend> Backend for Traced<'_, B> {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let watched = match Watched::new(caller, request, arg) {
             Ok(watched) => watched,
-            Err(errno) => return Outcome::Fail(errno),
+            Err(errno) => return CallOutcome::Fail(errno),
         };
         let describe = || Self::structure(request, arg, &watched);
         let begun = self.begin(caller, None, describe);
@@ -523,8 +523,8 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.revoked_shown();
     }
 
-    fn minds_ends(&self, file: FileId, request: u32) -> bool {
-        self.devices.minds_ends(file, request)
+    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
+        self.devices.needs_fresh_closes(file, request)
     }
 
     fn takes_memory(&self, request: u32) -> bool {

@@ -1,7 +1,7 @@
 //! The end of a simulation: no more faults, frames from every device, and then nothing is held.
 
 use crate::api::Model;
-use crate::model::Place;
+use crate::model::BufferHolder;
 use crate::plan::{Dice, Pace};
 use crate::run::{Check, Sim};
 use crate::steps::At;
@@ -55,7 +55,7 @@ impl Sim<'_> {
                     return Err(format!("the stream of {at:?} does not go on"));
                 }
                 self.dequeue(at, &mut dice)?;
-                self.settle()?;
+                self.run_due_work()?;
                 self.pass(STEP_NS)?;
             }
         }
@@ -68,7 +68,7 @@ impl Sim<'_> {
         for program in programs {
             self.kill(program)?;
         }
-        self.settle()?;
+        self.run_due_work()?;
         let Some(&program) = self.programs.keys().next() else {
             return Ok(());
         };
@@ -101,7 +101,7 @@ impl Sim<'_> {
                 return Ok(());
             }
             self.dequeue(at, &mut dice)?;
-            self.settle()?;
+            self.run_due_work()?;
             self.fill(at, &mut dice)?;
             self.pass(STEP_NS)?;
         }
@@ -117,12 +117,12 @@ impl Sim<'_> {
             if !self
                 .buffers(at)
                 .values()
-                .any(|place| *place == Place::Program)
+                .any(|place| *place == BufferHolder::Program)
             {
                 return Ok(true);
             }
             self.enqueue(at, dice, false)?;
-            self.settle()?;
+            self.run_due_work()?;
         }
         Ok(self.queue(at)?.queued() > 0)
     }

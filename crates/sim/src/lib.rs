@@ -27,5 +27,5 @@ mod shrink;
 mod steps;
 
 pub use plan::{Pace, Plan};
-pub use run::{Counts, Outcome, simulate};
+pub use run::{Counts, SimOutcome, simulate};
 pub use shrink::shrink;

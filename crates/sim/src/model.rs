@@ -22,7 +22,7 @@ pub(crate) struct Node {
 
 /// The holder of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum BufferHolder {
     Program,
     Prepared,
     Queue,
@@ -31,7 +31,7 @@ pub(crate) enum Place {
 /// A buffer of a queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
-    pub(crate) place: Place,
+    pub(crate) place: BufferHolder,
     /// Its memory, in the model's count; zero for none yet.
     pub(crate) memory: u64,
     /// The memory's generation when it was queued.
@@ -83,19 +83,20 @@ impl Queue {
 
     pub(crate) fn queued(&self) -> usize {
         let all = self.buffers.values();
-        all.filter(|buffer| buffer.place == Place::Queue).count()
+        all.filter(|buffer| buffer.place == BufferHolder::Queue)
+            .count()
     }
 
     /// The stream has stopped: the program has all buffers.
     pub(crate) fn stop(&mut self) {
         for buffer in self.buffers.values_mut() {
-            buffer.place = Place::Program;
+            buffer.place = BufferHolder::Program;
         }
         self.streaming = false;
         self.last = None;
     }
 
-    pub(crate) fn at(&self, place: Place) -> Vec<u32> {
+    pub(crate) fn at(&self, place: BufferHolder) -> Vec<u32> {
         let all = self.buffers.iter();
         let all = all.filter(|(_, buffer)| buffer.place == place);
         all.map(|(index, _)| *index).collect()
@@ -125,7 +126,7 @@ pub(crate) struct Mapping {
 
 /// The expected state of a memory.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct ModelMemory {
     /// Grows with each writer.
     pub(crate) generation: u64,
     /// Checksum and length of its first bytes, where the model knows them.

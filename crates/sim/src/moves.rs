@@ -2,7 +2,7 @@
 
 use crate::api::{self, EAGAIN, EINVAL, ENODEV, ERROR, Model, Source, Told};
 use crate::memory::{SLOT_BYTES, SLOTS, slot_at};
-use crate::model::{Buffer, Place};
+use crate::model::{Buffer, BufferHolder};
 use crate::pixels::{self, YUYV};
 use crate::plan::Dice;
 use crate::run::{Check, Sim};
@@ -20,8 +20,8 @@ impl Sim<'_> {
     /// The device has none of a queue's buffers any more.
     pub(crate) fn stop(&mut self, at: At) {
         let Ok(queue) = self.queue(at) else { return };
-        let mut handed = queue.at(Place::Queue);
-        handed.extend(queue.at(Place::Prepared));
+        let mut handed = queue.at(BufferHolder::Queue);
+        handed.extend(queue.at(BufferHolder::Prepared));
         for index in handed {
             self.take_back(at, index);
         }
@@ -108,8 +108,8 @@ impl Sim<'_> {
 
     pub(crate) fn enqueue(&mut self, at: At, dice: &mut Dice, only_prepare: bool) -> Check {
         let queue = self.queue(at)?;
-        let mut free = queue.at(Place::Program);
-        free.extend(queue.at(Place::Prepared));
+        let mut free = queue.at(BufferHolder::Program);
+        free.extend(queue.at(BufferHolder::Prepared));
         let index = match dice.percent(3) {
             true => dice.below(8),
             false => dice.pick(&free).copied().unwrap_or(0),
@@ -119,7 +119,7 @@ impl Sim<'_> {
         let Some((source, memory, buffer)) = self.source(at, index, dice)? else {
             return Ok(());
         };
-        if kind.output && place == Some(Place::Program) && dice.percent(80) {
+        if kind.output && place == Some(BufferHolder::Program) && dice.percent(80) {
             self.paint(at, source, memory)?;
         }
         let (mut arg, mut plane) = api::buffer(kind, model, index, source, size);
@@ -135,9 +135,9 @@ impl Sim<'_> {
             )
         });
         match (done, place) {
-            (Err(errno), Some(Place::Program | Place::Prepared)) => {
+            (Err(errno), Some(BufferHolder::Program | BufferHolder::Prepared)) => {
                 let allowed: &[i32] = match model {
-                    _ if only_prepare && place == Some(Place::Prepared) => &[EINVAL],
+                    _ if only_prepare && place == Some(BufferHolder::Prepared) => &[EINVAL],
                     // A revoked buffer cannot be prepared.
                     Model::Mmap if self.revoked => &[EIO, EINVAL, ENODEV],
                     // A buffer that is placed at its first use says so when a fault prevents that.
@@ -149,8 +149,10 @@ impl Sim<'_> {
                 self.expect(at, "QBUF", errno, allowed)
             }
             (Err(errno), _) => self.expect(at, "QBUF", errno, &[EINVAL]),
-            (Ok(_), Some(Place::Program)) => self.queued(at, index, (memory, buffer), only_prepare),
-            (Ok(_), Some(Place::Prepared)) if !only_prepare => {
+            (Ok(_), Some(BufferHolder::Program)) => {
+                self.queued(at, index, (memory, buffer), only_prepare)
+            }
+            (Ok(_), Some(BufferHolder::Prepared)) if !only_prepare => {
                 self.queued(at, index, (memory, buffer), false)
             }
             (Ok(_), place) => Err(format!("QBUF took buffer {index} that is {place:?}")),
@@ -166,7 +168,7 @@ impl Sim<'_> {
         let was = queue
             .buffers
             .get(&index)
-            .filter(|b| b.place == Place::Prepared)
+            .filter(|b| b.place == BufferHolder::Prepared)
             .cloned();
         let (memory, generation, buffer) = match was {
             Some(was) => (was.memory, was.generation, was),
@@ -183,7 +185,11 @@ impl Sim<'_> {
                 }
             }
         }
-        let place = if only { Place::Prepared } else { Place::Queue };
+        let place = if only {
+            BufferHolder::Prepared
+        } else {
+            BufferHolder::Queue
+        };
         let buffer = Buffer {
             place,
             memory,
@@ -256,7 +262,7 @@ impl Sim<'_> {
         let Some(buffer) = queue.buffers.get(&index).cloned() else {
             return Err(format!("DQBUF gave buffer {index}, which is not there"));
         };
-        if buffer.place != Place::Queue || !queue.streaming {
+        if buffer.place != BufferHolder::Queue || !queue.streaming {
             return Err(format!(
                 "DQBUF gave buffer {index}, which is {:?}",
                 buffer.place
@@ -289,7 +295,7 @@ impl Sim<'_> {
                 queue.taken += 1;
             }
             if let Some(buffer) = queue.buffers.get_mut(&index) {
-                buffer.place = Place::Program;
+                buffer.place = BufferHolder::Program;
             }
         }
         Ok(())
@@ -404,7 +410,7 @@ impl Sim<'_> {
         self.next_call += 1;
         let _ = process.space.write(ARG, &flags.to_ne_bytes());
         let done = self.world.buffer_ioctl(shared.id, SYNC, ARG, process);
-        Ok(matches!(done, vb3_host::Outcome::Done(_)))
+        Ok(matches!(done, vb3_host::CallOutcome::Done(_)))
     }
 
     /// Lets a program write a unique picture, if it has access.
@@ -459,7 +465,7 @@ impl Sim<'_> {
     }
 
     /// The model's buffers, by their place.
-    pub(crate) fn buffers(&self, at: At) -> BTreeMap<u32, Place> {
+    pub(crate) fn buffers(&self, at: At) -> BTreeMap<u32, BufferHolder> {
         let queue = self.queue(at).ok();
         let all = queue.into_iter().flat_map(|queue| &queue.buffers);
         all.map(|(index, buffer)| (*index, buffer.place)).collect()

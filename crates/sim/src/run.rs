@@ -2,7 +2,7 @@
 
 use crate::api::{self, Arg, Kind};
 use crate::memory::{ARG, PLANES};
-use crate::model::{File, Mapping, Memory, Node};
+use crate::model::{File, Mapping, ModelMemory, Node};
 use crate::plan::{Dice, Pace, Plan};
 use crate::process::Process;
 use std::collections::BTreeMap;
@@ -11,9 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vb3_devices::spec::DeviceSpec;
-use vb3_host::{
-    Backend as _, CallId, Caller as _, Errno, NodeId, Outcome as Answer, ProcessMemory as _,
-};
+use vb3_host::{Backend as _, CallId, CallOutcome, Caller as _, Errno, NodeId, ProcessMemory as _};
 use vb3_machine::{Profile, Staleness};
 use vb3_v4l2::sys::VIDIOC_G_FMT;
 use vb3_world::{Outside, World};
@@ -35,7 +33,7 @@ pub struct Counts {
 
 /// The end of a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct SimOutcome {
     /// The failure; `None` if there is none.
     pub failure: Option<String>,
     /// One line for each call and event; empty unless it was asked for.
@@ -58,7 +56,7 @@ pub(crate) struct Sim<'a> {
     pub(crate) programs: BTreeMap<u32, Process>,
     pub(crate) files: Vec<File>,
     pub(crate) mappings: Vec<Mapping>,
-    pub(crate) memories: BTreeMap<u64, Memory>,
+    pub(crate) memories: BTreeMap<u64, ModelMemory>,
     pub(crate) next_memory: u64,
     pub(crate) next_call: u64,
     pub(crate) next_pid: u32,
@@ -73,11 +71,11 @@ pub(crate) struct Sim<'a> {
 
 /// Runs a plan; never panics itself.
 #[must_use]
-pub fn simulate(plan: &Plan, with_trace: bool) -> Outcome {
+pub fn simulate(plan: &Plan, with_trace: bool) -> SimOutcome {
     let mut sim = match Sim::new(plan, with_trace) {
         Ok(sim) => sim,
         Err(why) => {
-            return Outcome {
+            return SimOutcome {
                 failure: Some(why),
                 trace: String::new(),
                 counts: Counts::default(),
@@ -93,7 +91,7 @@ pub fn simulate(plan: &Plan, with_trace: bool) -> Outcome {
             Some(format!("panic: {}", said.unwrap_or("without a message")))
         }
     };
-    let outcome = Outcome {
+    let outcome = SimOutcome {
         failure,
         trace: sim.log.take().unwrap_or_default(),
         counts: sim.counts,
@@ -213,7 +211,7 @@ impl<'a> Sim<'a> {
             let arg = api::format(kind);
             let _ = process.write(ARG, &arg.0);
             let asked = self.world.ioctl(file, VIDIOC_G_FMT, ARG, true, &process);
-            if matches!(asked, Answer::Done(_)) {
+            if matches!(asked, CallOutcome::Done(_)) {
                 found.push(kind);
             }
         }
@@ -225,7 +223,7 @@ impl<'a> Sim<'a> {
         for &step in &self.plan.steps {
             let mut dice = self.plan.dice(step);
             let done = self.step(&mut dice);
-            let done = done.and_then(|()| self.settle());
+            let done = done.and_then(|()| self.run_due_work());
             done.map_err(|why| format!("step {step}: {why}"))?;
         }
         self.end().map_err(|why| format!("at the end: {why}"))?;
@@ -284,9 +282,9 @@ impl<'a> Sim<'a> {
             space.read(PLANES, &mut plane.0).map_err(fault)?;
         }
         match answer {
-            Answer::Done(value) => Ok(Ok(Some(value))),
-            Answer::Fail(errno) => Ok(Err(errno.0)),
-            Answer::Wait if wait.is_some() => Ok(Ok(None)),
+            CallOutcome::Done(value) => Ok(Ok(Some(value))),
+            CallOutcome::Fail(errno) => Ok(Err(errno.0)),
+            CallOutcome::Wait if wait.is_some() => Ok(Ok(None)),
             other => Err(format!(
                 "request {request:#x} that must not wait: {other:?}"
             )),
@@ -294,7 +292,7 @@ impl<'a> Sim<'a> {
     }
 
     /// Does due device work after a step, and checks that waiting programs were woken.
-    pub(crate) fn settle(&mut self) -> Check {
+    pub(crate) fn run_due_work(&mut self) -> Check {
         for _ in 0..64 {
             self.wake()?;
             if !self.world.is_due() {
@@ -315,7 +313,7 @@ impl<'a> Sim<'a> {
             self.counts.time_ns += by;
         }
         self.world.tick();
-        self.settle()
+        self.run_due_work()
     }
 
     /// Whoever waits for what holds now must have been told.
@@ -358,7 +356,7 @@ impl<'a> Sim<'a> {
     pub(crate) fn number(&mut self) -> u64 {
         let number = self.next_memory;
         self.next_memory += 1;
-        self.memories.insert(number, Memory::default());
+        self.memories.insert(number, ModelMemory::default());
         number
     }
 

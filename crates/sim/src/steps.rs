@@ -1,7 +1,7 @@
 //! A step: one call of a program, or an event; and what must come of it.
 
 use crate::api::{self, Arg, DONE, EINVAL, ENODEV, Model, QUEUED, Source};
-use crate::model::{Buffer, File, Mapping, Place, Queue};
+use crate::model::{Buffer, BufferHolder, File, Mapping, Queue};
 use crate::plan::Dice;
 use crate::run::{Check, Sim};
 use std::rc::Rc;
@@ -175,7 +175,7 @@ impl Sim<'_> {
         self.mappings
             .iter()
             .filter(|m| m.program == program)
-            .for_each(|m| self.world.gone(m.tag));
+            .for_each(|m| self.world.tag_ended(m.tag));
         self.mappings.retain(|mapping| mapping.program != program);
         while let Some(at) = self.files.iter().position(|file| file.program == program) {
             self.close(at);
@@ -183,7 +183,7 @@ impl Sim<'_> {
         if let Some(process) = self.programs.remove(&program) {
             let fds: Vec<i32> = process.fds.borrow().keys().copied().collect();
             let last = fds.into_iter().filter_map(|fd| process.close(fd));
-            last.for_each(|tag| self.world.gone(tag));
+            last.for_each(|tag| self.world.tag_ended(tag));
         }
         self.start(program);
         Ok(())
@@ -205,7 +205,7 @@ impl Sim<'_> {
             )
         });
         if let Some(tag) = last {
-            self.world.gone(tag);
+            self.world.tag_ended(tag);
         }
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Sim<'_> {
         if let Some(&at) = dice.pick(&own) {
             let mapping = self.mappings.remove(at);
             self.note(|| format!("program {program} unmaps memory {}", mapping.memory));
-            self.world.gone(mapping.tag);
+            self.world.tag_ended(mapping.tag);
         }
         Ok(())
     }
@@ -259,7 +259,9 @@ impl Sim<'_> {
         let has = |place| !queue.at(place).is_empty();
         let streaming = queue.streaming;
         match dice.below(100) {
-            0..35 if has(Place::Program) || has(Place::Prepared) => self.enqueue(at, dice, false),
+            0..35 if has(BufferHolder::Program) || has(BufferHolder::Prepared) => {
+                self.enqueue(at, dice, false)
+            }
             0..60 if streaming => self.dequeue(at, dice),
             35..60 => self.stream(at, true).map(|_| ()),
             60..68 => self.export(at, dice),
@@ -353,7 +355,7 @@ impl Sim<'_> {
                 0
             };
             let buffer = Buffer {
-                place: Place::Program,
+                place: BufferHolder::Program,
                 memory,
                 generation: 0,
                 fd: -1,
@@ -410,14 +412,14 @@ impl Sim<'_> {
         let queue = self.queue(at)?;
         let all: Vec<u32> = queue.buffers.keys().copied().collect();
         let index = dice.pick(&all).copied().unwrap_or(99);
-        let is_out = queue.buffers.get(&index).map(|b| b.place) == Some(Place::Queue);
+        let is_out = queue.buffers.get(&index).map(|b| b.place) == Some(BufferHolder::Queue);
         let mut arg = api::remove(queue.kind, index, 1);
         let done = self.ioctl(at.0, VIDIOC_REMOVE_BUFS, (&mut arg, None), None)?;
         self.note(|| format!("{at:?} REMOVE_BUFS {index}: {done:?}"));
         match done {
             Ok(_) if is_out => Err(format!("REMOVE_BUFS took buffer {index} from the queue")),
             Ok(_) => {
-                if self.buffers(at).get(&index) == Some(&Place::Prepared) {
+                if self.buffers(at).get(&index) == Some(&BufferHolder::Prepared) {
                     self.take_back(at, index);
                 }
                 let queue = self.queue_mut(at);
@@ -447,7 +449,7 @@ impl Sim<'_> {
             (Ok(_), None) => Err(format!("QUERYBUF of buffer {index} that is not there")),
             (Ok(_), Some(place)) => {
                 let is_out = told.flags & (QUEUED | DONE) != 0;
-                let is_right = is_out == (place == Place::Queue);
+                let is_right = is_out == (place == BufferHolder::Queue);
                 let flags = told.flags;
                 is_right.then_some(()).ok_or_else(|| {
                     format!("QUERYBUF of buffer {index}: flags {flags:#x}, but {place:?}")

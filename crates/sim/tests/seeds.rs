@@ -59,7 +59,7 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 #[test]
-fn a_seed_that_is_no_number_is_refused_with_a_sentence() {
+fn bad_seed_is_refused_with_a_message() {
     for option in ["--seed", "--from"] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vb3-sim"));
         let out = command.args([option, "seven"]).output().unwrap();

@@ -5,7 +5,7 @@ use crate::file::{File, FileHandle};
 use crate::flow::Flow;
 use crate::gate::{Gate, GateDriver};
 use crate::handler::Handler;
-use crate::program::{CallContext, Outcome};
+use crate::program::{CallContext, V4l2Outcome};
 use crate::refusal::{Refusal, Refusals};
 use crate::request;
 use crate::requests::Scope;
@@ -207,9 +207,9 @@ where
         arg: u64,
         program: &dyn Program<M>,
         scope: &mut Scope<'_>,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         let Some(request) = request::lookup(request) else {
-            return Outcome::Fail(Error::NotTty);
+            return V4l2Outcome::Fail(Error::NotTty);
         };
         let result = self.run(mem, cx, request, arg, program, scope);
         let streams = self.capture.iter_mut().chain(&mut self.output);

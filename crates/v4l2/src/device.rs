@@ -6,7 +6,7 @@ use crate::driver::{Identity, Role};
 use crate::file::{File, FileHandle};
 use crate::flow::Flow;
 use crate::poll::PollLook;
-use crate::program::{CallContext, Outcome};
+use crate::program::{CallContext, V4l2Outcome};
 use crate::refusal::Refusal;
 use crate::request::{self, Call};
 use crate::requests::{Requests, Scope};
@@ -323,7 +323,7 @@ where
         request: u32,
         arg: u64,
         program: &dyn Program<M>,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         let interest = &mut self.interest;
         match request::lookup(request).map(|request| request.call) {
             Some(
@@ -339,7 +339,7 @@ where
             _ => {}
         }
         let Some((context, mut scope)) = self.context_and_scope(cx.file) else {
-            return Outcome::Fail(Error::NoFile);
+            return V4l2Outcome::Fail(Error::NoFile);
         };
         let outcome = context.ioctl(mem, cx, request, arg, program, &mut scope);
         context.advance_requests(scope.of, scope.requests, cx.now_ns);
@@ -399,11 +399,11 @@ where
         addr: u64,
         len_bytes: u64,
         program: &dyn Program<M>,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
         match self.context_mut(cx.file) {
             Some(context) => context.transfer(mem, cx, Flow::Capture, (addr, len_bytes), program),
-            None => Outcome::Fail(Error::NoFile),
+            None => V4l2Outcome::Fail(Error::NoFile),
         }
     }
 
@@ -415,26 +415,26 @@ where
         addr: u64,
         len_bytes: u64,
         program: &dyn Program<M>,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         self.interest.buffer_calls = self.interest.buffer_calls.saturating_add(1);
         match self.context_mut(cx.file) {
             Some(context) => context.transfer(mem, cx, Flow::Output, (addr, len_bytes), program),
-            None => Outcome::Fail(Error::NoFile),
+            None => V4l2Outcome::Fail(Error::NoFile),
         }
     }
 
-    /// Continues the read() or write() (`cx.call`) that returned [`Outcome::Part`], at `addr` in the
+    /// Continues the read() or write() (`cx.call`) that returned [`V4l2Outcome::Part`], at `addr` in the
     /// program.
-    pub fn go_on(
+    pub fn resume(
         &mut self,
         mem: &mut M,
         cx: CallContext,
         addr: u64,
         program: &dyn Program<M>,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         match self.context_mut(cx.file) {
-            Some(context) => context.go_on(mem, cx, addr, program),
-            None => Outcome::Fail(Error::NoFile),
+            Some(context) => context.resume(mem, cx, addr, program),
+            None => V4l2Outcome::Fail(Error::NoFile),
         }
     }
 

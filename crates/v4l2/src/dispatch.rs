@@ -6,7 +6,7 @@ use crate::codec::CommandSet;
 use crate::context::Context;
 use crate::driver::Role;
 use crate::program::CallContext;
-use crate::request::{Call, Request};
+use crate::request::{Call, CallSpec};
 use crate::requests::Scope;
 use crate::{Error, Planarity, Program, VideoDriver};
 use vb3_plane::MemOps;
@@ -26,7 +26,7 @@ where
         &mut self,
         mem: &mut M,
         cx: CallContext,
-        request: &Request,
+        request: &CallSpec,
         arg: u64,
         program: &dyn Program<M>,
         scope: &mut Scope<'_>,

@@ -72,17 +72,17 @@ pub struct CallContext {
     pub file: FileHandle,
     /// Whether the file is O_NONBLOCK now.
     pub nonblocking: bool,
-    /// Number of the call. It is unique, and a retry after [`Outcome::Wait`] has the same one.
+    /// Number of the call. It is unique, and a retry after [`V4l2Outcome::Wait`] has the same one.
     pub call: u64,
     /// The monotonic clock.
     pub now_ns: u64,
-    /// Most bytes that one piece of a read() or write() moves ([`Outcome::Part`]).
+    /// Most bytes that one piece of a read() or write() moves ([`V4l2Outcome::Part`]).
     pub piece_bytes: u64,
 }
 
 /// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum V4l2Outcome {
     /// It returns this value, not negative.
     Done(i64),
     /// It fails.
@@ -92,12 +92,12 @@ pub enum Outcome {
     Wait,
     /// This many bytes of a read() or write() have been moved, and more remain.
     ///
-    /// Repeat [`VideoDevice::go_on`](crate::VideoDevice::go_on) until it returns another result, or
+    /// Repeat [`VideoDevice::resume`](crate::VideoDevice::resume) until it returns another result, or
     /// call [`VideoDevice::abandon`](crate::VideoDevice::abandon).
     Part(i64),
 }
 
-impl From<Result<Option<i64>, Error>> for Outcome {
+impl From<Result<Option<i64>, Error>> for V4l2Outcome {
     fn from(result: Result<Option<i64>, Error>) -> Self {
         match result {
             Ok(Some(value)) => Self::Done(value),

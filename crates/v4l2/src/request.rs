@@ -90,7 +90,7 @@ impl Call {
 
 /// Properties of a call: the copying and display of its structure, and its priority check.
 #[derive(Clone, Copy)]
-pub(crate) struct Request {
+pub(crate) struct CallSpec {
     pub(crate) call: Call,
     pub(crate) number: u32,
     pub(crate) name: &'static str,
@@ -103,7 +103,7 @@ pub(crate) struct Request {
     pub(crate) results: &'static [Field],
 }
 
-impl Request {
+impl CallSpec {
     /// Returns the size of the structure in bytes.
     pub(crate) const fn size(&self) -> usize {
         ((self.number >> 16) & 0x3fff) as usize
@@ -131,7 +131,7 @@ const ALL: usize = MAX_ARG;
 
 macro_rules! requests {
     ($($call:ident = $number:ident, $keep:expr, $prio:literal, $arguments:expr => $results:expr;)*) => {
-        &[$(Request {
+        &[$(CallSpec {
             call: Call::$call,
             number: sys::$number,
             name: stringify!($number),
@@ -144,7 +144,7 @@ macro_rules! requests {
 }
 
 /// Every ioctl that some device answers with something other than ENOTTY.
-pub(crate) static REQUESTS: &[Request] = requests! {
+pub(crate) static REQUESTS: &[CallSpec] = requests! {
     QueueBuf = VIDIOC_QBUF, ALL, false, BUFFER_QUEUED => BUFFER_FLAGGED;
     DequeueBuf = VIDIOC_DQBUF, ALL, false, BUFFER_WANTED => BUFFER_DONE;
     QueryCap = VIDIOC_QUERYCAP, 0, false, NOTHING => CAPABILITY;
@@ -241,7 +241,7 @@ pub(crate) static REQUESTS: &[Request] = requests! {
 };
 
 /// Finds an ioctl by its exact number: type, number, direction and size.
-pub(crate) fn lookup(number: u32) -> Option<&'static Request> {
+pub(crate) fn lookup(number: u32) -> Option<&'static CallSpec> {
     REQUESTS.iter().find(|request| request.number == number)
 }
 

@@ -8,7 +8,7 @@
 
 use crate::contexts::Contexts;
 use crate::control::ControlValue;
-use crate::{Error, Flow, Outcome, POLL_ERR, POLL_PRI, VideoDevice, VideoDriver, sys};
+use crate::{Error, Flow, POLL_ERR, POLL_PRI, V4l2Outcome, VideoDevice, VideoDriver, sys};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
 use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestState};
@@ -230,13 +230,13 @@ where
         id: RequestId,
         request: u32,
         now_ns: u64,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         let done = match request {
             sys::MEDIA_REQUEST_IOC_QUEUE => self.queue_request(mem, id, now_ns),
             sys::MEDIA_REQUEST_IOC_REINIT => self.empty_request(mem, id),
             _ => Err(Error::NotTty),
         };
-        Outcome::from(done.map(|()| Some(0)))
+        V4l2Outcome::from(done.map(|()| Some(0)))
     }
 
     /// Queues a request (`MEDIA_REQUEST_IOC_QUEUE`).

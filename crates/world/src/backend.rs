@@ -9,7 +9,8 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId, Outcome, Tag,
+    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Hotplug, Map, Mmap, NodeId,
+    Tag,
 };
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS};
 use vb3_v4l2::{POLL_IN, POLL_OUT, POLL_PRI, VideoDriver as _};
@@ -71,16 +72,16 @@ impl Backend for World {
             return;
         }
         if self.timelines.release(file, &mut self.memory) {
-            self.look_around();
+            self.after_call();
             return;
         }
         self.release_video(file, now);
     }
 
-    fn gone(&mut self, tag: Tag) {
+    fn tag_ended(&mut self, tag: Tag) {
         self.set_now();
-        self.shares.get_mut().gone(&mut self.memory, tag);
-        self.look_around();
+        self.shares.get_mut().tag_ended(&mut self.memory, tag);
+        self.after_call();
     }
 
     fn ioctl(
@@ -90,12 +91,12 @@ impl Backend for World {
         arg: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         self.other_ioctl(file, (request, arg), caller)
             .unwrap_or_else(|| self.video_ioctl(file, (request, arg), nonblocking, caller))
     }
 
-    fn minds_ends(&self, file: FileId, request: u32) -> bool {
+    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
         let passes_own = || {
             let (at, handle) = self.file(file).ok()?;
             let node = self.nodes.get(at)?;
@@ -113,7 +114,7 @@ impl Backend for World {
         if let Some(node) = self.nodes.get_mut(at) {
             node.video.abandon(handle, call.0);
         }
-        self.look_around();
+        self.after_call();
     }
 
     fn mmap(&mut self, file: FileId, args: &Mmap, caller: &dyn Caller) -> Result<Map, Errno> {
@@ -152,7 +153,7 @@ impl Backend for World {
         len: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         self.transfer(
             file,
             "read",
@@ -172,7 +173,7 @@ impl Backend for World {
         len: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         self.transfer(
             file,
             "write",
@@ -185,11 +186,11 @@ impl Backend for World {
         )
     }
 
-    fn go_on(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> Outcome {
+    fn resume(&mut self, file: FileId, addr: u64, caller: &dyn Caller) -> CallOutcome {
         let outcome = self.call(file, false, caller, |target, context, program| {
-            target.video.go_on(target.memory, context, addr, program)
+            target.video.resume(target.memory, context, addr, program)
         });
-        if let Outcome::Fail(errno) = outcome {
+        if let CallOutcome::Fail(errno) = outcome {
             self.note_refusal(file, "read or write", errno);
         }
         outcome
@@ -205,7 +206,7 @@ impl Backend for World {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         self.dmabuf_ioctl(id, (request, arg), caller)
     }
 

@@ -131,7 +131,7 @@ impl World {
     }
 }
 
-fn place_name(place: &summary::Place) -> String {
+fn place_name(place: &summary::PlaneName) -> String {
     format!(
         "{} {} buffer {} plane {}",
         place.device, place.queue, place.buffer, place.plane

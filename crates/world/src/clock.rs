@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_virtual_clock_goes_where_it_is_sent_and_never_back() {
+    fn virtual_clock_never_goes_back() {
         let mut clock = Clock::given(|| 7);
         clock.set_pace(Pace::Virtual);
         clock.jump(1100);

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn only_circles_that_have_lasted_are_told_and_each_once() {
+    fn lasting_deadlocks_are_reported_once() {
         let mut deadlocks = Deadlocks::default();
         // 4 waits for the circle and is in none.
         let all = waits(&[(0, 1), (1, 2), (2, 0), (3, 3), (4, 0), (5, 6)]);

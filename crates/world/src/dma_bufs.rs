@@ -3,7 +3,7 @@
 use crate::World;
 use crate::sync_file::{EXPORT_SYNC_FILE, IMPORT_SYNC_FILE};
 use vb3_dmabuf::{IOCTL_SYNC, Name};
-use vb3_host::{Caller, Errno, FdIdentity, Outcome};
+use vb3_host::{CallOutcome, Caller, Errno, FdIdentity};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 /// The two sizes of `DMA_BUF_SET_NAME`.
@@ -16,9 +16,9 @@ impl World {
         id: FdIdentity,
         (request, arg): (u32, u64),
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let Some(buf) = self.shares.borrow().buf(id) else {
-            return Outcome::Fail(Errno::ENOTTY);
+            return CallOutcome::Fail(Errno::ENOTTY);
         };
         self.set_now();
         self.is_accounted = false;
@@ -30,7 +30,7 @@ impl World {
                 if read.is_ok() && self.sync_waits(buf, flags, caller) {
                     self.waits_for_buffers = true;
                     self.want_buffers_back();
-                    return Outcome::Wait;
+                    return CallOutcome::Wait;
                 }
                 let sync = |()| {
                     self.memory
@@ -51,7 +51,7 @@ impl World {
             }),
             _ => Err(Errno::ENOTTY),
         };
-        self.look_around();
+        self.after_call();
         if let Err(errno) = done {
             self.note_refused_buffer(buf, request, errno);
         }
@@ -88,7 +88,7 @@ impl World {
             let _ = self.sync_waits(buf, flags, caller);
             let _ = self.memory.sync_buf(buf, flags);
         }
-        self.look_around();
+        self.after_call();
     }
 }
 

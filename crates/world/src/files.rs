@@ -1,10 +1,10 @@
 //! Calls on files of video devices.
 
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use crate::program::{Call, outcome};
 use crate::watch::Video;
 use crate::{World, lines, refusals, summary, usb};
-use vb3_host::{Caller, Errno, FileId, Map, Mmap, Outcome, PIECE_BYTES};
+use vb3_host::{CallOutcome, Caller, Errno, FileId, Map, Mmap, PIECE_BYTES};
 use vb3_queue::{MapAccess, Queue};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
 use vb3_v4l2::{CallContext, FileHandle, Flow, POLL_IN, POLL_OUT, POLL_PRI};
@@ -22,7 +22,7 @@ const PROT_WRITE: i32 = 2;
 /// The device, file and memory that a call uses.
 pub(super) struct Target<'a> {
     pub(super) video: &'a mut Video,
-    pub(super) memory: &'a mut Memory,
+    pub(super) memory: &'a mut WorldMemory,
 }
 
 impl World {
@@ -42,7 +42,7 @@ impl World {
         &mut self,
         file: FileId,
         events: i16,
-        ask: impl FnOnce(&mut Video, &mut Memory, FileHandle, i16) -> i16,
+        ask: impl FnOnce(&mut Video, &mut WorldMemory, FileHandle, i16) -> i16,
     ) -> i16 {
         if self.media.has(file) {
             return self.media_poll(file, events);
@@ -67,7 +67,7 @@ impl World {
             return POLLERR;
         };
         let found = ask(&mut node.video, &mut self.memory, handle, events);
-        self.look_around();
+        self.after_call();
         self.note_wait(file, found == 0);
         found
     }
@@ -82,15 +82,15 @@ impl World {
         file: FileId,
         nonblocking: bool,
         caller: &dyn Caller,
-        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::Outcome,
-    ) -> Outcome {
+        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::V4l2Outcome,
+    ) -> CallOutcome {
         let (at, handle) = match self.file(file) {
             Ok(found) => found,
-            Err(e) => return Outcome::Fail(e),
+            Err(e) => return CallOutcome::Fail(e),
         };
         let now_ns = self.set_now();
         let Some(node) = self.nodes.get_mut(at) else {
-            return Outcome::Fail(Errno::ENODEV);
+            return CallOutcome::Fail(Errno::ENODEV);
         };
         let context = CallContext {
             file: handle,
@@ -118,9 +118,9 @@ impl World {
         let refused: Vec<_> = reasons.into_iter().map(refused).collect();
         self.is_accounted |= !refused.is_empty();
         refused.into_iter().for_each(|refused| self.refuse(refused));
-        self.look_around();
+        self.after_call();
         let result = outcome(result);
-        let found_nothing = matches!(result, Outcome::Wait | Outcome::Fail(Errno::EAGAIN));
+        let found_nothing = matches!(result, CallOutcome::Wait | CallOutcome::Fail(Errno::EAGAIN));
         self.note_wait(file, found_nothing);
         result
     }
@@ -145,7 +145,7 @@ impl World {
         file: FileId,
         (request, arg): (u32, u64),
         caller: &dyn Caller,
-    ) -> Option<Outcome> {
+    ) -> Option<CallOutcome> {
         self.is_accounted = false;
         let outcome = if self.media.has(file) {
             self.media_ioctl(file, request, arg, caller)
@@ -160,7 +160,7 @@ impl World {
         } else {
             return None;
         };
-        if let Outcome::Fail(errno) = outcome {
+        if let CallOutcome::Fail(errno) = outcome {
             self.note_refused_other(file, request, errno);
         }
         Some(outcome)
@@ -173,14 +173,14 @@ impl World {
         (request, arg): (u32, u64),
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         if let Ok((at, _)) = self.file(file)
             && let Some(errno) = self.meet_call(at, request, caller.call())
         {
-            return Outcome::Fail(errno);
+            return CallOutcome::Fail(errno);
         }
         if let Some(errno) = self.usb_refusal(file, request, arg, caller) {
-            return Outcome::Fail(errno);
+            return CallOutcome::Fail(errno);
         }
         if matches!(request, VIDIOC_REQBUFS | VIDIOC_CREATE_BUFS) {
             // Programs may have closed exports just now, whose memory can then be reused.
@@ -198,10 +198,11 @@ impl World {
                 .video
                 .ioctl(target.memory, context, request, arg, program)
         });
-        if let (Some(asked), Outcome::Done(_), Ok((at, _))) = (asked, &outcome, self.file(file)) {
+        if let (Some(asked), CallOutcome::Done(_), Ok((at, _))) = (asked, &outcome, self.file(file))
+        {
             self.note_line(at, asked);
         }
-        if let Outcome::Fail(errno) = outcome {
+        if let CallOutcome::Fail(errno) = outcome {
             self.note_refused_ioctl(file, (request, arg), errno, caller);
         }
         outcome
@@ -214,13 +215,13 @@ impl World {
         name: &str,
         nonblocking: bool,
         caller: &dyn Caller,
-        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::Outcome,
-    ) -> Outcome {
+        make: impl FnOnce(&mut Target<'_>, CallContext, &Call<'_>) -> vb3_v4l2::V4l2Outcome,
+    ) -> CallOutcome {
         if self.media.has(file) || self.sync_files.has(file) || self.knows_no_poll(file) {
-            return Outcome::Fail(Errno::EINVAL);
+            return CallOutcome::Fail(Errno::EINVAL);
         }
         let outcome = self.call(file, nonblocking, caller, make);
-        if let Outcome::Fail(errno) = outcome {
+        if let CallOutcome::Fail(errno) = outcome {
             self.note_refusal(file, name, errno);
         }
         outcome
@@ -260,7 +261,7 @@ impl World {
                 }),
             Err(error) => Err(Errno(error.errno())),
         };
-        self.look_around();
+        self.after_call();
         if let Err(errno) = result {
             self.note_refusal(file, "mmap", errno);
         }
@@ -287,6 +288,6 @@ impl World {
         }
         self.changed.remove(&file);
         self.waiting.remove(&file);
-        self.look_around();
+        self.after_call();
     }
 }

@@ -1,7 +1,7 @@
 //! Checks how many buffers fit before a program asks for any.
 
 use crate::World;
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use crate::node::Node;
 use crate::summary::queue_name;
 use vb3_dma::{Direction, Reason};
@@ -118,7 +118,7 @@ fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)
 type Plane = vb3_plane::Plane<vb3_machine::Device>;
 
 /// Uses a queue's buffers one after the other, until one cannot be placed.
-fn place(memory: &mut Memory, made: &mut [Vec<Plane>], fit: &mut Fit) {
+fn place(memory: &mut WorldMemory, made: &mut [Vec<Plane>], fit: &mut Fit) {
     for (placed, buffer) in (0..).zip(made) {
         let refused = buffer
             .iter_mut()
@@ -131,7 +131,7 @@ fn place(memory: &mut Memory, made: &mut [Vec<Plane>], fit: &mut Fit) {
     }
 }
 
-fn give_back(memory: &mut Memory, buffers: impl IntoIterator<Item = Vec<Plane>>) {
+fn give_back(memory: &mut WorldMemory, buffers: impl IntoIterator<Item = Vec<Plane>>) {
     for plane in buffers.into_iter().flatten() {
         memory.put(plane);
     }
@@ -139,7 +139,7 @@ fn give_back(memory: &mut Memory, buffers: impl IntoIterator<Item = Vec<Plane>>)
 
 /// Returns all planes of one buffer, or the reason for the failure.
 fn allocate(
-    memory: &mut Memory,
+    memory: &mut WorldMemory,
     node: &Node,
     flow: Flow,
     sizes: &[u64],

@@ -14,7 +14,7 @@ use vb3_dma::{
     Attrs, Caching, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _, PhysAddr,
 };
 use vb3_dmabuf::BufRef;
-use vb3_host::{Caller, Errno, FileId, NodeId, NodeKind, Outcome};
+use vb3_host::{CallOutcome, Caller, Errno, FileId, NodeId, NodeKind};
 use vb3_machine::{Device, Machine, Profile};
 use vb3_plane::{ExportAccess, MemOps as _};
 
@@ -36,12 +36,12 @@ type Alloc = vb3_dma::Alloc<Machine>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Heap {
     name: String,
-    of: Memory,
+    of: HeapSource,
 }
 
 /// The memory that a heap allocates from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
+enum HeapSource {
     /// Ordinary memory with this layout.
     Any(Layout),
     /// The reserved area with this index.
@@ -100,22 +100,22 @@ impl Heaps {
     pub(super) fn new(profile: &Profile, nodes: &[Node]) -> Self {
         let mut all = vec![Heap {
             name: SYSTEM_HEAP.to_owned(),
-            of: Memory::Any(Layout::Scattered),
+            of: HeapSource::Any(Layout::Scattered),
         }];
         if profile.cma > 0 {
             all.push(Heap {
                 name: CMA_HEAP.to_owned(),
-                of: Memory::Any(Layout::Contiguous),
+                of: HeapSource::Any(Layout::Contiguous),
             });
         }
         all.extend(profile.areas.iter().enumerate().map(|(number, area)| Heap {
             name: area.name.clone(),
-            of: Memory::Area(number),
+            of: HeapSource::Area(number),
         }));
         let with_own = nodes.iter().filter(|node| node.sram > 0);
         all.extend(with_own.map(|node| Heap {
             name: node.sram_heap(),
-            of: Memory::Own(node.dma),
+            of: HeapSource::Own(node.dma),
         }));
         Self {
             all,
@@ -181,13 +181,13 @@ impl World {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let Some(heap) = self.heaps.of(file).filter(|_| request & 0xff == 0) else {
-            return Outcome::Fail(Errno::EINVAL);
+            return CallOutcome::Fail(Errno::EINVAL);
         };
         self.set_now();
         let done = self.allocate_dmabuf(heap, request, arg, caller);
-        self.look_around();
+        self.after_call();
         done.into()
     }
 
@@ -245,12 +245,12 @@ impl World {
 }
 
 /// Allocates `len` bytes, rounded to whole pages.
-fn allocate(ops: &Mapper<Machine>, of: Memory, len: u64) -> Result<Alloc, vb3_dma::Error> {
+fn allocate(ops: &Mapper<Machine>, of: HeapSource, len: u64) -> Result<Alloc, vb3_dma::Error> {
     let machine = ops.platform();
     let pages = match of {
-        Memory::Own(dev) => return ops.alloc_coherent(dev, len, Attrs::empty()),
-        Memory::Area(area) => machine.alloc_in_area(area, len)?,
-        Memory::Any(layout) => {
+        HeapSource::Own(dev) => return ops.alloc_coherent(dev, len, Attrs::empty()),
+        HeapSource::Area(area) => machine.alloc_in_area(area, len)?,
+        HeapSource::Any(layout) => {
             let granule = match layout {
                 Layout::Scattered => machine.unmapped_granule(),
                 Layout::Contiguous => machine.page_size(),

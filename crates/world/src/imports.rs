@@ -8,13 +8,13 @@
 //! and again while work is pending. Until then queues wait as they do for imported fences.
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
-use vb3_dmabuf::fence::{Outcome, Owner, Timeline, Usage};
+use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Store as _, Vma};
 use vb3_host::{Caller, Errno, FdIdentity};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
@@ -90,18 +90,18 @@ impl Imports {
     }
 
     /// Polls a buffer's own driver for unfinished work.
-    fn ask(&mut self, memory: &mut Memory, file: FdIdentity) {
+    fn ask(&mut self, memory: &mut WorldMemory, file: FdIdentity) {
         if let Some(import) = self.all.get_mut(&file) {
             import.ask(memory, self.poll);
         }
     }
 
     /// Ends the fences of work that has finished.
-    pub(super) fn ask_again(&mut self, memory: &mut Memory) {
+    pub(super) fn ask_again(&mut self, memory: &mut WorldMemory) {
         for import in self.all.values_mut() {
             let ready = |usage| (self.poll)(import.fd.as_fd()) & awaited(usage) != 0;
             if import.pending.as_ref().is_some_and(|p| ready(p.usage)) {
-                import.end(memory, Outcome::Done);
+                import.end(memory, FenceOutcome::Done);
                 // A writer also waits for readers that came after an earlier writer.
                 import.ask(memory, self.poll);
             }
@@ -133,7 +133,7 @@ impl Imports {
     /// reason.
     pub(super) fn resolve(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         caller: &dyn Caller,
         (number, file): (i32, FdIdentity),
     ) -> Option<BufId> {
@@ -168,7 +168,11 @@ impl Imports {
         }
     }
 
-    fn take_in(&self, memory: &mut Memory, fd: Arc<OwnedFd>) -> Result<Import, Option<Reason>> {
+    fn take_in(
+        &self,
+        memory: &mut WorldMemory,
+        fd: Arc<OwnedFd>,
+    ) -> Result<Import, Option<Reason>> {
         if self.all.len() >= MAX_IMPORTS {
             return Err(Some(Reason {
                 constraint: Constraint::Imports,
@@ -192,7 +196,7 @@ impl Imports {
     }
 
     /// Records that process `pid` maps the buffer and may read its memory from now on.
-    pub(super) fn mapped(&mut self, memory: &mut Memory, file: FdIdentity, pid: u32) {
+    pub(super) fn mapped(&mut self, memory: &mut WorldMemory, file: FdIdentity, pid: u32) {
         let Some(import) = self.all.get_mut(&file) else {
             return;
         };
@@ -212,13 +216,13 @@ impl Imports {
     }
 
     /// Releases imports that no queue uses any more.
-    pub(super) fn sweep(&mut self, memory: &mut Memory) {
+    pub(super) fn sweep(&mut self, memory: &mut WorldMemory) {
         self.drop_where(memory, |_, is_attached| !is_attached);
     }
 
     /// Releases imports that no other process holds any more, even if a device still has one mapped
     /// for a later use.
-    pub(super) fn look(&mut self, memory: &mut Memory) {
+    pub(super) fn look(&mut self, memory: &mut WorldMemory) {
         self.drop_where(memory, |import, _| {
             dmabuf_holders(import.fd.as_fd()).is_some_and(|n| n <= OWN_HOLDS)
         });
@@ -226,7 +230,7 @@ impl Imports {
 
     /// Drops the imports that no queue names and that `which` selects. Its arguments are the import
     /// and whether a device is attached.
-    fn drop_where(&mut self, memory: &mut Memory, which: impl Fn(&Import, bool) -> bool) {
+    fn drop_where(&mut self, memory: &mut WorldMemory, which: impl Fn(&Import, bool) -> bool) {
         if self.all.is_empty() {
             return;
         }
@@ -248,7 +252,7 @@ impl Imports {
         // The order must not depend on the hash table's order.
         due.sort_by_key(|import| import.buf.id());
         for mut import in due {
-            import.end(memory, Outcome::Failed(CANCELED));
+            import.end(memory, FenceOutcome::Failed(CANCELED));
             if let Some(vma) = import.mapped {
                 memory.vma_close(vma);
             }
@@ -258,7 +262,7 @@ impl Imports {
 }
 
 impl Import {
-    fn ask(&mut self, memory: &mut Memory, poll: fn(BorrowedFd<'_>) -> i16) {
+    fn ask(&mut self, memory: &mut WorldMemory, poll: fn(BorrowedFd<'_>) -> i16) {
         if self.pending.is_some() {
             return;
         }
@@ -275,12 +279,12 @@ impl Import {
             match imported {
                 Ok(()) => self.pending = Some(Pending { timeline, usage }),
                 // Without room for a fence, no caller can wait for it.
-                Err(_) => fences.close(timeline, Outcome::Done, now_ns),
+                Err(_) => fences.close(timeline, FenceOutcome::Done, now_ns),
             }
         });
     }
 
-    fn end(&mut self, memory: &mut Memory, outcome: Outcome) {
+    fn end(&mut self, memory: &mut WorldMemory, outcome: FenceOutcome) {
         if let Some(Pending { timeline, .. }) = self.pending.take() {
             memory.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }

@@ -79,7 +79,7 @@ use hotplug::Plugs;
 use ledger::Ledger;
 use lines::Lines;
 use media::Media;
-use memory::{Ear, Memory};
+use memory::{Ear, WorldMemory};
 use node::Node;
 pub use numbers::numbers;
 use numbers::with_metadata_nodes;
@@ -117,7 +117,7 @@ const TURN_NS: u64 = 300_000;
 /// A machine with devices, ready for programs.
 pub struct World {
     clock: Clock,
-    memory: Memory,
+    memory: WorldMemory,
     nodes: Vec<Node>,
     /// The node that the next tick starts with.
     next_turn: usize,
@@ -156,7 +156,7 @@ pub struct World {
     /// A program found a dma-buf busy and waits.
     waits_for_buffers: bool,
     /// The buffer that each memory with a missed sync belonged to, by the memory's number.
-    places: BTreeMap<u64, summary::Place>,
+    places: BTreeMap<u64, summary::PlaneName>,
     /// Which devices are plugged in.
     plugs: Plugs,
     /// Who held which buffer.
@@ -372,7 +372,7 @@ impl World {
         for node in &self.nodes {
             self.memory.ops_mut().flush_lazy(node.dma);
         }
-        self.look_around();
+        self.after_call();
         if let Some(control) = &mut self.control {
             control.close();
         }
@@ -406,7 +406,7 @@ impl World {
         ];
         report.held.files += others.iter().sum::<usize>() as u64;
         report.held.dmabufs = report.held.dmabufs.max(self.shares.borrow().exported());
-        self.memory.ops().platform().settle_freed();
+        self.memory.ops().platform().wait_until_freed();
         report.held.fds = open_fds().saturating_sub(self.own_fds) as u64;
         if self.clock.is_virtual() {
             report.number_processes();
@@ -415,7 +415,7 @@ impl World {
     }
 
     /// Wakes waiting programs and records events, after every call and tick.
-    fn look_around(&mut self) {
+    fn after_call(&mut self) {
         self.advance();
         self.report_notes();
         self.memory.ops().platform().end_foreign_accesses();

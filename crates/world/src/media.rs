@@ -7,7 +7,7 @@ use crate::program::{Call, Names, outcome};
 use crate::{World, udev};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use vb3_host::{Caller, Errno, FdIdentity, FileId, NodeId, NodeKind, Outcome};
+use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, FileId, NodeId, NodeKind};
 use vb3_queue::RequestId;
 use vb3_v4l2::{MEDIA_MAJOR, MediaDevice, POLL_ERR, POLL_IN, POLL_OUT, sys};
 
@@ -178,7 +178,7 @@ impl World {
         {
             self.media.requests.remove(&identity);
             node.video.close_request(&mut self.memory, id);
-            self.look_around();
+            self.after_call();
         }
         true
     }
@@ -211,14 +211,14 @@ impl World {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         match self.media.files.get(&file).copied() {
             Some(Opened::Device(number)) if request == sys::MEDIA_IOC_REQUEST_ALLOC => {
                 self.alloc_request(number, arg, caller).into()
             }
             Some(Opened::Device(number)) => {
                 let Some(entry) = self.media.devices.get(number) else {
-                    return Outcome::Fail(Errno::ENODEV);
+                    return CallOutcome::Fail(Errno::ENODEV);
                 };
                 let requests = self.media.names(entry.at);
                 let program = Call::new(caller, &self.shares, requests);
@@ -227,14 +227,14 @@ impl World {
             Some(Opened::Request { at, id, .. }) => {
                 let now_ns = self.set_now();
                 let Some(node) = self.nodes.get_mut(at) else {
-                    return Outcome::Fail(Errno::ENODEV);
+                    return CallOutcome::Fail(Errno::ENODEV);
                 };
                 let memory = &mut self.memory;
                 let done = node.video.request_ioctl(memory, id, request, now_ns);
-                self.look_around();
+                self.after_call();
                 outcome(done)
             }
-            None => Outcome::Fail(Errno::ENODEV),
+            None => CallOutcome::Fail(Errno::ENODEV),
         }
     }
 

@@ -14,10 +14,10 @@ use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span};
 const CHUNK: usize = 64 << 10;
 
 /// All plane memory of a run.
-pub(super) type Memory = Planes<Mapper<Machine>, Ear>;
+pub(super) type WorldMemory = Planes<Mapper<Machine>, Ear>;
 
 /// The memory of one buffer.
-pub(super) type Shared = vb3_dmabuf::Memory<Mapper<Machine>>;
+pub(super) type Shared = vb3_dmabuf::SharedMemory<Mapper<Machine>>;
 
 /// A missing sync: which memory, and which of the two syncs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Observer<Mapper<Machine>> for Ear {
 
 /// One device's access to memory.
 pub(super) struct DeviceBus<'a> {
-    pub(super) memory: &'a mut Memory,
+    pub(super) memory: &'a mut WorldMemory,
     pub(super) dev: vb3_machine::Device,
 }
 

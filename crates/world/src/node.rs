@@ -1,14 +1,14 @@
 //! A device node: a video device and its location.
 
 use crate::location::Location;
-use crate::memory::{DeviceBus, Memory};
+use crate::memory::{DeviceBus, WorldMemory};
 use crate::needs::Wants;
 use crate::watch::{Video, Watch};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::path::PathBuf;
 use vb3_codec::Codecs;
 use vb3_devices::spec::{Allocator, DeviceSpec, Presence};
-use vb3_devices::{Device, Failure, FaultSchedule, Note, Place};
+use vb3_devices::{Device, Failure, FaultSchedule, HostSettings, Note};
 use vb3_dma::{Coherency, DmaAddr, PhysAddr};
 use vb3_machine::profile::IommuProfile;
 use vb3_machine::{BusWindow, Demands, DeviceLimits, Machine, Profile};
@@ -76,7 +76,7 @@ fn demands(spec: &DeviceSpec) -> Demands {
 
 /// Applies the profile's settings for a device's memory and mappings.
 fn own_ways(
-    memory: &mut Memory,
+    memory: &mut WorldMemory,
     iommu: Option<&IommuProfile>,
     sram: u64,
     dev: vb3_machine::Device,
@@ -94,7 +94,7 @@ fn own_ways(
 }
 
 /// Returns the function that makes a driver for each open file of a memory-to-memory device.
-fn opener(spec: &DeviceSpec, place: Place) -> Opener<Device<Cookie>> {
+fn opener(spec: &DeviceSpec, place: HostSettings) -> Opener<Device<Cookie>> {
     let spec = spec.clone();
     Box::new(move || Device::new(&spec, &place).map_err(|_| Error::Driver(DriverError(EIO))))
 }
@@ -186,7 +186,7 @@ pub(super) struct Node {
 impl Node {
     /// Puts a node of this number on the machine.
     pub(super) fn new(
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         profile: &Profile,
         (spec, number, part): (&DeviceSpec, u32, Part),
         codecs: Codecs,
@@ -244,7 +244,7 @@ impl Node {
             Part::Metadata { webcam } => Location::new(spec, webcam),
             Part::Device | Part::Entity(..) => Location::new(spec, number),
         };
-        let place = Place {
+        let place = HostSettings {
             bus_info: location.bus_info(),
             userptr: profile
                 .userptr
@@ -412,7 +412,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`VideoDevice::open`].
-    pub(super) fn open(&mut self, memory: &Memory) -> std::result::Result<FileHandle, Error> {
+    pub(super) fn open(&mut self, memory: &WorldMemory) -> std::result::Result<FileHandle, Error> {
         let handle = self.video.open(memory)?;
         if self.faults.is_some() {
             self.disturb();
@@ -454,7 +454,7 @@ impl Node {
     /// turn.
     pub(super) fn tick(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         now_ns: u64,
         has_time: &dyn Fn() -> bool,
     ) -> bool {
@@ -467,7 +467,7 @@ impl Node {
     }
 
     /// Lets the device copy the rest of a picture that it has begun.
-    pub(super) fn finish_begun(&mut self, memory: &mut Memory, now_ns: u64) {
+    pub(super) fn finish_begun(&mut self, memory: &mut WorldMemory, now_ns: u64) {
         for _ in 0..MAX_PIECES {
             if !self.video.has_begun() {
                 return;

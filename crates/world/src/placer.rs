@@ -13,7 +13,9 @@ use vb3_dma::{
     Alloc, Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, PageSource as _, PhysAddr,
     Reason,
 };
-use vb3_dmabuf::solve::{Heap, HeapKind, Needs, Placement, Request, Rule, Run, conflict, solve};
+use vb3_dmabuf::solve::{
+    Heap, HeapKind, MemoryRequest, Needs, Placement, Rule, Run, conflict, solve,
+};
 use vb3_dmabuf::{Backing, Spec};
 use vb3_machine::{Device, Machine, Spot};
 
@@ -48,8 +50,8 @@ fn whole(machine: &Machine, len_bytes: u64) -> Result<u64, Error> {
         .ok_or(Error::Invalid)
 }
 
-fn request(machine: &Machine, len_bytes: u64, count: u32) -> Request {
-    Request {
+fn request(machine: &Machine, len_bytes: u64, count: u32) -> MemoryRequest {
+    MemoryRequest {
         len_bytes,
         line_bytes: 0,
         lines: 0,
@@ -125,7 +127,7 @@ fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
 }
 
 /// Places the requested buffers for these devices. The error names the shortage.
-fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placement, Error> {
+fn place(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> Result<Placement, Error> {
     let areas = areas(machine, request.len_bytes);
     let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
     let Some(mut placement) = solve(request, needs, &heaps) else {
@@ -142,14 +144,19 @@ fn place(machine: &Machine, request: &Request, needs: &[Needs]) -> Result<Placem
 }
 
 /// Returns whether the machine has a place for these buffers that suits all devices.
-pub(super) fn suits(machine: &Machine, request: &Request, needs: &[Needs]) -> bool {
+pub(super) fn suits(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> bool {
     let areas = areas(machine, request.len_bytes);
     let heaps: Vec<Heap<'_>> = areas.iter().map(Area::heap).collect();
     solve(request, needs, &heaps).is_some()
 }
 
 /// Returns what the devices need and the machine lacks.
-fn shortage(machine: &Machine, request: &Request, needs: &[Needs], heaps: &[Heap<'_>]) -> Reason {
+fn shortage(
+    machine: &Machine,
+    request: &MemoryRequest,
+    needs: &[Needs],
+    heaps: &[Heap<'_>],
+) -> Reason {
     let free = machine.free_memory();
     let all = free.ordinary.iter().chain(&free.contiguous);
     let free_bytes = all.map(|run| run.len).sum();

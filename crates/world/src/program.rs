@@ -1,23 +1,23 @@
 //! Presents the calling program to the V4L2 layer.
 
-use crate::memory::{Memory, ProgramMemory};
+use crate::memory::{ProgramMemory, WorldMemory};
 use crate::shares::Shares;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use vb3_dmabuf::BufRef;
-use vb3_host::{Caller, FdIdentity, Outcome};
+use vb3_host::{CallOutcome, Caller, FdIdentity};
 use vb3_machine::User;
 use vb3_plane::ExportAccess;
 use vb3_queue::RequestId;
 use vb3_v4l2::{Errno, Program};
 
 /// Converts the V4L2 layer's result to the front end's.
-pub(super) fn outcome(outcome: vb3_v4l2::Outcome) -> Outcome {
+pub(super) fn outcome(outcome: vb3_v4l2::V4l2Outcome) -> CallOutcome {
     match outcome {
-        vb3_v4l2::Outcome::Done(value) => Outcome::Done(value),
-        vb3_v4l2::Outcome::Fail(error) => Outcome::Fail(vb3_host::Errno(error.errno())),
-        vb3_v4l2::Outcome::Wait => Outcome::Wait,
-        vb3_v4l2::Outcome::Part(bytes) => Outcome::Part(bytes),
+        vb3_v4l2::V4l2Outcome::Done(value) => CallOutcome::Done(value),
+        vb3_v4l2::V4l2Outcome::Fail(error) => CallOutcome::Fail(vb3_host::Errno(error.errno())),
+        vb3_v4l2::V4l2Outcome::Wait => CallOutcome::Wait,
+        vb3_v4l2::V4l2Outcome::Part(bytes) => CallOutcome::Part(bytes),
     }
 }
 
@@ -72,7 +72,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Program<Memory> for Call<'_> {
+impl Program<WorldMemory> for Call<'_> {
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         self.caller.read(addr, out).map_err(|e| self.errno(e))
     }
@@ -94,7 +94,7 @@ impl Program<Memory> for Call<'_> {
         }
     }
 
-    fn resolve_dmabuf(&self, mem: &mut Memory, fd: i32) -> Result<BufRef, Errno> {
+    fn resolve_dmabuf(&self, mem: &mut WorldMemory, fd: i32) -> Result<BufRef, Errno> {
         let file = self.caller.identify(fd).map_err(|e| self.errno(e))?;
         let mut shares = self.shares.borrow_mut();
         let buf = match shares.buf(file) {
@@ -112,7 +112,7 @@ impl Program<Memory> for Call<'_> {
 
     fn install_dmabuf(
         &self,
-        mem: &mut Memory,
+        mem: &mut WorldMemory,
         buf: BufRef,
         cloexec: bool,
         access: ExportAccess,

@@ -3,13 +3,13 @@
 //! The solver knows neither machines nor nodes. This module turns the machine's limits into needs,
 //! and its memory into heaps.
 
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use crate::node::Node;
 use crate::placer;
 use crate::runs::runs;
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, Limits, PageSource as _, Segment};
-use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, Needs, Request, Run, conflict, solve};
+use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, MemoryRequest, Needs, Run, conflict, solve};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
 use vb3_report::{Demand, Refusal, Remedy};
@@ -57,7 +57,7 @@ fn name(node: &Node) -> String {
 /// Finds a place for the buffer that suits the refusing device and all others that use it.
 pub(super) fn find(
     nodes: &[Node],
-    memory: &Memory,
+    memory: &WorldMemory,
     import: RefusedImport<Device>,
     refusal: &Refusal,
 ) -> Option<Remedy> {
@@ -146,8 +146,8 @@ fn pins(attached: &[(Device, bool)], users: &[&Node]) -> Vec<String> {
 
 /// Describes the memory that the importing queue needs: a piece of the refused length for each plane of
 /// each buffer, with the line length of the current picture.
-fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
-    let mut request = Request {
+fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> MemoryRequest {
+    let mut request = MemoryRequest {
         len_bytes,
         line_bytes: 0,
         lines: 0,
@@ -177,7 +177,7 @@ fn request(importer: &Node, len_bytes: u64, page_bytes: u64) -> Request {
 }
 
 /// A place where buffers can be allocated, and its name.
-struct Place {
+struct NamedHeap {
     name: String,
     kind: HeapKind,
     free: Vec<Run>,
@@ -187,7 +187,7 @@ struct Place {
     protected: bool,
 }
 
-impl Place {
+impl NamedHeap {
     fn view(&self) -> Heap<'_> {
         Heap {
             kind: self.kind,
@@ -201,15 +201,15 @@ impl Place {
     }
 }
 
-fn views(places: &[Place]) -> Vec<Heap<'_>> {
-    places.iter().map(Place::view).collect()
+fn views(places: &[NamedHeap]) -> Vec<Heap<'_>> {
+    places.iter().map(NamedHeap::view).collect()
 }
 
 /// Returns the heaps of the machine's RAM. Devices' own memory is not among them.
-fn heaps(machine: &Machine) -> Vec<Place> {
+fn heaps(machine: &Machine) -> Vec<NamedHeap> {
     let free = machine.free_memory();
     let profile = machine.profile();
-    let heap = |name: &str, kind, free: &[Segment]| Place {
+    let heap = |name: &str, kind, free: &[Segment]| NamedHeap {
         name: name.to_owned(),
         kind,
         free: runs(free, u64::MAX, 0),
@@ -225,7 +225,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
         heaps.push(heap(CMA_HEAP, HeapKind::Contiguous, &free.contiguous));
     }
     for (area, free) in profile.areas.iter().zip(&free.areas) {
-        heaps.push(Place {
+        heaps.push(NamedHeap {
             pages: area.pages,
             cached: area.pages,
             protected: profile.private_memory || area.protected,
@@ -236,7 +236,7 @@ fn heaps(machine: &Machine) -> Vec<Place> {
 }
 
 /// Returns the memory that each device's buffers come from; nothing if devices have their own memory.
-fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &Request) -> Vec<Place> {
+fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &MemoryRequest) -> Vec<NamedHeap> {
     let nodes = nodes.iter().filter(|_| machine.profile().sram == 0);
     nodes
         .filter_map(|node| own_memory(node, machine, request))
@@ -244,7 +244,7 @@ fn own_memory_of(nodes: &[&Node], machine: &Machine, request: &Request) -> Vec<P
 }
 
 /// Returns the memory that a device's own buffers come from.
-fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place> {
+fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option<NamedHeap> {
     let info = machine.device_info(node.dma)?;
     let free = machine.free_memory();
     let Limits { mask, .. } = info.limits;
@@ -267,7 +267,7 @@ fn own_memory(node: &Node, machine: &Machine, request: &Request) -> Option<Place
         ),
         _ => return None,
     };
-    Some(Place {
+    Some(NamedHeap {
         name: node.path.display().to_string(),
         kind,
         free,

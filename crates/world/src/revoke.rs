@@ -16,7 +16,7 @@
 //! process; here programs that map the same buffer still see each other's writes.
 
 use crate::World;
-use crate::memory::{Memory, Shared};
+use crate::memory::{Shared, WorldMemory};
 use crate::unseen::Unseen;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -110,7 +110,7 @@ impl World {
                  back"
             ));
         }
-        self.look_around();
+        self.after_call();
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl World {
             // The memory that a device exports belongs to the machine.
             self.revoke(id, mappings);
         }
-        self.look_around();
+        self.after_call();
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl World {
     /// Ends streams with an error if all their own buffers were revoked, as a driver does that
     /// gives up. Otherwise a program that polls the stream would wait for ever.
     fn fail_queues_without_buffers(&mut self) {
-        let is_lost = |memory: &Memory, queue: &Queue<Memory>| {
+        let is_lost = |memory: &WorldMemory, queue: &Queue<WorldMemory>| {
             let is_left = |plane: &vb3_plane::Plane<_>| {
                 let id = plane.memory();
                 let is_revoked = id.and_then(|id| memory.buffers().inspect(id, |m| m.is_revoked()));

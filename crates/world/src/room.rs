@@ -1,6 +1,6 @@
 //! Finds the room that is left when a device allocates all buffers of a call or none.
 
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use crate::node::Node;
 use crate::runs::runs;
 use vb3_devices::spec::Allocator;
@@ -17,7 +17,7 @@ const NOT_OF_RAM: [Constraint; 3] = [
 
 /// Returns how many buffers of a failed call would have fit, and what is free of their memory. The
 /// call holds nothing any more.
-pub(super) fn find(node: &Node, memory: &Memory, refusal: &Refusal, short: Shortage) -> Room {
+pub(super) fn find(node: &Node, memory: &WorldMemory, refusal: &Refusal, short: Shortage) -> Room {
     let mut room = Room {
         wanted: short.wanted,
         fits: short.found,

@@ -2,7 +2,7 @@
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::imports::Imports;
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use crate::turns::Turns;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -139,16 +139,16 @@ impl Shares {
     }
 
     /// Releases real dma-bufs that no process holds any more. Returns whether there was one.
-    pub(super) fn look(&mut self, memory: &mut Memory) -> bool {
+    pub(super) fn look(&mut self, memory: &mut WorldMemory) -> bool {
         self.look_at(memory, usize::MAX)
     }
 
     /// Does the same for a limited number. The next look continues with the others.
-    pub(super) fn look_at_some(&mut self, memory: &mut Memory) {
+    pub(super) fn look_at_some(&mut self, memory: &mut WorldMemory) {
         self.look_at(memory, LOOKED_AT);
     }
 
-    fn look_at(&mut self, memory: &mut Memory, most: usize) -> bool {
+    fn look_at(&mut self, memory: &mut WorldMemory, most: usize) -> bool {
         self.imports.look(memory);
         let exporter = self.exporter.as_deref();
         let holders = |real: &Real| exporter?.holders(real.fd.as_fd());
@@ -156,7 +156,7 @@ impl Shares {
         let gone = self.real.take_gone(most, is_gone);
         let any = !gone.is_empty();
         for real in gone {
-            self.let_go(real.buf.memory(), HeldBy::Descriptor(real.pid));
+            self.drop_holder(real.buf.memory(), HeldBy::Descriptor(real.pid));
             self.forget(memory, real.file, real.buf.id());
             memory.put_dmabuf(real.buf);
         }
@@ -188,7 +188,7 @@ impl Shares {
     /// Counts a mapping of a queue's buffer. Returns the tag under which its end is reported.
     pub(super) fn map(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         id: MemoryId,
         pid: u32,
     ) -> Result<Tag, Errno> {
@@ -202,7 +202,7 @@ impl Shares {
     /// Installs a descriptor for a dma-buf in a program. Returns `buf` on failure.
     pub(super) fn install(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         buf: BufRef,
         caller: &dyn Caller,
         cloexec: bool,
@@ -229,7 +229,7 @@ impl Shares {
     /// Installs a descriptor of a file that shows a dma-buf.
     pub(super) fn install_as(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         (buf, len_bytes): (BufRef, u64),
         Shown { fd, file, kind }: Shown,
         caller: &dyn Caller,
@@ -280,7 +280,7 @@ impl Shares {
     /// `mmap`; differs: depends on the memory's place at this moment.
     pub(super) fn mapped(
         &mut self,
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         file: FdIdentity,
         pid: u32,
     ) -> Result<(), Errno> {
@@ -309,7 +309,7 @@ impl Shares {
     }
 
     /// Releases an exported descriptor. The last one ends the program's mappings.
-    fn forget(&mut self, memory: &mut Memory, file: FdIdentity, id: BufId) {
+    fn forget(&mut self, memory: &mut WorldMemory, file: FdIdentity, id: BufId) {
         let Some(export) = self.exports.get_mut(&file) else {
             return;
         };
@@ -325,21 +325,21 @@ impl Shares {
                 return;
             };
             for pid in mapped_by {
-                self.let_go(vma.memory(), HeldBy::Mapping(pid));
+                self.drop_holder(vma.memory(), HeldBy::Mapping(pid));
             }
             memory.vma_close(vma);
         }
     }
 
     /// Releases the mapping or descriptor with this tag.
-    pub(super) fn gone(&mut self, memory: &mut Memory, tag: Tag) {
+    pub(super) fn tag_ended(&mut self, memory: &mut WorldMemory, tag: Tag) {
         match self.given.remove(&tag) {
             Some(Given::Mapping(vma, pid)) => {
-                self.let_go(vma.memory(), HeldBy::Mapping(pid));
+                self.drop_holder(vma.memory(), HeldBy::Mapping(pid));
                 memory.vma_close(vma);
             }
             Some(Given::Export { file, buf, pid }) => {
-                self.let_go(buf.memory(), HeldBy::Descriptor(pid));
+                self.drop_holder(buf.memory(), HeldBy::Descriptor(pid));
                 self.forget(memory, file, buf.id());
                 memory.put_dmabuf(buf);
             }
@@ -352,7 +352,7 @@ impl Shares {
         *of.entry(by).or_default() += 1;
     }
 
-    fn let_go(&mut self, memory: MemoryId, by: HeldBy) {
+    fn drop_holder(&mut self, memory: MemoryId, by: HeldBy) {
         let Some(of) = self.holders.get_mut(&memory) else {
             return;
         };
@@ -398,7 +398,7 @@ impl Shares {
     }
 
     /// Returns the files that show a memory to programs, if programs have descriptors of it.
-    pub(super) fn files_of(&self, memory: &Memory, id: MemoryId) -> Vec<FdIdentity> {
+    pub(super) fn files_of(&self, memory: &WorldMemory, id: MemoryId) -> Vec<FdIdentity> {
         let is_of = |buf: &BufId| memory.buf(*buf).is_some_and(|info| info.memory == id);
         let exports = self.exports.iter();
         let of = exports.filter(|(_, export)| export.bufs.iter().any(is_of));
@@ -425,7 +425,7 @@ impl Shares {
 }
 
 /// Returns whether a dma-buf is in protected memory.
-fn is_protected(memory: &Memory, buf: BufId) -> bool {
+fn is_protected(memory: &WorldMemory, buf: BufId) -> bool {
     let Some(info) = memory.buf(buf) else {
         return false;
     };
@@ -438,7 +438,7 @@ fn is_protected(memory: &Memory, buf: BufId) -> bool {
 /// Opens a dma-buf's memory with the requested access mode. Returns the descriptor and its
 /// identity.
 fn file_of(
-    memory: &mut Memory,
+    memory: &mut WorldMemory,
     buf: &BufRef,
     access: ExportAccess,
 ) -> Result<(OwnedFd, FdIdentity, u64), Errno> {

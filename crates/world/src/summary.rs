@@ -1,6 +1,6 @@
 //! Collects what devices and memory did, for the report.
 
-use crate::memory::{Memory, Missed};
+use crate::memory::{Missed, WorldMemory};
 use crate::node::Node;
 use vb3_devices::spec::Allocator;
 use vb3_dma::DmaOps as _;
@@ -32,7 +32,7 @@ pub(super) const fn queue_name(flow: Flow, planarity: Planarity) -> &'static str
 
 /// Returns a device's entry. The machine counts memory operations per device, so those of a device
 /// with two queues are listed with the first.
-pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
+pub(super) fn device(node: &Node, memory: &WorldMemory) -> DeviceReport {
     let planes = memory.counters(node.dma);
     let mapper = memory.ops().counters(node.dma);
     let queue = |flow| {
@@ -91,7 +91,7 @@ pub(super) fn device(node: &Node, memory: &Memory) -> DeviceReport {
 }
 
 /// Returns the entry of the machine's memory.
-pub(super) fn memory(memory: &Memory, peak_bytes: u64) -> MemoryReport {
+pub(super) fn memory(memory: &WorldMemory, peak_bytes: u64) -> MemoryReport {
     let machine = memory.ops().platform();
     MemoryReport {
         peak_bytes,
@@ -100,7 +100,7 @@ pub(super) fn memory(memory: &Memory, peak_bytes: u64) -> MemoryReport {
 }
 
 /// Returns all queues of a node's files.
-pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)> {
+pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<WorldMemory>)> {
     let flows = node.video.role().flows();
     node.video.contexts().flat_map(move |context| {
         let queue = |&flow| Some((flow, context.queue(flow)?));
@@ -109,7 +109,7 @@ pub(super) fn queues(node: &Node) -> impl Iterator<Item = (Flow, &Queue<Memory>)
 }
 
 /// Returns what programs hold now.
-pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
+pub(super) fn held(memory: &WorldMemory, nodes: &[Node], files: usize) -> Held {
     let page = memory.ops().page_size();
     let machine = memory.ops().platform().held();
     let mapper = memory.ops().live();
@@ -133,14 +133,14 @@ pub(super) fn held(memory: &Memory, nodes: &[Node], files: usize) -> Held {
 
 /// The plane that a memory belongs to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct PlaneName {
     pub(super) device: String,
     pub(super) queue: &'static str,
     pub(super) buffer: u32,
     pub(super) plane: u32,
 }
 
-impl Place {
+impl PlaneName {
     /// Makes the report's entry of an early access, without the accessing process.
     pub(super) fn early(self) -> EarlyAccess {
         EarlyAccess {
@@ -156,15 +156,15 @@ impl Place {
 /// Finds the plane of a device that imports a memory.
 pub(super) fn import_place(
     nodes: &[Node],
-    memory: &Memory,
+    memory: &WorldMemory,
     id: MemoryId,
     dma: vb3_machine::Device,
-) -> Option<Place> {
+) -> Option<PlaneName> {
     let node = nodes.iter().find(|node| node.dma == dma)?;
     let is_it = |plane: &vb3_plane::Plane<_>| memory.memory_of(plane) == Some(id);
     let (flow, (buffer, plane)) =
         queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(is_it)?)))?;
-    Some(Place {
+    Some(PlaneName {
         device: node.path.display().to_string(),
         queue: queue_name(flow, node.video.planarity()),
         buffer,
@@ -173,25 +173,25 @@ pub(super) fn import_place(
 }
 
 /// Finds the plane whose memory has this number.
-pub(super) fn place(nodes: &[Node], memory: u64) -> Option<Place> {
+pub(super) fn place(nodes: &[Node], memory: u64) -> Option<PlaneName> {
     place_of(nodes, |plane| {
         plane.memory().is_some_and(|id| id.get() == memory)
     })
 }
 
 /// Finds the plane that uses a program's pinned range.
-pub(super) fn user_place(nodes: &[Node], id: UserId) -> Option<Place> {
+pub(super) fn user_place(nodes: &[Node], id: UserId) -> Option<PlaneName> {
     place_of(nodes, |plane| plane.user() == Some(id))
 }
 
 fn place_of(
     nodes: &[Node],
     is_it: impl Fn(&vb3_plane::Plane<vb3_machine::Device>) -> bool,
-) -> Option<Place> {
+) -> Option<PlaneName> {
     nodes.iter().find_map(|node| {
         let (flow, (buffer, plane)) =
             queues(node).find_map(|(flow, queue)| Some((flow, queue.find_plane(&is_it)?)))?;
-        Some(Place {
+        Some(PlaneName {
             device: node.path.display().to_string(),
             queue: queue_name(flow, node.video.planarity()),
             buffer,
@@ -201,7 +201,7 @@ fn place_of(
 }
 
 /// Makes the report's entry of a missed sync.
-pub(super) fn missing(place: Place, missed: Missed) -> MissingSync {
+pub(super) fn missing(place: PlaneName, missed: Missed) -> MissingSync {
     MissingSync {
         device: place.device,
         queue: place.queue.to_owned(),

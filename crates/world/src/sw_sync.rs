@@ -4,11 +4,11 @@
 //! number instead of the process's name; `SW_SYNC_GET_DEADLINE` returns no deadline.
 
 use crate::World;
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use vb3_dmabuf::fence::{Outcome as Ending, Owner, Timeline};
-use vb3_host::{Caller, Errno, FileId, Node, NodeId, NodeKind, Outcome};
+use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
+use vb3_host::{CallOutcome, Caller, Errno, FileId, Node, NodeId, NodeKind};
 
 /// One above the id of `/dev/udmabuf`.
 const ID: NodeId = NodeId((1 << 18) + 1);
@@ -48,7 +48,7 @@ impl Timelines {
         &mut self,
         node: NodeId,
         file: FileId,
-        memory: &mut Memory,
+        memory: &mut WorldMemory,
         caller: &dyn Caller,
     ) -> bool {
         if node != ID {
@@ -61,11 +61,11 @@ impl Timelines {
     }
 
     /// Closes a timeline, which fails its pending fences. Returns whether the file was a timeline.
-    pub(super) fn release(&mut self, file: FileId, memory: &mut Memory) -> bool {
+    pub(super) fn release(&mut self, file: FileId, memory: &mut WorldMemory) -> bool {
         let Some(open) = self.open.remove(&file) else {
             return false;
         };
-        let ending = Ending::Failed(Errno::ENOENT.0);
+        let ending = FenceOutcome::Failed(Errno::ENOENT.0);
         memory.with_fences(|fences, now_ns| fences.close(open.timeline, ending, now_ns));
         true
     }
@@ -95,7 +95,7 @@ impl World {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         self.set_now();
         let done = match request {
             CREATE_FENCE => self.create_fence(file, arg, caller),
@@ -103,7 +103,7 @@ impl World {
             GET_DEADLINE => Err(Errno::ENOENT),
             _ => Err(Errno::ENOTTY),
         };
-        self.look_around();
+        self.after_call();
         done.into()
     }
 
@@ -135,7 +135,7 @@ impl World {
             // CAST: values have 32 bits and wrap around.
             let to = (timeline.value() as u32).wrapping_add(step);
             self.memory.with_fences(|fences, now_ns| {
-                fences.advance(timeline, to.into(), Ending::Done, now_ns);
+                fences.advance(timeline, to.into(), FenceOutcome::Done, now_ns);
             });
         }
         Ok(())

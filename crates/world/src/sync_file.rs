@@ -6,13 +6,11 @@
 //! effect.
 
 use crate::World;
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use std::collections::{BTreeMap, HashMap};
 use vb3_dmabuf::BufId;
-use vb3_dmabuf::fence::{
-    EarlyAccess, FenceInfo, Outcome as Ending, Owner, Status, SyncFile, Usage,
-};
-use vb3_host::{Caller, Errno, FdIdentity, FileId, Outcome};
+use vb3_dmabuf::fence::{EarlyAccess, FenceInfo, FenceOutcome, Owner, Status, SyncFile, Usage};
+use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, FileId};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 pub(super) const EXPORT_SYNC_FILE: u32 = 0xc008_6202;
@@ -70,7 +68,7 @@ impl SyncFiles {
     }
 
     /// Takes the files that have ended since the last call.
-    pub(super) fn take_ended(&mut self, memory: &Memory) -> Vec<FileId> {
+    pub(super) fn take_ended(&mut self, memory: &WorldMemory) -> Vec<FileId> {
         let mut ended = Vec::new();
         for (id, open) in &mut self.open {
             if open.pending && status(memory, &open.file) != Status::Pending {
@@ -83,7 +81,7 @@ impl SyncFiles {
 }
 
 /// Returns a sync file's status.
-fn status(memory: &Memory, file: &SyncFile) -> Status {
+fn status(memory: &WorldMemory, file: &SyncFile) -> Status {
     memory.with_fences(|fences, _| fences.sync_file_status(file))
 }
 
@@ -156,7 +154,7 @@ impl World {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         self.set_now();
         let done = match request {
             SYNC_IOC_MERGE => self.merge_sync_files(file, arg, caller),
@@ -397,11 +395,11 @@ const fn status_of(status: Status) -> i32 {
     match status {
         Status::Pending => 0,
         Status::Ended {
-            outcome: Ending::Done,
+            outcome: FenceOutcome::Done,
             ..
         } => 1,
         Status::Ended {
-            outcome: Ending::Failed(errno),
+            outcome: FenceOutcome::Failed(errno),
             ..
         } => -errno,
     }

@@ -26,8 +26,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use vb3_host::{
-    Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId, Outcome, ProcessMemory,
-    Tag,
+    Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, NodeId,
+    ProcessMemory, Tag,
 };
 use vb3_machine::Profile;
 use vb3_machine::profile::{BUILTINS, PAGE_SIZE};
@@ -178,9 +178,9 @@ impl Bench {
         self.program.call.set(self.program.call.get() + 1);
         let addr = arg.0.as_mut_ptr() as u64;
         match self.world.ioctl(file, request, addr, true, &self.program) {
-            Outcome::Done(value) => Ok(value),
-            Outcome::Fail(e) => Err(e.0),
-            Outcome::Wait | Outcome::Part(_) => panic!("is not over"),
+            CallOutcome::Done(value) => Ok(value),
+            CallOutcome::Fail(e) => Err(e.0),
+            CallOutcome::Wait | CallOutcome::Part(_) => panic!("is not over"),
         }
     }
 
@@ -286,7 +286,7 @@ impl Bench {
 
     fn close_all(&mut self, files: &[FileId]) {
         for (_, tag) in self.program.given.take() {
-            self.world.gone(tag);
+            self.world.tag_ended(tag);
         }
         for file in files {
             self.world.release(*file);
@@ -342,7 +342,7 @@ fn pass_frames(mut bench: Bench, frames: u32) -> (Bench, vb3_report::Report) {
 }
 
 #[test]
-fn frames_go_from_camera_to_display_without_a_copy_on_every_machine() {
+fn camera_to_display_copies_nothing_on_any_machine() {
     for (machine, _) in BUILTINS {
         let (mut bench, report) = camera_to_display(machine, 12);
         let [camera, display] = &report.devices[..] else {
@@ -548,7 +548,7 @@ fn story(machine: &str, pace: &str, seed: u64) -> (String, vb3_report::Report) {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_events_at_the_same_times() {
+fn same_seed_gives_same_events_and_times() {
     for (machine, _) in BUILTINS {
         for pace in ["free", "real"] {
             let first = story(machine, pace, 1);
@@ -563,7 +563,7 @@ fn the_same_seed_gives_the_same_events_at_the_same_times() {
 }
 
 #[test]
-fn an_export_whose_number_cannot_be_told_gives_nothing_away() {
+fn failed_export_write_back_leaks_nothing() {
     for (machine, _) in BUILTINS {
         let mut bench = Bench::new(machine, &["camera=pattern,pace=free"]);
         let camera = bench.open(0);
@@ -596,7 +596,7 @@ fn refusals(bench: &mut Bench) -> Vec<(String, String, String, u64, u64)> {
 }
 
 #[test]
-fn a_device_with_few_address_bits_gets_memory_it_reaches_or_the_reason() {
+fn low_mask_device_gets_reachable_memory_or_reason() {
     const REACH: u64 = (1 << 24) - 1;
     let near = "camera=pattern,pace=free,mask=24";
     for machine in ["soc-cma", "vm-bounce", "soc-iommu"] {
@@ -653,7 +653,7 @@ fn a_device_with_few_address_bits_gets_memory_it_reaches_or_the_reason() {
 }
 
 #[test]
-fn a_buffer_beyond_a_devices_reach_is_refused_with_the_reason() {
+fn unreachable_buffer_is_refused_with_reason() {
     const REACH: u64 = (1 << 24) - 1;
     let mut bench = Bench::new(
         "soc-cma",
@@ -685,7 +685,7 @@ fn a_buffer_beyond_a_devices_reach_is_refused_with_the_reason() {
 }
 
 #[test]
-fn fewer_buffers_than_asked_for_are_told_with_the_reason() {
+fn fewer_buffers_are_noted_with_reason() {
     let mut bench = Bench::new("soc-cma", &["camera=pattern,size=4096x2304,format=RGB24"]);
     let camera = bench.open(0);
     let frame = 4096 * 2304 * 3;

@@ -131,6 +131,6 @@ impl World {
         }
         self.plug_on_time(now);
         self.serve_control();
-        self.look_around();
+        self.after_call();
     }
 }

@@ -42,7 +42,7 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn all_have_their_turn_and_no_more_than_some_at_a_time() {
+    fn all_get_a_turn_within_the_limit() {
         let mut turns = Turns::new();
         (0..10).for_each(|n| turns.push(n));
         let looks = Cell::new(0);

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use vb3_host::{Caller, Errno, FdIdentity, FileId, Node, NodeId, NodeKind, Outcome};
+use vb3_host::{CallOutcome, Caller, Errno, FdIdentity, FileId, Node, NodeId, NodeKind};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Foreign, Udmabuf};
 use vb3_plane::MemOps as _;
@@ -154,17 +154,22 @@ fn memfd_of(caller: &dyn Caller, number: i32) -> Result<(OwnedFd, u64), Errno> {
 
 impl World {
     /// Answers a call on a file of `/dev/udmabuf`.
-    pub(super) fn udmabuf_ioctl(&mut self, request: u32, arg: u64, caller: &dyn Caller) -> Outcome {
+    pub(super) fn udmabuf_ioctl(
+        &mut self,
+        request: u32,
+        arg: u64,
+        caller: &dyn Caller,
+    ) -> CallOutcome {
         self.set_now();
         let done = match request {
             UDMABUF_CREATE => self.create_udmabuf(arg, caller),
             UDMABUF_CREATE_LIST => self.create_udmabuf_of_list(arg, caller),
             _ => Err(Errno::ENOTTY),
         };
-        self.look_around();
+        self.after_call();
         match done {
-            Ok(number) => Outcome::Done(number.into()),
-            Err(e) => Outcome::Fail(e),
+            Ok(number) => CallOutcome::Done(number.into()),
+            Err(e) => CallOutcome::Fail(e),
         }
     }
 

@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Returns the plane that a process's pages belong to.
-    pub(super) fn user_place(&self, id: UserId) -> summary::Place {
+    pub(super) fn user_place(&self, id: UserId) -> summary::PlaneName {
         summary::user_place(&self.nodes, id).unwrap_or_default()
     }
 }

@@ -1,13 +1,13 @@
 //! Watches a device's frames.
 
-use crate::memory::Memory;
+use crate::memory::WorldMemory;
 use vb3_devices::Device;
 use vb3_plane::Cookie;
 use vb3_queue::Memory as MemoryModel;
 use vb3_v4l2::{Flow, FlowProgress, VideoDevice};
 
 /// A device of a run.
-pub(super) type Video = VideoDevice<Memory, Device<Cookie>>;
+pub(super) type Video = VideoDevice<WorldMemory, Device<Cookie>>;
 
 /// Records when a device completes frames.
 #[derive(Clone, Copy, Debug, Default)]

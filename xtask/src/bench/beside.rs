@@ -10,7 +10,7 @@ use std::process::Command;
 const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
 
 /// How another device moves frames.
-struct Way {
+struct Workload {
     says: &'static str,
     /// SPEC of the device, without the size.
     device: &'static str,
@@ -20,33 +20,33 @@ struct Way {
 
 const CAMERA: &str = "camera=pattern,format=NV12,fps=30";
 
-const WAYS: [Way; 6] = [
-    Way {
+const WORKLOADS: [Workload; 6] = [
+    Workload {
         says: "nothing",
         device: CAMERA,
         command: "true",
     },
-    Way {
+    Workload {
         says: "camera, mapped buffers",
         device: CAMERA,
         command: "v4l2-ctl -d /dev/video0 --stream-mmap=4 --stream-poll --stream-count=100",
     },
-    Way {
+    Workload {
         says: "camera, user pointers",
         device: CAMERA,
         command: "v4l2-ctl -d /dev/video0 --stream-user=4 --stream-poll --stream-count=100",
     },
-    Way {
+    Workload {
         says: "camera, read()",
         device: CAMERA,
         command: "dd if=/dev/video0 of=/dev/null iflag=fullblock count=100 bs=$BYTES",
     },
-    Way {
+    Workload {
         says: "display",
         device: "display,format=NV12,fps=30",
         command: "v4l2-ctl -d /dev/video0 --stream-out-mmap=4 --stream-count=100",
     },
-    Way {
+    Workload {
         says: "converter",
         device: "convert,format=NV12",
         command: "v4l2-ctl -d /dev/video0 -x width=$WIDTH,height=$HEIGHT,pixelformat=NV12 \
@@ -68,8 +68,8 @@ pub(super) fn run(machine: &str) -> Result<()> {
     let client = build_client("beside")?;
     let mut rows = Vec::new();
     for size in SIZES {
-        for way in &WAYS {
-            rows.push(measure((&vb3, &client), machine, size, way)?);
+        for workload in &WORKLOADS {
+            rows.push(measure((&vb3, &client), machine, size, workload)?);
         }
     }
     let head = [
@@ -89,17 +89,17 @@ fn measure(
     (vb3, client): (&Path, &Path),
     machine: &str,
     (width, height): (u32, u32),
-    way: &Way,
+    workload: &Workload,
 ) -> Result<Vec<String>> {
     let size = format!("{width}x{height}");
     let script = format!(
         "({}) >/dev/null 2>&1 & {} /dev/video1 {SECONDS}; wait",
-        way.command,
+        workload.command,
         client.display()
     );
     let mut run = Command::new(vb3);
     run.args(["run", "--machine", machine, "--device"])
-        .arg(format!("{},size={size}", way.device))
+        .arg(format!("{},size={size}", workload.device))
         .args(["--device", "camera=pattern", "--", "sh", "-c", &script])
         .env("BYTES", (width * height * 3 / 2).to_string())
         .env("WIDTH", width.to_string())
@@ -113,7 +113,7 @@ fn measure(
     };
     Ok(vec![
         size,
-        way.says.to_owned(),
+        workload.says.to_owned(),
         value("calls")?.to_string(),
         time(value("p50_ns")?),
         time(value("p99_ns")?),

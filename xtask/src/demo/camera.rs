@@ -47,7 +47,7 @@ fn examine(run: &Run, report: &Value, clip: &Clip) -> Result<Shown> {
     let mut y4m = Y4m::open(&run.recorded)?;
     let mut frame = Frame::default();
     let mut shots = Vec::new();
-    let mut place = Place::default();
+    let mut place = ClipPosition::default();
     let mut count = 0_u32;
     let mut wrong = 0_u32;
     while y4m.next(&mut frame)? {
@@ -77,12 +77,12 @@ fn examine(run: &Run, report: &Value, clip: &Clip) -> Result<Shown> {
 
 /// Position of the display in the clip, which restarts at its end.
 #[derive(Default)]
-struct Place {
+struct ClipPosition {
     next: usize,
     skipped: usize,
 }
 
-impl Place {
+impl ClipPosition {
     /// Finds a frame at the present place or a little further on.
     fn advance(&mut self, digests: &[u64], digest: u64) -> bool {
         /// Most frames that may be missing in one place.
@@ -106,13 +106,13 @@ mod tests {
     #[test]
     fn place_allows_gaps_and_restart_but_no_step_back() {
         let clip = [1, 2, 3, 4];
-        let mut place = Place::default();
+        let mut place = ClipPosition::default();
         assert!(place.advance(&clip, 1) && place.advance(&clip, 3) && place.advance(&clip, 4));
         assert_eq!(place.skipped, 1);
         assert!(place.advance(&clip, 1));
         assert!(!place.advance(&clip, 9));
         let long: Vec<u64> = (0..200).collect();
-        let mut place = Place {
+        let mut place = ClipPosition {
             next: 100,
             skipped: 0,
         };

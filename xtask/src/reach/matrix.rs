@@ -132,7 +132,7 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
                 .collect::<Vec<_>>(),
         );
     };
-    let here: Vec<Place> = places().into_iter().filter(|p| wanted(&p.name)).collect();
+    let here: Vec<Environment> = places().into_iter().filter(|p| wanted(&p.name)).collect();
     if !here.is_empty() {
         let vb3 = sh::release_vb3()?;
         let bin = vb3.parent().context("vb3 lies in a directory")?;
@@ -184,7 +184,7 @@ pub(super) struct Found {
 }
 
 /// Where programs run.
-struct Place {
+struct Environment {
     name: String,
     /// Programs that it needs installed.
     needs: &'static str,
@@ -193,8 +193,8 @@ struct Place {
     complete: bool,
 }
 
-fn places() -> Vec<Place> {
-    let containers = CONTAINERS.iter().map(|&(name, needs, script)| Place {
+fn places() -> Vec<Environment> {
+    let containers = CONTAINERS.iter().map(|&(name, needs, script)| Environment {
         name: name.to_owned(),
         needs,
         script: script
@@ -203,7 +203,7 @@ fn places() -> Vec<Place> {
             .replace("$ROOT ", &format!("{ROOT} ")),
         complete: true,
     });
-    let profiles = profile::ALL.iter().map(|profile| Place {
+    let profiles = profile::ALL.iter().map(|profile| Environment {
         name: format!("profile {}", profile.name),
         needs: "sh",
         script: format!("exec \"$XTASK\" confine {} \"$@\"", profile.name),
@@ -212,7 +212,7 @@ fn places() -> Vec<Place> {
     containers.chain(profiles).collect()
 }
 
-impl Place {
+impl Environment {
     fn is_here(&self) -> Result<()> {
         let dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
         let is_missing = |name: &&str| !dirs.iter().any(|dir| Path::new(dir).join(name).is_file());

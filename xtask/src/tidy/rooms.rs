@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn rooms_import_downwards_and_by_the_front_door() {
-        let good = "use crate::kernel::{lock, raw};\nuse crate::memory::copies::Way;\n";
+        let good = "use crate::kernel::{lock, raw};\nuse crate::memory::copies::CopyMethod;\n";
         assert_eq!(faults_of("memory/pins.rs", good), Vec::<String>::new());
         let [up] = &faults_of("memory/pins.rs", "use crate::service::Call;\n")[..] else {
             panic!("one fault");

@@ -33,7 +33,7 @@ impl Cell {
 
 /// What became of a cell.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct CellOutcome {
     pub(crate) cell: Cell,
     /// Checks passed and made, for each module.
     pub(crate) c: report::Score,
@@ -62,7 +62,7 @@ fn room(args: &Args) -> usize {
 }
 
 /// Runs all cells, `args.jobs` at a time where memory allows, and says how far it is.
-pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
+pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<CellOutcome> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -84,7 +84,7 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
         }
     });
     let mut done = done.into_inner().unwrap_or_default();
-    let place = |outcome: &Outcome| {
+    let place = |outcome: &CellOutcome| {
         let name = outcome.cell.name();
         cells.iter().position(|cell| cell.name() == name)
     };
@@ -93,7 +93,7 @@ pub(crate) fn run(lab: &Lab, cells: &[Cell], args: &Args) -> Vec<Outcome> {
 }
 
 /// Boots a machine with faults a second time. The files of the first boot are kept.
-fn again(lab: &Lab, cell: &Cell, args: &Args, first: Vec<String>) -> Outcome {
+fn again(lab: &Lab, cell: &Cell, args: &Args, first: Vec<String>) -> CellOutcome {
     let name = cell.name();
     let (dir, kept) = (
         results().join(&name),
@@ -107,13 +107,13 @@ fn again(lab: &Lab, cell: &Cell, args: &Args, first: Vec<String>) -> Outcome {
         first.join("; "),
         kept.display()
     );
-    Outcome {
+    CellOutcome {
         first,
         ..one(lab, cell, args)
     }
 }
 
-fn line(outcome: &Outcome) -> String {
+fn line(outcome: &CellOutcome) -> String {
     let verdict = match outcome.faults.len() {
         0 => "in order".to_owned(),
         n => format!("{n} faults"),
@@ -128,9 +128,9 @@ fn line(outcome: &Outcome) -> String {
     )
 }
 
-fn one(lab: &Lab, cell: &Cell, args: &Args) -> Outcome {
+fn one(lab: &Lab, cell: &Cell, args: &Args) -> CellOutcome {
     let start = Instant::now();
-    let mut outcome = Outcome {
+    let mut outcome = CellOutcome {
         cell: cell.clone(),
         c: report::Score::default(),
         rust: report::Score::default(),
@@ -147,7 +147,7 @@ fn one(lab: &Lab, cell: &Cell, args: &Args) -> Outcome {
     outcome
 }
 
-fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut Outcome) -> Result<()> {
+fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut CellOutcome) -> Result<()> {
     let steps = heard.steps;
     outcome.cpu = heard.cpu;
     let to = results().join(format!("{}.json", cell.name()));
@@ -190,7 +190,7 @@ fn judge(cell: &Cell, args: &Args, heard: boot::Heard, outcome: &mut Outcome) ->
 }
 
 /// Everything in a table: scenario by kernel and IOMMU, checks passed of checks made.
-pub(crate) fn table(outcomes: &[Outcome]) -> String {
+pub(crate) fn table(outcomes: &[CellOutcome]) -> String {
     let mut text = format!(
         "{:<14} {:<22} {:<7} {:>11} {:>11}  {:<8} {:>6} {:>6}\n",
         "scenario", "kernel", "IOMMU", "C", "Rust", "", "s", "CPU s"

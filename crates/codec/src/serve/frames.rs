@@ -89,7 +89,7 @@ fn key(loan: &Loan) -> Vec<(u64, usize)> {
 
 /// Memory that the library holds for one picture.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldFrame {
     id: u64,
     windows: Rc<Windows>,
     /// For each plane, the number of its memory.
@@ -103,7 +103,7 @@ pub(super) struct Held {
 /// All picture memory that the library holds.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    held: Vec<Held>,
+    held: Vec<HeldFrame>,
     /// Mappings of buffers, for reuse.
     mapped: Vec<Rc<Windows>>,
     last: u64,
@@ -154,7 +154,7 @@ impl Frames {
                 room: window.room(),
             });
         }
-        self.held.push(Held {
+        self.held.push(HeldFrame {
             id: self.last,
             windows,
             memory: loan.planes.iter().map(|plane| plane.number).collect(),
@@ -269,7 +269,7 @@ impl Frames {
     }
 }
 
-impl Held {
+impl HeldFrame {
     fn detach(&mut self, mapped: &mut Vec<Rc<Windows>>) -> Result<(), Stop> {
         if !std::mem::take(&mut self.is_shared) {
             return Ok(());

@@ -5,7 +5,7 @@ use super::Player;
 use crate::mode::Mode;
 use crate::scaler::{Plan, Scaled, Scaler};
 use crate::streaming::{Stamp, Stream};
-use crate::surface::{Trouble, Way};
+use crate::surface::{PictureCursor, Trouble};
 use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress};
 
@@ -23,7 +23,7 @@ enum Stage {
     /// The JPEG encoder copies the source's picture. The number counts the samples copied so far.
     Filling(usize),
     /// The source's picture is written to the buffer.
-    Writing(Way),
+    Writing(PictureCursor),
     /// The scaler copies the source's picture. The number counts the bytes copied so far.
     TakingIn(Plan, usize),
     /// A thread scales it.
@@ -60,18 +60,18 @@ impl<C> Player<C> {
                     }
                 }
             }
-            _ => Stage::Writing(Way::default()),
+            _ => Stage::Writing(PictureCursor::default()),
         };
         self.moving = Some(Moving {
             stamp,
             token,
             stage,
         });
-        self.go_on(stream, bus, progress);
+        self.resume(stream, bus, progress);
     }
 
     /// Moves the next piece within this tick's limit, and returns the buffer once it has its frame.
-    pub(super) fn go_on(
+    pub(super) fn resume(
         &mut self,
         stream: &mut Stream<Mode, C>,
         bus: &mut dyn Bus<C>,
@@ -136,9 +136,9 @@ impl<C> Player<C> {
         match &mut moving.stage {
             // Does not write to a buffer: see `fill_on`.
             Stage::Filling(_) => Ok(None),
-            Stage::Writing(way) => {
-                let going = (way, &mut stream.left);
-                match mode.write_on(frame()?, token, going, bus)? {
+            Stage::Writing(cursor) => {
+                let going = (cursor, &mut stream.left);
+                match mode.resume_write(frame()?, token, going, bus)? {
                     true => mode.payloads().map(Some),
                     false => Ok(None),
                 }

@@ -13,8 +13,8 @@ use vb3_v4l2::{
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 
-fn place() -> Place {
-    Place {
+fn place() -> HostSettings {
+    HostSettings {
         bus_info: "platform:vb3-000".into(),
         userptr: false,
         codecs: vb3_codec::Launch::in_thread().into(),
@@ -75,7 +75,7 @@ fn frames_come_at_their_times_with_their_numbers() {
 }
 
 #[test]
-fn frames_without_a_buffer_are_dropped_and_leave_a_gap() {
+fn frames_without_buffer_leave_a_gap() {
     let mut bench = bench("", 2);
     bench.queue(0);
     bench.start();
@@ -101,7 +101,7 @@ fn frames_without_a_buffer_are_dropped_and_leave_a_gap() {
 
 /// 600 frames at 100 a second take 6 seconds, however late the ticks.
 #[test]
-fn a_late_tick_delivers_the_newest_frame_and_drops_those_before() {
+fn late_tick_delivers_only_the_newest_frame() {
     let mut bench = bench("", 3);
     (0..3).for_each(|index| bench.queue(index));
     bench.start();
@@ -275,7 +275,7 @@ fn nv12_lies_in_one_plane_and_nv12m_in_two() {
 }
 
 #[test]
-fn a_bus_fault_is_an_error_buffer_and_the_camera_goes_on() {
+fn camera_continues_after_bus_fault() {
     let mut bench = bench("", 2);
     (0..2).for_each(|index| bench.queue(index));
     bench.memory.unmapped.push(1);
@@ -293,7 +293,7 @@ fn a_bus_fault_is_an_error_buffer_and_the_camera_goes_on() {
 }
 
 #[test]
-fn stopping_leaves_no_access_and_starting_again_begins_at_zero() {
+fn stop_ends_accesses_and_restart_counts_from_zero() {
     let mut bench = bench("", 2);
     (0..2).for_each(|index| bench.queue(index));
     bench.start();

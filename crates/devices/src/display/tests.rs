@@ -18,7 +18,7 @@ fn display(spec: &str) -> Display<u32> {
 
 /// A display that nothing observes.
 fn unwatched(spec: &str) -> Display<u32> {
-    let place = Place {
+    let place = HostSettings {
         bus_info: "platform:vb3-001".into(),
         userptr: true,
         codecs: vb3_codec::Launch::in_thread().into(),
@@ -139,7 +139,7 @@ fn show_101(bench: &mut Bench<Display<u32>>) {
 }
 
 #[test]
-fn without_a_new_picture_the_last_is_repeated_and_not_recorded() {
+fn repeated_picture_is_not_recorded() {
     let mut bench = bench("", 2);
     queue_picture(&mut bench, 0, 1);
     bench.start();

@@ -16,10 +16,10 @@ pub(crate) use vimc::VIMC;
 
 use crate::Failure;
 use crate::picture::Size;
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
-use crate::surface::{EBUSY, EINVAL, Surface, Trouble, Way};
+use crate::surface::{EBUSY, EINVAL, PictureCursor, Surface, Trouble};
 use scene::Scene;
 use sensor::Setting;
 use vb3_queue::{Active, DoneState, DriverError};
@@ -187,7 +187,7 @@ struct Work<C> {
     stamp: Stamp,
     /// Lines that are rendered.
     lines: u32,
-    way: Way,
+    cursor: PictureCursor,
 }
 
 /// An entity with a node. A video node fills buffers.
@@ -210,7 +210,7 @@ impl<C> GraphNode<C> {
     ///
     /// # Errors
     /// Fails for a SPEC of another kind, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (graph, index) = spec.graph().ok_or_else(|| spec.no_such_format())?;
         let entity = graph.entity(index).ok_or_else(|| spec.no_such_format())?;
         let topology = graph.topology();
@@ -254,7 +254,7 @@ impl<C> GraphNode<C> {
 
 impl<C> Entity<C> {
     /// Continues with a frame. Returns the result for its buffer once all of it is moved.
-    fn go_on(
+    fn resume(
         &mut self,
         stream: &mut Stream<Video, C>,
         bus: &mut dyn Bus<C>,
@@ -270,9 +270,9 @@ impl<C> Entity<C> {
             stream.left = 0;
             return None;
         }
-        let going = (&mut work.way, &mut stream.left);
+        let going = (&mut work.cursor, &mut stream.left);
         let picture = &self.picture;
-        let moved = Surface(&format).write_on(&work.token, going, bus, |_| picture);
+        let moved = Surface(&format).resume_write(&work.token, going, bus, |_| picture);
         match moved {
             Ok(false) => None,
             Ok(true) => Some(Ok(())),
@@ -352,7 +352,7 @@ impl<C> Engine<C> for Entity<C> {
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) {
-        let Some(moved) = self.go_on(stream, bus) else {
+        let Some(moved) = self.resume(stream, bus) else {
             return;
         };
         let payloads = Surface(&stream.formats.format).payloads().ok();
@@ -402,7 +402,7 @@ impl<C> Engine<C> for Entity<C> {
             token,
             stamp,
             lines: 0,
-            way: Way::default(),
+            cursor: PictureCursor::default(),
         });
         false
     }

@@ -378,7 +378,7 @@ fn the_scaler_takes_the_nearest_pixel_of_its_crop() {
 }
 
 #[test]
-fn every_pixel_format_stores_the_codes_that_sensors_have() {
+fn every_sensor_code_has_a_pixel_format() {
     let sensor = &VIMC.entities[SENSOR_A].pads[0];
     assert_eq!(formats(&VIMC).len(), 23);
     for code in sensor.codes {

@@ -228,7 +228,7 @@ impl Shared {
 
     /// Releases frames that all readers have got and that have a newer one after them, and buffers that
     /// readers have finished with.
-    fn settle(&mut self) {
+    fn release_delivered(&mut self) {
         let next = self.readers.values().min().copied().unwrap_or(u64::MAX);
         while self.frames.len() > 1 && self.frames.front().is_some_and(|f| f.number < next) {
             self.remove(0, DoneState::Done);
@@ -244,7 +244,7 @@ impl Shared {
 
     /// Takes the buffers to return to the writer now, with their states.
     pub(super) fn take_back(&mut self) -> Vec<(AnyLoan, DoneState)> {
-        self.settle();
+        self.release_delivered();
         std::mem::take(&mut self.back)
     }
 

@@ -4,7 +4,7 @@ use super::link::{Body, Loan, Shared};
 use super::{Link, PORTS, formats};
 use crate::Failure;
 use crate::mode::{INTERVALS, SIZES};
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EBUSY, Trouble, align_lines};
@@ -51,7 +51,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
     ///
     /// # Errors
     /// Fails for another device, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::LoopbackOutput { link } = &spec.kind else {
             return Err(Failure::new("this is no OUTPUT node of a loopback"));
         };

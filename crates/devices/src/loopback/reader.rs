@@ -3,7 +3,7 @@
 use super::link::{Body, Frame, Loan, Shared};
 use super::{Link, PORTS};
 use crate::Failure;
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EINVAL, EIO, Trouble};
@@ -59,7 +59,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
     ///
     /// # Errors
     /// Fails for another device, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let DeviceKind::LoopbackCapture { link, exclusive } = &spec.kind else {
             return Err(Failure::new("this is no CAPTURE node of a loopback"));
         };
@@ -92,7 +92,7 @@ fn is_same<C>(loan: &Loan<C>, token: &Active<C>, bus: &mut dyn Bus<C>) -> bool {
 
 /// How a frame is passed to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Delivery {
     /// The buffer at this index of the queue is the writer's.
     Reference(usize),
     /// Copy to the buffer at this index of the queue.
@@ -102,12 +102,12 @@ enum Way {
 }
 
 /// Finds a frame's way. Copies go only to memory without a frame of the loopback.
-fn way<C: 'static>(
+fn delivery<C: 'static>(
     shared: &Shared,
     at: usize,
     tokens: &VecDeque<Active<C>>,
     bus: &mut dyn Bus<C>,
-) -> Way {
+) -> Delivery {
     let loan = shared.frames().get(at).and_then(Frame::loan::<C>);
     // A reader compares from its buffer's start.
     let found = loan.filter(|loan| loan.offset == 0).and_then(|loan| {
@@ -115,12 +115,12 @@ fn way<C: 'static>(
         tokens.position(|token| is_same(loan, token, bus))
     });
     if let Some(place) = found {
-        return Way::Reference(place);
+        return Delivery::Reference(place);
     }
     let mut tokens = tokens.iter();
     tokens
         .position(|token| is_free(shared, token, bus))
-        .map_or(Way::None, Way::Copy)
+        .map_or(Delivery::None, Delivery::Copy)
 }
 
 /// Returns whether the loopback has no frame in the memory of a reader's buffer.
@@ -213,7 +213,7 @@ impl<C: Send + 'static> Reader<C> {
     }
 
     /// Continues to copy a frame within this tick's limit.
-    fn go_on(
+    fn resume(
         &mut self,
         stream: &mut Stream<ReaderFormats, C>,
         shared: &mut Shared,
@@ -339,7 +339,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         progress: &mut Progress<C>,
     ) {
         let link = stream.formats.link.clone();
-        self.go_on(stream, &mut link.lock(), bus, progress);
+        self.resume(stream, &mut link.lock(), bus, progress);
     }
 
     fn step(
@@ -361,15 +361,15 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         let Some(at) = shared.from(self.next) else {
             return false;
         };
-        let way = way(shared, at, &stream.tokens, bus);
-        let (Some(frame), Way::Reference(place) | Way::Copy(place)) =
-            (shared.frames().get(at), way)
+        let delivery = delivery(shared, at, &stream.tokens, bus);
+        let (Some(frame), Delivery::Reference(place) | Delivery::Copy(place)) =
+            (shared.frames().get(at), delivery)
         else {
             self.pass_over(stream, shared);
             return true;
         };
         let (number, time_ns) = (frame.number, frame.time_ns);
-        let is_there = way == Way::Reference(place);
+        let is_there = delivery == Delivery::Reference(place);
         let Some(token) = stream.tokens.remove(place) else {
             return false;
         };
@@ -380,7 +380,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
                 done: 0,
                 copied: 0,
             });
-            self.go_on(stream, shared, bus, progress);
+            self.resume(stream, shared, bus, progress);
             return self.copying.is_none();
         }
         let Ok(len) = length(frame, &token) else {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Place;
+use crate::HostSettings;
 use crate::bench::{Bench, Beside};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 
@@ -8,8 +8,8 @@ mod pieces;
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 
-fn place() -> Place {
-    Place {
+fn place() -> HostSettings {
+    HostSettings {
         bus_info: "platform:vb3-000".into(),
         userptr: false,
         codecs: vb3_codec::Launch::in_thread().into(),
@@ -75,7 +75,7 @@ impl Pair {
 
     /// Runs all nodes once, the writer's first. Returns the number of buffers that the writer got back.
     fn tick(&mut self, now_ns: u64) -> usize {
-        let mut nothing = crate::bench::Memory::default();
+        let mut nothing = crate::bench::BenchMemory::default();
         let other = &mut nothing;
         let beside = Beside { other, same: &[] };
         let came = self.writer.tick_beside(now_ns, beside);
@@ -164,7 +164,7 @@ fn readers_get_each_frame_as_it_was_written() {
 }
 
 #[test]
-fn a_late_reader_begins_with_the_newest_and_a_slow_one_misses_frames() {
+fn late_reader_gets_newest_slow_one_misses_frames() {
     let (mut writer, mut reader) = pair("", 2);
     writer.start();
     (1..=9).for_each(|value| write(&mut writer, value, START));
@@ -183,7 +183,7 @@ fn a_late_reader_begins_with_the_newest_and_a_slow_one_misses_frames() {
 }
 
 #[test]
-fn the_writer_chooses_the_format_while_no_reader_holds_buffers() {
+fn writer_sets_format_while_readers_have_no_buffers() {
     let (mut writer, mut reader) = pair("", 2);
     let format = writer.device.format(Flow::Output);
     let mut wanted = format;
@@ -365,7 +365,7 @@ fn who_looks_and_goes_on_is_no_waiter() {
 }
 
 #[test]
-fn late_readers_get_the_newest_from_the_writers_buffer_or_its_copy() {
+fn late_readers_share_or_copy_newest_frame() {
     for asks in [false, true] {
         let mut pair = Pair::new("", (2, 2));
         pair.writer.start();
@@ -453,7 +453,7 @@ fn shared_memory_is_passed_on() {
     }
     assert_eq!(pair.copied(), (0, 0));
     let (writer, reader) = (&pair.writer.memory, &pair.readers[0].memory);
-    let touched = |memory: &crate::bench::Memory| memory.accesses.len();
+    let touched = |memory: &crate::bench::BenchMemory| memory.accesses.len();
     assert_eq!((touched(writer), touched(reader)), (12, 0), "12 were noted");
 }
 
@@ -474,7 +474,7 @@ fn a_frame_behind_an_offset_is_not_passed_on() {
 
 /// A writer that shares its memory can get it back from a reader.
 #[test]
-fn what_a_reader_has_goes_back_on_demand_or_as_it_stops() {
+fn reader_returns_loans_on_demand_or_stop() {
     let mut pair = Pair::started("", (1, 1));
     pair.same = vec![(1, 1)];
     pair.fill(0, 1);

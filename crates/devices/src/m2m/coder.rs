@@ -6,7 +6,7 @@
 use super::{CodecProcess, M2mQueue, M2mQueueDriver, Meta, PendingFrames};
 use crate::Failure;
 use crate::device::Outside;
-use crate::place::{Place, identity, policy};
+use crate::place::{HostSettings, identity, policy};
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, PIECE, Trouble};
 use std::os::fd::BorrowedFd;
@@ -158,7 +158,7 @@ pub(super) struct Parts<S> {
 
 impl<S, C> Coder<S, C> {
     /// Makes a coder. The process starts with the stream.
-    pub(super) fn with_parts(spec: &DeviceSpec, place: &Place, parts: Parts<S>) -> Self {
+    pub(super) fn with_parts(spec: &DeviceSpec, place: &HostSettings, parts: Parts<S>) -> Self {
         let policy = |min_reqbufs, allow_zero_bytesused| QueuePolicy {
             file_io: false,
             timestamps: TimestampKind::Copy,
@@ -209,7 +209,7 @@ impl<S, C> Coder<S, C> {
     }
 
     /// Handles the answer to an offered OUTPUT buffer: keeps it, returns it, or lets it wait.
-    pub(super) fn settle_offer(
+    pub(super) fn handle_offer(
         &mut self,
         token: Active<C>,
         tag: u64,

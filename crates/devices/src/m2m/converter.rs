@@ -13,7 +13,7 @@ use crate::convert::{self, Color, Range, Rotate};
 use crate::device::Outside;
 use crate::mode::{SIZES, matrix_of};
 use crate::picture::Size;
-use crate::place::{Place, identity, policy};
+use crate::place::{HostSettings, identity, policy};
 use crate::select::fit;
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, align_lines};
@@ -81,7 +81,7 @@ impl<C> FrameConverter<C> {
     ///
     /// # Errors
     /// Fails for a SPEC with an unsupported format, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let formats = formats(spec);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));

@@ -18,9 +18,9 @@ use super::coder::{Coder, Coding, Drain, Offered, Parts};
 use super::loan::CaptureDriver;
 use super::{M2mQueueDriver, raw};
 use crate::Failure;
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::surface::{EINVAL, Way};
+use crate::surface::{EINVAL, PictureCursor};
 use lend::Lending;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ enum Content {
     /// No picture: the file has none, or it is not decoded.
     None,
     /// In the codec process's memory. The second field says how much of it was copied.
-    Slot(Picture, Way),
+    Slot(Picture, PictureCursor),
     /// In the buffer.
     Buffer(Field),
 }
@@ -107,7 +107,7 @@ impl<C> Decoder<C> {
     ///
     /// # Errors
     /// Fails for a SPEC that is no decoder's, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let row = match spec.kind {
             DeviceKind::Decoder(kind) => table::row_of(kind),
             _ => None,
@@ -282,12 +282,12 @@ impl<C> Coding<C> for Decoder<C> {
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         self.notice();
-        self.let_go(progress);
+        self.release_kept_if_streaming(progress);
         self.listen(progress);
         self.feed(bus, progress);
         self.deliver(bus, progress);
-        self.settle_format(progress);
-        self.settle_drain(progress);
+        self.announce_format(progress);
+        self.finish_drain(progress);
         self.lend(bus);
     }
 

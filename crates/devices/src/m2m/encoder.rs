@@ -18,9 +18,9 @@ mod work;
 use super::coder::{Coder, Coding, Drain, Offered, Parts};
 use super::{M2mQueueDriver, color, raw};
 use crate::Failure;
-use crate::place::Place;
+use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::surface::{EBUSY, EINVAL, Way};
+use crate::surface::{EBUSY, EINVAL, PictureCursor};
 use controls::Controls;
 use std::collections::VecDeque;
 use vb3_codec::{Config, H264Settings, HevcSettings, Kind, Packet, Subsampling, Vp8Settings};
@@ -46,7 +46,7 @@ struct Coded {
 #[derive(Debug)]
 struct Reading<C> {
     token: Active<C>,
-    way: Way,
+    cursor: PictureCursor,
 }
 
 /// One open file of an encoder.
@@ -82,7 +82,7 @@ impl<C> Encoder<C> {
     ///
     /// # Errors
     /// Fails for a SPEC that is no encoder's, with a sentence for the user.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let (kind, card) = match spec.kind {
             DeviceKind::Encoder(Kind::H264Encoder) => (Kind::H264Encoder, "H.264 Encoder"),
             DeviceKind::Encoder(Kind::HevcEncoder) => (Kind::HevcEncoder, "HEVC Encoder"),

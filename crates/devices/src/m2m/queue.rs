@@ -9,7 +9,7 @@ use vb3_v4l2::{Flow, Format, Progress};
 
 /// An OUTPUT buffer whose frame is in a codec.
 #[derive(Debug)]
-struct Held<C> {
+struct HeldInput<C> {
     /// The codec's tag of it.
     tag: u64,
     token: Active<C>,
@@ -28,7 +28,7 @@ pub(crate) struct M2mQueue<C> {
     /// Buffers to work on, oldest first.
     pub(crate) tokens: VecDeque<Active<C>>,
     /// OUTPUT buffers whose frames are in a codec, oldest first.
-    held: VecDeque<Held<C>>,
+    held: VecDeque<HeldInput<C>>,
     /// Between STREAMON and STREAMOFF.
     pub(crate) streaming: bool,
     /// Sequence number of the next returned buffer.
@@ -99,7 +99,7 @@ impl<C> M2mQueue<C> {
 
     /// Keeps an OUTPUT buffer until its frame's output is complete.
     pub(crate) fn hold(&mut self, tag: u64, token: Active<C>) {
-        self.held.push_back(Held {
+        self.held.push_back(HeldInput {
             tag,
             token,
             outcome: None,

@@ -21,7 +21,7 @@ use super::{CodecProcess, M2mQueue, M2mQueueDriver, raw};
 use crate::Failure;
 use crate::device::Outside;
 use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
-use crate::place::{Place, identity, policy};
+use crate::place::{HostSettings, identity, policy};
 use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL, PIECE};
 use controls::Parameters;
@@ -73,7 +73,7 @@ impl<C> StatelessDecoder<C> {
     /// # Errors
     /// Fails with a sentence for the user: no available library decodes H.264 by requests, or the SPEC
     /// names an unsupported format.
-    pub(crate) fn new(spec: &DeviceSpec, place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
         let kind = Kind::H264StatelessDecoder;
         place.codecs.describe(kind).map_err(Failure::new)?;
         let coded: Vec<_> = pixfmt::lookup(FourCc::H264_SLICE).into_iter().collect();

@@ -7,8 +7,8 @@ use vb3_v4l2::VideoDriver as _;
 const START: u64 = 1_000_000_000;
 const FRAME_NS: u64 = 10_000_000;
 
-fn place() -> Place {
-    Place {
+fn place() -> HostSettings {
+    HostSettings {
         bus_info: "usb-x-1".into(),
         userptr: true,
         codecs: vb3_codec::Launch::in_thread().into(),

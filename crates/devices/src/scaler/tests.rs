@@ -1,5 +1,5 @@
 use super::*;
-use crate::Place;
+use crate::HostSettings;
 use crate::bench::{Bench, FILLER};
 use crate::camera::Camera;
 use crate::device::Outside as _;
@@ -18,7 +18,7 @@ fn camera() -> Camera<u32> {
 }
 
 fn made(options: &str) -> Camera<u32> {
-    let place = Place {
+    let place = HostSettings {
         bus_info: "platform:vb3-000".into(),
         userptr: false,
         codecs: vb3_codec::Launch::in_thread().into(),
@@ -37,7 +37,7 @@ const fn rect(left: i32, top: i32, width: u32, height: u32) -> Rect {
 }
 
 #[test]
-fn a_part_of_what_the_sensor_sees_is_put_into_a_part_of_the_buffer() {
+fn crop_is_composed_into_part_of_the_buffer() {
     let mut camera = camera();
     let none = SelectionFlags::empty();
     let mut set = |target, wanted| {
@@ -189,7 +189,7 @@ fn a_large_picture_is_scaled_while_calls_go_on() {
 }
 
 #[test]
-fn frames_that_find_the_scaler_busy_are_dropped_and_leave_a_gap() {
+fn busy_scaler_drops_frames_and_leaves_a_gap() {
     let (mut bench, go) = held(2);
     (0..2).for_each(|index| bench.queue(index));
     bench.start();
@@ -230,7 +230,7 @@ fn what_is_scaled_when_the_stream_ends_is_not_written() {
 }
 
 #[test]
-fn the_part_that_was_set_when_a_frame_began_is_written() {
+fn frame_uses_selection_set_at_its_start() {
     let (mut bench, go) = held(1);
     bench.queue(0);
     bench.start();

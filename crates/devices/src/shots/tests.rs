@@ -7,7 +7,7 @@ use vb3_codec::Launch;
 use vb3_v4l2::VideoDriver as _;
 
 #[test]
-fn of_a_large_frame_the_lines_are_read_that_its_small_picture_shows() {
+fn thumbnail_reads_only_the_lines_it_shows() {
     for options in ["NV12", "NV12,stride=4096", "YUYV", "RGGB", "RGB3"] {
         let spec = format!("camera,size=1920x1080,format={options}");
         let mut camera = device(&spec, Launch::in_thread(), Device::<u32>::new);

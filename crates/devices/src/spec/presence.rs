@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_there_until_unplugged_or_from_when_it_is_plugged_in() {
+    fn presence_follows_plug_and_unplug() {
         let rows = [
             ("camera", None, None, true),
             ("camera,unplug=2s", None, Some(2_000), true),

@@ -1,10 +1,10 @@
 use super::*;
-use crate::{Device, Place};
+use crate::{Device, HostSettings};
 use vb3_codec::Kind;
 use vb3_v4l2::{Flow, Role, VideoDriver};
 
-fn place() -> Place {
-    Place {
+fn place() -> HostSettings {
+    HostSettings {
         bus_info: "platform:vb3-000".to_owned(),
         userptr: false,
         // No codec is used, so each kind counts as available.
@@ -179,7 +179,7 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
 }
 
 #[test]
-fn codecs_are_multi_planar_and_take_what_shapes_their_pictures() {
+fn codecs_are_multiplanar_and_take_picture_options() {
     for (word, kind) in [
         ("h264dec", DeviceKind::Decoder(Kind::H264Decoder)),
         ("hevcdec", DeviceKind::Decoder(Kind::HevcDecoder)),
@@ -264,7 +264,7 @@ const OFFERED: [(&str, &[&str]); 11] = [
 ];
 
 #[test]
-fn a_format_that_a_device_does_not_offer_is_refused_with_those_it_does() {
+fn unknown_format_is_refused_with_offered_ones() {
     for (device, offered) in OFFERED {
         for format in ["YUYV", "NV12", "RGB24", "NV12M", "YUV420", "P010", "SRGGB8"] {
             let text = format!("{device},format={format}");

@@ -20,7 +20,7 @@ struct Line {
 
 /// Memory, with a write-back cache in front of it unless every device snoops.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct CachedMemory {
     pages: BTreeMap<u64, Vec<u8>>,
     lines: BTreeMap<u64, Line>,
     /// Pages that the CPU reaches past its cache.
@@ -39,7 +39,7 @@ fn pieces(addr: u64, len: u64, block: u64, mut part: impl FnMut(u64, core::ops::
     }
 }
 
-impl Memory {
+impl CachedMemory {
     pub(super) const fn new(has_cache: bool) -> Self {
         Self {
             pages: BTreeMap::new(),

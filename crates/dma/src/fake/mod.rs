@@ -45,7 +45,7 @@ use crate::{
     BounceMode, Coherency, Constraint, DmaAddr, Error, IommuInfo, Iova, Limits, Mapper, PhysAddr,
     Prot, Reason, Segment, SegmentKind,
 };
-use memory::Memory;
+use memory::CachedMemory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
@@ -235,7 +235,7 @@ type Entries = BTreeMap<(u32, u64), Entry>;
 
 #[derive(Debug)]
 struct State {
-    memory: Memory,
+    memory: CachedMemory,
     next_page: u64,
     free_pages: BTreeMap<u64, Vec<u64>>,
     pages_out: u64,
@@ -252,7 +252,7 @@ struct State {
     calls: u64,
     hits: u64,
     unmap_fails: bool,
-    users: Vec<user::Memory>,
+    users: Vec<user::ProgramMemory>,
     pin_errno: Option<i32>,
 }
 
@@ -261,7 +261,7 @@ impl Fake {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let state = Mutex::new(State {
-            memory: Memory::new(setup.has_cache()),
+            memory: CachedMemory::new(setup.has_cache()),
             next_page: setup.ram_base,
             users: Vec::new(),
             pin_errno: None,

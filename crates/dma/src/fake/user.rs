@@ -17,7 +17,7 @@ impl FakeUser {
 
 /// Memory of one program: pages apart from each other.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct ProgramMemory {
     pages: Vec<u64>,
     read_only: bool,
     /// Counts how often the program mapped something else there.
@@ -42,7 +42,7 @@ impl Fake {
             state.memory.set(page, &[0; PAGE as usize]);
         }
         let version = 0;
-        state.users.push(Memory {
+        state.users.push(ProgramMemory {
             pages,
             read_only,
             version,

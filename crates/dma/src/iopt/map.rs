@@ -6,14 +6,14 @@ use crate::{Constraint, Error, Iova, PhysAddr, Prot, Reason};
 
 /// A range to map, with its entries' attributes.
 #[derive(Clone, Copy)]
-struct Request {
+struct MapRange {
     iova: u64,
     phys: u64,
     len: u64,
     attributes: u64,
 }
 
-impl Request {
+impl MapRange {
     /// Returns the rest after the first `done` bytes.
     const fn after(&self, done: u64) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl Request {
 }
 
 /// Place of the first part of a request.
-struct Place {
+struct FirstPart {
     path: Path,
     /// Height of its entries; below the path's height if tables are missing.
     height: u32,
@@ -88,7 +88,7 @@ impl PageTable {
                 }));
             }
         }
-        let request = Request {
+        let request = MapRange {
             iova: iova.get(),
             phys: phys.get(),
             len,
@@ -106,12 +106,16 @@ impl PageTable {
     }
 
     /// Returns the bytes of a part.
-    fn bytes(&self, place: &Place) -> u64 {
+    fn bytes(&self, place: &FirstPart) -> u64 {
         place.run << self.geometry.shift(place.height)
     }
 
     /// Finds the place of the first part of a request. Fails if an entry exists there.
-    fn place<M: TableMemory + ?Sized>(&self, mem: &M, request: &Request) -> Result<Place, Error> {
+    fn place<M: TableMemory + ?Sized>(
+        &self,
+        mem: &M,
+        request: &MapRange,
+    ) -> Result<FirstPart, Error> {
         let geo = &self.geometry;
         let mut height = geo.leaf_height(request.iova, request.phys, request.len);
         loop {
@@ -119,12 +123,12 @@ impl PageTable {
             match geo.decode(path.height, path.entry) {
                 Entry::Empty if path.height > height => {
                     let run = geo.run(request.iova, height, request.len);
-                    return Ok(Place { path, height, run });
+                    return Ok(FirstPart { path, height, run });
                 }
                 Entry::Empty => {
                     let most = geo.run(request.iova, height, request.len);
                     let run = self.empty_run(mem, path.end(), most);
-                    return Ok(Place { path, height, run });
+                    return Ok(FirstPart { path, height, run });
                 }
                 // A table where a block would fit: an empty table is filled with smaller entries.
                 Entry::Table(_) if height > 0 => height -= 1,
@@ -143,7 +147,7 @@ impl PageTable {
     }
 
     /// Makes sure that nothing is mapped in the range; returns how many tables are missing.
-    fn survey<M: TableMemory + ?Sized>(&self, mem: &M, request: &Request) -> Result<u64, Error> {
+    fn survey<M: TableMemory + ?Sized>(&self, mem: &M, request: &MapRange) -> Result<u64, Error> {
         let mut missing = Missing {
             last: [u64::MAX; MAX_LEVELS],
             count: 0,
@@ -162,7 +166,7 @@ impl PageTable {
     fn enter<M: TableMemory + ?Sized>(
         &mut self,
         mem: &mut M,
-        request: &Request,
+        request: &MapRange,
         spare: &mut Chain,
     ) -> Result<(), Error> {
         let mut done = 0u64;
@@ -185,7 +189,12 @@ impl PageTable {
     }
 
     /// Writes the entries of a part whose table exists.
-    fn fill<M: TableMemory + ?Sized>(&mut self, mem: &mut M, place: &Place, request: &Request) {
+    fn fill<M: TableMemory + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        place: &FirstPart,
+        request: &MapRange,
+    ) {
         let geo = self.geometry;
         let first = place.path.end();
         let mut phys = request.phys;

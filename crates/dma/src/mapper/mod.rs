@@ -231,7 +231,7 @@ impl<P: Platform> Alloc<P> {
 
 /// Owner of a table's memory.
 #[derive(Debug)]
-enum Memory<Pinned> {
+enum MemoryOwner<Pinned> {
     /// The layer: an allocation, flushed when it is freed.
     Allocated,
     /// A program.
@@ -245,7 +245,7 @@ enum Memory<Pinned> {
 #[must_use = "goes back through DmaOps::free_table"]
 pub struct Table<P: Platform> {
     owner: usize,
-    memory: Memory<P::Pinned>,
+    memory: MemoryOwner<P::Pinned>,
     segments: Vec<Segment>,
     len: u64,
     /// Each run starts on a multiple of this, and bytes after it up to the next multiple have the

@@ -4,7 +4,7 @@ use super::bounce::Plan;
 use super::layout::Shape;
 use super::list::List;
 use super::{
-    Alloc, At, Facts, Mapper, Mapping, Memory, Table, Vmap, Wanted, collect, copy_segments,
+    Alloc, At, Facts, Mapper, Mapping, MemoryOwner, Table, Vmap, Wanted, collect, copy_segments,
     push_segment, total_len,
 };
 use crate::{
@@ -34,7 +34,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             .with(|live| live.tables = live.tables.saturating_add(1));
         Ok(Table {
             owner: self.id,
-            memory: Memory::Callers,
+            memory: MemoryOwner::Callers,
             segments,
             len,
             granule: 1,
@@ -133,7 +133,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Releases slots after the end of a view, or quarantines memory that the device may still
     /// reach.
-    fn settle(&self, mapping: &Mapping<P>, is_gone: bool) {
+    fn release_or_quarantine(&self, mapping: &Mapping<P>, is_gone: bool) {
         match mapping.iova {
             Some(range) if !is_gone => self.set_stuck(&mapping.direct, range.granule),
             _ => self.release_slots(&mapping.bounced),
@@ -196,7 +196,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             mapped = self.fill(&mapping, attrs);
             if mapped.is_err() {
                 let is_gone = self.end_view(&mapping).is_ok();
-                self.settle(&mapping, is_gone);
+                self.release_or_quarantine(&mapping, is_gone);
             }
         }
         if let Err(err) = mapped {
@@ -275,7 +275,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             state.counters.unmaps = state.counters.unmaps.saturating_add(1);
             state.live.mappings = state.live.mappings.saturating_sub(1);
         });
-        self.settle(mapping, ended.is_ok());
+        self.release_or_quarantine(mapping, ended.is_ok());
         ended
     }
 }
@@ -364,7 +364,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
             .with(|live| live.tables = live.tables.saturating_add(1));
         Ok(Table {
             owner: self.id,
-            memory: Memory::Allocated,
+            memory: MemoryOwner::Allocated,
             segments,
             len: alloc.len,
             granule: alloc.granule,
@@ -394,7 +394,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
                 let caching = Caching::Cached;
                 Ok(Table {
                     owner: self.id,
-                    memory: Memory::Pinned(pinned),
+                    memory: MemoryOwner::Pinned(pinned),
                     segments,
                     len: len_bytes,
                     granule: 1,
@@ -410,8 +410,8 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
 
     fn is_current(&self, table: &Table<P>, user: &P::User, addr: u64) -> bool {
         match &table.memory {
-            Memory::Pinned(pinned) => self.platform.pin_is_current(pinned, user, addr),
-            Memory::Allocated | Memory::Callers => false,
+            MemoryOwner::Pinned(pinned) => self.platform.pin_is_current(pinned, user, addr),
+            MemoryOwner::Allocated | MemoryOwner::Callers => false,
         }
     }
 
@@ -420,9 +420,9 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
             return;
         }
         match table.memory {
-            Memory::Allocated => {}
-            Memory::Callers => self.flush_all_lazy(),
-            Memory::Pinned(pinned) => {
+            MemoryOwner::Allocated => {}
+            MemoryOwner::Callers => self.flush_all_lazy(),
+            MemoryOwner::Pinned(pinned) => {
                 self.flush_all_lazy();
                 if self.may_unpin(&table.segments) {
                     self.platform.unpin_user(pinned, device_wrote);

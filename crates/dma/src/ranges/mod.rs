@@ -165,7 +165,7 @@ impl RangeAllocator {
         if limit < self.first {
             return 0;
         }
-        self.settle_for_runs();
+        self.update_for_runs();
         self.runs_below(limit.min(self.last)).longest
     }
 
@@ -211,12 +211,12 @@ impl RangeAllocator {
                 return Ok(found.at);
             }
         }
-        self.settle_idle();
+        self.update_above_idle();
         let found = block.and_then(|n| self.highest_block(n.trailing_zeros(), limit));
         let at = match found {
             Some(at) => at,
             None => {
-                self.settle_for_runs();
+                self.update_for_runs();
                 match self.highest_run(units, align, limit) {
                     Some(at) => at,
                     None => return Err(RangeError::Exhausted(self.largest_free(limit))),
@@ -262,7 +262,7 @@ impl RangeAllocator {
     }
 
     fn free_anywhere(&mut self, at: u64, end: u64) -> Result<(), RangeError> {
-        self.settle_idle();
+        self.update_above_idle();
         let starts_here = at
             .checked_sub(1)
             .is_none_or(|unit| self.may_start_behind(unit));
@@ -284,7 +284,7 @@ impl RangeAllocator {
         if first > last {
             return Err(RangeError::Invalid);
         }
-        self.settle_idle();
+        self.update_above_idle();
         let (first, last) = (first.max(self.first), last.min(self.last));
         if first > last {
             return Ok(());

@@ -95,7 +95,7 @@ impl RangeAllocator {
             if let Some(found) = self.highest_in_idle(order) {
                 return Some(found);
             }
-            self.settle_idle();
+            self.update_above_idle();
         }
         let Recent { unit, path, .. } = self.recent;
         // As far as the highest is where something was taken last.
@@ -156,19 +156,19 @@ impl RangeAllocator {
     }
 
     /// Tells the nodes above the idle leaf.
-    pub(super) fn settle_idle(&mut self) {
+    pub(super) fn update_above_idle(&mut self) {
         let Recent {
             unit, path, idle, ..
         } = self.recent;
         if idle {
             self.recent.idle = false;
-            self.settle(&path, unit, WHOLE);
+            self.update_above(&path, unit, WHOLE);
         }
     }
 
-    /// As [`settle_idle`](Self::settle_idle), before summaries are brought up to date.
-    pub(super) fn settle_for_runs(&mut self) {
-        self.settle_idle();
+    /// As [`update_above_idle`](Self::update_above_idle), before summaries are brought up to date.
+    pub(super) fn update_for_runs(&mut self) {
+        self.update_above_idle();
         self.recent.told = None;
     }
 
@@ -209,7 +209,7 @@ impl RangeAllocator {
             told: Some(order),
         };
         if !knows {
-            self.settle(&path, at, order);
+            self.update_above(&path, at, order);
         }
         Ok(())
     }
@@ -217,7 +217,7 @@ impl RangeAllocator {
     /// Frees the range from `at` to `end`, which lie in one leaf. `None` if they have none; then
     /// nothing has changed.
     pub(super) fn free_in_leaf(&mut self, at: u64, end: u64) -> Option<Result<(), RangeError>> {
-        self.settle_idle();
+        self.update_above_idle();
         let mut path = self.recent.path;
         let top = self.recent.meets(at, self.height);
         let mut node = top.map_or(Self::ROOT, |level| path.at(level));
@@ -244,16 +244,16 @@ impl RangeAllocator {
             Some(0) if order == WHOLE => self.recent.idle = true,
             Some(0) => {
                 self.recent.told = Some(order);
-                self.settle(&path, at, order);
+                self.update_above(&path, at, order);
             }
-            _ => self.settle(&path, at, order),
+            _ => self.update_above(&path, at, order),
         }
         Some(Ok(()))
     }
 
     /// Tells the nodes above a leaf what it has now. A node that is out of date has no others above
     /// it, so that who finds nothing new need look no further.
-    fn settle(&mut self, path: &Path, unit: u64, leaf_order: i8) {
+    fn update_above(&mut self, path: &Path, unit: u64, leaf_order: i8) {
         let mut order = leaf_order;
         for level in 1..=self.height {
             let (bits, index) = (child_bits(level), index_of(unit, level));

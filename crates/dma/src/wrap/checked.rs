@@ -1,7 +1,7 @@
 //! The checking wrapper.
 
 use super::objects::{Ended, Id, Objects};
-use super::{Claim, Kind, Ledger, Report, Sink, Site, Violation};
+use super::{Claim, Ledger, MappingKind, Report, Sink, Site, Violation};
 use crate::{
     Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, Lock, Locks,
     NoLocks, SyncFor,
@@ -71,7 +71,7 @@ impl<D> Home<D> {
     fn claim(self, by: Site) -> Claim<D> {
         Claim {
             dev: self.dev,
-            kind: Kind::Allocation,
+            kind: MappingKind::Allocation,
             direction: self.direction,
             attrs: self.attrs,
             by,
@@ -236,7 +236,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
         self.book.with(|book| {
             let claim = Claim {
                 dev: mapping.dev,
-                kind: Kind::Streaming,
+                kind: MappingKind::Streaming,
                 direction: mapping.direction,
                 attrs,
                 by: book.here(at),
@@ -443,7 +443,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         self.book.with(|book| {
             let claim = Claim {
                 dev,
-                kind: Kind::Streaming,
+                kind: MappingKind::Streaming,
                 direction,
                 attrs,
                 by: book.here(at),
@@ -480,7 +480,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> DmaOps for Checked<O, S, L
         self.book.with(|book| {
             let claim = Claim {
                 dev: mapping.dev,
-                kind: Kind::Streaming,
+                kind: MappingKind::Streaming,
                 direction,
                 attrs: Attrs::empty(),
                 by: book.here(at),

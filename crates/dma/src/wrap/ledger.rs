@@ -1,6 +1,6 @@
 //! Ledger of mappings by address and device, for layers that pass addresses and lengths.
 
-use super::{Kind, Report, Sink, Site, Violation};
+use super::{MappingKind, Report, Sink, Site, Violation};
 use crate::{Attrs, Direction, DmaAddr, DmaSegment, Limits};
 use alloc::vec::Vec;
 
@@ -19,7 +19,7 @@ pub struct Claim<D> {
     /// The device.
     pub dev: D,
     /// Kind of the mapping.
-    pub kind: Kind,
+    pub kind: MappingKind,
     /// Direction of transfer.
     pub direction: Direction,
     /// Attributes.
@@ -205,7 +205,7 @@ impl<D: Copy + Eq> Ledger<D> {
                 return Some((Violation::BeyondMask { mask }, None));
             }
             // An allocation is one run of any length.
-            let streams = claim.kind == Kind::Streaming;
+            let streams = claim.kind == MappingKind::Streaming;
             if streams && segment.len > limits.max_segment {
                 let (len, limit) = (segment.len, limits.max_segment);
                 return Some((Violation::SegmentTooLong { len, limit }, None));
@@ -220,7 +220,8 @@ impl<D: Copy + Eq> Ledger<D> {
             .filter(|span| span.entry != index)
             .filter_map(|span| self.entry(span.entry))
             .find(|other| {
-                let streams = other.claim.kind == Kind::Streaming && claim.kind == Kind::Streaming;
+                let streams = other.claim.kind == MappingKind::Streaming
+                    && claim.kind == MappingKind::Streaming;
                 let writes =
                     other.claim.direction.device_writes() || claim.direction.device_writes();
                 streams && writes

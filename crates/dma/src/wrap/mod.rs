@@ -15,7 +15,7 @@ mod report;
 pub use checked::{Checked, CheckedAlloc, CheckedMapping, CheckedTable};
 #[cfg(feature = "alloc")]
 pub use ledger::{Claim, Ledger};
-pub use report::{Kind, Report, Site, Violation};
+pub use report::{MappingKind, Report, Site, Violation};
 
 /// Receives reports. Any closure that takes the message is one.
 pub trait Sink<T> {

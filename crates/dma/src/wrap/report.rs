@@ -36,7 +36,7 @@ impl fmt::Display for Site {
 
 /// Kind of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MappingKind {
     /// Memory mapped for transfers.
     Streaming,
     /// Memory allocated for the device.
@@ -76,7 +76,7 @@ pub enum Violation {
     /// Unmapped as another kind than it was mapped.
     WrongKind {
         /// Kind that it was mapped as.
-        mapped: Kind,
+        mapped: MappingKind,
     },
     /// Unmapped with another direction.
     WrongDirection {

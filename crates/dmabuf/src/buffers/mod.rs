@@ -2,7 +2,7 @@
 
 mod importer;
 
-use crate::fence::{Fences, Outcome, Owner};
+use crate::fence::{FenceOutcome, Fences, Owner};
 use crate::file::{Access, Name, SyncFlags};
 use crate::ids::{BufId, MemoryId};
 use crate::{
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use vb3_dma::{DmaOps, Lock, Locks, NoLocks};
 
 /// The registry's kind of shared memory.
-pub type Memory<O> = Shared<O, Slab<Attachment<O>>>;
+pub type SharedMemory<O> = Shared<O, Slab<Attachment<O>>>;
 
 /// One counted reference to a dma-buf, for example that of its file.
 #[must_use = "a reference goes back through `put_buf`"]
@@ -168,7 +168,7 @@ pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     ops: O,
     observer: W,
     now_ns: L::Lock<u64>,
-    memories: Table<Memory<O>, L>,
+    memories: Table<SharedMemory<O>, L>,
     bufs: Table<Buf, L>,
     fences: L::Lock<Fences<Owner<O::Device>>>,
     changes: L::Lock<Changes>,
@@ -250,7 +250,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     pub fn with_memory<R>(
         &self,
         id: MemoryId,
-        act: impl FnOnce(&mut Memory<O>, &Cx<'_, O, W>) -> Result<R, Error>,
+        act: impl FnOnce(&mut SharedMemory<O>, &Cx<'_, O, W>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let cx = self.cx();
         let done = self.memories.with(id.0, |memory| act(memory, &cx));
@@ -258,7 +258,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     }
 
     /// Lets `look` see a memory; `None` for one that is gone.
-    pub fn inspect<R>(&self, id: MemoryId, look: impl FnOnce(&Memory<O>) -> R) -> Option<R> {
+    pub fn inspect<R>(&self, id: MemoryId, look: impl FnOnce(&SharedMemory<O>) -> R) -> Option<R> {
         self.memories.with(id.0, |memory| look(memory))
     }
 
@@ -313,7 +313,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     }
 
     /// Puts a memory into the table, or releases it.
-    fn insert(&self, memory: Memory<O>) -> Result<MemoryId, Error> {
+    fn insert(&self, memory: SharedMemory<O>) -> Result<MemoryId, Error> {
         match self.memories.insert(memory) {
             Ok(key) => {
                 self.memories.with(key, |memory| memory.set_tag(key.get()));
@@ -354,7 +354,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     }
 
     /// Frees memory that was taken out of the table.
-    fn release(&self, id: MemoryId, memory: Option<Memory<O>>) {
+    fn release(&self, id: MemoryId, memory: Option<SharedMemory<O>>) {
         if let Some(memory) = memory {
             self.with_fences(|fences, _| fences.forget_memory(id));
             memory.release(&self.cx());
@@ -365,7 +365,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     pub fn drop_user(&self, id: MemoryId, kind: UserKind) {
         self.note_change(id);
         let cx = self.cx();
-        let last = |memory: &mut Memory<O>| memory.drop_user(&cx, kind);
+        let last = |memory: &mut SharedMemory<O>| memory.drop_user(&cx, kind);
         self.release(id, self.memories.remove_if(id.0, last));
     }
 
@@ -537,7 +537,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         let cx = self.cx();
         let revoked = self.memories.with(id.0, |memory| memory.revoke(&cx));
         if revoked.is_some() {
-            let outcome = Outcome::Failed(Error::Revoked.errno());
+            let outcome = FenceOutcome::Failed(Error::Revoked.errno());
             self.with_fences(|fences, now_ns| fences.end_accesses(id, outcome, now_ns));
         }
         revoked.unwrap_or(Ok(()))
@@ -563,7 +563,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
 }
 
 impl Live {
-    fn add<O: DmaOps>(&mut self, memory: &Memory<O>) {
+    fn add<O: DmaOps>(&mut self, memory: &SharedMemory<O>) {
         self.bytes = self.bytes.saturating_add(memory.len_bytes());
         let mappings = memory.user_count(UserKind::Mapping).count;
         self.program_mappings = self.program_mappings.saturating_add(u64::from(mappings));

@@ -42,7 +42,7 @@ impl Usage {
 
 /// How the work behind a fence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum FenceOutcome {
     /// As it should.
     Done,
     /// With this errno, positive.
@@ -57,7 +57,7 @@ pub enum Status {
     /// It has ended.
     Ended {
         /// How.
-        outcome: Outcome,
+        outcome: FenceOutcome,
         /// When, host's clock.
         at_ns: u64,
     },

@@ -25,7 +25,7 @@ mod tests;
 #[cfg(feature = "alloc")]
 mod timeline;
 
-pub use kinds::{Outcome, Owner, Status, Usage};
+pub use kinds::{FenceOutcome, Owner, Status, Usage};
 #[cfg(feature = "alloc")]
 pub use reservation::{Early, EarlyAccess};
 #[cfg(feature = "alloc")]

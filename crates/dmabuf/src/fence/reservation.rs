@@ -1,7 +1,7 @@
 //! Reservations: the fences of one memory.
 
 use super::table::{Fence, is_later};
-use super::{FenceId, Fences, Outcome, SyncFile, Timeline, Usage};
+use super::{FenceId, FenceOutcome, Fences, SyncFile, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
@@ -119,7 +119,7 @@ impl<T: Copy + PartialEq> Fences<T> {
 
     /// Ends the fences of all devices that have the memory. Those that a program imported are the
     /// program's to end.
-    pub fn end_accesses(&mut self, memory: MemoryId, outcome: Outcome, now_ns: u64) {
+    pub fn end_accesses(&mut self, memory: MemoryId, outcome: FenceOutcome, now_ns: u64) {
         let mut at = 0_usize;
         while let Some(&entry) = self.reservations.entries(memory).get(at) {
             at = at.saturating_add(1);
@@ -192,7 +192,7 @@ impl<T: Copy + PartialEq> Fences<T> {
             }
         }
         if let Some(fence) = replaced {
-            self.let_go(fence);
+            self.put(fence);
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         if let Ok(at) = self.reservations.find(memory) {
             let gone = self.reservations.all.remove(at);
             for entry in gone.entries {
-                self.let_go(entry.fence);
+                self.put(entry.fence);
             }
         }
     }
@@ -326,7 +326,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         entries.retain(|entry| {
             let pending = self.is_pending(entry.fence);
             if !pending {
-                self.let_go(entry.fence);
+                self.put(entry.fence);
             }
             pending
         });

@@ -1,7 +1,7 @@
 //! Sync files: sets of fences that programs hold.
 
 use super::table::is_later;
-use super::{FenceId, Fences, Outcome, Status, Timeline, Usage};
+use super::{FenceId, FenceOutcome, Fences, Status, Timeline, Usage};
 use crate::{Error, MemoryId, Store};
 use alloc::vec::Vec;
 
@@ -135,7 +135,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         }
         for (held, fence) in fences.iter().enumerate() {
             if let Err(e) = self.hold(*fence) {
-                fences.iter().take(held).for_each(|f| self.let_go(*f));
+                fences.iter().take(held).for_each(|f| self.put(*f));
                 return Err(e);
             }
         }
@@ -148,7 +148,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     /// Gives a sync file up.
     pub fn put_sync_file(&mut self, file: SyncFile) {
         for fence in file.fences {
-            self.let_go(fence);
+            self.put(fence);
         }
     }
 
@@ -157,7 +157,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     #[must_use]
     pub fn sync_file_status(&self, file: &SyncFile) -> Status {
         let mut ended = Status::Ended {
-            outcome: Outcome::Done,
+            outcome: FenceOutcome::Done,
             at_ns: file.since_ns,
         };
         for info in self.sync_file_info(file) {
@@ -166,7 +166,7 @@ impl<T: Copy + PartialEq> Fences<T> {
             };
             ended = match ended {
                 Status::Ended {
-                    outcome: failed @ Outcome::Failed(_),
+                    outcome: failed @ FenceOutcome::Failed(_),
                     at_ns: before,
                 } => Status::Ended {
                     outcome: failed,

@@ -1,7 +1,7 @@
 //! The table of fences.
 
 use super::reservation::Reservations;
-use super::{Outcome, Status};
+use super::{FenceOutcome, Status};
 use crate::{Error, Slab, SlabKey, Store};
 
 /// Names a fence. Not a reference: it may be gone, and then it has ended.
@@ -117,7 +117,7 @@ impl<T: Copy> Fences<T> {
     }
 
     /// Ends a fence that has not ended; true if it was pending.
-    pub(super) fn end(&mut self, fence: FenceId, outcome: Outcome, at_ns: u64) -> bool {
+    pub(super) fn end(&mut self, fence: FenceId, outcome: FenceOutcome, at_ns: u64) -> bool {
         let Some(found) = self.table.get_mut(fence.0) else {
             return false;
         };
@@ -143,7 +143,7 @@ impl<T: Copy> Fences<T> {
 
     /// Drops one reference to the fence. The table forgets a fence without references and does not
     /// report its end.
-    pub(super) fn let_go(&mut self, fence: FenceId) {
+    pub(super) fn put(&mut self, fence: FenceId) {
         let Some(found) = self.table.get_mut(fence.0) else {
             return;
         };

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 const MEMORY: MemoryId = MemoryId::from_raw(1 << 32 | 7);
 
-fn ended(fences: &Fences<u32>, file: &SyncFile) -> Option<Outcome> {
+fn ended(fences: &Fences<u32>, file: &SyncFile) -> Option<FenceOutcome> {
     match fences.sync_file_status(file) {
         Status::Pending => None,
         Status::Ended { outcome, .. } => Some(outcome),
@@ -29,15 +29,15 @@ fn a_reader_waits_for_writers_and_a_writer_for_all() {
         .begin_access(MEMORY, &mut camera, Usage::Write)
         .unwrap();
     assert!(fences.is_busy(MEMORY, Usage::Read));
-    fences.end_oldest(&mut camera, Outcome::Done, 5);
+    fences.end_oldest(&mut camera, FenceOutcome::Done, 5);
     assert!(!fences.is_busy(MEMORY, Usage::Read));
-    fences.end_oldest(&mut display, Outcome::Done, 6);
+    fences.end_oldest(&mut display, FenceOutcome::Done, 6);
     assert!(!fences.is_busy(MEMORY, Usage::Write));
     assert_eq!(fences.counts().begun, fences.counts().ended);
 }
 
 #[test]
-fn a_devices_fence_holds_nobody_back_until_it_is_imported() {
+fn device_fence_blocks_only_after_import() {
     let mut fences = Fences::new();
     let mut camera = fences.timeline(1);
     fences
@@ -52,9 +52,9 @@ fn a_devices_fence_holds_nobody_back_until_it_is_imported() {
         .held_back_by(MEMORY, Usage::Read)
         .map(|(_, owner)| owner);
     assert_eq!(by.collect::<Vec<_>>(), [1]);
-    fences.end_oldest(&mut camera, Outcome::Failed(5), 9);
+    fences.end_oldest(&mut camera, FenceOutcome::Failed(5), 9);
     assert!(!fences.has_imports() && !fences.is_held_back(MEMORY, Usage::Read));
-    assert_eq!(ended(&fences, &file), Some(Outcome::Failed(5)));
+    assert_eq!(ended(&fences, &file), Some(FenceOutcome::Failed(5)));
     fences.put_sync_file(file);
     fences.forget_memory(MEMORY);
     assert!(fences.is_empty());
@@ -67,7 +67,7 @@ fn an_export_without_work_in_progress_has_ended() {
     assert_eq!(
         fences.sync_file_status(&file),
         Status::Ended {
-            outcome: Outcome::Done,
+            outcome: FenceOutcome::Done,
             at_ns: 3
         }
     );
@@ -75,7 +75,7 @@ fn an_export_without_work_in_progress_has_ended() {
 }
 
 #[test]
-fn a_merge_keeps_the_last_of_each_context_and_what_is_pending() {
+fn merge_keeps_last_pending_fence_of_each_context() {
     let mut fences = Fences::new();
     let (mut a, mut b) = (fences.timeline(1), fences.timeline(2));
     let [a1, a3] = [1, 3].map(|seqno| fences.sync_file_at(&mut a, seqno, 0).unwrap());
@@ -84,20 +84,20 @@ fn a_merge_keeps_the_last_of_each_context_and_what_is_pending() {
     let all = fences.merge(&both, &b2, 0).unwrap();
     let seqnos: Vec<u64> = fences.sync_file_info(&all).map(|f| f.seqno).collect();
     assert_eq!(seqnos, [3, 2]);
-    fences.advance(&mut a, 2, Outcome::Done, 1);
+    fences.advance(&mut a, 2, FenceOutcome::Done, 1);
     assert_eq!(
         (ended(&fences, &a1), ended(&fences, &all)),
-        (Some(Outcome::Done), None)
+        (Some(FenceOutcome::Done), None)
     );
-    fences.advance(&mut b, 2, Outcome::Done, 1);
+    fences.advance(&mut b, 2, FenceOutcome::Done, 1);
     let left = fences.merge(&all, &b2, 2).unwrap();
     assert_eq!(left.len(), 1, "what has ended is left out");
-    fences.close(a, Outcome::Failed(2), 4);
+    fences.close(a, FenceOutcome::Failed(2), 4);
     for file in [a1, a3, b2, both, all, left] {
         assert!(ended(&fences, &file).is_some());
         fences.put_sync_file(file);
     }
-    fences.close(b, Outcome::Done, 4);
+    fences.close(b, FenceOutcome::Done, 4);
     assert!(fences.is_empty());
 }
 
@@ -105,19 +105,19 @@ fn a_merge_keeps_the_last_of_each_context_and_what_is_pending() {
 fn sequence_numbers_may_wrap() {
     let mut fences = Fences::new();
     let mut timeline = fences.timeline(1);
-    fences.advance(&mut timeline, 0x7fff_ffff, Outcome::Done, 0);
-    fences.advance(&mut timeline, 0xffff_fffe, Outcome::Done, 0);
+    fences.advance(&mut timeline, 0x7fff_ffff, FenceOutcome::Done, 0);
+    fences.advance(&mut timeline, 0xffff_fffe, FenceOutcome::Done, 0);
     let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
     assert_eq!(ended(&fences, &file), None);
-    fences.advance(&mut timeline, 0, Outcome::Done, 0);
+    fences.advance(&mut timeline, 0, FenceOutcome::Done, 0);
     assert_eq!(ended(&fences, &file), None);
-    fences.advance(&mut timeline, 1, Outcome::Done, 0);
-    assert_eq!(ended(&fences, &file), Some(Outcome::Done));
+    fences.advance(&mut timeline, 1, FenceOutcome::Done, 0);
+    assert_eq!(ended(&fences, &file), Some(FenceOutcome::Done));
     fences.put_sync_file(file);
 }
 
 #[test]
-fn sequence_numbers_that_go_round_in_a_circle_are_no_trouble() {
+fn cyclic_sequence_numbers_are_safe() {
     let mut fences = Fences::new();
     let mut timeline = fences.timeline(1);
     let mut all = fences.export(MEMORY, Usage::Read, 0).unwrap();
@@ -133,7 +133,7 @@ fn sequence_numbers_that_go_round_in_a_circle_are_no_trouble() {
     assert!(exported.len() <= 1);
     fences.put_sync_file(exported);
     fences.put_sync_file(all);
-    fences.close(timeline, Outcome::Done, 0);
+    fences.close(timeline, FenceOutcome::Done, 0);
     fences.forget_memory(MEMORY);
     assert!(fences.is_empty());
 }
@@ -148,11 +148,11 @@ fn a_fence_that_nobody_looks_at_is_forgotten() {
     }
     assert!(fences.is_empty());
     assert!(timeline.points_len() <= 8, "{}", timeline.points_len());
-    fences.close(timeline, Outcome::Done, 0);
+    fences.close(timeline, FenceOutcome::Done, 0);
 }
 
 #[test]
-fn an_access_that_did_not_wait_is_noted_with_both_sides() {
+fn early_access_note_names_both_sides() {
     let mut fences = Fences::new();
     let (mut camera, mut display) = (fences.timeline(1), fences.timeline(2));
     fences
@@ -175,7 +175,7 @@ fn an_access_that_did_not_wait_is_noted_with_both_sides() {
             (EarlyAccess::Program(77), Usage::Read, 1, 2),
         ]
     );
-    fences.end_oldest(&mut camera, Outcome::Done, 0);
+    fences.end_oldest(&mut camera, FenceOutcome::Done, 0);
     fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
     assert!(
         fences.take_early().is_empty(),
@@ -223,6 +223,6 @@ fn a_reservation_is_bounded() {
     let file = fences.sync_file_at(&mut more, 1, 0).unwrap();
     assert!(fences.import(MEMORY, &file, Usage::Read).is_err());
     let first = timelines.pop().unwrap();
-    fences.close(first, Outcome::Done, 0);
+    fences.close(first, FenceOutcome::Done, 0);
     fences.import(MEMORY, &file, Usage::Read).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Contexts, whose fences end in order.
 
 use super::table::is_later;
-use super::{FenceId, Fences, Outcome};
+use super::{FenceId, FenceOutcome, Fences};
 use crate::Error;
 use alloc::vec::Vec;
 
@@ -19,10 +19,10 @@ struct Point {
 /// Not a number that can be copied: who has it is who ends its fences.
 ///
 /// ```compile_fail,E0382
-/// use vb3_dmabuf::fence::{Fences, Outcome, Timeline};
+/// use vb3_dmabuf::fence::{Fences, FenceOutcome, Timeline};
 /// fn twice(fences: &mut Fences<u32>, timeline: Timeline<u32>) {
-///     fences.close(timeline, Outcome::Done, 0);
-///     fences.close(timeline, Outcome::Done, 0);
+///     fences.close(timeline, FenceOutcome::Done, 0);
+///     fences.close(timeline, FenceOutcome::Done, 0);
 /// }
 /// ```
 #[must_use = "its fences end through `Fences::close`"]
@@ -106,7 +106,7 @@ impl<T: Copy> Fences<T> {
     ) -> Result<FenceId, Error> {
         if !is_later(seqno, timeline.value) {
             let fence = self.insert(timeline.context, seqno, timeline.owner)?;
-            self.end(fence, Outcome::Done, now_ns);
+            self.end(fence, FenceOutcome::Done, now_ns);
             return Ok(fence);
         }
         if timeline.points.len() == timeline.points.capacity() {
@@ -146,7 +146,7 @@ impl<T: Copy> Fences<T> {
         &mut self,
         timeline: &mut Timeline<T>,
         to: u64,
-        outcome: Outcome,
+        outcome: FenceOutcome,
         now_ns: u64,
     ) -> usize {
         if is_later(to, timeline.value) {
@@ -160,14 +160,14 @@ impl<T: Copy> Fences<T> {
     }
 
     /// Ends the oldest fence of a timeline, if one is pending.
-    pub fn end_oldest(&mut self, timeline: &mut Timeline<T>, outcome: Outcome, now_ns: u64) {
+    pub fn end_oldest(&mut self, timeline: &mut Timeline<T>, outcome: FenceOutcome, now_ns: u64) {
         if let Some(seqno) = timeline.points.first().map(|p| p.seqno) {
             self.advance(timeline, seqno, outcome, now_ns);
         }
     }
 
     /// Ends a timeline with all its fences, in order.
-    pub fn close(&mut self, mut timeline: Timeline<T>, outcome: Outcome, now_ns: u64) {
+    pub fn close(&mut self, mut timeline: Timeline<T>, outcome: FenceOutcome, now_ns: u64) {
         let all = timeline.points.len();
         self.end_first(&mut timeline, all, outcome, now_ns);
     }
@@ -176,7 +176,7 @@ impl<T: Copy> Fences<T> {
         &mut self,
         timeline: &mut Timeline<T>,
         count: usize,
-        outcome: Outcome,
+        outcome: FenceOutcome,
         now_ns: u64,
     ) -> usize {
         let mut ended = 0_usize;
@@ -184,7 +184,7 @@ impl<T: Copy> Fences<T> {
             let is_first_end = self.end(point.fence, outcome, now_ns);
             ended = ended.saturating_add(usize::from(is_first_end));
             if point.kept {
-                self.let_go(point.fence);
+                self.put(point.fence);
             }
         }
         ended

@@ -1,12 +1,12 @@
 //! Devices attached to shared memory.
 
-use super::placing::Place;
+use super::placing::PlaceState;
 use crate::{Cx, Error, Observer, Shared, Store};
 use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment, SyncFor};
 
 /// A mapping of shared memory for one device.
 #[derive(Debug)]
-pub(crate) struct Held<M> {
+pub(crate) struct HeldMapping<M> {
     pub(crate) mapping: M,
     pub(crate) direction: Direction,
     pub(crate) maps: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Held<M> {
 pub struct Attachment<O: DmaOps> {
     pub(crate) dev: O::Device,
     pub(crate) since_ns: u64,
-    pub(crate) held: Option<Held<O::Mapping>>,
+    pub(crate) held: Option<HeldMapping<O::Mapping>>,
     pub(crate) follows: bool,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
@@ -57,7 +57,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// the DMA layer.
     pub fn prepare_export<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Result<(), Error> {
         self.check_usable()?;
-        if self.table.is_none() && self.place != Place::Nowhere {
+        if self.table.is_none() && self.place != PlaceState::Nowhere {
             self.table = Some(cx.ops.table_of(&self.alloc)?);
         }
         Ok(())
@@ -135,7 +135,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.revoked {
             return Err(Error::Revoked);
         }
-        if self.place == Place::Nowhere {
+        if self.place == PlaceState::Nowhere {
             return Err(Error::Unplaced);
         }
         let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
@@ -159,7 +159,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
         cx.observer.mapped(dev);
         let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
-        attachment.held = Some(Held {
+        attachment.held = Some(HeldMapping {
             mapping,
             direction,
             maps: 1,

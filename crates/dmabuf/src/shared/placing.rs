@@ -43,7 +43,7 @@ pub trait Placer<O: DmaOps> {
 
 /// Whether memory is placed, and whether another place could be better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum PlaceState {
     /// Not placed yet.
     Nowhere,
     /// Placed; no other place need be tried for the devices attached now.
@@ -52,7 +52,7 @@ pub(crate) enum Place {
     Outgrown,
 }
 
-impl Place {
+impl PlaceState {
     pub(crate) fn attached(&mut self) {
         if *self == Self::Settled {
             *self = Self::Outgrown;
@@ -79,13 +79,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let alloc = placer.allocate(cx.ops, &spec)?;
         cx.observer.allocated(device, spec.len_bytes);
         let mut shared = Self::new(alloc, spec, list);
-        shared.place = Place::Nowhere;
+        shared.place = PlaceState::Nowhere;
         Ok(shared)
     }
 
     /// Returns whether the memory is placed. Only lazily placed memory can be unplaced.
     pub fn is_placed(&self) -> bool {
-        self.place != Place::Nowhere
+        self.place != PlaceState::Nowhere
     }
 
     /// Returns whether the memory cannot be moved: a device uses it now, or has it mapped and does
@@ -119,7 +119,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return Err(Error::Invalid);
         };
         self.check_usable()?;
-        if self.place == Place::Settled {
+        if self.place == PlaceState::Settled {
             return Err(Error::Invalid);
         }
         if self.is_pinned() {
@@ -139,7 +139,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
         let placed = placer.place(cx.ops, &mut self.alloc, &placement);
         if let Ok(moved) = placed {
-            self.place = Place::Settled;
+            self.place = PlaceState::Settled;
             if moved > 0 {
                 cx.observer.moved(device, moved);
             }
@@ -158,8 +158,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
         if found.is_err() {
             // The next attachment of a device starts a new attempt.
-            if self.place == Place::Outgrown {
-                self.place = Place::Settled;
+            if self.place == PlaceState::Outgrown {
+                self.place = PlaceState::Settled;
             }
         }
         Ok(found?)

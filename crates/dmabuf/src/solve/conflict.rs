@@ -1,6 +1,6 @@
 //! The smallest sets of demands that no heap meets together, and the values that would suffice.
 
-use super::needs::{Heap, Needs, Placement, Request};
+use super::needs::{Heap, MemoryRequest, Needs, Placement};
 use super::place::place;
 use super::rule::{Demand, RULES, Rule, Rules, Strictest};
 
@@ -41,7 +41,7 @@ impl Conflict {
 
 /// Returns the placement in the first heap that has room, with only the demands of `among`.
 pub(super) fn first_fit(
-    request: &Request,
+    request: &MemoryRequest,
     all: &Strictest,
     among: Rules,
     heaps: &[Heap<'_>],
@@ -52,7 +52,7 @@ pub(super) fn first_fit(
 
 /// Returns the reason why no placement exists. The caller has found none for `all`.
 pub(super) fn conflict(
-    request: &Request,
+    request: &MemoryRequest,
     devices: &[Needs],
     heaps: &[Heap<'_>],
     all: &Strictest,
@@ -86,7 +86,7 @@ pub(super) fn conflict(
 }
 
 /// Returns the value of a rule that a placement meets.
-fn enough(rule: Rule, request: &Request, others: &Strictest, at: &Placement) -> u64 {
+fn enough(rule: Rule, request: &MemoryRequest, others: &Strictest, at: &Placement) -> u64 {
     let demanded = |rule| others.value(rule, others.rules(), 1);
     match rule {
         Rule::First => at.first,

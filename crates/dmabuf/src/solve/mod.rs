@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use vb3_dma::Limits;
-//! use vb3_dmabuf::solve::{Heap, HeapKind, Needs, Request, Rule, Run, conflict, solve};
+//! use vb3_dmabuf::solve::{Heap, HeapKind, Needs, MemoryRequest, Rule, Run, conflict, solve};
 //!
 //! // A camera behind an IOMMU takes everything; a converter reaches 4 GiB and needs one run.
 //! let camera = Needs::default();
@@ -27,7 +27,7 @@
 //! let cma = [Run { first: 1 << 20, len: 64 << 20 }];
 //! let heaps = [heap(HeapKind::Pieces(4096), &high), heap(HeapKind::Contiguous, &cma)];
 //!
-//! let request = Request {
+//! let request = MemoryRequest {
 //!     len_bytes: 0,
 //!     line_bytes: 1900,
 //!     lines: 1620,
@@ -64,7 +64,7 @@ mod tests;
 
 pub use conflict::{Blamed, Conflict, Relief};
 pub use needs::{
-    Heap, HeapKind, Needs, PictureNeeds, Placement, Protection, Request, Run, Translation,
+    Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, Protection, Run, Translation,
 };
 pub use rule::{Demand, Rule};
 
@@ -74,14 +74,18 @@ pub use rule::{Demand, Rule};
 /// Devices that are not [valid](Needs::is_valid), a page that is no power of two and a count of
 /// zero are the caller's to refuse before; here no memory may suit them.
 #[must_use]
-pub fn solve(request: &Request, devices: &[Needs], heaps: &[Heap<'_>]) -> Option<Placement> {
+pub fn solve(request: &MemoryRequest, devices: &[Needs], heaps: &[Heap<'_>]) -> Option<Placement> {
     let all = rule::Strictest::of(devices, request, None);
     conflict::first_fit(request, &all, all.rules(), heaps)
 }
 
 /// The fewest demands that exclude each other; `None` where [`solve`] finds a place.
 #[must_use]
-pub fn conflict(request: &Request, devices: &[Needs], heaps: &[Heap<'_>]) -> Option<Conflict> {
+pub fn conflict(
+    request: &MemoryRequest,
+    devices: &[Needs],
+    heaps: &[Heap<'_>],
+) -> Option<Conflict> {
     let all = rule::Strictest::of(devices, request, None);
     let is_placed = conflict::first_fit(request, &all, all.rules(), heaps).is_some();
     (!is_placed).then(|| conflict::conflict(request, devices, heaps, &all))

@@ -186,7 +186,7 @@ pub struct Heap<'a> {
 
 /// A request for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct MemoryRequest {
     /// Minimum bytes of a buffer.
     pub len_bytes: u64,
     /// Visible bytes of a picture's line; 0 if it is not a picture.

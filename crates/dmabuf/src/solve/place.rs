@@ -1,6 +1,6 @@
 //! Whether a heap has room for buffers under some demands, and where.
 
-use super::needs::{Heap, HeapKind, Placement, Request, Run};
+use super::needs::{Heap, HeapKind, MemoryRequest, Placement, Run};
 use super::rule::{Rule, Rules, Strictest};
 
 /// How buffers lie under the demands that count.
@@ -10,7 +10,7 @@ struct Layout {
     stride: u64,
 }
 
-fn layout(request: &Request, all: &Strictest, among: Rules) -> Option<Layout> {
+fn layout(request: &MemoryRequest, all: &Strictest, among: Rules) -> Option<Layout> {
     let mut len = request.len_bytes;
     let mut stride = 0;
     if request.line_bytes > 0 {
@@ -39,7 +39,7 @@ fn layout(request: &Request, all: &Strictest, among: Rules) -> Option<Layout> {
 
 /// Places all buffers in a heap under the demands of the rules that count.
 pub(super) fn place(
-    request: &Request,
+    request: &MemoryRequest,
     all: &Strictest,
     among: Rules,
     (index, heap): (usize, &Heap<'_>),

@@ -1,6 +1,6 @@
 //! The kinds of demand, and the strictest demand of each kind.
 
-use super::needs::{Needs, Protection, Request};
+use super::needs::{MemoryRequest, Needs, Protection};
 use vb3_dma::Constraint;
 
 /// A kind of demand. Of two different values of one kind, one is always stricter.
@@ -212,7 +212,7 @@ pub(super) struct Strictest([Option<Demand>; RULES.len()]);
 
 impl Strictest {
     /// Returns the strictest demands of devices, ignoring one demand.
-    pub(super) fn of(devices: &[Needs], request: &Request, but: Option<Demand>) -> Self {
+    pub(super) fn of(devices: &[Needs], request: &MemoryRequest, but: Option<Demand>) -> Self {
         let mut all = Self([None; RULES.len()]);
         for (device, needs) in devices.iter().enumerate() {
             for (rule, slot) in RULES.into_iter().zip(&mut all.0) {

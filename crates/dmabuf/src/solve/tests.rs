@@ -46,7 +46,7 @@ fn counts(set: u32, rule: Rule) -> bool {
 }
 
 /// Returns whether a layout suits at any place.
-fn suits_layout(request: &Request, all: &Counted<'_>, len: u64, stride: u64) -> bool {
+fn suits_layout(request: &MemoryRequest, all: &Counted<'_>, len: u64, stride: u64) -> bool {
     all.iter().all(|(needs, set)| {
         let limits = &needs.limits;
         let has = |rule| counts(*set, rule);
@@ -134,7 +134,7 @@ fn places(heap: &OwnHeap, len: u64, step: u64) -> Vec<u64> {
 }
 
 /// Whether a heap has room for buffers of a length.
-fn has_room(request: &Request, all: &Counted<'_>, heap: &OwnHeap, len: u64) -> bool {
+fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64) -> bool {
     if !heap.directed {
         // Whatever byte is given.
         let mut free = heap
@@ -208,7 +208,11 @@ fn extent(all: &Counted<'_>, heap: &OwnHeap, len: u64) -> Option<(u64, u64)> {
 }
 
 /// The heap, length and stride that a search finds first, if any.
-fn search(request: &Request, all: &Counted<'_>, heaps: &[OwnHeap]) -> Option<(usize, u64, u64)> {
+fn search(
+    request: &MemoryRequest,
+    all: &Counted<'_>,
+    heaps: &[OwnHeap],
+) -> Option<(usize, u64, u64)> {
     let strides = match request.line_bytes {
         0 => 0..=0,
         line => line..=END,
@@ -261,7 +265,7 @@ fn has_demand(needs: &Needs, rule: Rule) -> bool {
 }
 
 /// The demands that a device has, one bit each.
-fn demands(needs: &Needs, request: &Request) -> u32 {
+fn demands(needs: &Needs, request: &MemoryRequest) -> u32 {
     let has = RULES.into_iter().filter(|rule| has_demand(needs, *rule));
     let all = has.fold(0, |all, rule| all | 1 << rule as u32);
     let found = rule::Strictest::of(&[*needs], request, None).rules().0;
@@ -385,9 +389,9 @@ fn heap() -> impl Strategy<Value = OwnHeap> {
     })
 }
 
-fn request() -> impl Strategy<Value = Request> {
+fn request() -> impl Strategy<Value = MemoryRequest> {
     (0u64..32, 0u64..12, 1u64..4, 1u32..4).prop_map(|(len_bytes, line_bytes, lines, count)| {
-        Request {
+        MemoryRequest {
             len_bytes,
             line_bytes,
             lines,
@@ -459,7 +463,7 @@ proptest! {
 /// Asserts that an answer is that of a search through everything: the same place, or no fewer demands
 /// than must give way, and those that are named do exclude each other.
 fn expect_agreement(
-    request: &Request,
+    request: &MemoryRequest,
     devices: &[Needs],
     heaps: &[OwnHeap],
 ) -> Result<(), TestCaseError> {
@@ -510,7 +514,7 @@ fn expect_agreement(
 
 /// Asserts that a relief is there if and only if it helps, and that it gives what it says.
 fn expect_relief(
-    request: &Request,
+    request: &MemoryRequest,
     devices: &[Needs],
     heaps: &[OwnHeap],
     all: &[u32],
@@ -619,7 +623,7 @@ fn rules_are_numbered_as_they_are_listed() {
 
 #[test]
 fn nothing_fits_where_there_is_no_heap() {
-    let request = Request {
+    let request = MemoryRequest {
         len_bytes: 1,
         line_bytes: 0,
         lines: 0,

@@ -84,7 +84,7 @@ fn intersections() {
 }
 
 #[test]
-fn defect_05_mapping_an_exported_cached_buffer_hands_it_over() {
+fn defect_05_mapping_a_cached_export_syncs_it() {
     for dev in [DISPLAY, BOUNCER] {
         let b = buffers();
         let id = memory(&b, Backing::NonCoherent(CAMERA), Bidirectional, 1);
@@ -104,7 +104,7 @@ fn defect_05_mapping_an_exported_cached_buffer_hands_it_over() {
 }
 
 #[test]
-fn defect_05_begin_and_end_do_the_work_while_it_stays_mapped() {
+fn defect_05_begin_and_end_sync_while_mapped() {
     for dev in [DISPLAY, BOUNCER] {
         let s = set(Backing::NonCoherent(CAMERA), FromDevice, dev, ToDevice);
         let (at, buf) = (s.id, s.buf.id());
@@ -121,7 +121,7 @@ fn defect_05_begin_and_end_do_the_work_while_it_stays_mapped() {
 }
 
 #[test]
-fn defect_06_all_attachments_are_synced_in_the_requested_direction() {
+fn defect_06_sync_reaches_all_attachments() {
     let s = set(
         Backing::NonCoherent(CAMERA),
         Bidirectional,
@@ -156,7 +156,7 @@ fn defect_06_all_attachments_are_synced_in_the_requested_direction() {
 }
 
 #[test]
-fn device_to_device_takes_no_cache_maintenance_and_the_bytes_are_right() {
+fn device_to_device_needs_no_cache_maintenance() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
     for byte in 1..20 {
         s.capture(byte, false);
@@ -189,7 +189,7 @@ fn device_to_device_through_a_bounced_copy() {
 
 /// The first copy is made by the CPU, whose view is older than what the camera wrote.
 #[test]
-fn a_new_bounced_mapping_shows_what_a_device_wrote_last() {
+fn new_bounced_mapping_shows_last_device_write() {
     let mut s = set(Backing::NonCoherent(CAMERA), FromDevice, BOUNCER, ToDevice);
     s.b.unmap(&mut s.a);
     s.capture(7, false);
@@ -243,7 +243,7 @@ fn a_bounced_writer_reaches_other_mapped_devices() {
 }
 
 #[test]
-fn a_bounced_copy_that_was_not_written_overwrites_nothing() {
+fn unwritten_bounce_copy_overwrites_nothing() {
     let mut s = set(
         Backing::NonCoherent(CAMERA),
         FromDevice,
@@ -341,7 +341,7 @@ fn a_cpu_that_writes_keeps_the_bytes_around() {
 }
 
 #[test]
-fn writing_without_end_is_stale_at_the_device_and_told() {
+fn write_without_end_is_stale_and_reported() {
     let s = set(Backing::NonCoherent(CAMERA), FromDevice, DISPLAY, ToDevice);
     let at = s.id;
     cpu_write(&s.b, at, 0, &[4; 5]);

@@ -10,7 +10,7 @@ fn addr(b: &Bufs, attachment: &AttachRef) -> DmaAddr {
 }
 
 #[test]
-fn defect_10_a_second_direction_leaves_the_first_mapping_alone() {
+fn defect_10_second_direction_keeps_first_mapping() {
     let b = buffers();
     let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 2);
     let buf = export(&b, id);
@@ -58,7 +58,7 @@ fn defect_20_address_zero_is_an_address() {
 }
 
 #[test]
-fn revoked_memory_is_reached_by_no_device_and_mapped_no_more() {
+fn revoked_memory_is_unreachable_and_unmappable() {
     let b = buffers();
     let id = memory(&b, Backing::NonCoherent(CAMERA), Direction::FromDevice, 1);
     let buf = export(&b, id);

@@ -29,7 +29,7 @@ fn memory_lives_as_long_as_its_last_handle() {
 }
 
 #[test]
-fn memory_of_another_driver_lives_as_long_as_its_dma_buf() {
+fn foreign_memory_lives_as_long_as_its_dma_buf() {
     let b = buffers();
     let alloc = b.ops().alloc_virtual(2 * PAGE).unwrap();
     let buf = b.adopt(alloc, 2 * PAGE, Name::default()).unwrap();

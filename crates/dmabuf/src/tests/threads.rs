@@ -3,12 +3,12 @@
 
 use super::{Log, Ops};
 use crate::fence::{
-    Early, EarlyAccess, FenceCounts, FenceId, FenceInfo, Fences, Outcome, Owner, Status, SyncFile,
-    Timeline, Usage,
+    Early, EarlyAccess, FenceCounts, FenceId, FenceInfo, FenceOutcome, Fences, Owner, Status,
+    SyncFile, Timeline, Usage,
 };
 use crate::solve::{
-    Blamed, Conflict, Demand, Heap, HeapKind, Needs, PictureNeeds, Placement, Protection, Relief,
-    Request, Rule, Run, Translation,
+    Blamed, Conflict, Demand, Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement,
+    Protection, Relief, Rule, Run, Translation,
 };
 use crate::{
     Access, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed, Cx, Error,
@@ -36,8 +36,15 @@ fn types_say_which_threads_they_may_visit() {
     // Values.
     any_thread::<(Access, AttachRef, BufId, BufInfo, BufRef, Closed, Error)>();
     any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
-    any_thread::<(UserKind, Vma, FenceCounts, FenceId, Outcome, Status)>();
+    any_thread::<(UserKind, Vma, FenceCounts, FenceId, FenceOutcome, Status)>();
     any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();
-    any_thread::<(PictureNeeds, Placement, Protection, Relief, Request, Rule)>();
+    any_thread::<(
+        PictureNeeds,
+        Placement,
+        Protection,
+        Relief,
+        MemoryRequest,
+        Rule,
+    )>();
     any_thread::<(Run, Translation)>();
 }

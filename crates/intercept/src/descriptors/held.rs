@@ -9,7 +9,7 @@
 //! growing intervals.
 //!
 //! The supervisor reads these events before each call and processes at most 128 ends at a time. QBUF and
-//! DQBUF of a streaming queue skip this unless they fail or wait (`Backend::minds_ends`).
+//! DQBUF of a streaming queue skip this unless they fail or wait (`Backend::needs_fresh_closes`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -53,7 +53,7 @@ enum EndSignal {
 
 /// Files that [`Held::collect`] checks, besides those that have just ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum CheckScope {
     /// Files in doubt whose next check has come.
     Due,
     /// All files in doubt without a check since this time, at any cost.
@@ -72,7 +72,7 @@ struct Doubt {
 /// A file with descriptions given to programs.
 #[derive(Debug)]
 struct Inode {
-    way: EndSignal,
+    end_signal: EndSignal,
     watch: Option<i32>,
     given: BTreeMap<i64, Given>,
     doubt: Option<Doubt>,
@@ -200,7 +200,7 @@ impl Held {
         let by_lock = self
             .inodes
             .get(&id)
-            .is_some_and(|inode| matches!(inode.way, EndSignal::Locks(_)));
+            .is_some_and(|inode| matches!(inode.end_signal, EndSignal::Locks(_)));
         if by_lock && let Err(e) = lock(made.as_fd(), flags, byte) {
             self.drop_if_unused(id);
             return Err(e);
@@ -220,7 +220,7 @@ impl Held {
     ) -> Result<(), Errno> {
         let alone = matches!(given, Given::File(_));
         let watch = self.watch(fd, alone);
-        let way = if alone && watch.is_some() {
+        let end_signal = if alone && watch.is_some() {
             EndSignal::Inode
         } else {
             EndSignal::Locks(raw::reopen(fd, libc::O_RDWR)?)
@@ -230,7 +230,7 @@ impl Held {
             None => self.unwatched += 1,
         }
         let inode = Inode {
-            way,
+            end_signal,
             watch,
             given: BTreeMap::new(),
             doubt: None,
@@ -291,7 +291,7 @@ impl Held {
     }
 
     /// Appends everything that has ended to `gone`.
-    pub(crate) fn collect(&mut self, look: Look, gone: &mut Vec<Given>) {
+    pub(crate) fn collect(&mut self, look: CheckScope, gone: &mut Vec<Given>) {
         let overflow = self.read_events();
         if overflow {
             self.find_ended();
@@ -303,7 +303,7 @@ impl Held {
             }
         }
         let now = Instant::now();
-        let all = look == Look::All;
+        let all = look == CheckScope::All;
         let due: Vec<FdIdentity> = if overflow || all || self.unwatched > 0 {
             self.inodes.keys().copied().collect()
         } else {
@@ -312,14 +312,15 @@ impl Held {
                 is_time && inode.affordable() <= now
             };
             let is_wanted =
-                |inode: &Inode| matches!(look, Look::Since(then) if inode.looked < then);
+                |inode: &Inode| matches!(look, CheckScope::Since(then) if inode.looked < then);
             let due = self.doubtful.iter().filter(|id| {
                 let inode = self.inodes.get(id);
                 inode.is_some_and(|inode| is_due(inode) || is_wanted(inode))
             });
             due.copied().collect()
         };
-        let is_old = |locks: &LockTable| matches!(look, Look::Since(then) if locks.begun < then);
+        let is_old =
+            |locks: &LockTable| matches!(look, CheckScope::Since(then) if locks.begun < then);
         let locks = match self.locks.take() {
             None if all => Some(LockTable::timed()),
             other => other.filter(|(locks, _)| !is_old(locks)),
@@ -350,7 +351,7 @@ impl Held {
         let Some(inode) = self.inodes.get_mut(&id) else {
             return;
         };
-        let EndSignal::Locks(probe) = &inode.way else {
+        let EndSignal::Locks(probe) = &inode.end_signal else {
             return;
         };
         let is_large = inode.given.len() > MAX_PROBED;
@@ -567,10 +568,10 @@ mod tests {
 
     fn collect(held: &mut Held) -> Vec<Given> {
         let mut gone = Vec::new();
-        held.collect(Look::Due, &mut gone);
+        held.collect(CheckScope::Due, &mut gone);
         if held.wants_locks() {
             held.take_locks(LockTable::timed());
-            held.collect(Look::Due, &mut gone);
+            held.collect(CheckScope::Due, &mut gone);
         }
         gone
     }
@@ -589,16 +590,16 @@ mod tests {
         drop(made.pop());
         let mut gone = Vec::new();
         for _ in 0..2 {
-            held.collect(Look::Due, &mut gone);
+            held.collect(CheckScope::Due, &mut gone);
             assert!(gone.is_empty() && held.wants_locks());
         }
         held.take_locks(LockTable::timed());
-        held.collect(Look::Due, &mut gone);
+        held.collect(CheckScope::Due, &mut gone);
         assert_eq!(gone, [Given::Buffer(Tag(MAX_PROBED as u64))]);
         assert!(!held.wants_locks());
         // Few enough to be probed one by one.
         drop(made.pop());
-        held.collect(Look::Due, &mut gone);
+        held.collect(CheckScope::Due, &mut gone);
         assert_eq!(gone.len(), 2);
         assert!(!held.wants_locks());
     }
@@ -745,7 +746,7 @@ mod tests {
         drop(all.swap_remove(7));
         drop(all.swap_remove(200));
         let mut gone = Vec::new();
-        held.collect(Look::All, &mut gone);
+        held.collect(CheckScope::All, &mut gone);
         assert_eq!(gone, [Given::Buffer(Tag(7)), Given::Buffer(Tag(200))]);
         assert_eq!(held.count(), 398);
     }

@@ -10,7 +10,7 @@ mod table;
 mod under_way;
 
 pub(crate) use files::{Files, Target, Watched};
-pub(crate) use held::{Given, Held, LockTable, Look};
+pub(crate) use held::{CheckScope, Given, Held, LockTable};
 pub(crate) use locks::{LockCall, Locks, Owner, Record, Refused, Wanted, is_deadlock};
 pub(crate) use table::{CLOSES_NOTHING, Closed, Known, Numbers, Table};
 pub(crate) use under_way::UnderWay;

@@ -39,7 +39,7 @@ pub(crate) struct Thread {
 
 /// The file behind a program's descriptor.
 #[derive(Debug)]
-pub(crate) struct Look {
+pub(crate) struct OpenFile {
     pub(crate) id: FdIdentity,
     /// The file's type and permissions.
     pub(crate) mode: libc::mode_t,
@@ -49,7 +49,7 @@ pub(crate) struct Look {
     place: (u32, i32),
 }
 
-impl Look {
+impl OpenFile {
     /// Returns the O_* flags of the open file description. This costs a system call, so callers ask
     /// only when needed.
     pub(crate) fn flags(&self) -> Result<i32, Errno> {
@@ -215,7 +215,7 @@ impl Procs {
     ///
     /// # Errors
     /// Returns EBADF if there is none.
-    pub(crate) fn look(&self, thread: &Thread, fd: i32) -> Result<Look, Errno> {
+    pub(crate) fn look(&self, thread: &Thread, fd: i32) -> Result<OpenFile, Errno> {
         if fd < 0 {
             return Err(Errno(libc::EBADF));
         }
@@ -229,7 +229,7 @@ impl Procs {
                 Ok(copy) => {
                     let (id, mode) = raw::known(copy.as_fd())?;
                     let fd = Some(copy.into());
-                    return Ok(Look {
+                    return Ok(OpenFile {
                         id,
                         mode,
                         fd,
@@ -248,13 +248,13 @@ impl Procs {
 
     /// Looks up a descriptor's file by its link. `copy` is the process's descriptor with this
     /// number, which is another file if the thread has its own table.
-    fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<Look, Errno> {
+    fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<OpenFile, Errno> {
         let (tid, fd) = place;
         let path = raw::c_path(&format!("/proc/{tid}/fd/{fd}"))?;
         let (id, mode) = raw::known_at(&path).map_err(|_| Errno(libc::EBADF))?;
         let copy = copy.map(Borrowed::from);
         let is_same = |copy: &Borrowed| raw::known(copy.as_fd()).is_ok_and(|known| known.0 == id);
-        Ok(Look {
+        Ok(OpenFile {
             id,
             mode,
             fd: copy.filter(is_same),

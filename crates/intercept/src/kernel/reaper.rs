@@ -18,7 +18,7 @@ const MAX_WAITING: usize = 1024;
 
 thread_local! {
     /// Files that this thread dropped while it holds the lock.
-    static LET_GO: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+    static RELEASED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
 }
 
 /// A duplicate of a program's descriptor.
@@ -54,11 +54,11 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(fd) = self.0.take() else { return };
         // Without the lock, and at a thread's end, it is closed here.
-        let keep = |let_go: &RefCell<Option<Vec<OwnedFd>>>| match &mut *let_go.borrow_mut() {
-            Some(let_go) => let_go.push(fd),
+        let keep = |released: &RefCell<Option<Vec<OwnedFd>>>| match &mut *released.borrow_mut() {
+            Some(released) => released.push(fd),
             None => drop(fd),
         };
-        LET_GO.try_with(keep).ok();
+        RELEASED.try_with(keep).ok();
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Locked<'s, T> {
 
 impl<'s, T> Locked<'s, T> {
     pub(crate) fn new(guard: MutexGuard<'s, T>, reaper: &'s Reaper) -> Self {
-        LET_GO.set(Some(Vec::new()));
+        RELEASED.set(Some(Vec::new()));
         Self {
             guard: Some(guard),
             reaper,
@@ -133,8 +133,8 @@ impl<T> DerefMut for Locked<'_, T> {
 impl<T> Drop for Locked<'_, T> {
     fn drop(&mut self) {
         drop(self.guard.take());
-        let let_go = LET_GO.take().unwrap_or_default();
-        let_go.into_iter().for_each(|fd| self.reaper.close(fd));
+        let released = RELEASED.take().unwrap_or_default();
+        released.into_iter().for_each(|fd| self.reaper.close(fd));
     }
 }
 

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn protections_are_told_to_the_byte_by_query_and_by_text() {
+    fn query_and_text_give_exact_protections() {
         let pages = Pages::new();
         let (tid, page) = (std::process::id(), pages.1);
         let maps = || {

@@ -20,7 +20,7 @@ use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
 /// How the supervisor accesses programs' memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum CopyMethod {
     /// With process_vm_readv and process_vm_writev.
     Calls,
     /// Through `/proc/TID/mem`, if a container's profile refuses those calls. This file ignores
@@ -28,7 +28,7 @@ pub(crate) enum Way {
     Files,
 }
 
-impl Way {
+impl CopyMethod {
     /// Tests the method on a word of a process, which keeps its value.
     ///
     /// # Errors

@@ -13,10 +13,10 @@ use std::time::Instant;
 
 use crate::descriptors::Closed;
 use crate::kernel::Borrowed;
-use crate::kernel::Look;
+use crate::kernel::OpenFile;
 use crate::kernel::lock;
 use crate::kernel::{MayBlock, may_block};
-use crate::memory::copies::Way;
+use crate::memory::copies::CopyMethod;
 use vb3_host::Errno;
 
 /// Most bytes copied for one call.
@@ -46,7 +46,7 @@ impl Part {
     /// Copies the needed part and bytes around it. Returns EPERM if the program may not be read.
     fn copied(
         may: &MayBlock,
-        way: Way,
+        method: CopyMethod,
         tid: u32,
         addr: u64,
         len: usize,
@@ -56,7 +56,7 @@ impl Part {
         let small = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
         let wanted = small(before).saturating_add(len.max(small(after)));
         let mut bytes = vec![0; wanted];
-        let got = way.copy_in_some(may, tid, addr - before, &mut bytes);
+        let got = method.copy_in_some(may, tid, addr - before, &mut bytes);
         bytes.truncate(got.unwrap_or(0));
         let fault = bytes.len() < wanted;
         // For a missing page, reports the fault at the requested address.
@@ -125,7 +125,7 @@ pub(crate) struct Gathered {
     inner: Mutex<Inner>,
     came: OnceLock<Instant>,
     /// Files behind the call's descriptors, if they were looked up without the lock.
-    found: Mutex<HashMap<i32, Result<Look, Errno>>>,
+    found: Mutex<HashMap<i32, Result<OpenFile, Errno>>>,
     /// Files in epoll sets that end with the call, if they were looked up.
     ends: Mutex<Option<Vec<Closed>>>,
     /// The epoll set that the call names, if it was looked up without the lock.
@@ -140,7 +140,7 @@ impl Gathered {
     }
 
     /// Stores the file behind a descriptor for the step under the lock.
-    pub(crate) fn keep_look(&self, fd: i32, look: Result<Look, Errno>) {
+    pub(crate) fn keep_look(&self, fd: i32, look: Result<OpenFile, Errno>) {
         lock(&self.found).insert(fd, look);
     }
 
@@ -165,7 +165,7 @@ impl Gathered {
     }
 
     /// Takes the file stored for a descriptor, once.
-    pub(crate) fn take_look(&self, fd: i32) -> Option<Result<Look, Errno>> {
+    pub(crate) fn take_look(&self, fd: i32) -> Option<Result<OpenFile, Errno>> {
         lock(&self.found).remove(&fd)
     }
 
@@ -344,7 +344,7 @@ impl Gathered {
     pub(crate) fn gather(
         &self,
         may: &MayBlock,
-        way: Way,
+        method: CopyMethod,
         tid: u32,
         expected: Option<(u64, usize)>,
     ) -> Result<(), Errno> {
@@ -362,12 +362,12 @@ impl Gathered {
         };
         let absent = core::mem::take(&mut lock(&self.inner).absent);
         for &(addr, len) in &absent {
-            way.touch(may, tid, addr, len);
+            method.touch(may, tid, addr, len);
         }
         lock(&self.inner).touched.extend(absent);
         let mut refused = Ok(());
         for (addr, len) in wanted {
-            let (part, got) = Part::copied(may, way, tid, addr, len);
+            let (part, got) = Part::copied(may, method, tid, addr, len);
             refused = refused.and(got);
             let mut inner = lock(&self.inner);
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
@@ -380,15 +380,20 @@ impl Gathered {
     ///
     /// # Errors
     /// EFAULT.
-    pub(crate) fn copy_out(&self, may: &MayBlock, way: Way, tid: u32) -> Result<(), Errno> {
+    pub(crate) fn copy_out(
+        &self,
+        may: &MayBlock,
+        method: CopyMethod,
+        tid: u32,
+    ) -> Result<(), Errno> {
         let writes = core::mem::take(&mut lock(&self.inner).writes);
-        if writes.is_empty() || way.copy_all_out(may, tid, &writes) {
+        if writes.is_empty() || method.copy_all_out(may, tid, &writes) {
             return Ok(());
         }
         let mut done = Ok(());
         // As the kernel does, writes everything that is writable.
         for (addr, data) in writes {
-            done = done.and(way.copy_out(may, tid, addr, &data));
+            done = done.and(method.copy_out(may, tid, addr, &data));
         }
         done
     }
@@ -412,14 +417,14 @@ mod tests {
         assert_eq!(gathered.read(addr(&data) + 2, &mut out), Err(MISSING));
         assert!(gathered.lacks());
         gathered
-            .gather(&may, Way::Calls, tid, None)
+            .gather(&may, CopyMethod::Calls, tid, None)
             .expect("readable");
         gathered.begin();
         assert_eq!(gathered.read(addr(&data) + 2, &mut out), Ok(()));
         assert_eq!((out, gathered.lacks()), (*b"2345", false));
         assert_eq!(gathered.read(8, &mut out), Err(MISSING));
         gathered
-            .gather(&may, Way::Calls, tid, None)
+            .gather(&may, CopyMethod::Calls, tid, None)
             .expect("readable");
         gathered.begin();
         let fault = Err(Errno(libc::EFAULT));
@@ -428,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_come_at_the_end_and_only_those_of_the_last_round() {
+    fn only_last_round_writes_are_copied_out() {
         let may = MayBlock::of_this_thread();
         let tid = std::process::id();
         let mut data = [0u8; 4];
@@ -439,17 +444,17 @@ mod tests {
         gathered.begin();
         gathered.write(at + 1, &[2, 3]);
         assert_eq!(std::hint::black_box(data), [0; 4]);
-        assert_eq!(gathered.copy_out(&may, Way::Calls, tid), Ok(()));
+        assert_eq!(gathered.copy_out(&may, CopyMethod::Calls, tid), Ok(()));
         assert_eq!(std::hint::black_box(&data), &[0, 2, 3, 0]);
         gathered.write(8, &[1]);
         assert_eq!(
-            gathered.copy_out(&may, Way::Calls, tid),
+            gathered.copy_out(&may, CopyMethod::Calls, tid),
             Err(Errno(libc::EFAULT))
         );
     }
 
     #[test]
-    fn what_lies_beside_it_is_gathered_with_it_as_far_as_there_is_any() {
+    fn adjoining_bytes_are_gathered_too() {
         // SAFETY: a new mapping at an address that the kernel chooses, whose second page cannot be
         // read.
         let pages = unsafe {
@@ -471,7 +476,7 @@ mod tests {
         let middle = pages + 1000;
         assert_eq!(read(&gathered, middle), Err(MISSING));
         gathered
-            .gather(&may, Way::Calls, tid, None)
+            .gather(&may, CopyMethod::Calls, tid, None)
             .expect("readable");
         gathered.begin();
         for near in [middle - AROUND, middle, middle + AROUND - 2] {
@@ -483,7 +488,7 @@ mod tests {
         for beyond in [pages + PAGE, pages + PAGE + 100, pages + PAGE - 1] {
             assert_eq!(read(&gathered, beyond), Err(MISSING));
             gathered
-                .gather(&may, Way::Calls, tid, None)
+                .gather(&may, CopyMethod::Calls, tid, None)
                 .expect("readable");
             gathered.begin();
             assert_eq!(read(&gathered, beyond), fault);
@@ -508,7 +513,7 @@ mod tests {
             }
             // Of two writes to one place, the later one counts.
             write(at + 1, &[3, 4]);
-            assert_eq!(gathered.copy_out(&may, Way::Calls, tid), wanted);
+            assert_eq!(gathered.copy_out(&may, CopyMethod::Calls, tid), wanted);
             assert_eq!(std::hint::black_box(&data), &[1, 3, 4, 0]);
             data = [0; 4];
         }

@@ -30,18 +30,18 @@ const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with 
 /// A thread that made a call: its number, and its start time in ticks since boot. Another start
 /// time means that the number was reused.
 #[derive(Debug, Default)]
-struct Place {
+struct ThreadEntry {
     tid: AtomicU64,
     start: AtomicU64,
 }
 
 /// The threads of a run, in memory shared with the guard.
 #[derive(Debug)]
-struct Table(&'static [Place]);
+struct Table(&'static [ThreadEntry]);
 
 impl Table {
     fn new() -> Result<Self, Errno> {
-        let bytes = PLACES as usize * size_of::<Place>();
+        let bytes = PLACES as usize * size_of::<ThreadEntry>();
         let (prot, flags) = (
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
@@ -88,7 +88,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let at: *const Place = self.0.as_ptr();
+        let at: *const ThreadEntry = self.0.as_ptr();
         // SAFETY: the table's own mapping, to which no other reference exists.
         unsafe { libc::munmap(at.cast_mut().cast(), size_of_val(self.0)) };
     }

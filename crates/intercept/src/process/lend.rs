@@ -114,7 +114,7 @@ pub(crate) fn ask(
         }
         Err(e) => {
             listener.answer(n.id, Reply::Fail(e.0));
-            return Ok(stopped.let_go(may));
+            return Ok(stopped.release(may));
         }
     };
     drop(theirs);

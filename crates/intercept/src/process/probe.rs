@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::{Error, Feature};
 use crate::kernel::MayBlock;
 use crate::kernel::raw;
-use crate::memory::Way;
+use crate::memory::CopyMethod;
 use crate::note::Note;
 use crate::process::child;
 use crate::process::launch;
@@ -134,8 +134,10 @@ impl Powers {
         };
         self.listener = Ok(());
         let addr = (&raw const MARK).expose_provenance() as u64;
-        self.process_vm = Way::Calls.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
-        self.proc_mem = Way::Files.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
+        self.process_vm =
+            CopyMethod::Calls.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
+        self.proc_mem =
+            CopyMethod::Files.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
         let listener = &subject.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
         self.add_fd = installed.map(drop);
@@ -150,10 +152,10 @@ impl Powers {
     }
 
     /// Returns how the supervisor accesses memory.
-    pub(crate) fn memory(&self) -> Way {
+    pub(crate) fn memory(&self) -> CopyMethod {
         match self.process_vm {
-            Err(_) if self.proc_mem.is_ok() => Way::Files,
-            _ => Way::Calls,
+            Err(_) if self.proc_mem.is_ok() => CopyMethod::Files,
+            _ => CopyMethod::Calls,
         }
     }
 
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn each_missing_power_is_said_in_one_line_with_what_to_change() {
+    fn missing_feature_note_says_what_to_change() {
         assert_eq!(said(&all()), "");
         let rows: &[(&str, Powers, &[&str])] = &[
             (
@@ -397,7 +399,7 @@ mod tests {
             ..all()
         };
         assert_eq!(docker.suffice(), Ok(()));
-        assert_eq!(docker.memory(), Way::Files);
+        assert_eq!(docker.memory(), CopyMethod::Files);
         assert_eq!(docker.notes(), []);
     }
 }

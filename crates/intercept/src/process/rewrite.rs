@@ -76,16 +76,16 @@ impl Stray {
             due: 0,
         };
         match stopped.look() {
-            Look::Nothing => Err(self),
-            Look::Stop(Stop::Signal(signal)) => {
+            TraceeState::Nothing => Err(self),
+            TraceeState::Stop(Stop::Signal(signal)) => {
                 stopped.detach(signal);
                 Ok(None)
             }
-            Look::Stop(_) => {
+            TraceeState::Stop(_) => {
                 stopped.detach(0);
                 Ok(None)
             }
-            Look::Gone => Ok(stopped.ended),
+            TraceeState::Gone => Ok(stopped.ended),
         }
     }
 }
@@ -103,7 +103,7 @@ pub(crate) struct Stopped {
 }
 
 /// The state of a thread at one moment.
-enum Look {
+enum TraceeState {
     Nothing,
     Stop(Stop),
     Gone,
@@ -181,10 +181,10 @@ impl Stopped {
         let mut tries = 0u32;
         loop {
             match self.look() {
-                Look::Stop(stop) => return Some(stop),
-                Look::Gone => return None,
-                Look::Nothing if waited >= patience => return None,
-                Look::Nothing => {}
+                TraceeState::Stop(stop) => return Some(stop),
+                TraceeState::Gone => return None,
+                TraceeState::Nothing if waited >= patience => return None,
+                TraceeState::Nothing => {}
             }
             // A stop takes microseconds, so this polls first and sleeps later.
             tries += 1;
@@ -200,20 +200,20 @@ impl Stopped {
         }
     }
 
-    fn look(&mut self) -> Look {
+    fn look(&mut self) -> TraceeState {
         // CAST: a flag in the sign bit.
         let all = WaitOptions::from_bits_retain(libc::__WALL as u32);
         match waitpid(Pid::from_raw(self.tid), all | WaitOptions::NOHANG) {
             Ok(Some((_, status))) => self.understand(status.as_raw()),
-            Ok(None) | Err(rustix::io::Errno::INTR) => Look::Nothing,
+            Ok(None) | Err(rustix::io::Errno::INTR) => TraceeState::Nothing,
             Err(_) => {
                 self.done = true;
-                Look::Gone
+                TraceeState::Gone
             }
         }
     }
 
-    fn understand(&mut self, status: i32) -> Look {
+    fn understand(&mut self, status: i32) -> TraceeState {
         if libc::WIFEXITED(status) {
             return self.end(Ended::Status(libc::WEXITSTATUS(status)));
         }
@@ -221,18 +221,18 @@ impl Stopped {
             return self.end(Ended::Signal(libc::WTERMSIG(status)));
         }
         if status >> 16 == EVENT_STOP {
-            return Look::Stop(Stop::Event);
+            return TraceeState::Stop(Stop::Event);
         }
-        Look::Stop(match libc::WSTOPSIG(status) {
+        TraceeState::Stop(match libc::WSTOPSIG(status) {
             signal if signal == libc::SIGTRAP | 0x80 => Stop::Call,
             signal => Stop::Signal(signal),
         })
     }
 
-    fn end(&mut self, ended: Ended) -> Look {
+    fn end(&mut self, ended: Ended) -> TraceeState {
         self.ended = Some(ended);
         self.done = true;
-        Look::Gone
+        TraceeState::Gone
     }
 
     fn resume(&mut self, request: libc::c_uint, signal: i32) -> Option<()> {
@@ -328,7 +328,7 @@ impl Stopped {
     }
 
     /// Waits for the first stop and releases the thread unchanged.
-    pub(crate) fn let_go(mut self, may: &MayBlock) -> Left {
+    pub(crate) fn release(mut self, may: &MayBlock) -> Left {
         let signal = match self.next_stop(may) {
             Some(Stop::Signal(signal)) => signal,
             _ => 0,

@@ -74,7 +74,7 @@ impl Signals {
         let Some(text) = self.read() else {
             return Verdict::None;
         };
-        let mut look = Look::parse(&text);
+        let mut look = SignalState::parse(&text);
         look.leader = field(&text, "Tgid:", 10) == Some(self.tid.into());
         self.handles = look.handled & !self.mask.unwrap_or(look.blocked) != 0;
         if let Some(mask) = self.mask {
@@ -108,7 +108,7 @@ const UNHEEDED: [libc::c_int; 3] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH]
 
 /// The signal lines of a thread's status file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Look {
+struct SignalState {
     own: u64,
     shared: u64,
     blocked: u64,
@@ -118,7 +118,7 @@ struct Look {
     leader: bool,
 }
 
-impl Look {
+impl SignalState {
     fn parse(text: &[u8]) -> Self {
         let hex = |key| field(text, key, 16).unwrap_or(0);
         let handled = hex("SigCgt:");
@@ -278,8 +278,8 @@ impl Drop for Forward {
 mod tests {
     use super::*;
 
-    fn look(own: u64, shared: u64, blocked: u64, threads: u64) -> Look {
-        Look {
+    fn look(own: u64, shared: u64, blocked: u64, threads: u64) -> SignalState {
+        SignalState {
             own,
             shared,
             blocked,
@@ -291,15 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn only_signals_that_this_thread_will_handle_end_a_wait() {
-        let once = |look: Look| look.verdict(&mut 0);
+    fn only_own_handled_signals_end_a_wait() {
+        let once = |look: SignalState| look.verdict(&mut 0);
         assert_eq!(once(look(0, 0, 0, 1)), Verdict::None);
         assert_eq!(once(look(1, 0, 0, 9)), Verdict::Certain);
         assert_eq!(once(look(1, 0, 1, 9)), Verdict::None);
         assert_eq!(once(look(8, 8, 0, 1)), Verdict::None);
         assert_eq!(once(look(0, 2, 0, 1)), Verdict::Certain);
         assert_eq!(
-            once(Look {
+            once(SignalState {
                 leader: true,
                 ..look(0, 2, 0, 9)
             }),
@@ -317,7 +317,7 @@ mod tests {
         let pending = 1u64 << (libc::SIGCHLD - 1);
         for (handled, verdict) in [(0, Verdict::None), (pending, Verdict::Certain)] {
             let text = format!("Threads:\t1\nShdPnd:\t{pending:016x}\nSigCgt:\t{handled:016x}\n");
-            assert_eq!(Look::parse(text.as_bytes()).verdict(&mut 0), verdict);
+            assert_eq!(SignalState::parse(text.as_bytes()).verdict(&mut 0), verdict);
         }
     }
 
@@ -327,8 +327,8 @@ mod tests {
                      SigBlk:\t0000000000000004\nSigIgn:\t0000000000000008\n\
                      SigCgt:\t0000000008410010\n";
         assert_eq!(
-            Look::parse(text),
-            Look {
+            SignalState::parse(text),
+            SignalState {
                 own: 1,
                 shared: 2,
                 blocked: 4,

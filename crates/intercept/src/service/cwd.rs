@@ -10,7 +10,7 @@ use crate::process::{Stopped, rewrite};
 use crate::service::host::Call;
 use crate::service::serve::Verdict;
 use crate::service::supervisor::Supervisor;
-use crate::tree::{Links, Place};
+use crate::tree::{Links, PathTarget};
 use vb3_host::Errno;
 
 impl Supervisor<'_> {
@@ -19,14 +19,14 @@ impl Supervisor<'_> {
         let place = {
             let call = Call::new(&self.host, n);
             self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow)
-                .unwrap_or(Place::Native)
+                .unwrap_or(PathTarget::Native)
         };
         match place {
-            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
-            Place::Node(_) => Err(Errno(libc::ENOTDIR)),
-            Place::Absent => Err(Errno(libc::ENOENT)),
-            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
-            Place::Sys(path) => match rewrite::seize(n.tid) {
+            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
+            PathTarget::Node(_) => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Absent => Err(Errno(libc::ENOENT)),
+            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Sys(path) => match rewrite::seize(n.tid) {
                 Ok(stopped) => Ok(self.enter(may, n, &path, stopped)),
                 Err(_) if self.stops_first(n) => Ok(Verdict::Answered),
                 Err(_) => Err(Errno(libc::EPERM)),
@@ -43,7 +43,7 @@ impl Supervisor<'_> {
         let left = match remote {
             Err(e) => {
                 self.host.listener.answer(n.id, Reply::from(e));
-                stopped.let_go(may)
+                stopped.release(may)
             }
             Ok(remote) => {
                 let restart = Reply::Fail(ERESTARTNOINTR);

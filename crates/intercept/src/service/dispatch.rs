@@ -11,7 +11,7 @@ use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{Server, Verdict};
 use crate::waiting::{Kind, Waiting};
-use vb3_host::{Access, Caller, Errno, FileId, Outcome};
+use vb3_host::{Access, CallOutcome, Caller, Errno, FileId};
 
 /// ioctls that every descriptor supports. They change whether an exec closes it.
 const FIONCLEX: u32 = 0x5450;
@@ -143,7 +143,7 @@ impl Server<'_> {
                 let mut done = backend.ioctl(file, request, arg, false, &call);
                 // Most calls never wait. So the file is held open only when a call would wait.
                 let mut hold = None;
-                if matches!(done, Outcome::Wait) {
+                if matches!(done, CallOutcome::Wait) {
                     let look = call
                         .look(fd)
                         .inspect_err(|_| backend.abandon(file, call.call()))?;
@@ -162,7 +162,7 @@ impl Server<'_> {
             Target::Buffer(id) if kind == b'b' => {
                 let done = self.backend.buffer_ioctl(id, request, arg, &call);
                 let hold = match done {
-                    Outcome::Wait => call.look(fd)?.fd.and_then(Borrowed::into_owned),
+                    CallOutcome::Wait => call.look(fd)?.fd.and_then(Borrowed::into_owned),
                     _ => None,
                 };
                 self.adopt();
@@ -240,16 +240,16 @@ impl Server<'_> {
 }
 
 /// Returns the answer in an outcome, or `None` if the call waits or is under way.
-pub(crate) fn reply(outcome: Outcome) -> Option<Reply> {
+pub(crate) fn reply(outcome: CallOutcome) -> Option<Reply> {
     match outcome {
-        Outcome::Done(value) => Some(Reply::Value(value)),
-        Outcome::Fail(e) => Some(e.into()),
-        Outcome::Wait | Outcome::Part(_) => None,
+        CallOutcome::Done(value) => Some(Reply::Value(value)),
+        CallOutcome::Fail(e) => Some(e.into()),
+        CallOutcome::Wait | CallOutcome::Part(_) => None,
     }
 }
 
 /// Returns the verdict for an outcome.
-pub(crate) fn verdict(outcome: Outcome, wait: impl FnOnce() -> Waiting) -> Verdict {
+pub(crate) fn verdict(outcome: CallOutcome, wait: impl FnOnce() -> Waiting) -> Verdict {
     match reply(outcome) {
         Some(reply) => Verdict::Reply(reply),
         None => Verdict::Wait(Box::new(wait())),

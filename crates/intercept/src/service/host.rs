@@ -19,7 +19,7 @@ use crate::kernel::Borrowed;
 use crate::kernel::MayBlock;
 use crate::kernel::lock;
 use crate::kernel::raw;
-use crate::kernel::{Look, Procs, Thread, procs};
+use crate::kernel::{OpenFile, Procs, Thread, procs};
 use crate::memory::{DeviceMemory, ProcFiles};
 use crate::memory::{Known, Pinnable, Pins, Space};
 use crate::note::Note;
@@ -336,7 +336,7 @@ impl<'a> Call<'a> {
     }
 
     /// Returns the file that the caller's descriptor refers to.
-    pub(crate) fn look(&self, fd: i32) -> Result<Look, Errno> {
+    pub(crate) fn look(&self, fd: i32) -> Result<OpenFile, Errno> {
         let thread = self.thread()?;
         match self.host.procs.look(&thread, fd) {
             // The thread may have ended, and a new thread may have its number.
@@ -354,8 +354,8 @@ impl<'a> Call<'a> {
     /// # Errors
     /// EFAULT, ENAMETOOLONG.
     pub(crate) fn read_str(&self, may: &MayBlock, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
-        let (way, tid) = (self.host.powers.memory(), self.notif.tid);
-        let done = way.copy_in_str(may, tid, addr, max);
+        let (method, tid) = (self.host.powers.memory(), self.notif.tid);
+        let done = method.copy_in_str(may, tid, addr, max);
         done.map_err(|e| self.unreadable(e))
     }
 
@@ -370,8 +370,8 @@ impl<'a> Call<'a> {
 
     /// Copies in the memory that the call will read or has lacked. May wait for the program.
     pub(crate) fn gather(&self, may: &MayBlock, expected: Option<(u64, usize)>) {
-        let (way, tid) = (self.host.powers.memory(), self.notif.tid);
-        if let Err(e) = self.notif.gathered.gather(may, way, tid, expected) {
+        let (method, tid) = (self.host.powers.memory(), self.notif.tid);
+        if let Err(e) = self.notif.gathered.gather(may, method, tid, expected) {
             self.unreadable(e);
         }
     }
@@ -431,8 +431,8 @@ impl<'a> Call<'a> {
     /// # Errors
     /// EFAULT.
     pub(crate) fn copy_in(&self, may: &MayBlock, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let way = self.host.powers.memory();
-        let done = way.copy_in(may, self.notif.tid, addr, out);
+        let method = self.host.powers.memory();
+        let done = method.copy_in(may, self.notif.tid, addr, out);
         done.map_err(|e| self.unreadable(e))
     }
 
@@ -455,8 +455,8 @@ impl<'a> Call<'a> {
     /// # Errors
     /// EFAULT.
     pub(crate) fn copy_out(&self, may: &MayBlock, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let way = self.host.powers.memory();
-        let done = way.copy_out(may, self.notif.tid, addr, data);
+        let method = self.host.powers.memory();
+        let done = method.copy_out(may, self.notif.tid, addr, data);
         done.map_err(|e| self.unreadable(e))
     }
 

@@ -286,7 +286,7 @@ impl Server<'_> {
 
     /// Releases the locks of processes that have ended.
     fn forget_ended(&mut self) {
-        self.settle_ends();
+        self.process_ends();
         let has_ended = |task: &u32| {
             let path = raw::c_path(&format!("/proc/{task}"));
             let found = path.and_then(|path| raw::stat(&path, 0));

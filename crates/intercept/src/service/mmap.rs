@@ -72,7 +72,7 @@ impl Server<'_> {
         let map = asked?;
         let given = Given::Mapping(file, map.tag);
         let made = lock(&self.host.held).make(map.fd.as_fd(), mode, given);
-        let (fd, id, _) = made.inspect_err(|_| self.backend.gone(map.tag))?;
+        let (fd, id, _) = made.inspect_err(|_| self.backend.tag_ended(map.tag))?;
         lock(&self.host.device_memory).insert(id);
         if let Some(file) = self.files.get_mut(file) {
             file.maps = file.maps.saturating_add(1);
@@ -185,7 +185,7 @@ impl Supervisor<'_> {
     /// Refuses a mapping. The thread stops at its answer, and is released.
     fn refuse(&self, may: &mut MayBlock, n: &Notif, stopped: Stopped, e: Errno) -> Verdict {
         self.host.listener.answer(n.id, Reply::from(e));
-        self.left(may, n.tid, stopped.let_go(may));
+        self.left(may, n.tid, stopped.release(may));
         Verdict::Answered
     }
 }

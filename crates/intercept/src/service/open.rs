@@ -12,7 +12,7 @@ use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
-use crate::tree::{Links, Place};
+use crate::tree::{Links, PathTarget};
 use vb3_host::Errno;
 
 /// Flags of open that the description stores.
@@ -43,11 +43,11 @@ impl Supervisor<'_> {
             let call = Call::new(&self.host, n);
             // The kernel refuses a path that cannot be read.
             self.place(may, &call, dir, addr, links)
-                .unwrap_or(Place::Native)
+                .unwrap_or(PathTarget::Native)
         };
         match place {
-            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
-            Place::Sys(path) => {
+            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
+            PathTarget::Sys(path) => {
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
                 if flags & link == link
                     && let Some(fd) = self
@@ -71,9 +71,9 @@ impl Supervisor<'_> {
                     .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
                 Ok(Verdict::Answered)
             }
-            Place::Node(node) => self.open_node(may, n, node, flags),
-            Place::Absent => Err(Errno(libc::ENOENT)),
-            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Node(node) => self.open_node(may, n, node, flags),
+            PathTarget::Absent => Err(Errno(libc::ENOENT)),
+            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
         }
     }
 
@@ -102,7 +102,7 @@ impl Supervisor<'_> {
         let memfd = files::empty_node(spec)?;
         self.host.under_way.await_ended(may);
         // A file closed a moment ago, or held by a process that has just ended, must be free now.
-        let ((), answers) = self.apply(may, Server::settle_ends);
+        let ((), answers) = self.apply(may, Server::process_ends);
         self.answer_all(may, answers);
         self.host.read_locks(may);
         let (opened, answers) =
@@ -130,17 +130,17 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         let place = self
             .place(may, &call, dir, path, Links::Keep)
-            .unwrap_or(Place::Native);
+            .unwrap_or(PathTarget::Native);
         let target = match place {
-            Place::Native => match self.link_named(may, &call, dir, path) {
+            PathTarget::Native => match self.link_named(may, &call, dir, path) {
                 Some(link) => may_block::readlink(may, &link)?,
                 None => return Ok(Verdict::native()),
             },
-            Place::Node(_) => return Err(Errno(libc::EINVAL)),
-            Place::Absent => return Err(Errno(libc::ENOENT)),
-            Place::NoDirectory => return Err(Errno(libc::ENOTDIR)),
-            Place::Sys(path) => may_block::readlink(may, &path)?,
-            Place::DescriptorLink(node) => {
+            PathTarget::Node(_) => return Err(Errno(libc::EINVAL)),
+            PathTarget::Absent => return Err(Errno(libc::ENOENT)),
+            PathTarget::NoDirectory => return Err(Errno(libc::ENOTDIR)),
+            PathTarget::Sys(path) => may_block::readlink(may, &path)?,
+            PathTarget::DescriptorLink(node) => {
                 use std::os::unix::ffi::OsStrExt;
                 let node = self.nodes.get(node).ok_or(Errno(libc::ENOENT))?;
                 node.path.as_os_str().as_bytes().to_vec()
@@ -170,7 +170,7 @@ impl Server<'_> {
         memfd: BorrowedFd<'_>,
         flags: i32,
     ) -> Result<OwnedFd, Errno> {
-        self.settle_locks();
+        self.process_lock_list();
         let id = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?.id;
         let file = self.backend.open(id, flags, &Call::new(&self.host, n))?;
         let mut kept = flags & KEPT;

@@ -7,8 +7,8 @@ use crate::service::supervisor::Supervisor;
 use crate::tree::Found;
 use crate::tree::View;
 use crate::tree::{
-    HOPS, Links, MAX, PLAIN, Place, base_of, c_bytes, file_name, normalise, real_dir, split_last,
-    through,
+    HOPS, Links, MAX, PLAIN, PathTarget, base_of, c_bytes, file_name, normalise, real_dir,
+    split_last, through,
 };
 use std::os::unix::ffi::OsStrExt;
 use vb3_host::Errno;
@@ -25,11 +25,11 @@ impl Supervisor<'_> {
         dir: i32,
         addr: u64,
         links: Links,
-    ) -> Result<Place, Errno> {
+    ) -> Result<PathTarget, Errno> {
         let path = call.read_str(may, addr, MAX)?;
         let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.");
         Ok(match self.place_of(may, call, dir, &path, links) {
-            Place::Node(_) if wants_directory => Place::NoDirectory,
+            PathTarget::Node(_) if wants_directory => PathTarget::NoDirectory,
             place => place,
         })
     }
@@ -43,14 +43,14 @@ impl Supervisor<'_> {
         dir: i32,
         path: &[u8],
         links: Links,
-    ) -> Place {
+    ) -> PathTarget {
         let place = self.place_here(may, call, dir, path, links);
-        if place == Some(Place::Native) {
-            return Place::Native;
+        if place == Some(PathTarget::Native) {
+            return PathTarget::Native;
         }
         match View::of(may, call.notif.tid) {
             Some(view) => self.place_in(may, &view, call, dir, path, links),
-            None if links == Links::Keep => place.unwrap_or(Place::Native),
+            None if links == Links::Keep => place.unwrap_or(PathTarget::Native),
             None => place.unwrap_or_else(|| self.place_behind(may, call, dir, path)),
         }
     }
@@ -64,16 +64,16 @@ impl Supervisor<'_> {
         dir: i32,
         path: &[u8],
         links: Links,
-    ) -> Option<Place> {
+    ) -> Option<PathTarget> {
         if path.is_empty() {
-            return Some(Place::Native);
+            return Some(PathTarget::Native);
         }
         let absolute = path.first() == Some(&b'/');
         let seen = if absolute {
             path.to_vec()
         } else if self.may_be_ours(path) {
             let Some(base) = base_of(call.notif.tid, dir) else {
-                return Some(Place::Native);
+                return Some(PathTarget::Native);
             };
             let mut seen = self.as_programs_know(base);
             seen.push(b'/');
@@ -101,28 +101,34 @@ impl Supervisor<'_> {
             return None;
         }
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
-            return Some(Place::Native);
+            return Some(PathTarget::Native);
         }
         let link = c_bytes(&through(call.notif.tid, dir, path))?;
         match may_block::readlink(may, &link) {
             Ok(_) => None,
-            Err(_) => Some(Place::Native),
+            Err(_) => Some(PathTarget::Native),
         }
     }
 
     /// Finds the target of the program's own link.
-    fn place_behind(&self, may: &mut MayBlock, call: &Call<'_>, dir: i32, path: &[u8]) -> Place {
+    fn place_behind(
+        &self,
+        may: &mut MayBlock,
+        call: &Call<'_>,
+        dir: i32,
+        path: &[u8],
+    ) -> PathTarget {
         // As the supervisor sees it, through the link's directory.
         let seen = if path.first() == Some(&b'/') {
             normalise(b"", path)
         } else {
             through(call.notif.tid, dir, path)
         };
-        self.follow(may, call, seen).unwrap_or(Place::Native)
+        self.follow(may, call, seen).unwrap_or(PathTarget::Native)
     }
 
     /// Follows links without a native target that may lead to a node or a generated file.
-    fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<Place> {
+    fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<PathTarget> {
         for _ in 0..HOPS {
             let target = may_block::readlink(may, &c_bytes(&path)?).ok()?;
             let next = if target.first() == Some(&b'/') {
@@ -163,7 +169,7 @@ impl Supervisor<'_> {
         call: &Call<'_>,
         path: &[u8],
         links: Links,
-    ) -> Option<Place> {
+    ) -> Option<PathTarget> {
         let shown = self.shown();
         let tree = shown.tree.as_ref()?;
         match tree.find(path, links)? {
@@ -173,13 +179,13 @@ impl Supervisor<'_> {
                     let mut nodes = self.nodes.iter();
                     nodes.position(|node| node.path.as_os_str().as_bytes() == known)
                 });
-                Some(node.map_or(Place::Sys(real), |node| self.node_place(node)))
+                Some(node.map_or(PathTarget::Sys(real), |node| self.node_place(node)))
             }
             // The kernel cannot resolve a generated path, but the supervisor can give the target's real
             // path.
             Found::Outside(path) => self
                 .known(may, call, &path, links)
-                .or_else(|| c_bytes(&path).map(Place::Sys)),
+                .or_else(|| c_bytes(&path).map(PathTarget::Sys)),
         }
     }
 
@@ -190,7 +196,7 @@ impl Supervisor<'_> {
         call: &Call<'_>,
         path: &[u8],
         links: Links,
-    ) -> Option<Place> {
+    ) -> Option<PathTarget> {
         let nodes = &self.nodes;
         if let Some(i) = nodes
             .iter()
@@ -201,7 +207,7 @@ impl Supervisor<'_> {
         if let Some(tree) = &self.shown().tree
             && let Some(Found::Inside(real)) = tree.find(path, links)
         {
-            return Some(Place::Sys(real));
+            return Some(PathTarget::Sys(real));
         }
         if let Some(place) = self.descriptor(may, call, path, links) {
             return Some(place);
@@ -222,7 +228,7 @@ impl Supervisor<'_> {
         call: &Call<'_>,
         path: &[u8],
         links: Links,
-    ) -> Option<Place> {
+    ) -> Option<PathTarget> {
         if self.holds_nothing(may) && !path.starts_with(b"/proc/") {
             return None;
         }
@@ -257,8 +263,8 @@ impl Supervisor<'_> {
         let stat = may_block::stat(may, &path, 0).ok()?;
         let node = self.node_behind(may, raw::identity(&stat))?;
         Some(match links {
-            Links::Follow => Place::Node(node),
-            Links::Keep => Place::DescriptorLink(node),
+            Links::Follow => PathTarget::Node(node),
+            Links::Keep => PathTarget::DescriptorLink(node),
         })
     }
 }

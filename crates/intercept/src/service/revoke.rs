@@ -24,7 +24,7 @@ use crate::kernel::arch;
 use crate::kernel::lock;
 use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
-use crate::memory::Way;
+use crate::memory::CopyMethod;
 use crate::note::Note;
 use crate::process::PASS;
 use crate::process::reap;
@@ -366,7 +366,9 @@ fn take(may: &MayBlock, thread: &mut Stopped, files: &[FdIdentity]) -> Result<()
 fn tools(may: &MayBlock, tid: u32, code: &Mapping<'_>) -> Option<(u64, u64)> {
     let len = usize::try_from(code.end.checked_sub(code.start)?).ok()?;
     let mut bytes = vec![0; len.min(64 << 10)];
-    Way::Files.copy_in(may, tid, code.start, &mut bytes).ok()?;
+    CopyMethod::Files
+        .copy_in(may, tid, code.start, &mut bytes)
+        .ok()?;
     let call = arch::find_call(&bytes)?;
     let zero = bytes.iter().position(|&byte| byte == 0)?;
     Some((code.start + call as u64, code.start + zero as u64))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::descriptors::Watched;
+use crate::descriptors::{CheckScope, Given};
 use crate::descriptors::{Files, Target};
-use crate::descriptors::{Given, Look};
 use crate::descriptors::{Known, Locks, Table};
 use crate::error::Error;
 use crate::kernel::lock;
@@ -211,8 +211,8 @@ impl Server<'_> {
         if !self.pending.is_empty() {
             self.take_events();
         }
-        let minds_ends = self.minds_ends(n);
-        if minds_ends {
+        let needs_fresh_closes = self.needs_fresh_closes(n);
+        if needs_fresh_closes {
             self.collect_at_most(MAX_ENDS_PER_STEP, self.look_of(n));
             if self.is_behind() {
                 return Verdict::Behind;
@@ -226,7 +226,7 @@ impl Server<'_> {
         self.tick_if_due();
         let mut verdict = self.dispatched(n);
         let succeeds = matches!(verdict, Verdict::Reply(Reply::Value(_)));
-        if !minds_ends && !succeeds && !n.gathered.lacks() && self.collect() {
+        if !needs_fresh_closes && !succeeds && !n.gathered.lacks() && self.collect() {
             // An end that is not handled yet may be the reason why it fails or waits.
             if self.is_behind() {
                 return Verdict::Behind;
@@ -259,11 +259,11 @@ impl Server<'_> {
     }
 
     /// Returns which ends are checked before a call.
-    fn look_of(&self, n: &Notif) -> Look {
+    fn look_of(&self, n: &Notif) -> CheckScope {
         // CAST: a C unsigned int in the kernel.
         match n.nr == libc::SYS_ioctl && self.backend.takes_memory(n.arg(1) as u32) {
-            true => Look::Since(n.gathered.came()),
-            false => Look::Due,
+            true => CheckScope::Since(n.gathered.came()),
+            false => CheckScope::Due,
         }
     }
 
@@ -274,7 +274,7 @@ impl Server<'_> {
 
     /// Returns whether ends that no call has reported may matter to this call. The check costs a system
     /// call, and buffers come and go by thousands a second.
-    fn minds_ends(&self, n: &Notif) -> bool {
+    fn needs_fresh_closes(&self, n: &Notif) -> bool {
         let known = match n.nr {
             libc::SYS_ioctl if !self.table.is_changing() => self.table.get(n.tid, n.int(0)),
             _ => return true,
@@ -284,7 +284,7 @@ impl Server<'_> {
         };
         match self.files.find(id) {
             // CAST: a C unsigned int in the kernel.
-            Some(Target::Device(file)) => self.backend.minds_ends(file, n.arg(1) as u32),
+            Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, n.arg(1) as u32),
             _ => true,
         }
     }
@@ -332,7 +332,7 @@ impl Server<'_> {
 
     /// Handles all ends up to now that may free a file. If a program has waited for a process, its
     /// pidfd reports the end, too.
-    pub(crate) fn settle_ends(&mut self) {
+    pub(crate) fn process_ends(&mut self) {
         // Some events may stay and be taken again, so the number of rounds is limited.
         let most = self.pending.len() + self.host.procs.count();
         for _ in 0..=most / Events::AT_ONCE {
@@ -341,12 +341,12 @@ impl Server<'_> {
             }
         }
         self.give_up_unfollowed();
-        self.settle_locks();
+        self.process_lock_list();
     }
 
     /// Handles the ends that the list of locks shows, as far as it was read.
-    pub(crate) fn settle_locks(&mut self) {
-        self.collect_at_most(usize::MAX, Look::Due);
+    pub(crate) fn process_lock_list(&mut self) {
+        self.collect_at_most(usize::MAX, CheckScope::Due);
     }
 
     fn thread_ended(&mut self, tid: u32) {
@@ -391,10 +391,10 @@ impl Server<'_> {
 
     /// Handles some ended files and buffers, and notifies the backend. Returns whether there were any.
     pub(crate) fn collect(&mut self) -> bool {
-        self.collect_at_most(MAX_ENDS_PER_STEP, Look::Due)
+        self.collect_at_most(MAX_ENDS_PER_STEP, CheckScope::Due)
     }
 
-    fn collect_at_most(&mut self, most: usize, look: Look) -> bool {
+    fn collect_at_most(&mut self, most: usize, look: CheckScope) -> bool {
         let mut gone = Vec::new();
         let mut held = lock(&self.host.held);
         held.collect(look, &mut gone);
@@ -418,9 +418,9 @@ impl Server<'_> {
         }
         for given in gone {
             match given {
-                Given::Buffer(tag) => self.backend.gone(tag),
+                Given::Buffer(tag) => self.backend.tag_ended(tag),
                 Given::Mapping(file, tag) => {
-                    self.backend.gone(tag);
+                    self.backend.tag_ended(tag);
                     if let Some(file) = self.files.get_mut(file) {
                         file.maps = file.maps.saturating_sub(1);
                     }
@@ -543,7 +543,7 @@ impl Server<'_> {
     pub(crate) fn finish(&mut self) {
         self.give_up_all();
         let mut gone: Vec<Given> = self.gone.drain(..).collect();
-        lock(&self.host.held).collect(Look::All, &mut gone);
+        lock(&self.host.held).collect(CheckScope::All, &mut gone);
         self.release_ended(gone);
         let rest = lock(&self.host.held).take_all();
         self.release_ended(rest);

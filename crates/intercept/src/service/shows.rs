@@ -7,7 +7,7 @@ use crate::kernel::MayBlock;
 use crate::note::Note;
 use crate::service::serve::Server;
 use crate::service::supervisor::Supervisor;
-use crate::tree::Place;
+use crate::tree::PathTarget;
 use crate::tree::Tree;
 use crate::tree::{Shown, Told};
 use crate::tree::{Uevent, uevent};
@@ -21,11 +21,11 @@ impl Supervisor<'_> {
     }
 
     /// Returns the place of a node by its path, which may have gone.
-    pub(crate) fn node_place(&self, node: usize) -> Place {
+    pub(crate) fn node_place(&self, node: usize) -> PathTarget {
         if self.shown().has(node) {
-            Place::Node(node)
+            PathTarget::Node(node)
         } else {
-            Place::Absent
+            PathTarget::Absent
         }
     }
 

@@ -17,7 +17,7 @@ use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::serve::Verdict;
 use crate::service::supervisor::Supervisor;
-use crate::tree::{Links, Place};
+use crate::tree::{Links, PathTarget};
 use vb3_host::{Errno, FdIdentity, NodeKind};
 
 /// Returns the bytes of a plain structure that the kernel has filled.
@@ -79,10 +79,10 @@ impl Supervisor<'_> {
         let mut asked = Asked::of(n);
         let call = Call::new(&self.host, n);
         match self.stat_place(may, &call, &mut asked) {
-            Place::Native => Ok(Verdict::native()),
-            Place::Absent => Err(Errno(libc::ENOENT)),
-            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
-            Place::Node(node) => {
+            PathTarget::Native => Ok(Verdict::native()),
+            PathTarget::Absent => Err(Errno(libc::ENOENT)),
+            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Node(node) => {
                 let stat = self.node_stat(may, node);
                 if n.nr == libc::SYS_statx {
                     call.copy_out(may, asked.out, bytes_of(&to_statx(&stat)))?;
@@ -91,23 +91,23 @@ impl Supervisor<'_> {
                 }
                 Ok(Verdict::value(0))
             }
-            Place::Sys(path) if n.nr == libc::SYS_statx => {
+            PathTarget::Sys(path) if n.nr == libc::SYS_statx => {
                 let statx = statx(may, &path, asked.flags, n.int(3))?;
                 call.copy_out(may, asked.out, bytes_of(&statx))?;
                 Ok(Verdict::value(0))
             }
-            Place::Sys(path) => {
+            PathTarget::Sys(path) => {
                 let flags = asked.flags & libc::AT_SYMLINK_NOFOLLOW;
                 let stat = may_block::stat(may, &path, flags)?;
                 call.copy_out(may, asked.out, bytes_of(&stat))?;
                 Ok(Verdict::value(0))
             }
             // The link is the kernel's; only its target is the supervisor's.
-            Place::DescriptorLink(_) => Ok(Verdict::native()),
+            PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
         }
     }
 
-    fn stat_place(&self, may: &mut MayBlock, call: &Call<'_>, asked: &mut Asked) -> Place {
+    fn stat_place(&self, may: &mut MayBlock, call: &Call<'_>, asked: &mut Asked) -> PathTarget {
         let keep = asked.flags & libc::AT_SYMLINK_NOFOLLOW != 0;
         let links = if keep { Links::Keep } else { Links::Follow };
         let by_fd = match asked.path {
@@ -126,22 +126,24 @@ impl Supervisor<'_> {
             return self.place_of_fd(may, call, asked.dir);
         }
         let Some(path) = asked.path else {
-            return Place::Native;
+            return PathTarget::Native;
         };
         self.place(may, call, asked.dir, path, links)
-            .unwrap_or(Place::Native)
+            .unwrap_or(PathTarget::Native)
     }
 
-    fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> Place {
+    fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> PathTarget {
         if fd < 0 {
-            return Place::Native;
+            return PathTarget::Native;
         }
         let Ok(look) = call.look(fd) else {
-            return Place::Native;
+            return PathTarget::Native;
         };
         match self.node_behind(may, look.id) {
-            Some(node) => Place::Node(node),
-            None => self.link_of(look.id).map_or(Place::Native, Place::Sys),
+            Some(node) => PathTarget::Node(node),
+            None => self
+                .link_of(look.id)
+                .map_or(PathTarget::Native, PathTarget::Sys),
         }
     }
 
@@ -182,17 +184,17 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         match self
             .place(may, &call, dir, path, links)
-            .unwrap_or(Place::Native)
+            .unwrap_or(PathTarget::Native)
         {
-            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
-            Place::Absent => Err(Errno(libc::ENOENT)),
-            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
-            Place::Node(_) => match mode {
+            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
+            PathTarget::Absent => Err(Errno(libc::ENOENT)),
+            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Node(_) => match mode {
                 mode if mode & !7 != 0 => Err(Errno(libc::EINVAL)),
                 mode if mode & libc::X_OK != 0 => Err(Errno(libc::EACCES)),
                 _ => Ok(Verdict::value(0)),
             },
-            Place::Sys(path) => {
+            PathTarget::Sys(path) => {
                 if mode & libc::W_OK != 0 {
                     return Err(Errno(libc::EACCES));
                 }
@@ -211,11 +213,11 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         match self
             .place(may, &call, libc::AT_FDCWD, n.arg(0), links)
-            .unwrap_or(Place::Native)
+            .unwrap_or(PathTarget::Native)
         {
-            Place::Native | Place::DescriptorLink(_) => Ok(Verdict::native()),
-            Place::Absent => Err(Errno(libc::ENOENT)),
-            Place::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
+            PathTarget::Absent => Err(Errno(libc::ENOENT)),
+            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
             _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
                 Ok(Verdict::value(0))
             }
@@ -233,7 +235,7 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         let known = if n.nr == libc::SYS_statfs {
             match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
-                Ok(Place::Sys(real)) => tree.known_as(real.as_bytes()).map(<[u8]>::to_vec),
+                Ok(PathTarget::Sys(real)) => tree.known_as(real.as_bytes()).map(<[u8]>::to_vec),
                 _ => None,
             }
         } else {

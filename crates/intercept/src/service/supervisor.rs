@@ -8,7 +8,7 @@
 //!
 //! * A device moves 512 KiB at a tick and reports unfinished pictures. The next tick is then due at once,
 //!   and calls run in between. A tick starts no other device's work after 0.3 ms.
-//! * read() and write() of more than 640 KiB take one step for each piece (`Outcome::Part`). Until the
+//! * read() and write() of more than 640 KiB take one step for each piece (`CallOutcome::Part`). Until the
 //!   last step, other reads and writes of the same file wait.
 //! * In virtual time, one tick or call does all of its work.
 //! * Not divided: allocation (1 to 2 ms for a buffer of 12 MB), cache maintenance and bounces at QBUF and
@@ -636,7 +636,7 @@ impl<'a> Supervisor<'a> {
         let left = if restarted {
             stopped.run_with(may, count, 0)
         } else {
-            stopped.let_go(may)
+            stopped.release(may)
         };
         self.left(may, n.tid, left);
     }

@@ -8,7 +8,7 @@ use crate::service::host::Call;
 use crate::service::serve::{How, Server, Verdict};
 use crate::waiting::{Kind, Tried, Waiting};
 use crate::waiting::{MAX_BYTES, MAX_SEGMENTS, Progress, Transfer};
-use vb3_host::{Errno, Outcome, PIECE_BYTES};
+use vb3_host::{CallOutcome, Errno, PIECE_BYTES};
 
 impl Server<'_> {
     pub(crate) fn transfer(&mut self, n: &Notif) -> Result<Verdict, Errno> {
@@ -67,7 +67,7 @@ impl Server<'_> {
 
     /// Moves the segments in order, as the kernel does for files without vector calls: a short one ends
     /// the call. It moves at most one step's bytes; `t` records the position of the rest.
-    fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> Outcome {
+    fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> CallOutcome {
         let call = Call::new(&self.host, n);
         let Progress {
             segment,
@@ -79,14 +79,14 @@ impl Server<'_> {
             && moved == 0
             && let Err(missing) = t.prepare(&call)
         {
-            return Outcome::Fail(missing);
+            return CallOutcome::Fail(missing);
         }
         let mut step = 0u64;
         for (i, &(addr, len)) in t.segments.iter().enumerate().skip(segment) {
             let outcome = match (moved, t.write) {
                 (1.., _) => {
                     let addr = addr.saturating_add(moved);
-                    self.backend.go_on(t.file, addr, &call)
+                    self.backend.resume(t.file, addr, &call)
                 }
                 (0, true) => self.backend.write(t.file, addr, len, t.nonblocking, &call),
                 (0, false) => self.backend.read(t.file, addr, len, t.nonblocking, &call),
@@ -97,13 +97,13 @@ impl Server<'_> {
                 moved,
             };
             match outcome {
-                Outcome::Part(bytes) => {
+                CallOutcome::Part(bytes) => {
                     moved = moved.saturating_add(bytes.unsigned_abs());
                     t.progress = Some(at(i, done, moved));
                     self.refresh(t.file);
                     return outcome;
                 }
-                Outcome::Done(part) => {
+                CallOutcome::Done(part) => {
                     let part = part.saturating_add(moved.cast_signed());
                     moved = 0;
                     done = done.saturating_add(part);
@@ -114,22 +114,22 @@ impl Server<'_> {
                     if step >= PIECE_BYTES && i + 1 < t.segments.len() {
                         t.progress = Some(at(i + 1, done, 0));
                         self.refresh(t.file);
-                        return Outcome::Part(part);
+                        return CallOutcome::Part(part);
                     }
                 }
-                Outcome::Fail(_) if t.is_under_way() && n.gathered.lacks() => {
+                CallOutcome::Fail(_) if t.is_under_way() && n.gathered.lacks() => {
                     t.progress = Some(at(i, done, moved));
                     return outcome;
                 }
                 // A repeated call would write the segments before this one twice, so this one continues
                 // here.
-                Outcome::Fail(_) if done > 0 && n.gathered.lacks() => {
+                CallOutcome::Fail(_) if done > 0 && n.gathered.lacks() => {
                     n.gathered.begin();
                     t.progress = Some(at(i, done, 0));
                     self.refresh(t.file);
-                    return Outcome::Part(done);
+                    return CallOutcome::Part(done);
                 }
-                Outcome::Fail(_) | Outcome::Wait if i > 0 && done > 0 => break,
+                CallOutcome::Fail(_) | CallOutcome::Wait if i > 0 && done > 0 => break,
                 refused => {
                     t.progress = None;
                     self.refresh(t.file);
@@ -139,7 +139,7 @@ impl Server<'_> {
         }
         t.progress = None;
         self.refresh(t.file);
-        Outcome::Done(done)
+        CallOutcome::Done(done)
     }
 
     /// Retries a waiting read or write, or continues one.

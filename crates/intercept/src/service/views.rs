@@ -4,7 +4,7 @@ use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
-use crate::tree::{HOPS, Links, Place, base_link, normalise, split_last};
+use crate::tree::{HOPS, Links, PathTarget, base_link, normalise, split_last};
 use crate::tree::{View, of_dir, of_path};
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -21,14 +21,14 @@ impl Supervisor<'_> {
         dir: i32,
         path: &[u8],
         links: Links,
-    ) -> Place {
+    ) -> PathTarget {
         if path.first() == Some(&b'/') {
             let whole = normalise(b"", path);
             if let Some(place) = self.generated(may, call, &whole, links) {
                 return if view.shows(may, &whole) {
                     place
                 } else {
-                    Place::Native
+                    PathTarget::Native
                 };
             }
             if let Some(place) = self.descriptor(may, call, &whole, links) {
@@ -36,7 +36,7 @@ impl Supervisor<'_> {
             }
         }
         self.node_in(may, view, call, dir, path, links)
-            .map_or(Place::Native, |node| self.node_place(node))
+            .map_or(PathTarget::Native, |node| self.node_place(node))
     }
 
     /// Returns the node behind a path, and follows each link.

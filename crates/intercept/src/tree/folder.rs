@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_place_comes_first_and_memory_before_disks() {
+    fn user_folder_comes_first_memory_before_disk() {
         let set = |set: &'static [(&str, &str)]| {
             places(move |name| {
                 let found = set.iter().find(|(known, _)| *known == name);

@@ -17,7 +17,7 @@ pub(crate) const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/
 
 /// The meaning of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum PathTarget {
     /// A node, by index.
     Node(usize),
     /// A node that was unplugged.

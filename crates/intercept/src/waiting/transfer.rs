@@ -1,6 +1,6 @@
 //! read and write in all their forms. Devices have no position, so pread is the same as read.
 //!
-//! A large transfer runs in steps ([`Outcome::Part`]): a thread of the pool copies a piece from or
+//! A large transfer runs in steps ([`CallOutcome::Part`]): a thread of the pool copies a piece from or
 //! to the program without the lock, and the device then moves it under the lock. Meanwhile the call
 //! counts as waiting, so that it ends with its thread.
 

@@ -120,7 +120,7 @@ inside! {
     }
 
     /// A shell's `exec 7<>`, `PROGRAM <&7`, and a number 3 that a program passes to a child.
-    fn a_copy_to_a_number_of_the_programs_choice_is_a_device() {
+    fn dup_to_chosen_number_is_a_device() {
         let file = device();
         for number in [0, 1, 2, 3, 10] {
             // SAFETY: takes integers. The harness writes to these numbers.

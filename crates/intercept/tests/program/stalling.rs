@@ -184,7 +184,7 @@ fn stalled(notes: &[Note]) -> Vec<(i64, usize)> {
 }
 
 #[test]
-fn calls_of_others_go_on_while_one_program_fills_the_pool() {
+fn full_pool_does_not_block_other_programs() {
     let _one = one_run();
     let Some((count, notes)) = run_beside("stalling::goes_on_beside_a_full_pool", is_of_one) else {
         return;

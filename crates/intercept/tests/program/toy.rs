@@ -9,8 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use vb3_host::{
-    Access, Backend, CallId, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node, NodeId, Outcome,
-    Tag,
+    Access, Backend, CallId, CallOutcome, Caller, Errno, FdIdentity, FileId, Map, Mmap, Node,
+    NodeId, Tag,
 };
 
 const fn request(nr: u64) -> u64 {
@@ -203,13 +203,13 @@ impl Toy {
         })
     }
 
-    fn wait(&mut self, file: FileId, millis: u32, nonblocking: bool, call: CallId) -> Outcome {
+    fn wait(&mut self, file: FileId, millis: u32, nonblocking: bool, call: CallId) -> CallOutcome {
         let Some(open) = self.files.get_mut(&file) else {
-            return Outcome::Fail(Errno(libc::EBADF));
+            return CallOutcome::Fail(Errno(libc::EBADF));
         };
         if nonblocking {
             open.waits.remove(&call);
-            return Outcome::Fail(Errno(libc::EAGAIN));
+            return CallOutcome::Fail(Errno(libc::EAGAIN));
         }
         let now = Instant::now();
         let due = *open
@@ -217,11 +217,11 @@ impl Toy {
             .entry(call)
             .or_insert(now + Duration::from_millis(millis.into()));
         if now < due {
-            return Outcome::Wait;
+            return CallOutcome::Wait;
         }
         open.waits.remove(&call);
         self.count += 1;
-        Outcome::Done(self.count.into())
+        CallOutcome::Done(self.count.into())
     }
 }
 
@@ -256,12 +256,12 @@ impl Backend for Toy {
         assert!(self.files.remove(&file).is_some(), "released twice");
     }
 
-    fn gone(&mut self, tag: Tag) {
+    fn tag_ended(&mut self, tag: Tag) {
         self.gone += 1;
         assert!(self.given.remove(&tag).is_some(), "gone twice");
     }
 
-    fn minds_ends(&self, _: FileId, request: u32) -> bool {
+    fn needs_fresh_closes(&self, _: FileId, request: u32) -> bool {
         u64::from(request) != ALONE
     }
 
@@ -272,9 +272,9 @@ impl Backend for Toy {
         arg: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let request = u64::from(request);
-        let fault = |e| Outcome::Fail(e);
+        let fault = |e| CallOutcome::Fail(e);
         if request == QUERYCAP {
             let mut cap = [0u8; 104];
             cap[..3].copy_from_slice(b"toy");
@@ -284,7 +284,7 @@ impl Backend for Toy {
             cap[88..92].copy_from_slice(&0x0520_0001u32.to_ne_bytes());
             return caller
                 .write(arg, &cap)
-                .map_or_else(fault, |()| Outcome::Done(0));
+                .map_or_else(fault, |()| CallOutcome::Done(0));
         }
         if request == PROBE {
             let mut addr = [0; 8];
@@ -293,7 +293,7 @@ impl Backend for Toy {
             }
             let memory = caller.memory().expect("memory");
             let probed = memory.probe(u64::from_ne_bytes(addr), LEN as u64, Access::Write);
-            return Outcome::Done(probed.expect("maps").cast_signed());
+            return CallOutcome::Done(probed.expect("maps").cast_signed());
         }
         let mut n = [0; 4];
         if let Err(e) = caller.read(arg, &mut n) {
@@ -306,8 +306,8 @@ impl Backend for Toy {
         match self.numbers(file, request, n, caller) {
             Ok(n) => caller
                 .write(arg, &n.to_ne_bytes())
-                .map_or_else(fault, |()| Outcome::Done(0)),
-            Err(e) => Outcome::Fail(Errno(e)),
+                .map_or_else(fault, |()| CallOutcome::Done(0)),
+            Err(e) => CallOutcome::Fail(Errno(e)),
         }
     }
 
@@ -351,32 +351,39 @@ impl Backend for Toy {
         len: u64,
         nonblocking: bool,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let Some(open) = self.files.get_mut(&file) else {
-            return Outcome::Fail(Errno(libc::EBADF));
+            return CallOutcome::Fail(Errno(libc::EBADF));
         };
         if open.armed.is_some() && open.state & libc::POLLIN == 0 {
             return if nonblocking {
-                Outcome::Fail(Errno(libc::EAGAIN))
+                CallOutcome::Fail(Errno(libc::EAGAIN))
             } else {
-                Outcome::Wait
+                CallOutcome::Wait
             };
         }
         let frame = &FRAME[..FRAME.len().min(usize::try_from(len).expect("64 bit"))];
         match caller.write(addr, frame) {
-            Ok(()) => Outcome::Done(frame.len() as i64),
-            Err(e) => Outcome::Fail(e),
+            Ok(()) => CallOutcome::Done(frame.len() as i64),
+            Err(e) => CallOutcome::Fail(e),
         }
     }
 
-    fn write(&mut self, _: FileId, addr: u64, len: u64, _: bool, caller: &dyn Caller) -> Outcome {
+    fn write(
+        &mut self,
+        _: FileId,
+        addr: u64,
+        len: u64,
+        _: bool,
+        caller: &dyn Caller,
+    ) -> CallOutcome {
         let mut bytes = vec![0; usize::try_from(len.min(1 << 16)).expect("small")];
         match caller.read(addr, &mut bytes) {
             Ok(()) => {
                 self.written.extend(&bytes);
-                Outcome::Done(bytes.len() as i64)
+                CallOutcome::Done(bytes.len() as i64)
             }
-            Err(e) => Outcome::Fail(e),
+            Err(e) => CallOutcome::Fail(e),
         }
     }
 
@@ -390,15 +397,15 @@ impl Backend for Toy {
         request: u32,
         arg: u64,
         caller: &dyn Caller,
-    ) -> Outcome {
+    ) -> CallOutcome {
         if u64::from(request) != BUFFER_DOUBLE {
-            return Outcome::Fail(Errno(libc::ENOTTY));
+            return CallOutcome::Fail(Errno(libc::ENOTTY));
         }
         let mut n = [0; 4];
         let doubled = caller
             .read(arg, &mut n)
             .and_then(|()| caller.write(arg, &(u32::from_ne_bytes(n) * 2).to_ne_bytes()));
-        doubled.map_or_else(Outcome::Fail, |()| Outcome::Done(0))
+        doubled.map_or_else(CallOutcome::Fail, |()| CallOutcome::Done(0))
     }
 
     fn buffer_len(&self, _: FdIdentity) -> u64 {

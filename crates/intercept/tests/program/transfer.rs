@@ -40,7 +40,7 @@ fn a_copy_to_a_number_that_is_not_seen_is_noted() {
 }
 
 #[test]
-fn a_small_write_to_a_redirected_device_is_no_silent_loss() {
+fn small_redirected_write_is_not_lost() {
     let (report, toy, _) = run_shell("printf xyz >/dev/video90 2>/dev/null");
     assert_ne!(report.status, 0);
     assert_eq!(toy.written, b"");

@@ -157,7 +157,7 @@ inside! {
     }
 
     /// ppoll unblocks a process-wide signal, but another thread takes it: the wait continues.
-    fn a_signal_that_another_thread_takes_does_not_park_a_poll() {
+    fn signal_to_another_thread_does_not_park_poll() {
         alone(|| {
             let file = std::sync::Arc::new(device());
             // SAFETY: a handler that only counts; live structures.

@@ -201,7 +201,7 @@ fn a_removed_page_works_until_the_flush() {
 }
 
 #[test]
-fn what_was_used_is_remembered_and_wins_where_hardware_is_meant() {
+fn used_iotlb_entries_outlive_table_changes() {
     let mut table = Bench::new(Format::VtdSecondStage, 32, SIZES);
     table.iommu.set_staleness(Staleness::Cached);
     table.map(PAGE, 9 * PAGE, 2 * PAGE).unwrap();
@@ -257,7 +257,7 @@ fn ranges_that_make_no_sense_are_refused_whole() {
 }
 
 #[test]
-fn a_table_that_finds_no_ram_is_an_error_that_changes_nothing() {
+fn table_without_ram_changes_nothing() {
     let mut table = Bench::new(Format::ArmLpaeS2, 48, SIZES);
     let free = table.ram.free_bytes();
     let mut hoard = Vec::new();

@@ -59,7 +59,7 @@ fn lookups(state: &mut State, segments: &[Segment]) -> u64 {
 }
 
 #[test]
-fn a_whole_allocation_is_found_by_one_lookup_and_its_rest_by_what_was_found_before() {
+fn allocation_is_found_by_one_lookup() {
     let mut state = state();
     let mut segments = scattered(&mut state);
     assert!(segments.len() > 8, "scattered: {}", segments.len());
@@ -77,7 +77,7 @@ fn a_whole_allocation_is_found_by_one_lookup_and_its_rest_by_what_was_found_befo
 }
 
 #[test]
-fn runs_that_an_object_does_not_have_are_not_taken_for_its_own() {
+fn vmap_refuses_runs_longer_than_the_object() {
     let mut state = state();
     let segments = scattered(&mut state);
     let longer: Vec<Segment> = segments

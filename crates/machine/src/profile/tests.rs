@@ -9,7 +9,7 @@ use vb3_dma::{BounceMode, FlushPolicy, SegmentMode};
 const GOOD: &str = "name = \"mine\"\nram = \"64MiB\"\ncoherent = true\ndma_mask = 32\n";
 
 #[test]
-fn every_builtin_parses_and_is_called_what_its_file_says() {
+fn every_builtin_parses_and_has_its_file_name() {
     for (name, text) in BUILTINS {
         let profile = Profile::parse(text).unwrap_or_else(|err| panic!("{name}: {err}"));
         assert_eq!(profile.name, *name);
@@ -122,7 +122,7 @@ fn fields_left_out_have_defaults_and_sizes_have_units() {
 }
 
 #[test]
-fn numbers_that_take_all_bits_are_read_wherever_a_size_is() {
+fn sizes_may_use_all_64_bits() {
     let text = format!(
         "{GOOD}max_segment = {}\nboundary = {}\n",
         u64::MAX - 1,

@@ -88,7 +88,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         bytes: Bytes<'_>,
         bracket: bool,
     ) -> Result<(), PlaneError> {
-        self.settle(id)?;
+        self.ensure_placed(id)?;
         let access = bytes.cpu_access();
         let copied = self.buffers.with_memory(id, |memory, cx| {
             let bracket = bracket && memory.is_shared();

@@ -5,7 +5,7 @@
 
 use super::{Kind, Plane, Planes};
 use vb3_dma::{DmaOps, Locks};
-use vb3_dmabuf::fence::{Fences, Outcome, Owner, Usage};
+use vb3_dmabuf::fence::{FenceOutcome, Fences, Owner, Usage};
 use vb3_dmabuf::{MemoryId, Observer};
 
 /// `ECANCELED`: the plane is released during its device's access.
@@ -39,7 +39,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         });
     }
 
-    pub(super) fn end_fence(&self, plane: &mut Plane<O::Device>, outcome: Outcome) {
+    pub(super) fn end_fence(&self, plane: &mut Plane<O::Device>, outcome: FenceOutcome) {
         if let Some(timeline) = &mut plane.access {
             self.with_fences(|fences, now_ns| fences.end_oldest(timeline, outcome, now_ns));
         }
@@ -53,7 +53,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     pub(super) fn close_access(&self, plane: &mut Plane<O::Device>) {
         if let Some(timeline) = plane.access.take() {
-            let outcome = Outcome::Failed(CANCELED);
+            let outcome = FenceOutcome::Failed(CANCELED);
             self.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }
     }

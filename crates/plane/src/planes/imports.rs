@@ -106,7 +106,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         len_bytes: u64,
     ) -> Result<DmaAddr, PlaneError> {
         let memory = self.import_memory(key).ok_or(PlaneError::Invalid(None))?;
-        self.or_placed(memory, |this| {
+        self.map_or_place(memory, |this| {
             let mapped = this.imports.with(key.0, |import| {
                 this.try_map_import(import, allocator, len_bytes)
             });

@@ -4,7 +4,7 @@ use super::imports::ImportKey;
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, contig};
 use vb3_dma::{Constraint, Direction, DmaAddr, DmaOps, Locks};
-use vb3_dmabuf::{Error, Memory, MemoryId, Observer, Shared, SlabKey, UserKind};
+use vb3_dmabuf::{Error, MemoryId, Observer, Shared, SharedMemory, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for. After a failure the memory is
@@ -62,12 +62,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         if let Some(addr) = self.own_addr(memory, own.0) {
             return Ok(addr);
         }
-        self.or_placed(memory, |this| this.map_own_run(memory, own, len_bytes))
+        self.map_or_place(memory, |this| this.map_own_run(memory, own, len_bytes))
     }
 
     /// Returns the address of memory for the device it was made for; `None` while it is not mapped.
     pub(super) fn own_addr(&self, memory: MemoryId, key: SlabKey) -> Option<DmaAddr> {
-        let first = |shared: &Memory<O>| shared.segment(self.ops(), key, 0);
+        let first = |shared: &SharedMemory<O>| shared.segment(self.ops(), key, 0);
         Some(self.buffers.inspect(memory, first)??.addr)
     }
 
@@ -91,7 +91,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Maps memory. If that fails and the memory is placed lazily, places it for all attached
     /// devices and tries again.
-    pub(super) fn or_placed<T>(
+    pub(super) fn map_or_place<T>(
         &self,
         memory: MemoryId,
         mut map: impl FnMut(&Self) -> Result<T, PlaneError>,
@@ -99,7 +99,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let is_placed = self.buffers.inspect(memory, Shared::is_placed);
         let refused = if is_placed != Some(false) {
             match map(self) {
-                Err(e) if is_of_place(e) => Some(e),
+                Err(e) if may_move_help(e) => Some(e),
                 done => return done,
             }
         } else {
@@ -115,7 +115,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Makes sure that memory has been placed, for an access by the CPU.
-    pub(super) fn settle(&self, memory: MemoryId) -> Result<(), PlaneError> {
+    pub(super) fn ensure_placed(&self, memory: MemoryId) -> Result<(), PlaneError> {
         let is_placed = self.buffers.inspect(memory, Shared::is_placed);
         if is_placed != Some(false) {
             return Ok(());
@@ -138,7 +138,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 }
 
 /// Returns whether memory at another place might suit the device.
-fn is_of_place(refused: PlaneError) -> bool {
+fn may_move_help(refused: PlaneError) -> bool {
     let constraint = refused.reason().map(|reason| reason.constraint);
     !matches!(
         constraint,

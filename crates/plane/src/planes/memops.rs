@@ -6,23 +6,25 @@ use super::{
     Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
 };
 use crate::{
-    AllocArgs, Due, ExportAccess, HintSkip, MemOps, Memory, PlaneError, UserMemory, contig, due,
-    sg, vmalloc,
+    AllocArgs, Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig,
+    due, sg, vmalloc,
 };
 use vb3_dma::{Direction, DmaOps, Locks, SyncFor};
-use vb3_dmabuf::fence::Outcome;
+use vb3_dmabuf::fence::FenceOutcome;
 use vb3_dmabuf::{BufRef, Error, Importer, MemoryId, Name, Observer, Shared, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     fn due(plane: &Plane<O::Device>, skip: HintSkip) -> (Due, Due) {
         let memory = match (&plane.kind, plane.dev.allocator) {
-            (Kind::Allocated { coherency, .. }, Allocator::Contig) => Memory::Allocated(*coherency),
-            (Kind::Allocated { .. }, Allocator::Sg) => Memory::Scattered,
-            (Kind::User(_), Allocator::Contig | Allocator::Sg) => Memory::User,
-            (Kind::User(_), Allocator::Vmalloc) => Memory::UserVirtual,
-            (Kind::Imported { .. }, _) => Memory::Imported,
+            (Kind::Allocated { coherency, .. }, Allocator::Contig) => {
+                MemoryKind::Allocated(*coherency)
+            }
+            (Kind::Allocated { .. }, Allocator::Sg) => MemoryKind::Scattered,
+            (Kind::User(_), Allocator::Contig | Allocator::Sg) => MemoryKind::User,
+            (Kind::User(_), Allocator::Vmalloc) => MemoryKind::UserVirtual,
+            (Kind::Imported { .. }, _) => MemoryKind::Imported,
             (Kind::Allocated { .. }, Allocator::Vmalloc) | (Kind::ImportedVirtual { .. }, _) => {
-                Memory::Virtual
+                MemoryKind::Virtual
             }
         };
         due(memory, plane.direction, skip)
@@ -362,7 +364,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.begin_fence(plane);
     }
 
-    fn end_access(&self, plane: &mut Self::Plane, outcome: Outcome) {
+    fn end_access(&self, plane: &mut Self::Plane, outcome: FenceOutcome) {
         self.end_fence(plane, outcome);
     }
 

@@ -4,7 +4,7 @@ use super::lazy::own_error;
 use super::{Plane, Planes, Segments, SgView};
 use crate::{Direction, PlaneError};
 use vb3_dma::{DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
-use vb3_dmabuf::{Error, Memory, MemoryId, Observer, SlabKey, UserKind};
+use vb3_dmabuf::{Error, MemoryId, Observer, SharedMemory, SlabKey, UserKind};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Attaches the device that memory was allocated for, and maps it. After a failure the memory
@@ -61,7 +61,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     pub fn sg_segment(&self, view: SgView, index: usize) -> Option<DmaSegment> {
         match view.0 {
             Segments::Own(memory, key) => {
-                let segment = |shared: &Memory<O>| shared.segment(self.ops(), key, index);
+                let segment = |shared: &SharedMemory<O>| shared.segment(self.ops(), key, index);
                 self.buffers.inspect(memory, segment)?
             }
             Segments::User(key) => self.with_user(key, |user| user.segment(self.ops(), index))?,

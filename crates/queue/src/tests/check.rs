@@ -280,7 +280,7 @@ impl Bench {
             .buffers
             .iter()
             .flatten()
-            .filter(|b| b.state == BufferState::Active && !queue.error_settled)
+            .filter(|b| b.state == BufferState::Active && !queue.accesses_failed)
             .map(|b| b.planes.len())
             .sum();
         assert_eq!(accessed, given, "fences of planes the driver has");

@@ -133,7 +133,7 @@ fn a_wait_is_over_whatever_ends_it() {
 
 /// The window between EAGAIN and the wait.
 #[test]
-fn what_another_context_does_before_the_wait_begins_is_not_missed() {
+fn wake_before_the_wait_is_not_missed() {
     let mut b = streaming(QueueType::Capture, 2);
     let mut finished = Completions::new(32).unwrap();
     assert_eq!(b.dqbuf().unwrap_err(), Error::WouldBlock);
@@ -148,7 +148,7 @@ fn what_another_context_does_before_the_wait_begins_is_not_missed() {
 }
 
 #[test]
-fn a_dropped_token_is_one_event_and_not_one_for_each_look() {
+fn dropped_token_is_one_event() {
     let mut b = streaming(QueueType::Capture, 2);
     b.take_wake();
     drop(b.driver.tokens.remove(0));
@@ -158,7 +158,7 @@ fn a_dropped_token_is_one_event_and_not_one_for_each_look() {
 }
 
 #[test]
-fn a_wait_of_a_queue_that_was_released_ends_no_later_one() {
+fn stale_wait_ends_no_later_wait() {
     let mut b = streaming(QueueType::Capture, 2);
     let old = b.queue.wait().unwrap();
     b.session().release();
@@ -170,7 +170,7 @@ fn a_wait_of_a_queue_that_was_released_ends_no_later_one() {
 }
 
 #[test]
-fn completions_that_streamoff_made_stale_give_way_and_touch_nothing() {
+fn stale_completions_after_streamoff_do_nothing() {
     let mut b = streaming(QueueType::Capture, 2);
     let mut finished = Completions::new(2).unwrap();
     for _ in 0..3 {
@@ -194,7 +194,7 @@ fn completions_that_streamoff_made_stale_give_way_and_touch_nothing() {
 }
 
 #[test]
-fn completions_that_nobody_collects_come_back_as_errors() {
+fn dropped_completions_return_as_errors() {
     let mut b = streaming(QueueType::Capture, 2);
     let mut finished = Completions::new(32).unwrap();
     finished.push(b.driver.tokens.remove(0), done()).unwrap();
@@ -209,7 +209,7 @@ fn completions_that_nobody_collects_come_back_as_errors() {
 /// A device in another thread, a program that sleeps in DQBUF: 2,000 frames, no lost
 /// wake-up, every frame in order.
 #[test]
-fn a_second_thread_completes_what_the_first_one_queues() {
+fn second_thread_completes_queued_buffers() {
     struct Line {
         finished: Mutex<Completions<u64>>,
         wake: Condvar,
@@ -263,7 +263,7 @@ fn a_second_thread_completes_what_the_first_one_queues() {
 }
 
 #[test]
-fn planes_are_allocated_for_the_devices_that_queue_setup_names() {
+fn queue_setup_chooses_devices_of_planes() {
     for memory in [Memory::Mmap, Memory::UserPtr] {
         let mut b = Bench::with(QueueType::Output, |c| {
             c.alloc_devs[0] = Some(20);

@@ -14,7 +14,7 @@ fn create(b: &mut Bench, count: u32) -> Result<Created, Error> {
 }
 
 #[test]
-fn the_first_hole_that_fits_is_taken_otherwise_the_first_largest() {
+fn first_fitting_or_largest_hole_is_taken() {
     let mut b = Bench::new(QueueType::Capture);
     assert_eq!(create(&mut b, 32).unwrap().count, 32);
     b.remove(2, 1).unwrap();
@@ -189,7 +189,7 @@ fn with_admission_a_call_makes_all_buffers_or_none() {
 }
 
 #[test]
-fn with_admission_all_buffers_have_a_place_before_any_is_used() {
+fn admission_places_all_buffers_before_use() {
     let mut b = admitting(QueueType::Capture);
     b.driver.sizes = vec![SIZE, SIZE];
     b.mem.get().places = Some(5);

@@ -124,7 +124,7 @@ fn defect_02_planes_in_one_dmabuf_are_each_checked() {
 }
 
 #[test]
-fn defect_02_a_longer_plane_in_the_same_dmabuf_is_checked_again() {
+fn defect_02_longer_plane_of_same_dmabuf_is_checked() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);
         b.reqbufs(Memory::DmaBuf, 2).unwrap();
@@ -168,7 +168,7 @@ fn defect_16_a_failed_dqbuf_does_not_end_the_stream() {
 }
 
 #[test]
-fn defect_16_the_end_of_a_stream_does_not_reach_the_next_user() {
+fn defect_16_end_of_stream_stays_with_its_user() {
     let ends: [fn(&mut Bench); 2] = [|b| b.streamoff().unwrap(), |b| b.session().release()];
     for end in ends {
         let mut b = Bench::new(QueueType::Capture);
@@ -218,7 +218,7 @@ fn defect_17_removing_all_buffers_frees_the_queue() {
 }
 
 #[test]
-fn defect_18_early_failures_keep_init_and_cleanup_balanced() {
+fn defect_18_early_failures_balance_init_and_cleanup() {
     for queue_type in BOTH {
         // Too short a length, on a buffer that has memory.
         let mut b = Bench::new(queue_type);
@@ -326,7 +326,7 @@ fn defect_20_hints_count_only_where_they_are_allowed() {
 
 /// Rows OD1 to OD7.
 #[test]
-fn defect_n1_payload_is_checked_against_the_memory_it_is_in() {
+fn defect_n1_payload_is_checked_against_its_memory() {
     let mut b = Bench::new(QueueType::Output);
     b.reqbufs(Memory::DmaBuf, 2).unwrap();
     let good = b.mem.get().new_object(SIZE);
@@ -410,7 +410,7 @@ fn defect_n3_length_zero_means_the_whole_dmabuf() {
 }
 
 #[test]
-fn defect_n3_zero_stays_zero_where_the_driver_allows_it() {
+fn defect_n3_zero_payload_stays_zero_if_allowed() {
     let mut b = Bench::with(QueueType::Output, |c| c.allow_zero_bytesused = true);
     b.reqbufs(Memory::Mmap, 2).unwrap();
     let info = b.qbuf_as(mmap_buffer(0, 1)).unwrap();

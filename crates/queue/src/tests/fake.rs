@@ -9,7 +9,7 @@ use crate::{
     Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, ExportAccess,
     HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason, RequestId,
 };
-use vb3_plane::{AllocArgs, Outcome};
+use vb3_plane::{AllocArgs, FenceOutcome};
 
 /// Bytes that one plane needs by default.
 pub(crate) const SIZE: u64 = 115_200;
@@ -92,7 +92,7 @@ pub(crate) struct Books {
     pub(crate) skips: Vec<(&'static str, HintSkip)>,
     pub(crate) violations: Vec<String>,
     /// How accesses ended, in order.
-    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) outcomes: Vec<FenceOutcome>,
     /// Planes with fences that are pending.
     pub(crate) held_back: BTreeSet<u64>,
     pub(crate) max_alloc: Option<usize>,
@@ -330,7 +330,7 @@ impl MemOps for FakeMem {
         }
     }
 
-    fn end_access(&self, plane: &mut FakePlane, outcome: Outcome) {
+    fn end_access(&self, plane: &mut FakePlane, outcome: FenceOutcome) {
         let this = &mut *self.get();
         let record = this.planes.get_mut(&plane.0).unwrap();
         if core::mem::replace(&mut record.accessed, false) {

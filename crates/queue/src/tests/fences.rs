@@ -4,10 +4,10 @@ use super::fake::done;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
 use crate::{BufferState, Completion, DoneState, Memory, QueueType};
-use vb3_plane::Outcome;
+use vb3_plane::FenceOutcome;
 
-const FAILED: Outcome = Outcome::Failed(5);
-const CANCELED: Outcome = Outcome::Failed(125);
+const FAILED: FenceOutcome = FenceOutcome::Failed(5);
+const CANCELED: FenceOutcome = FenceOutcome::Failed(125);
 
 fn streaming(queue_type: QueueType) -> Bench {
     let mut b = Bench::new(queue_type);
@@ -32,7 +32,7 @@ fn states(b: &mut Bench) -> Vec<BufferState> {
 }
 
 #[test]
-fn an_access_begins_when_the_driver_gets_the_buffer_and_ends_with_its_outcome() {
+fn access_spans_driver_ownership() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);
         b.reqbufs(Memory::Mmap, 3).unwrap();
@@ -53,7 +53,7 @@ fn an_access_begins_when_the_driver_gets_the_buffer_and_ends_with_its_outcome() 
         b.session().complete(second, error).unwrap();
         drop(third);
         b.session().settle();
-        assert_eq!(b.mem.get().outcomes, [Outcome::Done, FAILED, FAILED]);
+        assert_eq!(b.mem.get().outcomes, [FenceOutcome::Done, FAILED, FAILED]);
         b.streamoff().unwrap();
         assert_eq!(b.mem.get().outcomes.len(), 3, "each ends once");
         b.finish();
@@ -79,7 +79,7 @@ fn the_end_of_a_stream_ends_what_the_device_had() {
 }
 
 #[test]
-fn a_device_that_fails_ends_what_it_had_though_the_buffers_stay() {
+fn failed_device_ends_accesses_but_keeps_buffers() {
     let mut b = streaming(QueueType::Capture);
     b.qbuf(0).unwrap();
     b.queue.set_error();
@@ -100,7 +100,7 @@ fn a_device_that_fails_ends_what_it_had_though_the_buffers_stay() {
 }
 
 #[test]
-fn a_start_that_fails_ends_what_was_given_and_begins_anew() {
+fn failed_start_ends_accesses_and_restarts() {
     let mut b = Bench::new(QueueType::Output);
     b.reqbufs(Memory::Mmap, 3).unwrap();
     b.qbuf(0).unwrap();
@@ -113,7 +113,7 @@ fn a_start_that_fails_ends_what_was_given_and_begins_anew() {
 }
 
 #[test]
-fn a_buffer_that_is_held_back_keeps_its_place_in_the_queue() {
+fn held_back_buffer_keeps_its_place() {
     for queue_type in BOTH {
         let mut b = streaming(queue_type);
         let held = plane(&b, 1);
@@ -135,7 +135,7 @@ fn a_buffer_that_is_held_back_keeps_its_place_in_the_queue() {
 }
 
 #[test]
-fn the_end_of_a_stream_returns_a_buffer_that_is_held_back() {
+fn streamoff_returns_held_back_buffer() {
     for queue_type in BOTH {
         let mut b = streaming(queue_type);
         let held = plane(&b, 0);
@@ -154,7 +154,7 @@ fn the_end_of_a_stream_returns_a_buffer_that_is_held_back() {
 }
 
 #[test]
-fn a_driver_starts_when_enough_of_its_buffers_are_free_to_use() {
+fn driver_starts_once_enough_buffers_are_free() {
     let mut b = Bench::with(QueueType::Capture, |c| c.min_queued_buffers = 2);
     b.reqbufs(Memory::Mmap, 3).unwrap();
     let held = plane(&b, 1);
@@ -175,7 +175,7 @@ fn a_driver_starts_when_enough_of_its_buffers_are_free_to_use() {
 }
 
 #[test]
-fn a_driver_that_cannot_start_when_fences_end_is_a_queue_in_error() {
+fn start_failing_after_fences_breaks_the_queue() {
     let mut b = Bench::with(QueueType::Capture, |c| c.min_queued_buffers = 1);
     b.reqbufs(Memory::Mmap, 3).unwrap();
     let held = plane(&b, 0);

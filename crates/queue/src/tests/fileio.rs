@@ -144,7 +144,7 @@ fn poll_tells_of_the_rest_of_a_frame() {
 }
 
 #[test]
-fn empty_buffers_are_no_end_of_file_but_an_empty_last_one_is() {
+fn only_an_empty_last_buffer_is_end_of_file() {
     let mut b = bench(QueueType::Capture);
     let mut user = User::new(SIZE);
     read(&mut b, &mut user, SIZE).unwrap_err();
@@ -209,7 +209,7 @@ fn a_bad_pointer_loses_nothing() {
 }
 
 #[test]
-fn defect_n2_written_bytes_reach_the_driver_as_payload() {
+fn defect_n2_driver_gets_written_bytes_as_payload() {
     let mut b = bench(QueueType::Output);
     b.driver.wants_payload = Some(SIZE);
     let mut user = User::new(SIZE);
@@ -303,7 +303,7 @@ fn a_write_that_cannot_be_queued_counts_for_nothing() {
 }
 
 #[test]
-fn a_read_whose_buffer_cannot_be_requeued_still_counts() {
+fn read_counts_though_requeue_fails() {
     let mut b = bench(QueueType::Capture);
     let mut user = User::new(SIZE);
     read(&mut b, &mut user, SIZE).unwrap_err();
@@ -321,7 +321,7 @@ fn a_read_whose_buffer_cannot_be_requeued_still_counts() {
 }
 
 #[test]
-fn defect_20_a_read_once_file_gives_its_frame_before_its_end() {
+fn defect_20_read_once_gives_frame_then_end() {
     let mut b = Bench::with(QueueType::Capture, |c| {
         c.min_reqbufs_allocation = 2;
         c.fileio_read_once = true;

@@ -120,7 +120,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum BufferHolder {
     Program { prepared: bool },
     Queue,
     Device,
@@ -134,7 +134,7 @@ struct Model {
     min_queued: u32,
     max: u32,
     memory: Option<Memory>,
-    places: BTreeMap<u32, Place>,
+    places: BTreeMap<u32, BufferHolder>,
     /// Buffers queued but not yet passed to the device, in the order of QBUF.
     waiting: Vec<u32>,
     done: VecDeque<u32>,
@@ -168,7 +168,7 @@ impl Model {
 
     fn cancel(&mut self) {
         for place in self.places.values_mut() {
-            *place = Place::Program { prepared: false };
+            *place = BufferHolder::Program { prepared: false };
         }
         self.waiting.clear();
         self.done.clear();
@@ -184,20 +184,20 @@ impl Model {
         self.memory = None;
     }
 
-    fn settle(&mut self) {
+    fn reset_memory_if_idle(&mut self) {
         if self.places.is_empty() && !self.streaming {
             self.memory = None;
         }
     }
 
     fn out(&self) -> u32 {
-        let here = |p: &&Place| !matches!(p, Place::Program { .. });
+        let here = |p: &&BufferHolder| !matches!(p, BufferHolder::Program { .. });
         u32::try_from(self.places.values().filter(here).count()).unwrap()
     }
 
     fn start(&mut self) {
         for index in self.waiting.drain(..) {
-            self.places.insert(index, Place::Device);
+            self.places.insert(index, BufferHolder::Device);
         }
         self.started = true;
     }
@@ -210,7 +210,7 @@ impl Model {
         if self.error {
             return Some(5);
         }
-        let Place::Program { prepared } = place else {
+        let BufferHolder::Program { prepared } = place else {
             return Some(22);
         };
         if *prepared {
@@ -304,7 +304,7 @@ impl Run {
                 self.bench.streamoff().unwrap();
                 self.model.cancel();
                 self.model.idle = !self.model.output;
-                self.model.settle();
+                self.model.reset_memory_if_idle();
             }
             Op::Complete { nth, error, last } => self.complete(nth, error, last),
             Op::Drop { nth } => {
@@ -312,7 +312,7 @@ impl Run {
                 if !tokens.is_empty() {
                     let token = tokens.remove(nth % tokens.len());
                     self.model.done.push_back(token.index());
-                    let place = Place::Done {
+                    let place = BufferHolder::Done {
                         error: true,
                         last: false,
                     };
@@ -371,7 +371,7 @@ impl Run {
                 for index in 0..made {
                     model
                         .places
-                        .insert(index, Place::Program { prepared: false });
+                        .insert(index, BufferHolder::Program { prepared: false });
                 }
                 model.memory = Some(memory);
                 model.idle = !model.output;
@@ -411,7 +411,7 @@ impl Run {
                 for index in first..first + made.count {
                     model
                         .places
-                        .insert(index, Place::Program { prepared: false });
+                        .insert(index, BufferHolder::Program { prepared: false });
                 }
                 if made.count > 0 {
                     model.memory = Some(memory);
@@ -437,7 +437,7 @@ impl Run {
             for index in first..first + count {
                 match model.places.get(&index) {
                     None => expected = 22,
-                    Some(Place::Program { .. }) => continue,
+                    Some(BufferHolder::Program { .. }) => continue,
                     Some(_) => expected = 16,
                 }
                 break;
@@ -448,7 +448,7 @@ impl Run {
             for index in first..first + count {
                 model.places.remove(&index);
             }
-            model.settle();
+            model.reset_memory_if_idle();
         }
     }
 
@@ -466,7 +466,7 @@ impl Run {
                 assert!(result.unwrap().prepared);
                 self.model
                     .places
-                    .insert(index, Place::Program { prepared: true });
+                    .insert(index, BufferHolder::Program { prepared: true });
             }
         }
     }
@@ -515,9 +515,9 @@ impl Run {
             Ok(_) => {
                 model.idle = false;
                 if model.started {
-                    model.places.insert(index, Place::Device);
+                    model.places.insert(index, BufferHolder::Device);
                 } else {
-                    model.places.insert(index, Place::Queue);
+                    model.places.insert(index, BufferHolder::Queue);
                     model.waiting.push(index);
                     if model.streaming && model.out() >= model.min_queued {
                         model.start();
@@ -529,14 +529,14 @@ impl Run {
                 // It was prepared before, or QBUF prepared it and then failed to start the driver.
                 let info = self.bench.query(index).unwrap();
                 let starting = model.streaming && !model.started;
-                let prepared = was == Some(Place::Program { prepared: true });
+                let prepared = was == Some(BufferHolder::Program { prepared: true });
                 assert!(info.prepared == prepared || (info.prepared && starting));
                 if info.prepared && starting {
                     model.idle = false;
                 }
                 model.places.insert(
                     index,
-                    Place::Program {
+                    BufferHolder::Program {
                         prepared: info.prepared,
                     },
                 );
@@ -566,8 +566,8 @@ impl Run {
             assert_eq!(info.index, index);
             let place = model
                 .places
-                .insert(index, Place::Program { prepared: false });
-            let Some(Place::Done { error, last }) = place else {
+                .insert(index, BufferHolder::Program { prepared: false });
+            let Some(BufferHolder::Done { error, last }) = place else {
                 panic!("{place:?}")
             };
             assert_eq!((info.error, info.last), (error, last));
@@ -617,7 +617,9 @@ impl Run {
             ..done()
         };
         self.bench.session().complete(token, completion).unwrap();
-        self.model.places.insert(index, Place::Done { error, last });
+        self.model
+            .places
+            .insert(index, BufferHolder::Done { error, last });
         self.model.done.push_back(index);
     }
 
@@ -671,16 +673,16 @@ impl Run {
         assert_eq!(queue.is_waiting(), model.sleeper);
         for index in 0..model.max {
             let found = self.bench.query(index).ok().map(|info| match info.state {
-                BufferState::Dequeued => Place::Program {
+                BufferState::Dequeued => BufferHolder::Program {
                     prepared: info.prepared,
                 },
-                BufferState::Queued => Place::Queue,
-                BufferState::Active => Place::Device,
-                BufferState::Done => Place::Done {
+                BufferState::Queued => BufferHolder::Queue,
+                BufferState::Active => BufferHolder::Device,
+                BufferState::Done => BufferHolder::Done {
                     error: false,
                     last: info.last,
                 },
-                BufferState::Error => Place::Done {
+                BufferState::Error => BufferHolder::Done {
                     error: true,
                     last: info.last,
                 },

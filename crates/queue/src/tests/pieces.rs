@@ -80,7 +80,7 @@ fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
     let (mut all, mut most) = (first, 0);
     loop {
         let mut piece = Piece::default();
-        let moved = b.session().read_on(&mut piece, MINE).unwrap();
+        let moved = b.session().resume_read(&mut piece, MINE).unwrap();
         b.check();
         let len = piece.bytes.len();
         most = most.max(len);
@@ -96,7 +96,7 @@ fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn a_frame_is_read_in_pieces_and_another_call_waits_for_its_end() {
+fn other_calls_wait_for_a_read_in_pieces() {
     let mut b = reader(2);
     let mut piece = Piece::default();
     let moved = b.session().begin_read(&mut piece, SIZE * 2, MINE);
@@ -109,7 +109,7 @@ fn a_frame_is_read_in_pieces_and_another_call_waits_for_its_end() {
     assert_eq!(b.queue.transfer_under_way(), Some(7));
     let other = b.session().begin_read(&mut Piece::default(), SIZE, OTHER);
     assert_eq!(seen(other.map(|_| ())), EBUSY);
-    let other = b.session().read_on(&mut Piece::default(), OTHER);
+    let other = b.session().resume_read(&mut Piece::default(), OTHER);
     assert_eq!(seen(other.map(|_| ())), EBUSY);
     let interest = Interest {
         readable: true,
@@ -125,7 +125,7 @@ fn a_frame_is_read_in_pieces_and_another_call_waits_for_its_end() {
     assert!(all == pattern(1, 0, SIZE) && most as u64 == PIECE_BYTES);
     assert_eq!(b.queue.transfer_under_way(), None);
     assert_eq!(b.driver.tokens.len(), 1, "once");
-    let ended = b.session().read_on(&mut Piece::default(), MINE);
+    let ended = b.session().resume_read(&mut Piece::default(), MINE);
     assert_eq!(seen(ended.map(|_| ())), EBUSY, "never into the next frame");
     let next = b.session().begin_read(&mut Piece::default(), 10, OTHER);
     assert_eq!(next, Ok(Moved::Last(10)));
@@ -133,7 +133,7 @@ fn a_frame_is_read_in_pieces_and_another_call_waits_for_its_end() {
 }
 
 #[test]
-fn what_was_given_up_or_failed_is_read_again_from_where_it_began() {
+fn abandoned_or_failed_read_restarts() {
     let mut b = reader(1);
     let begun = b
         .session()
@@ -157,7 +157,7 @@ fn what_was_given_up_or_failed_is_read_again_from_where_it_began() {
         bad: true,
         ..Piece::default()
     };
-    let failed = b.session().read_on(&mut bad, MINE);
+    let failed = b.session().resume_read(&mut bad, MINE);
     assert_eq!(seen(failed.map(|_| ())), EFAULT);
     assert_eq!(b.queue.transfer_under_way(), None);
     let first = begin(&mut b);
@@ -175,7 +175,7 @@ fn a_queue_that_is_let_go_in_between_ends_the_read() {
         .unwrap();
     assert_eq!(begun, Moved::Part(PIECE_BYTES));
     b.session().release();
-    let ended = b.session().read_on(&mut Piece::default(), MINE);
+    let ended = b.session().resume_read(&mut Piece::default(), MINE);
     assert_eq!(seen(ended.map(|_| ())), EBUSY);
     assert!(!b.queue.fileio_active() && b.queue.transfer_under_way().is_none());
     b.finish();
@@ -198,13 +198,13 @@ fn a_write_in_pieces_is_one_buffer() {
         assert_eq!(begun, Ok(Moved::Part(PIECE_BYTES)));
         let mut absent = piece(PIECE_BYTES);
         absent.absent = true;
-        let missing = b.session().write_on(&mut absent, 77, MINE);
+        let missing = b.session().resume_write(&mut absent, 77, MINE);
         assert_eq!(seen(missing.map(|_| ())), EFAULT);
         assert_eq!(b.queue.transfer_under_way(), Some(7), "it can be fetched");
         let other = b.session().begin_write(&mut piece(0), len, 77, OTHER);
         assert_eq!(seen(other.map(|_| ())), EBUSY);
         let mut at = PIECE_BYTES;
-        while let Moved::Part(bytes) = b.session().write_on(&mut piece(at), 77, MINE).unwrap() {
+        while let Moved::Part(bytes) = b.session().resume_write(&mut piece(at), 77, MINE).unwrap() {
             at += bytes;
             assert!(b.driver.tokens.is_empty(), "not before all of it is there");
         }
@@ -227,7 +227,7 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
     let begun = b.session().begin_write(&mut piece, SIZE, 77, MINE);
     assert_eq!(begun, Ok(Moved::Part(PIECE_BYTES)));
     piece.bad = true;
-    let failed = b.session().write_on(&mut piece, 77, MINE);
+    let failed = b.session().resume_write(&mut piece, 77, MINE);
     assert_eq!(seen(failed.map(|_| ())), EFAULT);
     assert!(b.queue.transfer_under_way().is_none() && b.driver.tokens.is_empty());
     // A first piece that is not there leaves nothing under way, either.

@@ -83,7 +83,7 @@ impl Lab {
         };
         let b = &mut self.queues[queue];
         let made = b.session().qbuf_in_request(wanted, binding);
-        self.settle();
+        self.unbind_finished();
         made
     }
 
@@ -110,12 +110,12 @@ impl Lab {
             story: &mut self.story,
         };
         let result = call(&mut self.requests[request], &mut host);
-        self.settle();
+        self.unbind_finished();
         result
     }
 
     /// Tells requests of the buffers that left them.
-    fn settle(&mut self) {
+    fn unbind_finished(&mut self) {
         for (queue, bench) in (0..).zip(&mut self.queues) {
             for (index, request) in bench.driver.requests_complete.drain(..) {
                 let request = usize::try_from(request.0).unwrap();
@@ -157,7 +157,7 @@ fn a_request_goes_its_way() {
     let token = lab.queues[0].driver.tokens.first().unwrap();
     assert_eq!(token.request(), Some(RequestId(0)));
     lab.queues[0].complete(done()).unwrap();
-    lab.settle();
+    lab.unbind_finished();
     assert_eq!(lab.state(0), RequestState::Complete);
     let info = lab.queues[0].dqbuf().unwrap();
     assert_eq!(
@@ -196,7 +196,7 @@ fn rows_of_requests() {
     assert_eq!(seen(lab.enqueue(1)), -2, "RQ13");
     assert_eq!(lab.state(1), RequestState::Idle);
     lab.queues[0].streamoff().unwrap();
-    lab.settle();
+    lab.unbind_finished();
     assert_eq!(lab.state(0), RequestState::Complete, "by the cancel");
     assert_eq!(seen(lab.queues[0].qbuf(1)), 0, "RQ14");
     assert_eq!(seen(lab.put(0, 2, 2)), -16, "RQ15");
@@ -259,14 +259,14 @@ fn all_buffers_are_prepared_or_none() {
         assert_eq!(lab.state(0), RequestState::Queued);
         lab.queues[queue].streamon().unwrap();
         lab.queues[queue].complete(done()).unwrap();
-        lab.settle();
+        lab.unbind_finished();
     }
     assert_eq!(lab.state(0), RequestState::Complete);
     lab.finish();
 }
 
 #[test]
-fn a_request_emptied_gives_its_buffers_back_as_they_were() {
+fn emptied_request_returns_buffers_unchanged() {
     let mut lab = Lab::new(1, 1, Requests::Optional);
     lab.queues[0].prepare(0).unwrap();
     let info = lab.put(0, 0, 0).unwrap();
@@ -293,7 +293,7 @@ fn a_cancel_takes_buffers_out_of_requests() {
         } else {
             lab.queues[0].streamoff().unwrap();
         }
-        lab.settle();
+        lab.unbind_finished();
         assert_eq!(lab.state(0), RequestState::Idle);
         assert!(lab.requests[0].buffers().is_empty());
         assert_eq!(seen(lab.enqueue(0)), -2);
@@ -310,7 +310,7 @@ fn a_dropped_token_completes_its_request() {
     lab.enqueue(0).unwrap();
     lab.queues[0].driver.tokens.clear();
     assert!(lab.queues[0].query(0).unwrap().error);
-    lab.settle();
+    lab.unbind_finished();
     assert_eq!(lab.state(0), RequestState::Complete);
     lab.finish();
 }
@@ -334,7 +334,7 @@ fn a_dma_buf_in_a_request_is_kept_and_let_go() {
         assert_eq!(bench.mem.live_references(), 1, "the plane's own");
         bench.streamoff().unwrap();
     }
-    lab.settle();
+    lab.unbind_finished();
     assert_eq!(lab.state(0), RequestState::Complete);
     // In a request that goes without being queued.
     lab.reinit(0).unwrap();
@@ -352,7 +352,7 @@ fn a_dma_buf_in_a_request_is_kept_and_let_go() {
 }
 
 #[test]
-fn what_is_said_of_planes_is_checked_when_a_buffer_is_put_in() {
+fn plane_values_are_checked_at_request_qbuf() {
     let mut lab = Lab::new(1, 1, Requests::Optional);
     let mut wanted = mmap_buffer(0, 1);
     wanted.planes[0].as_mut().unwrap().payload_bytes = SIZE + 1;
@@ -372,7 +372,7 @@ fn what_is_said_of_planes_is_checked_when_a_buffer_is_put_in() {
 }
 
 #[test]
-fn an_error_of_the_device_stops_a_request_before_it_is_queued() {
+fn device_error_refuses_request_queueing() {
     let mut lab = Lab::new(1, 1, Requests::Optional);
     lab.put(0, 0, 0).unwrap();
     lab.queues[0].queue.set_error();
@@ -463,7 +463,7 @@ fn whatever_is_called_in_whatever_order() {
             for bench in &mut lab.queues {
                 bench.session().reap();
             }
-            lab.settle();
+            lab.unbind_finished();
             check_bonds(&mut lab);
         }
         assert!(completed > 0, "seed {seed}");

@@ -147,7 +147,7 @@ fn the_driver_starts_when_enough_is_queued() {
 }
 
 #[test]
-fn a_failed_start_keeps_the_order_and_makes_kept_tokens_stale() {
+fn failed_start_keeps_order_and_makes_tokens_stale() {
     for queue_type in BOTH {
         let mut b = Bench::new(queue_type);
         b.reqbufs(Memory::Mmap, 3).unwrap();

@@ -168,7 +168,7 @@ fn every_end_of_ownership_raises_the_epoch() {
 /// What happens when one thread drops a token while another takes its buffer back and gives it
 /// out again: the index is to be listed once.
 #[test]
-fn an_index_is_listed_once_however_often_it_is_dropped() {
+fn repeatedly_dropped_index_is_listed_once() {
     let ownership = Ownership::new(4).unwrap();
     let token = |index, generation| {
         let facts = TokenFacts {
@@ -198,7 +198,7 @@ fn an_index_is_listed_once_however_often_it_is_dropped() {
 }
 
 #[test]
-fn a_token_of_another_queue_is_refused_and_goes_home_as_dropped() {
+fn token_of_another_queue_goes_back_as_dropped() {
     let mut a = streaming(QueueType::Capture);
     let mut b = streaming(QueueType::Capture);
     let token = a.driver.tokens.remove(0);
@@ -220,7 +220,7 @@ fn a_token_outlives_its_queue_harmlessly() {
 }
 
 #[test]
-fn a_queue_dropped_without_release_still_makes_tokens_stale() {
+fn dropped_queue_makes_tokens_stale() {
     let mut b = streaming(QueueType::Capture);
     let token = b.driver.tokens.remove(0);
     drop(b);

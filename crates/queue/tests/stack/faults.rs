@@ -146,7 +146,7 @@ fn at_every_call(setup: Setup, script: &[Op]) {
 }
 
 #[test]
-fn a_fault_at_any_call_is_an_error_that_another_try_makes_good() {
+fn retry_succeeds_after_fault_at_any_call() {
     for setup in setups() {
         for coherency in [Coherency::NonCoherent, Coherency::Coherent] {
             at_every_call(Setup { planes: 2, ..setup }, &script(coherency));
@@ -155,7 +155,7 @@ fn a_fault_at_any_call_is_an_error_that_another_try_makes_good() {
 }
 
 #[test]
-fn a_fault_at_any_call_of_read_and_write_is_an_error_too() {
+fn fault_in_read_or_write_is_an_error() {
     for setup in setups() {
         let setup = Setup {
             files: true,
@@ -166,7 +166,7 @@ fn a_fault_at_any_call_of_read_and_write_is_an_error_too() {
 }
 
 #[test]
-fn read_and_write_move_the_right_bytes_on_every_machine() {
+fn read_and_write_are_exact_on_every_machine() {
     for setup in setups() {
         let setup = Setup {
             files: true,

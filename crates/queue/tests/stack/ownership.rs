@@ -71,7 +71,7 @@ fn reaches(lab: &mut Lab, side: usize, cookie: Cookie) -> Result<(), Option<Faul
 }
 
 #[test]
-fn a_token_reaches_nothing_after_streamoff_reqbufs_and_release() {
+fn stale_token_reaches_no_memory() {
     let ends = [Op::Off(0), Op::Release(0)];
     for setup in setups().into_iter().filter(|setup| can_share(*setup)) {
         for end in ends {
@@ -128,7 +128,7 @@ fn a_token_reaches_nothing_after_streamoff_reqbufs_and_release() {
 }
 
 #[test]
-fn an_importer_that_lets_go_loses_its_way_to_the_memory_and_no_other() {
+fn releasing_importer_loses_only_its_access() {
     for setup in setups().into_iter().filter(|setup| can_share(*setup)) {
         let mut lab = streaming(setup, Coherency::Coherent);
         let (camera, display) = (cookies(&lab, 0)[0], cookies(&lab, OUTPUT)[0]);
@@ -174,7 +174,7 @@ fn soil(lab: &mut Lab, side: usize, coherency: Coherency) -> Vec<Cookie> {
 }
 
 #[test]
-fn memory_is_zero_for_the_program_and_for_the_device_however_dirty_it_was() {
+fn new_memory_is_zero_for_program_and_device() {
     for setup in setups() {
         for (side, coherency) in [
             (0, Coherency::Coherent),
@@ -243,7 +243,7 @@ fn queue_user(lab: &mut Lab, side: usize, addr: u64, len: u64) -> Cookie {
 }
 
 #[test]
-fn a_bounce_slot_shows_neither_device_nor_program_what_was_in_it() {
+fn reused_bounce_slot_exposes_nothing() {
     let setup = Setup {
         machine: "vm-bounce",
         seed: 1,

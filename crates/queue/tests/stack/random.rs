@@ -174,7 +174,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn both_queues_do_what_the_model_says_on_every_machine(
+    fn both_queues_follow_the_model_on_every_machine(
         exporter in 0..=OUTPUT,
         memory in memory(),
         coherency in coherency(),

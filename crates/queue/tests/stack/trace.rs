@@ -23,7 +23,7 @@ fn story(setup: Setup, faults: Faults) -> (String, Vec<Result<Reply, i32>>) {
 }
 
 #[test]
-fn the_same_seed_and_calls_give_the_same_events_at_the_same_times() {
+fn same_seed_and_calls_give_same_events() {
     for setup in setups() {
         let random = Faults::Random {
             per_million: 50_000,
@@ -38,7 +38,7 @@ fn the_same_seed_and_calls_give_the_same_events_at_the_same_times() {
 }
 
 #[test]
-fn another_seed_scatters_memory_elsewhere_and_changes_nothing_else() {
+fn another_seed_only_moves_memory() {
     for setup in setups() {
         let other = Setup { seed: 12, ..setup };
         let (one, two) = (story(setup, Faults::Off), story(other, Faults::Off));

@@ -37,7 +37,7 @@ fn refusals_are_explained_line_by_line() {
 }
 
 #[test]
-fn unknown_lines_are_printed_without_control_characters() {
+fn unknown_lines_lose_control_characters() {
     let text = printed("new \u{1b}[2J form\n", "");
     assert_eq!(text, "new ?[2J form\n");
 }

@@ -6,7 +6,7 @@ use crate::driver::Role;
 use crate::file::FileHandle;
 use crate::flow::Flow;
 use crate::poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI, PollLook};
-use crate::program::{CallContext, Outcome};
+use crate::program::{CallContext, V4l2Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Program, VideoDriver, Waiter};
 use vb3_plane::MemOps;
@@ -182,20 +182,20 @@ where
         flow: Flow,
         (addr, len_bytes): (u64, u64),
         program: &dyn Program<M>,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         let window = &mut Window { program, addr };
         let outcome = self.begin_transfer(mem, cx, flow, window, len_bytes);
         self.transferred(flow, outcome)
     }
 
     /// Moves the next piece of an unfinished read() or write().
-    pub(crate) fn go_on(
+    pub(crate) fn resume(
         &mut self,
         mem: &mut M,
         cx: CallContext,
         addr: u64,
         program: &dyn Program<M>,
-    ) -> Outcome {
+    ) -> V4l2Outcome {
         let is_its = |flow| {
             let queue: Option<&vb3_queue::Queue<M>> = self.queue(flow);
             queue.and_then(vb3_queue::Queue::transfer_under_way) == Some(cx.call)
@@ -203,12 +203,12 @@ where
         let mut flows = self.driver.role().flows().iter();
         let Some(&flow) = flows.find(|flow| is_its(**flow)) else {
             // No queue has this transfer any more: its buffers were freed meanwhile.
-            return Outcome::Fail(Error::Busy);
+            return V4l2Outcome::Fail(Error::Busy);
         };
         let window = &mut Window { program, addr };
         let outcome = self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
-            Flow::Capture => session.read_on(window, pieces),
-            Flow::Output => session.write_on(window, cx.now_ns, pieces),
+            Flow::Capture => session.resume_read(window, pieces),
+            Flow::Output => session.resume_write(window, cx.now_ns, pieces),
         });
         self.transferred(flow, outcome)
     }
@@ -225,14 +225,14 @@ where
         self.wake |= ended;
     }
 
-    fn transferred(&mut self, flow: Flow, outcome: Result<Outcome, Error>) -> Outcome {
+    fn transferred(&mut self, flow: Flow, outcome: Result<V4l2Outcome, Error>) -> V4l2Outcome {
         outcome.unwrap_or_else(|error| {
             let call = match flow {
                 Flow::Capture => "read",
                 Flow::Output => "write",
             };
             self.record(call, error);
-            Outcome::Fail(error)
+            V4l2Outcome::Fail(error)
         })
     }
 
@@ -243,7 +243,7 @@ where
         flow: Flow,
         window: &mut Window<'_, M>,
         len_bytes: u64,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<V4l2Outcome, Error> {
         let mode = match flow {
             Flow::Capture => IoModes::READ,
             Flow::Output => IoModes::WRITE,
@@ -261,7 +261,7 @@ where
         let under_way = stream.queue.transfer_under_way();
         if under_way.is_some_and(|call| call != cx.call) {
             // A kernel call waits here for the queue's lock, even if it must not wait for a frame.
-            return Ok(Outcome::Wait);
+            return Ok(V4l2Outcome::Wait);
         }
         self.move_piece(mem, cx, flow, |mut session, pieces| match flow {
             Flow::Capture => session.begin_read(window, len_bytes, pieces),
@@ -275,7 +275,7 @@ where
         cx: CallContext,
         flow: Flow,
         piece: impl FnOnce(vb3_queue::Session<'_, M>, Pieces) -> Result<Moved, vb3_queue::Error>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<V4l2Outcome, Error> {
         let pieces = Pieces {
             call: cx.call,
             most_bytes: cx.piece_bytes,
@@ -288,10 +288,10 @@ where
         drop(driver);
         let value = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         match moved {
-            Ok(Moved::Part(bytes)) => Ok(Outcome::Part(value(bytes))),
+            Ok(Moved::Part(bytes)) => Ok(V4l2Outcome::Part(value(bytes))),
             Ok(Moved::Last(bytes)) => {
                 self.wake = true;
-                Ok(Outcome::Done(value(bytes)))
+                Ok(V4l2Outcome::Done(value(bytes)))
             }
             Err(error) => {
                 // Other calls may have waited for its end.

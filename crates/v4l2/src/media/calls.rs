@@ -3,7 +3,7 @@
 use super::graph::{End, Entity, Kind};
 use super::{MediaDevice, VIDEO_MAJOR};
 use crate::bytes::{Image, MAX_ARG, field, read_user, write_user};
-use crate::{Error, Outcome, Program, sys};
+use crate::{Error, Program, V4l2Outcome, sys};
 use vb3_plane::MemOps;
 
 const PAD_DESC: usize = size_of::<sys::media_pad_desc>();
@@ -82,8 +82,13 @@ impl MediaDevice {
     }
 
     /// Answers an ioctl of a media device. `arg` is an address in the program. It never waits.
-    pub fn ioctl<M: MemOps>(&self, request: u32, arg: u64, program: &dyn Program<M>) -> Outcome {
-        Outcome::from(self.run(request, arg, program).map(|()| Some(0)))
+    pub fn ioctl<M: MemOps>(
+        &self,
+        request: u32,
+        arg: u64,
+        program: &dyn Program<M>,
+    ) -> V4l2Outcome {
+        V4l2Outcome::from(self.run(request, arg, program).map(|()| Some(0)))
     }
 
     fn run<M: MemOps>(

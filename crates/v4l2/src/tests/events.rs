@@ -75,7 +75,7 @@ fn only_known_events_can_be_subscribed() {
 }
 
 #[test]
-fn a_mode_change_raises_flag_events_of_governed_controls() {
+fn mode_change_raises_governed_flag_events() {
     let mut b = Bench::capture();
     assert_eq!(subscribe(&mut b, None, CTRL, GOVERNED, 0), 0);
     for (mode, flags) in [(0, 0), (1, 0x10)] {

@@ -51,7 +51,7 @@ fn frames_are_read_in_pieces() {
 }
 
 /// Starts or continues a read() that moves 1,000 bytes at a time.
-fn read_some(b: &mut Bench, call: u64, at: Option<u64>, len: u64) -> Outcome {
+fn read_some(b: &mut Bench, call: u64, at: Option<u64>, len: u64) -> V4l2Outcome {
     let cx = CallContext {
         call,
         piece_bytes: 1000,
@@ -59,7 +59,7 @@ fn read_some(b: &mut Bench, call: u64, at: Option<u64>, len: u64) -> Outcome {
     };
     match at {
         None => b.device.read(&mut b.mem, cx, ARRAY, len, &b.program),
-        Some(at) => b.device.go_on(&mut b.mem, cx, ARRAY + at, &b.program),
+        Some(at) => b.device.resume(&mut b.mem, cx, ARRAY + at, &b.program),
     }
 }
 
@@ -69,28 +69,34 @@ fn reads_wait_for_an_unfinished_read() {
     assert_eq!(read(&mut b, 8), EAGAIN);
     b.tick();
     b.tick();
-    assert_eq!(read_some(&mut b, 700, None, 1500), Outcome::Part(1000));
+    assert_eq!(read_some(&mut b, 700, None, 1500), V4l2Outcome::Part(1000));
     // Even a non-blocking call waits, since a kernel holds the queue's lock meanwhile.
-    assert_eq!(read_some(&mut b, 701, None, 1500), Outcome::Wait);
-    assert_eq!(read_some(&mut b, 700, Some(1000), 0), Outcome::Part(500));
-    assert_eq!(read_some(&mut b, 701, None, 1500), Outcome::Wait);
+    assert_eq!(read_some(&mut b, 701, None, 1500), V4l2Outcome::Wait);
+    assert_eq!(
+        read_some(&mut b, 700, Some(1000), 0),
+        V4l2Outcome::Part(500)
+    );
+    assert_eq!(read_some(&mut b, 701, None, 1500), V4l2Outcome::Wait);
     b.device.take_woken();
-    assert_eq!(read_some(&mut b, 700, Some(1500), 0), Outcome::Done(0));
+    assert_eq!(read_some(&mut b, 700, Some(1500), 0), V4l2Outcome::Done(0));
     assert_eq!(b.device.take_woken().files, [b.file].into());
-    assert_eq!(read_some(&mut b, 701, None, 1000), Outcome::Done(1000));
+    assert_eq!(read_some(&mut b, 701, None, 1000), V4l2Outcome::Done(1000));
     // After a cancelled call, the others continue from where it began.
-    assert_eq!(read_some(&mut b, 702, None, 1500), Outcome::Part(1000));
-    assert_eq!(read_some(&mut b, 703, None, 1596), Outcome::Wait);
+    assert_eq!(read_some(&mut b, 702, None, 1500), V4l2Outcome::Part(1000));
+    assert_eq!(read_some(&mut b, 703, None, 1596), V4l2Outcome::Wait);
     b.device.take_woken();
     b.device.abandon(b.file, 702);
     assert_eq!(b.device.take_woken().files, [b.file].into());
-    assert_eq!(read_some(&mut b, 703, None, 1596), Outcome::Part(1000));
+    assert_eq!(read_some(&mut b, 703, None, 1596), V4l2Outcome::Part(1000));
     assert!(matches!(
         read_some(&mut b, 702, Some(1000), 0),
-        Outcome::Fail(e) if e.errno() == EBUSY
+        V4l2Outcome::Fail(e) if e.errno() == EBUSY
     ));
-    assert_eq!(read_some(&mut b, 703, Some(1000), 0), Outcome::Part(596));
-    assert_eq!(read_some(&mut b, 703, Some(1596), 0), Outcome::Done(0));
+    assert_eq!(
+        read_some(&mut b, 703, Some(1000), 0),
+        V4l2Outcome::Part(596)
+    );
+    assert_eq!(read_some(&mut b, 703, Some(1596), 0), V4l2Outcome::Done(0));
     b.close();
 }
 

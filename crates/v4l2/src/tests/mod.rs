@@ -22,7 +22,7 @@ mod requests;
 mod subdev;
 
 use crate::bytes::Image;
-use crate::{CallContext, FileHandle, Flow, Outcome, Planarity, VideoDevice};
+use crate::{CallContext, FileHandle, Flow, Planarity, V4l2Outcome, VideoDevice};
 pub(crate) use driver::TestDriver;
 pub(crate) use memory::TestMemory;
 pub(crate) use program::TestProgram;
@@ -126,8 +126,8 @@ impl Bench {
     }
 
     /// Returns the result of a call.
-    fn result_code(&self, cx: CallContext, outcome: Outcome) -> i32 {
-        if outcome == Outcome::Wait {
+    fn result_code(&self, cx: CallContext, outcome: V4l2Outcome) -> i32 {
+        if outcome == V4l2Outcome::Wait {
             self.waited.set(cx.call);
         }
         code(outcome)
@@ -178,12 +178,12 @@ impl Bench {
     }
 }
 
-fn code(outcome: Outcome) -> i32 {
+fn code(outcome: V4l2Outcome) -> i32 {
     match outcome {
-        Outcome::Done(value) => i32::try_from(value).unwrap(),
-        Outcome::Fail(error) => error.errno(),
-        Outcome::Wait => WAIT,
-        Outcome::Part(bytes) => panic!("{bytes} bytes are a piece of a call that has none"),
+        V4l2Outcome::Done(value) => i32::try_from(value).unwrap(),
+        V4l2Outcome::Fail(error) => error.errno(),
+        V4l2Outcome::Wait => WAIT,
+        V4l2Outcome::Part(bytes) => panic!("{bytes} bytes are a piece of a call that has none"),
     }
 }
 

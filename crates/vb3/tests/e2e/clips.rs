@@ -1,6 +1,6 @@
 //! Clips as a camera's source: their ends, exact loops, and files that are not clips.
 
-use crate::common::{Outcome, Run, compiled, ffmpeg_in, finish, lacks, vb3};
+use crate::common::{Run, RunOutput, compiled, ffmpeg_in, finish, lacks, vb3};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn pictures(dir: &Path) -> Vec<u8> {
 }
 
 /// Lets v4l2-ctl request 50 frames of a clip of 20, with a virtual clock.
-fn streamed(options: &str) -> Outcome {
+fn streamed(options: &str) -> RunOutput {
     let run = Run::on("pc")
         .device(format!("camera=clip.mkv{options}"))
         .options(["--clock", "virtual"]);
@@ -238,7 +238,7 @@ fn a_clip_that_ends_early_plays_what_it_has() {
 
 /// Returns the lines of the small client: for each frame its sequence, bytes, error and time since
 /// the first frame.
-fn seen(outcome: &Outcome) -> Vec<String> {
+fn seen(outcome: &RunOutput) -> Vec<String> {
     let mut start = None;
     let mut line = |line: &str| {
         let Some(frame) = line.strip_prefix("frame ") else {

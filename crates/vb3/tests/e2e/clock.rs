@@ -1,6 +1,6 @@
 //! `--clock`: the devices' time and the system's time, as programs see them.
 
-use crate::common::{Outcome, Run, compiled, finish, lacks, vb3};
+use crate::common::{Run, RunOutput, compiled, finish, lacks, vb3};
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use std::time::Instant;
 const FRAME_NS: u64 = 33_333_333;
 
 /// Returns the sequence number and timestamp, in microseconds, of each frame of the small client.
-fn frames(outcome: &Outcome) -> Vec<(i64, i64)> {
+fn frames(outcome: &RunOutput) -> Vec<(i64, i64)> {
     let lines = outcome.stdout.lines();
     let lines = lines.filter_map(|line| line.strip_prefix("frame "));
     let number = |line: &str| {
@@ -19,7 +19,7 @@ fn frames(outcome: &Outcome) -> Vec<(i64, i64)> {
 }
 
 /// Runs the small client with these arguments; `None` without a compiler.
-fn client(clock: &str, device: &str, words: &[&str]) -> Option<Outcome> {
+fn client(clock: &str, device: &str, words: &[&str]) -> Option<RunOutput> {
     let client = compiled("frames.c")?;
     let run = Run::on("pc").device(device).options(["--clock", clock]);
     let outcome = run.program([client.as_os_str()]).and(words).run();
@@ -28,7 +28,7 @@ fn client(clock: &str, device: &str, words: &[&str]) -> Option<Outcome> {
 }
 
 /// Asserts that each frame has exactly its own time, except for digits that a timeval cuts off.
-fn expect_exact(outcome: &Outcome, frame_ns: i64) {
+fn expect_exact(outcome: &RunOutput, frame_ns: i64) {
     let frames = frames(outcome);
     let (first, start) = frames[0];
     for (sequence, time) in &frames {
@@ -101,7 +101,7 @@ fn only_virtual_time_waits_for_slow_programs() {
     let Some(real) = client("real", device, &slow) else {
         return;
     };
-    let last = |outcome: &Outcome| frames(outcome).last().unwrap().0;
+    let last = |outcome: &RunOutput| frames(outcome).last().unwrap().0;
     assert!(last(&real) > 11, "{}", real.stdout);
     for _ in 0..5 {
         let outcome = client("virtual", device, &slow).unwrap();

@@ -121,7 +121,7 @@ pub(crate) struct Run {
 }
 
 /// Result of a run.
-pub(crate) struct Outcome {
+pub(crate) struct RunOutput {
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -192,7 +192,7 @@ impl Run {
     }
 
     /// Runs. Panics if the run does not end in time.
-    pub(crate) fn run(self) -> Outcome {
+    pub(crate) fn run(self) -> RunOutput {
         let report = self.file("report.json");
         let mut command = vb3(self.dir.path());
         command
@@ -210,7 +210,7 @@ impl Run {
         let report = serde_json::from_slice(&report).unwrap_or_else(|e| {
             panic!("no report ({e}); status {status}\nstdout: {stdout}\nstderr: {stderr}")
         });
-        Outcome {
+        RunOutput {
             status,
             stdout,
             stderr,
@@ -274,7 +274,7 @@ fn finish_within(command: &mut Command, dir: &Path, patience: Duration) -> (i32,
     (status.code().unwrap_or(-1), text("stdout"), text("stderr"))
 }
 
-impl Outcome {
+impl RunOutput {
     /// Returns the output of `vb3 why` for the run.
     pub(crate) fn why(&self) -> String {
         let dir = self.dir.path();

@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "only xtask uses the rest")]
 mod profile;
 
-use crate::common::{Outcome, Run, finish, lacks, vb3};
+use crate::common::{Run, RunOutput, finish, lacks, vb3};
 
 /// Runs `body` on a thread under a profile.
 fn under<T: Send>(name: &str, body: impl FnOnce() -> T + Send) -> T {
@@ -61,7 +61,7 @@ fn default_profiles_only_lose_user_pointer_tracking() {
         let others: Vec<&String> = ran.report.notes.iter().filter(other).collect();
         assert_eq!(others, Vec::<&String>::new(), "{name}");
         let listed = under(name, || camera().program(["ls", "/dev"]).run());
-        let count = |ran: &Outcome| ran.stdout.lines().filter(|l| *l == "video0").count();
+        let count = |ran: &RunOutput| ran.stdout.lines().filter(|l| *l == "video0").count();
         assert_eq!(count(&listed), 1, "{name}: {}", listed.stdout);
     }
 }

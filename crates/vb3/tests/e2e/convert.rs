@@ -1,6 +1,6 @@
 //! The converter, under v4l2-ctl and GStreamer, compared with ffmpeg's filters.
 
-use crate::common::{Outcome, Run, few, ffmpeg, lacks, machines};
+use crate::common::{Run, RunOutput, few, ffmpeg, lacks, machines};
 use crate::compliance::expect_compliant;
 
 pub(crate) const SIZE: (usize, usize) = (320, 240);
@@ -91,7 +91,7 @@ impl Ctl<'_> {
     }
 }
 
-pub(crate) fn expect_no_copy(outcome: &Outcome) {
+pub(crate) fn expect_no_copy(outcome: &RunOutput) {
     assert_eq!(outcome.report.total(|queue| queue.bytes_copied), 0);
     assert!(
         outcome.report.refusals.is_empty(),

@@ -1,7 +1,7 @@
 //! The H.264 decoder, driven by the kernel's interface for stateful decoders. Its pictures equal
 //! ffmpeg's, in order, with the timestamps of their pieces.
 
-use crate::common::{Outcome, Run, compiled, few, ffmpeg, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, compiled, few, ffmpeg, lacks, lacks_libavcodec, machines};
 use crate::compliance::expect_compliant;
 use crate::streams::{I420, Told, by_ffmpeg, display_order, encoded, is_key, units, worker};
 use std::fmt::Write as _;
@@ -58,7 +58,7 @@ impl Session {
         machine: &str,
         options: &str,
         fourcc: &str,
-    ) -> Option<(Played, Outcome)> {
+    ) -> Option<(Played, RunOutput)> {
         let program = compiled("decode.c")?;
         let run = Run::on(machine).device(format!("h264dec{options}"));
         std::fs::write(run.file("stream.h264"), &self.stream).unwrap();
@@ -90,7 +90,7 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    fn read(outcome: &Outcome) -> Self {
+    fn read(outcome: &RunOutput) -> Self {
         let mut said = Vec::new();
         let mut other = Vec::new();
         for line in outcome.stdout.lines() {

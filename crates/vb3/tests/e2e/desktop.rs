@@ -1,6 +1,6 @@
 //! Desktop programs with a camera; each shows the pattern's pictures.
 
-use crate::common::{Outcome, Run, SIZE, expect_pattern, ffmpeg, lacks, size_option};
+use crate::common::{Run, RunOutput, SIZE, expect_pattern, ffmpeg, lacks, size_option};
 use serde_json::Value;
 use std::path::Path;
 use vb3_devices::picture::{Frame, Size};
@@ -50,7 +50,7 @@ fn expect_shown(rgb: &[u8], range: Range) -> u32 {
 }
 
 /// Returns the pixels of a file.
-fn pixels_of(outcome: &Outcome, name: &str) -> Vec<u8> {
+fn pixels_of(outcome: &RunOutput, name: &str) -> Vec<u8> {
     let file = outcome.dir.path().join(name);
     let file = file.to_str().unwrap();
     ffmpeg(["-i", file, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])

@@ -1,7 +1,7 @@
 //! The encoders, and JPEG in both directions, under unmodified programs. The decoded output must
 //! resemble the input.
 
-use crate::common::{Outcome, Run, few, ffmpeg_in, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, few, ffmpeg_in, lacks, lacks_libavcodec, machines};
 use crate::compliance::expect_compliant;
 use std::process::Command;
 
@@ -15,7 +15,7 @@ const GST: &str = "gst-launch-1.0 -q";
 const ALIKE: f64 = 32.0;
 
 /// Returns ffprobe's output for a file: a line for each packet or frame.
-pub(crate) fn probe(outcome: &Outcome, file: &str, words: &str) -> Vec<String> {
+pub(crate) fn probe(outcome: &RunOutput, file: &str, words: &str) -> Vec<String> {
     let out = Command::new("ffprobe")
         .current_dir(outcome.dir.path())
         .args(["-v", "error", "-of", "csv=p=0"])
@@ -38,7 +38,7 @@ pub(crate) fn source(run: &Run) -> Vec<u8> {
     std::fs::read(run.file("source.yuv")).unwrap()
 }
 
-pub(crate) fn decoded(outcome: &Outcome, file: &str) -> Vec<u8> {
+pub(crate) fn decoded(outcome: &RunOutput, file: &str) -> Vec<u8> {
     let words = format!("-i {file} -fps_mode passthrough -pix_fmt yuv420p -f rawvideo seen.yuv");
     ffmpeg_in(outcome.dir.path(), words.split(' '));
     outcome.read("seen.yuv")
@@ -101,7 +101,7 @@ on_machine! {
 }
 
 /// Encodes a file with v4l2-ctl. Returns the input and the run.
-fn by_v4l2_ctl(machine: &str, options: &str, fourcc: &str) -> Option<(Vec<u8>, Outcome)> {
+fn by_v4l2_ctl(machine: &str, options: &str, fourcc: &str) -> Option<(Vec<u8>, RunOutput)> {
     if !all_there(&["v4l2-ctl", "ffmpeg"]) {
         return None;
     }
@@ -260,7 +260,7 @@ fn ffmpeg_encodes() {
 }
 
 /// Runs a pipeline that writes its input to `sent.raw` and its decoded output to `seen.raw`.
-fn pipeline(machine: &str, device: &str, caps: &str, codec: &str) -> Option<Outcome> {
+fn pipeline(machine: &str, device: &str, caps: &str, codec: &str) -> Option<RunOutput> {
     if !all_there(&["gst-launch-1.0"]) {
         return None;
     }

@@ -1,6 +1,6 @@
 //! Fences of buffers: sync files, and queues that wait for them.
 
-use crate::common::{Outcome, Run, compiled, expect_pattern, size_option, vb3};
+use crate::common::{Run, RunOutput, compiled, expect_pattern, size_option, vb3};
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
@@ -96,7 +96,7 @@ fn sync_files_match_linux_and_queues_wait_for_them() {
 
 /// Passes buffers of a camera to a display in the way of `how`. Returns the run and the display's
 /// pictures.
-fn camera_to_display(program: &Path, how: [&str; 2], pace: &str) -> (Outcome, Vec<u8>) {
+fn camera_to_display(program: &Path, how: [&str; 2], pace: &str) -> (RunOutput, Vec<u8>) {
     let outcome = Run::on("pc")
         .device(format!(
             "camera=pattern,format=YUYV,{pace},{}",

@@ -1,6 +1,6 @@
 //! gst-launch-1.0 with every io-mode of v4l2src and v4l2sink.
 
-use crate::common::{Outcome, Run, SIZE, expect_pattern, lacks, recording, size_option};
+use crate::common::{Run, RunOutput, SIZE, expect_pattern, lacks, recording, size_option};
 use vb3_v4l2::pixfmt;
 
 const COUNT: u32 = 12;
@@ -13,7 +13,7 @@ fn caps(format: &str) -> String {
 }
 
 /// Captures to a file with one io-mode.
-fn expect_captured(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
+fn expect_captured(machine: &str, options: &str, io_mode: &str) -> Option<RunOutput> {
     if lacks("gst-launch-1.0") {
         return None;
     }
@@ -55,7 +55,7 @@ fn src_rw_copies_and_says_so() {
 }
 
 /// Shows a recording on a display with one io-mode.
-fn show(machine: &str, options: &str, io_mode: &str) -> Option<Outcome> {
+fn show(machine: &str, options: &str, io_mode: &str) -> Option<RunOutput> {
     if lacks("gst-launch-1.0") {
         return None;
     }
@@ -128,13 +128,13 @@ fn sink_userptr() {
     }
 }
 
-fn expect_all_shown(outcome: &Outcome) {
+fn expect_all_shown(outcome: &RunOutput) {
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("shown.raw"));
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
 }
 
 /// Camera to display within one pipeline.
-fn expect_passed_on(machine: &str, options: &str, [src, sink]: [&str; 2]) -> Option<Outcome> {
+fn expect_passed_on(machine: &str, options: &str, [src, sink]: [&str; 2]) -> Option<RunOutput> {
     if lacks("gst-launch-1.0") {
         return None;
     }

@@ -1,11 +1,11 @@
 //! A buffer with many handles is one row in the list of buffers, as long as any handle is open.
 
-use crate::common::{Outcome, Run, compiled, size_option};
+use crate::common::{Run, RunOutput, compiled, size_option};
 use std::path::Path;
 use vb3_report::BufferReport;
 
 /// Runs a program with a buffer of this kind.
-fn runs(kind: &str) -> Option<Outcome> {
+fn runs(kind: &str) -> Option<RunOutput> {
     let program = compiled("handles.c")?;
     let display = format!("display=null,format=YUYV,{}", size_option());
     let run = Run::on("soc-iommu")
@@ -23,7 +23,7 @@ fn runs(kind: &str) -> Option<Outcome> {
 }
 
 /// Returns the rows listed at a moment, without the numbers of processes and buffers.
-fn rows(outcome: &Outcome, when: &str) -> Vec<Vec<String>> {
+fn rows(outcome: &RunOutput, when: &str) -> Vec<Vec<String>> {
     let parts = outcome.stdout.split("== ");
     let part = parts.filter_map(|part| part.split_once('\n'));
     let mut part = part.filter(|(title, _)| *title == when);

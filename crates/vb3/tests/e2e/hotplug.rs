@@ -1,7 +1,8 @@
 //! Devices that are unplugged and plugged in while real programs use them.
 
 use crate::common::{
-    Outcome, Run, SIZE, compiled, expect_pattern, finish, lacks, lacks_libavcodec, size_option, vb3,
+    Run, RunOutput, SIZE, compiled, expect_pattern, finish, lacks, lacks_libavcodec, size_option,
+    vb3,
 };
 use crate::streams::{decoded, encoded};
 use serde_json::Value;
@@ -15,7 +16,7 @@ fn camera() -> Run {
 }
 
 /// A shell with `vb3` as `$VB3`.
-fn shell(run: Run, script: &str) -> Outcome {
+fn shell(run: Run, script: &str) -> RunOutput {
     let script = format!("VB3={}\n{script}", env!("CARGO_BIN_EXE_vb3"));
     run.program(["sh", "-c", &script]).run()
 }

@@ -1,13 +1,13 @@
 //! Lazily placed buffers (`place=lazy`): vb3 places them at their first use and moves them to
 //! memory that all sharing devices reach. Devices that cannot share fixed buffers can share these.
 
-use crate::common::{Outcome, Run, few};
+use crate::common::{Run, RunOutput, few};
 use crate::pipeline::{CONFLICTS, COUNT, Conflict, DISPLAY, Remedy, encode, expect_pictures};
 use crate::pipeline::{failing, line, on, reference};
 use vb3_machine::profile::BUILTINS;
 
 /// Runs the devices of a conflict, with `place=lazy` on each exporter.
-fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
+fn run_lazy(conflict: &Conflict) -> Option<RunOutput> {
     let converter = format!("{},place=lazy", conflict.converter);
     let mut line = line("clip.mp4", 2);
     if matches!(conflict.remedy, Remedy::Excluded { .. }) {
@@ -17,7 +17,7 @@ fn run_lazy(conflict: &Conflict) -> Option<Outcome> {
 }
 
 /// Asserts that all pictures arrived without copies, and that each buffer moved at most once.
-fn expect_shared(outcome: &Outcome, name: &str, moves: bool) {
+fn expect_shared(outcome: &RunOutput, name: &str, moves: bool) {
     let report = &outcome.report;
     assert!(report.refusals.is_empty(), "{name}: {:?}", report.refusals);
     outcome.expect_success();
@@ -211,13 +211,13 @@ impl Pair {
     }
 
     /// Runs the devices until the clip ends.
-    fn run(&self, place: &str) -> Option<Outcome> {
+    fn run(&self, place: &str) -> Option<RunOutput> {
         let line = line("clip.mp4", 2);
         Some(self.devices(place)?.program(["sh", "-c", &line]).run())
     }
 
     /// Runs the devices; one of them refuses a buffer.
-    fn run_failing(&self, place: &str) -> Option<Outcome> {
+    fn run_failing(&self, place: &str) -> Option<RunOutput> {
         let line = failing(&line("clip.mp4", 2));
         Some(self.devices(place)?.program(["sh", "-c", &line]).run())
     }

@@ -1,6 +1,6 @@
 //! libcamera's clients, unmodified, on simulated webcams: `cam` and GStreamer's plugin.
 
-use crate::common::{Outcome, Run, SIZE, expect_pattern, lacks, size_option, tempdir};
+use crate::common::{Run, RunOutput, SIZE, expect_pattern, lacks, size_option, tempdir};
 use crate::surroundings::{PLUGINS, command};
 use vb3_v4l2::pixfmt;
 
@@ -10,7 +10,7 @@ fn id(port: u32, usb: &str) -> String {
 }
 
 /// Lines that name a camera.
-fn cameras(outcome: &Outcome) -> Vec<&str> {
+fn cameras(outcome: &RunOutput) -> Vec<&str> {
     let lines = outcome.stdout.lines();
     lines.filter(|line| line.contains("' (")).collect()
 }

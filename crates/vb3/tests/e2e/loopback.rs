@@ -1,7 +1,7 @@
 //! Loopbacks: an unmodified program reads the bytes that another one writes.
 
 use crate::common::{
-    Outcome, Run, compiled, expect_pattern, lacks, machines, recording, size_option,
+    Run, RunOutput, compiled, expect_pattern, lacks, machines, recording, size_option,
 };
 use vb3_v4l2::pixfmt;
 
@@ -13,7 +13,7 @@ const FRAME: u64 = crate::common::SIZE.0 as u64 * crate::common::SIZE.1 as u64 *
 
 /// Asserts that a node copied at least `frames` frames, each `times` times. Frames that were still
 /// in its buffers at the end may also count.
-fn expect_copies(outcome: &Outcome, node: &str, frames: u64, times: u64) {
+fn expect_copies(outcome: &RunOutput, node: &str, frames: u64, times: u64) {
     let (copied, most) = (outcome.queue(node).bytes_copied, frames + 5);
     assert!(copied >= frames * times * FRAME, "{node}: {copied}");
     assert!(copied <= most * times * FRAME, "{node}: {copied}");
@@ -21,7 +21,7 @@ fn expect_copies(outcome: &Outcome, node: &str, frames: u64, times: u64) {
 }
 
 /// Runs a shell script on a loopback. `pattern.raw` has a recording of the pattern.
-fn script(options: &str, text: &str) -> Outcome {
+fn script(options: &str, text: &str) -> RunOutput {
     let run = Run::on("pc").device(format!("loopback,{}{options}", size_option()));
     std::fs::write(run.file("pattern.raw"), recording(&pixfmt::YUYV, COUNT)).unwrap();
     run.program(["sh", "-c", text]).run()
@@ -44,7 +44,7 @@ fn until_read(node: &str) -> String {
 }
 
 /// Asserts that a reader's file contains pictures of the recording, in order.
-fn expect_frames(outcome: &Outcome, file: &str, count: usize) {
+fn expect_frames(outcome: &RunOutput, file: &str, count: usize) {
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read(file));
     assert_eq!(numbers.len(), count, "{file}: {numbers:?}");
     assert!(numbers.iter().all(|number| *number < COUNT), "{numbers:?}");
@@ -317,7 +317,7 @@ fn both_nodes_comply() {
     if lacks("ffmpeg") || lacks("v4l2-compliance") {
         return;
     }
-    let total = |outcome: &Outcome| {
+    let total = |outcome: &RunOutput| {
         let line = outcome
             .stdout
             .lines()

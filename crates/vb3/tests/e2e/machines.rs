@@ -1,10 +1,10 @@
 //! Differences between machines, and vb3's explanations.
 
-use crate::common::{Outcome, Run, compiled, expect_pattern, finish, size_option};
+use crate::common::{Run, RunOutput, compiled, expect_pattern, finish, size_option};
 use vb3_report::Room;
 use vb3_v4l2::pixfmt;
 
-fn calls(machine: &str, options: &str, words: &[&str]) -> Option<Outcome> {
+fn calls(machine: &str, options: &str, words: &[&str]) -> Option<RunOutput> {
     let program = compiled("calls.c")?;
     let shape = format!("format=YUYV,pace=free,{}", size_option());
     Some(
@@ -105,7 +105,7 @@ fn soc_cma_runs_out_of_contiguous_memory_and_says_so() {
 }
 
 /// Calls REQBUFS for 18 pictures if 16 fit, then for 16 and 17.
-fn asks_for_more_than_fit(options: &str) -> Option<Outcome> {
+fn asks_for_more_than_fit(options: &str) -> Option<RunOutput> {
     let program = compiled("calls.c")?;
     Some(
         Run::on("soc-cma")

@@ -1,7 +1,7 @@
 //! ffmpeg, OpenCV, and static programs that make raw system calls: C and Go.
 
 use crate::common::{
-    Outcome, Run, SIZE, compiled, expect_pattern, lacks, pattern, recording, size_option,
+    Run, RunOutput, SIZE, compiled, expect_pattern, lacks, pattern, recording, size_option,
 };
 use std::path::Path;
 use vb3_v4l2::{PixelFormat, pixfmt};
@@ -9,7 +9,7 @@ use vb3_v4l2::{PixelFormat, pixfmt};
 const COUNT: u32 = 12;
 
 fn expect_frames(
-    outcome: &Outcome,
+    outcome: &RunOutput,
     layout: &'static PixelFormat,
     file: &str,
     at_least: u32,

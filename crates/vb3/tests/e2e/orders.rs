@@ -1,6 +1,6 @@
 //! Orders by a run's socket: sources that change, calls that fail, and clients that misbehave.
 
-use crate::common::{Outcome, Run, expect_pattern, ffmpeg_in, lacks, pattern, size_option};
+use crate::common::{Run, RunOutput, expect_pattern, ffmpeg_in, lacks, pattern, size_option};
 use crate::swap;
 use std::path::Path;
 use vb3_v4l2::pixfmt;
@@ -11,7 +11,7 @@ fn camera(clock: &str) -> Run {
         .options(["--clock", clock])
 }
 
-fn shell(run: Run, script: &str) -> Outcome {
+fn shell(run: Run, script: &str) -> RunOutput {
     let script = format!("VB3={}\n{script}", env!("CARGO_BIN_EXE_vb3"));
     run.program(["sh", "-c", &script]).run()
 }
@@ -29,7 +29,7 @@ fn sequences(printed: &str) -> Vec<u32> {
 }
 
 /// Checks frames of the pattern up to `first`, and of a still picture from there on.
-fn expect_change(outcome: &Outcome, first: u32) {
+fn expect_change(outcome: &RunOutput, first: u32) {
     let bytes = outcome.read("frames.raw");
     let len = pattern(&pixfmt::YUYV, 0).bytes().len();
     let frames: Vec<&[u8]> = bytes.chunks_exact(len).collect();

@@ -1,6 +1,6 @@
 //! `--report run.html`: a page that a browser shows.
 
-use crate::common::{Outcome, Run, SIZE, ffmpeg, lacks, pattern};
+use crate::common::{Run, RunOutput, SIZE, ffmpeg, lacks, pattern};
 use crate::surroundings::command;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ const BLUE: [u8; 3] = [20, 80, 160];
 const RED: [u8; 3] = [176, 0, 32];
 
 /// Runs a client. Returns the outcome, which owns the directory, and the path of its page.
-fn reported(machine: &str, size: &str, client: &[&str]) -> (Outcome, PathBuf) {
+fn reported(machine: &str, size: &str, client: &[&str]) -> (RunOutput, PathBuf) {
     let run = Run::on(machine)
         .device(format!(
             "camera=pattern,profile=sensor,pace=free,size={size}"
@@ -103,7 +103,7 @@ fn pixels(picture: &Path, colour: [u8; 3]) -> usize {
 }
 
 /// Returns the pictures of a page as R, G, B bytes of `width` x `height` pixels.
-fn pictures(outcome: &Outcome, page: &Path) -> Vec<(String, (u32, u32), Vec<u8>)> {
+fn pictures(outcome: &RunOutput, page: &Path) -> Vec<(String, (u32, u32), Vec<u8>)> {
     let text = std::fs::read_to_string(page).unwrap();
     let images = text.split("<img src=\"data:image/png;base64,").skip(1);
     let found = images.enumerate().map(|(at, image)| {

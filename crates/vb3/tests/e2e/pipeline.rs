@@ -1,7 +1,7 @@
 //! Decoder, converter and display in one pipeline. Frames go by dma-buf without a copy; if devices
 //! cannot share memory, the refusal explains why.
 
-use crate::common::{Outcome, Run, compiled, few, finish, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, compiled, few, finish, lacks, lacks_libavcodec, machines};
 use crate::streams::{decoded, encode_to, encoded, units};
 use crate::surroundings::command;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub(crate) fn failing(line: &str) -> String {
     format!("timeout 60 {line}")
 }
 
-fn run(machine: &str, decoder: &str, converter: &str) -> Option<(Outcome, PathBuf)> {
+fn run(machine: &str, decoder: &str, converter: &str) -> Option<(RunOutput, PathBuf)> {
     let run = Run::on(machine)
         .device(format!("h264dec{decoder}"))
         .device(format!("convert{converter}"))
@@ -323,7 +323,7 @@ fn refused_sharing_is_explained_once() {
 
 impl Conflict {
     /// Runs a pipeline on the machine, with options for converter and display.
-    fn run(&self, line: &str, converter: &str, display: &str) -> Option<Outcome> {
+    fn run(&self, line: &str, converter: &str, display: &str) -> Option<RunOutput> {
         self.run_with("h264dec", line, converter, display)
     }
 
@@ -334,7 +334,7 @@ impl Conflict {
         line: &str,
         converter: &str,
         display: &str,
-    ) -> Option<Outcome> {
+    ) -> Option<RunOutput> {
         let run = on(self.machine)
             .device(decoder)
             .device(format!("convert{converter}"))
@@ -403,7 +403,7 @@ impl Conflict {
     }
 }
 
-fn expect_sentence(outcome: &Outcome, conflict: &Conflict) {
+fn expect_sentence(outcome: &RunOutput, conflict: &Conflict) {
     let stdout = outcome.why();
     let told = stdout
         .lines()

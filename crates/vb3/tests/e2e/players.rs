@@ -1,6 +1,6 @@
 //! The decoder as GStreamer and ffmpeg use it, compared with ffmpeg's own decoder.
 
-use crate::common::{Outcome, Run, lacks, lacks_libavcodec, vb3};
+use crate::common::{Run, RunOutput, lacks, lacks_libavcodec, vb3};
 use crate::streams::{by_ffmpeg as pictures, decoded, encode_to, encoded};
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn wanted(stream: &[u8]) -> Vec<u8> {
     decoded(&file, "null")
 }
 
-fn gstreamer(machine: &str, stream: &[u8]) -> Option<Outcome> {
+fn gstreamer(machine: &str, stream: &[u8]) -> Option<RunOutput> {
     if lacks("gst-launch-1.0") {
         return None;
     }
@@ -32,7 +32,7 @@ fn gstreamer(machine: &str, stream: &[u8]) -> Option<Outcome> {
     Some(with(machine, stream).program(["sh", "-c", line]).run())
 }
 
-fn by_ffmpeg(machine: &str, stream: &[u8]) -> Option<Outcome> {
+fn by_ffmpeg(machine: &str, stream: &[u8]) -> Option<RunOutput> {
     if lacks("ffmpeg") {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Large read() and write() calls, which vb3 performs in pieces. Each call transfers one frame,
 //! even with other readers.
 
-use crate::common::{Outcome, Run, compiled, lacks};
+use crate::common::{Run, RunOutput, compiled, lacks};
 use std::collections::BTreeSet;
 use vb3_devices::picture::{self, Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
@@ -37,7 +37,7 @@ fn numbers(shape: (u32, u32), bytes: &[u8]) -> Vec<u32> {
 }
 
 /// Runs a subtest of `reads.c` on a large camera; `None` without a compiler.
-fn reads(word: &str, count: u32) -> Option<Outcome> {
+fn reads(word: &str, count: u32) -> Option<RunOutput> {
     let reads = compiled("reads.c")?;
     let (width, height) = LARGE;
     let bytes = picture::bytes(&pixfmt::NV12, size(LARGE));

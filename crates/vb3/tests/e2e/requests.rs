@@ -1,11 +1,11 @@
 //! Media devices and media requests, by real clients.
 
-use crate::common::{Outcome, Run, compiled, lacks, lacks_libavcodec, machines};
+use crate::common::{Run, RunOutput, compiled, lacks, lacks_libavcodec, machines};
 use crate::rows::table;
 
 const CONVERTER: &str = "convert,size=64x32";
 
-fn client(machine: &str, device: &str, words: &[&str]) -> Option<Outcome> {
+fn client(machine: &str, device: &str, words: &[&str]) -> Option<RunOutput> {
     let program = compiled("requests.c")?;
     let outcome = Run::on(machine)
         .device(device)

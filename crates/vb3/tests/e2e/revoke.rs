@@ -1,9 +1,9 @@
 //! Buffers that are revoked while programs use them.
 
-use crate::common::{Outcome, Run, compiled, lacks, vb3};
+use crate::common::{Run, RunOutput, compiled, lacks, vb3};
 
 /// A shell with `vb3` as `$VB3`.
-fn shell(run: Run, script: &str) -> Outcome {
+fn shell(run: Run, script: &str) -> RunOutput {
     let script = format!("export VB3={}\n{script}", env!("CARGO_BIN_EXE_vb3"));
     run.program(["sh", "-c", &script]).run()
 }

@@ -4,7 +4,7 @@
 mod m2m;
 mod programs;
 
-use crate::common::{Outcome, Run, SIZE, compiled, finish, lacks, pattern, size_option, vb3};
+use crate::common::{Run, RunOutput, SIZE, compiled, finish, lacks, pattern, size_option, vb3};
 use std::fs;
 use vb3_v4l2::pixfmt::YUYV;
 
@@ -22,14 +22,14 @@ fn scripted(machine: &str, device: &str, script: &str) -> Run {
 }
 
 /// Captures `count` frames with the small client; `None` without a compiler.
-fn frames(run: Run, count: &str) -> Option<Outcome> {
+fn frames(run: Run, count: &str) -> Option<RunOutput> {
     let client = compiled("frames.c")?;
     let run = run.program([client.as_os_str()]);
     Some(run.and([count, "frames.raw"]).run())
 }
 
 /// Returns the lines that begin with a word, without it, as numbers.
-fn lines(outcome: &Outcome, word: &str) -> Vec<Vec<i64>> {
+fn lines(outcome: &RunOutput, word: &str) -> Vec<Vec<i64>> {
     let lines = outcome.stdout.lines();
     let lines = lines.filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
     let numbers = |line: &str| line.split(' ').filter_map(|n| n.parse().ok()).collect();
@@ -42,7 +42,7 @@ fn step(lines: &str) -> String {
 }
 
 /// Returns the frame or call of each event of an action.
-fn rows(outcome: &Outcome, action: &str) -> Vec<Option<u64>> {
+fn rows(outcome: &RunOutput, action: &str) -> Vec<Option<u64>> {
     let events = outcome.report.script.iter();
     let events = events.filter(|event| event.action == action);
     events.map(|event| event.frame.or(event.call)).collect()

@@ -1,6 +1,6 @@
 //! Seeks by GStreamer: afterwards, only pictures from the new position come.
 
-use crate::common::{Outcome, Run, ffmpeg, lacks, lacks_libavcodec};
+use crate::common::{Run, RunOutput, ffmpeg, lacks, lacks_libavcodec};
 use crate::streams::{I420, by_ffmpeg, encode_to};
 use std::path::Path;
 
@@ -36,7 +36,7 @@ const TO_DISPLAY: &str = "v4l2h264dec capture-io-mode=dmabuf ! video/x-raw,forma
                           show-preroll-frame=false max-lateness=-1 qos=false";
 
 /// Returns the pictures that came.
-fn seen(outcome: &Outcome, to: &str) -> Vec<Vec<u8>> {
+fn seen(outcome: &RunOutput, to: &str) -> Vec<Vec<u8>> {
     if to == TO_DISPLAY {
         let shown = outcome.read("shown.raw");
         return shown

@@ -1,12 +1,12 @@
 //! Raw sensors behind a receiver: media-ctl, v4l2-ctl, v4l2-compliance, and libcamera's software ISP.
 
-use crate::common::{Outcome, Run, lacks};
+use crate::common::{Run, RunOutput, lacks};
 use crate::compliance::summary;
 use crate::libcamera::{expect_lc_compliant, lacks_plugin};
 use crate::surroundings::PLUGINS;
 
 /// Runs a shell script with a sensor.
-fn shell(model: &str, script: &str) -> Outcome {
+fn shell(model: &str, script: &str) -> RunOutput {
     Run::on("pc")
         .device(format!("sensor={model}"))
         .program(["bash", "-ec", script])

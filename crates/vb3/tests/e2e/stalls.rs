@@ -1,7 +1,7 @@
 //! Programs whose own pages, file system or reader stalls. Only such a program waits; cameras of
 //! other programs continue.
 
-use crate::common::{Outcome, Run, compiled, finish, lacks, vb3};
+use crate::common::{Run, RunOutput, compiled, finish, lacks, vb3};
 use crate::lifecycle::wait_for;
 use crate::surroundings::command;
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ fn watching(stalls: &Path) -> String {
 
 /// Runs a stall during a capture. The stall ends after [`LATE`] frames. `None` if the stall cannot
 /// be caused here.
-fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<Outcome> {
+fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<RunOutput> {
     let stalls = compiled("stalls.c")?;
     let run = Run::on("pc")
         .device("camera=pattern,fps=60")

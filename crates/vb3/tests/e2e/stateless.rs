@@ -3,7 +3,7 @@
 
 mod fields;
 
-use crate::common::{Outcome, Run, compiled, ffmpeg, lacks, lacks_libavcodec};
+use crate::common::{Run, RunOutput, compiled, ffmpeg, lacks, lacks_libavcodec};
 use crate::streams::by_ffmpeg;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn lacks_player() -> bool {
     lacks("gst-launch-1.0") || lacks("ffmpeg") || lacks_libavcodec()
 }
 
-fn played(machine: &str, options: &str, stream: &[u8]) -> Outcome {
+fn played(machine: &str, options: &str, stream: &[u8]) -> RunOutput {
     let device = format!("{DEVICE}{options}");
     let run = Run::on(machine).device(device);
     std::fs::write(run.file("stream.h264"), stream).unwrap();
@@ -173,7 +173,7 @@ fn compliance() {
 }
 
 /// Runs the client with these arguments.
-fn client(machine: &str, words: &[&str]) -> Option<Outcome> {
+fn client(machine: &str, words: &[&str]) -> Option<RunOutput> {
     if lacks_libavcodec() {
         return None;
     }

@@ -4,7 +4,7 @@
 //! `cargo xtask storm` runs these tests longer and with other seeds.
 
 use crate::common::{
-    COMMAND_TIMEOUT, Outcome, Run, SIZE, compiled, expect_pattern, lacks, size_option,
+    COMMAND_TIMEOUT, Run, RunOutput, SIZE, compiled, expect_pattern, lacks, size_option,
 };
 use std::path::Path;
 use vb3_v4l2::pixfmt;
@@ -21,7 +21,7 @@ fn seed() -> u64 {
 }
 
 /// Runs `script` and then a capture of four pictures, in one run of vb3.
-fn then_capture(machine: &str, script: &str) -> Option<Outcome> {
+fn then_capture(machine: &str, script: &str) -> Option<RunOutput> {
     let capture = compiled("capture.c")?;
     let options = format!("format=YUYV,pace=free,{}", size_option());
     // Only one size, because random calls may leave any format for the capture.

@@ -1,19 +1,19 @@
 //! `--strict`, the closing line of a run, and the verdict of `vb3 why`.
 
-use crate::common::{Outcome, Run, finish, lacks, vb3};
+use crate::common::{Run, RunOutput, finish, lacks, vb3};
 use std::fs;
 
 /// pace=free, so that a busy machine does not lose frames.
 const CAMERA: &str = "camera=pattern,format=YUYV,sizes=320x240,fps=30,pace=free";
 
 /// Returns the lines that `vb3` itself wrote.
-fn own_lines(outcome: &Outcome) -> Vec<&str> {
+fn own_lines(outcome: &RunOutput) -> Vec<&str> {
     let lines = outcome.stderr.lines();
     lines.filter(|line| line.starts_with("vb3: ")).collect()
 }
 
 /// Runs a shell with a camera, with options.
-fn run(options: &[&str], script: &str, shell: &str) -> Outcome {
+fn run(options: &[&str], script: &str, shell: &str) -> RunOutput {
     let run = Run::on("pc").device(CAMERA).options(options);
     fs::write(run.file("steps.toml"), script).unwrap();
     run.program(["sh", "-c", shell]).run()

@@ -1,6 +1,6 @@
 //! How programs find devices: libudev, GStreamer's device monitor, listings.
 
-use crate::common::{Outcome, Run, lacks};
+use crate::common::{Run, RunOutput, lacks};
 use serde_json::Value;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn devices() -> Run {
 }
 
 /// Returns libudev's description of each device, by node.
-fn by_libudev() -> Option<(Outcome, Vec<Value>)> {
+fn by_libudev() -> Option<(RunOutput, Vec<Value>)> {
     let python = "/usr/bin/python3";
     let there = Path::new("/usr/lib/python3/dist-packages/pyudev").is_dir();
     if lacks(python) || (!there && lacks("python3-pyudev")) {

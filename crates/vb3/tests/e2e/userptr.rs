@@ -1,10 +1,10 @@
 //! User memory that a program unmaps or replaces while a device uses it. A kernel would have pinned
 //! its pages.
 
-use crate::common::{Outcome, Run, compiled, expect_pattern, size_option};
+use crate::common::{Run, RunOutput, compiled, expect_pattern, size_option};
 use vb3_v4l2::pixfmt::YUYV;
 
-fn runs(word: &str) -> Option<Outcome> {
+fn runs(word: &str) -> Option<RunOutput> {
     let program = compiled("userptr.c")?;
     let run = Run::on("soc-iommu").device(format!(
         "camera=pattern,format=YUYV,fps=60,{}",

@@ -1,6 +1,8 @@
 //! v4l2-ctl streams by every memory model, in both directions.
 
-use crate::common::{Outcome, Run, SIZE, expect_pattern, ffmpeg_in, lacks, recording, size_option};
+use crate::common::{
+    Run, RunOutput, SIZE, expect_pattern, ffmpeg_in, lacks, recording, size_option,
+};
 use vb3_v4l2::{PixelFormat, pixfmt};
 
 const COUNT: u32 = 12;
@@ -13,7 +15,7 @@ fn format_word(option: &str, fourcc: &str) -> String {
 }
 
 /// Captures pictures on a machine, with one of v4l2-ctl's streaming options.
-fn capture(machine: &str, spec: &str, fourcc: &str, stream: &str) -> Option<Outcome> {
+fn capture(machine: &str, spec: &str, fourcc: &str, stream: &str) -> Option<RunOutput> {
     if lacks("v4l2-ctl") {
         return None;
     }

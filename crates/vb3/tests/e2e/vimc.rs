@@ -1,6 +1,6 @@
 //! Programs that set up vimc's media graph: media-ctl, v4l2-compliance, v4l2-ctl and libcamera.
 
-use crate::common::{Outcome, Run, SIZE, compiled, expect_pattern, lacks};
+use crate::common::{Run, RunOutput, SIZE, compiled, expect_pattern, lacks};
 use crate::compliance::summary;
 use crate::libcamera::lacks_plugin;
 use crate::surroundings::PLUGINS;
@@ -9,7 +9,7 @@ use vb3_v4l2::pixfmt;
 const CAMERA: &str = "platform/vimc.0 Sensor B";
 
 /// Runs a shell script with vimc.
-fn shell(script: &str) -> Outcome {
+fn shell(script: &str) -> RunOutput {
     Run::on("pc")
         .device("vimc")
         .program(["bash", "-ec", script])

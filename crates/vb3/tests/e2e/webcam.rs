@@ -1,6 +1,6 @@
 //! Webcam programs: lists of sizes and rates, JPEG files, pipelines without caps.
 
-use crate::common::{Outcome, Run, lacks, machines};
+use crate::common::{Run, RunOutput, lacks, machines};
 use vb3_devices::picture::{self, Frame, Size};
 use vb3_devices::source::{Background, Picture, read_number, render};
 use vb3_v4l2::pixfmt;
@@ -48,7 +48,7 @@ fn numbers(bytes: &[u8]) -> Vec<u32> {
     frames.map(number).collect()
 }
 
-fn expect_numbers(outcome: &Outcome, count: usize) {
+fn expect_numbers(outcome: &RunOutput, count: usize) {
     outcome.expect_success();
     let numbers = numbers(&outcome.read("frames.rgb"));
     assert_eq!(numbers.len(), count);

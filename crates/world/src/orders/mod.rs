@@ -13,7 +13,7 @@ use crate::script::{Action, Step, When};
 use crate::{TURN_NS, World};
 use events::main_flow;
 use job::Job;
-use parse::{Order, Refused, Request, VERSION};
+use parse::{Order, OrderRequest, Refused, VERSION};
 use serde_json::{Map, Value, json};
 use shown::PictureFile;
 use std::os::fd::BorrowedFd;
@@ -172,8 +172,8 @@ impl World {
         true
     }
 
-    fn serve(&mut self, client: ClientId, request: Request) {
-        let Request { id, order } = request;
+    fn serve(&mut self, client: ClientId, request: OrderRequest) {
+        let OrderRequest { id, order } = request;
         let obeyed = order.and_then(|order| match order {
             Order::Subscribe { kinds, device } => {
                 let subscribed = self.subscribe(client, kinds, device.as_deref());

@@ -150,13 +150,13 @@ impl Refused {
 
 /// An order with the client's name for it, which the answer repeats.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(super) struct OrderRequest {
     pub(super) id: Option<Value>,
     pub(super) order: Result<Order, Refused>,
 }
 
 /// Reads a line.
-pub(super) fn request(line: &str) -> Request {
+pub(super) fn request(line: &str) -> OrderRequest {
     let fields = match serde_json::from_str(line) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) => return refuse("", "an order is a JSON object, such as {\"do\":\"state\"}"),
@@ -165,11 +165,11 @@ pub(super) fn request(line: &str) -> Request {
     let mut fields = Fields { left: fields };
     let id = fields.left.remove("id");
     let order = order(&mut fields);
-    Request { id, order }
+    OrderRequest { id, order }
 }
 
-fn refuse(field: &str, message: &str) -> Request {
-    Request {
+fn refuse(field: &str, message: &str) -> OrderRequest {
+    OrderRequest {
         id: None,
         order: Err(Refused::new(field, message)),
     }

@@ -85,7 +85,7 @@ fn each_holder_of_a_buffer_is_named_until_it_lets_go() {
     bench.reqbufs(camera, CAPTURE, MMAP, 0);
     let (_, holders) = entry(&bench, "left by /dev/video0: ");
     assert_eq!(holders, [mapping, descriptor]);
-    bench.world.gone(map.tag);
+    bench.world.tag_ended(map.tag);
     bench.close_all(&[camera, display]);
     bench.world.report();
     assert_eq!(bench.world.buffer_list(), "");
@@ -152,7 +152,7 @@ fn a_refusal_names_who_keeps_a_buffer_where_it_is() {
 
 /// A due frame is shown although its file is closed before the next tick.
 #[test]
-fn what_was_written_is_shown_though_the_file_is_closed_at_once() {
+fn written_frame_is_shown_after_immediate_close() {
     let mut bench = Bench::new("pc", &["display,format=YUYV,size=64x64,pace=free"]);
     let display = bench.open(0);
     let frame = vec![7u8; 64 * 64 * 2];
@@ -161,7 +161,7 @@ fn what_was_written_is_shown_though_the_file_is_closed_at_once() {
         let program = &bench.program;
         let written = bench.world.write(display, addr, len, true, program);
         assert!(
-            matches!(written, vb3_host::Outcome::Done(8192)),
+            matches!(written, vb3_host::CallOutcome::Done(8192)),
             "{written:?}"
         );
     }

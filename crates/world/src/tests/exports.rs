@@ -90,7 +90,7 @@ fn create_bufs(bench: &mut Bench, file: FileId) -> Result<u32, i32> {
 
 /// There are more exports than one look checks, and only the last one has been closed.
 #[test]
-fn a_heap_looks_at_all_exports_before_it_says_that_there_is_no_memory() {
+fn heap_checks_all_exports_before_enomem() {
     const LEN: u32 = 600 << 10;
     let with_heap = || {
         let (mut bench, stand_in) = bench(&["camera,sizes=64x48"]);
@@ -127,7 +127,7 @@ fn a_heap_looks_at_all_exports_before_it_says_that_there_is_no_memory() {
 /// Exported buffers outlive their queue. Once they are closed, a queue that needs their memory gets
 /// it immediately.
 #[test]
-fn a_queue_gets_memory_of_exports_that_were_closed_a_moment_ago() {
+fn queue_reuses_memory_of_just_closed_exports() {
     let spec = "camera,sizes=1920x1080,formats=YUYV,max-buffers=32";
     for create in [false, true] {
         let (mut bench, stand_in) = bench(&[spec]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::summary;
-use vb3_dmabuf::fence::{Outcome as Ending, Status};
+use vb3_dmabuf::fence::{FenceOutcome, Status};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 const BUFFERS: u32 = 3;
@@ -94,7 +94,7 @@ impl Lab {
         let addr = arg.as_mut_ptr() as u64;
         let world = &mut self.bench.world;
         match world.buffer_ioctl(id, request, addr, &self.bench.program) {
-            Outcome::Done(_) => {}
+            CallOutcome::Done(_) => {}
             other => panic!("{request:#x}: {other:?}"),
         }
     }
@@ -196,7 +196,7 @@ fn every_fence_ends_whatever_a_program_does() {
 }
 
 #[test]
-fn a_program_that_dies_ends_its_fences_with_the_reason() {
+fn program_death_fails_its_fences() {
     let mut lab = Lab::new("pc");
     let (camera, display) = (lab.camera, lab.display);
     lab.queue(camera, 0);
@@ -213,7 +213,7 @@ fn a_program_that_dies_ends_its_fences_with_the_reason() {
     let counts = memory.with_fences(|fences, _| fences.counts());
     assert_eq!(counts.begun, 1);
     lab.kill();
-    let canceled = Ending::Failed(125);
+    let canceled = FenceOutcome::Failed(125);
     assert!(matches!(
         lab.bench.world.sync_file_status(file),
         Some(Status::Ended { outcome, .. }) if outcome == canceled
@@ -224,7 +224,7 @@ fn a_program_that_dies_ends_its_fences_with_the_reason() {
 /// A loopback keeps the buffer with the newest frame. A program that polls its dma-buf for writing
 /// gets it back, although it does not poll the queue.
 #[test]
-fn a_loopback_gives_a_buffer_back_that_somebody_polls_for() {
+fn loopback_returns_a_buffer_being_polled() {
     let mut bench = Bench::new("pc", &["loopback,size=64x48"]);
     let writer = bench.open(0);
     bench.reqbufs(writer, OUTPUT, MMAP, 2);

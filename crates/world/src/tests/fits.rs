@@ -203,7 +203,7 @@ impl Bench {
 /// With random other users of memory: if the call succeeds, all its buffers can be used; if it
 /// fails, it holds nothing and names a number that fits.
 #[test]
-fn a_queue_that_takes_all_or_none_is_never_promised_too_much() {
+fn all_or_none_queue_is_never_promised_too_much() {
     let (mut yes, mut no, mut fewer) = (0, 0, 0);
     let cases = std::env::var("PROPTEST_CASES").ok();
     for seed in 0..cases.map_or(CASES, |n| n.parse().unwrap()) {

@@ -135,7 +135,7 @@ fn go_round(machine: &str, options: &str) -> Bench {
 }
 
 #[test]
-fn memory_of_other_drivers_is_one_run_behind_an_iommu_and_stays_mapped() {
+fn foreign_memory_is_one_iommu_run_and_stays_mapped() {
     for machine in ["pc", "soc-iommu", "soc-noncoherent"] {
         let mut bench = go_round(machine, "");
         let report = bench.world.report();
@@ -164,7 +164,7 @@ fn vmalloc_and_dma_sg_take_scattered_memory_anywhere() {
 }
 
 #[test]
-fn scattered_memory_without_an_iommu_is_refused_with_the_reason() {
+fn scattered_import_needs_an_iommu() {
     let mut bench = camera_and_display("soc-cma", "");
     for (node, kind) in [(0, CAPTURE), (1, OUTPUT)] {
         let file = bench.open(node);
@@ -224,7 +224,7 @@ fn what_is_too_small_or_no_dmabuf_is_refused_as_ever() {
 }
 
 #[test]
-fn a_dmabuf_that_cannot_be_mapped_is_refused_with_the_reason() {
+fn unmappable_dmabuf_is_refused_with_reason() {
     let mut bench = camera_and_display("soc-iommu", "");
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, DMABUF, 2);
@@ -249,7 +249,7 @@ fn a_dmabuf_that_cannot_be_mapped_is_refused_with_the_reason() {
 }
 
 #[test]
-fn more_than_the_machine_holds_is_refused_with_the_reason() {
+fn oversized_import_is_refused_with_reason() {
     let mut bench = camera_and_display("soc-iommu", "");
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, DMABUF, 2);
@@ -299,7 +299,7 @@ fn only_so_many_are_held_at_one_time() {
 }
 
 #[test]
-fn memory_that_its_driver_takes_away_is_an_error_of_the_frame() {
+fn withdrawn_memory_fails_the_frame() {
     let mut bench = camera_and_display("soc-iommu", "");
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, DMABUF, 2);
@@ -321,7 +321,7 @@ fn memory_that_its_driver_takes_away_is_an_error_of_the_frame() {
 }
 
 #[test]
-fn caches_go_stale_over_memory_of_other_drivers_until_a_sync() {
+fn foreign_memory_is_stale_until_sync() {
     let mut bench = camera_and_display("soc-noncoherent", "");
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, DMABUF, 1);
@@ -381,7 +381,7 @@ fn a_new_buffer_each_time_leaves_few_behind() {
 }
 
 #[test]
-fn bounced_memory_of_other_drivers_is_right_and_its_copies_are_counted() {
+fn foreign_bounce_copies_are_counted() {
     let mut bench = go_round("vm-bounce", "");
     let report = bench.world.report();
     assert!(report.total(|q| q.bytes_bounced) >= 2 * 20 * u64::from(LEN));
@@ -392,7 +392,7 @@ fn bounced_memory_of_other_drivers_is_right_and_its_copies_are_counted() {
 static READY: AtomicI16 = AtomicI16::new(0);
 
 #[test]
-fn work_of_a_buffers_own_driver_is_waited_for_and_blocks_nobody_else() {
+fn exporter_fence_delays_only_its_buffer() {
     const IN: i16 = 1;
     const OUT: i16 = 4;
     let mut bench = camera_and_display("soc-iommu", "");

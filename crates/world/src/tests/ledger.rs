@@ -35,7 +35,7 @@ fn import(kind: u32, index: u32, fd: i32) -> super::Arg {
 }
 
 #[test]
-fn one_buffer_under_all_its_handles_is_one_row_with_all_its_holders() {
+fn buffer_with_many_handles_is_one_row() {
     let mut bench = Bench::new("soc-iommu", &["camera,sizes=64x48", "display,size=64x48"]);
     let (camera, display) = (bench.open(0), bench.open(1));
     assert_eq!(bench.reqbufs(camera, CAPTURE, MMAP, 2), 2);
@@ -95,7 +95,7 @@ fn one_buffer_under_all_its_handles_is_one_row_with_all_its_holders() {
             .count(),
         1
     );
-    bench.world.gone(map.tag);
+    bench.world.tag_ended(map.tag);
     bench.close_all(&[camera, display]);
     let report = bench.world.report();
     assert_eq!(report.buffers.len(), 2);
@@ -156,7 +156,7 @@ fn of_memfd(bench: &mut Bench) -> Option<i32> {
 }
 
 #[test]
-fn memory_of_a_heap_and_of_a_memfd_is_one_row_whatever_devices_call_it() {
+fn heap_and_memfd_memory_is_one_row() {
     for way in ["heap", "udmabuf"] {
         let specs = ["camera,sizes=64x48", "display,size=64x48"];
         let mut bench = Bench::new("soc-iommu", &specs);
@@ -201,7 +201,7 @@ fn memory_of_a_heap_and_of_a_memfd_is_one_row_whatever_devices_call_it() {
 }
 
 #[test]
-fn what_a_change_costs_does_not_grow_with_the_buffers_that_it_does_not_concern() {
+fn change_cost_ignores_unrelated_buffers() {
     let mut bench = Bench::new("pc", &["camera,sizes=64x48,max-buffers=512"]);
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, MMAP, 200);

@@ -99,7 +99,7 @@ fn fill(bench: &mut Bench, display: FileId, index: u32, byte: u8) {
     let file = File::from(map.fd);
     file.write_all_at(&[byte; BYTES as usize], map.offset)
         .unwrap();
-    bench.world.gone(map.tag);
+    bench.world.tag_ended(map.tag);
 }
 
 fn queue(bench: &mut Bench, display: FileId, index: u32) {

@@ -17,21 +17,21 @@ fn written(pace: Pace) -> Vec<u64> {
     let (mut moved, mut done) = (Vec::new(), 0);
     let mut outcome = bench.world.write(display, addr, FRAME, false, program);
     loop {
-        let (Outcome::Part(bytes) | Outcome::Done(bytes)) = outcome else {
+        let (CallOutcome::Part(bytes) | CallOutcome::Done(bytes)) = outcome else {
             panic!("{outcome:?} after {moved:?}");
         };
         moved.push(bytes as u64);
         done += bytes as u64;
-        if matches!(outcome, Outcome::Done(_)) {
+        if matches!(outcome, CallOutcome::Done(_)) {
             assert_eq!(done, FRAME);
             return moved;
         }
-        outcome = bench.world.go_on(display, addr + done, program);
+        outcome = bench.world.resume(display, addr + done, program);
     }
 }
 
 #[test]
-fn no_call_moves_more_than_a_piece_but_where_time_passes_between_calls() {
+fn calls_move_one_piece_unless_time_is_virtual() {
     let moved = written(Pace::Real);
     assert_eq!(moved.len() as u64, FRAME.div_ceil(PIECE_BYTES), "{moved:?}");
     assert!(moved.iter().all(|bytes| *bytes <= PIECE_BYTES), "{moved:?}");

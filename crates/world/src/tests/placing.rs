@@ -75,7 +75,7 @@ fn a_program_maps_no_protected_memory() {
 }
 
 #[test]
-fn memory_that_a_program_has_mapped_is_not_placed_where_it_is_protected() {
+fn mapped_memory_is_not_placed_in_protected_area() {
     let spec = "camera,sizes=64x48,place=lazy,protected=only";
     let mut bench = bench("soc-cma", SECURE, &[spec]);
     let camera = bench.open(0);
@@ -88,12 +88,12 @@ fn memory_that_a_program_has_mapped_is_not_placed_where_it_is_protected() {
     );
     // No program maps the other one, nor this one from now on.
     queue(&mut bench, camera, 1).unwrap();
-    bench.world.gone(tag);
+    bench.world.tag_ended(tag);
     queue(&mut bench, camera, 0).unwrap();
 }
 
 #[test]
-fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
+fn mapped_memory_is_not_moved_to_protected_area() {
     let specs = [
         "camera,sizes=64x48,place=lazy,protected=on",
         "display,size=64x48,protected=only",
@@ -125,7 +125,7 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
         let Some(tag) = tag else {
             continue;
         };
-        bench.world.gone(tag);
+        bench.world.tag_ended(tag);
         bench.show(display, fd, used).expect("moved");
         assert_ne!(pieces(&bench), before);
         assert_eq!(bench.map(camera, 0).map(|map| map.tag), Err(EINVAL));
@@ -135,7 +135,7 @@ fn memory_that_a_program_has_mapped_is_not_moved_where_it_is_protected() {
 
 /// One device accepts only protected memory, and the other has no access to that.
 #[test]
-fn protected_memory_is_refused_to_a_device_that_is_not_let_in() {
+fn protected_memory_refuses_unlisted_device() {
     let specs = [
         "camera,sizes=64x48,place=lazy,protected=only",
         "display,size=64x48",
@@ -170,7 +170,7 @@ fn expect_in_window(bench: &Bench, of: &str) {
 /// The camera's picture is intact, and no page is below the window of the display, which accepts
 /// scattered pages.
 #[test]
-fn pages_lie_in_the_window_of_a_device_that_takes_pages() {
+fn pages_lie_in_the_device_window() {
     for window in WINDOWS {
         let display = format!("display,size=64x48,alloc=sg,contiguous=on,window={window}");
         let mut bench = Bench::new("pc", &["camera,sizes=64x48,place=lazy", &display]);
@@ -195,7 +195,7 @@ fn pages_lie_in_the_window_of_a_device_that_takes_pages() {
 }
 
 #[test]
-fn a_device_with_a_window_places_its_own_buffers_there() {
+fn own_buffers_lie_in_the_device_window() {
     for window in WINDOWS {
         let spec = format!("camera,sizes=64x48,place=lazy,window={window}");
         let mut bench = Bench::new("soc-cma", &[&spec]);
@@ -217,7 +217,7 @@ fn a_device_with_a_window_places_its_own_buffers_there() {
 /// If a device's bus shows only memory on the chip, its buffers are placed there, unless it needs
 /// struct pages.
 #[test]
-fn memory_without_pages_is_no_place_for_a_device_that_takes_pages_alone() {
+fn pages_only_device_avoids_pageless_memory() {
     let chip = "ocram = { size = \"1MiB\", pages = false }";
     let spec = "camera,sizes=64x48,place=lazy,window=0xc0000000-0xc00fffff@0x0";
     let bench_of = |spec: &str| bench("soc-cma", chip, &[spec]);

@@ -6,7 +6,7 @@ use crate::{Outside, World};
 use std::mem::{offset_of, size_of};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vb3_host::{Backend as _, Caller as _, Errno, FileId, NodeId, Outcome};
+use vb3_host::{Backend as _, CallOutcome, Caller as _, Errno, FileId, NodeId};
 use vb3_machine::Profile;
 use vb3_v4l2::sys::*;
 
@@ -85,7 +85,10 @@ fn refused_calls_on_other_files_are_counted() {
     let world = &mut bench.world;
     for (request, errno) in [(SYNC, Errno::EINVAL), (0x6299, Errno::ENOTTY)] {
         let done = world.buffer_ioctl(buf, request, at, &bench.program);
-        assert!(matches!(done, Outcome::Fail(e) if e == errno), "{done:?}");
+        assert!(
+            matches!(done, CallOutcome::Fail(e) if e == errno),
+            "{done:?}"
+        );
     }
     let nodes = world.nodes();
     let node = |path: &str| nodes.iter().find(|n| n.path.ends_with(path)).unwrap().id;
@@ -151,12 +154,12 @@ fn calls_that_are_made_anew_are_not_refusals() {
     };
     let addr = frame.as_ptr() as u64;
     bench.program.ungathered.set(true);
-    assert!(matches!(write(&mut bench, addr), Outcome::Fail(_)));
+    assert!(matches!(write(&mut bench, addr), CallOutcome::Fail(_)));
     assert_eq!(refused(&mut bench), []);
     bench.program.ungathered.set(false);
-    assert!(matches!(write(&mut bench, addr), Outcome::Done(_)));
+    assert!(matches!(write(&mut bench, addr), CallOutcome::Done(_)));
     // That address has no memory.
-    assert!(matches!(write(&mut bench, 8), Outcome::Fail(_)));
+    assert!(matches!(write(&mut bench, 8), CallOutcome::Fail(_)));
     let row = ("write".to_owned(), 14, String::new(), 1);
     assert_eq!(refused(&mut bench), [row]);
     bench.close_all(&[display]);
@@ -199,7 +202,7 @@ fn lost(bench: &mut Bench) -> (u64, u64) {
 }
 
 #[test]
-fn frames_missed_between_two_are_lost_and_at_the_end_not() {
+fn only_frames_missed_between_two_are_lost() {
     let (mut bench, now) = timed();
     let camera = bench.open(0);
     bench.reqbufs(camera, CAPTURE, MMAP, 1);

@@ -87,7 +87,7 @@ fn expect_nothing_held(bench: &mut Bench, of: &str) {
 }
 
 #[test]
-fn what_was_revoked_is_refused_and_out_of_reach_on_every_machine() {
+fn revoked_buffers_are_unreachable_on_every_machine() {
     for (machine, _) in BUILTINS {
         let mut bench = Bench::new(machine, &["camera,sizes=64x48", "display,size=64x48"]);
         let (camera, display) = (bench.open(0), bench.open(1));
@@ -147,7 +147,7 @@ fn what_was_revoked_is_refused_and_out_of_reach_on_every_machine() {
         devices.dedup();
         assert!(devices.contains(&("/dev/video0", "QBUF")), "{devices:?}");
         assert!(devices.contains(&("/dev/video1", "QBUF")), "{devices:?}");
-        bench.world.gone(map.tag);
+        bench.world.tag_ended(map.tag);
         bench.close_all(&[camera, display]);
         expect_nothing_held(&mut bench, machine);
     }
@@ -325,7 +325,7 @@ impl Walk {
     fn kill(&mut self) {
         self.bench.close_all(&[self.camera, self.display]);
         for map in self.maps.drain(..) {
-            self.bench.world.gone(map.tag);
+            self.bench.world.tag_ended(map.tag);
         }
         self.fds.clear();
         // Other buffers may use the old addresses now.
@@ -359,7 +359,7 @@ impl Walk {
 }
 
 #[test]
-fn a_thousand_random_runs_leave_nothing_and_revoked_buffers_stay_unreadable() {
+fn random_revocations_leave_nothing_readable() {
     let machines = ["pc", "soc-cma", "soc-iommu", "soc-noncoherent", "vm-bounce"];
     let mut revoked = 0;
     for (seed, machine) in machines.into_iter().enumerate() {
@@ -384,7 +384,7 @@ fn a_thousand_random_runs_leave_nothing_and_revoked_buffers_stay_unreadable() {
             walk.expect_gone();
             walk.bench.close_all(&[walk.camera, walk.display]);
             for map in walk.maps.drain(..) {
-                walk.bench.world.gone(map.tag);
+                walk.bench.world.tag_ended(map.tag);
             }
             walk.fds.clear();
             walk.revoked.clear();

@@ -26,7 +26,7 @@ fn shown(bench: &mut Bench) -> u64 {
 }
 
 #[test]
-fn calls_come_between_the_pieces_of_a_picture_but_its_end_before_the_streams() {
+fn calls_run_between_pieces_streamoff_after_the_last() {
     let mut bench = Bench::new("pc", &[LARGE]);
     let display = bench.open(0);
     queue_all(&mut bench, display, OUTPUT, 2);
@@ -44,13 +44,14 @@ fn calls_come_between_the_pieces_of_a_picture_but_its_end_before_the_streams() {
 }
 
 #[test]
-fn what_a_call_minds_is_the_same_where_calls_are_written_down() {
+fn traced_calls_have_the_same_needs() {
     let mut bench = Bench::new("pc", &["camera,size=64x48"]);
     let camera = bench.open(0);
     queue_all(&mut bench, camera, CAPTURE, 2);
     bench.stream(camera, CAPTURE, true);
     let ask = |devices: &dyn Backend| {
-        let ends = [VIDIOC_QBUF, VIDIOC_EXPBUF].map(|call| devices.minds_ends(camera, call));
+        let ends =
+            [VIDIOC_QBUF, VIDIOC_EXPBUF].map(|call| devices.needs_fresh_closes(camera, call));
         let memory = [VIDIOC_QBUF, VIDIOC_REQBUFS].map(|call| devices.takes_memory(call));
         (ends, memory)
     };
@@ -75,7 +76,7 @@ fn in_haste(specs: &[&str]) -> Bench {
 }
 
 #[test]
-fn devices_for_which_a_tick_has_no_time_come_first_in_the_next() {
+fn devices_skipped_by_a_tick_come_first_next() {
     let mut bench = in_haste(&["camera,size=64x48,pace=free"; 3]);
     let cameras = [0, 1, 2].map(|node| bench.open(node));
     for camera in cameras {
@@ -95,7 +96,7 @@ fn devices_for_which_a_tick_has_no_time_come_first_in_the_next() {
 }
 
 #[test]
-fn files_for_which_a_tick_has_no_time_come_first_in_the_next() {
+fn files_skipped_by_a_tick_come_first_next() {
     let mut bench = in_haste(&["convert"]);
     let files = [0; 3].map(|node| bench.open(node));
     for file in files {

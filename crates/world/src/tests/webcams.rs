@@ -70,7 +70,7 @@ fn each_node_of_a_webcam_shows_its_usb_device() {
 }
 
 #[test]
-fn extension_units_are_answered_as_by_a_webcam_without() {
+fn extension_units_answer_as_if_absent() {
     let specs = ["camera=pattern", "camera=pattern,identity=plain"];
     let mut bench = Bench::new("pc", &specs);
     for (device, errno) in [(0, ENOENT), (1, ENOTTY)] {
@@ -82,7 +82,7 @@ fn extension_units_are_answered_as_by_a_webcam_without() {
     let file = bench.open(0);
     let world = &mut bench.world;
     let null = world.ioctl(file, UVCIOC_CTRL_QUERY, 0, true, &bench.program);
-    assert!(matches!(null, Outcome::Fail(Errno(EFAULT))), "{null:?}");
+    assert!(matches!(null, CallOutcome::Fail(Errno(EFAULT))), "{null:?}");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn frames_that_are_due_meanwhile_leave_a_gap() {
 }
 
 #[test]
-fn a_stream_that_ends_in_the_middle_of_a_frame_is_forgotten() {
+fn stream_end_forgets_unfinished_frame() {
     let mut bench = large();
     bench.queue(0);
     bench.start();
@@ -160,7 +160,7 @@ fn file(at_once: bool) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn a_tick_hands_a_piece_of_a_picture_to_what_makes_files() {
+fn tick_hands_one_piece_to_the_file_maker() {
     let ((whole, once), (in_pieces, ticks)) = (file(true), file(false));
     // Samples of 4:2:2.
     assert_eq!((once, ticks), (1, (1920 * 1080 * 2_usize).div_ceil(PIECE)));
@@ -168,7 +168,7 @@ fn a_tick_hands_a_piece_of_a_picture_to_what_makes_files() {
 }
 
 #[test]
-fn a_stream_of_files_that_ends_in_the_middle_of_a_picture_is_forgotten() {
+fn stream_end_forgets_unfinished_file() {
     let mut bench = Bench::new(camera("camera,size=1920x1080,format=MJPG"), 1);
     bench.queue(0);
     bench.start();

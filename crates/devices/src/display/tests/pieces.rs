@@ -44,7 +44,7 @@ fn a_tick_reads_a_piece_of_a_large_picture() {
 }
 
 #[test]
-fn a_stream_that_ends_in_the_middle_of_a_picture_does_not_show_it() {
+fn stream_end_hides_unfinished_picture() {
     let mut bench = Bench::new(display(LARGE), 1);
     bench.queue(0);
     bench.start();

@@ -81,7 +81,7 @@ fn every_mode_streams_at_the_rate_of_its_driver() {
 }
 
 #[test]
-fn blanking_makes_frames_longer_and_exposures_possible() {
+fn blanking_lengthens_frames_and_extends_exposure() {
     let graph = linked(&BEHIND_IMX219, (640, 480));
     let kind = |most| ControlSpec::integer(cid::EXPOSURE, "Exposure", (4, most, 1), 1600);
     assert_eq!(range(&graph, cid::EXPOSURE), (1600, kind(1759)));

@@ -38,7 +38,7 @@ fn a_tick_copies_a_piece_of_a_large_frame() {
 }
 
 #[test]
-fn a_writer_that_waits_gets_its_buffer_once_the_copy_is_whole() {
+fn waiting_writer_gets_buffer_after_whole_copy() {
     let mut pair = Pair::started(SIZE, (1, 1));
     pair.fill(0, 7);
     for _ in 1..TICKS {
@@ -54,7 +54,7 @@ fn a_writer_that_waits_gets_its_buffer_once_the_copy_is_whole() {
 }
 
 #[test]
-fn a_writer_that_is_faster_than_copies_takes_no_frame_from_a_reader() {
+fn fast_writer_takes_no_frame_from_a_reader() {
     let mut pair = Pair::started(SIZE, (8, 2));
     pair.fill(0, 1);
     assert_eq!(moved(&mut pair), PIECE);
@@ -72,7 +72,7 @@ fn a_writer_that_is_faster_than_copies_takes_no_frame_from_a_reader() {
 }
 
 #[test]
-fn a_frame_that_goes_in_the_middle_leaves_its_buffer_to_the_next() {
+fn frame_lost_mid_copy_leaves_its_buffer_to_the_next() {
     let mut pair = Pair::started(SIZE, (2, 1));
     pair.fill(0, 1);
     assert_eq!(moved(&mut pair), PIECE);

@@ -6,7 +6,7 @@ use crate::convert::{self, Job, View, ViewMut};
 use crate::m2m::Meta;
 use crate::picture::Size;
 use crate::select::settable;
-use crate::surface::{PIECE, Surface, Trouble, Way};
+use crate::surface::{PIECE, PictureCursor, Surface, Trouble};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Lines, PixelFormat, Progress, Rect, pixfmt};
 
@@ -40,11 +40,11 @@ impl<C> UnderWay<C> {
 /// The current step of a picture.
 enum Stage {
     /// The picture is being read.
-    Reading(Way),
+    Reading(PictureCursor),
     /// The thread converts the picture.
     Converting,
     /// The converted picture is written.
-    Writing(Task, Way),
+    Writing(Task, PictureCursor),
 }
 
 /// The result of a step: the bytes used in each plane, once the picture is in its buffer.
@@ -55,7 +55,7 @@ impl<C> FrameConverter<C> {
     pub(super) fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = if self.at_once { usize::MAX } else { PIECE };
         if self.under_way.is_some() {
-            self.go_on(&mut left, bus, progress);
+            self.resume(&mut left, bus, progress);
             return;
         }
         if !self.output.is_ready() || !self.capture.is_ready() {
@@ -80,14 +80,14 @@ impl<C> FrameConverter<C> {
             source,
             target,
             plan,
-            stage: Stage::Reading(Way::default()),
+            stage: Stage::Reading(PictureCursor::default()),
         });
-        self.go_on(&mut left, bus, progress);
+        self.resume(&mut left, bus, progress);
     }
 
     /// Continues with a large picture: moves at most `left` bytes. Buffers of an ended stream are not
     /// written.
-    fn go_on(&mut self, left: &mut usize, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+    fn resume(&mut self, left: &mut usize, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let Some(mut at) = self.under_way.take() else {
             return;
         };
@@ -107,8 +107,8 @@ impl<C> FrameConverter<C> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
         let plan = at.plan;
         match &mut at.stage {
-            Stage::Reading(way) => {
-                let (place, going) = ((&at.source, plan.crop), (way, left));
+            Stage::Reading(cursor) => {
+                let (place, going) = ((&at.source, plan.crop), (cursor, left));
                 if !from.read_rect_on(place, going, bus, &mut self.source)? {
                     return Ok(None);
                 }
@@ -117,22 +117,22 @@ impl<C> FrameConverter<C> {
                     return Ok(None);
                 };
                 task.run(&mut self.engine);
-                at.stage = Stage::Writing(*task, Way::default());
+                at.stage = Stage::Writing(*task, PictureCursor::default());
                 Ok(None)
             }
             Stage::Converting => {
                 let Some(task) = self.beside.as_ref().and_then(Beside::take) else {
                     return Ok(None);
                 };
-                at.stage = Stage::Writing(task, Way::default());
+                at.stage = Stage::Writing(task, PictureCursor::default());
                 self.step_on(at, left, bus)
             }
             Stage::Writing(..) if at.source.is_stale() || at.target.is_stale() => {
                 Err(Trouble::Stale)
             }
             Stage::Writing(task, _) if !task.done => Err(Trouble::Fault),
-            Stage::Writing(task, way) => {
-                let (place, going) = ((&at.target, plan.compose), (way, left));
+            Stage::Writing(task, cursor) => {
+                let (place, going) = ((&at.target, plan.compose), (cursor, left));
                 match to.write_rect_on(place, going, bus, &task.target)? {
                     true => to.payloads().map(Some),
                     false => Ok(None),
@@ -244,8 +244,8 @@ impl<C> FrameConverter<C> {
             Some(false) => return Err(Trouble::Fault),
             None => {}
         }
-        let (mut way, mut left) = (Way::default(), usize::MAX);
-        let (place, going) = ((source, plan.crop), (&mut way, &mut left));
+        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+        let (place, going) = ((source, plan.crop), (&mut cursor, &mut left));
         from.read_rect_on(place, going, bus, &mut self.source)?;
         self.target.resize(plan.bytes[1], 0);
         let [from_shape, to_shape] = shapes;
@@ -253,8 +253,8 @@ impl<C> FrameConverter<C> {
         let made = (to_shape.0, to_shape.1, self.target.as_mut_slice());
         let done = self.engine.run_unpadded(job, taken, made);
         done.map_err(|_| Trouble::Fault)?;
-        let (mut way, mut left) = (Way::default(), usize::MAX);
-        let (place, going) = ((target, plan.compose), (&mut way, &mut left));
+        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+        let (place, going) = ((target, plan.compose), (&mut cursor, &mut left));
         to.write_rect_on(place, going, bus, &self.target)?;
         to.payloads()
     }

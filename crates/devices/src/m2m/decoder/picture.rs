@@ -1,7 +1,7 @@
 //! Moves a picture from the codec process to a buffer in pieces, one in each tick.
 
 use super::Decoder;
-use crate::surface::{Surface, Trouble, Way, go_on};
+use crate::surface::{PictureCursor, Surface, Trouble, resume};
 use std::ops::Range;
 use vb3_codec::{Chroma, Picture, Planes};
 use vb3_queue::Active;
@@ -9,11 +9,11 @@ use vb3_v4l2::{Bus, Flow};
 
 impl<C> Decoder<C> {
     /// Continues to write a picture, at most `left` bytes. Returns whether all is written.
-    pub(super) fn write_picture_on(
+    pub(super) fn resume_write_picture(
         &mut self,
         token: &Active<C>,
         picture: &Picture,
-        (way, left): (&mut Way, &mut usize),
+        (cursor, left): (&mut PictureCursor, &mut usize),
         bus: &mut dyn Bus<C>,
     ) -> Result<bool, Trouble> {
         let planes = picture.planes();
@@ -28,7 +28,7 @@ impl<C> Decoder<C> {
         };
         let scratch = &mut self.own.scratch;
         let all = Surface(&self.own.held).lines(token, Flow::Capture)?;
-        go_on(&all, way, left, |run| {
+        resume(&all, cursor, left, |run| {
             let bytes = samples.part(run.component, run.packed, scratch);
             bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
                 .map_err(|_| Trouble::Fault)

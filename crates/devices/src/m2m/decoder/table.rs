@@ -262,7 +262,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_codec_has_the_profiles_and_levels_that_the_kernel_knows() {
+    fn codec_profiles_and_levels_match_the_kernel() {
         for (kind, wanted) in CONTROLS {
             let menus = row_of(kind).unwrap().menus;
             let found: Vec<u32> = menus.iter().map(|menu| menu.id).collect();

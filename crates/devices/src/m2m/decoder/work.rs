@@ -4,7 +4,7 @@ use super::table::Input;
 use super::{Content, Decoded, Decoder, Drain, Offered, Pending, format};
 use crate::m2m::process::MAX_EVENTS;
 use crate::m2m::{color, loan, raw};
-use crate::surface::{FIELD_NONE, Surface, Trouble, Way};
+use crate::surface::{FIELD_NONE, PictureCursor, Surface, Trouble};
 use vb3_codec::{Chroma, Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{
@@ -111,7 +111,12 @@ impl<C> Decoder<C> {
                     self.own.answered = tag;
                     let planes = picture.planes().data;
                     self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
-                    self.decoded(tag, Content::Slot(picture, Way::default()), loan, damaged);
+                    self.decoded(
+                        tag,
+                        Content::Slot(picture, PictureCursor::default()),
+                        loan,
+                        damaged,
+                    );
                 }
                 Event::Filled {
                     tag,
@@ -267,7 +272,7 @@ impl<C> Decoder<C> {
             }),
             Err(_) => Err(Refused::Wrong("longer than memory")),
         };
-        match self.settle_offer(token, tag, filled, progress) {
+        match self.handle_offer(token, tag, filled, progress) {
             Offered::Later => return false,
             Offered::Taken if is_stream => self.release_or_keep(tag, progress),
             Offered::Taken | Offered::Failed => {}
@@ -286,7 +291,7 @@ impl<C> Decoder<C> {
     }
 
     /// Returns the kept stream buffer once there are buffers for pictures.
-    pub(super) fn let_go(&mut self, progress: &mut Progress<C>) {
+    pub(super) fn release_kept_if_streaming(&mut self, progress: &mut Progress<C>) {
         if self.capture.streaming {
             self.release_kept(progress);
         }
@@ -317,7 +322,7 @@ impl<C> Decoder<C> {
             let Some(token) = decoded.token.take().or_else(|| self.next_buffer()) else {
                 return self.own.decoded.push_front(decoded);
             };
-            let written = self.write_on(&token, &mut decoded.content, &mut left, bus);
+            let written = self.resume_write(&token, &mut decoded.content, &mut left, bus);
             let (outcome, payloads) = match written {
                 Ok(None) => {
                     decoded.token = Some(token);
@@ -354,7 +359,7 @@ impl<C> Decoder<C> {
 
     /// Continues to write a picture, at most `left` bytes. Returns the bytes used in each plane, once
     /// all is written.
-    fn write_on(
+    fn resume_write(
         &mut self,
         token: &Active<C>,
         content: &mut Content,
@@ -363,8 +368,8 @@ impl<C> Decoder<C> {
     ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
         let payloads = match content {
             Content::None => [0; MAX_PLANES],
-            Content::Slot(picture, way) => {
-                if !self.write_picture_on(token, picture, (way, left), bus)? {
+            Content::Slot(picture, cursor) => {
+                if !self.resume_write_picture(token, picture, (cursor, left), bus)? {
                     return Ok(None);
                 }
                 Surface(&self.own.held).payloads()?
@@ -395,7 +400,7 @@ impl<C> Decoder<C> {
     }
 
     /// Notifies the program of the stream's format, once all pictures of the previous one are returned.
-    pub(super) fn settle_format(&mut self, progress: &mut Progress<C>) {
+    pub(super) fn announce_format(&mut self, progress: &mut Progress<C>) {
         let Pending::Found(format) = self.own.pending else {
             return;
         };
@@ -462,7 +467,7 @@ impl<C> Decoder<C> {
     }
 
     /// Returns the last buffer and raises the end event, once all output is returned.
-    pub(super) fn settle_drain(&mut self, progress: &mut Progress<C>) {
+    pub(super) fn finish_drain(&mut self, progress: &mut Progress<C>) {
         if self.drain != Drain::Ready || !self.capture.streaming || !self.own.decoded.is_empty() {
             return;
         }
@@ -484,15 +489,15 @@ impl<C> Decoded<C> {
 
     /// Returns whether the picture is partly written to its buffer.
     pub(super) fn has_begun(&self) -> bool {
-        matches!(self.content, Content::Slot(_, way) if way != Way::default())
+        matches!(self.content, Content::Slot(_, cursor) if cursor != PictureCursor::default())
     }
 }
 
 impl Content {
     /// Handles the loss of the picture's buffer. Returns whether it can be put into another one.
     fn begin_again(&mut self) -> bool {
-        if let Self::Slot(_, way) = self {
-            *way = Way::default();
+        if let Self::Slot(_, cursor) = self {
+            *cursor = PictureCursor::default();
         }
         !matches!(self, Self::Buffer(_))
     }

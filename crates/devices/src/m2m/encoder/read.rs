@@ -1,16 +1,16 @@
 //! Moves a picture from a buffer to the worker in pieces, one in each tick.
 
-use crate::surface::{Surface, Trouble, Way, go_on};
+use crate::surface::{PictureCursor, Surface, Trouble, resume};
 use vb3_codec::PlanesMut;
 use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format, Rect, pixfmt};
 
 /// Continues to read the part `crop` of a picture, at most `left` bytes. Returns whether all is read.
 /// `scratch` is for splitting chroma pairs.
-pub(super) fn read_on<C>(
+pub(super) fn resume_read<C>(
     (format, crop): (&Format, Rect),
     token: &Active<C>,
-    (way, left): (&mut Way, &mut usize),
+    (cursor, left): (&mut PictureCursor, &mut usize),
     bus: &mut dyn Bus<C>,
     scratch: &mut Vec<u8>,
     to: PlanesMut<'_>,
@@ -19,7 +19,7 @@ pub(super) fn read_on<C>(
     let paired = pixel.components.len() == 2;
     let [luma, u, v] = to.data;
     let all = Surface(format).rect_lines(token, Flow::Output, crop)?;
-    go_on(&all, way, left, |run| {
+    resume(&all, cursor, left, |run| {
         let mut read = |bytes: &mut [u8]| {
             bus.read(run.cookie, run.offset, bytes)
                 .map_err(|_| Trouble::Fault)

@@ -2,7 +2,7 @@
 
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
 use crate::m2m::process::MAX_EVENTS;
-use crate::surface::{Trouble, Way};
+use crate::surface::{PictureCursor, Trouble};
 use vb3_codec::{Config, Event, Job, Kind, MAX_IN_FLIGHT, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
@@ -130,7 +130,7 @@ impl<C> Encoder<C> {
         let mut left = self.piece;
         loop {
             if let Some(reading) = self.own.reading.take()
-                && !self.read_on(reading, &mut left, bus, progress)
+                && !self.resume_read(reading, &mut left, bus, progress)
             {
                 break;
             }
@@ -194,17 +194,17 @@ impl<C> Encoder<C> {
         }
         match begun {
             Ok(()) => {
-                let way = Way::default();
-                self.own.reading = Some(Reading { token, way });
+                let cursor = PictureCursor::default();
+                self.own.reading = Some(Reading { token, cursor });
                 true
             }
-            Err(refused) => self.settle(token, Err(refused), progress),
+            Err(refused) => self.handle_answer(token, Err(refused), progress),
         }
     }
 
     /// Continues to read a picture, and submits it once all is read. Returns whether another one may
     /// begin.
-    fn read_on(
+    fn resume_read(
         &mut self,
         mut reading: Reading<C>,
         left: &mut usize,
@@ -217,9 +217,9 @@ impl<C> Encoder<C> {
         let taken = match self.codec.worker() {
             None => Err(Refused::Dead),
             Some(worker) => {
-                let (token, going) = (&reading.token, (&mut reading.way, left));
+                let (token, going) = (&reading.token, (&mut reading.cursor, left));
                 let to = worker.picture().ok_or(Trouble::TooSmall);
-                match to.and_then(|to| read::read_on(shape, token, going, bus, scratch, to)) {
+                match to.and_then(|to| read::resume_read(shape, token, going, bus, scratch, to)) {
                     Ok(false) => {
                         self.own.reading = Some(reading);
                         return false;
@@ -229,19 +229,19 @@ impl<C> Encoder<C> {
                 }
             }
         };
-        self.settle(reading.token, taken, progress)
+        self.handle_answer(reading.token, taken, progress)
     }
 
     /// Handles the worker's answer to a picture: keeps, returns or requeues its buffer. Returns whether
     /// another one may begin.
-    fn settle(
+    fn handle_answer(
         &mut self,
         token: Active<C>,
         taken: Result<Result<(), Trouble>, Refused>,
         progress: &mut Progress<C>,
     ) -> bool {
         let tag = self.frames.next_tag();
-        match self.settle_offer(token, tag, taken, progress) {
+        match self.handle_offer(token, tag, taken, progress) {
             Offered::Taken => self.own.controls.force_key = false,
             Offered::Failed => {}
             Offered::Later => {

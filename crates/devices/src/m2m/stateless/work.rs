@@ -3,7 +3,7 @@
 use super::StatelessDecoder;
 use crate::m2m::process::MAX_EVENTS;
 use crate::m2m::{Meta, loan};
-use crate::surface::{FIELD_NONE, Surface, Trouble, Way};
+use crate::surface::{FIELD_NONE, PictureCursor, Surface, Trouble};
 use vb3_codec::parameter_sets::check_slices;
 use vb3_codec::{Chroma, Event, Job as CodecJob, Picture, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
@@ -35,12 +35,12 @@ struct Job<C> {
 struct Writing {
     picture: Picture,
     damaged: bool,
-    way: Way,
+    cursor: PictureCursor,
 }
 
 /// A CAPTURE buffer that waits for the second field of its picture.
 #[derive(Debug)]
-struct Held<C> {
+struct FirstField<C> {
     target: Active<C>,
     timestamp_ns: u64,
     completion: Completion,
@@ -51,7 +51,7 @@ struct Held<C> {
 pub(super) struct Work<C> {
     tag: u64,
     job: Option<Job<C>>,
-    held: Option<Held<C>>,
+    held: Option<FirstField<C>>,
     /// Whether the worker accepts loans: it has announced the size of pictures.
     is_lending: bool,
     /// Numbers of STREAMOFFs at OUTPUT and CAPTURE that were handled.
@@ -122,7 +122,7 @@ impl<C> StatelessDecoder<C> {
             progress.broken = true;
         }
         self.listen(bus, progress);
-        self.write_on(bus, progress);
+        self.resume_write(bus, progress);
         while self.can_begin() {
             let Some(source) = self.output.take() else {
                 return;
@@ -260,12 +260,12 @@ impl<C> StatelessDecoder<C> {
         job.writing = Some(Writing {
             picture,
             damaged,
-            way: Way::default(),
+            cursor: PictureCursor::default(),
         });
     }
 
     /// Continues to write a picture to its request's buffer, a piece in each tick.
-    fn write_on(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+    fn resume_write(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = self.piece;
         let Some(job) = self.work.job.as_mut() else {
             return;
@@ -274,8 +274,8 @@ impl<C> StatelessDecoder<C> {
             return;
         };
         if let Some(target) = &job.target {
-            let (format, going) = (&self.capture.format, (&mut writing.way, &mut left));
-            let written = match write_on(format, target, &writing.picture, going, bus) {
+            let (format, going) = (&self.capture.format, (&mut writing.cursor, &mut left));
+            let written = match resume_write(format, target, &writing.picture, going, bus) {
                 Ok(false) => {
                     job.writing = Some(writing);
                     return;
@@ -283,7 +283,7 @@ impl<C> StatelessDecoder<C> {
                 Ok(true) => Surface(format).payloads(),
                 Err(trouble) => Err(trouble),
             };
-            self.settle_written(written, writing.damaged);
+            self.keep_written(written, writing.damaged);
         }
         if let Some(job) = self.work.job.take_if(|job| job.is_consumed) {
             self.finish(job, progress);
@@ -298,12 +298,12 @@ impl<C> StatelessDecoder<C> {
         (job.loan, job.writing) = (None, None);
         if let Some(target) = &job.target {
             let written = loan::note_written(&self.capture.format, target, bus);
-            self.settle_written(written, damaged);
+            self.keep_written(written, damaged);
         }
     }
 
     /// Keeps the result of a picture until the worker has consumed the request.
-    fn settle_written(&mut self, written: Result<[u64; MAX_PLANES], Trouble>, damaged: bool) {
+    fn keep_written(&mut self, written: Result<[u64; MAX_PLANES], Trouble>, damaged: bool) {
         let written = match written {
             Ok(payloads) if damaged => (DoneState::Error, payloads),
             Ok(payloads) => (DoneState::Done, payloads),
@@ -366,7 +366,7 @@ impl<C> StatelessDecoder<C> {
             field,
             ..meta.completion(outcome, payloads, 0, false)
         };
-        let held = Held {
+        let held = FirstField {
             target,
             timestamp_ns,
             completion,
@@ -378,7 +378,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    fn give(&mut self, held: Held<C>, progress: &mut Progress<C>) {
+    fn give(&mut self, held: FirstField<C>, progress: &mut Progress<C>) {
         let completion = Completion {
             sequence: self.capture.next_sequence(),
             ..held.completion
@@ -474,11 +474,11 @@ impl<C> StatelessDecoder<C> {
 }
 
 /// Continues to write a worker's picture to the buffer. Returns whether all is written.
-fn write_on<C>(
+fn resume_write<C>(
     format: &Format,
     target: &Active<C>,
     picture: &Picture,
-    going: (&mut Way, &mut usize),
+    going: (&mut PictureCursor, &mut usize),
     bus: &mut dyn Bus<C>,
 ) -> Result<bool, Trouble> {
     let planes = picture.planes();
@@ -486,7 +486,7 @@ fn write_on<C>(
         return Err(Trouble::TooSmall);
     }
     let [luma, pairs, _] = planes.data;
-    Surface(format).write_on(target, going, bus, |component| match component {
+    Surface(format).resume_write(target, going, bus, |component| match component {
         0 => luma,
         _ => pairs,
     })

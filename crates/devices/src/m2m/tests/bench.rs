@@ -1,10 +1,10 @@
 //! A test bench for devices with two queues. Memory is plain, and the worker runs in a thread; the bench
 //! waits for its answers.
 
-use crate::bench::Memory;
+use crate::bench::BenchMemory;
 use crate::device::Outside;
 use crate::spec::DeviceSpec;
-use crate::{Failure, Place};
+use crate::{Failure, HostSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 use vb3_codec::Launch;
@@ -21,9 +21,9 @@ const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn device<D>(
     spec: &str,
     launch: Launch,
-    make: impl FnOnce(&DeviceSpec, &Place) -> Result<D, Failure>,
+    make: impl FnOnce(&DeviceSpec, &HostSettings) -> Result<D, Failure>,
 ) -> D {
-    let place = Place {
+    let place = HostSettings {
         bus_info: "platform:vb3-000".to_owned(),
         userptr: false,
         codecs: launch.into(),
@@ -34,7 +34,7 @@ pub(crate) fn device<D>(
 
 /// One queue and its planes.
 struct Side {
-    queue: Queue<Memory>,
+    queue: Queue<BenchMemory>,
     /// Number of the first plane.
     base: u32,
     planes: u32,
@@ -45,7 +45,7 @@ pub(crate) struct Bench<D> {
     pub(crate) device: D,
     capture: Side,
     output: Side,
-    pub(crate) memory: Memory,
+    pub(crate) memory: BenchMemory,
     /// Events since the last take.
     pub(crate) events: Vec<DriverEvent>,
     /// The time, in nanoseconds.
@@ -74,13 +74,13 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
             device,
             capture,
             output,
-            memory: Memory::default(),
+            memory: BenchMemory::default(),
             events: Vec::new(),
             now_ns: 0,
         }
     }
 
-    fn side(&mut self, flow: Flow) -> (&mut Side, &mut D, &mut Memory) {
+    fn side(&mut self, flow: Flow) -> (&mut Side, &mut D, &mut BenchMemory) {
         let side = match flow {
             Flow::Capture => &mut self.capture,
             Flow::Output => &mut self.output,
@@ -169,7 +169,7 @@ impl<D: Outside<Cookie = u32>> Bench<D> {
         flow: Flow,
         index: u32,
         payloads: &[u64],
-        describe: impl FnOnce(&mut QueueBuffer<Memory>),
+        describe: impl FnOnce(&mut QueueBuffer<BenchMemory>),
     ) -> Result<BufferInfo, Error> {
         let mut request = QueueBuffer::new(index, Model::Mmap);
         for payload in payloads {

@@ -167,7 +167,7 @@ fn a_large_picture_is_converted_while_calls_go_on() {
 }
 
 #[test]
-fn what_is_converted_when_the_stream_ends_is_not_written() {
+fn streamoff_discards_running_conversion() {
     for (ended, stamp) in [(Flow::Capture, 1), (Flow::Output, 2)] {
         let (mut bench, go, bytes) = held();
         bench.begin(1, 1);

@@ -86,7 +86,7 @@ fn pictures(maps: bool, fourcc: FourCc) -> Vec<Vec<Vec<u8>>> {
 }
 
 #[test]
-fn pictures_that_the_worker_writes_are_those_of_the_bus() {
+fn worker_and_bus_write_equal_pictures() {
     for fourcc in [FourCc::NV12, FourCc::NV12M, FourCc::YUV420] {
         let (mapped, written) = (pictures(true, fourcc), pictures(false, fourcc));
         assert_eq!(mapped.len(), 4);
@@ -130,7 +130,7 @@ fn nothing_is_written_to_a_buffer_after_streamoff() {
 }
 
 #[test]
-fn a_buffer_whose_mapping_went_away_comes_back_with_an_error() {
+fn buffer_with_lost_mapping_returns_an_error() {
     let stream = encoder::stream(2);
     let mut bench = told(&stream, FourCc::NV12, 2);
     bench.memory.maps = true;

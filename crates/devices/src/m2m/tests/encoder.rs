@@ -196,7 +196,7 @@ fn what_is_said_of_a_frame_comes_with_its_packet() {
 }
 
 #[test]
-fn a_drain_ends_with_an_empty_buffer_after_the_last_packet() {
+fn drain_ends_with_an_empty_last_buffer() {
     let mut bench = small("");
     let scenes = scenes(64, 48, 3);
     for (index, scene) in (0..).zip(&scenes) {
@@ -302,7 +302,7 @@ fn restarting_capture_begins_a_new_stream() {
 }
 
 #[test]
-fn a_stop_of_output_without_a_drain_loses_only_what_waits() {
+fn stop_without_drain_loses_only_waiting_buffers() {
     let mut bench = small("");
     let packets = bench.encode(&scenes(64, 48, 2));
     assert_eq!(packets[1].1, PREDICTED);
@@ -313,7 +313,7 @@ fn a_stop_of_output_without_a_drain_loses_only_what_waits() {
 }
 
 #[test]
-fn a_picture_that_cannot_be_read_is_an_error_and_no_more() {
+fn unreadable_picture_is_only_an_error() {
     let mut bench = small("");
     let scenes = scenes(64, 48, 3);
     let cookie = bench.cookie(Flow::Output, 1);
@@ -337,7 +337,7 @@ fn a_picture_that_cannot_be_read_is_an_error_and_no_more() {
 }
 
 #[test]
-fn a_packet_that_does_not_fit_is_an_error_and_the_next_is_whole() {
+fn packet_after_a_too_large_one_is_whole() {
     let mut bench = encoder(",size=640x480");
     bench.set(cid::MPEG_VIDEO_BITRATE, 200_000_000).unwrap();
     bench.set(cid::MPEG_VIDEO_GOP_SIZE, 0).unwrap();
@@ -360,7 +360,7 @@ fn a_packet_that_does_not_fit_is_an_error_and_the_next_is_whole() {
 }
 
 #[test]
-fn a_worker_that_ends_breaks_the_queues_until_they_are_stopped() {
+fn lost_worker_breaks_queues_until_stop() {
     let launch = Launch::program("/bin/sh", ["-c", "exit 7"]);
     let mut bench = Bench::new(device("jpegenc,size=64x48", launch, Encoder::new));
     for _ in 0..2 {
@@ -437,7 +437,7 @@ fn colours_of(packets: &[Vec<u8>]) -> Colorimetry {
 }
 
 #[test]
-fn colours_are_in_the_stream_and_come_out_of_the_decoder() {
+fn encoded_stream_carries_the_colours() {
     let color = |colorspace, xfer_func, ycbcr_enc, quantization| Colorimetry {
         colorspace,
         xfer_func,

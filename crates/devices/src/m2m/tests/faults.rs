@@ -62,7 +62,7 @@ fn is_empty(bench: &mut Bench<Device<u32>>, flow: Flow) -> bool {
 }
 
 #[test]
-fn pictures_keep_their_timestamps_whatever_happens_to_them() {
+fn faults_keep_timestamps_of_pictures() {
     let faults = [
         (1, FrameFault::Twice),
         (4, FrameFault::Torn),
@@ -108,7 +108,7 @@ fn pictures_keep_their_timestamps_whatever_happens_to_them() {
 }
 
 #[test]
-fn a_late_picture_and_what_it_was_made_of_come_back_together() {
+fn late_picture_returns_with_its_source() {
     let (mut bench, _) = converter(&[(1, FrameFault::Late { by_ns: 500 })]);
     for value in 0..4 {
         send(&mut bench, value.into(), value);
@@ -130,7 +130,7 @@ fn a_late_picture_and_what_it_was_made_of_come_back_together() {
 }
 
 #[test]
-fn a_queue_that_stops_takes_only_its_own_late_buffers_back() {
+fn stopped_queue_takes_back_only_its_late_buffers() {
     let (mut bench, _) = converter(&[(0, FrameFault::Late { by_ns: 500 })]);
     send(&mut bench, 0, 7);
     bench.work();
@@ -163,7 +163,7 @@ fn files_of_one_device_count_its_frames_together() {
 }
 
 #[test]
-fn the_end_of_a_stream_is_told_when_its_last_frame_comes() {
+fn end_of_stream_comes_with_the_last_frame() {
     let schedule = FaultSchedule::default();
     schedule.add(FrameFaults {
         step: 0,

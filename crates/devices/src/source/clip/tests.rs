@@ -153,7 +153,7 @@ fn the_last_picture_is_held() {
 }
 
 #[test]
-fn a_slow_camera_sees_the_first_picture_of_a_short_clip() {
+fn slow_camera_sees_first_picture_of_short_clip() {
     let directory = TempDir::new().expect("a directory");
     let Some(path) = make_clip(&directory, small(), 3, "25") else {
         return;

@@ -61,20 +61,20 @@ fn usage(write: bool) -> Usage {
 }
 
 /// A fence by its place: context and sequence number.
-type Place = (u64, u64);
+type TimelinePoint = (u64, u64);
 
 /// The rules of fences, in their simplest form.
 #[derive(Default)]
 struct Model {
-    pending: BTreeSet<Place>,
-    ended: BTreeMap<Place, Outcome>,
+    pending: BTreeSet<TimelinePoint>,
+    ended: BTreeMap<TimelinePoint, FenceOutcome>,
     /// By memory: fence, usage, imported.
-    reservations: Vec<Vec<(Place, Usage, bool)>>,
+    reservations: Vec<Vec<(TimelinePoint, Usage, bool)>>,
 }
 
 impl Model {
-    fn end_all(&mut self, context: u64, to: u64, outcome: Outcome) {
-        let due: Vec<Place> = self
+    fn end_all(&mut self, context: u64, to: u64, outcome: FenceOutcome) {
+        let due: Vec<TimelinePoint> = self
             .pending
             .range((context, 0)..=(context, to))
             .copied()
@@ -85,7 +85,7 @@ impl Model {
         }
     }
 
-    fn waits(&self, memory: usize, access: Usage, imported: bool) -> BTreeSet<Place> {
+    fn waits(&self, memory: usize, access: Usage, imported: bool) -> BTreeSet<TimelinePoint> {
         let all = self.reservations.get(memory).into_iter().flatten();
         all.filter(|(place, usage, is_imported)| {
             access.waits_for(*usage) && (*is_imported || !imported) && self.pending.contains(place)
@@ -94,7 +94,7 @@ impl Model {
         .collect()
     }
 
-    fn last_of_each(places: impl Iterator<Item = Place>) -> BTreeSet<Place> {
+    fn last_of_each(places: impl Iterator<Item = TimelinePoint>) -> BTreeSet<TimelinePoint> {
         let last: BTreeMap<u64, u64> =
             places.fold(BTreeMap::new(), |mut last, (context, seqno)| {
                 let kept = last.entry(context).or_insert(seqno);
@@ -110,7 +110,7 @@ struct Both {
     model: Model,
     devices: Vec<Timeline<u32>>,
     programs: Vec<Timeline<u32>>,
-    files: Vec<(SyncFile, BTreeSet<Place>)>,
+    files: Vec<(SyncFile, BTreeSet<TimelinePoint>)>,
 }
 
 impl Both {
@@ -147,9 +147,9 @@ impl Both {
             }
             Step::Complete(d, ok) => {
                 let outcome = if ok {
-                    Outcome::Done
+                    FenceOutcome::Done
                 } else {
-                    Outcome::Failed(5)
+                    FenceOutcome::Failed(5)
                 };
                 let timeline = &mut self.devices[d];
                 self.fences.end_oldest(timeline, outcome, 0);
@@ -157,7 +157,7 @@ impl Both {
                     .end_all(timeline.context(), timeline.value(), outcome);
             }
             Step::StreamOff(d) => {
-                let outcome = Outcome::Failed(125);
+                let outcome = FenceOutcome::Failed(125);
                 let timeline = &mut self.devices[d];
                 self.fences.end_oldest(timeline, outcome, 0);
                 self.model.end_all(timeline.context(), u64::MAX, outcome);
@@ -183,8 +183,9 @@ impl Both {
             Step::Increment(p, by) => {
                 let timeline = &mut self.programs[p];
                 let to = timeline.value() + by;
-                self.fences.advance(timeline, to, Outcome::Done, 0);
-                self.model.end_all(timeline.context(), to, Outcome::Done);
+                self.fences.advance(timeline, to, FenceOutcome::Done, 0);
+                self.model
+                    .end_all(timeline.context(), to, FenceOutcome::Done);
             }
             Step::Export(m, write) => {
                 let file = self.fences.export(memory(m), usage(write), 0).unwrap();
@@ -225,7 +226,7 @@ impl Both {
     }
 
     fn close(&mut self, timeline: Timeline<u32>) {
-        let outcome = Outcome::Failed(125);
+        let outcome = FenceOutcome::Failed(125);
         self.model.end_all(timeline.context(), u64::MAX, outcome);
         self.fences.close(timeline, outcome, 0);
     }
@@ -233,7 +234,8 @@ impl Both {
     fn check(&self) {
         for (file, places) in &self.files {
             let seen: Vec<_> = self.fences.sync_file_info(file).collect();
-            let seen_places: BTreeSet<Place> = seen.iter().map(|f| (f.context, f.seqno)).collect();
+            let seen_places: BTreeSet<TimelinePoint> =
+                seen.iter().map(|f| (f.context, f.seqno)).collect();
             assert_eq!(&seen_places, places);
             for fence in &seen {
                 let place = (fence.context, fence.seqno);
@@ -297,14 +299,14 @@ proptest! {
 }
 
 #[test]
-fn a_storm_of_fences_leaves_nothing_and_takes_no_more_than_is_pending() {
+fn fence_memory_is_bounded_by_pending_fences() {
     let mut fences = Fences::new();
     let mut devices: Vec<Timeline<u32>> = (0..12).map(|d| fences.timeline(d)).collect();
     let mut kept = fences.export(memory(0), Usage::Write, 0).unwrap();
     let mut most = 0;
     for round in 0..100_000_usize {
         let timeline = &mut devices[round % 12];
-        fences.end_oldest(timeline, Outcome::Done, 0);
+        fences.end_oldest(timeline, FenceOutcome::Done, 0);
         let m = memory(round % MEMORIES);
         fences
             .begin_access(m, timeline, usage(round % 3 == 0))
@@ -324,7 +326,7 @@ fn a_storm_of_fences_leaves_nothing_and_takes_no_more_than_is_pending() {
     assert_eq!(fences.counts().begun, 100_000);
     fences.put_sync_file(kept);
     for timeline in devices {
-        fences.close(timeline, Outcome::Done, 0);
+        fences.close(timeline, FenceOutcome::Done, 0);
     }
     (0..MEMORIES).for_each(|m| fences.forget_memory(memory(m)));
     assert!(fences.is_empty());

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_found_where_they_were_moved_and_nowhere_when_gone() {
+    fn moved_bytes_are_found_until_unmapped() {
         let mut ranges = Ranges::default();
         // From the middle of page 10 to the middle of page 14.
         let (half, len) = (PAGE / 2, 4 * PAGE);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_whole_again_and_what_goes_is_gone_for_good() {
+    fn range_moved_back_is_whole_unmapped_one_is_gone() {
         let mut ranges = Ranges::default();
         let id = ranges.insert(10 * PAGE, 2 * PAGE);
         ranges.apply(moved(10, 50, 2));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_let_go_of_when_no_range_has_a_part_of_them() {
+    fn pages_are_released_with_their_last_range() {
         let mut ranges = Ranges::default();
         let first = ranges.insert(10 * PAGE, 3 * PAGE);
         let second = ranges.insert(11 * PAGE + 5, 10);

@@ -1,6 +1,6 @@
 //! Makes a stopped thread execute calls, whether or not it is inside a call.
 
-use super::{InStead, Left, Look, PTRACE_INTERRUPT, STOPS, Stop, Stopped, ptrace};
+use super::{InStead, Left, PTRACE_INTERRUPT, STOPS, Stop, Stopped, TraceeState, ptrace};
 use crate::kernel::MayBlock;
 use crate::process::reap::Ended;
 
@@ -18,13 +18,13 @@ impl Stopped {
     /// Returns the thread's state. Delivers a pending signal first.
     pub(crate) fn find(&mut self) -> Found {
         match self.look() {
-            Look::Nothing => Found::OnItsWay,
-            Look::Gone => Found::Gone(self.ended),
-            Look::Stop(Stop::Signal(signal)) => {
+            TraceeState::Nothing => Found::OnItsWay,
+            TraceeState::Gone => Found::Gone(self.ended),
+            TraceeState::Stop(Stop::Signal(signal)) => {
                 self.go_on_to_a_stop(signal);
                 Found::OnItsWay
             }
-            Look::Stop(_) => Found::Stopped,
+            TraceeState::Stop(_) => Found::Stopped,
         }
     }
 

@@ -47,7 +47,7 @@ fn the_tree_is_like_sysfs_and_goes_away() {
 }
 
 #[test]
-fn a_video_node_leads_to_its_device_and_the_media_node_of_it() {
+fn video_node_links_to_device_and_media_node() {
     let may = MayBlock::of_this_thread();
     let media = Node {
         kind: NodeKind::Media { major: 384 },
@@ -217,7 +217,7 @@ fn a_way_out_of_the_tree_is_found() {
 }
 
 #[test]
-fn the_generated_part_begins_below_what_the_system_has() {
+fn generated_part_begins_below_existing_folders() {
     let may = MayBlock::of_this_thread();
     let record = (PathBuf::from("/run/udev/data/c81:7"), String::new());
     let mut tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[]).expect("a tree");
@@ -260,7 +260,7 @@ fn the_generated_part_begins_below_what_the_system_has() {
 }
 
 #[test]
-fn what_goes_is_hidden_and_what_comes_back_is_where_it_was() {
+fn removed_entry_reappears_at_its_place() {
     let may = MayBlock::of_this_thread();
     let link = (
         PathBuf::from("/dev/v4l/by-path/platform-vb3-007-video-index0"),

@@ -20,7 +20,7 @@ fn mapped(t: &Test, buf: &BufRef) -> TestPlane {
 }
 
 #[test]
-fn defect_02_each_plane_is_measured_against_the_shared_buffer() {
+fn defect_02_each_plane_is_checked_against_dma_buf() {
     let t = planes();
     let (owner, buf) = owned(&t);
     let one = mapped(&t, &buf);
@@ -58,7 +58,7 @@ fn size_is_tested_before_all_else() {
 }
 
 #[test]
-fn a_mapping_that_fails_is_einval_and_can_be_tried_again() {
+fn failed_mapping_is_einval_and_may_be_retried() {
     let t = planes();
     let (owner, buf) = owned(&t);
     let mut plane = t.attach_dmabuf(HERE, &buf, PAGE, ToDevice).unwrap();
@@ -105,7 +105,7 @@ fn scattered_memory_is_efault_and_unmapped_again() {
 }
 
 #[test]
-fn defect_20_an_import_at_address_zero_is_mapped_and_unmapped() {
+fn defect_20_import_at_address_zero_works() {
     let mut setup = host::setup();
     setup.ram_base = 0;
     let t = Planes::new(host::ops(setup), Log::default());
@@ -216,7 +216,7 @@ fn camera_to_display_without_a_sync_or_a_copy() {
 }
 
 #[test]
-fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
+fn skipped_sync_is_stale_and_reported() {
     for sync in [false, true] {
         let t = planes();
         // The camera writes into a buffer of the display's, which the program has mapped.
@@ -259,7 +259,7 @@ fn a_program_that_skips_sync_reads_stale_bytes_and_is_told_of() {
 }
 
 #[test]
-fn defect_18_a_failed_acquire_leaves_the_former_planes_as_they_were() {
+fn defect_18_failed_acquire_keeps_former_planes() {
     let t = planes();
     let (owner, buf) = owned(&t);
     let plane = mapped(&t, &buf);
@@ -334,7 +334,7 @@ fn references_are_told_apart_by_buffer_and_counted() {
 }
 
 #[test]
-fn both_directions_of_one_device_keep_their_own_mapping() {
+fn each_direction_keeps_its_own_mapping() {
     let t = planes();
     let (owner, buf) = owned(&t);
     let to = mapped(&t, &buf);

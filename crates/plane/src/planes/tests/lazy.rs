@@ -123,7 +123,7 @@ fn memory_stays_while_any_plane_of_an_import_is_used() {
 }
 
 #[test]
-fn without_a_place_for_all_it_stays_with_its_own_device() {
+fn memory_stays_if_no_place_suits_all() {
     let (t, mut camera) = lazy(false);
     cycle(&t, &mut camera, CAMERA, Some(b"ab"));
     let buf = export(&t, &camera);

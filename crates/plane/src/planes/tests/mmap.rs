@@ -60,7 +60,7 @@ fn a_vmalloc_plane_without_its_cpu_mapping_is_none() {
 }
 
 #[test]
-fn defect_15_attributes_that_mean_nothing_to_cached_memory_are_left_out() {
+fn defect_15_cached_memory_drops_useless_attributes() {
     let all = Attrs::NO_KERNEL_MAPPING | Attrs::WRITE_COMBINE | Attrs::ALLOC_SINGLE_PAGES;
     let spec = |coherency| crate::contig::spec(CAMERA, args(PAGE, FromDevice, coherency), all);
     assert_eq!(spec(NonCoherent).attrs, Attrs::ALLOC_SINGLE_PAGES);

@@ -88,7 +88,7 @@ pub(super) fn cpu_write(t: &Test, plane: &TestPlane, offset: u64, data: &[u8]) {
     t.buffers.inspect(memory, write).expect("memory");
 }
 
-type Allocated = vb3_dmabuf::Memory<Ops>;
+type Allocated = vb3_dmabuf::SharedMemory<Ops>;
 
 pub(super) fn assert_nothing(t: &Test) {
     assert_eq!(t.live(), Live::default());

@@ -68,7 +68,7 @@ fn a_byte_address_is_fine_where_caches_are_coherent() {
 }
 
 #[test]
-fn defect_13_scattered_memory_is_one_run_or_refused_with_the_length_found() {
+fn defect_13_scattered_memory_is_one_run_or_refused() {
     let e = refuse(DIRECT, BASE, 4 * PAGE, false);
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::Contiguous, 4 * PAGE, PAGE));

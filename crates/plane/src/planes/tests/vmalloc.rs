@@ -7,7 +7,7 @@ use Direction::{FromDevice, ToDevice};
 const SOFT: Device<u32> = Device::vmalloc(DISPLAY);
 
 #[test]
-fn a_soft_driver_sees_what_a_device_wrote_and_the_other_way_round() {
+fn vmalloc_and_device_see_each_others_writes() {
     for dev in [CAMERA, BOUNCER] {
         let t = planes();
         // The camera captures into its own memory; a soft display reads it.
@@ -38,7 +38,7 @@ fn a_soft_driver_sees_what_a_device_wrote_and_the_other_way_round() {
 }
 
 #[test]
-fn a_soft_camera_fills_a_buffer_that_a_display_has_mapped() {
+fn vmalloc_camera_fills_mapped_display_buffer() {
     for dev in [CAMERA, BOUNCER] {
         let t = planes();
         let mut soft = alloc(&t, SOFT, FromDevice, NonCoherent);

@@ -1,6 +1,6 @@
 //! What each call means.
 
-use super::{Buf, Buffer, Holds, Kind, MAX, Mem, Model, Place, READS, WRITES};
+use super::{Buf, Buffer, BufferHolder, Holds, Kind, MAX, Mem, Model, READS, WRITES};
 use crate::lab::{Offer, Op, Reply, SLOTS, bytes_of, pick};
 use vb3_queue::{Coherency, DoneState, HintSkip, Memory, Readiness};
 
@@ -11,7 +11,7 @@ impl Model {
             self.finish(side, index);
             let buffer = self.buffer(side, index);
             buffer.prepared = false;
-            buffer.place = Place::Program;
+            buffer.place = BufferHolder::Program;
         }
         let stream = &mut self.streams[side];
         stream.waiting.clear();
@@ -34,7 +34,7 @@ impl Model {
     fn clear(&mut self, side: usize) {
         self.cancel(side);
         self.remove(side, 0..MAX);
-        self.streams[side].settle();
+        self.streams[side].reset_memory_if_idle();
     }
 
     fn make(&mut self, side: usize, first: u32, count: u32) {
@@ -62,7 +62,7 @@ impl Model {
                 Holds::Nothing
             };
             let buffer = Buffer {
-                place: Place::Program,
+                place: BufferHolder::Program,
                 prepared: false,
                 synced: false,
                 hints: HintSkip::empty(),
@@ -95,7 +95,7 @@ impl Model {
         if stream.error {
             return Err(5);
         }
-        if buffer.place != Place::Program {
+        if buffer.place != BufferHolder::Program {
             return Err(22);
         }
         let granted = if offer.memory == Memory::Mmap {
@@ -161,7 +161,7 @@ impl Model {
     fn start(&mut self, side: usize) {
         let waiting = std::mem::take(&mut self.streams[side].waiting);
         for index in waiting {
-            self.buffer(side, index).place = Place::Device;
+            self.buffer(side, index).place = BufferHolder::Device;
         }
         self.streams[side].started = true;
     }
@@ -170,9 +170,9 @@ impl Model {
         self.prepare(side, index, offer, false)?;
         self.streams[side].idle = false;
         if self.streams[side].started {
-            self.buffer(side, index).place = Place::Device;
+            self.buffer(side, index).place = BufferHolder::Device;
         } else {
-            self.buffer(side, index).place = Place::Queue;
+            self.buffer(side, index).place = BufferHolder::Queue;
             self.streams[side].waiting.push(index);
             let enough = self.streams[side].out() >= self.least[side];
             if self.streams[side].streaming && enough {
@@ -184,8 +184,8 @@ impl Model {
 
     fn done(&mut self, side: usize, index: u32, error: bool) {
         self.finish(side, index);
-        assert_eq!(self.buffer(side, index).place, Place::Device);
-        self.buffer(side, index).place = Place::Done(error);
+        assert_eq!(self.buffer(side, index).place, BufferHolder::Device);
+        self.buffer(side, index).place = BufferHolder::Done(error);
         self.streams[side].done.push_back(index);
     }
 
@@ -235,7 +235,7 @@ impl Model {
     fn nothing(&self, side: usize, said: &Result<Reply, i32>) {
         assert_eq!(*said, Ok(Reply::Nothing));
         let mut buffers = self.streams[side].buffers.values();
-        assert!(buffers.all(|b| b.place != Place::Device));
+        assert!(buffers.all(|b| b.place != BufferHolder::Device));
     }
 
     fn stream(&mut self, op: Op) -> Result<Reply, i32> {
@@ -255,12 +255,12 @@ impl Model {
                     let all = first..first + count;
                     for index in all.clone() {
                         let buffer = buffers.get(&index).ok_or(22)?;
-                        if buffer.place != Place::Program {
+                        if buffer.place != BufferHolder::Program {
                             return Err(16);
                         }
                     }
                     self.remove(side, all);
-                    self.streams[side].settle();
+                    self.streams[side].reset_memory_if_idle();
                 }
                 Ok(Reply::Done)
             }
@@ -282,7 +282,7 @@ impl Model {
             Op::Off(side) => {
                 self.cancel(side);
                 self.streams[side].idle = side == 0;
-                self.streams[side].settle();
+                self.streams[side].reset_memory_if_idle();
                 Ok(Reply::Done)
             }
             Op::SetError(side) => {
@@ -395,8 +395,8 @@ impl Model {
         }
         let index = stream.done.pop_front().ok_or(11)?;
         let buffer = self.buffer(side, index);
-        let error = buffer.place == Place::Done(true);
-        buffer.place = Place::Program;
+        let error = buffer.place == BufferHolder::Done(true);
+        buffer.place = BufferHolder::Program;
         buffer.prepared = false;
         Ok(Reply::Back { index, error })
     }

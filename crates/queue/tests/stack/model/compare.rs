@@ -1,6 +1,6 @@
 //! Comparing the model with what there is.
 
-use super::{Holds, MAX, Model, Place};
+use super::{BufferHolder, Holds, MAX, Model};
 use crate::lab::{Lab, bytes_of, slot_addr};
 use vb3_queue::BufferState;
 
@@ -53,14 +53,14 @@ impl Model {
             };
             let found = found.expect("there");
             let (state, error) = match buffer.place {
-                Place::Program => (BufferState::Dequeued, false),
-                Place::Queue => (BufferState::Queued, false),
-                Place::Device => (BufferState::Active, false),
-                Place::Done(false) => (BufferState::Done, false),
-                Place::Done(true) => (BufferState::Error, true),
+                BufferHolder::Program => (BufferState::Dequeued, false),
+                BufferHolder::Queue => (BufferState::Queued, false),
+                BufferHolder::Device => (BufferState::Active, false),
+                BufferHolder::Done(false) => (BufferState::Done, false),
+                BufferHolder::Done(true) => (BufferState::Error, true),
             };
             assert_eq!((found.state, found.error), (state, error), "{side} {index}");
-            let prepared = buffer.prepared && buffer.place == Place::Program;
+            let prepared = buffer.prepared && buffer.place == BufferHolder::Program;
             assert_eq!(found.prepared, prepared, "{side} {index}");
             assert_eq!(found.hints, buffer.hints, "{side} {index}");
             let mapped = match buffer.holds {
@@ -89,7 +89,7 @@ impl Model {
         }
         has.sort_unstable();
         let owned = self.streams[side].buffers.iter();
-        let owned = owned.filter(|(_, b)| b.place == Place::Device);
+        let owned = owned.filter(|(_, b)| b.place == BufferHolder::Device);
         let owned: Vec<u32> = owned.map(|(index, _)| *index).collect();
         assert_eq!(has, owned, "tokens of side {side}");
     }

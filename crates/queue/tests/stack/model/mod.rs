@@ -67,7 +67,7 @@ struct Import {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum BufferHolder {
     Program,
     Queue,
     Device,
@@ -85,7 +85,7 @@ enum Holds {
 
 #[derive(Debug)]
 struct Buffer {
-    place: Place,
+    place: BufferHolder,
     prepared: bool,
     synced: bool,
     hints: HintSkip,
@@ -107,7 +107,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn settle(&mut self) {
+    fn reset_memory_if_idle(&mut self) {
         if self.buffers.is_empty() && !self.streaming {
             self.memory = None;
             self.noncoherent = false;
@@ -115,7 +115,7 @@ impl Stream {
     }
 
     fn out(&self) -> usize {
-        let out = |b: &&Buffer| b.place != Place::Program;
+        let out = |b: &&Buffer| b.place != BufferHolder::Program;
         self.buffers.values().filter(out).count()
     }
 }

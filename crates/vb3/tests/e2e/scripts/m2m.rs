@@ -2,7 +2,7 @@
 //! with any fault.
 
 use super::{rows, step};
-use crate::common::{Outcome, Run, ffmpeg_in, lacks};
+use crate::common::{Run, RunOutput, ffmpeg_in, lacks};
 use crate::convert::{self, COUNT};
 use crate::decoder::Session;
 use crate::streams::{by_ffmpeg, encoded, units};
@@ -62,7 +62,7 @@ fn decoded_pictures_keep_timestamps_under_faults() {
 }
 
 /// Converts pictures with v4l2-ctl, under a script.
-fn converted(machine: &str, more: &[&str], script: &str) -> Option<(Vec<u8>, Outcome)> {
+fn converted(machine: &str, more: &[&str], script: &str) -> Option<(Vec<u8>, RunOutput)> {
     if lacks("v4l2-ctl") {
         return None;
     }

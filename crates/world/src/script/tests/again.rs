@@ -144,7 +144,7 @@ const PIECES: [&str; 24] = [
 
 proptest! {
     #[test]
-    fn whatever_is_read_is_a_script_or_a_sentence_with_its_line(
+    fn any_text_is_a_script_or_an_error_with_line(
         pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..24),
     ) {
         let text = pieces.concat();
@@ -164,7 +164,7 @@ proptest! {
 }
 
 #[test]
-fn the_scripts_that_ship_read_the_same_when_they_are_printed() {
+fn shipped_scripts_print_and_parse_unchanged() {
     for (name, text) in SHIPPED {
         let script = without_lines(Script::parse(text).unwrap());
         let again = Script::parse(&script.to_string()).unwrap();
