@@ -85,6 +85,20 @@ pub(super) fn public_types(text: &str) -> Vec<String> {
     named.collect()
 }
 
+/// The public traits and type aliases of a file.
+pub(super) fn public_aliases(text: &str) -> Vec<String> {
+    let items = syn::parse_file(text).map(|file| file.items);
+    let named = items.unwrap_or_default().into_iter().filter_map(|item| {
+        let (visibility, name) = match item {
+            Item::Type(item) => (item.vis, item.ident),
+            Item::Trait(item) => (item.vis, item.ident),
+            _ => return None,
+        };
+        is_public(&visibility).then(|| name.to_string())
+    });
+    named.collect()
+}
+
 /// The words of a text.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')

@@ -1,5 +1,5 @@
-//! Checks the words of code: names of constants, first sentences of doc comments, and names of
-//! public types.
+//! Checks the words of code: names of constants and tests, first sentences of doc comments, and
+//! names of public types.
 
 use super::docs;
 use std::collections::BTreeMap;
@@ -8,12 +8,34 @@ use std::path::{Path, PathBuf};
 /// Names of constants that do not say what they limit.
 const VAGUE: [&str; 3] = ["MOST", "LEAST", "PATIENCE"];
 
+/// Maximum length of a function's name. Only names of tests come near it.
+const MAX_NAME: usize = 50;
+
 /// Returns the faults of one file.
 pub(super) fn faults(file: &Path, text: &str) -> Vec<String> {
     let name = super::shown(file);
     let mut faults = vague_constants(&name, text);
+    faults.extend(long_names(&name, text));
     faults.extend(unfinished_summaries(&name, text));
     faults
+}
+
+fn long_names(name: &str, text: &str) -> Vec<String> {
+    let long = |line: &str| {
+        let rest = line.split("fn ").nth(1)?;
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+        (end > MAX_NAME).then(|| rest[..end].to_owned())
+    };
+    let lines = text.lines().enumerate();
+    lines
+        .filter_map(|(number, line)| {
+            let (function, number) = (long(line)?, number + 1);
+            Some(format!(
+                "{name}:{number}: {function} has {} characters; {MAX_NAME} are allowed",
+                function.len()
+            ))
+        })
+        .collect()
 }
 
 fn vague_constants(name: &str, text: &str) -> Vec<String> {
@@ -92,7 +114,10 @@ fn is_sentence(summary: &str) -> bool {
 pub(super) fn repeated_types(package: &str, files: &[(PathBuf, String)]) -> Vec<String> {
     let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (file, text) in files {
-        for name in docs::public_types(text) {
+        for name in docs::public_types(text)
+            .into_iter()
+            .chain(docs::public_aliases(text))
+        {
             types.entry(name).or_default().push(super::shown(file));
         }
     }
@@ -124,6 +149,13 @@ mod tests {
     }
 
     #[test]
+    fn names_of_tests_have_at_most_50_characters() {
+        let name = "a".repeat(MAX_NAME);
+        assert_eq!(found(&format!("fn {name}() {{}}\n")), 0);
+        assert_eq!(found(&format!("    async fn {name}s() {{}}\n")), 1);
+    }
+
+    #[test]
     fn summaries_end_with_a_full_stop() {
         assert_eq!(found("/// Returns the size\nfn f() {}\n"), 1);
         assert_eq!(found("//! A module\n\n/// Fine.\nfn f() {}\n"), 1);
@@ -146,5 +178,7 @@ mod tests {
         ];
         assert_eq!(repeated_types("p", &files).len(), 1);
         assert!(repeated_types("p", &files[..1]).is_empty());
+        let alias = file("c.rs", "pub type Size = (u32, u32);");
+        assert_eq!(repeated_types("p", &[files[0].clone(), alias]).len(), 1);
     }
 }
