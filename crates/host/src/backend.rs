@@ -85,7 +85,7 @@ pub trait Backend: Send {
 
     /// Releases a file: its last descriptor and mapping have ended (also after SIGKILL).
     ///
-    /// [`gone`](Self::gone) has reported mappings of the file before. Called once for every successful
+    /// [`tag_ended`](Self::tag_ended) has reported mappings of the file before. Called once for every successful
     /// [`open`](Self::open) and [`Caller::install_file`].
     fn release(&mut self, file: FileId);
 
@@ -195,7 +195,7 @@ pub trait Backend: Send {
     fn buffer_len(&self, id: FdIdentity) -> u64;
 
     /// Process `pid` is about to map an exported buffer by its own descriptor. The mapping counts as a
-    /// use of that descriptor: [`gone`](Self::gone) waits for its end.
+    /// use of that descriptor: [`tag_ended`](Self::tag_ended) waits for its end.
     ///
     /// # Errors
     /// EINVAL for memory that programs must not map, and other errors of mmap.

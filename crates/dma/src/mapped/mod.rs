@@ -1,7 +1,7 @@
 //! Mappings whose types state the direction of transfer and the memory's owner. They unmap when
 //! dropped.
 //!
-//! They use the plain calls of [`Mapper`]. Hosts that track their mappings themselves can call
+//! They use the plain calls of [`Mapper`](crate::Mapper). Hosts that track their mappings themselves can call
 //! those directly.
 //!
 //! Each guard keeps a reference to its mapper. With `&Mapper` it lives in the mapper's scope; with
