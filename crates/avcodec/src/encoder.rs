@@ -5,9 +5,9 @@ use vb3_codec::{Config, Out, Planes, Stop};
 
 /// Settings of one kind of stream.
 pub(crate) trait Coding: Copy + PartialEq {
-    /// Which encoder makes it.
+    /// The encoder that makes such a stream.
     const CODEC: Codec;
-    /// The encoder's name in sentences.
+    /// The encoder's name, for messages.
     const LIBRARY: &str;
     /// Whether the library starts a thread when it is opened.
     ///
@@ -18,10 +18,10 @@ pub(crate) trait Coding: Copy + PartialEq {
     /// Returns the settings of a set-up; `None` for another kind's.
     fn of(config: Config) -> Option<Self>;
 
-    /// The same for the library.
+    /// Converts these settings to the library's form.
     fn settings(&self) -> Settings;
 
-    /// Returns the parts of a stream's first packet that belong to the stream.
+    /// Returns the parts of a stream's first packet to pass on. By default, that is all of it.
     fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
         vec![packet]
     }
@@ -38,7 +38,7 @@ pub(crate) struct Encoder<S> {
     settings: Option<S>,
     /// Made at the first picture, or at set-up.
     library: Option<Library>,
-    /// Pictures since then.
+    /// Pictures since the library was opened.
     count: u64,
     /// Whether the next picture begins a new stream of the same library instance.
     restarts: bool,

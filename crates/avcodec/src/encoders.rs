@@ -26,7 +26,7 @@ impl Codec {
         }
     }
 
-    /// Returns the library's name of its encoder; `None` if it was built without it.
+    /// Returns the library's name for the encoder; `None` if the library has no such encoder.
     pub(crate) fn name(self) -> Option<String> {
         // SAFETY: every number is a codec or an invalid one, which the call handles.
         text(unsafe { vb3_av_encoder(self as u32) })
@@ -51,7 +51,7 @@ pub(crate) struct Settings {
     pub(crate) gop: u32,
     /// VP8: 0 to 3. H.264: 0 Constrained Baseline, 1 Main, 2 High.
     pub(crate) profile: u32,
-    /// H.264: `level_idc`, 9 for level 1b, 0 for the lowest that fits. HEVC: times 10.
+    /// H.264: `level_idc`, 9 for level 1b, 0 for the lowest that fits. HEVC: 10 times the level.
     pub(crate) level: u32,
     /// HEVC: largest bitrate that the level allows, in kbit/s.
     pub(crate) most_kilobits: u32,
@@ -66,7 +66,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns settings without a stream, level or colour description (ITU-T H.273: 2).
+    /// Returns settings that are all zero, except an unspecified colour description (H.273: 2).
     pub(crate) const fn of(codec: Codec) -> Self {
         Self {
             codec,

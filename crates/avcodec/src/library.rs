@@ -29,7 +29,7 @@ impl Codec {
         Self::Mpeg4,
     ];
 
-    /// Pictures that its device has.
+    /// Describes the pictures that a device with this codec supports.
     pub(crate) const fn offers(self) -> &'static str {
         match self {
             Self::Hevc | Self::Vp9 | Self::Av1 => "4:2:0 of 8 or 10 bits",
@@ -225,13 +225,13 @@ pub(crate) struct Picture<'a> {
 }
 
 impl Library {
-    /// `None` without decoder or memory.
+    /// Opens a decoder; `None` if the library has none for this codec, or if memory is short.
     pub(crate) fn open(codec: Codec) -> Option<Self> {
         // SAFETY: every number is a codec or an invalid one, which the call handles.
         NonNull::new(unsafe { vb3_av_open(codec as u32) }).map(Self)
     }
 
-    /// As [`open`](Self::open), for [`current`](Self::current).
+    /// As [`open`](Self::open), but also makes [`current`](Self::current) available.
     pub(crate) fn open_keeping(codec: Codec) -> Option<Self> {
         let library = Self::open(codec)?;
         // SAFETY: the decoder is ours.
@@ -259,7 +259,7 @@ impl Library {
         Ok(())
     }
 
-    /// The next picture that is ready.
+    /// Returns the next picture that is ready.
     pub(crate) fn receive(&mut self) -> Result<Option<Picture<'_>>, Error> {
         let mut raw = RawPicture::EMPTY;
         // SAFETY: the decoder is ours, and the call fills `raw`.

@@ -37,7 +37,7 @@ pub enum Kind {
     /// Returns every input, and misbehaves on request; see `serve::harm`.
     #[doc(hidden)]
     Harm,
-    /// The same, in a thread that its set-up starts.
+    /// As `Harm`, in a thread that its set-up starts.
     #[doc(hidden)]
     HarmInThread,
 }
@@ -68,7 +68,7 @@ impl Kind {
         Self::TABLE.into_iter().map(|(kind, ..)| kind)
     }
 
-    /// One word for it, e.g. `h264dec`.
+    /// Returns one word for it, e.g. `h264dec`.
     #[must_use]
     pub fn word(self) -> &'static str {
         let row = Self::TABLE.iter().find(|(kind, ..)| *kind == self);
@@ -138,7 +138,7 @@ pub enum Job<'a> {
     },
     /// Encodes a picture. The answer is one [`Event::Packet`], then [`Event::Consumed`].
     Encode {
-        /// Given back with both answers.
+        /// Returned with both answers.
         tag: u64,
         /// I420 of the configured size, with chroma as configured.
         picture: Planes<'a>,
@@ -197,8 +197,9 @@ pub enum Subsampling {
 /// How input is cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Detected. Once a piece begins with the start of a picture, each piece ends a picture, until a
-    /// piece begins elsewhere.
+    /// Detected from the pieces. If the first piece after a slice begins an access unit, pieces are
+    /// read as [`AccessUnits`](Self::AccessUnits). Otherwise, and for good after a piece that
+    /// begins elsewhere, they are read as a [`Stream`](Self::Stream).
     #[default]
     Auto,
     /// Every piece is one or more access units, so pictures are decoded at once.
@@ -447,14 +448,15 @@ pub enum Event {
     Packet {
         /// Tag of the picture.
         tag: u64,
-        /// Annex B access unit with parameter sets before an IDR picture, a VP8 frame or a JPEG file.
+        /// An Annex B access unit (with parameter sets before an IDR picture), a VP8 frame, or a
+        /// JPEG file.
         data: Packet,
         /// Whether it is decodable without others.
         key: bool,
     },
     /// All pending output has been returned.
     Drained,
-    /// All that was held is forgotten.
+    /// All pending output has been dropped.
     Flushed,
     /// Input was damaged or of an unsupported kind. The work continues.
     Corrupt {
@@ -463,7 +465,7 @@ pub enum Event {
         /// The fault, as a sentence.
         sentence: String,
     },
-    /// A picture is not decoded, because the library would not decode it, or not exactly.
+    /// A picture was not decoded: the library cannot decode it, or not to the exact pixels.
     ///
     /// Later pictures are not decoded either, until the stream changes its parameter set. Sent once for
     /// each picture, after all pictures before it.

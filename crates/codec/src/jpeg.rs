@@ -1,4 +1,4 @@
-//! JPEG by Rust crates, between files and I420.
+//! Converts JPEG files to I420 pictures and back, with Rust crates.
 
 mod decode;
 mod encode;

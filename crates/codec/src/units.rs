@@ -147,7 +147,7 @@ const MAX_UNIT: usize = 16 << 20;
 const MAX_LEAD: usize = 1 << 20;
 /// The id of a slice lies within this many bytes.
 const PEEK: usize = 48;
-/// Bytes of a start code. A start code within the first [`PEEK`] bytes ends a shorter slice.
+/// Bytes of a start code. One that begins within a slice's first [`PEEK`] bytes ends the slice.
 const START: usize = 3;
 
 /// An access unit with at least one slice.
@@ -157,7 +157,7 @@ pub struct Unit {
     pub bytes: Vec<u8>,
     /// Tag of the piece with the start of its first slice.
     pub tag: u64,
-    /// Whether the picture needs no other.
+    /// Whether the picture is independent: it refers to no other picture.
     pub key: bool,
 }
 
@@ -179,7 +179,7 @@ struct Units<S: Syntax> {
     start: usize,
     /// Offsets of the pieces in `bytes`, and their tags.
     pieces: VecDeque<(usize, u64)>,
-    /// There is no other start code up to here.
+    /// Number of bytes already searched for start codes.
     searched: usize,
     /// Offset of the last NAL unit, after its start code.
     nal: Option<usize>,
@@ -335,7 +335,7 @@ impl<S: Syntax> Units<S> {
         piece.map_or(0, |(_, tag)| *tag)
     }
 
-    /// The last NAL unit ends here.
+    /// Ends the last NAL unit at `end`, and passes it to the syntax.
     fn finish(&mut self, end: usize, syntax: &mut S) {
         let Some(nal) = self.nal else { return };
         let bytes = self.bytes.get(nal..end).unwrap_or_default();
@@ -409,7 +409,7 @@ impl<S: Syntax> Units<S> {
         }
     }
 
-    /// The first bytes are gone.
+    /// Adjusts all offsets after the first `by` bytes were removed.
     fn moved(&mut self, by: usize) {
         self.searched = self.searched.saturating_sub(by);
         self.nal = self.nal.map(|nal| nal.saturating_sub(by));

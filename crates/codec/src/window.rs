@@ -2,11 +2,11 @@
 //!
 //! A library writes more lines than the visible ones (whole macroblocks) and may access some bytes
 //! after the last. In the buffer, these bytes may belong to another plane. So everything after the
-//! plane's last whole page is private memory of this process. [`Window::copy_last_page`] copies the picture's
-//! bytes of the last page.
+//! plane's last whole page is private memory of this process. [`Window::copy_last_page`] copies the
+//! picture's bytes of the last page.
 //!
-//! [`Window::detach`] makes all of it private memory at the same addresses. A library that still reads
-//! the picture finds it, and its writes stay private.
+//! [`Window::detach`] replaces the shared pages by private copies at the same addresses. The
+//! library can still read the picture there, and what it writes does not reach the buffer.
 #![expect(unsafe_code, reason = "maps memory over other memory")]
 
 use crate::shm::Shared;

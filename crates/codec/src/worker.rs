@@ -1,9 +1,9 @@
 //! The parent's side of a worker. It trusts no message of the worker, and waits only to take memory
 //! back.
 //!
-//! A worker that crashes, hangs or breaks the protocol is ended, and its owner learns how it died. The
-//! owner ends a worker that holds a loan for half a second after it was demanded, or whose library works
-//! for two seconds.
+//! A worker that crashes, hangs or breaks the protocol is ended, and its owner learns how it died.
+//! After the owner demands a loan back, it ends the worker in two cases: the worker holds the loan
+//! for half a second, or its library works for two seconds.
 
 use crate::job::{Chroma, Config, Event, Job, Kind, PlanesMut, Refused, StreamFormat};
 use crate::launch::{Failure, Launch};
@@ -23,9 +23,11 @@ mod loans;
 
 /// Largest number of unanswered jobs without data: more than any reasonable host submits.
 const MAX_CONTROL: usize = 32;
-/// Largest number of messages without an event that one poll takes. More must not delay the owner.
+/// Maximum number of messages that one poll reads in search of an event, so that the owner never
+/// waits long.
 const MAX_SILENT: usize = 64;
-/// Largest number of set-ups of an encoder before a packet of the last one comes.
+/// Maximum number of output memories. Each set-up of an encoder adds one, and the first packet
+/// after a set-up removes the older ones.
 const MAX_RINGS: usize = 4;
 
 /// A codec in a separate process. Dropping it ends the process.
@@ -40,7 +42,7 @@ pub struct Worker {
     /// Output memory. An encoder that was set up again may still use the previous one.
     rings: Vec<Arc<Ring>>,
     generation: u64,
-    /// Announced, and not proceeded with.
+    /// The format that the worker has announced, until the host submits [`Job::Proceed`].
     announced: Option<StreamFormat>,
     /// Size of the pictures.
     layout: Option<Layout>,
@@ -53,7 +55,7 @@ pub struct Worker {
     state: State,
     /// The started program, for messages.
     program: String,
-    /// Whether it has sent its version, which equals ours.
+    /// Whether it has sent its version, and the version equals ours.
     agrees: bool,
     /// Why its version is not ours.
     mismatch: Option<String>,
@@ -62,7 +64,7 @@ pub struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
-    /// Ended, which poll has not reported yet.
+    /// Ended; poll has not reported it yet.
     Dying(&'static str),
     Dead,
 }
@@ -504,7 +506,8 @@ impl Worker {
         Ok(event)
     }
 
-    /// Returns the memory that the worker uses now. It has stopped using older memory.
+    /// Returns the output memory of this generation, and drops older memory: the worker no longer
+    /// uses it.
     fn current(&mut self, generation: u64) -> Result<&Arc<Ring>, &'static str> {
         let mut rings = self.rings.iter();
         let used = rings.position(|ring| ring.generation == generation);

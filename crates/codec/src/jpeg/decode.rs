@@ -9,7 +9,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// Files to pictures.
+/// Decodes JPEG files to pictures.
 #[derive(Default)]
 pub(crate) struct Decoder {
     /// The format that the host has accepted.
@@ -21,7 +21,7 @@ pub(crate) struct Decoder {
 struct Image {
     width: u32,
     height: u32,
-    /// Only Y, or Y, Cb and Cr for each pixel.
+    /// Whether `bytes` has only Y, rather than Y, Cb and Cr for each pixel.
     grey: bool,
     bytes: Vec<u8>,
 }

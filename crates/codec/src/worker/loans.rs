@@ -22,8 +22,8 @@ pub(super) struct Loans {
 }
 
 impl Loans {
-    /// The worker reports a loan as used, with or without its memory. Returns `false` for a
-    /// loan that was taken back.
+    /// Processes the worker's report that it has used a loan: with its memory (`is_filled`) or
+    /// without. Returns `false` for a loan that was taken back.
     pub(super) fn used(&mut self, number: u64, is_filled: bool) -> Result<bool, &'static str> {
         if number == 0 || number > self.last {
             return Err("used a loan that it was not given");
@@ -44,13 +44,13 @@ impl Loans {
 }
 
 impl Worker {
-    /// Lends memory for the next picture without any. Returns the loan's number, which the picture's
-    /// event repeats.
+    /// Lends memory for the next picture that has none. Returns the loan's number, which the
+    /// picture's event repeats.
     ///
-    /// After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan), each picture waits for a loan, and is
-    /// written there once if it fits. With `None`, it uses a slot. Loans may be returned in any order.
-    /// Memory may be lent again while later pictures still refer to its earlier picture. The worker
-    /// then waits until they do not.
+    /// After [`Job::ProceedByLoan`](crate::Job::ProceedByLoan), each picture waits for a loan. A
+    /// picture that fits is written once, to the lent memory. With `None`, the picture uses a slot.
+    /// Loans may be returned in any order. The host may lend memory again while later pictures
+    /// still refer to the picture in it; the worker then waits until they no longer do.
     ///
     /// # Errors
     /// Nothing was lent; the reason says whether to try again.
@@ -120,7 +120,8 @@ impl Worker {
     /// before.
     ///
     /// It waits while the worker copies a picture or, if its library decodes in place, decodes one
-    /// piece of the stream. A worker that takes much longer, or that is stopped, is killed. Unreported pictures are lost.
+    /// piece of the stream. A worker that takes much longer, or that is stopped, is killed.
+    /// Unreported pictures are lost.
     pub fn take_back(&mut self) {
         let out = std::mem::take(&mut self.loans.out);
         // A worker that is about to be killed may still exist.
@@ -148,7 +149,7 @@ impl Worker {
         }
     }
 
-    /// Whether the process has ended, or is stopped and cannot answer.
+    /// Returns whether the process has ended, or is stopped and cannot answer.
     pub(super) fn is_gone(&self) -> bool {
         let fd = self.link.socket.fd();
         let now = Timespec::default();
