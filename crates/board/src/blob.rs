@@ -1,7 +1,8 @@
 //! The tokens of a flattened device tree.
 //!
-//! Source: Devicetree Specification 0.4, chapter 5; differs: names may have any length and any
-//! characters but control characters. Linux's own trees have names of more than 31 characters.
+//! Source: Devicetree Specification 0.4, chapter 5; differs: names may have up to 255 bytes, and
+//! any characters except control characters. Linux's own trees have names of more than 31
+//! characters.
 
 use crate::{Damage, Error};
 
@@ -14,7 +15,8 @@ const END: u32 = 9;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 40;
-/// Maximum length of a name. Names are copied for every node below, and shared by properties.
+/// Maximum length of a name, in bytes. It bounds memory: a node's name is copied for every node
+/// below it, and many properties may share one name.
 const MAX_NAME: usize = 255;
 
 /// One token of the structure block.

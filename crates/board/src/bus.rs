@@ -61,7 +61,8 @@ fn ranges(tree: &Tree, bus: Id) -> Option<Vec<Window>> {
 /// Returns the windows through which a device sees memory. The list is empty if the device sees all
 /// memory at its physical addresses. Windows of outer buses are applied, too.
 ///
-/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_get_range`; differs: several windows stay several.
+/// Source: Linux 6.12 `drivers/of/address.c` `of_dma_get_range`; differs: the result may
+/// have several windows.
 pub(crate) fn windows(tree: &Tree, device: Id) -> Vec<Window> {
     let mut seen: Option<Vec<Window>> = None;
     let mut at = device;
@@ -97,7 +98,7 @@ fn join_windows(windows: Vec<Window>) -> Vec<Window> {
     out
 }
 
-/// Limits the windows `below` to what the outer bus's windows `above` show.
+/// Limits the windows `below` to the addresses that the outer bus's windows `above` pass on.
 fn limit_windows(below: &[Window], above: &[Window]) -> Vec<Window> {
     let mut out = Vec::new();
     for inner in below {

@@ -56,7 +56,7 @@ impl Client {
         })
     }
 
-    /// Sends an order and returns the whole answer, also of a refusal.
+    /// Sends an order and returns the whole answer, even if it is a refusal.
     ///
     /// # Errors
     /// As every order, without refusals.
@@ -175,7 +175,7 @@ impl Client {
         self.done(&Order::play(device, &file))
     }
 
-    /// Lets a camera play a file from the stream's frame of this number on.
+    /// Lets a camera play a file, starting at the stream's frame number `sequence`.
     ///
     /// # Errors
     /// As every order.
@@ -213,7 +213,7 @@ impl Client {
         self.done(&Order::resume(device))
     }
 
-    /// Takes a camera's signal (`false`), or gives it back.
+    /// Removes a camera's signal (`false`), or restores it.
     ///
     /// # Errors
     /// As every order.
@@ -278,7 +278,7 @@ impl Client {
         Shown::read(&self.ask(&Order::save_shown(device, &file, format))?)
     }
 
-    /// Subscribes to events of these kinds instead of earlier ones, of one device or all.
+    /// Subscribes to events of these kinds, of one device or all. Replaces earlier subscriptions.
     ///
     /// # Errors
     /// As every order.

@@ -246,7 +246,7 @@ const WIDTH: usize = offset_of!(v4l2_format, fmt);
 pub(crate) fn picture_of(format: &Arg) -> (u32, u32, u32, u32) {
     // `v4l2_pix_format`: width, height, pixelformat, field, bytesperline, sizeimage.
     // `v4l2_pix_format_mplane`: width, height, pixelformat, field, colorspace, planes' sizeimage.
-    // Both have it at 20.
+    // Both have `sizeimage` at offset 20.
     (
         format.u32(WIDTH),
         format.u32(WIDTH + 4),

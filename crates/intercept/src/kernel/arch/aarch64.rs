@@ -18,7 +18,8 @@ pub(super) const CALL: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
 /// Alignment of the instruction.
 pub(super) const CALL_ALIGN: usize = 4;
 
-/// Whether a call's result replaces its first argument, which the kernel saves elsewhere.
+/// Whether a call's result replaces its first argument. If so, the kernel saves the argument
+/// elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = true;
 
 /// The register that holds a call's number.

@@ -18,10 +18,11 @@ pub(super) const CALL: [u8; 2] = [0x0f, 0x05];
 /// Alignment of the instruction: it may be anywhere.
 pub(super) const CALL_ALIGN: usize = 1;
 
-/// Whether a call's result replaces its first argument, which the kernel saves elsewhere.
+/// Whether a call's result replaces its first argument. If so, the kernel saves the argument
+/// elsewhere.
 pub(crate) const FIRST_IS_RESULT: bool = false;
 
-/// In `orig_rax`: there was no call, so the kernel restarts none.
+/// Value of `orig_rax` for "no call": the kernel restarts none.
 const NO_CALL: u64 = u64::MAX;
 
 /// System calls that only some architectures have.
@@ -68,7 +69,7 @@ pub(super) fn forget_call(regs: &mut Regs) {
     regs.orig_rax = NO_CALL;
 }
 
-/// Restores number and instruction pointer, which the kernel does only after the stop.
+/// Restores the call number and instruction pointer. The kernel would do so only after the stop.
 pub(super) fn again(regs: &mut Regs) {
     regs.rax = regs.orig_rax;
     back_to_instruction(regs);
