@@ -269,8 +269,9 @@ impl Scaler {
         })
     }
 
-    /// Continues to write a scaled picture to its buffer, if the device still has it, at most `left`
-    /// bytes. Returns the bytes used in each plane, once all is written.
+    /// Continues to write a scaled picture to its buffer, at most `left` bytes. Fails if the device
+    /// no longer owns the buffer. Returns the bytes used in each plane once the picture is
+    /// complete.
     pub(crate) fn finish_on<C>(
         scaled: &mut Scaled,
         format: &Format,

@@ -31,7 +31,7 @@ pub(crate) struct Iommu {
 }
 
 impl Iommu {
-    /// An empty table.
+    /// Makes an IOMMU that maps nothing.
     pub(crate) fn new(mem: &mut Tables<'_>, profile: &IommuProfile) -> Result<Self, Error> {
         let config = Config {
             format: profile.format,
@@ -45,7 +45,7 @@ impl Iommu {
         Ok(Self { table, tlb })
     }
 
-    /// Pages and blocks that are mapped.
+    /// Returns the number of mapped pages and blocks.
     pub(crate) fn pages(&self) -> u64 {
         self.table.leaf_count()
     }

@@ -65,7 +65,8 @@ impl<M: MemOps> Session<'_, M> {
     /// * EBUSY: another caller waits; the queue already has buffers; the format has several planes;
     ///   the memory has no CPU view.
     /// * [`Error::Fault`] (EFAULT): `sink` failed; the next call reads the bytes again.
-    /// * [`Error::WouldBlock`] (EAGAIN): a caller that may sleep now takes a [`Queue::wait`].
+    /// * [`Error::WouldBlock`] (EAGAIN): no buffer is ready. A caller that may sleep then calls
+    ///   [`Queue::wait`].
     /// * Starting: as [`reqbufs`](Self::reqbufs), [`qbuf`](Self::qbuf),
     ///   [`streamon`](Self::streamon), [`Error::TooManyForFileIo`] (ENOSPC).
     /// * As [`dqbuf`](Self::dqbuf).

@@ -150,7 +150,7 @@ impl World {
         true
     }
 
-    /// Returns the indices of all nodes that come and go with one.
+    /// Returns the indices of all nodes of a node's device, including its own.
     fn siblings(&self, at: usize) -> Vec<usize> {
         let Some(node) = self.nodes.get(at) else {
             return Vec::new();
@@ -160,7 +160,7 @@ impl World {
         all.map(|(at, _)| at).collect()
     }
 
-    /// Closes every file of a device on its own side.
+    /// Closes every file of a device. Programs keep their descriptors.
     fn disconnect(&mut self, at: usize) {
         let own = self.files.iter().filter(|(_, (of, _))| *of == at);
         let mut files: Vec<FileId> = own.map(|(id, _)| *id).collect();

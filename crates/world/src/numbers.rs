@@ -9,7 +9,7 @@ use vb3_v4l2::MediaGraph;
 /// The last minor number of subdevices.
 const LAST_SUBDEVICE: u32 = 191;
 
-/// Returns the minor number of each device: of the node that its options name, or the first free one.
+/// Returns the minor number of each device: the one that its options set, or the first free one.
 ///
 /// # Errors
 /// Fails with a sentence if two devices want one number, or if there are too many devices.
@@ -40,7 +40,7 @@ pub fn numbers(specs: &[DeviceSpec]) -> Result<Vec<u32>> {
     Ok(specs.iter().map(&mut number).collect())
 }
 
-/// Checks that no two graphs have one place on the platform bus.
+/// Checks that no two different graphs are the same device on the platform bus.
 fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
     let mut graphs: Vec<&MediaGraph> = Vec::new();
     for (graph, _) in specs.iter().filter_map(DeviceSpec::graph) {
@@ -63,8 +63,8 @@ fn check_graphs(specs: &[DeviceSpec]) -> Result<()> {
 
 /// Returns each device's nodes with their numbers, then the metadata nodes of webcams.
 ///
-/// Metadata nodes have the numbers after the last device's, so that those of devices do not depend on
-/// them. Linux numbers a metadata node right after its webcam.
+/// Metadata nodes have the numbers after the last device's, so that the devices' numbers do not
+/// depend on metadata nodes. Linux numbers a metadata node right after its webcam.
 pub(super) fn with_metadata_nodes(
     mut specs: Vec<DeviceSpec>,
 ) -> Result<Vec<(DeviceSpec, u32, Part)>> {

@@ -179,8 +179,8 @@ impl UserBuffer {
         Ok(request)
     }
 
-    /// Writes the queue's buffer information to `arg` and the plane array. `flags` are the device's
-    /// own.
+    /// Writes the queue's buffer information to `arg` and the plane array. The device's `flags` are
+    /// added to the queue's.
     pub(crate) fn fill(&mut self, arg: &mut Image<'_>, info: &BufferInfo, flags: u32) {
         arg.set_u32(field!(v4l2_buffer.index), info.index);
         arg.set_u32(field!(v4l2_buffer.type_), self.ty);
@@ -290,7 +290,7 @@ fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// The `V4L2_BUF_FLAG_*` that the queue decides.
+/// Returns the `V4L2_BUF_FLAG_*` that the queue decides.
 fn state_flags(info: &BufferInfo) -> u32 {
     let mut flags = 0;
     for (set, flag) in [
