@@ -11,11 +11,11 @@ use vb3_plane::contig;
 
 /// The layout of a mapped table in the device's addresses.
 pub enum Laid {
-    /// The required part is contiguous.
+    /// Contiguous, as far as required.
     Run(DmaSegment),
-    /// Scattered, with one range over the pieces.
+    /// Scattered; one range was laid over the pieces.
     Link(Link),
-    /// Scattered.
+    /// Scattered, without such a range.
     Pieces,
 }
 
@@ -27,9 +27,8 @@ pub struct Link {
 
 impl Laid {
     /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are
-    /// scattered. This fails without an IOMMU, on kernels that do not let drivers do it, and for
-    /// pieces that end within a page.
-    /// it, for pieces that end within a page.
+    /// scattered. They stay [`Pieces`](Self::Pieces) without an IOMMU, on kernels that do not let
+    /// drivers do this, and if a piece ends within a page.
     ///
     /// # Safety
     /// `sgt` must be mapped for `dev` in this direction until the value is dropped.
