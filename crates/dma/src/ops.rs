@@ -4,7 +4,7 @@ use crate::{Attrs, Caching, Coherency, Direction, DmaAddr, DmaSegment, Error, Sy
 
 /// A DMA layer, as buffer code sees it.
 ///
-/// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel home
+/// [`Mapper`](crate::Mapper) implements it over any [`Platform`](crate::Platform); a kernel
 /// implements it with its own DMA API. All stored values have associated types, so the code above
 /// needs no heap. Values of `Alloc`, `Table` and `Mapping` own their resource. Exactly one call,
 /// which takes the value, releases it.
@@ -30,15 +30,15 @@ pub trait DmaOps {
     /// A description of memory that a front end can map into a program.
     type Mmap;
 
-    /// Bytes of a CPU page.
+    /// Returns the size of a CPU page, in bytes.
     fn page_size(&self) -> u64;
 
-    /// Cache-line granularity for user memory handed to devices, in bytes (1 if coherent).
+    /// Returns the cache-line granularity of user memory handed to `dev`, in bytes (1 if coherent).
     ///
     /// Source: Linux `dma_get_cache_alignment`.
     fn cache_alignment(&self, dev: Self::Device) -> u64;
 
-    /// Whether `dev` sees the CPU's caches.
+    /// Returns whether `dev` sees the CPU's caches.
     fn coherency(&self, dev: Self::Device) -> Coherency;
 
     /// Allocates zeroed memory that device and CPU see alike without syncs.
@@ -88,13 +88,15 @@ pub trait DmaOps {
         self.alloc_virtual(len_bytes)
     }
 
-    /// Gives memory back, with its device mapping.
+    /// Frees an allocation and its device mapping.
     fn free(&self, alloc: Self::Alloc);
 
-    /// The address of the allocation for the device it was made for; `None` for virtual memory.
+    /// Returns the address of the allocation for the device it was made for; `None` for virtual
+    /// memory.
     fn alloc_dma_addr(&self, alloc: &Self::Alloc) -> Option<DmaAddr>;
 
-    /// Hands the whole allocation over. A no-op where device and CPU see the same bytes.
+    /// Hands the whole allocation over to the device or the CPU (`sync`). Does nothing where both
+    /// see the same bytes.
     ///
     /// Returns whether cache maintenance was due and done.
     ///
@@ -102,10 +104,10 @@ pub trait DmaOps {
     /// Does not sleep.
     fn sync_alloc(&self, alloc: &Self::Alloc, direction: Direction, sync: SyncFor) -> bool;
 
-    /// How the CPU maps the allocation.
+    /// Returns how the CPU maps the allocation.
     fn alloc_caching(&self, alloc: &Self::Alloc) -> Caching;
 
-    /// A scatter table that shows the allocation's memory, for sharing with other devices.
+    /// Makes a scatter table of the allocation's memory, to share it with other devices.
     ///
     /// The allocation must outlive the table. The table may consist of physical ranges without
     /// pages.
@@ -137,13 +139,14 @@ pub trait DmaOps {
     /// Frees a table, and unpins user memory (marked dirty if `device_wrote`).
     fn free_table(&self, table: Self::Table, device_wrote: bool);
 
-    /// Bytes the table covers.
+    /// Returns the number of bytes that the table covers.
     fn table_len(&self, table: &Self::Table) -> u64;
 
     /// Maps a table for `dev`.
     ///
     /// # Errors
-    /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. Nothing is held afterwards.
+    /// `NoMemory` (ENOMEM), `Unmappable` (EIO), `Invalid`. After an error, nothing is mapped or
+    /// held.
     fn map(
         &self,
         dev: Self::Device,
@@ -169,17 +172,18 @@ pub trait DmaOps {
         Ok(())
     }
 
-    /// Hands mapped memory over. Returns whether maintenance (or a bounce copy) was due and done.
+    /// Hands mapped memory over to the device or the CPU (`sync`). Returns whether cache
+    /// maintenance or a bounce copy was due and done.
     ///
     /// # Context
     /// Does not sleep.
     fn sync(&self, mapping: &Self::Mapping, direction: Direction, sync: SyncFor) -> bool;
 
-    /// Segment `index` of the mapping as the device sees it; `None` past the last.
+    /// Returns segment `index` of the mapping as the device sees it; `None` past the last.
     fn segment(&self, mapping: &Self::Mapping, index: usize) -> Option<DmaSegment>;
 
-    /// Whether `mapping` shows the device a copy of the memory (a bounce slot) rather than the
-    /// memory itself, in whole or in part.
+    /// Returns whether `mapping` shows the device a copy of the memory (a bounce slot) rather than
+    /// the memory itself, in whole or in part.
     fn bounces(&self, mapping: &Self::Mapping) -> bool {
         let _ = mapping;
         false
@@ -200,17 +204,17 @@ pub trait DmaOps {
     /// Drops a CPU mapping.
     fn vunmap(&self, vmap: Self::Vmap);
 
-    /// Copies bytes from `offset` on out of a CPU mapping, as the CPU sees the memory.
+    /// Reads bytes of a CPU mapping from `offset` on, as the CPU sees the memory.
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the mapping; `Unsupported` where mappings cannot be read
-    /// through this seam.
+    /// through this interface.
     fn vmap_read(&self, vmap: &Self::Vmap, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let _ = (vmap, offset, out);
         Err(Error::Unsupported)
     }
 
-    /// Copies bytes to `offset` on in a CPU mapping, as the CPU sees the memory.
+    /// Writes bytes to a CPU mapping from `offset` on, as the CPU sees the memory.
     ///
     /// # Errors
     /// As [`vmap_read`](Self::vmap_read).
@@ -282,9 +286,9 @@ impl<O: DmaOps + ?Sized> DmaOps for &O {
     }
 }
 
-/// Bytes of `mapping` that form one run from its first segment on, as far as `enough`.
+/// Returns the length of the contiguous run at the start of `mapping`, in bytes.
 ///
-/// Segments that touch count as one run, merged or not. The walk stops at the first gap, or once
+/// Adjacent segments count as one run, merged or not. The walk stops at the first gap, or once
 /// `enough` bytes are found.
 ///
 /// Source: Linux `vb2_dc_get_contiguous_size`.

@@ -273,7 +273,7 @@ pub struct Active<C> {
     index: u32,
     epoch: u64,
     generation: u64,
-    /// Whether the buffer must still return.
+    /// Whether dropping the token returns the buffer.
     armed: bool,
     planes: [Option<PlaneView<C>>; MAX_PLANES],
     timestamp_ns: u64,

@@ -1,4 +1,4 @@
-//! poll.
+//! poll() on a queue.
 
 use crate::{IoModes, Queue, Session};
 use vb3_plane::MemOps;

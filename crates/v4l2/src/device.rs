@@ -63,7 +63,7 @@ pub struct VideoDevice<M: MemOps, D> {
     interest: Interest,
 }
 
-/// Counters of a program's use of a device, also without streaming.
+/// Counters of the programs' use of a device, including use without streaming.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
     /// Times it was opened.
@@ -84,7 +84,7 @@ pub struct Woken {
 }
 
 impl Woken {
-    /// Whether anyone is.
+    /// Returns whether any file or request may have changed.
     #[must_use]
     pub fn is_anyone(&self) -> bool {
         self.requests || !self.files.is_empty()
@@ -217,7 +217,7 @@ where
         }
     }
 
-    /// Whether a file is open.
+    /// Returns whether a file is open.
     #[must_use]
     pub fn is_open(&self, file: FileHandle) -> bool {
         self.files.contains_key(&file)
@@ -239,8 +239,8 @@ where
         self.contexts.at_work()
     }
 
-    /// Calls `each` with the drivers that may have changed since the last call, and always with a
-    /// shared one. `each` must not change them.
+    /// Calls `each` with every driver that may have changed since the last call. A driver that all
+    /// files share is always included. `each` must not change the drivers.
     pub fn ask_drivers(&mut self, each: impl FnMut(&mut D)) {
         if self.opener.is_none() {
             self.contexts.get_mut(0);
@@ -259,7 +259,7 @@ where
         sum
     }
 
-    /// How far programs went.
+    /// Returns the counters of how programs have used the device.
     #[must_use]
     pub const fn interest(&self) -> Interest {
         self.interest
@@ -297,10 +297,10 @@ where
         Some((context, Scope { requests, of }))
     }
 
-    /// Returns whether an ioctl passes buffers of queues that only this file uses.
+    /// Returns whether an ioctl is QBUF or DQBUF, and only this file uses the queues.
     ///
-    /// Such a file streams with its own memory (`V4L2_MEMORY_MMAP`). So closes of other files do not
-    /// change the result of its successful QBUF and DQBUF.
+    /// The queues must stream with their own memory (`V4L2_MEMORY_MMAP`). Then no close of another
+    /// file changes the result of a successful call.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -384,14 +384,15 @@ where
         }
     }
 
-    /// A program waits for `events` of a file after [`poll`](Self::poll) reported none of them.
+    /// Records that a program waits for `events` of a file, after [`poll`](Self::poll) reported
+    /// none.
     pub fn poll_waits(&mut self, file: FileHandle, events: i16) {
         if let Some(context) = self.context_mut(file) {
             context.poll_waits(events);
         }
     }
 
-    /// read() of at most `len_bytes` to `addr` in the program.
+    /// Answers a read() of at most `len_bytes` to `addr` in the program.
     pub fn read(
         &mut self,
         mem: &mut M,
@@ -407,7 +408,7 @@ where
         }
     }
 
-    /// write() of at most `len_bytes` from `addr` in the program.
+    /// Answers a write() of at most `len_bytes` from `addr` in the program.
     pub fn write(
         &mut self,
         mem: &mut M,
@@ -511,7 +512,7 @@ where
         }
     }
 
-    /// As [`next_tick`](Self::next_tick), without the continuation of begun work.
+    /// As [`next_tick`](Self::next_tick), but ignores drivers that have begun work to continue.
     #[must_use]
     pub fn next_beginning(&self) -> Option<u64> {
         self.contexts_at_work()

@@ -25,10 +25,10 @@ impl MapRange {
     }
 }
 
-/// Place of the first part of a request.
+/// The entries that map the first part of a request.
 struct FirstPart {
     path: Path,
-    /// Height of its entries; below the path's height if tables are missing.
+    /// Height of its entries in the tree of tables; less than the path's if tables are missing.
     height: u32,
     /// Number of entries in the part.
     run: u64,
@@ -63,7 +63,7 @@ impl PageTable {
     /// # Errors
     /// `Invalid` (EINVAL) unless addresses and length are whole granules, the addresses fit the
     /// format, nothing is mapped in the range, and `prot` allows an access. `Unmappable` (EIO) for
-    /// physical addresses beyond the format. The error of the memory if it has no tables. An error
+    /// physical addresses beyond the format. The error of `mem` if it has no more tables. An error
     /// changes nothing.
     pub fn map<M: TableMemory + ?Sized>(
         &mut self,

@@ -37,7 +37,7 @@ impl State {
         Ok(from.len.saturating_mul(2))
     }
 
-    /// Copies directly; `None` if that is impossible. Part of it may have been written then.
+    /// Copies directly; `None` if that is impossible. The target may then be partly written.
     fn copy_straight(
         &mut self,
         (reader, from): (Device, BusSpan),
@@ -51,7 +51,7 @@ impl State {
         self.memory.copy_place(&source, &target)
     }
 
-    /// Returns whether `writer`'s memory at `to` is the same as `reader`'s at `from`.
+    /// Returns whether `reader`'s range at `from` and `writer`'s at `to` are the same memory.
     pub(crate) fn bus_is_same(
         &self,
         (reader, from): (Device, BusSpan),

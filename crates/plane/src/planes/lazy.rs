@@ -146,7 +146,7 @@ fn may_move_help(refused: PlaneError) -> bool {
     )
 }
 
-/// Converts the error of a queue's own memory: a shortage is ENOMEM, as where memory is allocated.
+/// Converts the error of a queue's own memory. A shortage becomes ENOMEM, as at allocation.
 ///
 /// Source: Linux 7.2 `vb2_dc_alloc`, `vb2_dc_mmap`.
 pub(super) fn own_error(e: Error) -> PlaneError {

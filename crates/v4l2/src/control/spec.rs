@@ -149,7 +149,7 @@ impl ControlSpec {
         }
     }
 
-    /// Off or on.
+    /// Declares a control that is off or on.
     #[must_use]
     pub const fn boolean(id: u32, name: &'static str, default: bool) -> Self {
         let kind = ControlKind::Boolean { default };
@@ -180,7 +180,7 @@ impl ControlSpec {
         }
     }
 
-    /// A button.
+    /// Declares a button.
     #[must_use]
     pub const fn button(id: u32, name: &'static str) -> Self {
         Self {
@@ -210,7 +210,7 @@ impl ControlSpec {
         }
     }
 
-    /// A structure.
+    /// Declares a structure.
     #[must_use]
     pub const fn compound(id: u32, name: &'static str, of: CompoundType) -> Self {
         Self {
@@ -222,14 +222,14 @@ impl ControlSpec {
         }
     }
 
-    /// The same, inactive unless the control `id` has the value `manual`.
+    /// Returns this declaration, inactive unless the control `id` has the value `manual`.
     #[must_use]
     pub const fn governed_by(mut self, id: u32, manual: i64) -> Self {
         self.master = Some(Master { id, manual });
         self
     }
 
-    /// The same with more flags.
+    /// Returns this declaration with more flags.
     #[must_use]
     pub const fn with(mut self, flags: ControlFlags) -> Self {
         self.flags = self.flags.union(flags);
