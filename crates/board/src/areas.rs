@@ -6,7 +6,7 @@ use crate::{Board, Reserved, ReservedKind};
 const MAX_AREAS: usize = 16;
 const MAX_NAME: usize = 63;
 const MAX_CHIP: u64 = 512 << 20;
-/// Bytes of RAM below the devices' addresses, without the first MiB.
+/// Bytes of RAM below the addresses that belong to devices; the first MiB does not count.
 const LOW_RAM: u64 = (3 << 30) - (1 << 20);
 
 /// An area for a profile.
@@ -61,14 +61,14 @@ impl Board {
         areas
     }
 
-    /// Whether a video device allocates from it.
+    /// Returns whether a video device allocates from it.
     fn is_used(&self, reserved: &Reserved) -> bool {
         let mut devices = self.devices.iter();
         devices.any(|device| device.memory_regions.contains(&reserved.path))
     }
 }
 
-/// Turns a node's name into a unique heap name.
+/// Turns a node's name into a heap name that no built-in heap or video device has.
 fn name(path: &str) -> String {
     let last = path.rsplit('/').next().unwrap_or_default();
     let plain = |c: char| match c {

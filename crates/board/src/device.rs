@@ -35,7 +35,8 @@ pub struct Device {
     pub last_address: u64,
     /// Source of `last_address`.
     pub source: String,
-    /// Windows through which it reaches memory; empty for all of it at physical addresses.
+    /// Windows through which it reaches memory; empty if it reaches all memory at physical
+    /// addresses.
     pub windows: Vec<Window>,
     /// The IOMMU in front of it.
     pub iommu: Option<Iommu>,

@@ -61,7 +61,7 @@ pub(crate) struct Screen<C> {
     sink: Sink,
     reading: Option<Reading<C>>,
     last: Option<Last>,
-    /// The last tick left no buffer.
+    /// Whether the last tick left no buffer.
     starved: bool,
     /// Whether the sink had no room.
     held: bool,
@@ -285,12 +285,13 @@ impl<C> Engine<C> for Screen<C> {
         self.reading.is_some()
     }
 
-    /// Returns a descriptor that is readable when the sink has room that it waits for.
+    /// Returns a descriptor that is readable when the sink has room again; `None` while it has
+    /// room.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.held.then(|| self.sink.wake_fd()).flatten()
     }
 
-    /// A recording is written while the clock stands still.
+    /// Returns whether the sink has no room. A virtual clock stands still while the sink writes.
     fn is_preparing(&self) -> bool {
         self.held
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use vb3_machine::profile::BUILTINS;
 
-/// Random numbers of one purpose.
+/// Random numbers for one purpose.
 #[derive(Debug)]
 pub(crate) struct Dice(Pcg32);
 
@@ -38,8 +38,8 @@ pub enum Pace {
     Given,
 }
 
-/// The plan of a seed. Steps are numbered; each has separate random numbers, so that the others
-/// stay when one is dropped.
+/// The plan of a seed. Steps are numbered. Each step has its own random numbers, so dropping one
+/// step leaves the others unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The seed.

@@ -1,4 +1,4 @@
-//! Checks that no file that a run writes is another of its inputs or outputs.
+//! Checks that a run writes each output to a file that is no other output or input of the run.
 
 use crate::cli::RunOptions;
 use anyhow::{Result, bail};

@@ -52,7 +52,7 @@ impl Syntax for Hevc {
 pub struct Mpeg2 {
     /// Whether a sequence header has come since the last picture.
     has_header: bool,
-    /// Whether the last begun picture has only intra macroblocks, after a sequence header.
+    /// Whether the latest picture is an intra picture, and the first after a sequence header.
     is_key: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Programs' descriptors: the files that they refer to, their holders and their ends.
 //!
-//! Other modules import the exports of this file only.
+//! Modules in other folders import only the exports of this file.
 
 pub(crate) mod files;
 mod held;

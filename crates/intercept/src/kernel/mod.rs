@@ -1,6 +1,6 @@
 //! The kernel's services: system calls, /proc, architectures, locks, and which calls may wait.
 //!
-//! Other rooms import only the exports of this file.
+//! Modules in other folders import only the exports of this file.
 
 pub(crate) mod arch;
 mod lock;

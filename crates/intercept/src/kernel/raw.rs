@@ -85,8 +85,8 @@ pub(crate) fn socket_pair(
     rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).map_err(err)
 }
 
-/// Receives a message: the length of its text, and its descriptors. The kernel closes those after
-/// the first `most`.
+/// Receives a message. Returns the length of its text, and its first `most` descriptors; the kernel
+/// closes the others.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     text: &mut [u8],
@@ -144,7 +144,7 @@ pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Order
     }
 }
 
-/// Whether two threads share a descriptor table; `None` where the kernel does not tell.
+/// Returns whether two threads share a descriptor table; `None` if the kernel refuses to compare.
 pub(crate) fn share_table(a: u32, b: u32) -> Option<bool> {
     const KCMP_FILES: libc::c_int = 2;
     let order = kcmp((a, b), KCMP_FILES, (0, 0));
@@ -160,7 +160,7 @@ pub(crate) fn kcmp(
     check_long(unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind, of_a, of_b) })
 }
 
-/// Device and inode of an open file, and its mode bits.
+/// Returns the device, inode and mode bits of an open file.
 pub(crate) fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     rustix::fs::fstat(fd).map_err(err)
 }

@@ -1,6 +1,6 @@
 //! Programs' memory: copies for a call, and the pages that devices use.
 //!
-//! Other rooms import only the exports of this file.
+//! Modules in other folders import only the exports of this file.
 
 mod copies;
 mod gather;

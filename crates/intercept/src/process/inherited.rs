@@ -51,8 +51,8 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Saves the settings and applies the supervisor's: it gets its children's ends, an error
-    /// instead of SIGXFSZ, and the signals in `caught`.
+    /// Saves the settings and applies the supervisor's. The supervisor is notified when children
+    /// end, gets an error instead of SIGXFSZ, and receives the signals in `caught`.
     pub(crate) fn take(caught: &[libc::c_int]) -> Self {
         set(libc::SIGXFSZ, true);
         if is_ignored(libc::SIGCHLD) {

@@ -1,6 +1,6 @@
 //! Programs' processes: start under the filter, listener, ptrace, signals and ends.
 //!
-//! Other rooms import only the exports of this file.
+//! Modules in other folders import only the exports of this file.
 
 mod child;
 mod filter;

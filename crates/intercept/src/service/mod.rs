@@ -8,7 +8,7 @@
 //! | one for each clip, recording, large converter | decodes, writes, converts |
 //! | one codec process for each stream | a codec library, confined |
 //!
-//! Other modules import the exports of this file only.
+//! Modules in other folders import only the exports of this file.
 
 mod closes;
 mod cwd;

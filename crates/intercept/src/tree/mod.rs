@@ -1,6 +1,6 @@
 //! Names: paths, the generated tree, directory listings, udev's events.
 //!
-//! Other rooms import only the exports of this file.
+//! Modules in other folders import only the exports of this file.
 
 pub(crate) mod folder;
 mod generated;

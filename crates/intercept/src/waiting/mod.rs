@@ -1,6 +1,6 @@
 //! Calls that wait: poll, select, epoll, reads and writes, and the state of each.
 //!
-//! Other rooms import only the exports of this file.
+//! Modules in other folders import only the exports of this file.
 
 mod epoll;
 mod pending;

@@ -21,11 +21,11 @@ struct Job<C> {
     source: Active<C>,
     /// `None` once CAPTURE has stopped.
     target: Option<Active<C>>,
-    /// The worker's number of the target.
+    /// The number under which the target is lent to the worker.
     loan: Option<u64>,
     /// The picture that is being written to the target.
     writing: Option<Writing>,
-    /// Whether the worker has consumed it.
+    /// Whether the worker has consumed the request's input.
     is_consumed: bool,
     written: Written,
 }
@@ -69,7 +69,7 @@ impl<C> Work<C> {
         }
     }
 
-    /// Handles CAPTURE's stop: its buffers belong to the queue.
+    /// Drops the CAPTURE buffers, because CAPTURE has stopped and its queue owns them.
     pub(super) fn drop_targets(&mut self) {
         self.held = None;
         if let Some(job) = &mut self.job {
@@ -78,7 +78,7 @@ impl<C> Work<C> {
         }
     }
 
-    /// Whether a picture is being written.
+    /// Returns whether a picture is being written.
     pub(super) fn is_writing(&self) -> bool {
         self.job.as_ref().is_some_and(|job| job.writing.is_some())
     }
@@ -208,8 +208,8 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Counts bytes that the process copied for a picture: as it reports, or from its library to a
-    /// slot.
+    /// Counts bytes that the worker copied for a picture: the number that it reports, or the size
+    /// of a picture in a slot.
     fn count_copied(&mut self, bytes: u64) {
         let count = &mut self.statistics.codec_bytes_copied;
         *count = count.saturating_add(bytes);
@@ -251,7 +251,7 @@ impl<C> StatelessDecoder<C> {
         }
     }
 
-    /// Receives a request's picture in the worker's memory.
+    /// Receives a picture that lies in the worker's memory, to write it to its request's buffer.
     fn begin_to_write(&mut self, tag: u64, picture: Picture, damaged: bool) {
         let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
             return;

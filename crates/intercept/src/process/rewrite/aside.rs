@@ -33,9 +33,9 @@ impl Stopped {
     /// All signals are blocked meanwhile, and the thread's state is restored afterwards. If one of
     /// its own calls was interrupted, it continues after the release and does not return EINTR.
     ///
-    /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: the registers after
-    /// the stop decide whether a call restarts. arch/arm64/kernel/signal.c `do_signal` decides
-    /// before: there a call with a timeout starts again.
+    /// Source: Linux 6.12 arch/x86/kernel/signal.c `arch_do_signal_or_restart`: after the stop, the
+    /// kernel decides from the registers whether a call restarts. arch/arm64/kernel/signal.c
+    /// `do_signal`: the kernel decides before the stop, so a call with a timeout starts again.
     pub(crate) fn aside<T>(
         &mut self,
         may: &MayBlock,
@@ -64,8 +64,8 @@ impl Stopped {
     }
 
     fn go_on_to_a_stop(&mut self, signal: i32) {
-        // A thread for which this fails has ended, and the next look shows that. An earlier stop
-        // requests another one.
+        // This fails if the thread has ended, and the next look shows that. If the thread stops for
+        // another reason first, the caller requests this stop again.
         let _asked = ptrace(PTRACE_INTERRUPT, self.tid, 0, 0);
         let _gone_on = self.resume(libc::PTRACE_CONT, signal);
     }
