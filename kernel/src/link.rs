@@ -11,7 +11,7 @@ use vb3_plane::contig;
 
 /// The layout of a mapped table in the device's addresses.
 pub enum Laid {
-    /// Contiguous, as far as required.
+    /// The checked bytes are contiguous.
     Run(DmaSegment),
     /// Scattered; one range was laid over the pieces.
     Link(Link),

@@ -15,7 +15,7 @@ pub(crate) trait Coding: Copy + PartialEq {
     /// and a new stream begins with a key picture.
     const OPENS_AT_SET_UP: bool = false;
 
-    /// Returns the settings of a set-up; `None` for another kind's.
+    /// Returns the settings of a set-up; `None` if it is for another kind of stream.
     fn of(config: Config) -> Option<Self>;
 
     /// Converts these settings to the library's form.
