@@ -465,7 +465,7 @@ pub enum Event {
         /// The fault, as a sentence.
         sentence: String,
     },
-    /// A picture was not decoded: the library cannot decode it, or not to the exact pixels.
+    /// A picture was not decoded: the library cannot decode it, or cannot decode it exactly.
     ///
     /// Later pictures are not decoded either, until the stream changes its parameter set. Sent once for
     /// each picture, after all pictures before it.
