@@ -66,7 +66,7 @@ fn has_begun(dir: &Path) -> bool {
     String::from_utf8_lossy(&console).contains("guest: up")
 }
 
-/// Boots it and listens to the end.
+/// Boots it and listens to the end, or until it is silent before its scenario.
 fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let (console, serial) = (dir.join("console"), dir.join("serial"));
     eprintln!("vm: booting {} (log: {})", cell.name(), console.display());
@@ -94,6 +94,9 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
         if start.elapsed() > LIMIT * factor || last.elapsed() > SILENCE * factor {
             let said = tail(&console);
             last_words(&mut qemu)?;
+            if !has_begun(dir) {
+                return Ok(heard);
+            }
             bail!(
                 "{} stopped printing; its log is {}:\n{said}",
                 cell.name(),
