@@ -204,10 +204,7 @@ pub(crate) const CONFLICTS: [Conflict; 7] = [
         display: ",max-segment=16KiB",
         device: "/dev/video2",
         constraint: "max-segment",
-        said: [
-            "run of 20 KiB was needed",
-            "raise max-segment of the device",
-        ],
+        said: ["run of 20 KiB is needed", "raise max-segment of the device"],
         remedy: Remedy::Excluded {
             by: "display (/dev/video2)",
             constraint: "max-segment",
