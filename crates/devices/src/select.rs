@@ -64,23 +64,17 @@ mod tests {
 
     const PICTURE: (u32, u32) = (640, 480);
 
-    const fn rect(left: i32, top: i32, width: u32, height: u32) -> Rect {
-        Rect {
-            left,
-            top,
-            width,
-            height,
-        }
-    }
-
     #[test]
     fn rectangles_are_moved_and_cut_into_the_picture() {
         let none = SelectionFlags::empty();
         for (wanted, got) in [
-            (rect(0, 0, 640, 480), rect(0, 0, 640, 480)),
-            (rect(-5, 700, 101, 0), rect(0, 478, 100, 2)),
-            (rect(601, 3, 64, 64), rect(576, 2, 64, 64)),
-            (rect(i32::MIN, i32::MAX, u32::MAX, 7), rect(0, 474, 640, 6)),
+            (Rect::new(0, 0, 640, 480), Rect::new(0, 0, 640, 480)),
+            (Rect::new(-5, 700, 101, 0), Rect::new(0, 478, 100, 2)),
+            (Rect::new(601, 3, 64, 64), Rect::new(576, 2, 64, 64)),
+            (
+                Rect::new(i32::MIN, i32::MAX, u32::MAX, 7),
+                Rect::new(0, 474, 640, 6),
+            ),
         ] {
             assert_eq!(fit(wanted, PICTURE, none), Ok(got), "{wanted:?}");
         }
@@ -89,7 +83,7 @@ mod tests {
     #[test]
     fn flags_say_which_way_to_round_or_that_it_cannot_be() {
         let (ge, le) = (SelectionFlags::GE, SelectionFlags::LE);
-        let wide = |width| rect(0, 0, width, 480);
+        let wide = |width| Rect::new(0, 0, width, 480);
         assert_eq!(fit(wide(101), PICTURE, ge), Ok(wide(102)));
         assert_eq!(fit(wide(101), PICTURE, le), Ok(wide(100)));
         assert_eq!(fit(wide(101), PICTURE, ge | le), Err(ERANGE));

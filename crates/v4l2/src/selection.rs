@@ -16,6 +16,17 @@ pub struct Rect {
 }
 
 impl Rect {
+    /// Returns the rectangle with this corner and size.
+    #[must_use]
+    pub const fn new(left: i32, top: i32, width: u32, height: u32) -> Self {
+        Self {
+            left,
+            top,
+            width,
+            height,
+        }
+    }
+
     /// Returns the rectangle of a whole picture.
     #[must_use]
     pub const fn whole(width: u32, height: u32) -> Self {

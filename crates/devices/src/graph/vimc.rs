@@ -179,15 +179,6 @@ const LENS_CONTROLS: &[ControlSpec] = &[ControlSpec::integer(
     0,
 )];
 
-const fn pad(flags: u32, codes: &'static [u32], code: u32, follows: Follows) -> PadSpec {
-    PadSpec {
-        flags,
-        codes,
-        code,
-        follows,
-    }
-}
-
 const fn subdevice(
     name: &'static str,
     function: u32,
@@ -195,26 +186,20 @@ const fn subdevice(
     controls: &'static [ControlSpec],
 ) -> EntitySpec {
     EntitySpec {
-        name,
-        function,
-        node: EntityNode::Subdevice,
-        pads,
-        crop: false,
         controls,
-        intervals: &[],
-        sensor: None,
+        ..EntitySpec::subdevice(name, function, pads)
     }
 }
 
 const fn sensor(name: &'static str) -> EntitySpec {
-    const PADS: &[PadSpec] = &[pad(SOURCE, SENSED, RGB[0], Follows::Nothing)];
+    const PADS: &[PadSpec] = &[PadSpec::new(SOURCE, SENSED, RGB[0], Follows::Nothing)];
     subdevice(name, sys::MEDIA_ENT_F_CAM_SENSOR, PADS, SENSOR_CONTROLS)
 }
 
 const fn debayer(name: &'static str) -> EntitySpec {
     const PADS: &[PadSpec] = &[
-        pad(SINK, MOSAICS, RAW8[3], Follows::Nothing),
-        pad(SOURCE, DEBAYERED, RGB[0], Follows::Size),
+        PadSpec::new(SINK, MOSAICS, RAW8[3], Follows::Nothing),
+        PadSpec::new(SOURCE, DEBAYERED, RGB[0], Follows::Size),
     ];
     let function = sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_ENC_CONV;
     subdevice(name, function, PADS, DEBAYER_CONTROLS)
@@ -222,8 +207,8 @@ const fn debayer(name: &'static str) -> EntitySpec {
 
 const fn scaler(name: &'static str) -> EntitySpec {
     const PADS: &[PadSpec] = &[
-        pad(SINK, SCALED, RGB[0], Follows::Nothing),
-        pad(SOURCE, SCALED, RGB[0], Follows::Code),
+        PadSpec::new(SINK, SCALED, RGB[0], Follows::Nothing),
+        PadSpec::new(SOURCE, SCALED, RGB[0], Follows::Code),
     ];
     EntitySpec {
         crop: true,
@@ -232,7 +217,7 @@ const fn scaler(name: &'static str) -> EntitySpec {
 }
 
 const fn capture(name: &'static str) -> EntitySpec {
-    const PADS: &[PadSpec] = &[pad(SINK, &[], FourCc::RGB24.0, Follows::Nothing)];
+    const PADS: &[PadSpec] = &[PadSpec::new(SINK, &[], FourCc::RGB24.0, Follows::Nothing)];
     EntitySpec {
         node: EntityNode::Video,
         ..subdevice(name, sys::MEDIA_ENT_F_IO_V4L, PADS, &[])

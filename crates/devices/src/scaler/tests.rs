@@ -27,15 +27,6 @@ fn made(options: &str) -> Camera<u32> {
     Camera::new(&spec.parse().expect("a SPEC"), &place).expect("a camera")
 }
 
-const fn rect(left: i32, top: i32, width: u32, height: u32) -> Rect {
-    Rect {
-        left,
-        top,
-        width,
-        height,
-    }
-}
-
 #[test]
 fn crop_is_composed_into_part_of_the_buffer() {
     let mut camera = camera();
@@ -45,8 +36,8 @@ fn crop_is_composed_into_part_of_the_buffer() {
         assert_eq!(set, Ok(wanted));
     };
     // With equal sizes, the bytes are unchanged.
-    set(SelectionTarget::Crop, rect(600, 300, 32, 16));
-    set(SelectionTarget::Compose, rect(8, 4, 32, 16));
+    set(SelectionTarget::Crop, Rect::new(600, 300, 32, 16));
+    set(SelectionTarget::Compose, Rect::new(8, 4, 32, 16));
     let mut bench = Bench::new(camera, 2);
     bench.queue(0);
     bench.start();
@@ -82,7 +73,7 @@ fn a_new_format_is_filled_and_the_sensor_stays() {
         Some(Rect::whole(1280, 720))
     );
     let none = SelectionFlags::empty();
-    let asked = rect(2, 2, 16, 16);
+    let asked = Rect::new(2, 2, 16, 16);
     for target in [SelectionTarget::Crop, SelectionTarget::Compose] {
         camera
             .set_selection(Flow::Capture, target, asked, none)
@@ -236,7 +227,7 @@ fn frame_uses_selection_set_at_its_start() {
     bench.start();
     assert_eq!(tick(&mut bench, START), 0);
     let none = SelectionFlags::empty();
-    let part = rect(0, 0, 320, 180);
+    let part = Rect::new(0, 0, 320, 180);
     let set = (bench.device).set_selection(Flow::Capture, SelectionTarget::Compose, part, none);
     assert_eq!(set, Ok(part));
     drop(go);

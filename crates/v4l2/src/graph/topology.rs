@@ -80,6 +80,24 @@ pub struct EntitySpec {
     pub sensor: Option<&'static Sensor>,
 }
 
+impl EntitySpec {
+    /// Returns an entity with a subdevice: without a crop rectangle, controls, frame intervals and
+    /// sensor.
+    #[must_use]
+    pub const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> Self {
+        Self {
+            name,
+            function,
+            node: EntityNode::Subdevice,
+            pads,
+            crop: false,
+            controls: &[],
+            intervals: &[],
+            sensor: None,
+        }
+    }
+}
+
 /// A pad of an entity.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PadSpec {
@@ -91,6 +109,19 @@ pub struct PadSpec {
     pub code: u32,
     /// Which parts of its format pad 0 decides.
     pub follows: Follows,
+}
+
+impl PadSpec {
+    /// Returns a pad with `MEDIA_PAD_FL_*` flags, its bus codes, and its code at first.
+    #[must_use]
+    pub const fn new(flags: u32, codes: &'static [u32], code: u32, follows: Follows) -> Self {
+        Self {
+            flags,
+            codes,
+            code,
+            follows,
+        }
+    }
 }
 
 /// Which parts of a pad's format pad 0 of its entity decides.

@@ -22,23 +22,8 @@ const VIDEO: usize = 2;
 
 const fn entity(name: &'static str, node: EntityNode, pads: &'static [PadSpec]) -> EntitySpec {
     EntitySpec {
-        name,
-        function: sys::MEDIA_ENT_F_CAM_SENSOR,
         node,
-        pads,
-        crop: false,
-        controls: &[],
-        intervals: &[],
-        sensor: None,
-    }
-}
-
-const fn pad(flags: u32, codes: &'static [u32], code: u32, follows: Follows) -> PadSpec {
-    PadSpec {
-        flags,
-        codes,
-        code,
-        follows,
+        ..EntitySpec::subdevice(name, sys::MEDIA_ENT_F_CAM_SENSOR, pads)
     }
 }
 
@@ -54,7 +39,7 @@ static CHAIN: Topology = Topology {
             ..entity(
                 "Sensor",
                 EntityNode::Subdevice,
-                &[pad(SOURCE, &[RGB, BGR], RGB, Follows::Nothing)],
+                &[PadSpec::new(SOURCE, &[RGB, BGR], RGB, Follows::Nothing)],
             )
         },
         EntitySpec {
@@ -63,20 +48,20 @@ static CHAIN: Topology = Topology {
                 "Scaler",
                 EntityNode::Subdevice,
                 &[
-                    pad(SINK, &[RGB, BGR], RGB, Follows::Nothing),
-                    pad(SOURCE, &[RGB, BGR], RGB, Follows::Code),
+                    PadSpec::new(SINK, &[RGB, BGR], RGB, Follows::Nothing),
+                    PadSpec::new(SOURCE, &[RGB, BGR], RGB, Follows::Code),
                 ],
             )
         },
         entity(
             "Video",
             EntityNode::Video,
-            &[pad(SINK, &[], FourCc::RGB24.0, Follows::Nothing)],
+            &[PadSpec::new(SINK, &[], FourCc::RGB24.0, Follows::Nothing)],
         ),
         entity(
             "Other",
             EntityNode::Video,
-            &[pad(SINK, &[], FourCc::RGB24.0, Follows::Nothing)],
+            &[PadSpec::new(SINK, &[], FourCc::RGB24.0, Follows::Nothing)],
         ),
     ],
     links: &[
@@ -312,15 +297,15 @@ static SENSED: Topology = Topology {
             ..entity(
                 "test 1-0010",
                 EntityNode::Subdevice,
-                &[pad(SOURCE, &[RGB, BGR], RGB, Follows::Nothing)],
+                &[PadSpec::new(SOURCE, &[RGB, BGR], RGB, Follows::Nothing)],
             )
         },
         entity(
             "Receiver",
             EntityNode::Subdevice,
             &[
-                pad(SINK, &[RGB, BGR], RGB, Follows::Nothing),
-                pad(SOURCE, &[RGB, BGR], RGB, Follows::Everything),
+                PadSpec::new(SINK, &[RGB, BGR], RGB, Follows::Nothing),
+                PadSpec::new(SOURCE, &[RGB, BGR], RGB, Follows::Everything),
             ],
         ),
     ],

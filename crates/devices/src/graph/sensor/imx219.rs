@@ -5,12 +5,7 @@
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 
-const ACTIVE: Rect = Rect {
-    left: 8,
-    top: 8,
-    width: 3280,
-    height: 2464,
-};
+const ACTIVE: Rect = Rect::new(8, 8, 3280, 2464);
 
 const fn mode(size: (u32, u32), crop: Rect, frame: u32) -> SensorMode {
     SensorMode {

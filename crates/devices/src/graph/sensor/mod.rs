@@ -65,28 +65,6 @@ const RAW_COLORS: Colorimetry = Colorimetry {
     quantization: 0,
 };
 
-const fn pad(flags: u32, codes: &'static [u32], code: u32, follows: Follows) -> PadSpec {
-    PadSpec {
-        flags,
-        codes,
-        code,
-        follows,
-    }
-}
-
-const fn subdevice(name: &'static str, function: u32, pads: &'static [PadSpec]) -> EntitySpec {
-    EntitySpec {
-        name,
-        function,
-        node: EntityNode::Subdevice,
-        pads,
-        crop: false,
-        controls: &[],
-        intervals: &[],
-        sensor: None,
-    }
-}
-
 /// Returns the link from a pad to the first pad of another entity.
 const fn link(source: (usize, u16), sink: usize, flags: u32) -> LinkSpec {
     LinkSpec {
@@ -101,18 +79,22 @@ macro_rules! behind_receiver {
     ($topology:ident, $sensor:expr, $name:literal, $codes:expr, $pixel:expr) => {
         static $topology: Topology = {
             const CODES: &[u32] = $codes;
-            const SENSOR: &[PadSpec] = &[pad(
+            const SENSOR: &[PadSpec] = &[PadSpec::new(
                 sys::MEDIA_PAD_FL_SOURCE,
                 CODES,
                 CODES[0],
                 Follows::Nothing,
             )];
             const RECEIVER: &[PadSpec] = &[
-                pad(sys::MEDIA_PAD_FL_SINK, RAW, CODES[0], Follows::Nothing),
-                pad(sys::MEDIA_PAD_FL_SOURCE, RAW, CODES[0], Follows::Everything),
+                PadSpec::new(sys::MEDIA_PAD_FL_SINK, RAW, CODES[0], Follows::Nothing),
+                PadSpec::new(sys::MEDIA_PAD_FL_SOURCE, RAW, CODES[0], Follows::Everything),
             ];
-            const VIDEO: &[PadSpec] =
-                &[pad(sys::MEDIA_PAD_FL_SINK, &[], $pixel.0, Follows::Nothing)];
+            const VIDEO: &[PadSpec] = &[PadSpec::new(
+                sys::MEDIA_PAD_FL_SINK,
+                &[],
+                $pixel.0,
+                Follows::Nothing,
+            )];
             const FORMATTER: u32 = sys::MEDIA_ENT_F_PROC_VIDEO_PIXEL_FORMATTER;
             Topology {
                 driver: "qcom-camss",
@@ -120,16 +102,16 @@ macro_rules! behind_receiver {
                 bus_info: "platform:ac6a000.camss",
                 device: "ac6a000.camss",
                 entities: &[
-                    subdevice("msm_csiphy0", sys::MEDIA_ENT_F_VID_IF_BRIDGE, RECEIVER),
-                    subdevice("msm_csid0", FORMATTER, RECEIVER),
-                    subdevice("msm_vfe0_rdi0", FORMATTER, RECEIVER),
+                    EntitySpec::subdevice("msm_csiphy0", sys::MEDIA_ENT_F_VID_IF_BRIDGE, RECEIVER),
+                    EntitySpec::subdevice("msm_csid0", FORMATTER, RECEIVER),
+                    EntitySpec::subdevice("msm_vfe0_rdi0", FORMATTER, RECEIVER),
                     EntitySpec {
                         node: EntityNode::Video,
-                        ..subdevice("msm_vfe0_video0", sys::MEDIA_ENT_F_IO_V4L, VIDEO)
+                        ..EntitySpec::subdevice("msm_vfe0_video0", sys::MEDIA_ENT_F_IO_V4L, VIDEO)
                     },
                     EntitySpec {
                         sensor: Some(&$sensor),
-                        ..subdevice($name, sys::MEDIA_ENT_F_CAM_SENSOR, SENSOR)
+                        ..EntitySpec::subdevice($name, sys::MEDIA_ENT_F_CAM_SENSOR, SENSOR)
                     },
                 ],
                 links: &[

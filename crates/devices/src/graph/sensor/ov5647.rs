@@ -5,15 +5,6 @@
 
 use vb3_v4l2::{Gain, Rect, Sensor, SensorMode};
 
-const fn rect(left: i32, top: i32, width: u32, height: u32) -> Rect {
-    Rect {
-        left,
-        top,
-        width,
-        height,
-    }
-}
-
 const FULL: i64 = 87_500_000;
 
 const fn mode(size: (u32, u32), crop: Rect, (line, frame): (u32, u32)) -> SensorMode {
@@ -31,16 +22,16 @@ const fn mode(size: (u32, u32), crop: Rect, (line, frame): (u32, u32)) -> Sensor
 pub(super) static OV5647: Sensor = Sensor {
     model: "ov5647",
     native: (2624, 1956),
-    active: rect(16, 6, 2592, 1944),
+    active: Rect::new(16, 6, 2592, 1944),
     modes: &[
         SensorMode {
             pixel_rate: 58_333_000,
             link: 1,
-            ..mode((640, 480), rect(32, 6, 2560, 1920), (1852, 504))
+            ..mode((640, 480), Rect::new(32, 6, 2560, 1920), (1852, 504))
         },
-        mode((2592, 1944), rect(16, 6, 2592, 1944), (2844, 1968)),
-        mode((1920, 1080), rect(364, 440, 1928, 1080), (2416, 1104)),
-        mode((1296, 972), rect(16, 6, 2592, 1944), (1896, 1435)),
+        mode((2592, 1944), Rect::new(16, 6, 2592, 1944), (2844, 1968)),
+        mode((1920, 1080), Rect::new(364, 440, 1928, 1080), (2416, 1104)),
+        mode((1296, 972), Rect::new(16, 6, 2592, 1944), (1896, 1435)),
     ],
     longest_line: Some(0x1fff),
     lines: (24, 32767),

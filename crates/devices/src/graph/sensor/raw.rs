@@ -110,11 +110,7 @@ impl Raw {
         };
         let next = setting.exposure();
         let lines = self.exposure.replace(next).unwrap_or(next);
-        // CAST: floats, whose precision suffices.
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "an exposure is far below 2^52 ns"
-        )]
+        // CAST: an exposure is far below 2^52 ns.
         let amount = setting.exposure_ns(lines) as f64 / WHITE_NS * setting.gain() as f64 / 256.0;
         for (levels, response) in self.levels.iter_mut().zip(RESPONSE) {
             for (to, light) in levels.iter_mut().zip(self.light) {
