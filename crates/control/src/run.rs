@@ -1,20 +1,22 @@
 //! Starts runs.
 
 use crate::{Client, Error};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::{OsStr, OsString};
-use std::fs::DirBuilder;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 /// How long `vb3` may take to listen.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Pause between two tries to connect.
-const RETRY: Duration = Duration::from_millis(2);
+const START_TIMEOUT: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
 
 /// A program to run on simulated devices.
 #[derive(Clone, Debug)]
@@ -70,10 +72,11 @@ impl Run {
     /// # Errors
     /// [`Error::Start`]: `vb3` or the program cannot be started, or the run ends before it listens.
     pub fn start(self) -> Result<Running, Error> {
-        let dir = Directory::new()?;
-        let socket = dir.0.join("socket");
+        let dir = tempfile::tempdir().map_err(Error::Socket)?;
+        let ready = dir.path().join("ready");
+        let fifo = fifo(&ready).map_err(Error::Socket)?;
         let mut command = Command::new(&self.vb3);
-        command.arg("run").arg("--control").arg(&socket);
+        command.arg("run").arg("--ready").arg(&ready);
         command.args(&self.options).arg("--");
         if self.is_held {
             let script = "read -r line && exec \"$0\" \"$@\" </dev/null";
@@ -87,12 +90,12 @@ impl Run {
             ))
         })?;
         let mut child = OwnedChild(child);
-        let client = connect(&socket, &mut child.0)?;
+        let socket = socket_of(fifo, &mut child.0)?;
+        let client = Client::connect(&socket)?;
         Ok(Running {
             client,
             child,
             socket,
-            _dir: dir,
         })
     }
 }
@@ -114,22 +117,38 @@ fn vb3() -> OsString {
     }
 }
 
-/// Connects once the run listens.
-fn connect(socket: &Path, child: &mut Child) -> Result<Client, Error> {
-    let start = Instant::now();
-    loop {
-        // Looks before it tries, since a short run may listen and end in between.
-        let ended = child.try_wait().map_err(Error::Socket)?;
-        match (Client::connect(socket), ended) {
-            (Ok(client), _) => return Ok(client),
-            (Err(_), Some(status)) => {
-                let message = format!("the run has ended before it could be reached ({status})");
-                return Err(Error::Start(message));
-            }
-            (Err(e), None) if start.elapsed() > START_TIMEOUT => return Err(e),
-            (Err(_), None) => std::thread::sleep(RETRY),
-        }
+/// Makes a FIFO and opens it for reading.
+fn fifo(path: &Path) -> io::Result<File> {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?.into())
+}
+
+/// Returns the path of the run's socket once the run listens.
+fn socket_of(mut fifo: File, child: &mut Child) -> Result<PathBuf, Error> {
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
+    let process = process.map_err(io::Error::from).map_err(Error::Socket)?;
+    let mut fds = [
+        PollFd::new(&fifo, PollFlags::IN),
+        PollFd::new(&process, PollFlags::IN),
+    ];
+    while poll(&mut fds, Some(&START_TIMEOUT)) == Err(rustix::io::Errno::INTR) {}
+    let mut line = Vec::new();
+    // A run that has ended may have written before.
+    if let Err(e) = fifo.read_to_end(&mut line)
+        && e.kind() != io::ErrorKind::WouldBlock
+    {
+        return Err(Error::Socket(e));
     }
+    if line.pop() == Some(b'\n') {
+        return Ok(OsString::from_vec(line).into());
+    }
+    Err(Error::Start(
+        match child.try_wait().map_err(Error::Socket)? {
+            Some(status) => format!("the run has ended before it could be reached ({status})"),
+            None => "vb3 has not listened for a minute".to_owned(),
+        },
+    ))
 }
 
 /// A run, and a [`Client`] of it. Dropping it ends the program.
@@ -138,7 +157,6 @@ pub struct Running {
     client: Client,
     child: OwnedChild,
     socket: PathBuf,
-    _dir: Directory,
 }
 
 impl Running {
@@ -195,33 +213,5 @@ impl Drop for OwnedChild {
         // It may have ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// A directory that only this user can enter, removed when it is dropped.
-#[derive(Debug)]
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Result<Self, Error> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("vb3-control-{}-{number}", std::process::id());
-            // Paths of sockets have at most 108 bytes.
-            let path = Path::new("/tmp").join(name);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::Start(format!("cannot make {}: {e}", path.display()))),
-            }
-        }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // Leaving an empty directory in /tmp harms nothing.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
