@@ -12,6 +12,7 @@
 
 mod bus;
 mod device;
+mod dram;
 mod faults;
 mod foreign;
 mod front;

@@ -1,13 +1,14 @@
 //! A machine's parts, devices and clock.
 
 use crate::device::{BusStats, Device};
+use crate::dram::Dram;
 use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
 use crate::memory::{Backing, MachineMemory, Object};
 use crate::profile::Profile;
 use crate::proven::Proven;
 use crate::ram::{FRAME, Ram};
-use crate::store::{Private, Shared};
+use crate::store::Shared;
 use crate::trace::{Event, Trace};
 use crate::waste::Disposal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -471,12 +472,12 @@ impl State {
     }
 
     /// Makes the second store of memory, if this machine needs one.
-    pub(crate) fn dram_for(&self, caching: Caching, len: u64) -> io::Result<Option<Private>> {
+    pub(crate) fn dram_for(&self, caching: Caching, len: u64) -> io::Result<Option<Dram>> {
         let mut devices = self.devices.iter();
         let snoop_all = devices.all(|device| device.info.coherency == Coherency::Coherent);
         let is_coherent = self.profile.coherent && snoop_all;
         let two_stores = !is_coherent && caching == Caching::Cached;
-        two_stores.then(|| Private::new(len)).transpose()
+        two_stores.then(|| Dram::new(len)).transpose()
     }
 }
 

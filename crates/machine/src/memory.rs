@@ -4,9 +4,10 @@
 //! memory), and devices see the other. Only cache syncs move bytes between them. All other memory has
 //! one store.
 
+use crate::dram::Dram;
 use crate::foreign::Foreign;
 use crate::ram::{FRAME, FrameRuns};
-use crate::store::{Private, Shared};
+use crate::store::Shared;
 use crate::user::{User, UserFault};
 use std::collections::BTreeMap;
 use vb3_dma::{PhysAddr, Segment, SegmentKind};
@@ -44,7 +45,7 @@ pub(crate) enum Backing {
 }
 
 impl Backing {
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
         match self {
             Self::Shared(store) => reached(store.read(offset, out), offset),
             Self::User { user, base } => user
@@ -54,7 +55,7 @@ impl Backing {
         }
     }
 
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Miss> {
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Miss> {
         match self {
             Self::Shared(store) => reached(store.write(offset, data), offset),
             Self::User { user, base } => user
@@ -78,7 +79,7 @@ fn reached(inside: bool, offset: u64) -> Result<(), Miss> {
 pub(crate) struct Object {
     pub(crate) backing: Backing,
     /// The devices' store, if it differs from the CPU's.
-    pub(crate) dram: Option<Private>,
+    pub(crate) dram: Option<Dram>,
     pub(crate) frames: FrameRuns,
     /// The requested part, run by run.
     pub(crate) segments: Vec<Segment>,
@@ -96,7 +97,7 @@ impl Object {
     /// Makes an object at `frames`; `head` and `len` give the requested part.
     pub(crate) fn new(
         backing: Backing,
-        dram: Option<Private>,
+        dram: Option<Dram>,
         frames: FrameRuns,
         kind: SegmentKind,
         (head, len): (u64, u64),
@@ -219,17 +220,15 @@ impl Object {
         let Some(dram) = &mut self.dram else {
             return Ok(());
         };
-        let to = dram.slice_mut(offset, len).ok_or(Miss::Nothing(offset))?;
-        self.backing.read(offset, to)
+        dram.clean(&self.backing, offset, len)
     }
 
     /// Makes the CPU see the devices' bytes.
     fn invalidate(&mut self, offset: u64, len: u64) -> Result<(), Miss> {
-        let Some(dram) = &self.dram else {
+        let Some(dram) = &mut self.dram else {
             return Ok(());
         };
-        let from = dram.slice(offset, len).ok_or(Miss::Nothing(offset))?;
-        self.backing.write(offset, from)
+        dram.invalidate(&mut self.backing, offset, len)
     }
 
     /// Returns how many bytes differ between the two views.
@@ -385,7 +384,7 @@ impl MachineMemory {
     pub(crate) fn relocate(
         &mut self,
         id: u64,
-        (frames, kind, dram): (FrameRuns, SegmentKind, Option<Private>),
+        (frames, kind, dram): (FrameRuns, SegmentKind, Option<Dram>),
     ) -> Option<FrameRuns> {
         let object = self.objects.get_mut(&id)?;
         let part = (object.head, object.len);

@@ -3,8 +3,9 @@
 //! Unmapping a file of some megabytes takes milliseconds. The caller that frees a buffer would wait for
 //! that, and so would all others. The machine's own frames are free at once.
 
+use crate::dram::Dram;
 use crate::memory::{Backing, Object};
-use crate::store::{Private, Shared};
+use crate::store::Shared;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,7 +21,7 @@ const MAX_PENDING_BYTES: u64 = 512 << 20;
 #[derive(Debug)]
 struct Waste {
     _store: Option<Shared>,
-    _dram: Option<Private>,
+    _dram: Option<Dram>,
     bytes: u64,
 }
 

@@ -70,7 +70,7 @@ impl Object {
             store.scrub();
         }
         if let Some(dram) = &mut self.dram {
-            dram.all_mut().fill(0);
+            dram.wipe();
         }
     }
 

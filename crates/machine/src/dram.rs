@@ -1,0 +1,120 @@
+//! The devices' store of cached memory that devices do not snoop.
+
+use crate::memory::{Backing, Miss};
+use crate::store::Private;
+use std::io;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Bytes that one step of a sync reads.
+const STEP: usize = 64 << 10;
+
+/// The devices' bytes, and what the CPU's were when the two stores were last synced.
+///
+/// A line that the CPU did not write since is clean. As on hardware, writing back a clean line does
+/// nothing, so the bytes that a device wrote there stay.
+#[derive(Debug)]
+pub(crate) struct Dram {
+    bytes: Private,
+    synced: Private,
+}
+
+impl Dram {
+    /// Makes a store of `len` zeroed bytes.
+    pub(crate) fn new(len: u64) -> io::Result<Self> {
+        Ok(Self {
+            bytes: Private::new(len)?,
+            synced: Private::new(len)?,
+        })
+    }
+
+    pub(crate) fn all(&self) -> &[u8] {
+        self.bytes.all()
+    }
+
+    pub(crate) fn all_mut(&mut self) -> &mut [u8] {
+        self.bytes.all_mut()
+    }
+
+    pub(crate) fn slice(&self, offset: u64, len: u64) -> Option<&[u8]> {
+        self.bytes.slice(offset, len)
+    }
+
+    pub(crate) fn slice_mut(&mut self, offset: u64, len: u64) -> Option<&mut [u8]> {
+        self.bytes.slice_mut(offset, len)
+    }
+
+    /// Zeroes the store. The CPU's bytes must be zero, too.
+    pub(crate) fn wipe(&mut self) {
+        self.bytes.all_mut().fill(0);
+        self.synced.all_mut().fill(0);
+    }
+
+    /// Writes back the lines that the CPU wrote.
+    pub(crate) fn clean(&mut self, cpu: &Backing, offset: u64, len: u64) -> Result<(), Miss> {
+        let miss = Miss::Nothing(offset);
+        let bytes = self.bytes.slice_mut(offset, len).ok_or(miss)?;
+        let synced = self.synced.slice_mut(offset, len).ok_or(miss)?;
+        let mut read = vec![0; STEP.min(bytes.len())];
+        let mut at = offset;
+        for (bytes, synced) in bytes.chunks_mut(STEP).zip(synced.chunks_mut(STEP)) {
+            let read = &mut read[..bytes.len()];
+            cpu.read(at, read)?;
+            at += read.len() as u64;
+            if read == synced {
+                continue;
+            }
+            let lines = read.chunks(LINE).zip(synced.chunks_mut(LINE));
+            for ((now, synced), bytes) in lines.zip(bytes.chunks_mut(LINE)) {
+                if now != synced {
+                    synced.copy_from_slice(now);
+                    bytes.copy_from_slice(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the CPU's lines: its store becomes the devices'.
+    pub(crate) fn invalidate(
+        &mut self,
+        cpu: &mut Backing,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Miss> {
+        let miss = Miss::Nothing(offset);
+        let bytes = self.bytes.slice(offset, len).ok_or(miss)?;
+        let synced = self.synced.slice_mut(offset, len).ok_or(miss)?;
+        synced.copy_from_slice(bytes);
+        cpu.write(offset, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Shared;
+
+    #[test]
+    fn clean_line_keeps_what_a_device_wrote() {
+        let len = 2 * STEP as u64;
+        let mut cpu = Backing::Shared(Shared::new(len).unwrap());
+        let mut dram = Dram::new(len).unwrap();
+        dram.all_mut().fill(7);
+        cpu.write(STEP as u64, &[1; 8]).unwrap();
+        dram.clean(&cpu, 0, len).unwrap();
+        let mut expected = vec![7; 2 * STEP];
+        // The whole line is written back, with the zeroes that the CPU had read there.
+        expected[STEP..STEP + LINE].fill(0);
+        expected[STEP..STEP + 8].fill(1);
+        assert_eq!(dram.all(), expected);
+        dram.invalidate(&mut cpu, 0, len).unwrap();
+        dram.all_mut().fill(9);
+        dram.clean(&cpu, 0, len).unwrap();
+        assert_eq!(
+            dram.all(),
+            [9; 2 * STEP],
+            "the CPU has written nothing since"
+        );
+    }
+}
