@@ -21,6 +21,8 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) since_ns: u64,
     pub(crate) held: Option<HeldMapping<O::Mapping>>,
     pub(crate) follows: bool,
+    /// Each use begins with [`Shared::hand_to_device`], so that the device writes nothing before.
+    declares_uses: bool,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
 }
@@ -74,7 +76,20 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, false)
+        self.attach_as(cx, dev, (false, false))
+    }
+
+    /// Attaches the device that the memory was allocated for. As [`attach`](Self::attach), but
+    /// each use begins with [`attached_owner_to_device`](Self::attached_owner_to_device).
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn attach_owner<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        dev: O::Device,
+    ) -> Result<L::Key, Error> {
+        self.attach_as(cx, dev, (false, true))
     }
 
     /// Attaches a device that follows moves: before each use, the caller checks whether it is still
@@ -91,14 +106,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, true)
+        self.attach_as(cx, dev, (true, true))
     }
 
     fn attach_as<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         dev: O::Device,
-        follows: bool,
+        (follows, declares_uses): (bool, bool),
     ) -> Result<L::Key, Error> {
         self.prepare_export(cx)?;
         self.place.attached();
@@ -107,6 +122,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             since_ns: cx.now_ns,
             held: None,
             follows,
+            declares_uses,
             active: 0,
         };
         self.list
@@ -163,7 +179,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             mapping,
             direction,
             maps: 1,
-            maybe_written: direction.device_writes(),
+            maybe_written: direction.device_writes() && !attachment.declares_uses,
         });
         Ok(())
     }

@@ -244,19 +244,24 @@ fn a_bounced_writer_reaches_other_mapped_devices() {
 
 #[test]
 fn unwritten_bounce_copy_overwrites_nothing() {
-    let mut s = set(
-        Backing::NonCoherent(CAMERA),
-        FromDevice,
-        BOUNCER,
-        FromDevice,
-    );
-    s.b.take_from_device(&s.a);
-    s.capture(5, true);
-    s.b.sync(s.buf.id(), 1).unwrap();
-    assert_eq!(s.cpu(), [5; 8]);
-    s.b.unmap(&mut s.a);
-    assert_eq!(s.cpu(), [5; 8]);
-    s.end();
+    for was_used in [false, true] {
+        let mut s = set(
+            Backing::NonCoherent(CAMERA),
+            FromDevice,
+            BOUNCER,
+            FromDevice,
+        );
+        if was_used {
+            s.b.hand_to_device(&s.a).unwrap();
+            s.b.take_from_device(&s.a);
+        }
+        s.capture(5, true);
+        s.b.sync(s.buf.id(), 1).unwrap();
+        assert_eq!(s.cpu(), [5; 8]);
+        s.b.unmap(&mut s.a);
+        assert_eq!(s.cpu(), [5; 8]);
+        s.end();
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         direction: Direction,
     ) -> Result<SlabKey, PlaneError> {
         let mapped = self.buffers.with_memory(memory, |shared, cx| {
-            let key = shared.attach(cx, dev)?;
+            let key = shared.attach_owner(cx, dev)?;
             shared.map(cx, key, direction)?;
             Ok(key)
         });
