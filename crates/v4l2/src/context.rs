@@ -180,8 +180,8 @@ where
             let Ok((stream, mut driver)) = self.parts(flow) else {
                 continue;
             };
+            stream.end_wait_of(file);
             if stream.owner == Some(file) {
-                stream.end_wait();
                 stream.session(mem, &mut *driver).release();
                 stream.owner = None;
             }

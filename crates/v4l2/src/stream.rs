@@ -18,8 +18,8 @@ pub(crate) struct Stream<M: MemOps> {
     pub(crate) flow: Flow,
     pub(crate) queue: Queue<M>,
     pub(crate) owner: Option<FileHandle>,
-    /// The call that waits in DQBUF, read() or write().
-    waiting: Option<(u64, Wait)>,
+    /// The call that waits in DQBUF, read() or write(), and its file.
+    waiting: Option<(u64, FileHandle, Wait)>,
     /// The queue's event count at the last wake-up.
     seen_events: u64,
     /// Whether `V4L2_BUF_FLAG_M2M_HOLD_CAPTURE_BUF` is heeded.
@@ -109,12 +109,12 @@ impl<M: MemOps> Stream<M> {
 
     /// Ends the wait of a call that is repeated.
     pub(crate) fn wake_up(&mut self, call: u64) {
-        self.waiting.take_if(|(waiting, _)| *waiting == call);
+        self.waiting.take_if(|(waiting, ..)| *waiting == call);
     }
 
-    /// Nobody waits any more.
-    pub(crate) fn end_wait(&mut self) {
-        self.waiting = None;
+    /// Ends the wait of a file that closes.
+    pub(crate) fn end_wait_of(&mut self, file: FileHandle) {
+        self.waiting.take_if(|(_, waiting, _)| *waiting == file);
     }
 
     /// Returns whether an event since the last call may end a wait.
@@ -163,7 +163,7 @@ impl<M: MemOps> Stream<M> {
         if error != vb3_queue::Error::WouldBlock || cx.nonblocking {
             return Err(error.into());
         }
-        self.waiting = Some((cx.call, self.queue.wait()?));
+        self.waiting = Some((cx.call, cx.file, self.queue.wait()?));
         Ok(None)
     }
 

@@ -276,6 +276,21 @@ fn closing_a_waiting_file_frees_the_queue() {
     b.close();
 }
 
+/// The file has no buffers any more, so that the queue is not its own.
+#[test]
+fn closing_a_stopped_waiter_frees_the_queue() {
+    let mut b = Bench::capture();
+    b.nonblocking = false;
+    let two = b.open();
+    assert_eq!(b.reqbufs(2, MMAP), 2);
+    assert_eq!((b.stream(true), b.dqbuf()), (0, WAIT));
+    assert_eq!((b.stream(false), b.reqbufs(0, MMAP)), (0, 0));
+    b.device.release(&mut b.mem, b.file);
+    b.file = two;
+    assert_eq!(b.reqbufs(2, MMAP), 2);
+    b.close();
+}
+
 #[test]
 fn a_broken_device() {
     both(|mut b| {
