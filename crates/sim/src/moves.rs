@@ -205,10 +205,7 @@ impl Sim<'_> {
     /// devices that write have it, too: one of them may write last, or its copy be copied back.
     fn hand_over(&mut self, memory: u64, output: bool) -> u64 {
         let is_shared = self.memories.get(&memory).is_some_and(|m| m.writers > 0);
-        // Without coherent caches, this writes the CPU's cache back. Bytes that another device has
-        // written meanwhile are gone.
-        let cleans = is_shared && !self.world.machine().profile().coherent;
-        if !output || cleans {
+        if !output {
             self.written(memory);
         }
         let of = self.memories.entry(memory).or_default();

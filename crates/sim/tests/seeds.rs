@@ -36,10 +36,14 @@ fn seeds_that_failed_once_pass() {
     // camera has it. In 2819, a queue without buffers belongs to another program. In 4672, 9548 and 9584, a
     // driver writes by the CPU to memory of a camera without coherent caches. In 5410, a queue passes
     // memory to its device while another device writes there. In 13661, a prepared buffer shares
-    // memory with a captured one, and its copy is copied back. In the others, a fault stops the first
-    // use of a queue's own memory: QBUF in 185 (placed lazily), 527 and 957 (scattered), mmap in 216.
+    // memory with a captured one, and its copy is copied back. In 32783, 52764 and 56428, an unused
+    // copy was copied back over a picture. In 55403, 58138, 71739 and 88841, a clean cache line was
+    // written back over one. In 49968, 67650 and 82741, a call still waited for a closed file. In the
+    // others, a fault stops the first use of a queue's own memory: QBUF in 185 (placed lazily), 527
+    // and 957 (scattered), mmap in 216.
     run([
-        185, 216, 527, 783, 784, 957, 2819, 4672, 5410, 9548, 9584, 13661,
+        185, 216, 527, 783, 784, 957, 2819, 4672, 5410, 9548, 9584, 13661, 32783, 49968, 52764,
+        55403, 56428, 58138, 67650, 71739, 82741, 88841,
     ]
     .into_iter());
 }
