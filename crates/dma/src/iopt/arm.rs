@@ -3,7 +3,7 @@
 //! Source: Arm Architecture Reference Manual for A-profile, chapter D8 (VMSAv8-64), without
 //! FEAT_LPA and FEAT_LPA2: addresses have at most 48 bits.
 
-use super::layout::Entry;
+use super::entry::Entry;
 use crate::{PhysAddr, Prot};
 
 /// Descriptor bit 0: the entry is valid.

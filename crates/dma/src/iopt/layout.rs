@@ -1,12 +1,11 @@
-//! Layout of a table: the geometry of its levels, and its entries.
+//! Layout of a table: the geometry of its levels, and its format's entries.
 
+use super::entry::{ENTRY_SHIFT, Entry};
 use super::{arm, vtd};
 use crate::{Error, PhysAddr, Prot};
 
 /// Maximum number of levels of any format.
 pub(super) const MAX_LEVELS: usize = 5;
-/// Base-2 logarithm of an entry's size in bytes.
-pub(super) const ENTRY_SHIFT: u32 = 3;
 
 /// Format of a page table, which depends on the IOMMU that walks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,17 +110,6 @@ pub struct Config {
     pub output_bits: u32,
     /// Treatment of empty tables.
     pub empty_tables: EmptyTables,
-}
-
-/// A decoded entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    Empty,
-    Table(PhysAddr),
-    /// A page or block, by its address.
-    Leaf(u64),
-    /// The entry has bits that the manual reserves.
-    Malformed,
 }
 
 /// The shape of a table.

@@ -1,7 +1,8 @@
 //! Mapping ranges.
 
-use super::layout::{ENTRY_SHIFT, Entry, Geometry, MAX_LEVELS};
-use super::{Chain, PageTable, Path, TableMemory};
+use super::entry::{ENTRY_SHIFT, Entry};
+use super::layout::{Geometry, MAX_LEVELS};
+use super::table::{Chain, PageTable, Path, TableMemory};
 use crate::{Constraint, Error, Iova, PhysAddr, Prot, Reason};
 
 /// A range to map, with its entries' attributes.

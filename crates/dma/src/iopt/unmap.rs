@@ -1,7 +1,8 @@
 //! Removing ranges, and splitting blocks that extend beyond them.
 
-use super::layout::{ENTRY_SHIFT, EmptyTables, Entry, MAX_LEVELS};
-use super::{Chain, PageTable, Path, TableMemory};
+use super::entry::{ENTRY_SHIFT, Entry};
+use super::layout::{EmptyTables, MAX_LEVELS};
+use super::table::{Chain, PageTable, Path, TableMemory};
 use crate::{Error, Iova, PhysAddr};
 
 impl PageTable {

@@ -3,7 +3,7 @@
 //! Source: Intel Virtualization Technology for Directed I/O, chapter 9.8 (Second-Stage Paging
 //! Entries).
 
-use super::layout::Entry;
+use super::entry::Entry;
 use crate::{PhysAddr, Prot};
 
 /// `R`: reads.

@@ -1,7 +1,7 @@
 //! Looking up addresses.
 
-use super::layout::Entry;
-use super::{PageTable, TableMemory};
+use super::entry::Entry;
+use super::table::{PageTable, TableMemory};
 use crate::{Iova, PhysAddr, Prot};
 
 /// A page or block.

@@ -1,0 +1,315 @@
+//! A table, its memory, and the path to an entry.
+
+use super::entry::Entry;
+use super::layout::{Config, EmptyTables, Format, Geometry, MAX_LEVELS};
+use crate::{Error, Iova, PhysAddr};
+
+/// Memory for tables.
+///
+/// # Requirements on the implementer
+/// * An allocated table is zeroed, for the CPU and for the walker, and aligned to its length.
+/// * Entries are read and written as one 64-bit access, little endian.
+pub trait TableMemory {
+    /// Allocates a table of `len` bytes: one granule, or up to sixteen at the root of Arm stage 2.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM).
+    fn alloc_table(&mut self, len: u64) -> Result<PhysAddr, Error>;
+
+    /// Frees a table of `len` bytes, the length of its allocation. Its content may be anything.
+    fn free_table(&mut self, table: PhysAddr, len: u64);
+
+    /// Reads an entry of an allocated table.
+    fn read_entry(&self, at: PhysAddr) -> u64;
+
+    /// Writes an entry of an allocated table.
+    fn write_entry(&mut self, at: PhysAddr, entry: u64);
+
+    /// Makes `len` bytes of written entries visible to a walker that does not snoop, before any
+    /// later write.
+    fn publish(&mut self, at: PhysAddr, len: u64) {
+        let _ = (at, len);
+    }
+
+    /// Makes a walker forget a block of `len` bytes. Called after the block's removal and before a
+    /// table replaces it, for architectures that require break-before-make.
+    fn break_block(&mut self, iova: Iova, len: u64) {
+        let _ = (iova, len);
+    }
+}
+
+/// A page table in memory.
+///
+/// [`free`](Self::free) releases its memory. Dropping it leaks the memory.
+#[derive(Debug)]
+#[must_use = "goes back through PageTable::free"]
+pub struct PageTable {
+    pub(super) geometry: Geometry,
+    root: PhysAddr,
+    pub(super) empty_tables: EmptyTables,
+    /// Tables unlinked since the last flush, chained by their first word. In every format, an
+    /// aligned address is an invalid entry, so a walker that still reads the table finds no
+    /// translation.
+    pub(super) retired: Chain,
+    pub(super) tables: u64,
+    pub(super) leaves: u64,
+}
+
+/// Tables that a [`PageTable`] no longer uses. A walker may still use them until a flush.
+///
+/// Dropping it leaks their memory.
+#[derive(Debug)]
+#[must_use = "goes back through Retired::free, after a flush"]
+pub struct Retired {
+    tables: Chain,
+    /// Size of each table in bytes.
+    bytes: u64,
+}
+
+impl Retired {
+    /// Frees the tables. The caller must have flushed the translation buffers since
+    /// [`take_retired`](PageTable::take_retired).
+    pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
+        self.tables.free(mem, self.bytes);
+    }
+}
+
+/// Unlinked tables, chained by their first word.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Chain {
+    first: u64,
+    len: u64,
+}
+
+impl Chain {
+    pub(super) fn push<M: TableMemory + ?Sized>(&mut self, mem: &mut M, table: PhysAddr) {
+        mem.write_entry(table, self.first);
+        mem.publish(table, 8);
+        self.first = table.get();
+        self.len += 1;
+    }
+
+    pub(super) fn pop<M: TableMemory + ?Sized>(&mut self, mem: &mut M) -> Option<PhysAddr> {
+        if self.len == 0 {
+            return None;
+        }
+        let table = PhysAddr::new(self.first);
+        self.first = mem.read_entry(table);
+        self.len -= 1;
+        mem.write_entry(table, 0);
+        mem.publish(table, 8);
+        Some(table)
+    }
+
+    fn free<M: TableMemory + ?Sized>(&mut self, mem: &mut M, bytes: u64) {
+        while let Some(table) = self.pop(mem) {
+            mem.free_table(table, bytes);
+        }
+    }
+}
+
+/// The path from the root to an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path {
+    /// Address of the entry at each height, from `height` up.
+    entries: [PhysAddr; MAX_LEVELS],
+    pub(super) height: u32,
+    pub(super) entry: u64,
+}
+
+impl Path {
+    /// Returns the address of the entry of this height; `None` above the root.
+    pub(super) fn at(&self, height: u32) -> Option<PhysAddr> {
+        self.entries
+            .get(height as usize)
+            .copied()
+            .filter(|at| at.get() != u64::MAX)
+    }
+
+    /// Returns the address of the entry at the end of the path.
+    pub(super) fn end(&self) -> PhysAddr {
+        self.at(self.height).unwrap_or(PhysAddr::new(0))
+    }
+}
+
+impl PageTable {
+    /// Makes an empty table.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a configuration that the format does not support; the error of the
+    /// memory.
+    pub fn new<M: TableMemory + ?Sized>(mem: &mut M, config: &Config) -> Result<Self, Error> {
+        let geometry = Geometry::new(config)?;
+        let root = mem.alloc_table(geometry.root_bytes())?;
+        Ok(Self {
+            geometry,
+            root,
+            empty_tables: config.empty_tables,
+            retired: Chain::default(),
+            tables: 1,
+            leaves: 0,
+        })
+    }
+
+    /// Returns the address of the root, for the IOMMU's base register or context entry.
+    #[must_use]
+    pub fn root(&self) -> PhysAddr {
+        self.root
+    }
+
+    /// Returns the number of levels that a walk visits.
+    #[must_use]
+    pub fn levels(&self) -> u32 {
+        self.geometry.levels
+    }
+
+    /// Returns the manual's number of the root's level.
+    #[must_use]
+    pub fn start_level(&self) -> u32 {
+        self.geometry.level(self.geometry.levels - 1)
+    }
+
+    /// Returns the format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.geometry.format
+    }
+
+    /// Returns the bytes of the smallest page.
+    #[must_use]
+    pub fn granule(&self) -> u64 {
+        self.geometry.granule()
+    }
+
+    /// Returns the number of tables in use, including the root.
+    #[must_use]
+    pub fn tables(&self) -> u64 {
+        self.tables
+    }
+
+    /// Returns the bytes of the tables in use, and of retired tables not yet taken for a flush.
+    #[must_use]
+    pub fn table_bytes(&self) -> u64 {
+        let below = (self.tables - 1).saturating_add(self.retired.len);
+        below
+            .saturating_mul(self.geometry.granule())
+            .saturating_add(self.geometry.root_bytes())
+    }
+
+    /// Returns the number of mapped pages and blocks.
+    #[must_use]
+    pub fn leaf_count(&self) -> u64 {
+        self.leaves
+    }
+
+    /// Returns the number of retired tables not yet taken for a flush.
+    #[must_use]
+    pub fn retired_tables(&self) -> u64 {
+        self.retired.len
+    }
+
+    /// Returns the tables that earlier calls unlinked. The host flushes, and then frees them.
+    pub fn take_retired(&mut self) -> Retired {
+        Retired {
+            tables: core::mem::take(&mut self.retired),
+            bytes: self.geometry.granule(),
+        }
+    }
+
+    /// Frees all tables. No walker may use them any more.
+    pub fn free<M: TableMemory + ?Sized>(mut self, mem: &mut M) {
+        self.take_retired().free(mem);
+        let geo = self.geometry;
+        // Frees from the bottom up, one whole height at a time.
+        for height in 1..geo.levels {
+            let mut at = 0u64;
+            while at < geo.input_end() {
+                let path = self.descend(mem, at, height);
+                if let (true, Entry::Table(table)) =
+                    (path.height == height, geo.decode(path.height, path.entry))
+                {
+                    mem.write_entry(path.end(), 0);
+                    mem.free_table(table, geo.granule());
+                }
+                let size = geo.size(path.height);
+                at = (at & !(size - 1)) + size;
+            }
+        }
+        mem.free_table(self.root, geo.root_bytes());
+    }
+
+    /// Walks down to the entry for `iova` at height `stop`, or to the first entry that is not a
+    /// table.
+    pub(super) fn descend<M: TableMemory + ?Sized>(&self, mem: &M, iova: u64, stop: u32) -> Path {
+        let geo = &self.geometry;
+        let mut path = Path {
+            entries: [PhysAddr::new(u64::MAX); MAX_LEVELS],
+            height: geo.levels - 1,
+            entry: 0,
+        };
+        let mut table = self.root;
+        loop {
+            let at = geo.entry_at(table, iova, path.height);
+            if let Some(slot) = path.entries.get_mut(path.height as usize) {
+                *slot = at;
+            }
+            path.entry = mem.read_entry(at);
+            if path.height <= stop {
+                return path;
+            }
+            match geo.decode(path.height, path.entry) {
+                Entry::Table(next) => table = next,
+                Entry::Empty | Entry::Leaf(_) | Entry::Malformed => return path,
+            }
+            path.height -= 1;
+        }
+    }
+
+    /// Allocates all tables, or none.
+    pub(super) fn take_tables<M: TableMemory + ?Sized>(
+        &self,
+        mem: &mut M,
+        tables: u64,
+    ) -> Result<Chain, Error> {
+        let mut spare = Chain::default();
+        let bytes = self.geometry.granule();
+        for _ in 0..tables {
+            match mem.alloc_table(bytes) {
+                Ok(table) => spare.push(mem, table),
+                Err(err) => {
+                    spare.free(mem, bytes);
+                    return Err(err);
+                }
+            }
+        }
+        Ok(spare)
+    }
+
+    /// Changes the number of used entries of the path's table at `height`. Returns the new number;
+    /// `None` for the root, which stores none.
+    pub(super) fn recount<M: TableMemory + ?Sized>(
+        &self,
+        mem: &mut M,
+        path: &Path,
+        height: u32,
+        change: impl FnOnce(u64) -> u64,
+    ) -> Option<u64> {
+        let geo = &self.geometry;
+        let at = path.at(height + 1)?;
+        let entry = mem.read_entry(at);
+        let count = change(geo.count(entry));
+        mem.write_entry(at, geo.with_count(entry, count));
+        mem.publish(at, 8);
+        Some(count)
+    }
+
+    /// Checks that a range is whole granules inside the input addresses.
+    pub(super) fn check_range(&self, iova: Iova, len: u64) -> Result<u64, Error> {
+        let end = iova.get().checked_add(len).ok_or(Error::Invalid)?;
+        let inside = self.geometry.granule() - 1;
+        if len == 0 || (iova.get() | len) & inside != 0 || end > self.geometry.input_end() {
+            return Err(Error::Invalid);
+        }
+        Ok(end)
+    }
+}
