@@ -2,9 +2,10 @@
 
 mod copy;
 
+use crate::backing::{Backing, Miss};
 use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, HostSpan};
 use crate::machine::State;
-use crate::memory::{Backing, Extent, Found, InPlace, Miss, Object, View};
+use crate::memory::{Extent, Found, InPlace, Object, View};
 use crate::ram::FRAME;
 use crate::trace::Event;
 use std::ops::Range;

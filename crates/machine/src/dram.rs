@@ -1,6 +1,6 @@
 //! The devices' store of cached memory that devices do not snoop.
 
-use crate::memory::{Backing, Miss};
+use crate::backing::{Backing, Miss};
 use crate::store::Private;
 use std::io;
 

@@ -10,6 +10,7 @@
 //! The same profile, seed and calls give the same trace, byte for byte.
 #![deny(unsafe_code)]
 
+mod backing;
 mod bus;
 mod device;
 mod dram;

@@ -1,10 +1,11 @@
 //! A machine's parts, devices and clock.
 
+use crate::backing::Backing;
 use crate::device::{BusStats, Device};
 use crate::dram::Dram;
 use crate::faults::{Faults, Injector};
 use crate::iommu::{Iommu, Staleness, TableFrames, Tables};
-use crate::memory::{Backing, MachineMemory, Object};
+use crate::memory::{MachineMemory, Object};
 use crate::profile::Profile;
 use crate::proven::Proven;
 use crate::ram::{FRAME, Ram};

@@ -4,11 +4,9 @@
 //! memory), and devices see the other. Only cache syncs move bytes between them. All other memory has
 //! one store.
 
+use crate::backing::{Backing, Miss, reached};
 use crate::dram::Dram;
-use crate::foreign::Foreign;
 use crate::ram::{FRAME, FrameRuns};
-use crate::store::Shared;
-use crate::user::{User, UserFault};
 use std::collections::BTreeMap;
 use vb3_dma::{PhysAddr, Segment, SegmentKind};
 
@@ -22,56 +20,6 @@ pub(crate) enum View {
     Cpu,
     /// A device's that does not.
     Dram,
-}
-
-/// Why memory was not reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Miss {
-    /// No memory at this physical address.
-    Nothing(u64),
-    /// The program's memory is gone.
-    User(UserFault),
-}
-
-#[derive(Debug)]
-pub(crate) enum Backing {
-    Shared(Shared),
-    User {
-        user: User,
-        base: u64,
-    },
-    /// A dma-buf of another driver.
-    Foreign(Foreign),
-}
-
-impl Backing {
-    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
-        match self {
-            Self::Shared(store) => reached(store.read(offset, out), offset),
-            Self::User { user, base } => user
-                .read(base.saturating_add(offset), out)
-                .map_err(Miss::User),
-            Self::Foreign(foreign) => reached(foreign.read(offset, out), offset),
-        }
-    }
-
-    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Miss> {
-        match self {
-            Self::Shared(store) => reached(store.write(offset, data), offset),
-            Self::User { user, base } => user
-                .write(base.saturating_add(offset), data)
-                .map_err(Miss::User),
-            Self::Foreign(foreign) => reached(foreign.write(offset, data), offset),
-        }
-    }
-}
-
-fn reached(inside: bool, offset: u64) -> Result<(), Miss> {
-    if inside {
-        Ok(())
-    } else {
-        Err(Miss::Nothing(offset))
-    }
 }
 
 /// Memory with physical addresses.

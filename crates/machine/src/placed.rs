@@ -3,9 +3,10 @@
 //! Its bytes are in one memfd from the beginning. It gets frames at the first placement, and others
 //! when moved.
 
+use crate::backing::Backing;
 use crate::front::Machine;
 use crate::machine::{Pages, State, host_exhausted};
-use crate::memory::{Backing, Object};
+use crate::memory::Object;
 use crate::ram::{FRAME, Ram, Spot};
 use crate::store::Shared;
 use crate::trace::Event;

@@ -1,9 +1,10 @@
 //! The machine as a platform of the mapping layer.
 
+use crate::backing::{Backing, Miss};
 use crate::device::Device;
 use crate::foreign::Foreign;
 use crate::machine::{Mmap, Pages, Pinned, State, host_exhausted};
-use crate::memory::{Backing, Miss, Object, Piece, View};
+use crate::memory::{Object, Piece, View};
 use crate::ram::FRAME;
 use crate::store::Shared;
 use crate::trace::Event;

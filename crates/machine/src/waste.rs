@@ -3,8 +3,9 @@
 //! Unmapping a file of some megabytes takes milliseconds. The caller that frees a buffer would wait for
 //! that, and so would all others. The machine's own frames are free at once.
 
+use crate::backing::Backing;
 use crate::dram::Dram;
-use crate::memory::{Backing, Object};
+use crate::memory::Object;
 use crate::store::Shared;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,9 @@
 //! Revokes memory whose addresses devices may have, and whose file programs may map.
 
+use crate::backing::Backing;
 use crate::front::Machine;
 use crate::machine::Pages;
-use crate::memory::{Backing, MachineMemory, Object};
+use crate::memory::{MachineMemory, Object};
 use vb3_dma::Segment;
 
 /// Identifies memory of the machine that can be revoked. It may have been freed.

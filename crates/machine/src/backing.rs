@@ -1,0 +1,55 @@
+//! Where the bytes of memory are that the CPU reaches.
+
+use crate::foreign::Foreign;
+use crate::store::Shared;
+use crate::user::{User, UserFault};
+
+/// Why memory was not reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// No memory at this physical address.
+    Nothing(u64),
+    /// The program's memory is gone.
+    User(UserFault),
+}
+
+#[derive(Debug)]
+pub(crate) enum Backing {
+    Shared(Shared),
+    User {
+        user: User,
+        base: u64,
+    },
+    /// A dma-buf of another driver.
+    Foreign(Foreign),
+}
+
+impl Backing {
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Miss> {
+        match self {
+            Self::Shared(store) => reached(store.read(offset, out), offset),
+            Self::User { user, base } => user
+                .read(base.saturating_add(offset), out)
+                .map_err(Miss::User),
+            Self::Foreign(foreign) => reached(foreign.read(offset, out), offset),
+        }
+    }
+
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Miss> {
+        match self {
+            Self::Shared(store) => reached(store.write(offset, data), offset),
+            Self::User { user, base } => user
+                .write(base.saturating_add(offset), data)
+                .map_err(Miss::User),
+            Self::Foreign(foreign) => reached(foreign.write(offset, data), offset),
+        }
+    }
+}
+
+pub(crate) fn reached(inside: bool, offset: u64) -> Result<(), Miss> {
+    if inside {
+        Ok(())
+    } else {
+        Err(Miss::Nothing(offset))
+    }
+}
