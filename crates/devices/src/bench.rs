@@ -13,7 +13,7 @@ use vb3_queue::{
 };
 use vb3_v4l2::{
     Bus, BusFault, CopyFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Peer,
-    Progress, Role, Span, VideoDriver,
+    Progress, Role, Span, SpanReader, VideoDriver,
 };
 
 /// The value of untouched bytes.
@@ -172,6 +172,20 @@ impl Bus<u32> for BenchMemory {
             len: span.len,
         });
         Some(found.collect())
+    }
+
+    fn readers(&mut self, spans: &[Span<'_, u32>]) -> Option<Vec<SpanReader>> {
+        let reader = |span: &Span<'_, u32>| {
+            let len = usize::try_from(span.len).expect("a short span");
+            let range = self.range(*span.cookie, span.offset, len).ok()?;
+            let bytes = self.planes.borrow()[span.cookie][range].to_vec();
+            Some(Box::new(move |offset, out: &mut [u8]| {
+                let start = usize::try_from(offset).expect("a small offset");
+                let from = bytes.get(start..start + out.len());
+                from.map(|from| out.copy_from_slice(from)).is_some()
+            }) as SpanReader)
+        };
+        self.maps.then(|| spans.iter().map(reader).collect())?
     }
 
     fn note_written(&mut self, cookie: &u32, offset: u64, len: u64) -> Result<(), BusFault> {

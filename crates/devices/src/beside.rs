@@ -1,8 +1,9 @@
 //! Conversions on a separate thread, one picture at a time, so that no program's call waits for them.
 
 use crate::Failure;
-use crate::convert::{Converter, Job};
+use crate::convert::{Converter, Job, View, ViewMut, plane};
 use crate::picture::Size;
+use crate::surface::LentLines;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,12 +13,17 @@ use vb3_v4l2::PixelFormat;
 /// take half a millisecond.
 pub(crate) const LARGE: usize = 512 << 10;
 
+/// Bytes of source and target that the thread converts at once if it can: few enough for a core's
+/// cache.
+const STRIPE: usize = 256 << 10;
+
 /// A picture to convert: source and target bytes, lines without padding.
-#[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) job: Job,
     /// Format and size of the source, and of the target.
     pub(crate) shapes: [(&'static PixelFormat, Size); 2],
+    /// The source's components in their buffer; empty if `source` has the bytes already.
+    pub(crate) lent: Vec<LentLines>,
     pub(crate) source: Vec<u8>,
     pub(crate) target: Vec<u8>,
     /// Whether it was converted.
@@ -27,11 +33,73 @@ pub(crate) struct Task {
 impl Task {
     /// Converts the picture.
     pub(crate) fn run(&mut self, engine: &mut Converter) {
-        let [(from, from_size), (to, to_size)] = self.shapes;
-        let source = (from, from_size, self.source.as_slice());
-        let target = (to, to_size, self.target.as_mut_slice());
-        let done = engine.run_unpadded(&self.job, source, target);
-        self.done = done.is_ok();
+        self.done = self.convert(engine).is_some();
+        self.lent.clear();
+    }
+
+    fn convert(&mut self, engine: &mut Converter) -> Option<()> {
+        let (lines, job) = (self.stripe_lines(), self.job);
+        let [(from, size), (to, to_size)] = self.shapes;
+        let line = |format, size| plane(format, size, 0).map(|(line, _)| line);
+        let pitch = line(to, to_size)?;
+        let mut target = ViewMut::contiguous(to, to_size, &mut self.target, pitch).ok()?;
+        for first in (0..size.height()).step_by(lines as usize) {
+            let part = Size::new(size.width(), lines.min(size.height() - first))?;
+            if !self.lent.is_empty() {
+                read(&self.lent, (from, part), first, &mut self.source)?;
+            }
+            let source = View::contiguous(from, part, &self.source, line(from, part)?).ok()?;
+            let job = if part == size {
+                job
+            } else {
+                job.part(first, part)
+            };
+            engine.run(&job, &source, &mut target).ok()?;
+        }
+        Some(())
+    }
+
+    /// Returns how many lines of the source to convert at once.
+    fn stripe_lines(&self) -> u32 {
+        let [(from, size), (to, to_size)] = self.shapes;
+        let is_by_lines = size == to_size && self.job.keeps_places();
+        if self.lent.is_empty() || !is_by_lines {
+            // The scaling library rounds its weights by all of them, so it gets all lines at once.
+            return size.height();
+        }
+        let lines = [from, to].into_iter().flat_map(|format| {
+            let count = format.components.len();
+            (0..count).filter_map(|index| format.component_bytes(index, size.width(), 16))
+        });
+        let stripes = STRIPE / lines.sum::<usize>().max(1);
+        // CAST: at most `STRIPE`.
+        (stripes.max(1) as u32 * 16).min(size.height())
+    }
+}
+
+/// Reads the lines of a part of a picture, from line `first` on. `None` if that is impossible.
+fn read(
+    lent: &[LentLines],
+    (format, part): (&PixelFormat, Size),
+    first: u32,
+    to: &mut Vec<u8>,
+) -> Option<()> {
+    let mut filled = 0;
+    for (index, lines) in lent.iter().enumerate() {
+        let end = filled + format.component_bytes(index, part.width(), part.height())?;
+        to.resize(end.max(to.len()), 0);
+        // CAST: widening, on every target there is.
+        let above = format.lines(index, first) as usize;
+        lines.read(above, to.get_mut(filled..end)?).then_some(())?;
+        filled = end;
+    }
+    Some(())
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Task");
+        shown.field("job", &self.job).finish_non_exhaustive()
     }
 }
 
@@ -181,6 +249,7 @@ mod tests {
         Task {
             job: Job::whole(size, size, color),
             shapes: [(&pixfmt::GREY, size); 2],
+            lent: Vec::new(),
             source: vec![7; 4],
             target: vec![0; 4],
             done: false,

@@ -245,6 +245,7 @@ impl Scaler {
         let task = Task {
             job: plan.job,
             shapes: [(pixel, frame.size()), (pixel, plan.to)],
+            lent: Vec::new(),
             source: std::mem::take(&mut self.source),
             target,
             done: false,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::pixfmt::ComponentLayout;
-use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, pixfmt};
+use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader, pixfmt};
 
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
@@ -98,6 +98,26 @@ pub(crate) fn resume<'b, C>(
         *left -= len;
     }
     Ok(true)
+}
+
+/// Lines of a component in a buffer, for another thread to read.
+pub(crate) struct LentLines {
+    reader: SpanReader,
+    line_bytes: usize,
+    pitch: usize,
+}
+
+impl LentLines {
+    /// Reads lines from `first` on to `out`, without padding. Returns false beyond the last line.
+    pub(crate) fn read(&self, first: usize, out: &mut [u8]) -> bool {
+        let start = first * self.pitch;
+        if self.pitch == self.line_bytes {
+            return (self.reader)(start as u64, out);
+        }
+        let lines = out.chunks_mut(self.line_bytes.max(1)).enumerate();
+        let mut lines = lines.map(|(line, out)| ((start + line * self.pitch) as u64, out));
+        lines.all(|(at, out)| (self.reader)(at, out))
+    }
 }
 
 /// A plane of samples in a buffer.
@@ -339,6 +359,44 @@ impl Surface<'_> {
             bus.read(run.cookie, run.offset, bytes)
                 .map_err(|_| Trouble::Fault)
         })
+    }
+
+    /// Returns the lines of each component inside a rectangle for a thread, and counts them as read.
+    /// `None` if no thread can read them in place of the device.
+    pub(crate) fn lend_rect<C>(
+        self,
+        buffer: &Active<C>,
+        rect: Rect,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<Option<Vec<LentLines>>, Trouble> {
+        let all = self.rect_lines(buffer, Flow::Output, rect)?;
+        let spans = all.iter().map(|lines| {
+            Some(Span {
+                cookie: lines.cookie,
+                offset: lines.offset,
+                len: lines.extent()?,
+            })
+        });
+        let spans: Option<Vec<Span<'_, C>>> = spans.collect();
+        let Some(readers) = spans.and_then(|spans| bus.readers(&spans)) else {
+            return Ok(None);
+        };
+        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+        resume(&all, &mut cursor, &mut left, |run| {
+            // CAST: widening, on every target there is.
+            let noted = bus.note_read(run.cookie, run.offset, run.packed.len() as u64);
+            noted.map_err(|_| Trouble::Fault)
+        })?;
+        let lent = readers
+            .into_iter()
+            .zip(&all)
+            .map(|(reader, lines)| LentLines {
+                reader,
+                // CAST: widening, on every target there is.
+                line_bytes: lines.line_bytes as usize,
+                pitch: lines.pitch as usize,
+            });
+        Ok(Some(lent.collect()))
     }
 
     /// Continues to write a rectangle, laid out as by [`read_rect_on`](Self::read_rect_on). Returns

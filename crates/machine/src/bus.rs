@@ -7,6 +7,7 @@ use crate::device::{BusFault, BusLines, BusSpan, BusStats, Device, FaultKind, Ho
 use crate::machine::State;
 use crate::memory::{Extent, Found, InPlace, Object, View};
 use crate::ram::FRAME;
+use crate::store::{Shared, SharedBytes};
 use crate::trace::Event;
 use std::ops::Range;
 use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
@@ -119,12 +120,43 @@ impl State {
         dev: Device,
         spans: &[BusSpan],
     ) -> Option<Vec<HostSpan<'_>>> {
+        let found = self.stores(dev, spans, true)?;
+        let spans = found.into_iter().map(|(place, object, store)| HostSpan {
+            fd: store.fd(),
+            number: place.object,
+            fd_len: object.bytes_of_frames(),
+            offset: place.offset,
+            len: place.len,
+        });
+        Some(spans.collect())
+    }
+
+    /// Returns the bytes of readable spans for other threads; `None` if one of them has none.
+    pub(crate) fn bus_shared_bytes(
+        &mut self,
+        dev: Device,
+        spans: &[BusSpan],
+    ) -> Option<Vec<SharedBytes>> {
+        let found = self.stores(dev, spans, false)?;
+        let bytes = found
+            .into_iter()
+            .map(|(place, _, store)| store.bytes(place.offset, place.len));
+        Some(bytes.collect())
+    }
+
+    /// Returns the shared memory of spans that `dev` reaches; `None` if one of them has none.
+    fn stores(
+        &mut self,
+        dev: Device,
+        spans: &[BusSpan],
+        write: bool,
+    ) -> Option<Vec<(Extent, &Object, &Shared)>> {
         if spans.len() > MAX_SPANS || self.is_to_fault(dev) {
             return None;
         }
-        let places = spans.iter().map(|span| self.proven_place(dev, span, true));
+        let places = spans.iter().map(|span| self.proven_place(dev, span, write));
         let places: Vec<Extent> = places.collect::<Option<_>>()?;
-        let spans = places.into_iter().map(|place| {
+        let found = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
             if object.withdrawn
                 || self.common.contains(&place.object)
@@ -135,15 +167,9 @@ impl State {
             let Backing::Shared(store) = &object.backing else {
                 return None;
             };
-            Some(HostSpan {
-                fd: store.fd(),
-                number: place.object,
-                fd_len: object.bytes_of_frames(),
-                offset: place.offset,
-                len: place.len,
-            })
+            Some((place, object, store))
         });
-        spans.collect()
+        found.collect()
     }
 
     /// Returns [`place`](Self::place), searched only if anything has changed since the last search.

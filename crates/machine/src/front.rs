@@ -9,6 +9,7 @@ use crate::memory::InPlace;
 use crate::platform::Vmap;
 use crate::profile::Profile;
 use crate::ram::FreeMemory;
+use crate::store::SharedBytes;
 use crate::trace::Trace;
 use crate::user::User;
 use std::cell::{Ref, RefCell};
@@ -321,6 +322,14 @@ impl Machine {
     /// write. Also for memory of a program, another driver or the bounce pool.
     pub fn bus_host_spans(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<HostSpan<'_>>> {
         self.state.get_mut().bus_host_spans(dev, spans)
+    }
+
+    /// Returns the bytes of spans that `dev` may read, for other threads. They may read them while the
+    /// device owns the memory. [`bus_note_read`](Self::bus_note_read) counts the read.
+    ///
+    /// Returns `None` as [`bus_host_spans`](Self::bus_host_spans).
+    pub fn bus_shared_bytes(&mut self, dev: Device, spans: &[BusSpan]) -> Option<Vec<SharedBytes>> {
+        self.state.get_mut().bus_shared_bytes(dev, spans)
     }
 
     /// Counts bytes that were written to a location of [`bus_host_spans`](Self::bus_host_spans), as

@@ -43,6 +43,7 @@ pub use memory::InPlace;
 pub use platform::Vmap;
 pub use profile::{Profile, ProfileError};
 pub use ram::{FreeMemory, Spot};
+pub use store::SharedBytes;
 pub use trace::{Event, Trace};
 pub use udmabuf::{Udmabuf, dmabuf_holders};
 pub use user::{User, UserFault, UserMemory};

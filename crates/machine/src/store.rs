@@ -12,6 +12,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 /// A mapping of this process, unmapped on drop.
 ///
@@ -24,8 +25,37 @@ struct Mapped {
     len: usize,
 }
 
-// SAFETY: a mapping belongs to the process, and the value is its only owner.
+// SAFETY: a mapping belongs to the process, and its last owner unmaps it.
 unsafe impl Send for Mapped {}
+// SAFETY: a shared reference gives only addresses, and `read`, which allows writes at the same time.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// Returns the address of byte `offset`, if `len` bytes from there lie inside.
+    fn at(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+        let offset = usize::try_from(offset).ok()?;
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: `offset` is within the mapping.
+        Some(unsafe { self.base.add(offset) })
+    }
+
+    /// Copies out bytes of memory that is shared; `false` outside the memory.
+    fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+        let Some(from) = self.at(offset, out.len()) else {
+            return false;
+        };
+        // SAFETY:
+        // 1. `from` is valid for `out.len()` bytes of reads; `out` is an exclusive slice of our
+        //    own, so the two do not overlap.
+        // 2. Another process or thread may write these bytes at the same time. No reference to them
+        //    exists, and bytes of any value are valid: what is copied then is a mixture, as on
+        //    real hardware.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
+        true
+    }
+}
 
 impl Drop for Mapped {
     fn drop(&mut self) {
@@ -41,8 +71,30 @@ impl Drop for Mapped {
 #[derive(Debug)]
 pub(crate) struct Shared {
     fd: OwnedFd,
-    mapped: Mapped,
+    mapped: Arc<Mapped>,
     identity: (u64, u64),
+}
+
+/// Bytes of shared memory, to be read by any thread.
+///
+/// They stay mapped, also after the memory was freed. Revoked memory reads as zeroes.
+#[derive(Debug)]
+pub struct SharedBytes {
+    mapped: Arc<Mapped>,
+    start: u64,
+    len: u64,
+}
+
+impl SharedBytes {
+    /// Copies out the bytes from `offset`; `false` beyond their end.
+    #[must_use]
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+        let end = offset.checked_add(out.len() as u64);
+        let start = self.start.checked_add(offset);
+        start.is_some_and(|start| {
+            end.is_some_and(|end| end <= self.len) && self.mapped.read(start, out)
+        })
+    }
 }
 
 impl Shared {
@@ -70,7 +122,7 @@ impl Shared {
             )
         }?;
         let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
-        let mapped = Mapped { base, len: bytes };
+        let mapped = Arc::new(Mapped { base, len: bytes });
         Ok(Self {
             fd,
             mapped,
@@ -87,37 +139,23 @@ impl Shared {
         self.identity
     }
 
-    /// Returns the address of byte `offset`, if `len` bytes from there lie inside.
-    fn at(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
-        let offset = usize::try_from(offset).ok()?;
-        if offset.checked_add(len)? > self.mapped.len {
-            return None;
-        }
-        // SAFETY: `offset` is within the mapping.
-        Some(unsafe { self.mapped.base.add(offset) })
+    /// Returns `len` bytes from `start`, to be read by any thread.
+    pub(crate) fn bytes(&self, start: u64, len: u64) -> SharedBytes {
+        let mapped = Arc::clone(&self.mapped);
+        SharedBytes { mapped, start, len }
     }
 
     /// Copies out; `false` outside the memory.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> bool {
-        let Some(from) = self.at(offset, out.len()) else {
-            return false;
-        };
-        // SAFETY:
-        // 1. `from` is valid for `out.len()` bytes of reads; `out` is an exclusive slice of our
-        //    own, so the two do not overlap.
-        // 2. Another process may write these bytes at the same time. No reference to them
-        //    exists, and bytes of any value are valid: what is copied then is a mixture, as on
-        //    real hardware.
-        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
-        true
+        self.mapped.read(offset, out)
     }
 
     /// Copies in; `false` outside the memory.
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> bool {
-        let Some(to) = self.at(offset, data.len()) else {
+        let Some(to) = self.mapped.at(offset, data.len()) else {
             return false;
         };
-        // SAFETY: as in `read`, the other way round.
+        // SAFETY: as in `Mapped::read`, the other way round.
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to.as_ptr(), data.len()) };
         true
     }
@@ -127,11 +165,12 @@ impl Shared {
         let Ok(len) = usize::try_from(len) else {
             return false;
         };
-        let (Some(to), Some(source)) = (self.at(offset, len), from.at(start, len)) else {
+        let (Some(to), Some(source)) = (self.mapped.at(offset, len), from.mapped.at(start, len))
+        else {
             return false;
         };
         // SAFETY: both are valid for `len` bytes, `source` of reads and `to` of writes, and `copy`
-        // allows that they overlap. Of what others write meanwhile, as in `read`.
+        // allows that they overlap. Of what others write meanwhile, as in `Mapped::read`.
         unsafe { ptr::copy(source.as_ptr(), to.as_ptr(), len) };
         true
     }
@@ -157,7 +196,7 @@ impl Shared {
         let Ok(len) = usize::try_from(len) else {
             return false;
         };
-        let Some(to) = self.at(offset, len) else {
+        let Some(to) = self.mapped.at(offset, len) else {
             return false;
         };
         // SAFETY: `to` is valid for `len` bytes of writes; no reference to them exists.

@@ -70,6 +70,30 @@ fn what_is_written_there_is_what_the_device_writes() {
 }
 
 #[test]
+fn shared_bytes_are_what_the_device_reads() {
+    for lines in [CMA, &with_iommu(CMA)] {
+        let (mut mapper, dev) = with_device(lines);
+        let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();
+        let addr = mapper.alloc_dma_addr(&alloc).unwrap();
+        let part = [span(addr, 7, 9000)];
+        let machine = mapper.platform_mut();
+        machine.bus_write(dev, part[0].addr, b"written").unwrap();
+        let before = machine.bus_stats(dev);
+        let bytes = machine.bus_shared_bytes(dev, &part).unwrap().remove(0);
+        let mut out = [0; 7];
+        let read = std::thread::scope(|scope| scope.spawn(|| bytes.read(0, &mut out)).join());
+        assert!(read.unwrap() && &out == b"written");
+        assert!(bytes.read(8993, &mut out));
+        assert!(!bytes.read(8994, &mut out) && !bytes.read(u64::MAX, &mut out));
+        assert_eq!(machine.bus_stats(dev), before, "nothing is counted");
+        mapper.free(alloc);
+        assert!(bytes.read(0, &mut out), "it stays mapped");
+        let machine = mapper.platform_mut();
+        assert!(machine.bus_shared_bytes(dev, &part).is_none());
+    }
+}
+
+#[test]
 fn a_mapping_that_went_away_is_a_fault() {
     let (mut mapper, dev) = with_device(&with_iommu(CMA));
     let alloc = mapper.alloc_coherent(dev, LEN, Attrs::empty()).unwrap();

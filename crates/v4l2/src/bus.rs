@@ -91,6 +91,9 @@ pub struct HostSpan<'a> {
     pub len: u64,
 }
 
+/// Reads a span's bytes from an offset. Returns false beyond its end.
+pub type SpanReader = Box<dyn Fn(u64, &mut [u8]) -> bool + Send>;
+
 /// Works on memory in place.
 ///
 /// The arguments are the bytes to read and the bytes to write, in the order of the request. Returns
@@ -186,6 +189,16 @@ pub trait Bus<C> {
     /// memory, or if no process can map it. Examples are bounced or scattered memory, memory of a
     /// program or another driver, and memory that the CPU does not see coherently.
     fn host_spans(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<HostSpan<'_>>> {
+        let _ = spans;
+        None
+    }
+
+    /// Returns readers of spans for another thread, by the device's own addresses.
+    ///
+    /// That thread may read in place of the device, which calls [`note_read`](Self::note_read).
+    ///
+    /// Returns `None` if a read would fault, or as [`host_spans`](Self::host_spans).
+    fn readers(&mut self, spans: &[Span<'_, C>]) -> Option<Vec<SpanReader>> {
         let _ = spans;
         None
     }

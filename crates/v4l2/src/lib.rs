@@ -35,7 +35,7 @@ mod shown;
 mod stream;
 pub mod sys;
 
-pub use bus::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span};
+pub use bus::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
 pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use contexts::FlowProgress;

@@ -8,7 +8,7 @@ use vb3_dmabuf::{MissingSync, Observer, SyncKind};
 use vb3_host::{Access, ProcessMemory};
 use vb3_machine::{Machine, User, UserFault, UserMemory};
 use vb3_plane::{Cookie, Planes, SgView};
-use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span};
+use vb3_v4l2::{Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader};
 
 /// Bytes copied at once when the copy passes through this process.
 const CHUNK: usize = 64 << 10;
@@ -150,6 +150,17 @@ fn on_bus(cookie: &Cookie, offset: u64) -> Option<DmaAddr> {
     }
 }
 
+/// Returns spans by their bus addresses, if all planes are contiguous on the bus.
+fn spans_on_bus(spans: &[Span<'_, Cookie>]) -> Option<Vec<vb3_machine::BusSpan>> {
+    let spans = spans.iter().map(|span| {
+        Some(vb3_machine::BusSpan {
+            addr: on_bus(span.cookie, span.offset)?,
+            len: span.len,
+        })
+    });
+    spans.collect()
+}
+
 impl Bus<Cookie> for DeviceBus<'_> {
     fn read(&mut self, cookie: &Cookie, offset: u64, out: &mut [u8]) -> Result<(), BusFault> {
         match *cookie {
@@ -253,13 +264,7 @@ impl Bus<Cookie> for DeviceBus<'_> {
     }
 
     fn host_spans(&mut self, spans: &[Span<'_, Cookie>]) -> Option<Vec<HostSpan<'_>>> {
-        let spans = spans.iter().map(|span| {
-            Some(vb3_machine::BusSpan {
-                addr: on_bus(span.cookie, span.offset)?,
-                len: span.len,
-            })
-        });
-        let spans: Vec<_> = spans.collect::<Option<_>>()?;
+        let spans = spans_on_bus(spans)?;
         let machine = self.memory.ops_mut().platform_mut();
         let found = machine.bus_host_spans(self.dev, &spans)?;
         let found = found.into_iter().map(|span| HostSpan {
@@ -270,6 +275,16 @@ impl Bus<Cookie> for DeviceBus<'_> {
             len: span.len,
         });
         Some(found.collect())
+    }
+
+    fn readers(&mut self, spans: &[Span<'_, Cookie>]) -> Option<Vec<SpanReader>> {
+        let spans = spans_on_bus(spans)?;
+        let machine = self.memory.ops_mut().platform_mut();
+        let found = machine.bus_shared_bytes(self.dev, &spans)?;
+        let readers = found.into_iter().map(|bytes| {
+            Box::new(move |offset, out: &mut [u8]| bytes.read(offset, out)) as SpanReader
+        });
+        Some(readers.collect())
     }
 
     fn peer(&self) -> Option<Peer> {

@@ -67,6 +67,22 @@ impl Job {
             target_color: color,
         }
     }
+
+    /// Returns whether each pixel keeps its place.
+    pub(crate) const fn keeps_places(&self) -> bool {
+        matches!(self.rotate, Rotate::None) && !self.hflip && !self.vflip
+    }
+
+    /// Returns the job for a part of the source, of whole lines from `first` on.
+    pub(crate) const fn part(self, first: u32, part: Size) -> Self {
+        let crop = all(part);
+        let compose = Rect { y: first, ..crop };
+        Self {
+            crop,
+            compose,
+            ..self
+        }
+    }
 }
 
 const fn all(size: Size) -> Rect {

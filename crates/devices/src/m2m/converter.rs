@@ -1,8 +1,8 @@
 //! A converter: crops each OUTPUT picture, scales, turns and converts it, and places it in a CAPTURE
 //! picture. Its model is s5p-fimc.
 //!
-//! A thread for each open file converts a picture if both sides together have 512 KiB or more. In virtual
-//! time, the tick converts it.
+//! A thread for each open file converts a picture if both sides together have 512 KiB or more. It reads
+//! the buffer itself if it can, else ticks copy the picture for it. In virtual time, the tick converts it.
 
 mod work;
 

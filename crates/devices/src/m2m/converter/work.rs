@@ -6,7 +6,7 @@ use crate::convert::{self, Job, View, ViewMut};
 use crate::m2m::Meta;
 use crate::picture::Size;
 use crate::select::settable;
-use crate::surface::{PIECE, PictureCursor, Surface, Trouble};
+use crate::surface::{LentLines, PIECE, PictureCursor, Surface, Trouble};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Lines, PixelFormat, Progress, Rect, pixfmt};
 
@@ -76,13 +76,21 @@ impl<C> FrameConverter<C> {
             let made = self.convert(&plan, &source, &target, bus);
             return self.give_back(source, target, made, progress);
         }
+        let stage = match Surface(&self.output.format).lend_rect(&source, plan.crop, bus) {
+            Ok(Some(lent)) => self.give(plan, lent),
+            Ok(None) => Stage::Reading(PictureCursor::default()),
+            Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
+        };
+        let is_given = matches!(stage, Stage::Converting);
         self.under_way = Some(UnderWay {
             source,
             target,
             plan,
-            stage: Stage::Reading(PictureCursor::default()),
+            stage,
         });
-        self.resume(&mut left, bus, progress);
+        if !is_given {
+            self.resume(&mut left, bus, progress);
+        }
     }
 
     /// Continues with a large picture: moves at most `left` bytes. Buffers of an ended stream are not
@@ -112,12 +120,7 @@ impl<C> FrameConverter<C> {
                 if !from.read_rect_on(place, going, bus, &mut self.source)? {
                     return Ok(None);
                 }
-                let Err(mut task) = self.give(plan) else {
-                    at.stage = Stage::Converting;
-                    return Ok(None);
-                };
-                task.run(&mut self.engine);
-                at.stage = Stage::Writing(*task, PictureCursor::default());
+                at.stage = self.give(plan, Vec::new());
                 Ok(None)
             }
             Stage::Converting => {
@@ -141,21 +144,28 @@ impl<C> FrameConverter<C> {
         }
     }
 
-    /// Passes the picture to the thread; returns it if the thread refuses.
-    fn give(&mut self, plan: Plan) -> Result<(), Box<Task>> {
+    /// Passes the picture to the thread, or converts it here if the thread refuses. `lent` is empty if
+    /// the source has been read.
+    fn give(&mut self, plan: Plan, lent: Vec<LentLines>) -> Stage {
         let mut target = std::mem::take(&mut self.target);
         target.resize(plan.bytes[1], 0);
         let task = Task {
             job: plan.job,
             shapes: plan.shapes,
+            lent,
             source: std::mem::take(&mut self.source),
             target,
             done: false,
         };
-        match &self.beside {
+        let refused = match &self.beside {
             Some(thread) => thread.give(task),
             None => Err(Box::new(task)),
-        }
+        };
+        let Err(mut task) = refused else {
+            return Stage::Converting;
+        };
+        task.run(&mut self.engine);
+        Stage::Writing(*task, PictureCursor::default())
     }
 
     /// Returns both buffers with the result.

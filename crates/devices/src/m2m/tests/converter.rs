@@ -12,7 +12,8 @@ use std::sync::mpsc::{Sender, channel};
 use vb3_codec::Launch;
 use vb3_queue::Error;
 use vb3_v4l2::{
-    Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, VideoDriver as _, pixfmt,
+    ControlValue, Flow, Format, FourCc, Rect, SelectionFlags, SelectionTarget, VideoDriver as _,
+    cid, pixfmt,
 };
 
 /// Plane, offset, length.
@@ -164,6 +165,76 @@ fn a_large_picture_is_converted_while_calls_go_on() {
     }
     bench.work();
     assert!(bench.device.wake_fd().is_none());
+}
+
+/// Converts a large picture; the thread reads the source itself if it `maps`. Returns the result, and
+/// the bytes that the device read, and only counted.
+fn convert_large(case: &Case, hflip: bool, maps: bool) -> (Vec<u8>, usize, usize) {
+    let mut bench = Bench::new(device(case.spec, Launch::in_thread(), FrameConverter::new));
+    bench.memory.maps = maps;
+    let from = bench.set_format(Flow::Output, &format(case.from));
+    bench.set_format(Flow::Capture, &format(case.to));
+    if let Some(crop) = case.crop {
+        let (target, exactly) = (SelectionTarget::Crop, SelectionFlags::empty());
+        let set = bench
+            .device
+            .set_selection(Flow::Output, target, crop, exactly);
+        assert_eq!(set.expect("a crop"), crop);
+    }
+    let flip = ControlValue::Number(hflip.into());
+    bench.device.set_control(cid::HFLIP, &flip).expect("a flip");
+    bench.begin(1, 1);
+    let bytes = (0..from.planes[0].sizeimage).map(|i| (i / 3 * 7 % 253) as u8);
+    bench.send(0, &[&bytes.collect::<Vec<_>>()], 1);
+    let source = bench.cookie(Flow::Output, 0);
+    let (info, made) = bench.receive();
+    assert!(!info.error);
+    let reads = bench
+        .memory
+        .accesses
+        .iter()
+        .filter(|access| access.0 == source);
+    (
+        made,
+        reads.map(|access| access.2).sum(),
+        bench.memory.unseen,
+    )
+}
+
+#[test]
+fn thread_reads_lent_source_in_stripes() {
+    let crop = Rect {
+        left: 32,
+        top: 16,
+        width: 640,
+        height: 606,
+    };
+    let whole = |from, to| whole(from, to, 0);
+    let cases = [
+        whole(LARGE, LARGE),
+        whole(LARGE, (FourCc::NV12, 640, 360)),
+        whole(LARGE, (FourCc::YUV420, 1280, 720)),
+        whole(LARGE, (FourCc::XBGR32, 1280, 720)),
+        whole((FourCc::YUYV, 640, 486), (FourCc::RGB24, 640, 486)),
+        whole((FourCc::RGB24, 640, 486), (FourCc::NV12, 640, 486)),
+        Case {
+            crop: Some(crop),
+            ..whole(LARGE, (FourCc::RGB24, 640, 606))
+        },
+        Case {
+            spec: "convert,stride=256",
+            ..whole((FourCc::YUV420, 1000, 486), (FourCc::YUYV, 1000, 486))
+        },
+    ];
+    for (case, hflip) in cases.iter().flat_map(|case| [(case, false), (case, true)]) {
+        let (lent, read) = (
+            convert_large(case, hflip, true),
+            convert_large(case, hflip, false),
+        );
+        assert!(lent.0 == read.0, "the same bytes from {:?}", case.from);
+        assert_eq!((lent.1, read.2), (read.1, 0), "as much is read");
+        assert_eq!(lent.2, lent.1, "a tick moves none of it");
+    }
 }
 
 #[test]
