@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// Longest wait for one picture, or for ffprobe's answer. It uses the system's clock, since the
 /// devices' clock may stand still meanwhile.
 pub(super) const PICTURE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of the pipe for a tool's output. Both sides sleep about once per pipe of bytes, and a picture
+/// has several megabytes. A user without privileges has 64 MiB for all pipes.
+const PIPE_BYTES: usize = 512 << 10;
 /// Bytes kept of a tool's messages.
 const MESSAGES_MAX: u64 = 4096;
 
@@ -112,6 +115,8 @@ impl Tool {
             .stdout
             .take()
             .ok_or_else(|| lacks(ErrorKind::Other.into()))?;
+        // Without it, the pipe has 64 KiB.
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
         killer.started(Pid::from_child(&child));
         let stderr = child.stderr.take();
         // Made first, so that the child is killed if no thread can be started.
