@@ -312,7 +312,6 @@ impl Server<'_> {
         self.host.events.take(&mut events);
         let count = events.len();
         let mut tick = false;
-        self.hung_up = false;
         for event in events {
             match event {
                 Event::Thread(tid) => self.thread_ended(tid),
@@ -321,7 +320,13 @@ impl Server<'_> {
                 Event::Wake => tick = true,
                 Event::Poll(slot) => self.retry(slot),
                 Event::Held => {}
-                Event::Hangup => self.hung_up = true,
+                Event::Hangup => {
+                    // The program's end wakes the clock next, so it need not poll until then.
+                    self.hung_up = true;
+                    self.host
+                        .events
+                        .remove(self.host.listener.as_fd().as_raw_fd());
+                }
             }
         }
         if tick {

@@ -311,11 +311,7 @@ impl Tree {
                 .collect::<Vec<_>>()
         };
         for (path, entry) in differs(self, next).iter().rev() {
-            let real = place(folder, path);
-            match entry {
-                Entry::Dir => fs::remove_dir(real)?,
-                Entry::File(_) | Entry::Link(_) => fs::remove_file(real)?,
-            }
+            remove_entry(folder, path, entry)?;
         }
         differs(next, self)
             .iter()
@@ -496,6 +492,16 @@ impl Tree {
     }
 }
 
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // Removal by name takes a quarter of the calls of a search. The folder removes the rest.
+        if let Some(folder) = self.folder.take().and_then(Arc::into_inner) {
+            let entries = self.entries.iter().rev();
+            entries.for_each(|(path, entry)| drop(remove_entry(&folder, path, entry)));
+        }
+    }
+}
+
 /// Returns the real path of a borrowed descriptor.
 fn path_of(fd: &impl AsRawFd) -> Option<Vec<u8>> {
     raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?).ok()
@@ -513,6 +519,14 @@ fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()
         Entry::Dir => fs::create_dir_all(real),
         Entry::File(text) => fs::write(real, text),
         Entry::Link(target) => symlink(relative(path, target), real),
+    }
+}
+
+fn remove_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()> {
+    let real = place(folder, path);
+    match entry {
+        Entry::Dir => fs::remove_dir(real),
+        Entry::File(_) | Entry::Link(_) => fs::remove_file(real),
     }
 }
 
