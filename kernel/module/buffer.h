@@ -28,6 +28,13 @@ struct vm_area_struct;
 #error "VB3_NAME is not set"
 #endif
 
+/* What importer and exporter of a dma-buf tell each other, if both are of these modules; Use in
+ * src/device.rs. */
+struct vb3_use {
+	u32 in_use;		/* by the importer's device, between prepare and finish */
+	u32 bounces;		/* the exporter mapped a bounced copy for it */
+};
+
 /* mem_priv: the fields that the kernel reads, and the Rust object behind them. */
 struct vb3_buf {
 	dma_addr_t dma_addr;	/* what the cookie points at */
@@ -35,6 +42,7 @@ struct vb3_buf {
 	struct vb2_buffer *vb;
 	refcount_t users;	/* of allocated memory: plane, mappings, exports */
 	bool is_handed_over;	/* whether prepare and finish can have anything to do */
+	struct vb3_use use;
 	struct mutex lock;
 	/* For debug.c. */
 	struct list_head all;
@@ -91,6 +99,7 @@ void vb3_rs_release(void *rust);
 void *vb3_rs_export(void *rust, unsigned long flags);
 void *vb3_rs_vaddr(void *rust);
 int vb3_rs_hand_over(void *rust, bool to_device, bool skip);
+void vb3_rs_sync_import(void *rust, bool to_device);
 int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
 int vb3_rs_alloc_virtual(void *to, struct device *dev, u64 bytes, int direction);
 int vb3_rs_get_userptr(void *to, struct device *dev, u64 at, u64 bytes, int direction, u64 *addr);
@@ -108,7 +117,7 @@ int vb3_rs_import_virtual(void *to, struct device *dev, struct dma_buf *buf, u64
 int vb3_rs_import_map(void *rust, u64 *addr);
 void vb3_rs_import_unmap(void *rust);
 void vb3_rs_import_detach(void *rust);
-int vb3_rs_attach(void *rust, struct device *dev, u64 *key);
+int vb3_rs_attach(void *rust, struct device *dev, struct vb3_use *use, u64 *key);
 void vb3_rs_detach(void *rust, u64 key);
 struct sg_table *vb3_rs_map(void *rust, u64 key, int direction);
 void vb3_rs_unmap(void *rust, u64 key);

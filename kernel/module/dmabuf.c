@@ -15,9 +15,13 @@ u64 vb3_buf_size(struct dma_buf *buf)
 	return buf->size;
 }
 
-struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *buf, struct device *dev)
+/* Only these modules attach with private data and without operations. */
+struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *buf, struct device *dev,
+					  const void *payload)
 {
-	return vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(buf, dev);
+	if (vb3_fails())
+		return ERR_PTR(-ENOMEM);
+	return dma_buf_dynamic_attach(buf, dev, NULL, &BUF(payload)->use);
 }
 
 void vb3_buf_detach(struct dma_buf_attachment *attachment)
@@ -83,8 +87,10 @@ void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
 
 static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
 {
+	struct vb3_use *use = attachment->importer_ops ? NULL : attachment->importer_priv;
+	struct vb3_buf *buf = dbuf->priv;
 	u64 key = 0;
-	int ret = vb3_rs_attach(RUST((struct vb3_buf *)dbuf->priv), attachment->dev, &key);
+	int ret = vb3_rs_attach(RUST(buf), attachment->dev, use, &key);
 
 	attachment->priv = (void *)(unsigned long)key;
 	return ret;

@@ -9,6 +9,12 @@ static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
 {
 	int done;
 
+	/* No hint omits a copy. */
+	if (READ_ONCE(buf->use.bounces)) {
+		vb3_rs_sync_import(RUST(buf), to_device);
+		atomic_inc(&buf->synced);
+		return;
+	}
 	if (!buf->is_handed_over)
 		return;
 	done = vb3_rs_hand_over(RUST(buf), to_device, skip);
@@ -22,6 +28,7 @@ void vb3_op_prepare(void *priv)
 {
 	struct vb3_buf *buf = priv;
 
+	WRITE_ONCE(buf->use.in_use, 1);
 	hand_over(buf, true, buf->vb->skip_cache_sync_on_prepare);
 }
 
@@ -30,4 +37,5 @@ void vb3_op_finish(void *priv)
 	struct vb3_buf *buf = priv;
 
 	hand_over(buf, false, buf->vb->skip_cache_sync_on_finish);
+	smp_store_release(&buf->use.in_use, 0);
 }

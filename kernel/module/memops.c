@@ -73,6 +73,7 @@ struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 	buf->dma_addr = 0;
 	buf->sgt = NULL;
 	refcount_set(&buf->users, 0);
+	buf->use = (struct vb3_use){};
 	atomic_set(&buf->synced, 0);
 	atomic_set(&buf->skipped, 0);
 	return buf;

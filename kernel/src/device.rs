@@ -5,6 +5,7 @@ use crate::sys;
 use core::ffi::{c_int, c_uint, c_ulong};
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
 use vb3_dma::{Attrs, Direction};
 
 /// Converts to `enum dma_data_direction`.
@@ -61,6 +62,13 @@ pub(crate) fn attrs_to_c(attrs: Attrs) -> c_ulong {
     raw
 }
 
+/// `struct vb3_use` of module/buffer.h.
+#[repr(C)]
+pub struct Use {
+    in_use: AtomicU32,
+    bounces: AtomicU32,
+}
+
 /// A device, and its queue's allocation flags that [`Attrs`] cannot express.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Dev {
@@ -72,6 +80,8 @@ pub struct Dev {
     pub(crate) attrs: c_ulong,
     /// Whether the device accepts scattered memory, so that nothing must be contiguous.
     pub(crate) in_pieces: bool,
+    /// What an importer of these modules tells; `None` of others.
+    told: Option<NonNull<Use>>,
 }
 
 impl Dev {
@@ -94,6 +104,7 @@ impl Dev {
             gfp: 0,
             attrs: 0,
             in_pieces: false,
+            told: None,
         }
     }
 
@@ -103,6 +114,37 @@ impl Dev {
         Self {
             in_pieces: true,
             ..self
+        }
+    }
+
+    /// Adds what the importer tells about its device.
+    ///
+    /// # Safety
+    /// `told` must be null or outlive the attachment made with the device.
+    #[must_use]
+    pub const unsafe fn telling(self, told: *mut Use) -> Self {
+        Self {
+            told: NonNull::new(told),
+            ..self
+        }
+    }
+
+    fn told(&self) -> Option<&Use> {
+        // SAFETY: the promise of `telling`.
+        self.told.map(|at| unsafe { at.as_ref() })
+    }
+
+    /// Returns whether the device cannot have written since the importer's last sync.
+    pub(crate) fn is_idle(self) -> bool {
+        self.told()
+            .is_some_and(|told| told.in_use.load(Ordering::Acquire) == 0)
+    }
+
+    /// Tells the importer whether the device is given a bounced copy, which the importer must then
+    /// sync.
+    pub(crate) fn set_bounces(self, bounces: bool) {
+        if let Some(told) = self.told() {
+            told.bounces.store(u32::from(bounces), Ordering::Relaxed);
         }
     }
 

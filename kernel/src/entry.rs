@@ -6,6 +6,7 @@
 //! [`Object`] there and succeeded. `vb3_rs_release`, `vb3_rs_put_userptr` and
 //! `vb3_rs_import_detach` end the object. The last user calls them once.
 
+use crate::device::Use;
 use crate::import::Buf;
 use crate::imported::Import;
 use crate::kernel::{Errno, error_pointer};
@@ -81,6 +82,14 @@ pub(crate) fn given<T>(pointer: *mut T) -> Result<NonNull<T>, Errno> {
 #[inline]
 pub(crate) fn direction(raw: c_int) -> Result<Direction, Errno> {
     direction_from_c(raw).ok_or(Errno::INVALID)
+}
+
+const fn sync_for(to_device: bool) -> SyncFor {
+    if to_device {
+        SyncFor::Device
+    } else {
+        SyncFor::Cpu
+    }
 }
 
 /// Returns the size of a payload in bytes.
@@ -219,16 +228,23 @@ pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
 /// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, skip: bool) -> c_int {
-    let sync = if to_device {
-        SyncFor::Device
-    } else {
-        SyncFor::Cpu
-    };
     // SAFETY: the caller's promise.
-    match unsafe { object(rust) }.map(|object| object.hand_over(sync, skip)) {
+    match unsafe { object(rust) }.map(|object| object.hand_over(sync_for(to_device), skip)) {
         Some(Due::Sync) => 1,
         Some(Due::Skipped) => -1,
         _ => 0,
+    }
+}
+
+/// Syncs an import whose device is given a bounced copy. Does not sleep.
+///
+/// # Safety
+/// See the module's documentation.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_sync_import(rust: *mut c_void, to_device: bool) {
+    // SAFETY: the caller's promise.
+    if let Some(i) = unsafe { import(rust) } {
+        i.sync(sync_for(to_device));
     }
 }
 
@@ -308,7 +324,7 @@ pub unsafe extern "C" fn vb3_rs_import(
         let (to, dev, buf) = (given(to)?, given(dev)?, given(buf)?);
         let direction = self::direction(direction)?;
         // SAFETY: the caller's promise.
-        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
+        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf, to)) };
         // SAFETY: the object is put into the payload below; it has one lock.
         let made = unsafe { Import::contig(to, dev, buf, bytes, direction) }?;
         // SAFETY: the caller's promise.
@@ -362,18 +378,21 @@ pub unsafe extern "C" fn vb3_rs_import_detach(rust: *mut c_void) {
 /// Attaches a device to a dma-buf of this module.
 ///
 /// # Safety
-/// See the module's documentation; the device outlives the attachment, and `key` can be written.
+/// See the module's documentation; device and `told` outlive the attachment, and `key` can be
+/// written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_attach(
     rust: *mut c_void,
     dev: *mut sys::Device,
+    told: *mut Use,
     key: *mut u64,
 ) -> c_int {
     answer(|| {
         // SAFETY: the caller's promise.
         let allocated = unsafe { allocated(rust) }.ok_or(Errno::INVALID)?;
         // SAFETY: the caller's promise.
-        let made = allocated.attach(unsafe { Dev::new(given(dev)?) })?;
+        let dev = unsafe { Dev::new(given(dev)?).telling(told) };
+        let made = allocated.attach(dev)?;
         // SAFETY: the caller's promise.
         unsafe { key.write(made.get()) };
         Ok(0)

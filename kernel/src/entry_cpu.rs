@@ -75,7 +75,7 @@ pub unsafe extern "C" fn vb3_rs_import_virtual(
         let (to, buf) = (given(to)?, given(buf)?);
         let direction = entry::direction(direction)?;
         // SAFETY: the caller's promise.
-        let (dev, buf) = unsafe { (Dev::of_cpu(dev), Buf::new(buf)) };
+        let (dev, buf) = unsafe { (Dev::of_cpu(dev), Buf::new(buf, to)) };
         // SAFETY: the object is put into the payload below; it has one lock.
         let made = unsafe { Import::of_cpu(to, dev, buf, bytes, direction) }?;
         // SAFETY: the caller's promise.

@@ -85,7 +85,7 @@ pub unsafe extern "C" fn vb3_rs_import_sg(
         let (to, dev, buf) = (given(to)?, given(dev)?, given(buf)?);
         let direction = entry::direction(direction)?;
         // SAFETY: the caller's promise.
-        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf)) };
+        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf, to)) };
         // SAFETY: the object is put into the payload below; it has one lock.
         let made = unsafe { Import::sg(to, dev, buf, bytes, direction) }?;
         // SAFETY: the caller's promise.

@@ -15,19 +15,21 @@ use vb3_dmabuf::{Error, Importer};
 /// A dma-buf to which the queue holds a reference.
 pub struct Buf {
     at: NonNull<sys::DmaBuf>,
+    payload: NonNull<c_void>,
     vaddr: Cell<*mut c_void>,
     /// Whether the exporter's `vaddr` is I/O memory.
     is_iomem: Cell<bool>,
 }
 
 impl Buf {
-    /// Wraps a dma-buf.
+    /// Wraps the dma-buf of the C buffer with this payload.
     ///
     /// # Safety
-    /// The dma-buf must outlive the value.
-    pub const unsafe fn new(at: NonNull<sys::DmaBuf>) -> Self {
+    /// Both must outlive the value.
+    pub const unsafe fn new(at: NonNull<sys::DmaBuf>, payload: NonNull<c_void>) -> Self {
         Self {
             at,
+            payload,
             vaddr: Cell::new(ptr::null_mut()),
             is_iomem: Cell::new(false),
         }
@@ -96,9 +98,10 @@ impl Importer for Linux {
     }
 
     fn attach(&self, buf: &Buf, dev: Dev) -> Result<Attached, Error> {
-        // SAFETY: dma-buf and device exist.
-        let at = pointer(unsafe { sys::vb3_buf_attach(buf.at.as_ptr(), dev.raw()) })
-            .map_err(exporter)?;
+        let payload = buf.payload.as_ptr();
+        // SAFETY: dma-buf, device and payload exist.
+        let at = unsafe { sys::vb3_buf_attach(buf.at.as_ptr(), dev.raw(), payload) };
+        let at = pointer(at).map_err(exporter)?;
         ledger::ATTACHMENTS.add(1);
         Ok(Attached {
             at,

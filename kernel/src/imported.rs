@@ -25,9 +25,9 @@ pub struct Import {
     vaddr: AtomicPtr<c_void>,
     raw: *mut DmaBuf,
     is_mapped: AtomicBool,
-    /// The table that hand-overs sync while it is mapped, if the device accepts scattered memory.
     pub(crate) in_pieces: bool,
-    pieces: AtomicPtr<SgTable>,
+    /// The table that hand-overs sync while it is mapped.
+    table: AtomicPtr<SgTable>,
     dev: Dev,
     pub(crate) direction: Direction,
     len_bytes: u64,
@@ -100,7 +100,7 @@ impl Import {
             vaddr: AtomicPtr::new(ptr::null_mut()),
             is_mapped: AtomicBool::new(false),
             in_pieces: false,
-            pieces: AtomicPtr::new(ptr::null_mut()),
+            table: AtomicPtr::new(ptr::null_mut()),
             dev,
             direction,
             len_bytes,
@@ -150,13 +150,13 @@ impl Import {
         let mapped = unsafe { self.attached.with(map) };
         self.is_mapped.store(mapped.is_ok(), Ordering::Relaxed);
         let sgt = mapped.map_err(|e| refused(self.dev, e))?;
-        self.pieces.store(sgt, Ordering::Release);
+        self.table.store(sgt, Ordering::Release);
         Ok(sgt)
     }
 
     /// Syncs the table while it is mapped.
     pub(crate) fn sync(&self, sync: SyncFor) {
-        if let Some(sgt) = NonNull::new(self.pieces.load(Ordering::Acquire)) {
+        if let Some(sgt) = NonNull::new(self.table.load(Ordering::Acquire)) {
             // SAFETY: the core does not unmap a buffer while it hands it over.
             unsafe { Linux.sync_table(self.dev, sgt, self.direction, sync) };
             ledger::SYNCS.add(1);
@@ -178,7 +178,10 @@ impl Import {
                 let first = Importer::segment(&Linux, attached, 0);
                 return first.map(|s| s.addr).ok_or(PlaneError::Invalid(None));
             }
-            contig::map(&Linux, attached, self.direction, self.len_bytes)
+            let addr = contig::map(&Linux, attached, self.direction, self.len_bytes)?;
+            let sgt = attached.sgt().unwrap_or(ptr::null_mut());
+            self.table.store(sgt, Ordering::Release);
+            Ok(addr)
         };
         let mapped = if self.of_cpu {
             let is_mapped = !self.vaddr().is_null();
@@ -215,7 +218,7 @@ impl Import {
                 Importer::vunmap(&Linux, buf);
             });
         }
-        self.pieces.store(ptr::null_mut(), Ordering::Release);
+        self.table.store(ptr::null_mut(), Ordering::Release);
         let unmap = |attached: &mut Option<Attached>| {
             if let Some(attached) = attached {
                 Importer::unmap(&Linux, attached);

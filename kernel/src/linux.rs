@@ -103,6 +103,8 @@ pub struct Mapping {
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
     kind: MappingKind,
+    /// Whether the device is given a bounced copy.
+    bounces: bool,
     /// Whether no sync has an effect. The memory may not be in the kernel's own mapping, through
     /// which a sync of a non-coherent device cleans caches.
     needs_no_sync: bool,
@@ -144,6 +146,12 @@ impl Mapping {
     /// Returns the table for a dma-buf's importer.
     pub const fn sgt(&self) -> *mut sys::SgTable {
         self.sgt.as_ptr()
+    }
+
+    /// Returns whether the importer has synced the bounced copy since its device used it. The memory
+    /// may be newer.
+    fn is_up_to_date(&self) -> bool {
+        self.bounces && self.dev.is_idle()
     }
 }
 
@@ -553,6 +561,7 @@ impl DmaOps for Linux {
             sgt,
             direction,
             kind,
+            bounces: false,
             needs_no_sync: matches!(table.kind, TableKind::Uncached | TableKind::PageLess(_)),
             laid: Laid::Pieces,
             cursor: Cursor::new(),
@@ -568,14 +577,17 @@ impl DmaOps for Linux {
             _ => unsafe { sys::vb3_sgt_map(dev.raw(), sgt.as_ptr(), raw, skip) },
         };
         if ret == 0 {
+            // SAFETY: mapped above, and all of the table has struct pages.
+            mapping.bounces = kind != MappingKind::PageLess
+                && unsafe { sys::vb3_sgt_bounces(dev.raw(), sgt.as_ptr()) };
+            dev.set_bounces(mapping.bounces);
             match table.kind {
                 TableKind::Pinned(..) if !dev.in_pieces => {
                     // SAFETY: mapped above, and unmapped after this value is dropped.
                     mapping.laid = unsafe { Laid::new(dev, sgt, table.len, direction) };
                 }
                 // A bounced copy needs syncs.
-                // SAFETY: mapped above, and all of the table has struct pages.
-                TableKind::Uncached if unsafe { sys::vb3_sgt_bounces(dev.raw(), sgt.as_ptr()) } => {
+                TableKind::Uncached if mapping.bounces => {
                     mapping.needs_no_sync = false;
                     self.sync(&mapping, direction, SyncFor::Device);
                 }
@@ -596,7 +608,10 @@ impl DmaOps for Linux {
     }
 
     fn unmap(&self, mapping: Mapping, attrs: Attrs) {
-        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC) || mapping.needs_no_sync;
+        mapping.dev.set_bounces(false);
+        let skip = attrs.contains(Attrs::SKIP_CPU_SYNC)
+            || mapping.needs_no_sync
+            || mapping.is_up_to_date();
         let direction = direction_to_c(mapping.direction);
         drop(mapping.laid);
         let (dev, sgt) = (mapping.dev.raw(), mapping.sgt.as_ptr());
@@ -613,7 +628,7 @@ impl DmaOps for Linux {
     }
 
     fn sync(&self, mapping: &Mapping, direction: Direction, sync: SyncFor) -> bool {
-        if mapping.needs_no_sync {
+        if mapping.needs_no_sync || (sync == SyncFor::Cpu && mapping.is_up_to_date()) {
             return false;
         }
         // SAFETY: the table is mapped.
@@ -628,6 +643,10 @@ impl DmaOps for Linux {
             );
         }
         true
+    }
+
+    fn bounces(&self, mapping: &Mapping) -> bool {
+        mapping.bounces
     }
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {

@@ -150,7 +150,11 @@ unsafe extern "C" {
     pub fn vb3_sgt_top(sgt: *mut SgTable) -> u64;
 
     pub fn vb3_buf_size(buf: *mut DmaBuf) -> u64;
-    pub fn vb3_buf_attach(buf: *mut DmaBuf, dev: *mut Device) -> *mut DmaBufAttachment;
+    pub fn vb3_buf_attach(
+        buf: *mut DmaBuf,
+        dev: *mut Device,
+        payload: *const c_void,
+    ) -> *mut DmaBufAttachment;
     pub fn vb3_buf_detach(attachment: *mut DmaBufAttachment);
     pub fn vb3_buf_is_own(attachment: *mut DmaBufAttachment) -> bool;
     pub fn vb3_buf_map(attachment: *mut DmaBufAttachment, direction: c_int) -> *mut SgTable;

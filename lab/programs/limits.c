@@ -341,6 +341,100 @@ static void stale(const char *path, int flags, const char *kind)
 	close(b.fd);
 }
 
+/* Queues the memory `fd` at an index. */
+static int queue_at(int type, unsigned int index, int fd)
+{
+	struct v4l2_buffer v = {
+		.type = type, .memory = V4L2_MEMORY_DMABUF, .field = V4L2_FIELD_NONE,
+		.index = index, .m.fd = fd, .length = bytes, .bytesused = bytes,
+	};
+
+	return call(video, VIDIOC_QBUF, &v);
+}
+
+/* The device copies one memory to another. Each index keeps its mapping. */
+static int copy(unsigned int out, int from, unsigned int cap, int to)
+{
+	struct buffer b = { .type = OUT, .memory = V4L2_MEMORY_DMABUF };
+	int error = queue_at(OUT, out, from);
+
+	error = error ? error : queue_at(CAP, cap, to);
+	error = error ? error : dqbuf(&b);
+	b.type = CAP;
+	return error ? error : dqbuf(&b);
+}
+
+static void fill(struct buffer *b, int value)
+{
+	cpu_access(b, 1);
+	memset(b->view, value, bytes);
+	cpu_access(b, 0);
+}
+
+static int others(struct buffer *b, int value)
+{
+	int bad = 0;
+
+	cpu_access(b, 1);
+	for (uint32_t i = 0; i < bytes; i++)
+		bad += b->view[i] != value;
+	cpu_access(b, 0);
+	return bad;
+}
+
+/*
+ * Far memory that the device writes by one mapping and reads by another. `relayed`: the device reads
+ * what it wrote, without the CPU in between. `kept`: what the CPU writes later stays, when the CPU
+ * reads and when the mappings end.
+ */
+static void shared(const char *path, int flags, const char *kind)
+{
+	struct buffer far = { .fd = -1 }, from, to;
+	int on[2] = { OUT, CAP }, error, relayed = -1, read = -1, ended = -1;
+	char name[64];
+
+	set_size(CHUNK);
+	error = borrow(path, flags, &far);
+	set_size(CHUNK);
+	from = to = (struct buffer){ .memory = V4L2_MEMORY_DMABUF };
+	from.fd = heap_buffer(4096);
+	to.fd = heap_buffer(4096);
+	from.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, from.fd, 0);
+	to.view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, to.fd, 0);
+	for (int i = 0; i < 2; i++) {
+		error = error ? error : reqbufs(on[i], V4L2_MEMORY_DMABUF, 2, 0);
+		error = error ? error : call(video, VIDIOC_STREAMON, &on[i]);
+	}
+	if (!error) {
+		fill(&from, 44);
+		fill(&far, 10);
+		error = copy(0, far.fd, 1, to.fd);
+		error = error ? error : copy(1, from.fd, 0, far.fd);
+		error = error ? error : copy(0, far.fd, 1, to.fd);
+		relayed = others(&to, 44);
+		fill(&far, 77);
+		read = others(&far, 77);
+	}
+	for (int i = 0; i < 2; i++) {
+		call(video, VIDIOC_STREAMOFF, &on[i]);
+		reqbufs(on[i], V4L2_MEMORY_DMABUF, 0, 0);
+	}
+	if (!error)
+		ended = others(&far, 77);
+	snprintf(name, sizeof(name), "%s.relayed", kind);
+	step(name, "\"defect\":5,\"errno\":%d,\"wrong\":%d,\"ok\":%s", error, relayed,
+	     relayed ? "false" : "true");
+	snprintf(name, sizeof(name), "%s.kept", kind);
+	step(name, "\"errno\":%d,\"after_read\":%d,\"after_unmap\":%d,\"ok\":%s", error, read, ended,
+	     read || ended ? "false" : "true");
+	munmap(far.view, 65536);
+	munmap(from.view, 4096);
+	munmap(to.view, 4096);
+	close(far.fd);
+	close(from.fd);
+	close(to.fd);
+}
+
 /* What a dma-buf of memory from vmalloc shows from its sixth page on, and whether it can be mapped
  * both ways. */
 static void virtual(const char *path)
@@ -403,6 +497,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "far") && argc > 4) {
 		stale(argv[4], 0, "far.coherent");
 		stale(argv[4], flag, "far.noncoherent");
+		shared(argv[4], 0, "far.coherent");
+		shared(argv[4], flag, "far.noncoherent");
 	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
 		virtual(argv[4]);
 		stale(argv[4], 0, "far.virtual");
