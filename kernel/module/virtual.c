@@ -39,7 +39,9 @@ struct sg_table *vb3_virtual_sgtable(void *at, size_t bytes)
 	for (i = 0; i < count; i++)
 		pages[i] = vmalloc_to_page(at + ((size_t)i << PAGE_SHIFT));
 	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
-	if (sgt && sg_alloc_table_from_pages(sgt, pages, count, 0, bytes, GFP_KERNEL)) {
+	/* No longer entries: a device may take only short ones, and none above 256 KiB can bounce. */
+	if (sgt && sg_alloc_table_from_pages_segment(sgt, pages, count, 0, bytes, PAGE_SIZE,
+						     GFP_KERNEL)) {
 		kfree(sgt);
 		sgt = NULL;
 	}

@@ -17,6 +17,8 @@
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
  *   limits DEVICE PREFIX far-virtual OTHER
  *                                      the same, from vmalloc; and calls on its dma-buf
+ *   limits DEVICE PREFIX far-large OTHER
+ *                                      more of it than a bounce slot holds
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -465,6 +467,26 @@ static void virtual(const char *path)
 	close(b.fd);
 }
 
+/* A buffer larger than a bounce slot, which no run of adjacent pages may fill: 256 KiB. */
+static void large(const char *path)
+{
+	struct buffer b = { .fd = -1 };
+	int own = video, error;
+
+	video = open(path, O_RDWR);
+	set_size(8u << 20);
+	error = reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0);
+	b.fd = error ? -1 : exported(video, CAP);
+	close(video);
+	video = own;
+	set_size(8u << 20);
+	error = error ? error : reqbufs(OUT, V4L2_MEMORY_DMABUF, 1, 0);
+	error = error ? error : queue_at(OUT, 0, b.fd);
+	step("far.large", "\"errno\":%d,\"want\":0", error);
+	reqbufs(OUT, V4L2_MEMORY_DMABUF, 0, 0);
+	close(b.fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 3 ? argv[3] : "";
@@ -502,6 +524,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
 		virtual(argv[4]);
 		stale(argv[4], 0, "far.virtual");
+	} else if (!strcmp(mode, "far-large") && argc > 4) {
+		large(argv[4]);
 	} else {
 		return 2;
 	}
