@@ -22,7 +22,8 @@ static u64 last_number;
 void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr)
 {
 	buf->dma_addr = addr;
-	buf->dev = dev;
+	/* debugfs shows its name, even after the device is unplugged. */
+	buf->dev = get_device(dev);
 	buf->pid = task_tgid_nr(current);
 	/* Display only: if a name changes at this moment, it may be half old and half new. */
 	memcpy(buf->comm, current->comm, sizeof(buf->comm));

@@ -92,8 +92,12 @@ static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachmen
 	u64 key = 0;
 	int ret = vb3_rs_attach(RUST(buf), attachment->dev, use, &key);
 
+	if (ret)
+		return ret;
 	attachment->priv = (void *)(unsigned long)key;
-	return ret;
+	/* debugfs shows its name. */
+	get_device(attachment->dev);
+	return 0;
 }
 
 static u64 key_of(struct dma_buf_attachment *attachment)
@@ -104,6 +108,7 @@ static u64 key_of(struct dma_buf_attachment *attachment)
 static void buf_detach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
 {
 	vb3_rs_detach(RUST((struct vb3_buf *)dbuf->priv), key_of(attachment));
+	put_device(attachment->dev);
 }
 
 static struct sg_table *buf_map(struct dma_buf_attachment *attachment,

@@ -91,6 +91,13 @@ void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
 	return buf;
 }
 
+/* Frees a buffer without a payload, which may have needed the device. */
+static void free_buf(struct vb3_buf *buf)
+{
+	put_device(buf->dev);
+	kmem_cache_free(buffers, buf);
+}
+
 void vb3_add_user(struct vb3_buf *buf, int kind)
 {
 	refcount_inc(&buf->users);
@@ -108,7 +115,7 @@ void vb3_drop_user(struct vb3_buf *buf, int kind)
 		return;
 	vb3_unlist(buf);
 	vb3_rs_release(RUST(buf));
-	kmem_cache_free(buffers, buf);
+	free_buf(buf);
 }
 
 void vb3_op_put(void *priv)
@@ -170,7 +177,7 @@ void vb3_op_put_userptr(void *priv)
 
 	vb3_unlist(buf);
 	vb3_rs_put_userptr(RUST(buf));
-	kmem_cache_free(buffers, buf);
+	free_buf(buf);
 }
 
 void vb3_op_detach_dmabuf(void *priv)
@@ -179,7 +186,7 @@ void vb3_op_detach_dmabuf(void *priv)
 
 	vb3_unlist(buf);
 	vb3_rs_import_detach(RUST(buf));
-	kmem_cache_free(buffers, buf);
+	free_buf(buf);
 }
 
 static int __init vb3_init(void)

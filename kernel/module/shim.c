@@ -77,16 +77,6 @@ u64 vb3_now_ns(void)
 	return ktime_get_coarse_ns();
 }
 
-void vb3_get_device(struct device *dev)
-{
-	get_device(dev);
-}
-
-void vb3_put_device(struct device *dev)
-{
-	put_device(dev);
-}
-
 unsigned int vb3_cache_alignment(void)
 {
 	return dma_get_cache_alignment();

@@ -124,7 +124,7 @@ pub unsafe extern "C" fn vb3_rs_alloc(
                 Coherency::Coherent
             },
         };
-        // SAFETY: the object takes its own reference.
+        // SAFETY: the buffer takes its own reference.
         let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
         // SAFETY: the caller's promise.
         let at = unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) }?;

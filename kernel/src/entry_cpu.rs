@@ -30,7 +30,7 @@ pub unsafe extern "C" fn vb3_rs_alloc_virtual(
             direction: entry::direction(direction)?,
             coherency: Coherency::Coherent,
         };
-        // SAFETY: the object takes its own reference; the caller's promise.
+        // SAFETY: the buffer takes its own reference; the caller's promise.
         unsafe { Allocated::of_cpu(to, Dev::of_cpu(dev), args) }?;
         // SAFETY: it was made.
         Ok(unsafe { handed_over(to) })

@@ -33,7 +33,7 @@ pub unsafe extern "C" fn vb3_rs_alloc_sg(
             direction: entry::direction(direction)?,
             coherency: Coherency::NonCoherent,
         };
-        // SAFETY: the object takes its own reference.
+        // SAFETY: the buffer takes its own reference.
         let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, 0);
         // SAFETY: the caller's promise.
         let sgt = unsafe { Allocated::sg(to, dev, args) }?;

@@ -1,8 +1,7 @@
-//! Kernel memory, locks, device references and error pointers.
+//! Kernel memory, locks and error pointers.
 // UNSAFETY: this file, `linux.rs` and `entry.rs` call the kernel. SOUNDNESS.md lists the
 // conditions.
 
-use crate::linux::Dev;
 use crate::sys;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
@@ -183,25 +182,6 @@ impl<T> Serial<T> {
     pub unsafe fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the caller's promise: no other code uses it now.
         f(unsafe { &mut *self.0.get() })
-    }
-}
-
-/// A counted reference to a device.
-pub struct DeviceRef(Dev);
-
-impl DeviceRef {
-    /// Takes a reference.
-    pub fn new(dev: Dev) -> Self {
-        // SAFETY: the device exists.
-        unsafe { sys::vb3_get_device(dev.raw()) };
-        Self(dev)
-    }
-}
-
-impl Drop for DeviceRef {
-    fn drop(&mut self) {
-        // SAFETY: taken by `new`.
-        unsafe { sys::vb3_put_device(self.0.raw()) };
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::attachments::{Key, List};
 use crate::imported::Import;
-use crate::kernel::{DeviceRef, Errno, Locked, now_ns};
+use crate::kernel::{Errno, Locked, now_ns};
 use crate::ledger::{self, Ledger};
 use crate::linux::{Alloc, Dev, Linux, Mmap, NonCoherent};
 use crate::sys::SgTable;
@@ -77,8 +77,6 @@ pub struct Allocated {
     vaddr: AtomicPtr<c_void>,
     /// Whether a driver asked for memory without a kernel mapping.
     no_vaddr: bool,
-    /// Dropped last, since freeing needs the device.
-    _keeps: DeviceRef,
 }
 
 impl Allocated {
@@ -156,7 +154,6 @@ impl Allocated {
         spec: Spec<Dev>,
         attrs: Attrs,
     ) -> Result<&'a mut Self, Errno> {
-        let keeps = DeviceRef::new(dev);
         let now = now_ns();
         let made = with_cx(now, |cx| Exporter::allocate(cx, spec, List::new()));
         let shared = made.map_err(|e| {
@@ -178,7 +175,6 @@ impl Allocated {
             dev,
             vaddr: AtomicPtr::new(ptr::null_mut()),
             no_vaddr: is_mapped && attrs.contains(Attrs::NO_KERNEL_MAPPING),
-            _keeps: keeps,
         });
         let at = payload.cast::<Object>();
         // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).

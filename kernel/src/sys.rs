@@ -48,8 +48,6 @@ unsafe extern "C" {
 
     pub fn vb3_page_size() -> c_uint;
     pub fn vb3_now_ns() -> u64;
-    pub fn vb3_get_device(dev: *mut Device);
-    pub fn vb3_put_device(dev: *mut Device);
     pub fn vb3_cache_alignment() -> c_uint;
     pub fn vb3_caches_coherent(dev: *mut Device) -> bool;
     pub fn vb3_size_limit(dev: *mut Device) -> u64;

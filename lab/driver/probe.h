@@ -26,5 +26,6 @@ struct probe_check {
 #define PROBE_REMAP _IOWR('3', 1, struct probe_check)
 #define PROBE_RACE _IOWR('3', 2, struct probe_check)
 #define PROBE_ZERO _IOWR('3', 3, struct probe_check)
+#define PROBE_GONE _IOWR('3', 4, struct probe_check)
 
 #endif

@@ -324,6 +324,68 @@ free:
 	return ret;
 }
 
+static int freed;
+
+static void note_freed(struct device *dev)
+{
+	freed++;
+	kfree(dev);
+}
+
+static struct device *short_lived(void)
+{
+	struct device *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+
+	if (!dev)
+		return NULL;
+	device_initialize(dev);
+	dev->release = note_freed;
+	if (!dev_set_name(dev, "vb3gone"))
+		return dev;
+	put_device(dev);
+	return NULL;
+}
+
+/*
+ * Two devices go while their buffers exist: an importer's, and one attached to an export. debugfs
+ * prints the names of both. result[0]: freed while the buffers exist, [1]: freed at the end.
+ */
+static long gone(struct probe_check *p)
+{
+	static const u8 order[] = { 4 };
+	struct device *importer = short_lived(), *attached = short_lived();
+	struct dma_buf *foreign = chunks_make(1, order), *own = dma_buf_get(p->fd);
+	struct dma_buf_attachment *at;
+	struct fake *fake = fake_make();
+	long ret = -ENOMEM;
+	void *priv;
+
+	if (!importer || !attached || !fake || IS_ERR(foreign) || IS_ERR(own))
+		goto free;
+	priv = fake->queue.mem_ops->attach_dmabuf(&fake->buffer, importer, foreign, BYTES);
+	at = dma_buf_attach(own, attached);
+	freed = 0;
+	put_device(importer);
+	put_device(attached);
+	importer = attached = NULL;
+	p->result[0] = freed;
+	if (!IS_ERR(priv))
+		fake->queue.mem_ops->detach_dmabuf(priv);
+	if (!IS_ERR(at))
+		dma_buf_detach(own, at);
+	p->result[1] = freed;
+	ret = IS_ERR(priv) ? PTR_ERR(priv) : PTR_ERR_OR_ZERO(at);
+free:
+	put_device(importer);
+	put_device(attached);
+	if (!IS_ERR(foreign))
+		dma_buf_put(foreign);
+	if (!IS_ERR(own))
+		dma_buf_put(own);
+	kfree(fake);
+	return ret;
+}
+
 static long probe_ioctl(struct file *file, unsigned int command, unsigned long arg)
 {
 	void __user *user = (void __user *)arg;
@@ -349,6 +411,9 @@ static long probe_ioctl(struct file *file, unsigned int command, unsigned long a
 		break;
 	case PROBE_ZERO:
 		ret = at_zero(&c);
+		break;
+	case PROBE_GONE:
+		ret = gone(&c);
 		break;
 	default:
 		return -ENOTTY;
