@@ -15,6 +15,7 @@
 #include <linux/types.h>
 
 struct dma_buf;
+struct dma_buf_attachment;
 struct seq_file;
 struct sg_table;
 struct vb2_buffer;
@@ -142,6 +143,9 @@ void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr);
 
 /* Whether the next step that can fail must fail, for tests. In shim.c. */
 bool vb3_fails(void);
+
+/* Whether this module exported it. In dmabuf.c. */
+bool vb3_buf_is_own(struct dma_buf_attachment *attachment);
 
 /* The list of all buffers, in debug.c. */
 void vb3_list(struct vb3_buf *buf, struct device *dev, u64 addr);

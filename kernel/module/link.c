@@ -7,6 +7,7 @@
  * works. The device reaches the same memory again, now in one range. The mapping stays, and does all
  * cache maintenance.
  */
+#include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/module.h>
@@ -22,6 +23,10 @@
 #define HAS_LINKS 0
 #endif
 
+static bool link_foreign;
+module_param(link_foreign, bool, 0600);
+MODULE_PARM_DESC(link_foreign, "also link dma-bufs of other drivers, without their IOMMU attributes");
+
 #if HAS_LINKS
 
 struct vb3_link {
@@ -34,28 +39,37 @@ struct vb3_link {
 	size_t run_bytes;
 };
 
-static unsigned long link_attrs(phys_addr_t phys)
-{
-	unsigned long attrs = DMA_ATTR_SKIP_CPU_SYNC;
-
+/* Kernels without this attribute would map other memory as RAM. */
 #ifdef DMA_ATTR_MMIO
-	if (!pfn_valid(PHYS_PFN(phys)))
-		attrs |= DMA_ATTR_MMIO;
+#define ATTR_MMIO DMA_ATTR_MMIO
+#else
+#define ATTR_MMIO 0
 #endif
-	return attrs;
+
+static bool is_ram(phys_addr_t phys)
+{
+	unsigned long pfn = PHYS_PFN(phys);
+
+	return pfn_valid(pfn) && !is_zone_device_page(pfn_to_page(pfn));
 }
 
 /* Links the gathered memory. */
 static int link_run(struct vb3_link *link)
 {
+	unsigned long attrs = DMA_ATTR_SKIP_CPU_SYNC;
 	int ret;
 
 	if (!link->run_bytes)
 		return 0;
+	if (!is_ram(link->run)) {
+		if (!ATTR_MMIO)
+			return -EINVAL;
+		attrs |= ATTR_MMIO;
+	}
 	if (vb3_fails())
 		return -ENOMEM;
 	ret = dma_iova_link(link->dev, &link->state, link->run, link->linked, link->run_bytes,
-			    link->direction, link_attrs(link->run));
+			    link->direction, attrs);
 	if (ret)
 		return ret;
 	link->linked += link->run_bytes;
@@ -67,7 +81,8 @@ static int add_piece(struct vb3_link *link, phys_addr_t phys, size_t bytes)
 {
 	int ret;
 
-	if (link->run_bytes && link->run + link->run_bytes == phys) {
+	if (link->run_bytes && link->run + link->run_bytes == phys &&
+	    is_ram(link->run) == is_ram(phys)) {
 		link->run_bytes += bytes;
 		return 0;
 	}
@@ -132,14 +147,16 @@ void vb3_unlink(struct vb3_link *link)
 	kfree(link);
 }
 
-struct vb3_link *vb3_link(struct device *dev, struct sg_table *sgt, u64 bytes, int direction,
-			  u64 *addr)
+struct vb3_link *vb3_link(struct device *dev, struct dma_buf_attachment *attachment,
+			  struct sg_table *sgt, u64 bytes, int direction, u64 *addr)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	struct vb3_link *link;
 	size_t granule;
 	phys_addr_t first;
 
+	if (attachment && !vb3_buf_is_own(attachment) && !READ_ONCE(link_foreign))
+		return NULL;
 	/* A domain without page sizes does not translate. */
 	if (!domain || !domain->pgsize_bitmap || !sgt->nents || bytes > SIZE_MAX / 2)
 		return NULL;
@@ -170,7 +187,8 @@ void vb3_unlink(void *link)
 {
 }
 
-void *vb3_link(struct device *dev, struct sg_table *sgt, u64 bytes, int direction, u64 *addr)
+void *vb3_link(struct device *dev, struct dma_buf_attachment *attachment, struct sg_table *sgt,
+	       u64 bytes, int direction, u64 *addr)
 {
 	return NULL;
 }

@@ -124,11 +124,12 @@ impl Importer for Linux {
             }
             exporter(errno)
         })?;
+        let (dev, at) = (attachment.dev, attachment.at.as_ptr());
         attachment.mapped = Some(Mapped {
             sgt,
             direction,
             // SAFETY: mapped above, and unmapped after this value is dropped.
-            laid: unsafe { Laid::new(attachment.dev, sgt, attachment.wanted, direction) },
+            laid: unsafe { Laid::new(dev, at, sgt, attachment.wanted, direction) },
             cursor: Cursor::new(),
         });
         ledger::MAPPINGS.add(1);

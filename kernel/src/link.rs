@@ -28,12 +28,15 @@ pub struct Link {
 impl Laid {
     /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are
     /// scattered. They stay [`Pieces`](Self::Pieces) without an IOMMU, on kernels that do not let
-    /// drivers do this, and if a piece ends within a page.
+    /// drivers do this, if a piece ends within a page, and in other drivers' dma-bufs (unless the
+    /// parameter `link_foreign` allows them).
     ///
     /// # Safety
-    /// `sgt` must be mapped for `dev` in this direction until the value is dropped.
+    /// `sgt` must be mapped for `dev` in this direction until the value is dropped: by `attachment`,
+    /// if that is not null.
     pub unsafe fn new(
         dev: Dev,
+        attachment: *mut sys::DmaBufAttachment,
         sgt: NonNull<sys::SgTable>,
         len_bytes: u64,
         direction: Direction,
@@ -46,10 +49,11 @@ impl Laid {
             _ => {}
         }
         let mut addr = 0;
-        // SAFETY: device and table are there, `addr` can be written.
+        // SAFETY: device, attachment and table are there, `addr` can be written.
         let at = unsafe {
             sys::vb3_link(
                 dev.raw(),
+                attachment,
                 sgt.as_ptr(),
                 len_bytes,
                 direction_to_c(direction),

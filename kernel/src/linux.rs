@@ -584,7 +584,8 @@ impl DmaOps for Linux {
             match table.kind {
                 TableKind::Pinned(..) if !dev.in_pieces => {
                     // SAFETY: mapped above, and unmapped after this value is dropped.
-                    mapping.laid = unsafe { Laid::new(dev, sgt, table.len, direction) };
+                    mapping.laid =
+                        unsafe { Laid::new(dev, ptr::null_mut(), sgt, table.len, direction) };
                 }
                 // A bounced copy needs syncs.
                 TableKind::Uncached if mapping.bounces => {

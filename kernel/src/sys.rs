@@ -166,6 +166,7 @@ unsafe extern "C" {
 
     pub fn vb3_link(
         dev: *mut Device,
+        attachment: *mut DmaBufAttachment,
         sgt: *mut SgTable,
         bytes: u64,
         direction: c_int,

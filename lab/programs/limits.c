@@ -3,7 +3,9 @@
  * What the stock module cannot do, and its defects that need a kernel's help to show, through the
  * drivers of lab/driver. One line of JSON for each step on stdout.
  *
- *   limits DEVICE PREFIX links ERRNO   memory in pieces, for a device that minds boundaries
+ *   limits DEVICE PREFIX links ERRNO ERRNO
+ *                                      memory in pieces, for a device that minds boundaries: a
+ *                                      program's, and another exporter's
  *   limits DEVICE PREFIX partial       a range over memory in pieces fails half-way, again and again
  *   limits DEVICE PREFIX untrusted ERRNO ERRNO
  *                                      memory in pieces, for a device that must not see what shares
@@ -76,7 +78,7 @@ static void with_each(const char *name, struct buffer *b)
 	reqbufs(CAP, b->memory, 0, 0);
 }
 
-static void links(void)
+static void links(int user, int foreign)
 {
 	/* Chunks of 4096 << N bytes; "424" is 64 KiB, 16 KiB, 64 KiB. */
 	static const char *const patterns[] = { "424", "04", "0404", "4040", "123402" };
@@ -85,6 +87,7 @@ static void links(void)
 
 	set_size(4096 + 256 * 1024);
 	b.view = small_then_large(bytes);
+	want = user;
 	if (b.view != MAP_FAILED)
 		with_each("link.userptr", &b);
 	/* It begins and ends within pages. */
@@ -92,6 +95,7 @@ static void links(void)
 	b.view += 512;
 	with_each("link.userptr-within-pages", &b);
 	b.memory = V4L2_MEMORY_DMABUF;
+	want = foreign;
 	for (unsigned int i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
 		uint32_t size = 0;
 
@@ -519,9 +523,8 @@ int main(int argc, char **argv)
 		step("open", "\"ok\":false,\"errno\":%d", errno);
 		return 1;
 	}
-	if (!strcmp(mode, "links") && argc > 4) {
-		want = atoi(argv[4]);
-		links();
+	if (!strcmp(mode, "links") && argc > 5) {
+		links(atoi(argv[4]), atoi(argv[5]));
 	} else if (!strcmp(mode, "untrusted") && argc > 5) {
 		untrusted(atoi(argv[4]), atoi(argv[5]));
 	} else if (!strcmp(mode, "partial")) {

@@ -1,5 +1,5 @@
 # Memory in pieces for a device with segment boundaries: our module links it into one range if the
-# kernel allows drivers that.
+# kernel allows drivers that; other exporters' memory on request only.
 . /scenario/lib.sh
 
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
@@ -12,7 +12,13 @@ for which in $MODULES; do
         rust-6.1[0-5].*) want=14 ;;
         *) want=0 ;;
     esac
-    report "$which.links" 250 /scenario/limits "$(node vb3edu)" "$which" links "$want"
+    [ "$which" = rust ] && foreign=14 || foreign=$want
+    report "$which.links" 250 /scenario/limits "$(node vb3edu)" "$which" links "$want" "$foreign"
+    if [ "$which" = rust ]; then
+        echo Y >/sys/module/videobuf2_dma_contig/parameters/link_foreign
+        report rust.foreign 250 /scenario/limits "$(node vb3edu)" rust.foreign links "$want" "$want"
+        echo N >/sys/module/videobuf2_dma_contig/parameters/link_foreign
+    fi
     # Our module has deliberate failures; newer kernels have ranges over pieces.
     case $which-$want in
         rust-0) report "$which.partial" 250 /scenario/limits "$(node vb3edu)" "$which" partial ;;
