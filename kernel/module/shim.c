@@ -13,6 +13,8 @@
 #include <linux/module.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
 
 #include <media/frame_vector.h>
 #include <media/videobuf2-memops.h>
@@ -95,11 +97,15 @@ bool vb3_caches_coherent(struct device *dev)
 /* Larger allocations are not tried: they would only take all memory from others. */
 u64 vb3_size_limit(struct device *dev)
 {
+	long anon, swappable;
+
 #ifdef CONFIG_DMA_DECLARE_COHERENT
 	if (dev && dev->dma_mem)
 		return U64_MAX;
 #endif
-	return (u64)max(si_mem_available(), 0L) << PAGE_SHIFT;
+	anon = global_node_page_state(NR_ACTIVE_ANON) + global_node_page_state(NR_INACTIVE_ANON);
+	swappable = min_t(long, anon, get_nr_swap_pages());
+	return (u64)(max(si_mem_available(), 0L) + max(swappable, 0L)) << PAGE_SHIFT;
 }
 
 u64 vb3_dma_mask(struct device *dev)

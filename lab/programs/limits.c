@@ -19,6 +19,7 @@
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
  *   limits DEVICE PREFIX far-virtual OTHER
  *                                      the same, from vmalloc; and calls on its dma-buf
+ *   limits DEVICE PREFIX swapped       memory that the kernel must swap out first
  *   limits DEVICE PREFIX far-large OTHER
  *                                      more of it than a bounce slot holds
  */
@@ -511,6 +512,40 @@ static void large(const char *path)
 	close(b.fd);
 }
 
+static uint64_t available_kib(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	char line[128];
+	unsigned long long kib = 0;
+
+	while (file && fgets(line, sizeof(line), file) &&
+	       sscanf(line, "MemAvailable: %llu", &kib) != 1)
+		;
+	if (file)
+		fclose(file);
+	return kib;
+}
+
+/* Program and buffer each have 3/5 of the available memory. The program's is used first. */
+static void swapped(void)
+{
+	uint32_t size = available_kib() / 5 * 3 / 1024 * (1 << 20);
+	uint8_t *view = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			     -1, 0);
+	int error;
+
+	if (view == MAP_FAILED) {
+		step("swapped", "\"ok\":false,\"errno\":%d", errno);
+		return;
+	}
+	memset(view, 1, size);
+	set_size(size);
+	error = reqbufs(OUT, V4L2_MEMORY_MMAP, 1, 0);
+	step("swapped", "\"bytes\":%u,\"errno\":%d,\"want\":0", size, error);
+	reqbufs(OUT, V4L2_MEMORY_MMAP, 0, 0);
+	munmap(view, size);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 3 ? argv[3] : "";
@@ -547,6 +582,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
 		virtual(argv[4]);
 		stale(argv[4], 0, "far.virtual");
+	} else if (!strcmp(mode, "swapped")) {
+		swapped();
 	} else if (!strcmp(mode, "far-large") && argc > 4) {
 		large(argv[4]);
 	} else {
