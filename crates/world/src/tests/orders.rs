@@ -311,6 +311,31 @@ fn a_client_gets_the_events_it_subscribed_to() {
 }
 
 #[test]
+fn frames_of_one_tick_have_their_own_numbers() {
+    const BUFFERS: u32 = 3;
+    let (mut bench, _dir) = controlled(&[DISPLAY]);
+    let mut client = Client::new(&mut bench);
+    let order = json!({"do": "subscribe", "events": ["frame"]});
+    assert_eq!(client.ask(&mut bench, &order), json!({"ok": true}));
+    let display = bench.open(0);
+    bench.reqbufs(display, OUTPUT, MMAP, BUFFERS);
+    // The frames of the run count on in the second stream. The sequence begins again.
+    for first in [0, BUFFERS] {
+        for index in 0..BUFFERS {
+            queue(&mut bench, display, index);
+        }
+        bench.stream(display, OUTPUT, true);
+        for sequence in 0..BUFFERS {
+            let event = client.answer(&mut bench);
+            let numbers = (&event["frame"], &event["sequence"]);
+            assert_eq!(numbers, (&json!(first + sequence), &json!(sequence)));
+        }
+        bench.stream(display, OUTPUT, false);
+    }
+    bench.close_all(&[display]);
+}
+
+#[test]
 fn events_for_a_slow_client_are_counted() {
     let (mut bench, _dir) = controlled(&["camera,size=16x8"]);
     let mut client = Client::new(&mut bench);
