@@ -145,6 +145,99 @@ fn a_watcher_prints_the_frames_of_a_stream() {
     );
 }
 
+/// Swaps the picture, lets two seconds pass, unplugs the camera, and prints what the display showed.
+const VIEWER: &str = r#"
+checksum() { grep -o 'checksum=[0-9a-f]*'; }
+$VB3 ctl shown video1 2>/dev/null
+gst-launch-1.0 -q v4l2src device=/dev/video0 ! v4l2sink device=/dev/video1 sync=false >&2 &
+viewer=$!
+$VB3 ctl wait video1 10; before=$($VB3 ctl shown video1 | checksum)
+$VB3 ctl play video0 red.png; frames=$($VB3 ctl --json wait video1 0 | grep -o '[0-9]*')
+$VB3 ctl wait video1 $((frames + 30)); red=$($VB3 ctl shown video1 shown.raw | checksum)
+$VB3 ctl advance 2s; later=$($VB3 ctl shown video1 | checksum)
+test "$before" != "$red" && echo swapped
+test "$later" = "$red" && echo kept
+$VB3 ctl unplug video0; wait $viewer; echo $?
+"#;
+
+#[test]
+fn a_shell_script_tests_a_viewer() {
+    if lacks("ffmpeg") || lacks("gst-launch-1.0") {
+        return;
+    }
+    let run = camera("virtual").device("display=null");
+    make_picture(run.dir.path());
+    let outcome = shell(run, VIEWER);
+    assert_eq!(outcome.stdout, "swapped\nkept\n1\n", "{}", outcome.stderr);
+    let shown = outcome.read("shown.raw");
+    assert!(!shown.is_empty() && shown.chunks(4).all(|pixels| pixels == &shown[..4]));
+}
+
+/// Sends orders that are refused, during a stream. Prints the field and the message of each answer.
+const BAD_ORDERS: &str = r#"
+import json, os, socket, subprocess
+s = socket.socket(socket.AF_UNIX)
+s.connect(os.environ["VB3_CONTROL"])
+f = s.makefile("rw")
+def ask(**order):
+    f.write(json.dumps({**order, "device": 0} if "do" in order else order) + "\n")
+    f.flush()
+    return json.loads(f.readline())
+open("text", "w").write("no picture\n")
+stream = subprocess.Popen(["v4l2-ctl", "--stream-mmap", "--stream-to=/dev/null"], stderr=2, stdout=2)
+assert ask(do="wait", frame=5)["ok"]
+for order in [
+    {"do": "play", "source": os.path.abspath("text")},
+    {"do": "play", "source": "/no/such/file"},
+    {"do": "play", "source": os.getcwd()},
+    {"do": "play", "source": "pattern", "sequence": 2},
+    {"do": "play", "source": "pattern", "sequence": -1},
+    {"do": "wait", "frame": -5},
+    {"do": "fly"},
+    {"do": "pause", "version": 2},
+]:
+    error = ask(**order)["error"]
+    print(error["field"], error["message"], sep=": ")
+s.sendall(b'{"do":"advance","ns":-1}\n{"do":"advance","ns":0}\nplug\n')
+for _ in range(3):
+    error = json.loads(f.readline())["error"]
+    print(error["field"], error["message"], sep=": ")
+# The camera still plays, and takes the next order.
+assert ask(do="play", source="pattern")["ok"]
+stream.terminate()
+stream.wait()
+"#;
+
+#[test]
+fn a_refused_order_names_field_and_values() {
+    if lacks("python3") || lacks("v4l2-ctl") || lacks("ffmpeg") {
+        return;
+    }
+    let outcome = camera("virtual")
+        .program(["python3", "-c", BAD_ORDERS])
+        .run();
+    outcome.expect_success();
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let play = "camera= plays a local video or picture file";
+    let expected = [
+        ("source: ffmpeg finds no video in ", play),
+        ("source: cannot read ", "use camera=pattern"),
+        ("source: ", play),
+        ("sequence: this frame is over", "next frame is "),
+        ("sequence: ", "from 0 to 4294967295"),
+        ("frame: ", "from 0 to"),
+        ("do: there is no order \"fly\"", "state, buffers, plug"),
+        ("version: ", "version 1"),
+        ("ns: ", "from 1 to"),
+        ("ns: ", "from 1 to"),
+        (": this is not JSON", ""),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    for (line, (field, allowed)) in lines.iter().zip(expected) {
+        assert!(line.starts_with(field) && line.contains(allowed), "{line}");
+    }
+}
+
 #[test]
 fn a_paused_source_shows_one_picture() {
     if lacks("v4l2-ctl") {
@@ -252,7 +345,8 @@ for round in range(100):
     batch(1000)
     s = client()
     rude(s)
-    held.append(s)
+    # Every other client disconnects while its order waits.
+    held.append(s) if round % 2 else s.close()
     if round == 20:
         before = pages()
 everyone = [client() for _ in range(100)]
