@@ -370,7 +370,9 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             Role::Output => (Flow::Output, QueueType::Output),
             Role::MemToMem | Role::Subdevice => unreachable!("this bench has one queue"),
         };
-        let queue = Queue::new(Config::new((), kind)).expect("a valid queue");
+        let mut config = Config::new((), kind);
+        config.timestamps = device.queue_policy(flow).timestamps;
+        let queue = Queue::new(config).expect("a valid queue");
         let mut bench = Self {
             device,
             flow,

@@ -370,11 +370,7 @@ impl<C> Engine<C> for Player<C> {
         stream.due_ns = Some(time_ns.saturating_add(stream.interval_ns()));
         progress.events.push(DriverEvent::FrameSync { sequence });
         self.is_awaited = false;
-        let stamp = Stamp {
-            sequence,
-            time_ns,
-            last: false,
-        };
+        let stamp = Stamp::new(sequence, time_ns);
         if !self.give(stream, stamp, bus, progress) {
             stream.count_dropped(1);
             self.leave_picture();

@@ -171,11 +171,7 @@ impl<C> Screen<C> {
             }
         }
         progress.events.push(DriverEvent::FrameSync { sequence });
-        let stamp = Stamp {
-            sequence,
-            time_ns,
-            last: false,
-        };
+        let stamp = Stamp::new(sequence, time_ns);
         stamp.finish(Flow::Output, token, outcome, None, progress);
     }
 }

@@ -44,9 +44,10 @@ impl<C: 'static> Device<C> {
 }
 
 /// Reads only the lines of a buffer's picture that a thumbnail needs, since a tick waits for it. None
-/// for a compressed format, or a picture that does not fill its buffer.
+/// for a compressed or opaque format, or a picture that does not fill its buffer.
 fn read<C>(format: &Format, finished: &Finished<C>, bus: &mut dyn Bus<C>) -> Option<Frame> {
-    let pixel = pixfmt::lookup(format.fourcc).filter(|pixel| !pixel.is_compressed())?;
+    let pixel = pixfmt::lookup(format.fourcc)
+        .filter(|pixel| !pixel.is_compressed() && !pixel.is_opaque())?;
     let size = Size::new(format.width, format.height)?;
     let mut frame = Frame::new(pixel, size);
     let every = usize::try_from(Thumbnail::step(size)).ok()?;

@@ -12,12 +12,12 @@ use crate::shown::{BufferPlanes, LastShown};
 use crate::sink::Thumbnail;
 use crate::source::NextSource;
 use crate::spec::{DeviceSpec, Pace};
-use crate::surface::{EINVAL, FIELD_NONE, PIECE, Surface, Trouble};
+use crate::surface::{EINVAL, FIELD_ANY, FIELD_NONE, PIECE, Surface, Trouble};
 use crate::{Failure, PlayError};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_queue::{
-    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare,
+    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, Timecode,
 };
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
@@ -67,6 +67,8 @@ pub(crate) trait Engine<C> {
     const PORTS: &'static [Port];
     /// Whether programs may read and set its frame interval.
     const TIMED: bool = true;
+    /// Whether OUTPUT buffers keep the field order that the program named.
+    const KEEPS_FIELD: bool = false;
     /// Events besides those of controls.
     const EVENTS: EventKinds = EventKinds::empty();
 
@@ -343,9 +345,26 @@ pub(crate) struct Stamp {
     pub(crate) time_ns: u64,
     /// None follows.
     pub(crate) last: bool,
+    /// `V4L2_FIELD_*`.
+    pub(crate) field: u32,
+    pub(crate) timecode: Option<Timecode>,
+    /// `V4L2_BUF_FLAG_*` of the frame; `None` keeps the buffer's.
+    pub(crate) frame_flags: Option<u32>,
 }
 
 impl Stamp {
+    /// Makes the stamp of a progressive frame.
+    pub(crate) const fn new(sequence: u32, time_ns: u64) -> Self {
+        Self {
+            sequence,
+            time_ns,
+            last: false,
+            field: FIELD_NONE,
+            timecode: None,
+            frame_flags: None,
+        }
+    }
+
     /// Returns the frame's buffer. `payloads` are the bytes used in each plane of a CAPTURE buffer.
     /// Those of an OUTPUT buffer are unchanged.
     pub(crate) fn finish<C>(
@@ -365,10 +384,10 @@ impl Stamp {
             data_offsets: None,
             timestamp_ns: Some(self.time_ns),
             sequence: self.sequence,
-            field: FIELD_NONE,
+            field: self.field,
             last: self.last,
-            timecode: None,
-            frame_flags: None,
+            timecode: self.timecode,
+            frame_flags: self.frame_flags,
         };
         progress.finish(flow, token, completion);
     }
@@ -428,7 +447,17 @@ impl<E: Engine<C>, C> Driver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        Surface(&self.stream.formats.format()).prepare(buffer, E::FLOW)
+        let Prepare { field, .. } = buffer;
+        let given = *field;
+        let buffer = Prepare {
+            field: &mut *field,
+            ..buffer
+        };
+        Surface(&self.stream.formats.format()).prepare(buffer, E::FLOW)?;
+        if E::KEEPS_FIELD && given != FIELD_ANY {
+            *field = given;
+        }
+        Ok(())
     }
 
     fn buf_queue(&mut self, buffer: Active<C>) {

@@ -5,6 +5,8 @@ use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare}
 use vb3_v4l2::pixfmt::ComponentLayout;
 use vb3_v4l2::{Bus, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader, pixfmt};
 
+/// `V4L2_FIELD_ANY`: the program named none.
+pub(crate) const FIELD_ANY: u32 = 0;
 /// `V4L2_FIELD_NONE`: progressive.
 pub(crate) const FIELD_NONE: u32 = 1;
 

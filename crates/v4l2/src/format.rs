@@ -234,6 +234,7 @@ impl FrameSizes<'_> {
 
 fn nearest(wanted: u32, (min, max, step): (u32, u32, u32), align: u32) -> u32 {
     let step = step.max(align).max(1);
+    let min = min.checked_next_multiple_of(align.max(1)).unwrap_or(min);
     let clamped = wanted.clamp(min, max.max(min));
     let offset = clamped.saturating_sub(min);
     min.saturating_add(offset - offset % step)

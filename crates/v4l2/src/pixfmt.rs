@@ -3,7 +3,7 @@
 mod table;
 
 use core::fmt;
-use table::{GRAPH_TWINS, TWINS};
+use table::{GRAPH_TWINS, LOOPBACK_TWINS, TWINS};
 
 pub use table::*;
 
@@ -37,7 +37,7 @@ impl fmt::Debug for FourCc {
 impl fmt::Display for FourCc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.to_le_bytes().iter().try_for_each(|&byte| {
-            let c = if byte.is_ascii_graphic() {
+            let c = if byte.is_ascii_graphic() || byte == b' ' {
                 char::from(byte)
             } else {
                 '?'
@@ -85,9 +85,9 @@ pub enum Sample {
 pub struct Component {
     /// The samples of a cell in memory order, line by line.
     pub cell: &'static [&'static [Sample]],
-    /// Columns of the picture that a cell covers: 1, 2 or 4.
+    /// Columns of the picture that a cell covers: 1, 2, 4 or 8.
     pub across: u32,
-    /// Lines of the picture that a cell covers: 1 or 2.
+    /// Lines of the picture that a cell covers: 1, 2 or 4.
     pub down: u32,
 }
 
@@ -166,23 +166,30 @@ pub static UVC_METADATA: PixelFormat = PixelFormat {
     components: &[],
 };
 
+/// Returns the formats of all tables.
+pub fn all() -> impl Iterator<Item = &'static PixelFormat> {
+    let tables = [TABLE, GRAPH_TABLE, LOOPBACK_TABLE];
+    tables.into_iter().flatten().copied()
+}
+
 /// Finds a format by its code.
 #[must_use]
 pub fn lookup(fourcc: FourCc) -> Option<&'static PixelFormat> {
-    let mut all = TABLE.iter().chain(GRAPH_TABLE);
-    all.find(|format| format.fourcc == fourcc).copied()
+    all().find(|format| format.fourcc == fourcc)
 }
 
-/// Finds a format by its name or its code. Case is ignored.
+/// Finds a format by its name or its code. Case is ignored, unless codes differ only in it.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static PixelFormat> {
-    let found = TABLE.iter().find(|format| {
-        let code = format.fourcc.to_string();
-        [format.name, &code]
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-    });
-    found.copied()
+    let exact = all().find(|format| format.fourcc.to_string() == name);
+    exact.or_else(|| {
+        all().find(|format| {
+            let code = format.fourcc.to_string();
+            [format.name, &code]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name))
+        })
+    })
 }
 
 /// The layout of one plane of samples.
@@ -217,6 +224,12 @@ impl PixelFormat {
         }
     }
 
+    /// Returns whether it consists of pixels that only programs interpret.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        !self.is_compressed() && !self.has(Sample::Y) && !self.has(Sample::R)
+    }
+
     /// Returns whether some plane has such a sample.
     #[must_use]
     pub fn has(&self, sample: Sample) -> bool {
@@ -229,6 +242,7 @@ impl PixelFormat {
         let twin = TWINS
             .iter()
             .chain(GRAPH_TWINS)
+            .chain(LOOPBACK_TWINS)
             .find(|(fourcc, _)| *fourcc == self.fourcc);
         twin.map_or(self, |(_, single)| *single)
     }

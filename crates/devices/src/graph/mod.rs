@@ -382,11 +382,7 @@ impl<C> Engine<C> for Entity<C> {
         let Some(token) = stream.tokens.pop_front() else {
             return false;
         };
-        let stamp = Stamp {
-            sequence: stream.next_sequence(),
-            time_ns: now_ns,
-            last: false,
-        };
+        let stamp = Stamp::new(stream.next_sequence(), now_ns);
         let format = stream.formats.format;
         let size = Size::nearest(format.width, format.height);
         chain.begin(stamp.sequence, &self.graph);

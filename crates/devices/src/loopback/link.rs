@@ -52,8 +52,8 @@ pub(super) enum Body {
 pub(super) struct Frame {
     /// Counts from 0, over all writers.
     pub(super) number: u64,
-    /// Time of writing on the monotonic clock.
-    pub(super) time_ns: u64,
+    /// As the writer gave it, or the time of writing if it gave no timestamp.
+    pub(super) stamp: Stamp,
     pub(super) body: Body,
 }
 
@@ -106,7 +106,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Keeps a frame for readers, and drops the oldest that no reader copies. If the writer is faster
     /// than copying, readers still get some frames.
-    pub(super) fn push(&mut self, body: Body, time_ns: u64) {
+    pub(super) fn push(&mut self, body: Body, stamp: Stamp) {
         while self.frames.len() >= FRAMES_MAX {
             let is_idle =
                 |frame: &Frame| self.copying.values().all(|copied| *copied != frame.number);
@@ -115,7 +115,7 @@ impl Shared {
         }
         self.frames.push_back(Frame {
             number: self.next,
-            time_ns,
+            stamp,
             body,
         });
         self.next = self.next.saturating_add(1);

@@ -60,8 +60,9 @@ const COLOR: Colorimetry = Colorimetry {
 
 /// Returns the supported formats: all of one memory plane.
 pub(crate) fn formats() -> Vec<&'static PixelFormat> {
-    let formats = pixfmt::TABLE.iter().copied();
-    formats.filter(|format| format.memory_planes == 1).collect()
+    pixfmt::all()
+        .filter(|format| format.memory_planes == 1)
+        .collect()
 }
 
 impl DeviceSpec {

@@ -8,10 +8,10 @@ use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EBUSY, Trouble, align_lines};
-use vb3_queue::{Active, DoneState, DriverError, PlaneView};
+use vb3_queue::{Active, DoneState, DriverError, PlaneView, TimestampKind};
 use vb3_v4l2::{
-    Bus, Flow, Format, Fraction, FrameIntervals, FrameSizes, Peer, PixelFormat, Planarity, Port,
-    Progress, Waiter,
+    Bus, Flow, Format, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
+    Planarity, Port, Progress, Waiter,
 };
 
 /// The OUTPUT node of a loopback. It takes buffers as they arrive: the program sets the pace.
@@ -62,13 +62,9 @@ impl<C: Send + 'static> LoopbackOutput<C> {
             stride: spec.stride.unwrap_or(1),
             default_interval,
         };
-        Ok(Self::with_engine(
-            spec,
-            place,
-            "Loopback",
-            formats,
-            Writer::default(),
-        ))
+        let mut node = Self::with_engine(spec, place, "Loopback", formats, Writer::default());
+        node.policy.timestamps = TimestampKind::Copy;
+        Ok(node)
     }
 }
 
@@ -162,6 +158,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
 
     const FLOW: Flow = Flow::Output;
     const PORTS: &'static [Port] = PORTS;
+    const KEEPS_FIELD: bool = true;
 
     fn start(&mut self, stream: &mut Stream<WriterFormats, C>) -> Result<(), DriverError> {
         self.waits = Waits::Nobody;
@@ -193,10 +190,15 @@ impl<C: Send + 'static> Engine<C> for Writer {
         let Some((outcome, taken)) = stream.outcome(taken) else {
             return true;
         };
+        let time_ns = match token.timestamp_ns() {
+            0 => now_ns,
+            given_ns => given_ns,
+        };
         let stamp = Stamp {
-            sequence: stream.next_sequence(),
-            time_ns: now_ns,
-            last: false,
+            field: token.field(),
+            timecode: token.timecode(),
+            frame_flags: Some(token.frame_flags() & FrameFlags::all().bits()),
+            ..Stamp::new(stream.next_sequence(), time_ns)
         };
         match taken {
             Some(Taken::Lent { peer, offset, len }) => {
@@ -207,13 +209,13 @@ impl<C: Send + 'static> Engine<C> for Writer {
                     len,
                     stamp,
                 };
-                shared.push(Body::Lent(Box::new(loan)), now_ns);
+                shared.push(Body::Lent(Box::new(loan)), stamp);
                 return true;
             }
             Some(Taken::Read(bytes)) => {
                 // CAST: widening.
                 stream.count_copied(bytes.len() as u64);
-                shared.push(Body::Own(bytes), now_ns);
+                shared.push(Body::Own(bytes), stamp);
             }
             None => {}
         }

@@ -1,7 +1,7 @@
 //! The node that a program reads from.
 
 use super::link::{Body, Frame, Loan, Shared};
-use super::{Link, PORTS};
+use super::{Link, PORTS, formats};
 use crate::Failure;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, CopyFault, Flow, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity,
-    Port, Progress, Span, pixfmt,
+    Port, Progress, Span,
 };
 
 /// A CAPTURE node of a loopback.
@@ -50,6 +50,7 @@ struct Copying<C> {
 #[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,
+    pixels: Vec<&'static PixelFormat>,
     /// Whether there is no format without a writer.
     exclusive: bool,
 }
@@ -65,6 +66,7 @@ impl<C: Send + 'static> LoopbackCapture<C> {
         };
         let formats = ReaderFormats {
             link: link.clone(),
+            pixels: formats(),
             exclusive: *exclusive,
         };
         let reader = Reader {
@@ -230,7 +232,7 @@ impl<C: Send + 'static> Reader<C> {
         let (Some((at, frame)), true) = (found, is_free(shared, &copying.token, bus)) else {
             return stream.tokens.push_front(copying.token);
         };
-        let time_ns = frame.time_ns;
+        let stamp = frame.stamp;
         match copy_on(frame, &mut copying, &mut stream.left, bus) {
             Ok(Ok(None)) => {
                 shared.note_copying(self.id, Some(copying.number));
@@ -239,12 +241,7 @@ impl<C: Send + 'static> Reader<C> {
             Ok(done) => {
                 let Copying { number, token, .. } = copying;
                 let arrived = done.and_then(|arrived| arrived.ok_or(Trouble::Fault));
-                self.deliver(
-                    stream,
-                    shared,
-                    ((number, time_ns), token, arrived),
-                    progress,
-                );
+                self.deliver(stream, shared, ((number, stamp), token, arrived), progress);
             }
             Err(Lost) => {
                 stream.tokens.push_front(copying.token);
@@ -253,12 +250,12 @@ impl<C: Send + 'static> Reader<C> {
         }
     }
 
-    /// Returns a buffer with its frame, number and time.
+    /// Returns a buffer with its frame, number and the writer's stamp.
     fn deliver(
         &mut self,
         stream: &mut Stream<ReaderFormats, C>,
         shared: &mut Shared,
-        ((number, time_ns), token, arrived): ((u64, u64), Active<C>, Result<Arrived, Trouble>),
+        ((number, stamp), token, arrived): ((u64, Stamp), Active<C>, Result<Arrived, Trouble>),
         progress: &mut Progress<C>,
     ) {
         let Some((outcome, arrived)) = stream.outcome(arrived) else {
@@ -278,8 +275,7 @@ impl<C: Send + 'static> Reader<C> {
         let stamp = Stamp {
             // A sequence wraps, as V4L2's does.
             sequence: u32::try_from((number - first) & u64::from(u32::MAX)).unwrap_or_default(),
-            time_ns,
-            last: false,
+            ..stamp
         };
         stamp.finish(Flow::Capture, token, outcome, payloads, progress);
     }
@@ -368,7 +364,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             self.pass_over(stream, shared);
             return true;
         };
-        let (number, time_ns) = (frame.number, frame.time_ns);
+        let (number, stamp) = (frame.number, frame.stamp);
         let is_there = delivery == Delivery::Reference(place);
         let Some(token) = stream.tokens.remove(place) else {
             return false;
@@ -392,12 +388,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             let copied = self.give(shared, at, (&token, len), bus);
             Arrived { len, copied }
         });
-        self.deliver(
-            stream,
-            shared,
-            ((number, time_ns), token, arrived),
-            progress,
-        );
+        self.deliver(stream, shared, ((number, stamp), token, arrived), progress);
         true
     }
 
@@ -443,10 +434,8 @@ impl Formats for ReaderFormats {
             return &[];
         }
         let fourcc = self.link.lock().format.fourcc;
-        let at = pixfmt::TABLE
-            .iter()
-            .position(|pixel| pixel.fourcc == fourcc);
-        at.and_then(|at| pixfmt::TABLE.get(at..=at))
+        let at = self.pixels.iter().position(|pixel| pixel.fourcc == fourcc);
+        at.and_then(|at| self.pixels.get(at..=at))
             .unwrap_or_default()
     }
 

@@ -36,7 +36,7 @@ struct Taps<'a> {
     lines: usize,
     across: usize,
     down: usize,
-    /// For each column of a cell, the two samples to average: line and byte.
+    /// For each half of a cell, the two samples to average: line and byte.
     at: [[(usize, usize); 2]; 2],
 }
 
@@ -68,10 +68,13 @@ impl<'a> Taps<'a> {
 
     fn get(&self, x: usize, y: usize) -> Option<u8> {
         let start = x / self.across * self.cell_bytes;
-        let [a, b] = self.at.get(x % self.across)?.map(|(line, byte)| {
-            let line = (y / self.down * self.lines + line) * self.line_bytes;
-            self.data.get(line + start + byte).copied()
-        });
+        let [a, b] = self
+            .at
+            .get(x % self.across * 2 / self.across)?
+            .map(|(line, byte)| {
+                let line = (y / self.down * self.lines + line) * self.line_bytes;
+                self.data.get(line + start + byte).copied()
+            });
         // CAST: a mean of bytes is a byte.
         Some(((u16::from(a?) + u16::from(b?) + 1) >> 1) as u8)
     }

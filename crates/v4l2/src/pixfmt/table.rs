@@ -211,3 +211,102 @@ formats! {
     SRGGB12 b"RG12" "12-bit Bayer RGRG/GBGB", ffmpeg None, bits 12,
         &[plane(2, 2, &[&[R, G], &[G, B]])];
 }
+
+/// Pixels of so many bytes that only programs interpret, such as 5-6-5 bits of R'G'B'.
+const ONE: &[Component] = &[plane(1, 1, &[&[X]])];
+const TWO: &[Component] = &[plane(1, 1, &[&[X, X]])];
+const FOUR: &[Component] = &[plane(1, 1, &[&[X, X, X, X]])];
+
+// v4l2loopback's formats that the tables above lack. Linux's documentation gives the bytes of a pixel.
+formats! {
+    /// Further formats of loopbacks, which only copy bytes.
+    LOOPBACK_TABLE, LOOPBACK_TWINS, LOOPBACK_NAMES;
+    /// B, G, R and a byte of alpha or padding.
+    BGR32 b"BGR4" "32-bit BGRA/X 8-8-8-8", ffmpeg Some("bgr0"), bits 8,
+        &[plane(1, 1, &[&[B, G, R, X]])];
+    /// A byte of alpha or padding, R, G, B.
+    RGB32 b"RGB4" "32-bit A/XRGB 8-8-8-8", ffmpeg Some("0rgb"), bits 8,
+        &[plane(1, 1, &[&[X, R, G, B]])];
+    /// B, G, R, alpha.
+    ABGR32 b"AR24" "32-bit BGRA 8-8-8-8", ffmpeg Some("bgra"), bits 8,
+        &[plane(1, 1, &[&[B, G, R, X]])];
+    /// R, G, B, alpha.
+    RGBA32 b"AB24" "32-bit RGBA 8-8-8-8", ffmpeg Some("rgba"), bits 8,
+        &[plane(1, 1, &[&[R, G, B, X]])];
+    /// 3 bits of R, 3 of G, 2 of B.
+    RGB332 b"RGB1" "8-bit RGB 3-3-2", ffmpeg Some("rgb8"), bits 8, ONE;
+    /// 4 bits each of padding, R, G, B; little endian.
+    RGB444 b"R444" "16-bit A/XRGB 4-4-4-4", ffmpeg Some("rgb444le"), bits 8, TWO;
+    /// 5 bits each of R, G, B; little endian.
+    RGB555 b"RGBO" "16-bit A/XRGB 1-5-5-5", ffmpeg Some("rgb555le"), bits 8, TWO;
+    /// 5 bits of R, 6 of G, 5 of B; little endian.
+    RGB565 b"RGBP" "16-bit RGB 5-6-5", ffmpeg Some("rgb565le"), bits 8, TWO;
+    /// 5 bits each of R, G, B; big endian.
+    RGB555X b"RGBQ" "16-bit A/XRGB 1-5-5-5 BE", ffmpeg Some("rgb555be"), bits 8, TWO;
+    /// 5 bits of R, 6 of G, 5 of B; big endian.
+    RGB565X b"RGBR" "16-bit RGB 5-6-5 BE", ffmpeg Some("rgb565be"), bits 8, TWO;
+    /// 6 bits each of B, G, R, then padding.
+    BGR666 b"BGRH" "18-bit BGRX 6-6-6-14", ffmpeg None, bits 8, FOUR;
+    /// Packed Y'CbCr 4:2:2: Y0 V Y1 U.
+    YVYU b"YVYU" "YVYU 4:2:2", ffmpeg Some("yvyu422"), bits 8,
+        &[plane(2, 1, &[&[Y, V, Y, U]])];
+    /// Packed Y'CbCr 4:2:2: V Y0 U Y1.
+    VYUY b"VYUY" "VYUY 4:2:2", ffmpeg None, bits 8, &[plane(2, 1, &[&[V, Y, U, Y]])];
+    /// Packed Y'CbCr 4:2:2: Y0 Y1 U V.
+    YYUV b"YYUV" "YYUV 4:2:2", ffmpeg None, bits 8, &[plane(2, 1, &[&[Y, Y, U, V]])];
+    /// Alpha or padding, Y, U, V.
+    YUV32 b"YUV4" "32-bit A/XYUV 8-8-8-8", ffmpeg None, bits 8,
+        &[plane(1, 1, &[&[X, Y, U, V]])];
+    /// Y in the lower 4 bits of a byte.
+    Y4 b"Y04 " "4-bit Greyscale", ffmpeg None, bits 8, ONE;
+    /// Y in the lower 6 bits of a byte.
+    Y6 b"Y06 " "6-bit Greyscale", ffmpeg None, bits 8, ONE;
+    /// Y in the lower 10 bits of 16.
+    Y10 b"Y10 " "10-bit Greyscale", ffmpeg Some("gray10le"), bits 8, TWO;
+    /// Y in the lower 12 bits of 16.
+    Y12 b"Y12 " "12-bit Greyscale", ffmpeg Some("gray12le"), bits 8, TWO;
+    /// Y in 16 bits.
+    Y16 b"Y16 " "16-bit Greyscale", ffmpeg Some("gray16le"), bits 8, TWO;
+    /// 4 bits each of padding, Y, U, V.
+    YUV444 b"Y444" "16-bit A/XYUV 4-4-4-4", ffmpeg None, bits 8, TWO;
+    /// 5 bits each of Y, U, V.
+    YUV555 b"YUVO" "16-bit A/XYUV 1-5-5-5", ffmpeg None, bits 8, TWO;
+    /// 5 bits of Y, 6 of U, 5 of V.
+    YUV565 b"YUVP" "16-bit YUV 5-6-5", ffmpeg None, bits 8, TWO;
+    /// Planes of Y, of V and of U, the latter two for 4x4 pixels.
+    YVU410 b"YVU9" "Planar YVU 4:1:0", ffmpeg None, bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(4, 4, &[&[V]]), plane(4, 4, &[&[U]])];
+    /// Planes of Y, of V and of U, the latter two for 2x2 pixels.
+    YVU420 b"YV12" "Planar YVU 4:2:0", ffmpeg None, bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(2, 2, &[&[V]]), plane(2, 2, &[&[U]])];
+    /// Planes of Y, of U and of V, the latter two for 4x4 pixels.
+    YUV410 b"YUV9" "Planar YUV 4:1:0", ffmpeg Some("yuv410p"), bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(4, 4, &[&[U]]), plane(4, 4, &[&[V]])];
+    /// Planes of Y, of U and of V, the latter two for 2x1 pixels.
+    YUV422P b"422P" "Planar YUV 4:2:2", ffmpeg Some("yuv422p"), bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(2, 1, &[&[U]]), plane(2, 1, &[&[V]])];
+    /// Planes of Y, of U and of V, the latter two for 4x1 pixels.
+    YUV411P b"411P" "Planar YUV 4:1:1", ffmpeg Some("yuv411p"), bits 8,
+        &[plane(1, 1, &[&[Y]]), plane(4, 1, &[&[U]]), plane(4, 1, &[&[V]])];
+    /// Packed Y'CbCr 4:1:1: 12 bytes for 8 pixels.
+    Y41P b"Y41P" "YUV 4:1:1 (Packed)", ffmpeg None, bits 8,
+        &[plane(8, 1, &[&[U, Y, V, Y, U, Y, V, Y, Y, Y, Y, Y]])];
+    /// DV.
+    DV b"dvsd" "1394", ffmpeg None, bits 8, &[];
+    /// MPEG-1, -2 or -4 multiplexed with other streams.
+    MPEG b"MPEG" "MPEG-1/2/4", ffmpeg None, bits 8, &[];
+    /// H.264 without start codes.
+    H264_NO_SC b"AVC1" "H.264 (No Start Codes)", ffmpeg None, bits 8, &[];
+    /// H.264 with several views.
+    H264_MVC b"M264" "H.264 MVC", ffmpeg None, bits 8, &[];
+    /// H.263.
+    H263 b"H263" "H.263", ffmpeg None, bits 8, &[];
+    /// MPEG-1 video stream.
+    MPEG1 b"MPG1" "MPEG-1 ES", ffmpeg None, bits 8, &[];
+    /// Xvid.
+    XVID b"XVID" "Xvid", ffmpeg None, bits 8, &[];
+    /// VC-1, SMPTE 421M annex G.
+    VC1_ANNEX_G b"VC1G" "VC-1 (SMPTE 412M Annex G)", ffmpeg None, bits 8, &[];
+    /// VC-1, SMPTE 421M annex L.
+    VC1_ANNEX_L b"VC1L" "VC-1 (SMPTE 412M Annex L)", ffmpeg None, bits 8, &[];
+}

@@ -67,15 +67,34 @@ fn codes_print_as_characters() {
 }
 
 #[test]
-fn every_row_is_complete() {
-    for (at, format) in TABLE.iter().enumerate() {
+fn every_format_has_its_own_name_and_code() {
+    for (at, format) in all().enumerate() {
         let (fourcc, name) = (format.fourcc, format.name);
-        assert_eq!(lookup(fourcc), Some(*format), "{name}");
+        assert_eq!(lookup(fourcc), Some(format), "{name}");
         assert_eq!(by_name(name).map(|found| found.fourcc), Some(fourcc));
-        assert_eq!(by_name(&fourcc.to_string()), Some(*format), "{name}");
-        let alike = TABLE.iter().skip(at + 1);
-        assert!(alike.clone().all(|other| other.fourcc != fourcc), "{name}");
+        assert_eq!(by_name(&fourcc.to_string()), Some(format), "{name}");
+        let mut alike = all().skip(at + 1);
+        assert!(alike.all(|other| other.fourcc != fourcc), "{name}");
         assert!(format.description.len() < 32, "{name}");
+    }
+}
+
+/// Source: v4l2loopback 0.15 v4l2loopback_formats.h, in its order.
+#[test]
+fn v4l2loopback_formats_are_known() {
+    let codes = b"BGR4RGB4BGR3RGB3AR24XR24AB24RGB1R444RGBORGBPRGBQRGBRBGRHYUYVUYVYYVYUVYUYYYUVYUV4\
+        GREYY04 Y06 Y10 Y12 Y16 Y444YUVOYUVPRGGBGRBGGBRGBA81YVU9YV12YUV9YU12422P411PY41PNV12\
+        MJPGJPEGdvsdMPEGH264AVC1M264H263MPG1MPG2MPG4XVIDVC1GVC1LVP80VP90HEVCAV01";
+    for code in codes.as_chunks().0 {
+        let found = lookup(FourCc::new(*code));
+        assert_eq!(found.map(|one| one.memory_planes), Some(1), "{code:?}");
+    }
+}
+
+#[test]
+fn every_row_is_complete() {
+    for format in TABLE {
+        let name = format.name;
         for component in format.components {
             let widths = component.cell.iter().map(|line| line.len());
             assert!(
@@ -113,6 +132,18 @@ fn sizes_are_those_of_linux() {
         (FourCc::SBGGR8, 640, 307_200, (2, 2)),
         (FourCc::SRGGB8, 640, 307_200, (2, 2)),
         (FourCc::YUV420, 640, 460_800, (2, 2)),
+        (FourCc::BGR24, 1920, 921_600, (1, 1)),
+        (FourCc::ABGR32, 2560, 1_228_800, (1, 1)),
+        (FourCc::RGB332, 640, 307_200, (1, 1)),
+        (FourCc::RGB565, 1280, 614_400, (1, 1)),
+        (FourCc::BGR666, 2560, 1_228_800, (1, 1)),
+        (FourCc::YVYU, 1280, 614_400, (2, 1)),
+        (FourCc::Y10, 1280, 614_400, (1, 1)),
+        (FourCc::YVU410, 640, 345_600, (4, 4)),
+        (FourCc::YVU420, 640, 460_800, (2, 2)),
+        (FourCc::YUV422P, 640, 614_400, (2, 1)),
+        (FourCc::YUV411P, 640, 460_800, (4, 1)),
+        (FourCc::Y41P, 960, 460_800, (8, 1)),
     ];
     for &(fourcc, line, bytes, align) in table {
         assert_eq!(layout(fourcc, 0, 0), Some((line, bytes)), "{fourcc}");

@@ -205,6 +205,53 @@ fn ffmpeg_to_v4l2_ctl_by_dma_buf() {
     assert_eq!(outcome.queue("/dev/video2").bytes_copied, 0);
 }
 
+/// Names of formats in ffmpeg. The loopback carries them all, though no other device has most of them.
+const FFMPEG_FORMATS: [(&str, &pixfmt::PixelFormat); 12] = [
+    ("bgr24", &pixfmt::BGR24),
+    ("rgb24", &pixfmt::RGB24),
+    ("yuv422p", &pixfmt::YUV422P),
+    ("yuv411p", &pixfmt::YUV411P),
+    ("yuv410p", &pixfmt::YUV410),
+    ("rgb555le", &pixfmt::RGB555),
+    ("rgb555be", &pixfmt::RGB555X),
+    ("rgb565le", &pixfmt::RGB565),
+    ("rgb565be", &pixfmt::RGB565X),
+    ("bgra", &pixfmt::ABGR32),
+    ("gray", &pixfmt::GREY),
+    ("nv12", &pixfmt::NV12),
+];
+
+#[test]
+fn ffmpeg_formats_arrive_byte_for_byte() {
+    if lacks("ffmpeg") || lacks("v4l2-ctl") {
+        return;
+    }
+    let (width, height) = crate::common::SIZE;
+    for (name, format) in FFMPEG_FORMATS {
+        let run = Run::on("pc").device(format!("loopback,{}", size_option()));
+        let layout = format.plane_layout(0, width, height, 0, u32::MAX).unwrap();
+        let len = layout.sizeimage as usize;
+        let frames: Vec<u8> = (0..len * 8).map(|at| (at / 7 + at / len) as u8).collect();
+        std::fs::write(run.file("frames.raw"), &frames).unwrap();
+        let code = format.fourcc;
+        let text = format!(
+            "v4l2-ctl -d /dev/video0 --set-fmt-video-out=width={width},height={height},pixelformat={code}; \
+             v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=4 --stream-to=got.raw & {}; \
+             ffmpeg -v error -re -stream_loop -1 -f rawvideo -pix_fmt {name} -s {width}x{height} -r 25 \
+             -i frames.raw -c copy -f v4l2 /dev/video0 & writer=$!; wait %1; got=$?; kill $writer; \
+             wait $writer; exit $got",
+            until_read("/dev/video1")
+        );
+        let outcome = run.program(["sh", "-c", &text]).run();
+        outcome.expect_success();
+        let got = outcome.read("got.raw");
+        assert_eq!(got.len(), 4 * len, "{name}");
+        let mut got = got.chunks(len);
+        let is_sent = |frame| frames.chunks(len).any(|sent| sent == frame);
+        assert!(got.all(is_sent), "{name}");
+    }
+}
+
 #[test]
 fn ffmpeg_to_opencv() {
     let python = "/usr/bin/python3";

@@ -50,9 +50,23 @@ static void allocate(int fd, unsigned type)
 	}
 }
 
-static void queue(int fd, unsigned type, unsigned index, unsigned used)
+// What a writer says of a frame; it gives the first one no timestamp.
+static struct v4l2_buffer frame_at(unsigned sequence)
 {
-	struct v4l2_buffer b = { .type = type, .index = index, .bytesused = used, .memory = V4L2_MEMORY_MMAP };
+	struct v4l2_buffer b = { .flags = sequence % 3 ? 0 : V4L2_BUF_FLAG_TIMECODE | V4L2_BUF_FLAG_KEYFRAME };
+	b.field = sequence % 2 ? V4L2_FIELD_INTERLACED : V4L2_FIELD_NONE;
+	b.timestamp.tv_sec = sequence ? 5000 + sequence : 0;
+	b.timestamp.tv_usec = sequence ? 250000 : 0;
+	b.timecode.frames = sequence % 3 ? 0 : sequence;
+	return b;
+}
+
+static void queue(int fd, unsigned type, unsigned index, unsigned used, struct v4l2_buffer b)
+{
+	b.type = type;
+	b.index = index;
+	b.bytesused = used;
+	b.memory = V4L2_MEMORY_MMAP;
 	if (type != owner) {
 		b.memory = V4L2_MEMORY_DMABUF;
 		b.m.fd = shared[index];
@@ -106,7 +120,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < BUFFERS; i++) {
 		map[i] = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, shared[i], 0);
 		must(map[i] != MAP_FAILED, "mmap");
-		queue(reader, CAP, i, 0);
+		queue(reader, CAP, i, 0, (struct v4l2_buffer){ 0 });
 	}
 	unsigned cap = CAP, out = OUT;
 	must(ioctl(reader, VIDIOC_STREAMON, &cap) == 0, "STREAMON by the reader");
@@ -120,7 +134,8 @@ int main(int argc, char **argv)
 		bracket(shared[index], DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE);
 		memcpy(map[index], frame, bytes);
 		bracket(shared[index], DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE);
-		queue(writer, OUT, index, bytes);
+		struct v4l2_buffer given = frame_at(sequence);
+		queue(writer, OUT, index, bytes, given);
 		if (sequence == 0)
 			must(ioctl(writer, VIDIOC_STREAMON, &out) == 0, "STREAMON by the writer");
 		struct v4l2_buffer read = dequeue(reader, CAP, index, sequence);
@@ -130,13 +145,22 @@ int main(int argc, char **argv)
 		bracket(shared[index], DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ);
 		// The writer gets its buffer back, even if the reader has not continued.
 		if (sequence % 2 == 0)
-			queue(reader, CAP, index, 0);
+			queue(reader, CAP, index, 0, (struct v4l2_buffer){ 0 });
 		struct v4l2_buffer written = dequeue(writer, OUT, index, sequence);
 		want(bytes, written.bytesused, "bytes used");
 		want(written.timestamp.tv_sec, read.timestamp.tv_sec, "seconds");
 		want(written.timestamp.tv_usec, read.timestamp.tv_usec, "microseconds");
+		want(1, read.timestamp.tv_sec > 0 || read.timestamp.tv_usec > 0, "timestamps above 0");
+		unsigned kept = V4L2_BUF_FLAG_TIMECODE | V4L2_BUF_FLAG_KEYFRAME;
+		want(given.flags, read.flags & kept, "flags");
+		want(given.field, read.field, "field");
+		want(given.timecode.frames, read.timecode.frames, "timecode");
+		if (sequence) {
+			want(given.timestamp.tv_sec, read.timestamp.tv_sec, "given seconds");
+			want(given.timestamp.tv_usec, read.timestamp.tv_usec, "given microseconds");
+		}
 		if (sequence % 2 == 1)
-			queue(reader, CAP, index, 0);
+			queue(reader, CAP, index, 0, (struct v4l2_buffer){ 0 });
 	}
 	must(fclose(got) == 0, "got.raw");
 	printf("%u frames\n", sequence);
