@@ -8,6 +8,7 @@ mod ext;
 pub(crate) mod format;
 pub(crate) mod io;
 mod port;
+mod receiver;
 mod selection;
 mod subdev;
 mod userbuf;

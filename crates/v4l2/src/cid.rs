@@ -2,10 +2,11 @@
 
 use crate::sys;
 
-/// `V4L2_CID_CODEC_BASE`, `V4L2_CID_CODEC_STATELESS_BASE` and `V4L2_CID_JPEG_CLASS_BASE` of
-/// `linux/v4l2-controls.h`. The bindings omit them, since they are sums.
+/// `V4L2_CID_CODEC_BASE`, `V4L2_CID_CODEC_STATELESS_BASE`, `V4L2_CID_DV_CLASS_BASE` and
+/// `V4L2_CID_JPEG_CLASS_BASE` of `linux/v4l2-controls.h`. The bindings omit them, since they are sums.
 const CODEC: u32 = sys::V4L2_CTRL_CLASS_CODEC | 0x900;
 const STATELESS: u32 = sys::V4L2_CTRL_CLASS_CODEC_STATELESS | 0x900;
+const DV: u32 = sys::V4L2_CTRL_CLASS_DV | 0x900;
 const JPEG: u32 = sys::V4L2_CTRL_CLASS_JPEG | 0x900;
 
 /// Defines a constant for each control, and the table of their names.
@@ -83,6 +84,8 @@ ids! {
     MPEG_VIDEO_HEVC_TIER = CODEC + 618;
     MPEG_VIDEO_AV1_PROFILE = CODEC + 655;
     MPEG_VIDEO_AV1_LEVEL = CODEC + 656;
+    DV_RX_POWER_PRESENT = DV + 100;
+    DV_RX_IT_CONTENT_TYPE = DV + 102;
     JPEG_COMPRESSION_QUALITY = JPEG + 3;
     STATELESS_H264_DECODE_MODE = STATELESS;
     STATELESS_H264_START_CODE = STATELESS + 1;

@@ -60,6 +60,9 @@ where
             Call::GetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Get, cx, program, scope)?,
             Call::SetExtCtrls => self.ext_ctrls(&mut image, ExtOp::Set, cx, program, scope)?,
             Call::TryExtCtrls => self.ext_ctrls(&mut image, ExtOp::Try, cx, program, scope)?,
+            call @ (Call::GetEdid | Call::SetEdid) => {
+                self.edid_call(cx, &mut image, call == Call::SetEdid, program)?
+            }
             call => self.plain_call(cx, call, &mut image)?,
         };
         if answer == Answer::Wait {
@@ -115,6 +118,13 @@ where
             Call::EncoderCmd | Call::TryEncoderCmd => {
                 self.driver.commands() == Some(CommandSet::Encoder)
             }
+            Call::EnumDvTimings
+            | Call::DvTimingsCap
+            | Call::GetDvTimings
+            | Call::SetDvTimings
+            | Call::QueryDvTimings
+            | Call::GetEdid
+            | Call::SetEdid => self.driver.receiver().is_some(),
             Call::QueryCtrl
             | Call::QueryExtCtrl
             | Call::QueryMenu
@@ -159,6 +169,11 @@ where
             Call::SetCrop => self.set_crop(arg)?,
             Call::DecoderCmd | Call::EncoderCmd => self.codec_command(arg, true)?,
             Call::TryDecoderCmd | Call::TryEncoderCmd => self.codec_command(arg, false)?,
+            Call::EnumDvTimings
+            | Call::DvTimingsCap
+            | Call::GetDvTimings
+            | Call::SetDvTimings
+            | Call::QueryDvTimings => return self.timings_call(call, arg),
             Call::GetPriority => arg.set_u32(0, self.top_priority()),
             Call::SetPriority => self.set_priority(cx.file, arg.u32(0))?,
             Call::QueryCtrl => self.query_ctrl(arg)?,

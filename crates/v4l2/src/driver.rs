@@ -4,7 +4,7 @@ use crate::codec::{Command, CommandSet};
 use crate::selection::{Rect, SelectionFlags, SelectionTarget};
 use crate::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, MediaGraph, PixelFormat, Planarity, Progress, Statistics,
+    FrameSizes, MediaGraph, PixelFormat, Planarity, Progress, Receiver, Statistics, Timings,
 };
 use bitflags::bitflags;
 use std::os::fd::BorrowedFd;
@@ -248,6 +248,22 @@ pub trait VideoDriver {
     /// Returns the status of an input's signal: `V4L2_IN_ST_*`, 0 if it is good.
     fn input_status(&self) -> u32 {
         0
+    }
+
+    /// Returns the receiver of an input with DV timings (`V4L2_IN_CAP_DV_TIMINGS`).
+    fn receiver(&self) -> Option<&Receiver> {
+        None
+    }
+
+    /// Sets one of the receiver's modes, and the format that follows from it. Never called while the
+    /// queue has buffers.
+    fn set_timings(&mut self, mode: &Timings) {
+        let _ = mode;
+    }
+
+    /// Replaces the receiver's EDID; an empty one hides the receiver from the source.
+    fn set_edid(&mut self, edid: Vec<u8>) {
+        let _ = edid;
     }
 
     /// Whether the selection calls are offered.

@@ -44,6 +44,7 @@ fn class_name(class: u32) -> &'static str {
         sys::V4L2_CTRL_CLASS_IMAGE_SOURCE => "Image Source Controls",
         sys::V4L2_CTRL_CLASS_IMAGE_PROC => "Image Processing Controls",
         sys::V4L2_CTRL_CLASS_JPEG => "JPEG Compression Controls",
+        sys::V4L2_CTRL_CLASS_DV => "Digital Video Controls",
         sys::V4L2_CTRL_CLASS_DETECT => "Detection Controls",
         sys::V4L2_CTRL_CLASS_CODEC_STATELESS => "Stateless Codec Controls",
         0x00f0_0000 => "VIMC Controls",

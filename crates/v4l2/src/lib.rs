@@ -27,6 +27,7 @@ pub mod pixfmt;
 mod poll;
 mod program;
 mod progress;
+mod receiver;
 mod refusal;
 mod request;
 mod requests;
@@ -59,6 +60,7 @@ pub use pixfmt::{FourCc, PixelFormat, PlaneLayout};
 pub use poll::{POLL_ERR, POLL_IN, POLL_OUT, POLL_PRI};
 pub use program::{CallContext, Program, V4l2Outcome};
 pub use progress::{DriverEvent, EventKinds, Finished, FrameFlags, Progress, Statistics};
+pub use receiver::{EDID_BLOCK, MAX_EDID_BLOCKS, NoTimings, Receiver, Timings};
 pub use refusal::{Refusal, Shortage};
 pub use selection::{Rect, SelectionFlags, SelectionTarget};
 

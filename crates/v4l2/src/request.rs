@@ -1,17 +1,17 @@
 //! The ioctls: numbers, names, and copying of their structures.
 
 use crate::bytes::MAX_ARG;
-use crate::shown::Kind::{Enum, Fraction, Hex, Rect, Text, U32};
+use crate::shown::Kind::{Enum, Fraction, Hex, Rect, Text, U32, U64};
 use crate::shown::words::STATES;
 use crate::shown::{
     BOUNDS, BUFFER_ASKED, BUFFER_DONE, BUFFER_FLAGGED, BUFFER_QUEUED, BUFFER_TOLD, BUFFER_WANTED,
     BUS_FORMAT, BUS_FORMAT_WANTED, CAPABILITY, CLIENT_CAPS, CONTROL, CONTROL_ID, CONTROL_TOLD,
     CONTROL_VALUE, CONTROLS, CONTROLS_DONE, CREATE, CREATED, CROP, CROPPED, DECODER_COMMAND,
-    DESCRIPTION, DESCRIPTION_WANTED, ENCODER_COMMAND, EVENT, EXPORT, EXPORTED, EXT_CONTROL_TOLD,
-    FORMAT, FORMAT_WANTED, Field, GRANTED, INTERVAL_WANTED, INTERVALS, MENU, MENU_WANTED, NOTHING,
-    PAD_INTERVAL, PAD_SELECTED, PAD_SELECTION, PAD_SELECTION_WANTED, PARAMETERS, PORT, PRIORITY,
-    REMOVE, REQUESTED, SELECTED, SELECTION, SELECTION_WANTED, SIZE_WANTED, SIZES, SUBSCRIPTION,
-    TYPE, fields,
+    DESCRIPTION, DESCRIPTION_WANTED, EDID, EDID_BLOCKS, ENCODER_COMMAND, EVENT, EXPORT, EXPORTED,
+    EXT_CONTROL_TOLD, FORMAT, FORMAT_WANTED, Field, GRANTED, INTERVAL_WANTED, INTERVALS, MENU,
+    MENU_WANTED, NOTHING, PAD_INTERVAL, PAD_SELECTED, PAD_SELECTION, PAD_SELECTION_WANTED,
+    PARAMETERS, PORT, PRIORITY, REMOVE, REQUESTED, SELECTED, SELECTION, SELECTION_WANTED,
+    SIZE_WANTED, SIZES, SUBSCRIPTION, TIMINGS, TYPE, fields,
 };
 use crate::sys;
 
@@ -65,6 +65,13 @@ pub(crate) enum Call {
     TryDecoderCmd,
     EncoderCmd,
     TryEncoderCmd,
+    EnumDvTimings,
+    DvTimingsCap,
+    GetDvTimings,
+    SetDvTimings,
+    QueryDvTimings,
+    GetEdid,
+    SetEdid,
     SubdevQueryCap,
     SubdevEnumMbusCode,
     SubdevEnumFrameSize,
@@ -203,6 +210,17 @@ pub(crate) static REQUESTS: &[CallSpec] = requests! {
     TryDecoderCmd = VIDIOC_TRY_DECODER_CMD, ALL, false, DECODER_COMMAND => NOTHING;
     EncoderCmd = VIDIOC_ENCODER_CMD, ALL, true, ENCODER_COMMAND => NOTHING;
     TryEncoderCmd = VIDIOC_TRY_ENCODER_CMD, ALL, false, ENCODER_COMMAND => NOTHING;
+    EnumDvTimings = VIDIOC_ENUM_DV_TIMINGS, through!(v4l2_enum_dv_timings.pad, 4), false,
+        PORT => fields! { v4l2_enum_dv_timings
+            timings.__bindgen_anon_1.bt.width = U32; timings.__bindgen_anon_1.bt.height = U32;
+            timings.__bindgen_anon_1.bt.pixelclock = U64; };
+    DvTimingsCap = VIDIOC_DV_TIMINGS_CAP, through!(v4l2_dv_timings_cap.pad, 4), false,
+        NOTHING => NOTHING;
+    GetDvTimings = VIDIOC_G_DV_TIMINGS, 0, false, NOTHING => TIMINGS;
+    SetDvTimings = VIDIOC_S_DV_TIMINGS, ALL, true, TIMINGS => TIMINGS;
+    QueryDvTimings = VIDIOC_QUERY_DV_TIMINGS, 0, false, NOTHING => TIMINGS;
+    GetEdid = VIDIOC_G_EDID, ALL, false, EDID => EDID_BLOCKS;
+    SetEdid = VIDIOC_S_EDID, ALL, true, EDID => EDID_BLOCKS;
     SubdevQueryCap = VIDIOC_SUBDEV_QUERYCAP, 0, false, NOTHING => NOTHING;
     SubdevEnumMbusCode = VIDIOC_SUBDEV_ENUM_MBUS_CODE,
         through!(v4l2_subdev_mbus_code_enum.which, 4), false,

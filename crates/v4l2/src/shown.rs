@@ -152,6 +152,16 @@ pub(crate) const BUFFER_QUEUED: &[Field] = fields! { v4l2_buffer
         if |b| b.u32(field!(v4l2_buffer.flags)) & sys::V4L2_BUF_FLAG_REQUEST_FD != 0;
 };
 
+pub(crate) const TIMINGS: &[Field] = fields! { v4l2_dv_timings
+    __bindgen_anon_1.bt.width = U32;
+    __bindgen_anon_1.bt.height = U32;
+    __bindgen_anon_1.bt.interlaced = U32;
+    __bindgen_anon_1.bt.pixelclock = U64;
+};
+
+pub(crate) const EDID: &[Field] = fields! { v4l2_edid pad = U32; start_block = U32; blocks = U32; };
+pub(crate) const EDID_BLOCKS: &[Field] = fields! { v4l2_edid blocks = U32; };
+
 pub(crate) const BUFFER_ASKED: &[Field] = fields! { v4l2_buffer
     type_ = Enum(TYPES);
     index = U32;

@@ -4,6 +4,7 @@ use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::driver::{Port, Role};
 use crate::file::FileHandle;
+use crate::receiver::NoTimings;
 use crate::{Error, Planarity, VideoDriver, sys};
 use vb3_plane::MemOps;
 
@@ -55,7 +56,7 @@ where
     }
 
     /// EINVAL past the last port.
-    fn port_at(&self, index: u32) -> Result<Port, Error> {
+    pub(super) fn port_at(&self, index: u32) -> Result<Port, Error> {
         let index = usize::try_from(index).map_err(|_| Error::Invalid)?;
         self.driver
             .ports()
@@ -68,7 +69,12 @@ where
         let port = self.port_at(arg.u32(field!(v4l2_input.index)))?;
         arg.set_text(field!(v4l2_input.name), 32, port.name);
         arg.set_u32(field!(v4l2_input.type_), port.kind);
-        arg.set_u32(field!(v4l2_input.status), self.driver.input_status());
+        let mut status = self.driver.input_status();
+        if let Some(receiver) = self.driver.receiver() {
+            arg.set_u32(field!(v4l2_input.capabilities), sys::V4L2_IN_CAP_DV_TIMINGS);
+            status |= receiver.found.err().map_or(0, NoTimings::status);
+        }
+        arg.set_u32(field!(v4l2_input.status), status);
         Ok(())
     }
 

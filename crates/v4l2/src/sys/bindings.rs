@@ -461,6 +461,74 @@ pub struct v4l2_selection {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
+pub struct v4l2_edid {
+    pub pad: __u32,
+    pub start_block: __u32,
+    pub blocks: __u32,
+    pub reserved: [__u32; 5usize],
+    pub edid: *mut __u8,
+}
+#[repr(C, packed)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_bt_timings {
+    pub width: __u32,
+    pub height: __u32,
+    pub interlaced: __u32,
+    pub polarities: __u32,
+    pub pixelclock: __u64,
+    pub hfrontporch: __u32,
+    pub hsync: __u32,
+    pub hbackporch: __u32,
+    pub vfrontporch: __u32,
+    pub vsync: __u32,
+    pub vbackporch: __u32,
+    pub il_vfrontporch: __u32,
+    pub il_vsync: __u32,
+    pub il_vbackporch: __u32,
+    pub standards: __u32,
+    pub flags: __u32,
+    pub picture_aspect: v4l2_fract,
+    pub cea861_vic: __u8,
+    pub hdmi_vic: __u8,
+    pub reserved: [__u8; 46usize],
+}
+#[repr(C, packed)]
+#[derive(Copy, Clone)]
+pub struct v4l2_dv_timings {
+    pub type_: __u32,
+    pub __bindgen_anon_1: v4l2_dv_timings__bindgen_ty_1,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_enum_dv_timings {
+    pub index: __u32,
+    pub pad: __u32,
+    pub reserved: [__u32; 2usize],
+    pub timings: v4l2_dv_timings,
+}
+#[repr(C, packed)]
+#[derive(Debug, Copy, Clone)]
+pub struct v4l2_bt_timings_cap {
+    pub min_width: __u32,
+    pub max_width: __u32,
+    pub min_height: __u32,
+    pub max_height: __u32,
+    pub min_pixelclock: __u64,
+    pub max_pixelclock: __u64,
+    pub standards: __u32,
+    pub capabilities: __u32,
+    pub reserved: [__u32; 16usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct v4l2_dv_timings_cap {
+    pub type_: __u32,
+    pub pad: __u32,
+    pub reserved: [__u32; 2usize],
+    pub __bindgen_anon_1: v4l2_dv_timings_cap__bindgen_ty_1,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
 pub struct v4l2_input {
     pub index: __u32,
     pub name: [__u8; 32usize],
@@ -1442,6 +1510,28 @@ pub const V4L2_BUF_FLAG_LAST: u32 = 1048576;
 pub const V4L2_BUF_FLAG_REQUEST_FD: u32 = 8388608;
 pub const V4L2_MODE_HIGHQUALITY: u32 = 1;
 pub const V4L2_CAP_TIMEPERFRAME: u32 = 4096;
+pub const V4L2_DV_VSYNC_POS_POL: u32 = 1;
+pub const V4L2_DV_HSYNC_POS_POL: u32 = 2;
+pub const V4L2_DV_BT_STD_CEA861: u32 = 1;
+pub const V4L2_DV_BT_STD_DMT: u32 = 2;
+pub const V4L2_DV_BT_STD_CVT: u32 = 4;
+pub const V4L2_DV_BT_STD_GTF: u32 = 8;
+pub const V4L2_DV_BT_STD_SDI: u32 = 16;
+pub const V4L2_DV_FL_REDUCED_BLANKING: u32 = 1;
+pub const V4L2_DV_FL_CAN_REDUCE_FPS: u32 = 2;
+pub const V4L2_DV_FL_REDUCED_FPS: u32 = 4;
+pub const V4L2_DV_FL_HALF_LINE: u32 = 8;
+pub const V4L2_DV_FL_IS_CE_VIDEO: u32 = 16;
+pub const V4L2_DV_FL_FIRST_FIELD_EXTRA_LINE: u32 = 32;
+pub const V4L2_DV_FL_HAS_PICTURE_ASPECT: u32 = 64;
+pub const V4L2_DV_FL_HAS_CEA861_VIC: u32 = 128;
+pub const V4L2_DV_FL_HAS_HDMI_VIC: u32 = 256;
+pub const V4L2_DV_FL_CAN_DETECT_REDUCED_FPS: u32 = 512;
+pub const V4L2_DV_BT_656_1120: u32 = 0;
+pub const V4L2_DV_BT_CAP_INTERLACED: u32 = 1;
+pub const V4L2_DV_BT_CAP_PROGRESSIVE: u32 = 2;
+pub const V4L2_DV_BT_CAP_REDUCED_BLANKING: u32 = 4;
+pub const V4L2_DV_BT_CAP_CUSTOM: u32 = 8;
 pub const V4L2_INPUT_TYPE_TUNER: u32 = 1;
 pub const V4L2_INPUT_TYPE_CAMERA: u32 = 2;
 pub const V4L2_INPUT_TYPE_TOUCH: u32 = 3;
@@ -2600,6 +2690,139 @@ const _: () = {
 };
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
+    ["Size of v4l2_edid"][::core::mem::size_of::<v4l2_edid>() - 40usize];
+    ["Alignment of v4l2_edid"][::core::mem::align_of::<v4l2_edid>() - 8usize];
+    ["Offset of field: v4l2_edid::pad"][::core::mem::offset_of!(v4l2_edid, pad) - 0usize];
+    ["Offset of field: v4l2_edid::start_block"]
+        [::core::mem::offset_of!(v4l2_edid, start_block) - 4usize];
+    ["Offset of field: v4l2_edid::blocks"][::core::mem::offset_of!(v4l2_edid, blocks) - 8usize];
+    ["Offset of field: v4l2_edid::reserved"]
+        [::core::mem::offset_of!(v4l2_edid, reserved) - 12usize];
+    ["Offset of field: v4l2_edid::edid"][::core::mem::offset_of!(v4l2_edid, edid) - 32usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_bt_timings"][::core::mem::size_of::<v4l2_bt_timings>() - 124usize];
+    ["Alignment of v4l2_bt_timings"][::core::mem::align_of::<v4l2_bt_timings>() - 1usize];
+    ["Offset of field: v4l2_bt_timings::width"]
+        [::core::mem::offset_of!(v4l2_bt_timings, width) - 0usize];
+    ["Offset of field: v4l2_bt_timings::height"]
+        [::core::mem::offset_of!(v4l2_bt_timings, height) - 4usize];
+    ["Offset of field: v4l2_bt_timings::interlaced"]
+        [::core::mem::offset_of!(v4l2_bt_timings, interlaced) - 8usize];
+    ["Offset of field: v4l2_bt_timings::polarities"]
+        [::core::mem::offset_of!(v4l2_bt_timings, polarities) - 12usize];
+    ["Offset of field: v4l2_bt_timings::pixelclock"]
+        [::core::mem::offset_of!(v4l2_bt_timings, pixelclock) - 16usize];
+    ["Offset of field: v4l2_bt_timings::hfrontporch"]
+        [::core::mem::offset_of!(v4l2_bt_timings, hfrontporch) - 24usize];
+    ["Offset of field: v4l2_bt_timings::hsync"]
+        [::core::mem::offset_of!(v4l2_bt_timings, hsync) - 28usize];
+    ["Offset of field: v4l2_bt_timings::hbackporch"]
+        [::core::mem::offset_of!(v4l2_bt_timings, hbackporch) - 32usize];
+    ["Offset of field: v4l2_bt_timings::vfrontporch"]
+        [::core::mem::offset_of!(v4l2_bt_timings, vfrontporch) - 36usize];
+    ["Offset of field: v4l2_bt_timings::vsync"]
+        [::core::mem::offset_of!(v4l2_bt_timings, vsync) - 40usize];
+    ["Offset of field: v4l2_bt_timings::vbackporch"]
+        [::core::mem::offset_of!(v4l2_bt_timings, vbackporch) - 44usize];
+    ["Offset of field: v4l2_bt_timings::il_vfrontporch"]
+        [::core::mem::offset_of!(v4l2_bt_timings, il_vfrontporch) - 48usize];
+    ["Offset of field: v4l2_bt_timings::il_vsync"]
+        [::core::mem::offset_of!(v4l2_bt_timings, il_vsync) - 52usize];
+    ["Offset of field: v4l2_bt_timings::il_vbackporch"]
+        [::core::mem::offset_of!(v4l2_bt_timings, il_vbackporch) - 56usize];
+    ["Offset of field: v4l2_bt_timings::standards"]
+        [::core::mem::offset_of!(v4l2_bt_timings, standards) - 60usize];
+    ["Offset of field: v4l2_bt_timings::flags"]
+        [::core::mem::offset_of!(v4l2_bt_timings, flags) - 64usize];
+    ["Offset of field: v4l2_bt_timings::picture_aspect"]
+        [::core::mem::offset_of!(v4l2_bt_timings, picture_aspect) - 68usize];
+    ["Offset of field: v4l2_bt_timings::cea861_vic"]
+        [::core::mem::offset_of!(v4l2_bt_timings, cea861_vic) - 76usize];
+    ["Offset of field: v4l2_bt_timings::hdmi_vic"]
+        [::core::mem::offset_of!(v4l2_bt_timings, hdmi_vic) - 77usize];
+    ["Offset of field: v4l2_bt_timings::reserved"]
+        [::core::mem::offset_of!(v4l2_bt_timings, reserved) - 78usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_dv_timings__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_dv_timings__bindgen_ty_1>() - 128usize];
+    ["Alignment of v4l2_dv_timings__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_dv_timings__bindgen_ty_1>() - 4usize];
+    ["Offset of field: v4l2_dv_timings__bindgen_ty_1::bt"]
+        [::core::mem::offset_of!(v4l2_dv_timings__bindgen_ty_1, bt) - 0usize];
+    ["Offset of field: v4l2_dv_timings__bindgen_ty_1::reserved"]
+        [::core::mem::offset_of!(v4l2_dv_timings__bindgen_ty_1, reserved) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_dv_timings"][::core::mem::size_of::<v4l2_dv_timings>() - 132usize];
+    ["Alignment of v4l2_dv_timings"][::core::mem::align_of::<v4l2_dv_timings>() - 1usize];
+    ["Offset of field: v4l2_dv_timings::type_"]
+        [::core::mem::offset_of!(v4l2_dv_timings, type_) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_enum_dv_timings"][::core::mem::size_of::<v4l2_enum_dv_timings>() - 148usize];
+    ["Alignment of v4l2_enum_dv_timings"][::core::mem::align_of::<v4l2_enum_dv_timings>() - 4usize];
+    ["Offset of field: v4l2_enum_dv_timings::index"]
+        [::core::mem::offset_of!(v4l2_enum_dv_timings, index) - 0usize];
+    ["Offset of field: v4l2_enum_dv_timings::pad"]
+        [::core::mem::offset_of!(v4l2_enum_dv_timings, pad) - 4usize];
+    ["Offset of field: v4l2_enum_dv_timings::reserved"]
+        [::core::mem::offset_of!(v4l2_enum_dv_timings, reserved) - 8usize];
+    ["Offset of field: v4l2_enum_dv_timings::timings"]
+        [::core::mem::offset_of!(v4l2_enum_dv_timings, timings) - 16usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_bt_timings_cap"][::core::mem::size_of::<v4l2_bt_timings_cap>() - 104usize];
+    ["Alignment of v4l2_bt_timings_cap"][::core::mem::align_of::<v4l2_bt_timings_cap>() - 1usize];
+    ["Offset of field: v4l2_bt_timings_cap::min_width"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, min_width) - 0usize];
+    ["Offset of field: v4l2_bt_timings_cap::max_width"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, max_width) - 4usize];
+    ["Offset of field: v4l2_bt_timings_cap::min_height"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, min_height) - 8usize];
+    ["Offset of field: v4l2_bt_timings_cap::max_height"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, max_height) - 12usize];
+    ["Offset of field: v4l2_bt_timings_cap::min_pixelclock"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, min_pixelclock) - 16usize];
+    ["Offset of field: v4l2_bt_timings_cap::max_pixelclock"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, max_pixelclock) - 24usize];
+    ["Offset of field: v4l2_bt_timings_cap::standards"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, standards) - 32usize];
+    ["Offset of field: v4l2_bt_timings_cap::capabilities"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, capabilities) - 36usize];
+    ["Offset of field: v4l2_bt_timings_cap::reserved"]
+        [::core::mem::offset_of!(v4l2_bt_timings_cap, reserved) - 40usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_dv_timings_cap__bindgen_ty_1"]
+        [::core::mem::size_of::<v4l2_dv_timings_cap__bindgen_ty_1>() - 128usize];
+    ["Alignment of v4l2_dv_timings_cap__bindgen_ty_1"]
+        [::core::mem::align_of::<v4l2_dv_timings_cap__bindgen_ty_1>() - 4usize];
+    ["Offset of field: v4l2_dv_timings_cap__bindgen_ty_1::bt"]
+        [::core::mem::offset_of!(v4l2_dv_timings_cap__bindgen_ty_1, bt) - 0usize];
+    ["Offset of field: v4l2_dv_timings_cap__bindgen_ty_1::raw_data"]
+        [::core::mem::offset_of!(v4l2_dv_timings_cap__bindgen_ty_1, raw_data) - 0usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of v4l2_dv_timings_cap"][::core::mem::size_of::<v4l2_dv_timings_cap>() - 144usize];
+    ["Alignment of v4l2_dv_timings_cap"][::core::mem::align_of::<v4l2_dv_timings_cap>() - 4usize];
+    ["Offset of field: v4l2_dv_timings_cap::type_"]
+        [::core::mem::offset_of!(v4l2_dv_timings_cap, type_) - 0usize];
+    ["Offset of field: v4l2_dv_timings_cap::pad"]
+        [::core::mem::offset_of!(v4l2_dv_timings_cap, pad) - 4usize];
+    ["Offset of field: v4l2_dv_timings_cap::reserved"]
+        [::core::mem::offset_of!(v4l2_dv_timings_cap, reserved) - 8usize];
+};
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
     ["Size of v4l2_input"][::core::mem::size_of::<v4l2_input>() - 80usize];
     ["Alignment of v4l2_input"][::core::mem::align_of::<v4l2_input>() - 8usize];
     ["Offset of field: v4l2_input::index"][::core::mem::offset_of!(v4l2_input, index) - 0usize];
@@ -3693,6 +3916,18 @@ pub union v4l2_buffer__bindgen_ty_1 {
     pub userptr: ::core::ffi::c_ulong,
     pub planes: *mut v4l2_plane,
     pub fd: __s32,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_dv_timings__bindgen_ty_1 {
+    pub bt: v4l2_bt_timings,
+    pub reserved: [__u32; 32usize],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union v4l2_dv_timings_cap__bindgen_ty_1 {
+    pub bt: v4l2_bt_timings_cap,
+    pub raw_data: [__u32; 32usize],
 }
 #[repr(C)]
 #[derive(Copy, Clone)]

@@ -3,8 +3,9 @@
 use crate::pixfmt::lookup;
 use crate::{
     Bus, ControlFlags, ControlKind, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow,
-    Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat,
-    Planarity, Port, Progress, QueuePolicy, Role, VideoDriver, Waiter, sys,
+    Format, FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, NoTimings,
+    PixelFormat, Planarity, Port, Progress, QueuePolicy, Receiver, Role, Timings, VideoDriver,
+    Waiter, sys,
 };
 use std::collections::VecDeque;
 use vb3_queue::{
@@ -47,6 +48,7 @@ pub(crate) struct TestDriver {
     /// Callers that found no finished buffer: those that continued, and those that wait.
     pub(crate) waiters: [u32; 2],
     pub(crate) policy: QueuePolicy,
+    pub(crate) receiver: Option<Receiver>,
     /// The graph of a subdevice, and its entity.
     pub(crate) subdevice: Option<(MediaGraph, usize)>,
 }
@@ -88,6 +90,7 @@ impl TestDriver {
             exposure: 5,
             waiters: [0; 2],
             subdevice: None,
+            receiver: None,
             policy: QueuePolicy {
                 max_buffers: 32,
                 ..QueuePolicy::default()
@@ -261,6 +264,26 @@ impl VideoDriver for TestDriver {
     fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
         self.port = index;
         Ok(())
+    }
+
+    fn receiver(&self) -> Option<&Receiver> {
+        self.receiver.as_ref()
+    }
+
+    fn set_timings(&mut self, mode: &Timings) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.timings = *mode;
+        }
+    }
+
+    fn set_edid(&mut self, edid: Vec<u8>) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.found = match edid.is_empty() {
+                true => Err(NoTimings::NoSignal),
+                false => Ok(receiver.modes[0]),
+            };
+            receiver.edid = edid;
+        }
     }
 
     fn controls(&self) -> Vec<ControlSpec> {

@@ -98,6 +98,9 @@ fn seen(b: &mut Bench) -> Vec<Vec<u8>> {
     if let Some((graph, entity)) = &b.device.driver().subdevice {
         all.push(format!("{:?}", graph.pads(*entity)).into_bytes());
     }
+    if let Some(receiver) = &b.device.driver().receiver {
+        all.push(format!("{receiver:?}").into_bytes());
+    }
     all
 }
 
@@ -124,7 +127,7 @@ fn random_call(b: &mut Bench, random: &mut Random) {
                 Image(&mut arg).set_u32(at, ty);
             }
         }
-        for at in [24, 64] {
+        for at in [24, 32, 64] {
             if arg.len() >= at + 8 && random.below(2) == 0 {
                 Image(&mut arg).set_u64(at, random.address());
             }
@@ -221,5 +224,6 @@ fn random_calls_leak_nothing_and_failures_are_clean() {
             run(seed, Bench::new(flow, Planarity::Multi));
         }
         run(seed, subdev::scaler());
+        run(seed, receiver::bench());
     }
 }

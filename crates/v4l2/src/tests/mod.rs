@@ -18,6 +18,7 @@ mod media;
 mod memory;
 mod multiplanar;
 mod program;
+mod receiver;
 mod requests;
 mod subdev;
 
