@@ -213,12 +213,12 @@ impl Client {
         self.done(&Order::resume(device))
     }
 
-    /// Removes a camera's signal (`false`), or restores it.
+    /// Changes a camera's signal, as [`Order::signal`].
     ///
     /// # Errors
     /// As every order.
-    pub fn signal(&mut self, device: &str, is_present: bool) -> Result<(), Error> {
-        self.done(&Order::signal(device, is_present))
+    pub fn signal(&mut self, device: &str, signal: &str) -> Result<(), Error> {
+        self.done(&Order::signal(device, signal))
     }
 
     /// Lets the next `times` calls of an ioctl fail, such as `QBUF` with `EIO`.

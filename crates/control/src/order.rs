@@ -124,10 +124,9 @@ impl Order {
         Self::on("resume", device)
     }
 
-    /// Takes a camera's signal, or gives it back.
+    /// Changes a camera's signal: `lost`, `back`, or a mode of an HDMI input, such as `1280x720p60`.
     #[must_use]
-    pub fn signal(device: &str, is_present: bool) -> Self {
-        let signal = if is_present { "back" } else { "lost" };
+    pub fn signal(device: &str, signal: &str) -> Self {
         Self::on("signal", device).with("signal", signal)
     }
 

@@ -5,13 +5,14 @@ mod jpeg;
 mod moving;
 mod program;
 
+use crate::hdmi::Hdmi;
 use crate::mode::Mode;
 use crate::picture::Size;
 use crate::place::HostSettings;
 use crate::scaler::Scaler;
 use crate::source::{NextSource, Ready, Source};
-use crate::spec::{ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
-use crate::streaming::{Engine, Stamp, Stream, StreamingDevice};
+use crate::spec::{CameraInput, ClipEnd, DeviceKind, DeviceSpec, Pace, SourceSpec};
+use crate::streaming::{Engine, Formats as _, Stamp, Stream, StreamingDevice};
 use crate::surface::EIO;
 use crate::{Failure, MetadataLink, PlayError};
 use controls::Controls;
@@ -21,7 +22,8 @@ use program::Program;
 use std::os::fd::BorrowedFd;
 use vb3_queue::DriverError;
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, pixfmt,
+    Bus, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, Progress, Waiter, cid,
+    pixfmt,
 };
 
 /// Maximum number of pictures of a clip that one late tick skips, and of events that it makes. Later
@@ -55,10 +57,11 @@ pub(crate) type Camera<C> = StreamingDevice<Player<C>, Mode, C>;
 /// Returns the card of a camera without a name; `None` for other devices.
 pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
     match kind {
-        DeviceKind::Camera { scaler: true, .. } => Some("Camera with Scaler"),
-        DeviceKind::Camera { source, .. } => Some(match source {
-            SourceSpec::Pattern => "Test Pattern Camera",
-            SourceSpec::Clip(_) => "Clip Camera",
+        DeviceKind::Camera { source, input, .. } => Some(match (input, source) {
+            (CameraInput::Scaler, _) => "Camera with Scaler",
+            (CameraInput::Hdmi, _) => "HDMI Capture",
+            (_, SourceSpec::Pattern) => "Test Pattern Camera",
+            (_, SourceSpec::Clip(_)) => "Clip Camera",
         }),
         _ => None,
     }
@@ -69,6 +72,8 @@ pub(crate) const fn default_card(kind: &DeviceKind) -> Option<&'static str> {
 pub(crate) struct Player<C> {
     /// The scaler between sensor and buffer, if any.
     scaler: Option<Scaler>,
+    /// The HDMI input, if it has one instead of a sensor.
+    hdmi: Option<Hdmi>,
     /// The frame that is being moved to a buffer.
     moving: Option<Moving<C>>,
     source: Source,
@@ -108,12 +113,7 @@ impl<C> Camera<C> {
     /// # Errors
     /// Fails for a clip that cannot be played, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let DeviceKind::Camera {
-            source,
-            end,
-            scaler,
-        } = &spec.kind
-        else {
+        let DeviceKind::Camera { source, end, input } = &spec.kind else {
             return Err(Failure::new("a display is no camera"));
         };
         let card = default_card(&spec.kind).unwrap_or_default();
@@ -123,11 +123,20 @@ impl<C> Camera<C> {
         };
         let source = Source::open(source, *end)?;
         let native = source.native();
-        let mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
+        let mut mode = Mode::new(spec, true, native.map(|info| (info.size, info.interval)))
             .ok_or_else(|| spec.no_such_format())?;
         let sensor = native.map_or_else(|| Size::nearest(PATTERN.0, PATTERN.1), |info| info.size);
+        let timings = match input {
+            CameraInput::Hdmi => spec.hdmi_mode(),
+            _ => None,
+        };
+        if let Some(timings) = timings {
+            mode.set_timings(timings);
+        }
+        let has_scaler = *input == CameraInput::Scaler;
         let player = Player {
-            scaler: scaler.then(|| Scaler::new(sensor, &mode.format)),
+            scaler: has_scaler.then(|| Scaler::new(sensor, &mode.format)),
+            hdmi: timings.map(Hdmi::new),
             moving: None,
             source,
             program: Program::default(),
@@ -149,6 +158,11 @@ impl<C> Player<C> {
     /// Returns whether a buffer is available for a frame.
     fn has_buffer(&self, stream: &Stream<Mode, C>) -> bool {
         !stream.tokens.is_empty() && self.jpeg.has_room() && self.moving.is_none()
+    }
+
+    /// Returns whether the source has a signal of the set mode.
+    fn has_signal(&self) -> bool {
+        self.hdmi.as_ref().is_none_or(Hdmi::is_locked)
     }
 
     /// Returns whether frames are being moved to buffers.
@@ -333,6 +347,11 @@ impl<C> Engine<C> for Player<C> {
         if self.program_follows() {
             self.switch();
         }
+        if !self.has_signal() {
+            // The frames' time begins anew with the signal.
+            stream.due_ns = None;
+            return false;
+        }
         let has_buffer = self.has_buffer(stream);
         let needs_buffer = stream.pace == Pace::Free || stream.due_ns.is_none();
         let is_over = matches!(self.state, State::AtEnd | State::Ended) || self.needs_picture();
@@ -381,6 +400,9 @@ impl<C> Engine<C> for Player<C> {
     fn next_step(&self, stream: &Stream<Mode, C>) -> Option<u64> {
         if self.has_begun() {
             return Some(0);
+        }
+        if !self.has_signal() {
+            return None;
         }
         let at_once = self.has_buffer(stream).then_some(0);
         match (self.state, stream.pace, stream.due_ns) {
@@ -448,12 +470,33 @@ impl<C> Engine<C> for Player<C> {
         self.scaler.as_mut()
     }
 
+    fn ports(&self) -> &[Port] {
+        const HDMI: &[Port] = &[Port {
+            name: "HDMI",
+            kind: 2,
+        }];
+        self.hdmi.as_ref().map_or(Self::PORTS, |_| HDMI)
+    }
+
+    fn hdmi(&self) -> Option<&Hdmi> {
+        self.hdmi.as_ref()
+    }
+
+    fn hdmi_mut(&mut self) -> Option<&mut Hdmi> {
+        self.hdmi.as_mut()
+    }
+
     fn is_webcam(&self) -> bool {
         self.controls.is_webcam()
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        self.controls.declare()
+        let mut all = self.controls.declare();
+        if self.hdmi.is_some() {
+            all.retain(|control| ![cid::GAIN, cid::HFLIP, cid::VFLIP].contains(&control.id));
+            all.extend(Hdmi::controls());
+        }
+        all
     }
 
     fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {

@@ -1,6 +1,7 @@
 //! A device of any kind, for hosts that keep all devices in one table.
 
 use crate::disturb::{NO_SIGNAL, Plan};
+use crate::hdmi::Signal;
 use crate::inject::{Fault, Inject};
 use crate::notes::Note;
 use crate::picture::Frame;
@@ -14,8 +15,8 @@ use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags,
     FourCc, Fraction, FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat, Planarity,
-    Port, Progress, QueuePolicy, Rect, Role, SelectionFlags, SelectionTarget, Statistics,
-    VideoDriver, Waiter,
+    Port, Progress, QueuePolicy, Receiver, Rect, Role, SelectionFlags, SelectionTarget, Statistics,
+    Timings, VideoDriver, Waiter,
 };
 
 /// The interface of a device to its host besides its driver.
@@ -84,6 +85,13 @@ pub(crate) trait Outside: VideoDriver {
     fn pause(&mut self, paused: bool) -> bool {
         let _ = paused;
         false
+    }
+
+    /// Changes the signal of an HDMI input. Returns whether it is another; `None` without such an
+    /// input.
+    fn set_signal(&mut self, signal: Signal) -> Option<bool> {
+        let _ = signal;
+        None
     }
 }
 
@@ -370,6 +378,18 @@ impl<C: 'static> VideoDriver for Device<C> {
 
     fn set_port(&mut self, index: u32) -> Result<(), DriverError> {
         self.inner.set_port(index)
+    }
+
+    fn receiver(&self) -> Option<&Receiver> {
+        self.inner.receiver()
+    }
+
+    fn set_timings(&mut self, mode: &Timings) {
+        self.inner.set_timings(mode);
+    }
+
+    fn set_edid(&mut self, edid: Vec<u8>) {
+        self.inner.set_edid(edid);
     }
 
     fn has_selection(&self) -> bool {

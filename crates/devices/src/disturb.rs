@@ -2,6 +2,7 @@
 
 use crate::Device;
 use crate::fault::{FaultPlan, FaultSchedule};
+use crate::hdmi::{Hdmi, Signal};
 use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Progress, Role, VideoDriver, pixfmt};
 
 /// The planned disturbances of a device and its frames.
@@ -72,15 +73,28 @@ impl<C: 'static> Device<C> {
         self.plan.as_ref()?.frames.next_tick()
     }
 
-    /// Sets whether the source has a signal. ENUMINPUT reports it, and programs get a source-change
-    /// event. Without a signal, there are no frames.
-    pub fn set_signal(&mut self, has_signal: bool) {
-        if let Some(plan) = &mut self.plan
-            && plan.frames.has_signal() != has_signal
-        {
-            plan.frames.set_signal(has_signal);
+    /// Sets the source's signal. ENUMINPUT reports it, and programs get a source-change event. Without
+    /// a signal, and while an HDMI source has another mode than the program, there are no frames.
+    pub fn set_signal(&mut self, signal: Signal) {
+        let Some(plan) = &mut self.plan else {
+            return;
+        };
+        let is_new = match self.inner.set_signal(signal) {
+            Some(is_new) => {
+                plan.events.push(Hdmi::power_event(signal));
+                is_new
+            }
+            None => plan.frames.set_signal(signal != Signal::Lost),
+        };
+        if is_new {
             plan.change_source();
         }
+    }
+
+    /// Returns whether it has an HDMI input.
+    #[must_use]
+    pub fn is_hdmi(&self) -> bool {
+        self.inner.receiver().is_some()
     }
 
     /// Changes the size of the source. A running stream gets no more frames, and the next stream's

@@ -171,8 +171,9 @@ impl<C> FaultPlan<C> {
         self.has_signal
     }
 
-    pub(crate) fn set_signal(&mut self, has_signal: bool) {
-        self.has_signal = has_signal;
+    /// Sets whether the source has a signal. Returns whether that is new.
+    pub(crate) const fn set_signal(&mut self, has_signal: bool) -> bool {
+        std::mem::replace(&mut self.has_signal, has_signal) != has_signal
     }
 
     /// Returns the delivery time of the next late frame.

@@ -8,7 +8,7 @@ use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, resum
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Planarity, pixfmt,
+    Planarity, Timings, pixfmt,
 };
 
 /// The devices' colorimetry: sRGB primaries. For Y'CbCr, that implies BT.601 in limited range, as
@@ -385,5 +385,17 @@ impl Formats for Mode {
         } else {
             wanted
         };
+    }
+
+    fn set_timings(&mut self, mode: &Timings) {
+        self.offer = Some(Offer {
+            sizes: vec![(mode.width, mode.height)],
+            intervals: vec![mode.interval()],
+        });
+        self.default_interval = mode.interval();
+        self.interval = mode.interval();
+        if let Some(fresh) = Format::new(self.pixel(), mode.width, mode.height) {
+            self.format = self.try_format(&fresh);
+        }
     }
 }

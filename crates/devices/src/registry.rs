@@ -16,6 +16,17 @@ use crate::{
 use vb3_codec::Kind;
 use vb3_v4l2::{MediaGraph, PixelFormat, Topology, pixfmt};
 
+/// The input of a camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameraInput {
+    /// A sensor.
+    Sensor,
+    /// A sensor with a scaler between it and the buffer.
+    Scaler,
+    /// An HDMI receiver.
+    Hdmi,
+}
+
 /// The kind of a device, with the kind's own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
@@ -25,8 +36,8 @@ pub enum DeviceKind {
         source: SourceSpec,
         /// Its behaviour at the end of its clip.
         end: ClipEnd,
-        /// Whether there is a scaler between sensor and buffer.
-        scaler: bool,
+        /// Where its pictures come from.
+        input: CameraInput,
     },
     /// An OUTPUT device.
     Display {
@@ -129,7 +140,7 @@ pub(crate) const ROWS: &[Row] = &[
             "a camera; ffmpeg decodes a FILE (default pattern)",
         ),
         false,
-        |value| camera(value, false),
+        |value| camera(value, CameraInput::Sensor),
     ),
     row(
         help(
@@ -226,7 +237,16 @@ pub(crate) const ROWS: &[Row] = &[
             "a camera with a scaler, which crops and scales",
         ),
         false,
-        |value| camera(value, true),
+        |value| camera(value, CameraInput::Scaler),
+    ),
+    row(
+        help(
+            "hdmi",
+            SOURCES,
+            "an HDMI capture device with DV timings and EDID (default pattern)",
+        ),
+        false,
+        |value| camera(value, CameraInput::Hdmi),
     ),
     row(
         help(
@@ -281,11 +301,11 @@ pub const KINDS: &[KindHelp] = &{
     kinds
 };
 
-fn camera(value: &str, scaler: bool) -> Result<DeviceKind, Option<&'static str>> {
+fn camera(value: &str, input: CameraInput) -> Result<DeviceKind, Option<&'static str>> {
     Ok(DeviceKind::Camera {
         source: parse_source(value),
         end: ClipEnd::Loop,
-        scaler,
+        input,
     })
 }
 
@@ -307,8 +327,11 @@ impl DeviceKind {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Camera { scaler: true, .. } => "capture-convert",
-            Self::Camera { .. } => "camera",
+            Self::Camera { input, .. } => match input {
+                CameraInput::Sensor => "camera",
+                CameraInput::Scaler => "capture-convert",
+                CameraInput::Hdmi => "hdmi",
+            },
             Self::Display { .. } => "display",
             Self::Loopback { .. } => "loopback",
             Self::LoopbackOutput { .. } => "loopback-output",
@@ -319,6 +342,17 @@ impl DeviceKind {
             Self::Graph(topology) => graph::kind(topology),
             Self::GraphNode { graph, .. } => graph::kind(graph.topology()),
         }
+    }
+
+    /// Returns whether it is an HDMI capture device.
+    pub(crate) const fn is_hdmi(&self) -> bool {
+        matches!(
+            self,
+            Self::Camera {
+                input: CameraInput::Hdmi,
+                ..
+            }
+        )
     }
 
     /// Returns whether it has a queue of each direction, separately for each open file.
@@ -335,9 +369,10 @@ impl DeviceSpec {
     /// Returns its pixel formats.
     pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
         match &self.kind {
-            DeviceKind::Camera { scaler: true, .. } => mode::formats(self, convert::converts),
-            DeviceKind::Camera { .. } => mode::formats(self, |pixel| {
-                !pixel.is_compressed() || *pixel == pixfmt::MJPEG
+            DeviceKind::Camera { input, .. } => mode::formats(self, |pixel| match input {
+                CameraInput::Sensor => !pixel.is_compressed() || *pixel == pixfmt::MJPEG,
+                CameraInput::Scaler => convert::converts(pixel),
+                CameraInput::Hdmi => SinkSpec::Null.accepts(pixel),
             }),
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
             DeviceKind::Loopback { .. }

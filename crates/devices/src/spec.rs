@@ -15,7 +15,7 @@ mod presence;
 
 use crate::picture::Size;
 use crate::registry::ROWS;
-pub use crate::registry::{DeviceKind, KINDS};
+pub use crate::registry::{CameraInput, DeviceKind, KINDS};
 pub use demands::Demands;
 pub use edit::with_option;
 pub use guess::did_you_mean;
@@ -188,7 +188,7 @@ pub struct SpecError(String);
 
 impl SpecError {
     /// Returns the error for an invalid value of an option.
-    fn value(option: &str, value: &str, allowed: impl fmt::Display) -> Self {
+    pub(crate) fn value(option: &str, value: &str, allowed: impl fmt::Display) -> Self {
         Self(format!("{option}={value} is not understood: {allowed}"))
     }
 }
@@ -276,6 +276,7 @@ impl FromStr for DeviceSpec {
         }
         spec.check_format()?;
         spec.check_offer()?;
+        spec.check_hdmi_mode()?;
         spec.check_identity()?;
         spec.check_addresses(&seen)?;
         spec.check_presence(&seen)?;

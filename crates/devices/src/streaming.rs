@@ -5,6 +5,7 @@
 //! that belongs to one kind of device.
 
 use crate::device::Outside;
+use crate::hdmi::{Hdmi, Signal};
 use crate::picture::Frame;
 use crate::place::{HostSettings, identity, policy};
 use crate::scaler::Scaler;
@@ -21,8 +22,9 @@ use vb3_queue::{
 };
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
-    FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress, QueuePolicy, Rect,
-    Role, SelectionFlags, SelectionTarget, Statistics, VideoDriver, Waiter,
+    FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress, QueuePolicy,
+    Receiver, Rect, Role, SelectionFlags, SelectionTarget, Statistics, Timings, VideoDriver,
+    Waiter,
 };
 
 /// Largest number of frames in one tick, so that ticks end.
@@ -54,6 +56,11 @@ pub(crate) trait Formats {
     /// Sets the nearest offered interval; the default if either part is zero.
     fn set_interval(&mut self, wanted: Fraction) {
         let _ = wanted;
+    }
+
+    /// Follows the mode of an HDMI source, which leaves one size and one interval.
+    fn set_timings(&mut self, mode: &Timings) {
+        let _ = mode;
     }
 }
 
@@ -161,6 +168,15 @@ pub(crate) trait Engine<C> {
     }
 
     fn scaler_mut(&mut self) -> Option<&mut Scaler> {
+        None
+    }
+
+    /// Returns its HDMI input.
+    fn hdmi(&self) -> Option<&Hdmi> {
+        None
+    }
+
+    fn hdmi_mut(&mut self) -> Option<&mut Hdmi> {
         None
     }
 
@@ -552,6 +568,23 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         self.engine.ports()
     }
 
+    fn receiver(&self) -> Option<&Receiver> {
+        self.engine.hdmi().map(Hdmi::receiver)
+    }
+
+    fn set_timings(&mut self, mode: &Timings) {
+        if let Some(hdmi) = self.engine.hdmi_mut() {
+            hdmi.set_timings(mode);
+            self.stream.formats.set_timings(mode);
+        }
+    }
+
+    fn set_edid(&mut self, edid: Vec<u8>) {
+        if let Some(hdmi) = self.engine.hdmi_mut() {
+            hdmi.set_edid(edid);
+        }
+    }
+
     fn has_selection(&self) -> bool {
         self.sets_selection() || self.engine.is_webcam()
     }
@@ -603,7 +636,10 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn events(&self) -> EventKinds {
-        E::EVENTS
+        match self.engine.hdmi() {
+            Some(_) => E::EVENTS | EventKinds::SOURCE_CHANGE,
+            None => E::EVENTS,
+        }
     }
 
     fn queue_policy(&self, _: Flow) -> QueuePolicy {
@@ -693,5 +729,9 @@ impl<E: Engine<C>, C> Outside for StreamingDevice<E, E::Formats, C> {
 
     fn pause(&mut self, paused: bool) -> bool {
         self.engine.pause(paused)
+    }
+
+    fn set_signal(&mut self, signal: Signal) -> Option<bool> {
+        self.engine.hdmi_mut().map(|hdmi| hdmi.set_signal(signal))
     }
 }

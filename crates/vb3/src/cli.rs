@@ -365,12 +365,11 @@ pub enum CtlOrder {
         /// The device: /dev/videoN, videoN or N
         device: String,
     },
-    /// Take the signal from a camera, or give it back
+    /// Take the signal from a camera, give it back, or change an HDMI source's mode
     Signal {
         /// The device: /dev/videoN, videoN or N
         device: String,
-        /// `lost` or `back`
-        #[arg(value_parser = ["lost", "back"])]
+        /// `lost`, `back`, `no-lock`, `out-of-range` or a mode, such as `1280x720p60`
         signal: String,
     },
     /// Let the next calls of an ioctl fail

@@ -162,7 +162,7 @@ fn order(order: &CtlOrder) -> Result<Order> {
         }
         CtlOrder::Pause { device } => Order::pause(device),
         CtlOrder::Resume { device } => Order::resume(device),
-        CtlOrder::Signal { device, signal } => Order::signal(device, signal == "back"),
+        CtlOrder::Signal { device, signal } => Order::signal(device, signal),
         CtlOrder::Fail {
             device,
             call,

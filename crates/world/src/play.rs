@@ -118,6 +118,18 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
             step.action.name(),
             node.kind
         ),
+        Action::Signal(signal) if signal.is_of_hdmi() => {
+            if !node
+                .video
+                .contexts()
+                .any(|context| context.driver().is_hdmi())
+            {
+                bail!(
+                    "signal = \"{signal}\" needs an HDMI input (--device hdmi), but {path} is a {}",
+                    node.kind
+                );
+            }
+        }
         Action::Source { width, height } => {
             let mut contexts = node.video.contexts();
             if !contexts.all(|context| context.driver().takes_size(*width, *height)) {
@@ -358,10 +370,10 @@ impl World {
                 self.each_device(device, |device| device.resize_source(width, height));
                 format!("{width}x{height}")
             }
-            Action::Signal(has_signal) => {
+            Action::Signal(signal) => {
                 let device = node.unwrap_or_default();
-                self.each_device(device, |device| device.set_signal(has_signal));
-                if has_signal { "found" } else { "lost" }.to_owned()
+                self.each_device(device, |device| device.set_signal(signal));
+                signal.to_string()
             }
             Action::Plug(comes) => match node.is_some_and(|node| self.plug(node, comes)) {
                 true => String::new(),

@@ -11,7 +11,7 @@ pub(crate) use parse::{call_named, errno_named};
 pub use shipped::SHIPPED;
 
 use std::fmt;
-use vb3_devices::FrameFault;
+use vb3_devices::{FrameFault, Signal};
 
 /// Longest accepted script in bytes.
 pub const MAX_FILE: u64 = 1 << 18;
@@ -95,8 +95,8 @@ pub enum Action {
         /// Height in lines.
         height: u32,
     },
-    /// Removes the source's signal, or restores it.
-    Signal(bool),
+    /// Changes the source's signal.
+    Signal(Signal),
     /// Unplugs the device, or plugs it in again.
     Plug(bool),
     /// Occupies contiguous memory until no free run is longer than `longest`.

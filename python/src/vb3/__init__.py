@@ -331,7 +331,7 @@ class Device:
         self.order("resume")
 
     def signal(self, signal: str) -> None:
-        """Takes the signal ("lost") or gives it back ("back")."""
+        """Changes the signal: "lost", "back", or an HDMI mode such as "1280x720p60"."""
         self.order("signal", signal=signal)
 
     def fail(self, call: str, errno: str, times: int = 1) -> None:

@@ -1,6 +1,6 @@
 //! The pixel formats that the device of a SPEC offers.
 
-use super::{DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
+use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
 use crate::Failure;
 use crate::sink::y4m_holds;
 use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
@@ -26,7 +26,13 @@ impl DeviceSpec {
     pub(crate) fn offered_formats(&self) -> Vec<&'static PixelFormat> {
         const USUAL: [FourCc; 2] = [FourCc::YUYV, FourCc::MJPEG];
         let mut formats = self.pixel_formats();
-        let is_camera = matches!(self.kind, DeviceKind::Camera { scaler: false, .. });
+        let is_camera = matches!(
+            self.kind,
+            DeviceKind::Camera {
+                input: CameraInput::Sensor,
+                ..
+            }
+        );
         if is_camera && self.profile() == Profile::Webcam && self.formats.is_empty() {
             formats.retain(|pixel| match self.format {
                 Some(only) => pixel.fourcc == only,

@@ -1,6 +1,6 @@
 //! The device that a camera claims to be: a USB webcam, or a plain platform device.
 
-use super::{DeviceKind, DeviceSpec, Profile, SpecError};
+use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
 use std::fmt;
 
 /// The device that a camera claims to be.
@@ -52,8 +52,13 @@ impl DeviceSpec {
     /// Returns the ids of a USB webcam; `None` for a device that is not on USB.
     #[must_use]
     pub fn usb_id(&self) -> Option<UsbId> {
-        let is_webcam = matches!(self.kind, DeviceKind::Camera { scaler: false, .. })
-            && !self.mplane
+        let is_webcam = matches!(
+            self.kind,
+            DeviceKind::Camera {
+                input: CameraInput::Sensor,
+                ..
+            }
+        ) && !self.mplane
             && self.profile() == Profile::Webcam;
         let is_uvc = self
             .identity

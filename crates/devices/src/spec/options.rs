@@ -47,6 +47,8 @@ impl Group {
 enum Kinds {
     All,
     Cameras,
+    /// Cameras other than HDMI.
+    Sensors,
     CamerasAndDisplays,
     Loopbacks,
 }
@@ -72,6 +74,7 @@ impl DeviceOption {
         match self.kinds {
             Kinds::All => true,
             Kinds::Cameras => matches!(kind, DeviceKind::Camera { .. }),
+            Kinds::Sensors => matches!(kind, DeviceKind::Camera { .. }) && !kind.is_hdmi(),
             Kinds::CamerasAndDisplays => {
                 matches!(kind, DeviceKind::Camera { .. } | DeviceKind::Display { .. })
             }
@@ -93,6 +96,7 @@ impl DeviceOption {
         match self.kinds {
             Kinds::All => "any device",
             Kinds::Cameras => "a camera",
+            Kinds::Sensors => "a camera with a sensor",
             Kinds::CamerasAndDisplays => "a camera or display",
             Kinds::Loopbacks => "a loopback",
         }
@@ -130,14 +134,14 @@ pub const OPTIONS: &[DeviceOption] = &[
         Kinds::All,
         "size",
         SIZES,
-        "a camera's only size; the first size of other devices (default: the clip's, or 640x480)",
+        "a camera's only size; the first size of other devices (default: the clip's, or 640x480; hdmi: 1920x1080)",
     ),
     option(
         Group::Picture,
         Kinds::All,
         "fps",
         RATES,
-        "a camera's only frame rate; the first rate of other devices (default: the clip's, or 30)",
+        "a camera's only frame rate; the first rate of other devices (default: the clip's, or 30; hdmi: 60)",
     ),
     option(
         Group::Picture,
@@ -148,21 +152,21 @@ pub const OPTIONS: &[DeviceOption] = &[
     ),
     option(
         Group::Picture,
-        Kinds::Cameras,
+        Kinds::Sensors,
         "profile",
         "webcam or sensor",
         "webcam: lists of sizes and rates; sensor: every size and rate (default: webcam; capture-convert: sensor)",
     ),
     option(
         Group::Picture,
-        Kinds::Cameras,
+        Kinds::Sensors,
         "sizes",
         SIZE_LIST,
         "list of sizes (default: size= alone, else the clip's own and a webcam's usual sizes)",
     ),
     option(
         Group::Picture,
-        Kinds::Cameras,
+        Kinds::Sensors,
         "rates",
         RATE_LIST,
         "list of frame rates (default: fps= alone, else the clip's own and a webcam's usual rates)",
@@ -172,18 +176,18 @@ pub const OPTIONS: &[DeviceOption] = &[
         Kinds::Cameras,
         "formats",
         FORMAT_LIST,
-        "list of pixel formats, in this order (default: format= alone, else YUYV and MJPEG; all with profile=sensor)",
+        "list of pixel formats, in this order (default: format= alone, else YUYV and MJPEG; all with profile=sensor and hdmi)",
     ),
     option(
         Group::Node,
-        Kinds::Cameras,
+        Kinds::Sensors,
         "identity",
         "uvc or plain",
         "uvc: a USB webcam of the driver uvcvideo; plain: a platform device (default: uvc; plain with mplane=on or profile=sensor)",
     ),
     option(
         Group::Node,
-        Kinds::Cameras,
+        Kinds::Sensors,
         "usb",
         "VVVV:PPPP, the USB vendor and product in hexadecimal",
         "ids of a USB webcam (default 1d6b:0102)",

@@ -28,13 +28,13 @@ fn kinds_and_their_targets() {
     let clip = |file: &str| DeviceKind::Camera {
         source: SourceSpec::Clip(file.into()),
         end: ClipEnd::Loop,
-        scaler: false,
+        input: CameraInput::Sensor,
     };
     let display = |sink| DeviceKind::Display { sink };
     let pattern = || DeviceKind::Camera {
         source: SourceSpec::Pattern,
         end: ClipEnd::Loop,
-        scaler: false,
+        input: CameraInput::Sensor,
     };
     let table = [
         ("camera", pattern(), false),
@@ -94,7 +94,7 @@ fn options_land_where_they_belong() {
             kind: DeviceKind::Camera {
                 source: SourceSpec::Clip("clip.mp4".into()),
                 end: ClipEnd::Hold,
-                scaler: false,
+                input: CameraInput::Sensor,
             },
             mplane: true,
             size: Size::new(1280, 720),

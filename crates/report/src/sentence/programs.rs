@@ -161,7 +161,8 @@ fn ends(remedy: &Remedy) -> Vec<(End, &str)> {
     });
     let named: Vec<(&str, &str)> = named.collect();
     let is_decoder = |kind: &str| kind.contains("dec");
-    let makes = |kind: &str| kind.starts_with("camera") || kind == "capture-convert";
+    let makes =
+        |kind: &str| kind.starts_with("camera") || ["capture-convert", "hdmi"].contains(&kind);
     let is_made = named
         .iter()
         .any(|(kind, _)| makes(kind) || is_decoder(kind));

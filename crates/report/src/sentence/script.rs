@@ -78,7 +78,10 @@ fn what_happened(event: &ScriptEvent, several: bool, which: &str) -> String {
         "lose" => frame("did not come"),
         "corrupt" => frame(&format!("came corrupt: {value} are inverted")),
         "source" => format!("the source of {device} has changed to {value}"),
-        "signal" => format!("the signal of {device} was {value}"),
+        "signal" if value == "lost" || value == "found" => {
+            format!("the signal of {device} was {value}")
+        }
+        "signal" => format!("the signal of {device} has changed to {value}"),
         "unplug" | "plug" if !value.is_empty() => format!("{} of {device}: {value}", event.action),
         "unplug" => format!("{device} was unplugged"),
         "plug" => format!("{device} was plugged in"),

@@ -307,8 +307,8 @@ impl World {
             } => self.order_step(&name, times, Action::Fail { request, errno })?,
             Order::Signal {
                 device: name,
-                present,
-            } => self.order_step(&name, 1, Action::Signal(present))?,
+                signal,
+            } => self.order_step(&name, 1, Action::Signal(signal))?,
             Order::Set {
                 device: name,
                 control,

@@ -5,6 +5,7 @@ use crate::control::EventKind;
 use crate::script::{MAX_COUNT, MAX_TIME_NS, call_named, errno_named};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use vb3_devices::Signal;
 use vb3_devices::sink::FileFormat;
 use vb3_devices::spec::SourceSpec;
 
@@ -35,7 +36,7 @@ pub(super) enum Order {
     },
     Signal {
         device: String,
-        present: bool,
+        signal: Signal,
     },
     Set {
         device: String,
@@ -219,10 +220,9 @@ fn unplug(fields: &mut Fields) -> Result<Order, Refused> {
 fn signal(fields: &mut Fields) -> Result<Order, Refused> {
     Ok(Order::Signal {
         device: fields.device()?,
-        present: match fields.text("signal")?.as_str() {
-            "lost" => false,
-            "back" => true,
-            _ => return Err(Refused::new("signal", "\"lost\" or \"back\"")),
+        signal: match fields.text("signal")?.parse() {
+            Ok(signal) => signal,
+            Err(allowed) => return Err(Refused::new("signal", allowed)),
         },
     })
 }

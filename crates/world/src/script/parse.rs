@@ -166,14 +166,11 @@ fn action(source: &Source<'_>, span: &Range<usize>, raw: &RawStep) -> Result<Act
         found.push(picture(source, size)?);
     }
     if let Some(signal) = &raw.signal {
-        found.push(Action::Signal(match signal.get_ref().as_str() {
-            "lost" => false,
-            "found" => true,
-            other => {
-                let message = format!("signal = {other:?}: must be \"lost\" or \"found\"");
-                return Err(source.error(signal.span(), message));
-            }
-        }));
+        let word = signal.get_ref();
+        found.push(Action::Signal(word.parse().map_err(|allowed| {
+            let message = format!("signal = {word:?}: must be {allowed}");
+            source.error(signal.span(), message)
+        })?));
     }
     if let Some(Size(longest)) = raw.occupy_cma {
         found.push(Action::OccupyCma { longest });

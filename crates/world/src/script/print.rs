@@ -56,8 +56,7 @@ fn value(action: &Action) -> String {
         Action::Frame(FrameFault::Late { by_ns }) => time(*by_ns),
         Action::Frame(FrameFault::Short { len } | FrameFault::Corrupt { len }) => len.to_string(),
         Action::Source { width, height } => format!("\"{width}x{height}\""),
-        Action::Signal(true) => "\"found\"".to_owned(),
-        Action::Signal(false) => "\"lost\"".to_owned(),
+        Action::Signal(signal) => format!("\"{signal}\""),
         Action::OccupyCma { longest } => longest.to_string(),
         Action::StopClock { for_ns } => time(*for_ns),
         Action::Frame(

@@ -6,6 +6,8 @@ use vb3_devices::MAX_CORRUPT;
 
 const IOCTLS: [&str; 5] = ["QBUF", "DQBUF", "STREAMON", "G_FMT", "S_EXT_CTRLS"];
 
+const SIGNALS: [&str; 5] = ["lost", "found", "no-lock", "out-of-range", "640x480p59.94"];
+
 fn request() -> impl Strategy<Value = u32> {
     let of = |name: &str| vb3_v4l2::decode::request(&format!("VIDIOC_{name}")).unwrap();
     prop::sample::select(IOCTLS.map(of).to_vec())
@@ -27,7 +29,8 @@ fn fault() -> impl Strategy<Value = FrameFault> {
 fn on_a_device() -> impl Strategy<Value = Action> {
     prop_oneof![
         (1..=65_536u32, 1..=65_536u32).prop_map(|(width, height)| Action::Source { width, height }),
-        any::<bool>().prop_map(Action::Signal),
+        prop::sample::select(SIGNALS.to_vec())
+            .prop_map(|word| Action::Signal(word.parse().unwrap())),
         any::<bool>().prop_map(Action::Plug),
         Just(Action::IommuFault),
     ]
