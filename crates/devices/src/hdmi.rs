@@ -205,12 +205,21 @@ fn mode_named(name: &str) -> Option<&'static Timings> {
     })
 }
 
-fn mode_names() -> String {
-    let names: Vec<String> = MODES
-        .iter()
-        .map(|mode| ModeName(mode).to_string())
+/// Returns the modes of a size, such as `1280x720`, or the sizes if it has none.
+fn modes_of(size: &str) -> String {
+    let names = MODES.iter().map(|mode| ModeName(mode).to_string());
+    let fit: Vec<String> = names
+        .clone()
+        .filter(|name| name.split('p').next() == Some(size))
         .collect();
-    names.join(", ")
+    if !fit.is_empty() {
+        return fit.join(", ");
+    }
+    let mut sizes: Vec<String> = names
+        .filter_map(|name| Some(name.split_once('p')?.0.to_owned()))
+        .collect();
+    sizes.dedup();
+    format!("one of {}", sizes.join(", "))
 }
 
 /// The signal of a camera's source.
@@ -259,10 +268,11 @@ impl FromStr for Signal {
             "no-lock" => Self::NoLock,
             "out-of-range" => Self::OutOfRange,
             name => Self::Mode(*mode_named(name).ok_or_else(|| {
+                let size = name.split('p').next().unwrap_or_default();
                 format!(
-                    "\"lost\" or \"found\"; for an HDMI input also \"no-lock\", \"out-of-range\" or \
-                     a mode: {}",
-                    mode_names()
+                    "\"lost\" or \"found\", or for an HDMI input \"no-lock\", \"out-of-range\" or a \
+                     mode: {}",
+                    modes_of(size)
                 )
             })?),
         })
@@ -394,7 +404,7 @@ impl DeviceSpec {
         let fps = self.fps.map_or_else(String::new, |fps| {
             format!(",fps={}/{}", fps.numerator, fps.denominator)
         });
-        let allowed = format!("hdmi has the modes {}", mode_names());
+        let allowed = format!("hdmi has the modes {}", modes_of(&size));
         Err(SpecError::value("size", &format!("{size}{fps}"), allowed))
     }
 }

@@ -1,16 +1,204 @@
 use super::*;
+use crate::bench::{Bench, BenchMemory};
+use crate::camera::Camera;
+use crate::device::Outside as _;
+use crate::picture::Size;
+use crate::source::{Background, Picture, render};
+use crate::{Device, FaultSchedule, HostSettings};
+use vb3_v4l2::{EventKinds, Flow, Format, Progress, VideoDriver as _, pixfmt};
+
+const START: u64 = 1_000_000_000;
+
+fn place() -> HostSettings {
+    HostSettings {
+        bus_info: "platform:vb3-000".into(),
+        userptr: false,
+        codecs: vb3_codec::Launch::in_thread().into(),
+    }
+}
+
+/// Opens an HDMI input of 800x600.
+fn bench(buffers: u32) -> Bench<Camera<u32>> {
+    let spec = "hdmi,size=800x600".parse().expect("a SPEC");
+    let mut camera = Camera::new(&spec, &place()).expect("a device");
+    assert!(camera.events().contains(EventKinds::SOURCE_CHANGE));
+    camera.work_at_once();
+    Bench::new(camera, buffers)
+}
+
+/// Opens a device that a host can disturb.
+fn disturbed(spec: &str) -> Device<u32> {
+    let spec = spec.parse().expect("a SPEC");
+    let mut device = Device::new(&spec, &place()).expect("a device");
+    device.disturb(&FaultSchedule::default());
+    device
+}
+
+/// Changes the signal and returns its events.
+fn change(device: &mut Device<u32>, name: &str) -> Vec<DriverEvent> {
+    device.set_signal(signal(name));
+    let mut progress = Progress::default();
+    device.tick(START, &mut BenchMemory::default(), &mut progress);
+    progress.events
+}
+
+fn signal(name: &str) -> Signal {
+    name.parse().expect(name)
+}
 
 #[test]
 fn modes_have_unique_names() {
-    let mut names: Vec<String> = MODES
+    let names: Vec<String> = MODES
         .iter()
         .map(|mode| ModeName(mode).to_string())
         .collect();
+    let all = "640x480p59.94 720x480p59.94 720x576p50 1280x720p24 1280x720p25 1280x720p30 \
+               1280x720p50 1280x720p60 1920x1080p24 1920x1080p25 1920x1080p30 1920x1080p50 \
+               1920x1080p60 800x600p60.32 848x480p60 1024x768p60 1280x768p59.87 1280x800p59.81 \
+               1280x960p60 1280x1024p60.02 1360x768p60.02 1366x768p59.79 1440x900p59.89 1600x900p60 \
+               1600x1200p60 1680x1050p59.95 1920x1200p59.95 2560x1600p59.97 3840x2160p24 \
+               3840x2160p25 3840x2160p30 3840x2160p50 3840x2160p60 4096x2160p24 4096x2160p25 \
+               4096x2160p30";
+    assert_eq!(names.join(" "), all);
     for (name, mode) in names.iter().zip(&MODES) {
-        assert_eq!(mode_named(name), Some(mode));
-        assert_eq!(name.parse(), Ok(Signal::Mode(*mode)));
+        assert_eq!(signal(name), Signal::Mode(*mode));
+        assert_eq!(Signal::Mode(*mode).to_string(), *name);
     }
-    names.sort();
-    names.dedup();
-    assert_eq!(names.len(), MODES.len());
+    assert_eq!(signal("1366x768p60"), signal("1366x768p59.79"));
+    for wrong in ["1280x720p59.94", "1280x720", "1280x720p61", "p", "", "weak"] {
+        assert!(wrong.parse::<Signal>().is_err(), "{wrong}");
+    }
+    let allowed = "1280x720p61".parse::<Signal>().unwrap_err();
+    assert!(allowed.ends_with("1280x720p24, 1280x720p25, 1280x720p30, 1280x720p50, 1280x720p60"));
+}
+
+#[test]
+fn first_mode_comes_from_size_and_rate() {
+    for (spec, name) in [
+        ("hdmi", "1920x1080p60"),
+        ("hdmi=clip.mp4,fps=24", "1920x1080p24"),
+        ("hdmi,size=1366x768", "1366x768p59.79"),
+        ("hdmi,size=1366x768,fps=60", "1366x768p59.79"),
+        ("hdmi,size=640x480,fps=60000/1001", "640x480p59.94"),
+    ] {
+        let mode = spec.parse::<DeviceSpec>().unwrap().hdmi_mode();
+        assert_eq!(ModeName(mode.unwrap()).to_string(), name, "{spec}");
+    }
+    for (spec, part) in [
+        (
+            "hdmi,size=800x480",
+            "hdmi has the modes one of 640x480, 720x480",
+        ),
+        (
+            "hdmi,size=720x576,fps=60",
+            "size=720x576,fps=60/1 is not understood: hdmi has the modes 720x576p50",
+        ),
+        ("hdmi,fps=60000/1001", "1920x1080p60"),
+        ("hdmi,sizes=800x600", "only a camera has sizes="),
+        ("hdmi,identity=uvc", "only a camera has identity="),
+        ("hdmi,format=MJPEG", "hdmi offers YUYV, NV12"),
+    ] {
+        let error = spec.parse::<DeviceSpec>().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn first_edid_has_checksums_and_an_address() {
+    let edid = first_edid();
+    let (blocks, rest) = edid.as_chunks::<EDID_BLOCK>();
+    assert_eq!((blocks.len(), rest.len()), (2, 0));
+    for block in blocks {
+        let sum = block.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+        assert_eq!(sum, 0);
+    }
+    // HDMI's data block, and the modes by their numbers.
+    assert!(
+        edid.windows(6)
+            .any(|found| found == [0x67, 3, 0x0c, 0, 0x10, 0])
+    );
+    for mode in &MODES {
+        let (vic, native) = (mode.cea861_vic, mode.cea861_vic | 0x80);
+        let known = blocks[1][5..22].contains(&vic) || blocks[1][5..22].contains(&native);
+        let is_tv = vic != 0 && (vic < 96 || vic == 98);
+        assert_eq!(known, is_tv, "{}", ModeName(mode));
+    }
+}
+
+#[test]
+fn frames_need_the_mode_that_is_set() {
+    let mut bench = bench(2);
+    bench.queue(0);
+    bench.queue(1);
+    bench.start();
+    assert_eq!(bench.tick(START), 1);
+    assert_eq!(bench.device.set_signal(signal("640x480p60")), Some(true));
+    assert_eq!(bench.device.next_tick(), None);
+    assert_eq!(bench.tick(2 * START), 0, "the format is another");
+    assert_eq!(bench.device.set_signal(signal("no-lock")), Some(true));
+    let found = bench.device.receiver().unwrap().found;
+    assert_eq!(found, Err(NoTimings::NoLock));
+    assert_eq!(bench.device.set_signal(signal("800x600p60")), Some(true));
+    assert_eq!(bench.device.set_signal(signal("found")), Some(false));
+    assert_eq!(bench.tick(3 * START), 1);
+    let infos = [bench.take().unwrap(), bench.take().unwrap()];
+    let stamps = infos.map(|info| (info.sequence, info.timestamp_ns));
+    assert_eq!(stamps, [(0, START), (1, 3 * START)]);
+    assert_eq!(bench.device.statistics().dropped, 0);
+}
+
+#[test]
+fn format_and_rate_follow_the_timings() {
+    let mut device = bench(1).device;
+    assert_eq!(device.set_signal(signal("640x480p60")), Some(true));
+    let found = device.receiver().unwrap().found.unwrap();
+    device.set_timings(&found);
+    let format = device.format(Flow::Capture);
+    assert_eq!((format.width, format.height), (640, 480));
+    assert_eq!(format.layouts()[0].sizeimage, 640 * 480 * 2);
+    assert_eq!(device.interval(Flow::Capture), Some(found.interval()));
+    let wanted = Format {
+        width: 64,
+        height: 48,
+        ..format
+    };
+    assert_eq!(device.try_format(Flow::Capture, &wanted), format);
+    let mut bench = Bench::new(device, 1);
+    bench.queue(0);
+    bench.start();
+    assert_eq!(bench.tick(2 * START), 1);
+    let size = Size::nearest(640, 480);
+    let picture = render(
+        &pixfmt::YUYV,
+        size,
+        0,
+        Background::Bars,
+        &Picture::default(),
+    );
+    assert!(bench.plane(0, 0).starts_with(picture.bytes()));
+}
+
+#[test]
+fn a_change_of_the_signal_has_events() {
+    let power = |value| DriverEvent::Control {
+        id: cid::DV_RX_POWER_PRESENT,
+        value: ControlValue::Number(value),
+    };
+    let changed = || DriverEvent::SourceChange {
+        port: 0,
+        changes: 1,
+    };
+    let mut hdmi = disturbed("hdmi,size=800x600");
+    assert_eq!(change(&mut hdmi, "640x480p60"), [power(1), changed()]);
+    assert_eq!(change(&mut hdmi, "640x480p60"), [power(1)]);
+    assert_eq!(change(&mut hdmi, "lost"), [power(0), changed()]);
+    assert_eq!(change(&mut hdmi, "out-of-range"), [power(1), changed()]);
+    assert!(hdmi.is_hdmi());
+    let mut camera = disturbed("camera,size=16x8");
+    assert!(!camera.is_hdmi());
+    assert_eq!(change(&mut camera, "lost"), [changed()]);
+    assert_eq!(camera.input_status(), 2);
+    assert_eq!(change(&mut camera, "lost"), []);
+    assert_eq!(change(&mut camera, "back"), [changed()]);
+    assert_eq!(camera.input_status(), 0);
 }

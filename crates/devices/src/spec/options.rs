@@ -95,8 +95,7 @@ impl DeviceOption {
     pub(super) const fn owners(&self) -> &'static str {
         match self.kinds {
             Kinds::All => "any device",
-            Kinds::Cameras => "a camera",
-            Kinds::Sensors => "a camera with a sensor",
+            Kinds::Cameras | Kinds::Sensors => "a camera",
             Kinds::CamerasAndDisplays => "a camera or display",
             Kinds::Loopbacks => "a loopback",
         }

@@ -10,6 +10,7 @@ const DEVICES: [&str; 4] = [
     "display=null,mplane=on,pace=free,size=320x240",
 ];
 
+const HDMI: &str = "hdmi=pattern,pace=free,size=640x480";
 const SCALER: &str = "capture-convert=pattern,pace=free,size=160x120";
 
 /// Returns the failures and warnings of a run, from its last line.
@@ -83,7 +84,7 @@ fn a_webcams_metadata_node_complies() {
 macro_rules! on_machine {
     ($($module:ident $machine:literal $(#[$full:meta])?)*) => {$(
         mod $module {
-            use super::{DEVICES, SCALER, expect_compliant};
+            use super::{DEVICES, HDMI, SCALER, expect_compliant};
 
             #[test]
             $(#[$full])?
@@ -113,6 +114,12 @@ macro_rules! on_machine {
             $(#[$full])?
             fn capture_convert() {
                 expect_compliant($machine, &[SCALER], &[]);
+            }
+
+            #[test]
+            $(#[$full])?
+            fn hdmi() {
+                expect_compliant($machine, &[HDMI], &[]);
             }
 
             #[test]

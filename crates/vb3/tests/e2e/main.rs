@@ -20,6 +20,7 @@ mod exact;
 mod fences;
 mod gstreamer;
 mod handles;
+mod hdmi;
 mod hotplug;
 mod launching;
 mod lazy;
