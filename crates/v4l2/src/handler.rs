@@ -85,7 +85,7 @@ impl Control {
             kind: Some(spec.kind),
             flags,
             master: spec.master,
-            value: default_of(&spec.kind),
+            value: (spec.initial).map_or_else(|| default_of(&spec.kind), ControlValue::Number),
         }
     }
 

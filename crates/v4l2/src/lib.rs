@@ -5,6 +5,7 @@ mod bus;
 mod bytes;
 mod calls;
 pub mod cid;
+pub mod client;
 mod codec;
 mod context;
 mod contexts;

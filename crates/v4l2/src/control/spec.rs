@@ -114,6 +114,8 @@ pub struct ControlSpec {
     pub flags: ControlFlags,
     /// The control that can make this one inactive.
     pub master: Option<Master>,
+    /// Number at first, if it is not the default.
+    pub initial: Option<i64>,
 }
 
 /// A control that makes others inactive, such as an automatic mode.
@@ -146,6 +148,7 @@ impl ControlSpec {
             kind,
             flags: ControlFlags::empty(),
             master: None,
+            initial: None,
         }
     }
 
@@ -159,6 +162,7 @@ impl ControlSpec {
             kind,
             flags: ControlFlags::empty(),
             master: None,
+            initial: None,
         }
     }
 
@@ -177,6 +181,7 @@ impl ControlSpec {
             kind,
             flags: ControlFlags::empty(),
             master: None,
+            initial: None,
         }
     }
 
@@ -189,6 +194,7 @@ impl ControlSpec {
             kind: ControlKind::Button,
             flags: ControlFlags::empty(),
             master: None,
+            initial: None,
         }
     }
 
@@ -207,6 +213,7 @@ impl ControlSpec {
             kind,
             flags: ControlFlags::empty(),
             master: None,
+            initial: None,
         }
     }
 
@@ -219,6 +226,7 @@ impl ControlSpec {
             kind: ControlKind::Compound(of),
             flags: ControlFlags::empty(),
             master: None,
+            initial: None,
         }
     }
 

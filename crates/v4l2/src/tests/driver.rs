@@ -293,6 +293,7 @@ impl VideoDriver for TestDriver {
             kind,
             flags: ControlFlags::empty(),
             master: None,
+            initial: None,
         };
         let exposure =
             ControlSpec::integer(sys::V4L2_CID_EXPOSURE_ABSOLUTE, "Exposure", (1, 99, 1), 5);

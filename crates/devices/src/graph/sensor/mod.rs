@@ -283,6 +283,7 @@ impl Setting {
             kind,
             flags: ControlFlags::READ_ONLY,
             master: None,
+            initial: None,
         };
         vec![
             (
