@@ -78,6 +78,7 @@ mod waiting;
 pub use error::{Error, Feature};
 #[doc(hidden)]
 pub use kernel::may_block;
+pub use kernel::video_call;
 pub use note::Note;
 pub use process::{Power, Powers, probe};
 pub use program::{ExitReport, Leftover, Options, Program};

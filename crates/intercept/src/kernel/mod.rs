@@ -9,6 +9,7 @@ pub(crate) mod procs;
 pub(crate) mod raw;
 mod reaper;
 mod sync;
+mod video;
 pub(crate) mod vma;
 
 pub(crate) use arch::{AUDIT_ARCH, FOREIGN_CALLS, OTHER_OPENS, Regs, nr, page_size};
@@ -19,4 +20,5 @@ pub(crate) use reaper::{Borrowed, Locked};
 pub(crate) use sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering,
 };
+pub use video::video_call;
 pub(crate) use vma::Mapping;
