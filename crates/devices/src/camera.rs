@@ -5,6 +5,7 @@ mod jpeg;
 mod moving;
 mod program;
 
+use crate::description::Rhythm;
 use crate::hdmi::Hdmi;
 use crate::mode::Mode;
 use crate::picture::Size;
@@ -80,6 +81,8 @@ pub(crate) struct Player<C> {
     /// Orders of the host: the next source, or a pause.
     program: Program,
     jpeg: JpegEncoder<C>,
+    /// The rhythm of a real camera.
+    rhythm: Option<Rhythm>,
     controls: Controls,
     metadata: Option<MetadataLink>,
     state: State,
@@ -140,8 +143,12 @@ impl<C> Camera<C> {
             moving: None,
             source,
             program: Program::default(),
-            jpeg: JpegEncoder::new(place.codecs.launch(vb3_codec::Kind::JpegEncoder)),
-            controls: Controls::new(native.is_some(), spec.usb_id().is_some()),
+            jpeg: JpegEncoder::new(
+                place.codecs.launch(vb3_codec::Kind::JpegEncoder),
+                spec.like.as_ref().and_then(Rhythm::new),
+            ),
+            rhythm: spec.like.as_ref().and_then(Rhythm::new),
+            controls: Controls::new(native.is_some(), spec),
             metadata: spec.metadata.clone(),
             state: State::default(),
             owed: 0,
@@ -250,6 +257,21 @@ impl<C> Player<C> {
         true
     }
 
+    /// Sets the time of the next frame, and counts those that a real camera loses before it.
+    fn plan_next(&mut self, stream: &mut Stream<Mode, C>, time_ns: u64) {
+        let interval = stream.formats.interval;
+        let next = self
+            .rhythm
+            .as_mut()
+            .and_then(|rhythm| rhythm.next(interval));
+        let (ns, lost) = next.unwrap_or((stream.interval_ns(), 0));
+        stream.due_ns = Some(time_ns.saturating_add(ns));
+        stream.sequence = stream.sequence.wrapping_add(lost);
+        stream.count_dropped(lost.into());
+        self.controls.count_frames(lost.into());
+        self.owed += u64::from(lost).min(SKIP_MAX);
+    }
+
     /// Advances from the current picture, which is completely taken.
     fn leave_picture(&mut self) {
         self.advance_source();
@@ -296,6 +318,9 @@ impl<C> Engine<C> for Player<C> {
         };
         self.state = State::Running;
         (self.owed, self.is_awaited) = (0, false);
+        if let Some(rhythm) = &mut self.rhythm {
+            rhythm.reset();
+        }
         self.take_program_before_start();
         let started = self.source.start(format, size, mode.interval);
         let started = started.and_then(|()| self.program.start(&self.source, mode.interval));
@@ -358,7 +383,8 @@ impl<C> Engine<C> for Player<C> {
         if is_over || !has_buffer && needs_buffer {
             return false;
         }
-        let due_ns = *stream.due_ns.get_or_insert(now_ns);
+        let first_ns = self.rhythm.as_ref().map_or(0, Rhythm::first_ns);
+        let due_ns = *(stream.due_ns).get_or_insert(now_ns.saturating_add(first_ns));
         if stream.pace == Pace::Real && now_ns < due_ns {
             return false;
         }
@@ -386,7 +412,7 @@ impl<C> Engine<C> for Player<C> {
             return false;
         }
         let sequence = stream.next_sequence();
-        stream.due_ns = Some(time_ns.saturating_add(stream.interval_ns()));
+        self.plan_next(stream, time_ns);
         progress.events.push(DriverEvent::FrameSync { sequence });
         self.is_awaited = false;
         let stamp = Stamp::new(sequence, time_ns);
@@ -475,7 +501,10 @@ impl<C> Engine<C> for Player<C> {
             name: "HDMI",
             kind: 2,
         }];
-        self.hdmi.as_ref().map_or(Self::PORTS, |_| HDMI)
+        match self.hdmi {
+            Some(_) => HDMI,
+            None => self.controls.ports().unwrap_or(Self::PORTS),
+        }
     }
 
     fn hdmi(&self) -> Option<&Hdmi> {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod convert;
+pub mod description;
 pub mod picture;
 pub mod sink;
 pub mod source;

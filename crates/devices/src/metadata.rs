@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
-    Bus, Flow, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Port,
+    Bus, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Port,
     Progress, pixfmt,
 };
 
@@ -212,11 +212,11 @@ impl Formats for MetadataFormats {
         FORMATS
     }
 
-    fn sizes(&self) -> FrameSizes<'_> {
+    fn sizes(&self, _: FourCc) -> FrameSizes<'_> {
         FrameSizes::One(0, 0)
     }
 
-    fn intervals(&self) -> FrameIntervals<'_> {
+    fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
         FrameIntervals::One(self.interval())
     }
 

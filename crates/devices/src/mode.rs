@@ -1,10 +1,12 @@
 //! The format and rate of cameras and displays.
 
+use crate::description::Description;
 use crate::picture::{Frame, HEIGHT_MAX, Matrix, SIZE_MIN, Size, WIDTH_MAX};
 use crate::shown::BufferPlanes;
 use crate::spec::{DeviceSpec, MAX_FPS, Profile, same};
 use crate::streaming::Formats;
 use crate::surface::{EINVAL, PictureCursor, Surface, Trouble, align_lines, resume};
+use std::sync::Arc;
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, Colorimetry, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
@@ -38,7 +40,7 @@ fn told_nothing(fourcc: FourCc) -> Colorimetry {
 }
 
 /// Returns a camera's colorimetry. JPEG files have BT.601 in full range.
-fn captured(pixel: &PixelFormat) -> Colorimetry {
+pub(crate) fn captured(pixel: &PixelFormat) -> Colorimetry {
     const ENC_601: u32 = 1;
     const FULL_RANGE: u32 = 1;
     match pixel.is_compressed() {
@@ -150,6 +152,8 @@ pub(crate) struct Mode {
     captures: bool,
     /// Discrete sizes and rates; `None` for all.
     offer: Option<Offer>,
+    /// The real camera that it plays.
+    like: Option<Arc<Description>>,
     /// Lines are multiples of this many bytes.
     stride: u32,
 }
@@ -185,6 +189,9 @@ impl Mode {
             Planarity::Single
         };
         let formats = spec.offered_formats();
+        if let Some(like) = &spec.like {
+            return Self::described(like, formats);
+        }
         let (native_size, native_interval) = native.unzip();
         let size = spec
             .size
@@ -219,6 +226,25 @@ impl Mode {
             default_interval: interval,
             captures,
             stride,
+            like: None,
+        })
+    }
+
+    /// Returns the mode of a description.
+    fn described(like: &Arc<Description>, formats: Vec<&'static PixelFormat>) -> Option<Self> {
+        let format = like.first_format()?;
+        let wanted = like.first_interval().unwrap_or(Fraction::new(1, 30));
+        let interval = like.nearest_interval(&format, wanted)?;
+        Some(Self {
+            planarity: Planarity::Single,
+            formats,
+            format,
+            interval,
+            default_interval: interval,
+            captures: true,
+            offer: None,
+            like: Some(Arc::clone(like)),
+            stride: 1,
         })
     }
 
@@ -314,12 +340,18 @@ impl Formats for Mode {
         &self.formats
     }
 
-    fn sizes(&self) -> FrameSizes<'_> {
+    fn sizes(&self, pixel: FourCc) -> FrameSizes<'_> {
+        if let Some(like) = &self.like {
+            return like.sizes(pixel);
+        }
         let offer = self.offer.as_ref();
         offer.map_or(SIZES, |offer| FrameSizes::Discrete(&offer.sizes))
     }
 
-    fn intervals(&self) -> FrameIntervals<'_> {
+    fn intervals(&self, pixel: FourCc, size: (u32, u32)) -> FrameIntervals<'_> {
+        if let Some(like) = &self.like {
+            return like.intervals(pixel, size);
+        }
         let offer = self.offer.as_ref();
         offer.map_or(INTERVALS, |offer| {
             FrameIntervals::Discrete(&offer.intervals)
@@ -335,6 +367,9 @@ impl Formats for Mode {
     }
 
     fn try_format(&self, wanted: &Format) -> Format {
+        if let Some(like) = &self.like {
+            return like.negotiate(wanted).unwrap_or(self.format);
+        }
         let keep_color = !self.captures;
         let mut asked = *wanted;
         if self.offer.is_some() {
@@ -345,8 +380,9 @@ impl Formats for Mode {
                 .iter_mut()
                 .for_each(|plane| plane.bytesperline = 0);
         }
-        let negotiated = Format::negotiate(&asked, &self.formats, self.sizes(), keep_color)
-            .and_then(|format| align_lines(format, &self.formats, self.stride));
+        let negotiated =
+            Format::negotiate(&asked, &self.formats, self.sizes(asked.fourcc), keep_color)
+                .and_then(|format| align_lines(format, &self.formats, self.stride));
         let Some(mut format) = negotiated else {
             return self.format;
         };
@@ -367,6 +403,11 @@ impl Formats for Mode {
             return Err(EINVAL);
         }
         self.format = *format;
+        if let Some(like) = &self.like {
+            // Each size has its own intervals.
+            let nearest = like.nearest_interval(format, self.interval);
+            self.interval = nearest.unwrap_or(self.interval);
+        }
         Ok(())
     }
 
@@ -374,6 +415,9 @@ impl Formats for Mode {
         let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
         self.interval = if seconds == 0 || frames == 0 {
             self.default_interval
+        } else if let Some(like) = &self.like {
+            let nearest = like.nearest_interval(&self.format, wanted);
+            nearest.unwrap_or(self.default_interval)
         } else if let Some(offer) = &self.offer {
             offer
                 .nearest_interval(wanted)

@@ -17,10 +17,12 @@ pub struct HostSettings {
 
 /// Returns a device's identity. `card` is its name if the SPEC has none.
 pub(crate) fn identity(spec: &DeviceSpec, place: &HostSettings, card: &str) -> Identity {
-    let driver = match (spec.usb_id(), spec.graph()) {
-        (Some(_), _) => "uvcvideo",
-        (None, Some((graph, _))) => graph.topology().driver,
-        (None, None) => "videobuf3",
+    let like = spec.like.as_ref().map(|like| like.file().device.get_ref());
+    let driver = match (like, spec.usb_id(), spec.graph()) {
+        (Some(device), ..) => device.driver.as_str(),
+        (None, Some(_), _) => "uvcvideo",
+        (None, None, Some((graph, _))) => graph.topology().driver,
+        (None, None, None) => "videobuf3",
     };
     Identity {
         driver: driver.to_owned(),
@@ -35,6 +37,8 @@ pub(crate) fn policy(spec: &DeviceSpec, place: &HostSettings) -> QueuePolicy {
     QueuePolicy {
         userptr: spec.userptr.unwrap_or(place.userptr),
         cache_hints: spec.hints,
+        file_io: (spec.like.as_ref())
+            .map_or(defaults.file_io, |like| like.file().device.get_ref().read),
         admission: spec.admission,
         min_queued: spec.min_queued,
         max_buffers: spec.max_buffers.unwrap_or(defaults.max_buffers),

@@ -369,11 +369,16 @@ impl DeviceSpec {
     /// Returns its pixel formats.
     pub(crate) fn pixel_formats(&self) -> Vec<&'static PixelFormat> {
         match &self.kind {
-            DeviceKind::Camera { input, .. } => mode::formats(self, |pixel| match input {
-                CameraInput::Sensor => !pixel.is_compressed() || *pixel == pixfmt::MJPEG,
-                CameraInput::Scaler => convert::converts(pixel),
-                CameraInput::Hdmi => SinkSpec::Null.accepts(pixel),
-            }),
+            DeviceKind::Camera { input, .. } => match (input, &self.like) {
+                (CameraInput::Sensor, Some(like)) => like.pixels(),
+                (CameraInput::Sensor, None) => mode::formats(self, |pixel| {
+                    !pixel.is_compressed() || *pixel == pixfmt::MJPEG
+                }),
+                (CameraInput::Scaler, _) => mode::formats(self, convert::converts),
+                (CameraInput::Hdmi, _) => {
+                    mode::formats(self, |pixel| SinkSpec::Null.accepts(pixel))
+                }
+            },
             DeviceKind::Display { sink } => mode::formats(self, |pixel| sink.accepts(pixel)),
             DeviceKind::Loopback { .. }
             | DeviceKind::LoopbackOutput { .. }

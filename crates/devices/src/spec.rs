@@ -8,18 +8,20 @@ mod edit;
 mod formats;
 mod guess;
 mod identity;
+mod like;
 mod offer;
 mod options;
 pub(crate) mod parse;
 mod presence;
 
+use crate::description::Description;
 use crate::picture::Size;
 use crate::registry::ROWS;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
 pub use demands::Demands;
 pub use edit::with_option;
 pub use guess::did_you_mean;
-pub use identity::{CameraIdentity, UsbId};
+pub use identity::{CameraIdentity, UsbId, UsbNames};
 pub(crate) use offer::same;
 pub use options::{DeviceOption, Group, OPTIONS};
 use parse::{
@@ -30,6 +32,7 @@ pub use presence::Presence;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use vb3_dma::Protected;
 use vb3_v4l2::{FourCc, Fraction};
 
@@ -83,6 +86,8 @@ pub struct DeviceSpec {
     pub identity: Option<CameraIdentity>,
     /// The ids of a USB webcam; `None` for the usual ones.
     pub usb: Option<UsbId>,
+    /// The real camera that a camera plays.
+    pub like: Option<Arc<Description>>,
     /// The link to a webcam's metadata node, if the host has made one.
     pub metadata: Option<crate::MetadataLink>,
     /// Card name; `None` for one made from the kind.
@@ -226,6 +231,7 @@ impl DeviceSpec {
             min_queued: 0,
             identity: None,
             usb: None,
+            like: None,
             metadata: None,
             name: None,
             mask: None,
@@ -260,6 +266,10 @@ impl FromStr for DeviceSpec {
         let mut words = words.iter().map(String::as_str);
         let first = words.next().unwrap_or_default();
         let (kind, value) = first.split_once('=').unwrap_or((first, ""));
+        let (kind, like) = match kind.ends_with(".toml") {
+            true => ("camera", Some(kind)),
+            false => (kind, None),
+        };
         let row = ROWS.iter().find(|row| row.help.name == kind);
         let row = row.ok_or_else(|| guess::unknown_kind(kind, value))?;
         let made = (row.parse)(value).map_err(|why| match why {
@@ -270,10 +280,15 @@ impl FromStr for DeviceSpec {
         })?;
         let mut spec = Self::new(made, row.mplane);
         let mut seen: Vec<(&str, &str)> = Vec::new();
+        if let Some(file) = like {
+            spec.load("like", file)?;
+            seen.push(("like", file));
+        }
         for word in words {
             let said = spec.take_word(word, &seen)?;
             seen.push(said);
         }
+        spec.follow_like(&seen)?;
         spec.check_format()?;
         spec.check_offer()?;
         spec.check_hdmi_mode()?;
@@ -309,6 +324,10 @@ impl DeviceSpec {
         }
         if !known.is_of(&self.kind) {
             return Err(SpecError(format!("only {} has {option}=", known.owners())));
+        }
+        if option == "like" {
+            self.load(option, value)?;
+            return Ok((option, value));
         }
         self.set(option, value).map_err(|why| {
             let allowed = why.unwrap_or_else(|| format!("use {}", known.values));

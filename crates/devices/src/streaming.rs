@@ -37,11 +37,11 @@ pub(crate) trait Formats {
     /// Returns pixel formats, in the order of ENUM_FMT.
     fn pixels(&self) -> &[&'static PixelFormat];
 
-    /// Sizes, offered for every pixel format.
-    fn sizes(&self) -> FrameSizes<'_>;
+    /// Returns the sizes offered for a pixel format.
+    fn sizes(&self, pixel: FourCc) -> FrameSizes<'_>;
 
-    /// Returns the intervals (seconds per frame) offered for every size.
-    fn intervals(&self) -> FrameIntervals<'_>;
+    /// Returns the intervals (seconds per frame) offered for a pixel format and size.
+    fn intervals(&self, pixel: FourCc, size: (u32, u32)) -> FrameIntervals<'_>;
 
     fn format(&self) -> Format;
 
@@ -532,12 +532,18 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         self.stream.formats.pixels()
     }
 
-    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
-        self.stream.formats.sizes()
+    fn frame_sizes(&self, pixel: &PixelFormat) -> FrameSizes<'_> {
+        self.stream.formats.sizes(pixel.fourcc)
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
-        E::TIMED.then(|| self.stream.formats.intervals())
+    fn frame_intervals(
+        &self,
+        pixel: &PixelFormat,
+        width: u32,
+        height: u32,
+    ) -> Option<FrameIntervals<'_>> {
+        let formats = &self.stream.formats;
+        E::TIMED.then(|| formats.intervals(pixel.fourcc, (width, height)))
     }
 
     fn format(&self, _: Flow) -> Format {

@@ -58,6 +58,11 @@ pub enum Command {
         /// Print this script
         name: Option<String>,
     },
+    /// Describe a real camera as a TOML file that --device plays
+    ///
+    /// Prints its formats, sizes, rates, controls, inputs and USB identity, and the rhythm of its
+    /// stream in its present format. The device's settings do not change.
+    Clone(CloneArgs),
     /// Explain what went wrong in the last run
     Why(WhyArgs),
     /// Repeat the run of a report: its program, machine, seed, devices, script and clock
@@ -199,6 +204,20 @@ pub struct RunOptions {
     /// When the program ends, wait for all processes that it leaves running, including daemons
     #[arg(long, conflicts_with = "kill")]
     pub wait: bool,
+}
+
+/// Arguments of `vb3 clone`.
+#[derive(Debug, clap::Args)]
+pub struct CloneArgs {
+    /// The device, such as /dev/video0
+    pub device: PathBuf,
+    /// How long to measure the stream; 0: not at all
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(0..=60))]
+    pub seconds: u32,
+    /// Include the serial number of a USB device
+    #[arg(long)]
+    pub serial: bool,
 }
 
 /// Arguments of `vb3 replay`.

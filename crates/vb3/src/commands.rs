@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, Command, FAILED, WhyArgs};
 use crate::say::say;
-use crate::{ctl, devices, doctor, fits, machines, manual, replay, run, scripts};
+use crate::{clone, ctl, devices, doctor, fits, machines, manual, replay, run, scripts};
 use anyhow::{Error, Result};
 use clap::{CommandFactory as _, Parser as _};
 use std::io::Write;
@@ -33,6 +33,7 @@ pub fn main() -> u8 {
         Command::Scripts { name } => {
             to_stdout(|out| scripts::print(name.as_deref(), out).map(success))
         }
+        Command::Clone(args) => to_stdout(|out| clone::print(args, out).map(success)),
         Command::Why(args) => to_stdout(|out| explain_report(args, out).map(success)),
         Command::Replay(args) => replay::replay(args),
         Command::Diff(args) => to_stdout(|out| diff::print(&args.before, &args.after, out)),

@@ -7,6 +7,7 @@
 
 pub mod board;
 pub mod cli;
+pub mod clone;
 mod codecs;
 pub mod commands;
 pub mod ctl;

@@ -27,7 +27,7 @@ impl Location {
     pub(super) fn new(spec: &DeviceSpec, number: u32) -> Self {
         let name = format!("vb3-{number:03}");
         match (spec.usb_id(), spec.graph()) {
-            (Some(id), _) => Self::Usb(Webcam::new(id, number, name)),
+            (Some(id), _) => Self::Usb(Webcam::new(id, spec.usb_names(), number, name)),
             (None, Some((graph, _))) => Self::Platform(Platform {
                 name: graph.topology().device.to_owned(),
                 bus_info: graph.topology().bus_info.to_owned(),

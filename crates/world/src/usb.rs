@@ -8,7 +8,7 @@
 
 use crate::udev_text::{encoded, plain};
 use std::path::PathBuf;
-use vb3_devices::spec::UsbId;
+use vb3_devices::spec::{UsbId, UsbNames};
 use vb3_host::{BusDevice, Caller, Errno};
 
 /// Ports of a bus.
@@ -98,6 +98,7 @@ const STREAMING: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Webcam {
     id: UsbId,
+    names: UsbNames,
     controller: u32,
     port: u32,
     serial: String,
@@ -114,9 +115,11 @@ fn in_dir<'a>(
 
 impl Webcam {
     /// Returns the webcam of a video node.
-    pub(super) const fn new(id: UsbId, number: u32, serial: String) -> Self {
+    pub(super) fn new(id: UsbId, names: UsbNames, number: u32, serial: String) -> Self {
+        let serial = names.serial.clone().unwrap_or(serial);
         Self {
             id,
+            names,
             controller: number / PORTS,
             port: number % PORTS + 1,
             serial,
@@ -173,23 +176,37 @@ impl Webcam {
             .into()
     }
 
+    fn manufacturer(&self) -> &str {
+        self.names.manufacturer.as_deref().unwrap_or(MANUFACTURER)
+    }
+
+    fn product<'a>(&'a self, card: &'a str) -> &'a str {
+        self.names.product.as_deref().unwrap_or(card)
+    }
+
+    fn revision(&self) -> &str {
+        self.names.revision.as_deref().unwrap_or(REVISION)
+    }
+
     /// Returns ID_SERIAL: maker, model and serial number.
     pub(super) fn full_serial(&self, card: &str) -> String {
-        format!("{MANUFACTURER}_{}_{}", plain(card), plain(&self.serial))
+        let (maker, model) = (plain(self.manufacturer()), plain(self.product(card)));
+        format!("{maker}_{model}_{}", plain(&self.serial))
     }
 
     /// Returns udev's properties of the device and all below it.
     pub(super) fn properties(&self, card: &str) -> Vec<(String, String)> {
+        let (maker, model) = (self.manufacturer(), self.product(card));
         let names = [
-            ("MODEL", plain(card)),
-            ("MODEL_ENC", encoded(card)),
+            ("MODEL", plain(model)),
+            ("MODEL_ENC", encoded(model)),
             ("MODEL_ID", format!("{:04x}", self.id.product)),
             ("SERIAL", self.full_serial(card)),
             ("SERIAL_SHORT", self.serial.clone()),
-            ("VENDOR", MANUFACTURER.to_owned()),
-            ("VENDOR_ENC", encoded(MANUFACTURER)),
+            ("VENDOR", plain(maker)),
+            ("VENDOR_ENC", encoded(maker)),
             ("VENDOR_ID", format!("{:04x}", self.id.vendor)),
-            ("REVISION", REVISION.to_owned()),
+            ("REVISION", self.revision().to_owned()),
             ("TYPE", "video".to_owned()),
         ];
         let mut all = vec![("ID_BUS".to_owned(), "usb".to_owned())];
@@ -280,7 +297,7 @@ impl Webcam {
             vendor: 0x1d6b,
             product: 2,
         };
-        let mut files = self.usb_files(id, 1, ["09", "00", "01"]);
+        let mut files = self.usb_files((id, REVISION), 1, ["09", "00", "01"]);
         files.extend(
             [
                 ("devpath", "0"),
@@ -297,11 +314,12 @@ impl Webcam {
     }
 
     fn device_files(&self, card: &str) -> Vec<(&'static str, String)> {
-        let mut files = self.usb_files(self.id, self.devnum(), ["ef", "02", "01"]);
+        let own = (self.id, self.revision());
+        let mut files = self.usb_files(own, self.devnum(), ["ef", "02", "01"]);
         files.extend(
             [
-                ("manufacturer", MANUFACTURER),
-                ("product", card),
+                ("manufacturer", self.manufacturer()),
+                ("product", self.product(card)),
                 ("serial", &self.serial),
                 ("bNumInterfaces", " 2"),
                 ("removable", "removable"),
@@ -316,16 +334,17 @@ impl Webcam {
     /// Returns the files that every USB device has.
     fn usb_files(
         &self,
-        UsbId { vendor, product }: UsbId,
+        (UsbId { vendor, product }, revision): (UsbId, &str),
         devnum: u32,
         class: [&str; 3],
     ) -> Vec<(&'static str, String)> {
         let bus = self.bus();
         let minor = minor(bus, devnum);
         let kind = kind(class);
+        let short = revision.trim_start_matches('0');
         let uevent = format!(
             "MAJOR={MAJOR}\nMINOR={minor}\nDEVNAME=bus/usb/{bus:03}/{devnum:03}\n\
-             DEVTYPE=usb_device\nDRIVER=usb\nPRODUCT={vendor:x}/{product:x}/100\nTYPE={kind}\n\
+             DEVTYPE=usb_device\nDRIVER=usb\nPRODUCT={vendor:x}/{product:x}/{short}\nTYPE={kind}\n\
              BUSNUM={bus:03}\nDEVNUM={devnum:03}"
         );
         let [class, subclass, protocol] = class.map(str::to_owned);
@@ -334,7 +353,7 @@ impl Webcam {
             ("dev", format!("{MAJOR}:{minor}")),
             ("idVendor", format!("{vendor:04x}")),
             ("idProduct", format!("{product:04x}")),
-            ("bcdDevice", REVISION.to_owned()),
+            ("bcdDevice", revision.to_owned()),
             ("bDeviceClass", class),
             ("bDeviceSubClass", subclass),
             ("bDeviceProtocol", protocol),
@@ -349,6 +368,8 @@ impl Webcam {
 
     fn interface_files(&self, number: u8) -> Vec<(&'static str, String)> {
         let UsbId { vendor, product } = self.id;
+        let revision = self.revision();
+        let short = revision.trim_start_matches('0');
         // The usual setting of the streaming interface has no endpoint.
         let (subclass, endpoints) = if number == CONTROL {
             (1, "01")
@@ -356,11 +377,11 @@ impl Webcam {
             (2, "00")
         };
         let alias = format!(
-            "usb:v{vendor:04X}p{product:04X}d{REVISION}dcEFdsc02dp01ic0Eisc{subclass:02X}ip00\
+            "usb:v{vendor:04X}p{product:04X}d{revision}dcEFdsc02dp01ic0Eisc{subclass:02X}ip00\
              in{number:02X}"
         );
         let uevent = format!(
-            "DEVTYPE=usb_interface\nDRIVER=uvcvideo\nPRODUCT={vendor:x}/{product:x}/100\n\
+            "DEVTYPE=usb_interface\nDRIVER=uvcvideo\nPRODUCT={vendor:x}/{product:x}/{short}\n\
              TYPE=239/2/1\nINTERFACE=14/{subclass}/0\nMODALIAS={alias}"
         );
         let mut files = vec![("uevent", uevent), ("modalias", alias)];
@@ -400,7 +421,8 @@ mod tests {
     };
 
     fn webcam(number: u32) -> Webcam {
-        Webcam::new(ID, number, format!("vb3-{number:03}"))
+        let names = UsbNames::default();
+        Webcam::new(ID, names, number, format!("vb3-{number:03}"))
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The controls of a camera.
 
+use crate::description::Description;
 use crate::source::{Background, Picture};
+use crate::spec::DeviceSpec;
 use crate::surface::EINVAL;
+use std::sync::Arc;
 use vb3_queue::DriverError;
-use vb3_v4l2::{ControlFlags, ControlSpec, ControlValue, cid};
+use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec, ControlValue, Port, cid};
 
 /// The first free control id for drivers in the user class.
 const FRAMES: u32 = cid::DRIVERS_OWN;
@@ -41,21 +44,72 @@ pub(super) struct Controls {
     has_clip: bool,
     is_webcam: bool,
     frames: u64,
+    /// The real camera that it plays.
+    like: Option<Arc<Description>>,
 }
 
 impl Controls {
-    pub(super) fn new(has_clip: bool, is_webcam: bool) -> Self {
+    pub(super) fn new(has_clip: bool, spec: &DeviceSpec) -> Self {
         let picture = Picture::default();
-        Self {
+        let mut controls = Self {
             gain: picture.gain,
             picture,
             exposure: None,
             manual: EXPOSURE,
             pattern: 0,
             has_clip,
-            is_webcam,
+            is_webcam: spec.usb_id().is_some(),
             frames: 0,
+            like: spec.like.clone(),
+        };
+        for control in controls.declare() {
+            if let Some(value) = control.initial {
+                // Values that do not change the picture are no error here.
+                let _ = controls.set(control.id, value);
+            }
         }
+        controls
+    }
+
+    /// Returns the inputs of a real camera; `None` for the usual one.
+    pub(super) fn ports(&self) -> Option<&[Port]> {
+        let ports = self.like.as_ref().map(|like| like.ports());
+        ports.filter(|ports| !ports.is_empty())
+    }
+
+    /// Applies a value of a real camera's control. Its range is scaled to the picture's, with the
+    /// default as neutral value.
+    fn set_described(&mut self, like: &Description, id: u32, value: i64) {
+        let Some(control) = like.control(id) else {
+            return;
+        };
+        let scaled = |low: i64, neutral: i64, high: i64| match control.kind {
+            ControlKind::Integer {
+                min, max, default, ..
+            } => {
+                let (min, max, default) = (i64::from(min), i64::from(max), i64::from(default));
+                match value < default {
+                    true => neutral - (neutral - low) * (default - value) / (default - min).max(1),
+                    false => {
+                        neutral + (high - neutral) * (value - default) / (max - default).max(1)
+                    }
+                }
+            }
+            _ => neutral,
+        };
+        let byte = |neutral: u8| u8::try_from(scaled(0, neutral.into(), 255)).unwrap_or(neutral);
+        let neutral = Picture::default();
+        match id {
+            cid::BRIGHTNESS => self.picture.brightness = byte(neutral.brightness),
+            cid::CONTRAST => self.picture.contrast = byte(neutral.contrast),
+            cid::SATURATION => self.picture.saturation = byte(neutral.saturation),
+            cid::HUE => self.picture.hue = i8::try_from(scaled(-128, 0, 127)).unwrap_or(0),
+            cid::GAIN => self.gain = byte(neutral.gain),
+            cid::HFLIP => self.picture.hflip = value != 0,
+            cid::VFLIP => self.picture.vflip = value != 0,
+            _ => {}
+        }
+        self.expose();
     }
 
     pub(super) const fn is_webcam(&self) -> bool {
@@ -119,6 +173,9 @@ impl Controls {
     }
 
     pub(super) fn declare(&self) -> Vec<ControlSpec> {
+        if let Some(like) = &self.like {
+            return like.controls().to_vec();
+        }
         let slider = |id, name, range, default| {
             ControlSpec::integer(id, name, range, default).with(ControlFlags::SLIDER)
         };
@@ -146,6 +203,10 @@ impl Controls {
     }
 
     pub(super) fn set(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+        if let Some(like) = self.like.clone() {
+            self.set_described(&like, id, value);
+            return Ok(());
+        }
         let byte = || u8::try_from(value).map_err(|_| EINVAL);
         match id {
             cid::BRIGHTNESS => self.picture.brightness = byte()?,
@@ -174,6 +235,7 @@ impl Controls {
         let frames = i64::try_from(self.frames)
             .unwrap_or(i64::MAX)
             .min(i64::from(i32::MAX));
-        (id == FRAMES).then_some(ControlValue::Number(frames))
+        let is_own = id == FRAMES && self.like.is_none();
+        is_own.then_some(ControlValue::Number(frames))
     }
 }

@@ -1,7 +1,8 @@
 //! Makes JPEG files of a camera's pictures with a codec process, while the camera continues.
 
 use crate::Failure;
-use crate::picture::Frame;
+use crate::description::{Rhythm, pad};
+use crate::picture::{Frame, Size};
 use crate::streaming::Stamp;
 use crate::surface::Trouble;
 use std::collections::VecDeque;
@@ -22,6 +23,8 @@ const QUALITY: u8 = 85;
 struct Coding<C> {
     stamp: Stamp,
     token: Active<C>,
+    /// Bytes of the file of a real camera.
+    bytes: Option<usize>,
 }
 
 /// The encoder of a stream.
@@ -30,14 +33,20 @@ pub(super) struct JpegEncoder<C> {
     launch: Launch,
     worker: Option<Worker>,
     coding: VecDeque<Coding<C>>,
+    /// Sizes of a real camera's files.
+    rhythm: Option<Rhythm>,
+    /// The size of the picture being filled.
+    size: Option<Size>,
 }
 
 impl<C> JpegEncoder<C> {
-    pub(super) const fn new(launch: Launch) -> Self {
+    pub(super) const fn new(launch: Launch, rhythm: Option<Rhythm>) -> Self {
         Self {
             launch,
             worker: None,
             coding: VecDeque::new(),
+            rhythm,
+            size: None,
         }
     }
 
@@ -56,6 +65,9 @@ impl<C> JpegEncoder<C> {
     pub(super) fn stop(&mut self) {
         self.coding.clear();
         self.worker = None;
+        if let Some(rhythm) = &mut self.rhythm {
+            rhythm.reset();
+        }
     }
 
     /// Reserves memory for a YUYV picture to encode.
@@ -64,6 +76,7 @@ impl<C> JpegEncoder<C> {
             Some(worker) => worker,
             None => self.start(frame)?,
         };
+        self.size = Some(frame.size());
         let worker = self.worker.insert(worker);
         worker.begin_picture().map_err(refusal)
     }
@@ -87,7 +100,13 @@ impl<C> JpegEncoder<C> {
         let worker = worker.ok_or_else(|| refusal(Refused::Dead))?;
         let taken = worker.encode_picture(u64::from(stamp.sequence), false);
         taken.map_err(refusal)?;
-        self.coding.push_back(Coding { stamp, token });
+        let next = |(rhythm, size): (&mut Rhythm, Size)| rhythm.next_bytes(size);
+        let bytes = self.rhythm.as_mut().zip(self.size).and_then(next);
+        self.coding.push_back(Coding {
+            stamp,
+            token,
+            bytes,
+        });
         Ok(())
     }
 
@@ -133,11 +152,17 @@ impl<C> JpegEncoder<C> {
             if !self.coding.front().is_some_and(is_next) {
                 continue;
             }
-            let Some(Coding { stamp, token }) = self.coding.pop_front() else {
+            let coded = self.coding.pop_front();
+            let Some(Coding {
+                stamp,
+                token,
+                bytes,
+            }) = coded
+            else {
                 break;
             };
             let written = match &file {
-                Some(file) => write(file.bytes(), &token, bus),
+                Some(file) => write((file.bytes(), bytes), &token, bus),
                 None => Err(Trouble::TooSmall),
             };
             let (outcome, payloads) = match written {
@@ -198,13 +223,17 @@ fn fill_on(frame: &Frame, to: PlanesMut<'_>, filled: &mut usize, left: &mut usiz
     true
 }
 
+/// Writes a file to its buffer, padded to the bytes of a real camera's file.
 fn write<C>(
-    file: &[u8],
+    (file, padded_bytes): (&[u8], Option<usize>),
     token: &Active<C>,
     bus: &mut dyn Bus<C>,
 ) -> Result<[u64; MAX_PLANES], Trouble> {
     let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
     let plane = plane.ok_or(Trouble::TooSmall)?;
+    let room = usize::try_from(plane.length_bytes).unwrap_or(usize::MAX);
+    let padded = padded_bytes.map(|bytes| pad(file, bytes.min(room)));
+    let file = padded.as_deref().unwrap_or(file);
     // CAST: widening, on every target there is.
     let bytes = file.len() as u64;
     if bytes > plane.length_bytes {

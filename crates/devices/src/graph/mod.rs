@@ -130,11 +130,11 @@ impl Formats for Video {
         &self.pixels
     }
 
-    fn sizes(&self) -> FrameSizes<'_> {
+    fn sizes(&self, _: FourCc) -> FrameSizes<'_> {
         self.sizes()
     }
 
-    fn intervals(&self) -> FrameIntervals<'_> {
+    fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
         FrameIntervals::One(INTERVAL)
     }
 

@@ -10,7 +10,7 @@ use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
 use crate::surface::{EBUSY, Trouble, align_lines};
 use vb3_queue::{Active, DoneState, DriverError, PlaneView, TimestampKind};
 use vb3_v4l2::{
-    Bus, Flow, Format, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
+    Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
     Planarity, Port, Progress, Waiter,
 };
 
@@ -248,11 +248,11 @@ impl Formats for WriterFormats {
         &self.pixels
     }
 
-    fn sizes(&self) -> FrameSizes<'_> {
+    fn sizes(&self, _: FourCc) -> FrameSizes<'_> {
         SIZES
     }
 
-    fn intervals(&self) -> FrameIntervals<'_> {
+    fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
         INTERVALS
     }
 

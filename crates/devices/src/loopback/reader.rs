@@ -10,8 +10,8 @@ use crate::surface::{EINVAL, EIO, Trouble};
 use std::collections::VecDeque;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
-    Bus, CopyFault, Flow, Format, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity,
-    Port, Progress, Span,
+    Bus, CopyFault, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
+    Planarity, Port, Progress, Span,
 };
 
 /// A CAPTURE node of a loopback.
@@ -439,12 +439,12 @@ impl Formats for ReaderFormats {
             .unwrap_or_default()
     }
 
-    fn sizes(&self) -> FrameSizes<'_> {
+    fn sizes(&self, _: FourCc) -> FrameSizes<'_> {
         let format = self.format();
         FrameSizes::One(format.width, format.height)
     }
 
-    fn intervals(&self) -> FrameIntervals<'_> {
+    fn intervals(&self, _: FourCc, _: (u32, u32)) -> FrameIntervals<'_> {
         FrameIntervals::One(self.interval())
     }
 

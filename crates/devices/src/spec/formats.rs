@@ -26,6 +26,9 @@ impl DeviceSpec {
     pub(crate) fn offered_formats(&self) -> Vec<&'static PixelFormat> {
         const USUAL: [FourCc; 2] = [FourCc::YUYV, FourCc::MJPEG];
         let mut formats = self.pixel_formats();
+        if self.like.is_some() {
+            return formats;
+        }
         let is_camera = matches!(
             self.kind,
             DeviceKind::Camera {

@@ -21,6 +21,19 @@ pub struct UsbId {
     pub product: u16,
 }
 
+/// Strings of a USB device; `None` for the usual ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsbNames {
+    /// `manufacturer`.
+    pub manufacturer: Option<String>,
+    /// `product`.
+    pub product: Option<String>,
+    /// `bcdDevice`.
+    pub revision: Option<String>,
+    /// `serial`.
+    pub serial: Option<String>,
+}
+
 impl UsbId {
     /// The ids of Linux's webcam gadget.
     const WEBCAM: Self = Self {
@@ -29,7 +42,7 @@ impl UsbId {
     };
 
     /// Parses `VVVV:PPPP`, four hexadecimal digits each.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (vendor, product) = text.split_once(':')?;
         let id = |text: &str| {
             let is_hex = text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -193,6 +193,13 @@ pub const OPTIONS: &[DeviceOption] = &[
     ),
     option(
         Group::Node,
+        Kinds::Cameras,
+        "like",
+        "FILE.toml of `vb3 clone`, or a name that `vb3 devices` lists",
+        "be this real camera: its formats, controls, USB identity and the rhythm of its stream; --device FILE.toml is camera,like=FILE.toml",
+    ),
+    option(
+        Group::Node,
         Kinds::Loopbacks,
         "readers",
         "a number from 1 to 8",

@@ -1,0 +1,455 @@
+//! Asks a real device for its description.
+
+use super::file::{
+    ActiveIf, Code, ControlId, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag,
+    FormatTable, InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, UsbTable, UsbWord,
+    VERSION,
+};
+use crate::spec::UsbId;
+use std::fmt::Write as _;
+use toml::Spanned;
+use vb3_v4l2::client::{Client, ControlRange, OneOrRange};
+use vb3_v4l2::{ControlFlags, Errno, Format, FourCc, PixelFormat, cid, pixfmt, sys};
+
+/// Most frames of a measurement; [`super::check`] accepts as many.
+const MAX_FRAMES: usize = 1200;
+/// Buffers of the measured stream.
+const BUFFERS: u32 = 4;
+
+/// Controls that an automatic mode makes inactive: the control, the mode, and its manual value.
+///
+/// Source: Linux 7.2 drivers/media/usb/uvc/uvc_ctrl.c `uvc_ctrl_mappings`, `master_id`.
+const MASTERS: &[(u32, u32, i64)] = &[
+    (cid::HUE, cid::HUE_AUTO, 0),
+    (cid::GAIN, cid::AUTOGAIN, 0),
+    (cid::WHITE_BALANCE_TEMPERATURE, cid::AUTO_WHITE_BALANCE, 0),
+    (cid::EXPOSURE_ABSOLUTE, cid::EXPOSURE_AUTO, 1),
+    (cid::FOCUS_ABSOLUTE, cid::FOCUS_AUTO, 0),
+];
+
+/// The files of a USB device in sysfs.
+#[derive(Clone, Debug, Default)]
+pub struct Usb {
+    /// `idVendor:idProduct`.
+    pub id: String,
+    /// `bcdDevice`.
+    pub revision: Option<String>,
+    /// `manufacturer`.
+    pub manufacturer: Option<String>,
+    /// `product`.
+    pub product: Option<String>,
+    /// `serial`, if the user wants it in the description.
+    pub serial: Option<String>,
+}
+
+fn plain<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// Replaces characters that a description refuses.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+fn code_of(fourcc: FourCc) -> Option<Code> {
+    let bytes = fourcc.0.to_le_bytes();
+    let is_text = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    is_text.then_some(Code(fourcc))
+}
+
+/// An ioctl on a device: its number and structure. The error is its errno.
+pub type Ask<'a> = dyn FnMut(u32, &mut [u8]) -> Result<(), i32> + 'a;
+
+/// Asks a device for all but its stream.
+///
+/// # Errors
+/// A sentence for the user: the device is no single-planar capture device, or a call fails.
+pub fn describe(ask: &mut Ask<'_>, usb: Option<Usb>) -> Result<File, String> {
+    let mut calls = |request: u32, arg: &mut [u8]| ask(request, arg).map_err(Errno);
+    let client = &mut Client(&mut calls);
+    let failed = |call: &'static str| {
+        move |errno: Errno| {
+            let why = std::io::Error::from_raw_os_error(errno.0);
+            format!("{call} failed: {why}")
+        }
+    };
+    let able = client
+        .capability()
+        .map_err(|_| "it is no video device; name one such as /dev/video0".to_owned())?;
+    if able.device_caps & sys::V4L2_CAP_VIDEO_CAPTURE == 0 {
+        let why = match able.device_caps & sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE {
+            0 => "it captures no pictures; `v4l2-ctl --list-devices` lists a device's nodes",
+            _ => "it has the multi-planar API, and only single-planar devices can be cloned",
+        };
+        return Err(why.to_owned());
+    }
+    let inputs = client.inputs().map_err(failed("ENUMINPUT"))?;
+    let now = client.format().map_err(failed("G_FMT"))?;
+    let interval = client.interval();
+    let mut formats = Vec::new();
+    for format in client.formats().map_err(failed("ENUM_FMT"))? {
+        let Some(code) = code_of(format.fourcc) else {
+            continue;
+        };
+        let sizes = client
+            .sizes(format.fourcc)
+            .map_err(failed("ENUM_FRAMESIZES"))?;
+        let mut table = FormatTable {
+            code,
+            description: printable(&format.description),
+            colors: None,
+            sizes: Vec::new(),
+        };
+        // Devices without ENUM_FRAMESIZES have at least their present size.
+        let present = [OneOrRange::One((now.width, now.height))];
+        let sizes = if sizes.is_empty() {
+            &present[..]
+        } else {
+            &sizes
+        };
+        for size in sizes {
+            let entry = size_table(client, (&mut table, &now), *size, interval);
+            table
+                .sizes
+                .push(plain(entry.map_err(failed("ENUM_FRAMEINTERVALS"))?));
+        }
+        formats.push(plain(table));
+    }
+    let ranges = client.controls().map_err(failed("QUERY_EXT_CTRL"))?;
+    let controls = controls(client, &ranges);
+    Ok(File {
+        version: plain(VERSION),
+        source: None,
+        device: plain(DeviceTable {
+            driver: printable(&able.driver),
+            card: printable(&able.card),
+            read: able.device_caps & sys::V4L2_CAP_READWRITE != 0,
+        }),
+        usb: usb.and_then(usb_table).map(plain),
+        mode: code_of(now.fourcc).zip(interval).map(|(format, interval)| {
+            plain(ModeTable {
+                format,
+                size: Pixels((now.width, now.height)),
+                interval: Seconds(interval),
+            })
+        }),
+        stream: None,
+        inputs: (inputs.into_iter())
+            .map(|input| InputTable {
+                name: printable(&input.name),
+                kind: input.kind,
+            })
+            .collect(),
+        formats,
+        controls,
+    })
+}
+
+fn usb_table(usb: Usb) -> Option<UsbTable> {
+    let text = |text: Option<String>| text.map(|text| printable(&text));
+    Some(UsbTable {
+        id: UsbWord(UsbId::parse(&usb.id)?),
+        revision: text(usb.revision),
+        manufacturer: text(usb.manufacturer),
+        product: text(usb.product),
+        serial: text(usb.serial),
+    })
+}
+
+/// Describes a size, and the colours of its format.
+fn size_table(
+    client: &mut Client<'_>,
+    (table, now): (&mut FormatTable, &Format),
+    size: OneOrRange<(u32, u32)>,
+    interval: Option<vb3_v4l2::Fraction>,
+) -> Result<SizeTable, Errno> {
+    let fourcc = table.code.0;
+    let (width, height) = match size {
+        OneOrRange::One(size) | OneOrRange::Range(size, ..) => size,
+    };
+    let mut entry = SizeTable::default();
+    match size {
+        OneOrRange::One(size) => entry.size = Some(Pixels(size)),
+        OneOrRange::Range(min, max, step) => {
+            entry.range = Some([min, max, step.unwrap_or((1, 1))].map(Pixels));
+        }
+    }
+    let mut wanted = Format {
+        fourcc,
+        width,
+        height,
+        ..*now
+    };
+    wanted.planes = Default::default();
+    if let Ok(format) = client.try_format(&wanted) {
+        table.colors.get_or_insert(format.color.into());
+        let own = pixfmt::lookup(fourcc).and_then(|pixel| smallest(pixel, (width, height)));
+        let layout = format.layouts().first().copied().unwrap_or_default();
+        let is_range = entry.range.is_some();
+        // A format without padding follows from its size.
+        if !is_range && own.is_none_or(|own| own != layout) {
+            entry.line_bytes = Some(layout.bytesperline).filter(|bytes| *bytes > 0);
+            entry.image_bytes = Some(layout.sizeimage);
+        }
+    }
+    for interval in client.intervals(fourcc, (width, height))? {
+        match interval {
+            OneOrRange::One(one) => entry.intervals.push(Seconds(one)),
+            OneOrRange::Range(min, max, step) => {
+                let all = [Some(min), Some(max), step];
+                entry.interval_range = all.into_iter().flatten().map(Seconds).collect();
+                entry.intervals.clear();
+            }
+        }
+    }
+    if entry.intervals.is_empty() && entry.interval_range.is_empty() {
+        // The device has no list of intervals.
+        entry
+            .intervals
+            .push(Seconds(interval.unwrap_or(vb3_v4l2::Fraction::new(1, 30))));
+    }
+    Ok(entry)
+}
+
+/// Returns the layout of a format without padding; `None` for compressed formats.
+fn smallest(pixel: &PixelFormat, (width, height): (u32, u32)) -> Option<vb3_v4l2::PlaneLayout> {
+    let format = Format::new(pixel, width, height)?;
+    let first = format.layouts().first().copied();
+    first.filter(|_| !pixel.is_compressed())
+}
+
+fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<ControlTable>> {
+    let mut all: Vec<ControlTable> = Vec::new();
+    for range in ranges {
+        let kind = match range.kind {
+            sys::V4L2_CTRL_TYPE_INTEGER => ControlType::Integer,
+            sys::V4L2_CTRL_TYPE_BOOLEAN => ControlType::Boolean,
+            sys::V4L2_CTRL_TYPE_MENU => ControlType::Menu,
+            sys::V4L2_CTRL_TYPE_INTEGER_MENU => ControlType::IntegerMenu,
+            sys::V4L2_CTRL_TYPE_BITMASK => ControlType::Bitmask,
+            sys::V4L2_CTRL_TYPE_BUTTON => ControlType::Button,
+            sys::V4L2_CTRL_TYPE_INTEGER64 => ControlType::Integer64,
+            // Classes follow from their controls. Texts and structures need pointers.
+            _ => continue,
+        };
+        all.push(control(client, range, kind));
+    }
+    let values: Vec<(u32, i64)> = (all.iter())
+        .map(|control| (control.id.0, control.value.unwrap_or(control.default)))
+        .collect();
+    let value_of = |id| {
+        values
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|(_, value)| *value)
+    };
+    for control in &mut all {
+        let master = MASTERS.iter().find(|(id, ..)| *id == control.id.0);
+        let Some((master, manual)) = master.map(|(_, master, manual)| (*master, *manual)) else {
+            continue;
+        };
+        let is_inactive = control.flags.contains(&Flag::Inactive);
+        // The table holds for this device if the present value agrees with it.
+        if value_of(master).is_some_and(|value| (value != manual) == is_inactive) {
+            control.flags.retain(|flag| *flag != Flag::Inactive);
+            control.active_if = Some(ActiveIf {
+                id: ControlId(master),
+                value: manual,
+            });
+        }
+    }
+    all.into_iter().map(plain).collect()
+}
+
+fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> ControlTable {
+    let mut table = ControlTable {
+        id: ControlId(range.id),
+        name: printable(&range.name),
+        kind,
+        min: None,
+        max: None,
+        step: None,
+        default: range.default,
+        value: None,
+        flags: flags(range.flags, kind),
+        items: Vec::new(),
+        numbers: Vec::new(),
+        active_if: None,
+    };
+    let (min, max) = (range.min, range.max.max(range.min));
+    let value = client.value(range.id).map(i64::from);
+    match kind {
+        ControlType::Integer | ControlType::Integer64 => {
+            (table.min, table.max) = (Some(min), Some(max));
+            table.step = Some(range.step.max(1));
+            // Some cameras have defaults and values outside their range.
+            table.default = range.default.clamp(min, max);
+        }
+        ControlType::Bitmask => {
+            let bits = |number: i64| number & i64::from(u32::MAX);
+            (table.max, table.default) = (Some(bits(range.max)), bits(range.default));
+        }
+        ControlType::Menu | ControlType::IntegerMenu => {
+            // CAST: cut to the largest menu of a description.
+            let last = max.clamp(0, 255) as u32;
+            for index in 0..=last {
+                let item = client.menu_item(range.id, index);
+                match kind {
+                    ControlType::Menu => {
+                        let name = item.map(|(name, _)| printable(&name));
+                        table.items.push(name.unwrap_or_default());
+                    }
+                    _ => table.numbers.push(item.map_or(0, |(_, number)| number)),
+                }
+            }
+        }
+        ControlType::Boolean | ControlType::Button => {}
+    }
+    let value = match kind {
+        ControlType::Button | ControlType::Integer64 => None,
+        ControlType::Bitmask => value.map(|value| value & i64::from(u32::MAX)),
+        _ => value.map(|value| value.clamp(min, max)),
+    };
+    table.value = value.filter(|value| *value != table.default);
+    table
+}
+
+/// Returns the words of flags, without those that the kind implies.
+fn flags(flags: ControlFlags, kind: ControlType) -> Vec<Flag> {
+    let implied = match kind {
+        ControlType::Button => ControlFlags::WRITE_ONLY | ControlFlags::EXECUTE_ON_WRITE,
+        _ => ControlFlags::empty(),
+    };
+    let own = flags.difference(implied);
+    let set = FLAGS.iter().filter(|(_, flag)| own.contains(*flag));
+    set.map(|(word, _)| *word).collect()
+}
+
+/// Measures the stream of a described device in its present format, and adds it to the file.
+///
+/// `wait` waits for a frame and returns whether there is one, `now_ns` is the monotonic clock.
+///
+/// # Errors
+/// A sentence for the user: a call fails, or no frame arrives.
+pub fn measure(
+    file: &mut File,
+    seconds: u32,
+    ask: &mut Ask<'_>,
+    wait: &mut dyn FnMut() -> bool,
+    now_ns: &mut dyn FnMut() -> u64,
+) -> Result<(), String> {
+    let mut calls = |request: u32, arg: &mut [u8]| ask(request, arg).map_err(Errno);
+    let client = &mut Client(&mut calls);
+    let Some(mode) = file.mode.as_ref().map(Spanned::get_ref) else {
+        return Err("it has no frame rate; --seconds 0 describes it without its stream".to_owned());
+    };
+    let failed = |errno: Errno| {
+        let why = std::io::Error::from_raw_os_error(errno.0);
+        format!("it cannot stream: {why}; --seconds 0 describes it without its stream")
+    };
+    let buffers = client.request_buffers(BUFFERS).map_err(failed)?;
+    for index in 0..buffers {
+        client.queue(index).map_err(failed)?;
+    }
+    let start_ns = now_ns();
+    client.stream(true).map_err(failed)?;
+    let mut table = StreamTable {
+        size: mode.size,
+        interval: mode.interval,
+        first_frame_us: 0,
+        intervals_us: Vec::new(),
+        lost: Vec::new(),
+        image_bytes: Vec::new(),
+    };
+    let is_compressed = pixfmt::lookup(mode.format.0).is_some_and(PixelFormat::is_compressed);
+    let mut last: Option<(u32, u64)> = None;
+    let mut first_ns = 0;
+    while table.intervals_us.len() < MAX_FRAMES {
+        if !wait() {
+            break;
+        }
+        let frame = client.dequeue().map_err(failed)?;
+        client.queue(frame.index).map_err(failed)?;
+        match last {
+            None => {
+                first_ns = frame.time_ns;
+                table.first_frame_us = now_ns().saturating_sub(start_ns) / 1000;
+            }
+            Some((sequence, time_ns)) => {
+                let lost = frame.sequence.wrapping_sub(sequence).wrapping_sub(1);
+                let index = u32::try_from(table.intervals_us.len()).unwrap_or(u32::MAX);
+                // A camera that restarts its numbers has lost none.
+                if (1..=1000).contains(&lost) {
+                    table.lost.push([index, lost]);
+                }
+                let us = frame.time_ns.saturating_sub(time_ns) / 1000;
+                table.intervals_us.push(us.max(1));
+            }
+        }
+        if is_compressed {
+            table.image_bytes.push(frame.bytes);
+        }
+        last = Some((frame.sequence, frame.time_ns));
+        if frame.time_ns.saturating_sub(first_ns) >= u64::from(seconds) * 1_000_000_000 {
+            break;
+        }
+    }
+    client.stream(false).map_err(failed)?;
+    client.request_buffers(0).map_err(failed)?;
+    if table.intervals_us.is_empty() {
+        let why = "it sent fewer than two frames; --seconds 0 describes it without its stream";
+        return Err(why.to_owned());
+    }
+    file.stream = Some(plain(table));
+    Ok(())
+}
+
+/// Writes a description with its comments.
+#[must_use]
+pub fn print(file: &File, device: &str) -> String {
+    const COMMENTS: &[(&str, &str)] = &[
+        ("[device]", "The answers of QUERYCAP."),
+        ("[usb]", "The device's files in sysfs."),
+        (
+            "[mode]",
+            "Format, size and seconds for each frame at first.",
+        ),
+        (
+            "[stream]",
+            "Time to the first frame and from each frame to the next, lost frames as [index, \
+             count],\n# and bytes of compressed pictures. A clone repeats them, scaled to its \
+             rate and size.",
+        ),
+        ("[[input]]", "Inputs; kind is V4L2_INPUT_TYPE_*."),
+        (
+            "[[format]]",
+            "Pixel formats with sizes. line_bytes and image_bytes stand where lines or buffers \
+             are longer\n# than the pixels need, or the format is compressed.",
+        ),
+        (
+            "[[control]]",
+            "Controls; value is the present one if it is not the default. A menu's empty items \
+             cannot be\n# chosen.",
+        ),
+    ];
+    let mut text = format!(
+        "# Description of a camera, from `vb3 clone {device}`. To play it: vb3 run --device \
+         FILE.toml -- PROGRAM\n"
+    );
+    let body = toml::to_string(file).unwrap_or_default();
+    let mut seen: Vec<&str> = Vec::new();
+    for line in body.lines() {
+        let comment = COMMENTS.iter().find(|(head, _)| *head == line);
+        if let Some((head, comment)) = comment.filter(|(head, _)| !seen.contains(head)) {
+            seen.push(head);
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# {comment}");
+        }
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}

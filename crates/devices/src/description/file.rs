@@ -1,0 +1,394 @@
+//! The text of a description: TOML, by serde.
+
+use crate::picture::Size;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use toml::Spanned;
+use vb3_v4l2::{Colorimetry, FourCc, Fraction};
+
+/// Version of this crate's descriptions.
+pub(super) const VERSION: i64 = 1;
+
+/// A description, as its file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Version of the description's structure: 1.
+    pub version: Spanned<i64>,
+    /// Origin of the facts, for readers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The device.
+    pub device: Spanned<DeviceTable>,
+    /// Its identity on USB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usb: Option<Spanned<UsbTable>>,
+    /// Format and rate at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Spanned<ModeTable>>,
+    /// Its stream, if measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Spanned<StreamTable>>,
+    /// Inputs.
+    #[serde(default, rename = "input", skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputTable>,
+    /// Pixel formats.
+    #[serde(default, rename = "format")]
+    pub formats: Vec<Spanned<FormatTable>>,
+    /// Controls.
+    #[serde(default, rename = "control", skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Spanned<ControlTable>>,
+}
+
+/// The answer of QUERYCAP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceTable {
+    /// The driver.
+    pub driver: String,
+    /// The card.
+    pub card: String,
+    /// Whether it has read().
+    #[serde(default)]
+    pub read: bool,
+}
+
+/// Identity on USB.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsbTable {
+    /// `idVendor` and `idProduct`, `VVVV:PPPP`.
+    pub id: UsbWord,
+    /// `bcdDevice`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The maker's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manufacturer: Option<String>,
+    /// The product's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// The serial number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+}
+
+/// A format and rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModeTable {
+    /// Pixel format.
+    pub format: Code,
+    /// Size.
+    pub size: Pixels,
+    /// Seconds per frame.
+    pub interval: Seconds,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputTable {
+    /// Its name.
+    pub name: String,
+    /// `V4L2_INPUT_TYPE_*`.
+    pub kind: u32,
+}
+
+/// A pixel format with its sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FormatTable {
+    /// Its code.
+    pub code: Code,
+    /// Its description in ENUM_FMT.
+    pub description: String,
+    /// Its colours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colors: Option<Colors>,
+    /// Sizes.
+    #[serde(rename = "size")]
+    pub sizes: Vec<Spanned<SizeTable>>,
+}
+
+/// `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Colors {
+    space: u32,
+    transfer: u32,
+    encoding: u32,
+    quantization: u32,
+}
+
+impl From<Colorimetry> for Colors {
+    fn from(color: Colorimetry) -> Self {
+        Self {
+            space: color.colorspace,
+            transfer: color.xfer_func,
+            encoding: color.ycbcr_enc,
+            quantization: color.quantization,
+        }
+    }
+}
+
+impl From<Colors> for Colorimetry {
+    fn from(colors: Colors) -> Self {
+        Self {
+            colorspace: colors.space,
+            xfer_func: colors.transfer,
+            ycbcr_enc: colors.encoding,
+            quantization: colors.quantization,
+        }
+    }
+}
+
+/// A size, or a range of sizes, with its intervals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SizeTable {
+    /// The size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Pixels>,
+    /// Smallest, largest and step, for a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[Pixels; 3]>,
+    /// Bytes of a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_bytes: Option<u32>,
+    /// Bytes of a buffer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_bytes: Option<u32>,
+    /// Seconds per frame.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<Seconds>,
+    /// Shortest and longest, and the step if there is one, for a range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interval_range: Vec<Seconds>,
+}
+
+/// The kind of a control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControlType {
+    /// A number.
+    Integer,
+    /// Off or on.
+    Boolean,
+    /// Names to choose from.
+    Menu,
+    /// Numbers to choose from.
+    IntegerMenu,
+    /// Bits.
+    Bitmask,
+    /// An action.
+    Button,
+    /// A 64-bit number.
+    Integer64,
+}
+
+/// A control.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlTable {
+    /// `V4L2_CID_*`.
+    pub id: ControlId,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    #[serde(rename = "type")]
+    pub kind: ControlType,
+    /// Smallest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<i64>,
+    /// Largest number, or all bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<i64>,
+    /// Step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+    /// Default value.
+    #[serde(default)]
+    pub default: i64,
+    /// Value at first, if it is not the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<i64>,
+    /// Its flags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
+    /// Names of a menu; an empty name is a gap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<String>,
+    /// Numbers of an integer menu.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<i64>,
+    /// The control and value that make this one active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_if: Option<ActiveIf>,
+}
+
+/// A control and the value that makes another one active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActiveIf {
+    /// `V4L2_CID_*`.
+    pub id: ControlId,
+    /// Its value.
+    pub value: i64,
+}
+
+/// Defines the words for `V4L2_CTRL_FLAG_*`.
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident = $flag:ident;)*) => {
+        /// A flag of a control.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Flag {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// Each flag with its bit.
+        pub(super) const FLAGS: &[(Flag, vb3_v4l2::ControlFlags)] =
+            &[$((Flag::$name, vb3_v4l2::ControlFlags::$flag),)*];
+    };
+}
+
+flags! {
+    /// Never available.
+    Disabled = DISABLED;
+    /// Writes fail with EBUSY.
+    Grabbed = GRABBED;
+    /// Writes fail with EACCES.
+    ReadOnly = READ_ONLY;
+    /// A change may change others.
+    Update = UPDATE;
+    /// Without effect now.
+    Inactive = INACTIVE;
+    /// Shown as a slider.
+    Slider = SLIDER;
+    /// Reads fail with EACCES.
+    WriteOnly = WRITE_ONLY;
+    /// Read from the device each time.
+    Volatile = VOLATILE;
+    /// Writing an unchanged value also reaches the driver.
+    ExecuteOnWrite = EXECUTE_ON_WRITE;
+    /// Changes the buffer size.
+    ModifyLayout = MODIFY_LAYOUT;
+}
+
+/// Measurements of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamTable {
+    /// Size of the pictures.
+    pub size: Pixels,
+    /// Seconds per frame by G_PARM.
+    pub interval: Seconds,
+    /// From STREAMON to the first frame.
+    pub first_frame_us: u64,
+    /// From each frame to the next one that arrived.
+    pub intervals_us: Vec<u64>,
+    /// Frames that were lost before the next one, by index in `intervals_us`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<[u32; 2]>,
+    /// Bytes of each compressed picture.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_bytes: Vec<u32>,
+}
+
+/// Defines a value that a file has as a text.
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident($of:ty), $example:literal, $parse:expr, $print:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub $of);
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                let parse: fn(&str) -> Option<$of> = $parse;
+                let value = parse(&text).map(Self);
+                value.ok_or_else(|| format!("{text:?} must look like {}", $example))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let print: fn(&$of, &mut fmt::Formatter<'_>) -> fmt::Result = $print;
+                print(&self.0, f)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(word: $name) -> Self {
+                word.to_string()
+            }
+        }
+    };
+}
+
+fn pair(text: &str, between: char) -> Option<(u32, u32)> {
+    let (first, second) = text.split_once(between)?;
+    Some((first.parse().ok()?, second.parse().ok()?))
+}
+
+word!(
+    /// Width and height.
+    Pixels((u32, u32)),
+    "\"640x480\"",
+    |text| pair(text, 'x'),
+    |(width, height), f| write!(f, "{width}x{height}")
+);
+
+impl Pixels {
+    /// Returns the size, if a camera can have it.
+    pub(super) const fn size(self) -> Option<Size> {
+        Size::new(self.0.0, self.0.1)
+    }
+}
+
+word!(
+    /// A fraction of seconds.
+    Seconds(Fraction),
+    "\"1/30\", which is seconds for each frame",
+    |text| {
+        let (numerator, denominator) = pair(text, '/')?;
+        (numerator > 0 && denominator > 0).then_some(Fraction::new(numerator, denominator))
+    },
+    |of, f| write!(f, "{}/{}", of.numerator, of.denominator)
+);
+
+word!(
+    /// A pixel format's code.
+    Code(FourCc),
+    "\"YUYV\", four characters",
+    |text| {
+        let code = text.as_bytes().try_into().ok();
+        code.map(FourCc::new)
+    },
+    |code, f| {
+        let bytes = code.0.to_le_bytes();
+        f.write_str(&String::from_utf8_lossy(&bytes))
+    }
+);
+
+word!(
+    /// A control's id.
+    ControlId(u32),
+    "\"0x00980900\"",
+    |text| {
+        let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 8)?;
+        u32::from_str_radix(digits, 16).ok()
+    },
+    |id, f| write!(f, "{id:#010x}")
+);
+
+word!(
+    /// A USB device's ids.
+    UsbWord(crate::spec::UsbId),
+    "\"046d:0825\"",
+    crate::spec::UsbId::parse,
+    |id, f| write!(f, "{id}")
+);

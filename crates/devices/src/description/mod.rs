@@ -1,0 +1,252 @@
+//! Descriptions of real cameras: the answers of a device and the rhythm of its stream, as a file.
+//!
+//! [`File`] is the text, [`Description`] its checked form that a camera plays, and [`describe`] asks a
+//! real device for it.
+
+mod check;
+mod clone;
+mod file;
+mod rhythm;
+
+pub use check::DescriptionError;
+pub use clone::{Ask, Usb, describe, measure, print};
+pub use file::File;
+pub(crate) use rhythm::{Rhythm, pad};
+
+use crate::mode::captured;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use vb3_v4l2::{
+    Colorimetry, ControlSpec, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
+    Port,
+};
+
+/// Longest description in bytes.
+const MAX_BYTES: u64 = 1 << 18;
+
+/// Name and text of each description that ships.
+pub const SHIPPED: &[(&str, &str)] = &[];
+
+/// A checked description.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Description {
+    file: File,
+    formats: Vec<Offered>,
+    controls: Vec<ControlSpec>,
+    ports: Vec<Port>,
+    notes: Vec<String>,
+}
+
+/// A pixel format with its sizes.
+#[derive(Debug, PartialEq, Eq)]
+struct Offered {
+    pixel: &'static PixelFormat,
+    color: Colorimetry,
+    /// Discrete sizes, each with a row; empty for a range.
+    sizes: Vec<(u32, u32)>,
+    /// The range of widths and of heights: smallest, largest, step.
+    range: Option<[(u32, u32, u32); 2]>,
+    rows: Vec<Row>,
+}
+
+/// A size or range of sizes.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    line_bytes: u32,
+    image_bytes: u32,
+    intervals: Vec<Fraction>,
+    /// Shortest, longest, and the step.
+    range: Option<(Fraction, Fraction, Option<Fraction>)>,
+}
+
+impl Row {
+    fn nearest_interval(&self, wanted: Fraction) -> Option<Fraction> {
+        let ns = |interval: Fraction| interval.as_nanos().unwrap_or(u64::MAX);
+        if let Some((min, max, _)) = self.range {
+            return Some(match ns(wanted) {
+                short if short < ns(min) => min,
+                long if long > ns(max) => max,
+                _ => wanted,
+            });
+        }
+        let far = |interval: &&Fraction| ns(**interval).abs_diff(ns(wanted));
+        self.intervals.iter().min_by_key(far).copied()
+    }
+}
+
+impl Description {
+    /// Loads a description that ships, by name, or a file.
+    ///
+    /// # Errors
+    /// A sentence that names the file and the line.
+    pub fn load(name: &str) -> Result<Arc<Self>, String> {
+        if let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) {
+            return Self::parse(text).map_err(|e| format!("{name}.toml:{e}"));
+        }
+        if !name.ends_with(".toml") {
+            let names = SHIPPED.iter().map(|(known, _)| *known);
+            let guess = crate::spec::did_you_mean(name, names);
+            return Err(format!(
+                "there is no description \"{name}\"{guess} Use FILE.toml, or a name that \
+                 `vb3 devices` lists"
+            ));
+        }
+        let text = read(Path::new(name)).map_err(|why| format!("cannot read {name}: {why}"))?;
+        Self::parse(&text).map_err(|e| format!("{name}:{e}"))
+    }
+
+    /// Parses and checks a description.
+    ///
+    /// # Errors
+    /// The line, and what is allowed there.
+    pub fn parse(text: &str) -> Result<Arc<Self>, DescriptionError> {
+        check::parse(text).map(Arc::new)
+    }
+
+    /// Returns what the description has and a camera of this crate cannot do, each with its line.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Returns the description as its file has it.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn pixels(&self) -> Vec<&'static PixelFormat> {
+        self.formats.iter().map(|format| format.pixel).collect()
+    }
+
+    pub(crate) fn ports(&self) -> &[Port] {
+        &self.ports
+    }
+
+    pub(crate) fn controls(&self) -> &[ControlSpec] {
+        &self.controls
+    }
+
+    /// Returns the declaration of a control.
+    pub(crate) fn control(&self, id: u32) -> Option<&ControlSpec> {
+        self.controls.iter().find(|control| control.id == id)
+    }
+
+    /// Returns a format; the first one for an unknown code.
+    fn offered(&self, fourcc: FourCc) -> Option<&Offered> {
+        let known = |format: &&Offered| format.pixel.fourcc == fourcc;
+        self.formats.iter().find(known).or(self.formats.first())
+    }
+
+    fn row(&self, fourcc: FourCc, size: (u32, u32)) -> Option<&Row> {
+        let format = self.offered(fourcc)?;
+        match format.range {
+            Some(_) => format.rows.first(),
+            None => {
+                let at = format.sizes.iter().position(|known| *known == size)?;
+                format.rows.get(at)
+            }
+        }
+    }
+
+    pub(crate) fn sizes(&self, fourcc: FourCc) -> FrameSizes<'_> {
+        match self.offered(fourcc) {
+            Some(Offered {
+                range: Some([width, height]),
+                ..
+            }) => FrameSizes::Stepwise {
+                width: *width,
+                height: *height,
+            },
+            Some(format) => FrameSizes::Discrete(&format.sizes),
+            None => FrameSizes::Discrete(&[]),
+        }
+    }
+
+    pub(crate) fn intervals(&self, fourcc: FourCc, size: (u32, u32)) -> FrameIntervals<'_> {
+        match self.row(fourcc, size) {
+            Some(row) => match row.range {
+                Some((min, max, Some(step))) => FrameIntervals::Stepwise { min, max, step },
+                Some((min, max, None)) => FrameIntervals::Continuous { min, max },
+                None => FrameIntervals::Discrete(&row.intervals),
+            },
+            None => FrameIntervals::Discrete(&[]),
+        }
+    }
+
+    /// Returns the format at first.
+    pub(crate) fn first_format(&self) -> Option<Format> {
+        let first = self.formats.first()?;
+        let (fourcc, size) = match &self.file.mode {
+            Some(mode) => (mode.get_ref().format.0, mode.get_ref().size.0),
+            None => {
+                let sizes = self.sizes(first.pixel.fourcc);
+                (first.pixel.fourcc, sizes.nearest((640, 480), (2, 2)))
+            }
+        };
+        let mut wanted = Format::new(first.pixel, size.0, size.1)?;
+        wanted.fourcc = fourcc;
+        self.negotiate(&wanted)
+    }
+
+    /// Returns the interval at first.
+    pub(crate) fn first_interval(&self) -> Option<Fraction> {
+        let mode = self.file.mode.as_ref();
+        mode.map(|mode| mode.get_ref().interval.0)
+    }
+
+    /// Returns the offered interval that is nearest to the wanted one.
+    pub(crate) fn nearest_interval(&self, format: &Format, wanted: Fraction) -> Option<Fraction> {
+        let row = self.row(format.fourcc, (format.width, format.height))?;
+        row.nearest_interval(wanted)
+    }
+
+    /// Returns the format that the device would set for the wanted one.
+    pub(crate) fn negotiate(&self, wanted: &Format) -> Option<Format> {
+        let offered = self.offered(wanted.fourcc)?;
+        let (pixel, fourcc) = (offered.pixel, offered.pixel.fourcc);
+        let sizes = self.sizes(fourcc);
+        let size = sizes.nearest((wanted.width, wanted.height), pixel.align());
+        let row = self.row(fourcc, size)?;
+        let mut asked = Format::new(pixel, size.0, size.1)?;
+        if let Some(plane) = asked.planes.first_mut() {
+            plane.bytesperline = row.line_bytes;
+            plane.sizeimage = row.image_bytes;
+        }
+        let mut format =
+            Format::negotiate(&asked, &[pixel], FrameSizes::One(size.0, size.1), false)?;
+        if let Some(plane) = format.planes.first_mut() {
+            match pixel.is_compressed() {
+                true if row.image_bytes > 0 => plane.sizeimage = row.image_bytes,
+                _ => plane.sizeimage = plane.sizeimage.max(row.image_bytes),
+            }
+        }
+        format.color = offered.color;
+        Some(format)
+    }
+}
+
+/// Returns the colours that a camera gives a format without [`file::Colors`].
+fn default_color(pixel: &PixelFormat) -> Colorimetry {
+    captured(pixel)
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let invalid = |why: String| std::io::Error::other(why);
+    // A FIFO would wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(invalid("it is no regular file".to_owned()));
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    // CAST: widening.
+    if text.len() as u64 > MAX_BYTES {
+        return Err(invalid(format!("it has more than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! The rhythm of a real camera's stream: intervals, lost frames and file sizes.
+
+use super::Description;
+use super::file::StreamTable;
+use crate::picture::Size;
+use std::sync::Arc;
+use vb3_v4l2::Fraction;
+
+/// Plays the measurements of a description again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Rhythm {
+    like: Arc<Description>,
+    /// Index of the next interval.
+    at: usize,
+    /// Index of the next compressed picture.
+    picture: usize,
+}
+
+impl Rhythm {
+    /// Returns the rhythm of a description; `None` if it has no stream.
+    pub(crate) fn new(like: &Arc<Description>) -> Option<Self> {
+        like.file.stream.as_ref()?;
+        Some(Self {
+            like: Arc::clone(like),
+            at: 0,
+            picture: 0,
+        })
+    }
+
+    fn stream(&self) -> Option<&StreamTable> {
+        self.like
+            .file
+            .stream
+            .as_ref()
+            .map(|stream| stream.get_ref())
+    }
+
+    /// Begins a stream. Returns nanoseconds until its first frame.
+    pub(crate) fn first_ns(&self) -> u64 {
+        self.stream().map_or(0, |stream| stream.first_frame_us) * 1000
+    }
+
+    /// Begins again.
+    pub(crate) const fn reset(&mut self) {
+        (self.at, self.picture) = (0, 0);
+    }
+
+    /// Returns nanoseconds until the next frame, and how many frames are lost before it.
+    ///
+    /// The measured intervals are scaled to the camera's present `interval`.
+    pub(crate) fn next(&mut self, interval: Fraction) -> Option<(u64, u32)> {
+        let stream = self.stream()?;
+        let at = self.at.checked_rem(stream.intervals_us.len())?;
+        let measured_ns = u128::from(stream.interval.0.as_nanos()?.max(1));
+        let now_ns = u128::from(interval.as_nanos()?);
+        let us = u128::from(*stream.intervals_us.get(at)?);
+        let ns = us * 1000 * now_ns / measured_ns;
+        let lost = stream
+            .lost
+            .iter()
+            .find(|[index, _]| usize::try_from(*index) == Ok(at));
+        let lost = lost.map_or(0, |[_, count]| *count);
+        self.at = at + 1;
+        Some((u64::try_from(ns).unwrap_or(u64::MAX), lost))
+    }
+
+    /// Returns the bytes of the next compressed picture, scaled to its size.
+    pub(crate) fn next_bytes(&mut self, size: Size) -> Option<usize> {
+        let stream = self.stream()?;
+        let at = self.picture.checked_rem(stream.image_bytes.len())?;
+        let area = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+        let bytes = u64::from(*stream.image_bytes.get(at)?);
+        let bytes = bytes * area((size.width(), size.height())) / area(stream.size.0).max(1);
+        self.picture = at + 1;
+        usize::try_from(bytes).ok()
+    }
+}
+
+/// Pads a JPEG file with comments after its first marker, up to a length.
+///
+/// A comment has at least four bytes, so the file can remain up to three bytes shorter.
+pub(crate) fn pad(file: &[u8], len: usize) -> Vec<u8> {
+    const COMMENT: [u8; 2] = [0xff, 0xfe];
+    let (start, rest) = file.split_at(file.len().min(2));
+    let mut padded = start.to_vec();
+    let mut left = len.saturating_sub(file.len());
+    while left >= 4 {
+        // The length counts its own two bytes.
+        let part = left.min(usize::from(u16::MAX) + 2);
+        let length = u16::try_from(part - 2).unwrap_or(u16::MAX);
+        padded.extend(COMMENT);
+        padded.extend(length.to_be_bytes());
+        padded.resize(padded.len() + part - 4, b' ');
+        left -= part;
+    }
+    padded.extend_from_slice(rest);
+    padded
+}

@@ -1,0 +1,69 @@
+//! The option `like=`: a camera that plays the description of a real one.
+
+use super::{CameraIdentity, CameraInput, DeviceKind, DeviceSpec, SpecError, UsbNames};
+use crate::description::Description;
+
+/// Options whose values the description has.
+const DESCRIBED: &[&str] = &[
+    "size", "fps", "format", "sizes", "rates", "formats", "profile", "mplane", "stride",
+    "identity", "usb",
+];
+
+impl DeviceSpec {
+    /// Loads the description of a camera.
+    pub(super) fn load(&mut self, option: &str, value: &str) -> Result<(), SpecError> {
+        if !matches!(
+            self.kind,
+            DeviceKind::Camera {
+                input: CameraInput::Sensor,
+                ..
+            }
+        ) {
+            let allowed = "only a camera without scaler plays a description";
+            return Err(SpecError::value(option, value, allowed));
+        }
+        self.like = Some(Description::load(value).map_err(SpecError)?);
+        Ok(())
+    }
+
+    /// Takes over name and identity of the description.
+    pub(super) fn follow_like(&mut self, seen: &[(&str, &str)]) -> Result<(), SpecError> {
+        let Some(like) = self.like.clone() else {
+            return Ok(());
+        };
+        let described = seen.iter().find(|(option, _)| DESCRIBED.contains(option));
+        if let Some((option, value)) = described {
+            let allowed = format!("the description has it; leave out {option}, or change its file");
+            return Err(SpecError::value(option, value, allowed));
+        }
+        let file = like.file();
+        let device = file.device.get_ref();
+        let is_webcam = device.driver == "uvcvideo" && file.usb.is_some();
+        self.identity = Some(match is_webcam {
+            true => CameraIdentity::Uvc,
+            false => CameraIdentity::Plain,
+        });
+        self.usb = file
+            .usb
+            .as_ref()
+            .filter(|_| is_webcam)
+            .map(|usb| usb.get_ref().id.0);
+        self.name.get_or_insert_with(|| device.card.clone());
+        Ok(())
+    }
+
+    /// Returns the names of a USB webcam that its description has.
+    #[must_use]
+    pub fn usb_names(&self) -> UsbNames {
+        let usb = self.like.as_ref().and_then(|like| like.file().usb.clone());
+        usb.map_or_else(UsbNames::default, |usb| {
+            let usb = usb.into_inner();
+            UsbNames {
+                manufacturer: usb.manufacturer,
+                product: usb.product,
+                revision: usb.revision,
+                serial: usb.serial,
+            }
+        })
+    }
+}
