@@ -79,6 +79,7 @@ impl DeviceSpec {
             usb: Some(usb),
             identity: Some(CameraIdentity::Uvc),
             name,
+            like: self.like.clone(),
             // The driver copies headers from USB packets to memory that no device reaches.
             allocator: Allocator::Vmalloc,
             sram: Some(0),

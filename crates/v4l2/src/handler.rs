@@ -44,6 +44,7 @@ fn class_name(class: u32) -> &'static str {
         sys::V4L2_CTRL_CLASS_IMAGE_SOURCE => "Image Source Controls",
         sys::V4L2_CTRL_CLASS_IMAGE_PROC => "Image Processing Controls",
         sys::V4L2_CTRL_CLASS_JPEG => "JPEG Compression Controls",
+        sys::V4L2_CTRL_CLASS_FLASH => "Flash Controls",
         sys::V4L2_CTRL_CLASS_DV => "Digital Video Controls",
         sys::V4L2_CTRL_CLASS_DETECT => "Detection Controls",
         sys::V4L2_CTRL_CLASS_CODEC_STATELESS => "Stateless Codec Controls",
@@ -52,8 +53,15 @@ fn class_name(class: u32) -> &'static str {
     }
 }
 
-fn last_index(len: usize) -> i64 {
-    i64::try_from(len.saturating_sub(1)).unwrap_or(i64::MAX)
+fn last_index(first: u32, len: usize) -> i64 {
+    let len = i64::try_from(len.saturating_sub(1)).unwrap_or(i64::MAX);
+    i64::from(first).saturating_add(len)
+}
+
+/// Returns the item of a menu with an index.
+pub(crate) fn item<T>(items: &[T], first: u32, index: i64) -> Option<&T> {
+    let at = index.checked_sub(first.into())?;
+    items.get(usize::try_from(at).ok()?)
 }
 
 /// Rounds to the nearest step from `min`, within the range.
@@ -187,13 +195,12 @@ impl Control {
 
     fn validate_number(&self, kind: &ControlKind, wanted: i64) -> Result<i64, Error> {
         let range = range_of(kind);
-        let chosen = || usize::try_from(wanted).ok();
         match kind {
             ControlKind::Integer { .. } | ControlKind::Integer64 { .. } => {
                 Ok(round(wanted, range.min, range.max, range.step))
             }
             ControlKind::Boolean { .. } => Ok(i64::from(wanted != 0)),
-            ControlKind::Menu { items, .. } => match chosen().and_then(|i| items.get(i)) {
+            ControlKind::Menu { first, items, .. } => match item(items, *first, wanted) {
                 None => Err(Error::Range {
                     id: self.id,
                     wanted,
@@ -201,7 +208,7 @@ impl Control {
                 Some(&"") => Err(Error::Invalid),
                 Some(_) => Ok(wanted),
             },
-            ControlKind::IntegerMenu { items, .. } => match chosen().and_then(|i| items.get(i)) {
+            ControlKind::IntegerMenu { first, items, .. } => match item(items, *first, wanted) {
                 None => Err(Error::Range {
                     id: self.id,
                     wanted,
@@ -301,17 +308,25 @@ fn range_of(kind: &ControlKind) -> Range {
         ControlKind::Boolean { default } => {
             plain(sys::V4L2_CTRL_TYPE_BOOLEAN, 0, 1, 1, default.into())
         }
-        ControlKind::Menu { items, default } => plain(
+        ControlKind::Menu {
+            first,
+            items,
+            default,
+        } => plain(
             sys::V4L2_CTRL_TYPE_MENU,
-            0,
-            last_index(items.len()),
+            first.into(),
+            last_index(first, items.len()),
             1,
             default.into(),
         ),
-        ControlKind::IntegerMenu { items, default } => plain(
+        ControlKind::IntegerMenu {
+            first,
+            items,
+            default,
+        } => plain(
             sys::V4L2_CTRL_TYPE_INTEGER_MENU,
-            0,
-            last_index(items.len()),
+            first.into(),
+            last_index(first, items.len()),
             1,
             default.into(),
         ),

@@ -3,6 +3,7 @@
 use crate::doctor::INSTALL_CODEC;
 use anyhow::{Result, bail};
 use std::io::Write;
+use vb3_devices::description::{Description, SHIPPED};
 use vb3_devices::spec::{DeviceKind, DeviceSpec, Group, KINDS, OPTIONS, did_you_mean};
 
 /// Prints the kinds of device, or the options of one kind.
@@ -45,6 +46,11 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
             Some(Err(why)) => writeln!(out, "  {:<18} not available: {why}", "")?,
             None => {}
         }
+    }
+    writeln!(out, "\nReal cameras (--device camera,like=NAME):")?;
+    for (name, _) in SHIPPED {
+        let like = Description::load(name).map_err(anyhow::Error::msg)?;
+        writeln!(out, "  {name:<18} {}", like.file().device.get_ref().card)?;
     }
     if let Err(why) = codecs.other() {
         writeln!(out, "\nFor codecs, {INSTALL_CODEC} ({why}).")?;

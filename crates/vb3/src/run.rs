@@ -118,6 +118,12 @@ pub(crate) fn execute(plan: Plan, options: &RunOptions) -> Result<u8> {
         pace,
     } = plan;
     outputs::check(&specs, options)?;
+    let described = specs.iter().filter_map(|spec| spec.like.as_ref());
+    for note in described.flat_map(|like| like.notes()) {
+        if !options.quiet {
+            say(note);
+        }
+    }
     enough_descriptors(specs.len())?;
     for path in &options.report {
         // Checks before the run that the file is writable.

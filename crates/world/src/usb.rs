@@ -176,8 +176,10 @@ impl Webcam {
             .into()
     }
 
-    fn manufacturer(&self) -> &str {
-        self.names.manufacturer.as_deref().unwrap_or(MANUFACTURER)
+    /// Returns udev's name of the maker: without one, the vendor's number.
+    fn maker(&self) -> String {
+        let vendor = || format!("{:04x}", self.id.vendor);
+        self.names.manufacturer.clone().unwrap_or_else(vendor)
     }
 
     fn product<'a>(&'a self, card: &'a str) -> &'a str {
@@ -185,26 +187,26 @@ impl Webcam {
     }
 
     fn revision(&self) -> &str {
-        self.names.revision.as_deref().unwrap_or(REVISION)
+        &self.names.revision
     }
 
     /// Returns ID_SERIAL: maker, model and serial number.
     pub(super) fn full_serial(&self, card: &str) -> String {
-        let (maker, model) = (plain(self.manufacturer()), plain(self.product(card)));
+        let (maker, model) = (plain(&self.maker()), plain(self.product(card)));
         format!("{maker}_{model}_{}", plain(&self.serial))
     }
 
     /// Returns udev's properties of the device and all below it.
     pub(super) fn properties(&self, card: &str) -> Vec<(String, String)> {
-        let (maker, model) = (self.manufacturer(), self.product(card));
+        let (maker, model) = (self.maker(), self.product(card));
         let names = [
             ("MODEL", plain(model)),
             ("MODEL_ENC", encoded(model)),
             ("MODEL_ID", format!("{:04x}", self.id.product)),
             ("SERIAL", self.full_serial(card)),
             ("SERIAL_SHORT", self.serial.clone()),
-            ("VENDOR", plain(maker)),
-            ("VENDOR_ENC", encoded(maker)),
+            ("VENDOR", plain(&maker)),
+            ("VENDOR_ENC", encoded(&maker)),
             ("VENDOR_ID", format!("{:04x}", self.id.vendor)),
             ("REVISION", self.revision().to_owned()),
             ("TYPE", "video".to_owned()),
@@ -318,7 +320,6 @@ impl Webcam {
         let mut files = self.usb_files(own, self.devnum(), ["ef", "02", "01"]);
         files.extend(
             [
-                ("manufacturer", self.manufacturer()),
                 ("product", self.product(card)),
                 ("serial", &self.serial),
                 ("bNumInterfaces", " 2"),
@@ -328,6 +329,8 @@ impl Webcam {
             .map(|(name, text)| (name, text.to_owned())),
         );
         files.push(("devpath", self.port.to_string()));
+        let manufacturer = self.names.manufacturer.clone();
+        files.extend(manufacturer.map(|name| ("manufacturer", name)));
         files
     }
 

@@ -11,10 +11,10 @@ use toml::Spanned;
 use vb3_v4l2::pixfmt::{self, MAX_COMPRESSED_BYTES};
 use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec, Fraction, Master, PixelFormat, Port};
 
-const MAX_FORMATS: usize = 64;
+const MAX_FORMATS: usize = 256;
 const MAX_SIZES: usize = 256;
 const MAX_INTERVALS: usize = 256;
-const MAX_CONTROLS: usize = 100;
+const MAX_CONTROLS: usize = 120;
 const MAX_ITEMS: usize = 256;
 const MAX_INPUTS: usize = 32;
 const MAX_FRAMES: usize = 1200;
@@ -479,11 +479,14 @@ fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKin
     let step = control.step.unwrap_or(1).max(1);
     let value = control.value.unwrap_or(default);
     let menu = |len: usize| {
-        let chosen = |index: i64| usize::try_from(index).ok().filter(|index| *index < len);
-        (1..=MAX_ITEMS).contains(&len) && chosen(default).and(chosen(value)).is_some()
+        let end = i64::try_from(len).unwrap_or(i64::MAX).saturating_add(min);
+        let is_item = |index: &i64| (min..end).contains(index);
+        let is_menu = (1..=MAX_ITEMS).contains(&len) && (0..1 << 16).contains(&min);
+        is_menu && [default, value].iter().all(is_item)
     };
     let small = |number: i64| i32::try_from(number).unwrap_or(0);
-    let index = u32::try_from(default).unwrap_or(0);
+    let unsigned = |number: i64| u32::try_from(number).unwrap_or(0);
+    let (first, index) = (unsigned(min), unsigned(default));
     let is_in_range = min <= max && (min..=max).contains(&default) && (min..=max).contains(&value);
     Ok(match control.kind {
         ControlType::Integer | ControlType::Integer64 if !is_in_range => {
@@ -520,12 +523,13 @@ fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKin
             let items = &control.items;
             if !menu(items.len()) || items.iter().any(|item| !is_plain(item, 31)) {
                 return refuse(format!(
-                    "a menu has 1 to {MAX_ITEMS} items of 31 printable bytes; default = {default} \
-                     and value = {value} are indexes of items"
+                    "a menu has 1 to {MAX_ITEMS} items of 31 printable bytes from index min = {min} \
+                     on; default = {default} and value = {value} are indexes of items"
                 ));
             }
             let items: Vec<&'static str> = items.iter().map(|item| keep(item)).collect();
             ControlKind::Menu {
+                first,
                 items: Box::leak(items.into_boxed_slice()),
                 default: index,
             }
@@ -533,11 +537,12 @@ fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKin
         ControlType::IntegerMenu => {
             if !menu(control.numbers.len()) {
                 return refuse(format!(
-                    "an integer-menu has 1 to {MAX_ITEMS} numbers; default = {default} and value \
-                     = {value} are indexes of numbers"
+                    "an integer-menu has 1 to {MAX_ITEMS} numbers from index min = {min} on; default \
+                     = {default} and value = {value} are indexes of numbers"
                 ));
             }
             ControlKind::IntegerMenu {
+                first,
                 items: Box::leak(control.numbers.clone().into_boxed_slice()),
                 default: index,
             }

@@ -294,9 +294,12 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
             (table.max, table.default) = (Some(bits(range.max)), bits(range.default));
         }
         ControlType::Menu | ControlType::IntegerMenu => {
-            // CAST: cut to the largest menu of a description.
-            let last = max.clamp(0, 255) as u32;
-            for index in 0..=last {
+            let first = u32::try_from(min).unwrap_or(0);
+            let last = u32::try_from(max).unwrap_or(first);
+            table.min = Some(min).filter(|_| first > 0);
+            table.default = range.default.clamp(min, max);
+            // The largest menu of a description has 256 items.
+            for index in (first..=last).take(256) {
                 let item = client.menu_item(range.id, index);
                 match kind {
                     ControlType::Menu => {

@@ -198,7 +198,7 @@ pub struct ControlTable {
     /// Its kind.
     #[serde(rename = "type")]
     pub kind: ControlType,
-    /// Smallest number.
+    /// Smallest number, or the index of a menu's first item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<i64>,
     /// Largest number, or all bits.

@@ -23,10 +23,13 @@ use vb3_v4l2::{
 };
 
 /// Longest description in bytes.
-const MAX_BYTES: u64 = 1 << 18;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Name and text of each description that ships.
-pub const SHIPPED: &[(&str, &str)] = &[];
+pub const SHIPPED: &[(&str, &str)] = &[(
+    "logitech-c920",
+    include_str!("../../cameras/logitech-c920.toml"),
+)];
 
 /// A checked description.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Description {
     /// A sentence that names the file and the line.
     pub fn load(name: &str) -> Result<Arc<Self>, String> {
         if let Some((_, text)) = SHIPPED.iter().find(|(known, _)| *known == name) {
-            return Self::parse(text).map_err(|e| format!("{name}.toml:{e}"));
+            return Self::named(&format!("{name}.toml"), text);
         }
         if !name.ends_with(".toml") {
             let names = SHIPPED.iter().map(|(known, _)| *known);
@@ -93,7 +96,15 @@ impl Description {
             ));
         }
         let text = read(Path::new(name)).map_err(|why| format!("cannot read {name}: {why}"))?;
-        Self::parse(&text).map_err(|e| format!("{name}:{e}"))
+        Self::named(name, &text)
+    }
+
+    fn named(file: &str, text: &str) -> Result<Arc<Self>, String> {
+        let mut parsed = check::parse(text).map_err(|e| format!("{file}:{e}"))?;
+        for note in &mut parsed.notes {
+            *note = format!("{file}:{note}");
+        }
+        Ok(Arc::new(parsed))
     }
 
     /// Parses and checks a description.

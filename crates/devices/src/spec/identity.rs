@@ -21,17 +21,28 @@ pub struct UsbId {
     pub product: u16,
 }
 
-/// Strings of a USB device; `None` for the usual ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Strings of a USB device.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsbNames {
-    /// `manufacturer`.
+    /// `manufacturer`; `None` for a device without.
     pub manufacturer: Option<String>,
-    /// `product`.
+    /// `product`; `None` for the card.
     pub product: Option<String>,
     /// `bcdDevice`.
-    pub revision: Option<String>,
-    /// `serial`.
+    pub revision: String,
+    /// `serial`; `None` for one made from the node.
     pub serial: Option<String>,
+}
+
+impl Default for UsbNames {
+    fn default() -> Self {
+        Self {
+            manufacturer: Some("videobuf3".to_owned()),
+            product: None,
+            revision: "0100".to_owned(),
+            serial: None,
+        }
+    }
 }
 
 impl UsbId {

@@ -61,7 +61,7 @@ impl DeviceSpec {
             UsbNames {
                 manufacturer: usb.manufacturer,
                 product: usb.product,
-                revision: usb.revision,
+                revision: usb.revision.unwrap_or_else(|| UsbNames::default().revision),
                 serial: usb.serial,
             }
         })

@@ -4,7 +4,7 @@ use crate::bytes::{Image, field};
 use crate::context::Context;
 use crate::control::{ControlKind, ControlValue};
 use crate::file::FileHandle;
-use crate::handler::{Control, bits32, class_of};
+use crate::handler::{Control, bits32, class_of, item};
 use crate::{Error, VideoDriver, sys};
 use vb3_plane::MemOps;
 
@@ -68,17 +68,16 @@ where
     pub(crate) fn query_menu(&self, arg: &mut Image<'_>) -> Result<(), Error> {
         let id = arg.u32(field!(v4l2_querymenu.id));
         let control = self.controls.find(id).ok_or(Error::Invalid)?;
-        let index = usize::try_from(arg.u32(field!(v4l2_querymenu.index)));
-        let index = index.map_err(|_| Error::Invalid)?;
+        let index = i64::from(arg.u32(field!(v4l2_querymenu.index)));
         // The structure is packed, and so is its union.
         let at = field!(v4l2_querymenu.__bindgen_anon_1);
         match control.kind {
-            Some(ControlKind::Menu { items, .. }) => {
-                let name = items.get(index).filter(|name| !name.is_empty());
+            Some(ControlKind::Menu { first, items, .. }) => {
+                let name = item(items, first, index).filter(|name| !name.is_empty());
                 arg.set_text(at, 32, name.ok_or(Error::Invalid)?);
             }
-            Some(ControlKind::IntegerMenu { items, .. }) => {
-                arg.set_i64(at, *items.get(index).ok_or(Error::Invalid)?);
+            Some(ControlKind::IntegerMenu { first, items, .. }) => {
+                arg.set_i64(at, *item(items, first, index).ok_or(Error::Invalid)?);
             }
             _ => return Err(Error::Invalid),
         }

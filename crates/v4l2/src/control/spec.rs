@@ -67,14 +67,18 @@ pub enum ControlKind {
     },
     /// A menu of names.
     Menu {
-        /// Names by index. An empty name is a gap that cannot be chosen.
+        /// Index of the first item.
+        first: u32,
+        /// Names in order. An empty name is a gap that cannot be chosen.
         items: &'static [&'static str],
         /// Index at first.
         default: u32,
     },
     /// A menu of numbers.
     IntegerMenu {
-        /// Numbers by index.
+        /// Index of the first item.
+        first: u32,
+        /// Numbers in order.
         items: &'static [i64],
         /// Index at first.
         default: u32,
@@ -174,7 +178,11 @@ impl ControlSpec {
         items: &'static [&'static str],
         default: u32,
     ) -> Self {
-        let kind = ControlKind::Menu { items, default };
+        let kind = ControlKind::Menu {
+            first: 0,
+            items,
+            default,
+        };
         Self {
             id,
             name,

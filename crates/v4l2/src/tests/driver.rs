@@ -330,6 +330,7 @@ impl VideoDriver for TestDriver {
                 NUMBERS,
                 "Numbers",
                 ControlKind::IntegerMenu {
+                    first: 0,
                     items: &[10, 1 << 40],
                     default: 1,
                 },

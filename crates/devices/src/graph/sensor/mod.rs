@@ -274,6 +274,7 @@ impl Setting {
             default: mode.pixel_rate,
         };
         let frequency = ControlKind::IntegerMenu {
+            first: 0,
             items: self.sensor.links,
             default: mode.link,
         };
