@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
 use vb3_codec::{Colour, Field, Frame, FramePlane, Kind, Planes, Rect, StreamFormat};
 
-/// The decoded format, as `enum vb3_av_codec`.
+/// The codec of the stream, as `enum vb3_av_codec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Codec {
@@ -307,8 +307,8 @@ impl Library {
         }
         let starts = |plane: Option<FramePlane>| plane.map_or(std::ptr::null_mut(), |p| p.start);
         let planes = frame.planes.map(starts);
-        // SAFETY: the decoder is ours. Each plane has the bytes of the shape. They stay until `Decoder`
-        // releases the frame, after the library has released it.
+        // SAFETY: the decoder is ours. Each plane has as many bytes as the shape says. They stay until
+        // `Decoder` releases the frame, after the library has released it.
         unsafe { vb3_av_offer(self.0.as_ptr(), frame.id, shape, planes.as_ptr()) != 0 }
     }
 

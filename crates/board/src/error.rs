@@ -1,4 +1,4 @@
-//! Errors of reading a tree.
+//! Errors of reading a flattened device tree.
 
 use core::fmt;
 
@@ -56,7 +56,7 @@ pub enum Damage {
     NoEnd,
     /// A node's name is not text of at most 255 bytes.
     NodeName,
-    /// A property's name is not text of at most 255 bytes in the block of names.
+    /// A property's name lies outside the block of names, is no text, or exceeds 255 bytes.
     PropertyName,
     /// A property's value ends outside the block of nodes.
     Value {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Longest time for a killed process to end, on a machine with much other work.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Interval of checks that the kernel does not hold the process, in a file system that hangs.
+/// Interval of checks whether the process hangs in the kernel, for example in a dead file system.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// Number of checks in a row that find it held.
 const MAX_HELD: u32 = 5;
@@ -128,7 +128,7 @@ impl Shared {
     }
 }
 
-/// A process that starts, runs or has ended; none for a thread or a passed socket.
+/// A worker's process. `None` for a worker that is a thread, or was passed as a socket.
 #[derive(Debug)]
 pub(crate) struct Running(Option<Arc<Shared>>);
 

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
 
 // SAFETY: the mapping belongs to this value and to no thread.
 unsafe impl Send for Shared {}
-// SAFETY: through `&Shared`, memory is only read.
+// SAFETY: methods with `&self` read, use atomics, or write bytes of which no slice exists (`put`).
 unsafe impl Sync for Shared {}
 
 impl Shared {
@@ -45,7 +45,7 @@ impl Shared {
     /// Maps the other process's memory.
     ///
     /// # Errors
-    /// EINVAL if its size is not fixed or less than `len`.
+    /// EINVAL if its size is less than `len`, or not fixed.
     pub(crate) fn open(file: OwnedFd, len: usize) -> Result<Self, Errno> {
         let file = File::from(file);
         let found = file.metadata().map_err(|_| Errno::INVAL)?.len();
@@ -101,7 +101,7 @@ impl Shared {
             return None;
         }
         // SAFETY: the range was checked and is mapped as long as `self` lives. The seals keep its
-        // pages. The other process writes a slot only while the slot is free. If it breaks this rule,
+        // pages. The other process writes a picture's slot only while it is free. If it breaks this rule,
         // bytes change while we read them. Every value is valid, and no decision needs two reads to
         // agree.
         Some(unsafe { core::slice::from_raw_parts(self.start.as_ptr().add(offset), len) })

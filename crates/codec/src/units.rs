@@ -147,7 +147,7 @@ const MAX_UNIT: usize = 16 << 20;
 const MAX_LEAD: usize = 1 << 20;
 /// The id of a slice lies within this many bytes.
 const PEEK: usize = 48;
-/// Bytes of a start code. One that begins within a slice's first [`PEEK`] bytes ends the slice.
+/// Bytes of a start code. If one begins within a slice's first [`PEEK`] bytes, the slice ends there.
 const START: usize = 3;
 
 /// An access unit with at least one slice.
@@ -358,7 +358,7 @@ impl<S: Syntax> Units<S> {
         let mut bytes = std::mem::take(&mut self.lead);
         bytes.extend_from_slice(self.bytes.get(self.start..end).unwrap_or_default());
         self.start = end;
-        // Not every time, since a piece may have very many units.
+        // Moving the rest for each of very many units would be slow.
         if self.start > self.bytes.len() / 2 {
             self.forget_given();
         }
@@ -397,7 +397,7 @@ impl<S: Syntax> Units<S> {
         let tag = self.tag_at(self.start);
         self.noise(tag, self.start..at);
         let noise = self.bytes.get(self.start..at).unwrap_or_default();
-        // The zero of a long start code belongs to it.
+        // A start code of four bytes begins with an extra zero, which is no noise.
         self.start = at - usize::from(noise.last() == Some(&0));
     }
 

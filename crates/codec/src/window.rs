@@ -3,7 +3,7 @@
 //! A library writes more lines than the visible ones (whole macroblocks) and may access some bytes
 //! after the last. In the buffer, these bytes may belong to another plane. So everything after the
 //! plane's last whole page is private memory of this process. [`Window::copy_last_page`] copies the
-//! picture's bytes of the last page.
+//! picture's end from there to the buffer.
 //!
 //! [`Window::detach`] replaces the shared pages by private copies at the same addresses. The
 //! library can still read the picture there, and what it writes does not reach the buffer.
@@ -90,7 +90,7 @@ impl Window {
         self.len - self.skip
     }
 
-    /// Copies the picture's bytes of the last page to the memory. Returns their number; `None` if the
+    /// Copies the picture's end, after its last whole page, to the buffer. Returns their number; `None` if the
     /// memory has no room. Must not be called after [`detach`](Self::detach).
     pub(crate) fn copy_last_page(&self, memory: &Shared) -> Option<usize> {
         let end = self.skip + self.extent;

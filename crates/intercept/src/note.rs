@@ -21,13 +21,13 @@ pub enum Note {
         pid: u32,
     },
     /// Descriptors of programs cannot be borrowed (pidfd_getfd and ptrace refused). Epoll does not
-    /// work on device files, and polls of device files with others see only the device files.
+    /// work on device files. A poll of device files and other descriptors sees the device files only.
     NoBorrow {
         /// The kernel's errno.
         errno: i32,
     },
     /// The supervisor cannot track how a process changes memory that a device uses. The device
-    /// accesses that memory by address.
+    /// accesses whatever is mapped at the address by then.
     NoPins {
         /// The process.
         pid: u32,
@@ -72,8 +72,8 @@ pub enum Note {
         /// The process.
         pid: u32,
     },
-    /// Calls of a process block on the program itself: an unfilled page, or a file system that does
-    /// not answer.
+    /// Calls of a process wait for what the program itself serves: a page (userfaultfd) or a file
+    /// system (FUSE).
     Stalled {
         /// The process.
         pid: u32,
@@ -82,7 +82,7 @@ pub enum Note {
         /// How many of its calls block.
         calls: usize,
     },
-    /// As many calls block as there may be threads. All others wait until one of them continues.
+    /// All threads of the supervisor are blocked in calls. New calls wait for a free one.
     NobodyServes {
         /// How many calls block.
         calls: usize,

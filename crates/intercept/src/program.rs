@@ -96,7 +96,7 @@ pub struct Options<'a> {
     /// Receives notes for the user while the program runs.
     pub notes: Option<&'a mut (dyn FnMut(Note) + Send)>,
     /// Leaves signals alone. Otherwise SIGINT, SIGTERM, SIGHUP and SIGQUIT go to all processes of
-    /// the run, unless the terminal has sent them to both; a second SIGINT or SIGTERM kills them.
+    /// the run, unless the terminal already sent them there. A second SIGINT or SIGTERM kills them.
     /// SIGUSR1, SIGUSR2 and SIGALRM go to the program.
     pub keep_signals: bool,
     /// What happens to processes that outlive the program.

@@ -20,7 +20,7 @@ pub enum MemoryKind {
     UserVirtual,
 }
 
-/// Work of one hand-over.
+/// Work that is due when memory passes to the device (prepare) or back (finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
     /// Nothing.
@@ -29,17 +29,17 @@ pub enum Due {
     Sync,
     /// Cache maintenance that is necessary, but that the user asked to omit.
     Skipped,
-    /// The exporter does the work between devices.
+    /// Work of the exporter: the memory comes from another device.
     Exporter,
-    /// The hand-over begins (prepare) or ends (finish) a CPU access.
+    /// A CPU access begins (prepare) or ends (finish).
     CpuAccess,
 }
 
 /// Returns the work before the device uses the memory (prepare), and after it (finish).
 ///
 /// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, `vb2_dma_sg_prepare`,
-/// `vb2_dma_sg_finish`, differs: hints are not remembered, and
-/// imported and virtual memory is handed over instead of ignored.
+/// `vb2_dma_sg_finish`, differs: does not store cache hints, and also returns work for imported and
+/// virtual memory.
 #[must_use]
 pub const fn due(memory: MemoryKind, direction: Direction, skip: HintSkip) -> (Due, Due) {
     match memory {

@@ -25,7 +25,7 @@ pub struct Stay {
     pub is_done: bool,
 }
 
-/// One queue of a device. A memory-to-memory device has one for each open file.
+/// One queue of a device. On a memory-to-memory device, each open file has its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stream {
     /// `/dev/videoN`.
@@ -164,7 +164,7 @@ impl Timeline {
         }
     }
 
-    /// Returns the queue of a call, or `None` and counts the call if a limit is reached.
+    /// Returns the queue of a call. If a limit is reached, counts the call and returns `None`.
     fn stream(&mut self, event: &Event, queue: &str) -> Option<&mut Stream> {
         let known = self
             .streams

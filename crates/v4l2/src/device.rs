@@ -299,8 +299,8 @@ where
 
     /// Returns whether an ioctl is QBUF or DQBUF, and only this file uses the queues.
     ///
-    /// The queues must stream with their own memory (`V4L2_MEMORY_MMAP`). Then no close of another
-    /// file changes the result of a successful call.
+    /// The queues must stream with their own memory (`V4L2_MEMORY_MMAP`). So another file's close
+    /// cannot change the result of a successful call.
     #[must_use]
     pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
         let call = request::lookup(request).map(|request| request.call);
@@ -455,10 +455,10 @@ where
         self.tick_through(mem, now_ns, &|| true, |mem, work| work(mem));
     }
 
-    /// Runs [`tick`](Self::tick) for a host that makes a bus for each context.
+    /// Runs [`tick`](Self::tick) for a host that makes a [`Bus`] for each context.
     ///
-    /// `with_bus` makes a bus and calls its argument with it, once for each context that is due. Before
-    /// each context but the first, it calls `has_time`. Without time left, the next tick begins with
+    /// Calls `with_bus` for each context that is due. It makes a bus and passes it to the given
+    /// closure. Before each context but the first, calls `has_time`. Without time left, the next tick begins with
     /// that context. Returns whether all contexts have run.
     pub fn tick_through(
         &mut self,
@@ -512,7 +512,7 @@ where
         }
     }
 
-    /// As [`next_tick`](Self::next_tick), but ignores drivers that have begun work to continue.
+    /// As [`next_tick`](Self::next_tick), but ignores drivers that only have unfinished work.
     #[must_use]
     pub fn next_beginning(&self) -> Option<u64> {
         self.contexts_at_work()

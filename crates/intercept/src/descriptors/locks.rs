@@ -14,7 +14,7 @@ const MAX_LOCKS: usize = 1024;
 /// Longest chain of waiters that the deadlock check follows, as in Linux.
 const MAX_WAIT_CHAIN: usize = 10;
 
-/// A descriptor table with locks. All tables without locks have 0.
+/// Id of a descriptor table that holds locks; 0 stands for all tables without locks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableId(u64);
 
@@ -150,8 +150,8 @@ impl Locks {
         found.map_or(TableId::default(), |(id, _)| *id)
     }
 
-    /// Returns the table of a task, as [`table_of`](Self::table_of) does. Keeps a new table until
-    /// [`set`](Self::set) has returned.
+    /// Returns the table of a task, as [`table_of`](Self::table_of) does. A new table stays, even
+    /// without locks, until [`set`](Self::set) has returned.
     pub(crate) fn table_for(&mut self, task: u32, shares: impl Fn(u32, u32) -> bool) -> TableId {
         let mut id = self.table_of(task, shares);
         if id == TableId::default() {
@@ -235,8 +235,8 @@ impl Locks {
         Ok(())
     }
 
-    /// Releases the locks of a table that closes a descriptor of a node, through whichever file it
-    /// locked.
+    /// Releases all locks that a table holds on a node, since it closes a descriptor of the node.
+    /// Locks taken through other files of the node end, too.
     pub(crate) fn close(&mut self, table: TableId, node: usize) -> bool {
         let Some(of) = self.nodes.get_mut(&node) else {
             return false;

@@ -1,6 +1,6 @@
 //! Changes a running call with ptrace, only in its thread and only for the call's duration.
 //!
-//! All signals are blocked meanwhile, so that no handler runs in between. The supervisor seizes the
+//! All signals but SIGSTOP are blocked meanwhile, so that no handler runs in between. The supervisor seizes the
 //! thread while it waits for its call's answer. The answer makes the kernel restart the call, and
 //! the thread stops before that.
 
@@ -26,9 +26,11 @@ use vb3_host::Errno;
 /// How long a thread may take from one stop to the next. The time for which this process itself is
 /// stopped does not count.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most time that counts between two looks.
+/// Longest interval between two checks that counts towards the timeout. In a longer one, the
+/// supervisor itself was stopped.
 const STEP: Duration = Duration::from_millis(5);
-/// How long a call that should find a signal may take. Another thread may have taken the signal.
+/// Time limit of a call that a pending signal should interrupt at once. Another thread may have taken
+/// the signal.
 const FINDS_SIGNAL: Duration = Duration::from_millis(20);
 
 /// Most stops within one call. Each SIGSTOP and SIGCONT adds one, and slow machines have many.
@@ -294,7 +296,7 @@ impl Stopped {
         Some(())
     }
 
-    /// Restores the thread's signal mask. A running thread gets it when it is released.
+    /// Restores the thread's signal mask. For a running thread, the release does it.
     fn free_signals(&mut self) {
         if let Some(mask) = self.mask
             && self.ended.is_none()
@@ -307,10 +309,10 @@ impl Stopped {
     fn detach(&mut self, signal: i32) {
         self.free_signals();
         if !self.done {
-            // The thread has not run since it stopped for this signal.
+            // A signal is still due if the thread has not run since it stopped for that signal.
             let signal = if self.due == 0 { signal } else { self.due };
             let signal = usize::try_from(signal).unwrap_or(0);
-            // A running thread cannot be released.
+            // Fails for a running thread.
             self.done = ptrace(libc::PTRACE_DETACH, self.tid, 0, signal).is_ok();
         }
     }
@@ -396,8 +398,8 @@ impl Stopped {
         done
     }
 
-    /// Makes the thread close descriptors from a call that a signal ended. It then repeats that
-    /// call.
+    /// After a signal has interrupted the thread's call, makes the thread close descriptors. It then
+    /// repeats the call.
     pub(crate) fn close(self, may: &MayBlock, fds: &[i32]) -> Left {
         let (_, left) = self.in_its_stead(may, |thread| {
             for fd in fds {
@@ -464,7 +466,7 @@ impl Stopped {
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);
         if stop.is_none() && !self.done {
-            // No thread is left to wake it, so it repeats the original call.
+            // No other thread can wake this one. Interrupted, it repeats the original call.
             ptrace(PTRACE_INTERRUPT, self.tid, 0, 0).ok()?;
             stop = self.next_stop(may);
         }

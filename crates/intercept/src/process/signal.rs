@@ -12,8 +12,8 @@ use crate::kernel::raw;
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 
-/// How many looks a process-wide signal must survive before it counts as this thread's, if another
-/// thread could take it. That thread would take it within microseconds.
+/// If another thread could take a process-wide signal, it counts as this thread's once it is still
+/// pending after this many checks. The other thread would take it within microseconds.
 const MAX_LOOKS: u8 = 3;
 
 /// Whether a waiting thread has a signal to handle.
@@ -145,7 +145,7 @@ impl SignalState {
             *seen = 0;
             return Verdict::None;
         }
-        // The kernel offers a signal to the first thread first, which takes it unless it blocks it.
+        // The kernel offers a signal to the leader first. The leader takes it unless it is blocked.
         if self.threads <= 1 || self.leader {
             return Verdict::Certain;
         }
@@ -161,8 +161,8 @@ impl SignalState {
 /// The end of the pipe that the handler writes to, or -1 if no run reads it.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// Signals that the supervisor catches. It passes some on to all programs, and some to the program
-/// only, even if the program's own timer sent them. SIGCHLD makes it reap children.
+/// Signals that the supervisor catches. It passes some to all programs of the run, and some to the
+/// first program only. SIGCHLD makes it reap children.
 pub(crate) const CAUGHT: [libc::c_int; 8] = [
     libc::SIGINT,
     libc::SIGTERM,

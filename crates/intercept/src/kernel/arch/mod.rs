@@ -83,7 +83,7 @@ impl Regs {
         }
     }
 
-    /// Restores an argument from the call's entry, at its exit before the kernel judges its result.
+    /// At a call's exit, restores an argument of its entry. Afterwards the kernel decides on a restart.
     pub(crate) fn put_back(&mut self, entry: &Self, i: usize) {
         if i > 0 || !this::FIRST_IS_RESULT {
             self.set_arg(i, entry.arg(i));
@@ -100,8 +100,8 @@ impl Regs {
         this::forget_call(&mut self.0);
     }
 
-    /// Returns registers with which the thread repeats its interrupted call after other calls, at
-    /// the stop before the repetition.
+    /// Returns registers with which the thread repeats its interrupted call, after it has made other
+    /// calls. For the stop before a restart.
     pub(crate) fn again(&self) -> Self {
         let mut regs = *self;
         this::again(&mut regs.0);
@@ -127,7 +127,8 @@ impl Regs {
         regs
     }
 
-    /// Returns registers with which the instruction makes another call, at the exit of a call.
+    /// Returns registers with which the system call instruction runs again, for another call. For the
+    /// exit of a call.
     pub(crate) fn one_more(&self, nr: libc::c_long, args: [u64; 6]) -> Self {
         let mut regs = *self;
         this::back_to_instruction(&mut regs.0);
