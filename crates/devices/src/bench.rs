@@ -380,12 +380,16 @@ impl<D: Driver<Cookie = u32> + VideoDriver<Cookie = u32>> Bench<D> {
             memory: BenchMemory::default(),
             events: Vec::new(),
         };
+        bench.make(buffers);
         bench
-            .queue
-            .session(&bench.memory, &mut bench.device)
+    }
+
+    /// Allocates buffers.
+    pub(crate) fn make(&mut self, buffers: u32) {
+        self.queue
+            .session(&self.memory, &mut self.device)
             .reqbufs(Model::Mmap, buffers, Coherency::Coherent)
             .expect("memory enough");
-        bench
     }
 
     /// Queues a buffer with these payloads in bytes (OUTPUT).

@@ -18,7 +18,7 @@ pub(crate) struct Plan<C> {
 }
 
 /// `V4L2_EVENT_SRC_CH_RESOLUTION`.
-const RESOLUTION: u32 = 1;
+pub(crate) const RESOLUTION: u32 = 1;
 /// `V4L2_IN_ST_NO_SIGNAL`.
 pub(crate) const NO_SIGNAL: u32 = 2;
 

@@ -136,6 +136,12 @@ pub(crate) trait Engine<C> {
     /// Returns the time of the next [`step`](Self::step), in nanoseconds of the host's clock.
     fn next_step(&self, stream: &Stream<Self::Formats, C>) -> Option<u64>;
 
+    /// Returns whether [`begin_tick`](Self::begin_tick) has an event to report, streaming or not.
+    fn has_event(&self, formats: &Self::Formats) -> bool {
+        let _ = formats;
+        false
+    }
+
     /// Returns whether [`begin_tick`](Self::begin_tick) has more of a picture to move.
     fn has_begun(&self) -> bool {
         false
@@ -670,6 +676,9 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
     }
 
     fn next_tick(&self) -> Option<u64> {
+        if self.engine.has_event(&self.stream.formats) {
+            return Some(0);
+        }
         let is_on = self.stream.is_on;
         is_on.then(|| self.engine.next_step(&self.stream)).flatten()
     }

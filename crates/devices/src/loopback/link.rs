@@ -66,6 +66,14 @@ impl Frame {
     }
 }
 
+/// Returns whether two formats differ in their colours alone.
+pub(super) fn has_same_layout(a: &Format, b: &Format) -> bool {
+    Format {
+        color: a.color,
+        ..*b
+    } == *a
+}
+
 /// A buffer of the writer that a reader has got, since it is also the reader's.
 #[derive(Debug)]
 struct Given {
@@ -83,8 +91,8 @@ pub(super) struct Shared {
     pub(super) interval: Fraction,
     /// Whether a writer streams.
     pub(super) is_written: bool,
-    /// Number of the readers' buffers. They fix the format.
-    pub(super) reader_buffers: u32,
+    /// For each reader with buffers, their number, and the format that they were made for.
+    held: BTreeMap<u32, (u32, Format)>,
     /// Oldest first.
     frames: VecDeque<Frame>,
     /// Number of the next frame.
@@ -104,6 +112,27 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Counts a new buffer of a reader. Its first one fixes the reader's format.
+    pub(super) fn hold(&mut self, reader: u32) -> Option<()> {
+        let (count, _) = self.held.entry(reader).or_insert((0, self.format));
+        *count = count.checked_add(1)?;
+        Some(())
+    }
+
+    /// Uncounts a buffer of a reader.
+    pub(super) fn unhold(&mut self, reader: u32) {
+        if let Some((count, _)) = self.held.get_mut(&reader) {
+            *count = count.saturating_sub(1);
+        }
+        self.held.retain(|_, (count, _)| *count > 0);
+    }
+
+    /// Returns the format of a reader's buffers, if the writer's frames do not fit it any more.
+    pub(super) fn outdated(&self, reader: u32) -> Option<Format> {
+        let (_, format) = self.held.get(&reader)?;
+        (!has_same_layout(format, &self.format)).then_some(*format)
+    }
+
     /// Keeps a frame for readers, and drops the oldest that no reader copies. If the writer is faster
     /// than copying, readers still get some frames.
     pub(super) fn push(&mut self, body: Body, stamp: Stamp) {
@@ -293,7 +322,7 @@ impl Link {
             format,
             interval,
             is_written: false,
-            reader_buffers: 0,
+            held: BTreeMap::new(),
             frames: VecDeque::new(),
             next: 0,
             readers: BTreeMap::new(),

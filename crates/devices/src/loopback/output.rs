@@ -7,7 +7,7 @@ use crate::mode::{INTERVALS, SIZES};
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
-use crate::surface::{EBUSY, Trouble, align_lines};
+use crate::surface::{Trouble, align_lines};
 use vb3_queue::{Active, DoneState, DriverError, PlaneView, TimestampKind};
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
@@ -239,6 +239,21 @@ impl<C: Send + 'static> Engine<C> for Writer {
     }
 }
 
+impl WriterFormats {
+    /// Removes a line length that a program took over from G_FMT and that is another picture's.
+    ///
+    /// ffmpeg changes only the format and size of G_FMT's answer, and writes lines without padding.
+    fn forget_lines(&self, wanted: &mut Format) {
+        let current = self.format();
+        let is_other = (wanted.width, wanted.fourcc) != (current.width, current.fourcc);
+        for (plane, now) in wanted.planes.iter_mut().zip(&current.planes) {
+            if is_other && plane.bytesperline == now.bytesperline {
+                plane.bytesperline = 0;
+            }
+        }
+    }
+}
+
 impl Formats for WriterFormats {
     fn planarity(&self) -> Planarity {
         Planarity::Single
@@ -261,23 +276,16 @@ impl Formats for WriterFormats {
     }
 
     fn try_format(&self, wanted: &Format) -> Format {
-        let made = Format::negotiate(wanted, &self.pixels, SIZES, true);
+        let mut wanted = *wanted;
+        self.forget_lines(&mut wanted);
+        let made = Format::negotiate(&wanted, &self.pixels, SIZES, true);
         let made = made.and_then(|format| align_lines(format, &self.pixels, self.stride));
         made.unwrap_or_else(|| self.format())
     }
 
-    /// EBUSY for another format while a reader has buffers, which fix the format.
+    /// Readers that have buffers of another format get an event, and no frames until they follow.
     fn set_format(&mut self, format: &Format) -> Result<(), DriverError> {
-        let mut shared = self.link.lock();
-        // Colorimetry does not affect buffers.
-        let held = Format {
-            color: format.color,
-            ..shared.format
-        };
-        if shared.reader_buffers > 0 && held != *format {
-            return Err(EBUSY);
-        }
-        shared.format = *format;
+        self.link.lock().format = *format;
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! The node that a program reads from.
 
-use super::link::{Body, Frame, Loan, Shared};
+use super::link::{Body, Frame, Loan, Shared, has_same_layout};
 use super::{Link, PORTS, formats};
 use crate::Failure;
+use crate::disturb::RESOLUTION;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
@@ -10,15 +11,16 @@ use crate::surface::{EINVAL, EIO, Trouble};
 use std::collections::VecDeque;
 use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
 use vb3_v4l2::{
-    Bus, CopyFault, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat,
-    Planarity, Port, Progress, Span,
+    Bus, CopyFault, DriverEvent, EventKinds, Flow, Format, FourCc, Fraction, FrameIntervals,
+    FrameSizes, PixelFormat, Planarity, Port, Progress, Span,
 };
 
 /// A CAPTURE node of a loopback.
 ///
 /// It has only the writer's format. A reader starts with the newest frame and gets all later ones. A
 /// slow reader misses frames, which are counted and leave a gap in the sequence. After the writer's
-/// end, readers wait for the next one. With `exclusive-caps=on`, there is no format and no streaming
+/// end, readers wait for the next one. If that sets another format, each reader gets
+/// `V4L2_EVENT_SOURCE_CHANGE`, and no frames until it has freed its buffers. With `exclusive-caps=on`, there is no format and no streaming
 /// (EIO) without a writer, so that programs skip the node.
 pub(crate) type LoopbackCapture<C> = StreamingDevice<Reader<C>, ReaderFormats, C>;
 
@@ -31,6 +33,8 @@ pub(crate) struct Reader<C> {
     first: Option<u64>,
     /// Number of the frame to take next.
     next: u64,
+    /// The format that programs know of, initially or by the last event.
+    announced: Format,
     copying: Option<Copying<C>>,
 }
 
@@ -50,6 +54,8 @@ struct Copying<C> {
 #[derive(Debug)]
 pub(crate) struct ReaderFormats {
     link: Link,
+    /// As [`Reader::id`].
+    reader: u32,
     pixels: Vec<&'static PixelFormat>,
     /// Whether there is no format without a writer.
     exclusive: bool,
@@ -64,15 +70,19 @@ impl<C: Send + 'static> LoopbackCapture<C> {
         let DeviceKind::LoopbackCapture { link, exclusive } = &spec.kind else {
             return Err(Failure::new("this is no CAPTURE node of a loopback"));
         };
+        let id = link.lock().new_reader();
+        let announced = link.lock().format;
         let formats = ReaderFormats {
             link: link.clone(),
+            reader: id,
             pixels: formats(),
             exclusive: *exclusive,
         };
         let reader = Reader {
-            id: link.lock().new_reader(),
+            id,
             first: None,
             next: 0,
+            announced,
             copying: None,
         };
         Ok(Self::with_engine(spec, place, "Loopback", formats, reader))
@@ -313,6 +323,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
 
     const FLOW: Flow = Flow::Capture;
     const PORTS: &'static [Port] = PORTS;
+    const EVENTS: EventKinds = EventKinds::SOURCE_CHANGE;
 
     fn start(&mut self, stream: &mut Stream<ReaderFormats, C>) -> Result<(), DriverError> {
         if !stream.formats.is_there() {
@@ -335,7 +346,15 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         progress: &mut Progress<C>,
     ) {
         let link = stream.formats.link.clone();
-        self.resume(stream, &mut link.lock(), bus, progress);
+        let shared = &mut *link.lock();
+        if !has_same_layout(&self.announced, &shared.format) {
+            self.announced = shared.format;
+            progress.events.push(DriverEvent::SourceChange {
+                port: 0,
+                changes: RESOLUTION,
+            });
+        }
+        self.resume(stream, shared, bus, progress);
     }
 
     fn step(
@@ -350,6 +369,11 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         }
         let link = stream.formats.link.clone();
         let shared = &mut *link.lock();
+        if shared.outdated(self.id).is_some() {
+            shared.leave(self.id);
+            return false;
+        }
+        shared.follow(self.id, self.next);
         let tokens = &stream.tokens;
         shared.reclaim(self.id, |loan| {
             tokens.iter().any(|token| is_same(loan, token, bus))
@@ -397,8 +421,14 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             return Some(0);
         }
         let has_buffer = !stream.tokens.is_empty();
-        has_buffer.then(|| stream.formats.link.lock().from(self.next))??;
+        let shared = stream.formats.link.lock();
+        let takes_frames = has_buffer && shared.outdated(self.id).is_none();
+        takes_frames.then(|| shared.from(self.next))??;
         Some(0)
+    }
+
+    fn has_event(&self, formats: &ReaderFormats) -> bool {
+        !has_same_layout(&self.announced, &formats.link.lock().format)
     }
 
     fn has_begun(&self) -> bool {
@@ -406,14 +436,11 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     }
 
     fn buf_init(&mut self, formats: &ReaderFormats) -> Result<(), DriverError> {
-        let held = &mut formats.link.lock().reader_buffers;
-        *held = held.checked_add(1).ok_or(EINVAL)?;
-        Ok(())
+        formats.link.lock().hold(self.id).ok_or(EINVAL)
     }
 
     fn buf_cleanup(&mut self, formats: &ReaderFormats) {
-        let held = &mut formats.link.lock().reader_buffers;
-        *held = held.saturating_sub(1);
+        formats.link.lock().unhold(self.id);
     }
 }
 
@@ -433,7 +460,7 @@ impl Formats for ReaderFormats {
         if !self.is_there() {
             return &[];
         }
-        let fourcc = self.link.lock().format.fourcc;
+        let fourcc = self.format().fourcc;
         let at = self.pixels.iter().position(|pixel| pixel.fourcc == fourcc);
         at.and_then(|at| self.pixels.get(at..=at))
             .unwrap_or_default()
@@ -449,7 +476,8 @@ impl Formats for ReaderFormats {
     }
 
     fn format(&self) -> Format {
-        self.link.lock().format
+        let shared = self.link.lock();
+        shared.outdated(self.reader).unwrap_or(shared.format)
     }
 
     fn try_format(&self, _: &Format) -> Format {

@@ -184,7 +184,7 @@ fn late_reader_gets_newest_slow_one_misses_frames() {
 }
 
 #[test]
-fn writer_sets_format_while_readers_have_no_buffers() {
+fn readers_with_buffers_keep_their_format() {
     let (mut writer, mut reader) = pair("", 2);
     let format = writer.device.format(Flow::Output);
     let mut wanted = format;
@@ -199,13 +199,12 @@ fn writer_sets_format_while_readers_have_no_buffers() {
         .set_format(Flow::Output, &other_colors, false)
         .expect("buffers stay as they are");
     assert_eq!(reader.device.format(Flow::Capture), other_colors);
-    let held = writer.device.set_format(Flow::Output, &wanted, false);
-    assert_eq!(held, Err(crate::surface::EBUSY));
-    reader.release();
     writer
         .device
         .set_format(Flow::Output, &wanted, false)
-        .expect("no reader holds buffers");
+        .expect("readers follow");
+    assert_eq!(reader.device.format(Flow::Capture), format);
+    reader.release();
     let codes: Vec<_> = reader.device.formats(Flow::Capture).iter().collect();
     assert_eq!(codes, [&&pixfmt::MJPEG]);
     let size = reader.device.frame_sizes(&pixfmt::MJPEG);
@@ -227,6 +226,63 @@ fn a_reader_outlives_its_writer() {
     assert_eq!(reader.tick(START), 1);
     let info = reader.take().expect("a frame");
     assert_eq!(reader.plane(info.index, 0)[0], 2);
+}
+
+/// The reader gets an event and no frames, until it has buffers of the next writer's size.
+#[test]
+fn a_reader_follows_a_writer_of_another_size() {
+    let (mut writer, mut reader) = pair("", 2);
+    reader.start();
+    (0..2).for_each(|index| reader.queue(index));
+    writer.start();
+    write(&mut writer, 1, START);
+    assert_eq!(reader.tick(START), 1);
+    assert!(reader.events.is_empty());
+    writer.stop();
+    writer.release();
+    let mut larger = writer.device.format(Flow::Output);
+    (larger.width, larger.height) = (32, 16);
+    let larger = writer.device.try_format(Flow::Output, &larger);
+    let set = writer.device.set_format(Flow::Output, &larger, false);
+    set.expect("readers follow");
+    assert_eq!(reader.device.next_tick(), Some(0));
+    reader.tick(START);
+    let change = vb3_v4l2::DriverEvent::SourceChange {
+        port: 0,
+        changes: 1,
+    };
+    assert_eq!(std::mem::take(&mut reader.events), [change]);
+    writer.make(2);
+    writer.start();
+    writer.queue(0);
+    assert_eq!((writer.tick(START), reader.tick(START)), (1, 0));
+    assert_eq!(reader.device.next_tick(), None, "its buffers are too small");
+    reader.stop();
+    reader.release();
+    assert_eq!(reader.device.format(Flow::Capture), larger);
+    reader.make(2);
+    reader.queue(0);
+    reader.start();
+    assert_eq!(reader.tick(START), 1);
+    let info = reader.take().expect("a frame of the new size");
+    assert_eq!(
+        info.planes[0].map(|plane| plane.payload_bytes),
+        Some(32 * 16 * 2)
+    );
+    assert!(reader.events.is_empty());
+}
+
+#[test]
+fn line_lengths_left_from_g_fmt_are_forgotten() {
+    let (writer, _) = pair(",size=64x48", 1);
+    let line = |width, bytesperline| {
+        let mut wanted = writer.device.format(Flow::Output);
+        wanted.width = width;
+        wanted.planes[0].bytesperline = bytesperline;
+        writer.device.try_format(Flow::Output, &wanted).planes[0].bytesperline
+    };
+    assert_eq!(line(32, 128), 64, "128 is the line of 64 pixels");
+    assert_eq!((line(32, 192), line(64, 192)), (192, 192), "wanted padding");
 }
 
 #[test]

@@ -304,6 +304,49 @@ fn gstreamer_to_ffmpeg_and_several_readers() {
     expect_frames(&outcome, "two.raw", 6);
 }
 
+/// The reader has buffers of the first writer's size when the second one sets another.
+#[test]
+fn a_reader_survives_a_writer_of_another_size() {
+    let Some(program) = compiled("frames.c") else {
+        return;
+    };
+    if lacks("ffmpeg") {
+        return;
+    }
+    let writer = |more: &str, size: &str| {
+        format!(
+            "ffmpeg -v error -re {more} -f rawvideo -pix_fmt bgr24 -s {size} -r 25 -i frames.raw \
+             -c copy -f v4l2 /dev/video0"
+        )
+    };
+    let run = Run::on("pc").device("loopback,size=64x48,format=BGR24");
+    std::fs::write(run.file("frames.raw"), vec![7; 32 * 24 * 3 * 100]).unwrap();
+    let text = format!(
+        "{} 40 got.raw /dev/video1 & {}; {}; {} & writer=$!; wait %1; got=$?; kill $writer; \
+         wait $writer; exit $got",
+        program.display(),
+        until_read("/dev/video1"),
+        writer("", "64x48"),
+        writer("-stream_loop -1", "32x24"),
+    );
+    let outcome = run.program(["sh", "-c", &text]).run();
+    outcome.expect_success();
+    let lines = |start: &str| -> Vec<String> {
+        let lines = outcome.stdout.lines();
+        let found = lines.filter_map(|line| line.strip_prefix(start));
+        found.map(str::to_owned).collect()
+    };
+    assert_eq!(lines("format "), ["64 48", "32 24"], "{}", outcome.stdout);
+    assert_eq!(lines("event "), ["5 1 0"], "{}", outcome.stdout);
+    let frames = lines("frame ");
+    let is_large = |frame: &&String| frame.contains(&format!(" {} 0 ", 64 * 48 * 3));
+    let large = frames.iter().take_while(is_large).count();
+    assert!((1..=25).contains(&large), "{}", outcome.stdout);
+    let small = format!(" {} 0 ", 32 * 24 * 3);
+    let all_small = frames[large..].iter().all(|frame| frame.contains(&small));
+    assert!(all_small, "{}", outcome.stdout);
+}
+
 #[test]
 fn the_writers_format_is_the_readers() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {
