@@ -85,11 +85,32 @@ impl LinkFile {
     }
 }
 
+/// Room for one entry on a file system.
+const ENTRY_BYTES: u64 = 4096;
+
+/// The directory of a tree, and of the trees that replace it.
+#[derive(Debug)]
+struct Written {
+    folder: Folder,
+    /// The entries, until the first path inside is found: many programs look for none.
+    todo: Mutex<Option<BTreeMap<String, Entry>>>,
+}
+
+impl Written {
+    /// Writes the entries, if that is still to do. Entries that cannot be written are missing.
+    fn complete(&self) {
+        let mut todo = lock(&self.todo);
+        for (path, entry) in todo.take().iter().flatten() {
+            drop(write_entry(&self.folder, path, entry));
+        }
+    }
+}
+
 /// A generated tree. The directory is removed when the last tree using it is dropped.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// The directory that it is written to, if it was written.
-    folder: Option<Arc<Folder>>,
+    /// The directory that it is written to, unless it is only planned.
+    written: Option<Arc<Written>>,
     /// The device number of the directory's file system.
     dev: u64,
     entries: BTreeMap<String, Entry>,
@@ -106,7 +127,7 @@ fn errno(e: std::io::Error) -> Errno {
 }
 
 impl Tree {
-    /// Plans and writes the tree for these nodes, files and links to nodes, by absolute paths.
+    /// Plans the tree, to be written when it is needed, for these nodes, files and links to nodes, by absolute paths.
     /// Ignores paths outside /sys, /run/udev and /dev.
     #[expect(
         clippy::disallowed_methods,
@@ -119,9 +140,10 @@ impl Tree {
         links: &[(PathBuf, PathBuf)],
     ) -> Result<Self, Errno> {
         let mut this = Self::plan(nodes, files, links);
-        let folder = Folder::make(may, |folder| this.write(folder).map_err(errno))?;
+        let folder = Folder::make(may, |folder| this.check_room(folder))?;
         this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
-        this.folder = Some(Arc::new(folder));
+        let todo = Mutex::new(Some(this.entries.clone()));
+        this.written = Some(Arc::new(Written { folder, todo }));
         this.begin_at(|path| Path::new(path).symlink_metadata().is_ok());
         Ok(this)
     }
@@ -146,12 +168,15 @@ impl Tree {
                 next.devices.push(device.clone());
             }
         }
-        next.folder.clone_from(&self.folder);
+        next.written.clone_from(&self.written);
         next.dev = self.dev;
         next.tops.clone_from(&self.tops);
         next.link_files = Arc::clone(&self.link_files);
-        if let Some(folder) = &self.folder {
-            self.rewrite(folder, &next).map_err(errno)?;
+        if let Some(written) = &self.written {
+            match &mut *lock(&written.todo) {
+                Some(todo) => todo.clone_from(&next.entries),
+                None => self.rewrite(&written.folder, &next).map_err(errno)?,
+            }
         }
         Ok(next)
     }
@@ -159,7 +184,7 @@ impl Tree {
     /// Plans a tree without writing it.
     fn plan(nodes: &[Node], files: &[(PathBuf, String)], links: &[(PathBuf, PathBuf)]) -> Self {
         let mut this = Self {
-            folder: None,
+            written: None,
             dev: 0,
             entries: BTreeMap::new(),
             devices: Vec::new(),
@@ -294,11 +319,17 @@ impl Tree {
         }
     }
 
-    /// Writes the tree to a directory.
-    fn write(&self, folder: &Folder) -> std::io::Result<()> {
-        self.entries
-            .iter()
-            .try_for_each(|(path, entry)| write_entry(folder, path, entry))
+    /// Checks whether a file system has room for the tree.
+    fn check_room(&self, folder: &Folder) -> Result<(), Errno> {
+        let room = rustix::fs::statvfs(folder.path()).map_err(raw::err)?;
+        let count = self.entries.len() as u64;
+        // Some file systems do not limit the number of files.
+        let has_files = room.f_files == 0 || room.f_favail >= count;
+        let bytes = room.f_bavail.saturating_mul(room.f_frsize);
+        match has_files && bytes >= count.saturating_mul(ENTRY_BYTES) {
+            true => Ok(()),
+            false => Err(Errno(libc::ENOSPC)),
+        }
     }
 
     /// Writes the differences to `next`: first removes entries, the innermost first, then adds
@@ -374,30 +405,43 @@ impl Tree {
         met.then_some(at)
     }
 
-    /// Resolves an absolute path if it enters the generated part.
+    /// Resolves an absolute path if it enters the generated part. Whatever it finds inside is written.
     pub(crate) fn find(&self, path: &[u8], links: Links) -> Option<Found> {
+        let found = self.locate(path, links)?;
+        if let (Found::Inside(_), Some(written)) = (&found, &self.written) {
+            written.complete();
+        }
+        Some(found)
+    }
+
+    /// As [`find`](Self::find), without writing.
+    fn locate(&self, path: &[u8], links: Links) -> Option<Found> {
         let end = self.walk(path, links, |at| self.covers(at))?;
         if !self.covers(&end) {
             return Some(Found::Outside(normalise(b"", &end)));
         }
         let inside = end.strip_prefix(b"/").unwrap_or(&end);
-        let real = self.folder.as_ref()?.path().join(OsStr::from_bytes(inside));
+        let folder = &self.written.as_ref()?.folder;
+        let real = folder.path().join(OsStr::from_bytes(inside));
         CString::new(real.into_os_string().into_encoded_bytes())
             .ok()
             .map(Found::Inside)
     }
 
-    /// Returns the real path of a path's directory, if that is generated.
+    /// Returns the real path of a path's directory, if that is generated. The directory then exists.
     pub(crate) fn directory_of(&self, path: &Path) -> Option<CString> {
-        match self.find(path.parent()?.as_os_str().as_bytes(), Links::Follow)? {
-            Found::Inside(real) => Some(real),
+        match self.locate(path.parent()?.as_os_str().as_bytes(), Links::Follow)? {
+            Found::Inside(real) => {
+                let made = fs::create_dir_all(OsStr::from_bytes(real.to_bytes()));
+                made.is_ok().then_some(real)
+            }
             Found::Outside(_) => None,
         }
     }
 
     /// Returns the system directory that contains the tree.
     pub(crate) fn lies_in(&self, may: &MayBlock) -> Option<FdIdentity> {
-        let above = self.folder.as_ref()?.path().parent()?;
+        let above = self.written.as_ref()?.folder.path().parent()?;
         let above = CString::new(above.as_os_str().as_bytes()).ok()?;
         let stat = may_block::stat(may, &above, 0).ok()?;
         Some(raw::identity(&stat))
@@ -405,7 +449,8 @@ impl Tree {
 
     /// Returns the path under which programs know a real path in the tree.
     pub(crate) fn known_as<'a>(&self, real: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = real.strip_prefix(self.folder.as_ref()?.path().as_os_str().as_bytes())?;
+        let folder = &self.written.as_ref()?.folder;
+        let rest = real.strip_prefix(folder.path().as_os_str().as_bytes())?;
         rest.starts_with(b"/").then_some(rest)
     }
 
@@ -495,7 +540,10 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         // Removal by name takes a quarter of the calls of a search. The folder removes the rest.
-        if let Some(folder) = self.folder.take().and_then(Arc::into_inner) {
+        let written = self.written.take().and_then(Arc::into_inner);
+        if let Some(Written { folder, todo }) = written
+            && lock(&todo).is_none()
+        {
             let entries = self.entries.iter().rev();
             entries.for_each(|(path, entry)| drop(remove_entry(&folder, path, entry)));
         }

@@ -27,6 +27,24 @@ fn outside(tree: &Tree, path: &str) -> String {
 }
 
 #[test]
+fn tree_is_written_for_first_path_inside() {
+    let may = MayBlock::of_this_thread();
+    let record = |text: &str| [(PathBuf::from("/run/udev/data/c81:7"), text.to_owned())];
+    let first = Tree::make(&may, &[video(None)], &record("I:1\n"), &[]).expect("a tree");
+    let folder = first.written.as_ref().expect("a folder").folder.path();
+    let written = || fs::read_dir(folder).expect("a folder").count();
+    assert_eq!(outside(&first, "/dev/char/81:7"), "/dev/video7");
+    assert_eq!(first.find(b"/usr/lib", Links::Follow), None);
+    assert_eq!(written(), 0);
+    let next = first.change(&[video(None)], &record("I:2\n"), &[]);
+    let next = next.expect("a tree");
+    assert_eq!(written(), 0);
+    // A call that began before the change writes the new tree.
+    assert_eq!(read(&first, "/run/udev/data/c81:7"), "I:2\n");
+    assert_eq!(read(&next, "/sys/class/video4linux/video7/dev"), "81:7\n");
+}
+
+#[test]
 fn the_tree_is_like_sysfs_and_goes_away() {
     let may = MayBlock::of_this_thread();
     let name = PathBuf::from("/sys/class/video4linux/video7/name");
@@ -41,7 +59,8 @@ fn the_tree_is_like_sysfs_and_goes_away() {
     assert_eq!(tree.find(b"/sys/dev/char/81:70", Links::Follow), None);
     assert_eq!(tree.find(b"/sys/class/video4linuxes", Links::Follow), None);
     assert_eq!(tree.find(b"/sys/bus", Links::Follow), None);
-    let root = tree.folder.as_ref().expect("written").path().to_owned();
+    let written = tree.written.as_ref().expect("a folder");
+    let root = written.folder.path().to_owned();
     drop(tree);
     assert!(!root.exists());
 }
