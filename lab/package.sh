@@ -17,11 +17,13 @@ kind=$(sed -n 's/^obj-m := videobuf2-\(.*\)\.o$/\1/p' "$sources/kernel/module/$m
 tree=$out.tree
 source=usr/src/videobuf3-$kind-$version
 docs=usr/share/doc/videobuf3-$kind-dkms
+. "$sources/lab/arch/$arch.sh"
 rm -rf "$tree"
 mkdir -p "$tree/DEBIAN" "$tree/$docs"
 sh "$sources/lab/lay-out.sh" "$sources" "$rust" "$arch" "$module" "$tree/$source"
 fill() {
-    sed -e "s/@VERSION@/$version/g" -e "s/@KIND@/$kind/g" -e "s/@ARCH@/$debian/g" "$sources/kernel/package/$1" >"$tree/$2"
+    sed -e "s/@VERSION@/$version/g" -e "s/@KIND@/$kind/g" -e "s/@ARCH@/$debian/g" \
+        -e "s/@MACHINE@/${target%%-*}/g" "$sources/kernel/package/$1" >"$tree/$2"
 }
 fill control DEBIAN/control
 fill postinst DEBIAN/postinst

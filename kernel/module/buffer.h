@@ -7,6 +7,7 @@
 #define VB3_BUFFER_H
 
 #include <linux/atomic.h>
+#include <linux/build_bug.h>
 #include <linux/device.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -83,7 +84,16 @@ struct vb3_refusal {
 	struct vb3_text constraint;
 	u64 wanted, found;
 	struct vb3_text remedy;
+	bool has_addresses;	/* wanted and found are physical: not for the log */
 };
+
+/* On both sides, as src/refusal.rs, src/show.rs and src/device.rs have them. */
+static_assert(sizeof(struct vb3_use) == 8);
+static_assert(sizeof(struct vb3_facts) == 24 && offsetof(struct vb3_facts, import) == 16);
+static_assert(sizeof(struct vb3_text) == 16 && offsetof(struct vb3_text, len) == 8);
+static_assert(sizeof(struct vb3_refusal) == 72 && offsetof(struct vb3_refusal, wanted) == 32 &&
+	      offsetof(struct vb3_refusal, remedy) == 48 &&
+	      offsetof(struct vb3_refusal, has_addresses) == 64);
 
 enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF, VB3_VIRTUAL };
 
@@ -142,7 +152,14 @@ struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb);
 void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr);
 
 /* Whether the next step that can fail must fail, for tests. In shim.c. */
+#ifdef VB3_FAILS
 bool vb3_fails(void);
+#else
+static inline bool vb3_fails(void)
+{
+	return false;
+}
+#endif
 
 /* Whether this module exported it. In dmabuf.c. */
 bool vb3_buf_is_own(struct dma_buf_attachment *attachment);

@@ -130,7 +130,7 @@ DEFINE_SHOW_ATTRIBUTE(counters);
 #define WHY "%.*s: wanted %llu, found %llu"
 #define WHY_OF(r) (r)->constraint.len, (r)->constraint.at, (r)->wanted, (r)->found
 #define TEXT_OF(text) (text).len, (text).at
-#define REFUSED VB3_NAME ": %.*s refused (" WHY "); would do: %.*s\n"
+#define REFUSED VB3_NAME ": %.*s refused (%.*s%s); would do: %.*s\n"
 
 struct refusal {
 	u64 at_ns;
@@ -171,15 +171,20 @@ void vb3_refused(struct device *dev, const struct vb3_refusal *told)
 		.told = *told,
 	};
 
+	char numbers[64] = "";
+
 	strscpy(made.device, name_of(dev), sizeof(made.device));
 	get_task_comm(made.comm, current);
 	keep_refusal(&made);
+	if (!told->has_addresses)
+		snprintf(numbers, sizeof(numbers), ": wanted %llu, found %llu", told->wanted,
+			 told->found);
 	if (dev)
-		dev_info_ratelimited(dev, REFUSED, TEXT_OF(told->what), WHY_OF(told),
-				     TEXT_OF(told->remedy));
+		dev_info_ratelimited(dev, REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint),
+				     numbers, TEXT_OF(told->remedy));
 	else
-		pr_info_ratelimited(REFUSED, TEXT_OF(told->what), WHY_OF(told),
-				    TEXT_OF(told->remedy));
+		pr_info_ratelimited(REFUSED, TEXT_OF(told->what), TEXT_OF(told->constraint),
+				    numbers, TEXT_OF(told->remedy));
 }
 
 static int refusals_show(struct seq_file *file, void *unused)

@@ -21,10 +21,8 @@
 
 #include "buffer.h"
 
-/*
- * Deliberate failures, for tests: each Nth call that can fail does. Only users who may load modules can
- * set it.
- */
+#ifdef VB3_FAILS
+/* Deliberate failures, for the lab's modules: each Nth call that can fail does. */
 static unsigned int fail_every;
 module_param(fail_every, uint, 0600);
 MODULE_PARM_DESC(fail_every, "debug: let each Nth step that can fail do so (0: none)");
@@ -44,6 +42,14 @@ bool vb3_fails(void)
 	}
 	return unlikely(every) && (unsigned int)atomic_inc_return(&fail_steps) % every == 0;
 }
+#endif
+
+/* What src/ repeats. */
+static_assert(DMA_BIDIRECTIONAL == 0 && DMA_TO_DEVICE == 1 && DMA_FROM_DEVICE == 2);
+static_assert(DMA_ATTR_WRITE_COMBINE == BIT(2) && DMA_ATTR_NO_KERNEL_MAPPING == BIT(4));
+static_assert(DMA_ATTR_FORCE_CONTIGUOUS == BIT(6) && DMA_ATTR_ALLOC_SINGLE_PAGES == BIT(7));
+static_assert(DMA_ATTR_NO_WARN == BIT(8) && MAX_ERRNO == 4095);
+static_assert(ARCH_KMALLOC_MINALIGN >= 8 && __alignof__(struct vb3_buf) >= 8);
 
 /* Memory. */
 

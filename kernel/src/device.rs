@@ -69,6 +69,8 @@ pub struct Use {
     bounces: AtomicU32,
 }
 
+const _: () = assert!(size_of::<Use>() == 8);
+
 /// A device, and its queue's allocation flags that [`Attrs`] cannot express.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Dev {

@@ -7,6 +7,7 @@ use crate::ledger;
 use crate::linux::Dev;
 use crate::sys;
 use core::ffi::c_int;
+use core::mem::offset_of;
 use vb3_dma::{Constraint, Reason};
 
 /// `struct vb3_text` of module/buffer.h: a constant without a final zero.
@@ -36,7 +37,15 @@ pub struct Refusal {
     found: u64,
     /// What would work instead.
     remedy: Text,
+    /// Whether the two values are physical addresses, which the log must not show.
+    has_addresses: bool,
 }
+
+const _: () = {
+    assert!(size_of::<Text>() == 16 && offset_of!(Text, len) == 8);
+    assert!(size_of::<Refusal>() == 72 && offset_of!(Refusal, wanted) == 32);
+    assert!(offset_of!(Refusal, remedy) == 48 && offset_of!(Refusal, has_addresses) == 64);
+};
 
 /// Returns what would work instead of the refused request, in general words: this module knows no
 /// heaps and no other devices.
@@ -79,6 +88,7 @@ impl Dev {
             wanted: reason.wanted,
             found: reason.found,
             remedy: Text::new(remedy(reason.constraint)),
+            has_addresses: reason.constraint == Constraint::Mask,
         });
     }
 
@@ -91,6 +101,7 @@ impl Dev {
             wanted: 0,
             found: u64::from(errno.get().unsigned_abs()),
             remedy: Text::new("memory that this device reaches: a buffer that it allocates"),
+            has_addresses: false,
         });
     }
 

@@ -6,6 +6,7 @@ use crate::linux::{Dev, direction_to_c};
 use crate::object::{AllocatedAs, Object};
 use crate::sys;
 use core::ffi::{c_int, c_void};
+use core::mem::offset_of;
 use core::ptr;
 use vb3_dma::{Coherency, Direction};
 use vb3_dmabuf::{HolderKind, UserKind};
@@ -18,6 +19,8 @@ pub struct Facts {
     direction: u32,
     import: *mut sys::DmaBuf,
 }
+
+const _: () = assert!(size_of::<Facts>() == 24 && offset_of!(Facts, import) == 16);
 
 fn facts(object: &Object) -> Facts {
     let (bytes, kind, direction, import) = match object {
