@@ -1,6 +1,6 @@
 //! An HDMI input: the modes of its receiver, the signal of its source, and its EDID.
 
-use crate::spec::{DeviceSpec, SpecError};
+use crate::spec::{CameraInput, DeviceSpec, SpecError};
 use std::fmt;
 use std::str::FromStr;
 use vb3_v4l2::sys::{
@@ -395,7 +395,7 @@ impl DeviceSpec {
 
     /// Checks that an HDMI source has a mode of this size and rate.
     pub(crate) fn check_hdmi_mode(&self) -> Result<(), SpecError> {
-        if !self.kind.is_hdmi() || self.hdmi_mode().is_some() {
+        if self.kind.input() != Some(CameraInput::Hdmi) || self.hdmi_mode().is_some() {
             return Ok(());
         }
         let size = self

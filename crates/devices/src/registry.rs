@@ -344,15 +344,12 @@ impl DeviceKind {
         }
     }
 
-    /// Returns whether it is an HDMI capture device.
-    pub(crate) const fn is_hdmi(&self) -> bool {
-        matches!(
-            self,
-            Self::Camera {
-                input: CameraInput::Hdmi,
-                ..
-            }
-        )
+    /// Returns the input of a camera.
+    pub(crate) const fn input(&self) -> Option<CameraInput> {
+        match self {
+            Self::Camera { input, .. } => Some(*input),
+            _ => None,
+        }
     }
 
     /// Returns whether it has a queue of each direction, separately for each open file.

@@ -106,6 +106,8 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
     };
     let path = node.path.display();
     let is_capture = node.video.role() == Role::Capture;
+    let mut contexts = node.video.contexts();
+    let is_hdmi = contexts.any(|context| context.driver().is_hdmi());
     match &step.action {
         Action::Frame(_) if node.video.role() == Role::Output => bail!(
             "{} needs a device that delivers frames (camera, loopback, codec, converter), but \
@@ -118,18 +120,10 @@ fn check(world: &World, step: &Step, node: Option<usize>) -> Result<()> {
             step.action.name(),
             node.kind
         ),
-        Action::Signal(signal) if signal.is_of_hdmi() => {
-            if !node
-                .video
-                .contexts()
-                .any(|context| context.driver().is_hdmi())
-            {
-                bail!(
-                    "signal = \"{signal}\" needs an HDMI input (--device hdmi), but {path} is a {}",
-                    node.kind
-                );
-            }
-        }
+        Action::Signal(signal) if signal.is_of_hdmi() && !is_hdmi => bail!(
+            "signal = \"{signal}\" needs an HDMI input (--device hdmi), but {path} is a {}",
+            node.kind
+        ),
         Action::Source { width, height } => {
             let mut contexts = node.video.contexts();
             if !contexts.all(|context| context.driver().takes_size(*width, *height)) {

@@ -29,13 +29,7 @@ impl DeviceSpec {
         if self.like.is_some() {
             return formats;
         }
-        let is_camera = matches!(
-            self.kind,
-            DeviceKind::Camera {
-                input: CameraInput::Sensor,
-                ..
-            }
-        );
+        let is_camera = self.kind.input() == Some(CameraInput::Sensor);
         if is_camera && self.profile() == Profile::Webcam && self.formats.is_empty() {
             formats.retain(|pixel| match self.format {
                 Some(only) => pixel.fourcc == only,

@@ -1,6 +1,6 @@
 //! The device that a camera claims to be: a USB webcam, or a plain platform device.
 
-use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
+use super::{CameraInput, DeviceSpec, Profile, SpecError};
 use std::fmt;
 
 /// The device that a camera claims to be.
@@ -76,13 +76,8 @@ impl DeviceSpec {
     /// Returns the ids of a USB webcam; `None` for a device that is not on USB.
     #[must_use]
     pub fn usb_id(&self) -> Option<UsbId> {
-        let is_webcam = matches!(
-            self.kind,
-            DeviceKind::Camera {
-                input: CameraInput::Sensor,
-                ..
-            }
-        ) && !self.mplane
+        let is_webcam = self.kind.input() == Some(CameraInput::Sensor)
+            && !self.mplane
             && self.profile() == Profile::Webcam;
         let is_uvc = self
             .identity

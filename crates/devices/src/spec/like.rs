@@ -1,6 +1,6 @@
 //! The option `like=`: a camera that plays the description of a real one.
 
-use super::{CameraIdentity, CameraInput, DeviceKind, DeviceSpec, SpecError, UsbNames};
+use super::{CameraIdentity, CameraInput, DeviceSpec, SpecError, UsbNames};
 use crate::description::Description;
 
 /// Options whose values the description has.
@@ -12,13 +12,7 @@ const DESCRIBED: &[&str] = &[
 impl DeviceSpec {
     /// Loads the description of a camera.
     pub(super) fn load(&mut self, option: &str, value: &str) -> Result<(), SpecError> {
-        if !matches!(
-            self.kind,
-            DeviceKind::Camera {
-                input: CameraInput::Sensor,
-                ..
-            }
-        ) {
+        if self.kind.input() != Some(CameraInput::Sensor) {
             let allowed = "only a camera without scaler plays a description";
             return Err(SpecError::value(option, value, allowed));
         }

@@ -1,7 +1,7 @@
 //! The sizes, rates and formats that a camera offers.
 
 use super::parse::{parse_format, parse_fps, parse_size};
-use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SpecError};
+use super::{CameraInput, DeviceSpec, Profile, SpecError};
 use crate::picture::Size;
 use vb3_v4l2::Fraction;
 
@@ -24,11 +24,8 @@ fn list<T: PartialEq>(value: &str, entry: impl Fn(&str) -> Option<T>) -> Option<
 impl DeviceSpec {
     /// Returns the profile of its kind or of `profile=`.
     pub(crate) fn profile(&self) -> Profile {
-        self.profile.unwrap_or(match self.kind {
-            DeviceKind::Camera {
-                input: CameraInput::Sensor,
-                ..
-            } => Profile::Webcam,
+        self.profile.unwrap_or(match self.kind.input() {
+            Some(CameraInput::Sensor) => Profile::Webcam,
             _ => Profile::Sensor,
         })
     }

@@ -1,7 +1,7 @@
 //! The options of a device: names, values, meanings, and kinds that have them.
 
 use super::presence;
-use crate::registry::DeviceKind;
+use crate::registry::{CameraInput, DeviceKind};
 use vb3_v4l2::pixfmt;
 
 /// The group of an option. `vb3 devices KIND` shows its options by these groups.
@@ -74,7 +74,10 @@ impl DeviceOption {
         match self.kinds {
             Kinds::All => true,
             Kinds::Cameras => matches!(kind, DeviceKind::Camera { .. }),
-            Kinds::Sensors => matches!(kind, DeviceKind::Camera { .. }) && !kind.is_hdmi(),
+            Kinds::Sensors => matches!(
+                kind.input(),
+                Some(CameraInput::Sensor | CameraInput::Scaler)
+            ),
             Kinds::CamerasAndDisplays => {
                 matches!(kind, DeviceKind::Camera { .. } | DeviceKind::Display { .. })
             }

@@ -265,7 +265,10 @@ const OFFERED: [(&str, &[&str]); 11] = [
 
 #[test]
 fn unknown_format_is_refused_with_offered_ones() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let recording = directory.path().join("a.y4m").display().to_string();
     for (device, offered) in OFFERED {
+        let device = device.replace("a.y4m", &recording);
         for format in ["YUYV", "NV12", "RGB24", "NV12M", "YUV420", "P010", "SRGGB8"] {
             let text = format!("{device},format={format}");
             if offered.contains(&format) {
@@ -288,7 +291,7 @@ fn unknown_format_is_refused_with_offered_ones() {
             );
             assert!(said.starts_with(&all), "{said}");
             // A SPEC made in another way is checked, too.
-            let mut spec = parse(device);
+            let mut spec = parse(&device);
             spec.format = Some(parse_format(format).unwrap());
             let made: Result<Device<u64>, _> = Device::new(&spec, &place());
             let said = made.err().unwrap().sentence().to_owned();
