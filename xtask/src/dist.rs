@@ -86,6 +86,12 @@ impl Arch {
         if !sh::has(&tool) {
             return Some(format!("{tool} is not installed"));
         }
+        let mut gcc = Command::new(&tool);
+        // A compiler without the library prints the name alone.
+        let library = sh::quietly(gcc.arg("--print-file-name=libc.a")).unwrap_or_default();
+        if !library.starts_with(b"/") {
+            return Some(format!("{tool} has no static C library, libc.a"));
+        }
         let mut rustc = Command::new("rustc");
         rustc.args(["--print", "target-libdir", "--target", self.target()]);
         let dir = sh::quietly(&mut rustc).unwrap_or_default();

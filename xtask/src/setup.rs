@@ -105,6 +105,7 @@ pub(crate) const VM: &[Package] = &[
 pub(crate) const ARM64: &[Package] = &[
     package("qemu-system-arm", "runs stock kernels of arm64"),
     package("gcc-aarch64-linux-gnu", "compiles and links for arm64"),
+    package("libc6-dev-arm64-cross", "what it links with"),
     package("mmdebstrap", "makes the root of the guests"),
     package("debian-archive-keyring", "checks what mmdebstrap loads"),
     package("cpio", "packs the initial RAM disk"),
