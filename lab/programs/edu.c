@@ -5,10 +5,10 @@
  * module. One line of JSON for each step on stdout.
  *
  *   edu DEVICE PREFIX [sg]    steps whose names begin with PREFIX; of dma-contig, or of dma-sg
- *   edu DEVICE PREFIX patches [huge|vmap]
+ *   edu DEVICE PREFIX patches [vmap]
  *                             what the patches of docs/upstream mend: wishes that exclude each
- *                             other; a size beyond all memory; else old contents, which only an
- *                             IOMMU shows; the kernel's mapping of a program's memory
+ *                             other; old contents, which only an IOMMU shows; the kernel's
+ *                             mapping of a program's memory
  */
 #define _GNU_SOURCE
 #include "edu.h"
@@ -398,23 +398,16 @@ static void vmap_of_user(void)
 	parameter("cpu", "0");
 }
 
-/* What the patches of docs/upstream mend. What ends the kernel or other programs with the stock module
- * is done if `more` says so. */
+/* What the patches of docs/upstream mend. What ends the kernel with the stock module is done if `more`
+ * says so. */
 static void patches(const char *more)
 {
 	wishes_excluding();
 	if (!strcmp(more, "vmap"))
 		vmap_of_user();
-	if (strcmp(more, "huge")) {
-		set_size(4 << 20);
-		dirty_memory();
-		zeroed_of("zero.noncoherent", V4L2_MEMORY_FLAG_NON_COHERENT);
-		return;
-	}
-	set_size(0xfffff000u);
-	step("huge", "\"errno\":%d,\"want\":%d", reqbufs(CAP, V4L2_MEMORY_MMAP, 1, 0), ENOMEM);
-	reqbufs(CAP, V4L2_MEMORY_MMAP, 0, 0);
-	set_size(65536);
+	set_size(4 << 20);
+	dirty_memory();
+	zeroed_of("zero.noncoherent", V4L2_MEMORY_FLAG_NON_COHERENT);
 }
 
 int main(int argc, char **argv)

@@ -18,7 +18,9 @@
  *                                      a buffer, and that of importing it
  *   limits DEVICE PREFIX far OTHER     memory beyond the device's reach, of another device
  *   limits DEVICE PREFIX far-virtual OTHER
- *                                      the same, from vmalloc; and calls on its dma-buf
+ *                                      the same, from vmalloc
+ *   limits DEVICE PREFIX far-calls OTHER
+ *                                      calls on its dma-buf
  *   limits DEVICE PREFIX swapped       memory that the kernel must swap out first
  *   limits DEVICE PREFIX far-large OTHER
  *                                      more of it than a bounce slot holds
@@ -580,8 +582,9 @@ int main(int argc, char **argv)
 		shared(argv[4], 0, "far.coherent");
 		shared(argv[4], flag, "far.noncoherent");
 	} else if (!strcmp(mode, "far-virtual") && argc > 4) {
-		virtual(argv[4]);
 		stale(argv[4], 0, "far.virtual");
+	} else if (!strcmp(mode, "far-calls") && argc > 4) {
+		virtual(argv[4]);
 	} else if (!strcmp(mode, "swapped")) {
 		swapped();
 	} else if (!strcmp(mode, "far-large") && argc > 4) {

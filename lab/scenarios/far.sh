@@ -24,8 +24,9 @@ for which in $MODULES; do
     insmod /scenario/vb3edu.ko mask=0xffffffff other=far other_memory=vmalloc ||
         step "$which.virtual-driver" '"ok":false'
     insmod /scenario/vb3probe.ko || step "$which.virtual-probe" '"ok":false'
-    report "$which.far-virtual" 100 /scenario/limits "$(node vb3edu)" "$which" far-virtual \
-        "$(node vb3other)"
+    for mode in far-calls far-virtual; do
+        report "$which.$mode" 100 /scenario/limits "$(node vb3edu)" "$which" $mode "$(node vb3other)"
+    done
     rmmod vb3probe vb3edu
     # A device for scattered memory.
     insmod /scenario/vb3edu.ko mask=0xffffffff memory=sg other=far other_memory=vmalloc instant=1 ||
