@@ -5,7 +5,7 @@ use crate::camera::Camera;
 use crate::device::Outside;
 use crate::display::Display;
 use crate::graph::GraphNode;
-use crate::loopback::{Link, LoopbackCapture, LoopbackOutput};
+use crate::loopback::{Link, LoopbackCapture, LoopbackOutput, Placeholder};
 use crate::metadata::{self, Metadata, MetadataLink};
 use crate::spec::parse::{parse_sink, parse_source};
 use crate::spec::{ClipEnd, DeviceSpec, SinkSpec, SourceSpec};
@@ -50,6 +50,8 @@ pub enum DeviceKind {
         readers: u32,
         /// Whether CAPTURE nodes have no format without a writer.
         exclusive: bool,
+        /// The picture that readers get without a writer, if any.
+        placeholder: Option<Placeholder>,
     },
     /// The OUTPUT node of a loopback; see [`DeviceSpec::nodes`].
     LoopbackOutput {
@@ -162,6 +164,7 @@ pub(crate) const ROWS: &[Row] = &[
             let kind = DeviceKind::Loopback {
                 readers: 1,
                 exclusive: false,
+                placeholder: None,
             };
             bare(value, kind)
         },

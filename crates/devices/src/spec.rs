@@ -15,6 +15,7 @@ pub(crate) mod parse;
 mod presence;
 
 use crate::description::Description;
+use crate::loopback::Placeholder;
 use crate::picture::Size;
 use crate::registry::ROWS;
 pub use crate::registry::{CameraInput, DeviceKind, KINDS};
@@ -356,6 +357,16 @@ impl DeviceSpec {
             "exclusive-caps" => {
                 if let DeviceKind::Loopback { exclusive, .. } = &mut self.kind {
                     *exclusive = parse_switch(value).ok_or(None)?;
+                }
+            }
+            "placeholder" => {
+                let chosen = match value {
+                    "black" => Placeholder::Black,
+                    "hold" => Placeholder::Hold,
+                    _ => return Err(None),
+                };
+                if let DeviceKind::Loopback { placeholder, .. } = &mut self.kind {
+                    *placeholder = Some(chosen);
                 }
             }
             "end" => {

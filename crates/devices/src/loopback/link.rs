@@ -1,6 +1,7 @@
 //! State shared by the nodes of a loopback: the format, the newest frames, and the readers that still
 //! wait for them.
 
+use super::placeholder::{Placeholder, Still};
 use crate::streaming::Stamp;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +44,8 @@ type AnyLoan = Box<dyn Any + Send>;
 pub(super) enum Body {
     /// In the loopback's own memory.
     Own(Vec<u8>),
+    /// The placeholder's picture.
+    Still(Arc<[u8]>),
     /// In the writer's buffer.
     Lent(AnyLoan),
 }
@@ -60,8 +63,17 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn loan<C: 'static>(&self) -> Option<&Loan<C>> {
         match &self.body {
-            Body::Own(_) => None,
+            Body::Own(_) | Body::Still(_) => None,
             Body::Lent(loan) => loan.downcast_ref(),
+        }
+    }
+
+    /// Returns the bytes of a frame in the loopback's own memory.
+    pub(super) fn own(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Own(bytes) => Some(bytes),
+            Body::Still(bytes) => Some(bytes),
+            Body::Lent(_) => None,
         }
     }
 }
@@ -89,6 +101,8 @@ pub(super) struct Shared {
     pub(super) format: Format,
     /// Seconds per frame, set by the writer.
     pub(super) interval: Fraction,
+    /// The placeholder, if there is one.
+    still: Option<Still>,
     /// Whether a writer streams.
     pub(super) is_written: bool,
     /// For each reader with buffers, their number, and the format that they were made for.
@@ -155,7 +169,7 @@ impl Shared {
         match self.frames.remove(at).map(|frame| frame.body) {
             Some(Body::Own(bytes)) => self.spare = bytes,
             Some(Body::Lent(loan)) => self.back.push((loan, outcome)),
-            None => {}
+            Some(Body::Still(_)) | None => {}
         }
     }
 
@@ -297,13 +311,45 @@ impl Shared {
         }
         match std::mem::replace(&mut frame.body, Body::Own(bytes)) {
             Body::Lent(loan) => Some((loan, DoneState::Done)),
-            Body::Own(_) => None,
+            Body::Own(_) | Body::Still(_) => None,
+        }
+    }
+
+    /// A writer begins. Later readers do not see the placeholder's frames.
+    pub(super) fn begin(&mut self) {
+        self.is_written = true;
+        self.frames.clear();
+    }
+
+    /// Returns whether writers' frames are copied, since the last one is repeated later.
+    pub(super) fn keeps_frames(&self) -> bool {
+        let still = self.still.as_ref();
+        still.is_some_and(|still| still.kind == Placeholder::Hold)
+    }
+
+    /// Returns the time of the placeholder's next frame, if there is one instead of a writer.
+    pub(super) fn next_still(&self) -> Option<u64> {
+        let still = self.still.as_ref().filter(|_| !self.is_written)?;
+        still.due(&self.format)
+    }
+
+    /// Adds the placeholder's frame if that is due.
+    pub(super) fn add_still(&mut self, now_ns: u64) {
+        let interval_ns = self.interval.as_nanos().unwrap_or(1).max(1);
+        let still = self.still.as_mut().filter(|_| !self.is_written);
+        let picture = still.and_then(|still| still.take(&self.format, now_ns, interval_ns));
+        if let Some(picture) = picture {
+            self.push(Body::Still(picture), Stamp::new(0, now_ns));
         }
     }
 
     /// The writer has ended. Later readers do not see its frames.
     pub(super) fn end(&mut self) {
         self.is_written = false;
+        let last = self.frames.pop_back();
+        if let (Some(still), Some(Body::Own(bytes))) = (&mut self.still, last.map(|f| f.body)) {
+            still.keep(self.format, bytes);
+        }
         self.frames.clear();
         self.given.clear();
         self.back.clear();
@@ -317,10 +363,15 @@ pub struct Link(Arc<Mutex<Shared>>);
 
 impl Link {
     /// Makes a loopback without frames, in its initial format.
-    pub(super) fn new(format: Format, interval: Fraction) -> Self {
+    pub(super) fn new(
+        format: Format,
+        interval: Fraction,
+        placeholder: Option<Placeholder>,
+    ) -> Self {
         Self(Arc::new(Mutex::new(Shared {
             format,
             interval,
+            still: placeholder.map(Still::new),
             is_written: false,
             held: BTreeMap::new(),
             frames: VecDeque::new(),

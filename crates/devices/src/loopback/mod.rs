@@ -32,10 +32,12 @@
 
 mod link;
 mod output;
+mod placeholder;
 mod reader;
 
 pub use link::Link;
 pub(crate) use output::LoopbackOutput;
+pub use placeholder::Placeholder;
 pub(crate) use reader::LoopbackCapture;
 
 use crate::Failure;
@@ -71,8 +73,12 @@ impl DeviceSpec {
     /// # Errors
     /// Fails for an unsupported format, with a sentence for the user.
     pub fn nodes(&self) -> Result<Vec<Self>, Failure> {
-        let (readers, exclusive) = match self.kind {
-            DeviceKind::Loopback { readers, exclusive } => (readers, exclusive),
+        let (readers, exclusive, placeholder) = match self.kind {
+            DeviceKind::Loopback {
+                readers,
+                exclusive,
+                placeholder,
+            } => (readers, exclusive, placeholder),
             DeviceKind::Graph(topology) => return Ok(graph::nodes(self, topology)),
             _ => return Ok(vec![self.clone()]),
         };
@@ -86,7 +92,8 @@ impl DeviceSpec {
         let mut format = format.ok_or_else(|| self.no_such_format())?;
         format.color = COLOR;
         let rate = self.fps.unwrap_or(Fraction::new(30, 1));
-        let link = Link::new(format, Fraction::new(rate.denominator, rate.numerator));
+        let interval = Fraction::new(rate.denominator, rate.numerator);
+        let link = Link::new(format, interval, placeholder);
         let node = |number: u32, kind| Self {
             kind,
             node: self.node.map(|first| first.saturating_add(number)),

@@ -87,7 +87,7 @@ enum Taken {
 fn take<C>(token: &Active<C>, shared: &mut Shared, bus: &mut dyn Bus<C>) -> Result<Taken, Trouble> {
     let (plane, len) = extent(token)?;
     let offset = plane.data_offset;
-    if let Some(peer) = bus.peer() {
+    if let Some(peer) = bus.peer().filter(|_| !shared.keeps_frames()) {
         let noted = bus.note_read(&plane.cookie, offset, len);
         noted.map_err(|_| Trouble::Fault)?;
         return Ok(Taken::Lent { peer, offset, len });
@@ -162,7 +162,7 @@ impl<C: Send + 'static> Engine<C> for Writer {
 
     fn start(&mut self, stream: &mut Stream<WriterFormats, C>) -> Result<(), DriverError> {
         self.waits = Waits::Nobody;
-        stream.formats.link.lock().is_written = true;
+        stream.formats.link.lock().begin();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The node that a program reads from.
 
-use super::link::{Body, Frame, Loan, Shared, has_same_layout};
+use super::link::{Frame, Loan, Shared, has_same_layout};
 use super::{Link, PORTS, formats};
 use crate::Failure;
 use crate::disturb::RESOLUTION;
@@ -157,10 +157,10 @@ fn length<C: 'static>(frame: &Frame, token: &Active<C>) -> Result<Result<u64, Tr
         Ok(None) => return Ok(Err(Trouble::TooSmall)),
         Err(_) => return Ok(Err(Trouble::Stale)),
     };
-    let len = match &frame.body {
+    let len = match frame.own() {
         // CAST: widening.
-        Body::Own(bytes) => bytes.len() as u64,
-        Body::Lent(_) => frame.loan::<C>().and_then(Loan::span).ok_or(Lost)?.len,
+        Some(bytes) => bytes.len() as u64,
+        None => frame.loan::<C>().and_then(Loan::span).ok_or(Lost)?.len,
     };
     let fits = len <= plane.length_bytes;
     Ok(fits.then_some(len).ok_or(Trouble::TooSmall))
@@ -182,8 +182,8 @@ fn copy_on<C: 'static>(
     };
     // CAST: widening, and no more than `left`.
     let part = len.saturating_sub(to.done).min(*left as u64);
-    let copied = match (&frame.body, frame.loan::<C>()) {
-        (Body::Own(bytes), _) => {
+    let copied = match (frame.own(), frame.loan::<C>()) {
+        (Some(bytes), _) => {
             let bytes = bytes.get(to.done as usize..(to.done + part) as usize);
             let bytes = bytes.ok_or(Lost)?;
             let written = bus.write(&plane.cookie, to.done, bytes);
@@ -202,7 +202,7 @@ fn copy_on<C: 'static>(
                 Ok(copied) => Ok(copied),
             }
         }
-        (Body::Lent(_), None) => return Err(Lost),
+        (None, None) => return Err(Lost),
     };
     let copied = match copied {
         Ok(copied) => copied,
@@ -360,7 +360,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
     fn step(
         &mut self,
         stream: &mut Stream<ReaderFormats, C>,
-        _: u64,
+        now_ns: u64,
         bus: &mut dyn Bus<C>,
         progress: &mut Progress<C>,
     ) -> bool {
@@ -374,6 +374,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             return false;
         }
         shared.follow(self.id, self.next);
+        shared.add_still(now_ns);
         let tokens = &stream.tokens;
         shared.reclaim(self.id, |loan| {
             tokens.iter().any(|token| is_same(loan, token, bus))
@@ -423,8 +424,11 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
         let has_buffer = !stream.tokens.is_empty();
         let shared = stream.formats.link.lock();
         let takes_frames = has_buffer && shared.outdated(self.id).is_none();
-        takes_frames.then(|| shared.from(self.next))??;
-        Some(0)
+        if !takes_frames {
+            return None;
+        }
+        let next = shared.from(self.next).map(|_| 0);
+        next.or_else(|| shared.next_still())
     }
 
     fn has_event(&self, formats: &ReaderFormats) -> bool {

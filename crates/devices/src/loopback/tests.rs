@@ -4,6 +4,7 @@ use crate::bench::{Bench, Beside};
 use vb3_v4l2::{Flow, VideoDriver as _, Waiter};
 
 mod pieces;
+mod placeholder;
 mod stamps;
 
 const MS: u64 = 1_000_000;

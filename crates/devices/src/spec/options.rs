@@ -217,6 +217,13 @@ pub const OPTIONS: &[DeviceOption] = &[
     ),
     option(
         Group::Picture,
+        Kinds::Loopbacks,
+        "placeholder",
+        "black or hold",
+        "what readers get while there is no writer. black: black frames; hold: the last frame again (default: no frames)",
+    ),
+    option(
+        Group::Picture,
         Kinds::Cameras,
         "end",
         "loop, hold, stop or unplug",

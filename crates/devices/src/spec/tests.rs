@@ -475,6 +475,7 @@ fn every_listed_option_is_understood() {
         ("usb", "046d:0825"),
         ("readers", "3"),
         ("exclusive-caps", "on"),
+        ("placeholder", "hold"),
         ("end", "unplug"),
         ("pace", "real"),
         ("mplane", "on"),
@@ -510,7 +511,7 @@ fn every_listed_option_is_understood() {
             "{option} is not listed"
         );
         let kind = match option {
-            "readers" | "exclusive-caps" => "loopback",
+            "readers" | "exclusive-caps" | "placeholder" => "loopback",
             _ => "camera",
         };
         parse(&format!("{kind},{option}={value}"));

@@ -348,6 +348,21 @@ fn a_reader_survives_a_writer_of_another_size() {
 }
 
 #[test]
+fn a_reader_alone_gets_black_frames() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let outcome = script(
+        ",placeholder=black",
+        "v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=5 --stream-to=got.raw",
+    );
+    outcome.expect_success();
+    let got = outcome.read("got.raw");
+    assert_eq!(got.len() as u64, 5 * FRAME);
+    assert!(got.chunks(2).all(|bytes| bytes == [16, 128]));
+}
+
+#[test]
 fn the_writers_format_is_the_readers() {
     if lacks("ffmpeg") || lacks("v4l2-ctl") {
         return;

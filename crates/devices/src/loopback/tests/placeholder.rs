@@ -1,0 +1,59 @@
+//! Readers get a placeholder's frames while no writer streams.
+
+use super::*;
+use crate::picture::{Frame, Size};
+use vb3_v4l2::FourCc;
+
+/// Takes the reader's next frame, which has equal bytes at `every`th places from the first on.
+fn taken(reader: &mut Reader, now_ns: u64) -> Option<Vec<u8>> {
+    reader.tick(now_ns);
+    let info = reader.take().ok()?;
+    let bytes = reader.plane(info.index, 0).clone();
+    assert_eq!(info.timestamp_ns, now_ns);
+    reader.queue(info.index);
+    Some(bytes)
+}
+
+#[test]
+fn placeholder_stands_in_for_a_writer() {
+    for (option, after) in [("black", None), ("hold", Some(5))] {
+        let (mut writer, mut reader) = pair(&format!(",placeholder={option},fps=25"), 2);
+        reader.queue(0);
+        reader.start();
+        let black = [16, 128].repeat(usize::try_from(FRAME).expect("few") / 2);
+        assert_eq!(taken(&mut reader, START), Some(black.clone()));
+        let next = reader.device.next_tick();
+        assert_eq!(next, Some(START + 40 * MS), "25 frames a second");
+        assert_eq!(taken(&mut reader, START + 39 * MS), None);
+        assert_eq!(taken(&mut reader, START + 40 * MS), Some(black.clone()));
+        writer.start();
+        assert_eq!(reader.device.next_tick(), None, "the writer sets the pace");
+        write(&mut writer, 5, START + 41 * MS);
+        assert_eq!(taken(&mut reader, START + 41 * MS).map(|b| b[0]), Some(5));
+        writer.stop();
+        let wanted = after.map_or(black, |value| vec![value; 256]);
+        assert_eq!(taken(&mut reader, START + 100 * MS), Some(wanted));
+    }
+}
+
+#[test]
+fn black_is_black_in_each_format() {
+    let size = Size::new(32, 16).expect("a small picture");
+    for pixel in formats() {
+        let option = format!(",size=32x16,placeholder=black,format={}", pixel.name);
+        let (_writer, mut reader) = pair(&option, 1);
+        reader.queue(0);
+        reader.start();
+        let packs_chroma = [FourCc::YUV444, FourCc::YUV555, FourCc::YUV565];
+        if pixel.is_compressed() || packs_chroma.contains(&pixel.fourcc) {
+            assert_eq!(reader.device.next_tick(), None, "{pixel}");
+            continue;
+        }
+        let bytes = taken(&mut reader, START).expect("a frame");
+        let frame = Frame::from_bytes(pixel, size, bytes).expect("a whole picture");
+        if !pixel.is_opaque() {
+            let rgb = frame.rgb_at(31, 15).bytes();
+            assert_eq!(rgb, [0; 3], "{pixel}");
+        }
+    }
+}
