@@ -26,9 +26,9 @@
 //! | any | user pointers | as above | 2 |
 //! | a dma-buf that the reader has too | a dma-buf that the writer has too | 0 | 0 |
 //!
-//! There is one more copy at the OUTPUT node if a writer waits for the buffer with the newest frame, or
-//! polls for it. A writer with a single buffer does so. The same holds if the devices do not reach each
-//! other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
+//! There is one more copy at the OUTPUT node with `placeholder=hold`, or if a writer waits for the buffer
+//! with the newest frame, or polls for it. A writer with a single buffer does so. The same holds if the
+//! devices do not reach each other's memory ([`Bus::peer`](vb3_v4l2::Bus::peer)).
 
 mod link;
 mod output;

@@ -72,7 +72,7 @@ impl Still {
     }
 }
 
-/// Returns a format in which a black picture can be made: a raw one.
+/// Returns the format if black pictures of it can be made.
 fn blackable(fourcc: FourCc) -> Option<&'static PixelFormat> {
     let pixel = pixfmt::lookup(fourcc)?;
     let packs_chroma = matches!(fourcc, FourCc::YUV444 | FourCc::YUV555 | FourCc::YUV565);
