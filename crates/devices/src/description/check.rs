@@ -375,6 +375,10 @@ fn check_mode(source: &mut Source<'_>, description: &Description) -> Result<()> 
     };
     let (span, mode) = (mode.span(), mode.get_ref());
     let named = format!("[mode] {} {} at {}", mode.format, mode.size, mode.interval);
+    if mode.image_bytes > Some(MAX_COMPRESSED_BYTES) {
+        let message = format!("{named}: allowed are image_bytes up to {MAX_COMPRESSED_BYTES}");
+        return source.error(span, message);
+    }
     let formats = description.file.formats.iter();
     if !formats
         .map(|format| format.get_ref().code)

@@ -121,6 +121,11 @@ pub fn describe(ask: &mut Ask<'_>, usb: Option<Usb>) -> Result<File, String> {
     }
     let ranges = client.controls().map_err(failed("QUERY_EXT_CTRL"))?;
     let controls = controls(client, &ranges);
+    let bytes = |format: &Format| format.layouts().first().map(|plane| plane.sizeimage);
+    let mut usual = now;
+    usual.planes = Default::default();
+    let usual = client.try_format(&usual).map_err(failed("TRY_FMT"))?;
+    let image_bytes = bytes(&now).filter(|_| bytes(&usual) != bytes(&now));
     Ok(File {
         version: plain(VERSION),
         source: None,
@@ -135,6 +140,7 @@ pub fn describe(ask: &mut Ask<'_>, usb: Option<Usb>) -> Result<File, String> {
                 format,
                 size: Pixels((now.width, now.height)),
                 interval: Seconds(interval),
+                image_bytes,
             })
         }),
         stream: None,

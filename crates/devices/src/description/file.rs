@@ -16,18 +16,14 @@ pub struct File {
     /// Version of the description's structure: 1.
     pub version: Spanned<i64>,
     /// Origin of the facts, for readers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The device.
     pub device: Spanned<DeviceTable>,
     /// Its identity on USB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usb: Option<Spanned<UsbTable>>,
     /// Format and rate at first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Spanned<ModeTable>>,
     /// Its stream, if measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Spanned<StreamTable>>,
     /// Inputs.
     #[serde(default, rename = "input", skip_serializing_if = "Vec::is_empty")]
@@ -60,16 +56,12 @@ pub struct UsbTable {
     /// `idVendor` and `idProduct`, `VVVV:PPPP`.
     pub id: UsbWord,
     /// `bcdDevice`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// The maker's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manufacturer: Option<String>,
     /// The product's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,
     /// The serial number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
 }
 
@@ -83,6 +75,8 @@ pub struct ModeTable {
     pub size: Pixels,
     /// Seconds per frame.
     pub interval: Seconds,
+    /// Bytes of a buffer, if a program has asked for more than usual.
+    pub image_bytes: Option<u32>,
 }
 
 /// An input.
@@ -104,7 +98,6 @@ pub struct FormatTable {
     /// Its description in ENUM_FMT.
     pub description: String,
     /// Its colours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colors: Option<Colors>,
     /// Sizes.
     #[serde(rename = "size")]
@@ -148,16 +141,12 @@ impl From<Colors> for Colorimetry {
 #[serde(deny_unknown_fields)]
 pub struct SizeTable {
     /// The size.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Pixels>,
     /// Smallest, largest and step, for a range.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[Pixels; 3]>,
     /// Bytes of a line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_bytes: Option<u32>,
     /// Bytes of a buffer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_bytes: Option<u32>,
     /// Seconds per frame.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -199,19 +188,15 @@ pub struct ControlTable {
     #[serde(rename = "type")]
     pub kind: ControlType,
     /// Smallest number, or the index of a menu's first item.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<i64>,
     /// Largest number, or all bits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<i64>,
     /// Step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
     /// Default value.
     #[serde(default)]
     pub default: i64,
     /// Value at first, if it is not the default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<i64>,
     /// Its flags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -223,7 +208,6 @@ pub struct ControlTable {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<i64>,
     /// The control and value that make this one active.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_if: Option<ActiveIf>,
 }
 

@@ -198,7 +198,12 @@ impl Description {
         };
         let mut wanted = Format::new(first.pixel, size.0, size.1)?;
         wanted.fourcc = fourcc;
-        self.negotiate(&wanted)
+        let mut format = self.negotiate(&wanted)?;
+        let bytes = (self.file.mode.as_ref()).and_then(|mode| mode.get_ref().image_bytes);
+        if let (Some(plane), Some(bytes)) = (format.planes.first_mut(), bytes) {
+            plane.sizeimage = plane.sizeimage.max(bytes);
+        }
+        Some(format)
     }
 
     /// Returns the interval at first.

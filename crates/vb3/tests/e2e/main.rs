@@ -5,6 +5,7 @@ mod board;
 mod boards;
 mod clips;
 mod clock;
+mod clone;
 mod closing;
 mod codecs;
 mod common;
