@@ -50,7 +50,7 @@ fn print_kinds(out: &mut dyn Write) -> Result<()> {
     writeln!(out, "\nReal cameras (--device camera,like=NAME):")?;
     for (name, _) in SHIPPED {
         let like = Description::load(name).map_err(anyhow::Error::msg)?;
-        writeln!(out, "    {name:<16} {}", like.file().device.get_ref().card)?;
+        writeln!(out, "    {name:<16} {}", like.card())?;
     }
     if let Err(why) = codecs.other() {
         writeln!(out, "\nFor codecs, {INSTALL_CODEC} ({why}).")?;

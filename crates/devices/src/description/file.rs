@@ -14,100 +14,82 @@ pub(super) const VERSION: i64 = 1;
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Version of the description's structure: 1.
-    pub version: Spanned<i64>,
+    pub(crate) version: Spanned<i64>,
     /// Origin of the facts, for readers.
-    pub source: Option<String>,
-    /// The device.
-    pub device: Spanned<DeviceTable>,
-    /// Its identity on USB.
-    pub usb: Option<Spanned<UsbTable>>,
-    /// Format and rate at first.
-    pub mode: Option<Spanned<ModeTable>>,
-    /// Its stream, if measured.
-    pub stream: Option<Spanned<StreamTable>>,
-    /// Inputs.
+    pub(crate) source: Option<String>,
+    pub(crate) device: Spanned<DeviceTable>,
+    pub(crate) usb: Option<Spanned<UsbTable>>,
+    pub(crate) mode: Option<Spanned<ModeTable>>,
+    pub(crate) stream: Option<Spanned<StreamTable>>,
     #[serde(default, rename = "input", skip_serializing_if = "Vec::is_empty")]
-    pub inputs: Vec<InputTable>,
-    /// Pixel formats.
+    pub(crate) inputs: Vec<InputTable>,
     #[serde(default, rename = "format")]
-    pub formats: Vec<Spanned<FormatTable>>,
-    /// Controls.
+    pub(crate) formats: Vec<Spanned<FormatTable>>,
     #[serde(default, rename = "control", skip_serializing_if = "Vec::is_empty")]
-    pub controls: Vec<Spanned<ControlTable>>,
+    pub(crate) controls: Vec<Spanned<ControlTable>>,
 }
 
 /// The answer of QUERYCAP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DeviceTable {
-    /// The driver.
-    pub driver: String,
-    /// The card.
-    pub card: String,
+pub(crate) struct DeviceTable {
+    pub(crate) driver: String,
+    pub(crate) card: String,
     /// Whether it has read().
     #[serde(default)]
-    pub read: bool,
+    pub(crate) read: bool,
 }
 
 /// Identity on USB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UsbTable {
+pub(crate) struct UsbTable {
     /// `idVendor` and `idProduct`, `VVVV:PPPP`.
-    pub id: UsbWord,
+    pub(crate) id: UsbWord,
     /// `bcdDevice`.
-    pub revision: Option<String>,
-    /// The maker's name.
-    pub manufacturer: Option<String>,
-    /// The product's name.
-    pub product: Option<String>,
-    /// The serial number.
-    pub serial: Option<String>,
+    pub(crate) revision: Option<String>,
+    pub(crate) manufacturer: Option<String>,
+    pub(crate) product: Option<String>,
+    pub(crate) serial: Option<String>,
 }
 
 /// A format and rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModeTable {
-    /// Pixel format.
-    pub format: Code,
-    /// Size.
-    pub size: Pixels,
+pub(crate) struct ModeTable {
+    pub(crate) format: Code,
+    pub(crate) size: Pixels,
     /// Seconds per frame.
-    pub interval: Seconds,
+    pub(crate) interval: Seconds,
     /// Bytes of a buffer, if a program has asked for more than usual.
-    pub image_bytes: Option<u32>,
+    pub(crate) image_bytes: Option<u32>,
 }
 
 /// An input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct InputTable {
-    /// Its name.
-    pub name: String,
+pub(crate) struct InputTable {
+    pub(crate) name: String,
     /// `V4L2_INPUT_TYPE_*`.
-    pub kind: u32,
+    pub(crate) kind: u32,
 }
 
 /// A pixel format with its sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FormatTable {
-    /// Its code.
-    pub code: Code,
+pub(crate) struct FormatTable {
+    pub(crate) code: Code,
     /// Its description in ENUM_FMT.
-    pub description: String,
-    /// Its colours.
-    pub colors: Option<Colors>,
-    /// Sizes.
+    pub(crate) description: String,
+    pub(crate) colors: Option<Colors>,
     #[serde(rename = "size")]
-    pub sizes: Vec<Spanned<SizeTable>>,
+    pub(crate) sizes: Vec<Spanned<SizeTable>>,
 }
 
 /// `V4L2_COLORSPACE_*`, `V4L2_XFER_FUNC_*`, `V4L2_YCBCR_ENC_*` and `V4L2_QUANTIZATION_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Colors {
+pub(crate) struct Colors {
     space: u32,
     transfer: u32,
     encoding: u32,
@@ -139,96 +121,79 @@ impl From<Colors> for Colorimetry {
 /// A size, or a range of sizes, with its intervals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SizeTable {
-    /// The size.
-    pub size: Option<Pixels>,
+pub(crate) struct SizeTable {
+    pub(crate) size: Option<Pixels>,
     /// Smallest, largest and step, for a range.
-    pub range: Option<[Pixels; 3]>,
-    /// Bytes of a line.
-    pub line_bytes: Option<u32>,
-    /// Bytes of a buffer.
-    pub image_bytes: Option<u32>,
+    pub(crate) range: Option<[Pixels; 3]>,
+    pub(crate) line_bytes: Option<u32>,
+    pub(crate) image_bytes: Option<u32>,
     /// Seconds per frame.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub intervals: Vec<Seconds>,
+    pub(crate) intervals: Vec<Seconds>,
     /// Shortest and longest, and the step if there is one, for a range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub interval_range: Vec<Seconds>,
+    pub(crate) interval_range: Vec<Seconds>,
 }
 
 /// The kind of a control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ControlType {
-    /// A number.
+pub(crate) enum ControlType {
     Integer,
-    /// Off or on.
     Boolean,
-    /// Names to choose from.
     Menu,
-    /// Numbers to choose from.
     IntegerMenu,
-    /// Bits.
     Bitmask,
-    /// An action.
     Button,
-    /// A 64-bit number.
     Integer64,
 }
 
 /// A control.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ControlTable {
+pub(crate) struct ControlTable {
     /// `V4L2_CID_*`.
-    pub id: ControlId,
-    /// Its name.
-    pub name: String,
-    /// Its kind.
+    pub(crate) id: ControlId,
+    pub(crate) name: String,
     #[serde(rename = "type")]
-    pub kind: ControlType,
+    pub(crate) kind: ControlType,
     /// Smallest number, or the index of a menu's first item.
-    pub min: Option<i64>,
-    /// Largest number, or all bits.
-    pub max: Option<i64>,
-    /// Step.
-    pub step: Option<u64>,
-    /// Default value.
+    pub(crate) min: Option<i64>,
+    pub(crate) max: Option<i64>,
+    pub(crate) step: Option<u64>,
     #[serde(default)]
-    pub default: i64,
+    pub(crate) default: i64,
     /// Value at first, if it is not the default.
-    pub value: Option<i64>,
-    /// Its flags.
+    pub(crate) value: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub flags: Vec<Flag>,
+    pub(crate) flags: Vec<Flag>,
     /// Names of a menu; an empty name is a gap.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<String>,
+    pub(crate) items: Vec<String>,
     /// Numbers of an integer menu.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub numbers: Vec<i64>,
+    pub(crate) numbers: Vec<i64>,
     /// The control and value that make this one active.
-    pub active_if: Option<ActiveIf>,
+    pub(crate) active_if: Option<ActiveIf>,
 }
 
 /// A control and the value that makes another one active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ActiveIf {
+pub(crate) struct ActiveIf {
     /// `V4L2_CID_*`.
-    pub id: ControlId,
-    /// Its value.
-    pub value: i64,
+    pub(crate) id: ControlId,
+    pub(crate) value: i64,
 }
 
 /// Defines the words for `V4L2_CTRL_FLAG_*`.
 macro_rules! flags {
-    ($($(#[$doc:meta])* $name:ident = $flag:ident;)*) => {
+    ($($name:ident = $flag:ident;)*) => {
         /// A flag of a control.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
-        pub enum Flag {
-            $($(#[$doc])* $name,)*
+        pub(crate) enum Flag {
+            $($name,)*
         }
 
         /// Each flag with its bit.
@@ -238,46 +203,35 @@ macro_rules! flags {
 }
 
 flags! {
-    /// Never available.
     Disabled = DISABLED;
-    /// Writes fail with EBUSY.
     Grabbed = GRABBED;
-    /// Writes fail with EACCES.
     ReadOnly = READ_ONLY;
-    /// A change may change others.
     Update = UPDATE;
-    /// Without effect now.
     Inactive = INACTIVE;
-    /// Shown as a slider.
     Slider = SLIDER;
-    /// Reads fail with EACCES.
     WriteOnly = WRITE_ONLY;
-    /// Read from the device each time.
     Volatile = VOLATILE;
-    /// Writing an unchanged value also reaches the driver.
     ExecuteOnWrite = EXECUTE_ON_WRITE;
-    /// Changes the buffer size.
     ModifyLayout = MODIFY_LAYOUT;
 }
 
 /// Measurements of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StreamTable {
-    /// Size of the pictures.
-    pub size: Pixels,
+pub(crate) struct StreamTable {
+    pub(crate) size: Pixels,
     /// Seconds per frame by G_PARM.
-    pub interval: Seconds,
+    pub(crate) interval: Seconds,
     /// From STREAMON to the first frame.
-    pub first_frame_us: u64,
+    pub(crate) first_frame_us: u64,
     /// From each frame to the next one that arrived.
-    pub intervals_us: Vec<u64>,
+    pub(crate) intervals_us: Vec<u64>,
     /// Frames that were lost before the next one, by index in `intervals_us`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lost: Vec<[u32; 2]>,
+    pub(crate) lost: Vec<[u32; 2]>,
     /// Bytes of each compressed picture.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub image_bytes: Vec<u32>,
+    pub(crate) image_bytes: Vec<u32>,
 }
 
 /// Defines a value that a file has as a text.
@@ -286,7 +240,7 @@ macro_rules! word {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(pub $of);
+        pub(crate) struct $name(pub(crate) $of);
 
         impl TryFrom<String> for $name {
             type Error = String;

@@ -121,9 +121,14 @@ impl Description {
         &self.notes
     }
 
-    /// Returns the description as its file has it.
+    /// Returns the camera's name.
     #[must_use]
-    pub const fn file(&self) -> &File {
+    pub fn card(&self) -> &str {
+        &self.file.device.get_ref().card
+    }
+
+    /// Returns the description as its file has it.
+    pub(crate) const fn file(&self) -> &File {
         &self.file
     }
 
