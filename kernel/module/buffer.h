@@ -118,11 +118,11 @@ int vb3_rs_alloc_sg(void *to, struct device *dev, u64 bytes, int direction, unsi
 		    struct sg_table **sgt);
 int vb3_rs_get_userptr_sg(void *to, struct device *dev, u64 at, u64 bytes, int direction,
 			  struct sg_table **sgt);
-int vb3_rs_import_sg(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);
 int vb3_rs_import_map_sg(void *rust, struct sg_table **sgt);
 int vb3_rs_get_userptr_virtual(void *to, struct device *dev, u64 at, u64 bytes, int direction);
 void vb3_rs_put_userptr(void *rust);
-int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction);
+int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction,
+		  bool in_pieces);
 int vb3_rs_import_virtual(void *to, struct device *dev, struct dma_buf *buf, u64 bytes,
 			  int direction);
 int vb3_rs_import_map(void *rust, u64 *addr);
@@ -133,7 +133,6 @@ void vb3_rs_detach(void *rust, u64 key);
 struct sg_table *vb3_rs_map(void *rust, u64 key, int direction);
 void vb3_rs_unmap(void *rust, u64 key);
 unsigned int vb3_rs_cpu_access(void *rust, int direction, bool begin);
-bool vb3_rs_is_idle(s64 *held);
 s64 vb3_rs_counter(unsigned int index);
 void vb3_rs_describe(void *rust, struct vb3_facts *facts);
 void vb3_rs_holders(void *rust, struct seq_file *file);

@@ -5,6 +5,10 @@
 //! Every `rust` argument is the payload of a C buffer. A function with a `to` argument has put an
 //! [`Object`] there and succeeded. `vb3_rs_release`, `vb3_rs_put_userptr` and
 //! `vb3_rs_import_detach` end the object. The last user calls them once.
+#![expect(
+    clippy::missing_safety_doc,
+    reason = "without one, the conditions above are all"
+)]
 
 use crate::device::Use;
 use crate::import::Buf;
@@ -156,9 +160,6 @@ pub(crate) unsafe fn put(to: NonNull<c_void>, object: Object) -> c_int {
 }
 
 /// Counts one more user of allocated memory.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_add_user(rust: *mut c_void, kind: c_int) {
     // SAFETY: the caller's promise.
@@ -168,9 +169,6 @@ pub unsafe extern "C" fn vb3_rs_add_user(rust: *mut c_void, kind: c_int) {
 }
 
 /// Counts one user less.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
     // SAFETY: the caller's promise.
@@ -180,9 +178,6 @@ pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
 }
 
 /// Ends allocated memory.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
     // SAFETY: the caller's promise; no other code uses it any more.
@@ -193,9 +188,6 @@ pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
 }
 
 /// Implements `get_dmabuf`. Returns NULL on failure.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mut sys::DmaBuf {
     // SAFETY: the caller's promise.
@@ -207,9 +199,6 @@ pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mu
 }
 
 /// Implements `vaddr`.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
     // SAFETY: the caller's promise.
@@ -223,9 +212,6 @@ pub unsafe extern "C" fn vb3_rs_vaddr(rust: *mut c_void) -> *mut c_void {
 
 /// Implements `prepare` and `finish`. Does not sleep. Returns 1 after a sync, -1 if a cache hint
 /// omitted it, else 0.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, skip: bool) -> c_int {
     // SAFETY: the caller's promise.
@@ -237,9 +223,6 @@ pub unsafe extern "C" fn vb3_rs_hand_over(rust: *mut c_void, to_device: bool, sk
 }
 
 /// Syncs an import whose device is given a bounced copy. Does not sleep.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_sync_import(rust: *mut c_void, to_device: bool) {
     // SAFETY: the caller's promise.
@@ -296,9 +279,6 @@ pub unsafe extern "C" fn vb3_rs_get_userptr(
 }
 
 /// Implements `put_userptr`.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_put_userptr(rust: *mut c_void) {
     // SAFETY: the caller's promise.
@@ -319,6 +299,7 @@ pub unsafe extern "C" fn vb3_rs_import(
     buf: *mut sys::DmaBuf,
     bytes: u64,
     direction: c_int,
+    in_pieces: bool,
 ) -> c_int {
     answer(|| {
         let (to, dev, buf) = (given(to)?, given(dev)?, given(buf)?);
@@ -326,7 +307,7 @@ pub unsafe extern "C" fn vb3_rs_import(
         // SAFETY: the caller's promise.
         let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf, to)) };
         // SAFETY: the object is put into the payload below; it has one lock.
-        let made = unsafe { Import::contig(to, dev, buf, bytes, direction) }?;
+        let made = unsafe { Import::attached(to, dev, buf, (bytes, direction), in_pieces) }?;
         // SAFETY: the caller's promise.
         Ok(unsafe { put(to, Object::Import(made)) })
     })
@@ -350,9 +331,6 @@ pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) ->
 }
 
 /// Implements `unmap_dmabuf`.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
     // SAFETY: the caller's promise.
@@ -363,9 +341,6 @@ pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
 }
 
 /// Implements `detach_dmabuf`.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_import_detach(rust: *mut c_void) {
     // SAFETY: the caller's promise.
@@ -400,9 +375,6 @@ pub unsafe extern "C" fn vb3_rs_attach(
 }
 
 /// Detaches a device.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: u64) {
     // SAFETY: the caller's promise.
@@ -412,9 +384,6 @@ pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: u64) {
 }
 
 /// Maps the memory for an attached device.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_map(
     rust: *mut c_void,
@@ -433,9 +402,6 @@ pub unsafe extern "C" fn vb3_rs_map(
 }
 
 /// Undoes one map.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: u64) {
     // SAFETY: the caller's promise.
@@ -445,9 +411,6 @@ pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: u64) {
 }
 
 /// Begins or ends an access by the CPU. Returns how many devices were synced.
-///
-/// # Safety
-/// See the module's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_cpu_access(
     rust: *mut c_void,
@@ -459,18 +422,6 @@ pub unsafe extern "C" fn vb3_rs_cpu_access(
         (Some(a), Some(direction)) => a.cpu_access(direction, begin),
         _ => 0,
     }
-}
-
-/// Stores the held bytes, objects, attachments and mappings. Returns true if all are zero.
-///
-/// # Safety
-/// `held` must have room for four numbers.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_is_idle(held: *mut i64) -> bool {
-    let now = ledger::held();
-    // SAFETY: the caller's promise.
-    unsafe { held.cast::<[i64; 4]>().write(now) };
-    now == [0; 4]
 }
 
 /// Returns a counter for debugfs, or 0 past the last one. The counters are: held bytes, objects,

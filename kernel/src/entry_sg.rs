@@ -2,8 +2,6 @@
 // UNSAFETY: like `entry.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::entry::{self, answer, given, handed_over, import, put};
-use crate::import::Buf;
-use crate::imported::Import;
 use crate::kernel::Errno;
 use crate::linux::Dev;
 use crate::object::{Allocated, Object};
@@ -66,30 +64,6 @@ pub unsafe extern "C" fn vb3_rs_get_userptr_sg(
         unsafe { table.write(sgt) };
         // SAFETY: the caller's promise.
         Ok(unsafe { put(to, Object::User(made)) })
-    })
-}
-
-/// Implements `attach_dmabuf`.
-///
-/// # Safety
-/// As for `vb3_rs_get_userptr_sg`; the dma-buf outlives the object.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import_sg(
-    to: *mut c_void,
-    dev: *mut sys::Device,
-    buf: *mut sys::DmaBuf,
-    bytes: u64,
-    direction: c_int,
-) -> c_int {
-    answer(|| {
-        let (to, dev, buf) = (given(to)?, given(dev)?, given(buf)?);
-        let direction = entry::direction(direction)?;
-        // SAFETY: the caller's promise.
-        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf, to)) };
-        // SAFETY: the object is put into the payload below; it has one lock.
-        let made = unsafe { Import::sg(to, dev, buf, bytes, direction) }?;
-        // SAFETY: the caller's promise.
-        Ok(unsafe { put(to, Object::Import(made)) })
     })
 }
 

@@ -40,26 +40,25 @@ fn refused(dev: Dev, error: PlaneError) -> Errno {
 }
 
 impl Import {
-    /// Attaches a device.
+    /// Attaches a device, which may accept scattered memory (`in_pieces`).
     ///
     /// # Errors
     /// Returns EFAULT for a dma-buf that is too small, or the exporter's error.
     ///
     /// # Safety
     /// As [`Locked::new`].
-    pub unsafe fn contig(
+    pub unsafe fn attached(
         payload: NonNull<c_void>,
         dev: Dev,
         buf: Buf,
-        len_bytes: u64,
-        direction: Direction,
+        asked: (u64, Direction),
+        in_pieces: bool,
     ) -> Result<Self, Errno> {
-        let attached = contig::attach(&Linux, &buf, dev, len_bytes)
-            .map_err(|e| refused(dev, e))?
-            .wanting(len_bytes);
-        let asked = (len_bytes, direction);
+        let attached = contig::attach(&Linux, &buf, dev, asked.0).map_err(|e| refused(dev, e))?;
+        let attached = attached.wanting(if in_pieces { 0 } else { asked.0 });
         // SAFETY: the caller's promise.
-        Ok(unsafe { Self::of(payload, dev, buf, Some(attached), asked) })
+        let made = unsafe { Self::of(payload, dev, buf, Some(attached), asked) };
+        Ok(Self { in_pieces, ..made })
     }
 
     /// Imports it for the CPU.
@@ -105,30 +104,6 @@ impl Import {
             direction,
             len_bytes,
         }
-    }
-
-    /// Attaches a device that accepts scattered memory.
-    ///
-    /// # Errors
-    /// As [`contig`](Self::contig).
-    ///
-    /// # Safety
-    /// As [`Locked::new`].
-    pub unsafe fn sg(
-        payload: NonNull<c_void>,
-        dev: Dev,
-        buf: Buf,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<Self, Errno> {
-        let attached = contig::attach(&Linux, &buf, dev, len_bytes).map_err(|e| refused(dev, e))?;
-        let asked = (len_bytes, direction);
-        // SAFETY: the caller's promise.
-        let made = unsafe { Self::of(payload, dev, buf, Some(attached), asked) };
-        Ok(Self {
-            in_pieces: true,
-            ..made
-        })
     }
 
     /// Maps the scattered memory and returns its table. Returns the existing table if it is mapped.

@@ -71,14 +71,3 @@ impl Observer<Linux> for Ledger {
         MAPPINGS.add(-1);
     }
 }
-
-/// Returns the held bytes, objects, attachments and mappings. All are zero when everything is
-/// freed.
-pub fn held() -> [i64; 4] {
-    [
-        BYTES.get(),
-        OBJECTS.get(),
-        ATTACHMENTS.get(),
-        MAPPINGS.get(),
-    ]
-}

@@ -19,7 +19,7 @@ static inline int kind_get_userptr(struct vb3_buf *buf, struct device *dev, unsi
 static inline int kind_import(struct vb3_buf *buf, struct device *dev, struct dma_buf *dbuf,
 			      unsigned long size, int direction)
 {
-	return vb3_rs_import_sg(RUST(buf), dev, dbuf, size, direction);
+	return vb3_rs_import(RUST(buf), dev, dbuf, size, direction, true);
 }
 
 static inline int kind_map(struct vb3_buf *buf)
