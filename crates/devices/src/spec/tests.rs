@@ -473,6 +473,7 @@ fn every_listed_option_is_understood() {
         ("formats", "GREY:MJPG"),
         ("identity", "uvc"),
         ("usb", "046d:0825"),
+        ("like", "logitech-c920"),
         ("readers", "3"),
         ("exclusive-caps", "on"),
         ("placeholder", "hold"),
