@@ -117,6 +117,7 @@ pub(crate) struct Run {
     program: Vec<OsString>,
     patience: Duration,
     scratch: Option<&'static str>,
+    is_real_time: bool,
     pub(crate) dir: TempDir,
 }
 
@@ -132,7 +133,7 @@ pub(crate) struct RunOutput {
 }
 
 impl Run {
-    /// Prepares a run on a machine, without devices or program.
+    /// Prepares a run on a machine, without devices or program. Time is virtual.
     pub(crate) fn on(machine: &str) -> Self {
         Self {
             machine: machine.to_owned(),
@@ -141,6 +142,7 @@ impl Run {
             program: Vec::new(),
             patience: COMMAND_TIMEOUT,
             scratch: None,
+            is_real_time: false,
             dir: tempdir(),
         }
     }
@@ -161,6 +163,12 @@ impl Run {
     /// Sets the directory for the run's generated files.
     pub(crate) fn scratch(mut self, place: &'static str) -> Self {
         self.scratch = Some(place);
+        self
+    }
+
+    /// Lets time pass as it does, because of `_why`.
+    pub(crate) fn real_time(mut self, _why: &str) -> Self {
+        self.is_real_time = true;
         self
     }
 
@@ -201,6 +209,10 @@ impl Run {
             .arg(&report);
         for device in &self.devices {
             command.args(["--device", device]);
+        }
+        let chooses = self.options.iter().any(|option| option == "--clock");
+        if !self.is_real_time && !chooses {
+            command.args(["--clock", "virtual"]);
         }
         command.args(&self.options).arg("--").args(&self.program);
         let start = Instant::now();

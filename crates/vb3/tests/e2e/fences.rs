@@ -85,6 +85,7 @@ fn sync_files_match_linux_and_queues_wait_for_them() {
         return;
     };
     let outcome = Run::on("pc")
+        .real_time("fences stay pending until the next second")
         .device("camera,fps=1")
         .device("display")
         .program([&program])

@@ -9,6 +9,7 @@ fn runs(kind: &str) -> Option<RunOutput> {
     let program = compiled("handles.c")?;
     let display = format!("display=null,format=YUYV,{}", size_option());
     let run = Run::on("soc-iommu")
+        .real_time("the lists are read while the camera fills a buffer")
         .device(format!("camera=pattern,format=YUYV,{}", size_option()))
         .device(display.clone())
         .device(display);

@@ -105,6 +105,7 @@ fn a_device_comes_and_goes_by_the_clock() {
     }
     let frame = (SIZE.0 * SIZE.1 * 2) as usize;
     let outcome = Run::on("pc")
+        .real_time("the shell waits between its calls")
         .device(format!(
             "camera=pattern,format=YUYV,unplug=2s,plug=5s,{}",
             size_option()

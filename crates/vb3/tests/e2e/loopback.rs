@@ -117,6 +117,7 @@ fn a_cameras_buffers_are_copied_once() {
     }
     for machine in machines() {
         let run = Run::on(machine)
+            .real_time("the reader waits for a writer at work")
             .device(format!("loopback,{}", size_option()))
             .device(format!("camera,format=YUYV,{}", size_option()));
         let (width, height) = crate::common::SIZE;
@@ -149,7 +150,9 @@ fn shared_buffers_are_passed_on() {
     let pattern = recording(&pixfmt::YUYV, COUNT);
     for machine in machines() {
         for owner in ["reader", "writer"] {
-            let run = Run::on(machine).device(format!("loopback,{}", size_option()));
+            let run = Run::on(machine)
+                .real_time("frames pass while both programs wait")
+                .device(format!("loopback,{}", size_option()));
             std::fs::write(run.file("pattern.raw"), &pattern).unwrap();
             let run = run.program([&program]);
             let outcome = run.and([owner, &FRAME.to_string()]).run();

@@ -14,6 +14,7 @@ const RED: [u8; 3] = [176, 0, 32];
 /// Runs a client. Returns the outcome, which owns the directory, and the path of its page.
 fn reported(machine: &str, size: &str, client: &[&str]) -> (RunOutput, PathBuf) {
     let run = Run::on(machine)
+        .real_time("the plots show how long each buffer is where")
         .device(format!(
             "camera=pattern,profile=sensor,pace=free,size={size}"
         ))

@@ -42,6 +42,7 @@ fn reads(word: &str, count: u32) -> Option<RunOutput> {
     let (width, height) = LARGE;
     let bytes = picture::bytes(&pixfmt::NV12, size(LARGE));
     let outcome = Run::on("pc")
+        .real_time("a read is under way while frames arrive")
         .device(format!(
             "camera=pattern,format=NV12,fps=30,size={width}x{height}"
         ))

@@ -116,6 +116,7 @@ fn scripted_call_failures_do_not_reach_the_device() {
         step("time = \"1us\"\nfail = \"G_FMT\"\nerrno = \"EBUSY\""),
     ];
     let run = scripted("pc", &camera(""), &script.concat());
+    let run = run.real_time("a step waits for a time before the first frame");
     let Some(outcome) = frames(run, "10") else {
         return;
     };
@@ -211,7 +212,8 @@ fn iommu_fault_loses_one_frame() {
 fn stopped_clock_loses_no_frame() {
     let script = "[[step]]\ntime = \"200ms\"\nstop_clock = \"600ms\"\n";
     let device = "camera=pattern,format=YUYV,size=64x48,fps=25";
-    let Some(outcome) = frames(scripted("pc", device, script), "20") else {
+    let run = scripted("pc", device, script).real_time("the step stops it");
+    let Some(outcome) = frames(run, "20") else {
         return;
     };
     outcome.expect_success();
@@ -234,6 +236,7 @@ fn v4l2_ctl_sees_gaps_bad_frames_and_no_signal() {
         step("call = 1\nof = \"STREAMOFF\"\nsignal = \"lost\""),
     ];
     let run = scripted("pc", &camera(""), &script.concat());
+    let run = run.real_time("nothing waits for the device while it is away");
     let stream = "v4l2-ctl --stream-mmap=3 --stream-count=10 --verbose && v4l2-ctl --list-inputs";
     let outcome = run.program(["sh", "-c", stream]).run();
     outcome.expect_success();

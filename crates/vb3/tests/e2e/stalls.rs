@@ -36,6 +36,7 @@ fn watching(stalls: &Path) -> String {
 fn beside_a_capture(stall: impl FnOnce(&Run) -> String) -> Option<RunOutput> {
     let stalls = compiled("stalls.c")?;
     let run = Run::on("pc")
+        .real_time("a frame is lost if a call delays its camera")
         .device("camera=pattern,fps=60")
         .device("camera=pattern");
     let stall = stall(&run);
@@ -126,7 +127,9 @@ fn a_disk_that_is_slow() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let run = Run::on("pc").device("camera=pattern,fps=60");
+    let run = Run::on("pc")
+        .real_time("a frame is lost if a call delays its camera")
+        .device("camera=pattern,fps=60");
     let [disk, go] = ["disk.y4m", "go"].map(|name| {
         let path = run.file(name);
         let made = Command::new("mkfifo").arg(&path).status().unwrap();

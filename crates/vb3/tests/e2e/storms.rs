@@ -27,6 +27,7 @@ fn then_capture(machine: &str, script: &str) -> Option<RunOutput> {
     // Only one size, because random calls may leave any format for the capture.
     let (width, height) = SIZE;
     let outcome = Run::on(machine)
+        .real_time("calls and frames race")
         .device(format!("camera=pattern,{options},sizes={width}x{height}"))
         .device(format!("display=null,{options}"))
         .patience(number("VB3_STORM_PATIENCE", COMMAND_TIMEOUT.as_secs()))
@@ -92,6 +93,7 @@ fn cam_killed_at_random_moments() {
             1 + seed()
         );
         let outcome = Run::on("pc")
+            .real_time("calls and frames race")
             .device(device)
             .patience(number("VB3_STORM_PATIENCE", COMMAND_TIMEOUT.as_secs()))
             .program(["sh", "-c", &script])
@@ -134,6 +136,7 @@ fn ten_thousand_signals_a_second() {
     let frames = number("VB3_STORM_FRAMES", 240);
     for mode in ["restart", "interrupt"] {
         let outcome = Run::on("pc")
+            .real_time("calls and frames race")
             .device(format!(
                 "camera=pattern,format=YUYV,fps=60,{}",
                 size_option()

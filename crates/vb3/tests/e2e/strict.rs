@@ -137,6 +137,7 @@ fn missed_frames_fail_a_strict_run() {
     }
     let slow = "gst-launch-1.0 -q v4l2src num-buffers=20 ! identity sleep-time=150000 ! fakesink";
     let run = Run::on("pc").device("camera=pattern,format=YUYV,sizes=320x240,fps=30");
+    let run = run.real_time("the player is too slow");
     let outcome = run.options(["--strict"]).program(slow.split(' ')).run();
     let lost = outcome.queue("/dev/video0").lost;
     assert!(lost > 0, "{:?}", outcome.report);

@@ -221,7 +221,8 @@ fn perfetto_gets_a_slice_for_each_call() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let outcome = capture(&["--trace", "calls.perfetto.json"]).run();
+    let run = capture(&["--trace", "calls.perfetto.json"]);
+    let outcome = run.real_time("a call takes time").run();
     let slices: Vec<Value> = serde_json::from_slice(&outcome.read("calls.perfetto.json")).unwrap();
     assert!(slices.iter().all(|slice| slice["ph"] == "X"), "{slices:?}");
     let dequeued: Vec<&Value> = slices

@@ -125,7 +125,8 @@ fn v4l2_ctl_does_not_notice_a_stopped_clock() {
     let script = "[[step]]\ntime = \"200ms\"\nstop_clock = \"600ms\"\n";
     let device = "camera=pattern,format=YUYV,size=64x48,fps=25";
     let stream = ["v4l2-ctl", "--stream-mmap=6", "--stream-count=20"];
-    let outcome = scripted("pc", device, script).program(stream).run();
+    let run = scripted("pc", device, script).real_time("the step stops it");
+    let outcome = run.program(stream).run();
     outcome.expect_success();
     assert_eq!(rows(&outcome, "stop_clock"), [None]);
     // 20 frames span 0.76 s of the devices' time, more if some were missed.
