@@ -19,7 +19,7 @@ mmdebstrap --arch=arm64 --variant=extract \
     --include=busybox-static,kmod,udev,v4l-utils,ffmpeg,strace,bindfs,fuse3 \
     --include=gstreamer1.0-tools,gstreamer1.0-plugins-base,gstreamer1.0-plugins-base-apps \
     --include=gstreamer1.0-plugins-good,gstreamer1.0-plugins-bad,gstreamer1.0-libav \
-    --include=python3-pyudev,libavcodec-dev,gcc,libc6-dev \
+    --include=python3-pyudev,python3-pytest,python3-venv,libavcodec-dev,gcc,libc6-dev \
     trixie "$partial" "deb $mirror trixie main"
 cd "$partial"
 for dir in bin sbin lib lib64; do
@@ -37,6 +37,9 @@ done
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n' >etc/passwd
 printf 'root:x:0:\nvideo:x:44:\nnogroup:x:65534:\n' >etc/group
 echo '127.0.0.1 localhost' >etc/hosts
+# pip reads it even where it installs a file.
+mkdir -p etc/ssl/certs
+cat usr/share/ca-certificates/mozilla/*.crt >etc/ssl/certs/ca-certificates.crt
 rm -rf usr/share/doc usr/share/locale usr/share/man var/cache/apt var/lib/apt/lists
 cd /
 mv "$partial" "$out"

@@ -175,7 +175,7 @@ fn make(release: &Release, arch: Arch, try_it: bool) -> Result<()> {
             trial::wheel(release, wheel)?;
         }
     } else if try_it && arch == Arch::Arm64 {
-        trial::arm64(release, &stage.join("vb3"))?;
+        trial::arm64(release, &stage.join("vb3"), wheel.as_deref())?;
     }
     for (number, suite) in root::SUITES {
         if let Some(why) = codec::missing() {

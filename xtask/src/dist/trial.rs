@@ -71,6 +71,14 @@ grep 'vb3 run 0: stderr' broken.txt
 /// Packages that the wheel's tests use.
 const WHEEL_PACKAGES: &str = "ffmpeg,python3-pytest,python3-venv";
 
+/// Runs the plugin's tests. Orders of test_swap.py wait 60 s at most, which emulation exceeded.
+const GUEST_WHEEL_TESTS: &str = "
+tests/bin/python -m pytest -p no:cacheprovider test_vb3.py
+";
+
+/// Longest time in a guest, whose processor is translated.
+const GUEST_LIMIT: Duration = Duration::from_secs(1800);
+
 /// Checks of the binary in a guest.
 const GUEST_CHECKS: &str = "
 set -ex
@@ -169,14 +177,11 @@ pub(super) fn wheel(release: &Release, wheel: &Path) -> Result<()> {
         "--variant=apt".to_owned(),
         format!("--include={WHEEL_PACKAGES}"),
     ];
-    let lines = block(PAGE, "sh skip=run-by-dist-with-pytest")?;
-    let script = format!("cd /work; export HOME=/work; {WHEEL_ALONE}{lines}{WHEEL_TESTS}");
+    let script = wheel_checks(WHEEL_TESTS)?;
     for (version, suite) in root::SUITES {
         let root = root::fresh(release, suite, "python", &options)?;
         put(&root, &[wheel])?;
-        for test in fs::read_dir(sh::root().join("python/tests"))? {
-            put(&root, &[&test?.path()])?;
-        }
+        put_tests(&root)?;
         let said = root::inside(&root, &[], &["bash", "-exc", &script])
             .with_context(|| format!("the wheel does not work on Debian {version}"))?;
         let said = String::from_utf8_lossy(&said);
@@ -188,8 +193,24 @@ pub(super) fn wheel(release: &Release, wheel: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Tries arm64's binary in a virtual machine.
-pub(super) fn arm64(release: &Release, binary: &Path) -> Result<()> {
+/// Returns the commands that install the wheel in /work and run tests there.
+fn wheel_checks(tests: &str) -> Result<String> {
+    let lines = block(PAGE, "sh skip=run-by-dist-with-pytest")?;
+    Ok(format!(
+        "cd /work; export HOME=/work; {WHEEL_ALONE}{lines}{tests}"
+    ))
+}
+
+/// Copies the module's tests to a root's directory /work.
+fn put_tests(root: &Path) -> Result<()> {
+    for test in fs::read_dir(sh::root().join("python/tests"))? {
+        put(root, &[&test?.path()])?;
+    }
+    Ok(())
+}
+
+/// Tries arm64's binary and wheel in a virtual machine.
+pub(super) fn arm64(release: &Release, binary: &Path, wheel: Option<&Path>) -> Result<()> {
     let kind = guest::ALL.iter().find(|kind| kind.name == "arm64");
     let guest = Guest::get(*kind.context("there is no guest of arm64")?)?;
     let out = release.dir.join("arm64-guest");
@@ -198,13 +219,21 @@ pub(super) fn arm64(release: &Release, binary: &Path) -> Result<()> {
     }
     fs::create_dir_all(&out)?;
     fs::copy(binary, out.join("vb3"))?;
-    fs::write(out.join("run.sh"), GUEST_CHECKS)?;
-    guest.run(&out, Duration::from_secs(300))?;
-    if fs::read_to_string(out.join("status"))?.trim() != "0" {
-        bail!("the arm64 binary does not work: see {}", out.display());
+    let mut script = GUEST_CHECKS.to_owned();
+    if let Some(wheel) = wheel {
+        put(&out, &[wheel])?;
+        put_tests(&out)?;
+        fs::write(out.join("wheel.sh"), wheel_checks(GUEST_WHEEL_TESTS)?)?;
+        script.push_str("cp -r /out/work /; bash -ex /out/wheel.sh\n");
     }
+    fs::write(out.join("run.sh"), script)?;
+    guest.run(&out, GUEST_LIMIT)?;
+    if fs::read_to_string(out.join("status"))?.trim() != "0" {
+        bail!("the arm64 files do not work: see {}", out.display());
+    }
+    let wheel = wheel.map_or("", |_| "; the wheel installed, and its plugin's tests pass");
     println!(
-        "tried on arm64, Linux {}: a camera's frame read by dd",
+        "tried on arm64, Linux {}: a camera's frame read by dd{wheel}",
         guest.version()
     );
     fs::remove_dir_all(&out)?;
