@@ -63,6 +63,7 @@ fn every_frame_fault_happens_as_scripted() {
     let script: String = steps.iter().map(|lines| step(lines)).collect();
     for machine in ["pc", "soc-noncoherent", "soc-sram", "vm-bounce"] {
         let run = scripted(machine, &camera(""), &script);
+        let run = run.real_time("the client measures how late a frame is");
         let Some(outcome) = frames(run, "12") else {
             return;
         };
@@ -236,7 +237,6 @@ fn v4l2_ctl_sees_gaps_bad_frames_and_no_signal() {
         step("call = 1\nof = \"STREAMOFF\"\nsignal = \"lost\""),
     ];
     let run = scripted("pc", &camera(""), &script.concat());
-    let run = run.real_time("nothing waits for the device while it is away");
     let stream = "v4l2-ctl --stream-mmap=3 --stream-count=10 --verbose && v4l2-ctl --list-inputs";
     let outcome = run.program(["sh", "-c", stream]).run();
     outcome.expect_success();
@@ -264,6 +264,7 @@ fn v4l2_ctl_finds_a_scripted_camera_after_replug() {
         step("time = \"1500ms\"\nplug = true"),
     ];
     let run = scripted("pc", &camera(""), &script.concat());
+    let run = run.real_time("nothing waits for the device while it is away");
     let stream = "v4l2-ctl --stream-mmap=3 --stream-count=100 2>&1
                   until v4l2-ctl --stream-mmap=3 --stream-count=3 --stream-to=after.raw
                   do sleep 0.05; done";

@@ -10,11 +10,11 @@ const CAMERA: &str = "platform/vimc.0 Sensor B";
 
 /// Runs a shell script with vimc.
 fn shell(script: &str) -> RunOutput {
-    shell_in(Run::on("pc"), script)
-}
-
-fn shell_in(run: Run, script: &str) -> RunOutput {
-    run.device("vimc").program(["bash", "-ec", script]).run()
+    Run::on("pc")
+        .real_time("a stream runs until the script ends it")
+        .device("vimc")
+        .program(["bash", "-ec", script])
+        .run()
 }
 
 /// Entities with their nodes, pads and outgoing links, as media-ctl 1.22 and 1.28 show them on Linux.
@@ -246,8 +246,7 @@ fn random_calls_leave_a_graph_that_works() {
     if lacks("cam") || lacks("media-ctl") || lacks("v4l2-ctl") {
         return;
     }
-    let run = Run::on("pc").real_time("a stream without end runs beside the calls");
-    let script = format!(
+    let outcome = shell(&format!(
         "calls() {{
              jobs=
              for node in media0 v4l-subdev1 v4l-subdev5 video2; do
@@ -264,8 +263,7 @@ fn random_calls_leave_a_graph_that_works() {
          calls 2
          cam -c1 -C2 -Fx-#.bin -s width=480,height=270",
         random.display()
-    );
-    let outcome = shell_in(run, &script);
+    ));
     outcome.expect_success();
     let ends = outcome.stdout.lines();
     let ends = ends.filter(|line| line.starts_with("done ")).count();
