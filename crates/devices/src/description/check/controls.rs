@@ -1,0 +1,194 @@
+//! Controls with their ranges and menus.
+
+use super::{Result, Source, is_plain, keep};
+use crate::description::file::{ControlTable, ControlType, FLAGS};
+use toml::Spanned;
+use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec, Master};
+
+const MAX_CONTROLS: usize = 120;
+const MAX_ITEMS: usize = 256;
+
+pub(super) fn controls(
+    source: &Source<'_>,
+    tables: &[Spanned<ControlTable>],
+) -> Result<Vec<ControlSpec>> {
+    let mut all: Vec<ControlSpec> = Vec::new();
+    for table in tables {
+        let (span, control) = (table.span(), table.get_ref());
+        let id = control.id;
+        if all.len() >= MAX_CONTROLS {
+            let message = format!("a description has at most {MAX_CONTROLS} [[control]]");
+            return source.error(span, message);
+        }
+        // Without class, or a class itself, or above the bits of an id.
+        if id.0 & 0x0fff_0000 == 0 || id.0 & 0xffff == 1 || id.0 > 0x0fff_ffff {
+            return source.error(span, format!("id = \"{id}\" is no control's id"));
+        }
+        if all.iter().any(|known| known.id == id.0) {
+            return source.error(span, format!("there are two [[control]] {id}; remove one"));
+        }
+        if control.name.is_empty() || !is_plain(&control.name, 31) {
+            let message = format!("name = {:?}: allowed are 1 to 31 bytes", control.name);
+            return source.error(span, message);
+        }
+        let kind = kind(source, table)?;
+        all.push(ControlSpec {
+            id: id.0,
+            name: keep(&control.name),
+            kind,
+            flags: (FLAGS.iter())
+                .filter(|(flag, _)| control.flags.contains(flag))
+                .fold(ControlFlags::empty(), |all, (_, flag)| all.union(*flag)),
+            master: control.active_if.map(|master| Master {
+                id: master.id.0,
+                manual: master.value,
+            }),
+            initial: control.value,
+        });
+    }
+    for table in tables {
+        let master = table.get_ref().active_if.map(|master| master.id);
+        let missing = master.filter(|id| !all.iter().any(|known| known.id == id.0));
+        if let Some(id) = missing {
+            let message = format!("active_if names {id}, and there is no such [[control]]");
+            return source.error(table.span(), message);
+        }
+    }
+    Ok(all)
+}
+
+/// The numbers of a control's table.
+struct Numbers {
+    min: i64,
+    max: i64,
+    step: u64,
+    default: i64,
+    value: i64,
+}
+
+impl Numbers {
+    fn of(control: &ControlTable) -> Self {
+        Self {
+            min: control.min.unwrap_or(0),
+            max: control.max.unwrap_or(0),
+            step: control.step.unwrap_or(1).max(1),
+            default: control.default,
+            value: control.value.unwrap_or(control.default),
+        }
+    }
+
+    /// Returns a control of a range of numbers, or what is wrong.
+    fn range(&self, is_long: bool) -> std::result::Result<ControlKind, String> {
+        let Self {
+            min,
+            max,
+            step,
+            default,
+            value,
+        } = *self;
+        if min > max || [default, value].iter().any(|n| !(min..=max).contains(n)) {
+            return Err(format!(
+                "min = {min}, max = {max}, default = {default}, value = {value}: min must not be \
+                 above max, and default and value must lie between"
+            ));
+        }
+        if is_long {
+            return Ok(ControlKind::Integer64 {
+                min,
+                max,
+                step,
+                default,
+            });
+        }
+        let short = || {
+            Some(ControlKind::Integer {
+                min: i32::try_from(min).ok()?,
+                max: i32::try_from(max).ok()?,
+                step: u32::try_from(step).ok()?,
+                default: i32::try_from(default).ok()?,
+            })
+        };
+        short().ok_or_else(|| "an integer's range has 32 bits; use integer64".to_owned())
+    }
+
+    /// Returns the first index of a menu of `len` items, and the default one; `None` if a number is
+    /// no index of it.
+    fn menu(&self, len: usize) -> Option<(u32, u32)> {
+        let end = i64::try_from(len).ok()?.checked_add(self.min)?;
+        let is_item = |index: &i64| (self.min..end).contains(index);
+        let is_menu = (1..=MAX_ITEMS).contains(&len) && (0..1 << 16).contains(&self.min);
+        (is_menu && [self.default, self.value].iter().all(is_item)).then_some(())?;
+        Some((
+            u32::try_from(self.min).ok()?,
+            u32::try_from(self.default).ok()?,
+        ))
+    }
+
+    /// Says what the numbers of a menu must be.
+    fn menu_rule(&self) -> String {
+        format!(
+            "from index min = {} on; default = {} and value = {} are indexes of items",
+            self.min, self.default, self.value
+        )
+    }
+
+    fn bitmask(&self) -> Option<ControlKind> {
+        u32::try_from(self.value).ok()?;
+        Some(ControlKind::Bitmask {
+            mask: u32::try_from(self.max).ok()?,
+            default: u32::try_from(self.default).ok()?,
+        })
+    }
+}
+
+/// Returns the kind of a control, and checks its values.
+fn kind(source: &Source<'_>, table: &Spanned<ControlTable>) -> Result<ControlKind> {
+    let control = table.get_ref();
+    let numbers = Numbers::of(control);
+    let made = match control.kind {
+        ControlType::Integer => numbers.range(false),
+        ControlType::Integer64 => numbers.range(true),
+        ControlType::Boolean => match (numbers.default, numbers.value) {
+            (0 | 1, 0 | 1) => Ok(ControlKind::Boolean {
+                default: numbers.default == 1,
+            }),
+            _ => Err("default and value are 0 or 1".to_owned()),
+        },
+        ControlType::Menu => menu(control, &numbers),
+        ControlType::IntegerMenu => match numbers.menu(control.numbers.len()) {
+            Some((first, default)) => Ok(ControlKind::IntegerMenu {
+                first,
+                items: Box::leak(control.numbers.clone().into_boxed_slice()),
+                default,
+            }),
+            None => Err(format!(
+                "an integer-menu has 1 to {MAX_ITEMS} numbers {}",
+                numbers.menu_rule()
+            )),
+        },
+        ControlType::Bitmask => {
+            let made = numbers.bitmask();
+            made.ok_or_else(|| "max, default and value are 32 bits".to_owned())
+        }
+        ControlType::Button => Ok(ControlKind::Button),
+    };
+    made.or_else(|allowed| source.error(table.span(), format!("{}: {allowed}", control.name)))
+}
+
+fn menu(control: &ControlTable, numbers: &Numbers) -> std::result::Result<ControlKind, String> {
+    let items = &control.items;
+    let index = numbers.menu(items.len());
+    let index = index.filter(|_| items.iter().all(|item| is_plain(item, 31)));
+    let (first, default) = index.ok_or_else(|| {
+        format!(
+            "a menu has 1 to {MAX_ITEMS} items of 31 printable bytes {}",
+            numbers.menu_rule()
+        )
+    })?;
+    let items: Vec<&'static str> = items.iter().map(|item| keep(item)).collect();
+    Ok(ControlKind::Menu {
+        first,
+        items: Box::leak(items.into_boxed_slice()),
+        default,
+    })
+}

@@ -1,0 +1,230 @@
+//! Pixel formats with their sizes and intervals.
+
+use super::{INTERVALS_NS, Result, Source, is_plain, keep};
+use crate::description::file::{File, FormatTable, Pixels, Seconds, SizeTable};
+use crate::description::{Offered, Row, default_color};
+use toml::Spanned;
+use vb3_v4l2::pixfmt::{self, MAX_COMPRESSED_BYTES};
+use vb3_v4l2::{Fraction, PixelFormat};
+
+const MAX_FORMATS: usize = 256;
+const MAX_SIZES: usize = 256;
+const MAX_INTERVALS: usize = 256;
+/// Largest sides of a range, which a camera reduces to its own.
+const MAX_SIDE: u32 = 1 << 16;
+/// Longest line in bytes.
+const MAX_LINE: u32 = 1 << 16;
+
+pub(super) fn formats(source: &mut Source<'_>, file: &File) -> Result<Vec<Offered>> {
+    let mut all: Vec<Offered> = Vec::new();
+    if let Some(beyond) = file.formats.get(MAX_FORMATS) {
+        let message = format!("a description has at most {MAX_FORMATS} [[format]]");
+        return source.error(beyond.span(), message);
+    }
+    for table in &file.formats {
+        let (span, format) = (table.span(), table.get_ref());
+        let code = format.code.0;
+        if all.iter().any(|known| known.pixel.fourcc == code) {
+            return source.error(span, format!("there are two [[format]] {code}; remove one"));
+        }
+        if !is_plain(&format.description, 31) {
+            let message = format!(
+                "description = {:?}: allowed are 31 printable bytes",
+                format.description
+            );
+            return source.error(span, message);
+        }
+        let known = pixfmt::TABLE.iter().find(|pixel| pixel.fourcc == code);
+        let pixel = known.filter(|pixel| {
+            pixel.memory_planes == 1
+                && (!pixel.is_compressed() || pixel.fourcc == pixfmt::MJPEG.fourcc)
+        });
+        let Some(pixel) = pixel else {
+            source.note(
+                span,
+                &format!("{code} is left out: vb3 cannot make such pictures"),
+            );
+            continue;
+        };
+        if let Some(offered) = sizes(source, table, described(pixel, &format.description))? {
+            all.push(offered);
+        }
+    }
+    if all.is_empty() {
+        let names: Vec<&str> = pixfmt::TABLE.iter().map(|pixel| pixel.name).collect();
+        let message = format!(
+            "there is no [[format]] that vb3 can make; it makes {}",
+            names.join(", ")
+        );
+        return source.error(file.device.span(), message);
+    }
+    Ok(all)
+}
+
+/// Returns a format with the device's own description.
+fn described(pixel: &'static PixelFormat, description: &str) -> &'static PixelFormat {
+    match pixel.description == description {
+        true => pixel,
+        false => Box::leak(Box::new(PixelFormat {
+            description: keep(description),
+            ..*pixel
+        })),
+    }
+}
+
+/// Returns a format with its sizes; `None` if no camera can have any of them.
+fn sizes(
+    source: &mut Source<'_>,
+    table: &Spanned<FormatTable>,
+    pixel: &'static PixelFormat,
+) -> Result<Option<Offered>> {
+    let format = table.get_ref();
+    let color = (format.colors).map_or_else(|| default_color(pixel), Into::into);
+    let mut offered = Offered {
+        pixel,
+        color,
+        sizes: Vec::new(),
+        range: None,
+        rows: Vec::new(),
+    };
+    if format.sizes.is_empty() || format.sizes.len() > MAX_SIZES {
+        let message = format!("a [[format]] has 1 to {MAX_SIZES} [[format.size]]");
+        return source.error(table.span(), message);
+    }
+    for entry in &format.sizes {
+        let size = entry.get_ref();
+        match (size.size, size.range) {
+            (Some(one), None) => add_size(source, entry, one, &mut offered)?,
+            (None, Some(range)) if format.sizes.len() == 1 => {
+                set_range(source, entry, range, &mut offered)?;
+            }
+            _ => {
+                let message = "a [[format.size]] has either size = \"640x480\" or range = \
+                               [\"MIN\", \"MAX\", \"STEP\"], and a range is the only one";
+                return source.error(entry.span(), message);
+            }
+        }
+    }
+    Ok((!offered.rows.is_empty()).then_some(offered))
+}
+
+/// Adds a size, if a camera can have it.
+fn add_size(
+    source: &mut Source<'_>,
+    entry: &Spanned<SizeTable>,
+    size: Pixels,
+    offered: &mut Offered,
+) -> Result<()> {
+    if size.size().is_none() {
+        let message =
+            format!("size {size} is left out: vb3 makes even sizes from 2x2 to 4096x2304");
+        source.note(entry.span(), &message);
+        return Ok(());
+    }
+    if offered.sizes.contains(&size.0) {
+        return source.error(
+            entry.span(),
+            format!("there are two sizes {size}; remove one"),
+        );
+    }
+    (offered.rows).push(row(source, entry, (offered.pixel, size.0))?);
+    offered.sizes.push(size.0);
+    Ok(())
+}
+
+/// Sets the range of sizes, reduced to those that a camera can have.
+fn set_range(
+    source: &mut Source<'_>,
+    entry: &Spanned<SizeTable>,
+    [min, max, step]: [Pixels; 3],
+    offered: &mut Offered,
+) -> Result<()> {
+    let asked = [(min.0.0, max.0.0, step.0.0), (min.0.1, max.0.1, step.0.1)];
+    let width = side(source, entry, asked[0], 4096)?;
+    let height = side(source, entry, asked[1], 2304)?;
+    if [width, height] != asked {
+        let message = "the range of sizes is reduced to vb3's: even sizes to 4096x2304";
+        source.note(entry.span(), message);
+    }
+    (offered.rows).push(row(source, entry, (offered.pixel, (width.0, height.0)))?);
+    offered.range = Some([width, height]);
+    Ok(())
+}
+
+/// Reduces a range of widths or heights to one that a camera can make.
+fn side(
+    source: &Source<'_>,
+    entry: &Spanned<SizeTable>,
+    (min, max, step): (u32, u32, u32),
+    most: u32,
+) -> Result<(u32, u32, u32)> {
+    let is_sane = (1..=max).contains(&min) && (1..=MAX_SIDE).contains(&max) && step <= MAX_SIDE;
+    let fitting = (
+        min.next_multiple_of(2),
+        max.min(most) & !1,
+        step.max(1).next_multiple_of(2),
+    );
+    if !is_sane || fitting.0 > fitting.1 {
+        let message = format!(
+            "range from {min} to {max} in steps of {step}: the smallest must be 1 or more and not \
+             above the largest, which is at most {most}"
+        );
+        return source.error(entry.span(), message);
+    }
+    Ok(fitting)
+}
+
+/// Checks the bytes and intervals of a size.
+fn row(
+    source: &Source<'_>,
+    entry: &Spanned<SizeTable>,
+    (pixel, (width, height)): (&PixelFormat, (u32, u32)),
+) -> Result<Row> {
+    let table = entry.get_ref();
+    let (line_bytes, image_bytes) = (
+        table.line_bytes.unwrap_or(0),
+        table.image_bytes.unwrap_or(0),
+    );
+    if line_bytes > MAX_LINE || image_bytes > MAX_COMPRESSED_BYTES {
+        let message = format!(
+            "line_bytes = {line_bytes}, image_bytes = {image_bytes} for {width}x{height} {}: \
+             allowed are {MAX_LINE} and {MAX_COMPRESSED_BYTES}",
+            pixel.fourcc
+        );
+        return source.error(entry.span(), message);
+    }
+    let is_sane = |interval: &Fraction| {
+        let ns = interval.as_nanos();
+        ns.is_some_and(|ns| INTERVALS_NS.contains(&ns))
+    };
+    let of = |list: &[Seconds]| list.iter().map(|one| one.0).collect::<Vec<_>>();
+    let (intervals, range) = (of(&table.intervals), of(&table.interval_range));
+    let ns = |interval: Fraction| interval.as_nanos();
+    let is_valid = match (intervals.len(), &range[..]) {
+        (1..=MAX_INTERVALS, []) => intervals.iter().all(is_sane),
+        (0, [min, max]) => is_sane(min) && is_sane(max) && ns(*min) <= ns(*max),
+        (0, [min, max, step]) => {
+            is_sane(min) && is_sane(max) && ns(*min) <= ns(*max) && ns(*step) > Some(0)
+        }
+        _ => false,
+    };
+    if !is_valid {
+        let message = format!(
+            "intervals of {width}x{height} {}: allowed are 1 to {MAX_INTERVALS} intervals, or \
+             interval_range = [SHORTEST, LONGEST, STEP], from 1/1000 to 60/1 seconds",
+            pixel.fourcc
+        );
+        return source.error(entry.span(), message);
+    }
+    let range = match range[..] {
+        [min, max] => Some((min, max, None)),
+        [min, max, step] => Some((min, max, Some(step))),
+        _ => None,
+    };
+    Ok(Row {
+        line_bytes,
+        image_bytes,
+        intervals,
+        range,
+    })
+}

@@ -1,0 +1,226 @@
+//! Checks a description, and prepares it for a camera.
+
+mod controls;
+mod formats;
+
+use super::Description;
+use super::file::{File, StreamTable, UsbTable, VERSION};
+use controls::controls;
+use formats::formats;
+use serde::Deserialize;
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use toml::Spanned;
+use vb3_v4l2::Port;
+use vb3_v4l2::pixfmt::MAX_COMPRESSED_BYTES;
+
+const MAX_INPUTS: usize = 32;
+const MAX_FRAMES: usize = 1200;
+/// Shortest and longest interval.
+const INTERVALS_NS: RangeInclusive<u64> = 1_000_000..=60_000_000_000;
+/// Longest measured time: one minute.
+const MAX_US: u64 = 60_000_000;
+/// Most frames that are lost at once.
+const MAX_LOST: u32 = 1000;
+
+/// An error in a description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescriptionError {
+    line: usize,
+    message: String,
+}
+
+/// Writes `LINE: MESSAGE`, for use after a file's name and a colon.
+impl fmt::Display for DescriptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.line, self.message)
+    }
+}
+
+impl std::error::Error for DescriptionError {}
+
+type Result<T> = std::result::Result<T, DescriptionError>;
+
+/// The text, for lines of errors and notes.
+struct Source<'a> {
+    text: &'a str,
+    notes: Vec<String>,
+}
+
+impl Source<'_> {
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.bytes().take(at);
+        before.filter(|&byte| byte == b'\n').count() + 1
+    }
+
+    fn error<T>(&self, span: Range<usize>, message: impl Into<String>) -> Result<T> {
+        Err(DescriptionError {
+            line: self.line(span.start),
+            message: message.into(),
+        })
+    }
+
+    fn note(&mut self, span: Range<usize>, message: &str) {
+        let line = self.line(span.start);
+        self.notes.push(format!("{line}: {message}"));
+    }
+
+    fn toml<T: for<'de> Deserialize<'de>>(&self) -> Result<T> {
+        toml::from_str(self.text).or_else(|e| {
+            let at = e.span().map_or(0, |span| span.start);
+            self.error(at..at, e.message().trim().replace('\n', ", "))
+        })
+    }
+}
+
+/// Keeps a text for the rest of the process. Descriptions are read once, at the start of a run.
+fn keep(text: &str) -> &'static str {
+    Box::leak(text.to_owned().into_boxed_str())
+}
+
+/// The version alone, so that a newer file gets the right error.
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: Spanned<i64>,
+}
+
+pub(super) fn parse(text: &str) -> Result<Description> {
+    let mut source = Source {
+        text,
+        notes: Vec::new(),
+    };
+    let version = source.toml::<VersionOnly>()?.version;
+    if *version.get_ref() != VERSION {
+        let message = format!(
+            "version = {}: this vb3 reads version {VERSION}; clone the device again",
+            version.get_ref()
+        );
+        return source.error(version.span(), message);
+    }
+    let file: File = source.toml()?;
+    identity(&source, &file)?;
+    let formats = formats(&mut source, &file)?;
+    let controls = controls(&source, &file.controls)?;
+    if let Some(stream) = &file.stream {
+        check_stream(&source, stream)?;
+    }
+    let ports = file.inputs.iter().map(|input| Port {
+        name: keep(&input.name),
+        kind: input.kind,
+    });
+    let description = Description {
+        ports: ports.collect(),
+        formats,
+        controls,
+        notes: Vec::new(),
+        file,
+    };
+    check_mode(&mut source, &description)?;
+    Ok(Description {
+        notes: source.notes,
+        ..description
+    })
+}
+
+/// Returns whether a text can be shown as it is and has at most `max` bytes.
+fn is_plain(text: &str, max: usize) -> bool {
+    text.len() <= max && !text.chars().any(char::is_control)
+}
+
+fn identity(source: &Source<'_>, file: &File) -> Result<()> {
+    let device = file.device.get_ref();
+    for (name, text, max) in [("driver", &device.driver, 15), ("card", &device.card, 31)] {
+        if text.is_empty() || !is_plain(text, max) {
+            let message = format!("{name} = {text:?}: allowed are 1 to {max} printable bytes");
+            return source.error(file.device.span(), message);
+        }
+    }
+    if let Some(usb) = &file.usb {
+        check_usb(source, usb)?;
+    }
+    let names = file.inputs.iter().map(|input| &input.name);
+    if file.inputs.len() > MAX_INPUTS || names.clone().any(|name| !is_plain(name, 31)) {
+        let message =
+            format!("allowed are {MAX_INPUTS} [[input]] with names of 31 printable bytes");
+        return source.error(file.device.span(), message);
+    }
+    Ok(())
+}
+
+fn check_usb(source: &Source<'_>, table: &Spanned<UsbTable>) -> Result<()> {
+    let usb = table.get_ref();
+    let texts = [&usb.manufacturer, &usb.product, &usb.serial];
+    // Strings of a USB device have at most 126 characters.
+    let mut texts = texts.into_iter().flatten();
+    if let Some(text) = texts.find(|text| !is_plain(text, 126)) {
+        let message = format!("{text:?}: allowed are 126 printable bytes");
+        return source.error(table.span(), message);
+    }
+    let is_revision = |text: &str| text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    match usb.revision.as_ref().filter(|text| !is_revision(text)) {
+        Some(text) => {
+            let message = format!("revision = {text:?}: allowed are 4 hexadecimal digits");
+            source.error(table.span(), message)
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_mode(source: &mut Source<'_>, description: &Description) -> Result<()> {
+    let Some(mode) = &description.file.mode else {
+        return Ok(());
+    };
+    let (span, mode) = (mode.span(), mode.get_ref());
+    let named = format!("[mode] {} {} at {}", mode.format, mode.size, mode.interval);
+    if mode.image_bytes > Some(MAX_COMPRESSED_BYTES) {
+        let message = format!("{named}: allowed are image_bytes up to {MAX_COMPRESSED_BYTES}");
+        return source.error(span, message);
+    }
+    let formats = description.file.formats.iter();
+    if !formats
+        .map(|format| format.get_ref().code)
+        .any(|code| code == mode.format)
+    {
+        return source.error(span, format!("{named}: no [[format]] has this code"));
+    }
+    let is_made = description
+        .formats
+        .iter()
+        .any(|one| one.pixel.fourcc == mode.format.0);
+    let is_offered = description
+        .sizes(mode.format.0)
+        .contains(mode.size.0.0, mode.size.0.1);
+    if !is_made {
+        source.note(
+            span,
+            &format!("{named} is replaced by the nearest that vb3 can make"),
+        );
+    } else if !is_offered && mode.size.size().is_some() {
+        return source.error(span, format!("{named}: the format has no such size"));
+    }
+    Ok(())
+}
+
+fn check_stream(source: &Source<'_>, stream: &Spanned<StreamTable>) -> Result<()> {
+    let (span, stream) = (stream.span(), stream.get_ref());
+    let times = stream.intervals_us.iter();
+    let frames = stream.intervals_us.len();
+    let is_inside = |[index, count]: &[u32; 2]| {
+        usize::try_from(*index).is_ok_and(|index| index < frames) && *count <= MAX_LOST
+    };
+    let sizes = &stream.image_bytes;
+    let message = if !(1..=MAX_FRAMES).contains(&frames) || sizes.len() > MAX_FRAMES + 1 {
+        format!("allowed are 1 to {MAX_FRAMES} frames")
+    } else if stream.first_frame_us > MAX_US || times.clone().any(|us| !(1..=MAX_US).contains(us)) {
+        format!("allowed are times from 1 to {MAX_US} us")
+    } else if !stream.lost.iter().all(is_inside) {
+        format!("an entry of lost is [INDEX, COUNT]: below {frames}, and {MAX_LOST} at most")
+    } else if sizes.iter().any(|bytes| *bytes > MAX_COMPRESSED_BYTES) {
+        format!("allowed are image_bytes up to {MAX_COMPRESSED_BYTES}")
+    } else if !INTERVALS_NS.contains(&stream.interval.0.as_nanos().unwrap_or(0)) {
+        "interval is from 1/1000 to 60/1 seconds".to_owned()
+    } else {
+        return Ok(());
+    };
+    source.error(span, format!("[stream]: {message}"))
+}
