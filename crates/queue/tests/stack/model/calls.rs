@@ -50,6 +50,7 @@ impl Model {
                     side,
                     kind,
                     cpu: 0,
+                    synced: 0,
                     dev: 0,
                     unread: false,
                     queue: true,

@@ -25,12 +25,15 @@ impl Model {
 
     pub(super) fn clean(&mut self, mem: u32) {
         let mem = self.mems.get_mut(&mem).unwrap();
-        mem.dev = mem.cpu;
+        // Clean cache lines are not written back.
+        if mem.cpu != mem.synced {
+            (mem.dev, mem.synced) = (mem.cpu, mem.cpu);
+        }
     }
 
     pub(super) fn invalidate(&mut self, mem: u32) {
         let mem = self.mems.get_mut(&mem).unwrap();
-        (mem.cpu, mem.unread) = (mem.dev, false);
+        (mem.cpu, mem.synced, mem.unread) = (mem.dev, mem.dev, false);
     }
 
     /// Writes as the CPU does.
@@ -154,7 +157,7 @@ impl Model {
         if !import.mapped {
             import.mapped = true;
             import.slot = cpu;
-            import.maybe_written = device(side) == WRITES;
+            import.maybe_written = false;
             if two {
                 self.clean(mem);
             }

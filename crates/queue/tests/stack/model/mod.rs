@@ -42,6 +42,8 @@ struct Mem {
     side: usize,
     kind: Kind,
     cpu: u32,
+    /// What the CPU saw at the last sync.
+    synced: u32,
     dev: u32,
     /// A device wrote, and no sync for the CPU followed.
     unread: bool,
