@@ -32,7 +32,7 @@ const MAX_HELD: usize = 8;
 const BASE: u64 = 0x7000_0000;
 const STRIDE: u64 = 2 * LEN;
 
-/// The bytes that a stamp stands for; zero is all zeroes.
+/// The bytes that a stamp stands for; zero is all zeroes. No cache line is the same for two stamps.
 pub(crate) fn bytes_of(stamp: u32) -> Vec<u8> {
     let mut bytes = vec![0; LEN as usize];
     if stamp > 0 {
@@ -41,7 +41,9 @@ pub(crate) fn bytes_of(stamp: u32) -> Vec<u8> {
                 .wrapping_mul(0x9e37_79b1)
                 .wrapping_add(at)
                 .wrapping_mul(0x85eb_ca6b);
-            line.fill((mixed >> 24) as u8);
+            for word in line.chunks_exact_mut(4) {
+                word.copy_from_slice(&mixed.to_le_bytes());
+            }
         }
     }
     bytes
