@@ -8,7 +8,9 @@ use vb3_devices::source::{Background, Picture, read_number, render};
 use vb3_v4l2::pixfmt;
 
 fn camera() -> Run {
-    Run::on("pc").device(format!("camera=pattern,format=YUYV,{}", size_option()))
+    Run::on("pc")
+        .real_time("desktop programs keep their own time")
+        .device(format!("camera=pattern,format=YUYV,{}", size_option()))
 }
 
 /// Levels that a program shows for black and white.

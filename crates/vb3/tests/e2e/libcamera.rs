@@ -21,6 +21,7 @@ fn cam_lists_each_webcam_and_nothing_else() {
         return;
     }
     let outcome = Run::on("pc")
+        .real_time("libcamera 0.0.3 crashes if frames need no time")
         .device("camera=pattern")
         .device("camera=pattern,name=Second,usb=046d:0825")
         .device("camera=pattern,identity=plain")
@@ -43,6 +44,7 @@ fn cam_lists_exposure_and_gain() {
         return;
     }
     let outcome = Run::on("pc")
+        .real_time("libcamera 0.0.3 crashes if frames need no time")
         .device("camera=pattern")
         .program(["cam", "-c1", "--list-controls"])
         .run();
@@ -62,6 +64,7 @@ fn cam_captures_the_pattern() {
     for machine in ["pc", "soc-noncoherent"] {
         let stream = format!("width={},height={},pixelformat=YUYV", SIZE.0, SIZE.1);
         let outcome = Run::on(machine)
+            .real_time("libcamera 0.0.3 crashes if frames need no time")
             .device(format!(
                 "camera=pattern,format=YUYV,pace=free,{}",
                 size_option()
@@ -98,6 +101,7 @@ fn cam_ends_after_its_camera_is_unplugged() {
         env!("CARGO_BIN_EXE_vb3")
     );
     let outcome = Run::on("pc")
+        .real_time("libcamera 0.0.3 crashes if frames need no time")
         .device(format!("camera=pattern,format=YUYV,{}", size_option()))
         .program(["bash", "-c", &script])
         .run();
@@ -110,6 +114,7 @@ fn cam_ends_after_its_camera_is_unplugged() {
 /// Runs the tests of libcamera's lc-compliance that a filter names, which must pass.
 pub(crate) fn expect_lc_compliant(device: &str, id: &str, filter: &str) {
     let outcome = Run::on("pc")
+        .real_time("libcamera 0.0.3 crashes if frames need no time")
         .device(device)
         .program(["lc-compliance", "-c", id, "-f", filter])
         .run();
@@ -154,6 +159,7 @@ fn cam_hears_of_a_webcam_that_comes_and_goes() {
         env!("CARGO_BIN_EXE_vb3")
     );
     let outcome = Run::on("pc")
+        .real_time("libcamera 0.0.3 crashes if frames need no time")
         .device("camera=pattern")
         .program(["bash", "-c", &script])
         .run();
@@ -186,6 +192,7 @@ fn gstreamers_libcamerasrc_captures_the_pattern() {
     }
     let caps = format!("video/x-raw,format=YUY2,width={},height={}", SIZE.0, SIZE.1);
     let outcome = Run::on("pc")
+        .real_time("libcamera 0.0.3 crashes if frames need no time")
         .device(format!("camera=pattern,format=YUYV,{}", size_option()))
         .program(["env", &format!("--unset={PLUGINS}")])
         .and(["gst-launch-1.0", "-q", "libcamerasrc", "!", &caps, "!"])
@@ -204,6 +211,7 @@ fn gstreamers_device_monitor_lists_it_by_libcamera() {
         return;
     }
     let outcome = Run::on("pc")
+        .real_time("libcamera 0.0.3 crashes if frames need no time")
         .device("camera=pattern")
         .program(["env", &format!("--unset={PLUGINS}")])
         .and(["timeout", "--signal=INT", "10"])

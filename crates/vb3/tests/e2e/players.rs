@@ -10,7 +10,9 @@ const B_FRAMES: &str = "bframes=3:keyint=12:scenecut=0";
 
 /// Prepares a run on a decoder with a stream in a file.
 fn with(machine: &str, stream: &[u8]) -> Run {
-    let run = Run::on(machine).device("h264dec");
+    let run = Run::on(machine)
+        .real_time("players keep their own time")
+        .device("h264dec");
     std::fs::write(run.file("stream.h264"), stream).unwrap();
     run
 }
