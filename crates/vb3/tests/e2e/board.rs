@@ -114,7 +114,7 @@ fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) ->
         "for n in {}; do v4l2-compliance {words} -d /dev/video$n; echo END; done",
         numbers.join(" ")
     );
-    let run = Run::on(board.name);
+    let run = Run::on(board.name).real_time("its polls have timeouts");
     let outcome = run.program(["sh", "-c", &script]).run();
     outcome.expect_nothing_held();
     let each: Vec<&str> = outcome.stdout.split_terminator("END\n").collect();

@@ -31,7 +31,7 @@ fn comply(machine: &str, specs: &[&str], words: &[&str]) -> Option<(u32, u32)> {
     if lacks("v4l2-compliance") {
         return None;
     }
-    let mut run = Run::on(machine);
+    let mut run = Run::on(machine).real_time("its polls have timeouts");
     for spec in specs {
         run = run.device(*spec);
     }
