@@ -14,15 +14,24 @@ pub(crate) struct HeldMapping<M> {
     pub(crate) maybe_written: bool,
 }
 
+/// How a device uses shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttachKind {
+    /// From the map on, at any time.
+    Static,
+    /// As the owner: after each [`Shared::attached_owner_to_device`].
+    Owner,
+    /// After each [`Shared::hand_to_device`]. Follows moves.
+    Dynamic,
+}
+
 /// A device attached to shared memory.
 #[derive(Debug)]
 pub struct Attachment<O: DmaOps> {
     pub(crate) dev: O::Device,
     pub(crate) since_ns: u64,
     pub(crate) held: Option<HeldMapping<O::Mapping>>,
-    pub(crate) follows: bool,
-    /// Each use begins with [`Shared::hand_to_device`], so that the device writes nothing before.
-    declares_uses: bool,
+    kind: AttachKind,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
 }
@@ -46,7 +55,7 @@ impl<O: DmaOps> Attachment<O> {
     /// Whether the memory must stay where it is for this device: it uses it now, or it has it
     /// mapped and does not follow moves.
     pub fn is_pinned(&self) -> bool {
-        self.held.is_some() && (self.active > 0 || !self.follows)
+        self.held.is_some() && (self.active > 0 || self.kind != AttachKind::Dynamic)
     }
 }
 
@@ -76,7 +85,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, (false, false))
+        self.attach_as(cx, dev, AttachKind::Static)
     }
 
     /// Attaches the device that the memory was allocated for. As [`attach`](Self::attach), but
@@ -89,7 +98,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, (false, true))
+        self.attach_as(cx, dev, AttachKind::Owner)
     }
 
     /// Attaches a device that follows moves: before each use, the caller checks whether it is still
@@ -106,14 +115,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         cx: &Cx<'_, O, W>,
         dev: O::Device,
     ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, (true, true))
+        self.attach_as(cx, dev, AttachKind::Dynamic)
     }
 
     fn attach_as<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         dev: O::Device,
-        (follows, declares_uses): (bool, bool),
+        kind: AttachKind,
     ) -> Result<L::Key, Error> {
         self.prepare_export(cx)?;
         self.place.attached();
@@ -121,8 +130,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             dev,
             since_ns: cx.now_ns,
             held: None,
-            follows,
-            declares_uses,
+            kind,
             active: 0,
         };
         self.list
@@ -179,7 +187,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             mapping,
             direction,
             maps: 1,
-            maybe_written: direction.device_writes() && !attachment.declares_uses,
+            maybe_written: direction.device_writes() && attachment.kind == AttachKind::Static,
         });
         Ok(())
     }
