@@ -5,7 +5,7 @@ mod jpeg;
 mod moving;
 mod program;
 
-use crate::description::Rhythm;
+use crate::description::{FileSizes, Rhythm};
 use crate::hdmi::Hdmi;
 use crate::mode::Mode;
 use crate::picture::Size;
@@ -145,7 +145,7 @@ impl<C> Camera<C> {
             program: Program::default(),
             jpeg: JpegEncoder::new(
                 place.codecs.launch(vb3_codec::Kind::JpegEncoder),
-                spec.like.as_ref().and_then(Rhythm::new),
+                spec.like.clone().map(FileSizes::new),
             ),
             rhythm: spec.like.as_ref().and_then(Rhythm::new),
             controls: Controls::new(native.is_some(), spec),
@@ -373,7 +373,7 @@ impl<C> Engine<C> for Player<C> {
             self.switch();
         }
         if !self.has_signal() {
-            // The frames' time begins anew with the signal.
+            // The frames' times start again with the signal.
             stream.due_ns = None;
             return false;
         }

@@ -8,7 +8,7 @@ use std::fs::{File, read_to_string};
 use std::io::Write;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use vb3_devices::description::{Usb, describe, measure, print as text_of};
+use vb3_devices::description::{Client, Errno, Usb, describe, measure, print as text_of};
 use vb3_intercept::video_call;
 
 /// Longest wait for a frame in seconds.
@@ -24,10 +24,11 @@ pub fn print(args: &CloneArgs, out: &mut dyn Write) -> Result<()> {
     let file = file.with_context(|| format!("cannot open {name}"))?;
     let usb = usb(&args.device, args.serial);
     let mut ioctl = |request: u32, arg: &mut [u8]| {
-        video_call(file.as_fd(), request, arg).map_err(|errno| errno.0)
+        video_call(file.as_fd(), request, arg).map_err(|errno| Errno(errno.0))
     };
+    let mut client = Client(&mut ioctl);
     let fail = |why: String| anyhow!("{name}: {why}");
-    let mut described = describe(&mut ioctl, usb).map_err(fail)?;
+    let mut described = describe(&mut client, usb).map_err(fail)?;
     if args.seconds > 0 {
         let mut wait = || {
             let patience = Timespec {
@@ -43,7 +44,7 @@ pub fn print(args: &CloneArgs, out: &mut dyn Write) -> Result<()> {
             part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
         };
         let (seconds, described) = (args.seconds, &mut described);
-        measure(described, seconds, &mut ioctl, &mut wait, &mut now_ns).map_err(fail)?;
+        measure(described, seconds, &mut client, &mut wait, &mut now_ns).map_err(fail)?;
     }
     write!(out, "{}", text_of(&described, &name.to_string()))?;
     Ok(())

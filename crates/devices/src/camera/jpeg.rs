@@ -1,7 +1,7 @@
 //! Makes JPEG files of a camera's pictures with a codec process, while the camera continues.
 
 use crate::Failure;
-use crate::description::{Rhythm, pad};
+use crate::description::{FileSizes, pad};
 use crate::picture::{Frame, Size};
 use crate::streaming::Stamp;
 use crate::surface::Trouble;
@@ -34,18 +34,18 @@ pub(super) struct JpegEncoder<C> {
     worker: Option<Worker>,
     coding: VecDeque<Coding<C>>,
     /// Sizes of a real camera's files.
-    rhythm: Option<Rhythm>,
+    sizes: Option<FileSizes>,
     /// The size of the picture being filled.
     size: Option<Size>,
 }
 
 impl<C> JpegEncoder<C> {
-    pub(super) const fn new(launch: Launch, rhythm: Option<Rhythm>) -> Self {
+    pub(super) const fn new(launch: Launch, sizes: Option<FileSizes>) -> Self {
         Self {
             launch,
             worker: None,
             coding: VecDeque::new(),
-            rhythm,
+            sizes,
             size: None,
         }
     }
@@ -65,8 +65,8 @@ impl<C> JpegEncoder<C> {
     pub(super) fn stop(&mut self) {
         self.coding.clear();
         self.worker = None;
-        if let Some(rhythm) = &mut self.rhythm {
-            rhythm.reset();
+        if let Some(sizes) = &mut self.sizes {
+            sizes.reset();
         }
     }
 
@@ -100,8 +100,8 @@ impl<C> JpegEncoder<C> {
         let worker = worker.ok_or_else(|| refusal(Refused::Dead))?;
         let taken = worker.encode_picture(u64::from(stamp.sequence), false);
         taken.map_err(refusal)?;
-        let next = |(rhythm, size): (&mut Rhythm, Size)| rhythm.next_bytes(size);
-        let bytes = self.rhythm.as_mut().zip(self.size).and_then(next);
+        let next = |(sizes, size): (&mut FileSizes, Size)| sizes.next(size);
+        let bytes = self.sizes.as_mut().zip(self.size).and_then(next);
         self.coding.push_back(Coding {
             stamp,
             token,

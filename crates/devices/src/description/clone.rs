@@ -1,5 +1,7 @@
 //! Asks a real device for its description.
 
+use super::check::controls::MAX_ITEMS;
+use super::check::{MAX_FRAMES, MAX_LOST};
 use super::file::{
     ActiveIf, Code, ControlId, ControlTable, ControlType, DeviceTable, FLAGS, File, Flag,
     FormatTable, InputTable, ModeTable, Pixels, Seconds, SizeTable, StreamTable, UsbTable, UsbWord,
@@ -9,10 +11,8 @@ use crate::spec::UsbId;
 use std::fmt::Write as _;
 use toml::Spanned;
 use vb3_v4l2::client::{Client, ControlRange, OneOrRange};
-use vb3_v4l2::{ControlFlags, Errno, Format, FourCc, PixelFormat, cid, pixfmt, sys};
+use vb3_v4l2::{ControlFlags, Errno, Format, FourCc, Fraction, PixelFormat, cid, pixfmt, sys};
 
-/// Most frames of a measurement; [`super::check`] accepts as many.
-const MAX_FRAMES: usize = 1200;
 /// Buffers of the measured stream.
 const BUFFERS: u32 = 4;
 
@@ -61,22 +61,11 @@ fn code_of(fourcc: FourCc) -> Option<Code> {
     is_text.then_some(Code(fourcc))
 }
 
-/// An ioctl on a device: its number and structure. The error is its errno.
-pub type Ask<'a> = dyn FnMut(u32, &mut [u8]) -> Result<(), i32> + 'a;
-
 /// Asks a device for all but its stream.
 ///
 /// # Errors
 /// A sentence for the user: the device is no single-planar capture device, or a call fails.
-pub fn describe(ask: &mut Ask<'_>, usb: Option<Usb>) -> Result<File, String> {
-    let mut calls = |request: u32, arg: &mut [u8]| ask(request, arg).map_err(Errno);
-    let client = &mut Client(&mut calls);
-    let failed = |call: &'static str| {
-        move |errno: Errno| {
-            let why = std::io::Error::from_raw_os_error(errno.0);
-            format!("{call} failed: {why}")
-        }
-    };
+pub fn describe(client: &mut Client<'_>, usb: Option<Usb>) -> Result<File, String> {
     let able = client
         .capability()
         .map_err(|_| "it is no video device; name one such as /dev/video0".to_owned())?;
@@ -90,35 +79,7 @@ pub fn describe(ask: &mut Ask<'_>, usb: Option<Usb>) -> Result<File, String> {
     let inputs = client.inputs().map_err(failed("ENUMINPUT"))?;
     let now = client.format().map_err(failed("G_FMT"))?;
     let interval = client.interval();
-    let mut formats = Vec::new();
-    for format in client.formats().map_err(failed("ENUM_FMT"))? {
-        let Some(code) = code_of(format.fourcc) else {
-            continue;
-        };
-        let sizes = client
-            .sizes(format.fourcc)
-            .map_err(failed("ENUM_FRAMESIZES"))?;
-        let mut table = FormatTable {
-            code,
-            description: printable(&format.description),
-            colors: None,
-            sizes: Vec::new(),
-        };
-        // Devices without ENUM_FRAMESIZES have at least their present size.
-        let present = [OneOrRange::One((now.width, now.height))];
-        let sizes = if sizes.is_empty() {
-            &present[..]
-        } else {
-            &sizes
-        };
-        for size in sizes {
-            let entry = size_table(client, (&mut table, &now), *size, interval);
-            table
-                .sizes
-                .push(plain(entry.map_err(failed("ENUM_FRAMEINTERVALS"))?));
-        }
-        formats.push(plain(table));
-    }
+    let formats = formats(client, &now, interval)?;
     let ranges = client.controls().map_err(failed("QUERY_EXT_CTRL"))?;
     let controls = controls(client, &ranges);
     let bytes = |format: &Format| format.layouts().first().map(|plane| plane.sizeimage);
@@ -155,6 +116,52 @@ pub fn describe(ask: &mut Ask<'_>, usb: Option<Usb>) -> Result<File, String> {
     })
 }
 
+/// Returns what a failed call is in a sentence.
+fn failed(call: &'static str) -> impl Fn(Errno) -> String {
+    move |errno| {
+        let why = std::io::Error::from_raw_os_error(errno.0);
+        format!("{call} failed: {why}")
+    }
+}
+
+/// Describes the pixel formats of a device that now has the format `now`.
+fn formats(
+    client: &mut Client<'_>,
+    now: &Format,
+    interval: Option<Fraction>,
+) -> Result<Vec<Spanned<FormatTable>>, String> {
+    let mut formats = Vec::new();
+    for format in client.formats().map_err(failed("ENUM_FMT"))? {
+        let Some(code) = code_of(format.fourcc) else {
+            continue;
+        };
+        let sizes = client
+            .sizes(format.fourcc)
+            .map_err(failed("ENUM_FRAMESIZES"))?;
+        let mut table = FormatTable {
+            code,
+            description: printable(&format.description),
+            colors: None,
+            sizes: Vec::new(),
+        };
+        // Devices without ENUM_FRAMESIZES have at least their present size.
+        let present = [OneOrRange::One((now.width, now.height))];
+        let sizes = if sizes.is_empty() {
+            &present[..]
+        } else {
+            &sizes
+        };
+        for size in sizes {
+            let entry = size_table(client, (&mut table, now), *size, interval);
+            table
+                .sizes
+                .push(plain(entry.map_err(failed("ENUM_FRAMEINTERVALS"))?));
+        }
+        formats.push(plain(table));
+    }
+    Ok(formats)
+}
+
 fn usb_table(usb: Usb) -> Option<UsbTable> {
     let text = |text: Option<String>| text.map(|text| printable(&text));
     Some(UsbTable {
@@ -171,7 +178,7 @@ fn size_table(
     client: &mut Client<'_>,
     (table, now): (&mut FormatTable, &Format),
     size: OneOrRange<(u32, u32)>,
-    interval: Option<vb3_v4l2::Fraction>,
+    interval: Option<Fraction>,
 ) -> Result<SizeTable, Errno> {
     let fourcc = table.code.0;
     let (width, height) = match size {
@@ -216,7 +223,7 @@ fn size_table(
         // The device has no list of intervals.
         entry
             .intervals
-            .push(Seconds(interval.unwrap_or(vb3_v4l2::Fraction::new(1, 30))));
+            .push(Seconds(interval.unwrap_or(Fraction::new(1, 30))));
     }
     Ok(entry)
 }
@@ -304,8 +311,7 @@ fn control(client: &mut Client<'_>, range: &ControlRange, kind: ControlType) -> 
             let last = u32::try_from(max).unwrap_or(first);
             table.min = Some(min).filter(|_| first > 0);
             table.default = range.default.clamp(min, max);
-            // The largest menu of a description has 256 items.
-            for index in (first..=last).take(256) {
+            for index in (first..=last).take(MAX_ITEMS) {
                 let item = client.menu_item(range.id, index);
                 match kind {
                     ControlType::Menu => {
@@ -347,12 +353,10 @@ fn flags(flags: ControlFlags, kind: ControlType) -> Vec<Flag> {
 pub fn measure(
     file: &mut File,
     seconds: u32,
-    ask: &mut Ask<'_>,
+    client: &mut Client<'_>,
     wait: &mut dyn FnMut() -> bool,
     now_ns: &mut dyn FnMut() -> u64,
 ) -> Result<(), String> {
-    let mut calls = |request: u32, arg: &mut [u8]| ask(request, arg).map_err(Errno);
-    let client = &mut Client(&mut calls);
     let Some(mode) = file.mode.as_ref().map(Spanned::get_ref) else {
         return Err("it has no frame rate; --seconds 0 describes it without its stream".to_owned());
     };
@@ -392,7 +396,7 @@ pub fn measure(
                 let lost = frame.sequence.wrapping_sub(sequence).wrapping_sub(1);
                 let index = u32::try_from(table.intervals_us.len()).unwrap_or(u32::MAX);
                 // A camera that restarts its numbers has lost none.
-                if (1..=1000).contains(&lost) {
+                if (1..=MAX_LOST).contains(&lost) {
                     table.lost.push([index, lost]);
                 }
                 let us = frame.time_ns.saturating_sub(time_ns) / 1000;

@@ -9,11 +9,12 @@ mod file;
 mod rhythm;
 
 pub use check::DescriptionError;
-pub use clone::{Ask, Usb, describe, measure, print};
+pub use clone::{Usb, describe, measure, print};
 pub use file::File;
-pub(crate) use rhythm::{Rhythm, pad};
+use file::StreamTable;
+pub(crate) use rhythm::{FileSizes, Rhythm, pad};
+pub use vb3_v4l2::{Errno, client::Client};
 
-use crate::mode::captured;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -132,6 +133,10 @@ impl Description {
         &self.file
     }
 
+    fn stream(&self) -> Option<&StreamTable> {
+        self.file.stream.as_ref().map(toml::Spanned::get_ref)
+    }
+
     pub(crate) fn pixels(&self) -> Vec<&'static PixelFormat> {
         self.formats.iter().map(|format| format.pixel).collect()
     }
@@ -246,11 +251,6 @@ impl Description {
         format.color = offered.color;
         Some(format)
     }
-}
-
-/// Returns the colours that a camera gives a format without [`file::Colors`].
-fn default_color(pixel: &PixelFormat) -> Colorimetry {
-    captured(pixel)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

@@ -1,55 +1,44 @@
 //! The rhythm of a real camera's stream: intervals, lost frames and file sizes.
 
 use super::Description;
-use super::file::StreamTable;
 use crate::picture::Size;
 use std::sync::Arc;
 use vb3_v4l2::Fraction;
 
-/// Plays the measurements of a description again and again.
+/// Plays a description's intervals again and again.
 #[derive(Clone, Debug)]
 pub(crate) struct Rhythm {
     like: Arc<Description>,
     /// Index of the next interval.
     at: usize,
-    /// Index of the next compressed picture.
-    picture: usize,
 }
 
 impl Rhythm {
     /// Returns the rhythm of a description; `None` if it has no stream.
     pub(crate) fn new(like: &Arc<Description>) -> Option<Self> {
-        like.file.stream.as_ref()?;
+        like.stream()?;
         Some(Self {
             like: Arc::clone(like),
             at: 0,
-            picture: 0,
         })
-    }
-
-    fn stream(&self) -> Option<&StreamTable> {
-        self.like
-            .file
-            .stream
-            .as_ref()
-            .map(|stream| stream.get_ref())
     }
 
     /// Begins a stream. Returns nanoseconds until its first frame.
     pub(crate) fn first_ns(&self) -> u64 {
-        self.stream().map_or(0, |stream| stream.first_frame_us) * 1000
+        let stream = self.like.stream();
+        stream.map_or(0, |stream| stream.first_frame_us) * 1000
     }
 
     /// Begins again.
     pub(crate) const fn reset(&mut self) {
-        (self.at, self.picture) = (0, 0);
+        self.at = 0;
     }
 
     /// Returns nanoseconds until the next frame, and how many frames are lost before it.
     ///
     /// The measured intervals are scaled to the camera's present `interval`.
     pub(crate) fn next(&mut self, interval: Fraction) -> Option<(u64, u32)> {
-        let stream = self.stream()?;
+        let stream = self.like.stream()?;
         let at = self.at.checked_rem(stream.intervals_us.len())?;
         let measured_ns = u128::from(stream.interval.0.as_nanos()?.max(1));
         let now_ns = u128::from(interval.as_nanos()?);
@@ -63,15 +52,34 @@ impl Rhythm {
         self.at = at + 1;
         Some((u64::try_from(ns).unwrap_or(u64::MAX), lost))
     }
+}
+
+/// Repeats the sizes of a description's compressed pictures.
+#[derive(Clone, Debug)]
+pub(crate) struct FileSizes {
+    like: Arc<Description>,
+    /// Index of the next picture.
+    at: usize,
+}
+
+impl FileSizes {
+    pub(crate) const fn new(like: Arc<Description>) -> Self {
+        Self { like, at: 0 }
+    }
+
+    /// Begins again.
+    pub(crate) const fn reset(&mut self) {
+        self.at = 0;
+    }
 
     /// Returns the bytes of the next compressed picture, scaled to its size.
-    pub(crate) fn next_bytes(&mut self, size: Size) -> Option<usize> {
-        let stream = self.stream()?;
-        let at = self.picture.checked_rem(stream.image_bytes.len())?;
+    pub(crate) fn next(&mut self, size: Size) -> Option<usize> {
+        let stream = self.like.stream()?;
+        let at = self.at.checked_rem(stream.image_bytes.len())?;
         let area = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
         let bytes = u64::from(*stream.image_bytes.get(at)?);
         let bytes = bytes * area((size.width(), size.height())) / area(stream.size.0).max(1);
-        self.picture = at + 1;
+        self.at = at + 1;
         usize::try_from(bytes).ok()
     }
 }

@@ -196,7 +196,8 @@ fn what_cannot_be_made_is_left_out_with_a_note() {
 
 #[test]
 fn rhythm_repeats_and_follows_the_rate() {
-    let mut rhythm = Rhythm::new(&parsed(TEXT)).expect("a stream");
+    let like = parsed(TEXT);
+    let mut rhythm = Rhythm::new(&like).expect("a stream");
     assert_eq!(rhythm.first_ns(), 250_000_000);
     let measured = Fraction::new(1, 30);
     let next: Vec<_> = (0..4).filter_map(|_| rhythm.next(measured)).collect();
@@ -211,8 +212,9 @@ fn rhythm_repeats_and_follows_the_rate() {
     );
     // 2/30 s for each frame is twice as long; a quarter of the area, a quarter of the bytes.
     assert_eq!(rhythm.next(Fraction::new(1, 15)), Some((134_000_000, 1)));
-    assert_eq!(rhythm.next_bytes(Size::nearest(320, 240)), Some(4000));
-    assert_eq!(rhythm.next_bytes(Size::nearest(160, 120)), Some(1250));
+    let mut sizes = super::FileSizes::new(like);
+    assert_eq!(sizes.next(Size::nearest(320, 240)), Some(4000));
+    assert_eq!(sizes.next(Size::nearest(160, 120)), Some(1250));
     rhythm.reset();
     assert_eq!(rhythm.next(measured), Some((33_000_000, 0)));
 }

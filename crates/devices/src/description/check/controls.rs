@@ -6,7 +6,7 @@ use toml::Spanned;
 use vb3_v4l2::{ControlFlags, ControlKind, ControlSpec, Master};
 
 const MAX_CONTROLS: usize = 120;
-const MAX_ITEMS: usize = 256;
+pub(in crate::description) const MAX_ITEMS: usize = 256;
 
 pub(super) fn controls(
     source: &Source<'_>,

@@ -2,7 +2,8 @@
 
 use super::{INTERVALS_NS, Result, Source, is_plain, keep};
 use crate::description::file::{File, FormatTable, Pixels, Seconds, SizeTable};
-use crate::description::{Offered, Row, default_color};
+use crate::description::{Offered, Row};
+use crate::mode::captured;
 use toml::Spanned;
 use vb3_v4l2::pixfmt::{self, MAX_COMPRESSED_BYTES};
 use vb3_v4l2::{Fraction, PixelFormat};
@@ -79,7 +80,7 @@ fn sizes(
     pixel: &'static PixelFormat,
 ) -> Result<Option<Offered>> {
     let format = table.get_ref();
-    let color = (format.colors).map_or_else(|| default_color(pixel), Into::into);
+    let color = (format.colors).map_or_else(|| captured(pixel), Into::into);
     let mut offered = Offered {
         pixel,
         color,

@@ -1,6 +1,6 @@
 //! Checks a description, and prepares it for a camera.
 
-mod controls;
+pub(super) mod controls;
 mod formats;
 
 use super::Description;
@@ -15,13 +15,13 @@ use vb3_v4l2::Port;
 use vb3_v4l2::pixfmt::MAX_COMPRESSED_BYTES;
 
 const MAX_INPUTS: usize = 32;
-const MAX_FRAMES: usize = 1200;
+pub(super) const MAX_FRAMES: usize = 1200;
 /// Shortest and longest interval.
 const INTERVALS_NS: RangeInclusive<u64> = 1_000_000..=60_000_000_000;
 /// Longest measured time: one minute.
 const MAX_US: u64 = 60_000_000;
 /// Most frames that are lost at once.
-const MAX_LOST: u32 = 1000;
+pub(super) const MAX_LOST: u32 = 1000;
 
 /// An error in a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
