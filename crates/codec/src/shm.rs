@@ -27,7 +27,7 @@ pub(crate) struct Shared {
 
 // SAFETY: the mapping belongs to this value and to no thread.
 unsafe impl Send for Shared {}
-// SAFETY: methods with `&self` read, use atomics, or write bytes of which no slice exists (`put`).
+// SAFETY: methods with `&self` read, use atomics, or write bytes that no slice covers (`put`).
 unsafe impl Sync for Shared {}
 
 impl Shared {

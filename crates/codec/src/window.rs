@@ -90,8 +90,8 @@ impl Window {
         self.len - self.skip
     }
 
-    /// Copies the picture's end, after its last whole page, to the buffer. Returns their number; `None` if the
-    /// memory has no room. Must not be called after [`detach`](Self::detach).
+    /// Copies the picture's end, after its last whole page, to the buffer. Returns its length in bytes;
+    /// `None` if the buffer has no room. Must not be called after [`detach`](Self::detach).
     pub(crate) fn copy_last_page(&self, memory: &Shared) -> Option<usize> {
         let end = self.skip + self.extent;
         let from = self.shared.get().max(self.skip);

@@ -458,8 +458,8 @@ where
     /// Runs [`tick`](Self::tick) for a host that makes a [`Bus`] for each context.
     ///
     /// Calls `with_bus` for each context that is due. It makes a bus and passes it to the given
-    /// closure. Before each context but the first, calls `has_time`. Without time left, the next tick begins with
-    /// that context. Returns whether all contexts have run.
+    /// closure. Before each context but the first, calls `has_time`. Without time left, the next tick
+    /// begins with that context. Returns whether all contexts have run.
     pub fn tick_through(
         &mut self,
         mem: &mut M,

@@ -1,8 +1,8 @@
 //! Changes a running call with ptrace, only in its thread and only for the call's duration.
 //!
-//! All signals but SIGSTOP are blocked meanwhile, so that no handler runs in between. The supervisor seizes the
-//! thread while it waits for its call's answer. The answer makes the kernel restart the call, and
-//! the thread stops before that.
+//! All signals but SIGSTOP are blocked meanwhile, so that no handler runs in between. The supervisor
+//! seizes the thread while it waits for its call's answer. The answer makes the kernel restart the
+//! call, and the thread stops before that.
 
 #![expect(
     clippy::disallowed_methods,

@@ -127,8 +127,8 @@ fn errno(e: std::io::Error) -> Errno {
 }
 
 impl Tree {
-    /// Plans the tree, to be written when it is needed, for these nodes, files and links to nodes, by absolute paths.
-    /// Ignores paths outside /sys, /run/udev and /dev.
+    /// Plans the tree for these nodes, files and links to nodes, by absolute paths. It is written when
+    /// it is needed. Ignores paths outside /sys, /run/udev and /dev.
     #[expect(
         clippy::disallowed_methods,
         reason = "the function borrows a MayBlock token"
