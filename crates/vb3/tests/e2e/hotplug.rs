@@ -85,13 +85,13 @@ fn streams_end_on_unplug_and_restart_after_plug() {
     );
     outcome.expect_success();
     assert_eq!(outcome.stdout, "/dev/video1\nGStreamer 1\n");
+    // What a program says depends on the call that it was in.
     let said = String::from_utf8(outcome.read("v4l2-ctl.txt")).unwrap();
     assert!(
-        said.contains("VIDIOC_DQBUF: failed: No such device"),
+        said.contains("VIDIOC_DQBUF: failed: No such device") || said.contains("qbuf error"),
         "{said}"
     );
     let said = String::from_utf8(outcome.read("gstreamer.txt")).unwrap();
-    // GStreamer's message depends on whether it was in a poll or between two.
     assert!(said.contains("ERROR: from element"), "{said}");
     assert!(said.contains("GstV4l2Src:v4l2src0"), "{said}");
     let numbers = expect_pattern(&pixfmt::YUYV, &outcome.read("three.raw"));
