@@ -25,8 +25,8 @@ const MAX_THREADS: usize = 1024;
 pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
 /// Interval of checks of stalled threads.
 const STALLED_INTERVAL: Duration = Duration::from_millis(100);
-/// Duration of a stall that deserves a remark.
-const REMARK_AFTER: Duration = Duration::from_secs(1);
+/// Duration of a stall that deserves a remark. A busy disk can take a second.
+const REMARK_AFTER: Duration = Duration::from_secs(3);
 /// Checks further apart than this do not count: the supervisor was stopped, or got no CPU.
 const MAX_CHECK_GAP: Duration = Duration::from_millis(400);
 /// How long an idle thread waits for work before it ends.
