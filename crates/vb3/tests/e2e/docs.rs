@@ -184,6 +184,20 @@ fn shell(dir: &Path, command: &str) -> Command {
     shell
 }
 
+/// Copies the longer tests of the recipes.
+fn copy_examples(work: &Path) {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/examples");
+    for example in std::fs::read_dir(examples).unwrap() {
+        let example = example.unwrap().path();
+        if example
+            .extension()
+            .is_some_and(|extension| extension == "py")
+        {
+            std::fs::copy(&example, work.join(example.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
 /// Runs the blocks of a page in order; every command must end with 0.
 fn run_page(page: &str) {
     let programs = ["bash", "timeout", "ffmpeg", "gst-launch-1.0", "v4l2-ctl"];
@@ -198,6 +212,9 @@ fn run_page(page: &str) {
     let work = dir.path().join("work");
     std::fs::create_dir(&work).unwrap();
     std::fs::write(work.join("clip.mp4"), clip()).unwrap();
+    if page == "docs/recipes.md" {
+        copy_examples(&work);
+    }
     for block in blocks(&text) {
         if let Some(name) = block.value("file") {
             std::fs::write(work.join(name), block.text.join("\n") + "\n").unwrap();
