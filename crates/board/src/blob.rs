@@ -15,8 +15,8 @@ const END: u32 = 9;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 40;
-/// Maximum length of a name, in bytes. It bounds memory: a node's name is copied for every node
-/// below it, and many properties may share one name.
+/// Maximum length of a name, in bytes. It limits memory: a node's name is copied into the path of
+/// every node below it, and a name stored once is copied for each property that uses it.
 const MAX_NAME: usize = 255;
 
 /// One token of the structure block.

@@ -36,8 +36,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns its name in a SPEC of `vb3 run --device`, given how its driver's codecs work. `None` if
-    /// it is not simulated, such as stateless codecs other than H.264 decoders.
+    /// Returns the kind's name in `vb3 run --device NAME`. `codec` says how the driver's codecs
+    /// work. `None` for a kind that is not simulated, such as stateless codecs other than H.264
+    /// decoders.
     #[must_use]
     pub const fn spec(self, codec: Option<Codec>) -> Option<&'static str> {
         let stateless = matches!(codec, Some(Codec::Stateless));
@@ -128,7 +129,7 @@ pub struct Sourced<T> {
     pub is: T,
     /// A file below the kernel's source.
     pub file: String,
-    /// The words in that file.
+    /// The text in that file that shows the property.
     pub says: String,
 }
 
@@ -143,7 +144,7 @@ pub struct Driver {
     /// Highest address that the device can drive.
     #[serde(default = "of_platform")]
     pub last_address: u64,
-    /// The kernel that has it, if [`KERNEL`] has not.
+    /// The kernel that has this driver, if [`KERNEL`] does not.
     pub kernel: Option<String>,
     /// The file with its match table, below the kernel's source.
     pub source: String,

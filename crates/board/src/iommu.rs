@@ -1,12 +1,12 @@
-//! Properties of the IOMMUs that trees name.
+//! Properties of the IOMMUs that device trees name.
 
-/// The properties of an IOMMU that a profile needs.
+/// The properties of an IOMMU that a machine's profile needs.
 pub(crate) struct Row {
     /// Prefix of its `compatible`.
     begins: &'static str,
     /// Text that its `compatible` contains.
     contains: &'static str,
-    /// Its page sizes, as far as the simulated formats have them.
+    /// Its page sizes that the simulated formats of page tables have, too.
     pub(crate) page_sizes: &'static [&'static str],
     /// Width of the addresses that it translates, in bits.
     pub(crate) aperture: u32,

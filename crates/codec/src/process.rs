@@ -1,6 +1,6 @@
 //! A worker's process.
 //!
-//! A dedicated thread starts it and waits for its end, so no caller waits for a slow program file.
+//! A dedicated thread starts it and waits for its end, so no caller waits for a slow disk.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of checks whether the process hangs in the kernel, for example in a dead file system.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
-/// Number of checks in a row that find it held.
+/// Number of checks in a row after which a process that hangs in the kernel is given up.
 const MAX_HELD: u32 = 5;
 
 /// Name of the threads, and of their children until exec.
@@ -165,8 +165,8 @@ impl Running {
         }
     }
 
-    /// Ends the process, and describes how it had ended before, if it had. A process that has not
-    /// started yet ends at its start.
+    /// Ends the process, and returns how it ended. A process that has not started yet ends at its
+    /// start.
     pub(crate) fn end(&mut self) -> String {
         let Some(shared) = self.0.take() else {
             return "the codec ended".to_owned();

@@ -1,4 +1,5 @@
-//! A plane of a picture in lent memory, mapped so that a codec library may decode there.
+//! Maps one plane of a picture that the device lent to this process, so that a codec library can
+//! decode into it.
 //!
 //! A library writes more lines than the visible ones (whole macroblocks) and may access some bytes
 //! after the last. In the buffer, these bytes may belong to another plane. So everything after the
@@ -130,7 +131,7 @@ impl Window {
 }
 
 fn page_bytes() -> Option<usize> {
-    // SAFETY: asks for a number that the process was started with.
+    // SAFETY: the call takes no pointer.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
 }

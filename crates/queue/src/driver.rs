@@ -89,13 +89,13 @@ pub struct Prepare<'a> {
 /// A device, as its queue sees it.
 ///
 /// The caller of each method has borrowed the queue, so a driver never calls back. It keeps each
-/// [`Active`] token until the device has finished the buffer. Then the token goes to
-/// [`Session::complete`](crate::Session::complete) through the host, or from another context to
-/// [`Completions::push`](crate::Completions::push). Dropping a token returns its buffer with an
-/// error.
+/// [`Active`] token until the device has finished the buffer. Then whoever owns the queue passes
+/// the token to [`Session::complete`](crate::Session::complete); an interrupt handler or another
+/// thread passes it to [`Completions::push`](crate::Completions::push). Dropping a token returns its
+/// buffer with an error, or after a failed start to the queue.
 ///
 /// # Context
-/// May sleep, unless the host's memory forbids it.
+/// May sleep, unless the queue is used where its `MemOps` may not.
 ///
 /// Source: Linux `struct vb2_ops`, differs: a token stands for the ownership of a buffer.
 pub trait Driver {
@@ -110,7 +110,8 @@ pub trait Driver {
     fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError>;
 
     /// Returns how many buffers to make if `offered` are requested. If memory ran out, the queue
-    /// calls this again with the number that it could make. A larger result then refuses them all.
+    /// calls this again with the number that it could make. If the result is larger, the request
+    /// fails and makes no buffers.
     ///
     /// # Errors
     /// Passed to the caller.
@@ -154,7 +155,8 @@ pub trait Driver {
         let _ = (index, request);
     }
 
-    /// Prepares for streaming (STREAMON). Enough buffers to start may not be queued yet.
+    /// Prepares for streaming (STREAMON). Fewer buffers may be queued than the driver needs to
+    /// start.
     ///
     /// # Errors
     /// Passed to the caller.
@@ -254,7 +256,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// Makes a completion of frame `sequence`, progressive, that keeps all other values.
+    /// Makes a completion of the progressive frame `sequence`. The buffer keeps its other values.
     #[must_use]
     pub const fn new(outcome: DoneState, sequence: u32) -> Self {
         Self {

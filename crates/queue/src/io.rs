@@ -36,8 +36,8 @@ impl<M: MemOps> Session<'_, M> {
         self.prepare(request)
     }
 
-    /// Queues a buffer. The queue takes over the references in `request`, even if it fails. A
-    /// buffer that PREPARE_BUF has prepared keeps the planes of that call.
+    /// Queues a buffer. The queue takes over the memory references in `request`, even if the call
+    /// fails. A buffer that PREPARE_BUF has prepared keeps the planes of that call.
     ///
     /// If a program imported fences for the buffer's memory and they are pending
     /// ([`MemOps::is_held_back`]), the buffer stays Queued, and so do all later ones.
@@ -48,7 +48,7 @@ impl<M: MemOps> Session<'_, M> {
     /// # Errors
     /// * EINVAL: [`Invalid::Index`], [`Invalid::ModelMismatch`], [`Invalid::Planes`],
     ///   [`Invalid::Source`], [`Invalid::State`]; on OUTPUT [`Invalid::PayloadAboveLength`],
-    ///   [`Invalid::DataOffset`], [`Invalid::FieldAlternate`]; of memory that the program brings
+    ///   [`Invalid::DataOffset`], [`Invalid::FieldAlternate`]; for USERPTR and DMABUF
     ///   [`Invalid::NoDmaBuf`], [`Invalid::LengthBelowSetup`].
     /// * EBUSY: file I/O is active.
     /// * [`Error::QueueError`] (EIO).
@@ -119,8 +119,8 @@ impl<M: MemOps> Session<'_, M> {
     /// Takes the next done buffer. `max_planes` is the number of planes that the caller has space
     /// for ([`MAX_PLANES`](crate::MAX_PLANES) if unlimited).
     ///
-    /// Takes constant time, however many buffers there are. Only the buffer's own flag decides
-    /// whether it was the last one.
+    /// Takes constant time, however many buffers there are. A buffer is the stream's last one if it
+    /// has `V4L2_BUF_FLAG_LAST`, even if others follow.
     ///
     /// # Errors
     /// In this order:
@@ -128,7 +128,8 @@ impl<M: MemOps> Session<'_, M> {
     /// * EINVAL: [`Invalid::NotStreaming`].
     /// * [`Error::QueueError`] (EIO).
     /// * [`Error::LastBuffer`] (EPIPE).
-    /// * [`Error::WouldBlock`] (EAGAIN): a caller that may sleep now takes a [`Queue::wait`].
+    /// * [`Error::WouldBlock`] (EAGAIN): no buffer is done. A caller that may sleep then calls
+    ///   [`Queue::wait`].
     /// * EINVAL: [`Invalid::Planes`]; the buffer stays in the queue.
     pub fn dqbuf(&mut self, max_planes: usize) -> Result<BufferInfo, Error> {
         self.reap();
@@ -195,7 +196,8 @@ impl<M: MemOps> Queue<M> {
         Ok(())
     }
 
-    /// Checks that buffers may be queued directly, after the earlier checks.
+    /// Checks that buffers may be queued without a media request. Called after the checks of the
+    /// structure, whose errors come first.
     fn check_queued_by(&self, request: &QueueBuffer<M>) -> Result<(), Error> {
         self.check_planes(request)?;
         if request.with_request && self.config.requests == Requests::None {

@@ -3,7 +3,7 @@
 use crate::plan::Plan;
 use crate::run::simulate;
 
-/// Most runs of one search.
+/// Maximum number of times that a plan is run to make it smaller.
 const MOST_RUNS: u32 = 400;
 
 /// Returns the kind of a failure: its words without numbers. Numbers differ in a smaller plan.

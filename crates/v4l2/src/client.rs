@@ -79,7 +79,7 @@ pub struct ControlRange {
     pub max: i64,
     /// Step.
     pub step: u64,
-    /// Value at first.
+    /// Default value.
     pub default: i64,
     /// Its flags.
     pub flags: ControlFlags,

@@ -1,4 +1,4 @@
-//! What programs hold of the run's memory: mappings and exported buffers.
+//! The mappings and exported buffers by which programs use the devices' memory.
 
 use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
 use crate::imports::Imports;
@@ -17,7 +17,7 @@ use vb3_plane::{ExportAccess, MemOps};
 /// Most mappings and exports of programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
 
-/// How many real dma-bufs one look checks. Each check reads a file in /proc.
+/// Maximum number of the kernel's dma-bufs to check at a time. Each check reads a file in /proc.
 const LOOKED_AT: usize = 64;
 
 /// A mapping or descriptor that a program was given.
@@ -33,18 +33,18 @@ enum Given {
     },
 }
 
-/// A file that shows exported memory, and its dma-bufs.
+/// A file through which programs reach exported memory, and the dma-bufs that it stands for.
 #[derive(Debug)]
 struct Export {
     len_bytes: u64,
     bufs: BTreeSet<BufId>,
-    /// The mapping that the host counts once a program has mapped the file.
+    /// The mapping that keeps the memory in use once a program has mapped the file.
     mapped: Option<Vma>,
     /// The processes that have mapped it.
     mapped_by: BTreeSet<u32>,
 }
 
-/// A file that shows a dma-buf.
+/// A file that stands for a dma-buf.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) fd: OwnedFd,
@@ -52,7 +52,7 @@ pub(super) struct Shown {
     pub(super) kind: ShownKind,
 }
 
-/// The kind of file that shows a dma-buf.
+/// The kind of file that stands for a dma-buf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShownKind {
     /// A dma-buf of the kernel.
@@ -277,7 +277,7 @@ impl Shares {
     /// EINVAL for memory that is protected now.
     ///
     /// Source: Linux 6.12 drivers/dma-buf/dma-buf.c `dma_buf_mmap_internal` for an exporter without
-    /// `mmap`; differs: depends on the memory's place at this moment.
+    /// `mmap`; differs: fails only while the memory is protected.
     pub(super) fn mapped(
         &mut self,
         memory: &mut WorldMemory,
@@ -308,7 +308,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Releases an exported descriptor. The last one ends the program's mappings.
+    /// Releases a dma-buf of a file. With the last one, the mapping of the file ends.
     fn forget(&mut self, memory: &mut WorldMemory, file: FdIdentity, id: BufId) {
         let Some(export) = self.exports.get_mut(&file) else {
             return;

@@ -6,7 +6,7 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c)
 }
 
-/// Returns a name as udev puts it into a link, with underscores for other characters.
+/// Returns a name as udev puts it into a link: characters that are not plain become underscores.
 pub(super) fn plain(name: &str) -> String {
     let words: Vec<&str> = name.split_whitespace().collect();
     let joined = words.join("_");
@@ -16,7 +16,8 @@ pub(super) fn plain(name: &str) -> String {
         .collect()
 }
 
-/// Returns a value as udev's `_ENC` properties have it, with `\xNN` for other characters.
+/// Returns a value as in udev's `_ENC` properties: ASCII characters that are not plain become
+/// `\xNN`.
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

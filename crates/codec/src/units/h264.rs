@@ -10,8 +10,8 @@ use h264_reader::nal::{Nal as _, NalHeader, RefNal, UnitType};
 /// Length of the longest stored parameter set, in bytes.
 const MAX_SET: usize = 4096;
 
-/// The parameter sets of a stream so far, which cutting needs. Their ids bound their number: 32 and
-/// 256.
+/// The parameter sets that the stream has sent, which tell where a picture ends. Their ids allow at
+/// most 32 sequence and 256 picture parameter sets.
 #[derive(Debug, Default)]
 pub struct H264 {
     parsed: Context,
@@ -48,7 +48,7 @@ impl Syntax for H264 {
         match nal.first().map_or(0, |header| header & 0x1f) {
             1 | 5 => match (first, self.slice(nal)) {
                 (Some(id), Some(other)) => *id != other,
-                // The first macroblock's number is 0.
+                // `first_mb_in_slice` is 0, so the slice is the first of its picture.
                 _ => nal.get(1).is_some_and(|byte| byte & 0x80 != 0),
             },
             6..=9 | 15..=18 => true,

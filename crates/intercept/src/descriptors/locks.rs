@@ -91,7 +91,7 @@ pub(crate) enum Refused {
 #[derive(Debug, Default)]
 struct OfNode {
     records: Vec<Record>,
-    /// The files that each owner has locked through.
+    /// For each owner, the files through which it has taken locks.
     through: Vec<(Owner, FileId)>,
     /// Files that hold a flock, and whether it is exclusive.
     whole: Vec<(FileId, bool)>,

@@ -46,7 +46,7 @@ pub enum ControlKind {
         max: i32,
         /// Step, at least 1.
         step: u32,
-        /// Value at first.
+        /// Default value.
         default: i32,
     },
     /// A 64-bit number in steps.
@@ -57,12 +57,12 @@ pub enum ControlKind {
         max: i64,
         /// Step, at least 1.
         step: u64,
-        /// Value at first.
+        /// Default value.
         default: i64,
     },
     /// Off or on.
     Boolean {
-        /// Value at first.
+        /// Default value.
         default: bool,
     },
     /// A menu of names.
@@ -71,7 +71,7 @@ pub enum ControlKind {
         first: u32,
         /// Names in order. An empty name is a gap that cannot be chosen.
         items: &'static [&'static str],
-        /// Index at first.
+        /// Index of the default.
         default: u32,
     },
     /// A menu of numbers.
@@ -80,14 +80,14 @@ pub enum ControlKind {
         first: u32,
         /// Numbers in order.
         items: &'static [i64],
-        /// Index at first.
+        /// Index of the default.
         default: u32,
     },
     /// Bits.
     Bitmask {
         /// Bits that may be set.
         mask: u32,
-        /// Value at first.
+        /// Default value.
         default: u32,
     },
     /// Acts when written; it has no value.
@@ -98,10 +98,10 @@ pub enum ControlKind {
         min: u32,
         /// Longest in bytes, at most [`MAX_TEXT`].
         max: u32,
-        /// Value at first.
+        /// Default value.
         default: &'static str,
     },
-    /// A structure, all zero at first.
+    /// A structure, initially all zero.
     Compound(CompoundType),
 }
 
@@ -118,7 +118,7 @@ pub struct ControlSpec {
     pub flags: ControlFlags,
     /// The control that can make this one inactive.
     pub master: Option<Master>,
-    /// Number at first, if it is not the default.
+    /// Initial value, if it differs from the default.
     pub initial: Option<i64>,
 }
 

@@ -1,11 +1,11 @@
-//! Work of an order on a thread, since it may wait for files or programs.
+//! A thread for the work of an order of `vb3 ctl` that may wait for files or programs.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-/// Work on a thread, which ends by itself.
+/// Work on a thread. The thread ends with the work; nobody joins it.
 #[derive(Debug)]
 pub(super) struct Job<T> {
     done: Receiver<Result<T, String>>,
@@ -16,7 +16,7 @@ impl<T: Send + 'static> Job<T> {
     /// Starts a thread of this name.
     ///
     /// # Errors
-    /// A sentence: the system lacks a descriptor or a thread.
+    /// A message: the system has no free descriptor or thread.
     pub(super) fn start(
         name: &str,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
@@ -31,7 +31,7 @@ impl<T: Send + 'static> Job<T> {
             .spawn(move || {
                 // The order may have been dropped.
                 let _ = sender.send(work());
-                // A counter of one is never full.
+                // The only write, so the eventfd's counter is not full.
                 let _ = rustix::io::write(&*ready, &1u64.to_ne_bytes());
             })
             .map_err(|e| format!("cannot start a thread: {e}"))?;

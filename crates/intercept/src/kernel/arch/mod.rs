@@ -100,16 +100,16 @@ impl Regs {
         this::forget_call(&mut self.0);
     }
 
-    /// Returns registers with which the thread repeats its interrupted call, after it has made other
-    /// calls. For the stop before a restart.
+    /// Returns registers with which the thread repeats its interrupted call after it has made other
+    /// calls. To be used at the ptrace stop before the kernel restarts the call.
     pub(crate) fn again(&self) -> Self {
         let mut regs = *self;
         this::again(&mut regs.0);
         regs
     }
 
-    /// Returns registers with which the thread continues at an address, from where it makes other
-    /// calls.
+    /// Returns registers with which the thread continues at `instruction`, where it makes calls for
+    /// the supervisor.
     pub(crate) fn at(&self, instruction: u64) -> Self {
         let mut regs = *self;
         this::go_to(&mut regs.0, instruction);
