@@ -228,7 +228,7 @@ pub enum Signal {
     /// There is none.
     Lost,
     /// It is as it was before it was lost.
-    Found,
+    Back,
     /// The receiver of an HDMI input cannot lock to it.
     NoLock,
     /// Its timings are beyond those of an HDMI input.
@@ -241,7 +241,7 @@ impl Signal {
     /// Returns whether only HDMI inputs have it.
     #[must_use]
     pub const fn is_of_hdmi(self) -> bool {
-        !matches!(self, Self::Lost | Self::Found)
+        !matches!(self, Self::Lost | Self::Back)
     }
 }
 
@@ -249,7 +249,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost => f.write_str("lost"),
-            Self::Found => f.write_str("found"),
+            Self::Back => f.write_str("back"),
             Self::NoLock => f.write_str("no-lock"),
             Self::OutOfRange => f.write_str("out-of-range"),
             Self::Mode(mode) => ModeName(mode).fmt(f),
@@ -264,13 +264,13 @@ impl FromStr for Signal {
     fn from_str(text: &str) -> Result<Self, String> {
         Ok(match text {
             "lost" => Self::Lost,
-            "found" | "back" => Self::Found,
+            "back" => Self::Back,
             "no-lock" => Self::NoLock,
             "out-of-range" => Self::OutOfRange,
             name => Self::Mode(*mode_named(name).ok_or_else(|| {
                 let size = name.split('p').next().unwrap_or_default();
                 format!(
-                    "\"lost\" or \"found\", or for an HDMI input \"no-lock\", \"out-of-range\" or a \
+                    "\"lost\" or \"back\", or for an HDMI input \"no-lock\", \"out-of-range\" or a \
                      mode: {}",
                     modes_of(size)
                 )
@@ -329,7 +329,7 @@ impl Hdmi {
             Signal::Lost => Some(NoTimings::NoSignal),
             Signal::NoLock => Some(NoTimings::NoLock),
             Signal::OutOfRange => Some(NoTimings::OutOfRange),
-            Signal::Found | Signal::Mode(_) => None,
+            Signal::Back | Signal::Mode(_) => None,
         };
         if let Signal::Mode(mode) = signal {
             self.source = mode;

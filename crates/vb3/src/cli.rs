@@ -384,7 +384,7 @@ pub enum CtlOrder {
         /// The device: /dev/videoN, videoN or N
         device: String,
     },
-    /// Take the signal from a camera, give it back, or change an HDMI source's mode
+    /// Take the signal from a camera, restore it, or change an HDMI source's mode
     Signal {
         /// The device: /dev/videoN, videoN or N
         device: String,

@@ -139,7 +139,7 @@ fn frames_need_the_mode_that_is_set() {
     let found = bench.device.receiver().unwrap().found;
     assert_eq!(found, Err(NoTimings::NoLock));
     assert_eq!(bench.device.set_signal(signal("800x600p60")), Some(true));
-    assert_eq!(bench.device.set_signal(signal("found")), Some(false));
+    assert_eq!(bench.device.set_signal(signal("back")), Some(false));
     assert_eq!(bench.tick(3 * START), 1);
     let infos = [bench.take().unwrap(), bench.take().unwrap()];
     let stamps = infos.map(|info| (info.sequence, info.timestamp_ns));

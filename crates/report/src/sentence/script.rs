@@ -78,9 +78,8 @@ fn what_happened(event: &ScriptEvent, several: bool, which: &str) -> String {
         "lose" => frame("did not come"),
         "corrupt" => frame(&format!("came corrupt: {value} are inverted")),
         "source" => format!("the source of {device} has changed to {value}"),
-        "signal" if value == "lost" || value == "found" => {
-            format!("the signal of {device} was {value}")
-        }
+        "signal" if value == "lost" => format!("the signal of {device} was lost"),
+        "signal" if value == "back" => format!("the signal of {device} came back"),
         "signal" => format!("the signal of {device} has changed to {value}"),
         "unplug" | "plug" if !value.is_empty() => format!("{} of {device}: {value}", event.action),
         "unplug" => format!("{device} was unplugged"),

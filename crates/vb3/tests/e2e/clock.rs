@@ -201,7 +201,7 @@ fn twenty_scripted_runs_are_equal_byte_for_byte() {
     let step = "[[step]]\ndevice = \"/dev/video0\"\n";
     let script = format!(
         "{step}frame = 3\nevery = 2\ncount = 2\nlose = true\n{step}frame = 6\nlate = \"15ms\"\n\
-         {step}time = \"60ms\"\nsignal = \"lost\"\n{step}time = \"900ms\"\nsignal = \"found\"\n\
+         {step}time = \"60ms\"\nsignal = \"lost\"\n{step}time = \"900ms\"\nsignal = \"back\"\n\
          {step}call = 7\nfail = \"QBUF\"\nerrno = \"EIO\"\n"
     );
     std::fs::write(dir.join("script.toml"), script).unwrap();
@@ -241,13 +241,13 @@ fn a_script_is_played_on_the_devices_clock() {
         .options(["--clock", "virtual", "--script", "script.toml"]);
     let step = "[[step]]\ndevice = \"/dev/video0\"\n";
     let script =
-        format!("{step}frame = 3\nsignal = \"lost\"\n{step}time = \"600s\"\nsignal = \"found\"\n");
+        format!("{step}frame = 3\nsignal = \"lost\"\n{step}time = \"600s\"\nsignal = \"back\"\n");
     std::fs::write(run.file("script.toml"), script).unwrap();
     let run = run.program([client.as_os_str()]).and(["6", "frames.raw"]);
     let outcome = run.run();
     outcome.expect_success();
-    let found = &outcome.report.script[1];
-    assert_eq!((&*found.value, found.at_ns), ("found", 600_000_000_000));
+    let back = &outcome.report.script[1];
+    assert_eq!((&*back.value, back.at_ns), ("back", 600_000_000_000));
     assert!(outcome.took.as_secs() < 60, "{:?}", outcome.took);
 }
 

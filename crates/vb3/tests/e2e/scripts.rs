@@ -141,7 +141,7 @@ fn the_source_changes_and_loses_its_signal() {
     let script = [
         step("frame = 5\nsource = \"64x48\""),
         step("frame = 9\nsignal = \"lost\""),
-        step("time = \"900ms\"\nsignal = \"found\""),
+        step("time = \"900ms\"\nsignal = \"back\""),
     ];
     let device = "camera=pattern,format=YUYV,size=320x240,fps=25,sizes=320x240:64x48";
     let run = scripted("pc", device, &script.concat());

@@ -121,7 +121,7 @@ fn what_is_wrong_is_one_sentence_with_its_line() {
         ),
         (format!("{of}source = \"640\""), 3, "not a size"),
         (format!("{of}source = \"0x480\""), 3, "not a size"),
-        (format!("{of}signal = \"weak\""), 3, "\"lost\" or \"found\""),
+        (format!("{of}signal = \"weak\""), 3, "\"lost\" or \"back\""),
         (
             format!("{of}iommu_fault = true\nevery = 2"),
             4,

@@ -6,7 +6,7 @@ use vb3_devices::MAX_CORRUPT;
 
 const IOCTLS: [&str; 5] = ["QBUF", "DQBUF", "STREAMON", "G_FMT", "S_EXT_CTRLS"];
 
-const SIGNALS: [&str; 5] = ["lost", "found", "no-lock", "out-of-range", "640x480p59.94"];
+const SIGNALS: [&str; 5] = ["lost", "back", "no-lock", "out-of-range", "640x480p59.94"];
 
 fn request() -> impl Strategy<Value = u32> {
     let of = |name: &str| vb3_v4l2::decode::request(&format!("VIDIOC_{name}")).unwrap();
