@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     /// In the library's units: VP8 0 to 63, HEVC 0 to 51.
     pub(crate) least_quantizer: u32,
     pub(crate) greatest_quantizer: u32,
-    /// H.264 and HEVC: code points of ITU-T H.273; 1 for full range.
+    /// H.264 and HEVC: three code points of ITU-T H.273, and 1 for full range.
     pub(crate) primaries: u8,
     pub(crate) transfer: u8,
     pub(crate) matrix: u8,
@@ -186,7 +186,7 @@ impl Encoder {
         if found == 0 || packet.data.is_null() {
             return Ok(None);
         }
-        // SAFETY: the packet has so many bytes until the next call. That call needs the encoder
+        // SAFETY: the packet's `len` bytes stay valid until the next call. That call needs the encoder
         // exclusively, and the result borrows it.
         let bytes = unsafe { core::slice::from_raw_parts(packet.data, packet.len) };
         Ok(Some((bytes, packet.key != 0)))

@@ -64,7 +64,8 @@ impl vb3_codec::Codec for Stateless {
         }
         self.count += 1;
         let sent = self.library.send(data, self.count);
-        // The output is in display order and ignored. An error of one packet is reported once.
+        // The library's own output is in display order. It is ignored: pictures are taken when they
+        // are complete. An error of one packet is reported once.
         while let Ok(Some(_)) = self.library.receive() {
             self.library.done();
         }

@@ -63,7 +63,7 @@ impl Kind {
         (Self::JpegEncoder, "jpegenc", "encoding JPEG"),
     ];
 
-    /// Iterates over all productive kinds.
+    /// Iterates over all kinds besides those for tests.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::TABLE.into_iter().map(|(kind, ..)| kind)
     }
@@ -155,8 +155,8 @@ pub enum Job<'a> {
     Flush,
     /// The host accepts pictures of the last announced format, with this chroma.
     Proceed(Chroma),
-    /// As `Proceed`, with pictures written to memory from [`Worker::lend`](crate::Worker::lend), in any
-    /// order. Pictures that still arrive in slots have this chroma, too.
+    /// As `Proceed`, with pictures written to memory from [`Worker::lend`](crate::Worker::lend). Loans
+    /// are used in any order. Pictures that still arrive in slots have this chroma, too.
     ProceedByLoan(Chroma),
 }
 
@@ -197,9 +197,9 @@ pub enum Subsampling {
 /// How input is cut into pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Detected from the pieces. If the first piece after a slice begins an access unit, pieces are
-    /// read as [`AccessUnits`](Self::AccessUnits). Otherwise, and for good after a piece that
-    /// begins elsewhere, they are read as a [`Stream`](Self::Stream).
+    /// Detected from the pieces. They are read as a [`Stream`](Self::Stream) at first. If the piece
+    /// after one with a slice begins an access unit, they are read as
+    /// [`AccessUnits`](Self::AccessUnits). Once a piece begins elsewhere, they remain a `Stream`.
     #[default]
     Auto,
     /// Every piece is one or more access units, so pictures are decoded at once.
@@ -425,7 +425,7 @@ pub enum Event {
         tag: u64,
         /// Its pixels.
         picture: Picture,
-        /// The loan that was for it.
+        /// The loan that it did not use, if any.
         loan: Option<u64>,
         /// Whether parts are concealed because the stream was damaged.
         damaged: bool,
@@ -472,7 +472,7 @@ pub enum Event {
     Unsupported {
         /// Tag of the input.
         tag: u64,
-        /// The loan that was for it.
+        /// The loan that it did not use, if any.
         loan: Option<u64>,
         /// The reason with its numbers, and a remedy.
         sentence: String,

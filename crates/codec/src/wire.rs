@@ -16,7 +16,7 @@ pub(crate) const MAX_LEN: usize = 1 + WORDS * 8 + MAX_TEXT;
 pub(crate) enum Op {
     /// To the worker, first, with the input's memory: (kind, version of these messages).
     Hello = 1,
-    /// (type, settings...), with memory for an encoder's packets as in `Proceed`.
+    /// (type, settings...); for an encoder also memory for packets, described as in `Proceed`.
     Configure,
     /// (tag, slot, length).
     Decode,
@@ -24,8 +24,8 @@ pub(crate) enum Op {
     Encode,
     Drain,
     Flush,
-    /// With memory for pictures: (generation, bytes of a slot, chroma layout, whether pictures wait for
-    /// a loan).
+    /// With memory for pictures: (its generation, which each new memory raises, bytes of a slot, chroma
+    /// layout, whether pictures wait for a loan).
     Proceed,
     /// (generation, slot).
     Release,
@@ -47,12 +47,12 @@ pub(crate) enum Op {
     Map,
     /// To the worker: unmap everything.
     Unmap,
-    /// To the worker: (number of the loan, chroma layout, width, height, and three times: number of the.
-    /// memory, offset, stride).
+    /// To the worker: (number of the loan, chroma layout, width, height, and for each of three planes
+    /// number of the memory, offset, stride).
     Lend,
     /// To the parent, first: (version of these messages), and the program's version.
     Version,
-    /// To the worker: check whether the parent demands all lent memory back.
+    /// To the worker: look in the shared memory whether the parent demands all lent memory back.
     Demand,
 }
 

@@ -41,8 +41,8 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
     /// Pins `len` bytes from `addr` for a device.
     ///
     /// The returned value reaches these bytes by the same addresses even after the program moves them.
-    /// It never reaches other memory that the program maps in their place. `None` if memory is reached
-    /// by address only.
+    /// It never reaches other memory that the program maps in their place. `None` if this
+    /// implementation cannot pin.
     fn pin(&self, addr: u64, len: u64) -> Option<User> {
         let _ = (addr, len);
         None
@@ -60,8 +60,8 @@ pub trait UserMemory: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Returns an id of the address space. It is equal for two values exactly if their address space
-    /// is.
+    /// Returns an id of the address space. Two values have the same id exactly if they have the same
+    /// address space.
     fn id(&self) -> u64;
 }
 

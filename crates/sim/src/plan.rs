@@ -1,4 +1,4 @@
-//! The plan of a seed.
+//! What a simulation does, made from its seed: machine, devices, programs and steps.
 
 use rand_core::Rng as _;
 use rand_pcg::Pcg32;

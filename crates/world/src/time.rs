@@ -5,7 +5,7 @@ use crate::control::Control;
 use std::time::Duration;
 use vb3_host::FileId;
 
-/// How often the host checks some real dma-bufs for their end, which the kernel does not report.
+/// Interval of checks whether the kernel's dma-bufs still exist, since it does not report their end.
 const LOOK_NS: u64 = 50_000_000;
 
 /// How often the host polls other drivers' buffers for finished work.
@@ -107,7 +107,7 @@ impl World {
             {
                 self.clock.jump(due);
             }
-            // A program that still waits records that again, and time advances further.
+            // If a program finds nothing again, it is recorded again, and time advances further.
             self.changed.append(&mut self.waiting);
             self.buffers_changed |= std::mem::take(&mut self.waits_for_buffers);
         }

@@ -1,4 +1,4 @@
-//! A codec that misbehaves, for tests of workers' owners.
+//! A codec that misbehaves on purpose, to test the parent process of a worker.
 
 use super::{Codec, Out, Stop};
 use crate::job::{Colour, Config, Planes, Rect, StreamFormat};

@@ -94,7 +94,7 @@ impl Loans {
         Ok(())
     }
 
-    /// Claims the oldest loan that was not revoked and that the library does not have.
+    /// Claims the oldest loan that was not revoked and that the library does not use yet.
     pub(super) fn claim(&mut self, frames: &Frames, input: &Shared) -> Option<Loan> {
         loop {
             let at = self.waiting.iter().position(|loan| !frames.has(loan))?;
@@ -112,7 +112,7 @@ impl Loan {
         self.is_for(layout) && loan::write(layout, picture, self.chroma, &self.spots())
     }
 
-    /// Writes a picture's chroma as pairs, and returns its bytes; `None` if it does not fit.
+    /// Writes a picture's chroma as pairs. Returns the number of bytes, or `None` if they do not fit.
     pub(super) fn write_pairs(&self, layout: &Layout, picture: &Planes<'_>) -> Option<usize> {
         let spots = self.spots();
         let fits = loan::fits(layout, self.chroma, &spots);

@@ -1,4 +1,4 @@
-//! Programs' processes: start under the filter, listener, ptrace, signals and ends.
+//! Programs' processes: how they start under the filter, are stopped, get signals and end.
 //!
 //! Modules in other folders import only the exports of this file.
 

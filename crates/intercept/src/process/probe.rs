@@ -33,7 +33,7 @@ pub struct Powers {
     pub proc: Power,
     /// Receiving a child's calls (Linux 5.0); EBUSY inside another supervisor.
     pub listener: Power,
-    /// Waiting calls that no signal interrupts (Linux 5.19).
+    /// Calls that only a fatal signal interrupts while they wait for an answer (Linux 5.19).
     pub wait_killable: Power,
     /// Waking a caller on its own CPU (Linux 6.6).
     pub sync_wake_up: Power,
@@ -63,7 +63,7 @@ pub fn probe() -> Powers {
     probe_with(&MayBlock::of_this_thread())
 }
 
-/// Does the same in a thread that has its token.
+/// Does the same in a thread that has its [`MayBlock`].
 pub(crate) fn probe_with(may: &MayBlock) -> Powers {
     let proc = raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop);
     let mut powers = Powers {

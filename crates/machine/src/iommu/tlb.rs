@@ -13,8 +13,8 @@ const MAX_STALE: usize = 1 << 16;
 /// The translations that a device may use between the removal of a page and the flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Staleness {
-    /// Every removed page, used before or not: the worst possible translation buffer. A new page in its
-    /// place is seen at once.
+    /// Every removed page, used before or not: the worst possible translation buffer. If another page
+    /// is mapped at the same address, the device uses that one at once.
     #[default]
     Everything,
     /// Recently used pages, as hardware does. A new page in their place is *not* seen before the flush.

@@ -1,4 +1,4 @@
-//! A thread for the work of an order of `vb3 ctl` that may wait for files or programs.
+//! A thread that does the work of one order, because the work may wait for files or programs.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

@@ -50,7 +50,7 @@ impl Stopped {
             thread: self,
             again,
         });
-        // From the exit of the last call to a stop like the first one.
+        // The thread is at the exit of its last call. It goes on to a stop like the one where it began.
         self.go_on_to_a_stop(0);
         for _ in 0..STOPS {
             match self.next_stop(may)? {

@@ -1,7 +1,7 @@
 //! The kernel's list of a set's entries, in the `fdinfo` file of its descriptor.
 //!
-//! Each line has the number that an entry was added with, and its file's inode. Each object of the
-//! supervisor has a unique number. The list therefore identifies the set behind a descriptor
+//! Each line has the number that an entry was added with, and its file's inode. The supervisor's
+//! files in programs' sets have unique numbers. The list therefore identifies the set behind a descriptor
 //! without kcmp, and shows whether an entry is disarmed.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::kernel::lock;
 use crate::kernel::raw;
 use crate::kernel::{MayBlock, may_block};
 
-/// The objects in programs' sets, by their numbers.
+/// The supervisor's files in programs' sets, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(Mutex<HashMap<i32, SetId>>);
 
@@ -49,7 +49,7 @@ fn told(line: &str) -> Option<Told> {
     })
 }
 
-/// The objects in programs' sets.
+/// The supervisor's files in programs' sets.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectsInSets {
     pub(super) numbers: Arc<Numbers>,
