@@ -39,9 +39,6 @@ impl Plugs {
         let mut due = Vec::new();
         for (at, node) in nodes.iter().enumerate() {
             let presence = node.presence;
-            if !presence.at_start() {
-                due.push((now_ns, at, false));
-            }
             for (after, comes) in [(presence.plug_ns, true), (presence.unplug_ns, false)] {
                 due.extend(after.map(|ns| (now_ns.saturating_add(ns), at, comes)));
             }
@@ -100,6 +97,17 @@ impl World {
             nodes.position(|n| n.number() == node.0)
         });
         at.is_none_or(|at| self.plugs.is_present(at))
+    }
+
+    /// Removes the devices that are absent at the start, before any program sees them.
+    pub(super) fn remove_absent(&mut self) {
+        for at in 0..self.nodes.len() {
+            let node = self.nodes.get(at);
+            if node.is_some_and(|node| !node.presence.at_start()) {
+                self.plug(at, false);
+            }
+        }
+        self.plugs.unplugged.fill(0);
     }
 
     /// Plugs or unplugs the devices whose time has come.

@@ -235,7 +235,7 @@ impl World {
         nodes.sort_by_key(Node::number);
         let plugs = Plugs::new(&nodes, outside.clock.now_ns());
         memory.set_placer(Box::new(Placer::new(&nodes)));
-        Ok(Self {
+        let mut world = Self {
             plugs,
             ledger: Ledger::default(),
             user_files: BTreeMap::new(),
@@ -271,7 +271,9 @@ impl World {
             waits_for_buffers: false,
             places: BTreeMap::new(),
             own_fds: open_fds(),
-        })
+        };
+        world.remove_absent();
+        Ok(world)
     }
 
     /// Accepts commands from this socket from now on.

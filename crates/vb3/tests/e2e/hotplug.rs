@@ -1,8 +1,7 @@
 //! Devices that are unplugged and plugged in while real programs use them.
 
 use crate::common::{
-    Run, RunOutput, SIZE, compiled, expect_pattern, finish, lacks, lacks_libavcodec, size_option,
-    vb3,
+    Run, RunOutput, compiled, expect_pattern, finish, lacks, lacks_libavcodec, size_option, vb3,
 };
 use crate::streams::{decoded, encoded};
 use serde_json::Value;
@@ -105,10 +104,10 @@ fn a_device_comes_and_goes_by_the_clock() {
     }
     let run = Run::on("pc")
         .device(format!(
-            "camera=pattern,format=YUYV,unplug=2s,plug=5s,{}",
+            "camera=pattern,identity=plain,format=YUYV,unplug=2s,plug=5s,{}",
             size_option()
         ))
-        .device("camera=pattern,plug=500ms,node=video7");
+        .device("camera=pattern,identity=plain,plug=500ms,node=video7");
     let outcome = shell(
         run,
         "ls /dev/video*; $VB3 ctl advance 500ms; ls /dev/video*

@@ -15,6 +15,11 @@ const UVCIOC_CTRL_MAP: u32 = 0xc060_7520;
 /// Returns the nodes that appear or vanish with the first device, in this order.
 fn announced(bench: &mut Bench, comes: bool) -> Vec<String> {
     assert!(bench.world.plug(0, comes));
+    told(bench, comes)
+}
+
+/// Returns the nodes that have appeared or vanished, in this order.
+fn told(bench: &mut Bench, comes: bool) -> Vec<String> {
     let nodes = bench.world.nodes();
     let events = bench.world.take_hotplug();
     bench.world.hotplug_shown();
@@ -43,6 +48,16 @@ fn media_devices_come_and_go_in_a_kernels_order() {
     }
     let mut plain = Bench::new("pc", &["camera=pattern,identity=plain"]);
     assert_eq!(announced(&mut plain, false), [video]);
+}
+
+#[test]
+fn absent_devices_vanish_before_the_first_tick() {
+    let mut bench = Bench::new("pc", &["camera=pattern,plug=1s", "display"]);
+    assert_eq!(
+        told(&mut bench, false),
+        ["/dev/video0", "/dev/video2", "/dev/media0"]
+    );
+    assert_eq!(bench.world.plugs.remarks(&bench.world.nodes), [""; 0]);
 }
 
 /// Each node appears and is announced separately.
