@@ -6,9 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use vb3_host::FdIdentity;
 
-use crate::kernel::MayBlock;
-use crate::kernel::procs;
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, procs, raw};
 
 /// Most processes to search.
 const MAX_PROCESSES: usize = 1 << 16;

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::kernel::MayBlock;
-use crate::kernel::Thread;
-use crate::kernel::lock;
+use crate::kernel::{MayBlock, Thread, lock};
 
 /// Longest wait. Work for an ended thread waits for nothing, so it is over soon.
 const ENDED_CALLS_TIMEOUT: Duration = Duration::from_millis(500);

@@ -12,10 +12,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use crate::kernel::MayBlock;
-use crate::kernel::lock;
-use crate::kernel::raw;
-use crate::kernel::{Mapping, vma};
+use crate::kernel::{Mapping, MayBlock, lock, raw, vma};
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
 /// How the supervisor accesses programs' memory.

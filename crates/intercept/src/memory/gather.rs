@@ -12,10 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::descriptors::Closed;
-use crate::kernel::Borrowed;
-use crate::kernel::OpenFile;
-use crate::kernel::lock;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{Borrowed, MayBlock, OpenFile, lock, may_block};
 use crate::memory::copies::CopyMethod;
 use vb3_host::Errno;
 

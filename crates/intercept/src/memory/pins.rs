@@ -24,8 +24,7 @@ use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
-use crate::kernel::lock;
-use crate::kernel::raw;
+use crate::kernel::{lock, raw};
 use crate::memory::copies::ProcFiles;
 pub(crate) use fault::{CREATE_FLAGS, Fault};
 use ranges::Ranges;

@@ -15,8 +15,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::kernel::lock;
-use crate::kernel::raw;
+use crate::kernel::{lock, raw};
 use crate::process::launch::{await_child, fork};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;

@@ -13,10 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
 
-use crate::kernel::MayBlock;
-use crate::kernel::arch;
-use crate::kernel::lock;
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, arch, lock, raw};
 use crate::memory::CREATE_FLAGS;
 use crate::process::filter::PASS;
 use crate::process::listener::{ERESTARTNOINTR, Listener, Notif, Reply};

@@ -7,14 +7,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Feature};
-use crate::kernel::MayBlock;
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, raw};
 use crate::memory::CopyMethod;
 use crate::note::Note;
-use crate::process::child;
-use crate::process::launch;
 use crate::process::listener::{Listener, Notif};
 use crate::process::rewrite::{self, PTRACE_SEIZE};
+use crate::process::{child, launch};
 use vb3_host::Errno;
 
 /// How long the child may take until its call, in milliseconds.

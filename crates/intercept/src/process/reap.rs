@@ -4,9 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use crate::kernel::MayBlock;
-use crate::kernel::field;
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, field, raw};
 
 /// Takes the exit status of `pidfd`'s process, if it is a child of this process and has ended.
 pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {

@@ -14,9 +14,7 @@ mod aside;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::kernel::Regs;
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, Regs, may_block, raw};
 use crate::process::filter::PASS;
 use crate::process::reap::Ended;
 pub(crate) use aside::Found;

@@ -7,8 +7,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::kernel::field;
-use crate::kernel::raw;
+use crate::kernel::{field, raw};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_host::Errno;
 

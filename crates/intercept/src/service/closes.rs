@@ -1,15 +1,9 @@
 //! Calls that close or copy descriptors of devices.
 
-use crate::descriptors::Target;
-use crate::descriptors::Watched;
-use crate::descriptors::holders;
-use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers};
-use crate::kernel::MayBlock;
-use crate::kernel::lock;
-use crate::kernel::nr;
+use crate::descriptors::{CLOSES_NOTHING, Closed, Numbers, Target, Watched, holders};
+use crate::kernel::{MayBlock, lock, nr};
 use crate::note::Note;
-use crate::process::Notif;
-use crate::process::{FdRange, STANDARD};
+use crate::process::{FdRange, Notif, STANDARD};
 use crate::service::host::Call;
 use crate::service::locks::{COMMANDS, shares};
 use crate::service::serve::{Server, Verdict};

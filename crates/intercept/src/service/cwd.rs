@@ -3,10 +3,8 @@
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
-use crate::process::{ERESTARTNOINTR, Notif, Reply};
-use crate::process::{Stopped, rewrite};
+use crate::kernel::{MayBlock, may_block, raw};
+use crate::process::{ERESTARTNOINTR, Notif, Reply, Stopped, rewrite};
 use crate::service::host::Call;
 use crate::service::serve::Verdict;
 use crate::service::supervisor::Supervisor;

@@ -2,11 +2,7 @@
 //! ftruncate.
 
 use crate::descriptors::Target;
-use crate::kernel::Borrowed;
-use crate::kernel::lock;
-use crate::kernel::nr;
-use crate::kernel::procs;
-use crate::kernel::vma;
+use crate::kernel::{Borrowed, lock, nr, procs, vma};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{Server, Verdict};

@@ -1,8 +1,7 @@
 //! epoll_ctl of device files and buffers.
 
 use crate::descriptors::Watched;
-use crate::kernel::EpollOp as Op;
-use crate::kernel::MayBlock;
+use crate::kernel::{EpollOp as Op, MayBlock};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Answer, Server, Verdict};

@@ -12,22 +12,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
-use crate::descriptors::UnderWay;
-use crate::descriptors::files;
-use crate::descriptors::{Given, Held, LockTable};
-use crate::kernel::Borrowed;
-use crate::kernel::MayBlock;
-use crate::kernel::lock;
-use crate::kernel::raw;
-use crate::kernel::{OpenFile, Procs, Thread, procs};
-use crate::memory::{DeviceMemory, ProcFiles};
-use crate::memory::{Known, Pinnable, Pins, Space};
+use crate::descriptors::{Given, Held, LockTable, UnderWay, files};
+use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, procs, raw};
+use crate::memory::{DeviceMemory, Known, Pinnable, Pins, ProcFiles, Space};
 use crate::note::Note;
-use crate::process::FdRange;
-use crate::process::Guard;
-use crate::process::Powers;
-use crate::process::reap;
-use crate::process::{Listener, Notif};
+use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
 
 /// Free numbers below a kept one that allow its use: more than a program can open while one call is

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kernel::MayBlock;
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, raw};
 use crate::note::Note;
 use crate::process::{LeftProcess as Left, reap};
 use crate::program::Leftover;

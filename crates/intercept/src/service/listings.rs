@@ -1,7 +1,6 @@
 //! getdents64 of directories that list the supervisor's names.
 
-use crate::kernel::Borrowed;
-use crate::kernel::MayBlock;
+use crate::kernel::{Borrowed, MayBlock};
 use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::serve::Verdict;

@@ -3,8 +3,7 @@
 use vb3_host::{Caller, Errno};
 
 use crate::descriptors::{LockCall, Owner, Record, Refused, Target, Wanted, is_deadlock};
-use crate::kernel::Borrowed;
-use crate::kernel::raw;
+use crate::kernel::{Borrowed, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};

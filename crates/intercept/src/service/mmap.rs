@@ -7,17 +7,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::descriptors::Given;
-use crate::descriptors::Target;
-use crate::kernel::Borrowed;
-use crate::kernel::MayBlock;
-use crate::kernel::arch;
-use crate::kernel::lock;
-use crate::kernel::procs;
+use crate::descriptors::{Given, Target};
+use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
 use crate::note::Note;
-use crate::process::Ended;
-use crate::process::{ERESTARTNOINTR, Notif, Reply};
-use crate::process::{Stopped, rewrite};
+use crate::process::{ERESTARTNOINTR, Ended, Notif, Reply, Stopped, rewrite};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;

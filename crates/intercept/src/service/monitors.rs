@@ -1,15 +1,13 @@
 //! Calls on sockets that receive device events.
 
-use crate::kernel::MayBlock;
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Event};
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
-use crate::tree::uevent;
 use crate::tree::{
     ADD_MEMBERSHIP, ADDRESS, CREDENTIALS, DROP_MEMBERSHIP, Form, HEADER, MAX_VECTORS, MESSAGE,
-    Receive, SOL_NETLINK, address, field, word,
+    Receive, SOL_NETLINK, address, field, uevent, word,
 };
 use crate::waiting::{Kind, Waiting};
 use rustix::fs::OFlags;

@@ -3,11 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::descriptors::Given;
-use crate::descriptors::files;
-use crate::kernel::lock;
-use crate::kernel::nr;
-use crate::kernel::{MayBlock, may_block};
+use crate::descriptors::{Given, files};
+use crate::kernel::{MayBlock, lock, may_block, nr};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};

@@ -1,14 +1,11 @@
 //! Maps a program's path to a node or a generated file.
 
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, may_block, raw};
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
-use crate::tree::Found;
-use crate::tree::View;
 use crate::tree::{
-    HOPS, Links, MAX, PLAIN, PathTarget, base_of, c_bytes, file_name, normalise, real_dir,
-    split_last, through,
+    Found, HOPS, Links, MAX, PLAIN, PathTarget, View, base_of, c_bytes, file_name, normalise,
+    real_dir, split_last, through,
 };
 use std::os::unix::ffi::OsStrExt;
 use vb3_host::Errno;

@@ -1,18 +1,14 @@
 //! poll and ppoll, with device files and other files mixed.
 
 use crate::descriptors::Target;
-use crate::kernel::Borrowed;
-use crate::kernel::MayBlock;
-use crate::kernel::nr;
-use crate::kernel::raw;
+use crate::kernel::{Borrowed, MayBlock, nr, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Event, Host};
 use crate::service::serve::{Server, Verdict};
 use crate::waiting::{
-    Asker, Entry, Form, Hold, MAX_POLLED, Polling, SHORT, Source, Wait, buffer_poll, concerns_us,
-    ready_bits,
+    Asker, Entry, Form, Hold, Kind, MAX_POLLED, Polling, SHORT, Source, Wait, Waiting, buffer_poll,
+    concerns_us, ready_bits,
 };
-use crate::waiting::{Kind, Waiting};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

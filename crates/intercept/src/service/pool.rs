@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use super::serve::Answer;
 use super::watch::Watch;
-use crate::kernel::lock;
-use crate::kernel::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering};
+use crate::kernel::{AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering, lock};
 use crate::note::Note;
 use crate::process::Notif;
 

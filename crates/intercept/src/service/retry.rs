@@ -1,9 +1,10 @@
 //! Retries waiting calls, and ends them.
 
 use crate::kernel::nr;
-use crate::process::Arg;
-use crate::process::{ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Reply};
-use crate::process::{Pace, Verdict as Interrupt};
+use crate::process::{
+    Arg, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Pace, Reply,
+    Verdict as Interrupt,
+};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{How, Server, Verdict};
 use crate::waiting::{Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting};

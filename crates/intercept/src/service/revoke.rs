@@ -19,17 +19,12 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crate::descriptors::holders;
-use crate::kernel::Mapping;
-use crate::kernel::arch;
-use crate::kernel::lock;
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{Mapping, MayBlock, arch, lock, may_block, raw};
 use crate::memory::CopyMethod;
 use crate::note::Note;
-use crate::process::PASS;
-use crate::process::reap;
-use crate::process::{ERESTARTNOINTR, Notif, Reply};
-use crate::process::{Found, InStead, Left, Stopped, rewrite};
+use crate::process::{
+    ERESTARTNOINTR, Found, InStead, Left, Notif, PASS, Reply, Stopped, reap, rewrite,
+};
 use crate::service::supervisor::Supervisor;
 use vb3_host::{Errno, FdIdentity};
 

@@ -1,13 +1,11 @@
 //! select and pselect6.
 
 use super::polls;
-use crate::kernel::nr;
-use crate::kernel::procs;
+use crate::kernel::{nr, procs};
 use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
-use crate::waiting::{Entry, Form, Source, Wait, concerns_us};
-use crate::waiting::{FD_SETSIZE, MAX_SELECTED, Sets};
+use crate::waiting::{Entry, FD_SETSIZE, Form, MAX_SELECTED, Sets, Source, Wait, concerns_us};
 use std::time::Duration;
 use vb3_host::{Caller, Errno};
 

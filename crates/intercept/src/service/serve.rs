@@ -5,24 +5,16 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::descriptors::Watched;
-use crate::descriptors::{CheckScope, Given};
-use crate::descriptors::{Files, Target};
-use crate::descriptors::{Known, Locks, Table};
+use crate::descriptors::{CheckScope, Files, Given, Known, Locks, Table, Target, Watched};
 use crate::error::Error;
 use crate::kernel::lock;
 use crate::note::Note;
-use crate::process::Arg;
-use crate::process::Forward;
-use crate::process::{Ended, reap};
-use crate::process::{Notif, Reply};
+use crate::process::{Arg, Ended, Forward, Notif, Reply, reap};
 use crate::program::ExitReport;
 use crate::service::host::{Event, Events, Host};
 use crate::service::leftover::Ending;
 use crate::tree::Monitors;
-use crate::waiting::Sleep;
-use crate::waiting::{Cause, Changed, Control, Epolls};
-use crate::waiting::{Pending, Waiting};
+use crate::waiting::{Cause, Changed, Control, Epolls, Pending, Sleep, Waiting};
 use vb3_host::{Backend, Errno, FdIdentity, FileId, Hotplug};
 
 /// Interval of checks for ends of processes after the program's end.

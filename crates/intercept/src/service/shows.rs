@@ -7,10 +7,7 @@ use crate::kernel::MayBlock;
 use crate::note::Note;
 use crate::service::serve::Server;
 use crate::service::supervisor::Supervisor;
-use crate::tree::PathTarget;
-use crate::tree::Tree;
-use crate::tree::{Shown, Told};
-use crate::tree::{Uevent, uevent};
+use crate::tree::{PathTarget, Shown, Told, Tree, Uevent, uevent};
 use std::sync::Arc;
 use vb3_host::{Errno, Hotplug, Node};
 

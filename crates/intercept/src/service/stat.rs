@@ -10,9 +10,7 @@ use std::ffi::{CStr, CString};
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat};
 
 use crate::descriptors::files;
-use crate::kernel::nr;
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, may_block, nr, raw};
 use crate::process::Notif;
 use crate::service::host::Call;
 use crate::service::serve::Verdict;

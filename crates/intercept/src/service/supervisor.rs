@@ -22,21 +22,17 @@ use std::time::{Duration, Instant};
 
 use super::{locks, polls};
 use crate::error::Error;
-use crate::kernel::Locked;
-use crate::kernel::lock;
-use crate::kernel::{AUDIT_ARCH, nr};
-use crate::kernel::{MayBlock, World, may_block};
+use crate::kernel::{AUDIT_ARCH, Locked, MayBlock, World, lock, may_block, nr};
 use crate::note::Note;
-use crate::process::{Arg, Left, rewrite};
-use crate::process::{Asked, Lending, Lent, lend};
-use crate::process::{ERESTARTNOINTR, Notif, Reply};
+use crate::process::{
+    Arg, Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, rewrite,
+};
 use crate::service::dispatch;
 use crate::service::host::{Call, Host};
 use crate::service::pool::{Admission, Job, Part, Pool, Term, Work};
 use crate::service::revoke::Revoking;
 use crate::service::serve::{Answer, How, Server, Verdict};
-use crate::tree::Showing;
-use crate::tree::monitor;
+use crate::tree::{Showing, monitor};
 use crate::waiting::{Changed, Sweep};
 use vb3_host::{Errno, Node};
 

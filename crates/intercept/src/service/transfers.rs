@@ -6,8 +6,7 @@ use crate::process::{Notif, Reply};
 use crate::service::dispatch::verdict;
 use crate::service::host::Call;
 use crate::service::serve::{How, Server, Verdict};
-use crate::waiting::{Kind, Tried, Waiting};
-use crate::waiting::{MAX_BYTES, MAX_SEGMENTS, Progress, Transfer};
+use crate::waiting::{Kind, MAX_BYTES, MAX_SEGMENTS, Progress, Transfer, Tried, Waiting};
 use vb3_host::{CallOutcome, Errno, PIECE_BYTES};
 
 impl Server<'_> {

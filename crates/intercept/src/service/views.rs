@@ -1,11 +1,11 @@
 //! Paths in a view of the file system that differs from the supervisor's.
 
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, may_block, raw};
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
-use crate::tree::{HOPS, Links, PathTarget, base_link, normalise, split_last};
-use crate::tree::{View, of_dir, of_path};
+use crate::tree::{
+    HOPS, Links, PathTarget, View, base_link, normalise, of_dir, of_path, split_last,
+};
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;

@@ -15,9 +15,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::kernel::raw;
+use crate::kernel::{MayBlock, may_block, raw};
 
-use crate::kernel::{MayBlock, may_block};
 use vb3_host::Errno;
 
 /// Prefix of the directories' names.

@@ -13,10 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::descriptors::files;
-use crate::kernel::Borrowed;
-use crate::kernel::lock;
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{Borrowed, MayBlock, lock, may_block, raw};
 use crate::tree::folder::Folder;
 use crate::tree::path::{Links, normalise};
 use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};

@@ -11,8 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::descriptors::files;
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, may_block, raw};
 use crate::tree::folder;
 use crate::tree::generated::Tree;
 use vb3_host::{Errno, FdIdentity, Node, NodeKind};

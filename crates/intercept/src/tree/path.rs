@@ -5,8 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, may_block, raw};
 
 /// Most symbolic links followed.
 pub(crate) const HOPS: u32 = 16;

@@ -5,8 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{OFlags, ResolveFlags};
 
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, may_block, raw};
 use vb3_host::FdIdentity;
 
 /// SYSFS_MAGIC. Each network namespace has another sysfs with the same devices.

@@ -31,9 +31,7 @@ use std::sync::mpsc::{self, Receiver};
 use vb3_host::{Backend, Errno, FdIdentity};
 
 use crate::descriptors::Watched;
-use crate::kernel::EpollOp as Op;
-use crate::kernel::MayBlock;
-use crate::kernel::raw;
+use crate::kernel::{EpollOp as Op, MayBlock, raw};
 use crate::waiting::poll::{Asker, buffer_poll, device_poll};
 pub(crate) use changes::Changed;
 use changes::{Change, Changes, Key, SetFile, WorkId};

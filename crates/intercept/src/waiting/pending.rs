@@ -5,8 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::descriptors::LockCall;
-use crate::process::Notif;
-use crate::process::Signals;
+use crate::process::{Notif, Signals};
 use crate::tree::Receive;
 use crate::waiting::poll::Polling;
 use crate::waiting::transfer::Transfer;

@@ -21,8 +21,7 @@ use super::info::{self, Numbers};
 use super::objects::{Object, Objects};
 use super::{CONDITIONS, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
-use crate::kernel::lock;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, lock, may_block};
 
 /// Most threads that make changes.
 const MAX_THREADS: usize = 64;

@@ -9,9 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use super::{ERR, SetId};
-use crate::kernel::lock;
-use crate::kernel::raw;
-use crate::kernel::{MayBlock, may_block};
+use crate::kernel::{MayBlock, lock, may_block, raw};
 
 /// The supervisor's files in programs' sets, by their numbers.
 #[derive(Debug, Default)]
