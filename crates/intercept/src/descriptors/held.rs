@@ -242,7 +242,7 @@ impl Held {
     }
 
     fn watch(&mut self, fd: BorrowedFd<'_>, alone: bool) -> Option<i32> {
-        let path = raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let inotify = self.inotify.as_ref()?;
         let events = if alone {
             libc::IN_DELETE_SELF
@@ -250,7 +250,7 @@ impl Held {
             libc::IN_CLOSE
         };
         let events = inotify::WatchFlags::from_bits_retain(events);
-        let watch = inotify::add_watch(inotify, path.as_c_str(), events);
+        let watch = inotify::add_watch(inotify, path, events);
         watch.map_err(|e| self.refused = Some(raw::err(e))).ok()
     }
 

@@ -17,12 +17,8 @@ pub(crate) fn descendants(_: &MayBlock) -> Vec<u32> {
     let mut at = 0;
     while let Some(&pid) = all.get(at) {
         at += 1;
-        for tid in raw::proc_numbers(&format!("/proc/{pid}/task")) {
-            let children = raw::proc_string(&format!("/proc/{pid}/task/{tid}/children"));
-            let room = MAX_PROCESSES.saturating_sub(all.len());
-            let pids = children.split_ascii_whitespace();
-            all.extend(pids.filter_map(|pid| pid.parse::<u32>().ok()).take(room));
-        }
+        let room = MAX_PROCESSES.saturating_sub(all.len());
+        all.extend(procs::children(pid).into_iter().take(room));
     }
     all.split_off(1)
 }
@@ -42,9 +38,7 @@ pub(crate) fn has_another(
 ) -> bool {
     descendants(may).into_iter().any(|pid| {
         numbers(pid).into_iter().any(|number| {
-            let Ok(path) = raw::c_path(&format!("/proc/{pid}/fd/{number}")) else {
-                return false;
-            };
+            let path = format!("/proc/{pid}/fd/{number}");
             // Reading the link asks no file system.
             raw::readlink(&path).is_ok_and(|target| procs::may_be_ours(&target))
                 && raw::known_at(&path).is_ok_and(|(known, _)| known == id)
@@ -82,8 +76,7 @@ pub(crate) fn epoll_sets<'a, K: Copy + Eq + Hash + 'a>(
     let mut held = HashSet::new();
     for pid in descendants(may) {
         for number in numbers(pid) {
-            let path = format!("/proc/{pid}/fd/{number}");
-            let link = raw::c_path(&path).and_then(|path| raw::readlink(&path));
+            let link = raw::readlink(format!("/proc/{pid}/fd/{number}"));
             let is_set = link.is_ok_and(|link| link == b"anon_inode:[eventpoll]");
             if is_set {
                 held.extend(find(pid, number));

@@ -32,7 +32,6 @@
 //! few modules may use.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
@@ -41,6 +40,7 @@ use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::path::Arg;
 use vb3_host::Errno;
 
 use crate::kernel::lock::lock;
@@ -130,7 +130,7 @@ pub(crate) fn join<T>(_: &MayBlock, thread: ScopedJoinHandle<'_, T>) -> Option<T
 }
 
 /// Opens a path.
-pub(crate) fn open(_: &MayBlock, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+pub(crate) fn open(_: &MayBlock, path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
     raw::open_any(path, flags)
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn openat2(
 }
 
 /// Returns the metadata of a path, with `flags` of `fstatat`.
-pub(crate) fn stat(_: &MayBlock, path: &CStr, flags: i32) -> Result<rustix::fs::Stat, Errno> {
+pub(crate) fn stat(_: &MayBlock, path: impl Arg, flags: i32) -> Result<rustix::fs::Stat, Errno> {
     raw::stat_any(path, flags)
 }
 
@@ -169,12 +169,16 @@ pub(crate) fn kind_of_system(_: &MayBlock, fd: &OwnedFd) -> Option<u64> {
 }
 
 /// Returns the target of a symbolic link.
-pub(crate) fn readlink(_: &MayBlock, path: &CStr) -> Result<Vec<u8>, Errno> {
+pub(crate) fn readlink(_: &MayBlock, path: impl Arg) -> Result<Vec<u8>, Errno> {
     raw::readlinkat(rustix::fs::CWD, path)
 }
 
 /// Returns the target of a symbolic link in a directory.
-pub(crate) fn readlinkat(_: &MayBlock, dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
+pub(crate) fn readlinkat(
+    _: &MayBlock,
+    dir: BorrowedFd<'_>,
+    name: impl Arg,
+) -> Result<Vec<u8>, Errno> {
     raw::readlinkat(dir, name)
 }
 

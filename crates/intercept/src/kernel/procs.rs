@@ -1,6 +1,7 @@
 //! The calling threads, and the files behind their descriptors.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -70,8 +71,8 @@ impl OpenFile {
         }
         let (tid, fd) = self.place;
         let mode = self.flags().ok()? & libc::O_ACCMODE;
-        let path = raw::c_path(&format!("/proc/{tid}/fd/{fd}")).ok()?;
-        raw::open(&path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
+        let path = format!("/proc/{tid}/fd/{fd}");
+        raw::open(path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
     }
 
     /// Returns whether poll calls a file system, which a program may serve. Devices, sockets, pipes
@@ -250,7 +251,7 @@ impl Procs {
     /// number, which is another file if the thread has its own table.
     fn look_by_path(place: (u32, i32), copy: Option<OwnedFd>) -> Result<OpenFile, Errno> {
         let (tid, fd) = place;
-        let path = raw::c_path(&format!("/proc/{tid}/fd/{fd}"))?;
+        let path = format!("/proc/{tid}/fd/{fd}");
         let (id, mode) = raw::known_at(&path).map_err(|_| Errno(libc::EBADF))?;
         let copy = copy.map(Borrowed::from);
         let is_same = |copy: &Borrowed| raw::known(copy.as_fd()).is_ok_and(|known| known.0 == id);
@@ -271,18 +272,16 @@ impl Procs {
         {
             return true;
         }
-        let by_path = raw::c_path(&format!("/proc/{}/fd/{fd}", thread.tid))
-            .and_then(|path| raw::stat(&path, libc::AT_SYMLINK_NOFOLLOW));
-        matches!(by_path, Err(Errno(libc::ENOENT)))
+        let path = format!("/proc/{}/fd/{fd}", thread.tid);
+        raw::stat(path, libc::AT_SYMLINK_NOFOLLOW).is_err_and(|e| e == Errno(libc::ENOENT))
     }
 }
 
 /// Returns whether a descriptor is certainly neither a device nor a buffer (memory or a dma-buf).
 /// Reads only its link, which calls no file system.
 pub(crate) fn is_of_another(tid: u32, fd: i32) -> bool {
-    let link = raw::c_path(&format!("/proc/{tid}/fd/{fd}"));
-    link.and_then(|link| raw::readlink(&link))
-        .is_ok_and(|target| !may_be_ours(&target))
+    let link = raw::readlink(format!("/proc/{tid}/fd/{fd}"));
+    link.is_ok_and(|target| !may_be_ours(&target))
 }
 
 /// Returns whether a descriptor's link may name a device or a buffer.
@@ -293,7 +292,7 @@ pub(crate) fn may_be_ours(target: &[u8]) -> bool {
 /// Returns how many descriptors a thread has open.
 pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
     let path = format!("/proc/{tid}/fd");
-    let stat = raw::stat(&raw::c_path(&path).ok()?, 0).ok()?;
+    let stat = raw::stat(&path, 0).ok()?;
     if stat.st_size > 0 {
         return u32::try_from(stat.st_size).ok();
     }
@@ -303,8 +302,8 @@ pub(crate) fn open_descriptors(tid: u32) -> Option<u32> {
 
 /// Returns a number from a descriptor's fdinfo file.
 pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, Errno> {
-    let path = raw::c_path(&format!("/proc/{tid}/fdinfo/{fd}"))?;
-    let file = raw::open(&path, libc::O_RDONLY).map_err(|_| Errno(libc::EBADF))?;
+    let path = format!("/proc/{tid}/fdinfo/{fd}");
+    let file = raw::open(path, libc::O_RDONLY).map_err(|_| Errno(libc::EBADF))?;
     let text = raw::read_small(file.as_fd(), 512)?;
     field(&text, key, radix).ok_or(Errno(libc::EBADF))
 }
@@ -313,11 +312,20 @@ pub(crate) fn fd_info(tid: u32, fd: i32, key: &str, radix: u32) -> Result<u64, E
 ///
 /// # Errors
 /// Returns ENOENT or ESRCH if the thread has ended.
-pub(crate) fn status(tid: u32, key: &str) -> Result<u64, Errno> {
-    let path = raw::c_path(&format!("/proc/{tid}/status"))?;
-    let file = raw::open(&path, libc::O_RDONLY)?;
+pub(crate) fn status(tid: impl Display, key: &str) -> Result<u64, Errno> {
+    let file = raw::open(format!("/proc/{tid}/status"), libc::O_RDONLY)?;
     let text = raw::read_small(file.as_fd(), 4096)?;
     field(&text, key, 10).ok_or(Errno(libc::ESRCH))
+}
+
+/// Returns the children of all threads of a process.
+pub(crate) fn children(pid: impl Display) -> Vec<u32> {
+    let threads = raw::proc_numbers(&format!("/proc/{pid}/task")).into_iter();
+    let list = |tid| raw::proc_string(&format!("/proc/{pid}/task/{tid}/children"));
+    // Each number is followed by a space.
+    let all: String = threads.map(list).collect();
+    let pids = all.split_ascii_whitespace();
+    pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Parses the number after `key` at the start of a line.

@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
+use rustix::path::Arg;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process};
 use vb3_host::{Errno, FdIdentity};
 
@@ -177,7 +178,7 @@ pub(crate) fn known(fd: BorrowedFd<'_>) -> Result<(FdIdentity, u32), Errno> {
 }
 
 /// Does the same as [`known`] for a path.
-pub(crate) fn known_at(path: &CStr) -> Result<(FdIdentity, u32), Errno> {
+pub(crate) fn known_at(path: &str) -> Result<(FdIdentity, u32), Errno> {
     match rustix::fs::statx(rustix::fs::CWD, path, AtFlags::STATX_DONT_SYNC, KNOWN) {
         Ok(stat) => Ok(of_statx(&stat)),
         Err(rustix::io::Errno::NOENT) => Err(Errno(libc::ENOENT)),
@@ -201,13 +202,13 @@ fn of_statx(stat: &rustix::fs::Statx) -> (FdIdentity, u32) {
 }
 
 /// Returns the metadata of a path that only the kernel answers for.
-pub(crate) fn stat(path: &CStr, flags: i32) -> Result<Stat, Errno> {
-    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+pub(crate) fn stat(path: impl Arg, flags: i32) -> Result<Stat, Errno> {
+    assert_is_the_kernels(&path);
     stat_any(path, flags)
 }
 
 /// Returns the metadata of a path. For `may_block` only.
-pub(crate) fn stat_any(path: &CStr, flags: i32) -> Result<Stat, Errno> {
+pub(crate) fn stat_any(path: impl Arg, flags: i32) -> Result<Stat, Errno> {
     let flags = AtFlags::from_bits_retain(flags.cast_unsigned());
     rustix::fs::statat(rustix::fs::CWD, path, flags).map_err(err)
 }
@@ -220,21 +221,26 @@ pub(crate) fn identity(stat: &Stat) -> FdIdentity {
     }
 }
 
-/// Returns whether only the kernel answers for a path.
-fn is_the_kernels(path: &CStr) -> bool {
-    let path = path.to_bytes();
-    path.starts_with(b"/proc/") || path.starts_with(b"/sys/")
+/// Checks that only the kernel answers for a path.
+fn assert_is_the_kernels(path: &impl Arg) {
+    debug_assert!(
+        ["/proc/", "/sys/"]
+            .iter()
+            .any(|top| path.to_string_lossy().starts_with(top)),
+        "{} may have to be waited for",
+        path.to_string_lossy()
+    );
 }
 
 /// Opens a file that only the kernel answers for.
-pub(crate) fn open(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
-    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+pub(crate) fn open(path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
+    assert_is_the_kernels(&path);
     open_any(path, flags)
 }
 
 /// Returns the text of a file in /proc.
 pub(crate) fn proc_text(path: &str) -> Result<Vec<u8>, Errno> {
-    let file = open(&c_path(path)?, libc::O_RDONLY)?;
+    let file = open(path, libc::O_RDONLY)?;
     let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         match read(file.as_fd(), &mut chunk)? {
@@ -259,15 +265,15 @@ pub(crate) fn proc_numbers(path: &str) -> Vec<u32> {
 }
 
 /// Opens a path. For `may_block` only.
-pub(crate) fn open_any(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_any(path: impl Arg, flags: i32) -> Result<OwnedFd, Errno> {
     let flags = OFlags::from_bits_retain(flags.cast_unsigned()) | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(err)
 }
 
 /// Opens the file behind `fd` again, as a new open file description.
 pub(crate) fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
-    let path = c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-    open(&path, flags | libc::O_NOCTTY)
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    open(path, flags | libc::O_NOCTTY)
 }
 
 /// Sets a description's position to the highest possible one. Reads and writes there fail with
@@ -292,11 +298,6 @@ pub(crate) fn descriptor_limit(tid: u32) -> Result<u64, Errno> {
     Ok(limit.rlim_cur)
 }
 
-/// Converts a path to a C string.
-pub(crate) fn c_path(path: &str) -> Result<std::ffi::CString, Errno> {
-    std::ffi::CString::new(path).map_err(|_| Errno(libc::EINVAL))
-}
-
 /// Returns the O_* flags of an open file description.
 pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     let flags = rustix::fs::fcntl_getfl(fd).map_err(err)?;
@@ -310,13 +311,13 @@ pub(crate) fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Returns the target of a link that only the kernel answers for.
-pub(crate) fn readlink(path: &CStr) -> Result<Vec<u8>, Errno> {
-    debug_assert!(is_the_kernels(path), "{path:?} may have to be waited for");
+pub(crate) fn readlink(path: impl Arg) -> Result<Vec<u8>, Errno> {
+    assert_is_the_kernels(&path);
     readlinkat(rustix::fs::CWD, path)
 }
 
 /// Returns the target of a symbolic link. For `may_block` only.
-pub(crate) fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
+pub(crate) fn readlinkat(dir: BorrowedFd<'_>, name: impl Arg) -> Result<Vec<u8>, Errno> {
     let target = rustix::fs::readlinkat(dir, name, Vec::new());
     target.map(CString::into_bytes).map_err(err)
 }

@@ -79,7 +79,7 @@ fn split_hex(word: &[u8], at: u8) -> Option<(u64, u64)> {
 /// # Errors
 /// Returns ESRCH or EACCES if its mappings cannot be read.
 pub(crate) fn accessible(tid: u32, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
-    let maps = raw::open(&raw::c_path(&format!("/proc/{tid}/maps"))?, libc::O_RDONLY)?;
+    let maps = raw::open(format!("/proc/{tid}/maps"), libc::O_RDONLY)?;
     covered(&maps, addr, len, |map| map.allows(access))
 }
 
@@ -271,13 +271,7 @@ mod tests {
     fn query_and_text_give_exact_protections() {
         let pages = Pages::new();
         let (tid, page) = (std::process::id(), pages.1);
-        let maps = || {
-            raw::open(
-                &raw::c_path("/proc/self/maps").expect("path"),
-                libc::O_RDONLY,
-            )
-            .expect("maps")
-        };
+        let maps = || raw::open("/proc/self/maps", libc::O_RDONLY).expect("maps");
         let by_text = |addr: u64, len: u64, access| {
             let mut at = addr;
             let visited = visit_text(maps().as_fd(), addr, |map| {
@@ -308,11 +302,7 @@ mod tests {
 
     #[test]
     fn queries_and_text_name_the_same_mappings() {
-        let maps = raw::open(
-            &raw::c_path("/proc/self/maps").expect("path"),
-            libc::O_RDONLY,
-        )
-        .expect("maps");
+        let maps = raw::open("/proc/self/maps", libc::O_RDONLY).expect("maps");
         let code = (queries_and_text_name_the_same_mappings as fn()) as usize as u64;
         let seen = |map: &Mapping<'_>| {
             let name = map.name.split(|&b| b == b' ').next().unwrap_or_default();

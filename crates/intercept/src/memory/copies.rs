@@ -40,7 +40,7 @@ impl CopyMethod {
         let mut bytes = [0; 8];
         if self == Self::Files {
             // Only for the errno of the open.
-            raw::open(&raw::c_path(&format!("/proc/{pid}/mem"))?, libc::O_RDWR)?;
+            raw::open(format!("/proc/{pid}/mem"), libc::O_RDWR)?;
         }
         self.copy_in(may, pid, addr, &mut bytes)?;
         if u64::from_ne_bytes(bytes) != word {
@@ -230,7 +230,7 @@ impl Opened {
             Access::Read => libc::O_RDONLY,
             Access::Write => libc::O_WRONLY,
         };
-        let mem = raw::open(&raw::c_path(&format!("/proc/{tid}/mem"))?, flags);
+        let mem = raw::open(format!("/proc/{tid}/mem"), flags);
         Ok(Self {
             mem: mem.map_err(fault)?,
             len: usize::try_from(allowed).unwrap_or(len).min(len),
@@ -459,8 +459,7 @@ mod tests {
         let addr = memory.as_ptr().expose_provenance() as u64;
         assert_eq!(own.probe(addr, 16, Access::Read), Ok(16));
         assert_eq!(own.file_at(addr, 16), None);
-        let path = raw::c_path("/proc/self/maps").expect("a path");
-        let maps = raw::open(&path, libc::O_RDONLY).expect("maps");
+        let maps = raw::open("/proc/self/maps", libc::O_RDONLY).expect("maps");
         // SAFETY: PROCMAP_QUERY without a structure: EFAULT if the kernel supports it.
         let asked = unsafe { libc::ioctl(maps.as_raw_fd(), 0xc068_6611, 0) };
         assert_eq!(asked, -1);

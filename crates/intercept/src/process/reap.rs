@@ -1,10 +1,12 @@
 //! Ends of processes: the program itself, and orphans that became children of the supervisor.
 
+use std::collections::VecDeque;
+use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use crate::kernel::{MayBlock, field, raw};
+use crate::kernel::{MayBlock, procs, raw};
 
 /// Takes the exit status of `pidfd`'s process, if it is a child of this process and has ended.
 pub(crate) fn try_reap(pidfd: &OwnedFd) -> Option<Ended> {
@@ -30,9 +32,8 @@ pub(crate) enum Ended {
 /// children are left to the code that started them, and so are those for which `spares` is true.
 pub(crate) fn sweep(spares: impl Fn(u32) -> bool) {
     let own = filters("self").unwrap_or(0);
-    for pid in children("self") {
-        if filters(&pid).is_some_and(|filters| filters > own)
-            && let Ok(pid) = pid.parse::<u32>()
+    for pid in procs::children("self") {
+        if filters(pid).is_some_and(|filters| filters > own)
             && !spares(pid)
             && let Ok(pid) = raw::pid_of(pid)
         {
@@ -62,39 +63,19 @@ pub(crate) fn programs(
 ) -> Vec<Left> {
     let own = filters("self").unwrap_or(0);
     let mut found = Vec::new();
-    let mut todo = vec!["self".to_owned()];
-    while let Some(parent) = todo.pop() {
-        let children = children(&parent);
-        for child in children {
-            let ours = filters(&child).is_some_and(|filters| filters > own);
-            let Some(pid) = child.parse().ok().filter(|&pid| ours && !spares(may, pid)) else {
-                continue;
-            };
-            if found.len() < MAX_PROCESSES {
-                found.extend(session(&child).map(|session| Left { pid, session }));
-                todo.push(child);
-            }
+    let mut todo = VecDeque::from(procs::children("self"));
+    while let Some(pid) = todo.pop_front() {
+        let ours = filters(pid).is_some_and(|filters| filters > own);
+        if ours && !spares(may, pid) && found.len() < MAX_PROCESSES {
+            found.extend(session(pid).map(|session| Left { pid, session }));
+            todo.extend(procs::children(pid));
         }
     }
     found
 }
 
-/// Returns the children of all threads of a process.
-fn children(pid: &str) -> Vec<String> {
-    let threads = raw::proc_numbers(&format!("/proc/{pid}/task"));
-    let lists = threads
-        .into_iter()
-        .map(|tid| raw::proc_string(&format!("/proc/{pid}/task/{tid}/children")));
-    lists
-        .flat_map(|list| {
-            let pids = list.split_ascii_whitespace().map(str::to_owned);
-            pids.collect::<Vec<_>>()
-        })
-        .collect()
-}
-
 /// Returns the session of a process that has not ended.
-pub(crate) fn session(pid: &str) -> Option<u32> {
+pub(crate) fn session(pid: impl Display) -> Option<u32> {
     let stat =
         String::from_utf8_lossy(&raw::proc_text(&format!("/proc/{pid}/stat")).ok()?).into_owned();
     // The name before it may contain any character, including a parenthesis.
@@ -119,19 +100,10 @@ pub(crate) fn name_of(pid: u32) -> [u8; 16] {
 /// supervisor makes it execute.
 pub(crate) fn has_filter_of_its_own(tid: u32) -> bool {
     let own = filters("self").unwrap_or(0);
-    filters(&tid.to_string()).is_none_or(|filters| filters > own + 1)
+    filters(tid).is_none_or(|filters| filters > own + 1)
 }
 
 /// Returns how many seccomp filters a process has.
-fn filters(pid: &str) -> Option<u64> {
-    let file = raw::open(
-        &raw::c_path(&format!("/proc/{pid}/status")).ok()?,
-        libc::O_RDONLY,
-    )
-    .ok()?;
-    field(
-        &raw::read_small(file.as_fd(), 4096).ok()?,
-        "Seccomp_filters:",
-        10,
-    )
+fn filters(pid: impl Display) -> Option<u64> {
+    procs::status(pid, "Seccomp_filters:").ok()
 }

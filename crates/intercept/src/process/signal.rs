@@ -87,8 +87,8 @@ impl Signals {
 
     fn read(&mut self) -> Option<Vec<u8>> {
         if self.status.is_none() {
-            let path = raw::c_path(&format!("/proc/{}/status", self.tid)).ok()?;
-            self.status = raw::open(&path, libc::O_RDONLY).ok();
+            let path = format!("/proc/{}/status", self.tid);
+            self.status = raw::open(path, libc::O_RDONLY).ok();
         }
         let fd = self.status.as_ref()?;
         let mut text = vec![0u8; 4096];

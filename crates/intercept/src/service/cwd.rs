@@ -1,6 +1,5 @@
 //! chdir and getcwd, for directories of the generated tree.
 
-use std::ffi::CStr;
 use std::os::fd::AsFd;
 
 use crate::kernel::{MayBlock, may_block, raw};
@@ -32,7 +31,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn enter(&self, may: &mut MayBlock, n: &Notif, path: &CStr, stopped: Stopped) -> Verdict {
+    fn enter(&self, may: &mut MayBlock, n: &Notif, path: &[u8], stopped: Stopped) -> Verdict {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let remote = may_block::open(may, path, flags).and_then(|fd| {
             let listener = &self.host.listener;
@@ -57,8 +56,7 @@ impl Supervisor<'_> {
 
     /// getcwd. Returns a generated directory by the path that programs know.
     pub(crate) fn getcwd(&self, may: &MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let real =
-            raw::c_path(&format!("/proc/{}/cwd", n.tid)).and_then(|link| raw::readlink(&link));
+        let real = raw::readlink(format!("/proc/{}/cwd", n.tid));
         let known = real.ok().and_then(|real| {
             let shown = self.shown();
             let known = shown.tree.as_ref()?.known_as(&real)?;

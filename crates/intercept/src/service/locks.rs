@@ -287,8 +287,7 @@ impl Server<'_> {
     fn forget_ended(&mut self) {
         self.process_ends();
         let has_ended = |task: &u32| {
-            let path = raw::c_path(&format!("/proc/{task}"));
-            let found = path.and_then(|path| raw::stat(&path, 0));
+            let found = raw::stat(format!("/proc/{task}"), 0);
             !self.host.procs.remembers(*task) && found.is_err()
         };
         let ended: Vec<u32> = self.locks.tasks().filter(has_ended).collect();

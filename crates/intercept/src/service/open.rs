@@ -1,6 +1,5 @@
 //! open, openat, openat2, creat.
 
-use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::descriptors::{Given, files};
@@ -56,12 +55,11 @@ impl Supervisor<'_> {
                     let cloexec = flags & libc::O_CLOEXEC != 0;
                     return self.publish(n, fd?, cloexec);
                 }
-                let path = crate::tree::as_c(&path);
                 let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
                 if writes && flags & libc::O_PATH == 0 {
                     return Err(Errno(libc::EACCES));
                 }
-                let fd = open_plain(may, path, flags)?;
+                let fd = open_plain(may, &path, flags)?;
                 let cloexec = flags & libc::O_CLOEXEC != 0;
                 self.host
                     .listener
@@ -151,7 +149,7 @@ impl Supervisor<'_> {
     }
 
     /// Returns the generated link behind a descriptor, if the path at `addr` is empty.
-    fn link_named(&self, may: &MayBlock, call: &Call<'_>, fd: i32, addr: u64) -> Option<CString> {
+    fn link_named(&self, may: &MayBlock, call: &Call<'_>, fd: i32, addr: u64) -> Option<Vec<u8>> {
         let [first] = call.copy_in_bytes(may, addr).ok()?;
         let id = (first == 0u8 && fd >= 0).then(|| call.look(fd).ok())??.id;
         self.link_of(id)
@@ -186,7 +184,7 @@ impl Server<'_> {
 
 /// Opens a generated file. The supervisor cannot install a mere reference (O_PATH) in a program, so the
 /// program gets a readable descriptor of the link's target.
-fn open_plain(may: &MayBlock, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+fn open_plain(may: &MayBlock, path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
     let flags = flags & !(libc::O_CREAT | libc::O_TRUNC);
     if flags & libc::O_PATH != 0 {
         let kept = flags & !(libc::O_PATH | libc::O_NOFOLLOW | libc::O_ACCMODE);

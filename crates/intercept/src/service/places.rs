@@ -4,8 +4,8 @@ use crate::kernel::{MayBlock, may_block, raw};
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
-    Found, HOPS, Links, MAX, PLAIN, PathTarget, View, base_of, c_bytes, file_name, normalise,
-    real_dir, split_last, through,
+    Found, HOPS, Links, MAX, PLAIN, PathTarget, View, base_of, file_name, normalise, real_dir,
+    split_last, through,
 };
 use std::os::unix::ffi::OsStrExt;
 use vb3_host::Errno;
@@ -100,8 +100,7 @@ impl Supervisor<'_> {
         if links == Links::Keep || PLAIN.iter().any(|plain| path.starts_with(plain)) {
             return Some(PathTarget::Native);
         }
-        let link = c_bytes(&through(call.notif.tid, dir, path))?;
-        match may_block::readlink(may, &link) {
+        match may_block::readlink(may, through(call.notif.tid, dir, path)) {
             Ok(_) => None,
             Err(_) => Some(PathTarget::Native),
         }
@@ -127,7 +126,7 @@ impl Supervisor<'_> {
     /// Follows links without a native target that may lead to a node or a generated file.
     fn follow(&self, may: &mut MayBlock, call: &Call<'_>, mut path: Vec<u8>) -> Option<PathTarget> {
         for _ in 0..HOPS {
-            let target = may_block::readlink(may, &c_bytes(&path)?).ok()?;
+            let target = may_block::readlink(may, &path).ok()?;
             let next = if target.first() == Some(&b'/') {
                 normalise(b"", &target)
             } else {
@@ -172,7 +171,7 @@ impl Supervisor<'_> {
         match tree.find(path, links)? {
             Found::Inside(real) => {
                 // Generated directories contain no files for nodes.
-                let node = tree.known_as(real.as_bytes()).and_then(|known| {
+                let node = tree.known_as(&real).and_then(|known| {
                     let mut nodes = self.nodes.iter();
                     nodes.position(|node| node.path.as_os_str().as_bytes() == known)
                 });
@@ -182,7 +181,7 @@ impl Supervisor<'_> {
             // path.
             Found::Outside(path) => self
                 .known(may, call, &path, links)
-                .or_else(|| c_bytes(&path).map(PathTarget::Sys)),
+                .or(Some(PathTarget::Sys(path))),
         }
     }
 
@@ -256,8 +255,7 @@ impl Supervisor<'_> {
             }
         };
         let fd: i32 = std::str::from_utf8(fd).ok()?.parse().ok()?;
-        let path = raw::c_path(&format!("/proc/{pid}/fd/{fd}")).ok()?;
-        let stat = may_block::stat(may, &path, 0).ok()?;
+        let stat = may_block::stat(may, format!("/proc/{pid}/fd/{fd}"), 0).ok()?;
         let node = self.node_behind(may, raw::identity(&stat))?;
         Some(match links {
             Links::Follow => PathTarget::Node(node),

@@ -5,8 +5,6 @@
     reason = "the functions borrow a MayBlock token"
 )]
 
-use std::ffi::{CStr, CString};
-
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, accessat};
 
 use crate::descriptors::files;
@@ -146,7 +144,7 @@ impl Supervisor<'_> {
     }
 
     /// Returns the generated link behind a descriptor.
-    pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
+    pub(crate) fn link_of(&self, id: FdIdentity) -> Option<Vec<u8>> {
         self.shown().tree.as_ref()?.link_of(id)
     }
 
@@ -197,7 +195,7 @@ impl Supervisor<'_> {
                     return Err(Errno(libc::EACCES));
                 }
                 let mode = Access::from_bits_retain(mode.cast_unsigned());
-                let access = accessat(CWD, path.as_c_str(), mode, AtFlags::empty());
+                let access = accessat(CWD, &path, mode, AtFlags::empty());
                 access.map_err(raw::err)?;
                 Ok(Verdict::value(0))
             }
@@ -233,7 +231,7 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         let known = if n.nr == libc::SYS_statfs {
             match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
-                Ok(PathTarget::Sys(real)) => tree.known_as(real.as_bytes()).map(<[u8]>::to_vec),
+                Ok(PathTarget::Sys(real)) => tree.known_as(&real).map(<[u8]>::to_vec),
                 _ => None,
             }
         } else {
@@ -257,7 +255,7 @@ impl Supervisor<'_> {
     }
 }
 
-fn statx(_: &MayBlock, path: &CStr, flags: i32, mask: i32) -> Result<rustix::fs::Statx, Errno> {
+fn statx(_: &MayBlock, path: &[u8], flags: i32, mask: i32) -> Result<rustix::fs::Statx, Errno> {
     let keep = flags & libc::AT_SYMLINK_NOFOLLOW;
     let flags = AtFlags::from_bits_retain(keep.cast_unsigned());
     let mask = StatxFlags::from_bits_retain(mask.cast_unsigned());

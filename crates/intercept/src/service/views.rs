@@ -1,12 +1,11 @@
 //! Paths in a view of the file system that differs from the supervisor's.
 
-use crate::kernel::{MayBlock, may_block, raw};
+use crate::kernel::{MayBlock, may_block};
 use crate::service::host::Call;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
     HOPS, Links, PathTarget, View, base_link, normalise, of_dir, of_path, split_last,
 };
-use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use vb3_host::FdIdentity;
@@ -49,10 +48,10 @@ impl Supervisor<'_> {
         path: &[u8],
         links: Links,
     ) -> Option<usize> {
-        let base = raw::c_path(&base_link(call.notif.tid, dir)).ok()?;
+        let base = base_link(call.notif.tid, dir);
         let mut from = match path.first() {
             Some(b'/') => view.root.try_clone().ok()?,
-            _ => may_block::open(may, &base, libc::O_PATH | libc::O_DIRECTORY).ok()?,
+            _ => may_block::open(may, base, libc::O_PATH | libc::O_DIRECTORY).ok()?,
         };
         let mut path = path.to_vec();
         for _ in 0..HOPS {
@@ -68,7 +67,7 @@ impl Supervisor<'_> {
             if links == Links::Keep {
                 return None;
             }
-            path = may_block::readlinkat(may, parent.as_fd(), &CString::new(name).ok()?).ok()?;
+            path = may_block::readlinkat(may, parent.as_fd(), name).ok()?;
             from = parent;
         }
         None

@@ -111,9 +111,8 @@ impl Drop for Folder {
 
 /// Locks a directory that no run holds and that is still at its path.
 fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
-    let c_path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    let fd = may_block::open(may, &c_path, flags).ok()?;
+    let fd = may_block::open(may, path, flags).ok()?;
     let taken = flock(&fd, FlockOperation::NonBlockingLockExclusive);
     let there = fs::symlink_metadata(path).ok()?;
     let ours = raw::fstat(fd.as_fd()).ok()?;

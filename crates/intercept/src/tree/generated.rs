@@ -4,7 +4,7 @@
 //! part begins are fixed at the start, and hide the system's entries there.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -59,7 +59,7 @@ enum Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// This real path, which may not exist.
-    Inside(CString),
+    Inside(Vec<u8>),
     /// This path outside the generated part.
     Outside(Vec<u8>),
 }
@@ -420,16 +420,14 @@ impl Tree {
         let inside = end.strip_prefix(b"/").unwrap_or(&end);
         let folder = &self.written.as_ref()?.folder;
         let real = folder.path().join(OsStr::from_bytes(inside));
-        CString::new(real.into_os_string().into_encoded_bytes())
-            .ok()
-            .map(Found::Inside)
+        Some(Found::Inside(real.into_os_string().into_encoded_bytes()))
     }
 
     /// Returns the real path of a path's directory, if that is generated. The directory then exists.
-    pub(crate) fn directory_of(&self, path: &Path) -> Option<CString> {
+    pub(crate) fn directory_of(&self, path: &Path) -> Option<Vec<u8>> {
         match self.locate(path.parent()?.as_os_str().as_bytes(), Links::Follow)? {
             Found::Inside(real) => {
-                let made = fs::create_dir_all(OsStr::from_bytes(real.to_bytes()));
+                let made = fs::create_dir_all(OsStr::from_bytes(&real));
                 made.is_ok().then_some(real)
             }
             Found::Outside(_) => None,
@@ -439,8 +437,7 @@ impl Tree {
     /// Returns the system directory that contains the tree.
     pub(crate) fn lies_in(&self, may: &MayBlock) -> Option<FdIdentity> {
         let above = self.written.as_ref()?.folder.path().parent()?;
-        let above = CString::new(above.as_os_str().as_bytes()).ok()?;
-        let stat = may_block::stat(may, &above, 0).ok()?;
+        let stat = may_block::stat(may, above, 0).ok()?;
         Some(raw::identity(&stat))
     }
 
@@ -495,8 +492,8 @@ impl Tree {
     }
 
     /// Returns a descriptor for the link at this real path, or `None` if it is not a link.
-    pub(crate) fn link_file(&self, real: &CStr) -> Option<Result<OwnedFd, Errno>> {
-        let path = std::str::from_utf8(self.known_as(real.to_bytes())?).ok()?;
+    pub(crate) fn link_file(&self, real: &[u8]) -> Option<Result<OwnedFd, Errno>> {
+        let path = std::str::from_utf8(self.known_as(real)?).ok()?;
         matches!(self.entries.get(path)?, Entry::Link(_)).then(|| {
             let mut files = lock(&self.link_files);
             let at = match files.iter().position(|file| file.path == path) {
@@ -512,7 +509,7 @@ impl Tree {
     }
 
     /// Returns the real path of the link that a descriptor represents.
-    pub(crate) fn link_of(&self, id: FdIdentity) -> Option<CString> {
+    pub(crate) fn link_of(&self, id: FdIdentity) -> Option<Vec<u8>> {
         let files = lock(&self.link_files);
         let file = files.iter().find(|file| file.id == id)?;
         match self.find(file.path.as_bytes(), Links::Keep)? {
@@ -549,7 +546,7 @@ impl Drop for Tree {
 
 /// Returns the real path of a borrowed descriptor.
 fn path_of(fd: &impl AsRawFd) -> Option<Vec<u8>> {
-    raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?).ok()
+    raw::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
 
 /// Returns where an entry is written.

@@ -5,7 +5,6 @@
 //! copy.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -54,7 +53,7 @@ impl Listings {
     pub(crate) fn add(
         &mut self,
         may: &MayBlock,
-        generated: Option<CString>,
+        generated: Option<Vec<u8>>,
         path: &Path,
         kind: u8,
         ino: u64,
@@ -62,16 +61,12 @@ impl Listings {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return;
         };
-        let c = |path: &Path| CString::new(path.as_os_str().as_bytes()).ok();
-        let (Some(c_dir), Some(c_path)) = (c(dir), c(path)) else {
-            return;
-        };
-        let c_dir = generated.unwrap_or(c_dir);
-        let Ok(stat) = may_block::stat(may, &c_dir, 0) else {
+        let dir = generated.as_deref().unwrap_or(dir.as_os_str().as_bytes());
+        let Ok(stat) = may_block::stat(may, dir, 0) else {
             return;
         };
         // An existing name is listed already.
-        if may_block::stat(may, &c_path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
+        if may_block::stat(may, path, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
             return;
         }
         let entries = self.by_dir.entry(raw::identity(&stat)).or_default();

@@ -1,7 +1,6 @@
 //! Finds out whether a program's path names a simulated device or a generated file.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -24,7 +23,7 @@ pub(crate) enum PathTarget {
     /// A node used as a directory: `/dev/video0/`.
     NoDirectory,
     /// A generated file, by its real path.
-    Sys(CString),
+    Sys(Vec<u8>),
     /// The link in /proc of a descriptor on a node, by index.
     DescriptorLink(usize),
     /// Any other path, which the kernel resolves.
@@ -71,10 +70,6 @@ pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-pub(crate) fn c_bytes(path: &[u8]) -> Option<CString> {
-    CString::new(path).ok()
-}
-
 pub(crate) fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
@@ -100,7 +95,7 @@ pub(crate) fn base_link(tid: u32, dir: i32) -> String {
 }
 
 pub(crate) fn base_of(tid: u32, dir: i32) -> Option<Vec<u8>> {
-    raw::readlink(&raw::c_path(&base_link(tid, dir)).ok()?).ok()
+    raw::readlink(base_link(tid, dir)).ok()
 }
 
 /// Returns a directory's path with all links resolved.
@@ -112,13 +107,8 @@ pub(crate) fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
             path.to_vec()
         });
     }
-    let fd = may_block::open(may, &c_bytes(path)?, libc::O_PATH | libc::O_DIRECTORY).ok()?;
-    raw::readlink(&raw::c_path(&format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).ok()?).ok()
-}
-
-/// Returns the path as fstatat and similar calls need it.
-pub(crate) fn as_c(path: &CString) -> &CStr {
-    path.as_c_str()
+    let fd = may_block::open(may, path, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+    raw::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(crate) struct View {
 }
 
 pub(crate) fn of_path(may: &MayBlock, path: &str) -> Option<FdIdentity> {
-    let stat = may_block::stat(may, &raw::c_path(path).ok()?, 0).ok()?;
+    let stat = may_block::stat(may, path, 0).ok()?;
     Some(raw::identity(&stat))
 }
 
@@ -37,8 +37,8 @@ impl View {
         if !differs("root", "/") && !differs("ns/mnt", "/proc/self/ns/mnt") {
             return None;
         }
-        let root = raw::c_path(&format!("/proc/{tid}/root")).ok()?;
-        let root = may_block::open(may, &root, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+        let root = format!("/proc/{tid}/root");
+        let root = may_block::open(may, root, libc::O_PATH | libc::O_DIRECTORY).ok()?;
         Some(Self { root })
     }
 

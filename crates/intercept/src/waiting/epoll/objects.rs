@@ -86,7 +86,7 @@ impl Objects {
     pub(super) fn new() -> Result<Self, Errno> {
         let (ready, peer) = urgent_pair()?;
         let file = IN_ERROR.iter().find_map(|path| {
-            let fd = raw::open(path, libc::O_RDONLY).ok()?;
+            let fd = raw::open(*path, libc::O_RDONLY).ok()?;
             let all = libc::POLLIN | libc::POLLOUT | libc::POLLPRI | libc::POLLERR;
             (raw::poll_now(fd.as_fd(), all) & all == all).then_some(fd)
         });
