@@ -13,16 +13,11 @@ use vb3_host::Errno;
 impl Supervisor<'_> {
     /// chdir. The kernel cannot resolve a generated path, but it can enter an open directory.
     pub(crate) fn chdir(&self, may: &mut MayBlock, n: &Notif) -> Result<Verdict, Errno> {
-        let place = {
-            let call = Call::new(&self.host, n);
-            self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow)
-                .unwrap_or(PathTarget::Native)
-        };
-        match place {
+        let call = Call::new(&self.host, n);
+        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
             PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
             PathTarget::Node(_) => Err(Errno(libc::ENOTDIR)),
-            PathTarget::Absent => Err(Errno(libc::ENOENT)),
-            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Fails(e) => Err(e),
             PathTarget::Sys(path) => match rewrite::seize(n.tid) {
                 Ok(stopped) => Ok(self.enter(may, n, &path, stopped)),
                 Err(_) if self.stops_first(n) => Ok(Verdict::Answered),

@@ -30,20 +30,12 @@ impl Supervisor<'_> {
                 (n.int(0), n.arg(1), u64::from_ne_bytes(how) as i32)
             }
         };
-        let links = if flags & libc::O_NOFOLLOW != 0 {
-            Links::Keep
-        } else {
-            Links::Follow
-        };
-        let place = {
-            let call = Call::new(&self.host, n);
-            // The kernel refuses a path that cannot be read.
-            self.place(may, &call, dir, addr, links)
-                .unwrap_or(PathTarget::Native)
-        };
-        match place {
+        let links = Links::of(flags, libc::O_NOFOLLOW);
+        let call = Call::new(&self.host, n);
+        match self.place(may, &call, dir, addr, links) {
             PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
             PathTarget::Sys(path) => {
+                let cloexec = flags & libc::O_CLOEXEC != 0;
                 let link = libc::O_PATH | libc::O_NOFOLLOW;
                 if flags & link == link
                     && let Some(fd) = self
@@ -52,7 +44,6 @@ impl Supervisor<'_> {
                         .as_ref()
                         .and_then(|tree| tree.link_file(&path))
                 {
-                    let cloexec = flags & libc::O_CLOEXEC != 0;
                     return self.publish(n, fd?, cloexec);
                 }
                 let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
@@ -60,15 +51,13 @@ impl Supervisor<'_> {
                     return Err(Errno(libc::EACCES));
                 }
                 let fd = open_plain(may, &path, flags)?;
-                let cloexec = flags & libc::O_CLOEXEC != 0;
                 self.host
                     .listener
                     .add_fd(n.id, fd.as_fd(), None, cloexec, true)?;
                 Ok(Verdict::Answered)
             }
             PathTarget::Node(node) => self.open_node(may, n, node, flags),
-            PathTarget::Absent => Err(Errno(libc::ENOENT)),
-            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Fails(e) => Err(e),
         }
     }
 
@@ -123,17 +112,13 @@ impl Supervisor<'_> {
         };
         let [path, out, len] = args;
         let call = Call::new(&self.host, n);
-        let place = self
-            .place(may, &call, dir, path, Links::Keep)
-            .unwrap_or(PathTarget::Native);
-        let target = match place {
+        let target = match self.place(may, &call, dir, path, Links::Keep) {
             PathTarget::Native => match self.link_named(may, &call, dir, path) {
                 Some(link) => may_block::readlink(may, &link)?,
                 None => return Ok(Verdict::native()),
             },
             PathTarget::Node(_) => return Err(Errno(libc::EINVAL)),
-            PathTarget::Absent => return Err(Errno(libc::ENOENT)),
-            PathTarget::NoDirectory => return Err(Errno(libc::ENOTDIR)),
+            PathTarget::Fails(e) => return Err(e),
             PathTarget::Sys(path) => may_block::readlink(may, &path)?,
             PathTarget::DescriptorLink(node) => {
                 use std::os::unix::ffi::OsStrExt;

@@ -10,11 +10,17 @@ use crate::tree::{
 use std::os::unix::ffi::OsStrExt;
 use vb3_host::Errno;
 
+/// A path that a call names, relative to a directory.
+pub(crate) struct Named<'a> {
+    pub(crate) call: &'a Call<'a>,
+    pub(crate) dir: i32,
+    pub(crate) path: &'a [u8],
+    pub(crate) links: Links,
+}
+
 impl Supervisor<'_> {
-    /// Finds the target of the path at `addr`, relative to `dir`.
-    ///
-    /// # Errors
-    /// EFAULT and ENAMETOOLONG for the path string.
+    /// Finds the target of the path at `addr`, relative to `dir`. The kernel refuses a path that cannot
+    /// be read.
     pub(crate) fn place(
         &self,
         may: &mut MayBlock,
@@ -22,46 +28,47 @@ impl Supervisor<'_> {
         dir: i32,
         addr: u64,
         links: Links,
-    ) -> Result<PathTarget, Errno> {
-        let path = call.read_str(may, addr, MAX)?;
+    ) -> PathTarget {
+        let Ok(path) = call.read_str(may, addr, MAX) else {
+            return PathTarget::Native;
+        };
         let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.");
-        Ok(match self.place_of(may, call, dir, &path, links) {
-            PathTarget::Node(_) if wants_directory => PathTarget::NoDirectory,
+        let path = path.as_slice();
+        let named = Named {
+            call,
+            dir,
+            path,
+            links,
+        };
+        match self.place_of(may, &named) {
+            PathTarget::Node(_) if wants_directory => PathTarget::Fails(Errno(libc::ENOTDIR)),
             place => place,
-        })
+        }
     }
 
     /// Compares the path's text, if the program's view of the file system equals the supervisor's. It
     /// checks the view only for links and for paths that may match.
-    fn place_of(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        dir: i32,
-        path: &[u8],
-        links: Links,
-    ) -> PathTarget {
-        let place = self.place_here(may, call, dir, path, links);
+    fn place_of(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
+        let place = self.place_here(may, named);
         if place == Some(PathTarget::Native) {
             return PathTarget::Native;
         }
-        match View::of(may, call.notif.tid) {
-            Some(view) => self.place_in(may, &view, call, dir, path, links),
-            None if links == Links::Keep => place.unwrap_or(PathTarget::Native),
-            None => place.unwrap_or_else(|| self.place_behind(may, call, dir, path)),
+        match View::of(may, named.call.notif.tid) {
+            Some(view) => self.place_in(may, &view, named),
+            None if named.links == Links::Keep => place.unwrap_or(PathTarget::Native),
+            None => place.unwrap_or_else(|| self.place_behind(may, named)),
         }
     }
 
     /// Finds the target of a path in the supervisor's view. Returns `None` for a link that must be
     /// followed, and for the same name in another directory.
-    fn place_here(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        dir: i32,
-        path: &[u8],
-        links: Links,
-    ) -> Option<PathTarget> {
+    fn place_here(&self, may: &mut MayBlock, named: &Named<'_>) -> Option<PathTarget> {
+        let &Named {
+            call,
+            dir,
+            path,
+            links,
+        } = named;
         if path.is_empty() {
             return Some(PathTarget::Native);
         }
@@ -92,8 +99,7 @@ impl Supervisor<'_> {
         {
             return Some(place);
         }
-        let name = split_last(path).1;
-        if self.nodes.iter().any(|node| file_name(&node.path) == name) {
+        if self.has_node_called(split_last(path).1) {
             // In another view, its directory may be the one that contains the node.
             return None;
         }
@@ -107,20 +113,15 @@ impl Supervisor<'_> {
     }
 
     /// Finds the target of the program's own link.
-    fn place_behind(
-        &self,
-        may: &mut MayBlock,
-        call: &Call<'_>,
-        dir: i32,
-        path: &[u8],
-    ) -> PathTarget {
+    fn place_behind(&self, may: &mut MayBlock, named: &Named<'_>) -> PathTarget {
         // As the supervisor sees it, through the link's directory.
-        let seen = if path.first() == Some(&b'/') {
-            normalise(b"", path)
+        let seen = if named.path.first() == Some(&b'/') {
+            normalise(b"", named.path)
         } else {
-            through(call.notif.tid, dir, path)
+            through(named.call.notif.tid, named.dir, named.path)
         };
-        self.follow(may, call, seen).unwrap_or(PathTarget::Native)
+        let place = self.follow(may, named.call, seen);
+        place.unwrap_or(PathTarget::Native)
     }
 
     /// Follows links without a native target that may lead to a node or a generated file.
@@ -144,10 +145,18 @@ impl Supervisor<'_> {
     fn may_be_ours(&self, path: &[u8]) -> bool {
         let shown = self.shown();
         let tree = shown.tree.as_ref();
-        path.split(|&b| b == b'/').any(|part| {
-            tree.is_some_and(|tree| tree.has_name(part))
-                || self.nodes.iter().any(|node| file_name(&node.path) == part)
-        })
+        path.split(|&b| b == b'/')
+            .any(|part| tree.is_some_and(|tree| tree.has_name(part)) || self.has_node_called(part))
+    }
+
+    fn has_node_called(&self, name: &[u8]) -> bool {
+        self.nodes.iter().any(|node| file_name(&node.path) == name)
+    }
+
+    /// Returns the node at a path, whether or not it is present.
+    fn node_named(&self, path: &[u8]) -> Option<usize> {
+        let mut nodes = self.nodes.iter();
+        nodes.position(|node| node.path.as_os_str().as_bytes() == path)
     }
 
     /// Returns the path of a directory as programs know it. A generated directory has its place in
@@ -171,10 +180,8 @@ impl Supervisor<'_> {
         match tree.find(path, links)? {
             Found::Inside(real) => {
                 // Generated directories contain no files for nodes.
-                let node = tree.known_as(&real).and_then(|known| {
-                    let mut nodes = self.nodes.iter();
-                    nodes.position(|node| node.path.as_os_str().as_bytes() == known)
-                });
+                let known = tree.known_as(&real);
+                let node = known.and_then(|known| self.node_named(known));
                 Some(node.map_or(PathTarget::Sys(real), |node| self.node_place(node)))
             }
             // The kernel cannot resolve a generated path, but the supervisor can give the target's real
@@ -193,12 +200,8 @@ impl Supervisor<'_> {
         path: &[u8],
         links: Links,
     ) -> Option<PathTarget> {
-        let nodes = &self.nodes;
-        if let Some(i) = nodes
-            .iter()
-            .position(|node| node.path.as_os_str().as_bytes() == path)
-        {
-            return Some(self.node_place(i));
+        if let Some(node) = self.node_named(path) {
+            return Some(self.node_place(node));
         }
         if let Some(tree) = &self.shown().tree
             && let Some(Found::Inside(real)) = tree.find(path, links)
@@ -209,12 +212,10 @@ impl Supervisor<'_> {
             return Some(place);
         }
         let (parent, name) = split_last(path);
-        let i = nodes
-            .iter()
-            .position(|node| file_name(&node.path) == name)?;
+        let mut nodes = self.nodes.iter().enumerate();
+        let (i, node) = nodes.find(|(_, node)| file_name(&node.path) == name)?;
         let parent = real_dir(may, parent)?;
-        let wanted = nodes.get(i)?.path.parent()?;
-        (wanted.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
+        (node.path.parent()?.as_os_str().as_bytes() == parent).then(|| self.node_place(i))
     }
 
     /// Finds the supervisor's file behind a path under /proc or /dev/fd.

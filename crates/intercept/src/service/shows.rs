@@ -22,7 +22,7 @@ impl Supervisor<'_> {
         if self.shown().has(node) {
             PathTarget::Node(node)
         } else {
-            PathTarget::Absent
+            PathTarget::Fails(Errno::ENOENT)
         }
     }
 

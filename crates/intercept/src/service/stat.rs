@@ -33,38 +33,20 @@ struct Asked {
 
 impl Asked {
     fn of(n: &Notif) -> Self {
-        let none = libc::AT_FDCWD;
-        match n.nr {
-            nr::STAT => Self {
-                dir: none,
-                path: Some(n.arg(0)),
-                out: n.arg(1),
-                flags: 0,
-            },
-            nr::LSTAT => Self {
-                dir: none,
-                path: Some(n.arg(0)),
-                out: n.arg(1),
-                flags: libc::AT_SYMLINK_NOFOLLOW,
-            },
-            libc::SYS_fstat => Self {
-                dir: n.int(0),
-                path: None,
-                out: n.arg(1),
-                flags: 0,
-            },
-            libc::SYS_newfstatat => Self {
-                dir: n.int(0),
-                path: Some(n.arg(1)),
-                out: n.arg(2),
-                flags: n.int(3),
-            },
-            _ => Self {
-                dir: n.int(0),
-                path: Some(n.arg(1)),
-                out: n.arg(4),
-                flags: n.int(2),
-            },
+        let cwd = libc::AT_FDCWD;
+        let keep = libc::AT_SYMLINK_NOFOLLOW;
+        let (dir, path, out, flags) = match n.nr {
+            nr::STAT => (cwd, Some(n.arg(0)), n.arg(1), 0),
+            nr::LSTAT => (cwd, Some(n.arg(0)), n.arg(1), keep),
+            libc::SYS_fstat => (n.int(0), None, n.arg(1), 0),
+            libc::SYS_newfstatat => (n.int(0), Some(n.arg(1)), n.arg(2), n.int(3)),
+            _ => (n.int(0), Some(n.arg(1)), n.arg(4), n.int(2)),
+        };
+        Self {
+            dir,
+            path,
+            out,
+            flags,
         }
     }
 }
@@ -76,8 +58,7 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         match self.stat_place(may, &call, &mut asked) {
             PathTarget::Native => Ok(Verdict::native()),
-            PathTarget::Absent => Err(Errno(libc::ENOENT)),
-            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Fails(e) => Err(e),
             PathTarget::Node(node) => {
                 let stat = self.node_stat(may, node);
                 if n.nr == libc::SYS_statx {
@@ -104,8 +85,7 @@ impl Supervisor<'_> {
     }
 
     fn stat_place(&self, may: &mut MayBlock, call: &Call<'_>, asked: &mut Asked) -> PathTarget {
-        let keep = asked.flags & libc::AT_SYMLINK_NOFOLLOW != 0;
-        let links = if keep { Links::Keep } else { Links::Follow };
+        let links = Links::of(asked.flags, libc::AT_SYMLINK_NOFOLLOW);
         let by_fd = match asked.path {
             None => true,
             Some(0) => asked.flags & libc::AT_EMPTY_PATH != 0,
@@ -125,7 +105,6 @@ impl Supervisor<'_> {
             return PathTarget::Native;
         };
         self.place(may, call, asked.dir, path, links)
-            .unwrap_or(PathTarget::Native)
     }
 
     fn place_of_fd(&self, may: &mut MayBlock, call: &Call<'_>, fd: i32) -> PathTarget {
@@ -175,16 +154,11 @@ impl Supervisor<'_> {
             libc::SYS_faccessat => (n.int(0), n.arg(1), n.int(2), 0),
             _ => (n.int(0), n.arg(1), n.int(2), n.int(3)),
         };
-        let keep = flags & libc::AT_SYMLINK_NOFOLLOW != 0;
-        let links = if keep { Links::Keep } else { Links::Follow };
+        let links = Links::of(flags, libc::AT_SYMLINK_NOFOLLOW);
         let call = Call::new(&self.host, n);
-        match self
-            .place(may, &call, dir, path, links)
-            .unwrap_or(PathTarget::Native)
-        {
+        match self.place(may, &call, dir, path, links) {
             PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Absent => Err(Errno(libc::ENOENT)),
-            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Fails(e) => Err(e),
             PathTarget::Node(_) => match mode {
                 mode if mode & !7 != 0 => Err(Errno(libc::EINVAL)),
                 mode if mode & libc::X_OK != 0 => Err(Errno(libc::EACCES)),
@@ -207,13 +181,9 @@ impl Supervisor<'_> {
         let keep = matches!(n.nr, libc::SYS_lgetxattr | libc::SYS_llistxattr);
         let links = if keep { Links::Keep } else { Links::Follow };
         let call = Call::new(&self.host, n);
-        match self
-            .place(may, &call, libc::AT_FDCWD, n.arg(0), links)
-            .unwrap_or(PathTarget::Native)
-        {
+        match self.place(may, &call, libc::AT_FDCWD, n.arg(0), links) {
             PathTarget::Native | PathTarget::DescriptorLink(_) => Ok(Verdict::native()),
-            PathTarget::Absent => Err(Errno(libc::ENOENT)),
-            PathTarget::NoDirectory => Err(Errno(libc::ENOTDIR)),
+            PathTarget::Fails(e) => Err(e),
             _ if matches!(n.nr, libc::SYS_listxattr | libc::SYS_llistxattr) => {
                 Ok(Verdict::value(0))
             }
@@ -231,7 +201,7 @@ impl Supervisor<'_> {
         let call = Call::new(&self.host, n);
         let known = if n.nr == libc::SYS_statfs {
             match self.place(may, &call, libc::AT_FDCWD, n.arg(0), Links::Follow) {
-                Ok(PathTarget::Sys(real)) => tree.known_as(&real).map(<[u8]>::to_vec),
+                PathTarget::Sys(real) => tree.known_as(&real).map(<[u8]>::to_vec),
                 _ => None,
             }
         } else {

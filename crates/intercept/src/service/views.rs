@@ -1,13 +1,12 @@
 //! Paths in a view of the file system that differs from the supervisor's.
 
 use crate::kernel::{MayBlock, may_block};
-use crate::service::host::Call;
+use crate::service::places::Named;
 use crate::service::supervisor::Supervisor;
 use crate::tree::{
-    HOPS, Links, PathTarget, View, base_link, normalise, of_dir, of_path, split_last,
+    HOPS, Links, PathTarget, View, base_link, file_name, normalise, of_dir, of_path, split_last,
 };
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use vb3_host::FdIdentity;
 
 impl Supervisor<'_> {
@@ -16,11 +15,11 @@ impl Supervisor<'_> {
         &self,
         may: &mut MayBlock,
         view: &View,
-        call: &Call<'_>,
-        dir: i32,
-        path: &[u8],
-        links: Links,
+        named: &Named<'_>,
     ) -> PathTarget {
+        let &Named {
+            call, path, links, ..
+        } = named;
         if path.first() == Some(&b'/') {
             let whole = normalise(b"", path);
             if let Some(place) = self.generated(may, call, &whole, links) {
@@ -34,26 +33,18 @@ impl Supervisor<'_> {
                 return place;
             }
         }
-        self.node_in(may, view, call, dir, path, links)
+        self.node_in(may, view, named)
             .map_or(PathTarget::Native, |node| self.node_place(node))
     }
 
     /// Returns the node behind a path, and follows each link.
-    fn node_in(
-        &self,
-        may: &MayBlock,
-        view: &View,
-        call: &Call<'_>,
-        dir: i32,
-        path: &[u8],
-        links: Links,
-    ) -> Option<usize> {
-        let base = base_link(call.notif.tid, dir);
-        let mut from = match path.first() {
+    fn node_in(&self, may: &MayBlock, view: &View, named: &Named<'_>) -> Option<usize> {
+        let base = base_link(named.call.notif.tid, named.dir);
+        let mut from = match named.path.first() {
             Some(b'/') => view.root.try_clone().ok()?,
             _ => may_block::open(may, base, libc::O_PATH | libc::O_DIRECTORY).ok()?,
         };
-        let mut path = path.to_vec();
+        let mut path = named.path.to_vec();
         for _ in 0..HOPS {
             let (parent, name) = match split_last(&path) {
                 (b"", name) if path.first() == Some(&b'/') => (&b"/"[..], name),
@@ -64,7 +55,7 @@ impl Supervisor<'_> {
             if let Some(node) = self.node_at(may, id, name) {
                 return Some(node);
             }
-            if links == Links::Keep {
+            if named.links == Links::Keep {
                 return None;
             }
             path = may_block::readlinkat(may, parent.as_fd(), name).ok()?;
@@ -76,9 +67,8 @@ impl Supervisor<'_> {
     /// Returns the node with this name in this directory.
     fn node_at(&self, may: &MayBlock, dir: FdIdentity, name: &[u8]) -> Option<usize> {
         self.nodes.iter().position(|node| {
-            let named = node.path.file_name().is_some_and(|n| n.as_bytes() == name);
             let parent = || of_path(may, node.path.parent()?.to_str()?);
-            named && parent() == Some(dir)
+            file_name(&node.path) == name && parent() == Some(dir)
         })
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::kernel::{MayBlock, may_block, raw};
+use vb3_host::Errno;
 
 /// Most symbolic links followed.
 pub(crate) const HOPS: u32 = 16;
@@ -18,10 +19,8 @@ pub(crate) const PLAIN: [&[u8]; 6] = [b"/usr/", b"/lib", b"/etc/", b"/bin/", b"/
 pub(crate) enum PathTarget {
     /// A node, by index.
     Node(usize),
-    /// A node that was unplugged.
-    Absent,
-    /// A node used as a directory: `/dev/video0/`.
-    NoDirectory,
+    /// A node that was unplugged (ENOENT), or that is used as a directory (ENOTDIR).
+    Fails(Errno),
     /// A generated file, by its real path.
     Sys(Vec<u8>),
     /// The link in /proc of a descriptor on a node, by index.
@@ -35,6 +34,17 @@ pub(crate) enum PathTarget {
 pub(crate) enum Links {
     Follow,
     Keep,
+}
+
+impl Links {
+    /// Returns `Keep` if a call's flags contain the flag `keep`.
+    pub(crate) const fn of(flags: i32, keep: i32) -> Self {
+        if flags & keep == 0 {
+            Self::Follow
+        } else {
+            Self::Keep
+        }
+    }
 }
 
 /// Joins and normalises paths as text: no `.`, `..`, double slashes or final slash.
