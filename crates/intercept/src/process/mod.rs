@@ -26,5 +26,5 @@ pub(crate) use listener::{
 pub(crate) use probe::probe_with;
 pub use probe::{Power, Powers, probe};
 pub(crate) use reap::{Ended, Left as LeftProcess};
-pub(crate) use rewrite::{Arg, Found, InStead, Left, Stopped};
+pub(crate) use rewrite::{Found, InStead, Left, Stopped};
 pub(crate) use signal::{Forward, Pace, Signals, Verdict};

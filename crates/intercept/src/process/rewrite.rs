@@ -41,53 +41,13 @@ const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
 const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
 const EVENT_STOP: i32 = 128;
 
-/// The argument of a call that is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arg {
-    First,
-    Second,
-}
-
 /// How a thread was released.
 #[derive(Debug)]
 pub(crate) enum Left {
     /// It continues, or has ended.
     Free(Option<Ended>),
     /// It has not stopped yet, and cannot be released before it does.
-    Stray(Stray),
-}
-
-/// A thread that did not stop in time.
-#[derive(Debug)]
-pub(crate) struct Stray {
-    tid: libc::pid_t,
-    /// The signals that it had blocked itself.
-    mask: Option<u64>,
-}
-
-impl Stray {
-    /// Releases it if it has stopped by now, or has ended.
-    pub(crate) fn free(self) -> Result<Option<Ended>, Self> {
-        let mut stopped = Stopped {
-            tid: self.tid,
-            done: false,
-            ended: None,
-            mask: self.mask,
-            due: 0,
-        };
-        match stopped.look() {
-            TraceeState::Nothing => Err(self),
-            TraceeState::Stop(Stop::Signal(signal)) => {
-                stopped.detach(signal);
-                Ok(None)
-            }
-            TraceeState::Stop(_) => {
-                stopped.detach(0);
-                Ok(None)
-            }
-            TraceeState::Gone => Ok(stopped.ended),
-        }
-    }
+    Stray(Stopped),
 }
 
 /// A seized thread that stops before its call restarts.
@@ -320,11 +280,20 @@ impl Stopped {
         if self.done {
             Left::Free(self.ended)
         } else {
-            Left::Stray(Stray {
-                tid: self.tid,
-                mask: self.mask,
-            })
+            self.due = 0;
+            Left::Stray(self)
         }
+    }
+
+    /// Releases a stray thread if it has stopped by now, or has ended.
+    pub(crate) fn free_stray(mut self) -> Result<Option<Ended>, Self> {
+        match self.look() {
+            TraceeState::Nothing => return Err(self),
+            TraceeState::Stop(Stop::Signal(signal)) => self.detach(signal),
+            TraceeState::Stop(_) => self.detach(0),
+            TraceeState::Gone => {}
+        }
+        Ok(self.ended)
     }
 
     /// Waits for the first stop and releases the thread unchanged.
@@ -434,21 +403,17 @@ impl Stopped {
         (done, self.leave(0))
     }
 
-    /// Runs the restarted call with one argument changed, and restores the argument at the exit,
+    /// Runs the restarted call with argument `i` set to zero, and restores the argument at the exit,
     /// before the kernel delivers a signal.
-    pub(crate) fn run_with(mut self, may: &MayBlock, arg: Arg, value: u64) -> Left {
-        let signal = self.run_with_at_stop(may, arg, value).unwrap_or(0);
+    pub(crate) fn run_without(mut self, may: &MayBlock, i: usize) -> Left {
+        let signal = self.run_without_at_stop(may, i).unwrap_or(0);
         self.leave(signal)
     }
 
-    fn run_with_at_stop(&mut self, may: &MayBlock, arg: Arg, value: u64) -> Option<i32> {
+    fn run_without_at_stop(&mut self, may: &MayBlock, i: usize) -> Option<i32> {
         if let Stop::Signal(signal) = self.next_stop(may)? {
             return Some(signal);
         }
-        let i = match arg {
-            Arg::First => 0,
-            Arg::Second => 1,
-        };
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         match self.next_stop(may)? {
             Stop::Call => {}
@@ -459,7 +424,7 @@ impl Stopped {
         // At the entry, the kernel has saved the first argument for a restart.
         let before = self.regs()?;
         let mut regs = before;
-        regs.set_arg(i, value);
+        regs.set_arg(i, 0);
         self.set_regs(&regs)?;
         self.resume(libc::PTRACE_SYSCALL, 0)?;
         let mut stop = self.next_stop_within(may, FINDS_SIGNAL);

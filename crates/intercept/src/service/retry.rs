@@ -2,8 +2,7 @@
 
 use crate::kernel::nr;
 use crate::process::{
-    Arg, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Pace, Reply,
-    Verdict as Interrupt,
+    ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Pace, Reply, Verdict as Interrupt,
 };
 use crate::service::host::{Call, Host};
 use crate::service::serve::{How, Server, Verdict};
@@ -235,11 +234,7 @@ impl Server<'_> {
             return;
         };
         let n = waiting.notif.clone();
-        let count = if n.nr == libc::SYS_pselect6 {
-            Arg::First
-        } else {
-            Arg::Second
-        };
+        let count = usize::from(n.nr != libc::SYS_pselect6);
         self.answer(&n, How::Interrupt(slot, count));
     }
 

@@ -9,7 +9,7 @@ use crate::descriptors::{CheckScope, Files, Given, Known, Locks, Table, Target, 
 use crate::error::Error;
 use crate::kernel::lock;
 use crate::note::Note;
-use crate::process::{Arg, Ended, Forward, Notif, Reply, reap};
+use crate::process::{Ended, Forward, Notif, Reply, reap};
 use crate::program::ExitReport;
 use crate::service::host::{Event, Events, Host};
 use crate::service::leftover::Ending;
@@ -58,8 +58,8 @@ pub(crate) enum How {
     Reply(Reply),
     /// Not yet: some of the program's memory must be gathered first.
     Again(u32),
-    /// By the kernel, which must find a signal.
-    Interrupt(u32, Arg),
+    /// By the kernel, which must find a signal. Has the index of the argument that counts descriptors.
+    Interrupt(u32, usize),
     /// Not yet: one piece of a read or write was moved, and more remain.
     Part(u32),
 }

@@ -24,9 +24,7 @@ use super::{locks, polls};
 use crate::error::Error;
 use crate::kernel::{AUDIT_ARCH, Locked, MayBlock, World, lock, may_block, nr};
 use crate::note::Note;
-use crate::process::{
-    Arg, Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, rewrite,
-};
+use crate::process::{Asked, ERESTARTNOINTR, Left, Lending, Lent, Notif, Reply, lend, rewrite};
 use crate::service::dispatch;
 use crate::service::host::{Call, Host};
 use crate::service::pool::{Admission, Job, Part, Pool, Term, Work};
@@ -611,7 +609,7 @@ impl<'a> Supervisor<'a> {
 
     /// Ends a ppoll or pselect6 for a signal that only its own mask admits. The kernel runs the call
     /// itself, without descriptors. It finds the signal and runs the handler.
-    fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: Arg) {
+    fn interrupt(&self, may: &mut MayBlock, n: &Notif, slot: u32, count: usize) {
         let restart = Reply::Fail(ERESTARTNOINTR);
         if self.revoking.holds(n.tid) {
             // The thread stops for that, and finds the signal when it repeats its call.
@@ -630,7 +628,7 @@ impl<'a> Supervisor<'a> {
         let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
         // A failure means that the thread has ended or a debugger has it.
         let left = if restarted {
-            stopped.run_with(may, count, 0)
+            stopped.run_without(may, count)
         } else {
             stopped.release(may)
         };
@@ -642,7 +640,7 @@ impl<'a> Supervisor<'a> {
         let ended = match left {
             Left::Free(ended) => ended,
             Left::Stray(mut stray) => loop {
-                match stray.free() {
+                match stray.free_stray() {
                     Ok(ended) => break ended,
                     Err(still) => stray = still,
                 }
