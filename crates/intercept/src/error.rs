@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use vb3_host::Errno;
+
 /// Why a program could not be run, or why the run ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,6 +52,19 @@ pub enum Feature {
 }
 
 impl Error {
+    /// Returns the error of a filter that the kernel refused. EBUSY means that another supervisor
+    /// listens.
+    pub(crate) const fn of_filter(e: Errno) -> Self {
+        let feature = match e {
+            Errno(libc::EBUSY) => Feature::Nested,
+            _ => Feature::Listener,
+        };
+        Self::Kernel {
+            feature,
+            errno: e.0,
+        }
+    }
+
     /// Returns the errno behind the error.
     #[must_use]
     pub const fn errno(self) -> i32 {

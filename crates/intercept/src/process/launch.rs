@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, waitpid};
 
-use crate::error::{Error, Feature};
+use crate::error::Error;
 use crate::kernel::raw;
 use crate::process::child::{Prepared, SAYS_NO_EXEC, SAYS_NO_FILTER, SAYS_READY, child};
 use crate::process::filter::{self, FdRange};
@@ -41,14 +41,11 @@ fn candidates(program: &Program) -> Result<Vec<CString>, Error> {
     if program.name.is_empty() {
         return Err(Error::NotFound);
     }
-    let path = program
-        .env
-        .iter()
-        .find(|(name, _)| name == "PATH")
-        .map(|(_, value)| value.clone());
-    let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let path = program.env.iter().find(|(name, _)| name == "PATH");
+    let usual = OsStr::new("/usr/local/bin:/usr/bin:/bin");
+    let path = path.map_or(usual, |(_, value)| value.as_os_str());
     // Like a shell, skips directories that may not be searched.
-    std::env::split_paths(&path)
+    std::env::split_paths(path)
         .map(|dir| dir.join(&program.name))
         .filter(|file| file.is_relative() || file.exists())
         .map(|file| c_string(file.as_os_str()))
@@ -215,26 +212,15 @@ pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Err
 
 /// Waits until the child's execve succeeds or fails.
 fn handshake(socket: &OwnedFd) -> Result<(OwnedFd, bool), Error> {
-    let gone = Error::System {
+    let failed = |errno| Error::System {
         call: "start of the child",
-        errno: libc::ECHILD,
+        errno,
     };
-    let (listener, killable) = match receive(socket)?.ok_or(gone)? {
+    let first = receive(socket)?.ok_or(failed(libc::ECHILD))?;
+    let (listener, killable) = match first {
         (SAYS_READY, killable, Some(listener)) => (listener, killable != 0),
-        (SAYS_NO_FILTER, errno, _) => {
-            let feature = if errno == libc::EBUSY {
-                Feature::Nested
-            } else {
-                Feature::Listener
-            };
-            return Err(Error::Kernel { feature, errno });
-        }
-        (_, errno, _) => {
-            return Err(Error::System {
-                call: "start of the child",
-                errno,
-            });
-        }
+        (SAYS_NO_FILTER, errno, _) => return Err(Error::of_filter(Errno(errno))),
+        (_, errno, _) => return Err(failed(errno)),
     };
     // A successful execve closes the socket.
     match receive(socket)? {

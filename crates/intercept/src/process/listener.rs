@@ -169,25 +169,16 @@ impl Listener {
     /// # Errors
     /// Returns ENOENT if the thread no longer waits for it.
     pub(crate) fn send(&self, id: u64, reply: Reply) -> Result<(), Errno> {
-        let mut resp = match reply {
-            Reply::Value(val) => libc::seccomp_notif_resp {
-                id,
-                val,
-                error: 0,
-                flags: 0,
-            },
-            Reply::Fail(e) => libc::seccomp_notif_resp {
-                id,
-                val: 0,
-                error: -e,
-                flags: 0,
-            },
-            Reply::Native => libc::seccomp_notif_resp {
-                id,
-                val: 0,
-                error: 0,
-                flags: FLAG_CONTINUE,
-            },
+        let (val, error, flags) = match reply {
+            Reply::Value(val) => (val, 0, 0),
+            Reply::Fail(e) => (0, -e, 0),
+            Reply::Native => (0, 0, FLAG_CONTINUE),
+        };
+        let mut resp = libc::seccomp_notif_resp {
+            id,
+            val,
+            error,
+            flags,
         };
         self.ioctl(SEND, &mut resp).map(drop)
     }

@@ -3,7 +3,7 @@
 //! Kernel versions and names of containers are not enough: system call profiles, Yama and
 //! capabilities can each forbid something. So each power is tried once, at the start.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Feature};
@@ -66,7 +66,7 @@ pub(crate) fn probe_with(may: &MayBlock) -> Powers {
     let proc = raw::open(c"/proc/self/status", libc::O_RDONLY).map(drop);
     let mut powers = Powers {
         proc,
-        ..Powers::untried()
+        ..Powers::each(UNTRIED)
     };
     match Subject::start() {
         Ok(Ok(subject)) => powers.try_on(may, &subject),
@@ -82,45 +82,27 @@ impl Powers {
     /// Returns the powers of a system that permits everything.
     #[must_use]
     pub fn all() -> Self {
-        Self {
-            proc: Ok(()),
-            listener: Ok(()),
-            wait_killable: Ok(()),
-            sync_wake_up: Ok(()),
-            add_fd: Ok(()),
-            add_fd_send: Ok(()),
-            process_vm: Ok(()),
-            proc_mem: Ok(()),
-            getfd: Ok(()),
-            ptrace: Ok(()),
-            kcmp: Ok(()),
-        }
+        Self::each(Ok(()))
     }
 
-    fn untried() -> Self {
+    fn each(power: Power) -> Self {
         Self {
-            proc: UNTRIED,
-            listener: UNTRIED,
-            wait_killable: UNTRIED,
-            sync_wake_up: UNTRIED,
-            add_fd: UNTRIED,
-            add_fd_send: UNTRIED,
-            process_vm: UNTRIED,
-            proc_mem: UNTRIED,
-            getfd: UNTRIED,
-            ptrace: UNTRIED,
-            kcmp: UNTRIED,
+            proc: power,
+            listener: power,
+            wait_killable: power,
+            sync_wake_up: power,
+            add_fd: power,
+            add_fd_send: power,
+            process_vm: power,
+            proc_mem: power,
+            getfd: power,
+            ptrace: power,
+            kcmp: power,
         }
     }
 
     fn try_on(&mut self, may: &MayBlock, subject: &Subject) {
-        let lacks = |has: bool| {
-            if has {
-                Ok(())
-            } else {
-                Err(Errno(libc::EINVAL))
-            }
-        };
+        let lacks = |has: bool| has.then_some(()).ok_or(Errno(libc::EINVAL));
         self.wait_killable = lacks(subject.wait_killable);
         self.sync_wake_up = lacks(subject.sync);
         let call = match subject.call() {
@@ -132,17 +114,16 @@ impl Powers {
         };
         self.listener = Ok(());
         let addr = (&raw const MARK).expose_provenance() as u64;
-        self.process_vm =
-            CopyMethod::Calls.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
-        self.proc_mem =
-            CopyMethod::Files.try_on(may, subject.pid, addr, MARK.load(Ordering::Relaxed));
+        let word = MARK.load(Ordering::Relaxed);
+        self.process_vm = CopyMethod::Calls.try_on(may, subject.pid, addr, word);
+        self.proc_mem = CopyMethod::Files.try_on(may, subject.pid, addr, word);
         let listener = &subject.listener;
         let installed = listener.add_fd(call.id, listener.as_fd(), None, true, false);
         self.add_fd = installed.map(drop);
         // The child certainly has its own end of the socket.
         let theirs = installed.unwrap_or(subject.socket);
         self.getfd = raw::pidfd_getfd(subject.pidfd.as_fd(), theirs).map(drop);
-        self.kcmp = compare(subject.pid, theirs, listener.as_fd().as_raw_fd());
+        self.kcmp = compare(subject.pid, theirs, listener.as_fd());
         let sent = listener.add_fd(call.id, listener.as_fd(), None, true, true);
         self.add_fd_send = sent.map(drop);
         // The last test: the child is killed while it is traced.
@@ -169,14 +150,7 @@ impl Powers {
             }
         };
         self.proc.map_err(without(Feature::Proc))?;
-        self.listener.map_err(|e| {
-            let nested = e == Errno(libc::EBUSY);
-            without(if nested {
-                Feature::Nested
-            } else {
-                Feature::Listener
-            })(e)
-        })?;
+        self.listener.map_err(Error::of_filter)?;
         self.add_fd.map_err(without(Feature::AddFd))?;
         self.add_fd_send.map_err(without(Feature::AddFd))?;
         self.wait_killable.map_err(without(Feature::Waits))?;
@@ -271,9 +245,8 @@ fn seize(pid: u32) -> Power {
     rewrite::ptrace(PTRACE_SEIZE, pid.cast_signed(), 0, 0).map(drop)
 }
 
-fn compare(pid: u32, theirs: i32, ours: i32) -> Power {
-    const KCMP_FILE: libc::c_int = 0;
-    raw::kcmp((std::process::id(), pid), KCMP_FILE, (ours, theirs)).map(drop)
+fn compare(pid: u32, theirs: i32, ours: BorrowedFd<'_>) -> Power {
+    raw::compare_with(ours, pid, theirs).map(drop)
 }
 
 #[cfg(test)]
