@@ -224,31 +224,9 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     ioctl.extend([Load(low(0)), InRange(NOTIFY), End(ALLOW)]);
     block(&[libc::SYS_ioctl], &ioctl);
     block(
-        &[libc::SYS_read, libc::SYS_readv],
         &[
-            Load(low(0)),
-            Below(STANDARD, NOTIFY),
-            InRange(NOTIFY),
-            End(ALLOW),
-        ],
-    );
-    block(
-        &[libc::SYS_write],
-        &[
-            Load(low(0)),
-            InRange(NOTIFY),
-            Unless(1, ALLOW),
-            Load(low(2)),
-            AtLeast(LARGE_WRITE, NOTIFY),
-            End(ALLOW),
-        ],
-    );
-    block(
-        &[libc::SYS_writev],
-        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
-    );
-    block(
-        &[
+            libc::SYS_read,
+            libc::SYS_readv,
             libc::SYS_pread64,
             libc::SYS_pwrite64,
             libc::SYS_preadv,
@@ -267,15 +245,36 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             End(ALLOW),
         ],
     );
+    block(
+        &[libc::SYS_write],
+        &[
+            Load(low(0)),
+            InRange(NOTIFY),
+            Unless(1, ALLOW),
+            Load(low(2)),
+            AtLeast(LARGE_WRITE, NOTIFY),
+            End(ALLOW),
+        ],
+    );
+    // close and dup, which close or copy a descriptor, and calls on sockets that may be ours.
+    block(
+        &[
+            libc::SYS_writev,
+            libc::SYS_close,
+            libc::SYS_dup,
+            libc::SYS_recvmsg,
+            libc::SYS_recvfrom,
+            libc::SYS_sendmsg,
+            libc::SYS_sendto,
+            libc::SYS_bind,
+            libc::SYS_getsockname,
+        ],
+        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
+    );
     // Rare enough to report for every number.
     block(
         &[libc::SYS_flock, libc::SYS_fallocate, libc::SYS_ftruncate],
         &[End(NOTIFY)],
-    );
-    // Calls that close or copy a descriptor.
-    block(
-        &[libc::SYS_close, libc::SYS_dup],
-        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
     );
     block(
         &[libc::SYS_fcntl],
@@ -416,17 +415,6 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             InRange(NOTIFY),
             End(ALLOW),
         ],
-    );
-    block(
-        &[
-            libc::SYS_recvmsg,
-            libc::SYS_recvfrom,
-            libc::SYS_sendmsg,
-            libc::SYS_sendto,
-            libc::SYS_bind,
-            libc::SYS_getsockname,
-        ],
-        &[Load(low(0)), InRange(NOTIFY), End(ALLOW)],
     );
     out.push(op(RET, ALLOW, 0, 0));
     out
