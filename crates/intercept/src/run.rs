@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::descriptors::{Files, Held, Locks, Table, UnderWay};
+use crate::descriptors::{Held, Table, UnderWay, files};
 use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, Procs, World, raw};
 use crate::memory::{DeviceMemory, Pins};
@@ -53,8 +53,10 @@ pub fn run(
     let nodes = backend.nodes();
     let events = Events::new().map_err(system("epoll_create"))?;
     let wakes = Events::new().map_err(system("epoll_create"))?;
-    let files = Files::new(nodes).map_err(system("memfd_create"))?;
-    let (shown, no_tree) = Shown::all(&may, &files.nodes, backend);
+    let references: Result<Vec<_>, Errno> = nodes.iter().map(files::reference).collect();
+    let references = references.map_err(system("memfd_create"))?;
+    let (references, inodes) = references.into_iter().unzip();
+    let (shown, no_tree) = Shown::all(&may, &nodes, backend);
     let _subreaper = Subreaper::begin();
     let (limit, range) = launch::limits();
     let _limit = RaisedLimit::begin(limit);
@@ -98,15 +100,12 @@ pub fn run(
     let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let alarm = alarm.map_err(raw::err);
     let main = child.pid;
-    let nodes = files.nodes.clone();
     let server = Server {
         host: Arc::clone(&host),
         backend,
-        files,
         pending: Pending::default(),
         epolls: Epolls::default(),
-        table: Table::default(),
-        locks: Locks::default(),
+        table: Table::new(inodes),
         said_no_io_uring: false,
         said_ordinary_number: false,
         wakes,
@@ -131,6 +130,7 @@ pub fn run(
         pool: Pool::new(),
         showing: Showing::new(shown),
         nodes,
+        references,
         main,
         started: started.cast_signed(),
         received: AtomicU64::new(0),

@@ -1,4 +1,4 @@
-//! Programs' descriptors: the files that they refer to, their holders and their ends.
+//! Programs' descriptors: one table of them, and what only the kernel knows: their holders and ends.
 //!
 //! Modules in other folders import only the exports of this file.
 
@@ -9,8 +9,7 @@ mod locks;
 mod table;
 mod under_way;
 
-pub(crate) use files::{Files, Target, Watched};
 pub(crate) use held::{CheckScope, Given, Held, LockTable};
-pub(crate) use locks::{LockCall, Locks, Owner, Record, Refused, Wanted, is_deadlock};
-pub(crate) use table::{CLOSES_NOTHING, Closed, Known, Numbers, Table};
+pub(crate) use locks::{LockCall, Owner, Record, Refused, Wanted, is_deadlock};
+pub(crate) use table::{CLOSES_NOTHING, Closed, Known, Numbers, Table, Target, Watched};
 pub(crate) use under_way::UnderWay;

@@ -1,4 +1,5 @@
-//! Maps programs' kept numbers to files, and tracks calls that close them.
+//! The table of programs' descriptors: which file each kept number refers to, which calls close
+//! numbers, the device files, and their locks.
 //!
 //! An entry belongs to one thread and one number. So it does not matter here which threads share a
 //! descriptor table: asking the kernel would cost a system call in each call. The table drops an entry
@@ -9,8 +10,9 @@
 //!
 //! A close also removes the files that it may end from their epoll sets, until it is over.
 //!
-//! Each fact has one owner: this module has the entries and the closes; `files` has the files and their
-//! nodes; `locks` has the locks, by descriptor table. Two modules stay separate. `held` reports when
+//! A device file has an inode of its own. It exists until its descriptors and mappings have ended.
+//!
+//! The table makes no system call. Two modules stay separate. `held` reports when
 //! the last descriptor and mapping have gone. Only the kernel knows that, and callers without the lock
 //! of all devices use the module, so it has a separate lock. `under_way` makes an open wait for calls
 //! of ended threads, and the lock of all devices allows no wait.
@@ -18,9 +20,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use vb3_host::{Errno, FdIdentity};
+use vb3_host::{Errno, FdIdentity, FileId};
 
-use super::files::Watched;
+use super::locks::Locks;
 
 /// Most entries.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -34,6 +36,39 @@ pub(crate) const CLOSES_NOTHING: i32 = 1 << 2;
 
 /// Numbers from the first to the last one, inclusive.
 pub(crate) type Numbers = (u32, u32);
+
+/// The file that a descriptor refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A device file.
+    Device(FileId),
+    /// A node that was not opened (O_PATH), by its index.
+    Node(usize),
+    /// A buffer of the backend.
+    Buffer(FdIdentity),
+    /// A file that is not the supervisor's.
+    Other,
+}
+
+/// A file that can be a member of programs' epoll sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Watched {
+    /// A device file.
+    Device(FileId),
+    /// A buffer of the backend.
+    Buffer(FdIdentity),
+}
+
+impl Watched {
+    /// Returns the file if it can be a member of an epoll set.
+    pub(crate) const fn of(target: Target) -> Option<Self> {
+        match target {
+            Target::Device(file) => Some(Self::Device(file)),
+            Target::Buffer(id) => Some(Self::Buffer(id)),
+            Target::Node(_) | Target::Other => None,
+        }
+    }
+}
 
 /// The table's entry of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +118,16 @@ impl Closing {
     }
 }
 
+/// One open of a node.
+#[derive(Debug)]
+struct DeviceFile {
+    inode: FdIdentity,
+    /// Index of its node; `None` if the file was not opened by a path.
+    node: Option<usize>,
+    /// Mappings, and one for its descriptors.
+    uses: u32,
+}
+
 /// The table; see the module's comment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -93,9 +138,93 @@ pub(crate) struct Table {
     /// Processes without entries: a thread other than the leader made an exec. That thread's number
     /// ends with the exec.
     unkept: HashSet<u32>,
+    files: HashMap<FileId, DeviceFile>,
+    /// The files with descriptors.
+    by_inode: HashMap<FdIdentity, FileId>,
+    /// Per node, the inode of descriptors that only refer to it.
+    references: Vec<FdIdentity>,
+    pub(crate) locks: Locks,
 }
 
 impl Table {
+    pub(crate) fn new(references: Vec<FdIdentity>) -> Self {
+        Self {
+            references,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a device file with a descriptor.
+    pub(crate) fn add_file(&mut self, file: FileId, inode: FdIdentity, node: Option<usize>) {
+        self.by_inode.insert(inode, file);
+        let uses = 1;
+        self.files.insert(file, DeviceFile { inode, node, uses });
+    }
+
+    /// Adds a mapping of a device file.
+    pub(crate) fn add_mapping(&mut self, file: FileId) {
+        if let Some(file) = self.files.get_mut(&file) {
+            file.uses = file.uses.saturating_add(1);
+        }
+    }
+
+    /// Records that a device file's last descriptor has gone. Returns whether it had locks.
+    pub(crate) fn last_closed(&mut self, file: FileId) -> bool {
+        if let Some(of) = self.files.get(&file) {
+            self.by_inode.remove(&of.inode);
+        }
+        self.locks.file_ended(file)
+    }
+
+    /// Counts a mapping less, or the descriptors. Returns whether the file is gone.
+    pub(crate) fn release_file(&mut self, file: FileId) -> bool {
+        let Some(of) = self.files.get_mut(&file) else {
+            return false;
+        };
+        of.uses = of.uses.saturating_sub(1);
+        let is_gone = of.uses == 0;
+        if is_gone {
+            self.files.remove(&file);
+        }
+        is_gone
+    }
+
+    /// Returns whether there is no device file.
+    pub(crate) fn has_no_files(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Returns the device file or node behind an inode.
+    pub(crate) fn find(&self, inode: FdIdentity) -> Option<Target> {
+        let device = self.by_inode.get(&inode).copied().map(Target::Device);
+        device.or_else(|| {
+            let mut references = self.references.iter();
+            references.position(|&id| id == inode).map(Target::Node)
+        })
+    }
+
+    /// Returns the node that a file was opened on.
+    pub(crate) fn node_of(&self, file: FileId) -> Option<usize> {
+        self.files.get(&file)?.node
+    }
+
+    /// Releases the record locks of a task's table on the nodes of these files, since it closes
+    /// descriptors of them. Returns whether it had some.
+    pub(crate) fn unlock(
+        &mut self,
+        task: u32,
+        closed: impl Iterator<Item = FdIdentity>,
+        shares: impl Fn(u32, u32) -> bool,
+    ) -> bool {
+        let files = closed.filter_map(|id| self.by_inode.get(&id));
+        let nodes: HashSet<usize> = files.filter_map(|file| self.node_of(*file)).collect();
+        let table = self.locks.table_of(task, shares);
+        let had = nodes
+            .into_iter()
+            .filter(|node| self.locks.close(table, *node));
+        had.count() > 0
+    }
+
     /// Returns the entry of a thread's descriptor.
     pub(crate) fn get(&self, tid: u32, fd: i32) -> Known {
         match self.known.get(&fd).and_then(|of| of.get(&tid)) {
@@ -220,8 +349,9 @@ impl Table {
         }
     }
 
-    /// Records that a thread has ended. The files of its closes wait for a check.
-    pub(crate) fn ended(&mut self, tid: u32) {
+    /// Records that a thread has ended. The files of its closes wait for a check. Returns whether its
+    /// descriptor table ended with locks.
+    pub(crate) fn ended(&mut self, tid: u32) -> bool {
         for close in self.closing.iter_mut().filter(|close| close.tid == tid) {
             close.has_ended = true;
         }
@@ -229,6 +359,7 @@ impl Table {
             .retain(|close| !close.has_ended || !close.files.is_empty());
         self.unkept.remove(&tid);
         self.forget(&[tid]);
+        self.locks.task_ended(tid)
     }
 
     fn forget(&mut self, threads: &[u32]) {

@@ -8,7 +8,6 @@ use crate::service::host::Call;
 use crate::service::locks::{COMMANDS, shares};
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use vb3_host::{Caller, Errno, FdIdentity};
@@ -49,7 +48,7 @@ impl Supervisor<'_> {
             return;
         };
         let concerns =
-            |server: &Server<'_>| !server.epolls.is_empty() || server.locks.has_records();
+            |server: &Server<'_>| !server.epolls.is_empty() || server.table.locks.has_records();
         if !concerns(&self.server(may)) {
             return;
         }
@@ -210,14 +209,11 @@ impl Server<'_> {
         numbers: Numbers,
         named: &[(i32, FdIdentity)],
     ) -> (Vec<Closed>, Vec<(u32, Numbers)>) {
-        if self.locks.has_records() {
-            let files = named.iter().filter_map(|(_, id)| self.files.find(*id));
-            let nodes = files.filter_map(|target| match target {
-                Target::Device(file) => self.files.node_of(file),
-                _ => None,
-            });
-            let nodes: BTreeSet<usize> = nodes.collect();
-            self.unlock_closed(tid, nodes.into_iter());
+        if self.table.locks.has_records() {
+            let closed = named.iter().map(|(_, id)| *id);
+            if self.table.unlock(self.host.task(tid), closed, shares) {
+                self.retry_locks();
+            }
         }
         let watched = |&(number, id): &(i32, FdIdentity)| {
             let file = Watched::of(self.target(id))?;

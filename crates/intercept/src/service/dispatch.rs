@@ -183,7 +183,7 @@ impl Server<'_> {
     fn adopt(&mut self) {
         let made = core::mem::take(&mut *lock(&self.host.made));
         for (file, inode) in made {
-            self.files.insert(file, inode, None);
+            self.table.add_file(file, inode, None);
         }
     }
 

@@ -106,7 +106,7 @@ impl Server<'_> {
         let Some(Target::Device(file)) = self.named(n, 0) else {
             return Ok(Verdict::native());
         };
-        let Some(node) = self.files.node_of(file) else {
+        let Some(node) = self.table.node_of(file) else {
             return Ok(Verdict::native());
         };
         let op = n.int(1);
@@ -150,7 +150,7 @@ impl Server<'_> {
             return Err(Errno(libc::EBADF));
         }
         let file = match target {
-            Target::Device(file) => self.files.node_of(file).map(|node| (node, file)),
+            Target::Device(file) => self.table.node_of(file).map(|node| (node, file)),
             _ => None,
         };
         let Some((node, file)) = file else {
@@ -172,7 +172,7 @@ impl Server<'_> {
         if asks {
             self.forget_ended();
             let record = self.record_of(&lock);
-            let held = record.and_then(|record| self.locks.blocker(node, &record));
+            let held = record.and_then(|record| self.table.locks.blocker(node, &record));
             Asked::write(&Call::new(&self.host, n), n.arg(2), held.as_ref())?;
             return Ok(Verdict::value(0));
         }
@@ -216,7 +216,7 @@ impl Server<'_> {
             return None;
         };
         let owner = match task {
-            Some(task) => Owner::Table(self.locks.table_of(task, shares)),
+            Some(task) => Owner::Table(self.table.locks.table_of(task, shares)),
             None => Owner::File(lock.file),
         };
         Some(Record {
@@ -231,21 +231,23 @@ impl Server<'_> {
     /// Locks or unlocks without waiting.
     fn try_lock(&mut self, lock: &LockCall) -> Result<(), Errno> {
         let (node, file) = (lock.node, lock.file);
+        let owner = self.record_of(lock);
+        let locks = &mut self.table.locks;
         let refused = match lock.wanted {
             Wanted::Whole { write } => {
-                let is_free = self.locks.flock(node, file, write);
+                let is_free = locks.flock(node, file, write);
                 return is_free.then_some(()).ok_or(Errno(libc::EAGAIN));
             }
             Wanted::Record { write, task, .. } => {
-                let Some(mut record) = self.record_of(lock) else {
+                let Some(mut record) = owner else {
                     return Ok(());
                 };
                 if let (Some(task), Some(_)) = (task, write) {
-                    record.owner = Owner::Table(self.locks.table_for(task, shares));
+                    record.owner = Owner::Table(locks.table_for(task, shares));
                 }
                 match write {
-                    Some(_) => self.locks.set((node, file), record),
-                    None => self.locks.unset(node, record),
+                    Some(_) => locks.set((node, file), record),
+                    None => locks.unset(node, record),
                 }
             }
         };
@@ -271,7 +273,7 @@ impl Server<'_> {
     fn check_deadlock(&self, lock: &LockCall) -> Result<(), Errno> {
         let wait_of = |lock: &LockCall| {
             let record = self.record_of(lock)?;
-            let blocker = self.locks.blocker(lock.node, &record)?;
+            let blocker = self.table.locks.blocker(lock.node, &record)?;
             Some((record.owner, blocker.owner))
         };
         let waits: Vec<(Owner, Owner)> = self.pending.locks().filter_map(wait_of).collect();
@@ -290,25 +292,14 @@ impl Server<'_> {
             let found = raw::stat(format!("/proc/{task}"), 0);
             !self.host.procs.remembers(*task) && found.is_err()
         };
-        let ended: Vec<u32> = self.locks.tasks().filter(has_ended).collect();
+        let ended: Vec<u32> = self.table.locks.tasks().filter(has_ended).collect();
         ended.into_iter().for_each(|task| self.task_ended(task));
     }
 
-    /// Releases the locks of an ended process, or of an ended thread with a separate descriptor table.
+    /// Records the end of a process or thread, and releases the locks of a descriptor table that ends
+    /// with it.
     pub(crate) fn task_ended(&mut self, task: u32) {
-        if self.locks.task_ended(task) {
-            self.retry_locks();
-        }
-    }
-
-    /// Releases the record locks of a thread's table before it closes descriptors of these nodes.
-    pub(crate) fn unlock_closed(&mut self, tid: u32, nodes: impl Iterator<Item = usize>) {
-        let table = self.locks.table_of(self.host.task(tid), shares);
-        let mut changed = false;
-        for node in nodes {
-            changed |= self.locks.close(table, node);
-        }
-        if changed {
+        if self.table.ended(task) {
             self.retry_locks();
         }
     }

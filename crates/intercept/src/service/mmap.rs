@@ -67,9 +67,7 @@ impl Server<'_> {
         let made = lock(&self.host.held).make(map.fd.as_fd(), mode, given);
         let (fd, id, _) = made.inspect_err(|_| self.backend.tag_ended(map.tag))?;
         lock(&self.host.device_memory).insert(id);
-        if let Some(file) = self.files.get_mut(file) {
-            file.maps = file.maps.saturating_add(1);
-        }
+        self.table.add_mapping(file);
         Ok((fd, map.offset))
     }
 

@@ -3,13 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::descriptors::{Given, files};
-use crate::kernel::{MayBlock, lock, may_block, nr};
+use crate::kernel::{MayBlock, lock, may_block, nr, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
 use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, PathTarget};
-use vb3_host::Errno;
+use vb3_host::{Errno, NodeId};
 
 /// Flags of open that the description stores.
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
@@ -70,7 +70,8 @@ impl Supervisor<'_> {
     ) -> Result<Verdict, Errno> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
-            let fd = self.server(may).files.reopen_reference(node)?;
+            let reference = self.references.get(node).ok_or(Errno(libc::ENODEV))?;
+            let fd = raw::reopen(reference.as_fd(), libc::O_RDONLY)?;
             // At a kept number, so that the supervisor sees fstat.
             let call = Call::new(&self.host, n);
             let number = self.host.install(&call, fd.as_fd(), cloexec)?;
@@ -89,8 +90,9 @@ impl Supervisor<'_> {
         let ((), answers) = self.apply(may, Server::process_ends);
         self.answer_all(may, answers);
         self.host.read_locks(may);
-        let (opened, answers) =
-            self.apply(may, |server| server.open(n, node, memfd.as_fd(), flags));
+        let (opened, answers) = self.apply(may, |server| {
+            server.open(n, (node, spec.id), memfd.as_fd(), flags)
+        });
         self.answer_all(may, answers);
         // If this fails, the description ends here, and the file with it.
         self.publish(n, opened?, cloexec)
@@ -146,12 +148,11 @@ impl Server<'_> {
     fn open(
         &mut self,
         n: &Notif,
-        node: usize,
+        (node, id): (usize, NodeId),
         memfd: BorrowedFd<'_>,
         flags: i32,
     ) -> Result<OwnedFd, Errno> {
         self.process_lock_list();
-        let id = self.files.nodes.get(node).ok_or(Errno(libc::ENODEV))?.id;
         let file = self.backend.open(id, flags, &Call::new(&self.host, n))?;
         let mut kept = flags & KEPT;
         if flags & libc::O_ACCMODE == libc::O_ACCMODE {
@@ -159,7 +160,7 @@ impl Server<'_> {
         }
         let made = lock(&self.host.held).make(memfd, kept, Given::File(file));
         let (fd, inode, _) = made.inspect_err(|_| self.backend.release(file))?;
-        self.files.insert(file, inode, Some(node));
+        self.table.add_file(file, inode, Some(node));
         self.report.opens += 1;
         self.sync_wake_fds();
         self.refresh(file);

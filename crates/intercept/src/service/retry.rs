@@ -267,7 +267,6 @@ impl Server<'_> {
 
     /// Drops the waiting call and all other state of a thread that has ended.
     pub(crate) fn give_up_ended_thread(&mut self, tid: u32) {
-        self.table.ended(tid);
         self.task_ended(tid);
         self.give_up_thread(tid);
         self.pending.interrupted.remove(&tid);

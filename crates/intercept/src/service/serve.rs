@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::descriptors::{CheckScope, Files, Given, Known, Locks, Table, Target, Watched};
+use crate::descriptors::{CheckScope, Given, Known, Table, Target, Watched};
 use crate::error::Error;
 use crate::kernel::lock;
 use crate::note::Note;
@@ -78,11 +78,9 @@ impl Verdict {
 pub(crate) struct Server<'a> {
     pub(crate) host: Arc<Host>,
     pub(crate) backend: &'a mut dyn Backend,
-    pub(crate) files: Files,
     pub(crate) pending: Pending,
     pub(crate) epolls: Epolls,
     pub(crate) table: Table,
-    pub(crate) locks: Locks,
     pub(crate) said_no_io_uring: bool,
     pub(crate) said_ordinary_number: bool,
     /// The backend's wake descriptors.
@@ -274,7 +272,7 @@ impl Server<'_> {
         let Known::Names(id) = known else {
             return true;
         };
-        match self.files.find(id) {
+        match self.table.find(id) {
             // CAST: a C unsigned int in the kernel.
             Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, n.arg(1) as u32),
             _ => true,
@@ -418,18 +416,14 @@ impl Server<'_> {
                 Given::Buffer(tag) => self.backend.tag_ended(tag),
                 Given::Mapping(file, tag) => {
                     self.backend.tag_ended(tag);
-                    if let Some(file) = self.files.get_mut(file) {
-                        file.maps = file.maps.saturating_sub(1);
-                    }
-                    self.release_if_gone(file);
+                    self.release_file(file);
                 }
                 Given::File(file) => {
-                    self.files.close(file);
                     self.epolls.forget(Watched::Device(file));
-                    if self.locks.file_ended(file) {
+                    if self.table.last_closed(file) {
                         self.retry_locks();
                     }
-                    self.release_if_gone(file);
+                    self.release_file(file);
                 }
             }
         }
@@ -445,8 +439,8 @@ impl Server<'_> {
         self.retry_changed();
     }
 
-    fn release_if_gone(&mut self, file: FileId) {
-        if self.files.remove_if_gone(file) {
+    fn release_file(&mut self, file: FileId) {
+        if self.table.release_file(file) {
             self.give_up_file(file);
             self.epolls.forget(Watched::Device(file));
             self.backend.release(file);
@@ -512,7 +506,7 @@ impl Server<'_> {
 
     /// Returns the supervisor's file with this identity.
     pub(crate) fn target(&self, id: FdIdentity) -> Target {
-        self.files.find(id).unwrap_or_else(|| {
+        self.table.find(id).unwrap_or_else(|| {
             if self.backend.is_buffer(id) {
                 Target::Buffer(id)
             } else {
@@ -523,8 +517,8 @@ impl Server<'_> {
 
     /// Returns the node of an open file, if it has one.
     pub(crate) fn node_behind(&self, id: FdIdentity) -> Option<usize> {
-        match self.files.find(id)? {
-            Target::Device(file) => self.files.node_of(file),
+        match self.table.find(id)? {
+            Target::Device(file) => self.table.node_of(file),
             Target::Node(node) => Some(node),
             Target::Buffer(_) | Target::Other => None,
         }
@@ -532,7 +526,7 @@ impl Server<'_> {
 
     /// Returns whether no program holds any of the supervisor's files.
     pub(crate) fn holds_nothing(&self) -> bool {
-        self.files.is_empty() && lock(&self.host.held).is_empty()
+        self.table.has_no_files() && lock(&self.host.held).is_empty()
     }
 
     /// Ends everything that is left. It was passed to processes outside the run, or its end is not
@@ -544,10 +538,6 @@ impl Server<'_> {
         self.release_ended(gone);
         let rest = lock(&self.host.held).take_all();
         self.release_ended(rest);
-        for file in self.files.all() {
-            self.files.close(file);
-            self.release_if_gone(file);
-        }
         match self.ended {
             Some(Ended::Status(status)) => self.report.status = status,
             Some(Ended::Signal(signal)) => {

@@ -57,6 +57,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) world: World<Server<'a>>,
     pub(crate) pool: Pool,
     pub(crate) nodes: Vec<Node>,
+    /// One memfd per node, for descriptors that only refer to it.
+    pub(crate) references: Vec<OwnedFd>,
     /// Process id of the program.
     pub(crate) main: u32,
     pub(crate) showing: Showing,

@@ -93,6 +93,21 @@ fn refused_close_is_over_in_the_end() {
     assert!(!table.is_changing());
 }
 
+#[test]
+fn file_is_gone_after_descriptors_and_mappings() {
+    let (node, file) = (FdIdentity { dev: 1, ino: 9 }, FileId(4));
+    let mut table = Table::new(vec![node]);
+    table.add_file(file, ID, Some(0));
+    table.add_mapping(file);
+    assert_eq!(table.find(ID), Some(Target::Device(file)));
+    assert!(!table.last_closed(file), "it had no locks");
+    assert_eq!(table.find(ID), None);
+    assert!(!table.release_file(file), "it is mapped");
+    assert_eq!(table.node_of(file), Some(0));
+    assert!(table.release_file(file) && table.has_no_files());
+    assert_eq!(table.find(node), Some(Target::Node(0)));
+}
+
 /// A step of a program. Threads are named by their place among the live ones.
 #[derive(Clone, Copy, Debug)]
 enum Step {
