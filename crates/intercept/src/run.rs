@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::descriptors::{Held, Table, UnderWay, files};
 use crate::error::{Error, Feature};
 use crate::kernel::{MayBlock, Procs, World, raw};
-use crate::memory::{DeviceMemory, Pins};
+use crate::memory::Pins;
 use crate::note::Note;
 use crate::process::{
     Forward, Guard, Inherited, Lending, Listener, launch, listener, probe_with, signal,
@@ -78,9 +78,8 @@ pub fn run(
         ),
         guard,
         powers,
-        held: Held::new().into(),
+        held: Arc::new(Held::new().into()),
         made: Vec::new().into(),
-        device_memory: DeviceMemory::default(),
         under_way: UnderWay::default(),
         pins: Pins::default(),
         range: child.range,

@@ -6,12 +6,12 @@
 )]
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
+use crate::descriptors::Held;
 use crate::kernel::{Mapping, MayBlock, lock, raw, vma};
 use vb3_host::{Access, Errno, FdIdentity, ProcessMemory};
 
@@ -267,15 +267,13 @@ fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
     })
 }
 
-/// Files that are device memory when mapped: buffers given to programs.
-pub(crate) type DeviceMemory = Arc<Mutex<HashSet<FdIdentity>>>;
-
 /// A process's memory through its files in /proc, which belong to one address space.
 pub(crate) struct ProcFiles {
     pid: u32,
     mem: File,
     maps: File,
-    device: DeviceMemory,
+    /// The files given to programs, which are device memory when mapped.
+    held: Arc<Mutex<Held>>,
 }
 
 impl fmt::Debug for ProcFiles {
@@ -287,7 +285,7 @@ impl fmt::Debug for ProcFiles {
 }
 
 impl ProcFiles {
-    pub(crate) fn open(pid: u32, device: DeviceMemory) -> Result<Self, Errno> {
+    pub(crate) fn open(pid: u32, held: Arc<Mutex<Held>>) -> Result<Self, Errno> {
         let open = |name: &str, write: bool| {
             File::options()
                 .read(true)
@@ -299,7 +297,7 @@ impl ProcFiles {
             pid,
             mem: open("mem", true)?,
             maps: open("maps", false)?,
-            device,
+            held,
         })
     }
 
@@ -315,7 +313,7 @@ impl ProcFiles {
             || map.name.starts_with(b"[v")
             || map.name.starts_with(b"/dmabuf:")
             || map.name.starts_with(b"anon_inode:")
-            || (map.ino != 0 && lock(&self.device).contains(&id))
+            || (map.ino != 0 && lock(&self.held).knows(id))
     }
 }
 
@@ -390,7 +388,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     fn own() -> ProcFiles {
-        ProcFiles::open(std::process::id(), DeviceMemory::default()).expect("own memory")
+        ProcFiles::open(std::process::id(), Arc::new(Held::new().into())).expect("own memory")
     }
 
     #[test]

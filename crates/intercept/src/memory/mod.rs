@@ -6,6 +6,6 @@ mod copies;
 mod gather;
 mod pins;
 
-pub(crate) use copies::{CopyMethod, DeviceMemory, ProcFiles};
+pub(crate) use copies::{CopyMethod, ProcFiles};
 pub(crate) use gather::Gathered;
-pub(crate) use pins::{CREATE_FLAGS, Known, Pinnable, Pins, Space};
+pub(crate) use pins::{CREATE_FLAGS, Known, Pins, Space, Tracked};

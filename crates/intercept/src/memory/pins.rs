@@ -189,74 +189,46 @@ impl Drop for Watched {
     }
 }
 
-/// A program's memory, of which devices may use parts.
+/// A program's memory, of which devices may use parts, or one such part.
 #[derive(Debug)]
-pub(crate) struct Pinnable {
+pub(crate) struct Tracked {
     files: Arc<ProcFiles>,
     space: Arc<Space>,
+    /// The part, or `None` for all of the memory.
+    part: Option<Watched>,
 }
 
-impl Pinnable {
+impl Tracked {
     pub(crate) fn new(files: ProcFiles, space: Arc<Space>) -> Self {
-        let files = Arc::new(files);
-        Self { files, space }
+        Self {
+            files: Arc::new(files),
+            space,
+            part: None,
+        }
     }
 }
 
-impl ProcessMemory for Pinnable {
+impl ProcessMemory for Tracked {
     fn pid(&self) -> u32 {
         self.files.pid()
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.files.read(addr, out)
-    }
-
-    fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        self.files.write(addr, data)
-    }
-
-    fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
-        self.files.probe(addr, len, access)
-    }
-
-    fn file_at(&self, addr: u64, len: u64) -> Option<FdIdentity> {
-        self.files.file_at(addr, len)
-    }
-
-    fn maps_file(&self, id: FdIdentity) -> bool {
-        self.files.maps_file(id)
-    }
-
-    fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
-        let watched = self.space.watch(addr, len)?;
-        let files = Arc::clone(&self.files);
-        Some(Arc::new(Pinned { files, watched }))
-    }
-}
-
-/// A part of a program's memory that a device uses.
-#[derive(Debug)]
-struct Pinned {
-    files: Arc<ProcFiles>,
-    watched: Watched,
-}
-
-impl ProcessMemory for Pinned {
-    fn pid(&self) -> u32 {
-        self.files.pid()
-    }
-
-    fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.watched.each(addr, out.len(), |now, part| {
+        let Some(part) = &self.part else {
+            return self.files.read(addr, out);
+        };
+        part.each(addr, out.len(), |now, piece| {
             let now = now.ok_or(Errno(libc::EFAULT))?;
-            self.files.read(now, out.get_mut(part).unwrap_or_default())
+            self.files.read(now, out.get_mut(piece).unwrap_or_default())
         })
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        self.watched.each(addr, data.len(), |now, part| match now {
-            Some(now) => self.files.write(now, data.get(part).unwrap_or_default()),
+        let Some(part) = &self.part else {
+            return self.files.write(addr, data);
+        };
+        part.each(addr, data.len(), |now, piece| match now {
+            Some(now) => self.files.write(now, data.get(piece).unwrap_or_default()),
             // A kernel would still have the page, but no program would see it.
             None => Ok(()),
         })
@@ -274,10 +246,21 @@ impl ProcessMemory for Pinned {
         self.files.maps_file(id)
     }
 
+    fn pin(&self, addr: u64, len: u64) -> Option<Arc<dyn ProcessMemory>> {
+        if self.part.is_some() {
+            return None;
+        }
+        let (files, space) = (Arc::clone(&self.files), Arc::clone(&self.space));
+        let part = Some(self.space.watch(addr, len)?);
+        Some(Arc::new(Self { files, space, part }))
+    }
+
     fn is_where_it_was(&self) -> bool {
-        let mut ranges = lock(&self.watched.space.ranges);
-        self.watched.space.look(&mut ranges);
-        ranges.is_whole(self.watched.id)
+        self.part.as_ref().is_none_or(|part| {
+            let mut ranges = lock(&self.space.ranges);
+            self.space.look(&mut ranges);
+            ranges.is_whole(part.id)
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::descriptors::{Given, Held, LockTable, UnderWay, files};
 use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, Thread, lock, procs, raw};
-use crate::memory::{DeviceMemory, Known, Pinnable, Pins, ProcFiles, Space};
+use crate::memory::{Known, Pins, ProcFiles, Space, Tracked};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, reap};
 use vb3_host::{CallId, Caller, Errno, FdIdentity, FileId, ProcessMemory, Tag};
@@ -154,10 +154,9 @@ pub(crate) struct Host {
     pub(crate) procs: Procs,
     /// Ends the programs if the supervisor is killed; `None` if no process could be started for it.
     pub(crate) guard: Option<Guard>,
-    pub(crate) held: Mutex<Held>,
+    pub(crate) held: Arc<Mutex<Held>>,
     /// Files that the backend has made in the present call.
     pub(crate) made: Mutex<Vec<(FileId, FdIdentity)>>,
-    pub(crate) device_memory: DeviceMemory,
     /// Calls that hold programs' files without the lock.
     pub(crate) under_way: UnderWay,
     /// Programs whose memory devices use.
@@ -408,6 +407,15 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Opens the memory of the caller's process.
+    fn proc_files(&self) -> Result<ProcFiles, Errno> {
+        let files = self.thread().and_then(|thread| {
+            let held = Arc::clone(&self.host.held);
+            ProcFiles::open(thread.tgid, held)
+        });
+        files.map_err(|_| Errno(libc::EFAULT))
+    }
+
     /// Remarks once if programs cannot lend descriptors.
     pub(crate) fn note_refusal(&self) {
         if let Some(e) = self.host.procs.borrow_refused_once() {
@@ -493,8 +501,6 @@ impl Caller for Call<'_> {
     }
 
     fn install(&self, fd: BorrowedFd<'_>, cloexec: bool, tag: Tag) -> Result<i32, Errno> {
-        let id = raw::identity(&raw::fstat(fd)?);
-        lock(&self.host.device_memory).insert(id);
         let flags = raw::status_flags(fd)?;
         let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);
         let made = lock(&self.host.held).make(fd, kept, Given::Buffer(tag));
@@ -531,9 +537,7 @@ impl Caller for Call<'_> {
     }
 
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
-        let pid = self.thread().map_err(|_| Errno(libc::EFAULT))?.tgid;
-        let files = ProcFiles::open(pid, Arc::clone(&self.host.device_memory));
-        Ok(Arc::new(files.map_err(|_| Errno(libc::EFAULT))?))
+        Ok(Arc::new(self.proc_files()?))
     }
 
     fn memory_to_pin(&self, addr: u64, len_bytes: u64) -> Result<Arc<dyn ProcessMemory>, Errno> {
@@ -545,11 +549,9 @@ impl Caller for Call<'_> {
         {
             self.notif.gathered.touch(addr, len_bytes)?;
         }
-        let Some(space) = space else {
-            return self.memory();
-        };
-        let files = ProcFiles::open(pid, Arc::clone(&self.host.device_memory));
-        let files = files.map_err(|_| Errno(libc::EFAULT))?;
-        Ok(Arc::new(Pinnable::new(files, space)))
+        match space {
+            Some(space) => Ok(Arc::new(Tracked::new(self.proc_files()?, space))),
+            None => self.memory(),
+        }
     }
 }

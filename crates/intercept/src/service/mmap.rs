@@ -65,8 +65,7 @@ impl Server<'_> {
         let map = asked?;
         let given = Given::Mapping(file, map.tag);
         let made = lock(&self.host.held).make(map.fd.as_fd(), mode, given);
-        let (fd, id, _) = made.inspect_err(|_| self.backend.tag_ended(map.tag))?;
-        lock(&self.host.device_memory).insert(id);
+        let (fd, ..) = made.inspect_err(|_| self.backend.tag_ended(map.tag))?;
         self.table.add_mapping(file);
         Ok((fd, map.offset))
     }

@@ -432,9 +432,6 @@ impl Server<'_> {
                 self.epolls.forget(Watched::Buffer(id));
             }
         }
-        let held = lock(&self.host.held);
-        lock(&self.host.device_memory).retain(|&id| held.knows(id));
-        drop(held);
         self.backend_changed();
         self.retry_changed();
     }
