@@ -12,7 +12,8 @@ use vb3_host::{Access, Errno};
 pub(crate) struct Mapping<'a> {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    perms: &'a [u8],
+    /// Its permissions as PROT_* bits.
+    pub(crate) prot: i32,
     is_shared: bool,
     pub(crate) dev: u64,
     pub(crate) ino: u64,
@@ -24,6 +25,9 @@ impl<'a> Mapping<'a> {
         let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
         let (start, end) = split_hex(words.next()?, b'-')?;
         let perms = words.next()?;
+        let bits = [libc::PROT_READ, libc::PROT_WRITE, libc::PROT_EXEC];
+        let given = perms.iter().zip(b"rwx").zip(bits);
+        let given = given.filter(|((perm, letter), _)| perm == letter);
         let _offset = words.next()?;
         let (major, minor) = split_hex(words.next()?, b':')?;
         let ino = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
@@ -32,22 +36,12 @@ impl<'a> Mapping<'a> {
         Some(Self {
             start,
             end,
-            perms,
+            prot: given.fold(0, |all, (_, bit)| all | bit),
             is_shared: perms.get(3) == Some(&b's'),
             dev,
             ino,
             name,
         })
-    }
-
-    /// Returns its permissions as PROT_* bits.
-    pub(crate) fn prot(&self) -> i32 {
-        let bits = [libc::PROT_READ, libc::PROT_WRITE, libc::PROT_EXEC];
-        let has = |(at, letter): (usize, &u8)| self.perms.get(at) == Some(letter);
-        let given = bits.into_iter().zip(b"rwx".iter().enumerate());
-        given
-            .filter(|(_, perm)| has(*perm))
-            .fold(0, |all, (bit, _)| all | bit)
     }
 
     /// Returns MAP_SHARED or MAP_PRIVATE.
@@ -59,12 +53,11 @@ impl<'a> Mapping<'a> {
     }
 
     pub(crate) fn allows(&self, access: Access) -> bool {
-        let read = self.perms.first() == Some(&b'r');
-        let write = self.perms.get(1) == Some(&b'w');
-        match access {
-            Access::Read => read,
-            Access::Write => write,
-        }
+        let needed = match access {
+            Access::Read => libc::PROT_READ,
+            Access::Write => libc::PROT_WRITE,
+        };
+        self.prot & needed != 0
     }
 }
 
@@ -187,10 +180,8 @@ const PROCMAP_QUERY: libc::c_ulong =
 const COVERING_OR_NEXT: u64 = 0x10;
 const SHARED: u64 = 8;
 
-/// Permissions by `PROCMAP_QUERY_VMA_READABLE`, `_WRITABLE` and `_EXECUTABLE`.
-const PERMS: [&[u8; 3]; 8] = [
-    b"---", b"r--", b"-w-", b"rw-", b"--x", b"r-x", b"-wx", b"rwx",
-];
+/// `PROCMAP_QUERY_VMA_READABLE`, `_WRITABLE` and `_EXECUTABLE`, which equal PROT_*.
+const PERMISSIONS: u64 = 7;
 
 impl Query {
     /// Returns the mapping around `at`, or the next one.
@@ -214,13 +205,13 @@ impl Query {
     }
 
     fn mapping<'a>(&self, name: &'a [u8; NAME_MAX]) -> Mapping<'a> {
-        let perms = usize::try_from(self.vma_flags & 7).unwrap_or(0);
         let name_len = usize::try_from(self.name_size).unwrap_or(0);
         let [major, minor] = self.dev;
         Mapping {
             start: self.start,
             end: self.end,
-            perms: PERMS.get(perms).map_or(b"---", |perms| *perms),
+            // CAST: three bits.
+            prot: (self.vma_flags & PERMISSIONS) as i32,
             is_shared: self.vma_flags & SHARED != 0,
             dev: libc::makedev(major, minor),
             ino: self.inode,
@@ -306,7 +297,7 @@ mod tests {
         let code = (queries_and_text_name_the_same_mappings as fn()) as usize as u64;
         let seen = |map: &Mapping<'_>| {
             let name = map.name.split(|&b| b == b' ').next().unwrap_or_default();
-            let of = (map.start, map.end, map.prot(), map.kind());
+            let of = (map.start, map.end, map.prot, map.kind());
             (of, map.dev, map.ino, name.to_vec())
         };
         // Compares only this code's mapping, since other threads change theirs.

@@ -388,7 +388,7 @@ fn map_nothing(
     };
     let mut mapped = Ok(());
     for map in lost {
-        let prot = u64::from(map.prot().cast_unsigned());
+        let prot = u64::from(map.prot.cast_unsigned());
         let kind = u64::from((map.kind() | libc::MAP_FIXED).cast_unsigned());
         let fd = file | u64::from(PASS) << 32;
         let args = [map.start, map.end - map.start, prot, kind, fd, 0];
