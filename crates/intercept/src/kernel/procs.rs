@@ -75,13 +75,8 @@ impl OpenFile {
         raw::open(path, mode | libc::O_NONBLOCK | libc::O_NOCTTY).ok()
     }
 
-    /// Returns whether poll calls a file system, which a program may serve. Devices, sockets, pipes
-    /// and anonymous files answer immediately.
-    pub(crate) fn may_wait_in_poll(&self) -> bool {
-        self.is_always_ready()
-    }
-
-    /// Returns whether it always polls as ready, unless its file system implements poll.
+    /// Returns whether it always polls as ready, unless its file system implements poll. A program may
+    /// serve the file system. Devices, sockets, pipes and anonymous files answer immediately.
     pub(crate) fn is_always_ready(&self) -> bool {
         matches!(self.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
     }
@@ -225,26 +220,22 @@ impl Procs {
             None => raw::pidfd_getfd(thread.pidfd.as_fd(), fd),
             Some(e) => Err(e),
         };
-        if thread.has_own_pidfd {
-            match copy {
-                Ok(copy) => {
-                    let (id, mode) = raw::known(copy.as_fd())?;
-                    let fd = Some(copy.into());
-                    return Ok(OpenFile {
-                        id,
-                        mode,
-                        fd,
-                        place,
-                    });
-                }
-                Err(Errno(libc::EBADF)) => return Err(Errno(libc::EBADF)),
-                // The leader has ended and other threads continue, or this program cannot be
-                // inspected. Uses the path instead.
-                Err(_) => {}
+        match (copy, thread.has_own_pidfd) {
+            (Ok(copy), true) => {
+                let (id, mode) = raw::known(copy.as_fd())?;
+                let fd = Some(copy.into());
+                Ok(OpenFile {
+                    id,
+                    mode,
+                    fd,
+                    place,
+                })
             }
-            return Self::look_by_path(place, None);
+            (Err(Errno(libc::EBADF)), true) => Err(Errno(libc::EBADF)),
+            // The leader may have ended while other threads continue, or this program cannot be
+            // inspected. Uses the path instead.
+            (copy, _) => Self::look_by_path(place, copy.ok()),
         }
-        Self::look_by_path(place, copy.ok())
     }
 
     /// Looks up a descriptor's file by its link. `copy` is the process's descriptor with this
@@ -339,21 +330,15 @@ pub(crate) fn field(text: &[u8], key: &str, radix: u32) -> Option<u64> {
 
 impl Thread {
     pub(crate) fn new(tid: u32) -> Result<Self, Errno> {
-        let (next_fd, none_free) = (AtomicU32::new(0), Mutex::new(None));
         // Some kernels give a pidfd only for a process's first thread.
-        if let Ok(pidfd) = raw::pidfd_open(tid) {
-            return Ok(Self {
-                tid,
-                tgid: tid,
-                pidfd,
-                has_own_pidfd: true,
-                next_fd,
-                none_free,
-                installing: Arc::default(),
-            });
-        }
-        let tgid = u32::try_from(status(tid, "Tgid:")?).map_err(|_| Errno(libc::ESRCH))?;
-        let own = raw::pidfd_open_thread(tid);
+        let (tgid, own) = match raw::pidfd_open(tid) {
+            Ok(pidfd) => (tid, Ok(pidfd)),
+            Err(_) => {
+                let tgid = u32::try_from(status(tid, "Tgid:")?);
+                let own = raw::pidfd_open_thread(tid);
+                (tgid.map_err(|_| Errno(libc::ESRCH))?, own)
+            }
+        };
         let has_own_pidfd = own.is_ok();
         let pidfd = own.or_else(|_| raw::pidfd_open(tgid))?;
         Ok(Self {
@@ -361,8 +346,8 @@ impl Thread {
             tgid,
             pidfd,
             has_own_pidfd,
-            next_fd,
-            none_free,
+            next_fd: AtomicU32::new(0),
+            none_free: Mutex::new(None),
             installing: Arc::default(),
         })
     }

@@ -131,7 +131,7 @@ impl Server<'_> {
                 .reopened_pipe()
                 .map_or(Source::Unknown(fd), |pipe| Source::Other(pipe.into())),
             (Target::Other, Some(_)) => {
-                let waits = look.may_wait_in_poll();
+                let waits = look.is_always_ready();
                 look.fd.map_or(Source::Unknown(fd), |file| match waits {
                     true => Source::Slow(fd, Arc::new(file)),
                     false => Source::Other(file),
