@@ -81,11 +81,7 @@ impl CopyMethod {
         if self == Self::Files {
             let file = Opened::new(tid, addr, out.len(), Access::Read)?;
             let part = out.get_mut(..file.len).unwrap_or_default();
-            return all(part.len(), |done| {
-                let rest = part.get_mut(done..).unwrap_or_default();
-                let at = offset(addr, done)?;
-                step(rustix::io::pread(&file.mem, rest, at))
-            });
+            return Ok(read_at(&file.mem, addr, part));
         }
         let local = libc::iovec {
             iov_base: out.as_mut_ptr().cast(),
@@ -124,11 +120,7 @@ impl CopyMethod {
         let pid = pid(tid)?;
         let n = if self == Self::Files {
             let file = Opened::new(tid, addr, data.len(), Access::Write)?;
-            all(file.len, |done| {
-                let rest = data.get(done..file.len).unwrap_or_default();
-                let at = offset(addr, done)?;
-                step(rustix::io::pwrite(&file.mem, rest, at))
-            })?
+            write_at(&file.mem, addr, data.get(..file.len).unwrap_or_default())
         } else {
             let local = libc::iovec {
                 iov_base: data.as_ptr().cast_mut().cast(),
@@ -238,16 +230,40 @@ impl Opened {
     }
 }
 
-/// Repeats a transfer until `len` bytes are done or it stops. Returns how many were done.
-fn all(len: usize, mut some: impl FnMut(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
+/// Reads from a `mem` file until it stops. Returns how many bytes were read.
+fn read_at(mem: impl AsFd, addr: u64, out: &mut [u8]) -> usize {
+    all(addr, out.len(), |done, at| {
+        rustix::io::pread(&mem, out.get_mut(done..).unwrap_or_default(), at)
+    })
+}
+
+/// Writes to a `mem` file until it stops. Returns how many bytes were written.
+fn write_at(mem: impl AsFd, addr: u64, data: &[u8]) -> usize {
+    all(addr, data.len(), |done, at| {
+        rustix::io::pwrite(&mem, data.get(done..).unwrap_or_default(), at)
+    })
+}
+
+/// Repeats a transfer until `len` bytes are done or it stops. `some` gets the bytes done and the
+/// address of the others. Returns how many were done.
+fn all(
+    addr: u64,
+    len: usize,
+    mut some: impl FnMut(usize, u64) -> Result<usize, rustix::io::Errno>,
+) -> usize {
     let mut done = 0;
     while done < len {
-        match some(done) {
+        let at = addr.checked_add(done as u64);
+        let Some(at) = at.filter(|at| i64::try_from(*at).is_ok()) else {
+            break;
+        };
+        match some(done, at) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(_) => break,
             Ok(n) => done += n,
-            Err(_) => break,
         }
     }
-    Ok(done)
+    done
 }
 
 fn pid(tid: u32) -> Result<libc::pid_t, Errno> {
@@ -323,21 +339,13 @@ impl ProcessMemory for ProcFiles {
     }
 
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let mut done = 0;
-        while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = offset(addr, done)?;
-            done += step(rustix::io::pread(&self.mem, rest, at))?;
-        }
-        Ok(())
+        let is_whole = read_at(&self.mem, addr, out) == out.len();
+        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
-        let mut done = 0;
-        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
-            let at = offset(addr, done)?;
-            done += step(rustix::io::pwrite(&self.mem, rest, at))?;
-        }
-        Ok(())
+        let is_whole = write_at(&self.mem, addr, data) == data.len();
+        is_whole.then_some(()).ok_or(Errno(libc::EFAULT))
     }
 
     fn probe(&self, addr: u64, len: u64, access: Access) -> Result<u64, Errno> {
@@ -365,20 +373,6 @@ impl ProcessMemory for ProcFiles {
             !is_mapped
         });
         visited.is_ok() && is_mapped
-    }
-}
-
-fn offset(addr: u64, done: usize) -> Result<u64, Errno> {
-    let at = addr.checked_add(done as u64).ok_or(Errno(libc::EFAULT))?;
-    let is_valid = i64::try_from(at).is_ok();
-    is_valid.then_some(at).ok_or(Errno(libc::EFAULT))
-}
-
-fn step(moved: Result<usize, rustix::io::Errno>) -> Result<usize, Errno> {
-    match moved {
-        Ok(1..) => moved.map_err(raw::err),
-        Err(rustix::io::Errno::INTR) => Ok(0),
-        Ok(0) | Err(_) => Err(Errno(libc::EFAULT)),
     }
 }
 
