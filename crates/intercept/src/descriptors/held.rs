@@ -12,10 +12,11 @@
 //! DQBUF of a streaming queue skip this unless they fail or wait (`Backend::needs_fresh_closes`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::inotify;
+use rustix::fs::inotify::{self, ReadFlags};
 use vb3_host::{Errno, FdIdentity, FileId, Tag};
 
 use crate::kernel::raw;
@@ -105,8 +106,7 @@ pub(crate) struct Held {
     unwatched: usize,
     /// A check of a file with many descriptions waits for the list of all locks.
     wants_locks: bool,
-    /// The list, and how long it took to read.
-    locks: Option<(LockTable, Duration)>,
+    locks: Option<LockTable>,
     /// Set when the kernel refused a watch.
     pub(crate) refused: Option<Errno>,
 }
@@ -322,8 +322,8 @@ impl Held {
         let is_old =
             |locks: &LockTable| matches!(look, CheckScope::Since(then) if locks.begun < then);
         let locks = match self.locks.take() {
-            None if all => Some(LockTable::timed()),
-            other => other.filter(|(locks, _)| !is_old(locks)),
+            None if all => Some(LockTable::read()),
+            other => other.filter(|locks| !is_old(locks)),
         };
         self.wants_locks = false;
         for id in due {
@@ -338,16 +338,11 @@ impl Held {
     }
 
     /// Accepts the current list of all locks for the next check.
-    pub(crate) fn take_locks(&mut self, locks: (LockTable, Duration)) {
+    pub(crate) fn take_locks(&mut self, locks: LockTable) {
         self.locks = Some(locks);
     }
 
-    fn check_file(
-        &mut self,
-        id: FdIdentity,
-        locks: Option<&(LockTable, Duration)>,
-        gone: &mut Vec<Given>,
-    ) {
+    fn check_file(&mut self, id: FdIdentity, locks: Option<&LockTable>, gone: &mut Vec<Given>) {
         let Some(inode) = self.inodes.get_mut(&id) else {
             return;
         };
@@ -361,7 +356,7 @@ impl Held {
         }
         let began = Instant::now();
         let locks = locks.filter(|_| is_large);
-        let listed = locks.and_then(|(locks, _)| locks.of(id));
+        let listed = locks.and_then(|locks| locks.of.get(&id));
         let is_listed = |byte: &i64| listed.is_some_and(|listed| listed.contains(byte));
         let mut ended = HashSet::new();
         // The list may lack locks that are held, because it is read in pieces. So missing ones are
@@ -379,8 +374,8 @@ impl Held {
         });
         let now = Instant::now();
         // The list may still contain locks that ended after its reading began.
-        let reading = locks.map_or(Duration::ZERO, |(_, took)| *took);
-        let seen = locks.map_or(began, |(locks, _)| locks.begun);
+        let reading = locks.map_or(Duration::ZERO, |locks| locks.took);
+        let seen = locks.map_or(began, |locks| locks.begun);
         (inode.cost, inode.looked) = (now - began + reading, seen);
         inode.doubt = inode.doubt.and_then(|doubt| {
             let pause = doubt.pause * 4;
@@ -418,29 +413,24 @@ impl Held {
             return false;
         };
         let mut lost = false;
-        let mut buffer = [0u8; 4096];
+        let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
         // Bounded: the queue holds at most max_queued_events.
-        while let Ok(n) = raw::read(inotify.as_fd(), &mut buffer) {
-            let mut rest = buffer.get(..n).unwrap_or_default();
-            while let Some((watch, mask, tail)) = event(rest) {
-                rest = tail;
-                lost |= mask & libc::IN_Q_OVERFLOW != 0;
-                let Some(&id) = self.watches.get(&watch) else {
-                    continue;
-                };
-                if mask & (libc::IN_DELETE_SELF | libc::IN_IGNORED) != 0 {
-                    self.ended.push(id);
-                } else if mask & libc::IN_CLOSE != 0
-                    && let Some(inode) = self.inodes.get_mut(&id)
-                {
-                    let pause = RECHECK_DELAY / 4;
-                    let next = Instant::now();
-                    inode.doubt = Some(Doubt { next, pause });
-                    self.doubtful.insert(id);
-                }
-            }
-            if n == 0 {
-                break;
+        while let Ok(event) = events.next() {
+            let what = event.events();
+            lost |= what.contains(ReadFlags::QUEUE_OVERFLOW);
+            let Some(&id) = self.watches.get(&event.wd()) else {
+                continue;
+            };
+            if what.intersects(ReadFlags::DELETE_SELF | ReadFlags::IGNORED) {
+                self.ended.push(id);
+            } else if what.intersects(ReadFlags::CLOSE_WRITE | ReadFlags::CLOSE_NOWRITE)
+                && let Some(inode) = self.inodes.get_mut(&id)
+            {
+                let pause = RECHECK_DELAY / 4;
+                let next = Instant::now();
+                inode.doubt = Some(Doubt { next, pause });
+                self.doubtful.insert(id);
             }
         }
         lost
@@ -450,34 +440,25 @@ impl Held {
 /// The locks of all files at one time.
 #[derive(Debug)]
 pub(crate) struct LockTable {
+    /// The first bytes of the locks on each file.
     of: HashMap<FdIdentity, HashSet<i64>>,
     /// When its reading began.
     begun: Instant,
+    took: Duration,
 }
 
 impl LockTable {
     /// Reads the kernel's list. With thousands of locks, that takes milliseconds: call it without a
     /// lock of the supervisor.
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let begun = Instant::now();
         let text = raw::proc_string("/proc/locks");
         let mut of: HashMap<FdIdentity, HashSet<i64>> = HashMap::new();
         for (id, byte) in text.lines().filter_map(listed_lock) {
             of.entry(id).or_default().insert(byte);
         }
-        Self { of, begun }
-    }
-
-    /// Reads the list, and returns the time that took.
-    pub(crate) fn timed() -> (Self, Duration) {
-        let began = Instant::now();
-        let read = Self::read();
-        (read, began.elapsed())
-    }
-
-    /// Returns the first bytes of the locks on a file, or `None` if the list has no lock of the file.
-    fn of(&self, id: FdIdentity) -> Option<&HashSet<i64>> {
-        self.of.get(&id)
+        let took = begun.elapsed();
+        Self { of, begun, took }
     }
 }
 
@@ -491,20 +472,6 @@ fn listed_lock(line: &str) -> Option<(FdIdentity, i64)> {
     let ino = file.next()?.parse().ok()?;
     let dev = libc::makedev(major, minor);
     Some((FdIdentity { dev, ino }, words.next()?.parse().ok()?))
-}
-
-/// Splits off the first event: watch, mask, remaining bytes.
-fn event(bytes: &[u8]) -> Option<(i32, u32, &[u8])> {
-    let word = |at: usize| {
-        bytes
-            .get(at..at + 4)?
-            .try_into()
-            .ok()
-            .map(u32::from_ne_bytes)
-    };
-    let (watch, mask, len) = (word(0)?, word(4)?, word(12)?);
-    let tail = bytes.get(16usize.checked_add(len as usize)?..)?;
-    Some((watch.cast_signed(), mask, tail))
 }
 
 fn range(kind: libc::c_int, byte: i64) -> libc::flock {
@@ -570,7 +537,7 @@ mod tests {
         let mut gone = Vec::new();
         held.collect(CheckScope::Due, &mut gone);
         if held.wants_locks() {
-            held.take_locks(LockTable::timed());
+            held.take_locks(LockTable::read());
             held.collect(CheckScope::Due, &mut gone);
         }
         gone
@@ -593,7 +560,7 @@ mod tests {
             held.collect(CheckScope::Due, &mut gone);
             assert!(gone.is_empty() && held.wants_locks());
         }
-        held.take_locks(LockTable::timed());
+        held.take_locks(LockTable::read());
         held.collect(CheckScope::Due, &mut gone);
         assert_eq!(gone, [Given::Buffer(Tag(MAX_PROBED as u64))]);
         assert!(!held.wants_locks());

@@ -181,7 +181,7 @@ impl Host {
     /// that takes milliseconds.
     pub(crate) fn read_locks(&self, _: &MayBlock) {
         if lock(&self.held).wants_locks() {
-            let locks = LockTable::timed();
+            let locks = LockTable::read();
             lock(&self.held).take_locks(locks);
         }
     }
