@@ -95,17 +95,18 @@ pub(crate) fn ask(
     let stopped = rewrite::seize(n.tid).map_err(|_| Errno(libc::EPERM))?;
     let install = |fd: &OwnedFd| listener.add_fd(n.id, fd.as_fd(), None, true, false);
     let installed = install(&page).map(|page| (page, install(&theirs)));
+    let lent = |fds, watch| Lent {
+        nr: n.nr,
+        args: n.args,
+        fds: (!asked.fds.is_empty()).then_some(fds),
+        watch,
+        at: Instant::now(),
+    };
     let (remote_page, remote_socket) = match installed {
         Ok((page, Ok(socket))) => (page, socket),
         Ok((page, Err(e))) => {
             // The program's descriptor table is full, so the repeated call has none.
-            keep(Lent {
-                nr: n.nr,
-                args: n.args,
-                fds: (!asked.fds.is_empty()).then(Vec::new),
-                watch: asked.watch.then_some(Err(e)),
-                at: Instant::now(),
-            });
+            keep(lent(Vec::new(), asked.watch.then_some(Err(e))));
             listener.answer(n.id, Reply::Fail(ERESTARTNOINTR));
             return Ok(stopped.close(may, &[page]));
         }
@@ -119,31 +120,22 @@ pub(crate) fn ask(
         return Ok(stopped.close(may, &[remote_page, remote_socket]));
     }
     let (_, left) = stopped.in_its_stead(may, |thread| {
-        let made = if asked.watch {
-            Some(made(thread.call(
-                libc::SYS_userfaultfd,
-                [CREATE_FLAGS, 0, 0, 0, 0, 0],
-            )?))
-        } else {
-            None
+        let made = match asked.watch {
+            true => Some(thread.call(libc::SYS_userfaultfd, [CREATE_FLAGS, 0, 0, 0, 0, 0])?),
+            false => None,
         };
         let fault = made.and_then(Result::ok);
-        let fds: Vec<i32> = asked.fds.iter().copied().chain(fault).collect();
+        let number = fault.and_then(|fault| i32::try_from(fault).ok());
+        let fds: Vec<i32> = asked.fds.iter().copied().chain(number).collect();
         let sent = send(thread, (remote_page, remote_socket), &page, &fds)?;
         if let Some(fault) = fault {
-            thread.call(libc::SYS_close, [number(fault), 0, 0, 0, 0, 0])?;
+            thread.close(fault)?;
         }
         let files = sent.then(|| receive(&ours, fds.len())).flatten();
         let mut files = files.unwrap_or_default();
         let watch = made.map(|made| made.and_then(|_| files.pop().ok_or(Errno(libc::EPERM))));
         let files = asked.fds.iter().copied().zip(files).collect();
-        keep(Lent {
-            nr: n.nr,
-            args: n.args,
-            fds: (!asked.fds.is_empty()).then_some(files),
-            watch,
-            at: Instant::now(),
-        });
+        keep(lent(files, watch));
         Some(())
     });
     Ok(left)
@@ -151,16 +143,6 @@ pub(crate) fn ask(
 
 fn number(fd: i32) -> u64 {
     u64::from(fd.cast_unsigned())
-}
-
-/// Parses the descriptor that a call returned.
-fn made(value: u64) -> Result<i32, Errno> {
-    let value = i32::try_from(value.cast_signed()).map_err(|_| Errno(libc::EBADF))?;
-    if value < 0 {
-        Err(Errno(-value))
-    } else {
-        Ok(value)
-    }
 }
 
 /// Makes the thread map the page, send its message, and close both descriptors. Returns whether it
@@ -177,24 +159,18 @@ fn send(
         number(remote_page) | u64::from(PASS) << 32,
         arch::page_size(),
     );
-    let at = thread.call(libc::SYS_mmap, [PLACE, len, rw, shared, file, 0])?;
     let mut sent = false;
-    if !is_error(at) {
+    if let Ok(at) = thread.call(libc::SYS_mmap, [PLACE, len, rw, shared, file, 0])? {
         if write(page, &message(at, fds)).is_some() {
             let flags = u64::from(libc::MSG_NOSIGNAL.cast_unsigned());
             let args = [number(remote_socket), at, flags, 0, 0, 0];
-            sent = !is_error(thread.call(libc::SYS_sendmsg, args)?);
+            sent = thread.call(libc::SYS_sendmsg, args)?.is_ok();
         }
-        thread.call(libc::SYS_munmap, [at, len, 0, 0, 0, 0])?;
+        thread.call(libc::SYS_munmap, [at, len, 0, 0, 0, 0])?.ok();
     }
-    for fd in [remote_page, remote_socket] {
-        thread.call(libc::SYS_close, [number(fd), 0, 0, 0, 0, 0])?;
-    }
+    thread.close(number(remote_page))?;
+    thread.close(number(remote_socket))?;
     Some(sent)
-}
-
-fn is_error(value: u64) -> bool {
-    (-4095..0).contains(&value.cast_signed())
 }
 
 /// Returns both ends of a socket: one to receive from, one to send to it.

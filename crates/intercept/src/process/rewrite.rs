@@ -120,11 +120,16 @@ pub(crate) struct InStead<'a> {
 
 impl InStead<'_> {
     /// Makes the thread execute a call, and returns the call's result.
-    pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<u64> {
+    pub(crate) fn call(&mut self, nr: libc::c_long, args: [u64; 6]) -> Option<Result<u64, Errno>> {
         self.thread.set_regs(&self.again.make_call(nr, args))?;
         self.thread.run_to_call(self.may)?;
         self.thread.run_to_call(self.may)?;
         Some(self.thread.regs()?.result())
+    }
+
+    /// Makes the thread close a descriptor.
+    pub(crate) fn close(&mut self, fd: u64) -> Option<()> {
+        self.call(libc::SYS_close, [fd, 0, 0, 0, 0, 0]).map(drop)
     }
 }
 
@@ -307,12 +312,17 @@ impl Stopped {
 
     /// Runs the mmap with another descriptor and offset, and closes that descriptor. Returns the
     /// call's result if the call was made.
-    pub(crate) fn map(mut self, may: &MayBlock, fd: i32, offset: u64) -> (Option<u64>, Left) {
+    pub(crate) fn map(
+        mut self,
+        may: &MayBlock,
+        fd: i32,
+        offset: u64,
+    ) -> (Option<Result<u64, Errno>>, Left) {
         let result = self.map_at_stop(may, fd, offset);
         (result, self.leave(0))
     }
 
-    fn map_at_stop(&mut self, may: &MayBlock, fd: i32, offset: u64) -> Option<u64> {
+    fn map_at_stop(&mut self, may: &MayBlock, fd: i32, offset: u64) -> Option<Result<u64, Errno>> {
         self.first_stop(may)?;
         self.hold_signals()?;
         let before = self.regs()?;
@@ -328,7 +338,12 @@ impl Stopped {
 
     /// Runs from the first stop through the restarted call to its exit, makes the same instruction
     /// close `fd`, and restores all registers except the result.
-    fn run_and_close(&mut self, may: &MayBlock, fd: i32, before: &Regs) -> Option<u64> {
+    fn run_and_close(
+        &mut self,
+        may: &MayBlock,
+        fd: i32,
+        before: &Regs,
+    ) -> Option<Result<u64, Errno>> {
         self.run_to_call(may)?; // entry
         self.run_to_call(may)?; // exit
         let after = self.regs()?;
@@ -353,13 +368,13 @@ impl Stopped {
         self.leave(0)
     }
 
-    fn enter_at_stop(&mut self, may: &MayBlock, fd: i32) -> Option<u64> {
+    fn enter_at_stop(&mut self, may: &MayBlock, fd: i32) -> Option<()> {
         self.first_stop(may)?;
         self.hold_signals()?;
         let done = self.regs().and_then(|before| {
             let args = [u64::from(fd.cast_unsigned()), 0, 0, 0, 0, 0];
             self.set_regs(&before.again().make_call(libc::SYS_fchdir, args))?;
-            self.run_and_close(may, fd, &before)
+            self.run_and_close(may, fd, &before).map(drop)
         });
         self.free_signals();
         done
@@ -369,11 +384,8 @@ impl Stopped {
     /// repeats the call.
     pub(crate) fn close(self, may: &MayBlock, fds: &[i32]) -> Left {
         let (_, left) = self.in_its_stead(may, |thread| {
-            for fd in fds {
-                let number = u64::from(fd.cast_unsigned());
-                thread.call(libc::SYS_close, [number, 0, 0, 0, 0, 0])?;
-            }
-            Some(())
+            let mut fds = fds.iter();
+            fds.try_for_each(|fd| thread.close(fd.cast_unsigned().into()))
         });
         left
     }

@@ -162,10 +162,8 @@ impl Supervisor<'_> {
         }
         let (result, left) = stopped.map(may, remote, offset);
         match result {
-            Some(value) if !(-4095..0).contains(&value.cast_signed()) => {
-                self.server(may).report.maps += 1;
-            }
-            Some(_) => {}
+            Some(Ok(_)) => self.server(may).report.maps += 1,
+            Some(Err(_)) => {}
             None => self.host.note(Note::MapLost { tid: n.tid }),
         }
         self.left(may, n.tid, left);

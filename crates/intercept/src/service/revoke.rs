@@ -97,8 +97,7 @@ impl<'a> Supervisor<'a> {
         if files.is_empty() {
             return;
         }
-        let name = Builder::new().name("vb3-revoke".into()).stack_size(STACK);
-        let started = name.spawn_scoped(scope, move || {
+        let started = thread().spawn_scoped(scope, move || {
             let mut may = MayBlock::of_this_thread();
             self.take_mappings(&mut may, scope, &files);
             self.tell_revoked(&mut may);
@@ -153,13 +152,12 @@ impl<'a> Supervisor<'a> {
                     continue;
                 }
                 let tell = tell.clone();
-                let name = Builder::new().name("vb3-revoke".into()).stack_size(STACK);
                 let take = move || {
                     self.take_from(&mut MayBlock::of_this_thread(), pid, |what| {
                         let _ = tell.send((pid, what));
                     });
                 };
-                if name.spawn_scoped(scope, take).is_err() {
+                if thread().spawn_scoped(scope, take).is_err() {
                     lock(&self.revoking.owed).remove(&pid);
                     left.insert(pid);
                     self.say_refused(pid, Errno(libc::EAGAIN));
@@ -195,12 +193,11 @@ impl<'a> Supervisor<'a> {
     fn take_from(&self, may: &mut MayBlock, pid: u32, tell: impl Fn(TakeOutcome) + Sync) {
         let mut threads = Threads::default();
         let taken = std::thread::scope(|scope| {
-            let name = Builder::new().name("vb3-revoke".into()).stack_size(STACK);
             // When this thread ends, the kernel releases the threads that it has asked to stop and that
             // have not.
             let stops =
                 || self.stop_and_take(&MayBlock::of_this_thread(), pid, &mut threads, &tell);
-            let stops = name.spawn_scoped(scope, stops);
+            let stops = thread().spawn_scoped(scope, stops);
             let stops = stops.map_err(|_| Errno(libc::EAGAIN))?;
             may_block::join(may, stops).unwrap_or(Err(Errno(libc::EIO)))
         });
@@ -376,7 +373,7 @@ fn map_nothing(
 ) -> Option<Result<(), Errno>> {
     let mut create = |flags: libc::c_uint| {
         let args = [name, u64::from(flags), 0, 0, 0, 0];
-        thread.call(libc::SYS_memfd_create, args).map(result)
+        thread.call(libc::SYS_memfd_create, args)
     };
     let made = match create(libc::MFD_CLOEXEC | NOEXEC_SEAL)? {
         Err(Errno(libc::EINVAL)) => create(libc::MFD_CLOEXEC)?,
@@ -392,18 +389,15 @@ fn map_nothing(
         let kind = u64::from((map.kind() | libc::MAP_FIXED).cast_unsigned());
         let fd = file | u64::from(PASS) << 32;
         let args = [map.start, map.end - map.start, prot, kind, fd, 0];
-        mapped = mapped.and(result(thread.call(libc::SYS_mmap, args)?).map(drop));
+        mapped = mapped.and(thread.call(libc::SYS_mmap, args)?.map(drop));
     }
-    thread.call(libc::SYS_close, [file, 0, 0, 0, 0, 0])?;
+    thread.close(file)?;
     Some(mapped)
 }
 
-fn result(value: u64) -> Result<u64, Errno> {
-    match value.cast_signed() {
-        // CAST: an errno is small.
-        error @ -4095..0 => Err(Errno((-error) as i32)),
-        _ => Ok(value),
-    }
+/// Begins a thread that stops others.
+fn thread() -> Builder {
+    Builder::new().name("vb3-revoke".into()).stack_size(STACK)
 }
 
 fn is_of(map: &Mapping<'_>, files: &[FdIdentity]) -> bool {

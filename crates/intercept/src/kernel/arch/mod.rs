@@ -91,8 +91,13 @@ impl Regs {
     }
 
     /// Returns the call's result, at its exit.
-    pub(crate) fn result(&self) -> u64 {
-        this::result(&self.0)
+    pub(crate) fn result(&self) -> Result<u64, Errno> {
+        let value = this::result(&self.0);
+        match value.cast_signed() {
+            // CAST: an errno is small.
+            error @ -4095..0 => Err(Errno((-error) as i32)),
+            _ => Ok(value),
+        }
     }
 
     /// Prevents the kernel from restarting the call, at its exit.

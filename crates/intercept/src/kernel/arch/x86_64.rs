@@ -105,7 +105,7 @@ mod tests {
         // Otherwise the kernel would move the instruction pointer a second time.
         assert_eq!(again.0.orig_rax, u64::MAX);
         let exit = Regs(plain);
-        assert_eq!((exit.result(), exit.arg(5), exit.arg(6)), (77, 16, 0));
+        assert_eq!((exit.result(), exit.arg(5), exit.arg(6)), (Ok(77), 16, 0));
         let close = exit.one_more(libc::SYS_close, [5, 0, 0, 0, 0, 0]);
         assert_eq!((close.0.rip, close.0.rax, close.arg(0)), (0x1000, 3, 5));
         // Otherwise the kernel would restart the call that just ended.
