@@ -1,13 +1,13 @@
 //! Selects the handler of each call. Has the handlers that need no separate file: ioctl, lseek,
 //! ftruncate.
 
-use crate::descriptors::Target;
+use crate::descriptors::{Target, Watched};
 use crate::kernel::{Borrowed, lock, nr, procs, vma};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Host};
 use crate::service::serve::{Server, Verdict};
 use crate::waiting::{Kind, Waiting};
-use vb3_host::{Access, CallOutcome, Caller, Errno, FileId};
+use vb3_host::{Access, Backend, CallOutcome, Caller, Errno};
 
 /// ioctls that every descriptor supports. They change whether an exec closes it.
 const FIONCLEX: u32 = 0x5450;
@@ -126,49 +126,45 @@ impl Server<'_> {
         if matches!(target, Target::Device(_)) {
             self.host.note_number(fd);
         }
-        match target {
+        let is_known = match target {
             Target::Other => {
                 if kind == b'b' && self.backend.is_foreign(id) {
                     self.backend.foreign_ioctl(id, request, arg, &call);
                 }
-                Ok(Verdict::native())
+                return Ok(Verdict::native());
             }
-            Target::Node(_) => Err(Errno(libc::EBADF)),
-            Target::Device(file) if matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W') => {
-                let backend = &mut self.backend;
-                let mut done = backend.ioctl(file, request, arg, false, &call);
-                // Most calls never wait. So the file is held open only when a call would wait.
-                let mut hold = None;
-                if matches!(done, CallOutcome::Wait) {
-                    let look = call
-                        .look(fd)
-                        .inspect_err(|_| backend.abandon(file, call.call()))?;
-                    if look.flags()? & libc::O_NONBLOCK != 0 {
-                        done = backend.ioctl(file, request, arg, true, &call);
-                    }
-                    hold = look.fd.and_then(Borrowed::into_owned);
+            Target::Node(_) => return Err(Errno(libc::EBADF)),
+            Target::Device(_) => matches!(kind, b'V' | b'|' | b'H' | b'u' | b'>' | b'W'),
+            Target::Buffer(_) => kind == b'b',
+        };
+        let Some(on) = Watched::of(target).filter(|_| is_known) else {
+            return Err(Errno(libc::ENOTTY));
+        };
+        let backend = &mut self.backend;
+        let mut done = control(*backend, (on, request, arg), &call);
+        // Most calls never wait. So the file is held open only when a call would wait.
+        let mut hold = None;
+        if matches!(done, CallOutcome::Wait) {
+            let look = call.look(fd).inspect_err(|_| {
+                if let Watched::Device(file) = on {
+                    backend.abandon(file, call.call());
                 }
-                self.adopt();
-                self.refresh(file);
-                Ok(verdict(done, || {
-                    let kind = Kind::Ioctl { file, request, arg };
-                    Waiting::new(n, kind, hold)
-                }))
+            })?;
+            if let Watched::Device(file) = on
+                && look.flags()? & libc::O_NONBLOCK != 0
+            {
+                done = backend.ioctl(file, request, arg, true, &call);
             }
-            Target::Buffer(id) if kind == b'b' => {
-                let done = self.backend.buffer_ioctl(id, request, arg, &call);
-                let hold = match done {
-                    CallOutcome::Wait => call.look(fd)?.fd.and_then(Borrowed::into_owned),
-                    _ => None,
-                };
-                self.adopt();
-                self.backend_changed();
-                Ok(verdict(done, || {
-                    Waiting::new(n, Kind::BufferIoctl { id, request, arg }, hold)
-                }))
-            }
-            Target::Device(_) | Target::Buffer(_) => Err(Errno(libc::ENOTTY)),
+            hold = look.fd.and_then(Borrowed::into_owned);
         }
+        self.adopt();
+        match on {
+            Watched::Device(file) => self.refresh(file),
+            Watched::Buffer(_) => self.backend_changed(),
+        }
+        Ok(verdict(done, || {
+            Waiting::new(n, Kind::Ioctl { on, request, arg }, hold)
+        }))
     }
 
     /// exec. The kernel closes the descriptors marked for it.
@@ -226,12 +222,26 @@ impl Server<'_> {
     pub(crate) fn ioctl_again(
         &mut self,
         n: &Notif,
-        (file, request, arg): (FileId, u32, u64),
+        (on, request, arg): (Watched, u32, u64),
     ) -> Option<Reply> {
         let call = Call::new(&self.host, n);
-        let done = self.backend.ioctl(file, request, arg, false, &call);
-        self.refresh(file);
+        let done = control(self.backend, (on, request, arg), &call);
+        if let Watched::Device(file) = on {
+            self.refresh(file);
+        }
         reply(done)
+    }
+}
+
+/// Makes an ioctl, which may wait.
+fn control(
+    backend: &mut dyn Backend,
+    (on, request, arg): (Watched, u32, u64),
+    call: &Call<'_>,
+) -> CallOutcome {
+    match on {
+        Watched::Device(file) => backend.ioctl(file, request, arg, false, call),
+        Watched::Buffer(id) => backend.buffer_ioctl(id, request, arg, call),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::tree::{
 use crate::waiting::{Kind, Waiting};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use vb3_host::{Caller as _, Errno};
 
 impl Supervisor<'_> {
@@ -212,7 +212,7 @@ fn write_header(
         call.write(at.wrapping_add(8), &(from.len() as u32).to_ne_bytes())?;
     }
     let mut filled = 0;
-    if passes_credentials(receive.socket()) {
+    if rustix::net::sockopt::socket_passcred(&receive.socket).unwrap_or(false) {
         let (len, space) = CREDENTIALS;
         if control_len < len as u64 {
             flags |= libc::MSG_CTRUNC;
@@ -228,9 +228,4 @@ fn write_header(
     }
     call.write(at.wrapping_add(40), &filled.to_ne_bytes())?;
     call.write(at.wrapping_add(48), &flags.to_ne_bytes())
-}
-
-/// Returns whether SO_PASSCRED is set.
-fn passes_credentials(socket: &OwnedFd) -> bool {
-    rustix::net::sockopt::socket_passcred(socket).unwrap_or(false)
 }

@@ -6,13 +6,21 @@ use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Event, Host};
 use crate::service::serve::{Server, Verdict};
 use crate::waiting::{
-    Asker, Entry, Form, Hold, Kind, MAX_POLLED, Polling, SHORT, Source, Wait, Waiting, buffer_poll,
+    Asker, Entry, Form, Kind, MAX_POLLED, Polling, SHORT, Source, Wait, Waiting, buffer_poll,
     concerns_us, ready_bits,
 };
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vb3_host::{Caller, Errno};
+
+/// Returns the descriptors in a list of `struct pollfd`, with the requested events.
+fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
+    list.as_chunks::<8>().0.iter().map(|b| {
+        let fd = i32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
+        (fd, i16::from_ne_bytes([b[4], b[5]]))
+    })
+}
 
 /// Looks up the files of a long poll's descriptors before the lock is taken: each costs two system
 /// calls.
@@ -28,10 +36,7 @@ pub(crate) fn look_ahead(may: &MayBlock, host: &Host, n: &Notif) {
     if call.copy_in(may, n.arg(0), &mut bytes).is_err() {
         return;
     }
-    let numbers = || {
-        let numbers = bytes.as_chunks::<8>().0.iter();
-        numbers.map(|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
-    };
+    let numbers = || pollfds(&bytes).map(|(fd, _)| fd);
     if numbers().any(|fd| host.may_be_device(fd)) {
         for fd in numbers().filter(|&fd| fd >= 0) {
             n.gathered.keep_look(fd, call.look(fd));
@@ -66,18 +71,11 @@ impl Server<'_> {
         if call.read(n.arg(0), &mut bytes).is_err() {
             return Ok(Verdict::native());
         }
-        let asked: Vec<(i32, i16)> = bytes
-            .chunks_exact(8)
-            .map(|b| {
-                let fd = i32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
-                (fd, i16::from_ne_bytes([b[4], b[5]]))
-            })
-            .collect();
-        if count > SHORT && !asked.iter().any(|&(fd, _)| self.host.may_be_device(fd)) {
+        if count > SHORT && !pollfds(&bytes).any(|(fd, _)| self.host.may_be_device(fd)) {
             return Ok(Verdict::native());
         }
         let mut entries = Vec::with_capacity(count);
-        for (fd, events) in asked {
+        for (fd, events) in pollfds(&bytes) {
             let source = if fd < 0 {
                 Source::Skip
             } else {
@@ -119,9 +117,7 @@ impl Server<'_> {
             Err(Errno(libc::EBADF)) => return Source::Bad,
             Err(_) => return Source::Unknown(fd),
         };
-        let hold = |fd: Option<Borrowed>| Hold {
-            _fd: fd.and_then(Borrowed::into_owned),
-        };
+        let hold = |fd: Option<Borrowed>| fd.and_then(Borrowed::into_owned);
         match (self.target(look.id), &look.fd) {
             (Target::Device(file), _) => Source::Device(file, hold(look.fd)),
             (Target::Buffer(id), _) => Source::Buffer(id, hold(look.fd)),

@@ -4,6 +4,7 @@ use crate::kernel::nr;
 use crate::process::{
     ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS, Notif, Pace, Reply, Verdict as Interrupt,
 };
+use crate::service::dispatch::reply;
 use crate::service::host::{Call, Host};
 use crate::service::serve::{How, Server, Verdict};
 use crate::waiting::{Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting};
@@ -35,14 +36,16 @@ impl Server<'_> {
 
     /// Retries waiting calls on buffers.
     pub(crate) fn retry_buffers(&mut self) {
-        let slots: Vec<u32> = self.pending.on_buffers.iter().copied().collect();
-        slots.into_iter().for_each(|slot| self.retry(slot));
+        for slot in self.pending.on_buffers.clone() {
+            self.retry(slot);
+        }
     }
 
     /// Retries waiting locks, in their order of arrival.
     pub(crate) fn retry_locks(&mut self) {
-        let slots: Vec<u32> = self.pending.on_locks.iter().copied().collect();
-        slots.into_iter().for_each(|slot| self.retry(slot));
+        for slot in self.pending.on_locks.clone() {
+            self.retry(slot);
+        }
     }
 
     /// Retries one waiting call, and answers it if it is complete.
@@ -87,14 +90,8 @@ impl Server<'_> {
         let n = waiting.notif.clone();
         n.gathered.begin();
         let done = match &mut waiting.kind {
-            Kind::Ioctl { file, request, arg } => self.ioctl_again(&n, (*file, *request, *arg)),
-            Kind::BufferIoctl { id, request, arg } => {
-                let call = Call::new(&self.host, &n);
-                crate::service::dispatch::reply(
-                    self.backend.buffer_ioctl(*id, *request, *arg, &call),
-                )
-            }
-            Kind::Transfer(transfer) => self.transfer_again(&n, transfer),
+            Kind::Ioctl { on, request, arg } => self.ioctl_again(&n, (*on, *request, *arg)),
+            Kind::Transfer(transfer) => reply(self.move_some(&n, transfer)),
             Kind::Poll(polling) => self.poll_again(&n, polling, waiting.deadline),
             Kind::Receive(receive) => self.receive_again(&n, receive),
             Kind::Lock(lock) => self.lock_again(lock),
@@ -152,7 +149,7 @@ impl Server<'_> {
             return self.pending.plan_look(slot, tid, LOOK);
         }
         if let Kind::Poll(polling) = &waiting.kind
-            && polling.needs_look()
+            && polling.needs_look
         {
             self.retry(slot);
         }
@@ -164,7 +161,7 @@ impl Server<'_> {
         } else {
             Interrupt::None
         };
-        let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look());
+        let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look);
         let polls = matches!(waiting.kind, Kind::Poll(_));
         let pause = match waiting.signals.pace() {
             Pace::Soon => LOOK_OFTEN,
@@ -275,21 +272,16 @@ impl Server<'_> {
 
     /// Drops calls whose threads no longer wait.
     pub(crate) fn give_up_ended(&mut self) {
-        let listener = &self.host.listener;
-        let mut slots = self.pending.all();
-        slots.retain(|slot| {
-            let waiting = self.pending.slots.get(slot);
-            waiting.is_some_and(|w| !listener.is_valid(w.notif.id))
-        });
-        for slot in slots {
-            self.give_up(slot);
-        }
+        self.give_up_invalid(self.pending.all());
     }
 
     /// Drops calls of threads whose end was not reported, because the calls keep files open. It queries
     /// only these threads: for each, the kernel searches all waiting calls.
     pub(crate) fn give_up_unfollowed(&mut self) {
-        let slots: Vec<u32> = self.pending.unfollowed.iter().copied().collect();
+        self.give_up_invalid(self.pending.unfollowed.iter().copied().collect());
+    }
+
+    fn give_up_invalid(&mut self, slots: Vec<u32>) {
         for slot in slots {
             let waiting = self.pending.slots.get(&slot);
             if waiting.is_some_and(|w| !self.host.listener.is_valid(w.notif.id)) {
@@ -327,7 +319,7 @@ fn unregister(host: &Host, waiting: &Waiting) {
         Kind::Poll(polling) => polling
             .borrowed()
             .for_each(|fd| host.events.remove(fd.as_raw_fd())),
-        Kind::Receive(receive) => host.events.remove(receive.socket().as_raw_fd()),
+        Kind::Receive(receive) => host.events.remove(receive.socket.as_raw_fd()),
         _ => {}
     }
 }

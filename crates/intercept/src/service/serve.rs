@@ -229,7 +229,10 @@ impl Server<'_> {
         let verdict = match verdict {
             Verdict::Wait(waiting) => {
                 let is_under_way = waiting.is_under_way();
-                match self.pending.insert(*waiting, self.is_followed(n.tid)) {
+                match self
+                    .pending
+                    .insert(*waiting, self.host.procs.tells_end_of(n.tid))
+                {
                     Ok(slot) => {
                         if is_under_way {
                             self.answer(n, How::Part(slot));
@@ -277,11 +280,6 @@ impl Server<'_> {
             Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, n.arg(1) as u32),
             _ => true,
         }
-    }
-
-    /// Returns whether the end of the thread alone is reported.
-    fn is_followed(&self, tid: u32) -> bool {
-        self.host.procs.tells_end_of(tid)
     }
 
     /// Returns whether the devices need a tick before a call.

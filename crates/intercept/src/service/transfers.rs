@@ -66,7 +66,7 @@ impl Server<'_> {
 
     /// Moves the segments in order, as the kernel does for files without vector calls: a short one ends
     /// the call. It moves at most one step's bytes; `t` records the position of the rest.
-    fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> CallOutcome {
+    pub(crate) fn move_some(&mut self, n: &Notif, t: &mut Transfer) -> CallOutcome {
         let call = Call::new(&self.host, n);
         let Progress {
             segment,
@@ -141,16 +141,11 @@ impl Server<'_> {
         CallOutcome::Done(done)
     }
 
-    /// Retries a waiting read or write, or continues one.
-    pub(crate) fn transfer_again(&mut self, n: &Notif, t: &mut Transfer) -> Option<Reply> {
-        crate::service::dispatch::reply(self.move_some(n, t))
-    }
-
     /// Continues a call after its last piece was copied, or after missing memory for the next was
     /// gathered. `copied` is the result of that. Returns whether more must be copied.
     pub(crate) fn next_piece(&mut self, slot: u32, copied: Result<(), Errno>) -> bool {
         // Its thread may have ended meanwhile.
-        let waiting = self.pending.get(slot);
+        let waiting = self.pending.slots.get(&slot);
         let Some((n, t)) = waiting.and_then(|waiting| match &waiting.kind {
             Kind::Transfer(t) if t.is_under_way() => Some((waiting.notif.clone(), t)),
             _ => None,

@@ -120,12 +120,6 @@ pub(crate) enum Form {
     },
 }
 
-impl Receive {
-    pub(crate) fn socket(&self) -> &OwnedFd {
-        &self.socket
-    }
-}
-
 /// Returns a field of a structure.
 pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let part = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());

@@ -14,7 +14,7 @@ pub(crate) use pending::{
     Kind, LOOK, LOOK_OFTEN, LOOK_SELDOM, MAX_WAITING, Pending, Tried, Waiting,
 };
 pub(crate) use poll::{
-    Asker, Entry, Form, Hold, MAX_POLLED, Polling, SHORT, Source, Wait, buffer_poll, concerns_us,
+    Asker, Entry, Form, MAX_POLLED, Polling, SHORT, Source, Wait, buffer_poll, concerns_us,
     ready_bits,
 };
 pub(crate) use select::{FD_SETSIZE, MAX_SELECTED, Sets};

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::descriptors::LockCall;
+use crate::descriptors::{LockCall, Watched};
 use crate::process::{Notif, Signals};
 use crate::tree::Receive;
 use crate::waiting::poll::Polling;
 use crate::waiting::transfer::Transfer;
-use vb3_host::{FdIdentity, FileId};
+use vb3_host::FileId;
 
 /// How often the supervisor checks a waiting thread for signals.
 pub(crate) const LOOK: Duration = Duration::from_millis(4);
@@ -29,12 +29,7 @@ pub(crate) const MAX_WAITING: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) enum Kind {
     Ioctl {
-        file: FileId,
-        request: u32,
-        arg: u64,
-    },
-    BufferIoctl {
-        id: FdIdentity,
+        on: Watched,
         request: u32,
         arg: u64,
     },
@@ -88,9 +83,12 @@ impl Waiting {
     /// Returns the file whose backend knows of this call.
     pub(crate) fn file(&self) -> Option<FileId> {
         match &self.kind {
-            Kind::Ioctl { file, .. } => Some(*file),
+            Kind::Ioctl {
+                on: Watched::Device(file),
+                ..
+            } => Some(*file),
             Kind::Transfer(transfer) => Some(transfer.file),
-            Kind::BufferIoctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock(_) => None,
+            Kind::Ioctl { .. } | Kind::Poll(_) | Kind::Receive(_) | Kind::Lock(_) => None,
         }
     }
 }
@@ -158,7 +156,10 @@ impl Pending {
             self.by_file.entry(file).or_default().insert(slot);
         }
         match waiting.kind {
-            Kind::BufferIoctl { .. } => drop(self.on_buffers.insert(slot)),
+            Kind::Ioctl {
+                on: Watched::Buffer(_),
+                ..
+            } => drop(self.on_buffers.insert(slot)),
             Kind::Poll(ref polling) if polling.has_buffers() => {
                 self.on_buffers.insert(slot);
             }
@@ -170,11 +171,6 @@ impl Pending {
         self.slots.insert(slot, waiting);
         self.plan_look(slot, tid, LOOK);
         Ok(slot)
-    }
-
-    /// Returns a call that waits or is in progress.
-    pub(crate) fn get(&self, slot: u32) -> Option<&Waiting> {
-        self.slots.get(&slot)
     }
 
     /// The locks that calls wait for, in the order they came.

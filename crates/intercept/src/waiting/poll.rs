@@ -16,24 +16,18 @@ pub(crate) const SHORT: usize = 64;
 /// Bits that poll reports without a request.
 pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 
-/// Keeps a file open while it is polled, even if its descriptor is closed.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    pub(crate) _fd: Option<OwnedFd>,
-}
-
 /// The file behind one entry of the list.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A device file.
+    /// A device file, held open while it is polled, even if its descriptor is closed.
     Device(
         FileId,
-        #[expect(dead_code, reason = "its drop releases the hold")] Hold,
+        #[expect(dead_code, reason = "its drop releases the file")] Option<OwnedFd>,
     ),
-    /// A buffer of the backend.
+    /// A buffer of the backend, held open likewise.
     Buffer(
         FdIdentity,
-        #[expect(dead_code, reason = "its drop releases the hold")] Hold,
+        #[expect(dead_code, reason = "its drop releases the file")] Option<OwnedFd>,
     ),
     /// A file that is always ready.
     Ready,
@@ -124,10 +118,6 @@ impl Polling {
             }
         }
         true
-    }
-
-    pub(crate) fn needs_look(&self) -> bool {
-        self.needs_look
     }
 
     /// Writes the remaining time if the call returns it.
