@@ -98,10 +98,6 @@ enum Test {
     AtLeast(u32, u32),
     /// Verdict if less.
     Below(u32, u32),
-    /// Verdict if below the device descriptors.
-    BelowRange(u32),
-    /// Verdict if above the device descriptors.
-    AboveRange(u32),
     /// Verdict if any bit is set.
     AnyBit(u32, u32),
     /// Verdict if in the range of device descriptors.
@@ -134,12 +130,6 @@ fn emit(out: &mut Vec<libc::sock_filter>, test: &Test, range: FdRange) {
         Test::Below(k, verdict) => {
             out.extend([op(JGE, k, 1, 0), op(RET, verdict, 0, 0)]);
         }
-        Test::BelowRange(verdict) => {
-            out.extend([op(JGE, range.start, 1, 0), op(RET, verdict, 0, 0)]);
-        }
-        Test::AboveRange(verdict) => {
-            out.extend([op(JGE, range.end, 0, 1), op(RET, verdict, 0, 0)]);
-        }
         Test::AnyBit(k, verdict) => {
             out.extend([op(JSET, k, 0, 1), op(RET, verdict, 0, 0)]);
         }
@@ -170,10 +160,7 @@ pub(crate) fn only(nr: libc::c_long) -> Vec<libc::sock_filter> {
 
 /// Returns the filter of a run.
 pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
-    use Test::{
-        AboveRange, AnyBit, AtLeast, Below, BelowRange, End, Equal, InRange, Load, NoneOf,
-        TypeByte, Unless,
-    };
+    use Test::{AnyBit, AtLeast, Below, End, Equal, InRange, Load, NoneOf, TypeByte, Unless};
     let mut out = vec![op(LD, ARCH, 0, 0)];
     if let Some((other, [open, openat])) = OTHER_OPENS {
         out.extend([
@@ -289,8 +276,8 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
             // A copy may get a kept number.
             NoneOf(F_DUPFD, F_DUPFD_CLOEXEC, ALLOW),
             Load(low(2)),
-            BelowRange(ALLOW),
-            AboveRange(ALLOW),
+            Below(range.start, ALLOW),
+            AtLeast(range.end, ALLOW),
             End(NOTIFY),
         ],
     );
@@ -318,9 +305,9 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
         &[libc::SYS_close_range],
         &[
             Load(low(0)),
-            AboveRange(ALLOW),
+            AtLeast(range.end, ALLOW),
             Load(low(1)),
-            BelowRange(ALLOW),
+            Below(range.start, ALLOW),
             End(NOTIFY),
         ],
     );
