@@ -66,7 +66,7 @@ pub fn run(
         Forward::begin().ok()
     };
     let guard = Guard::start().ok();
-    let child = launch::spawn(program, range, Some(limit), &inherited)?;
+    let child = launch::spawn(program, range, limit, &inherited)?;
     let (listener, _) = Listener::new(child.listener);
     let (notes, remarks) = mpsc::sync_channel(REMARKS);
     let host = Arc::new(Host {
@@ -74,7 +74,7 @@ pub fn run(
         events,
         procs: Procs::new(
             powers.getfd.err(),
-            usize::try_from(limit.rlim_max).unwrap_or(usize::MAX),
+            limit.maximum.map_or(usize::MAX, |most| most as usize),
         ),
         guard,
         powers,
@@ -207,31 +207,22 @@ impl Drop for Subreaper {
 }
 
 /// A raised descriptor limit for the supervisor, which holds descriptors for every program.
-struct RaisedLimit(libc::rlimit);
+struct RaisedLimit(Rlimit);
 
 impl RaisedLimit {
-    fn begin(before: libc::rlimit) -> Self {
-        let raised = libc::rlimit {
-            rlim_cur: before.rlim_max,
+    fn begin(before: Rlimit) -> Self {
+        let raised = Rlimit {
+            current: before.maximum,
             ..before
         };
-        set_limit(raised);
+        // If this is refused, the supervisor remembers fewer threads.
+        setrlimit(Resource::Nofile, raised).ok();
         Self(before)
     }
 }
 
-/// Sets this process's descriptor limit, if it may.
-fn set_limit(limit: libc::rlimit) {
-    let bound = |value| (value != libc::RLIM_INFINITY).then_some(value);
-    let limit = Rlimit {
-        current: bound(limit.rlim_cur),
-        maximum: bound(limit.rlim_max),
-    };
-    setrlimit(Resource::Nofile, limit).ok();
-}
-
 impl Drop for RaisedLimit {
     fn drop(&mut self) {
-        set_limit(self.0);
+        setrlimit(Resource::Nofile, self.0).ok();
     }
 }

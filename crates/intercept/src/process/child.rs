@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use crate::kernel::raw;
 use crate::process::filter::PASS;
 use crate::process::inherited::ForChild;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use vb3_host::Errno;
 
 const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
@@ -19,7 +20,7 @@ pub(crate) struct Prepared {
     pub(crate) dir: Option<CString>,
     pub(crate) stdio: [RawFd; 3],
     pub(crate) filter: Vec<libc::sock_filter>,
-    pub(crate) limit: Option<libc::rlimit>,
+    pub(crate) limit: Rlimit,
     pub(crate) inherited: ForChild,
     pub(crate) parent: libc::pid_t,
     /// Owns the strings that the pointers refer to.
@@ -134,9 +135,7 @@ fn set_up(p: &Prepared) -> Result<(), i32> {
         if let Some(dir) = &p.dir {
             fail(libc::chdir(dir.as_ptr()))?;
         }
-        if let Some(limit) = &p.limit {
-            fail(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
-        }
+        setrlimit(Resource::Nofile, p.limit).map_err(rustix::io::Errno::raw_os_error)?;
         // Without the supervisor every open fails, so the program ends with it.
         fail(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         if libc::getppid() != p.parent {

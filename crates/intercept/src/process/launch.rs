@@ -63,7 +63,7 @@ fn terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
 fn prepare(
     program: &Program,
     range: FdRange,
-    limit: Option<libc::rlimit>,
+    limit: Rlimit,
     inherited: &Inherited,
 ) -> Result<Prepared, Error> {
     let mut args = vec![c_string(&program.name)?];
@@ -105,22 +105,17 @@ fn prepare(
 }
 
 /// Returns the descriptor limit for programs, and the range below it that devices use.
-pub(crate) fn limits() -> (libc::rlimit, FdRange) {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let limit = libc::rlimit {
-        rlim_cur: current.unwrap_or(libc::RLIM_INFINITY),
-        rlim_max: maximum.unwrap_or(libc::RLIM_INFINITY),
-    };
-    (limit, FdRange::below(limit.rlim_cur))
+pub(crate) fn limits() -> (Rlimit, FdRange) {
+    let limit = getrlimit(Resource::Nofile);
+    let range = FdRange::below(limit.current.unwrap_or(u64::MAX));
+    (limit, range)
 }
 
-/// Starts the program.
-///
-/// `limit` is the program's descriptor limit, if this process has changed its own.
+/// Starts the program with a descriptor limit.
 pub(crate) fn spawn(
     program: &Program,
     range: FdRange,
-    limit: Option<libc::rlimit>,
+    limit: Rlimit,
     inherited: &Inherited,
 ) -> Result<Child, Error> {
     let prepared = prepare(program, range, limit, inherited)?;
