@@ -6,7 +6,6 @@
 )]
 
 use std::cell::Cell;
-use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -284,20 +283,13 @@ fn remote(addr: u64, len: usize) -> Result<libc::iovec, Errno> {
 }
 
 /// A process's memory through its files in /proc, which belong to one address space.
+#[derive(Debug)]
 pub(crate) struct ProcFiles {
     pid: u32,
     mem: File,
     maps: File,
     /// The files given to programs, which are device memory when mapped.
     held: Arc<Mutex<Held>>,
-}
-
-impl fmt::Debug for ProcFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcFiles")
-            .field("pid", &self.pid)
-            .finish_non_exhaustive()
-    }
 }
 
 impl ProcFiles {

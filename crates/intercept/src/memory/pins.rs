@@ -16,7 +16,6 @@ mod fault;
 mod ranges;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, Weak};
@@ -104,15 +103,10 @@ impl Pins {
 }
 
 /// An address space that is tracked.
+#[derive(Debug)]
 pub(crate) struct Space {
     fault: Fault,
     ranges: Mutex<Ranges>,
-}
-
-impl fmt::Debug for Space {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Space").finish_non_exhaustive()
-    }
 }
 
 impl Space {

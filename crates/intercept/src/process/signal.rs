@@ -174,19 +174,11 @@ pub(crate) const CAUGHT: [libc::c_int; 8] = [
 ];
 
 /// Catches signals sent to the supervisor while it exists.
-#[derive(Debug)]
 pub(crate) struct Forward {
     reader: OwnedFd,
     _writer: OwnedFd,
-    before: Vec<(libc::c_int, SavedAction)>,
-}
-
-struct SavedAction(libc::sigaction);
-
-impl core::fmt::Debug for SavedAction {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("SavedAction")
-    }
+    /// The actions to restore.
+    before: Vec<(libc::c_int, libc::sigaction)>,
 }
 
 extern "C" fn on_signal(
@@ -239,7 +231,7 @@ impl Forward {
                     && before.sa_sigaction != libc::SIG_IGN
                     && libc::sigaction(signal, &raw const action, core::ptr::null_mut()) == 0
                 {
-                    this.before.push((signal, SavedAction(before)));
+                    this.before.push((signal, before));
                 }
             }
         }
@@ -265,7 +257,7 @@ impl Drop for Forward {
     fn drop(&mut self) {
         for (signal, before) in &self.before {
             // SAFETY: restores the action that the kernel reported before.
-            unsafe { libc::sigaction(*signal, &raw const before.0, core::ptr::null_mut()) };
+            unsafe { libc::sigaction(*signal, before, core::ptr::null_mut()) };
         }
         if !self.before.is_empty() {
             PIPE.store(-1, Ordering::Relaxed);
