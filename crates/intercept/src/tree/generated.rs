@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -15,11 +15,8 @@ use std::sync::{Arc, Mutex};
 use crate::descriptors::files;
 use crate::kernel::{Borrowed, MayBlock, lock, may_block, raw};
 use crate::tree::folder::Folder;
-use crate::tree::path::{Links, normalise};
+use crate::tree::path::{HOPS, Links, descriptor_path, normalise};
 use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
-
-/// Most symbolic links followed.
-const HOPS: u32 = 16;
 
 /// Clients of libudev check this path to see whether udev runs.
 const UDEV_SOCKET: &str = "/run/udev/control";
@@ -487,7 +484,7 @@ impl Tree {
         if id.dev != self.dev {
             return None;
         }
-        let real = path_of(fd?)?;
+        let real = descriptor_path(fd?)?;
         self.known_as(&real).map(<[u8]>::to_vec)
     }
 
@@ -542,11 +539,6 @@ impl Drop for Tree {
             entries.for_each(|(path, entry)| drop(remove_entry(&folder, path, entry)));
         }
     }
-}
-
-/// Returns the real path of a borrowed descriptor.
-fn path_of(fd: &impl AsRawFd) -> Option<Vec<u8>> {
-    raw::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
 
 /// Returns where an entry is written.

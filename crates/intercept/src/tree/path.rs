@@ -111,13 +111,15 @@ pub(crate) fn base_of(tid: u32, dir: i32) -> Option<Vec<u8>> {
 /// Returns a directory's path with all links resolved.
 pub(crate) fn real_dir(may: &MayBlock, path: &[u8]) -> Option<Vec<u8>> {
     if path == b"/dev" || path.is_empty() {
-        return Some(if path.is_empty() {
-            b"/".to_vec()
-        } else {
-            path.to_vec()
-        });
+        let path = if path.is_empty() { b"/" } else { path };
+        return Some(path.to_vec());
     }
     let fd = may_block::open(may, path, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+    descriptor_path(&fd)
+}
+
+/// Returns the real path of an open file.
+pub(crate) fn descriptor_path(fd: &impl AsRawFd) -> Option<Vec<u8>> {
     raw::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
 
