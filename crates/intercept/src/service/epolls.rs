@@ -37,10 +37,7 @@ impl Server<'_> {
         if caused.is_empty() {
             return Changed::default();
         }
-        let changed = |n: &Notif| {
-            let process = self.host.thread(n.tid).map_or(n.tid, |thread| thread.tgid);
-            self.epolls.changed(&caused, process)
-        };
+        let changed = |n: &Notif| self.epolls.changed(&caused, self.host.pid_of(n.tid));
         for answer in answers {
             answer.after = changed(&answer.notif);
         }

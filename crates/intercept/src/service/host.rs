@@ -195,9 +195,14 @@ impl Host {
         known.map_err(|_| Errno(libc::ESRCH))
     }
 
+    /// Returns the process of a thread.
+    pub(crate) fn pid_of(&self, tid: u32) -> u32 {
+        self.thread(tid).map_or(tid, |thread| thread.tgid)
+    }
+
     /// Returns the owner of a thread's descriptor table: its process, or the thread alone.
     pub(crate) fn task(&self, tid: u32) -> u32 {
-        let process = self.thread(tid).map_or(tid, |thread| thread.tgid);
+        let process = self.pid_of(tid);
         if tid != process && raw::share_table(tid, process) == Some(false) {
             return tid;
         }

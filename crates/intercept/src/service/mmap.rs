@@ -104,8 +104,7 @@ impl Supervisor<'_> {
             offset: n.arg(5),
         };
         let pid = call.pid();
-        let (file, answers) = self.apply(may, |server| server.mapped_file(look.id, &args, pid));
-        self.answer_all(may, answers);
+        let file = self.step(may, |server| server.mapped_file(look.id, &args, pid));
         let Some(file) = file? else {
             return Ok(Verdict::native());
         };
@@ -139,8 +138,7 @@ impl Supervisor<'_> {
                 return Err(Errno(libc::EPERM));
             }
         };
-        let (asked, answers) = self.apply(may, |server| server.map(n, file, args, mode));
-        self.answer_all(may, answers);
+        let asked = self.step(may, |server| server.map(n, file, args, mode));
         // The mapping now keeps the file alive. The program may close the file as soon as it has its
         // answer.
         drop(hold);

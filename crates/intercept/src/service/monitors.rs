@@ -30,8 +30,7 @@ impl Supervisor<'_> {
         }
         let id = raw::identity(&raw::fstat(theirs.as_fd())?);
         let port = Call::new(&self.host, n).pid();
-        let (added, answers) = self.apply(may, |server| server.monitors.add(id, ours, port));
-        self.answer_all(may, answers);
+        let added = self.step(may, |server| server.monitors.add(id, ours, port));
         if !added {
             return Ok(Verdict::native());
         }

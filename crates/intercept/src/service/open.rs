@@ -87,13 +87,11 @@ impl Supervisor<'_> {
         let memfd = files::empty_node(spec)?;
         self.host.under_way.await_ended(may);
         // A file closed a moment ago, or held by a process that has just ended, must be free now.
-        let ((), answers) = self.apply(may, Server::process_ends);
-        self.answer_all(may, answers);
+        self.step(may, Server::process_ends);
         self.host.read_locks(may);
-        let (opened, answers) = self.apply(may, |server| {
+        let opened = self.step(may, |server| {
             server.open(n, (node, spec.id), memfd.as_fd(), flags)
         });
-        self.answer_all(may, answers);
         // If this fails, the description ends here, and the file with it.
         self.publish(n, opened?, cloexec)
     }

@@ -8,7 +8,7 @@ use crate::tree::{
     split_last, through,
 };
 use std::os::unix::ffi::OsStrExt;
-use vb3_host::Errno;
+use vb3_host::{Caller as _, Errno};
 
 /// A path that a call names, relative to a directory.
 pub(crate) struct Named<'a> {
@@ -229,11 +229,7 @@ impl Supervisor<'_> {
         if self.holds_nothing(may) && !path.starts_with(b"/proc/") {
             return None;
         }
-        let tgid = || {
-            call.thread()
-                .map_or(call.notif.tid, |thread| thread.tgid)
-                .to_string()
-        };
+        let tgid = || call.pid().to_string();
         let (pid, fd) = match path {
             b"/dev/stdin" => (tgid(), &b"0"[..]),
             b"/dev/stdout" => (tgid(), &b"1"[..]),

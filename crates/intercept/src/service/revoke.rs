@@ -109,8 +109,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn tell_revoked(&self, may: &mut MayBlock) {
-        let ((), answers) = self.apply(may, |server| server.backend.revoked_shown());
-        self.answer_all(may, answers);
+        self.step(may, |server| server.backend.revoked_shown());
     }
 
     /// Answers a call whose thread cannot be seized because it must stop for a revocation. The thread

@@ -35,11 +35,10 @@ impl Supervisor<'_> {
         for change in changes {
             self.show(may, change);
         }
-        let ((), answers) = self.apply(may, |server| {
+        self.step(may, |server| {
             server.backend.hotplug_shown();
             server.sync_wake_fds();
         });
-        self.answer_all(may, answers);
     }
 
     fn show(&self, may: &mut MayBlock, change: Hotplug) {
@@ -105,8 +104,7 @@ impl Supervisor<'_> {
             let (kernel, udev): (Vec<Uevent>, Vec<Uevent>) = events.unzip();
             server.monitors.send(&[kernel, udev].concat());
         };
-        let ((), answers) = self.apply(may, send);
-        self.answer_all(may, answers);
+        self.step(may, send);
     }
 
     /// Returns whether programs see all nodes of a node's device.

@@ -86,7 +86,7 @@ impl<'a> Supervisor<'a> {
 
     /// Makes one step of the devices. Returns the answers to other calls that it has completed; the
     /// caller sends them when the lock is free.
-    pub(crate) fn apply<T>(
+    fn apply<T>(
         &self,
         may: &mut MayBlock,
         step: impl FnOnce(&mut Server<'a>) -> T,
@@ -101,6 +101,13 @@ impl<'a> Supervisor<'a> {
             self.wake_clock();
         }
         (done, answers)
+    }
+
+    /// Makes one step of the devices, and answers the other calls that it has completed.
+    pub(crate) fn step<T>(&self, may: &mut MayBlock, step: impl FnOnce(&mut Server<'a>) -> T) -> T {
+        let (done, answers) = self.apply(may, step);
+        self.answer_all(may, answers);
+        done
     }
 
     /// Applies a call, and returns the remaining work.
@@ -161,8 +168,7 @@ impl<'a> Supervisor<'a> {
         self.show_revoked(may, scope);
         loop {
             let is_refused = self.start_workers(scope)?;
-            let look = || self.pool.look(|tid| self.pid_of(tid));
-            let (look_again, remarks) = look();
+            let (look_again, remarks) = self.pool.look(|tid| self.host.pid_of(tid));
             for remark in remarks {
                 if !self.host.try_note(remark) {
                     self.pool.unsaid(&remark);
@@ -191,7 +197,7 @@ impl<'a> Supervisor<'a> {
             self.read_locks_beside(may, scope);
             let (over, answers) = self.apply(may, Server::pass);
             for answer in answers {
-                let pid = self.pid_of(answer.notif.tid);
+                let pid = self.host.pid_of(answer.notif.tid);
                 // This thread starts missing workers.
                 let _ = self.pool.hand_over(pid, Job::Answer(answer));
             }
@@ -276,10 +282,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn pid_of(&self, tid: u32) -> u32 {
-        self.host.thread(tid).map_or(tid, |thread| thread.tgid)
-    }
-
     /// Runs a worker thread.
     fn work(&self) {
         let _guard = EndOnPanic(self);
@@ -333,7 +335,7 @@ impl<'a> Supervisor<'a> {
                 self.wake_clock();
             }
             let admitted = if self.pool.is_busy() {
-                self.pool.admit(self.pid_of(n.tid), &n)
+                self.pool.admit(self.host.pid_of(n.tid), &n)
             } else {
                 Admission::Serve
             };
@@ -401,7 +403,7 @@ impl<'a> Supervisor<'a> {
                     n.gathered.lend(Vec::new());
                 }
                 if watch {
-                    self.host.follow(self.pid_of(n.tid), Err(e));
+                    self.host.follow(self.host.pid_of(n.tid), Err(e));
                 }
                 false
             }
@@ -417,7 +419,7 @@ impl<'a> Supervisor<'a> {
             n.gathered.lend(fds);
         }
         if let Some(watch) = lent.watch {
-            self.host.follow(self.pid_of(n.tid), watch);
+            self.host.follow(self.host.pid_of(n.tid), watch);
         }
     }
 
@@ -425,7 +427,7 @@ impl<'a> Supervisor<'a> {
     fn serve(&self, may: &mut MayBlock, n: &Notif) {
         if n.arch != AUDIT_ARCH {
             self.host.note(Note::OtherCalls {
-                pid: self.pid_of(n.tid),
+                pid: self.host.pid_of(n.tid),
             });
             return self.host.listener.answer(n.id, Reply::Native);
         }
@@ -559,7 +561,7 @@ impl<'a> Supervisor<'a> {
             // A stalled process may stall this answer, too. Long answers must not occupy the receiver.
             let is_long = matches!(answer.how, How::Part(_)) || answer.after.is_awaited();
             if self.pool.is_busy() || is_long {
-                let pid = self.pid_of(answer.notif.tid);
+                let pid = self.host.pid_of(answer.notif.tid);
                 if self.pool.hand_over(pid, Job::Answer(answer)) {
                     self.wake_clock();
                 }
@@ -582,8 +584,7 @@ impl<'a> Supervisor<'a> {
             How::Part(slot) => self.move_on(may, &n, slot),
             How::Again(slot) => {
                 Call::new(&self.host, &n).gather(may, None);
-                let ((), answers) = self.apply(may, |server| server.retry_gathered(slot));
-                self.answer_all(may, answers);
+                self.step(may, |server| server.retry_gathered(slot));
             }
             How::Interrupt(slot, arg) => self.interrupt(may, &n, slot, arg),
         }
@@ -615,8 +616,7 @@ impl<'a> Supervisor<'a> {
         let restart = Reply::Fail(ERESTARTNOINTR);
         if self.revoking.holds(n.tid) {
             // The thread stops for that, and finds the signal when it repeats its call.
-            let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
-            self.answer_all(may, answers);
+            let given_up = self.step(may, |server| server.give_up(slot));
             if given_up {
                 self.host.listener.answer(n.id, restart);
             }
@@ -625,8 +625,7 @@ impl<'a> Supervisor<'a> {
         let Ok(stopped) = rewrite::seize(n.tid) else {
             return;
         };
-        let (given_up, answers) = self.apply(may, |server| server.give_up(slot));
-        self.answer_all(may, answers);
+        let given_up = self.step(may, |server| server.give_up(slot));
         let restarted = given_up && self.host.listener.send(n.id, restart).is_ok();
         // A failure means that the thread has ended or a debugger has it.
         let left = if restarted {
@@ -650,8 +649,7 @@ impl<'a> Supervisor<'a> {
             },
         };
         if ended.is_some() {
-            let ((), answers) = self.apply(may, |server| server.note_ended(tid, ended));
-            self.answer_all(may, answers);
+            self.step(may, |server| server.note_ended(tid, ended));
         }
     }
 
