@@ -195,6 +195,16 @@ impl Host {
         known.map_err(|_| Errno(libc::ESRCH))
     }
 
+    /// Checks that the supervisor may make a thread execute calls.
+    ///
+    /// # Errors
+    /// EPERM if the program has a filter of its own, which may kill it for them; the errno of ptrace.
+    pub(crate) fn may_direct(&self, tid: u32) -> Result<(), Errno> {
+        self.powers.ptrace?;
+        let is_filtered = reap::has_filter_of_its_own(tid);
+        (!is_filtered).then_some(()).ok_or(Errno(libc::EPERM))
+    }
+
     /// Returns the process of a thread.
     pub(crate) fn pid_of(&self, tid: u32) -> u32 {
         self.thread(tid).map_or(tid, |thread| thread.tgid)
@@ -376,7 +386,7 @@ impl<'a> Call<'a> {
     /// EPERM if the thread cannot be asked: the program's own filter may kill it for the necessary
     /// calls. Until the thread has sent it, an error that no program sees.
     pub(crate) fn lent(&self, fd: i32) -> Result<OwnedFd, Errno> {
-        if self.host.powers.ptrace.is_err() || reap::has_filter_of_its_own(self.notif.tid) {
+        if self.host.may_direct(self.notif.tid).is_err() {
             self.notif.gathered.lend(Vec::new());
         }
         let lent = self.notif.gathered.lent(fd);
@@ -395,15 +405,7 @@ impl<'a> Call<'a> {
             Known::Followed(space) => Ok(Some(space)),
             Known::Refused => Ok(None),
             Known::Nothing => {
-                let may = self.host.powers.ptrace.and_then(|()| {
-                    let filtered = reap::has_filter_of_its_own(self.notif.tid);
-                    if filtered {
-                        Err(Errno(libc::EPERM))
-                    } else {
-                        Ok(())
-                    }
-                });
-                let Err(e) = may else {
+                let Err(e) = self.host.may_direct(self.notif.tid) else {
                     return Err(self.notif.gathered.want_watch());
                 };
                 self.host.follow(pid, Err(e));

@@ -7,6 +7,7 @@ use crate::kernel::{Borrowed, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Server, Verdict};
+use crate::tree::field;
 use crate::waiting::{Kind, Waiting};
 
 /// The commands of fcntl that lock.
@@ -32,15 +33,13 @@ struct Asked {
 
 impl Asked {
     fn read(call: &Call<'_>, at: u64) -> Result<Self, Errno> {
-        let field = |offset: u64| at.checked_add(offset).ok_or(Errno(libc::EFAULT));
-        let short = |offset| call.read_bytes(field(offset)?).map(i16::from_ne_bytes);
-        let long = |offset| call.read_bytes(field(offset)?).map(i64::from_ne_bytes);
+        let bytes: [u8; FLOCK_BYTES] = call.read_bytes(at)?;
         Ok(Self {
-            kind: short(0)?.into(),
-            whence: short(2)?.into(),
-            start: long(8)?,
-            len: long(16)?,
-            pid: call.read_bytes(field(24)?).map(i32::from_ne_bytes)?,
+            kind: i16::from_ne_bytes(field(&bytes, 0)).into(),
+            whence: i16::from_ne_bytes(field(&bytes, 2)).into(),
+            start: i64::from_ne_bytes(field(&bytes, 8)),
+            len: i64::from_ne_bytes(field(&bytes, 16)),
+            pid: i32::from_ne_bytes(field(&bytes, 24)),
         })
     }
 

@@ -22,9 +22,7 @@ use crate::descriptors::holders;
 use crate::kernel::{Mapping, MayBlock, arch, lock, may_block, raw};
 use crate::memory::CopyMethod;
 use crate::note::Note;
-use crate::process::{
-    ERESTARTNOINTR, Found, InStead, Left, Notif, PASS, Reply, Stopped, reap, rewrite,
-};
+use crate::process::{ERESTARTNOINTR, Found, InStead, Left, Notif, PASS, Reply, Stopped, rewrite};
 use crate::service::supervisor::Supervisor;
 use vb3_host::{Errno, FdIdentity};
 
@@ -221,11 +219,7 @@ impl<'a> Supervisor<'a> {
         threads: &mut Threads,
         tell: &impl Fn(TakeOutcome),
     ) -> Result<(), Errno> {
-        self.host.powers.ptrace?;
-        if reap::has_filter_of_its_own(pid) {
-            // The process's own filter may kill it for the calls.
-            return Err(Errno(libc::EPERM));
-        }
+        self.host.may_direct(pid)?;
         let taken = self.stop(may, pid, threads, tell).and_then(|()| {
             // Files revoked later take another stop.
             let files = lock(&self.revoking.owed).remove(&pid);
