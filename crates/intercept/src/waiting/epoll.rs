@@ -147,8 +147,6 @@ pub(crate) struct Control {
     set: SetId,
     key: Key,
     op: Op,
-    /// The process and descriptor number that name the set.
-    name: (u32, i32),
     made: Receiver<Result<(), Errno>>,
 }
 
@@ -293,10 +291,14 @@ impl Epolls {
         };
         set.entries = set.entries.saturating_sub(1);
         if set.entries == 0 {
-            self.sets.remove(&id);
-            self.order.retain(|&known| known != id);
-            self.names.retain(|_, known| *known != id);
+            self.drop_sets(|of| of == id);
         }
+    }
+
+    fn drop_sets(&mut self, is_gone: impl Fn(SetId) -> bool) {
+        self.sets.retain(|id, _| !is_gone(*id));
+        self.order.retain(|id| !is_gone(*id));
+        self.names.retain(|_, id| !is_gone(*id));
     }
 
     /// Removes a file's entries from their sets, because its last descriptor is about to be closed.
@@ -438,13 +440,7 @@ impl Epolls {
             self.queue.add(&set.file, key, change);
         }
         let set = id;
-        Ok(Control {
-            set,
-            key,
-            op,
-            name,
-            made,
-        })
+        Ok(Control { set, key, op, made })
     }
 
     /// Records a change of a set. Returns the conditions that the entry must report.
@@ -504,9 +500,7 @@ impl Epolls {
         }
         // Not a set, or one without a known entry.
         if self.sets.get(&id).is_some_and(|set| set.entries == 0) {
-            self.sets.remove(&id);
-            self.order.retain(|&known| known != id);
-            self.names.remove(&control.name);
+            self.drop_sets(|of| of == id);
         }
     }
 }

@@ -91,9 +91,7 @@ impl Epolls {
         }
         self.by_file.retain(|_, entries| !entries.is_empty());
         self.parked.retain(|_, entries| !entries.is_empty());
-        self.sets.retain(|id, _| !gone.contains(id));
-        self.order.retain(|id| !gone.contains(id));
-        self.names.retain(|_, id| !gone.contains(id));
+        self.drop_sets(|id| gone.contains(&id));
         self.sweep_at = self.sets.len() * 2;
         self.is_swept = false;
     }
