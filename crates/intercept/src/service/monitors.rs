@@ -11,7 +11,7 @@ use crate::tree::{
 };
 use crate::waiting::{Kind, Waiting};
 use rustix::fs::OFlags;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use std::os::fd::AsFd;
 use vb3_host::{Caller as _, Errno};
 
@@ -22,9 +22,7 @@ impl Supervisor<'_> {
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
             return Ok(Verdict::native());
         }
-        let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
-        let made = rustix::net::socketpair(family, SocketType::DGRAM, flags, None);
-        let (theirs, ours) = made.map_err(raw::err)?;
+        let (theirs, ours) = raw::socket_pair(SocketType::DGRAM, SocketFlags::empty())?;
         if kind & libc::SOCK_NONBLOCK != 0 {
             rustix::fs::fcntl_setfl(&theirs, OFlags::NONBLOCK).map_err(raw::err)?;
         }

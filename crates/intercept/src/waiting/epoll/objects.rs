@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use vb3_host::Errno;
 
@@ -54,12 +54,7 @@ impl Object {
 
 /// Makes a socket pair whose first socket has urgent data.
 fn urgent_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (family, flags) = (
-        AddressFamily::UNIX,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-    );
-    let made = rustix::net::socketpair(family, SocketType::STREAM, flags, None);
-    let (ready, peer) = made.map_err(raw::err)?;
+    let (ready, peer) = raw::socket_pair(SocketType::STREAM, SocketFlags::NONBLOCK)?;
     send(&peer, SendFlags::OOB)?;
     Ok((ready, peer))
 }
