@@ -41,10 +41,6 @@ pub(crate) mod nr {
 
 type Regs = libc::user_regs_struct;
 
-pub(super) fn arg(regs: &Regs, i: usize) -> Option<&u64> {
-    regs.regs.get(..6)?.get(i)
-}
-
 pub(super) fn arg_mut(regs: &mut Regs, i: usize) -> Option<&mut u64> {
     regs.regs.get_mut(..6)?.get_mut(i)
 }

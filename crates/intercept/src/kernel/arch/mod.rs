@@ -73,7 +73,8 @@ impl Regs {
 
     /// Returns argument `i`, 0 to 5, of the call at whose entry the thread is.
     pub(crate) fn arg(&self, i: usize) -> u64 {
-        this::arg(&self.0, i).copied().unwrap_or(0)
+        let mut regs = self.0;
+        this::arg_mut(&mut regs, i).map_or(0, |arg| *arg)
     }
 
     /// Sets argument `i`, 0 to 5, of the call at whose entry the thread is.

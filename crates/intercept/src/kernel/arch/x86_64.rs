@@ -40,14 +40,6 @@ pub(crate) mod nr {
 
 type Regs = libc::user_regs_struct;
 
-pub(super) fn arg(regs: &Regs, i: usize) -> Option<&u64> {
-    [
-        &regs.rdi, &regs.rsi, &regs.rdx, &regs.r10, &regs.r8, &regs.r9,
-    ]
-    .get(i)
-    .copied()
-}
-
 pub(super) fn arg_mut(regs: &mut Regs, i: usize) -> Option<&mut u64> {
     [
         &mut regs.rdi,
