@@ -9,6 +9,13 @@ use crate::waiting::{Entry, FD_SETSIZE, Form, MAX_SELECTED, Sets, Source, Wait, 
 use std::time::Duration;
 use vb3_host::{Caller, Errno};
 
+/// The events that each of the three sets asks for.
+const ASKED: [i16; 3] = [
+    libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND,
+    libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND,
+    libc::POLLPRI,
+];
+
 impl Server<'_> {
     pub(crate) fn select(&mut self, n: &Notif) -> Result<Verdict, Errno> {
         let Ok(count) = usize::try_from(n.int(0)) else {
@@ -38,8 +45,8 @@ impl Server<'_> {
                 break;
             }
             let has = |set: &Vec<u8>| set.get(fd / 8).is_some_and(|b| b & (1 << (fd % 8)) != 0);
-            let [read, write, except] = [has(&sets[0]), has(&sets[1]), has(&sets[2])];
-            if !(read || write || except) {
+            let wanted = [0, 1, 2].map(|i: usize| sets.get(i).is_some_and(has));
+            if wanted == [false; 3] {
                 continue;
             }
             let source = self.source(&call, i32::try_from(fd).unwrap_or(-1));
@@ -50,22 +57,15 @@ impl Server<'_> {
                 }
                 break;
             }
-            let events = if read {
-                libc::POLLIN | libc::POLLRDNORM | libc::POLLRDBAND
-            } else {
-                0
-            } | if write {
-                libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND
-            } else {
-                0
-            } | if except { libc::POLLPRI } else { 0 };
+            let events = wanted.into_iter().zip(ASKED).filter(|(is_in, _)| *is_in);
+            let events = events.fold(0, |all, (_, bits)| all | bits);
             entries.push(Entry {
                 events,
                 source,
                 revents: 0,
             });
             fds.push(fd);
-            asked.push([read, write, except]);
+            asked.push(wanted);
         }
         if !concerns_us(&entries) {
             return Ok(Verdict::native());

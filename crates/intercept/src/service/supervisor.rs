@@ -308,14 +308,11 @@ impl<'a> Supervisor<'a> {
     fn receive(&self, may: &mut MayBlock, term: Term) {
         while self.pool.receives(term) {
             // On older kernels, a receive after the last caller's end never returns.
-            if !self.receive_ends && !self.host.listener.wait() {
-                if self.pool.is_closing() {
-                    return;
-                }
-                may_block::sleep(may, Duration::from_millis(1));
-                continue;
-            }
-            let n = match self.host.listener.recv() {
+            let received = match self.receive_ends || self.host.listener.wait() {
+                true => self.host.listener.recv(),
+                false => Err(Errno(libc::ENOENT)),
+            };
+            let n = match received {
                 Ok(n) => n,
                 Err(Errno(libc::ENOENT)) if self.host.listener.is_over() => {
                     if self.pool.is_closing() {
