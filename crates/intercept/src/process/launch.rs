@@ -136,10 +136,7 @@ pub(crate) fn spawn(
                 range,
             })
         });
-    if started.is_err() {
-        reap(pid);
-    }
-    started
+    started.inspect_err(|_| reap(pid))
 }
 
 /// Forks, and returns the child's number. The child ends with `in_child`.
@@ -194,29 +191,23 @@ fn receive(socket: &OwnedFd) -> Result<Option<(u8, i32, Option<OwnedFd>)>, Error
     Ok(Some((kind, i32::from_ne_bytes(number), fds.pop())))
 }
 
-/// Receives a child's first message: its listener and whether its waits ignore signals, or why it
-/// has no filter. For a child that runs no program.
-pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Errno> {
-    let first = receive(socket).map_err(|e| Errno(e.errno()))?;
-    match first.ok_or(Errno(libc::ECHILD))? {
+/// Receives a child's first message: its listener and whether its waits ignore signals, or the
+/// kernel's answer to the filter.
+pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Errno>, Error> {
+    let failed = |errno| Error::System {
+        call: "start of the child",
+        errno,
+    };
+    match receive(socket)?.ok_or(failed(libc::ECHILD))? {
         (SAYS_READY, killable, Some(listener)) => Ok(Ok((listener, killable != 0))),
         (SAYS_NO_FILTER, errno, _) => Ok(Err(Errno(errno))),
-        (_, errno, _) => Err(Errno(errno)),
+        (_, errno, _) => Err(failed(errno)),
     }
 }
 
 /// Waits until the child's execve succeeds or fails.
 fn handshake(socket: &OwnedFd) -> Result<(OwnedFd, bool), Error> {
-    let failed = |errno| Error::System {
-        call: "start of the child",
-        errno,
-    };
-    let first = receive(socket)?.ok_or(failed(libc::ECHILD))?;
-    let (listener, killable) = match first {
-        (SAYS_READY, killable, Some(listener)) => (listener, killable != 0),
-        (SAYS_NO_FILTER, errno, _) => return Err(Error::of_filter(Errno(errno))),
-        (_, errno, _) => return Err(failed(errno)),
-    };
+    let (listener, killable) = first_word(socket)?.map_err(Error::of_filter)?;
     // A successful execve closes the socket.
     match receive(socket)? {
         None => Ok((listener, killable)),

@@ -69,8 +69,8 @@ pub(crate) fn probe_with(may: &MayBlock) -> Powers {
         ..Powers::each(UNTRIED)
     };
     match Subject::start() {
-        Ok(Ok(subject)) => powers.try_on(may, &subject),
-        Ok(Err(e)) | Err(e) => powers.listener = Err(e),
+        Ok(subject) => powers.try_on(may, &subject),
+        Err(e) => powers.listener = Err(e),
     }
     powers
 }
@@ -190,8 +190,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// Starts the child. The inner error is the kernel's answer to the filter.
-    fn start() -> Result<Result<Self, Errno>, Errno> {
+    /// Starts the child, unless the kernel refuses its filter.
+    fn start() -> Result<Self, Errno> {
         let filter = crate::process::filter::only(libc::SYS_getppid);
         let (ours, theirs) = launch::socket_pair().map_err(|e| Errno(e.errno()))?;
         // SAFETY: the child makes only async-signal-safe calls.
@@ -199,30 +199,19 @@ impl Subject {
         let pid = pid?.cast_unsigned();
         let socket = theirs.as_raw_fd();
         drop(theirs);
-        let found = raw::pidfd_open(pid).and_then(|pidfd| Ok((pidfd, launch::first_word(&ours)?)));
-        let (pidfd, first) = match found {
-            Ok(found) => found,
-            Err(e) => {
-                launch::reap(pid);
-                return Err(e);
-            }
-        };
-        Ok(match first {
-            Ok((listener, wait_killable)) => {
-                let (listener, sync) = Listener::new(listener);
-                Ok(Self {
-                    pid,
-                    pidfd,
-                    listener,
-                    wait_killable,
-                    sync,
-                    socket,
-                })
-            }
-            Err(e) => {
-                launch::reap(pid);
-                Err(e)
-            }
+        let found = raw::pidfd_open(pid).and_then(|pidfd| {
+            let first = launch::first_word(&ours).map_err(|e| Errno(e.errno()))?;
+            Ok((pidfd, first?))
+        });
+        let (pidfd, (listener, wait_killable)) = found.inspect_err(|_| launch::reap(pid))?;
+        let (listener, sync) = Listener::new(listener);
+        Ok(Self {
+            pid,
+            pidfd,
+            listener,
+            wait_killable,
+            sync,
+            socket,
         })
     }
 
