@@ -414,6 +414,16 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Installs a description whose end is reported. If that fails, the end is not.
+    fn install_made(
+        &self,
+        (made, id, byte): (OwnedFd, FdIdentity, i64),
+        cloexec: bool,
+    ) -> Result<i32, Errno> {
+        let installed = self.host.install(self, made.as_fd(), cloexec);
+        installed.inspect_err(|_| lock(&self.host.held).forget(id, byte))
+    }
+
     /// Opens the memory of the caller's process.
     fn proc_files(&self) -> Result<ProcFiles, Errno> {
         let files = self.thread().and_then(|thread| {
@@ -511,14 +521,10 @@ impl Caller for Call<'_> {
         let flags = raw::status_flags(fd)?;
         let kept = flags & (libc::O_ACCMODE | libc::O_NONBLOCK);
         let made = lock(&self.host.held).make(fd, kept, Given::Buffer(tag));
-        let Ok((made, id, byte)) = made else {
-            return self.host.install(self, fd, cloexec);
-        };
-        let installed = self.host.install(self, made.as_fd(), cloexec);
-        if installed.is_err() {
-            lock(&self.host.held).forget(id, byte);
+        match made {
+            Ok(made) => self.install_made(made, cloexec),
+            Err(_) => self.host.install(self, fd, cloexec),
         }
-        installed
     }
 
     fn install_file(
@@ -531,16 +537,9 @@ impl Caller for Call<'_> {
         let given = Given::File(file);
         let made = lock(&self.host.held).make(memfd.as_fd(), libc::O_RDWR, given);
         let (made, id, byte) = made?;
-        match self.host.install(self, made.as_fd(), cloexec) {
-            Ok(fd) => {
-                lock(&self.host.made).push((file, id));
-                Ok((fd, id))
-            }
-            Err(e) => {
-                lock(&self.host.held).forget(id, byte);
-                Err(e)
-            }
-        }
+        let fd = self.install_made((made, id, byte), cloexec)?;
+        lock(&self.host.made).push((file, id));
+        Ok((fd, id))
     }
 
     fn memory(&self) -> Result<Arc<dyn ProcessMemory>, Errno> {
