@@ -112,7 +112,6 @@ pub fn run(
         main: (child.pid, child.pidfd),
         ended: None,
         forward,
-        wait_killable: child.wait_killable,
         wake_fds: Vec::new(),
         swept: Instant::now(),
         answers: Vec::new(),

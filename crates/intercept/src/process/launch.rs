@@ -21,7 +21,6 @@ pub(crate) struct Child {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) listener: OwnedFd,
-    pub(crate) wait_killable: bool,
     pub(crate) range: FdRange,
 }
 
@@ -127,12 +126,11 @@ pub(crate) fn spawn(
     let started = raw::pidfd_open(pid)
         .map_err(system("pidfd_open"))
         .and_then(|pidfd| {
-            let (listener, wait_killable) = handshake(&ours)?;
+            let listener = handshake(&ours)?;
             Ok(Child {
                 pid,
                 pidfd,
                 listener,
-                wait_killable,
                 range,
             })
         });
@@ -206,11 +204,12 @@ pub(crate) fn first_word(socket: &OwnedFd) -> Result<Result<(OwnedFd, bool), Err
 }
 
 /// Waits until the child's execve succeeds or fails.
-fn handshake(socket: &OwnedFd) -> Result<(OwnedFd, bool), Error> {
-    let (listener, killable) = first_word(socket)?.map_err(Error::of_filter)?;
+fn handshake(socket: &OwnedFd) -> Result<OwnedFd, Error> {
+    // The probe has found that waits ignore signals.
+    let (listener, _) = first_word(socket)?.map_err(Error::of_filter)?;
     // A successful execve closes the socket.
     match receive(socket)? {
-        None => Ok((listener, killable)),
+        None => Ok(listener),
         Some((SAYS_NO_EXEC, libc::ENOENT, _)) => Err(Error::NotFound),
         Some((_, errno, _)) => Err(Error::Exec { errno }),
     }

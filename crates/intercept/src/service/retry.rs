@@ -139,7 +139,7 @@ impl Server<'_> {
         let tid = waiting.notif.tid;
         // If only the thread's end can cancel this call, that end is reported, so no query is needed.
         // To answer one, the kernel searches all waiting calls.
-        let told = self.wait_killable && !self.pending.unfollowed.contains(&slot);
+        let told = !self.pending.unfollowed.contains(&slot);
         if !told && !self.host.listener.is_valid(waiting.notif.id) {
             self.give_up(slot);
             return;
@@ -156,11 +156,7 @@ impl Server<'_> {
         let Some(waiting) = self.pending.slots.get_mut(&slot) else {
             return;
         };
-        let found = if self.wait_killable {
-            waiting.signals.look()
-        } else {
-            Interrupt::None
-        };
+        let found = waiting.signals.look();
         let needs_look = matches!(&waiting.kind, Kind::Poll(polling) if polling.needs_look);
         let polls = matches!(waiting.kind, Kind::Poll(_));
         let pause = match waiting.signals.pace() {

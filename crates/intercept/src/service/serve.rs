@@ -89,7 +89,6 @@ pub(crate) struct Server<'a> {
     pub(crate) main: (u32, OwnedFd),
     pub(crate) ended: Option<Ended>,
     pub(crate) forward: Option<Forward>,
-    pub(crate) wait_killable: bool,
     pub(crate) wake_fds: Vec<i32>,
     pub(crate) swept: Instant,
     /// Answers that wait until the lock is free.
