@@ -450,7 +450,10 @@ impl<C> Engine<C> for Player<C> {
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         let waits = self.state == State::AwaitsSource;
         let source = || waits.then(|| self.source.wake_fd()).flatten();
-        let scaled = || self.scaler.as_ref().and_then(Scaler::wake_fd);
+        let scaled = || {
+            let scaler = self.scaler.as_ref();
+            scaler.and_then(|scaler| scaler.converter.wake_fd())
+        };
         let next = || self.program.wake_fd();
         let own = self.jpeg.wake_fd().or_else(scaled).or_else(source);
         own.or_else(next)
@@ -484,7 +487,7 @@ impl<C> Engine<C> for Player<C> {
     fn work_at_once(&mut self) {
         self.at_once = true;
         if let Some(scaler) = &mut self.scaler {
-            scaler.work_at_once();
+            scaler.converter.at_once = true;
         }
     }
 

@@ -9,6 +9,7 @@
 pub mod convert;
 pub mod description;
 pub mod picture;
+mod picture_converter;
 pub mod sink;
 pub mod source;
 pub mod spec;

@@ -183,11 +183,7 @@ impl Mode {
         captures: bool,
         native: Option<(Size, Fraction)>,
     ) -> Option<Self> {
-        let planarity = if spec.mplane {
-            Planarity::Multi
-        } else {
-            Planarity::Single
-        };
+        let planarity = spec.planarity();
         let formats = spec.offered_formats();
         if let Some(like) = &spec.like {
             return Self::described(like, formats);

@@ -3,7 +3,7 @@
 
 use super::Player;
 use crate::mode::Mode;
-use crate::scaler::{Plan, Scaled, Scaler};
+use crate::picture_converter::{Conversion, Converted};
 use crate::streaming::{Stamp, Stream};
 use crate::surface::{PictureCursor, Trouble};
 use vb3_queue::{Active, MAX_PLANES};
@@ -25,11 +25,11 @@ enum Stage {
     /// The source's picture is written to the buffer.
     Writing(PictureCursor),
     /// The scaler copies the source's picture. The number counts the bytes copied so far.
-    TakingIn(Plan, usize),
+    TakingIn(Conversion, usize),
     /// A thread scales it.
     Scaling,
     /// The scaled picture is written to the buffer.
-    WritingScaled(Scaled),
+    WritingScaled(Converted),
 }
 
 /// The result of a step: the bytes used in each plane, once the frame is in its buffer.
@@ -93,7 +93,7 @@ impl<C> Player<C> {
             return;
         }
         if let (Stage::WritingScaled(scaled), Some(scaler)) = (moving.stage, &mut self.scaler) {
-            scaler.put_back(scaled);
+            scaler.converter.put_back(scaled);
         }
         finish(stream, (moving.stamp, moving.token), step, progress);
     }
@@ -146,23 +146,20 @@ impl<C> Player<C> {
             Stage::TakingIn(plan, taken) => {
                 let (scaler, frame) = (scaler?, frame()?);
                 if scaler.take_in(frame, taken, &mut stream.left) {
-                    if !scaler.begin(plan, frame) {
-                        let written = scaler.write(plan, frame, &mode.format, token, bus);
-                        return written.map(Some);
-                    }
-                    moving.stage = Stage::Scaling;
+                    let scaled = scaler.begin(plan);
+                    moving.stage = scaled.map_or(Stage::Scaling, Stage::WritingScaled);
                 }
                 Ok(None)
             }
             Stage::Scaling => {
-                if let Some(scaled) = scaler?.take() {
+                if let Some(scaled) = scaler?.converter.take() {
                     moving.stage = Stage::WritingScaled(scaled);
                     return self.step_on(moving, stream, bus);
                 }
                 Ok(None)
             }
             Stage::WritingScaled(scaled) => {
-                Scaler::finish_on(scaled, &mode.format, token, &mut stream.left, bus)
+                scaled.resume_write(&mode.format, token, &mut stream.left, bus)
             }
         }
     }
@@ -189,7 +186,7 @@ impl<C> Player<C> {
                 ..
             }) => {
                 if let Some(scaler) = &mut self.scaler {
-                    scaler.put_back(scaled);
+                    scaler.converter.put_back(scaled);
                 }
             }
             _ => {}

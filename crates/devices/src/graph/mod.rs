@@ -223,10 +223,7 @@ impl<C> GraphNode<C> {
             graph: graph.clone(),
             entity: index,
             pixels: formats(topology),
-            planarity: match spec.mplane {
-                true => Planarity::Multi,
-                false => Planarity::Single,
-            },
+            planarity: spec.planarity(),
             format,
         };
         let engine = Entity {

@@ -10,23 +10,22 @@
 
 mod format;
 mod lend;
-mod picture;
-mod table;
+pub(super) mod table;
 mod work;
 
-use super::coder::{Coder, Coding, Drain, Offered, Parts};
-use super::loan::CaptureDriver;
-use super::{M2mQueueDriver, raw};
+use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
+use super::picture::Content;
+use super::{CodecProcess, raw};
 use crate::Failure;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
-use crate::surface::{EINVAL, PictureCursor};
+use crate::surface::EINVAL;
 use lend::Lending;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use table::{Input, Row};
-use vb3_codec::{Field, Picture, StreamFormat};
-use vb3_queue::{Active, Driver, DriverError};
+use vb3_codec::StreamFormat;
+use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
     FormatFlags, FrameSizes, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid,
@@ -46,17 +45,6 @@ struct Decoded<C> {
     token: Option<Active<C>>,
     /// Whether a buffer was lent for it.
     was_lent: bool,
-}
-
-/// The location of a decoded picture.
-#[derive(Debug)]
-enum Content {
-    /// No picture: the file has none, or it is not decoded.
-    None,
-    /// In the codec process's memory. The second field says how much of it was copied.
-    Slot(Picture, PictureCursor),
-    /// In the buffer.
-    Buffer(Field),
 }
 
 /// The next step for the stream's format.
@@ -113,7 +101,7 @@ impl<C> Decoder<C> {
             _ => None,
         };
         let row = row.ok_or_else(|| Failure::new("the device is no decoder"))?;
-        place.codecs.describe(row.kind).map_err(Failure::new)?;
+        let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let mut raw = raw::formats(spec);
         // Separate planes come first. GStreamer takes a decoder's first format of two similar ones, and
@@ -127,16 +115,12 @@ impl<C> Decoder<C> {
         let shown = format::raw_like(&raw, first, &start, stride).ok_or_else(none)?;
         let all = raw.clone();
         let parts = Parts {
-            kind: row.kind,
+            worker,
             card: row.card,
             coded,
             raw,
             output: start,
             capture: shown,
-            min_output: 1,
-            min_capture: MIN_BUFFERS.cast_unsigned(),
-            // An empty piece of a stream requests a drain. A file is never empty.
-            allow_empty: row.input != Input::File,
             own: Decoding {
                 row,
                 all,
@@ -154,7 +138,11 @@ impl<C> Decoder<C> {
                 scratch: Vec::new(),
             },
         };
-        Ok(Self::with_parts(spec, place, parts))
+        let mut device = Self::with_parts(spec, place, parts);
+        device.capture.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
+        // An empty piece of a stream requests a drain. A file is never empty.
+        device.output.policy.allow_zero_bytesused = row.input != Input::File;
+        Ok(device)
     }
 
     /// Returns the part of a CAPTURE buffer with the picture.
@@ -175,9 +163,9 @@ impl<C> Decoder<C> {
     }
 }
 
-impl<C> Coding<C> for Decoder<C> {
+impl<C> M2mEngine<C> for Decoder<C> {
     const RAW: Flow = Flow::Capture;
-    const COMMANDS: CommandSet = CommandSet::Decoder;
+    const COMMANDS: Option<CommandSet> = Some(CommandSet::Decoder);
     const EVENTS: EventKinds = EventKinds::EOS.union(EventKinds::SOURCE_CHANGE);
 
     fn flags(&self, flow: Flow) -> FormatFlags {
@@ -195,10 +183,14 @@ impl<C> Coding<C> for Decoder<C> {
     }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
-        Some(match flow {
-            Flow::Output => format::try_coded(&self.coded, wanted, &self.output.format),
-            Flow::Capture => format::try_raw(&self.raw, wanted, &self.capture.format, self.stride),
-        })
+        let (coded, shown) = (&self.output.format, &self.capture.format);
+        match flow {
+            Flow::Output => Some(format::try_coded(&self.coded, wanted, coded)),
+            // Size and colorimetry are the stream's.
+            Flow::Capture => {
+                raw::negotiate_like(&self.raw, wanted, shown, format::SIZES, self.stride)
+            }
+        }
     }
 
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
@@ -209,10 +201,7 @@ impl<C> Coding<C> for Decoder<C> {
             let guess = format::raw_like(&self.raw, fourcc, format, self.stride);
             self.capture.format = guess.ok_or(EINVAL)?;
         }
-        match flow {
-            Flow::Capture => self.capture.format = *format,
-            Flow::Output => self.output.format = *format,
-        }
+        self.queue_mut(flow).format = *format;
         Ok(())
     }
 
@@ -230,6 +219,7 @@ impl<C> Coding<C> for Decoder<C> {
 
     fn set_rect(
         &mut self,
+        _: Flow,
         target: SelectionTarget,
         _: Rect,
         _: SelectionFlags,
@@ -268,22 +258,16 @@ impl<C> Coding<C> for Decoder<C> {
         (id == cid::MIN_BUFFERS_FOR_CAPTURE).then_some(ControlValue::Number(MIN_BUFFERS.into()))
     }
 
-    fn capture_driver(&mut self) -> Box<dyn Driver<Cookie = C> + '_> {
-        let (lent, decoded) = (&mut self.own.lent, &mut self.own.decoded);
-        Box::new(CaptureDriver {
-            queue: M2mQueueDriver(&mut self.capture),
-            codec: &mut self.codec,
-            forget: || {
-                lent.clear();
-                decoded.retain_mut(Decoded::leave_buffer);
-            },
-        })
+    fn leave_capture(&mut self) {
+        self.worker.take_all_back();
+        self.own.lent.clear();
+        self.own.decoded.retain_mut(Decoded::leave_buffer);
     }
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         self.notice();
         self.release_kept_if_streaming(progress);
-        self.listen(progress);
+        self.listen(|decoder, event| decoder.handle(event, progress));
         self.feed(bus, progress);
         self.deliver(bus, progress);
         self.announce_format(progress);
@@ -293,22 +277,18 @@ impl<C> Coding<C> for Decoder<C> {
 
     fn has_begun(&self) -> bool {
         let first = self.own.decoded.front();
-        self.capture.streaming && first.is_some_and(Decoded::has_begun)
+        self.capture.streaming && first.is_some_and(|first| first.content.has_begun())
     }
 
-    /// Returns whether the process works without waiting for the program's buffers: before it has
-    /// announced the first format.
-    fn is_preparing(&self) -> bool {
+    /// It does not wait before it has announced the first format.
+    fn waits_for_buffers(&self) -> bool {
         let is_known = self.own.visible.width != 0;
-        let has_place = match self.own.row.input {
-            Input::File => !is_known || self.has_buffer(),
-            _ => !is_known,
-        };
-        matches!(self.own.pending, Pending::None) && has_place && self.codec.is_busy()
+        let has_place = self.own.row.input == Input::File && self.has_buffer();
+        !matches!(self.own.pending, Pending::None) || is_known && !has_place
     }
 
     fn has_work(&self) -> bool {
-        let room = self.codec.has_room();
+        let room = self.worker.has_room();
         let feeds = match self.drain {
             Drain::Idle => self.output.is_ready() && room,
             Drain::Feeding(0) => true,

@@ -15,8 +15,8 @@ mod levels;
 mod read;
 mod work;
 
-use super::coder::{Coder, Coding, Drain, Offered, Parts};
-use super::{M2mQueueDriver, color, raw};
+use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
+use super::{CodecProcess, color, raw};
 use crate::Failure;
 use crate::place::HostSettings;
 use crate::spec::{DeviceKind, DeviceSpec};
@@ -24,7 +24,7 @@ use crate::surface::{EBUSY, EINVAL, PictureCursor};
 use controls::Controls;
 use std::collections::VecDeque;
 use vb3_codec::{Config, H264Settings, HevcSettings, Kind, Packet, Subsampling, Vp8Settings};
-use vb3_queue::{Active, Driver, DriverError};
+use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction,
     FrameIntervals, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget,
@@ -90,7 +90,7 @@ impl<C> Encoder<C> {
             DeviceKind::Encoder(Kind::JpegEncoder) => (Kind::JpegEncoder, "JPEG Encoder"),
             _ => return Err(Failure::new("the device is no encoder")),
         };
-        place.codecs.describe(kind).map_err(Failure::new)?;
+        let worker = CodecProcess::new(kind, place)?;
         let coded = format::coded(kind);
         let raw = raw::formats(spec);
         let stride = spec.stride.unwrap_or(1);
@@ -103,15 +103,12 @@ impl<C> Encoder<C> {
             format::nearest_interval(Fraction::new(fps.denominator, fps.numerator))
         });
         let parts = Parts {
-            kind,
+            worker,
             card,
             coded,
             raw,
             output: source,
             capture: made,
-            min_output: MIN_BUFFERS,
-            min_capture: 1,
-            allow_empty: false,
             own: Encoding {
                 crop,
                 wanted_bytes: 0,
@@ -128,18 +125,20 @@ impl<C> Encoder<C> {
                 scratch: Vec::new(),
             },
         };
-        Ok(Self::with_parts(spec, place, parts))
+        let mut device = Self::with_parts(spec, place, parts);
+        device.output.policy.min_reqbufs = MIN_BUFFERS;
+        Ok(device)
     }
 
     /// Returns the CAPTURE format for pictures of a format and a crop rectangle.
     fn coded_for(&self, source: &Format, crop: Rect) -> Result<Format, DriverError> {
-        let (kind, formats) = (self.codec.kind(), &self.coded);
+        let (kind, formats) = (self.worker.kind(), &self.coded);
         format::coded_for(kind, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
     }
 
     /// Returns whether pictures have timing; files have none.
     fn is_stream(&self) -> bool {
-        self.codec.kind() != Kind::JpegEncoder
+        self.worker.kind() != Kind::JpegEncoder
     }
 
     /// Returns the worker's set-up.
@@ -149,7 +148,7 @@ impl<C> Encoder<C> {
         let rate = (interval.denominator, interval.numerator);
         let stream = self.own.controls.stream((width, height), rate);
         let colour = color::colour_of(self.output.format.color);
-        match self.codec.kind() {
+        match self.worker.kind() {
             Kind::JpegEncoder => Config::JpegEncoder {
                 width,
                 height,
@@ -195,9 +194,9 @@ impl<C> Encoder<C> {
     }
 }
 
-impl<C> Coding<C> for Encoder<C> {
+impl<C> M2mEngine<C> for Encoder<C> {
     const RAW: Flow = Flow::Output;
-    const COMMANDS: CommandSet = CommandSet::Encoder;
+    const COMMANDS: Option<CommandSet> = Some(CommandSet::Encoder);
     const EVENTS: EventKinds = EventKinds::EOS;
 
     fn flags(&self, flow: Flow) -> FormatFlags {
@@ -208,7 +207,7 @@ impl<C> Coding<C> for Encoder<C> {
     }
 
     fn sizes(&self) -> FrameSizes<'_> {
-        format::sizes(self.codec.kind())
+        format::sizes(self.worker.kind())
     }
 
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
@@ -217,7 +216,7 @@ impl<C> Coding<C> for Encoder<C> {
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         match flow {
-            Flow::Output => format::try_source(self.codec.kind(), &self.raw, wanted, self.stride),
+            Flow::Output => format::try_source(self.worker.kind(), &self.raw, wanted, self.stride),
             Flow::Capture => Some(format::try_coded(&self.coded, wanted, &self.capture.format)),
         }
     }
@@ -277,6 +276,7 @@ impl<C> Coding<C> for Encoder<C> {
 
     fn set_rect(
         &mut self,
+        _: Flow,
         target: SelectionTarget,
         wanted: Rect,
         flags: SelectionFlags,
@@ -287,7 +287,7 @@ impl<C> Coding<C> for Encoder<C> {
         if self.output.streaming || self.capture.streaming {
             return Err(EBUSY);
         }
-        let sizes = format::sizes(self.codec.kind());
+        let sizes = format::sizes(self.worker.kind());
         let crop = format::crop(&self.output.format, wanted, flags, sizes)?;
         let made = self.coded_for(&self.output.format, crop)?;
         self.own.crop = crop;
@@ -309,22 +309,18 @@ impl<C> Coding<C> for Encoder<C> {
         self.own.controls.specs()
     }
 
-    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         let busy = self.output.streaming && self.capture.streaming;
-        self.own.controls.set(id, value, busy)
+        self.own.controls.set(id, value.number(), busy)
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
         controls::volatile(id)
     }
 
-    fn capture_driver(&mut self) -> Box<dyn Driver<Cookie = C> + '_> {
-        Box::new(M2mQueueDriver(&mut self.capture))
-    }
-
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         self.notice();
-        self.listen(progress);
+        self.listen(|encoder, event| encoder.handle(event, progress));
         self.deliver(bus, progress);
         self.feed(bus, progress);
         if self.is_drained() && self.capture.streaming && self.capture.give_last(progress) {
@@ -334,11 +330,6 @@ impl<C> Coding<C> for Encoder<C> {
 
     fn has_begun(&self) -> bool {
         self.own.reading.is_some()
-    }
-
-    /// It has room for the packet of each accepted picture, and never waits.
-    fn is_preparing(&self) -> bool {
-        self.codec.is_busy()
     }
 
     fn has_work(&self) -> bool {

@@ -1,15 +1,15 @@
 //! CAPTURE buffers that the codec process writes directly.
 
-use super::{CodecProcess, M2mQueueDriver};
+use super::picture::chroma_of;
 use crate::surface::{Surface, Trouble};
-use vb3_codec::{Chroma, Lent, LentPlane, Refused, Worker};
-use vb3_queue::{Active, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
+use vb3_codec::{Lent, LentPlane, Refused, Worker};
+use vb3_queue::{Active, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Format, Span};
 
 /// Lends memory for one picture, or only a number if the process cannot map it.
 pub(super) fn lend<C>(
     worker: &mut Worker,
-    (format, chroma): (&Format, Chroma),
+    format: &Format,
     target: &Active<C>,
     bus: &mut dyn Bus<C>,
 ) -> Result<u64, Refused> {
@@ -27,7 +27,7 @@ pub(super) fn lend<C>(
         });
         let planes: Vec<LentPlane<'_>> = planes.collect();
         let lent = Lent {
-            chroma,
+            chroma: chroma_of(format),
             planes: &planes,
         };
         match worker.lend(Some(&lent)) {
@@ -52,40 +52,4 @@ pub(super) fn note_written<C>(
             .map_err(|_| Trouble::Fault)
     })?;
     surface.payloads()
-}
-
-/// The driver of CAPTURE. Before streaming ends, it takes all buffers back from the process, and calls
-/// `forget` for those that the device keeps.
-pub(super) struct CaptureDriver<'a, C, F> {
-    pub(super) queue: M2mQueueDriver<'a, C>,
-    pub(super) codec: &'a mut CodecProcess,
-    pub(super) forget: F,
-}
-
-impl<C, F: FnMut()> Driver for CaptureDriver<'_, C, F> {
-    type Cookie = C;
-
-    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        self.queue.queue_setup(create)
-    }
-
-    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
-        self.queue.buf_prepare(buffer)
-    }
-
-    fn buf_queue(&mut self, buffer: Active<C>) {
-        self.queue.buf_queue(buffer);
-    }
-
-    fn start_streaming(&mut self, queued: u32) -> Result<(), DriverError> {
-        self.queue.start_streaming(queued)
-    }
-
-    fn stop_streaming(&mut self) {
-        if let Some(worker) = self.codec.worker() {
-            worker.take_all_back();
-        }
-        (self.forget)();
-        self.queue.stop_streaming();
-    }
 }

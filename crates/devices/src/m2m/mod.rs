@@ -7,14 +7,15 @@
 //! process. A change of resolution and a drain end with a buffer marked LAST. After a seek, no earlier
 //! picture appears.
 
-mod coder;
 mod color;
 mod converter;
 mod decoder;
+mod device;
 mod encoder;
 mod loan;
 mod meta;
 mod pending;
+mod picture;
 mod process;
 mod queue;
 mod raw;
@@ -27,7 +28,7 @@ pub(crate) use encoder::Encoder;
 pub(crate) use meta::Meta;
 pub(crate) use pending::PendingFrames;
 pub(crate) use process::CodecProcess;
-pub(crate) use queue::{M2mQueue, M2mQueueDriver};
+pub(crate) use queue::M2mQueue;
 pub(crate) use raw::formats as codec_formats;
 pub(crate) use stateless::StatelessDecoder;
 pub(crate) use stateless::formats as stateless_formats;

@@ -1,10 +1,12 @@
 //! The codec process of one open file.
 
+use super::device::FrameWorker;
 use crate::Failure;
+use crate::place::HostSettings;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 
-/// Largest number of a worker's events taken at once. The rest makes [`CodecProcess::wake_fd`]
+/// Largest number of a worker's events taken at once. The rest makes [`wake_fd`](FrameWorker::wake_fd)
 /// readable, so an endless sender delays no other work.
 pub(crate) const MAX_EVENTS: usize = 64;
 
@@ -20,14 +22,19 @@ pub(crate) struct CodecProcess {
 }
 
 impl CodecProcess {
-    pub(crate) const fn new(kind: Kind, launch: Launch) -> Self {
-        Self {
+    /// Makes one that is not started.
+    ///
+    /// # Errors
+    /// Fails if no available library has the codec, with a sentence for the user.
+    pub(crate) fn new(kind: Kind, place: &HostSettings) -> Result<Self, Failure> {
+        place.codecs.describe(kind).map_err(Failure::new)?;
+        Ok(Self {
             kind,
-            launch,
+            launch: place.codecs.launch(kind),
             worker: None,
             is_down: false,
             failure: None,
-        }
+        })
     }
 
     /// Returns its kind.
@@ -54,8 +61,8 @@ impl CodecProcess {
         self.worker.as_mut()
     }
 
-    /// The worker, if there is one.
-    pub(crate) fn worker(&mut self) -> Option<&mut Worker> {
+    /// Returns the worker, if it runs.
+    pub(crate) fn running(&mut self) -> Option<&mut Worker> {
         self.worker.as_mut()
     }
 
@@ -88,15 +95,16 @@ impl CodecProcess {
         room && !self.is_down
     }
 
-    /// Returns whether it has unfinished jobs.
-    pub(crate) fn is_busy(&self) -> bool {
-        let worker = self.worker.as_ref();
-        worker.is_some_and(|worker| worker.room() < MAX_IN_FLIGHT)
-    }
-
     /// Returns whether it died or could not be started.
     pub(crate) const fn is_down(&self) -> bool {
         self.is_down
+    }
+
+    /// Takes all buffers back that were lent to the worker.
+    pub(crate) fn take_all_back(&mut self) {
+        if let Some(worker) = &mut self.worker {
+            worker.take_all_back();
+        }
     }
 
     /// Ends the worker. The next one starts without state.
@@ -104,14 +112,19 @@ impl CodecProcess {
         self.worker = None;
         self.is_down = false;
     }
+}
 
-    /// Readable when [`poll`](Self::poll) has something.
-    pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+impl FrameWorker for CodecProcess {
+    fn is_busy(&self) -> bool {
+        let worker = self.worker.as_ref();
+        worker.is_some_and(|worker| worker.room() < MAX_IN_FLIGHT)
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         self.worker.as_ref().map(Worker::wake_fd)
     }
 
-    /// Returns the reason why the last one ended, unless it ended normally.
-    pub(crate) const fn failure(&self) -> Option<&Failure> {
+    fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
     }
 }

@@ -2,10 +2,8 @@
 
 use crate::surface::{FIELD_NONE, Surface};
 use std::collections::VecDeque;
-use vb3_queue::{
-    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare,
-};
-use vb3_v4l2::{Flow, Format, Progress};
+use vb3_queue::{Active, Completion, DoneState, DriverError, MAX_PLANES, Prepare};
+use vb3_v4l2::{Flow, Format, Progress, QueuePolicy};
 
 /// An OUTPUT buffer whose frame is in a codec.
 #[derive(Debug)]
@@ -21,6 +19,7 @@ struct HeldInput<C> {
 #[derive(Debug)]
 pub(crate) struct M2mQueue<C> {
     flow: Flow,
+    pub(super) policy: QueuePolicy,
     /// The format of G_FMT and of new buffers.
     pub(crate) format: Format,
     /// The format at the start of streaming. Buffers have it until streaming ends.
@@ -40,9 +39,10 @@ pub(crate) struct M2mQueue<C> {
 }
 
 impl<C> M2mQueue<C> {
-    pub(crate) const fn new(flow: Flow, format: Format) -> Self {
+    pub(super) const fn new(flow: Flow, format: Format, policy: QueuePolicy) -> Self {
         Self {
             flow,
+            policy,
             format,
             streamed: None,
             tokens: VecDeque::new(),
@@ -67,6 +67,13 @@ impl<C> M2mQueue<C> {
             }
         }
         None
+    }
+
+    /// Puts a buffer back to be the next one, unless the device has lost it.
+    pub(crate) fn put_back(&mut self, token: Active<C>) {
+        if !token.is_stale() {
+            self.tokens.push_front(token);
+        }
     }
 
     /// Returns the sequence number for the next returned buffer.
@@ -147,45 +154,31 @@ impl<C> M2mQueue<C> {
         progress.finish(self.flow, token, completion);
         true
     }
-}
 
-/// The queue as `vb3_queue`'s driver.
-#[derive(Debug)]
-pub(crate) struct M2mQueueDriver<'a, C>(pub(crate) &'a mut M2mQueue<C>);
-
-impl<C> Driver for M2mQueueDriver<'_, C> {
-    type Cookie = C;
-
-    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
-        Surface(&self.0.format).queue_setup(create)
-    }
-
-    fn buf_prepare(&mut self, mut buffer: Prepare<'_>) -> Result<(), DriverError> {
+    /// As [`Driver::buf_prepare`](vb3_queue::Driver::buf_prepare).
+    pub(super) fn prepare(&self, mut buffer: Prepare<'_>) -> Result<(), DriverError> {
         // A stream's new format does not affect buffers of the old one.
-        let format = self.0.streamed.as_ref().unwrap_or(&self.0.format);
-        if self.0.flow == Flow::Output {
+        let format = self.streamed.as_ref().unwrap_or(&self.format);
+        if self.flow == Flow::Output {
             Surface(format).extend_payloads(&mut buffer);
         }
-        Surface(format).prepare(buffer, self.0.flow)
+        Surface(format).prepare(buffer, self.flow)
     }
 
-    fn buf_queue(&mut self, buffer: Active<C>) {
-        self.0.tokens.push_back(buffer);
+    /// Handles STREAMON.
+    pub(super) const fn start(&mut self) {
+        self.streaming = true;
+        self.streamed = Some(self.format);
+        self.sequence = 0;
+        self.starts = self.starts.wrapping_add(1);
     }
 
-    fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
-        self.0.streaming = true;
-        self.0.streamed = Some(self.0.format);
-        self.0.sequence = 0;
-        self.0.starts = self.0.starts.wrapping_add(1);
-        Ok(())
-    }
-
-    fn stop_streaming(&mut self) {
-        self.0.streaming = false;
-        self.0.streamed = None;
-        self.0.stops = self.0.stops.wrapping_add(1);
-        self.0.tokens.clear();
-        self.0.held.clear();
+    /// Handles STREAMOFF.
+    pub(super) fn stop(&mut self) {
+        self.streaming = false;
+        self.streamed = None;
+        self.stops = self.stops.wrapping_add(1);
+        self.tokens.clear();
+        self.held.clear();
     }
 }

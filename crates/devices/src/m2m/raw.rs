@@ -80,3 +80,20 @@ pub(crate) fn negotiate(
     format.color = wanted.color;
     Some(format)
 }
+
+/// Adjusts a format. Size and colorimetry are those of `now`.
+pub(crate) fn negotiate_like(
+    raw: &[&'static PixelFormat],
+    wanted: &Format,
+    now: &Format,
+    sizes: FrameSizes<'_>,
+    stride: u32,
+) -> Option<Format> {
+    let wanted = Format {
+        width: now.width,
+        height: now.height,
+        color: now.color,
+        ..*wanted
+    };
+    negotiate(raw, &wanted, sizes, stride)
+}

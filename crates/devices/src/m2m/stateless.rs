@@ -16,23 +16,20 @@
 mod controls;
 mod work;
 
-use super::loan::CaptureDriver;
-use super::{CodecProcess, M2mQueue, M2mQueueDriver, raw};
+use super::decoder::table::{self, Row};
+use super::device::{Coder, M2mEngine, Parts};
+use super::{CodecProcess, raw};
 use crate::Failure;
-use crate::device::Outside;
 use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
-use crate::place::{HostSettings, identity, policy};
-use crate::spec::DeviceSpec;
-use crate::surface::{EBUSY, EINVAL, PIECE};
+use crate::place::HostSettings;
+use crate::spec::{DeviceKind, DeviceSpec};
+use crate::surface::{EBUSY, EINVAL};
 use controls::Parameters;
-use std::os::fd::BorrowedFd;
-use vb3_codec::Kind;
-use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
+use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes,
-    Identity, PixelFormat, Planarity, Progress, QueuePolicy, Role, Statistics, VideoDriver, pixfmt,
+    Bus, ControlSpec, ControlValue, Flow, Format, FourCc, FrameSizes, PixelFormat, Progress, pixfmt,
 };
-use work::Work;
+use work::{FirstField, Job};
 
 /// Pixels of a macroblock's side. Pictures contain whole macroblocks.
 const MACROBLOCK: u32 = 16;
@@ -48,80 +45,73 @@ pub(crate) fn formats() -> Vec<&'static PixelFormat> {
 }
 
 /// One open file of a stateless decoder.
+pub(crate) type StatelessDecoder<C> = Coder<Stateless<C>, C>;
+
+/// The stateless decoder's part of a coder.
 #[derive(Debug)]
-pub(crate) struct StatelessDecoder<C> {
-    identity: Identity,
-    policy: QueuePolicy,
-    planarity: Planarity,
-    coded: Vec<&'static PixelFormat>,
-    raw: Vec<&'static PixelFormat>,
-    /// Lines of pictures are multiples of this many bytes.
-    stride: u32,
-    output: M2mQueue<C>,
-    capture: M2mQueue<C>,
+pub(crate) struct Stateless<C> {
+    row: &'static Row,
     parameters: Parameters,
-    codec: CodecProcess,
-    work: Work<C>,
-    statistics: Statistics,
-    /// Largest number of picture bytes that one tick moves.
-    piece: usize,
+    /// The request that the worker has.
+    job: Option<Job<C>>,
+    /// The tag of the last one.
+    tag: u64,
+    held: Option<FirstField<C>>,
+    /// Whether the worker accepts loans: it has announced the size of pictures.
+    is_lending: bool,
+    /// Numbers of STREAMOFFs at OUTPUT and CAPTURE that were handled.
+    seen_stops: (u64, u64),
+    /// Buffer for reordering samples.
+    scratch: Vec<u8>,
 }
 
 impl<C> StatelessDecoder<C> {
     /// Makes one open file's part of the decoder of a SPEC. The worker starts with the first request.
     ///
     /// # Errors
-    /// Fails with a sentence for the user: no available library decodes H.264 by requests, or the SPEC
-    /// names an unsupported format.
+    /// Fails with a sentence for the user: no available library decodes the stream by requests, or the
+    /// SPEC names an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let kind = Kind::H264StatelessDecoder;
-        place.codecs.describe(kind).map_err(Failure::new)?;
-        let coded: Vec<_> = pixfmt::lookup(FourCc::H264_SLICE).into_iter().collect();
+        let row = match spec.kind {
+            DeviceKind::StatelessDecoder(kind) => table::row_of(kind),
+            _ => None,
+        };
+        let row = row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
+        let worker = CodecProcess::new(row.kind, place)?;
+        let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let raw = formats();
         let stride = spec.stride.unwrap_or(1);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));
-        let start = coded.first().and_then(|pixel| {
-            let (width, height) = whole_macroblocks(size.width(), size.height());
-            Format::new(pixel, width, height)
-        });
+        let (width, height) = whole_macroblocks(size.width(), size.height());
+        let start = (coded.first()).and_then(|pixel| Format::new(pixel, width, height));
         let mut start = start.ok_or_else(none)?;
         start.color = raw::REC709;
         let first = raw::first(&raw, spec.format).ok_or_else(none)?;
         let shown = raw::like(&raw, first, &start, SIZES, stride).ok_or_else(none)?;
-        Ok(Self {
-            identity: identity(spec, place, "H.264 Stateless Decoder"),
-            policy: QueuePolicy {
-                file_io: false,
-                timestamps: TimestampKind::Copy,
-                min_reqbufs: 1,
-                requests: Requests::Required,
-                holds_capture: true,
-                ..policy(spec, place)
-            },
-            planarity: if spec.mplane {
-                Planarity::Multi
-            } else {
-                Planarity::Single
-            },
+        let parts = Parts {
+            card: row.card,
             coded,
             raw,
-            stride,
-            output: M2mQueue::new(Flow::Output, start),
-            capture: M2mQueue::new(Flow::Capture, shown),
-            parameters: Parameters::default(),
-            codec: CodecProcess::new(kind, place.codecs.launch(kind)),
-            work: Work::new(),
-            statistics: Statistics::default(),
-            piece: PIECE,
-        })
-    }
-
-    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
-        match flow {
-            Flow::Capture => &self.capture,
-            Flow::Output => &self.output,
-        }
+            output: start,
+            capture: shown,
+            worker,
+            own: Stateless {
+                row,
+                parameters: Parameters::default(),
+                job: None,
+                tag: 0,
+                held: None,
+                is_lending: false,
+                seen_stops: (0, 0),
+                scratch: Vec::new(),
+            },
+        };
+        let mut device = Self::with_parts(spec, place, parts);
+        device.output.policy.requests = Requests::Required;
+        device.output.policy.holds_capture = true;
+        device.capture.policy.holds_capture = true;
+        Ok(device)
     }
 
     /// Adjusts a format for OUTPUT.
@@ -147,112 +137,41 @@ fn whole_macroblocks(width: u32, height: u32) -> (u32, u32) {
     (whole(width, WIDTH_MAX), whole(height, HEIGHT_MAX))
 }
 
-impl<C> Outside for StatelessDecoder<C> {
-    fn work_at_once(&mut self) {
-        self.piece = usize::MAX;
-    }
+impl<C> M2mEngine<C> for StatelessDecoder<C> {
+    const RAW: Flow = Flow::Capture;
+    const HAS_SELECTION: bool = false;
 
-    /// The buffer of the request's picture is lent with it.
-    fn is_preparing(&self) -> bool {
-        self.codec.is_busy()
-    }
-
-    fn failure(&self) -> Option<&Failure> {
-        self.codec.failure()
-    }
-}
-
-impl<C> VideoDriver for StatelessDecoder<C> {
-    type Cookie = C;
-
-    fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    fn role(&self) -> Role {
-        Role::MemToMem
-    }
-
-    fn planarity(&self) -> Planarity {
-        self.planarity
-    }
-
-    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        match flow {
-            Flow::Capture => Box::new(CaptureDriver {
-                queue: M2mQueueDriver(&mut self.capture),
-                codec: &mut self.codec,
-                forget: || self.work.drop_targets(),
-            }),
-            Flow::Output => Box::new(M2mQueueDriver(&mut self.output)),
-        }
-    }
-
-    fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
-        match flow {
-            Flow::Capture => &self.raw,
-            Flow::Output => &self.coded,
-        }
-    }
-
-    fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
+    fn sizes(&self) -> FrameSizes<'_> {
         SIZES
     }
 
-    fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
-        None
-    }
-
-    fn format(&self, flow: Flow) -> Format {
-        self.queue(flow).format
-    }
-
-    fn try_format(&self, flow: Flow, wanted: &Format) -> Format {
-        let now = self.capture.format;
+    fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
+        let now = &self.capture.format;
         match flow {
-            Flow::Output => self.try_coded(wanted),
-            Flow::Capture => {
-                // Size and colorimetry are those of OUTPUT.
-                let wanted = Format {
-                    width: now.width,
-                    height: now.height,
-                    color: now.color,
-                    ..*wanted
-                };
-                raw::negotiate(&self.raw, &wanted, SIZES, self.stride).unwrap_or(now)
+            Flow::Output => Some(self.try_coded(wanted)),
+            Flow::Capture => raw::negotiate_like(&self.raw, wanted, now, SIZES, self.stride),
+        }
+    }
+
+    fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
+        if flow == Flow::Output {
+            let now = self.output.format;
+            if peer_busy && (now.width, now.height) != (format.width, format.height) {
+                return Err(EBUSY);
+            }
+            if !peer_busy {
+                let fourcc = self.capture.format.fourcc;
+                let shown = raw::like(&self.raw, fourcc, format, SIZES, self.stride);
+                self.capture.format = shown.ok_or(EINVAL)?;
             }
         }
-    }
-
-    fn set_format(
-        &mut self,
-        flow: Flow,
-        format: &Format,
-        peer_busy: bool,
-    ) -> Result<(), DriverError> {
-        if flow == Flow::Capture {
-            self.capture.format = *format;
-            return Ok(());
-        }
-        let now = self.output.format;
-        if peer_busy && (now.width, now.height) != (format.width, format.height) {
-            return Err(EBUSY);
-        }
-        if !peer_busy {
-            let fourcc = self.capture.format.fourcc;
-            let shown = raw::like(&self.raw, fourcc, format, SIZES, self.stride);
-            self.capture.format = shown.ok_or(EINVAL)?;
-        }
-        self.output.format = *format;
+        self.queue_mut(flow).format = *format;
         Ok(())
     }
 
-    fn interval(&self, _: Flow) -> Option<Fraction> {
-        None
-    }
-
     fn controls(&self) -> Vec<ControlSpec> {
-        controls::specs()
+        let menus = self.own.row.controls();
+        menus.chain(controls::specs()).collect()
     }
 
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -260,37 +179,43 @@ impl<C> VideoDriver for StatelessDecoder<C> {
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        self.parameters.set(id, value);
+        self.own.parameters.set(id, value);
         Ok(())
     }
 
-    fn queue_policy(&self, flow: Flow) -> QueuePolicy {
-        match flow {
-            Flow::Capture => QueuePolicy {
-                requests: Requests::None,
-                ..self.policy
-            },
-            Flow::Output => self.policy,
+    fn leave_capture(&mut self) {
+        self.worker.take_all_back();
+        self.own.held = None;
+        if let Some(job) = &mut self.own.job {
+            job.leave_target();
         }
     }
 
-    fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        self.work(bus, progress);
+    fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+        self.notice_stops(progress);
+        if self.wants_worker() && self.worker.start(|_| Ok(())).is_none() {
+            progress.broken = true;
+        }
+        self.listen(|decoder, event| decoder.handle(event, bus, progress));
+        self.resume_write(bus, progress);
+        while self.can_begin() {
+            let Some(source) = self.output.take() else {
+                return;
+            };
+            if !self.begin(source, bus, progress) {
+                return;
+            }
+        }
     }
 
-    fn next_tick(&self) -> Option<u64> {
-        self.has_work().then_some(0)
+    fn has_work(&self) -> bool {
+        self.stops() != self.own.seen_stops
+            || self.is_writing()
+            || self.can_begin()
+            || self.wants_worker()
     }
 
     fn has_begun(&self) -> bool {
-        self.work.is_writing()
-    }
-
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.codec.wake_fd()
-    }
-
-    fn statistics(&self) -> Statistics {
-        self.statistics
+        self.is_writing()
     }
 }

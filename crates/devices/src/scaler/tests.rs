@@ -1,7 +1,9 @@
 use super::*;
 use crate::HostSettings;
 use crate::bench::{Bench, FILLER};
+use crate::beside::Beside;
 use crate::camera::Camera;
+use crate::convert::Converter;
 use crate::device::Outside as _;
 use crate::source::{Background, Picture, render};
 use crate::streaming::Engine as _;
@@ -110,7 +112,7 @@ fn held(buffers: u32) -> (Bench<Camera<u32>>, Sender<()>) {
         task.run(&mut engine);
     });
     let scaler = camera.engine.scaler_mut().expect("it has one");
-    scaler.scale_by(beside.expect("a thread"));
+    scaler.converter.convert_by(beside.expect("a thread"));
     (Bench::new(camera, buffers), go)
 }
 

@@ -4,9 +4,17 @@ use super::{CameraInput, DeviceKind, DeviceSpec, Profile, SinkSpec, SpecError};
 use crate::Failure;
 use crate::sink::y4m_holds;
 use vb3_v4l2::pixfmt::{self, ColorModel, Sample};
-use vb3_v4l2::{FourCc, PixelFormat};
+use vb3_v4l2::{FourCc, PixelFormat, Planarity};
 
 impl DeviceSpec {
+    /// Returns whether its buffer types are single- or multi-planar.
+    pub(crate) const fn planarity(&self) -> Planarity {
+        match self.mplane {
+            true => Planarity::Multi,
+            false => Planarity::Single,
+        }
+    }
+
     /// Returns the message for a requested format that the device does not offer.
     pub(crate) fn no_such_format(&self) -> Failure {
         let offered = self.offered();

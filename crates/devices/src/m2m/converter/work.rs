@@ -1,28 +1,23 @@
 //! The converter's work: one picture at a time, a large one in pieces over ticks and on a thread.
 
 use super::{FrameConverter, color_of};
-use crate::beside::{Beside, LARGE, Task};
 use crate::convert::{self, Job, View, ViewMut};
 use crate::m2m::Meta;
-use crate::picture::Size;
+use crate::picture_converter::{Conversion, Converted};
 use crate::select::settable;
-use crate::surface::{LentLines, PIECE, PictureCursor, Surface, Trouble};
+use crate::surface::{PictureCursor, Surface, Trouble};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Format, Lines, PixelFormat, Progress, Rect, pixfmt};
+use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 
-/// The parameters of a conversion, fixed at its start.
-#[derive(Clone, Copy)]
+/// The parameters of a conversion, with the used part of the source.
+#[derive(Clone, Copy, Debug)]
 struct Plan {
-    job: Job,
-    /// Format and size of the source and target parts.
-    shapes: [(&'static PixelFormat, Size); 2],
+    conversion: Conversion,
     crop: Rect,
-    compose: Rect,
-    /// Bytes of both parts, lines without padding.
-    bytes: [usize; 2],
 }
 
 /// A picture that is being converted in pieces over ticks and on a thread.
+#[derive(Debug)]
 pub(super) struct UnderWay<C> {
     source: Active<C>,
     target: Active<C>,
@@ -30,21 +25,22 @@ pub(super) struct UnderWay<C> {
     stage: Stage,
 }
 
-impl<C> UnderWay<C> {
-    /// Returns whether the thread has it, so that there is nothing to do yet.
-    pub(super) const fn is_with_thread(&self) -> bool {
-        matches!(self.stage, Stage::Converting)
-    }
-}
-
 /// The current step of a picture.
+#[derive(Debug)]
 enum Stage {
     /// The picture is being read.
     Reading(PictureCursor),
     /// The thread converts the picture.
     Converting,
     /// The converted picture is written.
-    Writing(Task, PictureCursor),
+    Writing(Converted),
+}
+
+impl Stage {
+    /// Returns the step after [`PictureConverter::begin`](crate::picture_converter::PictureConverter::begin).
+    fn begun(refused: Option<Converted>) -> Self {
+        refused.map_or(Self::Converting, Self::Writing)
+    }
 }
 
 /// The result of a step: the bytes used in each plane, once the picture is in its buffer.
@@ -53,8 +49,8 @@ type Step = Result<Option<[u64; MAX_PLANES]>, Trouble>;
 impl<C> FrameConverter<C> {
     /// Converts the oldest picture into the oldest empty buffer, if both exist.
     pub(super) fn step(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        let mut left = if self.at_once { usize::MAX } else { PIECE };
-        if self.under_way.is_some() {
+        let mut left = self.piece;
+        if self.own.under_way.is_some() {
             self.resume(&mut left, bus, progress);
             return;
         }
@@ -72,17 +68,18 @@ impl<C> FrameConverter<C> {
             Ok(plan) => plan,
             Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
         };
-        if !self.wants_thread(&plan) {
+        let [source_bytes, target_bytes] = plan.conversion.bytes;
+        if !(self.worker).wants_thread(source_bytes.saturating_add(target_bytes)) {
             let made = self.convert(&plan, &source, &target, bus);
             return self.give_back(source, target, made, progress);
         }
         let stage = match Surface(&self.output.format).lend_rect(&source, plan.crop, bus) {
-            Ok(Some(lent)) => self.give(plan, lent),
+            Ok(Some(lent)) => Stage::begun(self.worker.begin(&plan.conversion, lent)),
             Ok(None) => Stage::Reading(PictureCursor::default()),
             Err(trouble) => return self.give_back(source, target, Err(trouble), progress),
         };
         let is_given = matches!(stage, Stage::Converting);
-        self.under_way = Some(UnderWay {
+        self.own.under_way = Some(UnderWay {
             source,
             target,
             plan,
@@ -96,76 +93,43 @@ impl<C> FrameConverter<C> {
     /// Continues with a large picture: moves at most `left` bytes. Buffers of an ended stream are not
     /// written.
     fn resume(&mut self, left: &mut usize, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        let Some(mut at) = self.under_way.take() else {
+        let Some(mut at) = self.own.under_way.take() else {
             return;
         };
         let step = self.step_on(&mut at, left, bus);
         if step == Ok(None) {
-            self.under_way = Some(at);
+            self.own.under_way = Some(at);
             return;
         }
-        if let Stage::Writing(task, _) = at.stage {
-            (self.source, self.target) = (task.source, task.target);
+        if let Stage::Writing(converted) = at.stage {
+            self.worker.put_back(converted);
         }
         let made = step.map(Option::unwrap_or_default);
         self.give_back(at.source, at.target, made, progress);
     }
 
     fn step_on(&mut self, at: &mut UnderWay<C>, left: &mut usize, bus: &mut dyn Bus<C>) -> Step {
-        let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
-        let plan = at.plan;
         match &mut at.stage {
             Stage::Reading(cursor) => {
-                let (place, going) = ((&at.source, plan.crop), (cursor, left));
-                if !from.read_rect_on(place, going, bus, &mut self.source)? {
-                    return Ok(None);
+                let (place, going) = ((&at.source, at.plan.crop), (cursor, left));
+                let from = Surface(&self.output.format);
+                if from.read_rect_on(place, going, bus, &mut self.worker.source)? {
+                    at.stage = Stage::begun(self.worker.begin(&at.plan.conversion, Vec::new()));
                 }
-                at.stage = self.give(plan, Vec::new());
                 Ok(None)
             }
             Stage::Converting => {
-                let Some(task) = self.beside.as_ref().and_then(Beside::take) else {
+                let Some(converted) = self.worker.take() else {
                     return Ok(None);
                 };
-                at.stage = Stage::Writing(task, PictureCursor::default());
+                at.stage = Stage::Writing(converted);
                 self.step_on(at, left, bus)
             }
-            Stage::Writing(..) if at.source.is_stale() || at.target.is_stale() => {
-                Err(Trouble::Stale)
-            }
-            Stage::Writing(task, _) if !task.done => Err(Trouble::Fault),
-            Stage::Writing(task, cursor) => {
-                let (place, going) = ((&at.target, plan.compose), (cursor, left));
-                match to.write_rect_on(place, going, bus, &task.target)? {
-                    true => to.payloads().map(Some),
-                    false => Ok(None),
-                }
+            Stage::Writing(_) if at.source.is_stale() => Err(Trouble::Stale),
+            Stage::Writing(converted) => {
+                converted.resume_write(&self.capture.format, &at.target, left, bus)
             }
         }
-    }
-
-    /// Passes the picture to the thread, or converts it here if the thread refuses. `lent` is empty if
-    /// the source has been read.
-    fn give(&mut self, plan: Plan, lent: Vec<LentLines>) -> Stage {
-        let mut target = std::mem::take(&mut self.target);
-        target.resize(plan.bytes[1], 0);
-        let task = Task {
-            job: plan.job,
-            shapes: plan.shapes,
-            lent,
-            source: std::mem::take(&mut self.source),
-            target,
-            done: false,
-        };
-        let refused = match &self.beside {
-            Some(thread) => thread.give(task),
-            None => Err(Box::new(task)),
-        };
-        let Err(mut task) = refused else {
-            return Stage::Converting;
-        };
-        task.run(&mut self.engine);
-        Stage::Writing(*task, PictureCursor::default())
     }
 
     /// Returns both buffers with the result.
@@ -180,12 +144,12 @@ impl<C> FrameConverter<C> {
             Ok(payloads) => (DoneState::Done, payloads),
             Err(Trouble::Stale) => {
                 // The device has lost one of the two. The other waits for its next partner.
-                self.put_back(source, target);
-                return;
+                self.output.put_back(source);
+                return self.capture.put_back(target);
             }
             Err(Trouble::Fault | Trouble::TooSmall) => {
-                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
-                self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+                self.count_fault();
+                self.count_dropped();
                 (DoneState::Error, [0; MAX_PLANES])
             }
         };
@@ -195,45 +159,29 @@ impl<C> FrameConverter<C> {
         progress.finish(Flow::Capture, target, completion);
     }
 
-    fn put_back(&mut self, source: Active<C>, target: Active<C>) {
-        if !source.is_stale() {
-            self.output.tokens.push_front(source);
-        }
-        if !target.is_stale() {
-            self.capture.tokens.push_front(target);
-        }
-    }
-
     /// Returns the parameters of the next conversion.
     fn plan(&self) -> Result<Plan, Trouble> {
         let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
+        let (crop, compose) = (self.own.crop, self.own.compose);
         let pixel_of = |format: &Format| pixfmt::lookup(format.fourcc).ok_or(Trouble::TooSmall);
-        let (from_pixel, to_pixel) = (pixel_of(from.0)?, pixel_of(to.0)?);
         let size_of = |rect: Rect| settable(rect).ok_or(Trouble::TooSmall);
-        let (from_size, to_size) = (size_of(self.crop)?, size_of(self.compose)?);
+        let (from_size, to_size) = (size_of(crop)?, size_of(compose)?);
         let job = Job {
-            rotate: self.rotate,
-            hflip: self.hflip,
-            vflip: self.vflip,
+            rotate: self.own.rotate,
+            hflip: self.own.hflip,
+            vflip: self.own.vflip,
             target_color: color_of(&to.0.color),
             ..Job::whole(from_size, to_size, color_of(&from.0.color))
         };
-        let source_bytes = from.rect_bytes(self.crop).ok_or(Trouble::TooSmall)?;
-        let target_bytes = to.rect_bytes(self.compose).ok_or(Trouble::TooSmall)?;
-        Ok(Plan {
+        let source_bytes = from.rect_bytes(crop).ok_or(Trouble::TooSmall)?;
+        let target_bytes = to.rect_bytes(compose).ok_or(Trouble::TooSmall)?;
+        let conversion = Conversion {
             job,
-            shapes: [(from_pixel, from_size), (to_pixel, to_size)],
-            crop: self.crop,
-            compose: self.compose,
+            shapes: [(pixel_of(from.0)?, from_size), (pixel_of(to.0)?, to_size)],
             bytes: [source_bytes, target_bytes],
-        })
-    }
-
-    /// Returns whether a picture is large enough for the thread, and the thread exists.
-    fn wants_thread(&mut self, plan: &Plan) -> bool {
-        let [source, target] = plan.bytes;
-        let is_large = source.saturating_add(target) >= LARGE;
-        is_large && !self.at_once && self.has_thread()
+            compose,
+        };
+        Ok(Plan { conversion, crop })
     }
 
     /// Converts a picture within this call.
@@ -244,56 +192,31 @@ impl<C> FrameConverter<C> {
         target: &Active<C>,
         bus: &mut dyn Bus<C>,
     ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let formats = (self.output.format, self.capture.format);
-        let (from, to) = (Surface(&formats.0), Surface(&formats.1));
-        let sources = from.rect_lines(source, Flow::Output, plan.crop)?;
-        let targets = to.rect_lines(target, Flow::Capture, plan.compose)?;
-        let (job, shapes) = (&plan.job, plan.shapes);
-        match in_place(&mut self.engine, job, &sources, &targets, shapes, bus) {
+        let Plan { conversion, crop } = plan;
+        let (from, to) = (Surface(&self.output.format), Surface(&self.capture.format));
+        let sources = from.rect_lines(source, Flow::Output, *crop)?;
+        let targets = to.rect_lines(target, Flow::Capture, conversion.compose)?;
+        match in_place(&mut self.worker.engine, conversion, &sources, &targets, bus) {
             Some(true) => return to.payloads(),
             Some(false) => return Err(Trouble::Fault),
             None => {}
         }
         let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
-        let (place, going) = ((source, plan.crop), (&mut cursor, &mut left));
-        from.read_rect_on(place, going, bus, &mut self.source)?;
-        self.target.resize(plan.bytes[1], 0);
-        let [from_shape, to_shape] = shapes;
-        let taken = (from_shape.0, from_shape.1, self.source.as_slice());
-        let made = (to_shape.0, to_shape.1, self.target.as_mut_slice());
-        let done = self.engine.run_unpadded(job, taken, made);
-        done.map_err(|_| Trouble::Fault)?;
-        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
-        let (place, going) = ((target, plan.compose), (&mut cursor, &mut left));
-        to.write_rect_on(place, going, bus, &self.target)?;
-        to.payloads()
-    }
-
-    /// Makes `beside` convert large pictures.
-    #[cfg(test)]
-    pub(crate) fn convert_by(&mut self, beside: Beside) {
-        self.beside = Some(beside);
-    }
-
-    /// Returns whether a thread for large pictures exists. Without one, they are converted within
-    /// ticks.
-    fn has_thread(&mut self) -> bool {
-        if self.beside.is_none() {
-            self.beside = Beside::converting().ok();
-        }
-        self.beside.is_some()
+        let going = (&mut cursor, &mut left);
+        from.read_rect_on((source, *crop), going, bus, &mut self.worker.source)?;
+        self.worker.write(conversion, None, to.0, target, bus)
     }
 }
 
 /// Converts without a copy. Returns whether it succeeded; `None` if memory is not accessible in place.
 fn in_place<C>(
     engine: &mut convert::Converter,
-    job: &Job,
+    conversion: &Conversion,
     from: &[Lines<'_, C>],
     to: &[Lines<'_, C>],
-    [from_shape, to_shape]: [(&'static PixelFormat, Size); 2],
     bus: &mut dyn Bus<C>,
 ) -> Option<bool> {
+    let [from_shape, to_shape] = conversion.shapes;
     // CAST: widening, on every target there is.
     let pitch = |lines: &Lines<'_, C>| lines.pitch as usize;
     bus.in_place(from, to, &mut |sources, targets| {
@@ -303,7 +226,7 @@ fn in_place<C>(
         let planes = targets.iter_mut().zip(to);
         let planes = planes.map(|(bytes, lines)| (&mut **bytes, pitch(lines)));
         let made = ViewMut::new(to_shape.0, to_shape.1, planes);
-        view.and_then(|view| engine.run(job, &view, &mut made?))
+        view.and_then(|view| engine.run(&conversion.job, &view, &mut made?))
             .is_ok()
     })
 }

@@ -46,22 +46,6 @@ pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &F
     format
 }
 
-/// Adjusts a format for CAPTURE. Size and colorimetry are the stream's.
-pub(super) fn try_raw(
-    raw: &[&'static PixelFormat],
-    wanted: &Format,
-    now: &Format,
-    stride: u32,
-) -> Format {
-    let wanted = Format {
-        width: now.width,
-        height: now.height,
-        color: now.color,
-        ..*wanted
-    };
-    raw::negotiate(raw, &wanted, SIZES, stride).unwrap_or(*now)
-}
-
 /// Returns a raw format with another's size and colorimetry. Odd sizes are rounded up.
 pub(super) fn raw_like(
     raw: &[&'static PixelFormat],

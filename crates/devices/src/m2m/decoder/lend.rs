@@ -79,12 +79,11 @@ impl<C> Decoder<C> {
     }
 
     fn lend_one(&mut self, token: &Active<C>, bus: &mut dyn Bus<C>) -> Result<u64, Refused> {
-        let chroma = self.chroma();
         let is_whole = (self.own.visible.width, self.own.visible.height)
             == (self.own.held.width, self.own.held.height);
-        let worker = self.codec.worker().ok_or(Refused::Dead)?;
+        let worker = self.worker.running().ok_or(Refused::Dead)?;
         if is_whole {
-            return loan::lend(worker, (&self.own.held, chroma), token, bus);
+            return loan::lend(worker, &self.own.held, token, bus);
         }
         worker.lend(None)
     }
@@ -94,7 +93,7 @@ impl<C> Decoder<C> {
         if self.own.lent.is_empty() {
             return;
         }
-        if let Some(worker) = self.codec.worker() {
+        if let Some(worker) = self.worker.running() {
             worker.take_back();
         }
         while let Some((_, token)) = self.own.lent.tokens.pop_back() {

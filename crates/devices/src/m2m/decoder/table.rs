@@ -12,6 +12,8 @@ pub(crate) enum Input {
     Frames,
     /// A file with one picture.
     File,
+    /// A picture's slices, with its parameters in the controls of a media request.
+    Request,
 }
 
 /// A menu of profiles or levels.
@@ -60,6 +62,21 @@ const fn row(
     }
 }
 
+const H264_LEVEL: Menu = menu(
+    cid::MPEG_VIDEO_H264_LEVEL,
+    "H264 Level",
+    &[
+        "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2",
+        "5", "5.1", "5.2",
+    ],
+    16,
+);
+const H264_PROFILE: Menu = menu(
+    cid::MPEG_VIDEO_H264_PROFILE,
+    "H264 Profile",
+    &["Baseline", "Constrained Baseline", "Main", "", "High"],
+    4,
+);
 /// For VP9 and later codecs.
 const LEVELS_TO_6_2: &[&str] = &[
     "1", "1.1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
@@ -69,29 +86,13 @@ const LEVELS_TO_6_2: &[&str] = &[
 ///
 /// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
 /// `v4l2_ctrl_get_menu`.
-static ROWS: [Row; 8] = [
+static ROWS: [Row; 9] = [
     row(
         Kind::H264Decoder,
         "H.264 Decoder",
         FourCc::H264,
         Input::Stream,
-        &[
-            menu(
-                cid::MPEG_VIDEO_H264_LEVEL,
-                "H264 Level",
-                &[
-                    "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4",
-                    "4.1", "4.2", "5", "5.1", "5.2",
-                ],
-                16,
-            ),
-            menu(
-                cid::MPEG_VIDEO_H264_PROFILE,
-                "H264 Profile",
-                &["Baseline", "Constrained Baseline", "Main", "", "High"],
-                4,
-            ),
-        ],
+        &[H264_LEVEL, H264_PROFILE],
     ),
     row(
         Kind::HevcDecoder,
@@ -197,6 +198,28 @@ static ROWS: [Row; 8] = [
                 cid::MPEG_VIDEO_MPEG4_PROFILE,
                 "MPEG4 Profile",
                 &["Simple", "Advanced Simple"],
+                1,
+            ),
+        ],
+    ),
+    row(
+        Kind::H264StatelessDecoder,
+        "H.264 Stateless Decoder",
+        FourCc::H264_SLICE,
+        Input::Request,
+        &[
+            H264_LEVEL,
+            H264_PROFILE,
+            menu(
+                cid::STATELESS_H264_DECODE_MODE,
+                "H264 Decode Mode",
+                &["", "Frame-Based"],
+                1,
+            ),
+            menu(
+                cid::STATELESS_H264_START_CODE,
+                "H264 Start Code",
+                &["", "Annex B Start Code"],
                 1,
             ),
         ],

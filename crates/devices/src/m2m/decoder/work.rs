@@ -1,16 +1,13 @@
 //! The decoder's work in a tick.
 
 use super::table::Input;
-use super::{Content, Decoded, Decoder, Drain, Offered, Pending, format};
-use crate::m2m::process::MAX_EVENTS;
-use crate::m2m::{color, loan, raw};
-use crate::surface::{FIELD_NONE, PictureCursor, Surface, Trouble};
-use vb3_codec::{Chroma, Config, Event, Field, Framing, Job, Refused, StreamFormat};
+use super::{Decoded, Decoder, Drain, Offered, Pending, format};
+use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
+use crate::m2m::{color, raw};
+use crate::surface::{FIELD_NONE, Trouble};
+use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
-use vb3_v4l2::{
-    Bus, Colorimetry, DriverEvent, Flow, Format, FourCc, FrameFlags, PixelFormat, Progress, Rect,
-    pixfmt,
-};
+use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FrameFlags, Progress, Rect};
 
 /// Largest number of refused pictures that wait for a buffer. Further ones are dropped.
 const MAX_REFUSED: usize = 64;
@@ -37,7 +34,10 @@ impl<C> Decoder<C> {
         self.frames.clear();
         self.own.pending = Pending::None;
         self.drain = Drain::Idle;
-        let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
+        let forgot = self
+            .worker
+            .running()
+            .map(|worker| worker.submit(Job::Flush));
         match forgot {
             Some(Ok(())) => self.own.flushing += 1,
             // The next worker starts with the new stream.
@@ -46,7 +46,7 @@ impl<C> Decoder<C> {
     }
 
     fn restart(&mut self) {
-        self.codec.stop();
+        self.worker.stop();
         self.own.lent.is_on = false;
         self.take_back();
         self.own.flushing = 0;
@@ -72,99 +72,67 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Returns the chroma layout of the current buffers.
-    pub(super) fn chroma(&self) -> Chroma {
-        match self.own.held.fourcc {
-            FourCc::YUV420 => Chroma::Planar,
-            _ => Chroma::Pairs,
-        }
-    }
-
     fn proceed(&mut self) {
-        let (chroma, is_file) = (self.chroma(), self.own.row.input == Input::File);
+        let is_file = self.own.row.input == Input::File;
+        let chroma = chroma_of(&self.own.held);
         let job = match is_file {
             // Files are decoded without loans: a file without a picture also returns a buffer.
             true => Job::Proceed(chroma),
             false => Job::ProceedByLoan(chroma),
         };
-        match self.codec.worker().map(|worker| worker.submit(job)) {
+        match self.worker.running().map(|worker| worker.submit(job)) {
             Some(Ok(())) => self.own.lent.is_on = !is_file,
             Some(Err(_)) => self.restart(),
             None => {}
         }
     }
 
-    /// Takes the worker's events.
-    pub(super) fn listen(&mut self, progress: &mut Progress<C>) {
-        for _ in 0..MAX_EVENTS {
-            let Some(event) = self.codec.poll() else {
-                return;
-            };
-            match event {
-                Event::Format(format) => self.own.pending = Pending::Found(format),
-                Event::Picture {
-                    tag,
-                    picture,
-                    loan,
-                    damaged,
-                } => {
-                    self.own.answered = tag;
-                    let planes = picture.planes().data;
-                    self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
-                    self.decoded(
-                        tag,
-                        Content::Slot(picture, PictureCursor::default()),
-                        loan,
-                        damaged,
-                    );
-                }
-                Event::Filled {
-                    tag,
-                    loan,
-                    field,
-                    damaged,
-                    copied,
-                } => {
-                    self.count_copied(copied);
-                    self.decoded(tag, Content::Buffer(field), Some(loan), damaged);
-                }
-                // Every file has its buffer, also one without a picture.
-                Event::Consumed { tag } if self.is_unanswered(tag) => {
-                    self.decoded(tag, Content::None, None, true);
-                }
-                Event::Drained if self.own.flushing == 0 && self.drain == Drain::Asked => {
-                    self.drain = Drain::Ready;
-                }
-                Event::Consumed { tag } if self.own.kept == Some(tag) => {
-                    self.release_kept(progress)
-                }
-                Event::Flushed => self.own.flushing = self.own.flushing.saturating_sub(1),
-                Event::Corrupt { .. } => {
-                    self.count_dropped();
-                }
-                Event::Unsupported {
-                    tag,
-                    loan,
-                    sentence,
-                } => self.refuse(tag, loan, sentence),
-                Event::Died { .. } => {
-                    self.own.lent.is_on = false;
-                    self.take_back();
-                    self.own.flushing = 0;
-                    self.own.kept = None;
-                    self.output.take_back();
-                    progress.broken = true;
-                }
-                Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
+    pub(super) fn handle(&mut self, event: Event, progress: &mut Progress<C>) {
+        match event {
+            Event::Format(format) => self.own.pending = Pending::Found(format),
+            Event::Picture {
+                tag,
+                picture,
+                loan,
+                damaged,
+            } => {
+                self.own.answered = tag;
+                self.decoded(tag, Content::slot(picture), loan, damaged);
             }
+            Event::Filled {
+                tag,
+                loan,
+                field,
+                damaged,
+                ..
+            } => self.decoded(tag, Content::Buffer(field), Some(loan), damaged),
+            // Every file has its buffer, also one without a picture.
+            Event::Consumed { tag } if self.is_unanswered(tag) => {
+                self.decoded(tag, Content::None, None, true);
+            }
+            Event::Drained if self.own.flushing == 0 && self.drain == Drain::Asked => {
+                self.drain = Drain::Ready;
+            }
+            Event::Consumed { tag } if self.own.kept == Some(tag) => self.release_kept(progress),
+            Event::Flushed => self.own.flushing = self.own.flushing.saturating_sub(1),
+            Event::Corrupt { .. } => {
+                self.count_dropped();
+            }
+            Event::Unsupported {
+                tag,
+                loan,
+                sentence,
+            } => self.refuse(tag, loan, sentence),
+            Event::Died { .. } => {
+                self.own.lent.is_on = false;
+                self.take_back();
+                self.own.flushing = 0;
+                self.own.kept = None;
+                self.output.take_back();
+                progress.broken = true;
+            }
+            Event::Consumed { .. } | Event::Packet { .. } | Event::Drained => {}
         }
-    }
-
-    /// Counts bytes that the process copied for a picture: as it reports, or from its library to a
-    /// slot.
-    fn count_copied(&mut self, bytes: u64) {
-        let count = &mut self.statistics.codec_bytes_copied;
-        *count = count.saturating_add(bytes);
     }
 
     /// Adds a decoded picture, or a substitute for one.
@@ -186,7 +154,7 @@ impl<C> Decoder<C> {
     /// cannot decode it; none if the stream's format was never announced.
     fn refuse(&mut self, tag: u64, loan: Option<u64>, sentence: String) {
         self.count_dropped();
-        self.codec.report(sentence);
+        self.worker.report(sentence);
         let has_room = self.own.visible.width != 0 && self.own.decoded.len() < MAX_REFUSED;
         if loan.is_some() || has_room {
             self.decoded(tag, Content::None, loan, true);
@@ -223,7 +191,7 @@ impl<C> Decoder<C> {
     }
 
     fn ask_to_drain(&mut self) {
-        self.drain = match self.codec.worker() {
+        self.drain = match self.worker.running() {
             None => Drain::Ready,
             Some(worker) => match worker.submit(Job::Drain) {
                 Ok(()) => Drain::Asked,
@@ -256,7 +224,7 @@ impl<C> Decoder<C> {
             return true;
         }
         let tag = self.frames.next_tag();
-        let codec = self.codec.start(|worker| match is_stream {
+        let codec = self.worker.start(|worker| match is_stream {
             true => worker.submit(Job::Configure(Config::Decoder(Framing::Auto))),
             false => Ok(()),
         });
@@ -322,7 +290,8 @@ impl<C> Decoder<C> {
             let Some(token) = decoded.token.take().or_else(|| self.next_buffer()) else {
                 return self.own.decoded.push_front(decoded);
             };
-            let written = self.resume_write(&token, &mut decoded.content, &mut left, bus);
+            let (format, going) = (&self.own.held, (&mut left, &mut self.own.scratch));
+            let written = decoded.content.resume_write(format, &token, going, bus);
             let (outcome, payloads) = match written {
                 Ok(None) => {
                     decoded.token = Some(token);
@@ -357,41 +326,10 @@ impl<C> Decoder<C> {
         }
     }
 
-    /// Continues to write a picture, at most `left` bytes. Returns the bytes used in each plane, once
-    /// all is written.
-    fn resume_write(
-        &mut self,
-        token: &Active<C>,
-        content: &mut Content,
-        left: &mut usize,
-        bus: &mut dyn Bus<C>,
-    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
-        let payloads = match content {
-            Content::None => [0; MAX_PLANES],
-            Content::Slot(picture, cursor) => {
-                if !self.resume_write_picture(token, picture, (cursor, left), bus)? {
-                    return Ok(None);
-                }
-                Surface(&self.own.held).payloads()?
-            }
-            Content::Buffer(_) => loan::note_written(&self.own.held, token, bus)?,
-        };
-        Ok(Some(payloads))
-    }
-
     /// Returns whether the current buffers hold pictures of a format.
     fn suits(&self, format: &StreamFormat) -> bool {
-        self.holds(format.visible.width, format.visible.height) && self.has_bits(format.bits)
-    }
-
-    /// Returns whether samples in the current buffers have `bits` bits.
-    pub(super) fn has_bits(&self, bits: u8) -> bool {
-        pixfmt::lookup(self.own.held.fourcc).is_some_and(|pixel| has_bits(pixel, bits))
-    }
-
-    /// Returns whether the current buffers hold pictures of a size. Odd sizes are rounded up there.
-    pub(super) const fn holds(&self, width: u32, height: u32) -> bool {
-        width + width % 2 == self.own.held.width && height + height % 2 == self.own.held.height
+        let size = (format.visible.width, format.visible.height);
+        holds(&self.own.held, size, format.bits)
     }
 
     /// Returns whether a consumed JPEG file gave no picture.
@@ -486,29 +424,6 @@ impl<C> Decoded<C> {
         self.token = None;
         outlives && self.content.begin_again()
     }
-
-    /// Returns whether the picture is partly written to its buffer.
-    pub(super) fn has_begun(&self) -> bool {
-        matches!(self.content, Content::Slot(_, cursor) if cursor != PictureCursor::default())
-    }
-}
-
-impl Content {
-    /// Handles the loss of the picture's buffer. Returns whether it can be put into another one.
-    fn begin_again(&mut self) -> bool {
-        if let Self::Slot(_, cursor) = self {
-            *cursor = PictureCursor::default();
-        }
-        !matches!(self, Self::Buffer(_))
-    }
-
-    const fn field(&self) -> Field {
-        match self {
-            Self::None => Field::Progressive,
-            Self::Slot(picture, _) => picture.field(),
-            Self::Buffer(field) => *field,
-        }
-    }
 }
 
 /// Returns `V4L2_FIELD_*` of a picture with both fields, line by line.
@@ -519,9 +434,4 @@ const fn field_of(field: Field) -> u32 {
         Field::TopFirst => 8,
         Field::BottomFirst => 9,
     }
-}
-
-/// Returns whether a format's samples have `bits` bits.
-fn has_bits(pixel: &PixelFormat, bits: u8) -> bool {
-    pixel.bits == u32::from(bits)
 }

@@ -1,9 +1,9 @@
 //! The encoder's work in a tick.
 
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
-use crate::m2m::process::MAX_EVENTS;
+use crate::m2m::device::FrameWorker as _;
 use crate::surface::{PictureCursor, Trouble};
-use vb3_codec::{Config, Event, Job, Kind, MAX_IN_FLIGHT, Refused};
+use vb3_codec::{Config, Event, Job, Kind, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
@@ -36,7 +36,7 @@ impl<C> Encoder<C> {
             Drain::Stopped if self.output.starts != self.drained_start => Drain::Idle,
             other => other,
         };
-        if has_stopped && self.codec.is_down() {
+        if has_stopped && self.worker.is_down() {
             self.stop_codec();
         }
     }
@@ -48,10 +48,13 @@ impl<C> Encoder<C> {
         self.frames.clear();
         self.take_back();
         self.own.is_full = false;
-        let forgot = self.codec.worker().map(|worker| worker.submit(Job::Flush));
+        let forgot = self
+            .worker
+            .running()
+            .map(|worker| worker.submit(Job::Flush));
         // A codec with a single set-up would continue the previous stream.
-        let is_new = self.codec.kind().is_set_up_once();
-        if is_new || self.codec.is_down() || matches!(forgot, Some(Err(_))) {
+        let is_new = self.worker.kind().is_set_up_once();
+        if is_new || self.worker.is_down() || matches!(forgot, Some(Err(_))) {
             // A new one begins afresh.
             self.stop_codec();
         }
@@ -66,44 +69,39 @@ impl<C> Encoder<C> {
     }
 
     fn stop_codec(&mut self) {
-        self.codec.stop();
+        self.worker.stop();
         self.own.configured = None;
     }
 
-    /// Takes the worker's events.
-    pub(super) fn listen(&mut self, progress: &mut Progress<C>) {
-        for _ in 0..MAX_EVENTS {
-            let Some(event) = self.codec.poll() else {
-                return;
-            };
-            self.own.is_full = false;
-            match event {
-                Event::Packet { tag, data, key } => self.own.packets.push_back(Coded {
-                    tag,
-                    packet: Some(data),
-                    key,
-                }),
-                Event::Corrupt { tag, .. } => {
-                    self.count_dropped();
-                    self.own.controls.force_key = true;
-                    // Once for each picture, even if a worker repeats it.
-                    let is_told = self.own.packets.iter().any(|coded| coded.tag == tag);
-                    if self.frames.has(tag) && !is_told {
-                        self.own.packets.push_back(Coded {
-                            tag,
-                            packet: None,
-                            key: false,
-                        });
-                    }
+    /// Handles an event of the worker, which has room again.
+    pub(super) fn handle(&mut self, event: Event, progress: &mut Progress<C>) {
+        self.own.is_full = false;
+        match event {
+            Event::Packet { tag, data, key } => self.own.packets.push_back(Coded {
+                tag,
+                packet: Some(data),
+                key,
+            }),
+            Event::Corrupt { tag, .. } => {
+                self.count_dropped();
+                self.own.controls.force_key = true;
+                // Once for each picture, even if a worker repeats it.
+                let is_told = self.own.packets.iter().any(|coded| coded.tag == tag);
+                if self.frames.has(tag) && !is_told {
+                    self.own.packets.push_back(Coded {
+                        tag,
+                        packet: None,
+                        key: false,
+                    });
                 }
-                Event::Died { .. } => {
-                    self.own.configured = None;
-                    self.frames.clear();
-                    self.take_back();
-                    progress.broken = true;
-                }
-                _ => {}
             }
+            Event::Died { .. } => {
+                self.own.configured = None;
+                self.frames.clear();
+                self.take_back();
+                progress.broken = true;
+            }
+            _ => {}
         }
     }
 
@@ -120,7 +118,7 @@ impl<C> Encoder<C> {
             && self.output.is_ready()
             && self.capture.streaming
             && self.frames.len() < ahead
-            && self.codec.has_room()
+            && self.worker.has_room()
             && !self.own.is_full
             && self.own.reading.is_none()
     }
@@ -153,13 +151,10 @@ impl<C> Encoder<C> {
     /// Ends a codec whose single set-up is outdated, once it has no picture any more; false until then.
     fn make_way(&mut self, config: Config) -> bool {
         let is_other = self.own.configured.is_some_and(|before| before != config);
-        if !is_other || !self.codec.kind().is_set_up_once() {
+        if !is_other || !self.worker.kind().is_set_up_once() {
             return true;
         }
-        let is_idle = self
-            .codec
-            .worker()
-            .is_none_or(|w| w.room() == MAX_IN_FLIGHT);
+        let is_idle = !self.worker.is_busy();
         if is_idle {
             self.stop_codec();
         }
@@ -176,7 +171,7 @@ impl<C> Encoder<C> {
             return false;
         }
         let configured = &mut self.own.configured;
-        let Some(worker) = self.codec.start(|_| Ok(())) else {
+        let Some(worker) = self.worker.start(|_| Ok(())) else {
             self.output.tokens.push_front(token);
             progress.broken = true;
             return false;
@@ -214,7 +209,7 @@ impl<C> Encoder<C> {
         let (tag, force_key) = (self.frames.next_tag(), self.own.controls.force_key);
         let shape = (&self.output.format, self.own.crop);
         let scratch = &mut self.own.scratch;
-        let taken = match self.codec.worker() {
+        let taken = match self.worker.running() {
             None => Err(Refused::Dead),
             Some(worker) => {
                 let (token, going) = (&reading.token, (&mut reading.cursor, left));
@@ -285,7 +280,10 @@ impl<C> Encoder<C> {
                 self.capture.tokens.push_front(token);
                 continue;
             };
-            let kind = match (outcome, coded.key || self.codec.kind() == Kind::JpegEncoder) {
+            let kind = match (
+                outcome,
+                coded.key || self.worker.kind() == Kind::JpegEncoder,
+            ) {
                 (DoneState::Done, true) => FrameFlags::KEYFRAME,
                 (DoneState::Done, false) => FrameFlags::PFRAME,
                 _ => FrameFlags::empty(),

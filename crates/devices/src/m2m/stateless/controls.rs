@@ -7,55 +7,27 @@ use vb3_v4l2::{
     CompoundType, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix, H264Sps, cid, sys,
 };
 
-/// Returns all controls. Numbers and names are the kernel's.
+/// Returns the controls of a picture. Numbers and names are the kernel's.
 ///
 /// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-ctrls-defs.c, drivers/media/platform/verisilicon.
-pub(super) fn specs() -> Vec<ControlSpec> {
-    let compound = ControlSpec::compound;
-    vec![
-        ControlSpec::menu(
-            cid::MPEG_VIDEO_H264_LEVEL,
-            "H264 Level",
-            &[
-                "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1",
-                "4.2", "5", "5.1", "5.2",
-            ],
-            16,
-        ),
-        ControlSpec::menu(
-            cid::MPEG_VIDEO_H264_PROFILE,
-            "H264 Profile",
-            &["Baseline", "Constrained Baseline", "Main", "", "High"],
-            4,
-        ),
-        ControlSpec::menu(
-            cid::STATELESS_H264_DECODE_MODE,
-            "H264 Decode Mode",
-            &["", "Frame-Based"],
-            1,
-        ),
-        ControlSpec::menu(
-            cid::STATELESS_H264_START_CODE,
-            "H264 Start Code",
-            &["", "Annex B Start Code"],
-            1,
-        ),
-        compound(
+pub(super) fn specs() -> [ControlSpec; 4] {
+    [
+        ControlSpec::compound(
             cid::STATELESS_H264_SPS,
             "H264 Sequence Parameter Set",
             CompoundType::H264Sps,
         ),
-        compound(
+        ControlSpec::compound(
             cid::STATELESS_H264_PPS,
             "H264 Picture Parameter Set",
             CompoundType::H264Pps,
         ),
-        compound(
+        ControlSpec::compound(
             cid::STATELESS_H264_SCALING_MATRIX,
             "H264 Scaling Matrix",
             CompoundType::H264ScalingMatrix,
         ),
-        compound(
+        ControlSpec::compound(
             cid::STATELESS_H264_DECODE_PARAMS,
             "H264 Decode Parameters",
             CompoundType::H264DecodeParams,

@@ -1,87 +1,50 @@
 //! The stateless decoder's work in a tick: one request at a time.
 
 use super::StatelessDecoder;
-use crate::m2m::process::MAX_EVENTS;
+use crate::m2m::device::FrameWorker as _;
+use crate::m2m::picture::Content;
 use crate::m2m::{Meta, loan};
-use crate::surface::{FIELD_NONE, PictureCursor, Surface, Trouble};
+use crate::surface::{FIELD_NONE, Trouble};
 use vb3_codec::parameter_sets::check_slices;
-use vb3_codec::{Chroma, Event, Job as CodecJob, Picture, Refused, StreamFormat};
+use vb3_codec::{Chroma, Event, Job as CodecJob, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
-use vb3_v4l2::{Bus, Flow, Format, Progress, sys};
+use vb3_v4l2::{Bus, Flow, Progress, sys};
 
 /// The result of writing a picture to its buffer.
 type Written = (DoneState, [u64; MAX_PLANES]);
 
 const FAILED: Written = (DoneState::Error, [0; MAX_PLANES]);
 
-/// The request that the worker has.
+/// A request that the worker has.
 #[derive(Debug)]
-struct Job<C> {
+pub(super) struct Job<C> {
     tag: u64,
     source: Active<C>,
     /// `None` once CAPTURE has stopped.
     target: Option<Active<C>>,
     /// The number under which the target is lent to the worker.
     loan: Option<u64>,
-    /// The picture that is being written to the target.
-    writing: Option<Writing>,
+    /// The picture that is being written to the target, and whether it is damaged.
+    writing: Option<(Content, bool)>,
     /// Whether the worker has consumed the request's input.
     is_consumed: bool,
     written: Written,
 }
 
-/// A picture on its way from the worker's memory to a buffer.
-#[derive(Debug)]
-struct Writing {
-    picture: Picture,
-    damaged: bool,
-    cursor: PictureCursor,
+impl<C> Job<C> {
+    /// Drops the CAPTURE buffer, because CAPTURE has stopped and its queue owns it.
+    pub(super) fn leave_target(&mut self) {
+        self.target = None;
+        self.loan = None;
+    }
 }
 
 /// A CAPTURE buffer that waits for the second field of its picture.
 #[derive(Debug)]
-struct FirstField<C> {
+pub(super) struct FirstField<C> {
     target: Active<C>,
     timestamp_ns: u64,
     completion: Completion,
-}
-
-/// The work in progress.
-#[derive(Debug)]
-pub(super) struct Work<C> {
-    tag: u64,
-    job: Option<Job<C>>,
-    held: Option<FirstField<C>>,
-    /// Whether the worker accepts loans: it has announced the size of pictures.
-    is_lending: bool,
-    /// Numbers of STREAMOFFs at OUTPUT and CAPTURE that were handled.
-    seen_stops: (u64, u64),
-}
-
-impl<C> Work<C> {
-    pub(super) const fn new() -> Self {
-        Self {
-            tag: 0,
-            job: None,
-            held: None,
-            is_lending: false,
-            seen_stops: (0, 0),
-        }
-    }
-
-    /// Drops the CAPTURE buffers, because CAPTURE has stopped and its queue owns them.
-    pub(super) fn drop_targets(&mut self) {
-        self.held = None;
-        if let Some(job) = &mut self.job {
-            job.target = None;
-            job.loan = None;
-        }
-    }
-
-    /// Returns whether a picture is being written.
-    pub(super) fn is_writing(&self) -> bool {
-        self.job.as_ref().is_some_and(|job| job.writing.is_some())
-    }
 }
 
 /// The reason why a picture is not passed to the worker.
@@ -93,250 +56,190 @@ enum Unfit {
 }
 
 impl<C> StatelessDecoder<C> {
-    /// Returns whether [`work`](Self::work) would do anything now, apart from the worker's events.
-    pub(super) fn has_work(&self) -> bool {
-        self.stops() != self.work.seen_stops
-            || self.work.is_writing()
-            || self.can_begin()
-            || self.wants_worker()
+    /// Returns whether a picture is being written.
+    pub(super) fn is_writing(&self) -> bool {
+        let job = self.own.job.as_ref();
+        job.is_some_and(|job| job.writing.is_some())
     }
 
     /// Returns whether a worker must be started. It starts with the stream, since GStreamer gives up a
     /// request that takes a second.
-    fn wants_worker(&self) -> bool {
-        self.output.streaming && self.codec.wake_fd().is_none() && !self.codec.is_down()
+    pub(super) fn wants_worker(&self) -> bool {
+        self.output.streaming && self.worker.wake_fd().is_none() && !self.worker.is_down()
     }
 
-    const fn stops(&self) -> (u64, u64) {
+    pub(super) const fn stops(&self) -> (u64, u64) {
         (self.output.stops, self.capture.stops)
     }
 
-    fn can_begin(&self) -> bool {
-        let has_target = self.capture.is_ready() || self.work.held.is_some();
-        self.work.job.is_none() && self.output.is_ready() && has_target && self.codec.has_room()
-    }
-
-    pub(super) fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        self.notice_stops(progress);
-        if self.wants_worker() && self.codec.start(|_| Ok(())).is_none() {
-            progress.broken = true;
-        }
-        self.listen(bus, progress);
-        self.resume_write(bus, progress);
-        while self.can_begin() {
-            let Some(source) = self.output.take() else {
-                return;
-            };
-            if !self.begin(source, bus, progress) {
-                return;
-            }
-        }
+    pub(super) fn can_begin(&self) -> bool {
+        let has_target = self.capture.is_ready() || self.own.held.is_some();
+        self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
     }
 
     /// Handles STREAMOFF at either queue: reference pictures are dropped.
-    fn notice_stops(&mut self, progress: &mut Progress<C>) {
+    pub(super) fn notice_stops(&mut self, progress: &mut Progress<C>) {
         let stops = self.stops();
-        if stops == self.work.seen_stops {
+        if stops == self.own.seen_stops {
             return;
         }
-        self.work.seen_stops = stops;
-        if let Some(job) = self.work.job.take() {
+        self.own.seen_stops = stops;
+        if let Some(job) = self.own.job.take() {
             if job.loan.is_some()
-                && let Some(worker) = self.codec.worker()
+                && let Some(worker) = self.worker.running()
             {
                 worker.take_back();
             }
-            if let Some(target) = job.target.filter(|target| !target.is_stale()) {
-                self.capture.tokens.push_front(target);
+            if let Some(target) = job.target {
+                self.capture.put_back(target);
             }
             if !job.source.is_stale() {
                 self.output.consume(job.source, DoneState::Error, progress);
             }
         }
-        if let Some(held) = self.work.held.take() {
+        if let Some(held) = self.own.held.take() {
             self.capture.tokens.push_front(held.target);
         }
-        let forgot = self.codec.worker().map(|w| w.submit(CodecJob::Flush));
+        let forgot = self.worker.running().map(|w| w.submit(CodecJob::Flush));
         if !matches!(forgot, Some(Ok(()))) {
             self.restart();
         }
     }
 
     fn restart(&mut self) {
-        self.codec.stop();
-        self.work.is_lending = false;
+        self.worker.stop();
+        self.own.is_lending = false;
     }
 
-    /// Takes the worker's events.
-    fn listen(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
-        for _ in 0..MAX_EVENTS {
-            let Some(event) = self.codec.poll() else {
-                return;
-            };
-            match event {
-                Event::Format(format) => self.proceed(&format, bus, progress),
-                Event::Picture {
-                    tag,
-                    picture,
-                    damaged,
-                    ..
-                } => {
-                    let planes = picture.planes().data;
-                    self.count_copied(planes.iter().map(|plane| plane.len() as u64).sum());
-                    self.begin_to_write(tag, picture, damaged);
-                }
-                Event::Filled {
-                    tag,
-                    damaged,
-                    copied,
-                    ..
-                } => {
-                    self.count_copied(copied);
-                    self.note_written(tag, damaged, bus);
-                }
-                Event::Corrupt { sentence, .. } | Event::Unsupported { sentence, .. } => {
-                    self.codec.report(sentence);
-                }
-                Event::Consumed { tag } => self.end(tag, progress),
-                Event::Died { .. } => {
-                    self.work.is_lending = false;
-                    self.fail_job(progress);
-                    progress.broken = true;
-                }
-                Event::Flushed | Event::Drained | Event::Packet { .. } => {}
+    /// Handles an event of the worker.
+    pub(super) fn handle(
+        &mut self,
+        event: Event,
+        bus: &mut dyn Bus<C>,
+        progress: &mut Progress<C>,
+    ) {
+        match event {
+            Event::Format(format) => self.proceed(&format, bus, progress),
+            Event::Picture {
+                tag,
+                picture,
+                damaged,
+                ..
+            } => self.receive(tag, Content::slot(picture), damaged),
+            Event::Filled {
+                tag,
+                field,
+                damaged,
+                ..
+            } => {
+                self.receive(tag, Content::Buffer(field), damaged);
+                self.resume_write(bus, progress);
             }
+            Event::Corrupt { sentence, .. } | Event::Unsupported { sentence, .. } => {
+                self.worker.report(sentence);
+            }
+            Event::Consumed { tag } => self.end(tag, progress),
+            Event::Died { .. } => {
+                self.own.is_lending = false;
+                self.fail_job(progress);
+                progress.broken = true;
+            }
+            Event::Flushed | Event::Drained | Event::Packet { .. } => {}
         }
-    }
-
-    /// Counts bytes that the worker copied for a picture: the number that it reports, or the size
-    /// of a picture in a slot.
-    fn count_copied(&mut self, bytes: u64) {
-        let count = &mut self.statistics.codec_bytes_copied;
-        *count = count.saturating_add(bytes);
     }
 
     /// Checks the worker's announced picture size against its parameter sets, and accepts the format.
     fn proceed(&mut self, format: &StreamFormat, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let buffers = self.capture.format;
         let found = (format.visible.width, format.visible.height);
-        self.work.is_lending = false;
-        let proceeded = match self.codec.worker() {
+        self.own.is_lending = false;
+        let proceeded = match self.worker.running() {
             Some(worker) if found == (buffers.width, buffers.height) => worker
                 .submit(CodecJob::ProceedByLoan(Chroma::Pairs))
                 .is_ok(),
             _ => false,
         };
         if !proceeded {
-            if let Some(worker) = self.codec.worker() {
+            if let Some(worker) = self.worker.running() {
                 worker.take_back();
             }
             self.fail_job(progress);
             return self.restart();
         }
-        self.work.is_lending = true;
+        self.own.is_lending = true;
         self.lend(bus);
     }
 
     /// Lends the request's buffer to the worker.
     fn lend(&mut self, bus: &mut dyn Bus<C>) {
-        let Some(job) = self.work.job.as_mut().filter(|_| self.work.is_lending) else {
+        let Some(job) = self.own.job.as_mut().filter(|_| self.own.is_lending) else {
             return;
         };
-        if let Some(worker) = self.codec.worker()
+        if let Some(worker) = self.worker.running()
             && let Some(target) = job.target.as_ref().filter(|_| job.loan.is_none())
         {
             // If it has ended, an event says so.
-            let pictures = (&self.capture.format, Chroma::Pairs);
-            job.loan = loan::lend(worker, pictures, target, bus).ok();
+            job.loan = loan::lend(worker, &self.capture.format, target, bus).ok();
         }
     }
 
-    /// Receives a picture that lies in the worker's memory, to write it to its request's buffer.
-    fn begin_to_write(&mut self, tag: u64, picture: Picture, damaged: bool) {
-        let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
-            return;
-        };
-        job.loan = None;
-        job.writing = Some(Writing {
-            picture,
-            damaged,
-            cursor: PictureCursor::default(),
-        });
+    /// Receives a picture, to write it to its request's buffer unless it is there.
+    fn receive(&mut self, tag: u64, content: Content, damaged: bool) {
+        if let Some(job) = self.own.job.as_mut().filter(|job| job.tag == tag) {
+            job.loan = None;
+            job.writing = Some((content, damaged));
+        }
     }
 
-    /// Continues to write a picture to its request's buffer, a piece in each tick.
-    fn resume_write(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
+    /// Continues to write a picture to its request's buffer, a piece in each tick. The result is kept
+    /// until the worker has consumed the request.
+    pub(super) fn resume_write(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
         let mut left = self.piece;
-        let Some(job) = self.work.job.as_mut() else {
+        let Some(mut job) = self.own.job.take_if(|job| job.writing.is_some()) else {
             return;
         };
-        let Some(mut writing) = job.writing.take() else {
-            return;
-        };
-        if let Some(target) = &job.target {
-            let (format, going) = (&self.capture.format, (&mut writing.cursor, &mut left));
-            let written = match resume_write(format, target, &writing.picture, going, bus) {
-                Ok(false) => {
-                    job.writing = Some(writing);
+        if let (Some(target), Some((content, damaged))) = (&job.target, &mut job.writing) {
+            let going = (&mut left, &mut self.own.scratch);
+            job.written = match content.resume_write(&self.capture.format, target, going, bus) {
+                Ok(None) => {
+                    self.own.job = Some(job);
                     return;
                 }
-                Ok(true) => Surface(format).payloads(),
-                Err(trouble) => Err(trouble),
+                Ok(Some(payloads)) if *damaged => (DoneState::Error, payloads),
+                Ok(Some(payloads)) => (DoneState::Done, payloads),
+                Err(Trouble::Stale) => FAILED,
+                Err(Trouble::Fault | Trouble::TooSmall) => {
+                    self.count_fault();
+                    FAILED
+                }
             };
-            self.keep_written(written, writing.damaged);
         }
-        if let Some(job) = self.work.job.take_if(|job| job.is_consumed) {
-            self.finish(job, progress);
-        }
-    }
-
-    /// Handles a picture that the worker wrote to its request's buffer.
-    fn note_written(&mut self, tag: u64, damaged: bool, bus: &mut dyn Bus<C>) {
-        let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
-            return;
-        };
-        (job.loan, job.writing) = (None, None);
-        if let Some(target) = &job.target {
-            let written = loan::note_written(&self.capture.format, target, bus);
-            self.keep_written(written, damaged);
-        }
-    }
-
-    /// Keeps the result of a picture until the worker has consumed the request.
-    fn keep_written(&mut self, written: Result<[u64; MAX_PLANES], Trouble>, damaged: bool) {
-        let written = match written {
-            Ok(payloads) if damaged => (DoneState::Error, payloads),
-            Ok(payloads) => (DoneState::Done, payloads),
-            Err(Trouble::Stale) => FAILED,
-            Err(Trouble::Fault | Trouble::TooSmall) => {
-                self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
-                FAILED
-            }
-        };
-        if let Some(job) = &mut self.work.job {
-            job.written = written;
+        job.writing = None;
+        match job.is_consumed {
+            true => self.finish(job, progress),
+            false => self.own.job = Some(job),
         }
     }
 
     /// Handles a consumed request, whose picture may not be completely written yet.
     fn end(&mut self, tag: u64, progress: &mut Progress<C>) {
-        let Some(job) = self.work.job.as_mut().filter(|job| job.tag == tag) else {
+        let Some(job) = self.own.job.as_mut().filter(|job| job.tag == tag) else {
             return;
         };
         job.is_consumed = true;
         if job.loan.take().is_some()
-            && let Some(worker) = self.codec.worker()
+            && let Some(worker) = self.worker.running()
         {
             worker.take_back();
         }
-        if let Some(job) = self.work.job.take_if(|job| job.writing.is_none()) {
+        if let Some(job) = self.own.job.take_if(|job| job.writing.is_none()) {
             self.finish(job, progress);
         }
     }
 
     /// Returns a request's buffers with an error.
     fn fail_job(&mut self, progress: &mut Progress<C>) {
-        if let Some(mut job) = self.work.job.take() {
+        if let Some(mut job) = self.own.job.take() {
             job.written = FAILED;
             self.finish(job, progress);
         }
@@ -350,7 +253,7 @@ impl<C> StatelessDecoder<C> {
             ..
         } = job;
         if outcome == DoneState::Error {
-            self.statistics.dropped = self.statistics.dropped.saturating_add(1);
+            self.count_dropped();
         }
         let field = match source.field() {
             0 => FIELD_NONE,
@@ -372,7 +275,7 @@ impl<C> StatelessDecoder<C> {
             completion,
         };
         if waits && outcome == DoneState::Done {
-            self.work.held = Some(held);
+            self.own.held = Some(held);
         } else {
             self.give(held, progress);
         }
@@ -388,7 +291,7 @@ impl<C> StatelessDecoder<C> {
 
     /// Returns the CAPTURE buffer for a request: the kept one, or the next.
     fn target_for(&mut self, source: &Active<C>, progress: &mut Progress<C>) -> Option<Active<C>> {
-        if let Some(held) = self.work.held.take() {
+        if let Some(held) = self.own.held.take() {
             if held.timestamp_ns == source.timestamp_ns() && !held.target.is_stale() {
                 return Some(held.target);
             }
@@ -398,7 +301,7 @@ impl<C> StatelessDecoder<C> {
     }
 
     /// Begins a request. Returns whether another may begin.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         source: Active<C>,
         bus: &mut dyn Bus<C>,
@@ -408,15 +311,15 @@ impl<C> StatelessDecoder<C> {
             self.output.tokens.push_front(source);
             return false;
         };
-        let Some(worker) = self.codec.start(|_| Ok(())) else {
+        let Some(worker) = self.worker.start(|_| Ok(())) else {
             self.output.tokens.push_front(source);
             self.capture.tokens.push_front(target);
             progress.broken = true;
             return false;
         };
         let size = (self.capture.format.width, self.capture.format.height);
-        let tag = self.work.tag.wrapping_add(1);
-        let sets = self.parameters.sets(size).map_err(Unfit::Refused);
+        let tag = self.own.tag.wrapping_add(1);
+        let sets = self.own.parameters.sets(size).map_err(Unfit::Refused);
         let given = sets.map(|sets| {
             let Ok(Some(plane)) = source.plane(0) else {
                 return Err(Refused::Wrong("the buffer was taken back"));
@@ -455,39 +358,18 @@ impl<C> StatelessDecoder<C> {
         };
         match unfit {
             None => {
-                self.work.tag = tag;
-                self.work.job = Some(job);
+                self.own.tag = tag;
+                self.own.job = Some(job);
                 self.lend(bus);
             }
             Some(unfit) => {
                 match unfit {
-                    Unfit::Refused(sentence) => self.codec.report(sentence),
-                    Unfit::Fault => {
-                        self.statistics.bus_faults = self.statistics.bus_faults.saturating_add(1);
-                    }
+                    Unfit::Refused(sentence) => self.worker.report(sentence),
+                    Unfit::Fault => self.count_fault(),
                 }
                 self.finish(job, progress);
             }
         }
         true
     }
-}
-
-/// Continues to write a worker's picture to the buffer. Returns whether all is written.
-fn resume_write<C>(
-    format: &Format,
-    target: &Active<C>,
-    picture: &Picture,
-    going: (&mut PictureCursor, &mut usize),
-    bus: &mut dyn Bus<C>,
-) -> Result<bool, Trouble> {
-    let planes = picture.planes();
-    if (planes.width, planes.height) != (format.width, format.height) {
-        return Err(Trouble::TooSmall);
-    }
-    let [luma, pairs, _] = planes.data;
-    Surface(format).resume_write(target, going, bus, |component| match component {
-        0 => luma,
-        _ => pairs,
-    })
 }

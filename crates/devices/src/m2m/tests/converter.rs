@@ -136,7 +136,7 @@ fn held() -> (Bench<FrameConverter<u32>>, Sender<()>, Vec<u8>) {
         may_go.recv().ok();
         task.run(&mut engine);
     });
-    bench.device.convert_by(beside.expect("a thread"));
+    bench.device.worker.convert_by(beside.expect("a thread"));
     let from = bench.set_format(Flow::Output, &format(LARGE));
     bench.set_format(Flow::Capture, &format(LARGE));
     let bytes = (0..from.planes[0].sizeimage).map(|i| (i * 7 % 253) as u8);

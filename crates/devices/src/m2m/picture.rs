@@ -1,38 +1,104 @@
-//! Moves a picture from the codec process to a buffer in pieces, one in each tick.
+//! Decoded pictures on their way from the codec process to buffers, in pieces, one in each tick.
 
-use super::Decoder;
+use super::loan;
 use crate::surface::{PictureCursor, Surface, Trouble, resume};
 use std::ops::Range;
-use vb3_codec::{Chroma, Picture, Planes};
-use vb3_queue::Active;
-use vb3_v4l2::{Bus, Flow};
+use vb3_codec::{Chroma, Field, Picture, Planes};
+use vb3_queue::{Active, MAX_PLANES};
+use vb3_v4l2::{Bus, Flow, Format, FourCc, PixelFormat, pixfmt};
 
-impl<C> Decoder<C> {
-    /// Continues to write a picture, at most `left` bytes. Returns whether all is written.
-    pub(super) fn resume_write_picture(
+/// The location of a decoded picture.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// No picture: the file has none, or it is not decoded.
+    None,
+    /// In the codec process's memory. The second field says how much of it was copied.
+    Slot(Picture, PictureCursor),
+    /// In the buffer.
+    Buffer(Field),
+}
+
+impl Content {
+    pub(super) fn slot(picture: Picture) -> Self {
+        Self::Slot(picture, PictureCursor::default())
+    }
+
+    /// Handles the loss of the picture's buffer. Returns whether it can be put into another one.
+    pub(super) fn begin_again(&mut self) -> bool {
+        if let Self::Slot(_, cursor) = self {
+            *cursor = PictureCursor::default();
+        }
+        !matches!(self, Self::Buffer(_))
+    }
+
+    /// Returns whether the picture is partly written to its buffer.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self, Self::Slot(_, cursor) if *cursor != PictureCursor::default())
+    }
+
+    pub(super) const fn field(&self) -> Field {
+        match self {
+            Self::None => Field::Progressive,
+            Self::Slot(picture, _) => picture.field(),
+            Self::Buffer(field) => *field,
+        }
+    }
+
+    /// Continues to write a picture to a buffer of a format, at most `left` bytes. Returns the bytes
+    /// used in each plane, once all is written.
+    pub(super) fn resume_write<C>(
         &mut self,
+        format: &Format,
         token: &Active<C>,
-        picture: &Picture,
-        (cursor, left): (&mut PictureCursor, &mut usize),
+        (left, scratch): (&mut usize, &mut Vec<u8>),
         bus: &mut dyn Bus<C>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+        let (picture, cursor) = match self {
+            Self::None => return Ok(Some([0; MAX_PLANES])),
+            Self::Slot(picture, cursor) => (picture, cursor),
+            Self::Buffer(_) => return loan::note_written(format, token, bus).map(Some),
+        };
         let planes = picture.planes();
-        if !self.holds(planes.width, planes.height) || !self.has_bits(picture.bits()) {
+        if !holds(format, (planes.width, planes.height), picture.bits()) {
             return Err(Trouble::TooSmall);
         }
         let samples = Samples {
             planes,
             sample_bytes: if picture.bits() == 8 { 1 } else { 2 },
             found: picture.chroma(),
-            wanted: self.chroma(),
+            wanted: chroma_of(format),
         };
-        let scratch = &mut self.own.scratch;
-        let all = Surface(&self.own.held).lines(token, Flow::Capture)?;
-        resume(&all, cursor, left, |run| {
+        let all = Surface(format).lines(token, Flow::Capture)?;
+        let is_written = resume(&all, cursor, left, |run| {
             let bytes = samples.part(run.component, run.packed, scratch);
             bus.write(run.cookie, run.offset, bytes.ok_or(Trouble::TooSmall)?)
                 .map_err(|_| Trouble::Fault)
-        })
+        })?;
+        match is_written {
+            true => Surface(format).payloads().map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+/// Returns whether buffers of a format hold pictures of a size and bits of their samples. Odd sizes are
+/// rounded up there.
+pub(super) fn holds(format: &Format, (width, height): (u32, u32), bits: u8) -> bool {
+    let has_bits = pixfmt::lookup(format.fourcc).is_some_and(|pixel| has_bits(pixel, bits));
+    let size = (width + width % 2, height + height % 2);
+    has_bits && size == (format.width, format.height)
+}
+
+/// Returns whether a format's samples have `bits` bits.
+pub(super) fn has_bits(pixel: &PixelFormat, bits: u8) -> bool {
+    pixel.bits == u32::from(bits)
+}
+
+/// Returns the chroma layout of buffers of a format.
+pub(super) fn chroma_of(format: &Format) -> Chroma {
+    match format.fourcc {
+        FourCc::YUV420 => Chroma::Planar,
+        _ => Chroma::Pairs,
     }
 }
 

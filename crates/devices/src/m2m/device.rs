@@ -1,17 +1,19 @@
-//! One open file of a decoder or an encoder: two queues, and the codec process between them.
+//! One open file of a memory-to-memory device: two queues, and the worker between them.
 //!
-//! A [`Coder`] has the queues with their formats, the process, metadata of the frames in the process,
-//! and the drain. [`Coding`] has the parts that differ between decoder and encoder.
+//! A [`M2mDevice`] has the queues with their formats, the worker, metadata of the frames in it, and the
+//! drain. It answers the calls that all such devices answer alike. [`M2mEngine`] has everything that
+//! belongs to one kind of device.
 
-use super::{CodecProcess, M2mQueue, M2mQueueDriver, Meta, PendingFrames};
+use super::process::MAX_EVENTS;
+use super::{CodecProcess, M2mQueue, Meta, PendingFrames};
 use crate::Failure;
 use crate::device::Outside;
 use crate::place::{HostSettings, identity, policy};
 use crate::spec::DeviceSpec;
-use crate::surface::{EBUSY, PIECE, Trouble};
+use crate::surface::{EBUSY, EINVAL, PIECE, Surface, Trouble};
 use std::os::fd::BorrowedFd;
-use vb3_codec::{Kind, Refused};
-use vb3_queue::{Active, DoneState, Driver, DriverError, TimestampKind};
+use vb3_codec::{Event, Refused};
+use vb3_queue::{Active, DoneState, Driver, DriverError, PlaneSizes, Prepare, TimestampKind};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
@@ -44,14 +46,35 @@ pub(super) enum Offered {
     Later,
 }
 
-/// The parts that differ between decoders and encoders.
-pub(super) trait Coding<C> {
+/// Works on frames outside of ticks: a codec process, or a thread.
+pub(crate) trait FrameWorker {
+    /// Returns whether it has unfinished frames.
+    fn is_busy(&self) -> bool;
+
+    /// Readable when it has a result.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Returns the reason why the last one ended, unless it ended normally.
+    fn failure(&self) -> Option<&Failure> {
+        None
+    }
+
+    /// As [`Outside::work_at_once`].
+    fn work_at_once(&mut self) {}
+}
+
+/// The parts that differ between memory-to-memory devices.
+pub(super) trait M2mEngine<C> {
     /// The queue of pictures. The other one has the stream or files.
     const RAW: Flow;
-    const COMMANDS: CommandSet;
-    const EVENTS: EventKinds;
+    const COMMANDS: Option<CommandSet> = None;
+    const EVENTS: EventKinds = EventKinds::empty();
+    const HAS_SELECTION: bool = true;
 
-    fn flags(&self, flow: Flow) -> FormatFlags;
+    fn flags(&self, flow: Flow) -> FormatFlags {
+        let _ = flow;
+        FormatFlags::empty()
+    }
 
     fn sizes(&self) -> FrameSizes<'_>;
 
@@ -74,52 +97,69 @@ pub(super) trait Coding<C> {
         let _ = (flow, wanted);
     }
 
-    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect>;
+    fn rect(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
+        let _ = (flow, target);
+        None
+    }
 
     fn set_rect(
         &mut self,
+        flow: Flow,
         target: SelectionTarget,
         wanted: Rect,
         flags: SelectionFlags,
-    ) -> Result<Rect, DriverError>;
+    ) -> Result<Rect, DriverError> {
+        let _ = (flow, target, wanted, flags);
+        Err(EINVAL)
+    }
 
     /// Returns whether running streams can be drained.
-    fn can_drain(&self) -> bool;
+    fn can_drain(&self) -> bool {
+        false
+    }
 
     /// Handles STREAMON and STREAMOFF since the last call.
-    fn notice(&mut self);
+    fn notice(&mut self) {}
 
     fn controls(&self) -> Vec<ControlSpec>;
 
-    fn set_control(&mut self, id: u32, value: i64) -> Result<(), DriverError> {
+    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         let _ = (id, value);
         Ok(())
     }
 
-    fn volatile_control(&self, id: u32) -> Option<ControlValue>;
+    fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        let _ = (id, value);
+        Ok(())
+    }
 
-    fn capture_driver(&mut self) -> Box<dyn Driver<Cookie = C> + '_>;
+    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
+        let _ = id;
+        None
+    }
+
+    /// Drops all CAPTURE buffers besides those in the queue, before CAPTURE stops.
+    fn leave_capture(&mut self) {}
 
     /// Moves as much as possible.
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>);
 
-    /// Returns whether [`work`](Self::work) would do anything now, apart from the process's events.
+    /// Returns whether [`work`](Self::work) would do anything now, apart from the worker's events.
     fn has_work(&self) -> bool;
 
     /// Returns whether a picture is partly moved.
-    fn has_begun(&self) -> bool {
+    fn has_begun(&self) -> bool;
+
+    /// Returns whether a busy worker waits for buffers of the program.
+    fn waits_for_buffers(&self) -> bool {
         false
     }
-
-    /// As [`Outside::is_preparing`].
-    fn is_preparing(&self) -> bool;
 }
 
-/// One open file of a codec; `own` has the part of its kind.
+/// One open file of a memory-to-memory device; `own` has the part of its kind.
 #[derive(Debug)]
-pub(crate) struct Coder<S, C> {
+pub(crate) struct M2mDevice<S, W, C> {
     identity: Identity,
-    policies: [QueuePolicy; 2],
     planarity: Planarity,
     pub(super) coded: Vec<&'static PixelFormat>,
     pub(super) raw: Vec<&'static PixelFormat>,
@@ -127,8 +167,8 @@ pub(crate) struct Coder<S, C> {
     pub(super) stride: u32,
     pub(super) output: M2mQueue<C>,
     pub(super) capture: M2mQueue<C>,
-    pub(super) codec: CodecProcess,
-    /// Metadata of the pieces or pictures in the process.
+    pub(super) worker: W,
+    /// Metadata of the pieces or pictures in the worker.
     pub(super) frames: PendingFrames,
     pub(super) drain: Drain,
     /// The count of OUTPUT's starts when the drain began.
@@ -139,49 +179,39 @@ pub(crate) struct Coder<S, C> {
     pub(super) own: S,
 }
 
-/// Parts of a coder besides the SPEC.
-pub(super) struct Parts<S> {
-    pub(super) kind: Kind,
+/// One open file of a codec.
+pub(super) type Coder<S, C> = M2mDevice<S, CodecProcess, C>;
+
+/// Parts of a device besides the SPEC.
+pub(super) struct Parts<S, W> {
     pub(super) card: &'static str,
     pub(super) coded: Vec<&'static PixelFormat>,
     pub(super) raw: Vec<&'static PixelFormat>,
     /// The initial formats.
     pub(super) output: Format,
     pub(super) capture: Format,
-    /// Smallest number of buffers of each queue.
-    pub(super) min_output: u32,
-    pub(super) min_capture: u32,
-    /// Whether an OUTPUT buffer may be empty.
-    pub(super) allow_empty: bool,
+    pub(super) worker: W,
     pub(super) own: S,
 }
 
-impl<S, C> Coder<S, C> {
-    /// Makes a coder. The process starts with the stream.
-    pub(super) fn with_parts(spec: &DeviceSpec, place: &HostSettings, parts: Parts<S>) -> Self {
-        let policy = |min_reqbufs, allow_zero_bytesused| QueuePolicy {
+impl<S, W, C> M2mDevice<S, W, C> {
+    /// Makes a device. Its worker starts with the stream.
+    pub(super) fn with_parts(spec: &DeviceSpec, place: &HostSettings, parts: Parts<S, W>) -> Self {
+        let policy = QueuePolicy {
             file_io: false,
             timestamps: TimestampKind::Copy,
-            min_reqbufs,
-            allow_zero_bytesused,
+            min_reqbufs: 1,
             ..policy(spec, place)
         };
         Self {
             identity: identity(spec, place, parts.card),
-            policies: [
-                policy(parts.min_capture, false),
-                policy(parts.min_output, parts.allow_empty),
-            ],
-            planarity: match spec.mplane {
-                true => Planarity::Multi,
-                false => Planarity::Single,
-            },
+            planarity: spec.planarity(),
             coded: parts.coded,
             raw: parts.raw,
             stride: spec.stride.unwrap_or(1),
-            output: M2mQueue::new(Flow::Output, parts.output),
-            capture: M2mQueue::new(Flow::Capture, parts.capture),
-            codec: CodecProcess::new(parts.kind, place.codecs.launch(parts.kind)),
+            output: M2mQueue::new(Flow::Output, parts.output, policy),
+            capture: M2mQueue::new(Flow::Capture, parts.capture, policy),
+            worker: parts.worker,
             frames: PendingFrames::new(),
             drain: Drain::Idle,
             drained_start: 0,
@@ -191,21 +221,57 @@ impl<S, C> Coder<S, C> {
         }
     }
 
-    fn queue(&self, flow: Flow) -> &M2mQueue<C> {
+    pub(super) const fn queue(&self, flow: Flow) -> &M2mQueue<C> {
         match flow {
             Flow::Capture => &self.capture,
             Flow::Output => &self.output,
         }
     }
 
-    pub(super) fn count_fault(&mut self) {
+    pub(super) const fn queue_mut(&mut self, flow: Flow) -> &mut M2mQueue<C> {
+        match flow {
+            Flow::Capture => &mut self.capture,
+            Flow::Output => &mut self.output,
+        }
+    }
+
+    pub(super) const fn count_fault(&mut self) {
         let faults = &mut self.statistics.bus_faults;
         *faults = faults.saturating_add(1);
     }
 
-    pub(super) fn count_dropped(&mut self) {
+    pub(super) const fn count_dropped(&mut self) {
         let dropped = &mut self.statistics.dropped;
         *dropped = dropped.saturating_add(1);
+    }
+
+    /// Ends a drain after its last buffer.
+    pub(super) fn end_drain(&mut self, then: Drain, progress: &mut Progress<C>) {
+        self.drain = then;
+        progress.events.push(DriverEvent::Eos);
+    }
+}
+
+impl<S, C> Coder<S, C> {
+    /// Passes the process's events to `handle`, and counts the bytes that it copied.
+    pub(super) fn listen(&mut self, mut handle: impl FnMut(&mut Self, Event)) {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.worker.poll() else {
+                return;
+            };
+            let copied = match &event {
+                // From its library to a slot.
+                Event::Picture { picture, .. } => {
+                    let planes = picture.planes().data;
+                    planes.iter().map(|plane| plane.len() as u64).sum()
+                }
+                Event::Filled { copied, .. } => *copied,
+                _ => 0,
+            };
+            let count = &mut self.statistics.codec_bytes_copied;
+            *count = count.saturating_add(copied);
+            handle(self, event);
+        }
     }
 
     /// Handles the answer to an offered OUTPUT buffer: keeps it, returns it, or lets it wait.
@@ -234,34 +300,68 @@ impl<S, C> Coder<S, C> {
         self.output.release(tag, DoneState::Error, progress);
         Offered::Failed
     }
+}
 
-    /// Ends a drain after its last buffer.
-    pub(super) fn end_drain(&mut self, then: Drain, progress: &mut Progress<C>) {
-        self.drain = then;
-        progress.events.push(DriverEvent::Eos);
+/// One of a device's queues, as `vb3_queue`'s driver.
+struct QueueDriver<'a, D> {
+    device: &'a mut D,
+    flow: Flow,
+}
+
+impl<S, W, C> Driver for QueueDriver<'_, M2mDevice<S, W, C>>
+where
+    M2mDevice<S, W, C>: M2mEngine<C>,
+{
+    type Cookie = C;
+
+    fn queue_setup(&mut self, create: Option<&PlaneSizes>) -> Result<PlaneSizes, DriverError> {
+        Surface(&self.device.queue(self.flow).format).queue_setup(create)
+    }
+
+    fn buf_prepare(&mut self, buffer: Prepare<'_>) -> Result<(), DriverError> {
+        self.device.queue(self.flow).prepare(buffer)
+    }
+
+    fn buf_queue(&mut self, buffer: Active<C>) {
+        self.device.queue_mut(self.flow).tokens.push_back(buffer);
+    }
+
+    fn start_streaming(&mut self, _queued: u32) -> Result<(), DriverError> {
+        self.device.queue_mut(self.flow).start();
+        Ok(())
+    }
+
+    fn stop_streaming(&mut self) {
+        if self.flow == Flow::Capture {
+            self.device.leave_capture();
+        }
+        self.device.queue_mut(self.flow).stop();
     }
 }
 
-impl<S, C> Outside for Coder<S, C>
+impl<S, W, C> Outside for M2mDevice<S, W, C>
 where
-    Self: Coding<C>,
+    W: FrameWorker,
+    Self: M2mEngine<C>,
 {
     fn work_at_once(&mut self) {
         self.piece = usize::MAX;
+        self.worker.work_at_once();
     }
 
     fn is_preparing(&self) -> bool {
-        Coding::is_preparing(self)
+        self.worker.is_busy() && !self.waits_for_buffers()
     }
 
     fn failure(&self) -> Option<&Failure> {
-        self.codec.failure()
+        self.worker.failure()
     }
 }
 
-impl<S, C> VideoDriver for Coder<S, C>
+impl<S, W, C> VideoDriver for M2mDevice<S, W, C>
 where
-    Self: Coding<C>,
+    W: FrameWorker,
+    Self: M2mEngine<C>,
 {
     type Cookie = C;
 
@@ -278,10 +378,7 @@ where
     }
 
     fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        match flow {
-            Flow::Capture => self.capture_driver(),
-            Flow::Output => Box::new(M2mQueueDriver(&mut self.output)),
-        }
+        Box::new(QueueDriver { device: self, flow })
     }
 
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
@@ -322,15 +419,15 @@ where
     }
 
     fn interval(&self, flow: Flow) -> Option<Fraction> {
-        Coding::interval(self, flow)
+        M2mEngine::interval(self, flow)
     }
 
     fn set_interval(&mut self, flow: Flow, wanted: Fraction) {
-        Coding::set_interval(self, flow, wanted);
+        M2mEngine::set_interval(self, flow, wanted);
     }
 
     fn has_selection(&self) -> bool {
-        true
+        Self::HAS_SELECTION
     }
 
     fn selection(&self, flow: Flow, target: SelectionTarget) -> Option<Rect> {
@@ -339,16 +436,16 @@ where
 
     fn set_selection(
         &mut self,
-        _: Flow,
+        flow: Flow,
         target: SelectionTarget,
         wanted: Rect,
         flags: SelectionFlags,
     ) -> Result<Rect, DriverError> {
-        self.set_rect(target, wanted, flags)
+        self.set_rect(flow, target, wanted, flags)
     }
 
     fn commands(&self) -> Option<CommandSet> {
-        Some(Self::COMMANDS)
+        Self::COMMANDS
     }
 
     /// A decoder's drain that is requested before CAPTURE streams waits for it. Linux does not specify
@@ -369,15 +466,19 @@ where
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        Coding::controls(self)
+        M2mEngine::controls(self)
+    }
+
+    fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
+        M2mEngine::try_control(self, id, value)
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
-        Coding::set_control(self, id, value.number())
+        M2mEngine::set_control(self, id, value)
     }
 
     fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        Coding::volatile_control(self, id)
+        M2mEngine::volatile_control(self, id)
     }
 
     fn events(&self) -> EventKinds {
@@ -385,11 +486,7 @@ where
     }
 
     fn queue_policy(&self, flow: Flow) -> QueuePolicy {
-        let [capture, output] = self.policies;
-        match flow {
-            Flow::Capture => capture,
-            Flow::Output => output,
-        }
+        self.queue(flow).policy
     }
 
     fn tick(&mut self, _: u64, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {
@@ -401,11 +498,11 @@ where
     }
 
     fn has_begun(&self) -> bool {
-        Coding::has_begun(self)
+        M2mEngine::has_begun(self)
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.codec.wake_fd()
+        self.worker.wake_fd()
     }
 
     fn statistics(&self) -> Statistics {

@@ -1,0 +1,189 @@
+//! Converts pictures on their way to a buffer: within a call, or large ones on a thread.
+
+use crate::beside::{Beside, LARGE, Task};
+use crate::convert::{Converter, Job};
+use crate::picture::Size;
+use crate::surface::{LentLines, PictureCursor, Surface, Trouble};
+use std::os::fd::BorrowedFd;
+use vb3_queue::{Active, MAX_PLANES};
+use vb3_v4l2::{Bus, Format, PixelFormat, Rect};
+
+/// The parameters of a conversion, fixed at its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conversion {
+    pub(crate) job: Job,
+    /// Format and size of the source and target parts.
+    pub(crate) shapes: [(&'static PixelFormat, Size); 2],
+    /// Bytes of both parts, lines without padding.
+    pub(crate) bytes: [usize; 2],
+    /// The target part's place in its buffer.
+    pub(crate) compose: Rect,
+}
+
+/// A converted picture, and how far it has been written to its buffer.
+#[derive(Debug)]
+pub(crate) struct Converted {
+    task: Task,
+    compose: Rect,
+    cursor: PictureCursor,
+}
+
+impl Converted {
+    /// Continues to write it, at most `left` bytes. Fails if the device no longer owns the buffer.
+    /// Returns the bytes used in each plane once the picture is complete.
+    pub(crate) fn resume_write<C>(
+        &mut self,
+        format: &Format,
+        buffer: &Active<C>,
+        left: &mut usize,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<Option<[u64; MAX_PLANES]>, Trouble> {
+        if buffer.is_stale() {
+            return Err(Trouble::Stale);
+        }
+        if !self.task.done {
+            return Err(Trouble::Fault);
+        }
+        let surface = Surface(format);
+        let (place, going) = ((buffer, self.compose), (&mut self.cursor, left));
+        match surface.write_rect_on(place, going, bus, &self.task.target)? {
+            true => surface.payloads().map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+/// Converts one picture at a time.
+pub(crate) struct PictureConverter {
+    pub(crate) engine: Converter,
+    /// The source part, lines without padding. The thread has it while it converts.
+    pub(crate) source: Vec<u8>,
+    /// The converted part, lines without padding.
+    target: Vec<u8>,
+    /// The thread for large pictures, started with the first one.
+    thread: Option<Beside>,
+    /// Where the picture that the thread has is placed.
+    under_way: Option<Rect>,
+    /// Whether all pictures are converted within calls.
+    pub(crate) at_once: bool,
+}
+
+impl std::fmt::Debug for PictureConverter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PictureConverter")
+            .field("under_way", &self.under_way)
+            .field("at_once", &self.at_once)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PictureConverter {
+    pub(crate) fn new() -> Self {
+        Self {
+            engine: Converter::new(),
+            source: Vec::new(),
+            target: Vec::new(),
+            thread: None,
+            under_way: None,
+            at_once: false,
+        }
+    }
+
+    /// Makes `thread` convert large pictures.
+    #[cfg(test)]
+    pub(crate) fn convert_by(&mut self, thread: Beside) {
+        self.thread = Some(thread);
+    }
+
+    /// Returns whether the thread is converting a picture and accepts no other.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Returns a descriptor that is readable when the picture being converted is ready; `None` while
+    /// there is none.
+    pub(crate) fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        let thread = self.thread.as_ref().filter(|_| self.is_busy());
+        thread.and_then(Beside::wake_fd)
+    }
+
+    /// Returns whether a picture with this many bytes, source and target together, is large enough for
+    /// the thread, and the thread can begin now. Without a thread, calls convert all pictures.
+    pub(crate) fn wants_thread(&mut self, bytes: usize) -> bool {
+        if bytes < LARGE || self.at_once || self.is_busy() {
+            return false;
+        }
+        if self.thread.is_none() {
+            self.thread = Beside::converting().ok();
+        }
+        self.thread.is_some()
+    }
+
+    /// Passes a picture to the thread: the `lent` lines, or else `source`. Returns the converted
+    /// picture if the thread refuses it.
+    pub(crate) fn begin(
+        &mut self,
+        conversion: &Conversion,
+        lent: Vec<LentLines>,
+    ) -> Option<Converted> {
+        let mut target = std::mem::take(&mut self.target);
+        target.resize(conversion.bytes[1], 0);
+        let task = Task {
+            job: conversion.job,
+            shapes: conversion.shapes,
+            lent,
+            source: std::mem::take(&mut self.source),
+            target,
+            done: false,
+        };
+        let given = match &self.thread {
+            Some(thread) => thread.give(task),
+            None => Err(Box::new(task)),
+        };
+        self.under_way = Some(conversion.compose);
+        let mut task = given.err()?;
+        task.run(&mut self.engine);
+        self.converted(*task)
+    }
+
+    /// Returns the picture that the thread has converted, if it is ready.
+    pub(crate) fn take(&mut self) -> Option<Converted> {
+        let task = self.thread.as_ref().and_then(Beside::take)?;
+        self.converted(task)
+    }
+
+    fn converted(&mut self, task: Task) -> Option<Converted> {
+        Some(Converted {
+            task,
+            compose: self.under_way.take()?,
+            cursor: PictureCursor::default(),
+        })
+    }
+
+    /// Returns a picture's memory for reuse.
+    pub(crate) fn put_back(&mut self, converted: Converted) {
+        (self.source, self.target) = (converted.task.source, converted.task.target);
+    }
+
+    /// Converts `source`, or else the own one, into a buffer within this call.
+    pub(crate) fn write<C>(
+        &mut self,
+        conversion: &Conversion,
+        source: Option<&[u8]>,
+        format: &Format,
+        buffer: &Active<C>,
+        bus: &mut dyn Bus<C>,
+    ) -> Result<[u64; MAX_PLANES], Trouble> {
+        let [(from, from_size), (to, to_size)] = conversion.shapes;
+        self.target.resize(conversion.bytes[1], 0);
+        let source = (from, from_size, source.unwrap_or(&self.source));
+        let target = (to, to_size, self.target.as_mut_slice());
+        let done = self.engine.run_unpadded(&conversion.job, source, target);
+        done.map_err(|_| Trouble::Fault)?;
+        let (mut cursor, mut left) = (PictureCursor::default(), usize::MAX);
+        let (place, going) = ((buffer, conversion.compose), (&mut cursor, &mut left));
+        let surface = Surface(format);
+        surface.write_rect_on(place, going, bus, &self.target)?;
+        surface.payloads()
+    }
+}
