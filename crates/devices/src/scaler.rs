@@ -5,7 +5,7 @@ use crate::convert::{Color, Job, Range};
 use crate::mode::matrix_of;
 use crate::picture::{Frame, Size};
 use crate::picture_converter::{Conversion, Converted, PictureConverter};
-use crate::select::{fit, settable};
+use crate::select::{STEP, fit, settable};
 use crate::surface::{EINVAL, Surface, Trouble};
 use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Format, Rect, SelectionFlags, SelectionTarget};
@@ -68,7 +68,7 @@ impl Scaler {
             SelectionTarget::Compose => (&mut self.compose, (format.width, format.height)),
             _ => return Err(EINVAL),
         };
-        *slot = fit(wanted, bounds, flags)?;
+        *slot = fit(wanted, STEP, bounds, flags)?;
         Ok(*slot)
     }
 

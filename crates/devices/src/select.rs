@@ -1,29 +1,31 @@
 //! Crop and compose rectangles that programs set.
 
 use crate::picture::Size;
+use crate::surface::ERANGE;
 use vb3_queue::DriverError;
 use vb3_v4l2::{Rect, SelectionFlags};
 
-const ERANGE: DriverError = DriverError(34);
 /// Chroma is shared by pairs of columns and lines.
-const STEP: u32 = 2;
+pub(crate) const STEP: u32 = 2;
 
 /// Returns the size of a rectangle that [`fit`] made.
 pub(crate) fn settable(rect: Rect) -> Option<Size> {
     Size::new(rect.width, rect.height)
 }
 
-/// Returns the nearest rectangle of whole pairs inside a picture.
+/// Returns the nearest rectangle of whole pairs inside a picture. Its sides are not smaller than
+/// `least`, which is even.
 ///
 /// Source: Linux Documentation/userspace-api/media/v4l/vidioc-g-selection.rst.
 pub(crate) fn fit(
     wanted: Rect,
+    least: u32,
     picture: (u32, u32),
     flags: SelectionFlags,
 ) -> Result<Rect, DriverError> {
     let (width, height) = (
-        side(wanted.width, picture.0, flags)?,
-        side(wanted.height, picture.1, flags)?,
+        side(wanted.width, (least, picture.0), flags)?,
+        side(wanted.height, (least, picture.1), flags)?,
     );
     Ok(Rect {
         left: place(wanted.left, picture.0.saturating_sub(width)),
@@ -33,10 +35,10 @@ pub(crate) fn fit(
     })
 }
 
-/// Returns an even length up to `most`, which is even. ERANGE if the flags forbid it.
-fn side(wanted: u32, most: u32, flags: SelectionFlags) -> Result<u32, DriverError> {
+/// Returns an even length from `least` to `most`, which are even. ERANGE if the flags forbid it.
+fn side(wanted: u32, (least, most): (u32, u32), flags: SelectionFlags) -> Result<u32, DriverError> {
     let up = flags.contains(SelectionFlags::GE);
-    let clamped = wanted.clamp(STEP, most.max(STEP));
+    let clamped = wanted.clamp(least, most.max(least));
     let rounded = if up {
         clamped.next_multiple_of(STEP)
     } else {
@@ -76,7 +78,7 @@ mod tests {
                 Rect::new(0, 474, 640, 6),
             ),
         ] {
-            assert_eq!(fit(wanted, PICTURE, none), Ok(got), "{wanted:?}");
+            assert_eq!(fit(wanted, STEP, PICTURE, none), Ok(got), "{wanted:?}");
         }
     }
 
@@ -84,11 +86,11 @@ mod tests {
     fn flags_say_which_way_to_round_or_that_it_cannot_be() {
         let (ge, le) = (SelectionFlags::GE, SelectionFlags::LE);
         let wide = |width| Rect::new(0, 0, width, 480);
-        assert_eq!(fit(wide(101), PICTURE, ge), Ok(wide(102)));
-        assert_eq!(fit(wide(101), PICTURE, le), Ok(wide(100)));
-        assert_eq!(fit(wide(101), PICTURE, ge | le), Err(ERANGE));
-        assert_eq!(fit(wide(100), PICTURE, ge | le), Ok(wide(100)));
-        assert_eq!(fit(wide(642), PICTURE, ge), Err(ERANGE));
-        assert_eq!(fit(wide(1), PICTURE, le), Err(ERANGE));
+        assert_eq!(fit(wide(101), STEP, PICTURE, ge), Ok(wide(102)));
+        assert_eq!(fit(wide(101), STEP, PICTURE, le), Ok(wide(100)));
+        assert_eq!(fit(wide(101), STEP, PICTURE, ge | le), Err(ERANGE));
+        assert_eq!(fit(wide(100), STEP, PICTURE, ge | le), Ok(wide(100)));
+        assert_eq!(fit(wide(642), STEP, PICTURE, ge), Err(ERANGE));
+        assert_eq!(fit(wide(1), STEP, PICTURE, le), Err(ERANGE));
     }
 }

@@ -14,7 +14,7 @@ use crate::mode::{SIZES, matrix_of};
 use crate::picture::Size;
 use crate::picture_converter::PictureConverter;
 use crate::place::HostSettings;
-use crate::select::fit;
+use crate::select::{STEP, fit};
 use crate::spec::DeviceSpec;
 use crate::surface::{EINVAL, align_lines};
 use std::os::fd::BorrowedFd;
@@ -183,7 +183,7 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
             }
             _ => return Err(EINVAL),
         };
-        *slot = fit(wanted, (format.width, format.height), flags)?;
+        *slot = fit(wanted, STEP, (format.width, format.height), flags)?;
         Ok(*slot)
     }
 

@@ -27,9 +27,8 @@ use table::{Input, Row};
 use vb3_codec::StreamFormat;
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
-    Bus, CommandSet, ControlFlags, ControlSpec, ControlValue, EventKinds, Flow, Format,
-    FormatFlags, FrameSizes, PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid,
-    pixfmt,
+    Bus, CommandSet, ControlFlags, ControlSpec, EventKinds, Flow, Format, FormatFlags, FrameSizes,
+    PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 
 /// Number of CAPTURE buffers that it needs. Reordered pictures wait in the worker's memory.
@@ -244,18 +243,15 @@ impl<C> M2mEngine<C> for Decoder<C> {
         if self.own.row.input == Input::File {
             return Vec::new();
         }
-        let (id, name) = (
+        let least = ControlSpec::integer(
             cid::MIN_BUFFERS_FOR_CAPTURE,
             "Min Number of Capture Buffers",
-        );
-        let least = ControlSpec::integer(id, name, (1, 32, 1), MIN_BUFFERS)
-            .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
-        let rest = self.own.row.controls();
+            (1, 32, 1),
+            MIN_BUFFERS,
+        )
+        .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
+        let rest = self.own.row.controls.iter().copied();
         std::iter::once(least).chain(rest).collect()
-    }
-
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        (id == cid::MIN_BUFFERS_FOR_CAPTURE).then_some(ControlValue::Number(MIN_BUFFERS.into()))
     }
 
     fn leave_capture(&mut self) {

@@ -133,11 +133,6 @@ pub(super) trait M2mEngine<C> {
         Ok(())
     }
 
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        let _ = id;
-        None
-    }
-
     /// Drops all CAPTURE buffers besides those in the queue, before CAPTURE stops.
     fn leave_capture(&mut self) {}
 
@@ -475,10 +470,6 @@ where
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         M2mEngine::set_control(self, id, value)
-    }
-
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        M2mEngine::volatile_control(self, id)
     }
 
     fn events(&self) -> EventKinds {

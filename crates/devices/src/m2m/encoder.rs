@@ -11,27 +11,28 @@
 
 mod controls;
 mod format;
-mod levels;
+pub(super) mod levels;
 mod read;
+mod table;
 mod work;
 
 use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
 use super::{CodecProcess, color, raw};
 use crate::Failure;
 use crate::place::HostSettings;
+use crate::select::fit;
 use crate::spec::{DeviceKind, DeviceSpec};
 use crate::surface::{EBUSY, EINVAL, PictureCursor};
 use controls::Controls;
+use levels::Stream;
 use std::collections::VecDeque;
-use vb3_codec::{Config, H264Settings, HevcSettings, Kind, Packet, Subsampling, Vp8Settings};
+use table::{MIN_BUFFERS, Row};
+use vb3_codec::{Config, Packet};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction,
-    FrameIntervals, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget,
+    FrameIntervals, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
 };
-
-/// Minimum number of OUTPUT buffers.
-const MIN_BUFFERS: u32 = 2;
 
 /// A picture's result, waiting for a buffer.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ pub(crate) type Encoder<C> = Coder<Encoding<C>, C>;
 /// The encoder's part of a coder.
 #[derive(Debug)]
 pub(crate) struct Encoding<C> {
+    row: &'static Row,
     /// The encoded part of OUTPUT pictures.
     crop: Rect,
     /// Requested bytes of CAPTURE buffers; 0 if the program left that open.
@@ -83,39 +85,38 @@ impl<C> Encoder<C> {
     /// # Errors
     /// Fails for a SPEC that is no encoder's, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let (kind, card) = match spec.kind {
-            DeviceKind::Encoder(Kind::H264Encoder) => (Kind::H264Encoder, "H.264 Encoder"),
-            DeviceKind::Encoder(Kind::HevcEncoder) => (Kind::HevcEncoder, "HEVC Encoder"),
-            DeviceKind::Encoder(Kind::Vp8Encoder) => (Kind::Vp8Encoder, "VP8 Encoder"),
-            DeviceKind::Encoder(Kind::JpegEncoder) => (Kind::JpegEncoder, "JPEG Encoder"),
-            _ => return Err(Failure::new("the device is no encoder")),
+        let row = match spec.kind {
+            DeviceKind::Encoder(kind) => table::row_of(kind),
+            _ => None,
         };
-        let worker = CodecProcess::new(kind, place)?;
-        let coded = format::coded(kind);
+        let row = row.ok_or_else(|| Failure::new("the device is no encoder"))?;
+        let worker = CodecProcess::new(row.kind, place)?;
+        let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
         let raw = raw::formats(spec);
         let stride = spec.stride.unwrap_or(1);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
-        let source = format::first(kind, &raw, spec.format, size, stride).ok_or_else(none)?;
+        let source = format::first(row, &raw, spec.format, size, stride).ok_or_else(none)?;
         let crop = Rect::whole(source.width, source.height);
-        let made = format::coded_for(kind, &coded, &source, crop, 0).ok_or_else(none)?;
+        let made = format::coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
             format::nearest_interval(Fraction::new(fps.denominator, fps.numerator))
         });
         let parts = Parts {
             worker,
-            card,
+            card: row.card,
             coded,
             raw,
             output: source,
             capture: made,
             own: Encoding {
+                row,
                 crop,
                 wanted_bytes: 0,
                 interval,
                 coded_interval: interval,
                 default_interval: interval,
-                controls: Controls::new(kind),
+                controls: Controls::new(row.controls),
                 configured: None,
                 is_full: false,
                 packets: VecDeque::new(),
@@ -132,65 +133,20 @@ impl<C> Encoder<C> {
 
     /// Returns the CAPTURE format for pictures of a format and a crop rectangle.
     fn coded_for(&self, source: &Format, crop: Rect) -> Result<Format, DriverError> {
-        let (kind, formats) = (self.worker.kind(), &self.coded);
-        format::coded_for(kind, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
-    }
-
-    /// Returns whether pictures have timing; files have none.
-    fn is_stream(&self) -> bool {
-        self.worker.kind() != Kind::JpegEncoder
+        let (row, formats) = (self.own.row, &self.coded);
+        format::coded_for(row, formats, source, crop, self.own.wanted_bytes).ok_or(EINVAL)
     }
 
     /// Returns the worker's set-up.
     fn config(&self) -> Config {
-        let (width, height) = (self.own.crop.width, self.own.crop.height);
-        let interval = self.own.coded_interval;
-        let rate = (interval.denominator, interval.numerator);
-        let stream = self.own.controls.stream((width, height), rate);
+        let (crop, interval) = (self.own.crop, self.own.coded_interval);
+        let stream = Stream {
+            size: (crop.width, crop.height),
+            rate: (interval.denominator, interval.numerator),
+            bitrate: self.own.controls.number(cid::MPEG_VIDEO_BITRATE),
+        };
         let colour = color::colour_of(self.output.format.color);
-        match self.worker.kind() {
-            Kind::JpegEncoder => Config::JpegEncoder {
-                width,
-                height,
-                quality: self.own.controls.quality,
-                sampling: Subsampling::Yuv420,
-            },
-            Kind::HevcEncoder => {
-                let (level, most_kilobits) = self.own.controls.hevc_level(&stream);
-                Config::HevcEncoder(HevcSettings {
-                    width,
-                    height,
-                    rate,
-                    bitrate: self.own.controls.bitrate,
-                    constant: self.own.controls.constant,
-                    gop: self.own.controls.gop,
-                    level,
-                    most_kilobits,
-                    qp: self.own.controls.qp(),
-                    colour,
-                })
-            }
-            Kind::Vp8Encoder => Config::Vp8Encoder(Vp8Settings {
-                width,
-                height,
-                rate,
-                bitrate: self.own.controls.bitrate,
-                constant: self.own.controls.constant,
-                gop: self.own.controls.gop,
-                profile: self.own.controls.vp8_profile,
-                qp: self.own.controls.qp(),
-            }),
-            _ => Config::H264Encoder(H264Settings {
-                width,
-                height,
-                rate,
-                bitrate: self.own.controls.bitrate,
-                gop: self.own.controls.gop,
-                profile: self.own.controls.profile(),
-                level: Some(self.own.controls.level(&stream)),
-                colour,
-            }),
-        }
+        (self.own.row.config)(&self.own.controls, &stream, colour)
     }
 }
 
@@ -200,23 +156,23 @@ impl<C> M2mEngine<C> for Encoder<C> {
     const EVENTS: EventKinds = EventKinds::EOS;
 
     fn flags(&self, flow: Flow) -> FormatFlags {
-        match flow == Flow::Capture && self.is_stream() {
+        match flow == Flow::Capture && self.own.row.is_stream() {
             true => FormatFlags::ENC_CAP_FRAME_INTERVAL,
             false => FormatFlags::empty(),
         }
     }
 
     fn sizes(&self) -> FrameSizes<'_> {
-        format::sizes(self.worker.kind())
+        self.own.row.sizes()
     }
 
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
-        self.is_stream().then_some(format::INTERVALS)
+        self.own.row.is_stream().then_some(format::INTERVALS)
     }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         match flow {
-            Flow::Output => format::try_source(self.worker.kind(), &self.raw, wanted, self.stride),
+            Flow::Output => format::try_source(self.own.row, &self.raw, wanted, self.stride),
             Flow::Capture => Some(format::try_coded(&self.coded, wanted, &self.capture.format)),
         }
     }
@@ -246,7 +202,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
     }
 
     fn interval(&self, flow: Flow) -> Option<Fraction> {
-        self.is_stream().then_some(match flow {
+        self.own.row.is_stream().then_some(match flow {
             Flow::Capture => self.own.coded_interval,
             Flow::Output => self.own.interval,
         })
@@ -287,8 +243,13 @@ impl<C> M2mEngine<C> for Encoder<C> {
         if self.output.streaming || self.capture.streaming {
             return Err(EBUSY);
         }
-        let sizes = format::sizes(self.worker.kind());
-        let crop = format::crop(&self.output.format, wanted, flags, sizes)?;
+        let format = &self.output.format;
+        let crop = fit(
+            wanted,
+            self.own.row.least,
+            (format.width, format.height),
+            flags,
+        )?;
         let made = self.coded_for(&self.output.format, crop)?;
         self.own.crop = crop;
         // Existing buffers are large enough for the whole picture.
@@ -306,16 +267,12 @@ impl<C> M2mEngine<C> for Encoder<C> {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        self.own.controls.specs()
+        self.own.row.controls.to_vec()
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         let busy = self.output.streaming && self.capture.streaming;
         self.own.controls.set(id, value.number(), busy)
-    }
-
-    fn volatile_control(&self, id: u32) -> Option<ControlValue> {
-        controls::volatile(id)
     }
 
     fn work(&mut self, bus: &mut dyn Bus<C>, progress: &mut Progress<C>) {

@@ -170,8 +170,7 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        let menus = self.own.row.controls();
-        menus.chain(controls::specs()).collect()
+        self.own.row.controls.to_vec()
     }
 
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {

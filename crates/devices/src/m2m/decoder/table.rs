@@ -1,7 +1,8 @@
 //! The decoders, one row each.
 
+use crate::m2m::encoder::levels;
 use vb3_codec::Kind;
-use vb3_v4l2::{ControlFlags, ControlSpec, FourCc, cid};
+use vb3_v4l2::{CompoundType, ControlSpec, FourCc, cid};
 
 /// The content of an OUTPUT buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +17,6 @@ pub(crate) enum Input {
     Request,
 }
 
-/// A menu of profiles or levels.
-#[derive(Debug)]
-struct Menu {
-    id: u32,
-    name: &'static str,
-    /// In the order of the kernel's numbers. An unsupported one is empty.
-    items: &'static [&'static str],
-    default: u32,
-}
-
 /// A decoder.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -34,16 +25,8 @@ pub(crate) struct Row {
     pub(crate) card: &'static str,
     pub(crate) fourcc: FourCc,
     pub(crate) input: Input,
-    menus: &'static [Menu],
-}
-
-const fn menu(id: u32, name: &'static str, items: &'static [&'static str], default: u32) -> Menu {
-    Menu {
-        id,
-        name,
-        items,
-        default,
-    }
+    /// The controls for profiles, levels and parameters.
+    pub(crate) controls: &'static [ControlSpec],
 }
 
 const fn row(
@@ -51,30 +34,27 @@ const fn row(
     card: &'static str,
     fourcc: FourCc,
     input: Input,
-    menus: &'static [Menu],
+    controls: &'static [ControlSpec],
 ) -> Row {
     Row {
         kind,
         card,
         fourcc,
         input,
-        menus,
+        controls,
     }
 }
 
-const H264_LEVEL: Menu = menu(
-    cid::MPEG_VIDEO_H264_LEVEL,
-    "H264 Level",
-    &[
-        "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2",
-        "5", "5.1", "5.2",
-    ],
-    16,
-);
-const H264_PROFILE: Menu = menu(
+/// Items of menus. An unsupported one is empty.
+pub(crate) const H264_PROFILES: &[&str] = &["Baseline", "Constrained Baseline", "Main", "", "High"];
+pub(crate) const VP8_PROFILES: &[&str] = &["0", "1", "2", "3"];
+pub(crate) const HEVC_TIERS: &[&str] = &["Main", "High"];
+const H264_LEVEL: ControlSpec =
+    ControlSpec::menu(cid::MPEG_VIDEO_H264_LEVEL, "H264 Level", levels::H264, 16);
+const H264_PROFILE: ControlSpec = ControlSpec::menu(
     cid::MPEG_VIDEO_H264_PROFILE,
     "H264 Profile",
-    &["Baseline", "Constrained Baseline", "Main", "", "High"],
+    H264_PROFILES,
     4,
 );
 /// For VP9 and later codecs.
@@ -85,7 +65,7 @@ const LEVELS_TO_6_2: &[&str] = &[
 /// All decoders. Numbers and names of controls are the kernel's.
 ///
 /// Source: Linux include/uapi/linux/v4l2-controls.h, drivers/media/v4l2-core/v4l2-ctrls-defs.c
-/// `v4l2_ctrl_get_menu`.
+/// `v4l2_ctrl_get_menu`; drivers/media/platform/verisilicon for stateless ones.
 static ROWS: [Row; 9] = [
     row(
         Kind::H264Decoder,
@@ -100,21 +80,14 @@ static ROWS: [Row; 9] = [
         FourCc::HEVC,
         Input::Stream,
         &[
-            menu(
+            ControlSpec::menu(
                 cid::MPEG_VIDEO_HEVC_PROFILE,
                 "HEVC Profile",
                 &["Main", "Main Still Picture", "Main 10"],
                 0,
             ),
-            menu(
-                cid::MPEG_VIDEO_HEVC_LEVEL,
-                "HEVC Level",
-                &[
-                    "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
-                ],
-                12,
-            ),
-            menu(cid::MPEG_VIDEO_HEVC_TIER, "HEVC Tier", &["Main", "High"], 1),
+            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_LEVEL, "HEVC Level", levels::HEVC, 12),
+            ControlSpec::menu(cid::MPEG_VIDEO_HEVC_TIER, "HEVC Tier", HEVC_TIERS, 1),
         ],
     ),
     row(
@@ -122,10 +95,10 @@ static ROWS: [Row; 9] = [
         "VP8 Decoder",
         FourCc::VP8,
         Input::Frames,
-        &[menu(
+        &[ControlSpec::menu(
             cid::MPEG_VIDEO_VP8_PROFILE,
             "VP8 Profile",
-            &["0", "1", "2", "3"],
+            VP8_PROFILES,
             0,
         )],
     ),
@@ -135,13 +108,13 @@ static ROWS: [Row; 9] = [
         FourCc::VP9,
         Input::Frames,
         &[
-            menu(
+            ControlSpec::menu(
                 cid::MPEG_VIDEO_VP9_PROFILE,
                 "VP9 Profile",
                 &["0", "", "2"],
                 0,
             ),
-            menu(cid::MPEG_VIDEO_VP9_LEVEL, "VP9 Level", LEVELS_TO_6_2, 13),
+            ControlSpec::menu(cid::MPEG_VIDEO_VP9_LEVEL, "VP9 Level", LEVELS_TO_6_2, 13),
         ],
     ),
     row(
@@ -150,8 +123,8 @@ static ROWS: [Row; 9] = [
         FourCc::AV1,
         Input::Frames,
         &[
-            menu(cid::MPEG_VIDEO_AV1_PROFILE, "AV1 Profile", &["Main"], 0),
-            menu(
+            ControlSpec::menu(cid::MPEG_VIDEO_AV1_PROFILE, "AV1 Profile", &["Main"], 0),
+            ControlSpec::menu(
                 cid::MPEG_VIDEO_AV1_LEVEL,
                 "AV1 Level",
                 &[
@@ -168,13 +141,13 @@ static ROWS: [Row; 9] = [
         FourCc::MPEG2,
         Input::Stream,
         &[
-            menu(
+            ControlSpec::menu(
                 cid::MPEG_VIDEO_MPEG2_LEVEL,
                 "MPEG2 Level",
                 &["Low", "Main", "High 1440", "High"],
                 3,
             ),
-            menu(
+            ControlSpec::menu(
                 cid::MPEG_VIDEO_MPEG2_PROFILE,
                 "MPEG2 Profile",
                 &["Simple", "Main"],
@@ -188,13 +161,13 @@ static ROWS: [Row; 9] = [
         FourCc::MPEG4,
         Input::Stream,
         &[
-            menu(
+            ControlSpec::menu(
                 cid::MPEG_VIDEO_MPEG4_LEVEL,
                 "MPEG4 Level",
                 &["0", "0b", "1", "2", "3", "3b", "4", "5"],
                 7,
             ),
-            menu(
+            ControlSpec::menu(
                 cid::MPEG_VIDEO_MPEG4_PROFILE,
                 "MPEG4 Profile",
                 &["Simple", "Advanced Simple"],
@@ -210,17 +183,37 @@ static ROWS: [Row; 9] = [
         &[
             H264_LEVEL,
             H264_PROFILE,
-            menu(
+            ControlSpec::menu(
                 cid::STATELESS_H264_DECODE_MODE,
                 "H264 Decode Mode",
                 &["", "Frame-Based"],
                 1,
             ),
-            menu(
+            ControlSpec::menu(
                 cid::STATELESS_H264_START_CODE,
                 "H264 Start Code",
                 &["", "Annex B Start Code"],
                 1,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_SPS,
+                "H264 Sequence Parameter Set",
+                CompoundType::H264Sps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_PPS,
+                "H264 Picture Parameter Set",
+                CompoundType::H264Pps,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_SCALING_MATRIX,
+                "H264 Scaling Matrix",
+                CompoundType::H264ScalingMatrix,
+            ),
+            ControlSpec::compound(
+                cid::STATELESS_H264_DECODE_PARAMS,
+                "H264 Decode Parameters",
+                CompoundType::H264DecodeParams,
             ),
         ],
     ),
@@ -238,18 +231,10 @@ pub(crate) fn row_of(kind: Kind) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.kind == kind)
 }
 
-impl Row {
-    /// Returns the controls for profiles and levels.
-    pub(crate) fn controls(&self) -> impl Iterator<Item = ControlSpec> {
-        let flags = ControlFlags::empty();
-        let menus = self.menus.iter();
-        menus.map(move |m| ControlSpec::menu(m.id, m.name, m.items, m.default).with(flags))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vb3_v4l2::ControlKind;
 
     /// The controls in the kernel's headers, by codec.
     const CONTROLS: [(Kind, &[u32]); 7] = [
@@ -287,12 +272,19 @@ mod tests {
     #[test]
     fn codec_profiles_and_levels_match_the_kernel() {
         for (kind, wanted) in CONTROLS {
-            let menus = row_of(kind).unwrap().menus;
-            let found: Vec<u32> = menus.iter().map(|menu| menu.id).collect();
+            let controls = row_of(kind).unwrap().controls;
+            let found: Vec<u32> = controls.iter().map(|menu| menu.id).collect();
             assert_eq!(found, wanted, "{kind:?}");
-            for menu in menus {
-                let item = menu.items.get(menu.default as usize);
-                assert!(item.is_some_and(|item| !item.is_empty()), "{}", menu.name);
+            for control in controls {
+                let ControlKind::Menu { items, default, .. } = control.kind else {
+                    panic!("{} is no menu", control.name);
+                };
+                let item = items.get(default as usize);
+                assert!(
+                    item.is_some_and(|item| !item.is_empty()),
+                    "{}",
+                    control.name
+                );
             }
         }
     }

@@ -1,54 +1,21 @@
 //! Formats of an encoder's queues.
 
 use super::raw;
-use crate::picture::{HEIGHT_MAX, SIZE_MIN, Size, WIDTH_MAX};
-use crate::surface::ERANGE;
-use vb3_codec::Kind;
-use vb3_queue::DriverError;
-use vb3_v4l2::{
-    Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Rect, SelectionFlags, pixfmt,
-};
+use super::table::Row;
+use crate::picture::Size;
+use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, PixelFormat, Rect};
 
 /// Most pictures a second.
 const MAX_FPS: u32 = 60;
-/// Smallest width and height that x265 encodes at every level.
-const HEVC_LEAST: u32 = 32;
-/// Columns and lines of a macroblock.
-const MACROBLOCK: u32 = 16;
-
 /// Intervals of a stream's pictures.
 pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
     min: Fraction::new(1, MAX_FPS),
     max: Fraction::new(1, 1),
 };
 
-/// Returns the sizes of pictures.
-pub(super) const fn sizes(kind: Kind) -> FrameSizes<'static> {
-    let least = match kind {
-        Kind::JpegEncoder => SIZE_MIN,
-        Kind::HevcEncoder => HEVC_LEAST,
-        _ => MACROBLOCK,
-    };
-    FrameSizes::Stepwise {
-        width: (least, WIDTH_MAX, SIZE_MIN),
-        height: (least, HEIGHT_MAX, SIZE_MIN),
-    }
-}
-
-/// Returns the output formats.
-pub(super) fn coded(kind: Kind) -> Vec<&'static PixelFormat> {
-    let code = match kind {
-        Kind::JpegEncoder => FourCc::JPEG,
-        Kind::HevcEncoder => FourCc::HEVC,
-        Kind::Vp8Encoder => FourCc::VP8,
-        _ => FourCc::H264,
-    };
-    pixfmt::lookup(code).into_iter().collect()
-}
-
 /// Returns the initial OUTPUT format.
 pub(super) fn first(
-    kind: Kind,
+    row: &Row,
     formats: &[&'static PixelFormat],
     wanted: Option<FourCc>,
     size: Size,
@@ -58,22 +25,22 @@ pub(super) fn first(
     let pixel = formats.iter().find(|pixel| pixel.fourcc == fourcc)?;
     let mut format = Format::new(pixel, size.width(), size.height())?;
     format.color = raw::REC709;
-    try_source(kind, formats, &format, stride)
+    try_source(row, formats, &format, stride)
 }
 
 /// Adjusts a format for OUTPUT.
 pub(super) fn try_source(
-    kind: Kind,
+    row: &Row,
     formats: &[&'static PixelFormat],
     wanted: &Format,
     stride: u32,
 ) -> Option<Format> {
-    let mut format = raw::negotiate(formats, wanted, sizes(kind), stride)?;
+    let mut format = raw::negotiate(formats, wanted, row.sizes(), stride)?;
     let model = formats.first()?.model();
-    format.color = match kind {
+    format.color = match row.is_stream() {
+        true => wanted.color.sanitized(model),
         // A JPEG file has no other colorimetry.
-        Kind::JpegEncoder => raw::JPEG_PICTURE,
-        _ => wanted.color.sanitized(model),
+        false => raw::JPEG_PICTURE,
     };
     Some(format)
 }
@@ -81,27 +48,21 @@ pub(super) fn try_source(
 /// Returns the CAPTURE format for pictures of a format with the encoded part `crop`. Its size is in
 /// whole macroblocks. `wanted_bytes` is a result of [`wish`].
 pub(super) fn coded_for(
-    kind: Kind,
+    row: &Row,
     formats: &[&'static PixelFormat],
     source: &Format,
     crop: Rect,
     wanted_bytes: u32,
 ) -> Option<Format> {
     let pixel = *formats.first()?;
-    let step = match kind {
-        Kind::JpegEncoder => 1,
-        _ => MACROBLOCK,
-    };
-    let (width, height) = (
-        crop.width.next_multiple_of(step),
-        crop.height.next_multiple_of(step),
-    );
+    let width = crop.width.next_multiple_of(row.block);
+    let height = crop.height.next_multiple_of(row.block);
     let mut format = Format::new(pixel, width, height)?;
     let layout = pixel.compressed_layout(source.width, source.height, wanted_bytes);
     *format.planes.first_mut()? = layout;
-    format.color = match kind {
-        Kind::JpegEncoder => raw::JPEG,
-        _ => source.color,
+    format.color = match row.is_stream() {
+        true => source.color,
+        false => raw::JPEG,
     };
     Some(format)
 }
@@ -136,37 +97,4 @@ pub(super) fn nearest_interval(wanted: Fraction) -> Fraction {
     } else {
         wanted
     }
-}
-
-/// Returns the nearest supported rectangle: inside the picture, on whole pairs of pixels, and not
-/// smaller than the encoder's limit.
-pub(super) fn crop(
-    format: &Format,
-    wanted: Rect,
-    flags: SelectionFlags,
-    sizes: FrameSizes<'_>,
-) -> Result<Rect, DriverError> {
-    let even = |value: u32| match flags.contains(SelectionFlags::GE) {
-        true => value.saturating_add(1) & !1,
-        false => value & !1,
-    };
-    let least = sizes.nearest((0, 0), (1, 1));
-    let width = even(wanted.width).clamp(least.0.min(format.width), format.width);
-    let height = even(wanted.height).clamp(least.1.min(format.height), format.height);
-    let smaller = width < wanted.width || height < wanted.height;
-    let larger = width > wanted.width || height > wanted.height;
-    if flags.contains(SelectionFlags::GE) && smaller || flags.contains(SelectionFlags::LE) && larger
-    {
-        return Err(ERANGE);
-    }
-    let place = |at: i32, room: u32| {
-        let at = u32::try_from(at).unwrap_or(0).min(room) & !1;
-        i32::try_from(at).unwrap_or(0)
-    };
-    Ok(Rect {
-        left: place(wanted.left, format.width.saturating_sub(width)),
-        top: place(wanted.top, format.height.saturating_sub(height)),
-        width,
-        height,
-    })
 }

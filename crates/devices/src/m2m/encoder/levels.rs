@@ -1,12 +1,12 @@
 //! Limits of levels, and the lowest level for a stream.
 
 /// Names of H.264's levels, in the kernel's order.
-pub(super) const H264: &[&str] = &[
+pub(in crate::m2m) const H264: &[&str] = &[
     "1", "1b", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5",
     "5.1", "5.2",
 ];
 /// Names of HEVC's levels, in the kernel's order.
-pub(super) const HEVC: &[&str] = &[
+pub(in crate::m2m) const HEVC: &[&str] = &[
     "1", "2", "2.1", "3", "3.1", "4", "4.1", "5", "5.1", "5.2", "6", "6.1", "6.2",
 ];
 

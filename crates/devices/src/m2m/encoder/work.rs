@@ -3,7 +3,7 @@
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
 use crate::m2m::device::FrameWorker as _;
 use crate::surface::{PictureCursor, Trouble};
-use vb3_codec::{Config, Event, Job, Kind, Refused};
+use vb3_codec::{Config, Event, Job, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
@@ -280,10 +280,7 @@ impl<C> Encoder<C> {
                 self.capture.tokens.push_front(token);
                 continue;
             };
-            let kind = match (
-                outcome,
-                coded.key || self.worker.kind() == Kind::JpegEncoder,
-            ) {
+            let kind = match (outcome, coded.key || !self.own.row.is_stream()) {
                 (DoneState::Done, true) => FrameFlags::KEYFRAME,
                 (DoneState::Done, false) => FrameFlags::PFRAME,
                 _ => FrameFlags::empty(),

@@ -3,37 +3,7 @@
 use crate::surface::EINVAL;
 use vb3_codec::parameter_sets::{PictureOrder, Pps, ScalingLists, Sps};
 use vb3_queue::DriverError;
-use vb3_v4l2::{
-    CompoundType, ControlSpec, ControlValue, H264Pps, H264ScalingMatrix, H264Sps, cid, sys,
-};
-
-/// Returns the controls of a picture. Numbers and names are the kernel's.
-///
-/// Source: Linux 7.2 drivers/media/v4l2-core/v4l2-ctrls-defs.c, drivers/media/platform/verisilicon.
-pub(super) fn specs() -> [ControlSpec; 4] {
-    [
-        ControlSpec::compound(
-            cid::STATELESS_H264_SPS,
-            "H264 Sequence Parameter Set",
-            CompoundType::H264Sps,
-        ),
-        ControlSpec::compound(
-            cid::STATELESS_H264_PPS,
-            "H264 Picture Parameter Set",
-            CompoundType::H264Pps,
-        ),
-        ControlSpec::compound(
-            cid::STATELESS_H264_SCALING_MATRIX,
-            "H264 Scaling Matrix",
-            CompoundType::H264ScalingMatrix,
-        ),
-        ControlSpec::compound(
-            cid::STATELESS_H264_DECODE_PARAMS,
-            "H264 Decode Parameters",
-            CompoundType::H264DecodeParams,
-        ),
-    ]
-}
+use vb3_v4l2::{ControlValue, H264Pps, H264ScalingMatrix, H264Sps, cid, sys};
 
 /// The values of the controls. `None` for initial values, which are all zero: an unchanged value is not
 /// set again.
@@ -226,6 +196,7 @@ fn picture_set(pps: &H264Pps, scaling: Option<&H264ScalingMatrix>) -> Pps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vb3_v4l2::CompoundType;
 
     fn sized(of: CompoundType) -> Vec<u8> {
         vec![0; of.size()]
