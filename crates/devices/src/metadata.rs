@@ -8,10 +8,10 @@ use crate::camera;
 use crate::place::HostSettings;
 use crate::spec::{Allocator, CameraIdentity, DeviceKind, DeviceSpec};
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice};
-use crate::surface::Trouble;
+use crate::surface::write_bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vb3_queue::{Active, DriverError, MAX_PLANES};
+use vb3_queue::DriverError;
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameIntervals, FrameSizes, PixelFormat, Planarity, Port,
     Progress, pixfmt,
@@ -135,26 +135,6 @@ fn contents(stamp: Stamp, frame_id: u8) -> Vec<u8> {
     bytes
 }
 
-/// Writes a frame's metadata to a buffer. Returns the bytes used in each plane.
-fn write<C>(
-    token: &Active<C>,
-    bytes: &[u8],
-    bus: &mut dyn Bus<C>,
-) -> Result<[u64; MAX_PLANES], Trouble> {
-    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
-    let plane = plane.ok_or(Trouble::TooSmall)?;
-    // CAST: a few bytes.
-    let len = bytes.len() as u64;
-    if len > plane.length_bytes {
-        return Err(Trouble::TooSmall);
-    }
-    let written = bus.write(&plane.cookie, 0, bytes);
-    written.map_err(|_| Trouble::Fault)?;
-    let mut payloads = [0; MAX_PLANES];
-    payloads[0] = len;
-    Ok(payloads)
-}
-
 impl<C> Engine<C> for Headers {
     type Formats = MetadataFormats;
 
@@ -185,7 +165,7 @@ impl<C> Engine<C> for Headers {
             return true;
         };
         self.frame_id ^= 1;
-        let written = write(&token, &contents(stamp, self.frame_id), bus);
+        let written = write_bytes(&token, &contents(stamp, self.frame_id), bus);
         if let Some((outcome, payloads)) = stream.outcome(written) {
             stamp.finish(Flow::Capture, token, outcome, payloads, progress);
         }

@@ -70,12 +70,8 @@ pub enum DeviceKind {
         /// The camera's frames.
         link: MetadataLink,
     },
-    /// Decodes a stream or files to pictures, memory to memory.
-    Decoder(Kind),
-    /// Decodes slices with parameters in media requests to pictures, memory to memory.
-    StatelessDecoder(Kind),
-    /// Encodes pictures to a stream or files, memory to memory.
-    Encoder(Kind),
+    /// Decodes or encodes a stream or files, memory to memory.
+    Codec(Kind),
     /// Crops, scales, turns and converts pictures, memory to memory.
     Converter,
     /// Several nodes of one media graph.
@@ -115,8 +111,14 @@ pub(crate) struct Row {
     pub(crate) help: KindHelp,
     /// Whether the device has the multi-planar API unless `mplane=` says otherwise.
     pub(crate) mplane: bool,
-    /// Parses the value after the `=`. The error is a message, if the list of kinds does not suffice.
-    pub(crate) parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
+    parse: Parse,
+}
+
+/// How the value after the `=` is parsed.
+enum Parse {
+    /// A codec has no value.
+    Codec(Kind),
+    By(fn(&str) -> Result<DeviceKind, Option<&'static str>>),
 }
 
 const fn row(
@@ -127,7 +129,17 @@ const fn row(
     Row {
         help,
         mplane,
-        parse,
+        parse: Parse::By(parse),
+    }
+}
+
+impl Row {
+    /// Parses the value after the `=`. The error is a message, if the list of kinds does not suffice.
+    pub(crate) fn parse(&self, value: &str) -> Result<DeviceKind, Option<&'static str>> {
+        match &self.parse {
+            Parse::Codec(kind) => bare(value, DeviceKind::Codec(*kind)),
+            Parse::By(parse) => parse(value),
+        }
     }
 }
 
@@ -171,68 +183,69 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     codec(
         "h264dec",
+        Kind::H264Decoder,
         "a stateful H.264 decoder; needs libavcodec",
-        |value| bare(value, DeviceKind::Decoder(Kind::H264Decoder)),
     ),
     codec(
         "h264dec-stateless",
+        Kind::H264StatelessDecoder,
         "a stateless H.264 decoder, memory to memory by media requests; needs libavcodec",
-        |value| {
-            let kind = DeviceKind::StatelessDecoder(Kind::H264StatelessDecoder);
-            bare(value, kind)
-        },
     ),
     codec(
         "hevcdec",
+        Kind::HevcDecoder,
         "a stateful HEVC decoder; needs libavcodec",
-        |value| bare(value, DeviceKind::Decoder(Kind::HevcDecoder)),
     ),
     codec(
         "vp8dec",
+        Kind::Vp8Decoder,
         "a stateful VP8 decoder; needs libavcodec",
-        |value| bare(value, DeviceKind::Decoder(Kind::Vp8Decoder)),
     ),
     codec(
         "vp9dec",
+        Kind::Vp9Decoder,
         "a stateful VP9 decoder; needs libavcodec",
-        |value| bare(value, DeviceKind::Decoder(Kind::Vp9Decoder)),
     ),
     codec(
         "av1dec",
+        Kind::Av1Decoder,
         "a stateful AV1 decoder; needs libavcodec",
-        |value| bare(value, DeviceKind::Decoder(Kind::Av1Decoder)),
     ),
     codec(
         "mpeg2dec",
+        Kind::Mpeg2Decoder,
         "a stateful MPEG-2 decoder; needs libavcodec",
-        |value| bare(value, DeviceKind::Decoder(Kind::Mpeg2Decoder)),
     ),
     codec(
         "mpeg4dec",
+        Kind::Mpeg4Decoder,
         "a stateful MPEG-4 part 2 decoder; needs libavcodec",
-        |value| bare(value, DeviceKind::Decoder(Kind::Mpeg4Decoder)),
     ),
-    codec("jpegdec", "a JPEG decoder, memory to memory", |value| {
-        bare(value, DeviceKind::Decoder(Kind::JpegDecoder))
-    }),
+    codec(
+        "jpegdec",
+        Kind::JpegDecoder,
+        "a JPEG decoder, memory to memory",
+    ),
     codec(
         "h264enc",
+        Kind::H264Encoder,
         "a stateful H.264 encoder; needs libavcodec with x264",
-        |value| bare(value, DeviceKind::Encoder(Kind::H264Encoder)),
     ),
     codec(
         "hevcenc",
+        Kind::HevcEncoder,
         "a stateful HEVC encoder; needs libavcodec with x265",
-        |value| bare(value, DeviceKind::Encoder(Kind::HevcEncoder)),
     ),
     codec(
         "vp8enc",
+        Kind::Vp8Encoder,
         "a stateful VP8 encoder; needs libavcodec with libvpx",
-        |value| bare(value, DeviceKind::Encoder(Kind::Vp8Encoder)),
     ),
-    codec("jpegenc", "a JPEG encoder, memory to memory", |value| {
-        bare(value, DeviceKind::Encoder(Kind::JpegEncoder))
-    }),
+    codec(
+        "jpegenc",
+        Kind::JpegEncoder,
+        "a JPEG encoder, memory to memory",
+    ),
     row(
         help(
             "capture-convert",
@@ -285,12 +298,12 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// Returns a codec's row. Codecs are multi-planar, as most of the kernel's.
-const fn codec(
-    name: &'static str,
-    meaning: &'static str,
-    parse: fn(&str) -> Result<DeviceKind, Option<&'static str>>,
-) -> Row {
-    row(help(name, "", meaning), true, parse)
+const fn codec(name: &'static str, kind: Kind, meaning: &'static str) -> Row {
+    Row {
+        help: help(name, "", meaning),
+        mplane: true,
+        parse: Parse::Codec(kind),
+    }
 }
 
 /// The kinds of devices, with their values.
@@ -340,10 +353,18 @@ impl DeviceKind {
             Self::LoopbackOutput { .. } => "loopback-output",
             Self::LoopbackCapture { .. } => "loopback-capture",
             Self::Metadata { .. } => "metadata",
-            Self::Decoder(kind) | Self::StatelessDecoder(kind) | Self::Encoder(kind) => kind.word(),
+            Self::Codec(kind) => kind.word(),
             Self::Converter => "convert",
             Self::Graph(topology) => graph::kind(topology),
             Self::GraphNode { graph, .. } => graph::kind(graph.topology()),
+        }
+    }
+
+    /// Returns the kind of a codec.
+    pub(crate) const fn codec(&self) -> Option<Kind> {
+        match self {
+            Self::Codec(kind) => Some(*kind),
+            _ => None,
         }
     }
 
@@ -358,10 +379,7 @@ impl DeviceKind {
     /// Returns whether it has a queue of each direction, separately for each open file.
     #[must_use]
     pub const fn is_mem2mem(&self) -> bool {
-        matches!(
-            self,
-            Self::Decoder(_) | Self::StatelessDecoder(_) | Self::Encoder(_) | Self::Converter
-        )
+        matches!(self, Self::Codec(_) | Self::Converter)
     }
 }
 
@@ -385,8 +403,7 @@ impl DeviceSpec {
             | DeviceKind::LoopbackCapture { .. } => loopback::formats(),
             DeviceKind::Metadata { .. } => metadata::FORMATS.to_vec(),
             DeviceKind::Converter => m2m::converter_formats(self),
-            DeviceKind::StatelessDecoder(_) => m2m::stateless_formats(),
-            DeviceKind::Decoder(_) | DeviceKind::Encoder(_) => m2m::codec_formats(self),
+            DeviceKind::Codec(kind) => m2m::codec_formats(*kind, self.mplane),
             DeviceKind::Graph(topology) => graph::formats(topology),
             DeviceKind::GraphNode { graph, .. } => graph::formats(graph.topology()),
         }
@@ -410,9 +427,11 @@ impl DeviceSpec {
             DeviceKind::LoopbackOutput { .. } => Box::new(LoopbackOutput::new(self, place)?),
             DeviceKind::LoopbackCapture { .. } => Box::new(LoopbackCapture::new(self, place)?),
             DeviceKind::Metadata { .. } => Box::new(Metadata::new(self, place)?),
-            DeviceKind::Decoder(_) => Box::new(Decoder::new(self, place)?),
-            DeviceKind::StatelessDecoder(_) => Box::new(StatelessDecoder::new(self, place)?),
-            DeviceKind::Encoder(_) => Box::new(Encoder::new(self, place)?),
+            DeviceKind::Codec(kind) if kind.encodes() => Box::new(Encoder::new(self, place)?),
+            DeviceKind::Codec(kind) if m2m::is_stateless(kind) => {
+                Box::new(StatelessDecoder::new(self, place)?)
+            }
+            DeviceKind::Codec(_) => Box::new(Decoder::new(self, place)?),
             DeviceKind::Converter => Box::new(FrameConverter::new(self, place)?),
             DeviceKind::Graph(_) => return Err(Failure::new("a media graph is several nodes")),
             DeviceKind::GraphNode { .. } => Box::new(GraphNode::new(self, place)?),
@@ -447,16 +466,8 @@ mod tests {
         assert!(Kind::all().all(|codec| named(&codec)));
         for row in ROWS {
             let codec = Kind::from_word(row.help.name);
-            let kind = (row.parse)("").expect(row.help.name);
-            let made = match kind {
-                DeviceKind::Decoder(codec)
-                | DeviceKind::StatelessDecoder(codec)
-                | DeviceKind::Encoder(codec) => Some(codec),
-                _ => None,
-            };
-            assert_eq!(made, codec, "{}", row.help.name);
-            let encodes = matches!(kind, DeviceKind::Encoder(_));
-            assert_eq!(encodes, codec.is_some_and(Kind::encodes));
+            let kind = row.parse("").expect(row.help.name);
+            assert_eq!(kind.codec(), codec, "{}", row.help.name);
         }
     }
 }

@@ -458,6 +458,26 @@ fn planes_of<'b, C>(
     move |index| buffer.plane(index).map_err(|_| Trouble::Stale)
 }
 
+/// Writes bytes to a buffer of one plane. Returns the bytes used in each plane.
+pub(crate) fn write_bytes<C>(
+    token: &Active<C>,
+    bytes: &[u8],
+    bus: &mut dyn Bus<C>,
+) -> Result<[u64; MAX_PLANES], Trouble> {
+    let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
+    let plane = plane.ok_or(Trouble::TooSmall)?;
+    // CAST: widening, on every target there is.
+    let len = bytes.len() as u64;
+    if len > plane.length_bytes {
+        return Err(Trouble::TooSmall);
+    }
+    let written = bus.write(&plane.cookie, 0, bytes);
+    written.map_err(|_| Trouble::Fault)?;
+    let mut payloads = [0; MAX_PLANES];
+    payloads[0] = len;
+    Ok(payloads)
+}
+
 /// Returns a format with lines that are multiples of `stride` bytes; `None` if they would be too long.
 pub(crate) fn align_lines(
     format: Format,

@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::description::{FileSizes, pad};
 use crate::picture::{Frame, Size};
 use crate::streaming::Stamp;
-use crate::surface::Trouble;
+use crate::surface::{Trouble, write_bytes};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Config, Event, Job, Kind, Launch, PlanesMut, Refused, Subsampling, Worker};
@@ -233,17 +233,5 @@ fn write<C>(
     let plane = plane.ok_or(Trouble::TooSmall)?;
     let room = usize::try_from(plane.length_bytes).unwrap_or(usize::MAX);
     let padded = padded_bytes.map(|bytes| pad(file, bytes.min(room)));
-    let file = padded.as_deref().unwrap_or(file);
-    // CAST: widening, on every target there is.
-    let bytes = file.len() as u64;
-    if bytes > plane.length_bytes {
-        return Err(Trouble::TooSmall);
-    }
-    bus.write(&plane.cookie, 0, file)
-        .map_err(|_| Trouble::Fault)?;
-    let mut payloads = [0; MAX_PLANES];
-    if let Some(first) = payloads.first_mut() {
-        *first = bytes;
-    }
-    Ok(payloads)
+    write_bytes(token, padded.as_deref().unwrap_or(file), bus)
 }

@@ -20,8 +20,8 @@ use crate::surface::{EINVAL, align_lines};
 use std::os::fd::BorrowedFd;
 use vb3_queue::{DriverError, Requests};
 use vb3_v4l2::{
-    Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, FrameSizes, PixelFormat,
-    Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+    Bus, Colorimetry, ControlSpec, ControlValue, Flow, Format, FourCc, PixelFormat, Progress, Rect,
+    SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 use work::UnderWay;
 
@@ -55,6 +55,12 @@ impl FrameWorker for PictureConverter {
     }
 }
 
+const CONTROLS: [ControlSpec; 3] = [
+    ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false),
+    ControlSpec::boolean(cid::VFLIP, "Vertical Flip", false),
+    ControlSpec::integer(cid::ROTATE, "Rotate", (0, 270, 90), 0),
+];
+
 /// Returns the formats of both sides.
 pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
     pixfmt::TABLE
@@ -85,6 +91,8 @@ impl<C> FrameConverter<C> {
             card: "Converter",
             coded: formats.clone(),
             raw: formats,
+            sizes: SIZES,
+            controls: &CONTROLS,
             output: format,
             capture: format,
             worker: PictureConverter::new(),
@@ -119,10 +127,6 @@ fn color_of(color: &Colorimetry) -> Color {
 
 impl<C> M2mEngine<C> for FrameConverter<C> {
     const RAW: Flow = Flow::Output;
-
-    fn sizes(&self) -> FrameSizes<'_> {
-        SIZES
-    }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         let format = Format::negotiate(wanted, &self.raw, SIZES, true)?;
@@ -185,14 +189,6 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
         };
         *slot = fit(wanted, STEP, (format.width, format.height), flags)?;
         Ok(*slot)
-    }
-
-    fn controls(&self) -> Vec<ControlSpec> {
-        vec![
-            ControlSpec::boolean(cid::HFLIP, "Horizontal Flip", false),
-            ControlSpec::boolean(cid::VFLIP, "Vertical Flip", false),
-            ControlSpec::integer(cid::ROTATE, "Rotate", (0, 270, 90), 0),
-        ]
     }
 
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {

@@ -18,21 +18,18 @@ use super::picture::Content;
 use super::{CodecProcess, raw};
 use crate::Failure;
 use crate::place::HostSettings;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::spec::DeviceSpec;
 use crate::surface::EINVAL;
 use lend::Lending;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use table::{Input, Row};
+use table::{Input, MIN_BUFFERS, Row};
 use vb3_codec::StreamFormat;
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
-    Bus, CommandSet, ControlFlags, ControlSpec, EventKinds, Flow, Format, FormatFlags, FrameSizes,
-    PixelFormat, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+    Bus, CommandSet, EventKinds, Flow, Format, FormatFlags, PixelFormat, Progress, Rect,
+    SelectionFlags, SelectionTarget, pixfmt,
 };
-
-/// Number of CAPTURE buffers that it needs. Reordered pictures wait in the worker's memory.
-const MIN_BUFFERS: i32 = 2;
 
 /// A decoded picture that waits for a buffer, or for its return.
 #[derive(Debug)]
@@ -83,8 +80,6 @@ pub(crate) struct Decoding<C> {
     pending: Pending,
     /// Number of flushes that the worker has not answered.
     flushing: usize,
-    seen_output_stops: u64,
-    seen_capture_starts: u64,
     /// Buffer for reordering chroma, and for luma of an odd-sized picture.
     scratch: Vec<u8>,
 }
@@ -95,14 +90,11 @@ impl<C> Decoder<C> {
     /// # Errors
     /// Fails for a SPEC that is no decoder's, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = match spec.kind {
-            DeviceKind::Decoder(kind) => table::row_of(kind),
-            _ => None,
-        };
+        let row = spec.kind.codec().and_then(table::row_of);
         let row = row.ok_or_else(|| Failure::new("the device is no decoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
-        let mut raw = raw::formats(spec);
+        let mut raw = raw::formats(row.kind, spec.mplane);
         // Separate planes come first. GStreamer takes a decoder's first format of two similar ones, and
         // prefers separate planes when it imports.
         raw.sort_by_key(|pixel| Reverse(pixel.memory_planes));
@@ -118,6 +110,8 @@ impl<C> Decoder<C> {
             card: row.card,
             coded,
             raw,
+            sizes: format::SIZES,
+            controls: row.controls,
             output: start,
             capture: shown,
             own: Decoding {
@@ -132,13 +126,15 @@ impl<C> Decoder<C> {
                 lent: Lending::new(),
                 pending: Pending::None,
                 flushing: 0,
-                seen_output_stops: 0,
-                seen_capture_starts: 0,
                 scratch: Vec::new(),
             },
         };
         let mut device = Self::with_parts(spec, place, parts);
         device.capture.policy.min_reqbufs = MIN_BUFFERS.cast_unsigned();
+        device.output.flags = match row.input {
+            Input::Stream => FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION,
+            _ => FormatFlags::DYN_RESOLUTION,
+        };
         // An empty piece of a stream requests a drain. A file is never empty.
         device.output.policy.allow_zero_bytesused = row.input != Input::File;
         Ok(device)
@@ -166,20 +162,6 @@ impl<C> M2mEngine<C> for Decoder<C> {
     const RAW: Flow = Flow::Capture;
     const COMMANDS: Option<CommandSet> = Some(CommandSet::Decoder);
     const EVENTS: EventKinds = EventKinds::EOS.union(EventKinds::SOURCE_CHANGE);
-
-    fn flags(&self, flow: Flow) -> FormatFlags {
-        match (flow, self.own.row.input) {
-            (Flow::Output, Input::Stream) => {
-                FormatFlags::CONTINUOUS_BYTESTREAM | FormatFlags::DYN_RESOLUTION
-            }
-            (Flow::Output, _) => FormatFlags::DYN_RESOLUTION,
-            (Flow::Capture, _) => FormatFlags::empty(),
-        }
-    }
-
-    fn sizes(&self) -> FrameSizes<'_> {
-        format::SIZES
-    }
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         let (coded, shown) = (&self.output.format, &self.capture.format);
@@ -239,21 +221,6 @@ impl<C> M2mEngine<C> for Decoder<C> {
         self.notice_start();
     }
 
-    fn controls(&self) -> Vec<ControlSpec> {
-        if self.own.row.input == Input::File {
-            return Vec::new();
-        }
-        let least = ControlSpec::integer(
-            cid::MIN_BUFFERS_FOR_CAPTURE,
-            "Min Number of Capture Buffers",
-            (1, 32, 1),
-            MIN_BUFFERS,
-        )
-        .with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
-        let rest = self.own.row.controls.iter().copied();
-        std::iter::once(least).chain(rest).collect()
-    }
-
     fn leave_capture(&mut self) {
         self.worker.take_all_back();
         self.own.lent.clear();
@@ -294,8 +261,8 @@ impl<C> M2mEngine<C> for Decoder<C> {
         let is_found = matches!(self.own.pending, Pending::Found(_));
         let has_pictures = !self.own.decoded.is_empty();
         let ends = self.drain == Drain::Ready || is_found && !has_pictures;
-        self.output.stops != self.own.seen_output_stops
-            || self.capture.starts != self.own.seen_capture_starts
+        self.output.stopped
+            || self.capture.started
             || feeds
             || (has_pictures || ends) && self.has_buffer()
             || self.can_lend()

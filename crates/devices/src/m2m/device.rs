@@ -13,7 +13,9 @@ use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL, PIECE, Surface, Trouble};
 use std::os::fd::BorrowedFd;
 use vb3_codec::{Event, Refused};
-use vb3_queue::{Active, DoneState, Driver, DriverError, PlaneSizes, Prepare, TimestampKind};
+use vb3_queue::{
+    Active, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare, TimestampKind,
+};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
@@ -46,6 +48,12 @@ pub(super) enum Offered {
     Later,
 }
 
+/// The bytes used in each plane of a buffer.
+pub(super) type Payloads = [u64; MAX_PLANES];
+
+/// The state of a finished buffer, with its payloads.
+pub(super) type Outcome = (DoneState, Payloads);
+
 /// Works on frames outside of ticks: a codec process, or a thread.
 pub(crate) trait FrameWorker {
     /// Returns whether it has unfinished frames.
@@ -70,13 +78,6 @@ pub(super) trait M2mEngine<C> {
     const COMMANDS: Option<CommandSet> = None;
     const EVENTS: EventKinds = EventKinds::empty();
     const HAS_SELECTION: bool = true;
-
-    fn flags(&self, flow: Flow) -> FormatFlags {
-        let _ = flow;
-        FormatFlags::empty()
-    }
-
-    fn sizes(&self) -> FrameSizes<'_>;
 
     /// Seconds per frame; `None` if frames have no timing of their own.
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
@@ -121,8 +122,6 @@ pub(super) trait M2mEngine<C> {
     /// Handles STREAMON and STREAMOFF since the last call.
     fn notice(&mut self) {}
 
-    fn controls(&self) -> Vec<ControlSpec>;
-
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         let _ = (id, value);
         Ok(())
@@ -158,6 +157,8 @@ pub(crate) struct M2mDevice<S, W, C> {
     planarity: Planarity,
     pub(super) coded: Vec<&'static PixelFormat>,
     pub(super) raw: Vec<&'static PixelFormat>,
+    sizes: FrameSizes<'static>,
+    controls: &'static [ControlSpec],
     /// Lines of pictures are multiples of this many bytes.
     pub(super) stride: u32,
     pub(super) output: M2mQueue<C>,
@@ -182,6 +183,8 @@ pub(super) struct Parts<S, W> {
     pub(super) card: &'static str,
     pub(super) coded: Vec<&'static PixelFormat>,
     pub(super) raw: Vec<&'static PixelFormat>,
+    pub(super) sizes: FrameSizes<'static>,
+    pub(super) controls: &'static [ControlSpec],
     /// The initial formats.
     pub(super) output: Format,
     pub(super) capture: Format,
@@ -203,6 +206,8 @@ impl<S, W, C> M2mDevice<S, W, C> {
             planarity: spec.planarity(),
             coded: parts.coded,
             raw: parts.raw,
+            sizes: parts.sizes,
+            controls: parts.controls,
             stride: spec.stride.unwrap_or(1),
             output: M2mQueue::new(Flow::Output, parts.output, policy),
             capture: M2mQueue::new(Flow::Capture, parts.capture, policy),
@@ -238,6 +243,19 @@ impl<S, W, C> M2mDevice<S, W, C> {
     pub(super) const fn count_dropped(&mut self) {
         let dropped = &mut self.statistics.dropped;
         *dropped = dropped.saturating_add(1);
+    }
+
+    /// Returns the state of a buffer after its picture was moved, and the bytes used in each plane;
+    /// `None` if the device has lost it. Faults are counted.
+    pub(super) const fn outcome(&mut self, moved: Result<Payloads, Trouble>) -> Option<Outcome> {
+        match moved {
+            Ok(payloads) => Some((DoneState::Done, payloads)),
+            Err(Trouble::Stale) => None,
+            Err(Trouble::Fault | Trouble::TooSmall) => {
+                self.count_fault();
+                Some((DoneState::Error, [0; MAX_PLANES]))
+            }
+        }
     }
 
     /// Ends a drain after its last buffer.
@@ -384,11 +402,11 @@ where
     }
 
     fn format_flags(&self, flow: Flow, _: &PixelFormat) -> FormatFlags {
-        self.flags(flow)
+        self.queue(flow).flags
     }
 
     fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
-        self.sizes()
+        self.sizes
     }
 
     fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {
@@ -461,7 +479,7 @@ where
     }
 
     fn controls(&self) -> Vec<ControlSpec> {
-        M2mEngine::controls(self)
+        self.controls.to_vec()
     }
 
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {

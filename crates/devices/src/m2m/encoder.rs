@@ -21,7 +21,7 @@ use super::{CodecProcess, color, raw};
 use crate::Failure;
 use crate::place::HostSettings;
 use crate::select::fit;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL, PictureCursor};
 use controls::Controls;
 use levels::Stream;
@@ -30,8 +30,8 @@ use table::{MIN_BUFFERS, Row};
 use vb3_codec::{Config, Packet};
 use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
-    Bus, CommandSet, ControlSpec, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction,
-    FrameIntervals, FrameSizes, Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
+    Bus, CommandSet, ControlValue, EventKinds, Flow, Format, FormatFlags, Fraction, FrameIntervals,
+    Progress, Rect, SelectionFlags, SelectionTarget, cid, pixfmt,
 };
 
 /// A picture's result, waiting for a buffer.
@@ -73,8 +73,6 @@ pub(crate) struct Encoding<C> {
     is_full: bool,
     packets: VecDeque<Coded>,
     reading: Option<Reading<C>>,
-    seen_output: (u64, u64),
-    seen_capture_stops: u64,
     /// Chroma as pairs.
     scratch: Vec<u8>,
 }
@@ -85,14 +83,11 @@ impl<C> Encoder<C> {
     /// # Errors
     /// Fails for a SPEC that is no encoder's, with a sentence for the user.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = match spec.kind {
-            DeviceKind::Encoder(kind) => table::row_of(kind),
-            _ => None,
-        };
+        let row = spec.kind.codec().and_then(table::row_of);
         let row = row.ok_or_else(|| Failure::new("the device is no encoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
-        let raw = raw::formats(spec);
+        let raw = raw::formats(row.kind, spec.mplane);
         let stride = spec.stride.unwrap_or(1);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
@@ -107,6 +102,8 @@ impl<C> Encoder<C> {
             card: row.card,
             coded,
             raw,
+            sizes: row.sizes(),
+            controls: row.controls,
             output: source,
             capture: made,
             own: Encoding {
@@ -121,13 +118,14 @@ impl<C> Encoder<C> {
                 is_full: false,
                 packets: VecDeque::new(),
                 reading: None,
-                seen_output: (0, 0),
-                seen_capture_stops: 0,
                 scratch: Vec::new(),
             },
         };
         let mut device = Self::with_parts(spec, place, parts);
         device.output.policy.min_reqbufs = MIN_BUFFERS;
+        if row.is_stream() {
+            device.capture.flags = FormatFlags::ENC_CAP_FRAME_INTERVAL;
+        }
         Ok(device)
     }
 
@@ -154,17 +152,6 @@ impl<C> M2mEngine<C> for Encoder<C> {
     const RAW: Flow = Flow::Output;
     const COMMANDS: Option<CommandSet> = Some(CommandSet::Encoder);
     const EVENTS: EventKinds = EventKinds::EOS;
-
-    fn flags(&self, flow: Flow) -> FormatFlags {
-        match flow == Flow::Capture && self.own.row.is_stream() {
-            true => FormatFlags::ENC_CAP_FRAME_INTERVAL,
-            false => FormatFlags::empty(),
-        }
-    }
-
-    fn sizes(&self) -> FrameSizes<'_> {
-        self.own.row.sizes()
-    }
 
     fn intervals(&self) -> Option<FrameIntervals<'static>> {
         self.own.row.is_stream().then_some(format::INTERVALS)
@@ -266,10 +253,6 @@ impl<C> M2mEngine<C> for Encoder<C> {
         self.notice_output();
     }
 
-    fn controls(&self) -> Vec<ControlSpec> {
-        self.own.row.controls.to_vec()
-    }
-
     fn set_control(&mut self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
         let busy = self.output.streaming && self.capture.streaming;
         self.own.controls.set(id, value.number(), busy)
@@ -291,8 +274,9 @@ impl<C> M2mEngine<C> for Encoder<C> {
 
     fn has_work(&self) -> bool {
         let gives = !self.own.packets.is_empty() || self.is_drained();
-        self.output_has_changed()
-            || self.capture.stops != self.own.seen_capture_stops
+        self.output.started
+            || self.output.stopped
+            || self.capture.stopped
             || self.own.reading.is_some()
             || self.may_feed()
             || gives && self.capture.is_ready()

@@ -24,6 +24,7 @@ mod stateless;
 pub(crate) use converter::FrameConverter;
 pub(crate) use converter::formats as converter_formats;
 pub(crate) use decoder::Decoder;
+pub(crate) use decoder::table::is_stateless;
 pub(crate) use encoder::Encoder;
 pub(crate) use meta::Meta;
 pub(crate) use pending::PendingFrames;
@@ -31,7 +32,6 @@ pub(crate) use process::CodecProcess;
 pub(crate) use queue::M2mQueue;
 pub(crate) use raw::formats as codec_formats;
 pub(crate) use stateless::StatelessDecoder;
-pub(crate) use stateless::formats as stateless_formats;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -4,7 +4,7 @@ use super::device::FrameWorker;
 use crate::Failure;
 use crate::place::HostSettings;
 use std::os::fd::BorrowedFd;
-use vb3_codec::{Event, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
+use vb3_codec::{Event, Job, Kind, Launch, MAX_IN_FLIGHT, Refused, Worker};
 
 /// Largest number of a worker's events taken at once. The rest makes [`wake_fd`](FrameWorker::wake_fd)
 /// readable, so an endless sender delays no other work.
@@ -98,6 +98,22 @@ impl CodecProcess {
     /// Returns whether it died or could not be started.
     pub(crate) const fn is_down(&self) -> bool {
         self.is_down
+    }
+
+    /// Passes a job to the worker.
+    ///
+    /// # Errors
+    /// [`Refused::Dead`] if it does not run.
+    pub(crate) fn submit(&mut self, job: Job<'_>) -> Result<(), Refused> {
+        let worker = self.worker.as_mut().ok_or(Refused::Dead)?;
+        worker.submit(job)
+    }
+
+    /// Takes the unused buffers back that were lent to the worker.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(worker) = &mut self.worker {
+            worker.take_back();
+        }
     }
 
     /// Takes all buffers back that were lent to the worker.

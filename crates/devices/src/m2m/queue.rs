@@ -3,7 +3,7 @@
 use crate::surface::{FIELD_NONE, Surface};
 use std::collections::VecDeque;
 use vb3_queue::{Active, Completion, DoneState, DriverError, MAX_PLANES, Prepare};
-use vb3_v4l2::{Flow, Format, Progress, QueuePolicy};
+use vb3_v4l2::{Flow, Format, FormatFlags, Progress, QueuePolicy};
 
 /// An OUTPUT buffer whose frame is in a codec.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ struct HeldInput<C> {
 pub(crate) struct M2mQueue<C> {
     flow: Flow,
     pub(super) policy: QueuePolicy,
+    /// Flags of its formats.
+    pub(super) flags: FormatFlags,
     /// The format of G_FMT and of new buffers.
     pub(crate) format: Format,
     /// The format at the start of streaming. Buffers have it until streaming ends.
@@ -34,8 +36,9 @@ pub(crate) struct M2mQueue<C> {
     sequence: u32,
     /// How often streaming began.
     pub(crate) starts: u64,
-    /// How often it ended.
-    pub(crate) stops: u64,
+    /// Whether it began or ended and its engine has not handled that yet.
+    pub(crate) started: bool,
+    pub(crate) stopped: bool,
 }
 
 impl<C> M2mQueue<C> {
@@ -43,6 +46,7 @@ impl<C> M2mQueue<C> {
         Self {
             flow,
             policy,
+            flags: FormatFlags::empty(),
             format,
             streamed: None,
             tokens: VecDeque::new(),
@@ -50,7 +54,8 @@ impl<C> M2mQueue<C> {
             streaming: false,
             sequence: 0,
             starts: 0,
-            stops: 0,
+            started: false,
+            stopped: false,
         }
     }
 
@@ -171,13 +176,14 @@ impl<C> M2mQueue<C> {
         self.streamed = Some(self.format);
         self.sequence = 0;
         self.starts = self.starts.wrapping_add(1);
+        self.started = true;
     }
 
     /// Handles STREAMOFF.
     pub(super) fn stop(&mut self) {
         self.streaming = false;
         self.streamed = None;
-        self.stops = self.stops.wrapping_add(1);
+        self.stopped = true;
         self.tokens.clear();
         self.held.clear();
     }

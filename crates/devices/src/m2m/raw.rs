@@ -1,6 +1,6 @@
 //! Raw pictures on one side of a codec.
 
-use crate::spec::{DeviceKind, DeviceSpec};
+use super::decoder::table::is_stateless;
 use crate::surface::align_lines;
 use vb3_codec::Kind;
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
@@ -25,17 +25,21 @@ pub(crate) const JPEG_PICTURE: Colorimetry = Colorimetry {
     quantization: 1,
 };
 
-/// Returns the raw formats of codecs.
-pub(crate) fn formats(spec: &DeviceSpec) -> Vec<&'static PixelFormat> {
+/// Returns the raw formats of a codec.
+pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
     let has_ten_bits = matches!(
-        spec.kind,
-        DeviceKind::Decoder(Kind::HevcDecoder | Kind::Vp9Decoder | Kind::Av1Decoder)
+        kind,
+        Kind::HevcDecoder | Kind::Vp9Decoder | Kind::Av1Decoder
     );
-    [FourCc::NV12, FourCc::NV12M, FourCc::YUV420]
-        .into_iter()
+    let others = match is_stateless(kind) {
+        true => &[][..],
+        false => &[FourCc::NV12M, FourCc::YUV420],
+    };
+    std::iter::once(FourCc::NV12)
+        .chain(others.iter().copied())
         .chain(has_ten_bits.then_some(FourCc::P010))
         .filter_map(pixfmt::lookup)
-        .filter(|pixel| spec.mplane || pixel.memory_planes == 1)
+        .filter(|pixel| mplane || pixel.memory_planes == 1)
         .collect()
 }
 

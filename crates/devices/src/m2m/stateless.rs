@@ -16,19 +16,17 @@
 mod controls;
 mod work;
 
-use super::decoder::table::{self, Row};
+use super::decoder::table;
 use super::device::{Coder, M2mEngine, Parts};
 use super::{CodecProcess, raw};
 use crate::Failure;
 use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
 use crate::place::HostSettings;
-use crate::spec::{DeviceKind, DeviceSpec};
+use crate::spec::DeviceSpec;
 use crate::surface::{EBUSY, EINVAL};
 use controls::Parameters;
 use vb3_queue::{DriverError, Requests};
-use vb3_v4l2::{
-    Bus, ControlSpec, ControlValue, Flow, Format, FourCc, FrameSizes, PixelFormat, Progress, pixfmt,
-};
+use vb3_v4l2::{Bus, ControlValue, Flow, Format, FrameSizes, Progress, pixfmt};
 use work::{FirstField, Job};
 
 /// Pixels of a macroblock's side. Pictures contain whole macroblocks.
@@ -39,18 +37,12 @@ const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
     height: (MACROBLOCK, HEIGHT_MAX, MACROBLOCK),
 };
 
-/// The raw formats.
-pub(crate) fn formats() -> Vec<&'static PixelFormat> {
-    pixfmt::lookup(FourCc::NV12).into_iter().collect()
-}
-
 /// One open file of a stateless decoder.
 pub(crate) type StatelessDecoder<C> = Coder<Stateless<C>, C>;
 
 /// The stateless decoder's part of a coder.
 #[derive(Debug)]
 pub(crate) struct Stateless<C> {
-    row: &'static Row,
     parameters: Parameters,
     /// The request that the worker has.
     job: Option<Job<C>>,
@@ -59,8 +51,6 @@ pub(crate) struct Stateless<C> {
     held: Option<FirstField<C>>,
     /// Whether the worker accepts loans: it has announced the size of pictures.
     is_lending: bool,
-    /// Numbers of STREAMOFFs at OUTPUT and CAPTURE that were handled.
-    seen_stops: (u64, u64),
     /// Buffer for reordering samples.
     scratch: Vec<u8>,
 }
@@ -72,14 +62,11 @@ impl<C> StatelessDecoder<C> {
     /// Fails with a sentence for the user: no available library decodes the stream by requests, or the
     /// SPEC names an unsupported format.
     pub(crate) fn new(spec: &DeviceSpec, place: &HostSettings) -> Result<Self, Failure> {
-        let row = match spec.kind {
-            DeviceKind::StatelessDecoder(kind) => table::row_of(kind),
-            _ => None,
-        };
+        let row = spec.kind.codec().and_then(table::row_of);
         let row = row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
-        let raw = formats();
+        let raw = raw::formats(row.kind, spec.mplane);
         let stride = spec.stride.unwrap_or(1);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));
@@ -93,17 +80,17 @@ impl<C> StatelessDecoder<C> {
             card: row.card,
             coded,
             raw,
+            sizes: SIZES,
+            controls: row.controls,
             output: start,
             capture: shown,
             worker,
             own: Stateless {
-                row,
                 parameters: Parameters::default(),
                 job: None,
                 tag: 0,
                 held: None,
                 is_lending: false,
-                seen_stops: (0, 0),
                 scratch: Vec::new(),
             },
         };
@@ -141,10 +128,6 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
     const RAW: Flow = Flow::Capture;
     const HAS_SELECTION: bool = false;
 
-    fn sizes(&self) -> FrameSizes<'_> {
-        SIZES
-    }
-
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         let now = &self.capture.format;
         match flow {
@@ -167,10 +150,6 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         }
         self.queue_mut(flow).format = *format;
         Ok(())
-    }
-
-    fn controls(&self) -> Vec<ControlSpec> {
-        self.own.row.controls.to_vec()
     }
 
     fn try_control(&self, id: u32, value: &ControlValue) -> Result<(), DriverError> {
@@ -208,7 +187,8 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
     }
 
     fn has_work(&self) -> bool {
-        self.stops() != self.own.seen_stops
+        self.output.stopped
+            || self.capture.stopped
             || self.is_writing()
             || self.can_begin()
             || self.wants_worker()

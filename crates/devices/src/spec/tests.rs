@@ -111,7 +111,7 @@ fn options_land_where_they_belong() {
             name: Some("My Camera".into()),
             stride: Some(64),
             node: Some(7),
-            ..DeviceSpec::new(DeviceKind::Decoder(Kind::H264Decoder), true)
+            ..DeviceSpec::new(DeviceKind::Codec(Kind::H264Decoder), true)
         }
     );
 }
@@ -181,18 +181,18 @@ fn limits_of_addresses_are_for_devices_that_do_dma() {
 #[test]
 fn codecs_are_multiplanar_and_take_picture_options() {
     for (word, kind) in [
-        ("h264dec", DeviceKind::Decoder(Kind::H264Decoder)),
-        ("hevcdec", DeviceKind::Decoder(Kind::HevcDecoder)),
-        ("vp8dec", DeviceKind::Decoder(Kind::Vp8Decoder)),
-        ("vp9dec", DeviceKind::Decoder(Kind::Vp9Decoder)),
-        ("av1dec", DeviceKind::Decoder(Kind::Av1Decoder)),
-        ("mpeg2dec", DeviceKind::Decoder(Kind::Mpeg2Decoder)),
-        ("mpeg4dec", DeviceKind::Decoder(Kind::Mpeg4Decoder)),
-        ("jpegdec", DeviceKind::Decoder(Kind::JpegDecoder)),
-        ("h264enc", DeviceKind::Encoder(Kind::H264Encoder)),
-        ("hevcenc", DeviceKind::Encoder(Kind::HevcEncoder)),
-        ("vp8enc", DeviceKind::Encoder(Kind::Vp8Encoder)),
-        ("jpegenc", DeviceKind::Encoder(Kind::JpegEncoder)),
+        ("h264dec", Kind::H264Decoder),
+        ("hevcdec", Kind::HevcDecoder),
+        ("vp8dec", Kind::Vp8Decoder),
+        ("vp9dec", Kind::Vp9Decoder),
+        ("av1dec", Kind::Av1Decoder),
+        ("mpeg2dec", Kind::Mpeg2Decoder),
+        ("mpeg4dec", Kind::Mpeg4Decoder),
+        ("jpegdec", Kind::JpegDecoder),
+        ("h264enc", Kind::H264Encoder),
+        ("hevcenc", Kind::HevcEncoder),
+        ("vp8enc", Kind::Vp8Encoder),
+        ("jpegenc", Kind::JpegEncoder),
     ] {
         let spec = parse(&format!(
             "{word},size=1280x720,fps=25,format=YUV420,stride=128"
@@ -202,7 +202,7 @@ fn codecs_are_multiplanar_and_take_picture_options() {
             fps: Some(Fraction::new(25, 1)),
             format: Some(FourCc::YUV420),
             stride: Some(128),
-            ..DeviceSpec::new(kind, true)
+            ..DeviceSpec::new(DeviceKind::Codec(kind), true)
         };
         assert_eq!(spec, expected);
         assert_eq!(spec.kind.name(), word);

@@ -140,19 +140,14 @@ impl<C> FrameConverter<C> {
         made: Result<[u64; MAX_PLANES], Trouble>,
         progress: &mut Progress<C>,
     ) {
-        let (outcome, payloads) = match made {
-            Ok(payloads) => (DoneState::Done, payloads),
-            Err(Trouble::Stale) => {
-                // The device has lost one of the two. The other waits for its next partner.
-                self.output.put_back(source);
-                return self.capture.put_back(target);
-            }
-            Err(Trouble::Fault | Trouble::TooSmall) => {
-                self.count_fault();
-                self.count_dropped();
-                (DoneState::Error, [0; MAX_PLANES])
-            }
+        let Some((outcome, payloads)) = self.outcome(made) else {
+            // The device has lost one of the two. The other waits for its next partner.
+            self.output.put_back(source);
+            return self.capture.put_back(target);
         };
+        if outcome == DoneState::Error {
+            self.count_dropped();
+        }
         let sequence = self.capture.next_sequence();
         let completion = Meta::of(&source).completion(outcome, payloads, sequence, false);
         self.output.consume(source, outcome, progress);

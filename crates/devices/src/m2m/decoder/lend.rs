@@ -93,9 +93,7 @@ impl<C> Decoder<C> {
         if self.own.lent.is_empty() {
             return;
         }
-        if let Some(worker) = self.worker.running() {
-            worker.take_back();
-        }
+        self.worker.take_back();
         while let Some((_, token)) = self.own.lent.tokens.pop_back() {
             self.capture.tokens.push_front(token);
         }

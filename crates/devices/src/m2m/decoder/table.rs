@@ -2,7 +2,18 @@
 
 use crate::m2m::encoder::levels;
 use vb3_codec::Kind;
-use vb3_v4l2::{CompoundType, ControlSpec, FourCc, cid};
+use vb3_v4l2::{CompoundType, ControlFlags, ControlSpec, FourCc, cid};
+
+/// Number of CAPTURE buffers that a stateful decoder needs. Reordered pictures wait in the worker's memory.
+pub(super) const MIN_BUFFERS: i32 = 2;
+
+const LEAST_BUFFERS: ControlSpec = ControlSpec::integer(
+    cid::MIN_BUFFERS_FOR_CAPTURE,
+    "Min Number of Capture Buffers",
+    (1, 32, 1),
+    MIN_BUFFERS,
+)
+.with(ControlFlags::READ_ONLY.union(ControlFlags::VOLATILE));
 
 /// The content of an OUTPUT buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +83,7 @@ static ROWS: [Row; 9] = [
         "H.264 Decoder",
         FourCc::H264,
         Input::Stream,
-        &[H264_LEVEL, H264_PROFILE],
+        &[LEAST_BUFFERS, H264_LEVEL, H264_PROFILE],
     ),
     row(
         Kind::HevcDecoder,
@@ -80,6 +91,7 @@ static ROWS: [Row; 9] = [
         FourCc::HEVC,
         Input::Stream,
         &[
+            LEAST_BUFFERS,
             ControlSpec::menu(
                 cid::MPEG_VIDEO_HEVC_PROFILE,
                 "HEVC Profile",
@@ -95,12 +107,10 @@ static ROWS: [Row; 9] = [
         "VP8 Decoder",
         FourCc::VP8,
         Input::Frames,
-        &[ControlSpec::menu(
-            cid::MPEG_VIDEO_VP8_PROFILE,
-            "VP8 Profile",
-            VP8_PROFILES,
-            0,
-        )],
+        &[
+            LEAST_BUFFERS,
+            ControlSpec::menu(cid::MPEG_VIDEO_VP8_PROFILE, "VP8 Profile", VP8_PROFILES, 0),
+        ],
     ),
     row(
         Kind::Vp9Decoder,
@@ -108,6 +118,7 @@ static ROWS: [Row; 9] = [
         FourCc::VP9,
         Input::Frames,
         &[
+            LEAST_BUFFERS,
             ControlSpec::menu(
                 cid::MPEG_VIDEO_VP9_PROFILE,
                 "VP9 Profile",
@@ -123,6 +134,7 @@ static ROWS: [Row; 9] = [
         FourCc::AV1,
         Input::Frames,
         &[
+            LEAST_BUFFERS,
             ControlSpec::menu(cid::MPEG_VIDEO_AV1_PROFILE, "AV1 Profile", &["Main"], 0),
             ControlSpec::menu(
                 cid::MPEG_VIDEO_AV1_LEVEL,
@@ -141,6 +153,7 @@ static ROWS: [Row; 9] = [
         FourCc::MPEG2,
         Input::Stream,
         &[
+            LEAST_BUFFERS,
             ControlSpec::menu(
                 cid::MPEG_VIDEO_MPEG2_LEVEL,
                 "MPEG2 Level",
@@ -161,6 +174,7 @@ static ROWS: [Row; 9] = [
         FourCc::MPEG4,
         Input::Stream,
         &[
+            LEAST_BUFFERS,
             ControlSpec::menu(
                 cid::MPEG_VIDEO_MPEG4_LEVEL,
                 "MPEG4 Level",
@@ -231,6 +245,11 @@ pub(crate) fn row_of(kind: Kind) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.kind == kind)
 }
 
+/// Returns whether a codec gets the parameters of pictures by media requests.
+pub(crate) fn is_stateless(kind: Kind) -> bool {
+    row_of(kind).is_some_and(|row| row.input == Input::Request)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +292,10 @@ mod tests {
     fn codec_profiles_and_levels_match_the_kernel() {
         for (kind, wanted) in CONTROLS {
             let controls = row_of(kind).unwrap().controls;
+            let [least, controls @ ..] = controls else {
+                panic!("{kind:?} has controls");
+            };
+            assert_eq!(least.id, cid::MIN_BUFFERS_FOR_CAPTURE);
             let found: Vec<u32> = controls.iter().map(|menu| menu.id).collect();
             assert_eq!(found, wanted, "{kind:?}");
             for control in controls {

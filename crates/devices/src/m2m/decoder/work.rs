@@ -6,7 +6,7 @@ use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
 use crate::surface::{FIELD_NONE, Trouble};
 use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
-use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
+use vb3_queue::{Active, Completion, DoneState};
 use vb3_v4l2::{Bus, Colorimetry, DriverEvent, Flow, Format, FrameFlags, Progress, Rect};
 
 /// Largest number of refused pictures that wait for a buffer. Further ones are dropped.
@@ -24,24 +24,19 @@ impl<C> Decoder<C> {
 
     /// STREAMOFF at OUTPUT: the program seeks or ends.
     pub(super) fn notice_stop(&mut self) {
-        if self.output.stops == self.own.seen_output_stops {
+        if !std::mem::take(&mut self.output.stopped) {
             return;
         }
-        self.own.seen_output_stops = self.output.stops;
         self.own.kept = None;
         self.take_back();
         self.forget_decoded();
         self.frames.clear();
         self.own.pending = Pending::None;
         self.drain = Drain::Idle;
-        let forgot = self
-            .worker
-            .running()
-            .map(|worker| worker.submit(Job::Flush));
-        match forgot {
-            Some(Ok(())) => self.own.flushing += 1,
+        match self.worker.submit(Job::Flush) {
+            Ok(()) => self.own.flushing += 1,
             // The next worker starts with the new stream.
-            Some(Err(_)) | None => self.restart(),
+            Err(_) => self.restart(),
         }
     }
 
@@ -54,10 +49,9 @@ impl<C> Decoder<C> {
 
     /// STREAMON at CAPTURE: the program has made buffers for the announced format.
     pub(super) fn notice_start(&mut self) {
-        if self.capture.starts == self.own.seen_capture_starts {
+        if !std::mem::take(&mut self.capture.started) {
             return;
         }
-        self.own.seen_capture_starts = self.capture.starts;
         self.own.held = self.capture.format;
         if self.drain == Drain::Stopped {
             self.drain = Drain::Idle;
@@ -191,14 +185,11 @@ impl<C> Decoder<C> {
     }
 
     fn ask_to_drain(&mut self) {
-        self.drain = match self.worker.running() {
-            None => Drain::Ready,
-            Some(worker) => match worker.submit(Job::Drain) {
-                Ok(()) => Drain::Asked,
-                Err(Refused::Dead) => Drain::Ready,
-                // The worker is asked again when it has room.
-                Err(_) => Drain::Feeding(0),
-            },
+        self.drain = match self.worker.submit(Job::Drain) {
+            Ok(()) => Drain::Asked,
+            Err(Refused::Dead) => Drain::Ready,
+            // The worker is asked again when it has room.
+            Err(_) => Drain::Feeding(0),
         };
     }
 
@@ -292,24 +283,19 @@ impl<C> Decoder<C> {
             };
             let (format, going) = (&self.own.held, (&mut left, &mut self.own.scratch));
             let written = decoded.content.resume_write(format, &token, going, bus);
-            let (outcome, payloads) = match written {
-                Ok(None) => {
-                    decoded.token = Some(token);
-                    return self.own.decoded.push_front(decoded);
-                }
-                Ok(Some(payloads)) if decoded.damaged => (DoneState::Error, payloads),
-                Ok(Some(payloads)) => (DoneState::Done, payloads),
-                Err(Trouble::Stale) => {
-                    if decoded.content.begin_again() {
-                        self.own.decoded.push_front(decoded);
-                    }
-                    continue;
-                }
-                Err(Trouble::Fault | Trouble::TooSmall) => {
-                    self.count_fault();
-                    (DoneState::Error, [0; MAX_PLANES])
-                }
+            let Some(written) = written.transpose() else {
+                decoded.token = Some(token);
+                return self.own.decoded.push_front(decoded);
             };
+            let Some((mut outcome, payloads)) = self.outcome(written) else {
+                if decoded.content.begin_again() {
+                    self.own.decoded.push_front(decoded);
+                }
+                continue;
+            };
+            if decoded.damaged {
+                outcome = DoneState::Error;
+            }
             let last = self.drain == Drain::Ready && self.own.decoded.is_empty();
             let meta = self.frames.get(decoded.tag);
             let meta = meta.with_kind(FrameFlags::empty());

@@ -2,7 +2,7 @@
 
 use super::{Coded, Drain, Encoder, Offered, Reading, read};
 use crate::m2m::device::FrameWorker as _;
-use crate::surface::{PictureCursor, Trouble};
+use crate::surface::{PictureCursor, Trouble, write_bytes};
 use vb3_codec::{Config, Event, Job, Refused};
 use vb3_queue::{Active, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
@@ -11,25 +11,20 @@ use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 const MAX_AHEAD: usize = 4;
 
 impl<C> Encoder<C> {
-    pub(super) const fn output_has_changed(&self) -> bool {
-        self.output.starts != self.own.seen_output.0 || self.output.stops != self.own.seen_output.1
-    }
-
     /// Handles STREAMOFF at CAPTURE since the last call.
     pub(super) fn notice_capture(&mut self) {
-        if self.capture.stops != self.own.seen_capture_stops {
-            self.own.seen_capture_stops = self.capture.stops;
+        if std::mem::take(&mut self.capture.stopped) {
             self.reset();
         }
     }
 
     /// Handles STREAMON and STREAMOFF at OUTPUT since the last call.
     pub(super) fn notice_output(&mut self) {
-        if !self.output_has_changed() {
+        let has_started = std::mem::take(&mut self.output.started);
+        let has_stopped = std::mem::take(&mut self.output.stopped);
+        if !has_started && !has_stopped {
             return;
         }
-        let has_stopped = self.output.stops != self.own.seen_output.1;
-        self.own.seen_output = (self.output.starts, self.output.stops);
         self.drain = match self.drain {
             // The worker's pictures are still returned.
             Drain::Feeding(_) if has_stopped => Drain::Feeding(0),
@@ -48,13 +43,10 @@ impl<C> Encoder<C> {
         self.frames.clear();
         self.take_back();
         self.own.is_full = false;
-        let forgot = self
-            .worker
-            .running()
-            .map(|worker| worker.submit(Job::Flush));
+        let is_flushed = self.worker.submit(Job::Flush).is_ok();
         // A codec with a single set-up would continue the previous stream.
         let is_new = self.worker.kind().is_set_up_once();
-        if is_new || self.worker.is_down() || matches!(forgot, Some(Err(_))) {
+        if is_new || !is_flushed {
             // A new one begins afresh.
             self.stop_codec();
         }
@@ -261,7 +253,7 @@ impl<C> Encoder<C> {
                 return;
             };
             let written = coded.packet.as_ref().map_or(Ok(None), |packet| {
-                self.write(&token, packet.bytes(), bus).map(Some)
+                write_bytes(&token, packet.bytes(), bus).map(Some)
             });
             let (outcome, payloads) = match written {
                 Ok(Some(payloads)) => (DoneState::Done, payloads),
@@ -302,27 +294,6 @@ impl<C> Encoder<C> {
             Trouble::Fault => self.count_fault(),
             Trouble::Stale | Trouble::TooSmall => self.count_dropped(),
         }
-    }
-
-    fn write(
-        &self,
-        token: &Active<C>,
-        packet: &[u8],
-        bus: &mut dyn Bus<C>,
-    ) -> Result<[u64; MAX_PLANES], Trouble> {
-        let plane = token.plane(0).map_err(|_| Trouble::Stale)?;
-        let plane = plane.ok_or(Trouble::TooSmall)?;
-        let bytes = packet.len() as u64;
-        if bytes > plane.length_bytes {
-            return Err(Trouble::TooSmall);
-        }
-        bus.write(&plane.cookie, 0, packet)
-            .map_err(|_| Trouble::Fault)?;
-        let mut payloads = [0; MAX_PLANES];
-        if let Some(payload) = payloads.first_mut() {
-            *payload = bytes;
-        }
-        Ok(payloads)
     }
 
     /// Returns whether all output of a drain has been returned.

@@ -1,19 +1,16 @@
 //! The stateless decoder's work in a tick: one request at a time.
 
 use super::StatelessDecoder;
-use crate::m2m::device::FrameWorker as _;
+use crate::m2m::device::{FrameWorker as _, Outcome};
 use crate::m2m::picture::Content;
 use crate::m2m::{Meta, loan};
-use crate::surface::{FIELD_NONE, Trouble};
+use crate::surface::FIELD_NONE;
 use vb3_codec::parameter_sets::check_slices;
 use vb3_codec::{Chroma, Event, Job as CodecJob, Refused, StreamFormat};
 use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress, sys};
 
-/// The result of writing a picture to its buffer.
-type Written = (DoneState, [u64; MAX_PLANES]);
-
-const FAILED: Written = (DoneState::Error, [0; MAX_PLANES]);
+const FAILED: Outcome = (DoneState::Error, [0; MAX_PLANES]);
 
 /// A request that the worker has.
 #[derive(Debug)]
@@ -28,7 +25,7 @@ pub(super) struct Job<C> {
     writing: Option<(Content, bool)>,
     /// Whether the worker has consumed the request's input.
     is_consumed: bool,
-    written: Written,
+    written: Outcome,
 }
 
 impl<C> Job<C> {
@@ -68,10 +65,6 @@ impl<C> StatelessDecoder<C> {
         self.output.streaming && self.worker.wake_fd().is_none() && !self.worker.is_down()
     }
 
-    pub(super) const fn stops(&self) -> (u64, u64) {
-        (self.output.stops, self.capture.stops)
-    }
-
     pub(super) fn can_begin(&self) -> bool {
         let has_target = self.capture.is_ready() || self.own.held.is_some();
         self.own.job.is_none() && self.output.is_ready() && has_target && self.worker.has_room()
@@ -79,16 +72,14 @@ impl<C> StatelessDecoder<C> {
 
     /// Handles STREAMOFF at either queue: reference pictures are dropped.
     pub(super) fn notice_stops(&mut self, progress: &mut Progress<C>) {
-        let stops = self.stops();
-        if stops == self.own.seen_stops {
+        let of_output = std::mem::take(&mut self.output.stopped);
+        let of_capture = std::mem::take(&mut self.capture.stopped);
+        if !of_output && !of_capture {
             return;
         }
-        self.own.seen_stops = stops;
         if let Some(job) = self.own.job.take() {
-            if job.loan.is_some()
-                && let Some(worker) = self.worker.running()
-            {
-                worker.take_back();
+            if job.loan.is_some() {
+                self.worker.take_back();
             }
             if let Some(target) = job.target {
                 self.capture.put_back(target);
@@ -100,8 +91,7 @@ impl<C> StatelessDecoder<C> {
         if let Some(held) = self.own.held.take() {
             self.capture.tokens.push_front(held.target);
         }
-        let forgot = self.worker.running().map(|w| w.submit(CodecJob::Flush));
-        if !matches!(forgot, Some(Ok(()))) {
+        if self.worker.submit(CodecJob::Flush).is_err() {
             self.restart();
         }
     }
@@ -153,16 +143,10 @@ impl<C> StatelessDecoder<C> {
         let buffers = self.capture.format;
         let found = (format.visible.width, format.visible.height);
         self.own.is_lending = false;
-        let proceeded = match self.worker.running() {
-            Some(worker) if found == (buffers.width, buffers.height) => worker
-                .submit(CodecJob::ProceedByLoan(Chroma::Pairs))
-                .is_ok(),
-            _ => false,
-        };
-        if !proceeded {
-            if let Some(worker) = self.worker.running() {
-                worker.take_back();
-            }
+        let job = CodecJob::ProceedByLoan(Chroma::Pairs);
+        let fits = found == (buffers.width, buffers.height);
+        if !fits || self.worker.submit(job).is_err() {
+            self.worker.take_back();
             self.fail_job(progress);
             return self.restart();
         }
@@ -200,19 +184,15 @@ impl<C> StatelessDecoder<C> {
         };
         if let (Some(target), Some((content, damaged))) = (&job.target, &mut job.writing) {
             let going = (&mut left, &mut self.own.scratch);
-            job.written = match content.resume_write(&self.capture.format, target, going, bus) {
-                Ok(None) => {
-                    self.own.job = Some(job);
-                    return;
-                }
-                Ok(Some(payloads)) if *damaged => (DoneState::Error, payloads),
-                Ok(Some(payloads)) => (DoneState::Done, payloads),
-                Err(Trouble::Stale) => FAILED,
-                Err(Trouble::Fault | Trouble::TooSmall) => {
-                    self.count_fault();
-                    FAILED
-                }
+            let written = content.resume_write(&self.capture.format, target, going, bus);
+            let Some(written) = written.transpose() else {
+                self.own.job = Some(job);
+                return;
             };
+            job.written = self.outcome(written).unwrap_or(FAILED);
+            if *damaged {
+                job.written.0 = DoneState::Error;
+            }
         }
         job.writing = None;
         match job.is_consumed {
@@ -227,10 +207,8 @@ impl<C> StatelessDecoder<C> {
             return;
         };
         job.is_consumed = true;
-        if job.loan.take().is_some()
-            && let Some(worker) = self.worker.running()
-        {
-            worker.take_back();
+        if job.loan.take().is_some() {
+            self.worker.take_back();
         }
         if let Some(job) = self.own.job.take_if(|job| job.writing.is_none()) {
             self.finish(job, progress);
