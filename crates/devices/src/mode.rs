@@ -34,6 +34,18 @@ pub(crate) const INTERVALS: FrameIntervals<'_> = FrameIntervals::Continuous {
     max: Fraction::new(1, 1),
 };
 
+/// Returns the nearest interval of 1 to `most` frames per second. Neither part of it is 0.
+pub(crate) fn nearest_interval(wanted: Fraction, most: u32) -> Fraction {
+    let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
+    if seconds >= frames {
+        Fraction::new(1, 1)
+    } else if frames > seconds * u64::from(most) {
+        Fraction::new(1, most)
+    } else {
+        wanted
+    }
+}
+
 /// Returns the colorimetry that a display assumes if the program sets none.
 fn told_nothing(fourcc: FourCc) -> Colorimetry {
     pixfmt::lookup(fourcc).map_or(COLOR, |pixel| Colorimetry::for_model(pixel.model()))
@@ -408,8 +420,7 @@ impl Formats for Mode {
     }
 
     fn set_interval(&mut self, wanted: Fraction) {
-        let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
-        self.interval = if seconds == 0 || frames == 0 {
+        self.interval = if wanted.numerator == 0 || wanted.denominator == 0 {
             self.default_interval
         } else if let Some(like) = &self.like {
             let nearest = like.nearest_interval(&self.format, wanted);
@@ -418,12 +429,8 @@ impl Formats for Mode {
             offer
                 .nearest_interval(wanted)
                 .unwrap_or(self.default_interval)
-        } else if seconds >= frames {
-            Fraction::new(1, 1)
-        } else if frames > seconds * u64::from(MAX_FPS) {
-            Fraction::new(1, MAX_FPS)
         } else {
-            wanted
+            nearest_interval(wanted, MAX_FPS)
         };
     }
 

@@ -7,7 +7,7 @@
 mod work;
 
 use super::device::{FrameWorker, M2mDevice, M2mEngine, Parts};
-use super::raw::REC709;
+use super::raw::{REC709, RawFormats};
 use crate::Failure;
 use crate::convert::{self, Color, Range, Rotate};
 use crate::mode::{SIZES, matrix_of};
@@ -83,15 +83,15 @@ impl<C> FrameConverter<C> {
         let wanted = spec.format.unwrap_or(FourCc::NV12);
         let pixel = formats.iter().find(|pixel| pixel.fourcc == wanted);
         let made = pixel.and_then(|pixel| Format::new(pixel, size.width(), size.height()));
-        let stride = spec.stride.unwrap_or(1);
-        let mut format = align_lines(made.ok_or_else(none)?, &formats, stride).ok_or_else(none)?;
+        let raw = RawFormats::new(spec, formats.clone(), SIZES);
+        let format = made.and_then(|format| align_lines(format, &formats, raw.stride));
+        let mut format = format.ok_or_else(none)?;
         format.color = REC709;
         let whole = Rect::whole(format.width, format.height);
         let parts = Parts {
             card: "Converter",
-            coded: formats.clone(),
-            raw: formats,
-            sizes: SIZES,
+            coded: formats,
+            raw,
             controls: &CONTROLS,
             output: format,
             capture: format,
@@ -129,8 +129,8 @@ impl<C> M2mEngine<C> for FrameConverter<C> {
     const RAW: Flow = Flow::Output;
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
-        let format = Format::negotiate(wanted, &self.raw, SIZES, true)?;
-        let mut format = align_lines(format, &self.raw, self.stride)?;
+        let format = Format::negotiate(wanted, &self.raw.pixels, SIZES, true)?;
+        let mut format = align_lines(format, &self.raw.pixels, self.raw.stride)?;
         if wanted.color.colorspace == 0 {
             format.color = match flow {
                 // Carried, unless the program wants others.

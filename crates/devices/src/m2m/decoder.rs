@@ -15,6 +15,7 @@ mod work;
 
 use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
 use super::picture::Content;
+use super::raw::RawFormats;
 use super::{CodecProcess, raw};
 use crate::Failure;
 use crate::place::HostSettings;
@@ -94,23 +95,21 @@ impl<C> Decoder<C> {
         let row = row.ok_or_else(|| Failure::new("the device is no decoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
-        let mut raw = raw::formats(row.kind, spec.mplane);
+        let mut all = raw::formats(row.kind, spec.mplane);
         // Separate planes come first. GStreamer takes a decoder's first format of two similar ones, and
         // prefers separate planes when it imports.
-        raw.sort_by_key(|pixel| Reverse(pixel.memory_planes));
-        let stride = spec.stride.unwrap_or(1);
+        all.sort_by_key(|pixel| Reverse(pixel.memory_planes));
+        let raw = RawFormats::new(spec, all.clone(), format::SIZES);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
         let start = format::coded_at(&coded, size.width(), size.height()).ok_or_else(none)?;
-        let first = raw::first(&raw, spec.format).ok_or_else(none)?;
-        let shown = format::raw_like(&raw, first, &start, stride).ok_or_else(none)?;
-        let all = raw.clone();
+        let first = raw.first(spec.format).ok_or_else(none)?;
+        let shown = raw.like(first.fourcc, &start).ok_or_else(none)?;
         let parts = Parts {
             worker,
             card: row.card,
             coded,
             raw,
-            sizes: format::SIZES,
             controls: row.controls,
             output: start,
             capture: shown,
@@ -168,18 +167,15 @@ impl<C> M2mEngine<C> for Decoder<C> {
         match flow {
             Flow::Output => Some(format::try_coded(&self.coded, wanted, coded)),
             // Size and colorimetry are the stream's.
-            Flow::Capture => {
-                raw::negotiate_like(&self.raw, wanted, shown, format::SIZES, self.stride)
-            }
+            Flow::Capture => self.raw.negotiate_like(wanted, shown),
         }
     }
 
     fn set(&mut self, flow: Flow, format: &Format, peer_busy: bool) -> Result<(), DriverError> {
         if flow == Flow::Output && !peer_busy {
             // A guess, until the stream tells.
-            self.raw.clone_from(&self.own.all);
-            let fourcc = self.capture.format.fourcc;
-            let guess = format::raw_like(&self.raw, fourcc, format, self.stride);
+            self.raw.pixels.clone_from(&self.own.all);
+            let guess = self.raw.like(self.capture.format.fourcc, format);
             self.capture.format = guess.ok_or(EINVAL)?;
         }
         self.queue_mut(flow).format = *format;

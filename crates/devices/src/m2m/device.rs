@@ -5,6 +5,7 @@
 //! belongs to one kind of device.
 
 use super::process::MAX_EVENTS;
+use super::raw::RawFormats;
 use super::{CodecProcess, M2mQueue, Meta, PendingFrames};
 use crate::Failure;
 use crate::device::Outside;
@@ -156,11 +157,8 @@ pub(crate) struct M2mDevice<S, W, C> {
     identity: Identity,
     planarity: Planarity,
     pub(super) coded: Vec<&'static PixelFormat>,
-    pub(super) raw: Vec<&'static PixelFormat>,
-    sizes: FrameSizes<'static>,
+    pub(super) raw: RawFormats,
     controls: &'static [ControlSpec],
-    /// Lines of pictures are multiples of this many bytes.
-    pub(super) stride: u32,
     pub(super) output: M2mQueue<C>,
     pub(super) capture: M2mQueue<C>,
     pub(super) worker: W,
@@ -182,8 +180,7 @@ pub(super) type Coder<S, C> = M2mDevice<S, CodecProcess, C>;
 pub(super) struct Parts<S, W> {
     pub(super) card: &'static str,
     pub(super) coded: Vec<&'static PixelFormat>,
-    pub(super) raw: Vec<&'static PixelFormat>,
-    pub(super) sizes: FrameSizes<'static>,
+    pub(super) raw: RawFormats,
     pub(super) controls: &'static [ControlSpec],
     /// The initial formats.
     pub(super) output: Format,
@@ -206,9 +203,7 @@ impl<S, W, C> M2mDevice<S, W, C> {
             planarity: spec.planarity(),
             coded: parts.coded,
             raw: parts.raw,
-            sizes: parts.sizes,
             controls: parts.controls,
-            stride: spec.stride.unwrap_or(1),
             output: M2mQueue::new(Flow::Output, parts.output, policy),
             capture: M2mQueue::new(Flow::Capture, parts.capture, policy),
             worker: parts.worker,
@@ -396,7 +391,7 @@ where
 
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
         match flow == Self::RAW {
-            true => &self.raw,
+            true => &self.raw.pixels,
             false => &self.coded,
         }
     }
@@ -406,7 +401,7 @@ where
     }
 
     fn frame_sizes(&self, _: &PixelFormat) -> FrameSizes<'_> {
-        self.sizes
+        self.raw.sizes
     }
 
     fn frame_intervals(&self, _: &PixelFormat, _: u32, _: u32) -> Option<FrameIntervals<'_>> {

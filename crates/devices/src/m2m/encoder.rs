@@ -17,6 +17,7 @@ mod table;
 mod work;
 
 use super::device::{Coder, Drain, M2mEngine, Offered, Parts};
+use super::raw::RawFormats;
 use super::{CodecProcess, color, raw};
 use crate::Failure;
 use crate::place::HostSettings;
@@ -87,11 +88,11 @@ impl<C> Encoder<C> {
         let row = row.ok_or_else(|| Failure::new("the device is no encoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
-        let raw = raw::formats(row.kind, spec.mplane);
-        let stride = spec.stride.unwrap_or(1);
+        let pixels = raw::formats(row.kind, spec.mplane);
+        let raw = RawFormats::new(spec, pixels, row.sizes());
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(crate::picture::Size::nearest(640, 480));
-        let source = format::first(row, &raw, spec.format, size, stride).ok_or_else(none)?;
+        let source = format::first(row, &raw, spec.format, size).ok_or_else(none)?;
         let crop = Rect::whole(source.width, source.height);
         let made = format::coded_for(row, &coded, &source, crop, 0).ok_or_else(none)?;
         let interval = spec.fps.map_or(Fraction::new(1, 30), |fps| {
@@ -102,7 +103,6 @@ impl<C> Encoder<C> {
             card: row.card,
             coded,
             raw,
-            sizes: row.sizes(),
             controls: row.controls,
             output: source,
             capture: made,
@@ -159,7 +159,7 @@ impl<C> M2mEngine<C> for Encoder<C> {
 
     fn negotiate(&self, flow: Flow, wanted: &Format) -> Option<Format> {
         match flow {
-            Flow::Output => format::try_source(self.own.row, &self.raw, wanted, self.stride),
+            Flow::Output => format::try_source(self.own.row, &self.raw, wanted),
             Flow::Capture => Some(format::try_coded(&self.coded, wanted, &self.capture.format)),
         }
     }

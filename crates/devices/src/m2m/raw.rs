@@ -1,6 +1,7 @@
 //! Raw pictures on one side of a codec.
 
 use super::decoder::table::is_stateless;
+use crate::spec::DeviceSpec;
 use crate::surface::align_lines;
 use vb3_codec::Kind;
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat, PlaneLayout, pixfmt};
@@ -43,61 +44,66 @@ pub(crate) fn formats(kind: Kind, mplane: bool) -> Vec<&'static PixelFormat> {
         .collect()
 }
 
-/// Returns the wanted format of a SPEC if it is supported, or the first.
-pub(crate) fn first(raw: &[&'static PixelFormat], wanted: Option<FourCc>) -> Option<FourCc> {
-    let pixel = match wanted {
-        Some(wanted) => raw.iter().find(|pixel| pixel.fourcc == wanted),
-        None => raw.first(),
-    };
-    Some(pixel?.fourcc)
+/// The formats of raw pictures, with their limits.
+#[derive(Debug)]
+pub(crate) struct RawFormats {
+    pub(crate) pixels: Vec<&'static PixelFormat>,
+    pub(crate) sizes: FrameSizes<'static>,
+    /// Lines are multiples of this many bytes.
+    pub(crate) stride: u32,
 }
 
-/// Returns a raw format with another's size and picture colorimetry.
-pub(crate) fn like(
-    raw: &[&'static PixelFormat],
-    fourcc: FourCc,
-    like: &Format,
-    sizes: FrameSizes,
-    stride: u32,
-) -> Option<Format> {
-    let wanted = Format {
-        fourcc,
-        planes: [PlaneLayout::default(); vb3_queue::MAX_PLANES],
-        ..*like
-    };
-    let mut format = negotiate(raw, &wanted, sizes, stride)?;
-    if like.fourcc == FourCc::JPEG {
-        format.color = JPEG_PICTURE;
+impl RawFormats {
+    pub(crate) fn new(
+        spec: &DeviceSpec,
+        pixels: Vec<&'static PixelFormat>,
+        sizes: FrameSizes<'static>,
+    ) -> Self {
+        Self {
+            pixels,
+            sizes,
+            stride: spec.stride.unwrap_or(1),
+        }
     }
-    Some(format)
-}
 
-/// Adjusts a format. Lines are multiples of `stride` bytes, and any colorimetry is kept.
-pub(crate) fn negotiate(
-    raw: &[&'static PixelFormat],
-    wanted: &Format,
-    sizes: FrameSizes,
-    stride: u32,
-) -> Option<Format> {
-    let format = Format::negotiate(wanted, raw, sizes, false)?;
-    let mut format = align_lines(format, raw, stride)?;
-    format.color = wanted.color;
-    Some(format)
-}
+    /// Returns the wanted format of a SPEC if it is supported, or the first.
+    pub(crate) fn first(&self, wanted: Option<FourCc>) -> Option<&'static PixelFormat> {
+        let mut pixels = self.pixels.iter().copied();
+        pixels.find(|pixel| wanted.is_none_or(|wanted| pixel.fourcc == wanted))
+    }
 
-/// Adjusts a format. Size and colorimetry are those of `now`.
-pub(crate) fn negotiate_like(
-    raw: &[&'static PixelFormat],
-    wanted: &Format,
-    now: &Format,
-    sizes: FrameSizes<'_>,
-    stride: u32,
-) -> Option<Format> {
-    let wanted = Format {
-        width: now.width,
-        height: now.height,
-        color: now.color,
-        ..*wanted
-    };
-    negotiate(raw, &wanted, sizes, stride)
+    /// Returns a format with another's size and picture colorimetry. Odd sizes are rounded up.
+    pub(crate) fn like(&self, fourcc: FourCc, like: &Format) -> Option<Format> {
+        let even = |value: u32| value.saturating_add(value % 2);
+        let wanted = Format {
+            fourcc,
+            width: even(like.width),
+            height: even(like.height),
+            planes: [PlaneLayout::default(); vb3_queue::MAX_PLANES],
+            ..*like
+        };
+        let mut format = self.negotiate(&wanted)?;
+        if like.fourcc == FourCc::JPEG {
+            format.color = JPEG_PICTURE;
+        }
+        Some(format)
+    }
+
+    /// Adjusts a format. Any colorimetry is kept.
+    pub(crate) fn negotiate(&self, wanted: &Format) -> Option<Format> {
+        let format = Format::negotiate(wanted, &self.pixels, self.sizes, false)?;
+        let mut format = align_lines(format, &self.pixels, self.stride)?;
+        format.color = wanted.color;
+        Some(format)
+    }
+
+    /// Adjusts a format. Size and colorimetry are those of `now`.
+    pub(crate) fn negotiate_like(&self, wanted: &Format, now: &Format) -> Option<Format> {
+        self.negotiate(&Format {
+            width: now.width,
+            height: now.height,
+            color: now.color,
+            ..*wanted
+        })
+    }
 }

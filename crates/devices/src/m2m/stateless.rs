@@ -18,6 +18,7 @@ mod work;
 
 use super::decoder::table;
 use super::device::{Coder, M2mEngine, Parts};
+use super::raw::RawFormats;
 use super::{CodecProcess, raw};
 use crate::Failure;
 use crate::picture::{HEIGHT_MAX, Size, WIDTH_MAX};
@@ -32,7 +33,7 @@ use work::{FirstField, Job};
 /// Pixels of a macroblock's side. Pictures contain whole macroblocks.
 const MACROBLOCK: u32 = 16;
 
-const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
+const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
     width: (MACROBLOCK, WIDTH_MAX, MACROBLOCK),
     height: (MACROBLOCK, HEIGHT_MAX, MACROBLOCK),
 };
@@ -66,21 +67,20 @@ impl<C> StatelessDecoder<C> {
         let row = row.ok_or_else(|| Failure::new("the device is no stateless decoder"))?;
         let worker = CodecProcess::new(row.kind, place)?;
         let coded: Vec<_> = pixfmt::lookup(row.fourcc).into_iter().collect();
-        let raw = raw::formats(row.kind, spec.mplane);
-        let stride = spec.stride.unwrap_or(1);
+        let pixels = raw::formats(row.kind, spec.mplane);
+        let raw = RawFormats::new(spec, pixels, SIZES);
         let none = || spec.no_such_format();
         let size = spec.size.unwrap_or(Size::nearest(640, 480));
         let (width, height) = whole_macroblocks(size.width(), size.height());
         let start = (coded.first()).and_then(|pixel| Format::new(pixel, width, height));
         let mut start = start.ok_or_else(none)?;
         start.color = raw::REC709;
-        let first = raw::first(&raw, spec.format).ok_or_else(none)?;
-        let shown = raw::like(&raw, first, &start, SIZES, stride).ok_or_else(none)?;
+        let first = raw.first(spec.format).ok_or_else(none)?;
+        let shown = raw.like(first.fourcc, &start).ok_or_else(none)?;
         let parts = Parts {
             card: row.card,
             coded,
             raw,
-            sizes: SIZES,
             controls: row.controls,
             output: start,
             capture: shown,
@@ -132,7 +132,7 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
         let now = &self.capture.format;
         match flow {
             Flow::Output => Some(self.try_coded(wanted)),
-            Flow::Capture => raw::negotiate_like(&self.raw, wanted, now, SIZES, self.stride),
+            Flow::Capture => self.raw.negotiate_like(wanted, now),
         }
     }
 
@@ -143,8 +143,7 @@ impl<C> M2mEngine<C> for StatelessDecoder<C> {
                 return Err(EBUSY);
             }
             if !peer_busy {
-                let fourcc = self.capture.format.fourcc;
-                let shown = raw::like(&self.raw, fourcc, format, SIZES, self.stride);
+                let shown = self.raw.like(self.capture.format.fourcc, format);
                 self.capture.format = shown.ok_or(EINVAL)?;
             }
         }

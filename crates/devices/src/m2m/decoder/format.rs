@@ -5,7 +5,7 @@ use crate::picture::{HEIGHT_MAX, WIDTH_MAX};
 use vb3_v4l2::{Colorimetry, Format, FourCc, FrameSizes, PixelFormat};
 
 /// Sizes of streams, from one macroblock. Cropped pictures may be as small as one pair of pixels.
-pub(super) const SIZES: FrameSizes<'_> = FrameSizes::Stepwise {
+pub(super) const SIZES: FrameSizes<'static> = FrameSizes::Stepwise {
     width: (2, WIDTH_MAX, 2),
     height: (2, HEIGHT_MAX, 2),
 };
@@ -44,20 +44,4 @@ pub(super) fn try_coded(coded: &[&'static PixelFormat], wanted: &Format, now: &F
         format.color = own;
     }
     format
-}
-
-/// Returns a raw format with another's size and colorimetry. Odd sizes are rounded up.
-pub(super) fn raw_like(
-    raw: &[&'static PixelFormat],
-    fourcc: FourCc,
-    like: &Format,
-    stride: u32,
-) -> Option<Format> {
-    let even = |value: u32| value.saturating_add(value % 2);
-    let like = Format {
-        width: even(like.width),
-        height: even(like.height),
-        ..*like
-    };
-    raw::like(raw, fourcc, &like, SIZES, stride)
 }

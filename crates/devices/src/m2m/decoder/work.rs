@@ -1,7 +1,7 @@
 //! The decoder's work in a tick.
 
 use super::table::Input;
-use super::{Decoded, Decoder, Drain, Offered, Pending, format};
+use super::{Decoded, Decoder, Drain, Offered, Pending};
 use crate::m2m::picture::{Content, chroma_of, has_bits, holds};
 use crate::m2m::{color, raw};
 use crate::surface::{FIELD_NONE, Trouble};
@@ -349,7 +349,7 @@ impl<C> Decoder<C> {
         let mut like = self.output.format;
         (like.width, like.height) = (format.visible.width, format.visible.height);
         like.color = self.color_of(&format);
-        if let Some(made) = format::raw_like(&self.raw, now.fourcc, &like, self.stride) {
+        if let Some(made) = self.raw.like(now.fourcc, &like) {
             let is_same =
                 (made.fourcc, made.width, made.height) == (now.fourcc, now.width, now.height);
             // The program may have chosen the stride before it knew the size.
@@ -380,7 +380,7 @@ impl<C> Decoder<C> {
     fn note(&mut self, format: &StreamFormat) {
         let signed = |value: u32| i32::try_from(value).unwrap_or(0);
         let all = self.own.all.iter().copied();
-        self.raw = all.filter(|pixel| has_bits(pixel, format.bits)).collect();
+        self.raw.pixels = all.filter(|pixel| has_bits(pixel, format.bits)).collect();
         self.own.coded_size = (format.coded_width, format.coded_height);
         self.own.visible = Rect {
             left: signed(format.visible.left),

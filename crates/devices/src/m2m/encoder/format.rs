@@ -1,7 +1,8 @@
 //! Formats of an encoder's queues.
 
-use super::raw;
+use super::raw::{self, RawFormats};
 use super::table::Row;
+use crate::mode;
 use crate::picture::Size;
 use vb3_v4l2::{Format, FourCc, Fraction, FrameIntervals, PixelFormat, Rect};
 
@@ -16,27 +17,20 @@ pub(super) const INTERVALS: FrameIntervals = FrameIntervals::Continuous {
 /// Returns the initial OUTPUT format.
 pub(super) fn first(
     row: &Row,
-    formats: &[&'static PixelFormat],
+    formats: &RawFormats,
     wanted: Option<FourCc>,
     size: Size,
-    stride: u32,
 ) -> Option<Format> {
-    let fourcc = raw::first(formats, wanted)?;
-    let pixel = formats.iter().find(|pixel| pixel.fourcc == fourcc)?;
+    let pixel = formats.first(wanted)?;
     let mut format = Format::new(pixel, size.width(), size.height())?;
     format.color = raw::REC709;
-    try_source(row, formats, &format, stride)
+    try_source(row, formats, &format)
 }
 
 /// Adjusts a format for OUTPUT.
-pub(super) fn try_source(
-    row: &Row,
-    formats: &[&'static PixelFormat],
-    wanted: &Format,
-    stride: u32,
-) -> Option<Format> {
-    let mut format = raw::negotiate(formats, wanted, row.sizes(), stride)?;
-    let model = formats.first()?.model();
+pub(super) fn try_source(row: &Row, formats: &RawFormats, wanted: &Format) -> Option<Format> {
+    let mut format = formats.negotiate(wanted)?;
+    let model = formats.pixels.first()?.model();
     format.color = match row.is_stream() {
         true => wanted.color.sanitized(model),
         // A JPEG file has no other colorimetry.
@@ -89,12 +83,5 @@ pub(super) fn wish(formats: &[&'static PixelFormat], format: &Format) -> u32 {
 
 /// Returns the nearest supported interval. Neither part is 0.
 pub(super) fn nearest_interval(wanted: Fraction) -> Fraction {
-    let (seconds, frames) = (u64::from(wanted.numerator), u64::from(wanted.denominator));
-    if seconds >= frames {
-        Fraction::new(1, 1)
-    } else if seconds.saturating_mul(u64::from(MAX_FPS)) < frames {
-        Fraction::new(1, MAX_FPS)
-    } else {
-        wanted
-    }
+    mode::nearest_interval(wanted, MAX_FPS)
 }
