@@ -1,5 +1,5 @@
-# vb2-why with the stock modules: debugfs has each refusal's reason and each buffer's holders. It is
-# loaded and removed during streaming.
+# vb2-why with the stock modules: debugfs has each refusal's reason and each buffer's holders. `reloads`
+# loads and removes it often.
 #memory 5120
 #append cma=0
 . /scenario/lib.sh
@@ -83,19 +83,7 @@ load
 until grep -q MMAP $dir/buffers; do usleep 50000; done
 listed found buffers "^vivid[^:]*: MMAP, [0-9]+ bytes, by .*, references [1-9]"
 
-# Loaded and removed during streaming, with a concurrent reader; `why_rounds=N` of the kernel's
-# arguments says how often.
-rounds=$(sed -n 's/.*why_rounds=\([0-9]*\).*/\1/p' /proc/cmdline)
-rounds=${rounds:-12}
-done=0
 slab=$(sed -n 's/^SUnreclaim: *\([0-9]*\).*/\1/p' /proc/meminfo)
-for round in $(seq 1 "$rounds"); do
-    cat $dir/refusals $dir/buffers >/dev/null 2>&1 &
-    remove
-    insmod /scenario/vb2-why.ko && done=$((done + 1))
-    [ $((round % 4)) = 0 ] && step why.rounds "\"done\":$round,\"uptime\":$(cut -d. -f1 /proc/uptime)"
-done
-same reloads "$done" "$rounds"
 kill -0 $stream && ok=true || ok=false
 step why.still-streams "\"ok\":$ok"
 until grep -q MMAP $dir/buffers; do usleep 50000; done

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How often a machine is listened to.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Longest boot with its scenario.
+/// Longest boot with its scenario, unless that names a number of `seconds`.
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Longest time without a result.
@@ -82,6 +82,11 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
     let mut heard = Heard::default();
     let mut last = Instant::now();
     let factor = if args.checked { CHECKED_FACTOR } else { 1 };
+    let seconds = wishes(&cell.scenario, "seconds").pop();
+    let limit = match seconds.and_then(|seconds| seconds.parse().ok()) {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => LIMIT,
+    };
     loop {
         let ended = qemu.ended()?;
         heard.cpu = qemu.cpu().unwrap_or(heard.cpu);
@@ -91,7 +96,7 @@ fn boot(lab: &Lab, cell: &Cell, args: &Args, dir: &Path) -> Result<Heard> {
         if ended.is_some() || heard.is_complete() {
             return Ok(heard);
         }
-        if start.elapsed() > LIMIT * factor || last.elapsed() > SILENCE * factor {
+        if start.elapsed() > limit * factor || last.elapsed() > SILENCE * factor {
             let said = tail(&console);
             last_words(&mut qemu)?;
             if !has_begun(dir) {
@@ -202,7 +207,7 @@ pub(crate) fn needs(scenario: &str, what: &str) -> bool {
 }
 
 /// Returns the values of a scenario's lines `#KEY …`: arguments of the kernel (`append`), MiB of
-/// memory (`memory`), further devices (`device`), drivers (`needs`).
+/// memory (`memory`), further devices (`device`), drivers (`needs`), the longest time (`seconds`).
 pub(crate) fn wishes(scenario: &str, key: &str) -> Vec<String> {
     let name = format!("lab/scenarios/{scenario}.sh");
     let script = std::fs::read_to_string(sh::root().join(name)).unwrap_or_default();

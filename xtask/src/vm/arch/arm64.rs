@@ -27,6 +27,7 @@ pub(super) const EVERYTHING: Scenarios = &[
     ("reserved", &[Iommu::None, Iommu::Smmuv3]),
     ("sg", &[Iommu::None, Iommu::Smmuv3]),
     ("why", &[Iommu::None]),
+    ("reloads", &[Iommu::None]),
 ];
 
 /// What CI runs on the newest kernel: what only these machines show.

@@ -28,6 +28,7 @@ pub(super) const EVERYTHING: Scenarios = &[
     ("vfio", &[Iommu::Intel]),
     ("buffers", &[Iommu::None]),
     ("why", &[Iommu::None]),
+    ("reloads", &[Iommu::None]),
     ("swap", &[Iommu::None]),
 ];
 

@@ -1,0 +1,52 @@
+# vb2-why is loaded and removed during streaming, with a concurrent reader of its files. `rounds=N` of the
+# kernel's arguments says how often: `cargo xtask vm reloads --append rounds=1000`.
+#seconds 7200
+. /scenario/lib.sh
+
+dir=/sys/kernel/debug/vb2-why
+rounds=$(sed -n 's/.* rounds=\([0-9]*\).*/\1/p' /proc/cmdline)
+rounds=${rounds:-12}
+
+# Unreclaimable slab memory in KiB.
+slab() { sed -n 's/^SUnreclaim: *\([0-9]*\).*/\1/p' /proc/meminfo; }
+
+same() {
+    [ "$2" = "$3" ] && ok=true || ok=false
+    step "reloads.$1" "\"found\":\"$2\",\"wanted\":\"$3\",\"ok\":$ok"
+}
+
+# Small frames, and short waits for running handlers: most of the time goes to the probes.
+echo 1 >/sys/kernel/rcu_expedited
+use_module c
+load_vivid allocators=1
+v4l2-ctl -d "$output" --set-fmt-video-out=width=160,height=90
+v4l2-ctl -d "$capture" --set-fmt-video=width=160,height=90
+v4l2-ctl -d "$capture" --stream-mmap=4 --stream-out-dmabuf --out-device "$output" --stream-count=100000000 >/tmp/stream 2>&1 &
+stream=$!
+until [ -s /tmp/stream ]; do usleep 50000; done
+
+done=0
+for round in $(seq 1 "$rounds"); do
+    insmod /scenario/vb2-why.ko && done=$((done + 1))
+    cat $dir/refusals $dir/buffers >/dev/null 2>&1 &
+    # The reader has its files open for a moment.
+    until rmmod vb2_why 2>/dev/null; do :; done
+    # The first rounds fill caches.
+    [ "$round" != 10 ] || before=$(slab)
+    [ $((round % 5)) != 0 ] || step reloads.rounds "\"done\":$round,\"slab_kib\":$(slab)"
+done
+same rounds "$done" "$rounds"
+kill -0 $stream && ok=true || ok=false
+step reloads.still-streams "\"ok\":$ok"
+grew=$(($(slab) - before))
+[ $grew -lt 4096 ] && ok=true || ok=false
+step reloads.slab "\"grew_kib\":$grew,\"ok\":$ok"
+
+# The module still sees the stream's frames.
+insmod /scenario/vb2-why.ko || step reloads.load '"ok":false'
+until grep -q MMAP $dir/buffers; do usleep 50000; done
+kill $stream
+wait $stream 2>/dev/null
+rmmod vb2_why || step reloads.remove '"ok":false'
+same probes "$(grep -c . /sys/kernel/debug/kprobes/list)" 0
+same complaints "$(dmesg | grep -cE 'WARNING:|BUG:|Oops')" 0
