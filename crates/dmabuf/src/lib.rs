@@ -115,9 +115,10 @@ pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
 pub use ids::{BufId, MemoryId};
 pub use importer::Importer;
 pub use observer::{Cx, MissingSync, Observer, SyncKind};
+#[cfg(feature = "managed")]
+pub use shared::Placer;
 pub use shared::{
-    Attachment, Backing, Closed, Holder, HolderKind, Holders, Placer, Shared, Spec, UserKind,
-    intersect,
+    Attachment, Backing, Closed, Holder, HolderKind, Holders, Shared, Spec, UserKind, intersect,
 };
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};

@@ -2,18 +2,24 @@
 
 mod access;
 mod attach;
+#[cfg(feature = "managed")]
+mod handover;
 mod holders;
+#[cfg(feature = "managed")]
+mod managed;
+#[cfg(feature = "managed")]
 mod placing;
+mod state;
 
 pub use access::intersect;
 pub use attach::Attachment;
 pub use holders::{Holder, HolderKind, Holders};
+#[cfg(feature = "managed")]
 pub use placing::Placer;
 
 use crate::{Cx, Error, Observer, Store};
-use access::CpuState;
-use placing::PlaceState;
-use vb3_dma::{Attrs, Caching, Coherency, Constraint, Direction, DmaOps, Reason};
+use state::State;
+use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaOps, Reason};
 
 /// How memory is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,12 +93,6 @@ pub enum UserKind {
     Export,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct UserCount {
-    pub(crate) count: u32,
-    pub(crate) since_ns: u64,
-}
-
 /// Memory that several handles name, and the devices attached to it.
 ///
 /// The host places the object, counts its handles with [`add_user`](Self::add_user) and
@@ -112,17 +112,7 @@ pub struct Shared<O: DmaOps, L> {
     pub(crate) table: Option<O::Table>,
     pub(crate) list: L,
     pub(crate) spec: Spec<O::Device>,
-    pub(crate) revoked: bool,
-    /// A device may still reach the memory although it is mapped for it no more.
-    pub(crate) quarantined: bool,
-    pub(crate) place: PlaceState,
-    pub(crate) cpu: CpuState<O::Device>,
-    pub(crate) tag: u64,
-    vmap: Option<O::Vmap>,
-    vmaps: UserCount,
-    plane: UserCount,
-    mappings: UserCount,
-    exports: UserCount,
+    pub(crate) state: State<O::Device, O::Vmap>,
 }
 
 /// Says that a memory was closed ([`Shared::close`]), so that it can be freed. Costs nothing.
@@ -196,16 +186,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             table: None,
             list,
             spec,
-            revoked: false,
-            quarantined: false,
-            place: PlaceState::Settled,
-            cpu: CpuState::default(),
-            tag: 0,
-            vmap: None,
-            vmaps: UserCount::default(),
-            plane: UserCount::default(),
-            mappings: UserCount::default(),
-            exports: UserCount::default(),
+            state: State::default(),
         }
     }
 
@@ -232,13 +213,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// }
     /// ```
     pub fn close<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Closed {
+        #[cfg(feature = "managed")]
         self.report_unread(cx);
         while let Some(key) = self.list.next(None) {
             if !self.detach(cx, key) {
                 break;
             }
         }
-        if let Some(vmap) = self.vmap.take() {
+        if let Some(vmap) = self.state.take_vmap() {
             cx.ops.vunmap(vmap);
         }
         if let Some(table) = self.table.take() {
@@ -256,11 +238,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if let Some(dev) = self.spec.backing.device() {
             cx.observer.freed(dev, self.spec.len_bytes);
         }
-    }
-
-    /// A number of the host, which returns in [`crate::MissingSync`].
-    pub fn set_tag(&mut self, tag: u64) {
-        self.tag = tag;
     }
 
     /// Bytes, a multiple of pages.
@@ -298,70 +275,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Holders::new(self)
     }
 
-    pub(crate) fn user_count(&self, kind: UserKind) -> UserCount {
-        match kind {
-            UserKind::Plane => self.plane,
-            UserKind::Mapping => self.mappings,
-            UserKind::Export => self.exports,
-        }
-    }
-
-    fn user_count_mut(&mut self, kind: UserKind) -> &mut UserCount {
-        match kind {
-            UserKind::Plane => &mut self.plane,
-            UserKind::Mapping => &mut self.mappings,
-            UserKind::Export => &mut self.exports,
-        }
-    }
-
-    /// How many handles name the memory: its queue's plane, mappings in programs, exports.
-    pub fn num_users(&self) -> u32 {
-        self.plane
-            .count
-            .saturating_add(self.mappings.count)
-            .saturating_add(self.exports.count)
-    }
-
-    /// Whether anything but the queue's plane uses the memory.
-    pub fn is_shared(&self) -> bool {
-        self.mappings.count > 0 || self.exports.count > 0 || !self.list.is_empty()
-    }
-
-    /// Counts one more handle.
-    ///
-    /// # Errors
-    /// `TableFull` (ENOMEM) when the count is at its end.
-    pub fn add_user(&mut self, kind: UserKind, now_ns: u64) -> Result<(), Error> {
-        let users = self.user_count_mut(kind);
-        let Some(count) = users.count.checked_add(1) else {
-            return Err(Error::TableFull {
-                entries: u64::from(users.count),
-            });
-        };
-        if users.count == 0 {
-            users.since_ns = now_ns;
-        }
-        users.count = count;
-        if kind == UserKind::Mapping {
-            self.cpu.mapped();
-        }
-        Ok(())
-    }
-
-    /// Counts one handle less; true when that was the last of all kinds and the memory is to be
-    /// [released](Self::release). A handle that was not counted changes nothing.
-    pub fn drop_user<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, kind: UserKind) -> bool {
-        if kind == UserKind::Mapping && self.mappings.count == 1 {
-            self.report_unread(cx);
-        }
-        let users = self.user_count_mut(kind);
-        let Some(count) = users.count.checked_sub(1) else {
-            return false;
-        };
-        users.count = count;
-        self.num_users() == 0
-    }
-
     /// Describes `len_bytes` from `offset` for mapping into a program. The host counts the
     /// mapping with [`add_user`](Self::add_user) once it is made.
     ///
@@ -369,7 +282,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// `Invalid` (EINVAL) for an offset that is no page, a length of zero, or a range outside
     /// the memory; `Revoked` (ENODEV).
     pub fn mmap(&self, ops: &O, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
-        if self.revoked {
+        if self.state.is_revoked() {
             return Err(Error::Revoked);
         }
         let end = page_align(len_bytes, ops.page_size())
@@ -380,57 +293,5 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return Err(Error::Invalid);
         }
         Ok(ops.mmap(&self.alloc, offset, len_bytes)?)
-    }
-
-    /// Maps for the CPU. Counted; only the first call maps.
-    ///
-    /// # Errors
-    /// `Revoked` (ENODEV); `Unplaced` (EINVAL); what the DMA layer says.
-    pub fn vmap(&mut self, ops: &O, now_ns: u64) -> Result<&O::Vmap, Error> {
-        if self.revoked {
-            return Err(Error::Revoked);
-        }
-        if self.place == PlaceState::Nowhere {
-            return Err(Error::Unplaced);
-        }
-        let count = self.vmaps.count.checked_add(1).ok_or(Error::Busy)?;
-        let vmap = match self.vmap.take() {
-            Some(vmap) => vmap,
-            None => {
-                self.vmaps.since_ns = now_ns;
-                ops.vmap_alloc(&self.alloc)?
-            }
-        };
-        self.vmaps.count = count;
-        Ok(self.vmap.insert(vmap))
-    }
-
-    /// The CPU mapping, while there is one.
-    pub fn vmapped(&self) -> Option<&O::Vmap> {
-        self.vmap.as_ref()
-    }
-
-    /// Undoes one [`vmap`](Self::vmap); the last one unmaps.
-    pub fn vunmap(&mut self, ops: &O) {
-        self.vmaps.count = self.vmaps.count.saturating_sub(1);
-        if self.vmaps.count == 0 {
-            if let Some(vmap) = self.vmap.take() {
-                ops.vunmap(vmap);
-            }
-        }
-    }
-
-    pub(crate) fn vmap_holder(&self) -> Option<Holder<O::Device>> {
-        (self.vmaps.count > 0).then_some(Holder {
-            kind: HolderKind::Vmap,
-            count: self.vmaps.count,
-            device: None,
-            since_ns: self.vmaps.since_ns,
-        })
-    }
-
-    /// Whether the CPU has caches between itself and this memory.
-    pub(crate) fn is_cached(&self, ops: &O) -> bool {
-        ops.alloc_caching(&self.alloc) == Caching::Cached
     }
 }

@@ -565,7 +565,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
 impl Live {
     fn add<O: DmaOps>(&mut self, memory: &SharedMemory<O>) {
         self.bytes = self.bytes.saturating_add(memory.len_bytes());
-        let mappings = memory.user_count(UserKind::Mapping).count;
+        let mappings = memory.state.users(UserKind::Mapping).count;
         self.program_mappings = self.program_mappings.saturating_add(u64::from(mappings));
         for (_, attachment) in memory.attachments().iter() {
             self.attachments = self.attachments.saturating_add(1);

@@ -1,6 +1,5 @@
 //! Devices attached to shared memory.
 
-use super::placing::PlaceState;
 use crate::{Cx, Error, Observer, Shared, Store};
 use vb3_dma::{Attrs, Direction, DmaOps, DmaSegment, SyncFor};
 
@@ -16,11 +15,13 @@ pub(crate) struct HeldMapping<M> {
 
 /// How a device uses shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AttachKind {
+pub(super) enum AttachKind {
     /// From the map on, at any time.
     Static,
+    #[cfg(feature = "managed")]
     /// As the owner: after each [`Shared::attached_owner_to_device`].
     Owner,
+    #[cfg(feature = "managed")]
     /// After each [`Shared::hand_to_device`]. Follows moves.
     Dynamic,
 }
@@ -31,7 +32,7 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) dev: O::Device,
     pub(crate) since_ns: u64,
     pub(crate) held: Option<HeldMapping<O::Mapping>>,
-    kind: AttachKind,
+    pub(super) kind: AttachKind,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
 }
@@ -51,12 +52,6 @@ impl<O: DmaOps> Attachment<O> {
     pub fn since_ns(&self) -> u64 {
         self.since_ns
     }
-
-    /// Whether the memory must stay where it is for this device: it uses it now, or it has it
-    /// mapped and does not follow moves.
-    pub fn is_pinned(&self) -> bool {
-        self.held.is_some() && (self.active > 0 || self.kind != AttachKind::Dynamic)
-    }
 }
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
@@ -68,7 +63,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// the DMA layer.
     pub fn prepare_export<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Result<(), Error> {
         self.check_usable()?;
-        if self.table.is_none() && self.place != PlaceState::Nowhere {
+        if self.table.is_none() && self.state.is_placed() {
             self.table = Some(cx.ops.table_of(&self.alloc)?);
         }
         Ok(())
@@ -88,44 +83,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.attach_as(cx, dev, AttachKind::Static)
     }
 
-    /// Attaches the device that the memory was allocated for. As [`attach`](Self::attach), but
-    /// each use begins with [`attached_owner_to_device`](Self::attached_owner_to_device).
-    ///
-    /// # Errors
-    /// As [`attach`](Self::attach).
-    pub fn attach_owner<W: Observer<O>>(
-        &mut self,
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-    ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, AttachKind::Owner)
-    }
-
-    /// Attaches a device that follows moves: before each use, the caller checks whether it is still
-    /// mapped, and maps it again if not. From each [`hand_to_device`](Self::hand_to_device)
-    /// to its [`take_from_device`](Self::take_from_device) the memory is pinned for it.
-    ///
-    /// # Errors
-    /// As [`attach`](Self::attach).
-    ///
-    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: instead of `move_notify`, the mapping
-    /// is found gone.
-    pub fn attach_dynamic<W: Observer<O>>(
-        &mut self,
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-    ) -> Result<L::Key, Error> {
-        self.attach_as(cx, dev, AttachKind::Dynamic)
-    }
-
-    fn attach_as<W: Observer<O>>(
+    pub(super) fn attach_as<W: Observer<O>>(
         &mut self,
         cx: &Cx<'_, O, W>,
         dev: O::Device,
         kind: AttachKind,
     ) -> Result<L::Key, Error> {
         self.prepare_export(cx)?;
-        self.place.attached();
+        self.state.attached();
         let attachment = Attachment {
             dev,
             since_ns: cx.now_ns,
@@ -156,10 +121,10 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         key: L::Key,
         direction: Direction,
     ) -> Result<(), Error> {
-        if self.revoked {
+        if self.state.is_revoked() {
             return Err(Error::Revoked);
         }
-        if self.place == PlaceState::Nowhere {
+        if !self.state.is_placed() {
             return Err(Error::Unplaced);
         }
         let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
@@ -174,7 +139,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         self.prepare_export(cx)?;
         let table = self.table.as_ref().ok_or(Error::Invalid)?;
         let mut mapping = cx.ops.map(dev, table, direction, Attrs::empty())?;
-        if self.cpu.has_unread() && cx.ops.bounces(&mapping) {
+        if self.state.has_unread() && cx.ops.bounces(&mapping) {
             // The CPU made the copy from its view, which is older than what a device wrote.
             self.end_mapping(cx, dev, mapping, Attrs::SKIP_CPU_SYNC)?;
             self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
@@ -242,7 +207,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if bounced && held.maybe_written {
             self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
         } else if !bounced && held.direction.device_writes() {
-            self.cpu.synced();
+            self.state.synced();
         }
     }
 
@@ -257,22 +222,16 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if cx.ops.try_unmap(mapping, attrs).is_ok() {
             return Ok(());
         }
-        self.quarantined = true;
+        self.state.quarantine();
         cx.observer.quarantined(dev, self.spec.len_bytes);
         Err(Error::Quarantined)
     }
 
-    /// Whether an unmap failed, so that a device may still reach the memory although it is mapped
-    /// for it no more. See the crate's head for what follows.
-    pub fn is_quarantined(&self) -> bool {
-        self.quarantined
-    }
-
     /// Refuses memory that gets no new holders.
     pub(crate) fn check_usable(&self) -> Result<(), Error> {
-        if self.revoked {
+        if self.state.is_revoked() {
             Err(Error::Revoked)
-        } else if self.quarantined {
+        } else if self.state.is_quarantined() {
             Err(Error::Quarantined)
         } else {
             Ok(())
@@ -283,42 +242,5 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     pub fn detach<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) -> bool {
         self.drop_mapping(cx, key);
         self.list.discard(key)
-    }
-
-    /// Takes the memory back from all attached devices: behind an IOMMU their accesses fault from
-    /// now on, and later attaching, mapping and exporting fail. Devices without an IOMMU, the owner's
-    /// addresses and handles of the CPU keep their access; the exporter ends it. The exporter zeroes
-    /// the memory before, so that copies for devices that bounce are zeroed, too.
-    ///
-    /// # Errors
-    /// `Quarantined` (EIO) if an unmap failed, now or before: a device may still reach the
-    /// memory. Mapping it again fails also then.
-    ///
-    /// Source: Linux 6.19 drivers/vfio/pci/vfio_pci_dmabuf.c `vfio_pci_dma_buf_move`, where attach
-    /// and map fail with ENODEV afterwards. Differs: importers need not follow moves.
-    pub fn revoke<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Result<(), Error> {
-        self.revoked = true;
-        let mut at = self.list.next(None);
-        while let Some(key) = at {
-            let held = self.list.get_mut(key).and_then(|a| a.held.as_mut());
-            if let Some(held) = held.filter(|held| cx.ops.bounces(&held.mapping)) {
-                // The copy shows the device what the memory is now, and is not copied back.
-                cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
-                held.maybe_written = false;
-            }
-            self.drop_mapping(cx, key);
-            at = self.list.next(Some(key));
-        }
-        // No later read may see what a device wrote there.
-        self.cpu.synced();
-        if self.quarantined {
-            return Err(Error::Quarantined);
-        }
-        Ok(())
-    }
-
-    /// Whether the memory was revoked.
-    pub fn is_revoked(&self) -> bool {
-        self.revoked
     }
 }

@@ -45,8 +45,18 @@ impl<'a, O: DmaOps, L: Store<Attachment<O>>> Holders<'a, O, L> {
         }
     }
 
+    fn vmap(&self) -> Option<Holder<O::Device>> {
+        let users = self.shared.state.vmaps();
+        (users.count > 0).then_some(Holder {
+            kind: HolderKind::Vmap,
+            count: users.count,
+            device: None,
+            since_ns: users.since_ns,
+        })
+    }
+
     fn handle(&self, kind: UserKind) -> Option<Holder<O::Device>> {
-        let users = self.shared.user_count(kind);
+        let users = self.shared.state.users(kind);
         (users.count > 0).then_some(Holder {
             kind: HolderKind::User(kind),
             count: users.count,
@@ -68,7 +78,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Iterator for Holders<'_, O, L> {
                 0 => self.handle(UserKind::Plane),
                 1 => self.handle(UserKind::Mapping),
                 2 => self.handle(UserKind::Export),
-                _ => self.shared.vmap_holder(),
+                _ => self.vmap(),
             };
             self.step += 1;
             if found.is_some() {

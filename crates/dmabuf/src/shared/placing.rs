@@ -1,5 +1,6 @@
 //! Memory that is placed at its first mapping, and moved if another device needs other memory.
 
+use super::state::PlaceState;
 use crate::solve::Placement;
 use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Spec, Store};
 use vb3_dma::DmaOps;
@@ -41,25 +42,6 @@ pub trait Placer<O: DmaOps> {
     ) -> Result<u64, vb3_dma::Error>;
 }
 
-/// Whether memory is placed, and whether another place could be better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PlaceState {
-    /// Not placed yet.
-    Nowhere,
-    /// Placed; no other place need be tried for the devices attached now.
-    Settled,
-    /// Placed, but devices have attached since, and another place may suit them.
-    Outgrown,
-}
-
-impl PlaceState {
-    pub(crate) fn attached(&mut self) {
-        if *self == Self::Settled {
-            *self = Self::Outgrown;
-        }
-    }
-}
-
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Makes memory of a [lazy](Backing::Lazy) backing. It has no users yet, and is not placed until
     /// [`place`](Self::place).
@@ -79,13 +61,13 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let alloc = placer.allocate(cx.ops, &spec)?;
         cx.observer.allocated(device, spec.len_bytes);
         let mut shared = Self::new(alloc, spec, list);
-        shared.place = PlaceState::Nowhere;
+        shared.state.place = PlaceState::Nowhere;
         Ok(shared)
     }
 
     /// Returns whether the memory is placed. Only lazily placed memory can be unplaced.
     pub fn is_placed(&self) -> bool {
-        self.place != PlaceState::Nowhere
+        self.state.place != PlaceState::Nowhere
     }
 
     /// Returns whether the memory cannot be moved: a device uses it now, or has it mapped and does
@@ -119,7 +101,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             return Err(Error::Invalid);
         };
         self.check_usable()?;
-        if self.place == PlaceState::Settled {
+        if self.state.place == PlaceState::Settled {
             return Err(Error::Invalid);
         }
         if self.is_pinned() {
@@ -131,7 +113,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
-        if self.quarantined {
+        if self.state.quarantined {
             return Err(Error::Quarantined);
         }
         if let Some(table) = self.table.take() {
@@ -139,7 +121,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
         let placed = placer.place(cx.ops, &mut self.alloc, &placement);
         if let Ok(moved) = placed {
-            self.place = PlaceState::Settled;
+            self.state.place = PlaceState::Settled;
             if moved > 0 {
                 cx.observer.moved(device, moved);
             }
@@ -154,12 +136,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let list = &self.list;
         let keys = core::iter::successors(list.next(None), |key| list.next(Some(*key)));
         let mut devices = keys.filter_map(|key| Some(list.get(key)?.device()));
-        let is_mapped = self.user_count(crate::UserKind::Mapping).count > 0;
+        let is_mapped = self.state.users(crate::UserKind::Mapping).count > 0;
         let found = placer.find(ops, self.spec.len_bytes, &mut devices, is_mapped);
         if found.is_err() {
             // The next attachment of a device starts a new attempt.
-            if self.place == PlaceState::Outgrown {
-                self.place = PlaceState::Settled;
+            if self.state.place == PlaceState::Outgrown {
+                self.state.place = PlaceState::Settled;
             }
         }
         Ok(found?)

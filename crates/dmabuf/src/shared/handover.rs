@@ -1,0 +1,257 @@
+//! Hand-over between CPU and devices, for hosts that pass each use on: who syncs, and what was left out.
+
+use super::state::Wrote;
+use crate::{
+    Attachment, Backing, Cx, Error, MissingSync, Observer, Shared, Store, SyncKind, UserKind,
+};
+use vb3_dma::{Caching, Coherency, Constraint, Direction, DmaOps, Reason, SyncFor};
+
+impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
+    /// The owner's device is about to use the memory. With `sync`, does the necessary
+    /// maintenance between it and the CPU; returns whether there was any.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn owner_to_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, sync: bool) -> bool {
+        let Backing::NonCoherent(dev) = self.spec.backing else {
+            self.report_unread(cx);
+            return false;
+        };
+        self.report_unread(cx);
+        if !sync {
+            self.report_unwritten(cx, dev, self.spec.direction);
+            return false;
+        }
+        self.sync_own(cx, self.spec.direction, SyncFor::Device)
+    }
+
+    /// The owner's device has finished this use of the memory. With `sync`, does the necessary
+    /// maintenance; returns whether there was any.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn owner_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, sync: bool) -> bool {
+        let Backing::NonCoherent(dev) = self.spec.backing else {
+            return false;
+        };
+        if self.spec.direction.device_writes() {
+            self.note_write(cx, dev);
+        }
+        sync && self.sync_own(cx, self.spec.direction, SyncFor::Cpu)
+    }
+
+    /// The owner's device is about to use memory that it reaches by an attachment (dma-sg:
+    /// scattered memory is mapped for the owner's device as for any other). With `sync`, does the
+    /// necessary maintenance between it and the CPU; the copy of a bounced mapping is made in any
+    /// case. Returns whether there was any work.
+    ///
+    /// # Errors
+    /// As [`hand_to_device`](Self::hand_to_device).
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn attached_owner_to_device<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        key: L::Key,
+        sync: bool,
+    ) -> Result<bool, Error> {
+        self.hand_to_device(cx, key)?;
+        let held = self
+            .list
+            .get(key)
+            .and_then(|a| Some((a.dev, a.held.as_ref()?)));
+        let Some((dev, held)) = held.filter(|(_, held)| sync && !cx.ops.bounces(&held.mapping))
+        else {
+            return Ok(false);
+        };
+        let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Device);
+        if done {
+            cx.observer.synced(dev, SyncFor::Device);
+        }
+        Ok(done)
+    }
+
+    /// The owner's device, attached, has finished this use of the memory. With `sync`, updates the
+    /// CPU's view; the copy of a bounced mapping is copied back in any case. Returns whether there was
+    /// any work.
+    ///
+    /// # Context
+    /// Does not sleep.
+    pub fn attached_owner_from_device<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        key: L::Key,
+        sync: bool,
+    ) -> bool {
+        self.take_from_device(cx, key);
+        let held = self
+            .list
+            .get(key)
+            .and_then(|a| Some((a.dev, a.held.as_ref()?)));
+        let Some((dev, held)) = held.filter(|(_, held)| sync && !cx.ops.bounces(&held.mapping))
+        else {
+            return false;
+        };
+        let done = cx.ops.sync(&held.mapping, held.direction, SyncFor::Cpu);
+        if done {
+            cx.observer.synced(dev, SyncFor::Cpu);
+        }
+        if held.direction.device_writes() {
+            self.state.synced();
+        }
+        done
+    }
+
+    /// Hands the mapping of an attached device to it for one use. The memory stays where it is until
+    /// [`take_from_device`](Self::take_from_device) has ended each use.
+    ///
+    /// Only a bounced mapping needs work: it is copied again from the memory, after an update of
+    /// the CPU's view (the CPU copies). See the crate's head for the reason.
+    ///
+    /// # Errors
+    /// `Revoked`; `Invalid` for what is not attached or not mapped; `Busy` (EBUSY) beyond 2^32 - 1
+    /// uses; `Dma` (ENXIO) when the copy could not be made.
+    pub fn hand_to_device<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        key: L::Key,
+    ) -> Result<(), Error> {
+        if self.state.revoked {
+            return Err(Error::Revoked);
+        }
+        let attachment = self.list.get_mut(key).ok_or(Error::Invalid)?;
+        let held = attachment.held.as_ref().ok_or(Error::Invalid)?;
+        let (dev, direction) = (attachment.dev, held.direction);
+        attachment.active = attachment.active.checked_add(1).ok_or(Error::Busy)?;
+        if !cx.ops.bounces(&held.mapping) {
+            self.report_unread(cx);
+            self.report_unwritten(cx, dev, direction);
+            return Ok(());
+        }
+        if self.state.wrote.is_some() {
+            self.sync_all(cx, Direction::FromDevice, SyncFor::Cpu, Some(key));
+        }
+        let Some(held) = self.list.get_mut(key).and_then(|a| a.held.as_mut()) else {
+            return Err(Error::Invalid);
+        };
+        held.maybe_written = direction.device_writes();
+        if cx.ops.sync(&held.mapping, direction, SyncFor::Device) {
+            cx.observer.synced(dev, SyncFor::Device);
+        } else if direction.device_reads() {
+            // A copy is always due there: the device would read what was in the slots before.
+            if let Some(attachment) = self.list.get_mut(key) {
+                attachment.active = attachment.active.saturating_sub(1);
+            }
+            let len_bytes = self.spec.len_bytes;
+            return Err(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
+                constraint: Constraint::BouncePool,
+                wanted: len_bytes,
+                found: 0,
+            })));
+        }
+        Ok(())
+    }
+
+    /// Ends one use of a mapping by its device.
+    ///
+    /// Copies what the device wrote to a bounced copy to the memory, then to the other devices. The
+    /// CPU's view of what the device wrote to the memory itself stays old until
+    /// [`begin_cpu_access`](Self::begin_cpu_access).
+    pub fn take_from_device<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, key: L::Key) {
+        let Some(attachment) = self.list.get_mut(key) else {
+            return;
+        };
+        let dev = attachment.dev;
+        attachment.active = attachment.active.saturating_sub(1);
+        let still_used = attachment.active > 0;
+        let Some(held) = attachment.held.as_mut() else {
+            return;
+        };
+        let direction = held.direction;
+        if !direction.device_writes() {
+            return;
+        }
+        if !cx.ops.bounces(&held.mapping) {
+            self.note_write(cx, dev);
+            return;
+        }
+        held.maybe_written = still_used;
+        if cx.ops.sync(&held.mapping, direction, SyncFor::Cpu) {
+            cx.observer.synced(dev, SyncFor::Cpu);
+        }
+        self.sync_all(cx, Direction::ToDevice, SyncFor::Device, Some(key));
+    }
+
+    /// Whether the CPU has caches between itself and this memory.
+    pub(crate) fn is_cached(&self, ops: &O) -> bool {
+        ops.alloc_caching(&self.alloc) == Caching::Cached
+    }
+
+    /// Records that a device wrote to the memory and no sync for the CPU has followed.
+    fn note_write<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, device: O::Device) {
+        if !self.is_cached(cx.ops) || cx.ops.coherency(device) == Coherency::Coherent {
+            return;
+        }
+        self.state.wrote = Some(Wrote {
+            device,
+            at_ns: cx.now_ns,
+            exposed: self.state.users(UserKind::Mapping).count > 0,
+        });
+    }
+
+    /// The syncs for the CPU that are missing now: a device wrote, a program has the memory
+    /// mapped or had it since, and nothing brought the CPU's view up to date.
+    pub fn missing_sync(&self) -> Option<MissingSync<O::Device>> {
+        let wrote = self.state.wrote?;
+        wrote.exposed.then_some(MissingSync {
+            tag: self.state.tag,
+            sync: SyncKind::BeginRead,
+            device: wrote.device,
+            at_ns: wrote.at_ns,
+            stale_bytes: None,
+        })
+    }
+
+    /// Reports a missing sync for the CPU, once for each write of a device.
+    pub(crate) fn report_unread<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) {
+        let Some(fact) = self.missing_sync() else {
+            return;
+        };
+        if let Some(wrote) = self.state.wrote.as_mut() {
+            wrote.exposed = false;
+        }
+        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
+        if stale_bytes != Some(0) {
+            cx.observer.missing_sync(MissingSync {
+                stale_bytes,
+                ..fact
+            });
+        }
+    }
+
+    /// Reports a missing sync for the device that is about to read.
+    fn report_unwritten<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        device: O::Device,
+        direction: Direction,
+    ) {
+        let sees_caches = cx.ops.coherency(device) == Coherency::Coherent;
+        if !direction.device_reads() || sees_caches || !self.is_cached(cx.ops) {
+            return;
+        }
+        let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.alloc);
+        // After a device's write, differing bytes may all be the device's.
+        let by_cpu = self.state.wrote.is_none() && stale_bytes.is_some_and(|bytes| bytes > 0);
+        if stale_bytes != Some(0) && (by_cpu || self.state.open_writes > 0) {
+            cx.observer.missing_sync(MissingSync {
+                tag: self.state.tag,
+                sync: SyncKind::EndWrite,
+                device,
+                at_ns: cx.now_ns,
+                stale_bytes,
+            });
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! State that feature `managed` adds to shared memory.
+
+#[cfg(feature = "managed")]
+pub(crate) use managed::{PlaceState, State, Wrote};
+#[cfg(not(feature = "managed"))]
+pub(crate) use unmanaged::State;
+
+use crate::UserKind;
+
+/// How many handles of one kind there are, and when the oldest began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UserCount {
+    pub(crate) count: u32,
+    pub(crate) since_ns: u64,
+}
+
+#[cfg(feature = "managed")]
+mod managed {
+    use super::{UserCount, UserKind};
+
+    /// A device's write that no sync for the CPU has followed.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Wrote<D> {
+        pub(crate) device: D,
+        pub(crate) at_ns: u64,
+        /// A program has had the memory mapped since.
+        pub(crate) exposed: bool,
+    }
+
+    /// Whether memory is placed, and whether another place could be better.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum PlaceState {
+        /// Not placed yet.
+        Nowhere,
+        /// Placed; no other place need be tried for the devices attached now.
+        Settled,
+        /// Placed, but devices have attached since, and another place may suit them.
+        Outgrown,
+    }
+
+    /// Users, place, revocation and unseen writes of a memory.
+    #[derive(Debug)]
+    pub(crate) struct State<D, V> {
+        pub(crate) revoked: bool,
+        /// A device may still reach the memory although it is mapped for it no more.
+        pub(crate) quarantined: bool,
+        pub(crate) place: PlaceState,
+        pub(crate) wrote: Option<Wrote<D>>,
+        /// Write accesses begun and not ended.
+        pub(crate) open_writes: u32,
+        pub(crate) tag: u64,
+        /// The CPU's mapping for drivers, and how many have it.
+        pub(crate) vmap: Option<V>,
+        pub(crate) vmaps: UserCount,
+        plane: UserCount,
+        mappings: UserCount,
+        exports: UserCount,
+    }
+
+    impl<D, V> Default for State<D, V> {
+        fn default() -> Self {
+            Self {
+                revoked: false,
+                quarantined: false,
+                place: PlaceState::Settled,
+                wrote: None,
+                open_writes: 0,
+                tag: 0,
+                vmap: None,
+                vmaps: UserCount::default(),
+                plane: UserCount::default(),
+                mappings: UserCount::default(),
+                exports: UserCount::default(),
+            }
+        }
+    }
+
+    impl<D, V> State<D, V> {
+        pub(crate) const fn is_revoked(&self) -> bool {
+            self.revoked
+        }
+
+        pub(crate) const fn is_quarantined(&self) -> bool {
+            self.quarantined
+        }
+
+        pub(crate) fn quarantine(&mut self) {
+            self.quarantined = true;
+        }
+
+        pub(crate) fn is_placed(&self) -> bool {
+            self.place != PlaceState::Nowhere
+        }
+
+        /// A device was attached: another place may suit all of them better.
+        pub(crate) fn attached(&mut self) {
+            if self.place == PlaceState::Settled {
+                self.place = PlaceState::Outgrown;
+            }
+        }
+
+        /// Returns whether a device wrote what the CPU's view does not show yet.
+        pub(crate) const fn has_unread(&self) -> bool {
+            self.wrote.is_some()
+        }
+
+        /// The CPU's view is what the devices wrote.
+        pub(crate) fn synced(&mut self) {
+            self.wrote = None;
+        }
+
+        pub(crate) fn take_vmap(&mut self) -> Option<V> {
+            self.vmap.take()
+        }
+
+        pub(crate) const fn vmaps(&self) -> UserCount {
+            self.vmaps
+        }
+
+        /// A write access by the CPU begins.
+        pub(crate) fn begin_write(&mut self) {
+            self.open_writes = self.open_writes.saturating_add(1);
+        }
+
+        /// A write access by the CPU ends.
+        pub(crate) fn end_write(&mut self) {
+            self.open_writes = self.open_writes.saturating_sub(1);
+        }
+
+        /// A program has mapped the memory.
+        pub(crate) fn exposed(&mut self) {
+            if let Some(wrote) = self.wrote.as_mut() {
+                wrote.exposed = true;
+            }
+        }
+
+        pub(crate) const fn num_users(&self) -> u32 {
+            self.plane
+                .count
+                .saturating_add(self.mappings.count)
+                .saturating_add(self.exports.count)
+        }
+
+        pub(crate) const fn users(&self, kind: UserKind) -> UserCount {
+            match kind {
+                UserKind::Plane => self.plane,
+                UserKind::Mapping => self.mappings,
+                UserKind::Export => self.exports,
+            }
+        }
+
+        pub(crate) fn users_mut(&mut self, kind: UserKind) -> &mut UserCount {
+            match kind {
+                UserKind::Plane => &mut self.plane,
+                UserKind::Mapping => &mut self.mappings,
+                UserKind::Export => &mut self.exports,
+            }
+        }
+    }
+}
+
+/// Takes no room; all answers are constants, so that the compiler drops what depends on them.
+#[cfg(not(feature = "managed"))]
+mod unmanaged {
+    use super::{UserCount, UserKind};
+    use core::marker::PhantomData;
+
+    #[derive(Debug)]
+    pub(crate) struct State<D, V>(PhantomData<fn(D, V)>);
+
+    impl<D, V> Default for State<D, V> {
+        fn default() -> Self {
+            Self(PhantomData)
+        }
+    }
+
+    impl<D, V> State<D, V> {
+        pub(crate) const fn is_revoked(&self) -> bool {
+            false
+        }
+
+        pub(crate) const fn is_quarantined(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn quarantine(&mut self) {}
+
+        pub(crate) const fn is_placed(&self) -> bool {
+            true
+        }
+
+        pub(crate) fn attached(&mut self) {}
+
+        pub(crate) const fn has_unread(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn synced(&mut self) {}
+
+        pub(crate) fn take_vmap(&mut self) -> Option<V> {
+            None
+        }
+
+        pub(crate) const fn vmaps(&self) -> UserCount {
+            UserCount {
+                count: 0,
+                since_ns: 0,
+            }
+        }
+
+        pub(crate) fn begin_write(&mut self) {}
+
+        pub(crate) fn end_write(&mut self) {}
+
+        pub(crate) const fn users(&self, _kind: UserKind) -> UserCount {
+            UserCount {
+                count: 0,
+                since_ns: 0,
+            }
+        }
+    }
+}
