@@ -30,12 +30,21 @@ struct vm_area_struct;
 #error "VB3_NAME is not set"
 #endif
 
-/* What importer and exporter of a dma-buf tell each other, if both are of these modules; Use in
- * src/device.rs. */
+/* What importer and exporter of a dma-buf tell each other, if both are of this module: in the exporter's
+ * attachment. Use in src/device.rs. */
 struct vb3_use {
 	u32 in_use;		/* by the importer's device, between prepare and finish */
 	u32 bounces;		/* the exporter mapped a bounced copy for it */
 };
+
+/* Users of allocated memory of one kind, and when the oldest began in seconds since boot. For debug.c. */
+struct vb3_users {
+	atomic_t count;
+	u32 since;
+};
+
+/* Kinds of users. */
+enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT, VB3_KINDS };
 
 /* mem_priv: the fields that the kernel reads, and the Rust object behind them. */
 struct vb3_buf {
@@ -44,7 +53,7 @@ struct vb3_buf {
 	struct vb2_buffer *vb;
 	refcount_t users;	/* of allocated memory: plane, mappings, exports */
 	bool is_handed_over;	/* whether prepare and finish can have anything to do */
-	struct vb3_use use;
+	struct vb3_use *use;	/* of an import, at an exporter of this module */
 	struct mutex lock;
 	/* For debug.c. */
 	struct list_head all;
@@ -52,6 +61,7 @@ struct vb3_buf {
 	u64 number;
 	pid_t pid;		/* of the program that made it */
 	char comm[TASK_COMM_LEN];
+	struct vb3_users kinds[VB3_KINDS];
 	atomic_t synced;
 	atomic_t skipped;
 	u64 rust[];
@@ -87,8 +97,33 @@ struct vb3_refusal {
 	bool has_addresses;	/* wanted and found are physical: not for the log */
 };
 
-/* On both sides, as src/refusal.rs, src/show.rs and src/device.rs have them. */
+/* A plane to make in an empty payload; Request in src/entry.rs. */
+struct vb3_request {
+	void *to;
+	struct device *dev;
+	u64 bytes;
+	int direction;
+	unsigned int gfp;	/* of an allocation, as attrs */
+	unsigned long attrs;
+	u64 at;			/* a program's address */
+	struct dma_buf *buf;
+	bool non_coherent;
+};
+
+/* Allocated memory; Alloc in src/linux.rs. */
+struct vb3_memory {
+	struct device *dev;
+	size_t bytes;
+	void *at;		/* for the kernel; a table, if it is non-coherent */
+	u64 addr;
+	u32 attrs;
+	u8 direction, kind;
+};
+
+/* On both sides, as src/ has them. */
 static_assert(sizeof(struct vb3_use) == 8);
+static_assert(sizeof(struct vb3_memory) == 40 && offsetof(struct vb3_memory, direction) == 36);
+static_assert(sizeof(struct vb3_request) == 64 && offsetof(struct vb3_request, at) == 40);
 static_assert(sizeof(struct vb3_facts) == 24 && offsetof(struct vb3_facts, import) == 16);
 static_assert(sizeof(struct vb3_text) == 16 && offsetof(struct vb3_text, len) == 8);
 static_assert(sizeof(struct vb3_refusal) == 72 && offsetof(struct vb3_refusal, wanted) == 32 &&
@@ -102,46 +137,34 @@ enum { VB3_COHERENT, VB3_NON_COHERENT, VB3_USERPTR, VB3_DMABUF, VB3_VIRTUAL };
  * whether prepare and finish can have work for the object.
  */
 size_t vb3_rs_bytes(void);
-int vb3_rs_alloc(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
-		 unsigned long attrs, bool non_coherent, u64 *addr);
-void vb3_rs_add_user(void *rust, int kind);
-void vb3_rs_drop_user(void *rust, int kind);
-void vb3_rs_release(void *rust);
+int vb3_rs_alloc(const struct vb3_request *request, u64 *addr);
+int vb3_rs_alloc_sg(const struct vb3_request *request, struct sg_table **sgt);
+int vb3_rs_alloc_virtual(const struct vb3_request *request);
+int vb3_rs_get_userptr(const struct vb3_request *request, u64 *addr);
+int vb3_rs_get_userptr_sg(const struct vb3_request *request, struct sg_table **sgt);
+int vb3_rs_get_userptr_virtual(const struct vb3_request *request);
+int vb3_rs_import(const struct vb3_request *request, bool in_pieces);
+int vb3_rs_import_virtual(const struct vb3_request *request);
+void vb3_rs_end(void *rust);
 void *vb3_rs_export(void *rust, unsigned long flags);
 void *vb3_rs_vaddr(void *rust);
 int vb3_rs_hand_over(void *rust, bool to_device, bool skip);
 void vb3_rs_sync_import(void *rust, bool to_device);
 int vb3_rs_mmap(void *rust, struct vm_area_struct *vma, u64 offset, u64 bytes);
-int vb3_rs_alloc_virtual(void *to, struct device *dev, u64 bytes, int direction);
-int vb3_rs_get_userptr(void *to, struct device *dev, u64 at, u64 bytes, int direction, u64 *addr);
-int vb3_rs_alloc_sg(void *to, struct device *dev, u64 bytes, int direction, unsigned int gfp,
-		    struct sg_table **sgt);
-int vb3_rs_get_userptr_sg(void *to, struct device *dev, u64 at, u64 bytes, int direction,
-			  struct sg_table **sgt);
-int vb3_rs_import_map_sg(void *rust, struct sg_table **sgt);
-int vb3_rs_get_userptr_virtual(void *to, struct device *dev, u64 at, u64 bytes, int direction);
-void vb3_rs_put_userptr(void *rust);
-int vb3_rs_import(void *to, struct device *dev, struct dma_buf *buf, u64 bytes, int direction,
-		  bool in_pieces);
-int vb3_rs_import_virtual(void *to, struct device *dev, struct dma_buf *buf, u64 bytes,
-			  int direction);
-int vb3_rs_import_map(void *rust, u64 *addr);
+int vb3_rs_import_map(void *rust, u64 *addr, struct sg_table **sgt);
 void vb3_rs_import_unmap(void *rust);
-void vb3_rs_import_detach(void *rust);
-int vb3_rs_attach(void *rust, struct device *dev, struct vb3_use *use, u64 *key);
-void vb3_rs_detach(void *rust, u64 key);
-struct sg_table *vb3_rs_map(void *rust, u64 key, int direction);
-void vb3_rs_unmap(void *rust, u64 key);
+int vb3_rs_attach(void *rust, struct device *dev, size_t *key);
+void vb3_rs_detach(void *rust, size_t key);
+struct sg_table *vb3_rs_map(void *rust, size_t key, struct vb3_use *use, int direction);
+void vb3_rs_unmap(void *rust, size_t key);
 unsigned int vb3_rs_cpu_access(void *rust, int direction, bool begin);
-s64 vb3_rs_counter(unsigned int index);
+s64 vb3_rs_counter(size_t index);
 void vb3_rs_describe(void *rust, struct vb3_facts *facts);
 void vb3_rs_holders(void *rust, struct seq_file *file);
 
-/* Kinds of users; UserKind in src/entry.rs. */
-enum { VB3_PLANE, VB3_MAPPING, VB3_EXPORT };
-
 /* Counts the users of allocated memory; the last one frees it. In memops.c. */
 void vb3_add_user(struct vb3_buf *buf, int kind);
+void vb3_count_user(struct vb3_buf *buf, int kind);	/* if `users` has it already */
 void vb3_drop_user(struct vb3_buf *buf, int kind);
 
 /* Makes a buffer without a payload, or an error pointer. The caller sets the class of its mutex. In

@@ -71,7 +71,7 @@ static u64 seconds_since(u64 since_ns)
 	return now > since_ns ? div_u64(now - since_ns, NSEC_PER_SEC) : 0;
 }
 
-/* vb3_rs_holders calls this for each holder; in src/show.rs. */
+/* Also called by vb3_rs_holders for each device and the kernel; in src/show.rs. */
 void vb3_show_holder(struct seq_file *file, const char *kind, int kind_len, u32 count,
 		     struct device *dev, int direction, u64 since_ns)
 {
@@ -85,6 +85,27 @@ void vb3_show_holder(struct seq_file *file, const char *kind, int kind_len, u32 
 	if (since_ns != U64_MAX)
 		seq_printf(file, ", %llu s", seconds_since(since_ns));
 	seq_putc(file, '\n');
+}
+
+static const char *const user_names[] = {
+	[VB3_PLANE] = "queue",
+	[VB3_MAPPING] = "mapping in a program",
+	[VB3_EXPORT] = "dma-buf",
+};
+
+static void show_users(struct seq_file *file, struct vb3_buf *buf)
+{
+	unsigned int i;
+
+	for (i = 0; i < VB3_KINDS; i++) {
+		struct vb3_users *users = &buf->kinds[i];
+		int count = atomic_read(&users->count);
+
+		if (count > 0)
+			vb3_show_holder(file, user_names[i], strlen(user_names[i]), count,
+					i == VB3_PLANE ? buf->dev : NULL, -1,
+					(u64)READ_ONCE(users->since) * NSEC_PER_SEC);
+	}
 }
 
 static int buffers_show(struct seq_file *file, void *unused)
@@ -104,6 +125,7 @@ static int buffers_show(struct seq_file *file, void *unused)
 		if (facts.import)
 			seq_printf(file, "  of %s, inode %llu, %zu bytes\n", facts.import->exp_name,
 				   (u64)file_inode(facts.import->file)->i_ino, facts.import->size);
+		show_users(file, buf);
 		vb3_rs_holders(RUST(buf), file);
 	}
 	mutex_unlock(&list_lock);

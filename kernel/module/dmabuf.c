@@ -2,6 +2,7 @@
 /* dma-bufs: foreign ones for the Rust object, and the module's own for importers. */
 #include <linux/dma-buf.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 
 #include <media/videobuf2-core.h>
 
@@ -13,15 +14,6 @@
 u64 vb3_buf_size(struct dma_buf *buf)
 {
 	return buf->size;
-}
-
-/* Only these modules attach with private data and without operations. */
-struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *buf, struct device *dev,
-					  const void *payload)
-{
-	if (vb3_fails())
-		return ERR_PTR(-ENOMEM);
-	return dma_buf_dynamic_attach(buf, dev, NULL, &BUF(payload)->use);
 }
 
 void vb3_buf_detach(struct dma_buf_attachment *attachment)
@@ -39,16 +31,6 @@ struct sg_table *vb3_buf_map(struct dma_buf_attachment *attachment, int directio
 void vb3_buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt, int direction)
 {
 	dma_buf_unmap_attachment_unlocked(attachment, sgt, direction);
-}
-
-int vb3_buf_begin(struct dma_buf *buf, int direction)
-{
-	return dma_buf_begin_cpu_access(buf, direction);
-}
-
-int vb3_buf_end(struct dma_buf *buf, int direction)
-{
-	return dma_buf_end_cpu_access(buf, direction);
 }
 
 /* The exporter must learn again whether it mapped I/O memory, because that decides how to unmap it. */
@@ -85,46 +67,56 @@ void vb3_buf_vunmap(struct dma_buf *buf, void *vaddr, bool is_iomem)
 
 /* The module's dma-bufs. */
 
+/* A device's attachment to one of them. */
+struct attached {
+	struct vb3_use use;
+	size_t key;
+};
+
 static int buf_attach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
 {
-	struct vb3_use *use = attachment->importer_ops ? NULL : attachment->importer_priv;
+	struct attached *attached = vb3_fails() ? NULL : kzalloc(sizeof(*attached), GFP_KERNEL);
 	struct vb3_buf *buf = dbuf->priv;
-	u64 key = 0;
-	int ret = vb3_rs_attach(RUST(buf), attachment->dev, use, &key);
+	int ret;
 
-	if (ret)
+	if (!attached)
+		return -ENOMEM;
+	ret = vb3_rs_attach(RUST(buf), attachment->dev, &attached->key);
+	if (ret) {
+		kfree(attached);
 		return ret;
-	attachment->priv = (void *)(unsigned long)key;
+	}
+	attachment->priv = attached;
 	/* debugfs shows its name. */
 	get_device(attachment->dev);
 	return 0;
 }
 
-static u64 key_of(struct dma_buf_attachment *attachment)
-{
-	return (unsigned long)attachment->priv;
-}
-
 static void buf_detach(struct dma_buf *dbuf, struct dma_buf_attachment *attachment)
 {
-	vb3_rs_detach(RUST((struct vb3_buf *)dbuf->priv), key_of(attachment));
+	struct attached *attached = attachment->priv;
+
+	vb3_rs_detach(RUST((struct vb3_buf *)dbuf->priv), attached->key);
 	put_device(attachment->dev);
+	kfree(attached);
 }
 
 static struct sg_table *buf_map(struct dma_buf_attachment *attachment,
 				enum dma_data_direction direction)
 {
 	struct vb3_buf *buf = attachment->dmabuf->priv;
+	struct attached *attached = attachment->priv;
 
-	return vb3_rs_map(RUST(buf), key_of(attachment), direction);
+	return vb3_rs_map(RUST(buf), attached->key, &attached->use, direction);
 }
 
 static void buf_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
 		      enum dma_data_direction direction)
 {
 	struct vb3_buf *buf = attachment->dmabuf->priv;
+	struct attached *attached = attachment->priv;
 
-	vb3_rs_unmap(RUST(buf), key_of(attachment));
+	vb3_rs_unmap(RUST(buf), attached->key);
 }
 
 static void cpu_access(struct vb3_buf *buf, enum dma_data_direction direction, bool begin)
@@ -182,7 +174,18 @@ bool vb3_buf_is_own(struct dma_buf_attachment *attachment)
 	return attachment->dmabuf->ops == &vb3_buf_ops;
 }
 
-/* The Rust object has counted the export; this is the count that decides. */
+/* The exporter keeps the record of the device's use. Only an importer of the same module knows it. */
+struct dma_buf_attachment *vb3_buf_attach(struct dma_buf *dbuf, struct device *dev,
+					  const void *payload)
+{
+	struct dma_buf_attachment *attachment;
+
+	attachment = vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_attach(dbuf, dev);
+	if (!IS_ERR(attachment) && vb3_buf_is_own(attachment))
+		BUF(payload)->use = &((struct attached *)attachment->priv)->use;
+	return attachment;
+}
+
 struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
@@ -193,7 +196,7 @@ struct dma_buf *vb3_export(const void *payload, u64 bytes, unsigned long flags)
 	info.size = bytes;
 	info.flags = flags;
 	info.priv = buf;
-	refcount_inc(&buf->users);
+	vb3_add_user(buf, VB3_EXPORT);
 	dbuf = vb3_fails() ? ERR_PTR(-ENOMEM) : dma_buf_export(&info);
 	if (!IS_ERR(dbuf))
 		return dbuf;

@@ -10,7 +10,7 @@ static void hand_over(struct vb3_buf *buf, bool to_device, bool skip)
 	int done;
 
 	/* No hint omits a copy. */
-	if (READ_ONCE(buf->use.bounces)) {
+	if (buf->use && READ_ONCE(buf->use->bounces)) {
 		vb3_rs_sync_import(RUST(buf), to_device);
 		atomic_inc(&buf->synced);
 		return;
@@ -28,7 +28,8 @@ void vb3_op_prepare(void *priv)
 {
 	struct vb3_buf *buf = priv;
 
-	WRITE_ONCE(buf->use.in_use, 1);
+	if (buf->use)
+		WRITE_ONCE(buf->use->in_use, 1);
 	hand_over(buf, true, buf->vb->skip_cache_sync_on_prepare);
 }
 
@@ -37,5 +38,6 @@ void vb3_op_finish(void *priv)
 	struct vb3_buf *buf = priv;
 
 	hand_over(buf, false, buf->vb->skip_cache_sync_on_finish);
-	smp_store_release(&buf->use.in_use, 0);
+	if (buf->use)
+		smp_store_release(&buf->use->in_use, 0);
 }

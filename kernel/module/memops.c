@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Memory operations common to all kinds of memory, and the module itself. */
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -73,7 +74,8 @@ struct vb3_buf *vb3_new_buf(struct vb2_buffer *vb)
 	buf->dma_addr = 0;
 	buf->sgt = NULL;
 	refcount_set(&buf->users, 0);
-	buf->use = (struct vb3_use){};
+	buf->use = NULL;
+	memset(buf->kinds, 0, sizeof(buf->kinds));
 	atomic_set(&buf->synced, 0);
 	atomic_set(&buf->skipped, 0);
 	return buf;
@@ -91,9 +93,11 @@ void *vb3_made(struct vb3_buf *buf, int ret, struct device *dev, u64 addr)
 	return buf;
 }
 
-/* Frees a buffer without a payload, which may have needed the device. */
-static void free_buf(struct vb3_buf *buf)
+/* Ends a buffer, which may need the device until its payload has ended. */
+static void end_buf(struct vb3_buf *buf)
 {
+	vb3_unlist(buf);
+	vb3_rs_end(RUST(buf));
 	put_device(buf->dev);
 	kmem_cache_free(buffers, buf);
 }
@@ -101,21 +105,23 @@ static void free_buf(struct vb3_buf *buf)
 void vb3_add_user(struct vb3_buf *buf, int kind)
 {
 	refcount_inc(&buf->users);
-	vb3_rs_add_user(RUST(buf), kind);
+	vb3_count_user(buf, kind);
 }
 
-/* The count decides, not the list of users behind the mutex: the freeing party must not hold the
- * mutex. */
+void vb3_count_user(struct vb3_buf *buf, int kind)
+{
+	struct vb3_users *users = &buf->kinds[kind];
+
+	if (atomic_inc_return(&users->count) == 1)
+		WRITE_ONCE(users->since, ktime_get_seconds());
+}
+
+/* `users` decides; the counts by kind are for debugfs. */
 void vb3_drop_user(struct vb3_buf *buf, int kind)
 {
-	/* The list is freed with the last user, so it needs no update. */
-	if (refcount_read(&buf->users) > 1)
-		vb3_rs_drop_user(RUST(buf), kind);
-	if (!refcount_dec_and_test(&buf->users))
-		return;
-	vb3_unlist(buf);
-	vb3_rs_release(RUST(buf));
-	free_buf(buf);
+	atomic_dec(&buf->kinds[kind].count);
+	if (refcount_dec_and_test(&buf->users))
+		end_buf(buf);
 }
 
 void vb3_op_put(void *priv)
@@ -173,20 +179,12 @@ int vb3_op_mmap(void *priv, struct vm_area_struct *vma)
 
 void vb3_op_put_userptr(void *priv)
 {
-	struct vb3_buf *buf = priv;
-
-	vb3_unlist(buf);
-	vb3_rs_put_userptr(RUST(buf));
-	free_buf(buf);
+	end_buf(priv);
 }
 
 void vb3_op_detach_dmabuf(void *priv)
 {
-	struct vb3_buf *buf = priv;
-
-	vb3_unlist(buf);
-	vb3_rs_import_detach(RUST(buf));
-	free_buf(buf);
+	end_buf(priv);
 }
 
 static int __init vb3_init(void)
@@ -200,7 +198,7 @@ static int __init vb3_init(void)
 static void __exit vb3_exit(void)
 {
 	s64 held[4], all = 0;
-	unsigned int i;
+	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(held); i++)
 		all |= held[i] = vb3_rs_counter(i);

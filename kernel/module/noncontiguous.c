@@ -15,20 +15,19 @@ struct sg_table *vb3_alloc_noncontiguous(struct device *dev, size_t bytes, int d
 	return vb3_fails() ? NULL : dma_alloc_noncontiguous(dev, bytes, direction, flags, attrs);
 }
 
-void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt, int direction)
+void vb3_free_noncontiguous(const struct vb3_memory *m)
 {
-	dma_free_noncontiguous(dev, bytes, sgt, direction);
+	dma_free_noncontiguous(m->dev, m->bytes, m->at, m->direction);
 }
 
-int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t bytes,
-			   struct sg_table *sgt)
+int vb3_mmap_noncontiguous(const struct vb3_memory *m, struct vm_area_struct *vma)
 {
-	return dma_mmap_noncontiguous(dev, vma, bytes, sgt);
+	return dma_mmap_noncontiguous(m->dev, vma, m->bytes, m->at);
 }
 
-void *vb3_vmap_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt)
+void *vb3_vmap_noncontiguous(const struct vb3_memory *m)
 {
-	return vb3_fails() ? NULL : dma_vmap_noncontiguous(dev, bytes, sgt);
+	return vb3_fails() ? NULL : dma_vmap_noncontiguous(m->dev, m->bytes, m->at);
 }
 
 void vb3_vunmap_noncontiguous(struct device *dev, void *vaddr)

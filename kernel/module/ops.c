@@ -13,14 +13,32 @@
 /* Importers' mutexes have a separate lock class, since exporters' are taken below them. */
 static struct lock_class_key exporters, importers;
 
-static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev)
+static struct vb3_buf *new_buf(struct vb2_buffer *vb, struct device *dev, unsigned long size,
+			       struct vb3_request *request)
 {
-	return WARN_ON(VB3_NEEDS_DEVICE && !dev) ? ERR_PTR(-EINVAL) : vb3_new_buf(vb);
+	struct vb3_buf *buf;
+
+	if (WARN_ON(VB3_NEEDS_DEVICE && !dev))
+		return ERR_PTR(-EINVAL);
+	buf = vb3_new_buf(vb);
+	if (IS_ERR(buf))
+		return buf;
+	request->to = RUST(buf);
+	request->dev = dev;
+	request->bytes = size;
+	request->direction = vb->vb2_queue->dma_dir;
+	return buf;
 }
 
 void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size)
 {
-	struct vb3_buf *buf = new_buf(vb, dev);
+	struct vb2_queue *q = vb->vb2_queue;
+	struct vb3_request request = {
+		.gfp = (__force unsigned int)q->gfp_flags,
+		.attrs = q->dma_attrs,
+		.non_coherent = q->non_coherent_mem,
+	};
+	struct vb3_buf *buf = new_buf(vb, dev, size, &request);
 	u64 addr = 0;
 	int ret;
 
@@ -28,7 +46,8 @@ void *vb3_op_alloc(struct vb2_buffer *vb, struct device *dev, unsigned long size
 		return buf;
 	lockdep_set_class(&buf->lock, &exporters);
 	refcount_set(&buf->users, 1);
-	ret = kind_alloc(buf, dev, size, vb->vb2_queue, &addr);
+	vb3_count_user(buf, VB3_PLANE);
+	ret = kind_alloc(buf, &request, &addr);
 	return vb3_made(buf, ret, dev, addr);
 }
 
@@ -42,33 +61,38 @@ void *vb3_op_cookie(struct vb2_buffer *vb, void *priv)
 void *vb3_op_get_userptr(struct vb2_buffer *vb, struct device *dev, unsigned long vaddr,
 			 unsigned long size)
 {
-	struct vb3_buf *buf = new_buf(vb, dev);
+	struct vb3_request request = { .at = vaddr };
+	struct vb3_buf *buf = new_buf(vb, dev, size, &request);
 	u64 addr = 0;
 	int ret;
 
 	if (IS_ERR(buf))
 		return buf;
 	/* User memory has no lock. */
-	ret = kind_get_userptr(buf, dev, vaddr, size, vb->vb2_queue->dma_dir, &addr);
+	ret = kind_get_userptr(buf, &request, &addr);
 	return vb3_made(buf, ret, dev, addr);
 }
 
 void *vb3_op_attach_dmabuf(struct vb2_buffer *vb, struct device *dev, struct dma_buf *dbuf,
 			   unsigned long size)
 {
-	struct vb3_buf *buf = new_buf(vb, dev);
-	int ret;
+	struct vb3_request request = { .buf = dbuf };
+	struct vb3_buf *buf = new_buf(vb, dev, size, &request);
 
 	if (IS_ERR(buf))
 		return buf;
 	lockdep_set_class(&buf->lock, &importers);
-	ret = kind_import(buf, dev, dbuf, size, vb->vb2_queue->dma_dir);
-	return vb3_made(buf, ret, dev, 0);
+	return vb3_made(buf, kind_import(&request), dev, 0);
 }
 
 int vb3_op_map_dmabuf(void *priv)
 {
-	return kind_map(priv);
+	struct vb3_buf *buf = priv;
+	u64 addr = buf->dma_addr;
+	int ret = vb3_rs_import_map(RUST(buf), &addr, &buf->sgt);
+
+	buf->dma_addr = addr;
+	return ret;
 }
 
 void vb3_op_unmap_dmabuf(void *priv)

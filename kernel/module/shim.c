@@ -133,16 +133,14 @@ void *vb3_alloc_coherent(struct device *dev, size_t bytes, unsigned int gfp, uns
 	return cookie;
 }
 
-void vb3_free_coherent(struct device *dev, size_t bytes, void *cookie, u64 addr,
-		       unsigned long attrs)
+void vb3_free_coherent(const struct vb3_memory *m)
 {
-	dma_free_attrs(dev, bytes, cookie, addr, attrs);
+	dma_free_attrs(m->dev, m->bytes, m->at, m->addr, m->attrs);
 }
 
-int vb3_mmap_coherent(struct device *dev, struct vm_area_struct *vma, void *cookie, u64 addr,
-		      size_t bytes, unsigned long attrs)
+int vb3_mmap_coherent(const struct vb3_memory *m, struct vm_area_struct *vma)
 {
-	return dma_mmap_attrs(dev, vma, cookie, addr, bytes, attrs);
+	return dma_mmap_attrs(m->dev, vma, m->at, m->addr, m->bytes, m->attrs);
 }
 
 /* Returns whether all of a table's entries have real pages. Other entries have a computed page
@@ -173,18 +171,17 @@ static u64 without_pages(struct device *dev, struct sg_table *sgt, u64 addr, siz
 }
 
 /* Leaves *phys for memory with pages, and sets it to the address of memory without pages. */
-struct sg_table *vb3_get_sgtable(struct device *dev, void *cookie, u64 addr, size_t bytes,
-				 unsigned long attrs, u64 *phys)
+struct sg_table *vb3_get_sgtable(const struct vb3_memory *m, u64 *phys)
 {
 	struct sg_table *sgt = vb3_fails() ? NULL : kzalloc(sizeof(*sgt), GFP_KERNEL);
 
 	if (!sgt)
 		return NULL;
-	if (dma_get_sgtable_attrs(dev, sgt, cookie, addr, bytes, attrs) < 0)
+	if (dma_get_sgtable_attrs(m->dev, sgt, m->at, m->addr, m->bytes, m->attrs) < 0)
 		goto free;
 	if (has_pages(sgt))
 		return sgt;
-	*phys = without_pages(dev, sgt, addr, bytes);
+	*phys = without_pages(m->dev, sgt, m->addr, m->bytes);
 	if (*phys != U64_MAX)
 		return sgt;
 	sg_free_table(sgt);
@@ -193,17 +190,30 @@ free:
 	return NULL;
 }
 
+/* Returns the length of a kernel mapping of the table. Most kernels do not need it. */
+static size_t mapped_bytes(struct sg_table *sgt)
+{
+	size_t bytes = 0;
+#ifdef ARCH_IMPLEMENTS_FLUSH_KERNEL_VMAP_RANGE
+	struct scatterlist *at;
+	unsigned int i;
+
+	for_each_sgtable_sg(sgt, at, i)
+		bytes += at->length;
+#endif
+	return bytes;
+}
+
 /* Hands memory over, with its possible alias in a kernel mapping. */
-void vb3_sync(struct device *dev, struct sg_table *sgt, int direction, bool for_cpu, void *vaddr,
-	      size_t bytes)
+void vb3_sync(struct device *dev, struct sg_table *sgt, int direction, bool for_cpu, void *vaddr)
 {
 	if (for_cpu) {
 		if (vaddr)
-			invalidate_kernel_vmap_range(vaddr, bytes);
+			invalidate_kernel_vmap_range(vaddr, mapped_bytes(sgt));
 		dma_sync_sgtable_for_cpu(dev, sgt, direction);
 	} else {
 		if (vaddr)
-			flush_kernel_vmap_range(vaddr, bytes);
+			flush_kernel_vmap_range(vaddr, mapped_bytes(sgt));
 		dma_sync_sgtable_for_device(dev, sgt, direction);
 	}
 }
@@ -339,21 +349,13 @@ void vb3_unmap_resource(struct device *dev, struct sg_table *sgt, int direction)
 	dma_unmap_resource(dev, sg_dma_address(sgt->sgl), sg_dma_len(sgt->sgl), direction, 0);
 }
 
-/*
- * Finds segment `index` of a mapped table; returns false if there is none. *at and *known keep the
- * position of the last call; *at is NULL before the first.
- */
-bool vb3_sgt_segment(struct sg_table *sgt, unsigned int index, struct scatterlist **at,
-		     unsigned int *known, u64 *addr, unsigned int *bytes)
+/* Goes to entry `index` of a mapped table, from *at, the one before; returns false past the last one. */
+bool vb3_sgt_next(struct sg_table *sgt, size_t index, struct scatterlist **at, u64 *addr,
+		  unsigned int *bytes)
 {
 	if (index >= sgt->nents)
 		return false;
-	if (!*at || *known > index) {
-		*at = sgt->sgl;
-		*known = 0;
-	}
-	for (; *known < index; ++*known)
-		*at = sg_next(*at);
+	*at = index ? sg_next(*at) : sgt->sgl;
 	*addr = sg_dma_address(*at);
 	*bytes = sg_dma_len(*at);
 	return true;

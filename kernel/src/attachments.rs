@@ -3,34 +3,35 @@
 use crate::kernel::KBox;
 use vb3_dmabuf::Store;
 
-/// Identifies an entry. A key is never reused.
+/// Identifies an entry by its address. Each attachment of the kernel ends once, with its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(u64);
+pub struct Key(usize);
 
 impl Key {
     /// Returns the key as a number that is not zero.
-    pub const fn get(self) -> u64 {
+    pub const fn get(self) -> usize {
         self.0
     }
 
     /// Returns the key with this number. The list decides whether an entry has it.
-    pub const fn from_raw(raw: u64) -> Self {
+    pub const fn from_raw(raw: usize) -> Self {
         Self(raw)
     }
 }
 
 struct Node<T> {
-    key: Key,
     value: T,
     next: Option<KBox<Self>>,
 }
 
-/// A bounded list, newest first.
-pub struct List<T> {
-    head: Option<KBox<Node<T>>>,
-    len: usize,
-    last: u64,
+impl<T> KBox<Node<T>> {
+    fn key(&self) -> Key {
+        Key(core::ptr::from_ref::<Node<T>>(self).addr())
+    }
 }
+
+/// A bounded list, newest first.
+pub struct List<T>(Option<KBox<Node<T>>>);
 
 impl<T> List<T> {
     /// Most devices attached to one memory at a time.
@@ -38,32 +39,20 @@ impl<T> List<T> {
 
     /// Makes an empty list.
     pub const fn new() -> Self {
-        Self {
-            head: None,
-            len: 0,
-            last: 0,
-        }
+        Self(None)
     }
 
-    fn node(&self, key: Key) -> Option<&Node<T>> {
-        let mut at = self.head.as_deref();
-        while let Some(node) = at {
-            if node.key == key {
-                return Some(node);
-            }
-            at = node.next.as_deref();
-        }
-        None
+    fn nodes(&self) -> impl Iterator<Item = &KBox<Node<T>>> {
+        core::iter::successors(self.0.as_ref(), |node| node.next.as_ref())
     }
 
     fn unlink(&mut self, key: Key) -> Option<KBox<Node<T>>> {
-        let mut link = &mut self.head;
-        while link.as_ref().is_some_and(|node| node.key != key) {
+        let mut link = &mut self.0;
+        while link.as_ref().is_some_and(|node| node.key() != key) {
             link = &mut link.as_mut()?.next;
         }
         let mut node = link.take()?;
         *link = node.next.take();
-        self.len = self.len.saturating_sub(1);
         Some(node)
     }
 }
@@ -72,7 +61,7 @@ impl<T> Drop for List<T> {
     #[inline]
     fn drop(&mut self) {
         // Drops entries one by one, since dropping the head would recurse through the whole list.
-        let mut at = self.head.take();
+        let mut at = self.0.take();
         while let Some(mut node) = at {
             at = node.next.take();
         }
@@ -83,34 +72,29 @@ impl<T> Store<T> for List<T> {
     type Key = Key;
 
     fn insert(&mut self, value: T) -> Result<Key, T> {
-        let (Some(last), true) = (self.last.checked_add(1), self.len < Self::LIMIT) else {
+        if self.len() >= Self::LIMIT {
             return Err(value);
-        };
-        let key = Key(last);
-        let node = Node {
-            key,
-            value,
-            next: None,
-        };
-        let mut node = KBox::new(node).map_err(|node| node.value)?;
-        node.next = self.head.take();
-        self.head = Some(node);
-        self.len = self.len.wrapping_add(1);
-        self.last = last;
+        }
+        let mut node = KBox::new(Node { value, next: None }).map_err(|node| node.value)?;
+        node.next = self.0.take();
+        let key = node.key();
+        self.0 = Some(node);
         Ok(key)
     }
 
     fn get(&self, key: Key) -> Option<&T> {
-        self.node(key).map(|node| &node.value)
+        self.nodes()
+            .find(|node| node.key() == key)
+            .map(|node| &node.value)
     }
 
     fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let mut at = self.head.as_deref_mut();
+        let mut at = self.0.as_mut();
         while let Some(node) = at {
-            if node.key == key {
+            if node.key() == key {
                 return Some(&mut node.value);
             }
-            at = node.next.as_deref_mut();
+            at = node.next.as_mut();
         }
         None
     }
@@ -124,13 +108,14 @@ impl<T> Store<T> for List<T> {
     }
 
     fn len(&self) -> usize {
-        self.len
+        self.nodes().count()
     }
 
     fn next(&self, after: Option<Key>) -> Option<Key> {
-        match after {
-            None => self.head.as_ref().map(|node| node.key),
-            Some(key) => self.node(key)?.next.as_ref().map(|node| node.key),
+        let mut nodes = self.nodes();
+        if let Some(key) = after {
+            nodes.find(|node| node.key() == key)?;
         }
+        nodes.next().map(KBox::key)
     }
 }

@@ -2,9 +2,8 @@
 // UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::sys;
-use core::ffi::{c_int, c_uint, c_ulong};
+use core::ffi::{c_int, c_ulong};
 use core::fmt;
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 use vb3_dma::{Attrs, Direction};
 
@@ -62,6 +61,11 @@ pub(crate) fn attrs_to_c(attrs: Attrs) -> c_ulong {
     raw
 }
 
+/// Returns the bits that [`Attrs`] does not support.
+pub(crate) fn without_known(raw: c_ulong) -> c_ulong {
+    raw & !attrs_to_c(Attrs::all())
+}
+
 /// `struct vb3_use` of module/buffer.h.
 #[repr(C)]
 pub struct Use {
@@ -71,98 +75,34 @@ pub struct Use {
 
 const _: () = assert!(size_of::<Use>() == 8);
 
-/// A device, and its queue's allocation flags that [`Attrs`] cannot express.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Dev {
-    /// NULL for a queue without a device, whose memory only the CPU uses.
-    at: *mut sys::Device,
-    /// `gfp_flags` of the queue.
-    pub(crate) gfp: c_uint,
-    /// `dma_attrs` of the queue that [`Attrs`] does not support.
-    pub(crate) attrs: c_ulong,
-    /// Whether the device accepts scattered memory, so that nothing must be contiguous.
-    pub(crate) in_pieces: bool,
-    /// What an importer of these modules tells; `None` of others.
-    told: Option<NonNull<Use>>,
+impl Use {
+    /// Returns whether the device cannot have written since the importer's last sync.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_use.load(Ordering::Acquire) == 0
+    }
+
+    /// Sets whether the device is given a bounced copy, which the importer must then sync.
+    pub(crate) fn set_bounces(&self, bounces: bool) {
+        self.bounces.store(u32::from(bounces), Ordering::Relaxed);
+    }
 }
 
+/// A device; NULL for a queue without one, whose memory only the CPU uses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Dev(*mut sys::Device);
+
 impl Dev {
-    /// Wraps a device.
+    /// Wraps a device. Nothing may be allocated or mapped for NULL.
     ///
     /// # Safety
     /// The device must outlive all values made with this one.
-    pub const unsafe fn new(at: NonNull<sys::Device>) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe { Self::of_cpu(at.as_ptr()) }
-    }
-
-    /// Wraps the device of a queue whose memory only the CPU uses, or NULL for none.
-    ///
-    /// # Safety
-    /// As [`new`](Self::new). Without a device, nothing may be allocated or mapped for it.
-    pub const unsafe fn of_cpu(at: *mut sys::Device) -> Self {
-        Self {
-            at,
-            gfp: 0,
-            attrs: 0,
-            in_pieces: false,
-            told: None,
-        }
-    }
-
-    /// Marks the device as one that accepts scattered memory.
-    #[must_use]
-    pub const fn in_pieces(self) -> Self {
-        Self {
-            in_pieces: true,
-            ..self
-        }
-    }
-
-    /// Adds what the importer tells about its device.
-    ///
-    /// # Safety
-    /// `told` must be null or outlive the attachment made with the device.
-    #[must_use]
-    pub const unsafe fn telling(self, told: *mut Use) -> Self {
-        Self {
-            told: NonNull::new(told),
-            ..self
-        }
-    }
-
-    fn told(&self) -> Option<&Use> {
-        // SAFETY: the promise of `telling`.
-        self.told.map(|at| unsafe { at.as_ref() })
-    }
-
-    /// Returns whether the device cannot have written since the importer's last sync.
-    pub(crate) fn is_idle(self) -> bool {
-        self.told()
-            .is_some_and(|told| told.in_use.load(Ordering::Acquire) == 0)
-    }
-
-    /// Tells the importer whether the device is given a bounced copy, which the importer must then
-    /// sync.
-    pub(crate) fn set_bounces(self, bounces: bool) {
-        if let Some(told) = self.told() {
-            told.bounces.store(u32::from(bounces), Ordering::Relaxed);
-        }
-    }
-
-    /// Adds a queue's allocation flags.
-    #[must_use]
-    pub fn with_wishes(self, gfp: c_uint, attrs: c_ulong) -> Self {
-        let named = attrs_to_c(attrs_from_c(attrs));
-        Self {
-            gfp,
-            attrs: attrs & !named,
-            ..self
-        }
+    pub const unsafe fn new(at: *mut sys::Device) -> Self {
+        Self(at)
     }
 
     pub(crate) const fn raw(self) -> *mut sys::Device {
-        self.at
+        self.0
     }
 }
 

@@ -1,31 +1,125 @@
-//! Functions that the shim calls. Those for vmalloc are in `entry_cpu.rs`, for dma-sg in
-//! `entry_sg.rs`.
+//! Functions that the shim calls.
 // UNSAFETY: raw pointers come from C. SOUNDNESS.md lists the conditions.
 //!
 //! Every `rust` argument is the payload of a C buffer. A function with a `to` argument has put an
-//! [`Object`] there and succeeded. `vb3_rs_release`, `vb3_rs_put_userptr` and
-//! `vb3_rs_import_detach` end the object. The last user calls them once.
+//! [`Object`] there and succeeded; it returns 1 if hand-overs may need a sync. `vb3_rs_end` ends the
+//! object. Its last user calls that once. Pointers for results can be written.
 #![expect(
     clippy::missing_safety_doc,
     reason = "without one, the conditions above are all"
 )]
 
+use crate::attachments::Key;
 use crate::device::Use;
-use crate::import::Buf;
-use crate::imported::Import;
+use crate::import::{Import, Reach};
 use crate::kernel::{Errno, error_pointer};
 use crate::ledger;
-use crate::linux::{Dev, attrs_from_c, direction_from_c};
+use crate::linux::{Dev, Linux, attrs_from_c, direction_from_c};
 use crate::object::{Allocated, Object};
+use crate::sys::{self, DmaBuf, SgTable};
 use crate::user::User;
-use crate::{attachments::Key, sys};
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-use vb3_dma::{Coherency, Direction, SyncFor};
-use vb3_dmabuf::UserKind;
-use vb3_plane::{AllocArgs, Due};
+use vb3_dma::{Attrs, Coherency, Direction, SyncFor};
+use vb3_dmabuf::Spec;
+use vb3_plane::{AllocArgs, Due, contig, vmalloc};
 
-const _: () = assert!(align_of::<Object>() <= align_of::<u64>());
+// A C buffer takes 320 bytes at most.
+const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 152);
+
+/// `struct vb3_request` of module/buffer.h: a plane to make in an empty payload. Device and dma-buf
+/// outlive the object. Memory that only the CPU uses may have no device (NULL).
+#[repr(C)]
+pub struct Request {
+    to: *mut c_void,
+    dev: *mut sys::Device,
+    bytes: u64,
+    direction: c_int,
+    /// Of an allocation.
+    gfp: c_uint,
+    attrs: c_ulong,
+    /// A program's address.
+    at: u64,
+    buf: *mut DmaBuf,
+    non_coherent: bool,
+}
+
+const _: () = assert!(size_of::<Request>() == 64 && offset_of!(Request, at) == 40);
+
+impl Request {
+    fn direction(&self) -> Result<Direction, Errno> {
+        direction_from_c(self.direction).ok_or(Errno::INVALID)
+    }
+
+    fn to(&self) -> Result<NonNull<c_void>, Errno> {
+        NonNull::new(self.to).ok_or(Errno::INVALID)
+    }
+
+    fn dev(&self) -> Dev {
+        // SAFETY: the buffer takes its own reference.
+        unsafe { Dev::new(self.dev) }
+    }
+
+    fn args(&self, coherency: Coherency) -> Result<AllocArgs, Errno> {
+        Ok(AllocArgs {
+            len_bytes: self.bytes,
+            direction: self.direction()?,
+            coherency,
+        })
+    }
+
+    /// Allocates memory. Returns the address and table for its device.
+    fn alloc(&self, spec: Spec<Dev>) -> Result<(u64, *mut SgTable), Errno> {
+        let ops = Linux {
+            gfp: self.gfp,
+            attrs: self.attrs,
+            ..Linux::PLAIN
+        };
+        // SAFETY: the payload is empty.
+        let (addr, sgt) = unsafe { Allocated::make(self.to()?, &ops, self.dev(), spec) }?;
+        Ok((addr.map_or(0, |addr| addr.get()), sgt))
+    }
+
+    /// Imports the dma-buf.
+    fn import(&self, reach: Reach) -> Result<(), Errno> {
+        let buf = NonNull::new(self.buf).ok_or(Errno::INVALID)?;
+        let (to, asked) = (self.to()?, (self.bytes, self.direction()?));
+        // SAFETY: the object is put into the payload; its device and dma-buf outlive it.
+        let made = unsafe { Import::new(to, self.dev(), buf, asked, reach) }?;
+        self.put(Object::Import(made))
+    }
+
+    /// Puts an object into the payload.
+    fn put(&self, object: Object) -> Result<(), Errno> {
+        // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
+        unsafe { self.to()?.cast::<Object>().write(object) };
+        Ok(())
+    }
+}
+
+/// Answers a request. Puts a success's value into `out`.
+///
+/// # Safety
+/// As for `vb3_rs_alloc`; `out` can be written, and `make` fills the payload.
+#[inline(always)]
+unsafe fn answer<T>(
+    request: *const Request,
+    out: *mut T,
+    make: impl FnOnce(&Request) -> Result<T, Errno>,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let request = unsafe { &*request };
+    match make(request) {
+        Ok(value) => {
+            // SAFETY: the caller's promise.
+            unsafe { out.write(value) };
+            // SAFETY: the payload has an object now.
+            c_int::from(unsafe { object(request.to) }.is_some_and(Object::is_handed_over))
+        }
+        Err(e) => e.to_c(),
+    }
+}
 
 /// Returns the object in a payload.
 ///
@@ -48,44 +142,12 @@ unsafe fn allocated<'a>(rust: *mut c_void) -> Option<&'a Allocated> {
 
 /// # Safety
 /// As [`object`].
-pub(crate) unsafe fn import<'a>(rust: *mut c_void) -> Option<&'a Import> {
+unsafe fn import<'a>(rust: *mut c_void) -> Option<&'a Import> {
     // SAFETY: the caller's promise.
     match unsafe { object(rust) } {
         Some(Object::Import(i)) => Some(i),
         _ => None,
     }
-}
-
-const fn user_kind(raw: c_int) -> UserKind {
-    match raw {
-        0 => UserKind::Plane,
-        1 => UserKind::Mapping,
-        _ => UserKind::Export,
-    }
-}
-
-/// Converts a result for C: its number, or the negative errno.
-#[inline]
-pub(crate) fn answer(made: impl FnOnce() -> Result<c_int, Errno>) -> c_int {
-    made().unwrap_or_else(Errno::to_c)
-}
-
-/// Returns a required pointer from C.
-///
-/// # Errors
-/// Returns EINVAL for NULL.
-#[inline]
-pub(crate) fn given<T>(pointer: *mut T) -> Result<NonNull<T>, Errno> {
-    NonNull::new(pointer).ok_or(Errno::INVALID)
-}
-
-/// Converts a direction from C.
-///
-/// # Errors
-/// Returns EINVAL for other numbers.
-#[inline]
-pub(crate) fn direction(raw: c_int) -> Result<Direction, Errno> {
-    direction_from_c(raw).ok_or(Errno::INVALID)
 }
 
 const fn sync_for(to_device: bool) -> SyncFor {
@@ -102,94 +164,120 @@ pub extern "C" fn vb3_rs_bytes() -> usize {
     size_of::<Object>()
 }
 
-/// Implements `alloc`.
-///
-/// # Safety
-/// `to` is an empty payload, the caller holds `dev`, and `addr` can be written.
+/// Implements `alloc` of dma-contig.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_alloc(
-    to: *mut c_void,
-    dev: *mut sys::Device,
-    bytes: u64,
-    direction: c_int,
-    gfp: c_uint,
-    attrs: c_ulong,
-    non_coherent: bool,
-    addr: *mut u64,
-) -> c_int {
-    answer(|| {
-        let (to, dev) = (given(to)?, given(dev)?);
-        let args = AllocArgs {
-            len_bytes: bytes,
-            direction: self::direction(direction)?,
-            coherency: if non_coherent {
-                Coherency::NonCoherent
-            } else {
-                Coherency::Coherent
-            },
+pub unsafe extern "C" fn vb3_rs_alloc(request: *const Request, addr: *mut u64) -> c_int {
+    let make = |request: &Request| {
+        let coherency = match request.non_coherent {
+            true => Coherency::NonCoherent,
+            false => Coherency::Coherent,
         };
-        // SAFETY: the buffer takes its own reference.
-        let dev = unsafe { Dev::new(dev) }.with_wishes(gfp, attrs);
-        // SAFETY: the caller's promise.
-        let at = unsafe { Allocated::contig(to, dev, args, attrs_from_c(attrs)) }?;
-        // SAFETY: the caller's promise.
-        unsafe { addr.write(at.get()) };
-        // SAFETY: it was made.
-        Ok(unsafe { handed_over(to) })
-    })
-}
-
-/// Returns 1 if hand-overs of the payload's object may need a sync.
-///
-/// # Safety
-/// The payload must not be empty.
-pub(crate) unsafe fn handed_over(payload: NonNull<c_void>) -> c_int {
+        let (args, attrs) = (request.args(coherency)?, attrs_from_c(request.attrs));
+        let (addr, _) = request.alloc(contig::spec(request.dev(), args, attrs))?;
+        Ok(addr)
+    };
     // SAFETY: the caller's promise.
-    c_int::from(unsafe { payload.cast::<Object>().as_ref() }.is_handed_over())
+    unsafe { answer(request, addr, make) }
 }
 
-/// Puts an object into its payload. Returns 1 if hand-overs may need a sync.
-///
-/// # Safety
-/// `to` must be an empty payload.
-pub(crate) unsafe fn put(to: NonNull<c_void>, object: Object) -> c_int {
-    // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted above).
-    unsafe { to.cast::<Object>().write(object) };
-    // SAFETY: the object was put there above.
-    unsafe { handed_over(to) }
-}
-
-/// Counts one more user of allocated memory.
+/// Implements `alloc` of dma-sg.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_add_user(rust: *mut c_void, kind: c_int) {
+pub unsafe extern "C" fn vb3_rs_alloc_sg(request: *const Request, sgt: *mut *mut SgTable) -> c_int {
+    let make = |request: &Request| {
+        // The shim's non-coherent memory is scattered there, and needs the same syncs.
+        let args = request.args(Coherency::NonCoherent)?;
+        let spec = contig::spec(request.dev(), args, Attrs::empty());
+        let (_, sgt) = request.alloc(spec)?;
+        Ok(sgt)
+    };
     // SAFETY: the caller's promise.
-    if let Some(a) = unsafe { allocated(rust) } {
-        a.add_user(user_kind(kind));
-    }
+    unsafe { answer(request, sgt, make) }
 }
 
-/// Counts one user less.
+/// Implements `alloc` of vmalloc.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_drop_user(rust: *mut c_void, kind: c_int) {
+pub unsafe extern "C" fn vb3_rs_alloc_virtual(request: *const Request) -> c_int {
+    let make = |request: &Request| {
+        let args = request.args(Coherency::Coherent)?;
+        request.alloc(vmalloc::spec(request.dev(), args)).map(drop)
+    };
     // SAFETY: the caller's promise.
-    if let Some(a) = unsafe { allocated(rust) } {
-        a.drop_user(user_kind(kind));
-    }
+    unsafe { answer(request, &mut (), make) }
 }
 
-/// Ends allocated memory.
+/// Implements `get_userptr` of dma-contig.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_release(rust: *mut c_void) {
-    // SAFETY: the caller's promise; no other code uses it any more.
-    if let Some(Object::Allocated(a)) = unsafe { rust.cast::<Object>().as_mut() } {
-        // SAFETY: the caller's promise.
-        unsafe { a.end() };
+pub unsafe extern "C" fn vb3_rs_get_userptr(request: *const Request, addr: *mut u64) -> c_int {
+    let make = |r: &Request| {
+        let (made, addr) = User::contig(r.dev(), r.at, r.bytes, r.direction()?)?;
+        r.put(Object::User(made))?;
+        Ok(addr.get())
+    };
+    // SAFETY: the caller's promise.
+    unsafe { answer(request, addr, make) }
+}
+
+/// Implements `get_userptr` of dma-sg.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_get_userptr_sg(
+    request: *const Request,
+    sgt: *mut *mut SgTable,
+) -> c_int {
+    let make = |r: &Request| {
+        let (made, sgt) = User::sg(r.dev(), r.at, r.bytes, r.direction()?)?;
+        r.put(Object::User(made))?;
+        Ok(sgt)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { answer(request, sgt, make) }
+}
+
+/// Implements `get_userptr` of vmalloc.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_get_userptr_virtual(request: *const Request) -> c_int {
+    let make = |r: &Request| {
+        let made = User::of_cpu(r.dev(), r.at, r.bytes, r.direction()?)?;
+        r.put(Object::User(made))
+    };
+    // SAFETY: the caller's promise.
+    unsafe { answer(request, &mut (), make) }
+}
+
+/// Implements `attach_dmabuf` of dma-contig and dma-sg.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import(request: *const Request, in_pieces: bool) -> c_int {
+    let reach = match in_pieces {
+        true => Reach::Pieces,
+        false => Reach::Contiguous,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { answer(request, &mut (), |r| r.import(reach)) }
+}
+
+/// Implements `attach_dmabuf` of vmalloc.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_import_virtual(request: *const Request) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { answer(request, &mut (), |r| r.import(Reach::Cpu)) }
+}
+
+/// Ends the object: frees, unpins or detaches the memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vb3_rs_end(rust: *mut c_void) {
+    // SAFETY: the caller's promise; no other code uses it any more, nor the moved-out value.
+    unsafe {
+        match rust.cast::<Object>().as_mut() {
+            Some(Object::Allocated(a)) => a.end(),
+            Some(Object::Import(i)) => i.detach(),
+            Some(Object::User(u)) => ptr::read(u).put(),
+            None => {}
+        }
     }
 }
 
 /// Implements `get_dmabuf`. Returns NULL on failure.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mut sys::DmaBuf {
+pub unsafe extern "C" fn vb3_rs_export(rust: *mut c_void, flags: c_ulong) -> *mut DmaBuf {
     // SAFETY: the caller's promise.
     let Some(Ok(bytes)) = unsafe { allocated(rust) }.map(Allocated::export) else {
         return ptr::null_mut();
@@ -232,9 +320,6 @@ pub unsafe extern "C" fn vb3_rs_sync_import(rust: *mut c_void, to_device: bool) 
 }
 
 /// Implements `mmap`.
-///
-/// # Safety
-/// See the module's documentation; `vma` is being mapped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_mmap(
     rust: *mut c_void,
@@ -243,91 +328,36 @@ pub unsafe extern "C" fn vb3_rs_mmap(
     bytes: u64,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    let Some(a) = (unsafe { allocated(rust) }) else {
-        return Errno::INVALID.to_c();
-    };
-    match a.mmap(offset, bytes) {
+    let a = unsafe { allocated(rust) }.ok_or(Errno::INVALID);
+    match a.and_then(|a| a.mmap(offset, bytes)) {
         // SAFETY: the caller's promise; the caller holds the memory, so it exists.
-        Ok(mmap) => unsafe { mmap.map(vma) },
+        Ok(alloc) => unsafe { alloc.mmap(vma) },
         Err(e) => e.to_c(),
     }
 }
 
-/// Implements `get_userptr`.
-///
-/// # Safety
-/// As for `vb3_rs_alloc`; the device outlives the object.
+/// Implements `map_dmabuf`: writes the device's first address and table. A second call writes the
+/// same.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_get_userptr(
-    to: *mut c_void,
-    dev: *mut sys::Device,
-    at: u64,
-    bytes: u64,
-    direction: c_int,
+pub unsafe extern "C" fn vb3_rs_import_map(
+    rust: *mut c_void,
     addr: *mut u64,
+    sgt: *mut *mut SgTable,
 ) -> c_int {
-    answer(|| {
-        let (to, dev) = (given(to)?, given(dev)?);
-        // SAFETY: the caller's promise.
-        let dev = unsafe { Dev::new(dev) };
-        let (made, at) = User::contig(dev, at, bytes, self::direction(direction)?)?;
-        // SAFETY: the caller's promise.
-        unsafe { addr.write(at.get()) };
-        // SAFETY: the caller's promise.
-        Ok(unsafe { put(to, Object::User(made)) })
-    })
-}
-
-/// Implements `put_userptr`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_put_userptr(rust: *mut c_void) {
     // SAFETY: the caller's promise.
-    if let Some(Object::User(user)) = unsafe { object(rust) } {
-        // SAFETY: no code uses the moved-out value.
-        unsafe { ptr::read(user) }.put();
+    let import = unsafe { import(rust) }.ok_or(Errno::INVALID);
+    // SAFETY: the core maps one plane's dma-buf at a time.
+    match import.and_then(|import| unsafe { import.map() }) {
+        Ok((table, at)) => {
+            // SAFETY: the caller's promise.
+            unsafe {
+                addr.write(at.get());
+                sgt.write(table);
+            }
+            0
+        }
+        Err(e) => e.to_c(),
     }
-}
-
-/// Implements `attach_dmabuf`.
-///
-/// # Safety
-/// As for `vb3_rs_alloc`; device and dma-buf outlive the object.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import(
-    to: *mut c_void,
-    dev: *mut sys::Device,
-    buf: *mut sys::DmaBuf,
-    bytes: u64,
-    direction: c_int,
-    in_pieces: bool,
-) -> c_int {
-    answer(|| {
-        let (to, dev, buf) = (given(to)?, given(dev)?, given(buf)?);
-        let direction = self::direction(direction)?;
-        // SAFETY: the caller's promise.
-        let (dev, buf) = unsafe { (Dev::new(dev), Buf::new(buf, to)) };
-        // SAFETY: the object is put into the payload below; it has one lock.
-        let made = unsafe { Import::attached(to, dev, buf, (bytes, direction), in_pieces) }?;
-        // SAFETY: the caller's promise.
-        Ok(unsafe { put(to, Object::Import(made)) })
-    })
-}
-
-/// Implements `map_dmabuf`. A second call returns the same address.
-///
-/// # Safety
-/// See the module's documentation; `addr` can be written.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import_map(rust: *mut c_void, addr: *mut u64) -> c_int {
-    answer(|| {
-        // SAFETY: the caller's promise.
-        let import = unsafe { import(rust) }.ok_or(Errno::INVALID)?;
-        // SAFETY: the core maps one plane's dma-buf at a time.
-        let at = unsafe { import.map() }?;
-        // SAFETY: the caller's promise.
-        unsafe { addr.write(at.get()) };
-        Ok(0)
-    })
 }
 
 /// Implements `unmap_dmabuf`.
@@ -340,43 +370,28 @@ pub unsafe extern "C" fn vb3_rs_import_unmap(rust: *mut c_void) {
     }
 }
 
-/// Implements `detach_dmabuf`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_import_detach(rust: *mut c_void) {
-    // SAFETY: the caller's promise.
-    if let Some(i) = unsafe { import(rust) } {
-        // SAFETY: no other code uses it any more.
-        unsafe { i.detach() };
-    }
-}
-
 /// Attaches a device to a dma-buf of this module.
-///
-/// # Safety
-/// See the module's documentation; device and `told` outlive the attachment, and `key` can be
-/// written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_attach(
     rust: *mut c_void,
     dev: *mut sys::Device,
-    told: *mut Use,
-    key: *mut u64,
+    key: *mut usize,
 ) -> c_int {
-    answer(|| {
-        // SAFETY: the caller's promise.
-        let allocated = unsafe { allocated(rust) }.ok_or(Errno::INVALID)?;
-        // SAFETY: the caller's promise.
-        let dev = unsafe { Dev::new(given(dev)?).telling(told) };
-        let made = allocated.attach(dev)?;
-        // SAFETY: the caller's promise.
-        unsafe { key.write(made.get()) };
-        Ok(0)
-    })
+    // SAFETY: the caller's promise.
+    let (allocated, dev) = unsafe { (allocated(rust), Dev::new(dev)) };
+    match allocated.ok_or(Errno::INVALID).and_then(|a| a.attach(dev)) {
+        Ok(made) => {
+            // SAFETY: the caller's promise.
+            unsafe { key.write(made.get()) };
+            0
+        }
+        Err(e) => e.to_c(),
+    }
 }
 
 /// Detaches a device.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: u64) {
+pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: usize) {
     // SAFETY: the caller's promise.
     if let Some(a) = unsafe { allocated(rust) } {
         a.detach(Key::from_raw(key));
@@ -387,23 +402,22 @@ pub unsafe extern "C" fn vb3_rs_detach(rust: *mut c_void, key: u64) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vb3_rs_map(
     rust: *mut c_void,
-    key: u64,
+    key: usize,
+    told: *mut Use,
     direction: c_int,
-) -> *mut sys::SgTable {
+) -> *mut SgTable {
     // SAFETY: the caller's promise.
     let (Some(a), Some(direction)) = (unsafe { allocated(rust) }, direction_from_c(direction))
     else {
         return error_pointer(Errno::INVALID);
     };
-    match a.map(Key::from_raw(key), direction) {
-        Ok(sgt) => sgt,
-        Err(e) => error_pointer(e),
-    }
+    // SAFETY: the caller's promise.
+    unsafe { a.map(Key::from_raw(key), told, direction) }.unwrap_or_else(error_pointer)
 }
 
 /// Undoes one map.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: u64) {
+pub unsafe extern "C" fn vb3_rs_unmap(rust: *mut c_void, key: usize) {
     // SAFETY: the caller's promise.
     if let Some(a) = unsafe { allocated(rust) } {
         a.unmap(Key::from_raw(key));
@@ -424,20 +438,8 @@ pub unsafe extern "C" fn vb3_rs_cpu_access(
     }
 }
 
-/// Returns a counter for debugfs, or 0 past the last one. The counters are: held bytes, objects,
-/// attachments and mappings; synced hand-overs, and those that a hint omitted; held linked ranges;
-/// refusals.
+/// Returns a counter for debugfs, or 0 past the last one.
 #[unsafe(no_mangle)]
-pub extern "C" fn vb3_rs_counter(index: c_uint) -> i64 {
-    match index {
-        0 => ledger::BYTES.get(),
-        1 => ledger::OBJECTS.get(),
-        2 => ledger::ATTACHMENTS.get(),
-        3 => ledger::MAPPINGS.get(),
-        4 => ledger::SYNCS.get(),
-        5 => ledger::SKIPPED.get(),
-        6 => ledger::LINKS.get(),
-        7 => ledger::REFUSALS.get(),
-        _ => 0,
-    }
+pub extern "C" fn vb3_rs_counter(index: usize) -> i64 {
+    ledger::count(index)
 }

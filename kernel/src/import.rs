@@ -1,208 +1,232 @@
-//! dma-bufs of other drivers, through the kernel's own calls.
+//! A plane with the memory of a dma-buf, through the kernel's own calls.
 // UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
-use crate::kernel::{Errno, pointer};
-use crate::ledger;
+use crate::kernel::{Errno, Locked, Serial, pointer};
+use crate::ledger::Count;
 use crate::link::Laid;
-use crate::linux::{Cursor, Dev, Linux, direction_to_c};
-use crate::sys;
-use core::cell::Cell;
+use crate::linux::{Dev, direction_to_c, sync_table};
+use crate::object::errno;
+use crate::sys::{self, DmaBuf, DmaBufAttachment, SgTable};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use vb3_dma::{Constraint, Direction, DmaSegment, Reason};
-use vb3_dmabuf::{Error, Importer};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use vb3_dma::{Direction, DmaAddr, SyncFor};
+use vb3_plane::{PlaneError, contig};
+
+/// How the queue's driver reaches the memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Its device, in one run.
+    Contiguous,
+    /// Its device, in pieces.
+    Pieces,
+    /// The CPU.
+    Cpu,
+}
 
 /// A dma-buf to which the queue holds a reference.
-pub struct Buf {
-    at: NonNull<sys::DmaBuf>,
-    payload: NonNull<c_void>,
-    vaddr: Cell<*mut c_void>,
-    /// Whether the exporter's `vaddr` is I/O memory.
-    is_iomem: Cell<bool>,
+pub struct Import {
+    buf: NonNull<DmaBuf>,
+    /// NULL if only the CPU uses the memory.
+    attachment: *mut DmaBufAttachment,
+    dev: Dev,
+    len_bytes: u64,
+    /// The layout of the mapping, while there is one. Only for `map`, `unmap` and `detach`, which
+    /// the queue's lock serialises.
+    laid: Serial<Option<Laid>>,
+    /// The table, while it is mapped; hand-overs sync it.
+    table: AtomicPtr<SgTable>,
+    /// The kernel's mapping, made under the lock, and whether it is I/O memory.
+    vaddr: AtomicPtr<c_void>,
+    is_iomem: Locked<bool>,
+    pub(crate) reach: Reach,
+    pub(crate) direction: Direction,
 }
 
-impl Buf {
-    /// Wraps the dma-buf of the C buffer with this payload.
+/// Logs why a dma-buf was refused. Returns the errno.
+fn refused(dev: Dev, error: PlaneError) -> Errno {
+    dev.refused("a dma-buf", error.reason());
+    errno(error)
+}
+
+impl Import {
+    /// Imports a dma-buf, and attaches the device if that is to reach it.
+    ///
+    /// # Errors
+    /// Returns EFAULT for a dma-buf that is too small, EINVAL for length zero, or the exporter's error.
     ///
     /// # Safety
-    /// Both must outlive the value.
-    pub const unsafe fn new(at: NonNull<sys::DmaBuf>, payload: NonNull<c_void>) -> Self {
-        Self {
-            at,
-            payload,
-            vaddr: Cell::new(ptr::null_mut()),
-            is_iomem: Cell::new(false),
-        }
-    }
-
-    /// Returns the kernel's dma-buf.
-    pub const fn raw(&self) -> *mut sys::DmaBuf {
-        self.at.as_ptr()
-    }
-
-    /// Returns its kernel mapping, or NULL without one.
-    pub fn vaddr(&self) -> *mut c_void {
-        self.vaddr.get()
-    }
-}
-
-/// A device attached to a dma-buf.
-pub struct Attached {
-    at: NonNull<sys::DmaBufAttachment>,
-    dev: Dev,
-    /// Bytes that must be contiguous.
-    wanted: u64,
-    mapped: Option<Mapped>,
-}
-
-impl Attached {
-    /// Sets how many bytes must be contiguous; initially none.
-    #[must_use]
-    pub fn wanting(self, len_bytes: u64) -> Self {
-        Self {
-            wanted: len_bytes,
-            ..self
-        }
-    }
-
-    /// Returns the exporter's table while it is mapped.
-    pub fn sgt(&self) -> Option<*mut sys::SgTable> {
-        self.mapped.as_ref().map(|mapped| mapped.sgt.as_ptr())
-    }
-
-    /// Returns the direction in which it is mapped, if it is.
-    pub fn direction(&self) -> Option<Direction> {
-        self.mapped.as_ref().map(|mapped| mapped.direction)
-    }
-}
-
-struct Mapped {
-    sgt: NonNull<sys::SgTable>,
-    direction: Direction,
-    laid: Laid,
-    cursor: Cursor,
-}
-
-const fn exporter(errno: Errno) -> Error {
-    Error::Exporter { errno: errno.get() }
-}
-
-impl Importer for Linux {
-    type Device = Dev;
-    type Buf = Buf;
-    type Attachment = Attached;
-
-    fn size(&self, buf: &Buf) -> u64 {
+    /// Payload, dma-buf and device must outlive the value, which must be stored in that payload.
+    pub unsafe fn new(
+        payload: NonNull<c_void>,
+        dev: Dev,
+        buf: NonNull<DmaBuf>,
+        (len_bytes, direction): (u64, Direction),
+        reach: Reach,
+    ) -> Result<Self, Errno> {
         // SAFETY: the dma-buf exists.
-        unsafe { sys::vb3_buf_size(buf.at.as_ptr()) }
-    }
-
-    fn attach(&self, buf: &Buf, dev: Dev) -> Result<Attached, Error> {
-        let payload = buf.payload.as_ptr();
-        // SAFETY: dma-buf, device and payload exist.
-        let at = unsafe { sys::vb3_buf_attach(buf.at.as_ptr(), dev.raw(), payload) };
-        let at = pointer(at).map_err(exporter)?;
-        ledger::ATTACHMENTS.add(1);
-        Ok(Attached {
-            at,
+        let size = unsafe { sys::vb3_buf_size(buf.as_ptr()) };
+        contig::fits(size, len_bytes).map_err(|e| refused(dev, e))?;
+        let mut attachment = ptr::null_mut();
+        if reach != Reach::Cpu {
+            // SAFETY: dma-buf, device and payload exist.
+            let made = unsafe { sys::vb3_buf_attach(buf.as_ptr(), dev.raw(), payload.as_ptr()) };
+            attachment = pointer(made)?.as_ptr();
+            Count::Attachments.add(1);
+        }
+        Count::Objects.add(1);
+        Ok(Self {
+            buf,
+            attachment,
             dev,
-            wanted: 0,
-            mapped: None,
+            len_bytes,
+            laid: Serial::new(None),
+            table: AtomicPtr::new(ptr::null_mut()),
+            vaddr: AtomicPtr::new(ptr::null_mut()),
+            // SAFETY: the caller's promise.
+            is_iomem: unsafe { Locked::new(payload, false) },
+            reach,
+            direction,
         })
     }
 
-    fn map(&self, attachment: &mut Attached, direction: Direction) -> Result<(), Error> {
-        if attachment.mapped.is_some() {
-            return Err(Error::Busy);
+    /// Maps the memory for the device. Returns its table and layout; those of the existing mapping,
+    /// if there is one.
+    ///
+    /// # Errors
+    /// Returns EINVAL if mapping fails, and EFAULT for pieces that the device does not accept.
+    fn map_into(&self, laid: &mut Option<Laid>) -> Result<(*mut SgTable, DmaAddr), PlaneError> {
+        let sgt = self.table.load(Ordering::Acquire);
+        if let Some(laid) = laid {
+            return Ok((sgt, laid.first().addr));
         }
+        let (attachment, direction) = (self.attachment, direction_to_c(self.direction));
         // SAFETY: the attachment exists and is not mapped.
-        let sgt = unsafe { sys::vb3_buf_map(attachment.at.as_ptr(), direction_to_c(direction)) };
-        let sgt = pointer(sgt).map_err(|errno| {
+        let sgt = pointer(unsafe { sys::vb3_buf_map(attachment, direction) }).map_err(|errno| {
             // SAFETY: the attachment exists.
-            if !unsafe { sys::vb3_buf_is_own(attachment.at.as_ptr()) } {
-                attachment.dev.refused_by_exporter(errno);
+            if !unsafe { sys::vb3_buf_is_own(attachment) } {
+                self.dev.refused_by_exporter(errno);
             }
-            exporter(errno)
+            PlaneError::Invalid(None)
         })?;
-        let (dev, at) = (attachment.dev, attachment.at.as_ptr());
-        attachment.mapped = Some(Mapped {
-            sgt,
-            direction,
-            // SAFETY: mapped above, and unmapped after this value is dropped.
-            laid: unsafe { Laid::new(dev, at, sgt, attachment.wanted, direction) },
-            cursor: Cursor::new(),
-        });
-        ledger::MAPPINGS.add(1);
-        Ok(())
-    }
-
-    fn segment(&self, attachment: &Attached, index: usize) -> Option<DmaSegment> {
-        let mapped = attachment.mapped.as_ref()?;
-        if let Some(whole) = mapped.laid.whole() {
-            return (index == 0).then_some(whole);
+        let wanted = match self.reach {
+            Reach::Pieces => 0,
+            Reach::Contiguous | Reach::Cpu => self.len_bytes,
+        };
+        // SAFETY: mapped above, and unmapped after the value is dropped.
+        let made = unsafe { Laid::new(self.dev, attachment, sgt, wanted, self.direction) };
+        let first = made.first();
+        Count::Mappings.add(1);
+        *laid = Some(made);
+        self.table.store(sgt.as_ptr(), Ordering::Release);
+        match contig::one_run(|index| (index == 0).then_some(first), wanted) {
+            Ok(addr) => Ok((sgt.as_ptr(), addr)),
+            Err(e) => {
+                self.unmap_from(laid);
+                Err(e)
+            }
         }
-        // SAFETY: the table is mapped as long as `mapped` exists.
-        unsafe { mapped.cursor.segment(mapped.sgt, index) }
     }
 
-    fn unmap(&self, attachment: &mut Attached) {
-        let Some(mapped) = attachment.mapped.take() else {
+    fn unmap_from(&self, laid: &mut Option<Laid>) {
+        let Some(laid) = laid.take() else {
             return;
         };
-        let direction = direction_to_c(mapped.direction);
-        drop(mapped.laid);
-        // SAFETY: mapped by `map` with these values, and ends here.
-        unsafe {
-            sys::vb3_buf_unmap(attachment.at.as_ptr(), mapped.sgt.as_ptr(), direction);
-        }
-        ledger::MAPPINGS.add(-1);
+        drop(laid);
+        let sgt = self.table.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: mapped by `map_into` with these values, and ends here.
+        unsafe { sys::vb3_buf_unmap(self.attachment, sgt, direction_to_c(self.direction)) };
+        Count::Mappings.add(-1);
     }
 
-    fn detach(&self, mut attachment: Attached) {
-        self.unmap(&mut attachment);
-        // SAFETY: attached by `attach`, and ends here.
-        unsafe { sys::vb3_buf_detach(attachment.at.as_ptr()) };
-        ledger::ATTACHMENTS.add(-1);
+    /// Maps the memory. Returns the device's table and first address. For the CPU, maps it for the
+    /// CPU and returns neither.
+    ///
+    /// # Errors
+    /// Returns EINVAL if mapping fails, and EFAULT if it is scattered or the CPU cannot map it.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn map(&self) -> Result<(*mut SgTable, DmaAddr), Errno> {
+        let mapped = match self.reach {
+            Reach::Cpu if self.vaddr().is_null() => Err(PlaneError::Fault(None)),
+            Reach::Cpu => Ok((ptr::null_mut(), DmaAddr::new(0))),
+            // SAFETY: the caller's promise.
+            _ => unsafe { self.laid.with(|laid| self.map_into(laid)) },
+        };
+        mapped.map_err(|e| refused(self.dev, e))
     }
 
-    fn begin_cpu_access(&self, buf: &Buf, direction: Direction) -> Result<(), Error> {
-        // SAFETY: the dma-buf exists.
-        match unsafe { sys::vb3_buf_begin(buf.at.as_ptr(), direction_to_c(direction)) } {
-            0 => Ok(()),
-            ret => Err(exporter(Errno::from_c(ret))),
+    /// Syncs the table while it is mapped.
+    pub(crate) fn sync(&self, sync: SyncFor) {
+        if let Some(sgt) = NonNull::new(self.table.load(Ordering::Acquire)) {
+            // SAFETY: the core does not unmap a buffer while it hands it over.
+            unsafe { sync_table(self.dev, sgt, self.direction, sync, ptr::null_mut()) };
+            Count::Syncs.add(1);
         }
     }
 
-    fn end_cpu_access(&self, buf: &Buf, direction: Direction) -> Result<(), Error> {
-        // SAFETY: the dma-buf exists.
-        match unsafe { sys::vb3_buf_end(buf.at.as_ptr(), direction_to_c(direction)) } {
-            0 => Ok(()),
-            ret => Err(exporter(Errno::from_c(ret))),
-        }
+    /// Returns bytes, direction and the dma-buf.
+    pub fn facts(&self) -> (u64, Direction, *mut DmaBuf) {
+        (self.len_bytes, self.direction, self.buf.as_ptr())
     }
 
-    fn vmap(&self, buf: &Buf) -> Result<(), Error> {
-        if !buf.vaddr.get().is_null() {
-            return Err(Error::Busy);
-        }
-        let mut is_iomem = false;
-        // SAFETY: the dma-buf exists, and `is_iomem` can be written.
-        let at = NonNull::new(unsafe { sys::vb3_buf_vmap(buf.at.as_ptr(), &raw mut is_iomem) });
-        let at = at.ok_or(Error::Dma(vb3_dma::Error::NoSuchMemory(Reason {
-            constraint: Constraint::PagesBehind,
-            wanted: self.size(buf),
-            found: 0,
-        })))?;
-        buf.vaddr.set(at.as_ptr());
-        buf.is_iomem.set(is_iomem);
-        Ok(())
+    /// Returns the device, and whether it, or the CPU in its place, has the dma-buf mapped.
+    pub fn mapped(&self) -> (Dev, bool) {
+        let at = match self.reach {
+            Reach::Cpu => self.vaddr.load(Ordering::Relaxed).cast(),
+            _ => self.table.load(Ordering::Relaxed),
+        };
+        (self.dev, !at.is_null())
     }
 
-    fn vunmap(&self, buf: &Buf) {
-        let at = buf.vaddr.replace(ptr::null_mut());
-        if !at.is_null() {
-            // SAFETY: mapped by `vmap`, and ends here.
-            unsafe { sys::vb3_buf_vunmap(buf.at.as_ptr(), at, buf.is_iomem.get()) };
+    /// Unmaps the memory for kernel and device.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn unmap(&self) {
+        if !self.vaddr.load(Ordering::Acquire).is_null() {
+            self.is_iomem.with(|is_iomem| {
+                let at = self.vaddr.swap(ptr::null_mut(), Ordering::Relaxed);
+                if !at.is_null() {
+                    // SAFETY: mapped by `vaddr`, and ends here.
+                    unsafe { sys::vb3_buf_vunmap(self.buf.as_ptr(), at, *is_iomem) };
+                }
+            });
         }
+        // SAFETY: the caller's promise.
+        unsafe { self.laid.with(|laid| self.unmap_from(laid)) };
+    }
+
+    /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
+    pub fn vaddr(&self) -> *mut c_void {
+        let known = self.vaddr.load(Ordering::Acquire);
+        if !known.is_null() {
+            return known;
+        }
+        self.is_iomem.with(|is_iomem| {
+            let mut at = self.vaddr.load(Ordering::Relaxed);
+            if at.is_null() {
+                // SAFETY: the dma-buf exists, and `is_iomem` can be written.
+                at = unsafe { sys::vb3_buf_vmap(self.buf.as_ptr(), is_iomem) };
+                self.vaddr.store(at, Ordering::Release);
+            }
+            at
+        })
+    }
+
+    /// Unmaps and detaches. Called once.
+    ///
+    /// # Safety
+    /// As [`Serial::with`].
+    pub unsafe fn detach(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.unmap() };
+        if !self.attachment.is_null() {
+            // SAFETY: attached by `new`, and ends here.
+            unsafe { sys::vb3_buf_detach(self.attachment) };
+            Count::Attachments.add(-1);
+        }
+        Count::Objects.add(-1);
     }
 }

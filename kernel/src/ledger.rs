@@ -6,41 +6,42 @@ use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use vb3_dma::SyncFor;
 use vb3_dmabuf::Observer;
 
-/// A running count.
-pub struct Count(AtomicI64);
+/// A running count, in the order of debugfs.
+#[derive(Clone, Copy)]
+pub enum Count {
+    /// Bytes allocated.
+    Bytes,
+    /// Allocations, pinned ranges and imports.
+    Objects,
+    /// Devices attached to this module's memory, and its attachments to other drivers' memory.
+    Attachments,
+    /// Tables mapped for a device.
+    Mappings,
+    /// Hand-overs that were synced.
+    Syncs,
+    /// Hand-overs whose sync a program's cache hint omitted.
+    Skipped,
+    /// Linked ranges over scattered mappings.
+    Links,
+    /// Refusals with a reason.
+    Refusals,
+}
+
+static COUNTS: [AtomicI64; 8] = [const { AtomicI64::new(0) }; 8];
 
 impl Count {
-    const fn new() -> Self {
-        Self(AtomicI64::new(0))
-    }
-
     /// Adds a number, which may be negative.
-    pub fn add(&self, by: i64) {
-        self.0.fetch_add(by, Relaxed);
-    }
-
-    /// Returns the current count.
-    pub fn get(&self) -> i64 {
-        self.0.load(Relaxed)
+    pub fn add(self, by: i64) {
+        if let Some(count) = COUNTS.get(self as usize) {
+            count.fetch_add(by, Relaxed);
+        }
     }
 }
 
-/// Bytes allocated.
-pub static BYTES: Count = Count::new();
-/// Allocations, pinned ranges and imports.
-pub static OBJECTS: Count = Count::new();
-/// Devices attached to this module's memory, and its attachments to other drivers' memory.
-pub static ATTACHMENTS: Count = Count::new();
-/// Tables mapped for a device.
-pub static MAPPINGS: Count = Count::new();
-/// Hand-overs that were synced.
-pub static SYNCS: Count = Count::new();
-/// Hand-overs whose sync a program's cache hint omitted.
-pub static SKIPPED: Count = Count::new();
-/// Linked ranges over scattered mappings.
-pub static LINKS: Count = Count::new();
-/// Refusals with a reason.
-pub static REFUSALS: Count = Count::new();
+/// Returns the count at a position of debugfs, or 0 past the last one.
+pub fn count(index: usize) -> i64 {
+    COUNTS.get(index).map_or(0, |count| count.load(Relaxed))
+}
 
 /// Counts for one call.
 #[derive(Default)]
@@ -51,23 +52,23 @@ pub struct Ledger {
 
 impl Observer<Linux> for Ledger {
     fn synced(&self, _dev: Dev, _sync: SyncFor) {
-        SYNCS.add(1);
+        Count::Syncs.add(1);
         self.syncs.set(self.syncs.get().saturating_add(1));
     }
 
     fn allocated(&self, _dev: Dev, len_bytes: u64) {
-        BYTES.add(i64::try_from(len_bytes).unwrap_or(i64::MAX));
+        Count::Bytes.add(i64::try_from(len_bytes).unwrap_or(i64::MAX));
     }
 
     fn freed(&self, _dev: Dev, len_bytes: u64) {
-        BYTES.add(i64::try_from(len_bytes).unwrap_or(i64::MAX).wrapping_neg());
+        Count::Bytes.add(i64::try_from(len_bytes).unwrap_or(i64::MAX).wrapping_neg());
     }
 
     fn mapped(&self, _dev: Dev) {
-        MAPPINGS.add(1);
+        Count::Mappings.add(1);
     }
 
     fn unmapped(&self, _dev: Dev) {
-        MAPPINGS.add(-1);
+        Count::Mappings.add(-1);
     }
 }

@@ -8,10 +8,7 @@
 mod attachments;
 mod device;
 pub mod entry;
-pub mod entry_cpu;
-pub mod entry_sg;
 mod import;
-mod imported;
 mod kernel;
 mod ledger;
 mod link;

@@ -2,34 +2,64 @@
 //! drivers do so.
 // UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
-use crate::ledger;
-use crate::linux::{Cursor, Dev, direction_to_c};
+use crate::ledger::Count;
+use crate::linux::{Dev, direction_to_c};
 use crate::sys;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use vb3_dma::{Direction, DmaAddr, DmaSegment};
 use vb3_plane::contig;
 
-/// The layout of a mapped table in the device's addresses.
-pub enum Laid {
-    /// The checked bytes are contiguous.
-    Run(DmaSegment),
-    /// Scattered; one range was laid over the pieces.
-    Link(Link),
-    /// Scattered, without such a range.
-    Pieces,
+/// Returns the contiguous bytes at the beginning of a mapped table, at least `enough` if there are as
+/// many.
+///
+/// # Safety
+/// The table must be mapped.
+pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> Option<DmaSegment> {
+    let mut at = ptr::null_mut();
+    let next = |index| {
+        let (mut addr, mut len) = (0, 0);
+        // SAFETY: the table exists, `at` is the entry of the index before, and the rest can be written.
+        let found = unsafe {
+            sys::vb3_sgt_next(
+                sgt.as_ptr(),
+                index,
+                &raw mut at,
+                &raw mut addr,
+                &raw mut len,
+            )
+        };
+        found.then_some(DmaSegment {
+            addr: DmaAddr::new(addr),
+            len: u64::from(len),
+        })
+    };
+    contig::run_of(next, enough).map(|(addr, len)| DmaSegment { addr, len })
 }
 
-/// One range over scattered pieces. Dropping it removes the range; the mapping stays.
-pub struct Link {
-    at: NonNull<sys::Link>,
-    whole: DmaSegment,
+/// The layout of a mapped table in the device's addresses: its first run, or one range that was laid
+/// over scattered pieces. Dropping it removes that range; the mapping stays.
+pub struct Laid {
+    first: DmaSegment,
+    link: *mut sys::Link,
+}
+
+impl Default for Laid {
+    fn default() -> Self {
+        Self {
+            first: DmaSegment {
+                addr: DmaAddr::new(0),
+                len: 0,
+            },
+            link: ptr::null_mut(),
+        }
+    }
 }
 
 impl Laid {
     /// Checks the first `len_bytes` of a mapped table, and lays one range over them if they are
-    /// scattered. They stay [`Pieces`](Self::Pieces) without an IOMMU, on kernels that do not let
-    /// drivers do this, if a piece ends within a page, and in other drivers' dma-bufs (unless the
-    /// parameter `link_foreign` allows them).
+    /// scattered. They stay scattered without an IOMMU, on kernels that do not let drivers do this,
+    /// if a piece ends within a page, and in other drivers' dma-bufs (unless the parameter
+    /// `link_foreign` allows them).
     ///
     /// # Safety
     /// `sgt` must be mapped for `dev` in this direction until the value is dropped: by `attachment`,
@@ -41,16 +71,17 @@ impl Laid {
         len_bytes: u64,
         direction: Direction,
     ) -> Self {
-        let cursor = Cursor::new();
+        let mut laid = Self::default();
         // SAFETY: the table is mapped.
-        let run = contig::run_of(|index| unsafe { cursor.segment(sgt, index) }, len_bytes);
-        match run {
-            Some((addr, len)) if len >= len_bytes => return Self::Run(DmaSegment { addr, len }),
-            _ => {}
+        if let Some(first) = unsafe { run(sgt, len_bytes) } {
+            laid.first = first;
+        }
+        if laid.first.len >= len_bytes {
+            return laid;
         }
         let mut addr = 0;
         // SAFETY: device, attachment and table are there, `addr` can be written.
-        let at = unsafe {
+        laid.link = unsafe {
             sys::vb3_link(
                 dev.raw(),
                 attachment,
@@ -60,30 +91,28 @@ impl Laid {
                 &raw mut addr,
             )
         };
-        let Some(at) = NonNull::new(at) else {
-            return Self::Pieces;
-        };
-        ledger::LINKS.add(1);
-        let whole = DmaSegment {
-            addr: DmaAddr::new(addr),
-            len: len_bytes,
-        };
-        Self::Link(Link { at, whole })
+        if !laid.link.is_null() {
+            Count::Links.add(1);
+            laid.first = DmaSegment {
+                addr: DmaAddr::new(addr),
+                len: len_bytes,
+            };
+        }
+        laid
     }
 
-    /// Returns the only segment, or `None` for scattered memory, which the table describes.
-    pub const fn whole(&self) -> Option<DmaSegment> {
-        match self {
-            Self::Run(whole) | Self::Link(Link { whole, .. }) => Some(*whole),
-            Self::Pieces => None,
-        }
+    /// Returns the first contiguous bytes.
+    pub const fn first(&self) -> DmaSegment {
+        self.first
     }
 }
 
-impl Drop for Link {
+impl Drop for Laid {
     fn drop(&mut self) {
-        ledger::LINKS.add(-1);
-        // SAFETY: made by `Laid::new`, and ends here.
-        unsafe { sys::vb3_unlink(self.at.as_ptr()) };
+        if !self.link.is_null() {
+            Count::Links.add(-1);
+            // SAFETY: made by `new`, and ends here.
+            unsafe { sys::vb3_unlink(self.link) };
+        }
     }
 }

@@ -3,78 +3,161 @@
 // conditions.
 
 use crate::kernel::{Errno, pointer};
-use crate::link::Laid;
+use crate::link::{Laid, run};
 use crate::sys;
 
-use crate::device::attrs_to_c;
 pub use crate::device::{Dev, attrs_from_c, direction_from_c, direction_to_c};
+use crate::device::{Use, attrs_to_c, without_known};
 use core::cell::Cell;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
+use core::fmt;
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use vb3_dma::{
     Attrs, Caching, Coherency, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason,
     SyncFor,
 };
 
-/// Linux's DMA API.
-#[derive(Debug)]
-pub struct Linux;
+/// Linux's DMA API, with what one request adds to it.
+#[derive(Clone, Copy, Default)]
+pub struct Linux {
+    /// `gfp_flags` of the queue.
+    pub(crate) gfp: c_uint,
+    /// `dma_attrs` of the queue.
+    pub(crate) attrs: c_ulong,
+    /// Whether the device accepts scattered memory, so that nothing must be contiguous.
+    pub(crate) in_pieces: bool,
+    /// What the importer tells about its device's use, if it is of this module.
+    pub(crate) told: Option<NonNull<Use>>,
+}
 
 impl Linux {
-    /// Syncs a table.
-    ///
-    /// # Safety
-    /// It must be mapped for the device in this direction.
-    ///
-    /// # Context
-    /// Does not sleep.
-    pub unsafe fn sync_table(
-        self,
-        dev: Dev,
-        sgt: NonNull<sys::SgTable>,
-        direction: Direction,
-        sync: SyncFor,
-    ) {
-        let (raw, for_cpu) = (direction_to_c(direction), sync == SyncFor::Cpu);
-        // SAFETY: the caller's promise.
-        unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu, ptr::null_mut(), 0) };
+    /// No request.
+    pub const PLAIN: Self = Self {
+        gfp: 0,
+        attrs: 0,
+        in_pieces: false,
+        told: None,
+    };
+}
+
+impl fmt::Debug for Linux {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Linux")
     }
 }
 
-/// The address of coherent memory.
-#[derive(Clone, Copy)]
-pub struct Coherent {
+/// Syncs a table, and a kernel mapping of its bytes at `vaddr` if that is not NULL.
+///
+/// # Safety
+/// The table must be mapped for the device in this direction.
+///
+/// # Context
+/// Does not sleep.
+pub(crate) unsafe fn sync_table(
     dev: Dev,
-    len: usize,
-    cookie: NonNull<c_void>,
-    addr: u64,
-    attrs: c_ulong,
-}
-
-/// The address of non-coherent memory.
-#[derive(Clone, Copy)]
-pub struct NonCoherent {
-    dev: Dev,
-    len: usize,
     sgt: NonNull<sys::SgTable>,
     direction: Direction,
+    sync: SyncFor,
+    vaddr: *mut c_void,
+) {
+    let (raw, for_cpu) = (direction_to_c(direction), sync == SyncFor::Cpu);
+    // SAFETY: the caller's promise.
+    unsafe { sys::vb3_sync(dev.raw(), sgt.as_ptr(), raw, for_cpu, vaddr) };
 }
 
-/// The address of memory for the CPU.
-#[derive(Clone, Copy)]
-pub struct Virtual {
-    at: NonNull<c_void>,
-    len: usize,
-}
-
-/// Allocated memory.
-pub enum Alloc {
+/// How memory was allocated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AllocatedAs {
     /// `dma_alloc_attrs`.
-    Coherent(Coherent),
-    /// `dma_alloc_noncontiguous`.
-    NonCoherent(NonCoherent),
-    /// `vmalloc_user`.
-    Virtual(Virtual),
+    Coherent,
+    /// `dma_alloc_noncontiguous`, or in pieces.
+    NonCoherent,
+    /// `vmalloc_user`, for the CPU.
+    Virtual,
+}
+
+/// `struct vb3_memory` of module/buffer.h: allocated memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Alloc {
+    dev: Dev,
+    len: usize,
+    /// Its address for the kernel; the table, if it is non-coherent.
+    at: NonNull<c_void>,
+    addr: u64,
+    /// All of `DMA_ATTR_*` fit.
+    attrs: u32,
+    direction: u8,
+    kind: AllocatedAs,
+}
+
+const _: () = assert!(size_of::<Alloc>() == 40 && offset_of!(Alloc, direction) == 36);
+
+impl Alloc {
+    /// Returns how it was allocated.
+    pub const fn kind(&self) -> AllocatedAs {
+        self.kind
+    }
+
+    /// Returns the table of non-coherent memory, which is mapped for the device.
+    pub const fn sgt(&self) -> Option<NonNull<sys::SgTable>> {
+        match self.kind {
+            AllocatedAs::NonCoherent => Some(self.at.cast()),
+            AllocatedAs::Coherent | AllocatedAs::Virtual => None,
+        }
+    }
+
+    /// Returns the address at which the kernel always has the memory; NULL for non-coherent memory.
+    pub const fn vaddr(&self) -> *mut c_void {
+        match self.kind {
+            AllocatedAs::NonCoherent => ptr::null_mut(),
+            AllocatedAs::Coherent | AllocatedAs::Virtual => self.at.as_ptr(),
+        }
+    }
+
+    /// Maps it for the kernel, if it is non-coherent.
+    pub fn vmap(&self) -> *mut c_void {
+        match self.kind {
+            // SAFETY: the allocation exists.
+            AllocatedAs::NonCoherent => unsafe { sys::vb3_vmap_noncontiguous(self) },
+            AllocatedAs::Coherent | AllocatedAs::Virtual => self.vaddr(),
+        }
+    }
+
+    /// Removes a mapping for the kernel.
+    ///
+    /// # Safety
+    /// It must be one that [`vmap`](Self::vmap) made, and that no other code uses any more.
+    pub unsafe fn vunmap(&self, vaddr: *mut c_void) {
+        if self.kind == AllocatedAs::NonCoherent && !vaddr.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { sys::vb3_vunmap_noncontiguous(self.dev.raw(), vaddr) };
+        }
+    }
+
+    /// Maps it into a program, starting at the VMA's offset.
+    ///
+    /// # Errors
+    /// Returns the DMA layer's error, and ENXIO out of range.
+    ///
+    /// # Safety
+    /// The caller is mapping `vma`; the allocation must exist.
+    pub unsafe fn mmap(&self, vma: *mut sys::Vma) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.kind {
+                AllocatedAs::Coherent => sys::vb3_mmap_coherent(self, vma),
+                AllocatedAs::NonCoherent => sys::vb3_mmap_noncontiguous(self, vma),
+                AllocatedAs::Virtual => sys::vb3_virtual_mmap(vma, self.at.as_ptr()),
+            }
+        }
+    }
+
+    fn len_bytes(&self) -> u64 {
+        u64::try_from(self.len).unwrap_or(u64::MAX)
+    }
 }
 
 /// A scatter table for the CPU.
@@ -110,7 +193,7 @@ pub struct Mapping {
     needs_no_sync: bool,
     /// One range over it, if the table is mapped as scattered pieces.
     laid: Laid,
-    cursor: Cursor,
+    told: Option<NonNull<Use>>,
 }
 
 /// Which table a mapping uses.
@@ -134,9 +217,9 @@ impl Table {
     pub const fn vmapped(&self, at: NonNull<c_void>) -> Vmap {
         Vmap {
             at,
-            unmap: match self.kind {
-                TableKind::Pinned(pinned, _) => Unmap::Pinned(pinned),
-                _ => Unmap::Never,
+            pinned: match self.kind {
+                TableKind::Pinned(pinned, _) => Some(pinned),
+                _ => None,
             },
         }
     }
@@ -148,133 +231,32 @@ impl Mapping {
         self.sgt.as_ptr()
     }
 
+    /// Tells the importer whether its device has a bounced copy.
+    fn tell(&self, bounces: bool) {
+        if let Some(told) = self.told {
+            // SAFETY: it outlives the importer's attachment, and so this mapping.
+            unsafe { told.as_ref() }.set_bounces(bounces);
+        }
+    }
+
     /// Returns whether the importer has synced the bounced copy since its device used it. The memory
     /// may be newer.
     fn is_up_to_date(&self) -> bool {
-        self.bounces && self.dev.is_idle()
+        // SAFETY: it outlives the importer's attachment, and so this mapping.
+        self.bounces && self.told.is_some_and(|at| unsafe { at.as_ref() }.is_idle())
     }
 }
 
-/// Iterates over the segments of a mapped table, and remembers its position.
-pub struct Cursor(Cell<(c_uint, *mut sys::Scatterlist)>);
-
-impl Cursor {
-    pub(crate) const fn new() -> Self {
-        Self(Cell::new((0, ptr::null_mut())))
-    }
-
-    /// Returns segment `index` of `sgt`.
-    ///
-    /// # Safety
-    /// `sgt` must be a mapped table, the same at each call.
-    pub(crate) unsafe fn segment(
-        &self,
-        sgt: NonNull<sys::SgTable>,
-        index: usize,
-    ) -> Option<DmaSegment> {
-        let index = c_uint::try_from(index).ok()?;
-        let (mut known, mut at) = self.0.get();
-        let (mut addr, mut len) = (0, 0);
-        // SAFETY: the table exists, and `at` is null or one of its entries; the rest can be
-        // written.
-        let found = unsafe {
-            sys::vb3_sgt_segment(
-                sgt.as_ptr(),
-                index,
-                &raw mut at,
-                &raw mut known,
-                &raw mut addr,
-                &raw mut len,
-            )
-        };
-        self.0.set((known, at));
-        found.then_some(DmaSegment {
-            addr: DmaAddr::new(addr),
-            len: u64::from(len),
-        })
-    }
-}
-
-/// The kernel's mapping of an allocation, or of a program's memory.
+/// The kernel's mapping of an allocation, whose owner ends it, or of pinned memory.
 pub struct Vmap {
     at: NonNull<c_void>,
-    unmap: Unmap,
-}
-
-/// How a kernel mapping ends.
-enum Unmap {
-    /// With the allocation.
-    Never,
-    /// As a mapping of this device's non-coherent memory.
-    NonCoherent(Dev),
-    /// As a mapping of pinned memory.
-    Pinned(NonNull<sys::FrameVector>),
+    pinned: Option<NonNull<sys::FrameVector>>,
 }
 
 impl Vmap {
     /// Returns its address.
     pub const fn get(&self) -> NonNull<c_void> {
         self.at
-    }
-}
-
-/// The memory that is mapped into a program.
-#[derive(Clone, Copy)]
-pub enum Mmap {
-    /// Coherent memory.
-    Coherent(Coherent),
-    /// Non-coherent memory.
-    NonCoherent(NonCoherent),
-    /// Memory for the CPU.
-    Virtual(Virtual),
-}
-
-impl Mmap {
-    /// Maps the memory, starting at the VMA's offset.
-    ///
-    /// # Errors
-    /// Returns the DMA layer's error, and ENXIO out of range.
-    ///
-    /// # Safety
-    /// The caller is mapping `vma`; the allocation must exist.
-    pub unsafe fn map(self, vma: *mut sys::Vma) -> c_int {
-        match self {
-            // SAFETY: the values are those of the allocation.
-            Self::Coherent(c) => unsafe {
-                sys::vb3_mmap_coherent(c.dev.raw(), vma, c.cookie.as_ptr(), c.addr, c.len, c.attrs)
-            },
-            // SAFETY: the values are those of the allocation.
-            Self::NonCoherent(n) => unsafe {
-                sys::vb3_mmap_noncontiguous(n.dev.raw(), vma, n.len, n.sgt.as_ptr())
-            },
-            // SAFETY: the value is that of the allocation.
-            Self::Virtual(v) => unsafe { sys::vb3_virtual_mmap(vma, v.at.as_ptr()) },
-        }
-    }
-}
-
-impl NonCoherent {
-    /// Returns the table that is mapped for the device.
-    pub const fn sgt(&self) -> *mut sys::SgTable {
-        self.sgt.as_ptr()
-    }
-
-    /// Syncs the whole memory and its kernel mapping for a hand-over.
-    ///
-    /// # Context
-    /// Does not sleep.
-    pub fn sync(&self, direction: Direction, sync: SyncFor, vaddr: *mut c_void) {
-        // SAFETY: table, length and device are those of the allocation; the caller holds it.
-        unsafe {
-            sys::vb3_sync(
-                self.dev.raw(),
-                self.sgt.as_ptr(),
-                direction_to_c(direction),
-                sync == SyncFor::Cpu,
-                vaddr,
-                self.len,
-            );
-        }
     }
 }
 
@@ -314,7 +296,7 @@ impl DmaOps for Linux {
     type Table = Table;
     type Mapping = Mapping;
     type Vmap = Vmap;
-    type Mmap = Mmap;
+    type Mmap = Alloc;
 
     fn page_size(&self) -> u64 {
         // SAFETY: no condition.
@@ -334,20 +316,20 @@ impl DmaOps for Linux {
     fn alloc_coherent(&self, dev: Dev, len_bytes: u64, attrs: Attrs) -> Result<Alloc, Error> {
         let len = size(dev, len_bytes)?;
         // Without a kernel mapping, the memory would not be cleared.
-        let attrs = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING)) | dev.attrs;
+        let kept = attrs_to_c(attrs.difference(Attrs::NO_KERNEL_MAPPING));
+        let attrs = kept | without_known(self.attrs);
         let mut addr = 0;
         // SAFETY: the device exists; the length is not zero.
-        let cookie =
-            unsafe { sys::vb3_alloc_coherent(dev.raw(), len, dev.gfp, attrs, &raw mut addr) };
-        let cookie =
-            NonNull::new(cookie).ok_or(no_memory(Constraint::ContiguousPool, len_bytes, 0))?;
-        Ok(Alloc::Coherent(Coherent {
+        let at = unsafe { sys::vb3_alloc_coherent(dev.raw(), len, self.gfp, attrs, &raw mut addr) };
+        Ok(Alloc {
             dev,
             len,
-            cookie,
+            at: NonNull::new(at).ok_or(no_memory(Constraint::ContiguousPool, len_bytes, 0))?,
             addr,
-            attrs,
-        }))
+            attrs: u32::try_from(attrs).unwrap_or(u32::MAX),
+            direction: 0,
+            kind: AllocatedAs::Coherent,
+        })
     }
 
     fn alloc_noncontiguous(
@@ -360,126 +342,102 @@ impl DmaOps for Linux {
         let len = size(dev, len_bytes)?;
         // The call accepts only this attribute and warns about all others.
         let attrs = attrs_to_c(attrs.intersection(Attrs::ALLOC_SINGLE_PAGES));
+        let raw = direction_to_c(direction);
         // SAFETY: the device exists; the length is not zero.
-        let sgt = unsafe {
-            sys::vb3_alloc_noncontiguous(dev.raw(), len, direction_to_c(direction), dev.gfp, attrs)
-        };
+        let sgt = unsafe { sys::vb3_alloc_noncontiguous(dev.raw(), len, raw, self.gfp, attrs) };
         let sgt = NonNull::new(sgt).ok_or(no_memory(Constraint::Ram, len_bytes, 0))?;
-        Ok(Alloc::NonCoherent(NonCoherent {
+        Ok(Alloc {
             dev,
             len,
-            sgt,
-            direction,
-        }))
+            at: sgt.cast(),
+            // SAFETY: the table is mapped.
+            addr: unsafe { run(sgt, 0) }.map_or(0, |first| first.addr.get()),
+            attrs: 0,
+            direction: u8::try_from(raw).unwrap_or(0),
+            kind: AllocatedAs::NonCoherent,
+        })
     }
 
     fn alloc_virtual(&self, len_bytes: u64) -> Result<Alloc, Error> {
         // SAFETY: nothing is allocated for a device.
-        let len = size(unsafe { Dev::of_cpu(ptr::null_mut()) }, len_bytes)?;
+        let dev = unsafe { Dev::new(ptr::null_mut()) };
+        let len = size(dev, len_bytes)?;
         // SAFETY: the length is not zero.
         let at = unsafe { sys::vb3_virtual_alloc(len) };
-        let at = NonNull::new(at).ok_or(no_memory(Constraint::Ram, len_bytes, 0))?;
-        Ok(Alloc::Virtual(Virtual { at, len }))
+        Ok(Alloc {
+            dev,
+            len,
+            at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, len_bytes, 0))?,
+            addr: 0,
+            attrs: 0,
+            direction: 0,
+            kind: AllocatedAs::Virtual,
+        })
     }
 
     fn free(&self, alloc: Alloc) {
-        match alloc {
-            // SAFETY: the values are those of the allocation, which ends here.
-            Alloc::Coherent(c) => unsafe {
-                sys::vb3_free_coherent(c.dev.raw(), c.len, c.cookie.as_ptr(), c.addr, c.attrs);
-            },
-            // SAFETY: the values are those of the allocation, which ends here.
-            Alloc::NonCoherent(n) => unsafe {
-                sys::vb3_free_noncontiguous(
-                    n.dev.raw(),
-                    n.len,
-                    n.sgt.as_ptr(),
-                    direction_to_c(n.direction),
-                );
-            },
-            // SAFETY: the value is that of the allocation, which ends here.
-            Alloc::Virtual(v) => unsafe { sys::vb3_virtual_free(v.at.as_ptr()) },
+        // SAFETY: the allocation ends here.
+        unsafe {
+            match alloc.kind {
+                AllocatedAs::Coherent => sys::vb3_free_coherent(&raw const alloc),
+                AllocatedAs::NonCoherent => sys::vb3_free_noncontiguous(&raw const alloc),
+                AllocatedAs::Virtual => sys::vb3_virtual_free(alloc.at.as_ptr()),
+            }
         }
     }
 
     fn alloc_dma_addr(&self, alloc: &Alloc) -> Option<DmaAddr> {
-        match alloc {
-            Alloc::Coherent(c) => Some(DmaAddr::new(c.addr)),
-            Alloc::NonCoherent(n) => {
-                // SAFETY: the allocation's table is mapped as long as the allocation exists.
-                unsafe { Cursor::new().segment(n.sgt, 0) }.map(|first| first.addr)
-            }
-            Alloc::Virtual(_) => None,
-        }
+        (alloc.kind != AllocatedAs::Virtual).then_some(DmaAddr::new(alloc.addr))
     }
 
     fn sync_alloc(&self, alloc: &Alloc, direction: Direction, sync: SyncFor) -> bool {
-        match alloc {
-            Alloc::Coherent(_) | Alloc::Virtual(_) => false,
-            Alloc::NonCoherent(n) => {
-                n.sync(direction, sync, ptr::null_mut());
-                true
-            }
+        if let Some(sgt) = alloc.sgt() {
+            // SAFETY: table and device are those of the allocation.
+            unsafe { sync_table(alloc.dev, sgt, direction, sync, ptr::null_mut()) };
         }
+        alloc.sgt().is_some()
     }
 
     fn alloc_caching(&self, alloc: &Alloc) -> Caching {
-        match alloc {
-            Alloc::Coherent(_) => Caching::Uncached,
-            Alloc::NonCoherent(_) | Alloc::Virtual(_) => Caching::Cached,
+        match alloc.kind {
+            AllocatedAs::Coherent => Caching::Uncached,
+            AllocatedAs::NonCoherent | AllocatedAs::Virtual => Caching::Cached,
         }
     }
 
     fn table_of(&self, alloc: &Alloc) -> Result<Table, Error> {
-        match alloc {
-            Alloc::Coherent(c) => {
-                let len = u64::try_from(c.len).unwrap_or(u64::MAX);
-                let mut phys = u64::MAX;
-                let none = Reason {
-                    constraint: Constraint::PagesBehind,
-                    wanted: len,
-                    found: 0,
-                };
-                // SAFETY: the values are those of the allocation; `phys` can be written.
-                let sgt = unsafe {
-                    sys::vb3_get_sgtable(
-                        c.dev.raw(),
-                        c.cookie.as_ptr(),
-                        c.addr,
-                        c.len,
-                        c.attrs,
-                        &raw mut phys,
-                    )
-                };
-                Ok(Table {
-                    sgt: NonNull::new(sgt).ok_or(Error::NoSuchMemory(none))?,
-                    len,
-                    kind: match phys {
-                        // SAFETY: the device exists.
-                        u64::MAX if unsafe { sys::vb3_caches_coherent(c.dev.raw()) } => {
-                            TableKind::Owned
-                        }
-                        u64::MAX => TableKind::Uncached,
-                        phys => TableKind::PageLess(phys),
-                    },
-                })
+        let len = alloc.len_bytes();
+        let mut phys = u64::MAX;
+        // SAFETY: the allocation exists; `phys` can be written.
+        let sgt = unsafe {
+            match alloc.kind {
+                AllocatedAs::Coherent => sys::vb3_get_sgtable(alloc, &raw mut phys),
+                AllocatedAs::NonCoherent => alloc.at.cast().as_ptr(),
+                AllocatedAs::Virtual => sys::vb3_virtual_sgtable(alloc.at.as_ptr(), alloc.len),
             }
-            Alloc::NonCoherent(n) => Ok(Table {
-                sgt: n.sgt,
-                len: u64::try_from(n.len).unwrap_or(u64::MAX),
-                kind: TableKind::Borrowed,
+        };
+        let missing = match alloc.kind {
+            AllocatedAs::Coherent => Error::NoSuchMemory(Reason {
+                constraint: Constraint::PagesBehind,
+                wanted: len,
+                found: 0,
             }),
-            Alloc::Virtual(v) => {
-                // SAFETY: the values are those of the allocation.
-                let sgt = unsafe { sys::vb3_virtual_sgtable(v.at.as_ptr(), v.len) };
-                let len = u64::try_from(v.len).unwrap_or(u64::MAX);
-                Ok(Table {
-                    sgt: NonNull::new(sgt).ok_or(no_memory(Constraint::Ram, len, 0))?,
-                    len,
-                    kind: TableKind::Owned,
-                })
-            }
-        }
+            _ => no_memory(Constraint::Ram, len, 0),
+        };
+        Ok(Table {
+            sgt: NonNull::new(sgt).ok_or(missing)?,
+            len,
+            kind: match (alloc.kind, phys) {
+                (AllocatedAs::NonCoherent, _) => TableKind::Borrowed,
+                (AllocatedAs::Virtual, _) => TableKind::Owned,
+                // SAFETY: the device exists.
+                (_, u64::MAX) if unsafe { sys::vb3_caches_coherent(alloc.dev.raw()) } => {
+                    TableKind::Owned
+                }
+                (_, u64::MAX) => TableKind::Uncached,
+                (_, phys) => TableKind::PageLess(phys),
+            },
+        })
     }
 
     fn pin_user(
@@ -563,8 +521,8 @@ impl DmaOps for Linux {
             kind,
             bounces: false,
             needs_no_sync: matches!(table.kind, TableKind::Uncached | TableKind::PageLess(_)),
-            laid: Laid::Pieces,
-            cursor: Cursor::new(),
+            laid: Laid::default(),
+            told: self.told,
         };
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC) || mapping.needs_no_sync;
         let raw = direction_to_c(direction);
@@ -580,9 +538,9 @@ impl DmaOps for Linux {
             // SAFETY: mapped above, and all of the table has struct pages.
             mapping.bounces = kind != MappingKind::PageLess
                 && unsafe { sys::vb3_sgt_bounces(dev.raw(), sgt.as_ptr()) };
-            dev.set_bounces(mapping.bounces);
+            mapping.tell(mapping.bounces);
             match table.kind {
-                TableKind::Pinned(..) if !dev.in_pieces => {
+                TableKind::Pinned(..) if !self.in_pieces => {
                     // SAFETY: mapped above, and unmapped after this value is dropped.
                     mapping.laid =
                         unsafe { Laid::new(dev, ptr::null_mut(), sgt, table.len, direction) };
@@ -609,7 +567,7 @@ impl DmaOps for Linux {
     }
 
     fn unmap(&self, mapping: Mapping, attrs: Attrs) {
-        mapping.dev.set_bounces(false);
+        mapping.tell(false);
         let skip = attrs.contains(Attrs::SKIP_CPU_SYNC)
             || mapping.needs_no_sync
             || mapping.is_up_to_date();
@@ -633,16 +591,7 @@ impl DmaOps for Linux {
             return false;
         }
         // SAFETY: the table is mapped.
-        unsafe {
-            sys::vb3_sync(
-                mapping.dev.raw(),
-                mapping.sgt.as_ptr(),
-                direction_to_c(direction),
-                sync == SyncFor::Cpu,
-                ptr::null_mut(),
-                0,
-            );
-        }
+        unsafe { sync_table(mapping.dev, mapping.sgt, direction, sync, ptr::null_mut()) };
         true
     }
 
@@ -651,33 +600,16 @@ impl DmaOps for Linux {
     }
 
     fn segment(&self, mapping: &Mapping, index: usize) -> Option<DmaSegment> {
-        if let Some(whole) = mapping.laid.whole() {
-            return (index == 0).then_some(whole);
-        }
-        // SAFETY: the table is mapped, and a mapping always uses one table.
-        unsafe { mapping.cursor.segment(mapping.sgt, index) }
+        // Only the first run matters: tables in pieces go to their users whole.
+        (index == 0).then_some(mapping.laid.first())
     }
 
     fn vmap_alloc(&self, alloc: &Alloc) -> Result<Vmap, Error> {
-        match alloc {
-            Alloc::Coherent(c) => Ok(Vmap {
-                at: c.cookie,
-                unmap: Unmap::Never,
-            }),
-            Alloc::Virtual(v) => Ok(Vmap {
-                at: v.at,
-                unmap: Unmap::Never,
-            }),
-            Alloc::NonCoherent(n) => {
-                // SAFETY: the values are those of the allocation.
-                let at = unsafe { sys::vb3_vmap_noncontiguous(n.dev.raw(), n.len, n.sgt.as_ptr()) };
-                let len = u64::try_from(n.len).unwrap_or(u64::MAX);
-                Ok(Vmap {
-                    at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, len, 0))?,
-                    unmap: Unmap::NonCoherent(n.dev),
-                })
-            }
-        }
+        let none = no_memory(Constraint::Ram, alloc.len_bytes(), 0);
+        Ok(Vmap {
+            at: NonNull::new(alloc.vmap()).ok_or(none)?,
+            pinned: None,
+        })
     }
 
     fn vmap_table(&self, table: &Table) -> Result<Vmap, Error> {
@@ -688,27 +620,19 @@ impl DmaOps for Linux {
         let at = unsafe { sys::vb3_pinned_map(pinned.as_ptr(), table.sgt.as_ptr()) };
         Ok(Vmap {
             at: NonNull::new(at).ok_or(no_memory(Constraint::Ram, table.len, 0))?,
-            unmap: Unmap::Pinned(pinned),
+            pinned: Some(pinned),
         })
     }
 
     fn vunmap(&self, vmap: Vmap) {
-        let at = vmap.at.as_ptr();
-        match vmap.unmap {
-            Unmap::Never => {}
-            // SAFETY: mapped by `vmap_alloc`, and ends here.
-            Unmap::NonCoherent(dev) => unsafe { sys::vb3_vunmap_noncontiguous(dev.raw(), at) },
+        if let Some(pinned) = vmap.pinned {
             // SAFETY: mapped by `vmap_table`, and ends here, before the memory is unpinned.
-            Unmap::Pinned(pinned) => unsafe { sys::vb3_pinned_unmap(pinned.as_ptr(), at) },
+            unsafe { sys::vb3_pinned_unmap(pinned.as_ptr(), vmap.at.as_ptr()) };
         }
     }
 
-    fn mmap(&self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Mmap, Error> {
-        Ok(match alloc {
-            Alloc::Coherent(c) => Mmap::Coherent(*c),
-            Alloc::NonCoherent(n) => Mmap::NonCoherent(*n),
-            Alloc::Virtual(v) => Mmap::Virtual(*v),
-        })
+    fn mmap(&self, alloc: &Alloc, _offset: u64, _len_bytes: u64) -> Result<Alloc, Error> {
+        Ok(*alloc)
     }
 }
 

@@ -1,26 +1,37 @@
 //! The memory of a plane: allocated, a program's, or imported.
+// UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::attachments::{Key, List};
-use crate::imported::Import;
+use crate::device::Use;
+use crate::import::{Import, Reach};
 use crate::kernel::{Errno, Locked, now_ns};
-use crate::ledger::{self, Ledger};
-use crate::linux::{Alloc, Dev, Linux, Mmap, NonCoherent};
+use crate::ledger::{Count, Ledger};
+use crate::linux::{Alloc, AllocatedAs, Dev, Linux, Mapping, sync_table};
 use crate::sys::SgTable;
 use crate::user::User;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, SyncFor};
-use vb3_dmabuf::{Attachment, Cx, Error, Holder, Shared, Spec, Store, UserKind};
-use vb3_plane::{AllocArgs, Due, HintSkip, MemoryKind, PlaneError, contig, due, vmalloc};
+use vb3_dmabuf::{Attachment, Cx, Error, Holder, Shared, Spec, Store};
+use vb3_plane::{Due, HintSkip, MemoryKind, PlaneError, contig, due};
 
 /// Memory with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
 
 /// Calls `f` with the context for calls of `dma`, `dmabuf` and `plane`.
-pub(crate) fn with_cx<R>(now_ns: u64, f: impl FnOnce(&Cx<'_, Linux, Ledger>) -> R) -> R {
+pub(crate) fn with_cx<R>(f: impl FnOnce(&Cx<'_, Linux, Ledger>) -> R) -> R {
+    with_request(&Linux::PLAIN, 0, f)
+}
+
+/// As [`with_cx`], with a request's additions to the DMA API and the time.
+pub(crate) fn with_request<R>(
+    ops: &Linux,
+    now_ns: u64,
+    f: impl FnOnce(&Cx<'_, Linux, Ledger>) -> R,
+) -> R {
     f(&Cx {
-        ops: &Linux,
+        ops,
         observer: &Ledger::default(),
         now_ns,
     })
@@ -37,10 +48,6 @@ fn refused(dev: Dev, what: &'static str, e: Error) -> Errno {
 }
 
 /// The memory of one plane.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the largest variant is the most common, and an object moves only once"
-)]
 pub enum Object {
     /// MMAP.
     Allocated(Allocated),
@@ -50,153 +57,64 @@ pub enum Object {
     Import(Import),
 }
 
-/// How memory was allocated, with the data for hand-overs, which must not take the lock since they
-/// must not sleep.
-enum Kind {
-    Coherent,
-    NonCoherent(NonCoherent),
-    /// For the CPU.
-    Virtual,
-}
-
-/// How memory was allocated, for debugfs.
-#[derive(Clone, Copy)]
-pub enum AllocatedAs {
-    /// For a device.
-    Device(Coherency),
-    /// For the CPU.
-    Virtual,
-}
-
 /// Allocated memory, and its users.
 pub struct Allocated {
     shared: Locked<Exporter>,
-    kind: Kind,
-    direction: Direction,
     dev: Dev,
+    /// The table of non-coherent memory, for hand-overs, which must not take the lock since they must
+    /// not sleep.
+    sgt: *mut SgTable,
     vaddr: AtomicPtr<c_void>,
     /// Whether a driver asked for memory without a kernel mapping.
     no_vaddr: bool,
+    kind: AllocatedAs,
+    direction: Direction,
 }
 
 impl Allocated {
-    /// Allocates contiguous memory in a payload. Returns its address for the device.
+    /// Makes an object in its payload. It is large, so it is written once, in place. Returns the
+    /// memory's address and table for its device; none for the CPU's.
     ///
     /// # Errors
     /// Returns ENOMEM for any cause but length zero (EINVAL). The payload stays empty.
     ///
     /// # Safety
     /// `payload` must be an empty payload that no other code has yet.
-    pub unsafe fn contig(
-        payload: NonNull<c_void>,
-        dev: Dev,
-        args: AllocArgs,
-        attrs: Attrs,
-    ) -> Result<DmaAddr, Errno> {
-        // SAFETY: the caller's promise.
-        let made = unsafe { Self::make(payload, dev, contig::spec(dev, args, attrs), attrs) }?;
-        match Linux.alloc_dma_addr(made.shared.get_mut().alloc()) {
-            Some(addr) => Ok(addr),
-            None => {
-                // SAFETY: no other code has it, and the payload is empty from here on.
-                unsafe { made.end() };
-                Err(Errno::NO_MEMORY)
-            }
-        }
-    }
-
-    /// Allocates scattered memory, mapped for a device, in a payload. Returns the table.
-    ///
-    /// # Errors
-    /// As [`contig`](Self::contig).
-    ///
-    /// # Safety
-    /// As there.
-    pub unsafe fn sg(
-        payload: NonNull<c_void>,
-        dev: Dev,
-        args: AllocArgs,
-    ) -> Result<*mut SgTable, Errno> {
-        // The shim's non-coherent memory is scattered there, and needs the same syncs.
-        let args = AllocArgs {
-            coherency: Coherency::NonCoherent,
-            ..args
-        };
-        let spec = contig::spec(dev, args, Attrs::empty());
-        // SAFETY: the caller's promise.
-        let made = unsafe { Self::make(payload, dev, spec, Attrs::empty()) }?;
-        Ok(match &made.kind {
-            Kind::NonCoherent(own) => own.sgt(),
-            Kind::Coherent | Kind::Virtual => ptr::null_mut(),
-        })
-    }
-
-    /// Allocates memory for the CPU in a payload. A device only names the owner.
-    ///
-    /// # Errors
-    /// As [`contig`](Self::contig).
-    ///
-    /// # Safety
-    /// As there.
-    pub unsafe fn of_cpu(payload: NonNull<c_void>, dev: Dev, args: AllocArgs) -> Result<(), Errno> {
-        // SAFETY: the caller's promise.
-        unsafe { Self::make(payload, dev, vmalloc::spec(dev, args), Attrs::empty()) }.map(|_| ())
-    }
-
-    /// Makes an object in its payload. It is large, so it is written once, in place.
-    ///
-    /// # Safety
-    /// `payload` must be an empty payload with this mutex; no other code has it meanwhile.
     #[inline(always)]
-    unsafe fn make<'a>(
+    pub unsafe fn make(
         payload: NonNull<c_void>,
+        ops: &Linux,
         dev: Dev,
         spec: Spec<Dev>,
-        attrs: Attrs,
-    ) -> Result<&'a mut Self, Errno> {
-        let now = now_ns();
-        let made = with_cx(now, |cx| Exporter::allocate(cx, spec, List::new()));
+    ) -> Result<(Option<DmaAddr>, *mut SgTable), Errno> {
+        let made = with_request(ops, 0, |cx| Exporter::allocate(cx, spec, List::new()));
         let shared = made.map_err(|e| {
             let e = contig::alloc_error(e);
             dev.refused("an allocation", e.reason());
             errno(e)
         })?;
-        let kind = match shared.alloc() {
-            Alloc::Coherent(_) => Kind::Coherent,
-            Alloc::NonCoherent(n) => Kind::NonCoherent(*n),
-            Alloc::Virtual(_) => Kind::Virtual,
+        let alloc = *shared.alloc();
+        let sgt = alloc.sgt().map_or(ptr::null_mut(), NonNull::as_ptr);
+        let no_vaddr = sgt.is_null() && spec.attrs.contains(Attrs::NO_KERNEL_MAPPING);
+        let vaddr = if no_vaddr {
+            ptr::null_mut()
+        } else {
+            alloc.vaddr()
         };
-        let is_mapped = !matches!(kind, Kind::NonCoherent(_));
         let object = Object::Allocated(Self {
+            dev,
             // SAFETY: the caller's promise.
             shared: unsafe { Locked::new(payload, shared) },
-            kind,
+            sgt,
+            vaddr: AtomicPtr::new(vaddr),
+            no_vaddr,
+            kind: alloc.kind(),
             direction: spec.direction,
-            dev,
-            vaddr: AtomicPtr::new(ptr::null_mut()),
-            no_vaddr: is_mapped && attrs.contains(Attrs::NO_KERNEL_MAPPING),
         });
-        let at = payload.cast::<Object>();
         // SAFETY: large enough (`vb3_rs_bytes`) and aligned like u64 (asserted in `entry.rs`).
-        unsafe { at.write(object) };
-        ledger::OBJECTS.add(1);
-        // SAFETY: written above; the caller's promise.
-        let Object::Allocated(made) = (unsafe { &mut *at.as_ptr() }) else {
-            return Err(Errno::INVALID);
-        };
-        let (is_mapped, shared) = (is_mapped && !made.no_vaddr, made.shared.get_mut());
-        if is_mapped {
-            // It is mapped already, so this cannot fail.
-            if let Ok(vmap) = shared.vmap(&Linux, now) {
-                *made.vaddr.get_mut() = vmap.get().as_ptr();
-            }
-        }
-        if shared.add_user(UserKind::Plane, now).is_err() {
-            // SAFETY: no other code has it, and the payload is empty from here on.
-            unsafe { made.end() };
-            return Err(Errno::NO_MEMORY);
-        }
-        Ok(made)
+        unsafe { payload.cast::<Object>().write(object) };
+        Count::Objects.add(1);
+        Ok((Linux::PLAIN.alloc_dma_addr(&alloc), sgt))
     }
 
     /// Returns the kernel's mapping, made at the first call, or NULL if there is none.
@@ -210,46 +128,32 @@ impl Allocated {
             if !known.is_null() {
                 return known;
             }
-            let made = shared.vmap(&Linux, now_ns());
-            let at = made.map_or(ptr::null_mut(), |vmap| vmap.get().as_ptr());
+            // Only non-coherent memory has none yet.
+            let at = shared.alloc().vmap();
             self.vaddr.store(at, Ordering::Release);
             at
         })
     }
 
-    /// Prepares an export and counts it as a user. Returns the length in bytes.
+    /// Prepares an export. Returns the length in bytes.
     ///
     /// # Errors
     /// Fails for memory that cannot be described to other devices.
     pub fn export(&self) -> Result<u64, Errno> {
         let done = self.shared.with(|shared| {
-            with_cx(0, |cx| shared.prepare_export(cx))?;
-            // As in `add_user`.
-            let _full = shared.add_user(UserKind::Export, now_ns());
+            with_cx(|cx| shared.prepare_export(cx))?;
             Ok(shared.len_bytes())
         });
         done.map_err(|e| refused(self.dev, "an export", e))
-    }
-
-    /// Counts one more user.
-    pub fn add_user(&self, kind: UserKind) {
-        // The shim's count decides. This one records the kinds of users, up to 2^32 of them.
-        let _full = self.shared.with(|shared| shared.add_user(kind, now_ns()));
-    }
-
-    /// Counts one user less.
-    pub fn drop_user(&self, kind: UserKind) {
-        self.shared
-            .with(|shared| with_cx(0, |cx| shared.drop_user(cx, kind)));
     }
 
     /// Returns the memory to map into a program.
     ///
     /// # Errors
     /// Returns ENXIO out of range.
-    pub fn mmap(&self, offset: u64, len_bytes: u64) -> Result<Mmap, Errno> {
+    pub fn mmap(&self, offset: u64, len_bytes: u64) -> Result<Alloc, Errno> {
         self.shared
-            .with(|shared| shared.mmap(&Linux, offset, len_bytes))
+            .with(|shared| shared.mmap(&Linux::PLAIN, offset, len_bytes))
             .map_err(|_| Errno::NO_SUCH)
     }
 
@@ -258,36 +162,49 @@ impl Allocated {
     /// # Errors
     /// Returns ENOMEM.
     pub fn attach(&self, dev: Dev) -> Result<Key, Errno> {
-        let key = self
-            .shared
-            .with(|shared| with_cx(now_ns(), |cx| shared.attach(cx, dev)))
+        let attach = |cx: &Cx<'_, Linux, Ledger>| self.shared.with(|shared| shared.attach(cx, dev));
+        let key = with_request(&Linux::PLAIN, now_ns(), attach)
             .map_err(|e| refused(dev, "an attachment", e))?;
-        ledger::ATTACHMENTS.add(1);
+        Count::Attachments.add(1);
         Ok(key)
     }
 
     /// Detaches a device.
     pub fn detach(&self, key: Key) {
-        let gone = self
+        if self
             .shared
-            .with(|shared| with_cx(0, |cx| shared.detach(cx, key)));
-        if gone {
-            ledger::ATTACHMENTS.add(-1);
+            .with(|shared| with_cx(|cx| shared.detach(cx, key)))
+        {
+            Count::Attachments.add(-1);
         }
     }
 
-    /// Maps the memory for an attached device. Returns the table for the importer.
+    /// Maps the memory for an attached device, whose importer may tell of its use. Returns the table
+    /// for the importer.
     ///
     /// # Errors
     /// Returns EBUSY while mapped in a direction that excludes this one; ENOMEM; EIO.
-    pub fn map(&self, key: Key, direction: Direction) -> Result<*mut crate::sys::SgTable, Errno> {
+    ///
+    /// # Safety
+    /// `told` must outlive the attachment.
+    pub unsafe fn map(
+        &self,
+        key: Key,
+        told: *mut Use,
+        direction: Direction,
+    ) -> Result<*mut SgTable, Errno> {
+        let ops = Linux {
+            told: NonNull::new(told),
+            ..Linux::PLAIN
+        };
         let (importer, mapped) = self.shared.with(|shared| {
             let importer = shared.attachments().get(key).map(Attachment::device);
-            let mapped = with_cx(0, |cx| shared.map(cx, key, direction)).and_then(|()| {
-                let mapping = shared.mapping(key).ok_or(Error::Invalid)?;
-                Ok(crate::linux::Mapping::sgt(mapping))
+            let mapped = with_request(&ops, 0, |cx| shared.map(cx, key, direction));
+            let table = mapped.and_then(|()| {
+                let mapping = shared.mapping(key).map(Mapping::sgt);
+                mapping.ok_or(Error::Invalid)
             });
-            (importer, mapped)
+            (importer, table)
         });
         mapped.map_err(|e| refused(importer.unwrap_or(self.dev), "a shared buffer", e))
     }
@@ -295,14 +212,14 @@ impl Allocated {
     /// Undoes one map.
     pub fn unmap(&self, key: Key) {
         self.shared
-            .with(|shared| with_cx(0, |cx| shared.unmap(cx, key)));
+            .with(|shared| with_cx(|cx| shared.unmap(cx, key)));
     }
 
     /// Begins or ends an access by the CPU: syncs for the owner and all mapped devices. Returns how
     /// many.
     pub fn cpu_access(&self, direction: Direction, begin: bool) -> u32 {
         self.shared.with(|shared| {
-            with_cx(0, |cx| {
+            with_cx(|cx| {
                 if begin {
                     shared.begin_cpu_access(cx, direction);
                 } else {
@@ -313,27 +230,20 @@ impl Allocated {
         })
     }
 
-    /// Calls `show` for each holder of the memory.
-    pub fn each_holder(&self, mut show: impl FnMut(Holder<Dev>)) {
-        self.shared.with(|shared| {
-            for holder in shared.holders() {
-                show(holder);
-            }
-        });
+    /// Calls `show` for each attached device.
+    pub fn each_holder(&self, show: impl FnMut(Holder<Dev>)) {
+        self.shared.with(|shared| shared.holders().for_each(show));
     }
 
-    const fn allocated_as(&self) -> AllocatedAs {
-        match self.kind {
-            Kind::Coherent => AllocatedAs::Device(Coherency::Coherent),
-            Kind::NonCoherent(_) => AllocatedAs::Device(Coherency::NonCoherent),
-            Kind::Virtual => AllocatedAs::Virtual,
-        }
+    /// Returns whether the kernel has the memory mapped.
+    pub fn is_vmapped(&self) -> bool {
+        !self.vaddr.load(Ordering::Relaxed).is_null()
     }
 
     /// Returns bytes, direction and kind of the memory.
     pub fn facts(&self) -> (u64, Direction, AllocatedAs) {
         let bytes = self.shared.with(|shared| shared.len_bytes());
-        (bytes, self.direction, self.allocated_as())
+        (bytes, self.direction, self.kind)
     }
 
     /// Detaches all devices and frees the memory in place, since the object is large.
@@ -341,27 +251,39 @@ impl Allocated {
     /// # Safety
     /// No code may use the object afterwards, including the caller.
     pub unsafe fn end(&mut self) {
-        let closed = with_cx(0, |cx| self.shared.get_mut().close(cx));
-        // SAFETY: no code uses the moved-out value.
-        let gone = unsafe { ptr::read(self) };
-        with_cx(0, |cx| gone.shared.into_inner().free(cx, closed));
-        ledger::OBJECTS.add(-1);
+        with_cx(|cx| {
+            let vaddr = *self.vaddr.get_mut();
+            let shared = self.shared.get_mut();
+            let closed = shared.close(cx);
+            // SAFETY: mapped by `vaddr`, and ends here.
+            unsafe { shared.alloc().vunmap(vaddr) };
+            // SAFETY: no code uses the moved-out value.
+            let gone = unsafe { ptr::read(self) };
+            gone.shared.into_inner().free(cx, closed);
+        });
+        Count::Objects.add(-1);
     }
 }
 
 impl Object {
     fn memory(&self) -> (MemoryKind, Direction) {
         match self {
-            Self::Allocated(a) => match a.allocated_as() {
-                AllocatedAs::Device(coherency) => (MemoryKind::Allocated(coherency), a.direction),
-                AllocatedAs::Virtual => (MemoryKind::Virtual, a.direction),
-            },
+            Self::Allocated(a) => {
+                let memory = match a.kind {
+                    AllocatedAs::Coherent => MemoryKind::Allocated(Coherency::Coherent),
+                    AllocatedAs::NonCoherent => MemoryKind::Allocated(Coherency::NonCoherent),
+                    AllocatedAs::Virtual => MemoryKind::Virtual,
+                };
+                (memory, a.direction)
+            }
             Self::User(u) if u.memory.vmap().is_some() => (MemoryKind::UserVirtual, u.direction),
             Self::User(u) => (MemoryKind::User, u.direction),
-            Self::Import(i) if i.of_cpu => (MemoryKind::Virtual, i.direction),
-            // As the C module does: the exporter may not sync anything itself.
-            Self::Import(i) if i.in_pieces => (MemoryKind::Scattered, i.direction),
-            Self::Import(i) => (MemoryKind::Imported, i.direction),
+            Self::Import(i) => match i.reach {
+                Reach::Cpu => (MemoryKind::Virtual, i.direction),
+                // As the C module does: the exporter may not sync anything itself.
+                Reach::Pieces => (MemoryKind::Scattered, i.direction),
+                Reach::Contiguous => (MemoryKind::Imported, i.direction),
+            },
         }
     }
 
@@ -390,17 +312,19 @@ impl Object {
         };
         match (self, step) {
             (Self::Allocated(a), Due::Sync) => {
-                if let Kind::NonCoherent(own) = &a.kind {
-                    own.sync(direction, sync, a.vaddr.load(Ordering::Acquire));
-                    ledger::SYNCS.add(1);
+                if let Some(sgt) = NonNull::new(a.sgt) {
+                    let vaddr = a.vaddr.load(Ordering::Acquire);
+                    // SAFETY: table and device are those of the allocation.
+                    unsafe { sync_table(a.dev, sgt, direction, sync, vaddr) };
+                    Count::Syncs.add(1);
                 }
             }
             (Self::User(u), Due::Sync) => {
                 // Pinned memory cannot be revoked, and a copy to bounce slots does not fail.
-                let _done = with_cx(0, |cx| u.memory.sync(cx, sync));
+                let _done = with_cx(|cx| u.memory.sync(cx, sync));
             }
             (Self::Import(i), Due::Sync) => i.sync(sync),
-            (_, Due::Skipped) => ledger::SKIPPED.add(1),
+            (_, Due::Skipped) => Count::Skipped.add(1),
             _ => {}
         }
         step

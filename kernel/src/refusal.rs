@@ -3,7 +3,7 @@
 // UNSAFETY: like `linux.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::kernel::Errno;
-use crate::ledger;
+use crate::ledger::Count;
 use crate::linux::Dev;
 use crate::sys;
 use core::ffi::c_int;
@@ -106,7 +106,7 @@ impl Dev {
     }
 
     fn tell(self, refusal: &Refusal) {
-        ledger::REFUSALS.add(1);
+        Count::Refusals.add(1);
         // SAFETY: the device exists (`new`); the texts are constants with these lengths.
         unsafe { sys::vb3_refused(self.raw(), refusal) };
     }

@@ -2,14 +2,14 @@
 // UNSAFETY: like `entry.rs`. SOUNDNESS.md lists the conditions.
 
 use crate::entry::object;
-use crate::linux::{Dev, direction_to_c};
-use crate::object::{AllocatedAs, Object};
+use crate::linux::{AllocatedAs, Dev, direction_to_c};
+use crate::object::Object;
 use crate::sys;
 use core::ffi::{c_int, c_void};
 use core::mem::offset_of;
 use core::ptr;
-use vb3_dma::{Coherency, Direction};
-use vb3_dmabuf::{HolderKind, UserKind};
+use vb3_dma::Direction;
+use vb3_dmabuf::HolderKind;
 
 /// `struct vb3_facts` of module/buffer.h.
 #[repr(C)]
@@ -27,8 +27,8 @@ fn facts(object: &Object) -> Facts {
         Object::Allocated(a) => {
             let (bytes, direction, kind) = a.facts();
             let kind = match kind {
-                AllocatedAs::Device(Coherency::Coherent) => 0,
-                AllocatedAs::Device(Coherency::NonCoherent) => 1,
+                AllocatedAs::Coherent => 0,
+                AllocatedAs::NonCoherent => 1,
                 AllocatedAs::Virtual => 4,
             };
             (bytes, kind, direction, ptr::null_mut())
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn vb3_rs_describe(rust: *mut c_void, to: *mut Facts) {
     }
 }
 
-/// Calls `vb3_show_holder` for each holder of a buffer. May sleep.
+/// Calls `vb3_show_holder` for each device that holds a buffer, and the kernel. May sleep.
 ///
 /// # Safety
 /// See the documentation of `entry.rs`; `file` is being shown.
@@ -71,35 +71,28 @@ pub unsafe extern "C" fn vb3_rs_describe(rust: *mut c_void, to: *mut Facts) {
 pub unsafe extern "C" fn vb3_rs_holders(rust: *mut c_void, file: *mut sys::SeqFile) {
     // SAFETY: the caller's promise.
     match unsafe { object(rust) } {
-        Some(Object::Allocated(a)) => a.each_holder(|holder| {
-            let (name, direction) = match holder.kind {
-                HolderKind::User(UserKind::Plane) => ("queue", None),
-                HolderKind::User(UserKind::Mapping) => ("mapping in a program", None),
-                HolderKind::User(UserKind::Export) => ("dma-buf", None),
-                HolderKind::Vmap => ("kernel mapping", None),
-                HolderKind::Attached => ("attached", None),
-                HolderKind::Mapped(direction) => ("mapped", Some(direction)),
-            };
-            // SAFETY: the caller's promise; the device is a holder's.
-            unsafe {
-                line(
-                    file,
-                    name,
-                    holder.count,
-                    holder.device,
-                    direction,
-                    holder.since_ns,
-                )
-            };
-        }),
+        Some(Object::Allocated(a)) => {
+            if a.is_vmapped() {
+                // SAFETY: the caller's promise.
+                unsafe { line(file, "kernel mapping", None, None, u64::MAX) };
+            }
+            a.each_holder(|holder| {
+                let (name, direction) = match holder.kind {
+                    HolderKind::Mapped(direction) => ("mapped", Some(direction)),
+                    _ => ("attached", None),
+                };
+                // SAFETY: the caller's promise; the device is a holder's.
+                unsafe { line(file, name, holder.device, direction, holder.since_ns) };
+            });
+        }
         Some(Object::Import(i)) => {
-            let (dev, direction) = i.mapped();
-            let name = match direction {
-                Some(_) => "mapped",
-                None => "attached",
+            let (dev, is_mapped) = i.mapped();
+            let (name, direction) = match is_mapped {
+                true => ("mapped", Some(i.direction)),
+                false => ("attached", None),
             };
             // SAFETY: the caller's promise.
-            unsafe { line(file, name, 1, Some(dev), direction, u64::MAX) };
+            unsafe { line(file, name, Some(dev), direction, u64::MAX) };
         }
         Some(Object::User(_)) | None => {}
     }
@@ -110,7 +103,6 @@ pub unsafe extern "C" fn vb3_rs_holders(rust: *mut c_void, file: *mut sys::SeqFi
 unsafe fn line(
     file: *mut sys::SeqFile,
     name: &'static str,
-    count: u32,
     dev: Option<Dev>,
     direction: Option<Direction>,
     since_ns: u64,
@@ -121,7 +113,7 @@ unsafe fn line(
             file,
             name.as_ptr(),
             c_int::try_from(name.len()).unwrap_or(0),
-            count,
+            1,
             dev.map_or(ptr::null_mut(), Dev::raw),
             direction.map_or(-1, direction_to_c),
             since_ns,

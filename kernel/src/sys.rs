@@ -3,6 +3,7 @@
 //! The declarations follow the order of `module/shim.c`, `virtual.c`, `dmabuf.c`, `link.c` and
 //! `debug.c`, which name the wrapped functions.
 
+use crate::linux::Alloc;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 
 /// Declares a kernel structure that only the shim accesses.
@@ -61,29 +62,9 @@ unsafe extern "C" {
         attrs: c_ulong,
         addr: *mut u64,
     ) -> *mut c_void;
-    pub fn vb3_free_coherent(
-        dev: *mut Device,
-        bytes: usize,
-        cookie: *mut c_void,
-        addr: u64,
-        attrs: c_ulong,
-    );
-    pub fn vb3_mmap_coherent(
-        dev: *mut Device,
-        vma: *mut Vma,
-        cookie: *mut c_void,
-        addr: u64,
-        bytes: usize,
-        attrs: c_ulong,
-    ) -> c_int;
-    pub fn vb3_get_sgtable(
-        dev: *mut Device,
-        cookie: *mut c_void,
-        addr: u64,
-        bytes: usize,
-        attrs: c_ulong,
-        phys: *mut u64,
-    ) -> *mut SgTable;
+    pub fn vb3_free_coherent(memory: *const Alloc);
+    pub fn vb3_mmap_coherent(memory: *const Alloc, vma: *mut Vma) -> c_int;
+    pub fn vb3_get_sgtable(memory: *const Alloc, phys: *mut u64) -> *mut SgTable;
     pub fn vb3_alloc_noncontiguous(
         dev: *mut Device,
         bytes: usize,
@@ -91,20 +72,9 @@ unsafe extern "C" {
         gfp: c_uint,
         attrs: c_ulong,
     ) -> *mut SgTable;
-    pub fn vb3_free_noncontiguous(
-        dev: *mut Device,
-        bytes: usize,
-        sgt: *mut SgTable,
-        direction: c_int,
-    );
-    pub fn vb3_mmap_noncontiguous(
-        dev: *mut Device,
-        vma: *mut Vma,
-        bytes: usize,
-        sgt: *mut SgTable,
-    ) -> c_int;
-    pub fn vb3_vmap_noncontiguous(dev: *mut Device, bytes: usize, sgt: *mut SgTable)
-    -> *mut c_void;
+    pub fn vb3_free_noncontiguous(memory: *const Alloc);
+    pub fn vb3_mmap_noncontiguous(memory: *const Alloc, vma: *mut Vma) -> c_int;
+    pub fn vb3_vmap_noncontiguous(memory: *const Alloc) -> *mut c_void;
     pub fn vb3_vunmap_noncontiguous(dev: *mut Device, vaddr: *mut c_void);
     pub fn vb3_sync(
         dev: *mut Device,
@@ -112,7 +82,6 @@ unsafe extern "C" {
         direction: c_int,
         for_cpu: bool,
         vaddr: *mut c_void,
-        bytes: usize,
     );
 
     pub fn vb3_virtual_alloc(bytes: usize) -> *mut c_void;
@@ -137,11 +106,10 @@ unsafe extern "C" {
         direction: c_int,
     ) -> c_int;
     pub fn vb3_unmap_resource(dev: *mut Device, sgt: *mut SgTable, direction: c_int);
-    pub fn vb3_sgt_segment(
+    pub fn vb3_sgt_next(
         sgt: *mut SgTable,
-        index: c_uint,
+        index: usize,
         at: *mut *mut Scatterlist,
-        known: *mut c_uint,
         addr: *mut u64,
         bytes: *mut c_uint,
     ) -> bool;
@@ -157,8 +125,6 @@ unsafe extern "C" {
     pub fn vb3_buf_is_own(attachment: *mut DmaBufAttachment) -> bool;
     pub fn vb3_buf_map(attachment: *mut DmaBufAttachment, direction: c_int) -> *mut SgTable;
     pub fn vb3_buf_unmap(attachment: *mut DmaBufAttachment, sgt: *mut SgTable, direction: c_int);
-    pub fn vb3_buf_begin(buf: *mut DmaBuf, direction: c_int) -> c_int;
-    pub fn vb3_buf_end(buf: *mut DmaBuf, direction: c_int) -> c_int;
     pub fn vb3_buf_vmap(buf: *mut DmaBuf, is_iomem: *mut bool) -> *mut c_void;
     pub fn vb3_buf_vunmap(buf: *mut DmaBuf, vaddr: *mut c_void, is_iomem: bool);
 

@@ -1,9 +1,9 @@
 //! A plane with a program's memory.
 
 use crate::kernel::Errno;
-use crate::ledger;
+use crate::ledger::Count;
 use crate::linux::{Dev, Linux};
-use crate::object::{errno, with_cx};
+use crate::object::{errno, with_cx, with_request};
 use crate::sys::SgTable;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -32,9 +32,7 @@ impl User {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<(Self, DmaAddr), Errno> {
-        let made = with_cx(0, |cx| {
-            UserMemory::contig(cx, dev, &(), at, len_bytes, direction)
-        });
+        let made = with_cx(|cx| UserMemory::contig(cx, dev, &(), at, len_bytes, direction));
         let this = Self::of(dev, direction, made)?;
         let addr = this.memory.dma_addr().unwrap_or(DmaAddr::new(0));
         Ok((this, addr))
@@ -50,8 +48,12 @@ impl User {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<(Self, *mut SgTable), Errno> {
-        let made = with_cx(0, |cx| {
-            UserMemory::sg(cx, dev.in_pieces(), &(), at, len_bytes, direction)
+        let ops = Linux {
+            in_pieces: true,
+            ..Linux::PLAIN
+        };
+        let made = with_request(&ops, 0, |cx| {
+            UserMemory::sg(cx, dev, &(), at, len_bytes, direction)
         });
         let mut this = Self::of(dev, direction, made)?;
         this.in_pieces = true;
@@ -65,9 +67,7 @@ impl User {
     /// # Errors
     /// Returns EINVAL for length zero; EFAULT for memory that is missing or read-only; ENOMEM.
     pub fn of_cpu(dev: Dev, at: u64, len_bytes: u64, direction: Direction) -> Result<Self, Errno> {
-        let made = with_cx(0, |cx| {
-            UserMemory::vmalloc(cx, dev, &(), at, len_bytes, direction)
-        });
+        let made = with_cx(|cx| UserMemory::vmalloc(cx, dev, &(), at, len_bytes, direction));
         Self::of(dev, direction, made)
     }
 
@@ -80,7 +80,7 @@ impl User {
             dev.refused("user memory", e.reason());
             errno(e)
         })?;
-        ledger::OBJECTS.add(1);
+        Count::Objects.add(1);
         Ok(Self {
             memory,
             direction,
@@ -99,7 +99,7 @@ impl User {
             return known;
         }
         let table = self.memory.table();
-        let Ok(made) = Linux.vmap_table(table) else {
+        let Ok(made) = Linux::PLAIN.vmap_table(table) else {
             return ptr::null_mut();
         };
         let at = made.get().as_ptr();
@@ -111,7 +111,7 @@ impl User {
             Ok(_) => at,
             Err(first) => {
                 // Another caller has made one at the same time.
-                DmaOps::vunmap(&Linux, made);
+                DmaOps::vunmap(&Linux::PLAIN, made);
                 first
             }
         }
@@ -119,15 +119,15 @@ impl User {
 
     /// Returns bytes and direction.
     pub fn facts(&self) -> (u64, Direction) {
-        (Linux.table_len(self.memory.table()), self.direction)
+        (Linux::PLAIN.table_len(self.memory.table()), self.direction)
     }
 
     /// Unmaps and unpins the memory.
     pub fn put(self) {
         if let Some(at) = NonNull::new(self.view.load(Ordering::Acquire)) {
-            DmaOps::vunmap(&Linux, self.memory.table().vmapped(at));
+            DmaOps::vunmap(&Linux::PLAIN, self.memory.table().vmapped(at));
         }
-        with_cx(0, |cx| self.memory.put(cx));
-        ledger::OBJECTS.add(-1);
+        with_cx(|cx| self.memory.put(cx));
+        Count::Objects.add(-1);
     }
 }

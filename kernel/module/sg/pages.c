@@ -83,25 +83,24 @@ free:
 	return NULL;
 }
 
-void vb3_free_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt, int direction)
+void vb3_free_noncontiguous(const struct vb3_memory *m)
 {
-	dma_unmap_sgtable(dev, sgt, direction, DMA_ATTR_SKIP_CPU_SYNC);
-	sg_free_table(sgt);
-	free_pages_of(pages_of(sgt));
+	dma_unmap_sgtable(m->dev, m->at, m->direction, DMA_ATTR_SKIP_CPU_SYNC);
+	sg_free_table(m->at);
+	free_pages_of(pages_of(m->at));
 }
 
 /* Begins at the page that the VMA asks for. */
-int vb3_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t bytes,
-			   struct sg_table *sgt)
+int vb3_mmap_noncontiguous(const struct vb3_memory *m, struct vm_area_struct *vma)
 {
-	struct pages *pages = pages_of(sgt);
+	struct pages *pages = pages_of(m->at);
 
 	return vm_map_pages(vma, pages->page, pages->count);
 }
 
-void *vb3_vmap_noncontiguous(struct device *dev, size_t bytes, struct sg_table *sgt)
+void *vb3_vmap_noncontiguous(const struct vb3_memory *m)
 {
-	struct pages *pages = pages_of(sgt);
+	struct pages *pages = pages_of(m->at);
 
 	return vb3_fails() ? NULL : vmap(pages->page, pages->count, VM_MAP, PAGE_KERNEL);
 }
