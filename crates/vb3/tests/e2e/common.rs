@@ -421,13 +421,15 @@ pub(crate) fn expect_pattern(layout: &'static PixelFormat, bytes: &[u8]) -> Vec<
 /// without a compiler.
 pub(crate) fn compiled(source: &str) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let (compiler, words): (_, &[&str]) = match Path::new(source).extension()?.to_str()? {
-        "c" => (
-            "gcc",
-            &[
-                "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", "-o",
-            ],
-        ),
+    const STATIC: [&str; 7] = [
+        "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", "-o",
+    ];
+    const SHARED: [&str; 7] = [
+        "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o",
+    ];
+    let (compiler, words): (_, &[&str]) = match source.split_once('.')?.1 {
+        "c" => ("gcc", &STATIC),
+        "so.c" => ("gcc", &SHARED),
         _ => ("go", &["build", "-o"]),
     };
     if lacks(compiler) {
