@@ -165,12 +165,7 @@ impl Server<'_> {
         match n.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {}
             // Regular files and memfds support these; devices and dma-bufs do not.
-            libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS
-                if matches!(
-                    self.named(n, 0),
-                    Some(Target::Device(_) | Target::Buffer(_))
-                ) =>
-            {
+            libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS if self.is_ours(n, 0) => {
                 return Err(Errno(libc::EINVAL));
             }
             command if COMMANDS.contains(&command) => return self.record_lock(n),
@@ -272,11 +267,7 @@ impl Server<'_> {
             libc::SYS_splice | libc::SYS_copy_file_range => &[0, 2],
             _ => &[0],
         };
-        let ours = args.iter().any(|&arg| {
-            let named = self.named(n, arg);
-            matches!(named, Some(Target::Device(_) | Target::Buffer(_)))
-        });
-        if !ours {
+        if !args.iter().any(|&arg| self.is_ours(n, arg)) {
             return Ok(Verdict::native());
         }
         if n.nr == libc::SYS_fallocate {

@@ -203,10 +203,15 @@ impl Server<'_> {
     }
 
     fn ftruncate(&mut self, n: &Notif) -> Result<Verdict, Errno> {
-        match self.named(n, 0) {
-            Some(Target::Device(_) | Target::Buffer(_)) => Err(Errno(libc::EINVAL)),
-            _ => Ok(Verdict::native()),
+        match self.is_ours(n, 0) {
+            true => Err(Errno(libc::EINVAL)),
+            false => Ok(Verdict::native()),
         }
+    }
+
+    /// Returns whether the descriptor in an argument refers to a device or a buffer.
+    pub(crate) fn is_ours(&self, n: &Notif, arg: usize) -> bool {
+        self.named(n, arg).and_then(Watched::of).is_some()
     }
 
     /// Returns the file that the descriptor in an argument refers to, if it is open.

@@ -6,6 +6,7 @@ use crate::process::{Notif, Reply};
 use crate::service::host::Call;
 use crate::service::serve::{Answer, Server, Verdict};
 use crate::service::supervisor::Supervisor;
+use crate::tree::{field, word};
 use crate::waiting::{Changed, Control, SetId};
 use vb3_host::{Caller, Errno};
 
@@ -58,13 +59,10 @@ impl Server<'_> {
         let asked = if op == Op::Delete {
             (0, 0)
         } else {
-            let mut bytes = [0; size_of::<libc::epoll_event>()];
-            call.read(n.arg(3), &mut bytes)?;
-            let (events, _) = bytes.split_at(4);
+            let bytes: [u8; size_of::<libc::epoll_event>()] = call.read_bytes(n.arg(3))?;
             // The offset depends on the architecture: only x86-64 packs the structure.
-            let (_, data) = bytes.split_at(core::mem::offset_of!(libc::epoll_event, u64));
-            let events = events.try_into().map_or(0, u32::from_ne_bytes);
-            (events, data.try_into().map_or(0, u64::from_ne_bytes))
+            let data = word(&bytes, core::mem::offset_of!(libc::epoll_event, u64));
+            (u32::from_ne_bytes(field(&bytes, 0)), data)
         };
         let set = call.borrow_fd(n.int(0))?;
         let name = (call.pid(), n.int(0));

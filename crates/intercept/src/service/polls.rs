@@ -5,6 +5,7 @@ use crate::kernel::{Borrowed, MayBlock, nr, raw};
 use crate::process::{Notif, Reply};
 use crate::service::host::{Call, Event, Host};
 use crate::service::serve::{Server, Verdict};
+use crate::tree::word;
 use crate::waiting::{
     Asker, Entry, Form, Kind, MAX_POLLED, Polling, SHORT, Source, Wait, Waiting, buffer_poll,
     concerns_us, ready_bits,
@@ -283,9 +284,7 @@ pub(crate) fn time(call: &Call<'_>, addr: u64, parts: i64) -> Result<Option<(u64
         return Ok(None);
     }
     let bytes: [u8; 16] = call.read_bytes(addr)?;
-    let (secs, part) = bytes.split_at(8);
-    let number = |b: &[u8]| b.try_into().map_or(-1, i64::from_ne_bytes);
-    let (secs, part) = (number(secs), number(part));
+    let [secs, part] = [0, 8].map(|at| word(&bytes, at).cast_signed());
     if secs < 0 || part < 0 || part >= parts {
         return Err(Errno(libc::EINVAL));
     }
