@@ -1,5 +1,4 @@
-//! Shared parts of memory-to-memory devices: the two queues of one open file, and the metadata of
-//! frames on their way between them.
+//! Memory-to-memory devices: codecs and converters. Each open file is an `M2mDevice` with two queues.
 //!
 //! A decoder copies an OUTPUT buffer's bytes to memory that it shares with a codec process, and returns
 //! the buffer. Timestamp, timecode and flags wait under a tag. When the process reports the format, the

@@ -8,7 +8,7 @@ use vb3_v4l2::{ControlKind, ControlSpec, cid};
 /// Values of an encoder's controls.
 #[derive(Debug)]
 pub(super) struct Controls {
-    /// Numbers that differ from zero, by the controls' ids.
+    /// Numbers, by the controls' ids.
     values: BTreeMap<u32, i64>,
     /// Whether the next picture must be independent.
     pub(super) force_key: bool,
