@@ -65,6 +65,7 @@ pub(crate) const ALL: &[Package] = &[
         "gst-device-monitor-1.0, which the tests run",
     ),
     package("udev", "udevadm, which the tests run"),
+    package("usbutils", "lsusb, which the tests run"),
     package("libcamera-tools", "cam, libcamera's client in the tests"),
     package("libcamera-ipa", "without it libcamera warns"),
     package(

@@ -223,7 +223,7 @@ pub trait Backend: Send {
     ///
     /// Called at the start and whenever the node appears. The front end adds `dev`, `uevent` and
     /// `subsystem` of the node, and its device, unless they are in the list.
-    fn files(&self, node: NodeId) -> Vec<(PathBuf, String)>;
+    fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
 
     /// Returns the symbolic links among a node's generated files: absolute path and target, such as
     /// `/dev/v4l/by-path/…` and the node. Called when [`files`](Self::files) is.

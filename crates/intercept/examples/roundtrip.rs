@@ -81,7 +81,7 @@ impl Backend for Null {
     fn buffer_len(&self, _: FdIdentity) -> u64 {
         0
     }
-    fn files(&self, _: NodeId) -> Vec<(std::path::PathBuf, String)> {
+    fn files(&self, _: NodeId) -> Vec<(std::path::PathBuf, Vec<u8>)> {
         Vec::new()
     }
     fn next_tick(&self) -> Option<Duration> {

@@ -487,7 +487,7 @@ impl<B: Backend> Backend for Traced<'_, B> {
         self.devices.foreign_ioctl(id, request, arg, caller);
     }
 
-    fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
+    fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
         self.devices.files(node)
     }
 

@@ -240,7 +240,7 @@ impl Backend for World {
         self.sync_foreign(id, (request, arg), caller);
     }
 
-    fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
+    fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
         let video = self.nodes.iter().find(|n| n.number() == node.0);
         video.map_or_else(|| self.media.files(node), udev::files)
     }

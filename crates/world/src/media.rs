@@ -106,17 +106,17 @@ impl Media {
     }
 
     /// Returns a media node's files under /sys and in udev's database, or none for other nodes.
-    pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, String)> {
+    pub(super) fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)> {
         let Some((number, entry)) = self.entry(node) else {
             return Vec::new();
         };
         let (dir, identity) = (entry.location.dir(), entry.device.identity());
         let path = format!("{dir}/media{number}/model");
         let mut files = udev::device_files(&entry.location, identity);
-        files.extend([
+        files.extend(udev::bytes([
             (PathBuf::from(path), format!("{}\n", identity.card)),
             udev::device_record(&format!("{MEDIA_MAJOR}:{number}"), &entry.location),
-        ]);
+        ]));
         files
     }
 

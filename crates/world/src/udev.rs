@@ -110,8 +110,16 @@ fn record(path: &str, links: &[String], more: &[(String, String)]) -> String {
     text
 }
 
+/// Returns text files as bytes.
+pub(super) fn bytes(
+    files: impl IntoIterator<Item = (PathBuf, String)>,
+) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
+    let files = files.into_iter();
+    files.map(|(path, text)| (path, text.into_bytes()))
+}
+
 /// Returns the generated files of a node and its device.
-pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
+pub(super) fn files(node: &Node) -> Vec<(PathBuf, Vec<u8>)> {
     let number = node.number();
     let identity = node.video.identity();
     let card = &identity.card;
@@ -120,7 +128,7 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
     let of_device = device_files(&node.location, identity);
     if node.is_subdevice() {
         let record = device_record(&format!("81:{number}"), &node.location);
-        return [name, record].into_iter().chain(of_device).collect();
+        return bytes([name, record]).chain(of_device).collect();
     }
     let of_node = [
         ("ID_V4L_VERSION", "2"),
@@ -135,26 +143,27 @@ pub(super) fn files(node: &Node) -> Vec<(PathBuf, String)> {
         (format!("/run/udev/data/c81:{number}"), record),
     ]
     .map(|(path, text)| (PathBuf::from(path), text));
-    let files = files.into_iter().chain([name]);
-    files.chain(of_device).collect()
+    bytes(files).chain(bytes([name])).chain(of_device).collect()
 }
 
 /// Returns the generated files of a device without its nodes.
-pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(PathBuf, String)> {
+pub(super) fn device_files(location: &Location, identity: &Identity) -> Vec<(PathBuf, Vec<u8>)> {
     match location {
         Location::Usb(webcam) => {
             let properties = webcam.properties(&identity.card);
             let records = webcam.records().into_iter();
             let records = records.map(|(at, path)| (at.into(), record(&path, &[], &properties)));
-            records.chain(webcam.files(&identity.card)).collect()
+            let texts = records.chain(webcam.files(&identity.card));
+            bytes(texts).chain(webcam.binary_files()).collect()
         }
         Location::Platform(_) => {
             let (dir, alias) = (location.dir(), format!("platform:{}", identity.driver));
             let uevent = format!("DRIVER={}\nMODALIAS={alias}\n", identity.driver);
-            vec![
+            bytes([
                 (format!("{dir}/uevent").into(), uevent),
                 (format!("{dir}/modalias").into(), format!("{alias}\n")),
-            ]
+            ])
+            .collect()
         }
     }
 }

@@ -3,8 +3,9 @@
 //! Each webcam has one port. 16 ports form a bus with a root hub and a controller.
 //!
 //! Source: Linux 7.2 drivers/usb/core/sysfs.c, `usb_make_path`; systemd's builtins usb_id and
-//! path_id. Differs: no `descriptors`, no nodes below /dev/bus/usb; the streaming interface has no
-//! directory.
+//! path_id. Differs: files below /dev/bus/usb can only be read.
+
+mod descriptors;
 
 use crate::udev_text::{encoded, plain};
 use std::path::PathBuf;
@@ -88,6 +89,16 @@ fn map_refusal(arg: u64, caller: &dyn Caller) -> Result<Errno, Errno> {
     }
     Ok(Errno(ENOENT))
 }
+
+/// Ids of a root hub.
+const HUB: UsbId = UsbId {
+    vendor: 0x1d6b,
+    product: 2,
+};
+/// Class, subclass and protocol of a root hub, in hexadecimal.
+const HUB_CLASS: [&str; 3] = ["09", "00", "01"];
+/// Those of a device whose interfaces have classes.
+const CLASS: [&str; 3] = ["ef", "02", "01"];
 
 /// Number of the interface that controls the camera and has the nodes.
 const CONTROL: u8 = 0;
@@ -261,12 +272,32 @@ impl Webcam {
             let minor = minor(self.bus(), devnum);
             let link = format!("/sys/dev/char/{MAJOR}:{minor}");
             links.push((link, device.path.clone()));
+            let node = format!("/dev/{}", node(self.bus(), devnum));
+            links.push((format!("/dev/char/{MAJOR}:{minor}"), node));
         }
         let paths = links.into_iter();
         paths.map(|(from, to)| (from.into(), to.into())).collect()
     }
 
-    /// Returns the files of all its devices in sysfs.
+    /// Returns the binary files of hub and device: descriptors in sysfs and below /dev.
+    pub(super) fn binary_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let named = self.names.manufacturer.is_some().into();
+        let (hub, webcam) = (descriptors::hub(), descriptors::webcam());
+        let hub = descriptors::device(HUB, REVISION, HUB_CLASS, [3, 2, 1], &hub);
+        let strings = [named, 2, 3];
+        let webcam = descriptors::device(self.id, self.revision(), CLASS, strings, &webcam);
+        let devices = self.devices();
+        let devices = devices.iter().filter(|device| device.bus == "usb");
+        let all = devices.zip([(1, hub), (self.devnum(), webcam)]);
+        all.flat_map(|(device, (devnum, bytes))| {
+            let node = format!("/dev/{}", node(self.bus(), devnum));
+            let file = format!("{}/descriptors", device.path);
+            [(file.into(), bytes.clone()), (node.into(), bytes)]
+        })
+        .collect()
+    }
+
+    /// Returns the text files of all its devices in sysfs.
     pub(super) fn files(&self, card: &str) -> Vec<(PathBuf, String)> {
         let paths = self.devices().into_iter().map(|device| device.path);
         let paths: Vec<String> = paths.collect();
@@ -295,17 +326,15 @@ impl Webcam {
     }
 
     fn hub_files(&self) -> Vec<(&'static str, String)> {
-        let id = UsbId {
-            vendor: 0x1d6b,
-            product: 2,
-        };
-        let mut files = self.usb_files((id, REVISION), 1, ["09", "00", "01"]);
+        let mut files = self.usb_files((HUB, REVISION), 1, HUB_CLASS);
         files.extend(
             [
                 ("devpath", "0"),
                 ("manufacturer", MANUFACTURER),
                 ("product", "Simulated USB Host Controller"),
                 ("bNumInterfaces", " 1"),
+                ("bmAttributes", "e0"),
+                ("bMaxPower", "0mA"),
                 ("removable", "unknown"),
             ]
             .map(|(name, text)| (name, text.to_owned())),
@@ -317,12 +346,14 @@ impl Webcam {
 
     fn device_files(&self, card: &str) -> Vec<(&'static str, String)> {
         let own = (self.id, self.revision());
-        let mut files = self.usb_files(own, self.devnum(), ["ef", "02", "01"]);
+        let mut files = self.usb_files(own, self.devnum(), CLASS);
         files.extend(
             [
                 ("product", self.product(card)),
                 ("serial", &self.serial),
                 ("bNumInterfaces", " 2"),
+                ("bmAttributes", "80"),
+                ("bMaxPower", "500mA"),
                 ("removable", "removable"),
                 ("maxchild", "0"),
             ]
@@ -345,8 +376,9 @@ impl Webcam {
         let minor = minor(bus, devnum);
         let kind = kind(class);
         let short = revision.trim_start_matches('0');
+        let node = node(bus, devnum);
         let uevent = format!(
-            "MAJOR={MAJOR}\nMINOR={minor}\nDEVNAME=bus/usb/{bus:03}/{devnum:03}\n\
+            "MAJOR={MAJOR}\nMINOR={minor}\nDEVNAME={node}\n\
              DEVTYPE=usb_device\nDRIVER=usb\nPRODUCT={vendor:x}/{product:x}/{short}\nTYPE={kind}\n\
              BUSNUM={bus:03}\nDEVNUM={devnum:03}"
         );
@@ -362,6 +394,10 @@ impl Webcam {
             ("bDeviceProtocol", protocol),
             ("bConfigurationValue", "1".to_owned()),
             ("bNumConfigurations", "1".to_owned()),
+            ("bMaxPacketSize0", "64".to_owned()),
+            ("configuration", String::new()),
+            ("rx_lanes", "1".to_owned()),
+            ("tx_lanes", "1".to_owned()),
             ("busnum", bus.to_string()),
             ("devnum", devnum.to_string()),
             ("speed", "480".to_owned()),
@@ -406,6 +442,11 @@ impl Webcam {
 /// Returns the minor number of a device on a bus.
 const fn minor(bus: u32, devnum: u32) -> u32 {
     (bus - 1) * 128 + devnum - 1
+}
+
+/// Returns the name of a device's file below /dev.
+fn node(bus: u32, devnum: u32) -> String {
+    format!("bus/usb/{bus:03}/{devnum:03}")
 }
 
 /// Returns a class as uevents print it: in decimal, with slashes.
@@ -482,6 +523,23 @@ mod tests {
         let alias = "usb:v046Dp0825d0100dcEFdsc02dp01ic0Eisc02ip00in01";
         assert_eq!(read("usb60/60-2/60-2:1.1/modalias"), alias);
         assert_eq!(read("usb60/60-2/60-2:1.1/bInterfaceSubClass"), "02");
+    }
+
+    #[test]
+    fn descriptors_agree_with_sysfs() {
+        let files = webcam(1).binary_files();
+        let read = |path: &str| {
+            let found = files.iter().find(|(at, _)| at.as_os_str() == path);
+            found.map(|(_, bytes)| &bytes[..]).unwrap_or_default()
+        };
+        let device = read("/sys/devices/platform/vb3-hcd.0/usb60/60-2/descriptors");
+        assert_eq!(device[8..12], [0x6d, 0x04, 0x25, 0x08]);
+        assert_eq!(device[18..], descriptors::webcam());
+        assert_eq!(device, read("/dev/bus/usb/060/003"));
+        let hub = read("/sys/devices/platform/vb3-hcd.0/usb60/descriptors");
+        assert_eq!(hub[8..12], [0x6b, 0x1d, 2, 0]);
+        assert_eq!(hub, read("/dev/bus/usb/060/001"));
+        assert_eq!(files.len(), 4);
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::service::supervisor::Supervisor;
 use crate::tree::{Links, PathTarget};
 use vb3_host::{Errno, FdIdentity, NodeKind};
 
+/// The mode of a generated file that stands for a device: programs can read it.
+const DEVICE_FILE: u32 = libc::S_IFCHR | 0o444;
+
 /// Returns the bytes of a plain structure that the kernel has filled.
 fn bytes_of<T>(value: &T) -> &[u8] {
     // SAFETY: only used with structures of the kernel's interface. The kernel or `zeroed` has
@@ -69,13 +72,24 @@ impl Supervisor<'_> {
                 Ok(Verdict::value(0))
             }
             PathTarget::Sys(path) if n.nr == libc::SYS_statx => {
-                let statx = statx(may, &path, asked.flags, n.int(3))?;
+                let mut statx = statx(may, &path, asked.flags, n.int(3))?;
+                if let Some((major, minor)) = self.number_of(&path) {
+                    // CAST: file type and permission bits fit 16.
+                    statx.stx_mode = DEVICE_FILE as u16;
+                    statx.stx_size = 0;
+                    (statx.stx_rdev_major, statx.stx_rdev_minor) = (major, minor);
+                }
                 call.copy_out(may, asked.out, bytes_of(&statx))?;
                 Ok(Verdict::value(0))
             }
             PathTarget::Sys(path) => {
                 let flags = asked.flags & libc::AT_SYMLINK_NOFOLLOW;
-                let stat = may_block::stat(may, &path, flags)?;
+                let mut stat = may_block::stat(may, &path, flags)?;
+                if let Some((major, minor)) = self.number_of(&path) {
+                    stat.st_mode = DEVICE_FILE;
+                    stat.st_rdev = libc::makedev(major, minor);
+                    stat.st_size = 0;
+                }
                 call.copy_out(may, asked.out, bytes_of(&stat))?;
                 Ok(Verdict::value(0))
             }
@@ -120,6 +134,14 @@ impl Supervisor<'_> {
                 .link_of(look.id)
                 .map_or(PathTarget::Native, PathTarget::Sys),
         }
+    }
+
+    /// Returns the device number that a generated file shows.
+    fn number_of(&self, real: &[u8]) -> Option<(u32, u32)> {
+        let shown = self.shown();
+        let tree = shown.tree.as_ref()?;
+        let path = std::str::from_utf8(tree.known_as(real)?).ok()?;
+        tree.file_number(path)
     }
 
     /// Returns the generated link behind a descriptor.

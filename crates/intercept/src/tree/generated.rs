@@ -3,6 +3,8 @@
 //! They are in a temporary directory that is laid out like `/`. The paths at which the generated
 //! part begins are fixed at the start, and hide the system's entries there.
 
+mod majors;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -22,10 +24,12 @@ use vb3_host::{BusDevice, Errno, FdIdentity, Node, NodeKind};
 const UDEV_SOCKET: &str = "/run/udev/control";
 
 /// System directories that contain both their own and generated entries.
-const SHARED: [&str; 18] = [
+const SHARED: [&str; 20] = [
     "/dev",
+    "/dev/bus/usb",
     "/dev/char",
     "/dev/dma_heap",
+    "/proc",
     "/run/udev/data",
     "/sys/bus",
     "/sys/bus/platform/devices",
@@ -47,7 +51,7 @@ const SHARED: [&str; 18] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Dir,
-    File(String),
+    File(Vec<u8>),
     /// A link to this absolute path.
     Link(String),
 }
@@ -122,7 +126,7 @@ fn errno(e: std::io::Error) -> Errno {
 
 impl Tree {
     /// Plans the tree for these nodes, files and links to nodes, by absolute paths. It is written when
-    /// it is needed. Ignores paths outside /sys, /run/udev and /dev.
+    /// it is needed. Ignores paths outside /sys, /run/udev and /dev. Adds /proc/devices.
     #[expect(
         clippy::disallowed_methods,
         reason = "the function borrows a MayBlock token"
@@ -130,10 +134,14 @@ impl Tree {
     pub(crate) fn make(
         may: &MayBlock,
         nodes: &[Node],
-        files: &[(PathBuf, String)],
+        files: &[(PathBuf, Vec<u8>)],
         links: &[(PathBuf, PathBuf)],
     ) -> Result<Self, Errno> {
         let mut this = Self::plan(nodes, files, links);
+        if let Ok(kernels) = fs::read_to_string(majors::PATH) {
+            let text = majors::with_nodes(&kernels, nodes);
+            this.add(majors::PATH.to_owned(), Entry::File(text.into()));
+        }
         let folder = Folder::make(may, |folder| this.check_room(folder))?;
         this.dev = fs::metadata(folder.path()).map_err(errno)?.dev();
         let todo = Mutex::new(Some(this.entries.clone()));
@@ -147,13 +155,14 @@ impl Tree {
     pub(crate) fn change(
         &self,
         nodes: &[Node],
-        files: &[(PathBuf, String)],
+        files: &[(PathBuf, Vec<u8>)],
         links: &[(PathBuf, PathBuf)],
     ) -> Result<Self, Errno> {
         let mut next = Self::plan(nodes, files, links);
         for (path, entry) in &self.entries {
             let is_class = *entry == Entry::Dir && outlives_devices(path);
-            if !next.entries.contains_key(path) && (is_class || self.stays(path, entry)) {
+            let stays = path == majors::PATH || is_class || self.stays(path, entry);
+            if stays && !next.entries.contains_key(path) {
                 next.add(path.clone(), entry.clone());
             }
         }
@@ -176,7 +185,7 @@ impl Tree {
     }
 
     /// Plans a tree without writing it.
-    fn plan(nodes: &[Node], files: &[(PathBuf, String)], links: &[(PathBuf, PathBuf)]) -> Self {
+    fn plan(nodes: &[Node], files: &[(PathBuf, Vec<u8>)], links: &[(PathBuf, PathBuf)]) -> Self {
         let mut this = Self {
             written: None,
             dev: 0,
@@ -188,16 +197,16 @@ impl Tree {
         for node in nodes {
             this.add_node(node);
         }
-        for (path, text) in files {
+        for (path, bytes) in files {
             if let Some(path) = allowed(path) {
                 let path = this.through_links(path);
-                this.add(path, Entry::File(text.clone()));
+                this.add(path, Entry::File(bytes.clone()));
             }
         }
         // Clients of libudev listen only if udev runs.
         let is_udev = |path: &String| path.starts_with("/run/udev/data/");
         if this.entries.keys().any(is_udev) && !Path::new(UDEV_SOCKET).exists() {
-            this.add(UDEV_SOCKET.to_owned(), Entry::File(String::new()));
+            this.add(UDEV_SOCKET.to_owned(), Entry::File(Vec::new()));
         }
         for (path, target) in links {
             if let (Some(path), Some(target)) = (allowed(path), target.to_str()) {
@@ -220,7 +229,7 @@ impl Tree {
         self.entries.insert(path, entry);
     }
 
-    fn file(&mut self, dir: &str, name: &str, text: impl Into<String>) {
+    fn file(&mut self, dir: &str, name: &str, text: impl Into<Vec<u8>>) {
         self.add(format!("{dir}/{name}"), Entry::File(text.into()));
     }
 
@@ -296,6 +305,10 @@ impl Tree {
     /// Returns whether an entry belongs to a device that remains when its nodes are removed.
     fn stays(&self, path: &str, entry: &Entry) -> bool {
         let path = match entry {
+            _ if path.starts_with("/dev/") => match self.number_of(path) {
+                Some((major, minor)) => self.device_of(major, minor).unwrap_or(path),
+                None => path,
+            },
             Entry::Link(target) if !path.starts_with("/sys/devices/") => target,
             _ => path,
         };
@@ -448,7 +461,7 @@ impl Tree {
     /// Returns the text of a generated file.
     pub(crate) fn text_at(&self, path: &str) -> Option<&str> {
         match self.entries.get(path)? {
-            Entry::File(text) => Some(text),
+            Entry::File(bytes) => std::str::from_utf8(bytes).ok(),
             Entry::Dir | Entry::Link(_) => None,
         }
     }
@@ -464,6 +477,27 @@ impl Tree {
     /// Returns the sysfs directory of the device with this number.
     pub(crate) fn device_of(&self, major: u32, minor: u32) -> Option<&str> {
         self.link_at(&format!("/sys/dev/char/{major}:{minor}"))
+    }
+
+    /// Returns the device number that a generated file below /dev stands for.
+    pub(crate) fn file_number(&self, path: &str) -> Option<(u32, u32)> {
+        let is_file = matches!(self.entries.get(path)?, Entry::File(_));
+        let is_device = is_file && path.starts_with("/dev/");
+        is_device.then(|| self.number_of(path))?
+    }
+
+    /// Returns the device number of a path below /dev: a link by number, or its target.
+    fn number_of(&self, path: &str) -> Option<(u32, u32)> {
+        const BY_NUMBER: &str = "/dev/char/";
+        let number = path.strip_prefix(BY_NUMBER).or_else(|| {
+            let links = self.entries.range(BY_NUMBER.to_owned()..);
+            let mut links = links.take_while(|(link, _)| link.starts_with(BY_NUMBER));
+            let leads = |entry: &Entry| matches!(entry, Entry::Link(target) if target == path);
+            let (link, _) = links.find(|(_, entry)| leads(entry))?;
+            link.strip_prefix(BY_NUMBER)
+        });
+        let (major, minor) = number?.split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
     }
 
     /// Returns whether a name in an open directory may lead into the tree, or from the tree to a
@@ -551,7 +585,7 @@ fn write_entry(folder: &Folder, path: &str, entry: &Entry) -> std::io::Result<()
     let real = place(folder, path);
     match entry {
         Entry::Dir => fs::create_dir_all(real),
-        Entry::File(text) => fs::write(real, text),
+        Entry::File(bytes) => fs::write(real, bytes),
         Entry::Link(target) => symlink(relative(path, target), real),
     }
 }

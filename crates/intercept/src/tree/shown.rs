@@ -11,7 +11,7 @@ use vb3_host::{Backend, Errno, Node, NodeId};
 /// Generated files and links of one node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
-    pub(crate) files: Vec<(PathBuf, String)>,
+    pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
 }
 

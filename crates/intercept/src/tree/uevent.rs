@@ -147,7 +147,7 @@ mod tests {
             ..Node::video(NodeId(0), "/dev/video7", 7)
         };
         let record = "S:v4l/by-path/x\nI:12\nE:ID_V4L_CAPABILITIES=:capture:\nV:1\n";
-        let record = (PathBuf::from("/run/udev/data/c81:7"), record.to_owned());
+        let record = (PathBuf::from("/run/udev/data/c81:7"), record.into());
         let tree = Tree::make(&may, &[node], &[record], &[]).expect("a tree");
         let device = tree.device_of(81, 7).expect("a device").to_owned();
         let path = "/devices/platform/vb3-007/video4linux/video7";
@@ -189,7 +189,7 @@ mod tests {
             (format!("{path}/uevent"), "DEVTYPE=usb_interface\n"),
             ("/run/udev/data/+usb:1-1:1.0".to_owned(), "E:ID_BUS=usb\n"),
         ]
-        .map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+        .map(|(path, text)| (PathBuf::from(path), text.into()));
         let tree = Tree::make(&may, &[node], &files, &[]).expect("a tree");
         let (kernel, udev) = of(&tree, path, "add", 3).expect("messages");
         let said = String::from_utf8_lossy(&kernel.bytes);

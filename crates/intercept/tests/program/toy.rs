@@ -412,7 +412,7 @@ impl Backend for Toy {
         LEN as u64
     }
 
-    fn files(&self, node: NodeId) -> Vec<(std::path::PathBuf, String)> {
+    fn files(&self, node: NodeId) -> Vec<(std::path::PathBuf, Vec<u8>)> {
         if node != NodeId(0) {
             return Vec::new();
         }

@@ -213,3 +213,89 @@ fn v4l2_ctl_lists_every_device_under_its_name() {
         assert!(said.contains(want), "{want} in {said}");
     }
 }
+
+#[test]
+fn proc_devices_names_each_driver_once() {
+    let script = "cat /proc/devices; cd /proc && cmp devices /proc/devices && echo same";
+    let outcome = devices().program(["sh", "-ec", script]).run();
+    outcome.expect_success();
+    for driver in [
+        " 10 misc",
+        " 81 video4linux",
+        "189 usb_device",
+        "384 media",
+        "same",
+    ] {
+        let lines = outcome.stdout.lines().filter(|line| *line == driver);
+        assert_eq!(lines.count(), 1, "{driver}: {}", outcome.stdout);
+    }
+}
+
+#[test]
+fn device_numbers_lead_to_nodes_and_sysfs() {
+    let script = "for node in video0 media0 bus/usb/060/001 bus/usb/060/002; do
+             number=$((0x$(stat -c %t /dev/$node))):$((0x$(stat -c %T /dev/$node)))
+             echo $node $(stat -c %F /dev/$node) $number $(readlink -f /dev/char/$number)
+             [ $(cat /sys/dev/char/$number/dev) = $number ]
+         done
+         cmp /dev/bus/usb/060/002 /sys/bus/usb/devices/60-1/descriptors
+         (: >/dev/bus/usb/060/002) 2>&1 | grep -o denied";
+    let outcome = devices().program(["sh", "-ec", script]).run();
+    outcome.expect_success();
+    let want = "video0 character special file 81:0 /dev/video0\n\
+                media0 character special file 384:0 /dev/media0\n\
+                bus/usb/060/001 character special file 189:7552 /dev/bus/usb/060/001\n\
+                bus/usb/060/002 character special file 189:7553 /dev/bus/usb/060/002\n\
+                denied\n";
+    assert_eq!(outcome.stdout, want, "{}", outcome.stderr);
+}
+
+#[test]
+fn lsusb_lists_webcams_below_their_hub() {
+    if lacks("lsusb") {
+        return;
+    }
+    let script = format!(
+        "lsusb -d 046d:; lsusb -t; lsusb -v -d 046d: | grep -E 'wTotal|SubClass|iProduct'
+         {} ctl unplug video0; echo gone; lsusb -d 046d:; lsusb -s 60:",
+        env!("CARGO_BIN_EXE_vb3")
+    );
+    let outcome = Run::on("pc")
+        .device("camera=pattern,usb=046d:0825,name=Two words")
+        .program(["sh", "-c", &script])
+        .run();
+    outcome.expect_success();
+    let said: Vec<&str> = outcome.stdout.lines().map(str::trim).collect();
+    let first = "Bus 060 Device 002: ID 046d:0825";
+    assert!(
+        said.first().is_some_and(|line| line.starts_with(first)),
+        "{said:?}"
+    );
+    for wanted in [
+        "iProduct                2 Two words",
+        "wTotalLength       0x0073",
+    ] {
+        assert!(said.contains(&wanted), "{wanted} in {said:?}");
+    }
+    let branches = said
+        .iter()
+        .filter(|line| line.contains("Class=Video, Driver=uvcvideo, 480M"));
+    assert_eq!(branches.count(), 2, "{said:?}");
+    let subclass = |name: &str| said.iter().filter(|line| line.ends_with(name)).count();
+    assert_eq!(
+        (subclass("Video Control"), subclass("Video Streaming")),
+        (1, 2),
+        "{said:?}"
+    );
+    let gone = said.iter().position(|line| *line == "gone");
+    let after = gone.map(|at| &said[at + 1..]);
+    let [hub] = after.unwrap_or_default() else {
+        panic!("{said:?}")
+    };
+    assert!(hub.starts_with("Bus 060 Device 001: ID 1d6b:0002"), "{hub}");
+    assert!(
+        !outcome.stderr.contains("No such file"),
+        "{}",
+        outcome.stderr
+    );
+}

@@ -74,7 +74,11 @@ fn each_node_of_a_webcam_shows_its_usb_device() {
         let path = node.path.display();
         let files = bench.world.files(node.id);
         let file = files.iter().find(|(at, _)| at == Path::new(product));
-        assert_eq!(file.map(|(_, text)| &**text), Some("0825\n"), "{path}");
+        assert_eq!(
+            file.map(|(_, text)| &**text),
+            Some(&b"0825\n"[..]),
+            "{path}"
+        );
         let links = bench.world.links(node.id);
         assert!(
             links.iter().any(|(at, _)| at == Path::new(driver)),
@@ -152,7 +156,7 @@ fn metadata_nodes_are_numbered_after_all_devices() {
         let path = format!("/sys/class/video4linux/video{number}/index");
         let files = bench.world.files(NodeId(number));
         let file = files.iter().find(|(at, _)| at == Path::new(&path));
-        file.map(|(_, text)| text.trim_end().to_owned())
+        file.map(|(_, text)| String::from_utf8_lossy(text.trim_ascii_end()).into_owned())
     };
     let video = nodes.iter().filter(|node| node.id.0 < 64);
     let found: Vec<_> = video.map(|node| (node.id.0, index(node.id.0))).collect();

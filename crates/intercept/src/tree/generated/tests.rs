@@ -29,7 +29,12 @@ fn outside(tree: &Tree, path: &str) -> String {
 #[test]
 fn tree_is_written_for_first_path_inside() {
     let may = MayBlock::of_this_thread();
-    let record = |text: &str| [(PathBuf::from("/run/udev/data/c81:7"), text.to_owned())];
+    let record = |text: &str| {
+        [(
+            PathBuf::from("/run/udev/data/c81:7"),
+            text.as_bytes().to_vec(),
+        )]
+    };
     let first = Tree::make(&may, &[video(None)], &record("I:1\n"), &[]).expect("a tree");
     let folder = first.written.as_ref().expect("a folder").folder.path();
     let written = || fs::read_dir(folder).expect("a folder").count();
@@ -119,7 +124,7 @@ fn a_controller_stays_when_its_camera_goes() {
         ..video(None)
     };
     let hub = "/sys/devices/platform/hcd/usb1";
-    let file = |path: String, text: &str| (PathBuf::from(path), text.to_owned());
+    let file = |path: String, text: &str| (PathBuf::from(path), text.into());
     let files = [
         file(format!("{hub}/speed"), "480\n"),
         file(format!("{hub}/1-1/speed"), "12\n"),
@@ -215,7 +220,7 @@ fn a_way_out_of_the_tree_is_found() {
         PathBuf::from("/dev/v4l/by-path/platform-vb3-007-video-index0"),
         PathBuf::from("/dev/video7"),
     );
-    let record = (PathBuf::from("/run/udev/data/c81:7"), "I:1\n".to_owned());
+    let record = (PathBuf::from("/run/udev/data/c81:7"), b"I:1\n".to_vec());
     let tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[link]).expect("a tree");
     let by_path = "/dev/v4l/by-path/platform-vb3-007-video-index0";
     assert_eq!(outside(&tree, by_path), "/dev/video7");
@@ -238,10 +243,11 @@ fn a_way_out_of_the_tree_is_found() {
 #[test]
 fn generated_part_begins_below_existing_folders() {
     let may = MayBlock::of_this_thread();
-    let record = (PathBuf::from("/run/udev/data/c81:7"), String::new());
+    let record = (PathBuf::from("/run/udev/data/c81:7"), Vec::new());
     let mut tree = Tree::make(&may, &[video(Some("vb3-007"))], &[record], &[]).expect("a tree");
     let system = [
         "/dev",
+        "/proc",
         "/run",
         "/run/udev",
         "/run/udev/data",
@@ -263,12 +269,14 @@ fn generated_part_begins_below_existing_folders() {
         "/sys/dev/char",
         "/sys/devices",
     ];
-    let want = ["/dev/char"].into_iter().chain(socket).chain(want);
+    let first = ["/dev/char", "/proc/devices"].into_iter();
+    let want = first.chain(socket).chain(want);
     let want: Vec<&str> = want.collect();
     assert_eq!(tops(&tree), want);
     tree.begin_at(|path| matches!(path, "/run" | "/sys"));
     let want = [
         "/dev",
+        "/proc",
         "/run/udev",
         "/sys/bus",
         "/sys/class",
@@ -293,7 +301,8 @@ fn removed_entry_reappears_at_its_place() {
         std::slice::from_ref(&link),
     );
     let mut all = all.expect("a tree");
-    all.begin_at(|path| matches!(path, "/dev" | "/sys" | "/sys/class" | "/sys/devices"));
+    let system = ["/dev", "/proc", "/sys", "/sys/class", "/sys/devices"];
+    all.begin_at(|path| system.contains(&path));
     let tops = |tree: &Tree| -> Vec<String> {
         let tops = tree.tops().map(|(top, _)| top.display().to_string());
         tops.collect()
@@ -302,7 +311,8 @@ fn removed_entry_reappears_at_its_place() {
 
     let none = all.change(&[], &[], &[]).expect("an emptier tree");
     let want = ["/sys/bus", "/sys/class/video4linux", "/sys/dev"];
-    assert_eq!(tops(&none), want);
+    let tops = tops(&none);
+    assert_eq!(tops, [&["/proc/devices"], &want[..]].concat());
     for path in [
         "/sys/class/video4linux/video7/dev",
         "/sys/dev/char/81:7",
@@ -324,4 +334,45 @@ fn removed_entry_reappears_at_its_place() {
     );
     let now = fs::metadata(real(&back, "/sys/class/video4linux")).expect("a class");
     assert_eq!(class.ino(), now.ino(), "who has it open sees what comes");
+}
+
+#[test]
+fn a_file_below_dev_has_its_links_number() {
+    let may = MayBlock::of_this_thread();
+    let node = Node {
+        devices: usb(),
+        ..video(None)
+    };
+    let path = |text: &str| PathBuf::from(text);
+    let files = [(path("/dev/bus/usb/001/001"), vec![18, 1, 0x80])];
+    let links = [
+        ("/sys/dev/char/189:0", "/sys/devices/platform/hcd/usb1"),
+        ("/dev/char/189:0", "/dev/bus/usb/001/001"),
+    ];
+    let links = links.map(|(link, target)| (path(link), path(target)));
+    let all = Tree::make(&may, &[node], &files, &links).expect("a tree");
+    let is_there = |tree: &Tree| {
+        assert_eq!(tree.file_number("/dev/bus/usb/001/001"), Some((189, 0)));
+        let bytes = fs::read(real(tree, "/dev/char/189:0")).expect("a file");
+        assert_eq!(bytes, [18, 1, 0x80]);
+    };
+    is_there(&all);
+    assert_eq!(all.file_number("/dev/char/189:0"), None, "it is a link");
+    assert_eq!(all.file_number("/dev/char/81:7"), None);
+    // The node goes, and the hub stays.
+    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    is_there(&none);
+    assert_eq!(none.link_at("/dev/char/81:7"), None);
+}
+
+#[test]
+fn proc_devices_names_drivers_for_the_whole_run() {
+    let may = MayBlock::of_this_thread();
+    let all = Tree::make(&may, &[video(None)], &[], &[]).expect("a tree");
+    let none = all.change(&[], &[], &[]).expect("an emptier tree");
+    for tree in [&all, &none] {
+        let text = read(tree, "/proc/devices");
+        let drivers = text.lines().filter(|line| line.ends_with("video4linux"));
+        assert_eq!(drivers.collect::<Vec<_>>(), [" 81 video4linux"]);
+    }
 }
