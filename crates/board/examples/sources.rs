@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vb3_board::{Driver, KERNEL, drivers};
+use vb3_board::{Driver, KERNEL, drivers, sensors};
 
 /// Returns the kernel version of a source directory, as rows name it.
 fn kernel_of(linux: &Path) -> Option<String> {
@@ -76,6 +76,18 @@ fn main() -> ExitCode {
                     .flat_map(|path| differences(path, row)),
             ),
             None => found.push(format!("{}: no source of {wanted} is given", row.source)),
+        }
+    }
+    let of_table = kernels
+        .iter()
+        .position(|has| has.as_deref() == Some(KERNEL));
+    if let Some(linux) = of_table.and_then(|at| sources.get(at)) {
+        for row in sensors() {
+            let string = format!("\"{}\"", row.compatible);
+            let source = std::fs::read_to_string(linux.join(&row.source));
+            if !source.is_ok_and(|source| source.contains(&string)) {
+                found.push(format!("{}: has no {string}", row.source));
+            }
         }
     }
     for sentence in &found {

@@ -1,7 +1,7 @@
 //! The video devices of a device tree.
 
 use crate::bus::{self, Window};
-use crate::drivers::{self, Allocator, Codec, Kind, Sourced};
+use crate::drivers::{self, Allocator, Codec, Kind, SensorDriver, Sourced};
 use crate::tree::{Id, Tree};
 
 /// Largest number of devices that are read.
@@ -16,6 +16,15 @@ pub struct Iommu {
     pub path: String,
     /// Its most specific `compatible`.
     pub compatible: String,
+}
+
+/// An image sensor that is enabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sensor {
+    /// Full path of its node.
+    pub path: String,
+    /// The row of its driver.
+    pub driver: &'static SensorDriver,
 }
 
 /// A video device that is enabled.
@@ -44,6 +53,8 @@ pub struct Device {
     pub coherent: bool,
     /// Paths of the nodes in `/reserved-memory` that it allocates from.
     pub memory_regions: Vec<String>,
+    /// The sensor whose frames it receives, if that is simulated.
+    pub sensor: Option<Sensor>,
 }
 
 /// Node names that trees give to video devices.
@@ -64,15 +75,41 @@ const NAMES: &[&str] = &[
 
 /// Finds the video devices whose driver is known. Adds others that look like one to `not_taken`.
 pub(crate) fn find(tree: &Tree, not_taken: &mut Vec<String>) -> Vec<Device> {
-    let mut out = Vec::new();
+    let (mut out, mut sensors) = (Vec::new(), Vec::new());
     for id in tree.all().filter(|&id| tree.is_enabled(id)) {
-        match drivers::of(tree.texts(id, "compatible")) {
+        let compatible = || tree.texts(id, "compatible");
+        if let Some(driver) = drivers::sensor_of(compatible()) {
+            let path = tree.path(id).to_owned();
+            sensors.push(Sensor { path, driver });
+            continue;
+        }
+        match drivers::of(compatible()) {
             Some(_) if out.len() >= MAX_DEVICES => {}
             Some(driver) => out.extend(one(tree, id, driver, not_taken)),
             None => remark(tree, id, not_taken),
         }
     }
+    attach(sensors, &mut out, not_taken);
     out
+}
+
+/// Attaches the first sensor to the first receiver. A run has at most one sensor.
+fn attach(sensors: Vec<Sensor>, devices: &mut [Device], not_taken: &mut Vec<String>) {
+    let is_receiver = |device: &&mut Device| device.kinds.contains(&Kind::Camera);
+    let receiver = devices.iter_mut().find(is_receiver);
+    let reason = match receiver {
+        Some(_) => "a run has at most one",
+        None => "no receiver on the board is known",
+    };
+    let mut sensors = sensors.into_iter();
+    if let Some(receiver) = receiver {
+        receiver.sensor = sensors.next();
+    }
+    let room = MAX_REMARKS.saturating_sub(not_taken.len());
+    not_taken.extend(sensors.take(room).map(|sensor| {
+        let (path, compatible) = (sensor.path, &sensor.driver.compatible);
+        format!("{path} is a sensor ({compatible}); {reason}")
+    }));
 }
 
 fn remark(tree: &Tree, id: Id, not_taken: &mut Vec<String>) {
@@ -143,6 +180,7 @@ fn one(
         iommu,
         coherent: is_coherent(tree, id),
         memory_regions,
+        sensor: None,
     };
     if not_taken.len() < MAX_REMARKS {
         not_taken.extend(device.not_simulated());

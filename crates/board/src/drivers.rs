@@ -177,6 +177,18 @@ impl Driver {
     }
 }
 
+/// An image sensor that is simulated.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorDriver {
+    /// The `compatible` string that its driver matches.
+    pub compatible: String,
+    /// Its name in a SPEC: `sensor=MODEL`.
+    pub model: String,
+    /// The file with the driver's match table, below the kernel's source.
+    pub source: String,
+}
+
 /// The kernel that rows were compared with unless they name another.
 pub const KERNEL: &str = "Linux 6.12";
 const OF_PLATFORM: &str = "drivers/of/platform.c";
@@ -188,20 +200,33 @@ const fn of_platform() -> u64 {
     0xffff_ffff
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Table {
     driver: Vec<Driver>,
+    sensor: Vec<SensorDriver>,
 }
 
-static TABLE: LazyLock<Vec<Driver>> = LazyLock::new(|| {
-    // A test ensures that the table parses.
-    toml::from_str::<Table>(include_str!("drivers.toml")).map_or_else(|_| Vec::new(), |t| t.driver)
-});
+// A test ensures that the table parses.
+static TABLE: LazyLock<Table> =
+    LazyLock::new(|| toml::from_str(include_str!("drivers.toml")).unwrap_or_default());
 
 /// All rows.
 #[must_use]
 pub fn drivers() -> &'static [Driver] {
-    &TABLE
+    &TABLE.driver
+}
+
+/// All sensors that are simulated.
+#[must_use]
+pub fn sensors() -> &'static [SensorDriver] {
+    &TABLE.sensor
+}
+
+/// Finds the sensor with one of these strings.
+pub(crate) fn sensor_of<'a>(
+    mut compatible: impl Iterator<Item = &'a str>,
+) -> Option<&'static SensorDriver> {
+    compatible.find_map(|wanted| sensors().iter().find(|row| row.compatible == wanted))
 }
 
 /// Finds the row for the most specific of these strings that the table has.

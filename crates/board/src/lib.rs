@@ -30,8 +30,10 @@ mod tree;
 
 pub use boards::{BOARDS, Shipped};
 pub use bus::Window;
-pub use device::{Device, Iommu};
-pub use drivers::{Allocator, Codec, Driver, KERNEL, Kind, Sourced, drivers};
+pub use device::{Device, Iommu, Sensor};
+pub use drivers::{
+    Allocator, Codec, Driver, KERNEL, Kind, SensorDriver, Sourced, drivers, sensors,
+};
 pub use error::{Damage, Error};
 pub use memory::{Range, Reserved, ReservedKind, Sram};
 pub use source::{compile, is_source};

@@ -1,6 +1,6 @@
 //! Makes a machine profile and the SPECs of the devices from a board.
 
-use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Window, iommu};
+use crate::{Allocator, Board, Device, Iommu, Range, ReservedKind, Sensor, Window, iommu};
 use std::fmt::Write as _;
 
 /// Bytes that a kernel sets aside for CMA unless the tree names a size.
@@ -256,12 +256,13 @@ impl Device {
         };
         let memory = self.memory_options(ram_start);
         // A board's own camera is no USB webcam.
-        let identity = |kind| match kind {
-            "camera" => ",identity=plain",
-            _ => "",
+        let kind = |kind: &str| match (kind, &self.sensor) {
+            ("camera", Some(sensor)) => format!("sensor={}", sensor.driver.model),
+            ("camera", None) => "camera,identity=plain".to_owned(),
+            _ => kind.to_owned(),
         };
         self.simulated()
-            .map(|kind| format!("{kind}{}{name}{memory}", identity(kind)))
+            .map(|simulated| format!("{}{name}{memory}", kind(simulated)))
             .collect()
     }
 
@@ -313,6 +314,13 @@ impl Device {
         let alloc = &self.alloc;
         let (is, file, says) = (alloc.is.name(), &alloc.file, &alloc.says);
         line(format_args!("#   {is} buffers: {file}: {says}"));
+        if let Some(Sensor { path, driver }) = &self.sensor {
+            let (path, compatible) = (plain(path), &driver.compatible);
+            let received = "behind qcom-camss instead of this receiver";
+            line(format_args!(
+                "#   sensor: {path} ({compatible}), {received}"
+            ));
+        }
         if let Some(codec) = &self.codec {
             let (is, file, says) = (codec.is.name(), &codec.file, &codec.says);
             line(format_args!("#   {is} codecs: {file}: {says}"));

@@ -127,6 +127,50 @@ fn allocators_match_drivers() {
 }
 
 #[test]
+fn the_first_receiver_gets_the_first_sensor() {
+    let off = [("status", text("disabled"))];
+    let sensors = |first: &str, second: Properties<'_>| {
+        vec![
+            device("camera@10", first, &[]),
+            device("camera@36", "ovti,ov5647", second),
+        ]
+    };
+    let receivers = || vec![csi(&[]), device("isp@3", "raspberrypi,pispbe", &[])];
+    let with = |sensors| board(vec![bus(&[], [sensors, receivers()].concat())]);
+    let both = with(sensors("sony,imx219", &[]));
+    assert_eq!(
+        both.specs(),
+        ["sensor=imx219,name=csi@1000", "convert,name=isp@3,mask=36"]
+    );
+    is_taken(&both);
+    let left_out = "/soc/camera@36 is a sensor (ovti,ov5647); a run has at most one";
+    assert_eq!(both.not_taken, [left_out]);
+    let said =
+        "#   sensor: /soc/camera@10 (sony,imx219), behind qcom-camss instead of this receiver";
+    assert!(both.profile(None).contains(said));
+
+    let unknown = with(sensors("maker,sensor", &[]));
+    assert_eq!(unknown.specs()[0], "sensor=ov5647,name=csi@1000");
+    assert_eq!(unknown.not_taken.len(), 1, "{:?}", unknown.not_taken);
+    let none = with(sensors("maker,sensor", &off));
+    assert_eq!(none.specs()[0], "camera,identity=plain,name=csi@1000");
+    let alone = board(vec![bus(&[], sensors("sony,imx219", &off))]);
+    assert_eq!(alone.specs(), [""; 0]);
+    let left_out = "/soc/camera@10 is a sensor (sony,imx219); no receiver on the board is known";
+    assert_eq!(alone.not_taken, [left_out]);
+}
+
+#[test]
+fn sensors_of_the_table_are_simulated() {
+    assert!(!sensors().is_empty());
+    for SensorDriver { model, source, .. } in sensors() {
+        let spec = format!("sensor={model}").parse::<vb3_devices::spec::DeviceSpec>();
+        assert!(spec.is_ok(), "{spec:?}");
+        assert_eq!(*source, format!("drivers/media/i2c/{model}.c"));
+    }
+}
+
+#[test]
 fn stateless_codecs_stay_stateless_or_are_omitted() {
     let codecs = vec![
         device("video-codec@1", "nxp,imx8mm-vpu-g1", &[]),

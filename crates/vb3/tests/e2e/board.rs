@@ -107,6 +107,38 @@ fn a_device_tree_gives_machine_and_devices() {
     }
 }
 
+#[test]
+fn a_trees_sensor_streams_behind_a_receiver() {
+    if lacks("v4l2-ctl") || lacks("media-ctl") {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let mut tree = DeviceTree::new();
+    for (name, compatible) in [
+        ("csi@1000", b"allwinner,sun6i-a31-csi\0".as_slice()),
+        ("camera@36", b"ovti,ov5647\0"),
+    ] {
+        let device = node(name, &[("compatible", compatible)], vec![]);
+        tree.root.add_child(device);
+    }
+    let board = dir.path().join("board.dtb");
+    std::fs::write(&board, tree.to_dtb()).unwrap();
+    let script = "set -e
+        media-ctl -l '\"msm_csiphy0\":1->\"msm_csid0\":0[1]'
+        media-ctl -l '\"msm_csid0\":1->\"msm_vfe0_rdi0\":0[1]'
+        v4l2-ctl --list-devices
+        v4l2-ctl -d0 --stream-mmap --stream-count=2 --stream-to=- | wc -c";
+    let out = vb3(&["run", "--machine"], &board, &["--", "sh", "-c", script]);
+    assert!(out.status.success(), "{out:?}");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(
+        said.starts_with("csi@1000 (platform:ac6a000.camss)"),
+        "{said}"
+    );
+    // Ten bits for each of 640 x 480 samples.
+    assert_eq!(said.lines().last(), Some("768000"), "{said}");
+}
+
 /// Returns the failures and warnings of v4l2-compliance for each device of a board.
 fn judged(board: &Shipped, words: &str, numbers: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
     let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
