@@ -178,7 +178,7 @@ fn v4l2_compliance_finds_no_failure() {
 }
 
 /// Returns whether `cam` is missing, or of a libcamera without software ISP.
-fn lacks_software_isp() -> bool {
+pub(crate) fn lacks_software_isp() -> bool {
     if lacks("cam") {
         return true;
     }

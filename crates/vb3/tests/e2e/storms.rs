@@ -6,6 +6,7 @@
 use crate::common::{
     COMMAND_TIMEOUT, Run, RunOutput, SIZE, compiled, expect_pattern, lacks, size_option,
 };
+use crate::sensor::lacks_software_isp;
 use std::path::Path;
 use vb3_v4l2::pixfmt;
 
@@ -74,35 +75,56 @@ fn killed_at_random_moments() {
     }
 }
 
-/// A killed `cam` holds neither buffers nor the camera's lock.
-#[test]
-fn cam_killed_at_random_moments() {
+/// Kills `cam` so often on a device, then captures. A killed `cam` holds neither buffers nor the
+/// camera's lock.
+fn kill_cam(device: &str, size: (u32, u32), times: u64) {
     let Some(killer) = compiled("killer.c") else {
         return;
     };
+    let cam = format!("cam -c1 -s width={},height={}", size.0, size.1);
+    let script = format!(
+        "{} {times}:999 {} {cam} -C >killed.txt && {cam} -C2 && cat killed.txt",
+        word(&killer),
+        1 + seed()
+    );
+    let outcome = Run::on("pc")
+        .real_time("calls and frames race")
+        .device(device)
+        .patience(number(
+            "VB3_STORM_PATIENCE",
+            COMMAND_TIMEOUT.as_secs() + times,
+        ))
+        .program(["sh", "-c", &script])
+        .run();
+    outcome.expect_success();
+    outcome.expect_nothing_held();
+    let said = &outcome.stdout;
+    assert!(said.contains("seq: 000001"), "{said}");
+    assert!(said.contains(&format!("killed {times}\n")), "{said}");
+}
+
+/// Kills `cam` on a webcam, on vimc, and on a sensor if libcamera has a software ISP.
+fn kill_cam_on_each_device(times: u64) {
     if lacks("cam") {
         return;
     }
-    let times = number("VB3_STORM_KILLS", 12).min(200) / 2;
     let webcam = format!("camera=pattern,format=YUYV,{}", size_option());
-    for (device, size) in [(&*webcam, SIZE), ("vimc", (480, 270))] {
-        let cam = format!("cam -c1 -s width={},height={}", size.0, size.1);
-        let script = format!(
-            "{} {times}:999 {} {cam} -C >killed.txt && {cam} -C2 && cat killed.txt",
-            word(&killer),
-            1 + seed()
-        );
-        let outcome = Run::on("pc")
-            .real_time("calls and frames race")
-            .device(device)
-            .patience(number("VB3_STORM_PATIENCE", COMMAND_TIMEOUT.as_secs()))
-            .program(["sh", "-c", &script])
-            .run();
-        outcome.expect_success();
-        let said = &outcome.stdout;
-        assert!(said.contains("seq: 000001"), "{said}");
-        assert!(said.contains(&format!("killed {times}\n")), "{said}");
+    kill_cam(&webcam, SIZE, times);
+    kill_cam("vimc", (480, 270), times);
+    if !lacks_software_isp() {
+        kill_cam("sensor=imx219", (632, 480), times);
     }
+}
+
+#[test]
+fn cam_killed_at_random_moments() {
+    kill_cam_on_each_device(number("VB3_STORM_KILLS", 12).min(200) / 2);
+}
+
+#[test]
+#[ignore = "full: kills cam 200 times on each device"]
+fn cam_killed_200_times_on_each_device() {
+    kill_cam_on_each_device(200);
 }
 
 #[test]
